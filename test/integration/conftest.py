@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What all integration tests share: which server to test, how it is configured, and the fixtures that start it."""
+
+import os
+import subprocess
+
+import pytest
+import redis
+
+from server import Server, find_peer, kind_of
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("shoal")
+    group.addoption(
+        "--server",
+        default=os.environ.get("SHOAL_SERVER", os.path.join(ROOT, "build-release", "server", "shoal-server")),
+        help="path of the server binary under test",
+    )
+    group.addoption("--shards", type=int, default=int(os.environ.get("SHOAL_SHARDS", "2")), help="number of shards")
+    group.addoption(
+        "--io-backend",
+        choices=("auto", "uring", "epoll"),
+        default=os.environ.get("SHOAL_IO_BACKEND", "auto"),
+        help="runtime backend",
+    )
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "shoal_only: tests something that only Shoal has")
+    config.addinivalue_line("markers", "several_shards: needs at least two shards")
+    config.addinivalue_line("markers", "slow: takes more than a few seconds")
+    binary = config.getoption("--server")
+    if not os.access(binary, os.X_OK):
+        raise pytest.UsageError("no server at %s: build it first (./dev build release) or give --server PATH" % binary)
+    config.server_kind = kind_of(binary)
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if config.server_kind != "shoal":
+            if item.get_closest_marker("shoal_only") or item.get_closest_marker("several_shards"):
+                item.add_marker(pytest.mark.skip(reason="only Shoal has it, this is %s" % config.server_kind))
+        elif item.get_closest_marker("several_shards") and config.getoption("--shards") < 2:
+            item.add_marker(pytest.mark.skip(reason="needs at least two shards, run with --shards 2"))
+
+
+def pytest_report_header(config):
+    return "server: %s (%s), shards %d, io-backend %s" % (
+        config.getoption("--server"),
+        config.server_kind,
+        config.getoption("--shards"),
+        config.getoption("--io-backend"),
+    )
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Shows the log of every server a failed test used."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for server in [item.funcargs.get("server")] + list(getattr(item, "own_servers", [])):
+            if isinstance(server, Server):
+                report.sections.append(("log of server on port %s" % server.port, server.log()[-6000:]))
+
+
+@pytest.fixture(scope="session")
+def kind(pytestconfig):
+    return pytestconfig.server_kind
+
+
+@pytest.fixture(scope="session")
+def shards(pytestconfig):
+    return pytestconfig.getoption("--shards") if pytestconfig.server_kind == "shoal" else 1
+
+
+@pytest.fixture(scope="session")
+def server_binary(pytestconfig):
+    return pytestconfig.getoption("--server")
+
+
+@pytest.fixture(scope="session")
+def base_config(pytestconfig):
+    """Settings that every server of this run gets."""
+    if pytestconfig.server_kind != "shoal":
+        return {}
+    return {"shards": pytestconfig.getoption("--shards"), "io-backend": pytestconfig.getoption("--io-backend")}
+
+
+@pytest.fixture(scope="module")
+def server(server_binary, base_config, kind):
+    """One server for the tests of a file that need no configuration of their own."""
+    s = Server(server_binary, base_config, kind=kind)
+    s.start()
+    yield s
+    s.stop()
+
+
+@pytest.fixture
+def start_server(request, server_binary, base_config, kind):
+    """start_server(maxclients=10, config_file="...", args=[...]) starts a server with settings of its own."""
+    request.node.own_servers = []
+
+    def start(config_file=None, args=(), password=None, start=True, config=None, **options):
+        merged = dict(base_config)
+        merged.update(config or {})
+        merged.update({name.replace("_", "-"): value for name, value in options.items()})
+        if options.get("requirepass"):
+            password = options["requirepass"]
+        s = Server(server_binary, merged, kind=kind, config_file=config_file, args=args, password=password)
+        request.node.own_servers.append(s)
+        return s.start() if start else s
+
+    yield start
+    errors = []
+    for s in request.node.own_servers:
+        try:
+            s.stop()
+        except AssertionError as e:
+            errors.append(str(e))
+    if errors:
+        raise AssertionError("\n".join(errors))
+
+
+def connect(server, **options):
+    options.setdefault("decode_responses", True)
+    options.setdefault("socket_timeout", 20)
+    if server.password:
+        options.setdefault("password", server.password)
+    return redis.Redis(port=server.port, **options)
+
+
+@pytest.fixture
+def r(server):
+    """A client of the shared server, which is empty."""
+    client = connect(server)
+    client.flushall()
+    client.config_resetstat()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def raw(server):
+    """A raw connection to the shared server."""
+    with server.raw() as c:
+        yield c
+
+
+def _peer(name):
+    path = find_peer(name)
+    if not path:
+        pytest.skip("no %s-server: put it in PATH or give its path in SHOAL_%s" % (name, name.upper()))
+    s = Server(path, {}, kind=name)
+    s.start()
+    return s
+
+
+@pytest.fixture(scope="session")
+def valkey():
+    """A running Valkey to compare with; skips when there is none."""
+    s = _peer("valkey")
+    yield s
+    s.stop(check=False)
+
+
+@pytest.fixture(scope="session")
+def redis70():
+    """A running Redis to compare with; skips when there is none."""
+    s = _peer("redis")
+    yield s
+    s.stop(check=False)
+
+
+def tool(name):
+    """Path of redis-cli, redis-benchmark ...; skips when it is missing."""
+    import shutil
+
+    path = shutil.which(name) or shutil.which(name.replace("redis-", "valkey-"))
+    if not path:
+        pytest.skip("%s is not installed" % name)
+    return path
+
+
+@pytest.fixture
+def run_tool(server):
+    def run(name, *args, stdin=None, timeout=60, port=None):
+        return subprocess.run(
+            [tool(name), "-p", str(port or server.port), *args],
+            input=stdin,
+            capture_output=True,
+            text=isinstance(stdin, str) or stdin is None,
+            timeout=timeout,
+        )
+
+    return run

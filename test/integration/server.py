@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""server: starts, watches and stops server processes for tests.
+
+Works for Shoal and, so that a test can be checked against the original, for redis-server and valkey-server.
+Port numbers are picked by binding first; a server that loses the race for its port is started again on another one.
+"""
+
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+from resp import Raw, RespError
+
+PORT_FIRST = int(os.environ.get("SHOAL_TEST_PORT_FIRST", "21000"))
+PORT_LAST = int(os.environ.get("SHOAL_TEST_PORT_LAST", "23999"))
+
+# What must never appear in a server's log, however a test ended.
+BAD_LOG = re.compile(
+    r"AddressSanitizer|ThreadSanitizer|LeakSanitizer|UndefinedBehavior|runtime error:|check failed|"
+    r"[Aa]ssertion .*failed|BUG REPORT START|stack smashing|double free|corrupted size"
+)
+
+
+def free_port():
+    for _ in range(1000):
+        port = random.randint(PORT_FIRST, PORT_LAST)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+    raise RuntimeError("no free port between %d and %d" % (PORT_FIRST, PORT_LAST))
+
+
+def kind_of(binary):
+    """shoal | redis | valkey, by what --version says."""
+    out = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=30).stdout.lower()
+    for kind in ("shoal", "valkey", "redis"):
+        if out.startswith(kind):
+            return kind
+    return "shoal"
+
+
+def find_peer(name):
+    """Path of `valkey` or `redis` server, or None: environment first, then PATH."""
+    if name == "valkey":
+        return os.environ.get("SHOAL_VALKEY") or shutil.which("valkey-server")
+    return os.environ.get("SHOAL_REDIS") or shutil.which("redis-server")
+
+
+class ServerFailed(Exception):
+    pass
+
+
+class Server:
+    """One server process with its own directory. Use start(), stop(); or as a context manager."""
+
+    def __init__(self, binary, config=None, kind=None, args=(), config_file=None, password=None, start_timeout=30):
+        self.binary = binary
+        self.kind = kind or kind_of(binary)
+        self.config = dict(config or {})
+        self.args = list(args)
+        self.config_text = config_file
+        self.password = password
+        self.start_timeout = start_timeout
+        self.dir = tempfile.mkdtemp(prefix="shoal-test-")
+        self.log_path = os.path.join(self.dir, "server.log")
+        self.proc = None
+        self.port = None
+        self.stopped_by_test = False
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *exc):
+        self.stop()
+
+    # ---- start -----------------------------------------------------------------------------------------------
+
+    def command_line(self):
+        line = [self.binary]
+        if self.config_text is not None:
+            path = os.path.join(self.dir, "server.conf")
+            if not os.path.exists(path):
+                with open(path, "w") as f:
+                    f.write(self.config_text)
+            line.append(path)
+        config = {"port": self.port, "dir": self.dir, "save": "", "enable-debug-command": "yes"}
+        if "port" in self.config:
+            self.port = int(self.config["port"])
+        config.update(self.config)
+        for name, value in config.items():
+            line.append("--" + name.replace("_", "-"))
+            values = value if isinstance(value, (list, tuple)) else [value]
+            line += [str(v) for v in values]
+        return line + self.args
+
+    def start(self):
+        for _ in range(5):
+            self.port = free_port()
+            try:
+                return self._start_once()
+            except ServerFailed:
+                if "ddress already in use" not in self.log() or "port" in self.config:
+                    raise
+        raise ServerFailed("no port could be bound")
+
+    def _start_once(self):
+        with open(self.log_path, "ab") as log:
+            self.proc = subprocess.Popen(
+                self.command_line(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir
+            )
+        deadline = time.monotonic() + self.start_timeout
+        while time.monotonic() < deadline:
+            if self.proc.poll() is not None:
+                raise ServerFailed("server exited with %s at start\n%s" % (self.proc.returncode, self.log()))
+            try:
+                with self.raw(timeout=5) as c:
+                    reply = c.do("PING")
+                    if reply == "PONG" or isinstance(reply, RespError):
+                        return self
+            except (OSError, EOFError):
+                pass
+            time.sleep(0.02)
+        self.kill()
+        raise ServerFailed("server did not answer within %g s\n%s" % (self.start_timeout, self.log()))
+
+    @property
+    def address(self):
+        if self.port:
+            return ("127.0.0.1", self.port)
+        return str(self.config["unixsocket"])
+
+    def raw(self, **kwargs):
+        return Raw(self.address, **kwargs)
+
+    # ---- watch -----------------------------------------------------------------------------------------------
+
+    @property
+    def pid(self):
+        return self.proc.pid
+
+    def log(self):
+        text = ""
+        if os.path.exists(self.log_path):
+            with open(self.log_path, errors="replace") as f:
+                text = f.read()
+        logfile = self.config.get("logfile")
+        if logfile and os.path.exists(os.path.join(self.dir, str(logfile))):
+            with open(os.path.join(self.dir, str(logfile)), errors="replace") as f:
+                text += f.read()
+        return text
+
+    def alive(self):
+        return self.proc is not None and self.proc.poll() is None
+
+    def rss(self):
+        """Resident memory in bytes."""
+        with open("/proc/%d/statm" % self.pid) as f:
+            return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    def cpu_seconds(self):
+        with open("/proc/%d/stat" % self.pid) as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def info(self, section="everything"):
+        """INFO as a dict of strings."""
+        with self.raw() as c:
+            if self.password:
+                c.do("AUTH", self.password)
+            reply = c.do("INFO", section)
+        if isinstance(reply, RespError):
+            raise reply
+        out = {}
+        for line in reply.decode().splitlines():
+            if line and not line.startswith("#"):
+                name, _, value = line.partition(":")
+                out[name] = value
+        return out
+
+    def late_wakeups(self):
+        """The sum of all late wake-up counters that INFO shows."""
+        with self.raw() as c:
+            if self.password:
+                c.do("AUTH", self.password)
+            text = c.do("INFO", "shards")
+        if not isinstance(text, bytes):
+            raise AssertionError("INFO shards answers %r" % text)
+        counts = re.findall(r"late_wake_?ups?[=:](\d+)", text.decode())
+        assert counts, "INFO shards shows no late wake-ups:\n" + text.decode()
+        return sum(map(int, counts))
+
+    # ---- stop ------------------------------------------------------------------------------------------------
+
+    def wait(self, seconds=20):
+        try:
+            return self.proc.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.proc.send_signal(signal.SIGABRT)
+            self.proc.wait(10)
+            raise AssertionError("server did not exit within %g s\n%s" % (seconds, self.log()[-4000:]))
+
+    def kill(self):
+        if self.alive():
+            self.proc.kill()
+            self.proc.wait()
+
+    def stop(self, check=True):
+        """Ends the server by SIGTERM and checks that it was healthy to the end."""
+        problems = []
+        if self.proc is not None and not self.stopped_by_test:
+            if self.proc.poll() is not None:
+                problems.append("server died, exit code %s" % self.proc.returncode)
+            else:
+                if check and self.kind == "shoal":
+                    try:
+                        late = self.late_wakeups()
+                        if late:
+                            problems.append("%d late wake-ups" % late)
+                    except (OSError, EOFError, RespError) as e:
+                        problems.append("could not ask for late wake-ups: %r" % e)
+                self.proc.send_signal(signal.SIGTERM)
+                try:
+                    code = self.wait()
+                    if code != 0:
+                        problems.append("exit code %s" % code)
+                except AssertionError as e:
+                    problems.append(str(e))
+        log = self.log()
+        bad = BAD_LOG.search(log)
+        if bad:
+            problems.append("log says %r" % bad.group(0))
+        self.kill()
+        shutil.rmtree(self.dir, ignore_errors=True)
+        if check and problems:
+            raise AssertionError("; ".join(problems) + "\n---- server log ----\n" + log[-8000:])
