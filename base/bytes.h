@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* bytes: a borrowed run of bytes, passed by value.
+ *
+ * Thread: any; pure.
+ * A slice never owns what it points at; the function that takes one says how long it must live.
+ */
+#ifndef SHOAL_BASE_BYTES_H
+#define SHOAL_BASE_BYTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+struct bytes {
+    const char *ptr;
+    size_t len;
+};
+
+/* A slice of a string literal, its NUL left out. */
+#define BYTES(literal) ((struct bytes){(literal), sizeof(literal) - 1})
+
+static inline struct bytes bytes_make(const char *ptr, size_t len) {
+    return (struct bytes){ptr, len};
+}
+
+static inline struct bytes bytes_of_text(const char *text) {
+    return (struct bytes){text, strlen(text)};
+}
+
+static inline bool bytes_equal(struct bytes a, struct bytes b) {
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+
+static inline char byte_lower(char c) {
+    return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+}
+
+/* Equal but for ASCII case, whatever the locale. */
+static inline bool bytes_equal_nocase(struct bytes a, struct bytes b) {
+    if (a.len != b.len) {
+        return false;
+    }
+    for (size_t i = 0; i < a.len; i++) {
+        if (byte_lower(a.ptr[i]) != byte_lower(b.ptr[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* `literal` must be lower case text: the usual way to match an option word. */
+#define bytes_is(b, literal) bytes_equal_nocase((b), BYTES(literal))
+
+/* memcmp order, a prefix first. */
+static inline int bytes_compare(struct bytes a, struct bytes b) {
+    size_t n = a.len < b.len ? a.len : b.len;
+    int c = n ? memcmp(a.ptr, b.ptr, n) : 0;
+    return c ? c : (a.len > b.len) - (a.len < b.len);
+}
+
+#endif

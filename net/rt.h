@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rt: the runtime of one thread: the seam between the server and everything a test cannot repeat.
+ *
+ * Time, randomness, sockets, wake-ups: all of it passes through here, so that the same server code runs on io_uring, on
+ * epoll and (later) inside a simulator that owns the clock and the network. It is completion-style: the caller says
+ * what it wants, `rt_turn` submits everything in one go, waits, and calls back. No callback runs outside rt_turn.
+ *
+ * Thread: a runtime is used only by the thread that made it, but for rt_wake's target.
+ * Ownership: a stream is embedded in its owner's struct and must stay in place until `gone` was called. Receive buffers
+ * are counted references; memory given to send must stay until `sent`.
+ * Errors: 0 or -errno.
+ */
+#ifndef SHOAL_NET_RT_H
+#define SHOAL_NET_RT_H
+
+#include "base/bytes.h"
+
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct rt;
+
+enum rt_backend { RT_AUTO, RT_URING, RT_EPOLL };
+
+struct rt_options {
+    enum rt_backend backend;
+    unsigned recv_buffers;       /* buffers of the receive pool, a power of two */
+    unsigned recv_buffer_bytes;  /* size of one */
+};
+
+/* Makes the runtime of the calling thread. RT_AUTO takes io_uring where the kernel allows it, else epoll. */
+int rt_new(const struct rt_options *options, struct rt **ret_rt);
+void rt_free(struct rt *rt);
+const char *rt_backend_name(const struct rt *rt); /* "io_uring" or "epoll" */
+/* With RT_AUTO that fell back: why io_uring was not taken, as text; NULL otherwise. */
+const char *rt_fallback_reason(const struct rt *rt);
+
+/* ---- Time and chance ------------------------------------------------------------------------------------------- */
+
+int64_t rt_wall_ms(const struct rt *rt);  /* wall clock, read once per turn: cheap */
+int64_t rt_wall_us(struct rt *rt);        /* wall clock, read now */
+int64_t rt_mono_ms(const struct rt *rt);  /* monotonic, read once per turn: cheap */
+uint64_t rt_mono_ns(struct rt *rt);       /* monotonic, read now */
+void rt_random(struct rt *rt, void *ret, size_t n);
+
+/* A counter that is cheap to read (the CPU's time stamp counter where there is one), and what it means: for measuring commands. */
+uint64_t rt_ticks(struct rt *rt);
+uint64_t rt_ticks_to_ns(const struct rt *rt, uint64_t ticks);
+
+/* ---- The turn -------------------------------------------------------------------------------------------------- */
+
+/* Submits what was asked for since the last turn, waits until something completes, rt_wake is called or `wait_ns` have passed
+ * (0: does not wait; negative: no limit), and runs the callbacks of all that completed. Returns true if it was woken by rt_wake. */
+bool rt_turn(struct rt *rt, int64_t wait_ns);
+
+/* Ends the current or next wait of `target`. `from` is the caller's own runtime, or NULL from a thread without one (a signal
+ * handler may call it with NULL). Costs no system call of its own where `from` can send the wake-up with its next submission. */
+void rt_wake(struct rt *from, struct rt *target);
+
+struct rt_stats {
+    uint64_t turns;
+    uint64_t accepts, accept_errors;
+    uint64_t recvs, sends, recv_bytes, sent_bytes;
+    uint64_t buffers_exhausted; /* ENOBUFS */
+    uint64_t cq_overflows;
+    uint64_t short_sends;
+};
+const struct rt_stats *rt_get_stats(const struct rt *rt);
+
+/* ---- Listening ------------------------------------------------------------------------------------------------- */
+
+/* A socket that somebody accepted and nobody opened yet; may travel to another thread as a number. */
+typedef int rt_socket;
+
+#define RT_ADDRESS_BYTES 128 /* text of an address: "127.0.0.1:6379", "[::1]:6379", "/path:0" */
+
+struct rt_accepted {
+    rt_socket socket;
+    bool is_unix;
+    bool is_local; /* peer is loopback or unix: protected mode lets it in */
+};
+
+struct rt_listener; /* made by listen, freed by rt_unlisten */
+typedef void rt_accept_fn(void *arg, const struct rt_accepted *accepted);
+
+struct rt_listen_options {
+    int backlog;
+    int unix_mode;          /* permissions of a unix socket, set before it listens; 0: leave */
+    const char *unix_group; /* or NULL */
+};
+
+/* Listens on a numeric address or host name and port (IPv4 or IPv6; "*" any IPv4, "::" or "::*" any IPv6, v6 only). accept runs in rt_turn, once per connection.
+ * A failure to accept (EMFILE, ECONNABORTED ...) never ends listening: it is counted and retried within milliseconds. */
+int rt_listen_tcp(struct rt *rt, const char *address, uint16_t port, const struct rt_listen_options *options,
+                  rt_accept_fn *accept, void *arg, struct rt_listener **ret_listener);
+int rt_listen_unix(struct rt *rt, const char *path, const struct rt_listen_options *options, rt_accept_fn *accept, void *arg,
+                   struct rt_listener **ret_listener);
+void rt_unlisten(struct rt *rt, struct rt_listener *listener); /* a unix socket's file is removed */
+
+/* ---- Streams --------------------------------------------------------------------------------------------------- */
+
+/* Received bytes: from the pool of the runtime, or (rt_buffer_new) from the allocator. */
+struct rt_buffer {
+    uint32_t refs;
+    uint32_t id; /* of a pool buffer */
+    struct rt *pool; /* NULL: from the allocator */
+    char *data;
+    size_t size; /* capacity */
+};
+struct rt_buffer *rt_buffer_new(size_t size); /* refs = 1 */
+static inline struct rt_buffer *rt_buffer_ref(struct rt_buffer *buffer) {
+    buffer->refs++;
+    return buffer;
+}
+void rt_buffer_recycle(struct rt_buffer *buffer); /* private: refs is 0 */
+static inline void rt_buffer_unref(struct rt_buffer *buffer) {
+    if (--buffer->refs == 0) {
+        rt_buffer_recycle(buffer);
+    }
+}
+
+struct rt_stream;
+
+struct rt_stream_events {
+    /* Bytes arrived: `bytes` lies in `buffer`, which lives during the call; ref it to keep it longer. */
+    void (*data)(struct rt_stream *stream, struct rt_buffer *buffer, struct bytes bytes);
+    /* n >= 0 bytes of the send in flight are out, and the stream is free for the next (n may be less than was given). */
+    void (*sent)(struct rt_stream *stream, size_t n);
+    /* The peer ended (error 0) or the connection broke (-errno). Nothing more arrives; a send in flight is still reported. Called at most once. */
+    void (*ended)(struct rt_stream *stream, int error);
+    /* After rt_stream_close: nothing is in flight any more, the memory is the owner's again. */
+    void (*gone)(struct rt_stream *stream);
+};
+
+#define RT_SEND_VECTORS 16
+
+struct rt_stream {
+    struct rt *rt;
+    const struct rt_stream_events *events;
+    rt_socket socket;
+    /* Private to the backend. */
+    unsigned flags;
+    unsigned in_flight;
+    struct rt_stream *link_next;
+    struct rt_stream **link_prev;
+    struct iovec vectors[RT_SEND_VECTORS];
+    int vectors_count;
+    void *message; /* storage of a msghdr, backend's */
+    uint64_t message_storage[8];
+};
+
+/* Takes over an accepted socket and starts receiving. */
+int rt_stream_open(struct rt *rt, struct rt_stream *stream, rt_socket socket, const struct rt_stream_events *events);
+/* Sends the vectors (1 to RT_SEND_VECTORS); one send may be in flight. The array is copied, the memory it names is not. */
+void rt_stream_send(struct rt_stream *stream, const struct iovec *vectors, int count);
+bool rt_stream_sending(const struct rt_stream *stream);
+/* Stops and starts receiving: back-pressure. Some data that was on its way may still arrive after a pause. Idempotent. */
+void rt_stream_pause(struct rt_stream *stream);
+void rt_stream_resume(struct rt_stream *stream);
+/* Closes in the next turn; `gone` follows, also in a turn, never from inside this call. A send in flight is cut off. Idempotent. */
+void rt_stream_close(struct rt_stream *stream);
+
+/* Settings of a socket, before or after it is opened as a stream. */
+void rt_socket_no_delay(struct rt *rt, rt_socket socket);
+void rt_socket_keep_alive(struct rt *rt, rt_socket socket, int seconds); /* 0: off */
+/* Texts of both ends as CLIENT LIST shows them. */
+void rt_socket_addresses(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_BYTES], char local[RT_ADDRESS_BYTES]);
+void rt_socket_close(struct rt *rt, rt_socket socket); /* one that is no stream */
+/* Sends a last short text to a socket that is no stream, without waiting, and closes it (protected mode, maxclients). */
+void rt_socket_refuse(struct rt *rt, rt_socket socket, struct bytes text);
+
+/* ---- Process --------------------------------------------------------------------------------------------------- */
+
+/* CPU time and memory of the process, for INFO. */
+struct rt_usage {
+    uint64_t user_us, system_us;
+    uint64_t children_user_us, children_system_us;
+    uint64_t rss_bytes;
+    uint64_t total_system_bytes;
+};
+void rt_usage(struct rt_usage *ret_usage);
+void rt_thread_usage(uint64_t *ret_user_us, uint64_t *ret_system_us); /* of the calling thread */
+/* CPUs this process may use (affinity mask and cpuset respected), at least 1. */
+unsigned rt_cpus(void);
+/* Before threads exist: 192 bytes for the hash secret and the like. */
+void rt_random_early(void *ret, size_t n);
+int64_t rt_wall_us_early(void);
+
+#endif

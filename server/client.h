@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* client: one connection: its input, its requests in flight, its output, and what CLIENT says about it.
+ *
+ * Thread: home worker only. Ops of a client that run on other workers never see it; they see a batch (batch.h).
+ *
+ * The order of replies: requests are answered in the order they came. While nothing of the client is on another thread,
+ * replies are written straight to `out`. As soon as a batch is away, `pending` keeps the order: each entry is some bytes of `held` (replies of requests that ran
+ * here meanwhile) or some ops of a batch; the completed prefix is moved to `out`.
+ */
+#ifndef SHOAL_SERVER_CLIENT_H
+#define SHOAL_SERVER_CLIENT_H
+
+#include "base/list.h"
+#include "base/outbuf.h"
+#include "net/rt.h"
+#include "proto/parser.h"
+#include "server/command.h"
+
+struct batch;
+struct command_slot;
+struct scatter;
+struct worker;
+
+enum client_flag {
+    CLIENT_CLOSE_AFTER_REPLY = 1 << 0, /* no more input; close when all output is sent */
+    CLIENT_CLOSING = 1 << 1,           /* the stream is being closed; waits for gone and for batches */
+    CLIENT_UNIX = 1 << 2,
+    CLIENT_LOCAL = 1 << 3,             /* loopback or unix peer */
+    CLIENT_AUTHENTICATED = 1 << 4,
+    CLIENT_NO_EVICT = 1 << 5,
+    CLIENT_NO_TOUCH = 1 << 6,
+    CLIENT_REPLY_OFF = 1 << 7,
+    CLIENT_REPLY_SKIP_NEXT = 1 << 8,   /* the next command's reply is dropped */
+    CLIENT_REPLY_SKIP = 1 << 9,        /* this command's reply is dropped */
+    CLIENT_CAPA_REDIRECT = 1 << 10,
+    CLIENT_IMPORT_SOURCE = 1 << 11,
+    CLIENT_PARKED = 1 << 12,           /* has input but must wait: fence, budget, pause */
+    CLIENT_PAUSED = 1 << 13,           /* waits for CLIENT PAUSE to end */
+    CLIENT_BLOCKED = 1 << 14,          /* in a blocking command (WAIT) */
+    CLIENT_DIRTY = 1 << 15,            /* on the worker's list of clients with output */
+    CLIENT_READ_PAUSED = 1 << 16,
+    CLIENT_ENDED = 1 << 17,            /* the peer sent its end */
+    CLIENT_GONE = 1 << 18,             /* the stream is gone */
+};
+
+/* One entry of the reply order. */
+struct pending {
+    struct batch *batch; /* NULL: bytes of held */
+    size_t n;            /* ops of the batch, or bytes */
+};
+
+struct client {
+    struct rt_stream stream; /* first: a stream pointer is its client's */
+    struct worker *worker;
+    struct list_node node; /* of worker->clients */
+    struct list_node dirty_node;
+    struct list_node wait_node; /* of worker->parked or worker->paused */
+    uint64_t id;
+    unsigned flags;
+    uint32_t db;
+    uint8_t resp;
+
+    /* Input: unparsed bytes. */
+    struct parser parser;
+    struct rt_buffer *input_buffer; /* holds input, or NULL */
+    struct bytes input;
+
+    /* Output. */
+    struct outbuf out;
+    struct outbuf held;
+    struct pending *pending; /* ring, capacity a power of two */
+    uint32_t pending_head, pending_count, pending_cap;
+    uint32_t ops_away;   /* ops on other threads */
+    size_t bytes_away;   /* wire bytes of those ops' requests */
+    size_t held_bytes;   /* of replies in returned batches not yet moved to out */
+    struct batch *open_batches; /* being filled in this turn, one per target */
+    struct scatter *scatter; /* runs; the client is fenced */
+    unsigned batches_away;
+    int64_t soft_limit_since_ms; /* output above the soft limit since; 0: it is not */
+
+    /* WAIT and the like: reply when time is up. */
+    int64_t blocked_until_ms; /* INT64_MAX: for ever */
+    void (*blocked_done)(struct client *client, bool timed_out);
+
+    /* What CLIENT shows. */
+    char peer[RT_ADDRESS_BYTES];
+    char local[RT_ADDRESS_BYTES];
+    char *name;        /* NULL: none */
+    char *lib_name;
+    char *lib_version;
+    const struct command_slot *last_command; /* NULL: none yet */
+    int64_t created_ms;  /* wall */
+    int64_t active_ms;   /* wall, last interaction */
+    uint64_t bytes_in, bytes_out, commands;
+    size_t memory;      /* as last accounted to the worker */
+    size_t out_peak;    /* largest output lately: client_recent_max_output_buffer */
+    size_t argv_bytes;
+};
+
+void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id);
+
+/* Closes as soon as the turn allows; idempotent. Replies not yet sent are lost. */
+void client_close(struct client *client);
+/* Closes once all replies so far have been sent; no more input is read. */
+void client_close_after_reply(struct client *client);
+/* The client has new output: it is sent at the end of the turn. */
+void client_mark_dirty(struct client *client);
+/* After a fence is over (scatter done, unblocked, unpaused): go on with its input. */
+void client_resume(struct client *client);
+/* Puts the client in a blocking state; `done` writes the reply through client_reply. */
+void client_block(struct client *client, int64_t until_ms, void (*done)(struct client *client, bool timed_out));
+void client_unblock(struct client *client, bool timed_out);
+/* A writer to the client's output, for replies that come outside a command. */
+struct reply client_reply(struct client *client);
+
+/* Every byte held for it on any thread: tot-mem of CLIENT LIST. */
+size_t client_memory(const struct client *client);
+/* Sets or (NULL) clears one of the name fields. */
+void client_set_text(char **field, struct bytes text);
+
+#endif

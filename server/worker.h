@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* worker: one thread of the server: a runtime, a shard, and the connections that live here.
+ *
+ * Thread: its own only, but for the fields set before it starts. Others reach it by messages.
+ */
+#ifndef SHOAL_SERVER_WORKER_H
+#define SHOAL_SERVER_WORKER_H
+
+#include "base/arena.h"
+#include "base/histogram.h"
+#include "base/list.h"
+#include "base/random.h"
+#include "net/rt.h"
+#include "server/server.h"
+#include "shard/shard.h"
+
+struct batch;
+struct client;
+
+/* Statistics of one command (subcommand) on one worker; INFO adds them up. */
+struct command_stats {
+    uint64_t calls, rejected, failed;
+    uint64_t ticks; /* rt_ticks spent */
+    struct histogram *latency; /* made at first use while latency-tracking is on */
+};
+
+enum pause_kind { PAUSE_NONE, PAUSE_WRITE, PAUSE_ALL };
+
+/* Counters of one worker; INFO adds them up, CONFIG RESETSTAT zeroes those that Valkey zeroes. */
+struct worker_stats {
+    uint64_t connections_received, connections_rejected;
+    uint64_t commands_processed;
+    uint64_t ops_here;    /* ops of this worker's clients that ran here */
+    uint64_t ops_away;    /* that were sent to other shards: hops */
+    uint64_t ops_for_others;
+    uint64_t batches_away;
+    uint64_t net_input, net_output;
+    uint64_t reads, writes;
+    uint64_t error_replies;
+    uint64_t query_limit_disconnects, output_limit_disconnects, evicted_clients;
+    uint64_t auth_denied, cmd_denied;
+    uint64_t input_max, output_max; /* client_recent_max_*_buffer */
+    uint64_t cycles, cycle_ticks, cycle_command_ticks;
+    uint64_t unexpected_errors;
+};
+
+/* errorstats: counts by error code. */
+struct error_stat {
+    char code[32];
+    uint64_t count;
+};
+#define ERROR_STATS_MAX 128
+
+struct worker {
+    struct server *server;
+    unsigned id;
+    struct rt *rt;
+    struct shard shard;
+    const struct config *config; /* this worker's view; replaced by message */
+    struct arena scratch;        /* of the requests being parsed; reset when a read is done with */
+    struct rng rng;
+
+    struct list clients;
+    unsigned clients_count;
+    struct list dirty;     /* clients with output to send at the end of the turn */
+    struct list parked;    /* clients that wait for budget */
+    struct list paused;    /* clients that wait for CLIENT PAUSE to end */
+    struct list blocked;   /* clients in a blocking command */
+    struct list jobs;      /* scatter parts that go on in slices */
+    struct batch *batch_pool;
+    size_t clients_memory; /* sum of client->memory */
+
+    enum pause_kind pause;
+    int64_t pause_until_ms;
+
+    struct command_stats *commands; /* by command id: command_table.h */
+    struct worker_stats stats;
+    struct error_stat errors[ERROR_STATS_MAX];
+    unsigned errors_count;
+    int64_t cron_next_ms;
+    bool stopping;
+    void *accept_state; /* worker 0: listeners and placement (listen.c) */
+    /* instantaneous_*: samples of the last 1.6 s */
+    struct {
+        int64_t last_ms;
+        uint64_t last[4];
+        uint64_t rate[4][16];
+        unsigned index;
+    } samples;
+};
+
+#endif

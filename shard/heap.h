@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* heap: one shard's allocator: slabs of exact small sizes, mimalloc behind them, every byte counted.
+ *
+ * mimalloc's size classes grow by a quarter; an entry of 88 bytes would cost 96. Entries are most of a server's memory, so small blocks
+ * come from slabs with classes 8 bytes apart (64 apart above 512), without a header per block, and the rest from the shard's own mimalloc heap.
+ *
+ * Thread: owner shard only. The caller remembers sizes: a free names the size that was asked for.
+ */
+#ifndef SHOAL_SHARD_HEAP_H
+#define SHOAL_SHARD_HEAP_H
+
+#include <stddef.h>
+
+struct shard_heap;
+
+struct shard_heap *shard_heap_new(void);
+/* Frees everything that is still allocated. */
+void shard_heap_free(struct shard_heap *heap);
+
+/* Never NULL: aborts when the machine is out of memory. 8-byte aligned (16 from 1 KB on). */
+void *heap_alloc(struct shard_heap *heap, size_t bytes);
+void heap_release(struct shard_heap *heap, void *block, size_t bytes);
+/* Keeps content up to the smaller size. */
+void *heap_resize(struct shard_heap *heap, void *block, size_t old_bytes, size_t new_bytes);
+
+/* What a request of this many bytes really takes. */
+size_t heap_block_bytes(size_t bytes);
+
+/* Sum of heap_block_bytes of all live blocks; and what is reserved from the system for them. */
+size_t heap_used(const struct shard_heap *heap);
+size_t heap_reserved(const struct shard_heap *heap);
+/* Gives empty slabs back: MEMORY PURGE. */
+void heap_purge(struct shard_heap *heap);
+
+#endif

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* shard: one thread's share of the data: its keys and the memory they live in.
+ *
+ * Thread: owner only. Knows no sockets and no RESP. Locks and the transaction queue will live here.
+ */
+#ifndef SHOAL_SHARD_SHARD_H
+#define SHOAL_SHARD_SHARD_H
+
+#include "shard/heap.h"
+#include "shard/keyspace.h"
+
+struct shard {
+    unsigned id;
+    struct shard_heap *heap;
+    struct keyspace *keyspace;
+};
+
+void shard_init(struct shard *shard, unsigned id, uint32_t databases, const struct hash_secret *secret,
+                const struct keyspace_hooks *hooks, int64_t now_ms);
+void shard_fini(struct shard *shard);
+
+#endif
