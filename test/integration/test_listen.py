@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where the server listens: addresses, unix socket, protected mode."""
+
+import os
+import socket
+import stat
+
+import pytest
+
+from resp import Raw, RespError
+from server import ServerFailed, free_port
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as s:
+            s.bind(("::1", 0))
+        return True
+    except OSError:
+        return False
+
+
+def own_address():
+    """An address of this machine that is not loopback, or None."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.connect(("192.0.2.1", 9))
+            address = s.getsockname()[0]
+        except OSError:
+            return None
+    return None if address.startswith("127.") else address
+
+
+def test_several_bind_addresses(start_server):
+    s = start_server(bind=["127.0.0.1", "127.0.0.2"])
+    for address in ("127.0.0.1", "127.0.0.2"):
+        with Raw((address, s.port)) as c:
+            assert c.do("PING") == "PONG"
+            assert ("laddr=%s:%d " % (address, s.port)).encode() in c.do("CLIENT", "INFO")
+    with pytest.raises(ConnectionRefusedError):
+        Raw(("127.0.0.3", s.port))
+    assert s.info("server")["listener0"] == "name=tcp,bind=127.0.0.1,bind=127.0.0.2,port=%d" % s.port
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="no IPv6 here")
+def test_ipv6(start_server):
+    s = start_server(bind=["127.0.0.1", "::1"])
+    with Raw(("::1", s.port)) as c:
+        assert c.do("PING") == "PONG"
+        line = c.do("CLIENT", "INFO").decode()
+        assert " addr=[::1]:" in line and " laddr=[::1]:%d " % s.port in line
+
+
+def test_optional_bind_address_that_does_not_exist_is_skipped(start_server):
+    s = start_server(bind=["127.0.0.1", "-192.0.2.77"])
+    with s.raw() as c:
+        assert c.do("PING") == "PONG"
+
+
+def test_bind_address_that_does_not_exist_is_refused(start_server):
+    s = start_server(start=False, bind=["127.0.0.1", "192.0.2.77"])
+    with pytest.raises(ServerFailed):
+        s.start()
+    s.stopped_by_test = True
+    assert "192.0.2.77" in s.log()
+
+
+def test_unix_socket_and_its_permissions(start_server, tmp_path):
+    path = str(tmp_path / "s.sock")
+    s = start_server(unixsocket=path, unixsocketperm="700")
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o700
+    with Raw(path) as c:
+        assert c.do("SET", "unix", "1") == "OK"
+        line = c.do("CLIENT", "INFO").decode()
+        assert " addr=" in line and line.count(path + ":0") == 2 and " flags=U " in line
+    with s.raw() as c:
+        assert c.do("GET", "unix") == b"1"
+    s.stop()
+    s.stopped_by_test = True
+    assert not os.path.exists(path)
+
+
+def test_only_a_unix_socket(start_server, tmp_path):
+    path = str(tmp_path / "only.sock")
+    s = start_server(port=0, unixsocket=path)
+    assert s.address == path
+    with Raw(path) as c:
+        assert c.do("PING") == "PONG"
+
+
+def test_stale_unix_socket_is_replaced(start_server, tmp_path):
+    path = str(tmp_path / "stale.sock")
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(path)
+    start_server(unixsocket=path)
+    with Raw(path) as c:
+        assert c.do("PING") == "PONG"
+
+
+def test_protected_mode_refuses_other_machines(start_server):
+    """Asked over an own address that is not loopback, as another machine would be."""
+    address = own_address()
+    if not address:
+        pytest.skip("this machine has only loopback")
+    s = start_server(bind="*")
+    with Raw((address, s.port)) as c:
+        reply = c.read()
+        assert isinstance(reply, RespError) and reply.startswith("DENIED ")
+        assert c.is_closed()
+    with s.raw() as c:
+        assert c.do("CONFIG", "SET", "protected-mode", "no") == "OK"
+    with Raw((address, s.port)) as c:
+        assert c.do("PING") == "PONG"
+    with s.raw() as c:
+        c.do("CONFIG", "SET", "protected-mode", "yes")
+        c.do("CONFIG", "SET", "requirepass", "x")
+    s.password = "x"
+    with Raw((address, s.port)) as c:
+        assert c.do("PING") == "NOAUTH Authentication required."
+
+
+def test_port_can_be_changed_at_run_time(start_server):
+    s = start_server()
+    port = free_port()
+    with s.raw() as c:
+        assert c.do("CONFIG", "SET", "port", port) == "OK"
+        with Raw(("127.0.0.1", port)) as other:
+            assert other.do("PING") == "PONG"
+        assert c.do("PING") == "PONG"
+    with pytest.raises(ConnectionRefusedError):
+        s.raw()
+    s.port = port
+
+
+def test_bind_can_be_changed_at_run_time(start_server):
+    s = start_server(bind=["127.0.0.1", "127.0.0.2"])
+    with s.raw() as c:
+        assert c.do("CONFIG", "SET", "bind", "127.0.0.1 127.0.0.4") == "OK"
+        assert c.do("CONFIG", "GET", "bind") == [b"bind", b"127.0.0.1 127.0.0.4"]
+    with Raw(("127.0.0.4", s.port)) as c:
+        assert c.do("PING") == "PONG"
+    with pytest.raises(ConnectionRefusedError):
+        Raw(("127.0.0.2", s.port))

@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Pipelines, their order, slow readers, and what a client may cost."""
+
+import random
+import time
+
+import pytest
+
+from conftest import connect
+from resp import RespError, encode
+
+MB = 1 << 20
+
+
+def wait_for(condition, seconds=10.0, step=0.02):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(step)
+    return condition()
+
+
+# ---- pipelines ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["inline", "local", "mixed"])
+def test_200k_commands_before_the_first_reply_is_read(server, command):
+    """The server has to take it all although its replies find nobody to read them."""
+    count = 200_000
+    with server.raw(timeout=60) as c:
+        if command == "inline":
+            c.send(b"PING\r\n" * count)
+            expect = [b"+PONG\r\n"] * count
+        elif command == "local":
+            c.send(b"".join(encode("INCR", "pipe200k") for _ in range(count)))
+            expect = [b":%d\r\n" % (i + 1) for i in range(count)]
+        else:
+            c.send(b"".join(encode("SET", "p%d" % (i % 1000), i) for i in range(count)))
+            expect = [b"+OK\r\n"] * count
+        want = b"".join(expect)
+        while len(c.buf) < len(want):
+            assert c.fill(), "closed after %d of %d bytes" % (len(c.buf), len(want))
+        assert bytes(c.buf) == want
+        c.buf.clear()
+        assert c.do("DEL", "pipe200k") in (0, 1)
+    assert server.alive()
+
+
+def test_replies_come_in_the_order_of_requests_over_all_shards(server):
+    """Keys of all shards, fences and errors in one pipeline: every reply sits where its request was."""
+    rng = random.Random(1)
+    with server.raw() as c:
+        c.do("FLUSHALL")
+        for _ in range(20):
+            requests, expect = [], []
+            for n in range(500):
+                pick = rng.randrange(6)
+                key = "order%d" % rng.randrange(10_000)
+                if pick == 0:
+                    requests.append(encode("ECHO", n))
+                    expect.append(b"%d" % n)
+                elif pick == 1:
+                    requests.append(encode("SET", key, n) + encode("GET", key))
+                    expect += ["OK", b"%d" % n]
+                elif pick == 2:
+                    requests.append(encode("SET", key, "abc") + encode("INCR", key))
+                    expect += ["OK", RespError("ERR value is not an integer or out of range")]
+                elif pick == 3:
+                    requests.append(b"PING\r\n")
+                    expect.append("PONG")
+                elif pick == 4:
+                    requests.append(encode("STRLEN", "absent" + key))
+                    expect.append(0)
+                else:
+                    requests.append(encode("SELECT", "0") + encode("CLIENT", "GETNAME"))
+                    expect += ["OK", None]
+            c.send(b"".join(requests))
+            assert c.read_some(len(expect)) == expect
+
+
+def test_same_key_requests_of_a_pipeline_run_in_order(server):
+    with server.raw() as c:
+        c.do("FLUSHALL")
+        keys = ["ord%d" % i for i in range(50)]
+        rounds = 200
+        c.send(b"".join(encode("APPEND", k, chr(97 + n % 26)) for n in range(rounds) for k in keys))
+        for n in range(rounds):
+            assert c.read_some(len(keys)) == [n + 1] * len(keys)
+        want = "".join(chr(97 + n % 26) for n in range(rounds)).encode()
+        c.send(b"".join(encode("GET", k) for k in keys))
+        assert c.read_some(len(keys)) == [want] * len(keys)
+
+
+def test_select_in_a_pipeline_takes_effect_for_what_follows_only(server):
+    with server.raw() as c:
+        c.do("FLUSHALL")
+        requests = b""
+        for n in range(100):
+            for db in (0, 3, 7):
+                requests += encode("SELECT", db) + encode("SET", "sel%d" % n, "db%d" % db)
+        c.send(requests)
+        assert c.read_some(600) == ["OK"] * 600
+        requests = b"".join(encode("SELECT", db) + encode("GET", "sel%d" % n) for n in range(100) for db in (7, 0, 3))
+        c.send(requests)
+        assert c.read_some(600) == ["OK", b"db7", "OK", b"db0", "OK", b"db3"] * 100
+        c.do("FLUSHALL")
+
+
+def test_strict_pipeline_order(start_server, kind):
+    if kind != "shoal":
+        pytest.skip("pipeline-order is Shoal's")
+    s = start_server(pipeline_order="strict")
+    with s.raw() as c:
+        assert c.do("CONFIG", "GET", "pipeline-order") == [b"pipeline-order", b"strict"]
+        c.send(b"".join(encode("SET", "s%d" % i, i) + encode("GET", "s%d" % i) for i in range(2000)))
+        got = c.read_some(4000)
+        assert got[0::2] == ["OK"] * 2000
+        assert got[1::2] == [b"%d" % i for i in range(2000)]
+
+
+def test_many_clients_with_pipelines(server):
+    clients = [server.raw() for _ in range(50)]
+    try:
+        for n, c in enumerate(clients):
+            c.send(b"".join(encode("SET", "c%d:%d" % (n, i), "%d.%d" % (n, i)) for i in range(200)))
+        for n, c in enumerate(clients):
+            c.send(b"".join(encode("GET", "c%d:%d" % (n, i)) for i in range(200)))
+        for n, c in enumerate(clients):
+            assert c.read_some(200) == ["OK"] * 200
+            assert c.read_some(200) == [b"%d.%d" % (n, i) for i in range(200)]
+    finally:
+        for c in clients:
+            c.close()
+
+
+def test_a_client_that_goes_away_in_its_pipeline_harms_nobody(server):
+    for n in range(30):
+        c = server.raw()
+        c.send(b"".join(encode("SET", "gone%d" % i, "x" * 100) + encode("GET", "gone%d" % i) for i in range(2000)))
+        if n % 3 == 0:
+            c.read_some(n)
+        c.close()
+    with server.raw() as c:
+        assert c.do("PING") == "PONG"
+        assert c.do("SET", "after", "1") == "OK"
+    assert wait_for(lambda: int(server.info("clients")["connected_clients"]) == 1)
+
+
+def test_quit_in_a_pipeline_answers_what_came_before(server):
+    with server.raw() as c:
+        c.send(encode("SET", "q", "1") + encode("GET", "q") + encode("QUIT") + encode("SET", "q", "2"))
+        assert c.read_some(3) == ["OK", b"1", "OK"]
+        assert c.is_closed()
+    with server.raw() as c:
+        assert c.do("GET", "q") == b"1"
+
+
+def test_half_closed_connection_still_gets_its_replies(server):
+    import socket
+
+    with server.raw() as c:
+        c.send(b"".join(encode("SET", "h%d" % i, i) for i in range(100)))
+        c.read_some(100)
+        c.send(b"".join(encode("GET", "h%d" % i) for i in range(100)))
+        got = c.read_some(100)
+        assert got == [b"%d" % i for i in range(100)]
+        c.sock.shutdown(socket.SHUT_WR)
+        assert c.is_closed()
+
+
+# ---- slow readers -----------------------------------------------------------------------------------------------------
+
+
+def slow_reader(server, size, count):
+    """A connection that asks for count * size bytes and reads none of them."""
+    c = server.raw(rcvbuf=4096, timeout=30)
+    c.send(b"".join(encode("GET", "blob") for _ in range(count)))
+    return c
+
+
+def test_hard_output_limit_closes_the_reader(start_server):
+    s = start_server(config={"client-output-buffer-limit": ["normal", "8mb", "0", "0"]})
+    with s.raw() as w:
+        w.do("SET", "blob", "x" * MB)
+        c = slow_reader(s, MB, 64)
+        try:
+            assert wait_for(lambda: int(s.info("stats")["client_output_buffer_limit_disconnections"]) == 1)
+            assert wait_for(lambda: int(s.info("clients")["connected_clients"]) == 2)
+            assert c.is_closed(20)
+        finally:
+            c.close()
+        assert w.do("PING") == "PONG"
+
+
+def test_soft_output_limit_closes_the_reader_after_its_seconds(start_server):
+    s = start_server(config={"client-output-buffer-limit": ["normal", "0", "2mb", "2"]})
+    with s.raw() as w:
+        w.do("SET", "blob", "x" * MB)
+        started = time.monotonic()
+        c = slow_reader(s, MB, 16)
+        try:
+            time.sleep(1.2)
+            assert int(s.info("stats")["client_output_buffer_limit_disconnections"]) == 0
+            assert wait_for(lambda: int(s.info("stats")["client_output_buffer_limit_disconnections"]) == 1)
+            assert time.monotonic() - started > 1.5
+        finally:
+            c.close()
+
+
+def test_reader_that_catches_up_before_the_soft_limit_lives(start_server):
+    s = start_server(config={"client-output-buffer-limit": ["normal", "0", "2mb", "2"]})
+    with s.raw() as w:
+        w.do("SET", "blob", "x" * MB)
+        c = slow_reader(s, MB, 16)
+        try:
+            time.sleep(0.5)
+            assert [len(v) for v in c.read_some(16)] == [MB] * 16
+            time.sleep(2.5)
+            assert c.do("PING") == "PONG"
+        finally:
+            c.close()
+        assert int(s.info("stats")["client_output_buffer_limit_disconnections"]) == 0
+
+
+def test_a_reader_that_never_reads_delays_nobody(start_server):
+    s = start_server(config={"client-output-buffer-limit": ["normal", "32mb", "0", "0"]})
+    with s.raw() as w:
+        w.do("SET", "blob", "x" * MB)
+        readers = [slow_reader(s, MB, 16) for _ in range(4)]
+        try:
+            worst = 0.0
+            for i in range(500):
+                t = time.monotonic()
+                assert w.do("SET", "k%d" % i, i) == "OK"
+                worst = max(worst, time.monotonic() - t)
+            assert worst < 0.5
+        finally:
+            for c in readers:
+                c.close()
+
+
+# ---- what a client may send and cost --------------------------------------------------------------------------------
+
+
+def test_query_buffer_limit_closes_the_sender(start_server):
+    s = start_server(client_query_buffer_limit="1mb")
+    with s.raw() as c:
+        try:
+            c.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5000000\r\n" + b"x" * 3_000_000)
+            closed = c.is_closed()
+        except (ConnectionResetError, BrokenPipeError):
+            closed = True
+        assert closed
+    assert wait_for(lambda: int(s.info("stats")["client_query_buffer_limit_disconnections"]) == 1)
+    with s.raw() as c:
+        assert c.do("SET", "k", "x" * 500_000) == "OK"
+
+
+def test_proto_max_bulk_len(start_server):
+    s = start_server(proto_max_bulk_len="1mb")
+    with s.raw() as c:
+        c.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1048577\r\n")
+        assert c.read() == "ERR Protocol error: invalid bulk length"
+        assert c.is_closed()
+    with s.raw() as c:
+        assert c.do("SET", "k", "x" * MB) == "OK"
+        assert c.do("APPEND", "k", "x") == "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+        assert c.do("SETRANGE", "k", MB, "x") == "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+        assert c.do("STRLEN", "k") == MB
+
+
+def test_maxmemory_clients_evicts_the_biggest_client(start_server):
+    s = start_server(maxmemory_clients="8mb")
+    with s.raw() as w:
+        assert w.do("CLIENT", "NO-EVICT", "ON") == "OK"
+        w.do("SET", "blob", "x" * MB)
+        c = slow_reader(s, MB, 64)
+        try:
+            assert wait_for(lambda: int(s.info("stats")["evicted_clients"]) >= 1)
+            assert c.is_closed(20)
+        finally:
+            c.close()
+        assert w.do("PING") == "PONG"
+
+
+def test_maxclients_refuses_and_counts(start_server):
+    s = start_server(maxclients=12)
+    clients = []
+    try:
+        for _ in range(12):
+            c = s.raw()
+            assert c.do("PING") == "PONG"
+            clients.append(c)
+        with s.raw() as c:
+            assert c.read() == "ERR max number of clients reached"
+            assert c.is_closed()
+        assert clients[0].do("INFO", "stats").find(b"rejected_connections:1\r\n") > 0
+        clients.pop().close()
+
+        def accepted():
+            with s.raw() as c:
+                try:
+                    return c.do("PING") == "PONG"
+                except (EOFError, OSError):
+                    return False
+
+        assert wait_for(accepted)
+        assert clients[0].do("CONFIG", "SET", "maxclients", "20") == "OK"
+        for _ in range(5):
+            c = s.raw()
+            assert c.do("PING") == "PONG"
+            clients.append(c)
+    finally:
+        for c in clients:
+            c.close()
+
+
+def test_timeout_closes_idle_clients(start_server):
+    s = start_server(timeout=1)
+    c = s.raw()
+    busy = connect(s)
+    deadline = time.monotonic() + 3.5
+    while time.monotonic() < deadline:
+        busy.ping()
+        time.sleep(0.2)
+    assert c.is_closed(1)
+    assert busy.client_id() > 0
+    c.close()
+
+
+def test_tcp_keepalive_is_set_on_client_sockets(start_server):
+    """Seen from outside: `ss` shows the keepalive timer of the server's socket."""
+    import shutil
+    import subprocess
+
+    if not shutil.which("ss"):
+        pytest.skip("ss is not installed")
+    s = start_server(tcp_keepalive=200)
+    with s.raw() as c:
+        c.do("PING")
+        local = c.sock.getsockname()[1]
+        out = subprocess.run(
+            ["ss", "-tno", "state", "established", "sport", "=", ":%d" % s.port, "and", "dport", "=", ":%d" % local],
+            capture_output=True,
+            text=True,
+        ).stdout
+        assert "timer:(keepalive" in out
