@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""No state outside structs, and atomics in a handful of files: many whole servers must live in one process."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+import tree
+
+# Files that may speak of atomics: everywhere else the code may be read as single-threaded.
+ATOMIC_FILES = set()
+
+# Variables that change for the whole process, each with its reason.
+ALLOWED_STATE = {}
+
+ATOMIC = re.compile(r"\b(_Atomic|stdatomic\.h|atomic_\w+|__atomic_\w+|__sync_\w+|io_uring_smp_\w+)\b")
+
+FOLDERS = [f for f in tree.FOLDERS if tree.sources(".c", folders=(f,))]
+
+
+def uses_atomics(text):
+    return bool(ATOMIC.search(tree.without_comments(text)))
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_nothing_mutable_is_global(folder):
+    bad = []
+    for source, path in tree.objects(folder):
+        for name in tree.mutable_data(path):
+            if name not in ALLOWED_STATE.get(source, set()):
+                bad.append("%s has the variable %s outside any struct" % (source, name))
+    assert not bad, "\n".join(bad)
+
+
+def test_state_outside_structs_is_seen(tmp_path):
+    source = tmp_path / "state.c"
+    source.write_text(
+        "static int hidden; int shown = 3; _Thread_local int own; const char *const names[] = {\"a\"};\n"
+        "int f(void) { static long inner; return hidden++ + (int)inner++ + own + names[0][0]; }\n"
+    )
+    cc = os.environ.get("CC") or shutil.which("cc") or "gcc"
+    subprocess.run([cc, "-c", "-fPIE", str(source), "-o", str(tmp_path / "state.o")], check=True)
+    found = {re.sub(r"\.\d+$", "", n) for n in tree.mutable_data(str(tmp_path / "state.o"))}
+    assert found == {"hidden", "shown", "own", "inner"}
+
+
+def test_atomics_live_in_the_listed_files():
+    used = {p for p in tree.sources(".c", ".h") if uses_atomics(tree.read(p))}
+    assert used <= ATOMIC_FILES, "atomics outside the listed files: %s" % sorted(used - ATOMIC_FILES)
+    assert used == ATOMIC_FILES, "listed, but without atomics: %s" % sorted(ATOMIC_FILES - used)
+
+
+def test_an_atomic_is_seen():
+    assert uses_atomics("static _Atomic int x;")
+    assert uses_atomics("#include <stdatomic.h>\n")
+    assert not uses_atomics("/* atomic_load is not for us */ int commands_atomicity;")

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""tree: the source tree and its object files, as the structure checks see them."""
+
+import os
+import re
+import subprocess
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.environ.get("SHOAL_BUILD", os.path.join(ROOT, "build-debug"))
+
+# docs/architecture.md: a folder may include its own headers and those of the folders named here.
+ARROWS = {
+    "base": set(),
+    "proto": {"base"},
+    "net": {"base"},
+    "shard": {"base", "net"},
+    "persist": {"base", "proto", "net", "shard"},
+    "cluster": {"base", "proto", "net", "shard", "persist"},
+    "server": {"base", "proto", "net", "shard", "persist", "cluster"},
+}
+FOLDERS = tuple(ARROWS)
+# shard knows no sockets: of net it may only see the wake-up behind a mailbox and the clock.
+NARROW = {("shard", "net"): {"net/rt.h", "net/clock.h"}}
+
+
+def sources(*suffixes, folders=FOLDERS):
+    """Paths, relative to the root, of the files of these folders that end so."""
+    found = []
+    for folder in folders:
+        for directory, _, names in os.walk(os.path.join(ROOT, folder)):
+            for name in names:
+                if name.endswith(suffixes):
+                    found.append(os.path.relpath(os.path.join(directory, name), ROOT))
+    return sorted(found)
+
+
+def read(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as f:
+        return f.read()
+
+
+def tracked():
+    """What git tracks, or nothing where there is no git."""
+    try:
+        out = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return [p for p in out.decode().split("\0") if p and os.path.exists(os.path.join(ROOT, p))]
+
+
+def includes(text):
+    """Project headers that a source names."""
+    return re.findall(r'^\s*#\s*include\s+"([^"]+)"', text, re.M)
+
+
+def without_comments(text):
+    """C source with comments and the contents of strings blanked, line numbers kept."""
+
+    def blank(match):
+        found = match.group(0)
+        if found.startswith("/"):
+            return re.sub(r"[^\n]", " ", found)
+        return found[0] + found[-1]
+
+    return re.sub(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])+'", blank, text, flags=re.S)
+
+
+def objects(folder):
+    """(source name, object path) of a folder's compiled sources."""
+    found = []
+    base = os.path.join(BUILD, folder)
+    for directory, _, names in os.walk(base):
+        for name in names:
+            if name.endswith(".c.o"):
+                # Meson flattens commands/string.c to commands_string.c.o.
+                source = folder + "/" + re.sub(r"^commands_", "commands/", name[: -len(".o")])
+                if os.path.exists(os.path.join(ROOT, source)):
+                    found.append((source, os.path.join(directory, name)))
+    return sorted(found)
+
+
+def undefined(path):
+    """Names that an object takes from elsewhere, the compiler's and libc's decorations removed."""
+    out = subprocess.run(["nm", "-u", "--format=posix", path], capture_output=True, text=True, check=True).stdout
+    names = set()
+    for line in out.splitlines():
+        name = line.split()[0].split("@")[0]
+        name = re.sub(r"^__isoc\d+_", "", name)
+        if name.endswith("_chk"):
+            name = name[: -len("_chk")].lstrip("_")
+        name = re.sub(r"^(\D+)64$", r"\1", name)  # open64 and its like
+        names.add(name)
+    return names
+
+
+def mutable_data(path):
+    """Variables of an object that can change: what lies in .data, .bss, their thread-local kin, or is common."""
+    out = subprocess.run(["objdump", "-t", "-w", path], capture_output=True, text=True, check=True).stdout
+    found = []
+    for line in out.splitlines():
+        match = re.match(r"^[0-9a-f]+ (.{7}) (\S+)\s+([0-9a-f]+) (?:\.hidden )?(\S+)$", line)
+        if not match:
+            continue
+        flags, section, size, name = match.groups()
+        if "d" in flags.strip().split()[-1:] or int(size, 16) == 0:
+            continue
+        changeable = re.match(r"^\.(data|bss|tdata|tbss)(\.|$)", section) and not section.startswith(".data.rel.ro")
+        if changeable or section == "*COM*":
+            found.append(name)
+    return found
