@@ -38,8 +38,11 @@ size_t post_receive(struct post_office *office, unsigned to, struct message **re
 /* Thread `to`, before it sleeps: says so, then looks at every box again. False: something is there, do not sleep (and the announcement is taken
  * back). */
 bool post_sleep(struct post_office *office, unsigned to);
-/* After the sleep. `rung`: somebody's wake ended it. If messages were there and nobody had rung, it counts as a late wake-up. */
-void post_awake(struct post_office *office, unsigned to, bool rung);
+/* After the sleep. `rung`: somebody's wake ended it. Returns false when the thread should sleep on, because a message is there whose
+ * sender is just about to ring: the wake-up that is due must come. If it does not come in POST_GRACE_SLEEPS further sleeps, the message is
+ * taken all the same and counted as a late wake-up. */
+bool post_awake(struct post_office *office, unsigned to, bool rung);
+#define POST_GRACE_SLEEPS 3
 
 struct post_stats {
     uint64_t sent, received;

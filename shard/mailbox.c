@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* mailbox: see the header for the contract. Why so:
+ *
+ * A hop between threads is the price of sharding, so it is kept to what it must be: a pointer written to a ring that only two
+ * threads touch, one release store a turn that makes a whole turn's messages visible, and a wake-up only for a thread that sleeps.
+ * A lock or a shared queue would put every sender on one cache line.
+ *
+ *     sender                                  receiver
+ *     slots[head++] = m   (private)           sleeping = 1              (A')
+ *     published = head            (A)         look at `published` again (B')
+ *     sleeping? -> claim and wake (B)         sleep
+ *
+ * Invariants
+ *  1. slots[i] is written before `published` passes i and not again before `taken` has passed i.
+ *  2. Either B sees the announcement A', or B' sees the message A: all four are sequentially consistent, so both cannot
+ *     miss each other. This is what a lost wake-up would break.
+ *  3. `sleeping` goes from 1 to 0 exactly once a sleep: by the sender that claims the wake, or by the sleeper itself.
+ *  4. While a sender's overflow queue holds something for a receiver, new messages queue behind it: order per pair holds.
+ */
+#include "shard/mailbox.h"
+
+#include "base/check.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINE 64
+
+struct ring {
+    /* Sender's line. */
+    _Alignas(LINE) _Atomic uint32_t published;
+    uint32_t head;       /* next slot to write */
+    uint32_t taken_seen; /* last known `taken` */
+    struct message *overflow_first, *overflow_last;
+    /* Receiver's line. */
+    _Alignas(LINE) _Atomic uint32_t taken;
+    /* Constant. */
+    _Alignas(LINE) struct message **slots;
+};
+
+struct box_owner {
+    _Alignas(LINE) _Atomic uint32_t sleeping;
+    _Alignas(LINE) struct post_stats stats; /* owner's own */
+    unsigned grace;      /* sleeps gone on with an unclaimed message */
+    unsigned next_from;  /* where the fair round starts */
+    uint64_t *dirty;     /* bitmap of receivers written to since the last publish */
+    bool overflowing;
+};
+
+struct post_office {
+    unsigned threads;
+    uint32_t capacity;
+    void (*wake)(void *arg, unsigned from, unsigned target);
+    void *arg;
+    struct ring *rings; /* [from * threads + to] */
+    struct box_owner *owners;
+};
+
+static struct ring *ring_of(const struct post_office *office, unsigned from, unsigned to) {
+    return &office->rings[from * office->threads + to];
+}
+
+static void *lines_new(size_t n, size_t size) {
+    size_t bytes = (n * size + LINE - 1) / LINE * LINE;
+    void *p = aligned_alloc(LINE, bytes);
+    check(p != NULL);
+    memset(p, 0, bytes);
+    return p;
+}
+
+struct post_office *post_office_new(unsigned threads, unsigned capacity,
+                                    void (*wake)(void *arg, unsigned from, unsigned target),
+                                    void *arg) {
+    check(threads > 0 && capacity > 0 && (capacity & (capacity - 1)) == 0);
+    struct post_office *office = lines_new(1, sizeof *office);
+    office->threads = threads;
+    office->capacity = capacity;
+    office->wake = wake;
+    office->arg = arg;
+    office->rings = lines_new((size_t)threads * threads, sizeof(struct ring));
+    office->owners = lines_new(threads, sizeof(struct box_owner));
+    for (unsigned i = 0; i < threads * threads; i++) {
+        office->rings[i].slots = lines_new(capacity, sizeof(struct message *));
+    }
+    for (unsigned i = 0; i < threads; i++) {
+        office->owners[i].dirty = lines_new((threads + 63) / 64, sizeof(uint64_t));
+    }
+    return office;
+}
+
+void post_office_free(struct post_office *office) {
+    if (office == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < office->threads * office->threads; i++) {
+        free(office->rings[i].slots);
+    }
+    for (unsigned i = 0; i < office->threads; i++) {
+        free(office->owners[i].dirty);
+    }
+    free(office->rings);
+    free(office->owners);
+    free(office);
+}
+
+static bool ring_put(struct post_office *office, struct ring *ring, struct message *message) {
+    if (ring->head - ring->taken_seen == office->capacity) {
+        ring->taken_seen = atomic_load_explicit(&ring->taken, memory_order_acquire);
+        if (ring->head - ring->taken_seen == office->capacity) {
+            return false;
+        }
+    }
+    ring->slots[ring->head & (office->capacity - 1)] = message;
+    ring->head++;
+    return true;
+}
+
+void post_send(struct post_office *office, unsigned from, unsigned to, struct message *message) {
+    struct ring *ring = ring_of(office, from, to);
+    struct box_owner *self = &office->owners[from];
+    self->stats.sent++;
+    self->dirty[to / 64] |= UINT64_C(1) << (to % 64);
+    if (ring->overflow_first == NULL && ring_put(office, ring, message)) {
+        return;
+    }
+    self->stats.overflowed++;
+    message->next = NULL;
+    if (ring->overflow_first == NULL) {
+        ring->overflow_first = message;
+    } else {
+        ring->overflow_last->next = message;
+    }
+    ring->overflow_last = message;
+    self->overflowing = true;
+}
+
+/* Moves what fits from the overflow queue into the ring; true if some is left. */
+static bool ring_refill(struct post_office *office, struct ring *ring) {
+    while (ring->overflow_first != NULL) {
+        struct message *message = ring->overflow_first;
+        struct message *next = message->next;
+        if (!ring_put(office, ring, message)) {
+            return true;
+        }
+        ring->overflow_first = next;
+    }
+    return false;
+}
+
+bool post_publish(struct post_office *office, unsigned from) {
+    struct box_owner *self = &office->owners[from];
+    bool left = false;
+    for (unsigned word = 0; word < (office->threads + 63) / 64; word++) {
+        uint64_t dirty = self->dirty[word];
+        self->dirty[word] = 0;
+        while (dirty != 0) {
+            unsigned to = word * 64 + (unsigned)__builtin_ctzll(dirty);
+            dirty &= dirty - 1;
+            struct ring *ring = ring_of(office, from, to);
+            if (ring->overflow_first != NULL && ring_refill(office, ring)) {
+                left = true;
+                self->dirty[word] |= UINT64_C(1) << (to % 64);
+            }
+            /* inv. 2: the store and the load must be sequentially consistent. */
+            atomic_store_explicit(&ring->published, ring->head, memory_order_seq_cst);
+            struct box_owner *owner = &office->owners[to];
+            if (atomic_load_explicit(&owner->sleeping, memory_order_seq_cst) != 0 &&
+                atomic_exchange_explicit(&owner->sleeping, 0, memory_order_seq_cst) != 0) {
+                self->stats.wakes++;
+                office->wake(office->arg, from, to);
+            }
+        }
+    }
+    self->overflowing = left;
+    return left;
+}
+
+size_t post_receive(struct post_office *office, unsigned to, struct message **ret, size_t max) {
+    struct box_owner *self = &office->owners[to];
+    size_t n = 0;
+    for (unsigned i = 0; i < office->threads && n < max; i++) {
+        unsigned from = self->next_from + i;
+        if (from >= office->threads) {
+            from -= office->threads;
+        }
+        struct ring *ring = ring_of(office, from, to);
+        uint32_t taken = atomic_load_explicit(&ring->taken, memory_order_relaxed);
+        uint32_t published = atomic_load_explicit(&ring->published, memory_order_acquire);
+        if (taken == published) {
+            continue;
+        }
+        while (taken != published && n < max) {
+            ret[n++] = ring->slots[taken & (office->capacity - 1)];
+            taken++;
+        }
+        atomic_store_explicit(&ring->taken, taken, memory_order_release);
+    }
+    self->next_from = self->next_from + 1 < office->threads ? self->next_from + 1 : 0;
+    self->stats.received += n;
+    return n;
+}
+
+static bool anything_there(const struct post_office *office, unsigned to) {
+    for (unsigned from = 0; from < office->threads; from++) {
+        struct ring *ring = ring_of(office, from, to);
+        if (atomic_load_explicit(&ring->published, memory_order_seq_cst) !=
+            atomic_load_explicit(&ring->taken, memory_order_relaxed)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool post_sleep(struct post_office *office, unsigned to) {
+    struct box_owner *self = &office->owners[to];
+    if (self->grace > 0) {
+        return true; /* still announced: sleeps on for a wake-up that is due */
+    }
+    if (anything_there(office, to)) {
+        return false;
+    }
+    atomic_store_explicit(&self->sleeping, 1, memory_order_seq_cst);
+    if (anything_there(office, to)) {
+        atomic_store_explicit(&self->sleeping, 0, memory_order_seq_cst);
+        return false;
+    }
+    return true;
+}
+
+bool post_awake(struct post_office *office, unsigned to, bool rung) {
+    struct box_owner *self = &office->owners[to];
+    if (!rung && atomic_load_explicit(&self->sleeping, memory_order_seq_cst) != 0 &&
+        anything_there(office, to)) {
+        if (self->grace < POST_GRACE_SLEEPS) {
+            self->grace++;
+            return false;
+        }
+        self->stats.late_wakeups++;
+    }
+    self->grace = 0;
+    atomic_store_explicit(&self->sleeping, 0, memory_order_seq_cst);
+    return true;
+}
+
+struct post_stats post_get_stats(const struct post_office *office, unsigned thread) {
+    return office->owners[thread].stats;
+}
+
+size_t post_depth(const struct post_office *office, unsigned to) {
+    size_t n = 0;
+    for (unsigned from = 0; from < office->threads; from++) {
+        struct ring *ring = ring_of(office, from, to);
+        n += (uint32_t)(atomic_load_explicit(&ring->published, memory_order_relaxed) -
+                        atomic_load_explicit(&ring->taken, memory_order_relaxed));
+    }
+    return n;
+}

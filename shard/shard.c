@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* shard: binds a heap and a keyspace into the unit that one thread owns. */
+#include "shard/shard.h"
+
+void shard_init(struct shard *shard, unsigned id, uint32_t databases,
+                const struct hash_secret *secret, const struct keyspace_hooks *hooks,
+                int64_t now_ms) {
+    shard->id = id;
+    shard->heap = shard_heap_new();
+    shard->keyspace = keyspace_new(&(struct keyspace_options){
+        .databases = databases,
+        .secret = secret,
+        .heap = shard->heap,
+        .hooks = *hooks,
+        .now_ms = now_ms,
+    });
+}
+
+void shard_fini(struct shard *shard) {
+    keyspace_free(shard->keyspace);
+    shard_heap_free(shard->heap);
+}
