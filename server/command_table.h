@@ -17,15 +17,19 @@ struct command_slot {
     unsigned id;                          /* 0 .. command_table_count - 1, subcommands included */
     const char *full_name;                /* "get", "client|list"; constant storage of the table */
     const char *served_name;              /* top level: the name it answers to; differs after rename-command; "" if disabled */
+    unsigned flags;                       /* the row's, and movable keys where its specs imply them */
     unsigned categories;                  /* explicit and implied */
     const struct command_slot *subcommands; /* array */
     unsigned subcommands_count;
     bool has_keys;                        /* any key spec or find_keys */
     /* The common case of routing: all keys are argv[first], argv[first+step] .. up to last (negative: from the end). first 0: not so simple. */
     int first_key, last_key, key_step;
+    /* What COMMAND shows as first key, last key and step: also where the keys are not so simple. */
+    int shown_first, shown_last, shown_step;
 };
 
-/* renames: pairs (old, new) from rename-command. -EINVAL with *ret_bad when one cannot be done. */
+/* renames: pairs (old, new) from rename-command, 2 * pairs texts, done in order; new "" disables. When one cannot be done: NULL, *ret_error
+ * -ENOENT (no such command) or -EEXIST (the new name is taken), and *ret_bad the name at fault. */
 struct command_table *command_table_new(const struct bytes *renames, size_t pairs, int *ret_error, struct bytes *ret_bad);
 void command_table_free(struct command_table *table);
 
