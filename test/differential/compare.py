@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""compare: are two replies to one command the same? And which differences between Redis 7.0 and Valkey 9.1 are known.
+
+Replies are compared byte for byte, except where two correct servers cannot agree: clocks, random picks, memory figures,
+ids and the order of unordered results. Each such case is one row of NORMAL.
+"""
+
+import re
+
+from resp import RespError
+
+
+def upper(arg):
+    return (arg if isinstance(arg, bytes) else str(arg).encode("utf-8", "surrogateescape")).upper()
+
+
+def shape(value):
+    """Only the types of a reply."""
+    if isinstance(value, RespError):
+        return ("error", value.text)
+    if isinstance(value, list):
+        return [shape(v) for v in value]
+    return type(value).__name__
+
+
+def near(tolerance):
+    def normal(value):
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return Near(value, tolerance)
+        return value
+
+    return normal
+
+
+class Near:
+    """A number that equals any number close to it."""
+
+    def __init__(self, value, tolerance):
+        self.value, self.tolerance = value, tolerance
+
+    def __eq__(self, other):
+        return isinstance(other, Near) and abs(self.value - other.value) <= self.tolerance
+
+    def __repr__(self):
+        return "%d (+-%d)" % (self.value, self.tolerance)
+
+
+def scan(value):
+    """The cursor is the server's own and so is what one call returns."""
+    if isinstance(value, list) and len(value) == 2:
+        return "a cursor and keys"
+    return value
+
+
+def hello(value):
+    return shape(value)
+
+
+def sorted_keys(value):
+    return sorted(value) if isinstance(value, list) else value
+
+
+# (command, subcommand or None, normal form of a parsed reply)
+NORMAL = [
+    (b"TIME", None, shape),
+    (b"RANDOMKEY", None, shape),
+    (b"SCAN", None, scan),
+    (b"KEYS", None, sorted_keys),
+    (b"TTL", None, near(2)),
+    (b"PTTL", None, near(3000)),
+    (b"EXPIRETIME", None, near(3)),
+    (b"PEXPIRETIME", None, near(3000)),
+    (b"OBJECT", b"IDLETIME", shape),
+    (b"OBJECT", b"FREQ", shape),
+    (b"MEMORY", b"USAGE", shape),
+    (b"CLIENT", b"ID", shape),
+    (b"CLIENT", b"LIST", shape),
+    (b"CLIENT", b"INFO", shape),
+    (b"HELLO", None, hello),
+]
+
+
+def normal(call, value, raw):
+    name = upper(call[0])
+    sub = upper(call[1]) if len(call) > 1 else None
+    for row_name, row_sub, function in NORMAL:
+        if row_name == name and row_sub in (None, sub):
+            return function(value)
+    return raw
+
+
+# Known differences of Redis 7.0 from Valkey 9.1: (command, what Redis says, what Valkey says), matched on raw replies.
+REDIS_DIFFERS = [
+    # 9.x keeps longer strings embedded.
+    (rb"OBJECT ENCODING ", rb"\$3\r\nraw", rb"\$6\r\nembstr"),
+    # GETEX looks at its arguments before it looks for the key.
+    (rb"GETEX ", rb"(\$-1|_)\r\n", rb"-ERR (value is not an integer|invalid expire time)"),
+    # SCAN reads its cursor first, more strictly but for spaces, and knows the names of types.
+    (rb"SCAN ", rb"\*2|-ERR", rb"-ERR (invalid cursor|unknown type name)"),
+    (rb"SCAN  0", rb"-ERR invalid cursor", rb""),
+    (rb"OBJECT REFCOUNT ", rb":2147483647", rb":1\r"),
+    (rb"WAIT ", rb":0", rb"-ERR timeout is out of range"),
+    (rb"CLIENT LIST ID ", rb"-ERR Invalid client ID", rb"-ERR"),
+    # A key whose deadline is already past when it is written counts until somebody looks at it.
+    (rb"DBSIZE$", rb":\d+", rb":\d+"),
+    (rb"COMMAND GETKEYS", rb"-ERR wrong number of arguments for 'command", rb"-ERR"),
+]
+
+
+def redis_differs_knowingly(call, redis_raw, valkey_raw):
+    line = b" ".join(upper(a) for a in call)
+    for command, redis, valkey in REDIS_DIFFERS:
+        if re.match(command, line) and re.match(redis, redis_raw, re.S) and re.match(valkey, valkey_raw, re.S):
+            return True
+    return False

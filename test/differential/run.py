@@ -1,0 +1,211 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""run: random command sequences against Shoal, Valkey 9.1 and Redis 7.0 side by side.
+
+    test/differential/run.py --seed 1 --ops 20000 --shoal build-release/server/shoal-server
+
+Each sequence starts on empty servers, is sent as one pipeline in RESP2 or RESP3, and is compared reply by reply, then by the
+final state of all keys. Valkey decides: Shoal must equal it. Sequences of classic commands also run on Redis, whose
+differences from Valkey must be listed in compare.py. A difference is run again to see that it repeats, shrunk to the fewest
+commands, and printed with what every server said. Same seed, same sequences.
+
+Without Valkey, Shoal is compared with Redis on the classic sequences alone.
+"""
+
+import argparse
+import os
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.join(HERE, "..", "integration"))
+
+from compare import normal, redis_differs_knowingly  # noqa: E402
+from generator import Generator  # noqa: E402
+from resp import encode  # noqa: E402
+from server import Server, find_peer  # noqa: E402
+
+SEQUENCE_LENGTH = 80
+ROOT = os.path.dirname(os.path.dirname(HERE))
+
+
+class Target:
+    """One running server and the connection that commands go to."""
+
+    def __init__(self, name, binary, config=None):
+        self.name = name
+        self.server = Server(binary, config or {})
+        self.server.start()
+        self.conn = None
+
+    def fresh(self, resp3):
+        """A new connection on an empty server."""
+        if self.conn:
+            self.conn.close()
+        self.conn = self.server.raw(timeout=60)
+        setup = [["SWAPDB", "0", "0"], ["FLUSHALL"], ["CONFIG", "SET", "timeout", "0"]]
+        self.run(setup + ([["HELLO", "3"]] if resp3 else []))
+
+    def run(self, calls):
+        self.conn.send(b"".join(encode(*call) for call in calls))
+        return [self.conn.read_raw() for _ in calls]
+
+    def stop(self):
+        if self.conn:
+            self.conn.close()
+        self.server.stop(check=self.server.kind == "shoal")
+
+
+def state_calls(keys):
+    """Commands whose replies are the whole state, as far as strings go."""
+    calls = []
+    for db in range(16):
+        calls += [["SELECT", str(db)], ["DBSIZE"], ["KEYS", "*"]]
+        for key in keys:
+            calls += [[c, key] for c in ("TYPE", "GET", "STRLEN", "PTTL", "PEXPIRETIME")]
+            calls.append(["OBJECT", "ENCODING", key])
+    return calls
+
+
+def keys_of(calls, keys):
+    """All arguments that may have become a key: mutation makes keys of other arguments."""
+    out = set(k.encode() for k in keys)
+    for call in calls:
+        for arg in call[1:]:
+            out.add(arg if isinstance(arg, bytes) else str(arg).encode("utf-8", "surrogateescape"))
+    return out
+
+
+class Difference:
+    def __init__(self, call, replies, at):
+        self.call, self.replies, self.at = call, replies, at
+
+
+def first_difference(targets, calls, resp3, keys):
+    """Run on all targets; the first Difference, or None."""
+    results = []
+    for target in targets:
+        target.fresh(resp3)
+        results.append(target.run(calls))
+    difference = compare(targets, calls, results)
+    if difference:
+        return difference
+    # The keys that exist, and those we know: a pool of a few.
+    probe = state_calls(sorted(k for k in keys))
+    results = [target.run(probe) for target in targets]
+    difference = compare(targets, probe, results)
+    if difference:
+        difference.at += len(calls)
+    return difference
+
+
+def compare(targets, calls, results):
+    for at, call in enumerate(calls):
+        normals = [normal(call, value, raw) for value, raw in (r[at] for r in results)]
+        if all(n == normals[0] for n in normals[1:]):
+            continue
+        replies = {t.name: r[at][1] for t, r in zip(targets, results)}
+        named = dict(zip([t.name for t in targets], normals))
+        mark = "valkey" if "valkey" in named else "redis"
+        if named["shoal"] == named[mark]:
+            if redis_differs_knowingly(call, replies["redis"], replies["valkey"]):
+                continue
+        elif "valkey" not in named and redis_differs_knowingly(call, replies["redis"], replies["shoal"]):
+            continue
+        return Difference(call, replies, at)
+    return None
+
+
+def shrink(targets, calls, resp3, keys, same):
+    """Fewest commands that still differ in the same command."""
+    size = max(1, len(calls) // 2)
+    deadline = time.monotonic() + 60
+    while size and time.monotonic() < deadline:
+        at = 0
+        while at < len(calls):
+            fewer = calls[:at] + calls[at + size :]
+            found = first_difference(targets, fewer, resp3, keys) if fewer else None
+            if found and found.call[0] == same.call[0]:
+                calls = fewer
+            else:
+                at += size
+        size //= 2
+    return calls
+
+
+def text(raw):
+    return repr(raw if len(raw) < 600 else raw[:600] + b"...")
+
+
+def show(call):
+    return " ".join(repr(a)[1:] if isinstance(a, bytes) else '"%s"' % a.encode("unicode_escape").decode() for a in call)
+
+
+def report(targets, calls, resp3, found, label):
+    print("DIFFERENCE in %s, %s" % (label, "RESP3" if resp3 else "RESP2"))
+    for call in calls[: found.at + 1]:
+        print("    " + show(call))
+    if found.at >= len(calls):
+        print("  then the state differs at")
+        print("    " + show(found.call))
+    for target in targets:
+        print("  %-7s %s" % (target.name, text(found.replies[target.name])))
+    print(flush=True)
+
+
+def run(args):
+    targets = [Target("shoal", args.shoal, args.shoal_config)]
+    try:
+        if args.valkey:
+            targets.append(Target("valkey", args.valkey))
+        if args.redis:
+            targets.append(Target("redis", args.redis))
+        if len(targets) == 1:
+            print("nothing to compare with: give --valkey PATH or --redis PATH")
+            return 2
+        done, index, differences = 0, 0, 0
+        while done < args.ops and differences < args.max_differences:
+            seed = args.seed * 1_000_000 + index
+            resp3, one_tag = bool(index & 1), index % 3 != 2
+            classic = bool(index & 2) or not args.valkey
+            generator = Generator(seed, classic, one_tag)
+            calls = generator.sequence(SEQUENCE_LENGTH)
+            part = [t for t in targets if t.name != "redis" or classic]
+            label = "sequence %d of seed %d (%s, %s)" % (
+                index, args.seed, "classic" if classic else "new", "one tag" if one_tag else "spread",
+            )  # fmt: skip
+            if args.only is None or args.only == index:
+                found = first_difference(part, calls, resp3, generator.keys)
+                if found and first_difference(part, calls, resp3, generator.keys):
+                    small = shrink(part, calls, resp3, generator.keys, found)
+                    again = first_difference(part, small, resp3, generator.keys) or found
+                    report(part, small, resp3, again, label)
+                    differences += 1
+            done += len(calls)
+            index += 1
+        print("%d commands in %d sequences, seed %d: %d differences" % (done, index, args.seed, differences))
+        return 1 if differences else 0
+    finally:
+        for target in targets:
+            target.stop()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--ops", type=int, default=20_000)
+    parser.add_argument("--only", type=int, help="only this sequence of the seed")
+    parser.add_argument("--max-differences", type=int, default=10)
+    parser.add_argument("--shoal", default=os.environ.get("SHOAL_SERVER", ROOT + "/build-release/server/shoal-server"))
+    parser.add_argument("--shards", default=os.environ.get("SHOAL_SHARDS", "2"))
+    parser.add_argument("--io-backend", default=os.environ.get("SHOAL_IO_BACKEND", "auto"))
+    parser.add_argument("--as-peer", action="store_true", help="the server given as --shoal is another one (to try the tester)")
+    parser.add_argument("--valkey", default=find_peer("valkey"))
+    parser.add_argument("--redis", default=find_peer("redis"))
+    args = parser.parse_args()
+    args.shoal_config = {} if args.as_peer else {"shards": args.shards, "io-backend": args.io_backend}
+    sys.exit(run(args))
+
+
+if __name__ == "__main__":
+    main()
