@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* parser: finds requests in a byte stream, in place and incrementally.
  *
- * Thread: any; pure over its own state. The caller owns the bytes. `parser_run` is given all unconsumed bytes of the
- * stream from the first byte of the current request on; between calls the bytes may move as long as they stay the
- * same, because the parser keeps offsets. Argument slices of a finished request point into those bytes.
+ * Thread: any; pure over its own state. The caller owns the bytes. `parser_run` is given all
+ * unconsumed bytes of the stream from the first byte of the current request on; between calls the
+ * bytes may move as long as they stay the same, because the parser keeps offsets. Argument slices
+ * of a finished request point into those bytes.
  *
- * For every byte stream and every split of it the same requests and errors come out (property test).
+ * For every byte stream and every split of it the same requests and errors come out (property
+ * test).
  */
 #ifndef SHOAL_PROTO_PARSER_H
 #define SHOAL_PROTO_PARSER_H
@@ -19,20 +21,21 @@ enum parse_status {
     PARSE_MORE,    /* incomplete: call again with more bytes */
     PARSE_REQUEST, /* one request: argc >= 1 */
     PARSE_EMPTY,   /* an empty request (*0, *-1, blank line): consumed, no reply */
-    PARSE_ERROR,   /* protocol error: parser->error says which; the connection must close after the reply */
+    PARSE_ERROR,   /* protocol error: parser->error says which; the connection must close after the
+                      reply */
 };
 
 struct parser_limits {
-    int64_t bulk_len_max;     /* proto-max-bulk-len */
-    int64_t query_bytes_max;  /* client-query-buffer-limit: enforced by the connection, not here */
-    bool authenticated;       /* false: at most 10 arguments and 16384 bytes a bulk */
+    int64_t bulk_len_max;    /* proto-max-bulk-len */
+    int64_t query_bytes_max; /* client-query-buffer-limit: enforced by the connection, not here */
+    bool authenticated;      /* false: at most 10 arguments and 16384 bytes a bulk */
 };
 
 struct request {
     struct bytes *argv; /* in the arena */
     uint32_t argc;
-    bool inlined;    /* came as an inline command */
-    size_t bytes;    /* length on the wire */
+    bool inlined; /* came as an inline command */
+    size_t bytes; /* length on the wire */
 };
 
 struct parser {
@@ -45,21 +48,23 @@ struct parser {
     struct parser_arg {
         size_t offset;
         size_t len;
-    } *args;
+    } * args;
     size_t args_bytes; /* sum of the lengths so far: argv-mem of CLIENT LIST */
-    char error[128];   /* set with PARSE_ERROR: whole text after "-", e.g. "ERR Protocol error: ..." */
+    char
+        error[128]; /* set with PARSE_ERROR: whole text after "-", e.g. "ERR Protocol error: ..." */
 };
 
 void parser_init(struct parser *parser);
 void parser_fini(struct parser *parser);
 
-/* Looks for one request at the start of `input`. On anything but PARSE_MORE *ret_consumed bytes are done with.
- * Slices and argv of *ret_request live as long as `input` and the arena's contents. */
-enum parse_status parser_run(struct parser *parser, const struct parser_limits *limits, struct bytes input,
-                             struct arena *arena, struct request *ret_request, size_t *ret_consumed);
+/* Looks for one request at the start of `input`. On anything but PARSE_MORE *ret_consumed bytes are
+ * done with. Slices and argv of *ret_request live as long as `input` and the arena's contents. */
+enum parse_status parser_run(struct parser *parser, const struct parser_limits *limits,
+                             struct bytes input, struct arena *arena, struct request *ret_request,
+                             size_t *ret_consumed);
 
-/* After PARSE_MORE: how many bytes the request has at least, as far as its headers tell (0: unknown). Lets the
- * connection size its buffer for a big bulk. */
+/* After PARSE_MORE: how many bytes the request has at least, as far as its headers tell (0:
+ * unknown). Lets the connection size its buffer for a big bulk. */
 size_t parser_bytes_needed(const struct parser *parser);
 
 #endif
