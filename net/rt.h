@@ -29,9 +29,9 @@ struct rt_options {
     unsigned recv_buffer_bytes;  /* size of one */
 };
 
-/* Makes the runtime of the calling thread. RT_AUTO takes io_uring where the kernel allows it, else epoll. */
+/* Makes a runtime; its thread is the one that calls rt_turn first. RT_AUTO takes io_uring where the kernel allows it, else epoll. */
 int rt_new(const struct rt_options *options, struct rt **ret_rt);
-void rt_free(struct rt *rt);
+void rt_free(struct rt *rt); /* closes what is still closing or listening; open streams are the owner's to close before */
 const char *rt_backend_name(const struct rt *rt); /* "io_uring" or "epoll" */
 /* With RT_AUTO that fell back: why io_uring was not taken, as text; NULL otherwise. */
 const char *rt_fallback_reason(const struct rt *rt);
@@ -81,7 +81,7 @@ struct rt_accepted {
     bool is_local; /* peer is loopback or unix: protected mode lets it in */
 };
 
-struct rt_listener; /* made by listen, freed by rt_unlisten */
+struct rt_listener; /* made by listen, freed by rt_unlisten, or with the runtime */
 typedef void rt_accept_fn(void *arg, const struct rt_accepted *accepted);
 
 struct rt_listen_options {
@@ -97,6 +97,7 @@ int rt_listen_tcp(struct rt *rt, const char *address, uint16_t port, const struc
 int rt_listen_unix(struct rt *rt, const char *path, const struct rt_listen_options *options, rt_accept_fn *accept, void *arg,
                    struct rt_listener **ret_listener);
 void rt_unlisten(struct rt *rt, struct rt_listener *listener); /* a unix socket's file is removed */
+uint16_t rt_listener_port(const struct rt_listener *listener); /* what was bound, also after port 0; 0 of a unix socket */
 
 /* ---- Streams --------------------------------------------------------------------------------------------------- */
 
@@ -127,9 +128,11 @@ struct rt_stream_events {
     void (*data)(struct rt_stream *stream, struct rt_buffer *buffer, struct bytes bytes);
     /* n >= 0 bytes of the send in flight are out, and the stream is free for the next (n may be less than was given). */
     void (*sent)(struct rt_stream *stream, size_t n);
-    /* The peer ended (error 0) or the connection broke (-errno). Nothing more arrives; a send in flight is still reported. Called at most once. */
+    /* The peer ended (error 0) or the connection broke (-errno). Nothing more arrives; after 0 one may still send, and a send
+     * in flight is still reported. At most once each: a 0 may be followed by one -errno when a later send fails. A send that
+     * failed is over and is told by `ended` alone, never by `sent`. */
     void (*ended)(struct rt_stream *stream, int error);
-    /* After rt_stream_close: nothing is in flight any more, the memory is the owner's again. */
+    /* After rt_stream_close: nothing is in flight any more, the memory is the owner's again. From the close on, only this is called. */
     void (*gone)(struct rt_stream *stream);
 };
 
@@ -142,18 +145,24 @@ struct rt_stream {
     /* Private to the backend. */
     unsigned flags;
     unsigned in_flight;
-    struct rt_stream *link_next;
+    struct rt_stream *link_next; /* among the closing, or those that wait for a buffer */
     struct rt_stream **link_prev;
-    struct iovec vectors[RT_SEND_VECTORS];
+    size_t send_bytes;
+    ssize_t send_result;
+    unsigned send_slot;
     int vectors_count;
-    void *message; /* storage of a msghdr, backend's */
-    uint64_t message_storage[8];
+    uint64_t message_storage[8]; /* a msghdr */
+    struct iovec vectors[RT_SEND_VECTORS];
 };
 
 /* Takes over an accepted socket and starts receiving. */
 int rt_stream_open(struct rt *rt, struct rt_stream *stream, rt_socket socket, const struct rt_stream_events *events);
 /* Sends the vectors (1 to RT_SEND_VECTORS); one send may be in flight. The array is copied, the memory it names is not. */
 void rt_stream_send(struct rt_stream *stream, const struct iovec *vectors, int count);
+/* The same when `sent` has nothing left to do but free memory: if all of it goes out at once, `sent` may wait until the next turn
+ * that has something else to report. This is the common case of replies, and saves a turn of the loop. Not for a reply
+ * after which the stream is closed, nor when more bytes are ready than the vectors hold. */
+void rt_stream_send_lazy(struct rt_stream *stream, const struct iovec *vectors, int count);
 bool rt_stream_sending(const struct rt_stream *stream);
 /* Stops and starts receiving: back-pressure. Some data that was on its way may still arrive after a pause. Idempotent. */
 void rt_stream_pause(struct rt_stream *stream);
