@@ -143,9 +143,11 @@ static void on_accept(struct floor *f, const struct io_uring_cqe *cqe) {
 }
 
 static uint64_t count_requests(const char *data, size_t len) {
+    const char *end = data + len;
     uint64_t count = 0;
-    for (size_t i = 0; i < len; i++) {
-        count += data[i] == '*';
+    while ((data = memchr(data, '*', (size_t)(end - data)))) {
+        data++;
+        count++;
     }
     return count;
 }

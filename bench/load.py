@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""load: what drives the servers: redis-benchmark for speed, a pipe of exact commands for filling."""
+
+import csv
+import io
+import random
+import subprocess
+
+CHUNK = 2000  # commands per write while filling
+
+
+class Sample:
+    """One measured run."""
+
+    def __init__(self, ops, seconds, cpu_ns, latency_ms):
+        self.ops_per_s = ops / seconds
+        self.cpu_us = cpu_ns / 1000 / ops
+        self.latency_ms = latency_ms  # {"p50": .., "p95": .., "p99": .., "max": ..}
+
+
+def benchmark_line(tool, cpu, port, case, requests):
+    return [
+        "taskset", "-c", cpu, tool, "-p", str(port), "-t", case.command, "-n", str(requests), "-c", str(case.clients),
+        "-P", str(case.pipeline), "-d", str(case.value_bytes), "-r", str(case.keys), "--csv",
+    ]  # fmt: skip
+
+
+def run_benchmark(tool, cpu, server, case, requests):
+    """Runs redis-benchmark once against a server and says what both saw."""
+    before = server.cpu_ns()
+    run = subprocess.run(benchmark_line(tool, cpu, server.port, case, requests), capture_output=True, text=True, timeout=300)
+    used = server.cpu_ns() - before
+    rows = [r for r in csv.DictReader(io.StringIO(run.stdout[run.stdout.find('"test"') :]))]
+    if run.returncode or len(rows) != 1:
+        raise SystemExit("bench: redis-benchmark failed on %s:\n%s%s" % (server.name, run.stdout[-2000:], run.stderr[-2000:]))
+    row = rows[0]
+    latency = {q: float(row["%s_latency_ms" % q]) for q in ("p50", "p95", "p99", "max")}
+    return Sample(requests, requests / float(row["rps"]), used, latency)
+
+
+def command(*args):
+    """RESP of one command."""
+    parts = [b"*%d\r\n" % len(args)]
+    for arg in args:
+        parts.append(b"$%d\r\n%s\r\n" % (len(arg), arg))
+    return b"".join(parts)
+
+
+def pipe(server, commands, count):
+    """Sends `count` commands that each answer +OK and waits for all the answers, one chunk ahead of them."""
+    with server.connect() as s:
+        owed = 0
+        sent = 0
+        while sent < count:
+            chunk = [c for _, c in zip(range(min(CHUNK, count - sent)), commands)]
+            s.sendall(b"".join(chunk))
+            sent += len(chunk)
+            owed += len(chunk) * 5
+            while owed > (CHUNK * 5 if sent < count else 0):
+                data = s.recv(65536)
+                if not data:
+                    raise SystemExit("bench: %s closed the connection while it was filled" % server.name)
+                if b"-" in data:
+                    raise SystemExit("bench: %s refused a write: %s" % (server.name, data[:200]))
+                owed -= len(data)
+
+
+def fill_benchmark_keys(server, keys, value_bytes):
+    """Every key that redis-benchmark -r may ask for, so that GET finds something."""
+    value = b"x" * value_bytes
+    pipe(server, (command(b"SET", b"key:%012d" % i, value) for i in range(keys)), keys)
+
+
+def fill_exact_keys(server, keys, ttl):
+    """Keys of 16 bytes with values of 64 bytes that are no numbers, for memory per key."""
+    rng = random.Random(1)
+    pad = bytes(rng.randrange(97, 123) for _ in range(48))
+
+    def commands():
+        for i in range(keys):
+            key = b"key-%012d" % i
+            value = pad + b"%016x" % rng.getrandbits(64)
+            if ttl:
+                yield command(b"SET", key, value, b"EX", b"%d" % (50000 + rng.randrange(50000)))
+            else:
+                yield command(b"SET", key, value)
+
+    pipe(server, commands(), keys)

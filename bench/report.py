@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""report: medians, tables and plots of a benchmark run, as Markdown with PNG beside it, and the raw samples as JSON."""
+
+import datetime
+import json
+import os
+import platform
+import re
+import statistics
+import subprocess
+
+import cases
+import servers
+
+SERVERS = ["floor", "shoal", "shoal, 2 shards", "redis", "valkey"]
+COLOURS = {"floor": "#9aa0a6", "shoal": "#1a73e8", "shoal, 2 shards": "#7baaf7", "redis": "#c5221f", "valkey": "#6a3fb5"}
+README_BEGIN = "<!-- bench:begin -->"
+README_END = "<!-- bench:end -->"
+
+
+def median(values):
+    return statistics.median(values)
+
+
+def spread(values):
+    """Half the distance between extremes, in per cent of the median."""
+    return 100 * (max(values) - min(values)) / 2 / median(values) if len(values) > 1 and median(values) else 0.0
+
+
+def cpu(bench, case, name):
+    samples = bench.samples.get(case.key, {}).get(name)
+    return median([s.cpu_us for s in samples]) if samples else None
+
+
+# ---- The machine ---------------------------------------------------------------------------------------------------
+
+
+def first_match(path, pattern):
+    try:
+        with open(path) as f:
+            found = re.search(pattern, f.read(), re.M)
+        return found.group(1).strip() if found else "unknown"
+    except OSError:
+        return "unknown"
+
+
+def machine():
+    memory = int(first_match("/proc/meminfo", r"^MemTotal:\s+(\d+)") or 0) / 1048576
+    return [
+        ("CPU", "%s, %d CPUs" % (first_match("/proc/cpuinfo", r"^model name\s*:\s*(.*)$"), os.cpu_count())),
+        ("Memory", "%.0f GB" % memory),
+        ("Kernel", "%s %s" % (platform.system(), platform.release())),
+        ("System", first_match("/etc/os-release", r'^PRETTY_NAME="?([^"\n]*)')),
+    ]
+
+
+def commit():
+    run = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=servers.ROOT, capture_output=True, text=True)
+    return run.stdout.strip() or "unknown"
+
+
+def versions(bench):
+    rows = [("shoal", "%s, commit %s" % (servers.version_of(bench.options.shoal), commit()))]
+    if bench.redis:
+        rows.append(("redis", servers.version_of(bench.redis)))
+    if bench.valkey:
+        rows.append(("valkey", servers.version_of(bench.valkey)))
+    rows.append(("load", servers.version_of(bench.tool)))
+    return rows
+
+
+# ---- Tables --------------------------------------------------------------------------------------------------------
+
+
+def table(head, rows):
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(str(c) for c in row) + " |" for row in rows]) + "\n"
+
+
+def case_rows(bench, case):
+    rows = []
+    for name in SERVERS:
+        samples = bench.samples.get(case.key, {}).get(name)
+        if not samples:
+            continue
+        used = [s.cpu_us for s in samples]
+        rate = [s.ops_per_s for s in samples]
+        rows.append(
+            [
+                name,
+                "%.3f" % median(used),
+                "+-%.0f%%" % spread(used),
+                "{:,.0f}".format(median(rate)),
+                "+-%.0f%%" % spread(rate),
+            ]
+            + ["%.2f" % median([s.latency_ms[q] for s in samples]) for q in ("p50", "p95", "p99", "max")]
+        )
+    return rows
+
+
+def target_us(bench, case):
+    """What a case must reach in cpu us per op, and how it is written; None where there is no target."""
+    if case.target_over_one_shard:
+        one = cpu(bench, case, "shoal")
+        return one and (one * case.target_over_one_shard, "one shard x %.2f" % case.target_over_one_shard)
+    base = cpu(bench, case, "floor")
+    if base and case.target_over_floor_ratio:
+        return base * case.target_over_floor_ratio, "floor + %.0f%%" % (100 * case.target_over_floor_ratio - 100)
+    if base and case.target_over_floor_us:
+        return base + case.target_over_floor_us, "floor + %.2f us" % case.target_over_floor_us
+    return None
+
+
+def target_rows(bench, all_cases):
+    rows = []
+    for case in all_cases:
+        target = target_us(bench, case)
+        ours = cpu(bench, case, "shoal, 2 shards" if case.target_over_one_shard else "shoal")
+        if not target or ours is None:
+            continue
+        others = ["%.3f" % v if (v := cpu(bench, case, n)) is not None else "-" for n in ("floor", "redis", "valkey")]
+        title = case.title + (", two shards" if case.target_over_one_shard else "")
+        verdict = "reached" if ours <= target[0] else "missed by %.0f%%" % (100 * ours / target[0] - 100)
+        rows.append([title] + others + ["%.3f" % ours, "%.3f (%s)" % target, verdict])
+    for (keys, ttl), found in sorted(bench.memory.items(), key=lambda item: (item[0][1], item[0][0])):
+        goal = cases.MEMORY_TARGET[ttl]
+        others = ["%.0f B" % found[n] if n in found else "-" for n in ("redis", "valkey")]
+        verdict = "reached" if found["shoal"] <= goal else "missed by %.0f%%" % (100 * found["shoal"] / goal - 100)
+        rows.append([memory_title(keys, ttl), "-"] + others + ["%.1f B" % found["shoal"], "%d B" % goal, verdict])
+    return rows
+
+
+def memory_title(keys, ttl):
+    count = "%gM" % (keys / 1e6)
+    return "RSS per key, 16 B key + 64 B value%s, %s keys" % (", TTL" if ttl else "", count)
+
+
+# ---- Plots ---------------------------------------------------------------------------------------------------------
+
+
+def plot_cpu(bench, all_cases, group, out):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    shown = [c for c in all_cases if c.group == group and c.key in bench.samples]
+    names = [n for n in SERVERS if any(n in bench.samples[c.key] for c in shown)]
+    if not shown:
+        return None
+    figure, axes = plt.subplots(1, len(shown), figsize=(2.3 * len(shown), 3.4))
+    for axis, case in zip([axes] if len(shown) == 1 else axes, shown):
+        here = [n for n in names if n in bench.samples[case.key]]
+        used = [[s.cpu_us for s in bench.samples[case.key][n]] for n in here]
+        middle = [median(u) for u in used]
+        error = [[m - min(u) for m, u in zip(middle, used)], [max(u) - m for m, u in zip(middle, used)]]
+        axis.bar(range(len(here)), middle, yerr=error, capsize=2, color=[COLOURS[n] for n in here])
+        axis.set_xticks(range(len(here)), [n.replace(", ", ",\n") for n in here], rotation=90, fontsize=8)
+        axis.set_title(case.title.replace(", ", "\n"), fontsize=9)
+        axis.tick_params(axis="y", labelsize=8)
+    figure.supylabel("server CPU per operation, us (median, whiskers: extremes)", fontsize=8)
+    figure.tight_layout()
+    path = os.path.join(out, "cpu-%s.png" % group)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+    return os.path.basename(path)
+
+
+def plot_memory(bench, out):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    if not bench.memory:
+        return None
+    rows = sorted(bench.memory, key=lambda item: (item[1], item[0]))
+    names = [n for n in SERVERS if n in bench.memory[rows[0]]]
+    figure, axis = plt.subplots(figsize=(7, 3.4))
+    width = 0.8 / len(names)
+    for i, name in enumerate(names):
+        places = [r + i * width for r in range(len(rows))]
+        axis.bar(places, [bench.memory[r][name] for r in rows], width, label=name, color=COLOURS[name])
+    axis.set_xticks([r + 0.4 - width / 2 for r in range(len(rows))], ["%gM%s" % (k / 1e6, ", TTL" if t else "") for k, t in rows])
+    axis.set_ylabel("bytes of RSS per key")
+    axis.legend(fontsize=8)
+    figure.tight_layout()
+    path = os.path.join(out, "memory.png")
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+    return os.path.basename(path)
+
+
+# ---- The page ------------------------------------------------------------------------------------------------------
+
+HEADINGS = {
+    "small": "SET and GET of 64 B values, a million random keys, 50 clients",
+    "large": "SET and GET of 16 KB values, ten thousand random keys, 50 clients",
+    "shards": "Two shards against one, random keys over one port",
+}
+
+
+def generic(line):
+    """A command line without the accidents of one run."""
+    text = " ".join("''" if word == "" else word for word in line)
+    text = re.sub(r"\S*/(?=[\w.-]+(?: |$))(?<!--dir )", "", text)
+    text = re.sub(r"--dir \S+", "--dir DIR", text)
+    return re.sub(r"(--port|-p|floor) \d+", r"\1 PORT", text)
+
+
+def write(bench, out):
+    all_cases = cases.speed_cases() + cases.shard_cases()
+    lines = ["# Shoal, Redis and Valkey on one machine, %s\n" % datetime.date.today().isoformat()]
+    kind = "quick look, one short round: not a measurement" if bench.options.quick else "medians of %d interleaved rounds" % bench.rounds
+    lines.append(
+        "Made by `./dev bench`: %s, %.0f minutes. The server has CPU %s, the load CPU %s; with two shards the second one shares "
+        "the CPU of the load, so compare the CPU per operation there, not the rate. `cpu` is the server's user and system microseconds per "
+        "operation; +- is half the distance between the extremes. *floor* answers a constant (`bench/floor.c`): what the network alone costs here.\n"
+        % (kind, bench.seconds / 60, bench.options.server_cpu, bench.options.load_cpu)
+    )
+    lines.append(table(["machine", ""], machine()))
+    lines.append(table(["program", "version"], versions(bench)))
+    rows = target_rows(bench, all_cases)
+    if rows:
+        lines.append("## Against the targets\n")
+        lines.append(table(["", "floor", "redis", "valkey", "shoal", "target", ""], rows))
+    for group, heading in HEADINGS.items():
+        shown = [c for c in all_cases if c.group == group and c.key in bench.samples]
+        if not shown:
+            continue
+        lines.append("## %s\n" % heading)
+        picture = plot_cpu(bench, all_cases, group, out)
+        lines.append("![CPU per operation](%s)\n" % picture)
+        for case in shown:
+            lines.append("**%s**\n" % case.title)
+            lines.append(table(["server", "cpu us/op", "", "ops/s", "", "p50 ms", "p95 ms", "p99 ms", "max ms"], case_rows(bench, case)))
+    if bench.memory:
+        lines.append("## Memory per key\n")
+        lines.append("RSS after the load minus RSS before it, by the number of keys; one fresh server each.\n")
+        lines.append("![Memory per key](%s)\n" % plot_memory(bench, out))
+        names = [n for n in SERVERS if n in next(iter(bench.memory.values()))]
+        order = sorted(bench.memory, key=lambda item: (item[1], item[0]))
+        lines.append(table([""] + names, [[memory_title(*r)] + ["%.1f B" % bench.memory[r][n] for n in names] for r in order]))
+    lines.append("## Commands\n")
+    lines.append("```\n%s\n```\n" % "\n".join([generic(line) for line in bench.lines.values()] + ([generic(bench.load_line)] if bench.load_line else [])))
+    lines.append(
+        "`-t`, `-n`, `-P`, `-d` and `-r` vary by case as the tables say. Before GET and SET are measured every key of the range is "
+        "set once. All samples are in `samples.json`.\n"
+    )
+    with open(os.path.join(out, "samples.json"), "w") as f:
+        json.dump(raw(bench), f, indent=1)
+        f.write("\n")
+    path = os.path.join(out, "report.md")
+    with open(path, "w") as f:
+        f.write("\n".join(lines))
+    return path
+
+
+def raw(bench):
+    return {
+        "speed": {
+            key: {
+                name: [{"ops_per_s": round(s.ops_per_s), "cpu_us": round(s.cpu_us, 4), "latency_ms": s.latency_ms} for s in samples]
+                for name, samples in by_server.items()
+            }
+            for key, by_server in bench.samples.items()
+        },
+        "memory": [
+            {"keys": keys, "ttl": ttl, "bytes_per_key": {n: round(v, 2) for n, v in found.items()}}
+            for (keys, ttl), found in bench.memory.items()
+        ],
+    }
+
+
+def readme_block(bench, report_path):
+    rows = []
+    for case in cases.speed_cases():
+        if case.group == "small":
+            values = ["%.2f" % v if (v := cpu(bench, case, n)) is not None else "-" for n in ("floor", "shoal", "valkey", "redis")]
+            rows.append([case.title + ", server CPU us/op"] + values)
+    for (keys, ttl), found in sorted(bench.memory.items(), key=lambda item: (item[0][1], item[0][0])):
+        values = ["%.0f B" % found[n] if n in found else "-" for n in ("shoal", "valkey", "redis")]
+        rows.append([memory_title(keys, ttl), "-"] + values)
+    text = table(["", "network floor", "Shoal", "Valkey", "Redis"], rows)
+    named = "; ".join("%s: %s" % row for row in versions(bench) if row[0] != "load")
+    return "%s\nOne server thread each, load on another CPU, medians of %d rounds; [the whole report](%s). %s.\n" % (
+        text, bench.rounds, report_path, named,
+    )  # fmt: skip
+
+
+def update_readme(bench, path, report_path):
+    with open(path) as f:
+        text = f.read()
+    before, _, rest = text.partition(README_BEGIN)
+    _, _, after = rest.partition(README_END)
+    if not after:
+        raise SystemExit("bench: README.md has no %s ... %s" % (README_BEGIN, README_END))
+    with open(path, "w") as f:
+        f.write("%s%s\n%s%s%s" % (before, README_BEGIN, readme_block(bench, report_path), README_END, after))

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Compares Shoal with Redis and Valkey on this machine and writes bench/results/<date>/report.md.
+
+All servers are up at once and idle but for the one that is measured; rounds interleave them, in another order each round, so that what
+changes on the machine changes for all. The server runs on one CPU and the load on another. CPU per operation is the
+figure to compare: it does not depend on how fast the load generator is.
+"""
+
+import argparse
+import dataclasses
+import datetime
+import os
+import random
+import shutil
+import sys
+import time
+
+import cases
+import load
+import report
+import servers
+
+ROOT = servers.ROOT
+
+
+def parse_arguments():
+    p = argparse.ArgumentParser(prog="./dev bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--quick", action="store_true", help="a look, not a measurement: one short round, under two minutes")
+    p.add_argument("--rounds", type=int, help="rounds (default 5, with --quick 1)")
+    p.add_argument("--valkey", metavar="PATH", help="valkey-server, or a directory that holds it (default: --setup-peers', then PATH)")
+    p.add_argument("--redis", metavar="PATH", help="redis-server (default: from PATH)")
+    p.add_argument("--shoal", metavar="PATH", default=os.path.join(ROOT, "build-release", "server", "shoal-server"))
+    p.add_argument("--io-backend", choices=("uring", "epoll"), help="backend of Shoal (default: auto)")
+    p.add_argument("--server-cpu", default="0", help="CPU of the server (default 0)")
+    p.add_argument("--load-cpu", default="1", help="CPU of the load (default 1)")
+    p.add_argument("--only", metavar="TEXT", action="append", help="only cases whose name holds TEXT: small, large, shards, memory, set, P16 ...")
+    p.add_argument("--out", metavar="DIR", help="where the report goes (default bench/results/<date>)")
+    p.add_argument("--readme", action="store_true", help="also put the figures into README.md")
+    return p.parse_args()
+
+
+def chosen(options, key):
+    return not options.only or any(text in key for text in options.only)
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.rounds = options.rounds or (1 if options.quick else 5)
+        self.scale = 0.25 if options.quick else 1.0
+        self.tool = shutil.which("redis-benchmark") or shutil.which("valkey-benchmark")
+        self.redis = options.redis or shutil.which("redis-server")
+        self.valkey = servers.find_valkey(options.valkey)
+        self.floor = os.path.join(ROOT, "build-release", "bench", "floor")
+        self.samples = {}  # case key -> server name -> [Sample]
+        self.memory = {}  # (keys, ttl) -> server name -> bytes per key
+        self.lines = {}  # server name -> command line
+        self.load_line = []
+        if not self.tool:
+            sys.exit("bench: no redis-benchmark in PATH")
+
+    # ---- Which servers -----------------------------------------------------------------------------------------------
+
+    def shoal_server(self, shards):
+        cpus = self.options.server_cpu if shards == 1 else "%s,%s" % (self.options.server_cpu, self.options.load_cpu)
+        name = "shoal" if shards == 1 else "shoal, %d shards" % shards
+        return servers.Server(name, servers.shoal(self.options.shoal, shards, self.options.io_backend), cpus, "shoal")
+
+    def store_servers(self):
+        found = [self.shoal_server(1)]
+        if self.redis:
+            found.append(servers.Server("redis", servers.quiet(self.redis), self.options.server_cpu, "redis"))
+        if self.valkey:
+            found.append(servers.Server("valkey", servers.quiet(self.valkey), self.options.server_cpu, "valkey"))
+        return found
+
+    def floor_server(self, reply_bytes):
+        name = "floor" if not reply_bytes else "floor %d" % reply_bytes
+        return servers.Server(name, servers.floor(self.floor, reply_bytes), self.options.server_cpu, "floor")
+
+    # ---- Speed -------------------------------------------------------------------------------------------------------
+
+    def measure(self, case, server, name):
+        requests = max(1000, int(case.requests * self.scale))
+        sample = load.run_benchmark(self.tool, self.options.load_cpu, server, case, requests)
+        self.samples.setdefault(case.key, {}).setdefault(name, []).append(sample)
+        if not self.load_line:
+            self.load_line = load.benchmark_line(self.tool, self.options.load_cpu, server.port, case, requests)
+
+    def run_group(self, group, plan):
+        """plan: list of (case, [(name in the report, server)])."""
+        plan = [(case, entries) for case, entries in plan if chosen(self.options, case.key)]
+        if not plan:
+            return
+        used = list({id(s): s for _, entries in plan for _, s in entries}.values())
+        rng = random.Random(7)
+        try:
+            for server in used:
+                server.start()
+                self.lines.setdefault(server.name, server.line)
+                if server.kind != "floor":
+                    case = plan[0][0]
+                    keys = min(case.keys, 250_000) if self.options.quick else case.keys
+                    load.fill_benchmark_keys(server, keys, case.value_bytes)
+            for turn in range(self.rounds):
+                print("bench: %s, round %d of %d" % (group, turn + 1, self.rounds), flush=True)
+                for case, entries in plan:
+                    for name, server in rng.sample(entries, len(entries)):
+                        self.measure(case, server, name)
+        finally:
+            for server in used:
+                if server.proc:
+                    server.stop()
+
+    def run_speed(self):
+        all_cases = cases.speed_cases()
+        if self.options.quick:
+            all_cases = [self.shrink(c) for c in all_cases]
+        for group in ("small", "large"):
+            stores = self.store_servers()
+            size = next(c.value_bytes for c in all_cases if c.group == group)
+            ok, value = self.floor_server(0), self.floor_server(size)
+            plan = []
+            for case in all_cases:
+                if case.group == group:
+                    plan.append((case, [("floor", ok if case.command == "set" else value)] + [(s.name, s) for s in stores]))
+            self.run_group(group, plan)
+
+    def run_shards(self):
+        one, two = self.shoal_server(1), self.shoal_server(2)
+        plan = [(self.shrink(c) if self.options.quick else c, [(s.name, s) for s in (one, two)]) for c in cases.shard_cases()]
+        self.run_group("shards", plan)
+
+    def shrink(self, case):
+        return dataclasses.replace(case, keys=min(case.keys, 250_000))
+
+    # ---- Memory ------------------------------------------------------------------------------------------------------
+
+    def run_memory(self):
+        plan = cases.MEMORY[::2] if self.options.quick else cases.MEMORY
+        for keys, ttl in plan:
+            if not chosen(self.options, "memory"):
+                return
+            count = keys // 4 if self.options.quick else keys
+            print("bench: memory, %d keys%s" % (count, " with TTL" if ttl else ""), flush=True)
+            for server in self.store_servers():
+                server.start()
+                try:
+                    time.sleep(0.3)
+                    before = server.rss()
+                    load.fill_exact_keys(server, count, ttl)
+                    time.sleep(0.5)
+                    per_key = (server.rss() - before) / count
+                finally:
+                    server.stop()
+                self.memory.setdefault((count, ttl), {})[server.name] = per_key
+
+    def run(self):
+        began = time.monotonic()
+        self.run_speed()
+        self.run_shards()
+        self.run_memory()
+        self.seconds = time.monotonic() - began
+
+
+def main():
+    options = parse_arguments()
+    if os.cpu_count() < 2:
+        print("bench: one CPU only: server and load share it, figures say little", file=sys.stderr)
+    bench = Bench(options)
+    bench.run()
+    out = options.out or os.path.join(ROOT, "bench", "results", datetime.date.today().isoformat())
+    os.makedirs(out, exist_ok=True)
+    path = report.write(bench, out)
+    if options.readme:
+        report.update_readme(bench, os.path.join(ROOT, "README.md"), os.path.relpath(path, ROOT))
+    print("bench: report in %s" % os.path.relpath(path))
+
+
+if __name__ == "__main__":
+    main()
