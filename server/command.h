@@ -78,7 +78,8 @@ enum command_flag {
     CMD_SENTINEL = 1 << 22,
     CMD_ONLY_SENTINEL = 1 << 23,
     CMD_ALL_DBS = 1 << 24,
-    /* Ours, never shown: dispatch need not fence it although it is PLACE_HOME (touches nothing but its reply: PING, ECHO). */
+    /* Ours, never shown among the flags. UNFENCED: dispatch need not fence it although it is PLACE_HOME (touches nothing but its reply: PING, ECHO). */
+    CMD_SYSTEM = 1 << 29, /* COMMAND DOCS calls it a system command */
     CMD_UNFENCED = 1u << 30,
 };
 

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* help: the reply of a container's HELP.
+ *
+ * Thread: the one that runs the command.
+ */
+#ifndef SHOAL_SERVER_HELP_H
+#define SHOAL_SERVER_HELP_H
+
+#include "server/command.h"
+
+/* A header with the container's name as it was called, then the lines, then HELP itself. `lines`
+ * ends with NULL. */
+void reply_help(struct exec *x, const char *const *lines);
+
+/* The error of a subcommand whose arguments make no sense. */
+void reply_subcommand_error(struct exec *x);
+
+#endif
