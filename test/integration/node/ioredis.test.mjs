@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What users of ioredis do every day, on a server with several shards.
+
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import Redis from 'ioredis';
+import { startServer } from './server.mjs';
+
+describe('ioredis', () => {
+  let server;
+  let redis;
+
+  before(async () => {
+    server = await startServer();
+    redis = new Redis(server.port, '127.0.0.1');
+  });
+  after(async () => {
+    await redis?.quit();
+    await server?.stop();
+  });
+  beforeEach(() => redis.flushall());
+
+  test('becomes ready by INFO', async () => {
+    if (redis.status !== 'ready') await new Promise((done) => redis.once('ready', done));
+    assert.equal(redis.status, 'ready');
+    const info = await redis.info();
+    assert.match(info, /^loading:0\r$/m);
+    assert.match(info, /^redis_mode:standalone\r$/m);
+  });
+
+  test('sets and gets text and bytes', async () => {
+    assert.equal(await redis.set('greeting', 'olá'), 'OK');
+    assert.equal(await redis.get('greeting'), 'olá');
+    const bytes = Buffer.from([0, 13, 10, 255, 0]);
+    await redis.set('bytes', bytes);
+    assert.deepEqual(await redis.getBuffer('bytes'), bytes);
+    assert.equal(await redis.get('missing'), null);
+  });
+
+  test('sets with options', async () => {
+    assert.equal(await redis.set('lock', 'a', 'EX', 100, 'NX'), 'OK');
+    assert.equal(await redis.set('lock', 'b', 'EX', 100, 'NX'), null);
+    assert.equal(await redis.set('lock', 'c', 'KEEPTTL', 'GET'), 'a');
+    const ttl = await redis.pttl('lock');
+    assert.ok(ttl > 90_000 && ttl <= 100_000, `pttl ${ttl}`);
+  });
+
+  test('counts', async () => {
+    assert.equal(await redis.incr('n'), 1);
+    assert.equal(await redis.incrby('n', 41), 42);
+    assert.equal(await redis.decr('n'), 41);
+    assert.equal(await redis.incrbyfloat('f', 0.5), '0.5');
+    await redis.set('word', 'x');
+    await assert.rejects(redis.incr('word'), /value is not an integer or out of range/);
+  });
+
+  test('expires on time', async () => {
+    await redis.set('soon', '1', 'PX', 60);
+    assert.equal(await redis.exists('soon'), 1);
+    await new Promise((done) => setTimeout(done, 120));
+    assert.equal(await redis.exists('soon'), 0);
+    assert.equal(await redis.ttl('soon'), -2);
+  });
+
+  test('answers a pipeline over all shards in order', async () => {
+    const pipeline = redis.pipeline();
+    for (let i = 0; i < 500; i++) pipeline.set(`key:${i}`, i).get(`key:${i}`);
+    const results = await pipeline.exec();
+    assert.equal(results.length, 1000);
+    for (let i = 0; i < 500; i++) {
+      assert.deepEqual(results[2 * i], [null, 'OK']);
+      assert.deepEqual(results[2 * i + 1], [null, String(i)]);
+    }
+  });
+
+  test('answers thousands of commands in flight, each with its own reply', async () => {
+    const replies = await Promise.all(Array.from({ length: 5000 }, (_, i) => redis.set(`many:${i}`, i).then(() => redis.get(`many:${i}`))));
+    replies.forEach((reply, i) => assert.equal(reply, String(i)));
+    assert.equal(await redis.dbsize(), 5000);
+  });
+
+  test('pipelines on its own with enableAutoPipelining', async () => {
+    const auto = new Redis(server.port, '127.0.0.1', { enableAutoPipelining: true });
+    const replies = await Promise.all(Array.from({ length: 300 }, (_, i) => auto.set(`auto:${i}`, i)));
+    assert.ok(replies.every((reply) => reply === 'OK'));
+    await auto.quit();
+  });
+
+  test('reports an error inside a pipeline at its place', async () => {
+    const results = await redis.pipeline().set('s', 'text').incr('s').get('s').exec();
+    assert.equal(results[0][1], 'OK');
+    assert.match(results[1][0].message, /not an integer/);
+    assert.equal(results[2][1], 'text');
+  });
+
+  test('touches several keys of one hash tag', async () => {
+    await redis.mset('{u}a', '1', '{u}b', '2');
+    assert.deepEqual(await redis.mget('{u}a', '{u}b', '{u}c'), ['1', '2', null]);
+    assert.equal(await redis.del('{u}a', '{u}b', '{u}c'), 2);
+  });
+
+  test('scans every key once with scanStream', async () => {
+    const pipeline = redis.pipeline();
+    for (let i = 0; i < 2000; i++) pipeline.set(`scan:${i}`, '');
+    await pipeline.exec();
+    const seen = new Set();
+    for await (const keys of redis.scanStream({ match: 'scan:*', count: 100 })) keys.forEach((key) => seen.add(key));
+    assert.equal(seen.size, 2000);
+  });
+
+  test('keeps databases apart', async () => {
+    const other = new Redis(server.port, '127.0.0.1', { db: 3 });
+    await other.set('where', 'three');
+    assert.equal(await redis.get('where'), null);
+    assert.equal(await other.get('where'), 'three');
+    assert.equal(await other.move('where', 0), 1);
+    assert.equal(await redis.get('where'), 'three');
+    await other.quit();
+  });
+
+  test('carries a large value', async () => {
+    const value = 'x'.repeat(5_000_000);
+    await redis.set('large', value);
+    assert.equal(await redis.strlen('large'), 5_000_000);
+    assert.equal(await redis.get('large'), value);
+  });
+
+  test('reads and changes the configuration', async () => {
+    const [name, before] = await redis.config('GET', 'maxmemory-policy');
+    assert.equal(name, 'maxmemory-policy');
+    assert.equal(await redis.config('SET', 'maxmemory-policy', before), 'OK');
+    await assert.rejects(redis.config('SET', 'no-such-thing', '1'), /Unknown option or number of arguments/);
+  });
+
+  test('connects again after its connection was killed', async () => {
+    const victim = new Redis(server.port, '127.0.0.1', { retryStrategy: () => 10 });
+    const id = await victim.client('ID');
+    assert.equal(await redis.client('KILL', 'ID', id), 1);
+    await new Promise((done) => victim.once('ready', done));
+    assert.notEqual(await victim.client('ID'), id);
+    await victim.quit();
+  });
+
+  test('names its connection', async () => {
+    const named = new Redis(server.port, '127.0.0.1', { connectionName: 'worker-7' });
+    assert.equal(await named.client('GETNAME'), 'worker-7');
+    const list = await redis.client('LIST');
+    assert.match(list, /name=worker-7 /);
+    assert.match(list, /lib-name=ioredis /);
+    await named.quit();
+  });
+});
+
+describe('ioredis with a password', () => {
+  test('is refused without it and let in with it', async () => {
+    const server = await startServer('--requirepass', 'secret');
+    const stranger = new Redis(server.port, '127.0.0.1', { enableReadyCheck: false, retryStrategy: () => null });
+    stranger.on('error', () => {});
+    await assert.rejects(stranger.get('x'), /NOAUTH Authentication required\./);
+    stranger.disconnect();
+    const friend = new Redis(server.port, '127.0.0.1', { password: 'secret' });
+    assert.equal(await friend.set('x', '1'), 'OK');
+    await friend.quit();
+    await server.stop();
+  });
+});

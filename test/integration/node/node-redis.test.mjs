@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What users of node-redis do every day, in both protocol versions.
+
+import assert from 'node:assert/strict';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import { createClient, createClientPool } from 'redis';
+import { startServer } from './server.mjs';
+
+for (const RESP of [2, 3]) {
+  describe(`node-redis, RESP${RESP}`, () => {
+    let server;
+    let client;
+    const socket = () => ({ host: '127.0.0.1', port: server.port });
+
+    before(async () => {
+      server = await startServer();
+      client = await createClient({ RESP, socket: socket() }).connect();
+    });
+    after(async () => {
+      await client?.close();
+      await server?.stop();
+    });
+    beforeEach(() => client.flushAll());
+
+    test('sets and gets', async () => {
+      assert.equal(await client.set('a', 'one'), 'OK');
+      assert.equal(await client.get('a'), 'one');
+      assert.equal(await client.get('none'), null);
+      assert.equal(await client.set('a', 'two', { condition: 'NX' }), null);
+      assert.equal(await client.set('a', 'three', { GET: true }), 'one');
+      assert.equal(await client.getDel('a'), 'three');
+    });
+
+    test('knows times to live', async () => {
+      await client.set('t', '1', { expiration: { type: 'EX', value: 100 } });
+      assert.ok((await client.ttl('t')) > 90);
+      assert.equal(await client.persist('t'), 1);
+      assert.equal(await client.ttl('t'), -1);
+      assert.equal(await client.pExpire('t', 50), 1);
+      await new Promise((done) => setTimeout(done, 100));
+      assert.equal(await client.exists('t'), 0);
+    });
+
+    test('counts and measures', async () => {
+      assert.equal(await client.incrBy('n', 7), 7);
+      assert.equal(await client.append('s', 'abc'), 3);
+      assert.equal(await client.setRange('s', 1, 'XX'), 3);
+      assert.equal(await client.getRange('s', 0, -1), 'aXX');
+      assert.equal(Number(await client.incrByFloat('f', 1.25)), 1.25);
+    });
+
+    test('answers commands of one tick in order', async () => {
+      const wanted = Array.from({ length: 2000 }, (_, i) => `v${i}`);
+      const replies = await Promise.all(wanted.flatMap((value, i) => [client.set(`k${i}`, value), client.get(`k${i}`)]));
+      wanted.forEach((value, i) => assert.equal(replies[2 * i + 1], value));
+      assert.equal(await client.dbSize(), 2000);
+    });
+
+    test('scans with an iterator', async () => {
+      await Promise.all(Array.from({ length: 1500 }, (_, i) => client.set(`it:${i}`, '')));
+      const seen = new Set();
+      for await (const keys of client.scanIterator({ MATCH: 'it:*', COUNT: 50 })) keys.forEach((key) => seen.add(key));
+      assert.equal(seen.size, 1500);
+    });
+
+    test('gets maps as maps', async () => {
+      const config = await client.configGet('maxclients');
+      assert.deepEqual({ ...config }, { maxclients: config.maxclients });
+      const hello = await client.sendCommand(['HELLO']);
+      if (RESP === 3) assert.equal(hello.proto, 3);
+      else assert.ok(hello.includes('proto'));
+    });
+
+    test('knows who it is', async () => {
+      const info = await client.clientInfo();
+      assert.equal(info.resp, RESP);
+      assert.equal(info.libName, 'node-redis');
+      await client.clientSetName('me');
+      assert.equal(await client.clientGetName(), 'me');
+    });
+
+    test('gives typed errors', async () => {
+      await client.set('s', 'x');
+      await assert.rejects(client.incr('s'), /ERR value is not an integer or out of range/);
+      await assert.rejects(client.sendCommand(['NOSUCH', 'a']), /unknown command 'NOSUCH'/);
+      await assert.rejects(client.sendCommand(['GET']), /wrong number of arguments for 'get' command/);
+    });
+
+    test('copies and renames within one hash tag', async () => {
+      await client.set('{x}1', 'v');
+      assert.equal(await client.copy('{x}1', '{x}2'), 1);
+      assert.equal(await client.rename('{x}2', '{x}3'), 'OK');
+      assert.deepEqual(await client.mGet(['{x}1', '{x}2', '{x}3']), ['v', null, 'v']);
+    });
+
+    test('serves a pool', async () => {
+      const pool = await createClientPool({ RESP, socket: socket() }, { minimum: 4, maximum: 8 }).connect();
+      await Promise.all(Array.from({ length: 400 }, (_, i) => pool.set(`p${i}`, i)));
+      assert.equal(await client.dbSize(), 400);
+      await pool.close();
+    });
+
+    test('lists commands', async () => {
+      const count = await client.commandCount();
+      assert.ok(count > 50);
+      const [get] = await client.commandInfo(['get']);
+      assert.equal(get.name, 'get');
+      assert.equal(get.arity, 2);
+      assert.deepEqual(await client.commandGetKeys(['SET', 'k', 'v']), ['k']);
+    });
+
+    test('selects a database', async () => {
+      const other = await createClient({ RESP, socket: socket(), database: 5 }).connect();
+      await other.set('here', '5');
+      assert.equal(await client.exists('here'), 0);
+      await other.close();
+    });
+  });
+}
