@@ -25,6 +25,7 @@ PYTHON = "/usr/bin/python3"
 
 # The integration suite runs once per row: backend, shards.
 MATRIX = [("uring", 1), ("uring", 2), ("uring", 4), ("epoll", 1), ("epoll", 2), ("epoll", 4)]
+DIFFERENTIAL = [("uring", 1), ("uring", 4), ("epoll", 2)]
 PARTS = ["unit", "lint", "integration", "node", "differential"]
 
 
@@ -147,7 +148,18 @@ class Runner:
             )
 
     def differential(self):
-        self.pytest("differential", "test/differential", env={"SHOAL_SERVER": self.options.server})
+        """Random command sequences side by side with Valkey and Redis; each sequence counts as a test. Its seed is the date's."""
+        for backend, shards in self.matrix():
+            if (backend, shards) not in DIFFERENTIAL:
+                continue
+            began = time.monotonic()
+            command = [PYTHON, "test/differential/run.py", "--shoal", self.options.server, "--shards", str(shards)]
+            command += ["--io-backend", backend, "--seed", self.options.seed, "--ops", str(self.options.ops)]
+            status, text = run(command)
+            found = re.search(r"(\d+) commands in (\d+) sequences, seed \d+: (\d+) differences", text)
+            passed, bad = (int(found.group(2)) - int(found.group(3)), int(found.group(3))) if found else (0, 0)
+            failed = re.findall(r"^DIFFERENCE in (.*)$", text, re.M) if bad else []
+            self.record("differential, %s, %d shard%s" % (backend, shards, "s" * (shards > 1)), (passed, failed, 0), status, began)
 
     def node(self):
         """ioredis and node-redis against the server, each test file in its own process."""
@@ -179,6 +191,12 @@ class Runner:
         return 1 if self.tally.failed or not self.tally.passed else 0
 
 
+def find_valkey():
+    """The Valkey that tests compare with: as the environment says, else from ./dev bench --setup-peers, else from PATH."""
+    ours = os.path.join(ROOT, ".cache", "peers", "bin", "valkey-server")
+    return os.environ.get("SHOAL_VALKEY") or (ours if os.access(ours, os.X_OK) else shutil.which("valkey-server"))
+
+
 def main():
     args = sys.argv[1:]
     pytest_args = []
@@ -191,12 +209,19 @@ def main():
     parser.add_argument("--build", default=os.path.join(ROOT, "build-debug"), help="build whose unit tests and objects are used")
     parser.add_argument("--shards", type=int, help="only this row of the matrix")
     parser.add_argument("--io-backend", choices=("uring", "epoll"), help="only this row of the matrix")
+    parser.add_argument("--seed", default=time.strftime("%Y%m%d"), help="of the differential test (default: today's date)")
+    parser.add_argument("--ops", type=int, default=20_000, help="commands of each differential run")
     options = parser.parse_args(args)
     for part in options.parts:
         if part not in PARTS:
             parser.error("no part '%s'; there are: %s" % (part, ", ".join(PARTS)))
     options.server = os.path.abspath(options.server)
     options.build = os.path.abspath(options.build)
+    valkey = find_valkey()
+    if valkey:
+        os.environ["SHOAL_VALKEY"] = valkey
+    else:
+        print("no valkey-server: what compares with it is skipped (./dev bench --setup-peers fetches one)")
     sys.exit(Runner(options, pytest_args).all())
 
 
