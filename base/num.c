@@ -35,14 +35,6 @@ static bool num_parse_digits(const char *p, size_t n, uint64_t *ret) {
     return true;
 }
 
-bool num_parse_u64(struct bytes text, uint64_t *ret) {
-    if (text.len == 1 && text.ptr[0] == '0') {
-        *ret = 0;
-        return true;
-    }
-    return num_parse_digits(text.ptr, text.len, ret);
-}
-
 bool num_parse_i64(struct bytes text, int64_t *ret) {
     if (text.len == 0) {
         return false;
@@ -63,6 +55,36 @@ bool num_parse_i64(struct bytes text, int64_t *ret) {
         return false;
     }
     *ret = (int64_t)(negative ? 0 - value : value);
+    return true;
+}
+
+bool num_parse_u64(struct bytes text, uint64_t *ret) {
+    int64_t plain;
+    if (num_parse_i64(text, &plain)) {
+        if (plain >= 0) {
+            *ret = (uint64_t)plain;
+        }
+        return plain >= 0;
+    }
+    size_t i = 0;
+    while (i < text.len && (text.ptr[i] == ' ' || (text.ptr[i] >= '\t' && text.ptr[i] <= '\r'))) {
+        i++;
+    }
+    bool negative = i < text.len && text.ptr[i] == '-';
+    i += negative || (i < text.len && text.ptr[i] == '+');
+    size_t digits = i;
+    uint64_t value = 0;
+    for (; i < text.len; i++) {
+        unsigned digit = (unsigned char)(text.ptr[i] - '0');
+        if (digit > 9 || __builtin_mul_overflow(value, 10u, &value) ||
+            __builtin_add_overflow(value, digit, &value)) {
+            return false;
+        }
+    }
+    if (i == digits) {
+        return false;
+    }
+    *ret = negative ? 0 - value : value;
     return true;
 }
 
@@ -94,7 +116,7 @@ bool num_parse_memory(struct bytes text, uint64_t *ret) {
         digits++;
     }
     uint64_t factor = num_unit(bytes_make(text.ptr + digits, text.len - digits));
-    if (digits == 0 || factor == 0 || __builtin_mul_overflow(value, factor, &value)) {
+    if (factor == 0 || (digits == 0 && text.len) || __builtin_mul_overflow(value, factor, &value)) {
         return false;
     }
     *ret = value;

@@ -19,13 +19,15 @@
 
 /* Strict decimal: no spaces, no '+', no leading zeros, no "-0". */
 bool num_parse_i64(struct bytes text, int64_t *ret);
-/* As num_parse_i64, from 0 to 2^64 - 1. */
+/* 0 to 2^64 - 1, as cursors and identifiers are read: what num_parse_i64 takes and is not negative,
+ * and beside that whatever strtoull takes whole, with a leading space, sign or zeros. */
 bool num_parse_u64(struct bytes text, uint64_t *ret);
 /* A score or an increment: decimal or hexadecimal, "inf" and "infinity" in any case; NaN, a leading
  * space and values that overflow or underflow to zero are refused. */
 bool num_parse_double(struct bytes text, double *ret);
 bool num_parse_long_double(struct bytes text, long double *ret);
-/* A size: digits and a unit of b, k, kb, m, mb, g, gb in any case (k is 1000, kb is 1024). */
+/* A size: digits and a unit of b, k, kb, m, mb, g, gb in any case (k is 1000, kb is 1024).
+ * Nothing at all is 0. Refused when it exceeds 64 bits. */
 bool num_parse_memory(struct bytes text, uint64_t *ret);
 
 /* Each returns how many bytes it wrote into `buf`, which has room for NUM_..._BYTES. */

@@ -25,8 +25,59 @@ static bool num_space(char c) {
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
+/* Up to 19 digits with a point: their value is digits * 10^-fraction. False for anything else. */
+static bool num_scan_decimal(const char *p, const char *end, uint64_t *ret_digits,
+                             size_t *ret_fraction) {
+    uint64_t digits = 0;
+    const char *point = NULL;
+    size_t count = 0;
+    if (end - p > 20) {
+        return false;
+    }
+    for (const char *s = p; s < end; s++) {
+        unsigned digit = (unsigned char)(*s - '0');
+        if (digit <= 9) {
+            digits = digits * 10 + digit;
+            count++;
+        } else if (*s == '.' && !point) {
+            point = s;
+        } else {
+            return false;
+        }
+    }
+    *ret_digits = digits;
+    *ret_fraction = point ? (size_t)(end - point - 1) : 0;
+    return count > 0 && count <= 19;
+}
+
+/* Most numbers are short: digits below 2^53 and a power of ten up to 22 are both exact doubles, so
+ * that their quotient is rounded once, hence right (W. Clinger, "How to read floating point numbers
+ * accurately", 1990). */
+static bool num_parse_short(struct bytes text, double *ret) {
+    static const double powers[23] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                      1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                      1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    const char *p = text.ptr;
+    bool negative = *p == '-';
+    uint64_t digits;
+    size_t fraction;
+    if (!num_scan_decimal(p + (negative || *p == '+'), p + text.len, &digits, &fraction) ||
+        digits > (uint64_t)1 << 53) {
+        return false;
+    }
+    double value = (double)digits / powers[fraction];
+    *ret = negative ? -value : value;
+    return true;
+}
+
 bool num_parse_double(struct bytes text, double *ret) {
     if (text.len == 0 || num_space(text.ptr[0])) {
+        return false;
+    }
+    if (num_parse_short(text, ret)) {
+        return true;
+    }
+    if (memchr(text.ptr, 'x', text.len) || memchr(text.ptr, 'X', text.len)) {
         return false;
     }
     char stack[NUM_STACK_BYTES];
@@ -67,22 +118,24 @@ bool num_parse_long_double(struct bytes text, long double *ret) {
     return true;
 }
 
-/* Digits and a decimal exponent, laid out: value = 0.d1d2d3... * 10^point. */
-static size_t num_layout(char *buf, const char *digits, int n, int point) {
+/* Digits with their point behind the first `point` of them, laid out: plain while few zeros have to
+ * be made up, otherwise with an exponent. The bounds are those that clients know. */
+static size_t num_layout(char *buf, const char *digits, int n, int point, bool negative) {
     char *p = buf;
-    int zeros = point - n; /* behind the digits of an integer */
-    if (zeros >= 0 && zeros < 8 && point <= 21) {
+    int zeros = point - n; /* behind the digits */
+    int exponent = abs(point - 1);
+    if (zeros >= 0 && zeros < (negative ? 7 : 8)) {
         memcpy(p, digits, (size_t)n);
         memset(p + n, '0', (size_t)zeros);
         return (size_t)point;
     }
-    if (point > 0 && point < n) {
-        memcpy(p, digits, (size_t)point);
-        p[point] = '.';
-        memcpy(p + point + 1, digits + point, (size_t)(n - point));
-        return (size_t)n + 1;
-    }
-    if (point <= 0 && point > -6) {
+    if (zeros < 0 && (zeros > -7 || exponent < 4)) {
+        if (point > 0) {
+            memcpy(p, digits, (size_t)point);
+            p[point] = '.';
+            memcpy(p + point + 1, digits + point, (size_t)(n - point));
+            return (size_t)n + 1;
+        }
         memcpy(p, "0.", 2);
         memset(p + 2, '0', (size_t)-point);
         memcpy(p + 2 - point, digits, (size_t)n);
@@ -94,10 +147,9 @@ static size_t num_layout(char *buf, const char *digits, int n, int point) {
         memcpy(p, digits + 1, (size_t)n - 1);
         p += n - 1;
     }
-    int exponent = point - 1;
     *p++ = 'e';
-    *p++ = exponent < 0 ? '-' : '+';
-    p += num_format_u64(p, (uint64_t)abs(exponent));
+    *p++ = point < 1 ? '-' : '+';
+    p += num_format_u64(p, (uint64_t)exponent);
     return (size_t)(p - buf);
 }
 
@@ -115,7 +167,7 @@ size_t num_format_double(char *buf, double value) {
         memcpy(buf, "inf", 3);
         return sign + 3;
     }
-    if (value < 9007199254740992.0 && value == (double)(int64_t)value) {
+    if (value <= 0x1p62 && value == (double)(int64_t)value) {
         return sign + num_format_u64(buf, (uint64_t)value);
     }
     char text[32];
@@ -137,7 +189,7 @@ size_t num_format_double(char *buf, double value) {
     while (n > 1 && digits[n - 1] == '0') {
         n--;
     }
-    return sign + num_layout(buf, digits, n, (int)strtol(e + 1, NULL, 10) + 1);
+    return sign + num_layout(buf, digits, n, (int)strtol(e + 1, NULL, 10) + 1, sign);
 }
 
 size_t num_format_long_double(char *buf, long double value) {

@@ -48,55 +48,54 @@ static char words_unescape(char c) {
     }
 }
 
-/* After a backslash inside "...": pos stands on it, and a byte follows. */
-static void words_escape(struct words_scan *scan) {
+/* A backslash inside quotes at pos, which must have two bytes behind it to count: in "a\" it is the
+ * closing quote that counts. False when it stands for itself. */
+static bool words_escape(struct words_scan *scan, char quote) {
     const char *p = scan->pos;
-    if (scan->end - p >= 4 && p[1] == 'x' && words_hex(p[2]) >= 0 && words_hex(p[3]) >= 0) {
+    if (scan->end - p < 3 || (quote == '\'' && p[1] != '\'')) {
+        return false;
+    }
+    if (quote == '"' && p[1] == 'x' && scan->end - p >= 4 && words_hex(p[2]) >= 0 &&
+        words_hex(p[3]) >= 0) {
         words_put(scan, (char)(words_hex(p[2]) * 16 + words_hex(p[3])));
         scan->pos += 4;
-        return;
+        return true;
     }
-    words_put(scan, words_unescape(p[1]));
+    words_put(scan, quote == '"' ? words_unescape(p[1]) : p[1]);
     scan->pos += 2;
+    return true;
 }
 
-/* A quoted part, pos on the opening quote. False when it is not closed, or closed in the middle of
- * a word. */
+/* A quoted part, pos behind the opening quote. False when it is not closed. */
 static bool words_quoted(struct words_scan *scan, char quote) {
-    scan->pos++;
     while (scan->pos < scan->end) {
         char c = *scan->pos;
+        if (c == '\\' && words_escape(scan, quote)) {
+            continue;
+        }
+        scan->pos++;
         if (c == quote) {
-            scan->pos++;
-            return scan->pos == scan->end || words_space(*scan->pos);
+            return true;
         }
-        bool more = scan->end - scan->pos >= 2;
-        if (c == '\\' && more && quote == '"') {
-            words_escape(scan);
-        } else if (c == '\\' && more && scan->pos[1] == '\'') {
-            words_put(scan, '\'');
-            scan->pos += 2;
-        } else {
-            words_put(scan, c);
-            scan->pos++;
-        }
+        words_put(scan, c);
     }
     return false;
 }
 
-/* One word from pos on, which is no white space. */
+/* One word from pos on, which is no white space: plain and quoted parts without a gap. */
 static bool words_one(struct words_scan *scan) {
     while (scan->pos < scan->end) {
         char c = *scan->pos;
-        if (c == '"' || c == '\'') {
-            return words_quoted(scan, c);
-        }
         /* \v and \f part words only between them: a quirk that clients can see, so it stays. */
         if (c == ' ' || c == '\t' || c == '\n' || c == '\r') {
             return true;
         }
-        words_put(scan, c);
         scan->pos++;
+        if (c != '"' && c != '\'') {
+            words_put(scan, c);
+        } else if (!words_quoted(scan, c)) {
+            return false;
+        }
     }
     return true;
 }

@@ -2,9 +2,9 @@
 /* words: splits a line in words as configuration files and inline commands quote them.
  *
  * Thread: any; pure.
- * Words are parted by white space. "..." knows \xHH \n \r \t \b \a and takes any other escaped byte
- * as it is; '...' knows \' only. A closing quote must be followed by white space or the end. A NUL
- * ends the line. See quote.h for the way back.
+ * Words are parted by white space; a word is plain and quoted parts without a gap. "..." knows \xHH
+ * \n \r \t \b \a and takes any other escaped byte as it is; '...' knows \' only. A backslash right
+ * before the last byte of the line is plain. A NUL ends the line. See quote.h for the way back.
  */
 #ifndef SHOAL_BASE_WORDS_H
 #define SHOAL_BASE_WORDS_H

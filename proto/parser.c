@@ -63,8 +63,10 @@ parser_fail(struct parser *parser, const char *format, ...) {
     int prefix = snprintf(parser->error, sizeof(parser->error), "ERR Protocol error: ");
     va_list args;
     va_start(args, format);
-    vsnprintf(parser->error + prefix, sizeof(parser->error) - (size_t)prefix, format, args);
+    int n = vsnprintf(parser->error + prefix, sizeof(parser->error) - (size_t)prefix, format, args);
     va_end(args);
+    parser->error_len = (size_t)(prefix + n);
+    check(parser->error_len < sizeof(parser->error));
     parser_restart(parser);
     return PARSE_ERROR;
 }
@@ -101,7 +103,7 @@ static enum parser_line parser_find_line(const struct parser *parser, struct byt
     return LINE_READY;
 }
 
-/* A header ends with CR and one more byte, which is LF but has never been checked by anyone. */
+/* A header: it ends with CR and one more byte, which the caller compares with LF. */
 static enum parser_line parser_find_header(const struct parser *parser, struct bytes input,
                                            struct bytes *ret_line) {
     enum parser_line found = parser_find_line(parser, input, '\r', ret_line);
@@ -111,11 +113,26 @@ static enum parser_line parser_find_header(const struct parser *parser, struct b
     return found;
 }
 
+static enum parse_status parser_fail_crlf(struct parser *parser) {
+    return parser_fail(parser, "invalid CRLF in request");
+}
+
+/* Other servers look for the line end of an inline command as in a C string, so a NUL hides it for
+ * good. */
+static enum parser_line parser_find_inline(const struct parser *parser, struct bytes input,
+                                           struct bytes *ret_line) {
+    enum parser_line found = parser_find_line(parser, input, '\n', ret_line);
+    if (found == LINE_READY && memchr(ret_line->ptr, 0, ret_line->len)) {
+        return input.len > PARSER_LINE_MAX ? LINE_TOO_LONG : LINE_MORE;
+    }
+    return found;
+}
+
 static enum parse_status parser_inline(struct parser *parser, struct bytes input,
                                        struct arena *arena, struct request *ret_request,
                                        size_t *ret_consumed) {
     struct bytes line;
-    enum parser_line found = parser_find_line(parser, input, '\n', &line);
+    enum parser_line found = parser_find_inline(parser, input, &line);
     if (found == LINE_MORE) {
         return PARSE_MORE;
     }
@@ -154,6 +171,9 @@ static enum parse_status parser_multibulk_header(struct parser *parser,
     if (found == LINE_TOO_LONG) {
         return parser_fail(parser, "too big mbulk count string");
     }
+    if (line.ptr[line.len + 1] != '\n') {
+        return parser_fail_crlf(parser);
+    }
     int64_t count;
     if (!num_parse_i64(bytes_make(line.ptr + 1, line.len - 1), &count) || count > INT_MAX) {
         return parser_fail(parser, "invalid multibulk length");
@@ -185,6 +205,9 @@ parser_bulk_header(struct parser *parser, const struct parser_limits *limits, st
     char type = input.ptr[parser->pos];
     if (type != '$') {
         return parser_fail(parser, "expected '$', got '%c'", type);
+    }
+    if (line.ptr[line.len + 1] != '\n') {
+        return parser_fail_crlf(parser);
     }
     int64_t len;
     if (!num_parse_i64(bytes_make(line.ptr + 1, line.len - 1), &len) || len < 0 ||
@@ -236,6 +259,9 @@ static enum parse_status parser_slow(struct parser *parser, const struct parser_
         if (left < 2 || left - 2 < (uint64_t)parser->bulk_len) {
             return PARSE_MORE;
         }
+        if (memcmp(input.ptr + parser->pos + parser->bulk_len, "\r\n", 2) != 0) {
+            return parser_fail_crlf(parser);
+        }
         parser_push_arg(parser, parser->pos, (size_t)parser->bulk_len);
         parser->pos += (size_t)parser->bulk_len + 2;
         parser->bulk_len = -1;
@@ -248,8 +274,12 @@ static enum parse_status parser_slow(struct parser *parser, const struct parser_
 /* ---- Fast path ---------------------------------------------------------------------------------
  */
 
-/* A plain number behind the type byte at p, with CR and one more byte behind it: steps over all of
- * them. NULL when it is anything else or not all there. */
+static inline bool parser_at_crlf(const char *p) {
+    return p[0] == '\r' && p[1] == '\n';
+}
+
+/* A plain number behind the type byte at p, with CRLF behind it: steps over all of them. NULL when
+ * it is anything else or not all there. */
 static inline const char *parser_fast_number(const char *p, const char *end, uint64_t *ret) {
     /* Type, digit, CR, LF are the least. */
     if (UNLIKELY(end - p < 4)) {
@@ -260,7 +290,7 @@ static inline const char *parser_fast_number(const char *p, const char *end, uin
         return NULL;
     }
     uint64_t value = digit;
-    if (LIKELY(p[2] == '\r')) {
+    if (LIKELY(parser_at_crlf(p + 2))) {
         *ret = value;
         return p + 4;
     }
@@ -272,7 +302,7 @@ static inline const char *parser_fast_number(const char *p, const char *end, uin
         digit = (unsigned char)(*p - '0');
         if (digit > 9) {
             *ret = value;
-            return *p == '\r' && end - p >= 2 ? p + 2 : NULL;
+            return end - p >= 2 && parser_at_crlf(p) ? p + 2 : NULL;
         }
         value = value * 10 + digit;
     }
@@ -304,6 +334,9 @@ static inline size_t parser_fast(const struct parser_limits *limits, struct byte
         if (UNLIKELY(!p || len > bulk_len_max || end - p < 2 || (size_t)(end - p) - 2 < len)) {
             return 0;
         }
+        if (UNLIKELY(!parser_at_crlf(p + len))) {
+            return 0;
+        }
         argv[i] = bytes_make(p, len);
         p += len + 2;
     }
@@ -321,7 +354,12 @@ enum parse_status parser_run(struct parser *parser, const struct parser_limits *
             return PARSE_REQUEST;
         }
     }
-    return parser_slow(parser, limits, input, arena, ret_request, ret_consumed);
+    enum parse_status status = parser_slow(parser, limits, input, arena, ret_request, ret_consumed);
+    if (status == PARSE_ERROR) {
+        /* What follows cannot be understood. */
+        *ret_consumed = input.len;
+    }
+    return status;
 }
 
 size_t parser_bytes_needed(const struct parser *parser) {

@@ -38,6 +38,11 @@ struct request {
     size_t bytes; /* length on the wire */
 };
 
+struct parser_arg {
+    size_t offset;
+    size_t len;
+};
+
 struct parser {
     /* Private: where the scan of the current request stands. Offsets count from its first byte. */
     size_t pos;
@@ -45,13 +50,12 @@ struct parser {
     int64_t bulk_len;  /* of the bulk being read; -1 when its header is still to come */
     uint32_t argc;
     uint32_t argv_cap;
-    struct parser_arg {
-        size_t offset;
-        size_t len;
-    } * args;
+    struct parser_arg *args;
     size_t args_bytes; /* sum of the lengths so far: argv-mem of CLIENT LIST */
-    char
-        error[128]; /* set with PARSE_ERROR: whole text after "-", e.g. "ERR Protocol error: ..." */
+    /* Set with PARSE_ERROR: the whole text after "-", e.g. "ERR Protocol error: ...". It may quote
+     * a byte of the stream, even a NUL, hence its length. */
+    char error[128];
+    size_t error_len;
 };
 
 void parser_init(struct parser *parser);
@@ -62,6 +66,11 @@ void parser_fini(struct parser *parser);
 enum parse_status parser_run(struct parser *parser, const struct parser_limits *limits,
                              struct bytes input, struct arena *arena, struct request *ret_request,
                              size_t *ret_consumed);
+
+/* The text of the last PARSE_ERROR, as reply_error_bytes wants it. */
+static inline struct bytes parser_error(const struct parser *parser) {
+    return bytes_make(parser->error, parser->error_len);
+}
 
 /* After PARSE_MORE: how many bytes the request has at least, as far as its headers tell (0:
  * unknown). Lets the connection size its buffer for a big bulk. */
