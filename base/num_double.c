@@ -3,6 +3,7 @@
 #include "base/num.h"
 
 #include "base/check.h"
+#include "base/num_shortest.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -120,11 +121,11 @@ bool num_parse_long_double(struct bytes text, long double *ret) {
 
 /* Digits with their point behind the first `point` of them, laid out: plain while few zeros have to
  * be made up, otherwise with an exponent. The bounds are those that clients know. */
-static size_t num_layout(char *buf, const char *digits, int n, int point, bool negative) {
+static size_t num_layout(char *buf, const char *digits, int n, int point) {
     char *p = buf;
     int zeros = point - n; /* behind the digits */
     int exponent = abs(point - 1);
-    if (zeros >= 0 && zeros < (negative ? 7 : 8)) {
+    if (zeros >= 0 && zeros < 8) {
         memcpy(p, digits, (size_t)n);
         memset(p + n, '0', (size_t)zeros);
         return (size_t)point;
@@ -170,26 +171,10 @@ size_t num_format_double(char *buf, double value) {
     if (value <= 0x1p62 && value == (double)(int64_t)value) {
         return sign + num_format_u64(buf, (uint64_t)value);
     }
-    char text[32];
-    for (int precision = 14; precision <= 16; precision++) {
-        snprintf(text, sizeof(text), "%.*e", precision, value);
-        if (strtod(text, NULL) == value) {
-            break;
-        }
-    }
-    /* d.ddddde+xx */
     char digits[20];
-    char *e = strchr(text, 'e');
-    int n = 0;
-    for (char *p = text; p < e; p++) {
-        if (*p != '.') {
-            digits[n++] = *p;
-        }
-    }
-    while (n > 1 && digits[n - 1] == '0') {
-        n--;
-    }
-    return sign + num_layout(buf, digits, n, (int)strtol(e + 1, NULL, 10) + 1, sign);
+    int power;
+    int n = num_shortest(value, digits, &power);
+    return sign + num_layout(buf, digits, n, n + power);
 }
 
 size_t num_format_long_double(char *buf, long double value) {
