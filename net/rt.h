@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* rt: the runtime of one thread: the seam between the server and everything a test cannot repeat.
  *
- * Time, randomness, sockets, wake-ups: all of it passes through here, so that the same server code runs on io_uring, on
- * epoll and (later) inside a simulator that owns the clock and the network. It is completion-style: the caller says
- * what it wants, `rt_turn` submits everything in one go, waits, and calls back. No callback runs outside rt_turn.
+ * Time, randomness, sockets, wake-ups: all of it passes through here, so that the same server code
+ * runs on io_uring, on epoll and (later) inside a simulator that owns the clock and the network. It
+ * is completion-style: the caller says what it wants, `rt_turn` submits everything in one go,
+ * waits, and calls back. No callback runs outside rt_turn.
  *
  * Thread: a runtime is used only by the thread that made it, but for rt_wake's target.
- * Ownership: a stream is embedded in its owner's struct and must stay in place until `gone` was called. Receive buffers
- * are counted references; memory given to send must stay until `sent`.
+ * Ownership: a stream is embedded in its owner's struct and must stay in place until `gone` was
+ * called. Receive buffers are counted references; memory given to send must stay until `sent`.
  * Errors: 0 or -errno.
  */
 #ifndef SHOAL_NET_RT_H
 #define SHOAL_NET_RT_H
 
 #include "base/bytes.h"
+#include "base/list.h"
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -25,37 +27,45 @@ enum rt_backend { RT_AUTO, RT_URING, RT_EPOLL };
 
 struct rt_options {
     enum rt_backend backend;
-    unsigned recv_buffers;       /* buffers of the receive pool, a power of two */
-    unsigned recv_buffer_bytes;  /* size of one */
+    unsigned recv_buffers;      /* buffers of the receive pool, a power of two */
+    unsigned recv_buffer_bytes; /* size of one */
 };
 
-/* Makes a runtime; its thread is the one that calls rt_turn first. RT_AUTO takes io_uring where the kernel allows it, else epoll. */
+/* Makes a runtime; its thread is the one that calls rt_turn first. RT_AUTO takes io_uring where the
+ * kernel allows it, else epoll. */
 int rt_new(const struct rt_options *options, struct rt **ret_rt);
-void rt_free(struct rt *rt); /* closes what is still closing or listening; open streams are the owner's to close before */
+void rt_free(struct rt *rt); /* closes what is still closing or listening; open streams are the
+                                owner's to close before */
 const char *rt_backend_name(const struct rt *rt); /* "io_uring" or "epoll" */
 /* With RT_AUTO that fell back: why io_uring was not taken, as text; NULL otherwise. */
 const char *rt_fallback_reason(const struct rt *rt);
 
-/* ---- Time and chance ------------------------------------------------------------------------------------------- */
+/* ---- Time and chance
+ * ------------------------------------------------------------------------------------------- */
 
-int64_t rt_wall_ms(const struct rt *rt);  /* wall clock, read once per turn: cheap */
-int64_t rt_wall_us(struct rt *rt);        /* wall clock, read now */
-int64_t rt_mono_ms(const struct rt *rt);  /* monotonic, read once per turn: cheap */
-uint64_t rt_mono_ns(struct rt *rt);       /* monotonic, read now */
+int64_t rt_wall_ms(const struct rt *rt); /* wall clock, read once per turn: cheap */
+int64_t rt_wall_us(struct rt *rt);       /* wall clock, read now */
+int64_t rt_mono_ms(const struct rt *rt); /* monotonic, read once per turn: cheap */
+uint64_t rt_mono_ns(struct rt *rt);      /* monotonic, read now */
 void rt_random(struct rt *rt, void *ret, size_t n);
 
-/* A counter that is cheap to read (the CPU's time stamp counter where there is one), and what it means: for measuring commands. */
+/* A counter that is cheap to read (the CPU's time stamp counter where there is one), and what it
+ * means: for measuring commands. */
 uint64_t rt_ticks(struct rt *rt);
 uint64_t rt_ticks_to_ns(const struct rt *rt, uint64_t ticks);
 
-/* ---- The turn -------------------------------------------------------------------------------------------------- */
+/* ---- The turn
+ * --------------------------------------------------------------------------------------------------
+ */
 
-/* Submits what was asked for since the last turn, waits until something completes, rt_wake is called or `wait_ns` have passed
- * (0: does not wait; negative: no limit), and runs the callbacks of all that completed. Returns true if it was woken by rt_wake. */
+/* Submits what was asked for since the last turn, waits until something completes, rt_wake is
+ * called or `wait_ns` have passed (0: does not wait; negative: no limit), and runs the callbacks of
+ * all that completed. Returns true if it was woken by rt_wake. */
 bool rt_turn(struct rt *rt, int64_t wait_ns);
 
-/* Ends the current or next wait of `target`. `from` is the caller's own runtime, or NULL from a thread without one (a signal
- * handler may call it with NULL). Costs no system call of its own where `from` can send the wake-up with its next submission. */
+/* Ends the current or next wait of `target`. `from` is the caller's own runtime, or NULL from a
+ * thread without one (a signal handler may call it with NULL). Costs no system call of its own
+ * where `from` can send the wake-up with its next submission. */
 void rt_wake(struct rt *from, struct rt *target);
 
 struct rt_stats {
@@ -68,9 +78,12 @@ struct rt_stats {
 };
 const struct rt_stats *rt_get_stats(const struct rt *rt);
 
-/* ---- Listening ------------------------------------------------------------------------------------------------- */
+/* ---- Listening
+ * -------------------------------------------------------------------------------------------------
+ */
 
-/* A socket that somebody accepted and nobody opened yet; may travel to another thread as a number. */
+/* A socket that somebody accepted and nobody opened yet; may travel to another thread as a number.
+ */
 typedef int rt_socket;
 
 #define RT_ADDRESS_BYTES 128 /* text of an address: "127.0.0.1:6379", "[::1]:6379", "/path:0" */
@@ -90,21 +103,26 @@ struct rt_listen_options {
     const char *unix_group; /* or NULL */
 };
 
-/* Listens on a numeric address or host name and port (IPv4 or IPv6; "*" any IPv4, "::" or "::*" any IPv6, v6 only). accept runs in rt_turn, once per connection.
- * A failure to accept (EMFILE, ECONNABORTED ...) never ends listening: it is counted and retried within milliseconds. */
-int rt_listen_tcp(struct rt *rt, const char *address, uint16_t port, const struct rt_listen_options *options,
-                  rt_accept_fn *accept, void *arg, struct rt_listener **ret_listener);
-int rt_listen_unix(struct rt *rt, const char *path, const struct rt_listen_options *options, rt_accept_fn *accept, void *arg,
-                   struct rt_listener **ret_listener);
+/* Listens on a numeric address or host name and port (IPv4 or IPv6; "*" any IPv4, "::" or "::*" any
+ * IPv6, v6 only). accept runs in rt_turn, once per connection. A failure to accept (EMFILE,
+ * ECONNABORTED ...) never ends listening: it is counted and retried within milliseconds. */
+int rt_listen_tcp(struct rt *rt, const char *address, uint16_t port,
+                  const struct rt_listen_options *options, rt_accept_fn *accept, void *arg,
+                  struct rt_listener **ret_listener);
+int rt_listen_unix(struct rt *rt, const char *path, const struct rt_listen_options *options,
+                   rt_accept_fn *accept, void *arg, struct rt_listener **ret_listener);
 void rt_unlisten(struct rt *rt, struct rt_listener *listener); /* a unix socket's file is removed */
-uint16_t rt_listener_port(const struct rt_listener *listener); /* what was bound, also after port 0; 0 of a unix socket */
+uint16_t rt_listener_port(
+    const struct rt_listener *listener); /* what was bound, also after port 0; 0 of a unix socket */
 
-/* ---- Streams --------------------------------------------------------------------------------------------------- */
+/* ---- Streams
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 /* Received bytes: from the pool of the runtime, or (rt_buffer_new) from the allocator. */
 struct rt_buffer {
     uint32_t refs;
-    uint32_t id; /* of a pool buffer */
+    uint32_t id;     /* of a pool buffer */
     struct rt *pool; /* NULL: from the allocator */
     char *data;
     size_t size; /* capacity */
@@ -124,15 +142,19 @@ static inline void rt_buffer_unref(struct rt_buffer *buffer) {
 struct rt_stream;
 
 struct rt_stream_events {
-    /* Bytes arrived: `bytes` lies in `buffer`, which lives during the call; ref it to keep it longer. */
+    /* Bytes arrived: `bytes` lies in `buffer`, which lives during the call; ref it to keep it
+     * longer. */
     void (*data)(struct rt_stream *stream, struct rt_buffer *buffer, struct bytes bytes);
-    /* n >= 0 bytes of the send in flight are out, and the stream is free for the next (n may be less than was given). */
+    /* n >= 0 bytes of the send in flight are out, and the stream is free for the next (n may be
+     * less than was given). */
     void (*sent)(struct rt_stream *stream, size_t n);
-    /* The peer ended (error 0) or the connection broke (-errno). Nothing more arrives; after 0 one may still send, and a send
-     * in flight is still reported. At most once each: a 0 may be followed by one -errno when a later send fails. A send that
-     * failed is over and is told by `ended` alone, never by `sent`. */
+    /* The peer ended (error 0) or the connection broke (-errno). Nothing more arrives; after 0 one
+     * may still send, and a send in flight is still reported. At most once each: a 0 may be
+     * followed by one -errno when a later send fails. A send that failed is over and is told by
+     * `ended` alone, never by `sent`. */
     void (*ended)(struct rt_stream *stream, int error);
-    /* After rt_stream_close: nothing is in flight any more, the memory is the owner's again. From the close on, only this is called. */
+    /* After rt_stream_close: nothing is in flight any more, the memory is the owner's again. From
+     * the close on, only this is called. */
     void (*gone)(struct rt_stream *stream);
 };
 
@@ -145,8 +167,7 @@ struct rt_stream {
     /* Private to the backend. */
     unsigned flags;
     unsigned in_flight;
-    struct rt_stream *link_next; /* among the closing, or those that wait for a buffer */
-    struct rt_stream **link_prev;
+    struct list_node link; /* among the closing, or those that wait for a buffer */
     size_t send_bytes;
     ssize_t send_result;
     unsigned send_slot;
@@ -156,30 +177,39 @@ struct rt_stream {
 };
 
 /* Takes over an accepted socket and starts receiving. */
-int rt_stream_open(struct rt *rt, struct rt_stream *stream, rt_socket socket, const struct rt_stream_events *events);
-/* Sends the vectors (1 to RT_SEND_VECTORS); one send may be in flight. The array is copied, the memory it names is not. */
+int rt_stream_open(struct rt *rt, struct rt_stream *stream, rt_socket socket,
+                   const struct rt_stream_events *events);
+/* Sends the vectors (1 to RT_SEND_VECTORS); one send may be in flight. The array is copied, the
+ * memory it names is not. */
 void rt_stream_send(struct rt_stream *stream, const struct iovec *vectors, int count);
-/* The same when `sent` has nothing left to do but free memory: if all of it goes out at once, `sent` may wait until the next turn
- * that has something else to report. This is the common case of replies, and saves a turn of the loop. Not for a reply
- * after which the stream is closed, nor when more bytes are ready than the vectors hold. */
+/* The same when `sent` has nothing left to do but free memory: if all of it goes out at once,
+ * `sent` may wait until the next turn that has something else to report. This is the common case of
+ * replies, and saves a turn of the loop. Not for a reply after which the stream is closed, nor when
+ * more bytes are ready than the vectors hold. */
 void rt_stream_send_lazy(struct rt_stream *stream, const struct iovec *vectors, int count);
 bool rt_stream_sending(const struct rt_stream *stream);
-/* Stops and starts receiving: back-pressure. Some data that was on its way may still arrive after a pause. Idempotent. */
+/* Stops and starts receiving: back-pressure. Some data that was on its way may still arrive after a
+ * pause. Idempotent. */
 void rt_stream_pause(struct rt_stream *stream);
 void rt_stream_resume(struct rt_stream *stream);
-/* Closes in the next turn; `gone` follows, also in a turn, never from inside this call. A send in flight is cut off. Idempotent. */
+/* Closes in the next turn; `gone` follows, also in a turn, never from inside this call. A send in
+ * flight is cut off. Idempotent. */
 void rt_stream_close(struct rt_stream *stream);
 
 /* Settings of a socket, before or after it is opened as a stream. */
 void rt_socket_no_delay(struct rt *rt, rt_socket socket);
 void rt_socket_keep_alive(struct rt *rt, rt_socket socket, int seconds); /* 0: off */
 /* Texts of both ends as CLIENT LIST shows them. */
-void rt_socket_addresses(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_BYTES], char local[RT_ADDRESS_BYTES]);
+void rt_socket_addresses(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_BYTES],
+                         char local[RT_ADDRESS_BYTES]);
 void rt_socket_close(struct rt *rt, rt_socket socket); /* one that is no stream */
-/* Sends a last short text to a socket that is no stream, without waiting, and closes it (protected mode, maxclients). */
+/* Sends a last short text to a socket that is no stream, without waiting, and closes it (protected
+ * mode, maxclients). */
 void rt_socket_refuse(struct rt *rt, rt_socket socket, struct bytes text);
 
-/* ---- Process --------------------------------------------------------------------------------------------------- */
+/* ---- Process
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 /* CPU time and memory of the process, for INFO. */
 struct rt_usage {

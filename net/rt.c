@@ -1,0 +1,644 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The parts of the runtime that do not depend on how the kernel is asked: choice of a backend,
+ * clocks, the pool of receive buffers, and what callbacks are told.
+ *
+ * The pool is one mapping. A buffer is either with the backend, or held: in a callback or kept by
+ * the owner through a reference. Owners may keep buffers for as long as a client takes to finish a
+ * request, so once half of the pool is held, data is handed over as a copy from the allocator and
+ * the pool buffer goes straight back: slow clients cost memory, never the pool.
+ */
+#include "net/rt_private.h"
+
+#include "base/check.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define RT_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define RT_ASAN 1
+#endif
+#endif
+#ifdef RT_ASAN
+#include <sanitizer/asan_interface.h>
+#define POISON(p, n)   ASAN_POISON_MEMORY_REGION((p), (n))
+#define UNPOISON(p, n) ASAN_UNPOISON_MEMORY_REGION((p), (n))
+#else
+#define POISON(p, n)   ((void)(p), (void)(n))
+#define UNPOISON(p, n) ((void)(p), (void)(n))
+#endif
+
+/* ---- Making one
+ * ------------------------------------------------------------------------------------------------
+ */
+
+int rt_new(const struct rt_options *options, struct rt **ret_rt) {
+    check(options->recv_buffers >= 2 && options->recv_buffers <= 32768);
+    check((options->recv_buffers & (options->recv_buffers - 1)) == 0);
+    check(options->recv_buffer_bytes > 0);
+    char *reason = NULL;
+    if (options->backend != RT_EPOLL) {
+        int r = rt_uring_new(options, ret_rt, &reason);
+        if (r == 0 || options->backend == RT_URING) {
+            free(reason);
+            return r;
+        }
+    }
+    int r = rt_epoll_new(options, ret_rt);
+    if (r < 0) {
+        free(reason);
+        return r;
+    }
+    (*ret_rt)->fallback_reason = reason;
+    return 0;
+}
+
+void rt_free(struct rt *rt) {
+    if (rt) {
+        rt->ops->free(rt);
+    }
+}
+
+const char *rt_backend_name(const struct rt *rt) {
+    return rt->ops->name;
+}
+
+const char *rt_fallback_reason(const struct rt *rt) {
+    return rt->fallback_reason;
+}
+
+const struct rt_stats *rt_get_stats(const struct rt *rt) {
+    return &rt->stats;
+}
+
+static int pool_init(struct rt_pool *pool, struct rt *rt, const struct rt_options *options) {
+    pool->count = options->recv_buffers;
+    pool->buffer_bytes = options->recv_buffer_bytes;
+    size_t bytes = (size_t)pool->count * pool->buffer_bytes;
+    void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        return -errno;
+    }
+    pool->memory = memory;
+    pool->buffers = calloc(pool->count, sizeof(*pool->buffers));
+    if (!pool->buffers) {
+        return -ENOMEM;
+    }
+    for (unsigned i = 0; i < pool->count; i++) {
+        struct rt_buffer *buffer = &pool->buffers[i];
+        buffer->id = i;
+        buffer->pool = rt;
+        buffer->data = pool->memory + (size_t)i * pool->buffer_bytes;
+        buffer->size = pool->buffer_bytes;
+    }
+    POISON(pool->memory, bytes);
+    return 0;
+}
+
+static void pool_fini(struct rt_pool *pool) {
+    if (pool->memory) {
+        size_t bytes = (size_t)pool->count * pool->buffer_bytes;
+        UNPOISON(pool->memory, bytes);
+        munmap(pool->memory, bytes);
+    }
+    free(pool->buffers);
+}
+
+static void clock_init(struct rt *rt);
+
+int rt_common_init(struct rt *rt, const struct rt_options *options, int eventfd_flags) {
+    list_init(&rt->listeners);
+    atomic_init(&rt->wake_pending, false);
+    rt->wake_fd = eventfd(0, EFD_CLOEXEC | eventfd_flags);
+    if (rt->wake_fd < 0) {
+        return -errno;
+    }
+    clock_init(rt);
+    rt_refresh(rt);
+    return pool_init(&rt->pool, rt, options);
+}
+
+static void listener_free(struct rt *rt, struct rt_listener *listener) {
+    list_remove(&listener->link);
+    if (listener->socket >= 0) {
+        rt->ops->socket_close(rt, listener->socket);
+    }
+    free(listener);
+}
+
+void rt_common_fini(struct rt *rt) {
+    LIST_EACH_SAFE(&rt->listeners, node) {
+        struct rt_listener *listener = LIST_ENTRY(node, struct rt_listener, link);
+        if (listener->is_unix && !listener->ended) {
+            rt->ops->unlink_unix(rt, listener->path);
+        }
+        listener_free(rt, listener);
+    }
+    pool_fini(&rt->pool);
+    if (rt->wake_fd >= 0) {
+        close(rt->wake_fd);
+    }
+    free(rt->fallback_reason);
+}
+
+/* ---- Time
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+static uint64_t clock_ns(clockid_t clock) {
+    struct timespec ts;
+    clock_gettime(clock, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000ull + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t rt_real_wall_us(struct rt *rt) {
+    (void)rt;
+    return clock_ns(CLOCK_REALTIME) / 1000;
+}
+
+uint64_t rt_real_mono_ns(struct rt *rt) {
+    (void)rt;
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+int64_t rt_wall_ms(const struct rt *rt) {
+    return rt->wall_ms;
+}
+
+int64_t rt_mono_ms(const struct rt *rt) {
+    return rt->mono_ms;
+}
+
+int64_t rt_wall_us(struct rt *rt) {
+    return (int64_t)rt->ops->wall_us(rt);
+}
+
+uint64_t rt_mono_ns(struct rt *rt) {
+    return rt->ops->mono_ns(rt);
+}
+
+int64_t rt_wall_us_early(void) {
+    return (int64_t)rt_real_wall_us(NULL);
+}
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#include <x86intrin.h>
+
+static uint64_t cpu_ticks(void) {
+    return __rdtsc();
+}
+
+/* Runs at one rate whatever the core sleeps or boosts. */
+static bool cpu_ticks_steady(void) {
+    unsigned a, b, c, d;
+    return __get_cpuid(0x80000007u, &a, &b, &c, &d) && (d & (1u << 8));
+}
+#elif defined(__aarch64__)
+static uint64_t cpu_ticks(void) {
+    uint64_t ticks;
+    __asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
+    return ticks;
+}
+
+static bool cpu_ticks_steady(void) {
+    return true;
+}
+#else
+static uint64_t cpu_ticks(void) {
+    return 0;
+}
+
+static bool cpu_ticks_steady(void) {
+    return false;
+}
+#endif
+
+/* The scale from the start to now; the longer the distance, the more exact. */
+static void clock_measure(struct rt_clock *clock, uint64_t now_ns, uint64_t now_ticks) {
+    uint64_t ns = now_ns - clock->start_ns;
+    uint64_t ticks = now_ticks - clock->start_ticks;
+    if (ticks == 0 || ns == 0) {
+        clock->tsc = false;
+        return;
+    }
+    clock->scale = (uint64_t)(((unsigned __int128)ns << 32) / ticks);
+    clock->refine_at_ns = now_ns + ns * 8;
+}
+
+static void clock_init(struct rt *rt) {
+    struct rt_clock *clock = &rt->clock;
+    clock->tsc = rt->ops->mono_ns == rt_real_mono_ns && cpu_ticks_steady();
+    clock->refine_at_ns = UINT64_MAX;
+    if (!clock->tsc) {
+        return;
+    }
+    clock->start_ns = rt_real_mono_ns(rt);
+    clock->start_ticks = cpu_ticks();
+    /* A sleep is as good as a spin here: the counter does not stop. */
+    nanosleep(&(struct timespec){0, 1000000}, NULL);
+    uint64_t now_ns = rt_real_mono_ns(rt);
+    clock_measure(clock, now_ns, cpu_ticks());
+}
+
+void rt_refresh(struct rt *rt) {
+    rt->now_ns = rt->ops->mono_ns(rt);
+    rt->mono_ms = (int64_t)(rt->now_ns / 1000000);
+    rt->wall_ms = (int64_t)(rt->ops->wall_us(rt) / 1000);
+    if (UNLIKELY(rt->clock.tsc && rt->now_ns >= rt->clock.refine_at_ns)) {
+        uint64_t now_ns = rt->ops->mono_ns(rt);
+        clock_measure(&rt->clock, now_ns, cpu_ticks());
+    }
+}
+
+uint64_t rt_ticks(struct rt *rt) {
+    return LIKELY(rt->clock.tsc) ? cpu_ticks() : rt->ops->mono_ns(rt);
+}
+
+uint64_t rt_ticks_to_ns(const struct rt *rt, uint64_t ticks) {
+    if (!rt->clock.tsc) {
+        return ticks;
+    }
+    return (uint64_t)(((unsigned __int128)ticks * rt->clock.scale) >> 32);
+}
+
+/* ---- Chance
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+void rt_random_early(void *ret, size_t n) {
+    char *p = ret;
+    while (n > 0) {
+        ssize_t r = getrandom(p, n, 0);
+        if (r < 0) {
+            check(errno == EINTR);
+            continue;
+        }
+        p += r;
+        n -= (size_t)r;
+    }
+}
+
+/* Small draws share a system call. What was given is wiped. */
+void rt_real_random(struct rt *rt, void *ret, size_t n) {
+    if (n > sizeof(rt->random)) {
+        rt_random_early(ret, n);
+        return;
+    }
+    if (n > rt->random_left) {
+        rt_random_early(rt->random, sizeof(rt->random));
+        rt->random_left = sizeof(rt->random);
+    }
+    rt->random_left -= (unsigned)n;
+    memcpy(ret, rt->random + rt->random_left, n);
+    memset(rt->random + rt->random_left, 0, n);
+}
+
+void rt_random(struct rt *rt, void *ret, size_t n) {
+    rt->ops->random(rt, ret, n);
+}
+
+/* ---- Buffers
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+struct rt_buffer *rt_buffer_new(size_t size) {
+    struct rt_buffer *buffer = malloc(sizeof(*buffer) + size);
+    check(buffer != NULL);
+    buffer->refs = 1;
+    buffer->id = 0;
+    buffer->pool = NULL;
+    buffer->data = (char *)(buffer + 1);
+    buffer->size = size;
+    return buffer;
+}
+
+static void pool_give_back(struct rt *rt, struct rt_buffer *buffer) {
+    check(rt->pool.held > 0);
+    rt->pool.held--;
+    POISON(buffer->data, buffer->size);
+    rt->ops->buffer_recycle(rt, buffer);
+}
+
+void rt_buffer_recycle(struct rt_buffer *buffer) {
+    if (buffer->pool) {
+        pool_give_back(buffer->pool, buffer);
+    } else {
+        free(buffer);
+    }
+}
+
+void rt_deliver(struct rt_stream *stream, struct rt_buffer *buffer, size_t n) {
+    struct rt *rt = stream->rt;
+    check(n <= buffer->size);
+    rt->stats.recvs++;
+    rt->stats.recv_bytes += n;
+    UNPOISON(buffer->data, n);
+    rt->pool.held++;
+    buffer->refs = 1;
+    if (UNLIKELY(rt->pool.held > rt->pool.count / 2)) {
+        struct rt_buffer *copy = rt_buffer_new(n);
+        memcpy(copy->data, buffer->data, n);
+        rt_buffer_unref(buffer);
+        buffer = copy;
+    }
+    stream->events->data(stream, buffer, bytes_make(buffer->data, n));
+    rt_buffer_unref(buffer);
+}
+
+/* ---- The turn and wake-ups
+ * ------------------------------------------------------------------------------------- */
+
+bool rt_turn(struct rt *rt, int64_t wait_ns) {
+    rt->stats.turns++;
+    return rt->ops->turn(rt, wait_ns);
+}
+
+int64_t rt_wait_ns(const struct rt *rt, int64_t wait_ns) {
+    if (LIKELY(rt->retry_at_ns == 0)) {
+        return wait_ns;
+    }
+    uint64_t now = rt->ops->mono_ns((struct rt *)rt);
+    int64_t left = rt->retry_at_ns > now ? (int64_t)(rt->retry_at_ns - now) : 0;
+    return wait_ns < 0 || left < wait_ns ? left : wait_ns;
+}
+
+/* The exchanges below order a wake-up against the messages it tells of: whoever finds the flag set
+ * knows that its target has yet to take it, and will look at its mailboxes after that. */
+bool rt_wake_announce(struct rt *target) {
+    return !atomic_exchange(&target->wake_pending, true);
+}
+
+void rt_wake_take(struct rt *rt) {
+    atomic_exchange(&rt->wake_pending, false);
+}
+
+void rt_wake_write(struct rt *target) {
+    uint64_t one = 1;
+    int saved = errno;
+    ssize_t r;
+    do {
+        r = write(target->wake_fd, &one, sizeof(one));
+    } while (r < 0 && errno == EINTR);
+    errno = saved;
+}
+
+void rt_wake(struct rt *from, struct rt *target) {
+    if (from && from->ops == target->ops) {
+        from->ops->wake(from, target);
+    } else if (rt_wake_announce(target)) {
+        rt_wake_write(target);
+    }
+}
+
+/* ---- Listeners
+ * -------------------------------------------------------------------------------------------------
+ */
+
+static int listener_start(struct rt *rt, rt_socket socket, const char *path, rt_accept_fn *accept,
+                          void *arg, struct rt_listener **ret_listener) {
+    struct rt_listener *listener = calloc(1, sizeof(*listener));
+    check(listener != NULL);
+    listener->socket = socket;
+    listener->accept = accept;
+    listener->arg = arg;
+    if (path) {
+        listener->is_unix = true;
+        strcpy(listener->path, path); /* binding has checked that it fits */
+    } else {
+        listener->port = rt_real_port(socket);
+    }
+    list_push_back(&rt->listeners, &listener->link);
+    int r = rt->ops->listen(rt, listener);
+    if (r < 0) {
+        listener_free(rt, listener);
+        return r;
+    }
+    *ret_listener = listener;
+    return 0;
+}
+
+int rt_listen_tcp(struct rt *rt, const char *address, uint16_t port,
+                  const struct rt_listen_options *options, rt_accept_fn *accept, void *arg,
+                  struct rt_listener **ret_listener) {
+    rt_socket socket;
+    int r = rt->ops->bind_tcp(rt, address, port, options, &socket);
+    return r < 0 ? r : listener_start(rt, socket, NULL, accept, arg, ret_listener);
+}
+
+int rt_listen_unix(struct rt *rt, const char *path, const struct rt_listen_options *options,
+                   rt_accept_fn *accept, void *arg, struct rt_listener **ret_listener) {
+    rt_socket socket;
+    int r = rt->ops->bind_unix(rt, path, options, &socket);
+    return r < 0 ? r : listener_start(rt, socket, path, accept, arg, ret_listener);
+}
+
+void rt_unlisten(struct rt *rt, struct rt_listener *listener) {
+    check(!listener->ended);
+    listener->ended = true;
+    if (listener->is_unix) {
+        rt->ops->unlink_unix(rt, listener->path);
+    }
+    rt->ops->unlisten(rt, listener);
+    if (!listener->armed) {
+        listener_free(rt, listener);
+    }
+}
+
+uint16_t rt_listener_port(const struct rt_listener *listener) {
+    return listener->port;
+}
+
+void rt_listener_disarmed(struct rt *rt, struct rt_listener *listener) {
+    listener->armed = false;
+    if (listener->ended) {
+        listener_free(rt, listener);
+    }
+}
+
+void rt_listener_accepted(struct rt *rt, struct rt_listener *listener, rt_socket socket) {
+    if (listener->ended) {
+        rt->ops->socket_close(rt, socket);
+        return;
+    }
+    rt->stats.accepts++;
+    struct rt_accepted accepted = {
+        .socket = socket,
+        .is_unix = listener->is_unix,
+        .is_local = listener->is_unix || rt->ops->peer_is_local(rt, socket),
+    };
+    listener->accept(listener->arg, &accepted);
+}
+
+/* Out of descriptors or memory: nothing but time helps, so the listener rests. All else is the
+ * fault of one connection. */
+void rt_listener_failed(struct rt *rt, struct rt_listener *listener, int error) {
+    rt->stats.accept_errors++;
+    listener->retry_at_ns = 0;
+    switch (-error) {
+    case ECONNABORTED:
+    case EPROTO:
+    case EPERM:
+    case ENETDOWN:
+    case ENOPROTOOPT:
+    case EHOSTDOWN:
+    case ENONET:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+        return;
+    default:
+        break;
+    }
+    listener->retry_at_ns = rt->ops->mono_ns(rt) + RT_ACCEPT_RETRY_NS;
+    if (rt->retry_at_ns == 0 || listener->retry_at_ns < rt->retry_at_ns) {
+        rt->retry_at_ns = listener->retry_at_ns;
+    }
+}
+
+struct rt_listener *rt_listener_due(struct rt *rt) {
+    if (LIKELY(rt->retry_at_ns == 0) || rt->now_ns < rt->retry_at_ns) {
+        return NULL;
+    }
+    rt->retry_at_ns = 0;
+    struct rt_listener *due = NULL;
+    LIST_EACH(&rt->listeners, node) {
+        struct rt_listener *listener = LIST_ENTRY(node, struct rt_listener, link);
+        if (listener->retry_at_ns == 0) {
+            continue;
+        }
+        if (!due && listener->retry_at_ns <= rt->now_ns) {
+            due = listener;
+            due->retry_at_ns = 0;
+        } else if (rt->retry_at_ns == 0 || listener->retry_at_ns < rt->retry_at_ns) {
+            rt->retry_at_ns = listener->retry_at_ns;
+        }
+    }
+    return due;
+}
+
+/* ---- Streams
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+int rt_stream_open(struct rt *rt, struct rt_stream *stream, rt_socket socket,
+                   const struct rt_stream_events *events) {
+    stream->rt = rt;
+    stream->events = events;
+    stream->socket = socket;
+    stream->flags = RT_STREAM_OPEN;
+    stream->in_flight = 0;
+    list_node_init(&stream->link);
+    stream->vectors_count = 0;
+    return rt->ops->stream_open(rt, stream);
+}
+
+static void stream_send(struct rt_stream *stream, const struct iovec *vectors, int count,
+                        unsigned how) {
+    check(count >= 1 && count <= RT_SEND_VECTORS);
+    if (stream->flags & RT_STREAM_CLOSING) {
+        return;
+    }
+    check((stream->flags & (RT_STREAM_OPEN | RT_STREAM_SENDING)) == RT_STREAM_OPEN);
+    size_t bytes = 0;
+    for (int i = 0; i < count; i++) {
+        stream->vectors[i] = vectors[i];
+        bytes += vectors[i].iov_len;
+    }
+    stream->vectors_count = count;
+    stream->send_bytes = bytes;
+    stream->flags = (stream->flags & ~RT_STREAM_LAZY) | RT_STREAM_SENDING | how;
+    stream->rt->ops->stream_send(stream->rt, stream);
+}
+
+void rt_stream_send(struct rt_stream *stream, const struct iovec *vectors, int count) {
+    stream_send(stream, vectors, count, 0);
+}
+
+void rt_stream_send_lazy(struct rt_stream *stream, const struct iovec *vectors, int count) {
+    stream_send(stream, vectors, count, RT_STREAM_LAZY);
+}
+
+bool rt_stream_sending(const struct rt_stream *stream) {
+    return stream->flags & RT_STREAM_SENDING;
+}
+
+void rt_stream_pause(struct rt_stream *stream) {
+    if (!(stream->flags & (RT_STREAM_PAUSED | RT_STREAM_CLOSING))) {
+        stream->flags |= RT_STREAM_PAUSED;
+        stream->rt->ops->stream_pause(stream->rt, stream);
+    }
+}
+
+void rt_stream_resume(struct rt_stream *stream) {
+    if ((stream->flags & (RT_STREAM_PAUSED | RT_STREAM_CLOSING)) == RT_STREAM_PAUSED) {
+        stream->flags &= ~RT_STREAM_PAUSED;
+        stream->rt->ops->stream_resume(stream->rt, stream);
+    }
+}
+
+void rt_stream_close(struct rt_stream *stream) {
+    check(stream->flags & RT_STREAM_OPEN);
+    if (!(stream->flags & RT_STREAM_CLOSING)) {
+        stream->flags |= RT_STREAM_CLOSING;
+        stream->rt->ops->stream_close(stream->rt, stream);
+    }
+}
+
+void rt_stream_tell_end(struct rt_stream *stream, int error) {
+    unsigned told = error ? RT_STREAM_BROKEN : RT_STREAM_ENDED;
+    if (stream->flags & (RT_STREAM_CLOSING | RT_STREAM_BROKEN | told)) {
+        return;
+    }
+    stream->flags |= RT_STREAM_ENDED | told;
+    stream->events->ended(stream, error);
+}
+
+void rt_stream_tell_sent(struct rt_stream *stream, ssize_t result) {
+    struct rt_stats *stats = &stream->rt->stats;
+    stats->sends++;
+    stream->flags &= ~RT_STREAM_SENDING;
+    if (result >= 0) {
+        stats->sent_bytes += (uint64_t)result;
+        stats->short_sends += (size_t)result < stream->send_bytes;
+    }
+    if (stream->flags & RT_STREAM_CLOSING) {
+        return;
+    }
+    if (result >= 0) {
+        stream->events->sent(stream, (size_t)result);
+    } else {
+        rt_stream_tell_end(stream, (int)result);
+    }
+}
+
+/* ---- Sockets that are no streams
+ * ------------------------------------------------------------------------------- */
+
+void rt_socket_no_delay(struct rt *rt, rt_socket socket) {
+    rt->ops->no_delay(rt, socket);
+}
+
+void rt_socket_keep_alive(struct rt *rt, rt_socket socket, int seconds) {
+    rt->ops->keep_alive(rt, socket, seconds);
+}
+
+void rt_socket_addresses(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_BYTES],
+                         char local[RT_ADDRESS_BYTES]) {
+    rt->ops->addresses(rt, socket, peer, local);
+}
+
+void rt_socket_close(struct rt *rt, rt_socket socket) {
+    rt->ops->socket_close(rt, socket);
+}
+
+void rt_socket_refuse(struct rt *rt, rt_socket socket, struct bytes text) {
+    rt->ops->refuse(rt, socket, text);
+}

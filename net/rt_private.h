@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rt_private: what the backends of the runtime share and nobody else sees.
+ *
+ * A backend embeds struct rt as its first member and gives a table of functions. Everything outside
+ * a process that a caller can reach goes through that table, so a simulator needs no more than its
+ * own.
+ *
+ * Thread: the runtime's own, but for wake_pending and wake_fd.
+ */
+#ifndef SHOAL_NET_RT_PRIVATE_H
+#define SHOAL_NET_RT_PRIVATE_H
+
+#include "base/list.h"
+#include "net/rt.h"
+
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+struct rt_ops {
+    const char *name;
+    void (*free)(struct rt *rt);
+    bool (*turn)(struct rt *rt, int64_t wait_ns);
+    void (*wake)(struct rt *from, struct rt *target);
+    uint64_t (*wall_us)(struct rt *rt);
+    uint64_t (*mono_ns)(struct rt *rt);
+    void (*random)(struct rt *rt, void *ret, size_t n);
+    void (*buffer_recycle)(struct rt *rt, struct rt_buffer *buffer);
+    int (*listen)(struct rt *rt, struct rt_listener *listener);
+    void (*unlisten)(struct rt *rt, struct rt_listener *listener);
+    int (*stream_open)(struct rt *rt, struct rt_stream *stream);
+    void (*stream_send)(struct rt *rt, struct rt_stream *stream);
+    void (*stream_pause)(struct rt *rt, struct rt_stream *stream);
+    void (*stream_resume)(struct rt *rt, struct rt_stream *stream);
+    void (*stream_close)(struct rt *rt, struct rt_stream *stream);
+    int (*bind_tcp)(struct rt *rt, const char *address, uint16_t port,
+                    const struct rt_listen_options *options, rt_socket *ret_socket);
+    int (*bind_unix)(struct rt *rt, const char *path, const struct rt_listen_options *options,
+                     rt_socket *ret_socket);
+    void (*unlink_unix)(struct rt *rt, const char *path);
+    void (*no_delay)(struct rt *rt, rt_socket socket);
+    void (*keep_alive)(struct rt *rt, rt_socket socket, int seconds);
+    void (*addresses)(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_BYTES],
+                      char local[RT_ADDRESS_BYTES]);
+    bool (*peer_is_local)(struct rt *rt, rt_socket socket);
+    void (*socket_close)(struct rt *rt, rt_socket socket);
+    void (*refuse)(struct rt *rt, rt_socket socket, struct bytes text);
+};
+
+/* How the cheap counter relates to nanoseconds: ns = ticks * scale >> 32. */
+struct rt_clock {
+    bool tsc;
+    uint64_t scale;
+    uint64_t start_ticks, start_ns;
+    uint64_t refine_at_ns;
+};
+
+struct rt_pool {
+    char *memory;
+    struct rt_buffer *buffers;
+    unsigned count;
+    unsigned buffer_bytes;
+    unsigned held; /* buffers that the owner keeps or a callback uses */
+};
+
+struct rt {
+    const struct rt_ops *ops;
+    int64_t wall_ms, mono_ms;
+    uint64_t now_ns;
+    struct rt_stats stats;
+    struct rt_pool pool;
+    struct rt_clock clock;
+    struct list listeners;
+    uint64_t retry_at_ns; /* when a listener that failed tries again; 0: none */
+    char *fallback_reason;
+    unsigned random_left;
+    unsigned char random[256];
+    /* Written by any thread: a line of their own. */
+    _Alignas(64) atomic_bool wake_pending; /* a wake-up is on its way and was not seen yet */
+    int wake_fd;                           /* an eventfd, for wakers without a ring of their own */
+};
+
+struct rt_listener {
+    struct list_node link;
+    rt_socket socket;
+    bool is_unix;
+    bool armed; /* the backend is told of connections */
+    bool ended; /* rt_unlisten was called */
+    uint64_t retry_at_ns;
+    rt_accept_fn *accept;
+    void *arg;
+    uint16_t port;
+    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+};
+
+/* Bits of rt_stream.flags, both backends. */
+enum {
+    RT_STREAM_OPEN = 1u << 0,
+    RT_STREAM_PAUSED = 1u << 1,
+    RT_STREAM_ENDED = 1u << 2,  /* nothing more arrives */
+    RT_STREAM_BROKEN = 1u << 3, /* ended was called with an error */
+    RT_STREAM_CLOSING = 1u << 4,
+    RT_STREAM_SENDING = 1u << 5, /* between send and sent */
+    RT_STREAM_LAZY = 1u << 6,    /* its sent may wait */
+    RT_STREAM_BACKEND = 1u << 8, /* the first bit that a backend may use as it likes */
+};
+
+/* An accept that fails for want of something is tried again after this long. */
+#define RT_ACCEPT_RETRY_NS (10 * 1000 * 1000ull)
+
+/* What both real backends put into their tables. */
+#define RT_REAL_OPS                                                                                \
+    .wall_us = rt_real_wall_us, .mono_ns = rt_real_mono_ns, .random = rt_real_random,              \
+    .bind_tcp = rt_real_bind_tcp, .bind_unix = rt_real_bind_unix,                                  \
+    .unlink_unix = rt_real_unlink_unix, .no_delay = rt_real_no_delay,                              \
+    .keep_alive = rt_real_keep_alive, .addresses = rt_real_addresses,                              \
+    .peer_is_local = rt_real_peer_is_local, .socket_close = rt_real_socket_close,                  \
+    .refuse = rt_real_refuse
+
+int rt_uring_new(const struct rt_options *options, struct rt **ret_rt, char **ret_reason);
+int rt_epoll_new(const struct rt_options *options, struct rt **ret_rt);
+
+/* ---- Common parts (rt.c)
+ * --------------------------------------------------------------------------------------- */
+
+/* Clocks, pool and wake_fd; ops must be set. Fails with -errno, and rt_common_fini is due all the
+ * same. */
+int rt_common_init(struct rt *rt, const struct rt_options *options, int eventfd_flags);
+void rt_common_fini(struct rt *rt);
+/* After each wait: the cached times. */
+void rt_refresh(struct rt *rt);
+
+/* A pool buffer that holds n fresh bytes: tells the stream of it and lets go. */
+void rt_deliver(struct rt_stream *stream, struct rt_buffer *buffer, size_t n);
+/* The peer ended (0) or the connection broke: tells the owner what it does not know yet. */
+void rt_stream_tell_end(struct rt_stream *stream, int error);
+/* Ends the send in flight and tells its outcome: n >= 0, or -errno. */
+void rt_stream_tell_sent(struct rt_stream *stream, ssize_t result);
+/* Calls accept of the listener for a new connection. */
+void rt_listener_accepted(struct rt *rt, struct rt_listener *listener, rt_socket socket);
+/* After a failed accept. Counts it; retry_at_ns of the listener is 0 if it may be tried at once. */
+void rt_listener_failed(struct rt *rt, struct rt_listener *listener, int error);
+/* A listener whose time to try again has come, or NULL; call until then, after rt_refresh. */
+struct rt_listener *rt_listener_due(struct rt *rt);
+/* The backend holds nothing of the listener any more. */
+void rt_listener_disarmed(struct rt *rt, struct rt_listener *listener);
+/* Wait of a turn in ns, cut to when a listener retries. */
+int64_t rt_wait_ns(const struct rt *rt, int64_t wait_ns);
+/* Announces a wake-up: false if one is on its way already. */
+bool rt_wake_announce(struct rt *target);
+/* Takes a wake-up that arrived, so that the next one is sent again. */
+void rt_wake_take(struct rt *rt);
+/* Ends a wait by way of wake_fd. Safe in a signal handler. */
+void rt_wake_write(struct rt *target);
+
+/* ---- Real sockets, time and chance (rt_socket.c, rt.c)
+ * --------------------------------------------------------- */
+
+uint64_t rt_real_wall_us(struct rt *rt);
+uint64_t rt_real_mono_ns(struct rt *rt);
+void rt_real_random(struct rt *rt, void *ret, size_t n);
+int rt_real_bind_tcp(struct rt *rt, const char *address, uint16_t port,
+                     const struct rt_listen_options *options, rt_socket *ret_socket);
+int rt_real_bind_unix(struct rt *rt, const char *path, const struct rt_listen_options *options,
+                      rt_socket *ret_socket);
+void rt_real_unlink_unix(struct rt *rt, const char *path);
+void rt_real_no_delay(struct rt *rt, rt_socket socket);
+void rt_real_keep_alive(struct rt *rt, rt_socket socket, int seconds);
+void rt_real_addresses(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_BYTES],
+                       char local[RT_ADDRESS_BYTES]);
+void rt_real_socket_close(struct rt *rt, rt_socket socket);
+void rt_real_refuse(struct rt *rt, rt_socket socket, struct bytes text);
+bool rt_real_peer_is_local(struct rt *rt, rt_socket socket);
+uint16_t rt_real_port(rt_socket socket);
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the process uses and may use: processor time, memory, processors. */
+#include "net/rt.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+/* Reads a small file of the kernel as text: false if it is not there. */
+static bool read_text(const char *path, char *ret, size_t size) {
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    ssize_t n = read(fd, ret, size - 1);
+    close(fd);
+    if (n < 0) {
+        return false;
+    }
+    ret[n] = 0;
+    return true;
+}
+
+static uint64_t micros(const struct timeval *tv) {
+    return (uint64_t)tv->tv_sec * 1000000 + (uint64_t)tv->tv_usec;
+}
+
+void rt_usage(struct rt_usage *ret_usage) {
+    struct rusage self, children;
+    memset(ret_usage, 0, sizeof(*ret_usage));
+    getrusage(RUSAGE_SELF, &self);
+    getrusage(RUSAGE_CHILDREN, &children);
+    ret_usage->user_us = micros(&self.ru_utime);
+    ret_usage->system_us = micros(&self.ru_stime);
+    ret_usage->children_user_us = micros(&children.ru_utime);
+    ret_usage->children_system_us = micros(&children.ru_stime);
+    char text[256];
+    unsigned long pages_total, pages_resident;
+    if (read_text("/proc/self/statm", text, sizeof(text)) &&
+        sscanf(text, "%lu %lu", &pages_total, &pages_resident) == 2) {
+        ret_usage->rss_bytes = (uint64_t)pages_resident * (uint64_t)sysconf(_SC_PAGESIZE);
+    }
+    struct sysinfo info;
+    if (sysinfo(&info) == 0) {
+        ret_usage->total_system_bytes = (uint64_t)info.totalram * info.mem_unit;
+    }
+}
+
+void rt_thread_usage(uint64_t *ret_user_us, uint64_t *ret_system_us) {
+    struct rusage thread;
+    getrusage(RUSAGE_THREAD, &thread);
+    *ret_user_us = micros(&thread.ru_utime);
+    *ret_system_us = micros(&thread.ru_stime);
+}
+
+/* The mask may be larger than cpu_set_t on big machines, so its size is searched. */
+static unsigned cpus_of_mask(void) {
+    for (int n = 1024; n <= 1 << 20; n *= 2) {
+        cpu_set_t *set = CPU_ALLOC((size_t)n);
+        if (!set) {
+            break;
+        }
+        size_t size = CPU_ALLOC_SIZE((size_t)n);
+        int r = sched_getaffinity(0, size, set);
+        int count = r == 0 ? CPU_COUNT_S(size, set) : 0;
+        CPU_FREE(set);
+        if (count > 0) {
+            return (unsigned)count;
+        }
+    }
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (unsigned)online : 1;
+}
+
+static unsigned quota_cpus(double quota, double period, unsigned cpus) {
+    if (quota <= 0 || period <= 0 || quota >= period * cpus) {
+        return cpus;
+    }
+    unsigned whole = (unsigned)(quota / period);
+    return whole * period < quota ? whole + 1 : whole;
+}
+
+/* The quota of one directory of cgroup 2. */
+static unsigned cpus_of_group(const char *path, unsigned cpus) {
+    char file[768], text[128];
+    double quota, period;
+    snprintf(file, sizeof(file), "/sys/fs/cgroup%s/cpu.max", path);
+    if (read_text(file, text, sizeof(text)) && sscanf(text, "%lf %lf", &quota, &period) == 2) {
+        return quota_cpus(quota, period, cpus);
+    }
+    return cpus;
+}
+
+/* Every group from ours up to the root may set a quota; the smallest holds. */
+static unsigned cpus_of_groups(unsigned cpus) {
+    char text[1024];
+    if (read_text("/proc/self/cgroup", text, sizeof(text))) {
+        char *line = strstr(text, "0::/");
+        if (line && (line == text || line[-1] == '\n')) {
+            char *path = line + 3;
+            path[strcspn(path, "\n")] = 0;
+            for (char *end; (end = strrchr(path, '/')) != NULL && path[1]; *end = 0) {
+                cpus = cpus_of_group(path, cpus);
+                if (end == path) {
+                    break;
+                }
+            }
+        }
+    }
+    cpus = cpus_of_group("", cpus);
+    char quota[64], period[64];
+    if (read_text("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", quota, sizeof(quota)) &&
+        read_text("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period, sizeof(period))) {
+        cpus = quota_cpus(strtod(quota, NULL), strtod(period, NULL), cpus);
+    }
+    return cpus;
+}
+
+unsigned rt_cpus(void) {
+    unsigned cpus = cpus_of_groups(cpus_of_mask());
+    return cpus > 0 ? cpus : 1;
+}

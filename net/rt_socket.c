@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Real sockets, as both backends use them outside the path of data: binding, addresses, options,
+ * last words.
+ *
+ * Sockets are left blocking: io_uring needs them so, and epoll asks for each call not to wait.
+ */
+#include "net/rt_private.h"
+
+#include "base/check.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <grp.h>
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+union address {
+    struct sockaddr any;
+    struct sockaddr_in in4;
+    struct sockaddr_in6 in6;
+    struct sockaddr_un un;
+};
+
+/* ---- Binding
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+static int bind_and_listen(const struct sockaddr *address, socklen_t address_len, int backlog,
+                           rt_socket *ret_socket) {
+    int one = 1;
+    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    if (address->sa_family == AF_INET6 &&
+        setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0) {
+        goto fail;
+    }
+    if (bind(fd, address, address_len) < 0 || listen(fd, backlog) < 0) {
+        goto fail;
+    }
+    *ret_socket = fd;
+    return 0;
+fail:;
+    int r = -errno;
+    close(fd);
+    return r;
+}
+
+static int bind_name(const char *name, uint16_t port, int backlog, rt_socket *ret_socket) {
+    char service[8];
+    snprintf(service, sizeof(service), "%u", port);
+    struct addrinfo hints = {
+        .ai_family = AF_UNSPEC,
+        .ai_socktype = SOCK_STREAM,
+        .ai_flags = AI_PASSIVE | AI_NUMERICSERV,
+    };
+    struct addrinfo *all = NULL;
+    switch (getaddrinfo(name, service, &hints, &all)) {
+    case 0:
+        break;
+    case EAI_SYSTEM:
+        return -errno;
+    case EAI_MEMORY:
+        return -ENOMEM;
+    default:
+        return -EADDRNOTAVAIL;
+    }
+    int r = -EADDRNOTAVAIL;
+    for (struct addrinfo *one = all; one; one = one->ai_next) {
+        r = bind_and_listen(one->ai_addr, one->ai_addrlen, backlog, ret_socket);
+        if (r == 0) {
+            break;
+        }
+    }
+    freeaddrinfo(all);
+    return r;
+}
+
+int rt_real_bind_tcp(struct rt *rt, const char *address, uint16_t port,
+                     const struct rt_listen_options *options, rt_socket *ret_socket) {
+    (void)rt;
+    union address a;
+    memset(&a, 0, sizeof(a));
+    if (strcmp(address, "*") == 0) {
+        a.in4.sin_family = AF_INET;
+        a.in4.sin_port = htons(port);
+        return bind_and_listen(&a.any, sizeof(a.in4), options->backlog, ret_socket);
+    }
+    if (strcmp(address, "::*") == 0) {
+        a.in6.sin6_family = AF_INET6;
+        a.in6.sin6_port = htons(port);
+        return bind_and_listen(&a.any, sizeof(a.in6), options->backlog, ret_socket);
+    }
+    return bind_name(address, port, options->backlog, ret_socket);
+}
+
+static int group_of(const char *name, gid_t *ret_gid) {
+    char buffer[4096];
+    struct group group, *found = NULL;
+    int r = getgrnam_r(name, &group, buffer, sizeof(buffer), &found);
+    if (r != 0) {
+        return -r;
+    }
+    if (!found) {
+        return -ENOENT;
+    }
+    *ret_gid = found->gr_gid;
+    return 0;
+}
+
+/* Nobody can connect before listen(), so the file has its owner and permissions in time; fchmod
+ * before bind keeps it from ever being wider than asked. A stale socket of an earlier process is in
+ * the way and removed; another kind of file is not ours. */
+int rt_real_bind_unix(struct rt *rt, const char *path, const struct rt_listen_options *options,
+                      rt_socket *ret_socket) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof(address.sun_path)) {
+        return -ENAMETOOLONG;
+    }
+    strcpy(address.sun_path, path);
+    gid_t gid = (gid_t)-1;
+    if (options->unix_group && options->unix_group[0]) {
+        int r = group_of(options->unix_group, &gid);
+        if (r < 0) {
+            return r;
+        }
+    }
+    rt_real_unlink_unix(rt, path);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    mode_t mode = (mode_t)options->unix_mode;
+    bool bound = false;
+    if (mode != 0 && fchmod(fd, mode) < 0) {
+        goto fail;
+    }
+    if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
+        goto fail;
+    }
+    bound = true;
+    if ((gid != (gid_t)-1 && chown(path, (uid_t)-1, gid) < 0) ||
+        (mode != 0 && chmod(path, mode) < 0) || listen(fd, options->backlog) < 0) {
+        goto fail;
+    }
+    *ret_socket = fd;
+    return 0;
+fail:;
+    int r = -errno;
+    if (bound) {
+        unlink(path);
+    }
+    close(fd);
+    return r;
+}
+
+void rt_real_unlink_unix(struct rt *rt, const char *path) {
+    (void)rt;
+    struct stat st;
+    if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
+        unlink(path);
+    }
+}
+
+/* ---- Addresses
+ * -------------------------------------------------------------------------------------------------
+ */
+
+uint16_t rt_real_port(rt_socket socket) {
+    union address a;
+    socklen_t len = sizeof(a);
+    if (getsockname(socket, &a.any, &len) < 0) {
+        return 0;
+    }
+    if (a.any.sa_family == AF_INET) {
+        return ntohs(a.in4.sin_port);
+    }
+    return a.any.sa_family == AF_INET6 ? ntohs(a.in6.sin6_port) : 0;
+}
+
+bool rt_real_peer_is_local(struct rt *rt, rt_socket socket) {
+    (void)rt;
+    union address a;
+    socklen_t len = sizeof(a);
+    if (getpeername(socket, &a.any, &len) < 0) {
+        return false;
+    }
+    switch (a.any.sa_family) {
+    case AF_INET:
+        return (ntohl(a.in4.sin_addr.s_addr) >> 24) == 127;
+    case AF_INET6:
+        return IN6_IS_ADDR_LOOPBACK(&a.in6.sin6_addr);
+    case AF_UNIX:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void address_text(const union address *a, char ret[RT_ADDRESS_BYTES]) {
+    char host[INET6_ADDRSTRLEN];
+    if (a->any.sa_family == AF_INET && inet_ntop(AF_INET, &a->in4.sin_addr, host, sizeof(host))) {
+        snprintf(ret, RT_ADDRESS_BYTES, "%s:%u", host, ntohs(a->in4.sin_port));
+    } else if (a->any.sa_family == AF_INET6 &&
+               inet_ntop(AF_INET6, &a->in6.sin6_addr, host, sizeof(host))) {
+        snprintf(ret, RT_ADDRESS_BYTES, "[%s]:%u", host, ntohs(a->in6.sin6_port));
+    } else {
+        snprintf(ret, RT_ADDRESS_BYTES, "?:0");
+    }
+}
+
+void rt_real_addresses(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_BYTES],
+                       char local[RT_ADDRESS_BYTES]) {
+    (void)rt;
+    union address a;
+    memset(&a, 0, sizeof(a));
+    socklen_t len = sizeof(a);
+    a.any.sa_family = AF_UNSPEC;
+    if (getsockname(socket, &a.any, &len) == 0 && a.any.sa_family == AF_UNIX) {
+        /* The peer of a unix socket has no name of its own: both ends show the path. */
+        snprintf(local, RT_ADDRESS_BYTES, "%.*s:0", (int)sizeof(a.un.sun_path), a.un.sun_path);
+        strcpy(peer, local);
+        return;
+    }
+    address_text(&a, local);
+    memset(&a, 0, sizeof(a));
+    len = sizeof(a);
+    if (getpeername(socket, &a.any, &len) < 0) {
+        a.any.sa_family = AF_UNSPEC;
+    }
+    address_text(&a, peer);
+}
+
+/* ---- Options and ends
+ * ------------------------------------------------------------------------------------------ */
+
+void rt_real_no_delay(struct rt *rt, rt_socket socket) {
+    (void)rt;
+    int one = 1;
+    setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+}
+
+void rt_real_keep_alive(struct rt *rt, rt_socket socket, int seconds) {
+    (void)rt;
+    int on = seconds > 0;
+    setsockopt(socket, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    if (!on) {
+        return;
+    }
+    int interval = seconds >= 3 ? seconds / 3 : 1;
+    int probes = 3;
+    setsockopt(socket, IPPROTO_TCP, TCP_KEEPIDLE, &seconds, sizeof(seconds));
+    setsockopt(socket, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));
+    setsockopt(socket, IPPROTO_TCP, TCP_KEEPCNT, &probes, sizeof(probes));
+}
+
+void rt_real_socket_close(struct rt *rt, rt_socket socket) {
+    (void)rt;
+    close(socket);
+}
+
+void rt_real_refuse(struct rt *rt, rt_socket socket, struct bytes text) {
+    ssize_t r = send(socket, text.ptr, text.len, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)r; /* best effort: the peer may be gone */
+    /* Closing with unread bytes resets the connection, and a reset may overtake the text. */
+    char sink[4096];
+    shutdown(socket, SHUT_WR);
+    r = recv(socket, sink, sizeof(sink), MSG_DONTWAIT);
+    rt_real_socket_close(rt, socket);
+}

@@ -1,0 +1,877 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The runtime on io_uring: one ring, one enter per turn.
+ *
+ * Receiving and accepting are multishot: armed once, they post a completion per arrival. Received
+ * bytes land in buffers of the pool, which the kernel takes from a ring that both sides see.
+ * Requests are matched by user_data, a pointer with a tag in its low bits, never by their order.
+ *
+ * Sending is where the system calls hide. A send that is first tried without waiting has finished
+ * when its submission has, so the kernel is asked to post a completion only if it did not go out
+ * whole: what has no completion after the turn's enter, succeeded. So the same enter submits the
+ * replies and sleeps until the next request. Only when the socket's buffer is full does a second
+ * send wait for room in the ordinary way.
+ *
+ * Invariants
+ *  1. stream->in_flight counts the requests whose last completion is still to come. Memory and
+ * descriptor of a stream are let go only when it is 0, so no request outlives what it points at,
+ * and no descriptor is reused under one.
+ *  2. A quick send sits in `quick` from submission to its outcome, at stream->send_slot. Entries
+ * are settled only when the whole submission queue was taken and no completion overflowed.
+ *  3. A buffer is in the buffer ring, in a completion not yet handled, or held (rt.c).
+ *
+ * How it fails: what the kernel lacks is found by asking (setup flags from the best down to none,
+ * then a try of the buffer ring); a kernel without buffer rings (before 5.19) or a policy against
+ * io_uring fails rt_uring_new, and the caller falls back to epoll. A full submission queue is
+ * submitted early. An overflowing completion queue loses nothing: the kernel keeps the rest and
+ * hands it over at the next enter.
+ */
+#include "net/rt_private.h"
+
+#include "base/check.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <liburing.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Newer than the oldest headers we build with. The numbers are the kernel's ABI. */
+#define FEAT_NO_IOWAIT  (1u << 17)
+#define ENTER_NO_IOWAIT (1u << 7)
+
+#define SQ_ENTRIES   512u
+#define CQ_ENTRIES   4096u
+#define BUFFER_GROUP 0
+
+/* Tags of user_data. Pointers are 8-aligned, so three bits are ours. */
+enum tag {
+    TAG_NONE,   /* no pointer: one of the CODE_ values */
+    TAG_RECV,   /* stream */
+    TAG_SEND,   /* stream: a send that waits for room */
+    TAG_QUICK,  /* stream: a quick send that did not go out whole */
+    TAG_CANCEL, /* stream: cancelling all of it to close */
+    TAG_PAUSE,  /* stream: cancelling its receive */
+    TAG_ACCEPT, /* listener */
+    TAG_WOKE,   /* rt: a wake-up that could not be delivered to it */
+};
+#define TAG_MASK 7ull
+
+enum code {
+    CODE_IGNORE = 0 << 3,
+    CODE_WAKE = 1 << 3,    /* another ring sent a wake-up */
+    CODE_EVENTFD = 2 << 3, /* the read of wake_fd */
+};
+
+enum {
+    ARMED = RT_STREAM_BACKEND << 0,    /* a receive is in flight */
+    STOPPING = RT_STREAM_BACKEND << 1, /* its cancel is in flight */
+    STARVED = RT_STREAM_BACKEND << 2,  /* waits in `starved` for a buffer */
+    FULL = RT_STREAM_BACKEND << 3,     /* the socket took less than all last time */
+};
+
+struct quick_list {
+    struct rt_stream **items;
+    unsigned count;
+    unsigned capacity;
+};
+
+struct rt_uring {
+    struct rt rt;
+    struct io_uring ring;
+    int enter_fd;
+    unsigned enter_flags;
+    unsigned sq_tail; /* of entries prepared, ahead of what the kernel was told */
+    unsigned unsubmitted;
+    bool enabled;
+    bool taskrun_flag;
+    bool multishot;
+    bool prompt; /* something must be reported without waiting */
+    bool woken;
+    uint64_t wake_value; /* target of the read of wake_fd */
+    struct io_uring_buf_ring *buffers;
+    size_t buffers_bytes;
+    uint16_t buffers_tail;
+    struct quick_list quick, quick_next;
+    struct list closing;   /* close was asked for, nothing done yet */
+    struct list finishing; /* cancelled, waiting for the last completions */
+    struct list gone;      /* to be told */
+    struct list starved;
+    struct rt **wakes; /* whom to wake with the next submission */
+    unsigned wakes_count, wakes_capacity;
+    /* Completions moved out of the way when the submission queue must be flushed in the middle of a
+     * turn. */
+    struct io_uring_cqe *spill;
+    unsigned spill_count, spill_capacity;
+};
+
+static struct rt_uring *uring_of(struct rt *rt) {
+    return (struct rt_uring *)rt;
+}
+
+static uint64_t tagged(const void *pointer, enum tag tag) {
+    return (uint64_t)(uintptr_t)pointer | tag;
+}
+
+/* ---- The rings
+ * -------------------------------------------------------------------------------------------------
+ */
+
+static unsigned cq_ready(const struct rt_uring *u) {
+    return __atomic_load_n(u->ring.cq.ktail, __ATOMIC_ACQUIRE) - *u->ring.cq.khead;
+}
+
+static bool cq_overflowed(const struct rt_uring *u) {
+    return __atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_CQ_OVERFLOW;
+}
+
+static void publish_sqes(struct rt_uring *u) {
+    __atomic_store_n(u->ring.sq.ktail, u->sq_tail, __ATOMIC_RELEASE);
+}
+
+/* Returns what the kernel says: entries taken, or -errno. */
+static int enter(struct rt_uring *u, unsigned wait_for, unsigned flags,
+                 const struct __kernel_timespec *timeout) {
+    struct io_uring_getevents_arg arg = {.ts = (uint64_t)(uintptr_t)timeout};
+    void *argp = NULL;
+    size_t size = 0;
+    if (timeout) {
+        flags |= IORING_ENTER_EXT_ARG;
+        argp = &arg;
+        size = sizeof(arg);
+    }
+    publish_sqes(u);
+    long r = syscall(__NR_io_uring_enter, u->enter_fd, u->unsubmitted, wait_for,
+                     flags | u->enter_flags, argp, size);
+    int error = r < 0 ? -errno : 0;
+    /* An enter that failed in its wait has submitted all the same: the ring's head tells. */
+    u->unsubmitted = u->sq_tail - __atomic_load_n(u->ring.sq.khead, __ATOMIC_ACQUIRE);
+    return r < 0 ? error : (int)r;
+}
+
+/* Makes room in the completion ring for the kernel to go on. */
+static void spill_cqes(struct rt_uring *u) {
+    unsigned ready = cq_ready(u);
+    if (u->spill_count + ready > u->spill_capacity) {
+        u->spill_capacity = (u->spill_count + ready) * 2;
+        u->spill = realloc(u->spill, u->spill_capacity * sizeof(*u->spill));
+        check(u->spill != NULL);
+    }
+    unsigned head = *u->ring.cq.khead;
+    for (unsigned i = 0; i < ready; i++) {
+        u->spill[u->spill_count++] = u->ring.cq.cqes[(head + i) & u->ring.cq.ring_mask];
+    }
+    __atomic_store_n(u->ring.cq.khead, head + ready, __ATOMIC_RELEASE);
+}
+
+static void enable(struct rt_uring *u);
+
+/* Submits without waiting until nothing is left. */
+static void submit_all(struct rt_uring *u) {
+    if (!u->enabled) {
+        enable(u);
+    }
+    while (u->unsubmitted > 0) {
+        int r = enter(u, 0, 0, NULL);
+        if (r == -EBUSY || r == -EAGAIN || r == -ENOMEM) {
+            spill_cqes(u);
+            enter(u, 0, IORING_ENTER_GETEVENTS, NULL);
+        } else {
+            check(r >= 0 || r == -EINTR);
+        }
+    }
+}
+
+static struct io_uring_sqe *get_sqe(struct rt_uring *u, uint8_t op, int fd, uint64_t user_data) {
+    if (UNLIKELY(u->unsubmitted == u->ring.sq.ring_entries)) {
+        submit_all(u);
+    }
+    struct io_uring_sqe *sqe = &u->ring.sq.sqes[u->sq_tail & u->ring.sq.ring_mask];
+    u->sq_tail++;
+    u->unsubmitted++;
+    memset(sqe, 0, sizeof(*sqe));
+    sqe->opcode = op;
+    sqe->fd = fd;
+    sqe->user_data = user_data;
+    return sqe;
+}
+
+/* Room for n entries that must be taken together. */
+static void reserve_sqes(struct rt_uring *u, unsigned n) {
+    if (u->ring.sq.ring_entries - u->unsubmitted < n) {
+        submit_all(u);
+    }
+}
+
+/* ---- Receiving
+ * -------------------------------------------------------------------------------------------------
+ */
+
+static void put_buffer(struct rt_uring *u, struct rt_buffer *buffer) {
+    struct io_uring_buf *slot = &u->buffers->bufs[u->buffers_tail & (u->rt.pool.count - 1)];
+    slot->addr = (uint64_t)(uintptr_t)buffer->data;
+    slot->len = (uint32_t)buffer->size;
+    slot->bid = (uint16_t)buffer->id;
+    u->buffers_tail++;
+    __atomic_store_n(&u->buffers->tail, u->buffers_tail, __ATOMIC_RELEASE);
+}
+
+static void uring_buffer_recycle(struct rt *rt, struct rt_buffer *buffer) {
+    put_buffer(uring_of(rt), buffer);
+}
+
+static void arm_recv(struct rt_uring *u, struct rt_stream *stream) {
+    struct io_uring_sqe *sqe = get_sqe(u, IORING_OP_RECV, stream->socket, tagged(stream, TAG_RECV));
+    sqe->flags = IOSQE_BUFFER_SELECT;
+    sqe->buf_group = BUFFER_GROUP;
+    if (u->multishot) {
+        sqe->ioprio = IORING_RECV_MULTISHOT;
+    } else {
+        sqe->len = u->rt.pool.buffer_bytes;
+    }
+    stream->flags |= ARMED;
+    stream->in_flight++;
+}
+
+/* Receives again if the stream wants to and does not already. */
+static void rearm_recv(struct rt_uring *u, struct rt_stream *stream) {
+    if (!(stream->flags &
+          (ARMED | STARVED | RT_STREAM_PAUSED | RT_STREAM_ENDED | RT_STREAM_CLOSING))) {
+        arm_recv(u, stream);
+    }
+}
+
+static void stop_recv(struct rt_uring *u, struct rt_stream *stream) {
+    struct io_uring_sqe *sqe = get_sqe(u, IORING_OP_ASYNC_CANCEL, -1, tagged(stream, TAG_PAUSE));
+    sqe->addr = tagged(stream, TAG_RECV);
+    stream->flags |= STOPPING;
+    stream->in_flight++;
+}
+
+static void starve(struct rt_uring *u, struct rt_stream *stream) {
+    u->rt.stats.buffers_exhausted++;
+    if (!(stream->flags & (RT_STREAM_PAUSED | RT_STREAM_CLOSING))) {
+        stream->flags |= STARVED;
+        list_push_back(&u->starved, &stream->link);
+    }
+}
+
+static void unstarve(struct rt_stream *stream) {
+    if (stream->flags & STARVED) {
+        stream->flags &= ~STARVED;
+        list_remove(&stream->link);
+    }
+}
+
+/* First come, first served, one stream per free buffer: whoever gets none again waits at the end.
+ */
+static void feed_starved(struct rt_uring *u) {
+    unsigned room = u->rt.pool.count - u->rt.pool.held;
+    while (room-- > 0 && !list_empty(&u->starved)) {
+        struct rt_stream *stream = LIST_ENTRY(list_first(&u->starved), struct rt_stream, link);
+        unstarve(stream);
+        rearm_recv(u, stream);
+    }
+}
+
+static void settle_close(struct rt_uring *u, struct rt_stream *stream);
+
+static void on_recv(struct rt_uring *u, struct rt_stream *stream, int result, unsigned flags) {
+    if (!(flags & IORING_CQE_F_MORE)) {
+        stream->flags &= ~ARMED;
+        stream->in_flight--;
+    }
+    if (flags & IORING_CQE_F_BUFFER) {
+        struct rt_buffer *buffer = &u->rt.pool.buffers[flags >> IORING_CQE_BUFFER_SHIFT];
+        if (result > 0 && !(stream->flags & (RT_STREAM_CLOSING | RT_STREAM_ENDED))) {
+            rt_deliver(stream, buffer, (size_t)result);
+        } else {
+            put_buffer(u, buffer);
+        }
+    }
+    if (stream->flags & RT_STREAM_CLOSING) {
+        settle_close(u, stream);
+        return;
+    }
+    if (result == 0) {
+        rt_stream_tell_end(stream, 0);
+    } else if (result == -ENOBUFS) {
+        starve(u, stream);
+    } else if (result == -EINVAL && u->multishot && !(flags & IORING_CQE_F_MORE)) {
+        u->multishot = false; /* a kernel before 6.0 */
+        rearm_recv(u, stream);
+    } else if (result > 0 || result == -ECANCELED || result == -EINTR || result == -EAGAIN) {
+        if (!(stream->flags & ARMED)) {
+            rearm_recv(u, stream);
+        } else if ((stream->flags & (RT_STREAM_PAUSED | STOPPING)) == RT_STREAM_PAUSED) {
+            stop_recv(u, stream); /* an earlier cancel missed it */
+        }
+    } else {
+        rt_stream_tell_end(stream, result);
+    }
+}
+
+static void on_stopped(struct rt_uring *u, struct rt_stream *stream) {
+    stream->flags &= ~STOPPING;
+    stream->in_flight--;
+    if (stream->flags & RT_STREAM_CLOSING) {
+        settle_close(u, stream);
+    }
+}
+
+static void uring_stream_pause(struct rt *rt, struct rt_stream *stream) {
+    unstarve(stream);
+    if ((stream->flags & (ARMED | STOPPING)) == ARMED) {
+        stop_recv(uring_of(rt), stream);
+    }
+}
+
+static void uring_stream_resume(struct rt *rt, struct rt_stream *stream) {
+    rearm_recv(uring_of(rt), stream);
+}
+
+static int uring_stream_open(struct rt *rt, struct rt_stream *stream) {
+    rearm_recv(uring_of(rt), stream);
+    return 0;
+}
+
+/* ---- Sending
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+static void quick_push(struct quick_list *list, struct rt_stream *stream) {
+    if (UNLIKELY(list->count == list->capacity)) {
+        list->capacity = list->capacity ? list->capacity * 2 : 64;
+        list->items = realloc(list->items, list->capacity * sizeof(struct rt_stream *));
+        check(list->items != NULL);
+    }
+    stream->send_slot = list->count;
+    list->items[list->count++] = stream;
+}
+
+static struct io_uring_sqe *prepare_send(struct rt_uring *u, struct rt_stream *stream,
+                                         enum tag tag) {
+    bool one = stream->vectors_count == 1;
+    struct io_uring_sqe *sqe =
+        get_sqe(u, one ? IORING_OP_SEND : IORING_OP_SENDMSG, stream->socket, tagged(stream, tag));
+    if (one && stream->vectors[0].iov_len <= INT32_MAX) {
+        sqe->addr = (uint64_t)(uintptr_t)stream->vectors[0].iov_base;
+        sqe->len = (uint32_t)stream->vectors[0].iov_len;
+    } else {
+        struct msghdr *message = (struct msghdr *)stream->message_storage;
+        static_assert(sizeof(*message) <= sizeof(stream->message_storage), "room for a msghdr");
+        memset(message, 0, sizeof(*message));
+        message->msg_iov = stream->vectors;
+        message->msg_iovlen = (size_t)stream->vectors_count;
+        sqe->opcode = IORING_OP_SENDMSG;
+        sqe->addr = (uint64_t)(uintptr_t)message;
+        sqe->len = 1;
+    }
+    sqe->msg_flags = MSG_NOSIGNAL;
+    stream->in_flight++;
+    return sqe;
+}
+
+/* Waits for room in the socket. */
+static void send_waiting(struct rt_uring *u, struct rt_stream *stream) {
+    prepare_send(u, stream, TAG_SEND)->ioprio = IORING_RECVSEND_POLL_FIRST;
+}
+
+static void uring_stream_send(struct rt *rt, struct rt_stream *stream) {
+    struct rt_uring *u = uring_of(rt);
+    if (stream->flags & FULL) {
+        send_waiting(u, stream);
+        return;
+    }
+    struct io_uring_sqe *sqe = prepare_send(u, stream, TAG_QUICK);
+    sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
+    sqe->msg_flags |= MSG_DONTWAIT | MSG_WAITALL; /* WAITALL makes a short send count as failed */
+    quick_push(&u->quick_next, stream);
+    if (!(stream->flags & RT_STREAM_LAZY)) {
+        u->prompt = true;
+    }
+}
+
+static void on_send(struct rt_uring *u, struct rt_stream *stream, int result) {
+    stream->in_flight--;
+    if (stream->flags & RT_STREAM_CLOSING) {
+        stream->flags &= ~RT_STREAM_SENDING;
+        settle_close(u, stream);
+        return;
+    }
+    if (result == -EAGAIN || result == -EINTR || result == -ENOBUFS) {
+        stream->flags |= FULL;
+        send_waiting(u, stream);
+        return;
+    }
+    if (result >= 0 && (size_t)result < stream->send_bytes) {
+        stream->flags |= FULL;
+    } else {
+        stream->flags &= ~FULL;
+    }
+    rt_stream_tell_sent(stream, result);
+}
+
+static void on_quick(struct rt_uring *u, struct rt_stream *stream, int result) {
+    check(u->quick.items[stream->send_slot] == stream);
+    u->quick.items[stream->send_slot] = NULL;
+    on_send(u, stream, result);
+}
+
+/* Before the enter: what was prepared joins what could not be settled last time, mostly nothing. */
+static void quick_gather(struct rt_uring *u) {
+    if (u->quick.count == 0) {
+        struct quick_list empty = u->quick;
+        u->quick = u->quick_next;
+        u->quick_next = empty;
+        return;
+    }
+    for (unsigned i = 0; i < u->quick_next.count; i++) {
+        quick_push(&u->quick, u->quick_next.items[i]);
+    }
+    u->quick_next.count = 0;
+}
+
+/* After the completions: those that have none went out whole (inv. 2). */
+static void quick_settle(struct rt_uring *u) {
+    for (unsigned i = 0; i < u->quick.count; i++) {
+        struct rt_stream *stream = u->quick.items[i];
+        if (stream) {
+            on_send(u, stream, (int)stream->send_bytes);
+        }
+    }
+    u->quick.count = 0;
+}
+
+/* ---- Closing
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+static void uring_stream_close(struct rt *rt, struct rt_stream *stream) {
+    struct rt_uring *u = uring_of(rt);
+    unstarve(stream);
+    list_push_back(&u->closing, &stream->link);
+}
+
+/* Nothing is in flight: the descriptor goes, and the owner is told at the end of the turn. */
+static void finish_close(struct rt_uring *u, struct rt_stream *stream) {
+    get_sqe(u, IORING_OP_CLOSE, stream->socket, CODE_IGNORE)->flags = IOSQE_CQE_SKIP_SUCCESS;
+    stream->socket = -1;
+    list_remove(&stream->link);
+    list_push_back(&u->gone, &stream->link);
+}
+
+static void settle_close(struct rt_uring *u, struct rt_stream *stream) {
+    if (stream->in_flight == 0) {
+        finish_close(u, stream);
+    }
+}
+
+static void start_closes(struct rt_uring *u) {
+    while (!list_empty(&u->closing)) {
+        struct rt_stream *stream = LIST_ENTRY(list_first(&u->closing), struct rt_stream, link);
+        if (stream->in_flight == 0) {
+            finish_close(u, stream);
+            continue;
+        }
+        list_remove(&stream->link);
+        list_push_back(&u->finishing, &stream->link);
+        struct io_uring_sqe *sqe =
+            get_sqe(u, IORING_OP_ASYNC_CANCEL, stream->socket, tagged(stream, TAG_CANCEL));
+        sqe->cancel_flags = IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ALL;
+        stream->in_flight++;
+    }
+}
+
+static void on_cancelled(struct rt_uring *u, struct rt_stream *stream, int result) {
+    stream->in_flight--;
+    if (result < 0 && stream->in_flight > 0) {
+        /* It was between two states. A socket that is shut down ends whatever is asked of it. */
+        shutdown(stream->socket, SHUT_RDWR);
+    }
+    settle_close(u, stream);
+}
+
+static void tell_gone(struct rt_uring *u) {
+    while (!list_empty(&u->gone)) {
+        struct rt_stream *stream = LIST_ENTRY(list_pop_front(&u->gone), struct rt_stream, link);
+        stream->flags = 0;
+        stream->events->gone(stream);
+    }
+}
+
+/* ---- Listening
+ * -------------------------------------------------------------------------------------------------
+ */
+
+static void arm_accept(struct rt_uring *u, struct rt_listener *listener) {
+    struct io_uring_sqe *sqe =
+        get_sqe(u, IORING_OP_ACCEPT, listener->socket, tagged(listener, TAG_ACCEPT));
+    sqe->ioprio = IORING_ACCEPT_MULTISHOT;
+    sqe->accept_flags = SOCK_CLOEXEC;
+    listener->armed = true;
+}
+
+static int uring_listen(struct rt *rt, struct rt_listener *listener) {
+    arm_accept(uring_of(rt), listener);
+    return 0;
+}
+
+/* Shutting a listening socket down frees its address at once and ends the accept that waits on it.
+ */
+static void uring_unlisten(struct rt *rt, struct rt_listener *listener) {
+    struct rt_uring *u = uring_of(rt);
+    shutdown(listener->socket, SHUT_RDWR);
+    if (listener->armed) {
+        struct io_uring_sqe *sqe = get_sqe(u, IORING_OP_ASYNC_CANCEL, -1, CODE_IGNORE);
+        sqe->addr = tagged(listener, TAG_ACCEPT);
+    }
+}
+
+static void on_accept(struct rt_uring *u, struct rt_listener *listener, int result,
+                      unsigned flags) {
+    if (!(flags & IORING_CQE_F_MORE)) {
+        listener->armed = false;
+    }
+    if (result >= 0) {
+        rt_listener_accepted(&u->rt, listener, result);
+    } else if (!listener->ended && result != -ECANCELED && result != -EAGAIN && result != -EINTR) {
+        rt_listener_failed(&u->rt, listener, result);
+    }
+    if (listener->armed) {
+        return;
+    }
+    if (listener->ended) {
+        rt_listener_disarmed(&u->rt, listener);
+    } else if (listener->retry_at_ns == 0) {
+        arm_accept(u, listener);
+    }
+}
+
+static void retry_listeners(struct rt_uring *u) {
+    for (struct rt_listener *listener; (listener = rt_listener_due(&u->rt)) != NULL;) {
+        arm_accept(u, listener);
+    }
+}
+
+/* ---- Wake-ups
+ * --------------------------------------------------------------------------------------------------
+ */
+
+static void arm_eventfd(struct rt_uring *u) {
+    struct io_uring_sqe *sqe = get_sqe(u, IORING_OP_READ, u->rt.wake_fd, CODE_EVENTFD);
+    sqe->addr = (uint64_t)(uintptr_t)&u->wake_value;
+    sqe->len = sizeof(u->wake_value);
+}
+
+/* Only noted here. It is announced right before the submission that carries it, so that nobody
+ * relies on a wake-up that its sender is slow to send. */
+static void uring_wake(struct rt *from, struct rt *target) {
+    struct rt_uring *u = uring_of(from);
+    for (unsigned i = 0; i < u->wakes_count; i++) {
+        if (u->wakes[i] == target) {
+            return;
+        }
+    }
+    if (u->wakes_count == u->wakes_capacity) {
+        u->wakes_capacity = u->wakes_capacity ? u->wakes_capacity * 2 : 16;
+        u->wakes = realloc(u->wakes, u->wakes_capacity * sizeof(struct rt *));
+        check(u->wakes != NULL);
+    }
+    u->wakes[u->wakes_count++] = target;
+}
+
+static void send_wakes(struct rt_uring *u) {
+    reserve_sqes(u, u->wakes_count);
+    for (unsigned i = 0; i < u->wakes_count; i++) {
+        struct rt *target = u->wakes[i];
+        if (target == &u->rt) {
+            u->woken = true;
+            u->prompt = true;
+        } else if (rt_wake_announce(target)) {
+            struct io_uring_sqe *sqe = get_sqe(
+                u, IORING_OP_MSG_RING, uring_of(target)->ring.ring_fd, tagged(target, TAG_WOKE));
+            sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
+            sqe->off = CODE_WAKE;
+        }
+    }
+    u->wakes_count = 0;
+}
+
+/* ---- The turn
+ * --------------------------------------------------------------------------------------------------
+ */
+
+static void on_code(struct rt_uring *u, uint64_t code, int result) {
+    if (code == CODE_IGNORE) {
+        return;
+    }
+    if (code == CODE_EVENTFD) {
+        if (result != -ECANCELED) {
+            arm_eventfd(u);
+        }
+        if (result < 0) {
+            return;
+        }
+    }
+    rt_wake_take(&u->rt);
+    u->woken = true;
+}
+
+static void on_cqe(struct rt_uring *u, uint64_t user_data, int result, unsigned flags) {
+    void *pointer = (void *)(uintptr_t)(user_data & ~TAG_MASK);
+    switch ((enum tag)(user_data & TAG_MASK)) {
+    case TAG_NONE:
+        on_code(u, user_data, result);
+        break;
+    case TAG_RECV:
+        on_recv(u, pointer, result, flags);
+        break;
+    case TAG_SEND:
+        on_send(u, pointer, result);
+        break;
+    case TAG_QUICK:
+        on_quick(u, pointer, result);
+        break;
+    case TAG_CANCEL:
+        on_cancelled(u, pointer, result);
+        break;
+    case TAG_PAUSE:
+        on_stopped(u, pointer);
+        break;
+    case TAG_ACCEPT:
+        on_accept(u, pointer, result, flags);
+        break;
+    case TAG_WOKE:
+        rt_wake_write(pointer);
+        break;
+    }
+}
+
+/* Handles the completions that are there now; those that callbacks cause are the next turn's. */
+static void reap(struct rt_uring *u) {
+    for (unsigned i = 0; i < u->spill_count; i++) {
+        struct io_uring_cqe cqe = u->spill[i];
+        on_cqe(u, cqe.user_data, cqe.res, cqe.flags);
+    }
+    u->spill_count = 0;
+    unsigned *khead = u->ring.cq.khead;
+    for (unsigned left = cq_ready(u); left > 0; left--) {
+        struct io_uring_cqe cqe = u->ring.cq.cqes[*khead & u->ring.cq.ring_mask];
+        __atomic_store_n(khead, *khead + 1, __ATOMIC_RELEASE);
+        on_cqe(u, cqe.user_data, cqe.res, cqe.flags);
+    }
+}
+
+/* The one system call of a turn. */
+static void submit_and_wait(struct rt_uring *u, int64_t wait_ns) {
+    bool overflow = cq_overflowed(u);
+    u->rt.stats.cq_overflows += overflow;
+    if (wait_ns == 0 && u->unsubmitted == 0 && !overflow && u->taskrun_flag &&
+        !(__atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED) & IORING_SQ_TASKRUN)) {
+        return; /* the kernel has nothing to say */
+    }
+    struct __kernel_timespec timeout, *timeoutp = NULL;
+    if (wait_ns > 0) {
+        timeout.tv_sec = wait_ns / 1000000000;
+        timeout.tv_nsec = wait_ns % 1000000000;
+        timeoutp = &timeout;
+    }
+    int r = enter(u, wait_ns != 0, IORING_ENTER_GETEVENTS, timeoutp);
+    check(r >= 0 || r == -ETIME || r == -EINTR || r == -EAGAIN || r == -EBUSY || r == -ENOMEM);
+}
+
+static bool uring_turn(struct rt *rt, int64_t wait_ns) {
+    struct rt_uring *u = uring_of(rt);
+    if (UNLIKELY(!u->enabled)) {
+        enable(u);
+    }
+    start_closes(u);
+    feed_starved(u);
+    send_wakes(u);
+    quick_gather(u);
+    if (u->prompt || cq_ready(u) > 0 || !list_empty(&u->gone) || u->spill_count > 0) {
+        wait_ns = 0;
+    }
+    u->prompt = false;
+    submit_and_wait(u, rt_wait_ns(rt, wait_ns));
+    rt_refresh(rt);
+    bool settled = u->unsubmitted == 0 && !cq_overflowed(u);
+    retry_listeners(u);
+    reap(u);
+    if (settled) {
+        quick_settle(u);
+    } else {
+        u->prompt = true;
+    }
+    tell_gone(u);
+    bool woken = u->woken;
+    u->woken = false;
+    return woken;
+}
+
+/* ---- Making one
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static int ring_register(struct rt_uring *u, unsigned op, void *arg, unsigned n) {
+    long r = syscall(__NR_io_uring_register, u->ring.ring_fd, op, arg, n);
+    return r < 0 ? -errno : (int)r;
+}
+
+/* The ring starts disabled and belongs to the thread that first uses it, so that one thread may
+ * make the runtimes of all. */
+static void enable(struct rt_uring *u) {
+    int r = ring_register(u, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+    check(r == 0);
+    u->enabled = true;
+    struct io_uring_rsrc_update update = {.offset = UINT32_MAX, .data = (uint64_t)u->ring.ring_fd};
+    if (ring_register(u, IORING_REGISTER_RING_FDS, &update, 1) == 1) {
+        u->enter_fd = (int)update.offset;
+        u->enter_flags |= IORING_ENTER_REGISTERED_RING;
+    }
+}
+
+/* From the best the kernel may know to the plainest. */
+static int setup_ring(struct rt_uring *u) {
+    static const unsigned flags[] = {
+        IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+            IORING_SETUP_TASKRUN_FLAG,
+        IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+        IORING_SETUP_SUBMIT_ALL,
+        0,
+    };
+    int r = -EINVAL;
+    for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]) && r == -EINVAL; i++) {
+        struct io_uring_params params;
+        memset(&params, 0, sizeof(params));
+        params.flags = flags[i] | IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED;
+        params.cq_entries = CQ_ENTRIES;
+        r = io_uring_queue_init_params(SQ_ENTRIES, &u->ring, &params);
+        u->taskrun_flag = flags[i] & IORING_SETUP_TASKRUN_FLAG;
+    }
+    if (r < 0) {
+        return r;
+    }
+    for (unsigned i = 0; i < u->ring.sq.ring_entries; i++) {
+        u->ring.sq.array[i] = i;
+    }
+    u->enter_fd = u->ring.ring_fd;
+    if (u->ring.features & FEAT_NO_IOWAIT) {
+        u->enter_flags |= ENTER_NO_IOWAIT;
+    }
+    return 0;
+}
+
+static int setup_buffers(struct rt_uring *u) {
+    u->buffers_bytes = u->rt.pool.count * sizeof(struct io_uring_buf);
+    void *memory = mmap(NULL, u->buffers_bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (memory == MAP_FAILED) {
+        return -errno;
+    }
+    u->buffers = memory;
+    struct io_uring_buf_reg reg;
+    memset(&reg, 0, sizeof(reg));
+    reg.ring_addr = (uint64_t)(uintptr_t)memory;
+    reg.ring_entries = u->rt.pool.count;
+    reg.bgid = BUFFER_GROUP;
+    int r = ring_register(u, IORING_REGISTER_PBUF_RING, &reg, 1);
+    if (r < 0) {
+        return r;
+    }
+    for (unsigned i = 0; i < u->rt.pool.count; i++) {
+        put_buffer(u, &u->rt.pool.buffers[i]);
+    }
+    return 0;
+}
+
+static void close_list(struct list *list) {
+    for (struct list_node *node; (node = list_pop_front(list)) != NULL;) {
+        struct rt_stream *stream = LIST_ENTRY(node, struct rt_stream, link);
+        if (stream->socket >= 0) {
+            close(stream->socket);
+        }
+    }
+}
+
+static void uring_free(struct rt *rt) {
+    struct rt_uring *u = uring_of(rt);
+    if (u->ring.ring_fd >= 0) {
+        if (u->enabled) {
+            submit_all(u); /* closes and wake-ups that were asked for */
+        }
+        io_uring_queue_exit(&u->ring);
+    }
+    close_list(&u->closing);
+    close_list(&u->finishing);
+    if (u->buffers) {
+        munmap(u->buffers, u->buffers_bytes);
+    }
+    rt_common_fini(rt);
+    free(u->quick.items);
+    free(u->quick_next.items);
+    free(u->wakes);
+    free(u->spill);
+    free(u);
+}
+
+static const struct rt_ops uring_ops = {
+    .name = "io_uring",
+    .free = uring_free,
+    .turn = uring_turn,
+    .wake = uring_wake,
+    .buffer_recycle = uring_buffer_recycle,
+    .listen = uring_listen,
+    .unlisten = uring_unlisten,
+    .stream_open = uring_stream_open,
+    .stream_send = uring_stream_send,
+    .stream_pause = uring_stream_pause,
+    .stream_resume = uring_stream_resume,
+    .stream_close = uring_stream_close,
+    RT_REAL_OPS,
+};
+
+static char *reason_text(const char *what, int error) {
+    char *text = NULL;
+    if (asprintf(&text, "%s: %s", what, strerror(-error)) < 0) {
+        return NULL;
+    }
+    return text;
+}
+
+int rt_uring_new(const struct rt_options *options, struct rt **ret_rt, char **ret_reason) {
+    struct rt_uring *u = aligned_alloc(_Alignof(struct rt_uring), sizeof(*u));
+    check(u != NULL);
+    memset(u, 0, sizeof(*u));
+    u->rt.ops = &uring_ops;
+    u->ring.ring_fd = -1;
+    u->multishot = true;
+    list_init(&u->closing);
+    list_init(&u->finishing);
+    list_init(&u->gone);
+    list_init(&u->starved);
+    const char *what = "io_uring_setup";
+    int r = rt_common_init(&u->rt, options, 0);
+    if (r == 0) {
+        r = setup_ring(u);
+        if (r < 0) {
+            u->ring.ring_fd = -1;
+        }
+    }
+    if (r == 0) {
+        what = "provided buffer rings";
+        r = setup_buffers(u);
+    }
+    if (r < 0) {
+        *ret_reason = reason_text(what, r);
+        uring_free(&u->rt);
+        return r;
+    }
+    arm_eventfd(u);
+    *ret_rt = &u->rt;
+    return 0;
+}
