@@ -41,11 +41,13 @@ enum client_flag {
     CLIENT_READ_PAUSED = 1 << 16,
     CLIENT_ENDED = 1 << 17,            /* the peer sent its end */
     CLIENT_GONE = 1 << 18,             /* the stream is gone */
+    CLIENT_INPUT_PARTIAL = 1 << 19,    /* what is left of the input is no whole request */
 };
 
 /* One entry of the reply order. */
 struct pending {
     struct batch *batch; /* NULL: bytes of held */
+    bool discard;        /* CLIENT REPLY OFF or SKIP: the replies are dropped */
     size_t n;            /* ops of the batch, or bytes */
 };
 
@@ -54,7 +56,7 @@ struct client {
     struct worker *worker;
     struct list_node node; /* of worker->clients */
     struct list_node dirty_node;
-    struct list_node wait_node; /* of worker->parked or worker->paused */
+    struct list_node wait_node; /* of worker->ready, ->paused or ->blocked */
     uint64_t id;
     unsigned flags;
     uint32_t db;
@@ -72,8 +74,7 @@ struct client {
     uint32_t pending_head, pending_count, pending_cap;
     uint32_t ops_away;   /* ops on other threads */
     size_t bytes_away;   /* wire bytes of those ops' requests */
-    size_t held_bytes;   /* of replies in returned batches not yet moved to out */
-    struct batch *open_batches; /* being filled in this turn, one per target */
+    unsigned away_target; /* the shard of the last op that was sent away */
     struct scatter *scatter; /* runs; the client is fenced */
     unsigned batches_away;
     int64_t soft_limit_since_ms; /* output above the soft limit since; 0: it is not */
@@ -105,7 +106,7 @@ void client_close(struct client *client);
 void client_close_after_reply(struct client *client);
 /* The client has new output: it is sent at the end of the turn. */
 void client_mark_dirty(struct client *client);
-/* After a fence is over (scatter done, unblocked, unpaused): go on with its input. */
+/* After a wait is over (scatter done, unblocked, unpaused): it goes on with its input later in this turn. */
 void client_resume(struct client *client);
 /* Puts the client in a blocking state; `done` writes the reply through client_reply. */
 void client_block(struct client *client, int64_t until_ms, void (*done)(struct client *client, bool timed_out));

@@ -18,6 +18,21 @@
 #define ERR_DB_INDEX     "ERR DB index is out of range"
 #define ERR_VALUE_RANGE  "ERR value is out of range"
 #define ERR_STRING_TOO_LONG "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+#define ERR_INT_RANGE    "ERR value is out of range, value must between -2147483648 and 2147483647"
+/* With the command's name, for reply_errorf. */
+#define ERR_EXPIRE_TIME  "ERR invalid expire time in '%s' command"
 #define ERR_CROSS_SHARD  "ERR keys lie on several shards: not served until transactions over shards are there. Use keys with one {hash tag}, or start the server with `shards 1`"
+
+#define ERR_DEBUG_NOT_ALLOWED                                                                      \
+    "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you "   \
+    "can run it from a local connection, otherwise you need to set this option in the "            \
+    "configuration file, and then restart the server."
+#define ERR_MAX_CLIENTS  "ERR max number of clients reached"
+
+#define ERR_PROTECTED_MODE                                                                         \
+    "DENIED This server is in protected mode: it has no password, so it talks to clients on its "    \
+    "own machine only. To let others in, set a password (requirepass), or bind it to addresses "     \
+    "that only trusted hosts reach and turn protected mode off (CONFIG SET protected-mode no, "     \
+    "or protected-mode no in the configuration file)."
 
 #endif

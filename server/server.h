@@ -42,6 +42,9 @@ struct server {
 #define SHOAL_VERSION "0.1.0"
 #endif
 
+/* Any worker's thread (its runtime as `from`): the process ends in good order; worker 0 tells the others. */
+void server_shutdown(struct server *server, struct worker *from);
+
 static inline unsigned server_worker_of_slot(const struct server *server, uint16_t slot) {
     return server->slot_worker[slot];
 }

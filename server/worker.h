@@ -9,11 +9,13 @@
 #include "base/arena.h"
 #include "base/histogram.h"
 #include "base/list.h"
+#include "base/outbuf.h"
 #include "base/random.h"
 #include "net/rt.h"
 #include "server/server.h"
 #include "shard/shard.h"
 
+struct acceptor;
 struct batch;
 struct client;
 
@@ -63,11 +65,13 @@ struct worker {
     struct list clients;
     unsigned clients_count;
     struct list dirty;     /* clients with output to send at the end of the turn */
-    struct list parked;    /* clients that wait for budget */
+    struct list ready;     /* clients whose wait is over */
     struct list paused;    /* clients that wait for CLIENT PAUSE to end */
     struct list blocked;   /* clients in a blocking command */
     struct list jobs;      /* scatter parts that go on in slices */
     struct batch *batch_pool;
+    struct batch **open_batches; /* by target: of the client that is being worked off */
+    struct outbuf discard;       /* where replies go that nobody wants */
     size_t clients_memory; /* sum of client->memory */
 
     enum pause_kind pause;
@@ -78,9 +82,13 @@ struct worker {
     struct error_stat errors[ERROR_STATS_MAX];
     unsigned errors_count;
     int64_t cron_next_ms;
+    int64_t http_logged_ms;
+    unsigned cron_client; /* how many clients the cron still has to look at in this round */
     bool stopping;
-    void *accept_state; /* worker 0: listeners and placement (listen.c) */
-    /* instantaneous_*: samples of the last 1.6 s */
+    bool active_expire;       /* DEBUG SET-ACTIVE-EXPIRE */
+    struct acceptor *acceptor; /* worker 0: listeners and placement (listen.h) */
+    struct message stop_message; /* from worker 0 */
+    /* instantaneous_*: rates per second of commands, input bytes, output bytes, loop turns; samples of the last 1.6 s */
     struct {
         int64_t last_ms;
         uint64_t last[4];
@@ -88,5 +96,18 @@ struct worker {
         unsigned index;
     } samples;
 };
+
+/* Makes a worker and its runtime on the calling thread, which must be the one that runs it. 0 or -errno. */
+int worker_new(struct server *server, unsigned id, const struct config *config, struct worker **ret_worker);
+void worker_free(struct worker *worker);
+/* The loop; returns when the worker was told to stop. */
+void worker_run(struct worker *worker);
+/* Takes over a new snapshot: the worker's own settings follow it. */
+void worker_apply_config(struct worker *worker, const struct config *config);
+/* Mean of the last samples. */
+enum worker_rate { RATE_COMMANDS, RATE_INPUT, RATE_OUTPUT, RATE_TURNS, RATE_COUNT };
+uint64_t worker_rate(const struct worker *worker, enum worker_rate rate);
+/* Ends the pause of CLIENT PAUSE on this worker: those who waited go on. */
+void worker_unpause(struct worker *worker);
 
 #endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* process: see the header. In net/ because it opens files and sockets outside the runtime's data
+ * path. */
+#include "net/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+int process_daemonize(void) {
+    pid_t pid = fork();
+    if (pid < 0) {
+        return -errno;
+    }
+    if (pid > 0) {
+        _exit(0);
+    }
+    setsid();
+    int fd = open("/dev/null", O_RDWR);
+    if (fd < 0) {
+        return -errno;
+    }
+    dup2(fd, STDIN_FILENO);
+    dup2(fd, STDOUT_FILENO);
+    dup2(fd, STDERR_FILENO);
+    if (fd > STDERR_FILENO) {
+        close(fd);
+    }
+    return 0;
+}
+
+bool process_notify(const char *state) {
+    const char *path = getenv("NOTIFY_SOCKET");
+    if (path == NULL || (path[0] != '/' && path[0] != '@')) {
+        return false;
+    }
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    size_t length = strlen(path);
+    if (length >= sizeof address.sun_path) {
+        return false;
+    }
+    memcpy(address.sun_path, path, length);
+    if (path[0] == '@') {
+        address.sun_path[0] = 0;
+    }
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return false;
+    }
+    socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+    ssize_t n = sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, size);
+    close(fd);
+    return n >= 0;
+}
+
+void process_set_title(int argc, char **argv, const char *title) {
+    char *start = argv[0];
+    char *end = start;
+    for (int i = 0; i < argc && argv[i] == end; i++) { /* the words lie one after the other */
+        end += strlen(argv[i]) + 1;
+    }
+    size_t room = (size_t)(end - start);
+    if (room == 0) {
+        return;
+    }
+    size_t length = strlen(title);
+    length = length < room - 1 ? length : room - 1;
+    memcpy(start, title, length);
+    memset(start + length, 0, room - length);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* process: what a server does to itself as a process: goes to the background, tells its supervisor, names itself.
+ *
+ * Thread: main, before others exist; process_notify: main.
+ */
+#ifndef SHOAL_NET_PROCESS_H
+#define SHOAL_NET_PROCESS_H
+
+#include <stdbool.h>
+
+/* Forks; the parent exits 0, the child goes on without a terminal. 0 or -errno. */
+int process_daemonize(void);
+/* Tells systemd's notify socket, if the environment names one. True if it was told. */
+bool process_notify(const char *state);
+/* Overwrites the words main was given with a title that ps shows. argv must be main's own. */
+void process_set_title(int argc, char **argv, const char *title);
+
+#endif

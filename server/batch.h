@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* batch: the ops of one connection, from one read, for one shard: what travels between threads.
+ *
+ * Crosses threads, but is never shared: the home worker fills it, the owner of the keys runs it and writes final RESP into
+ * `out`, the home worker hands the replies on and reuses it. Whoever has the message has all of it. Arguments point into the client's input
+ * buffer, which the batch holds until it is back; nothing is copied but the slices.
+ */
+#ifndef SHOAL_SERVER_BATCH_H
+#define SHOAL_SERVER_BATCH_H
+
+#include "base/arena.h"
+#include "base/outbuf.h"
+#include "server/command_table.h"
+#include "shard/mailbox.h"
+
+struct client;
+struct rt_buffer;
+struct worker;
+
+#define BATCH_OPS_MAX 64
+
+/* A request's piece of work on one shard. */
+struct op {
+    const struct command_slot *slot;
+    struct bytes *argv; /* in the batch's arena */
+    uint32_t argc;
+    uint32_t db;
+    struct key key;
+    uint8_t resp;
+    bool no_touch;
+};
+
+struct batch {
+    struct message message; /* first */
+    struct client *client;  /* home's: never looked at by the owner of the keys */
+    struct batch *next;     /* in the pool */
+    struct rt_buffer *input;
+    int64_t now_ms; /* the time every op of it sees */
+    uint32_t count;
+    uint32_t released; /* ops whose replies were handed on */
+    bool returned;
+    struct arena arena;
+    struct outbuf out;
+    size_t request_bytes;
+    struct op ops[BATCH_OPS_MAX];
+    size_t reply_bytes[BATCH_OPS_MAX];
+};
+
+/* Home: an empty batch for this client's input. */
+struct batch *batch_take(struct worker *worker, struct client *client, struct rt_buffer *input);
+/* Home: back to the pool. */
+void batch_put(struct worker *worker, struct batch *batch);
+/* Home: adds an op; the batch must have room. */
+void batch_add(struct batch *batch, const struct command_slot *slot, const struct bytes *argv, uint32_t argc,
+               const struct key *key, const struct client *client);
+/* Owner of the keys: runs all ops in order. */
+void batch_run(struct worker *worker, struct batch *batch);
+/* At the end of a worker. */
+void batch_pool_free(struct worker *worker);
+
+#endif

@@ -1,0 +1,630 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* client: see the header. Why so:
+ *
+ * A connection's state is touched by its home thread alone; ops that run elsewhere travel in
+ * batches that hold all they need. So nothing here is locked, and a client may be closed at any
+ * moment: what is still on its way comes home, finds the client closing, and is dropped. Only then
+ * is the memory freed.
+ *
+ *     accept -> open -- ended or QUIT --> close after reply --> closing --> gone, and nothing away
+ * --> freed
+ *                  \------------- error, limit, kill -------------/
+ *
+ * Invariants
+ *  1. `input` lies in `input_buffer`. Bytes before it may still be read by batches, so a buffer's
+ * used part never moves or changes while somebody else holds it.
+ *  2. pending is the order of replies; its first entry waits for a batch, else it would have been
+ * moved to `out`.
+ *  3. A closing client is in no list but the worker's.
+ */
+#include "server/client.h"
+
+#include "base/check.h"
+#include "server/batch.h"
+#include "server/client_private.h"
+#include "server/dispatch.h"
+#include "server/log.h"
+#include "server/message.h"
+#include "server/shared.h"
+#include "server/worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define INPUT_BUFFER_MIN_BYTES (16 * 1024)
+#define INPUT_AHEAD_BYTES_MAX                                                                      \
+    (64 * 1024 * 1024) /* room made at once for a big bulk that was announced */
+#define UNAUTHENTICATED_QUERY_MAX  (1024 * 1024)
+#define UNAUTHENTICATED_OUTPUT_MAX 1024
+#define OPS_AWAY_RESUME            512
+/* A parked client is not read on once it has this much unparsed input. */
+#define PARKED_INPUT_MAX      (256 * 1024)
+#define IDLE_BEFORE_SHRINK_MS 2000
+
+/* ---- Input
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+static void input_drop(struct client *client) {
+    if (client->input_buffer != NULL) {
+        rt_buffer_unref(client->input_buffer);
+        client->input_buffer = NULL;
+    }
+    client->input = bytes_make(NULL, 0);
+}
+
+static void input_move_to(struct client *client, size_t capacity, struct bytes more) {
+    struct rt_buffer *buffer = rt_buffer_new(capacity);
+    size_t old = client->input.len;
+    if (old > 0) {
+        memcpy(buffer->data, client->input.ptr, old);
+    }
+    if (more.len > 0) {
+        memcpy(buffer->data + old, more.ptr, more.len);
+    }
+    input_drop(client);
+    client->input_buffer = buffer;
+    client->input = bytes_make(buffer->data, old + more.len);
+}
+
+/* Adds bytes behind unparsed ones: in place when the buffer is ours and has room, else in a larger
+ * one. */
+static void input_append(struct client *client, struct bytes more) {
+    struct rt_buffer *buffer = client->input_buffer;
+    if (buffer->pool == NULL) {
+        size_t end = (size_t)(client->input.ptr - buffer->data) + client->input.len;
+        if (buffer->size - end >= more.len) {
+            memcpy(buffer->data + end, more.ptr,
+                   more.len); /* inv. 1: behind all that anybody reads */
+            client->input.len += more.len;
+            return;
+        }
+    }
+    size_t need = client->input.len + more.len;
+    size_t capacity = need * 2 > INPUT_BUFFER_MIN_BYTES ? need * 2 : INPUT_BUFFER_MIN_BYTES;
+    size_t announced = parser_bytes_needed(&client->parser);
+    if (announced > capacity) {
+        capacity = announced < INPUT_AHEAD_BYTES_MAX ? announced : INPUT_AHEAD_BYTES_MAX;
+        capacity = capacity > need ? capacity : need;
+    }
+    input_move_to(client, capacity, more);
+}
+
+void client_input_used(struct client *client, size_t n) {
+    client->input.ptr += n;
+    client->input.len -= n;
+    if (client->input.len == 0) {
+        input_drop(client);
+    }
+}
+
+static void limit_input(struct client *client) {
+    struct worker *worker = client->worker;
+    if (client->input.len > worker->stats.input_max) {
+        worker->stats.input_max = client->input.len;
+    }
+    size_t limit = (size_t)worker->config->client_query_buffer_limit;
+    if (client->input.len > limit ||
+        (client->input.len > UNAUTHENTICATED_QUERY_MAX && !client_may_run(client))) {
+        worker->stats.query_limit_disconnects++;
+        log_client(worker, LOG_WARNING, client,
+                   "Closing client that reached max query buffer length");
+        client_close(client);
+    }
+}
+
+static bool waits(const struct client *client) {
+    return client->scatter != NULL ||
+           (client->flags & (CLIENT_PARKED | CLIENT_PAUSED | CLIENT_BLOCKED)) != 0;
+}
+
+static void read_pause_if_full(struct client *client) {
+    if (waits(client) && client->input.len > PARKED_INPUT_MAX) {
+        if (!(client->flags & CLIENT_READ_PAUSED)) {
+            client->flags |= CLIENT_READ_PAUSED;
+            rt_stream_pause(&client->stream);
+        }
+    } else if (client->flags & CLIENT_READ_PAUSED) {
+        client->flags &= ~(unsigned)CLIENT_READ_PAUSED;
+        rt_stream_resume(&client->stream);
+    }
+}
+
+static void on_data(struct rt_stream *stream, struct rt_buffer *buffer, struct bytes bytes) {
+    struct client *client = (struct client *)stream;
+    struct worker *worker = client->worker;
+    client->bytes_in += bytes.len;
+    worker->stats.net_input += bytes.len;
+    worker->stats.reads++;
+    if (client->flags & (CLIENT_CLOSING | CLIENT_CLOSE_AFTER_REPLY)) {
+        return;
+    }
+    client->active_ms = rt_wall_ms(worker->rt);
+    if (client->input.len == 0) {
+        input_drop(client);
+        client->input_buffer = rt_buffer_ref(buffer);
+        client->input = bytes;
+    } else {
+        input_append(client, bytes);
+    }
+    limit_input(client);
+    if (client->flags & CLIENT_CLOSING) {
+        return;
+    }
+    if (waits(client)) {
+        client_after_process(client);
+    } else {
+        client_process(client);
+    }
+}
+
+/* The peer has ended and everything it asked for has been taken up: what is left is to send the
+ * replies. */
+static void close_if_ended(struct client *client) {
+    if ((client->flags & CLIENT_ENDED) && !waits(client)) {
+        client_close_after_reply(client);
+    }
+}
+
+static void on_ended(struct rt_stream *stream, int error) {
+    struct client *client = (struct client *)stream;
+    if (error != 0) {
+        client_close(client);
+        return;
+    }
+    client->flags |= CLIENT_ENDED;
+    if (client->flags & CLIENT_BLOCKED) {
+        client_close(client); /* nobody waits for the answer any more */
+        return;
+    }
+    close_if_ended(client);
+}
+
+/* ---- The order of replies
+ * -------------------------------------------------------------------------------------- */
+
+static struct pending *pending_last(struct client *client) {
+    uint32_t at = client->pending_head + client->pending_count - 1;
+    return &client->pending[at & (client->pending_cap - 1)];
+}
+
+static struct pending *pending_push(struct client *client) {
+    if (client->pending_count == client->pending_cap) {
+        uint32_t cap = client->pending_cap ? client->pending_cap * 2 : 16;
+        struct pending *ring = malloc(cap * sizeof *ring);
+        check(ring != NULL);
+        for (uint32_t i = 0; i < client->pending_count; i++) {
+            ring[i] = client->pending[(client->pending_head + i) & (client->pending_cap - 1)];
+        }
+        free(client->pending);
+        client->pending = ring;
+        client->pending_cap = cap;
+        client->pending_head = 0;
+    }
+    client->pending_count++;
+    return pending_last(client);
+}
+
+void client_pend_held(struct client *client, size_t bytes) {
+    check(client->pending_count > 0);
+    struct pending *last = pending_last(client);
+    if (last->batch == NULL) {
+        last->n += bytes;
+        return;
+    }
+    *pending_push(client) = (struct pending){.n = bytes};
+}
+
+void client_pend_op(struct client *client, struct batch *batch, bool discard) {
+    if (client->pending_count > 0) {
+        struct pending *last = pending_last(client);
+        if (last->batch == batch && last->discard == discard) {
+            last->n++;
+            return;
+        }
+    }
+    *pending_push(client) = (struct pending){.batch = batch, .discard = discard, .n = 1};
+}
+
+/* Moves the replies of the next n ops of a batch that is home. */
+static void release_ops(struct client *client, struct batch *batch, size_t n, bool discard) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        bytes += batch->reply_bytes[batch->released + i];
+    }
+    batch->released += (uint32_t)n;
+    if (discard || (client->flags & CLIENT_CLOSING)) {
+        outbuf_drain(&batch->out, bytes);
+    } else {
+        outbuf_move(&client->out, &batch->out, bytes);
+    }
+    if (batch->released == batch->count) {
+        batch_put(client->worker, batch);
+    }
+}
+
+static void release_pending(struct client *client) {
+    while (client->pending_count > 0) {
+        struct pending *first = &client->pending[client->pending_head & (client->pending_cap - 1)];
+        if (first->batch == NULL) {
+            outbuf_move(&client->out, &client->held, first->n);
+        } else if (first->batch->returned) {
+            release_ops(client, first->batch, first->n, first->discard);
+        } else {
+            break;
+        }
+        client->pending_head++;
+        client->pending_count--;
+    }
+}
+
+void client_send_batch(struct client *client, unsigned target) {
+    struct worker *worker = client->worker;
+    struct batch *batch = worker->open_batches[target];
+    worker->open_batches[target] = NULL;
+    client->batches_away++;
+    worker->stats.batches_away++;
+    post_send(worker->server->office, worker->id, target, &batch->message);
+}
+
+void client_send_batches(struct client *client) {
+    struct worker *worker = client->worker;
+    for (unsigned i = 0; i < worker->server->workers_count; i++) {
+        if (worker->open_batches[i] != NULL) {
+            client_send_batch(client, i);
+        }
+    }
+}
+
+void client_batch_done(struct client *client, struct batch *batch) {
+    batch->returned = true;
+    client->batches_away--;
+    client->ops_away -= batch->count;
+    client->bytes_away -= batch->request_bytes;
+    if (batch->input != NULL) {
+        rt_buffer_unref(batch->input);
+        batch->input = NULL;
+    }
+    release_pending(client);
+    if (client->flags & CLIENT_CLOSING) {
+        client_try_free(client);
+        return;
+    }
+    client_mark_dirty(client);
+    if (client_check_output(client)) {
+        return;
+    }
+    if ((client->flags & CLIENT_PARKED) &&
+        (client->pending_count == 0 || client->ops_away < OPS_AWAY_RESUME)) {
+        client_resume(client);
+    }
+}
+
+/* ---- Output
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+void client_mark_dirty(struct client *client) {
+    if (!(client->flags & (CLIENT_DIRTY | CLIENT_CLOSING))) {
+        client->flags |= CLIENT_DIRTY;
+        list_push_back(&client->worker->dirty, &client->dirty_node);
+    }
+}
+
+static bool everything_sent(const struct client *client) {
+    return client->out.bytes == 0 && client->pending_count == 0 && client->scatter == NULL &&
+           !rt_stream_sending(&client->stream);
+}
+
+void client_flush(struct client *client) {
+    client->flags &= ~(unsigned)CLIENT_DIRTY;
+    list_remove(&client->dirty_node);
+    if (client->flags & CLIENT_CLOSING) {
+        return;
+    }
+    if (client->out.bytes > 0 && !rt_stream_sending(&client->stream)) {
+        struct iovec vectors[RT_SEND_VECTORS];
+        int n = outbuf_vectors(&client->out, vectors, RT_SEND_VECTORS);
+        if (n < RT_SEND_VECTORS && !(client->flags & CLIENT_CLOSE_AFTER_REPLY)) {
+            rt_stream_send_lazy(&client->stream, vectors, n);
+        } else {
+            rt_stream_send(&client->stream, vectors, n);
+        }
+        client->worker->stats.writes++;
+    }
+    if ((client->flags & CLIENT_CLOSE_AFTER_REPLY) && everything_sent(client)) {
+        client_close(client);
+        return;
+    }
+    client_account(client);
+}
+
+static void on_sent(struct rt_stream *stream, size_t n) {
+    struct client *client = (struct client *)stream;
+    outbuf_drain(&client->out, n);
+    client->bytes_out += n;
+    client->worker->stats.net_output += n;
+    if (client->flags & CLIENT_CLOSING) {
+        return;
+    }
+    if (client->out.bytes > 0 || (client->flags & CLIENT_CLOSE_AFTER_REPLY)) {
+        client_mark_dirty(client);
+    }
+}
+
+/* Over the hard limit, or over the soft one for long enough. */
+static bool output_over_limit(struct client *client) {
+    const struct config *config = client->worker->config;
+    const struct config_output_limit *limit =
+        &config->client_output_buffer_limit[CONFIG_OUTPUT_NORMAL];
+    size_t bytes = client->out.bytes;
+    if (limit->hard_bytes > 0 && bytes > limit->hard_bytes) {
+        return true;
+    }
+    if (limit->soft_bytes == 0 || bytes <= limit->soft_bytes) {
+        client->soft_limit_since_ms = 0;
+        return false;
+    }
+    int64_t now_ms = rt_mono_ms(client->worker->rt);
+    if (client->soft_limit_since_ms == 0) {
+        client->soft_limit_since_ms = now_ms;
+    }
+    return now_ms - client->soft_limit_since_ms > limit->soft_seconds * 1000;
+}
+
+bool client_check_output(struct client *client) {
+    if (client->flags & CLIENT_CLOSING) {
+        return true;
+    }
+    struct worker *worker = client->worker;
+    if (client->out.bytes > client->out_peak) {
+        client->out_peak = client->out.bytes;
+        if (client->out_peak > worker->stats.output_max) {
+            worker->stats.output_max = client->out_peak;
+        }
+    }
+    bool over = output_over_limit(client) ||
+                (client->out.bytes > UNAUTHENTICATED_OUTPUT_MAX && !client_may_run(client));
+    if (over) {
+        worker->stats.output_limit_disconnects++;
+        log_client(worker, LOG_WARNING, client,
+                   "Client scheduled to be closed ASAP for overcoming of output buffer limits.");
+        client_close(client);
+    }
+    return over;
+}
+
+struct reply client_reply(struct client *client) {
+    check(client->pending_count == 0);
+    struct reply reply;
+    bool drop = (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0;
+    reply_init(&reply, drop ? &client->worker->discard : &client->out, client->resp);
+    client_mark_dirty(client);
+    return reply;
+}
+
+/* ---- Memory
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+size_t client_memory(const struct client *client) {
+    size_t bytes = sizeof *client + client->out.allocated + client->held.allocated +
+                   client->pending_cap * sizeof *client->pending + client->bytes_away;
+    if (client->input_buffer != NULL) {
+        bytes +=
+            client->input_buffer->pool == NULL ? client->input_buffer->size : client->input.len;
+    }
+    if (client->parser.args != NULL) {
+        bytes += client->parser.argv_cap * sizeof *client->parser.args;
+    }
+    return bytes + client->batches_away * sizeof(struct batch);
+}
+
+void client_account(struct client *client) {
+    size_t bytes = client_memory(client);
+    client->worker->clients_memory += bytes - client->memory;
+    client->memory = bytes;
+}
+
+void client_set_text(char **field, struct bytes text) {
+    free(*field);
+    *field = NULL;
+    if (text.len > 0) {
+        *field = malloc(text.len + 1);
+        check(*field != NULL);
+        memcpy(*field, text.ptr, text.len);
+        (*field)[text.len] = 0;
+    }
+}
+
+/* ---- Life
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+bool client_may_run(const struct client *client) {
+    return (client->flags & CLIENT_AUTHENTICATED) || client->worker->config->requirepass.len == 0;
+}
+
+static void on_gone(struct rt_stream *stream) {
+    struct client *client = (struct client *)stream;
+    client->flags |= CLIENT_GONE;
+    client_try_free(client);
+}
+
+static const struct rt_stream_events client_events = {
+    .data = on_data,
+    .sent = on_sent,
+    .ended = on_ended,
+    .gone = on_gone,
+};
+
+void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id) {
+    struct client *client = calloc(1, sizeof *client);
+    check(client != NULL);
+    client->worker = worker;
+    client->id = id;
+    client->resp = 2;
+    client->flags = (accepted->is_unix ? CLIENT_UNIX : 0) | (accepted->is_local ? CLIENT_LOCAL : 0);
+    if (worker->config->requirepass.len == 0) {
+        client->flags |= CLIENT_AUTHENTICATED;
+    }
+    parser_init(&client->parser);
+    outbuf_init(&client->out);
+    outbuf_init(&client->held);
+    list_node_init(&client->dirty_node);
+    list_node_init(&client->wait_node);
+    client->created_ms = client->active_ms = rt_wall_ms(worker->rt);
+    rt_socket_addresses(worker->rt, accepted->socket, client->peer, client->local);
+    if (!accepted->is_unix) {
+        rt_socket_no_delay(worker->rt, accepted->socket);
+        rt_socket_keep_alive(worker->rt, accepted->socket, (int)worker->config->tcp_keepalive);
+    }
+    list_push_back(&worker->clients, &client->node);
+    worker->clients_count++;
+    if (rt_stream_open(worker->rt, &client->stream, accepted->socket, &client_events) != 0) {
+        rt_socket_close(worker->rt, accepted->socket);
+        client->flags |= CLIENT_CLOSING | CLIENT_GONE;
+        client_try_free(client);
+        return;
+    }
+    client_account(client);
+}
+
+void client_close(struct client *client) {
+    if (client->flags & CLIENT_CLOSING) {
+        return;
+    }
+    client->flags |= CLIENT_CLOSING;
+    client->flags &= ~(unsigned)(CLIENT_DIRTY | CLIENT_PARKED | CLIENT_PAUSED | CLIENT_BLOCKED);
+    list_remove(&client->dirty_node);
+    list_remove(&client->wait_node);
+    client->input.len =
+        0; /* the buffer is dropped with the client: a window may be running over it */
+    rt_stream_close(&client->stream);
+}
+
+void client_close_after_reply(struct client *client) {
+    client->flags |= CLIENT_CLOSE_AFTER_REPLY;
+    client_mark_dirty(client);
+}
+
+bool client_try_free(struct client *client) {
+    if (!(client->flags & CLIENT_GONE) || client->batches_away > 0 || client->scatter != NULL) {
+        return false;
+    }
+    struct worker *worker = client->worker;
+    check(client->pending_count == 0);
+    worker->clients_memory -= client->memory;
+    worker->clients_count--;
+    shared_connection_over(worker->server->shared, worker->id);
+    list_remove(&client->node);
+    list_remove(&client->dirty_node);
+    list_remove(&client->wait_node);
+    input_drop(client);
+    parser_fini(&client->parser);
+    outbuf_fini(&client->out);
+    outbuf_fini(&client->held);
+    free(client->pending);
+    free(client->name);
+    free(client->lib_name);
+    free(client->lib_version);
+    free(client);
+    return true;
+}
+
+/* ---- Waiting
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+void client_after_process(struct client *client) {
+    if (client->flags & CLIENT_CLOSING) {
+        return;
+    }
+    struct rt_buffer *buffer = client->input_buffer;
+    if (client->input.len > 0 && buffer != NULL && buffer->pool != NULL) {
+        /* A pool buffer must not wait with a client: there are few of them. */
+        size_t announced = parser_bytes_needed(&client->parser);
+        size_t capacity = client->input.len * 2;
+        capacity = capacity > INPUT_BUFFER_MIN_BYTES ? capacity : INPUT_BUFFER_MIN_BYTES;
+        if (announced > capacity) {
+            capacity = announced < INPUT_AHEAD_BYTES_MAX ? announced : INPUT_AHEAD_BYTES_MAX;
+        }
+        input_move_to(client, capacity, bytes_make(NULL, 0));
+    }
+    if ((client->flags & CLIENT_PAUSED) && !list_node_linked(&client->wait_node)) {
+        list_push_back(&client->worker->paused, &client->wait_node);
+    }
+    read_pause_if_full(client);
+    if (client->out.bytes > 0 || (client->flags & CLIENT_CLOSE_AFTER_REPLY)) {
+        client_mark_dirty(client);
+    } else {
+        client_account(client);
+    }
+    close_if_ended(client);
+}
+
+void client_resume(struct client *client) {
+    if (client->flags & CLIENT_CLOSING) {
+        return;
+    }
+    list_remove(&client->wait_node);
+    list_push_back(&client->worker->ready, &client->wait_node);
+}
+
+void clients_run_ready(struct worker *worker) {
+    struct list ready;
+    list_init(&ready);
+    list_splice_back(&ready, &worker->ready); /* who must wait again comes up in the next turn */
+    struct list_node *node;
+    while ((node = list_pop_front(&ready)) != NULL) {
+        struct client *client = LIST_ENTRY(node, struct client, wait_node);
+        client->flags &= ~(unsigned)(CLIENT_PARKED | CLIENT_PAUSED);
+        client_process(client);
+    }
+}
+
+void client_block(struct client *client, int64_t until_ms,
+                  void (*done)(struct client *client, bool timed_out)) {
+    client->flags |= CLIENT_BLOCKED;
+    client->blocked_until_ms = until_ms;
+    client->blocked_done = done;
+    list_push_back(&client->worker->blocked, &client->wait_node);
+}
+
+void client_unblock(struct client *client, bool timed_out) {
+    check(client->flags & CLIENT_BLOCKED);
+    client->flags &= ~(unsigned)CLIENT_BLOCKED;
+    list_remove(&client->wait_node);
+    client->blocked_done(client, timed_out);
+    client_resume(client);
+}
+
+void client_cron(struct client *client, int64_t now_ms) {
+    if (client->flags & CLIENT_CLOSING) {
+        return;
+    }
+    const struct config *config = client->worker->config;
+    int64_t idle_ms = now_ms - client->active_ms;
+    if (config->timeout > 0 && idle_ms > config->timeout * 1000 &&
+        !(client->flags & CLIENT_BLOCKED) && client->pending_count == 0) {
+        log_client(client->worker, LOG_VERBOSE, client, "Closing idle client");
+        client_close(client);
+        return;
+    }
+    if (client_check_output(client)) {
+        return;
+    }
+    if (idle_ms > IDLE_BEFORE_SHRINK_MS) {
+        client->out_peak = client->out.bytes;
+        if (client->out.bytes == 0 && !rt_stream_sending(&client->stream)) {
+            outbuf_shrink(&client->out);
+        }
+        if (client->pending_count == 0) {
+            outbuf_shrink(&client->held);
+            free(client->pending);
+            client->pending = NULL;
+            client->pending_cap = client->pending_head = 0;
+        }
+    }
+    client_account(client);
+}

@@ -1,0 +1,579 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* dispatch: see the header. Why so:
+ *
+ * Requests of a read are worked off in windows. A window is parsed and routed first, which tells
+ * the memory system what will be needed, then run in order: by the time the first command touches
+ * its key, the others are being fetched. A window ends at a fence (a command that must run after
+ * all earlier requests and before all later ones), because what follows may depend on it (SELECT,
+ * HELLO).
+ *
+ *     input -> window of staged requests -> here: op_run      -> out, or held while something is
+ * away
+ *                                        -> away: a batch per target, sent when the input is used
+ * up
+ *                                        -> home command, once nothing is away
+ *
+ * Invariants
+ *  1. A request is either fully handed on (run, put in a batch, refused with a reply) or not
+ * consumed at all: who must wait rewinds the input to its first byte and parses it again later.
+ *  2. Every request makes exactly one entry in the order of replies, or appends to the last one.
+ *  3. Refusals happen in `refuse` only, in the order of checks there.
+ */
+#include "server/dispatch.h"
+
+#include "base/check.h"
+#include "net/rt.h"
+#include "proto/reply.h"
+#include "server/batch.h"
+#include "server/client.h"
+#include "server/client_private.h"
+#include "server/errors.h"
+#include "server/log.h"
+#include "server/worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define WINDOW 32
+/* Beyond these a connection waits for its own requests to come back before it is read on. */
+#define OPS_AWAY_MAX   1024
+#define HELD_BYTES_MAX (1024 * 1024)
+/* Commands with more keys than this are routed through memory of their own. */
+#define KEYS_ON_STACK 64
+
+enum route {
+    ROUTE_UNKNOWN, /* no such command or subcommand, wrong arity: refuse says which */
+    ROUTE_KEY,     /* on the shard of its keys: `target` */
+    ROUTE_APART,   /* keys on several shards */
+    ROUTE_HOME,    /* on this thread */
+};
+
+struct staged {
+    struct request request;
+    size_t start; /* of the request in the input */
+    const struct command_slot *slot;
+    struct key key;
+    enum route route;
+    unsigned target;
+};
+
+/* ---- Statistics
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static void count_error(struct worker *worker, const struct reply *reply) {
+    worker->stats.error_replies += reply->errors;
+    for (unsigned i = 0; i < worker->errors_count; i++) {
+        if (strcmp(worker->errors[i].code, reply->error_code) == 0) {
+            worker->errors[i].count += reply->errors;
+            return;
+        }
+    }
+    if (worker->errors_count < ERROR_STATS_MAX) {
+        struct error_stat *stat = &worker->errors[worker->errors_count++];
+        memcpy(stat->code, reply->error_code, sizeof stat->code);
+        stat->count = reply->errors;
+    }
+}
+
+void stats_ran(struct worker *worker, const struct command_slot *slot, uint64_t ticks,
+               const struct reply *reply) {
+    struct command_stats *stats = &worker->commands[slot->id];
+    stats->calls++;
+    stats->ticks += ticks;
+    worker->stats.commands_processed++;
+    worker->stats.cycle_command_ticks += ticks;
+    if (UNLIKELY(reply->errors > 0)) {
+        stats->failed++;
+        count_error(worker, reply);
+    }
+    if (LIKELY(worker->config->latency_tracking)) {
+        if (UNLIKELY(stats->latency == NULL)) {
+            stats->latency = calloc(1, sizeof *stats->latency);
+            check(stats->latency != NULL);
+        }
+        histogram_record(stats->latency, rt_ticks_to_ns(worker->rt, ticks));
+    }
+}
+
+void stats_refused(struct worker *worker, const struct command_slot *slot,
+                   const struct reply *reply) {
+    if (slot != NULL) {
+        worker->commands[slot->id].rejected++;
+    }
+    count_error(worker, reply);
+}
+
+/* ---- Running
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+void op_run(struct worker *worker, const struct command_slot *slot, struct bytes *argv,
+            uint32_t argc, uint32_t db, const struct key *key, bool no_touch, int64_t now_ms,
+            struct reply *reply) {
+    struct exec x = {
+        .command = slot->row,
+        .slot = slot,
+        .argv = argv,
+        .argc = argc,
+        .db = db,
+        .shard = &worker->shard,
+        .keyspace = worker->shard.keyspace,
+        .reply = reply,
+        .now_ms = now_ms,
+        .key = *key,
+        .no_touch = no_touch,
+        .client = NULL,
+        .worker = worker,
+    };
+    uint64_t start = rt_ticks(worker->rt);
+    slot->row->run(&x);
+    stats_ran(worker, slot, rt_ticks(worker->rt) - start, reply);
+}
+
+/* Where a reply written now has to go. */
+static struct outbuf *reply_target(struct client *client) {
+    if (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) {
+        return &client->worker->discard;
+    }
+    return client->pending_count > 0 ? &client->held : &client->out;
+}
+
+/* After a reply of `bytes` went to `target`: keeps the order (inv. 2). */
+static void reply_done(struct client *client, struct outbuf *target, size_t bytes) {
+    if (target == &client->held) {
+        client_pend_held(client, bytes);
+    } else if (target == &client->worker->discard) {
+        outbuf_drain(target, target->bytes);
+    }
+}
+
+/* CLIENT REPLY SKIP: the command after it is the one whose reply is dropped. */
+void client_command_over(struct client *client) {
+    client->flags &= ~(unsigned)CLIENT_REPLY_SKIP;
+    if (client->flags & CLIENT_REPLY_SKIP_NEXT) {
+        client->flags = (client->flags & ~(unsigned)CLIENT_REPLY_SKIP_NEXT) | CLIENT_REPLY_SKIP;
+    }
+}
+
+static void run_here(struct client *client, struct staged *staged) {
+    struct worker *worker = client->worker;
+    struct outbuf *target = reply_target(client);
+    size_t before = target->bytes;
+    struct reply reply;
+    reply_init(&reply, target, client->resp);
+    op_run(worker, staged->slot, staged->request.argv, staged->request.argc, client->db,
+           &staged->key, (client->flags & CLIENT_NO_TOUCH) != 0, rt_wall_ms(worker->rt), &reply);
+    worker->stats.ops_here++;
+    reply_done(client, target, target->bytes - before);
+    client_command_over(client);
+}
+
+static void run_home(struct client *client, struct staged *staged) {
+    struct worker *worker = client->worker;
+    const struct command_slot *slot = staged->slot;
+    struct outbuf *target = reply_target(client);
+    size_t before = target->bytes;
+    struct reply reply;
+    reply_init(&reply, target, client->resp);
+    struct exec x = {
+        .command = slot->row,
+        .slot = slot,
+        .argv = staged->request.argv,
+        .argc = staged->request.argc,
+        .db = client->db,
+        .shard = &worker->shard,
+        .keyspace = worker->shard.keyspace,
+        .reply = &reply,
+        .now_ms = rt_wall_ms(worker->rt),
+        .key = staged->key,
+        .no_touch = (client->flags & CLIENT_NO_TOUCH) != 0,
+        .client = client,
+        .worker = worker,
+    };
+    uint64_t start = rt_ticks(worker->rt);
+    slot->row->run(&x);
+    uint64_t ticks = rt_ticks(worker->rt) - start;
+    if (client->scatter != NULL) {
+        return; /* counted when it is complete */
+    }
+    stats_ran(worker, slot, ticks, &reply);
+    reply_done(client, target, target->bytes - before);
+    client_command_over(client);
+}
+
+static void run_away(struct client *client, struct staged *staged) {
+    struct worker *worker = client->worker;
+    struct batch *batch = worker->open_batches[staged->target];
+    if (batch == NULL) {
+        batch = batch_take(worker, client, client->input_buffer);
+        worker->open_batches[staged->target] = batch;
+    }
+    batch_add(batch, staged->slot, staged->request.argv, staged->request.argc, &staged->key,
+              client);
+    batch->request_bytes += staged->request.bytes;
+    client_pend_op(client, batch, (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0);
+    client->ops_away++;
+    client->bytes_away += staged->request.bytes;
+    worker->stats.ops_away++;
+    if (batch->count == BATCH_OPS_MAX) {
+        client_send_batch(client, staged->target);
+    }
+    client_command_over(client);
+}
+
+/* ---- Routing
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+/* Finds the target of a command with keys in more than one place or in places that only its
+ * arguments tell. */
+static enum route route_keys(struct client *client, struct staged *staged) {
+    struct worker *worker = client->worker;
+    const struct request *request = &staged->request;
+    struct key_ref on_stack[KEYS_ON_STACK];
+    struct key_ref *refs = on_stack;
+    int max = KEYS_ON_STACK;
+    if (request->argc > KEYS_ON_STACK) {
+        max = (int)request->argc;
+        refs = arena_alloc(&worker->scratch, (size_t)max * sizeof *refs);
+    }
+    int n = command_keys(staged->slot->row, request->argv, request->argc, refs, max);
+    if (n <= 0) {
+        /* The arguments make no sense: the command says so itself, on any shard. */
+        staged->key = key_make(&worker->server->secret, BYTES(""));
+        staged->target = worker->id;
+        return ROUTE_KEY;
+    }
+    staged->key = key_make(&worker->server->secret, request->argv[refs[0].index]);
+    staged->target = server_worker_of_slot(worker->server, staged->key.slot);
+    if (worker->server->workers_count == 1) {
+        return ROUTE_KEY;
+    }
+    for (int i = 1; i < n; i++) {
+        uint16_t slot = key_slot(request->argv[refs[i].index]);
+        if (server_worker_of_slot(worker->server, slot) != staged->target) {
+            return ROUTE_APART;
+        }
+    }
+    return ROUTE_KEY;
+}
+
+static void stage(struct client *client, struct staged *staged) {
+    struct worker *worker = client->worker;
+    const struct request *request = &staged->request;
+    const struct command_slot *slot =
+        command_table_find(worker->server->commands, request->argv[0]);
+    if (slot != NULL && slot->subcommands_count > 0 && request->argc > 1) {
+        slot = command_slot_find_sub(slot, request->argv[1]);
+    }
+    staged->slot = slot;
+    staged->route = ROUTE_UNKNOWN;
+    if (UNLIKELY(slot == NULL)) {
+        return;
+    }
+    int arity = slot->row->arity;
+    if (UNLIKELY(arity > 0 ? request->argc != (uint32_t)arity : request->argc < (uint32_t)-arity)) {
+        return;
+    }
+    if (slot->row->place == PLACE_HOME) {
+        staged->route = ROUTE_HOME;
+        return;
+    }
+    if (LIKELY(slot->first_key > 0 && slot->last_key == slot->first_key)) {
+        staged->key = key_make(&worker->server->secret, request->argv[slot->first_key]);
+        staged->target = server_worker_of_slot(worker->server, staged->key.slot);
+        staged->route = ROUTE_KEY;
+    } else {
+        staged->route = route_keys(client, staged);
+    }
+    if (staged->target == worker->id) {
+        keyspace_prefetch_bucket(worker->shard.keyspace, client->db, &staged->key);
+    }
+}
+
+/* ---- Checks
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+static bool is_http(struct bytes name) {
+    return bytes_is(name, "post") || bytes_is(name, "host:");
+}
+
+static void error_unknown_command(struct reply *reply, const struct request *request) {
+    char args[160];
+    size_t used = 0;
+    args[0] = 0;
+    for (uint32_t i = 1; i < request->argc && used < 128; i++) {
+        size_t room = 128 - used;
+        struct bytes arg = request->argv[i];
+        int shown = (int)(arg.len < room ? arg.len : room);
+        used += (size_t)snprintf(args + used, sizeof args - used, "'%.*s' ", shown, arg.ptr);
+    }
+    struct bytes name = request->argv[0];
+    reply_errorf(reply, "ERR unknown command '%.*s', with args beginning with: %s",
+                 (int)(name.len < 128 ? name.len : 128), name.ptr, args);
+}
+
+enum refusal {
+    REFUSE_NOT,
+    REFUSE_UNKNOWN,
+    REFUSE_ARITY,
+    REFUSE_PROTECTED,
+    REFUSE_AUTH,
+    REFUSE_APART,
+};
+
+/* The flat list of checks, in Valkey's order. */
+static enum refusal refusal_of(const struct client *client, const struct staged *staged,
+                               bool may_run) {
+    const struct command_slot *slot = staged->slot;
+    if (UNLIKELY(slot == NULL)) {
+        return REFUSE_UNKNOWN;
+    }
+    if (UNLIKELY(staged->route == ROUTE_UNKNOWN)) {
+        return REFUSE_ARITY;
+    }
+    unsigned flags = slot->row->flags;
+    if (UNLIKELY(flags & CMD_PROTECTED)) {
+        enum config_protected allowed = client->worker->config->enable_debug_command;
+        if (allowed == CONFIG_PROTECTED_NO ||
+            (allowed == CONFIG_PROTECTED_LOCAL && !(client->flags & CLIENT_LOCAL))) {
+            return REFUSE_PROTECTED;
+        }
+    }
+    if (UNLIKELY(!may_run) && !(flags & CMD_NO_AUTH)) {
+        return REFUSE_AUTH;
+    }
+    return staged->route == ROUTE_APART ? REFUSE_APART : REFUSE_NOT;
+}
+
+static void error_unknown_subcommand(struct reply *reply, const struct request *request) {
+    struct bytes word = request->argv[1];
+    struct bytes name = request->argv[0];
+    char upper[64];
+    size_t n = name.len < sizeof upper ? name.len : sizeof upper;
+    for (size_t i = 0; i < n; i++) {
+        char c = name.ptr[i];
+        upper[i] = c >= 'a' && c <= 'z' ? (char)(c - 32) : c;
+    }
+    reply_errorf(reply, "ERR unknown subcommand '%.*s'. Try %.*s HELP.",
+                 (int)(word.len < 128 ? word.len : 128), word.ptr, (int)n, upper);
+}
+
+/* The one place where a request is refused: writes why. */
+static void refuse(const struct client *client, const struct staged *staged, enum refusal refusal,
+                   struct reply *reply) {
+    const struct request *request = &staged->request;
+    switch (refusal) {
+    case REFUSE_NOT:
+        check(false);
+        break;
+    case REFUSE_UNKNOWN:
+        if (command_table_find(client->worker->server->commands, request->argv[0]) != NULL) {
+            error_unknown_subcommand(reply, request);
+        } else {
+            error_unknown_command(reply, request);
+        }
+        break;
+    case REFUSE_ARITY:
+        reply_errorf(reply, "ERR wrong number of arguments for '%s' command",
+                     staged->slot->full_name);
+        break;
+    case REFUSE_PROTECTED:
+        reply_error(reply, ERR_DEBUG_NOT_ALLOWED);
+        break;
+    case REFUSE_AUTH:
+        reply_error(reply, ERR_NO_AUTH);
+        break;
+    case REFUSE_APART:
+        reply_error(reply, ERR_CROSS_SHARD);
+        break;
+    }
+}
+
+static void refuse_and_count(struct client *client, const struct staged *staged,
+                             enum refusal refusal) {
+    struct outbuf *target = reply_target(client);
+    size_t before = target->bytes;
+    struct reply reply;
+    reply_init(&reply, target, client->resp);
+    refuse(client, staged, refusal, &reply);
+    stats_refused(client->worker, staged->slot, &reply);
+    reply_done(client, target, target->bytes - before);
+    client_command_over(client);
+}
+
+/* CLIENT PAUSE holds this command back. */
+static bool paused(const struct client *client, const struct command_slot *slot) {
+    const struct worker *worker = client->worker;
+    if (LIKELY(worker->pause == PAUSE_NONE) || rt_wall_ms(worker->rt) >= worker->pause_until_ms) {
+        return false;
+    }
+    if (slot->container != NULL && strcmp(slot->container->full_name, "client") == 0) {
+        return false; /* somebody must be able to end it */
+    }
+    return worker->pause == PAUSE_ALL || (slot->row->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
+}
+
+/* ---- The window
+ * ------------------------------------------------------------------------------------------------
+ */
+
+/* False: it must wait, and nothing of it was done. */
+static bool run_staged(struct client *client, struct staged *staged, bool may_run) {
+    struct worker *worker = client->worker;
+    const struct command_slot *slot = staged->slot;
+    enum refusal refusal = refusal_of(client, staged, may_run);
+    bool refused = refusal != REFUSE_NOT;
+    if (!refused && UNLIKELY(paused(client, slot))) {
+        client->flags |= CLIENT_PAUSED;
+        return false;
+    }
+    bool away = !refused && staged->route == ROUTE_KEY && staged->target != worker->id;
+    if (client->pending_count > 0 && !refused) {
+        bool fence = staged->route == ROUTE_HOME && !(slot->row->flags & CMD_UNFENCED);
+        if (worker->config->pipeline_order == CONFIG_PIPELINE_STRICT &&
+            (!away || client->away_target != staged->target)) {
+            fence = true;
+        }
+        if (fence) {
+            client->flags |= CLIENT_PARKED;
+            return false;
+        }
+    }
+    client->commands++;
+    client->last_command = slot != NULL ? slot : client->last_command;
+    if (UNLIKELY(refused)) {
+        if (refusal == REFUSE_UNKNOWN && is_http(staged->request.argv[0])) {
+            log_http(worker, client);
+            client_close(client);
+            return true;
+        }
+        refuse_and_count(client, staged, refusal);
+    } else if (staged->route == ROUTE_HOME) {
+        run_home(client, staged);
+    } else if (away) {
+        client->away_target = staged->target;
+        run_away(client, staged);
+    } else {
+        run_here(client, staged);
+    }
+    return true;
+}
+
+static void protocol_error(struct client *client) {
+    struct worker *worker = client->worker;
+    struct outbuf *target = reply_target(client);
+    size_t before = target->bytes;
+    struct reply reply;
+    reply_init(&reply, target, client->resp);
+    reply_error(&reply, client->parser.error);
+    count_error(worker, &reply);
+    reply_done(client, target, target->bytes - before);
+    client_close_after_reply(client);
+}
+
+static bool is_fence(const struct staged *staged) {
+    return staged->route == ROUTE_HOME;
+}
+
+/* Parses up to a window's requests; *ret_used is where it stopped. */
+static unsigned stage_window(struct client *client, struct staged *window, size_t *ret_used,
+                             enum parse_status *ret_status) {
+    struct worker *worker = client->worker;
+    struct parser_limits limits = {
+        .bulk_len_max = worker->config->proto_max_bulk_len,
+        .query_bytes_max = worker->config->client_query_buffer_limit,
+        .authenticated = client_may_run(client),
+    };
+    unsigned n = 0;
+    size_t used = 0;
+    enum parse_status status = PARSE_REQUEST;
+    while (n < WINDOW && used < client->input.len) {
+        struct staged *staged = &window[n];
+        struct bytes rest = bytes_make(client->input.ptr + used, client->input.len - used);
+        size_t consumed = 0;
+        status = parser_run(&client->parser, &limits, rest, &worker->scratch, &staged->request,
+                            &consumed);
+        if (status == PARSE_MORE) {
+            break;
+        }
+        staged->start = used;
+        used += consumed;
+        if (status == PARSE_ERROR) {
+            break;
+        }
+        if (status == PARSE_EMPTY) {
+            continue;
+        }
+        stage(client, staged);
+        n++;
+        if (is_fence(staged)) {
+            break;
+        }
+    }
+    *ret_used = used;
+    *ret_status = status;
+    return n;
+}
+
+static bool can_go_on(const struct client *client) {
+    return client->input.len > 0 && client->scatter == NULL &&
+           !(client->flags & (CLIENT_CLOSING | CLIENT_CLOSE_AFTER_REPLY | CLIENT_BLOCKED |
+                              CLIENT_PARKED | CLIENT_PAUSED));
+}
+
+static void run_window(struct client *client) {
+    struct worker *worker = client->worker;
+    struct staged window[WINDOW];
+    size_t used;
+    enum parse_status status;
+    unsigned n = stage_window(client, window, &used, &status);
+    for (unsigned i = 0; i < n; i++) {
+        if (window[i].route == ROUTE_KEY && window[i].target == worker->id) {
+            keyspace_prefetch_entry(worker->shard.keyspace, client->db, &window[i].key);
+        }
+    }
+    bool may_run = client_may_run(client);
+    bool whole = true;
+    for (unsigned i = 0; i < n; i++) {
+        if (!run_staged(client, &window[i], may_run)) {
+            used = window[i].start; /* inv. 1 */
+            whole = false;
+            break;
+        }
+        if (client->flags & (CLIENT_CLOSING | CLIENT_CLOSE_AFTER_REPLY)) {
+            break;
+        }
+    }
+    if (!whole) {
+        parser_fini(&client->parser); /* forgets a scan of what comes after */
+    }
+    if (!(client->flags & CLIENT_CLOSING)) {
+        client_input_used(client, used);
+    }
+    if (whole && status == PARSE_ERROR && !(client->flags & CLIENT_CLOSING)) {
+        protocol_error(client);
+    }
+    if (status == PARSE_MORE && whole) {
+        client->flags |= CLIENT_INPUT_PARTIAL;
+    }
+    arena_reset(&worker->scratch);
+}
+
+void client_process(struct client *client) {
+    client->flags &= ~(unsigned)CLIENT_INPUT_PARTIAL;
+    while (can_go_on(client) && !(client->flags & CLIENT_INPUT_PARTIAL)) {
+        if (client->ops_away >= OPS_AWAY_MAX || client->held.bytes > HELD_BYTES_MAX) {
+            client->flags |= CLIENT_PARKED;
+            break;
+        }
+        run_window(client);
+        if (client_check_output(client)) {
+            break;
+        }
+    }
+    client_send_batches(client);
+    client_after_process(client);
+}

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* listen: see the header. Why so: one thread accepts and hands each connection to the worker with
+ * the fewest, because what the kernel does by itself (SO_REUSEPORT) spreads by a hash of the
+ * address: with few busy connections some threads get two and others none. Accepting is cheap; a
+ * connection travels once.
+ */
+#include "server/listen.h"
+
+#include "base/check.h"
+#include "net/rt.h"
+#include "server/client.h"
+#include "server/errors.h"
+#include "server/message.h"
+#include "server/shared.h"
+#include "server/worker.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct listening {
+    struct rt_listener *items[CONFIG_BIND_MAX + 1];
+    unsigned count;
+};
+
+struct acceptor {
+    struct listening tcp;
+    struct rt_listener *unix_socket;
+    uint64_t last_id;
+};
+
+struct connection_message {
+    struct message message; /* first */
+    struct rt_accepted accepted;
+    uint64_t id;
+};
+
+static unsigned least_loaded(const struct server *server) {
+    unsigned best = 0;
+    unsigned fewest = shared_connections(server->shared, 0);
+    for (unsigned i = 1; i < server->workers_count; i++) {
+        unsigned n = shared_connections(server->shared, i);
+        if (n < fewest) {
+            fewest = n;
+            best = i;
+        }
+    }
+    return best;
+}
+
+static void on_accept(void *arg, const struct rt_accepted *accepted) {
+    struct worker *worker = arg;
+    struct server *server = worker->server;
+    const struct config *config = worker->config;
+    worker->stats.connections_received++;
+    if ((int64_t)shared_connections_total(server->shared) >= config->maxclients) {
+        worker->stats.connections_rejected++;
+        rt_socket_refuse(worker->rt, accepted->socket, BYTES("-" ERR_MAX_CLIENTS "\r\n"));
+        return;
+    }
+    if (config->protected_mode && config->requirepass.len == 0 && !accepted->is_local) {
+        worker->stats.connections_rejected++;
+        rt_socket_refuse(worker->rt, accepted->socket, BYTES("-" ERR_PROTECTED_MODE "\r\n"));
+        return;
+    }
+    uint64_t id = ++worker->acceptor->last_id;
+    unsigned target = least_loaded(server);
+    shared_connection_placed(server->shared, target);
+    if (target == worker->id) {
+        client_accept(worker, accepted, id);
+        return;
+    }
+    struct connection_message *message = calloc(1, sizeof *message);
+    check(message != NULL);
+    message->message.kind = MESSAGE_CONNECTION;
+    message->accepted = *accepted;
+    message->id = id;
+    post_send(server->office, worker->id, target, &message->message);
+}
+
+void listen_connection_arrived(struct worker *worker, struct message *message) {
+    struct connection_message *connection = (struct connection_message *)message;
+    client_accept(worker, &connection->accepted, connection->id);
+    free(connection);
+}
+
+/* "-name" in bind: no error if the address does not exist on this machine. */
+static bool may_be_missing(int error) {
+    return error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT || error == -EPROTONOSUPPORT ||
+           error == -ENOPROTOOPT;
+}
+
+static void unlisten_all(struct worker *worker, struct listening *listening) {
+    for (unsigned i = 0; i < listening->count; i++) {
+        rt_unlisten(worker->rt, listening->items[i]);
+    }
+    listening->count = 0;
+}
+
+static int listen_tcp(struct worker *worker, const struct config *config,
+                      struct listening *ret_listening, struct text *err) {
+    struct rt_listen_options options = {.backlog = (int)config->tcp_backlog};
+    ret_listening->count = 0;
+    if (config->port == 0) {
+        return 0;
+    }
+    const char *word = config->bind.ptr;
+    const char *end = word + config->bind.len;
+    while (word != NULL && word < end && ret_listening->count < CONFIG_BIND_MAX) {
+        const char *address = word;
+        word += strlen(word) + 1;
+        bool optional = address[0] == '-';
+        address += optional;
+        int error = rt_listen_tcp(worker->rt, address, (uint16_t)config->port, &options, on_accept,
+                                  worker, &ret_listening->items[ret_listening->count]);
+        if (error == 0) {
+            ret_listening->count++;
+        } else if (!optional || !may_be_missing(error)) {
+            text_appendf(err, "Could not create server TCP listening socket %s:%d: %s", address,
+                         (int)config->port, strerror(-error));
+            unlisten_all(worker, ret_listening);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int listen_start(struct worker *worker, struct text *err) {
+    const struct config *config = worker->config;
+    struct acceptor *acceptor = calloc(1, sizeof *acceptor);
+    check(acceptor != NULL);
+    worker->acceptor = acceptor;
+    if (listen_tcp(worker, config, &acceptor->tcp, err) != 0) {
+        return -1;
+    }
+    if (config->unixsocket.len > 0) {
+        struct rt_listen_options options = {
+            .backlog = (int)config->tcp_backlog,
+            .unix_mode = (int)config->unixsocketperm,
+            .unix_group = config->unixsocketgroup.len ? config->unixsocketgroup.ptr : NULL,
+        };
+        int error = rt_listen_unix(worker->rt, config->unixsocket.ptr, &options, on_accept, worker,
+                                   &acceptor->unix_socket);
+        if (error != 0) {
+            text_appendf(err, "Could not open unix socket %s: %s", config->unixsocket.ptr,
+                         strerror(-error));
+            return -1;
+        }
+    }
+    if (acceptor->tcp.count == 0 && acceptor->unix_socket == NULL) {
+        text_append_text(err, "Configured to not listen anywhere, exiting.");
+        return -1;
+    }
+    return 0;
+}
+
+int listen_update(struct worker *worker, const struct config *next, struct text *err) {
+    const struct config *now = worker->config;
+    bool same_bind = now->bind.len == next->bind.len &&
+                     memcmp(now->bind.ptr, next->bind.ptr, now->bind.len) == 0;
+    if (now->port == next->port && same_bind) {
+        return 0;
+    }
+    struct acceptor *acceptor = worker->acceptor;
+    struct listening old = acceptor->tcp;
+    if (now->port != next->port) {
+        /* Another port can be opened before the old one is given up. */
+        struct listening fresh;
+        if (listen_tcp(worker, next, &fresh, err) != 0) {
+            return -1;
+        }
+        unlisten_all(worker, &old);
+        acceptor->tcp = fresh;
+        return 0;
+    }
+    unlisten_all(worker, &old);
+    if (listen_tcp(worker, next, &acceptor->tcp, err) == 0) {
+        return 0;
+    }
+    struct text again;
+    text_init(&again);
+    int restored = listen_tcp(worker, now, &acceptor->tcp, &again);
+    check(restored == 0);
+    text_fini(&again);
+    return -1;
+}
+
+void listen_stop(struct worker *worker) {
+    struct acceptor *acceptor = worker->acceptor;
+    if (acceptor == NULL) {
+        return;
+    }
+    unlisten_all(worker, &acceptor->tcp);
+    if (acceptor->unix_socket != NULL) {
+        rt_unlisten(worker->rt, acceptor->unix_socket);
+    }
+    free(acceptor);
+    worker->acceptor = NULL;
+}

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* main: from the command line to running workers and back.
+ *
+ * The main thread reads the configuration, makes what all share, starts a thread per shard, and
+ * then does nothing but wait for signals. Worker 0 starts listening once every worker is up, so no
+ * connection meets half a server.
+ */
+#include "base/check.h"
+#include "base/text.h"
+#include "net/process.h"
+#include "net/rt.h"
+#include "server/command_table.h"
+#include "server/listen.h"
+#include "server/log.h"
+#include "server/server.h"
+#include "server/shared.h"
+#include "server/worker.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct launch {
+    struct server *server;
+    const struct config *config;
+    pthread_t main_thread;
+    pthread_barrier_t made;    /* every worker has its runtime and its shard, or has failed */
+    pthread_barrier_t started; /* main has looked at that: go, or stop */
+    bool go;
+    unsigned running;
+    pthread_mutex_t mutex; /* of `running` and the reasons */
+    struct text reason;    /* why the start failed */
+    const char *backend;
+    const char *fallback;
+};
+
+struct launch_thread {
+    struct launch *launch;
+    unsigned id;
+    pthread_t thread;
+};
+
+static void launch_failed(struct launch *launch, const char *reason) {
+    pthread_mutex_lock(&launch->mutex);
+    if (launch->reason.len == 0) {
+        text_append_text(&launch->reason, reason);
+    }
+    pthread_mutex_unlock(&launch->mutex);
+}
+
+/* shard-cpulist: thread n runs on the n-th of the listed processors, round and round. */
+static void pin_thread(const struct config *config, unsigned id) {
+    if (config->shard_cpulist.len == 0) {
+        return;
+    }
+    int cpus[CPU_SETSIZE];
+    unsigned n = 0;
+    const char *p = config->shard_cpulist.ptr;
+    while (*p != 0 && n < CPU_SETSIZE) {
+        char *end;
+        long first = strtol(p, &end, 10);
+        if (end == p) {
+            break;
+        }
+        long last = first;
+        p = end;
+        if (*p == '-') {
+            last = strtol(p + 1, &end, 10);
+            p = end;
+        }
+        for (long cpu = first; cpu <= last && cpu < CPU_SETSIZE && n < CPU_SETSIZE; cpu++) {
+            cpus[n++] = (int)cpu;
+        }
+        p += *p == ',';
+    }
+    if (n > 0) {
+        cpu_set_t set;
+        CPU_ZERO(&set);
+        CPU_SET((size_t)cpus[id % n], &set);
+        pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+    }
+}
+
+static void *worker_thread(void *arg) {
+    struct launch_thread *self = arg;
+    struct launch *launch = self->launch;
+    struct server *server = launch->server;
+    char name[16];
+    snprintf(name, sizeof name, "shard-%u", self->id);
+    pthread_setname_np(pthread_self(), name);
+    pin_thread(launch->config, self->id);
+    struct worker *worker = NULL;
+    int error = worker_new(server, self->id, launch->config, &worker);
+    server->workers[self->id] = worker;
+    if (error != 0) {
+        char reason[160];
+        snprintf(reason, sizeof reason, "Could not set up a shard's runtime (io-backend): %s",
+                 strerror(-error));
+        launch_failed(launch, reason);
+    } else if (self->id == 0) {
+        launch->backend = rt_backend_name(worker->rt);
+        launch->fallback = rt_fallback_reason(worker->rt);
+    }
+    pthread_barrier_wait(&launch->made);
+    if (self->id == 0 && launch->reason.len == 0) {
+        struct text reason;
+        text_init(&reason);
+        if (listen_start(worker, &reason) != 0) {
+            launch_failed(launch, reason.ptr);
+        }
+        text_fini(&reason);
+    }
+    pthread_barrier_wait(&launch->started); /* main decides */
+    pthread_barrier_wait(&launch->started);
+    if (launch->go) {
+        worker_run(worker);
+    } else if (self->id == 0 && worker != NULL) {
+        listen_stop(worker);
+    }
+    pthread_mutex_lock(&launch->mutex);
+    launch->running--;
+    pthread_mutex_unlock(&launch->mutex);
+    pthread_kill(launch->main_thread, SIGUSR2);
+    return NULL;
+}
+
+/* ---- Server
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+static void wake_worker(void *arg, unsigned from, unsigned target) {
+    struct server *server = arg;
+    rt_wake(server->workers[from]->rt, server->workers[target]->rt);
+}
+
+void server_shutdown(struct server *server, struct worker *from) {
+    shared_ask_stop(server->shared, SIGTERM);
+    rt_wake(from->rt, server->workers[0]->rt);
+}
+
+static const struct command_table *make_commands(const struct config *config) {
+    size_t words = config_words_count(config->renames);
+    struct bytes *renames = calloc(words + 1, sizeof *renames);
+    check(renames != NULL);
+    const char *word = NULL;
+    for (size_t i = 0; i < words; i++) {
+        word = config_word(config->renames, word);
+        renames[i] = bytes_of_text(word);
+    }
+    int error = 0;
+    struct bytes bad = {0};
+    const struct command_table *table = command_table_new(renames, words / 2, &error, &bad);
+    if (table == NULL) {
+        fprintf(stderr, "rename-command: there is no command '%.*s', or its new name is taken.\n",
+                (int)bad.len, bad.ptr);
+    }
+    free(renames);
+    return table;
+}
+
+#define MAILBOX_MESSAGES 1024
+
+static struct server *server_new(struct config *config) {
+    struct server *server = calloc(1, sizeof *server);
+    check(server != NULL);
+    server->config = config;
+    server->fs = fs_real();
+    server->process_id = (int)getpid();
+    server->start_wall_ms = rt_wall_us_early() / 1000;
+    server->workers_count = config->shards > 0 ? (unsigned)config->shards : rt_cpus();
+    if (server->workers_count > CONFIG_SHARDS_MAX) {
+        server->workers_count = CONFIG_SHARDS_MAX;
+    }
+    server->workers = calloc(server->workers_count, sizeof(struct worker *));
+    check(server->workers != NULL);
+    for (unsigned slot = 0; slot < SLOTS; slot++) {
+        server->slot_worker[slot] = (uint8_t)(slot * server->workers_count / SLOTS);
+    }
+    rt_random_early(&server->secret, sizeof server->secret);
+    unsigned char id[20];
+    rt_random_early(id, sizeof id);
+    for (unsigned i = 0; i < sizeof id; i++) {
+        snprintf(server->run_id + 2 * i, 3, "%02x", id[i]);
+    }
+    ssize_t n = readlink("/proc/self/exe", server->executable, sizeof server->executable - 1);
+    server->executable[n > 0 ? n : 0] = 0;
+    server->shared = shared_new(server->workers_count);
+    server->office = post_office_new(server->workers_count, MAILBOX_MESSAGES, wake_worker, server);
+    server->commands = make_commands(config);
+    return server;
+}
+
+static void server_free(struct server *server) {
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        worker_free(server->workers[i]);
+    }
+    post_office_free(server->office);
+    shared_free(server->shared);
+    command_table_free((struct command_table *)server->commands);
+    config_free(server->config);
+    free(server->workers);
+    free(server);
+}
+
+/* ---- Signals
+ * ---------------------------------------------------------------------------------------------------
+ */
+
+static void block_signals(sigset_t *ret_set) {
+    sigemptyset(ret_set);
+    sigaddset(ret_set, SIGTERM);
+    sigaddset(ret_set, SIGINT);
+    sigaddset(ret_set, SIGUSR2); /* a worker thread has ended */
+    pthread_sigmask(SIG_BLOCK, ret_set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+}
+
+static unsigned still_running(struct launch *launch) {
+    pthread_mutex_lock(&launch->mutex);
+    unsigned n = launch->running;
+    pthread_mutex_unlock(&launch->mutex);
+    return n;
+}
+
+static void say(struct server *server, enum log_level level, const char *text) {
+    log_line(server->config, server->fs, rt_wall_us_early(), level, "%s", text);
+}
+
+/* Until all workers have ended. A second SIGINT or SIGTERM ends the process at once. */
+static void wait_for_end(struct launch *launch, const sigset_t *signals) {
+    struct server *server = launch->server;
+    bool asked = false;
+    while (still_running(launch) > 0) {
+        int signal_number = 0;
+        sigwait(signals, &signal_number);
+        if (signal_number != SIGTERM && signal_number != SIGINT) {
+            continue;
+        }
+        if (asked) {
+            say(server, LOG_WARNING, "You insist... exiting now.");
+            _exit(1);
+        }
+        asked = true;
+        say(server, LOG_WARNING,
+            signal_number == SIGINT ? "Received SIGINT scheduling shutdown..."
+                                    : "Received SIGTERM scheduling shutdown...");
+        shared_ask_stop(server->shared, signal_number);
+        rt_wake(NULL, server->workers[0]->rt);
+    }
+}
+
+/* ---- Start
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+static void log_start(struct server *server, const struct launch *launch) {
+    const struct config *config = server->config;
+    int64_t now_us = rt_wall_us_early();
+    log_line(config, server->fs, now_us, LOG_NOTICE,
+             "Shoal %s (speaks Valkey %s) starts: pid=%d, shards=%u, io-backend=%s", SHOAL_VERSION,
+             SHOAL_VALKEY_VERSION, server->process_id, server->workers_count, launch->backend);
+    if (launch->fallback != NULL) {
+        log_line(
+            config, server->fs, now_us, LOG_WARNING,
+            "io_uring is not available here (%s): using epoll. Set io-backend epoll to choose it.",
+            launch->fallback);
+    }
+    if (config->config_file.len == 0) {
+        say(server, LOG_WARNING,
+            "No config file given, using the defaults. To name one: shoal-server "
+            "/path/to/shoal.conf");
+    }
+    log_line(config, server->fs, now_us, LOG_NOTICE, "Server initialized");
+    if (config->port > 0) {
+        say(server, LOG_NOTICE, "Ready to accept connections tcp");
+    }
+    if (config->unixsocket.len > 0) {
+        say(server, LOG_NOTICE, "Ready to accept connections unix");
+    }
+}
+
+static bool supervised_by_systemd(const struct config *config) {
+    return config->supervised == CONFIG_SUPERVISED_SYSTEMD ||
+           config->supervised == CONFIG_SUPERVISED_AUTO;
+}
+
+static struct bytes pid_file(const struct config *config) {
+    if (config->pidfile.len > 0) {
+        return config->pidfile;
+    }
+    return config->daemonize ? BYTES("/var/run/shoal.pid") : bytes_make("", 0);
+}
+
+static void write_pid_file(struct server *server) {
+    struct bytes path = pid_file(server->config);
+    if (path.len == 0) {
+        return;
+    }
+    char text[32];
+    int n = snprintf(text, sizeof text, "%d\n", server->process_id);
+    int error = server->fs->write_all(server->fs->arg, path.ptr, bytes_make(text, (size_t)n), 0644);
+    if (error != 0) {
+        log_line(server->config, server->fs, rt_wall_us_early(), LOG_WARNING,
+                 "Failed to write PID file: %s", strerror(-error));
+    }
+}
+
+static void set_title(const struct config *config, int argc, char **argv) {
+    if (!config->set_proc_title) {
+        return;
+    }
+    struct text title;
+    text_init(&title);
+    if (config_proc_title(config, BYTES("shoal-server"), &title)) {
+        process_set_title(argc, argv, title.ptr);
+    }
+    text_fini(&title);
+}
+
+/* Starts the threads, waits for the end; the exit code. */
+static int run(struct server *server, int argc, char **argv) {
+    sigset_t signals;
+    block_signals(&signals);
+    struct launch launch = {
+        .server = server,
+        .config = server->config,
+        .main_thread = pthread_self(),
+        .running = server->workers_count,
+    };
+    text_init(&launch.reason);
+    pthread_mutex_init(&launch.mutex, NULL);
+    pthread_barrier_init(&launch.made, NULL, server->workers_count);
+    pthread_barrier_init(&launch.started, NULL, server->workers_count + 1);
+    struct launch_thread *threads = calloc(server->workers_count, sizeof *threads);
+    check(threads != NULL);
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        threads[i] = (struct launch_thread){.launch = &launch, .id = i};
+        int error = pthread_create(&threads[i].thread, NULL, worker_thread, &threads[i]);
+        check(error == 0);
+    }
+    pthread_barrier_wait(&launch.started);
+    launch.go = launch.reason.len == 0;
+    if (launch.go) {
+        write_pid_file(server);
+        set_title(server->config, argc, argv);
+        log_start(server, &launch);
+        if (supervised_by_systemd(server->config)) {
+            process_notify("STATUS=Ready to accept connections\nREADY=1\n");
+        }
+    }
+    pthread_barrier_wait(&launch.started);
+    wait_for_end(&launch, &signals);
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        pthread_join(threads[i].thread, NULL);
+    }
+    free(threads);
+    if (launch.go) {
+        struct bytes path = pid_file(server->config);
+        if (path.len > 0) {
+            server->fs->remove(server->fs->arg, path.ptr);
+        }
+        say(server, LOG_WARNING, "Shoal is now ready to exit, bye bye...");
+    } else {
+        say(server, LOG_WARNING, launch.reason.ptr);
+        fprintf(stderr, "shoal-server: %s\n", launch.reason.ptr);
+    }
+    text_fini(&launch.reason);
+    return launch.go ? 0 : 1;
+}
+
+static void print_version(void) {
+    printf("Shoal server v=%s sha=00000000:0 malloc=mimalloc bits=%d build=%s\n", SHOAL_VERSION,
+           (int)sizeof(long) * 8, "release");
+}
+
+static void print_help(void) {
+    puts(
+        "Usage: shoal-server [/path/to/shoal.conf | -] [--directive value ...]\n"
+        "       shoal-server -v or --version\n"
+        "       shoal-server -h or --help\n"
+        "\n"
+        "The configuration file has the form of redis.conf and valkey.conf; those files work as "
+        "they are.\n"
+        "`-` reads the configuration from standard input. Directives on the command line come last "
+        "and win.\n"
+        "\n"
+        "Examples:\n"
+        "       shoal-server                       the defaults: port 6379, a shard per processor\n"
+        "       shoal-server /etc/valkey/valkey.conf\n"
+        "       shoal-server --port 7777 --shards 4\n"
+        "       shoal-server /etc/shoal.conf --loglevel verbose -\n"
+        "\n"
+        "Directives of Shoal's own: shards, pipeline-order, shard-cpulist, io-backend.");
+}
+
+/* Words that are no configuration; true if there was one, and *ret_code is what to exit with. */
+static bool handle_switch(int argc, char **argv, int *ret_code) {
+    *ret_code = 0;
+    if (argc < 2) {
+        return false;
+    }
+    const char *word = argv[1];
+    if (strcmp(word, "-v") == 0 || strcmp(word, "--version") == 0) {
+        print_version();
+        return true;
+    }
+    if (strcmp(word, "-h") == 0 || strcmp(word, "--help") == 0) {
+        print_help();
+        return true;
+    }
+    if (strcmp(word, "--test-memory") == 0 || strcmp(word, "--check-system") == 0 ||
+        strcmp(word, "--sentinel") == 0) {
+        fprintf(stderr, "shoal-server: %s is not supported.\n", word);
+        *ret_code = 1;
+        return true;
+    }
+    return false;
+}
+
+static struct config *read_config(int argc, char **argv) {
+    struct config *config = config_defaults();
+    struct text err;
+    text_init(&err);
+    bool bad = config_load(config, fs_real(), argc, argv, &err) != 0;
+    if (!bad && config_refusals(config, &err)) {
+        bad = true;
+    }
+    if (bad) {
+        fprintf(stderr, "%s%s", err.ptr, err.len > 0 && err.ptr[err.len - 1] == '\n' ? "" : "\n");
+        config_free(config);
+        config = NULL;
+    }
+    text_fini(&err);
+    return config;
+}
+
+int main(int argc, char **argv) {
+    int code;
+    if (handle_switch(argc, argv, &code)) {
+        return code;
+    }
+    tzset();
+    struct config *config = read_config(argc, argv);
+    if (config == NULL) {
+        return 1;
+    }
+    if (config->daemonize) {
+        int error = process_daemonize();
+        if (error != 0) {
+            fprintf(stderr, "shoal-server: could not go to the background: %s\n", strerror(-error));
+            config_free(config);
+            return 1;
+        }
+    }
+    struct server *server = server_new(config);
+    code = server->commands != NULL ? run(server, argc, argv) : 1;
+    server_free(server);
+    return code;
+}

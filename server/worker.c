@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* worker: see the header. The loop, in the order that lets work flow to where it is waited for:
+ *
+ *     sleep or not -> runtime turn (input, sent, accepted) -> messages (batches, parts) -> jobs ->
+ * clients that go on
+ *       -> background slice -> output to the streams -> publish messages -> again
+ *
+ * Input is worked off inside the turn's callbacks. Everything that is sent, to sockets or to other
+ * threads, goes out once a turn.
+ *
+ * Invariants
+ *  1. The thread sleeps only after it has announced so and has looked at every mailbox again
+ * (shard/mailbox.h).
+ *  2. No step takes long: batches are bounded, jobs and background work run in slices.
+ */
+#include "server/worker.h"
+
+#include "base/check.h"
+#include "server/batch.h"
+#include "server/client.h"
+#include "server/client_private.h"
+#include "server/command_table.h"
+#include "server/listen.h"
+#include "server/log.h"
+#include "server/message.h"
+#include "server/scatter_private.h"
+#include "server/shared.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RECV_BUFFERS      256
+#define RECV_BUFFER_BYTES (16 * 1024)
+#define SCRATCH_BYTES     (16 * 1024)
+#define MESSAGES_A_TURN   256
+#define CRON_MS           100
+#define CRON_CLIENTS_MIN  200
+/* A sleeping thread looks at its mailboxes this often although nobody rang: what it finds then is a
+ * lost wake-up. */
+#define WATCHDOG_MS 10
+#define WATCHDOG_THREADS                                                                           \
+    8 /* with more threads than this they look less often, so that idling costs no more */
+#define STOP_DRAIN_MS   500
+#define STOP_GIVE_UP_MS 5000
+
+int worker_new(struct server *server, unsigned id, const struct config *config,
+               struct worker **ret_worker) {
+    struct worker *worker = calloc(1, sizeof *worker);
+    check(worker != NULL);
+    struct rt_options options = {
+        .backend = config->io_backend == CONFIG_IO_URING   ? RT_URING
+                   : config->io_backend == CONFIG_IO_EPOLL ? RT_EPOLL
+                                                           : RT_AUTO,
+        .recv_buffers = RECV_BUFFERS,
+        .recv_buffer_bytes = RECV_BUFFER_BYTES,
+    };
+    int error = rt_new(&options, &worker->rt);
+    if (error != 0) {
+        free(worker);
+        return error;
+    }
+    worker->server = server;
+    worker->id = id;
+    worker->active_expire = true;
+    arena_init(&worker->scratch, SCRATCH_BYTES);
+    outbuf_init(&worker->discard);
+    uint64_t seed;
+    rt_random(worker->rt, &seed, sizeof seed);
+    rng_seed(&worker->rng, seed);
+    list_init(&worker->clients);
+    list_init(&worker->dirty);
+    list_init(&worker->ready);
+    list_init(&worker->paused);
+    list_init(&worker->blocked);
+    list_init(&worker->jobs);
+    worker->commands = calloc(command_table_count(server->commands), sizeof *worker->commands);
+    worker->open_batches = calloc(server->workers_count, sizeof *worker->open_batches);
+    check(worker->commands != NULL && worker->open_batches != NULL);
+    struct keyspace_hooks hooks = {0};
+    shard_init(&worker->shard, id, (uint32_t)config->databases, &server->secret, &hooks,
+               rt_wall_ms(worker->rt));
+    worker_apply_config(worker, config);
+    *ret_worker = worker;
+    return 0;
+}
+
+void worker_free(struct worker *worker) {
+    if (worker == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < command_table_count(worker->server->commands); i++) {
+        free(worker->commands[i].latency);
+    }
+    free(worker->commands);
+    batch_pool_free(worker);
+    free(worker->open_batches);
+    outbuf_fini(&worker->discard);
+    arena_fini(&worker->scratch);
+    shard_fini(&worker->shard);
+    rt_free(worker->rt);
+    free(worker);
+}
+
+void worker_apply_config(struct worker *worker, const struct config *config) {
+    worker->config = config;
+    struct keyspace *keyspace = worker->shard.keyspace;
+    keyspace_set_expire_options(keyspace, (struct keyspace_expire_options){
+                                              .active = worker->active_expire,
+                                              .effort = (int)config->active_expire_effort,
+                                          });
+    bool lfu = config->maxmemory_policy == CONFIG_EVICT_VOLATILE_LFU ||
+               config->maxmemory_policy == CONFIG_EVICT_ALLKEYS_LFU;
+    keyspace_set_lru(keyspace, lfu ? LFU_COUNTER : LRU_CLOCK, (int)config->lfu_log_factor,
+                     (int)config->lfu_decay_time);
+}
+
+/* ---- Messages
+ * --------------------------------------------------------------------------------------------------
+ */
+
+static void handle_message(struct worker *worker, struct message *message) {
+    switch ((enum message_kind)message->kind) {
+    case MESSAGE_BATCH:
+        batch_run(worker, (struct batch *)message);
+        message->kind = MESSAGE_BATCH_DONE;
+        post_send(worker->server->office, worker->id, message->home, message);
+        break;
+    case MESSAGE_BATCH_DONE:
+        client_batch_done(((struct batch *)message)->client, (struct batch *)message);
+        break;
+    case MESSAGE_PART:
+        scatter_part_arrived(worker, (struct scatter_part *)message);
+        break;
+    case MESSAGE_PART_DONE:
+        scatter_part_home(worker, (struct scatter_part *)message);
+        break;
+    case MESSAGE_CONNECTION:
+        listen_connection_arrived(worker, message);
+        break;
+    case MESSAGE_STOP:
+        worker->stopping = true;
+        break;
+    }
+}
+
+static bool handle_messages(struct worker *worker) {
+    struct message *messages[MESSAGES_A_TURN];
+    size_t n = post_receive(worker->server->office, worker->id, messages, MESSAGES_A_TURN);
+    for (size_t i = 0; i < n; i++) {
+        handle_message(worker, messages[i]);
+    }
+    return n == MESSAGES_A_TURN;
+}
+
+/* ---- Now and then
+ * ---------------------------------------------------------------------------------------------- */
+
+static void sample_rates(struct worker *worker) {
+    int64_t now_ms = rt_mono_ms(worker->rt);
+    int64_t passed_ms = now_ms - worker->samples.last_ms;
+    if (passed_ms < CRON_MS) {
+        return;
+    }
+    const uint64_t totals[RATE_COUNT] = {
+        worker->stats.commands_processed,
+        worker->stats.net_input,
+        worker->stats.net_output,
+        worker->stats.cycles,
+    };
+    unsigned index = worker->samples.index++ % 16;
+    for (unsigned i = 0; i < RATE_COUNT; i++) {
+        uint64_t delta =
+            totals[i] >= worker->samples.last[i] ? totals[i] - worker->samples.last[i] : 0;
+        worker->samples.rate[i][index] = delta * 1000 / (uint64_t)passed_ms;
+        worker->samples.last[i] = totals[i];
+    }
+    worker->samples.last_ms = now_ms;
+}
+
+uint64_t worker_rate(const struct worker *worker, enum worker_rate rate) {
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < 16; i++) {
+        sum += worker->samples.rate[rate][i];
+    }
+    return sum / 16;
+}
+
+/* A tenth of the clients, and the next tenth the next time: each about once a second. */
+static void cron_clients(struct worker *worker, int64_t now_ms) {
+    unsigned n = worker->clients_count / 10;
+    n = n > CRON_CLIENTS_MIN ? n : CRON_CLIENTS_MIN;
+    n = n < worker->clients_count ? n : worker->clients_count;
+    for (unsigned i = 0; i < n; i++) {
+        struct list_node *node = list_pop_front(&worker->clients);
+        list_push_back(&worker->clients, node);
+        client_cron(LIST_ENTRY(node, struct client, node), now_ms);
+    }
+}
+
+static void cron(struct worker *worker) {
+    int64_t now_ms = rt_mono_ms(worker->rt);
+    if (now_ms < worker->cron_next_ms) {
+        return;
+    }
+    bool idle = worker->clients_count == 0 && worker->server->workers_count > WATCHDOG_THREADS;
+    worker->cron_next_ms = now_ms + (idle ? 10 * CRON_MS : CRON_MS);
+    sample_rates(worker);
+    cron_clients(worker, rt_wall_ms(worker->rt));
+}
+
+void worker_unpause(struct worker *worker) {
+    worker->pause = PAUSE_NONE;
+    struct list_node *node;
+    while ((node = list_first(&worker->paused)) != NULL) {
+        client_resume(LIST_ENTRY(node, struct client, wait_node));
+    }
+}
+
+/* Clients whose time to wait is over. Returns when the next one's is, wall ms. */
+static int64_t wake_waiters(struct worker *worker) {
+    int64_t now_ms = rt_wall_ms(worker->rt);
+    int64_t next_ms = INT64_MAX;
+    if (worker->pause != PAUSE_NONE) {
+        if (now_ms >= worker->pause_until_ms) {
+            worker_unpause(worker);
+        } else {
+            next_ms = worker->pause_until_ms;
+        }
+    }
+    LIST_EACH_SAFE(&worker->blocked, node) {
+        struct client *client = LIST_ENTRY(node, struct client, wait_node);
+        if (now_ms >= client->blocked_until_ms) {
+            client_unblock(client, true);
+        } else if (client->blocked_until_ms < next_ms) {
+            next_ms = client->blocked_until_ms;
+        }
+    }
+    return next_ms;
+}
+
+/* maxmemory-clients: the largest client of all goes first, wherever it lives. */
+static void evict_clients(struct worker *worker) {
+    size_t limit = config_maxmemory_clients(worker->config);
+    if (LIKELY(limit == 0)) {
+        return;
+    }
+    struct shared_counters *shared = worker->server->shared;
+    shared_set_clients_memory(shared, worker->id, worker->clients_memory, 0);
+    while (shared_clients_memory_total(shared) > limit) {
+        struct client *largest = NULL;
+        LIST_EACH(&worker->clients, node) {
+            struct client *client = LIST_ENTRY(node, struct client, node);
+            if (!(client->flags & (CLIENT_NO_EVICT | CLIENT_CLOSING)) &&
+                (largest == NULL || client->memory > largest->memory)) {
+                largest = client;
+            }
+        }
+        shared_set_clients_memory(shared, worker->id, worker->clients_memory,
+                                  largest != NULL ? largest->memory : 0);
+        if (largest == NULL || shared_largest_client_worker(shared) != worker->id) {
+            break;
+        }
+        log_client(worker, LOG_NOTICE, largest, "Evicting client");
+        worker->stats.evicted_clients++;
+        worker->clients_memory -=
+            largest->memory; /* as good as gone: freed when nothing is on its way */
+        largest->memory = 0;
+        client_close(largest);
+        shared_set_clients_memory(shared, worker->id, worker->clients_memory, 0);
+    }
+}
+
+static void flush_output(struct worker *worker) {
+    struct list_node *node;
+    while ((node = list_first(&worker->dirty)) != NULL) {
+        client_flush(LIST_ENTRY(node, struct client, dirty_node));
+    }
+}
+
+/* ---- The loop
+ * --------------------------------------------------------------------------------------------------
+ */
+
+/* How long the thread may sleep, when nothing else happens. */
+static int64_t wait_ns(const struct worker *worker, int64_t work_ms, int64_t waiter_ms) {
+    int64_t until_cron_ms = worker->cron_next_ms - rt_mono_ms(worker->rt);
+    int64_t wall_ms = rt_wall_ms(worker->rt);
+    int64_t ms = until_cron_ms;
+    if (work_ms != INT64_MAX && work_ms - wall_ms < ms) {
+        ms = work_ms - wall_ms;
+    }
+    if (waiter_ms != INT64_MAX && waiter_ms - wall_ms < ms) {
+        ms = waiter_ms - wall_ms;
+    }
+    unsigned threads = worker->server->workers_count;
+    if (threads > 1) {
+        int64_t watch_ms =
+            WATCHDOG_MS * (threads > WATCHDOG_THREADS ? threads / WATCHDOG_THREADS : 1);
+        ms = ms < watch_ms ? ms : watch_ms;
+    }
+    return ms > 0 ? ms * 1000000 : 0;
+}
+
+/* One runtime turn with the sleep handshake around it; false when the mailboxes must be left alone
+ * for now. */
+static bool turn(struct worker *worker, int64_t sleep_ns) {
+    struct post_office *office = worker->server->office;
+    if (sleep_ns == 0 || !post_sleep(office, worker->id)) {
+        rt_turn(worker->rt, 0);
+        return true;
+    }
+    int64_t before_ms = rt_mono_ms(worker->rt);
+    bool rung = rt_turn(worker->rt, sleep_ns);
+    bool timed_out = rt_mono_ms(worker->rt) - before_ms >= sleep_ns / 1000000;
+    return post_awake(office, worker->id, rung || !timed_out);
+}
+
+static void check_stop_signal(struct worker *worker) {
+    struct server *server = worker->server;
+    if (worker->id != 0 || shared_stop_signal(server->shared) == 0) {
+        return;
+    }
+    worker->stopping = true;
+    for (unsigned i = 1; i < server->workers_count; i++) {
+        struct message *message = &server->workers[i]->stop_message;
+        message->kind = MESSAGE_STOP;
+        post_send(server->office, 0, i, message);
+    }
+}
+
+static int64_t loop_once(struct worker *worker, int64_t sleep_ns) {
+    bool mail = turn(worker, sleep_ns);
+    uint64_t start = rt_ticks(worker->rt);
+    bool more = mail && handle_messages(worker);
+    more |= scatter_run_jobs(worker);
+    clients_run_ready(worker);
+    int64_t waiter_ms = wake_waiters(worker);
+    cron(worker);
+    int64_t work_ms = keyspace_work(worker->shard.keyspace, rt_wall_ms(worker->rt));
+    flush_output(worker);
+    evict_clients(worker);
+    check_stop_signal(worker);
+    more |= post_publish(worker->server->office, worker->id);
+    more |= !list_empty(&worker->ready);
+    worker->stats.cycles++;
+    worker->stats.cycle_ticks += rt_ticks(worker->rt) - start;
+    return more ? 0 : wait_ns(worker, work_ms, waiter_ms);
+}
+
+/* Replies that are ready get a moment to leave; then all connections are closed. A worker stays
+ * until nobody's are left, because what is away needs its owner to come home. */
+static void drain(struct worker *worker) {
+    if (worker->id == 0) {
+        listen_stop(worker);
+    }
+    int64_t start_ms = rt_mono_ms(worker->rt);
+    struct shared_counters *shared = worker->server->shared;
+    while (shared_connections_total(shared) > 0) {
+        int64_t passed_ms = rt_mono_ms(worker->rt) - start_ms;
+        LIST_EACH(&worker->clients, node) {
+            struct client *client = LIST_ENTRY(node, struct client, node);
+            if (passed_ms > STOP_DRAIN_MS ||
+                (client->out.bytes == 0 && client->pending_count == 0)) {
+                client_close(client);
+            }
+        }
+        if (passed_ms > STOP_GIVE_UP_MS) {
+            log_worker(worker, LOG_WARNING, "Some connections did not end in time.");
+            break;
+        }
+        loop_once(worker, 1000000);
+    }
+}
+
+void worker_run(struct worker *worker) {
+    worker->cron_next_ms = rt_mono_ms(worker->rt);
+    worker->samples.last_ms = worker->cron_next_ms;
+    int64_t sleep_ns = 0;
+    while (!worker->stopping) {
+        sleep_ns = loop_once(worker, sleep_ns);
+    }
+    drain(worker);
+}
