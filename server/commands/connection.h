@@ -33,4 +33,9 @@ command_fn command_quit;
 command_fn command_reset;
 command_fn command_select;
 
+#define ERR_CLIENT_NAME "ERR Client names cannot contain spaces, newlines or special characters."
+
+/* Whether a name, or a library's name or version, is made of visible ASCII only. */
+bool client_text_valid(struct bytes text);
+
 #endif

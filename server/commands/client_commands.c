@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* client_commands: CLIENT and its subcommands.
+ *
+ * Those about the calling connection change it in place. Those about other connections (LIST, KILL,
+ * UNBLOCK, PAUSE) are carried to every worker, because a connection is touched by its own thread
+ * alone; the parts are put together at home, in order of id.
+ */
+#include "base/check.h"
+#include "base/num.h"
+#include "base/text.h"
+#include "server/client.h"
+#include "server/commands/client_filter.h"
+#include "server/commands/connection.h"
+#include "server/errors.h"
+#include "server/help.h"
+#include "server/scatter.h"
+#include "server/worker.h"
+
+#include <stdlib.h>
+
+/* ---- About this connection
+ * ------------------------------------------------------------------------------------------- */
+
+void command_client_id(struct exec *x) {
+    reply_int(x->reply, (int64_t)x->client->id);
+}
+
+void command_client_getname(struct exec *x) {
+    if (x->client->name != NULL) {
+        reply_bulk_text(x->reply, x->client->name);
+    } else {
+        reply_null(x->reply);
+    }
+}
+
+void command_client_setname(struct exec *x) {
+    if (!client_text_valid(x->argv[2])) {
+        reply_error(x->reply, ERR_CLIENT_NAME);
+        return;
+    }
+    client_set_text(&x->client->name, x->argv[2]);
+    reply_ok(x->reply);
+}
+
+void command_client_setinfo(struct exec *x) {
+    struct bytes what = x->argv[2];
+    char **field;
+    if (bytes_is(what, "lib-name")) {
+        field = &x->client->lib_name;
+    } else if (bytes_is(what, "lib-ver")) {
+        field = &x->client->lib_version;
+    } else {
+        reply_errorf(x->reply, "ERR Unrecognized option '%.*s'",
+                     (int)(what.len < 128 ? what.len : 128), what.ptr);
+        return;
+    }
+    if (!client_text_valid(x->argv[3])) {
+        reply_errorf(x->reply, "ERR %.*s cannot contain spaces, newlines or special characters.",
+                     (int)what.len, what.ptr);
+        return;
+    }
+    client_set_text(field, x->argv[3]);
+    reply_ok(x->reply);
+}
+
+void command_client_getredir(struct exec *x) {
+    reply_int(x->reply, -1); /* not tracking */
+}
+
+void command_client_capa(struct exec *x) {
+    for (uint32_t i = 2; i < x->argc; i++) {
+        if (bytes_is(x->argv[i], "redirect")) {
+            x->client->flags |= CLIENT_CAPA_REDIRECT;
+        }
+    }
+    reply_ok(x->reply);
+}
+
+/* ON sets a flag, OFF clears it. */
+static void switch_flag(struct exec *x, unsigned flag) {
+    if (bytes_is(x->argv[2], "on")) {
+        x->client->flags |= flag;
+    } else if (bytes_is(x->argv[2], "off")) {
+        x->client->flags &= ~flag;
+    } else {
+        reply_error(x->reply, ERR_SYNTAX);
+        return;
+    }
+    reply_ok(x->reply);
+}
+
+void command_client_no_evict(struct exec *x) {
+    switch_flag(x, CLIENT_NO_EVICT);
+}
+
+void command_client_no_touch(struct exec *x) {
+    switch_flag(x, CLIENT_NO_TOUCH);
+}
+
+void command_client_import_source(struct exec *x) {
+    if (!x->worker->config->import_mode && !bytes_is(x->argv[2], "off")) {
+        reply_error(x->reply, "ERR Server is not in import mode");
+        return;
+    }
+    switch_flag(x, CLIENT_IMPORT_SOURCE);
+}
+
+void command_client_reply(struct exec *x) {
+    struct client *client = x->client;
+    if (bytes_is(x->argv[2], "on")) {
+        client->flags &= ~(unsigned)(CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP);
+        x->reply->out = &client->out; /* fenced: nothing else is in line */
+        reply_ok(x->reply);
+    } else if (bytes_is(x->argv[2], "off")) {
+        client->flags |= CLIENT_REPLY_OFF;
+    } else if (bytes_is(x->argv[2], "skip")) {
+        if (!(client->flags & CLIENT_REPLY_OFF)) {
+            client->flags |= CLIENT_REPLY_SKIP_NEXT;
+        }
+    } else {
+        reply_error(x->reply, ERR_SYNTAX);
+    }
+}
+
+void command_client_info(struct exec *x) {
+    struct text text;
+    text_init(&text);
+    client_describe(&text, x->client, x->now_ms);
+    text_append_char(&text, '\n');
+    reply_verbatim(x->reply, "txt", text_bytes(&text));
+    text_fini(&text);
+}
+
+/* ---- CLIENT LIST
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+struct filter_args {
+    struct client_filter *filter;
+    uint64_t caller;
+};
+
+struct line {
+    uint64_t id;
+    size_t start, len; /* in the part's text */
+    const struct text *text;
+};
+
+struct list_part {
+    struct text text;
+    struct line *lines;
+    size_t count;
+};
+
+static bool list_part(struct worker *worker, const void *args, void *result) {
+    const struct filter_args *a = args;
+    struct list_part *part = result;
+    int64_t now_ms = rt_wall_ms(worker->rt);
+    text_init(&part->text);
+    part->lines = malloc((worker->clients_count + 1) * sizeof(*part->lines));
+    check(part->lines != NULL);
+    LIST_EACH(&worker->clients, node) {
+        const struct client *client = LIST_ENTRY(node, struct client, node);
+        if (!client_filter_matches(a->filter, client, now_ms) ||
+            part->count == worker->clients_count) {
+            continue;
+        }
+        size_t start = part->text.len;
+        client_describe(&part->text, client, now_ms);
+        text_append_char(&part->text, '\n');
+        part->lines[part->count++] =
+            (struct line){client->id, start, part->text.len - start, &part->text};
+    }
+    return true;
+}
+
+static int line_compare(const void *a, const void *b) {
+    const struct line *left = a, *right = b;
+    return (left->id > right->id) - (left->id < right->id);
+}
+
+static void list_done(struct exec *x, const struct scatter_result *result) {
+    const struct filter_args *a = result->args;
+    size_t count = 0, bytes = 0;
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        const struct list_part *part = result->parts[i];
+        count += part->count;
+        bytes += part->text.len;
+    }
+    struct line *lines = malloc((count + 1) * sizeof(*lines));
+    check(lines != NULL);
+    count = 0;
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        const struct list_part *part = result->parts[i];
+        memcpy(lines + count, part->lines, part->count * sizeof(*lines));
+        count += part->count;
+    }
+    qsort(lines, count, sizeof(*lines), line_compare);
+    struct text all;
+    text_init(&all);
+    text_reserve(&all, bytes);
+    for (size_t i = 0; i < count; i++) {
+        text_append(&all, lines[i].text->ptr + lines[i].start, lines[i].len);
+    }
+    reply_verbatim(x->reply, "txt", text_bytes(&all));
+    text_fini(&all);
+    free(lines);
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        struct list_part *part = result->parts[i];
+        text_fini(&part->text);
+        free(part->lines);
+    }
+    client_filter_free(a->filter);
+}
+
+void command_client_list(struct exec *x) {
+    struct filter_args args = {client_filter_new(x, 2, false), x->client->id};
+    if (args.filter != NULL) {
+        scatter_all(x, list_part, sizeof(struct list_part), &args, sizeof(args), list_done);
+    }
+}
+
+/* ---- CLIENT KILL
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+struct kill_args {
+    struct filter_args filter;
+    bool by_address;
+};
+
+struct kill_part {
+    unsigned killed;
+    bool caller; /* is among them: it gets its reply first */
+};
+
+static bool kill_part(struct worker *worker, const void *args, void *result) {
+    const struct kill_args *a = args;
+    struct kill_part *part = result;
+    int64_t now_ms = rt_wall_ms(worker->rt);
+    LIST_EACH_SAFE(&worker->clients, node) {
+        struct client *client = LIST_ENTRY(node, struct client, node);
+        if ((client->flags & CLIENT_CLOSING) ||
+            !client_filter_matches(a->filter.filter, client, now_ms)) {
+            continue;
+        }
+        part->killed++;
+        if (client->id == a->filter.caller) {
+            part->caller = true;
+        } else {
+            client_close(client);
+        }
+        if (a->by_address) {
+            break;
+        }
+    }
+    return true;
+}
+
+static void kill_done(struct exec *x, const struct scatter_result *result) {
+    const struct kill_args *a = result->args;
+    unsigned killed = 0;
+    bool caller = false;
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        const struct kill_part *part = result->parts[i];
+        killed += part->killed;
+        caller |= part->caller;
+    }
+    if (!a->by_address) {
+        reply_int(x->reply, killed);
+    } else if (killed > 0) {
+        reply_ok(x->reply);
+    } else {
+        reply_error(x->reply, "ERR No such client");
+    }
+    if (caller && x->client != NULL) {
+        client_close_after_reply(x->client);
+    }
+    client_filter_free(a->filter.filter);
+}
+
+void command_client_kill(struct exec *x) {
+    struct kill_args args = {.filter.caller = x->client->id, .by_address = x->argc == 3};
+    args.filter.filter =
+        args.by_address ? client_filter_address(x->argv[2]) : client_filter_new(x, 2, true);
+    if (args.filter.filter != NULL) {
+        scatter_all(x, kill_part, sizeof(struct kill_part), &args, sizeof(args), kill_done);
+    }
+}
+
+/* ---- CLIENT UNBLOCK, PAUSE, UNPAUSE
+ * ---------------------------------------------------------------------------------- */
+
+struct unblock_args {
+    uint64_t id;
+    bool with_error;
+};
+
+static void unblocked_by_error(struct client *client, bool timed_out) {
+    struct reply reply = client_reply(client);
+    reply_error(&reply, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
+}
+
+static bool unblock_part(struct worker *worker, const void *args, void *result) {
+    const struct unblock_args *a = args;
+    LIST_EACH_SAFE(&worker->clients, node) {
+        struct client *client = LIST_ENTRY(node, struct client, node);
+        if (client->id == a->id) {
+            if (client->flags & CLIENT_BLOCKED) {
+                if (a->with_error) {
+                    client->blocked_done = unblocked_by_error;
+                }
+                client_unblock(client, true);
+                *(bool *)result = true;
+            }
+            break;
+        }
+    }
+    return true;
+}
+
+static void unblock_done(struct exec *x, const struct scatter_result *result) {
+    bool any = false;
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        any |= *(const bool *)result->parts[i];
+    }
+    reply_int(x->reply, any);
+}
+
+void command_client_unblock(struct exec *x) {
+    struct unblock_args args = {0};
+    int64_t id;
+    if (x->argc >= 4) {
+        if (bytes_is(x->argv[3], "error")) {
+            args.with_error = true;
+        } else if (!bytes_is(x->argv[3], "timeout")) {
+            reply_error(x->reply, "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR");
+            return;
+        }
+    }
+    if (!num_parse_i64(x->argv[2], &id)) {
+        reply_error(x->reply, ERR_NOT_INTEGER);
+        return;
+    }
+    args.id = (uint64_t)id;
+    scatter_all(x, unblock_part, sizeof(bool), &args, sizeof(args), unblock_done);
+}
+
+struct pause_args {
+    enum pause_kind kind;
+    int64_t until_ms;
+};
+
+/* A new pause takes over the kind, and never ends the one there is before its time. */
+static bool pause_part(struct worker *worker, const void *args, void *result) {
+    const struct pause_args *a = args;
+    int64_t now_ms = rt_wall_ms(worker->rt);
+    if (a->kind == PAUSE_NONE) {
+        worker->pause_until_ms = now_ms; /* the loop lets them go on */
+        return true;
+    }
+    bool running = worker->pause != PAUSE_NONE && worker->pause_until_ms > now_ms;
+    worker->pause = a->kind;
+    if (!running || worker->pause_until_ms < a->until_ms) {
+        worker->pause_until_ms = a->until_ms;
+    }
+    return true;
+}
+
+static void ok_done(struct exec *x, const struct scatter_result *result) {
+    reply_ok(x->reply);
+}
+
+void command_client_pause(struct exec *x) {
+    struct pause_args args = {.kind = PAUSE_ALL};
+    int64_t timeout_ms;
+    if (x->argc > 4) {
+        reply_error(x->reply, ERR_SYNTAX);
+        return;
+    }
+    if (x->argc == 4) {
+        if (bytes_is(x->argv[3], "write")) {
+            args.kind = PAUSE_WRITE;
+        } else if (!bytes_is(x->argv[3], "all")) {
+            reply_error(x->reply, "ERR CLIENT PAUSE mode must be WRITE or ALL");
+            return;
+        }
+    }
+    if (!num_parse_i64(x->argv[2], &timeout_ms) || timeout_ms > INT64_MAX - x->now_ms) {
+        reply_error(x->reply, "ERR timeout is not an integer or out of range");
+        return;
+    }
+    if (timeout_ms < 0) {
+        reply_error(x->reply, "ERR timeout is negative");
+        return;
+    }
+    args.until_ms = x->now_ms + timeout_ms;
+    scatter_all(x, pause_part, 0, &args, sizeof(args), ok_done);
+}
+
+void command_client_unpause(struct exec *x) {
+    struct pause_args args = {.kind = PAUSE_NONE};
+    scatter_all(x, pause_part, 0, &args, sizeof(args), ok_done);
+}
+
+static const char *const help_lines[] = {
+    "CAPA <capability> [<capability> ...]",
+    "    Say what this client can handle. REDIRECT: it follows redirections of a replica.",
+    "GETNAME",
+    "    Tell the name of this connection.",
+    "GETREDIR",
+    "    Tell where invalidation messages of this connection go, -1 for nowhere.",
+    "ID",
+    "    Tell the number of this connection.",
+    "IMPORT-SOURCE (ON|OFF)",
+    "    Mark this connection as a source of data while the server is in import mode.",
+    "INFO",
+    "    Describe this connection.",
+    "KILL <ip:port>",
+    "    Close the connection that comes from this address.",
+    "KILL <filter> <value> [<filter> <value> ...]",
+    "    Close the connections that pass all filters, by default not this one:",
+    "    ID <id> [<id> ...], TYPE (NORMAL|PRIMARY|REPLICA|PUBSUB), ADDR <ip:port>,",
+    "    LADDR <ip:port>, IP <ip>, USER <name>, NAME <name>, LIB-NAME <name>,",
+    "    LIB-VER <version>, DB <number>, FLAGS <letters>, CAPA <letters>, MAXAGE <seconds>,",
+    "    IDLE <seconds>, SKIPME (YES|NO). All but the last three have a NOT- form.",
+    "LIST [<filter> <value> ...]",
+    "    Describe the connections that pass all filters, those of KILL.",
+    "NO-EVICT (ON|OFF)",
+    "    Keep this connection when memory for clients runs out.",
+    "NO-TOUCH (ON|OFF)",
+    "    Do not let commands of this connection count as use of the keys they read.",
+    "PAUSE <milliseconds> [WRITE|ALL]",
+    "    Hold commands of clients back for some time.",
+    "REPLY (ON|OFF|SKIP)",
+    "    Turn replies on or off, or drop the next one.",
+    "SETINFO (LIB-NAME <name>|LIB-VER <version>)",
+    "    Record the library of this connection.",
+    "SETNAME <name>",
+    "    Name this connection.",
+    "UNBLOCK <id> [TIMEOUT|ERROR]",
+    "    End the wait of a client in a blocking command.",
+    "UNPAUSE",
+    "    Let paused clients go on.",
+    NULL,
+};
+
+void command_client_help(struct exec *x) {
+    reply_help(x, help_lines);
+}
