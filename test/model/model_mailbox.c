@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* mailbox against three judges: a naive queue, real threads that sleep, and every interleaving of
+ * the sleep handshake.
+ *
+ * The handshake is modelled step by step (each step one sequentially consistent access of
+ * mailbox.c) and all interleavings of one sender and one receiver are walked. The same walk over a
+ * handshake without its second look must find a lost wake-up: that shows the model can fail.
+ */
+#include "shard/mailbox.h"
+
+#include "base/random.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+struct numbered {
+    struct message message;
+    unsigned from;
+    unsigned number;
+};
+
+static void wake_nobody(void *arg, unsigned from, unsigned target) {
+    (void)arg, (void)from, (void)target;
+}
+
+/* ---- Random operations against a queue ---- */
+
+#define THREADS 3
+
+Test(mailbox, delivers_every_message_once_and_in_order_per_sender) {
+    for (unsigned seed = 1; seed <= 50; seed++) {
+        struct rng rng;
+        rng_seed(&rng, seed);
+        struct post_office *office =
+            post_office_new(THREADS, 1u << rng_below(&rng, 5), wake_nobody, NULL);
+        unsigned sent[THREADS][THREADS] = {0}, published[THREADS][THREADS] = {0},
+                 got[THREADS][THREADS] = {0};
+        for (unsigned step = 0; step < 4000; step++) {
+            unsigned me = (unsigned)rng_below(&rng, THREADS);
+            switch (rng_below(&rng, 3)) {
+            case 0: {
+                unsigned to = (unsigned)rng_below(&rng, THREADS);
+                struct numbered *m = malloc(sizeof *m);
+                *m = (struct numbered){.from = me, .number = sent[me][to]++};
+                post_send(office, me, to, &m->message);
+                break;
+            }
+            case 1:
+                post_publish(office, me);
+                memcpy(published[me], sent[me], sizeof sent[me]);
+                break;
+            case 2: {
+                struct message *messages[7];
+                size_t n = post_receive(office, me, messages, 1 + rng_below(&rng, 7));
+                for (size_t i = 0; i < n; i++) {
+                    struct numbered *m = (struct numbered *)messages[i];
+                    cr_assert_eq(m->number, got[m->from][me]);
+                    got[m->from][me]++;
+                    cr_assert_leq(got[m->from][me], published[m->from][me],
+                                  "seen before it was published");
+                    free(m);
+                }
+                break;
+            }
+            }
+        }
+        for (unsigned round = 0; round < 4000; round++) {
+            for (unsigned me = 0; me < THREADS; me++) {
+                struct message *messages[7];
+                post_publish(office, me);
+                size_t n = post_receive(office, me, messages, 7);
+                for (size_t i = 0; i < n; i++) {
+                    struct numbered *m = (struct numbered *)messages[i];
+                    cr_assert_eq(m->number, got[m->from][me]++);
+                    free(m);
+                }
+            }
+        }
+        cr_assert_eq(memcmp(sent, got, sizeof sent), 0, "every message arrives, seed %u", seed);
+        post_office_free(office);
+    }
+}
+
+/* ---- Threads that really sleep ---- */
+
+#define ROUNDS 200000
+
+struct sleeper {
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    bool rung;
+};
+
+struct pair {
+    struct post_office *office;
+    struct sleeper sleepers[2];
+};
+
+static void ring_sleeper(void *arg, unsigned from, unsigned target) {
+    (void)from;
+    struct sleeper *sleeper = &((struct pair *)arg)->sleepers[target];
+    pthread_mutex_lock(&sleeper->mutex);
+    sleeper->rung = true;
+    pthread_cond_signal(&sleeper->cond);
+    pthread_mutex_unlock(&sleeper->mutex);
+}
+
+/* Sleeps until rung, 10 s at most: only a lost wake-up lasts that long. */
+static bool doze(struct sleeper *sleeper) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += 10;
+    pthread_mutex_lock(&sleeper->mutex);
+    while (!sleeper->rung) {
+        if (pthread_cond_timedwait(&sleeper->cond, &sleeper->mutex, &until) != 0) {
+            break;
+        }
+    }
+    bool rung = sleeper->rung;
+    sleeper->rung = false;
+    pthread_mutex_unlock(&sleeper->mutex);
+    return rung;
+}
+
+static struct message *wait_for_one(struct pair *pair, unsigned me) {
+    struct message *message;
+    while (post_receive(pair->office, me, &message, 1) == 0) {
+        if (post_sleep(pair->office, me)) {
+            bool rung = doze(&pair->sleepers[me]);
+            cr_assert(rung, "a wake-up was lost");
+            post_awake(pair->office, me, rung);
+        }
+    }
+    return message;
+}
+
+static void *echo(void *arg) {
+    struct pair *pair = arg;
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        post_send(pair->office, 1, 0, wait_for_one(pair, 1));
+        post_publish(pair->office, 1);
+    }
+    return NULL;
+}
+
+Test(mailbox, wakes_a_sleeping_thread_every_time, .timeout = 120) {
+    struct pair pair;
+    for (int i = 0; i < 2; i++) {
+        pthread_mutex_init(&pair.sleepers[i].mutex, NULL);
+        pthread_cond_init(&pair.sleepers[i].cond, NULL);
+        pair.sleepers[i].rung = false;
+    }
+    pair.office = post_office_new(2, 2, ring_sleeper, &pair);
+    pthread_t thread;
+    pthread_create(&thread, NULL, echo, &pair);
+    struct message ball = {0};
+    for (unsigned i = 0; i < ROUNDS; i++) {
+        post_send(pair.office, 0, 1, &ball);
+        post_publish(pair.office, 0);
+        cr_assert_eq(wait_for_one(&pair, 0), &ball);
+    }
+    pthread_join(thread, NULL);
+    cr_assert_eq(post_get_stats(pair.office, 0).late_wakeups, 0);
+    cr_assert_eq(post_get_stats(pair.office, 1).late_wakeups, 0);
+    post_office_free(pair.office);
+}
+
+Test(mailbox, counts_a_message_that_nobody_rang_for) {
+    struct post_office *office = post_office_new(2, 4, wake_nobody, NULL);
+    cr_assert(post_sleep(office, 1));
+    /* The sender rings, the receiver is told that nobody did: as if the wake-up had been lost on
+     * its way. */
+    struct message message = {0};
+    post_send(office, 0, 1, &message);
+    post_publish(office, 0);
+    cr_assert(post_awake(office, 1, false), "claimed by the sender: not late");
+    cr_assert_eq(post_get_stats(office, 1).late_wakeups, 0);
+    post_office_free(office);
+}
+
+/* ---- Every interleaving of the handshake ---- */
+
+struct handshake {
+    bool second_look; /* as it is; false: the bug to be found */
+    unsigned published, taken, sleeping, rung;
+    int sender, receiver; /* steps; the sender sends `to_send` messages */
+    unsigned to_send;
+    bool saw;
+    unsigned lost, ends;
+};
+
+enum { S_PUBLISH, S_LOOK, S_CLAIM, S_DONE };
+enum { R_LOOK, R_ANNOUNCE, R_AGAIN, R_SLEEP, R_ASLEEP, R_AWAKE };
+
+static void sender_step(struct handshake *h) {
+    switch (h->sender) {
+    case S_PUBLISH:
+        h->published++;
+        h->sender = S_LOOK;
+        break;
+    case S_LOOK:
+        h->sender = h->sleeping ? S_CLAIM : S_DONE;
+        break;
+    case S_CLAIM: /* an exchange: only who finds 1 rings */
+        if (h->sleeping) {
+            h->sleeping = 0;
+            h->rung = 1;
+        }
+        h->sender = S_DONE;
+        break;
+    }
+    if (h->sender == S_DONE && --h->to_send > 0) {
+        h->sender = S_PUBLISH;
+    }
+}
+
+static void receiver_step(struct handshake *h) {
+    switch (h->receiver) {
+    case R_LOOK:
+        if (h->published != h->taken) {
+            h->taken = h->published;
+        } else {
+            h->receiver = R_ANNOUNCE;
+        }
+        break;
+    case R_ANNOUNCE:
+        h->sleeping = 1;
+        h->receiver = h->second_look ? R_AGAIN : R_SLEEP;
+        break;
+    case R_AGAIN:
+        if (h->published != h->taken) {
+            h->sleeping = 0;
+            h->receiver = R_LOOK;
+        } else {
+            h->receiver = R_SLEEP;
+        }
+        break;
+    case R_SLEEP:
+        h->receiver = h->rung ? R_AWAKE : R_ASLEEP;
+        break;
+    case R_ASLEEP:
+        if (h->rung) {
+            h->receiver = R_AWAKE;
+        }
+        break;
+    case R_AWAKE:
+        h->rung = 0;
+        h->sleeping = 0;
+        h->receiver = R_LOOK;
+        break;
+    }
+}
+
+/* Walks all interleavings; `lost` counts ends in which the receiver sleeps for ever although a
+ * message is there. */
+static void walk(struct handshake h, unsigned *lost, unsigned *ends) {
+    bool sender_can = h.to_send > 0;
+    bool receiver_can = h.receiver != R_ASLEEP || h.rung;
+    if (!sender_can && !receiver_can) {
+        (*ends)++;
+        *lost += h.published != h.taken;
+        return;
+    }
+    if (sender_can) {
+        struct handshake next = h;
+        sender_step(&next);
+        walk(next, lost, ends);
+    }
+    if (receiver_can) {
+        struct handshake next = h;
+        receiver_step(&next);
+        walk(next, lost, ends);
+    }
+}
+
+Test(mailbox, no_interleaving_of_the_handshake_loses_a_wake_up) {
+    for (unsigned messages = 1; messages <= 3; messages++) {
+        unsigned lost = 0, ends = 0;
+        walk((struct handshake){.second_look = true, .to_send = messages}, &lost, &ends);
+        cr_assert_gt(ends, 0);
+        cr_assert_eq(lost, 0);
+    }
+}
+
+Test(mailbox, the_model_finds_the_bug_when_the_second_look_is_left_out) {
+    unsigned lost = 0, ends = 0;
+    walk((struct handshake){.second_look = false, .to_send = 1}, &lost, &ends);
+    cr_assert_gt(lost, 0);
+}
