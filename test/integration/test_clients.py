@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""AUTH, HELLO, RESET, QUIT and the CLIENT family, with several connections."""
+
+import re
+import time
+
+import pytest
+
+from conftest import connect
+from resp import Map, Simple, encode
+
+# The order of fields is part of the interface: tools cut the line by position and by name.
+CLIENT_FIELDS = """id addr laddr fd name age idle flags capa db sub psub ssub multi watch qbuf qbuf-free argv-mem multi-mem rbs
+rbp obl oll omem tot-mem events cmd user redir resp lib-name lib-ver tot-net-in tot-net-out tot-cmds""".split()
+
+
+def fields(line):
+    if isinstance(line, bytes):
+        line = line.decode()
+    return dict(word.split("=", 1) for word in line.strip().split(" "))
+
+
+def own(c):
+    return fields(re.sub(rb"^txt:", b"", c.do("CLIENT", "INFO")))
+
+
+def wait_for(condition, seconds=5.0):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return condition()
+
+
+# ---- AUTH and HELLO ------------------------------------------------------------------------------------------------
+
+
+def test_requirepass(start_server):
+    s = start_server(requirepass="secret")
+    with s.raw() as c:
+        assert c.do("PING") == "NOAUTH Authentication required."
+        assert c.do("GET", "k") == "NOAUTH Authentication required."
+        assert c.do("NOSUCH") == "NOAUTH Authentication required."
+        assert c.do("HELLO", "3").startswith("NOAUTH HELLO must be called with the client already authenticated")
+        assert c.do("AUTH", "wrong") == "WRONGPASS invalid username-password pair or user is disabled."
+        assert c.do("AUTH", "nobody", "secret") == "WRONGPASS invalid username-password pair or user is disabled."
+        assert c.do("AUTH", "secret") == "OK"
+        assert c.do("PING") == "PONG"
+        assert c.do("RESET") == "RESET"
+        assert c.do("PING") == "NOAUTH Authentication required."
+        assert c.do("AUTH", "default", "secret") == "OK"
+        assert c.do("QUIT") == "OK"
+    with s.raw() as c:
+        reply = c.do("HELLO", "3", "AUTH", "default", "secret", "SETNAME", "me")
+        assert isinstance(reply, Map) and reply.get(b"proto") == 3
+        assert own(c)["name"] == "me"
+    with s.raw() as c:
+        assert c.do("HELLO", "3", "AUTH", "default", "wrong").startswith("WRONGPASS")
+        assert c.do("QUIT") == "OK"
+        assert c.is_closed()
+    assert int(s.info("stats")["acl_access_denied_auth"]) >= 3
+
+
+def test_requirepass_by_config_set(start_server):
+    s = start_server()
+    with s.raw() as before, s.raw() as admin:
+        assert admin.do("CONFIG", "SET", "requirepass", "new") == "OK"
+        s.password = "new"
+        assert admin.do("CONFIG", "GET", "requirepass") == [b"requirepass", b"new"]
+        assert before.do("PING") == "PONG"
+        with s.raw() as c:
+            assert c.do("PING") == "NOAUTH Authentication required."
+            assert c.do("AUTH", "new") == "OK"
+        assert admin.do("CONFIG", "SET", "requirepass", "") == "OK"
+        s.password = None
+        with s.raw() as c:
+            assert c.do("PING") == "PONG"
+
+
+def test_hello_fields(server):
+    with server.raw() as c:
+        reply = c.do("HELLO", "3")
+        assert reply.keys()[:7] == [b"server", b"version", b"proto", b"id", b"mode", b"role", b"modules"]
+        assert reply.get(b"mode") == b"standalone" and reply.get(b"role") == b"master"
+        assert reply.get(b"id") == c.do("CLIENT", "ID")
+        flat = c.do("HELLO", "2")
+        assert flat[0] == b"server" and flat[4:6] == [b"proto", 2]
+
+
+def test_hello_keeps_name_and_database(server):
+    with server.raw() as c:
+        c.do("SELECT", "5")
+        c.do("CLIENT", "SETNAME", "kept")
+        c.do("HELLO", "3")
+        got = own(c)
+        assert got["db"] == "5" and got["name"] == "kept" and got["resp"] == "3"
+
+
+def test_reset_undoes_what_the_client_chose(server):
+    with server.raw() as c:
+        c.do("HELLO", "3", "SETNAME", "x")
+        c.do("SELECT", "3")
+        c.do("CLIENT", "NO-EVICT", "ON")
+        c.do("CLIENT", "NO-TOUCH", "ON")
+        c.send(encode("CLIENT", "REPLY", "OFF") + encode("RESET"))
+        assert c.read() == "RESET"
+        got = own(c)
+        assert got["name"] == "" and got["db"] == "0" and got["resp"] == "2"
+        assert "T" not in got["flags"]
+
+
+def test_quit_answers_and_closes(server):
+    with server.raw() as c:
+        assert isinstance(c.do("QUIT"), Simple)
+        assert c.is_closed()
+
+
+# ---- CLIENT LIST and INFO --------------------------------------------------------------------------------------------
+
+
+def test_client_line_has_valkeys_fields_in_order(server, kind):
+    if kind == "redis":
+        pytest.skip("Redis 7.0 has fewer fields")
+    with server.raw() as c:
+        line = c.do("CLIENT", "INFO").decode()
+        assert line.endswith("\n")
+        assert [word.split("=")[0] for word in line.strip().split(" ")] == CLIENT_FIELDS
+        listed = c.do("CLIENT", "LIST").decode()
+        assert [word.split("=")[0] for word in listed.splitlines()[0].split(" ")] == CLIENT_FIELDS
+
+
+def test_client_line_says_what_is_true(server):
+    with server.raw() as c:
+        c.do("SELECT", "4")
+        c.do("CLIENT", "SETNAME", "teller")
+        c.do("CLIENT", "SETINFO", "LIB-NAME", "lib")
+        c.do("CLIENT", "SETINFO", "LIB-VER", "1.2")
+        got = own(c)
+        host, port = c.sock.getsockname()
+        assert got["id"] == str(c.do("CLIENT", "ID"))
+        assert got["addr"] == "%s:%d" % (host, port)
+        assert got["laddr"] == "127.0.0.1:%d" % server.port
+        assert got["name"] == "teller" and got["db"] == "4" and got["flags"] == "N"
+        assert got["multi"] == "-1" and got["watch"] == "0" and got["sub"] == got["psub"] == got["ssub"] == "0"
+        assert got["cmd"] == "client|info" and got["user"] == "default" and got["redir"] == "-1"
+        assert got["resp"] == "2" and got["lib-name"] == "lib" and got["lib-ver"] == "1.2"
+        assert got["qbuf"] == "0" and got["obl"] == "0" and got["oll"] == "0" and got["omem"] == "0"
+        assert int(got["tot-mem"]) > 0 and int(got["fd"]) > 0 and int(got["age"]) >= 0
+        c.do("PING")
+        later = own(c)
+        assert int(later["tot-cmds"]) == int(got["tot-cmds"]) + 3
+        assert int(later["tot-net-in"]) - int(got["tot-net-in"]) == len(
+            encode("CLIENT", "ID") + encode("PING") + encode("CLIENT", "INFO")
+        )
+
+
+def test_list_shows_all_clients_of_all_threads(server):
+    clients = [server.raw() for _ in range(20)]
+    try:
+        for n, c in enumerate(clients):
+            c.do("CLIENT", "SETNAME", "many%d" % n)
+            c.do("GET", "x%d" % n)
+        rows = [fields(line) for line in clients[0].do("CLIENT", "LIST").decode().splitlines()]
+        by_name = {row["name"]: row for row in rows}
+        for n, c in enumerate(clients):
+            assert by_name["many%d" % n]["addr"] == "%s:%d" % c.sock.getsockname()
+            assert by_name["many%d" % n]["cmd"] == ("client|list" if n == 0 else "get")
+        ids = [int(row["id"]) for row in rows]
+        assert ids == sorted(ids) and len(set(ids)) == len(ids)
+    finally:
+        for c in clients:
+            c.close()
+
+
+def test_list_filters(server):
+    with server.raw() as a, server.raw() as b:
+        a.do("CLIENT", "SETNAME", "fa")
+        b.do("CLIENT", "SETNAME", "fb")
+        b.do("SELECT", "7")
+        ida, idb = a.do("CLIENT", "ID"), b.do("CLIENT", "ID")
+
+        def names(*filters):
+            return {fields(line)["name"] for line in a.do("CLIENT", "LIST", *filters).decode().splitlines()} & {"fa", "fb"}
+
+        assert names() == {"fa", "fb"}
+        assert names("ID", ida) == {"fa"}
+        assert names("ID", ida, idb, 99999) == {"fa", "fb"}
+        assert names("TYPE", "normal") == {"fa", "fb"}
+        assert names("TYPE", "pubsub") == set()
+        assert names("NAME", "fb") == {"fb"}
+        assert names("DB", 7) == {"fb"}
+        assert names("NOT-DB", 7) == {"fa"}
+        assert names("USER", "default") == {"fa", "fb"}
+        assert names("ADDR", "%s:%d" % b.sock.getsockname()) == {"fb"}
+        assert names("LADDR", "127.0.0.1:%d" % server.port) == {"fa", "fb"}
+        assert names("SKIPME", "yes", "TYPE", "normal") == {"fb"}
+        assert names("IP", "127.0.0.1") == {"fa", "fb"}
+        assert names("MAXAGE", 100000) == set()
+
+
+# ---- CLIENT KILL -------------------------------------------------------------------------------------------------------
+
+
+def test_kill_by_id_address_and_name(server):
+    with server.raw() as killer:
+        for how in ("id", "addr", "old", "name", "laddr"):
+            with server.raw() as victim:
+                victim.do("CLIENT", "SETNAME", "victim")
+                address = "%s:%d" % victim.sock.getsockname()
+                if how == "id":
+                    assert killer.do("CLIENT", "KILL", "ID", victim.do("CLIENT", "ID")) == 1
+                elif how == "addr":
+                    assert killer.do("CLIENT", "KILL", "ADDR", address) == 1
+                elif how == "old":
+                    assert killer.do("CLIENT", "KILL", address) == "OK"
+                elif how == "name":
+                    assert killer.do("CLIENT", "KILL", "NAME", "victim") == 1
+                else:
+                    assert killer.do("CLIENT", "KILL", "LADDR", "127.0.0.1:%d" % server.port) == 1
+                assert victim.is_closed()
+        assert killer.do("PING") == "PONG"
+
+
+def test_kill_itself(server):
+    with server.raw() as c:
+        c.send(encode("CLIENT", "KILL", "ID", c.do("CLIENT", "ID"), "SKIPME", "no") + encode("SET", "killedself", "1"))
+        assert c.read() == 1
+        assert c.is_closed()
+    with server.raw() as c:
+        assert c.do("GET", "killedself") is None
+
+
+def test_kill_all_normal_clients_but_oneself(server):
+    others = [server.raw() for _ in range(10)]
+    with server.raw() as killer:
+        for c in others:
+            c.do("PING")
+        assert killer.do("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes") >= 10
+        assert all(c.is_closed() for c in others)
+        assert killer.do("PING") == "PONG"
+
+
+def test_kill_while_the_victim_is_busy(server):
+    """A client that pipelines over all shards is killed in the middle; nothing of it stays behind."""
+    for _ in range(20):
+        with server.raw() as victim, server.raw() as killer:
+            number = victim.do("CLIENT", "ID")
+            victim.send(b"".join(encode("SET", "busy%d" % i, "x" * 50) for i in range(5000)))
+            assert killer.do("CLIENT", "KILL", "ID", number) in (0, 1)
+            victim.is_closed()
+            assert killer.do("PING") == "PONG"
+    assert wait_for(lambda: int(server.info("clients")["connected_clients"]) == 1)
+
+
+# ---- CLIENT REPLY, PAUSE, the rest ------------------------------------------------------------------------------------
+
+
+def test_reply_off_skip_on(server):
+    with server.raw() as c:
+        c.send(encode("CLIENT", "REPLY", "OFF") + encode("SET", "ro", "1") + encode("GET", "ro"))
+        assert c.is_silent()
+        c.send(encode("PING") + encode("CLIENT", "REPLY", "ON"))
+        assert c.read() == "OK"
+        c.send(encode("CLIENT", "REPLY", "SKIP") + encode("SET", "ro", "2") + encode("GET", "ro"))
+        assert c.read() == b"2"
+        assert c.is_silent(0.1)
+
+
+def test_reply_off_over_all_shards(server):
+    with server.raw() as c:
+        c.send(encode("CLIENT", "REPLY", "OFF"))
+        c.send(b"".join(encode("SET", "rs%d" % i, i) for i in range(500)))
+        c.send(encode("CLIENT", "REPLY", "ON") + b"".join(encode("GET", "rs%d" % i) for i in range(500)))
+        assert c.read_some(501) == ["OK"] + [b"%d" % i for i in range(500)]
+
+
+def test_pause_all_and_unpause(server):
+    with server.raw() as admin, server.raw() as c:
+        assert admin.do("CLIENT", "PAUSE", "10000", "ALL") == "OK"
+        c.send(encode("SET", "pa", "1") + encode("GET", "pa"))
+        assert c.is_silent(0.3)
+        assert admin.do("CLIENT", "UNPAUSE") == "OK"
+        assert c.read_some(2) == ["OK", b"1"]
+
+
+def test_pause_write_lets_reads_pass(server):
+    with server.raw() as admin, server.raw() as reader, server.raw() as writer:
+        admin.do("SET", "pw", "0")
+        assert admin.do("CLIENT", "PAUSE", "10000", "WRITE") == "OK"
+        writer.send(encode("SET", "pw", "1"))
+        assert writer.is_silent(0.3)
+        assert reader.do("GET", "pw") == b"0"
+        info = server.info("clients")
+        assert info["paused_reason"] == "client_pause" and info["paused_actions"] == "write"
+        assert 5000 < int(info["paused_timeout_milliseconds"]) <= 10000
+        assert admin.do("CLIENT", "UNPAUSE") == "OK"
+        assert writer.read() == "OK"
+
+
+def test_pause_ends_by_itself(server):
+    with server.raw() as admin, server.raw() as c:
+        assert admin.do("CLIENT", "PAUSE", "300") == "OK"
+        started = time.monotonic()
+        assert c.do("SET", "pe", "1") == "OK"
+        assert 0.2 < time.monotonic() - started < 2
+
+
+def test_setname_is_seen_by_others(server):
+    with server.raw() as a, server.raw() as b:
+        number = a.do("CLIENT", "ID")
+        a.do("CLIENT", "SETNAME", "seen")
+        assert fields(b.do("CLIENT", "LIST", "ID", number))["name"] == "seen"
+        a.do("CLIENT", "SETNAME", "")
+        assert fields(b.do("CLIENT", "LIST", "ID", number))["name"] == ""
+
+
+def test_no_touch_keeps_the_idle_time(server):
+    with server.raw() as a, server.raw() as b:
+        a.do("SET", "nt", "1")
+        time.sleep(1.6)
+        b.do("CLIENT", "NO-TOUCH", "ON")
+        b.do("GET", "nt")
+        assert a.do("OBJECT", "IDLETIME", "nt") >= 1
+        b.do("CLIENT", "NO-TOUCH", "OFF")
+        b.do("GET", "nt")
+        assert a.do("OBJECT", "IDLETIME", "nt") == 0
+
+
+def test_ids_grow_and_are_unique(server):
+    ids = []
+    for _ in range(20):
+        with server.raw() as c:
+            ids.append(c.do("CLIENT", "ID"))
+    assert ids == sorted(ids) and len(set(ids)) == 20
+
+
+def test_redis_py_works(server):
+    client = connect(server, db=2, client_name="py")
+    assert client.set("k", "v", ex=100) is True
+    assert client.get("k") == "v"
+    assert client.client_getname() == "py"
+    with client.pipeline(transaction=False) as p:
+        for i in range(100):
+            p.set("p%d" % i, i).get("p%d" % i)
+        got = p.execute()
+    assert got[1::2] == [str(i) for i in range(100)]
+    assert client.ttl("k") in (99, 100)
+    assert sorted(client.scan_iter(match="p*", count=7)) == sorted("p%d" % i for i in range(100))
+    with pytest.raises(Exception) as e:
+        client.incr("k")
+    assert "not an integer" in str(e.value)
+    client.flushdb()
