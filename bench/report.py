@@ -55,7 +55,10 @@ def machine():
 
 
 def commit():
-    run = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=servers.ROOT, capture_output=True, text=True)
+    try:
+        run = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=servers.ROOT, capture_output=True, text=True)
+    except OSError:
+        return "unknown"
     return run.stdout.strip() or "unknown"
 
 
