@@ -20,9 +20,7 @@ static bool to_text(struct bytes value, char *buf, size_t size) {
     return true;
 }
 
-/* ---- Files
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- Files ----------------------------------------------------------------------------------- */
 
 static const char *check_name(const struct config_row *row, const struct config_input *in,
                               struct bytes value, const char *what) {
@@ -64,8 +62,7 @@ const char *config_check_logfile(const struct config_row *row, const struct conf
     return NULL;
 }
 
-/* ---- Names and addresses
- * --------------------------------------------------------------------------------------- */
+/* ---- Names and addresses --------------------------------------------------------------------- */
 
 static const char *check_address(struct bytes value, int family, const char *refusal) {
     char buf[INET6_ADDRSTRLEN];
@@ -159,8 +156,7 @@ const char *config_check_locale(const struct config_row *row, const struct confi
     return NULL;
 }
 
-/* ---- Numbers and flags
- * ----------------------------------------------------------------------------------------- */
+/* ---- Numbers and flags ----------------------------------------------------------------------- */
 
 int64_t config_adjust_hz(const struct config *config, int64_t value) {
     return value < 1 ? 1 : value > 500 ? 500 : value;
@@ -189,8 +185,7 @@ uint64_t config_maxmemory_clients(const struct config *config) {
     return (uint64_t)((double)config->maxmemory * (double)-config->maxmemory_clients / 100.0);
 }
 
-/* ---- Process title
- * --------------------------------------------------------------------------------------------- */
+/* ---- Process title --------------------------------------------------------------------------- */
 
 static void append_listen_address(const struct config *config, struct text *title) {
     const char *bind = config_word(config->bind, NULL);

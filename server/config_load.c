@@ -15,7 +15,6 @@
 #include "base/quote.h"
 #include "base/words.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -25,6 +24,7 @@
 #define INCLUDE_DEPTH_MAX 16
 
 struct loader {
+    const struct fs *fs;
     struct config *config;
     struct config_input in;
     struct text reason;
@@ -36,9 +36,7 @@ struct loader {
 static bool load_lines(struct loader *loader, const char *source, uint64_t lines_before,
                        struct bytes content);
 
-/* ---- Errors
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Errors ---------------------------------------------------------------------------------- */
 
 static void fail_line(struct loader *loader, const char *source, uint64_t number,
                       struct bytes line) {
@@ -54,14 +52,12 @@ static void fail_line(struct loader *loader, const char *source, uint64_t number
     text_appendf(loader->err, "'\n%s\n", loader->reason.ptr);
 }
 
-static void fail_open(struct loader *loader, const char *path, int error) {
+static void fail_open(struct loader *loader, const char *path, const char *reason) {
     text_clear(loader->err);
-    text_appendf(loader->err, "Fatal error, can't open config file '%s': %s\n", path,
-                 strerror(error));
+    text_appendf(loader->err, "Fatal error, can't open config file '%s': %s\n", path, reason);
 }
 
-/* ---- Directives that are not in the table
- * ---------------------------------------------------------------------- */
+/* ---- Directives that are not in the table ---------------------------------------------------- */
 
 /* Names that older files hold and that mean nothing any more. */
 static bool is_legacy(struct bytes name) {
@@ -135,7 +131,7 @@ static bool has_wildcard(const char *path) {
 }
 
 static bool include(struct loader *loader, struct bytes pattern) {
-    const struct fs *fs = loader->in.fs;
+    const struct fs *fs = loader->fs;
     char **names;
     bool ok = true;
     if (!has_wildcard(pattern.ptr)) {
@@ -143,7 +139,7 @@ static bool include(struct loader *loader, struct bytes pattern) {
     }
     int rc = fs->match(fs->arg, pattern.ptr, &names);
     if (rc < 0) {
-        fail_open(loader, pattern.ptr, -rc);
+        fail_open(loader, pattern.ptr, strerror(-rc));
         return false;
     }
     for (size_t i = 0; names[i] != NULL; i++) {
@@ -190,9 +186,7 @@ static enum line_result read_other(struct loader *loader, const struct bytes *wo
     return refuse(loader, "Bad directive or wrong number of arguments");
 }
 
-/* ---- Lines
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- Lines ----------------------------------------------------------------------------------- */
 
 static enum line_result read_words(struct loader *loader, const struct bytes *words, int count) {
     const struct config_row *row = config_row_find(words[0], NULL);
@@ -200,10 +194,14 @@ static enum line_result read_words(struct loader *loader, const struct bytes *wo
         return read_other(loader, words, count);
     }
     /* One quoted text is as good as several words: save "900 1 300 10". */
+    struct bytes *inner = NULL;
+    int inner_count =
+        count == 2 && (row->flags & ROW_MULTI) != 0 ? words_split(words[1], &inner) : -1;
     bool ok =
-        count == 2 && (row->flags & ROW_MULTI) != 0
-            ? config_row_parse_text(row, loader->config, words[1], &loader->in)
+        inner_count >= 0
+            ? config_row_parse(row, loader->config, inner, (size_t)inner_count, &loader->in)
             : config_row_parse(row, loader->config, words + 1, (size_t)count - 1, &loader->in);
+    free(inner);
     return ok ? LINE_OK : LINE_REFUSED;
 }
 
@@ -260,17 +258,17 @@ static bool load_lines(struct loader *loader, const char *source, uint64_t lines
 
 /* optional: a name that a pattern found may be gone again, or be a directory. */
 static bool load_path(struct loader *loader, const char *path, bool optional) {
-    const struct fs *fs = loader->in.fs;
+    const struct fs *fs = loader->fs;
     char *data;
     size_t len;
     if (loader->depth >= INCLUDE_DEPTH_MAX) {
-        fail_open(loader, path, ELOOP);
+        fail_open(loader, path, "too many files include each other");
         return false;
     }
     int rc = fs->read_all(fs->arg, path, &data, &len);
     if (rc < 0) {
         if (!optional) {
-            fail_open(loader, path, -rc);
+            fail_open(loader, path, strerror(-rc));
         }
         return optional;
     }
@@ -281,8 +279,7 @@ static bool load_path(struct loader *loader, const char *path, bool optional) {
     return ok;
 }
 
-/* ---- The command line
- * ------------------------------------------------------------------------------------------ */
+/* ---- The command line ------------------------------------------------------------------------ */
 
 static bool is_option(const char *arg) {
     return arg[0] == '-' && arg[1] == '-';
@@ -327,7 +324,7 @@ static uint64_t count_lines(struct bytes content) {
 static int keep_config_file(struct loader *loader, const char *path) {
     static const struct config_row row = {.heap = HEAP_BYTES,
                                           .offset = offsetof(struct config, config_file)};
-    const struct fs *fs = loader->in.fs;
+    const struct fs *fs = loader->fs;
     char dir[PATH_MAX];
     struct text absolute;
     text_init(&absolute);
@@ -351,7 +348,7 @@ static int keep_config_file(struct loader *loader, const char *path) {
 }
 
 static bool load_file(struct loader *loader, const char *path, uint64_t *lines) {
-    const struct fs *fs = loader->in.fs;
+    const struct fs *fs = loader->fs;
     char *data;
     size_t len;
     int rc = keep_config_file(loader, path);
@@ -360,7 +357,7 @@ static bool load_file(struct loader *loader, const char *path, uint64_t *lines) 
         rc = fs->read_all(fs->arg, path, &data, &len);
     }
     if (rc < 0) {
-        fail_open(loader, path, -rc);
+        fail_open(loader, path, strerror(-rc));
         return false;
     }
     bool ok = load_lines(loader, NULL, *lines, bytes_make(data, len));
@@ -370,12 +367,12 @@ static bool load_file(struct loader *loader, const char *path, uint64_t *lines) 
 }
 
 static bool load_stdin(struct loader *loader, uint64_t *lines) {
-    const struct fs *fs = loader->in.fs;
+    const struct fs *fs = loader->fs;
     char *data;
     size_t len;
     int rc = fs->read_all(fs->arg, "-", &data, &len);
     if (rc < 0) {
-        fail_open(loader, "-", -rc);
+        fail_open(loader, "-", strerror(-rc));
         return false;
     }
     bool ok = load_lines(loader, NULL, *lines, bytes_make(data, len));
@@ -411,7 +408,7 @@ static bool load_arguments(struct loader *loader, int argc, char **argv) {
 /* Without a `dir` line the directory is where the server was started. */
 static bool keep_dir(struct loader *loader) {
     char dir[PATH_MAX];
-    const struct fs *fs = loader->in.fs;
+    const struct fs *fs = loader->fs;
     int rc = fs->current_dir(fs->arg, dir, sizeof(dir));
     if (rc < 0) {
         text_clear(loader->err);
@@ -423,17 +420,35 @@ static bool keep_dir(struct loader *loader) {
     return true;
 }
 
-int config_load(struct config *config, const struct fs *fs, int argc, char **argv,
-                struct text *err) {
-    struct loader loader = {.config = config, .err = err};
-    text_init(&loader.reason);
-    loader.in = (struct config_input){
+static void loader_init(struct loader *loader, struct config *config, const struct fs *fs,
+                        struct text *err) {
+    *loader = (struct loader){.fs = fs, .config = config, .err = err};
+    text_init(&loader->reason);
+    loader->in = (struct config_input){
         .fs = fs,
         .loading_file = true,
-        .save_seen = &loader.save_seen,
-        .reason = &loader.reason,
+        .save_seen = &loader->save_seen,
+        .reason = &loader->reason,
     };
+}
+
+int config_load(struct config *config, const struct fs *fs, int argc, char **argv,
+                struct text *err) {
+    struct loader loader;
+    loader_init(&loader, config, fs, err);
     bool ok = load_arguments(&loader, argc, argv) && keep_dir(&loader);
     text_fini(&loader.reason);
     return ok ? 0 : -1;
+}
+
+bool config_load_values(struct config *config, const struct fs *fs, struct bytes content) {
+    struct loader loader;
+    struct text err;
+    text_init(&err);
+    loader_init(&loader, config, fs, &err);
+    loader.in.fs = NULL;
+    bool ok = load_lines(&loader, NULL, 0, content);
+    text_fini(&loader.reason);
+    text_fini(&err);
+    return ok;
 }

@@ -6,7 +6,8 @@
  * has no line yet goes to the end. Text is always quoted, so that no value can become a line of its
  * own.
  *
- * The file is read again and not remembered from the start: who edited it meanwhile keeps the edit.
+ * The old file is read again and not remembered from the start: who edited it meanwhile keeps the
+ * edit.
  */
 #include "server/config_row.h"
 
@@ -29,22 +30,23 @@ struct rewriter {
     struct text *lines;
     size_t *written;
     bool *present; /* has a line in the file */
+    bool *kept;    /* and its lines say what it is */
     bool output_class_present[CONFIG_OUTPUT_CLASSES];
     bool signed_before;
 };
 
-/* ---- What a directive has to say
- * ------------------------------------------------------------------------------- */
+/* ---- What a directive has to say ------------------------------------------------------------- */
 
-static bool differs(const struct rewriter *rewriter, const struct config_row *row) {
-    struct text now, initial;
+static bool differs(const struct rewriter *rewriter, const struct config_row *row,
+                    const struct config *other) {
+    struct text now, then;
     text_init(&now);
-    text_init(&initial);
+    text_init(&then);
     config_row_print(row, rewriter->config, &now);
-    config_row_print(row, rewriter->defaults, &initial);
-    bool different = !bytes_equal(text_bytes(&now), text_bytes(&initial));
+    config_row_print(row, other, &then);
+    bool different = !bytes_equal(text_bytes(&now), text_bytes(&then));
     text_fini(&now);
-    text_fini(&initial);
+    text_fini(&then);
     return different;
 }
 
@@ -86,16 +88,19 @@ static void write_rows(struct rewriter *rewriter) {
         /* "replicaof" has no text for none. */
         bool is_no_replica = row->offset == offsetof(struct config, replicaof) &&
                              rewriter->config->replicaof.len == 0;
+        if (rewriter->kept[i]) {
+            continue;
+        }
         if (row->offset == offsetof(struct config, client_output_buffer_limit)) {
             write_output_limits(rewriter, row, &rewriter->lines[i]);
-        } else if (!is_no_replica && (rewriter->present[i] || is_dir || differs(rewriter, row))) {
+        } else if (!is_no_replica &&
+                   (rewriter->present[i] || is_dir || differs(rewriter, row, rewriter->defaults))) {
             write_row(rewriter, row, &rewriter->lines[i]);
         }
     }
 }
 
-/* ---- The old file
- * ---------------------------------------------------------------------------------------------- */
+/* ---- The old file ---------------------------------------------------------------------------- */
 
 static struct bytes next_line(struct bytes *rest) {
     const char *stop = memchr(rest->ptr, '\n', rest->len);
@@ -153,6 +158,16 @@ static void note_lines(struct rewriter *rewriter, struct bytes content) {
     }
 }
 
+/* An old file that does not load any more keeps nothing but its comments: better than to guess. */
+static void find_kept(struct rewriter *rewriter, const struct fs *fs, struct bytes content) {
+    struct config *old = config_defaults();
+    bool ok = config_load_values(old, fs, content);
+    for (size_t i = 0; ok && i < rewriter->rows; i++) {
+        rewriter->kept[i] = rewriter->present[i] && !differs(rewriter, &config_rows[i], old);
+    }
+    config_free(old);
+}
+
 /* The next line that row `index` has to write, if any is left. */
 static void put_one(struct rewriter *rewriter, size_t index, struct text *out) {
     struct bytes left = text_bytes(&rewriter->lines[index]);
@@ -171,9 +186,9 @@ static void put_old_lines(struct rewriter *rewriter, struct bytes content, struc
     while (content.len > 0) {
         struct bytes line = next_line(&content);
         long index = line_row(rewriter, line);
-        if (index >= 0) {
+        if (index >= 0 && !rewriter->kept[index]) {
             put_one(rewriter, (size_t)index, out);
-        } else if (index == -1) {
+        } else if (index != -2) {
             text_append_bytes(out, line);
             text_append_char(out, '\n');
         }
@@ -194,9 +209,25 @@ static void put_new_lines(struct rewriter *rewriter, struct text *out) {
     }
 }
 
-/* ---- All of it
- * -------------------------------------------------------------------------------------------------
- */
+/* Lines of an included file may come after ours and add to them or undo them. */
+static void put_corrections(struct rewriter *rewriter, const struct fs *fs, struct text *out) {
+    struct config *again = config_defaults();
+    if (config_load_values(again, fs, text_bytes(out))) {
+        for (size_t i = 0; i < rewriter->rows; i++) {
+            const struct config_row *row = &config_rows[i];
+            if (!differs(rewriter, row, again)) {
+                continue;
+            }
+            if (row->offset == offsetof(struct config, save) && rewriter->config->save.count > 0) {
+                text_appendf(out, "%s \"\"\n", row->name);
+            }
+            write_row(rewriter, row, out);
+        }
+    }
+    config_free(again);
+}
+
+/* ---- All of it ------------------------------------------------------------------------------- */
 
 static void rewriter_init(struct rewriter *rewriter, const struct config *config) {
     *rewriter = (struct rewriter){.config = config, .defaults = config_defaults()};
@@ -206,7 +237,9 @@ static void rewriter_init(struct rewriter *rewriter, const struct config *config
     rewriter->lines = calloc(rewriter->rows, sizeof(*rewriter->lines));
     rewriter->written = calloc(rewriter->rows, sizeof(*rewriter->written));
     rewriter->present = calloc(rewriter->rows, sizeof(*rewriter->present));
-    check(rewriter->lines != NULL && rewriter->written != NULL && rewriter->present != NULL);
+    rewriter->kept = calloc(rewriter->rows, sizeof(*rewriter->kept));
+    check(rewriter->lines != NULL && rewriter->written != NULL);
+    check(rewriter->present != NULL && rewriter->kept != NULL);
     for (size_t i = 0; i < rewriter->rows; i++) {
         text_init(&rewriter->lines[i]);
     }
@@ -219,6 +252,7 @@ static void rewriter_fini(struct rewriter *rewriter) {
     free(rewriter->lines);
     free(rewriter->written);
     free(rewriter->present);
+    free(rewriter->kept);
     config_free(rewriter->defaults);
 }
 
@@ -238,9 +272,11 @@ int config_rewrite(const struct config *config, const struct fs *fs, struct text
         rewriter_init(&rewriter, config);
         text_init(&out);
         note_lines(&rewriter, content);
+        find_kept(&rewriter, fs, content);
         write_rows(&rewriter);
         put_old_lines(&rewriter, content, &out);
         put_new_lines(&rewriter, &out);
+        put_corrections(&rewriter, fs, &out);
         rc = fs->replace(fs->arg, config->config_file.ptr, text_bytes(&out), 0644);
         text_fini(&out);
         rewriter_fini(&rewriter);

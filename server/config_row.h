@@ -49,7 +49,7 @@ struct config_name {
 
 /* How a value comes in. */
 struct config_input {
-    const struct fs *fs; /* NULL while defaults are made */
+    const struct fs *fs; /* NULL: only the values are wanted, nothing may be looked at or moved */
     bool loading_file;   /* file or command line, not CONFIG SET: `save` lines add up */
     bool *save_seen;     /* with loading_file: a save line was read, so the next one adds to it */
     struct text *reason; /* why it was refused */
@@ -94,8 +94,11 @@ extern const struct config_row config_rows[];
  * there is none. */
 const struct config_row *config_row_find(struct bytes name, const char **ret_name);
 
-/* ---- config_value.c
- * -------------------------------------------------------------------------------------------- */
+/* What the lines of a file, and of what it includes, make of a snapshot: values only, no effects
+ * (config_load.c). False at the first line that is wrong. */
+bool config_load_values(struct config *config, const struct fs *fs, struct bytes content);
+
+/* ---- config_value.c -------------------------------------------------------------------------- */
 
 bool config_row_parse(const struct config_row *row, struct config *config,
                       const struct bytes *words, size_t count, const struct config_input *in);
@@ -129,8 +132,7 @@ static inline const void *config_field_const(const struct config_row *row,
 /* Why the server must not run with the value that the directive has now, or NULL. config.c */
 const char *config_row_refusal(const struct config_row *row, const struct config *config);
 
-/* ---- config_special.c, config_check.c
- * -------------------------------------------------------------------------- */
+/* ---- config_special.c, config_check.c -------------------------------------------------------- */
 
 config_parse_fn config_parse_bind, config_parse_rdma_bind, config_parse_dir, config_parse_save,
     config_parse_replicaof, config_parse_oom_values, config_parse_percentiles, config_parse_notify,

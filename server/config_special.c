@@ -16,9 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- Words
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- Words ----------------------------------------------------------------------------------- */
 
 const char *config_word(struct config_words words, const char *previous) {
     const char *next = previous == NULL ? words.ptr : previous + strlen(previous) + 1;
@@ -47,9 +45,7 @@ static bool nothing(const struct bytes *words, size_t count) {
     return count == 0 || (count == 1 && words[0].len == 0);
 }
 
-/* ---- bind
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- bind ------------------------------------------------------------------------------------ */
 
 static bool plain_word(struct bytes word) {
     for (size_t i = 0; i < word.len; i++) {
@@ -104,9 +100,7 @@ void config_print_rdma_bind(const struct config_row *row, const struct config *c
     print_words(config->rdma_bind, text);
 }
 
-/* ---- dir
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- dir ------------------------------------------------------------------------------------- */
 
 /* A file is read line by line, and what follows `dir` is relative to it, as it is in peers: so
  * reading the line moves there at once. CONFIG SET only looks; config_set moves when all else is
@@ -142,9 +136,7 @@ void config_print_dir(const struct config_row *row, const struct config *config,
     text_append_bytes(text, config->dir);
 }
 
-/* ---- save
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- save ------------------------------------------------------------------------------------ */
 
 bool config_parse_save(const struct config_row *row, struct config *config,
                        const struct bytes *words, size_t count, const struct config_input *in) {
@@ -184,9 +176,7 @@ void config_print_save(const struct config_row *row, const struct config *config
     }
 }
 
-/* ---- replicaof
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- replicaof ------------------------------------------------------------------------------- */
 
 bool config_parse_replicaof(const struct config_row *row, struct config *config,
                             const struct bytes *words, size_t count,
