@@ -21,6 +21,15 @@
 #define ERR_INT_RANGE    "ERR value is out of range, value must between -2147483648 and 2147483647"
 /* With the command's name, for reply_errorf. */
 #define ERR_EXPIRE_TIME  "ERR invalid expire time in '%s' command"
+#define ERR_LFU_SELECTED                                                                           \
+    "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when "       \
+    "switching between policies at runtime LRU and LFU data will take some time to adjust."
+#define ERR_LFU_NOT_SELECTED                                                                       \
+    "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that " \
+    "when switching between policies at runtime LRU and LFU data will take some time to adjust."
+#define ERR_TIMEOUT_NOT_INTEGER "ERR timeout is not an integer or out of range"
+#define ERR_TIMEOUT_NEGATIVE    "ERR timeout is negative"
+#define ERR_TIMEOUT_RANGE       "ERR timeout is out of range"
 #define ERR_CROSS_SHARD  "ERR keys lie on several shards: not served until transactions over shards are there. Use keys with one {hash tag}, or start the server with `shards 1`"
 
 #define ERR_DEBUG_NOT_ALLOWED                                                                      \

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* exec: what commands ask of the call they run in: their keys, their numbers, their limits.
+ *
+ * Thread: the one that runs the command.
+ * The functions that read an argument answer with the error themselves when it makes no sense, and
+ * return false: the command then only returns.
+ */
+#ifndef SHOAL_SERVER_EXEC_H
+#define SHOAL_SERVER_EXEC_H
+
+#include "server/command.h"
+
+/* The key at a position of argv. The first key was hashed when the command was routed; others are
+ * hashed here. */
+struct key exec_key(const struct exec *x, uint32_t argv_index);
+
+/* ---- Arguments ---------------------------------------------------------------------------------
+ */
+
+bool exec_arg_i64(const struct exec *x, uint32_t argv_index, int64_t *ret);
+/* A number of a database that exists. */
+bool exec_arg_db(const struct exec *x, uint32_t argv_index, uint32_t *ret_db);
+
+/* Writes "ERR wrong number of arguments for ..." for checks that arity cannot make. */
+void exec_arity_error(const struct exec *x);
+
+/* ---- Keys --------------------------------------------------------------------------------------
+ */
+
+/* The live entry of a key that must hold a string if it holds anything. False: it holds something
+ * else, and the error is written. */
+bool exec_find_string(const struct exec *x, const struct key *key, unsigned lookup_flags,
+                      struct entry **ret_entry);
+
+/* Makes a deadline of a number that is not negative and not 0: `ms` says its unit, `absolute`
+ * whether it is a time or a duration. False: no such deadline, and the error is written. */
+bool exec_deadline(const struct exec *x, int64_t value, bool ms, bool absolute, int64_t *ret_ms);
+
+/* The value of a string as a bulk string; large ones are lent, not copied. */
+void exec_reply_string(const struct exec *x, struct entry *entry);
+
+/* ---- Configuration -----------------------------------------------------------------------------
+ */
+
+/* proto-max-bulk-len: how long a string may grow. */
+int64_t exec_bulk_len_max(const struct exec *x);
+/* lazyfree-lazy-user-del: DEL frees as UNLINK does. */
+bool exec_lazy_user_del(const struct exec *x);
+/* lazyfree-lazy-expire, lazyfree-lazy-server-del. */
+bool exec_lazy_expire(const struct exec *x);
+bool exec_lazy_server_del(const struct exec *x);
+/* maxmemory-policy counts accesses (LFU) instead of noting times. */
+bool exec_policy_is_lfu(const struct exec *x);
+
+#endif
