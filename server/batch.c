@@ -87,6 +87,7 @@ void batch_run(struct worker *worker, struct batch *batch) {
         keyspace_prefetch_entry(keyspace, batch->ops[i].db, &batch->ops[i].key);
     }
     struct reply reply;
+    worker->tick = rt_ticks(worker->rt);
     for (uint32_t i = 0; i < batch->count; i++) {
         struct op *op = &batch->ops[i];
         reply_init(&reply, &batch->out, op->resp);

@@ -262,6 +262,7 @@ void client_send_batch(struct client *client, unsigned target) {
     struct worker *worker = client->worker;
     struct batch *batch = worker->open_batches[target];
     worker->open_batches[target] = NULL;
+    worker->open_count--;
     client->batches_away++;
     worker->stats.batches_away++;
     post_send(worker->server->office, worker->id, target, &batch->message);
@@ -269,7 +270,7 @@ void client_send_batch(struct client *client, unsigned target) {
 
 void client_send_batches(struct client *client) {
     struct worker *worker = client->worker;
-    for (unsigned i = 0; i < worker->server->workers_count; i++) {
+    for (unsigned i = 0; worker->open_count > 0; i++) {
         if (worker->open_batches[i] != NULL) {
             client_send_batch(client, i);
         }

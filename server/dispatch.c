@@ -126,9 +126,10 @@ void op_run(struct worker *worker, const struct command_slot *slot, struct bytes
         .client = NULL,
         .worker = worker,
     };
-    uint64_t start = rt_ticks(worker->rt);
     slot->row->run(&x);
-    stats_ran(worker, slot, rt_ticks(worker->rt) - start, reply);
+    uint64_t now = rt_ticks(worker->rt);
+    stats_ran(worker, slot, now - worker->tick, reply);
+    worker->tick = now;
 }
 
 /* Where a reply written now has to go. */
@@ -191,9 +192,10 @@ static void run_home(struct client *client, struct staged *staged) {
         .client = client,
         .worker = worker,
     };
-    uint64_t start = rt_ticks(worker->rt);
     slot->row->run(&x);
-    uint64_t ticks = rt_ticks(worker->rt) - start;
+    uint64_t now = rt_ticks(worker->rt);
+    uint64_t ticks = now - worker->tick;
+    worker->tick = now;
     if (client->scatter != NULL) {
         return; /* counted when it is complete */
     }
@@ -208,6 +210,7 @@ static void run_away(struct client *client, struct staged *staged) {
     if (batch == NULL) {
         batch = batch_take(worker, client, client->input_buffer);
         worker->open_batches[staged->target] = batch;
+        worker->open_count++;
     }
     batch_add(batch, staged->slot, staged->request.argv, staged->request.argc, &staged->key,
               client);
@@ -537,6 +540,7 @@ static void run_window(struct client *client) {
     }
     bool may_run = client_may_run(client);
     bool whole = true;
+    worker->tick = rt_ticks(worker->rt);
     for (unsigned i = 0; i < n; i++) {
         if (!run_staged(client, &window[i], may_run)) {
             used = window[i].start; /* inv. 1 */

@@ -71,6 +71,8 @@ struct worker {
     struct list jobs;      /* scatter parts that go on in slices */
     struct batch *batch_pool;
     struct batch **open_batches; /* by target: of the client that is being worked off */
+    unsigned open_count;
+    uint64_t tick;               /* rt_ticks when the last command ended: the next one's start */
     struct outbuf discard;       /* where replies go that nobody wants */
     size_t clients_memory; /* sum of client->memory */
 
