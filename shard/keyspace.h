@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* keyspace: all keys of one shard, in all databases, behind one door.
  *
- * Every read and every change of a key goes through here, so that expiry, memory accounting, and the hooks
- * (pre-write for snapshots, events for notifications, WATCH, tracking and blocked clients, the log) see all of them.
- * A lookup never returns a key past its deadline.
+ * Every read and every change of a key goes through here, so that expiry, memory accounting, and
+ * the hooks (pre-write for snapshots, events for notifications, WATCH, tracking and blocked
+ * clients, the log) see all of them. A lookup never returns a key past its deadline.
  *
  * Thread: owner shard only.
- * Ownership: entries belong to the keyspace. A `struct entry *` is valid until the next call that changes that key, or
- * any call that may delete keys (expiry of another key does not move this one). Slices into an entry likewise.
- * Time: wall-clock milliseconds, given by the caller, one value for a whole command.
+ * Ownership: entries belong to the keyspace. A `struct entry *` is valid until the next call that
+ * changes that key, or any call that may delete keys (expiry of another key does not move this
+ * one). Slices into an entry likewise. Time: wall-clock milliseconds, given by the caller, one
+ * value for a whole command.
  */
 #ifndef SHOAL_SHARD_KEYSPACE_H
 #define SHOAL_SHARD_KEYSPACE_H
@@ -27,7 +28,8 @@ enum value_type { TYPE_STRING, TYPE_LIST, TYPE_SET, TYPE_ZSET, TYPE_HASH, TYPE_S
 /* How a string is stored, by the names OBJECT ENCODING gives. */
 enum string_encoding { STRING_INT, STRING_EMBSTR, STRING_RAW };
 
-/* 192 random bytes, drawn once per process: keys the hash so that nobody outside can aim keys at one place. */
+/* 192 random bytes, drawn once per process: keys the hash so that nobody outside can aim keys at
+ * one place. */
 struct hash_secret {
     unsigned char bytes[192];
 };
@@ -47,8 +49,9 @@ struct entry;
 struct keyspace;
 struct shard_heap;
 
-/* What happens to keys, told to whoever composes the server. Called synchronously on the owner's thread, after the
- * change (before it for pre_write). Any may be NULL. `name` lives only during the call. */
+/* What happens to keys, told to whoever composes the server. Called synchronously on the owner's
+ * thread, after the change (before it for pre_write). Any may be NULL. `name` lives only during the
+ * call. */
 struct keyspace_hooks {
     void *arg;
     /* The entry (NULL: about to be created) is about to change or go. */
@@ -57,7 +60,8 @@ struct keyspace_hooks {
     void (*changed)(void *arg, uint32_t db, struct key key);
     /* A key ran out and was deleted. */
     void (*expired)(void *arg, uint32_t db, struct key key);
-    /* A value whose freeing takes long; take it over (return true) or let it be freed in place. */
+    /* A value whose freeing takes long: take it over (return true, and string_unpin it some time)
+     * or leave it to slices of keyspace_work. */
     bool (*free_later)(void *arg, void *block, size_t bytes);
 };
 
@@ -72,26 +76,31 @@ struct keyspace_options {
 struct keyspace *keyspace_new(const struct keyspace_options *options);
 void keyspace_free(struct keyspace *ks);
 
-/* ---- Lookup ---------------------------------------------------------------------------------------------------- */
+/* ---- Lookup
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 enum lookup_flags {
-    LOOKUP_READ = 0,        /* counts a hit or a miss, touches the LRU/LFU clock */
-    LOOKUP_WRITE = 1 << 0,  /* counts nothing */
-    LOOKUP_NOTOUCH = 1 << 1,/* leaves the LRU/LFU clock alone (OBJECT, CLIENT NO-TOUCH, TYPE, TTL ...) */
-    LOOKUP_NOSTATS = 1 << 2,/* counts neither hit nor miss */
+    LOOKUP_READ = 0,       /* counts a hit or a miss, touches the LRU/LFU clock */
+    LOOKUP_WRITE = 1 << 0, /* counts nothing */
+    LOOKUP_NOTOUCH =
+        1 << 1, /* leaves the LRU/LFU clock alone (OBJECT, CLIENT NO-TOUCH, TYPE, TTL ...) */
+    LOOKUP_NOSTATS = 1 << 2, /* counts neither hit nor miss */
 };
 
-/* The live entry of a key, or NULL. A key past its deadline is deleted on the way (and counted, and told to the hooks),
- * unless `keyspace_set_lazy_expire(false)` said to keep it (replicas, import mode), when it merely reads as missing. */
+/* The live entry of a key, or NULL. A key past its deadline is deleted on the way (and counted, and
+ * told to the hooks), unless `keyspace_set_lazy_expire(false)` said to keep it (replicas, import
+ * mode), when it merely reads as missing. */
 struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
                             unsigned lookup_flags);
 
-/* Memory hints for a key that will be looked up soon. Two stages, each touching what the one before has fetched;
- * neither reads the entry itself. Cheap, and never wrong to leave out. */
+/* Memory hints for a key that will be looked up soon. Two stages, each touching what the one before
+ * has fetched; neither reads the entry itself. Cheap, and never wrong to leave out. */
 void keyspace_prefetch_bucket(const struct keyspace *ks, uint32_t db, const struct key *key);
 void keyspace_prefetch_entry(const struct keyspace *ks, uint32_t db, const struct key *key);
 
-/* ---- What an entry says ---------------------------------------------------------------------------------------- */
+/* ---- What an entry says
+ * ---------------------------------------------------------------------------------------- */
 
 enum value_type entry_type(const struct entry *entry);
 struct bytes entry_key(const struct entry *entry);
@@ -104,7 +113,9 @@ size_t entry_memory(const struct keyspace *ks, const struct entry *entry);
 uint32_t entry_idle_seconds(const struct keyspace *ks, const struct entry *entry, int64_t now_ms);
 uint8_t entry_frequency(const struct keyspace *ks, const struct entry *entry, int64_t now_ms);
 
-/* ---- Strings --------------------------------------------------------------------------------------------------- */
+/* ---- Strings
+ * ---------------------------------------------------------------------------------------------------
+ */
 
 /* Room for a 64-bit integer as text. */
 #define NUMBER_TEXT_BYTES 24
@@ -115,56 +126,74 @@ size_t string_length(const struct entry *entry);
 enum string_encoding string_encoding(const struct entry *entry);
 /* True when it is stored as, or reads exactly as, a 64-bit integer (Valkey's string2ll rules). */
 bool string_to_int(const struct entry *entry, int64_t *ret_value);
-/* A large value that can be sent in place: returns a pin and its bytes, or NULL when it must be copied. The pin keeps the
- * bytes alive and unchanged until string_unpin, which any thread may call. */
+/* A large value that can be sent in place: returns a pin and its bytes, or NULL when it must be
+ * copied. The pin keeps the bytes alive and unchanged until string_unpin, which any thread may
+ * call. */
 void *string_pin(struct entry *entry, struct bytes *ret_bytes);
 void string_unpin(void *pin);
 
 #define KEEP_TTL INT64_C(-2)
 
-/* Sets a key to a string whatever it was before. `expires_at`: wall ms, NO_EXPIRY, or KEEP_TTL. Returns the new entry. Bytes
- * that read as an integer are stored as one. */
-struct entry *keyspace_set_string(struct keyspace *ks, uint32_t db, const struct key *key, struct bytes value,
-                                  int64_t expires_at, int64_t now_ms);
-struct entry *keyspace_set_int(struct keyspace *ks, uint32_t db, const struct key *key, int64_t value,
-                               int64_t expires_at, int64_t now_ms);
-/* A writable view of an existing string (or of a key that is missing, when entry is NULL: it is created) of `length` bytes; old content is
- * kept up to `length`, new bytes are zero. Leaves room to grow if `growing`. The result is "raw" encoded as APPEND and SETRANGE
- * make it. The TTL stays. */
-char *keyspace_edit_string(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry,
-                           size_t length, bool growing, int64_t now_ms);
+/* Sets a key to a string whatever it was before. `expires_at`: wall ms, NO_EXPIRY, or KEEP_TTL.
+ * Returns the new entry. Bytes that read as an integer are stored as one. The value must not point
+ * into the old entry. */
+struct entry *keyspace_set_string(struct keyspace *ks, uint32_t db, const struct key *key,
+                                  struct bytes value, int64_t expires_at, int64_t now_ms);
+/* The same, but never stored as an integer: INCRBYFLOAT leaves "embstr" even where it reads 4. */
+struct entry *keyspace_set_text(struct keyspace *ks, uint32_t db, const struct key *key,
+                                struct bytes value, int64_t expires_at, int64_t now_ms);
+struct entry *keyspace_set_int(struct keyspace *ks, uint32_t db, const struct key *key,
+                               int64_t value, int64_t expires_at, int64_t now_ms);
+/* A writable view of an existing string (or of a key that is missing, when entry is NULL: it is
+ * created) of `length` bytes; old content is kept up to `length`, new bytes are zero. Leaves room
+ * to grow if `growing`. The result is "raw" encoded as APPEND and SETRANGE make it. The TTL stays.
+ * The hooks are told before; the caller follows with keyspace_touch. */
+char *keyspace_edit_string(struct keyspace *ks, uint32_t db, const struct key *key,
+                           struct entry *entry, size_t length, bool growing, int64_t now_ms);
 
-/* ---- Keys ------------------------------------------------------------------------------------------------------ */
+/* ---- Keys
+ * ------------------------------------------------------------------------------------------------------
+ */
 
-/* Deletes a live key. `lazy`: a big value may be freed later in slices (UNLINK, lazyfree-*). False if missing. */
-bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms, bool lazy);
+/* Deletes a live key. `lazy`: a big value may be freed later in slices (UNLINK, lazyfree-*). False
+ * if missing. */
+bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
+                     bool lazy);
 /* Sets or (NO_EXPIRY) removes the deadline of an entry; may move it: use the returned one. */
-struct entry *keyspace_set_expiry(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry,
-                                  int64_t expires_at);
-/* Makes (to_db, to) an equal, independent value with the same TTL and LRU data; replaces what is there. `from` is a live entry of
- * this keyspace. COPY; with a delete, RENAME and MOVE. */
-struct entry *keyspace_copy(struct keyspace *ks, struct entry *from, uint32_t to_db, const struct key *to, int64_t now_ms);
-/* Tells the hooks that a value was changed in place, and counts a change (rdb_changes_since_last_save). */
+struct entry *keyspace_set_expiry(struct keyspace *ks, uint32_t db, const struct key *key,
+                                  struct entry *entry, int64_t expires_at);
+/* Makes (to_db, to) an equal, independent value with the same TTL and LRU data; replaces what is
+ * there. `from` is a live entry of this keyspace. COPY; with a delete, RENAME and MOVE. */
+struct entry *keyspace_copy(struct keyspace *ks, struct entry *from, uint32_t to_db,
+                            const struct key *to, int64_t now_ms);
+/* Tells the hooks that a value was changed in place, and counts a change
+ * (rdb_changes_since_last_save). */
 void keyspace_touch(struct keyspace *ks, uint32_t db, const struct key *key);
 
-/* ---- All keys -------------------------------------------------------------------------------------------------- */
+/* ---- All keys
+ * --------------------------------------------------------------------------------------------------
+ */
 
-/* Deletes everything of one database, or of all (db = UINT32_MAX). `lazy` hands the tables to slices of keyspace_work. Returns
- * how many keys there were. */
+/* Deletes everything of one database, or of all (db = UINT32_MAX). `lazy` hands the tables to
+ * slices of keyspace_work. Returns how many keys there were. */
 uint64_t keyspace_flush(struct keyspace *ks, uint32_t db, bool lazy);
 void keyspace_swap_db(struct keyspace *ks, uint32_t a, uint32_t b);
-uint64_t keyspace_count(const struct keyspace *ks, uint32_t db);         /* DBSIZE share; expired keys not yet deleted count */
+uint64_t keyspace_count(const struct keyspace *ks,
+                        uint32_t db); /* DBSIZE share; expired keys not yet deleted count */
+uint64_t keyspace_slot_count(const struct keyspace *ks, uint32_t db, uint16_t slot);
 uint64_t keyspace_count_expiring(const struct keyspace *ks, uint32_t db); /* keys with a TTL */
 /* Mean of the remaining TTLs of a sample, ms; 0 without any. */
 int64_t keyspace_average_ttl(const struct keyspace *ks, uint32_t db, int64_t now_ms);
 
-/* SCAN inside one shard. A position is (slot, place in it): opaque but ordered; 0 starts. Visits live keys of the shard's slots from
- * `cursor` on, at least one table place per call and about `count` keys, and returns the next cursor: 0 when this shard
- * has no more. A key that is there during the whole iteration is visited, whatever grows or shrinks meanwhile.
- * `visit` must not change the keyspace. Cursors name a slot in their upper 14 of 62 bits, so they mean the same for any number of shards. */
+/* SCAN inside one shard. A position is (slot, place in it): opaque but ordered; 0 starts. Visits
+ * live keys of the shard's slots from `cursor` on, at least one table place per call and about
+ * `count` keys, and returns the next cursor: 0 when this shard has no more. A key that is there
+ * during the whole iteration is visited, whatever grows or shrinks meanwhile. `visit` must not
+ * change the keyspace. Cursors name a slot in their upper 14 of 62 bits, so they mean the same for
+ * any number of shards. */
 typedef void keyspace_visit_fn(void *arg, struct entry *entry);
-uint64_t keyspace_scan(struct keyspace *ks, uint32_t db, uint64_t cursor, uint64_t count, int64_t now_ms,
-                       keyspace_visit_fn *visit, void *arg);
+uint64_t keyspace_scan(struct keyspace *ks, uint32_t db, uint64_t cursor, uint64_t count,
+                       int64_t now_ms, keyspace_visit_fn *visit, void *arg);
 /* The slot a cursor stands in: which shard to ask. */
 static inline uint16_t scan_cursor_slot(uint64_t cursor) {
     return (uint16_t)(cursor >> 48);
@@ -173,35 +202,44 @@ static inline uint64_t scan_cursor_at_slot(uint16_t slot) {
     return (uint64_t)slot << 48;
 }
 
-/* A random live key (each about equally likely), NULL if there is none. `random` is 64 random bits. */
+/* A random live key (each about equally likely), NULL if there is none. `random` is 64 random bits.
+ */
 struct entry *keyspace_random(struct keyspace *ks, uint32_t db, uint64_t random, int64_t now_ms);
 
-/* ---- Work in slices --------------------------------------------------------------------------------------------- */
+/* ---- Work in slices
+ * --------------------------------------------------------------------------------------------- */
 
 struct keyspace_expire_options {
-    bool active;  /* DEBUG SET-ACTIVE-EXPIRE */
-    int effort;   /* active-expire-effort, 1 to 10 */
+    bool active; /* DEBUG SET-ACTIVE-EXPIRE */
+    int effort;  /* active-expire-effort, 1 to 10 */
 };
 void keyspace_set_expire_options(struct keyspace *ks, struct keyspace_expire_options options);
 
-enum lru_mode { LRU_CLOCK, LFU_COUNTER };
-void keyspace_set_lru(struct keyspace *ks, enum lru_mode mode, int lfu_log_factor, int lfu_decay_minutes);
+/* False on replicas and in import mode: keys past their deadline are neither deleted by lookups nor
+ * by the wheel, only hidden. */
+void keyspace_set_lazy_expire(struct keyspace *ks, bool lazy_expire);
 
-/* One bounded slice of background work (due expiries, freeing of flushed tables and big values), some tens of microseconds. Returns when it
- * wants to be called next: wall ms, now_ms if there is more to do at once, INT64_MAX if nothing is waiting. */
+enum lru_mode { LRU_CLOCK, LFU_COUNTER };
+void keyspace_set_lru(struct keyspace *ks, enum lru_mode mode, int lfu_log_factor,
+                      int lfu_decay_minutes);
+
+/* One bounded slice of background work (due expiries, freeing of flushed tables and big values),
+ * some tens of microseconds. Returns when it wants to be called next: wall ms, now_ms if there is
+ * more to do at once, INT64_MAX if nothing is waiting. */
 int64_t keyspace_work(struct keyspace *ks, int64_t now_ms);
 
 struct keyspace_stats {
     uint64_t hits, misses;
     uint64_t expired_keys;
-    uint64_t changes;             /* keys changed since start: rdb_changes_since_last_save */
-    uint64_t expire_late_ms_max;  /* lateness of the worst active expiry so far */
+    uint64_t changes;            /* keys changed since start: rdb_changes_since_last_save */
+    uint64_t expire_late_ms_max; /* lateness of the worst active expiry so far */
     uint64_t lazyfree_pending, lazyfreed;
 };
 const struct keyspace_stats *keyspace_stats(const struct keyspace *ks);
 void keyspace_reset_stats(struct keyspace *ks);
 
-/* Exact bytes held by keys, values, tables and timers of this shard; by one slot; by table overhead of one database. */
+/* Exact bytes held by keys, values, tables and timers of this shard; by one slot; by table overhead
+ * of one database. */
 size_t keyspace_memory(const struct keyspace *ks);
 size_t keyspace_slot_memory(const struct keyspace *ks, uint32_t db, uint16_t slot);
 size_t keyspace_table_memory(const struct keyspace *ks, uint32_t db);

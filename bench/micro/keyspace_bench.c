@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a key costs: resident bytes, and nanoseconds per operation, of the keyspace alone.
+ *
+ *     keyspace_bench [keys] [ttl] [one-slot]
+ *
+ * ttl: every key gets a deadline within the hour. one-slot: all keys share a hash tag.
+ */
+#include "base/random.h"
+#include "shard/heap.h"
+#include "shard/keyspace.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+#include <unistd.h>
+
+#define VALUE_BYTES 64
+#define PIPELINE    16
+#define NOW_MS      INT64_C(1700000000000)
+
+struct bench {
+    struct keyspace *ks;
+    struct hash_secret secret;
+    uint64_t keys;
+    bool ttl;
+    bool one_slot;
+    struct rng rng;
+    char value[VALUE_BYTES];
+};
+
+static uint64_t now_ns(void) {
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static size_t resident_bytes(void) {
+    FILE *file = fopen("/proc/self/statm", "r");
+    unsigned long total = 0;
+    unsigned long resident = 0;
+    if (!file || fscanf(file, "%lu %lu", &total, &resident) != 2) {
+        abort();
+    }
+    fclose(file);
+    return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* 16 bytes, as redis-benchmark makes them; with a tag when all are to share a slot. */
+static struct key make_key(const struct bench *bench, uint64_t number, char *text) {
+    const char *format = bench->one_slot ? "{k}:%012llu" : "key:%012llu";
+    snprintf(text, 32, format, (unsigned long long)number);
+    return key_make(&bench->secret, bytes_make(text, 16));
+}
+
+static void report(const char *what, uint64_t start, uint64_t count) {
+    printf("%-28s %8.1f ns\n", what, (double)(now_ns() - start) / (double)count);
+}
+
+static void set_one(struct bench *bench, const struct key *key) {
+    int64_t expires_at = NO_EXPIRY;
+    if (bench->ttl) {
+        expires_at = NOW_MS + 60000 + (int64_t)rng_below(&bench->rng, 3600 * 1000);
+    }
+    keyspace_set_string(bench->ks, 0, key, bytes_make(bench->value, VALUE_BYTES), expires_at,
+                        NOW_MS);
+}
+
+static void insert_all(struct bench *bench) {
+    uint64_t worst_ns = 0;
+    uint64_t over_50us = 0;
+    uint64_t start = now_ns();
+    uint64_t before = start;
+    for (uint64_t i = 0; i < bench->keys; i++) {
+        char text[32];
+        struct key key = make_key(bench, i * UINT64_C(0x9E3779B97F4A7C15) % 1000000000000u, text);
+        set_one(bench, &key);
+        uint64_t after = now_ns();
+        worst_ns = after - before > worst_ns ? after - before : worst_ns;
+        over_50us += after - before > 50000;
+        before = after;
+    }
+    report("insert", start, bench->keys);
+    printf("%-28s %8.1f us (over 50 us: %llu)\n", "worst insert", (double)worst_ns / 1000,
+           (unsigned long long)over_50us);
+}
+
+static void run_pipelines(struct bench *bench, const char *what, bool prefetch, bool write) {
+    uint64_t rounds = 2000000 / PIPELINE;
+    uint64_t found = 0;
+    uint64_t start = now_ns();
+    for (uint64_t r = 0; r < rounds; r++) {
+        char texts[PIPELINE][32];
+        struct key keys[PIPELINE];
+        for (unsigned i = 0; i < PIPELINE; i++) {
+            uint64_t number = rng_below(&bench->rng, bench->keys);
+            keys[i] =
+                make_key(bench, number * UINT64_C(0x9E3779B97F4A7C15) % 1000000000000u, texts[i]);
+        }
+        for (unsigned i = 0; prefetch && i < PIPELINE; i++) {
+            keyspace_prefetch_bucket(bench->ks, 0, &keys[i]);
+        }
+        for (unsigned i = 0; prefetch && i < PIPELINE; i++) {
+            keyspace_prefetch_entry(bench->ks, 0, &keys[i]);
+        }
+        for (unsigned i = 0; i < PIPELINE; i++) {
+            if (write) {
+                set_one(bench, &keys[i]);
+                continue;
+            }
+            char scratch[NUMBER_TEXT_BYTES];
+            struct entry *entry = keyspace_find(bench->ks, 0, &keys[i], NOW_MS, LOOKUP_READ);
+            found += entry && string_bytes(entry, scratch).ptr[VALUE_BYTES - 1] == 'v';
+        }
+    }
+    report(what, start, rounds * PIPELINE);
+    if (!write && found != rounds * PIPELINE) {
+        printf("only %llu found\n", (unsigned long long)found);
+    }
+}
+
+static void make_keys_only(struct bench *bench) {
+    uint64_t sum = 0;
+    uint64_t start = now_ns();
+    for (uint64_t i = 0; i < 2000000; i++) {
+        char text[32];
+        sum += make_key(bench, rng_below(&bench->rng, bench->keys), text).hash;
+    }
+    report(sum ? "(making a key)" : "", start, 2000000);
+}
+
+int main(int argc, char **argv) {
+    struct bench bench = {.keys = 1000000};
+    for (int i = 1; i < argc; i++) {
+        bench.ttl |= strcmp(argv[i], "ttl") == 0;
+        bench.one_slot |= strcmp(argv[i], "one-slot") == 0;
+        if (atoll(argv[i]) > 0) {
+            bench.keys = (uint64_t)atoll(argv[i]);
+        }
+    }
+    rng_seed(&bench.rng, 1);
+    for (size_t i = 0; i < sizeof(bench.secret.bytes); i++) {
+        bench.secret.bytes[i] = (unsigned char)rng_next(&bench.rng);
+    }
+    memset(bench.value, 'v', sizeof(bench.value));
+    struct shard_heap *heap = shard_heap_new();
+    bench.ks = keyspace_new(&(struct keyspace_options){
+        .databases = 16, .secret = &bench.secret, .heap = heap, .now_ms = NOW_MS});
+
+    size_t before = resident_bytes();
+    insert_all(&bench);
+    double n = (double)keyspace_count(bench.ks, 0);
+    printf("%-28s %8.0f\n", "keys", n);
+    printf("%-28s %8.2f bytes\n", "resident per key", (double)(resident_bytes() - before) / n);
+    printf("%-28s %8.2f bytes\n", "accounted per key", (double)keyspace_memory(bench.ks) / n);
+    printf("%-28s %8.2f bytes\n", "tables per key", (double)keyspace_table_memory(bench.ks, 0) / n);
+    printf("%-28s %8.2f bytes\n", "wheel per key", (double)keyspace_wheel_memory(bench.ks, 0) / n);
+    make_keys_only(&bench);
+    run_pipelines(&bench, "find", false, false);
+    run_pipelines(&bench, "find, prefetched", true, false);
+    run_pipelines(&bench, "overwrite", false, true);
+    run_pipelines(&bench, "overwrite, prefetched", true, true);
+    keyspace_verify(bench.ks);
+    keyspace_free(bench.ks);
+    shard_heap_free(heap);
+    return 0;
+}

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What concerns all keys: walking, picking at random, flushing, statistics, verification.
+ *
+ * SCAN's cursor is a slot and a place in the order of hashes (table.h): both mean the same whatever
+ * the tables look like when the next call comes, so nothing is missed and nothing is seen twice.
+ */
+#include "shard/keyspace_parts.h"
+
+/* ---- Walking ------------------------------------------------------------------------------------
+ */
+
+struct scan {
+    int64_t now_ms;
+    uint64_t seen;
+    keyspace_visit_fn *visit;
+    void *arg;
+};
+
+static void scan_item(void *arg, void *item) {
+    struct scan *scan = arg;
+    scan->seen++;
+    if (!entry_is_dead(item, scan->now_ms)) {
+        scan->visit(scan->arg, item);
+    }
+}
+
+/* The first slot from `from` on that holds keys; SLOTS if none does. */
+static uint32_t next_used_slot(const struct database *database, uint32_t from) {
+    uint32_t slot = from;
+    while (slot < SLOTS) {
+        if (database->group_counts[slot >> GROUP_BITS] == 0) {
+            slot = ((slot >> GROUP_BITS) + 1) << GROUP_BITS;
+        } else if (database->slots[slot].table.count == 0) {
+            slot++;
+        } else {
+            return slot;
+        }
+    }
+    return SLOTS;
+}
+
+uint64_t keyspace_scan(struct keyspace *ks, uint32_t db, uint64_t cursor, uint64_t count,
+                       int64_t now_ms, keyspace_visit_fn *visit, void *arg) {
+    const struct database *database = keyspace_peek(ks, db);
+    uint64_t first = cursor >> TABLE_PLACE_BITS;
+    if (!database || first >= SLOTS) {
+        return 0;
+    }
+    uint32_t slot = next_used_slot(database, (uint32_t)first);
+    uint64_t place = slot == first ? cursor & (TABLE_PLACE_END - 1) : 0;
+    struct scan scan = {now_ms, 0, visit, arg};
+    count = count ? count : 1;
+    while (slot < SLOTS) {
+        place = table_walk(&database->slots[slot].table, &ks->env, place, TABLE_PLACE_END,
+                           count - scan.seen, scan_item, &scan);
+        if (place < TABLE_PLACE_END) {
+            return scan_cursor_at_slot((uint16_t)slot) | place;
+        }
+        slot = next_used_slot(database, slot + 1);
+        place = 0;
+        if (scan.seen >= count) {
+            return slot < SLOTS ? scan_cursor_at_slot((uint16_t)slot) : 0;
+        }
+    }
+    return 0;
+}
+
+/* ---- Random keys --------------------------------------------------------------------------------
+ */
+
+/* The index-th key of a database, in the order of slots and hashes. */
+static struct entry *database_at(const struct database *database, uint64_t index,
+                                 uint16_t *ret_slot) {
+    uint32_t group = 0;
+    while (index >= database->group_counts[group]) {
+        index -= database->group_counts[group];
+        group++;
+    }
+    uint32_t slot = group << GROUP_BITS;
+    while (index >= database->slots[slot].table.count) {
+        index -= database->slots[slot].table.count;
+        slot++;
+    }
+    *ret_slot = (uint16_t)slot;
+    return table_at(&database->slots[slot].table, index);
+}
+
+struct first_alive {
+    struct entry *entry;
+};
+
+static void take_first(void *arg, struct entry *entry) {
+    struct first_alive *first = arg;
+    if (!first->entry) {
+        first->entry = entry;
+    }
+}
+
+/* When nearly all keys are dead and may not be deleted: the first live one behind a random place.
+ */
+static struct entry *alive_from(struct keyspace *ks, uint32_t db, uint64_t start, int64_t now_ms) {
+    struct first_alive first = {NULL};
+    uint64_t cursor = start;
+    for (int rounds = 0; rounds < 2 && !first.entry; rounds++) {
+        do {
+            cursor = keyspace_scan(ks, db, cursor, 16, now_ms, take_first, &first);
+        } while (cursor && !first.entry);
+    }
+    return first.entry;
+}
+
+#define RANDOM_TRIES 100
+
+/* Uniform over all keys by index: 128 groups, then 128 slots, then the counts in the trie. */
+struct entry *keyspace_random(struct keyspace *ks, uint32_t db, uint64_t random, int64_t now_ms) {
+    const struct database *database = keyspace_peek(ks, db);
+    for (int i = 0; i < RANDOM_TRIES && database && database->count; i++) {
+        uint64_t index = (uint64_t)((unsigned __int128)random * database->count >> 64);
+        uint16_t slot;
+        struct entry *entry = database_at(database, index, &slot);
+        if (!entry_is_dead(entry, now_ms)) {
+            return entry;
+        }
+        if (ks->lazy_expire) {
+            struct key key = entry_make_key(ks, entry, slot);
+            database_expire(ks, db, &key, entry);
+        }
+        random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    }
+    if (!database || database->count == 0) {
+        return NULL;
+    }
+    return alive_from(ks, db, scan_cursor_at_slot((uint16_t)(random >> 50)), now_ms);
+}
+
+/* ---- Flushing and swapping ----------------------------------------------------------------------
+ */
+
+struct release {
+    struct keyspace *ks;
+};
+
+static void release_item(void *arg, void *item) {
+    struct release *release = arg;
+    entry_free(release->ks, item, false);
+}
+
+bool database_drain(struct keyspace *ks, struct database *database, uint64_t max,
+                    uint64_t *ret_freed) {
+    struct release release = {ks};
+    uint64_t freed = 0;
+    uint32_t slot = 0;
+    while (freed < max && (slot = next_used_slot(database, slot)) < SLOTS) {
+        struct table *table = &database->slots[slot].table;
+        struct books books = books_open(ks);
+        uint64_t n = table_drain(table, &ks->env, max - freed, release_item, &release);
+        books_close(ks, &database->slots[slot], books);
+        freed += n;
+        database->count -= n;
+        database->group_counts[slot >> GROUP_BITS] -= n;
+        if (table->count == 0) {
+            ks->bytes -= sizeof(struct slot);
+        }
+    }
+    *ret_freed = freed;
+    if (database->count) {
+        return false;
+    }
+    if (database->wheel) {
+        size_t before = wheel_memory(database->wheel);
+        bool done = wheel_drain(database->wheel, max);
+        ks->bytes -= before - wheel_memory(database->wheel);
+        return done;
+    }
+    return true;
+}
+
+static uint64_t flush_one(struct keyspace *ks, uint32_t db, bool lazy) {
+    struct database *database = ks->databases[db];
+    if (!database) {
+        return 0;
+    }
+    uint64_t count = database->count;
+    ks->databases[db] = NULL;
+    if (lazy) {
+        ks->stats.lazyfree_pending += count;
+        list_push_back(&ks->garbage, &database->link);
+        return count;
+    }
+    uint64_t freed;
+    check(database_drain(ks, database, UINT64_MAX, &freed) && freed == count);
+    database_free(ks, database);
+    return count;
+}
+
+uint64_t keyspace_flush(struct keyspace *ks, uint32_t db, bool lazy) {
+    uint64_t count = 0;
+    if (db == UINT32_MAX) {
+        for (uint32_t i = 0; i < ks->database_count; i++) {
+            count += flush_one(ks, i, lazy);
+        }
+    } else {
+        check(db < ks->database_count);
+        count = flush_one(ks, db, lazy);
+    }
+    ks->stats.changes += count;
+    return count;
+}
+
+void keyspace_swap_db(struct keyspace *ks, uint32_t a, uint32_t b) {
+    check(a < ks->database_count && b < ks->database_count);
+    struct database *database = ks->databases[a];
+    ks->databases[a] = ks->databases[b];
+    ks->databases[b] = database;
+}
+
+/* ---- Figures ------------------------------------------------------------------------------------
+ */
+
+uint64_t keyspace_count(const struct keyspace *ks, uint32_t db) {
+    const struct database *database = keyspace_peek(ks, db);
+    return database ? database->count : 0;
+}
+
+uint64_t keyspace_count_expiring(const struct keyspace *ks, uint32_t db) {
+    const struct database *database = keyspace_peek(ks, db);
+    return database ? database->expiring : 0;
+}
+
+uint64_t keyspace_slot_count(const struct keyspace *ks, uint32_t db, uint16_t slot) {
+    const struct database *database = keyspace_peek(ks, db);
+    return database ? database->slots[slot].table.count : 0;
+}
+
+int64_t keyspace_average_ttl(const struct keyspace *ks, uint32_t db, int64_t now_ms) {
+    const struct database *database = keyspace_peek(ks, db);
+    if (!database || database->expiring == 0) {
+        return 0;
+    }
+    int64_t mean = (int64_t)(database->deadline_sum / (__int128)database->expiring) - now_ms;
+    return mean > 0 ? mean : 0;
+}
+
+const struct keyspace_stats *keyspace_stats(const struct keyspace *ks) {
+    return &ks->stats;
+}
+
+void keyspace_reset_stats(struct keyspace *ks) {
+    ks->stats.hits = 0;
+    ks->stats.misses = 0;
+    ks->stats.expired_keys = 0;
+    ks->stats.expire_late_ms_max = 0;
+    ks->stats.lazyfreed = 0;
+}
+
+size_t keyspace_memory(const struct keyspace *ks) {
+    return ks->bytes;
+}
+
+size_t keyspace_slot_memory(const struct keyspace *ks, uint32_t db, uint16_t slot) {
+    const struct database *database = keyspace_peek(ks, db);
+    if (!database || database->slots[slot].table.count == 0) {
+        return 0;
+    }
+    return database->slots[slot].bytes + sizeof(struct slot);
+}
+
+size_t keyspace_table_memory(const struct keyspace *ks, uint32_t db) {
+    const struct database *database = keyspace_peek(ks, db);
+    return database ? database->table_bytes : 0;
+}
+
+size_t keyspace_wheel_memory(const struct keyspace *ks, uint32_t db) {
+    const struct database *database = keyspace_peek(ks, db);
+    return database && database->wheel ? wheel_memory(database->wheel) : 0;
+}
+
+/* ---- Verification -------------------------------------------------------------------------------
+ */
+
+struct tally {
+    const struct keyspace *ks;
+    const struct database *database;
+    uint32_t slot;
+    uint64_t bytes;
+    uint64_t expiring;
+    uint64_t referenced;
+    __int128 deadline_sum;
+};
+
+static void verify_item(void *arg, void *item) {
+    struct tally *tally = arg;
+    const struct entry *entry = item;
+    struct key key = entry_make_key(tally->ks, entry, (uint16_t)tally->slot);
+    check(key_slot(key.name) == tally->slot);
+    check(database_find(tally->database, &key) == entry);
+    tally->bytes += heap_block_bytes(entry_bytes(entry)) + entry_value_memory(entry);
+    bool referenced = entry->flags & ENTRY_REFERENCED;
+    check(referenced == !!(entry->flags & ENTRY_HAS_TTL));
+    if (referenced) {
+        tally->expiring++;
+        tally->referenced++;
+        tally->deadline_sum += entry_deadline(entry);
+        check(wheel_sweeping(tally->database->wheel) ||
+              !!(entry->flags & ENTRY_SWEPT) == tally->database->parity);
+    }
+}
+
+/* Returns the bytes of all slots. */
+static size_t database_verify(const struct keyspace *ks, const struct database *database) {
+    struct tally tally = {.ks = ks, .database = database};
+    size_t bytes = 0;
+    size_t table_total = 0;
+    uint64_t groups[GROUP_COUNT] = {0};
+    for (uint32_t i = 0; i < SLOTS; i++) {
+        const struct slot *slot = &database->slots[i];
+        if (slot->table.count == 0) {
+            check(slot->table.root == 0 && slot->bytes == 0);
+            continue;
+        }
+        table_verify(&slot->table, &ks->env);
+        tally.slot = i;
+        tally.bytes = table_bytes(&slot->table);
+        table_total += tally.bytes + sizeof(struct slot);
+        table_walk(&slot->table, &ks->env, 0, TABLE_PLACE_END, UINT64_MAX, verify_item, &tally);
+        check(slot->bytes == tally.bytes);
+        groups[i >> GROUP_BITS] += slot->table.count;
+        bytes += slot->bytes + sizeof(struct slot);
+    }
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < GROUP_COUNT; i++) {
+        check(groups[i] == database->group_counts[i]);
+        count += groups[i];
+    }
+    check(count == database->count && table_total == database->table_bytes);
+    check(tally.expiring == database->expiring && tally.referenced == database->referenced);
+    check(tally.deadline_sum == database->deadline_sum);
+    if (database->wheel) {
+        wheel_verify(database->wheel);
+        bytes += wheel_memory(database->wheel);
+    }
+    return bytes + heap_block_bytes(sizeof(*database));
+}
+
+void keyspace_verify(struct keyspace *ks) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < ks->database_count; i++) {
+        bytes += ks->databases[i] ? database_verify(ks, ks->databases[i]) : 0;
+    }
+    for (const struct blob *blob = ks->late_blobs; blob;) {
+        bytes += blob_bytes(blob);
+        memcpy(&blob, blob->data, sizeof(blob));
+    }
+    /* Half-freed databases cannot be told apart any more. */
+    check(list_empty(&ks->garbage) ? bytes == ks->bytes : bytes <= ks->bytes);
+}

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* keyspace_parts: what the files of the keyspace share. Private to shard/keyspace*.c.
+ *
+ * Thread: owner shard only.
+ *
+ *   keyspace.c         databases, lookup, deleting, deadlines, the books
+ *   keyspace_string.c  string values
+ *   keyspace_all.c     walking, random keys, flushing, statistics, verification
+ *   keyspace_work.c    the wheel's answers and background slices
+ */
+#ifndef SHOAL_SHARD_KEYSPACE_PARTS_H
+#define SHOAL_SHARD_KEYSPACE_PARTS_H
+
+#include "base/check.h"
+#include "base/list.h"
+#include "base/random.h"
+#include "shard/entry.h"
+#include "shard/heap.h"
+#include "shard/keyspace.h"
+#include "shard/table.h"
+#include "shard/wheel.h"
+
+/* Slots are summed up in groups, so that random picks and walks skip empty ones. */
+#define GROUP_BITS  7
+#define GROUP_SLOTS (1u << GROUP_BITS)
+#define GROUP_COUNT (SLOTS / GROUP_SLOTS)
+
+/* The keys of one slot in one database. */
+struct slot {
+    struct table table;
+    uint64_t bytes; /* entries, values, table; not the slot itself */
+};
+
+struct database {
+    struct list_node link; /* in keyspace.garbage */
+    struct slot *slots;    /* SLOTS of them; pages of slots that hold nothing are not touched */
+    struct wheel *wheel;   /* NULL before the first TTL */
+    uint64_t count;
+    uint64_t expiring;
+    __int128 deadline_sum; /* of all keys with a TTL: their mean is exact for free */
+    uint64_t referenced;   /* entries with ENTRY_REFERENCED */
+    size_t table_bytes;
+    bool parity; /* of ENTRY_SWEPT, for entries seen by the current sweep or, between sweeps, all */
+    uint64_t group_counts[GROUP_COUNT];
+};
+
+struct keyspace {
+    struct shard_heap *heap;
+    const struct hash_secret *secret;
+    struct keyspace_hooks hooks;
+    struct table_env env;
+    uint32_t database_count;
+    struct database **databases; /* NULL before the first key */
+    int64_t now_ms;              /* as last heard: where new wheels start */
+    bool lazy_expire;
+    struct keyspace_expire_options expire;
+    enum lru_mode lru_mode;
+    int lfu_log_factor;
+    int lfu_decay_minutes;
+    struct rng rng;
+    struct keyspace_stats stats;
+    size_t bytes;            /* everything that keyspace_memory reports */
+    struct list garbage;     /* flushed databases that are being freed */
+    struct blob *late_blobs; /* big values that are being freed, linked through their data */
+};
+
+/* ---- The books ----------------------------------------------------------------------------------
+ * Whatever a change of a slot takes from or gives back to the heap is that slot's. */
+
+struct books {
+    size_t used_before;
+};
+
+static inline struct books books_open(const struct keyspace *ks) {
+    return (struct books){heap_used(ks->heap)};
+}
+
+static inline void books_close(struct keyspace *ks, struct slot *slot, struct books books) {
+    size_t change = heap_used(ks->heap) - books.used_before;
+    slot->bytes += change;
+    ks->bytes += change;
+}
+
+/* ---- keyspace.c ---------------------------------------------------------------------------------
+ */
+
+struct database *keyspace_database(struct keyspace *ks, uint32_t db); /* made if need be */
+const struct database *keyspace_peek(const struct keyspace *ks, uint32_t db);
+struct database *database_new(struct keyspace *ks);
+/* The database must be without keys and references. */
+void database_free(struct keyspace *ks, struct database *database);
+
+/* The entry of a key, dead or alive. */
+struct entry *database_find(const struct database *database, const struct key *key);
+void database_link(struct keyspace *ks, struct database *database, const struct key *key,
+                   struct entry *entry);
+void database_moved(struct database *database, const struct key *key, const struct entry *old_entry,
+                    struct entry *entry);
+/* Takes an entry out and frees it. */
+void database_delete(struct keyspace *ks, struct database *database, const struct key *key,
+                     struct entry *entry, bool lazy);
+/* As database_delete, for an entry that is past its deadline, with hooks and statistics. */
+void database_expire(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry);
+/* What depends on deadlines follows a change of one (NO_EXPIRY: none). */
+void database_deadline_changed(struct keyspace *ks, struct database *database,
+                               const struct key *key, struct entry *entry, int64_t old_deadline,
+                               int64_t deadline);
+/* Frees the value and the block of an entry that is in no table. */
+void entry_free(struct keyspace *ks, struct entry *entry, bool lazy);
+
+struct key entry_make_key(const struct keyspace *ks, const struct entry *entry, uint16_t slot);
+/* The clock of a new entry, or after a touch of an old one. */
+uint32_t lru_fresh(const struct keyspace *ks, int64_t now_ms);
+void lru_touch(struct keyspace *ks, struct entry *entry, int64_t now_ms);
+
+void hook_pre_write(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry);
+void hook_changed(struct keyspace *ks, uint32_t db, const struct key *key);
+
+/* ---- keyspace_all.c -----------------------------------------------------------------------------
+ */
+
+/* Frees up to max keys of a database that is in nobody's reach; true when all are gone. */
+bool database_drain(struct keyspace *ks, struct database *database, uint64_t max,
+                    uint64_t *ret_freed);
+
+#endif
