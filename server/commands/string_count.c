@@ -77,7 +77,7 @@ void command_incrbyfloat(struct exec *x) {
     }
     char text[NUM_LONG_DOUBLE_BYTES];
     struct bytes sum = bytes_make(text, num_format_long_double(text, value));
-    keyspace_set_string(x->keyspace, x->db, &x->key, sum, entry == NULL ? NO_EXPIRY : KEEP_TTL,
-                        x->now_ms);
+    keyspace_set_text(x->keyspace, x->db, &x->key, sum, entry == NULL ? NO_EXPIRY : KEEP_TTL,
+                      x->now_ms);
     reply_bulk(x->reply, sum);
 }
