@@ -1,0 +1,372 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bugs that shipped in other servers of this protocol: each must not happen here. The names are rows of our list of them;
+each test opens with how the bug showed."""
+
+import os
+import random
+import socket
+import stat
+import threading
+import time
+
+import pytest
+
+from resp import RespError, encode
+
+LLONG_MIN, LLONG_MAX = -(2**63), 2**63 - 1
+BOUNDARIES = [LLONG_MIN, LLONG_MIN + 1, -(2**31) - 1, -(2**31), -1, 0, 1, 2**31 - 1, 2**31, 2**31 + 1, 2**32, LLONG_MAX - 1, LLONG_MAX, 2**63]
+MB = 1 << 20
+
+
+# ---- A. protocol, and what a client may cost before it says who it is ------------------------------------------------
+
+
+def test_bug_01_unauthenticated_client_announces_huge_arguments(start_server):
+    """CVE-2021-32675: the server allocated what `*1048576` and `$536870912` announced, for anybody."""
+    s = start_server(requirepass="x", maxclients=5000)
+    before = s.rss()
+    clients = []
+    for n in range(400):
+        c = s.raw()
+        c.send([b"*1048576\r\n$536870912\r\n", b"*10\r\n$16384\r\n", b"*2\r\n$4\r\nAUTH\r\n$16384\r\nabc"][n % 3])
+        clients.append(c)
+    time.sleep(0.5)
+    assert s.rss() - before < 400 * 16 * 1024 + 16 * MB
+    assert clients[0].read() == "ERR Protocol error: unauthenticated multibulk length"
+    for c in clients:
+        c.close()
+
+
+@pytest.mark.parametrize("authenticated", (False, True))
+def test_bug_02_reader_that_never_reads(start_server, authenticated):
+    """CVE-2025-21605: an unauthenticated client asked and never read; its replies grew to gigabytes."""
+    config = {"maxmemory-clients": "16mb"}
+    if not authenticated:
+        config["requirepass"] = "x"
+    s = start_server(config=config, password=None if authenticated else "x")
+    c = s.raw(rcvbuf=4096, timeout=2)
+    before = s.rss()
+    if authenticated:
+        c.do("SET", "blob", "x" * 100_000)
+    request = encode("GET", "blob") * 500
+    sent = 0
+    try:
+        while sent < 400 * len(request):
+            c.send(request)
+            sent += len(request)
+    except (socket.timeout, ConnectionResetError, BrokenPipeError, TimeoutError):
+        pass
+    time.sleep(0.3)
+    assert s.rss() - before < 120 * MB
+    assert s.alive()
+    c.close()
+
+
+def test_bug_03_parser_state_after_an_empty_request(server):
+    """CVE-2026-27623: an empty request left the parser in a state that the next request tripped over, before any AUTH."""
+    odd = [b"*0\r\n", b"*-1\r\n", b"\r\n", b"\n", b"*-2147483648\r\n"]
+    good = [encode("PING"), b"PING\r\n", encode("ECHO", ""), encode("ECHO", "\r\n")]
+    answers = {0: "PONG", 1: "PONG", 2: b"", 3: b"\r\n"}
+    rng = random.Random(27623)
+    for _ in range(100):
+        stream, expect = b"", []
+        for _ in range(20):
+            stream += rng.choice(odd) if rng.random() < 0.6 else b""
+            pick = rng.randrange(4)
+            stream += good[pick]
+            expect.append(answers[pick])
+        cut = rng.randrange(len(stream))
+        with server.raw() as c:
+            c.send(stream[:cut])
+            if cut % 3 == 0:
+                time.sleep(0.001)
+            c.send(stream[cut:])
+            assert c.read_some(20) == expect
+
+
+def test_bug_04_accept_goes_on_after_connections_that_are_gone(server):
+    """CVE-2025-48367: one failed accept stopped the server from accepting others."""
+    for _ in range(200):
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+        s.setblocking(False)
+        try:
+            s.connect(("127.0.0.1", server.port))
+        except BlockingIOError:
+            pass
+        s.close()
+    t = time.monotonic()
+    with server.raw(timeout=2) as c:
+        assert c.do("PING") == "PONG"
+    assert time.monotonic() - t < 0.5
+
+
+def test_bug_05_line_breaks_in_errors_inject_replies(server):
+    """CVE-2025-67733: CRLF inside an error text became a reply of its own; every reply after it was off by one."""
+    rng = random.Random(67733)
+    requests, count = b"", 0
+    for _ in range(300):
+        junk = bytes(rng.choice(b"\r\n+-:$*_,#(!=%~>|x\x00") for _ in range(rng.randrange(1, 30)))
+        shape = rng.randrange(8)
+        requests += {
+            0: encode(b"no" + junk, junk, junk),
+            1: encode("CLIENT", junk, junk),
+            2: encode("CONFIG", "SET", junk, junk),
+            3: encode("SET", "k", "v", junk),
+            4: encode("OBJECT", junk, "k"),
+            5: encode("DEBUG", "ERROR", junk),
+            6: encode("CLIENT", "SETNAME", junk),
+            7: encode("COMMAND", "GETKEYS", junk, junk),
+        }[shape]
+        requests += encode("ECHO", "mark%d" % count)
+        count += 1
+    for resp3 in (False, True):
+        with server.raw() as c:
+            if resp3:
+                c.do("HELLO", "3")
+            c.send(requests)
+            for n in range(count):
+                got = c.read()
+                assert isinstance(got, RespError) or got == "OK"
+                assert c.read() == b"mark%d" % n
+
+
+@pytest.mark.parametrize("limit", ("1mb", "512mb", "1gb", "4gb", str(LLONG_MAX)))
+def test_bug_06_sizes_overflow_when_the_bulk_limit_is_raised(start_server, limit):
+    """CVE-2021-21309, CVE-2021-41099: with proto-max-bulk-len raised, sums of sizes overflowed and the heap with them."""
+    s = start_server(proto_max_bulk_len=limit)
+    for size in (LLONG_MAX, LLONG_MAX - 1, 2**63, 2**62, 2**64 - 1, 2**64, -1):
+        with s.raw(timeout=1) as c:
+            c.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\nabc" % size)
+            if c.is_silent(0.05):
+                continue
+            assert c.read() == "ERR Protocol error: invalid bulk length"
+    with s.raw() as c:
+        c.do("SET", "k", "x")
+        for offset in (LLONG_MAX, LLONG_MAX - 1, LLONG_MAX - 10, 2**62):
+            assert isinstance(c.do("SETRANGE", "k", offset, "abc"), RespError)
+        assert c.do("GET", "k") == b"x"
+        for value in BOUNDARIES:
+            got = c.do("CONFIG", "SET", "proto-max-bulk-len", value)
+            assert (got == "OK") == (MB <= value <= LLONG_MAX)
+        c.do("CONFIG", "SET", "proto-max-bulk-len", "512mb")
+
+
+def test_bug_07_unix_socket_is_open_to_all_for_a_moment(start_server, tmp_path):
+    """CVE-2023-45145: listen() came before chmod(), so for a moment anybody could connect."""
+    path = str(tmp_path / "race.sock")
+    seen, stop = [], threading.Event()
+
+    def watch():
+        while not stop.is_set():
+            try:
+                with socket.socket(socket.AF_UNIX) as c:
+                    c.connect(path)
+                    seen.append(stat.S_IMODE(os.stat(path).st_mode))
+            except OSError:
+                pass
+
+    old = os.umask(0)
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        for _ in range(4):
+            s = start_server(unixsocket=path, unixsocketperm="600")
+            s.stop()
+            s.stopped_by_test = True
+    finally:
+        stop.set()
+        thread.join()
+        os.umask(old)
+    assert len(seen) > 4 and set(seen) == {0o600}
+
+
+def test_bug_08_http_smuggles_commands(server, r):
+    """Cross-protocol scripting: a web page made the browser POST commands to the server on localhost."""
+    for head in (b"POST / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n", b"Host: x\r\n", b"pOsT x\r\n", b"hOsT: x\r\n"):
+        with server.raw() as c:
+            try:
+                c.send(head + b"\r\nSET smuggled yes\r\n")
+            except (ConnectionResetError, BrokenPipeError):
+                pass
+            c.read_all()
+    assert r.get("smuggled") is None
+
+
+def test_bug_09_output_accounting_misses_some_replies(start_server):
+    """Redis #14934: replies sent without a copy were not counted, so limits did not see them."""
+    s = start_server()
+    with s.raw() as w:
+        w.do("SET", "blob", "x" * MB)
+        reader = s.raw(rcvbuf=4096)
+        reader.do("CLIENT", "SETNAME", "reader")
+        reader.send(encode("GET", "blob") * 32)
+        time.sleep(0.5)
+        line = [row for row in w.do("CLIENT", "LIST").decode().splitlines() if "name=reader" in row][0]
+        row = dict(word.split("=", 1) for word in line.split())
+        assert int(row["omem"]) + int(row["obl"]) >= 20 * MB
+        assert int(row["tot-mem"]) >= int(row["omem"])
+        assert int(s.info("memory")["mem_clients_normal"]) >= 20 * MB
+        reader.close()
+        deadline = time.monotonic() + 5
+        while time.monotonic() < deadline and int(s.info("memory")["mem_clients_normal"]) > MB:
+            time.sleep(0.02)
+        assert int(s.info("memory")["mem_clients_normal"]) < MB
+
+
+# ---- D. arithmetic -----------------------------------------------------------------------------------------------------------
+
+# Commands and where their integers are (None marks the place).
+INTEGER_CALLS = [
+    ["SETRANGE", "k", None, "v"], ["GETRANGE", "k", None, None], ["SUBSTR", "k", None, None], ["INCRBY", "n", None],
+    ["DECRBY", "n", None], ["INCRBYFLOAT", "n", None], ["EXPIRE", "k", None], ["PEXPIRE", "k", None], ["EXPIREAT", "k", None],
+    ["PEXPIREAT", "k", None], ["SETEX", "x", None, "v"], ["PSETEX", "x", None, "v"], ["SET", "x", "v", "EX", None],
+    ["SET", "x", "v", "PX", None], ["SET", "x", "v", "EXAT", None], ["SET", "x", "v", "PXAT", None], ["GETEX", "k", "EX", None],
+    ["GETEX", "k", "PX", None], ["GETEX", "k", "EXAT", None], ["GETEX", "k", "PXAT", None], ["SCAN", None],
+    ["SCAN", "0", "COUNT", None], ["SELECT", None], ["MOVE", "k", None], ["SWAPDB", None, None], ["COPY", "{k}1", "{k}2", "DB", None],
+    ["LCS", "{k}1", "{k}2", "IDX", "MINMATCHLEN", None], ["MSETEX", None, "k", "v"], ["WAIT", "0", None],
+    ["CLIENT", "KILL", "ID", None], ["CLIENT", "LIST", "ID", None], ["CLIENT", "UNBLOCK", None], ["CLIENT", "PAUSE", None, "WRITE"],
+    ["MEMORY", "USAGE", "k", "SAMPLES", None], ["HELLO", None], ["CONFIG", "SET", "timeout", None], ["CONFIG", "SET", "hz", None],
+    ["CLIENT", "LIST", "MAXAGE", None], ["CLIENT", "LIST", "IDLE", None], ["CLIENT", "LIST", "DB", None],
+    ["COMMAND", "GETKEYS", "MSETEX", None, "k", "v"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call", INTEGER_CALLS, ids=lambda c: "-".join(str(a) for a in c[:4]))
+def test_bug_29_boundary_integers(server, valkey, call):
+    """CVE-2022-35977: SETRANGE and SORT computed sizes that overflowed. Every integer of every command at every boundary:
+    an answer, no crash, and the same kind of answer as Valkey's."""
+
+    def answers(s):
+        out = []
+        for number in BOUNDARIES:
+            with s.raw() as c:
+                c.do("FLUSHALL")
+                c.do("SET", "k", "hello")
+                c.do("MSET", "{k}1", "ohmytext", "{k}2", "mynewtext")
+                got = c.do(*[number if a is None else a for a in call])
+                out.append((number, got.text if isinstance(got, RespError) else type(got).__name__))
+                c.do("HELLO", "2")
+                c.do("CLIENT", "UNPAUSE")
+                c.do("CONFIG", "SET", "timeout", "0", "hz", "10")
+        return out
+
+    assert answers(server) == answers(valkey)
+
+
+@pytest.mark.parametrize("name", ("MGET", "DEL", "EXISTS", "TOUCH", "UNLINK", "MSET", "MSETEX", "COMMAND"))
+@pytest.mark.parametrize("count", (0, 1, 15, 16, 17, 255, 256, 257, 1023, 1024, 1025, 10_000))
+def test_bug_32_counts_around_every_fixed_size(server, r, name, count):
+    """CVE-2025-62507: an array on the stack held only so many ids, the command took more."""
+    keys = ["{n}%d" % i for i in range(count)]
+    pairs = [x for k in keys for x in (k, "v")]
+    with server.raw() as c:
+        if name in ("MSET", "MSETEX"):
+            call = [name] + ([str(count)] if name == "MSETEX" else []) + pairs
+        elif name == "COMMAND":
+            call = ["COMMAND", "GETKEYS", "MGET"] + keys
+        else:
+            call = [name] + keys
+        got = c.do(*call)
+        if count == 0:
+            assert isinstance(got, RespError)
+        elif name == "MGET":
+            assert got == [None] * count
+        elif name == "COMMAND":
+            assert got == [k.encode() for k in keys]
+        elif name == "MSET":
+            assert got == "OK" and c.do("DBSIZE") == count
+        elif name == "MSETEX":
+            assert got == 1 and c.do("DBSIZE") == count
+        else:
+            assert got == 0
+        if name == "MSETEX":
+            assert isinstance(c.do("MSETEX", str(count + 1), *pairs), RespError)
+
+
+def test_bug_34_msetnx_with_the_same_key_twice(server, r):
+    """CVE-2023-28425: MSETNX with a key named twice hit an assertion."""
+    with server.raw() as c:
+        assert c.do("MSETNX", "d", "1", "d", "2") == 1
+        assert c.do("GET", "d") == b"2"
+        assert c.do("MSETNX", "d", "3", "d", "4") == 0
+        assert c.do("MSETEX", 2, "e", "1", "e", "2", "NX") == 1
+        assert c.do("GET", "e") == b"2"
+        assert c.do("DEL", "d", "d", "e", "e") == 2
+        assert c.do("MSET", "d", "1", "d", "2", "d", "3") == "OK"
+        assert c.do("RENAME", "d", "d") == "OK"
+        assert c.do("COPY", "d", "d") == "ERR source and destination objects are the same"
+        assert c.do("LCS", "d", "d") == b"3"
+        assert c.do("EXISTS", "d", "d", "d") == 3
+
+
+def test_bug_35_patterns_that_take_forever(server, r):
+    """CVE-2022-36021, CVE-2024-31228: a pattern like `*a*a*a*b` took exponential time, a long one overflowed the stack."""
+    with server.raw(timeout=30) as c:
+        c.do("SET", "a" * 5000, "1")
+        c.do("SET", "b" * 100_000, "1")
+        for pattern in ("*a" * 200 + "b", "*?" * 3000, "a*" * 1000 + "b", "[" * 50_000, "*" * 200_000 + "x", "\\" * 50_000, "?*" * 20_000 + "z"):
+            t = time.monotonic()
+            assert c.do("KEYS", pattern) in ([], [b"a" * 5000], [b"b" * 100_000]) or pattern == "*?" * 3000
+            c.do("SCAN", "0", "MATCH", pattern, "COUNT", "1000")
+            c.do("CONFIG", "GET", pattern)
+            c.do("COMMAND", "LIST", "FILTERBY", "PATTERN", pattern)
+            assert time.monotonic() - t < 5, pattern[:20]
+
+
+def test_bug_36_lcs_of_big_values(server, r):
+    """CVE-2021-29477: LCS multiplied two lengths into a size that overflowed."""
+    with server.raw(timeout=30) as c:
+        c.do("SET", "{l}1", "a" * 2_000_000)
+        c.do("SET", "{l}2", "b" * 2_000_000)
+        for options in ([], ["LEN"], ["IDX"]):
+            got = c.do("LCS", "{l}1", "{l}2", *options)
+            assert isinstance(got, RespError)
+        assert c.do("PING") == "PONG"
+
+
+@pytest.mark.parametrize("cursor", (2**63, 2**63 - 1, 2**63 + 1, 2**64 - 1, 2**32, 2**31, 16383, 16384, 2**48, 2**56))
+def test_bug_37_scan_cursors_and_counts_at_the_edge(server, r, cursor):
+    """Dragonfly #4466: SCAN 9223372036854775808 crashed; Redis #14982: SCAN COUNT overflowed."""
+    for i in range(100):
+        r.set("sc%d" % i, i)
+    with server.raw() as c:
+        for count in (1, 10, LLONG_MAX, LLONG_MAX - 1, 2**62, 2**32, 2**31):
+            got = c.do("SCAN", cursor, "COUNT", count)
+            assert isinstance(got, list)
+            assert 0 <= int(got[0]) < 2**64
+        assert c.do("DBSIZE") == 100
+
+
+@pytest.mark.shoal_only
+def test_bug_38_no_command_takes_more_than_a_second(server, r):
+    """Redis #13515: an invalid length led into an endless loop. Every command, any arguments: an answer within a second."""
+    rng = random.Random(13515)
+    with server.raw(timeout=5) as c:
+        names = [n.decode() for n in c.do("COMMAND", "LIST")]
+        skip = ("shutdown", "debug", "wait", "client|pause", "client|reply", "client|kill", "quit", "config|set", "sync", "psync")
+        names = [n for n in names if n not in skip and not n.startswith(("subscribe", "psub", "ssub", "monitor", "client"))]
+        values = [str(b) for b in BOUNDARIES] + ["", "k", "COUNT", "*", "EX", "x" * 1000, "0", "\x00"]
+        for name in names:
+            for _ in range(12):
+                args = [rng.choice(values) for _ in range(rng.randrange(6))]
+                if name == "setrange" and len(args) > 1:
+                    args[1] = rng.choice(["0", "1", "-1", str(LLONG_MAX)])
+                t = time.monotonic()
+                c.do(*name.split("|"), *args)
+                assert time.monotonic() - t < 1, (name, args)
+            c.do("RESET")
+
+
+def test_bug_46_config_values_cannot_bring_in_lines(start_server):
+    """CVE of 8.6.3: a line break in a value that CONFIG REWRITE wrote became a directive of its own."""
+    s = start_server(config_file="# mine\n")
+    with s.raw() as c:
+        assert isinstance(c.do("CONFIG", "SET", "dir", "/tmp"), RespError)
+        assert isinstance(c.do("CONFIG", "SET", "dbfilename", "x.so"), RespError)
+        c.do("CONFIG", "SET", "proc-title-template", "a\nrequirepass injected")
+        c.do("CONFIG", "SET", "availability-zone", "a\nrequirepass injected\n")
+        assert c.do("CONFIG", "REWRITE") == "OK"
+    with open(os.path.join(s.dir, "server.conf")) as f:
+        lines = [line.strip() for line in f]
+    assert not any(line.startswith("requirepass") for line in lines)

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Keys end on time, are never seen after it, and cost nothing afterwards."""
+
+import time
+
+import pytest
+
+from resp import encode
+
+
+def wait_for(condition, seconds=5.0, step=0.01):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(step)
+    return condition()
+
+
+@pytest.mark.shoal_only
+def test_expiry_is_on_time_among_many_other_deadlines(server, r):
+    """30,000 keys that end within two seconds among 100,000 that do not: DBSIZE, which looks at no key, follows the
+    deadlines. At p99 at most 10 ms late by the server's own clock; the test allows for its own scheduling."""
+    near, far = 30_000, 100_000
+    with server.raw(timeout=60) as c:
+        for start in range(0, far, 10_000):
+            c.send(b"".join(encode("SET", "far%d" % i, i, "EX", 10_000 + i % 5000) for i in range(start, start + 10_000)))
+            c.read_some(10_000)
+        base = int(time.time() * 1000) + 1500
+        for start in range(0, near, 10_000):
+            c.send(b"".join(encode("SET", "n%d" % i, i, "PXAT", base + i % 2000) for i in range(start, start + 10_000)))
+            c.read_some(10_000)
+        late = []
+        per_ms = near // 2000
+        while time.time() * 1000 < base + 2100:
+            asked = time.time() * 1000
+            left = c.do("DBSIZE") - far
+            answered = time.time() * 1000
+            # Keys whose deadline was at least 10 ms past before we asked must not be counted any more.
+            should_be_gone = max(0, min(2000, int(asked - 10 - base))) * per_ms
+            excess = left - (near - should_be_gone)
+            if base < asked < base + 2100 and answered - asked < 20:
+                late.append(max(0, excess) / per_ms)
+            time.sleep(0.002)
+        assert c.do("DBSIZE") == far
+    assert len(late) > 100
+    late.sort()
+    assert late[int(len(late) * 0.9)] <= 10, "ms beyond 10: p50 %.1f p90 %.1f max %.1f" % (
+        late[len(late) // 2], late[int(len(late) * 0.9)], late[-1],
+    )  # fmt: skip
+    assert server.info("stats")["expired_keys"] == str(near)
+
+
+def test_a_key_is_never_read_after_its_deadline(server, r):
+    with server.raw() as c:
+        for n in range(100):
+            deadline = int(time.time() * 1000) + 15
+            c.do("SET", "edge%d" % n, 1, "PXAT", deadline)
+        while int(time.time() * 1000) <= deadline + 1:
+            pass
+        assert [c.do("GET", "edge%d" % n) for n in range(100)] == [None] * 100
+
+
+def test_set_active_expire_off_and_on(server, r):
+    with server.raw() as c:
+        assert c.do("DEBUG", "SET-ACTIVE-EXPIRE", 0) == "OK"
+        try:
+            for n in range(100):
+                c.do("SET", "ae%d" % n, 1, "PX", 1)
+            time.sleep(0.3)
+            assert c.do("DBSIZE") == 100
+            assert c.do("GET", "ae1") is None
+            assert c.do("DBSIZE") == 99
+        finally:
+            assert c.do("DEBUG", "SET-ACTIVE-EXPIRE", 1) == "OK"
+        assert wait_for(lambda: c.do("DBSIZE") == 0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["PERSIST", "k"],
+        ["SET", "k", "again"],
+        ["EXPIRE", "k", "1000"],
+        ["PEXPIREAT", "k", "4102444800000"],
+        ["GETEX", "k", "PERSIST"],
+        ["GETSET", "k", "again"],
+        ["MSET", "k", "again"],
+    ],
+    ids=lambda c: c[0],
+)
+def test_a_changed_deadline_is_followed(server, r, change):
+    with server.raw() as c:
+        c.do("SET", "k", "v", "PX", 150)
+        c.do(*change)
+        time.sleep(0.3)
+        assert c.do("EXISTS", "k") == 1
+
+
+def test_a_deadline_moved_nearer_is_followed(server, r):
+    with server.raw() as c:
+        c.do("SET", "k", "v", "EX", 1000)
+        c.do("PEXPIRE", "k", 50)
+        assert wait_for(lambda: c.do("DBSIZE") == 0, 1)
+
+
+def test_what_keeps_the_deadline(server, r):
+    with server.raw() as c:
+        c.do("SET", "{k}1", "1", "PX", 200)
+        c.do("INCR", "{k}1")
+        c.do("APPEND", "{k}1", "0")
+        c.do("SETRANGE", "{k}1", 0, "9")
+        c.do("SET", "{k}1", "5", "KEEPTTL")
+        c.do("RENAME", "{k}1", "{k}2")
+        c.do("COPY", "{k}2", "{k}3")
+        c.do("MOVE", "{k}3", 1)
+        assert 0 < c.do("PTTL", "{k}2") <= 200
+        assert wait_for(lambda: c.do("DBSIZE") == 0, 2)
+        c.do("SELECT", 1)
+        assert wait_for(lambda: c.do("DBSIZE") == 0, 2)
+
+
+def test_deadlines_of_all_sizes(server, r):
+    """Deadlines from now to the end of time sit side by side in the timing wheel; the near ones fire, the others stay."""
+    with server.raw() as c:
+        for n in range(62):
+            assert c.do("SET", "w%d" % n, n, "PX", 1 << n if n < 62 else 1) == "OK" or n >= 62
+        time.sleep(0.6)
+        assert wait_for(lambda: c.do("DBSIZE") == 62 - 10, 3) or c.do("DBSIZE") == 62 - 10
+        assert c.do("PTTL", "w61") > 1 << 60
+
+
+def test_expired_key_counts_as_missing_for_writes(server, r):
+    with server.raw() as c:
+        c.do("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+        try:
+            for n in range(8):
+                c.do("SET", "x%d" % n, "5", "PX", 1)
+            time.sleep(0.01)
+            assert c.do("INCR", "x0") == 1 and c.do("TTL", "x0") == -1
+            assert c.do("APPEND", "x1", "ab") == 2 and c.do("TTL", "x1") == -1
+            assert c.do("SET", "x2", "v", "XX") is None
+            assert c.do("SET", "x3", "v", "NX") == "OK"
+            assert c.do("GETSET", "x4", "v") is None
+            assert c.do("DEL", "x5") == 0
+            assert c.do("SET", "x6", "v", "KEEPTTL") == "OK" and c.do("TTL", "x6") == -1
+            assert c.do("EXPIRE", "x7", 100) == 0
+        finally:
+            c.do("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+
+
+def test_active_expire_effort_can_be_set(server, r):
+    assert r.config_set("active-expire-effort", 10)
+    for n in range(1000):
+        r.set("e%d" % n, 1, px=1)
+    assert wait_for(lambda: r.dbsize() == 0)
+    r.config_set("active-expire-effort", 1)

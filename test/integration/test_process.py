@@ -1,0 +1,313 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The server as a process: command line, start, refusals, signals, pid file, shutdown."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import pytest
+
+from resp import Raw, RespError, encode
+from server import ServerFailed, free_port
+
+
+def run(server_binary, *args, stdin="", timeout=20):
+    return subprocess.run([server_binary, *args], input=stdin, capture_output=True, text=True, timeout=timeout)
+
+
+def wait_for(condition, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return condition()
+
+
+# ---- command line ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ("--version", "-v"))
+def test_version(server_binary, option, kind):
+    done = run(server_binary, option)
+    assert done.returncode == 0
+    name = {"shoal": "Shoal", "valkey": "Valkey", "redis": "Redis"}[kind]
+    assert re.match(name + r" server v=\d+\.\d+\.\d+ .*bits=64", done.stdout)
+
+
+@pytest.mark.parametrize("option", ("--help", "-h"))
+def test_help(server_binary, option):
+    done = run(server_binary, option)
+    text = done.stdout + done.stderr
+    assert "Usage:" in text and "--port" in text
+    assert done.returncode in (0, 1)
+
+
+def test_config_from_a_file_and_the_command_line(start_server):
+    s = start_server(config_file="timeout 77\nmaxmemory 10mb\n# a comment\n\nhz 20\n", hz="30")
+    with s.raw() as c:
+        assert c.do("CONFIG", "GET", "timeout") == [b"timeout", b"77"]
+        assert c.do("CONFIG", "GET", "maxmemory") == [b"maxmemory", b"10485760"]
+        assert c.do("CONFIG", "GET", "hz") == [b"hz", b"30"]
+    assert s.info("server")["config_file"] == os.path.join(s.dir, "server.conf")
+
+
+def test_config_from_stdin(server_binary, tmp_path, base_config):
+    port = free_port()
+    text = "port %d\ntimeout 55\ndir %s\nsave \"\"\n" % (port, tmp_path)
+    text += "".join("%s %s\n" % pair for pair in base_config.items())
+    proc = subprocess.Popen([server_binary, "-"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        proc.stdin.write(text.encode())
+        proc.stdin.close()
+
+        def answers():
+            try:
+                with Raw(("127.0.0.1", port)) as c:
+                    return c.do("CONFIG", "GET", "timeout") == [b"timeout", b"55"]
+            except OSError:
+                return False
+
+        assert wait_for(answers)
+        proc.send_signal(signal.SIGTERM)
+        assert proc.wait(10) == 0
+    finally:
+        proc.kill()
+        proc.wait()
+
+
+@pytest.mark.parametrize(
+    "text, line, quoted",
+    [
+        ("timeout 1\nnosuchdirective 5\n", "2", "nosuchdirective 5"),
+        ("port abc\n", "1", "port abc"),
+        ("\n\ntimeout 1 2\n", "3", "timeout 1 2"),
+        ('timeout "1\n', "1", 'timeout "1'),
+        ("maxmemory-policy foo\n", "1", "maxmemory-policy foo"),
+        ("port 99999\n", "1", "port 99999"),
+    ],
+)
+def test_bad_config_line_is_refused_with_line_and_text(server_binary, tmp_path, text, line, quoted):
+    path = tmp_path / "bad.conf"
+    path.write_text(text)
+    done = run(server_binary, str(path))
+    assert done.returncode == 1
+    said = done.stdout + done.stderr
+    assert "FATAL CONFIG FILE ERROR" in said
+    assert "at line " + line in said
+    assert ">>> '%s'" % quoted in said
+
+
+def test_config_file_that_does_not_exist(server_binary):
+    done = run(server_binary, "/nosuch/file.conf")
+    assert done.returncode == 1
+    assert "/nosuch/file.conf" in done.stdout + done.stderr
+
+
+def test_bad_option_on_the_command_line(server_binary):
+    done = run(server_binary, "--nosuchoption", "5")
+    assert done.returncode == 1
+    assert "nosuchoption" in done.stdout + done.stderr
+
+
+# ---- start ----------------------------------------------------------------------------------------------------------------
+
+
+def test_port_that_is_taken_is_refused(start_server):
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        port = free_port()
+        holder.bind(("127.0.0.1", port))
+        holder.listen()
+        s = start_server(start=False, port=port, bind="127.0.0.1")
+        started = time.monotonic()
+        s.port = port
+        s.proc = subprocess.Popen(
+            s.command_line(), stdin=subprocess.DEVNULL, stdout=open(s.log_path, "w"), stderr=subprocess.STDOUT
+        )
+        assert s.proc.wait(10) == 1
+        assert time.monotonic() - started < 5
+        s.stopped_by_test = True
+        assert str(port) in s.log() and "ddress already in use" in s.log()
+
+
+def test_a_second_server_on_the_port_of_a_first_is_refused(start_server, server):
+    """Two servers must not share a port by accident, as SO_REUSEPORT would let them."""
+    s = start_server(start=False, port=server.port)
+    s.port = server.port
+    s.proc = subprocess.Popen(
+        s.command_line(), stdin=subprocess.DEVNULL, stdout=open(s.log_path, "w"), stderr=subprocess.STDOUT
+    )
+    try:
+        assert s.proc.wait(10) == 1
+    finally:
+        s.kill()
+        s.stopped_by_test = True
+
+
+def test_directory_that_does_not_exist_is_refused(start_server):
+    s = start_server(start=False, dir="/nosuch/directory")
+    with pytest.raises(ServerFailed):
+        s.start()
+    s.stopped_by_test = True
+    assert "/nosuch/directory" in s.log()
+
+
+def test_log_file_and_ready_line(start_server):
+    s = start_server(logfile="own.log")
+    with open(os.path.join(s.dir, "own.log")) as f:
+        text = f.read()
+    assert "Ready to accept connections" in text
+    assert re.search(r"^%d:M \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} \* " % s.pid, text, re.M)
+
+
+def test_log_level(start_server):
+    s = start_server(loglevel="warning")
+    assert "Ready to accept" not in s.log()
+
+
+def test_pid_file(start_server, tmp_path):
+    path = tmp_path / "server.pid"
+    s = start_server(pidfile=str(path))
+    assert path.read_text().strip() == str(s.pid)
+    s.stop()
+    s.stopped_by_test = True
+    assert not path.exists()
+
+
+def test_daemonize(start_server, tmp_path):
+    path = tmp_path / "daemon.pid"
+    s = start_server(start=False, daemonize="yes", pidfile=str(path), logfile="daemon.log")
+    s.port = free_port()
+    done = subprocess.run(s.command_line(), stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+    s.stopped_by_test = True
+    assert done.returncode == 0
+
+    def answers():
+        try:
+            with s.raw() as c:
+                return c.do("PING") == "PONG"
+        except OSError:
+            return False
+
+    assert wait_for(answers) and wait_for(path.exists)
+    pid = int(path.read_text())
+    assert os.getsid(pid) == pid
+    with s.raw() as c:
+        c.send(encode("SHUTDOWN", "NOSAVE"))
+        assert c.is_closed()
+    assert wait_for(lambda: not path.exists())
+
+
+def test_supervised_by_systemd(start_server, tmp_path):
+    """READY=1 arrives at the socket that systemd names."""
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.bind(path)
+        notify.settimeout(10)
+        os.environ["NOTIFY_SOCKET"] = path
+        try:
+            start_server(supervised="systemd")
+        finally:
+            del os.environ["NOTIFY_SOCKET"]
+        said = b""
+        while b"READY=1" not in said:
+            said += notify.recv(4096) + b"\n"
+
+
+def test_proc_title(start_server):
+    s = start_server()
+
+    def title():
+        with open("/proc/%d/cmdline" % s.pid) as f:
+            return f.read()
+
+    assert wait_for(lambda: "*:%d" % s.port in title(), 2)
+
+
+# ---- end -------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", (["SHUTDOWN"], ["SHUTDOWN", "NOSAVE"], ["SHUTDOWN", "NOSAVE", "NOW", "FORCE"]))
+def test_shutdown_command(start_server, how):
+    s = start_server()
+    others = [s.raw() for _ in range(5)]
+    with s.raw() as c:
+        c.send(encode(*how))
+        assert c.is_closed()
+    assert s.wait(10) == 0
+    assert all(o.is_closed() for o in others)
+    s.stopped_by_test = True
+
+
+def test_shutdown_under_load(start_server):
+    s = start_server()
+    clients = [s.raw() for _ in range(10)]
+    for n, c in enumerate(clients):
+        c.send(b"".join(encode("SET", "s%d:%d" % (n, i), "x" * 100) for i in range(5000)))
+    s.proc.send_signal(signal.SIGTERM)
+    assert s.wait(10) == 0
+    s.stopped_by_test = True
+    for c in clients:
+        c.close()
+
+
+@pytest.mark.parametrize("number", (signal.SIGTERM, signal.SIGINT))
+def test_signals_end_it_cleanly(start_server, number):
+    s = start_server()
+    with s.raw() as c:
+        c.do("SET", "a", "1")
+        s.proc.send_signal(number)
+        assert s.wait(10) == 0
+        assert c.is_closed()
+    s.stopped_by_test = True
+    assert "shutdown" in s.log().lower() or "bye" in s.log().lower()
+
+
+@pytest.mark.parametrize("number", (signal.SIGHUP, signal.SIGPIPE))
+def test_signals_that_are_ignored(start_server, number):
+    s = start_server()
+    s.proc.send_signal(number)
+    time.sleep(0.1)
+    with s.raw() as c:
+        assert c.do("PING") == "PONG"
+
+
+def test_shutdown_arguments_that_contradict(server):
+    with server.raw() as c:
+        assert c.do("SHUTDOWN", "SAVE", "NOSAVE") == "ERR syntax error"
+        assert c.do("SHUTDOWN", "ABORT") == "ERR No shutdown in progress."
+        assert isinstance(c.do("SHUTDOWN", "FOO"), RespError)
+
+
+def test_file_descriptors_run_out_and_come_back(start_server, kind):
+    """EMFILE at accept: clients that are connected are served on, and new ones again when room is there."""
+    s = start_server()
+    with open("/proc/%d/limits" % s.pid) as f:
+        assert "Max open files" in f.read()
+    used = len(os.listdir("/proc/%d/fd" % s.pid))
+    subprocess.run(["prlimit", "--pid", str(s.pid), "--nofile=%d:%d" % (used + 20, used + 20)], check=True)
+    clients = []
+    with s.raw() as first:
+        assert first.do("PING") == "PONG"
+        for _ in range(40):
+            clients.append(s.raw(timeout=1))
+        assert first.do("SET", "still", "served") == "OK"
+        before = s.cpu_seconds()
+        time.sleep(1)
+        if kind == "shoal":
+            assert s.cpu_seconds() - before < 0.5
+        for c in clients:
+            c.close()
+
+        def accepts():
+            try:
+                with s.raw(timeout=1) as c:
+                    return c.do("PING") == "PONG"
+            except (OSError, EOFError):
+                return False
+
+        assert wait_for(accepts, 5)

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What only a server of several threads can do wrong: keys on several shards, fences, wake-ups, idle cost."""
+
+import random
+import threading
+import time
+
+import pytest
+
+from resp import RespError, encode
+
+CRC16 = []
+for byte in range(256):
+    crc = byte << 8
+    for _ in range(8):
+        crc = (crc << 1) ^ 0x1021 if crc & 0x8000 else crc << 1
+    CRC16.append(crc & 0xFFFF)
+
+
+def slot(key):
+    """The hash slot of a key, by the book."""
+    if b"{" in key:
+        tag = key.split(b"{", 1)[1].split(b"}", 1)
+        if len(tag) == 2 and tag[0]:
+            key = tag[0]
+    crc = 0
+    for byte in key:
+        crc = ((crc << 8) & 0xFFFF) ^ CRC16[((crc >> 8) ^ byte) & 0xFF]
+    return crc % 16384
+
+
+def key_in(part, parts, prefix="k"):
+    """A key whose slot lies in the middle of that part of the slots."""
+    middle = (part * 2 + 1) * 16384 // (parts * 2)
+    return min((prefix + str(i) for i in range(4000)), key=lambda k: abs(slot(k.encode()) - middle))
+
+
+def test_slot_function():
+    assert slot(b"123456789") == 0x31C3 % 16384
+    assert slot(b"{user1000}.following") == slot(b"user1000")
+
+
+# ---- more than one key ---------------------------------------------------------------------------------------------------
+
+SEVERAL = [
+    ["MGET", 0, 1],
+    ["MSET", 0, "v", 1, "v"],
+    ["MSETNX", 0, "v", 1, "v"],
+    ["MSETEX", "2", 0, "v", 1, "v"],
+    ["DEL", 0, 1],
+    ["UNLINK", 0, 1],
+    ["EXISTS", 0, 1],
+    ["TOUCH", 0, 1],
+    ["RENAME", 0, 1],
+    ["RENAMENX", 0, 1],
+    ["COPY", 0, 1],
+    ["LCS", 0, 1],
+]
+
+
+@pytest.mark.several_shards
+@pytest.mark.parametrize("call", SEVERAL, ids=lambda c: c[0])
+def test_keys_on_several_shards_are_refused_whole(server, r, shards, call):
+    keys = [key_in(0, shards), key_in(shards - 1, shards)]
+    call = [keys[a] if isinstance(a, int) else a for a in call]
+    with server.raw() as c:
+        c.do("SET", keys[0], "first")
+        c.do("SET", keys[1], "second")
+        got = c.do(*call)
+        assert isinstance(got, RespError) and got.startswith("ERR ") and "shard" in got.text
+        assert c.do("GET", keys[0]) == b"first"
+        assert c.do("GET", keys[1]) == b"second"
+        assert c.do("DBSIZE") == 2
+        stats = server.info("commandstats")["cmdstat_" + call[0].lower()]
+        assert "rejected_calls=1" in stats
+
+
+@pytest.mark.parametrize("call", SEVERAL, ids=lambda c: c[0])
+def test_keys_with_one_tag_are_served(server, r, call):
+    keys = ["{same}1", "{same}2"]
+    with server.raw() as c:
+        c.do("SET", keys[0], "first")
+        got = c.do(*[keys[a] if isinstance(a, int) else a for a in call])
+        assert not isinstance(got, RespError)
+
+
+@pytest.mark.several_shards
+def test_refusal_stands_in_its_place_in_a_pipeline(server, r, shards):
+    a, b = key_in(0, shards), key_in(shards - 1, shards)
+    with server.raw() as c:
+        c.send(encode("SET", a, 1) + encode("MSET", a, 2, b, 2) + encode("GET", a) + encode("GET", b) + encode("PING"))
+        got = c.read_some(5)
+        assert got[0] == "OK" and isinstance(got[1], RespError)
+        assert got[2:] == [b"1", None, "PONG"]
+
+
+def test_the_same_key_twice_is_one_shard(server, r):
+    with server.raw() as c:
+        assert c.do("MSET", "twice", "a", "twice", "b") == "OK"
+        assert c.do("MGET", "twice", "twice") == [b"b", b"b"]
+        assert c.do("EXISTS", "twice", "twice") == 2
+
+
+# ---- work of all threads together -------------------------------------------------------------------------------------------
+
+
+def test_every_shard_has_its_share_of_keys_and_answers(server, r, shards):
+    with server.raw() as c:
+        for part in range(shards):
+            key = key_in(part, shards)
+            assert c.do("SET", key, part) == "OK"
+            assert c.do("GET", key) == b"%d" % part
+        assert c.do("DBSIZE") == shards
+
+
+def test_counters_lose_nothing_under_concurrency(server, r):
+    """Eight clients add to the same keys from all threads; the sums are exact."""
+    keys = ["cnt%d" % i for i in range(16)]
+    rounds, clients = 60, 8
+
+    def work(seed):
+        rng = random.Random(seed)
+        with server.raw(timeout=60) as c:
+            for _ in range(rounds):
+                order = keys * 4
+                rng.shuffle(order)
+                c.send(b"".join(encode("INCR", k) for k in order))
+                c.read_some(len(order))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(clients)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    with server.raw() as c:
+        assert [c.do("GET", k) for k in keys] == [b"%d" % (rounds * clients * 4)] * len(keys)
+
+
+def test_config_set_is_seen_by_every_thread_at_once(server, r):
+    """After the OK of CONFIG SET every thread works by it."""
+    clients = [server.raw() for _ in range(8)]
+    try:
+        for value in (b"1mb", b"512mb"):
+            assert clients[0].do("CONFIG", "SET", "proto-max-bulk-len", value) == "OK"
+            for n, c in enumerate(clients):
+                c.do("SET", "pm%d" % n, "x")
+                got = c.do("SETRANGE", "pm%d" % n, 2 << 20, "x")
+                assert isinstance(got, RespError) == (value == b"1mb")
+                c.do("DEL", "pm%d" % n)
+    finally:
+        clients[0].do("CONFIG", "SET", "proto-max-bulk-len", "512mb")
+        for c in clients:
+            c.close()
+
+
+def test_global_commands_while_everybody_writes(server, r):
+    stop = threading.Event()
+    errors = []
+
+    def write(n):
+        try:
+            with server.raw(timeout=60) as c:
+                i = 0
+                while not stop.is_set():
+                    c.send(b"".join(encode("SET", "g%d:%d" % (n, i + j), j) for j in range(50)))
+                    c.read_some(50)
+                    i += 50
+        except Exception as e:  # noqa: BLE001
+            errors.append(e)
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    for t in threads:
+        t.start()
+    try:
+        with server.raw(timeout=30) as c:
+            for n in range(60):
+                assert c.do("DBSIZE") >= 0
+                assert c.do("INFO", "everything").startswith(b"# Server")
+                assert c.do("CONFIG", "SET", "timeout", n % 2) == "OK"
+                assert len(c.do("CLIENT", "LIST").splitlines()) >= 5
+                assert c.do("FLUSHALL", "ASYNC" if n % 2 else "SYNC") == "OK"
+                assert c.do("SWAPDB", 0, 1) == "OK"
+                assert isinstance(c.do("SCAN", 0)[1], list)
+                c.do("RANDOMKEY")
+            assert c.do("CONFIG", "SET", "timeout", 0) == "OK"
+    finally:
+        stop.set()
+        for t in threads:
+            t.join()
+    assert not errors
+    if server.kind == "shoal":
+        assert server.late_wakeups() == 0
+
+
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("count", (1, 2, 3, 4, 7))
+def test_any_number_of_shards(start_server, count):
+    s = start_server(shards=count)
+    with s.raw() as c:
+        assert c.do("CONFIG", "GET", "shards") == [b"shards", b"%d" % count]
+        c.send(b"".join(encode("SET", "n%d" % i, i) for i in range(1000)))
+        assert c.read_some(1000) == ["OK"] * 1000
+        assert c.do("DBSIZE") == 1000
+        assert len(c.do("KEYS", "*")) == 1000
+        assert isinstance(c.do("CONFIG", "SET", "shards", 2), RespError)
+
+
+@pytest.mark.shoal_only
+def test_shards_default_to_the_cpus_of_the_process(server_binary, pytestconfig):
+    import os
+
+    from server import Server
+
+    cpu = min(os.sched_getaffinity(0))
+    for cpus in ([cpu], sorted(os.sched_getaffinity(0))[:2]):
+        s = Server("/usr/bin/taskset", {"io-backend": pytestconfig.getoption("--io-backend")}, kind="shoal")
+        s.command_line = lambda line=s.command_line, cpus=cpus: (
+            ["/usr/bin/taskset", "-c", ",".join(map(str, cpus)), server_binary] + line()[1:]
+        )
+        with s:
+            with s.raw() as c:
+                assert c.do("CONFIG", "GET", "shards")[1] == b"%d" % len(cpus)
+
+
+@pytest.mark.shoal_only
+def test_connections_are_spread_over_the_threads(server, r, shards):
+    import re
+
+    clients = [server.raw() for _ in range(16 * shards)]
+    try:
+        for c in clients:
+            c.do("PING")
+        text = clients[0].do("INFO", "shards").decode()
+        counts = [int(n) for n in re.findall(r"\bconnections=(\d+)", text)]
+        assert len(counts) == shards and sum(counts) >= 16 * shards
+        assert min(counts) >= 8
+    finally:
+        for c in clients:
+            c.close()
+
+
+# ---- backends, wake-ups and idle cost ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("backend", ("epoll", "uring", "auto"))
+def test_backends(start_server, backend):
+    s = start_server(start=False, io_backend=backend)
+    try:
+        s.start()
+    except Exception:  # noqa: BLE001
+        if backend == "uring" and "io_uring" in s.log():
+            s.stopped_by_test = True
+            pytest.skip("the kernel or a sandbox forbids io_uring here")
+        raise
+    with s.raw() as c:
+        assert c.do("CONFIG", "GET", "io-backend") == [b"io-backend", backend.encode()]
+        c.send(b"".join(encode("SET", "b%d" % i, "x" * i) for i in range(2000)))
+        assert c.read_some(2000) == ["OK"] * 2000
+    api = s.info("server")["multiplexing_api"]
+    if backend == "epoll":
+        assert api == "epoll"
+    else:
+        assert ("uring" in api) or backend == "auto"
+    if backend == "auto":
+        assert "uring" in s.log() or "epoll" in s.log()
+
+
+@pytest.mark.parametrize("clients", (0, 50))
+def test_idle_server_uses_less_than_a_percent_of_a_core(start_server, clients):
+    s = start_server()
+    connections = [s.raw() for _ in range(clients)]
+    for c in connections:
+        c.do("SET", "idle", "1", "EX", "1000")
+    time.sleep(0.5)
+    seconds = 3.0
+    before = s.cpu_seconds()
+    time.sleep(seconds)
+    used = (s.cpu_seconds() - before) / seconds
+    for c in connections:
+        c.close()
+    assert used <= 0.02, "%.1f%% of a core" % (used * 100)
+
+
+@pytest.mark.shoal_only
+def test_no_wakeup_is_late_under_sparse_traffic(server, r):
+    """Requests with pauses in between: every hop has to wake a sleeping thread, the case where wake-ups get lost."""
+    with server.raw() as c:
+        worst = 0.0
+        for i in range(300):
+            time.sleep(0.002)
+            t = time.monotonic()
+            c.do("SET", "sparse%d" % i, i)
+            worst = max(worst, time.monotonic() - t)
+    assert server.late_wakeups() == 0
+    assert worst < 0.5

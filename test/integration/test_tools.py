@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command line tools that people use every day, against this server."""
+
+import re
+import subprocess
+import time
+
+import pytest
+
+from conftest import tool
+from resp import encode
+
+
+@pytest.fixture
+def filled(server, r):
+    for i in range(300):
+        r.set("tool%d" % i, "x" * (i + 1))
+    return r
+
+
+def test_cli_commands(run_tool, r):
+    assert run_tool("redis-cli", "SET", "a", "b").stdout == "OK\n"
+    assert run_tool("redis-cli", "GET", "a").stdout == "b\n"
+    assert run_tool("redis-cli", "-3", "GET", "a").stdout == "b\n"
+    assert run_tool("redis-cli", "-n", "3", "GET", "a").stdout == "\n"
+    assert "unknown command" in run_tool("redis-cli", "NOSUCH").stdout
+    assert run_tool("redis-cli", "-r", "5", "INCR", "n").stdout == "1\n2\n3\n4\n5\n"
+    assert run_tool("redis-cli", "-x", "SET", "fromstdin", stdin="hello").stdout == "OK\n"
+    assert run_tool("redis-cli", "GET", "fromstdin").stdout == "hello\n"
+
+
+def test_cli_interactive(run_tool, r):
+    done = run_tool("redis-cli", stdin="SET i 1\nINCR i\nHELLO 3\nGET i\nSELECT 2\nINFO server\nQUIT\n")
+    assert "OK\n2\n" in done.stdout and "redis_version" in done.stdout
+
+
+def test_cli_bigkeys(run_tool, filled):
+    out = run_tool("redis-cli", "--bigkeys").stdout
+    assert "Sampled 300 keys in the keyspace!" in out
+    assert re.search(r"Biggest string found '\"tool299\"' has 300 bytes", out)
+    assert "300 strings with 45150 bytes" in out
+
+
+def test_cli_memkeys(run_tool, filled):
+    out = run_tool("redis-cli", "--memkeys").stdout
+    assert "Sampled 300 keys in the keyspace!" in out
+    assert '"tool299" has ' in out or "Biggest string found" in out
+
+
+def test_cli_scan(run_tool, filled):
+    out = run_tool("redis-cli", "--scan", "--pattern", "tool1*").stdout.split()
+    assert sorted(out) == sorted("tool%d" % i for i in range(300) if str(i).startswith("1"))
+
+
+def test_cli_stat(server, filled):
+    proc = subprocess.Popen(
+        ["stdbuf", "-oL", tool("redis-cli"), "-p", str(server.port), "--stat", "-i", "0.1"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        lines = [proc.stdout.readline() for _ in range(5)]
+    finally:
+        proc.kill()
+        proc.wait()
+    assert "keys" in lines[1]
+    assert re.match(r"300 +\d+(\.\d+)?[KM] +\d+ +0 +\d+ \(\+\d+\) +\d+", lines[2]), lines[2]
+
+
+def test_cli_latency(server, r):
+    proc = subprocess.Popen(
+        [tool("redis-cli"), "-p", str(server.port), "--latency", "--raw", "-i", "1"], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        time.sleep(0.1)
+        out, _ = proc.communicate(timeout=10)
+    finally:
+        proc.kill()
+    low, high, average, count = out.split()
+    assert int(low) <= float(average) <= int(high) and int(count) > 10
+
+
+def test_cli_pipe(run_tool, server, r):
+    data = b"".join(encode("SET", "pipe%d" % i, i) for i in range(50_000))
+    out = run_tool("redis-cli", "--pipe", stdin=data).stdout.decode()
+    assert "errors: 0, replies: 50000" in out
+    assert r.dbsize() == 50_000
+
+
+def test_cli_help_of_commands_comes_from_the_server(run_tool):
+    done = run_tool("redis-cli", "COMMAND", "DOCS", "GET")
+    assert "summary" in done.stdout
+
+
+def test_cli_over_a_unix_socket(start_server, tmp_path):
+    path = str(tmp_path / "cli.sock")
+    start_server(unixsocket=path)
+    done = subprocess.run([tool("redis-cli"), "-s", path, "PING"], capture_output=True, text=True, timeout=10)
+    assert done.stdout == "PONG\n"
+
+
+@pytest.mark.parametrize("pipeline", (1, 16))
+def test_benchmark(run_tool, server, r, shards, pipeline):
+    tests = "ping,set,get,incr" + (",mset" if shards == 1 else "")
+    done = run_tool("redis-benchmark", "-t", tests, "-P", str(pipeline), "-n", "20000", "-r", "1000", "-q", timeout=100)
+    assert done.returncode == 0
+    out = done.stdout + done.stderr
+    assert "rror" not in out.replace("WARNING", "")
+    for name in ("PING_INLINE", "PING_MBULK", "SET", "GET", "INCR") + (("MSET (10 keys)",) if shards == 1 else ()):
+        assert re.search(re.escape(name) + r": \d+", out), name
+    assert r.dbsize() > 100
+
+
+def test_benchmark_with_resp3_and_many_clients(run_tool, server, r):
+    done = run_tool("redis-benchmark", "-3", "-c", "200", "-t", "set,get", "-P", "8", "-n", "20000", "-d", "1000", "-q")
+    assert done.returncode == 0
+    assert "GET:" in done.stdout
