@@ -160,6 +160,9 @@ class Runner:
             passed, bad = (int(found.group(2)) - int(found.group(3)), int(found.group(3))) if found else (0, 0)
             failed = re.findall(r"^DIFFERENCE in (.*)$", text, re.M) if bad else []
             self.record("differential, %s, %d shard%s" % (backend, shards, "s" * (shards > 1)), (passed, failed, 0), status, began)
+        self.pytest(
+            "questions and metadata", "test/differential", ["-k", "not random_sequences"], {"SHOAL_SERVER": self.options.server}
+        )
 
     def node(self):
         """ioredis and node-redis against the server, each test file in its own process."""
