@@ -14,7 +14,8 @@ command_fn command_exists;
 command_fn command_expire;
 command_fn command_expireat;
 command_fn command_expiretime;
-command_fn command_keys;
+/* KEYS; command_keys finds the keys of a call (command_table.h). */
+command_fn command_list_keys;
 command_fn command_move;
 command_fn command_object_encoding;
 command_fn command_object_freq;

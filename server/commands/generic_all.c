@@ -125,7 +125,7 @@ static void keys_done(struct exec *x, const struct scatter_result *result) {
     }
 }
 
-void command_keys(struct exec *x) {
+void command_list_keys(struct exec *x) {
     struct bytes pattern = x->argv[1];
     size_t bytes = sizeof(struct keys_args) + pattern.len;
     struct keys_args *args = malloc(bytes);
