@@ -151,6 +151,13 @@ struct scan_args {
     struct filter filter;
 };
 
+#define CURSOR_DROPPED_BITS 9
+#define CURSOR_PACKED_END   ((uint64_t)SLOTS << (48 - CURSOR_DROPPED_BITS))
+
+static bool cursor_packs(uint64_t cursor) {
+    return (cursor & ((UINT64_C(1) << CURSOR_DROPPED_BITS) - 1)) == 0;
+}
+
 static bool scan_run_over(const struct scan_args *args, const struct walk *walk) {
     return walk->cursor == 0 || scan_cursor_slot(walk->cursor) >= args->run_end;
 }
@@ -159,9 +166,10 @@ static bool scan_part(struct worker *worker, const void *args_ptr, void *part) {
     const struct scan_args *args = args_ptr;
     struct walk *walk = part;
     walk_begin(walk, args->cursor);
-    walk_slice(walk, worker->shard.keyspace, args->db, args->count - walk->visited, args->now_ms,
-               &args->filter);
-    return scan_run_over(args, walk) || walk->visited >= args->count;
+    uint64_t left = walk->visited < args->count ? args->count - walk->visited : 1;
+    walk_slice(walk, worker->shard.keyspace, args->db, left, args->now_ms, &args->filter);
+    return scan_run_over(args, walk) ||
+           (walk->visited >= args->count && cursor_packs(walk->cursor));
 }
 
 static void scan_done(struct exec *x, const struct scatter_result *result);
@@ -183,7 +191,7 @@ static void scan_ask(struct exec *x, struct scan_args *args) {
 static void scan_reply(struct exec *x, uint64_t cursor, struct outbuf *keys, uint64_t taken) {
     char text[NUM_I64_BYTES];
     reply_array(x->reply, 2);
-    reply_bulk(x->reply, bytes_make(text, num_format_u64(text, cursor)));
+    reply_bulk(x->reply, bytes_make(text, num_format_u64(text, cursor >> CURSOR_DROPPED_BITS)));
     reply_array(x->reply, taken);
     outbuf_splice(x->reply->out, keys);
     outbuf_fini(keys);
@@ -303,7 +311,7 @@ void command_scan(struct exec *x) {
     }
     struct outbuf none;
     outbuf_init(&none);
-    if (cursor >= (uint64_t)SLOTS << 48) { /* never given out: nothing lies behind it */
+    if (cursor >= CURSOR_PACKED_END) { /* never given out: nothing lies behind it */
         scan_reply(x, 0, &none, 0);
         return;
     }
@@ -312,7 +320,7 @@ void command_scan(struct exec *x) {
     *args = (struct scan_args){
         .db = x->db,
         .now_ms = x->now_ms,
-        .cursor = cursor,
+        .cursor = cursor << CURSOR_DROPPED_BITS,
         .count = (uint64_t)options.count,
         .keys = none,
     };
