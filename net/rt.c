@@ -185,6 +185,12 @@ uint64_t rt_mono_ns(struct rt *rt) {
     return rt->ops->mono_ns(rt);
 }
 
+void rt_block(struct rt *rt, uint64_t ns) {
+    struct timespec left = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR) {
+    }
+}
+
 int64_t rt_wall_us_early(void) {
     return (int64_t)rt_real_wall_us(NULL);
 }

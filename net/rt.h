@@ -48,6 +48,8 @@ int64_t rt_wall_us(struct rt *rt);       /* wall clock, read now */
 int64_t rt_mono_ms(const struct rt *rt); /* monotonic, read once per turn: cheap */
 uint64_t rt_mono_ns(struct rt *rt);      /* monotonic, read now */
 void rt_random(struct rt *rt, void *ret, size_t n);
+/* Holds the thread up, callbacks and all: DEBUG SLEEP. */
+void rt_block(struct rt *rt, uint64_t ns);
 
 /* A counter that is cheap to read (the CPU's time stamp counter where there is one), and what it
  * means: for measuring commands. */

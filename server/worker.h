@@ -59,6 +59,8 @@ struct worker {
     struct rt *rt;
     struct shard shard;
     const struct config *config; /* this worker's view; replaced by message */
+    uint64_t config_number;      /* which of the snapshots made so far it is: config_commands.c */
+    size_t memory_peak;          /* the most that totals.c has seen */
     struct arena scratch;        /* of the requests being parsed; reset when a read is done with */
     struct rng rng;
 

@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* config_commands: CONFIG GET, SET, RESETSTAT, REWRITE.
+ *
+ * CONFIG SET in two steps. Worker 0 alone makes new snapshots, from the newest there is, so no
+ * change is lost when several clients set at once; it also opens new listeners first, because that
+ * may fail. Then every worker is handed the snapshot. Two such deliveries may pass each other on
+ * the way, so a worker takes none that is older than its own: snapshots are numbered by the order
+ * in which worker 0 made them.
+ *
+ *     home --args--> worker 0: next = config_set(newest); listen; newest = next --number--> home
+ * --next--> all workers --> home: OK
+ *
+ * When all workers have answered, none of them uses the snapshot before, and it is freed.
+ */
+#include "base/check.h"
+#include "base/num.h"
+#include "base/text.h"
+#include "server/client.h"
+#include "server/commands/server_commands.h"
+#include "server/config.h"
+#include "server/errors.h"
+#include "server/help.h"
+#include "server/listen.h"
+#include "server/scatter.h"
+#include "server/totals.h"
+#include "server/worker.h"
+
+#include <stdlib.h>
+
+/* ---- CONFIG GET
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+struct get_state {
+    struct reply *reply; /* NULL: only counted */
+    size_t count;
+};
+
+static void get_visit(void *arg, struct bytes name, struct bytes value) {
+    struct get_state *state = arg;
+    state->count++;
+    if (state->reply != NULL) {
+        reply_bulk(state->reply, name);
+        reply_bulk(state->reply, value);
+    }
+}
+
+void command_config_get(struct exec *x) {
+    const struct config *config = x->worker->config;
+    struct get_state state = {0};
+    config_get(config, x->argv + 2, x->argc - 2, get_visit, &state);
+    reply_map(x->reply, state.count);
+    state.reply = x->reply;
+    config_get(config, x->argv + 2, x->argc - 2, get_visit, &state);
+}
+
+/* ---- CONFIG SET
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+/* The pairs, copied: the client's input may go while they are on their way. */
+struct set_args {
+    struct bytes *pairs; /* one allocation with the bytes */
+    size_t count;
+    bool local;
+};
+
+struct set_part {
+    struct config *next, *previous;
+    uint64_t number;
+    struct text error;
+};
+
+struct deliver_args {
+    struct config *next, *previous;
+    uint64_t number;
+};
+
+static struct bytes *pairs_copy(const struct bytes *argv, uint32_t n) {
+    size_t bytes = n * sizeof(struct bytes);
+    for (uint32_t i = 0; i < n; i++) {
+        bytes += argv[i].len + 1;
+    }
+    struct bytes *pairs = malloc(bytes);
+    check(pairs != NULL);
+    char *p = (char *)(pairs + n);
+    for (uint32_t i = 0; i < n; i++) {
+        memcpy(p, argv[i].ptr, argv[i].len);
+        p[argv[i].len] = 0;
+        pairs[i] = bytes_make(p, argv[i].len);
+        p += argv[i].len + 1;
+    }
+    return pairs;
+}
+
+/* Puts to work what can fail; false with the error. */
+static bool set_effects(struct worker *worker, const struct config *next, struct text *err) {
+    const struct config *now = worker->config;
+    const struct fs *fs = worker->server->fs;
+    struct text reason;
+    text_init(&reason);
+    if (listen_update(worker, next, &reason) != 0) {
+        bool port = now->port != next->port;
+        config_set_failed(err, port ? BYTES("port") : BYTES("bind"),
+                          port ? "Unable to listen on this port. Check server logs."
+                               : "Failed to bind to specified addresses.");
+        text_fini(&reason);
+        return false;
+    }
+    text_fini(&reason);
+    if (!bytes_equal(now->dir, next->dir) && fs->change_dir(fs->arg, next->dir.ptr) != 0) {
+        config_set_failed(err, BYTES("dir"), "No such file or directory");
+        return false;
+    }
+    return true;
+}
+
+/* On worker 0. */
+static bool set_part(struct worker *worker, const void *args, void *result) {
+    const struct set_args *a = args;
+    struct set_part *part = result;
+    struct server *server = worker->server;
+    struct config_setting setting = {.fs = server->fs, .loading = false, .local = a->local};
+    text_init(&part->error);
+    struct config *next = config_set(server->config, a->pairs, a->count, &setting, &part->error);
+    if (next == NULL || !set_effects(worker, next, &part->error)) {
+        config_free(next);
+        return true;
+    }
+    part->previous = server->config;
+    part->next = next;
+    part->number = worker->config_number + 1;
+    server->config = next;
+    worker->config_number = part->number;
+    worker_apply_config(worker, next);
+    return true;
+}
+
+static bool deliver_part(struct worker *worker, const void *args, void *result) {
+    const struct deliver_args *a = args;
+    if (a->number > worker->config_number) {
+        worker->config_number = a->number;
+        worker_apply_config(worker, a->next);
+    }
+    return true;
+}
+
+static void deliver_done(struct exec *x, const struct scatter_result *result) {
+    const struct deliver_args *a = result->args;
+    config_free(a->previous);
+    reply_ok(x->reply);
+}
+
+static void set_done(struct exec *x, const struct scatter_result *result) {
+    const struct set_args *a = result->args;
+    struct set_part *part = result->parts[0];
+    free(a->pairs);
+    if (part->next == NULL) {
+        reply_error_bytes(x->reply, text_bytes(&part->error));
+        text_fini(&part->error);
+        return;
+    }
+    text_fini(&part->error);
+    struct deliver_args args = {part->next, part->previous, part->number};
+    scatter_all(x, deliver_part, 0, &args, sizeof(args), deliver_done);
+}
+
+void command_config_set(struct exec *x) {
+    if (x->argc % 2 != 0) {
+        reply_error(x->reply, ERR_SYNTAX);
+        return;
+    }
+    struct set_args args = {
+        .pairs = pairs_copy(x->argv + 2, x->argc - 2),
+        .count = (x->argc - 2) / 2,
+        .local = (x->client->flags & CLIENT_LOCAL) != 0,
+    };
+    scatter_one(x, 0, set_part, sizeof(struct set_part), &args, sizeof(args), set_done);
+}
+
+/* ---- CONFIG RESETSTAT
+ * ------------------------------------------------------------------------------------------------
+ */
+
+static bool reset_part(struct worker *worker, const void *args, void *result) {
+    totals_reset(worker);
+    return true;
+}
+
+static void ok_done(struct exec *x, const struct scatter_result *result) {
+    reply_ok(x->reply);
+}
+
+void command_config_resetstat(struct exec *x) {
+    scatter_all(x, reset_part, 0, NULL, 0, ok_done);
+}
+
+/* ---- CONFIG REWRITE
+ * --------------------------------------------------------------------------------------------------
+ */
+
+/* On worker 0, so that two rewrites never meet. */
+static bool rewrite_part(struct worker *worker, const void *args, void *result) {
+    struct text *error = result;
+    text_init(error);
+    config_rewrite(worker->server->config, worker->server->fs, error);
+    return true;
+}
+
+static void rewrite_done(struct exec *x, const struct scatter_result *result) {
+    struct text *error = result->parts[0];
+    if (error->len > 0) {
+        reply_error_bytes(x->reply, text_bytes(error));
+    } else {
+        reply_ok(x->reply);
+    }
+    text_fini(error);
+}
+
+void command_config_rewrite(struct exec *x) {
+    scatter_one(x, 0, rewrite_part, sizeof(struct text), NULL, 0, rewrite_done);
+}
+
+static const char *const help_lines[] = {
+    "GET <pattern> [<pattern> ...]",
+    "    Show the directives that match a pattern, and their values.",
+    "SET <directive> <value> [<directive> <value> ...]",
+    "    Change directives, all of them or none.",
+    "RESETSTAT",
+    "    Set the counters of INFO back to zero.",
+    "REWRITE",
+    "    Write the configuration in effect to its file.",
+    NULL,
+};
+
+void command_config_help(struct exec *x) {
+    reply_help(x, help_lines);
+}
