@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/quote.h"
+#include "base/sha256.h"
 #include "base/words.h"
 
 #include <inttypes.h>
@@ -29,6 +30,7 @@ struct loader {
     struct config_input in;
     struct text reason;
     struct text *err;
+    struct text default_user; /* nopass, or # and digest, of the last line that spoke of it */
     bool save_seen;
     int depth; /* of includes */
 };
@@ -92,36 +94,53 @@ static void add_rename(struct config *config, struct bytes old, struct bytes new
     text_fini(&renames);
 }
 
-/* The user that Valkey's own CONFIG REWRITE writes at the end of every file: `user default on
- * nopass ~* &* +@all`, which is what everybody may do without ACLs. With a password it has the
- * digest of it; requirepass stands in the same file. */
-static bool is_default_user(const struct config *config, const struct bytes *words, int count) {
-    static const char *const harmless[] = {"on",
-                                           "nopass",
-                                           "~*",
-                                           "allkeys",
-                                           "&*",
-                                           "allchannels",
-                                           "+@all",
-                                           "allcommands",
-                                           "alldbs",
-                                           "sanitize-payload",
-                                           "skip-sanitize-payload"};
-    bool open = false;
-    if (count < 2 || !bytes_is(words[1], "default")) {
-        return false;
-    }
-    for (int i = 2; i < count; i++) {
+/* The user that CONFIG REWRITE of Redis and Valkey writes into every file: `user default on nopass
+ * ~* &* +@all`, which is what everybody may do without ACLs; with a password there is #, its
+ * digest, in place of nopass. Whether the two fit is seen at the end: requirepass may stand further
+ * down. */
+static bool note_default_user(struct loader *loader, const struct bytes *words, int count) {
+    static const char *const harmless[] = {
+        "on",          "~*",     "allkeys",          "&*", "allchannels", "+@all",
+        "allcommands", "alldbs", "sanitize-payload",
+    };
+    bool ok = count >= 2 && bytes_is(words[1], "default");
+    struct bytes secret = {0};
+    for (int i = 2; ok && i < count; i++) {
         bool known = false;
         for (size_t j = 0; j < sizeof(harmless) / sizeof(harmless[0]); j++) {
             known = known || bytes_equal_nocase(words[i], bytes_of_text(harmless[j]));
         }
-        open = open || bytes_is(words[i], "nopass");
         if (!known) {
-            return false;
+            ok = secret.len == 0 && (bytes_is(words[i], "nopass") || words[i].ptr[0] == '#');
+            secret = words[i];
         }
     }
-    return open && config->requirepass.len == 0;
+    ok = ok && secret.len > 0;
+    if (ok) {
+        text_clear(&loader->default_user);
+        text_append_bytes(&loader->default_user, secret);
+    }
+    return ok;
+}
+
+/* True if the default user of the file, if there is one, is what requirepass makes of it. */
+static bool default_user_fits(const struct loader *loader) {
+    unsigned char digest[SHA256_BYTES];
+    struct bytes secret = text_bytes(&loader->default_user);
+    struct bytes password = loader->config->requirepass;
+    if (secret.len == 0 || secret.ptr[0] != '#') {
+        return secret.len == 0 || password.len == 0;
+    }
+    sha256(password, digest);
+    struct text expected;
+    text_init(&expected);
+    text_append_char(&expected, '#');
+    for (size_t i = 0; i < sizeof(digest); i++) {
+        text_appendf(&expected, "%02x", digest[i]);
+    }
+    bool fits = bytes_equal_nocase(secret, text_bytes(&expected));
+    text_fini(&expected);
+    return fits;
 }
 
 static bool load_path(struct loader *loader, const char *path, bool optional);
@@ -169,7 +188,7 @@ static enum line_result read_other(struct loader *loader, const struct bytes *wo
         return LINE_OK;
     }
     if (bytes_is(words[0], "user") && count >= 2) {
-        return is_default_user(loader->config, words, count)
+        return note_default_user(loader, words, count)
                    ? LINE_OK
                    : refuse(loader, "ACL users are not there yet in Shoal, use requirepass");
     }
@@ -424,6 +443,7 @@ static void loader_init(struct loader *loader, struct config *config, const stru
                         struct text *err) {
     *loader = (struct loader){.fs = fs, .config = config, .err = err};
     text_init(&loader->reason);
+    text_init(&loader->default_user);
     loader->in = (struct config_input){
         .fs = fs,
         .loading_file = true,
@@ -432,12 +452,31 @@ static void loader_init(struct loader *loader, struct config *config, const stru
     };
 }
 
+static void loader_fini(struct loader *loader) {
+    text_fini(&loader->reason);
+    text_fini(&loader->default_user);
+}
+
+static bool check_default_user(struct loader *loader) {
+    bool fits = default_user_fits(loader);
+    if (!fits) {
+        text_clear(loader->err);
+        text_append_text(
+            loader->err,
+            "\n*** FATAL CONFIG FILE ERROR (Version " VALKEY_VERSION_TEXT ") ***\n"
+            "'user default' and requirepass ask for different passwords: ACL users are not "
+            "there yet in Shoal, use requirepass\n");
+    }
+    return fits;
+}
+
 int config_load(struct config *config, const struct fs *fs, int argc, char **argv,
                 struct text *err) {
     struct loader loader;
     loader_init(&loader, config, fs, err);
-    bool ok = load_arguments(&loader, argc, argv) && keep_dir(&loader);
-    text_fini(&loader.reason);
+    bool ok =
+        load_arguments(&loader, argc, argv) && check_default_user(&loader) && keep_dir(&loader);
+    loader_fini(&loader);
     return ok ? 0 : -1;
 }
 
@@ -448,7 +487,7 @@ bool config_load_values(struct config *config, const struct fs *fs, struct bytes
     loader_init(&loader, config, fs, &err);
     loader.in.fs = NULL;
     bool ok = load_lines(&loader, NULL, 0, content);
-    text_fini(&loader.reason);
+    loader_fini(&loader);
     text_fini(&err);
     return ok;
 }

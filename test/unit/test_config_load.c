@@ -96,12 +96,25 @@ Test(config_load, what_nothing_can_take_back_is_refused_at_its_line) {
               "ACL users are not there yet in Shoal, use requirepass");
 }
 
-/* Valkey's CONFIG REWRITE writes this line into every file. */
-Test(config_load, the_default_user_as_valkey_writes_it_is_accepted) {
+/* CONFIG REWRITE of Redis and Valkey writes such a line into every file. */
+Test(config_load, the_default_user_as_others_write_it_is_accepted) {
     must_load("user default on nopass ~* &* +@all\n");
-    must_fail("requirepass x\nuser default on nopass ~* &* +@all\n", 2,
-              "user default on nopass ~* &* +@all",
-              "ACL users are not there yet in Shoal, use requirepass");
+    must_load("user default on nopass sanitize-payload ~* &* alldbs +@all\n");
+    must_load("user default on #ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad "
+              "~* &* +@all\n"
+              "requirepass abc\n");
+}
+
+Test(config_load, a_default_user_with_another_password_is_refused) {
+    memory_fs_put(memory, "c.conf", "requirepass x\nuser default on nopass ~* &* +@all\n");
+    cr_assert_eq(LOAD("c.conf"), -1);
+    cr_assert_not_null(strstr(err.ptr, "ask for different passwords"), "%s", err.ptr);
+    memory_fs_put(
+        memory, "c.conf",
+        "user default on #ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad ~* &* "
+        "+@all\n");
+    cr_assert_eq(LOAD("c.conf"), -1);
+    cr_assert_not_null(strstr(err.ptr, "ask for different passwords"), "%s", err.ptr);
 }
 
 Test(config_load, names_of_the_past_are_passed_over) {
