@@ -58,6 +58,11 @@ static bool glob_step(struct glob_cursor *pattern, char text, bool nocase) {
 }
 
 bool glob_match(struct bytes pattern, struct bytes text, bool nocase) {
+    if (text.len == 0) {
+        /* No pattern but the empty one takes the empty text, not even "*", which KEYS and SCAN ask
+         * for by itself. */
+        return pattern.len == 0;
+    }
     struct glob_cursor at = {pattern.ptr, pattern.ptr + pattern.len};
     const char *s = text.ptr;
     const char *text_end = text.ptr + text.len;

@@ -4,8 +4,8 @@
  *
  * Invariants:
  * 1. bytes is the sum of what the chunks hold less head_sent.
- * 2. Only the tail may be empty, and only if it is of default size: the one chunk that is kept for
- * reuse.
+ * 2. Only the tail may be empty: room that was reserved and not used, or the one chunk of default
+ * size that is kept when all is drained.
  * 3. A pinned chunk has cap 0 and is never written to.
  * 4. head_sent is less than what the head holds, or 0. */
 #include "base/outbuf.h"
@@ -49,38 +49,46 @@ void outbuf_fini(struct outbuf *out) {
     outbuf_init(out);
 }
 
-static bool outbuf_tail_empty(const struct outbuf *out) {
-    return out->tail && out->tail->used == 0;
-}
-
-/* Appends chunks first .. last, and keeps an empty tail behind them (invariant 2). */
-static void outbuf_link(struct outbuf *out, struct outbuf_chunk *first, struct outbuf_chunk *last) {
-    struct outbuf_chunk *spare = NULL;
-    if (outbuf_tail_empty(out)) {
-        spare = out->tail;
-        if (out->head == spare) {
-            out->head = NULL;
-            out->tail = NULL;
-        } else {
-            struct outbuf_chunk *before = out->head;
-            while (before->next != spare) {
-                before = before->next;
-            }
-            before->next = NULL;
-            out->tail = before;
-        }
-    }
+static void outbuf_push(struct outbuf *out, struct outbuf_chunk *first, struct outbuf_chunk *last) {
     if (out->tail) {
         out->tail->next = first;
     } else {
         out->head = first;
     }
     out->tail = last;
-    if (spare && last->used == 0) {
+}
+
+/* Takes the tail out of the chain if it is empty; NULL if it is not. Walks the chain only when the
+ * empty chunk has others before it, which takes two pinned values in a row. */
+static struct outbuf_chunk *outbuf_pop_empty(struct outbuf *out) {
+    struct outbuf_chunk *spare = out->tail;
+    if (!spare || spare->used) {
+        return NULL;
+    }
+    out->tail = NULL;
+    if (out->head == spare) {
+        out->head = NULL;
+    } else {
+        out->tail = out->head;
+        while (out->tail->next != spare) {
+            out->tail = out->tail->next;
+        }
+        out->tail->next = NULL;
+    }
+    return spare;
+}
+
+/* Appends chunks first .. last, and keeps an empty tail behind them (invariant 2). */
+static void outbuf_link(struct outbuf *out, struct outbuf_chunk *first, struct outbuf_chunk *last) {
+    struct outbuf_chunk *spare = outbuf_pop_empty(out);
+    outbuf_push(out, first, last);
+    if (!spare) {
+        return;
+    }
+    if (last->used == 0) {
         outbuf_chunk_free(out, spare);
-    } else if (spare) {
-        last->next = spare;
-        out->tail = spare;
+    } else {
+        outbuf_push(out, spare, spare);
     }
 }
 
@@ -98,17 +106,11 @@ char *outbuf_grow(struct outbuf *out, size_t n) {
     size_t cap = after_pin ? OUTBUF_AFTER_PIN_BYTES : OUTBUF_CHUNK_BYTES;
     struct outbuf_chunk *chunk = outbuf_chunk_new(out, n > cap ? n : cap);
     /* An empty tail is too small for n, or it would not have come to this. */
-    if (outbuf_tail_empty(out) && out->head == out->tail) {
-        outbuf_chunk_free(out, out->tail);
-        out->head = NULL;
-        out->tail = NULL;
+    struct outbuf_chunk *spare = outbuf_pop_empty(out);
+    if (spare) {
+        outbuf_chunk_free(out, spare);
     }
-    if (out->tail) {
-        out->tail->next = chunk;
-    } else {
-        out->head = chunk;
-    }
-    out->tail = chunk;
+    outbuf_push(out, chunk, chunk);
     return chunk->data;
 }
 
