@@ -8,11 +8,11 @@
  * Invariants (keyspace_verify checks them):
  *  1. An entry stands in the table of its key's slot, under the key's hash.
  *  2. slot->bytes is what its entries, their values and its table take from the heap;
- * keyspace.bytes is the sum of those, of non-empty slots' structs, of wheels, databases and of what
- * waits to be freed.
+ *     keyspace.bytes is the sum of those, of non-empty slots' structs, of wheels, databases and
+ *     of what waits to be freed.
  *  3. database.expiring, deadline_sum and referenced agree with the entries' flags.
  *  4. Every entry with a deadline is ENTRY_REFERENCED: the wheel has a reference to it that comes
- * up not later than that.
+ *     up not later than that.
  */
 #include "shard/keyspace_parts.h"
 

@@ -29,7 +29,7 @@
  *  1. Words of a leaf ascend by tag; a leaf is never empty (its reference is 0 then).
  *  2. count <= capacity < 2 * count + 8.
  *  3. node->count is the number of items below it and more than MERGE_MAX; so all children of a
- * node that is about to fall to MERGE_MAX are leaves.
+ *     node that is about to fall to MERGE_MAX are leaves.
  */
 #include "shard/table.h"
 

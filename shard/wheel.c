@@ -28,10 +28,9 @@
  * of time, and those still needed go to the new ring. Until then both rings fire.
  *
  * Invariants:
- *  1. Outside wheel_run no bucket of any level holds a reference for a time before pos (it was
- * rounded up to pos).
+ *  1. Every reference comes up not later than the deadline it was added for.
  *  2. bucket.count is the number of references in its chunks; only a bucket's first chunk may be
- * less than full, none is empty.
+ *     less than full, none is empty.
  *  3. next_run is not later than the time at which the next bucket must be worked on.
  */
 #include "shard/wheel.h"
@@ -56,7 +55,7 @@
 /* A bucket of this many is emptied when it is entered. */
 #define SMALL_BUCKET 64
 /* Large buckets are emptied at no less than this many references a millisecond. */
-#define PACE_PER_MS 512
+#define PACE_PER_MS 128
 
 struct chunk {
     struct chunk *next;
@@ -309,7 +308,9 @@ static int64_t bucket_due(uint64_t number, unsigned level, uint64_t count) {
 
 void wheel_add(struct wheel *wheel, struct wheel_ref ref, int64_t deadline_ms) {
     uint64_t time = deadline_ms > 0 ? (uint64_t)deadline_ms : 0;
-    time = time > wheel->pos ? time : wheel->pos;
+    if (time < wheel->pos) {
+        wheel->pos = time; /* The clock has jumped back, and no run has noticed yet. */
+    }
     unsigned level = level_for(wheel->pos, time);
     uint64_t number = bucket_number(time, level);
     bucket_push(wheel, level, number, ref);
@@ -397,28 +398,28 @@ static uint64_t next_event(const struct wheel *wheel, uint64_t limit) {
     return event;
 }
 
-/* Empties large next buckets as far as their pace asks by now; returns when to go on. */
+/* Empties large next buckets as far as their pace asks by now; returns when to go on. The current
+ * buckets hold something only if pos has just entered them, or has jumped back. */
 static int64_t run_ahead(struct run *run) {
     const struct wheel *wheel = run->wheel;
     int64_t next = INT64_MAX;
     for (unsigned level = 0; level < LEVEL_COUNT; level++) {
-        uint64_t current = bucket_number(wheel->pos, level);
-        uint64_t number = rings_next(wheel, level, level ? current + 1 : current);
+        uint64_t number = rings_next(wheel, level, bucket_number(wheel->pos, level));
         if (number == UINT64_MAX) {
             continue;
         }
         uint64_t count = rings_bucket_count(wheel, level, number);
         int64_t due = bucket_due(number, level, count);
         if (due <= run->now_ms && level > 0) {
-            uint64_t left_ms = (uint64_t)(bucket_start(number, level) - run->now_ms);
+            int64_t start = bucket_start(number, level);
+            uint64_t left_ms = start > run->now_ms ? (uint64_t)(start - run->now_ms) : 0;
             uint64_t pace = count / (left_ms + 1) + 1;
             pace = pace > PACE_PER_MS ? pace : PACE_PER_MS;
             uint64_t keep = left_ms > 0 ? (left_ms - 1) * pace : 0;
             if (!bucket_empty(run, level, number, keep)) {
                 return run->now_ms;
             }
-            due = bucket_due(number, level, rings_bucket_count(wheel, level, number));
-            due = due > run->now_ms ? due : run->now_ms + 1;
+            due = run->now_ms + 1;
         }
         next = due < next ? due : next;
     }
