@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* arena: memory that is given out bump by bump and taken back all at once.
  *
- * Thread: one at a time. Blocks never move. Reset keeps the first block, so a steady load allocates nothing.
+ * Thread: one at a time. Blocks never move. Reset keeps the first block, so a steady load allocates
+ * nothing.
  */
 #ifndef SHOAL_BASE_ARENA_H
 #define SHOAL_BASE_ARENA_H

@@ -67,16 +67,18 @@ static inline void outbuf_append(struct outbuf *out, const void *ptr, size_t n) 
 }
 
 /* Links memory in place; release(pin) runs once it is drained or the outbuf ends. */
-void outbuf_append_pinned(struct outbuf *out, struct bytes bytes, void (*release)(void *), void *pin);
+void outbuf_append_pinned(struct outbuf *out, struct bytes bytes, void (*release)(void *),
+                          void *pin);
 
 /* Moves all of source behind target; source is empty afterwards. Small sources are copied. */
 void outbuf_splice(struct outbuf *target, struct outbuf *source);
 
-/* Copies the next n unread bytes of source (n <= source->bytes) behind target and drains them from source;
- * pinned chunks that are taken whole move instead of being copied. */
+/* Copies the next n unread bytes of source (n <= source->bytes) behind target and drains them from
+ * source; pinned chunks that are taken whole move instead of being copied. */
 void outbuf_move(struct outbuf *target, struct outbuf *source, size_t n);
 
-/* The first n bytes were sent: frees what is done. Keeps one chunk for reuse if it is of default size. */
+/* The first n bytes were sent: frees what is done. Keeps one chunk for reuse if it is of default
+ * size. */
 void outbuf_drain(struct outbuf *out, size_t n);
 
 struct iovec;
