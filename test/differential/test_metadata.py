@@ -40,10 +40,11 @@ def ask(server, resp, *call):
 
 
 def without_subcommands(row):
-    """A COMMAND INFO row; subcommands are asked by their own names. Sets have no order."""
+    """A COMMAND INFO row; subcommands are asked by their own names. Sets have no order, notes are prose."""
     row = list(row)
     for i in (2, 6, 7):
         assert isinstance(row[i], list)
+    row[8] = [[(key, None if key == b"notes" else value) for key, value in pairs(spec)] for spec in row[8]]
     return [sorted(f, key=repr) if isinstance(f, Set) else f for f in row[:9]]
 
 
