@@ -358,7 +358,10 @@ static bool output_over_limit(struct client *client) {
     const struct config *config = client->worker->config;
     const struct config_output_limit *limit =
         &config->client_output_buffer_limit[CONFIG_OUTPUT_NORMAL];
-    size_t bytes = client->out.bytes;
+    /* A first chunk is free, as the fixed buffer of each client is in Valkey: no limit, however
+     * small, cuts off who reads his replies. */
+    size_t bytes =
+        client->out.bytes > OUTBUF_CHUNK_BYTES ? client->out.bytes - OUTBUF_CHUNK_BYTES : 0;
     if (limit->hard_bytes > 0 && bytes > limit->hard_bytes) {
         return true;
     }
