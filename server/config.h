@@ -378,8 +378,8 @@ static inline bool config_eviction_is_lru(enum config_eviction policy) {
     return policy == CONFIG_EVICT_VOLATILE_LRU || policy == CONFIG_EVICT_ALLKEYS_LRU;
 }
 
-/* Bytes that maxmemory-clients allows in all: 0 is no limit; a percentage counts against maxmemory.
- */
+/* Bytes that maxmemory-clients allows in all: 0 is no limit; a percentage counts against maxmemory;
+ * never less than 128 kb. */
 uint64_t config_maxmemory_clients(const struct config *config);
 
 /* The word after `previous` (NULL: the first), or NULL. */

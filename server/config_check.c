@@ -178,11 +178,15 @@ const char *config_check_shutdown(unsigned flags) {
                : NULL;
 }
 
+/* Below this no client could say anything any more, not even to set it right. */
+#define MAXMEMORY_CLIENTS_MIN (128 * 1024)
+
 uint64_t config_maxmemory_clients(const struct config *config) {
-    if (config->maxmemory_clients >= 0) {
-        return (uint64_t)config->maxmemory_clients;
+    uint64_t bytes = (uint64_t)config->maxmemory_clients;
+    if (config->maxmemory_clients < 0) {
+        bytes = (uint64_t)((double)config->maxmemory * (double)-config->maxmemory_clients / 100.0);
     }
-    return (uint64_t)((double)config->maxmemory * (double)-config->maxmemory_clients / 100.0);
+    return bytes > 0 && bytes < MAXMEMORY_CLIENTS_MIN ? MAXMEMORY_CLIENTS_MIN : bytes;
 }
 
 /* ---- Process title --------------------------------------------------------------------------- */

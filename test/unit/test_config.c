@@ -248,8 +248,17 @@ Test(config, client_memory_may_be_a_share_of_maxmemory) {
     config = must_set(config, memory, "maxmemory", BYTES("200mb"));
     config = must_set(config, memory, "maxmemory-clients", BYTES("5%"));
     cr_assert_eq(config_maxmemory_clients(config), 10u << 20);
-    config = must_set(config, memory, "maxmemory-clients", BYTES("1kb"));
-    cr_assert_eq(config_maxmemory_clients(config), 1024);
+    config = must_set(config, memory, "maxmemory-clients", BYTES("1mb"));
+    cr_assert_eq(config_maxmemory_clients(config), 1 << 20);
+    config = must_set(config, memory, "maxmemory-clients", BYTES("0"));
+    cr_assert_eq(config_maxmemory_clients(config), 0);
+}
+
+/* Valkey has the same floor: a limit of a few bytes would lock everybody out. */
+Test(config, client_memory_is_never_too_little_to_speak) {
+    config = must_set(config, memory, "maxmemory-clients", BYTES("1"));
+    cr_assert_eq(config_maxmemory_clients(config), 128 * 1024);
+    expect_get(config, "maxmemory-clients", "maxmemory-clients=1");
 }
 
 Test(config, title_is_made_from_the_template) {
