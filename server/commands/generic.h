@@ -14,7 +14,7 @@ command_fn command_exists;
 command_fn command_expire;
 command_fn command_expireat;
 command_fn command_expiretime;
-/* KEYS; command_keys_like finds the keys of a call (command_table.h). */
+/* KEYS; command_keys finds the keys of a call (command_table.h). */
 command_fn command_list_keys;
 command_fn command_move;
 command_fn command_object_encoding;
