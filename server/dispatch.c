@@ -331,22 +331,22 @@ enum refusal {
 static enum refusal refusal_of(const struct client *client, const struct staged *staged,
                                bool may_run) {
     const struct command_slot *slot = staged->slot;
+    unsigned flags = slot != NULL ? slot->row->flags : 0;
+    if (UNLIKELY(!may_run) && !(flags & CMD_NO_AUTH)) {
+        return REFUSE_AUTH;
+    }
     if (UNLIKELY(slot == NULL)) {
         return REFUSE_UNKNOWN;
     }
     if (UNLIKELY(staged->route == ROUTE_UNKNOWN)) {
         return REFUSE_ARITY;
     }
-    unsigned flags = slot->row->flags;
     if (UNLIKELY(flags & CMD_PROTECTED)) {
         enum config_protected allowed = client->worker->config->enable_debug_command;
         if (allowed == CONFIG_PROTECTED_NO ||
             (allowed == CONFIG_PROTECTED_LOCAL && !(client->flags & CLIENT_LOCAL))) {
             return REFUSE_PROTECTED;
         }
-    }
-    if (UNLIKELY(!may_run) && !(flags & CMD_NO_AUTH)) {
-        return REFUSE_AUTH;
     }
     return staged->route == ROUTE_APART ? REFUSE_APART : REFUSE_NOT;
 }
@@ -448,7 +448,7 @@ static bool run_staged(struct client *client, struct staged *staged, bool may_ru
     client->commands++;
     client->last_command = slot != NULL ? slot : client->last_command;
     if (UNLIKELY(refused)) {
-        if (refusal == REFUSE_UNKNOWN && is_http(staged->request.argv[0])) {
+        if (slot == NULL && is_http(staged->request.argv[0])) {
             log_http(worker, client);
             client_close(client);
             return true;

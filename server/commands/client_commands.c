@@ -374,11 +374,7 @@ static void ok_done(struct exec *x, const struct scatter_result *result) {
 void command_client_pause(struct exec *x) {
     struct pause_args args = {.kind = PAUSE_ALL};
     int64_t timeout_ms;
-    if (x->argc > 4) {
-        reply_error(x->reply, ERR_SYNTAX);
-        return;
-    }
-    if (x->argc == 4) {
+    if (x->argc >= 4) {
         if (bytes_is(x->argv[3], "write")) {
             args.kind = PAUSE_WRITE;
         } else if (!bytes_is(x->argv[3], "all")) {
@@ -386,12 +382,12 @@ void command_client_pause(struct exec *x) {
             return;
         }
     }
-    if (!num_parse_i64(x->argv[2], &timeout_ms) || timeout_ms > INT64_MAX - x->now_ms) {
-        reply_error(x->reply, "ERR timeout is not an integer or out of range");
+    if (!num_parse_i64(x->argv[2], &timeout_ms)) {
+        reply_error(x->reply, ERR_TIMEOUT_NOT_INTEGER);
         return;
     }
-    if (timeout_ms < 0) {
-        reply_error(x->reply, "ERR timeout is negative");
+    if (timeout_ms < 0 || timeout_ms > INT64_MAX - x->now_ms) {
+        reply_error(x->reply, timeout_ms < 0 ? ERR_TIMEOUT_NEGATIVE : ERR_TIMEOUT_RANGE);
         return;
     }
     args.until_ms = x->now_ms + timeout_ms;

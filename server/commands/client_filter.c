@@ -137,14 +137,16 @@ static bool positive_parse(struct exec *x, struct bytes word, const char *name, 
     return true;
 }
 
-static bool db_parse(struct exec *x, struct bytes word, int64_t *ret) {
+static bool db_parse(struct exec *x, struct bytes word, bool negative, int64_t *ret) {
+    const char *name = negative ? "NOT-DB" : "DB";
     int64_t databases = x->worker->config->databases;
     if (!num_parse_i64(word, ret) || *ret < INT32_MIN || *ret > INT32_MAX) {
-        reply_error(x->reply, "ERR DB is not an integer or out of range");
+        reply_errorf(x->reply, "ERR %s is not an integer or out of range", name);
         return false;
     }
     if (*ret < 0 || *ret >= databases) {
-        reply_errorf(x->reply, "ERR DB number should be between 0 and %d", (int)databases - 1);
+        reply_errorf(x->reply, "ERR %s number should be between 0 and %d", name,
+                     (int)databases - 1);
         return false;
     }
     return true;
@@ -222,7 +224,7 @@ static int option_parse(struct exec *x, uint32_t i, struct client_filter *filter
     if (bytes_is(word, "type")) {
         ok = kind_parse(x, value, &conditions->kind);
     } else if (bytes_is(word, "db")) {
-        ok = db_parse(x, value, &conditions->db);
+        ok = db_parse(x, value, negative, &conditions->db);
     } else if (!negative && bytes_is(word, "maxage")) {
         ok = positive_parse(x, value, "maxage", &filter->max_age_s);
     } else if (!negative && bytes_is(word, "idle")) {

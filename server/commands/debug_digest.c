@@ -82,9 +82,7 @@ static void digest_key(void *arg, struct entry *entry) {
     struct digest digest = {0};
     digest_mix(&digest, entry_key(entry));
     digest_value(&digest, entry);
-    for (int i = 0; i < SHA1_BYTES; i++) {
-        part->sums[part->db].bytes[i] ^= digest.bytes[i];
-    }
+    digest_xor(&part->sums[part->db], bytes_make((const char *)digest.bytes, SHA1_BYTES));
     part->any[part->db] = true;
 }
 
