@@ -343,7 +343,7 @@ static int64_t loop_once(struct worker *worker, int64_t sleep_ns) {
     evict_clients(worker);
     check_stop_signal(worker);
     more |= post_publish(worker->server->office, worker->id);
-    more |= !list_empty(&worker->ready);
+    more |= !list_empty(&worker->ready) || !list_empty(&worker->jobs);
     worker->stats.cycles++;
     worker->stats.cycle_ticks += rt_ticks(worker->rt) - start;
     return more ? 0 : wait_ns(worker, work_ms, waiter_ms);
