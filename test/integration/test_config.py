@@ -270,7 +270,7 @@ def test_a_stock_file_loads(start_server, path, tmp_path):
 
 
 def test_includes_and_quotes(start_server, tmp_path):
-    (tmp_path / "a.conf").write_text("timeout 1\nhz 30")
+    (tmp_path / "a.conf").write_text("timeout 1\nhz 30\n")
     (tmp_path / "b.conf").write_text("timeout 2\n")
     s = start_server(
         config_file='hz "\\x35"\ninclude %s/*.conf\ninclude %s/none*.conf\nREQUIREPASS "a \\"b\\" \\\\"\n' % (tmp_path, tmp_path),
@@ -325,7 +325,7 @@ def test_rewrite_reads_back_the_same(start_server, server_binary, kind, tmp_path
             assert c.do("CONFIG", "REWRITE") == "OK"
     finally:
         again.stop()
-    assert open(os.path.join(s.dir, "server.conf")).read() == text
+    assert open(os.path.join(s.dir, "server.conf")).read().rstrip("\n") == text.rstrip("\n")
 
 
 @pytest.mark.shoal_only
