@@ -471,7 +471,7 @@ static void protocol_error(struct client *client) {
     size_t before = target->bytes;
     struct reply reply;
     reply_init(&reply, target, client->resp);
-    reply_error(&reply, client->parser.error);
+    reply_error_bytes(&reply, parser_error(&client->parser));
     count_error(worker, &reply);
     reply_done(client, target, target->bytes - before);
     client_close_after_reply(client);
