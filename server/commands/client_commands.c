@@ -122,10 +122,21 @@ void command_client_reply(struct exec *x) {
     }
 }
 
+/* What is left of the input behind this very request, which is still part of it while it runs. */
+static size_t input_behind(const struct exec *x) {
+    struct bytes input = x->client->input;
+    struct bytes last = x->argv[x->argc - 1];
+    if (last.ptr < input.ptr || last.ptr >= input.ptr + input.len) {
+        return input.len; /* its arguments were copied: quotes of an inline request */
+    }
+    size_t used = (size_t)(last.ptr - input.ptr) + last.len + 2;
+    return used < input.len ? input.len - used : 0;
+}
+
 void command_client_info(struct exec *x) {
     struct text text;
     text_init(&text);
-    client_describe(&text, x->client, x->now_ms);
+    client_describe(&text, x->client, input_behind(x), x->now_ms);
     text_append_char(&text, '\n');
     reply_verbatim(x->reply, "txt", text_bytes(&text));
     text_fini(&text);
@@ -166,7 +177,7 @@ static bool list_part(struct worker *worker, const void *args, void *result) {
             continue;
         }
         size_t start = part->text.len;
-        client_describe(&part->text, client, now_ms);
+        client_describe(&part->text, client, client->input.len, now_ms);
         text_append_char(&part->text, '\n');
         part->lines[part->count++] =
             (struct line){client->id, start, part->text.len - start, &part->text};

@@ -385,14 +385,28 @@ static void output_list(const struct outbuf *out, unsigned *ret_chunks, size_t *
     }
 }
 
-void client_describe(struct text *text, const struct client *client, int64_t now_ms) {
+/* Bytes in the first chunk that nobody has handed to the system: a reply may reach its reader, and
+ * the next request come, before we hear that it was sent. */
+static size_t output_first(const struct client *client) {
+    const struct rt_stream *stream = &client->stream;
+    size_t first = client->out.head ? client->out.head->used - client->out.head_sent : 0;
+    size_t sending = 0;
+    for (int i = 0; rt_stream_sending(stream) && i < stream->vectors_count; i++) {
+        sending += stream->vectors[i].iov_len;
+    }
+    first = first < client->out.bytes ? first : client->out.bytes;
+    return first > sending ? first - sending : 0;
+}
+
+void client_describe(struct text *text, const struct client *client, size_t input_bytes,
+                     int64_t now_ms) {
     char flags[CLIENT_FLAGS_TEXT_BYTES];
     unsigned chunks;
     size_t chunks_bytes;
     client_flags_text(client, flags);
     output_list(&client->out, &chunks, &chunks_bytes);
-    size_t first = client->out.head ? client->out.head->used - client->out.head_sent : 0;
-    size_t buffered = client->input_buffer && client->input.len ? client->input_buffer->size : 0;
+    size_t first = output_first(client);
+    size_t buffered = client->input_buffer && input_bytes ? client->input_buffer->size : 0;
     const struct command_slot *last = client->last_command;
     text_appendf(text, "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s capa=%s",
                  (unsigned long long)client->id, client->peer, client->local,
@@ -404,11 +418,10 @@ void client_describe(struct text *text, const struct client *client, int64_t now
         text,
         " db=%u sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf=%zu qbuf-free=%zu argv-mem=%zu"
         " multi-mem=0 rbs=%zu rbp=%zu obl=%zu oll=%u omem=%zu tot-mem=%zu events=%s cmd=%s",
-        client->db, client->input.len,
-        buffered > client->input.len ? buffered - client->input.len : 0, client->argv_bytes,
-        client->out.head ? client->out.head->cap : 0, client->out_peak, first, chunks, chunks_bytes,
-        client_memory(client), rt_stream_sending(&client->stream) ? "rw" : "r",
-        last ? last->full_name : "NULL");
+        client->db, input_bytes, buffered > input_bytes ? buffered - input_bytes : 0,
+        client->argv_bytes, client->out.head ? client->out.head->cap : 0, client->out_peak, first,
+        chunks, chunks_bytes, client_memory(client),
+        rt_stream_sending(&client->stream) ? "rw" : "r", last ? last->full_name : "NULL");
     text_appendf(text,
                  " user=default redir=-1 resp=%d lib-name=%s lib-ver=%s tot-net-in=%llu"
                  " tot-net-out=%llu tot-cmds=%llu",

@@ -28,7 +28,9 @@ bool client_filter_matches(const struct client_filter *filter, const struct clie
 /* Letters of the flags field. */
 #define CLIENT_FLAGS_TEXT_BYTES 24
 void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_BYTES]);
-/* The line of CLIENT LIST and CLIENT INFO, without a line end. */
-void client_describe(struct text *text, const struct client *client, int64_t now_ms);
+/* The line of CLIENT LIST and CLIENT INFO, without a line end. input_bytes: of its input that no
+ * command has taken yet. */
+void client_describe(struct text *text, const struct client *client, size_t input_bytes,
+                     int64_t now_ms);
 
 #endif
