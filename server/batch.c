@@ -81,6 +81,9 @@ void batch_add(struct batch *batch, const struct command_slot *slot, const struc
 void batch_run(struct worker *worker, struct batch *batch) {
     struct keyspace *keyspace = worker->shard.keyspace;
     for (uint32_t i = 0; i < batch->count; i++) {
+        keyspace_prefetch_slot(keyspace, batch->ops[i].db, &batch->ops[i].key);
+    }
+    for (uint32_t i = 0; i < batch->count; i++) {
         keyspace_prefetch_bucket(keyspace, batch->ops[i].db, &batch->ops[i].key);
     }
     for (uint32_t i = 0; i < batch->count; i++) {

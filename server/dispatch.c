@@ -291,7 +291,7 @@ static void stage(struct client *client, struct staged *staged) {
         staged->route = route_keys(client, staged);
     }
     if (staged->target == worker->id) {
-        keyspace_prefetch_bucket(worker->shard.keyspace, client->db, &staged->key);
+        keyspace_prefetch_slot(worker->shard.keyspace, client->db, &staged->key);
     }
 }
 
@@ -527,17 +527,32 @@ static bool can_go_on(const struct client *client) {
                               CLIENT_PARKED | CLIENT_PAUSED));
 }
 
+static bool is_here(const struct client *client, const struct staged *staged) {
+    return staged->route == ROUTE_KEY && staged->target == client->worker->id;
+}
+
+/* The memory of all keys of the window is asked for before the first is touched. */
+static void prefetch_window(const struct client *client, const struct staged *window, unsigned n) {
+    const struct keyspace *keyspace = client->worker->shard.keyspace;
+    for (unsigned i = 0; i < n; i++) {
+        if (is_here(client, &window[i])) {
+            keyspace_prefetch_bucket(keyspace, client->db, &window[i].key);
+        }
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (is_here(client, &window[i])) {
+            keyspace_prefetch_entry(keyspace, client->db, &window[i].key);
+        }
+    }
+}
+
 static void run_window(struct client *client) {
     struct worker *worker = client->worker;
     struct staged window[WINDOW];
     size_t used;
     enum parse_status status;
     unsigned n = stage_window(client, window, &used, &status);
-    for (unsigned i = 0; i < n; i++) {
-        if (window[i].route == ROUTE_KEY && window[i].target == worker->id) {
-            keyspace_prefetch_entry(worker->shard.keyspace, client->db, &window[i].key);
-        }
-    }
+    prefetch_window(client, window, n);
     bool may_run = client_may_run(client);
     bool whole = true;
     worker->tick = rt_ticks(worker->rt);

@@ -437,6 +437,13 @@ struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *
     return entry;
 }
 
+void keyspace_prefetch_slot(const struct keyspace *ks, uint32_t db, const struct key *key) {
+    const struct database *database = keyspace_peek(ks, db);
+    if (database) {
+        __builtin_prefetch(&database->slots[key->slot]);
+    }
+}
+
 void keyspace_prefetch_bucket(const struct keyspace *ks, uint32_t db, const struct key *key) {
     const struct database *database = keyspace_peek(ks, db);
     if (database) {

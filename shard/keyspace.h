@@ -92,8 +92,9 @@ enum lookup_flags {
 struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
                             unsigned lookup_flags);
 
-/* Memory hints for a key that will be looked up soon. Two stages, each touching what the one before
- * has fetched; neither reads the entry itself. Cheap, and never wrong to leave out. */
+/* Memory hints for a key that will be looked up soon: its slot, its place in the slot's table, its entry. Each stage touches what the one
+ * before has fetched, so they are called for a whole pipeline stage by stage. Cheap, and never wrong to leave out. */
+void keyspace_prefetch_slot(const struct keyspace *ks, uint32_t db, const struct key *key);
 void keyspace_prefetch_bucket(const struct keyspace *ks, uint32_t db, const struct key *key);
 void keyspace_prefetch_entry(const struct keyspace *ks, uint32_t db, const struct key *key);
 
