@@ -36,6 +36,7 @@ struct exec {
     bool no_touch;      /* CLIENT NO-TOUCH */
     struct client *client; /* PLACE_HOME commands only, else NULL */
     struct worker *worker; /* the thread that runs it */
+    struct client *fenced; /* scatter.c's: whose scatter this is, also when it has gone */
 };
 
 typedef void command_fn(struct exec *x);

@@ -41,7 +41,8 @@ static size_t round_up(size_t n) {
 static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_fn *part,
                                    size_t part_bytes, const void *args, size_t args_bytes,
                                    scatter_done_fn *done) {
-    check(x->client != NULL);
+    struct client *client = x->client != NULL ? x->client : x->fenced;
+    check(client != NULL && client->scatter == NULL);
     size_t head = round_up(sizeof(struct scatter));
     size_t parts = round_up(count * sizeof(struct scatter_part));
     size_t each = round_up(part_bytes);
@@ -49,7 +50,7 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
     check(memory != NULL);
     struct scatter *scatter = (struct scatter *)memory;
     *scatter = (struct scatter){
-        .client = x->client,
+        .client = client,
         .slot = x->slot,
         .part = part,
         .done = done,
@@ -69,7 +70,7 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
     if (args_bytes > 0) {
         memcpy(scatter->args, args, args_bytes);
     }
-    x->client->scatter = scatter;
+    client->scatter = scatter;
     return scatter;
 }
 
@@ -146,6 +147,7 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
         .now_ms = scatter->now_ms,
         .client = gone ? NULL : client,
         .worker = worker,
+        .fenced = client,
     };
     struct scatter_result result = {scatter->args, results, scatter->count};
     uint64_t start = rt_ticks(worker->rt);

@@ -25,7 +25,7 @@ struct scatter_result {
 };
 
 /* Writes the reply (x->reply) from the parts. x->argv is NULL by now: what is needed must be in args. May start another scatter for the same client
- * (SCAN that goes on to the next shard) instead of writing a reply. */
+ * (SCAN that goes on to the next shard) instead of writing a reply; also for a client that has gone, when what was begun must be ended. */
 typedef void scatter_done_fn(struct exec *x, const struct scatter_result *result);
 
 void scatter_all(struct exec *x, scatter_part_fn *part, size_t part_bytes, const void *args, size_t args_bytes,
