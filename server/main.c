@@ -138,11 +138,6 @@ static void wake_worker(void *arg, unsigned from, unsigned target) {
     rt_wake(server->workers[from]->rt, server->workers[target]->rt);
 }
 
-void server_shutdown(struct server *server, struct worker *from) {
-    shared_ask_stop(server->shared, SIGTERM);
-    rt_wake(from->rt, server->workers[0]->rt);
-}
-
 static const struct command_table *make_commands(const struct config *config) {
     size_t words = config_words_count(config->renames);
     struct bytes *renames = calloc(words + 1, sizeof *renames);

@@ -317,6 +317,11 @@ static bool turn(struct worker *worker, int64_t sleep_ns) {
     return post_awake(office, worker->id, rung || !timed_out);
 }
 
+void server_shutdown(struct server *server, struct worker *from) {
+    shared_ask_stop(server->shared, SIGTERM);
+    rt_wake(from->rt, server->workers[0]->rt);
+}
+
 static void check_stop_signal(struct worker *worker) {
     struct server *server = worker->server;
     if (worker->id != 0 || shared_stop_signal(server->shared) == 0) {
