@@ -105,13 +105,13 @@ static bool set_effects(struct worker *worker, const struct config *next, struct
                           port ? "Unable to listen on this port. Check server logs."
                                : "Failed to bind to specified addresses.");
         text_fini(&reason);
+        /* config_set has moved already if dir was among the pairs. */
+        if (!bytes_equal(now->dir, next->dir)) {
+            fs->change_dir(fs->arg, now->dir.ptr);
+        }
         return false;
     }
     text_fini(&reason);
-    if (!bytes_equal(now->dir, next->dir) && fs->change_dir(fs->arg, next->dir.ptr) != 0) {
-        config_set_failed(err, BYTES("dir"), "No such file or directory");
-        return false;
-    }
     return true;
 }
 
