@@ -342,6 +342,14 @@ void rt_buffer_recycle(struct rt_buffer *buffer) {
     }
 }
 
+void rt_buffer_open(struct rt_buffer *buffer) {
+    UNPOISON(buffer->data, buffer->size);
+}
+
+void rt_buffer_shut(struct rt_buffer *buffer) {
+    POISON(buffer->data, buffer->size);
+}
+
 void rt_deliver(struct rt_stream *stream, struct rt_buffer *buffer, size_t n) {
     struct rt *rt = stream->rt;
     check(n <= buffer->size);

@@ -114,8 +114,10 @@ static void read_stream(struct rt_epoll *e, struct rt_stream *stream) {
         return;
     }
     struct rt_buffer *buffer = e->free[--e->free_count];
+    rt_buffer_open(buffer);
     ssize_t n = recv(stream->socket, buffer->data, buffer->size, MSG_DONTWAIT);
     int error = n < 0 ? -errno : 0;
+    rt_buffer_shut(buffer);
     if (n <= 0) {
         e->free[e->free_count++] = buffer;
     }

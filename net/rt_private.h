@@ -131,6 +131,10 @@ void rt_common_fini(struct rt *rt);
 /* After each wait: the cached times. */
 void rt_refresh(struct rt *rt);
 
+/* Lets the address sanitizer see a pool buffer as writable while a system call of ours fills it,
+ * and shuts it again. */
+void rt_buffer_open(struct rt_buffer *buffer);
+void rt_buffer_shut(struct rt_buffer *buffer);
 /* A pool buffer that holds n fresh bytes: tells the stream of it and lets go. */
 void rt_deliver(struct rt_stream *stream, struct rt_buffer *buffer, size_t n);
 /* The peer ended (0) or the connection broke: tells the owner what it does not know yet. */

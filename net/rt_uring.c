@@ -798,12 +798,28 @@ static void close_list(struct list *list) {
     }
 }
 
+/* What was asked for and never submitted, done by hand: another thread than the ring's may free it,
+ * and may not enter it. */
+static void finish_unsubmitted(struct rt_uring *u) {
+    for (unsigned i = u->unsubmitted; i > 0; i--) {
+        struct io_uring_sqe *sqe = &u->ring.sq.sqes[(u->sq_tail - i) & u->ring.sq.ring_mask];
+        if (sqe->opcode == IORING_OP_CLOSE) {
+            close(sqe->fd);
+        } else if (sqe->opcode == IORING_OP_MSG_RING) {
+            rt_wake_write((struct rt *)(uintptr_t)(sqe->user_data & ~TAG_MASK));
+        }
+    }
+    for (unsigned i = 0; i < u->wakes_count; i++) {
+        if (rt_wake_announce(u->wakes[i])) {
+            rt_wake_write(u->wakes[i]);
+        }
+    }
+}
+
 static void uring_free(struct rt *rt) {
     struct rt_uring *u = uring_of(rt);
     if (u->ring.ring_fd >= 0) {
-        if (u->enabled) {
-            submit_all(u); /* closes and wake-ups that were asked for */
-        }
+        finish_unsubmitted(u);
         io_uring_queue_exit(&u->ring);
     }
     close_list(&u->closing);
