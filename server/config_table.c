@@ -96,7 +96,7 @@ const struct config_row config_rows[] = {
     INT("tcp-keepalive", NULL, tcp_keepalive, "300", ROW_ACTS, 0, INT_MAX, NULL),
     INT("timeout", NULL, timeout, "0", ROW_ACTS, 0, INT_MAX, NULL),
     STRING("unixsocket", NULL, unixsocket, "", ROW_IMMUTABLE | ROW_ACTS, NULL),
-    STRING("unixsocketgroup", NULL, unixsocketgroup, "", ROW_IMMUTABLE, NULL),
+    STRING("unixsocketgroup", NULL, unixsocketgroup, "", ROW_IMMUTABLE | ROW_ACTS, NULL),
     OCTAL("unixsocketperm", NULL, unixsocketperm, "0", ROW_IMMUTABLE | ROW_ACTS, 0, 0777),
 
     /* Tls */
@@ -130,7 +130,7 @@ const struct config_row config_rows[] = {
     INT("rdma-rx-size", NULL, rdma_rx_size, "1048576", ROW_IMMUTABLE, 65536, 16777216, NULL),
 
     /* General */
-    BOOL("always-show-logo", NULL, always_show_logo, "no", ROW_IMMUTABLE | ROW_ACTS),
+    BOOL("always-show-logo", NULL, always_show_logo, "no", ROW_IMMUTABLE),
     STRING("availability-zone", NULL, availability_zone, "", ROW_ACTS, NULL),
     BOOL("crash-log-enabled", NULL, crash_log_enabled, "yes", 0),
     BOOL("crash-memcheck-enabled", NULL, crash_memcheck_enabled, "yes", 0),
@@ -138,7 +138,7 @@ const struct config_row config_rows[] = {
     INT("databases", NULL, databases, "16", ROW_IMMUTABLE | ROW_ACTS, 1, INT_MAX, NULL),
     BOOL("extended-redis-compatibility", NULL, extended_redis_compatibility, "no", ROW_ACTS),
     STRING("hash-seed", NULL, hash_seed, "", ROW_IMMUTABLE | ROW_ACTS, NULL),
-    BOOL("hide-user-data-from-log", NULL, hide_user_data_from_log, "yes", ROW_ACTS),
+    BOOL("hide-user-data-from-log", NULL, hide_user_data_from_log, "yes", 0),
     STRING("locale-collate", NULL, locale_collate, "", 0, config_check_locale),
     ENUM("log-format", NULL, log_format, "legacy", ROW_ACTS, names_log_format),
     ENUM("log-timestamp-format", NULL, log_timestamp_format, "legacy", ROW_ACTS, names_log_timestamp),
@@ -148,9 +148,9 @@ const struct config_row config_rows[] = {
     STRING("proc-title-template", NULL, proc_title_template, "{title} {listen-addr} {server-mode}", ROW_ACTS, config_check_proc_title),
     BOOL("set-proc-title", NULL, set_proc_title, "yes", ROW_IMMUTABLE | ROW_ACTS),
     ENUM("supervised", NULL, supervised, "no", ROW_IMMUTABLE | ROW_ACTS, names_supervised),
-    BOOL("syslog-enabled", NULL, syslog_enabled, "no", ROW_IMMUTABLE | ROW_ACTS),
-    ENUM("syslog-facility", NULL, syslog_facility, "local0", ROW_IMMUTABLE | ROW_ACTS, names_syslog_facility),
-    STRING("syslog-ident", NULL, syslog_ident, "valkey", ROW_IMMUTABLE | ROW_ACTS, NULL),
+    BOOL("syslog-enabled", NULL, syslog_enabled, "no", ROW_IMMUTABLE),
+    ENUM("syslog-facility", NULL, syslog_facility, "local0", ROW_IMMUTABLE, names_syslog_facility),
+    STRING("syslog-ident", NULL, syslog_ident, "valkey", ROW_IMMUTABLE, NULL),
 
     /* Snapshots */
     STRING("dbfilename", NULL, dbfilename, "dump.rdb", ROW_PROTECTED, config_check_filename),
@@ -204,7 +204,7 @@ const struct config_row config_rows[] = {
     ENUM("maxmemory-policy", NULL, maxmemory_policy, "noeviction", ROW_ACTS, names_maxmemory_policy),
     INT("maxmemory-samples", NULL, maxmemory_samples, "5", 0, 1, 64, NULL),
     BOOL("replica-ignore-maxmemory", "slave-ignore-maxmemory", replica_ignore_maxmemory, "yes", 0),
-    BOOL("lazyfree-lazy-eviction", NULL, lazyfree_lazy_eviction, "yes", ROW_ACTS),
+    BOOL("lazyfree-lazy-eviction", NULL, lazyfree_lazy_eviction, "yes", 0),
     BOOL("lazyfree-lazy-expire", NULL, lazyfree_lazy_expire, "yes", ROW_ACTS),
     BOOL("lazyfree-lazy-server-del", NULL, lazyfree_lazy_server_del, "yes", ROW_ACTS),
     BOOL("lazyfree-lazy-user-del", NULL, lazyfree_lazy_user_del, "yes", ROW_ACTS),
@@ -230,10 +230,10 @@ const struct config_row config_rows[] = {
     BOOL("no-appendfsync-on-rewrite", NULL, no_appendfsync_on_rewrite, "no", 0),
 
     /* Shutdown, long commands */
-    FLAGS("shutdown-on-sigint", NULL, shutdown_on_sigint, "default", ROW_MULTI | ROW_ACTS, names_shutdown, config_check_shutdown),
-    FLAGS("shutdown-on-sigterm", NULL, shutdown_on_sigterm, "default", ROW_MULTI | ROW_ACTS, names_shutdown, config_check_shutdown),
-    INT("shutdown-timeout", NULL, shutdown_timeout, "10", ROW_ACTS, 0, INT_MAX, NULL),
-    INT("busy-reply-threshold", "lua-time-limit", busy_reply_threshold, "5000", ROW_ACTS, 0, INT64_MAX, NULL),
+    FLAGS("shutdown-on-sigint", NULL, shutdown_on_sigint, "default", ROW_MULTI, names_shutdown, config_check_shutdown),
+    FLAGS("shutdown-on-sigterm", NULL, shutdown_on_sigterm, "default", ROW_MULTI, names_shutdown, config_check_shutdown),
+    INT("shutdown-timeout", NULL, shutdown_timeout, "10", 0, 0, INT_MAX, NULL),
+    INT("busy-reply-threshold", "lua-time-limit", busy_reply_threshold, "5000", 0, 0, INT64_MAX, NULL),
 
     /* Cluster */
     BOOL("cluster-allow-pubsubshard-when-down", NULL, cluster_allow_pubsubshard_when_down, "yes", 0),
@@ -296,7 +296,7 @@ const struct config_row config_rows[] = {
     INT("lfu-log-factor", NULL, lfu_log_factor, "10", ROW_ACTS, 0, INT_MAX, NULL),
     INT("list-compress-depth", NULL, list_compress_depth, "0", 0, 0, INT_MAX, NULL),
     INT("list-max-listpack-size", "list-max-ziplist-size", list_max_listpack_size, "-2", 0, INT_MIN, INT_MAX, NULL),
-    INT("max-new-connections-per-cycle", NULL, max_new_connections_per_cycle, "10", ROW_ACTS, 1, 1000, NULL),
+    INT("max-new-connections-per-cycle", NULL, max_new_connections_per_cycle, "10", 0, 1, 1000, NULL),
     INT("max-new-tls-connections-per-cycle", NULL, max_new_tls_connections_per_cycle, "1", 0, 1, 1000, NULL),
     PERCENT("maxmemory-clients", NULL, maxmemory_clients, "0", ROW_ACTS, -100, INT64_MAX),
     INT("prefetch-batch-max-size", NULL, prefetch_batch_max_size, "16", 0, 0, 128, NULL),

@@ -6,6 +6,7 @@
  * connection meets half a server.
  */
 #include "base/check.h"
+#include "base/sha256.h"
 #include "base/text.h"
 #include "net/process.h"
 #include "net/rt.h"
@@ -158,6 +159,19 @@ static const struct command_table *make_commands(const struct config *config) {
     return table;
 }
 
+/* What keys are hashed with: random, or made from hash-seed so that several servers agree. */
+static void make_secret(const struct config *config, struct hash_secret *secret) {
+    rt_random_early(secret, sizeof *secret);
+    for (unsigned i = 0; config->hash_seed.len > 0 && i < sizeof *secret / SHA256_BYTES; i++) {
+        struct text seed;
+        text_init(&seed);
+        text_append_bytes(&seed, config->hash_seed);
+        text_append_char(&seed, (char)i);
+        sha256(text_bytes(&seed), secret->bytes + i * SHA256_BYTES);
+        text_fini(&seed);
+    }
+}
+
 #define MAILBOX_MESSAGES 1024
 
 static struct server *server_new(struct config *config) {
@@ -176,7 +190,7 @@ static struct server *server_new(struct config *config) {
     for (unsigned slot = 0; slot < SLOTS; slot++) {
         server->slot_worker[slot] = (uint8_t)(slot * server->workers_count / SLOTS);
     }
-    rt_random_early(&server->secret, sizeof server->secret);
+    make_secret(config, &server->secret);
     unsigned char id[20];
     rt_random_early(id, sizeof id);
     for (unsigned i = 0; i < sizeof id; i++) {

@@ -351,3 +351,15 @@ def test_protected_names_open_by_enable_protected_configs(start_server, tmp_path
         assert c.do("CONFIG", "SET", "dir", "/nonexistent") == RespError(failed % ("dir", "No such file or directory"))
         slash = "dbfilename can't be a path, just a filename"
         assert c.do("CONFIG", "SET", "dbfilename", "a/b") == RespError(failed % ("dbfilename", slash))
+
+
+def test_a_hash_seed_gives_every_server_the_same_order(start_server):
+    orders = []
+    for seed in ("one", "one", "two"):
+        s = start_server(hash_seed=seed)
+        with s.raw() as c:
+            for i in range(100):
+                c.do("SET", "{tag}%d" % i, "v")
+            orders.append(c.do("SCAN", "0", "COUNT", "1000")[1])
+    assert orders[0] == orders[1]
+    assert sorted(orders[0]) == sorted(orders[2]) and orders[0] != orders[2]
