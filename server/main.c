@@ -32,6 +32,7 @@ struct launch {
     pthread_t main_thread;
     pthread_barrier_t made;    /* every worker has its runtime and its shard, or has failed */
     pthread_barrier_t started; /* main has looked at that: go, or stop */
+    pthread_barrier_t ended;   /* nobody sends or wakes any more */
     bool go;
     unsigned running;
     pthread_mutex_t mutex; /* of `running` and the reasons */
@@ -123,6 +124,8 @@ static void *worker_thread(void *arg) {
     } else if (self->id == 0 && worker != NULL) {
         listen_stop(worker);
     }
+    pthread_barrier_wait(&launch->ended);
+    worker_free(worker); /* here, because a runtime belongs to its thread */
     pthread_mutex_lock(&launch->mutex);
     launch->running--;
     pthread_mutex_unlock(&launch->mutex);
@@ -205,9 +208,6 @@ static struct server *server_new(struct config *config) {
 }
 
 static void server_free(struct server *server) {
-    for (unsigned i = 0; i < server->workers_count; i++) {
-        worker_free(server->workers[i]);
-    }
     post_office_free(server->office);
     shared_free(server->shared);
     command_table_free((struct command_table *)server->commands);
@@ -346,6 +346,7 @@ static int run(struct server *server, int argc, char **argv) {
     pthread_mutex_init(&launch.mutex, NULL);
     pthread_barrier_init(&launch.made, NULL, server->workers_count);
     pthread_barrier_init(&launch.started, NULL, server->workers_count + 1);
+    pthread_barrier_init(&launch.ended, NULL, server->workers_count);
     struct launch_thread *threads = calloc(server->workers_count, sizeof *threads);
     check(threads != NULL);
     for (unsigned i = 0; i < server->workers_count; i++) {

@@ -324,7 +324,7 @@ void server_shutdown(struct server *server, struct worker *from) {
 
 static void check_stop_signal(struct worker *worker) {
     struct server *server = worker->server;
-    if (worker->id != 0 || shared_stop_signal(server->shared) == 0) {
+    if (worker->id != 0 || worker->stopping || shared_stop_signal(server->shared) == 0) {
         return;
     }
     worker->stopping = true;
