@@ -140,6 +140,10 @@ struct entry *keyspace_set_text(struct keyspace *ks, uint32_t db, const struct k
                                 struct bytes value, int64_t expires_at, int64_t now_ms);
 struct entry *keyspace_set_int(struct keyspace *ks, uint32_t db, const struct key *key,
                                int64_t value, int64_t expires_at, int64_t now_ms);
+/* A live string that was just found becomes this integer; the TTL stays. INCR: no second lookup where
+ * it is one already. */
+struct entry *keyspace_replace_int(struct keyspace *ks, uint32_t db, const struct key *key,
+                                   struct entry *entry, int64_t value, int64_t now_ms);
 /* A writable view of an existing string (or of a key that is missing, when entry is NULL: it is
  * created) of `length` bytes; old content is kept up to `length`, new bytes are zero. Leaves room
  * to grow if `growing`. The result is "raw" encoded as APPEND and SETRANGE make it. The TTL stays.

@@ -151,6 +151,17 @@ struct entry *keyspace_set_int(struct keyspace *ks, uint32_t db, const struct ke
     return set_value(ks, db, key, setting, now_ms);
 }
 
+struct entry *keyspace_replace_int(struct keyspace *ks, uint32_t db, const struct key *key,
+                                   struct entry *entry, int64_t value, int64_t now_ms) {
+    if (entry->storage != STORED_INT) {
+        return keyspace_set_int(ks, db, key, value, KEEP_TTL, now_ms);
+    }
+    hook_pre_write(ks, db, key, entry);
+    entry_put_int(entry, value);
+    keyspace_touch(ks, db, key);
+    return entry;
+}
+
 struct entry *keyspace_set_string(struct keyspace *ks, uint32_t db, const struct key *key,
                                   struct bytes value, int64_t expires_at, int64_t now_ms) {
     int64_t number;

@@ -26,8 +26,11 @@ static void count(struct exec *x, int64_t by) {
         reply_error(x->reply, ERR_OVERFLOW);
         return;
     }
-    keyspace_set_int(x->keyspace, x->db, &x->key, value, entry == NULL ? NO_EXPIRY : KEEP_TTL,
-                     x->now_ms);
+    if (entry == NULL) {
+        keyspace_set_int(x->keyspace, x->db, &x->key, value, NO_EXPIRY, x->now_ms);
+    } else {
+        keyspace_replace_int(x->keyspace, x->db, &x->key, entry, value, x->now_ms);
+    }
     reply_int(x->reply, value);
 }
 
