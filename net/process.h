@@ -7,11 +7,14 @@
 #define SHOAL_NET_PROCESS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Forks; the parent exits 0, the child goes on without a terminal. 0 or -errno. */
 int process_daemonize(void);
 /* Tells systemd's notify socket, if the environment names one. True if it was told. */
 bool process_notify(const char *state);
+/* Raises the limit of open files towards `wanted`, as far as the system lets it; returns what it is then. */
+int64_t process_file_limit(int64_t wanted);
 /* Overwrites the words main was given with a title that ps shows. argv must be main's own. */
 void process_set_title(int argc, char **argv, const char *title);
 

@@ -320,6 +320,22 @@ static void write_pid_file(struct server *server) {
     }
 }
 
+/* Room for maxclients among the open files; where the system gives less, fewer clients are let in. */
+static void fit_maxclients(struct server *server) {
+    struct config *config = server->config;
+    int64_t reserved = SERVER_FILES_RESERVED(server->workers_count);
+    int64_t limit = process_file_limit(config->maxclients + reserved);
+    if (limit >= config->maxclients + reserved) {
+        return;
+    }
+    int64_t clients = limit > reserved ? limit - reserved : 1;
+    log_line(config, server->fs, rt_wall_us_early(), LOG_WARNING,
+             "The limit of open files is %lld: maxclients is lowered from %lld to %lld. Raise it with "
+             "'ulimit -n' (or LimitNOFILE of the unit) to have more.",
+             (long long)limit, (long long)config->maxclients, (long long)clients);
+    config->maxclients = clients;
+}
+
 static void set_title(const struct config *config, int argc, char **argv) {
     if (!config->set_proc_title) {
         return;
@@ -469,6 +485,7 @@ int main(int argc, char **argv) {
         }
     }
     struct server *server = server_new(config);
+    fit_maxclients(server);
     code = server->commands != NULL ? run(server, argc, argv) : 1;
     server_free(server);
     return code;

@@ -36,6 +36,9 @@ struct server {
     struct config *config;
 };
 
+/* Files that the server opens besides its clients' sockets, as far as maxclients must leave room. */
+#define SERVER_FILES_RESERVED(workers) (32 + 4 * (int64_t)(workers))
+
 #define SHOAL_REDIS_VERSION  "7.2.4"
 #define SHOAL_VALKEY_VERSION "9.1.2"
 #ifndef SHOAL_VERSION

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/num.h"
 #include "base/text.h"
+#include "net/process.h"
 #include "server/client.h"
 #include "server/commands/server_commands.h"
 #include "server/config.h"
@@ -25,6 +26,7 @@
 #include "server/totals.h"
 #include "server/worker.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* ---- CONFIG GET
@@ -97,6 +99,19 @@ static struct bytes *pairs_copy(const struct bytes *argv, uint32_t n) {
 static bool set_effects(struct worker *worker, const struct config *next, struct text *err) {
     const struct config *now = worker->config;
     const struct fs *fs = worker->server->fs;
+    if (next->maxclients > now->maxclients) {
+        int64_t reserved = SERVER_FILES_RESERVED(worker->server->workers_count);
+        int64_t limit = process_file_limit(next->maxclients + reserved);
+        if (limit < next->maxclients + reserved) {
+            char why[128];
+            snprintf(why, sizeof(why),
+                     "The operating system is not able to handle the specified number of clients, try "
+                     "with %lld",
+                     (long long)(limit - reserved));
+            config_set_failed(err, BYTES("maxclients"), why);
+            return false;
+        }
+    }
     struct text reason;
     text_init(&reason);
     if (listen_update(worker, next, &reason) != 0) {
