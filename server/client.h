@@ -41,6 +41,7 @@ enum client_flag {
     CLIENT_READ_PAUSED = 1 << 16,
     CLIENT_ENDED = 1 << 17,            /* the peer sent its end */
     CLIENT_GONE = 1 << 18,             /* the stream is gone */
+    CLIENT_READONLY = 1 << 20,         /* READONLY; replicas and cluster will ask */
     CLIENT_INPUT_PARTIAL = 1 << 19,    /* what is left of the input is no whole request */
 };
 

@@ -133,10 +133,18 @@ static size_t input_behind(const struct exec *x) {
     return used < input.len ? input.len - used : 0;
 }
 
+static size_t argv_bytes(const struct exec *x) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < x->argc; i++) {
+        bytes += x->argv[i].len;
+    }
+    return bytes;
+}
+
 void command_client_info(struct exec *x) {
     struct text text;
     text_init(&text);
-    client_describe(&text, x->client, input_behind(x), x->now_ms);
+    client_describe(&text, x->client, input_behind(x), argv_bytes(x), x->now_ms);
     text_append_char(&text, '\n');
     reply_verbatim(x->reply, "txt", text_bytes(&text));
     text_fini(&text);
@@ -149,6 +157,7 @@ void command_client_info(struct exec *x) {
 struct filter_args {
     struct client_filter *filter;
     uint64_t caller;
+    size_t argv_bytes; /* of the caller's command */
 };
 
 struct line {
@@ -177,7 +186,8 @@ static bool list_part(struct worker *worker, const void *args, void *result) {
             continue;
         }
         size_t start = part->text.len;
-        client_describe(&part->text, client, client->input.len, now_ms);
+        client_describe(&part->text, client, client->input.len,
+                        client->id == a->caller ? a->argv_bytes : 0, now_ms);
         text_append_char(&part->text, '\n');
         part->lines[part->count++] =
             (struct line){client->id, start, part->text.len - start, &part->text};
@@ -225,7 +235,7 @@ static void list_done(struct exec *x, const struct scatter_result *result) {
 }
 
 void command_client_list(struct exec *x) {
-    struct filter_args args = {client_filter_new(x, 2, false), x->client->id};
+    struct filter_args args = {client_filter_new(x, 2, false), x->client->id, argv_bytes(x)};
     if (args.filter != NULL) {
         scatter_all(x, list_part, sizeof(struct list_part), &args, sizeof(args), list_done);
     }

@@ -356,9 +356,9 @@ void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_B
         unsigned flag;
         char letter;
     } letters[] = {
-        {CLIENT_BLOCKED, 'b'},       {CLIENT_CLOSE_AFTER_REPLY, 'c'}, {CLIENT_CLOSING, 'A'},
-        {CLIENT_UNIX, 'U'},          {CLIENT_NO_EVICT, 'e'},          {CLIENT_NO_TOUCH, 'T'},
-        {CLIENT_IMPORT_SOURCE, 'I'},
+        {CLIENT_BLOCKED, 'b'},  {CLIENT_CLOSE_AFTER_REPLY, 'c'}, {CLIENT_CLOSING, 'A'},
+        {CLIENT_UNIX, 'U'},     {CLIENT_READONLY, 'r'},          {CLIENT_NO_EVICT, 'e'},
+        {CLIENT_NO_TOUCH, 'T'}, {CLIENT_IMPORT_SOURCE, 'I'},
     };
     char *p = ret;
     for (size_t i = 0; i < sizeof(letters) / sizeof(letters[0]); i++) {
@@ -399,7 +399,7 @@ static size_t output_first(const struct client *client) {
 }
 
 void client_describe(struct text *text, const struct client *client, size_t input_bytes,
-                     int64_t now_ms) {
+                     size_t argv_bytes, int64_t now_ms) {
     char flags[CLIENT_FLAGS_TEXT_BYTES];
     unsigned chunks;
     size_t chunks_bytes;
@@ -418,15 +418,15 @@ void client_describe(struct text *text, const struct client *client, size_t inpu
         text,
         " db=%u sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf=%zu qbuf-free=%zu argv-mem=%zu"
         " multi-mem=0 rbs=%zu rbp=%zu obl=%zu oll=%u omem=%zu tot-mem=%zu events=%s cmd=%s",
-        client->db, input_bytes, buffered > input_bytes ? buffered - input_bytes : 0,
-        client->argv_bytes, client->out.head ? client->out.head->cap : 0, client->out_peak, first,
-        chunks, chunks_bytes, client_memory(client),
-        rt_stream_sending(&client->stream) ? "rw" : "r", last ? last->full_name : "NULL");
+        client->db, input_bytes, buffered > input_bytes ? buffered - input_bytes : 0, argv_bytes,
+        client->out.head ? client->out.head->cap : 0, client->out_peak, first, chunks, chunks_bytes,
+        client_memory(client), rt_stream_sending(&client->stream) ? "rw" : "r",
+        last ? last->full_name : "NULL");
     text_appendf(text,
                  " user=default redir=-1 resp=%d lib-name=%s lib-ver=%s tot-net-in=%llu"
                  " tot-net-out=%llu tot-cmds=%llu",
                  client->resp, client->lib_name ? client->lib_name : "",
                  client->lib_version ? client->lib_version : "",
                  (unsigned long long)client->bytes_in, (unsigned long long)client->bytes_out,
-                 (unsigned long long)client->commands);
+                 (unsigned long long)(client->commands - (argv_bytes > 0)));
 }

@@ -195,8 +195,9 @@ void command_select(struct exec *x) {
 
 void command_reset(struct exec *x) {
     struct client *client = x->client;
-    client->flags &= ~(unsigned)(CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT | CLIENT_REPLY_SKIP |
-                                 CLIENT_NO_EVICT | CLIENT_NO_TOUCH | CLIENT_IMPORT_SOURCE);
+    client->flags &=
+        ~(unsigned)(CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT | CLIENT_REPLY_SKIP |
+                    CLIENT_NO_EVICT | CLIENT_NO_TOUCH | CLIENT_IMPORT_SOURCE | CLIENT_READONLY);
     client->db = 0;
     client->resp = 2;
     x->reply->resp = 2;
@@ -227,4 +228,15 @@ void command_ping(struct exec *x) {
 
 void command_echo(struct exec *x) {
     reply_bulk(x->reply, x->argv[1]);
+}
+
+/* Tools say READONLY before they look around, whether there is a cluster or not. */
+void command_readonly(struct exec *x) {
+    x->client->flags |= CLIENT_READONLY;
+    reply_ok(x->reply);
+}
+
+void command_readwrite(struct exec *x) {
+    x->client->flags &= ~(unsigned)CLIENT_READONLY;
+    reply_ok(x->reply);
 }

@@ -30,6 +30,8 @@ command_fn command_echo;
 command_fn command_hello;
 command_fn command_ping;
 command_fn command_quit;
+command_fn command_readonly;
+command_fn command_readwrite;
 command_fn command_reset;
 command_fn command_select;
 
