@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/command_table.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdio.h>
+
+static struct command_table *table_new(const struct bytes *renames, size_t pairs) {
+    int error;
+    struct bytes bad;
+    struct command_table *table = command_table_new(renames, pairs, &error, &bad);
+    cr_assert_not_null(table);
+    cr_assert_eq(error, 0);
+    return table;
+}
+
+static const struct command_slot *find(const struct command_table *table, const char *name) {
+    return command_table_find(table, bytes_of_text(name));
+}
+
+/* Every command in lower, upper and mixed case. */
+Test(command_table, every_command_is_found_by_its_name_in_any_case) {
+    struct command_table *table = table_new(NULL, 0);
+    for (unsigned i = 0; i < command_table_top_count(table); i++) {
+        const struct command_slot *slot = command_table_top(table, i);
+        char name[64];
+        for (int pass = 0; pass < 3; pass++) {
+            size_t n = strlen(slot->row->name);
+            for (size_t k = 0; k <= n; k++) {
+                char c = slot->row->name[k];
+                bool up = c >= 'a' && c <= 'z' && (pass == 1 || (pass == 2 && k % 2));
+                name[k] = up ? (char)(c - 32) : c;
+            }
+            cr_expect_eq(find(table, name), slot, "%s", name);
+        }
+        cr_expect_eq(command_table_at(table, slot->id), slot);
+        cr_expect_str_eq(slot->full_name, slot->row->name);
+    }
+    command_table_free(table);
+}
+
+/* The lookup packs names into words: nothing that differs by one bit, one byte or its length may
+ * pass for a command. */
+Test(command_table, nothing_else_is_found) {
+    struct command_table *table = table_new(NULL, 0);
+    for (unsigned i = 0; i < command_table_top_count(table); i++) {
+        const char *name = command_table_top(table, i)->row->name;
+        size_t n = strlen(name);
+        char other[64];
+        for (size_t k = 0; k < n; k++) {
+            for (int bit = 0; bit < 8; bit++) {
+                memcpy(other, name, n);
+                other[k] = (char)(other[k] ^ (1 << bit));
+                const struct command_slot *slot = command_table_find(table, bytes_make(other, n));
+                cr_expect(slot == NULL || bytes_equal_nocase(bytes_make(other, n),
+                                                             bytes_of_text(slot->row->name)),
+                          "%.*s", (int)n, other);
+            }
+        }
+        memcpy(other, name, n);
+        other[n] = 0;
+        cr_expect_null(command_table_find(table, bytes_make(other, n + 1)));
+        const struct command_slot *shorter = command_table_find(table, bytes_make(other, n - 1));
+        cr_expect(shorter == NULL || strlen(shorter->row->name) == n - 1);
+    }
+    cr_expect_null(find(table, ""));
+    cr_expect_null(find(table, "an-uncommonly-long-name-of-no-command"));
+    command_table_free(table);
+}
+
+Test(command_table, subcommands_have_numbers_and_full_names) {
+    struct command_table *table = table_new(NULL, 0);
+    const struct command_slot *client = find(table, "client");
+    const struct command_slot *list = command_slot_find_sub(client, BYTES("LiSt"));
+    cr_assert_not_null(list);
+    cr_assert_str_eq(list->full_name, "client|list");
+    cr_assert_eq(list->container, client);
+    cr_assert_eq(command_table_at(table, list->id), list);
+    cr_assert_eq(command_table_find_full(table, BYTES("CLIENT|list")), list);
+    cr_assert_null(command_slot_find_sub(client, BYTES("bogus")));
+    cr_assert_null(command_table_find_full(table, BYTES("client|bogus")));
+    cr_assert_null(command_table_find_full(table, BYTES("bogus|list")));
+    for (unsigned i = 0; i < command_table_count(table); i++) {
+        cr_expect_eq(command_table_at(table, i)->id, i);
+    }
+    command_table_free(table);
+}
+
+Test(command_table, categories_follow_from_flags) {
+    struct command_table *table = table_new(NULL, 0);
+    cr_expect_eq(find(table, "get")->categories, ACL_READ | ACL_STRING | ACL_FAST);
+    cr_expect_eq(find(table, "set")->categories, ACL_WRITE | ACL_STRING | ACL_SLOW);
+    cr_expect_eq(command_table_find_full(table, BYTES("config|set"))->categories,
+                 ACL_ADMIN | ACL_DANGEROUS | ACL_SLOW);
+    cr_expect_eq(find(table, "ping")->categories, ACL_FAST | ACL_CONNECTION);
+    cr_expect_eq(find(table, "flushall")->categories,
+                 ACL_KEYSPACE | ACL_WRITE | ACL_SLOW | ACL_DANGEROUS);
+    command_table_free(table);
+}
+
+Test(command_table, key_specs_fold_into_first_last_and_step) {
+    struct command_table *table = table_new(NULL, 0);
+    const struct command_slot *get = find(table, "get");
+    cr_expect(get->first_key == 1 && get->last_key == 1 && get->key_step == 1);
+    const struct command_slot *mset = find(table, "mset");
+    cr_expect(mset->first_key == 1 && mset->last_key == -1 && mset->key_step == 2);
+    const struct command_slot *copy = find(table, "copy"); /* two specs side by side */
+    cr_expect(copy->first_key == 1 && copy->last_key == 2 && copy->key_step == 1);
+    const struct command_slot *msetex = find(table, "msetex"); /* counted keys */
+    cr_expect(msetex->first_key == 0 && msetex->shown_first == 0);
+    cr_expect(msetex->flags & CMD_MOVABLE_KEYS);
+    cr_expect(msetex->has_keys && !find(table, "ping")->has_keys);
+    command_table_free(table);
+}
+
+/* ---- Renames
+ * ---------------------------------------------------------------------------------------------------------
+ */
+
+Test(command_table, a_renamed_command_answers_to_its_new_name_only) {
+    struct bytes renames[] = {BYTES("get"),      BYTES("git"),
+                              BYTES("FLUSHALL"), BYTES(""),
+                              BYTES("set"),      BYTES("get"), /* the name is free now */
+                              BYTES("debug"),    BYTES("a-name-longer-than-sixteen-bytes")};
+    struct command_table *table = table_new(renames, 4);
+    cr_expect_str_eq(find(table, "GIT")->full_name, "get");
+    cr_expect_str_eq(find(table, "get")->full_name, "set");
+    cr_expect_null(find(table, "set"));
+    cr_expect_null(find(table, "flushall"));
+    cr_expect_str_eq(find(table, "A-name-longer-than-sixteen-bytes")->full_name, "debug");
+    cr_expect_null(find(table, "a-name-longer-THAN-seventeen-byte"));
+    cr_expect_str_eq(command_table_find_full(table, BYTES("flushall"))->served_name, "");
+    command_table_free(table);
+}
+
+Test(command_table, renames_that_cannot_be_are_refused) {
+    int error = 0;
+    struct bytes bad;
+    struct bytes unknown[] = {BYTES("bogus"), BYTES("x")};
+    cr_assert_null(command_table_new(unknown, 1, &error, &bad));
+    cr_assert_eq(error, -ENOENT);
+    cr_assert(bytes_is(bad, "bogus"));
+    struct bytes taken[] = {BYTES("get"), BYTES("set")};
+    cr_assert_null(command_table_new(taken, 1, &error, &bad));
+    cr_assert_eq(error, -EEXIST);
+    cr_assert(bytes_is(bad, "set"));
+}
+
+/* ---- Keys
+ * ------------------------------------------------------------------------------------------------------------
+ */
+
+/* Positions of the keys of a call given as words, as text; "no" if it makes no sense. */
+static const char *keys_of(const struct command *row, char ret[64], uint32_t argc,
+                           const char *const *words) {
+    struct bytes argv[16];
+    struct key_ref refs[16];
+    for (uint32_t i = 0; i < argc; i++) {
+        argv[i] = bytes_of_text(words[i]);
+    }
+    int n = command_keys(row, argv, argc, refs, 16);
+    if (n < 0) {
+        return "no";
+    }
+    ret[0] = 0;
+    for (int i = 0; i < n; i++) {
+        snprintf(ret + strlen(ret), 64 - strlen(ret), "%s%u", i ? " " : "", refs[i].index);
+    }
+    return ret;
+}
+
+#define KEYS(row, ...)                                                                             \
+    keys_of(row, (char[64]){0}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *),       \
+            (const char *const[]){__VA_ARGS__})
+
+Test(command_table, keys_are_found_by_range) {
+    struct command_table *table = table_new(NULL, 0);
+    cr_expect_str_eq(KEYS(find(table, "get")->row, "get", "a"), "1");
+    cr_expect_str_eq(KEYS(find(table, "mset")->row, "mset", "a", "1", "b", "2"), "1 3");
+    cr_expect_str_eq(KEYS(find(table, "del")->row, "del", "a", "b", "c"), "1 2 3");
+    cr_expect_str_eq(KEYS(find(table, "rename")->row, "rename", "a", "b"), "1 2");
+    cr_expect_str_eq(KEYS(find(table, "ping")->row, "ping"), "");
+    command_table_free(table);
+}
+
+static const struct command keynum = {
+    .name = "keynum",
+    .keys = {{.begin = BEGIN_INDEX, .index = 1, .find = FIND_KEYNUM, .first = 1, .keynum_step = 2}},
+};
+static const struct command keyword = {
+    .name = "keyword",
+    .keys = {{.begin = BEGIN_KEYWORD,
+              .keyword = "STREAMS",
+              .index = 1,
+              .find = FIND_RANGE,
+              .last = -1,
+              .step = 1,
+              .limit = 2}},
+};
+static const struct command keyword_back = {
+    .name = "back",
+    .keys = {{.begin = BEGIN_KEYWORD,
+              .keyword = "KEYS",
+              .index = -2,
+              .find = FIND_RANGE,
+              .last = -1,
+              .step = 1}},
+};
+static const struct command not_keys = {
+    .name = "channel",
+    .keys =
+        {{.flags = KEY_NOT_KEY, .begin = BEGIN_INDEX, .index = 1, .find = FIND_RANGE, .step = 1},
+         {.begin = BEGIN_INDEX, .index = 2, .find = FIND_RANGE, .step = 1}},
+};
+
+Test(command_table, keys_are_found_by_number_and_by_keyword) {
+    cr_expect_str_eq(KEYS(&keynum, "x", "2", "a", "1", "b", "2", "more"), "2 4");
+    cr_expect_str_eq(KEYS(&keynum, "x", "3", "a", "1", "b"), "no");
+    cr_expect_str_eq(KEYS(&keynum, "x", "0", "a"), "no");
+    cr_expect_str_eq(KEYS(&keynum, "x", "-1", "a"), "no");
+    cr_expect_str_eq(KEYS(&keynum, "x", "9223372036854775807", "a"), "no");
+    cr_expect_str_eq(KEYS(&keynum, "x", "1x", "a"), "no");
+    cr_expect_str_eq(KEYS(&keyword, "x", "count", "1", "streams", "a", "b", "0", "0"), "4 5");
+    cr_expect_str_eq(KEYS(&keyword, "x", "count", "1"), "");
+    cr_expect_str_eq(KEYS(&keyword, "x", "count", "streams"), "");
+    cr_expect_str_eq(KEYS(&keyword_back, "x", "keys", "1", "keys", "a", "b"), "4 5");
+    cr_expect_str_eq(KEYS(&not_keys, "x", "channel", "a"), "2");
+}
