@@ -69,19 +69,21 @@ static inline uint64_t word_load(const char *ptr) {
     return word;
 }
 
-/* Up to eight bytes, without reading beyond them; the rest of the word is zero. */
+/* One to eight bytes, without reading beyond them; the rest of the word is zero. Parts overlap
+ * instead of being counted off: a loop over the length would be mispredicted whenever lengths
+ * change. */
 static inline uint64_t word_load_short(const char *ptr, size_t len) {
+    const unsigned char *p = (const unsigned char *)ptr;
     if (len >= 4) {
         uint32_t low, high;
-        memcpy(&low, ptr, 4);
-        memcpy(&high, ptr + len - 4, 4);
+        memcpy(&low, p, 4);
+        memcpy(&high, p + len - 4, 4);
         return low | (uint64_t)high << (8 * (len - 4));
     }
-    uint64_t word = 0;
-    for (size_t i = 0; i < len; i++) {
-        word |= (uint64_t)(unsigned char)ptr[i] << (8 * i);
+    if (len == 0) {
+        return 0;
     }
-    return word;
+    return p[0] | (uint64_t)p[len / 2] << (8 * (len / 2)) | (uint64_t)p[len - 1] << (8 * (len - 1));
 }
 
 struct packed {
