@@ -262,14 +262,25 @@ static enum route route_keys(struct client *client, struct staged *staged) {
     return ROUTE_KEY;
 }
 
-static void stage(struct client *client, struct staged *staged) {
-    struct worker *worker = client->worker;
-    const struct request *request = &staged->request;
-    const struct command_slot *slot =
-        command_table_find(worker->server->commands, request->argv[0]);
+/* The command of a request. `previous` is the one staged before it, or NULL: pipelines repeat themselves. */
+static const struct command_slot *find_command(const struct command_table *table,
+                                               const struct request *request,
+                                               const struct staged *previous) {
+    if (previous != NULL && previous->route == ROUTE_KEY && previous->slot->container == NULL &&
+        bytes_equal(previous->request.argv[0], request->argv[0])) {
+        return previous->slot;
+    }
+    const struct command_slot *slot = command_table_find(table, request->argv[0]);
     if (slot != NULL && slot->subcommands_count > 0 && request->argc > 1) {
         slot = command_slot_find_sub(slot, request->argv[1]);
     }
+    return slot;
+}
+
+static void stage(struct client *client, struct staged *staged, const struct staged *previous) {
+    struct worker *worker = client->worker;
+    const struct request *request = &staged->request;
+    const struct command_slot *slot = find_command(worker->server->commands, request, previous);
     staged->slot = slot;
     staged->route = ROUTE_UNKNOWN;
     if (UNLIKELY(slot == NULL)) {
@@ -419,6 +430,11 @@ static bool paused(const struct client *client, const struct command_slot *slot)
     return worker->pause == PAUSE_ALL || (slot->row->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
 }
 
+/* It must run after all earlier requests and before all later ones. */
+static bool is_fence(const struct staged *staged) {
+    return staged->route == ROUTE_HOME && !(staged->slot->row->flags & CMD_UNFENCED);
+}
+
 /* ---- The window
  * ------------------------------------------------------------------------------------------------
  */
@@ -435,7 +451,7 @@ static bool run_staged(struct client *client, struct staged *staged, bool may_ru
     }
     bool away = !refused && staged->route == ROUTE_KEY && staged->target != worker->id;
     if (client->pending_count > 0 && !refused) {
-        bool fence = staged->route == ROUTE_HOME && !(slot->row->flags & CMD_UNFENCED);
+        bool fence = is_fence(staged);
         if (worker->config->pipeline_order == CONFIG_PIPELINE_STRICT &&
             (!away || client->away_target != staged->target)) {
             fence = true;
@@ -477,10 +493,6 @@ static void protocol_error(struct client *client) {
     client_close_after_reply(client);
 }
 
-static bool is_fence(const struct staged *staged) {
-    return staged->route == ROUTE_HOME;
-}
-
 /* Parses up to a window's requests; *ret_used is where it stopped. */
 static unsigned stage_window(struct client *client, struct staged *window, size_t *ret_used,
                              enum parse_status *ret_status) {
@@ -510,7 +522,7 @@ static unsigned stage_window(struct client *client, struct staged *window, size_
         if (status == PARSE_EMPTY) {
             continue;
         }
-        stage(client, staged);
+        stage(client, staged, n > 0 ? staged - 1 : NULL);
         n++;
         if (is_fence(staged)) {
             break;
