@@ -387,4 +387,5 @@ void worker_run(struct worker *worker) {
         sleep_ns = loop_once(worker, sleep_ns);
     }
     drain(worker);
+    rt_turn(worker->rt, 0); /* the last wake-ups leave while all runtimes are still there */
 }
