@@ -91,7 +91,9 @@ void exec_reply_string(const struct exec *x, struct entry *entry) {
 }
 
 int64_t exec_bulk_len_max(const struct exec *x) {
-    return x->worker->config->proto_max_bulk_len;
+    int64_t configured = x->worker->config->proto_max_bulk_len;
+    int64_t possible = x->worker->server->string_bytes_max;
+    return configured < possible ? configured : possible;
 }
 
 bool exec_lazy_user_del(const struct exec *x) {

@@ -42,7 +42,7 @@ void exec_reply_string(const struct exec *x, struct entry *entry);
 /* ---- Configuration -----------------------------------------------------------------------------
  */
 
-/* proto-max-bulk-len: how long a string may grow. */
+/* How long a string may grow: proto-max-bulk-len, but never beyond what the machine can hold. */
 int64_t exec_bulk_len_max(const struct exec *x);
 /* lazyfree-lazy-user-del: DEL frees as UNLINK does. */
 bool exec_lazy_user_del(const struct exec *x);

@@ -183,6 +183,10 @@ static struct server *server_new(struct config *config) {
     server->config = config;
     server->fs = fs_real();
     server->process_id = (int)getpid();
+    struct rt_usage usage;
+    rt_usage(&usage);
+    server->string_bytes_max =
+        usage.total_system_bytes > 0 ? (int64_t)(usage.total_system_bytes / 2) : INT64_MAX;
     server->start_wall_ms = rt_wall_us_early() / 1000;
     server->workers_count = config->shards > 0 ? (unsigned)config->shards : rt_cpus();
     if (server->workers_count > CONFIG_SHARDS_MAX) {

@@ -30,6 +30,7 @@ struct server {
     int64_t start_wall_ms;
     char executable[1024];
     int process_id;
+    int64_t string_bytes_max; /* half of the machine's memory: no command may ask for more at once */
     enum config_io_backend io_backend; /* as asked */
 
     /* Worker 0 only: the newest configuration; others hold a reference to theirs. */
