@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* command_table: rows found by name in a few nanoseconds.
  *
- * A name is looked up for every request, so the table is open addressed, its entries carry the
- * whole name up to 16 bytes as two lower-cased words, and a hit compares two words and a length.
- * Lower-casing eight bytes at a time is exact (only A-Z change), so no second compare is needed;
- * longer names end with one.
+ * A name is looked up for every request, so the table is open addressed and its entries carry the
+ * whole name up to 16 bytes as two words. Case is ignored by setting bit 5 of the asked name
+ * wherever the entry's name has a letter: a byte that then equals a lower-case letter was that
+ * letter in either case and nothing else, so two compares of words and one of lengths are exact.
+ * Longer names end with one more compare.
  *
  * What follows from a row is derived here once: the categories that flags imply, the
  * first/last/step triple that COMMAND has shown since before key specs existed, and whether routing
@@ -21,8 +22,11 @@
 #define BUCKETS_BITS 11
 #define BUCKETS      (1u << BUCKETS_BITS)
 
+/* A name's first and last eight bytes, lower case, and bit 5 of those that are letters; tail is 0
+ * up to 8 bytes. */
 struct bucket {
-    uint64_t head, tail; /* first and last eight bytes, lower case; tail is 0 up to 8 bytes */
+    uint64_t head, head_letters;
+    uint64_t tail, tail_letters;
     const struct command_slot *slot;
     size_t len;
 };
@@ -53,16 +57,6 @@ static const struct command *const families[] = {
  * ------------------------------------------------------------------------------------------------------
  */
 
-/* Eight ASCII bytes at once; bytes outside A-Z stay as they are. */
-static inline uint64_t word_lower(uint64_t word) {
-    const uint64_t ones = UINT64_C(0x0101010101010101);
-    uint64_t low = word & (0x7f * ones);
-    uint64_t above_z = low + (0x7f - 'Z') * ones;
-    uint64_t from_a = low + (0x80 - 'A') * ones;
-    uint64_t upper = ~word & (from_a ^ above_z) & (0x80 * ones);
-    return word | (upper >> 2);
-}
-
 static inline uint64_t word_load(const char *ptr) {
     uint64_t word;
     memcpy(&word, ptr, sizeof(word));
@@ -91,15 +85,19 @@ struct packed {
     unsigned bucket;
 };
 
+#define CASE_BITS UINT64_C(0x2020202020202020)
+
 static inline struct packed name_pack(struct bytes name) {
     struct packed p = {0};
     if (name.len <= 8) {
-        p.head = word_lower(word_load_short(name.ptr, name.len));
+        p.head = word_load_short(name.ptr, name.len);
     } else {
-        p.head = word_lower(word_load(name.ptr));
-        p.tail = word_lower(word_load(name.ptr + name.len - 8));
+        p.head = word_load(name.ptr);
+        p.tail = word_load(name.ptr + name.len - 8);
     }
-    uint64_t mixed = (p.head ^ (p.tail << 7 | p.tail >> 57)) * UINT64_C(0x9E3779B97F4A7C15);
+    uint64_t tail = p.tail | CASE_BITS;
+    uint64_t mixed =
+        ((p.head | CASE_BITS) ^ (tail << 7 | tail >> 57)) * UINT64_C(0x9E3779B97F4A7C15);
     p.bucket = (unsigned)(mixed >> (64 - BUCKETS_BITS));
     return p;
 }
@@ -109,25 +107,43 @@ const struct command_slot *command_table_find(const struct command_table *table,
     struct packed p = name_pack(name);
     for (unsigned i = p.bucket;; i = (i + 1) & (BUCKETS - 1)) {
         const struct bucket *b = &table->buckets[i];
-        if (b->slot == NULL) {
-            return NULL;
-        }
-        if (LIKELY(b->head == p.head && b->tail == p.tail && b->len == name.len) &&
+        if (LIKELY((p.head | b->head_letters) == b->head && (p.tail | b->tail_letters) == b->tail &&
+                   b->len == name.len) &&
             (name.len <= 16 ||
              bytes_equal_nocase(name, bytes_make(b->slot->served_name, name.len)))) {
             return b->slot;
         }
+        if (b->slot == NULL) {
+            return NULL;
+        }
     }
 }
 
+/* Bit 5 of every byte of a lower-case word that is a letter. */
+static uint64_t letters_of(uint64_t word) {
+    uint64_t letters = 0;
+    for (int i = 0; i < 64; i += 8) {
+        uint64_t c = word >> i & 0xff;
+        letters |= c >= 'a' && c <= 'z' ? UINT64_C(0x20) << i : 0;
+    }
+    return letters;
+}
+
 static void bucket_add(struct command_table *table, const struct command_slot *slot) {
-    struct bytes name = bytes_of_text(slot->served_name);
-    struct packed p = name_pack(name);
+    char lower[16] = {0};
+    size_t len = strlen(slot->served_name);
+    struct packed p = name_pack(bytes_make(slot->served_name, len));
+    memcpy(lower, &p.head, 8);
+    memcpy(lower + 8, &p.tail, 8);
+    for (size_t i = 0; i < sizeof(lower); i++) {
+        lower[i] = byte_lower(lower[i]);
+    }
     unsigned i = p.bucket;
     while (table->buckets[i].slot != NULL) {
         i = (i + 1) & (BUCKETS - 1);
     }
-    table->buckets[i] = (struct bucket){p.head, p.tail, slot, name.len};
+    uint64_t head = word_load(lower), tail = word_load(lower + 8);
+    table->buckets[i] = (struct bucket){head, letters_of(head), tail, letters_of(tail), slot, len};
 }
 
 const struct command_slot *command_slot_find_sub(const struct command_slot *container,
