@@ -35,7 +35,8 @@ struct launch {
     pthread_barrier_t ended;   /* nobody sends or wakes any more */
     bool go;
     unsigned running;
-    pthread_mutex_t mutex; /* of `running` and the reasons */
+    bool ending;           /* a worker is about to end: its runtime may go */
+    pthread_mutex_t mutex; /* of `running`, `ending` and the reasons */
     struct text reason;    /* why the start failed */
     const char *backend;
     const char *fallback;
@@ -124,6 +125,9 @@ static void *worker_thread(void *arg) {
     } else if (self->id == 0 && worker != NULL) {
         listen_stop(worker);
     }
+    pthread_mutex_lock(&launch->mutex);
+    launch->ending = true;
+    pthread_mutex_unlock(&launch->mutex);
     pthread_barrier_wait(&launch->ended);
     worker_free(worker); /* here, because a runtime belongs to its thread */
     pthread_mutex_lock(&launch->mutex);
@@ -264,7 +268,11 @@ static void wait_for_end(struct launch *launch, const sigset_t *signals) {
             signal_number == SIGINT ? "Received SIGINT scheduling shutdown..."
                                     : "Received SIGTERM scheduling shutdown...");
         shared_ask_stop(server->shared, signal_number);
-        rt_wake(NULL, server->workers[0]->rt);
+        pthread_mutex_lock(&launch->mutex);
+        if (!launch->ending) {
+            rt_wake(NULL, server->workers[0]->rt);
+        }
+        pthread_mutex_unlock(&launch->mutex);
     }
 }
 
@@ -324,7 +332,8 @@ static void write_pid_file(struct server *server) {
     }
 }
 
-/* Room for maxclients among the open files; where the system gives less, fewer clients are let in. */
+/* Room for maxclients among the open files; where the system gives less, fewer clients are let in.
+ */
 static void fit_maxclients(struct server *server) {
     struct config *config = server->config;
     int64_t reserved = SERVER_FILES_RESERVED(server->workers_count);
@@ -333,10 +342,11 @@ static void fit_maxclients(struct server *server) {
         return;
     }
     int64_t clients = limit > reserved ? limit - reserved : 1;
-    log_line(config, server->fs, rt_wall_us_early(), LOG_WARNING,
-             "The limit of open files is %lld: maxclients is lowered from %lld to %lld. Raise it with "
-             "'ulimit -n' (or LimitNOFILE of the unit) to have more.",
-             (long long)limit, (long long)config->maxclients, (long long)clients);
+    log_line(
+        config, server->fs, rt_wall_us_early(), LOG_WARNING,
+        "The limit of open files is %lld: maxclients is lowered from %lld to %lld. Raise it with "
+        "'ulimit -n' (or LimitNOFILE of the unit) to have more.",
+        (long long)limit, (long long)config->maxclients, (long long)clients);
     config->maxclients = clients;
 }
 
