@@ -26,7 +26,7 @@ static void draw(char canvas[ROWS][COLUMNS], struct rng *rng) {
         size_t x = rng_below(rng, COLUMNS);
         for (size_t y = rng_below(rng, ROWS); y > 0 && rng_below(rng, 3) != 0; y--) {
             canvas[y][x] = "oO."[rng_below(rng, 3)];
-            x = x + rng_below(rng, 2) < COLUMNS ? x + rng_below(rng, 2) : x;
+            x += x + 1 < COLUMNS ? rng_below(rng, 2) : 0;
         }
     }
     bool to_right = rng_below(rng, 2) == 0; /* a shoal swims one way */

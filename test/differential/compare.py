@@ -105,6 +105,9 @@ REDIS_DIFFERS = [
     (rb"OBJECT REFCOUNT ", rb":2147483647", rb":1\r"),
     (rb"WAIT ", rb":0", rb"-ERR timeout is out of range"),
     (rb"CLIENT LIST ID ", rb"-ERR Invalid client ID|\$0|=4", rb"-ERR"),
+    (rb"CLIENT LIST TYPE ", rb"-ERR syntax error", rb"-ERR Unknown client type"),
+    # HELLO reads all of its options before it does anything.
+    (rb"HELLO ", rb"-WRONGPASS", rb"-ERR Syntax error in HELLO option"),
     (rb"CLIENT KILL ID ", rb"-ERR client-id should", rb"-ERR syntax error"),
     # A key whose deadline is already past when it is written counts until somebody looks at it.
     (rb"DBSIZE$", rb":\d+", rb":\d+"),

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import redis
 
-from server import Server, find_peer, kind_of
+from server import Server, find_peer, kind_of, slowness
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -80,6 +80,12 @@ def shards(pytestconfig):
 @pytest.fixture(scope="session")
 def server_binary(pytestconfig):
     return pytestconfig.getoption("--server")
+
+
+@pytest.fixture(scope="session")
+def slow(pytestconfig):
+    """What time limits are multiplied with."""
+    return slowness(pytestconfig.getoption("--server"))
 
 
 @pytest.fixture(scope="session")

@@ -48,6 +48,13 @@ def kind_of(binary):
     return "shoal"
 
 
+def slowness(binary):
+    """How much longer this build may take than a fast one: sanitizers make it slow."""
+    with open(binary, "rb") as f:
+        text = f.read()
+    return 10 if b"__asan_init" in text or b"__tsan_init" in text else 1
+
+
 def find_peer(name):
     """Path of `valkey` or `redis` server, or None: environment first, then PATH."""
     if name == "valkey":

@@ -300,9 +300,9 @@ def test_bug_34_msetnx_with_the_same_key_twice(server, r):
         assert c.do("EXISTS", "d", "d", "d") == 3
 
 
-def test_bug_35_patterns_that_take_forever(server, r):
+def test_bug_35_patterns_that_take_forever(server, r, slow):
     """CVE-2022-36021, CVE-2024-31228: a pattern like `*a*a*a*b` took exponential time, a long one overflowed the stack."""
-    with server.raw(timeout=30) as c:
+    with server.raw(timeout=60) as c:
         c.do("SET", "a" * 5000, "1")
         c.do("SET", "b" * 100_000, "1")
         for pattern in ("*a" * 200 + "b", "*?" * 3000, "a*" * 1000 + "b", "[" * 50_000, "*" * 200_000 + "x", "\\" * 50_000, "?*" * 20_000 + "z"):
@@ -311,7 +311,7 @@ def test_bug_35_patterns_that_take_forever(server, r):
             c.do("SCAN", "0", "MATCH", pattern, "COUNT", "1000")
             c.do("CONFIG", "GET", pattern)
             c.do("COMMAND", "LIST", "FILTERBY", "PATTERN", pattern)
-            assert time.monotonic() - t < 5, pattern[:20]
+            assert time.monotonic() - t < 5 * slow, pattern[:20]
 
 
 def test_bug_36_lcs_of_big_values(server, r):
@@ -339,7 +339,7 @@ def test_bug_37_scan_cursors_and_counts_at_the_edge(server, r, cursor):
 
 
 @pytest.mark.shoal_only
-def test_bug_38_no_command_takes_more_than_a_second(server, r):
+def test_bug_38_no_command_takes_more_than_a_second(server, r, slow):
     """Redis #13515: an invalid length led into an endless loop. Every command, any arguments: an answer within a second."""
     rng = random.Random(13515)
     with server.raw(timeout=5) as c:
@@ -354,7 +354,7 @@ def test_bug_38_no_command_takes_more_than_a_second(server, r):
                     args[1] = rng.choice(["0", "1", "-1", str(LLONG_MAX)])
                 t = time.monotonic()
                 c.do(*name.split("|"), *args)
-                assert time.monotonic() - t < 1, (name, args)
+                assert time.monotonic() - t < 1 * slow, (name, args)
             c.do("RESET")
 
 

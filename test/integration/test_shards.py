@@ -280,7 +280,7 @@ def test_idle_server_uses_less_than_a_percent_of_a_core(start_server, clients):
 
 
 @pytest.mark.shoal_only
-def test_no_wakeup_is_late_under_sparse_traffic(server, r):
+def test_no_wakeup_is_late_under_sparse_traffic(server, r, slow):
     """Requests with pauses in between: every hop has to wake a sleeping thread, the case where wake-ups get lost."""
     with server.raw() as c:
         worst = 0.0
@@ -290,4 +290,4 @@ def test_no_wakeup_is_late_under_sparse_traffic(server, r):
             c.do("SET", "sparse%d" % i, i)
             worst = max(worst, time.monotonic() - t)
     assert server.late_wakeups() == 0
-    assert worst < 0.5
+    assert worst < 0.5 * slow
