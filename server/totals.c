@@ -71,6 +71,17 @@ static void take_clients(const struct worker *worker, struct totals *to) {
     }
 }
 
+static void note_peak(struct worker *worker, uint64_t bytes) {
+    if (bytes > worker->memory_peak) {
+        worker->memory_peak = bytes;
+    }
+}
+
+void totals_note_peak(struct worker *worker) {
+    note_peak(worker, keyspace_memory(worker->shard.keyspace) + worker->clients_memory +
+                          memory_fixed(worker));
+}
+
 static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *to) {
     const struct keyspace *ks = worker->shard.keyspace;
     const struct rt_stats *rt = rt_get_stats(worker->rt);
@@ -98,10 +109,7 @@ static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *t
     }
     to->sends = rt->sends;
     to->recvs = rt->recvs;
-    uint64_t memory = totals_memory(to);
-    if (memory > worker->memory_peak) {
-        worker->memory_peak = memory;
-    }
+    note_peak(worker, totals_memory(to));
     to->peak_bytes = worker->memory_peak;
 }
 

@@ -66,6 +66,9 @@ void totals_add(struct totals *sum, const struct totals *part);
 /* Bytes in use. */
 uint64_t totals_memory(const struct totals *totals);
 
+/* Now and then: how much memory is in use, for the peak. */
+void totals_note_peak(struct worker *worker);
+
 /* CONFIG RESETSTAT on this worker. */
 void totals_reset(struct worker *worker);
 

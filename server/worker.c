@@ -25,6 +25,7 @@
 #include "server/message.h"
 #include "server/scatter_private.h"
 #include "server/shared.h"
+#include "server/totals.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -207,6 +208,7 @@ static void cron(struct worker *worker) {
     bool idle = worker->clients_count == 0 && worker->server->workers_count > WATCHDOG_THREADS;
     worker->cron_next_ms = now_ms + (idle ? 10 * CRON_MS : CRON_MS);
     sample_rates(worker);
+    totals_note_peak(worker);
     cron_clients(worker, rt_wall_ms(worker->rt));
 }
 

@@ -349,12 +349,17 @@ static void debug_protocol(struct exec *x) {
     }
 }
 
+/* Not through reply_error: it is no error of the server's and is not counted as one. */
 static void debug_error(struct exec *x) {
     struct text text;
     text_init(&text);
-    text_append_char(&text, '-'); /* as it is */
-    text_append_bytes(&text, x->argv[2]);
-    reply_error_bytes(x->reply, text_bytes(&text));
+    text_append_char(&text, '-');
+    for (size_t i = 0; i < x->argv[2].len; i++) {
+        char c = x->argv[2].ptr[i];
+        text_append_char(&text, c == '\r' || c == '\n' ? ' ' : c);
+    }
+    text_append_text(&text, "\r\n");
+    reply_raw(x->reply, text_bytes(&text));
     text_fini(&text);
 }
 
