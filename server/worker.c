@@ -40,9 +40,10 @@
 #define CRON_CLIENTS_MIN  200
 /* A sleeping thread looks at its mailboxes this often although nobody rang: what it finds then is a
  * lost wake-up. */
-#define WATCHDOG_MS 10
-#define WATCHDOG_THREADS                                                                           \
-    8 /* with more threads than this they look less often, so that idling costs no more */
+#define WATCHDOG_MS       10
+#define WATCHDOG_QUIET_MS 1000 /* without mail for this long, the cron's turns are often enough */
+/* With more threads than this they look less often, so that idling costs no more. */
+#define WATCHDOG_THREADS 8
 #define STOP_DRAIN_MS   500
 #define STOP_GIVE_UP_MS 5000
 
@@ -151,6 +152,9 @@ static bool handle_messages(struct worker *worker) {
     size_t n = post_receive(worker->server->office, worker->id, messages, MESSAGES_A_TURN);
     for (size_t i = 0; i < n; i++) {
         handle_message(worker, messages[i]);
+    }
+    if (n > 0) {
+        worker->mail_ms = rt_mono_ms(worker->rt);
     }
     return n == MESSAGES_A_TURN;
 }
@@ -297,7 +301,7 @@ static int64_t wait_ns(const struct worker *worker, int64_t work_ms, int64_t wai
         ms = waiter_ms - wall_ms;
     }
     unsigned threads = worker->server->workers_count;
-    if (threads > 1) {
+    if (threads > 1 && rt_mono_ms(worker->rt) - worker->mail_ms < WATCHDOG_QUIET_MS) {
         int64_t watch_ms =
             WATCHDOG_MS * (threads > WATCHDOG_THREADS ? threads / WATCHDOG_THREADS : 1);
         ms = ms < watch_ms ? ms : watch_ms;

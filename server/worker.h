@@ -86,6 +86,7 @@ struct worker {
     struct error_stat errors[ERROR_STATS_MAX];
     unsigned errors_count;
     int64_t cron_next_ms;
+    int64_t mail_ms; /* monotonic: when the last message came */
     int64_t http_logged_ms;
     unsigned cron_client; /* how many clients the cron still has to look at in this round */
     bool stopping;
