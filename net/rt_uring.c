@@ -40,8 +40,9 @@
 #include <unistd.h>
 
 /* Newer than the oldest headers we build with. The numbers are the kernel's ABI. */
-#define FEAT_NO_IOWAIT  (1u << 17)
-#define ENTER_NO_IOWAIT (1u << 7)
+#define FEAT_NO_IOWAIT   (1u << 17)
+#define ENTER_NO_IOWAIT  (1u << 7)
+#define SETUP_NO_SQARRAY (1u << 16)
 
 #define SQ_ENTRIES   512u
 #define CQ_ENTRIES   4096u
@@ -755,6 +756,7 @@ static int setup_ring(struct rt_uring *u) {
         IORING_SETUP_SUBMIT_ALL,
         0,
     };
+    unsigned ring_flags = 0;
     int r = -EINVAL;
     for (unsigned i = 0; i < sizeof(flags) / sizeof(flags[0]) && r == -EINVAL; i++) {
         struct io_uring_params params;
@@ -763,12 +765,16 @@ static int setup_ring(struct rt_uring *u) {
         params.cq_entries = CQ_ENTRIES;
         r = io_uring_queue_init_params(SQ_ENTRIES, &u->ring, &params);
         u->taskrun_flag = flags[i] & IORING_SETUP_TASKRUN_FLAG;
+        ring_flags = params.flags;
     }
     if (r < 0) {
         return r;
     }
-    for (unsigned i = 0; i < u->ring.sq.ring_entries; i++) {
-        u->ring.sq.array[i] = i;
+    /* Entries are used in ring order. Newer liburing asks for a ring without this table. */
+    if (!(ring_flags & SETUP_NO_SQARRAY)) {
+        for (unsigned i = 0; i < u->ring.sq.ring_entries; i++) {
+            u->ring.sq.array[i] = i;
+        }
     }
     u->enter_fd = u->ring.ring_fd;
     if (u->ring.features & FEAT_NO_IOWAIT) {
