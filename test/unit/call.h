@@ -35,6 +35,7 @@ static inline struct call *call_new(void) {
     call->config = config_defaults();
     call->now_ms = INT64_C(1700000000000);
     call->resp = 2;
+    call->server.string_bytes_max = INT64_MAX;
     call->worker.server = &call->server;
     call->worker.config = call->config;
     struct keyspace_hooks hooks = {0};
