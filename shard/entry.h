@@ -17,13 +17,13 @@
 
 #include "base/bytes.h"
 #include "shard/blob.h"
+#include "shard/heap.h"
 #include "shard/keyspace.h"
 
 #include <assert.h>
 
-/* A longer value lives in a blob. With a usual key it is the longest that still comes from a slab.
- */
-#define VALUE_INLINE_MAX 4000
+/* A longer value lives in a blob. So only a long key makes an entry more than a slab's block. */
+#define VALUE_INLINE_MAX 3800
 
 enum entry_storage { STORED_INLINE, STORED_INT, STORED_BLOB };
 
@@ -47,6 +47,8 @@ struct entry {
     char body[];
 };
 static_assert(sizeof(struct entry) == 8, "one word of header");
+static_assert(sizeof(struct entry) + 8 + UINT8_MAX + VALUE_INLINE_MAX <= HEAP_SLAB_BLOCK_MAX,
+              "only wide entries outgrow slabs");
 
 static inline size_t entry_deadline_offset(const struct entry *entry) {
     return entry->flags & ENTRY_WIDE ? 8 : 0;
@@ -130,8 +132,6 @@ static inline struct blob *entry_blob(const struct entry *entry) {
 static inline void entry_put_blob(struct entry *entry, struct blob *blob) {
     memcpy(entry_value(entry), &blob, sizeof(blob));
 }
-
-struct shard_heap;
 
 /* A string entry with its header and key written; LRU, deadline and value are still to come. */
 struct entry *entry_new(struct shard_heap *heap, struct bytes name, bool has_ttl,

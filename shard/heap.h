@@ -45,6 +45,17 @@ size_t heap_reserved(const struct shard_heap *heap);
 /* Gives empty slabs back: MEMORY PURGE. */
 void heap_purge(struct shard_heap *heap);
 
+/* ---- Against fragmentation --------------------------------------------------------------------
+ */
+
+/* Bytes of slabs that no block uses, empty slabs left out. */
+size_t heap_slack(const struct shard_heap *heap);
+/* Moves a block of at most HEAP_SLAB_BLOCK_MAX bytes out of a sparse slab, if there is a better
+ * place for it: returns where it is now, and how many bytes were copied. */
+void *heap_relocate(struct shard_heap *heap, void *block, size_t *ret_bytes);
+/* Gives the pages of empty slabs back but for keep_bytes. */
+void heap_trim(struct shard_heap *heap, size_t keep_bytes);
+
 /* Checks the books against the slabs; for tests and debug builds. */
 void heap_verify(const struct shard_heap *heap);
 

@@ -24,8 +24,7 @@ static void scan_item(void *arg, void *item) {
     }
 }
 
-/* The first slot from `from` on that holds keys; SLOTS if none does. */
-static uint32_t next_used_slot(const struct database *database, uint32_t from) {
+uint32_t database_next_slot(const struct database *database, uint32_t from) {
     uint32_t slot = from;
     while (slot < SLOTS) {
         if (database->group_counts[slot >> GROUP_BITS] == 0) {
@@ -46,7 +45,7 @@ uint64_t keyspace_scan(struct keyspace *ks, uint32_t db, uint64_t cursor, uint64
     if (!database || first >= SLOTS) {
         return 0;
     }
-    uint32_t slot = next_used_slot(database, (uint32_t)first);
+    uint32_t slot = database_next_slot(database, (uint32_t)first);
     uint64_t place = slot == first ? cursor & (TABLE_PLACE_END - 1) : 0;
     struct scan scan = {now_ms, 0, visit, arg};
     count = count ? count : 1;
@@ -56,7 +55,7 @@ uint64_t keyspace_scan(struct keyspace *ks, uint32_t db, uint64_t cursor, uint64
         if (place < TABLE_PLACE_END) {
             return scan_cursor_at_slot((uint16_t)slot) | place;
         }
-        slot = next_used_slot(database, slot + 1);
+        slot = database_next_slot(database, slot + 1);
         place = 0;
         if (scan.seen >= count) {
             return slot < SLOTS ? scan_cursor_at_slot((uint16_t)slot) : 0;
@@ -150,7 +149,7 @@ bool database_drain(struct keyspace *ks, struct database *database, uint64_t max
     struct release release = {ks};
     uint64_t freed = 0;
     uint32_t slot = 0;
-    while (freed < max && (slot = next_used_slot(database, slot)) < SLOTS) {
+    while (freed < max && (slot = database_next_slot(database, slot)) < SLOTS) {
         struct table *table = &database->slots[slot].table;
         struct books books = books_open(ks);
         uint64_t n = table_drain(table, &ks->env, max - freed, release_item, &release);

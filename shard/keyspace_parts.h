@@ -7,6 +7,7 @@
  *   keyspace_string.c  string values
  *   keyspace_all.c     walking, random keys, flushing, statistics, verification
  *   keyspace_work.c    the wheel's answers and background slices
+ *   keyspace_defrag.c  moving entries out of sparse slabs
  */
 #ifndef SHOAL_SHARD_KEYSPACE_PARTS_H
 #define SHOAL_SHARD_KEYSPACE_PARTS_H
@@ -44,6 +45,16 @@ struct database {
     uint64_t group_counts[GROUP_COUNT];
 };
 
+/* Where the walk against fragmentation stands. */
+struct defrag {
+    bool running;
+    uint32_t db;
+    uint32_t slot;
+    uint64_t place;
+    int64_t next_ms;   /* the next slice */
+    size_t slack_left; /* what the last walk could not mend */
+};
+
 struct keyspace {
     struct shard_heap *heap;
     const struct hash_secret *secret;
@@ -59,7 +70,8 @@ struct keyspace {
     int lfu_decay_minutes;
     struct rng rng;
     struct keyspace_stats stats;
-    size_t bytes;            /* everything that keyspace_memory reports */
+    size_t bytes; /* everything that keyspace_memory reports */
+    struct defrag defrag;
     struct list garbage;     /* flushed databases that are being freed */
     struct blob *late_blobs; /* big values that are being freed, linked through their data */
 };
@@ -116,9 +128,17 @@ void lru_touch(struct keyspace *ks, struct entry *entry, int64_t now_ms);
 void hook_pre_write(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry);
 void hook_changed(struct keyspace *ks, uint32_t db, const struct key *key);
 
+/* ---- keyspace_defrag.c --------------------------------------------------------------------------
+ */
+
+/* One slice, if one is due; returns when the next is, INT64_MAX if there is nothing to mend. */
+int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms);
+
 /* ---- keyspace_all.c -----------------------------------------------------------------------------
  */
 
+/* The first slot from `from` on that holds keys; SLOTS if none does. */
+uint32_t database_next_slot(const struct database *database, uint32_t from);
 /* Frees up to max keys of a database that is in nobody's reach; true when all are gone. */
 bool database_drain(struct keyspace *ks, struct database *database, uint64_t max,
                     uint64_t *ret_freed);

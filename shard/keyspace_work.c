@@ -191,5 +191,9 @@ int64_t keyspace_work(struct keyspace *ks, int64_t now_ms) {
     } else if (!list_empty(&ks->garbage)) {
         free_garbage(ks);
     }
-    return ks->late_blobs || !list_empty(&ks->garbage) ? now_ms : next;
+    if (ks->late_blobs || !list_empty(&ks->garbage)) {
+        return now_ms;
+    }
+    int64_t defrag = keyspace_defrag(ks, now_ms);
+    return defrag < next ? defrag : next;
 }

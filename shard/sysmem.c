@@ -69,3 +69,7 @@ void sysmem_unmap(void *pages, size_t bytes) {
 void sysmem_discard(void *pages, size_t bytes) {
     check(madvise(pages, bytes, MADV_DONTNEED) == 0);
 }
+
+void sysmem_prefer_huge_pages(void *pages, size_t bytes) {
+    madvise(pages, bytes, MADV_HUGEPAGE);
+}

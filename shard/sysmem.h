@@ -36,6 +36,8 @@ size_t sysmem_good_size(size_t bytes);
 /* Zeroed pages that cost nothing until they are touched. `align` is a power of two, at least a
  * page. */
 void *sysmem_map(size_t bytes, size_t align);
+/* Asks for large pages under freshly mapped ones; the kernel may not have any. */
+void sysmem_prefer_huge_pages(void *pages, size_t bytes);
 void sysmem_unmap(void *pages, size_t bytes);
 /* Gives the memory back but keeps the addresses; they read as zero again. */
 void sysmem_discard(void *pages, size_t bytes);

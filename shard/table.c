@@ -85,7 +85,7 @@ static inline size_t leaf_bytes(uint32_t capacity) {
 /* Room for count words and a twelfth more, in steps that let blocks of few different sizes be
  * reused. */
 static uint32_t capacity_for(uint32_t count) {
-    uint32_t words = count + count / 16 + 1;
+    uint32_t words = count + (count < 16 ? 1 : count / 16);
     if (words > 16) {
         words = (words + 4) / 4 * 4 - 1;
     }
@@ -463,6 +463,36 @@ uint64_t table_walk(const struct table *table, const struct table_env *env, uint
         }
     }
     return walk.place;
+}
+
+uint64_t table_relocate(struct table *table, struct shard_heap *heap, uint64_t place,
+                        table_move_fn *move, void *arg) {
+    uint64_t hash = place << (64 - TABLE_PLACE_BITS);
+    uint64_t *ref = &table->root;
+    unsigned depth = 0;
+    size_t copied;
+    while (is_node(*ref)) {
+        *ref = make_ref(heap_relocate(heap, table_address(*ref), &copied), TABLE_REF_NODE);
+        ref = &((struct table_node *)table_address(*ref))->children[child_at(hash, depth)];
+        depth++;
+    }
+    unsigned below = TABLE_PLACE_BITS - depth * TABLE_FANOUT_BITS;
+    if (*ref) {
+        struct table_leaf *leaf = table_address(*ref);
+        if (leaf_bytes(leaf->capacity) <= HEAP_SLAB_BLOCK_MAX) {
+            leaf = heap_relocate(heap, leaf, &copied);
+            *ref = make_ref(leaf, *ref >> 48);
+        }
+        uint32_t count = table_leaf_count(*ref);
+        for (uint32_t i = 0; i < count; i++) {
+            __builtin_prefetch(table_address(leaf->words[i]));
+        }
+        for (uint32_t i = 0; i < count; i++) {
+            uint64_t word = leaf->words[i];
+            leaf->words[i] = make_word(word >> 48, move(arg, table_address(word)));
+        }
+    }
+    return ((place >> below) + 1) << below;
 }
 
 static uint64_t ref_items(uint64_t ref) {

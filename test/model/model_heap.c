@@ -132,3 +132,38 @@ Test(heap, gives_a_class_what_another_no_longer_needs) {
     free(blocks);
     shard_heap_free(heap);
 }
+
+Test(heap, relocating_empties_sparse_slabs) {
+    struct shard_heap *heap = shard_heap_new();
+    enum { COUNT = 50000 };
+    unsigned char **blocks = malloc(COUNT * sizeof(*blocks));
+    struct rng rng;
+    rng_seed(&rng, 3);
+    for (unsigned i = 0; i < COUNT; i++) {
+        blocks[i] = heap_alloc(heap, 200);
+        memset(blocks[i], (int)(i % 251), 200);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        if (rng_below(&rng, 8)) {
+            heap_release(heap, blocks[i], 200);
+            blocks[i] = NULL;
+        }
+    }
+    size_t used = heap_used(heap);
+    for (int round = 0; round < 3; round++) {
+        for (unsigned i = 0; i < COUNT; i++) {
+            size_t copied;
+            blocks[i] = blocks[i] ? heap_relocate(heap, blocks[i], &copied) : NULL;
+        }
+    }
+    heap_verify(heap);
+    cr_assert_eq(heap_used(heap), used);
+    cr_assert_lt(heap_slack(heap), used / 3 + (1u << 16));
+    for (unsigned i = 0; i < COUNT; i++) {
+        for (unsigned k = 0; blocks[i] && k < 200; k++) {
+            cr_assert_eq(blocks[i][k], i % 251);
+        }
+    }
+    free(blocks);
+    shard_heap_free(heap);
+}
