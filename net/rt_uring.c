@@ -683,7 +683,10 @@ static void submit_and_wait(struct rt_uring *u, int64_t wait_ns) {
         timeoutp = &timeout;
     }
     int r = enter(u, wait_ns != 0, IORING_ENTER_GETEVENTS, timeoutp);
-    check(r >= 0 || r == -ETIME || r == -EINTR || r == -EAGAIN || r == -EBUSY || r == -ENOMEM);
+    /* EBADR: the kernel had no memory to keep a completion that overflowed. */
+    u->rt.stats.cq_overflows += r == -EBADR;
+    check(r >= 0 || r == -ETIME || r == -EINTR || r == -EAGAIN || r == -EBUSY || r == -ENOMEM ||
+          r == -EBADR);
 }
 
 static bool uring_turn(struct rt *rt, int64_t wait_ns) {
