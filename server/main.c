@@ -260,13 +260,10 @@ static void wait_for_end(struct launch *launch, const sigset_t *signals) {
             continue;
         }
         if (asked) {
-            say(server, LOG_WARNING, "You insist... exiting now.");
+            fputs("You insist... exiting now.\n", stderr);
             _exit(1);
         }
-        asked = true;
-        say(server, LOG_WARNING,
-            signal_number == SIGINT ? "Received SIGINT scheduling shutdown..."
-                                    : "Received SIGTERM scheduling shutdown...");
+        asked = true; /* worker 0 logs it: the configuration, and so the log, is the workers' */
         shared_ask_stop(server->shared, signal_number);
         pthread_mutex_lock(&launch->mutex);
         if (!launch->ending) {

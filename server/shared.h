@@ -27,8 +27,8 @@ size_t shared_clients_memory_total(const struct shared_counters *shared);
 /* The worker with the largest evictable client. */
 unsigned shared_largest_client_worker(const struct shared_counters *shared);
 
-/* How the process is to end: written by the signal thread, read by worker 0. */
-enum shared_stop { STOP_NOT, STOP_ASKED, STOP_AT_ONCE };
+/* The signal that ends the process, 0 for none yet: written by the signal thread or a SHUTDOWN, read by worker 0. */
+#define STOP_BY_COMMAND (-1)
 void shared_ask_stop(struct shared_counters *shared, int signal);
 int shared_stop_signal(const struct shared_counters *shared); /* 0: not asked */
 

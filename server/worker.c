@@ -212,7 +212,7 @@ static void cron(struct worker *worker) {
     bool idle = worker->clients_count == 0 && worker->server->workers_count > WATCHDOG_THREADS;
     worker->cron_next_ms = now_ms + (idle ? 10 * CRON_MS : CRON_MS);
     sample_rates(worker);
-    totals_note_peak(worker);
+    totals_cron(worker);
     cron_clients(worker, rt_wall_ms(worker->rt));
 }
 
@@ -324,7 +324,7 @@ static bool turn(struct worker *worker, int64_t sleep_ns) {
 }
 
 void server_shutdown(struct server *server, struct worker *from) {
-    shared_ask_stop(server->shared, SIGTERM);
+    shared_ask_stop(server->shared, STOP_BY_COMMAND);
     rt_wake(from->rt, server->workers[0]->rt);
 }
 
@@ -334,6 +334,11 @@ static void check_stop_signal(struct worker *worker) {
         return;
     }
     worker->stopping = true;
+    int signal_number = shared_stop_signal(server->shared);
+    if (signal_number != STOP_BY_COMMAND) { /* SHUTDOWN has logged itself */
+        log_worker(worker, LOG_WARNING, "Received %s scheduling shutdown...",
+                   signal_number == SIGINT ? "SIGINT" : "SIGTERM");
+    }
     for (unsigned i = 1; i < server->workers_count; i++) {
         struct message *message = &server->workers[i]->stop_message;
         message->kind = MESSAGE_STOP;
