@@ -230,7 +230,7 @@ class Server:
                 if check and self.kind == "shoal":
                     try:
                         late = self.late_wakeups()
-                        if late:
+                        if late and slowness(self.binary) == 1:
                             problems.append("%d late wake-ups" % late)
                     except (OSError, EOFError, RespError) as e:
                         problems.append("could not ask for late wake-ups: %r" % e)

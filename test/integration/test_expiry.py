@@ -18,7 +18,7 @@ def wait_for(condition, seconds=5.0, step=0.01):
 
 
 @pytest.mark.shoal_only
-def test_expiry_is_on_time_among_many_other_deadlines(server, r):
+def test_expiry_is_on_time_among_many_other_deadlines(server, r, slow):
     """30,000 keys that end within two seconds among 100,000 that do not: DBSIZE, which looks at no key, follows the
     deadlines. At p99 at most 10 ms late by the server's own clock; the test allows for its own scheduling."""
     near, far = 30_000, 100_000
@@ -45,7 +45,7 @@ def test_expiry_is_on_time_among_many_other_deadlines(server, r):
         assert c.do("DBSIZE") == far
     assert len(late) > 100
     late.sort()
-    assert late[int(len(late) * 0.9)] <= 10, "ms beyond 10: p50 %.1f p90 %.1f max %.1f" % (
+    assert late[int(len(late) * 0.9)] <= 10 * slow, "ms beyond 10: p50 %.1f p90 %.1f max %.1f" % (
         late[len(late) // 2], late[int(len(late) * 0.9)], late[-1],
     )  # fmt: skip
     assert server.info("stats")["expired_keys"] == str(near)

@@ -156,7 +156,7 @@ def test_config_set_is_seen_by_every_thread_at_once(server, r):
             c.close()
 
 
-def test_global_commands_while_everybody_writes(server, r):
+def test_global_commands_while_everybody_writes(server, r, slow):
     stop = threading.Event()
     errors = []
 
@@ -191,7 +191,7 @@ def test_global_commands_while_everybody_writes(server, r):
         for t in threads:
             t.join()
     assert not errors
-    if server.kind == "shoal":
+    if server.kind == "shoal" and slow == 1:
         assert server.late_wakeups() == 0
 
 
@@ -264,7 +264,7 @@ def test_backends(start_server, backend):
 
 
 @pytest.mark.parametrize("clients", (0, 50))
-def test_idle_server_uses_less_than_a_percent_of_a_core(start_server, clients):
+def test_idle_server_uses_less_than_a_percent_of_a_core(start_server, clients, slow):
     s = start_server()
     connections = [s.raw() for _ in range(clients)]
     for c in connections:
@@ -276,7 +276,7 @@ def test_idle_server_uses_less_than_a_percent_of_a_core(start_server, clients):
     used = (s.cpu_seconds() - before) / seconds
     for c in connections:
         c.close()
-    assert used <= 0.02, "%.1f%% of a core" % (used * 100)
+    assert used <= 0.02 * slow, "%.1f%% of a core" % (used * 100)
 
 
 @pytest.mark.shoal_only
@@ -289,5 +289,6 @@ def test_no_wakeup_is_late_under_sparse_traffic(server, r, slow):
             t = time.monotonic()
             c.do("SET", "sparse%d" % i, i)
             worst = max(worst, time.monotonic() - t)
-    assert server.late_wakeups() == 0
+    if slow == 1:
+        assert server.late_wakeups() == 0
     assert worst < 0.5 * slow
