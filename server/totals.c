@@ -13,6 +13,9 @@
 
 #include <stdlib.h>
 
+/* client_recent_max_*: of this window and the one before. */
+#define RECENT_MS 4000
+
 static uint64_t memory_fixed(const struct worker *worker) {
     unsigned commands = command_table_count(worker->server->commands);
     uint64_t bytes = sizeof(*worker) + commands * sizeof(*worker->commands);
@@ -77,15 +80,29 @@ static void note_peak(struct worker *worker, uint64_t bytes) {
     }
 }
 
-void totals_note_peak(struct worker *worker) {
+void totals_cron(struct worker *worker) {
     note_peak(worker, keyspace_memory(worker->shard.keyspace) + worker->clients_memory +
                           memory_fixed(worker));
+    int64_t now_ms = rt_mono_ms(worker->rt);
+    if (now_ms - worker->recent.since_ms >= RECENT_MS) {
+        worker->recent.since_ms = now_ms;
+        worker->recent.input = worker->stats.input_max;
+        worker->recent.output = worker->stats.output_max;
+        worker->stats.input_max = 0;
+        worker->stats.output_max = 0;
+    }
+}
+
+static uint64_t larger(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
 }
 
 static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *to) {
     const struct keyspace *ks = worker->shard.keyspace;
     const struct rt_stats *rt = rt_get_stats(worker->rt);
     to->stats = worker->stats;
+    to->stats.input_max = larger(to->stats.input_max, worker->recent.input);
+    to->stats.output_max = larger(to->stats.output_max, worker->recent.output);
     to->keyspace = *keyspace_stats(ks);
     to->post = post_get_stats(worker->server->office, worker->id);
     to->mailbox_depth = post_depth(worker->server->office, worker->id);
@@ -164,8 +181,8 @@ static void add_stats(struct worker_stats *sum, const struct worker_stats *part)
     sum->evicted_clients += part->evicted_clients;
     sum->auth_denied += part->auth_denied;
     sum->cmd_denied += part->cmd_denied;
-    sum->input_max = part->input_max > sum->input_max ? part->input_max : sum->input_max;
-    sum->output_max = part->output_max > sum->output_max ? part->output_max : sum->output_max;
+    sum->input_max = larger(part->input_max, sum->input_max);
+    sum->output_max = larger(part->output_max, sum->output_max);
     sum->cycles += part->cycles;
     sum->unexpected_errors += part->unexpected_errors;
 }
@@ -205,6 +222,7 @@ void totals_add(struct totals *sum, const struct totals *part) {
 
 void totals_reset(struct worker *worker) {
     memset(&worker->stats, 0, sizeof(worker->stats));
+    memset(&worker->recent, 0, sizeof(worker->recent));
     memset(worker->errors, 0, sizeof(worker->errors));
     memset(&worker->samples.last, 0, sizeof(worker->samples.last));
     memset(&worker->samples.rate, 0, sizeof(worker->samples.rate));

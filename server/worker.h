@@ -61,6 +61,10 @@ struct worker {
     const struct config *config; /* this worker's view; replaced by message */
     uint64_t config_number;      /* which of the snapshots made so far it is: config_commands.c */
     size_t memory_peak;          /* the most that totals.c has seen */
+    struct {
+        int64_t since_ms;       /* stats.input_max and output_max count from here */
+        uint64_t input, output; /* theirs in the seconds before */
+    } recent;
     struct arena scratch;        /* of the requests being parsed; reset when a read is done with */
     struct rng rng;
 
