@@ -1,0 +1,543 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "shard/keyspace.h"
+
+#include "base/random.h"
+#include "shard/heap.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NOW INT64_C(1700000000000)
+
+struct fixture {
+    struct shard_heap *heap;
+    struct keyspace *ks;
+    struct hash_secret secret;
+    unsigned expired;
+    unsigned changed;
+    unsigned pre_writes;
+};
+
+static void on_expired(void *arg, uint32_t db, struct key key) {
+    (void)db;
+    (void)key;
+    ((struct fixture *)arg)->expired++;
+}
+
+static void on_changed(void *arg, uint32_t db, struct key key) {
+    (void)db;
+    (void)key;
+    ((struct fixture *)arg)->changed++;
+}
+
+static void on_pre_write(void *arg, uint32_t db, struct key key, struct entry *entry) {
+    (void)db;
+    (void)key;
+    (void)entry;
+    ((struct fixture *)arg)->pre_writes++;
+}
+
+static struct fixture *fixture_new(void) {
+    struct fixture *f = calloc(1, sizeof(*f));
+    struct rng rng;
+    rng_seed(&rng, 11);
+    for (size_t i = 0; i < sizeof(f->secret.bytes); i++) {
+        f->secret.bytes[i] = (unsigned char)rng_next(&rng);
+    }
+    f->heap = shard_heap_new();
+    f->ks = keyspace_new(&(struct keyspace_options){
+        .databases = 16,
+        .secret = &f->secret,
+        .heap = f->heap,
+        .now_ms = NOW,
+        .hooks =
+            {.arg = f, .expired = on_expired, .changed = on_changed, .pre_write = on_pre_write},
+    });
+    return f;
+}
+
+static void fixture_free(struct fixture *f) {
+    keyspace_verify(f->ks);
+    keyspace_free(f->ks);
+    cr_assert_eq(heap_used(f->heap), 0);
+    shard_heap_free(f->heap);
+    free(f);
+}
+
+static struct key key_of(const struct fixture *f, const char *name) {
+    return key_make(&f->secret, bytes_of_text(name));
+}
+
+static struct entry *set(struct fixture *f, const char *name, const char *value,
+                         int64_t expires_at) {
+    struct key key = key_of(f, name);
+    return keyspace_set_string(f->ks, 0, &key, bytes_of_text(value), expires_at, NOW);
+}
+
+static struct entry *find(struct fixture *f, const char *name, int64_t now_ms) {
+    struct key key = key_of(f, name);
+    return keyspace_find(f->ks, 0, &key, now_ms, LOOKUP_READ);
+}
+
+static void work_until_done(struct fixture *f, int64_t now_ms) {
+    while (keyspace_work(f->ks, now_ms) <= now_ms) {
+    }
+}
+
+/* ---- Slots --------------------------------------------------------------------------------------
+ */
+
+Test(keyspace, slot_is_the_crc_of_the_key_or_of_its_tag) {
+    cr_assert_eq(key_slot(BYTES("123456789")), 12739);
+    cr_assert_eq(key_slot(BYTES("")), 0);
+    cr_assert_eq(key_slot(BYTES("{123456789}.more")), 12739);
+    cr_assert_eq(key_slot(BYTES("some{123456789}")), 12739);
+    cr_assert_eq(key_slot(BYTES("a{b}c{d}")), key_slot(BYTES("b")));
+    /* No closing brace or nothing between: the whole key counts. */
+    cr_assert_neq(key_slot(BYTES("foo{}{bar}")), key_slot(BYTES("bar")));
+    cr_assert_neq(key_slot(BYTES("x{bar")), key_slot(BYTES("bar")));
+    cr_assert_eq(key_slot(BYTES("foo{{bar}}zap")), key_slot(BYTES("{bar")));
+}
+
+/* ---- Expiry -------------------------------------------------------------------------------------
+ */
+
+Test(keyspace, key_lives_through_the_millisecond_of_its_deadline) {
+    struct fixture *f = fixture_new();
+    set(f, "k", "v", NOW + 10);
+    cr_assert_not_null(find(f, "k", NOW + 10));
+    cr_assert_null(find(f, "k", NOW + 11));
+    cr_assert_eq(f->expired, 1);
+    cr_assert_eq(keyspace_count(f->ks, 0), 0);
+    fixture_free(f);
+}
+
+Test(keyspace, expired_key_reads_as_missing_and_stays_when_lazy_expiry_is_off) {
+    struct fixture *f = fixture_new();
+    keyspace_set_lazy_expire(f->ks, false);
+    set(f, "k", "v", NOW + 10);
+    cr_assert_null(find(f, "k", NOW + 11));
+    work_until_done(f, NOW + 1000);
+    cr_assert_eq(keyspace_count(f->ks, 0), 1);
+    cr_assert_eq(f->expired, 0);
+    cr_assert_null(keyspace_random(f->ks, 0, 1234567, NOW + 11));
+    cr_assert_not_null(keyspace_random(f->ks, 0, 1234567, NOW + 10));
+    keyspace_set_lazy_expire(f->ks, true);
+    work_until_done(f, NOW + 1000);
+    cr_assert_eq(keyspace_count(f->ks, 0), 0);
+    cr_assert_eq(f->expired, 1);
+    fixture_free(f);
+}
+
+Test(keyspace, work_deletes_what_is_due_and_says_when_to_come_again) {
+    struct fixture *f = fixture_new();
+    set(f, "a", "1", NOW + 50);
+    set(f, "b", "1", NOW + 5000);
+    set(f, "c", "1", NO_EXPIRY);
+    int64_t next = keyspace_work(f->ks, NOW);
+    cr_assert(next > NOW && next <= NOW + 51);
+    work_until_done(f, NOW + 51);
+    cr_assert_eq(keyspace_count(f->ks, 0), 2);
+    cr_assert_eq(keyspace_stats(f->ks)->expire_late_ms_max, 0);
+    work_until_done(f, NOW + 5101);
+    cr_assert_eq(keyspace_count(f->ks, 0), 1);
+    cr_assert_eq(keyspace_stats(f->ks)->expire_late_ms_max, 100);
+    cr_assert_eq(keyspace_work(f->ks, NOW + 6000), INT64_MAX);
+    fixture_free(f);
+}
+
+Test(keyspace, work_deletes_nothing_when_active_expiry_is_off) {
+    struct fixture *f = fixture_new();
+    keyspace_set_expire_options(f->ks, (struct keyspace_expire_options){.effort = 1});
+    set(f, "k", "v", NOW + 10);
+    cr_assert_eq(keyspace_work(f->ks, NOW + 5000), INT64_MAX);
+    cr_assert_eq(keyspace_count(f->ks, 0), 1);
+    keyspace_set_expire_options(f->ks,
+                                (struct keyspace_expire_options){.active = true, .effort = 1});
+    work_until_done(f, NOW + 5000);
+    cr_assert_eq(keyspace_count(f->ks, 0), 0);
+    fixture_free(f);
+}
+
+Test(keyspace, set_drops_keeps_or_replaces_the_deadline) {
+    struct fixture *f = fixture_new();
+    set(f, "k", "v", NOW + 1000);
+    cr_assert_eq(entry_expires_at(set(f, "k", "w", KEEP_TTL)), NOW + 1000);
+    cr_assert_eq(entry_expires_at(set(f, "k", "w", NOW + 5)), NOW + 5);
+    cr_assert_eq(entry_expires_at(set(f, "k", "w", NO_EXPIRY)), NO_EXPIRY);
+    cr_assert_eq(entry_expires_at(set(f, "k", "w", KEEP_TTL)), NO_EXPIRY);
+    cr_assert_eq(keyspace_count_expiring(f->ks, 0), 0);
+    work_until_done(f, NOW + 2000);
+    cr_assert_not_null(find(f, "k", NOW + 2000));
+    fixture_free(f);
+}
+
+Test(keyspace, average_ttl_is_the_mean_of_what_is_left) {
+    struct fixture *f = fixture_new();
+    cr_assert_eq(keyspace_average_ttl(f->ks, 0, NOW), 0);
+    set(f, "a", "v", NOW + 1000);
+    set(f, "b", "v", NOW + 3000);
+    set(f, "c", "v", NO_EXPIRY);
+    cr_assert_eq(keyspace_average_ttl(f->ks, 0, NOW), 2000);
+    cr_assert_eq(keyspace_average_ttl(f->ks, 0, NOW + 500), 1500);
+    fixture_free(f);
+}
+
+Test(keyspace, deadline_that_moves_often_leaves_no_pile_of_references) {
+    struct fixture *f = fixture_new();
+    for (int i = 0; i < 200000; i++) {
+        set(f, "k", "v", NOW + 1000000 - i * 3); /* always earlier: each needs a new reference */
+        if (i % 100 == 0) {
+            keyspace_work(f->ks, NOW + i / 1000);
+        }
+    }
+    for (int i = 0; i < 3000; i++) {
+        keyspace_work(f->ks, NOW + 200 + i);
+    }
+    cr_assert_lt(keyspace_wheel_memory(f->ks, 0), 128u << 10);
+    cr_assert_not_null(find(f, "k", NOW + 4000));
+    work_until_done(f, NOW + 1000000);
+    cr_assert_eq(keyspace_count(f->ks, 0), 0);
+    fixture_free(f);
+}
+
+/* ---- Encodings: what a Valkey 9.1.2 answered ----------------------------------------------------
+ */
+
+static const char *encoding_of(struct fixture *f, size_t key_length, size_t value_length,
+                               int64_t expires_at) {
+    char name[512];
+    char value[512];
+    memset(name, 'k', key_length);
+    memset(value, 'x', value_length);
+    struct key key = key_make(&f->secret, bytes_make(name, key_length));
+    keyspace_delete(f->ks, 0, &key, NOW, false);
+    struct entry *entry =
+        keyspace_set_string(f->ks, 0, &key, bytes_make(value, value_length), expires_at, NOW);
+    return entry_encoding_name(entry);
+}
+
+Test(keyspace, embstr_ends_where_key_and_value_no_longer_fit_in_valkeys_block) {
+    static const struct {
+        size_t key_length;
+        size_t shortest_raw;
+        size_t shortest_raw_with_ttl;
+    } rows[] = {
+        {1, 113, 105}, {16, 98, 90}, {31, 83, 75}, {32, 80, 72}, {64, 48, 40},
+        {80, 32, 24},  {100, 12, 4}, {120, 0, 0},  {300, 0, 0},
+    };
+    struct fixture *f = fixture_new();
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        size_t n = rows[i].key_length;
+        size_t raw = rows[i].shortest_raw;
+        size_t raw_ttl = rows[i].shortest_raw_with_ttl;
+        cr_assert_str_eq(encoding_of(f, n, raw, NO_EXPIRY), "raw");
+        cr_assert_str_eq(encoding_of(f, n, raw_ttl, NOW + 100), "raw");
+        if (raw > 0) {
+            cr_assert_str_eq(encoding_of(f, n, raw - 1, NO_EXPIRY), "embstr");
+            cr_assert_str_eq(encoding_of(f, n, raw_ttl - 1, NOW + 100), "embstr");
+        }
+    }
+    fixture_free(f);
+}
+
+Test(keyspace, integers_are_stored_as_such_when_their_text_is_canonical) {
+    static const char *const ints[] = {
+        "0", "12", "-1", "9223372036854775807", "9999999", "-9223372036854775808"};
+    static const char *const texts[] = {"9223372036854775808", "-0", "+1", "01", " 1", "", "1.0",
+                                        "-9223372036854775809"};
+    struct fixture *f = fixture_new();
+    char scratch[NUMBER_TEXT_BYTES];
+    for (size_t i = 0; i < sizeof(ints) / sizeof(ints[0]); i++) {
+        struct entry *entry = set(f, "k", ints[i], NO_EXPIRY);
+        cr_assert_str_eq(entry_encoding_name(entry), "int");
+        cr_assert(bytes_equal(string_bytes(entry, scratch), bytes_of_text(ints[i])));
+    }
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        struct entry *entry = set(f, "k", texts[i], NO_EXPIRY);
+        cr_assert_str_eq(entry_encoding_name(entry), "embstr");
+        int64_t number;
+        cr_assert_not(string_to_int(entry, &number));
+    }
+    fixture_free(f);
+}
+
+Test(keyspace, text_that_reads_as_an_integer_stays_text_when_asked) {
+    struct fixture *f = fixture_new();
+    struct key key = key_of(f, "k");
+    struct entry *entry = keyspace_set_text(f->ks, 0, &key, BYTES("4"), NO_EXPIRY, NOW);
+    int64_t number;
+    cr_assert_str_eq(entry_encoding_name(entry), "embstr");
+    cr_assert(string_to_int(entry, &number));
+    cr_assert_eq(number, 4);
+    fixture_free(f);
+}
+
+Test(keyspace, edited_strings_are_raw_and_stay_so_in_copies) {
+    struct fixture *f = fixture_new();
+    struct key key = key_of(f, "k");
+    struct key other = key_of(f, "other");
+    set(f, "k", "abc", NO_EXPIRY);
+    char *bytes = keyspace_edit_string(f->ks, 0, &key, find(f, "k", NOW), 4, true, NOW);
+    bytes[3] = 'd';
+    keyspace_touch(f->ks, 0, &key);
+    cr_assert_str_eq(entry_encoding_name(find(f, "k", NOW)), "raw");
+    struct entry *copy = keyspace_copy(f->ks, find(f, "k", NOW), 0, &other, NOW);
+    cr_assert_str_eq(entry_encoding_name(copy), "raw");
+    cr_assert_str_eq(entry_encoding_name(set(f, "k", "abcd", NO_EXPIRY)), "embstr");
+    fixture_free(f);
+}
+
+Test(keyspace, a_deadline_that_no_longer_fits_makes_a_string_raw_for_good) {
+    struct fixture *f = fixture_new();
+    char value[107] = {0};
+    memset(value, 'x', 106);
+    struct key key = key_of(f, "k");
+    struct entry *entry = set(f, "k", value, NO_EXPIRY);
+    cr_assert_str_eq(entry_encoding_name(entry), "embstr");
+    entry = keyspace_set_expiry(f->ks, 0, &key, entry, NOW + 1000);
+    cr_assert_str_eq(entry_encoding_name(entry), "raw");
+    entry = keyspace_set_expiry(f->ks, 0, &key, entry, NO_EXPIRY);
+    cr_assert_str_eq(entry_encoding_name(entry), "raw");
+    /* A SET over a key with a deadline counts the deadline, one over a key without does not. */
+    set(f, "k", value, NOW + 1000);
+    cr_assert_str_eq(entry_encoding_name(set(f, "k", value, NO_EXPIRY)), "raw");
+    cr_assert_str_eq(entry_encoding_name(set(f, "k", value, NO_EXPIRY)), "embstr");
+    fixture_free(f);
+}
+
+/* ---- Memory -------------------------------------------------------------------------------------
+ */
+
+Test(keyspace, small_entry_takes_no_byte_more_than_its_parts) {
+    struct fixture *f = fixture_new();
+    char value[65] = {0};
+    memset(value, 'v', 64);
+    size_t before = heap_used(f->heap);
+    set(f, "key:000000000001", value, NO_EXPIRY);
+    struct key key = key_of(f, "key:000000000001");
+    size_t table = keyspace_table_memory(f->ks, 0);
+    cr_assert_eq(keyspace_slot_memory(f->ks, 0, key.slot), 88 + table);
+    cr_assert_geq(heap_used(f->heap) - before, 88);
+    keyspace_set_expiry(f->ks, 0, &key, find(f, "key:000000000001", NOW), NOW + 1000);
+    cr_assert_eq(keyspace_slot_memory(f->ks, 0, key.slot), 96 + table);
+    fixture_free(f);
+}
+
+Test(keyspace, flush_gives_every_byte_back_at_once_or_in_slices) {
+    struct fixture *f = fixture_new();
+    char name[32];
+    for (int lazy = 0; lazy < 2; lazy++) {
+        size_t before = keyspace_memory(f->ks);
+        for (int i = 0; i < 5000; i++) {
+            snprintf(name, sizeof(name), "key:%d", i);
+            set(f, name, "some value that is not so short", i % 2 ? NO_EXPIRY : NOW + 100000);
+        }
+        cr_assert_eq(keyspace_flush(f->ks, 0, lazy), 5000);
+        cr_assert_eq(keyspace_count(f->ks, 0), 0);
+        cr_assert_null(find(f, "key:1", NOW));
+        if (lazy) {
+            cr_assert_eq(keyspace_stats(f->ks)->lazyfree_pending, 5000);
+            cr_assert_eq(keyspace_work(f->ks, NOW), NOW);
+            cr_assert_gt(keyspace_stats(f->ks)->lazyfree_pending, 4000);
+            work_until_done(f, NOW);
+            cr_assert_eq(keyspace_stats(f->ks)->lazyfreed, 5000);
+        }
+        cr_assert_eq(keyspace_memory(f->ks), before);
+    }
+    fixture_free(f);
+}
+
+Test(keyspace, big_value_of_a_lazy_delete_is_freed_by_work) {
+    struct fixture *f = fixture_new();
+    size_t length = 8u << 20;
+    char *value = calloc(1, length);
+    struct key key = key_of(f, "big");
+    keyspace_set_string(f->ks, 0, &key, bytes_make(value, length), NO_EXPIRY, NOW);
+    cr_assert(keyspace_delete(f->ks, 0, &key, NOW, true));
+    cr_assert_gt(keyspace_memory(f->ks), length);
+    work_until_done(f, NOW);
+    cr_assert_lt(keyspace_memory(f->ks), length);
+    cr_assert_eq(keyspace_stats(f->ks)->lazyfreed, 1);
+    free(value);
+    fixture_free(f);
+}
+
+Test(keyspace, pinned_value_outlives_its_key_and_the_keyspace) {
+    struct fixture *f = fixture_new();
+    char value[10000];
+    memset(value, 'p', sizeof(value));
+    struct key key = key_of(f, "k");
+    struct entry *entry =
+        keyspace_set_string(f->ks, 0, &key, bytes_make(value, sizeof(value)), NO_EXPIRY, NOW);
+    struct bytes bytes;
+    void *pin = string_pin(entry, &bytes);
+    cr_assert_not_null(pin);
+    cr_assert_null(string_pin(set(f, "small", "v", NO_EXPIRY), &bytes));
+    string_pin(find(f, "k", NOW), &bytes);
+    string_unpin(pin);
+    char *edited = keyspace_edit_string(f->ks, 0, &key, find(f, "k", NOW), 10000, false, NOW);
+    memset(edited, 'q', 10000);
+    fixture_free(f);
+    cr_assert(bytes_equal(bytes, bytes_make(value, sizeof(value))));
+    string_unpin(pin);
+}
+
+/* ---- Clocks of use ------------------------------------------------------------------------------
+ */
+
+Test(keyspace, idle_time_counts_from_the_last_touch) {
+    struct fixture *f = fixture_new();
+    struct key key = key_of(f, "k");
+    set(f, "k", "v", NO_EXPIRY);
+    struct entry *entry = keyspace_find(f->ks, 0, &key, NOW + 9000, LOOKUP_READ | LOOKUP_NOTOUCH);
+    cr_assert_eq(entry_idle_seconds(f->ks, entry, NOW + 9000), 9);
+    keyspace_find(f->ks, 0, &key, NOW + 9000, LOOKUP_READ);
+    cr_assert_eq(entry_idle_seconds(f->ks, entry, NOW + 10000), 1);
+    fixture_free(f);
+}
+
+Test(keyspace, frequency_grows_with_use_and_decays_with_time) {
+    struct fixture *f = fixture_new();
+    keyspace_set_lru(f->ks, LFU_COUNTER, 10, 1);
+    struct key key = key_of(f, "k");
+    struct entry *entry = set(f, "k", "v", NO_EXPIRY);
+    uint8_t first = entry_frequency(f->ks, entry, NOW);
+    cr_assert(first == 5 || first == 6);
+    for (int i = 0; i < 10000; i++) {
+        keyspace_find(f->ks, 0, &key, NOW, LOOKUP_READ);
+    }
+    uint8_t later = entry_frequency(f->ks, entry, NOW);
+    cr_assert_gt(later, 20);
+    cr_assert_lt(later, 100);
+    cr_assert_eq(entry_frequency(f->ks, entry, NOW + 5 * 60000), later - 5);
+    fixture_free(f);
+}
+
+/* ---- Lookup, hooks, statistics ------------------------------------------------------------------
+ */
+
+Test(keyspace, lookups_count_as_their_flags_say) {
+    struct fixture *f = fixture_new();
+    struct key key = key_of(f, "k");
+    find(f, "k", NOW);
+    set(f, "k", "v", NO_EXPIRY);
+    find(f, "k", NOW);
+    keyspace_find(f->ks, 0, &key, NOW, LOOKUP_WRITE);
+    keyspace_find(f->ks, 0, &key, NOW, LOOKUP_NOSTATS);
+    cr_assert_eq(keyspace_stats(f->ks)->hits, 1);
+    cr_assert_eq(keyspace_stats(f->ks)->misses, 1);
+    keyspace_reset_stats(f->ks);
+    cr_assert_eq(keyspace_stats(f->ks)->hits, 0);
+    fixture_free(f);
+}
+
+Test(keyspace, each_change_is_told_once_before_and_once_after) {
+    struct fixture *f = fixture_new();
+    struct key key = key_of(f, "k");
+    struct key other = key_of(f, "other");
+    struct entry *entry = set(f, "k", "v", NO_EXPIRY);
+    cr_assert(f->pre_writes == 1 && f->changed == 1);
+    entry = keyspace_set_expiry(f->ks, 0, &key, entry, NOW + 10);
+    cr_assert(f->pre_writes == 2 && f->changed == 2);
+    keyspace_copy(f->ks, entry, 3, &other, NOW);
+    cr_assert(f->pre_writes == 3 && f->changed == 3);
+    keyspace_delete(f->ks, 0, &key, NOW, false);
+    cr_assert(f->pre_writes == 4 && f->changed == 4);
+    cr_assert_not(keyspace_delete(f->ks, 0, &key, NOW, false));
+    cr_assert(f->pre_writes == 4 && f->changed == 4);
+    work_until_done(f, NOW + 11);
+    cr_assert(f->pre_writes == 5 && f->changed == 5 && f->expired == 1);
+    cr_assert_eq(keyspace_stats(f->ks)->changes, 4);
+    fixture_free(f);
+}
+
+Test(keyspace, prefetching_is_harmless_wherever_nothing_is) {
+    struct fixture *f = fixture_new();
+    struct key key = key_of(f, "k");
+    keyspace_prefetch_bucket(f->ks, 7, &key);
+    keyspace_prefetch_entry(f->ks, 7, &key);
+    set(f, "k", "v", NO_EXPIRY);
+    keyspace_prefetch_bucket(f->ks, 0, &key);
+    keyspace_prefetch_entry(f->ks, 0, &key);
+    struct key missing = key_of(f, "{k}missing");
+    keyspace_prefetch_entry(f->ks, 0, &missing);
+    fixture_free(f);
+}
+
+Test(keyspace, swapped_databases_keep_their_deadlines) {
+    struct fixture *f = fixture_new();
+    set(f, "k", "v", NOW + 100);
+    keyspace_swap_db(f->ks, 0, 9);
+    cr_assert_null(find(f, "k", NOW));
+    cr_assert_eq(keyspace_count(f->ks, 9), 1);
+    work_until_done(f, NOW + 101);
+    cr_assert_eq(keyspace_count(f->ks, 9), 0);
+    fixture_free(f);
+}
+
+/* ---- Walking and picking ------------------------------------------------------------------------
+ */
+
+static void count_visit(void *arg, struct entry *entry) {
+    (void)entry;
+    (*(unsigned *)arg)++;
+}
+
+Test(keyspace, scan_of_nothing_ends_at_once_and_any_cursor_is_safe) {
+    struct fixture *f = fixture_new();
+    unsigned n = 0;
+    cr_assert_eq(keyspace_scan(f->ks, 0, 0, 10, NOW, count_visit, &n), 0);
+    set(f, "k", "v", NO_EXPIRY);
+    uint64_t cursors[] = {1, 77777, UINT64_MAX, UINT64_C(1) << 62, UINT64_C(1) << 63};
+    for (size_t i = 0; i < sizeof(cursors) / sizeof(cursors[0]); i++) {
+        uint64_t cursor = cursors[i];
+        for (int rounds = 0; cursor && rounds < 100; rounds++) {
+            cursor = keyspace_scan(f->ks, 0, cursor, UINT64_MAX, NOW, count_visit, &n);
+        }
+        cr_assert_eq(cursor, 0);
+    }
+    fixture_free(f);
+}
+
+Test(keyspace, scan_can_start_at_a_slot) {
+    struct fixture *f = fixture_new();
+    set(f, "{a}1", "v", NO_EXPIRY);
+    set(f, "{a}2", "v", NO_EXPIRY);
+    set(f, "{b}1", "v", NO_EXPIRY);
+    uint16_t a = key_slot(BYTES("a"));
+    uint16_t b = key_slot(BYTES("b"));
+    unsigned n = 0;
+    uint64_t cursor = keyspace_scan(f->ks, 0, scan_cursor_at_slot(a), 2, NOW, count_visit, &n);
+    cr_assert_geq(n, 2);
+    cr_assert(a > b ? cursor == 0 : scan_cursor_slot(cursor) == b);
+    fixture_free(f);
+}
+
+Test(keyspace, random_picks_each_key_about_equally_often) {
+    struct fixture *f = fixture_new();
+    enum { KEYS = 400, PICKS = 200000 };
+    unsigned counts[KEYS] = {0};
+    char name[32];
+    for (int i = 0; i < KEYS; i++) {
+        /* Half of them in one slot: picking a slot first would favour the others. */
+        snprintf(name, sizeof(name), i % 2 ? "%d" : "%d{t}", i);
+        set(f, name, "v", NO_EXPIRY);
+    }
+    struct rng rng;
+    rng_seed(&rng, 8);
+    for (int i = 0; i < PICKS; i++) {
+        struct bytes key = entry_key(keyspace_random(f->ks, 0, rng_next(&rng), NOW));
+        int number = 0;
+        for (size_t k = 0; k < key.len && key.ptr[k] != '{'; k++) {
+            number = number * 10 + (key.ptr[k] - '0');
+        }
+        counts[number]++;
+    }
+    for (int i = 0; i < KEYS; i++) {
+        cr_assert(counts[i] > PICKS / KEYS * 7 / 10 && counts[i] < PICKS / KEYS * 13 / 10);
+    }
+    fixture_free(f);
+}
