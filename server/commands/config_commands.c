@@ -22,6 +22,7 @@
 #include "server/errors.h"
 #include "server/help.h"
 #include "server/listen.h"
+#include "server/log.h"
 #include "server/scatter.h"
 #include "server/totals.h"
 #include "server/worker.h"
@@ -95,39 +96,33 @@ static struct bytes *pairs_copy(const struct bytes *argv, uint32_t n) {
     return pairs;
 }
 
-/* Puts to work what can fail; false with the error. */
+/* Puts to work what can fail; false with the error, and everything as it was. */
 static bool set_effects(struct worker *worker, const struct config *next, struct text *err) {
     const struct config *now = worker->config;
     const struct fs *fs = worker->server->fs;
-    if (next->maxclients > now->maxclients) {
-        int64_t reserved = SERVER_FILES_RESERVED(worker->server->workers_count);
-        int64_t limit = process_file_limit(next->maxclients + reserved);
-        if (limit < next->maxclients + reserved) {
-            char why[128];
-            snprintf(why, sizeof(why),
-                     "The operating system is not able to handle the specified number of clients, try "
-                     "with %lld",
-                     (long long)(limit - reserved));
-            config_set_failed(err, BYTES("maxclients"), why);
+    bool moves = !bytes_equal(now->dir, next->dir);
+    if (moves) {
+        int error = fs->change_dir(fs->arg, next->dir.ptr);
+        if (error != 0) {
+            config_set_failed(err, BYTES("dir"), strerror(-error));
             return false;
         }
     }
     struct text reason;
     text_init(&reason);
-    if (listen_update(worker, next, &reason) != 0) {
+    bool listens = listen_update(worker, next, &reason) == 0;
+    if (!listens) {
         bool port = now->port != next->port;
         config_set_failed(err, port ? BYTES("port") : BYTES("bind"),
                           port ? "Unable to listen on this port. Check server logs."
                                : "Failed to bind to specified addresses.");
-        text_fini(&reason);
-        /* config_set has moved already if dir was among the pairs. */
-        if (!bytes_equal(now->dir, next->dir)) {
+        log_worker(worker, LOG_WARNING, "%s", reason.ptr);
+        if (moves) {
             fs->change_dir(fs->arg, now->dir.ptr);
         }
-        return false;
     }
     text_fini(&reason);
-    return true;
+    return listens;
 }
 
 /* On worker 0. */
