@@ -24,6 +24,24 @@ struct key exec_key(const struct exec *x, uint32_t argv_index) {
     return key_make(&x->worker->server->secret, name);
 }
 
+uint32_t exec_keys(const struct exec *x, uint32_t first, uint32_t end, uint32_t step,
+                   struct key keys[EXEC_KEYS_MAX]) {
+    uint32_t n = 0;
+    for (uint32_t i = first; i < end && n < EXEC_KEYS_MAX; i += step) {
+        keys[n++] = exec_key(x, i);
+    }
+    if (n == 1) {
+        return n;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        keyspace_prefetch_bucket(x->keyspace, x->db, &keys[i]);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        keyspace_prefetch_entry(x->keyspace, x->db, &keys[i]);
+    }
+    return n;
+}
+
 bool exec_arg_i64(const struct exec *x, uint32_t argv_index, int64_t *ret) {
     if (LIKELY(num_parse_i64(x->argv[argv_index], ret))) {
         return true;

@@ -14,6 +14,13 @@
  * hashed here. */
 struct key exec_key(const struct exec *x, uint32_t argv_index);
 
+#define EXEC_KEYS_MAX 16
+
+/* The keys at positions first, first + step .. below end, up to EXEC_KEYS_MAX of them; memory is
+ * asked for where they will be looked up, for all at once. Returns how many. */
+uint32_t exec_keys(const struct exec *x, uint32_t first, uint32_t end, uint32_t step,
+                   struct key keys[EXEC_KEYS_MAX]);
+
 /* ---- Arguments ---------------------------------------------------------------------------------
  */
 

@@ -21,10 +21,13 @@ static struct entry *find(const struct exec *x, uint32_t db, const struct key *k
 
 /* Answers how many of all arguments are keys that exist. */
 static void count_present(struct exec *x, unsigned lookup_flags) {
+    struct key keys[EXEC_KEYS_MAX];
     int64_t present = 0;
-    for (uint32_t i = 1; i < x->argc; i++) {
-        struct key key = exec_key(x, i);
-        present += find(x, x->db, &key, lookup_flags) != NULL;
+    for (uint32_t i = 1, n; i < x->argc; i += n) {
+        n = exec_keys(x, i, x->argc, 1, keys);
+        for (uint32_t j = 0; j < n; j++) {
+            present += keyspace_find(x->keyspace, x->db, &keys[j], x->now_ms, lookup_flags) != NULL;
+        }
     }
     reply_int(x->reply, present);
 }
@@ -35,19 +38,17 @@ void command_exists(struct exec *x) {
 
 void command_touch(struct exec *x) {
     /* Touching is what the command is for, so CLIENT NO-TOUCH does not reach it. */
-    int64_t present = 0;
-    for (uint32_t i = 1; i < x->argc; i++) {
-        struct key key = exec_key(x, i);
-        present += keyspace_find(x->keyspace, x->db, &key, x->now_ms, LOOKUP_READ) != NULL;
-    }
-    reply_int(x->reply, present);
+    count_present(x, LOOKUP_READ);
 }
 
 static void delete_all(struct exec *x, bool lazy) {
+    struct key keys[EXEC_KEYS_MAX];
     int64_t deleted = 0;
-    for (uint32_t i = 1; i < x->argc; i++) {
-        struct key key = exec_key(x, i);
-        deleted += keyspace_delete(x->keyspace, x->db, &key, x->now_ms, lazy);
+    for (uint32_t i = 1, n; i < x->argc; i += n) {
+        n = exec_keys(x, i, x->argc, 1, keys);
+        for (uint32_t j = 0; j < n; j++) {
+            deleted += keyspace_delete(x->keyspace, x->db, &keys[j], x->now_ms, lazy);
+        }
     }
     reply_int(x->reply, deleted);
 }

@@ -26,15 +26,18 @@ void command_get(struct exec *x) {
 }
 
 void command_mget(struct exec *x) {
+    struct key keys[EXEC_KEYS_MAX];
+    unsigned flags = exec_lookup_flags(x, LOOKUP_READ);
     reply_array(x->reply, x->argc - 1);
-    for (uint32_t i = 1; i < x->argc; i++) {
-        struct key key = exec_key(x, i);
-        struct entry *entry =
-            keyspace_find(x->keyspace, x->db, &key, x->now_ms, exec_lookup_flags(x, LOOKUP_READ));
-        if (entry == NULL || entry_type(entry) != TYPE_STRING) {
-            reply_null(x->reply);
-        } else {
-            exec_reply_string(x, entry);
+    for (uint32_t i = 1, n; i < x->argc; i += n) {
+        n = exec_keys(x, i, x->argc, 1, keys);
+        for (uint32_t j = 0; j < n; j++) {
+            struct entry *entry = keyspace_find(x->keyspace, x->db, &keys[j], x->now_ms, flags);
+            if (entry == NULL || entry_type(entry) != TYPE_STRING) {
+                reply_null(x->reply);
+            } else {
+                exec_reply_string(x, entry);
+            }
         }
     }
 }

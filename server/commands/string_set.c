@@ -269,12 +269,15 @@ void command_getex(struct exec *x) {
 
 /* Whether each, or none, of the keys at positions first, first + 2 .. below end exists. */
 static bool all_are(const struct exec *x, uint32_t first, uint32_t end, bool present) {
-    for (uint32_t i = first; i < end; i += 2) {
-        struct key key = exec_key(x, i);
-        bool found = keyspace_find(x->keyspace, x->db, &key, x->now_ms,
-                                   exec_lookup_flags(x, LOOKUP_WRITE)) != NULL;
-        if (found != present) {
-            return false;
+    struct key keys[EXEC_KEYS_MAX];
+    unsigned flags = exec_lookup_flags(x, LOOKUP_WRITE);
+    for (uint32_t i = first, n; i < end; i += 2 * n) {
+        n = exec_keys(x, i, end, 2, keys);
+        for (uint32_t j = 0; j < n; j++) {
+            bool found = keyspace_find(x->keyspace, x->db, &keys[j], x->now_ms, flags) != NULL;
+            if (found != present) {
+                return false;
+            }
         }
     }
     return true;
@@ -282,9 +285,12 @@ static bool all_are(const struct exec *x, uint32_t first, uint32_t end, bool pre
 
 static void store_pairs(const struct exec *x, uint32_t first, uint32_t end,
                         const struct set_options *options) {
-    for (uint32_t i = first; i < end; i += 2) {
-        struct key key = exec_key(x, i);
-        store(x, &key, x->argv[i + 1], options);
+    struct key keys[EXEC_KEYS_MAX];
+    for (uint32_t i = first, n; i < end; i += 2 * n) {
+        n = exec_keys(x, i, end, 2, keys);
+        for (uint32_t j = 0; j < n; j++) {
+            store(x, &keys[j], x->argv[i + 2 * j + 1], options);
+        }
     }
 }
 
