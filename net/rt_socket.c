@@ -26,9 +26,7 @@ union address {
     struct sockaddr_un un;
 };
 
-/* ---- Binding
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Binding --------------------------------------------------------------------------------- */
 
 static int bind_and_listen(const struct sockaddr *address, socklen_t address_len, int backlog,
                            rt_socket *ret_socket) {
@@ -169,9 +167,7 @@ void rt_real_unlink_unix(struct rt *rt, const char *path) {
     }
 }
 
-/* ---- Addresses
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- Addresses ------------------------------------------------------------------------------- */
 
 uint16_t rt_real_port(rt_socket socket) {
     union address a;

@@ -118,9 +118,7 @@ static uint64_t tagged(const void *pointer, enum tag tag) {
     return (uint64_t)(uintptr_t)pointer | tag;
 }
 
-/* ---- The rings
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- The rings ------------------------------------------------------------------------------- */
 
 static unsigned cq_ready(const struct rt_uring *u) {
     return __atomic_load_n(u->ring.cq.ktail, __ATOMIC_ACQUIRE) - *u->ring.cq.khead;
@@ -208,9 +206,7 @@ static void reserve_sqes(struct rt_uring *u, unsigned n) {
     }
 }
 
-/* ---- Receiving
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- Receiving ------------------------------------------------------------------------------- */
 
 static void put_buffer(struct rt_uring *u, struct rt_buffer *buffer) {
     struct io_uring_buf *slot = &u->buffers->bufs[u->buffers_tail & (u->rt.pool.count - 1)];
@@ -340,9 +336,7 @@ static int uring_stream_open(struct rt *rt, struct rt_stream *stream) {
     return 0;
 }
 
-/* ---- Sending
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Sending --------------------------------------------------------------------------------- */
 
 static void quick_push(struct quick_list *list, struct rt_stream *stream) {
     if (UNLIKELY(list->count == list->capacity)) {
@@ -448,9 +442,7 @@ static void quick_settle(struct rt_uring *u) {
     u->quick.count = 0;
 }
 
-/* ---- Closing
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Closing --------------------------------------------------------------------------------- */
 
 static void uring_stream_close(struct rt *rt, struct rt_stream *stream) {
     struct rt_uring *u = uring_of(rt);
@@ -505,9 +497,7 @@ static void tell_gone(struct rt_uring *u) {
     }
 }
 
-/* ---- Listening
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- Listening ------------------------------------------------------------------------------- */
 
 static void arm_accept(struct rt_uring *u, struct rt_listener *listener) {
     struct io_uring_sqe *sqe =
@@ -559,9 +549,7 @@ static void retry_listeners(struct rt_uring *u) {
     }
 }
 
-/* ---- Wake-ups
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- Wake-ups -------------------------------------------------------------------------------- */
 
 static void arm_eventfd(struct rt_uring *u) {
     struct io_uring_sqe *sqe = get_sqe(u, IORING_OP_READ, u->rt.wake_fd, CODE_EVENTFD);
@@ -603,9 +591,7 @@ static void send_wakes(struct rt_uring *u) {
     u->wakes_count = 0;
 }
 
-/* ---- The turn
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- The turn -------------------------------------------------------------------------------- */
 
 static void on_code(struct rt_uring *u, uint64_t code, int result) {
     if (code == CODE_IGNORE) {
@@ -718,9 +704,7 @@ static bool uring_turn(struct rt *rt, int64_t wait_ns) {
     return woken;
 }
 
-/* ---- Making one
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Making one ------------------------------------------------------------------------------ */
 
 static int ring_register(struct rt_uring *u, unsigned op, void *arg, unsigned n) {
     long r = syscall(__NR_io_uring_register, u->ring.ring_fd, op, arg, n);

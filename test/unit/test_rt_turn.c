@@ -3,10 +3,15 @@
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -100,9 +105,34 @@ BOTH(rt_turn, a_backend_names_itself) {
     rt_free(rt);
 }
 
-/* ---- Wake-ups
- * --------------------------------------------------------------------------------------------------
- */
+/* As a container with Docker's default profile does it. */
+static void forbid_io_uring(void) {
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_setup, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof(filter) / sizeof(filter[0]), filter};
+    cr_assert_eq(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    cr_assert_eq(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+Test(rt_turn, where_io_uring_is_forbidden_auto_takes_epoll_and_says_why) {
+    forbid_io_uring();
+    struct rt_options options = {RT_AUTO, 64, 4096};
+    struct rt *rt = NULL;
+    cr_assert_eq(rt_new(&options, &rt), 0);
+    cr_assert_str_eq(rt_backend_name(rt), "epoll");
+    cr_assert_str_eq(rt_fallback_reason(rt), "io_uring_setup: Operation not permitted");
+    rt_wake(NULL, rt);
+    cr_assert(rt_turn(rt, 10000 * 1000000ll));
+    rt_free(rt);
+    options.backend = RT_URING;
+    cr_assert_eq(rt_new(&options, &rt), -EPERM);
+}
+
+/* ---- Wake-ups -------------------------------------------------------------------------------- */
 
 BOTH(rt_turn, a_wake_before_the_wait_ends_it) {
     struct rt *rt = rt_made(backend);
@@ -273,9 +303,7 @@ BOTH(rt_turn, a_signal_handler_may_wake) {
     rt_free(rt);
 }
 
-/* ---- Process
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Process --------------------------------------------------------------------------------- */
 
 Test(rt_process, usage_is_plausible) {
     struct rt_usage usage;
