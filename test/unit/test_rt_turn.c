@@ -3,15 +3,10 @@
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stddef.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
