@@ -19,6 +19,11 @@
  * are settled only when the whole submission queue was taken and no completion overflowed.
  *  3. A buffer is in the buffer ring, in a completion not yet handled, or held (rt.c).
  *
+ * Not used, though newer kernels have it: buffers that the kernel fills piece by piece, because
+ * every so many kilobytes a request would lie across two of them and have to be copied together;
+ * bundles of buffers, because the copy of what fills more than one buffer dwarfs the completions
+ * saved; waiting for several events at once with a minimum time, because it was slower.
+ *
  * How it fails: what the kernel lacks is found by asking (setup flags from the best down to none,
  * then a try of the buffer ring); a kernel without buffer rings (before 5.19) or a policy against
  * io_uring fails rt_uring_new, and the caller falls back to epoll. A full submission queue is
