@@ -443,6 +443,8 @@ class Generator:
                 return False
 
         limits = {"EX": (0, 1000), "PX": (0, 1_000_000)}
+        if words[0] == "MSETEX":  # the original counts what was past when it was written until somebody looks at it
+            limits.update({"EXAT": (0, self.now), "PXAT": (0, self.now * 1000)})
         for word, value in zip(words, words[1:]):
             if word in limits and between(value, *limits[word]):
                 return True

@@ -351,3 +351,56 @@ def test_redis_py_works(server):
         client.incr("k")
     assert "not an integer" in str(e.value)
     client.flushdb()
+
+
+# ---- WAIT blocks its client and nobody else ----------------------------------------------------------------------------
+
+
+def test_wait_times_out_and_delays_nobody(server):
+    with server.raw() as waiter, server.raw() as other:
+        started = time.monotonic()
+        waiter.send(encode("SET", "w", "1") + encode("WAIT", 1, 400) + encode("GET", "w"))
+        assert waiter.read() == "OK"
+        for _ in range(50):
+            assert other.do("SET", "o", "1") == "OK"
+        assert time.monotonic() - started < 0.35
+        assert server.info("clients")["blocked_clients"] == "1"
+        assert waiter.read() == 0
+        assert 0.35 < time.monotonic() - started < 2
+        assert waiter.read() == b"1"
+        assert server.info("clients")["blocked_clients"] == "0"
+
+
+def test_client_unblock_ends_a_wait(server, valkey):
+    def answers(s):
+        out = []
+        for how in ([], ["TIMEOUT"], ["ERROR"]):
+            with s.raw() as waiter, s.raw() as other:
+                number = waiter.do("CLIENT", "ID")
+                waiter.do("SET", "w", "1")
+                waiter.send(encode("WAIT", 1, 0))
+                wait_for(lambda: s.info("clients")["blocked_clients"] == "1")
+                out.append(other.do("CLIENT", "UNBLOCK", number, *how))
+                out.append(waiter.read())
+                out.append(other.do("CLIENT", "UNBLOCK", number))
+                out.append(waiter.do("PING"))
+        return out
+
+    assert answers(server) == answers(valkey)
+
+
+def test_a_client_that_waits_can_be_killed_and_can_leave(server):
+    with server.raw() as waiter, server.raw() as other:
+        number = waiter.do("CLIENT", "ID")
+        waiter.do("SET", "w", "1")
+        waiter.send(encode("WAIT", 1, 0) + encode("SET", "after-wait", "1"))
+        assert wait_for(lambda: server.info("clients")["blocked_clients"] == "1")
+        assert other.do("CLIENT", "KILL", "ID", number) == 1
+        assert waiter.is_closed()
+        assert other.do("GET", "after-wait") is None
+        leaver = server.raw()
+        leaver.do("SET", "w", "1")
+        leaver.send(encode("WAIT", 1, 0))
+        assert wait_for(lambda: server.info("clients")["blocked_clients"] == "1")
+        leaver.close()
+        assert wait_for(lambda: server.info("clients")["blocked_clients"] == "0")

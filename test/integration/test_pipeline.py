@@ -134,6 +134,39 @@ def test_many_clients_with_pipelines(server):
             c.close()
 
 
+def test_eight_hundred_clients_at_once(server):
+    """More requests in one moment than buffers and completion queues hold: all are answered, in order."""
+    clients = [server.raw(timeout=30) for _ in range(800)]
+    try:
+        for turn in range(3):
+            for n, c in enumerate(clients):
+                c.send(encode("SET", "e%d" % n, "v" * 3000) + encode("STRLEN", "e%d" % n) + encode("ECHO", "%d.%d" % (turn, n)))
+            for n, c in enumerate(clients):
+                assert c.read_some(3) == ["OK", 3000, b"%d.%d" % (turn, n)]
+    finally:
+        for c in clients:
+            c.close()
+    assert wait_for(lambda: int(server.info("clients")["connected_clients"]) == 1)
+
+
+def test_big_requests_of_many_clients_at_once(server):
+    """Each half sent, then the other halves: no buffer is given away while its request waits for the rest."""
+    clients = [server.raw(timeout=30) for _ in range(60)]
+    values = [bytes([65 + n % 26]) * (100_000 + n * 1000) for n in range(60)]
+    try:
+        requests = [encode("SET", "big%d" % n, values[n]) + encode("GET", "big%d" % n) for n in range(60)]
+        for c, request in zip(clients, requests):
+            c.send(request[:50_000])
+        for c, request in zip(clients, requests):
+            c.send(request[50_000:])
+        for c, value in zip(clients, values):
+            assert c.read_some(2) == ["OK", value]
+    finally:
+        for c in clients:
+            c.do("FLUSHALL", "ASYNC")
+            c.close()
+
+
 def test_a_client_that_goes_away_in_its_pipeline_harms_nobody(server):
     for n in range(30):
         c = server.raw()

@@ -236,6 +236,25 @@ def test_connections_are_spread_over_the_threads(server, r, shards):
             c.close()
 
 
+def affinities(pid):
+    """What CPUs each thread of a process may run on."""
+    out = set()
+    for task in os.listdir("/proc/%d/task" % pid):
+        with open("/proc/%d/task/%s/status" % (pid, task)) as f:
+            out.add(re.search(r"Cpus_allowed_list:\s*(\S+)", f.read()).group(1))
+    return out
+
+
+@pytest.mark.shoal_only
+def test_threads_are_pinned_only_when_asked(start_server, server):
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2:
+        pytest.skip("one CPU only")
+    assert len(affinities(server.pid)) == 1
+    s = start_server(shards=2, shard_cpulist="%d,%d" % (cpus[0], cpus[1]))
+    assert {str(cpus[0]), str(cpus[1])} <= affinities(s.pid)
+
+
 # ---- backends, wake-ups and idle cost ------------------------------------------------------------------------------------------
 
 
