@@ -34,6 +34,9 @@ uint32_t exec_keys(const struct exec *x, uint32_t first, uint32_t end, uint32_t 
         return n;
     }
     for (uint32_t i = 0; i < n; i++) {
+        keyspace_prefetch_slot(x->keyspace, x->db, &keys[i]);
+    }
+    for (uint32_t i = 0; i < n; i++) {
         keyspace_prefetch_bucket(x->keyspace, x->db, &keys[i]);
     }
     for (uint32_t i = 0; i < n; i++) {
@@ -120,10 +123,6 @@ bool exec_lazy_user_del(const struct exec *x) {
 
 bool exec_lazy_expire(const struct exec *x) {
     return x->worker->config->lazyfree_lazy_expire;
-}
-
-bool exec_lazy_server_del(const struct exec *x) {
-    return x->worker->config->lazyfree_lazy_server_del;
 }
 
 bool exec_policy_is_lfu(const struct exec *x) {

@@ -53,9 +53,8 @@ void exec_reply_string(const struct exec *x, struct entry *entry);
 int64_t exec_bulk_len_max(const struct exec *x);
 /* lazyfree-lazy-user-del: DEL frees as UNLINK does. */
 bool exec_lazy_user_del(const struct exec *x);
-/* lazyfree-lazy-expire, lazyfree-lazy-server-del. */
+/* lazyfree-lazy-expire: the same for what is deleted because its time is over. */
 bool exec_lazy_expire(const struct exec *x);
-bool exec_lazy_server_del(const struct exec *x);
 /* maxmemory-policy counts accesses (LFU) instead of noting times. */
 bool exec_policy_is_lfu(const struct exec *x);
 

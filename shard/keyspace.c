@@ -484,7 +484,10 @@ bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, in
     return true;
 }
 
-static struct entry *clone(struct keyspace *ks, const struct entry *from, struct bytes name) {
+/* An entry of the same value under another name. A blob is shared with `from` for the moment if
+ * `take_blob`: one of the two must let go of it. */
+static struct entry *clone(struct keyspace *ks, const struct entry *from, struct bytes name,
+                           bool take_blob) {
     bool has_ttl = from->flags & ENTRY_HAS_TTL;
     enum entry_storage storage = (enum entry_storage)from->storage;
     struct entry *entry = entry_new(ks->heap, name, has_ttl, storage, from->value_bytes);
@@ -495,9 +498,11 @@ static struct entry *clone(struct keyspace *ks, const struct entry *from, struct
         entry_put_deadline(entry, entry_deadline(from));
     }
     if (storage == STORED_BLOB) {
-        const struct blob *source = entry_blob(from);
-        struct blob *blob = blob_new(source->length, source->length);
-        memcpy(blob->data, source->data, source->length);
+        struct blob *source = entry_blob(from), *blob = source;
+        if (!take_blob) {
+            blob = blob_new(source->length, source->length);
+            memcpy(blob->data, source->data, source->length);
+        }
         heap_adopt(ks->heap, blob_bytes(blob));
         entry_put_blob(entry, blob);
     } else {
@@ -509,6 +514,23 @@ static struct entry *clone(struct keyspace *ks, const struct entry *from, struct
     return entry;
 }
 
+/* Puts a clone of `from` in the place of `old`, or where nothing is. */
+static struct entry *put_clone(struct keyspace *ks, const struct entry *from, uint32_t to_db,
+                               const struct key *to, struct entry *old, bool take_blob) {
+    struct database *database = keyspace_database(ks, to_db);
+    if (old) {
+        database_delete(ks, database, to, old, true);
+    }
+    struct books books = books_open(ks);
+    struct entry *entry = clone(ks, from, to->name, take_blob);
+    database_link(ks, database, to, entry);
+    books_close(ks, &database->slots[to->slot], books);
+    if (entry->flags & ENTRY_HAS_TTL) {
+        database_deadline_changed(ks, database, to, entry, NO_EXPIRY, entry_deadline(entry));
+    }
+    return entry;
+}
+
 struct entry *keyspace_copy(struct keyspace *ks, struct entry *from, uint32_t to_db,
                             const struct key *to, int64_t now_ms) {
     struct entry *old = keyspace_find(ks, to_db, to, now_ms, LOOKUP_WRITE | LOOKUP_NOTOUCH);
@@ -516,17 +538,29 @@ struct entry *keyspace_copy(struct keyspace *ks, struct entry *from, uint32_t to
         return from;
     }
     hook_pre_write(ks, to_db, to, old);
-    struct database *database = keyspace_database(ks, to_db);
-    if (old) {
-        database_delete(ks, database, to, old, true);
-    }
-    struct books books = books_open(ks);
-    struct entry *entry = clone(ks, from, to->name);
-    database_link(ks, database, to, entry);
-    books_close(ks, &database->slots[to->slot], books);
-    if (entry->flags & ENTRY_HAS_TTL) {
-        database_deadline_changed(ks, database, to, entry, NO_EXPIRY, entry_deadline(entry));
-    }
+    struct entry *entry = put_clone(ks, from, to_db, to, old, false);
     keyspace_touch(ks, to_db, to);
     return entry;
+}
+
+struct entry *keyspace_rename(struct keyspace *ks, uint32_t from_db, const struct key *from,
+                              struct entry *entry, uint32_t to_db, const struct key *to,
+                              int64_t now_ms) {
+    struct entry *old = keyspace_find(ks, to_db, to, now_ms, LOOKUP_WRITE | LOOKUP_NOTOUCH);
+    check(old != entry);
+    hook_pre_write(ks, from_db, from, entry);
+    hook_pre_write(ks, to_db, to, old);
+    struct entry *renamed = put_clone(ks, entry, to_db, to, old, true);
+    struct database *database = keyspace_database(ks, from_db);
+    if (entry->storage == STORED_BLOB) {
+        /* The blob is the new entry's: here a number of the same size takes its place. */
+        struct books books = books_open(ks);
+        heap_disown(ks->heap, blob_bytes(entry_blob(entry)));
+        books_close(ks, &database->slots[from->slot], books);
+        entry->storage = STORED_INT;
+    }
+    database_delete(ks, database, from, entry, false);
+    hook_changed(ks, from_db, from);
+    keyspace_touch(ks, to_db, to);
+    return renamed;
 }

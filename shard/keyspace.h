@@ -164,6 +164,11 @@ struct entry *keyspace_set_expiry(struct keyspace *ks, uint32_t db, const struct
  * there. `from` is a live entry of this keyspace. COPY; with a delete, RENAME and MOVE. */
 struct entry *keyspace_copy(struct keyspace *ks, struct entry *from, uint32_t to_db,
                             const struct key *to, int64_t now_ms);
+/* Moves the value of a live entry, with its TTL and LRU data, to another key (or the same one in another
+ * database); replaces what is there. A value outside its entry is not copied. Counts as one change. */
+struct entry *keyspace_rename(struct keyspace *ks, uint32_t from_db, const struct key *from,
+                              struct entry *entry, uint32_t to_db, const struct key *to,
+                              int64_t now_ms);
 /* Tells the hooks that a value was changed in place, and counts a change
  * (rdb_changes_since_last_save). */
 void keyspace_touch(struct keyspace *ks, uint32_t db, const struct key *key);

@@ -73,12 +73,6 @@ void command_type(struct exec *x) {
 /* ---- Other names -------------------------------------------------------------------------------
  */
 
-/* Puts the value at x->key under another name, here or in another database. */
-static void move_entry(struct exec *x, struct entry *entry, uint32_t to_db, const struct key *to) {
-    keyspace_copy(x->keyspace, entry, to_db, to, x->now_ms);
-    keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_server_del(x));
-}
-
 enum rename_outcome { RENAME_MISSING, RENAME_SAME, RENAME_TAKEN, RENAME_DONE };
 
 static enum rename_outcome rename_key(struct exec *x, bool only_if_free) {
@@ -94,7 +88,7 @@ static enum rename_outcome rename_key(struct exec *x, bool only_if_free) {
     if (only_if_free && find(x, x->db, &to, LOOKUP_WRITE) != NULL) {
         return RENAME_TAKEN;
     }
-    move_entry(x, entry, x->db, &to);
+    keyspace_rename(x->keyspace, x->db, &x->key, entry, x->db, &to, x->now_ms);
     return RENAME_DONE;
 }
 
@@ -123,7 +117,7 @@ void command_move(struct exec *x) {
     struct entry *entry = find(x, x->db, &x->key, LOOKUP_WRITE);
     bool moves = entry != NULL && find(x, to_db, &x->key, LOOKUP_WRITE) == NULL;
     if (moves) {
-        move_entry(x, entry, to_db, &x->key);
+        keyspace_rename(x->keyspace, x->db, &x->key, entry, to_db, &x->key, x->now_ms);
     }
     reply_int(x->reply, moves);
 }

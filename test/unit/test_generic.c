@@ -81,6 +81,24 @@ Test(generic, rename_takes_the_deadline_along) {
     call_free(call);
 }
 
+Test(generic, a_large_value_moves_as_it_is) {
+    struct call *call = call_new();
+    GIVES(call, "setrange a 99999 x", NUMBER(100000));
+    GIVES(call, "pexpire a 500", NUMBER(1));
+    GIVES(call, "setrange b 99999 y", NUMBER(100000));
+    uint64_t changes = keyspace_stats(call->worker.shard.keyspace)->changes;
+    GIVES(call, "rename a b", OK);
+    cr_assert_eq(keyspace_stats(call->worker.shard.keyspace)->changes, changes + 1);
+    GIVES(call, "getrange b 99998 -1", "$2\r\n\0x\r\n");
+    GIVES(call, "object encoding b", "$3\r\nraw\r\n");
+    GIVES(call, "pttl b", NUMBER(500));
+    GIVES(call, "move b 3", NUMBER(1));
+    GIVES(call, "exists a b", NUMBER(0));
+    cr_assert_eq(keyspace_count(call->worker.shard.keyspace, 0), 0);
+    cr_assert_eq(keyspace_count(call->worker.shard.keyspace, 3), 1);
+    call_free(call);
+}
+
 Test(generic, copies_are_independent) {
     struct call *call = call_new();
     GIVES(call, "copy a b", NUMBER(0));
