@@ -63,10 +63,10 @@ static void take_databases(const struct worker *worker, int64_t now_ms, struct t
 }
 
 static void take_clients(const struct worker *worker, struct totals *to) {
-    to->connections = worker->clients_count;
     LIST_EACH(&worker->clients, node) {
         const struct client *client = LIST_ENTRY(node, struct client, node);
         to->clients_bytes += client_memory(client);
+        to->connections += !(client->flags & CLIENT_CLOSING);
         if (client->flags & CLIENT_BLOCKED) {
             to->blocked++;
             to->blocked_with_timeout += client->blocked_until_ms != INT64_MAX;

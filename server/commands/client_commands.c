@@ -181,9 +181,9 @@ static bool list_part(struct worker *worker, const void *args, void *result) {
     check(part->lines != NULL);
     LIST_EACH(&worker->clients, node) {
         const struct client *client = LIST_ENTRY(node, struct client, node);
-        if (!client_filter_matches(a->filter, client, now_ms) ||
-            part->count == worker->clients_count) {
-            continue;
+        if ((client->flags & CLIENT_CLOSING) || part->count == worker->clients_count ||
+            !client_filter_matches(a->filter, client, now_ms)) {
+            continue; /* one that was killed is as good as gone */
         }
         size_t start = part->text.len;
         client_describe(&part->text, client, client->input.len,
