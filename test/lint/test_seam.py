@@ -40,7 +40,7 @@ ALLOWED = {
     "shard/sysmem.c": {"mmap", "munmap", "madvise"},
     # main makes the process: its threads, its signals, its name, and a word to the terminal before there is a log.
     "server/main.c": {
-        "fprintf", "printf", "puts", "getpid", "pthread_create", "pthread_setaffinity_np", "pthread_sigmask", "readlink", "signal", "tzset",
+        "fprintf", "fwrite", "printf", "puts", "getpid", "pthread_create", "pthread_setaffinity_np", "pthread_sigmask", "readlink", "signal", "tzset",
     },  # fmt: skip
     # INFO names the operating system.
     "server/commands/info_sections.c": {"uname"},
