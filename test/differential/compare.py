@@ -60,6 +60,15 @@ def hello(value):
     return [(k, v if k in (b"proto", b"mode", b"role") else None) for k, v in fields if k != b"availability_zone"]
 
 
+def settings(value):
+    """Names and values, but for those that were given to the servers or are made from their names."""
+    own = (b"port", b"dir", b"logfile", b"pidfile", b"syslog-ident", b"shards", b"io-backend", b"pipeline-order", b"shard-cpulist")
+    if not isinstance(value, list):
+        return value
+    rows = list(value) if isinstance(value, Map) else list(zip(value[::2], value[1::2]))
+    return [row for row in rows if row[0] not in own]
+
+
 def sorted_keys(value):
     return sorted(value) if isinstance(value, list) else value
 
@@ -77,6 +86,7 @@ NORMAL = [
     (b"OBJECT", b"IDLETIME", shape),
     (b"OBJECT", b"FREQ", shape),
     (b"MEMORY", b"USAGE", shape),
+    (b"CONFIG", b"GET", settings),
     (b"CLIENT", b"ID", shape),
     (b"CLIENT", b"LIST", shape),
     (b"CLIENT", b"INFO", shape),

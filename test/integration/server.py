@@ -70,7 +70,7 @@ class Server:
     """One server process with its own directory. Use start(), stop(); or as a context manager."""
 
     def __init__(self, binary, config=None, kind=None, args=(), config_file=None, password=None, start_timeout=30):
-        self.binary = binary
+        self.binary = os.path.abspath(binary)
         self.kind = kind or kind_of(binary)
         self.config = dict(config or {})
         self.args = list(args)
