@@ -539,6 +539,7 @@ struct entry *keyspace_copy(struct keyspace *ks, struct entry *from, uint32_t to
     }
     hook_pre_write(ks, to_db, to, old);
     struct entry *entry = put_clone(ks, from, to_db, to, old, false);
+    entry->lru = lru_fresh(ks, now_ms) & 0xFFFFFF;
     keyspace_touch(ks, to_db, to);
     return entry;
 }

@@ -160,8 +160,8 @@ bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, in
 /* Sets or (NO_EXPIRY) removes the deadline of an entry; may move it: use the returned one. */
 struct entry *keyspace_set_expiry(struct keyspace *ks, uint32_t db, const struct key *key,
                                   struct entry *entry, int64_t expires_at);
-/* Makes (to_db, to) an equal, independent value with the same TTL and LRU data; replaces what is
- * there. `from` is a live entry of this keyspace. COPY; with a delete, RENAME and MOVE. */
+/* Makes (to_db, to) an equal, independent value with the same TTL, as fresh as a new one; replaces
+ * what is there. `from` is a live entry of this keyspace. */
 struct entry *keyspace_copy(struct keyspace *ks, struct entry *from, uint32_t to_db,
                             const struct key *to, int64_t now_ms);
 /* Moves the value of a live entry, with its TTL and LRU data, to another key (or the same one in another

@@ -101,6 +101,7 @@ static struct entry *set_value(struct keyspace *ks, uint32_t db, const struct ke
     if (setting.expires_at == KEEP_TTL) {
         setting.expires_at = old_deadline;
     }
+    bool existed = old != NULL;
     uint32_t lru = old ? old->lru : lru_fresh(ks, now_ms);
     if (old && old->type != TYPE_STRING) {
         database_delete(ks, database, key, old, true);
@@ -117,7 +118,9 @@ static struct entry *set_value(struct keyspace *ks, uint32_t db, const struct ke
     books_close(ks, slot, books);
 
     entry->lru = lru & 0xFFFFFF;
-    lru_touch(ks, entry, now_ms);
+    if (existed) {
+        lru_touch(ks, entry, now_ms);
+    }
     /* Valkey makes the new value with room for the old deadline, so that one counts here too. */
     bool has_ttl = setting.expires_at != NO_EXPIRY;
     bool raw = setting.storage != STORED_INT &&
