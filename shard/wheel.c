@@ -6,9 +6,9 @@
  * next bucket of level k + 1:
  *
  *     level 2   |       4096 ms       |       4096 ms       |  ...
- *     level 1   | 64 | 64 | ..  | 64  | 64 | 64 | ..  | 64  |         <- filled for two buckets of
- * level 2 level 0   |||||||||                                             <- filled for two buckets
- * of level 1 ^ pos
+ *     level 1   | 64 | 64 | ..  | 64  | 64 | 64 | ..  | 64  |    filled for two buckets of level 2
+ *     level 0   |||||||||                                        filled for two buckets of level 1
+ *                ^ pos
  *
  * So the next bucket of every level may be emptied into the level below (each reference is
  * resolved, which tells its deadline) at any time before `pos` enters it. A small one is emptied
