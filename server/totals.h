@@ -66,7 +66,8 @@ void totals_add(struct totals *sum, const struct totals *part);
 /* Bytes in use. */
 uint64_t totals_memory(const struct totals *totals);
 
-/* Now and then: looks how much memory is in use, for the peak, and forgets what is not recent any more. */
+/* Now and then: looks how much memory is in use, for the peak, and forgets what is not recent any
+ * more. */
 void totals_cron(struct worker *worker);
 
 /* CONFIG RESETSTAT on this worker. */
