@@ -542,6 +542,9 @@ int rt_stream_open(struct rt *rt, struct rt_stream *stream, rt_socket socket,
     return rt->ops->stream_open(rt, stream);
 }
 
+/* One send of the kernel takes less than 2 GB, and cuts the rest off without a word. */
+#define SEND_BYTES_MAX ((size_t)1 << 30)
+
 static void stream_send(struct rt_stream *stream, const struct iovec *vectors, int count,
                         unsigned how) {
     check(count >= 1 && count <= RT_SEND_VECTORS);
@@ -550,13 +553,21 @@ static void stream_send(struct rt_stream *stream, const struct iovec *vectors, i
     }
     check((stream->flags & (RT_STREAM_OPEN | RT_STREAM_SENDING)) == RT_STREAM_OPEN);
     size_t bytes = 0;
-    for (int i = 0; i < count; i++) {
-        stream->vectors[i] = vectors[i];
-        bytes += vectors[i].iov_len;
+    int taken = 0;
+    while (taken < count && bytes < SEND_BYTES_MAX) {
+        size_t room = SEND_BYTES_MAX - bytes;
+        stream->vectors[taken] = vectors[taken];
+        if (vectors[taken].iov_len > room) {
+            stream->vectors[taken].iov_len = room;
+        }
+        bytes += stream->vectors[taken++].iov_len;
     }
-    stream->vectors_count = count;
+    if (bytes == SEND_BYTES_MAX) {
+        how = 0; /* some may be left, so the owner must hear of it */
+    }
+    stream->vectors_count = taken;
     stream->send_bytes = bytes;
-    stream->flags = (stream->flags & ~RT_STREAM_LAZY) | RT_STREAM_SENDING | how;
+    stream->flags = (stream->flags & ~(unsigned)RT_STREAM_LAZY) | RT_STREAM_SENDING | how;
     stream->rt->ops->stream_send(stream->rt, stream);
 }
 

@@ -358,7 +358,7 @@ static struct io_uring_sqe *prepare_send(struct rt_uring *u, struct rt_stream *s
     bool one = stream->vectors_count == 1;
     struct io_uring_sqe *sqe =
         get_sqe(u, one ? IORING_OP_SEND : IORING_OP_SENDMSG, stream->socket, tagged(stream, tag));
-    if (one && stream->vectors[0].iov_len <= INT32_MAX) {
+    if (one) {
         sqe->addr = (uint64_t)(uintptr_t)stream->vectors[0].iov_base;
         sqe->len = (uint32_t)stream->vectors[0].iov_len;
     } else {
@@ -367,7 +367,6 @@ static struct io_uring_sqe *prepare_send(struct rt_uring *u, struct rt_stream *s
         memset(message, 0, sizeof(*message));
         message->msg_iov = stream->vectors;
         message->msg_iovlen = (size_t)stream->vectors_count;
-        sqe->opcode = IORING_OP_SENDMSG;
         sqe->addr = (uint64_t)(uintptr_t)message;
         sqe->len = 1;
     }
