@@ -136,7 +136,8 @@ def connect(server, **options):
     options.setdefault("socket_timeout", 20)
     if server.password:
         options.setdefault("password", server.password)
-    return redis.Redis(port=server.port, **options)
+    # By address: a system without /etc/hosts does not know the name localhost.
+    return redis.Redis(host="127.0.0.1", port=server.port, **options)
 
 
 @pytest.fixture
