@@ -206,7 +206,7 @@ const struct config_row config_rows[] = {
     BOOL("replica-ignore-maxmemory", "slave-ignore-maxmemory", replica_ignore_maxmemory, "yes", 0),
     BOOL("lazyfree-lazy-eviction", NULL, lazyfree_lazy_eviction, "yes", 0),
     BOOL("lazyfree-lazy-expire", NULL, lazyfree_lazy_expire, "yes", ROW_ACTS),
-    BOOL("lazyfree-lazy-server-del", NULL, lazyfree_lazy_server_del, "yes", ROW_ACTS),
+    BOOL("lazyfree-lazy-server-del", NULL, lazyfree_lazy_server_del, "yes", 0),
     BOOL("lazyfree-lazy-user-del", NULL, lazyfree_lazy_user_del, "yes", ROW_ACTS),
     BOOL("lazyfree-lazy-user-flush", NULL, lazyfree_lazy_user_flush, "yes", ROW_ACTS),
     BOOL("replica-lazy-flush", "slave-lazy-flush", replica_lazy_flush, "yes", 0),
