@@ -109,7 +109,7 @@ def test_everything_at_once(start_server, kind, slow, seed):
         t.join(60)
     assert s.alive()
     assert not errors, errors
-    assert wait_for(lambda: int(s.info("clients")["connected_clients"]) == 1)
+    assert wait_for(lambda: int(s.info("clients")["connected_clients"]) == 1, 10 * slow), s.info("clients")
     with s.raw(timeout=30) as c:
         c.do("CLIENT", "UNPAUSE")
         # Keys with deadlines may end in between: wait until none is left but those far away.
@@ -133,7 +133,7 @@ def test_everything_at_once(start_server, kind, slow, seed):
             text = c.do("INFO", "shards").decode()
             assert sum(map(int, re.findall(r"\bkeys=(\d+)", text))) == total
         assert c.do("FLUSHALL") == "OK"
-        assert wait_for(lambda: int(s.info("memory")["used_memory"]) - before < 3_000_000)
+        assert wait_for(lambda: int(s.info("memory")["used_memory"]) - before < 8_000_000, 10 * slow), s.info("memory")
         assert int(s.info("memory")["mem_clients_normal"]) < 2_000_000
         assert not isinstance(c.do("SET", "k", "v"), RespError)
 
