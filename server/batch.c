@@ -64,18 +64,37 @@ void batch_pool_free(struct worker *worker) {
     }
 }
 
-void batch_add(struct batch *batch, const struct command_slot *slot, const struct bytes *argv,
-               uint32_t argc, const struct key *key, const struct client *client) {
+/* Words of an inline request lie in memory that its reader uses again: they go along. */
+static void op_own_words(struct batch *batch, struct op *op) {
+    for (uint32_t i = 0; i < op->argc; i++) {
+        struct bytes *word = &op->argv[i];
+        char *copy = arena_alloc(&batch->arena, word->len);
+        if (word->len > 0) {
+            memcpy(copy, word->ptr, word->len);
+        }
+        if (word->ptr == op->key.name.ptr && word->len == op->key.name.len) {
+            op->key.name.ptr = copy;
+        }
+        word->ptr = copy;
+    }
+}
+
+void batch_add(struct batch *batch, const struct command_slot *slot, const struct request *request,
+               const struct key *key, const struct client *client) {
     check(batch->count < BATCH_OPS_MAX);
     struct op *op = &batch->ops[batch->count++];
     op->slot = slot;
-    op->argv = arena_alloc(&batch->arena, argc * sizeof *argv);
-    memcpy(op->argv, argv, argc * sizeof *argv);
-    op->argc = argc;
+    op->argv = arena_alloc(&batch->arena, request->argc * sizeof(*op->argv));
+    memcpy(op->argv, request->argv, request->argc * sizeof(*op->argv));
+    op->argc = request->argc;
     op->db = client->db;
     op->key = *key;
     op->resp = client->resp;
     op->no_touch = (client->flags & CLIENT_NO_TOUCH) != 0;
+    if (UNLIKELY(request->inlined)) {
+        op_own_words(batch, op);
+    }
+    batch->request_bytes += request->bytes;
 }
 
 void batch_run(struct worker *worker, struct batch *batch) {

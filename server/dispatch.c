@@ -212,9 +212,7 @@ static void run_away(struct client *client, struct staged *staged) {
         worker->open_batches[staged->target] = batch;
         worker->open_count++;
     }
-    batch_add(batch, staged->slot, staged->request.argv, staged->request.argc, &staged->key,
-              client);
-    batch->request_bytes += staged->request.bytes;
+    batch_add(batch, staged->slot, &staged->request, &staged->key, client);
     client_pend_op(client, batch, (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0);
     client->ops_away++;
     client->bytes_away += staged->request.bytes;
@@ -262,7 +260,8 @@ static enum route route_keys(struct client *client, struct staged *staged) {
     return ROUTE_KEY;
 }
 
-/* The command of a request. `previous` is the one staged before it, or NULL: pipelines repeat themselves. */
+/* The command of a request. `previous` is the one staged before it, or NULL: pipelines repeat
+ * themselves. */
 static const struct command_slot *find_command(const struct command_table *table,
                                                const struct request *request,
                                                const struct staged *previous) {

@@ -47,6 +47,16 @@ def test_200k_commands_before_the_first_reply_is_read(server, command):
     assert server.alive()
 
 
+def test_inline_commands_keep_their_arguments_on_their_way_to_other_shards(server):
+    """Their words lie in memory of their own, not in the input: it has to go with them."""
+    values = ["vaA %d %s" % (i, "y" * 200) for i in range(64)]
+    with server.raw() as c:
+        c.send(b"".join(b'SET inline%d "va\\x41 %d %s"\r\n' % (i, i, b"y" * 200) for i in range(64)))
+        assert [c.read() for _ in values] == ["OK"] * 64
+        c.send(b"".join(b'GET "inline%d"\r\n' % i for i in range(64)))
+        assert [c.read() for _ in values] == [v.encode() for v in values]
+
+
 def test_replies_come_in_the_order_of_requests_over_all_shards(server):
     """Keys of all shards, fences and errors in one pipeline: every reply sits where its request was."""
     rng = random.Random(1)
