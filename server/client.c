@@ -345,6 +345,7 @@ static void on_sent(struct rt_stream *stream, size_t n) {
     outbuf_drain(&client->out, n);
     client->bytes_out += n;
     client->worker->stats.net_output += n;
+    client->active_ms = rt_wall_ms(client->worker->rt); /* who reads a long reply is not idle */
     if (client->flags & CLIENT_CLOSING) {
         return;
     }
@@ -353,7 +354,8 @@ static void on_sent(struct rt_stream *stream, size_t n) {
     }
 }
 
-/* Over the hard limit, or over the soft one for long enough. */
+/* Over the hard limit, or over the soft one for long enough; over its own if it gave no password.
+ */
 static bool output_over_limit(struct client *client) {
     const struct config *config = client->worker->config;
     const struct config_output_limit *limit =
@@ -362,7 +364,8 @@ static bool output_over_limit(struct client *client) {
      * small, cuts off who reads his replies. */
     size_t bytes =
         client->out.bytes > OUTBUF_CHUNK_BYTES ? client->out.bytes - OUTBUF_CHUNK_BYTES : 0;
-    if (limit->hard_bytes > 0 && bytes > limit->hard_bytes) {
+    if ((limit->hard_bytes > 0 && bytes > limit->hard_bytes) ||
+        (bytes > UNAUTHENTICATED_OUTPUT_MAX && !client_may_run(client))) {
         return true;
     }
     if (limit->soft_bytes == 0 || bytes <= limit->soft_bytes) {
@@ -387,8 +390,7 @@ bool client_check_output(struct client *client) {
             worker->stats.output_max = client->out_peak;
         }
     }
-    bool over = output_over_limit(client) ||
-                (client->out.bytes > UNAUTHENTICATED_OUTPUT_MAX && !client_may_run(client));
+    bool over = output_over_limit(client);
     if (over) {
         worker->stats.output_limit_disconnects++;
         log_client(worker, LOG_WARNING, client,
@@ -426,8 +428,12 @@ size_t client_memory(const struct client *client) {
 
 void client_account(struct client *client) {
     size_t bytes = client_memory(client);
-    client->worker->clients_memory += bytes - client->memory;
+    struct worker *worker = client->worker;
+    worker->clients_memory += bytes - client->memory;
     client->memory = bytes;
+    if (bytes > worker->largest_client && !(client->flags & CLIENT_NO_EVICT)) {
+        worker->largest_client = bytes;
+    }
 }
 
 void client_set_text(char **field, struct bytes text) {
@@ -600,6 +606,8 @@ void client_unblock(struct client *client, bool timed_out) {
     client->flags &= ~(unsigned)CLIENT_BLOCKED;
     list_remove(&client->wait_node);
     client->blocked_done(client, timed_out);
+    outbuf_drain(&client->worker->discard, client->worker->discard.bytes);
+    client_command_over(client);
     client_resume(client);
 }
 
@@ -609,8 +617,8 @@ void client_cron(struct client *client, int64_t now_ms) {
     }
     const struct config *config = client->worker->config;
     int64_t idle_ms = now_ms - client->active_ms;
-    if (config->timeout > 0 && idle_ms > config->timeout * 1000 &&
-        !(client->flags & CLIENT_BLOCKED) && client->pending_count == 0) {
+    if (config->timeout > 0 && idle_ms > config->timeout * 1000 && !waits(client) &&
+        client->pending_count == 0) {
         log_client(client->worker, LOG_VERBOSE, client, "Closing idle client");
         client_close(client);
         return;

@@ -96,7 +96,6 @@ struct client {
     uint64_t bytes_in, bytes_out, commands;
     size_t memory;      /* as last accounted to the worker */
     size_t out_peak;    /* largest output lately: client_recent_max_output_buffer */
-    size_t argv_bytes;
 };
 
 void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id);

@@ -201,7 +201,9 @@ static void run_home(struct client *client, struct staged *staged) {
     }
     stats_ran(worker, slot, ticks, &reply);
     reply_done(client, target, target->bytes - before);
-    client_command_over(client);
+    if (!(client->flags & CLIENT_BLOCKED)) { /* else client_unblock says so */
+        client_command_over(client);
+    }
 }
 
 static void run_away(struct client *client, struct staged *staged) {

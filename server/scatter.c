@@ -168,7 +168,9 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
         return;
     }
     client_command_over(client);
-    client_resume(client);
+    if (!client_check_output(client)) {
+        client_resume(client);
+    }
 }
 
 void scatter_part_home(struct worker *worker, struct scatter_part *part) {

@@ -44,8 +44,8 @@
 #define WATCHDOG_QUIET_MS 1000 /* without mail for this long, the cron's turns are often enough */
 /* With more threads than this they look less often, so that idling costs no more. */
 #define WATCHDOG_THREADS 8
-#define STOP_DRAIN_MS   500
-#define STOP_GIVE_UP_MS 5000
+#define STOP_DRAIN_MS    500
+#define STOP_GIVE_UP_MS  5000
 
 int worker_new(struct server *server, unsigned id, const struct config *config,
                struct worker **ret_worker) {
@@ -246,25 +246,36 @@ static int64_t wake_waiters(struct worker *worker) {
     return next_ms;
 }
 
-/* maxmemory-clients: the largest client of all goes first, wherever it lives. */
+static struct client *largest_client(const struct worker *worker) {
+    struct client *largest = NULL;
+    LIST_EACH(&worker->clients, node) {
+        struct client *client = LIST_ENTRY(node, struct client, node);
+        if (!(client->flags & (CLIENT_NO_EVICT | CLIENT_CLOSING)) &&
+            (largest == NULL || client->memory > largest->memory)) {
+            largest = client;
+        }
+    }
+    return largest;
+}
+
+/* maxmemory-clients: the largest client of all goes first, wherever it lives. Looking for it is put
+ * off until memory is short: till then a worker tells what it can have at most, and who finds
+ * another worker's larger than his own leaves it to that one. */
 static void evict_clients(struct worker *worker) {
     size_t limit = config_maxmemory_clients(worker->config);
     if (LIKELY(limit == 0)) {
         return;
     }
     struct shared_counters *shared = worker->server->shared;
-    shared_set_clients_memory(shared, worker->id, worker->clients_memory, 0);
+    if (worker->clients_memory < worker->largest_client) {
+        worker->largest_client = worker->clients_memory;
+    }
+    shared_set_clients_memory(shared, worker->id, worker->clients_memory, worker->largest_client);
     while (shared_clients_memory_total(shared) > limit) {
-        struct client *largest = NULL;
-        LIST_EACH(&worker->clients, node) {
-            struct client *client = LIST_ENTRY(node, struct client, node);
-            if (!(client->flags & (CLIENT_NO_EVICT | CLIENT_CLOSING)) &&
-                (largest == NULL || client->memory > largest->memory)) {
-                largest = client;
-            }
-        }
+        struct client *largest = largest_client(worker);
+        worker->largest_client = largest != NULL ? largest->memory : 0;
         shared_set_clients_memory(shared, worker->id, worker->clients_memory,
-                                  largest != NULL ? largest->memory : 0);
+                                  worker->largest_client);
         if (largest == NULL || shared_largest_client_worker(shared) != worker->id) {
             break;
         }
@@ -274,7 +285,8 @@ static void evict_clients(struct worker *worker) {
             largest->memory; /* as good as gone: freed when nothing is on its way */
         largest->memory = 0;
         client_close(largest);
-        shared_set_clients_memory(shared, worker->id, worker->clients_memory, 0);
+        shared_set_clients_memory(shared, worker->id, worker->clients_memory,
+                                  worker->largest_client);
     }
 }
 

@@ -81,6 +81,7 @@ struct worker {
     uint64_t tick;               /* rt_ticks when the last command ended: the next one's start */
     struct outbuf discard;       /* where replies go that nobody wants */
     size_t clients_memory; /* sum of client->memory */
+    size_t largest_client; /* no client that may be evicted has more memory than this */
 
     enum pause_kind pause;
     int64_t pause_until_ms;
@@ -92,7 +93,6 @@ struct worker {
     int64_t cron_next_ms;
     int64_t mail_ms; /* monotonic: when the last message came */
     int64_t http_logged_ms;
-    unsigned cron_client; /* how many clients the cron still has to look at in this round */
     bool stopping;
     bool active_expire;       /* DEBUG SET-ACTIVE-EXPIRE */
     struct acceptor *acceptor; /* worker 0: listeners and placement (listen.h) */

@@ -267,6 +267,13 @@ def test_reply_off_skip_on(server):
         assert c.is_silent(0.1)
 
 
+def test_reply_skip_holds_until_a_blocked_command_is_over(server):
+    with server.raw() as c:
+        c.send(encode("CLIENT", "REPLY", "SKIP") + encode("WAIT", 1, 100) + encode("PING"))
+        assert c.read() == "PONG"
+        assert c.is_silent(0.1)
+
+
 def test_reply_off_over_all_shards(server):
     with server.raw() as c:
         c.send(encode("CLIENT", "REPLY", "OFF"))
@@ -304,6 +311,13 @@ def test_pause_ends_by_itself(server):
         started = time.monotonic()
         assert c.do("SET", "pe", "1") == "OK"
         assert 0.2 < time.monotonic() - started < 2
+
+
+def test_who_waits_for_the_pause_to_end_is_not_idle(start_server):
+    s = start_server(timeout=1)
+    with s.raw() as admin, s.raw() as c:
+        assert admin.do("CLIENT", "PAUSE", "3000") == "OK"
+        assert c.do("GET", "pi") is None
 
 
 def test_setname_is_seen_by_others(server):

@@ -327,6 +327,31 @@ def test_maxmemory_clients_evicts_the_biggest_client(start_server):
         assert w.do("PING") == "PONG"
 
 
+@pytest.mark.several_shards
+def test_maxmemory_clients_evicts_the_biggest_client_of_all_threads(start_server):
+    """Also when another thread is the first to see that memory is short."""
+    s = start_server(maxmemory_clients="8mb")
+    with s.raw() as big, s.raw() as small:
+        big.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$6000000\r\nabc")
+        time.sleep(0.3)
+        small.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000000\r\nabc")
+        assert big.is_closed()
+        small.send(b"x" * 2999997 + b"\r\n")
+        assert small.read() == "OK"
+        assert int(s.info("stats")["evicted_clients"]) == 1
+
+
+def test_output_limit_holds_for_replies_of_all_shards(start_server):
+    """KEYS, which is put together from all of them, as much as any other."""
+    s = start_server(client_output_buffer_limit="normal 200kb 0 0")
+    with s.raw() as w:
+        assert w.do("DEBUG", "POPULATE", "20000", "a-prefix-that-is-long", "10") == "OK"
+        with s.raw() as c:
+            c.send(encode("KEYS", "*"))
+            assert c.is_closed()
+        assert int(s.info("stats")["client_output_buffer_limit_disconnections"]) == 1
+
+
 def test_maxclients_refuses_and_counts(start_server):
     s = start_server(maxclients=12)
     clients = []

@@ -191,6 +191,17 @@ def test_unauthenticated_client_may_send_ten_arguments(start_server):
         assert c.do(*["PING"] * 10) == "NOAUTH Authentication required."
 
 
+def test_unauthenticated_client_may_pipeline_a_little(start_server):
+    """Its limit for output counts from the first buffer on, as all such limits do."""
+    s = start_server(requirepass="secret")
+    with s.raw() as c:
+        c.send(encode("PING") * 40)
+        assert c.read_some(40) == ["NOAUTH Authentication required."] * 40
+    with s.raw() as c:
+        c.send(encode("PING") * 5000)
+        assert c.is_closed()
+
+
 def test_unauthenticated_client_may_send_16_kb_bulks(start_server):
     s = start_server(requirepass="secret")
     with s.raw() as c:
