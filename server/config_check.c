@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <locale.h>
+#include <stdlib.h>
 
 /* A copy that C functions can read; false if it does not fit or holds a NUL. */
 static bool to_text(struct bytes value, char *buf, size_t size) {
@@ -138,6 +139,35 @@ const char *config_check_cpulist(const struct config_row *row, const struct conf
     }
     return value.len > 0 && !digit ? "CPU list must be numbers and ranges such as 0-3,6 or 0-7:2"
                                    : NULL;
+}
+
+/* One range of the list: reads what stands at p and returns where it ends. */
+static const char *cpu_range(const char *p, long max, long *ret_first, long *ret_last,
+                             long *ret_step) {
+    char *end;
+    *ret_first = *ret_last = strtol(p, &end, 10);
+    *ret_step = 1;
+    if (*end == '-') {
+        *ret_last = strtol(end + 1, &end, 10);
+    }
+    if (*end == ':') {
+        *ret_step = strtol(end + 1, &end, 10);
+    }
+    *ret_last = *ret_last < max ? *ret_last : max - 1;
+    *ret_step = *ret_step < 1 ? 1 : *ret_step < max ? *ret_step : max;
+    return end + strcspn(end, ",");
+}
+
+size_t config_cpus(struct bytes list, int *ret_cpus, size_t max) {
+    size_t n = 0;
+    for (const char *p = list.len > 0 ? list.ptr : ""; *p != 0; p += *p == ',') {
+        long first, last, step;
+        p = cpu_range(p, (long)max, &first, &last, &step);
+        for (long cpu = first; cpu >= 0 && cpu <= last && n < max; cpu += step) {
+            ret_cpus[n++] = (int)cpu;
+        }
+    }
+    return n;
 }
 
 const char *config_check_locale(const struct config_row *row, const struct config *config,

@@ -58,29 +58,8 @@ static void launch_failed(struct launch *launch, const char *reason) {
 
 /* shard-cpulist: thread n runs on the n-th of the listed processors, round and round. */
 static void pin_thread(const struct config *config, unsigned id) {
-    if (config->shard_cpulist.len == 0) {
-        return;
-    }
     int cpus[CPU_SETSIZE];
-    unsigned n = 0;
-    const char *p = config->shard_cpulist.ptr;
-    while (*p != 0 && n < CPU_SETSIZE) {
-        char *end;
-        long first = strtol(p, &end, 10);
-        if (end == p) {
-            break;
-        }
-        long last = first;
-        p = end;
-        if (*p == '-') {
-            last = strtol(p + 1, &end, 10);
-            p = end;
-        }
-        for (long cpu = first; cpu <= last && cpu < CPU_SETSIZE && n < CPU_SETSIZE; cpu++) {
-            cpus[n++] = (int)cpu;
-        }
-        p += *p == ',';
-    }
+    size_t n = config_cpus(config->shard_cpulist, cpus, CPU_SETSIZE);
     if (n > 0) {
         cpu_set_t set;
         CPU_ZERO(&set);

@@ -272,3 +272,25 @@ Test(config, title_is_made_from_the_template) {
     cr_assert_str_eq(title.ptr, "{x}} 6379 shoal");
     text_fini(&title);
 }
+
+static void expect_cpus(const char *list, const char *expected) {
+    int cpus[16];
+    char text[128] = "";
+    size_t used = 0;
+    size_t n = config_cpus(bytes_of_text(list), cpus, 16);
+    for (size_t i = 0; i < n; i++) {
+        used += (size_t)snprintf(text + used, sizeof(text) - used, " %d", cpus[i]);
+    }
+    cr_expect_str_eq(text, expected, "%s:%s", list, text);
+}
+
+Test(config, lists_of_processors_have_ranges_and_steps) {
+    expect_cpus("", "");
+    expect_cpus("3", " 3");
+    expect_cpus("0-3,6", " 0 1 2 3 6");
+    expect_cpus("0-7:2", " 0 2 4 6");
+    expect_cpus("1-6:3,0,2:5", " 1 4 0 2");
+    expect_cpus("5-2", "");
+    expect_cpus("14-99999999999999999999", " 14 15");
+    expect_cpus("0-15:99999999999999999999", " 0");
+}
