@@ -43,13 +43,14 @@
 #include <stdint.h>
 #include <string.h>
 
-#define REGION_BYTES     ((size_t)4 << 20)
-#define SLAB_BYTES       ((size_t)32 << 10)
-#define SLABS_PER_REGION 128
-#define HEADERS_BYTES    8192
-#define QUARTERS         4
-#define FINE_MAX         1024
-#define CLASS_COUNT      (FINE_MAX / 8 + (HEAP_SLAB_BLOCK_MAX - FINE_MAX) / 64)
+#define REGION_BYTES        ((size_t)4 << 20)
+#define SLAB_BYTES          ((size_t)32 << 10)
+#define SLABS_PER_REGION    128
+#define SLABS_PER_HUGE_PAGE 64
+#define HEADERS_BYTES       8192
+#define QUARTERS            4
+#define FINE_MAX            1024
+#define CLASS_COUNT         (FINE_MAX / 8 + (HEAP_SLAB_BLOCK_MAX - FINE_MAX) / 64)
 
 enum slab_state { SLAB_FREE, SLAB_CURRENT, SLAB_PARTIAL, SLAB_FULL };
 
@@ -74,7 +75,9 @@ struct region {
     struct list_node link;      /* all regions */
     struct list_node room_link; /* regions with free slabs */
     struct shard_heap *heap;
-    unsigned free_count;
+    uint16_t free_count;
+    bool huge;       /* asked for large pages */
+    uint8_t touched; /* bit per large page */
     uint64_t free_mask[SLABS_PER_REGION / 64];
     uint64_t dirty_mask[SLABS_PER_REGION / 64]; /* free, but its pages are resident */
     struct slab slabs[SLABS_PER_REGION];
@@ -160,6 +163,7 @@ static void region_new(struct shard_heap *heap) {
         /* A random key is a miss of the address cache too: large pages save it. Not for the first
          * region: a shard with a few keys stays small. */
         sysmem_prefer_huge_pages(region, REGION_BYTES);
+        region->huge = true;
     }
     region->heap = heap;
     region->free_count = SLABS_PER_REGION;
@@ -211,6 +215,20 @@ static void slab_set_dirty(struct shard_heap *heap, struct region *region, unsig
     }
 }
 
+/* The first byte that is touched makes a whole large page resident: the free slabs in it too. */
+static void region_touch_half(struct shard_heap *heap, struct region *region, unsigned index) {
+    unsigned word = index / SLABS_PER_HUGE_PAGE * (SLABS_PER_HUGE_PAGE / 64);
+    if (region->touched >> word & 1) {
+        return;
+    }
+    region->touched |= (uint8_t)(1u << word);
+    for (unsigned i = word; i < word + SLABS_PER_HUGE_PAGE / 64; i++) {
+        heap->dirty_slabs +=
+            (size_t)__builtin_popcountll(region->free_mask[i] & ~region->dirty_mask[i]);
+        region->dirty_mask[i] |= region->free_mask[i];
+    }
+}
+
 static struct slab *slab_take(struct shard_heap *heap, unsigned class_index) {
     if (list_empty(&heap->room)) {
         region_new(heap);
@@ -222,6 +240,9 @@ static struct slab *slab_take(struct shard_heap *heap, unsigned class_index) {
     unsigned index = region_take(region);
     if (region->free_count == 0) {
         list_remove(&region->room_link);
+    }
+    if (region->huge) {
+        region_touch_half(heap, region, index);
     }
     struct slab *slab = &region->slabs[index];
     check(slab->state == SLAB_FREE && slab->live == 0);
@@ -507,8 +528,10 @@ size_t heap_slack(const struct shard_heap *heap) {
     return heap->slabs_taken * SLAB_BYTES - heap->slab_used;
 }
 
-static void region_discard(struct shard_heap *heap, struct region *region, size_t *keep) {
-    for (unsigned i = 0; i < SLABS_PER_REGION; i++) {
+/* Discards up to max slabs of one region, after leaving *keep in peace. */
+static void region_discard(struct shard_heap *heap, struct region *region, size_t *keep,
+                           size_t *max) {
+    for (unsigned i = 0; i < SLABS_PER_REGION && *max; i++) {
         if (!slab_is_dirty(region, i)) {
             continue;
         }
@@ -519,17 +542,23 @@ static void region_discard(struct shard_heap *heap, struct region *region, size_
         size_t headers = i == 0 ? HEADERS_BYTES : 0;
         sysmem_discard((char *)region + i * SLAB_BYTES + headers, SLAB_BYTES - headers);
         slab_set_dirty(heap, region, i, false);
+        (*max)--;
     }
 }
 
-void heap_trim(struct shard_heap *heap, size_t keep_bytes) {
+bool heap_trim(struct shard_heap *heap, size_t keep_bytes, size_t max_bytes) {
     size_t keep = keep_bytes / SLAB_BYTES;
-    if (heap->dirty_slabs <= keep) {
-        return;
+    size_t max = max_bytes / SLAB_BYTES;
+    if (heap->dirty_slabs > keep) {
+        LIST_EACH(&heap->room, node) {
+            region_discard(heap, LIST_ENTRY(node, struct region, room_link), &keep, &max);
+        }
     }
-    LIST_EACH(&heap->room, node) {
-        region_discard(heap, LIST_ENTRY(node, struct region, room_link), &keep);
-    }
+    return heap->dirty_slabs > keep_bytes / SLAB_BYTES;
+}
+
+size_t heap_resident_slack(const struct shard_heap *heap) {
+    return heap->dirty_slabs * SLAB_BYTES;
 }
 
 void heap_purge(struct shard_heap *heap) {
@@ -539,7 +568,7 @@ void heap_purge(struct shard_heap *heap) {
             region_unmap(heap, region);
         }
     }
-    heap_trim(heap, 0);
+    heap_trim(heap, 0, SIZE_MAX);
 }
 
 /* ---- Verification ------------------------------------------------------------------------------

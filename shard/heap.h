@@ -12,6 +12,7 @@
 #ifndef SHOAL_SHARD_HEAP_H
 #define SHOAL_SHARD_HEAP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -53,8 +54,10 @@ size_t heap_slack(const struct shard_heap *heap);
 /* Moves a block of at most HEAP_SLAB_BLOCK_MAX bytes out of a sparse slab, if there is a better
  * place for it: returns where it is now, and how many bytes were copied. */
 void *heap_relocate(struct shard_heap *heap, void *block, size_t *ret_bytes);
-/* Gives the pages of empty slabs back but for keep_bytes. */
-void heap_trim(struct shard_heap *heap, size_t keep_bytes);
+/* Bytes of empty slabs whose pages are resident. */
+size_t heap_resident_slack(const struct shard_heap *heap);
+/* Gives up to max_bytes of them back, but leaves keep_bytes. True if there is more to give. */
+bool heap_trim(struct shard_heap *heap, size_t keep_bytes, size_t max_bytes);
 
 /* Checks the books against the slabs; for tests and debug builds. */
 void heap_verify(const struct shard_heap *heap);

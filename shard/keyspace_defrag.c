@@ -6,17 +6,21 @@
  * class stay because of some slots that are behind. When that costs more than a few per cent, a
  * walk over all slots moves entries and leaves out of sparse slabs, a little in each millisecond.
  * An entry is known by one word of its leaf only (the wheel names keys by hash), so moving it is a
- * copy and a store. When a walk ends, the next one waits until there is as much to gain again.
+ * copy and a store. A walk that moved little says what cannot be mended: the next one waits until
+ * there is more to gain.
  */
 #include "shard/keyspace_parts.h"
 
-/* A walk begins when slack exceeds what the last one left by this and by a 64th of the memory. */
-#define SLACK_MIN (512u << 10)
+/* A walk begins when slack exceeds what the last one left by this and by a 256th of the memory. */
+#define SLACK_MIN (256u << 10)
 /* A slice ends after this many items looked at, or bytes copied. */
-#define SLICE_ITEMS 512
+#define SLICE_ITEMS 1536
 #define SLICE_BYTES (16u << 10)
-/* Empty slabs that are not given back to the system. */
-#define KEEP_BYTES (256u << 10)
+/* Empty slabs are given back to the system, but for these, when their number has not changed for a
+ * while, a few at a time. */
+#define KEEP_BYTES       (256u << 10)
+#define TRIM_REST_MS     500
+#define TRIM_SLICE_BYTES (256u << 10)
 
 struct slice {
     struct shard_heap *heap;
@@ -51,7 +55,10 @@ static bool run_slice(struct keyspace *ks, struct slice *slice) {
                 return true;
             }
             struct table *table = &database->slots[defrag->slot].table;
-            defrag->place = table_relocate(table, ks->heap, defrag->place, move_entry, slice);
+            size_t copied;
+            defrag->place =
+                table_relocate(table, ks->heap, defrag->place, move_entry, slice, &copied);
+            slice->bytes += copied;
             if (defrag->place >= TABLE_PLACE_END) {
                 defrag->place = 0;
                 defrag->slot++;
@@ -65,7 +72,26 @@ static bool run_slice(struct keyspace *ks, struct slice *slice) {
 
 static bool is_worth_it(const struct keyspace *ks) {
     size_t slack = heap_slack(ks->heap);
-    return slack > ks->defrag.slack_left + SLACK_MIN + heap_used(ks->heap) / 64;
+    return slack > ks->defrag.slack_left + SLACK_MIN + heap_used(ks->heap) / 256;
+}
+
+/* Growth would only have to ask for the pages again, so they are left in peace until it rests. */
+static int64_t trim(struct keyspace *ks, int64_t now_ms) {
+    struct defrag *defrag = &ks->defrag;
+    size_t slack = heap_resident_slack(ks->heap);
+    if (slack <= KEEP_BYTES) {
+        return INT64_MAX;
+    }
+    if (slack != defrag->resident_slack) {
+        defrag->resident_slack = slack;
+        defrag->next_ms = now_ms + TRIM_REST_MS;
+    } else if (now_ms >= defrag->next_ms) {
+        bool more = heap_trim(ks->heap, KEEP_BYTES, TRIM_SLICE_BYTES);
+        defrag->resident_slack = heap_resident_slack(ks->heap);
+        defrag->next_ms = now_ms + 1;
+        return more ? defrag->next_ms : INT64_MAX;
+    }
+    return defrag->next_ms;
 }
 
 int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms) {
@@ -75,18 +101,21 @@ int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms) {
         size_t slack = heap_slack(ks->heap);
         defrag->slack_left = slack < defrag->slack_left ? slack : defrag->slack_left;
         if (LIKELY(!is_worth_it(ks))) {
-            return INT64_MAX;
+            return trim(ks, now_ms);
         }
         *defrag = (struct defrag){.running = true, .next_ms = now_ms};
     }
+    /* Not yet; but a clock that was set back must not stop us. */
     if (now_ms < defrag->next_ms && defrag->next_ms <= now_ms + 1) {
         return defrag->next_ms;
     }
     struct slice slice = {.heap = ks->heap};
-    if (!run_slice(ks, &slice)) {
-        *defrag = (struct defrag){.slack_left = heap_slack(ks->heap)};
-        heap_trim(ks->heap, KEEP_BYTES);
-        return INT64_MAX;
+    bool more = run_slice(ks, &slice);
+    defrag->moved += slice.bytes;
+    if (!more) {
+        /* Only a walk that found little to move says what cannot be mended. */
+        size_t slack = heap_slack(ks->heap);
+        *defrag = (struct defrag){.slack_left = defrag->moved < slack / 8 ? slack : 0};
     }
     defrag->next_ms = now_ms + 1;
     return defrag->next_ms;

@@ -51,8 +51,10 @@ struct defrag {
     uint32_t db;
     uint32_t slot;
     uint64_t place;
-    int64_t next_ms;   /* the next slice */
-    size_t slack_left; /* what the last walk could not mend */
+    int64_t next_ms;       /* the next slice */
+    size_t moved;          /* bytes, in this walk */
+    size_t slack_left;     /* what the last walk could not mend */
+    size_t resident_slack; /* as last seen, while no walk runs */
 };
 
 struct keyspace {

@@ -466,13 +466,15 @@ uint64_t table_walk(const struct table *table, const struct table_env *env, uint
 }
 
 uint64_t table_relocate(struct table *table, struct shard_heap *heap, uint64_t place,
-                        table_move_fn *move, void *arg) {
+                        table_move_fn *move, void *arg, size_t *ret_copied) {
     uint64_t hash = place << (64 - TABLE_PLACE_BITS);
     uint64_t *ref = &table->root;
     unsigned depth = 0;
     size_t copied;
+    *ret_copied = 0;
     while (is_node(*ref)) {
         *ref = make_ref(heap_relocate(heap, table_address(*ref), &copied), TABLE_REF_NODE);
+        *ret_copied += copied;
         ref = &((struct table_node *)table_address(*ref))->children[child_at(hash, depth)];
         depth++;
     }
@@ -481,6 +483,7 @@ uint64_t table_relocate(struct table *table, struct shard_heap *heap, uint64_t p
         struct table_leaf *leaf = table_address(*ref);
         if (leaf_bytes(leaf->capacity) <= HEAP_SLAB_BLOCK_MAX) {
             leaf = heap_relocate(heap, leaf, &copied);
+            *ret_copied += copied;
             *ref = make_ref(leaf, *ref >> 48);
         }
         uint32_t count = table_leaf_count(*ref);

@@ -168,10 +168,11 @@ uint64_t table_walk(const struct table *table, const struct table_env *env, uint
                     uint64_t end, uint64_t min_items, table_item_fn *visit, void *arg);
 
 /* Moves the memory of the leaf at `place` out of sparse slabs, and lets the caller move its items:
- * `move` returns where an item is now. Returns the place behind the leaf. */
+ * `move` returns where an item is now. Returns the place behind the leaf, and how many
+ * bytes of the table were copied. */
 typedef void *table_move_fn(void *arg, void *item);
 uint64_t table_relocate(struct table *table, struct shard_heap *heap, uint64_t place,
-                        table_move_fn *move, void *arg);
+                        table_move_fn *move, void *arg, size_t *ret_copied);
 
 /* The index-th item in the order, index < count. */
 void *table_at(const struct table *table, uint64_t index);
