@@ -15,12 +15,12 @@
 #include "base/quote.h"
 #include "base/sha256.h"
 #include "base/words.h"
+#include "server/server.h"
 
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 
-#define VALKEY_VERSION_TEXT "9.1.2"
 /* Deeper includes are a file that includes itself. */
 #define INCLUDE_DEPTH_MAX 16
 
@@ -44,7 +44,7 @@ static void fail_line(struct loader *loader, const char *source, uint64_t number
                       struct bytes line) {
     text_clear(loader->err);
     text_append_text(loader->err,
-                     "\n*** FATAL CONFIG FILE ERROR (Version " VALKEY_VERSION_TEXT ") ***\n");
+                     "\n*** FATAL CONFIG FILE ERROR (Version " SHOAL_VALKEY_VERSION ") ***\n");
     text_appendf(loader->err, "Reading the configuration file, at line %" PRIu64, number);
     if (source != NULL) {
         text_appendf(loader->err, " of '%s'", source);
@@ -463,7 +463,7 @@ static bool check_default_user(struct loader *loader) {
         text_clear(loader->err);
         text_append_text(
             loader->err,
-            "\n*** FATAL CONFIG FILE ERROR (Version " VALKEY_VERSION_TEXT ") ***\n"
+            "\n*** FATAL CONFIG FILE ERROR (Version " SHOAL_VALKEY_VERSION ") ***\n"
             "'user default' and requirepass ask for different passwords: ACL users are not "
             "there yet in Shoal, use requirepass\n");
     }

@@ -99,6 +99,10 @@ void scatter_one(struct exec *x, unsigned worker, scatter_part_fn *part, size_t 
     part_send(x->worker, &scatter->parts[0], worker);
 }
 
+void scatter_ok(struct exec *x, const struct scatter_result *result) {
+    reply_ok(x->reply);
+}
+
 void scatter_part_arrived(struct worker *worker, struct scatter_part *part) {
     list_push_back(&worker->jobs, &part->node);
 }

@@ -33,4 +33,7 @@ void scatter_all(struct exec *x, scatter_part_fn *part, size_t part_bytes, const
 void scatter_one(struct exec *x, unsigned worker, scatter_part_fn *part, size_t part_bytes, const void *args,
                  size_t args_bytes, scatter_done_fn *done);
 
+/* A `done` for commands whose parts have no result: OK. */
+scatter_done_fn scatter_ok;
+
 #endif

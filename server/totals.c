@@ -180,11 +180,9 @@ static void add_stats(struct worker_stats *sum, const struct worker_stats *part)
     sum->output_limit_disconnects += part->output_limit_disconnects;
     sum->evicted_clients += part->evicted_clients;
     sum->auth_denied += part->auth_denied;
-    sum->cmd_denied += part->cmd_denied;
     sum->input_max = larger(part->input_max, sum->input_max);
     sum->output_max = larger(part->output_max, sum->output_max);
     sum->cycles += part->cycles;
-    sum->unexpected_errors += part->unexpected_errors;
 }
 
 void totals_add(struct totals *sum, const struct totals *part) {

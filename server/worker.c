@@ -112,8 +112,7 @@ void worker_apply_config(struct worker *worker, const struct config *config) {
                                               .active = worker->active_expire,
                                               .effort = (int)config->active_expire_effort,
                                           });
-    bool lfu = config->maxmemory_policy == CONFIG_EVICT_VOLATILE_LFU ||
-               config->maxmemory_policy == CONFIG_EVICT_ALLKEYS_LFU;
+    bool lfu = config_eviction_is_lfu(config->maxmemory_policy);
     keyspace_set_lru(keyspace, lfu ? LFU_COUNTER : LRU_CLOCK, (int)config->lfu_log_factor,
                      (int)config->lfu_decay_time);
 }

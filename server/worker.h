@@ -40,10 +40,9 @@ struct worker_stats {
     uint64_t reads, writes;
     uint64_t error_replies;
     uint64_t query_limit_disconnects, output_limit_disconnects, evicted_clients;
-    uint64_t auth_denied, cmd_denied;
+    uint64_t auth_denied;
     uint64_t input_max, output_max; /* client_recent_max_*_buffer */
     uint64_t cycles, cycle_ticks, cycle_command_ticks;
-    uint64_t unexpected_errors;
 };
 
 /* errorstats: counts by error code. */

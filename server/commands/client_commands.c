@@ -388,10 +388,6 @@ static bool pause_part(struct worker *worker, const void *args, void *result) {
     return true;
 }
 
-static void ok_done(struct exec *x, const struct scatter_result *result) {
-    reply_ok(x->reply);
-}
-
 void command_client_pause(struct exec *x) {
     struct pause_args args = {.kind = PAUSE_ALL};
     int64_t timeout_ms;
@@ -412,12 +408,12 @@ void command_client_pause(struct exec *x) {
         return;
     }
     args.until_ms = x->now_ms + timeout_ms;
-    scatter_all(x, pause_part, 0, &args, sizeof(args), ok_done);
+    scatter_all(x, pause_part, 0, &args, sizeof(args), scatter_ok);
 }
 
 void command_client_unpause(struct exec *x) {
     struct pause_args args = {.kind = PAUSE_NONE};
-    scatter_all(x, pause_part, 0, &args, sizeof(args), ok_done);
+    scatter_all(x, pause_part, 0, &args, sizeof(args), scatter_ok);
 }
 
 static const char *const help_lines[] = {

@@ -96,18 +96,11 @@ static struct bytes *pairs_copy(const struct bytes *argv, uint32_t n) {
     return pairs;
 }
 
-/* Puts to work what can fail; false with the error, and everything as it was. */
+/* Listens where the new configuration says; false with the error, and everything as it was, also
+ * the directory that config_set may have moved to. */
 static bool set_effects(struct worker *worker, const struct config *next, struct text *err) {
     const struct config *now = worker->config;
     const struct fs *fs = worker->server->fs;
-    bool moves = !bytes_equal(now->dir, next->dir);
-    if (moves) {
-        int error = fs->change_dir(fs->arg, next->dir.ptr);
-        if (error != 0) {
-            config_set_failed(err, BYTES("dir"), strerror(-error));
-            return false;
-        }
-    }
     struct text reason;
     text_init(&reason);
     bool listens = listen_update(worker, next, &reason) == 0;
@@ -117,7 +110,7 @@ static bool set_effects(struct worker *worker, const struct config *next, struct
                           port ? "Unable to listen on this port. Check server logs."
                                : "Failed to bind to specified addresses.");
         log_worker(worker, LOG_WARNING, "%s", reason.ptr);
-        if (moves) {
+        if (!bytes_equal(now->dir, next->dir)) {
             fs->change_dir(fs->arg, now->dir.ptr);
         }
     }
@@ -197,12 +190,8 @@ static bool reset_part(struct worker *worker, const void *args, void *result) {
     return true;
 }
 
-static void ok_done(struct exec *x, const struct scatter_result *result) {
-    reply_ok(x->reply);
-}
-
 void command_config_resetstat(struct exec *x) {
-    scatter_all(x, reset_part, 0, NULL, 0, ok_done);
+    scatter_all(x, reset_part, 0, NULL, 0, scatter_ok);
 }
 
 /* ---- CONFIG REWRITE

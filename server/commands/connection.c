@@ -12,9 +12,8 @@
 #include "server/client_private.h"
 #include "server/command_table.h"
 #include "server/errors.h"
+#include "server/exec.h"
 #include "server/worker.h"
-
-#include <limits.h>
 
 #define ERR_WRONG_PASS "WRONGPASS invalid username-password pair or user is disabled."
 
@@ -179,16 +178,7 @@ void command_hello(struct exec *x) {
  */
 
 void command_select(struct exec *x) {
-    int64_t db;
-    if (!num_parse_i64(x->argv[1], &db)) {
-        reply_error(x->reply, ERR_NOT_INTEGER);
-    } else if (db < INT_MIN || db > INT_MAX) {
-        reply_errorf(x->reply, "ERR value is out of range, value must between %d and %d", INT_MIN,
-                     INT_MAX);
-    } else if (db < 0 || db >= x->worker->config->databases) {
-        reply_error(x->reply, ERR_DB_INDEX);
-    } else {
-        x->client->db = (uint32_t)db;
+    if (exec_arg_db(x, 1, &x->client->db)) {
         reply_ok(x->reply);
     }
 }
@@ -217,8 +207,7 @@ void command_quit(struct exec *x) {
 
 void command_ping(struct exec *x) {
     if (x->argc > 2) {
-        reply_errorf(x->reply, "ERR wrong number of arguments for '%s' command",
-                     x->slot->full_name);
+        exec_arity_error(x);
     } else if (x->argc == 2) {
         reply_bulk(x->reply, x->argv[1]);
     } else {

@@ -21,10 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void ok_done(struct exec *x, const struct scatter_result *result) {
-    reply_ok(x->reply);
-}
-
 static void accepted(struct exec *x) {
     reply_ok(x->reply);
 }
@@ -244,7 +240,7 @@ static void debug_populate(struct exec *x) {
         reply_error(x->reply, ERR_STRING_TOO_LONG);
         return;
     }
-    scatter_all(x, populate_part, sizeof(int64_t), &args, sizeof(args), ok_done);
+    scatter_all(x, populate_part, sizeof(int64_t), &args, sizeof(args), scatter_ok);
 }
 
 /* ---- Time
@@ -261,7 +257,7 @@ static void debug_sleep(struct exec *x) {
     double seconds = 0;
     num_parse_double(x->argv[2], &seconds);
     uint64_t ns = seconds > 0 && seconds < 1e9 ? (uint64_t)(seconds * 1e9) : 0;
-    scatter_all(x, sleep_part, 0, &ns, sizeof(ns), ok_done);
+    scatter_all(x, sleep_part, 0, &ns, sizeof(ns), scatter_ok);
 }
 
 static bool active_expire_part(struct worker *worker, const void *args, void *result) {
@@ -274,7 +270,7 @@ static void debug_set_active_expire(struct exec *x) {
     int64_t on = 0;
     num_parse_i64(x->argv[2], &on);
     bool args = on != 0;
-    scatter_all(x, active_expire_part, 0, &args, sizeof(args), ok_done);
+    scatter_all(x, active_expire_part, 0, &args, sizeof(args), scatter_ok);
 }
 
 /* ---- Replies

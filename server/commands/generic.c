@@ -11,6 +11,11 @@
 #include "server/errors.h"
 #include "server/exec.h"
 
+const char *const type_names[TYPE_COUNT] = {
+    [TYPE_STRING] = "string", [TYPE_LIST] = "list", [TYPE_SET] = "set",
+    [TYPE_ZSET] = "zset",     [TYPE_HASH] = "hash", [TYPE_STREAM] = "stream",
+};
+
 /* ---- Some keys ---------------------------------------------------------------------------------
  */
 
@@ -62,12 +67,8 @@ void command_unlink(struct exec *x) {
 }
 
 void command_type(struct exec *x) {
-    static const char *const names[TYPE_COUNT] = {
-        [TYPE_STRING] = "string", [TYPE_LIST] = "list", [TYPE_SET] = "set",
-        [TYPE_ZSET] = "zset",     [TYPE_HASH] = "hash", [TYPE_STREAM] = "stream",
-    };
     struct entry *entry = find(x, x->db, &x->key, LOOKUP_READ | LOOKUP_NOTOUCH);
-    reply_status(x->reply, entry == NULL ? "none" : names[entry_type(entry)]);
+    reply_status(x->reply, entry == NULL ? "none" : type_names[entry_type(entry)]);
 }
 
 /* ---- Other names -------------------------------------------------------------------------------

@@ -37,4 +37,7 @@ command_fn command_type;
 command_fn command_unlink;
 command_fn command_wait;
 
+/* As TYPE says them. */
+extern const char *const type_names[TYPE_COUNT];
+
 #endif

@@ -256,12 +256,8 @@ struct scan_options {
 };
 
 static bool type_parse(const struct exec *x, struct bytes name, int *ret_type) {
-    static const char *const names[TYPE_COUNT] = {
-        [TYPE_STRING] = "string", [TYPE_LIST] = "list", [TYPE_SET] = "set",
-        [TYPE_ZSET] = "zset",     [TYPE_HASH] = "hash", [TYPE_STREAM] = "stream",
-    };
     for (int i = 0; i < TYPE_COUNT; i++) {
-        if (bytes_equal_nocase(name, bytes_of_text(names[i]))) {
+        if (bytes_equal_nocase(name, bytes_of_text(type_names[i]))) {
             *ret_type = i;
             return true;
         }

@@ -335,7 +335,7 @@ void info_stats(struct info *info) {
     text_append_text(&info->text, "# Stats\r\n");
     lines_traffic(info);
     lines_keys(info);
-    line_u64(info, "unexpected_error_replies", t->stats.unexpected_errors);
+    ZERO(info, "unexpected_error_replies");
     line_u64(info, "total_error_replies", t->stats.error_replies);
     ZERO(info, "dump_payload_sanitizations");
     line_u64(info, "total_reads_processed", t->stats.reads);
@@ -353,9 +353,8 @@ void info_stats(struct info *info) {
     line_u64(info, "instantaneous_eventloop_duration_usec",
              t->stats.cycles ? t->cycle_ns / 1000 / t->stats.cycles : 0);
     line_u64(info, "acl_access_denied_auth", t->stats.auth_denied);
-    line_u64(info, "acl_access_denied_cmd", t->stats.cmd_denied);
-    ZERO(info, "acl_access_denied_key", "acl_access_denied_channel", "acl_access_denied_tls_cert",
-         "acl_access_denied_db");
+    ZERO(info, "acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel",
+         "acl_access_denied_tls_cert", "acl_access_denied_db");
 }
 
 /* ---- The rest

@@ -242,12 +242,8 @@ static bool purge_part(struct worker *worker, const void *args, void *result) {
     return true;
 }
 
-static void ok_done(struct exec *x, const struct scatter_result *result) {
-    reply_ok(x->reply);
-}
-
 void command_memory_purge(struct exec *x) {
-    scatter_all(x, purge_part, 0, NULL, 0, ok_done);
+    scatter_all(x, purge_part, 0, NULL, 0, scatter_ok);
 }
 
 static const char *const help_lines[] = {

@@ -14,10 +14,6 @@
 
 #include <limits.h>
 
-static void ok_done(struct exec *x, const struct scatter_result *result) {
-    reply_ok(x->reply);
-}
-
 /* ---- DBSIZE
  * ----------------------------------------------------------------------------------------------------------
  */
@@ -63,7 +59,7 @@ static void flush(struct exec *x, uint32_t db) {
             return;
         }
     }
-    scatter_all(x, flush_part, 0, &args, sizeof(args), ok_done);
+    scatter_all(x, flush_part, 0, &args, sizeof(args), scatter_ok);
 }
 
 void command_flushall(struct exec *x) {
@@ -111,7 +107,7 @@ void command_swapdb(struct exec *x) {
         return;
     }
     struct swap_args args = {(uint32_t)a, (uint32_t)b};
-    scatter_all(x, swap_part, 0, &args, sizeof(args), ok_done);
+    scatter_all(x, swap_part, 0, &args, sizeof(args), scatter_ok);
 }
 
 /* ---- TIME
