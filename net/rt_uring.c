@@ -17,7 +17,8 @@
  * and no descriptor is reused under one.
  *  2. A quick send sits in `quick` from submission to its outcome, at stream->send_slot. Entries
  * are settled only when the whole submission queue was taken and no completion overflowed.
- *  3. A buffer is in the buffer ring, in a completion not yet handled, or held (rt.c).
+ *  3. A buffer that was given to the kernel is in the buffer ring, in a completion not yet handled,
+ * or held (rt.c).
  *
  * Not used, though newer kernels have it: buffers that the kernel fills piece by piece, because
  * every so many kilobytes a request would lie across two of them and have to be copied together;
@@ -49,9 +50,10 @@
 #define ENTER_NO_IOWAIT  (1u << 7)
 #define SETUP_NO_SQARRAY (1u << 16)
 
-#define SQ_ENTRIES   512u
-#define CQ_ENTRIES   4096u
-#define BUFFER_GROUP 0
+#define SQ_ENTRIES    512u
+#define CQ_ENTRIES    4096u
+#define BUFFER_GROUP  0
+#define BUFFERS_FIRST 16u /* that the kernel is given before it runs out */
 
 /* Tags of user_data. Pointers are 8-aligned, so three bits are ours. */
 enum tag {
@@ -102,6 +104,8 @@ struct rt_uring {
     struct io_uring_buf_ring *buffers;
     size_t buffers_bytes;
     uint16_t buffers_tail;
+    uint64_t gave_in_turn;
+    unsigned buffers_given; /* buffers that the kernel has been given so far */
     struct quick_list quick, quick_next;
     struct list closing;   /* close was asked for, nothing done yet */
     struct list finishing; /* cancelled, waiting for the last completions */
@@ -222,6 +226,19 @@ static void put_buffer(struct rt_uring *u, struct rt_buffer *buffer) {
     __atomic_store_n(&u->buffers->tail, u->buffers_tail, __ATOMIC_RELEASE);
 }
 
+/* Gives the kernel its first buffers, or as many again as it has. It takes them in turn, so each
+ * that it is given becomes resident: a server with few connections does with few. False when it has
+ * all. */
+static bool give_more_buffers(struct rt_uring *u) {
+    unsigned more = u->buffers_given == 0 ? BUFFERS_FIRST : u->buffers_given;
+    unsigned left = u->rt.pool.count - u->buffers_given;
+    more = more < left ? more : left;
+    for (unsigned i = 0; i < more; i++) {
+        put_buffer(u, &u->rt.pool.buffers[u->buffers_given++]);
+    }
+    return more > 0;
+}
+
 static void uring_buffer_recycle(struct rt *rt, struct rt_buffer *buffer) {
     put_buffer(uring_of(rt), buffer);
 }
@@ -255,7 +272,10 @@ static void stop_recv(struct rt_uring *u, struct rt_stream *stream) {
 }
 
 static void starve(struct rt_uring *u, struct rt_stream *stream) {
-    u->rt.stats.buffers_exhausted++;
+    if (u->gave_in_turn != u->rt.stats.turns && give_more_buffers(u)) {
+        u->gave_in_turn = u->rt.stats.turns; /* once a turn: many run out together */
+    }
+    u->rt.stats.buffers_exhausted += u->gave_in_turn != u->rt.stats.turns;
     if (!(stream->flags & (RT_STREAM_PAUSED | RT_STREAM_CLOSING))) {
         stream->flags |= STARVED;
         list_push_back(&u->starved, &stream->link);
@@ -791,9 +811,7 @@ static int setup_buffers(struct rt_uring *u) {
     if (r < 0) {
         return r;
     }
-    for (unsigned i = 0; i < u->rt.pool.count; i++) {
-        put_buffer(u, &u->rt.pool.buffers[i]);
-    }
+    give_more_buffers(u);
     return 0;
 }
 
