@@ -71,8 +71,7 @@ parser_fail(struct parser *parser, const char *format, ...) {
     return PARSE_ERROR;
 }
 
-/* ---- Slow path ---------------------------------------------------------------------------------
- */
+/* ---- Slow path ---- */
 
 static void parser_push_arg(struct parser *parser, size_t offset, size_t len) {
     if (parser->argc == parser->argv_cap) {
@@ -271,8 +270,7 @@ static enum parse_status parser_slow(struct parser *parser, const struct parser_
     return PARSE_REQUEST;
 }
 
-/* ---- Fast path ---------------------------------------------------------------------------------
- */
+/* ---- Fast path ---- */
 
 static inline bool parser_at_crlf(const char *p) {
     return p[0] == '\r' && p[1] == '\n';

@@ -41,9 +41,7 @@
 #define PARKED_INPUT_MAX      (256 * 1024)
 #define IDLE_BEFORE_SHRINK_MS 2000
 
-/* ---- Input
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- Input ---- */
 
 static void input_drop(struct client *client) {
     if (client->input_buffer != NULL) {
@@ -180,8 +178,7 @@ static void on_ended(struct rt_stream *stream, int error) {
     close_if_ended(client);
 }
 
-/* ---- The order of replies
- * -------------------------------------------------------------------------------------- */
+/* ---- The order of replies ---- */
 
 static struct pending *pending_last(struct client *client) {
     uint32_t at = client->pending_head + client->pending_count - 1;
@@ -301,9 +298,7 @@ void client_batch_done(struct client *client, struct batch *batch) {
     }
 }
 
-/* ---- Output
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Output ---- */
 
 void client_mark_dirty(struct client *client) {
     if (!(client->flags & (CLIENT_DIRTY | CLIENT_CLOSING))) {
@@ -409,9 +404,7 @@ struct reply client_reply(struct client *client) {
     return reply;
 }
 
-/* ---- Memory
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Memory ---- */
 
 size_t client_memory(const struct client *client) {
     size_t bytes = sizeof *client + client->out.allocated + client->held.allocated +
@@ -447,9 +440,7 @@ void client_set_text(char **field, struct bytes text) {
     }
 }
 
-/* ---- Life
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Life ---- */
 
 bool client_may_run(const struct client *client) {
     return (client->flags & CLIENT_AUTHENTICATED) || client->worker->config->requirepass.len == 0;
@@ -542,9 +533,7 @@ bool client_try_free(struct client *client) {
     return true;
 }
 
-/* ---- Waiting
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Waiting ---- */
 
 void client_after_process(struct client *client) {
     if (client->flags & CLIENT_CLOSING) {

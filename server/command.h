@@ -20,7 +20,7 @@ struct command_slot;
 struct shard;
 struct worker;
 
-/* ---- What a running command sees ------------------------------------------------------------------------------- */
+/* ---- What a running command sees ---- */
 
 struct exec {
     const struct command *command; /* the (sub)command that runs */
@@ -46,7 +46,7 @@ static inline unsigned exec_lookup_flags(const struct exec *x, unsigned flags) {
     return x->no_touch ? flags | LOOKUP_NOTOUCH : flags;
 }
 
-/* ---- Rows ------------------------------------------------------------------------------------------------------ */
+/* ---- Rows ---- */
 
 enum command_place {
     PLACE_KEY,  /* on the shard that owns its keys; refused when they lie on several (until transactions) */

@@ -53,9 +53,7 @@ static const struct command *const families[] = {
 };
 #define FAMILIES_COUNT (sizeof(families) / sizeof(families[0]))
 
-/* ---- Lookup
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Lookup ---- */
 
 static inline uint64_t word_load(const char *ptr) {
     uint64_t word;
@@ -176,8 +174,7 @@ const struct command_slot *command_table_find_full(const struct command_table *t
     return command_slot_find_sub(slot, bytes_make(bar + 1, full_name.len - top.len - 1));
 }
 
-/* ---- What follows from a row
- * --------------------------------------------------------------------------------------- */
+/* ---- What follows from a row ---- */
 
 static unsigned categories_of(const struct command *row) {
     unsigned categories = row->categories;
@@ -252,8 +249,7 @@ static void slot_derive(struct command_slot *slot) {
     }
 }
 
-/* ---- Making the table
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Making the table ---- */
 
 static unsigned rows_count(const struct command *rows) {
     unsigned n = 0;
@@ -397,9 +393,7 @@ const struct command_slot *command_table_top(const struct command_table *table, 
     return &table->slots[index];
 }
 
-/* ---- Keys of a call
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Keys of a call ---- */
 
 /* A whole decimal number without sign tricks, as a count of keys must be. */
 static bool number_parse(struct bytes text, int64_t *ret) {

@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-/* ---- Life ------------------------------------------------------------------------------------ */
+/* ---- Life ---- */
 
 /* Heap fields that no directive has. */
 static const struct config_row unnamed_rows[] = {
@@ -82,7 +82,7 @@ void config_free(struct config *config) {
     }
 }
 
-/* ---- CONFIG GET ------------------------------------------------------------------------------ */
+/* ---- CONFIG GET ---- */
 
 struct found {
     struct bytes name;
@@ -167,7 +167,7 @@ void config_get(const struct config *config, const struct bytes *patterns, size_
     free(found);
 }
 
-/* ---- CONFIG SET ------------------------------------------------------------------------------ */
+/* ---- CONFIG SET ---- */
 
 void config_set_failed(struct text *err, struct bytes name, const char *reason) {
     text_clear(err);
@@ -282,7 +282,7 @@ bool config_is_sensitive(struct bytes name) {
     return row != NULL && (row->flags & ROW_SENSITIVE) != 0;
 }
 
-/* ---- What is not there yet ------------------------------------------------------------------- */
+/* ---- What is not there yet ---- */
 
 /* A directive may be kept without acting as long as nobody loses by believing in it. These would:
  * each promises to keep data or to keep others out. */

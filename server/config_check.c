@@ -21,7 +21,7 @@ static bool to_text(struct bytes value, char *buf, size_t size) {
     return true;
 }
 
-/* ---- Files ----------------------------------------------------------------------------------- */
+/* ---- Files ---- */
 
 static const char *check_name(const struct config_row *row, const struct config_input *in,
                               struct bytes value, const char *what) {
@@ -63,7 +63,7 @@ const char *config_check_logfile(const struct config_row *row, const struct conf
     return NULL;
 }
 
-/* ---- Names and addresses --------------------------------------------------------------------- */
+/* ---- Names and addresses ---- */
 
 static const char *check_address(struct bytes value, int family, const char *refusal) {
     char buf[INET6_ADDRSTRLEN];
@@ -186,7 +186,7 @@ const char *config_check_locale(const struct config_row *row, const struct confi
     return NULL;
 }
 
-/* ---- Numbers and flags ----------------------------------------------------------------------- */
+/* ---- Numbers and flags ---- */
 
 int64_t config_adjust_hz(const struct config *config, int64_t value) {
     return value < 1 ? 1 : value > 500 ? 500 : value;
@@ -219,7 +219,7 @@ uint64_t config_maxmemory_clients(const struct config *config) {
     return bytes > 0 && bytes < MAXMEMORY_CLIENTS_MIN ? MAXMEMORY_CLIENTS_MIN : bytes;
 }
 
-/* ---- Process title --------------------------------------------------------------------------- */
+/* ---- Process title ---- */
 
 static void append_listen_address(const struct config *config, struct text *title) {
     const char *bind = config_word(config->bind, NULL);

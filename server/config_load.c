@@ -38,7 +38,7 @@ struct loader {
 static bool load_lines(struct loader *loader, const char *source, uint64_t lines_before,
                        struct bytes content);
 
-/* ---- Errors ---------------------------------------------------------------------------------- */
+/* ---- Errors ---- */
 
 static void fail_line(struct loader *loader, const char *source, uint64_t number,
                       struct bytes line) {
@@ -59,7 +59,7 @@ static void fail_open(struct loader *loader, const char *path, const char *reaso
     text_appendf(loader->err, "Fatal error, can't open config file '%s': %s\n", path, reason);
 }
 
-/* ---- Directives that are not in the table ---------------------------------------------------- */
+/* ---- Directives that are not in the table ---- */
 
 /* Names that older files hold and that mean nothing any more. */
 static bool is_legacy(struct bytes name) {
@@ -205,7 +205,7 @@ static enum line_result read_other(struct loader *loader, const struct bytes *wo
     return refuse(loader, "Bad directive or wrong number of arguments");
 }
 
-/* ---- Lines ----------------------------------------------------------------------------------- */
+/* ---- Lines ---- */
 
 static enum line_result read_words(struct loader *loader, const struct bytes *words, int count) {
     const struct config_row *row = config_row_find(words[0], NULL);
@@ -298,7 +298,7 @@ static bool load_path(struct loader *loader, const char *path, bool optional) {
     return ok;
 }
 
-/* ---- The command line ------------------------------------------------------------------------ */
+/* ---- The command line ---- */
 
 static bool is_option(const char *arg) {
     return arg[0] == '-' && arg[1] == '-';

@@ -35,7 +35,7 @@ struct rewriter {
     bool signed_before;
 };
 
-/* ---- What a directive has to say ------------------------------------------------------------- */
+/* ---- What a directive has to say ---- */
 
 static bool differs(const struct rewriter *rewriter, const struct config_row *row,
                     const struct config *other) {
@@ -100,7 +100,7 @@ static void write_rows(struct rewriter *rewriter) {
     }
 }
 
-/* ---- The old file ---------------------------------------------------------------------------- */
+/* ---- The old file ---- */
 
 static struct bytes next_line(struct bytes *rest) {
     const char *stop = memchr(rest->ptr, '\n', rest->len);
@@ -227,7 +227,7 @@ static void put_corrections(struct rewriter *rewriter, const struct fs *fs, stru
     config_free(again);
 }
 
-/* ---- All of it ------------------------------------------------------------------------------- */
+/* ---- All of it ---- */
 
 static void rewriter_init(struct rewriter *rewriter, const struct config *config) {
     *rewriter = (struct rewriter){.config = config, .defaults = config_defaults()};

@@ -98,7 +98,7 @@ const struct config_row *config_row_find(struct bytes name, const char **ret_nam
  * (config_load.c). False at the first line that is wrong. */
 bool config_load_values(struct config *config, const struct fs *fs, struct bytes content);
 
-/* ---- config_value.c -------------------------------------------------------------------------- */
+/* ---- config_value.c ---- */
 
 bool config_row_parse(const struct config_row *row, struct config *config,
                       const struct bytes *words, size_t count, const struct config_input *in);
@@ -132,7 +132,7 @@ static inline const void *config_field_const(const struct config_row *row,
 /* Why the server must not run with the value that the directive has now, or NULL. config.c */
 const char *config_row_refusal(const struct config_row *row, const struct config *config);
 
-/* ---- config_special.c, config_check.c -------------------------------------------------------- */
+/* ---- config_special.c, config_check.c ---- */
 
 config_parse_fn config_parse_bind, config_parse_rdma_bind, config_parse_dir, config_parse_save,
     config_parse_replicaof, config_parse_oom_values, config_parse_percentiles, config_parse_notify,

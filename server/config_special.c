@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- Words ----------------------------------------------------------------------------------- */
+/* ---- Words ---- */
 
 const char *config_word(struct config_words words, const char *previous) {
     const char *next = previous == NULL ? words.ptr : previous + strlen(previous) + 1;
@@ -45,7 +45,7 @@ static bool nothing(const struct bytes *words, size_t count) {
     return count == 0 || (count == 1 && words[0].len == 0);
 }
 
-/* ---- bind ------------------------------------------------------------------------------------ */
+/* ---- bind ---- */
 
 static bool plain_word(struct bytes word) {
     for (size_t i = 0; i < word.len; i++) {
@@ -100,7 +100,7 @@ void config_print_rdma_bind(const struct config_row *row, const struct config *c
     print_words(config->rdma_bind, text);
 }
 
-/* ---- dir ------------------------------------------------------------------------------------- */
+/* ---- dir ---- */
 
 /* A file is read line by line, and what follows `dir` is relative to it, as it is in peers: so
  * reading the line moves there at once. CONFIG SET only looks; config_set moves when all else is
@@ -136,7 +136,7 @@ void config_print_dir(const struct config_row *row, const struct config *config,
     text_append_bytes(text, config->dir);
 }
 
-/* ---- save ------------------------------------------------------------------------------------ */
+/* ---- save ---- */
 
 bool config_parse_save(const struct config_row *row, struct config *config,
                        const struct bytes *words, size_t count, const struct config_input *in) {
@@ -176,7 +176,7 @@ void config_print_save(const struct config_row *row, const struct config *config
     }
 }
 
-/* ---- replicaof ------------------------------------------------------------------------------- */
+/* ---- replicaof ---- */
 
 bool config_parse_replicaof(const struct config_row *row, struct config *config,
                             const struct bytes *words, size_t count,
@@ -212,8 +212,7 @@ void config_print_replicaof(const struct config_row *row, const struct config *c
     text_append_bytes(text, config->replicaof);
 }
 
-/* ---- oom-score-adj-values
- * -------------------------------------------------------------------------------------- */
+/* ---- oom-score-adj-values ---- */
 
 bool config_parse_oom_values(const struct config_row *row, struct config *config,
                              const struct bytes *words, size_t count,
@@ -240,8 +239,7 @@ void config_print_oom_values(const struct config_row *row, const struct config *
     text_appendf(text, "%" PRId64 " %" PRId64 " %" PRId64, values[0], values[1], values[2]);
 }
 
-/* ---- latency-tracking-info-percentiles
- * ------------------------------------------------------------------------- */
+/* ---- latency-tracking-info-percentiles ---- */
 
 bool config_parse_percentiles(const struct config_row *row, struct config *config,
                               const struct bytes *words, size_t count,
@@ -284,8 +282,7 @@ void config_print_percentiles(const struct config_row *row, const struct config 
     }
 }
 
-/* ---- notify-keyspace-events
- * ------------------------------------------------------------------------------------ */
+/* ---- notify-keyspace-events ---- */
 
 /* Bits of the letters that A stands for: g$lshzxetd. */
 #define NOTIFY_ALL 0x3ffu
@@ -326,8 +323,7 @@ void config_print_notify(const struct config_row *row, const struct config *conf
     }
 }
 
-/* ---- client-output-buffer-limit
- * -------------------------------------------------------------------------------- */
+/* ---- client-output-buffer-limit ---- */
 
 int config_output_class_find(struct bytes name) {
     if (bytes_is(name, "normal")) {

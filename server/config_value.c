@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- Heap behind a field --------------------------------------------------------------------- */
+/* ---- Heap behind a field ---- */
 
 size_t config_heap_element_bytes(enum config_heap heap) {
     switch (heap) {
@@ -65,7 +65,7 @@ void config_reason(const struct config_input *in, const char *format, ...) {
     va_end(args);
 }
 
-/* ---- Numbers --------------------------------------------------------------------------------- */
+/* ---- Numbers ---- */
 
 static bool parse_memory(struct bytes word, int64_t *ret) {
     uint64_t bytes = 0;
@@ -188,7 +188,7 @@ static void number_row_print(const struct config_row *row, const struct config *
     }
 }
 
-/* ---- Names ----------------------------------------------------------------------------------- */
+/* ---- Names ---- */
 
 static const struct config_name *name_find(const struct config_name *names, struct bytes word) {
     for (; names->name != NULL; names++) {
@@ -259,7 +259,7 @@ static void names_row_print(const struct config_row *row, const struct config *c
     }
 }
 
-/* ---- All kinds ------------------------------------------------------------------------------- */
+/* ---- All kinds ---- */
 
 static bool bool_row_parse(const struct config_row *row, struct config *config, struct bytes word,
                            const struct config_input *in) {

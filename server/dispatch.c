@@ -57,9 +57,7 @@ struct staged {
     unsigned target;
 };
 
-/* ---- Statistics
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- Statistics ---- */
 
 static void count_error(struct worker *worker, const struct reply *reply) {
     worker->stats.error_replies += reply->errors;
@@ -104,9 +102,7 @@ void stats_refused(struct worker *worker, const struct command_slot *slot,
     count_error(worker, reply);
 }
 
-/* ---- Running
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Running ---- */
 
 void op_run(struct worker *worker, const struct command_slot *slot, struct bytes *argv,
             uint32_t argc, uint32_t db, const struct key *key, bool no_touch, int64_t now_ms,
@@ -225,9 +221,7 @@ static void run_away(struct client *client, struct staged *staged) {
     client_command_over(client);
 }
 
-/* ---- Routing
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Routing ---- */
 
 /* Finds the target of a command with keys in more than one place or in places that only its
  * arguments tell. */
@@ -307,9 +301,7 @@ static void stage(struct client *client, struct staged *staged, const struct sta
     }
 }
 
-/* ---- Checks
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Checks ---- */
 
 static bool is_http(struct bytes name) {
     return bytes_is(name, "post") || bytes_is(name, "host:");
@@ -436,9 +428,7 @@ static bool is_fence(const struct staged *staged) {
     return staged->route == ROUTE_HOME && !(staged->slot->row->flags & CMD_UNFENCED);
 }
 
-/* ---- The window
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- The window ---- */
 
 /* False: it must wait, and nothing of it was done. */
 static bool run_staged(struct client *client, struct staged *staged, bool may_run) {

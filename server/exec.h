@@ -21,8 +21,7 @@ struct key exec_key(const struct exec *x, uint32_t argv_index);
 uint32_t exec_keys(const struct exec *x, uint32_t first, uint32_t end, uint32_t step,
                    struct key keys[EXEC_KEYS_MAX]);
 
-/* ---- Arguments ---------------------------------------------------------------------------------
- */
+/* ---- Arguments ---- */
 
 bool exec_arg_i64(const struct exec *x, uint32_t argv_index, int64_t *ret);
 /* A number of a database that exists. */
@@ -31,8 +30,7 @@ bool exec_arg_db(const struct exec *x, uint32_t argv_index, uint32_t *ret_db);
 /* Writes "ERR wrong number of arguments for ..." for checks that arity cannot make. */
 void exec_arity_error(const struct exec *x);
 
-/* ---- Keys --------------------------------------------------------------------------------------
- */
+/* ---- Keys ---- */
 
 /* The live entry of a key that must hold a string if it holds anything. False: it holds something
  * else, and the error is written. */
@@ -46,8 +44,7 @@ bool exec_deadline(const struct exec *x, int64_t value, bool ms, bool absolute, 
 /* The value of a string as a bulk string; large ones are lent, not copied. */
 void exec_reply_string(const struct exec *x, struct entry *entry);
 
-/* ---- Configuration -----------------------------------------------------------------------------
- */
+/* ---- Configuration ---- */
 
 /* How long a string may grow: proto-max-bulk-len, but never beyond what the machine can hold. */
 int64_t exec_bulk_len_max(const struct exec *x);

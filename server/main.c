@@ -116,9 +116,7 @@ static void *worker_thread(void *arg) {
     return NULL;
 }
 
-/* ---- Server
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- Server ---- */
 
 static void wake_worker(void *arg, unsigned from, unsigned target) {
     struct server *server = arg;
@@ -203,9 +201,7 @@ static void server_free(struct server *server) {
     free(server);
 }
 
-/* ---- Signals
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- Signals ---- */
 
 static void block_signals(sigset_t *ret_set) {
     sigemptyset(ret_set);
@@ -252,9 +248,7 @@ static void wait_for_end(struct launch *launch, const sigset_t *signals) {
     }
 }
 
-/* ---- Start
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- Start ---- */
 
 static void log_start(struct server *server, const struct launch *launch) {
     const struct config *config = server->config;

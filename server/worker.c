@@ -117,9 +117,7 @@ void worker_apply_config(struct worker *worker, const struct config *config) {
                      (int)config->lfu_decay_time);
 }
 
-/* ---- Messages
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- Messages ---- */
 
 static void handle_message(struct worker *worker, struct message *message) {
     switch ((enum message_kind)message->kind) {
@@ -158,8 +156,7 @@ static bool handle_messages(struct worker *worker) {
     return n == MESSAGES_A_TURN;
 }
 
-/* ---- Now and then
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Now and then ---- */
 
 static void sample_rates(struct worker *worker) {
     int64_t now_ms = rt_mono_ms(worker->rt);
@@ -296,9 +293,7 @@ static void flush_output(struct worker *worker) {
     }
 }
 
-/* ---- The loop
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- The loop ---- */
 
 /* How long the thread may sleep, when nothing else happens. */
 static int64_t wait_ns(const struct worker *worker, int64_t work_ms, int64_t waiter_ms) {

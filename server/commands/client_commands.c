@@ -18,8 +18,7 @@
 
 #include <stdlib.h>
 
-/* ---- About this connection
- * ------------------------------------------------------------------------------------------- */
+/* ---- About this connection ---- */
 
 void command_client_id(struct exec *x) {
     reply_int(x->reply, (int64_t)x->client->id);
@@ -150,9 +149,7 @@ void command_client_info(struct exec *x) {
     text_fini(&text);
 }
 
-/* ---- CLIENT LIST
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- CLIENT LIST ---- */
 
 struct filter_args {
     struct client_filter *filter;
@@ -241,9 +238,7 @@ void command_client_list(struct exec *x) {
     }
 }
 
-/* ---- CLIENT KILL
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- CLIENT KILL ---- */
 
 struct kill_args {
     struct filter_args filter;
@@ -309,8 +304,7 @@ void command_client_kill(struct exec *x) {
     }
 }
 
-/* ---- CLIENT UNBLOCK, PAUSE, UNPAUSE
- * ---------------------------------------------------------------------------------- */
+/* ---- CLIENT UNBLOCK, PAUSE, UNPAUSE ---- */
 
 struct unblock_args {
     uint64_t id;

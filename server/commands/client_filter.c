@@ -47,9 +47,7 @@ struct client_filter {
     bool skip_me;
 };
 
-/* ---- Making one
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- Making one ---- */
 
 static void conditions_free(struct conditions *conditions) {
     for (int i = 0; i < TEXT_COUNT; i++) {
@@ -254,9 +252,7 @@ struct client_filter *client_filter_new(struct exec *x, uint32_t first, bool kil
     return filter;
 }
 
-/* ---- Matching
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- Matching ---- */
 
 /* All letters of `wanted` are in `has`. */
 static bool letters_in(const char *wanted, const char *has) {
@@ -347,9 +343,7 @@ bool client_filter_matches(const struct client_filter *filter, const struct clie
     return conditions_are(&filter->yes, client, true) && conditions_are(&filter->no, client, false);
 }
 
-/* ---- The line
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- The line ---- */
 
 void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_BYTES]) {
     static const struct {

@@ -104,9 +104,7 @@ static void reply_flags(struct reply *r, unsigned flags, const struct flag_name 
     }
 }
 
-/* ---- COMMAND INFO
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- COMMAND INFO ---- */
 
 static void reply_pair_int(struct reply *r, const char *name, int64_t value) {
     reply_bulk_text(r, name);
@@ -246,9 +244,7 @@ void command_command_count(struct exec *x) {
     reply_int(x->reply, served_count(table_of(x)));
 }
 
-/* ---- COMMAND DOCS
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- COMMAND DOCS ---- */
 
 static void reply_pair_text(struct reply *r, const char *name, const char *value) {
     if (value != NULL) {
@@ -365,9 +361,7 @@ void command_command_docs(struct exec *x) {
     }
 }
 
-/* ---- COMMAND LIST
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- COMMAND LIST ---- */
 
 enum list_filter { LIST_ALL, LIST_NONE, LIST_CATEGORY, LIST_PATTERN };
 
@@ -444,9 +438,7 @@ void command_command_list(struct exec *x) {
     list_chosen(table_of(x), &choice, x->reply);
 }
 
-/* ---- COMMAND GETKEYS
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- COMMAND GETKEYS ---- */
 
 /* The command a call would run: its subcommand if it has any and one is named. NULL if there is no
  * such thing. */

@@ -30,9 +30,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* ---- CONFIG GET
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- CONFIG GET ---- */
 
 struct get_state {
     struct reply *reply; /* NULL: only counted */
@@ -57,9 +55,7 @@ void command_config_get(struct exec *x) {
     config_get(config, x->argv + 2, x->argc - 2, get_visit, &state);
 }
 
-/* ---- CONFIG SET
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- CONFIG SET ---- */
 
 /* The pairs, copied: the client's input may go while they are on their way. */
 struct set_args {
@@ -181,9 +177,7 @@ void command_config_set(struct exec *x) {
     scatter_one(x, 0, set_part, sizeof(struct set_part), &args, sizeof(args), set_done);
 }
 
-/* ---- CONFIG RESETSTAT
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- CONFIG RESETSTAT ---- */
 
 static bool reset_part(struct worker *worker, const void *args, void *result) {
     totals_reset(worker);
@@ -194,9 +188,7 @@ void command_config_resetstat(struct exec *x) {
     scatter_all(x, reset_part, 0, NULL, 0, scatter_ok);
 }
 
-/* ---- CONFIG REWRITE
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- CONFIG REWRITE ---- */
 
 /* On worker 0, so that two rewrites never meet. */
 static bool rewrite_part(struct worker *worker, const void *args, void *result) {

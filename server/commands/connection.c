@@ -17,9 +17,7 @@
 
 #define ERR_WRONG_PASS "WRONGPASS invalid username-password pair or user is disabled."
 
-/* ---- AUTH
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- AUTH ---- */
 
 /* Takes as long for a wrong password as for the right one. */
 static bool secret_equal(struct bytes given, struct bytes secret) {
@@ -60,9 +58,7 @@ void command_auth(struct exec *x) {
     }
 }
 
-/* ---- HELLO
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- HELLO ---- */
 
 bool client_text_valid(struct bytes text) {
     for (size_t i = 0; i < text.len; i++) {
@@ -173,9 +169,7 @@ void command_hello(struct exec *x) {
     reply_hello(x);
 }
 
-/* ---- The rest
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- The rest ---- */
 
 void command_select(struct exec *x) {
     if (exec_arg_db(x, 1, &x->client->db)) {

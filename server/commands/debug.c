@@ -25,9 +25,7 @@ static void accepted(struct exec *x) {
     reply_ok(x->reply);
 }
 
-/* ---- About a key
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- About a key ---- */
 
 struct key_args {
     uint32_t db;
@@ -113,9 +111,7 @@ static void debug_htstats_key(struct exec *x) {
     ask_key(x, true);
 }
 
-/* ---- HTSTATS
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- HTSTATS ---- */
 
 struct table_part {
     uint64_t places, keys, expiring;
@@ -171,9 +167,7 @@ static void debug_htstats(struct exec *x) {
     scatter_all(x, table_part, sizeof(struct table_part), &args, sizeof(args), table_done);
 }
 
-/* ---- POPULATE
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- POPULATE ---- */
 
 #define POPULATE_A_SLICE 2000
 
@@ -243,9 +237,7 @@ static void debug_populate(struct exec *x) {
     scatter_all(x, populate_part, sizeof(int64_t), &args, sizeof(args), scatter_ok);
 }
 
-/* ---- Time
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- Time ---- */
 
 static bool sleep_part(struct worker *worker, const void *args, void *result) {
     rt_block(worker->rt, *(const uint64_t *)args);
@@ -273,9 +265,7 @@ static void debug_set_active_expire(struct exec *x) {
     scatter_all(x, active_expire_part, 0, &args, sizeof(args), scatter_ok);
 }
 
-/* ---- Replies
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Replies ---- */
 
 static void reply_three(struct reply *r) {
     for (int i = 0; i < 3; i++) {
@@ -368,9 +358,7 @@ static void debug_reload(struct exec *x) {
     reply_error(x->reply, "ERR DEBUG RELOAD needs persistence, which is not there yet");
 }
 
-/* ---- The table
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- The table ---- */
 
 static const char *const help_lines[] = {
     "DIGEST",

@@ -66,9 +66,7 @@ static void reply_digest(struct reply *r, const struct digest *digest) {
     reply_status(r, text);
 }
 
-/* ---- DIGEST
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- DIGEST ---- */
 
 struct digest_part {
     uint32_t db;
@@ -135,9 +133,7 @@ void debug_digest(struct exec *x) {
     scatter_all(x, digest_part, sizeof(struct digest_part), NULL, 0, digest_done);
 }
 
-/* ---- DIGEST-VALUE
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- DIGEST-VALUE ---- */
 
 /* The keys, copied, in one allocation that home frees; each worker digests its own. */
 struct value_args {

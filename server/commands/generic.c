@@ -16,8 +16,7 @@ const char *const type_names[TYPE_COUNT] = {
     [TYPE_ZSET] = "zset",     [TYPE_HASH] = "hash", [TYPE_STREAM] = "stream",
 };
 
-/* ---- Some keys ---------------------------------------------------------------------------------
- */
+/* ---- Some keys ---- */
 
 static struct entry *find(const struct exec *x, uint32_t db, const struct key *key,
                           unsigned lookup_flags) {
@@ -71,8 +70,7 @@ void command_type(struct exec *x) {
     reply_status(x->reply, entry == NULL ? "none" : type_names[entry_type(entry)]);
 }
 
-/* ---- Other names -------------------------------------------------------------------------------
- */
+/* ---- Other names ---- */
 
 enum rename_outcome { RENAME_MISSING, RENAME_SAME, RENAME_TAKEN, RENAME_DONE };
 

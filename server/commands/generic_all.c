@@ -25,8 +25,7 @@
 /* How many keys one turn may visit: some tens of microseconds of work. */
 #define SLICE_KEYS 512
 
-/* ---- Picking keys ------------------------------------------------------------------------------
- */
+/* ---- Picking keys ---- */
 
 /* Which keys are wanted. The pattern's bytes stand behind the struct that ends with it. */
 struct filter {
@@ -95,8 +94,7 @@ static void walk_slice(struct walk *walk, struct keyspace *ks, uint32_t db, uint
     walk->cursor = keyspace_scan(ks, db, walk->cursor, keys, now_ms, walk_visit, &visit);
 }
 
-/* ---- KEYS --------------------------------------------------------------------------------------
- */
+/* ---- KEYS ---- */
 
 struct keys_args {
     uint32_t db;
@@ -137,8 +135,7 @@ void command_list_keys(struct exec *x) {
     free(args);
 }
 
-/* ---- SCAN --------------------------------------------------------------------------------------
- */
+/* ---- SCAN ---- */
 
 struct scan_args {
     uint32_t db;
@@ -325,8 +322,7 @@ void command_scan(struct exec *x) {
     free(args);
 }
 
-/* ---- RANDOMKEY ---------------------------------------------------------------------------------
- */
+/* ---- RANDOMKEY ---- */
 
 struct random_args {
     uint32_t db;

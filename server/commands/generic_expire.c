@@ -9,8 +9,7 @@
 #include "server/errors.h"
 #include "server/exec.h"
 
-/* ---- Setting -----------------------------------------------------------------------------------
- */
+/* ---- Setting ---- */
 
 enum expire_option {
     EXPIRE_NX = 1 << 0,
@@ -117,8 +116,7 @@ void command_persist(struct exec *x) {
     reply_int(x->reply, persists);
 }
 
-/* ---- Asking ------------------------------------------------------------------------------------
- */
+/* ---- Asking ---- */
 
 /* Milliseconds as seconds, to the nearest; INT64_MAX does not overflow. */
 static int64_t seconds_of(int64_t ms) {

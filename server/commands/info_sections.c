@@ -8,9 +8,7 @@
 
 #define ULL(x) ((unsigned long long)(x))
 
-/* ---- Lines
- * -----------------------------------------------------------------------------------------------------------
- */
+/* ---- Lines ---- */
 
 static void line_u64(struct info *info, const char *name, uint64_t value) {
     text_appendf(&info->text, "%s:%llu\r\n", name, ULL(value));
@@ -52,9 +50,7 @@ static void lines_zero(struct info *info, const char *const *names) {
 }
 #define ZERO(info, ...) lines_zero(info, (const char *const[]){__VA_ARGS__, NULL})
 
-/* ---- Server
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Server ---- */
 
 static void lines_listeners(struct info *info, const struct config *config) {
     unsigned n = 0;
@@ -166,9 +162,7 @@ void info_clients(struct info *info) {
     line_u64(info, "paused_timeout_milliseconds", (uint64_t)t->pause_left_ms);
 }
 
-/* ---- Memory
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- Memory ---- */
 
 static const char *eviction_name(enum config_eviction policy) {
     static const char *const names[] = {
@@ -268,8 +262,7 @@ void info_memory(struct info *info) {
     line_u64(info, "lazyfreed_objects", t->keyspace.lazyfreed);
 }
 
-/* ---- Persistence, Stats
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Persistence, Stats ---- */
 
 void info_persistence(struct info *info) {
     text_append_text(&info->text, "# Persistence\r\n");
@@ -357,9 +350,7 @@ void info_stats(struct info *info) {
          "acl_access_denied_tls_cert", "acl_access_denied_db");
 }
 
-/* ---- The rest
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- The rest ---- */
 
 void info_replication(struct info *info) {
     text_append_text(&info->text, "# Replication\r\n");

@@ -11,9 +11,7 @@
 
 #include <stdio.h>
 
-/* ---- MEMORY USAGE
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- MEMORY USAGE ---- */
 
 void command_memory_usage(struct exec *x) {
     for (uint32_t i = 3; i < x->argc; i += 2) {
@@ -40,8 +38,7 @@ void command_memory_usage(struct exec *x) {
     }
 }
 
-/* ---- MEMORY STATS, DOCTOR
- * -------------------------------------------------------------------------------------------- */
+/* ---- MEMORY STATS, DOCTOR ---- */
 
 struct memory_report {
     struct totals sum;
@@ -215,8 +212,7 @@ void command_memory_doctor(struct exec *x) {
     scatter_all(x, totals_take, sizeof(struct totals_part), &request, sizeof(request), doctor_done);
 }
 
-/* ---- MEMORY MALLOC-STATS, PURGE
- * -------------------------------------------------------------------------------------- */
+/* ---- MEMORY MALLOC-STATS, PURGE ---- */
 
 static void malloc_stats_done(struct exec *x, const struct scatter_result *result) {
     struct text text;

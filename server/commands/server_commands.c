@@ -14,9 +14,7 @@
 
 #include <limits.h>
 
-/* ---- DBSIZE
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- DBSIZE ---- */
 
 static bool dbsize_part(struct worker *worker, const void *args, void *result) {
     *(uint64_t *)result = keyspace_count(worker->shard.keyspace, *(const uint32_t *)args);
@@ -35,9 +33,7 @@ void command_dbsize(struct exec *x) {
     scatter_all(x, dbsize_part, sizeof(uint64_t), &x->db, sizeof(x->db), dbsize_done);
 }
 
-/* ---- FLUSHALL, FLUSHDB
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- FLUSHALL, FLUSHDB ---- */
 
 struct flush_args {
     uint32_t db; /* UINT32_MAX: all */
@@ -70,9 +66,7 @@ void command_flushdb(struct exec *x) {
     flush(x, x->db);
 }
 
-/* ---- SWAPDB
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- SWAPDB ---- */
 
 struct swap_args {
     uint32_t a, b;
@@ -110,9 +104,7 @@ void command_swapdb(struct exec *x) {
     scatter_all(x, swap_part, 0, &args, sizeof(args), scatter_ok);
 }
 
-/* ---- TIME
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- TIME ---- */
 
 void command_time(struct exec *x) {
     int64_t us = rt_wall_us(x->worker->rt);
@@ -121,9 +113,7 @@ void command_time(struct exec *x) {
     reply_bulk_int(x->reply, us % 1000000);
 }
 
-/* ---- SHUTDOWN
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- SHUTDOWN ---- */
 
 enum shutdown_option {
     SHUTDOWN_NOSAVE = 1 << 0,

@@ -10,8 +10,7 @@
 #include "server/errors.h"
 #include "server/exec.h"
 
-/* ---- Whole values ------------------------------------------------------------------------------
- */
+/* ---- Whole values ---- */
 
 void command_get(struct exec *x) {
     struct entry *entry;
@@ -75,8 +74,7 @@ void command_strlen(struct exec *x) {
     }
 }
 
-/* ---- Parts of a value --------------------------------------------------------------------------
- */
+/* ---- Parts of a value ---- */
 
 /* First and last index, both inclusive and counted from the end if negative, as a slice: what lies
  * outside is cut off, and an end before the string means its first byte. */

@@ -27,8 +27,7 @@ struct lcs {
     uint32_t length;
 };
 
-/* ---- The call ----------------------------------------------------------------------------------
- */
+/* ---- The call ---- */
 
 static bool options_read(const struct exec *x, struct lcs *lcs) {
     for (uint32_t i = 3; i < x->argc; i++) {
@@ -77,8 +76,7 @@ static bool cells_alloc(const struct exec *x, struct lcs *lcs) {
     return true;
 }
 
-/* ---- The table ---------------------------------------------------------------------------------
- */
+/* ---- The table ---- */
 
 static uint32_t *cells_row(const struct lcs *lcs, size_t i) {
     return lcs->cells + (lcs->only_length ? i % 2 : i) * (lcs->b.len + 1);
@@ -119,8 +117,7 @@ static bool step_back(const struct lcs *lcs, size_t *i, size_t *j) {
     return false;
 }
 
-/* ---- Replies -----------------------------------------------------------------------------------
- */
+/* ---- Replies ---- */
 
 static void reply_subsequence(const struct exec *x, const struct lcs *lcs) {
     char *text = malloc((size_t)lcs->length + 1);

@@ -12,8 +12,7 @@
 #include "server/errors.h"
 #include "server/exec.h"
 
-/* ---- Options -----------------------------------------------------------------------------------
- */
+/* ---- Options ---- */
 
 enum set_option {
     SET_NX = 1 << 0,
@@ -136,8 +135,7 @@ static void store(const struct exec *x, const struct key *key, struct bytes valu
     keyspace_set_string(x->keyspace, x->db, key, value, options->expires_at, x->now_ms);
 }
 
-/* ---- SET ---------------------------------------------------------------------------------------
- */
+/* ---- SET ---- */
 
 int set_find_keys(const struct command *command, const struct bytes *argv, uint32_t argc,
                   struct key_ref *ret, int max) {
@@ -264,8 +262,7 @@ void command_getex(struct exec *x) {
     }
 }
 
-/* ---- Several keys ------------------------------------------------------------------------------
- */
+/* ---- Several keys ---- */
 
 /* Whether each, or none, of the keys at positions first, first + 2 .. below end exists. */
 static bool all_are(const struct exec *x, uint32_t first, uint32_t end, bool present) {

@@ -39,8 +39,7 @@ struct model {
     uint64_t pre_write_hooks;
 };
 
-/* ---- Hooks --------------------------------------------------------------------------------------
- */
+/* ---- Hooks ---- */
 
 static unsigned index_of(const struct model *model, struct key key) {
     for (unsigned i = 0; i < KEYS; i++) {
@@ -84,8 +83,7 @@ static void on_pre_write(void *arg, uint32_t db, struct key key, struct entry *e
     model->pre_write_hooks++;
 }
 
-/* ---- The model ----------------------------------------------------------------------------------
- */
+/* ---- The model ---- */
 
 static void make_name(struct model *model, unsigned i) {
     size_t length = i % 10 == 0 ? 260 + i % 100 : 1 + i % 40;
@@ -192,8 +190,7 @@ static void check_value(struct model *model, unsigned db, unsigned i) {
     cr_assert(!is_int || number == expected_number);
 }
 
-/* ---- Commands -----------------------------------------------------------------------------------
- */
+/* ---- Commands ---- */
 
 static void do_set(struct model *model, unsigned db, unsigned i) {
     char bytes[VALUE_MAX];

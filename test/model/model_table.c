@@ -141,8 +141,7 @@ Test(table, agrees_with_an_array_when_hashes_differ_only_in_the_middle) {
     grow_and_shrink(1500, UINT64_C(0x3FF) << 24);
 }
 
-/* ---- Walks --------------------------------------------------------------------------------------
- */
+/* ---- Walks ---- */
 
 struct visits {
     uint64_t last_place;
@@ -222,8 +221,7 @@ Test(table, walk_stops_at_the_group_that_holds_its_end) {
     model_free(model);
 }
 
-/* ---- Draining -----------------------------------------------------------------------------------
- */
+/* ---- Draining ---- */
 
 static void released(void *arg, void *item) {
     unsigned *count = arg;

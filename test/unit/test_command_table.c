@@ -113,9 +113,7 @@ Test(command_table, key_specs_fold_into_first_last_and_step) {
     command_table_free(table);
 }
 
-/* ---- Renames
- * ---------------------------------------------------------------------------------------------------------
- */
+/* ---- Renames ---- */
 
 Test(command_table, a_renamed_command_answers_to_its_new_name_only) {
     struct bytes renames[] = {BYTES("get"),      BYTES("git"),
@@ -146,9 +144,7 @@ Test(command_table, renames_that_cannot_be_are_refused) {
     cr_assert(bytes_is(bad, "set"));
 }
 
-/* ---- Keys
- * ------------------------------------------------------------------------------------------------------------
- */
+/* ---- Keys ---- */
 
 /* Positions of the keys of a call given as words, as text; "no" if it makes no sense. */
 static const char *keys_of(const struct command *row, char ret[64], uint32_t argc,

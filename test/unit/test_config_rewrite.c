@@ -144,8 +144,7 @@ Test(config_rewrite, a_file_that_cannot_be_written_is_told) {
     cr_assert_str_eq(err.ptr, "ERR Rewriting config file: Permission denied");
 }
 
-/* ---- Any values, written and read again ---------------------------------------------------------
- */
+/* ---- Any values, written and read again ---- */
 
 /* A text from a small set of bytes that mean something in files. */
 static size_t random_value(struct rng *rng, char *buf, size_t size) {

@@ -86,8 +86,7 @@ static void work_until_done(struct fixture *f, int64_t now_ms) {
     }
 }
 
-/* ---- Slots --------------------------------------------------------------------------------------
- */
+/* ---- Slots ---- */
 
 Test(keyspace, slot_is_the_crc_of_the_key_or_of_its_tag) {
     cr_assert_eq(key_slot(BYTES("123456789")), 12739);
@@ -101,8 +100,7 @@ Test(keyspace, slot_is_the_crc_of_the_key_or_of_its_tag) {
     cr_assert_eq(key_slot(BYTES("foo{{bar}}zap")), key_slot(BYTES("{bar")));
 }
 
-/* ---- Expiry -------------------------------------------------------------------------------------
- */
+/* ---- Expiry ---- */
 
 Test(keyspace, key_lives_through_the_millisecond_of_its_deadline) {
     struct fixture *f = fixture_new();
@@ -203,8 +201,7 @@ Test(keyspace, deadline_that_moves_often_leaves_no_pile_of_references) {
     fixture_free(f);
 }
 
-/* ---- Encodings: what a Valkey 9.1.2 answered ----------------------------------------------------
- */
+/* ---- Encodings: what a Valkey 9.1.2 answered ---- */
 
 static const char *encoding_of(struct fixture *f, size_t key_length, size_t value_length,
                                int64_t expires_at) {
@@ -308,8 +305,7 @@ Test(keyspace, a_deadline_that_no_longer_fits_makes_a_string_raw_for_good) {
     fixture_free(f);
 }
 
-/* ---- Memory -------------------------------------------------------------------------------------
- */
+/* ---- Memory ---- */
 
 Test(keyspace, small_entry_takes_no_byte_more_than_its_parts) {
     struct fixture *f = fixture_new();
@@ -385,8 +381,7 @@ Test(keyspace, pinned_value_outlives_its_key_and_the_keyspace) {
     string_unpin(pin);
 }
 
-/* ---- Clocks of use ------------------------------------------------------------------------------
- */
+/* ---- Clocks of use ---- */
 
 Test(keyspace, idle_time_counts_from_the_last_touch) {
     struct fixture *f = fixture_new();
@@ -416,8 +411,7 @@ Test(keyspace, frequency_grows_with_use_and_decays_with_time) {
     fixture_free(f);
 }
 
-/* ---- Lookup, hooks, statistics ------------------------------------------------------------------
- */
+/* ---- Lookup, hooks, statistics ---- */
 
 Test(keyspace, lookups_count_as_their_flags_say) {
     struct fixture *f = fixture_new();
@@ -478,8 +472,7 @@ Test(keyspace, swapped_databases_keep_their_deadlines) {
     fixture_free(f);
 }
 
-/* ---- Walking and picking ------------------------------------------------------------------------
- */
+/* ---- Walking and picking ---- */
 
 static void count_visit(void *arg, struct entry *entry) {
     (void)entry;

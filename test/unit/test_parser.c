@@ -130,7 +130,7 @@ static void reads_with(struct bytes stream, const struct parser_limits *limits,
 #define FAILS(stream, expected)                                                                    \
     reads_with(BYTES(stream), &usual, "error: ERR Protocol error: " expected "\n")
 
-/* ---- Requests -------------------------------------------------------------------------------- */
+/* ---- Requests ---- */
 
 Test(parser, multibulk_requests) {
     READS("*1\r\n$4\r\nPING\r\n", "[PING]\n");
@@ -175,7 +175,7 @@ Test(parser, a_nul_hides_the_line_end_of_an_inline_request) {
     READS("\0\r\n", "more\n");
 }
 
-/* ---- Errors ---------------------------------------------------------------------------------- */
+/* ---- Errors ---- */
 
 Test(parser, counts_are_strict_numbers) {
     FAILS("*\r\n", "invalid multibulk length");
@@ -343,7 +343,7 @@ Test(parser, room_for_many_arguments_is_given_back) {
     text_fini(&stream);
 }
 
-/* ---- Every stream, every split --------------------------------------------------------------- */
+/* ---- Every stream, every split ---- */
 
 static const char *pick(struct rng *rng, const char *const *words, size_t n) {
     return words[rng_below(rng, n)];

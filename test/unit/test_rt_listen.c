@@ -305,8 +305,7 @@ BOTH(rt_listen, out_of_descriptors_is_waited_out_cheaply) {
     free(door);
 }
 
-/* ---- Unix sockets
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Unix sockets ---- */
 
 static void unix_path(char path[64], enum rt_backend backend) {
     snprintf(path, 64, "/tmp/shoal-test-%d-%d.sock", (int)getpid(), (int)backend);

@@ -6,7 +6,7 @@
 #include <netinet/in.h>
 #include <pthread.h>
 
-/* ---- Receiving ------------------------------------------------------------------------------- */
+/* ---- Receiving ---- */
 
 BOTH(rt_stream, what_the_peer_writes_arrives_in_order) {
     struct rt *rt = rt_made(backend);
@@ -187,7 +187,7 @@ BOTH(rt_stream, a_paused_stream_with_a_dead_peer_costs_nothing) {
     rt_free(rt);
 }
 
-/* ---- Ends ------------------------------------------------------------------------------------ */
+/* ---- Ends ---- */
 
 BOTH(rt_stream, after_a_half_close_the_answer_still_goes_out) {
     struct rt *rt = rt_made(backend);
@@ -267,7 +267,7 @@ BOTH(rt_stream, data_before_the_end_comes_before_it) {
     rt_free(rt);
 }
 
-/* ---- Sending --------------------------------------------------------------------------------- */
+/* ---- Sending ---- */
 
 BOTH(rt_stream, sixteen_vectors_leave_in_order) {
     struct rt *rt = rt_made(backend);
@@ -394,7 +394,7 @@ BOTH(rt_stream, a_reader_that_never_reads_delays_nobody) {
     rt_free(rt);
 }
 
-/* ---- Closing --------------------------------------------------------------------------------- */
+/* ---- Closing ---- */
 
 BOTH(rt_stream, closing_cuts_off_a_send_in_flight) {
     struct rt *rt = rt_made(backend);
@@ -480,8 +480,7 @@ BOTH(rt_stream, a_runtime_that_ends_closes_what_was_asked_to_close) {
     free(end);
 }
 
-/* ---- Many at once
- * ---------------------------------------------------------------------------------------------- */
+/* ---- Many at once ---- */
 
 /* More completions in one turn than the completion queue holds. */
 BOTH(rt_stream, five_thousand_streams_that_speak_at_once_are_all_heard) {
@@ -529,8 +528,7 @@ BOTH(rt_stream, five_thousand_streams_that_speak_at_once_are_all_heard) {
     rt_free(rt);
 }
 
-/* ---- A whole echo server against threads
- * ----------------------------------------------------------------------- */
+/* ---- A whole echo server against threads ---- */
 
 struct echo_client {
     int socket;

@@ -11,8 +11,7 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 
-/* ---- Waiting and time
- * ------------------------------------------------------------------------------------------ */
+/* ---- Waiting and time ---- */
 
 BOTH(rt_turn, a_turn_waits_as_long_as_it_is_told) {
     struct rt *rt = rt_made(backend);
@@ -127,7 +126,7 @@ Test(rt_turn, where_io_uring_is_forbidden_auto_takes_epoll_and_says_why) {
     cr_assert_eq(rt_new(&options, &rt), -EPERM);
 }
 
-/* ---- Wake-ups -------------------------------------------------------------------------------- */
+/* ---- Wake-ups ---- */
 
 BOTH(rt_turn, a_wake_before_the_wait_ends_it) {
     struct rt *rt = rt_made(backend);
@@ -298,7 +297,7 @@ BOTH(rt_turn, a_signal_handler_may_wake) {
     rt_free(rt);
 }
 
-/* ---- Process --------------------------------------------------------------------------------- */
+/* ---- Process ---- */
 
 Test(rt_process, usage_is_plausible) {
     struct rt_usage usage;
