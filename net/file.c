@@ -16,7 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- Reading --------------------------------------------------------------------------------- */
+/* ---- Reading ---- */
 
 static int read_fd(int fd, char **ret_data, size_t *ret_len) {
     size_t cap = 4096, len = 0;
@@ -67,7 +67,7 @@ static int real_read_all(void *arg, const char *path, char **ret_data, size_t *r
     return rc;
 }
 
-/* ---- Writing --------------------------------------------------------------------------------- */
+/* ---- Writing ---- */
 
 static int write_fd(int fd, struct bytes content) {
     while (content.len > 0) {
@@ -180,7 +180,7 @@ static int real_remove(void *arg, const char *path) {
     return unlink(path) < 0 ? -errno : 0;
 }
 
-/* ---- Names ----------------------------------------------------------------------------------- */
+/* ---- Names ---- */
 
 static void free_names(char **names) {
     for (size_t i = 0; names[i] != NULL; i++) {

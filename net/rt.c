@@ -36,7 +36,7 @@
 #define UNPOISON(p, n) ((void)(p), (void)(n))
 #endif
 
-/* ---- Making one ------------------------------------------------------------------------------ */
+/* ---- Making one ---- */
 
 int rt_new(const struct rt_options *options, struct rt **ret_rt) {
     check(options->recv_buffers >= 2 && options->recv_buffers <= 32768);
@@ -147,7 +147,7 @@ void rt_common_fini(struct rt *rt) {
     free(rt->fallback_reason);
 }
 
-/* ---- Time ------------------------------------------------------------------------------------ */
+/* ---- Time ---- */
 
 static uint64_t clock_ns(clockid_t clock) {
     struct timespec ts;
@@ -272,7 +272,7 @@ uint64_t rt_ticks_to_ns(const struct rt *rt, uint64_t ticks) {
     return (uint64_t)(((unsigned __int128)ticks * rt->clock.scale) >> 32);
 }
 
-/* ---- Chance ---------------------------------------------------------------------------------- */
+/* ---- Chance ---- */
 
 void rt_random_early(void *ret, size_t n) {
     char *p = ret;
@@ -306,7 +306,7 @@ void rt_random(struct rt *rt, void *ret, size_t n) {
     rt->ops->random(rt, ret, n);
 }
 
-/* ---- Buffers --------------------------------------------------------------------------------- */
+/* ---- Buffers ---- */
 
 struct rt_buffer *rt_buffer_new(size_t size) {
     struct rt_buffer *buffer = malloc(sizeof(*buffer) + size);
@@ -360,8 +360,7 @@ void rt_deliver(struct rt_stream *stream, struct rt_buffer *buffer, size_t n) {
     rt_buffer_unref(buffer);
 }
 
-/* ---- The turn and wake-ups
- * ------------------------------------------------------------------------------------- */
+/* ---- The turn and wake-ups ---- */
 
 bool rt_turn(struct rt *rt, int64_t wait_ns) {
     rt->stats.turns++;
@@ -405,7 +404,7 @@ void rt_wake(struct rt *from, struct rt *target) {
     }
 }
 
-/* ---- Listeners ------------------------------------------------------------------------------- */
+/* ---- Listeners ---- */
 
 static int listener_start(struct rt *rt, rt_socket socket, const char *path, rt_accept_fn *accept,
                           void *arg, struct rt_listener **ret_listener) {
@@ -528,7 +527,7 @@ struct rt_listener *rt_listener_due(struct rt *rt) {
     return due;
 }
 
-/* ---- Streams --------------------------------------------------------------------------------- */
+/* ---- Streams ---- */
 
 int rt_stream_open(struct rt *rt, struct rt_stream *stream, rt_socket socket,
                    const struct rt_stream_events *events) {
@@ -632,8 +631,7 @@ void rt_stream_tell_sent(struct rt_stream *stream, ssize_t result) {
     }
 }
 
-/* ---- Sockets that are no streams
- * ------------------------------------------------------------------------------- */
+/* ---- Sockets that are no streams ---- */
 
 void rt_socket_no_delay(struct rt *rt, rt_socket socket) {
     rt->ops->no_delay(rt, socket);

@@ -40,8 +40,7 @@ const char *rt_backend_name(const struct rt *rt); /* "io_uring" or "epoll" */
 /* With RT_AUTO that fell back: why io_uring was not taken, as text; NULL otherwise. */
 const char *rt_fallback_reason(const struct rt *rt);
 
-/* ---- Time and chance
- * ------------------------------------------------------------------------------------------- */
+/* ---- Time and chance ---- */
 
 int64_t rt_wall_ms(const struct rt *rt); /* wall clock, read once per turn: cheap */
 int64_t rt_wall_us(struct rt *rt);       /* wall clock, read now */
@@ -56,7 +55,7 @@ void rt_block(struct rt *rt, uint64_t ns);
 uint64_t rt_ticks(struct rt *rt);
 uint64_t rt_ticks_to_ns(const struct rt *rt, uint64_t ticks);
 
-/* ---- The turn -------------------------------------------------------------------------------- */
+/* ---- The turn ---- */
 
 /* Submits what was asked for since the last turn, waits until something completes, rt_wake is
  * called or `wait_ns` have passed (0: does not wait; negative: no limit), and runs the callbacks of
@@ -78,7 +77,7 @@ struct rt_stats {
 };
 const struct rt_stats *rt_get_stats(const struct rt *rt);
 
-/* ---- Listening ------------------------------------------------------------------------------- */
+/* ---- Listening ---- */
 
 /* A socket that somebody accepted and nobody opened yet; may travel to another thread as a number.
  */
@@ -113,7 +112,7 @@ void rt_unlisten(struct rt *rt, struct rt_listener *listener); /* a unix socket'
 uint16_t rt_listener_port(
     const struct rt_listener *listener); /* what was bound, also after port 0; 0 of a unix socket */
 
-/* ---- Streams --------------------------------------------------------------------------------- */
+/* ---- Streams ---- */
 
 /* Received bytes: from the pool of the runtime, or (rt_buffer_new) from the allocator. */
 struct rt_buffer {
@@ -203,7 +202,7 @@ void rt_socket_close(struct rt *rt, rt_socket socket); /* one that is no stream 
  * mode, maxclients). */
 void rt_socket_refuse(struct rt *rt, rt_socket socket, struct bytes text);
 
-/* ---- Process --------------------------------------------------------------------------------- */
+/* ---- Process ---- */
 
 /* CPU time and memory of the process, for INFO. */
 struct rt_usage {

@@ -77,7 +77,7 @@ static int control(struct rt_epoll *e, int op, int fd, uint32_t events, void *po
     return epoll_ctl(e->fd, op, fd, &event) < 0 ? -errno : 0;
 }
 
-/* ---- Receiving ------------------------------------------------------------------------------- */
+/* ---- Receiving ---- */
 
 static void epoll_buffer_recycle(struct rt *rt, struct rt_buffer *buffer) {
     struct rt_epoll *e = epoll_of(rt);
@@ -147,7 +147,7 @@ static void read_ready(struct rt_epoll *e) {
     }
 }
 
-/* ---- Sending --------------------------------------------------------------------------------- */
+/* ---- Sending ---- */
 
 static void epoll_stream_send(struct rt *rt, struct rt_stream *stream) {
     list_add(&epoll_of(rt)->sends, stream);
@@ -203,7 +203,7 @@ static void tell_sent(struct rt_epoll *e) {
     e->sent.count = 0;
 }
 
-/* ---- Closing --------------------------------------------------------------------------------- */
+/* ---- Closing ---- */
 
 static void forget(struct stream_list *list, struct rt_stream *stream) {
     if (stream->send_slot < list->count && list->items[stream->send_slot] == stream) {
@@ -236,7 +236,7 @@ static void tell_gone(struct rt_epoll *e) {
     }
 }
 
-/* ---- Listening ------------------------------------------------------------------------------- */
+/* ---- Listening ---- */
 
 /* Level-triggered: connections beyond a turn's share are simply reported again. */
 static int epoll_listen(struct rt *rt, struct rt_listener *listener) {
@@ -294,7 +294,7 @@ static void retry_listeners(struct rt_epoll *e) {
     }
 }
 
-/* ---- The turn -------------------------------------------------------------------------------- */
+/* ---- The turn ---- */
 
 static void epoll_wake(struct rt *from, struct rt *target) {
     (void)from;
@@ -379,7 +379,7 @@ static bool epoll_turn(struct rt *rt, int64_t wait_ns) {
     return woken;
 }
 
-/* ---- Making one ------------------------------------------------------------------------------ */
+/* ---- Making one ---- */
 
 static void epoll_free(struct rt *rt) {
     struct rt_epoll *e = epoll_of(rt);

@@ -121,8 +121,7 @@ enum {
 int rt_uring_new(const struct rt_options *options, struct rt **ret_rt, char **ret_reason);
 int rt_epoll_new(const struct rt_options *options, struct rt **ret_rt);
 
-/* ---- Common parts (rt.c)
- * --------------------------------------------------------------------------------------- */
+/* ---- Common parts (rt.c) ---- */
 
 /* Clocks, pool and wake_fd; ops must be set. Fails with -errno, and rt_common_fini is due all the
  * same. */
@@ -158,8 +157,7 @@ void rt_wake_take(struct rt *rt);
 /* Ends a wait by way of wake_fd. Safe in a signal handler. */
 void rt_wake_write(struct rt *target);
 
-/* ---- Real sockets, time and chance (rt_socket.c, rt.c)
- * --------------------------------------------------------- */
+/* ---- Real sockets, time and chance (rt_socket.c, rt.c) ---- */
 
 uint64_t rt_real_wall_us(struct rt *rt);
 uint64_t rt_real_mono_ns(struct rt *rt);

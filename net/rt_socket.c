@@ -26,7 +26,7 @@ union address {
     struct sockaddr_un un;
 };
 
-/* ---- Binding --------------------------------------------------------------------------------- */
+/* ---- Binding ---- */
 
 static int bind_and_listen(const struct sockaddr *address, socklen_t address_len, int backlog,
                            rt_socket *ret_socket) {
@@ -167,7 +167,7 @@ void rt_real_unlink_unix(struct rt *rt, const char *path) {
     }
 }
 
-/* ---- Addresses ------------------------------------------------------------------------------- */
+/* ---- Addresses ---- */
 
 uint16_t rt_real_port(rt_socket socket) {
     union address a;
@@ -234,8 +234,7 @@ void rt_real_addresses(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_BYT
     address_text(&a, peer);
 }
 
-/* ---- Options and ends
- * ------------------------------------------------------------------------------------------ */
+/* ---- Options and ends ---- */
 
 void rt_real_no_delay(struct rt *rt, rt_socket socket) {
     (void)rt;

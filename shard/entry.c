@@ -73,8 +73,7 @@ size_t entry_value_memory(const struct entry *entry) {
     return entry->storage == STORED_BLOB ? blob_bytes(entry_blob(entry)) : 0;
 }
 
-/* ---- What an entry says ------------------------------------------------------------------------
- */
+/* ---- What an entry says ---- */
 
 enum value_type entry_type(const struct entry *entry) {
     return (enum value_type)entry->type;
@@ -97,8 +96,7 @@ const char *entry_encoding_name(const struct entry *entry) {
     return names[string_encoding(entry)];
 }
 
-/* ---- Strings -----------------------------------------------------------------------------------
- */
+/* ---- Strings ---- */
 
 enum string_encoding string_encoding(const struct entry *entry) {
     check(entry->type == TYPE_STRING);

@@ -109,8 +109,7 @@ struct shard_heap {
     struct size_class classes[CLASS_COUNT];
 };
 
-/* ---- Sizes -------------------------------------------------------------------------------------
- */
+/* ---- Sizes ---- */
 
 static inline bool is_small(size_t bytes) {
     return bytes <= HEAP_SLAB_BLOCK_MAX;
@@ -137,8 +136,7 @@ size_t heap_block_bytes(size_t bytes) {
     return sysmem_good_size(bytes + sizeof(struct big_block));
 }
 
-/* ---- Regions and slabs -------------------------------------------------------------------------
- */
+/* ---- Regions and slabs ---- */
 
 static inline struct region *region_of(const void *address) {
     return (struct region *)((uintptr_t)address & ~(REGION_BYTES - 1));
@@ -399,8 +397,7 @@ void *heap_relocate(struct shard_heap *heap, void *block, size_t *ret_bytes) {
     return moved;
 }
 
-/* ---- Big blocks --------------------------------------------------------------------------------
- */
+/* ---- Big blocks ---- */
 
 static void *big_alloc(struct shard_heap *heap, size_t bytes) {
     struct big_block *big = sysmem_alloc(sizeof(*big) + bytes);
@@ -430,8 +427,7 @@ static void *big_resize(struct shard_heap *heap, void *block, size_t old_bytes, 
     return big->data;
 }
 
-/* ---- The interface -----------------------------------------------------------------------------
- */
+/* ---- The interface ---- */
 
 static inline bool from_slab(size_t bytes) {
     return !SHOAL_SANITIZED && is_small(bytes);
@@ -571,8 +567,7 @@ void heap_purge(struct shard_heap *heap) {
     heap_trim(heap, 0, SIZE_MAX);
 }
 
-/* ---- Verification ------------------------------------------------------------------------------
- */
+/* ---- Verification ---- */
 
 static size_t slab_verify(const struct slab *slab) {
     size_t freed = 0;

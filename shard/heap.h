@@ -46,8 +46,7 @@ size_t heap_reserved(const struct shard_heap *heap);
 /* Gives empty slabs back: MEMORY PURGE. */
 void heap_purge(struct shard_heap *heap);
 
-/* ---- Against fragmentation --------------------------------------------------------------------
- */
+/* ---- Against fragmentation ---- */
 
 /* Bytes of slabs that no block uses, empty slabs left out. */
 size_t heap_slack(const struct shard_heap *heap);

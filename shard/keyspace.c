@@ -23,8 +23,7 @@
 static_assert(sizeof(struct hash_secret) == HASH_SECRET_BYTES, "the hash takes all of it");
 static_assert(sizeof(struct slot) == 24, "16384 of them per database, touched by every command");
 
-/* ---- Keys ---------------------------------------------------------------------------------------
- */
+/* ---- Keys ---- */
 
 uint16_t key_slot(struct bytes name) {
     const char *open = name.len ? memchr(name.ptr, '{', name.len) : NULL;
@@ -57,8 +56,7 @@ static uint64_t hash_entry(const void *arg, const void *item) {
     return hash_bytes(secret->bytes, entry_key_bytes(item));
 }
 
-/* ---- Life ---------------------------------------------------------------------------------------
- */
+/* ---- Life ---- */
 
 #define SLOTS_BYTES (SLOTS * sizeof(struct slot))
 
@@ -150,8 +148,7 @@ void keyspace_set_lru(struct keyspace *ks, enum lru_mode mode, int lfu_log_facto
     ks->lfu_decay_minutes = lfu_decay_minutes;
 }
 
-/* ---- Hooks --------------------------------------------------------------------------------------
- */
+/* ---- Hooks ---- */
 
 void hook_pre_write(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry) {
     if (ks->hooks.pre_write) {
@@ -170,8 +167,7 @@ void keyspace_touch(struct keyspace *ks, uint32_t db, const struct key *key) {
     hook_changed(ks, db, key);
 }
 
-/* ---- The LRU and LFU clocks ---------------------------------------------------------------------
- */
+/* ---- The LRU and LFU clocks ---- */
 
 #define LRU_MASK    0xFFFFFFu
 #define LFU_INITIAL 5
@@ -233,8 +229,7 @@ uint8_t entry_frequency(const struct keyspace *ks, const struct entry *entry, in
     return (uint8_t)lfu_decayed(ks, entry->lru, now_ms);
 }
 
-/* ---- Entries in tables --------------------------------------------------------------------------
- */
+/* ---- Entries in tables ---- */
 
 struct entry *database_find(const struct database *database, const struct key *key) {
     struct table_probe probe = table_probe(&database->slots[key->slot].table, key->hash);
@@ -327,8 +322,7 @@ void database_delete(struct keyspace *ks, struct database *database, const struc
     books_close(ks, slot, books);
 }
 
-/* ---- Deadlines ----------------------------------------------------------------------------------
- */
+/* ---- Deadlines ---- */
 
 static void wheel_refer(struct keyspace *ks, struct database *database, const struct key *key,
                         int64_t deadline) {
@@ -415,8 +409,7 @@ struct entry *keyspace_set_expiry(struct keyspace *ks, uint32_t db, const struct
     return entry;
 }
 
-/* ---- Lookup -------------------------------------------------------------------------------------
- */
+/* ---- Lookup ---- */
 
 struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
                             unsigned lookup_flags) {
@@ -469,8 +462,7 @@ size_t entry_memory(const struct keyspace *ks, const struct entry *entry) {
     return heap_block_bytes(entry_bytes(entry)) + entry_value_memory(entry) + sizeof(uint64_t);
 }
 
-/* ---- Deleting and copying -----------------------------------------------------------------------
- */
+/* ---- Deleting and copying ---- */
 
 bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
                      bool lazy) {

@@ -76,7 +76,7 @@ struct keyspace_options {
 struct keyspace *keyspace_new(const struct keyspace_options *options);
 void keyspace_free(struct keyspace *ks);
 
-/* ---- Lookup ---------------------------------------------------------------------------------- */
+/* ---- Lookup ---- */
 
 enum lookup_flags {
     LOOKUP_READ = 0,       /* counts a hit or a miss, touches the LRU/LFU clock */
@@ -98,7 +98,7 @@ void keyspace_prefetch_slot(const struct keyspace *ks, uint32_t db, const struct
 void keyspace_prefetch_bucket(const struct keyspace *ks, uint32_t db, const struct key *key);
 void keyspace_prefetch_entry(const struct keyspace *ks, uint32_t db, const struct key *key);
 
-/* ---- What an entry says ---------------------------------------------------------------------- */
+/* ---- What an entry says ---- */
 
 enum value_type entry_type(const struct entry *entry);
 struct bytes entry_key(const struct entry *entry);
@@ -111,7 +111,7 @@ size_t entry_memory(const struct keyspace *ks, const struct entry *entry);
 uint32_t entry_idle_seconds(const struct keyspace *ks, const struct entry *entry, int64_t now_ms);
 uint8_t entry_frequency(const struct keyspace *ks, const struct entry *entry, int64_t now_ms);
 
-/* ---- Strings --------------------------------------------------------------------------------- */
+/* ---- Strings ---- */
 
 /* Room for a 64-bit integer as text. */
 #define NUMBER_TEXT_BYTES 24
@@ -151,7 +151,7 @@ struct entry *keyspace_replace_int(struct keyspace *ks, uint32_t db, const struc
 char *keyspace_edit_string(struct keyspace *ks, uint32_t db, const struct key *key,
                            struct entry *entry, size_t length, bool growing, int64_t now_ms);
 
-/* ---- Keys ------------------------------------------------------------------------------------ */
+/* ---- Keys ---- */
 
 /* Deletes a live key. `lazy`: a big value may be freed later in slices (UNLINK, lazyfree-*). False
  * if missing. */
@@ -173,7 +173,7 @@ struct entry *keyspace_rename(struct keyspace *ks, uint32_t from_db, const struc
  * (rdb_changes_since_last_save). */
 void keyspace_touch(struct keyspace *ks, uint32_t db, const struct key *key);
 
-/* ---- All keys -------------------------------------------------------------------------------- */
+/* ---- All keys ---- */
 
 /* Deletes everything of one database, or of all (db = UINT32_MAX). `lazy` hands the tables to
  * slices of keyspace_work. Returns how many keys there were. */
@@ -207,7 +207,7 @@ static inline uint64_t scan_cursor_at_slot(uint16_t slot) {
  */
 struct entry *keyspace_random(struct keyspace *ks, uint32_t db, uint64_t random, int64_t now_ms);
 
-/* ---- Work in slices -------------------------------------------------------------------------- */
+/* ---- Work in slices ---- */
 
 struct keyspace_expire_options {
     bool active; /* DEBUG SET-ACTIVE-EXPIRE */

@@ -6,8 +6,7 @@
  */
 #include "shard/keyspace_parts.h"
 
-/* ---- Walking ------------------------------------------------------------------------------------
- */
+/* ---- Walking ---- */
 
 struct scan {
     int64_t now_ms;
@@ -64,8 +63,7 @@ uint64_t keyspace_scan(struct keyspace *ks, uint32_t db, uint64_t cursor, uint64
     return 0;
 }
 
-/* ---- Random keys --------------------------------------------------------------------------------
- */
+/* ---- Random keys ---- */
 
 /* The index-th key of a database, in the order of slots and hashes. */
 static struct entry *database_at(const struct database *database, uint64_t index,
@@ -132,8 +130,7 @@ struct entry *keyspace_random(struct keyspace *ks, uint32_t db, uint64_t random,
     return alive_from(ks, db, scan_cursor_at_slot((uint16_t)(random >> 50)), now_ms);
 }
 
-/* ---- Flushing and swapping ----------------------------------------------------------------------
- */
+/* ---- Flushing and swapping ---- */
 
 struct release {
     struct keyspace *ks;
@@ -213,8 +210,7 @@ void keyspace_swap_db(struct keyspace *ks, uint32_t a, uint32_t b) {
     ks->databases[b] = database;
 }
 
-/* ---- Figures ------------------------------------------------------------------------------------
- */
+/* ---- Figures ---- */
 
 uint64_t keyspace_count(const struct keyspace *ks, uint32_t db) {
     const struct database *database = keyspace_peek(ks, db);
@@ -274,8 +270,7 @@ size_t keyspace_wheel_memory(const struct keyspace *ks, uint32_t db) {
     return database && database->wheel ? wheel_memory(database->wheel) : 0;
 }
 
-/* ---- Verification -------------------------------------------------------------------------------
- */
+/* ---- Verification ---- */
 
 struct tally {
     const struct keyspace *ks;

@@ -95,8 +95,7 @@ static inline void books_close(struct keyspace *ks, struct slot *slot, struct bo
     ks->bytes += change;
 }
 
-/* ---- keyspace.c ---------------------------------------------------------------------------------
- */
+/* ---- keyspace.c ---- */
 
 struct database *keyspace_database(struct keyspace *ks, uint32_t db); /* made if need be */
 const struct database *keyspace_peek(const struct keyspace *ks, uint32_t db);
@@ -130,14 +129,12 @@ void lru_touch(struct keyspace *ks, struct entry *entry, int64_t now_ms);
 void hook_pre_write(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry);
 void hook_changed(struct keyspace *ks, uint32_t db, const struct key *key);
 
-/* ---- keyspace_defrag.c --------------------------------------------------------------------------
- */
+/* ---- keyspace_defrag.c ---- */
 
 /* One slice, if one is due; returns when the next is, INT64_MAX if there is nothing to mend. */
 int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms);
 
-/* ---- keyspace_all.c -----------------------------------------------------------------------------
- */
+/* ---- keyspace_all.c ---- */
 
 /* The first slot from `from` on that holds keys; SLOTS if none does. */
 uint32_t database_next_slot(const struct database *database, uint32_t from);

@@ -15,8 +15,7 @@
 /* Spare room doubles a string up to this, and is this much from then on. */
 #define GROWING_SPARE_MAX (1u << 20)
 
-/* ---- SET ----------------------------------------------------------------------------------------
- */
+/* ---- SET ---- */
 
 /* What a new value is to become. */
 struct setting {
@@ -174,8 +173,7 @@ struct entry *keyspace_set_string(struct keyspace *ks, uint32_t db, const struct
     return keyspace_set_text(ks, db, key, value, expires_at, now_ms);
 }
 
-/* ---- Editing in place ---------------------------------------------------------------------------
- */
+/* ---- Editing in place ---- */
 
 /* Even what does not say that it is growing (SETRANGE, SETBIT) often is, if it has outgrown a blob
  * before. */

@@ -21,8 +21,7 @@
 /* This many superfluous references are not worth a sweep. */
 #define SWEEP_MIN 4096
 
-/* ---- The wheel's answers ------------------------------------------------------------------------
- */
+/* ---- The wheel's answers ---- */
 
 #define DUE_MAX 16
 
@@ -130,8 +129,7 @@ static void prefetch(void *arg, struct wheel_ref ref, int stage) {
     }
 }
 
-/* ---- Slices -------------------------------------------------------------------------------------
- */
+/* ---- Slices ---- */
 
 static int64_t work_wheel(struct keyspace *ks, uint32_t db, int64_t now_ms) {
     struct database *database = ks->databases[db];

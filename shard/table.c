@@ -75,8 +75,7 @@ static inline uint64_t make_word(uint64_t tag, const void *item) {
     return tag << 48 | (uint64_t)(uintptr_t)item;
 }
 
-/* ---- Leaves ------------------------------------------------------------------------------------
- */
+/* ---- Leaves ---- */
 
 static inline size_t leaf_bytes(uint32_t capacity) {
     return sizeof(struct table_leaf) + (size_t)capacity * sizeof(uint64_t);
@@ -173,8 +172,7 @@ static uint64_t leaf_remove(struct shard_heap *heap, uint64_t ref, unsigned dept
     return leaf_ref(leaf, count, depth);
 }
 
-/* ---- Dividing and merging ----------------------------------------------------------------------
- */
+/* ---- Dividing and merging ---- */
 
 /* Hashes are computed anew from the items, whose memory is asked for beforehand. */
 static void hash_items(const struct table_env *env, const struct table_leaf *leaf, uint32_t count,
@@ -255,8 +253,7 @@ static uint64_t node_merge(struct shard_heap *heap, uint64_t ref, unsigned depth
     return leaf_ref(merged, count, depth);
 }
 
-/* ---- Change ------------------------------------------------------------------------------------
- */
+/* ---- Change ---- */
 
 void table_insert(struct table *table, const struct table_env *env, uint64_t hash, void *item) {
     uint64_t *ref = &table->root;
@@ -381,8 +378,7 @@ uint64_t table_drain(struct table *table, const struct table_env *env, uint64_t 
     return taken;
 }
 
-/* ---- All items ---------------------------------------------------------------------------------
- */
+/* ---- All items ---- */
 
 struct walk {
     const struct table_env *env;
@@ -538,8 +534,7 @@ size_t table_bytes(const struct table *table) {
     return ref_bytes(table->root);
 }
 
-/* ---- Verification ------------------------------------------------------------------------------
- */
+/* ---- Verification ---- */
 
 static uint64_t ref_verify(const struct table_env *env, uint64_t ref, uint64_t path,
                            unsigned depth) {

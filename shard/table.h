@@ -31,8 +31,7 @@ struct table_env {
     const void *arg;
 };
 
-/* ---- References and words: 48 bits of address, 16 of something else ----------------------------
- */
+/* ---- References and words: 48 bits of address, 16 of something else ---- */
 
 #define TABLE_LEAF_MAX    256
 #define TABLE_REF_LONG    0xFFFE /* a leaf whose count is in its header */
@@ -78,8 +77,7 @@ static inline uint32_t table_guess(uint64_t tag, uint32_t n) {
     return (uint32_t)(tag * n >> 16);
 }
 
-/* ---- Lookup ------------------------------------------------------------------------------------
- */
+/* ---- Lookup ---- */
 
 struct table_probe {
     const uint64_t *word;
@@ -130,8 +128,7 @@ static inline void table_prefetch(const struct table *table, uint64_t hash) {
     }
 }
 
-/* ---- Change ------------------------------------------------------------------------------------
- */
+/* ---- Change ---- */
 
 /* Adds an item; that no equal one is there is the caller's business. */
 void table_insert(struct table *table, const struct table_env *env, uint64_t hash, void *item);
@@ -148,8 +145,7 @@ typedef void table_item_fn(void *arg, void *item);
 uint64_t table_drain(struct table *table, const struct table_env *env, uint64_t max,
                      table_item_fn *release, void *arg);
 
-/* ---- All items ---------------------------------------------------------------------------------
- */
+/* ---- All items ---- */
 
 /* A place is the upper 48 bits of a hash. */
 #define TABLE_PLACE_BITS 48

@@ -89,8 +89,7 @@ struct wheel {
     struct ring old;
 };
 
-/* ---- Places ------------------------------------------------------------------------------------
- */
+/* ---- Places ---- */
 
 static inline unsigned level_shift(unsigned level) {
     return level * LEVEL_BITS;
@@ -159,8 +158,7 @@ static uint64_t rings_bucket_count(const struct wheel *wheel, unsigned level, ui
            (wheel->old_count ? ring_bucket_count(&wheel->old, level, number) : 0);
 }
 
-/* ---- References in chunks ----------------------------------------------------------------------
- */
+/* ---- References in chunks ---- */
 
 static void ref_write(unsigned char *to, struct wheel_ref ref) {
     uint64_t packed = (uint64_t)ref.slot << WHEEL_HASH_BITS | ref.hash_bits;
@@ -235,8 +233,7 @@ static unsigned bucket_pop(struct wheel *wheel, struct ring *ring, unsigned leve
     return n;
 }
 
-/* ---- Life --------------------------------------------------------------------------------------
- */
+/* ---- Life ---- */
 
 struct wheel *wheel_new(struct shard_heap *heap, int64_t now_ms) {
     struct wheel *wheel = heap_alloc(heap, sizeof(*wheel));
@@ -287,8 +284,7 @@ void wheel_free(struct wheel *wheel) {
     heap_release(wheel->heap, wheel, sizeof(*wheel));
 }
 
-/* ---- When to run -------------------------------------------------------------------------------
- */
+/* ---- When to run ---- */
 
 /* When work on a bucket must begin. Level 0: when its millisecond is over. Above: when it is
  * entered if it is small, otherwise so much earlier that PACE_PER_MS suffices, but not before it is
@@ -324,8 +320,7 @@ int64_t wheel_next_run(const struct wheel *wheel) {
     return wheel->next_run;
 }
 
-/* ---- Running -----------------------------------------------------------------------------------
- */
+/* ---- Running ---- */
 
 struct run {
     struct wheel *wheel;
@@ -473,8 +468,7 @@ int64_t wheel_run(struct wheel *wheel, const struct wheel_owner *owner, int64_t 
     return wheel->next_run;
 }
 
-/* ---- Sweeps ------------------------------------------------------------------------------------
- */
+/* ---- Sweeps ---- */
 
 void wheel_sweep(struct wheel *wheel) {
     if (wheel->old_count || wheel->count == 0) {
@@ -491,8 +485,7 @@ bool wheel_sweeping(const struct wheel *wheel) {
     return wheel->old_count > 0;
 }
 
-/* ---- Looking inside ----------------------------------------------------------------------------
- */
+/* ---- Looking inside ---- */
 
 uint64_t wheel_count(const struct wheel *wheel) {
     return wheel->count;
