@@ -20,11 +20,14 @@
 #include <stdlib.h>
 
 #define ARENA_BLOCK_BYTES 4096
+/* A burst of connections must not be remembered for ever: some 20 KB each. */
+#define BATCHES_KEPT_MAX 256
 
 struct batch *batch_take(struct worker *worker, struct client *client, struct rt_buffer *input) {
     struct batch *batch = worker->batch_pool;
     if (batch != NULL) {
         worker->batch_pool = batch->next;
+        worker->batch_pool_count--;
     } else {
         batch = malloc(sizeof *batch);
         check(batch != NULL);
@@ -43,24 +46,33 @@ struct batch *batch_take(struct worker *worker, struct client *client, struct rt
     return batch;
 }
 
+static void batch_free(struct batch *batch) {
+    outbuf_fini(&batch->out);
+    arena_fini(&batch->arena);
+    free(batch);
+}
+
 void batch_put(struct worker *worker, struct batch *batch) {
     if (batch->input != NULL) {
         rt_buffer_unref(batch->input);
         batch->input = NULL;
     }
+    if (worker->batch_pool_count >= BATCHES_KEPT_MAX) {
+        batch_free(batch);
+        return;
+    }
     outbuf_drain(&batch->out, batch->out.bytes);
     arena_reset(&batch->arena);
     batch->next = worker->batch_pool;
     worker->batch_pool = batch;
+    worker->batch_pool_count++;
 }
 
 void batch_pool_free(struct worker *worker) {
     while (worker->batch_pool != NULL) {
         struct batch *batch = worker->batch_pool;
         worker->batch_pool = batch->next;
-        outbuf_fini(&batch->out);
-        arena_fini(&batch->arena);
-        free(batch);
+        batch_free(batch);
     }
 }
 

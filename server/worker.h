@@ -75,6 +75,7 @@ struct worker {
     struct list blocked;   /* clients in a blocking command */
     struct list jobs;      /* scatter parts that go on in slices */
     struct batch *batch_pool;
+    unsigned batch_pool_count;
     struct batch **open_batches; /* by target: of the client that is being worked off */
     unsigned open_count;
     uint64_t tick;               /* rt_ticks when the last command ended: the next one's start */
