@@ -36,6 +36,7 @@ struct conditions {
     char *texts[TEXT_COUNT]; /* NULL: not asked */
     uint64_t *ids;
     size_t ids_count;
+    bool ids_given; /* even if there were none */
     enum client_kind kind;
     int64_t db; /* -1: not asked */
 };
@@ -86,7 +87,8 @@ struct client_filter *client_filter_address(struct bytes address) {
     return filter;
 }
 
-/* Takes numbers as long as there are any; how many arguments, or -1 after an error reply. */
+/* Takes numbers as long as there are any, maybe none; how many arguments, or -1 after an error
+ * reply. */
 static int ids_parse(struct exec *x, uint32_t i, struct conditions *conditions) {
     int n = 0;
     int64_t id;
@@ -101,10 +103,7 @@ static int ids_parse(struct exec *x, uint32_t i, struct conditions *conditions) 
         conditions->ids = ids;
         n++;
     }
-    if (n == 0) {
-        reply_error(x->reply, ERR_SYNTAX);
-        return -1;
-    }
+    conditions->ids_given = true;
     return n;
 }
 
@@ -205,16 +204,16 @@ static int option_parse(struct exec *x, uint32_t i, struct client_filter *filter
     if (negative) {
         word = bytes_make(word.ptr + 4, word.len - 4);
     }
+    if (bytes_is(word, "id") && x->argc > 3) { /* as the only argument it needs a number */
+        int n = ids_parse(x, i + 1, conditions);
+        return n < 0 ? -1 : n + 1;
+    }
     if (i + 1 >= x->argc) {
         reply_error(x->reply, ERR_SYNTAX);
         return -1;
     }
     struct bytes value = x->argv[i + 1];
     bool ok = true;
-    if (bytes_is(word, "id")) {
-        int n = ids_parse(x, i + 1, conditions);
-        return n < 0 ? -1 : n + 1;
-    }
     int text = text_option_parse(x, word, value, conditions, negative);
     if (text != 0) {
         return text < 0 ? -1 : 2;
@@ -324,7 +323,7 @@ static bool conditions_are(const struct conditions *conditions, const struct cli
             return false;
         }
     }
-    if (conditions->ids_count > 0 && id_listed(conditions, client->id) != wanted) {
+    if (conditions->ids_given && id_listed(conditions, client->id) != wanted) {
         return false;
     }
     if (conditions->kind != KIND_ANY && (conditions->kind == KIND_NORMAL) != wanted) {
