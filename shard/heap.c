@@ -43,14 +43,13 @@
 #include <stdint.h>
 #include <string.h>
 
-#define REGION_BYTES        ((size_t)4 << 20)
-#define SLAB_BYTES          ((size_t)32 << 10)
-#define SLABS_PER_REGION    128
-#define SLABS_PER_HUGE_PAGE 64
-#define HEADERS_BYTES       8192
-#define QUARTERS            4
-#define FINE_MAX            1024
-#define CLASS_COUNT         (FINE_MAX / 8 + (HEAP_SLAB_BLOCK_MAX - FINE_MAX) / 64)
+#define REGION_BYTES     ((size_t)4 << 20)
+#define SLAB_BYTES       ((size_t)32 << 10)
+#define SLABS_PER_REGION 128
+#define HEADERS_BYTES    8192
+#define QUARTERS         4
+#define FINE_MAX         1024
+#define CLASS_COUNT      (FINE_MAX / 8 + (HEAP_SLAB_BLOCK_MAX - FINE_MAX) / 64)
 
 enum slab_state { SLAB_FREE, SLAB_CURRENT, SLAB_PARTIAL, SLAB_FULL };
 
@@ -76,8 +75,7 @@ struct region {
     struct list_node room_link; /* regions with free slabs */
     struct shard_heap *heap;
     uint16_t free_count;
-    bool huge;       /* asked for large pages */
-    uint8_t touched; /* bit per large page */
+    bool huge; /* asked for large pages */
     uint64_t free_mask[SLABS_PER_REGION / 64];
     uint64_t dirty_mask[SLABS_PER_REGION / 64]; /* free, but its pages are resident */
     struct slab slabs[SLABS_PER_REGION];
@@ -157,12 +155,6 @@ static inline char *slab_base(const struct slab *slab) {
 
 static void region_new(struct shard_heap *heap) {
     struct region *region = sysmem_map(REGION_BYTES, REGION_BYTES);
-    if (heap->region_count > 0) {
-        /* A random key is a miss of the address cache too: large pages save it. Not for the first
-         * region: a shard with a few keys stays small. */
-        sysmem_prefer_huge_pages(region, REGION_BYTES);
-        region->huge = true;
-    }
     region->heap = heap;
     region->free_count = SLABS_PER_REGION;
     memset(region->free_mask, 0xFF, sizeof(region->free_mask));
@@ -213,17 +205,14 @@ static void slab_set_dirty(struct shard_heap *heap, struct region *region, unsig
     }
 }
 
-/* The first byte that is touched makes a whole large page resident: the free slabs in it too. */
-static void region_touch_half(struct shard_heap *heap, struct region *region, unsigned index) {
-    unsigned word = index / SLABS_PER_HUGE_PAGE * (SLABS_PER_HUGE_PAGE / 64);
-    if (region->touched >> word & 1) {
-        return;
-    }
-    region->touched |= (uint8_t)(1u << word);
-    for (unsigned i = word; i < word + SLABS_PER_HUGE_PAGE / 64; i++) {
-        heap->dirty_slabs +=
-            (size_t)__builtin_popcountll(region->free_mask[i] & ~region->dirty_mask[i]);
-        region->dirty_mask[i] |= region->free_mask[i];
+/* A random key is a miss of the address cache too, which large pages save. But a fault of one takes
+ * 200 us, and milliseconds when the kernel must first make room for it, and it brings in memory
+ * that may never be needed. So they are asked for when all slabs of a region are in use: the kernel
+ * then joins its pages beside our work. */
+static void region_prefer_huge_pages(struct region *region, bool huge) {
+    if (region->huge != huge) {
+        region->huge = huge;
+        sysmem_prefer_huge_pages(region, REGION_BYTES, huge);
     }
 }
 
@@ -238,9 +227,7 @@ static struct slab *slab_take(struct shard_heap *heap, unsigned class_index) {
     unsigned index = region_take(region);
     if (region->free_count == 0) {
         list_remove(&region->room_link);
-    }
-    if (region->huge) {
-        region_touch_half(heap, region, index);
+        region_prefer_huge_pages(region, true);
     }
     struct slab *slab = &region->slabs[index];
     check(slab->state == SLAB_FREE && slab->live == 0);
@@ -535,6 +522,7 @@ static void region_discard(struct shard_heap *heap, struct region *region, size_
             (*keep)--;
             continue;
         }
+        region_prefer_huge_pages(region, false);
         size_t headers = i == 0 ? HEADERS_BYTES : 0;
         sysmem_discard((char *)region + i * SLAB_BYTES + headers, SLAB_BYTES - headers);
         slab_set_dirty(heap, region, i, false);

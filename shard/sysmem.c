@@ -70,6 +70,7 @@ void sysmem_discard(void *pages, size_t bytes) {
     check(madvise(pages, bytes, MADV_DONTNEED) == 0);
 }
 
-void sysmem_prefer_huge_pages(void *pages, size_t bytes) {
-    madvise(pages, bytes, MADV_HUGEPAGE);
+void sysmem_prefer_huge_pages(void *pages, size_t bytes, bool huge) {
+    /* Kernels without large pages refuse, which is as well. */
+    (void)madvise(pages, bytes, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }

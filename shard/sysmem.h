@@ -12,6 +12,7 @@
 #ifndef SHOAL_SHARD_SYSMEM_H
 #define SHOAL_SHARD_SYSMEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -36,8 +37,8 @@ size_t sysmem_good_size(size_t bytes);
 /* Zeroed pages that cost nothing until they are touched. `align` is a power of two, at least a
  * page. */
 void *sysmem_map(size_t bytes, size_t align);
-/* Asks for large pages under freshly mapped ones; the kernel may not have any. */
-void sysmem_prefer_huge_pages(void *pages, size_t bytes);
+/* Whether the kernel may put large pages under these, now or when it finds the time. */
+void sysmem_prefer_huge_pages(void *pages, size_t bytes, bool huge);
 void sysmem_unmap(void *pages, size_t bytes);
 /* Gives the memory back but keeps the addresses; they read as zero again. */
 void sysmem_discard(void *pages, size_t bytes);
