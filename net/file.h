@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* file: the part of the seam that touches files outside the data path: configuration, pid file, logs.
+/* file: the part of the seam that touches files outside the data path: configuration, pid file,
+ * logs.
  *
- * These calls block; they are for start, stop and rare commands (CONFIG REWRITE), never for the path of data. The
- * simulator gives its own table of functions, so nothing outside net/ opens a file by itself.
+ * These calls block; they are for start, stop and rare commands (CONFIG REWRITE), never for the
+ * path of data. The simulator gives its own table of functions, so nothing outside net/ opens a
+ * file by itself.
  *
  * Thread: any.
  */
@@ -16,16 +18,19 @@
 
 struct fs {
     void *arg;
-    /* The whole of a file, NUL-terminated beyond *ret_len, to be freed with free(). path "-" is standard input. 0 or -errno. */
+    /* The whole of a file, NUL-terminated beyond *ret_len, to be freed with free(). path "-" is
+     * standard input. 0 or -errno. */
     int (*read_all)(void *arg, const char *path, char **ret_data, size_t *ret_len);
-    /* Replaces a file in one step: temporary file beside it, fsync, rename, fsync of the directory. 0 or -errno. */
+    /* Replaces a file in one step: temporary file beside it, fsync, rename, fsync of the directory.
+     * 0 or -errno. */
     int (*replace)(void *arg, const char *path, struct bytes content, mode_t mode);
     /* Plain write, truncating: pid files. */
     int (*write_all)(void *arg, const char *path, struct bytes content, mode_t mode);
     /* Appends to a log file, or to standard output when path is "". */
     int (*append)(void *arg, const char *path, struct bytes content);
     int (*remove)(void *arg, const char *path);
-    /* Names that match a shell pattern, sorted; NULL-ended array of strings, each and the array to be freed. 0 or -errno. */
+    /* Names that match a shell pattern, sorted; NULL-ended array of strings, each and the array to
+     * be freed. 0 or -errno. */
     int (*match)(void *arg, const char *pattern, char ***ret_names);
     int (*change_dir)(void *arg, const char *path);
     int (*current_dir)(void *arg, char *buffer, size_t size);

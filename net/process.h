@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* process: what a server does to itself as a process: goes to the background, tells its supervisor, names itself.
+/* process: what a server does to itself as a process: goes to the background, tells its supervisor,
+ * names itself.
  *
  * Thread: main, before others exist; process_notify: main.
  */
@@ -13,7 +14,8 @@
 int process_daemonize(void);
 /* Tells systemd's notify socket, if the environment names one. True if it was told. */
 bool process_notify(const char *state);
-/* Raises the limit of open files towards `wanted`, as far as the system lets it; returns what it is then. */
+/* Raises the limit of open files towards `wanted`, as far as the system lets it; returns what it is
+ * then. */
 int64_t process_file_limit(int64_t wanted);
 /* Overwrites the words main was given with a title that ps shows. argv must be main's own. */
 void process_set_title(int argc, char **argv, const char *title);

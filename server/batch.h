@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* batch: the ops of one connection, from one read, for one shard: what travels between threads.
  *
- * Crosses threads, but is never shared: the home worker fills it, the owner of the keys runs it and writes final RESP into
- * `out`, the home worker hands the replies on and reuses it. Whoever has the message has all of it. Arguments point into the client's input
- * buffer, which the batch holds until it is back; nothing is copied but the slices, and the words of inline requests.
+ * Crosses threads, but is never shared: the home worker fills it, the owner of the keys runs it and
+ * writes final RESP into `out`, the home worker hands the replies on and reuses it. Whoever has the
+ * message has all of it. Arguments point into the client's input buffer, which the batch holds
+ * until it is back; nothing is copied but the slices, and the words of inline requests.
  */
 #ifndef SHOAL_SERVER_BATCH_H
 #define SHOAL_SERVER_BATCH_H
@@ -52,8 +53,8 @@ struct batch *batch_take(struct worker *worker, struct client *client, struct rt
 /* Home: back to the pool. */
 void batch_put(struct worker *worker, struct batch *batch);
 /* Home: adds an op; the batch must have room. */
-void batch_add(struct batch *batch, const struct command_slot *slot, const struct request *request, const struct key *key,
-               const struct client *client);
+void batch_add(struct batch *batch, const struct command_slot *slot, const struct request *request,
+               const struct key *key, const struct client *client);
 /* Owner of the keys: runs all ops in order. */
 void batch_run(struct worker *worker, struct batch *batch);
 /* At the end of a worker. */

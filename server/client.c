@@ -6,8 +6,7 @@
  * moment: what is still on its way comes home, finds the client closing, and is dropped. Only then
  * is the memory freed.
  *
- *     accept -> open -- ended or QUIT --> close after reply --> closing --> gone, and nothing away
- * --> freed
+ *     accept -> open -- ended or QUIT --> close after reply --> closing --> gone, nothing away
  *                  \------------- error, limit, kill -------------/
  *
  * Invariants
@@ -32,8 +31,8 @@
 #include <string.h>
 
 #define INPUT_BUFFER_MIN_BYTES (16 * 1024)
-#define INPUT_AHEAD_BYTES_MAX                                                                      \
-    (64 * 1024 * 1024) /* room made at once for a big bulk that was announced */
+/* Room made at once for a big bulk that was announced. */
+#define INPUT_AHEAD_BYTES_MAX      (64 * 1024 * 1024)
 #define UNAUTHENTICATED_QUERY_MAX  (1024 * 1024)
 #define UNAUTHENTICATED_OUTPUT_MAX 1024
 #define OPS_AWAY_RESUME            512

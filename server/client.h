@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* client: one connection: its input, its requests in flight, its output, and what CLIENT says about it.
+/* client: one connection: its input, its requests in flight, its output, and what CLIENT says about
+ * it.
  *
- * Thread: home worker only. Ops of a client that run on other workers never see it; they see a batch (batch.h).
+ * Thread: home worker only. Ops of a client that run on other workers never see it; they see a
+ * batch (batch.h).
  *
- * The order of replies: requests are answered in the order they came. While nothing of the client is on another thread,
- * replies are written straight to `out`. As soon as a batch is away, `pending` keeps the order: each entry is some bytes of `held` (replies of requests that ran
- * here meanwhile) or some ops of a batch; the completed prefix is moved to `out`.
+ * The order of replies: requests are answered in the order they came. While nothing of the client
+ * is on another thread, replies are written straight to `out`. As soon as a batch is away,
+ * `pending` keeps the order: each entry is some bytes of `held` (replies of requests that ran here
+ * meanwhile) or some ops of a batch; the completed prefix is moved to `out`.
  */
 #ifndef SHOAL_SERVER_CLIENT_H
 #define SHOAL_SERVER_CLIENT_H
@@ -23,26 +26,26 @@ struct worker;
 
 enum client_flag {
     CLIENT_CLOSE_AFTER_REPLY = 1 << 0, /* no more input; close when all output is sent */
-    CLIENT_CLOSING = 1 << 1,           /* the stream is being closed; waits for gone and for batches */
+    CLIENT_CLOSING = 1 << 1, /* the stream is being closed; waits for gone and for batches */
     CLIENT_UNIX = 1 << 2,
-    CLIENT_LOCAL = 1 << 3,             /* loopback or unix peer */
+    CLIENT_LOCAL = 1 << 3, /* loopback or unix peer */
     CLIENT_AUTHENTICATED = 1 << 4,
     CLIENT_NO_EVICT = 1 << 5,
     CLIENT_NO_TOUCH = 1 << 6,
     CLIENT_REPLY_OFF = 1 << 7,
-    CLIENT_REPLY_SKIP_NEXT = 1 << 8,   /* the next command's reply is dropped */
-    CLIENT_REPLY_SKIP = 1 << 9,        /* this command's reply is dropped */
+    CLIENT_REPLY_SKIP_NEXT = 1 << 8, /* the next command's reply is dropped */
+    CLIENT_REPLY_SKIP = 1 << 9,      /* this command's reply is dropped */
     CLIENT_CAPA_REDIRECT = 1 << 10,
     CLIENT_IMPORT_SOURCE = 1 << 11,
-    CLIENT_PARKED = 1 << 12,           /* has input but must wait: fence, budget, pause */
-    CLIENT_PAUSED = 1 << 13,           /* waits for CLIENT PAUSE to end */
-    CLIENT_BLOCKED = 1 << 14,          /* in a blocking command (WAIT) */
-    CLIENT_DIRTY = 1 << 15,            /* on the worker's list of clients with output */
+    CLIENT_PARKED = 1 << 12,  /* has input but must wait for its own ops that are away */
+    CLIENT_PAUSED = 1 << 13,  /* waits for CLIENT PAUSE to end */
+    CLIENT_BLOCKED = 1 << 14, /* in a blocking command (WAIT) */
+    CLIENT_DIRTY = 1 << 15,   /* on the worker's list of clients with output */
     CLIENT_READ_PAUSED = 1 << 16,
-    CLIENT_ENDED = 1 << 17,            /* the peer sent its end */
-    CLIENT_GONE = 1 << 18,             /* the stream is gone */
-    CLIENT_READONLY = 1 << 20,         /* READONLY; replicas and cluster will ask */
-    CLIENT_INPUT_PARTIAL = 1 << 19,    /* what is left of the input is no whole request */
+    CLIENT_ENDED = 1 << 17,         /* the peer sent its end */
+    CLIENT_GONE = 1 << 18,          /* the stream is gone */
+    CLIENT_INPUT_PARTIAL = 1 << 19, /* what is left of the input is no whole request */
+    CLIENT_READONLY = 1 << 20,      /* READONLY; replicas and cluster will ask */
 };
 
 /* One entry of the reply order. */
@@ -73,9 +76,9 @@ struct client {
     struct outbuf held;
     struct pending *pending; /* ring, capacity a power of two */
     uint32_t pending_head, pending_count, pending_cap;
-    uint32_t ops_away;   /* ops on other threads */
-    size_t bytes_away;   /* wire bytes of those ops' requests */
-    unsigned away_target; /* the shard of the last op that was sent away */
+    uint32_t ops_away;       /* ops on other threads */
+    size_t bytes_away;       /* wire bytes of those ops' requests */
+    unsigned away_target;    /* the shard of the last op that was sent away */
     struct scatter *scatter; /* runs; the client is fenced */
     unsigned batches_away;
     int64_t soft_limit_since_ms; /* output above the soft limit since; 0: it is not */
@@ -87,15 +90,15 @@ struct client {
     /* What CLIENT shows. */
     char peer[RT_ADDRESS_BYTES];
     char local[RT_ADDRESS_BYTES];
-    char *name;        /* NULL: none */
+    char *name; /* NULL: none */
     char *lib_name;
     char *lib_version;
     const struct command_slot *last_command; /* NULL: none yet */
-    int64_t created_ms;  /* wall */
-    int64_t active_ms;   /* wall, last interaction */
+    int64_t created_ms;                      /* wall */
+    int64_t active_ms;                       /* wall, last interaction */
     uint64_t bytes_in, bytes_out, commands;
-    size_t memory;      /* as last accounted to the worker */
-    size_t out_peak;    /* largest output lately: client_recent_max_output_buffer */
+    size_t memory;   /* as last accounted to the worker */
+    size_t out_peak; /* largest output lately: client_recent_max_output_buffer */
 };
 
 void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id);
@@ -106,10 +109,12 @@ void client_close(struct client *client);
 void client_close_after_reply(struct client *client);
 /* The client has new output: it is sent at the end of the turn. */
 void client_mark_dirty(struct client *client);
-/* After a wait is over (scatter done, unblocked, unpaused): it goes on with its input later in this turn. */
+/* After a wait is over (scatter done, unblocked, unpaused): it goes on with its input later in this
+ * turn. */
 void client_resume(struct client *client);
 /* Puts the client in a blocking state; `done` writes the reply through client_reply. */
-void client_block(struct client *client, int64_t until_ms, void (*done)(struct client *client, bool timed_out));
+void client_block(struct client *client, int64_t until_ms,
+                  void (*done)(struct client *client, bool timed_out));
 void client_unblock(struct client *client, bool timed_out);
 /* A writer to the client's output, for replies that come outside a command. */
 struct reply client_reply(struct client *client);

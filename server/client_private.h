@@ -15,7 +15,8 @@ bool client_may_run(const struct client *client);
 
 /* The first n bytes of the input are done with. */
 void client_input_used(struct client *client, size_t n);
-/* At the end of client_process: what is left of the input is kept, output is announced, limits are looked at. */
+/* At the end of client_process: what is left of the input is kept, output is announced, limits are
+ * looked at. */
 void client_after_process(struct client *client);
 
 /* The order of replies: bytes just written to held; one op just added to a batch. */
@@ -35,7 +36,8 @@ void client_flush(struct client *client);
 bool client_try_free(struct client *client);
 /* A command of the client is over: what CLIENT REPLY SKIP said moves on. */
 void client_command_over(struct client *client);
-/* Goes on with the clients that client_resume has put in line. Not from inside a command: a command never runs inside another. */
+/* Goes on with the clients that client_resume has put in line. Not from inside a command: a command
+ * never runs inside another. */
 void clients_run_ready(struct worker *worker);
 /* Once in a while: idle timeout, soft limits, memory that is not needed. */
 void client_cron(struct client *client, int64_t now_ms);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* command: what a command is. One row of a table per command is the only truth about it.
  *
- * Rows live at the foot of server/commands/<family>.c as static const data. Routing, checks, COMMAND INFO, COMMAND DOCS, key
- * extraction, ACL categories and statistics all read them; nothing about a command is said twice.
+ * Rows live in server/commands/<family>_rows.c as constant data. Routing, checks, COMMAND INFO,
+ * COMMAND DOCS, key extraction, ACL categories and statistics all read them; nothing about a
+ * command is said twice.
  *
  * Thread: rows are constant. `struct exec` belongs to the thread that runs it.
  */
@@ -23,17 +24,18 @@ struct worker;
 /* ---- What a running command sees ---- */
 
 struct exec {
-    const struct command *command; /* the (sub)command that runs */
+    const struct command *command;   /* the (sub)command that runs */
     const struct command_slot *slot; /* the same as the table serves it (command_table.h) */
-    struct bytes *argv;            /* argv[0] is the name as sent; subcommands count from the container */
+    struct bytes *argv; /* argv[0] is the name as sent; subcommands count from the container */
     uint32_t argc;
-    uint32_t db;        /* selected database */
-    struct shard *shard; /* the shard of the thread that runs it */
+    uint32_t db;               /* selected database */
+    struct shard *shard;       /* the shard of the thread that runs it */
     struct keyspace *keyspace; /* its keys */
     struct reply *reply;
-    int64_t now_ms;     /* wall clock, one value for the whole command (and its parts on other shards) */
-    struct key key;     /* the first key, hashed once; only if the command has one */
-    bool no_touch;      /* CLIENT NO-TOUCH */
+    int64_t
+        now_ms; /* wall clock, one value for the whole command (and its parts on other shards) */
+    struct key key;        /* the first key, hashed once; only if the command has one */
+    bool no_touch;         /* CLIENT NO-TOUCH */
     struct client *client; /* PLACE_HOME commands only, else NULL */
     struct worker *worker; /* the thread that runs it */
     struct client *fenced; /* scatter.c's: whose scatter this is, also when it has gone */
@@ -49,8 +51,10 @@ static inline unsigned exec_lookup_flags(const struct exec *x, unsigned flags) {
 /* ---- Rows ---- */
 
 enum command_place {
-    PLACE_KEY,  /* on the shard that owns its keys; refused when they lie on several (until transactions) */
-    PLACE_HOME, /* on the client's home thread, fenced: after all earlier requests, before all later ones */
+    PLACE_KEY,  /* on the shard that owns its keys; refused when they lie on several (until
+                   transactions) */
+    PLACE_HOME, /* on the client's home thread, fenced: after all earlier requests, before all later
+                   ones */
 };
 
 enum command_flag {
@@ -79,7 +83,8 @@ enum command_flag {
     CMD_SENTINEL = 1 << 22,
     CMD_ONLY_SENTINEL = 1 << 23,
     CMD_ALL_DBS = 1 << 24,
-    /* Ours, never shown among the flags. UNFENCED: dispatch need not fence it although it is PLACE_HOME (touches nothing but its reply: PING, ECHO). */
+    /* Ours, never shown among the flags. UNFENCED: dispatch need not fence it although it is
+       PLACE_HOME (touches nothing but its reply: PING, ECHO). */
     CMD_SYSTEM = 1 << 29, /* COMMAND DOCS calls it a system command */
     CMD_UNFENCED = 1u << 30,
 };
@@ -132,25 +137,35 @@ struct key_spec {
     int index;           /* BEGIN_INDEX; for BEGIN_KEYWORD where the search starts */
     const char *keyword; /* BEGIN_KEYWORD */
     enum key_find find;
-    int last, step, limit;            /* FIND_RANGE */
-    int keynum, first, keynum_step;   /* FIND_KEYNUM */
+    int last, step, limit;          /* FIND_RANGE */
+    int keynum, first, keynum_step; /* FIND_KEYNUM */
     const char *notes;
 };
 #define KEY_SPECS_MAX 3
 
-enum arg_type { ARG_STRING, ARG_INTEGER, ARG_DOUBLE, ARG_KEY, ARG_PATTERN, ARG_UNIX_TIME, ARG_PURE_TOKEN, ARG_ONEOF, ARG_BLOCK };
+enum arg_type {
+    ARG_STRING,
+    ARG_INTEGER,
+    ARG_DOUBLE,
+    ARG_KEY,
+    ARG_PATTERN,
+    ARG_UNIX_TIME,
+    ARG_PURE_TOKEN,
+    ARG_ONEOF,
+    ARG_BLOCK
+};
 enum arg_flag { ARG_OPTIONAL = 1, ARG_MULTIPLE = 2, ARG_MULTIPLE_TOKEN = 4 };
 
 struct command_arg {
     const char *name;
     enum arg_type type;
-    unsigned flags;           /* arg_flag */
-    int key_spec;             /* index of the key spec for ARG_KEY, else -1 */
-    const char *token;        /* or NULL */
-    const char *summary;      /* or NULL */
-    const char *since;        /* or NULL */
+    unsigned flags;      /* arg_flag */
+    int key_spec;        /* index of the key spec for ARG_KEY, else -1 */
+    const char *token;   /* or NULL */
+    const char *summary; /* or NULL */
+    const char *since;   /* or NULL */
     const char *deprecated_since;
-    const char *display;      /* display_text, or NULL: as the name */
+    const char *display;            /* display_text, or NULL: as the name */
     const struct command_arg *args; /* of ONEOF and BLOCK, ended by a row with name NULL */
 };
 
@@ -159,20 +174,23 @@ struct command_history {
     const char *change;
 };
 
-/* Where a command's keys are, when key specs alone do not say it (SET, MSETEX ...): index positions and flags of the keys in
- * argv. Returns how many, or -1 if the arguments make no sense. */
+/* Where a command's keys are, when key specs alone do not say it (SET, MSETEX ...): index positions
+ * and flags of the keys in argv. Returns how many, or -1 if the arguments make no sense. */
 struct key_ref {
     uint32_t index; /* in argv */
     unsigned flags; /* key_flag */
 };
-typedef int command_keys_fn(const struct command *command, const struct bytes *argv, uint32_t argc, struct key_ref *ret, int max);
+typedef int command_keys_fn(const struct command *command, const struct bytes *argv, uint32_t argc,
+                            struct key_ref *ret, int max);
 
 struct command {
-    const char *name; /* lower case; of a subcommand its own word only */
-    command_fn *run;  /* NULL for a container that only holds subcommands */
-    int arity;        /* negative: at least */
-    unsigned flags;   /* command_flag */
-    unsigned categories; /* command_category, explicit ones only: those that follow from flags (read, write, fast, slow, admin, dangerous, pubsub, blocking) are added by command_categories() */
+    const char *name;    /* lower case; of a subcommand its own word only */
+    command_fn *run;     /* NULL for a container that only holds subcommands */
+    int arity;           /* negative: at least */
+    unsigned flags;      /* command_flag */
+    unsigned categories; /* command_category, explicit ones only: those that follow from flags
+                            (read, write, fast, slow, admin, dangerous, pubsub, blocking) are added
+                            by command_categories() */
     enum command_place place;
     struct key_spec keys[KEY_SPECS_MAX]; /* ended by BEGIN_NONE */
     command_keys_fn *find_keys;          /* NULL: key specs are complete */

@@ -435,7 +435,8 @@ bool config_is_sensitive(struct bytes name);
  * {title}. False if the template makes no sense. */
 bool config_proc_title(const struct config *config, struct bytes program, struct text *title);
 
-/* The processors of a list such as 0-3,6 or 0-7:2, in its order; only numbers below max, and no more than that. How many. */
+/* The processors of a list such as 0-3,6 or 0-7:2, in its order; only numbers below max, and no
+ * more than that. How many. */
 size_t config_cpus(struct bytes list, int *ret_cpus, size_t max);
 
 #endif

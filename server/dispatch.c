@@ -7,10 +7,8 @@
  * all earlier requests and before all later ones), because what follows may depend on it (SELECT,
  * HELLO).
  *
- *     input -> window of staged requests -> here: op_run      -> out, or held while something is
- * away
- *                                        -> away: a batch per target, sent when the input is used
- * up
+ *     input -> window of staged requests -> here: op_run -> out, or held while something is away
+ *                                        -> away: a batch per target, sent when all input is used
  *                                        -> home command, once nothing is away
  *
  * Invariants

@@ -13,13 +13,11 @@
 struct acceptor;
 struct worker;
 
-/* An accepted socket on its way to its worker, which frees it. */
-struct connection_message;
-
 /* Listens as the configuration says. 0, or -1 with the reason in err. */
 int listen_start(struct worker *worker, struct text *err);
 void listen_stop(struct worker *worker);
-/* Before a new configuration is published: listens on what is new in it (bind, port). On failure -1 with the reason, and everything is as before. */
+/* Before a new configuration is published: listens on what is new in it (bind, port). On failure -1
+ * with the reason, and everything is as before. */
 int listen_update(struct worker *worker, const struct config *next, struct text *err);
 /* On the receiving worker. */
 void listen_connection_arrived(struct worker *worker, struct message *message);

@@ -14,13 +14,15 @@ struct worker;
 
 enum log_level { LOG_DEBUG, LOG_VERBOSE, LOG_NOTICE, LOG_WARNING };
 
-void log_line(const struct config *config, const struct fs *fs, int64_t wall_us, enum log_level level, const char *format, ...)
-    __attribute__((format(printf, 5, 6)));
+void log_line(const struct config *config, const struct fs *fs, int64_t wall_us,
+              enum log_level level, const char *format, ...) __attribute__((format(printf, 5, 6)));
 void log_worker(struct worker *worker, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* With the client's id and address. */
-void log_client(struct worker *worker, enum log_level level, const struct client *client, const char *text);
-/* Somebody speaks HTTP to us: said at most once a minute a worker, the connection is closed by the caller. */
+void log_client(struct worker *worker, enum log_level level, const struct client *client,
+                const char *text);
+/* Somebody speaks HTTP to us: said at most once a minute a worker, the connection is closed by the
+ * caller. */
 void log_http(struct worker *worker, const struct client *client);
 
 #endif

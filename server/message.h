@@ -11,7 +11,8 @@ enum message_kind {
     MESSAGE_BATCH_DONE, /* struct batch: back home */
     MESSAGE_PART,       /* struct scatter_part: run it */
     MESSAGE_PART_DONE,  /* struct scatter_part: back home */
-    MESSAGE_CONNECTION, /* struct connection: from worker 0, an accepted socket; the receiver frees it */
+    MESSAGE_CONNECTION, /* struct connection_message: from worker 0, an accepted socket; the
+                           receiver frees it */
     MESSAGE_STOP,       /* struct message: the worker ends */
 };
 

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* scatter: runs a function on every worker's thread for one client, then another at home with all results.
+/* scatter: runs a function on every worker's thread for one client, then another at home with all
+ * results.
  *
- * What keyless global commands (DBSIZE, KEYS, FLUSHALL, INFO, CONFIG SET, CLIENT LIST ...) are made of. The client is fenced: nothing of it runs
- * until `done` has written its reply. The parts are not one moment in time; they become so with transactions.
+ * What keyless global commands (DBSIZE, KEYS, FLUSHALL, INFO, CONFIG SET, CLIENT LIST ...) are made
+ * of. The client is fenced: nothing of it runs until `done` has written its reply. The parts are
+ * not one moment in time; they become so with transactions.
  *
- * Thread: scatter_* are called at the client's home; part runs on each worker; done runs at home, also if the client is gone by then
- * (then `x->client` is NULL and the reply leads nowhere), so it can free what the parts made.
+ * Thread: scatter_* are called at the client's home; part runs on each worker; done runs at home,
+ * also if the client is gone by then (then `x->client` is NULL and the reply leads nowhere), so it
+ * can free what the parts made.
  */
 #ifndef SHOAL_SERVER_SCATTER_H
 #define SHOAL_SERVER_SCATTER_H
@@ -14,24 +17,26 @@
 
 struct worker;
 
-/* One worker's part. `args` is the copy made at the start, shared by all parts: read only. `part` is this worker's zeroed result memory. Returns false
- * to be called again in a later turn (a long job in slices, its state in `part`); true when it is done. */
+/* One worker's part. `args` is the copy made at the start, shared by all parts: read only. `part`
+ * is this worker's zeroed result memory. Returns false to be called again in a later turn (a long
+ * job in slices, its state in `part`); true when it is done. */
 typedef bool scatter_part_fn(struct worker *worker, const void *args, void *part);
 
 struct scatter_result {
     const void *args;
-    void **parts;     /* by position: all workers in order, or the one that was named */
+    void **parts; /* by position: all workers in order, or the one that was named */
     unsigned parts_count;
 };
 
-/* Writes the reply (x->reply) from the parts. x->argv is NULL by now: what is needed must be in args. May start another scatter for the same client
- * (SCAN that goes on to the next shard) instead of writing a reply; also for a client that has gone, when what was begun must be ended. */
+/* Writes the reply (x->reply) from the parts. x->argv is NULL by now: what is needed must be in
+ * args. May start another scatter for the same client (SCAN that goes on to the next shard) instead
+ * of writing a reply; also for a client that has gone, when what was begun must be ended. */
 typedef void scatter_done_fn(struct exec *x, const struct scatter_result *result);
 
-void scatter_all(struct exec *x, scatter_part_fn *part, size_t part_bytes, const void *args, size_t args_bytes,
-                 scatter_done_fn *done);
-void scatter_one(struct exec *x, unsigned worker, scatter_part_fn *part, size_t part_bytes, const void *args,
+void scatter_all(struct exec *x, scatter_part_fn *part, size_t part_bytes, const void *args,
                  size_t args_bytes, scatter_done_fn *done);
+void scatter_one(struct exec *x, unsigned worker, scatter_part_fn *part, size_t part_bytes,
+                 const void *args, size_t args_bytes, scatter_done_fn *done);
 
 /* A `done` for commands whose parts have no result: OK. */
 scatter_done_fn scatter_ok;

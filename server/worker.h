@@ -22,7 +22,7 @@ struct client;
 /* Statistics of one command (subcommand) on one worker; INFO adds them up. */
 struct command_stats {
     uint64_t calls, rejected, failed;
-    uint64_t ticks; /* rt_ticks spent */
+    uint64_t ticks;            /* rt_ticks spent */
     struct histogram *latency; /* made at first use while latency-tracking is on */
 };
 
@@ -32,8 +32,8 @@ enum pause_kind { PAUSE_NONE, PAUSE_WRITE, PAUSE_ALL };
 struct worker_stats {
     uint64_t connections_received, connections_rejected;
     uint64_t commands_processed;
-    uint64_t ops_here;    /* ops of this worker's clients that ran here */
-    uint64_t ops_away;    /* that were sent to other shards: hops */
+    uint64_t ops_here; /* ops of this worker's clients that ran here */
+    uint64_t ops_away; /* that were sent to other shards: hops */
     uint64_t ops_for_others;
     uint64_t batches_away;
     uint64_t net_input, net_output;
@@ -64,22 +64,22 @@ struct worker {
         int64_t since_ms;       /* stats.input_max and output_max count from here */
         uint64_t input, output; /* theirs in the seconds before */
     } recent;
-    struct arena scratch;        /* of the requests being parsed; reset when a read is done with */
+    struct arena scratch; /* of the requests being parsed; reset when a read is done with */
     struct rng rng;
 
     struct list clients;
     unsigned clients_count;
-    struct list dirty;     /* clients with output to send at the end of the turn */
-    struct list ready;     /* clients whose wait is over */
-    struct list paused;    /* clients that wait for CLIENT PAUSE to end */
-    struct list blocked;   /* clients in a blocking command */
-    struct list jobs;      /* scatter parts that go on in slices */
+    struct list dirty;   /* clients with output to send at the end of the turn */
+    struct list ready;   /* clients whose wait is over */
+    struct list paused;  /* clients that wait for CLIENT PAUSE to end */
+    struct list blocked; /* clients in a blocking command */
+    struct list jobs;    /* scatter parts that go on in slices */
     struct batch *batch_pool;
     unsigned batch_pool_count;
     struct batch **open_batches; /* by target: of the client that is being worked off */
     unsigned open_count;
-    uint64_t tick;               /* rt_ticks when the last command ended: the next one's start */
-    struct outbuf discard;       /* where replies go that nobody wants */
+    uint64_t tick;         /* rt_ticks when the last command ended: the next one's start */
+    struct outbuf discard; /* where replies go that nobody wants */
     size_t clients_memory; /* sum of client->memory */
     size_t largest_client; /* no client that may be evicted has more memory than this */
 
@@ -94,10 +94,11 @@ struct worker {
     int64_t mail_ms; /* monotonic: when the last message came */
     int64_t http_logged_ms;
     bool stopping;
-    bool active_expire;       /* DEBUG SET-ACTIVE-EXPIRE */
-    struct acceptor *acceptor; /* worker 0: listeners and placement (listen.h) */
+    bool active_expire;          /* DEBUG SET-ACTIVE-EXPIRE */
+    struct acceptor *acceptor;   /* worker 0: listeners and placement (listen.h) */
     struct message stop_message; /* from worker 0 */
-    /* instantaneous_*: rates per second of commands, input bytes, output bytes, loop turns; samples of the last 1.6 s */
+    /* instantaneous_*: rates per second of commands, input bytes, output bytes, loop turns; samples
+     * of the last 1.6 s */
     struct {
         int64_t last_ms;
         uint64_t last[4];
@@ -106,8 +107,10 @@ struct worker {
     } samples;
 };
 
-/* Makes a worker and its runtime on the calling thread, which must be the one that runs it. 0 or -errno. */
-int worker_new(struct server *server, unsigned id, const struct config *config, struct worker **ret_worker);
+/* Makes a worker and its runtime on the calling thread, which must be the one that runs it. 0 or
+ * -errno. */
+int worker_new(struct server *server, unsigned id, const struct config *config,
+               struct worker **ret_worker);
 void worker_free(struct worker *worker);
 /* The loop; returns when the worker was told to stop. */
 void worker_run(struct worker *worker);

@@ -8,7 +8,7 @@
  * in which worker 0 made them.
  *
  *     home --args--> worker 0: next = config_set(newest); listen; newest = next --number--> home
- * --next--> all workers --> home: OK
+ *     home --next--> all workers --> home: OK
  *
  * When all workers have answered, none of them uses the snapshot before, and it is freed.
  */
