@@ -277,6 +277,35 @@ static void do_copy(struct model *model, unsigned db, unsigned i) {
     check_value(model, db, i);
 }
 
+/* With RENAME's rules: the same key in the same database is left to the command. */
+static void do_rename(struct model *model, unsigned db, unsigned i) {
+    unsigned to_db = (unsigned)rng_below(&model->rng, DATABASES);
+    unsigned to = (unsigned)rng_below(&model->rng, KEYS);
+    struct entry *from = keyspace_find(model->ks, db, &model->keys[i], model->now, LOOKUP_WRITE);
+    if (!from || (db == to_db && i == to)) {
+        return;
+    }
+    struct value value = model->values[db][i];
+    struct entry *entry =
+        keyspace_rename(model->ks, db, &model->keys[i], from, to_db, &model->keys[to], model->now);
+    cr_assert_eq(entry_expires_at(entry), value.expires_at);
+    value_set(&model->values[to_db][to], value.bytes, value.length, value.expires_at);
+    value_drop(&model->values[db][i]);
+    check_value(model, to_db, to);
+}
+
+static void do_count(struct model *model, unsigned db, unsigned i) {
+    struct entry *entry = keyspace_find(model->ks, db, &model->keys[i], model->now, LOOKUP_WRITE);
+    if (!entry) {
+        return;
+    }
+    struct value *value = &model->values[db][i];
+    char text[NUMBER_TEXT_BYTES];
+    int64_t number = (int64_t)rng_next(&model->rng);
+    keyspace_replace_int(model->ks, db, &model->keys[i], entry, number, model->now);
+    value_set(value, text, num_format_i64(text, number), value->expires_at);
+}
+
 struct pinned {
     void *pin;
     struct bytes bytes;
@@ -409,8 +438,12 @@ static void step(struct model *model) {
         do_delete(model, db, i);
     } else if (what < 700) {
         do_expire(model, db, i);
-    } else if (what < 780) {
+    } else if (what < 735) {
         do_copy(model, db, i);
+    } else if (what < 760) {
+        do_rename(model, db, i);
+    } else if (what < 780) {
+        do_count(model, db, i);
     } else if (what < 800) {
         do_pin(model, db, i);
     } else if (what < 820) {
