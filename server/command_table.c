@@ -155,25 +155,6 @@ const struct command_slot *command_slot_find_sub(const struct command_slot *cont
     return NULL;
 }
 
-const struct command_slot *command_table_find_full(const struct command_table *table,
-                                                   struct bytes full_name) {
-    const char *bar = memchr(full_name.ptr, '|', full_name.len);
-    struct bytes top = full_name;
-    if (bar != NULL) {
-        top.len = (size_t)(bar - full_name.ptr);
-    }
-    const struct command_slot *slot = NULL;
-    for (unsigned i = 0; i < table->top_count && slot == NULL; i++) {
-        if (bytes_equal_nocase(top, bytes_of_text(table->slots[i].full_name))) {
-            slot = &table->slots[i];
-        }
-    }
-    if (slot == NULL || bar == NULL) {
-        return slot;
-    }
-    return command_slot_find_sub(slot, bytes_make(bar + 1, full_name.len - top.len - 1));
-}
-
 /* ---- What follows from a row ---- */
 
 static unsigned categories_of(const struct command *row) {
@@ -234,7 +215,6 @@ static void slot_derive(struct command_slot *slot) {
     const struct command *row = slot->row;
     slot->flags = row->flags;
     slot->categories = categories_of(row);
-    slot->has_keys = row->keys[0].begin != BEGIN_NONE || row->find_keys != NULL;
     fold_key_specs(slot);
     bool simple = !(slot->flags & CMD_MOVABLE_KEYS);
     for (int i = 0; i < KEY_SPECS_MAX && row->keys[i].begin != BEGIN_NONE; i++) {
@@ -245,7 +225,6 @@ static void slot_derive(struct command_slot *slot) {
     if (simple) {
         slot->first_key = slot->shown_first;
         slot->last_key = slot->shown_last;
-        slot->key_step = slot->shown_step;
     }
 }
 

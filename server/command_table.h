@@ -23,10 +23,9 @@ struct command_slot {
     unsigned categories;     /* explicit and implied */
     const struct command_slot *subcommands; /* array */
     unsigned subcommands_count;
-    bool has_keys; /* any key spec or find_keys */
-    /* The common case of routing: all keys are argv[first], argv[first+step] .. up to last
-     * (negative: from the end). first 0: not so simple. */
-    int first_key, last_key, key_step;
+    /* The common case of routing: the keys begin at argv[first] and end at argv[last] (negative:
+     * from the end). first 0: not so simple. */
+    int first_key, last_key;
     /* What COMMAND shows as first key, last key and step: also where the keys are not so simple. */
     int shown_first, shown_last, shown_step;
 };
@@ -43,9 +42,6 @@ void command_table_free(struct command_table *table);
 const struct command_slot *command_table_find(const struct command_table *table, struct bytes name);
 const struct command_slot *command_slot_find_sub(const struct command_slot *container,
                                                  struct bytes name);
-/* By full name "config|get" or "get" (original names), for COMMAND INFO and the like. */
-const struct command_slot *command_table_find_full(const struct command_table *table,
-                                                   struct bytes full_name);
 
 unsigned command_table_count(const struct command_table *table);
 const struct command_slot *command_table_at(const struct command_table *table, unsigned id);

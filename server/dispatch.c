@@ -26,6 +26,7 @@
 #include "server/client.h"
 #include "server/client_private.h"
 #include "server/errors.h"
+#include "server/help.h"
 #include "server/log.h"
 #include "server/worker.h"
 
@@ -353,19 +354,6 @@ static enum refusal refusal_of(const struct client *client, const struct staged 
     return staged->route == ROUTE_APART ? REFUSE_APART : REFUSE_NOT;
 }
 
-static void error_unknown_subcommand(struct reply *reply, const struct request *request) {
-    struct bytes word = request->argv[1];
-    struct bytes name = request->argv[0];
-    char upper[64];
-    size_t n = name.len < sizeof upper ? name.len : sizeof upper;
-    for (size_t i = 0; i < n; i++) {
-        char c = name.ptr[i];
-        upper[i] = c >= 'a' && c <= 'z' ? (char)(c - 32) : c;
-    }
-    reply_errorf(reply, "ERR unknown subcommand '%.*s'. Try %.*s HELP.",
-                 (int)(word.len < 128 ? word.len : 128), word.ptr, (int)n, upper);
-}
-
 /* The one place where a request is refused: writes why. */
 static void refuse(const struct client *client, const struct staged *staged, enum refusal refusal,
                    struct reply *reply) {
@@ -376,7 +364,7 @@ static void refuse(const struct client *client, const struct staged *staged, enu
         break;
     case REFUSE_UNKNOWN:
         if (command_table_find(client->worker->server->commands, request->argv[0]) != NULL) {
-            error_unknown_subcommand(reply, request);
+            reply_subcommand_unknown(reply, request->argv[0], request->argv[1]);
         } else {
             error_unknown_command(reply, request);
         }

@@ -35,14 +35,23 @@ void reply_help(struct exec *x, const char *const *lines) {
     reply_status(x->reply, "    Show these lines.");
 }
 
-void reply_subcommand_error(struct exec *x) {
+static void reply_try_help(struct reply *reply, const char *what, struct bytes container,
+                           struct bytes name) {
     struct text text;
     text_init(&text);
-    size_t n = x->argv[1].len < 128 ? x->argv[1].len : 128;
-    text_appendf(&text, "ERR unknown subcommand or wrong number of arguments for '%.*s'. Try ",
-                 (int)n, x->argv[1].ptr);
-    name_append(&text, x->argv[0]);
+    text_appendf(&text, "ERR %s '%.*s'. Try ", what, (int)(name.len < 128 ? name.len : 128),
+                 name.ptr);
+    name_append(&text, container);
     text_append_text(&text, " HELP.");
-    reply_error_bytes(x->reply, text_bytes(&text));
+    reply_error_bytes(reply, text_bytes(&text));
     text_fini(&text);
+}
+
+void reply_subcommand_error(struct exec *x) {
+    reply_try_help(x->reply, "unknown subcommand or wrong number of arguments for", x->argv[0],
+                   x->argv[1]);
+}
+
+void reply_subcommand_unknown(struct reply *reply, struct bytes container, struct bytes name) {
+    reply_try_help(reply, "unknown subcommand", container, name);
 }

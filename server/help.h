@@ -14,5 +14,7 @@ void reply_help(struct exec *x, const char *const *lines);
 
 /* The error of a subcommand whose arguments make no sense. */
 void reply_subcommand_error(struct exec *x);
+/* The error of a subcommand that is not there: the names as they were sent. */
+void reply_subcommand_unknown(struct reply *reply, struct bytes container, struct bytes name);
 
 #endif
