@@ -30,6 +30,10 @@ void blob_unref(struct blob *blob);
 bool blob_unshared(const struct blob *blob);
 /* The same content in a block of another capacity, at least blob->length. Must be unshared. */
 struct blob *blob_resize(struct blob *blob, size_t capacity);
+/* Takes the content apart before the block is freed: gives the memory of at most `bytes` at its end
+ * back to the system. True if nothing worth it is left. Must be unshared, and is fit for nothing
+ * but being freed then. */
+bool blob_dismantle(struct blob *blob, size_t bytes);
 /* What the block takes. */
 size_t blob_bytes(const struct blob *blob);
 

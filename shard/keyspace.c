@@ -278,9 +278,9 @@ void database_moved(struct database *database, const struct key *key, const stru
 }
 
 /* Freeing this much takes the kernel long enough to be noticed. */
-#define LATE_BLOB_BYTES (256u << 10)
+#define LATE_BLOB_BYTES (4u << 20)
 
-static void blob_free(struct keyspace *ks, struct blob *blob, bool lazy) {
+void value_free(struct keyspace *ks, struct blob *blob, bool lazy) {
     size_t bytes = blob_bytes(blob);
     if (!lazy || bytes < LATE_BLOB_BYTES || !blob_unshared(blob)) {
         heap_disown(ks->heap, bytes);
@@ -294,6 +294,8 @@ static void blob_free(struct keyspace *ks, struct blob *blob, bool lazy) {
     /* It leaves the slot's books here, but stays in the keyspace's until it is freed. */
     heap_disown(ks->heap, bytes);
     ks->bytes += bytes;
+    ks->late_bytes += bytes;
+    blob->length = blob->capacity;
     memcpy(blob->data, &ks->late_blobs, sizeof(ks->late_blobs));
     ks->late_blobs = blob;
     ks->stats.lazyfree_pending++;
@@ -301,7 +303,7 @@ static void blob_free(struct keyspace *ks, struct blob *blob, bool lazy) {
 
 void entry_free(struct keyspace *ks, struct entry *entry, bool lazy) {
     if (entry->storage == STORED_BLOB) {
-        blob_free(ks, entry_blob(entry), lazy);
+        value_free(ks, entry_blob(entry), lazy);
     }
     heap_release(ks->heap, entry, entry_bytes(entry));
 }

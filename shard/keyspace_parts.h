@@ -76,6 +76,7 @@ struct keyspace {
     struct defrag defrag;
     struct list garbage;     /* flushed databases that are being freed */
     struct blob *late_blobs; /* big values that are being freed, linked through their data */
+    size_t late_bytes;
 };
 
 /* ---- The books ----------------------------------------------------------------------------------
@@ -118,6 +119,8 @@ void database_expire(struct keyspace *ks, uint32_t db, const struct key *key, st
 void database_deadline_changed(struct keyspace *ks, struct database *database,
                                const struct key *key, struct entry *entry, int64_t old_deadline,
                                int64_t deadline);
+/* Lets go of a blob that no entry names any more, and of its bytes in the open books. */
+void value_free(struct keyspace *ks, struct blob *blob, bool lazy);
 /* Frees the value and the block of an entry that is in no table. */
 void entry_free(struct keyspace *ks, struct entry *entry, bool lazy);
 

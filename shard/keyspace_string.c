@@ -62,8 +62,7 @@ static struct entry *reshape_for(struct keyspace *ks, struct database *database,
                                  const struct key *key, struct entry *old,
                                  const struct setting *setting, struct blob *keep) {
     if (old->storage == STORED_BLOB && entry_blob(old) != keep) {
-        heap_disown(ks->heap, blob_bytes(entry_blob(old)));
-        blob_unref(entry_blob(old));
+        value_free(ks, entry_blob(old), true);
     }
     bool has_ttl = setting->expires_at != NO_EXPIRY;
     if (old->storage == setting->storage && has_ttl == !!(old->flags & ENTRY_HAS_TTL) &&

@@ -18,6 +18,10 @@
 #define SLICE_REFS 96
 /* Entries freed per slice. */
 #define SLICE_FREES 256
+/* Bytes of a big value given back per slice. */
+#define SLICE_BYTES (1u << 20)
+/* Beyond this a big value is freed in one go. */
+#define LATE_BYTES_MAX ((size_t)1 << 30)
 /* This many superfluous references are not worth a sweep. */
 #define SWEEP_MIN 4096
 
@@ -153,6 +157,12 @@ static int64_t work_wheel(struct keyspace *ks, uint32_t db, int64_t now_ms) {
 
 static void free_late_blob(struct keyspace *ks) {
     struct blob *blob = ks->late_blobs;
+    /* To free hundreds of megabytes at once takes the kernel many milliseconds. But whoever writes
+     * big values must not outrun us. */
+    if (!blob_dismantle(blob, ks->late_bytes < LATE_BYTES_MAX ? SLICE_BYTES : blob->length)) {
+        return;
+    }
+    ks->late_bytes -= blob_bytes(blob);
     memcpy(&ks->late_blobs, blob->data, sizeof(ks->late_blobs));
     ks->bytes -= blob_bytes(blob);
     blob_unref(blob);

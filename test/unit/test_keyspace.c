@@ -361,6 +361,28 @@ Test(keyspace, big_value_of_a_lazy_delete_is_freed_by_work) {
     fixture_free(f);
 }
 
+Test(keyspace, big_value_is_given_back_in_slices) {
+    struct fixture *f = fixture_new();
+    size_t length = 64u << 20;
+    char *value = malloc(length);
+    memset(value, 'v', length);
+    struct key key = key_of(f, "big");
+    for (int i = 0; i < 3; i++) {
+        keyspace_set_string(f->ks, 0, &key, bytes_make(value, length - (size_t)i), NO_EXPIRY, NOW);
+    }
+    keyspace_set_string(f->ks, 0, &key, BYTES("small"), NO_EXPIRY, NOW);
+    unsigned slices = 0;
+    while (keyspace_work(f->ks, NOW) <= NOW) {
+        slices++;
+    }
+    cr_assert_geq(slices, 60);
+    cr_assert_lt(keyspace_memory(f->ks), 1u << 20);
+    keyspace_set_string(f->ks, 0, &key, bytes_make(value, length), NO_EXPIRY, NOW);
+    keyspace_delete(f->ks, 0, &key, NOW, true);
+    free(value);
+    fixture_free(f);
+}
+
 Test(keyspace, pinned_value_outlives_its_key_and_the_keyspace) {
     struct fixture *f = fixture_new();
     char value[10000];
