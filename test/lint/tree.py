@@ -20,7 +20,7 @@ ARROWS = {
 }
 FOLDERS = tuple(ARROWS)
 # shard knows no sockets: of net it may only see the wake-up behind a mailbox and the clock.
-NARROW = {("shard", "net"): {"net/rt.h", "net/clock.h"}}
+NARROW = {("shard", "net"): {"net/rt.h"}}
 
 
 def sources(*suffixes, folders=FOLDERS):
