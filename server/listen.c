@@ -10,6 +10,7 @@
 #include "net/rt.h"
 #include "server/client.h"
 #include "server/errors.h"
+#include "server/log.h"
 #include "server/message.h"
 #include "server/shared.h"
 #include "server/worker.h"
@@ -179,8 +180,9 @@ int listen_update(struct worker *worker, const struct config *next, struct text 
     }
     struct text again;
     text_init(&again);
-    int restored = listen_tcp(worker, now, &acceptor->tcp, &again);
-    check(restored == 0);
+    if (listen_tcp(worker, now, &acceptor->tcp, &again) != 0) { /* an address may have gone since */
+        log_worker(worker, LOG_WARNING, "%s", again.ptr);
+    }
     text_fini(&again);
     return -1;
 }
