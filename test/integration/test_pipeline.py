@@ -327,6 +327,21 @@ def test_maxmemory_clients_evicts_the_biggest_client(start_server):
         assert w.do("PING") == "PONG"
 
 
+def test_who_reads_a_long_reply_slowly_is_not_idle(start_server):
+    s = start_server(timeout=1)
+    size = 30 * MB
+    with s.raw() as w:
+        assert w.do("SET", "long", "x" * size) == "OK"
+    with s.raw(rcvbuf=65536) as c:
+        c.send(encode("GET", "long"))
+        until = time.monotonic() + 3
+        while time.monotonic() < until and len(c.buf) < size // 2:
+            assert c.fill()
+            time.sleep(0.02)
+        while len(c.buf) < size:
+            assert c.fill()
+
+
 @pytest.mark.several_shards
 def test_maxmemory_clients_evicts_the_biggest_client_of_all_threads(start_server):
     """Also when another thread is the first to see that memory is short."""
