@@ -138,18 +138,18 @@ static void prefetch(void *arg, struct wheel_ref ref, int stage) {
 static int64_t work_wheel(struct keyspace *ks, uint32_t db, int64_t now_ms) {
     struct database *database = ks->databases[db];
     struct wheel *wheel = database->wheel;
+    size_t before = wheel_memory(wheel);
     if (!wheel_sweeping(wheel) && wheel_count(wheel) > 2 * database->referenced + SWEEP_MIN) {
         database->parity = !database->parity;
         wheel_sweep(wheel);
     }
     int64_t next = wheel_next_run(wheel);
     if (next > now_ms) {
-        return next;
+        return next; /* A sweep that has just begun runs at once. */
     }
     struct resolving resolving = {.ks = ks, .db = db, .database = database};
     struct wheel_owner owner = {&resolving, resolve, prefetch};
     uint64_t budget = SLICE_REFS * (uint64_t)(3 + ks->expire.effort) / 4;
-    size_t before = wheel_memory(wheel);
     next = wheel_run(wheel, &owner, now_ms, budget);
     ks->bytes += wheel_memory(wheel) - before;
     return next;
