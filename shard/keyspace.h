@@ -92,8 +92,9 @@ enum lookup_flags {
 struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
                             unsigned lookup_flags);
 
-/* Memory hints for a key that will be looked up soon: its slot, its place in the slot's table, its entry. Each stage touches what the one
- * before has fetched, so they are called for a whole pipeline stage by stage. Cheap, and never wrong to leave out. */
+/* Memory hints for a key that will be looked up soon: its slot, its place in the slot's table, its
+ * entry. Each stage touches what the one before has fetched, so they are called for a whole
+ * pipeline stage by stage. Cheap, and never wrong to leave out. */
 void keyspace_prefetch_slot(const struct keyspace *ks, uint32_t db, const struct key *key);
 void keyspace_prefetch_bucket(const struct keyspace *ks, uint32_t db, const struct key *key);
 void keyspace_prefetch_entry(const struct keyspace *ks, uint32_t db, const struct key *key);
@@ -140,8 +141,8 @@ struct entry *keyspace_set_text(struct keyspace *ks, uint32_t db, const struct k
                                 struct bytes value, int64_t expires_at, int64_t now_ms);
 struct entry *keyspace_set_int(struct keyspace *ks, uint32_t db, const struct key *key,
                                int64_t value, int64_t expires_at, int64_t now_ms);
-/* A live string that was just found becomes this integer; the TTL stays. INCR: no second lookup where
- * it is one already. */
+/* A live string that was just found becomes this integer; the TTL stays. INCR: no second lookup
+ * where it is one already. */
 struct entry *keyspace_replace_int(struct keyspace *ks, uint32_t db, const struct key *key,
                                    struct entry *entry, int64_t value, int64_t now_ms);
 /* A writable view of an existing string (or of a key that is missing, when entry is NULL: it is
@@ -164,8 +165,9 @@ struct entry *keyspace_set_expiry(struct keyspace *ks, uint32_t db, const struct
  * what is there. `from` is a live entry of this keyspace. */
 struct entry *keyspace_copy(struct keyspace *ks, struct entry *from, uint32_t to_db,
                             const struct key *to, int64_t now_ms);
-/* Moves the value of a live entry, with its TTL and LRU data, to another key (or the same one in another
- * database); replaces what is there. A value outside its entry is not copied. Counts as one change. */
+/* Moves the value of a live entry, with its TTL and LRU data, to another key (or the same one in
+ * another database); replaces what is there. A value outside its entry is not copied. Counts as one
+ * change. */
 struct entry *keyspace_rename(struct keyspace *ks, uint32_t from_db, const struct key *from,
                               struct entry *entry, uint32_t to_db, const struct key *to,
                               int64_t now_ms);
