@@ -63,7 +63,7 @@ def commit():
 
 
 def versions(bench):
-    rows = [("shoal", "%s, commit %s" % (servers.version_of(bench.options.shoal), commit()))]
+    rows = [("shoal", "%s, commit %s" % (servers.version_of(bench.options.shoal), bench.commit))]
     if bench.redis:
         rows.append(("redis", servers.version_of(bench.redis)))
     if bench.valkey:

@@ -26,7 +26,7 @@ ROOT = servers.ROOT
 def parse_arguments():
     p = argparse.ArgumentParser(prog="./dev bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--quick", action="store_true", help="a look, not a measurement: one short round, under two minutes")
-    p.add_argument("--rounds", type=int, help="rounds (default 5, with --quick 1)")
+    p.add_argument("--rounds", type=int, help="rounds (default 7, with --quick 1)")
     p.add_argument("--valkey", metavar="PATH", help="valkey-server, or a directory that holds it (default: --setup-peers', then PATH)")
     p.add_argument("--redis", metavar="PATH", help="redis-server (default: from PATH)")
     p.add_argument("--shoal", metavar="PATH", default=os.path.join(ROOT, "build-release", "server", "shoal-server"))
@@ -46,7 +46,7 @@ def chosen(options, key):
 class Bench:
     def __init__(self, options):
         self.options = options
-        self.rounds = options.rounds or (1 if options.quick else 5)
+        self.rounds = options.rounds or (1 if options.quick else 7)
         self.scale = 0.25 if options.quick else 1.0
         self.tool = shutil.which("redis-benchmark") or shutil.which("valkey-benchmark")
         self.redis = options.redis or shutil.which("redis-server")
@@ -56,6 +56,7 @@ class Bench:
         self.memory = {}  # (keys, ttl) -> server name -> bytes per key
         self.lines = {}  # server name -> command line
         self.load_line = []
+        self.commit = report.commit()
         if not self.tool:
             sys.exit("bench: no redis-benchmark in PATH")
 
