@@ -577,6 +577,7 @@ void clients_run_ready(struct worker *worker) {
     while ((node = list_pop_front(&ready)) != NULL) {
         struct client *client = LIST_ENTRY(node, struct client, wait_node);
         client->flags &= ~(unsigned)(CLIENT_PARKED | CLIENT_PAUSED);
+        client->active_ms = rt_wall_ms(worker->rt); /* it waited for us: that is not being idle */
         client_process(client);
     }
 }
