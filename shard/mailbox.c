@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* mailbox: see the header for the contract. Why so:
  *
- * A hop between threads is the price of sharding, so it is kept to what it must be: a pointer written to a ring that only two
- * threads touch, one release store a turn that makes a whole turn's messages visible, and a wake-up only for a thread that sleeps.
- * A lock or a shared queue would put every sender on one cache line.
+ * A hop between threads is the price of sharding, so it is kept to what it must be: a pointer
+ * written to a ring that only two threads touch, one release store a turn that makes a whole turn's
+ * messages visible, and a wake-up only for a thread that sleeps. A lock or a shared queue would put
+ * every sender on one cache line.
  *
  *     sender                                  receiver
  *     slots[head++] = m   (private)           sleeping = 1              (A')
@@ -12,10 +13,12 @@
  *
  * Invariants
  *  1. slots[i] is written before `published` passes i and not again before `taken` has passed i.
- *  2. Either B sees the announcement A', or B' sees the message A: all four are sequentially consistent, so both cannot
- *     miss each other. This is what a lost wake-up would break.
- *  3. `sleeping` goes from 1 to 0 exactly once a sleep: by the sender that claims the wake, or by the sleeper itself.
- *  4. While a sender's overflow queue holds something for a receiver, new messages queue behind it: order per pair holds.
+ *  2. Either B sees the announcement A', or B' sees the message A: all four are sequentially
+ * consistent, so both cannot miss each other. This is what a lost wake-up would break.
+ *  3. `sleeping` goes from 1 to 0 exactly once a sleep: by the sender that claims the wake, or by
+ * the sleeper itself.
+ *  4. While a sender's overflow queue holds something for a receiver, new messages queue behind it:
+ * order per pair holds.
  */
 #include "shard/mailbox.h"
 
@@ -42,9 +45,9 @@ struct ring {
 struct box_owner {
     _Alignas(LINE) _Atomic uint32_t sleeping;
     _Alignas(LINE) struct post_stats stats; /* owner's own */
-    unsigned grace;      /* sleeps gone on with an unclaimed message */
-    unsigned next_from;  /* where the fair round starts */
-    uint64_t *dirty;     /* bitmap of receivers written to since the last publish */
+    unsigned grace;                         /* sleeps gone on with an unclaimed message */
+    unsigned next_from;                     /* where the fair round starts */
+    uint64_t *dirty; /* bitmap of receivers written to since the last publish */
     bool overflowing;
 };
 

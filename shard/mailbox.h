@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* mailbox: how threads hand each other messages: one single-producer ring per ordered pair, and a sleep handshake.
+/* mailbox: how threads hand each other messages: one single-producer ring per ordered pair, and a
+ * sleep handshake.
  *
- * Crosses threads: this file and its header are where. A message is a pointer whose memory the sender lends until the
- * receiver sends it back. Messages of one pair arrive in order. Nothing ever blocks: what does not fit in a ring waits in the sender's
- * own queue and goes out later, so two threads cannot wait for each other. Ring heads are published once per loop turn.
+ * Crosses threads: this file and its header are where. A message is a pointer whose memory the
+ * sender lends until the receiver sends it back. Messages of one pair arrive in order. Nothing ever
+ * blocks: what does not fit in a ring waits in the sender's own queue and goes out later, so two
+ * threads cannot wait for each other. Ring heads are published once per loop turn.
  */
 #ifndef SHOAL_SHARD_MAILBOX_H
 #define SHOAL_SHARD_MAILBOX_H
@@ -21,34 +23,37 @@ struct message {
 
 struct post_office;
 
-/* For `threads` threads; `capacity` messages a ring, a power of two. wake(arg, target) must end the sleep of that thread; called on the
- * sender's thread. */
-struct post_office *post_office_new(unsigned threads, unsigned capacity, void (*wake)(void *arg, unsigned from, unsigned target), void *arg);
+/* For `threads` threads; `capacity` messages a ring, a power of two. wake(arg, target) must end the
+ * sleep of that thread; called on the sender's thread. */
+struct post_office *post_office_new(unsigned threads, unsigned capacity,
+                                    void (*wake)(void *arg, unsigned from, unsigned target),
+                                    void *arg);
 void post_office_free(struct post_office *office);
 
 /* Thread `from`: puts a message in the box of `to`. Seen by the receiver after post_publish. */
 void post_send(struct post_office *office, unsigned from, unsigned to, struct message *message);
-/* Thread `from`, once a turn: makes everything sent visible and wakes sleepers. Returns true if some messages are still
- * waiting for room. */
+/* Thread `from`, once a turn: makes everything sent visible and wakes sleepers. Returns true if
+ * some messages are still waiting for room. */
 bool post_publish(struct post_office *office, unsigned from);
 
 /* Thread `to`: takes up to max messages, fair over the senders, in order per sender. */
 size_t post_receive(struct post_office *office, unsigned to, struct message **ret, size_t max);
 
-/* Thread `to`, before it sleeps: says so, then looks at every box again. False: something is there, do not sleep (and the announcement is taken
- * back). */
+/* Thread `to`, before it sleeps: says so, then looks at every box again. False: something is there,
+ * do not sleep (and the announcement is taken back). */
 bool post_sleep(struct post_office *office, unsigned to);
-/* After the sleep. `rung`: somebody's wake ended it. Returns false when the thread should sleep on, because a message is there whose
- * sender is just about to ring: the wake-up that is due must come. If it does not come in POST_GRACE_SLEEPS further sleeps, the message is
- * taken all the same and counted as a late wake-up. */
+/* After the sleep. `rung`: somebody's wake ended it. Returns false when the thread should sleep on,
+ * because a message is there whose sender is just about to ring: the wake-up that is due must come.
+ * If it does not come in POST_GRACE_SLEEPS further sleeps, the message is taken all the same and
+ * counted as a late wake-up. */
 bool post_awake(struct post_office *office, unsigned to, bool rung);
 #define POST_GRACE_SLEEPS 3
 
 struct post_stats {
     uint64_t sent, received;
-    uint64_t overflowed;    /* went through the sender's queue because the ring was full */
-    uint64_t wakes;         /* wake-ups this thread caused */
-    uint64_t late_wakeups;  /* slept although a message was there: a lost wake-up, must stay 0 */
+    uint64_t overflowed;   /* went through the sender's queue because the ring was full */
+    uint64_t wakes;        /* wake-ups this thread caused */
+    uint64_t late_wakeups; /* slept although a message was there: a lost wake-up, must stay 0 */
 };
 struct post_stats post_get_stats(const struct post_office *office, unsigned thread);
 /* Messages waiting in all boxes of `to`: an estimate from outside. */

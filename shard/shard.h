@@ -15,8 +15,9 @@ struct shard {
     struct keyspace *keyspace;
 };
 
-void shard_init(struct shard *shard, unsigned id, uint32_t databases, const struct hash_secret *secret,
-                const struct keyspace_hooks *hooks, int64_t now_ms);
+void shard_init(struct shard *shard, unsigned id, uint32_t databases,
+                const struct hash_secret *secret, const struct keyspace_hooks *hooks,
+                int64_t now_ms);
 void shard_fini(struct shard *shard);
 
 #endif
