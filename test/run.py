@@ -155,6 +155,8 @@ class Runner:
             began = time.monotonic()
             command = [PYTHON, "test/differential/run.py", "--shoal", self.options.server, "--shards", str(shards)]
             command += ["--io-backend", backend, "--seed", self.options.seed, "--ops", str(self.options.ops)]
+            if not redis_is_7():
+                command += ["--redis", ""]
             status, text = run(command)
             found = re.search(r"(\d+) commands in (\d+) sequences, seed \d+: (\d+) differences", text)
             passed, bad = (int(found.group(2)) - int(found.group(3)), int(found.group(3))) if found else (0, 0)
@@ -192,6 +194,14 @@ class Runner:
             print("FAILED %s" % name)
         print("%d passed, %d failed" % (self.tally.passed, len(self.tally.failed)))
         return 1 if self.tally.failed or not self.tally.passed else 0
+
+
+def redis_is_7():
+    """The differences of Redis 7 from Valkey are known to the differential test; Redis 8 has others, and loses replies of some pipelines."""
+    path = os.environ.get("SHOAL_REDIS") or shutil.which("redis-server")
+    if not path:
+        return False
+    return " v=7." in subprocess.run([path, "--version"], capture_output=True, text=True).stdout
 
 
 def find_valkey():
