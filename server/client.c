@@ -251,6 +251,7 @@ static void release_pending(struct client *client) {
         }
         client->pending_head++;
         client->pending_count--;
+        client->hold -= client->hold > 0;
     }
 }
 
@@ -311,13 +312,29 @@ static bool everything_sent(const struct client *client) {
            !rt_stream_sending(&client->stream);
 }
 
+/* A pipeline whose ops ran on several shards is answered with one send, not with one for each batch
+ * that comes home: a send costs more than many ops. Waited for is what was away when the wait
+ * began, never what came after, so a client that writes without a pause is answered all the same. */
+static bool holds_back(struct client *client) {
+    if (client->pending_count == 0 || client->out.bytes >= OUTBUF_CHUNK_BYTES) {
+        return false;
+    }
+    if (!client->holding) {
+        client->holding = true;
+        client->hold = client->pending_count;
+    }
+    return client->hold > 0;
+}
+
 void client_flush(struct client *client) {
     client->flags &= ~(unsigned)CLIENT_DIRTY;
     list_remove(&client->dirty_node);
     if (client->flags & CLIENT_CLOSING) {
         return;
     }
-    if (client->out.bytes > 0 && !rt_stream_sending(&client->stream)) {
+    if (client->out.bytes > 0 && !rt_stream_sending(&client->stream) && !holds_back(client)) {
+        client->holding = false;
+        client->hold = 0;
         struct iovec vectors[RT_SEND_VECTORS];
         int n = outbuf_vectors(&client->out, vectors, RT_SEND_VECTORS);
         if (n < RT_SEND_VECTORS && !(client->flags & CLIENT_CLOSE_AFTER_REPLY)) {

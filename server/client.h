@@ -76,6 +76,8 @@ struct client {
     struct outbuf held;
     struct pending *pending; /* ring, capacity a power of two */
     uint32_t pending_head, pending_count, pending_cap;
+    uint32_t hold; /* entries of pending that must be home before `out` is sent; see holds_back */
+    bool holding;
     uint32_t ops_away;       /* ops on other threads */
     size_t bytes_away;       /* wire bytes of those ops' requests */
     unsigned away_target;    /* the shard of the last op that was sent away */

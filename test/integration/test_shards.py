@@ -43,6 +43,52 @@ def test_slot_function():
     assert slot(b"{user1000}.following") == slot(b"user1000")
 
 
+# ---- one pipeline, one send ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.several_shards
+def test_a_pipeline_over_several_shards_is_answered_with_one_send(server, r, shards):
+    """What is ready first waits for what comes home later: a second send costs more than the ops."""
+    keys = [key_in(part, shards) for part in range(shards)]
+    with server.raw() as c:
+        for shift in range(shards):
+            turned = keys[shift:] + keys[:shift]
+            request = b"".join(encode("APPEND", k, "x") for k in turned)
+            before = server.info("stats")["total_writes_processed"]
+            for n in range(20):
+                c.send(request)
+                c.read_some(len(keys))
+            after = server.info("stats")["total_writes_processed"]
+            assert int(after) - int(before) == 20 + 1  # and the answer to INFO itself
+
+
+@pytest.mark.several_shards
+def test_who_writes_without_a_pause_is_answered_all_the_same(server, r, shards):
+    """There is always something of his away: his replies must not wait for a moment when nothing is."""
+    keys = [key_in(part, shards) for part in range(shards)]
+    request = b"".join(encode("GET", k) for k in keys)
+    with server.raw(timeout=30) as c:
+        c.sock.settimeout(30)
+        sent = answered = 0
+        worst = 0
+        for _ in range(3000):
+            c.send(request)
+            sent += len(keys)
+            c.sock.setblocking(False)
+            try:
+                while c.fill():
+                    pass
+            except BlockingIOError:
+                pass
+            c.sock.setblocking(True)
+            answered = c.buf.count(b"$-1\r\n")
+            worst = max(worst, sent - answered)
+        while answered < sent:
+            assert c.fill()
+            answered = c.buf.count(b"$-1\r\n")
+        assert worst < sent / 2, "nothing came before the pipeline ended"
+
+
 # ---- more than one key ---------------------------------------------------------------------------------------------------
 
 SEVERAL = [
