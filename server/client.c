@@ -314,7 +314,8 @@ static bool everything_sent(const struct client *client) {
 
 /* A pipeline whose ops ran on several shards is answered with one send, not with one for each batch
  * that comes home: a send costs more than many ops. Waited for is what was away when the wait
- * began, never what came after, so a client that writes without a pause is answered all the same. */
+ * began, never what came after, so a client that writes without a pause is answered all the same.
+ */
 static bool holds_back(struct client *client) {
     if (client->pending_count == 0 || client->out.bytes >= OUTBUF_CHUNK_BYTES) {
         return false;
