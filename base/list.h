@@ -81,6 +81,15 @@ static inline struct list_node *list_last(const struct list *list) {
     return list_empty(list) ? NULL : list->ring.prev;
 }
 
+/* The neighbours of a linked node; NULL beyond the ends. */
+static inline struct list_node *list_next(const struct list *list, const struct list_node *node) {
+    return node->next == &list->ring ? NULL : node->next;
+}
+
+static inline struct list_node *list_before(const struct list *list, const struct list_node *node) {
+    return node->prev == &list->ring ? NULL : node->prev;
+}
+
 static inline struct list_node *list_pop_front(struct list *list) {
     struct list_node *node = list_first(list);
     if (node) {

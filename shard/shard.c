@@ -6,6 +6,7 @@ void shard_init(struct shard *shard, unsigned id, uint32_t databases,
                 const struct hash_secret *secret, const struct keyspace_hooks *hooks,
                 int64_t now_ms) {
     shard->id = id;
+    locks_init(&shard->locks);
     shard->heap = shard_heap_new();
     shard->keyspace = keyspace_new(&(struct keyspace_options){
         .databases = databases,
@@ -17,6 +18,7 @@ void shard_init(struct shard *shard, unsigned id, uint32_t databases,
 }
 
 void shard_fini(struct shard *shard) {
+    locks_fini(&shard->locks);
     keyspace_free(shard->keyspace);
     shard_heap_free(shard->heap);
 }

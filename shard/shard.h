@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* shard: one thread's share of the data: its keys and the memory they live in.
  *
- * Thread: owner only. Knows no sockets and no RESP. Locks and the transaction queue will live here.
+ * Thread: owner only. Knows no sockets and no RESP.
  */
 #ifndef SHOAL_SHARD_SHARD_H
 #define SHOAL_SHARD_SHARD_H
 
 #include "shard/heap.h"
 #include "shard/keyspace.h"
+#include "shard/locks.h"
 
 struct shard {
     unsigned id;
     struct shard_heap *heap;
     struct keyspace *keyspace;
+    struct locks locks;
 };
 
 void shard_init(struct shard *shard, unsigned id, uint32_t databases,

@@ -1,0 +1,356 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* locks: see the header. Why so: the common case is that nobody locks anything, and costs one load;
+ * the next is that requests do not conflict, and costs a small table by hash. Lines are lists in
+ * order of numbers, because numbers nearly always come in order.
+ *
+ * The shard as a whole has a line of its own, in which every request stands: with intent to share
+ * or to own some of its keys, or to share or own all. That makes one rule of conflict (`conflicts`)
+ * serve keys and shards alike.
+ *
+ * Invariants
+ *  1. A line is in ascending order of numbers; a lock is granted exactly if none before it
+ * conflicts.
+ *  2. No request is placed in front of one that it conflicts with, nor after one of a higher number
+ * was released: of two that conflict, the lower number goes first on every shard.
+ *  3. request->waits is the number of its locks not granted.
+ */
+#include "shard/locks.h"
+
+#include "base/check.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS_FIRST 64
+#define SPARE_MAX     1024
+
+enum mode { INTENT_SHARED, INTENT_EXCLUSIVE, SHARED, EXCLUSIVE, MODES };
+
+#define BIT(mode) (1u << (mode))
+
+static const uint8_t conflicts[MODES] = {
+    [INTENT_SHARED] = BIT(EXCLUSIVE),
+    [INTENT_EXCLUSIVE] = BIT(SHARED) | BIT(EXCLUSIVE),
+    [SHARED] = BIT(INTENT_EXCLUSIVE) | BIT(EXCLUSIVE),
+    [EXCLUSIVE] = BIT(INTENT_SHARED) | BIT(INTENT_EXCLUSIVE) | BIT(SHARED) | BIT(EXCLUSIVE),
+};
+
+struct lock_target {
+    struct lock_target *next; /* in its bucket, or spare */
+    uint64_t id;
+    struct list line;
+    uint32_t waiting; /* locks of the line that are not granted */
+    uint32_t counts[MODES];
+};
+
+static struct lock *lock_at(struct list_node *node) {
+    return LIST_ENTRY(node, struct lock, node);
+}
+
+/* ---- The table ---- */
+
+static struct lock_target *target_new(struct locks *locks, uint64_t id) {
+    struct lock_target *target = locks->spare;
+    if (target != NULL) {
+        locks->spare = target->next;
+        locks->spare_count--;
+    } else {
+        target = malloc(sizeof *target);
+        check(target != NULL);
+    }
+    memset(target, 0, sizeof *target);
+    target->id = id;
+    list_init(&target->line);
+    return target;
+}
+
+static struct lock_target **bucket_of(const struct locks *locks, uint64_t id) {
+    return &locks->buckets[id & (locks->buckets_count - 1)];
+}
+
+static struct lock_target *target_find(const struct locks *locks, uint64_t id) {
+    struct lock_target *target = *bucket_of(locks, id);
+    while (target != NULL && target->id != id) {
+        target = target->next;
+    }
+    return target;
+}
+
+static void grow(struct locks *locks) {
+    struct lock_target **old = locks->buckets;
+    size_t old_count = locks->buckets_count;
+    locks->buckets_count = old_count * 2;
+    locks->buckets = calloc(locks->buckets_count, sizeof *locks->buckets);
+    check(locks->buckets != NULL);
+    for (size_t i = 0; i < old_count; i++) {
+        for (struct lock_target *target = old[i], *next; target != NULL; target = next) {
+            next = target->next;
+            struct lock_target **bucket = bucket_of(locks, target->id);
+            target->next = *bucket;
+            *bucket = target;
+        }
+    }
+    free(old);
+}
+
+static struct lock_target *target_get(struct locks *locks, uint64_t id) {
+    struct lock_target *target = target_find(locks, id);
+    if (target != NULL) {
+        return target;
+    }
+    if (locks->targets == locks->buckets_count) {
+        grow(locks);
+    }
+    target = target_new(locks, id);
+    struct lock_target **bucket = bucket_of(locks, id);
+    target->next = *bucket;
+    *bucket = target;
+    locks->targets++;
+    return target;
+}
+
+static void target_drop(struct locks *locks, struct lock_target *target) {
+    struct lock_target **at = bucket_of(locks, target->id);
+    while (*at != target) {
+        at = &(*at)->next;
+    }
+    *at = target->next;
+    locks->targets--;
+    if (locks->spare_count == SPARE_MAX) {
+        free(target);
+        return;
+    }
+    target->next = locks->spare;
+    locks->spare = target;
+    locks->spare_count++;
+}
+
+void locks_init(struct locks *locks) {
+    memset(locks, 0, sizeof *locks);
+    locks->buckets_count = BUCKETS_FIRST;
+    locks->buckets = calloc(locks->buckets_count, sizeof *locks->buckets);
+    check(locks->buckets != NULL);
+    locks->shard = target_new(locks, 0);
+    list_init(&locks->deferred);
+    list_init(&locks->settled);
+}
+
+void locks_fini(struct locks *locks) {
+    check(locks->requests == 0 && locks->targets == 0 && locks->fence == NULL);
+    check(list_empty(&locks->deferred) && list_empty(&locks->settled));
+    for (struct lock_target *target = locks->spare, *next; target != NULL; target = next) {
+        next = target->next;
+        free(target);
+    }
+    free(locks->shard);
+    free(locks->buckets);
+}
+
+/* ---- Requests ---- */
+
+static int by_id(const void *a, const void *b) {
+    const struct lock_key *x = a, *y = b;
+    return x->id < y->id ? -1 : x->id > y->id;
+}
+
+void lock_request_init(struct lock_request *request, enum lock_scope scope, struct lock_key *keys,
+                       uint32_t count, struct lock *memory) {
+    memset(request, 0, sizeof *request);
+    list_node_init(&request->node);
+    request->scope = scope;
+    request->locks = memory;
+    if (count > 1) {
+        qsort(keys, count, sizeof *keys, by_id);
+    }
+    bool any_exclusive = false;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < count && scope == LOCK_KEYS; i++) {
+        any_exclusive |= keys[i].exclusive;
+        if (n > 0 && memory[n - 1].id == keys[i].id) {
+            memory[n - 1].mode = keys[i].exclusive ? EXCLUSIVE : memory[n - 1].mode;
+            continue;
+        }
+        memory[n] = (struct lock){
+            .id = keys[i].id, .request = request, .mode = keys[i].exclusive ? EXCLUSIVE : SHARED};
+        n++;
+    }
+    static const uint8_t of_scope[] = {INTENT_SHARED, SHARED, EXCLUSIVE};
+    memory[n] = (struct lock){.request = request, .mode = of_scope[scope]};
+    if (scope == LOCK_KEYS && any_exclusive) {
+        memory[n].mode = INTENT_EXCLUSIVE;
+    }
+    request->count = n;
+    for (uint32_t i = 0; i <= n; i++) {
+        list_node_init(&memory[i].node);
+    }
+}
+
+/* A conflicting one with a higher number is in line: ours comes too late. */
+static bool too_late_for(const struct lock_target *target, const struct lock *lock) {
+    for (struct list_node *node = list_last(&target->line); node != NULL;
+         node = list_before(&target->line, node)) {
+        const struct lock *other = lock_at(node);
+        if (other->request->number < lock->request->number) {
+            return false;
+        }
+        if (conflicts[lock->mode] & BIT(other->mode)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool conflicts_with_any(const struct lock_target *target, enum mode mode) {
+    for (unsigned i = 0; i < MODES; i++) {
+        if (target->counts[i] > 0 && (conflicts[mode] & BIT(i))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* All it conflicts with are before it by now. */
+static void stand_in_line(struct lock_target *target, struct lock *lock) {
+    lock->target = target;
+    lock->granted = !conflicts_with_any(target, lock->mode);
+    target->waiting += !lock->granted;
+    lock->request->waits += !lock->granted;
+    target->counts[lock->mode]++;
+    struct list_node *after = list_last(&target->line);
+    while (after != NULL && lock_at(after)->request->number > lock->request->number) {
+        after = list_before(&target->line, after);
+    }
+    if (after != NULL) {
+        list_insert_after(after, &lock->node);
+    } else {
+        list_push_front(&target->line, &lock->node);
+    }
+}
+
+static enum lock_answer place(struct locks *locks, struct lock_request *request) {
+#ifdef SHOAL_UNSAFE_NO_LOCKS /* for the test that the checker notices */
+    return LOCK_GRANTED;
+#endif
+    struct lock *whole = &request->locks[request->count];
+    if (request->number < locks->released || too_late_for(locks->shard, whole)) {
+        return LOCK_REFUSED;
+    }
+    for (uint32_t i = 0; i < request->count; i++) {
+        const struct lock_target *target = target_find(locks, request->locks[i].id);
+        if (target != NULL && too_late_for(target, &request->locks[i])) {
+            return LOCK_REFUSED;
+        }
+    }
+    request->waits = 0;
+    stand_in_line(locks->shard, whole);
+    for (uint32_t i = 0; i < request->count; i++) {
+        stand_in_line(target_get(locks, request->locks[i].id), &request->locks[i]);
+    }
+    locks->requests++;
+    return request->waits == 0 ? LOCK_GRANTED : LOCK_WAITS;
+}
+
+static void settle(struct locks *locks, struct lock_request *request, enum lock_answer answer) {
+    request->answer = answer;
+    list_push_back(&locks->settled, &request->node);
+}
+
+/* Those who came meanwhile, in their order, up to the next fence. */
+static void end_fence(struct locks *locks) {
+    locks->fence = NULL;
+    while (locks->fence == NULL && !list_empty(&locks->deferred)) {
+        struct lock_request *request =
+            LIST_ENTRY(list_pop_front(&locks->deferred), struct lock_request, node);
+        if (request->is_fence) {
+            locks->fence = request;
+            settle(locks, request, LOCK_GRANTED);
+            continue;
+        }
+        enum lock_answer answer = place(locks, request);
+        if (answer != LOCK_WAITS) {
+            settle(locks, request, answer);
+        }
+    }
+}
+
+enum lock_answer locks_submit(struct locks *locks, struct lock_request *request) {
+    if (UNLIKELY(locks->fence != request->fence)) {
+        check(request->fence == NULL);
+        list_push_back(&locks->deferred, &request->node);
+        return LOCK_WAITS;
+    }
+    enum lock_answer answer = place(locks, request);
+    if (UNLIKELY(request->fence != NULL)) {
+        request->fence = NULL;
+        end_fence(locks);
+    }
+    return answer;
+}
+
+enum lock_answer locks_fence(struct locks *locks, struct lock_request *request) {
+    request->is_fence = true;
+    if (locks->fence == NULL) {
+        locks->fence = request;
+        return LOCK_GRANTED;
+    }
+    list_push_back(&locks->deferred, &request->node);
+    return LOCK_WAITS;
+}
+
+static void grant_next(struct locks *locks, struct lock_target *target) {
+    unsigned seen = 0;
+    for (struct list_node *node = list_first(&target->line);
+         node != NULL && target->waiting > 0 && !(seen & BIT(EXCLUSIVE));
+         node = list_next(&target->line, node)) {
+        struct lock *lock = lock_at(node);
+        if (!lock->granted && !(conflicts[lock->mode] & seen)) {
+            lock->granted = true;
+            target->waiting--;
+            if (--lock->request->waits == 0) {
+                settle(locks, lock->request, LOCK_GRANTED);
+            }
+        }
+        seen |= BIT(lock->mode);
+    }
+}
+
+static void leave_line(struct locks *locks, struct lock *lock) {
+    struct lock_target *target = lock->target;
+    check(lock->granted);
+    target->counts[lock->mode]--;
+    list_remove(&lock->node);
+    if (list_empty(&target->line) && target != locks->shard) {
+        target_drop(locks, target);
+    } else if (target->waiting > 0) {
+        grant_next(locks, target);
+    }
+}
+
+void locks_release(struct locks *locks, struct lock_request *request) {
+#ifdef SHOAL_UNSAFE_NO_LOCKS
+    return;
+#endif
+    for (uint32_t i = 0; i <= request->count; i++) {
+        leave_line(locks, &request->locks[i]);
+    }
+    locks->requests--;
+    if (request->many && request->number > locks->released) {
+        locks->released = request->number;
+    }
+}
+
+struct lock_request *locks_next_settled(struct locks *locks) {
+    struct list_node *node = list_pop_front(&locks->settled);
+    return node == NULL ? NULL : LIST_ENTRY(node, struct lock_request, node);
+}
+
+bool locks_block(const struct locks *locks, uint64_t id, bool exclusive) {
+    const struct lock_target *targets[] = {locks->shard, target_find(locks, id)};
+    for (unsigned i = 0; i < 2; i++) {
+        if (targets[i] != NULL &&
+            (targets[i]->counts[EXCLUSIVE] > 0 || (exclusive && targets[i]->counts[SHARED] > 0))) {
+            return true;
+        }
+    }
+    return false;
+}

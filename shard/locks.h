@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* locks: who may touch which keys of one shard, and in which order.
+ *
+ * What makes operations on several shards atomic. The order of all such operations is that of a
+ * number each draws from one counter (VLL: Ren, Thomson, Abadi, "Lightweight locking for main
+ * memory database systems", VLDB 2012). A request names keys, to share or to have alone, and waits
+ * in each key's line behind requests with lower numbers that it conflicts with. One that comes too
+ * late for its number is refused, and its owner tries again with a new one. So two operations that
+ * meet on several shards meet in the same order everywhere, and nobody ever waits for a higher
+ * number: there are no deadlocks.
+ *
+ * Ordinary operations on one shard take no locks: they only ask locks_block.
+ *
+ * Thread: owner shard only. A request's memory is its owner's, lent from submit until it is
+ * released or refused.
+ */
+#ifndef SHOAL_SHARD_LOCKS_H
+#define SHOAL_SHARD_LOCKS_H
+
+#include "base/list.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* A key, by its hash. Keys of several databases, or of equal hash, wait for each other without
+ * need: rare, and harmless. */
+struct lock_key {
+    uint64_t id;
+    bool exclusive;
+};
+
+/* What a request wants of the shard as a whole. */
+enum lock_scope { LOCK_KEYS, LOCK_ALL_SHARED, LOCK_ALL_EXCLUSIVE };
+
+enum lock_answer {
+    LOCK_GRANTED,
+    LOCK_WAITS,   /* the answer comes from locks_next_settled */
+    LOCK_REFUSED, /* nothing is held; try again with a new number */
+};
+
+struct lock_target;
+
+/* One place in one line. */
+struct lock {
+    struct list_node node;
+    struct lock_request *request;
+    struct lock_target *target;
+    uint64_t id;
+    uint8_t mode;
+    bool granted;
+};
+
+struct lock_request {
+    uint64_t number;
+    enum lock_scope scope;
+    bool many; /* part of an operation on several shards */
+    bool is_fence;
+    struct lock_request *fence; /* that its operation holds here, or NULL */
+    struct lock *locks;         /* one for each key, and one for the shard */
+    uint32_t count;             /* of keys */
+    uint32_t waits;             /* for so many of its locks */
+    enum lock_answer answer;
+    struct list_node node; /* among the deferred, or the settled */
+    /* The owner's: called by whoever empties locks_next_settled, with the answer above. */
+    void (*settled)(void *context, struct lock_request *request);
+};
+
+struct locks {
+    struct lock_target *shard; /* the line for the shard as a whole */
+    struct lock_target **buckets;
+    size_t buckets_count; /* a power of two */
+    size_t targets;
+    struct lock_target *spare;
+    size_t spare_count;
+    uint32_t requests; /* that stand in lines */
+    uint64_t released; /* highest number of those with `many` that were released */
+    struct lock_request *fence;
+    struct list deferred; /* came while another one's fence stood */
+    struct list settled;
+};
+
+void locks_init(struct locks *locks);
+/* Nothing may be held or waiting. */
+void locks_fini(struct locks *locks);
+
+/* Sorts and merges the keys (one that is wanted twice is wanted once, in the stronger way) and
+ * prepares the request. `memory` has room for count + 1 locks and lives as long as the request.
+ * number, many, fence and settled are the caller's to set. */
+void lock_request_init(struct lock_request *request, enum lock_scope scope, struct lock_key *keys,
+                       uint32_t count, struct lock *memory);
+
+/* Asks. A number may be used once per shard; a refused request may be submitted again with a new
+ * one. */
+enum lock_answer locks_submit(struct locks *locks, struct lock_request *request);
+/* Gives back what was granted. Who waited for it and no longer has to, is settled. */
+void locks_release(struct locks *locks, struct lock_request *request);
+
+/* Who was refused too often asks for fences, on its shards one by one in ascending order: while one
+ * stands, whatever else is submitted waits for its end, so a number drawn now comes in time
+ * everywhere. The fence ends when a request that names it is submitted. The same answers as
+ * locks_submit, never LOCK_REFUSED. */
+enum lock_answer locks_fence(struct locks *locks, struct lock_request *request);
+
+/* A request whose wait is over, with its answer; NULL if there is none. */
+struct lock_request *locks_next_settled(struct locks *locks);
+
+/* Whether an operation on one key must wait behind a request that stands in line. Ask only if
+ * locks->requests is not 0. */
+bool locks_block(const struct locks *locks, uint64_t id, bool exclusive);
+
+#endif
