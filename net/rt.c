@@ -42,6 +42,9 @@ int rt_new(const struct rt_options *options, struct rt **ret_rt) {
     check(options->recv_buffers >= 2 && options->recv_buffers <= 32768);
     check((options->recv_buffers & (options->recv_buffers - 1)) == 0);
     check(options->recv_buffer_bytes > 0);
+    if (options->make != NULL) {
+        return options->make(options->world, options, ret_rt);
+    }
     char *reason = NULL;
     if (options->backend != RT_EPOLL) {
         int r = rt_uring_new(options, ret_rt, &reason);
@@ -115,9 +118,12 @@ static void clock_init(struct rt *rt);
 int rt_common_init(struct rt *rt, const struct rt_options *options, int eventfd_flags) {
     list_init(&rt->listeners);
     atomic_init(&rt->wake_pending, false);
-    rt->wake_fd = eventfd(0, EFD_CLOEXEC | eventfd_flags);
-    if (rt->wake_fd < 0) {
-        return -errno;
+    rt->wake_fd = -1;
+    if (eventfd_flags != RT_NO_EVENTFD) {
+        rt->wake_fd = eventfd(0, EFD_CLOEXEC | eventfd_flags);
+        if (rt->wake_fd < 0) {
+            return -errno;
+        }
     }
     clock_init(rt);
     rt_refresh(rt);
@@ -182,6 +188,10 @@ uint64_t rt_mono_ns(struct rt *rt) {
 }
 
 void rt_block(struct rt *rt, uint64_t ns) {
+    rt->ops->block(rt, ns);
+}
+
+void rt_real_block(struct rt *rt, uint64_t ns) {
     struct timespec left = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
     while (nanosleep(&left, &left) != 0 && errno == EINTR) {
     }
@@ -397,8 +407,8 @@ void rt_wake_write(struct rt *target) {
 }
 
 void rt_wake(struct rt *from, struct rt *target) {
-    if (from && from->ops == target->ops) {
-        from->ops->wake(from, target);
+    if (target->wake_fd < 0 || (from && from->ops == target->ops)) {
+        target->ops->wake(from, target);
     } else if (rt_wake_announce(target)) {
         rt_wake_write(target);
     }
@@ -417,7 +427,7 @@ static int listener_start(struct rt *rt, rt_socket socket, const char *path, rt_
         listener->is_unix = true;
         strcpy(listener->path, path); /* binding has checked that it fits */
     } else {
-        listener->port = rt_real_port(socket);
+        listener->port = rt->ops->port(rt, socket);
     }
     list_push_back(&rt->listeners, &listener->link);
     int r = rt->ops->listen(rt, listener);

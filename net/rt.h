@@ -2,8 +2,8 @@
 /* rt: the runtime of one thread: the seam between the server and everything a test cannot repeat.
  *
  * Time, randomness, sockets, wake-ups: all of it passes through here, so that the same server code
- * runs on io_uring, on epoll and (later) inside a simulator that owns the clock and the network. It
- * is completion-style: the caller says what it wants, `rt_turn` submits everything in one go,
+ * runs on io_uring, on epoll and inside a simulator that owns the clock and the network (rt_sim.h).
+ * It is completion-style: the caller says what it wants, `rt_turn` submits everything in one go,
  * waits, and calls back. No callback runs outside rt_turn.
  *
  * Thread: a runtime is used only by the thread that made it, but for rt_wake's target.
@@ -29,6 +29,9 @@ struct rt_options {
     enum rt_backend backend;
     unsigned recv_buffers;      /* buffers of the receive pool, a power of two */
     unsigned recv_buffer_bytes; /* size of one */
+    /* Makes it in another way than by `backend`, or NULL: how a simulation gives its own. */
+    int (*make)(void *world, const struct rt_options *options, struct rt **ret_rt);
+    void *world;
 };
 
 /* Makes a runtime; its thread is the one that calls rt_turn first. RT_AUTO takes io_uring where the
@@ -36,7 +39,7 @@ struct rt_options {
 int rt_new(const struct rt_options *options, struct rt **ret_rt);
 void rt_free(struct rt *rt); /* closes what is still closing or listening; open streams are the
                                 owner's to close before */
-const char *rt_backend_name(const struct rt *rt); /* "io_uring" or "epoll" */
+const char *rt_backend_name(const struct rt *rt); /* "io_uring", "epoll" or "sim" */
 /* With RT_AUTO that fell back: why io_uring was not taken, as text; NULL otherwise. */
 const char *rt_fallback_reason(const struct rt *rt);
 

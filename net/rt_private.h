@@ -44,6 +44,8 @@ struct rt_ops {
     void (*addresses)(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_BYTES],
                       char local[RT_ADDRESS_BYTES]);
     bool (*peer_is_local)(struct rt *rt, rt_socket socket);
+    uint16_t (*port)(struct rt *rt, rt_socket socket);
+    void (*block)(struct rt *rt, uint64_t ns);
     void (*socket_close)(struct rt *rt, rt_socket socket);
     void (*refuse)(struct rt *rt, rt_socket socket, struct bytes text);
 };
@@ -78,7 +80,7 @@ struct rt {
     unsigned char random[256];
     /* Written by any thread: a line of their own. */
     _Alignas(64) atomic_bool wake_pending; /* a wake-up is on its way and was not seen yet */
-    int wake_fd;                           /* an eventfd, for wakers without a ring of their own */
+    int wake_fd; /* an eventfd, for wakers without a ring of their own; -1: ops->wake serves all */
 };
 
 struct rt_listener {
@@ -115,8 +117,8 @@ enum {
     .bind_tcp = rt_real_bind_tcp, .bind_unix = rt_real_bind_unix,                                  \
     .unlink_unix = rt_real_unlink_unix, .no_delay = rt_real_no_delay,                              \
     .keep_alive = rt_real_keep_alive, .addresses = rt_real_addresses,                              \
-    .peer_is_local = rt_real_peer_is_local, .socket_close = rt_real_socket_close,                  \
-    .refuse = rt_real_refuse
+    .peer_is_local = rt_real_peer_is_local, .port = rt_real_port, .block = rt_real_block,          \
+    .socket_close = rt_real_socket_close, .refuse = rt_real_refuse
 
 int rt_uring_new(const struct rt_options *options, struct rt **ret_rt, char **ret_reason);
 int rt_epoll_new(const struct rt_options *options, struct rt **ret_rt);
@@ -125,6 +127,7 @@ int rt_epoll_new(const struct rt_options *options, struct rt **ret_rt);
 
 /* Clocks, pool and wake_fd; ops must be set. Fails with -errno, and rt_common_fini is due all the
  * same. */
+#define RT_NO_EVENTFD (-1) /* as eventfd_flags: no wake_fd */
 int rt_common_init(struct rt *rt, const struct rt_options *options, int eventfd_flags);
 void rt_common_fini(struct rt *rt);
 /* After each wait: the cached times. */
@@ -174,6 +177,7 @@ void rt_real_addresses(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_BYT
 void rt_real_socket_close(struct rt *rt, rt_socket socket);
 void rt_real_refuse(struct rt *rt, rt_socket socket, struct bytes text);
 bool rt_real_peer_is_local(struct rt *rt, rt_socket socket);
-uint16_t rt_real_port(rt_socket socket);
+uint16_t rt_real_port(struct rt *rt, rt_socket socket);
+void rt_real_block(struct rt *rt, uint64_t ns);
 
 #endif

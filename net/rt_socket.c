@@ -169,7 +169,8 @@ void rt_real_unlink_unix(struct rt *rt, const char *path) {
 
 /* ---- Addresses ---- */
 
-uint16_t rt_real_port(rt_socket socket) {
+uint16_t rt_real_port(struct rt *rt, rt_socket socket) {
+    (void)rt;
     union address a;
     socklen_t len = sizeof(a);
     if (getsockname(socket, &a.any, &len) < 0) {

@@ -32,7 +32,8 @@
     static void name##_on(enum rt_backend backend)
 
 static inline struct rt *rt_with(enum rt_backend backend, unsigned buffers, unsigned bytes) {
-    struct rt_options options = {backend, buffers, bytes};
+    struct rt_options options = {
+        .backend = backend, .recv_buffers = buffers, .recv_buffer_bytes = bytes};
     struct rt *rt = NULL;
     int r = rt_new(&options, &rt);
     if (backend == RT_URING && (r == -ENOSYS || r == -EPERM || r == -EACCES)) {

@@ -114,7 +114,7 @@ static void forbid_io_uring(void) {
 
 Test(rt_turn, where_io_uring_is_forbidden_auto_takes_epoll_and_says_why) {
     forbid_io_uring();
-    struct rt_options options = {RT_AUTO, 64, 4096};
+    struct rt_options options = {.backend = RT_AUTO, .recv_buffers = 64, .recv_buffer_bytes = 4096};
     struct rt *rt = NULL;
     cr_assert_eq(rt_new(&options, &rt), 0);
     cr_assert_str_eq(rt_backend_name(rt), "epoll");
