@@ -6,11 +6,9 @@
  * connection meets half a server.
  */
 #include "base/check.h"
-#include "base/sha256.h"
 #include "base/text.h"
 #include "net/process.h"
 #include "net/rt.h"
-#include "server/command_table.h"
 #include "server/listen.h"
 #include "server/log.h"
 #include "server/server.h"
@@ -118,87 +116,32 @@ static void *worker_thread(void *arg) {
 
 /* ---- Server ---- */
 
-static void wake_worker(void *arg, unsigned from, unsigned target) {
-    struct server *server = arg;
-    rt_wake(server->workers[from]->rt, server->workers[target]->rt);
-}
-
-static const struct command_table *make_commands(const struct config *config) {
-    size_t words = config_words_count(config->renames);
-    struct bytes *renames = calloc(words + 1, sizeof *renames);
-    check(renames != NULL);
-    const char *word = NULL;
-    for (size_t i = 0; i < words; i++) {
-        word = config_word(config->renames, word);
-        renames[i] = bytes_of_text(word);
-    }
-    int error = 0;
-    struct bytes bad = {0};
-    const struct command_table *table = command_table_new(renames, words / 2, &error, &bad);
-    if (table == NULL) {
-        fprintf(stderr, "rename-command: there is no command '%.*s', or its new name is taken.\n",
-                (int)bad.len, bad.ptr);
-    }
-    free(renames);
-    return table;
-}
-
-/* What keys are hashed with: random, or made from hash-seed so that several servers agree. */
-static void make_secret(const struct config *config, struct hash_secret *secret) {
-    rt_random_early(secret, sizeof *secret);
-    for (unsigned i = 0; config->hash_seed.len > 0 && i < sizeof *secret / SHA256_BYTES; i++) {
-        struct text seed;
-        text_init(&seed);
-        text_append_bytes(&seed, config->hash_seed);
-        text_append_char(&seed, (char)i);
-        sha256(text_bytes(&seed), secret->bytes + i * SHA256_BYTES);
-        text_fini(&seed);
-    }
-}
-
-#define MAILBOX_MESSAGES 1024
-
-static struct server *server_new(struct config *config) {
-    struct server *server = calloc(1, sizeof *server);
-    check(server != NULL);
-    server->config = config;
-    server->fs = fs_real();
-    server->process_id = (int)getpid();
+/* What the machine and chance give a server. NULL with a line for the terminal. */
+static struct server *make_server(struct config *config) {
     struct rt_usage usage;
     rt_usage(&usage);
-    server->string_bytes_max =
-        usage.total_system_bytes > 0 ? (int64_t)(usage.total_system_bytes / 2) : INT64_MAX;
-    server->start_wall_ms = rt_wall_us_early() / 1000;
-    server->workers_count = config->shards > 0 ? (unsigned)config->shards : rt_cpus();
-    if (server->workers_count > CONFIG_SHARDS_MAX) {
-        server->workers_count = CONFIG_SHARDS_MAX;
+    struct server_options options = {
+        .config = config,
+        .workers = config->shards > 0 ? (unsigned)config->shards : rt_cpus(),
+        .fs = fs_real(),
+        .process_id = (int)getpid(),
+        .start_wall_ms = rt_wall_us_early() / 1000,
+        .string_bytes_max =
+            usage.total_system_bytes > 0 ? (int64_t)(usage.total_system_bytes / 2) : INT64_MAX,
+    };
+    rt_random_early(options.random, sizeof options.random);
+    char executable[sizeof(((struct server *)0)->executable)];
+    ssize_t n = readlink("/proc/self/exe", executable, sizeof executable - 1);
+    executable[n > 0 ? n : 0] = 0;
+    options.executable = executable;
+    struct text reason;
+    text_init(&reason);
+    struct server *server = server_new(&options, &reason);
+    if (server == NULL) {
+        fprintf(stderr, "%s\n", reason.ptr);
     }
-    server->workers = calloc(server->workers_count, sizeof(struct worker *));
-    check(server->workers != NULL);
-    for (unsigned slot = 0; slot < SLOTS; slot++) {
-        server->slot_worker[slot] = (uint8_t)(slot * server->workers_count / SLOTS);
-    }
-    make_secret(config, &server->secret);
-    unsigned char id[20];
-    rt_random_early(id, sizeof id);
-    for (unsigned i = 0; i < sizeof id; i++) {
-        snprintf(server->run_id + 2 * i, 3, "%02x", id[i]);
-    }
-    ssize_t n = readlink("/proc/self/exe", server->executable, sizeof server->executable - 1);
-    server->executable[n > 0 ? n : 0] = 0;
-    server->shared = shared_new(server->workers_count);
-    server->office = post_office_new(server->workers_count, MAILBOX_MESSAGES, wake_worker, server);
-    server->commands = make_commands(config);
+    text_fini(&reason);
     return server;
-}
-
-static void server_free(struct server *server) {
-    post_office_free(server->office);
-    shared_free(server->shared);
-    command_table_free((struct command_table *)server->commands);
-    config_free(server->config);
-    free(server->workers);
-    free(server);
 }
 
 /* ---- Signals ---- */
@@ -468,9 +411,12 @@ int main(int argc, char **argv) {
             return 1;
         }
     }
-    struct server *server = server_new(config);
+    struct server *server = make_server(config);
+    if (server == NULL) {
+        return 1;
+    }
     fit_maxclients(server);
-    code = server->commands != NULL ? run(server, argc, argv) : 1;
+    code = run(server, argc, argv);
     server_free(server);
     return code;
 }

@@ -9,6 +9,7 @@
 #define SHOAL_SERVER_SERVER_H
 
 #include "net/file.h"
+#include "net/rt.h"
 #include "server/command.h"
 #include "server/config.h"
 #include "shard/keyspace.h"
@@ -34,10 +35,33 @@ struct server {
     int64_t
         string_bytes_max; /* half of the machine's memory: no command may ask for more at once */
     enum config_io_backend io_backend; /* as asked */
+    int (*rt_make)(void *world, const struct rt_options *options, struct rt **ret_rt); /* or NULL */
+    void *world; /* of rt_make */
 
     /* Worker 0 only: the newest configuration; others hold a reference to theirs. */
     struct config *config;
 };
+
+/* What a server is made of besides its configuration: the outside world gives it, or a simulation.
+ */
+#define SERVER_RUN_ID_BYTES 20
+struct server_options {
+    struct config *config; /* taken over */
+    unsigned workers;
+    const struct fs *fs;
+    int (*rt_make)(void *world, const struct rt_options *options, struct rt **ret_rt); /* or NULL */
+    void *world;
+    int process_id;
+    int64_t start_wall_ms;
+    int64_t string_bytes_max;
+    const char *executable; /* copied */
+    unsigned char random[sizeof(struct hash_secret) + SERVER_RUN_ID_BYTES];
+};
+
+/* A server without workers: worker_new makes each and puts it into `workers`. NULL with the reason,
+ * and the configuration is freed, when a setting cannot be followed. */
+struct server *server_new(const struct server_options *options, struct text *err);
+void server_free(struct server *server); /* after its workers */
 
 /* Files that the server opens besides its clients' sockets, as far as maxclients must leave room.
  */

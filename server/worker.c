@@ -46,12 +46,15 @@
 #define WATCHDOG_THREADS 8
 #define STOP_DRAIN_MS    500
 #define STOP_GIVE_UP_MS  5000
+#define STOP_TURN_NS     (1000 * 1000)
 
 int worker_new(struct server *server, unsigned id, const struct config *config,
                struct worker **ret_worker) {
     struct worker *worker = calloc(1, sizeof *worker);
     check(worker != NULL);
     struct rt_options options = {
+        .make = server->rt_make,
+        .world = server->world,
         .backend = config->io_backend == CONFIG_IO_URING   ? RT_URING
                    : config->io_backend == CONFIG_IO_EPOLL ? RT_EPOLL
                                                            : RT_AUTO,
@@ -315,18 +318,25 @@ static int64_t wait_ns(const struct worker *worker, int64_t work_ms, int64_t wai
     return ms > 0 ? ms * 1000000 : 0;
 }
 
-/* One runtime turn with the sleep handshake around it; false when the mailboxes must be left alone
+int64_t worker_rest(struct worker *worker) {
+    worker->asleep = worker->sleep_ns > 0 && post_sleep(worker->server->office, worker->id);
+    if (!worker->asleep) {
+        worker->sleep_ns = 0;
+    }
+    return worker->sleep_ns;
+}
+
+/* One runtime turn with the end of the sleep handshake; false when the mailboxes must be left alone
  * for now. */
-static bool turn(struct worker *worker, int64_t sleep_ns) {
-    struct post_office *office = worker->server->office;
-    if (sleep_ns == 0 || !post_sleep(office, worker->id)) {
+static bool wait_and_wake(struct worker *worker) {
+    if (!worker->asleep) {
         rt_turn(worker->rt, 0);
         return true;
     }
     int64_t before_ms = rt_mono_ms(worker->rt);
-    bool rung = rt_turn(worker->rt, sleep_ns);
-    bool timed_out = rt_mono_ms(worker->rt) - before_ms >= sleep_ns / 1000000;
-    return post_awake(office, worker->id, rung || !timed_out);
+    bool rung = rt_turn(worker->rt, worker->sleep_ns);
+    bool timed_out = rt_mono_ms(worker->rt) - before_ms >= worker->sleep_ns / 1000000;
+    return post_awake(worker->server->office, worker->id, rung || !timed_out);
 }
 
 void server_shutdown(struct server *server, struct worker *from) {
@@ -352,8 +362,35 @@ static void check_stop_signal(struct worker *worker) {
     }
 }
 
-static int64_t loop_once(struct worker *worker, int64_t sleep_ns) {
-    bool mail = turn(worker, sleep_ns);
+/* Replies that are ready get a moment to leave; then all connections are closed. A worker stays
+ * until nobody's are left, because what is away needs its owner to come home. False: it has ended.
+ */
+static bool drain(struct worker *worker) {
+    if (worker->drain_start_ms == 0) {
+        worker->drain_start_ms = rt_mono_ms(worker->rt);
+        if (worker->id == 0) {
+            listen_stop(worker);
+        }
+    }
+    if (shared_connections_total(worker->server->shared) == 0) {
+        return false;
+    }
+    int64_t passed_ms = rt_mono_ms(worker->rt) - worker->drain_start_ms;
+    LIST_EACH(&worker->clients, node) {
+        struct client *client = LIST_ENTRY(node, struct client, node);
+        if (passed_ms > STOP_DRAIN_MS || (client->out.bytes == 0 && client->pending_count == 0)) {
+            client_close(client);
+        }
+    }
+    if (passed_ms > STOP_GIVE_UP_MS) {
+        log_worker(worker, LOG_WARNING, "Some connections did not end in time.");
+        return false;
+    }
+    return true;
+}
+
+bool worker_turn(struct worker *worker) {
+    bool mail = wait_and_wake(worker);
     uint64_t start = rt_ticks(worker->rt);
     bool more = mail && handle_messages(worker);
     more |= scatter_run_jobs(worker);
@@ -364,45 +401,37 @@ static int64_t loop_once(struct worker *worker, int64_t sleep_ns) {
     flush_output(worker);
     evict_clients(worker);
     check_stop_signal(worker);
-    more |= post_publish(worker->server->office, worker->id);
-    more |= !list_empty(&worker->ready) || !list_empty(&worker->jobs);
+    worker->more = more || !list_empty(&worker->ready) || !list_empty(&worker->jobs);
     worker->stats.cycles++;
     worker->stats.cycle_ticks += rt_ticks(worker->rt) - start;
-    return more ? 0 : wait_ns(worker, work_ms, waiter_ms);
+    if (worker->stopping) {
+        worker->sleep_ns = STOP_TURN_NS;
+        return drain(worker);
+    }
+    worker->sleep_ns = wait_ns(worker, work_ms, waiter_ms);
+    return true;
 }
 
-/* Replies that are ready get a moment to leave; then all connections are closed. A worker stays
- * until nobody's are left, because what is away needs its owner to come home. */
-static void drain(struct worker *worker) {
-    if (worker->id == 0) {
-        listen_stop(worker);
+void worker_publish(struct worker *worker) {
+    worker->more |= post_publish(worker->server->office, worker->id);
+    if (worker->more && !worker->stopping) {
+        worker->sleep_ns = 0;
     }
-    int64_t start_ms = rt_mono_ms(worker->rt);
-    struct shared_counters *shared = worker->server->shared;
-    while (shared_connections_total(shared) > 0) {
-        int64_t passed_ms = rt_mono_ms(worker->rt) - start_ms;
-        LIST_EACH(&worker->clients, node) {
-            struct client *client = LIST_ENTRY(node, struct client, node);
-            if (passed_ms > STOP_DRAIN_MS ||
-                (client->out.bytes == 0 && client->pending_count == 0)) {
-                client_close(client);
-            }
-        }
-        if (passed_ms > STOP_GIVE_UP_MS) {
-            log_worker(worker, LOG_WARNING, "Some connections did not end in time.");
-            break;
-        }
-        loop_once(worker, 1000000);
-    }
+}
+
+void worker_start(struct worker *worker) {
+    worker->cron_next_ms = rt_mono_ms(worker->rt);
+    worker->samples.last_ms = worker->cron_next_ms;
+    worker->sleep_ns = 0;
 }
 
 void worker_run(struct worker *worker) {
-    worker->cron_next_ms = rt_mono_ms(worker->rt);
-    worker->samples.last_ms = worker->cron_next_ms;
-    int64_t sleep_ns = 0;
-    while (!worker->stopping) {
-        sleep_ns = loop_once(worker, sleep_ns);
+    worker_start(worker);
+    bool goes_on = true;
+    while (goes_on) {
+        worker_rest(worker);
+        goes_on = worker_turn(worker);
+        worker_publish(worker);
     }
-    drain(worker);
     rt_turn(worker->rt, 0); /* the last wake-ups leave while all runtimes are still there */
 }

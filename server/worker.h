@@ -93,7 +93,11 @@ struct worker {
     int64_t cron_next_ms;
     int64_t mail_ms; /* monotonic: when the last message came */
     int64_t http_logged_ms;
+    int64_t sleep_ns; /* how long the next turn may wait; 0: there is work */
+    bool asleep;      /* it has announced that */
+    bool more;        /* there is work for another turn at once */
     bool stopping;
+    int64_t drain_start_ms;      /* monotonic: when it began to stop; 0: it has not */
     bool active_expire;          /* DEBUG SET-ACTIVE-EXPIRE */
     struct acceptor *acceptor;   /* worker 0: listeners and placement (listen.h) */
     struct message stop_message; /* from worker 0 */
@@ -114,6 +118,15 @@ int worker_new(struct server *server, unsigned id, const struct config *config,
 void worker_free(struct worker *worker);
 /* The loop; returns when the worker was told to stop. */
 void worker_run(struct worker *worker);
+/* The same for who gives the workers their turns himself: first worker_start, then these three over
+ * and over. Other threads may do anything between two parts, so a simulator lets them.
+ *   rest     says whether it may sleep, and announces it: how long the turn may wait, ns
+ *   turn     waits as long as `rest` said, and works; false: the worker has ended
+ *   publish  makes its messages visible to others */
+void worker_start(struct worker *worker);
+int64_t worker_rest(struct worker *worker);
+bool worker_turn(struct worker *worker);
+void worker_publish(struct worker *worker);
 /* Takes over a new snapshot: the worker's own settings follow it. */
 void worker_apply_config(struct worker *worker, const struct config *config);
 /* Mean of the last samples. */

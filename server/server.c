@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* server: making and ending what all workers of one server share. It asks nobody for anything: what
+ * comes from outside (chance, time, the machine) is in the options, so that a simulation makes
+ * whole servers the way main does.
+ */
+#include "server/server.h"
+
+#include "base/check.h"
+#include "base/sha256.h"
+#include "base/text.h"
+#include "server/command_table.h"
+#include "server/shared.h"
+#include "server/worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAILBOX_MESSAGES 1024
+
+static void wake_worker(void *arg, unsigned from, unsigned target) {
+    struct server *server = arg;
+    rt_wake(server->workers[from]->rt, server->workers[target]->rt);
+}
+
+static const struct command_table *make_commands(const struct config *config, struct text *err) {
+    size_t words = config_words_count(config->renames);
+    struct bytes *renames = calloc(words + 1, sizeof *renames);
+    check(renames != NULL);
+    const char *word = NULL;
+    for (size_t i = 0; i < words; i++) {
+        word = config_word(config->renames, word);
+        renames[i] = bytes_of_text(word);
+    }
+    int error = 0;
+    struct bytes bad = {0};
+    const struct command_table *table = command_table_new(renames, words / 2, &error, &bad);
+    if (table == NULL) {
+        text_appendf(err, "rename-command: there is no command '%.*s', or its new name is taken.",
+                     (int)bad.len, bad.ptr);
+    }
+    free(renames);
+    return table;
+}
+
+/* What keys are hashed with: random, or made from hash-seed so that several servers agree. */
+static void make_secret(const struct config *config, struct hash_secret *secret) {
+    for (unsigned i = 0; config->hash_seed.len > 0 && i < sizeof *secret / SHA256_BYTES; i++) {
+        struct text seed;
+        text_init(&seed);
+        text_append_bytes(&seed, config->hash_seed);
+        text_append_char(&seed, (char)i);
+        sha256(text_bytes(&seed), secret->bytes + i * SHA256_BYTES);
+        text_fini(&seed);
+    }
+}
+
+struct server *server_new(const struct server_options *options, struct text *err) {
+    struct config *config = options->config;
+    const struct command_table *commands = make_commands(config, err);
+    if (commands == NULL) {
+        config_free(config);
+        return NULL;
+    }
+    struct server *server = calloc(1, sizeof *server);
+    check(server != NULL);
+    server->config = config;
+    server->commands = commands;
+    server->fs = options->fs;
+    server->rt_make = options->rt_make;
+    server->world = options->world;
+    server->process_id = options->process_id;
+    server->string_bytes_max = options->string_bytes_max;
+    server->start_wall_ms = options->start_wall_ms;
+    snprintf(server->executable, sizeof server->executable, "%s", options->executable);
+    check(options->workers > 0);
+    server->workers_count =
+        options->workers < CONFIG_SHARDS_MAX ? options->workers : CONFIG_SHARDS_MAX;
+    server->workers = calloc(server->workers_count, sizeof(struct worker *));
+    check(server->workers != NULL);
+    for (unsigned slot = 0; slot < SLOTS; slot++) {
+        server->slot_worker[slot] = (uint8_t)(slot * server->workers_count / SLOTS);
+    }
+    memcpy(&server->secret, options->random, sizeof server->secret);
+    make_secret(config, &server->secret);
+    const unsigned char *id = options->random + sizeof server->secret;
+    for (unsigned i = 0; i < SERVER_RUN_ID_BYTES; i++) {
+        snprintf(server->run_id + 2 * i, 3, "%02x", id[i]);
+    }
+    server->shared = shared_new(server->workers_count);
+    server->office = post_office_new(server->workers_count, MAILBOX_MESSAGES, wake_worker, server);
+    return server;
+}
+
+void server_free(struct server *server) {
+    post_office_free(server->office);
+    shared_free(server->shared);
+    command_table_free((struct command_table *)server->commands);
+    config_free(server->config);
+    free(server->workers);
+    free(server);
+}
