@@ -24,6 +24,7 @@
 #include "server/dispatch.h"
 #include "server/log.h"
 #include "server/message.h"
+#include "server/multi.h"
 #include "server/shared.h"
 #include "server/worker.h"
 
@@ -433,6 +434,8 @@ size_t client_memory(const struct client *client) {
     if (client->parser.args != NULL) {
         bytes += client->parser.argv_cap * sizeof *client->parser.args;
     }
+    bytes += client->multi != NULL ? multi_queue_memory(client->multi) : 0;
+    bytes += client->watches != NULL ? client->watches->bytes : 0;
     return bytes + client->batches_away * sizeof(struct batch);
 }
 
@@ -543,6 +546,8 @@ bool client_try_free(struct client *client) {
     outbuf_fini(&client->out);
     outbuf_fini(&client->held);
     free(client->pending);
+    multi_queue_free(worker, client->multi);
+    multi_watches_forget(client);
     free(client->name);
     free(client->lib_name);
     free(client->lib_version);

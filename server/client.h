@@ -21,6 +21,8 @@
 
 struct batch;
 struct command_slot;
+struct multi_queue;
+struct multi_watches;
 struct scatter;
 struct worker;
 
@@ -84,6 +86,10 @@ struct client {
     struct scatter *scatter; /* runs; the client is fenced */
     unsigned batches_away;
     int64_t soft_limit_since_ms; /* output above the soft limit since; 0: it is not */
+
+    /* MULTI, WATCH (multi.h). */
+    struct multi_queue *multi;     /* NULL outside of a transaction */
+    struct multi_watches *watches; /* NULL: no keys */
 
     /* WAIT and the like: reply when time is up. */
     int64_t blocked_until_ms; /* INT64_MAX: for ever */

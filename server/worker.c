@@ -23,6 +23,7 @@
 #include "server/listen.h"
 #include "server/log.h"
 #include "server/message.h"
+#include "server/multi.h"
 #include "server/scatter_private.h"
 #include "server/shared.h"
 #include "server/totals.h"
@@ -100,6 +101,7 @@ void worker_free(struct worker *worker) {
     }
     free(worker->commands);
     batch_pool_free(worker);
+    multi_pool_free(worker);
     free(worker->open_batches);
     outbuf_fini(&worker->discard);
     arena_fini(&worker->scratch);

@@ -18,6 +18,7 @@
 struct acceptor;
 struct batch;
 struct client;
+struct multi_queue;
 
 /* Statistics of one command (subcommand) on one worker; INFO adds them up. */
 struct command_stats {
@@ -76,6 +77,8 @@ struct worker {
     struct list jobs;    /* scatter parts that go on in slices */
     struct batch *batch_pool;
     unsigned batch_pool_count;
+    struct multi_queue *multi_pool;
+    unsigned multi_pool_count;
     struct batch **open_batches; /* by target: of the client that is being worked off */
     unsigned open_count;
     uint64_t tick;         /* rt_ticks when the last command ended: the next one's start */

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* multi: see the header. Why so: a queued command outlives the buffer it came in, so its words are
+ * copied, one after another into one arena that ends with the transaction. Queues are pooled by the
+ * worker: a connection that runs one small transaction after another allocates nothing.
+ *
+ * The database of each command is settled when it is queued, by the SELECTs before it, because EXEC
+ * must know all keys before the first command runs.
+ */
+#include "server/multi.h"
+
+#include "base/check.h"
+#include "base/num.h"
+#include "server/client.h"
+#include "server/worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define ARENA_BLOCK_BYTES 1024
+#define COMMANDS_MIN      16
+/* A queue that has grown beyond this is not kept. */
+#define COMMANDS_KEPT_MAX 64
+#define QUEUES_KEPT_MAX   64
+#define WATCHES_MIN       4
+
+/* ---- Queues ---- */
+
+struct multi_queue *multi_queue_new(struct worker *worker, uint32_t db) {
+    struct multi_queue *queue = worker->multi_pool;
+    if (queue != NULL) {
+        worker->multi_pool = queue->next;
+        worker->multi_pool_count--;
+        queue->next = NULL;
+    } else {
+        queue = calloc(1, sizeof *queue);
+        check(queue != NULL);
+        arena_init(&queue->arena, ARENA_BLOCK_BYTES);
+    }
+    check(queue->count == 0);
+    queue->db = db;
+    queue->flags = 0;
+    queue->failed = false;
+    queue->bytes = queue->words_bytes = 0;
+    return queue;
+}
+
+static void queue_end(struct multi_queue *queue) {
+    arena_fini(&queue->arena);
+    free(queue->commands);
+    free(queue);
+}
+
+void multi_queue_free(struct worker *worker, struct multi_queue *queue) {
+    if (queue == NULL) {
+        return;
+    }
+    if (queue->capacity > COMMANDS_KEPT_MAX || worker->multi_pool_count >= QUEUES_KEPT_MAX) {
+        queue_end(queue);
+        return;
+    }
+    arena_reset(&queue->arena);
+    queue->count = 0;
+    queue->next = worker->multi_pool;
+    worker->multi_pool = queue;
+    worker->multi_pool_count++;
+}
+
+void multi_pool_free(struct worker *worker) {
+    while (worker->multi_pool != NULL) {
+        struct multi_queue *queue = worker->multi_pool;
+        worker->multi_pool = queue->next;
+        queue_end(queue);
+    }
+}
+
+/* SELECT moves those behind it, if it is going to succeed. */
+static void follow_select(struct multi_queue *queue, const struct worker *worker,
+                          const struct multi_command *command) {
+    int64_t db;
+    if (strcmp(command->slot->full_name, "select") == 0 && num_parse_i64(command->argv[1], &db) &&
+        db >= 0 && db < worker->config->databases) {
+        queue->db = (uint32_t)db;
+    }
+}
+
+void multi_queue_add(struct multi_queue *queue, const struct worker *worker,
+                     const struct command_slot *slot, const struct bytes *argv, uint32_t argc) {
+    if (queue->count == queue->capacity) {
+        queue->capacity = queue->capacity > 0 ? queue->capacity * 2 : COMMANDS_MIN;
+        queue->commands = realloc(queue->commands, queue->capacity * sizeof *queue->commands);
+        check(queue->commands != NULL);
+    }
+    size_t words_bytes = 0;
+    for (uint32_t i = 0; i < argc; i++) {
+        words_bytes += argv[i].len;
+    }
+    size_t bytes = argc * sizeof *argv + words_bytes;
+    struct multi_command *command = &queue->commands[queue->count++];
+    *command = (struct multi_command){slot, arena_alloc(&queue->arena, bytes), argc, queue->db};
+    char *at = (char *)(command->argv + argc);
+    for (uint32_t i = 0; i < argc; i++) {
+        command->argv[i] = bytes_make(at, argv[i].len);
+        if (argv[i].len > 0) {
+            memcpy(at, argv[i].ptr, argv[i].len);
+        }
+        at += argv[i].len;
+    }
+    queue->bytes += bytes;
+    queue->words_bytes += words_bytes;
+    queue->flags |= slot->flags;
+    follow_select(queue, worker, command);
+}
+
+size_t multi_queue_memory(const struct multi_queue *queue) {
+    return sizeof *queue + queue->capacity * sizeof *queue->commands + queue->bytes;
+}
+
+/* ---- Watched keys ---- */
+
+static bool watched(const struct multi_watches *watches, uint32_t db, const struct key *key) {
+    for (uint32_t i = 0; i < watches->count; i++) {
+        const struct watched_key *one = &watches->keys[i];
+        if (one->key.hash == key->hash && one->db == db && bytes_equal(one->key.name, key->name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool multi_watch_note(struct client *client, uint32_t db, const struct key *key) {
+    struct multi_watches *watches = client->watches;
+    if (watches == NULL) {
+        watches = client->watches = calloc(1, sizeof *watches);
+        check(watches != NULL);
+        watches->bytes = sizeof *watches;
+    }
+    if (watched(watches, db, key)) {
+        return false;
+    }
+    if (watches->count == watches->capacity) {
+        uint32_t capacity = watches->capacity > 0 ? watches->capacity * 2 : WATCHES_MIN;
+        watches->keys = realloc(watches->keys, capacity * sizeof *watches->keys);
+        check(watches->keys != NULL);
+        watches->bytes += (capacity - watches->capacity) * sizeof *watches->keys;
+        watches->capacity = capacity;
+    }
+    char *name = malloc(key->name.len + 1);
+    check(name != NULL);
+    memcpy(name, key->name.ptr, key->name.len);
+    struct watched_key *one = &watches->keys[watches->count++];
+    *one = (struct watched_key){db, *key};
+    one->key.name.ptr = name;
+    watches->bytes += key->name.len + 1;
+    return true;
+}
+
+void multi_watches_forget(struct client *client) {
+    struct multi_watches *watches = client->watches;
+    if (watches == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < watches->count; i++) {
+        free((char *)watches->keys[i].key.name.ptr);
+    }
+    free(watches->keys);
+    free(watches);
+    client->watches = NULL;
+}
