@@ -1,0 +1,547 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "shard/locks.h"
+
+#include <criterion/criterion.h>
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEYS_MAX 16
+
+/* One who asks. What it wants is spelt: "aB" shares key a and has key b alone, "*" shares the
+ * shard, "!" has the shard alone. */
+struct asker {
+    struct lock_request request;
+    struct lock memory[KEYS_MAX + 1];
+};
+
+static void want(struct asker *asker, uint64_t number, const char *what) {
+    struct lock_key keys[KEYS_MAX];
+    uint32_t count = 0;
+    enum lock_scope scope = LOCK_KEYS;
+    for (; *what; what++) {
+        if (*what == '*' || *what == '!') {
+            scope = *what == '*' ? LOCK_ALL_SHARED : LOCK_ALL_EXCLUSIVE;
+            continue;
+        }
+        keys[count++] = (struct lock_key){.id = (uint64_t)tolower((unsigned char)*what),
+                                          .exclusive = isupper((unsigned char)*what)};
+    }
+    lock_request_init(&asker->request, scope, keys, count, asker->memory);
+    asker->request.number = number;
+    asker->request.many = true;
+}
+
+static enum lock_answer ask(struct locks *locks, struct asker *asker, uint64_t number,
+                            const char *what) {
+    want(asker, number, what);
+    return locks_submit(locks, &asker->request);
+}
+
+static void release(struct locks *locks, struct asker *asker) {
+    locks_release(locks, &asker->request);
+}
+
+static void assert_settles(struct locks *locks, const struct asker *asker,
+                           enum lock_answer answer) {
+    const struct lock_request *settled = locks_next_settled(locks);
+    cr_assert_eq(settled, &asker->request);
+    cr_assert_eq(settled->answer, answer);
+}
+
+static void assert_nothing_settles(struct locks *locks) {
+    cr_assert_null(locks_next_settled(locks));
+}
+
+/* ---- Who waits for whom ---- */
+
+static bool meet(const char *first, const char *second) {
+    struct locks locks;
+    struct asker a, b;
+    locks_init(&locks);
+    cr_assert_eq(ask(&locks, &a, 1, first), LOCK_GRANTED);
+    enum lock_answer answer = ask(&locks, &b, 2, second);
+    cr_assert_neq(answer, LOCK_REFUSED);
+    release(&locks, &a);
+    if (answer == LOCK_WAITS) {
+        assert_settles(&locks, &b, LOCK_GRANTED);
+    }
+    assert_nothing_settles(&locks);
+    release(&locks, &b);
+    locks_fini(&locks);
+    return answer == LOCK_WAITS;
+}
+
+Test(locks, conflict_by_one_rule_for_keys_and_shards) {
+    static const struct {
+        const char *first, *second;
+        bool conflict;
+    } rows[] = {
+        {"a", "a", false}, {"a", "A", true},    {"A", "A", true},   {"a", "B", false},
+        {"A", "B", false}, {"ab", "bc", false}, {"aB", "bC", true}, {"aB", "Cd", false},
+        {"a", "*", false}, {"A", "*", true},    {"aB", "*", true},  {"a", "!", true},
+        {"A", "!", true},  {"*", "*", false},   {"*", "!", true},   {"!", "!", true},
+        {"", "A", false},  {"", "*", false},    {"", "!", true},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        cr_assert_eq(meet(rows[i].first, rows[i].second), rows[i].conflict, "%s then %s",
+                     rows[i].first, rows[i].second);
+        cr_assert_eq(meet(rows[i].second, rows[i].first), rows[i].conflict, "%s then %s",
+                     rows[i].second, rows[i].first);
+    }
+}
+
+Test(locks, a_key_wanted_twice_is_wanted_once_in_the_stronger_way) {
+    static const char *const spellings[] = {"aAb", "Aab", "abA", "Aba", "aabAab", "AAb"};
+    for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
+        struct locks locks;
+        struct asker a, b, c;
+        locks_init(&locks);
+        cr_assert_eq(ask(&locks, &a, 1, spellings[i]), LOCK_GRANTED);
+        cr_assert_eq(a.request.count, 2);
+        cr_assert_eq(locks.targets, 2);
+        cr_assert_eq(ask(&locks, &b, 2, "b"), LOCK_GRANTED);
+        cr_assert_eq(ask(&locks, &c, 3, "a"), LOCK_WAITS);
+        release(&locks, &a);
+        assert_settles(&locks, &c, LOCK_GRANTED);
+        release(&locks, &b);
+        release(&locks, &c);
+        locks_fini(&locks);
+    }
+}
+
+Test(locks, a_key_only_shared_twice_stays_shared) {
+    struct locks locks;
+    struct asker a, b;
+    locks_init(&locks);
+    cr_assert_eq(ask(&locks, &a, 1, "aa"), LOCK_GRANTED);
+    cr_assert_eq(a.request.count, 1);
+    cr_assert_eq(ask(&locks, &b, 2, "*"), LOCK_GRANTED);
+    release(&locks, &a);
+    release(&locks, &b);
+    locks_fini(&locks);
+}
+
+Test(locks, keys_of_a_whole_shard_are_not_looked_at) {
+    struct locks locks;
+    struct asker a;
+    locks_init(&locks);
+    cr_assert_eq(ask(&locks, &a, 1, "!aBc"), LOCK_GRANTED);
+    cr_assert_eq(a.request.count, 0);
+    cr_assert_eq(locks.targets, 0);
+    release(&locks, &a);
+    locks_fini(&locks);
+}
+
+/* ---- Lines ---- */
+
+Test(locks, a_line_is_served_by_number) {
+    struct locks locks;
+    struct asker a, b, c, d;
+    locks_init(&locks);
+    cr_assert_eq(ask(&locks, &a, 1, "A"), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &b, 2, "A"), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &c, 3, "A"), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &d, 4, "A"), LOCK_WAITS);
+    release(&locks, &a);
+    assert_settles(&locks, &b, LOCK_GRANTED);
+    assert_nothing_settles(&locks);
+    release(&locks, &b);
+    assert_settles(&locks, &c, LOCK_GRANTED);
+    assert_nothing_settles(&locks);
+    release(&locks, &c);
+    assert_settles(&locks, &d, LOCK_GRANTED);
+    release(&locks, &d);
+    locks_fini(&locks);
+}
+
+Test(locks, who_shares_does_not_pass_one_who_waits_to_have_it_alone) {
+    struct locks locks;
+    struct asker a, b, c;
+    locks_init(&locks);
+    cr_assert_eq(ask(&locks, &a, 1, "a"), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &b, 2, "A"), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &c, 3, "a"), LOCK_WAITS);
+    release(&locks, &a);
+    assert_settles(&locks, &b, LOCK_GRANTED);
+    assert_nothing_settles(&locks);
+    release(&locks, &b);
+    assert_settles(&locks, &c, LOCK_GRANTED);
+    release(&locks, &c);
+    locks_fini(&locks);
+}
+
+Test(locks, a_release_grants_all_who_share_up_to_the_next_who_does_not) {
+    struct locks locks;
+    struct asker a, b, c, d, e;
+    locks_init(&locks);
+    cr_assert_eq(ask(&locks, &a, 1, "A"), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &b, 2, "a"), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &c, 3, "a"), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &d, 4, "A"), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &e, 5, "a"), LOCK_WAITS);
+    release(&locks, &a);
+    assert_settles(&locks, &b, LOCK_GRANTED);
+    assert_settles(&locks, &c, LOCK_GRANTED);
+    assert_nothing_settles(&locks);
+    release(&locks, &c);
+    assert_nothing_settles(&locks);
+    release(&locks, &b);
+    assert_settles(&locks, &d, LOCK_GRANTED);
+    assert_nothing_settles(&locks);
+    release(&locks, &d);
+    assert_settles(&locks, &e, LOCK_GRANTED);
+    release(&locks, &e);
+    locks_fini(&locks);
+}
+
+Test(locks, a_grant_needs_every_key) {
+    struct locks locks;
+    struct asker a, b, c;
+    locks_init(&locks);
+    cr_assert_eq(ask(&locks, &a, 1, "A"), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &b, 2, "B"), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &c, 3, "ABC"), LOCK_WAITS);
+    cr_assert_eq(c.request.waits, 2);
+    release(&locks, &b);
+    assert_nothing_settles(&locks);
+    release(&locks, &a);
+    assert_settles(&locks, &c, LOCK_GRANTED);
+    release(&locks, &c);
+    locks_fini(&locks);
+}
+
+Test(locks, a_key_that_is_held_for_who_waits_for_another_is_held) {
+    struct locks locks;
+    struct asker a, b, c, d;
+    locks_init(&locks);
+    cr_assert_eq(ask(&locks, &a, 1, "A"), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &b, 2, "AB"), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &c, 3, "B"), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &d, 4, "C"), LOCK_GRANTED);
+    release(&locks, &a);
+    assert_settles(&locks, &b, LOCK_GRANTED);
+    assert_nothing_settles(&locks);
+    release(&locks, &b);
+    assert_settles(&locks, &c, LOCK_GRANTED);
+    release(&locks, &c);
+    release(&locks, &d);
+    locks_fini(&locks);
+}
+
+Test(locks, a_lower_number_that_conflicts_with_nobody_is_placed_in_front) {
+    struct locks locks;
+    struct asker a, b, c, d;
+    locks_init(&locks);
+    cr_assert_eq(ask(&locks, &a, 1, "A"), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &c, 5, "a"), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &b, 3, "a"), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &d, 4, "b"), LOCK_GRANTED);
+    release(&locks, &a);
+    assert_settles(&locks, &b, LOCK_GRANTED);
+    assert_settles(&locks, &c, LOCK_GRANTED);
+    release(&locks, &b);
+    release(&locks, &c);
+    release(&locks, &d);
+    locks_fini(&locks);
+}
+
+Test(locks, the_whole_shard_waits_for_every_key_and_every_key_for_it) {
+    struct locks locks;
+    struct asker a, b, c, d;
+    locks_init(&locks);
+    cr_assert_eq(ask(&locks, &a, 1, "A"), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &b, 2, "b"), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &c, 3, "!"), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &d, 4, "c"), LOCK_WAITS);
+    release(&locks, &a);
+    assert_nothing_settles(&locks);
+    release(&locks, &b);
+    assert_settles(&locks, &c, LOCK_GRANTED);
+    assert_nothing_settles(&locks);
+    release(&locks, &c);
+    assert_settles(&locks, &d, LOCK_GRANTED);
+    release(&locks, &d);
+    locks_fini(&locks);
+}
+
+/* ---- Refusals ---- */
+
+Test(locks, who_comes_after_a_higher_number_that_conflicts_is_refused) {
+    static const struct {
+        const char *higher, *lower;
+        enum lock_answer answer;
+    } rows[] = {
+        {"A", "A", LOCK_REFUSED}, {"A", "a", LOCK_REFUSED}, {"a", "A", LOCK_REFUSED},
+        {"a", "a", LOCK_GRANTED}, {"A", "B", LOCK_GRANTED}, {"aB", "Cb", LOCK_REFUSED},
+        {"!", "a", LOCK_REFUSED}, {"a", "!", LOCK_REFUSED}, {"*", "a", LOCK_GRANTED},
+        {"*", "A", LOCK_REFUSED}, {"A", "*", LOCK_REFUSED}, {"*", "*", LOCK_GRANTED},
+        {"!", "", LOCK_REFUSED},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct locks locks;
+        struct asker a, b;
+        locks_init(&locks);
+        cr_assert_eq(ask(&locks, &a, 8, rows[i].higher), LOCK_GRANTED);
+        cr_assert_eq(ask(&locks, &b, 7, rows[i].lower), rows[i].answer, "%s after %s",
+                     rows[i].lower, rows[i].higher);
+        if (rows[i].answer == LOCK_GRANTED) {
+            release(&locks, &b);
+        }
+        release(&locks, &a);
+        assert_nothing_settles(&locks);
+        locks_fini(&locks);
+    }
+}
+
+Test(locks, who_waits_with_a_higher_number_refuses_too) {
+    struct locks locks;
+    struct asker a, b, c;
+    locks_init(&locks);
+    cr_assert_eq(ask(&locks, &a, 1, "A"), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &b, 9, "AB"), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &c, 8, "B"), LOCK_REFUSED);
+    release(&locks, &a);
+    assert_settles(&locks, &b, LOCK_GRANTED);
+    release(&locks, &b);
+    locks_fini(&locks);
+}
+
+Test(locks, the_refused_hold_nothing_and_may_ask_again) {
+    struct locks locks;
+    struct asker a, b, c;
+    locks_init(&locks);
+    cr_assert_eq(ask(&locks, &a, 5, "C"), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &b, 4, "ABC"), LOCK_REFUSED);
+    cr_assert_eq(locks.requests, 1);
+    cr_assert_eq(locks.targets, 1);
+    cr_assert_eq(ask(&locks, &c, 6, "AB"), LOCK_GRANTED);
+    b.request.number = 7;
+    cr_assert_eq(locks_submit(&locks, &b.request), LOCK_WAITS);
+    release(&locks, &a);
+    release(&locks, &c);
+    assert_settles(&locks, &b, LOCK_GRANTED);
+    release(&locks, &b);
+    locks_fini(&locks);
+}
+
+Test(locks, a_number_below_the_highest_released_of_many_is_refused) {
+    struct locks locks;
+    struct asker a, b;
+    locks_init(&locks);
+    cr_assert_eq(ask(&locks, &a, 5, "A"), LOCK_GRANTED);
+    release(&locks, &a);
+    cr_assert_eq(ask(&locks, &b, 4, "A"), LOCK_REFUSED);
+    cr_assert_eq(ask(&locks, &b, 6, "A"), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &a, 7, "B"), LOCK_GRANTED);
+    release(&locks, &a);
+    release(&locks, &b); /* A lower one that goes later does not lower the mark. */
+    cr_assert_eq(ask(&locks, &b, 6, "C"), LOCK_REFUSED);
+    locks_fini(&locks);
+}
+
+Test(locks, the_release_of_one_on_a_single_shard_refuses_nobody) {
+    struct locks locks;
+    struct asker a, b;
+    locks_init(&locks);
+    want(&a, 5, "A");
+    a.request.many = false;
+    cr_assert_eq(locks_submit(&locks, &a.request), LOCK_GRANTED);
+    release(&locks, &a);
+    cr_assert_eq(ask(&locks, &b, 4, "A"), LOCK_GRANTED);
+    release(&locks, &b);
+    locks_fini(&locks);
+}
+
+/* ---- Fences ---- */
+
+Test(locks, while_a_fence_stands_who_comes_waits_for_its_end) {
+    struct locks locks;
+    struct asker fence, a, b, c;
+    locks_init(&locks);
+    want(&fence, 0, "");
+    cr_assert_eq(locks_fence(&locks, &fence.request), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &b, 3, "B"), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &c, 2, "A"), LOCK_WAITS);
+    cr_assert_eq(locks.requests, 0);
+    assert_nothing_settles(&locks);
+
+    want(&a, 4, "A");
+    a.request.fence = &fence.request;
+    cr_assert_eq(locks_submit(&locks, &a.request), LOCK_GRANTED);
+    assert_settles(&locks, &b, LOCK_GRANTED);
+    assert_settles(&locks, &c, LOCK_REFUSED);
+    assert_nothing_settles(&locks);
+    cr_assert_eq(ask(&locks, &c, 5, "A"), LOCK_WAITS);
+    release(&locks, &a);
+    assert_settles(&locks, &c, LOCK_GRANTED);
+    release(&locks, &b);
+    release(&locks, &c);
+    locks_fini(&locks);
+}
+
+Test(locks, who_holds_a_fence_waits_for_those_in_line_but_is_not_refused) {
+    struct locks locks;
+    struct asker fence, a, b, c;
+    locks_init(&locks);
+    cr_assert_eq(ask(&locks, &a, 7, "A"), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &b, 8, "A"), LOCK_WAITS);
+    want(&fence, 0, "");
+    cr_assert_eq(locks_fence(&locks, &fence.request), LOCK_GRANTED);
+    /* Those in line go on, the fence or not. */
+    release(&locks, &a);
+    assert_settles(&locks, &b, LOCK_GRANTED);
+    want(&c, 9, "AB");
+    c.request.fence = &fence.request;
+    cr_assert_eq(locks_submit(&locks, &c.request), LOCK_WAITS);
+    cr_assert_null(c.request.fence);
+    release(&locks, &b);
+    assert_settles(&locks, &c, LOCK_GRANTED);
+    release(&locks, &c);
+    locks_fini(&locks);
+}
+
+Test(locks, fences_stand_one_after_the_other_and_who_came_between_goes_between) {
+    struct locks locks;
+    struct asker first, second, a, b, c, d;
+    locks_init(&locks);
+    want(&first, 0, "");
+    want(&second, 0, "");
+    cr_assert_eq(locks_fence(&locks, &first.request), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &a, 1, "A"), LOCK_WAITS);
+    cr_assert_eq(locks_fence(&locks, &second.request), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &b, 2, "B"), LOCK_WAITS);
+
+    want(&c, 3, "C");
+    c.request.fence = &first.request;
+    cr_assert_eq(locks_submit(&locks, &c.request), LOCK_GRANTED);
+    assert_settles(&locks, &a, LOCK_GRANTED);
+    assert_settles(&locks, &second, LOCK_GRANTED);
+    assert_nothing_settles(&locks);
+    cr_assert_eq(locks.fence, &second.request);
+
+    want(&d, 4, "D");
+    d.request.fence = &second.request;
+    cr_assert_eq(locks_submit(&locks, &d.request), LOCK_GRANTED);
+    assert_settles(&locks, &b, LOCK_GRANTED);
+    assert_nothing_settles(&locks);
+    release(&locks, &a);
+    release(&locks, &b);
+    release(&locks, &c);
+    release(&locks, &d);
+    locks_fini(&locks);
+}
+
+Test(locks, who_was_deferred_and_then_must_wait_settles_once) {
+    struct locks locks;
+    struct asker fence, a, b;
+    locks_init(&locks);
+    want(&fence, 0, "");
+    cr_assert_eq(locks_fence(&locks, &fence.request), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &b, 6, "A"), LOCK_WAITS);
+    want(&a, 5, "A");
+    a.request.fence = &fence.request;
+    cr_assert_eq(locks_submit(&locks, &a.request), LOCK_GRANTED);
+    assert_nothing_settles(&locks);
+    release(&locks, &a);
+    assert_settles(&locks, &b, LOCK_GRANTED);
+    assert_nothing_settles(&locks);
+    release(&locks, &b);
+    locks_fini(&locks);
+}
+
+/* ---- Operations without locks ---- */
+
+/* One letter per operation that must wait, of: a, A, b and B. */
+static const char *blocked(const struct locks *locks) {
+    static const char *const names[] = {"",  "a",  "A",  "aA",  "b",  "ab",  "Ab",  "aAb",
+                                        "B", "aB", "AB", "aAB", "bB", "abB", "AbB", "aAbB"};
+    unsigned set = 0;
+    set |= locks_block(locks, 'a', false) ? 1 : 0;
+    set |= locks_block(locks, 'a', true) ? 2 : 0;
+    set |= locks_block(locks, 'b', false) ? 4 : 0;
+    set |= locks_block(locks, 'b', true) ? 8 : 0;
+    return names[set];
+}
+
+Test(locks, block_operations_on_keys_that_somebody_stands_in_line_for) {
+    struct locks locks;
+    struct asker a, b;
+    locks_init(&locks);
+    cr_assert_str_eq(blocked(&locks), "");
+    cr_assert_eq(ask(&locks, &a, 1, "a"), LOCK_GRANTED);
+    cr_assert_str_eq(blocked(&locks), "A");
+    cr_assert_eq(ask(&locks, &b, 2, "A"), LOCK_WAITS);
+    cr_assert_str_eq(blocked(&locks), "aA");
+    release(&locks, &a);
+    assert_settles(&locks, &b, LOCK_GRANTED);
+    cr_assert_str_eq(blocked(&locks), "aA");
+    release(&locks, &b);
+    cr_assert_str_eq(blocked(&locks), "");
+
+    cr_assert_eq(ask(&locks, &a, 3, "*"), LOCK_GRANTED);
+    cr_assert_str_eq(blocked(&locks), "AB");
+    release(&locks, &a);
+    cr_assert_eq(ask(&locks, &a, 4, "!"), LOCK_GRANTED);
+    cr_assert_str_eq(blocked(&locks), "aAbB");
+    release(&locks, &a);
+    cr_assert_eq(ask(&locks, &a, 5, "aB"), LOCK_GRANTED);
+    cr_assert_str_eq(blocked(&locks), "AbB");
+    release(&locks, &a);
+    locks_fini(&locks);
+}
+
+Test(locks, a_fence_and_those_behind_it_block_nobody) {
+    struct locks locks;
+    struct asker fence, a;
+    locks_init(&locks);
+    want(&fence, 0, "");
+    cr_assert_eq(locks_fence(&locks, &fence.request), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &a, 1, "A"), LOCK_WAITS);
+    cr_assert_str_eq(blocked(&locks), "");
+    struct asker empty;
+    want(&empty, 2, "");
+    empty.request.fence = &fence.request;
+    cr_assert_eq(locks_submit(&locks, &empty.request), LOCK_GRANTED);
+    assert_settles(&locks, &a, LOCK_GRANTED);
+    cr_assert_str_eq(blocked(&locks), "aA");
+    release(&locks, &a);
+    release(&locks, &empty);
+    locks_fini(&locks);
+}
+
+/* ---- Memory ---- */
+
+Test(locks, many_keys_come_and_go) {
+    enum { COUNT = 5000 };
+    struct locks locks;
+    locks_init(&locks);
+    struct lock_key *keys = malloc(COUNT * sizeof *keys);
+    struct lock *memory = malloc((COUNT + 1) * sizeof *memory);
+    for (uint64_t round = 1; round <= 3; round++) {
+        for (uint64_t i = 0; i < COUNT; i++) {
+            keys[i] = (struct lock_key){.id = (COUNT - i) * 0x9E3779B97F4A7C15u, .exclusive = true};
+        }
+        struct lock_request request;
+        struct asker one;
+        lock_request_init(&request, LOCK_KEYS, keys, COUNT, memory);
+        request.number = round * 2;
+        request.many = true;
+        cr_assert_eq(locks_submit(&locks, &request), LOCK_GRANTED);
+        cr_assert_eq(locks.targets, COUNT);
+        cr_assert_geq(locks.buckets_count, (size_t)COUNT / 2);
+        for (uint64_t i = 1; i <= COUNT; i++) {
+            cr_assert(locks_block(&locks, i * 0x9E3779B97F4A7C15u, false));
+        }
+        cr_assert_not(locks_block(&locks, 'a', true));
+        cr_assert_eq(ask(&locks, &one, round * 2 + 1, "A"), LOCK_GRANTED);
+        release(&locks, &one);
+        locks_release(&locks, &request);
+        cr_assert_eq(locks.requests, 0);
+        cr_assert_eq(locks.targets, 0);
+        cr_assert_leq(locks.spare_count, (size_t)COUNT / 2);
+    }
+    free(keys);
+    free(memory);
+    locks_fini(&locks); /* Checks that nothing is left; the leak checker is the second judge. */
+}
