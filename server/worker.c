@@ -49,6 +49,25 @@
 #define STOP_GIVE_UP_MS  5000
 #define STOP_TURN_NS     (1000 * 1000)
 
+/* ---- What happens to keys ---- */
+
+static void key_changed(void *arg, uint32_t db, struct key key) {
+    struct worker *worker = arg;
+    watch_touch(&worker->shard.watches, db, &key);
+}
+
+static void flushing(void *arg, uint32_t db) {
+    struct worker *worker = arg;
+    watch_flush(&worker->shard.watches, db);
+}
+
+static void swapping(void *arg, uint32_t a, uint32_t b) {
+    struct worker *worker = arg;
+    watch_swap(&worker->shard.watches, a, b, rt_wall_ms(worker->rt));
+}
+
+/* ---- Life ---- */
+
 int worker_new(struct server *server, unsigned id, const struct config *config,
                struct worker **ret_worker) {
     struct worker *worker = calloc(1, sizeof *worker);
@@ -84,7 +103,12 @@ int worker_new(struct server *server, unsigned id, const struct config *config,
     worker->commands = calloc(command_table_count(server->commands), sizeof *worker->commands);
     worker->open_batches = calloc(server->workers_count, sizeof *worker->open_batches);
     check(worker->commands != NULL && worker->open_batches != NULL);
-    struct keyspace_hooks hooks = {0};
+    struct keyspace_hooks hooks = {
+        .arg = worker,
+        .changed = key_changed,
+        .flushing = flushing,
+        .swapping = swapping,
+    };
     shard_init(&worker->shard, id, (uint32_t)config->databases, &server->secret, &hooks,
                rt_wall_ms(worker->rt));
     worker_apply_config(worker, config);

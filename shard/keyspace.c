@@ -432,6 +432,12 @@ struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *
     return entry;
 }
 
+bool keyspace_has(const struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms) {
+    const struct database *database = keyspace_peek(ks, db);
+    const struct entry *entry = database ? database_find(database, key) : NULL;
+    return entry && !entry_is_dead(entry, now_ms);
+}
+
 void keyspace_prefetch_slot(const struct keyspace *ks, uint32_t db, const struct key *key) {
     const struct database *database = keyspace_peek(ks, db);
     if (database) {

@@ -60,6 +60,9 @@ struct keyspace_hooks {
     void (*changed)(void *arg, uint32_t db, struct key key);
     /* A key ran out and was deleted. */
     void (*expired)(void *arg, uint32_t db, struct key key);
+    /* A database (UINT32_MAX: each) is about to be emptied; two are about to be swapped. */
+    void (*flushing)(void *arg, uint32_t db);
+    void (*swapping)(void *arg, uint32_t a, uint32_t b);
     /* A value whose freeing takes long: take it over (return true, and string_unpin it some time)
      * or leave it to slices of keyspace_work. */
     bool (*free_later)(void *arg, void *block, size_t bytes);
@@ -91,6 +94,9 @@ enum lookup_flags {
  * mode), when it merely reads as missing. */
 struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
                             unsigned lookup_flags);
+
+/* Whether the key is there and not past its deadline. Changes nothing, counts nothing. */
+bool keyspace_has(const struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms);
 
 /* Memory hints for a key that will be looked up soon: its slot, its place in the slot's table, its
  * entry. Each stage touches what the one before has fetched, so they are called for a whole

@@ -191,6 +191,9 @@ static uint64_t flush_one(struct keyspace *ks, uint32_t db, bool lazy) {
 
 uint64_t keyspace_flush(struct keyspace *ks, uint32_t db, bool lazy) {
     uint64_t count = 0;
+    if (ks->hooks.flushing) {
+        ks->hooks.flushing(ks->hooks.arg, db);
+    }
     if (db == UINT32_MAX) {
         for (uint32_t i = 0; i < ks->database_count; i++) {
             count += flush_one(ks, i, lazy);
@@ -205,6 +208,9 @@ uint64_t keyspace_flush(struct keyspace *ks, uint32_t db, bool lazy) {
 
 void keyspace_swap_db(struct keyspace *ks, uint32_t a, uint32_t b) {
     check(a < ks->database_count && b < ks->database_count);
+    if (ks->hooks.swapping) {
+        ks->hooks.swapping(ks->hooks.arg, a, b);
+    }
     struct database *database = ks->databases[a];
     ks->databases[a] = ks->databases[b];
     ks->databases[b] = database;

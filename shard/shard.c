@@ -15,10 +15,12 @@ void shard_init(struct shard *shard, unsigned id, uint32_t databases,
         .hooks = *hooks,
         .now_ms = now_ms,
     });
+    watch_init(&shard->watches, shard->keyspace);
 }
 
 void shard_fini(struct shard *shard) {
     locks_fini(&shard->locks);
+    watch_fini(&shard->watches);
     keyspace_free(shard->keyspace);
     shard_heap_free(shard->heap);
 }

@@ -9,12 +9,14 @@
 #include "shard/heap.h"
 #include "shard/keyspace.h"
 #include "shard/locks.h"
+#include "shard/watch.h"
 
 struct shard {
     unsigned id;
     struct shard_heap *heap;
     struct keyspace *keyspace;
     struct locks locks;
+    struct watch_table watches; /* fed by the hooks of whoever composes the server */
 };
 
 void shard_init(struct shard *shard, unsigned id, uint32_t databases,
