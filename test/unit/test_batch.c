@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "server/batch.h"
+
+#include "net/rt.h"
+#include "server/worker.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+static struct worker *worker;
+static struct rt_buffer *input;
+
+static void start(void) {
+    struct rt_options options = {
+        .backend = RT_EPOLL, .recv_buffers = 64, .recv_buffer_bytes = 4096};
+    worker = calloc(1, sizeof(*worker));
+    cr_assert_eq(rt_new(&options, &worker->rt), 0);
+    input = rt_buffer_new(64);
+}
+
+static void stop(void) {
+    rt_buffer_unref(input);
+    batch_pool_free(worker);
+    rt_free(worker->rt);
+    free(worker);
+}
+
+TestSuite(batch, .init = start, .fini = stop);
+
+static unsigned pool_count(void) {
+    unsigned n = 0;
+    for (const struct batch *batch = worker->batch_pool; batch != NULL; batch = batch->next) {
+        n++;
+    }
+    return n;
+}
+
+Test(batch, what_comes_from_the_pool_is_as_new) {
+    struct batch *batch = batch_take(worker, NULL, input);
+    cr_assert_eq(input->refs, 2);
+    outbuf_append(&batch->out, "+OK\r\n", 5);
+    batch->count = 1;
+    batch->returned = true;
+    batch_put(worker, batch);
+    cr_assert_eq(input->refs, 1);
+    cr_assert_eq(pool_count(), 1);
+    struct batch *again = batch_take(worker, NULL, input);
+    cr_assert_eq(again, batch);
+    cr_assert_eq(again->out.bytes, 0);
+    cr_assert_eq(again->count, 0);
+    cr_assert_not(again->returned);
+    cr_assert_eq(pool_count(), 0);
+    batch_put(worker, again);
+}
+
+/* A burst of connections left all its batches, 20 KB each, in the pool. */
+Test(batch, the_pool_does_not_remember_a_burst) {
+    enum { BURST = 2000, FEW = 500 };
+    struct batch *batches[BURST];
+    for (unsigned i = 0; i < BURST; i++) {
+        batches[i] = batch_take(worker, NULL, input);
+    }
+    for (unsigned i = 0; i < BURST; i++) {
+        batch_put(worker, batches[i]);
+    }
+    cr_assert_gt(pool_count(), 0);
+    cr_assert_lt(pool_count(), FEW);
+    cr_assert_eq(pool_count(), worker->batch_pool_count);
+    cr_assert_eq(input->refs, 1);
+}
