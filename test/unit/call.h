@@ -117,5 +117,6 @@ static inline void call_gives(struct call *call, const char *line, struct bytes 
 #define NIL                         "$-1\r\n"
 #define OK                          "+OK\r\n"
 #define NUMBER(n)                   ":" #n "\r\n"
+#define EXPIRE_TIME(name)           "-ERR invalid expire time in '" name "' command\r\n"
 
 #endif

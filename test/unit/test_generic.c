@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "test/unit/call.h"
 
-#define EXPIRE_TIME(name) "-ERR invalid expire time in '" name "' command\r\n"
-
 /* ---- Deadlines ---- */
 
 Test(generic, times_left_are_rounded_to_the_nearest_second) {

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "test/unit/call.h"
 
-#define EXPIRE_TIME(name) "-ERR invalid expire time in '" name "' command\r\n"
-
 /* ---- Deadlines ---- */
 
 Test(string, set_keeps_a_deadline_only_if_told_to) {
