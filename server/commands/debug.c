@@ -239,7 +239,14 @@ static void debug_populate(struct exec *x) {
 
 /* ---- Time ---- */
 
+/* In the turn after it has come: by then the parts of the others have left, and all sleep at once.
+ */
 static bool sleep_part(struct worker *worker, const void *args, void *result) {
+    bool *came = result;
+    if (!*came) {
+        *came = true;
+        return false;
+    }
     rt_block(worker->rt, *(const uint64_t *)args);
     return true;
 }
@@ -249,7 +256,7 @@ static void debug_sleep(struct exec *x) {
     double seconds = 0;
     num_parse_double(x->argv[2], &seconds);
     uint64_t ns = seconds > 0 && seconds < 1e9 ? (uint64_t)(seconds * 1e9) : 0;
-    scatter_all(x, sleep_part, 0, &ns, sizeof(ns), scatter_ok);
+    scatter_all(x, sleep_part, sizeof(bool), &ns, sizeof(ns), scatter_ok);
 }
 
 static bool active_expire_part(struct worker *worker, const void *args, void *result) {
