@@ -19,6 +19,7 @@ def rows(text):
     """{directive: whether it acts} of the table's source."""
     body = text[text.index("config_rows[] = {") :]
     found = re.findall(r'^    [A-Z]+\("([\w-]+)",(.*?)\),\n', body, re.M | re.S)
+    assert len(found) == len(re.findall(r"^    [A-Z]+\(", body, re.M)), "a row has another form"
     return {name: "ROW_ACTS" in rest for name, rest in found}
 
 

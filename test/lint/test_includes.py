@@ -10,6 +10,10 @@ import pytest
 import tree
 
 
+# Headers of the files of one folder.
+PRIVATE = ("_private.h", "_parts.h", "_row.h")
+
+
 def wrong_arrows(path, text):
     folder = path.split("/")[0]
     bad = []
@@ -21,7 +25,19 @@ def wrong_arrows(path, text):
             bad.append("%s includes %s: %s may not see %s" % (path, name, folder, target))
         elif name not in tree.NARROW.get((folder, target), {name}):
             bad.append("%s includes %s: of %s it may see only %s" % (path, name, target, tree.NARROW[(folder, target)]))
+        elif target != folder and name.endswith(PRIVATE):
+            bad.append("%s includes %s, which is for %s alone" % (path, name, target))
     return bad
+
+
+def wrong_calls(path, called, home):
+    """Calls of what lies above, which a declaration by hand would hide; `home` is {name: folder}."""
+    folder = path.split("/")[0]
+    return [
+        "%s calls %s: %s may not see %s" % (path, name, folder, home[name])
+        for name in sorted(called)
+        if home.get(name, folder) not in tree.ARROWS[folder] | {folder}
+    ]
 
 
 def find_cycle(graph):
@@ -71,7 +87,24 @@ def test_a_wrong_arrow_is_seen():
     assert wrong_arrows("base/x.c", '#include "shard/shard.h"\n')
     assert wrong_arrows("shard/x.c", '#include "net/file.h"\n')
     assert wrong_arrows("shard/x.c", '#include "shard.h"\n')
-    assert not wrong_arrows("shard/x.c", '#include "net/rt.h"\n#include "base/check.h"\n')
+    assert wrong_arrows("base/x.c", "#include <shard/shard.h>\n")
+    assert wrong_arrows("base/x.c", "#include HEADER\n")
+    assert wrong_arrows("server/x.c", '#include "net/rt_private.h"\n')
+    assert not wrong_arrows("shard/x.c", '#include "net/rt.h"\n#include "base/check.h"\n#include <stdlib.h>\n')
+
+
+def test_objects_call_only_what_lies_below_them():
+    objects = [pair for folder in tree.FOLDERS for pair in tree.objects(folder)]
+    home = {name: source.split("/")[0] for source, path in objects for name in tree.defined(path) - {"main"}}
+    assert home["rt_turn"] == "net" and home["worker_run"] == "server"
+    bad = [line for source, path in objects for line in wrong_calls(source, tree.undefined(path), home)]
+    assert not bad, "\n".join(bad)
+
+
+def test_a_wrong_call_is_seen():
+    home = {"worker_run": "server", "rt_turn": "net", "table_find": "shard"}
+    assert wrong_calls("shard/x.c", {"worker_run", "malloc"}, home)
+    assert not wrong_calls("shard/x.c", {"rt_turn", "table_find", "malloc"}, home)
 
 
 def test_included_headers_exist():

@@ -32,6 +32,11 @@ def uses_atomics(text):
     return bool(ATOMIC.search(tree.without_comments(text)))
 
 
+def atomic_fields(text):
+    """Fields that a header declares as atomic: elsewhere they could be used without a word that says so."""
+    return set(re.findall(r"\b(?:_Atomic\b[^;]*?|atomic_\w+\s+)\b(\w+);", tree.without_comments(text)))
+
+
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_nothing_mutable_is_global(folder):
     bad = []
@@ -60,7 +65,16 @@ def test_atomics_live_in_the_listed_files():
     assert used == ATOMIC_FILES, "listed, but without atomics: %s" % sorted(ATOMIC_FILES - used)
 
 
+def test_atomic_fields_are_used_in_the_listed_files_only():
+    fields = set().union(*(atomic_fields(tree.read(p)) for p in ATOMIC_FILES if p.endswith(".h")))
+    assert fields
+    used = re.compile(r"(->|\.)(%s)\b" % "|".join(fields))
+    bad = [p for p in tree.sources(".c", ".h") if p not in ATOMIC_FILES and used.search(tree.without_comments(tree.read(p)))]
+    assert not bad, "fields %s are used in: %s" % (sorted(fields), ", ".join(bad))
+
+
 def test_an_atomic_is_seen():
+    assert atomic_fields("struct s {\n    _Atomic uint32_t pins;\n    _Alignas(64) atomic_bool wake; /* now */\n    int n;\n};") == {"pins", "wake"}
     assert uses_atomics("static _Atomic int x;")
     assert uses_atomics("#include <stdatomic.h>\n")
     assert not uses_atomics("/* atomic_load is not for us */ int commands_atomicity;")

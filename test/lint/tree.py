@@ -49,8 +49,9 @@ def tracked():
 
 
 def includes(text):
-    """Project headers that a source names."""
-    return re.findall(r'^\s*#\s*include\s+"([^"]+)"', text, re.M)
+    """Project headers that a source names, in quotes or not."""
+    found = re.findall(r'^\s*#\s*include\s*(?:"([^"]+)"|<([^>]+)>|(\w+))', text, re.M)
+    return [own or macro or system for own, system, macro in found if not system or os.path.exists(os.path.join(ROOT, system))]
 
 
 def without_comments(text):
@@ -79,18 +80,28 @@ def objects(folder):
     return sorted(found)
 
 
+def names(path, option):
+    """Names in an object's table of symbols: --undefined-only or --defined-only."""
+    out = subprocess.run(["nm", "--extern-only", option, "--format=posix", path], capture_output=True, text=True, check=True).stdout
+    return {line.split()[0].split("@")[0] for line in out.splitlines()}
+
+
+def defined(path):
+    """Names that an object offers to others."""
+    return names(path, "--defined-only")
+
+
 def undefined(path):
-    """Names that an object takes from elsewhere, the compiler's and libc's decorations removed."""
-    out = subprocess.run(["nm", "-u", "--format=posix", path], capture_output=True, text=True, check=True).stdout
-    names = set()
-    for line in out.splitlines():
-        name = line.split()[0].split("@")[0]
-        name = re.sub(r"^__isoc\d+_", "", name)
-        if name.endswith("_chk"):
-            name = name[: -len("_chk")].lstrip("_")
-        name = re.sub(r"^(\D+)64$", r"\1", name)  # open64 and its like
-        names.add(name)
-    return names
+    """Names that an object takes from elsewhere."""
+    return names(path, "--undefined-only")
+
+
+def undecorated(name):
+    """A libc function's name without what compiler and libc hang on to it."""
+    name = re.sub(r"^__isoc\d+_", "", name)
+    if name.endswith("_chk"):
+        name = name[: -len("_chk")].lstrip("_")
+    return re.sub(r"^(\D+)64$", r"\1", name)  # open64 and its like
 
 
 def mutable_data(path):
