@@ -228,6 +228,8 @@ def main():
     for part in options.parts:
         if part not in PARTS:
             parser.error("no part '%s'; there are: %s" % (part, ", ".join(PARTS)))
+    if options.shards and options.shards not in {shards for _, shards in MATRIX}:
+        parser.error("no row with %d shards in the matrix" % options.shards)
     options.server = os.path.abspath(options.server)
     options.build = os.path.abspath(options.build)
     valkey = find_valkey()

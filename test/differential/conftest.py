@@ -29,24 +29,12 @@ def shoal():
     s.stop()
 
 
-def peer(name):
-    path = find_peer(name)
-    if not path:
-        pytest.skip("no %s-server: put it in PATH or give its path in SHOAL_%s" % (name, name.upper()))
-    s = Server(path, {}, kind=name)
-    s.start()
-    return s
-
-
 @pytest.fixture(scope="session")
 def valkey():
-    s = peer("valkey")
-    yield s
-    s.stop(check=False)
-
-
-@pytest.fixture(scope="session")
-def redis70():
-    s = peer("redis")
+    path = find_peer("valkey")
+    if not path:
+        pytest.skip("no valkey-server: put it in PATH or give its path in SHOAL_VALKEY")
+    s = Server(path, {}, kind="valkey")
+    s.start()
     yield s
     s.stop(check=False)

@@ -24,7 +24,8 @@ for name in "$@"; do
     "build-fuzz/test/fuzz/fuzz_$name" -max_total_time="$seconds" -timeout=10 -max_len=8192 -print_final_stats=1 \
         -artifact_prefix="build-fuzz/found/$name/" "build-fuzz/corpus/$name" "test/fuzz/corpus/$name" 2>&1 |
         tee "build-fuzz/found/$name.log" | grep -E 'stat::number_of_executed_units|ERROR|SUMMARY|check failed' || true
-    if grep -qE 'ERROR|SUMMARY|check failed' "build-fuzz/found/$name.log"; then
+    if grep -qE 'ERROR|SUMMARY|check failed' "build-fuzz/found/$name.log" ||
+        ! grep -q 'stat::number_of_executed_units' "build-fuzz/found/$name.log"; then
         echo "$name failed: see build-fuzz/found/$name.log"
         exit 1
     fi
