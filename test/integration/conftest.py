@@ -31,7 +31,6 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "shoal_only: tests something that only Shoal has")
     config.addinivalue_line("markers", "several_shards: needs at least two shards")
-    config.addinivalue_line("markers", "slow: takes more than a few seconds")
     binary = config.getoption("--server")
     if not os.access(binary, os.X_OK):
         raise pytest.UsageError("no server at %s: build it first (./dev build release) or give --server PATH" % binary)
@@ -151,33 +150,28 @@ def r(server):
 
 
 @pytest.fixture
+def lazy_expiry(server, r):
+    """The shared server, empty, deletes no key that nobody asks for."""
+    assert r.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", 0)
+    yield
+    r.execute_command("DEBUG", "SET-ACTIVE-EXPIRE", 1)
+
+
+@pytest.fixture
 def raw(server):
     """A raw connection to the shared server."""
     with server.raw() as c:
         yield c
 
 
-def _peer(name):
-    path = find_peer(name)
-    if not path:
-        pytest.skip("no %s-server: put it in PATH or give its path in SHOAL_%s" % (name, name.upper()))
-    s = Server(path, {}, kind=name)
-    s.start()
-    return s
-
-
 @pytest.fixture(scope="session")
 def valkey():
     """A running Valkey to compare with; skips when there is none."""
-    s = _peer("valkey")
-    yield s
-    s.stop(check=False)
-
-
-@pytest.fixture(scope="session")
-def redis70():
-    """A running Redis to compare with; skips when there is none."""
-    s = _peer("redis")
+    path = find_peer("valkey")
+    if not path:
+        pytest.skip("no valkey-server: put it in PATH or give its path in SHOAL_VALKEY")
+    s = Server(path, {}, kind="valkey")
+    s.start()
     yield s
     s.stop(check=False)
 

@@ -27,6 +27,16 @@ BAD_LOG = re.compile(
 )
 
 
+def wait_for(condition, seconds=20.0):
+    """Whether the condition comes true within that time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return bool(condition())
+
+
 def free_port():
     for _ in range(1000):
         port = random.randint(PORT_FIRST, PORT_LAST)

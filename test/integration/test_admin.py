@@ -2,12 +2,14 @@
 """Commands about the whole server: over all threads, and equal to Valkey where both have the same data."""
 
 import random
+import select
 import threading
 import time
 
 import pytest
 from conftest import connect
 from resp import RespError, encode
+from server import wait_for
 
 FILL = [
     ("SET", "text", "hello"),
@@ -69,33 +71,6 @@ def test_populate_makes_every_key_once(server):
         c.do("FLUSHALL")
 
 
-@pytest.mark.parametrize("how", ((), ("ASYNC",), ("SYNC",)))
-def test_flush_takes_one_database_or_all(server, how):
-    with server.raw() as c:
-        fill(server)
-        c.do("SELECT", "7")
-        assert c.do("FLUSHDB", *how) == "OK"
-        assert c.do("DBSIZE") == 0
-        c.do("SELECT", "0")
-        assert c.do("DBSIZE") == 6
-        assert c.do("FLUSHALL", *how) == "OK"
-        assert c.do("DBSIZE") == 0
-
-
-def test_swapdb_swaps_on_every_shard(server):
-    with server.raw() as c:
-        c.do("FLUSHALL")
-        for i in range(200):
-            c.do("SET", "a:%d" % i, "zero")
-        c.do("SELECT", "3")
-        c.do("SET", "b", "three")
-        assert c.do("SWAPDB", "0", "3") == "OK"
-        assert c.do("DBSIZE") == 200 and c.do("GET", "a:7") == b"zero"
-        c.do("SELECT", "0")
-        assert c.do("DBSIZE") == 1 and c.do("GET", "b") == b"three"
-        c.do("FLUSHALL")
-
-
 # ---- configuration over threads --------------------------------------------------------------------------------------
 
 
@@ -113,7 +88,7 @@ def test_config_set_reaches_all_threads_although_its_client_has_gone(server):
     for n in range(50):
         with server.raw() as c:
             c.send(encode("CONFIG", "SET", "timeout", str(1000 + n), "tcp-keepalive", str(1000 + n), "lfu-log-factor", str(1000 + n)))
-    time.sleep(0.5)
+    assert wait_for(lambda: server.info("clients")["connected_clients"] == "1")
     assert len(timeouts(server)) == 1
     with server.raw() as c:
         assert c.do("CONFIG", "SET", "timeout", "0", "tcp-keepalive", "300", "lfu-log-factor", "10") == "OK"
@@ -123,34 +98,16 @@ def test_config_sets_of_several_clients_lose_nothing(server):
     def set_many(name):
         with server.raw() as c:
             for n in range(200):
-                assert c.do("CONFIG", "SET", name, str(n)) == "OK"
+                assert c.do("CONFIG", "SET", name, str(1000 + n)) == "OK"
 
     threads = [threading.Thread(target=set_many, args=(name,)) for name in ("timeout", "tcp-keepalive", "lfu-log-factor")]
     for t in threads:
         t.start()
     for t in threads:
         t.join()
-    assert timeouts(server) == {b"199"}
+    assert timeouts(server) == {b"1199"}
     with server.raw() as c:
         assert c.do("CONFIG", "SET", "timeout", "0", "tcp-keepalive", "300", "lfu-log-factor", "10") == "OK"
-
-
-def test_port_can_be_changed_and_a_bad_one_changes_nothing(start_server):
-    s = start_server()
-    other = start_server()
-    with s.raw() as c:
-        old = s.port
-        got = c.do("CONFIG", "SET", "port", str(other.port))
-        assert isinstance(got, RespError) and "Unable to listen on this port" in got.text
-        assert c.do("CONFIG", "GET", "port")[1] == str(old).encode()
-        with s.raw() as again:
-            assert again.do("PING") == "PONG"
-        other.stop()
-        other.stopped_by_test = True
-        assert c.do("CONFIG", "SET", "port", str(other.port)) == "OK"
-        s.port = other.port
-        with s.raw() as again:
-            assert again.do("PING") == "PONG"
 
 
 # ---- DEBUG -----------------------------------------------------------------------------------------------------------
@@ -170,14 +127,22 @@ def test_debug_must_be_allowed(start_server, allowed):
 def test_debug_sleep_holds_everybody_up(server):
     with server.raw() as sleeper:
         others = [server.raw() for _ in range(8)]
-        sleeper.send(encode("DEBUG", "SLEEP", "0.5"))
-        time.sleep(0.1)
-        start = time.monotonic()
         for c in others:
             assert c.do("PING") == "PONG"
-            c.close()
-        assert time.monotonic() - start > 0.2
+        began = time.monotonic()
+        sleeper.send(encode("DEBUG", "SLEEP", "1"))
+        time.sleep(0.3)
+        for c in others:
+            c.send(encode("PING"))
+        waiting = {c.sock: c for c in others}
+        while waiting:
+            ready = select.select(list(waiting), [], [], 20)[0]
+            assert ready and time.monotonic() - began > 0.9
+            for sock in ready:
+                assert waiting.pop(sock).read() == "PONG"
         assert sleeper.read() == "OK"
+        for c in others:
+            c.close()
 
 
 def test_debug_object_says_how_a_value_is_stored(server):
@@ -203,14 +168,6 @@ def test_renamed_commands_are_found_by_their_new_names(start_server):
         assert b"set" not in c.do("COMMAND", "LIST") and b"get" in c.do("COMMAND", "LIST")
         assert c.do("CFG", "HELP")[0].startswith("CFG <subcommand>")
         assert c.do("COMMAND", "GETKEYS", "git", "x") == [b"x"]
-
-
-def test_count_list_info_and_docs_agree(raw):
-    names = raw.do("COMMAND", "LIST")
-    top = [n for n in names if b"|" not in n]
-    assert len(set(names)) == len(names)
-    assert raw.do("COMMAND", "COUNT") == len(top) == len(raw.do("COMMAND"))
-    assert len(raw.do("COMMAND", "DOCS")) == 2 * len(top)
 
 
 # ---- clients over threads --------------------------------------------------------------------------------------------
@@ -258,18 +215,12 @@ def test_unblock_ends_a_wait_on_another_thread(server):
             c.close()
 
 
-def test_memory_usage_grows_with_the_value(r):
-    r.set("small", "x")
-    r.set("big", "x" * 100000)
-    assert 0 < r.memory_usage("small") < 200 < 100000 < r.memory_usage("big") < 140000
-    assert r.memory_usage("none") is None
-
-
-def test_peak_of_memory_stays(server):
-    client = connect(server)
-    client.flushall()
-    client.set("big", "x" * 5000000)
+def test_peak_of_memory_stays(start_server):
+    """Nobody asks for INFO while the memory is in use."""
+    client = connect(start_server())
+    before = client.info("memory")["used_memory_peak"]
+    client.set("big", "x" * 50_000_000)
     time.sleep(0.5)
     client.flushall()
-    info = client.info("memory")
-    assert info["used_memory_peak"] >= 5000000 > info["used_memory"]
+    assert client.info("memory")["used_memory_peak"] >= before + 50_000_000
+    assert wait_for(lambda: client.info("memory")["used_memory"] < before + 50_000_000)

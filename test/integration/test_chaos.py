@@ -10,17 +10,9 @@ import time
 import pytest
 
 from resp import RespError, encode
+from server import wait_for
 
 SECONDS = 4
-
-
-def wait_for(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.05)
-    return condition()
 
 
 def random_request(rng):

@@ -8,6 +8,7 @@ import pytest
 
 from conftest import connect
 from resp import encode
+from server import wait_for
 
 # Fields that only a Valkey with Lua, threads or replicas of its own can have, or that depend on the build.
 NOT_COMPARED = re.compile(r"module$|engine_\d|listener\d+$|used_active_time_|cmdstat_|errorstat_|latency_percentiles|db\d+$|shoal_|allocator_")
@@ -203,18 +204,11 @@ def test_connected_clients(server, r):
     for c in clients:
         c.do("PING")
 
-    def settles_at(count):
-        """Each question has a connection of its own, and the one before may still be ending: once is enough."""
-        seen = []
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline and (not seen or seen[-1] != count):
-            seen.append(int(server.info("clients")["connected_clients"]))
-        assert seen[-1] == count, seen
-
-    settles_at(8)
+    # Each question has a connection of its own, and the one before may still be ending: once is enough.
+    assert wait_for(lambda: server.info("clients")["connected_clients"] == "8")
     for c in clients:
         c.close()
-    settles_at(1)
+    assert wait_for(lambda: server.info("clients")["connected_clients"] == "1")
 
 
 def test_memory_follows_the_data(server, r):
@@ -225,10 +219,7 @@ def test_memory_follows_the_data(server, r):
     assert int(full["used_memory_peak"]) >= int(full["used_memory"])
     assert int(full["used_memory_rss"]) > 1_000_000
     r.delete("big")
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and int(server.info("memory")["used_memory"]) - empty > 1_000_000:
-        time.sleep(0.02)
-    assert int(server.info("memory")["used_memory"]) - empty < 1_000_000
+    assert wait_for(lambda: int(server.info("memory")["used_memory"]) - empty < 1_000_000)
 
 
 def test_memory_usage_and_stats(server, r):
@@ -257,10 +248,7 @@ def test_memory_stats_fields(server, valkey, r):
 def test_expired_keys_are_counted(server, r):
     for i in range(50):
         r.set("ex%d" % i, "v", px=1)
-    deadline = time.monotonic() + 5
-    while time.monotonic() < deadline and server.info("stats")["expired_keys"] != "50":
-        time.sleep(0.02)
-    assert server.info("stats")["expired_keys"] == "50"
+    assert wait_for(lambda: server.info("stats")["expired_keys"] == "50")
 
 
 def test_resetstat(server, r):

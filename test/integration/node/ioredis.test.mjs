@@ -55,8 +55,7 @@ describe('ioredis', () => {
   });
 
   test('expires on time', async () => {
-    await redis.set('soon', '1', 'PX', 60);
-    assert.equal(await redis.exists('soon'), 1);
+    assert.deepEqual(await Promise.all([redis.set('soon', '1', 'PX', 60), redis.exists('soon')]), ['OK', 1]);
     await new Promise((done) => setTimeout(done, 120));
     assert.equal(await redis.exists('soon'), 0);
     assert.equal(await redis.ttl('soon'), -2);
@@ -135,8 +134,9 @@ describe('ioredis', () => {
   test('connects again after its connection was killed', async () => {
     const victim = new Redis(server.port, '127.0.0.1', { retryStrategy: () => 10 });
     const id = await victim.client('ID');
+    const again = new Promise((done) => victim.once('ready', done));
     assert.equal(await redis.client('KILL', 'ID', id), 1);
-    await new Promise((done) => victim.once('ready', done));
+    await again;
     assert.notEqual(await victim.client('ID'), id);
     await victim.quit();
   });
