@@ -4,14 +4,16 @@ each test opens with how the bug showed."""
 
 import os
 import random
+import re
+import resource
 import socket
-import stat
-import threading
+import subprocess
 import time
 
 import pytest
 
 from resp import RespError, encode
+from server import free_port, wait_for
 
 LLONG_MIN, LLONG_MAX = -(2**63), 2**63 - 1
 BOUNDARIES = [LLONG_MIN, LLONG_MIN + 1, -(2**31) - 1, -(2**31), -1, 0, 1, 2**31 - 1, 2**31, 2**31 + 1, 2**32, LLONG_MAX - 1, LLONG_MAX, 2**63]
@@ -30,9 +32,9 @@ def test_bug_01_unauthenticated_client_announces_huge_arguments(start_server, sl
         c = s.raw()
         c.send([b"*1048576\r\n$536870912\r\n", b"*10\r\n$16384\r\n", b"*2\r\n$4\r\nAUTH\r\n$16384\r\nabc"][n % 3])
         clients.append(c)
-    time.sleep(0.5)
+    for c in clients[::3]:
+        assert c.read() == "ERR Protocol error: unauthenticated multibulk length"
     assert s.rss() - before < (400 * 16 * 1024 + 16 * MB) * slow
-    assert clients[0].read() == "ERR Protocol error: unauthenticated multibulk length"
     for c in clients:
         c.close()
 
@@ -47,7 +49,7 @@ def test_bug_02_reader_that_never_reads(start_server, authenticated, slow):
     c = s.raw(rcvbuf=4096, timeout=2)
     before = s.rss()
     if authenticated:
-        c.do("SET", "blob", "x" * 100_000)
+        c.do("SET", "blob", "x" * 2000)  # small enough to be copied into each reply
     request = encode("GET", "blob") * 500
     sent = 0
     try:
@@ -56,9 +58,9 @@ def test_bug_02_reader_that_never_reads(start_server, authenticated, slow):
             sent += len(request)
     except (socket.timeout, ConnectionResetError, BrokenPipeError, TimeoutError):
         pass
-    time.sleep(0.3)
+    ended = "evicted_clients" if authenticated else "client_output_buffer_limit_disconnections"
+    assert wait_for(lambda: s.info("stats")[ended] == "1")
     assert s.rss() - before < 120 * MB * slow
-    assert s.alive()
     c.close()
 
 
@@ -84,21 +86,29 @@ def test_bug_03_parser_state_after_an_empty_request(server):
             assert c.read_some(20) == expect
 
 
-def test_bug_04_accept_goes_on_after_connections_that_are_gone(server):
+def test_bug_04_accept_goes_on_after_it_failed(start_server, kind):
     """CVE-2025-48367: one failed accept stopped the server from accepting others."""
-    for _ in range(200):
-        s = socket.socket()
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
-        s.setblocking(False)
-        try:
-            s.connect(("127.0.0.1", server.port))
-        except BlockingIOError:
-            pass
-        s.close()
-    t = time.monotonic()
-    with server.raw(timeout=2) as c:
-        assert c.do("PING") == "PONG"
-    assert time.monotonic() - t < 0.5
+    s = start_server()
+    limits = resource.prlimit(s.pid, resource.RLIMIT_NOFILE)
+    with s.raw() as first:
+        highest = max(map(int, os.listdir("/proc/%d/fd" % s.pid)))
+        resource.prlimit(s.pid, resource.RLIMIT_NOFILE, (highest + 8, limits[1]))
+        # io_uring remembers the limit of the moment when it was told to accept: another port makes it ask again.
+        port = free_port()
+        assert first.do("CONFIG", "SET", "port", port) == "OK"
+        s.port = port
+        waiting = [s.raw() for _ in range(20)]
+        for c in waiting:
+            c.send(encode("PING"))
+        assert waiting[-1].is_silent()
+        assert first.do("SET", "still", "served") == "OK"
+        before = s.cpu_seconds()
+        time.sleep(1)
+        assert s.cpu_seconds() - before < 0.5 or kind != "shoal"
+        resource.prlimit(s.pid, resource.RLIMIT_NOFILE, limits)
+        for c in waiting:
+            assert c.read() == "PONG"
+            c.close()
 
 
 def test_bug_05_line_breaks_in_errors_inject_replies(server):
@@ -131,16 +141,17 @@ def test_bug_05_line_breaks_in_errors_inject_replies(server):
                 assert c.read() == b"mark%d" % n
 
 
-@pytest.mark.parametrize("limit", ("1mb", "512mb", "1gb", "4gb", str(LLONG_MAX)))
+@pytest.mark.parametrize("limit", (MB, 512 * MB, 1024 * MB, 4096 * MB, LLONG_MAX))
 def test_bug_06_sizes_overflow_when_the_bulk_limit_is_raised(start_server, limit):
     """CVE-2021-21309, CVE-2021-41099: with proto-max-bulk-len raised, sums of sizes overflowed and the heap with them."""
     s = start_server(proto_max_bulk_len=limit)
     for size in (LLONG_MAX, LLONG_MAX - 1, 2**63, 2**62, 2**64 - 1, 2**64, -1):
-        with s.raw(timeout=1) as c:
-            c.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\nabc" % size)
-            if c.is_silent(0.05):
-                continue
-            assert c.read() == "ERR Protocol error: invalid bulk length"
+        with s.raw() as c:
+            c.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\nabc\r\n" % size)
+            if 0 <= size <= limit:
+                assert c.is_silent(0.05)
+            else:
+                assert c.read() == "ERR Protocol error: invalid bulk length"
     with s.raw() as c:
         c.do("SET", "k", "x")
         for offset in (LLONG_MAX, LLONG_MAX - 1, LLONG_MAX - 10, 2**62):
@@ -152,33 +163,40 @@ def test_bug_06_sizes_overflow_when_the_bulk_limit_is_raised(start_server, limit
         c.do("CONFIG", "SET", "proto-max-bulk-len", "512mb")
 
 
-def test_bug_07_unix_socket_is_open_to_all_for_a_moment(start_server, tmp_path):
+LISTEN_SPY = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+int listen(int fd, int backlog) {
+    struct sockaddr_un address = {0};
+    socklen_t size = sizeof(address);
+    struct stat st;
+    if (getsockname(fd, (struct sockaddr *)&address, &size) == 0 && address.sun_family == AF_UNIX &&
+        stat(address.sun_path, &st) == 0) {
+        fprintf(stderr, "listens with mode %o\n", (unsigned)st.st_mode & 0777);
+    }
+    return ((int (*)(int, int))dlsym(RTLD_NEXT, "listen"))(fd, backlog);
+}
+"""
+
+
+def test_bug_07_unix_socket_is_open_to_all_for_a_moment(start_server, monkeypatch, tmp_path):
     """CVE-2023-45145: listen() came before chmod(), so for a moment anybody could connect."""
-    path = str(tmp_path / "race.sock")
-    seen, stop = [], threading.Event()
-
-    def watch():
-        while not stop.is_set():
-            try:
-                with socket.socket(socket.AF_UNIX) as c:
-                    c.connect(path)
-                    seen.append(stat.S_IMODE(os.stat(path).st_mode))
-            except OSError:
-                pass
-
+    spy = tmp_path / "spy.so"
+    command = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", str(spy), "-ldl"]
+    subprocess.run(command, input=LISTEN_SPY, text=True, check=True)
+    monkeypatch.setenv("LD_PRELOAD", str(spy))
+    monkeypatch.setenv("ASAN_OPTIONS", "verify_asan_link_order=0:" + os.environ.get("ASAN_OPTIONS", ""))
     old = os.umask(0)
-    thread = threading.Thread(target=watch)
-    thread.start()
     try:
-        for _ in range(4):
-            s = start_server(unixsocket=path, unixsocketperm="600")
-            s.stop()
-            s.stopped_by_test = True
+        s = start_server(unixsocket=str(tmp_path / "race.sock"), unixsocketperm="600")
     finally:
-        stop.set()
-        thread.join()
         os.umask(old)
-    assert len(seen) > 4 and set(seen) == {0o600}
+    assert re.findall(r"listens with mode (\d+)", s.log()) == ["600"]
 
 
 def test_bug_08_http_smuggles_commands(server, r):
@@ -201,17 +219,13 @@ def test_bug_09_output_accounting_misses_some_replies(start_server):
         reader = s.raw(rcvbuf=4096)
         reader.do("CLIENT", "SETNAME", "reader")
         reader.send(encode("GET", "blob") * 32)
-        time.sleep(0.5)
+        assert wait_for(lambda: int(s.info("memory")["mem_clients_normal"]) >= 20 * MB)
         line = [row for row in w.do("CLIENT", "LIST").decode().splitlines() if "name=reader" in row][0]
         row = dict(word.split("=", 1) for word in line.split())
         assert int(row["omem"]) + int(row["obl"]) >= 20 * MB
         assert int(row["tot-mem"]) >= int(row["omem"])
-        assert int(s.info("memory")["mem_clients_normal"]) >= 20 * MB
         reader.close()
-        deadline = time.monotonic() + 5
-        while time.monotonic() < deadline and int(s.info("memory")["mem_clients_normal"]) > MB:
-            time.sleep(0.02)
-        assert int(s.info("memory")["mem_clients_normal"]) < MB
+        assert wait_for(lambda: int(s.info("memory")["mem_clients_normal"]) < MB)
 
 
 # ---- D. arithmetic -----------------------------------------------------------------------------------------------------------
@@ -233,7 +247,7 @@ INTEGER_CALLS = [
 
 
 @pytest.mark.parametrize("call", INTEGER_CALLS, ids=lambda c: "-".join(str(a) for a in c[:4]))
-def test_bug_29_boundary_integers(server, valkey, call):
+def test_bug_29_boundary_integers(server, request, call):
     """CVE-2022-35977: SETRANGE and SORT computed sizes that overflowed. Every integer of every command at every boundary:
     an answer, no crash, and the same kind of answer as Valkey's."""
 
@@ -251,7 +265,8 @@ def test_bug_29_boundary_integers(server, valkey, call):
                 c.do("CONFIG", "SET", "timeout", "0", "hz", "10")
         return out
 
-    assert answers(server) == answers(valkey)
+    ours = answers(server)  # also where there is no Valkey to compare with
+    assert ours == answers(request.getfixturevalue("valkey"))
 
 
 @pytest.mark.parametrize("name", ("MGET", "DEL", "EXISTS", "TOUCH", "UNLINK", "MSET", "MSETEX", "COMMAND"))
@@ -307,7 +322,7 @@ def test_bug_35_patterns_that_take_forever(server, r, slow):
         c.do("SET", "b" * 100_000, "1")
         for pattern in ("*a" * 200 + "b", "*?" * 3000, "a*" * 1000 + "b", "[" * 50_000, "*" * 200_000 + "x", "\\" * 50_000, "?*" * 20_000 + "z"):
             t = time.monotonic()
-            assert c.do("KEYS", pattern) in ([], [b"a" * 5000], [b"b" * 100_000]) or pattern == "*?" * 3000
+            assert len(c.do("KEYS", pattern)) == (2 if pattern == "*?" * 3000 else 0)
             c.do("SCAN", "0", "MATCH", pattern, "COUNT", "1000")
             c.do("CONFIG", "GET", pattern)
             c.do("COMMAND", "LIST", "FILTERBY", "PATTERN", pattern)
@@ -342,7 +357,7 @@ def test_bug_37_scan_cursors_and_counts_at_the_edge(server, r, cursor):
 def test_bug_38_no_command_takes_more_than_a_second(server, r, slow):
     """Redis #13515: an invalid length led into an endless loop. Every command, any arguments: an answer within a second."""
     rng = random.Random(13515)
-    with server.raw(timeout=5) as c:
+    with server.raw(timeout=5 * slow) as c:
         names = [n.decode() for n in c.do("COMMAND", "LIST")]
         skip = ("shutdown", "debug", "wait", "client|pause", "client|reply", "client|kill", "quit", "config|set", "sync", "psync")
         names = [n for n in names if n not in skip and not n.startswith(("subscribe", "psub", "ssub", "monitor", "client"))]
@@ -356,6 +371,18 @@ def test_bug_38_no_command_takes_more_than_a_second(server, r, slow):
                 c.do(*name.split("|"), *args)
                 assert time.monotonic() - t < 1 * slow, (name, args)
             c.do("RESET")
+
+
+def test_bug_40_keys_of_calls_that_are_cut_short(server):
+    """CVE-2023-36824: COMMAND GETKEYS of a call with too few arguments read behind their end."""
+    rng = random.Random(36824)
+    values = [b"%d" % n for n in BOUNDARIES] + [b"", b"k", b"GET", b"1"]
+    with server.raw() as c:
+        for name in c.do("COMMAND", "LIST"):
+            for count in (0, 1, 2, 3, 4, 7):
+                args = [rng.choice(values) for _ in range(count)]
+                got = c.do("COMMAND", "GETKEYS", *name.split(b"|"), *args)
+                assert isinstance(got, RespError) or (got and set(got) <= set(args)), (name, args, got)
 
 
 def test_bug_46_config_values_cannot_bring_in_lines(start_server):

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Where the server listens: addresses, unix socket, protected mode."""
 
+import grp
 import os
+import resource
 import socket
 import stat
 
@@ -9,6 +11,9 @@ import pytest
 
 from resp import Raw, RespError
 from server import ServerFailed, free_port
+
+
+BIND_FAILED = RespError("ERR CONFIG SET failed (possibly related to argument 'bind') - Failed to bind to specified addresses.")
 
 
 def has_ipv6():
@@ -80,6 +85,21 @@ def test_unix_socket_and_its_permissions(start_server, tmp_path):
     assert not os.path.exists(path)
 
 
+def test_unix_socket_and_its_group(start_server, tmp_path):
+    mine = set(os.getgroups())
+    others = [g for g in grp.getgrall() if g.gr_gid != os.getegid() and (os.geteuid() == 0 or g.gr_gid in mine)]
+    if not others:
+        pytest.skip("this user is in one group only")
+    path = str(tmp_path / "group.sock")
+    start_server(unixsocket=path, unixsocketgroup=others[0].gr_name, unixsocketperm="770")
+    assert os.stat(path).st_gid == others[0].gr_gid
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o770
+    s = start_server(start=False, unixsocket=str(tmp_path / "none.sock"), unixsocketgroup="no-such-group")
+    with pytest.raises(ServerFailed):
+        s.start()
+    s.stopped_by_test = True
+
+
 def test_only_a_unix_socket(start_server, tmp_path):
     path = str(tmp_path / "only.sock")
     s = start_server(port=0, unixsocket=path)
@@ -132,6 +152,16 @@ def test_port_can_be_changed_at_run_time(start_server):
     s.port = port
 
 
+def test_port_that_is_taken_changes_nothing(start_server):
+    s, other = start_server(), start_server()
+    with s.raw() as c:
+        got = c.do("CONFIG", "SET", "port", other.port)
+        assert isinstance(got, RespError) and "Unable to listen on this port" in got.text
+        assert c.do("CONFIG", "GET", "port") == [b"port", b"%d" % s.port]
+    with s.raw() as c:
+        assert c.do("PING") == "PONG"
+
+
 def test_bind_can_be_changed_at_run_time(start_server):
     s = start_server(bind=["127.0.0.1", "127.0.0.2"])
     with s.raw() as c:
@@ -141,3 +171,34 @@ def test_bind_can_be_changed_at_run_time(start_server):
         assert c.do("PING") == "PONG"
     with pytest.raises(ConnectionRefusedError):
         Raw(("127.0.0.2", s.port))
+
+
+def test_bind_that_fails_leaves_the_old_addresses(start_server):
+    s = start_server(bind=["127.0.0.1", "127.0.0.2"])
+    with s.raw() as c:
+        assert c.do("CONFIG", "SET", "bind", "127.0.0.1 192.0.2.77") == BIND_FAILED
+        assert c.do("CONFIG", "GET", "bind") == [b"bind", b"127.0.0.1 127.0.0.2"]
+    for address in ("127.0.0.1", "127.0.0.2"):
+        with Raw((address, s.port)) as c:
+            assert c.do("PING") == "PONG"
+
+
+@pytest.mark.shoal_only
+def test_bind_that_fails_both_ways_leaves_the_connections_that_are_there(start_server):
+    """When the old addresses could not be had again either, a check failed and the server ended. Without room for another
+    file no socket can be opened."""
+    s = start_server(bind="127.0.0.1")
+    limits = resource.prlimit(s.pid, resource.RLIMIT_NOFILE)
+    with s.raw() as c:
+        assert c.do("PING") == "PONG"
+        resource.prlimit(s.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        assert c.do("CONFIG", "SET", "bind", "127.0.0.1 127.0.0.2") == BIND_FAILED
+        assert c.do("CONFIG", "GET", "bind") == [b"bind", b"127.0.0.1"]
+        assert c.do("PING") == "PONG"
+        with pytest.raises(ConnectionRefusedError):
+            s.raw()
+        assert s.log().count("Could not create server TCP listening socket") == 2
+        resource.prlimit(s.pid, resource.RLIMIT_NOFILE, limits)
+        assert c.do("CONFIG", "SET", "bind", "127.0.0.1 127.0.0.2") == "OK"
+    with Raw(("127.0.0.2", s.port)) as c:
+        assert c.do("PING") == "PONG"

@@ -11,20 +11,11 @@ import time
 import pytest
 
 from resp import Raw, RespError, encode
-from server import ServerFailed, free_port
+from server import ServerFailed, free_port, wait_for
 
 
 def run(server_binary, *args, stdin="", timeout=20):
     return subprocess.run([server_binary, *args], input=stdin, capture_output=True, text=True, timeout=timeout)
-
-
-def wait_for(condition, seconds=10.0):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
 
 
 # ---- command line ------------------------------------------------------------------------------------------------------
@@ -111,6 +102,14 @@ def test_bad_option_on_the_command_line(server_binary):
     done = run(server_binary, "--nosuchoption", "5")
     assert done.returncode == 1
     assert "nosuchoption" in done.stdout + done.stderr
+
+
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("switch", (["--sentinel"], ["--check-system"], ["--test-memory", "1"]))
+def test_modes_that_are_not_there_are_refused(server_binary, switch):
+    done = run(server_binary, *switch)
+    assert done.returncode == 1
+    assert switch[0] + " is not supported" in done.stderr
 
 
 # ---- start ----------------------------------------------------------------------------------------------------------------
@@ -225,7 +224,7 @@ def test_proc_title(start_server):
         with open("/proc/%d/cmdline" % s.pid) as f:
             return f.read()
 
-    assert wait_for(lambda: "*:%d" % s.port in title(), 2)
+    assert wait_for(lambda: "*:%d" % s.port in title())
 
 
 # ---- end -------------------------------------------------------------------------------------------------------------------
@@ -238,7 +237,7 @@ def test_shutdown_command(start_server, how):
     with s.raw() as c:
         c.send(encode(*how))
         assert c.is_closed()
-    assert s.wait(10) == 0
+    assert s.wait() == 0
     assert all(o.is_closed() for o in others)
     s.stopped_by_test = True
 
@@ -249,7 +248,25 @@ def test_shutdown_under_load(start_server):
     for n, c in enumerate(clients):
         c.send(b"".join(encode("SET", "s%d:%d" % (n, i), "x" * 100) for i in range(5000)))
     s.proc.send_signal(signal.SIGTERM)
-    assert s.wait(10) == 0
+    assert s.wait() == 0
+    s.stopped_by_test = True
+    for c in clients:
+        c.close()
+
+
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("turn", range(4))
+def test_threads_that_end_while_others_still_ring_them(start_server, turn):
+    """A thread that freed its runtime rang those of others, which were gone by then; a signal rang one that had ended."""
+    s = start_server(shards=4)
+    clients = [s.raw() for _ in range(200)]
+    for n, c in enumerate(clients):
+        c.send(b"".join(encode("SET", "e%d:%d" % (n, i), "x" * 100) for i in range(100)))
+    if turn % 2:
+        clients[0].send(encode("SHUTDOWN", "NOSAVE"))
+    else:
+        s.proc.send_signal(signal.SIGTERM)
+    assert s.wait(20) == 0
     s.stopped_by_test = True
     for c in clients:
         c.close()
@@ -261,10 +278,27 @@ def test_signals_end_it_cleanly(start_server, number):
     with s.raw() as c:
         c.do("SET", "a", "1")
         s.proc.send_signal(number)
-        assert s.wait(10) == 0
+        assert s.wait() == 0
         assert c.is_closed()
     s.stopped_by_test = True
     assert "shutdown" in s.log().lower() or "bye" in s.log().lower()
+
+
+def test_a_second_signal_ends_it_at_once(start_server):
+    """Also when no thread has time for the first one."""
+    s = start_server()
+    with s.raw() as c:
+        c.send(encode("DEBUG", "SLEEP", "60"))
+        assert c.is_silent()
+
+        def insist():
+            s.proc.send_signal(signal.SIGINT)
+            return not s.alive()
+
+        assert wait_for(insist)
+    s.stopped_by_test = True
+    assert s.proc.returncode == 1
+    assert "You insist... exiting now." in s.log()
 
 
 @pytest.mark.parametrize("number", (signal.SIGHUP, signal.SIGPIPE))
@@ -283,31 +317,19 @@ def test_shutdown_arguments_that_contradict(server):
         assert isinstance(c.do("SHUTDOWN", "FOO"), RespError)
 
 
-def test_file_descriptors_run_out_and_come_back(start_server, kind):
-    """EMFILE at accept: clients that are connected are served on, and new ones again when room is there."""
-    s = start_server()
-    with open("/proc/%d/limits" % s.pid) as f:
-        assert "Max open files" in f.read()
-    used = len(os.listdir("/proc/%d/fd" % s.pid))
-    subprocess.run(["prlimit", "--pid", str(s.pid), "--nofile=%d:%d" % (used + 20, used + 20)], check=True)
-    clients = []
-    with s.raw() as first:
-        assert first.do("PING") == "PONG"
-        for _ in range(40):
-            clients.append(s.raw(timeout=1))
-        assert first.do("SET", "still", "served") == "OK"
-        before = s.cpu_seconds()
-        time.sleep(1)
-        if kind == "shoal":
-            assert s.cpu_seconds() - before < 0.5
-        for c in clients:
-            c.close()
-
-        def accepts():
-            try:
-                with s.raw(timeout=1) as c:
-                    return c.do("PING") == "PONG"
-            except (OSError, EOFError):
-                return False
-
-        assert wait_for(accepts, 5)
+@pytest.mark.shoal_only
+def test_fewer_clients_where_the_system_has_fewer_files(start_server):
+    s = start_server(start=False)
+    line = s.command_line
+    s.command_line = lambda: ["prlimit", "--nofile=300:300"] + line()
+    s.start()
+    with s.raw() as c:
+        room = int(c.do("CONFIG", "GET", "maxclients")[1])
+        assert 100 < room < 300
+        clients = [s.raw() for _ in range(room - 1)]
+        assert [x.do("PING") for x in clients] == ["PONG"] * (room - 1)
+        with s.raw() as one_more:
+            assert one_more.read() == "ERR max number of clients reached"
+        for x in clients:
+            x.close()
+    assert "from 10000 to %d" % room in s.log()
