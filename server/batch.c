@@ -15,6 +15,7 @@
 #include "server/client.h"
 #include "server/dispatch.h"
 #include "server/message.h"
+#include "server/shared.h"
 #include "server/worker.h"
 
 #include <stdlib.h>
@@ -41,6 +42,9 @@ struct batch *batch_take(struct worker *worker, struct client *client, struct rt
     batch->now_ms = rt_wall_ms(worker->rt);
     batch->count = 0;
     batch->released = 0;
+    batch->ran = 0;
+    batch->followers = NULL;
+    list_node_init(&batch->node);
     batch->returned = false;
     batch->request_bytes = 0;
     return batch;
@@ -109,7 +113,149 @@ void batch_add(struct batch *batch, const struct command_slot *slot, const struc
     batch->request_bytes += request->bytes;
 }
 
-void batch_run(struct worker *worker, struct batch *batch) {
+/* ---- At the owner of the keys ---- */
+
+#define KEYS_ON_STACK 64
+
+/* The keys of an op as locks want them; `on_stack` has room for KEYS_ON_STACK, more are allocated:
+ * free what differs from it. */
+static struct lock_key *op_lock_keys(const struct worker *worker, const struct command_slot *slot,
+                                     const struct bytes *argv, uint32_t argc, const struct key *key,
+                                     struct lock_key *on_stack, uint32_t *ret_count) {
+    struct key_ref refs_on_stack[KEYS_ON_STACK];
+    struct key_ref *refs = refs_on_stack;
+    struct lock_key *keys = on_stack;
+    if (argc > KEYS_ON_STACK) {
+        refs = malloc(argc * sizeof *refs);
+        keys = malloc(argc * sizeof *keys);
+        check(refs != NULL && keys != NULL);
+    }
+    int n = command_keys(slot->row, argv, argc, refs, (int)argc);
+    for (int i = 0; i < n; i++) {
+        struct bytes name = argv[refs[i].index];
+        bool same = name.ptr == key->name.ptr;
+        keys[i].id = same ? key->hash : key_make(&worker->server->secret, name).hash;
+        keys[i].exclusive = !(refs[i].flags & KEY_RO);
+    }
+    if (refs != refs_on_stack) {
+        free(refs);
+    }
+    *ret_count = n > 0 ? (uint32_t)n : 0;
+    return keys;
+}
+
+bool op_is_blocked(const struct worker *worker, const struct command_slot *slot,
+                   const struct bytes *argv, uint32_t argc, const struct key *key) {
+    struct lock_key on_stack[KEYS_ON_STACK];
+    uint32_t n;
+    struct lock_key *keys = op_lock_keys(worker, slot, argv, argc, key, on_stack, &n);
+    bool blocked = false;
+    for (uint32_t i = 0; i < n && !blocked; i++) {
+        blocked = locks_block(&worker->shard.locks, keys[i].id, keys[i].exclusive);
+    }
+    if (keys != on_stack) {
+        free(keys);
+    }
+    return blocked;
+}
+
+static void run_op(struct worker *worker, struct batch *batch) {
+    struct op *op = &batch->ops[batch->ran];
+    struct reply reply;
+    reply_init(&reply, &batch->out, op->resp);
+    size_t before = batch->out.bytes;
+    op_run(worker, op->slot, op->argv, op->argc, op->db, &op->key, op->no_touch, batch->now_ms,
+           &reply);
+    batch->reply_bytes[batch->ran++] = batch->out.bytes - before;
+}
+
+static void batch_go_on(struct worker *worker, struct batch *batch);
+
+static void op_settled(void *context, struct lock_request *request) {
+    struct worker *worker = context;
+    struct batch *batch = (struct batch *)((char *)request - offsetof(struct batch, lock));
+    /* The number is drawn where the lock is asked for: higher than any in line. */
+    while (request->answer == LOCK_REFUSED) {
+        request->number = shared_next_number(worker->server->shared);
+        request->answer = locks_submit(&worker->shard.locks, request);
+    }
+    if (request->answer == LOCK_WAITS) {
+        return;
+    }
+    list_remove(&batch->node);
+    worker->tick = rt_ticks(worker->rt);
+    run_op(worker, batch);
+    locks_release(&worker->shard.locks, request);
+    batch_go_on(worker, batch);
+}
+
+static void op_wait(struct worker *worker, struct batch *batch) {
+    struct op *op = &batch->ops[batch->ran];
+    struct lock_key on_stack[KEYS_ON_STACK];
+    uint32_t n;
+    struct lock_key *keys =
+        op_lock_keys(worker, op->slot, op->argv, op->argc, &op->key, on_stack, &n);
+    struct lock *memory = arena_alloc(&batch->arena, (n + 1) * sizeof *memory);
+    lock_request_init(&batch->lock, LOCK_KEYS, keys, n, memory);
+    if (keys != on_stack) {
+        free(keys);
+    }
+    worker->stats.lock_waits++;
+    list_push_back(&worker->suspended, &batch->node);
+    batch->lock.settled = op_settled;
+    batch->lock.answer = LOCK_REFUSED;
+    op_settled(worker, &batch->lock);
+}
+
+/* Home it goes; and those that stood behind it come up. */
+static void batch_over(struct worker *worker, struct batch *batch) {
+    struct batch *follower = batch->followers;
+    batch->followers = NULL;
+    worker->stats.ops_for_others += batch->count;
+    batch->message.kind = MESSAGE_BATCH_DONE;
+    post_send(worker->server->office, worker->id, batch->message.home, &batch->message);
+    if (follower != NULL) {
+        follower->followers = follower->next;
+        follower->next = NULL;
+        batch_go_on(worker, follower);
+    }
+}
+
+static void batch_go_on(struct worker *worker, struct batch *batch) {
+    const struct locks *locks = &worker->shard.locks;
+    worker->tick = rt_ticks(worker->rt);
+    while (batch->ran < batch->count) {
+        const struct op *op = &batch->ops[batch->ran];
+        if (UNLIKELY(locks->requests > 0) &&
+            op_is_blocked(worker, op->slot, op->argv, op->argc, &op->key)) {
+            op_wait(worker, batch);
+            return;
+        }
+        run_op(worker, batch);
+    }
+    batch_over(worker, batch);
+}
+
+/* An earlier batch of the same client waits here: this one goes behind it. */
+static bool follows(struct worker *worker, struct batch *batch) {
+    LIST_EACH(&worker->suspended, node) {
+        struct batch *first = LIST_ENTRY(node, struct batch, node);
+        if (first->client == batch->client) {
+            struct batch **end = &first->followers;
+            while (*end != NULL) {
+                end = &(*end)->next;
+            }
+            *end = batch;
+            return true;
+        }
+    }
+    return false;
+}
+
+void batch_arrived(struct worker *worker, struct batch *batch) {
+    if (UNLIKELY(!list_empty(&worker->suspended)) && follows(worker, batch)) {
+        return;
+    }
     struct keyspace *keyspace = worker->shard.keyspace;
     for (uint32_t i = 0; i < batch->count; i++) {
         keyspace_prefetch_slot(keyspace, batch->ops[i].db, &batch->ops[i].key);
@@ -120,15 +266,5 @@ void batch_run(struct worker *worker, struct batch *batch) {
     for (uint32_t i = 0; i < batch->count; i++) {
         keyspace_prefetch_entry(keyspace, batch->ops[i].db, &batch->ops[i].key);
     }
-    struct reply reply;
-    worker->tick = rt_ticks(worker->rt);
-    for (uint32_t i = 0; i < batch->count; i++) {
-        struct op *op = &batch->ops[i];
-        reply_init(&reply, &batch->out, op->resp);
-        size_t before = batch->out.bytes;
-        op_run(worker, op->slot, op->argv, op->argc, op->db, &op->key, op->no_touch, batch->now_ms,
-               &reply);
-        batch->reply_bytes[i] = batch->out.bytes - before;
-    }
-    worker->stats.ops_for_others += batch->count;
+    batch_go_on(worker, batch);
 }

@@ -12,6 +12,7 @@
 #include "base/arena.h"
 #include "base/outbuf.h"
 #include "server/command_table.h"
+#include "shard/locks.h"
 #include "shard/mailbox.h"
 
 struct client;
@@ -41,6 +42,12 @@ struct batch {
     uint32_t count;
     uint32_t released; /* ops whose replies were handed on */
     bool returned;
+    unsigned target;
+    /* The owner's, while it waits for a lock. */
+    uint32_t ran;            /* ops so far */
+    struct list_node node;   /* of worker->suspended */
+    struct batch *followers; /* of the same client, that came meanwhile, linked by next */
+    struct lock_request lock;
     struct arena arena;
     struct outbuf out;
     size_t request_bytes;
@@ -55,8 +62,12 @@ void batch_put(struct worker *worker, struct batch *batch);
 /* Home: adds an op; the batch must have room. */
 void batch_add(struct batch *batch, const struct command_slot *slot, const struct request *request,
                const struct key *key, const struct client *client);
-/* Owner of the keys: runs all ops in order. */
-void batch_run(struct worker *worker, struct batch *batch);
+/* Owner of the keys: a batch arrived. Runs all ops in order and sends it home; one whose keys a
+ * transaction has locked waits for that, and with it what comes behind it from the same client. */
+void batch_arrived(struct worker *worker, struct batch *batch);
+/* Whether an op must wait because of keys that are locked. Ask only if there are locks. */
+bool op_is_blocked(const struct worker *worker, const struct command_slot *slot,
+                   const struct bytes *argv, uint32_t argc, const struct key *key);
 /* At the end of a worker. */
 void batch_pool_free(struct worker *worker);
 

@@ -112,7 +112,7 @@ static void limit_input(struct client *client) {
 }
 
 static bool waits(const struct client *client) {
-    return client->scatter != NULL ||
+    return client->scatter != NULL || client->txn != NULL ||
            (client->flags & (CLIENT_PARKED | CLIENT_PAUSED | CLIENT_BLOCKED)) != 0;
 }
 
@@ -262,6 +262,8 @@ void client_send_batch(struct client *client, unsigned target) {
     worker->open_batches[target] = NULL;
     worker->open_count--;
     client->batches_away++;
+    client->self_batches += target == worker->id;
+    batch->target = target;
     worker->stats.batches_away++;
     post_send(worker->server->office, worker->id, target, &batch->message);
 }
@@ -278,6 +280,7 @@ void client_send_batches(struct client *client) {
 void client_batch_done(struct client *client, struct batch *batch) {
     batch->returned = true;
     client->batches_away--;
+    client->self_batches -= batch->target == client->worker->id;
     client->ops_away -= batch->count;
     client->bytes_away -= batch->request_bytes;
     if (batch->input != NULL) {
@@ -310,7 +313,7 @@ void client_mark_dirty(struct client *client) {
 
 static bool everything_sent(const struct client *client) {
     return client->out.bytes == 0 && client->pending_count == 0 && client->scatter == NULL &&
-           !rt_stream_sending(&client->stream);
+           client->txn == NULL && !rt_stream_sending(&client->stream);
 }
 
 /* A pipeline whose ops ran on several shards is answered with one send, not with one for each batch
@@ -530,7 +533,8 @@ void client_close_after_reply(struct client *client) {
 }
 
 bool client_try_free(struct client *client) {
-    if (!(client->flags & CLIENT_GONE) || client->batches_away > 0 || client->scatter != NULL) {
+    if (!(client->flags & CLIENT_GONE) || client->batches_away > 0 || client->scatter != NULL ||
+        client->txns_open > 0) {
         return false;
     }
     struct worker *worker = client->worker;

@@ -84,6 +84,10 @@ struct client {
     size_t bytes_away;       /* wire bytes of those ops' requests */
     unsigned away_target;    /* the shard of the last op that was sent away */
     struct scatter *scatter; /* runs; the client is fenced */
+    struct txn *txn;         /* the same */
+    uint64_t txns;           /* begun so far */
+    unsigned txns_open;      /* and not yet freed: their locks may be on their way back */
+    unsigned self_batches;   /* batches that wait on this very worker for a lock */
     unsigned batches_away;
     int64_t soft_limit_since_ms; /* output above the soft limit since; 0: it is not */
 

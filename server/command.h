@@ -39,6 +39,12 @@ struct exec {
     struct client *client; /* PLACE_HOME commands only, else NULL */
     struct worker *worker; /* the thread that runs it */
     struct client *fenced; /* scatter.c's: whose scatter this is, also when it has gone */
+    struct {
+        size_t *ends; /* where each element of the reply ends (exec_element), from `start` on; NULL:
+                         nobody wants to know */
+        size_t start;
+        uint32_t count;
+    } elements;
 };
 
 typedef void command_fn(struct exec *x);
@@ -51,10 +57,18 @@ static inline unsigned exec_lookup_flags(const struct exec *x, unsigned flags) {
 /* ---- Rows ---- */
 
 enum command_place {
-    PLACE_KEY,  /* on the shard that owns its keys; refused when they lie on several (until
-                   transactions) */
+    PLACE_KEY,  /* on the shard that owns its keys; `spread` says what if they lie on several */
     PLACE_HOME, /* on the client's home thread, fenced: after all earlier requests, before all later
                    ones */
+};
+
+/* What becomes of a command whose keys lie on several shards. All but CARRY have keys to the last
+ * argument, at equal distances, and cannot fail once their arguments are right. */
+enum command_spread {
+    SPREAD_CARRY,    /* it runs at one place, on values that were fetched and are put back */
+    SPREAD_SUM,      /* each shard runs it on its own keys, the numbers are added up */
+    SPREAD_OK,       /* the same, every one answers OK */
+    SPREAD_ELEMENTS, /* the same, one element of an array for each key */
 };
 
 enum command_flag {
@@ -83,6 +97,11 @@ enum command_flag {
     CMD_SENTINEL = 1 << 22,
     CMD_ONLY_SENTINEL = 1 << 23,
     CMD_ALL_DBS = 1 << 24,
+    /* Ours, never shown among the flags: a PLACE_HOME command that looks at, or (CMD_WRITE)
+       changes, all keys; and one that does so at one moment for all shards, also outside of MULTI.
+     */
+    CMD_ALL_KEYS = 1 << 25,
+    CMD_AT_ONCE = 1 << 26,
     /* Ours, never shown among the flags. UNFENCED: dispatch need not fence it although it is
        PLACE_HOME (touches nothing but its reply: PING, ECHO). */
     CMD_SYSTEM = 1 << 29, /* COMMAND DOCS calls it a system command */
@@ -192,6 +211,7 @@ struct command {
                             (read, write, fast, slow, admin, dangerous, pubsub, blocking) are added
                             by command_categories() */
     enum command_place place;
+    enum command_spread spread;
     struct key_spec keys[KEY_SPECS_MAX]; /* ended by BEGIN_NONE */
     command_keys_fn *find_keys;          /* NULL: key specs are complete */
     const char *const *tips;             /* NULL-ended, or NULL */

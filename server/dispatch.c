@@ -28,6 +28,7 @@
 #include "server/errors.h"
 #include "server/help.h"
 #include "server/log.h"
+#include "server/txn.h"
 #include "server/worker.h"
 
 #include <stdio.h>
@@ -43,7 +44,7 @@
 enum route {
     ROUTE_UNKNOWN, /* no such command or subcommand, wrong arity: refuse says which */
     ROUTE_KEY,     /* on the shard of its keys: `target` */
-    ROUTE_APART,   /* keys on several shards */
+    ROUTE_APART,   /* keys on several shards: a transaction */
     ROUTE_HOME,    /* on this thread */
 };
 
@@ -168,6 +169,7 @@ static void run_here(struct client *client, struct staged *staged) {
 static void run_home(struct client *client, struct staged *staged) {
     struct worker *worker = client->worker;
     const struct command_slot *slot = staged->slot;
+    uint64_t txns = client->txns;
     struct outbuf *target = reply_target(client);
     size_t before = target->bytes;
     struct reply reply;
@@ -191,7 +193,7 @@ static void run_home(struct client *client, struct staged *staged) {
     uint64_t now = rt_ticks(worker->rt);
     uint64_t ticks = now - worker->tick;
     worker->tick = now;
-    if (client->scatter != NULL) {
+    if (client->scatter != NULL || client->txns != txns) {
         return; /* counted when it is complete */
     }
     stats_ran(worker, slot, ticks, &reply);
@@ -327,7 +329,6 @@ enum refusal {
     REFUSE_ARITY,
     REFUSE_PROTECTED,
     REFUSE_AUTH,
-    REFUSE_APART,
 };
 
 /* The flat list of checks, in Valkey's order. */
@@ -351,7 +352,7 @@ static enum refusal refusal_of(const struct client *client, const struct staged 
             return REFUSE_PROTECTED;
         }
     }
-    return staged->route == ROUTE_APART ? REFUSE_APART : REFUSE_NOT;
+    return REFUSE_NOT;
 }
 
 /* The one place where a request is refused: writes why. */
@@ -378,9 +379,6 @@ static void refuse(const struct client *client, const struct staged *staged, enu
         break;
     case REFUSE_AUTH:
         reply_error(reply, ERR_NO_AUTH);
-        break;
-    case REFUSE_APART:
-        reply_error(reply, ERR_CROSS_SHARD);
         break;
     }
 }
@@ -411,7 +409,27 @@ static bool paused(const struct client *client, const struct command_slot *slot)
 
 /* It must run after all earlier requests and before all later ones. */
 static bool is_fence(const struct staged *staged) {
-    return staged->route == ROUTE_HOME && !(staged->slot->row->flags & CMD_UNFENCED);
+    return staged->route == ROUTE_APART ||
+           (staged->route == ROUTE_HOME && !(staged->slot->row->flags & CMD_UNFENCED));
+}
+
+/* It is a transaction: its keys lie on several shards, or it is about all of them at once. */
+static bool is_apart(const struct worker *worker, const struct staged *staged) {
+    return staged->route == ROUTE_APART ||
+           (staged->route == ROUTE_HOME && worker->server->workers_count > 1 &&
+            (staged->slot->row->flags & CMD_AT_ONCE));
+}
+
+/* An op on a key of this shard that a transaction has locked waits in a batch like those for other
+ * shards; and what comes behind it goes the same way, to stay in order. */
+static bool must_wait_here(const struct client *client, const struct staged *staged) {
+    const struct worker *worker = client->worker;
+    if (LIKELY(worker->shard.locks.requests == 0 && client->self_batches == 0)) {
+        return false;
+    }
+    return client->self_batches > 0 || worker->open_batches[worker->id] != NULL ||
+           op_is_blocked(worker, staged->slot, staged->request.argv, staged->request.argc,
+                         &staged->key);
 }
 
 /* ---- The window ---- */
@@ -426,9 +444,11 @@ static bool run_staged(struct client *client, struct staged *staged, bool may_ru
         client->flags |= CLIENT_PAUSED;
         return false;
     }
-    bool away = !refused && staged->route == ROUTE_KEY && staged->target != worker->id;
+    bool apart = !refused && is_apart(worker, staged);
+    bool away = !refused && staged->route == ROUTE_KEY &&
+                (staged->target != worker->id || must_wait_here(client, staged));
     if (client->pending_count > 0 && !refused) {
-        bool fence = is_fence(staged);
+        bool fence = apart || is_fence(staged);
         if (worker->config->pipeline_order == CONFIG_PIPELINE_STRICT &&
             (!away || client->away_target != staged->target)) {
             fence = true;
@@ -447,6 +467,8 @@ static bool run_staged(struct client *client, struct staged *staged, bool may_ru
             return true;
         }
         refuse_and_count(client, staged, refusal);
+    } else if (apart) {
+        txn_command(client, slot, &staged->request, client->input_buffer);
     } else if (staged->route == ROUTE_HOME) {
         run_home(client, staged);
     } else if (away) {
@@ -511,7 +533,7 @@ static unsigned stage_window(struct client *client, struct staged *window, size_
 }
 
 static bool can_go_on(const struct client *client) {
-    return client->input.len > 0 && client->scatter == NULL &&
+    return client->input.len > 0 && client->scatter == NULL && client->txn == NULL &&
            !(client->flags & (CLIENT_CLOSING | CLIENT_CLOSE_AFTER_REPLY | CLIENT_BLOCKED |
                               CLIENT_PARKED | CLIENT_PAUSED));
 }

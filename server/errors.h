@@ -31,9 +31,6 @@
 #define ERR_TIMEOUT_NOT_INTEGER "ERR timeout is not an integer or out of range"
 #define ERR_TIMEOUT_NEGATIVE    "ERR timeout is negative"
 #define ERR_TIMEOUT_RANGE       "ERR timeout is out of range"
-#define ERR_CROSS_SHARD                                                                            \
-    "ERR keys lie on several shards: not served until transactions over shards are there. Use "    \
-    "keys with one {hash tag}, or start the server with `shards 1`"
 
 #define ERR_DEBUG_NOT_ALLOWED                                                                      \
     "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you "  \

@@ -21,6 +21,13 @@ struct key exec_key(const struct exec *x, uint32_t argv_index);
 uint32_t exec_keys(const struct exec *x, uint32_t first, uint32_t end, uint32_t step,
                    struct key keys[EXEC_KEYS_MAX]);
 
+/* For SPREAD_ELEMENTS: after the array's header, and after each element. */
+static inline void exec_element(struct exec *x) {
+    if (x->elements.ends != NULL) {
+        x->elements.ends[x->elements.count++] = x->reply->out->bytes - x->elements.start;
+    }
+}
+
 /* ---- Arguments ---- */
 
 bool exec_arg_i64(const struct exec *x, uint32_t argv_index, int64_t *ret);

@@ -13,6 +13,8 @@ enum message_kind {
     MESSAGE_PART_DONE,  /* struct scatter_part: back home */
     MESSAGE_CONNECTION, /* struct connection_message: from worker 0, an accepted socket; the
                            receiver frees it */
+    MESSAGE_TXN,        /* struct txn_part: do what it asks */
+    MESSAGE_TXN_DONE,   /* struct txn_part: back home */
     MESSAGE_STOP,       /* struct message: the worker ends */
 };
 

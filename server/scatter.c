@@ -16,6 +16,7 @@
 #include "server/dispatch.h"
 #include "server/message.h"
 #include "server/scatter_private.h"
+#include "server/txn.h"
 #include "server/worker.h"
 
 #include <stdlib.h>
@@ -129,14 +130,17 @@ bool scatter_run_jobs(struct worker *worker) {
 /* All parts are home: the reply is made. */
 static void scatter_finish(struct worker *worker, struct scatter *scatter) {
     struct client *client = scatter->client;
-    bool gone = (client->flags & CLIENT_CLOSING) != 0;
+    bool in_txn = client->txn != NULL;
+    bool gone = !in_txn && (client->flags & CLIENT_CLOSING);
     void *results[CONFIG_SHARDS_MAX];
     for (unsigned i = 0; i < scatter->count; i++) {
         results[i] = scatter->parts[i].result;
     }
     client->scatter = NULL;
     struct reply reply;
-    if (gone) {
+    if (in_txn) {
+        reply = txn_reply(client);
+    } else if (gone) {
         reply_init(&reply, &worker->discard, client->resp);
     } else {
         reply = client_reply(client);
@@ -164,6 +168,10 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
     free(scatter);
     if (client->scatter != NULL) { /* it went on to the next shard */
         client->scatter->ticks = ticks;
+        return;
+    }
+    if (in_txn) {
+        txn_scatter_done(client, ticks, &reply);
         return;
     }
     stats_ran(worker, slot, ticks, &reply);

@@ -20,12 +20,14 @@ struct worker_line {
 struct shared_counters {
     unsigned workers;
     _Atomic int stop_signal;
+    _Alignas(LINE) _Atomic uint64_t number;
     struct worker_line *lines;
 };
 
 struct shared_counters *shared_new(unsigned workers) {
-    struct shared_counters *shared = calloc(1, sizeof *shared);
+    struct shared_counters *shared = aligned_alloc(LINE, sizeof *shared);
     check(shared != NULL);
+    memset(shared, 0, sizeof *shared);
     shared->workers = workers;
     shared->lines = aligned_alloc(LINE, workers * sizeof *shared->lines);
     check(shared->lines != NULL);
@@ -85,6 +87,10 @@ unsigned shared_largest_client_worker(const struct shared_counters *shared) {
         }
     }
     return best;
+}
+
+uint64_t shared_next_number(struct shared_counters *shared) {
+    return atomic_fetch_add_explicit(&shared->number, 1, memory_order_seq_cst) + 1;
 }
 
 void shared_ask_stop(struct shared_counters *shared, int signal) {

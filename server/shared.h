@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* shared: the few numbers that threads read of each other while they run.
  *
- * Crosses threads: relaxed atomics, each on a line of its writer. Nothing may depend on two of them
- * agreeing.
+ * Crosses threads: relaxed atomics, each on a line of its writer, but for the numbers that order
+ * operations on several shards. Nothing may depend on two of them agreeing.
  */
 #ifndef SHOAL_SERVER_SHARED_H
 #define SHOAL_SERVER_SHARED_H
@@ -29,6 +29,10 @@ void shared_set_clients_memory(struct shared_counters *shared, unsigned worker, 
 size_t shared_clients_memory_total(const struct shared_counters *shared);
 /* The worker with the largest evictable client. */
 unsigned shared_largest_client_worker(const struct shared_counters *shared);
+
+/* The number of an operation that needs a place in the order of all: higher than any given before.
+ */
+uint64_t shared_next_number(struct shared_counters *shared);
 
 /* The signal that ends the process, 0 for none yet: written by the signal thread or a SHUTDOWN,
  * read by worker 0. */

@@ -169,6 +169,9 @@ static void add_stats(struct worker_stats *sum, const struct worker_stats *part)
     sum->commands_processed += part->commands_processed;
     sum->ops_here += part->ops_here;
     sum->ops_away += part->ops_away;
+    sum->txns += part->txns;
+    sum->txn_refusals += part->txn_refusals;
+    sum->lock_waits += part->lock_waits;
     sum->ops_for_others += part->ops_for_others;
     sum->batches_away += part->batches_away;
     sum->net_input += part->net_input;

@@ -27,6 +27,7 @@
 #include "server/scatter_private.h"
 #include "server/shared.h"
 #include "server/totals.h"
+#include "server/txn.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -100,6 +101,7 @@ int worker_new(struct server *server, unsigned id, const struct config *config,
     list_init(&worker->paused);
     list_init(&worker->blocked);
     list_init(&worker->jobs);
+    list_init(&worker->suspended);
     worker->commands = calloc(command_table_count(server->commands), sizeof *worker->commands);
     worker->open_batches = calloc(server->workers_count, sizeof *worker->open_batches);
     check(worker->commands != NULL && worker->open_batches != NULL);
@@ -125,6 +127,7 @@ void worker_free(struct worker *worker) {
     }
     free(worker->commands);
     batch_pool_free(worker);
+    txn_worker_fini(worker);
     multi_pool_free(worker);
     free(worker->open_batches);
     outbuf_fini(&worker->discard);
@@ -151,9 +154,7 @@ void worker_apply_config(struct worker *worker, const struct config *config) {
 static void handle_message(struct worker *worker, struct message *message) {
     switch ((enum message_kind)message->kind) {
     case MESSAGE_BATCH:
-        batch_run(worker, (struct batch *)message);
-        message->kind = MESSAGE_BATCH_DONE;
-        post_send(worker->server->office, worker->id, message->home, message);
+        batch_arrived(worker, (struct batch *)message);
         break;
     case MESSAGE_BATCH_DONE:
         client_batch_done(((struct batch *)message)->client, (struct batch *)message);
@@ -163,6 +164,12 @@ static void handle_message(struct worker *worker, struct message *message) {
         break;
     case MESSAGE_PART_DONE:
         scatter_part_home(worker, (struct scatter_part *)message);
+        break;
+    case MESSAGE_TXN:
+        txn_part_arrived(worker, message);
+        break;
+    case MESSAGE_TXN_DONE:
+        txn_part_home(worker, message);
         break;
     case MESSAGE_CONNECTION:
         listen_connection_arrived(worker, message);
@@ -421,13 +428,15 @@ bool worker_turn(struct worker *worker) {
     bool more = mail && handle_messages(worker);
     more |= scatter_run_jobs(worker);
     clients_run_ready(worker);
+    txn_settle(worker);
     int64_t waiter_ms = wake_waiters(worker);
     cron(worker);
     int64_t work_ms = keyspace_work(worker->shard.keyspace, rt_wall_ms(worker->rt));
     flush_output(worker);
     evict_clients(worker);
     check_stop_signal(worker);
-    worker->more = more || !list_empty(&worker->ready) || !list_empty(&worker->jobs);
+    worker->more = more || !list_empty(&worker->ready) || !list_empty(&worker->jobs) ||
+                   !list_empty(&worker->shard.locks.settled);
     worker->stats.cycles++;
     worker->stats.cycle_ticks += rt_ticks(worker->rt) - start;
     if (worker->stopping) {

@@ -18,6 +18,7 @@
 struct acceptor;
 struct batch;
 struct client;
+struct scratch;
 struct multi_queue;
 
 /* Statistics of one command (subcommand) on one worker; INFO adds them up. */
@@ -37,6 +38,8 @@ struct worker_stats {
     uint64_t ops_away; /* that were sent to other shards: hops */
     uint64_t ops_for_others;
     uint64_t batches_away;
+    uint64_t txns, txn_refusals; /* operations on several shards; numbers that came too late */
+    uint64_t lock_waits;         /* operations on one shard that had to wait for those */
     uint64_t net_input, net_output;
     uint64_t reads, writes;
     uint64_t error_replies;
@@ -70,11 +73,13 @@ struct worker {
 
     struct list clients;
     unsigned clients_count;
-    struct list dirty;   /* clients with output to send at the end of the turn */
-    struct list ready;   /* clients whose wait is over */
-    struct list paused;  /* clients that wait for CLIENT PAUSE to end */
-    struct list blocked; /* clients in a blocking command */
-    struct list jobs;    /* scatter parts that go on in slices */
+    struct list dirty;             /* clients with output to send at the end of the turn */
+    struct list ready;             /* clients whose wait is over */
+    struct list paused;            /* clients that wait for CLIENT PAUSE to end */
+    struct list blocked;           /* clients in a blocking command */
+    struct list jobs;              /* scatter parts that go on in slices */
+    struct list suspended;         /* batches whose next op waits for a lock */
+    struct scratch *scratch_space; /* txn.c: where carried commands run; NULL before the first */
     struct batch *batch_pool;
     unsigned batch_pool_count;
     struct multi_queue *multi_pool;

@@ -181,6 +181,19 @@ struct entry *keyspace_rename(struct keyspace *ks, uint32_t from_db, const struc
  * (rdb_changes_since_last_save). */
 void keyspace_touch(struct keyspace *ks, uint32_t db, const struct key *key);
 
+/* ---- Values on their way between shards ---- */
+
+/* A value with its deadline and clock, out of any keyspace. May be made on one thread and used and
+ * freed on another. Large values are shared, not copied. */
+struct carried;
+struct carried *keyspace_lift(const struct entry *entry);
+/* Gives a key this value, whatever it had; `carried` stays the caller's. */
+void keyspace_put(struct keyspace *ks, uint32_t db, const struct key *key,
+                  const struct carried *carried, int64_t now_ms);
+void carried_free(struct carried *carried);
+/* Lookups that `from` counted count as if `to` had made them. */
+void keyspace_move_lookups(struct keyspace *to, struct keyspace *from);
+
 /* ---- All keys ---- */
 
 /* Deletes everything of one database, or of all (db = UINT32_MAX). `lazy` hands the tables to

@@ -7,6 +7,7 @@
  *   keyspace_string.c  string values
  *   keyspace_all.c     walking, random keys, flushing, statistics, verification
  *   keyspace_work.c    the wheel's answers and background slices
+ *   keyspace_carry.c   values on their way between shards
  *   keyspace_defrag.c  moving entries out of sparse slabs
  */
 #ifndef SHOAL_SHARD_KEYSPACE_PARTS_H

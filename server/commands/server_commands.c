@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* server_commands: DBSIZE, FLUSHALL, FLUSHDB, SWAPDB, TIME, SHUTDOWN.
  *
- * What concerns all keys is done by each worker with its own; the parts are not one moment in time
- * yet.
+ * What concerns all keys is done by each worker with its own, while a transaction holds the locks
+ * of all shards (txn.h), so that it is one moment for everybody.
  */
 #include "server/commands/server_commands.h"
 

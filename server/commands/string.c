@@ -28,6 +28,7 @@ void command_mget(struct exec *x) {
     struct key keys[EXEC_KEYS_MAX];
     unsigned flags = exec_lookup_flags(x, LOOKUP_READ);
     reply_array(x->reply, x->argc - 1);
+    exec_element(x);
     for (uint32_t i = 1, n; i < x->argc; i += n) {
         n = exec_keys(x, i, x->argc, 1, keys);
         for (uint32_t j = 0; j < n; j++) {
@@ -37,6 +38,7 @@ void command_mget(struct exec *x) {
             } else {
                 exec_reply_string(x, entry);
             }
+            exec_element(x);
         }
     }
 }

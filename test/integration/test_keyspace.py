@@ -280,10 +280,8 @@ def test_swapdb_keeps_deadlines(server, r):
         assert wait_for(lambda: c.do("DBSIZE") == 0)
 
 
-def test_swapdb_is_atomic_for_readers(server, r, request, shards):
+def test_swapdb_is_atomic_for_readers(server, r):
     """While two databases are swapped forever, DBSIZE never sees a mixture of them."""
-    if shards > 1:
-        request.applymarker(pytest.mark.xfail(reason="commands over all shards become transactions later, see docs/compat.md"))
     fill(server, 100)
     fill(server, 1000, prefix="s", db=1)
     stop = threading.Event()

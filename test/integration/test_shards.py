@@ -73,56 +73,142 @@ def test_who_writes_without_a_pause_is_answered_all_the_same(server, r, shards):
 
 # ---- more than one key ---------------------------------------------------------------------------------------------------
 
+# Call, reply, and what the two keys hold afterwards.
 SEVERAL = [
-    ["MGET", 0, 1],
-    ["MSET", 0, "v", 1, "v"],
-    ["MSETNX", 0, "v", 1, "v"],
-    ["MSETEX", "2", 0, "v", 1, "v"],
-    ["DEL", 0, 1],
-    ["UNLINK", 0, 1],
-    ["EXISTS", 0, 1],
-    ["TOUCH", 0, 1],
-    ["RENAME", 0, 1],
-    ["RENAMENX", 0, 1],
-    ["COPY", 0, 1],
-    ["LCS", 0, 1],
+    (["MGET", 0, 1], [b"first", b"second"], [b"first", b"second"]),
+    (["MSET", 0, "v", 1, "w"], "OK", [b"v", b"w"]),
+    (["MSETNX", 0, "v", 1, "v"], 0, [b"first", b"second"]),
+    (["MSETEX", "2", 0, "v", 1, "w"], 1, [b"v", b"w"]),
+    (["MSETEX", "2", 0, "v", 1, "w", "NX"], 0, [b"first", b"second"]),
+    (["DEL", 0, 1, 0], 2, [None, None]),
+    (["UNLINK", 0, 1], 2, [None, None]),
+    (["EXISTS", 0, 1, 0], 3, [b"first", b"second"]),
+    (["TOUCH", 0, 1], 2, [b"first", b"second"]),
+    (["RENAME", 0, 1], "OK", [None, b"first"]),
+    (["RENAMENX", 0, 1], 0, [b"first", b"second"]),
+    (["COPY", 0, 1], 0, [b"first", b"second"]),
+    (["COPY", 0, 1, "REPLACE"], 1, [b"first", b"first"]),
+    (["LCS", 0, 1], b"s", [b"first", b"second"]),
+    (["MSET", 0, "v", 1], RespError("ERR wrong number of arguments for 'mset' command"), [b"first", b"second"]),
 ]
 
 
+@pytest.mark.parametrize("call, reply, after", SEVERAL, ids=lambda c: " ".join(map(str, c)) if isinstance(c, list) else "")
+def test_keys_on_several_shards(server, r, shards, call, reply, after):
+    """In whichever order the keys come, and wherever the connection lives: the same as on one shard."""
+    for _ in range(4):
+        with server.raw() as c:
+            keys = [key_in(0, shards), key_in(shards - 1, shards, "other")]
+            c.do("MSET", keys[0], "first", keys[1], "second")
+            before = command_calls(server, call[0])
+            assert c.do(*[keys[a] if isinstance(a, int) else a for a in call]) == reply
+            assert command_calls(server, call[0]) == before + 1
+            assert [c.do("GET", k) for k in keys] == after
+
+
+def command_calls(server, name):
+    line = server.info("commandstats").get("cmdstat_" + name.lower(), "calls=0")
+    return int(re.search(r"calls=(\d+)", line)[1])
+
+
 @pytest.mark.several_shards
-@pytest.mark.parametrize("call", SEVERAL, ids=lambda c: c[0])
-def test_keys_on_several_shards_are_refused_whole(server, r, shards, call):
+def test_a_renamed_value_keeps_its_deadline_encoding_and_size_over_shards(server, r, shards):
     keys = [key_in(0, shards), key_in(shards - 1, shards)]
-    call = [keys[a] if isinstance(a, int) else a for a in call]
+    for value in ["x" * 10, "x" * 5000, "x" * 100_000, "123"]:
+        with server.raw() as c:
+            c.do("FLUSHALL")
+            c.do("SET", keys[0], value, "PX", 100_000)
+            c.do("APPEND", keys[0], "4")
+            encoding = c.do("OBJECT", "ENCODING", keys[0])
+            assert c.do("RENAME", *keys) == "OK"
+            assert c.do("GET", keys[1]) == value.encode() + b"4"
+            assert c.do("OBJECT", "ENCODING", keys[1]) == encoding
+            assert 90_000 < c.do("PTTL", keys[1]) <= 100_000
+            assert c.do("DBSIZE") == 1
+
+
+@pytest.mark.several_shards
+def test_copy_over_shards_into_another_database(server, r, shards):
+    keys = [key_in(0, shards), key_in(shards - 1, shards)]
     with server.raw() as c:
-        c.do("SET", keys[0], "first")
-        c.do("SET", keys[1], "second")
-        got = c.do(*call)
-        assert isinstance(got, RespError) and got.startswith("ERR ") and "shard" in got.text
-        assert c.do("GET", keys[0]) == b"first"
-        assert c.do("GET", keys[1]) == b"second"
-        assert c.do("DBSIZE") == 2
-        stats = server.info("commandstats")["cmdstat_" + call[0].lower()]
-        assert "rejected_calls=1" in stats
+        c.do("SET", keys[0], "v")
+        assert c.do("COPY", keys[0], keys[1], "DB", 3) == 1
+        assert c.do("GET", keys[1]) is None
+        c.do("SELECT", 3)
+        assert c.do("GET", keys[1]) == b"v"
+        assert c.do("DBSIZE") == 1
 
 
-@pytest.mark.parametrize("call", SEVERAL, ids=lambda c: c[0])
+@pytest.mark.several_shards
+def test_a_pipeline_sees_its_own_writes_over_shards(server, r, shards):
+    keys = [key_in(part, shards) for part in range(shards)]
+    with server.raw() as c:
+        for n in range(200):
+            pairs = [w for k in keys for w in (k, "m%d" % n)]
+            c.send(encode("SET", keys[0], "s%d" % n) + encode("MSET", *pairs) + encode("GET", keys[0]) + encode("MGET", *keys) + encode("DEL", keys[-1]) + encode("GET", keys[-1]))
+            assert c.read_some(6) == ["OK", "OK", b"m%d" % n, [b"m%d" % n] * shards, 1, None]
+
+
+@pytest.mark.several_shards
+def test_nobody_sees_half_of_a_write_over_shards(server, r, shards):
+    """Two write all keys at once, two read them, and single writes go on beside: all or nothing is seen."""
+    keys = [key_in(part, shards) for part in range(shards)]
+    r.mset({k: "0" for k in keys})
+    stop, torn, reads = threading.Event(), [], [0]
+
+    def write(me):
+        with server.raw() as c:
+            n = 0
+            while not stop.is_set():
+                n += 1
+                c.do("MSET", *[w for k in keys for w in (k, "%d:%d" % (me, n))])
+
+    def read():
+        with server.raw() as c:
+            while not stop.is_set():
+                got = c.do("MGET", *keys)
+                reads[0] += 1
+                if len(set(got)) != 1:
+                    torn.append(got)
+
+    threads = [threading.Thread(target=write, args=(i,)) for i in range(2)] + [threading.Thread(target=read) for _ in range(2)]
+    for t in threads:
+        t.start()
+    with server.raw() as c:
+        for n in range(300):
+            assert c.do("INCR", keys[0] + "{%s}" % keys[0]) == n + 1
+    time.sleep(0.5)
+    stop.set()
+    for t in threads:
+        t.join()
+    assert not torn and reads[0] > 20
+
+
+@pytest.mark.several_shards
+def test_clients_that_die_in_a_transaction_leave_nothing_locked(server, r, shards):
+    keys = [key_in(part, shards) for part in range(shards)]
+    pairs = [w for k in keys for w in (k, "v")]
+    for n in range(100):
+        c = server.raw()
+        c.send(encode("MSET", *pairs) * (1 + n % 5) + encode("MGET", *keys) * (n % 3) + encode("RENAME", keys[0], keys[-1]))
+        if n % 2:
+            c.read()
+        c.close()
+    with server.raw() as c:
+        while c.do("CLIENT", "LIST").count(b"\n") > 2:  # this one and the fixture's
+            time.sleep(0.01)
+        for k in keys:
+            assert c.do("SET", k, "after") == "OK"
+        assert c.do("MGET", *keys) == [b"after"] * shards
+
+
+@pytest.mark.parametrize("call", [call for call, _, _ in SEVERAL[:-1]], ids=lambda c: " ".join(map(str, c)))
 def test_keys_with_one_tag_are_served(server, r, call):
     keys = ["{same}1", "{same}2"]
     with server.raw() as c:
         c.do("SET", keys[0], "first")
         got = c.do(*[keys[a] if isinstance(a, int) else a for a in call])
         assert not isinstance(got, RespError)
-
-
-@pytest.mark.several_shards
-def test_refusal_stands_in_its_place_in_a_pipeline(server, r, shards):
-    a, b = key_in(0, shards), key_in(shards - 1, shards)
-    with server.raw() as c:
-        c.send(encode("SET", a, 1) + encode("MSET", a, 2, b, 2) + encode("GET", a) + encode("GET", b) + encode("PING"))
-        got = c.read_some(5)
-        assert got[0] == "OK" and isinstance(got[1], RespError)
-        assert got[2:] == [b"1", None, "PONG"]
 
 
 def test_the_same_key_twice_is_one_shard(server, r):

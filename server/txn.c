@@ -1,0 +1,691 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* txn: the coordinator. Why so: it drives parts through steps, and in each step a part has at most
+ * one message away; when the last is home, the next step follows from what they brought. So there
+ * is one place (`go_on`) that says what comes after what:
+ *
+ *     one shard, one phase:    ALONE -------------------------------------> reply
+ *     else:  SCHEDULE -> all granted -> PHASE [-> home runs -> STORE] ... -> reply, RELEASE
+ *               ^  \-> some refused -> CANCEL -+
+ *               +------------- again ----------+-> after 3 refusals FENCE, shard by shard ->
+ * SCHEDULE
+ *
+ * A transaction that only reads in its first phase does so as soon as each shard grants its locks:
+ * while they are held nothing can change, so what was read at different moments was all true at
+ * the last of them.
+ *
+ * Invariants
+ *  1. The reply is written, and the client told to go on, exactly once: after all effects.
+ *  2. Locks on all shards are granted before any is released (this is what keeps the order).
+ *  3. The transaction is freed when no part is away and none is locked.
+ */
+#include "server/txn.h"
+
+#include "base/check.h"
+#include "base/num.h"
+#include "net/rt.h"
+#include "proto/parser.h"
+#include "server/client.h"
+#include "server/client_private.h"
+#include "server/dispatch.h"
+#include "server/message.h"
+#include "server/multi.h"
+#include "server/shared.h"
+#include "server/txn_private.h"
+#include "server/worker.h"
+
+#include <stdlib.h>
+#include <sys/uio.h>
+
+#define ARENA_BLOCK_BYTES 4096
+
+/* ---- Life ---- */
+
+static struct txn *txn_new(struct client *client, const struct command_slot *slot) {
+    struct worker *worker = client->worker;
+    struct txn *txn = malloc(sizeof *txn);
+    check(txn != NULL);
+    memset(txn, 0, sizeof *txn);
+    arena_init(&txn->arena, ARENA_BLOCK_BYTES);
+    outbuf_init(&txn->out);
+    txn->home = worker;
+    txn->client = client;
+    txn->client_id = client->id;
+    txn->slot = slot;
+    txn->now_ms = rt_wall_ms(worker->rt);
+    txn->no_touch = (client->flags & CLIENT_NO_TOUCH) != 0;
+    client->txn = txn;
+    client->txns++;
+    client->txns_open++;
+    worker->stats.txns++;
+    return txn;
+}
+
+static void txn_free(struct txn *txn) {
+    struct client *client = txn->client;
+    for (unsigned i = 0; i < txn->home->server->workers_count; i++) {
+        struct txn_part *part = txn->parts[i];
+        if (part == NULL) {
+            continue;
+        }
+        for (struct txn_task *task = part->first; task != NULL; task = task->next) {
+            txn_items_free(&task->fetched);
+        }
+        txn_items_free(&part->store);
+        outbuf_fini(&part->out);
+    }
+    outbuf_fini(&txn->out);
+    arena_fini(&txn->arena);
+    free(txn);
+    client->txns_open--;
+    if (client->flags & CLIENT_CLOSING) {
+        client_try_free(client);
+    }
+}
+
+/* ---- Steps ---- */
+
+static void go_on(struct txn *txn);
+
+static void due(struct txn_part *part, enum txn_action action) {
+    part->action = action;
+    part->due = true;
+}
+
+static void send_part(struct txn_part *part) {
+    struct worker *home = part->txn->home;
+    part->due = false;
+    part->phase = part->txn->phase;
+    if (part->worker == home->id) {
+        txn_part_handle(home, part);
+        return;
+    }
+    part->message.kind = MESSAGE_TXN;
+    home->stats.ops_away++;
+    post_send(home->server->office, home->id, part->worker, &part->message);
+}
+
+/* Sends all that are due; false if none is. Home's own part is handled at once and last: what
+ * follows from it may be the end of the transaction. */
+static bool send_due(struct txn *txn) {
+    unsigned workers = txn->home->server->workers_count;
+    for (unsigned i = 0; i < workers; i++) {
+        txn->open += txn->parts[i] != NULL && txn->parts[i]->due;
+    }
+    if (txn->open == 0) {
+        return false;
+    }
+    unsigned home = txn->home->id;
+    bool home_due = txn->parts[home] != NULL && txn->parts[home]->due;
+    for (unsigned i = 0; i < workers; i++) {
+        if (i != home && txn->parts[i] != NULL && txn->parts[i]->due) {
+            send_part(txn->parts[i]);
+        }
+    }
+    if (home_due) {
+        send_part(txn->parts[home]);
+    }
+    return true;
+}
+
+void txn_part_done(struct txn_part *part) {
+    struct txn *txn = part->txn;
+    check(txn->open > 0);
+    if (--txn->open == 0) {
+        go_on(txn);
+    }
+}
+
+void txn_part_home(struct worker *worker, struct message *message) {
+    txn_part_done((struct txn_part *)message);
+}
+
+#define EACH_PART(txn, part)                                                                       \
+    for (unsigned part##_i = 0; part##_i < (txn)->home->server->workers_count; part##_i++)         \
+        for (struct txn_part *part = (txn)->parts[part##_i]; part != NULL; part = NULL)
+
+/* ---- Locking ---- */
+
+static void schedule(struct txn *txn) {
+    txn->state = STATE_SCHEDULE;
+    txn->number = shared_next_number(txn->home->server->shared);
+    EACH_PART(txn, part) {
+        part->lock.number = txn->number;
+        part->resp = txn->client->resp;
+        due(part, TXN_SCHEDULE);
+    }
+}
+
+static void cancel(struct txn *txn) {
+    txn->state = STATE_CANCEL;
+    txn->refusals++;
+    txn->home->stats.txn_refusals++;
+    EACH_PART(txn, part) {
+        part->next = part->first; /* what was read does not count */
+        outbuf_drain(&part->out, part->out.bytes);
+        for (struct txn_task *task = part->first; task != NULL; task = task->next) {
+            task->outcome = (struct txn_outcome){0};
+            txn_items_free(&task->fetched);
+        }
+        if (!part->refused) {
+            due(part, TXN_CANCEL);
+        }
+    }
+}
+
+/* The next shard in ascending order; false when all are fenced. */
+static bool fence_next(struct txn *txn) {
+    txn->state = STATE_FENCE;
+    while (txn->fenced < txn->home->server->workers_count) {
+        struct txn_part *part = txn->parts[txn->fenced++];
+        if (part != NULL) {
+            due(part, TXN_FENCE);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- Running at home ---- */
+
+static void run_home(struct txn *txn, struct txn_command *command) {
+    struct worker *worker = txn->home;
+    struct reply reply = txn_reply(txn->client);
+    txn->out_mark = txn->out.bytes;
+    struct exec x = {
+        .command = command->slot->row,
+        .slot = command->slot,
+        .argv = command->argv,
+        .argc = command->argc,
+        .db = command->db,
+        .shard = &worker->shard,
+        .keyspace = worker->shard.keyspace,
+        .reply = &reply,
+        .now_ms = txn->now_ms,
+        .no_touch = txn->no_touch,
+        .client = txn->client,
+        .worker = worker,
+    };
+    txn_run(&x, &command->outcome);
+}
+
+struct reply txn_reply(struct client *client) {
+    struct reply reply;
+    reply_init(&reply, &client->txn->out, client->resp);
+    return reply;
+}
+
+/* Which of the command's keys were changed while it ran on what was fetched. */
+struct changes {
+    const struct txn_command *command;
+    struct {
+        uint32_t key, db;
+    } * list;
+    uint32_t count, capacity;
+};
+
+/* Where carried commands run: a keyspace that is empty between them. */
+struct scratch {
+    struct shard shard;
+    struct changes *changes; /* of the command that runs */
+};
+
+static void on_changed(void *arg, uint32_t db, struct key key) {
+    struct changes *changes = ((struct scratch *)arg)->changes;
+    if (changes == NULL) {
+        return; /* being filled or emptied */
+    }
+    uint32_t at = 0;
+    while (!bytes_equal(changes->command->keys[at].key.name, key.name)) {
+        at++;
+        check(at < changes->command->keys_count);
+    }
+    if (changes->count == changes->capacity) {
+        changes->capacity = changes->capacity > 0 ? changes->capacity * 2 : 8;
+        changes->list = realloc(changes->list, changes->capacity * sizeof *changes->list);
+        check(changes->list != NULL);
+    }
+    changes->list[changes->count].key = at;
+    changes->list[changes->count++].db = db;
+}
+
+static struct scratch *scratch_of(struct worker *worker) {
+    if (worker->scratch_space == NULL) {
+        struct scratch *scratch = calloc(1, sizeof *scratch);
+        check(scratch != NULL);
+        struct keyspace_hooks hooks = {.arg = scratch, .changed = on_changed};
+        shard_init(&scratch->shard, worker->id, (uint32_t)worker->config->databases,
+                   &worker->server->secret, &hooks, rt_wall_ms(worker->rt));
+        worker->scratch_space = scratch;
+    }
+    return worker->scratch_space;
+}
+
+void txn_worker_fini(struct worker *worker) {
+    if (worker->scratch_space != NULL) {
+        shard_fini(&worker->scratch_space->shard);
+        free(worker->scratch_space);
+    }
+}
+
+/* What the command left of each key it changed goes to the shard of the key. */
+static void collect_changes(struct txn *txn, struct keyspace *keyspace,
+                            const struct changes *changes) {
+    for (uint32_t i = 0; i < changes->count; i++) {
+        const struct txn_planned_key *planned = &changes->command->keys[changes->list[i].key];
+        uint32_t db = changes->list[i].db;
+        struct entry *entry =
+            keyspace_find(keyspace, db, &planned->key, txn->now_ms, LOOKUP_WRITE | LOOKUP_NOTOUCH);
+        struct txn_item item = {planned->key, db, entry != NULL ? keyspace_lift(entry) : NULL};
+        txn_items_add(&txn->parts[planned->worker]->store, item);
+    }
+}
+
+static void run_carried(struct txn *txn, struct txn_command *command) {
+    struct worker *worker = txn->home;
+    struct scratch *scratch = scratch_of(worker);
+    struct keyspace *keyspace = scratch->shard.keyspace;
+    for (unsigned i = 0; i < worker->server->workers_count; i++) {
+        struct txn_task *task = command->tasks[i];
+        for (uint32_t j = 0; task != NULL && j < task->fetched.count; j++) {
+            const struct txn_item *item = &task->fetched.list[j];
+            keyspace_put(keyspace, item->db, &item->key, item->value, txn->now_ms);
+        }
+    }
+    struct changes changes = {.command = command};
+    struct reply reply = txn_reply(txn->client);
+    struct exec x = {
+        .command = command->slot->row,
+        .slot = command->slot,
+        .argv = command->argv,
+        .argc = command->argc,
+        .db = command->db,
+        .shard = &scratch->shard,
+        .keyspace = keyspace,
+        .reply = &reply,
+        .now_ms = txn->now_ms,
+        .key = command->keys[0].key,
+        .no_touch = txn->no_touch,
+        .worker = worker,
+    };
+    scratch->changes = &changes;
+    txn_run(&x, &command->outcome);
+    scratch->changes = NULL;
+    collect_changes(txn, keyspace, &changes);
+    free(changes.list);
+    keyspace_flush(keyspace, UINT32_MAX, false);
+    keyspace_move_lookups(worker->shard.keyspace, keyspace);
+}
+
+/* ---- Phases ---- */
+
+static bool is_last(const struct txn *txn) {
+    return txn->phase + 1 == txn->phases;
+}
+
+static bool carries(const struct txn *txn) {
+    return txn->at < txn->count && txn->commands[txn->at].phase == txn->phase &&
+           txn->commands[txn->at].kind == TXN_CARRY;
+}
+
+/* Each part that has tasks in this phase runs them; in the last one they are also what it had to
+ * wait for. */
+static void start_phase(struct txn *txn) {
+    txn->state = STATE_PHASE;
+    bool last = is_last(txn) && !carries(txn);
+    EACH_PART(txn, part) {
+        if (part->next != NULL && part->next->command->phase == txn->phase) {
+            part->release = last;
+            part->resp = txn->client->resp;
+            due(part, TXN_RUN);
+        }
+    }
+}
+
+static void store_changes(struct txn *txn) {
+    txn->state = STATE_STORE;
+    EACH_PART(txn, part) {
+        if (part->store.count > 0) {
+            part->release = is_last(txn);
+            due(part, TXN_STORE);
+        }
+    }
+}
+
+/* Runs what home has to run of this phase. False: a scatter is on its way. */
+static bool run_at_home(struct txn *txn) {
+    while (txn->at < txn->count && txn->commands[txn->at].phase == txn->phase) {
+        struct txn_command *command = &txn->commands[txn->at++];
+        if (command->kind == TXN_CARRY) {
+            run_carried(txn, command);
+            store_changes(txn);
+        } else if (command->kind == TXN_HOME) {
+            run_home(txn, command);
+            if (txn->client->scatter != NULL) {
+                txn->state = STATE_SCATTER;
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* ---- The reply ---- */
+
+static int64_t take_int(struct outbuf *out, size_t bytes) {
+    struct iovec vectors[2];
+    int n = outbuf_vectors(out, vectors, 2);
+    check(n > 0 && vectors[0].iov_len >= bytes && bytes > 3);
+    int64_t value = 0;
+    bool ok = num_parse_i64(bytes_make((char *)vectors[0].iov_base + 1, bytes - 3), &value);
+    check(ok);
+    outbuf_drain(out, bytes);
+    return value;
+}
+
+static void add_outcome(struct txn_outcome *sum, const struct txn_outcome *outcome) {
+    sum->ticks += outcome->ticks;
+    sum->errors += outcome->errors;
+    if (outcome->errors > 0) {
+        memcpy(sum->error_code, outcome->error_code, sizeof sum->error_code);
+    }
+}
+
+static void merge_elements(struct txn *txn, struct txn_command *command, struct reply *reply) {
+    reply_array(reply, command->keys_count);
+    for (uint32_t i = 0; i < command->keys_count; i++) {
+        unsigned worker = command->keys[i].worker;
+        struct txn_task *task = command->tasks[worker];
+        struct outbuf *out = &txn->parts[worker]->out;
+        size_t end = task->element_ends[task->merged + 1], start = task->element_ends[task->merged];
+        if (task->merged == 0) {
+            outbuf_drain(out, start); /* the shard's own header */
+        }
+        outbuf_move(reply->out, out, end - start);
+        task->merged++;
+    }
+}
+
+/* The replies of all shards become one. An error of one of them is the whole command's. */
+static void merge_divided(struct txn *txn, struct txn_command *command, struct reply *reply) {
+    int64_t sum = 0;
+    if (command->spread == SPREAD_ELEMENTS) {
+        merge_elements(txn, command, reply);
+    }
+    EACH_PART(txn, part) {
+        struct txn_task *task = command->tasks[part->worker];
+        if (task == NULL) {
+            continue;
+        }
+        if (command->spread == SPREAD_SUM) {
+            sum += take_int(&part->out, task->outcome.reply_bytes);
+        } else if (command->spread == SPREAD_OK) {
+            outbuf_drain(&part->out, task->outcome.reply_bytes);
+        }
+        add_outcome(&command->outcome, &task->outcome);
+    }
+    check(command->outcome.errors == 0); /* what can fail is not divided */
+    if (command->spread == SPREAD_SUM) {
+        reply_int(reply, sum);
+    } else if (command->spread == SPREAD_OK) {
+        reply_ok(reply);
+    }
+}
+
+static void merge(struct txn *txn, struct txn_command *command, struct reply *reply) {
+    if (command->kind != TXN_TASKS) {
+        outbuf_move(reply->out, &txn->out, command->outcome.reply_bytes);
+    } else if (command->only != NULL) {
+        struct txn_task *task = command->only;
+        unsigned worker = command->keys_count > 0 ? command->keys[0].worker : txn->home->id;
+        outbuf_move(reply->out, &txn->parts[worker]->out, task->outcome.reply_bytes);
+        command->outcome = task->outcome;
+    } else {
+        merge_divided(txn, command, reply);
+    }
+}
+
+static void count(struct txn *txn, const struct command_slot *slot,
+                  const struct txn_outcome *outcome) {
+    struct reply counted = {.errors = outcome->errors};
+    memcpy(counted.error_code, outcome->error_code, sizeof counted.error_code);
+    stats_ran(txn->home, slot, outcome->ticks, &counted);
+}
+
+static void write_reply(struct txn *txn, struct reply *reply) {
+    if (txn->queue != NULL && txn->dirty) {
+        reply_null_array(reply);
+        return;
+    }
+    if (txn->queue != NULL) {
+        reply_array(reply, txn->count);
+    }
+    for (uint32_t i = 0; i < txn->count; i++) {
+        merge(txn, &txn->commands[i], reply);
+        count(txn, txn->commands[i].slot, &txn->commands[i].outcome);
+    }
+}
+
+/* The client has its reply and goes on. */
+static void finish(struct txn *txn) {
+    struct worker *worker = txn->home;
+    struct client *client = txn->client;
+    bool gone = (client->flags & CLIENT_CLOSING) != 0;
+    struct reply reply;
+    client->txn = NULL;
+    if (gone) {
+        reply_init(&reply, &worker->discard, client->resp);
+    } else {
+        reply = client_reply(client);
+    }
+    write_reply(txn, &reply);
+    if (reply.out == &worker->discard) {
+        outbuf_drain(reply.out, reply.out->bytes);
+    }
+    if (txn->queue != NULL) {
+        count(txn, txn->slot, &(struct txn_outcome){0});
+        multi_queue_free(worker, txn->queue);
+        multi_watches_forget(client);
+    }
+    if (txn->input != NULL) {
+        rt_buffer_unref(txn->input);
+    }
+    client->bytes_away -= txn->bytes;
+    if (gone) {
+        return;
+    }
+    client_command_over(client);
+    if (!client_check_output(client) && !txn->starting) {
+        client_resume(client);
+    }
+}
+
+static void end(struct txn *txn) {
+    finish(txn);
+    txn->state = STATE_RELEASE;
+    EACH_PART(txn, part) {
+        if (part->locked) {
+            due(part, TXN_RELEASE);
+        }
+    }
+    if (!send_due(txn)) {
+        txn_free(txn);
+    }
+}
+
+/* ---- What comes after what ---- */
+
+static bool any_refused(const struct txn *txn) {
+    bool any = false;
+    EACH_PART(txn, part) {
+        any |= part->refused;
+    }
+    return any;
+}
+
+static void look_for_dirt(struct txn *txn) {
+    EACH_PART(txn, part) {
+        txn->dirty |= part->dirty;
+    }
+}
+
+/* One step further; true if parts are away or a scatter is, false to step on. */
+static bool step(struct txn *txn) {
+    switch (txn->state) {
+    case STATE_SCHEDULE:
+        if (any_refused(txn)) {
+            cancel(txn);
+            break;
+        }
+        look_for_dirt(txn);
+        if (!txn->dirty) {
+            start_phase(txn); /* nothing is due if it was read already */
+        }
+        break;
+    case STATE_CANCEL:
+        if (txn->refusals < TXN_REFUSALS_MAX || !fence_next(txn)) {
+            schedule(txn);
+        }
+        break;
+    case STATE_FENCE:
+        if (!fence_next(txn)) {
+            schedule(txn);
+        }
+        break;
+    case STATE_PHASE:
+    case STATE_SCATTER:
+        if (!run_at_home(txn)) {
+            return true;
+        }
+        if (txn->state == STATE_STORE) {
+            break;
+        }
+        /* fallthrough */
+    case STATE_STORE:
+        txn->phase++;
+        start_phase(txn);
+        break;
+    case STATE_ALONE:
+    case STATE_RELEASE:
+        check(false);
+    }
+    return false;
+}
+
+static void go_on(struct txn *txn) {
+    if (txn->state == STATE_RELEASE) {
+        txn_free(txn);
+        return;
+    }
+    if (txn->state == STATE_ALONE) {
+        look_for_dirt(txn);
+        run_at_home(txn); /* PING and the like */
+        end(txn);
+        return;
+    }
+    do {
+        if (step(txn)) {
+            return;
+        }
+        if (txn->phase == txn->phases || txn->dirty) {
+            end(txn);
+            return;
+        }
+    } while (!send_due(txn));
+}
+
+/* ---- Beginning ---- */
+
+/* What the first phase does changes nothing: it may be done twice. */
+static bool reads_first(const struct txn *txn) {
+    for (uint32_t i = 0; i < txn->count && txn->commands[i].phase == 0; i++) {
+        const struct txn_command *command = &txn->commands[i];
+        if (command->kind == TXN_TASKS && (command->slot->flags & CMD_WRITE)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void txn_begin(struct txn *txn) {
+    struct client *client = txn->client;
+    txn->starting = true;
+    txn_plan(txn);
+    bool eager = reads_first(txn);
+    struct txn_part *some = NULL;
+    EACH_PART(txn, part) {
+        part->next = part->first;
+        part->eager = eager;
+        part->resp = client->resp;
+        some = part;
+    }
+    if (txn->parts_count == 0) {
+        txn->state = STATE_PHASE;
+        go_on(txn);
+    } else if (txn->parts_count == 1 && txn->phases == 1 && txn->scope == LOCK_KEYS &&
+               some->first != NULL) {
+        txn->state = STATE_ALONE;
+        due(some, TXN_ALONE);
+        send_due(txn);
+    } else {
+        schedule(txn);
+        send_due(txn);
+    }
+    if (client->txn == txn) {
+        txn->starting = false;
+    }
+}
+
+static struct bytes *copy_words(struct txn *txn, const struct request *request) {
+    struct bytes *argv = arena_alloc(&txn->arena, request->argc * sizeof *argv);
+    memcpy(argv, request->argv, request->argc * sizeof *argv);
+    for (uint32_t i = 0; request->inlined && i < request->argc; i++) {
+        char *copy = arena_alloc(&txn->arena, argv[i].len);
+        memcpy(copy, argv[i].ptr, argv[i].len);
+        argv[i].ptr = copy;
+    }
+    return argv;
+}
+
+void txn_command(struct client *client, const struct command_slot *slot,
+                 const struct request *request, struct rt_buffer *input) {
+    struct txn *txn = txn_new(client, slot);
+    txn->input = rt_buffer_ref(input);
+    txn->bytes = request->bytes;
+    client->bytes_away += request->bytes;
+    txn->count = 1;
+    txn->commands = arena_alloc(&txn->arena, sizeof *txn->commands);
+    txn->commands[0] = (struct txn_command){
+        .slot = slot,
+        .argv = copy_words(txn, request),
+        .argc = request->argc,
+        .db = client->db,
+    };
+    txn_begin(txn);
+}
+
+void txn_exec(struct exec *x, struct multi_queue *queue) {
+    struct txn *txn = txn_new(x->client, x->slot);
+    txn->queue = queue;
+    txn->count = queue->count;
+    txn->commands = arena_alloc(&txn->arena, queue->count * sizeof *txn->commands);
+    for (uint32_t i = 0; i < queue->count; i++) {
+        const struct multi_command *command = &queue->commands[i];
+        txn->commands[i] = (struct txn_command){
+            .slot = command->slot,
+            .argv = command->argv,
+            .argc = command->argc,
+            .db = command->db,
+        };
+    }
+    txn_begin(txn);
+}
+
+void txn_scatter_done(struct client *client, uint64_t ticks, const struct reply *reply) {
+    struct txn *txn = client->txn;
+    struct txn_command *command = &txn->commands[txn->at - 1];
+    command->outcome.ticks = ticks;
+    command->outcome.reply_bytes = txn->out.bytes - txn->out_mark;
+    command->outcome.errors = reply->errors;
+    memcpy(command->outcome.error_code, reply->error_code, sizeof reply->error_code);
+    go_on(txn);
+}

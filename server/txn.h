@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* txn: one operation on keys of several shards, or many commands as one: MSET over two shards,
+ * EXEC, FLUSHALL.
+ *
+ * The client's home coordinates: it never blocks, the transaction is a continuation that goes on
+ * when its parts come home, and the client is fenced meanwhile (client->txn is set). Locks are
+ * taken on every shard that is named, and on no other; they are held until all is done, so
+ * everybody else sees all of it or nothing (shard/locks.h).
+ *
+ * A client may go at any time: its transaction runs to the end, nothing stays locked.
+ *
+ * Thread: the client's home.
+ */
+#ifndef SHOAL_SERVER_TXN_H
+#define SHOAL_SERVER_TXN_H
+
+#include "server/command.h"
+
+struct client;
+struct command_slot;
+struct lock_request;
+struct message;
+struct multi_queue;
+struct reply;
+struct request;
+struct rt_buffer;
+struct worker;
+
+/* Runs one command whose keys lie on several shards, or that concerns all of them. `input` holds
+ * the request's words until the end. The reply is written when it is done. */
+void txn_command(struct client *client, const struct command_slot *slot,
+                 const struct request *request, struct rt_buffer *input);
+
+/* EXEC, from inside its run function: takes over the queue and frees it when done. Locks the keys
+ * of all commands and those the client watches, looks whether a watched one was touched, runs all,
+ * and writes the array of their replies, or null. */
+void txn_exec(struct exec *x, struct multi_queue *queue);
+
+/* A global command that ran inside a transaction is complete: its reply goes to txn_reply. */
+struct reply txn_reply(struct client *client);
+void txn_scatter_done(struct client *client, uint64_t ticks, const struct reply *reply);
+
+/* The loop: a part arrived at its shard, or is home again. */
+void txn_part_arrived(struct worker *worker, struct message *message);
+void txn_part_home(struct worker *worker, struct message *message);
+
+/* At the end of a worker. */
+void txn_worker_fini(struct worker *worker);
+
+/* The locks of a worker's shard: those whose wait is over go on. */
+void txn_settle(struct worker *worker);
+
+#endif

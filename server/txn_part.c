@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* txn_part: what a shard does with its part of a transaction. Each message asks for one thing and
+ * is answered once: at once, or when the locks it asks for are granted. */
+#include "base/check.h"
+#include "server/message.h"
+#include "server/shared.h"
+#include "server/txn_private.h"
+#include "server/worker.h"
+
+#include <stdlib.h>
+
+void txn_items_add(struct txn_items *items, struct txn_item item) {
+    if (items->count == items->capacity) {
+        items->capacity = items->capacity > 0 ? items->capacity * 2 : 4;
+        items->list = realloc(items->list, items->capacity * sizeof *items->list);
+        check(items->list != NULL);
+    }
+    items->list[items->count++] = item;
+}
+
+void txn_items_free(struct txn_items *items) {
+    for (uint32_t i = 0; i < items->count; i++) {
+        if (items->list[i].value != NULL) {
+            carried_free(items->list[i].value);
+        }
+    }
+    free(items->list);
+    *items = (struct txn_items){0};
+}
+
+void txn_run(struct exec *x, struct txn_outcome *ret) {
+    size_t before = x->reply->out->bytes;
+    uint64_t start = rt_ticks(x->worker->rt);
+    x->command->run(x);
+    ret->ticks += rt_ticks(x->worker->rt) - start;
+    ret->reply_bytes = x->reply->out->bytes - before;
+    ret->errors = x->reply->errors;
+    if (ret->errors > 0) {
+        memcpy(ret->error_code, x->reply->error_code, sizeof ret->error_code);
+    }
+}
+
+/* ---- Running ---- */
+
+static void fetch(struct worker *worker, const struct txn *txn, struct txn_task *task) {
+    struct keyspace *keyspace = worker->shard.keyspace;
+    for (uint32_t db = 0; db < (uint32_t)worker->config->databases; db++) {
+        if (keyspace_count(keyspace, db) == 0) {
+            continue;
+        }
+        for (uint32_t i = 0; i < task->keys_count; i++) {
+            struct entry *entry = keyspace_find(keyspace, db, &task->keys[i], txn->now_ms,
+                                                LOOKUP_WRITE | LOOKUP_NOTOUCH);
+            if (entry != NULL) {
+                struct txn_item item = {task->keys[i], db, keyspace_lift(entry)};
+                txn_items_add(&task->fetched, item);
+            }
+        }
+    }
+}
+
+static void run_task(struct worker *worker, struct txn_part *part, struct txn_task *task) {
+    const struct txn *txn = part->txn;
+    if (task->command->kind == TXN_CARRY) {
+        fetch(worker, txn, task);
+        return;
+    }
+    struct reply reply;
+    reply_init(&reply, &part->out, part->resp);
+    struct exec x = {
+        .command = task->command->slot->row,
+        .slot = task->command->slot,
+        .argv = task->argv,
+        .argc = task->argc,
+        .db = task->command->db,
+        .shard = &worker->shard,
+        .keyspace = worker->shard.keyspace,
+        .reply = &reply,
+        .now_ms = txn->now_ms,
+        .key = task->key,
+        .no_touch = txn->no_touch,
+        .worker = worker,
+        .elements = {.ends = task->element_ends, .start = part->out.bytes},
+    };
+    txn_run(&x, &task->outcome);
+}
+
+static void run_phase(struct worker *worker, struct txn_part *part) {
+    while (part->next != NULL && part->next->command->phase == part->phase) {
+        run_task(worker, part, part->next);
+        part->next = part->next->next;
+    }
+    if (worker->id != part->txn->home->id) {
+        worker->stats.ops_for_others++;
+    }
+}
+
+static void store(struct worker *worker, struct txn_part *part) {
+    struct keyspace *keyspace = worker->shard.keyspace;
+    int64_t now_ms = part->txn->now_ms;
+    for (uint32_t i = 0; i < part->store.count; i++) {
+        struct txn_item *item = &part->store.list[i];
+        if (item->value != NULL) {
+            keyspace_put(keyspace, item->db, &item->key, item->value, now_ms);
+        } else {
+            keyspace_delete(keyspace, item->db, &item->key, now_ms, true);
+        }
+    }
+}
+
+/* ---- Locking ---- */
+
+static void answer(struct worker *worker, struct txn_part *part) {
+    if (part->message.home == worker->id) {
+        txn_part_done(part);
+        return;
+    }
+    part->message.kind = MESSAGE_TXN_DONE;
+    post_send(worker->server->office, worker->id, part->message.home, &part->message);
+}
+
+static void unlock(struct worker *worker, struct txn_part *part) {
+    if (part->locked) {
+        part->locked = false;
+        locks_release(&worker->shard.locks, &part->lock);
+    }
+}
+
+/* All is done here. */
+static void release(struct worker *worker, struct txn_part *part) {
+    if (part->watches) {
+        watch_drop(&worker->shard.watches, part->txn->client_id);
+    }
+    unlock(worker, part);
+}
+
+/* With the locks held, or nobody else having any: did somebody touch what the client watches? */
+static bool is_clean(struct worker *worker, struct txn_part *part) {
+    const struct txn *txn = part->txn;
+    part->dirty = part->watches && watch_dirty(&worker->shard.watches, txn->client_id, txn->now_ms);
+    return !part->dirty;
+}
+
+static struct txn_part *part_of_lock(struct lock_request *request) {
+    return (struct txn_part *)((char *)request - offsetof(struct txn_part, lock));
+}
+
+static void scheduled(void *context, struct lock_request *request) {
+    struct worker *worker = context;
+    struct txn_part *part = part_of_lock(request);
+    part->refused = request->answer == LOCK_REFUSED;
+    part->locked = !part->refused;
+    if (part->locked && is_clean(worker, part) && part->eager) {
+        run_phase(worker, part);
+    }
+    answer(worker, part);
+}
+
+static void schedule(struct worker *worker, struct txn_part *part) {
+    part->lock.settled = scheduled;
+    part->lock.many = true;
+    part->lock.answer = locks_submit(&worker->shard.locks, &part->lock);
+    if (part->lock.answer != LOCK_WAITS) {
+        scheduled(worker, &part->lock);
+    }
+}
+
+static void fenced(void *context, struct lock_request *request) {
+    struct txn_part *part = (struct txn_part *)((char *)request - offsetof(struct txn_part, fence));
+    part->lock.fence = request;
+    answer(context, part);
+}
+
+static void fence(struct worker *worker, struct txn_part *part) {
+    part->fence = (struct lock_request){.settled = fenced};
+    list_node_init(&part->fence.node);
+    if (locks_fence(&worker->shard.locks, &part->fence) == LOCK_GRANTED) {
+        fenced(worker, &part->fence);
+    }
+}
+
+static void finish_alone(struct worker *worker, struct txn_part *part) {
+    if (is_clean(worker, part)) {
+        run_phase(worker, part);
+    }
+    release(worker, part);
+    answer(worker, part);
+}
+
+/* Nobody else has to keep the order of an operation on this shard alone: it draws its number when
+ * it must wait, which is then higher than any in line, and again if it was refused meanwhile. */
+static void alone(void *context, struct lock_request *request) {
+    struct worker *worker = context;
+    struct txn_part *part = part_of_lock(request);
+    while (request->answer == LOCK_REFUSED) {
+        request->number = shared_next_number(worker->server->shared);
+        request->answer = locks_submit(&worker->shard.locks, request);
+    }
+    if (request->answer == LOCK_WAITS) {
+        return;
+    }
+    part->locked = true;
+    finish_alone(worker, part);
+}
+
+static bool is_blocked(const struct locks *locks, const struct txn_part *part) {
+    for (uint32_t i = 0; i < part->lock_count; i++) {
+        if (locks_block(locks, part->lock_keys[i].id, part->lock_keys[i].exclusive)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void run_alone(struct worker *worker, struct txn_part *part) {
+    struct locks *locks = &worker->shard.locks;
+    if (UNLIKELY(locks->requests > 0 && is_blocked(locks, part))) {
+        worker->stats.lock_waits++;
+        part->lock.settled = alone;
+        part->lock.answer = LOCK_REFUSED;
+        alone(worker, &part->lock);
+        return;
+    }
+    finish_alone(worker, part);
+}
+
+void txn_part_handle(struct worker *worker, struct txn_part *part) {
+    switch (part->action) {
+    case TXN_ALONE:
+        run_alone(worker, part);
+        return;
+    case TXN_SCHEDULE:
+        schedule(worker, part);
+        return;
+    case TXN_FENCE:
+        fence(worker, part);
+        return;
+    case TXN_RUN:
+        run_phase(worker, part);
+        break;
+    case TXN_STORE:
+        store(worker, part);
+        break;
+    case TXN_CANCEL:
+        unlock(worker, part);
+        answer(worker, part);
+        return;
+    case TXN_RELEASE:
+        part->release = true;
+        break;
+    }
+    if (part->release) {
+        release(worker, part);
+    }
+    answer(worker, part);
+}
+
+void txn_part_arrived(struct worker *worker, struct message *message) {
+    txn_part_handle(worker, (struct txn_part *)message);
+}
+
+void txn_settle(struct worker *worker) {
+    struct lock_request *request;
+    while ((request = locks_next_settled(&worker->shard.locks)) != NULL) {
+        request->settled(worker, request);
+    }
+}

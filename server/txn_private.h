@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* txn_private: what the files of a transaction share.
+ *
+ *   txn_plan.c   from commands to phases, parts and tasks
+ *   txn.c        the coordinator, at home
+ *   txn_part.c   what a shard does with its part
+ *
+ * A plan is a row of phases. In one phase each shard runs the tasks it has, in the order of the
+ * commands; what needs the results of several shards, or all shards, is a phase of its own.
+ *
+ * Thread: a transaction is home's. A part and its tasks are lent to their shard while its message
+ * is away, and home's otherwise.
+ */
+#ifndef SHOAL_SERVER_TXN_PRIVATE_H
+#define SHOAL_SERVER_TXN_PRIVATE_H
+
+#include "base/arena.h"
+#include "base/outbuf.h"
+#include "server/command_table.h"
+#include "server/txn.h"
+#include "shard/keyspace.h"
+#include "shard/locks.h"
+#include "shard/mailbox.h"
+
+/* How often a number may come too late before the shards are fenced. */
+#define TXN_REFUSALS_MAX 3
+
+enum txn_kind {
+    TXN_TASKS, /* each shard runs the command on its own keys */
+    TXN_CARRY, /* the values come home, the command runs there, what changed goes back */
+    TXN_HOME,  /* it has no keys; what it asks all workers, it asks through scatter */
+};
+
+struct txn_command;
+
+/* A value that travels. */
+struct txn_item {
+    struct key key;
+    uint32_t db;
+    struct carried *value; /* NULL: the key is deleted */
+};
+
+struct txn_items {
+    struct txn_item *list; /* malloc */
+    uint32_t count, capacity;
+};
+
+/* What came of running a command's function. */
+struct txn_outcome {
+    uint64_t ticks;
+    size_t reply_bytes;
+    uint32_t errors;
+    char error_code[32];
+};
+
+/* A command's share on one shard. */
+struct txn_task {
+    struct txn_task *next; /* of the same part */
+    struct txn_command *command;
+    struct bytes *argv;
+    uint32_t argc;
+    struct key key;
+    /* TXN_CARRY */
+    struct key *keys;
+    uint32_t keys_count;
+    struct txn_items fetched;
+    struct txn_outcome outcome;
+    size_t *element_ends; /* SPREAD_ELEMENTS: where each ends in the reply; else NULL */
+    uint32_t merged;      /* elements that were moved to the reply */
+};
+
+struct txn_planned_key {
+    struct key key;
+    uint32_t index; /* in argv */
+    uint16_t worker;
+    bool exclusive;
+};
+
+struct txn_command {
+    const struct command_slot *slot;
+    struct bytes *argv;
+    uint32_t argc;
+    uint32_t db;
+    enum txn_kind kind;
+    enum command_spread spread; /* of more than one task */
+    uint32_t phase;
+    struct txn_planned_key *keys;
+    uint32_t keys_count;
+    struct txn_task **tasks;    /* by worker, or NULL if it has none */
+    struct txn_task *only;      /* the task, if there is just one */
+    struct txn_outcome outcome; /* of what ran at home */
+};
+
+enum txn_action {
+    TXN_ALONE,    /* no other shard takes part: lock if need be, run, release */
+    TXN_SCHEDULE, /* lock; if `eager`, run the first phase as soon as that is granted */
+    TXN_FENCE,
+    TXN_RUN,     /* the tasks of a phase */
+    TXN_STORE,   /* what a carried command changed */
+    TXN_CANCEL,  /* a shard refused: give back what is locked, all begins again */
+    TXN_RELEASE, /* the end */
+};
+
+struct txn_part {
+    struct message message; /* first */
+    struct txn *txn;        /* home's, but for what is constant while parts are away */
+    unsigned worker;
+    enum txn_action action;
+    bool due; /* to be sent in this step */
+    bool eager;
+    bool release; /* after the run */
+    bool locked;  /* the shard's: it stands in line */
+    bool refused;
+    bool watches; /* the client has watched keys here */
+    bool dirty;   /* and one of them was touched */
+    uint32_t phase;
+    uint8_t resp;
+    struct lock_key *lock_keys;
+    uint32_t lock_count;
+    struct lock_request lock;
+    struct lock_request fence;
+    struct txn_task *first, *last;
+    struct txn_task *next; /* to run */
+    struct outbuf out;
+    struct txn_items store;
+};
+
+enum txn_state {
+    STATE_ALONE,
+    STATE_SCHEDULE,
+    STATE_CANCEL,
+    STATE_FENCE,
+    STATE_PHASE,   /* tasks are away */
+    STATE_STORE,   /* what the carried command changed is away */
+    STATE_SCATTER, /* a global command is */
+    STATE_RELEASE, /* the reply is written; locks are on their way back */
+};
+
+struct txn {
+    struct arena arena;
+    struct worker *home;
+    struct client *client; /* stays until the transaction is freed */
+    const struct command_slot *slot;
+    struct multi_queue *queue; /* EXEC's, else NULL */
+    struct rt_buffer *input;
+    uint64_t client_id;
+    int64_t now_ms;
+    bool no_touch;
+    bool dirty;
+    bool starting; /* inside txn_begin: the client goes on by itself */
+    enum lock_scope scope;
+    enum txn_state state;
+    uint64_t number;
+    unsigned refusals, fenced;
+    struct txn_command *commands;
+    uint32_t count, at; /* at: the next command that runs at home */
+    uint32_t phase, phases;
+    struct txn_part **parts; /* by worker, or NULL */
+    unsigned parts_count;
+    unsigned open;     /* parts away */
+    struct outbuf out; /* what home commands answered */
+    size_t out_mark;   /* its bytes before the last of them */
+    size_t bytes;      /* of the request, on the client's account */
+};
+
+/* ---- txn_plan.c ---- */
+
+void txn_plan(struct txn *txn);
+
+/* ---- txn_part.c ---- */
+
+/* Does what the part asks, now or when its locks are granted, and hands it back. */
+void txn_part_handle(struct worker *worker, struct txn_part *part);
+/* txn.c: it is done. */
+void txn_part_done(struct txn_part *part);
+
+void txn_items_add(struct txn_items *items, struct txn_item item);
+void txn_items_free(struct txn_items *items);
+
+void txn_run(struct exec *x, struct txn_outcome *ret);
+
+#endif
