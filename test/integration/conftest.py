@@ -31,7 +31,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "shoal_only: tests something that only Shoal has")
     config.addinivalue_line("markers", "several_shards: needs at least two shards")
-    binary = config.getoption("--server")
+    binary = config.option.server = os.path.abspath(config.getoption("--server"))  # servers start in folders of their own
     if not os.access(binary, os.X_OK):
         raise pytest.UsageError("no server at %s: build it first (./dev build release) or give --server PATH" % binary)
     config.server_kind = kind_of(binary)
