@@ -7,7 +7,7 @@ every branch of argument checking, in every order of checks, on keys in every st
 
 Two kinds of sequences:
   one_tag   all keys share a hash tag, so commands with several keys stay on one shard
-  spread    keys lie on all shards; commands with several keys are left out
+  spread    keys lie on all shards, and so do those of one command
 and two vocabularies: `classic` is what Redis 7.0 knows as well, otherwise everything Valkey 9.1 knows.
 
 Times are chosen so that no key is about to expire while a sequence runs: either far in the future, or already past.
@@ -34,7 +34,6 @@ class Generator:
     def __init__(self, seed, classic, one_tag):
         self.rng = random.Random(seed)
         self.classic = classic
-        self.one_tag = one_tag
         names = ["a", "b", "c", "d", "e"]
         if one_tag:
             self.keys = ["{t}%s" % n for n in names] + ["t", "x{t}" + "long" * 8]
@@ -358,14 +357,7 @@ class Generator:
         several = [(4, self.c_mget), (4, self.c_mset), (4, self.c_del), (4, self.c_rename), (4, self.c_copy), (4, self.c_lcs)]
         new = [(2, self.c_delifeq), (3, self.c_set_delifeq), (1, self.c_connection_new)]
         new_several = [(4, self.c_msetex)]
-        out = list(one_key)
-        if self.one_tag:
-            out += several
-        if not self.classic:
-            out += new
-            if self.one_tag:
-                out += new_several
-        return out
+        return one_key + several + ([] if self.classic else new + new_several)
 
     def call(self):
         while True:
@@ -398,7 +390,7 @@ class Generator:
         return call
 
     def is_safe(self, call):
-        """Nothing that stops, blocks or disconnects, not even after a mutation; keys stay on their tag."""
+        """Nothing that stops, blocks or disconnects, not even after a mutation."""
         words = [str(a, "latin1").upper() if isinstance(a, bytes) else str(a).upper() for a in call]
         name, sub = words[0], words[1] if len(words) > 1 else ""
         if name == "SHUTDOWN":
@@ -428,8 +420,6 @@ class Generator:
                 return not 200_000 < int(words[2]) < 2**30
             except ValueError:
                 return True
-        if not self.one_tag and name in ("DEL", "UNLINK", "EXISTS", "TOUCH"):
-            return len(words) <= 2
         return True
 
     def short_lived(self, call):

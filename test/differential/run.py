@@ -24,7 +24,6 @@ from compare import normal, redis_differs_knowingly  # noqa: E402
 from generator import Generator  # noqa: E402
 from resp import encode  # noqa: E402
 from server import Server, find_peer  # noqa: E402
-from slots import slot  # noqa: E402
 
 SEQUENCE_LENGTH = 80
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -89,20 +88,6 @@ def first_difference(targets, calls, resp3, keys):
     if difference:
         difference.at += len(calls)
     return difference
-
-
-def without_refused(shoal, calls, resp3):
-    """The calls without those whose keys a mutation has put on several shards."""
-    shoal.fresh(resp3)
-    replies = shoal.run(calls)
-    refused = b"-ERR keys lie on several shards"
-    return [call for call, (_, raw) in zip(calls, replies) if not (raw.startswith(refused) and keys_lie_apart(shoal, call))]
-
-
-def keys_lie_apart(shoal, call):
-    keys = shoal.run([["COMMAND", "GETKEYS", *call]])[0][0]
-    shards = int(shoal.server.config["shards"])
-    return isinstance(keys, list) and len({slot(key) * shards // 16384 for key in keys}) > 1
 
 
 def compare(targets, calls, results):
@@ -181,7 +166,6 @@ def run(args):
                 index, args.seed, "classic" if classic else "new", "one tag" if one_tag else "spread",
             )  # fmt: skip
             if args.only is None or args.only == index:
-                calls = without_refused(targets[0], calls, resp3)
                 found = first_difference(part, calls, resp3, generator.keys)
                 if found and first_difference(part, calls, resp3, generator.keys):
                     small = shrink(part, calls, resp3, generator.keys, found)
