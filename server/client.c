@@ -614,6 +614,8 @@ void client_block(struct client *client, int64_t until_ms,
     client->flags |= CLIENT_BLOCKED;
     client->blocked_until_ms = until_ms;
     client->blocked_done = done;
+    /* It may still be in line to go on after an earlier wait, when more of its input came first. */
+    list_remove(&client->wait_node);
     list_push_back(&client->worker->blocked, &client->wait_node);
 }
 
