@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* shoal-sim: runs seeds one after the other, ./dev sim's program.
+ *
+ *     shoal-sim [--seeds N | --seconds N] [--first N] [--twice]    many; says which fail
+ *     shoal-sim --seed N [--trace FILE]                            one, with its trace
+ *
+ * --twice runs each seed again and compares the hashes of the traces: nothing may depend on an
+ * address, real time or real chance.
+ */
+#include "test/sim/scenario.h"
+
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct arguments {
+    uint64_t first, seeds;
+    double seconds;
+    bool one, twice;
+    const char *trace;
+};
+
+/* The seed at work and its trace, for the handler of a failed check; the only state of the program.
+ */
+static volatile uint64_t current_seed;
+static FILE *current_trace;
+
+static void on_abort(int number) {
+    char text[96];
+    int n = snprintf(text, sizeof text, "\nFAILED seed %" PRIu64 ": a check failed (signal %d)\n",
+                     current_seed, number);
+    ssize_t r = write(STDOUT_FILENO, text, (size_t)n);
+    (void)r;
+    if (current_trace != NULL) {
+        fflush(current_trace); /* not safe in a handler in general; here nothing else runs */
+    }
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static double now_seconds(void) {
+    struct timespec ts;
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static void print_line(void *arg, const char *line) {
+    fprintf(arg, "%s\n", line);
+}
+
+static void usage(void) {
+    fputs("shoal-sim [--seeds N | --seconds N] [--first N] [--twice]\n"
+          "shoal-sim --seed N [--trace FILE]\n",
+          stderr);
+    exit(2);
+}
+
+static struct arguments read_arguments(int argc, char **argv) {
+    struct arguments args = {.first = 1, .seeds = 100};
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        if (strcmp(word, "--twice") == 0) {
+            args.twice = true;
+            continue;
+        }
+        const char *value = ++i < argc ? argv[i] : NULL;
+        if (value == NULL) {
+            usage();
+        } else if (strcmp(word, "--seeds") == 0) {
+            args.seeds = strtoull(value, NULL, 10);
+        } else if (strcmp(word, "--seconds") == 0) {
+            args.seconds = strtod(value, NULL);
+        } else if (strcmp(word, "--first") == 0) {
+            args.first = strtoull(value, NULL, 10);
+        } else if (strcmp(word, "--trace") == 0) {
+            args.trace = value;
+        } else if (strcmp(word, "--seed") == 0) {
+            args.first = strtoull(value, NULL, 10);
+            args.one = true;
+        } else {
+            usage();
+        }
+    }
+    return args;
+}
+
+static int run_one(const struct arguments *args) {
+    FILE *file = args->trace != NULL ? fopen(args->trace, "w") : NULL;
+    if (args->trace != NULL && file == NULL) {
+        perror(args->trace);
+        return 2;
+    }
+    if (file != NULL) {
+        current_trace = file;
+    }
+    struct scenario_result result;
+    current_seed = args->first;
+    scenario_run(args->first, file != NULL ? print_line : NULL, file, &result);
+    printf("seed %" PRIu64 ": %s%s\n%" PRIu64 " requests answered, %" PRIu64
+           " events in %.3f virtual seconds, hash %016" PRIx64 "\n",
+           args->first, result.ok ? "passed" : "FAILED: ", result.reason, result.answered,
+           result.events, (double)result.virtual_ns / 1e9, result.hash);
+    if (file != NULL) {
+        fclose(file);
+    }
+    return result.ok ? 0 : 1;
+}
+
+/* 0 or 1 failure. */
+static unsigned run_seed(uint64_t seed, bool twice, uint64_t *answered) {
+    struct scenario_result result, again;
+    current_seed = seed;
+    scenario_run(seed, NULL, NULL, &result);
+    *answered += result.answered;
+    if (!result.ok) {
+        printf("FAILED seed %" PRIu64 ": %s\n", seed, result.reason);
+        fflush(stdout);
+        return 1;
+    }
+    if (twice) {
+        scenario_run(seed, NULL, NULL, &again);
+        if (again.hash != result.hash || again.events != result.events) {
+            printf("FAILED seed %" PRIu64 ": the second run differs: %" PRIu64
+                   " events, hash %016" PRIx64 ", then %" PRIu64 " events, hash %016" PRIx64 "\n",
+                   seed, result.events, result.hash, again.events, again.hash);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    struct arguments args = read_arguments(argc, argv);
+    signal(SIGABRT, on_abort);
+    signal(SIGSEGV, on_abort);
+    if (args.one) {
+        return run_one(&args);
+    }
+    double start = now_seconds();
+    uint64_t done = 0, answered = 0;
+    unsigned failed = 0;
+    double slowest = 0, last = start;
+    uint64_t slowest_seed = 0;
+    while (args.seconds > 0 ? now_seconds() - start < args.seconds : done < args.seeds) {
+        failed += run_seed(args.first + done, args.twice, &answered);
+        double now = now_seconds();
+        if (now - last > slowest) {
+            slowest = now - last;
+            slowest_seed = args.first + done;
+        }
+        last = now;
+        done++;
+    }
+    double seconds = now_seconds() - start;
+    printf("%" PRIu64 " seeds from %" PRIu64 "%s, %u failed; %" PRIu64
+           " requests answered; %.0f seeds a minute; the slowest, %" PRIu64 ", took %.2f s\n",
+           done, args.first, args.twice ? ", each twice" : "", failed, answered,
+           (double)done / seconds * 60, slowest_seed, slowest);
+    return failed == 0 ? 0 : 1;
+}

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* scenario: see the header. A run has three acts:
+ *
+ *     trouble  users work while the network, the scheduler and the actor do what the seed says
+ *     calm     no new faults: every user gets every answer within bounded time, reads all it knows
+ *              of once more, and leaves
+ *     end      nothing is left of anything: connections, buffers, messages, data; the servers stop
+ *
+ * Each kind of fault is on or off by seed, and its chance is drawn too: runs with everything at
+ * once hide what runs with one fault show.
+ */
+#include "test/sim/scenario.h"
+
+#include "base/check.h"
+#include "base/text.h"
+#include "test/sim/user.h"
+#include "test/sim/world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MS           (1000ull * 1000)
+#define SECOND       (1000 * MS)
+#define TROUBLE_MAX  (60 * SECOND)
+#define CALM_MAX     (20 * SECOND)
+#define END_MAX      (15 * SECOND)
+#define SETTINGS_MAX 16
+
+struct scenario {
+    struct rng rng;
+    struct world *world;
+    struct sim *sim;
+    struct users *users;
+    struct bytes settings[2 * SETTINGS_MAX];
+    size_t settings_count;
+    char texts[SETTINGS_MAX][64];
+    uint64_t strike_every_ns; /* 0: the actor does nothing */
+    bool calm;
+};
+
+static uint64_t draw(struct scenario *scenario, uint64_t first, uint64_t last) {
+    return first + rng_below(&scenario->rng, last - first + 1);
+}
+
+/* A chance that is 0 in most runs. */
+static unsigned sometimes(struct scenario *scenario, unsigned max) {
+    return draw(scenario, 0, 2) == 0 ? (unsigned)draw(scenario, 1, max) : 0;
+}
+
+static void set(struct scenario *scenario, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void set(struct scenario *scenario, const char *name, const char *format, ...) {
+    check(scenario->settings_count < SETTINGS_MAX);
+    size_t i = scenario->settings_count++;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(scenario->texts[i], sizeof scenario->texts[i], format, args);
+    va_end(args);
+    scenario->settings[2 * i] = bytes_of_text(name);
+    scenario->settings[2 * i + 1] = bytes_of_text(scenario->texts[i]);
+}
+
+static void draw_settings(struct scenario *scenario) {
+    set(scenario, "protected-mode", "no");
+    set(scenario, "loglevel", "verbose");
+    set(scenario, "pipeline-order", draw(scenario, 0, 3) == 0 ? "strict" : "relaxed");
+    if (draw(scenario, 0, 5) == 0) {
+        set(scenario, "maxclients", "%u", (unsigned)draw(scenario, 2, 8));
+    }
+    if (draw(scenario, 0, 5) == 0) {
+        set(scenario, "timeout", "1");
+    }
+    if (draw(scenario, 0, 5) == 0) {
+        set(scenario, "client-output-buffer-limit", "normal %u %u 1",
+            (unsigned)draw(scenario, 20000, 60000), (unsigned)draw(scenario, 10000, 20000));
+    }
+    if (draw(scenario, 0, 5) == 0) {
+        set(scenario, "maxmemory-clients", "%u", (unsigned)draw(scenario, 100000, 400000));
+    }
+}
+
+static struct sim_faults draw_faults(struct scenario *scenario) {
+    uint64_t latency_ns = draw(scenario, 0, 1) == 0 ? 50000 : draw(scenario, 1000, 2 * MS);
+    return (struct sim_faults){
+        .latency_min_ns = 1000,
+        .latency_max_ns = latency_ns,
+        .stall = sometimes(scenario, 600),
+        .stall_max_ns = draw(scenario, 5 * MS, 300 * MS),
+        .split = sometimes(scenario, 40000),
+        .short_send = sometimes(scenario, 20000),
+        .short_receive = sometimes(scenario, 40000),
+        .reset = sometimes(scenario, 300),
+        .vanish = sometimes(scenario, 200),
+        .accept_error = sometimes(scenario, 20000),
+        .no_buffer = sometimes(scenario, 8000),
+        .defer = sometimes(scenario, 20000),
+        .shuffle = sometimes(scenario, 65536),
+    };
+}
+
+static void start(struct scenario *scenario, uint64_t seed,
+                  void (*print)(void *arg, const char *line), void *arg) {
+    draw_settings(scenario);
+    struct world_options options = {
+        .seed = seed,
+        .servers = 1,
+        .workers = (unsigned)draw(scenario, 1, 5),
+        .settings = scenario->settings,
+        .settings_count = scenario->settings_count,
+        .recv_buffers = 2u << draw(scenario, 0, 5),
+        .recv_buffer_bytes = draw(scenario, 0, 2) == 0 ? (unsigned)draw(scenario, 16, 300) : 4096,
+        .preempt = sometimes(scenario, 4000),
+        .preempt_max_ns = draw(scenario, 100000, 8 * MS),
+        .spurious = sometimes(scenario, 10000),
+        .sim =
+            {
+                .seed = seed,
+                .wake_with_submit = draw(scenario, 0, 1) == 0,
+                .buffer_min_bytes = draw(scenario, 0, 2) == 0 ? 100 : 4096,
+                .buffer_max_bytes = draw(scenario, 4096, 65536),
+                .faults = draw_faults(scenario),
+                .print = print,
+                .arg = arg,
+            },
+    };
+    scenario->world = world_new(&options);
+    scenario->sim = world_sim(scenario->world);
+    struct users_options users = {
+        .count = (unsigned)draw(scenario, 1, 12),
+        .own_keys = (unsigned)draw(scenario, 1, 12),
+        .shared_keys = (unsigned)draw(scenario, 1, 6),
+        .pipeline_max = draw(scenario, 0, 2) == 0 ? 1 : (unsigned)draw(scenario, 2, 100),
+        .requests = (unsigned)draw(scenario, 20, 200),
+        .think_max_ns = draw(scenario, 0, 2) == 0 ? 0 : draw(scenario, 1000, 10 * MS),
+        .patience_ns = draw(scenario, 50 * MS, 3 * SECOND),
+        .value_max_bytes = draw(scenario, 0, 3) == 0 ? draw(scenario, 1000, 40000) : 200,
+        .slow = sometimes(scenario, 30000),
+    };
+    scenario->users = users_new(scenario->world, &users);
+    scenario->strike_every_ns = draw(scenario, 0, 2) == 0 ? draw(scenario, MS, 300 * MS) : 0;
+}
+
+/* ---- The actor ---- */
+
+static void act(void *arg, uint64_t token) {
+    struct scenario *scenario = arg;
+    if (scenario->calm) {
+        return;
+    }
+    if (draw(scenario, 0, 9) == 0) {
+        sim_jump_wall(scenario->sim, (int64_t)draw(scenario, 0, 20000) - 10000);
+    } else {
+        unsigned index = (unsigned)rng_below(&scenario->rng, users_count(scenario->users));
+        users_strike(scenario->users, index, (enum user_fate)draw(scenario, 0, FATE_COUNT - 1));
+    }
+    sim_after(scenario->sim, draw(scenario, 1, 2 * scenario->strike_every_ns), act, scenario, 0);
+}
+
+/* ---- The acts ---- */
+
+static bool all_sent(void *arg) {
+    return users_idle(((struct scenario *)arg)->users);
+}
+
+static bool all_done(void *arg) {
+    return users_done(((struct scenario *)arg)->users);
+}
+
+static bool never(void *arg) {
+    return false;
+}
+
+static bool no_sockets(void *arg) {
+    return sim_open_sockets(((struct scenario *)arg)->sim) == 0;
+}
+
+static bool stopped(void *arg) {
+    return world_stopped(((struct scenario *)arg)->world, 0);
+}
+
+static void fail_waiting(struct scenario *scenario, const char *what) __attribute__((noreturn));
+
+static void fail_waiting(struct scenario *scenario, const char *what) {
+    struct text text;
+    text_init(&text);
+    users_describe(scenario->users, &text);
+    char line[800];
+    snprintf(line, sizeof line, "%.790s", text.ptr);
+    text_fini(&text);
+    world_fail(scenario->world, "%s:%s", what, line);
+}
+
+static void play(struct scenario *scenario) {
+    struct world *world = scenario->world;
+    struct sim *sim = scenario->sim;
+    if (scenario->strike_every_ns > 0) {
+        sim_after(sim, scenario->strike_every_ns, act, scenario, 0);
+    }
+    world_run(world, sim_now_ns(sim) + TROUBLE_MAX, all_sent, scenario);
+    sim_note(sim, "calm", 0, 0, 0);
+    scenario->calm = true;
+    world_calm(world);
+    sim_set_faults(sim, &(struct sim_faults){.latency_min_ns = 1000, .latency_max_ns = 50000});
+    users_finish(scenario->users);
+    if (!world_run(world, sim_now_ns(sim) + CALM_MAX, all_done, scenario)) {
+        fail_waiting(scenario, "not every user got its answers");
+    }
+    users_check(scenario->users);
+    if (!world_run(world, sim_now_ns(sim) + END_MAX, no_sockets, scenario)) {
+        world_fail(world, "%u sockets stay open", sim_open_sockets(sim));
+    }
+    world_run(world, sim_now_ns(sim) + 300 * MS, never, scenario);
+    world_check_idle(world);
+    world_stop(world, 0);
+    if (!world_run(world, sim_now_ns(sim) + END_MAX, stopped, scenario)) {
+        world_fail(world, "the server does not stop");
+    }
+}
+
+void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), void *arg,
+                  struct scenario_result *ret) {
+    memset(ret, 0, sizeof *ret);
+    struct scenario *scenario = calloc(1, sizeof *scenario);
+    check(scenario != NULL);
+    rng_seed(&scenario->rng, seed * 0x9e3779b97f4a7c15u + 1);
+    start(scenario, seed, print, arg);
+    uint64_t start_ns = sim_now_ns(scenario->sim);
+    ret->ok = setjmp(*world_failure(scenario->world)) == 0;
+    if (ret->ok) {
+        play(scenario);
+    } else {
+        snprintf(ret->reason, sizeof ret->reason, "%s", world_reason(scenario->world));
+    }
+    ret->hash = sim_trace_hash(scenario->sim);
+    ret->events = sim_trace_events(scenario->sim);
+    ret->answered = users_answered(scenario->users);
+    ret->virtual_ns = sim_now_ns(scenario->sim) - start_ns;
+    if (ret->ok) { /* else it is in the middle of something */
+        users_free(scenario->users);
+        world_free(scenario->world);
+    }
+    free(scenario);
+}

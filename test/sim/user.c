@@ -1,0 +1,773 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* user: see the header. A user is a state machine that is stepped whenever its connection changed
+ * or its time has come; it never waits.
+ *
+ *     away --dial--> connected: issue, write, read, check --lost, impatient, struck--> away
+ *                          \--all answered, finishing--> last reads --> done
+ *
+ * A request whose reply never came may have been carried out, may be later, or never: its effect is
+ * a ghost, allowed from then on and demanded never.
+ */
+#include "test/sim/user.h"
+
+#include "base/check.h"
+#include "server/errors.h"
+#include "test/sim/wire.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define OUT_MAX       (256 * 1024)
+#define PENDING_MAX   256
+#define STEP_NS       2000
+#define DIAL_AGAIN_NS (3 * 1000 * 1000)
+#define SLOW_READ_NS  (4 * 1000 * 1000)
+#define COUNTERS      3
+#define LISTS         3
+
+enum kind {
+    KIND_SET,
+    KIND_GET,
+    KIND_DELETE,
+    KIND_INCREMENT,
+    KIND_APPEND,
+    KIND_LIST,
+    KIND_SHARED_SET,
+    KIND_SHARED_GET,
+    KIND_ECHO,
+    KIND_SELECT,
+    KIND_COUNT_ALL,
+    KIND_WAIT,
+    KIND_NAME,
+    KIND_HELLO,
+    KIND_COUNTER,
+    KINDS,
+};
+
+struct request {
+    enum kind kind;
+    unsigned key;
+    uint64_t value;
+    uint64_t at_ns; /* when it was issued */
+    uint64_t floor; /* what was known then: acknowledged increments, length of a list */
+};
+
+/* A key that one user alone writes. Values are numbers; what is stored is made from them. 0: none.
+ */
+struct own_key {
+    uint64_t value; /* of the last write that was answered */
+    uint64_t *ghosts;
+    unsigned ghosts_count;
+};
+
+struct counter {
+    uint64_t asked, answered;
+};
+
+struct appended {
+    struct text longest; /* the most that anybody has seen of it */
+    uint64_t answered;   /* its length, as far as any reply told */
+};
+
+struct user {
+    struct users *users;
+    unsigned index;
+    struct sim_peer *peer;
+    uint64_t step_ns; /* when it is stepped next; UINT64_MAX: when something happens */
+    uint64_t think_until_ns;
+    unsigned sent; /* requests of its share */
+    bool struck;   /* half closed: nothing more will be written */
+    bool slow;
+    bool reading_last, done;
+    unsigned last_next; /* of the last reads */
+    struct text out, in;
+    size_t out_sent;
+    struct request pending[PENDING_MAX];
+    unsigned pending_head, pending_count;
+    struct own_key *own;
+};
+
+struct users {
+    struct world *world;
+    struct sim *sim;
+    struct users_options options;
+    struct rng rng;
+    struct user *items;
+    struct counter counters[COUNTERS];
+    struct appended lists[LISTS];
+    uint64_t values; /* numbers handed out: no value is written twice */
+    uint64_t answered;
+    bool finishing;
+    struct arena arena;
+};
+
+static void step(void *arg, uint64_t token);
+
+static void step_soon(struct user *user, uint64_t delay_ns) {
+    uint64_t at = sim_now_ns(user->users->sim) + delay_ns;
+    if (!user->done && at < user->step_ns) {
+        user->step_ns = at;
+        sim_after(user->users->sim, delay_ns, step, user, at);
+    }
+}
+
+static void on_change(void *arg) {
+    step_soon(arg, STEP_NS + rng_below(&((struct user *)arg)->users->rng, STEP_NS));
+}
+
+static struct request *pending_at(struct user *user, unsigned i) {
+    return &user->pending[(user->pending_head + i) % PENDING_MAX];
+}
+
+static void wrong(const struct user *user, const struct request *request, const struct value *value,
+                  const char *why) __attribute__((noreturn));
+
+/* ---- Values ---- */
+
+/* What stands for number n in a user's own key: its length and bytes follow from n. */
+static void value_text(const struct users *users, uint64_t n, struct text *to) {
+    uint64_t x = n * 0x9e3779b97f4a7c15u;
+    size_t length = (size_t)(x >> 40) % users->options.value_max_bytes;
+    length = (x & 15) == 0 ? length : length % 64; /* most are short */
+    text_appendf(to, "%llu:", (unsigned long long)n);
+    for (size_t i = 0; i < length; i++) {
+        text_append_char(to, (char)('a' + (x + i * 7) % 26));
+    }
+}
+
+static uint64_t value_number(struct bytes text) {
+    uint64_t n = 0;
+    for (size_t i = 0; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9'; i++) {
+        n = n * 10 + (uint64_t)(text.ptr[i] - '0');
+    }
+    return n;
+}
+
+static void own_ghost(struct own_key *own, uint64_t value) {
+    own->ghosts = realloc(own->ghosts, (own->ghosts_count + 1) * sizeof *own->ghosts);
+    check(own->ghosts != NULL);
+    own->ghosts[own->ghosts_count++] = value;
+}
+
+static bool own_may_be(const struct own_key *own, uint64_t value) {
+    bool may = own->value == value;
+    for (unsigned i = 0; i < own->ghosts_count && !may; i++) {
+        may = own->ghosts[i] == value;
+    }
+    return may;
+}
+
+/* ---- What is sent ---- */
+
+static void send_own(struct user *user, struct request *request) {
+    struct users *users = user->users;
+    char key[48];
+    snprintf(key, sizeof key, "own:%u:%u", user->index, request->key);
+    if (request->kind == KIND_SET) {
+        struct text value;
+        text_init(&value);
+        request->value = ++users->values;
+        value_text(users, request->value, &value);
+        wire_array(&user->out, 3);
+        wire_bulk(&user->out, BYTES("SET"));
+        wire_bulk(&user->out, bytes_of_text(key));
+        wire_bulk(&user->out, text_bytes(&value));
+        text_fini(&value);
+    } else {
+        wire_requestf(&user->out, "%s %s", request->kind == KIND_GET ? "GET" : "DEL", key);
+    }
+}
+
+static void send_counter(struct user *user, struct request *request) {
+    struct counter *counter = &user->users->counters[request->key % COUNTERS];
+    request->key %= COUNTERS;
+    request->floor = counter->answered;
+    if (request->kind == KIND_INCREMENT) {
+        counter->asked++;
+    }
+    wire_requestf(&user->out, "%s counter:%u", request->kind == KIND_INCREMENT ? "INCR" : "GET",
+                  request->key);
+}
+
+static void send_list(struct user *user, struct request *request) {
+    struct users *users = user->users;
+    request->key %= LISTS;
+    request->floor = users->lists[request->key].answered;
+    if (request->kind == KIND_APPEND) {
+        request->value = ++users->values;
+        wire_requestf(&user->out, "APPEND list:%u %llu;", request->key,
+                      (unsigned long long)request->value);
+    } else {
+        wire_requestf(&user->out, "GET list:%u", request->key);
+    }
+}
+
+static void send_shared(struct user *user, struct request *request) {
+    request->key %= user->users->options.shared_keys;
+    if (request->kind == KIND_SHARED_SET) {
+        request->value = ++user->users->values;
+        wire_requestf(&user->out, "SET shared:%u %llu", request->key,
+                      (unsigned long long)request->value);
+    } else {
+        wire_requestf(&user->out, "GET shared:%u", request->key);
+    }
+}
+
+static void send_plain(struct user *user, struct request *request) {
+    switch (request->kind) {
+    case KIND_ECHO:
+        request->value = ++user->users->values;
+        wire_requestf(&user->out, "ECHO %llu", (unsigned long long)request->value);
+        break;
+    case KIND_SELECT:
+        wire_requestf(&user->out, "SELECT 0");
+        break;
+    case KIND_COUNT_ALL:
+        wire_requestf(&user->out, "DBSIZE");
+        break;
+    case KIND_WAIT:
+        wire_requestf(&user->out, "WAIT 1 %u", 1 + request->key % 8);
+        break;
+    case KIND_NAME:
+        wire_requestf(&user->out, "CLIENT SETNAME user-%u", user->index);
+        break;
+    default:
+        wire_requestf(&user->out, "HELLO 3");
+    }
+}
+
+/* ---- What must come back ---- */
+
+static void want(const struct user *user, const struct request *request, const struct value *value,
+                 bool ok, const char *why) {
+    if (!ok) {
+        wrong(user, request, value, why);
+    }
+}
+
+static bool is_ok(const struct value *value) {
+    return value->type == '+' && bytes_equal(value->text, BYTES("OK"));
+}
+
+static void reply_own(struct user *user, const struct request *request, const struct value *value) {
+    struct own_key *own = &user->own[request->key];
+    if (request->kind == KIND_SET) {
+        want(user, request, value, is_ok(value), "not OK");
+        own->value = request->value;
+        return;
+    }
+    if (request->kind == KIND_DELETE) {
+        want(user, request, value, value->type == ':' && (uint64_t)value->integer <= 1, "no count");
+        want(user, request, value,
+             own->ghosts_count > 0 || (own->value != 0) == (value->integer != 0),
+             "deleted what was not there, or not what was");
+        own->value = 0;
+        return;
+    }
+    if (value->type == '_') {
+        want(user, request, value, own_may_be(own, 0), "the key is gone");
+        return;
+    }
+    want(user, request, value, value->type == '$', "no value");
+    uint64_t n = value_number(value->text);
+    want(user, request, value, n != 0 && own_may_be(own, n), "not what was written last");
+    struct text whole;
+    text_init(&whole);
+    value_text(user->users, n, &whole);
+    bool same = bytes_equal(text_bytes(&whole), value->text);
+    text_fini(&whole);
+    want(user, request, value, same, "the value is damaged");
+}
+
+static void reply_counter(struct user *user, const struct request *request,
+                          const struct value *value) {
+    struct counter *counter = &user->users->counters[request->key];
+    uint64_t n = value->type == ':' ? (uint64_t)value->integer : value_number(value->text);
+    bool increments = request->kind == KIND_INCREMENT;
+    want(user, request, value, value->type == (increments ? ':' : n > 0 ? '$' : '_'), "no number");
+    want(user, request, value, n <= counter->asked, "more than all have asked for");
+    want(user, request, value, n >= request->floor + increments, "an increment is lost");
+    counter->answered += increments;
+}
+
+/* Every read of a list is the beginning of every longer one. */
+static void reply_list(struct user *user, const struct request *request,
+                       const struct value *value) {
+    struct appended *list = &user->users->lists[request->key];
+    if (request->kind == KIND_APPEND) {
+        want(user, request, value, value->type == ':', "no length");
+        uint64_t length = (uint64_t)value->integer;
+        want(user, request, value, length > request->floor, "shorter than it was before");
+        list->answered = length > list->answered ? length : list->answered;
+        return;
+    }
+    want(user, request, value, value->type == '$' || value->type == '_', "no text");
+    struct bytes seen = text_bytes(&list->longest);
+    want(user, request, value, value->text.len >= request->floor, "what was appended is not there");
+    size_t both = seen.len < value->text.len ? seen.len : value->text.len;
+    want(user, request, value, memcmp(seen.ptr, value->text.ptr, both) == 0,
+         "another order than others have seen");
+    text_append(&list->longest, value->text.ptr + both, value->text.len - both);
+    if (value->text.len > list->answered) {
+        list->answered = value->text.len;
+    }
+}
+
+static void reply_shared(struct user *user, const struct request *request,
+                         const struct value *value) {
+    if (request->kind == KIND_SHARED_SET) {
+        want(user, request, value, is_ok(value), "not OK");
+        return;
+    }
+    want(user, request, value, value->type == '$' || value->type == '_', "no value");
+    want(user, request, value, value_number(value->text) <= user->users->values,
+         "a value that nobody has written");
+}
+
+static void reply_plain(struct user *user, const struct request *request,
+                        const struct value *value) {
+    switch (request->kind) {
+    case KIND_ECHO:
+        want(user, request, value,
+             value->type == '$' && value_number(value->text) == request->value,
+             "the reply to another request");
+        break;
+    case KIND_SELECT:
+    case KIND_NAME:
+        want(user, request, value, is_ok(value), "not OK");
+        break;
+    case KIND_HELLO:
+        want(user, request, value, value->type == '*' && value->count >= 12, "no map");
+        break;
+    default:
+        want(user, request, value, value->type == ':', "no number");
+    }
+}
+
+/* ---- The table of what users do ---- */
+
+struct op {
+    const char *name;
+    unsigned weight;
+    void (*send)(struct user *user, struct request *request);
+    void (*reply)(struct user *user, const struct request *request, const struct value *value);
+};
+
+static const struct op ops[KINDS] = {
+    [KIND_SET] = {"SET of its own", 30, send_own, reply_own},
+    [KIND_GET] = {"GET of its own", 30, send_own, reply_own},
+    [KIND_DELETE] = {"DEL of its own", 6, send_own, reply_own},
+    [KIND_INCREMENT] = {"INCR", 12, send_counter, reply_counter},
+    [KIND_APPEND] = {"APPEND", 8, send_list, reply_list},
+    [KIND_LIST] = {"GET of a list", 4, send_list, reply_list},
+    [KIND_SHARED_SET] = {"SET", 10, send_shared, reply_shared},
+    [KIND_SHARED_GET] = {"GET", 10, send_shared, reply_shared},
+    [KIND_ECHO] = {"ECHO", 10, send_plain, reply_plain},
+    [KIND_SELECT] = {"SELECT", 3, send_plain, reply_plain},
+    [KIND_COUNT_ALL] = {"DBSIZE", 2, send_plain, reply_plain},
+    [KIND_WAIT] = {"WAIT", 1, send_plain, reply_plain},
+    [KIND_NAME] = {"CLIENT SETNAME", 1, send_plain, reply_plain},
+    [KIND_HELLO] = {"HELLO 3", 1, send_plain, reply_plain},
+    [KIND_COUNTER] = {"GET of a counter", 0, send_counter, reply_counter},
+};
+
+static void wrong(const struct user *user, const struct request *request, const struct value *value,
+                  const char *why) {
+    struct text text;
+    text_init(&text);
+    value_print(value, &text);
+    char line[400];
+    snprintf(line, sizeof line, "%.300s", text.ptr);
+    text_fini(&text);
+    world_fail(user->users->world, "user %u, %s (key %u, value %llu, floor %llu): %s: %s",
+               user->index, ops[request->kind].name, request->key,
+               (unsigned long long)request->value, (unsigned long long)request->floor, why, line);
+}
+
+static void issue(struct user *user, enum kind kind, unsigned key) {
+    check(user->pending_count < PENDING_MAX);
+    struct request *request = pending_at(user, user->pending_count++);
+    *request = (struct request){.kind = kind, .key = key, .at_ns = sim_now_ns(user->users->sim)};
+    ops[kind].send(user, request);
+}
+
+static enum kind any_kind(struct users *users) {
+    unsigned sum = 0;
+    for (unsigned i = 0; i < KINDS; i++) {
+        sum += ops[i].weight;
+    }
+    uint64_t at = rng_below(&users->rng, sum);
+    enum kind kind = 0;
+    while (at >= ops[kind].weight) {
+        at -= ops[kind++].weight;
+    }
+    return kind;
+}
+
+static void issue_some(struct user *user) {
+    struct users *users = user->users;
+    uint64_t now_ns = sim_now_ns(users->sim);
+    if (user->struck || user->out.len - user->out_sent > OUT_MAX) {
+        return;
+    }
+    if (users->finishing) {
+        /* Everything once more, a few at a time. */
+        unsigned all = users->options.own_keys + COUNTERS + LISTS;
+        while (user->reading_last && user->last_next < all && user->pending_count < 8) {
+            unsigned i = user->last_next++;
+            if (i < users->options.own_keys) {
+                issue(user, KIND_GET, i);
+            } else {
+                i -= users->options.own_keys;
+                issue(user, i < COUNTERS ? KIND_COUNTER : KIND_LIST, i % COUNTERS);
+            }
+        }
+        return;
+    }
+    if (now_ns < user->think_until_ns) {
+        step_soon(user, user->think_until_ns - now_ns);
+        return;
+    }
+    if (user->pending_count >= users->options.pipeline_max ||
+        user->sent >= users->options.requests) {
+        return;
+    }
+    uint64_t n = 1 + rng_below(&users->rng, users->options.pipeline_max);
+    while (n-- > 0 && user->pending_count < users->options.pipeline_max &&
+           user->sent < users->options.requests) {
+        unsigned key = (unsigned)rng_below(&users->rng, users->options.own_keys);
+        issue(user, any_kind(users), key);
+        user->sent++;
+    }
+    user->think_until_ns =
+        now_ns + STEP_NS + rng_below(&users->rng, users->options.think_max_ns + 1);
+    step_soon(user, user->think_until_ns - now_ns);
+}
+
+/* ---- The connection ---- */
+
+/* It is gone; what was not answered may have happened or not. */
+static void forget_pending(struct user *user) {
+    for (unsigned i = 0; i < user->pending_count; i++) {
+        const struct request *request = pending_at(user, i);
+        if (request->kind == KIND_SET) {
+            own_ghost(&user->own[request->key], request->value);
+        } else if (request->kind == KIND_DELETE) {
+            own_ghost(&user->own[request->key], 0);
+        }
+    }
+    user->pending_count = 0;
+    text_clear(&user->out);
+    text_clear(&user->in);
+    user->out_sent = 0;
+}
+
+static void lost(struct user *user, bool reset) {
+    struct users *users = user->users;
+    sim_note(users->sim, "user-leaves", user->index, user->pending_count, reset);
+    if (reset) {
+        sim_peer_reset(user->peer);
+    } else {
+        sim_peer_close(user->peer);
+    }
+    user->peer = NULL;
+    user->struck = false;
+    user->last_next = 0;
+    forget_pending(user);
+    step_soon(user, rng_below(&users->rng, DIAL_AGAIN_NS));
+}
+
+static void connect_user(struct user *user) {
+    struct users *users = user->users;
+    uint64_t choice = rng_below(&users->rng, 65536);
+    if (sim_dial(users->sim, world_port(users->world, 0), &user->peer) != 0) {
+        user->peer = NULL;
+        step_soon(user, DIAL_AGAIN_NS);
+        return;
+    }
+    user->slow = choice < users->options.slow && !users->finishing;
+    sim_peer_on_change(user->peer, on_change, user);
+    if (choice % 4 == 0) {
+        issue(user, KIND_HELLO, 0);
+    }
+}
+
+/* False: the connection is over. */
+static bool read_replies(struct user *user) {
+    struct users *users = user->users;
+    size_t max = user->slow && !users->finishing ? 1 + rng_below(&users->rng, 200) : 65536;
+    size_t room = sim_peer_readable(user->peer);
+    room = room < max ? room : max;
+    text_reserve(&user->in, room);
+    ssize_t n = sim_peer_read(user->peer, user->in.ptr + user->in.len, room);
+    if (n < 0) {
+        return false;
+    }
+    user->in.len += (size_t)n;
+    size_t used = 0;
+    for (;;) {
+        struct value value;
+        struct bytes rest = bytes_make(user->in.ptr + used, user->in.len - used);
+        ssize_t bytes = value_read(rest, &users->arena, &value);
+        if (bytes == 0) {
+            break;
+        }
+        if (bytes < 0) {
+            world_fail(users->world, "user %u: no RESP: %.*s", user->index,
+                       (int)(rest.len < 80 ? rest.len : 80), rest.ptr);
+        }
+        if (value.type == '-' && bytes_equal(value.text, BYTES(ERR_MAX_CLIENTS))) {
+            return false; /* refused at the door, before anything was read */
+        }
+        if (user->pending_count == 0) {
+            world_fail(users->world, "user %u: a reply to nothing: %.*s", user->index, (int)bytes,
+                       rest.ptr);
+        }
+        struct request request = *pending_at(user, 0);
+        user->pending_head++;
+        user->pending_count--;
+        users->answered++;
+        used += (size_t)bytes;
+        ops[request.kind].reply(user, &request, &value);
+        arena_reset(&users->arena);
+    }
+    memmove(user->in.ptr, user->in.ptr + used, user->in.len - used);
+    user->in.len -= used;
+    if (sim_peer_ended(user->peer)) {
+        return false;
+    }
+    if (sim_peer_readable(user->peer) > 0) {
+        step_soon(user, user->slow ? rng_below(&users->rng, SLOW_READ_NS) : STEP_NS);
+    }
+    return true;
+}
+
+static bool write_requests(struct user *user) {
+    while (user->out_sent < user->out.len && !user->struck) {
+        ssize_t n = sim_peer_write(user->peer, user->out.ptr + user->out_sent,
+                                   user->out.len - user->out_sent);
+        if (n < 0) {
+            return false;
+        }
+        if (n == 0) {
+            return true; /* on_change says when there is room */
+        }
+        user->out_sent += (size_t)n;
+    }
+    if (user->out_sent == user->out.len) {
+        text_clear(&user->out);
+        user->out_sent = 0;
+    }
+    return true;
+}
+
+static bool impatient(struct user *user) {
+    struct users *users = user->users;
+    if (users->finishing || user->pending_count == 0) {
+        return false;
+    }
+    uint64_t until = pending_at(user, 0)->at_ns + users->options.patience_ns;
+    uint64_t now_ns = sim_now_ns(users->sim);
+    if (now_ns < until) {
+        step_soon(user, until - now_ns);
+        return false;
+    }
+    return true;
+}
+
+static void step_last(struct user *user) {
+    struct users *users = user->users;
+    if (user->pending_count > 0) {
+        return;
+    }
+    if (user->struck) {
+        lost(user, false);
+    } else if (!user->reading_last) {
+        user->reading_last = true;
+        step_soon(user, STEP_NS);
+    } else if (user->last_next == users->options.own_keys + COUNTERS + LISTS) {
+        sim_peer_close(user->peer);
+        user->peer = NULL;
+        user->done = true;
+        sim_note(users->sim, "user-done", user->index, 0, 0);
+    } else {
+        step_soon(user, STEP_NS);
+    }
+}
+
+static void step(void *arg, uint64_t token) {
+    struct user *user = arg;
+    if (user->done || user->step_ns != token) {
+        return;
+    }
+    user->step_ns = UINT64_MAX;
+    if (user->peer == NULL) {
+        connect_user(user);
+        if (user->peer == NULL) {
+            return;
+        }
+    }
+    if (!read_replies(user) || impatient(user)) {
+        lost(user, false);
+        return;
+    }
+    issue_some(user);
+    if (!write_requests(user)) {
+        lost(user, true);
+        return;
+    }
+    if (user->users->finishing) {
+        step_last(user);
+    } else if (user->struck && user->pending_count == 0) {
+        lost(user, false);
+    }
+}
+
+/* ---- All of them ---- */
+
+struct users *users_new(struct world *world, const struct users_options *options) {
+    struct users *users = calloc(1, sizeof *users);
+    check(users != NULL);
+    check(options->pipeline_max <= PENDING_MAX - 8);
+    users->world = world;
+    users->sim = world_sim(world);
+    users->options = *options;
+    rng_seed(&users->rng, rng_next(sim_rng(users->sim)));
+    arena_init(&users->arena, 4096);
+    users->items = calloc(options->count, sizeof *users->items);
+    check(users->items != NULL);
+    for (unsigned i = 0; i < LISTS; i++) {
+        text_init(&users->lists[i].longest);
+    }
+    for (unsigned i = 0; i < options->count; i++) {
+        struct user *user = &users->items[i];
+        user->users = users;
+        user->index = i;
+        user->step_ns = UINT64_MAX;
+        text_init(&user->out);
+        text_init(&user->in);
+        user->own = calloc(options->own_keys, sizeof *user->own);
+        check(user->own != NULL);
+        step_soon(user, rng_below(&users->rng, DIAL_AGAIN_NS));
+    }
+    return users;
+}
+
+void users_free(struct users *users) {
+    for (unsigned i = 0; i < users->options.count; i++) {
+        struct user *user = &users->items[i];
+        for (unsigned j = 0; j < users->options.own_keys; j++) {
+            free(user->own[j].ghosts);
+        }
+        free(user->own);
+        text_fini(&user->out);
+        text_fini(&user->in);
+    }
+    for (unsigned i = 0; i < LISTS; i++) {
+        text_fini(&users->lists[i].longest);
+    }
+    arena_fini(&users->arena);
+    free(users->items);
+    free(users);
+}
+
+unsigned users_count(const struct users *users) {
+    return users->options.count;
+}
+
+bool users_idle(const struct users *users) {
+    for (unsigned i = 0; i < users->options.count; i++) {
+        const struct user *user = &users->items[i];
+        if (user->sent < users->options.requests || user->pending_count > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void users_finish(struct users *users) {
+    users->finishing = true;
+    for (unsigned i = 0; i < users->options.count; i++) {
+        struct user *user = &users->items[i];
+        if (user->peer != NULL && sim_peer_dead(user->peer)) {
+            lost(user, true); /* nothing would ever tell it */
+        }
+        step_soon(user, rng_below(&users->rng, STEP_NS));
+    }
+}
+
+bool users_done(const struct users *users) {
+    for (unsigned i = 0; i < users->options.count; i++) {
+        if (!users->items[i].done) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void users_check(struct users *users) {
+    for (unsigned i = 0; i < LISTS; i++) {
+        const struct appended *list = &users->lists[i];
+        if (list->answered > list->longest.len) {
+            world_fail(users->world, "list %u has %zu bytes in the end, and had %llu", i,
+                       list->longest.len, (unsigned long long)list->answered);
+        }
+        /* No token twice, none that nobody appended. */
+        struct bytes rest = text_bytes(&list->longest);
+        uint64_t *seen = calloc(users->values / 64 + 1, sizeof *seen);
+        check(seen != NULL);
+        while (rest.len > 0) {
+            uint64_t n = value_number(rest);
+            const char *end = memchr(rest.ptr, ';', rest.len);
+            if (n == 0 || n > users->values || end == NULL || (seen[n / 64] >> n % 64 & 1)) {
+                world_fail(users->world, "list %u holds %.20s, twice or never appended", i,
+                           rest.ptr);
+            }
+            seen[n / 64] |= UINT64_C(1) << n % 64;
+            rest.len -= (size_t)(end + 1 - rest.ptr);
+            rest.ptr = end + 1;
+        }
+        free(seen);
+    }
+}
+
+void users_describe(const struct users *users, struct text *to) {
+    for (unsigned i = 0; i < users->options.count; i++) {
+        struct user *user = &users->items[i];
+        if (!user->done) {
+            text_appendf(to, " user %u: %u sent, %u unanswered, %s", i, user->sent,
+                         user->pending_count, user->peer != NULL ? "connected" : "away");
+            if (user->pending_count > 0) {
+                text_appendf(to, ", waits for %s since %.3f ms",
+                             ops[pending_at(user, 0)->kind].name,
+                             (double)(sim_now_ns(users->sim) - pending_at(user, 0)->at_ns) / 1e6);
+            }
+            text_append_char(to, ';');
+        }
+    }
+}
+
+void users_strike(struct users *users, unsigned index, enum user_fate fate) {
+    struct user *user = &users->items[index];
+    if (user->peer == NULL || user->done || user->struck) {
+        return;
+    }
+    sim_note(users->sim, "strike", index, fate, user->pending_count);
+    switch (fate) {
+    case FATE_VANISH:
+        sim_peer_vanish(user->peer);
+        break;
+    case FATE_HALF_CLOSE:
+        /* What is half written stays half written. */
+        sim_peer_shutdown(user->peer);
+        user->struck = true;
+        break;
+    default:
+        lost(user, fate == FATE_RESET);
+    }
+}
+
+uint64_t users_answered(const struct users *users) {
+    return users->answered;
+}

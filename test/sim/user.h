@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* user: one client of the simulation: it connects, sends requests in pipelines, reads the replies
+ * and holds each against what it must be. When its connection breaks it comes back.
+ *
+ * What it knows for certain, it checks itself: replies come in order and have the right form; keys
+ * that it alone writes read as it wrote them; counters that all increment never lose one.
+ *
+ * Thread: the world's. Ownership: users_new gives, users_free takes.
+ */
+#ifndef SHOAL_TEST_SIM_USER_H
+#define SHOAL_TEST_SIM_USER_H
+
+#include "test/sim/world.h"
+
+struct users;
+struct user;
+
+struct users_options {
+    unsigned count;
+    unsigned own_keys;    /* keys that one user alone writes */
+    unsigned shared_keys; /* keys that all write */
+    unsigned pipeline_max;
+    unsigned requests;      /* that each sends before it is done */
+    uint64_t think_max_ns;  /* between a reply and the next request */
+    uint64_t patience_ns;   /* for a reply; then it gives the connection up */
+    size_t value_max_bytes; /* of a user's own values */
+    unsigned slow;          /* chance in 65536 that it reads late and little */
+    bool several_shards;    /* commands with keys on several shards are served */
+    bool transactions;      /* MULTI and WATCH are */
+};
+
+struct users *users_new(struct world *world, const struct users_options *options);
+void users_free(struct users *users);
+unsigned users_count(const struct users *users);
+
+/* All have sent their share, and have their answers. */
+bool users_idle(const struct users *users);
+/* They send no more than they have begun, and read everything they know of once more. */
+void users_finish(struct users *users);
+/* All have their answers, and are gone. */
+bool users_done(const struct users *users);
+/* Fails unless all that they know of the data agrees; once they are done. */
+void users_check(struct users *users);
+/* Who waits for what, for a failure. */
+void users_describe(const struct users *users, struct text *to);
+
+/* For the actor: something happens to the connection of one of them, if it has one. */
+enum user_fate { FATE_CLOSE, FATE_RESET, FATE_VANISH, FATE_HALF_CLOSE, FATE_COUNT };
+void users_strike(struct users *users, unsigned index, enum user_fate fate);
+
+/* Requests answered so far, of all. */
+uint64_t users_answered(const struct users *users);
+
+#endif

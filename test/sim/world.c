@@ -1,0 +1,448 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* world: see the header. A worker goes round three parts; between two of them it may be held up,
+ * and while it sleeps it waits for its runtime to become ready or for the time it asked for:
+ *
+ *     REST -- submit, sleep --> TURN -- held up? --> PUBLISH -- held up? --> REST
+ *
+ * What threads really do between two parts of another thread's loop is touch mailboxes, the shared
+ * counters and nothing else; so running parts one at a time, in any order, shows every outcome that
+ * the order of those can have. What happens inside the mailbox's own operations is not cut up here:
+ * test/model/model_mailbox.c does that.
+ */
+#include "test/sim/world.h"
+
+#include "base/check.h"
+#include "base/text.h"
+#include "server/batch.h"
+#include "server/client.h"
+#include "server/listen.h"
+#include "server/shared.h"
+#include "server/worker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define STEP_MIN_NS  1000ull
+#define STEP_MAX_NS  20000ull
+#define SLACK_MAX_NS 80000ull
+
+enum part { PART_REST, PART_TURN, PART_PUBLISH, PART_ENDED };
+
+struct thread {
+    struct world *world;
+    struct worker *worker;
+    enum part next;
+    bool goes_on;
+    bool sleeping; /* next is TURN, and run_at_ns is its deadline */
+    uint64_t run_at_ns;
+    size_t heap_at_start;
+};
+
+struct node {
+    struct server *server;
+    struct thread *threads;
+    uint16_t port;
+};
+
+struct world {
+    struct world_options options;
+    struct sim *sim;
+    struct rng rng;
+    struct fs fs;
+    struct node *nodes;
+    jmp_buf failure;
+    char reason[1024];
+};
+
+/* ---- Files: there are none, and logs go to the trace ---- */
+
+static int no_read(void *arg, const char *path, char **ret_data, size_t *ret_len) {
+    return -ENOENT;
+}
+
+static int no_write(void *arg, const char *path, struct bytes content, mode_t mode) {
+    return -EROFS;
+}
+
+static int log_append(void *arg, const char *path, struct bytes content) {
+    struct world *world = arg;
+    if (world->options.sim.print != NULL) {
+        char line[400];
+        size_t n = content.len < sizeof line - 8 ? content.len : sizeof line - 8;
+        snprintf(line, sizeof line, "log %.*s", (int)(n > 0 ? n - 1 : 0), content.ptr);
+        world->options.sim.print(world->options.sim.arg, line);
+    }
+    return 0;
+}
+
+static int no_remove(void *arg, const char *path) {
+    return -ENOENT;
+}
+
+static int no_match(void *arg, const char *pattern, char ***ret_names) {
+    *ret_names = calloc(1, sizeof(char *));
+    check(*ret_names != NULL);
+    return 0;
+}
+
+static int any_dir(void *arg, const char *path) {
+    return 0;
+}
+
+static int root_dir(void *arg, char *buffer, size_t size) {
+    snprintf(buffer, size, "/");
+    return 0;
+}
+
+static int exists(void *arg, const char *path, bool want_dir) {
+    return want_dir ? 0 : -ENOENT;
+}
+
+/* ---- Making ---- */
+
+static int make_rt(void *arg, const struct rt_options *options, struct rt **ret_rt) {
+    struct world *world = arg;
+    struct rt_options own = *options;
+    own.recv_buffers = world->options.recv_buffers;
+    own.recv_buffer_bytes = world->options.recv_buffer_bytes;
+    return sim_rt_make(world->sim, &own, ret_rt);
+}
+
+static void thread_ready(void *arg) {
+    struct thread *thread = arg;
+    if (!thread->sleeping) {
+        return;
+    }
+    uint64_t at =
+        sim_now_ns(thread->world->sim) + STEP_MIN_NS + rng_below(&thread->world->rng, SLACK_MAX_NS);
+    if (at < thread->run_at_ns) {
+        thread->run_at_ns = at;
+    }
+}
+
+static struct config *make_config(struct world *world, uint16_t port) {
+    struct config *config = config_defaults();
+    char port_text[8];
+    snprintf(port_text, sizeof port_text, "%u", port);
+    size_t count = world->options.settings_count + 1;
+    struct bytes *pairs = malloc(2 * count * sizeof *pairs);
+    check(pairs != NULL);
+    pairs[0] = BYTES("port");
+    pairs[1] = bytes_of_text(port_text);
+    if (count > 1) {
+        memcpy(pairs + 2, world->options.settings, 2 * (count - 1) * sizeof *pairs);
+    }
+    struct text err;
+    text_init(&err);
+    struct config_setting setting = {.fs = &world->fs, .local = true};
+    struct config *made = config_set(config, pairs, count, &setting, &err);
+    if (made == NULL) {
+        fprintf(stderr, "settings of the world: %s\n", err.ptr);
+        abort();
+    }
+    text_fini(&err);
+    config_free(config);
+    free(pairs);
+    return made;
+}
+
+static void make_node(struct world *world, unsigned index) {
+    struct node *node = &world->nodes[index];
+    node->port = (uint16_t)(WORLD_PORT + index);
+    struct server_options options = {
+        .config = make_config(world, node->port),
+        .workers = world->options.workers,
+        .fs = &world->fs,
+        .rt_make = make_rt,
+        .world = world,
+        .process_id = 100 + (int)index,
+        .start_wall_ms = 1750000000000,
+        .string_bytes_max = INT64_C(1) << 30,
+        .executable = "/shoal-server",
+    };
+    for (size_t i = 0; i < sizeof options.random; i++) {
+        options.random[i] = (unsigned char)(rng_next(&world->rng) >> 24);
+    }
+    struct text err;
+    text_init(&err);
+    node->server = server_new(&options, &err);
+    check(node->server != NULL);
+    struct server *server = node->server;
+    node->threads = calloc(server->workers_count, sizeof *node->threads);
+    check(node->threads != NULL);
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        int error = worker_new(server, i, server->config, &server->workers[i]);
+        check(error == 0);
+    }
+    if (listen_start(server->workers[0], &err) != 0) {
+        fprintf(stderr, "%s\n", err.ptr);
+        abort();
+    }
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        struct thread *thread = &node->threads[i];
+        *thread = (struct thread){
+            .world = world,
+            .worker = server->workers[i],
+            .goes_on = true,
+            .run_at_ns = sim_now_ns(world->sim) + rng_below(&world->rng, STEP_MAX_NS),
+            .heap_at_start = heap_used(server->workers[i]->shard.heap),
+        };
+        worker_start(thread->worker);
+        sim_rt_on_ready(thread->worker->rt, thread_ready, thread);
+    }
+    text_fini(&err);
+}
+
+struct world *world_new(const struct world_options *options) {
+    struct world *world = calloc(1, sizeof *world);
+    check(world != NULL);
+    world->options = *options;
+    world->options.sim.driven = true;
+    world->sim = sim_new(&world->options.sim);
+    rng_seed(&world->rng, options->seed ^ UINT64_C(0x77f4a1c3));
+    world->fs = (struct fs){
+        .arg = world,
+        .read_all = no_read,
+        .replace = no_write,
+        .write_all = no_write,
+        .append = log_append,
+        .remove = no_remove,
+        .match = no_match,
+        .change_dir = any_dir,
+        .current_dir = root_dir,
+        .exists = exists,
+    };
+    world->nodes = calloc(options->servers, sizeof *world->nodes);
+    check(world->nodes != NULL);
+    for (unsigned i = 0; i < options->servers; i++) {
+        make_node(world, i);
+    }
+    return world;
+}
+
+void world_free(struct world *world) {
+    for (unsigned i = 0; i < world->options.servers; i++) {
+        struct node *node = &world->nodes[i];
+        for (unsigned j = 0; j < node->server->workers_count; j++) {
+            worker_free(node->server->workers[j]);
+        }
+        server_free(node->server);
+        free(node->threads);
+    }
+    sim_free(world->sim);
+    free(world->nodes);
+    free(world);
+}
+
+struct sim *world_sim(struct world *world) {
+    return world->sim;
+}
+
+struct server *world_server(struct world *world, unsigned index) {
+    return world->nodes[index].server;
+}
+
+uint16_t world_port(const struct world *world, unsigned index) {
+    return world->nodes[index].port;
+}
+
+/* ---- Failing ---- */
+
+void world_fail(struct world *world, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(world->reason, sizeof world->reason, format, args);
+    va_end(args);
+    longjmp(world->failure, 1);
+}
+
+jmp_buf *world_failure(struct world *world) {
+    return &world->failure;
+}
+
+const char *world_reason(const struct world *world) {
+    return world->reason;
+}
+
+/* ---- Scheduling ---- */
+
+static uint64_t step_ns(struct world *world) {
+    if (world->options.preempt > 0 && rng_below(&world->rng, 65536) < world->options.preempt) {
+        return STEP_MIN_NS + rng_below(&world->rng, world->options.preempt_max_ns);
+    }
+    return STEP_MIN_NS + rng_below(&world->rng, STEP_MAX_NS);
+}
+
+static void run_rest(struct thread *thread) {
+    struct world *world = thread->world;
+    int64_t wait_ns = sim_rt_submit(thread->worker->rt, worker_rest(thread->worker));
+    thread->next = PART_TURN;
+    uint64_t now_ns = sim_now_ns(world->sim);
+    if (wait_ns == 0) {
+        thread->run_at_ns = now_ns + step_ns(world);
+        return;
+    }
+    thread->sleeping = true;
+    uint64_t sleep_ns = (uint64_t)wait_ns + rng_below(&world->rng, SLACK_MAX_NS);
+    if (world->options.spurious > 0 && rng_below(&world->rng, 65536) < world->options.spurious) {
+        sleep_ns = rng_below(&world->rng, sleep_ns);
+    }
+    thread->run_at_ns = now_ns + sleep_ns;
+}
+
+static void run_part(struct thread *thread) {
+    struct world *world = thread->world;
+    thread->sleeping = false;
+    switch (thread->next) {
+    case PART_REST:
+        run_rest(thread);
+        return;
+    case PART_TURN:
+        thread->goes_on = worker_turn(thread->worker);
+        thread->next = PART_PUBLISH;
+        break;
+    case PART_PUBLISH:
+        worker_publish(thread->worker);
+        thread->next = PART_REST;
+        if (!thread->goes_on) {
+            rt_turn(thread->worker->rt, 0);
+            thread->next = PART_ENDED;
+            thread->run_at_ns = UINT64_MAX;
+            sim_note(world->sim, "ends", thread->worker->id, 0, 0);
+            return;
+        }
+        break;
+    case PART_ENDED:
+        check(false);
+    }
+    thread->run_at_ns = sim_now_ns(world->sim) + step_ns(world);
+}
+
+static struct thread *next_thread(struct world *world) {
+    struct thread *first = NULL;
+    for (unsigned i = 0; i < world->options.servers; i++) {
+        struct node *node = &world->nodes[i];
+        for (unsigned j = 0; j < node->server->workers_count; j++) {
+            struct thread *thread = &node->threads[j];
+            if (first == NULL || thread->run_at_ns < first->run_at_ns) {
+                first = thread;
+            }
+        }
+    }
+    return first;
+}
+
+bool world_run(struct world *world, uint64_t until_ns, bool (*done)(void *arg), void *arg) {
+    while (!done(arg)) {
+        struct thread *thread = next_thread(world);
+        uint64_t next_ns = sim_next_ns(world->sim);
+        uint64_t thread_ns = thread != NULL ? thread->run_at_ns : UINT64_MAX;
+        if (next_ns > until_ns && thread_ns > until_ns) {
+            sim_advance(world->sim, until_ns);
+            return false;
+        }
+        if (next_ns <= thread_ns) {
+            sim_step(world->sim, next_ns);
+        } else {
+            sim_advance(world->sim, thread_ns);
+            run_part(thread);
+        }
+    }
+    return true;
+}
+
+void world_calm(struct world *world) {
+    world->options.preempt = 0;
+    world->options.spurious = 0;
+}
+
+void world_stop(struct world *world, unsigned index) {
+    struct server *server = world->nodes[index].server;
+    sim_note(world->sim, "stop", index, 0, 0);
+    shared_ask_stop(server->shared, STOP_BY_COMMAND);
+    if (!world_stopped(world, index)) {
+        rt_wake(NULL, server->workers[0]->rt);
+    }
+}
+
+bool world_stopped(const struct world *world, unsigned index) {
+    const struct node *node = &world->nodes[index];
+    for (unsigned i = 0; i < node->server->workers_count; i++) {
+        if (node->threads[i].next != PART_ENDED) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- What must be gone ---- */
+
+#define NOTHING_OF(world, worker, what, number)                                                    \
+    do {                                                                                           \
+        size_t left = (size_t)(number);                                                            \
+        if (left != 0) {                                                                           \
+            world_fail((world), "worker %u still has " what ": %zu", (worker)->id, left);          \
+        }                                                                                          \
+    } while (0)
+
+static void check_worker_idle(struct world *world, const struct worker *worker) {
+    const struct post_office *office = worker->server->office;
+    NOTHING_OF(world, worker, "clients", worker->clients_count);
+    NOTHING_OF(world, worker, "memory of clients", worker->clients_memory);
+    NOTHING_OF(world, worker, "clients with output", !list_empty(&worker->dirty));
+    NOTHING_OF(world, worker, "clients that go on", !list_empty(&worker->ready));
+    NOTHING_OF(world, worker, "paused clients", !list_empty(&worker->paused));
+    NOTHING_OF(world, worker, "blocked clients", !list_empty(&worker->blocked));
+    NOTHING_OF(world, worker, "jobs", !list_empty(&worker->jobs));
+    NOTHING_OF(world, worker, "open batches", worker->open_count);
+    NOTHING_OF(world, worker, "replies nobody wants", worker->discard.bytes);
+    NOTHING_OF(world, worker, "receive buffers", sim_rt_buffers_held(worker->rt));
+    NOTHING_OF(world, worker, "messages", post_depth(office, worker->id));
+    struct post_stats stats = post_get_stats(office, worker->id);
+    NOTHING_OF(world, worker, "late wake-ups", stats.late_wakeups);
+}
+
+void world_check_idle(struct world *world) {
+    for (unsigned i = 0; i < world->options.servers; i++) {
+        struct server *server = world->nodes[i].server;
+        uint64_t sent = 0, received = 0;
+        for (unsigned j = 0; j < server->workers_count; j++) {
+            check_worker_idle(world, server->workers[j]);
+            struct post_stats stats = post_get_stats(server->office, j);
+            sent += stats.sent;
+            received += stats.received;
+        }
+        if (sent != received) {
+            world_fail(world, "server %u: %llu messages sent, %llu received", i,
+                       (unsigned long long)sent, (unsigned long long)received);
+        }
+        if (shared_connections_total(server->shared) != 0) {
+            world_fail(world, "server %u still counts %u connections", i,
+                       shared_connections_total(server->shared));
+        }
+    }
+    if (sim_open_sockets(world->sim) != 0) {
+        world_fail(world, "%u sockets are still open", sim_open_sockets(world->sim));
+    }
+}
+
+void world_check_empty(struct world *world) {
+    for (unsigned i = 0; i < world->options.servers; i++) {
+        struct server *server = world->nodes[i].server;
+        for (unsigned j = 0; j < server->workers_count; j++) {
+            const struct thread *thread = &world->nodes[i].threads[j];
+            struct worker *worker = server->workers[j];
+            for (uint32_t db = 0; db < (uint32_t)worker->config->databases; db++) {
+                NOTHING_OF(world, worker, "keys", keyspace_count(worker->shard.keyspace, db));
+            }
+            size_t used = heap_used(worker->shard.heap);
+            if (used != thread->heap_at_start) {
+                world_fail(world,
+                           "worker %u: %zu bytes of data when it began, %zu when all was "
+                           "deleted",
+                           j, thread->heap_at_start, used);
+            }
+        }
+    }
+}

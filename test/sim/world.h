@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* world: whole servers in one thread: every worker of every server, driven part by part over a
+ * simulated network (net/rt_sim.h).
+ *
+ * The scheduler decides which worker runs the next part of its loop (worker.h: rest, turn, publish)
+ * and how long it is held up in between, so the workers' parts interleave in every order that
+ * threads could show. The mailboxes between them are the real ones.
+ *
+ * Places kept for later: a disk per server (today there are no files), replication and cluster
+ * between the servers of a world.
+ *
+ * Thread: one. Ownership: world_new gives, world_free takes, servers included.
+ */
+#ifndef SHOAL_TEST_SIM_WORLD_H
+#define SHOAL_TEST_SIM_WORLD_H
+
+#include "net/rt_sim.h"
+#include "server/server.h"
+
+#include <setjmp.h>
+
+#define WORLD_PORT 6379
+
+struct world_options {
+    uint64_t seed;
+    unsigned servers;
+    unsigned workers;             /* of each server */
+    const struct bytes *settings; /* pairs as of CONFIG SET, for each server */
+    size_t settings_count;
+    unsigned recv_buffers, recv_buffer_bytes;
+    /* A worker's thread is taken off its processor between two parts: chance in 65536, how long. */
+    unsigned preempt;
+    uint64_t preempt_max_ns;
+    unsigned spurious; /* chance that a sleeping worker has a turn for nothing */
+    struct sim_options sim;
+};
+
+struct world;
+
+struct world *world_new(const struct world_options *options);
+void world_free(struct world *world);
+struct sim *world_sim(struct world *world);
+struct server *world_server(struct world *world, unsigned index);
+/* The port that server listens on. */
+uint16_t world_port(const struct world *world, unsigned index);
+
+/* Lets time pass until done(arg) says so; false: it did not by then. */
+bool world_run(struct world *world, uint64_t until_ns, bool (*done)(void *arg), void *arg);
+/* Workers are held up no more. */
+void world_calm(struct world *world);
+/* A server is told to end, as by a signal. */
+void world_stop(struct world *world, unsigned index);
+bool world_stopped(const struct world *world, unsigned index);
+
+/* Something is wrong: the run ends here, in the setjmp of whoever runs the world. */
+void world_fail(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)))
+__attribute__((noreturn));
+jmp_buf *world_failure(struct world *world); /* where world_fail goes: set it before world_run */
+const char *world_reason(const struct world *world);
+/* Looks for what a server may not have when nothing goes on any more: connections, buffers,
+ * messages in mailboxes, waiting clients, memory of clients. Fails with what it finds. */
+void world_check_idle(struct world *world);
+/* The same for data: after FLUSHALL nothing is left of it. */
+void world_check_empty(struct world *world);
+
+#endif
