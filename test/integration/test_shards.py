@@ -409,7 +409,7 @@ def test_idle_server_uses_less_than_a_percent_of_a_core(start_server, clients, s
     used = (s.cpu_seconds() - before) / seconds
     for c in connections:
         c.close()
-    assert used <= 0.02 * slow, "%.1f%% of a core" % (used * 100)
+    assert used <= 0.01 * slow, "%.1f%% of a core" % (used * 100)
 
 
 @pytest.mark.shoal_only
