@@ -85,6 +85,7 @@ struct client {
     unsigned away_target;    /* the shard of the last op that was sent away */
     struct scatter *scatter; /* runs; the client is fenced */
     struct txn *txn;         /* the same */
+    struct txn *gathered;    /* dispatch: not started yet */
     uint64_t txns;           /* begun so far */
     unsigned txns_open;      /* and not yet freed: their locks may be on their way back */
     unsigned self_batches;   /* batches that wait on this very worker for a lock */

@@ -434,6 +434,24 @@ static bool must_wait_here(const struct client *client, const struct staged *sta
 
 /* ---- The window ---- */
 
+static void start_gathered(struct client *client) {
+    struct txn *txn = client->gathered;
+    client->gathered = NULL;
+    txn_start(txn);
+}
+
+/* Joins the transaction that is being gathered. */
+static void run_apart(struct client *client, struct staged *staged) {
+    if (client->gathered == NULL) {
+        client->gathered = txn_open(client, client->input_buffer);
+    }
+    txn_add(client->gathered, staged->slot, &staged->request);
+    bool drops = client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT);
+    if (drops || txn_count(client->gathered) == TXN_COMMANDS_MAX) {
+        start_gathered(client);
+    }
+}
+
 /* False: it must wait, and nothing of it was done. */
 static bool run_staged(struct client *client, struct staged *staged, bool may_run) {
     struct worker *worker = client->worker;
@@ -445,6 +463,12 @@ static bool run_staged(struct client *client, struct staged *staged, bool may_ru
         return false;
     }
     bool apart = !refused && is_apart(worker, staged);
+    if (client->gathered != NULL && !apart) {
+        start_gathered(client);
+    }
+    if (client->txn != NULL && client->gathered == NULL) {
+        return false; /* a transaction has begun with what came before */
+    }
     bool away = !refused && staged->route == ROUTE_KEY &&
                 (staged->target != worker->id || must_wait_here(client, staged));
     if (client->pending_count > 0 && !refused) {
@@ -468,7 +492,7 @@ static bool run_staged(struct client *client, struct staged *staged, bool may_ru
         }
         refuse_and_count(client, staged, refusal);
     } else if (apart) {
-        txn_command(client, slot, &staged->request, client->input_buffer);
+        run_apart(client, staged);
     } else if (staged->route == ROUTE_HOME) {
         run_home(client, staged);
     } else if (away) {
@@ -516,6 +540,11 @@ static unsigned stage_window(struct client *client, struct staged *window, size_
         staged->start = used;
         used += consumed;
         if (status == PARSE_ERROR) {
+            if (n > 0 && staged[-1].route == ROUTE_APART) { /* its turn comes after that */
+                used = staged->start;
+                status = PARSE_REQUEST;
+                parser_fini(&client->parser);
+            }
             break;
         }
         if (status == PARSE_EMPTY) {
@@ -523,7 +552,9 @@ static unsigned stage_window(struct client *client, struct staged *window, size_
         }
         stage(client, staged, n > 0 ? staged - 1 : NULL);
         n++;
-        if (is_fence(staged)) {
+        bool after_apart = n > 1 && staged[-1].route == ROUTE_APART;
+        if (staged->route == ROUTE_APART ? n == TXN_COMMANDS_MAX
+                                         : after_apart || is_fence(staged)) {
             break;
         }
     }
@@ -576,6 +607,9 @@ static void run_window(struct client *client) {
         if (client->flags & (CLIENT_CLOSING | CLIENT_CLOSE_AFTER_REPLY)) {
             break;
         }
+    }
+    if (client->gathered != NULL) {
+        start_gathered(client);
     }
     if (!whole) {
         parser_fini(&client->parser); /* forgets a scan of what comes after */

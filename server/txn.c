@@ -36,17 +36,57 @@
 #include <stdlib.h>
 #include <sys/uio.h>
 
-#define ARENA_BLOCK_BYTES 4096
+#define ARENA_BLOCK_BYTES (16 * 1024)
+/* Kept for use again: some 50 KB each. */
+#define TXNS_KEPT_MAX 64
 
 /* ---- Life ---- */
 
-static struct txn *txn_new(struct client *client, const struct command_slot *slot) {
-    struct worker *worker = client->worker;
-    struct txn *txn = malloc(sizeof *txn);
+static struct txn *txn_take(struct worker *worker) {
+    struct txn *txn = worker->txn_pool;
+    if (txn != NULL) {
+        worker->txn_pool = txn->next;
+        worker->txn_pool_count--;
+        *txn = (struct txn){.arena = txn->arena, .out = txn->out, .space = txn->space};
+        return txn;
+    }
+    unsigned workers = worker->server->workers_count;
+    txn = calloc(1, sizeof *txn);
     check(txn != NULL);
-    memset(txn, 0, sizeof *txn);
     arena_init(&txn->arena, ARENA_BLOCK_BYTES);
     outbuf_init(&txn->out);
+    txn->space = calloc(workers, sizeof *txn->space);
+    check(txn->space != NULL);
+    for (unsigned i = 0; i < workers; i++) {
+        outbuf_init(&txn->space[i].out);
+    }
+    return txn;
+}
+
+static void txn_drop(struct worker *worker, struct txn *txn) {
+    for (unsigned i = 0; i < worker->server->workers_count; i++) {
+        outbuf_fini(&txn->space[i].out);
+    }
+    outbuf_fini(&txn->out);
+    arena_fini(&txn->arena);
+    free(txn->space);
+    free(txn);
+}
+
+static void txn_put(struct worker *worker, struct txn *txn) {
+    if (worker->txn_pool_count == TXNS_KEPT_MAX) {
+        txn_drop(worker, txn);
+        return;
+    }
+    arena_reset(&txn->arena);
+    txn->next = worker->txn_pool;
+    worker->txn_pool = txn;
+    worker->txn_pool_count++;
+}
+
+static struct txn *txn_new(struct client *client, const struct command_slot *slot) {
+    struct worker *worker = client->worker;
+    struct txn *txn = txn_take(worker);
     txn->home = worker;
     txn->client = client;
     txn->client_id = client->id;
@@ -71,11 +111,10 @@ static void txn_free(struct txn *txn) {
             txn_items_free(&task->fetched);
         }
         txn_items_free(&part->store);
-        outbuf_fini(&part->out);
+        outbuf_drain(&part->out, part->out.bytes);
     }
-    outbuf_fini(&txn->out);
-    arena_fini(&txn->arena);
-    free(txn);
+    outbuf_drain(&txn->out, txn->out.bytes);
+    txn_put(txn->home, txn);
     client->txns_open--;
     if (client->flags & CLIENT_CLOSING) {
         client_try_free(client);
@@ -145,13 +184,46 @@ void txn_part_home(struct worker *worker, struct message *message) {
 
 /* ---- Locking ---- */
 
+/* The current phase is a carried command. */
+static bool carries(const struct txn *txn) {
+    return txn->at < txn->count && txn->commands[txn->at].phase == txn->phase &&
+           txn->commands[txn->at].kind == TXN_CARRY;
+}
+
+static void schedule_part(struct txn *txn, struct txn_part *part, bool is_last_to_grant) {
+    part->lock.number = txn->number;
+    part->resp = txn->client->resp;
+    part->refused = true; /* till it says something else */
+    part->eager = txn->reads_first || is_last_to_grant;
+    part->release = is_last_to_grant && txn->phases == 1 && !carries(txn);
+    due(part, TXN_SCHEDULE);
+}
+
 static void schedule(struct txn *txn) {
     txn->state = STATE_SCHEDULE;
     txn->number = shared_next_number(txn->home->server->shared);
     EACH_PART(txn, part) {
-        part->lock.number = txn->number;
-        part->resp = txn->client->resp;
-        due(part, TXN_SCHEDULE);
+        schedule_part(txn, part, false);
+    }
+}
+
+/* The common case of two shards of which one is home: once home's locks are granted, the other
+ * shard is the last to grant, and may run and release in the same hop. */
+static void schedule_home(struct txn *txn) {
+    txn->state = STATE_HOME_FIRST;
+    txn->number = shared_next_number(txn->home->server->shared);
+    EACH_PART(txn, part) {
+        part->refused = true;
+    }
+    schedule_part(txn, txn->parts[txn->home->id], false);
+}
+
+static void schedule_other(struct txn *txn) {
+    txn->state = STATE_SCHEDULE;
+    EACH_PART(txn, part) {
+        if (part->worker != txn->home->id) {
+            schedule_part(txn, part, true);
+        }
     }
 }
 
@@ -261,6 +333,11 @@ static struct scratch *scratch_of(struct worker *worker) {
 }
 
 void txn_worker_fini(struct worker *worker) {
+    while (worker->txn_pool != NULL) {
+        struct txn *txn = worker->txn_pool;
+        worker->txn_pool = txn->next;
+        txn_drop(worker, txn);
+    }
     if (worker->scratch_space != NULL) {
         shard_fini(&worker->scratch_space->shard);
         free(worker->scratch_space);
@@ -320,11 +397,6 @@ static void run_carried(struct txn *txn, struct txn_command *command) {
 
 static bool is_last(const struct txn *txn) {
     return txn->phase + 1 == txn->phases;
-}
-
-static bool carries(const struct txn *txn) {
-    return txn->at < txn->count && txn->commands[txn->at].phase == txn->phase &&
-           txn->commands[txn->at].kind == TXN_CARRY;
 }
 
 /* Each part that has tasks in this phase runs them; in the last one they are also what it had to
@@ -531,6 +603,13 @@ static void look_for_dirt(struct txn *txn) {
 /* One step further; true if parts are away or a scatter is, false to step on. */
 static bool step(struct txn *txn) {
     switch (txn->state) {
+    case STATE_HOME_FIRST:
+        if (txn->parts[txn->home->id]->refused) {
+            cancel(txn);
+        } else {
+            schedule_other(txn);
+        }
+        break;
     case STATE_SCHEDULE:
         if (any_refused(txn)) {
             cancel(txn);
@@ -606,15 +685,14 @@ static bool reads_first(const struct txn *txn) {
     return true;
 }
 
-static void txn_begin(struct txn *txn) {
+void txn_start(struct txn *txn) {
     struct client *client = txn->client;
     txn->starting = true;
     txn_plan(txn);
-    bool eager = reads_first(txn);
+    txn->reads_first = reads_first(txn);
     struct txn_part *some = NULL;
     EACH_PART(txn, part) {
         part->next = part->first;
-        part->eager = eager;
         part->resp = client->resp;
         some = part;
     }
@@ -627,7 +705,11 @@ static void txn_begin(struct txn *txn) {
         due(some, TXN_ALONE);
         send_due(txn);
     } else {
-        schedule(txn);
+        if (txn->parts_count == 2 && txn->parts[txn->home->id] != NULL) {
+            schedule_home(txn);
+        } else {
+            schedule(txn);
+        }
         send_due(txn);
     }
     if (client->txn == txn) {
@@ -646,21 +728,27 @@ static struct bytes *copy_words(struct txn *txn, const struct request *request) 
     return argv;
 }
 
-void txn_command(struct client *client, const struct command_slot *slot,
-                 const struct request *request, struct rt_buffer *input) {
-    struct txn *txn = txn_new(client, slot);
+struct txn *txn_open(struct client *client, struct rt_buffer *input) {
+    struct txn *txn = txn_new(client, NULL);
     txn->input = rt_buffer_ref(input);
-    txn->bytes = request->bytes;
-    client->bytes_away += request->bytes;
-    txn->count = 1;
-    txn->commands = arena_alloc(&txn->arena, sizeof *txn->commands);
-    txn->commands[0] = (struct txn_command){
+    txn->commands = arena_alloc(&txn->arena, TXN_COMMANDS_MAX * sizeof *txn->commands);
+    return txn;
+}
+
+void txn_add(struct txn *txn, const struct command_slot *slot, const struct request *request) {
+    check(txn->count < TXN_COMMANDS_MAX);
+    txn->bytes += request->bytes;
+    txn->client->bytes_away += request->bytes;
+    txn->commands[txn->count++] = (struct txn_command){
         .slot = slot,
         .argv = copy_words(txn, request),
         .argc = request->argc,
-        .db = client->db,
+        .db = txn->client->db,
     };
-    txn_begin(txn);
+}
+
+uint32_t txn_count(const struct txn *txn) {
+    return txn->count;
 }
 
 void txn_exec(struct exec *x, struct multi_queue *queue) {
@@ -677,7 +765,7 @@ void txn_exec(struct exec *x, struct multi_queue *queue) {
             .db = command->db,
         };
     }
-    txn_begin(txn);
+    txn_start(txn);
 }
 
 void txn_scatter_done(struct client *client, uint64_t ticks, const struct reply *reply) {

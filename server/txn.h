@@ -24,12 +24,19 @@ struct multi_queue;
 struct reply;
 struct request;
 struct rt_buffer;
+struct txn;
 struct worker;
 
-/* Runs one command whose keys lie on several shards, or that concerns all of them. `input` holds
- * the request's words until the end. The reply is written when it is done. */
-void txn_command(struct client *client, const struct command_slot *slot,
-                 const struct request *request, struct rt_buffer *input);
+/* Begins a transaction of commands whose keys lie on several shards, or that concern all of them:
+ * those that follow each other in a pipeline share its hops. `input` holds the words of their
+ * requests until the end. Nothing happens before txn_start; the replies are written when all is
+ * done, as if each command had been alone. */
+struct txn *txn_open(struct client *client, struct rt_buffer *input);
+void txn_add(struct txn *txn, const struct command_slot *slot, const struct request *request);
+void txn_start(struct txn *txn);
+/* As many as share one, at most. */
+#define TXN_COMMANDS_MAX 16
+uint32_t txn_count(const struct txn *txn);
 
 /* EXEC, from inside its run function: takes over the queue and frees it when done. Locks the keys
  * of all commands and those the client watches, looks whether a watched one was touched, runs all,

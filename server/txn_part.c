@@ -152,6 +152,9 @@ static void scheduled(void *context, struct lock_request *request) {
     part->locked = !part->refused;
     if (part->locked && is_clean(worker, part) && part->eager) {
         run_phase(worker, part);
+        if (part->release) {
+            release(worker, part);
+        }
     }
     answer(worker, part);
 }

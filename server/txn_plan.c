@@ -14,13 +14,13 @@
 static struct txn_part *part_of(struct txn *txn, unsigned worker) {
     struct txn_part *part = txn->parts[worker];
     if (part == NULL) {
-        part = arena_alloc(&txn->arena, sizeof *part);
+        part = &txn->space[worker];
         *part = (struct txn_part){
             .txn = txn,
             .worker = worker,
             .message.home = (uint16_t)txn->home->id,
+            .out = part->out,
         };
-        outbuf_init(&part->out);
         txn->parts[worker] = part;
         txn->parts_count++;
     }

@@ -106,8 +106,8 @@ struct txn_part {
     struct txn *txn;        /* home's, but for what is constant while parts are away */
     unsigned worker;
     enum txn_action action;
-    bool due; /* to be sent in this step */
-    bool eager;
+    bool due;     /* to be sent in this step */
+    bool eager;   /* runs the first phase when its locks are granted */
     bool release; /* after the run */
     bool locked;  /* the shard's: it stands in line */
     bool refused;
@@ -127,6 +127,7 @@ struct txn_part {
 
 enum txn_state {
     STATE_ALONE,
+    STATE_HOME_FIRST,
     STATE_SCHEDULE,
     STATE_CANCEL,
     STATE_FENCE,
@@ -137,7 +138,10 @@ enum txn_state {
 };
 
 struct txn {
+    struct txn *next; /* in the worker's pool */
     struct arena arena;
+    struct txn_part
+        *space; /* a part for each worker; of those not in `parts` only `out` is valid */
     struct worker *home;
     struct client *client; /* stays until the transaction is freed */
     const struct command_slot *slot;
@@ -147,7 +151,8 @@ struct txn {
     int64_t now_ms;
     bool no_touch;
     bool dirty;
-    bool starting; /* inside txn_begin: the client goes on by itself */
+    bool reads_first; /* the first phase changes nothing: it may be done twice */
+    bool starting;    /* inside txn_begin: the client goes on by itself */
     enum lock_scope scope;
     enum txn_state state;
     uint64_t number;

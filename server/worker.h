@@ -19,6 +19,7 @@ struct acceptor;
 struct batch;
 struct client;
 struct scratch;
+struct txn;
 struct multi_queue;
 
 /* Statistics of one command (subcommand) on one worker; INFO adds them up. */
@@ -73,12 +74,14 @@ struct worker {
 
     struct list clients;
     unsigned clients_count;
-    struct list dirty;             /* clients with output to send at the end of the turn */
-    struct list ready;             /* clients whose wait is over */
-    struct list paused;            /* clients that wait for CLIENT PAUSE to end */
-    struct list blocked;           /* clients in a blocking command */
-    struct list jobs;              /* scatter parts that go on in slices */
-    struct list suspended;         /* batches whose next op waits for a lock */
+    struct list dirty;     /* clients with output to send at the end of the turn */
+    struct list ready;     /* clients whose wait is over */
+    struct list paused;    /* clients that wait for CLIENT PAUSE to end */
+    struct list blocked;   /* clients in a blocking command */
+    struct list jobs;      /* scatter parts that go on in slices */
+    struct list suspended; /* batches whose next op waits for a lock */
+    struct txn *txn_pool;
+    unsigned txn_pool_count;
     struct scratch *scratch_space; /* txn.c: where carried commands run; NULL before the first */
     struct batch *batch_pool;
     unsigned batch_pool_count;
