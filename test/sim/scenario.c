@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "server/command_table.h"
 #include "test/sim/user.h"
 #include "test/sim/world.h"
 
@@ -100,6 +101,10 @@ static struct sim_faults draw_faults(struct scenario *scenario) {
     };
 }
 
+static bool has_command(const struct scenario *scenario, struct bytes name) {
+    return command_table_find(world_server(scenario->world, 0)->commands, name) != NULL;
+}
+
 static void start(struct scenario *scenario, uint64_t seed,
                   void (*print)(void *arg, const char *line), void *arg) {
     draw_settings(scenario);
@@ -137,6 +142,10 @@ static void start(struct scenario *scenario, uint64_t seed,
         .patience_ns = draw(scenario, 50 * MS, 3 * SECOND),
         .value_max_bytes = draw(scenario, 0, 3) == 0 ? draw(scenario, 1000, 40000) : 200,
         .slow = sometimes(scenario, 30000),
+        .several_shards = draw(scenario, 0, 4) > 0,
+        .transactions = draw(scenario, 0, 4) > 0 && has_command(scenario, BYTES("multi")),
+        .flushes = draw(scenario, 0, 5) == 0,
+        .troubles = draw(scenario, 0, 3) == 0,
     };
     scenario->users = users_new(scenario->world, &users);
     scenario->strike_every_ns = draw(scenario, 0, 2) == 0 ? draw(scenario, MS, 300 * MS) : 0;
@@ -208,11 +217,16 @@ static void play(struct scenario *scenario) {
         fail_waiting(scenario, "not every user got its answers");
     }
     users_check(scenario->users);
+    users_sweep(scenario->users);
+    if (!world_run(world, sim_now_ns(sim) + CALM_MAX, all_done, scenario)) {
+        fail_waiting(scenario, "nobody could delete everything");
+    }
     if (!world_run(world, sim_now_ns(sim) + END_MAX, no_sockets, scenario)) {
         world_fail(world, "%u sockets stay open", sim_open_sockets(sim));
     }
     world_run(world, sim_now_ns(sim) + 300 * MS, never, scenario);
     world_check_idle(world);
+    world_check_empty(world);
     world_stop(world, 0);
     if (!world_run(world, sim_now_ns(sim) + END_MAX, stopped, scenario)) {
         world_fail(world, "the server does not stop");

@@ -25,6 +25,8 @@
 #define SLOW_READ_NS  (4 * 1000 * 1000)
 #define COUNTERS      3
 #define LISTS         3
+#define GROUPS        3
+#define GROUP_MAX     6
 
 enum kind {
     KIND_SET,
@@ -42,12 +44,38 @@ enum kind {
     KIND_NAME,
     KIND_HELLO,
     KIND_COUNTER,
+    /* Keys on several shards. */
+    KIND_MSET,
+    KIND_MGET,
+    KIND_RENAME,
+    KIND_COPY,
+    KIND_GROUP_SET,
+    KIND_GROUP_GET,
+    KIND_GROUP_DELETE,
+    KIND_GROUP_EXISTS,
+    /* Transactions. */
+    KIND_PAIR_ADD,
+    KIND_PAIR_READ,
+    KIND_CAS,
+    KIND_CAS_READ,
+    KIND_CAS_WRITE,
+    KIND_CAS_CHECK,
+    KIND_QUEUED,
+    KIND_EXEC_ADD,
+    KIND_EXEC_READ,
+    KIND_EXEC_CAS,
+    /* Those who disturb. */
+    KIND_FLUSH,
+    KIND_SWAP,
+    KIND_PAUSE,
+    KIND_CONFIG,
+    KIND_KILL,
     KINDS,
 };
 
 struct request {
     enum kind kind;
-    unsigned key;
+    unsigned key, other;
     uint64_t value;
     uint64_t at_ns; /* when it was issued */
     uint64_t floor; /* what was known then: acknowledged increments, length of a list */
@@ -79,7 +107,9 @@ struct user {
     unsigned sent; /* requests of its share */
     bool struck;   /* half closed: nothing more will be written */
     bool slow;
-    bool reading_last, done;
+    bool reading_last, sweeping, done;
+    enum { CAS_NOT, CAS_READING, CAS_READ } cas;
+    uint64_t cas_value;
     unsigned last_next; /* of the last reads */
     struct text out, in;
     size_t out_sent;
@@ -95,10 +125,12 @@ struct users {
     struct rng rng;
     struct user *items;
     struct counter counters[COUNTERS];
+    struct counter pair, cas; /* transactions that add one to both of two keys; that change one */
     struct appended lists[LISTS];
     uint64_t values; /* numbers handed out: no value is written twice */
     uint64_t answered;
     bool finishing;
+    bool flushed; /* somebody has asked for FLUSHALL: anything may be gone */
     struct arena arena;
 };
 
@@ -145,6 +177,11 @@ static uint64_t value_number(struct bytes text) {
 }
 
 static void own_ghost(struct own_key *own, uint64_t value) {
+    for (unsigned i = 0; i < own->ghosts_count; i++) {
+        if (own->ghosts[i] == value) {
+            return;
+        }
+    }
     own->ghosts = realloc(own->ghosts, (own->ghosts_count + 1) * sizeof *own->ghosts);
     check(own->ghosts != NULL);
     own->ghosts[own->ghosts_count++] = value;
@@ -160,10 +197,14 @@ static bool own_may_be(const struct own_key *own, uint64_t value) {
 
 /* ---- What is sent ---- */
 
+static void own_name(const struct user *user, unsigned key, char ret[48]) {
+    snprintf(ret, 48, "own:%u:%u", user->index, key);
+}
+
 static void send_own(struct user *user, struct request *request) {
     struct users *users = user->users;
     char key[48];
-    snprintf(key, sizeof key, "own:%u:%u", user->index, request->key);
+    own_name(user, request->key, key);
     if (request->kind == KIND_SET) {
         struct text value;
         text_init(&value);
@@ -176,6 +217,145 @@ static void send_own(struct user *user, struct request *request) {
         text_fini(&value);
     } else {
         wire_requestf(&user->out, "%s %s", request->kind == KIND_GET ? "GET" : "DEL", key);
+    }
+}
+
+/* All of the user's keys at once, or two of them. */
+static void send_own_many(struct user *user, struct request *request) {
+    struct users *users = user->users;
+    char key[48], target[48];
+    request->other = (unsigned)rng_below(&users->rng, users->options.own_keys);
+    own_name(user, request->key, key);
+    own_name(user, request->other, target);
+    switch (request->kind) {
+    case KIND_RENAME:
+        wire_requestf(&user->out, "RENAME %s %s", key, target);
+        return;
+    case KIND_COPY:
+        wire_requestf(&user->out, "COPY %s %s REPLACE", key, target);
+        return;
+    case KIND_MGET:
+        wire_array(&user->out, 1 + users->options.own_keys);
+        wire_bulk(&user->out, BYTES("MGET"));
+        break;
+    default:
+        wire_array(&user->out, 1 + 2 * users->options.own_keys);
+        wire_bulk(&user->out, BYTES("MSET"));
+        request->value = users->values + 1;
+        users->values += users->options.own_keys;
+    }
+    for (unsigned i = 0; i < users->options.own_keys; i++) {
+        own_name(user, i, key);
+        wire_bulk(&user->out, bytes_of_text(key));
+        if (request->kind == KIND_MSET) {
+            struct text value;
+            text_init(&value);
+            value_text(users, request->value + i, &value);
+            wire_bulk(&user->out, text_bytes(&value));
+            text_fini(&value);
+        }
+    }
+}
+
+/* The keys of a group are always written together. */
+static unsigned group_size(unsigned group) {
+    return 2 + group * 2 < GROUP_MAX ? 2 + group * 2 : GROUP_MAX;
+}
+
+static void send_group(struct user *user, struct request *request) {
+    static const char *const names[] = {"MSET", "MGET", "DEL", "EXISTS"};
+    struct users *users = user->users;
+    request->key %= GROUPS;
+    unsigned n = group_size(request->key);
+    bool sets = request->kind == KIND_GROUP_SET;
+    wire_array(&user->out, 1 + n * (sets ? 2 : 1));
+    wire_bulk(&user->out, bytes_of_text(names[request->kind - KIND_GROUP_SET]));
+    if (sets) {
+        request->value = ++users->values;
+    }
+    unsigned first = (unsigned)rng_below(&users->rng, n);
+    for (unsigned i = 0; i < n; i++) {
+        char text[48];
+        snprintf(text, sizeof text, "group:%u:%u", request->key, (first + i) % n);
+        wire_bulk(&user->out, bytes_of_text(text));
+        if (sets) {
+            snprintf(text, sizeof text, "%llu", (unsigned long long)request->value);
+            wire_bulk(&user->out, bytes_of_text(text));
+        }
+    }
+}
+
+static void issue(struct user *user, enum kind kind, unsigned key);
+
+/* MULTI, what is queued, EXEC: each is a request with a reply of its own. */
+static void send_multi(struct user *user, struct request *request) {
+    struct users *users = user->users;
+    bool add = request->kind == KIND_PAIR_ADD;
+    wire_requestf(&user->out, "MULTI");
+    for (unsigned i = 0; i < 2; i++) {
+        issue(user, KIND_QUEUED, i);
+        wire_requestf(&user->out, "%s pair:%u", add ? "INCR" : "GET", i);
+    }
+    if (add) {
+        users->pair.asked++;
+    }
+    issue(user, add ? KIND_EXEC_ADD : KIND_EXEC_READ, 0);
+}
+
+static void send_exec(struct user *user, struct request *request) {
+    const struct users *users = user->users;
+    request->floor = request->kind == KIND_EXEC_CAS ? users->cas.answered : users->pair.answered;
+    wire_requestf(&user->out, "EXEC");
+}
+
+static void send_cas(struct user *user, struct request *request) {
+    struct users *users = user->users;
+    switch (request->kind) {
+    case KIND_CAS:
+        user->cas = CAS_READING;
+        wire_requestf(&user->out, "WATCH cas");
+        issue(user, KIND_CAS_READ, 0);
+        break;
+    case KIND_CAS_WRITE:
+        user->cas = CAS_NOT;
+        users->cas.asked++;
+        wire_requestf(&user->out, "MULTI");
+        issue(user, KIND_QUEUED, 0);
+        wire_requestf(&user->out, "SET cas %llu", (unsigned long long)user->cas_value + 1);
+        issue(user, KIND_EXEC_CAS, 0);
+        break;
+    default:
+        request->floor = users->cas.answered;
+        wire_requestf(&user->out, "GET cas");
+    }
+}
+
+static void send_queued(struct user *user, struct request *request) {
+    /* Its words are written by whoever issues it. */
+}
+
+static void send_trouble(struct user *user, struct request *request) {
+    static const char *const settings[] = {
+        "pipeline-order strict",    "pipeline-order relaxed", "timeout 1", "timeout 0",
+        "maxmemory-clients 300000", "maxmemory-clients 0",
+    };
+    unsigned n = (unsigned)rng_below(&user->users->rng, 64);
+    switch (request->kind) {
+    case KIND_FLUSH:
+        user->users->flushed = true;
+        wire_requestf(&user->out, n % 2 ? "FLUSHALL" : "FLUSHALL ASYNC");
+        break;
+    case KIND_SWAP:
+        wire_requestf(&user->out, "SWAPDB 1 2");
+        break;
+    case KIND_PAUSE:
+        wire_requestf(&user->out, "CLIENT PAUSE %u %s", 1 + n, n % 2 ? "WRITE" : "ALL");
+        break;
+    case KIND_CONFIG:
+        wire_requestf(&user->out, "CONFIG SET %s", settings[n % 6]);
+        break;
+    default:
+        wire_requestf(&user->out, "CLIENT KILL TYPE normal SKIPME %s", n % 2 ? "yes" : "no");
     }
 }
 
@@ -250,23 +430,12 @@ static bool is_ok(const struct value *value) {
     return value->type == '+' && bytes_equal(value->text, BYTES("OK"));
 }
 
-static void reply_own(struct user *user, const struct request *request, const struct value *value) {
-    struct own_key *own = &user->own[request->key];
-    if (request->kind == KIND_SET) {
-        want(user, request, value, is_ok(value), "not OK");
-        own->value = request->value;
-        return;
-    }
-    if (request->kind == KIND_DELETE) {
-        want(user, request, value, value->type == ':' && (uint64_t)value->integer <= 1, "no count");
-        want(user, request, value,
-             own->ghosts_count > 0 || (own->value != 0) == (value->integer != 0),
-             "deleted what was not there, or not what was");
-        own->value = 0;
-        return;
-    }
+/* The value of one of its keys, as a read shows it. */
+static void check_own(struct user *user, const struct request *request, unsigned key,
+                      const struct value *value) {
+    const struct own_key *own = &user->own[key];
     if (value->type == '_') {
-        want(user, request, value, own_may_be(own, 0), "the key is gone");
+        want(user, request, value, own_may_be(own, 0) || user->users->flushed, "the key is gone");
         return;
     }
     want(user, request, value, value->type == '$', "no value");
@@ -280,14 +449,162 @@ static void reply_own(struct user *user, const struct request *request, const st
     want(user, request, value, same, "the value is damaged");
 }
 
+static bool own_is_sure(const struct user *user, const struct own_key *own) {
+    return own->ghosts_count == 0 && !user->users->flushed;
+}
+
+/* What `source` may be, `target` may be from now on. */
+static void own_move(struct own_key *target, const struct own_key *source) {
+    target->value = source->value;
+    for (unsigned i = 0; i < source->ghosts_count; i++) {
+        own_ghost(target, source->ghosts[i]);
+    }
+}
+
+static void reply_own_many(struct user *user, const struct request *request,
+                           const struct value *value) {
+    struct own_key *source = &user->own[request->key], *target = &user->own[request->other];
+    unsigned all = user->users->options.own_keys;
+    switch (request->kind) {
+    case KIND_MSET:
+        want(user, request, value, is_ok(value), "not OK");
+        for (unsigned i = 0; i < all; i++) {
+            user->own[i].value = request->value + i;
+        }
+        return;
+    case KIND_MGET:
+        want(user, request, value, value->type == '*' && value->count == all, "not all keys");
+        for (unsigned i = 0; i < all; i++) {
+            check_own(user, request, i, &value->items[i]);
+        }
+        return;
+    default:
+        break;
+    }
+    bool done = is_ok(value) || (value->type == ':' && value->integer == 1);
+    if (!done) { /* there was nothing to move */
+        want(user, request, value,
+             (value->type == '-' && bytes_equal(value->text, BYTES("ERR no such key"))) ||
+                 (value->type == ':' && value->integer == 0) || request->key == request->other,
+             "neither done nor refused for want of the key");
+        want(user, request, value,
+             own_may_be(source, 0) || user->users->flushed || request->key == request->other,
+             "the key is gone");
+        return;
+    }
+    want(user, request, value, source->value != 0 || !own_is_sure(user, source),
+         "moved what was not there");
+    if (target != source) {
+        own_move(target, source);
+        if (request->kind == KIND_RENAME) {
+            source->value = 0;
+        }
+    }
+}
+
+static void reply_group(struct user *user, const struct request *request,
+                        const struct value *value) {
+    unsigned n = group_size(request->key);
+    if (request->kind == KIND_GROUP_SET) {
+        want(user, request, value, is_ok(value), "not OK");
+        return;
+    }
+    if (request->kind != KIND_GROUP_GET) {
+        want(user, request, value,
+             value->type == ':' && (value->integer == 0 || value->integer == n),
+             "a part of what is written together");
+        return;
+    }
+    want(user, request, value, value->type == '*' && value->count == n, "not all keys");
+    for (unsigned i = 0; i < n; i++) {
+        const struct value *item = &value->items[i];
+        want(user, request, value, item->type == '$' || item->type == '_', "no value");
+        want(user, request, value,
+             item->type == value->items[0].type && bytes_equal(item->text, value->items[0].text),
+             "a torn read");
+    }
+    want(user, request, value, value_number(value->items[0].text) <= user->users->values,
+         "a value that nobody has written");
+}
+
+/* The number in a reply of any kind; 0 for none. */
+static uint64_t number_of(const struct value *value) {
+    return value->type == ':' ? (uint64_t)value->integer : value_number(value->text);
+}
+
+static void check_counter(struct user *user, const struct request *request,
+                          const struct value *value, const struct counter *counter, uint64_t n,
+                          bool added) {
+    want(user, request, value, n <= counter->asked, "more than all have asked for");
+    want(user, request, value, n >= request->floor + added || user->users->flushed,
+         "something that was added is lost");
+}
+
+static void reply_exec(struct user *user, const struct request *request,
+                       const struct value *value) {
+    struct users *users = user->users;
+    if (request->kind == KIND_EXEC_CAS) {
+        if (value->type != '_') {
+            want(user, request, value,
+                 value->type == '*' && value->count == 1 && is_ok(&value->items[0]), "not done");
+            users->cas.answered++;
+        }
+        return;
+    }
+    want(user, request, value, value->type == '*' && value->count == 2, "not two replies");
+    uint64_t n = number_of(&value->items[0]);
+    want(user, request, value, n == number_of(&value->items[1]), "half a transaction");
+    check_counter(user, request, value, &users->pair, n, request->kind == KIND_EXEC_ADD);
+    users->pair.answered += request->kind == KIND_EXEC_ADD;
+}
+
+static void reply_cas(struct user *user, const struct request *request, const struct value *value) {
+    uint64_t n = number_of(value);
+    want(user, request, value, value->type == '$' || value->type == '_', "no number");
+    check_counter(user, request, value, &user->users->cas, n, false);
+    if (request->kind == KIND_CAS_READ && user->cas == CAS_READING) {
+        user->cas = CAS_READ;
+        user->cas_value = n;
+    }
+}
+
+static void reply_queued(struct user *user, const struct request *request,
+                         const struct value *value) {
+    want(user, request, value, value->type == '+' && bytes_equal(value->text, BYTES("QUEUED")),
+         "not queued");
+}
+
+static void reply_trouble(struct user *user, const struct request *request,
+                          const struct value *value) {
+    want(user, request, value, is_ok(value) || (request->kind == KIND_KILL && value->type == ':'),
+         "not done");
+}
+
+static void reply_own(struct user *user, const struct request *request, const struct value *value) {
+    struct own_key *own = &user->own[request->key];
+    if (request->kind == KIND_SET) {
+        want(user, request, value, is_ok(value), "not OK");
+        own->value = request->value;
+        return;
+    }
+    if (request->kind == KIND_DELETE) {
+        want(user, request, value, value->type == ':' && (uint64_t)value->integer <= 1, "no count");
+        want(user, request, value,
+             !own_is_sure(user, own) || (own->value != 0) == (value->integer != 0),
+             "deleted what was not there, or not what was");
+        own->value = 0;
+        return;
+    }
+    check_own(user, request, request->key, value);
+}
+
 static void reply_counter(struct user *user, const struct request *request,
                           const struct value *value) {
     struct counter *counter = &user->users->counters[request->key];
-    uint64_t n = value->type == ':' ? (uint64_t)value->integer : value_number(value->text);
+    uint64_t n = number_of(value);
     bool increments = request->kind == KIND_INCREMENT;
     want(user, request, value, value->type == (increments ? ':' : n > 0 ? '$' : '_'), "no number");
-    want(user, request, value, n <= counter->asked, "more than all have asked for");
-    want(user, request, value, n >= request->floor + increments, "an increment is lost");
+    check_counter(user, request, value, counter, n, increments);
     counter->answered += increments;
 }
 
@@ -298,11 +615,15 @@ static void reply_list(struct user *user, const struct request *request,
     if (request->kind == KIND_APPEND) {
         want(user, request, value, value->type == ':', "no length");
         uint64_t length = (uint64_t)value->integer;
-        want(user, request, value, length > request->floor, "shorter than it was before");
+        want(user, request, value, length > request->floor || user->users->flushed,
+             "shorter than it was before");
         list->answered = length > list->answered ? length : list->answered;
         return;
     }
     want(user, request, value, value->type == '$' || value->type == '_', "no text");
+    if (user->users->flushed) {
+        return;
+    }
     struct bytes seen = text_bytes(&list->longest);
     want(user, request, value, value->text.len >= request->floor, "what was appended is not there");
     size_t both = seen.len < value->text.len ? seen.len : value->text.len;
@@ -335,6 +656,10 @@ static void reply_plain(struct user *user, const struct request *request,
         break;
     case KIND_SELECT:
     case KIND_NAME:
+    case KIND_CAS:
+    case KIND_PAIR_ADD:
+    case KIND_PAIR_READ:
+    case KIND_CAS_WRITE:
         want(user, request, value, is_ok(value), "not OK");
         break;
     case KIND_HELLO:
@@ -370,6 +695,29 @@ static const struct op ops[KINDS] = {
     [KIND_NAME] = {"CLIENT SETNAME", 1, send_plain, reply_plain},
     [KIND_HELLO] = {"HELLO 3", 1, send_plain, reply_plain},
     [KIND_COUNTER] = {"GET of a counter", 0, send_counter, reply_counter},
+    [KIND_MSET] = {"MSET of its own", 6, send_own_many, reply_own_many},
+    [KIND_MGET] = {"MGET of its own", 6, send_own_many, reply_own_many},
+    [KIND_RENAME] = {"RENAME of its own", 5, send_own_many, reply_own_many},
+    [KIND_COPY] = {"COPY of its own", 3, send_own_many, reply_own_many},
+    [KIND_GROUP_SET] = {"MSET of a group", 8, send_group, reply_group},
+    [KIND_GROUP_GET] = {"MGET of a group", 8, send_group, reply_group},
+    [KIND_GROUP_DELETE] = {"DEL of a group", 3, send_group, reply_group},
+    [KIND_GROUP_EXISTS] = {"EXISTS of a group", 3, send_group, reply_group},
+    [KIND_PAIR_ADD] = {"MULTI, adding", 6, send_multi, reply_plain},
+    [KIND_PAIR_READ] = {"MULTI, reading", 5, send_multi, reply_plain},
+    [KIND_CAS] = {"WATCH", 8, send_cas, reply_plain},
+    [KIND_CAS_READ] = {"GET of what is watched", 0, send_cas, reply_cas},
+    [KIND_CAS_WRITE] = {"MULTI, watching", 0, send_cas, reply_plain},
+    [KIND_CAS_CHECK] = {"GET of what is watched", 0, send_cas, reply_cas},
+    [KIND_QUEUED] = {"a queued command", 0, send_queued, reply_queued},
+    [KIND_EXEC_ADD] = {"EXEC, adding", 0, send_exec, reply_exec},
+    [KIND_EXEC_READ] = {"EXEC, reading", 0, send_exec, reply_exec},
+    [KIND_EXEC_CAS] = {"EXEC, watching", 0, send_exec, reply_exec},
+    [KIND_FLUSH] = {"FLUSHALL", 2, send_trouble, reply_trouble},
+    [KIND_SWAP] = {"SWAPDB", 2, send_trouble, reply_trouble},
+    [KIND_PAUSE] = {"CLIENT PAUSE", 1, send_trouble, reply_trouble},
+    [KIND_CONFIG] = {"CONFIG SET", 2, send_trouble, reply_trouble},
+    [KIND_KILL] = {"CLIENT KILL", 1, send_trouble, reply_trouble},
 };
 
 static void wrong(const struct user *user, const struct request *request, const struct value *value,
@@ -392,17 +740,49 @@ static void issue(struct user *user, enum kind kind, unsigned key) {
     ops[kind].send(user, request);
 }
 
+/* How often this run has users do that. */
+static unsigned weight_of(const struct users *users, enum kind kind) {
+    const struct users_options *options = &users->options;
+    bool off = (kind == KIND_FLUSH && !options->flushes) ||
+               (kind > KIND_FLUSH && !options->troubles) ||
+               (kind >= KIND_MSET && kind <= KIND_GROUP_EXISTS && !options->several_shards) ||
+               (kind >= KIND_PAIR_ADD && kind <= KIND_EXEC_CAS && !options->transactions);
+    return off ? 0 : ops[kind].weight;
+}
+
 static enum kind any_kind(struct users *users) {
     unsigned sum = 0;
     for (unsigned i = 0; i < KINDS; i++) {
-        sum += ops[i].weight;
+        sum += weight_of(users, i);
     }
     uint64_t at = rng_below(&users->rng, sum);
     enum kind kind = 0;
-    while (at >= ops[kind].weight) {
-        at -= ops[kind++].weight;
+    while (at >= weight_of(users, kind)) {
+        at -= weight_of(users, kind++);
     }
     return kind;
+}
+
+/* Everything once more, a few at a time. */
+static unsigned last_reads(const struct users *users) {
+    return users->options.own_keys + COUNTERS + LISTS +
+           (users->options.several_shards ? GROUPS : 0) + (users->options.transactions ? 2 : 0);
+}
+
+static void issue_last(struct user *user, unsigned i) {
+    const struct users_options *options = &user->users->options;
+    unsigned own = options->own_keys;
+    if (i < own) {
+        issue(user, KIND_GET, i);
+    } else if ((i -= own) < COUNTERS) {
+        issue(user, KIND_COUNTER, i);
+    } else if ((i -= COUNTERS) < LISTS) {
+        issue(user, KIND_LIST, i);
+    } else if ((i -= LISTS) < GROUPS && options->several_shards) {
+        issue(user, KIND_GROUP_GET, i);
+    } else {
+        issue(user, i % 2 ? KIND_CAS_CHECK : KIND_PAIR_READ, 0);
+    }
 }
 
 static void issue_some(struct user *user) {
@@ -412,17 +792,21 @@ static void issue_some(struct user *user) {
         return;
     }
     if (users->finishing) {
-        /* Everything once more, a few at a time. */
-        unsigned all = users->options.own_keys + COUNTERS + LISTS;
-        while (user->reading_last && user->last_next < all && user->pending_count < 8) {
-            unsigned i = user->last_next++;
-            if (i < users->options.own_keys) {
-                issue(user, KIND_GET, i);
-            } else {
-                i -= users->options.own_keys;
-                issue(user, i < COUNTERS ? KIND_COUNTER : KIND_LIST, i % COUNTERS);
-            }
+        if (user->sweeping && user->last_next == last_reads(users)) {
+            issue(user, KIND_FLUSH, 0);
+            user->last_next++;
         }
+        while (user->reading_last && user->last_next < last_reads(users) &&
+               user->pending_count < 8) {
+            issue_last(user, user->last_next++);
+        }
+        return;
+    }
+    if (user->cas == CAS_READ) {
+        issue(user, KIND_CAS_WRITE, 0);
+        return;
+    }
+    if (user->cas == CAS_READING) {
         return;
     }
     if (now_ns < user->think_until_ns) {
@@ -435,7 +819,7 @@ static void issue_some(struct user *user) {
     }
     uint64_t n = 1 + rng_below(&users->rng, users->options.pipeline_max);
     while (n-- > 0 && user->pending_count < users->options.pipeline_max &&
-           user->sent < users->options.requests) {
+           user->sent < users->options.requests && user->cas == CAS_NOT) {
         unsigned key = (unsigned)rng_below(&users->rng, users->options.own_keys);
         issue(user, any_kind(users), key);
         user->sent++;
@@ -455,8 +839,22 @@ static void forget_pending(struct user *user) {
             own_ghost(&user->own[request->key], request->value);
         } else if (request->kind == KIND_DELETE) {
             own_ghost(&user->own[request->key], 0);
+        } else if (request->kind == KIND_MSET) {
+            for (unsigned j = 0; j < user->users->options.own_keys; j++) {
+                own_ghost(&user->own[j], request->value + j);
+            }
+        } else if (request->kind == KIND_RENAME || request->kind == KIND_COPY) {
+            struct own_key *target = &user->own[request->other];
+            uint64_t value = target->value;
+            own_move(target, &user->own[request->key]);
+            own_ghost(target, target->value);
+            target->value = value;
+            if (request->kind == KIND_RENAME) {
+                own_ghost(&user->own[request->key], 0);
+            }
         }
     }
+    user->cas = CAS_NOT;
     user->pending_count = 0;
     text_clear(&user->out);
     text_clear(&user->in);
@@ -586,7 +984,7 @@ static void step_last(struct user *user) {
     } else if (!user->reading_last) {
         user->reading_last = true;
         step_soon(user, STEP_NS);
-    } else if (user->last_next == users->options.own_keys + COUNTERS + LISTS) {
+    } else if (user->last_next == last_reads(users) + user->sweeping) {
         sim_peer_close(user->peer);
         user->peer = NULL;
         user->done = true;
@@ -697,6 +1095,14 @@ void users_finish(struct users *users) {
     }
 }
 
+void users_sweep(struct users *users) {
+    struct user *user = &users->items[0];
+    user->done = false;
+    user->sweeping = true;
+    user->step_ns = UINT64_MAX;
+    step_soon(user, STEP_NS);
+}
+
 bool users_done(const struct users *users) {
     for (unsigned i = 0; i < users->options.count; i++) {
         if (!users->items[i].done) {
@@ -709,7 +1115,7 @@ bool users_done(const struct users *users) {
 void users_check(struct users *users) {
     for (unsigned i = 0; i < LISTS; i++) {
         const struct appended *list = &users->lists[i];
-        if (list->answered > list->longest.len) {
+        if (list->answered > list->longest.len && !users->flushed) {
             world_fail(users->world, "list %u has %zu bytes in the end, and had %llu", i,
                        list->longest.len, (unsigned long long)list->answered);
         }

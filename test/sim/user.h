@@ -25,8 +25,10 @@ struct users_options {
     uint64_t patience_ns;   /* for a reply; then it gives the connection up */
     size_t value_max_bytes; /* of a user's own values */
     unsigned slow;          /* chance in 65536 that it reads late and little */
-    bool several_shards;    /* commands with keys on several shards are served */
-    bool transactions;      /* MULTI and WATCH are */
+    bool several_shards;    /* they name keys on several shards in one command */
+    bool transactions;      /* they use MULTI and WATCH */
+    bool flushes;           /* and FLUSHALL */
+    bool troubles;          /* and CONFIG SET, CLIENT KILL, CLIENT PAUSE, SWAPDB */
 };
 
 struct users *users_new(struct world *world, const struct users_options *options);
@@ -39,6 +41,8 @@ bool users_idle(const struct users *users);
 void users_finish(struct users *users);
 /* All have their answers, and are gone. */
 bool users_done(const struct users *users);
+/* Deletes everything, by one of them; users_done says when. */
+void users_sweep(struct users *users);
 /* Fails unless all that they know of the data agrees; once they are done. */
 void users_check(struct users *users);
 /* Who waits for what, for a failure. */

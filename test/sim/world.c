@@ -395,6 +395,13 @@ static void check_worker_idle(struct world *world, const struct worker *worker) 
     NOTHING_OF(world, worker, "paused clients", !list_empty(&worker->paused));
     NOTHING_OF(world, worker, "blocked clients", !list_empty(&worker->blocked));
     NOTHING_OF(world, worker, "jobs", !list_empty(&worker->jobs));
+    NOTHING_OF(world, worker, "batches that wait for a lock", !list_empty(&worker->suspended));
+    const struct locks *locks = &worker->shard.locks;
+    NOTHING_OF(world, worker, "locks", locks->requests);
+    NOTHING_OF(world, worker, "locked keys", locks->targets);
+    NOTHING_OF(world, worker, "fences", locks->fence != NULL);
+    NOTHING_OF(world, worker, "requests for locks",
+               !list_empty(&locks->deferred) + !list_empty(&locks->settled));
     NOTHING_OF(world, worker, "open batches", worker->open_count);
     NOTHING_OF(world, worker, "replies nobody wants", worker->discard.bytes);
     NOTHING_OF(world, worker, "receive buffers", sim_rt_buffers_held(worker->rt));
