@@ -185,6 +185,45 @@ def test_nobody_sees_half_of_a_write_over_shards(server, r, shards):
 
 
 @pytest.mark.several_shards
+def test_nobody_starves_when_all_want_the_same_keys(server, r, shards):
+    """Six write all keys over and over; a reader, a carried command and single writes on those keys get their turns beside them."""
+    keys = [key_in(part, shards) for part in range(shards)]
+    other = [key_in(part, shards, "other") for part in range(2)]
+    stop, done = threading.Event(), {}
+
+    def run(name, *requests):
+        with server.raw(timeout=30) as c:
+            n = 0
+            while not stop.is_set():
+                for request in requests:
+                    c.do(*request)
+                n += 1
+            done[name] = n
+
+    pairs = [w for k in keys for w in (k, "v")]
+    jobs = [("write%d" % i, ["MSET", *pairs]) for i in range(6)]
+    jobs += [("read", ["MGET", *keys]), ("one", ["APPEND", keys[0], "x"]), ("move", ["COPY", keys[0], keys[1], "REPLACE"]), ("all", ["DBSIZE"])]
+    jobs += [("aside", ["MSET", other[0], "v", other[1], "v"])]
+    threads = [threading.Thread(target=run, args=job) for job in jobs]
+    for t in threads:
+        t.start()
+    time.sleep(2)
+    stop.set()
+    for t in threads:
+        t.join()
+    fair = sum(done["write%d" % i] for i in range(6)) / 6
+    assert min(done.values()) > fair / 10, done
+    refused = sum(int(v["txn_refusals"]) for v in shard_lines(server))
+    begun = sum(int(v["txns"]) for v in shard_lines(server))
+    assert begun > 100 and refused <= 3 * begun  # after three refusals it cannot be refused again
+
+
+def shard_lines(server):
+    info = server.info("shards")
+    return [dict(pair.split("=") for pair in info[k].split(",")) for k in info.keys() if k.startswith("shard")]
+
+
+@pytest.mark.several_shards
 def test_clients_that_die_in_a_transaction_leave_nothing_locked(server, r, shards):
     keys = [key_in(part, shards) for part in range(shards)]
     pairs = [w for k in keys for w in (k, "v")]
