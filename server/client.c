@@ -334,6 +334,7 @@ static bool holds_back(struct client *client) {
 void client_flush(struct client *client) {
     client->flags &= ~(unsigned)CLIENT_DIRTY;
     list_remove(&client->dirty_node);
+    client->out_flushed = client->out.bytes;
     if (client->flags & CLIENT_CLOSING) {
         return;
     }

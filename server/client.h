@@ -75,6 +75,7 @@ struct client {
 
     /* Output. */
     struct outbuf out;
+    size_t out_flushed; /* its bytes at the end of the last turn that touched it */
     struct outbuf held;
     struct pending *pending; /* ring, capacity a power of two */
     uint32_t pending_head, pending_count, pending_cap;

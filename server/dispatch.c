@@ -38,6 +38,9 @@
 /* Beyond these a connection waits for its own requests to come back before it is read on. */
 #define OPS_AWAY_MAX   1024
 #define HELD_BYTES_MAX (1024 * 1024)
+/* What one connection may add to its output in a turn, more or less: limits on the memory of
+ * clients are looked at once a turn. */
+#define OUTPUT_A_TURN_MAX (4 * 1024 * 1024)
 /* Commands with more keys than this are routed through memory of their own. */
 #define KEYS_ON_STACK 64
 
@@ -635,6 +638,11 @@ void client_process(struct client *client) {
         }
         run_window(client);
         if (client_check_output(client)) {
+            break;
+        }
+        if (client->out.bytes > client->out_flushed + OUTPUT_A_TURN_MAX) {
+            client->flags |= CLIENT_PARKED;
+            client_resume(client);
             break;
         }
     }
