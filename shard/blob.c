@@ -7,8 +7,6 @@
 #include "base/check.h"
 #include "shard/sysmem.h"
 
-#define PAGE_BYTES ((uintptr_t)4096)
-
 struct blob *blob_new(size_t length, size_t capacity) {
     check(length <= capacity);
     struct blob *blob = sysmem_alloc(sizeof(*blob) + capacity);
@@ -46,11 +44,7 @@ struct blob *blob_resize(struct blob *blob, size_t capacity) {
 bool blob_dismantle(struct blob *blob, size_t bytes) {
     check(blob_unshared(blob));
     size_t keep = blob->length > bytes ? blob->length - bytes : 0;
-    uintptr_t start = ((uintptr_t)blob->data + keep + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
-    uintptr_t end = ((uintptr_t)blob->data + blob->length) & ~(PAGE_BYTES - 1);
-    if (start < end) {
-        sysmem_discard((void *)start, end - start);
-    }
+    sysmem_discard(blob->data + keep, blob->length - keep);
     blob->length = keep;
     return keep <= bytes;
 }

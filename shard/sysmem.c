@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #if SHOAL_SANITIZED || defined(SHOAL_NO_MIMALLOC)
 #define raw_alloc     malloc
@@ -45,12 +46,22 @@ size_t sysmem_good_size(size_t bytes) {
     return raw_good_size(bytes);
 }
 
+/* 4 KB here, up to 64 KB on other machines. */
+static size_t page_bytes(void) {
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
 void *sysmem_map(size_t bytes, size_t align) {
-    /* Ask for more and cut off both ends: the kernel aligns to pages only. */
+    align = align > page_bytes() ? align : page_bytes();
+    bytes = (bytes + page_bytes() - 1) & ~(page_bytes() - 1);
+    /* Ask for more and cut off both ends: the kernel aligns to pages only. It hands out addresses
+     * from the top down, so the highest aligned piece is kept: it borders on the one before, and
+     * the kernel joins the two. Pieces with holes between them would each count as a mapping, of
+     * which a process may have 65530. */
     size_t asked = bytes + align;
     char *raw = mmap(NULL, asked, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     check(raw != MAP_FAILED);
-    char *start = (char *)(((uintptr_t)raw + align - 1) & ~(uintptr_t)(align - 1));
+    char *start = (char *)(((uintptr_t)raw + align) & ~(uintptr_t)(align - 1));
     size_t before = (size_t)(start - raw);
     size_t after = asked - before - bytes;
     if (before) {
@@ -66,8 +77,13 @@ void sysmem_unmap(void *pages, size_t bytes) {
     check(munmap(pages, bytes) == 0);
 }
 
-void sysmem_discard(void *pages, size_t bytes) {
-    check(madvise(pages, bytes, MADV_DONTNEED) == 0);
+void sysmem_discard(void *start, size_t bytes) {
+    uintptr_t mask = page_bytes() - 1;
+    uintptr_t first = ((uintptr_t)start + mask) & ~mask;
+    uintptr_t end = ((uintptr_t)start + bytes) & ~mask;
+    if (first < end) {
+        check(madvise((void *)first, end - first, MADV_DONTNEED) == 0);
+    }
 }
 
 void sysmem_prefer_huge_pages(void *pages, size_t bytes, bool huge) {

@@ -34,13 +34,14 @@ void sysmem_release(void *block);
 /* What a block of this many bytes really takes. */
 size_t sysmem_good_size(size_t bytes);
 
-/* Zeroed pages that cost nothing until they are touched. `align` is a power of two, at least a
- * page. */
+/* Zeroed pages that cost nothing until they are touched, at a multiple of `align`, a power of two,
+ * and of a page. */
 void *sysmem_map(size_t bytes, size_t align);
 /* Whether the kernel may put large pages under these, now or when it finds the time. */
 void sysmem_prefer_huge_pages(void *pages, size_t bytes, bool huge);
 void sysmem_unmap(void *pages, size_t bytes);
-/* Gives the memory back but keeps the addresses; they read as zero again. */
-void sysmem_discard(void *pages, size_t bytes);
+/* Gives the memory of whole pages among these bytes back but keeps the addresses; such pages read
+ * as zero again. */
+void sysmem_discard(void *start, size_t bytes);
 
 #endif
