@@ -9,8 +9,9 @@ struct glob_cursor {
     const char *end;
 };
 
+/* Signed whatever char is here: on ARM it is not. */
 static int glob_fold(char c, bool nocase) {
-    return nocase ? byte_lower(c) : c;
+    return (signed char)(nocase ? byte_lower(c) : c);
 }
 
 /* A set, pos behind its '['; leaves pos behind the set. A set that is not closed ends with the
@@ -28,7 +29,7 @@ static bool glob_set(struct glob_cursor *pattern, char text, bool nocase) {
             found |= p[1] == text;
             p += 2;
         } else if (end - p >= 3 && p[1] == '-') {
-            bool swap = p[0] > p[2];
+            bool swap = glob_fold(p[0], false) > glob_fold(p[2], false);
             int low = glob_fold(swap ? p[2] : p[0], nocase);
             int high = glob_fold(swap ? p[0] : p[2], nocase);
             found |= c >= low && c <= high;
