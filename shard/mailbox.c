@@ -48,7 +48,6 @@ struct box_owner {
     unsigned grace;                         /* sleeps gone on with an unclaimed message */
     unsigned next_from;                     /* where the fair round starts */
     uint64_t *dirty; /* bitmap of receivers written to since the last publish */
-    bool overflowing;
 };
 
 struct post_office {
@@ -135,7 +134,6 @@ void post_send(struct post_office *office, unsigned from, unsigned to, struct me
         ring->overflow_last->next = message;
     }
     ring->overflow_last = message;
-    self->overflowing = true;
 }
 
 /* Moves what fits from the overflow queue into the ring; true if some is left. */
@@ -175,7 +173,6 @@ bool post_publish(struct post_office *office, unsigned from) {
             }
         }
     }
-    self->overflowing = left;
     return left;
 }
 
@@ -218,7 +215,10 @@ static bool anything_there(const struct post_office *office, unsigned to) {
 bool post_sleep(struct post_office *office, unsigned to) {
     struct box_owner *self = &office->owners[to];
     if (self->grace > 0) {
-        return true; /* still announced: sleeps on for a wake-up that is due */
+        if (atomic_load_explicit(&self->sleeping, memory_order_seq_cst) != 0) {
+            return true; /* still announced: sleeps on for a wake-up that is due */
+        }
+        self->grace = 0; /* claimed since, and perhaps rung in a turn that did not sleep */
     }
     if (anything_there(office, to)) {
         return false;
