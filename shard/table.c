@@ -81,8 +81,8 @@ static inline size_t leaf_bytes(uint32_t capacity) {
     return sizeof(struct table_leaf) + (size_t)capacity * sizeof(uint64_t);
 }
 
-/* Room for count words and a twelfth more, in steps that let blocks of few different sizes be
- * reused. */
+/* Room for count words and about a sixteenth more, in steps that let blocks of few different sizes
+ * be reused. */
 static uint32_t capacity_for(uint32_t count) {
     uint32_t words = count + (count < 16 ? 1 : count / 16);
     if (words > 16) {

@@ -21,7 +21,6 @@ struct shard_heap;
 struct table {
     uint64_t root;
     uint32_t count;
-    uint32_t tally; /* the owner's to use: it would be padding */
 };
 
 /* What a table must know of its surroundings. */
@@ -141,7 +140,8 @@ void table_replace(struct table *table, uint64_t hash, const void *old_item, voi
 typedef void table_item_fn(void *arg, void *item);
 
 /* Takes out up to `max` items, from the end of the order, calling `release` for each, and frees the
- * table's memory on the way. Returns how many. */
+ * table's memory on the way. Returns how many. Between slices nothing but table_drain may be done:
+ * nodes that have become small are not merged. */
 uint64_t table_drain(struct table *table, const struct table_env *env, uint64_t max,
                      table_item_fn *release, void *arg);
 
