@@ -287,10 +287,6 @@ void value_free(struct keyspace *ks, struct blob *blob, bool lazy) {
         blob_unref(blob);
         return;
     }
-    if (ks->hooks.free_later && ks->hooks.free_later(ks->hooks.arg, blob, bytes)) {
-        heap_disown(ks->heap, bytes);
-        return;
-    }
     /* It leaves the slot's books here, but stays in the keyspace's until it is freed. */
     heap_disown(ks->heap, bytes);
     ks->bytes += bytes;
@@ -438,6 +434,22 @@ bool keyspace_has(const struct keyspace *ks, uint32_t db, const struct key *key,
     return entry && !entry_is_dead(entry, now_ms);
 }
 
+struct entry *keyspace_find_old(struct keyspace *ks, uint32_t db, const struct key *key,
+                                int64_t now_ms) {
+    struct database *database = keyspace_database(ks, db);
+    struct entry *entry = database_find(database, key);
+    if (!entry || LIKELY(!entry_is_dead(entry, now_ms))) {
+        return entry;
+    }
+    if (ks->lazy_expire) {
+        database_expire(ks, db, key, entry);
+    } else {
+        hook_pre_write(ks, db, key, entry);
+        database_delete(ks, database, key, entry, true);
+    }
+    return NULL;
+}
+
 void keyspace_prefetch_slot(const struct keyspace *ks, uint32_t db, const struct key *key) {
     const struct database *database = keyspace_peek(ks, db);
     if (database) {
@@ -533,7 +545,7 @@ static struct entry *put_clone(struct keyspace *ks, const struct entry *from, ui
 
 struct entry *keyspace_copy(struct keyspace *ks, struct entry *from, uint32_t to_db,
                             const struct key *to, int64_t now_ms) {
-    struct entry *old = keyspace_find(ks, to_db, to, now_ms, LOOKUP_WRITE | LOOKUP_NOTOUCH);
+    struct entry *old = keyspace_find_old(ks, to_db, to, now_ms);
     if (old == from) {
         return from;
     }
@@ -547,7 +559,7 @@ struct entry *keyspace_copy(struct keyspace *ks, struct entry *from, uint32_t to
 struct entry *keyspace_rename(struct keyspace *ks, uint32_t from_db, const struct key *from,
                               struct entry *entry, uint32_t to_db, const struct key *to,
                               int64_t now_ms) {
-    struct entry *old = keyspace_find(ks, to_db, to, now_ms, LOOKUP_WRITE | LOOKUP_NOTOUCH);
+    struct entry *old = keyspace_find_old(ks, to_db, to, now_ms);
     check(old != entry);
     hook_pre_write(ks, from_db, from, entry);
     hook_pre_write(ks, to_db, to, old);

@@ -63,9 +63,6 @@ struct keyspace_hooks {
     /* A database (UINT32_MAX: each) is about to be emptied; two are about to be swapped. */
     void (*flushing)(void *arg, uint32_t db);
     void (*swapping)(void *arg, uint32_t a, uint32_t b);
-    /* A value whose freeing takes long: take it over (return true, and string_unpin it some time)
-     * or leave it to slices of keyspace_work. */
-    bool (*free_later)(void *arg, void *block, size_t bytes);
 };
 
 struct keyspace_options {
@@ -202,7 +199,6 @@ uint64_t keyspace_flush(struct keyspace *ks, uint32_t db, bool lazy);
 void keyspace_swap_db(struct keyspace *ks, uint32_t a, uint32_t b);
 uint64_t keyspace_count(const struct keyspace *ks,
                         uint32_t db); /* DBSIZE share; expired keys not yet deleted count */
-uint64_t keyspace_slot_count(const struct keyspace *ks, uint32_t db, uint16_t slot);
 uint64_t keyspace_count_expiring(const struct keyspace *ks, uint32_t db); /* keys with a TTL */
 /* Mean of the remaining TTLs of a sample, ms; 0 without any. */
 int64_t keyspace_average_ttl(const struct keyspace *ks, uint32_t db, int64_t now_ms);

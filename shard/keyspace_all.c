@@ -6,6 +6,10 @@
  */
 #include "shard/keyspace_parts.h"
 
+#include "shard/sysmem.h"
+
+#include <stdlib.h>
+
 /* ---- Walking ---- */
 
 struct scan {
@@ -134,16 +138,17 @@ struct entry *keyspace_random(struct keyspace *ks, uint32_t db, uint64_t random,
 
 struct release {
     struct keyspace *ks;
+    bool lazy;
 };
 
 static void release_item(void *arg, void *item) {
     struct release *release = arg;
-    entry_free(release->ks, item, false);
+    entry_free(release->ks, item, release->lazy);
 }
 
-bool database_drain(struct keyspace *ks, struct database *database, uint64_t max,
+bool database_drain(struct keyspace *ks, struct database *database, uint64_t max, bool lazy,
                     uint64_t *ret_freed) {
-    struct release release = {ks};
+    struct release release = {ks, lazy};
     uint64_t freed = 0;
     uint32_t slot = 0;
     while (freed < max && (slot = database_next_slot(database, slot)) < SLOTS) {
@@ -184,7 +189,7 @@ static uint64_t flush_one(struct keyspace *ks, uint32_t db, bool lazy) {
         return count;
     }
     uint64_t freed;
-    check(database_drain(ks, database, UINT64_MAX, &freed) && freed == count);
+    check(database_drain(ks, database, UINT64_MAX, false, &freed) && freed == count);
     database_free(ks, database);
     return count;
 }
@@ -226,11 +231,6 @@ uint64_t keyspace_count(const struct keyspace *ks, uint32_t db) {
 uint64_t keyspace_count_expiring(const struct keyspace *ks, uint32_t db) {
     const struct database *database = keyspace_peek(ks, db);
     return database ? database->expiring : 0;
-}
-
-uint64_t keyspace_slot_count(const struct keyspace *ks, uint32_t db, uint16_t slot) {
-    const struct database *database = keyspace_peek(ks, db);
-    return database ? database->slots[slot].table.count : 0;
 }
 
 int64_t keyspace_average_ttl(const struct keyspace *ks, uint32_t db, int64_t now_ms) {
@@ -278,9 +278,65 @@ size_t keyspace_wheel_memory(const struct keyspace *ks, uint32_t db) {
 
 /* ---- Verification ---- */
 
+/* A reference of the wheel. */
+struct coming {
+    uint64_t name; /* slot and hash bits in one number */
+    int64_t at_ms;
+};
+
+struct comings {
+    struct coming *list; /* ascending by name, then by time */
+    size_t count;
+};
+
+static uint64_t ref_name(struct wheel_ref ref) {
+    return (uint64_t)ref.slot << WHEEL_HASH_BITS | ref.hash_bits;
+}
+
+static void comings_add(void *arg, struct wheel_ref ref, int64_t comes_up_ms) {
+    struct comings *comings = arg;
+    comings->list[comings->count++] = (struct coming){ref_name(ref), comes_up_ms};
+}
+
+static int coming_compare(const void *a_ptr, const void *b_ptr) {
+    const struct coming *a = a_ptr, *b = b_ptr;
+    if (a->name != b->name) {
+        return a->name < b->name ? -1 : 1;
+    }
+    return (a->at_ms > b->at_ms) - (a->at_ms < b->at_ms);
+}
+
+static void comings_init(struct comings *comings, const struct wheel *wheel) {
+    *comings = (struct comings){0};
+    if (wheel && wheel_count(wheel)) {
+        comings->list = sysmem_alloc(wheel_count(wheel) * sizeof(*comings->list));
+        wheel_visit(wheel, comings_add, comings);
+        check(comings->count == wheel_count(wheel));
+        qsort(comings->list, comings->count, sizeof(*comings->list), coming_compare);
+    }
+}
+
+/* Whether a reference of this name comes up at `deadline` or before; time begins at 0. */
+static bool comings_has(const struct comings *comings, uint64_t name, int64_t deadline) {
+    deadline = deadline > 0 ? deadline : 0;
+    size_t low = 0;
+    size_t high = comings->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (comings->list[middle].name < name) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < comings->count && comings->list[low].name == name &&
+           comings->list[low].at_ms <= deadline;
+}
+
 struct tally {
     const struct keyspace *ks;
     const struct database *database;
+    struct comings comings;
     uint32_t slot;
     uint64_t bytes;
     uint64_t expiring;
@@ -301,6 +357,8 @@ static void verify_item(void *arg, void *item) {
         tally->expiring++;
         tally->referenced++;
         tally->deadline_sum += entry_deadline(entry);
+        check(comings_has(&tally->comings, ref_name(wheel_ref_make(key.slot, key.hash)),
+                          entry_deadline(entry)));
         check(wheel_sweeping(tally->database->wheel) ||
               !!(entry->flags & ENTRY_SWEPT) == tally->database->parity);
     }
@@ -309,6 +367,7 @@ static void verify_item(void *arg, void *item) {
 /* Returns the bytes of all slots. */
 static size_t database_verify(const struct keyspace *ks, const struct database *database) {
     struct tally tally = {.ks = ks, .database = database};
+    comings_init(&tally.comings, database->wheel);
     size_t bytes = 0;
     size_t table_total = 0;
     uint64_t groups[GROUP_COUNT] = {0};
@@ -327,6 +386,7 @@ static size_t database_verify(const struct keyspace *ks, const struct database *
         groups[i >> GROUP_BITS] += slot->table.count;
         bytes += slot->bytes + sizeof(struct slot);
     }
+    sysmem_release(tally.comings.list);
     uint64_t count = 0;
     for (uint32_t i = 0; i < GROUP_COUNT; i++) {
         check(groups[i] == database->group_counts[i]);

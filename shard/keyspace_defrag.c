@@ -85,7 +85,8 @@ static int64_t trim(struct keyspace *ks, int64_t now_ms) {
     if (slack != defrag->resident_slack) {
         defrag->resident_slack = slack;
         defrag->next_ms = now_ms + TRIM_REST_MS;
-    } else if (now_ms >= defrag->next_ms) {
+    } else if (now_ms >= defrag->next_ms || defrag->next_ms > now_ms + TRIM_REST_MS) {
+        /* The second is a clock that was set back. */
         bool more = heap_trim(ks->heap, KEEP_BYTES, TRIM_SLICE_BYTES);
         defrag->resident_slack = heap_resident_slack(ks->heap);
         defrag->next_ms = now_ms + 1;

@@ -116,6 +116,10 @@ void database_delete(struct keyspace *ks, struct database *database, const struc
                      struct entry *entry, bool lazy);
 /* As database_delete, for an entry that is past its deadline, with hooks and statistics. */
 void database_expire(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry);
+/* What a write to this key replaces or changes: its live entry, or NULL. A dead one is out of the
+ * way afterwards, also where lookups only hide it. */
+struct entry *keyspace_find_old(struct keyspace *ks, uint32_t db, const struct key *key,
+                                int64_t now_ms);
 /* What depends on deadlines follows a change of one (NO_EXPIRY: none). */
 void database_deadline_changed(struct keyspace *ks, struct database *database,
                                const struct key *key, struct entry *entry, int64_t old_deadline,
@@ -142,8 +146,9 @@ int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms);
 
 /* The first slot from `from` on that holds keys; SLOTS if none does. */
 uint32_t database_next_slot(const struct database *database, uint32_t from);
-/* Frees up to max keys of a database that is in nobody's reach; true when all are gone. */
-bool database_drain(struct keyspace *ks, struct database *database, uint64_t max,
+/* Frees up to max keys of a database that is in nobody's reach; true when all are gone. `lazy`:
+ * their big values are left to slices. */
+bool database_drain(struct keyspace *ks, struct database *database, uint64_t max, bool lazy,
                     uint64_t *ret_freed);
 
 #endif

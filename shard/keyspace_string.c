@@ -88,11 +88,7 @@ static struct entry *create_for(struct keyspace *ks, struct database *database,
 static struct entry *set_value(struct keyspace *ks, uint32_t db, const struct key *key,
                                struct setting setting, int64_t now_ms) {
     struct database *database = keyspace_database(ks, db);
-    struct entry *old = database_find(database, key);
-    if (old && UNLIKELY(entry_is_dead(old, now_ms)) && ks->lazy_expire) {
-        database_expire(ks, db, key, old);
-        old = NULL;
-    }
+    struct entry *old = keyspace_find_old(ks, db, key, now_ms);
     hook_pre_write(ks, db, key, old);
 
     int64_t old_deadline = old ? entry_deadline(old) : NO_EXPIRY;
@@ -259,11 +255,10 @@ char *keyspace_edit_string(struct keyspace *ks, uint32_t db, const struct key *k
                            struct entry *entry, size_t length, bool growing, int64_t now_ms) {
     struct database *database = keyspace_database(ks, db);
     struct slot *slot = &database->slots[key->slot];
-    check(!entry || entry->type == TYPE_STRING);
+    check(entry ? entry->type == TYPE_STRING : !keyspace_find_old(ks, db, key, now_ms));
     hook_pre_write(ks, db, key, entry);
     struct books books = books_open(ks);
     if (!entry) {
-        check(database_find(database, key) == NULL);
         entry = entry_new(ks->heap, key->name, false, STORED_INLINE, 0);
         entry->lru = lru_fresh(ks, now_ms) & 0xFFFFFF;
         database_link(ks, database, key, entry);

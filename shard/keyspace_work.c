@@ -16,12 +16,14 @@
 
 /* References per slice: about 50 us of work. */
 #define SLICE_REFS 96
-/* Entries freed per slice. */
-#define SLICE_FREES 256
-/* Bytes of a big value given back per slice. */
-#define SLICE_BYTES (1u << 20)
-/* Beyond this a big value is freed in one go. */
-#define LATE_BYTES_MAX ((size_t)1 << 30)
+/* Entries freed per slice, some at a time until enough bytes are free. */
+#define SLICE_FREES   256
+#define FREES_AT_ONCE 8
+/* Bytes given back per slice. */
+#define SLICE_BYTES ((size_t)1 << 20)
+/* But no less than this part of the big values that wait: whoever writes such values must not
+ * outrun us. */
+#define LATE_SLICES 128
 /* This many superfluous references are not worth a sweep. */
 #define SWEEP_MIN 4096
 
@@ -155,11 +157,11 @@ static int64_t work_wheel(struct keyspace *ks, uint32_t db, int64_t now_ms) {
     return next;
 }
 
+/* To free hundreds of megabytes at once takes the kernel many milliseconds. */
 static void free_late_blob(struct keyspace *ks) {
     struct blob *blob = ks->late_blobs;
-    /* To free hundreds of megabytes at once takes the kernel many milliseconds. But whoever writes
-     * big values must not outrun us. */
-    if (!blob_dismantle(blob, ks->late_bytes < LATE_BYTES_MAX ? SLICE_BYTES : blob->length)) {
+    size_t share = ks->late_bytes / LATE_SLICES;
+    if (!blob_dismantle(blob, share > SLICE_BYTES ? share : SLICE_BYTES)) {
         return;
     }
     ks->late_bytes -= blob_bytes(blob);
@@ -170,12 +172,27 @@ static void free_late_blob(struct keyspace *ks) {
     ks->stats.lazyfreed++;
 }
 
+static bool free_some_garbage(struct keyspace *ks, struct database *database) {
+    uint64_t freed;
+    uint64_t pending = ks->stats.lazyfree_pending;
+    bool done = database_drain(ks, database, FREES_AT_ONCE, true, &freed);
+    /* Big values have joined those that are freed by themselves: they are not done with. */
+    uint64_t late = ks->stats.lazyfree_pending - pending;
+    ks->stats.lazyfree_pending -= freed;
+    ks->stats.lazyfreed += freed - late;
+    return done;
+}
+
 static void free_garbage(struct keyspace *ks) {
     struct database *database = LIST_ENTRY(list_first(&ks->garbage), struct database, link);
-    uint64_t freed;
-    bool done = database_drain(ks, database, SLICE_FREES, &freed);
-    ks->stats.lazyfree_pending -= freed;
-    ks->stats.lazyfreed += freed;
+    size_t used_before = heap_used(ks->heap);
+    bool done = false;
+    for (unsigned i = 0; i < SLICE_FREES / FREES_AT_ONCE && !done; i++) {
+        done = free_some_garbage(ks, database);
+        if (used_before - heap_used(ks->heap) >= SLICE_BYTES) {
+            break;
+        }
+    }
     if (done) {
         list_remove(&database->link);
         database_free(ks, database);

@@ -495,23 +495,28 @@ size_t wheel_memory(const struct wheel *wheel) {
     return wheel->memory;
 }
 
-static void ring_visit(const struct ring *ring, bool before_sweep, wheel_visit_fn *visit,
-                       void *arg) {
-    for (unsigned i = 0; i < LEVEL_COUNT; i++) {
-        for (unsigned j = 0; ring->levels[i] && j < RING; j++) {
-            const struct chunk *chunk = ring->levels[i]->buckets[j].chunks;
-            for (; chunk; chunk = chunk->next) {
-                for (unsigned k = 0; k < chunk->count; k++) {
-                    visit(arg, ref_read(chunk->refs[k]), before_sweep);
-                }
+static void level_visit(const struct wheel *wheel, const struct level *level, unsigned index,
+                        wheel_visit_fn *visit, void *arg) {
+    uint64_t current = bucket_number(wheel->pos, index);
+    for (uint64_t number = current; number < current + RING; number++) {
+        const struct chunk *chunk = level->buckets[number & RING_MASK].chunks;
+        for (; chunk; chunk = chunk->next) {
+            for (unsigned i = 0; i < chunk->count; i++) {
+                visit(arg, ref_read(chunk->refs[i]), bucket_start(number, index));
             }
         }
     }
 }
 
 void wheel_visit(const struct wheel *wheel, wheel_visit_fn *visit, void *arg) {
-    ring_visit(&wheel->ring, false, visit, arg);
-    ring_visit(&wheel->old, true, visit, arg);
+    const struct ring *rings[] = {&wheel->ring, &wheel->old};
+    for (unsigned i = 0; i < 2; i++) {
+        for (unsigned index = 0; index < LEVEL_COUNT; index++) {
+            if (rings[i]->levels[index]) {
+                level_visit(wheel, rings[i]->levels[index], index, visit, arg);
+            }
+        }
+    }
 }
 
 static uint64_t level_verify(const struct level *level, size_t *bytes) {

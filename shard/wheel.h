@@ -65,8 +65,8 @@ bool wheel_sweeping(const struct wheel *wheel);
 uint64_t wheel_count(const struct wheel *wheel);
 size_t wheel_memory(const struct wheel *wheel);
 
-typedef void wheel_visit_fn(void *arg, struct wheel_ref ref, bool before_sweep);
-/* All references; for tests and debug builds. */
+typedef void wheel_visit_fn(void *arg, struct wheel_ref ref, int64_t comes_up_ms);
+/* All references, each with the time by which it comes up; for tests and debug builds. */
 void wheel_visit(const struct wheel *wheel, wheel_visit_fn *visit, void *arg);
 void wheel_verify(const struct wheel *wheel);
 

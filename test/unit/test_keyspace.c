@@ -3,8 +3,11 @@
 
 #include "base/random.h"
 #include "shard/heap.h"
+#include "shard/keyspace_parts.h"
+#include "shard/sysmem.h"
 
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -127,6 +130,49 @@ Test(keyspace, expired_key_reads_as_missing_and_stays_when_lazy_expiry_is_off) {
     cr_assert_eq(keyspace_count(f->ks, 0), 0);
     cr_assert_eq(f->expired, 1);
     fixture_free(f);
+}
+
+/* A write under the name of a dead key that lookups only hide put a second entry beside it, or
+ * failed a check. */
+Test(keyspace, writes_take_the_place_of_a_hidden_dead_key) {
+    struct fixture *f = fixture_new();
+    struct key dead = key_of(f, "dead");
+    struct key live = key_of(f, "live");
+    keyspace_set_lazy_expire(f->ks, false);
+    for (int way = 0; way < 4; way++) {
+        set(f, "live", "v", NO_EXPIRY);
+        set(f, "dead", "old", NOW - 5);
+        struct entry *entry = find(f, "live", NOW);
+        cr_assert_null(find(f, "dead", NOW));
+        if (way == 0) {
+            keyspace_copy(f->ks, entry, 0, &dead, NOW);
+        } else if (way == 1) {
+            keyspace_rename(f->ks, 0, &live, entry, 0, &dead, NOW);
+        } else if (way == 2) {
+            *keyspace_edit_string(f->ks, 0, &dead, NULL, 1, true, NOW) = 'v';
+        } else {
+            set(f, "dead", "v", KEEP_TTL);
+        }
+        entry = find(f, "dead", NOW);
+        cr_assert(entry && bytes_equal(string_bytes(entry, NULL), BYTES("v")));
+        cr_assert_eq(entry_expires_at(entry), NO_EXPIRY);
+        cr_assert_eq(keyspace_count(f->ks, 0), way == 1 ? 1 : 2);
+        keyspace_verify(f->ks);
+        keyspace_flush(f->ks, 0, false);
+    }
+    cr_assert_eq(f->expired, 0);
+    fixture_free(f);
+}
+
+Test(keyspace, verification_misses_a_reference_of_the_wheel, .signal = SIGABRT) {
+    struct fixture *f = fixture_new();
+    set(f, "k", "v", NOW + 1000);
+    keyspace_verify(f->ks);
+    struct wheel *wheel = f->ks->databases[0]->wheel;
+    size_t before = wheel_memory(wheel);
+    wheel_drain(wheel, UINT64_MAX);
+    f->ks->bytes -= before - wheel_memory(wheel); /* nothing else is wrong */
+    keyspace_verify(f->ks);
 }
 
 Test(keyspace, work_deletes_what_is_due_and_says_when_to_come_again) {
@@ -382,6 +428,53 @@ Test(keyspace, big_value_is_given_back_in_slices) {
     free(value);
     fixture_free(f);
 }
+
+/* A slice freed 256 keys, whatever their size: up to gigabytes in one turn. */
+Test(keyspace, flushed_values_of_megabytes_are_freed_in_slices_and_counted_once) {
+    struct fixture *f = fixture_new();
+    enum { KEYS = 64, BIG = 3 };
+    size_t length = 8u << 20;
+    char *value = calloc(1, length);
+    char name[32];
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(name, sizeof(name), "key:%d", i);
+        struct key key = key_of(f, name);
+        keyspace_set_string(f->ks, 0, &key, bytes_make(value, i < BIG ? length : length / 8),
+                            NO_EXPIRY, NOW);
+    }
+    keyspace_flush(f->ks, 0, true);
+    unsigned slices = 0;
+    while (keyspace_work(f->ks, NOW) <= NOW) {
+        slices++;
+    }
+    cr_assert_geq(slices, KEYS / 8);
+    cr_assert_eq(keyspace_stats(f->ks)->lazyfree_pending, 0);
+    cr_assert_eq(keyspace_stats(f->ks)->lazyfreed, KEYS);
+    free(value);
+    fixture_free(f);
+}
+
+#if !SHOAL_SANITIZED
+/* A clock that was set back by an hour kept empty slabs for an hour. */
+Test(keyspace, rest_gives_memory_back_although_the_clock_was_set_back) {
+    struct fixture *f = fixture_new();
+    char name[32];
+    char value[301] = {0};
+    memset(value, 'v', 300);
+    for (int i = 0; i < 10000; i++) {
+        snprintf(name, sizeof(name), "key:%d", i);
+        set(f, name, value, NO_EXPIRY);
+    }
+    keyspace_flush(f->ks, 0, false);
+    work_until_done(f, NOW);
+    cr_assert_gt(heap_resident_slack(f->heap), 1u << 20);
+    for (int64_t now = NOW - 3600000; now < NOW - 3600000 + 1000; now++) {
+        keyspace_work(f->ks, now);
+    }
+    cr_assert_leq(heap_resident_slack(f->heap), 512u << 10);
+    fixture_free(f);
+}
+#endif
 
 Test(keyspace, pinned_value_outlives_its_key_and_the_keyspace) {
     struct fixture *f = fixture_new();
