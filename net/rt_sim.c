@@ -574,8 +574,9 @@ static void ring_write(struct side *to, const char *data, size_t n) {
 static void segments_leave(struct side *to, size_t n) {
     struct sim *sim = to->connection->sim;
     const struct sim_faults *faults = &sim->options.faults;
-    unsigned pieces =
-        n > 1 && sim_chance(sim, faults->split) ? (unsigned)between(sim, 2, SEGMENTS_MAX) : 1;
+    unsigned pieces = n > 1 && to->connection->tcp && sim_chance(sim, faults->split)
+                          ? (unsigned)between(sim, 2, SEGMENTS_MAX)
+                          : 1;
     while (n > 0) {
         size_t piece = pieces-- > 1 ? (size_t)between(sim, 1, n) : n;
         if (sim_chance(sim, faults->vanish)) {
@@ -853,7 +854,7 @@ static int op_bind_tcp(struct rt *rt, const char *address, uint16_t port,
         return -EADDRNOTAVAIL;
     }
     bool six = address[0] == ':';
-    while (port == 0 || (sim->next_port == port && listener_at(sim, port, NULL) != NULL)) {
+    for (bool any = port == 0; any && (port == 0 || listener_at(sim, port, NULL) != NULL);) {
         port = ++sim->next_port;
     }
     for (unsigned i = 0; i < sim->listeners_count; i++) {

@@ -1,17 +1,22 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the tests of the runtime share: every test runs on both backends, against the real kernel.
+/* What the tests of the runtime share: every test runs on both real backends and, unless it is
+ * about the kernel or about threads, on the simulated one, so that the simulation does not drift
+ * from what it stands for.
  *
  * A `struct end` is one stream of the runtime under test that remembers what it was told; the other
- * side is a plain socket in the test's hand, so that a test is one thread unless it is about
- * threads. pump() turns the runtime until something is true.
+ * side is its peer in the test's hand: a plain socket, or a peer of the simulated world. A peer is
+ * a number either way, and the peer_ functions know which. So a test is one thread unless it is
+ * about threads. pump() turns the runtime until something is true.
  */
 #ifndef SHOAL_TEST_UNIT_RT_HARNESS_H
 #define SHOAL_TEST_UNIT_RT_HARNESS_H
 
 #include "net/rt.h"
+#include "net/rt_sim.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +25,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Test on both: BOTH(module, sentence) { ... uses `backend` ... } */
+/* A test of what only the kernel does, or with threads: BOTH(module, sentence) { ... `backend` ...
+ * }
+ */
 #define BOTH(module, name)                                                                         \
     static void name##_on(enum rt_backend backend);                                                \
     Test(module##_uring, name) {                                                                   \
@@ -31,9 +38,47 @@
     }                                                                                              \
     static void name##_on(enum rt_backend backend)
 
+/* The third backend of the tests. */
+#define RT_SIM ((enum rt_backend)(RT_EPOLL + 1))
+
+/* All others: EACH(module, sentence) { ... } */
+#define EACH(module, name)                                                                         \
+    static void name##_on(enum rt_backend backend);                                                \
+    Test(module##_sim, name) {                                                                     \
+        name##_on(RT_SIM);                                                                         \
+    }                                                                                              \
+    BOTH(module, name)
+
+/* The simulated world of a test; a test is a process of its own. */
+static struct sim *harness_sim;
+static struct sim_peer **harness_peers; /* by number - HARNESS_PEERS */
+static int harness_peers_count;
+#define HARNESS_PEERS (1 << 24) /* numbers of simulated peers: no descriptor is that large */
+
+static inline void harness_sim_make(void) {
+    if (harness_sim == NULL) {
+        struct sim_options options = {
+            .seed = 7,
+            .buffer_min_bytes = 200 * 1024,
+            .buffer_max_bytes = 256 * 1024,
+            .faults = {.latency_min_ns = 1000,
+                       .latency_max_ns = 200000,
+                       .split = 20000,
+                       .shuffle = 65536,
+                       .defer = 3000},
+        };
+        harness_sim = sim_new(&options);
+    }
+}
+
 static inline struct rt *rt_with(enum rt_backend backend, unsigned buffers, unsigned bytes) {
     struct rt_options options = {
         .backend = backend, .recv_buffers = buffers, .recv_buffer_bytes = bytes};
+    if (backend == RT_SIM) {
+        harness_sim_make();
+        options.make = sim_rt_make;
+        options.world = harness_sim;
+    }
     struct rt *rt = NULL;
     int r = rt_new(&options, &rt);
     if (backend == RT_URING && (r == -ENOSYS || r == -EPERM || r == -EACCES)) {
@@ -48,9 +93,23 @@ static inline struct rt *rt_made(enum rt_backend backend) {
 }
 
 static inline int64_t now_ms(void) {
+    if (harness_sim != NULL) {
+        return (int64_t)(sim_now_ns(harness_sim) / 1000000);
+    }
     struct timespec ts;
     clock_gettime(CLOCK_MONOTONIC, &ts);
     return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* The thread does something else for a while. */
+static inline void nap_ms(int64_t ms) {
+    if (harness_sim == NULL) {
+        usleep((useconds_t)ms * 1000);
+        return;
+    }
+    uint64_t until = sim_now_ns(harness_sim) + (uint64_t)ms * 1000000;
+    while (sim_step(harness_sim, until)) {
+    }
 }
 
 #define PUMP_LIMIT_MS 20000
@@ -71,6 +130,137 @@ static inline void pump_for(struct rt *rt, int64_t ms) {
         rt_turn(rt, 2 * 1000 * 1000);
     }
 }
+
+/* ---- Peers ---- */
+
+static inline struct sim_peer *peer_simulated(int peer) {
+    return peer >= HARNESS_PEERS ? harness_peers[peer - HARNESS_PEERS] : NULL;
+}
+
+static inline int peer_of_sim(struct sim_peer *peer) {
+    harness_peers =
+        realloc(harness_peers, (size_t)(harness_peers_count + 1) * sizeof(*harness_peers));
+    harness_peers[harness_peers_count] = peer;
+    return HARNESS_PEERS + harness_peers_count++;
+}
+
+/* As much as goes at once: how much, 0 for none, -1 when the connection is broken. */
+static inline ssize_t peer_try_write(int peer, const void *data, size_t n) {
+    struct sim_peer *simulated = peer_simulated(peer);
+    ssize_t r = simulated ? sim_peer_write(simulated, data, n)
+                          : send(peer, data, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (!simulated && r < 0 && errno == EAGAIN) {
+        return 0;
+    }
+    return r < 0 ? -1 : r;
+}
+
+/* What is there: how much, 0 for nothing, -1 at the end. */
+static inline ssize_t peer_try_read(int peer, void *ret, size_t n) {
+    struct sim_peer *simulated = peer_simulated(peer);
+    if (simulated) {
+        ssize_t r = sim_peer_read(simulated, ret, n);
+        return r < 0 || (r == 0 && sim_peer_ended(simulated)) ? -1 : r;
+    }
+    ssize_t r = recv(peer, ret, n, MSG_DONTWAIT);
+    return r < 0 && errno == EAGAIN ? 0 : r > 0 ? r : -1;
+}
+
+static inline void peer_write(int peer, const void *data, size_t n) {
+    const char *p = data;
+    while (n > 0) {
+        ssize_t r =
+            peer_simulated(peer) ? peer_try_write(peer, p, n) : send(peer, p, n, MSG_NOSIGNAL);
+        cr_assert_gt(r, 0, "write: %s", strerror(errno));
+        p += r;
+        n -= (size_t)r;
+    }
+}
+
+/* Exactly n bytes; fewer only at the end of the stream. */
+static inline size_t peer_read(int peer, void *ret, size_t n) {
+    size_t done = 0;
+    while (done < n) {
+        ssize_t r;
+        if (peer_simulated(peer)) {
+            r = peer_try_read(peer, (char *)ret + done, n - done);
+            if (r == 0) {
+                cr_assert_neq(sim_next_ns(harness_sim), UINT64_MAX,
+                              "a read that nothing would end");
+                sim_step(harness_sim, sim_next_ns(harness_sim));
+                continue;
+            }
+        } else {
+            r = recv(peer, (char *)ret + done, n - done, 0);
+        }
+        if (r <= 0) {
+            break;
+        }
+        done += (size_t)r;
+    }
+    return done;
+}
+
+static inline void peer_close(int peer) {
+    struct sim_peer *simulated = peer_simulated(peer);
+    if (simulated) {
+        sim_peer_close(simulated);
+    } else {
+        close(peer);
+    }
+}
+
+static inline void peer_shutdown(int peer) {
+    struct sim_peer *simulated = peer_simulated(peer);
+    if (simulated) {
+        sim_peer_shutdown(simulated);
+    } else {
+        shutdown(peer, SHUT_WR);
+    }
+}
+
+static inline void peer_reset(int peer) {
+    struct sim_peer *simulated = peer_simulated(peer);
+    if (simulated) {
+        sim_peer_reset(simulated);
+    } else {
+        struct linger linger = {1, 0};
+        setsockopt(peer, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+        close(peer);
+    }
+}
+
+static inline void tcp_pair(int pair[2]) {
+    if (harness_sim != NULL) {
+        struct sim_peer *peer;
+        pair[0] = sim_pair(harness_sim, true, &peer);
+        pair[1] = peer_of_sim(peer);
+        return;
+    }
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+    cr_assert_eq(bind(listener, (struct sockaddr *)&address, len), 0);
+    cr_assert_eq(listen(listener, 1), 0);
+    cr_assert_eq(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+    pair[1] = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert_eq(connect(pair[1], (struct sockaddr *)&address, len), 0);
+    pair[0] = accept(listener, NULL, NULL);
+    cr_assert_geq(pair[0], 0);
+    close(listener);
+}
+
+static inline void unix_pair(int pair[2]) {
+    if (harness_sim != NULL) {
+        struct sim_peer *peer;
+        pair[0] = sim_pair(harness_sim, false, &peer);
+        pair[1] = peer_of_sim(peer);
+        return;
+    }
+    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+}
+
+/* ---- Streams under test ---- */
 
 struct end {
     struct rt_stream stream;
@@ -150,7 +340,7 @@ static inline struct end *end_on(struct rt *rt, int socket, int peer) {
 /* A connected pair of unix sockets, one of them a stream. */
 static inline struct end *end_made(struct rt *rt) {
     int pair[2];
-    cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    unix_pair(pair);
     return end_on(rt, pair[0], pair[1]);
 }
 
@@ -164,7 +354,7 @@ static inline void end_over(struct rt *rt, struct end *end) {
         pump(rt, end->gone);
     }
     if (end->peer >= 0) {
-        close(end->peer);
+        peer_close(end->peer);
     }
     free(end->got);
     free(end);
@@ -173,29 +363,6 @@ static inline void end_over(struct rt *rt, struct end *end) {
 static inline void end_send(struct end *end, const void *data, size_t n) {
     struct iovec vector = {(void *)data, n};
     rt_stream_send(&end->stream, &vector, 1);
-}
-
-static inline void peer_write(int peer, const void *data, size_t n) {
-    const char *p = data;
-    while (n > 0) {
-        ssize_t r = send(peer, p, n, MSG_NOSIGNAL);
-        cr_assert_gt(r, 0, "write: %s", strerror(errno));
-        p += r;
-        n -= (size_t)r;
-    }
-}
-
-/* Exactly n bytes; fewer only at the end of the stream. */
-static inline size_t peer_read(int peer, void *ret, size_t n) {
-    size_t done = 0;
-    while (done < n) {
-        ssize_t r = recv(peer, (char *)ret + done, n - done, 0);
-        if (r <= 0) {
-            break;
-        }
-        done += (size_t)r;
-    }
-    return done;
 }
 
 /* Bytes in which every place is different from its neighbours, whatever the offset. */
