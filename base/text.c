@@ -88,3 +88,10 @@ void text_appendf(struct text *text, const char *format, ...) {
     text_vappendf(text, format, args);
     va_end(args);
 }
+
+char *text_take(struct text *text) {
+    text_reserve(text, 0);
+    char *ptr = text->ptr;
+    text_init(text);
+    return ptr;
+}

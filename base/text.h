@@ -29,6 +29,9 @@ void text_append_char(struct text *text, char c);
 void text_appendf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void text_vappendf(struct text *text, const char *format, va_list args)
     __attribute__((format(printf, 2, 0)));
+/* Hands the memory over: NUL-terminated, to be freed by the caller. The text is empty afterwards.
+ */
+char *text_take(struct text *text);
 
 static inline struct bytes text_bytes(const struct text *text) {
     return bytes_make(text->ptr, text->len);

@@ -55,3 +55,17 @@ Test(text, grows_without_losing_bytes) {
     }
     text_fini(&text);
 }
+
+Test(text, take_hands_the_memory_over) {
+    struct text text;
+    text_init(&text);
+    char *nothing = text_take(&text);
+    cr_assert_str_eq(nothing, "");
+    free(nothing);
+    text_append_text(&text, "kept");
+    char *kept = text_take(&text);
+    cr_assert_str_eq(kept, "kept");
+    cr_assert_str_eq(text.ptr, "");
+    free(kept);
+    text_fini(&text);
+}
