@@ -98,7 +98,7 @@ struct client {
     struct multi_watches *watches; /* NULL: no keys */
 
     /* WAIT and the like: reply when time is up. */
-    int64_t blocked_until_ms; /* INT64_MAX: for ever */
+    int64_t blocked_until_ms; /* monotonic; INT64_MAX: for ever */
     void (*blocked_done)(struct client *client, bool timed_out);
 
     /* What CLIENT shows. */

@@ -401,7 +401,7 @@ static void refuse_and_count(struct client *client, const struct staged *staged,
 /* CLIENT PAUSE holds this command back. */
 static bool paused(const struct client *client, const struct command_slot *slot) {
     const struct worker *worker = client->worker;
-    if (LIKELY(worker->pause == PAUSE_NONE) || rt_wall_ms(worker->rt) >= worker->pause_until_ms) {
+    if (LIKELY(worker->pause == PAUSE_NONE) || rt_mono_ms(worker->rt) >= worker->pause_until_ms) {
         return false;
     }
     if (slot->container != NULL && strcmp(slot->container->full_name, "client") == 0) {

@@ -256,9 +256,9 @@ void worker_unpause(struct worker *worker) {
     }
 }
 
-/* Clients whose time to wait is over. Returns when the next one's is, wall ms. */
+/* Clients whose time to wait is over. Returns when the next one's is, monotonic ms. */
 static int64_t wake_waiters(struct worker *worker) {
-    int64_t now_ms = rt_wall_ms(worker->rt);
+    int64_t now_ms = rt_mono_ms(worker->rt);
     int64_t next_ms = INT64_MAX;
     if (worker->pause != PAUSE_NONE) {
         if (now_ms >= worker->pause_until_ms) {
@@ -333,17 +333,16 @@ static void flush_output(struct worker *worker) {
 
 /* How long the thread may sleep, when nothing else happens. */
 static int64_t wait_ns(const struct worker *worker, int64_t work_ms, int64_t waiter_ms) {
-    int64_t until_cron_ms = worker->cron_next_ms - rt_mono_ms(worker->rt);
-    int64_t wall_ms = rt_wall_ms(worker->rt);
-    int64_t ms = until_cron_ms;
+    int64_t mono_ms = rt_mono_ms(worker->rt), wall_ms = rt_wall_ms(worker->rt);
+    int64_t ms = worker->cron_next_ms - mono_ms;
     if (work_ms != INT64_MAX && work_ms - wall_ms < ms) {
         ms = work_ms - wall_ms;
     }
-    if (waiter_ms != INT64_MAX && waiter_ms - wall_ms < ms) {
-        ms = waiter_ms - wall_ms;
+    if (waiter_ms - mono_ms < ms) {
+        ms = waiter_ms - mono_ms;
     }
     unsigned threads = worker->server->workers_count;
-    if (threads > 1 && rt_mono_ms(worker->rt) - worker->mail_ms < WATCHDOG_QUIET_MS) {
+    if (threads > 1 && mono_ms - worker->mail_ms < WATCHDOG_QUIET_MS) {
         int64_t watch_ms =
             WATCHDOG_MS * (threads > WATCHDOG_THREADS ? threads / WATCHDOG_THREADS : 1);
         ms = ms < watch_ms ? ms : watch_ms;

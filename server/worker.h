@@ -95,7 +95,7 @@ struct worker {
     size_t largest_client; /* no client that may be evicted has more memory than this */
 
     enum pause_kind pause;
-    int64_t pause_until_ms;
+    int64_t pause_until_ms; /* monotonic */
 
     struct command_stats *commands; /* by command id: command_table.h */
     struct worker_stats stats;

@@ -363,13 +363,13 @@ void command_client_unblock(struct exec *x) {
 
 struct pause_args {
     enum pause_kind kind;
-    int64_t until_ms;
+    int64_t until_ms; /* monotonic: a clock that is set back must not make it longer */
 };
 
 /* A new pause takes over the kind, and never ends the one there is before its time. */
 static bool pause_part(struct worker *worker, const void *args, void *result) {
     const struct pause_args *a = args;
-    int64_t now_ms = rt_wall_ms(worker->rt);
+    int64_t now_ms = rt_mono_ms(worker->rt);
     if (a->kind == PAUSE_NONE) {
         worker->pause_until_ms = now_ms; /* the loop lets them go on */
         return true;
@@ -401,7 +401,8 @@ void command_client_pause(struct exec *x) {
         reply_error(x->reply, timeout_ms < 0 ? ERR_TIMEOUT_NEGATIVE : ERR_TIMEOUT_RANGE);
         return;
     }
-    args.until_ms = x->now_ms + timeout_ms;
+    int64_t now_ms = rt_mono_ms(x->worker->rt);
+    args.until_ms = timeout_ms < INT64_MAX - now_ms ? now_ms + timeout_ms : INT64_MAX;
     scatter_all(x, pause_part, 0, &args, sizeof(args), scatter_ok);
 }
 

@@ -8,6 +8,7 @@
 #include "server/commands/generic.h"
 #include "server/errors.h"
 #include "server/exec.h"
+#include "server/worker.h"
 
 #include "base/num.h"
 
@@ -28,11 +29,13 @@ static bool timeout_read(const struct exec *x, uint32_t argv_index, int64_t *ret
         reply_error(x->reply, ERR_TIMEOUT_NEGATIVE);
         return false;
     }
-    *ret_until_ms = INT64_MAX;
-    if (timeout_ms > 0 && __builtin_add_overflow(timeout_ms, x->now_ms, ret_until_ms)) {
+    if (timeout_ms > INT64_MAX - x->now_ms) {
         reply_error(x->reply, ERR_TIMEOUT_RANGE);
         return false;
     }
+    int64_t now_ms = rt_mono_ms(x->worker->rt);
+    bool for_ever = timeout_ms == 0 || timeout_ms > INT64_MAX - now_ms;
+    *ret_until_ms = for_ever ? INT64_MAX : now_ms + timeout_ms;
     return true;
 }
 

@@ -336,4 +336,5 @@ def test_fewer_clients_where_the_system_has_fewer_files(start_server):
             assert one_more.read() == "ERR max number of clients reached"
         for x in clients:
             x.close()
+        assert wait_for(lambda: c.do("CLIENT", "LIST").count(b"\n") == 1)
     assert "from 10000 to %d" % room in s.log()
