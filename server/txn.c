@@ -190,12 +190,19 @@ static bool carries(const struct txn *txn) {
            txn->commands[txn->at].kind == TXN_CARRY;
 }
 
+/* The current phase is a command that asks all workers by scatter: their locks must be held until
+ * it is done, though they have no task. */
+static bool runs_at_home(const struct txn *txn) {
+    return txn->at < txn->count && txn->commands[txn->at].phase == txn->phase &&
+           txn->commands[txn->at].kind == TXN_HOME;
+}
+
 static void schedule_part(struct txn *txn, struct txn_part *part, bool is_last_to_grant) {
     part->lock.number = txn->number;
     part->resp = txn->client->resp;
     part->refused = true; /* till it says something else */
     part->eager = txn->reads_first || is_last_to_grant;
-    part->release = is_last_to_grant && txn->phases == 1 && !carries(txn);
+    part->release = is_last_to_grant && txn->phases == 1 && !carries(txn) && !runs_at_home(txn);
     due(part, TXN_SCHEDULE);
 }
 
