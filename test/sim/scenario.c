@@ -144,6 +144,7 @@ static void start(struct scenario *scenario, uint64_t seed,
         .slow = sometimes(scenario, 30000),
         .several_shards = draw(scenario, 0, 4) > 0,
         .transactions = draw(scenario, 0, 4) > 0 && has_command(scenario, BYTES("multi")),
+        .deletes = draw(scenario, 0, 2) == 0,
         .flushes = draw(scenario, 0, 5) == 0,
         .troubles = draw(scenario, 0, 3) == 0,
     };
@@ -217,6 +218,11 @@ static void play(struct scenario *scenario) {
         fail_waiting(scenario, "not every user got its answers");
     }
     users_check(scenario->users);
+    /* What was still on its way from those who were cut off arrives before all is deleted. */
+    if (!world_run(world, sim_now_ns(sim) + END_MAX, no_sockets, scenario)) {
+        world_fail(world, "%u sockets stay open", sim_open_sockets(sim));
+    }
+    world_run(world, sim_now_ns(sim) + 100 * MS, never, scenario);
     users_sweep(scenario->users);
     if (!world_run(world, sim_now_ns(sim) + CALM_MAX, all_done, scenario)) {
         fail_waiting(scenario, "nobody could delete everything");

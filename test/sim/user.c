@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "server/errors.h"
+#include "test/checker/checker.h"
 #include "test/sim/wire.h"
 
 #include <errno.h>
@@ -27,6 +28,7 @@
 #define LISTS         3
 #define GROUPS        3
 #define GROUP_MAX     6
+#define TOKEN_BYTES   9 /* of what is appended to a list */
 
 enum kind {
     KIND_SET,
@@ -60,10 +62,12 @@ enum kind {
     KIND_CAS_READ,
     KIND_CAS_WRITE,
     KIND_CAS_CHECK,
+    KIND_LISTS,
     KIND_QUEUED,
     KIND_EXEC_ADD,
     KIND_EXEC_READ,
     KIND_EXEC_CAS,
+    KIND_EXEC_LISTS,
     /* Those who disturb. */
     KIND_FLUSH,
     KIND_SWAP,
@@ -77,8 +81,9 @@ struct request {
     enum kind kind;
     unsigned key, other;
     uint64_t value;
-    uint64_t at_ns; /* when it was issued */
-    uint64_t floor; /* what was known then: acknowledged increments, length of a list */
+    uint64_t at_ns;  /* when it was issued */
+    uint64_t before; /* what was read, for a write that depends on it */
+    uint64_t floor;  /* what was known then: acknowledged increments, length of a list */
 };
 
 /* A key that one user alone writes. Values are numbers; what is stored is made from them. 0: none.
@@ -109,13 +114,15 @@ struct user {
     bool slow;
     bool reading_last, sweeping, done;
     enum { CAS_NOT, CAS_READING, CAS_READ } cas;
-    uint64_t cas_value;
-    unsigned last_next; /* of the last reads */
+    uint64_t cas_count, cas_token; /* as read: how often it was changed, and by which write */
+    uint64_t process;              /* of the history: its connection */
+    unsigned last_next;            /* of the last reads */
     struct text out, in;
     size_t out_sent;
     struct request pending[PENDING_MAX];
     unsigned pending_head, pending_count;
     struct own_key *own;
+    bool moves_lost; /* a RENAME or COPY may still move what is written now */
 };
 
 struct users {
@@ -127,6 +134,8 @@ struct users {
     struct counter counters[COUNTERS];
     struct counter pair, cas; /* transactions that add one to both of two keys; that change one */
     struct appended lists[LISTS];
+    struct history history;
+    uint64_t processes;
     uint64_t values; /* numbers handed out: no value is written twice */
     uint64_t answered;
     bool finishing;
@@ -187,8 +196,8 @@ static void own_ghost(struct own_key *own, uint64_t value) {
     own->ghosts[own->ghosts_count++] = value;
 }
 
-static bool own_may_be(const struct own_key *own, uint64_t value) {
-    bool may = own->value == value;
+static bool own_may_be(const struct user *user, const struct own_key *own, uint64_t value) {
+    bool may = own->value == value || user->moves_lost;
     for (unsigned i = 0; i < own->ghosts_count && !may; i++) {
         may = own->ghosts[i] == value;
     }
@@ -304,7 +313,7 @@ static void send_multi(struct user *user, struct request *request) {
 
 static void send_exec(struct user *user, struct request *request) {
     const struct users *users = user->users;
-    request->floor = request->kind == KIND_EXEC_CAS ? users->cas.answered : users->pair.answered;
+    request->floor = users->pair.answered;
     wire_requestf(&user->out, "EXEC");
 }
 
@@ -321,13 +330,38 @@ static void send_cas(struct user *user, struct request *request) {
         users->cas.asked++;
         wire_requestf(&user->out, "MULTI");
         issue(user, KIND_QUEUED, 0);
-        wire_requestf(&user->out, "SET cas %llu", (unsigned long long)user->cas_value + 1);
+        uint64_t token = ++users->values;
+        wire_requestf(&user->out, "SET cas %llu:%llu", (unsigned long long)user->cas_count + 1,
+                      (unsigned long long)token);
         issue(user, KIND_EXEC_CAS, 0);
+        struct request *exec = pending_at(user, user->pending_count - 1);
+        exec->value = token;
+        exec->before = user->cas_token;
         break;
     default:
         request->floor = users->cas.answered;
         wire_requestf(&user->out, "GET cas");
     }
+}
+
+static void append_token(struct user *user, unsigned list, uint64_t token) {
+    wire_requestf(&user->out, "APPEND list:%u %08llu;", list, (unsigned long long)token);
+}
+
+/* Appends to one list, reads the next and appends to the one after it. */
+static void send_lists(struct user *user, struct request *request) {
+    unsigned list = request->key % LISTS;
+    uint64_t token = user->users->values + 1;
+    user->users->values += 2;
+    wire_requestf(&user->out, "MULTI");
+    issue(user, KIND_QUEUED, 0);
+    append_token(user, list, token);
+    issue(user, KIND_QUEUED, 0);
+    wire_requestf(&user->out, "GET list:%u", (list + 1) % LISTS);
+    issue(user, KIND_QUEUED, 0);
+    append_token(user, (list + 2) % LISTS, token + 1);
+    issue(user, KIND_EXEC_LISTS, list);
+    pending_at(user, user->pending_count - 1)->value = token;
 }
 
 static void send_queued(struct user *user, struct request *request) {
@@ -376,8 +410,7 @@ static void send_list(struct user *user, struct request *request) {
     request->floor = users->lists[request->key].answered;
     if (request->kind == KIND_APPEND) {
         request->value = ++users->values;
-        wire_requestf(&user->out, "APPEND list:%u %llu;", request->key,
-                      (unsigned long long)request->value);
+        append_token(user, request->key, request->value);
     } else {
         wire_requestf(&user->out, "GET list:%u", request->key);
     }
@@ -435,12 +468,13 @@ static void check_own(struct user *user, const struct request *request, unsigned
                       const struct value *value) {
     const struct own_key *own = &user->own[key];
     if (value->type == '_') {
-        want(user, request, value, own_may_be(own, 0) || user->users->flushed, "the key is gone");
+        want(user, request, value, own_may_be(user, own, 0) || user->users->flushed,
+             "the key is gone");
         return;
     }
     want(user, request, value, value->type == '$', "no value");
     uint64_t n = value_number(value->text);
-    want(user, request, value, n != 0 && own_may_be(own, n), "not what was written last");
+    want(user, request, value, n != 0 && own_may_be(user, own, n), "not what was written last");
     struct text whole;
     text_init(&whole);
     value_text(user->users, n, &whole);
@@ -450,7 +484,7 @@ static void check_own(struct user *user, const struct request *request, unsigned
 }
 
 static bool own_is_sure(const struct user *user, const struct own_key *own) {
-    return own->ghosts_count == 0 && !user->users->flushed;
+    return own->ghosts_count == 0 && !user->users->flushed && !user->moves_lost;
 }
 
 /* What `source` may be, `target` may be from now on. */
@@ -488,7 +522,7 @@ static void reply_own_many(struct user *user, const struct request *request,
                  (value->type == ':' && value->integer == 0) || request->key == request->other,
              "neither done nor refused for want of the key");
         want(user, request, value,
-             own_may_be(source, 0) || user->users->flushed || request->key == request->other,
+             own_may_be(user, source, 0) || user->users->flushed || request->key == request->other,
              "the key is gone");
         return;
     }
@@ -527,6 +561,16 @@ static void reply_group(struct user *user, const struct request *request,
          "a value that nobody has written");
 }
 
+/* "5:77": written by number 77. */
+static uint64_t token_of(const struct value *value) {
+    const char *colon = value->text.len > 0 ? memchr(value->text.ptr, ':', value->text.len) : NULL;
+    if (colon == NULL) {
+        return 0;
+    }
+    size_t skip = (size_t)(colon + 1 - value->text.ptr);
+    return value_number(bytes_make(colon + 1, value->text.len - skip));
+}
+
 /* The number in a reply of any kind; 0 for none. */
 static uint64_t number_of(const struct value *value) {
     return value->type == ':' ? (uint64_t)value->integer : value_number(value->text);
@@ -551,6 +595,13 @@ static void reply_exec(struct user *user, const struct request *request,
         }
         return;
     }
+    if (request->kind == KIND_EXEC_LISTS) {
+        want(user, request, value,
+             value->type == '*' && value->count == 3 && value->items[0].type == ':' &&
+                 value->items[2].type == ':',
+             "not three replies");
+        return;
+    }
     want(user, request, value, value->type == '*' && value->count == 2, "not two replies");
     uint64_t n = number_of(&value->items[0]);
     want(user, request, value, n == number_of(&value->items[1]), "half a transaction");
@@ -564,7 +615,8 @@ static void reply_cas(struct user *user, const struct request *request, const st
     check_counter(user, request, value, &user->users->cas, n, false);
     if (request->kind == KIND_CAS_READ && user->cas == CAS_READING) {
         user->cas = CAS_READ;
-        user->cas_value = n;
+        user->cas_count = n;
+        user->cas_token = token_of(value);
     }
 }
 
@@ -660,6 +712,7 @@ static void reply_plain(struct user *user, const struct request *request,
     case KIND_PAIR_ADD:
     case KIND_PAIR_READ:
     case KIND_CAS_WRITE:
+    case KIND_LISTS:
         want(user, request, value, is_ok(value), "not OK");
         break;
     case KIND_HELLO:
@@ -670,54 +723,189 @@ static void reply_plain(struct user *user, const struct request *request,
     }
 }
 
+/* ---- The history ---- */
+
+/* Every request whose effect others can see goes into the history with what it read and wrote; with
+ * value NULL its reply never came. Keys that one user alone writes stay out of it: they are renamed
+ * and deleted, and checked above. */
+
+static uint32_t key_named(struct users *users, const char *format, unsigned a, unsigned b) {
+    char name[48];
+    snprintf(name, sizeof name, format, a, b);
+    return history_key(&users->history, bytes_of_text(name));
+}
+
+static void record(struct user *user, const struct request *request, const char *label,
+                   enum op_outcome outcome) {
+    struct users *users = user->users;
+    history_op(&users->history, user->process, label, (int64_t)request->at_ns,
+               (int64_t)sim_now_ns(users->sim), outcome);
+}
+
+static enum op_outcome outcome_of(const struct value *value) {
+    return value != NULL ? OP_OK : OP_UNKNOWN;
+}
+
+static void record_counter(struct user *user, const struct request *request,
+                           const struct value *value) {
+    bool increments = request->kind == KIND_INCREMENT;
+    if (value == NULL && !increments) {
+        return;
+    }
+    struct users *users = user->users;
+    record(user, request, increments ? "INCR" : "GET", outcome_of(value));
+    history_step(&users->history, increments ? STEP_INCR : STEP_READ_COUNTER,
+                 key_named(users, "counter:%u", request->key, 0), value ? number_of(value) : 0);
+}
+
+static void record_read_list(struct users *users, unsigned list, const struct value *value) {
+    uint64_t tokens[4096];
+    size_t count = 0;
+    for (size_t at = 0; at < value->text.len && count < 4096; at += TOKEN_BYTES) {
+        tokens[count++] = value_number(bytes_make(value->text.ptr + at, TOKEN_BYTES));
+    }
+    history_read_list(&users->history, key_named(users, "list:%u", list, 0), tokens, count);
+}
+
+static void record_append(struct users *users, unsigned list, uint64_t token,
+                          const struct value *value) {
+    history_append(&users->history, key_named(users, "list:%u", list, 0), token,
+                   value != NULL ? (uint64_t)value->integer / TOKEN_BYTES : 0);
+}
+
+static void record_list(struct user *user, const struct request *request,
+                        const struct value *value) {
+    struct users *users = user->users;
+    if (request->kind == KIND_APPEND) {
+        record(user, request, "APPEND", outcome_of(value));
+        record_append(users, request->key, request->value, value);
+    } else if (value != NULL) {
+        record(user, request, "GET", OP_OK);
+        record_read_list(users, request->key, value);
+    }
+}
+
+static void record_shared(struct user *user, const struct request *request,
+                          const struct value *value) {
+    struct users *users = user->users;
+    bool sets = request->kind == KIND_SHARED_SET;
+    if (value == NULL && !sets) {
+        return;
+    }
+    record(user, request, sets ? "SET" : "GET", outcome_of(value));
+    history_step(&users->history, sets ? STEP_WRITE : STEP_READ,
+                 key_named(users, "shared:%u", request->key, 0),
+                 sets ? request->value : value_number(value->text));
+}
+
+static void record_group(struct user *user, const struct request *request,
+                         const struct value *value) {
+    struct users *users = user->users;
+    bool sets = request->kind == KIND_GROUP_SET;
+    if (users->options.deletes || (!sets && request->kind != KIND_GROUP_GET) ||
+        (value == NULL && !sets)) {
+        return;
+    }
+    record(user, request, sets ? "MSET" : "MGET", outcome_of(value));
+    for (unsigned i = 0; i < group_size(request->key); i++) {
+        history_step(&users->history, sets ? STEP_WRITE : STEP_READ,
+                     key_named(users, "group:%u:%u", request->key, i),
+                     sets ? request->value : value_number(value->items[i].text));
+    }
+}
+
+static void record_cas(struct user *user, const struct request *request,
+                       const struct value *value) {
+    if (value != NULL) {
+        record(user, request, "GET", OP_OK);
+        history_step(&user->users->history, STEP_READ, key_named(user->users, "cas", 0, 0),
+                     token_of(value));
+    }
+}
+
+static void record_exec(struct user *user, const struct request *request,
+                        const struct value *value) {
+    struct users *users = user->users;
+    struct history *history = &users->history;
+    enum op_outcome outcome = outcome_of(value);
+    if (request->kind == KIND_EXEC_CAS) {
+        /* What was watched had not changed by then: it reads and writes at one moment. */
+        record(user, request, "EXEC", value != NULL && value->type == '_' ? OP_FAIL : outcome);
+        history_step(history, STEP_READ, key_named(users, "cas", 0, 0), request->before);
+        history_step(history, STEP_WRITE, key_named(users, "cas", 0, 0), request->value);
+        return;
+    }
+    if (value == NULL && request->kind == KIND_EXEC_READ) {
+        return;
+    }
+    record(user, request, "EXEC", outcome);
+    if (request->kind == KIND_EXEC_LISTS) {
+        record_append(users, request->key, request->value, value ? &value->items[0] : NULL);
+        if (value != NULL) {
+            record_read_list(users, (request->key + 1) % LISTS, &value->items[1]);
+        }
+        record_append(users, (request->key + 2) % LISTS, request->value + 1,
+                      value ? &value->items[2] : NULL);
+        return;
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        history_step(history, request->kind == KIND_EXEC_ADD ? STEP_INCR : STEP_READ_COUNTER,
+                     key_named(users, "pair:%u", i, 0), value ? number_of(&value->items[i]) : 0);
+    }
+}
+
 /* ---- The table of what users do ---- */
 
-struct op {
+struct op_row {
     const char *name;
     unsigned weight;
     void (*send)(struct user *user, struct request *request);
     void (*reply)(struct user *user, const struct request *request, const struct value *value);
+    /* Adds it to the history; or NULL. */
+    void (*record)(struct user *user, const struct request *request, const struct value *value);
 };
 
-static const struct op ops[KINDS] = {
-    [KIND_SET] = {"SET of its own", 30, send_own, reply_own},
-    [KIND_GET] = {"GET of its own", 30, send_own, reply_own},
-    [KIND_DELETE] = {"DEL of its own", 6, send_own, reply_own},
-    [KIND_INCREMENT] = {"INCR", 12, send_counter, reply_counter},
-    [KIND_APPEND] = {"APPEND", 8, send_list, reply_list},
-    [KIND_LIST] = {"GET of a list", 4, send_list, reply_list},
-    [KIND_SHARED_SET] = {"SET", 10, send_shared, reply_shared},
-    [KIND_SHARED_GET] = {"GET", 10, send_shared, reply_shared},
-    [KIND_ECHO] = {"ECHO", 10, send_plain, reply_plain},
-    [KIND_SELECT] = {"SELECT", 3, send_plain, reply_plain},
-    [KIND_COUNT_ALL] = {"DBSIZE", 2, send_plain, reply_plain},
-    [KIND_WAIT] = {"WAIT", 1, send_plain, reply_plain},
-    [KIND_NAME] = {"CLIENT SETNAME", 1, send_plain, reply_plain},
-    [KIND_HELLO] = {"HELLO 3", 1, send_plain, reply_plain},
-    [KIND_COUNTER] = {"GET of a counter", 0, send_counter, reply_counter},
-    [KIND_MSET] = {"MSET of its own", 6, send_own_many, reply_own_many},
-    [KIND_MGET] = {"MGET of its own", 6, send_own_many, reply_own_many},
-    [KIND_RENAME] = {"RENAME of its own", 5, send_own_many, reply_own_many},
-    [KIND_COPY] = {"COPY of its own", 3, send_own_many, reply_own_many},
-    [KIND_GROUP_SET] = {"MSET of a group", 8, send_group, reply_group},
-    [KIND_GROUP_GET] = {"MGET of a group", 8, send_group, reply_group},
-    [KIND_GROUP_DELETE] = {"DEL of a group", 3, send_group, reply_group},
-    [KIND_GROUP_EXISTS] = {"EXISTS of a group", 3, send_group, reply_group},
-    [KIND_PAIR_ADD] = {"MULTI, adding", 6, send_multi, reply_plain},
-    [KIND_PAIR_READ] = {"MULTI, reading", 5, send_multi, reply_plain},
-    [KIND_CAS] = {"WATCH", 8, send_cas, reply_plain},
-    [KIND_CAS_READ] = {"GET of what is watched", 0, send_cas, reply_cas},
-    [KIND_CAS_WRITE] = {"MULTI, watching", 0, send_cas, reply_plain},
-    [KIND_CAS_CHECK] = {"GET of what is watched", 0, send_cas, reply_cas},
-    [KIND_QUEUED] = {"a queued command", 0, send_queued, reply_queued},
-    [KIND_EXEC_ADD] = {"EXEC, adding", 0, send_exec, reply_exec},
-    [KIND_EXEC_READ] = {"EXEC, reading", 0, send_exec, reply_exec},
-    [KIND_EXEC_CAS] = {"EXEC, watching", 0, send_exec, reply_exec},
-    [KIND_FLUSH] = {"FLUSHALL", 2, send_trouble, reply_trouble},
-    [KIND_SWAP] = {"SWAPDB", 2, send_trouble, reply_trouble},
-    [KIND_PAUSE] = {"CLIENT PAUSE", 1, send_trouble, reply_trouble},
-    [KIND_CONFIG] = {"CONFIG SET", 2, send_trouble, reply_trouble},
-    [KIND_KILL] = {"CLIENT KILL", 1, send_trouble, reply_trouble},
+static const struct op_row ops[KINDS] = {
+    [KIND_SET] = {"SET of its own", 30, send_own, reply_own, NULL},
+    [KIND_GET] = {"GET of its own", 30, send_own, reply_own, NULL},
+    [KIND_DELETE] = {"DEL of its own", 6, send_own, reply_own, NULL},
+    [KIND_INCREMENT] = {"INCR", 12, send_counter, reply_counter, record_counter},
+    [KIND_APPEND] = {"APPEND", 8, send_list, reply_list, record_list},
+    [KIND_LIST] = {"GET of a list", 4, send_list, reply_list, record_list},
+    [KIND_SHARED_SET] = {"SET", 10, send_shared, reply_shared, record_shared},
+    [KIND_SHARED_GET] = {"GET", 10, send_shared, reply_shared, record_shared},
+    [KIND_ECHO] = {"ECHO", 10, send_plain, reply_plain, NULL},
+    [KIND_SELECT] = {"SELECT", 3, send_plain, reply_plain, NULL},
+    [KIND_COUNT_ALL] = {"DBSIZE", 2, send_plain, reply_plain, NULL},
+    [KIND_WAIT] = {"WAIT", 1, send_plain, reply_plain, NULL},
+    [KIND_NAME] = {"CLIENT SETNAME", 1, send_plain, reply_plain, NULL},
+    [KIND_HELLO] = {"HELLO 3", 1, send_plain, reply_plain, NULL},
+    [KIND_COUNTER] = {"GET of a counter", 0, send_counter, reply_counter, record_counter},
+    [KIND_MSET] = {"MSET of its own", 6, send_own_many, reply_own_many, NULL},
+    [KIND_MGET] = {"MGET of its own", 6, send_own_many, reply_own_many, NULL},
+    [KIND_RENAME] = {"RENAME of its own", 5, send_own_many, reply_own_many, NULL},
+    [KIND_COPY] = {"COPY of its own", 3, send_own_many, reply_own_many, NULL},
+    [KIND_GROUP_SET] = {"MSET of a group", 8, send_group, reply_group, record_group},
+    [KIND_GROUP_GET] = {"MGET of a group", 8, send_group, reply_group, record_group},
+    [KIND_GROUP_DELETE] = {"DEL of a group", 3, send_group, reply_group, NULL},
+    [KIND_GROUP_EXISTS] = {"EXISTS of a group", 3, send_group, reply_group, NULL},
+    [KIND_PAIR_ADD] = {"MULTI, adding", 6, send_multi, reply_plain, NULL},
+    [KIND_PAIR_READ] = {"MULTI, reading", 5, send_multi, reply_plain, NULL},
+    [KIND_CAS] = {"WATCH", 8, send_cas, reply_plain, NULL},
+    [KIND_CAS_READ] = {"GET of what is watched", 0, send_cas, reply_cas, record_cas},
+    [KIND_CAS_WRITE] = {"MULTI, watching", 0, send_cas, reply_plain, NULL},
+    [KIND_CAS_CHECK] = {"GET of what is watched", 0, send_cas, reply_cas, record_cas},
+    [KIND_LISTS] = {"MULTI, appending", 6, send_lists, reply_plain, NULL},
+    [KIND_EXEC_LISTS] = {"EXEC, appending", 0, send_exec, reply_exec, record_exec},
+    [KIND_QUEUED] = {"a queued command", 0, send_queued, reply_queued, NULL},
+    [KIND_EXEC_ADD] = {"EXEC, adding", 0, send_exec, reply_exec, record_exec},
+    [KIND_EXEC_READ] = {"EXEC, reading", 0, send_exec, reply_exec, record_exec},
+    [KIND_EXEC_CAS] = {"EXEC, watching", 0, send_exec, reply_exec, record_exec},
+    [KIND_FLUSH] = {"FLUSHALL", 2, send_trouble, reply_trouble, NULL},
+    [KIND_SWAP] = {"SWAPDB", 2, send_trouble, reply_trouble, NULL},
+    [KIND_PAUSE] = {"CLIENT PAUSE", 1, send_trouble, reply_trouble, NULL},
+    [KIND_CONFIG] = {"CONFIG SET", 2, send_trouble, reply_trouble, NULL},
+    [KIND_KILL] = {"CLIENT KILL", 1, send_trouble, reply_trouble, NULL},
 };
 
 static void wrong(const struct user *user, const struct request *request, const struct value *value,
@@ -746,7 +934,8 @@ static unsigned weight_of(const struct users *users, enum kind kind) {
     bool off = (kind == KIND_FLUSH && !options->flushes) ||
                (kind > KIND_FLUSH && !options->troubles) ||
                (kind >= KIND_MSET && kind <= KIND_GROUP_EXISTS && !options->several_shards) ||
-               (kind >= KIND_PAIR_ADD && kind <= KIND_EXEC_CAS && !options->transactions);
+               (kind >= KIND_PAIR_ADD && kind <= KIND_EXEC_LISTS && !options->transactions) ||
+               (kind == KIND_GROUP_DELETE && !options->deletes);
     return off ? 0 : ops[kind].weight;
 }
 
@@ -835,6 +1024,9 @@ static void issue_some(struct user *user) {
 static void forget_pending(struct user *user) {
     for (unsigned i = 0; i < user->pending_count; i++) {
         const struct request *request = pending_at(user, i);
+        if (ops[request->kind].record != NULL) {
+            ops[request->kind].record(user, request, NULL);
+        }
         if (request->kind == KIND_SET) {
             own_ghost(&user->own[request->key], request->value);
         } else if (request->kind == KIND_DELETE) {
@@ -844,14 +1036,7 @@ static void forget_pending(struct user *user) {
                 own_ghost(&user->own[j], request->value + j);
             }
         } else if (request->kind == KIND_RENAME || request->kind == KIND_COPY) {
-            struct own_key *target = &user->own[request->other];
-            uint64_t value = target->value;
-            own_move(target, &user->own[request->key]);
-            own_ghost(target, target->value);
-            target->value = value;
-            if (request->kind == KIND_RENAME) {
-                own_ghost(&user->own[request->key], 0);
-            }
+            user->moves_lost = true;
         }
     }
     user->cas = CAS_NOT;
@@ -884,6 +1069,7 @@ static void connect_user(struct user *user) {
         step_soon(user, DIAL_AGAIN_NS);
         return;
     }
+    user->process = ++users->processes;
     user->slow = choice < users->options.slow && !users->finishing;
     sim_peer_on_change(user->peer, on_change, user);
     if (choice % 4 == 0) {
@@ -928,6 +1114,9 @@ static bool read_replies(struct user *user) {
         users->answered++;
         used += (size_t)bytes;
         ops[request.kind].reply(user, &request, &value);
+        if (ops[request.kind].record != NULL) {
+            ops[request.kind].record(user, &request, &value);
+        }
         arena_reset(&users->arena);
     }
     memmove(user->in.ptr, user->in.ptr + used, user->in.len - used);
@@ -1033,6 +1222,7 @@ struct users *users_new(struct world *world, const struct users_options *options
     users->options = *options;
     rng_seed(&users->rng, rng_next(sim_rng(users->sim)));
     arena_init(&users->arena, 4096);
+    history_init(&users->history);
     users->items = calloc(options->count, sizeof *users->items);
     check(users->items != NULL);
     for (unsigned i = 0; i < LISTS; i++) {
@@ -1066,6 +1256,7 @@ void users_free(struct users *users) {
         text_fini(&users->lists[i].longest);
     }
     arena_fini(&users->arena);
+    history_fini(&users->history);
     free(users->items);
     free(users);
 }
@@ -1112,7 +1303,25 @@ bool users_done(const struct users *users) {
     return true;
 }
 
+/* One history of all of them, as a strictly serializable server could have given it? */
+static void check_history(struct users *users) {
+    struct verdict verdict;
+    verdict_init(&verdict);
+    if (!checker_check(&users->history, &verdict)) {
+        char text[700] = "";
+        FILE *out = fmemopen(text, sizeof text - 1, "w");
+        check(out != NULL);
+        verdict_print(&verdict, out);
+        fclose(out);
+        world_fail(users->world, "the history is wrong: %s", text);
+    }
+    verdict_fini(&verdict);
+}
+
 void users_check(struct users *users) {
+    if (!users->flushed) {
+        check_history(users);
+    }
     for (unsigned i = 0; i < LISTS; i++) {
         const struct appended *list = &users->lists[i];
         if (list->answered > list->longest.len && !users->flushed) {

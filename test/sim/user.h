@@ -3,7 +3,8 @@
  * and holds each against what it must be. When its connection breaks it comes back.
  *
  * What it knows for certain, it checks itself: replies come in order and have the right form; keys
- * that it alone writes read as it wrote them; counters that all increment never lose one.
+ * that it alone writes read as it wrote them; counters that all increment never lose one. The rest
+ * is a history, for the checker.
  *
  * Thread: the world's. Ownership: users_new gives, users_free takes.
  */
@@ -27,6 +28,7 @@ struct users_options {
     unsigned slow;          /* chance in 65536 that it reads late and little */
     bool several_shards;    /* they name keys on several shards in one command */
     bool transactions;      /* they use MULTI and WATCH */
+    bool deletes;           /* also of what is in the history: then it is left out there */
     bool flushes;           /* and FLUSHALL */
     bool troubles;          /* and CONFIG SET, CLIENT KILL, CLIENT PAUSE, SWAPDB */
 };
@@ -43,7 +45,8 @@ void users_finish(struct users *users);
 bool users_done(const struct users *users);
 /* Deletes everything, by one of them; users_done says when. */
 void users_sweep(struct users *users);
-/* Fails unless all that they know of the data agrees; once they are done. */
+/* Fails unless all that they know of the data agrees, and the history of all is one that a strictly
+ * serializable server could have given (test/checker); once they are done, before a sweep. */
 void users_check(struct users *users);
 /* Who waits for what, for a failure. */
 void users_describe(const struct users *users, struct text *to);
