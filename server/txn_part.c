@@ -106,6 +106,7 @@ static void store(struct worker *worker, struct txn_part *part) {
             keyspace_delete(keyspace, item->db, &item->key, now_ms, true);
         }
     }
+    txn_items_free(&part->store); /* a later command of the transaction stores its own */
 }
 
 /* ---- Locking ---- */

@@ -464,3 +464,16 @@ def test_no_wakeup_is_late_under_sparse_traffic(server, r, slow):
     if slow == 1:
         assert server.late_wakeups() == 0
     assert worst < 0.5 * slow
+
+
+# ---- one after the other in one transaction --------------------------------------------------------------------------------
+
+
+@pytest.mark.several_shards
+def test_what_is_renamed_stays_as_it_was_written_afterwards(r, raw, shards):
+    """A run of commands in a pipeline is one transaction. What a RENAME or COPY in it had carried was written again by the
+    next of them: over what a command between the two had written."""
+    a, b, c, d = (key_in(part, 4, prefix) for part, prefix in enumerate("abcd"))
+    commands = [("MSET", a, "1", b, "2", c, "3"), ("RENAME", a, b), ("MSET", a, "4", b, "5", d, "6"), ("COPY", c, d, "REPLACE")]
+    raw.send(b"".join(encode(*command) for command in commands) + encode("MGET", a, b, c, d))
+    assert raw.read_some(5) == ["OK", "OK", "OK", 1, [b"4", b"5", b"3", b"3"]]
