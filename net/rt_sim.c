@@ -31,6 +31,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -260,6 +261,22 @@ void sim_note_bytes(struct sim *sim, const char *what, uint64_t a, struct bytes 
         snprintf(text + used, sizeof(text) - (size_t)used, "\"");
         print_at(sim, text);
     }
+}
+
+bool sim_prints(const struct sim *sim) {
+    return sim->options.print != NULL;
+}
+
+void sim_tell(struct sim *sim, const char *format, ...) {
+    if (LIKELY(sim->options.print == NULL)) {
+        return;
+    }
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    print_at(sim, text);
 }
 
 uint64_t sim_trace_hash(const struct sim *sim) {

@@ -83,6 +83,9 @@ void sim_advance(struct sim *sim, uint64_t until_ns); /* never backwards */
 /* Adds a line to the trace and to its hash. `what` is a word; the numbers mean what it says. */
 void sim_note(struct sim *sim, const char *what, uint64_t a, uint64_t b, uint64_t c);
 void sim_note_bytes(struct sim *sim, const char *what, uint64_t a, struct bytes bytes);
+/* Only for people: a line that no hash knows of. */
+void sim_tell(struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool sim_prints(const struct sim *sim);
 uint64_t sim_trace_hash(const struct sim *sim);
 uint64_t sim_trace_events(const struct sim *sim);
 

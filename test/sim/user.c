@@ -926,6 +926,8 @@ static void issue(struct user *user, enum kind kind, unsigned key) {
     struct request *request = pending_at(user, user->pending_count++);
     *request = (struct request){.kind = kind, .key = key, .at_ns = sim_now_ns(user->users->sim)};
     ops[kind].send(user, request);
+    sim_tell(user->users->sim, "user %u asks %s, key %u %u, value %llu", user->index,
+             ops[kind].name, request->key, request->other, (unsigned long long)request->value);
 }
 
 /* How often this run has users do that. */
@@ -1077,6 +1079,16 @@ static void connect_user(struct user *user) {
     }
 }
 
+static void tell_reply(const struct user *user, const struct request *request,
+                       const struct value *value) {
+    struct text text;
+    text_init(&text);
+    value_print(value, &text);
+    sim_tell(user->users->sim, "user %u is told of %s, key %u: %.200s", user->index,
+             ops[request->kind].name, request->key, text.ptr);
+    text_fini(&text);
+}
+
 /* False: the connection is over. */
 static bool read_replies(struct user *user) {
     struct users *users = user->users;
@@ -1113,6 +1125,9 @@ static bool read_replies(struct user *user) {
         user->pending_count--;
         users->answered++;
         used += (size_t)bytes;
+        if (sim_prints(users->sim)) {
+            tell_reply(user, &request, &value);
+        }
         ops[request.kind].reply(user, &request, &value);
         if (ops[request.kind].record != NULL) {
             ops[request.kind].record(user, &request, &value);
