@@ -102,7 +102,8 @@ static void limit_input(struct client *client) {
         worker->stats.input_max = client->input.len;
     }
     size_t limit = (size_t)worker->config->client_query_buffer_limit;
-    if (client->input.len > limit ||
+    size_t queued = client->multi != NULL ? client->multi->words_bytes : 0;
+    if (client->input.len + queued > limit ||
         (client->input.len > UNAUTHENTICATED_QUERY_MAX && !client_may_run(client))) {
         worker->stats.query_limit_disconnects++;
         log_client(worker, LOG_WARNING, client,
@@ -551,8 +552,7 @@ bool client_try_free(struct client *client) {
     outbuf_fini(&client->out);
     outbuf_fini(&client->held);
     free(client->pending);
-    multi_queue_free(worker, client->multi);
-    multi_watches_forget(client);
+    multi_discard(client);
     free(client->name);
     free(client->lib_name);
     free(client->lib_version);

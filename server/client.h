@@ -48,6 +48,7 @@ enum client_flag {
     CLIENT_GONE = 1 << 18,          /* the stream is gone */
     CLIENT_INPUT_PARTIAL = 1 << 19, /* what is left of the input is no whole request */
     CLIENT_READONLY = 1 << 20,      /* READONLY; replicas and cluster will ask */
+    CLIENT_MULTI_USED = 1 << 21,    /* has called MULTI or WATCH: CLIENT LIST shows it */
 };
 
 /* One entry of the reply order. */

@@ -106,6 +106,7 @@ enum command_flag {
        PLACE_HOME (touches nothing but its reply: PING, ECHO). */
     CMD_SYSTEM = 1 << 29, /* COMMAND DOCS calls it a system command */
     CMD_UNFENCED = 1u << 30,
+    CMD_UNQUEUED = 1 << 28, /* runs at once also inside MULTI: EXEC, DISCARD, RESET, QUIT */
 };
 
 /* Bit n is category n in the order of ACL CAT; names in command_category_names. */
@@ -227,5 +228,6 @@ extern const struct command commands_string[];
 extern const struct command commands_generic[];
 extern const struct command commands_connection[];
 extern const struct command commands_server[];
+extern const struct command commands_transaction[];
 
 #endif

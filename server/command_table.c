@@ -46,10 +46,7 @@ const char *const command_category_names[] = {
 };
 
 static const struct command *const families[] = {
-    commands_string,
-    commands_generic,
-    commands_connection,
-    commands_server,
+    commands_string, commands_generic, commands_connection, commands_server, commands_transaction,
 };
 #define FAMILIES_COUNT (sizeof(families) / sizeof(families[0]))
 

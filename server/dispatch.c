@@ -25,9 +25,11 @@
 #include "server/batch.h"
 #include "server/client.h"
 #include "server/client_private.h"
+#include "server/commands/transaction.h"
 #include "server/errors.h"
 #include "server/help.h"
 #include "server/log.h"
+#include "server/multi.h"
 #include "server/txn.h"
 #include "server/worker.h"
 
@@ -49,6 +51,7 @@ enum route {
     ROUTE_KEY,     /* on the shard of its keys: `target` */
     ROUTE_APART,   /* keys on several shards: a transaction */
     ROUTE_HOME,    /* on this thread */
+    ROUTE_QUEUE,   /* inside MULTI: run by EXEC */
 };
 
 struct staged {
@@ -265,7 +268,8 @@ static enum route route_keys(struct client *client, struct staged *staged) {
 static const struct command_slot *find_command(const struct command_table *table,
                                                const struct request *request,
                                                const struct staged *previous) {
-    if (previous != NULL && previous->route == ROUTE_KEY && previous->slot->container == NULL &&
+    if (previous != NULL && (previous->route == ROUTE_KEY || previous->route == ROUTE_QUEUE) &&
+        previous->slot->container == NULL &&
         bytes_equal(previous->request.argv[0], request->argv[0])) {
         return previous->slot;
     }
@@ -287,6 +291,10 @@ static void stage(struct client *client, struct staged *staged, const struct sta
     }
     int arity = slot->row->arity;
     if (UNLIKELY(arity > 0 ? request->argc != (uint32_t)arity : request->argc < (uint32_t)-arity)) {
+        return;
+    }
+    if (UNLIKELY(client->multi != NULL) && !(slot->row->flags & CMD_UNQUEUED)) {
+        staged->route = ROUTE_QUEUE;
         return;
     }
     if (slot->row->place == PLACE_HOME) {
@@ -332,6 +340,7 @@ enum refusal {
     REFUSE_ARITY,
     REFUSE_PROTECTED,
     REFUSE_AUTH,
+    REFUSE_NO_MULTI,
 };
 
 /* The flat list of checks, in Valkey's order. */
@@ -355,13 +364,26 @@ static enum refusal refusal_of(const struct client *client, const struct staged 
             return REFUSE_PROTECTED;
         }
     }
+    if (UNLIKELY(staged->route == ROUTE_QUEUE) && (flags & CMD_NO_MULTI)) {
+        return REFUSE_NO_MULTI;
+    }
     return REFUSE_NOT;
+}
+
+static bool is_exec(const struct staged *staged) {
+    return staged->slot != NULL && staged->slot->row->run == command_exec;
 }
 
 /* The one place where a request is refused: writes why. */
 static void refuse(const struct client *client, const struct staged *staged, enum refusal refusal,
                    struct reply *reply) {
     const struct request *request = &staged->request;
+    if (UNLIKELY(is_exec(staged))) {
+        reply_errorf(reply, "EXECABORT Transaction discarded because of: %s",
+                     refusal == REFUSE_AUTH ? ERR_NO_AUTH
+                                            : "wrong number of arguments for 'exec' command");
+        return;
+    }
     switch (refusal) {
     case REFUSE_NOT:
         check(false);
@@ -383,6 +405,10 @@ static void refuse(const struct client *client, const struct staged *staged, enu
     case REFUSE_AUTH:
         reply_error(reply, ERR_NO_AUTH);
         break;
+    case REFUSE_NO_MULTI:
+        reply_errorf(reply, "ERR Command '%s' not allowed inside a transaction",
+                     staged->slot->full_name);
+        break;
     }
 }
 
@@ -396,6 +422,24 @@ static void refuse_and_count(struct client *client, const struct staged *staged,
     stats_refused(client->worker, staged->slot, &reply);
     reply_done(client, target, target->bytes - before);
     client_command_over(client);
+    if (is_exec(staged)) {
+        multi_discard(client);
+    } else if (client->multi != NULL) {
+        client->multi->failed = true;
+    }
+}
+
+/* Inside MULTI: the command is kept for EXEC. */
+static void queue(struct client *client, const struct staged *staged) {
+    struct outbuf *target = reply_target(client);
+    size_t before = target->bytes;
+    multi_queue_add(client->multi, client->worker, staged->slot, staged->request.argv,
+                    staged->request.argc);
+    struct reply reply;
+    reply_init(&reply, target, client->resp);
+    reply_literal(&reply, "+QUEUED\r\n");
+    reply_done(client, target, target->bytes - before);
+    client_command_over(client);
 }
 
 /* CLIENT PAUSE holds this command back. */
@@ -407,7 +451,11 @@ static bool paused(const struct client *client, const struct command_slot *slot)
     if (slot->container != NULL && strcmp(slot->container->full_name, "client") == 0) {
         return false; /* somebody must be able to end it */
     }
-    return worker->pause == PAUSE_ALL || (slot->row->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
+    unsigned flags = slot->row->flags;
+    if (slot->row->run == command_exec && client->multi != NULL) {
+        flags |= client->multi->flags;
+    }
+    return worker->pause == PAUSE_ALL || (flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
 }
 
 /* It must run after all earlier requests and before all later ones. */
@@ -485,7 +533,7 @@ static bool run_staged(struct client *client, struct staged *staged, bool may_ru
             return false;
         }
     }
-    client->commands++;
+    client->commands += !refused && staged->route != ROUTE_QUEUE;
     client->last_command = slot != NULL ? slot : client->last_command;
     if (UNLIKELY(refused)) {
         if (slot == NULL && is_http(staged->request.argv[0])) {
@@ -496,6 +544,8 @@ static bool run_staged(struct client *client, struct staged *staged, bool may_ru
         refuse_and_count(client, staged, refusal);
     } else if (apart) {
         run_apart(client, staged);
+    } else if (UNLIKELY(staged->route == ROUTE_QUEUE)) {
+        queue(client, staged);
     } else if (staged->route == ROUTE_HOME) {
         run_home(client, staged);
     } else if (away) {

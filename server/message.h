@@ -15,6 +15,7 @@ enum message_kind {
                            receiver frees it */
     MESSAGE_TXN,        /* struct txn_part: do what it asks */
     MESSAGE_TXN_DONE,   /* struct txn_part: back home */
+    MESSAGE_UNWATCH,    /* multi.c's: a client watches nothing any more; the receiver frees it */
     MESSAGE_STOP,       /* struct message: the worker ends */
 };
 

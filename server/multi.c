@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/num.h"
 #include "server/client.h"
+#include "server/message.h"
 #include "server/worker.h"
 
 #include <stdlib.h>
@@ -152,6 +153,49 @@ bool multi_watch_note(struct client *client, uint32_t db, const struct key *key)
     one->key.name.ptr = name;
     watches->bytes += key->name.len + 1;
     return true;
+}
+
+struct unwatch {
+    struct message message; /* first */
+    uint64_t client;
+};
+
+static void unwatch_on(struct worker *home, unsigned target, uint64_t client) {
+    if (target == home->id) {
+        watch_drop(&home->shard.watches, client);
+        return;
+    }
+    struct unwatch *unwatch = malloc(sizeof *unwatch);
+    check(unwatch != NULL);
+    *unwatch = (struct unwatch){{.kind = MESSAGE_UNWATCH, .home = (uint16_t)home->id}, client};
+    post_send(home->server->office, home->id, target, &unwatch->message);
+}
+
+void multi_unwatch_arrived(struct worker *worker, struct message *message) {
+    watch_drop(&worker->shard.watches, ((struct unwatch *)message)->client);
+    free(message);
+}
+
+void multi_unwatch(struct client *client) {
+    const struct multi_watches *watches = client->watches;
+    if (watches == NULL) {
+        return;
+    }
+    bool told[CONFIG_SHARDS_MAX] = {false};
+    for (uint32_t i = 0; i < watches->count; i++) {
+        unsigned target = server_worker_of_slot(client->worker->server, watches->keys[i].key.slot);
+        if (!told[target]) {
+            told[target] = true;
+            unwatch_on(client->worker, target, client->id);
+        }
+    }
+    multi_watches_forget(client);
+}
+
+void multi_discard(struct client *client) {
+    multi_queue_free(client->worker, client->multi);
+    client->multi = NULL;
+    multi_unwatch(client);
 }
 
 void multi_watches_forget(struct client *client) {

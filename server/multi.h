@@ -42,6 +42,8 @@ void multi_queue_free(struct worker *worker, struct multi_queue *queue);
 /* Copies the words. */
 void multi_queue_add(struct multi_queue *queue, const struct worker *worker,
                      const struct command_slot *slot, const struct bytes *argv, uint32_t argc);
+/* What DISCARD does: the client's queue goes, and all it watches. Harmless without. */
+void multi_discard(struct client *client);
 /* Bytes held: multi-mem of CLIENT LIST. */
 size_t multi_queue_memory(const struct multi_queue *queue);
 /* At the end of a worker. */
@@ -62,7 +64,14 @@ struct multi_watches {
 
 /* Adds a key, copying its name; false if it is there already. The list is made at first use. */
 bool multi_watch_note(struct client *client, uint32_t db, const struct key *key);
+/* The client watches nothing any more: its list is freed, and the shards of its keys are told,
+ * without waiting for them. */
+void multi_unwatch(struct client *client);
 /* Frees the client's list and tells nobody: for EXEC, which has been to all the shards. */
 void multi_watches_forget(struct client *client);
+
+/* On a shard's thread: the message of multi_unwatch, which it frees. */
+struct message;
+void multi_unwatch_arrived(struct worker *worker, struct message *message);
 
 #endif

@@ -63,10 +63,13 @@ static void take_databases(const struct worker *worker, int64_t now_ms, struct t
 }
 
 static void take_clients(const struct worker *worker, struct totals *to) {
+    to->watched_keys += worker->shard.watches.keys.count;
+    to->clients_bytes += watch_memory(&worker->shard.watches);
     LIST_EACH(&worker->clients, node) {
         const struct client *client = LIST_ENTRY(node, struct client, node);
         to->clients_bytes += client_memory(client);
         to->connections += !(client->flags & CLIENT_CLOSING);
+        to->watching += client->watches != NULL;
         if (client->flags & CLIENT_BLOCKED) {
             to->blocked++;
             to->blocked_with_timeout += client->blocked_until_ms != INT64_MAX;
@@ -200,6 +203,8 @@ void totals_add(struct totals *sum, const struct totals *part) {
     sum->connections += part->connections;
     sum->blocked += part->blocked;
     sum->blocked_with_timeout += part->blocked_with_timeout;
+    sum->watching += part->watching;
+    sum->watched_keys += part->watched_keys;
     sum->keys += part->keys;
     sum->clients_bytes += part->clients_bytes;
     sum->keyspace_bytes += part->keyspace_bytes;

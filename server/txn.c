@@ -537,6 +537,7 @@ static void write_reply(struct txn *txn, struct reply *reply) {
     }
     if (txn->queue != NULL) {
         reply_array(reply, txn->count);
+        txn->client->commands += txn->count;
     }
     for (uint32_t i = 0; i < txn->count; i++) {
         merge(txn, &txn->commands[i], reply);
@@ -613,7 +614,10 @@ static bool step(struct txn *txn) {
     case STATE_HOME_FIRST:
         if (txn->parts[txn->home->id]->refused) {
             cancel(txn);
-        } else {
+            break;
+        }
+        look_for_dirt(txn);
+        if (!txn->dirty) {
             schedule_other(txn);
         }
         break;

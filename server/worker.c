@@ -118,6 +118,16 @@ int worker_new(struct server *server, unsigned id, const struct config *config,
     return 0;
 }
 
+/* What came after the last turn, and is the receiver's to free. */
+static void end_mail(struct worker *worker) {
+    struct message *message;
+    while (post_receive(worker->server->office, worker->id, &message, 1) > 0) {
+        if (message->kind == MESSAGE_UNWATCH) {
+            multi_unwatch_arrived(worker, message);
+        }
+    }
+}
+
 void worker_free(struct worker *worker) {
     if (worker == NULL) {
         return;
@@ -126,6 +136,7 @@ void worker_free(struct worker *worker) {
         free(worker->commands[i].latency);
     }
     free(worker->commands);
+    end_mail(worker);
     batch_pool_free(worker);
     txn_worker_fini(worker);
     multi_pool_free(worker);
@@ -173,6 +184,9 @@ static void handle_message(struct worker *worker, struct message *message) {
         break;
     case MESSAGE_CONNECTION:
         listen_connection_arrived(worker, message);
+        break;
+    case MESSAGE_UNWATCH:
+        multi_unwatch_arrived(worker, message);
         break;
     case MESSAGE_STOP:
         worker->stopping = true;

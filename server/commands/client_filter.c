@@ -9,6 +9,7 @@
 #include "base/num.h"
 #include "server/command_table.h"
 #include "server/errors.h"
+#include "server/multi.h"
 #include "server/worker.h"
 
 #include <stdlib.h>
@@ -354,6 +355,9 @@ void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_B
         {CLIENT_NO_TOUCH, 'T'}, {CLIENT_IMPORT_SOURCE, 'I'},
     };
     char *p = ret;
+    if (client->multi != NULL) {
+        *p++ = 'x';
+    }
     for (size_t i = 0; i < sizeof(letters) / sizeof(letters[0]); i++) {
         if (client->flags & letters[i].flag) {
             *p++ = letters[i].letter;
@@ -399,6 +403,10 @@ void client_describe(struct text *text, const struct client *client, size_t inpu
     client_flags_text(client, flags);
     output_list(&client->out, &chunks, &chunks_bytes);
     size_t first = output_first(client);
+    int queued = client->multi != NULL               ? (int)client->multi->count
+                 : client->flags & CLIENT_MULTI_USED ? 0
+                                                     : -1;
+    unsigned watched = client->watches != NULL ? client->watches->count : 0;
     size_t buffered = client->input_buffer && input_bytes ? client->input_buffer->size : 0;
     const struct command_slot *last = client->last_command;
     text_appendf(text, "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s capa=%s",
@@ -409,9 +417,11 @@ void client_describe(struct text *text, const struct client *client, size_t inpu
                  client->flags & CLIENT_CAPA_REDIRECT ? "r" : "");
     text_appendf(
         text,
-        " db=%u sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf=%zu qbuf-free=%zu argv-mem=%zu"
-        " multi-mem=0 rbs=%zu rbp=%zu obl=%zu oll=%u omem=%zu tot-mem=%zu events=%s cmd=%s",
-        client->db, input_bytes, buffered > input_bytes ? buffered - input_bytes : 0, argv_bytes,
+        " db=%u sub=0 psub=0 ssub=0 multi=%d watch=%u qbuf=%zu qbuf-free=%zu argv-mem=%zu"
+        " multi-mem=%zu rbs=%zu rbp=%zu obl=%zu oll=%u omem=%zu tot-mem=%zu events=%s cmd=%s",
+        client->db, queued, watched, input_bytes,
+        buffered > input_bytes ? buffered - input_bytes : 0, argv_bytes,
+        client->multi != NULL ? multi_queue_memory(client->multi) : 0,
         client->out.head ? client->out.head->cap : 0, client->out_peak, first, chunks, chunks_bytes,
         client_memory(client), rt_stream_sending(&client->stream) ? "rw" : "r",
         last ? last->full_name : "NULL");

@@ -13,6 +13,7 @@
 #include "server/command_table.h"
 #include "server/errors.h"
 #include "server/exec.h"
+#include "server/multi.h"
 #include "server/worker.h"
 
 #define ERR_WRONG_PASS "WRONGPASS invalid username-password pair or user is disabled."
@@ -182,6 +183,7 @@ void command_reset(struct exec *x) {
     client->flags &=
         ~(unsigned)(CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT | CLIENT_REPLY_SKIP |
                     CLIENT_NO_EVICT | CLIENT_NO_TOUCH | CLIENT_IMPORT_SOURCE | CLIENT_READONLY);
+    multi_discard(client);
     client->db = 0;
     client->resp = 2;
     x->reply->resp = 2;

@@ -727,7 +727,8 @@ const struct command commands_connection[] = {
     {.name = "quit",
      .run = command_quit,
      .arity = -1,
-     .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY,
+     .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY |
+              CMD_UNQUEUED,
      .categories = ACL_CONNECTION,
      .place = PLACE_HOME,
      .group = "connection",
@@ -757,7 +758,8 @@ const struct command commands_connection[] = {
     {.name = "reset",
      .run = command_reset,
      .arity = 1,
-     .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY,
+     .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_FAST | CMD_NO_AUTH | CMD_ALLOW_BUSY |
+              CMD_UNQUEUED,
      .categories = ACL_CONNECTION,
      .place = PLACE_HOME,
      .group = "connection",

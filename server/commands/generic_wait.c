@@ -44,7 +44,7 @@ void command_wait(struct exec *x) {
     if (!exec_arg_i64(x, 1, &replicas) || !timeout_read(x, 2, &until_ms)) {
         return;
     }
-    if (replicas <= 0) {
+    if (replicas <= 0 || x->client->txn != NULL) { /* inside of EXEC nobody waits */
         reply_int(x->reply, 0);
         return;
     }

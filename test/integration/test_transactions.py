@@ -1,0 +1,777 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""MULTI, EXEC, DISCARD, WATCH, UNWATCH: what is queued, what is refused, what makes EXEC say no, over all shards."""
+
+import threading
+import time
+
+import pytest
+import redis
+
+from conftest import connect
+from resp import NULL_ARRAY, RespError, encode
+from test_shards import key_in
+
+ABORTED = "EXECABORT Transaction discarded because of previous errors."
+
+
+@pytest.fixture
+def other(server):
+    """A second raw connection."""
+    with server.raw() as c:
+        yield c
+
+
+@pytest.fixture
+def valkey_texts(kind):
+    if kind == "redis":
+        pytest.skip("Redis 7.0 has other texts here")
+
+
+def spread(shards, n):
+    """n keys, neighbours on different shards."""
+    return [key_in(i % shards, shards, "key%d:" % i) for i in range(n)]
+
+
+def fields(c, kind="INFO"):
+    """CLIENT INFO of a raw connection."""
+    line = c.do("CLIENT", kind).decode()
+    return dict(pair.split("=", 1) for pair in line.split())
+
+
+def eventually(check, seconds=10.0):
+    deadline = time.monotonic() + seconds
+    while True:
+        value = check()
+        if value or time.monotonic() > deadline:
+            return value
+        time.sleep(0.01)
+
+
+# ---- queueing ------------------------------------------------------------------------------------------------------------
+
+
+def test_exec_answers_all_that_was_queued(r, raw, shards):
+    keys = spread(shards, 6)
+    assert raw.do("MULTI") == "OK"
+    for n, key in enumerate(keys):
+        assert raw.do("SET", key, str(n)) == "QUEUED"
+    assert raw.do("MGET", *keys) == "QUEUED"
+    assert raw.do("INCR", keys[0]) == "QUEUED"
+    assert r.exists(*[keys[0]]) == 0  # nothing has run yet
+    assert raw.do("EXEC") == ["OK"] * 6 + [[str(n).encode() for n in range(6)], 1]
+    assert raw.do("GET", keys[5]) == b"5"
+
+
+def test_one_write_may_hold_it_all(r, raw, shards):
+    keys = spread(shards, 8)
+    calls = [("MULTI",)] + [("APPEND", k, "x") for k in keys] + [("EXEC",), ("STRLEN", keys[3]), ("MULTI",), ("EXEC",)]
+    raw.send(b"".join(encode(*c) for c in calls))
+    assert raw.read_some(len(calls)) == ["OK"] + ["QUEUED"] * 8 + [[1] * 8, 1, "OK", []]
+
+
+def test_byte_by_byte_and_inline(r, raw):
+    for byte in b"MULTI\r\n" + encode("SET", "k", "v") + b"GET k\r\nEXEC\r\n":
+        raw.send(bytes([byte]))
+    assert raw.read_some(4) == ["OK", "QUEUED", "QUEUED", ["OK", b"v"]]
+
+
+def test_a_pipeline_sees_its_own_transaction_in_order(r, raw, shards):
+    keys = spread(shards, 4)
+    calls = []
+    for n in range(50):
+        calls += [("SET", keys[n % 4], "a"), ("MULTI",), ("APPEND", keys[n % 4], "b"), ("GET", keys[(n + 1) % 4]), ("EXEC",)]
+        calls += [("APPEND", keys[n % 4], "c")]
+    raw.send(b"".join(encode(*c) for c in calls))
+    replies = raw.read_some(len(calls))
+    for n in range(50):
+        assert replies[n * 6 : n * 6 + 4] == ["OK", "OK", "QUEUED", "QUEUED"]
+        assert replies[n * 6 + 4][0] == 2
+        assert replies[n * 6 + 5] == 3
+
+
+def test_words_are_kept_when_the_input_buffer_has_gone(r, raw, shards):
+    keys = spread(shards, 4)
+    raw.do("MULTI")
+    values = [("%d" % n) * 50_000 for n in range(4)]
+    for key, value in zip(keys, values):
+        raw.do("SET", key, value)
+    for _ in range(20):
+        assert raw.do("GET", "x" * 20_000) == "QUEUED"
+    raw.do("EXEC")
+    for key, value in zip(keys, values):
+        assert raw.do("GET", key) == value.encode()
+
+
+def test_ten_thousand_commands(r, raw, shards, slow):
+    keys = spread(shards, 10)
+    raw.send(encode("MULTI") + b"".join(encode("INCR", keys[n % 10]) for n in range(10_000)) + encode("EXEC"))
+    replies = raw.read_some(10_002)
+    assert replies[-1] == [n // 10 + 1 for n in range(10_000)]
+
+
+def test_errors_in_the_middle_do_not_roll_back(r, raw, shards):
+    a, b = spread(shards, 2)
+    raw.do("MULTI")
+    raw.do("SET", a, "text")
+    raw.do("INCR", a)
+    raw.do("SET", b, "2")
+    assert raw.do("EXEC") == ["OK", RespError("ERR value is not an integer or out of range"), "OK"]
+    assert raw.do("GET", b) == b"2"
+
+
+def test_select_inside(r, raw, shards):
+    a, b = spread(shards, 2)
+    raw.do("MULTI")
+    for call in (("SET", a, "0"), ("SELECT", "3"), ("SET", a, "3"), ("SELECT", "99"), ("SELECT", "x"), ("SET", b, "3"), ("SELECT", "4"), ("DBSIZE",)):
+        assert raw.do(*call) == "QUEUED"
+    assert raw.do("EXEC") == [
+        "OK", "OK", "OK", RespError("ERR DB index is out of range"),
+        RespError("ERR value is not an integer or out of range"), "OK", "OK", 0,
+    ]  # fmt: skip
+    assert fields(raw)["db"] == "4"
+    assert raw.do("SELECT", "3") == "OK"
+    assert raw.do("MGET", a, b) == [b"3", b"3"]
+    raw.do("SELECT", "0")
+    assert raw.do("MGET", a, b) == [b"0", None]
+
+
+def test_select_takes_effect_at_exec_only(r, raw):
+    raw.do("MULTI")
+    raw.do("SELECT", "5")
+    raw.do("DISCARD")
+    assert fields(raw)["db"] == "0"
+
+
+def test_hello_inside_changes_the_replies_behind_it(r, raw):
+    raw.do("MULTI")
+    for call in (("GET", "none"), ("HELLO", "3"), ("GET", "none"), ("HELLO", "2"), ("GET", "none")):
+        raw.do(*call)
+    raw.send(encode("EXEC"))
+    value, sent = raw.read_raw()
+    assert sent.startswith(b"*5\r\n$-1\r\n%")
+    assert b"\r\n_\r\n*14\r\n" in sent and sent.endswith(b"$-1\r\n")
+
+
+def test_global_commands_inside(r, raw, shards):
+    keys = spread(shards, 6)
+    raw.do("MULTI")
+    for call in [("SET", k, "v") for k in keys] + [("DBSIZE",), ("KEYS", "*"), ("RANDOMKEY",), ("SWAPDB", "0", "1"), ("DBSIZE",)]:
+        assert raw.do(*call) == "QUEUED"
+    for call in (("SWAPDB", "0", "1"), ("DBSIZE",), ("FLUSHALL",), ("DBSIZE",), ("SET", keys[0], "w"), ("EXISTS", *keys)):
+        assert raw.do(*call) == "QUEUED"
+    got = raw.do("EXEC")
+    assert got[:7] == ["OK"] * 6 + [6]
+    assert sorted(got[7]) == sorted(k.encode() for k in keys)
+    assert got[8].decode() in keys
+    assert got[9:] == ["OK", 0, "OK", 6, "OK", 0, "OK", 1]
+
+
+def test_server_commands_inside(r, raw):
+    raw.do("MULTI")
+    for call in (("CONFIG", "GET", "hz"), ("INFO", "server"), ("CLIENT", "SETNAME", "me"), ("CLIENT", "GETNAME"), ("PING",), ("TIME",), ("COMMAND", "COUNT")):
+        assert raw.do(*call) == "QUEUED"
+    got = raw.do("EXEC")
+    assert got[0][0] == b"hz" and b"uptime_in_seconds" in got[1]
+    assert got[2:5] == ["OK", b"me", "PONG"]
+    assert len(got[5]) == 2 and got[6] > 50
+
+
+def test_config_set_inside(r, raw):
+    raw.do("MULTI")
+    raw.do("CONFIG", "SET", "timeout", "77")
+    raw.do("CONFIG", "GET", "timeout")
+    raw.do("CONFIG", "SET", "timeout", "0")
+    assert raw.do("EXEC") == ["OK", [b"timeout", b"77"], "OK"]
+
+
+def test_wait_inside_answers_at_once(r, raw):
+    raw.do("MULTI")
+    raw.do("SET", "k", "v")
+    raw.do("WAIT", "1", "0")
+    raw.do("WAIT", "3", "10000")
+    before = time.monotonic()
+    assert raw.do("EXEC") == ["OK", 0, 0]
+    assert time.monotonic() - before < 5
+
+
+# ---- refusals ------------------------------------------------------------------------------------------------------------
+
+
+def test_without_multi(r, raw):
+    assert raw.do("EXEC") == RespError("ERR EXEC without MULTI")
+    assert raw.do("DISCARD") == RespError("ERR DISCARD without MULTI")
+    assert raw.do("UNWATCH") == "OK"
+
+
+@pytest.mark.parametrize(
+    "call, text",
+    [
+        (("NOSUCH", "x"), "ERR unknown command 'NOSUCH', with args beginning with: 'x' "),
+        (("SET", "k"), "ERR wrong number of arguments for 'set' command"),
+        (("CLIENT", "NOSUCH"), "ERR unknown subcommand 'NOSUCH'. Try CLIENT HELP."),
+        (("MULTI",), "ERR Command 'multi' not allowed inside a transaction"),
+        (("WATCH", "k"), "ERR Command 'watch' not allowed inside a transaction"),
+        (("WATCH",), "ERR wrong number of arguments for 'watch' command"),
+        (("CLIENT", "REPLY", "OFF"), "ERR Command 'client|reply' not allowed inside a transaction"),
+        (("SHUTDOWN",), "ERR Command 'shutdown' not allowed inside a transaction"),
+        (("DISCARD", "x"), "ERR wrong number of arguments for 'discard' command"),
+    ],
+)
+def test_what_cannot_be_queued_aborts(r, raw, call, text, valkey_texts):
+    raw.do("MULTI")
+    raw.do("SET", "k", "v")
+    assert raw.do(*call) == RespError(text)
+    assert raw.do("SET", "k", "w") == "QUEUED"
+    assert raw.do("EXEC") == RespError(ABORTED)
+    assert raw.do("EXISTS", "k") == 0
+    assert raw.do("MULTI") == "OK"
+    assert raw.do("EXEC") == []
+
+
+def test_exec_with_arguments_ends_the_transaction(r, raw):
+    text = "EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"
+    assert raw.do("EXEC", "x") == RespError(text)
+    raw.do("MULTI")
+    assert raw.do("EXEC", "x") == RespError(text)
+    assert raw.do("EXEC") == RespError("ERR EXEC without MULTI")
+
+
+def test_exec_without_password(start_server):
+    s = start_server(requirepass="secret")
+    with s.raw() as c:
+        assert c.do("EXEC") == RespError("EXECABORT Transaction discarded because of: NOAUTH Authentication required.")
+        assert c.do("MULTI") == RespError("NOAUTH Authentication required.")
+        c.do("AUTH", "secret")
+        c.do("MULTI")
+        assert c.do("AUTH", "secret") == "QUEUED"
+        assert c.do("EXEC") == ["OK"]
+
+
+def test_debug_is_refused_when_it_is_queued(start_server):
+    s = start_server(enable_debug_command="no")
+    with s.raw() as c:
+        c.do("MULTI")
+        assert c.do("DEBUG", "SLEEP", "0").startswith("ERR DEBUG command not allowed")
+        assert c.do("EXEC") == RespError(ABORTED)
+
+
+def test_failed_transaction_drops_the_watches(r, raw, other):
+    raw.do("WATCH", "k")
+    raw.do("MULTI")
+    raw.do("SET", "k")
+    assert raw.do("EXEC") == RespError(ABORTED)
+    other.do("SET", "k", "v")
+    raw.do("MULTI")
+    assert raw.do("EXEC") == []
+
+
+def test_errors_come_before_watches(r, raw, other):
+    raw.do("WATCH", "k")
+    other.do("SET", "k", "v")
+    raw.do("MULTI")
+    raw.do("NOSUCH")
+    assert raw.do("EXEC") == RespError(ABORTED)
+
+
+def test_reset_inside(r, raw, other):
+    raw.do("WATCH", "k")
+    raw.do("MULTI")
+    raw.do("SET", "k", "v")
+    assert raw.do("RESET") == "RESET"
+    assert raw.do("EXEC") == RespError("ERR EXEC without MULTI")
+    other.do("SET", "k", "other")
+    raw.do("MULTI")
+    assert raw.do("EXEC") == []
+
+
+def test_quit_inside(r, raw):
+    raw.send(encode("MULTI") + encode("SET", "k", "v") + encode("QUIT") + encode("EXEC"))
+    assert raw.read_some(3) == ["OK", "QUEUED", "OK"]
+    assert raw.is_closed()
+    assert r.exists("k") == 0
+
+
+def test_protocol_error_inside(r, raw):
+    raw.send(encode("MULTI") + encode("SET", "k", "v") + b"*1\r\n$x\r\n" + encode("EXEC"))
+    assert raw.read_some(3) == ["OK", "QUEUED", RespError("ERR Protocol error: invalid bulk length")]
+    assert raw.is_closed()
+    assert r.exists("k") == 0
+
+
+def test_client_that_leaves_in_the_middle_leaves_nothing(r, server, shards):
+    keys = spread(shards, 8)
+    for _ in range(30):
+        with server.raw() as c:
+            c.send(encode("WATCH", *keys) + encode("MULTI") + b"".join(encode("SET", k, "v") for k in keys))
+            c.read()
+    assert r.dbsize() == 0
+    if server.kind == "shoal":
+        assert eventually(lambda: r.info("clients")["total_watched_keys"] == 0)
+
+
+# ---- CLIENT REPLY --------------------------------------------------------------------------------------------------------
+
+
+def test_reply_off(r, raw):
+    raw.send(encode("CLIENT", "REPLY", "OFF") + encode("MULTI") + encode("SET", "k", "v") + encode("EXEC"))
+    raw.send(encode("CLIENT", "REPLY", "ON"))
+    assert raw.read() == "OK"
+    assert raw.do("GET", "k") == b"v"
+
+
+def test_reply_skip(r, raw, other):
+    """Each call swallows the reply of the next one, of EXEC as well, and of no other."""
+    raw.send(encode("CLIENT", "REPLY", "SKIP") + encode("MULTI") + encode("SET", "k", "v") + encode("EXEC"))
+    assert raw.read_some(2) == ["QUEUED", ["OK"]]
+
+
+# ---- WATCH ---------------------------------------------------------------------------------------------------------------
+
+CHANGES = {
+    "set": ([("SET", "{k}", "1")], [("SET", "{k}", "1")], True),
+    "create": ([], [("SET", "{k}", "1")], True),
+    "delete": ([("SET", "{k}", "1")], [("DEL", "{k}")], True),
+    "delete of a missing key": ([], [("DEL", "{k}")], False),
+    "unlink": ([("SET", "{k}", "1")], [("UNLINK", "{k}")], True),
+    "delete and create": ([("SET", "{k}", "1")], [("DEL", "{k}"), ("SET", "{k}", "1")], True),
+    "read": ([("SET", "{k}", "1")], [("GET", "{k}"), ("STRLEN", "{k}"), ("TTL", "{k}"), ("TOUCH", "{k}"), ("EXISTS", "{k}")], False),
+    "incr": ([("SET", "{k}", "1")], [("INCR", "{k}")], True),
+    "append": ([("SET", "{k}", "1")], [("APPEND", "{k}", "x")], True),
+    "append of nothing": ([("SET", "{k}", "1")], [("APPEND", "{k}", "")], True),
+    "setrange of nothing": ([("SET", "{k}", "1")], [("SETRANGE", "{k}", "0", "")], False),
+    "set that is refused": ([("SET", "{k}", "1")], [("SET", "{k}", "2", "NX")], False),
+    "setnx": ([("SET", "{k}", "1")], [("SETNX", "{k}", "2")], False),
+    "wrong increment": ([("SET", "{k}", "x")], [("INCR", "{k}")], False),
+    "getset": ([("SET", "{k}", "1")], [("GETSET", "{k}", "2")], True),
+    "getdel": ([("SET", "{k}", "1")], [("GETDEL", "{k}")], True),
+    "getex without option": ([("SET", "{k}", "1")], [("GETEX", "{k}")], False),
+    "getex with a deadline": ([("SET", "{k}", "1")], [("GETEX", "{k}", "EX", "100")], True),
+    "expire": ([("SET", "{k}", "1")], [("EXPIRE", "{k}", "100")], True),
+    "expire in the past": ([("SET", "{k}", "1")], [("EXPIRE", "{k}", "-1")], True),
+    "expire of a missing key": ([], [("EXPIRE", "{k}", "100")], False),
+    "expire that is refused": ([("SET", "{k}", "1")], [("EXPIRE", "{k}", "100", "XX")], False),
+    "persist": ([("SET", "{k}", "1", "EX", "100")], [("PERSIST", "{k}")], True),
+    "persist of nothing": ([("SET", "{k}", "1")], [("PERSIST", "{k}")], False),
+    "rename from": ([("SET", "{k}", "1")], [("RENAME", "{k}", "{k}2")], True),
+    "rename to": ([("SET", "{k}2", "1")], [("RENAME", "{k}2", "{k}")], True),
+    "rename that is refused": ([("SET", "{k}", "1"), ("SET", "{k}2", "1")], [("RENAMENX", "{k}2", "{k}")], False),
+    "copy from": ([("SET", "{k}", "1")], [("COPY", "{k}", "{k}2")], False),
+    "copy to": ([("SET", "{k}2", "1")], [("COPY", "{k}2", "{k}")], True),
+    "move away": ([("SET", "{k}", "1")], [("MOVE", "{k}", "1")], True),
+    "move here": ([("SELECT", "1"), ("SET", "{k}", "1"), ("SELECT", "0")], [("SELECT", "1"), ("MOVE", "{k}", "0")], True),
+    "another database": ([("SET", "{k}", "1")], [("SELECT", "1"), ("SET", "{k}", "2")], False),
+    "mset": ([("SET", "{k}", "1")], [("MSET", "{k}2", "1", "{k}", "2")], True),
+    "msetnx that is refused": ([("SET", "{k}", "1")], [("MSETNX", "{k}2", "1", "{k}", "2")], False),
+    "flushdb": ([("SET", "{k}", "1")], [("FLUSHDB",)], True),
+    "flushall": ([("SET", "{k}", "1")], [("FLUSHALL", "ASYNC")], True),
+    "flushdb without the key": ([("SET", "{k}2", "1")], [("FLUSHDB",)], False),
+    "flushdb of another database": ([("SET", "{k}", "1")], [("SELECT", "1"), ("FLUSHDB",)], False),
+    "flushall from another database": ([("SET", "{k}", "1")], [("SELECT", "1"), ("FLUSHALL",)], True),
+    "swapdb of a key here": ([("SET", "{k}", "1")], [("SWAPDB", "0", "1")], True),
+    "swapdb of a key there": ([("SELECT", "1"), ("SET", "{k}", "1")], [("SWAPDB", "1", "0")], True),
+    "swapdb of the same value": ([("SET", "{k}", "1"), ("SELECT", "1"), ("SET", "{k}", "1")], [("SWAPDB", "0", "1")], True),
+    "swapdb without the key": ([("SET", "{k}2", "1")], [("SWAPDB", "0", "1")], False),
+    "swapdb of others": ([("SET", "{k}", "1")], [("SWAPDB", "2", "1")], False),
+    "swapdb with itself": ([("SET", "{k}", "1")], [("SWAPDB", "0", "0")], False),
+    "transaction": ([("SET", "{k}", "1")], [("MULTI",), ("SET", "{k}", "2"), ("EXEC",)], True),
+    "discarded transaction": ([("SET", "{k}", "1")], [("MULTI",), ("SET", "{k}", "2"), ("DISCARD",)], False),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_is_a_change(r, server, raw, other, shards, name):
+    """For a key on every shard, alone and beside one that stays."""
+    setup, change, dirty = CHANGES[name]
+    for part in range(shards):
+        key = "{%s}" % key_in(part, shards)
+        quiet = key_in(part + 1 if part + 1 < shards else 0, shards, "quiet")
+        for watched in ([key], [quiet, key]):
+            r.flushall()
+
+            def run(calls):
+                with server.raw() as c:
+                    for call in calls:
+                        c.do(*[word.replace("{k}", key) for word in call])
+
+            run(setup)
+            assert raw.do("WATCH", *watched) == "OK"
+            run(change)
+            raw.do("MULTI")
+            raw.do("SET", quiet, "done")
+            assert raw.do("EXEC") == (NULL_ARRAY if dirty else ["OK"]), (name, part, watched)
+            assert other.do("GET", quiet) == (None if dirty else b"done")
+
+
+def test_own_writes_count(r, raw):
+    raw.do("WATCH", "k")
+    raw.do("SET", "k", "v")
+    raw.do("MULTI")
+    assert raw.do("EXEC") is NULL_ARRAY
+    raw.do("MULTI")
+    assert raw.do("EXEC") == []
+
+
+def test_null_of_resp3(r, raw):
+    raw.do("HELLO", "3")
+    raw.do("WATCH", "k")
+    raw.do("SET", "k", "v")
+    raw.do("MULTI")
+    raw.send(encode("EXEC"))
+    assert raw.read_raw()[1] == b"_\r\n"
+
+
+def test_many_watches_on_all_shards(r, raw, other, shards):
+    keys = spread(shards, 60)
+    for changed in (0, 31, 59):
+        raw.do("WATCH", *keys[:20])
+        raw.do("WATCH", *keys[10:60])
+        other.do("SET", keys[changed], "x")
+        raw.do("MULTI")
+        raw.do("PING")
+        assert raw.do("EXEC") is NULL_ARRAY
+    raw.do("WATCH", *keys)
+    raw.do("MULTI")
+    raw.do("PING")
+    assert raw.do("EXEC") == ["PONG"]
+
+
+def test_key_that_runs_out(r, raw, other, shards):
+    for key in spread(shards, shards):
+        other.do("SET", key, "v", "PX", "60")
+        raw.do("WATCH", key)
+        time.sleep(0.1)
+        raw.do("MULTI")
+        raw.do("SET", key, "w")
+        assert raw.do("EXEC") is NULL_ARRAY
+
+
+def test_key_that_runs_out_and_nobody_deletes(r, raw, other, shards):
+    """Also when the deadline passes without active expiry."""
+    if other.do("DEBUG", "SET-ACTIVE-EXPIRE", "0") != "OK":
+        pytest.skip("no DEBUG SET-ACTIVE-EXPIRE")
+    try:
+        for key in spread(shards, shards):
+            other.do("SET", key, "v", "PX", "30")
+            raw.do("WATCH", key)
+            time.sleep(0.06)
+            raw.do("MULTI")
+            raw.do("PING")
+            assert raw.do("EXEC") is NULL_ARRAY
+    finally:
+        other.do("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+
+
+def test_key_that_had_run_out_before(r, raw, other, shards):
+    """It is missing when it is watched, whether it has been deleted or not; that it is deleted then, is no change."""
+    if other.do("DEBUG", "SET-ACTIVE-EXPIRE", "0") != "OK":
+        pytest.skip("no DEBUG SET-ACTIVE-EXPIRE")
+    try:
+        for key in spread(shards, shards):
+            for touched in (False, True):
+                other.do("SET", key, "v", "PX", "20")
+                time.sleep(0.05)
+                raw.do("WATCH", key)
+                if touched:
+                    assert other.do("GET", key) is None
+                raw.do("MULTI")
+                raw.do("PING")
+                assert raw.do("EXEC") == ["PONG"]
+    finally:
+        other.do("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+
+
+@pytest.mark.parametrize("ending", (("UNWATCH",), ("DISCARD",), ("RESET",), ("EXEC",)))
+def test_what_ends_watching(r, raw, other, shards, ending):
+    keys = spread(shards, 4)
+    raw.do("WATCH", *keys)
+    if ending != ("UNWATCH",):
+        raw.do("MULTI")
+    raw.do(*ending)
+    for key in keys:
+        other.do("SET", key, "v")
+    raw.do("MULTI")
+    raw.do("PING")
+    assert raw.do("EXEC") == ["PONG"]
+
+
+def test_end_and_new_start_in_one_pipeline(r, raw, other, shards):
+    """The end of a watch is told to the shards without waiting; the next one must not be lost by it."""
+    keys = spread(shards, 4)
+    for _ in range(200):
+        raw.send(encode("WATCH", *keys) + encode("UNWATCH") + encode("WATCH", *keys))
+        assert raw.read_some(3) == ["OK"] * 3
+        other.do("SET", keys[0], "x")
+        raw.send(encode("MULTI") + encode("EXEC"))
+        assert raw.read_some(2)[1] is NULL_ARRAY
+
+
+def test_unwatch_inside_is_queued_and_too_late(r, raw, other):
+    raw.do("WATCH", "k")
+    other.do("SET", "k", "v")
+    raw.do("MULTI")
+    assert raw.do("UNWATCH") == "QUEUED"
+    assert raw.do("EXEC") is NULL_ARRAY
+    raw.do("MULTI")
+    raw.do("UNWATCH")
+    assert raw.do("EXEC") == ["OK"]
+
+
+def test_nothing_stays_watched(r, server, shards, kind):
+    """Every way to end frees what the shards hold."""
+    if kind == "redis":
+        pytest.skip("Redis 7.0 does not say")
+    keys = spread(shards, 12)
+    clients = [server.raw() for _ in range(20)]
+    for c in clients:
+        c.do("WATCH", *keys)
+    info = r.info("clients")
+    assert (info["watching_clients"], info["total_watched_keys"]) == (20, 12)
+    for c in clients[:5]:
+        c.close()
+    for c in clients[5:10]:
+        c.do("UNWATCH")
+    for c in clients[10:15]:
+        c.do("MULTI")
+        c.do("DISCARD")
+    for c in clients[15:19]:
+        c.do("MULTI")
+        c.do("EXEC")
+    assert eventually(lambda: r.info("clients")["watching_clients"] == 1)
+    assert r.info("clients")["total_watched_keys"] == 12
+    clients[19].do("RESET")
+    assert eventually(lambda: r.info("clients")["total_watched_keys"] == 0)
+    for c in clients[5:]:
+        c.close()
+
+
+# ---- what CLIENT and INFO say --------------------------------------------------------------------------------------------
+
+
+def test_client_list(r, raw, valkey_texts):
+    def watch(c):
+        line = next(x for x in r.execute_command("CLIENT LIST") if x["id"] == c)
+        return line["flags"], line["multi"], line["watch"], int(line["multi-mem"])
+
+    me = str(raw.do("CLIENT", "ID"))
+    assert watch(me) == ("N", "-1", "0", 0)
+    raw.do("WATCH", "a", "b", "a")
+    assert watch(me) == ("N", "0", "2", 0)
+    raw.do("MULTI")
+    assert watch(me)[:3] == ("x", "0", "2")
+    raw.do("SET", "c", "v" * 1000)
+    raw.do("GET", "c")
+    assert watch(me)[:3] == ("x", "2", "2")
+    assert 1000 < watch(me)[3] < 20_000
+    raw.do("DISCARD")
+    assert watch(me) == ("N", "0", "0", 0)
+    raw.do("RESET")
+    assert watch(me) == ("N", "0", "0", 0)
+
+
+def test_what_is_counted(r, raw, valkey_texts):
+    """A queued command counts when it runs, a refused one as rejected, EXEC as one more."""
+    r.config_resetstat()
+    raw.do("MULTI")
+    raw.do("SET", "k", "text")
+    raw.do("INCR", "k")
+    raw.do("GET")
+    stats = r.info("commandstats")
+    assert "cmdstat_set" not in stats and stats["cmdstat_get"]["rejected_calls"] == 1
+    assert raw.do("EXEC") == RespError(ABORTED)
+    assert r.info("commandstats")["cmdstat_exec"]["failed_calls"] == 1
+    raw.do("MULTI")
+    raw.do("SET", "k", "text")
+    raw.do("INCR", "k")
+    raw.do("EXEC")
+    stats = r.info("commandstats")
+    assert (stats["cmdstat_set"]["calls"], stats["cmdstat_incr"]["calls"], stats["cmdstat_incr"]["failed_calls"]) == (1, 1, 1)
+    assert (stats["cmdstat_multi"]["calls"], stats["cmdstat_exec"]["calls"], stats["cmdstat_exec"]["failed_calls"]) == (2, 2, 1)
+    errors = r.info("errorstats")
+    assert errors["errorstat_EXECABORT"] == "count=1"
+    assert errors["errorstat_ERR"] == "count=2"
+
+
+def test_commands_of_a_client(r, raw, valkey_texts):
+    """tot-cmds: neither what is only queued nor what is refused."""
+    raw.do("MULTI")
+    raw.do("PING")
+    raw.do("PING")
+    raw.do("EXEC")
+    raw.do("NOSUCH")
+    raw.do("GET")
+    assert fields(raw)["tot-cmds"] == "4"
+
+
+# ---- limits --------------------------------------------------------------------------------------------------------------
+
+
+def test_queue_counts_as_query_buffer(start_server, valkey_texts):
+    s = start_server(client_query_buffer_limit=1 << 20)
+    with s.raw() as c, s.raw() as watcher:
+        c.do("MULTI")
+        try:
+            for _ in range(40):
+                c.send(encode("SET", "k", "x" * 50_000))
+                c.read()
+        except (EOFError, ConnectionError):
+            pass
+        assert c.is_closed()
+        assert watcher.do("EXISTS", "k") == 0
+        assert int(s.info("stats")["client_query_buffer_limit_disconnections"]) == 1
+
+
+def test_queue_counts_for_maxmemory_clients(start_server, slow):
+    s = start_server(config={"maxmemory-clients": "8mb"})
+    big, small = s.raw(), s.raw()
+    small.do("PING")
+    big.do("MULTI")
+    try:
+        for _ in range(400):
+            big.send(encode("SET", "k", "x" * 50_000))
+            big.read()
+            time.sleep(0.001)
+    except (EOFError, ConnectionError):
+        pass
+    assert big.is_closed(10)
+    assert small.do("PING") == "PONG"
+    assert int(s.info("stats")["evicted_clients"]) == 1
+    big.close()
+    small.close()
+
+
+def test_pause_holds_writes_also_in_transactions(r, server, raw, other):
+    """CLIENT PAUSE WRITE: a write is held when it is queued, and a transaction with writes at its EXEC; one that reads is not."""
+    raw.do("MULTI")
+    raw.do("SET", "k", "v")
+    with server.raw() as reader, server.raw() as late:
+        assert other.do("CLIENT", "PAUSE", "60000", "WRITE") == "OK"
+        try:
+            reader.send(encode("MULTI") + encode("GET", "k") + encode("EXEC"))
+            assert reader.read_some(3) == ["OK", "QUEUED", [None]]
+            raw.send(encode("EXEC"))
+            late.send(encode("MULTI") + encode("SET", "k", "w"))
+            assert late.read() == "OK"
+            assert raw.is_silent(0.2) and late.is_silent(0.1)
+        finally:
+            other.do("CLIENT", "UNPAUSE")
+        assert raw.read() == ["OK"]
+        assert late.read() == "QUEUED"
+
+
+def test_no_touch(r, raw):
+    """CLIENT NO-TOUCH holds inside EXEC too."""
+    raw.do("SET", "k", "v")
+    raw.do("CLIENT", "NO-TOUCH", "ON")
+    time.sleep(1.2)
+    raw.do("MULTI")
+    raw.do("GET", "k")
+    raw.do("OBJECT", "IDLETIME", "k")
+    assert raw.do("EXEC")[1] >= 1
+
+
+# ---- client libraries ----------------------------------------------------------------------------------------------------
+
+
+def test_default_pipeline_of_redis_py(r, shards):
+    keys = spread(shards, 20)
+    with r.pipeline() as p:
+        for n, key in enumerate(keys):
+            p.set(key, n).incr(key)
+        assert p.execute() == [x for n in range(20) for x in (True, n + 1)]
+    with r.pipeline() as p:
+        p.set(keys[0], "text").incr(keys[0]).get(keys[1])
+        got = p.execute(raise_on_error=False)
+        assert isinstance(got[1], redis.ResponseError) and got[0] is True and got[2] == "2"
+
+
+def test_watch_error(r, shards):
+    a, b = spread(shards, 2)
+    with r.pipeline() as p:
+        p.watch(a, b)
+        r.set(b, "x")
+        p.multi()
+        p.set(a, "y")
+        with pytest.raises(redis.WatchError):
+            p.execute()
+    assert r.get(a) is None
+
+
+def test_optimistic_counters_lose_nothing(r, server, shards, slow):
+    """Clients move units between keys on all shards with WATCH loops: the sum stays, and each success counts once."""
+    keys = spread(shards, 4)
+    for key in keys:
+        r.set(key, 1000)
+    moved, failed = [0] * 6, []
+
+    def work(me):
+        client = connect(server)
+        try:
+            for n in range(60):
+                source, target = keys[(me + n) % 4], keys[(me + n * 3 + 1) % 4]
+                if source == target:
+                    continue
+                while True:
+                    with client.pipeline() as p:
+                        p.watch(source, target)
+                        have, other = int(p.get(source)), int(p.get(target))
+                        p.multi()
+                        p.set(source, have - 1).set(target, other + 1).incr("moves")
+                        try:
+                            p.execute()
+                            moved[me] += 1
+                            break
+                        except redis.WatchError:
+                            continue
+        except Exception as e:  # noqa: BLE001
+            failed.append(e)
+        finally:
+            client.close()
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(60 * slow)
+    assert not failed
+    assert sum(int(r.get(k)) for k in keys) == 4000
+    assert int(r.get("moves")) == sum(moved) > 200
+
+
+def test_transactions_are_seen_whole(r, server, shards, slow):
+    """Writers set all keys to one number in a transaction, readers read all in one: never a mixture."""
+    keys = spread(shards, 6)
+    stop, torn, reads = threading.Event(), [], [0]
+
+    def write(me):
+        client = connect(server)
+        n = 0
+        while not stop.is_set():
+            n += 1
+            with client.pipeline() as p:
+                for key in keys if n % 2 else reversed(keys):
+                    p.set(key, "%d:%d" % (me, n))
+                p.execute()
+        client.close()
+
+    def read():
+        client = connect(server)
+        while not stop.is_set():
+            with client.pipeline() as p:
+                for key in keys:
+                    p.get(key)
+                got = p.execute()
+            reads[0] += 1
+            if len(set(got)) != 1:
+                torn.append(got)
+                break
+        client.close()
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(3)] + [threading.Thread(target=read) for _ in range(3)]
+    for t in threads:
+        t.start()
+    time.sleep(1.5)
+    stop.set()
+    for t in threads:
+        t.join(30 * slow)
+    assert not torn
+    assert reads[0] > 20
