@@ -26,7 +26,9 @@ PYTHON = "/usr/bin/python3"
 # The integration suite runs once per row: backend, shards.
 MATRIX = [("uring", 1), ("uring", 2), ("uring", 4), ("epoll", 1), ("epoll", 2), ("epoll", 4)]
 DIFFERENTIAL = [("uring", 1), ("uring", 4), ("epoll", 2)]
-PARTS = ["unit", "lint", "integration", "node", "differential"]
+CHECKER = [(backend, shards) for backend in ("uring", "epoll") for shards in (1, 2, 3, 4)]
+CHECKER_SECONDS = 4
+PARTS = ["unit", "lint", "integration", "node", "differential", "checker"]
 
 
 class Tally:
@@ -132,10 +134,10 @@ class Runner:
     def lint(self):
         self.pytest("lint", "test/lint", env={"SHOAL_BUILD": self.options.build})
 
-    def matrix(self):
+    def matrix(self, rows=MATRIX):
         return [
             (backend, shards)
-            for backend, shards in MATRIX
+            for backend, shards in rows
             if self.options.io_backend in (None, backend) and self.options.shards in (None, shards)
         ]
 
@@ -185,6 +187,23 @@ class Runner:
             files = sorted(n for n in os.listdir(folder) if n.endswith(".test.mjs"))
             status, text = run(["node", "--test", "--test-reporter=tap", *files], env=env, cwd=folder)
             self.record("node clients, %s, %d shards" % (backend, shards), read_tap(text), status, began)
+
+    def checker(self):
+        """Histories of real threads, a few seconds per row; then a server whose locks are off, which must be found out."""
+        folder = os.path.join(self.options.build, "test", "checker")
+        for unlocked in (False, True):
+            for backend, shards in self.matrix(CHECKER):
+                if unlocked and shards not in (2, 4):
+                    continue
+                began = time.monotonic()
+                server = os.path.join(folder, "shoal-server-unlocked") if unlocked else self.options.server
+                command = [PYTHON, "test/checker/run.py", "--server", server, "--checker", os.path.join(folder, "checker")]
+                command += ["--shards", str(shards), "--io-backend", backend, "--seed", self.options.seed]
+                command += ["--seconds", str(CHECKER_SECONDS * (2 if unlocked else 1))] + ["--must-fail"] * unlocked
+                status, text = run(command)
+                done = re.search(r"^checker: 1 runs, (\d+) rounds, [1-9]\d* operations .*: (no anomaly|1 runs with anomalies, as wanted)$", text, re.M)
+                part = "checker, %s, %d shard%s%s" % (backend, shards, "s" * (shards > 1), ", unlocked" * unlocked)
+                self.record(part, (1, [], 0) if done and not status else (0, ["see above"], 0), status, began)
 
     def all(self):
         for part in self.options.parts or PARTS:

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""workload: what the clients of the checker's runs ask for, and how it is written into a history.
+
+A workload is a function that picks one thing to do and yields lists of requests; what comes back is their parsed outcome.
+It knows nothing of sockets: the same workloads go through raw pipelines and through redis-py (clients.py). The text of a step
+is that of history.h.
+
+Every value is a number of ten digits that nobody else writes: the client, its life, and a running number.
+"""
+
+import random
+
+from redis.crc import key_slot
+
+DIGITS = 10
+SLOTS = 16384
+LIST_SECONDS = 0.4  # then everybody goes on with lists of another name: those that are read whole must stay short
+
+
+def spread_names(prefix, count):
+    """Names whose slots lie evenly over all slots, so that any number of shards gets its share."""
+    names = []
+    for i in range(count):
+        low, high = i * SLOTS // count, (i + 1) * SLOTS // count
+        names.append(next(n for n in ("%s%d_%d" % (prefix, i, j) for j in range(100000)) if low <= key_slot(n.encode()) < high))
+    return names
+
+
+class Keys:
+    """The keys of a round: few, so that clients meet."""
+
+    def __init__(self):
+        self.registers = spread_names("x", 4)
+        self.group = spread_names("m", 4)  # mostly written together, on several shards
+        self.near = ["n%d{one}" % i for i in range(3)]  # on one shard
+        self.watched = spread_names("w", 3) + ["w{one}"]
+        self.moved = spread_names("a", 2)  # the first is renamed to the second
+        self.counters = spread_names("c", 2) + ["c{one}"]
+        self.lists = spread_names("l", 4) + ["l0{one}", "l1{one}"]
+
+
+class Request:
+    """One operation of a history, or None as its label for what is none (WATCH).
+
+    steps: what it is about to do; parse(replies of its commands) -> the steps with what was seen, or None when it did
+    nothing (EXEC's nil is told apart before). multi: the commands go between MULTI and EXEC.
+    """
+
+    def __init__(self, label, steps, commands, parse, multi=False):
+        self.label = label
+        self.steps = steps
+        self.commands = commands
+        self.parse = parse
+        self.multi = multi
+
+
+class BadReply(Exception):
+    """A reply that no correct server gives."""
+
+
+def number(reply):
+    if reply is None:
+        return "nil"
+    if len(reply) != DIGITS:
+        raise BadReply("a value of %d bytes: %r" % (len(reply), reply))
+    return "%d" % int(reply)
+
+
+def tokens(reply):
+    if reply is None:
+        return ""
+    if len(reply) % DIGITS:
+        raise BadReply("a list of %d bytes: %r" % (len(reply), reply))
+    return ",".join("%d" % int(reply[i : i + DIGITS]) for i in range(0, len(reply), DIGITS))
+
+
+def place(reply):
+    if reply % DIGITS:
+        raise BadReply("APPEND answers %r" % reply)
+    return reply // DIGITS
+
+
+# ---- Steps: (command, its text before, function of its reply to its text after) --------------------------------------
+
+
+def do_set(key, value):
+    text = "w:%s=%s" % (key, value)
+    return ("SET", key, value), text, lambda reply: text
+
+
+def do_get(key):
+    return ("GET", key), "", lambda reply: "r:%s=%s" % (key, number(reply))
+
+
+def do_append(key, value):
+    return ("APPEND", key, value), "a:%s=%s" % (key, value), lambda reply: "a:%s=%s@%d" % (key, value, place(reply))
+
+
+def do_list(key):
+    return ("GET", key), "", lambda reply: "l:%s=%s" % (key, tokens(reply))
+
+
+def do_incr(key):
+    return ("INCR", key), "i:%s=?" % key, lambda reply: "i:%s=%d" % (key, reply)
+
+
+def do_count(key):
+    return ("GET", key), "", lambda reply: "c:%s=%d" % (key, int(reply or 0))
+
+
+def do_getset(key, value):
+    text = "w:%s=%s" % (key, value)
+    return ("GETSET", key, value), text, lambda reply: "r:%s=%s %s" % (key, number(reply), text)
+
+
+def do_mset(keys, value):
+    text = " ".join("w:%s=%s" % (k, value) for k in keys)
+    return ("MSET", *[x for k in keys for x in (k, value)]), text, lambda reply: text
+
+
+def do_mget(keys):
+    return ("MGET", *keys), "", lambda reply: " ".join("r:%s=%s" % (k, number(v)) for k, v in zip(keys, reply))
+
+
+def do_lists(keys):
+    return ("MGET", *keys), "", lambda reply: " ".join("l:%s=%s" % (k, tokens(v)) for k, v in zip(keys, reply))
+
+
+def do_moved_get(key):
+    """What was renamed carries two values: the one it had, and the one that was appended."""
+
+    def parse(reply):
+        if reply is not None and len(reply) not in (DIGITS, 2 * DIGITS):
+            raise BadReply("%s has %d bytes: %r" % (key, len(reply), reply))
+        return "r:%s=%s" % (key, number(reply and reply[-DIGITS:]))
+
+    return ("GET", key), "", parse
+
+
+def one(step, label=None):
+    command, text, parse = step
+    return Request(label or command[0], text, [command], lambda replies: parse(replies[0]))
+
+
+def transaction(steps, label="EXEC"):
+    def parse(replies):
+        return " ".join(x for x in (p(r) for (_, _, p), r in zip(steps, replies)) if x)
+
+    return Request(label, " ".join(t for _, t, _ in steps if t), [c for c, _, _ in steps], parse, multi=True)
+
+
+# ---- Workloads -----------------------------------------------------------------------------------------------------------
+
+
+class Workload:
+    """What one client does. `names`: which of the workloads below the server can do."""
+
+    def __init__(self, keys, names, seed, value_first, clock):
+        self.keys = keys
+        self.random = random.Random(seed)
+        self.names = names
+        self.value = value_first
+        self.clock = clock  # seconds since the round began
+
+    def new_value(self):
+        self.value += 1
+        return "%0*d" % (DIGITS, self.value)
+
+    def some(self, names, most):
+        return self.random.sample(names, self.random.randint(1, min(most, len(names))))
+
+    def list_name(self):
+        name = self.random.choice(self.keys.lists)
+        return "%s.%d" % (name, self.clock() / LIST_SECONDS) if "{" not in name else "g%d.%s" % (self.clock() / LIST_SECONDS, name)
+
+    def next(self):
+        """Generator of lists of requests."""
+        return getattr(self, self.random.choice(self.names))()
+
+    def register_step(self):
+        key = self.random.choice(self.keys.registers)
+        what = self.random.randrange(5)
+        if what < 2:
+            return do_get(key)
+        return do_set(key, self.new_value()) if what < 4 else do_getset(key, self.new_value())
+
+    def register(self):
+        yield [one(self.register_step())]
+
+    def counter(self):
+        key = self.random.choice(self.keys.counters)
+        yield [one(do_incr(key) if self.random.randrange(3) else do_count(key))]
+
+    def append(self):
+        key = self.list_name()
+        yield [one(do_append(key, self.new_value()) if self.random.randrange(2) else do_list(key))]
+
+    def pipeline(self):
+        requests = []
+        for _ in range(self.random.randint(2, 8)):
+            what = self.random.randrange(4)
+            if what == 0:
+                requests.append(one(do_incr(self.random.choice(self.keys.counters))))
+            elif what == 1:
+                requests.append(one(do_append(self.list_name(), self.new_value())))
+            elif what == 2 and "mset" in self.names:
+                requests.append(one(self.mset_step()))
+            else:
+                requests.append(one(self.register_step()))
+        yield requests
+
+    def mset_step(self):
+        keys = self.keys.near if self.random.randrange(4) == 0 else self.keys.group
+        if self.random.randrange(4):
+            keys = list(keys)
+            self.random.shuffle(keys)
+        else:
+            keys = self.some(keys, len(keys))
+        return do_mset(keys, self.new_value()) if self.random.randrange(2) else do_mget(keys)
+
+    def mset(self):
+        yield [one(self.mset_step())]
+
+    def lists(self):
+        yield [one(do_lists(sorted({self.list_name() for _ in range(4)})))]
+
+    def multi(self):
+        steps = []
+        for _ in range(self.random.randint(1, 6)):
+            what = self.random.randrange(9)
+            if what < 3:
+                steps.append(do_append(self.list_name(), self.new_value()))
+            elif what < 5:
+                steps.append(do_list(self.list_name()))
+            elif what < 6:
+                steps.append(do_incr(self.random.choice(self.keys.counters)))
+            elif what < 7:
+                steps.append(self.register_step())
+            else:
+                steps.append(self.mset_step())
+        yield [transaction(steps)]
+
+    def watch(self):
+        """Reads, thinks, and writes if nobody came between."""
+        keys = self.some(self.keys.watched, 2)
+        seen = yield [Request(None, "", [("WATCH", *keys)], lambda replies: "")] + [one(do_get(k)) for k in keys]
+        written = keys if self.random.randrange(3) else [self.random.choice(keys)]
+        value = self.new_value()
+        # EXEC claims that what was read is still so.
+        text = " ".join([read for read in seen if read] + ["w:%s=%s" % (k, value) for k in written])
+        yield [Request("WATCH..EXEC", text, [("SET", k, value) for k in written], lambda replies: text, multi=True)]
+
+    def move(self):
+        """Takes a's value to b and gives a new one to a; no one may see a gone, or b half done."""
+        a, b = self.keys.moved
+        if self.random.randrange(2):
+            yield [transaction([do_get(a), do_moved_get(b)])]
+            return
+        value = self.new_value()
+        command = ("RENAME", a, b) if self.random.randrange(2) else ("COPY", a, b, "REPLACE")
+
+        def moved(reply):
+            if reply is None or len(reply) != 2 * DIGITS or reply[DIGITS:].decode() != value:
+                raise BadReply("%s reads %r after %s and APPEND of %s in one EXEC" % (b, reply, command[0], value))
+            return "w:%s=%s" % (b, value)
+
+        steps = [
+            do_get(a),
+            (command, "", lambda reply: ""),
+            (("APPEND", b, value), "w:%s=%s" % (b, value), lambda reply: ""),
+            (("GET", b), "", moved),
+            do_set(a, value),
+        ]
+        yield [transaction(steps)]
+
+
+# What each workload needs the server to answer without an error, on keys of several shards.
+NEEDS = {
+    "register": [["SET x0 1", "GETSET x0 2"]],
+    "counter": [["INCR c0"]],
+    "append": [["APPEND l0 1"]],
+    "pipeline": [],
+    "mset": [["MSET p0 1 p1 1 p2 1 p3 1 p4 1 p5 1 p6 1 p7 1"], ["MGET p0 p1 p2 p3 p4 p5 p6 p7"]],
+    "lists": [["MGET p0 p1 p2 p3 p4 p5 p6 p7"]],
+    "multi": [["MULTI", "SET p0 1", "SET p1 1", "SET p2 1", "SET p3 1", "SET p4 1", "SET p5 1", "GET p6", "GET p7", "EXEC"]],
+    "watch": [["WATCH p0 p1 p2 p3 p4 p5 p6 p7", "MULTI", "SET p0 1", "SET p1 1", "SET p2 1", "EXEC"]],
+    "move": [
+        ["SET %s 1" % a, "MULTI", "COPY %s %s REPLACE" % (a, b), "RENAME %s %s" % (a, b), "APPEND %s 1" % b, "SET %s 1" % a, "EXEC"]
+        for a, b in [("p%d" % i, "p%d" % (i + 1)) for i in range(8)]
+    ],
+}
+
+
+def first_error(reply):
+    """The text of the first error in a reply, or None."""
+    if isinstance(reply, Exception):
+        return str(reply)
+    if isinstance(reply, list):
+        return next((e for e in map(first_error, reply) if e), None)
+    return None
+
+
+def probe(raw):
+    """({workloads that work}, {name: error of those that do not}). Leaves the server empty."""
+    works, broken = [], {}
+    for name, scripts in NEEDS.items():
+        errors = [first_error(raw.do(*line.split())) for script in scripts for line in script]
+        error = next((e for e in errors if e), None)
+        if error:
+            broken[name] = error
+            raw.do("DISCARD")
+            raw.do("UNWATCH")
+        else:
+            works.append(name)
+    raw.do("FLUSHALL")
+    return works, broken
