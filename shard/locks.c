@@ -8,8 +8,8 @@
  * serve keys and shards alike.
  *
  * Invariants
- *  1. A line is in ascending order of numbers; a lock is granted exactly if none before it
- * conflicts.
+ *  1. A line is in ascending order of numbers, those with the same number in the order they came; a
+ * lock is granted exactly if none before it conflicts.
  *  2. No request is placed in front of one that it conflicts with, nor after one of a higher number
  * was released: of two that conflict, the lower number goes first on every shard.
  *  3. request->waits is the number of its locks not granted.
@@ -190,7 +190,7 @@ static bool too_late_for(const struct lock_target *target, const struct lock *lo
     for (struct list_node *node = list_last(&target->line); node != NULL;
          node = list_before(&target->line, node)) {
         const struct lock *other = lock_at(node);
-        if (other->request->number < lock->request->number) {
+        if (other->request->number <= lock->request->number) {
             return false;
         }
         if (conflicts[lock->mode] & BIT(other->mode)) {
@@ -227,11 +227,22 @@ static void stand_in_line(struct lock_target *target, struct lock *lock) {
     }
 }
 
+/* The end of all lines. Who is on this shard alone stands there, with the same number as the last:
+ * no other shard has to agree, so there is no need to refuse it. */
+static uint64_t last_number(const struct locks *locks) {
+    struct list_node *last = list_last(&locks->shard->line);
+    uint64_t number = last != NULL ? lock_at(last)->request->number : 0;
+    return number > locks->released ? number : locks->released;
+}
+
 static enum lock_answer place(struct locks *locks, struct lock_request *request) {
 #ifdef SHOAL_UNSAFE_NO_LOCKS /* for the test that the checker notices */
     return LOCK_GRANTED;
 #endif
     struct lock *whole = &request->locks[request->count];
+    if (!request->many) {
+        request->number = last_number(locks);
+    }
     if (request->number < locks->released || too_late_for(locks->shard, whole)) {
         return LOCK_REFUSED;
     }

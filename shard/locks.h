@@ -86,12 +86,13 @@ void locks_fini(struct locks *locks);
 
 /* Sorts and merges the keys (one that is wanted twice is wanted once, in the stronger way) and
  * prepares the request. `memory` has room for count + 1 locks and lives as long as the request.
- * number, many, fence and settled are the caller's to set. */
+ * number, many, fence and settled are the caller's to set; number only if many. */
 void lock_request_init(struct lock_request *request, enum lock_scope scope, struct lock_key *keys,
                        uint32_t count, struct lock *memory);
 
 /* Asks. A number may be used once per shard; a refused request may be submitted again with a new
- * one. */
+ * one. One without `many` needs no number: it goes to the end of the lines, and is never refused.
+ */
 enum lock_answer locks_submit(struct locks *locks, struct lock_request *request);
 /* Gives back what was granted. Who waited for it and no longer has to, is settled. */
 void locks_release(struct locks *locks, struct lock_request *request);

@@ -25,6 +25,8 @@ struct asker {
     struct lock memory[NAMED_TO + 1];
     enum wish wishes[KEYS + 1];
     enum state state;
+    uint64_t number;     /* and who has the same goes by his place */
+    uint64_t place;      /* which of all that were placed */
     bool waits;          /* for the answer of locks_next_settled */
     bool is_fence;       /* this one is a fence, not a request */
     struct asker *fence; /* it holds, and names when it asks */
@@ -41,6 +43,7 @@ struct model {
     struct asker askers[ASKERS];
     uint64_t ids[KEYS];
     uint64_t numbers; /* drawn so far */
+    uint64_t placed;
     /* The reference. */
     struct asker *fence;
     struct asker *deferred[ASKERS];
@@ -73,11 +76,14 @@ static bool conflict(const struct asker *a, const struct asker *b) {
     return false;
 }
 
+static bool is_before(const struct asker *a, const struct asker *b) {
+    return a->number < b->number || (a->number == b->number && a->place < b->place);
+}
+
 static bool must_wait(const struct model *m, const struct asker *asker) {
     for (unsigned i = 0; i < ASKERS; i++) {
         const struct asker *other = &m->askers[i];
-        if (other->state == STANDS && other->request.number < asker->request.number &&
-            conflict(asker, other)) {
+        if (other->state == STANDS && is_before(other, asker) && conflict(asker, other)) {
             return true;
         }
     }
@@ -87,15 +93,25 @@ static bool must_wait(const struct model *m, const struct asker *asker) {
 static bool too_late(const struct model *m, const struct asker *asker) {
     for (unsigned i = 0; i < ASKERS; i++) {
         const struct asker *other = &m->askers[i];
-        if (other->state == STANDS && other->request.number > asker->request.number &&
-            conflict(asker, other)) {
+        if (other->state == STANDS && other->number > asker->number && conflict(asker, other)) {
             return true;
         }
     }
-    return asker->request.number < m->released;
+    return asker->number < m->released;
 }
 
 static enum lock_answer reference_place(struct model *m, struct asker *asker) {
+    asker->number = asker->request.number;
+    if (!asker->request.many) {
+        asker->number = m->released;
+        for (unsigned i = 0; i < ASKERS; i++) {
+            const struct asker *other = &m->askers[i];
+            if (other->state == STANDS && !other->is_fence && other->number > asker->number) {
+                asker->number = other->number;
+            }
+        }
+    }
+    asker->place = ++m->placed;
     if (too_late(m, asker)) {
         asker->state = REFUSED;
         return LOCK_REFUSED;
@@ -164,7 +180,7 @@ static void reference_release(struct model *m, struct asker *asker) {
             for (unsigned i = 0; i < ASKERS; i++) {
                 struct asker *other = &m->askers[i];
                 if (other->state == STANDS && other->waits && !must_wait(m, other) &&
-                    (next == NULL || other->request.number < next->request.number)) {
+                    (next == NULL || is_before(other, next))) {
                     next = other;
                 }
             }
@@ -175,13 +191,13 @@ static void reference_release(struct model *m, struct asker *asker) {
         }
     }
     asker->state = IDLE;
-    if (asker->request.many && asker->request.number > m->released) {
-        m->released = asker->request.number;
+    if (asker->request.many && asker->number > m->released) {
+        m->released = asker->number;
     }
 }
 
 static bool reference_blocks(const struct model *m, unsigned key, bool exclusive) {
-    struct asker op = {.request.number = UINT64_MAX};
+    struct asker op = {.number = UINT64_MAX};
     op.wishes[key] = exclusive ? EXCLUSIVE : SHARED;
     op.wishes[WHOLE] = exclusive ? SOME_EXCLUSIVE : SOME_SHARED;
     return must_wait(m, &op);
@@ -225,10 +241,12 @@ static bool modes_conflict(const struct model *m, const struct lock *a, const st
 /* Inv. 1 to 3 of shard/locks.c, of one request in its lines. */
 static void check_invariants(const struct model *m, const struct asker *asker) {
     uint32_t waits = 0;
+    cr_assert_eq(asker->request.number, asker->number);
     for (uint32_t i = 0; i <= asker->request.count; i++) {
         const struct lock *lock = &asker->memory[i];
         const struct lock *after = lock_of(m, lock->node.next);
-        cr_assert(after == NULL || after->request->number > asker->request.number);
+        cr_assert(after == NULL ||
+                  is_before(asker, LIST_ENTRY(after->request, struct asker, request)));
         bool free = true;
         for (const struct lock *before = lock_of(m, lock->node.prev); before != NULL;
              before = lock_of(m, before->node.prev)) {
@@ -323,7 +341,7 @@ static void submit(struct model *m, struct asker *asker) {
     bool fenced = asker->fence != NULL;
     enum lock_answer answer = reference_submit(m, asker);
     cr_assert_eq(locks_submit(&m->locks, &asker->request), answer);
-    cr_assert(!fenced || answer != LOCK_REFUSED);
+    cr_assert(answer != LOCK_REFUSED || (!fenced && asker->request.many));
     cr_assert_null(asker->request.fence);
     m->granted += answer == LOCK_GRANTED;
     m->waited += answer == LOCK_WAITS;

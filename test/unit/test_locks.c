@@ -450,6 +450,70 @@ Test(locks, who_was_deferred_and_then_must_wait_settles_once) {
     locks_fini(&locks);
 }
 
+/* An operation on one shard that came while a fence stood was refused at its end, because who had
+ * held the fence had drawn a higher number. It asked again, behind the next fence; as long as
+ * fences followed one another it never ran. */
+Test(locks, one_on_a_single_shard_is_not_refused_however_many_fences_follow) {
+    struct locks locks;
+    struct asker first, second, third, a, b, single;
+    locks_init(&locks);
+    want(&first, 0, "");
+    want(&second, 0, "");
+    want(&third, 0, "");
+    cr_assert_eq(locks_fence(&locks, &first.request), LOCK_GRANTED);
+    want(&single, 1, "A");
+    single.request.many = false;
+    cr_assert_eq(locks_submit(&locks, &single.request), LOCK_WAITS);
+    cr_assert_eq(locks_fence(&locks, &second.request), LOCK_WAITS);
+    want(&a, 2, "A");
+    a.request.fence = &first.request;
+    cr_assert_eq(locks_submit(&locks, &a.request), LOCK_GRANTED);
+    assert_settles(&locks, &second, LOCK_GRANTED);
+    assert_nothing_settles(&locks);
+
+    cr_assert_eq(locks_fence(&locks, &third.request), LOCK_WAITS);
+    want(&b, 3, "A");
+    b.request.fence = &second.request;
+    cr_assert_eq(locks_submit(&locks, &b.request), LOCK_WAITS);
+    assert_settles(&locks, &third, LOCK_GRANTED);
+    release(&locks, &a);
+    assert_settles(&locks, &single, LOCK_GRANTED);
+    assert_nothing_settles(&locks);
+    release(&locks, &single);
+    assert_settles(&locks, &b, LOCK_GRANTED);
+    release(&locks, &b);
+    struct asker empty;
+    want(&empty, 4, "");
+    empty.request.fence = &third.request;
+    cr_assert_eq(locks_submit(&locks, &empty.request), LOCK_GRANTED);
+    release(&locks, &empty);
+    locks_fini(&locks);
+}
+
+Test(locks, one_on_a_single_shard_stands_at_the_end_whatever_its_number) {
+    struct locks locks;
+    struct asker a, b, c, d;
+    locks_init(&locks);
+    cr_assert_eq(ask(&locks, &a, 5, "A"), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &b, 9, "B"), LOCK_GRANTED);
+    want(&c, 1, "A");
+    c.request.many = false;
+    cr_assert_eq(locks_submit(&locks, &c.request), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &d, 8, "A"), LOCK_REFUSED); /* it would stand in front of c */
+    d.request.number = 10;
+    cr_assert_eq(locks_submit(&locks, &d.request), LOCK_WAITS);
+    release(&locks, &b);
+    release(&locks, &a);
+    assert_settles(&locks, &c, LOCK_GRANTED);
+    assert_nothing_settles(&locks);
+    release(&locks, &c);
+    assert_settles(&locks, &d, LOCK_GRANTED);
+    release(&locks, &d);
+    cr_assert_eq(locks_submit(&locks, &c.request), LOCK_GRANTED);
+    release(&locks, &c);
+    locks_fini(&locks);
+}
+
 /* ---- Operations without locks ---- */
 
 /* One letter per operation that must wait, of: a, A, b and B. */
