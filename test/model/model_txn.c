@@ -1,0 +1,1165 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The protocol of operations on several shards, with the real locks (shard/locks.c) and everything
+ * around them reduced to what may happen in which order.
+ *
+ * A world has shards with keys, and clients that run operations one after the other. Each draw of a
+ * number and each delivery of a message is a step of its own, and messages of one client to one
+ * shard arrive in order; nothing else is promised. A small world is walked through every
+ * interleaving: states that are alike in all that can matter are visited once, and since locks
+ * cannot be copied a state is reached again by its path. Large ones run at random.
+ *
+ * In every state but the last some step is possible; operations that conflict run in the order of
+ * their numbers; who holds fences is never refused. At the end, nothing is locked, and there is a
+ * serial order of all operations that respects real time and explains each value that was read: an
+ * operation that changes a key reads it first and leaves its own name there.
+ *
+ * The same walk must find a fault in each of several broken protocols.
+ */
+#include "base/hash.h"
+#include "base/random.h"
+#include "shard/locks.h"
+
+#include <criterion/criterion.h>
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SHARDS_MAX  4
+#define CLIENTS_MAX 6
+#define KEYS_MAX    8
+#define OPS_MAX     64
+#define STEPS_MAX   4000
+#define CHANNEL_MAX 4
+#define PATIENCE    3 /* refusals until fences are asked for */
+
+/* Ways to break the protocol. */
+enum fault {
+    SOUND,
+    LATE_NUMBERS_PASS,   /* nobody remembers what was released */
+    ARRIVAL_ORDER,       /* nobody is refused: lines are in order of arrival */
+    RUNS_WHEN_GRANTED,   /* on each shard by itself, before the others granted */
+    BLIND_SINGLES,       /* operations on one shard do not ask locks_block */
+    FENCES_IN_DISORDER,  /* odd clients begin with the last shard */
+    FENCES_AFTER_NUMBER, /* the number is drawn before the fences stand */
+    NEVER_FENCES,        /* try again for ever */
+    READS_WITHOUT_HOLD,  /* reads in one hop give their locks back at once */
+};
+
+/* The operations of each client, by blanks: a letter is a key, a capital one that is changed; "*"
+ * reads and "!" changes all keys. Key n lies on shard n % shards. An operation whose keys lie on
+ * one shard needs no transaction. ">" in front: reads in a first hop and changes in a second. "?"
+ * in front: reads in the hop that schedules. */
+struct scenario {
+    unsigned shards;
+    unsigned keys;
+    unsigned patience;
+    enum fault fault;
+    const char *clients[CLIENTS_MAX];
+};
+
+enum use { NOT_USED, READ, CHANGED };
+
+struct op {
+    unsigned client;
+    enum lock_scope scope;
+    bool two_hops;
+    bool one_hop;
+    unsigned shards; /* a set */
+    uint8_t uses[KEYS_MAX];
+    /* Its history. */
+    bool begun, ended;
+    uint64_t before;         /* the operations that had ended when it began */
+    uint8_t reads[KEYS_MAX]; /* who wrote what it read: an operation's index plus 1, or 0 */
+};
+
+/* A request, and whose it is. */
+struct ask {
+    struct lock_request request;
+    struct lock memory[KEYS_MAX + 1];
+    uint8_t client, shard;
+};
+
+enum message { SCHEDULE, FENCE, RUN, RELEASE };
+
+/* What lies between one client and one shard. */
+struct link {
+    struct ask asks[2]; /* in turn: the next is sent behind the release of the last */
+    struct ask fence;
+    uint8_t sent[CHANNEL_MAX]; /* message * 2 + which of the asks, oldest first */
+    uint8_t sent_count;
+    uint8_t turn; /* which of the asks is the newer */
+    bool answered, granted;
+};
+
+enum phase { BEGINS, SCHEDULED, TRIES_AGAIN, FENCING, FENCED, RUNNING, IN_LINE, DONE };
+
+struct client {
+    uint8_t first, last; /* of its operations; the current is the first */
+    enum phase phase;
+    uint8_t refusals;
+    uint8_t unanswered;
+    uint8_t hop;
+    bool fences; /* stand, on all its shards */
+    bool refused;
+    uint64_t number;
+    unsigned end, gap; /* its last, and the longest time between two, in ends of anybody */
+    struct link links[SHARDS_MAX];
+};
+
+/* What happened, so that a test can tell that everything did. */
+enum { REFUSALS, FENCES, WAITS, PASSES, TALLIES };
+
+struct tally {
+    unsigned of[TALLIES];
+};
+
+struct world {
+    const struct scenario *scenario;
+    unsigned clients_count, ops_count;
+    struct op ops[OPS_MAX];
+    struct client clients[CLIENTS_MAX];
+    struct locks locks[SHARDS_MAX];
+    uint64_t arrivals[SHARDS_MAX];
+    uint64_t numbers;
+    uint8_t values[KEYS_MAX];
+    uint64_t reader[KEYS_MAX], writer[KEYS_MAX]; /* highest numbers that ran */
+    uint64_t ended;
+    bool endless;  /* clients begin the same operation again and again */
+    unsigned ends; /* of operations */
+    const char *fault;
+    struct tally tally;
+};
+
+static void found(struct world *world, const char *fault) {
+    if (world->fault == NULL) {
+        world->fault = fault;
+    }
+}
+
+static bool broken(const struct world *world, enum fault fault) {
+    return world->scenario->fault == fault;
+}
+
+static struct op *op_of(struct world *world, const struct client *client) {
+    return &world->ops[client->first];
+}
+
+static bool names(const struct op *op, unsigned shard) {
+    return op->shards & 1u << shard;
+}
+
+static unsigned first_shard(const struct op *op) {
+    return (unsigned)__builtin_ctz(op->shards);
+}
+
+static bool on_one_shard(const struct op *op) {
+    return (op->shards & (op->shards - 1)) == 0;
+}
+
+/* ---- Making and ending a world ---- */
+
+static void parse_op(struct world *world, unsigned client, const char *text, size_t length) {
+    struct op *op = &world->ops[world->ops_count++];
+    op->client = client;
+    for (size_t i = 0; i < length; i++) {
+        char c = text[i];
+        op->two_hops |= c == '>';
+        op->one_hop |= c == '?';
+        if (c == '*' || c == '!') {
+            op->scope = c == '*' ? LOCK_ALL_SHARED : LOCK_ALL_EXCLUSIVE;
+            op->shards = (1u << world->scenario->shards) - 1;
+            memset(op->uses, c == '*' ? READ : CHANGED, world->scenario->keys);
+        } else if (isalpha((unsigned char)c)) {
+            unsigned key = (unsigned)tolower((unsigned char)c) - 'a';
+            op->uses[key] = isupper((unsigned char)c) ? CHANGED : READ;
+            op->shards |= 1u << key % world->scenario->shards;
+        }
+    }
+}
+
+static void world_init(struct world *world, const struct scenario *scenario) {
+    memset(world, 0, sizeof *world);
+    world->scenario = scenario;
+    for (unsigned c = 0; c < CLIENTS_MAX && scenario->clients[c] != NULL; c++) {
+        struct client *client = &world->clients[world->clients_count++];
+        client->first = (uint8_t)world->ops_count;
+        for (const char *text = scenario->clients[c]; *text;) {
+            size_t length = strcspn(text, " ");
+            parse_op(world, c, text, length);
+            text += length + (text[length] == ' ');
+        }
+        client->last = (uint8_t)world->ops_count;
+        for (unsigned s = 0; s < scenario->shards; s++) {
+            struct link *link = &client->links[s];
+            link->asks[0].client = link->asks[1].client = link->fence.client = (uint8_t)c;
+            link->asks[0].shard = link->asks[1].shard = link->fence.shard = (uint8_t)s;
+            list_node_init(&link->asks[0].memory[0].node);
+            list_node_init(&link->asks[1].memory[0].node);
+            link->asks[0].request.locks = link->asks[0].memory;
+            link->asks[1].request.locks = link->asks[1].memory;
+        }
+    }
+    for (unsigned s = 0; s < scenario->shards; s++) {
+        locks_init(&world->locks[s]);
+    }
+}
+
+static bool stands(const struct ask *ask) {
+    return list_node_linked(&ask->memory[ask->request.count].node);
+}
+
+/* Wherever it is. */
+static void world_fini(struct world *world) {
+    for (unsigned s = 0; s < world->scenario->shards; s++) {
+        struct locks *locks = &world->locks[s];
+        for (unsigned c = 0; c < world->clients_count * 2; c++) {
+            struct ask *ask = &world->clients[c / 2].links[s].asks[c % 2];
+            for (uint32_t i = 0; stands(ask) && i <= ask->request.count; i++) {
+                ask->memory[i].granted = true;
+            }
+        }
+        for (unsigned c = 0; c < world->clients_count * 2; c++) {
+            struct ask *ask = &world->clients[c / 2].links[s].asks[c % 2];
+            if (stands(ask)) {
+                locks_release(locks, &ask->request);
+            }
+        }
+        locks->fence = NULL;
+        list_init(&locks->deferred);
+        list_init(&locks->settled);
+        locks_fini(locks);
+    }
+}
+
+/* ---- What a shard does ---- */
+
+static void answer(struct world *world, struct ask *ask, enum lock_answer answer);
+
+static void settled(void *context, struct lock_request *request) {
+    answer(context, LIST_ENTRY(request, struct ask, request), request->answer);
+}
+
+static void settle_all(struct world *world, unsigned shard) {
+    struct lock_request *request;
+    while ((request = locks_next_settled(&world->locks[shard])) != NULL) {
+        request->settled(world, request);
+    }
+    if (broken(world, LATE_NUMBERS_PASS)) {
+        world->locks[shard].released = 0;
+    }
+}
+
+static void touch(struct world *world, struct op *op, unsigned key, bool change) {
+    uint64_t number = world->clients[op->client].number;
+    if (!on_one_shard(op)) {
+        if (number < world->writer[key] || (change && number < world->reader[key])) {
+            found(world, "two that conflict did not run in the order of their numbers");
+        }
+        uint64_t *mark = change ? &world->writer[key] : &world->reader[key];
+        *mark = number > *mark ? number : *mark;
+    }
+    if (change) {
+        world->values[key] = (uint8_t)(op - world->ops + 1);
+    }
+}
+
+static void run(struct world *world, struct op *op, unsigned shard, bool reads, bool changes) {
+    for (unsigned key = shard; key < world->scenario->keys; key += world->scenario->shards) {
+        if (op->uses[key] != NOT_USED && reads) {
+            op->reads[key] = world->values[key];
+            touch(world, op, key, false);
+        }
+        if (op->uses[key] == CHANGED && changes) {
+            touch(world, op, key, true);
+        }
+    }
+}
+
+static void prepare(struct world *world, struct ask *ask, bool many) {
+    const struct op *op = op_of(world, &world->clients[ask->client]);
+    struct lock_key keys[KEYS_MAX];
+    uint32_t count = 0;
+    for (unsigned key = ask->shard; key < world->scenario->keys; key += world->scenario->shards) {
+        if (op->uses[key] != NOT_USED) {
+            keys[count++] = (struct lock_key){.id = key, .exclusive = op->uses[key] == CHANGED};
+        }
+    }
+    if (stands(ask)) {
+        found(world, "the model forgot a request that stands in line");
+        return;
+    }
+    lock_request_init(&ask->request, op->scope, keys, count, ask->memory);
+    ask->request.number = world->clients[ask->client].number;
+    ask->request.many = many;
+    ask->request.settled = settled;
+}
+
+static enum lock_answer submit(struct world *world, struct ask *ask) {
+    if (broken(world, ARRIVAL_ORDER)) {
+        ask->request.number = ++world->arrivals[ask->shard];
+    }
+    enum lock_answer answer = locks_submit(&world->locks[ask->shard], &ask->request);
+    world->tally.of[WAITS] += answer == LOCK_WAITS;
+    return answer;
+}
+
+/* ---- Operations on one shard ---- */
+
+static void end_op(struct world *world, struct client *client) {
+    struct op *op = op_of(world, client);
+    world->ends++;
+    client->gap = world->ends - client->end > client->gap ? world->ends - client->end : client->gap;
+    client->end = world->ends;
+    if (!world->endless) {
+        op->ended = true;
+        world->ended |= 1ull << client->first;
+        client->first++;
+    }
+    client->refusals = 0;
+    client->fences = false;
+    client->phase = client->first < client->last ? BEGINS : DONE;
+}
+
+static void answer_single(struct world *world, struct ask *ask, enum lock_answer answer) {
+    struct client *client = &world->clients[ask->client];
+    if (answer == LOCK_REFUSED) {
+        found(world, "an operation on one shard was refused");
+    } else if (answer == LOCK_GRANTED) {
+        run(world, op_of(world, client), ask->shard, true, true);
+        locks_release(&world->locks[ask->shard], &ask->request);
+        end_op(world, client);
+    }
+}
+
+static void arrive(struct world *world, struct client *client) {
+    struct op *op = op_of(world, client);
+    unsigned shard = first_shard(op);
+    struct locks *locks = &world->locks[shard];
+    bool blocked = false;
+    for (unsigned key = shard; key < world->scenario->keys; key += world->scenario->shards) {
+        blocked |= locks->requests > 0 && op->uses[key] != NOT_USED &&
+                   locks_block(locks, key, op->uses[key] == CHANGED);
+    }
+    if (!blocked || broken(world, BLIND_SINGLES)) {
+        world->tally.of[PASSES] += locks->requests > 0;
+        run(world, op, shard, true, true);
+        end_op(world, client);
+        return;
+    }
+    struct link *link = &client->links[shard];
+    link->turn ^= 1;
+    struct ask *ask = &link->asks[link->turn];
+    client->phase = IN_LINE;
+    prepare(world, ask, false);
+    answer_single(world, ask, submit(world, ask));
+    settle_all(world, shard);
+}
+
+/* ---- The coordinator ---- */
+
+static void say(struct world *world, struct client *client, unsigned shard, enum message message) {
+    struct link *link = &client->links[shard];
+    if (link->sent_count == CHANNEL_MAX) {
+        found(world, "the model's channel is too short");
+        return;
+    }
+    link->sent[link->sent_count++] = (uint8_t)(message * 2 + link->turn);
+}
+
+static void say_all(struct world *world, struct client *client, enum message message) {
+    const struct op *op = op_of(world, client);
+    client->unanswered = 0;
+    for (unsigned s = 0; s < world->scenario->shards; s++) {
+        if (names(op, s)) {
+            say(world, client, s, message);
+            client->unanswered++;
+        }
+    }
+}
+
+static void fence_next(struct world *world, struct client *client, unsigned done) {
+    const struct op *op = op_of(world, client);
+    unsigned shards = world->scenario->shards;
+    bool down = broken(world, FENCES_IN_DISORDER) && (client - world->clients) % 2 == 1;
+    for (unsigned i = 0, seen = 0; i < shards; i++) {
+        unsigned s = down ? shards - 1 - i : i;
+        if (names(op, s) && seen++ == done) {
+            say(world, client, s, FENCE);
+            return;
+        }
+    }
+    client->fences = true;
+    client->phase = FENCED;
+    world->tally.of[FENCES]++;
+}
+
+static void schedule(struct world *world, struct client *client) {
+    if (!client->fences || !broken(world, FENCES_AFTER_NUMBER)) {
+        client->number = ++world->numbers;
+    }
+    client->refused = false;
+    client->phase = SCHEDULED;
+    const struct op *op = op_of(world, client);
+    for (unsigned s = 0; s < world->scenario->shards; s++) {
+        struct link *link = &client->links[s];
+        if (names(op, s)) {
+            link->answered = link->granted = false;
+            link->turn ^= 1;
+            prepare(world, &link->asks[link->turn], true);
+            link->asks[link->turn].request.fence = client->fences ? &link->fence.request : NULL;
+        }
+    }
+    say_all(world, client, SCHEDULE);
+}
+
+static void all_refused_or_granted(struct world *world, struct client *client) {
+    const struct op *op = op_of(world, client);
+    if (!client->refused) {
+        if (op->one_hop || broken(world, RUNS_WHEN_GRANTED)) {
+            for (unsigned s = 0; op->one_hop && s < world->scenario->shards; s++) {
+                if (names(op, s) && !broken(world, READS_WITHOUT_HOLD)) {
+                    say(world, client, s, RELEASE);
+                }
+            }
+            end_op(world, client);
+            return;
+        }
+        client->phase = RUNNING;
+        client->hop = op->two_hops ? 0 : 1;
+        say_all(world, client, RUN);
+        return;
+    }
+    world->tally.of[REFUSALS]++;
+    client->refusals++;
+    if (client->fences) {
+        found(world, "refused although all fences stood");
+    } else if (client->refusals > world->scenario->patience) {
+        found(world, "refused too often");
+    } else if (client->refusals < world->scenario->patience || broken(world, NEVER_FENCES)) {
+        client->phase = TRIES_AGAIN;
+    } else {
+        client->phase = FENCING;
+        client->unanswered = 0;
+        if (broken(world, FENCES_AFTER_NUMBER)) {
+            client->number = ++world->numbers;
+        }
+        fence_next(world, client, 0);
+    }
+}
+
+static void answer_schedule(struct world *world, struct ask *ask, enum lock_answer answer) {
+    struct client *client = &world->clients[ask->client];
+    struct op *op = op_of(world, client);
+    struct link *link = &client->links[ask->shard];
+    if (client->phase != SCHEDULED || link->answered) {
+        found(world, "answered twice");
+        return;
+    }
+    link->answered = true;
+    link->granted = answer == LOCK_GRANTED;
+    bool ran = false;
+    if (link->granted && broken(world, RUNS_WHEN_GRANTED)) {
+        run(world, op, ask->shard, true, true);
+        ran = true;
+    } else if (link->granted && op->one_hop) {
+        run(world, op, ask->shard, true, false);
+        ran = broken(world, READS_WITHOUT_HOLD);
+    }
+    if (ran) {
+        locks_release(&world->locks[ask->shard], &ask->request);
+        link->granted = false;
+    }
+    client->refused |= answer == LOCK_REFUSED;
+    for (unsigned s = 0; client->refused && s < world->scenario->shards; s++) {
+        if (names(op, s) && client->links[s].granted) {
+            client->links[s].granted = false;
+            say(world, client, s, RELEASE);
+        }
+    }
+    if (--client->unanswered == 0) {
+        all_refused_or_granted(world, client);
+    }
+}
+
+static void answer(struct world *world, struct ask *ask, enum lock_answer answer) {
+    struct client *client = &world->clients[ask->client];
+    if (ask->request.is_fence) {
+        fence_next(world, client, ++client->unanswered);
+    } else if (ask->request.many) {
+        answer_schedule(world, ask, answer);
+    } else {
+        answer_single(world, ask, answer);
+    }
+}
+
+static void run_step(struct world *world, struct client *client, unsigned shard,
+                     struct lock_request *request) {
+    struct op *op = op_of(world, client);
+    run(world, op, shard, !op->two_hops || client->hop == 0, client->hop == 1);
+    if (client->hop == 1) {
+        locks_release(&world->locks[shard], request);
+    }
+    if (--client->unanswered > 0) {
+        return;
+    }
+    if (client->hop == 0) {
+        client->hop = 1;
+        say_all(world, client, RUN);
+        return;
+    }
+    end_op(world, client);
+}
+
+static void deliver(struct world *world, struct client *client, unsigned shard) {
+    struct link *link = &client->links[shard];
+    enum message message = link->sent[0] / 2;
+    struct ask *ask = &link->asks[link->sent[0] % 2];
+    memmove(link->sent, link->sent + 1, --link->sent_count);
+    switch (message) {
+    case SCHEDULE: {
+        enum lock_answer now = submit(world, ask);
+        if (now != LOCK_WAITS) {
+            answer(world, ask, now);
+        }
+        break;
+    }
+    case FENCE:
+        memset(&link->fence.request, 0, sizeof link->fence.request);
+        link->fence.request.settled = settled;
+        if (locks_fence(&world->locks[shard], &link->fence.request) == LOCK_GRANTED) {
+            answer(world, &link->fence, LOCK_GRANTED);
+        }
+        break;
+    case RUN:
+        run_step(world, client, shard, &ask->request);
+        break;
+    case RELEASE:
+        locks_release(&world->locks[shard], &ask->request);
+        break;
+    }
+    settle_all(world, shard);
+}
+
+static void act(struct world *world, struct client *client) {
+    struct op *op = op_of(world, client);
+    if (client->phase == BEGINS) {
+        op->begun = true;
+        op->before = world->ended;
+        if (on_one_shard(op)) {
+            arrive(world, client);
+            return;
+        }
+    }
+    schedule(world, client);
+}
+
+/* ---- Steps ---- */
+
+static bool may_act(const struct world *world, const struct client *client) {
+    if (client->phase == BEGINS) {
+        const struct op *op = &world->ops[client->first];
+        /* What it said to the shard before, arrives before. */
+        return !on_one_shard(op) || client->links[first_shard(op)].sent_count == 0;
+    }
+    return client->phase == TRIES_AGAIN || client->phase == FENCED;
+}
+
+/* A step is a client's, or the delivery of a message: client + CLIENTS_MAX * (shard + 1). */
+static unsigned steps_of(const struct world *world, uint8_t *steps) {
+    unsigned count = 0;
+    for (unsigned c = 0; c < world->clients_count; c++) {
+        const struct client *client = &world->clients[c];
+        if (may_act(world, client)) {
+            steps[count++] = (uint8_t)c;
+        }
+        for (unsigned s = 0; s < world->scenario->shards; s++) {
+            if (client->links[s].sent_count > 0) {
+                steps[count++] = (uint8_t)(c + CLIENTS_MAX * (s + 1));
+            }
+        }
+    }
+    return count;
+}
+
+static void take(struct world *world, uint8_t step) {
+    struct client *client = &world->clients[step % CLIENTS_MAX];
+    if (step < CLIENTS_MAX) {
+        act(world, client);
+    } else {
+        deliver(world, client, step / CLIENTS_MAX - 1);
+    }
+}
+
+/* ---- The end ---- */
+
+/* Whether `a` must come before `b` in any serial order. */
+static bool precedes(const struct world *world, unsigned a, unsigned b) {
+    const struct op *x = &world->ops[a], *y = &world->ops[b];
+    if (y->before & 1ull << a) {
+        return true;
+    }
+    for (unsigned key = 0; key < world->scenario->keys; key++) {
+        bool both = x->uses[key] != NOT_USED && y->uses[key] != NOT_USED;
+        /* y read what x wrote, or x read what y's change replaced. */
+        if (both && (y->reads[key] == a + 1 ||
+                     (y->uses[key] == CHANGED && x->reads[key] == y->reads[key]))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Runs the operations one by one in an order that nothing forbids; each must read what it read. */
+static void check_serial(struct world *world) {
+    uint8_t values[KEYS_MAX] = {0};
+    uint64_t first[OPS_MAX] = {0}, done = 0;
+    for (unsigned i = 0; i < world->ops_count * world->ops_count; i++) {
+        unsigned a = i / world->ops_count, b = i % world->ops_count;
+        first[b] |= a != b && precedes(world, a, b) ? 1ull << a : 0;
+    }
+    for (unsigned n = 0; n < world->ops_count; n++) {
+        unsigned next = 0;
+        while (next < world->ops_count && ((done & 1ull << next) || (first[next] & ~done))) {
+            next++;
+        }
+        if (next == world->ops_count) {
+            found(world, "no serial order");
+            return;
+        }
+        done |= 1ull << next;
+        const struct op *op = &world->ops[next];
+        for (unsigned key = 0; key < world->scenario->keys; key++) {
+            if (op->uses[key] != NOT_USED && op->reads[key] != values[key]) {
+                found(world, "a value that no serial order explains");
+            }
+            if (op->uses[key] == CHANGED) {
+                values[key] = (uint8_t)(next + 1);
+            }
+        }
+    }
+    if (memcmp(values, world->values, sizeof values) != 0) {
+        found(world, "final values that no serial order explains");
+    }
+}
+
+/* No step is possible. */
+static void check_end(struct world *world) {
+    for (unsigned c = 0; c < world->clients_count; c++) {
+        if (world->clients[c].phase != DONE) {
+            found(world, "deadlock");
+            return;
+        }
+    }
+    for (unsigned s = 0; s < world->scenario->shards; s++) {
+        const struct locks *locks = &world->locks[s];
+        if (locks->requests != 0 || locks->targets != 0 || locks->fence != NULL ||
+            !list_empty(&locks->deferred)) {
+            found(world, "something is left locked");
+        }
+    }
+    check_serial(world);
+}
+
+/* ---- States that are alike ---- */
+
+struct sketch {
+    unsigned char bytes[1024];
+    size_t used;
+};
+
+static void note(struct sketch *sketch, const void *bytes, size_t count) {
+    cr_assert_leq(sketch->used + count, sizeof sketch->bytes);
+    memcpy(sketch->bytes + sketch->used, bytes, count);
+    sketch->used += count;
+}
+
+static void note_byte(struct sketch *sketch, size_t value) {
+    unsigned char byte = (unsigned char)value;
+    note(sketch, &byte, 1);
+}
+
+/* Of a number only its place among those that are in use can matter. */
+static size_t rank(const struct world *world, uint64_t number) {
+    size_t rank = 0;
+    for (unsigned c = 0; c < world->clients_count; c++) {
+        const struct client *client = &world->clients[c];
+        bool used = client->phase == SCHEDULED || client->phase == RUNNING ||
+                    (client->phase == FENCING && broken(world, FENCES_AFTER_NUMBER));
+        for (unsigned s = 0; s < world->scenario->shards; s++) {
+            /* Refused or one-hop requests that still hold. */
+            for (unsigned i = 0; i < 2; i++) {
+                const struct ask *ask = &client->links[s].asks[i];
+                rank += stands(ask) && ask->request.number < number;
+            }
+        }
+        rank += used && client->number < number;
+    }
+    return rank;
+}
+
+/* How many stand before it: some have the same number. The head of the line is the only node that
+ * is not in the world. */
+static size_t place(const struct world *world, const struct ask *ask) {
+    size_t before = 0;
+    const char *from = (const char *)world;
+    const struct list_node *node = ask->memory[ask->request.count].node.prev;
+    while ((const char *)node >= from && (const char *)node < from + sizeof *world) {
+        before++;
+        node = node->prev;
+    }
+    return before;
+}
+
+static void note_link(struct sketch *sketch, const struct world *world, const struct link *link) {
+    unsigned turn = link->turn;
+    note_byte(sketch, link->sent_count);
+    for (unsigned i = 0; i < link->sent_count; i++) {
+        note_byte(sketch, (size_t)(link->sent[i] ^ turn)); /* which of the asks is the newer */
+    }
+    note_byte(sketch, (size_t)(link->answered * 2 + link->granted));
+    for (unsigned i = 0; i < 2; i++) {
+        const struct ask *ask = &link->asks[i ^ turn];
+        note_byte(sketch, stands(ask) ? 1 + rank(world, ask->request.number) : 0);
+        note_byte(sketch, stands(ask) ? place(world, ask) : 0);
+    }
+}
+
+static void note_client(struct sketch *sketch, const struct world *world,
+                        const struct client *client) {
+    note_byte(sketch, client->first);
+    note_byte(sketch, client->phase);
+    note_byte(sketch, client->refusals);
+    note_byte(sketch, client->unanswered);
+    note_byte(sketch, (size_t)(client->hop * 4 + client->fences * 2 + client->refused));
+    note_byte(sketch, rank(world, client->number));
+    for (unsigned s = 0; s < world->scenario->shards; s++) {
+        note_link(sketch, world, &client->links[s]);
+    }
+}
+
+static void note_locks(struct sketch *sketch, const struct world *world,
+                       const struct locks *locks) {
+    note_byte(sketch, rank(world, locks->released));
+    note_byte(sketch,
+              locks->fence == NULL ? 255 : LIST_ENTRY(locks->fence, struct ask, request)->client);
+    LIST_EACH(&locks->deferred, node) {
+        const struct lock_request *request = LIST_ENTRY(node, struct lock_request, node);
+        const struct ask *ask = LIST_ENTRY(request, struct ask, request);
+        note_byte(sketch, (size_t)(ask->client * 2 + request->is_fence));
+    }
+    note_byte(sketch, 254);
+}
+
+static uint64_t sketch_hash(const struct sketch *sketch) {
+    unsigned char secret[HASH_SECRET_BYTES]; /* of even bits, or states would fall together */
+    struct rng rng;
+    rng_seed(&rng, 1);
+    for (unsigned i = 0; i < sizeof secret; i += sizeof(uint64_t)) {
+        uint64_t word = rng_next(&rng);
+        memcpy(secret + i, &word, sizeof word);
+    }
+    return hash_bytes(secret, (struct bytes){(const void *)sketch->bytes, sketch->used});
+}
+
+static void note_history(struct sketch *sketch, const struct world *world) {
+    for (unsigned i = 0; i < world->ops_count; i++) {
+        const struct op *op = &world->ops[i];
+        note(sketch, op->reads, world->scenario->keys);
+        note(sketch, &op->before, sizeof op->before);
+    }
+}
+
+static uint64_t history_of(const struct world *world) {
+    struct sketch sketch = {.used = 0};
+    note_history(&sketch, world);
+    return sketch_hash(&sketch);
+}
+
+static uint64_t state_of(const struct world *world) {
+    struct sketch sketch = {.used = 0};
+    for (unsigned c = 0; c < world->clients_count; c++) {
+        note_client(&sketch, world, &world->clients[c]);
+    }
+    for (unsigned s = 0; s < world->scenario->shards; s++) {
+        note_locks(&sketch, world, &world->locks[s]);
+    }
+    for (unsigned key = 0; key < world->scenario->keys; key++) {
+        note_byte(&sketch, world->values[key]);
+        note_byte(&sketch, rank(world, world->reader[key]));
+        note_byte(&sketch, rank(world, world->writer[key]));
+    }
+    note_history(&sketch, world);
+    return sketch_hash(&sketch);
+}
+
+/* ---- The walk ---- */
+
+struct visited {
+    uint64_t *states;
+    size_t size, used; /* size is a power of two */
+};
+
+static bool visit(struct visited *visited, uint64_t state) {
+    if (visited->used * 2 >= visited->size) {
+        struct visited larger = {.size = visited->size ? visited->size * 2 : 1024};
+        larger.states = calloc(larger.size, sizeof *larger.states);
+        cr_assert_not_null(larger.states);
+        for (size_t i = 0; i < visited->size; i++) {
+            if (visited->states[i] != 0) {
+                visit(&larger, visited->states[i]);
+            }
+        }
+        free(visited->states);
+        *visited = larger;
+    }
+    state += state == 0;
+    size_t at = state & (visited->size - 1);
+    while (visited->states[at] != 0) {
+        if (visited->states[at] == state) {
+            return false;
+        }
+        at = (at + 1) & (visited->size - 1);
+    }
+    visited->states[at] = state;
+    visited->used++;
+    return true;
+}
+
+struct outcome {
+    const char *fault;
+    size_t states, ends;
+    struct tally most; /* of each, on any path */
+    unsigned depth;
+    uint8_t path[STEPS_MAX];
+};
+
+static void remember(struct outcome *outcome, const struct world *world) {
+    unsigned *most = outcome->most.of;
+    for (unsigned i = 0; i < TALLIES; i++) {
+        most[i] = world->tally.of[i] > most[i] ? world->tally.of[i] : most[i];
+    }
+}
+
+struct branch {
+    uint8_t steps[CLIENTS_MAX * (SHARDS_MAX + 1)];
+    uint8_t count, next;
+};
+
+/* Every interleaving, or until the first fault. Adds how it ended to `ends`, or NULL. */
+static void walk(const struct scenario *scenario, struct visited *ends, struct outcome *outcome) {
+    static struct world world;
+    struct visited visited = {0};
+    struct branch *branches = calloc(STEPS_MAX, sizeof *branches);
+    memset(outcome, 0, sizeof *outcome);
+    world_init(&world, scenario);
+    unsigned depth = 0;
+    for (;;) {
+        struct branch *branch = &branches[depth];
+        branch->count = branch->next = 0;
+        if (world.fault == NULL && visit(&visited, state_of(&world))) {
+            branch->count = (uint8_t)steps_of(&world, branch->steps);
+            if (branch->count == 0) {
+                check_end(&world);
+                outcome->ends++;
+                if (ends != NULL) {
+                    visit(ends, history_of(&world));
+                }
+            }
+            remember(outcome, &world);
+        }
+        if (world.fault != NULL) {
+            outcome->fault = world.fault;
+            outcome->depth = depth;
+            break;
+        }
+        if (branch->count == 0) { /* Back to where something is left to try. */
+            while (depth > 0 && branches[depth - 1].next == branches[depth - 1].count) {
+                depth--;
+            }
+            if (depth == 0) {
+                break;
+            }
+            depth--;
+            world_fini(&world);
+            world_init(&world, scenario);
+            for (unsigned i = 0; i < depth; i++) {
+                take(&world, outcome->path[i]);
+            }
+            branch = &branches[depth];
+        }
+        outcome->path[depth] = branch->steps[branch->next++];
+        take(&world, outcome->path[depth]);
+        depth++;
+        cr_assert_lt(depth, STEPS_MAX);
+    }
+    outcome->states = visited.used;
+    world_fini(&world);
+    free(visited.states);
+    free(branches);
+}
+
+/* ---- Telling a fault ---- */
+
+static void tell(const struct scenario *scenario, const struct outcome *outcome) {
+    static const char *const messages[] = {"SCHEDULE", "FENCE", "RUN", "RELEASE"};
+    static struct world world;
+    world_init(&world, scenario);
+    fprintf(stderr, "%s, after:\n", outcome->fault);
+    for (unsigned i = 0; i < outcome->depth; i++) {
+        unsigned c = outcome->path[i] % CLIENTS_MAX, to = outcome->path[i] / CLIENTS_MAX;
+        if (to == 0) {
+            fprintf(stderr, "  client %u begins, or draws number %llu\n", c,
+                    (unsigned long long)world.numbers + 1);
+        } else {
+            fprintf(stderr, "  client %u -> shard %u: %s\n", c, to - 1,
+                    messages[world.clients[c].links[to - 1].sent[0] / 2]);
+        }
+        take(&world, outcome->path[i]);
+    }
+    world_fini(&world);
+}
+
+static void assert_sound(const struct scenario *scenario, struct outcome *outcome) {
+    walk(scenario, NULL, outcome);
+    if (outcome->fault != NULL) {
+        tell(scenario, outcome);
+    }
+    cr_assert_null(outcome->fault);
+    cr_assert_gt(outcome->ends, 0);
+}
+
+/* ---- All interleavings ---- */
+
+static void add_most(struct tally *sum, const struct tally *most) {
+    for (unsigned i = 0; i < TALLIES; i++) {
+        sum->of[i] += most->of[i];
+    }
+}
+
+static void assert_all_happened(const struct tally *tally) {
+    for (unsigned i = 0; i < TALLIES; i++) {
+        cr_assert_gt(tally->of[i], 0u, "tally %u", i);
+    }
+}
+
+static void assert_all_sound(const struct scenario *scenarios, size_t count) {
+    static struct outcome outcome;
+    struct tally sum = {0};
+    size_t states = 0;
+    for (size_t i = 0; i < count; i++) {
+        assert_sound(&scenarios[i], &outcome);
+        add_most(&sum, &outcome.most);
+        states += outcome.states;
+    }
+    assert_all_happened(&sum);
+    fprintf(stderr, "%zu worlds, %zu states\n", count, states);
+}
+
+#define COUNT(array) (sizeof(array) / sizeof *(array))
+
+Test(txn, is_sound_over_all_interleavings_of_two_coordinators_and_two_shards) {
+    static const struct scenario scenarios[] = {
+        {2, 2, PATIENCE, SOUND, {"AB", "AB"}},
+        {2, 2, PATIENCE, SOUND, {"AB", "ab"}},
+        {2, 2, PATIENCE, SOUND, {"aB", "Ab"}},
+        {2, 3, PATIENCE, SOUND, {"AB", "BC", "A b c"}},
+        {2, 2, PATIENCE, SOUND, {"AB", "AB", "A b"}},
+        {2, 2, PATIENCE, SOUND, {"AB", "ab", "A B"}},
+        {2, 2, PATIENCE, SOUND, {"AB", "AB", "A", "b"}},
+        {2, 2, PATIENCE, SOUND, {"AB ab", "AB aB"}},
+        {2, 2, PATIENCE, SOUND, {"AB A", "B ab"}},
+        {2, 4, PATIENCE, SOUND, {"AB", "CD", "abcd"}},
+        {2, 4, PATIENCE, SOUND, {"ABcd", "abCD", "AC"}},
+        {2, 2, PATIENCE, SOUND, {">AB", "AB", "A b"}},
+        {2, 2, PATIENCE, SOUND, {">AB", "?ab", "B A"}},
+        {2, 2, PATIENCE, SOUND, {"?ab", "?ab", "A B"}},
+        {2, 2, PATIENCE, SOUND, {"!", "AB", "a"}},
+        {2, 2, PATIENCE, SOUND, {"!", "*", "B"}},
+        {2, 4, PATIENCE, SOUND, {"*", "AB", "C d"}},
+        {2, 2, 1, SOUND, {"AB AB", "AB AB", "A"}},
+        {2, 2, 1, SOUND, {"AB", "AB", "a b", "B A"}},
+    };
+    assert_all_sound(scenarios, COUNT(scenarios));
+}
+
+Test(txn, is_sound_over_all_interleavings_of_three_coordinators) {
+    static const struct scenario scenarios[] = {
+        {2, 2, 1, SOUND, {"AB", "AB", "AB"}},        {2, 2, 2, SOUND, {"AB", "aB", "Ab"}},
+        {2, 2, 1, SOUND, {"AB", "AB", "ab", "A"}},   {2, 2, 1, SOUND, {"!", "AB", "*"}},
+        {2, 4, 1, SOUND, {"AB", "CD", "ABCD", "C"}}, {3, 3, 1, SOUND, {"AB", "BC", "CA"}},
+        {3, 3, 1, SOUND, {"AB", "BC", "CA", "A b"}}, {3, 3, PATIENCE, SOUND, {"ABC", "ABC"}},
+        {3, 3, 1, SOUND, {"ABC", "abc", "BC"}},
+    };
+    assert_all_sound(scenarios, COUNT(scenarios));
+}
+
+/* ---- The walk itself ---- */
+
+Test(txn, a_broken_protocol_is_found) {
+    static const struct {
+        struct scenario scenario;
+        const char *fault;
+    } rows[] = {
+        {{2, 2, PATIENCE, LATE_NUMBERS_PASS, {"AB", "AB"}},
+         "two that conflict did not run in the order of their numbers"},
+        {{2, 2, PATIENCE, ARRIVAL_ORDER, {"AB", "AB"}}, "deadlock"},
+        {{2, 2, PATIENCE, RUNS_WHEN_GRANTED, {"AB", "AB"}}, "no serial order"},
+        {{2, 2, PATIENCE, RUNS_WHEN_GRANTED, {"AB", "a b"}}, "no serial order"},
+        {{2, 2, PATIENCE, BLIND_SINGLES, {"AB", "a b"}}, "no serial order"},
+        {{2, 2, PATIENCE, BLIND_SINGLES, {">AB", "A"}}, "no serial order"},
+        {{2, 2, 1, FENCES_IN_DISORDER, {"AB", "AB", "AB"}}, "deadlock"},
+        {{2, 2, 1, FENCES_AFTER_NUMBER, {"AB", "AB", "AB"}}, "refused although all fences stood"},
+        {{2, 2, PATIENCE, NEVER_FENCES, {"AB", "AB"}}, "refused too often"},
+        {{2, 2, PATIENCE, READS_WITHOUT_HOLD, {"?ab", "A B"}}, "no serial order"},
+    };
+    static struct outcome outcome;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct scenario scenario = rows[i].scenario;
+        walk(&scenario, NULL, &outcome);
+        cr_assert_not_null(outcome.fault, "row %zu", i);
+        cr_assert_str_eq(outcome.fault, rows[i].fault, "row %zu", i);
+        scenario.fault = SOUND;
+        assert_sound(&scenario, &outcome);
+    }
+}
+
+static uint8_t random_step(const struct world *world, struct rng *rng, uint32_t slow) {
+    uint8_t steps[CLIENTS_MAX * (SHARDS_MAX + 1)];
+    unsigned count = steps_of(world, steps);
+    uint8_t step = steps[rng_below(rng, count)];
+    for (unsigned i = 0; i < 8 && (slow >> step % 32 & 1); i++) {
+        step = steps[rng_below(rng, count)];
+    }
+    return step;
+}
+
+/* Until no step is possible; some messages and clients are slow for a while. */
+static void run_at_random(struct world *world, struct rng *rng, unsigned steps_max) {
+    uint32_t slow = 0;
+    uint8_t steps[CLIENTS_MAX * (SHARDS_MAX + 1)];
+    for (unsigned i = 0; i < steps_max && world->fault == NULL; i++) {
+        if (steps_of(world, steps) == 0) {
+            return;
+        }
+        if (rng_below(rng, 16) == 0) {
+            slow = (uint32_t)rng_next(rng);
+        }
+        take(world, random_step(world, rng, slow));
+    }
+}
+
+/* That states are visited once must not lose any: whatever a random run ends with, the walk has
+ * seen. (A poor hash once made it visit a hundredth of them, and all was sound.) */
+Test(txn, the_walk_sees_every_end_that_random_runs_see) {
+    static const struct scenario scenarios[] = {
+        {2, 2, PATIENCE, SOUND, {"AB", "AB", "A b"}},
+        {2, 2, 1, SOUND, {">AB", "?ab", "! b"}},
+        {3, 3, 1, SOUND, {"AB", "BC", "CA"}},
+    };
+    static struct outcome outcome;
+    static struct world world;
+    for (size_t i = 0; i < COUNT(scenarios); i++) {
+        struct visited ends = {0};
+        walk(&scenarios[i], &ends, &outcome);
+        cr_assert_null(outcome.fault);
+        struct rng rng;
+        rng_seed(&rng, i);
+        for (unsigned n = 0; n < 20000; n++) {
+            world_init(&world, &scenarios[i]);
+            run_at_random(&world, &rng, STEPS_MAX);
+            cr_assert_not(visit(&ends, history_of(&world)));
+            world_fini(&world);
+        }
+        free(ends.states);
+    }
+}
+
+/* ---- At random ---- */
+
+#define TEXT_MAX 128
+
+static void random_op(struct rng *rng, const struct scenario *scenario, char *text) {
+    size_t used = 0;
+    unsigned kind = (unsigned)rng_below(rng, 24);
+    if (kind <= 1) {
+        strcpy(text, kind ? "!" : "*");
+        return;
+    }
+    bool reader = kind >= 18;
+    if (kind >= 16) {
+        text[used++] = reader ? '?' : '>';
+    }
+    unsigned count = 1 + (unsigned)rng_below(rng, kind < 10 ? 2 : 4);
+    for (unsigned i = 0; i < count; i++) {
+        char key = (char)('a' + rng_below(rng, scenario->keys));
+        text[used++] = (char)(!reader && rng_below(rng, 2) ? toupper(key) : key);
+    }
+    text[used] = 0;
+}
+
+static void random_scenario(struct rng *rng, struct scenario *scenario,
+                            char texts[CLIENTS_MAX][TEXT_MAX]) {
+    memset(scenario, 0, sizeof *scenario);
+    scenario->shards = 2 + (unsigned)rng_below(rng, SHARDS_MAX - 1);
+    scenario->keys = scenario->shards + (unsigned)rng_below(rng, KEYS_MAX - scenario->shards + 1);
+    scenario->patience = 1 + (unsigned)rng_below(rng, PATIENCE);
+    unsigned clients = 2 + (unsigned)rng_below(rng, CLIENTS_MAX - 1);
+    for (unsigned c = 0; c < clients; c++) {
+        unsigned ops = 1 + (unsigned)rng_below(rng, OPS_MAX / CLIENTS_MAX);
+        size_t used = 0;
+        for (unsigned i = 0; i < ops; i++) {
+            used += i > 0;
+            random_op(rng, scenario, &texts[c][used]);
+            used += strlen(&texts[c][used]);
+            texts[c][used] = i + 1 < ops ? ' ' : 0;
+        }
+        scenario->clients[c] = texts[c];
+    }
+}
+
+Test(txn, is_sound_at_random_with_more_of_everything) {
+    static struct world world;
+    struct tally sum = {0};
+    for (uint64_t seed = 0; seed < 5000; seed++) {
+        struct rng rng;
+        struct scenario scenario;
+        char texts[CLIENTS_MAX][TEXT_MAX];
+        rng_seed(&rng, seed);
+        random_scenario(&rng, &scenario, texts);
+        world_init(&world, &scenario);
+        run_at_random(&world, &rng, 100000);
+        check_end(&world);
+        if (world.fault != NULL) {
+            fprintf(stderr, "seed %llu: %s\n", (unsigned long long)seed, world.fault);
+        }
+        cr_assert_null(world.fault);
+        add_most(&sum, &world.tally);
+        world_fini(&world);
+    }
+    assert_all_happened(&sum);
+}
+
+/* Nobody starves: clients that repeat their operation for ever on the same keys. */
+Test(txn, everybody_gets_on_under_permanent_conflict) {
+    static const struct scenario scenarios[] = {
+        {2, 2, PATIENCE, SOUND, {"AB", "AB", "AB", "AB", "A", "b"}},
+        {4, 8, PATIENCE, SOUND, {"ABCDEFGH", "AB", "BC", "CD", "DA", "A"}},
+        {4, 8, PATIENCE, SOUND, {"!", "*", "AB", "?abcd", "A", "C"}},
+        {3, 3, PATIENCE, SOUND, {"ABC", "ab", "bc", "?ca", "a", "?abc"}},
+    };
+    static struct world world;
+    for (size_t i = 0; i < COUNT(scenarios); i++) {
+        struct rng rng;
+        rng_seed(&rng, i);
+        world_init(&world, &scenarios[i]);
+        world.endless = true;
+        run_at_random(&world, &rng, 400000);
+        cr_assert_null(world.fault);
+        for (unsigned c = 0; c < world.clients_count; c++) {
+            cr_assert_lt(world.clients[c].gap, 1000u, "world %zu, client %u", i, c);
+            cr_assert_gt(world.clients[c].end, world.ends - 1000, "world %zu, client %u", i, c);
+        }
+        world_fini(&world);
+    }
+}
