@@ -67,12 +67,6 @@ class Server:
         """User and system time of all threads so far, from the process's own CPU clock: what /proc/PID/stat counts, in nanoseconds."""
         return time.clock_gettime_ns((~self.proc.pid) << 3 | 2)
 
-    def cpu_ticks_ns(self):
-        """The same from /proc/PID/stat, in steps of 10 ms."""
-        with open("/proc/%d/stat" % self.proc.pid) as f:
-            fields = f.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-
     def rss(self):
         with open("/proc/%d/status" % self.proc.pid) as f:
             return int(re.search(r"^VmRSS:\s+(\d+) kB", f.read(), re.M).group(1)) * 1024

@@ -4,8 +4,7 @@
  *     keyspace_bench [keys] [ttl] [one-slot] [pauses] [expire]
  *
  * ttl: every key gets a deadline within the hour. one-slot: all keys share a hash tag. pauses: the
- * worst single insert instead of the mean. expire:
- * let them all run out.
+ * worst single insert instead of the mean. expire: let them all run out.
  */
 #include "base/random.h"
 #include "shard/heap.h"
@@ -175,7 +174,8 @@ static int compare_u32(const void *a, const void *b) {
 /* All keys run out within a minute of pretended time; how long does the work of each millisecond
  * take? Below 1000 us nothing is late. */
 static void expire_all(struct bench *bench) {
-    uint32_t *slices = malloc(bench->keys * sizeof(*slices));
+    uint64_t slices_max = bench->keys + EXPIRE_MS + 1; /* one in each millisecond at the least */
+    uint32_t *slices = malloc(slices_max * sizeof(*slices));
     uint32_t *turns = malloc((EXPIRE_MS + 1) * sizeof(*turns));
     uint64_t slice_count = 0;
     unsigned turn_count = 0;
