@@ -130,6 +130,12 @@ int rt_common_init(struct rt *rt, const struct rt_options *options, int eventfd_
     return pool_init(&rt->pool, rt, options);
 }
 
+static void listener_unlink(struct rt *rt, struct rt_listener *listener) {
+    if (listener->is_unix) {
+        rt->ops->unlink_unix(rt, listener->path);
+    }
+}
+
 static void listener_free(struct rt *rt, struct rt_listener *listener) {
     list_remove(&listener->link);
     if (listener->socket >= 0) {
@@ -141,8 +147,8 @@ static void listener_free(struct rt *rt, struct rt_listener *listener) {
 void rt_common_fini(struct rt *rt) {
     LIST_EACH_SAFE(&rt->listeners, node) {
         struct rt_listener *listener = LIST_ENTRY(node, struct rt_listener, link);
-        if (listener->is_unix && !listener->ended) {
-            rt->ops->unlink_unix(rt, listener->path);
+        if (!listener->ended) {
+            listener_unlink(rt, listener);
         }
         listener_free(rt, listener);
     }
@@ -414,6 +420,24 @@ void rt_wake(struct rt *from, struct rt *target) {
     }
 }
 
+/* ---- Faults ---- */
+
+#ifdef SHOAL_FAULTS
+void rt_inject(struct rt *rt, enum rt_fault fault, int result, unsigned times) {
+    rt->faults[fault].result = result;
+    rt->faults[fault].times = times;
+}
+
+bool rt_faulted(struct rt *rt, enum rt_fault fault, int *ret_result) {
+    if (LIKELY(rt->faults[fault].times == 0)) {
+        return false;
+    }
+    rt->faults[fault].times--;
+    *ret_result = rt->faults[fault].result;
+    return true;
+}
+#endif
+
 /* ---- Listeners ---- */
 
 static int listener_start(struct rt *rt, rt_socket socket, const char *path, rt_accept_fn *accept,
@@ -432,6 +456,7 @@ static int listener_start(struct rt *rt, rt_socket socket, const char *path, rt_
     list_push_back(&rt->listeners, &listener->link);
     int r = rt->ops->listen(rt, listener);
     if (r < 0) {
+        listener_unlink(rt, listener);
         listener_free(rt, listener);
         return r;
     }
@@ -457,9 +482,7 @@ int rt_listen_unix(struct rt *rt, const char *path, const struct rt_listen_optio
 void rt_unlisten(struct rt *rt, struct rt_listener *listener) {
     check(!listener->ended);
     listener->ended = true;
-    if (listener->is_unix) {
-        rt->ops->unlink_unix(rt, listener->path);
-    }
+    listener_unlink(rt, listener);
     rt->ops->unlisten(rt, listener);
     if (!listener->armed) {
         listener_free(rt, listener);
@@ -491,15 +514,15 @@ void rt_listener_accepted(struct rt *rt, struct rt_listener *listener, rt_socket
     listener->accept(listener->arg, &accepted);
 }
 
-/* Out of descriptors or memory: nothing but time helps, so the listener rests. All else is the
- * fault of one connection. */
+/* These are the fault of one connection, which is gone. Against all else (out of descriptors or
+ * memory, a policy that refuses before it looks at a connection) nothing but time helps, so the
+ * listener rests. */
 void rt_listener_failed(struct rt *rt, struct rt_listener *listener, int error) {
     rt->stats.accept_errors++;
     listener->retry_at_ns = 0;
     switch (-error) {
     case ECONNABORTED:
     case EPROTO:
-    case EPERM:
     case ENETDOWN:
     case ENOPROTOOPT:
     case EHOSTDOWN:

@@ -6,7 +6,8 @@
  * It is completion-style: the caller says what it wants, `rt_turn` submits everything in one go,
  * waits, and calls back. No callback runs outside rt_turn.
  *
- * Thread: a runtime is used only by the thread that made it, but for rt_wake's target.
+ * Thread: a runtime belongs to the thread that first calls rt_turn, and only that one uses it, but
+ * for rt_wake's target.
  * Ownership: a stream is embedded in its owner's struct and must stay in place until `gone` was
  * called. Receive buffers are counted references; memory given to send must stay until `sent`.
  * Errors: 0 or -errno.
@@ -29,13 +30,13 @@ struct rt_options {
     enum rt_backend backend;
     unsigned recv_buffers;      /* buffers of the receive pool, a power of two */
     unsigned recv_buffer_bytes; /* size of one */
+    unsigned queue_entries;     /* of io_uring's submission queue; 0: as many as are good */
     /* Makes it in another way than by `backend`, or NULL: how a simulation gives its own. */
     int (*make)(void *world, const struct rt_options *options, struct rt **ret_rt);
     void *world;
 };
 
-/* Makes a runtime; its thread is the one that calls rt_turn first. RT_AUTO takes io_uring where the
- * kernel allows it, else epoll. */
+/* RT_AUTO takes io_uring where the kernel allows it, else epoll. */
 int rt_new(const struct rt_options *options, struct rt **ret_rt);
 void rt_free(struct rt *rt); /* closes what is still closing or listening; open streams are the
                                 owner's to close before */
@@ -74,8 +75,8 @@ struct rt_stats {
     uint64_t turns;
     uint64_t accepts, accept_errors;
     uint64_t recvs, sends, recv_bytes, sent_bytes;
-    uint64_t buffers_exhausted; /* ENOBUFS */
-    uint64_t cq_overflows;
+    uint64_t buffers_exhausted; /* receives that found the whole pool in use */
+    uint64_t cq_overflows;      /* turns that began with completions beyond the queue */
     uint64_t short_sends;
 };
 const struct rt_stats *rt_get_stats(const struct rt *rt);
@@ -174,7 +175,7 @@ struct rt_stream {
     struct iovec vectors[RT_SEND_VECTORS];
 };
 
-/* Takes over an accepted socket and starts receiving. */
+/* Takes over an accepted socket and starts receiving. After an error it is still the caller's. */
 int rt_stream_open(struct rt *rt, struct rt_stream *stream, rt_socket socket,
                    const struct rt_stream_events *events);
 /* Sends the vectors (1 to RT_SEND_VECTORS); one send may be in flight. The array is copied, the

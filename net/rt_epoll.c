@@ -105,20 +105,32 @@ static void epoll_stream_resume(struct rt *rt, struct rt_stream *stream) {
     make_ready(epoll_of(rt), stream);
 }
 
-static void read_stream(struct rt_epoll *e, struct rt_stream *stream) {
+/* Returns bytes that lie in *ret_buffer now, 0 at the end of the peer, or -errno: ENOBUFS if the
+ * pool has none. */
+static ssize_t receive(struct rt_epoll *e, struct rt_stream *stream,
+                       struct rt_buffer **ret_buffer) {
+    int fault;
+    if (UNLIKELY(rt_faulted(&e->rt, RT_FAULT_RECV, &fault))) {
+        return fault;
+    }
     if (e->free_count == 0) {
-        e->rt.stats.buffers_exhausted++;
-        make_ready(e, stream);
-        return;
+        return -ENOBUFS;
     }
     struct rt_buffer *buffer = e->free[--e->free_count];
     rt_buffer_open(buffer);
     ssize_t n = recv(stream->socket, buffer->data, buffer->size, MSG_DONTWAIT);
-    int error = n < 0 ? -errno : 0;
+    n = n < 0 ? -errno : n;
     rt_buffer_shut(buffer);
     if (n <= 0) {
         e->free[e->free_count++] = buffer;
     }
+    *ret_buffer = buffer;
+    return n;
+}
+
+static void read_stream(struct rt_epoll *e, struct rt_stream *stream) {
+    struct rt_buffer *buffer = NULL;
+    ssize_t n = receive(e, stream, &buffer);
     if (n > 0) {
         /* Less than asked for: all there was, unless the peer's end is behind it. */
         if ((size_t)n < buffer->size && !(stream->flags & HANGUP)) {
@@ -126,14 +138,13 @@ static void read_stream(struct rt_epoll *e, struct rt_stream *stream) {
         }
         rt_deliver(stream, buffer, (size_t)n);
         make_ready(e, stream);
-    } else if (n == 0) {
-        rt_stream_tell_end(stream, 0);
-    } else if (error == -EAGAIN) {
+    } else if (n == -EAGAIN) {
         stream->flags &= ~READABLE;
-    } else if (error == -EINTR) {
+    } else if (n == -EINTR || n == -ENOBUFS) {
+        e->rt.stats.buffers_exhausted += n == -ENOBUFS;
         make_ready(e, stream);
     } else {
-        rt_stream_tell_end(stream, error);
+        rt_stream_tell_end(stream, (int)n);
     }
 }
 
@@ -153,25 +164,26 @@ static void epoll_stream_send(struct rt *rt, struct rt_stream *stream) {
     list_add(&epoll_of(rt)->sends, stream);
 }
 
+static ssize_t send_some(struct rt_epoll *e, struct rt_stream *stream) {
+    int fault;
+    if (UNLIKELY(rt_faulted(&e->rt, RT_FAULT_SEND, &fault))) {
+        return fault < 0 ? fault : rt_real_send(stream, (size_t)fault);
+    }
+    return rt_real_send(stream, stream->send_bytes);
+}
+
 /* Puts the outcome among those to be told, or waits for room. */
 static void try_send(struct rt_epoll *e, struct rt_stream *stream) {
-    struct msghdr message;
-    memset(&message, 0, sizeof(message));
-    message.msg_iov = stream->vectors;
-    message.msg_iovlen = (size_t)stream->vectors_count;
     ssize_t n;
     do {
-        n = stream->vectors_count == 1
-                ? send(stream->socket, stream->vectors[0].iov_base, stream->vectors[0].iov_len,
-                       MSG_DONTWAIT | MSG_NOSIGNAL)
-                : sendmsg(stream->socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
-    } while (n < 0 && errno == EINTR);
-    if (n < 0 && errno == EAGAIN) {
+        n = send_some(e, stream);
+    } while (n == -EINTR);
+    if (n == -EAGAIN) {
         stream->flags |= BLOCKED;
         return;
     }
     stream->flags &= ~BLOCKED;
-    stream->send_result = n < 0 ? -errno : n;
+    stream->send_result = n;
     list_add(&e->sent, stream);
 }
 
@@ -267,20 +279,29 @@ static void free_listeners(struct rt_epoll *e) {
     }
 }
 
+static int accept_one(struct rt_epoll *e, struct rt_listener *listener) {
+    int fault;
+    if (UNLIKELY(rt_faulted(&e->rt, RT_FAULT_ACCEPT, &fault))) {
+        return fault;
+    }
+    int fd = accept4(listener->socket, NULL, NULL, SOCK_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
 static void accept_all(struct rt_epoll *e, struct rt_listener *listener) {
     for (int i = 0; i < ACCEPTS_PER_TURN && !listener->ended; i++) {
-        int fd = accept4(listener->socket, NULL, NULL, SOCK_CLOEXEC);
+        int fd = accept_one(e, listener);
         if (fd >= 0) {
             rt_listener_accepted(&e->rt, listener, fd);
             continue;
         }
-        if (errno == EAGAIN) {
+        if (fd == -EAGAIN) {
             break;
         }
-        if (errno == EINTR) {
+        if (fd == -EINTR) {
             continue;
         }
-        rt_listener_failed(&e->rt, listener, -errno);
+        rt_listener_failed(&e->rt, listener, fd);
         if (listener->retry_at_ns != 0) {
             control(e, EPOLL_CTL_MOD, listener->socket, 0, listener, TAG_LISTENER);
             break;

@@ -66,6 +66,16 @@ struct rt_pool {
     unsigned held; /* buffers that the owner keeps or a callback uses */
 };
 
+/* What a test may have go wrong (rt_inject). */
+enum rt_fault {
+    RT_FAULT_ACCEPT, /* -errno, or the socket that the last completion of an accept brings */
+    RT_FAULT_RECV,   /* -errno; ENOBUFS: the pool is empty */
+    RT_FAULT_SEND,   /* -errno, or how many bytes the socket takes */
+    RT_FAULT_ENTER,  /* io_uring: the submission fails with -errno, nothing is taken */
+    RT_FAULT_CANCEL, /* io_uring: what cancelling a stream's requests says, nothing is done */
+    RT_FAULTS
+};
+
 struct rt {
     const struct rt_ops *ops;
     int64_t wall_ms, mono_ms;
@@ -78,6 +88,12 @@ struct rt {
     char *fallback_reason;
     unsigned random_left;
     unsigned char random[256];
+#ifdef SHOAL_FAULTS
+    struct {
+        int result;
+        unsigned times;
+    } faults[RT_FAULTS];
+#endif
     /* Written by any thread: a line of their own. */
     _Alignas(64) atomic_bool wake_pending; /* a wake-up is on its way and was not seen yet */
     int wake_fd; /* an eventfd, for wakers without a ring of their own; -1: ops->wake serves all */
@@ -160,6 +176,20 @@ void rt_wake_take(struct rt *rt);
 /* Ends a wait by way of wake_fd. Safe in a signal handler. */
 void rt_wake_write(struct rt *target);
 
+/* ---- Faults (rt.c) ---- */
+
+#ifdef SHOAL_FAULTS /* in builds with tests */
+/* The next `times` operations of this kind end with `result` and never reach the kernel. */
+void rt_inject(struct rt *rt, enum rt_fault fault, int result, unsigned times);
+/* Whether this one does. */
+bool rt_faulted(struct rt *rt, enum rt_fault fault, int *ret_result);
+#else
+static inline bool rt_faulted(struct rt *rt, enum rt_fault fault, int *ret_result) {
+    (void)rt, (void)fault, (void)ret_result;
+    return false;
+}
+#endif
+
 /* ---- Real sockets, time and chance (rt_socket.c, rt.c) ---- */
 
 uint64_t rt_real_wall_us(struct rt *rt);
@@ -177,6 +207,9 @@ void rt_real_addresses(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_BYT
 void rt_real_socket_close(struct rt *rt, rt_socket socket);
 void rt_real_refuse(struct rt *rt, rt_socket socket, struct bytes text);
 bool rt_real_peer_is_local(struct rt *rt, rt_socket socket);
+/* Sends the stream's vectors, but no more than bytes_max, without waiting: bytes taken, or -errno.
+ */
+ssize_t rt_real_send(const struct rt_stream *stream, size_t bytes_max);
 uint16_t rt_real_port(struct rt *rt, rt_socket socket);
 void rt_real_block(struct rt *rt, uint64_t ns);
 

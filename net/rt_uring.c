@@ -29,7 +29,8 @@
  * then a try of the buffer ring); a kernel without buffer rings (before 5.19) or a policy against
  * io_uring fails rt_uring_new, and the caller falls back to epoll. A full submission queue is
  * submitted early. An overflowing completion queue loses nothing: the kernel keeps the rest and
- * hands it over at the next enter.
+ * hands it over at the next enter. Only if it has no memory to keep it in is a completion gone;
+ * then neither 1 nor 2 holds any more, and the process ends.
  */
 #include "net/rt_private.h"
 
@@ -51,7 +52,7 @@
 #define SETUP_NO_SQARRAY (1u << 16)
 
 #define SQ_ENTRIES    512u
-#define CQ_ENTRIES    4096u
+#define CQ_RATIO      8u /* completions that may wait, per entry of the submission queue */
 #define BUFFER_GROUP  0
 #define BUFFERS_FIRST 16u /* that the kernel is given before it runs out */
 
@@ -79,6 +80,7 @@ enum {
     STOPPING = RT_STREAM_BACKEND << 1, /* its cancel is in flight */
     STARVED = RT_STREAM_BACKEND << 2,  /* waits in `starved` for a buffer */
     FULL = RT_STREAM_BACKEND << 3,     /* the socket took less than all last time */
+    MULTI = RT_STREAM_BACKEND << 4,    /* the receive was armed as multishot */
 };
 
 struct quick_list {
@@ -114,9 +116,9 @@ struct rt_uring {
     struct rt **wakes; /* whom to wake with the next submission */
     unsigned wakes_count, wakes_capacity;
     /* Completions moved out of the way when the submission queue must be flushed in the middle of a
-     * turn. */
+     * turn: older than all in the ring. */
     struct io_uring_cqe *spill;
-    unsigned spill_count, spill_capacity;
+    unsigned spill_taken, spill_count, spill_capacity;
 };
 
 static struct rt_uring *uring_of(struct rt *rt) {
@@ -147,6 +149,10 @@ static int enter(struct rt_uring *u, unsigned wait_for, unsigned flags,
     struct io_uring_getevents_arg arg = {.ts = (uint64_t)(uintptr_t)timeout};
     void *argp = NULL;
     size_t size = 0;
+    int fault;
+    if (UNLIKELY(rt_faulted(&u->rt, RT_FAULT_ENTER, &fault))) {
+        return fault;
+    }
     if (timeout) {
         flags |= IORING_ENTER_EXT_ARG;
         argp = &arg;
@@ -158,22 +164,52 @@ static int enter(struct rt_uring *u, unsigned wait_for, unsigned flags,
     int error = r < 0 ? -errno : 0;
     /* An enter that failed in its wait has submitted all the same: the ring's head tells. */
     u->unsubmitted = u->sq_tail - __atomic_load_n(u->ring.sq.khead, __ATOMIC_ACQUIRE);
+    check(__atomic_load_n(u->ring.cq.koverflow, __ATOMIC_RELAXED) == 0);
     return r < 0 ? error : (int)r;
+}
+
+static void spill_push(struct rt_uring *u, uint64_t user_data, int result, unsigned flags) {
+    if (u->spill_count == u->spill_capacity && u->spill_taken > 0) {
+        u->spill_count -= u->spill_taken;
+        memmove(u->spill, u->spill + u->spill_taken, u->spill_count * sizeof(*u->spill));
+        u->spill_taken = 0;
+    } else if (u->spill_count == u->spill_capacity) {
+        u->spill_capacity = u->spill_capacity ? u->spill_capacity * 2 : 64;
+        u->spill = realloc(u->spill, u->spill_capacity * sizeof(*u->spill));
+        check(u->spill != NULL);
+    }
+    struct io_uring_cqe *cqe = &u->spill[u->spill_count++];
+    cqe->user_data = user_data;
+    cqe->res = result;
+    cqe->flags = flags;
 }
 
 /* Makes room in the completion ring for the kernel to go on. */
 static void spill_cqes(struct rt_uring *u) {
-    unsigned ready = cq_ready(u);
-    if (u->spill_count + ready > u->spill_capacity) {
-        u->spill_capacity = (u->spill_count + ready) * 2;
-        u->spill = realloc(u->spill, u->spill_capacity * sizeof(*u->spill));
-        check(u->spill != NULL);
-    }
-    unsigned head = *u->ring.cq.khead;
+    unsigned head = *u->ring.cq.khead, ready = cq_ready(u);
     for (unsigned i = 0; i < ready; i++) {
-        u->spill[u->spill_count++] = u->ring.cq.cqes[(head + i) & u->ring.cq.ring_mask];
+        const struct io_uring_cqe *cqe = &u->ring.cq.cqes[(head + i) & u->ring.cq.ring_mask];
+        spill_push(u, cqe->user_data, cqe->res, cqe->flags);
     }
     __atomic_store_n(u->ring.cq.khead, head + ready, __ATOMIC_RELEASE);
+}
+
+static unsigned completions(const struct rt_uring *u) {
+    return u->spill_count - u->spill_taken + cq_ready(u);
+}
+
+/* The oldest completion; there must be one. */
+static void take_cqe(struct rt_uring *u, struct io_uring_cqe *ret_cqe) {
+    if (UNLIKELY(u->spill_taken < u->spill_count)) {
+        *ret_cqe = u->spill[u->spill_taken++];
+        if (u->spill_taken == u->spill_count) {
+            u->spill_taken = u->spill_count = 0;
+        }
+        return;
+    }
+    unsigned *khead = u->ring.cq.khead;
+    *ret_cqe = u->ring.cq.cqes[*khead & u->ring.cq.ring_mask];
+    __atomic_store_n(khead, *khead + 1, __ATOMIC_RELEASE);
 }
 
 static void enable(struct rt_uring *u);
@@ -244,6 +280,13 @@ static void uring_buffer_recycle(struct rt *rt, struct rt_buffer *buffer) {
 }
 
 static void arm_recv(struct rt_uring *u, struct rt_stream *stream) {
+    stream->flags = (stream->flags & ~(unsigned)MULTI) | ARMED | (u->multishot ? MULTI : 0);
+    stream->in_flight++;
+    int fault;
+    if (UNLIKELY(rt_faulted(&u->rt, RT_FAULT_RECV, &fault))) {
+        spill_push(u, tagged(stream, TAG_RECV), fault, 0);
+        return;
+    }
     struct io_uring_sqe *sqe = get_sqe(u, IORING_OP_RECV, stream->socket, tagged(stream, TAG_RECV));
     sqe->flags = IOSQE_BUFFER_SELECT;
     sqe->buf_group = BUFFER_GROUP;
@@ -252,8 +295,6 @@ static void arm_recv(struct rt_uring *u, struct rt_stream *stream) {
     } else {
         sqe->len = u->rt.pool.buffer_bytes;
     }
-    stream->flags |= ARMED;
-    stream->in_flight++;
 }
 
 /* Receives again if the stream wants to and does not already. */
@@ -323,7 +364,7 @@ static void on_recv(struct rt_uring *u, struct rt_stream *stream, int result, un
         rt_stream_tell_end(stream, 0);
     } else if (result == -ENOBUFS) {
         starve(u, stream);
-    } else if (result == -EINVAL && u->multishot && !(flags & IORING_CQE_F_MORE)) {
+    } else if (result == -EINVAL && (stream->flags & (MULTI | ARMED)) == MULTI) {
         u->multishot = false; /* a kernel before 6.0 */
         rearm_recv(u, stream);
     } else if (result > 0 || result == -ECANCELED || result == -EINTR || result == -EAGAIN) {
@@ -395,9 +436,22 @@ static struct io_uring_sqe *prepare_send(struct rt_uring *u, struct rt_stream *s
     return sqe;
 }
 
+static bool send_faulted(struct rt_uring *u, struct rt_stream *stream, enum tag tag) {
+    int fault;
+    if (LIKELY(!rt_faulted(&u->rt, RT_FAULT_SEND, &fault))) {
+        return false;
+    }
+    int result = fault < 0 ? fault : (int)rt_real_send(stream, (size_t)fault);
+    spill_push(u, tagged(stream, tag), result, 0);
+    stream->in_flight++;
+    return true;
+}
+
 /* Waits for room in the socket. */
 static void send_waiting(struct rt_uring *u, struct rt_stream *stream) {
-    prepare_send(u, stream, TAG_SEND)->ioprio = IORING_RECVSEND_POLL_FIRST;
+    if (!send_faulted(u, stream, TAG_SEND)) {
+        prepare_send(u, stream, TAG_SEND)->ioprio = IORING_RECVSEND_POLL_FIRST;
+    }
 }
 
 static void uring_stream_send(struct rt *rt, struct rt_stream *stream) {
@@ -406,9 +460,11 @@ static void uring_stream_send(struct rt *rt, struct rt_stream *stream) {
         send_waiting(u, stream);
         return;
     }
-    struct io_uring_sqe *sqe = prepare_send(u, stream, TAG_QUICK);
-    sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
-    sqe->msg_flags |= MSG_DONTWAIT | MSG_WAITALL; /* WAITALL makes a short send count as failed */
+    if (!send_faulted(u, stream, TAG_QUICK)) {
+        struct io_uring_sqe *sqe = prepare_send(u, stream, TAG_QUICK);
+        sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
+        sqe->msg_flags |= MSG_DONTWAIT | MSG_WAITALL; /* WAITALL: a short send counts as failed */
+    }
     quick_push(&u->quick_next, stream);
     if (!(stream->flags & RT_STREAM_LAZY)) {
         u->prompt = true;
@@ -497,17 +553,23 @@ static void start_closes(struct rt_uring *u) {
         }
         list_remove(&stream->link);
         list_push_back(&u->finishing, &stream->link);
+        stream->in_flight++;
+        int fault;
+        if (UNLIKELY(rt_faulted(&u->rt, RT_FAULT_CANCEL, &fault))) {
+            spill_push(u, tagged(stream, TAG_CANCEL), fault, 0);
+            continue;
+        }
         struct io_uring_sqe *sqe =
             get_sqe(u, IORING_OP_ASYNC_CANCEL, stream->socket, tagged(stream, TAG_CANCEL));
         sqe->cancel_flags = IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ALL;
-        stream->in_flight++;
     }
 }
 
+/* The result is how many were found. */
 static void on_cancelled(struct rt_uring *u, struct rt_stream *stream, int result) {
     stream->in_flight--;
-    if (result < 0 && stream->in_flight > 0) {
-        /* It was between two states. A socket that is shut down ends whatever is asked of it. */
+    if (result < (int)stream->in_flight) {
+        /* One was between two states. A socket that is shut down ends whatever is asked of it. */
         shutdown(stream->socket, SHUT_RDWR);
     }
     settle_close(u, stream);
@@ -524,11 +586,16 @@ static void tell_gone(struct rt_uring *u) {
 /* ---- Listening ------------------------------------------------------------------------------- */
 
 static void arm_accept(struct rt_uring *u, struct rt_listener *listener) {
+    listener->armed = true;
+    int fault;
+    if (UNLIKELY(rt_faulted(&u->rt, RT_FAULT_ACCEPT, &fault))) {
+        spill_push(u, tagged(listener, TAG_ACCEPT), fault, 0);
+        return;
+    }
     struct io_uring_sqe *sqe =
         get_sqe(u, IORING_OP_ACCEPT, listener->socket, tagged(listener, TAG_ACCEPT));
     sqe->ioprio = IORING_ACCEPT_MULTISHOT;
     sqe->accept_flags = SOCK_CLOEXEC;
-    listener->armed = true;
 }
 
 static int uring_listen(struct rt *rt, struct rt_listener *listener) {
@@ -549,21 +616,21 @@ static void uring_unlisten(struct rt *rt, struct rt_listener *listener) {
 
 static void on_accept(struct rt_uring *u, struct rt_listener *listener, int result,
                       unsigned flags) {
-    if (!(flags & IORING_CQE_F_MORE)) {
-        listener->armed = false;
-    }
+    /* Armed until the callback is over, in which the owner may give it up: it is freed below. */
     if (result >= 0) {
         rt_listener_accepted(&u->rt, listener, result);
     } else if (!listener->ended && result != -ECANCELED && result != -EAGAIN && result != -EINTR) {
         rt_listener_failed(&u->rt, listener, result);
     }
-    if (listener->armed) {
+    if (flags & IORING_CQE_F_MORE) {
         return;
     }
     if (listener->ended) {
         rt_listener_disarmed(&u->rt, listener);
     } else if (listener->retry_at_ns == 0) {
         arm_accept(u, listener);
+    } else {
+        listener->armed = false;
     }
 }
 
@@ -665,15 +732,9 @@ static void on_cqe(struct rt_uring *u, uint64_t user_data, int result, unsigned 
 
 /* Handles the completions that are there now; those that callbacks cause are the next turn's. */
 static void reap(struct rt_uring *u) {
-    for (unsigned i = 0; i < u->spill_count; i++) {
-        struct io_uring_cqe cqe = u->spill[i];
-        on_cqe(u, cqe.user_data, cqe.res, cqe.flags);
-    }
-    u->spill_count = 0;
-    unsigned *khead = u->ring.cq.khead;
-    for (unsigned left = cq_ready(u); left > 0; left--) {
-        struct io_uring_cqe cqe = u->ring.cq.cqes[*khead & u->ring.cq.ring_mask];
-        __atomic_store_n(khead, *khead + 1, __ATOMIC_RELEASE);
+    for (unsigned left = completions(u); left > 0; left--) {
+        struct io_uring_cqe cqe;
+        take_cqe(u, &cqe);
         on_cqe(u, cqe.user_data, cqe.res, cqe.flags);
     }
 }
@@ -693,10 +754,7 @@ static void submit_and_wait(struct rt_uring *u, int64_t wait_ns) {
         timeoutp = &timeout;
     }
     int r = enter(u, wait_ns != 0, IORING_ENTER_GETEVENTS, timeoutp);
-    /* EBADR: the kernel had no memory to keep a completion that overflowed. */
-    u->rt.stats.cq_overflows += r == -EBADR;
-    check(r >= 0 || r == -ETIME || r == -EINTR || r == -EAGAIN || r == -EBUSY || r == -ENOMEM ||
-          r == -EBADR);
+    check(r >= 0 || r == -ETIME || r == -EINTR || r == -EAGAIN || r == -EBUSY || r == -ENOMEM);
 }
 
 static bool uring_turn(struct rt *rt, int64_t wait_ns) {
@@ -708,7 +766,7 @@ static bool uring_turn(struct rt *rt, int64_t wait_ns) {
     feed_starved(u);
     send_wakes(u);
     quick_gather(u);
-    if (u->prompt || cq_ready(u) > 0 || !list_empty(&u->gone) || u->spill_count > 0) {
+    if (u->prompt || completions(u) > 0 || !list_empty(&u->gone)) {
         wait_ns = 0;
     }
     u->prompt = false;
@@ -759,7 +817,7 @@ static void release_enter_fd(struct rt_uring *u) {
 }
 
 /* From the best the kernel may know to the plainest. */
-static int setup_ring(struct rt_uring *u) {
+static int setup_ring(struct rt_uring *u, unsigned entries) {
     static const unsigned flags[] = {
         IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
             IORING_SETUP_TASKRUN_FLAG,
@@ -773,8 +831,8 @@ static int setup_ring(struct rt_uring *u) {
         struct io_uring_params params;
         memset(&params, 0, sizeof(params));
         params.flags = flags[i] | IORING_SETUP_CQSIZE | IORING_SETUP_R_DISABLED;
-        params.cq_entries = CQ_ENTRIES;
-        r = io_uring_queue_init_params(SQ_ENTRIES, &u->ring, &params);
+        params.cq_entries = entries * CQ_RATIO;
+        r = io_uring_queue_init_params(entries, &u->ring, &params);
         u->taskrun_flag = flags[i] & IORING_SETUP_TASKRUN_FLAG;
         ring_flags = params.flags;
     }
@@ -845,10 +903,22 @@ static void finish_unsubmitted(struct rt_uring *u) {
     }
 }
 
+/* Sockets that were accepted and nobody was told of. */
+static void close_accepted(struct rt_uring *u) {
+    for (unsigned left = completions(u); left > 0; left--) {
+        struct io_uring_cqe cqe;
+        take_cqe(u, &cqe);
+        if ((cqe.user_data & TAG_MASK) == TAG_ACCEPT && cqe.res >= 0) {
+            close(cqe.res);
+        }
+    }
+}
+
 static void uring_free(struct rt *rt) {
     struct rt_uring *u = uring_of(rt);
     if (u->ring.ring_fd >= 0) {
         finish_unsubmitted(u);
+        close_accepted(u);
         release_enter_fd(u);
         io_uring_queue_exit(&u->ring);
     }
@@ -903,7 +973,7 @@ int rt_uring_new(const struct rt_options *options, struct rt **ret_rt, char **re
     const char *what = "io_uring_setup";
     int r = rt_common_init(&u->rt, options, 0);
     if (r == 0) {
-        r = setup_ring(u);
+        r = setup_ring(u, options->queue_entries ? options->queue_entries : SQ_ENTRIES);
         if (r < 0) {
             u->ring.ring_fd = -1;
         }

@@ -11,9 +11,11 @@
 #ifndef SHOAL_TEST_UNIT_RT_HARNESS_H
 #define SHOAL_TEST_UNIT_RT_HARNESS_H
 
+#include "base/outbuf.h"
 #include "net/rt.h"
 #include "net/rt_sim.h"
 
+#include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -71,6 +73,16 @@ static inline void harness_sim_make(void) {
     }
 }
 
+static inline struct rt *rt_of(const struct rt_options *options) {
+    struct rt *rt = NULL;
+    int r = rt_new(options, &rt);
+    if (options->backend == RT_URING && (r == -ENOSYS || r == -EPERM || r == -EACCES)) {
+        cr_skip_test("io_uring is not allowed here");
+    }
+    cr_assert_eq(r, 0, "rt_new: %s", strerror(-r));
+    return rt;
+}
+
 static inline struct rt *rt_with(enum rt_backend backend, unsigned buffers, unsigned bytes) {
     struct rt_options options = {
         .backend = backend, .recv_buffers = buffers, .recv_buffer_bytes = bytes};
@@ -79,13 +91,7 @@ static inline struct rt *rt_with(enum rt_backend backend, unsigned buffers, unsi
         options.make = sim_rt_make;
         options.world = harness_sim;
     }
-    struct rt *rt = NULL;
-    int r = rt_new(&options, &rt);
-    if (backend == RT_URING && (r == -ENOSYS || r == -EPERM || r == -EACCES)) {
-        cr_skip_test("io_uring is not allowed here");
-    }
-    cr_assert_eq(r, 0, "rt_new: %s", strerror(-r));
-    return rt;
+    return rt_of(&options);
 }
 
 static inline struct rt *rt_made(enum rt_backend backend) {
@@ -275,7 +281,6 @@ struct end {
     int ended_error;
     bool gone;
     bool close_on_data, close_on_end;
-    bool in_turn; /* set by the test around rt_turn where it matters */
     struct rt_buffer *kept[256];
     unsigned kept_count, keep_max;
 };
@@ -364,6 +369,120 @@ static inline void end_send(struct end *end, const void *data, size_t n) {
     struct iovec vector = {(void *)data, n};
     rt_stream_send(&end->stream, &vector, 1);
 }
+
+/* ---- A listener that remembers whom it let in ---- */
+
+static const struct rt_listen_options plain = {.backlog = 511};
+
+struct door {
+    struct rt *rt;
+    struct rt_listener *listener;
+    struct rt_accepted last;
+    rt_socket sockets[2048];
+    int count;
+    bool unlisten_on_accept;
+};
+
+static inline void door_accept(void *arg, const struct rt_accepted *accepted) {
+    struct door *door = arg;
+    cr_assert_lt(door->count, 2048);
+    door->last = *accepted;
+    door->sockets[door->count++] = accepted->socket;
+    if (door->unlisten_on_accept) {
+        door->unlisten_on_accept = false;
+        rt_unlisten(door->rt, door->listener);
+    }
+}
+
+static inline void door_close_all(struct door *door) {
+    for (int i = 0; i < door->count; i++) {
+        rt_socket_close(door->rt, door->sockets[i]);
+    }
+    door->count = 0;
+}
+
+static inline struct door *door_new(struct rt *rt, const char *address, uint16_t port) {
+    struct door *door = calloc(1, sizeof(*door));
+    door->rt = rt;
+    int r = rt_listen_tcp(rt, address, port, &plain, door_accept, door, &door->listener);
+    cr_assert_eq(r, 0, "listen on %s: %s", address, strerror(-r));
+    return door;
+}
+
+static inline int dial(uint16_t port) {
+    if (harness_sim != NULL) {
+        struct sim_peer *peer;
+        int r = sim_dial(harness_sim, port, &peer);
+        return r < 0 ? r : peer_of_sim(peer);
+    }
+    struct sockaddr_in to = {
+        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    cr_assert_geq(fd, 0, "socket: %s", strerror(errno));
+    if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0) {
+        int r = -errno;
+        close(fd);
+        return r;
+    }
+    return fd;
+}
+
+/* ---- A stream that answers what it gets ---- */
+
+/* It stops reading while too much waits to be sent. */
+struct echo {
+    struct rt_stream stream;
+    struct outbuf out;
+    bool gone;
+    unsigned pauses;
+};
+
+static inline void echo_flush(struct echo *echo) {
+    if (!rt_stream_sending(&echo->stream) && echo->out.bytes > 0) {
+        struct iovec vectors[RT_SEND_VECTORS];
+        int count = outbuf_vectors(&echo->out, vectors, RT_SEND_VECTORS);
+        rt_stream_send(&echo->stream, vectors, count);
+    }
+}
+
+static inline void echo_data(struct rt_stream *stream, struct rt_buffer *buffer,
+                             struct bytes bytes) {
+    struct echo *echo = (struct echo *)stream;
+    (void)buffer;
+    outbuf_append(&echo->out, bytes.ptr, bytes.len);
+    if (echo->out.bytes > 100000) {
+        echo->pauses++;
+        rt_stream_pause(stream);
+    }
+    echo_flush(echo);
+}
+
+static inline void echo_sent(struct rt_stream *stream, size_t n) {
+    struct echo *echo = (struct echo *)stream;
+    outbuf_drain(&echo->out, n);
+    if (echo->out.bytes < 50000) {
+        rt_stream_resume(stream);
+    }
+    echo_flush(echo);
+}
+
+static inline void echo_ended(struct rt_stream *stream, int error) {
+    (void)error;
+    rt_stream_close(stream);
+}
+
+static inline void echo_gone(struct rt_stream *stream) {
+    ((struct echo *)stream)->gone = true;
+}
+
+static inline void echo_open(struct rt *rt, struct echo *echo, int socket) {
+    static const struct rt_stream_events events = {echo_data, echo_sent, echo_ended, echo_gone};
+    memset(echo, 0, sizeof(*echo));
+    outbuf_init(&echo->out);
+    cr_assert_eq(rt_stream_open(rt, &echo->stream, socket, &events), 0);
+}
+
+/* ---- Odds and ends ---- */
 
 /* Bytes in which every place is different from its neighbours, whatever the offset. */
 static inline char *pattern_new(size_t n) {

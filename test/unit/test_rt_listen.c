@@ -1,68 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "test/unit/rt_harness.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <netdb.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-
-static const struct rt_listen_options plain = {.backlog = 511};
-
-struct door {
-    struct rt *rt;
-    struct rt_listener *listener;
-    struct rt_accepted last;
-    rt_socket sockets[2048];
-    int count;
-    bool unlisten_on_accept;
-};
-
-static void door_accept(void *arg, const struct rt_accepted *accepted) {
-    struct door *door = arg;
-    cr_assert_lt(door->count, 2048);
-    door->last = *accepted;
-    door->sockets[door->count++] = accepted->socket;
-    if (door->unlisten_on_accept) {
-        door->unlisten_on_accept = false;
-        rt_unlisten(door->rt, door->listener);
-    }
-}
-
-static void door_close_all(struct door *door) {
-    for (int i = 0; i < door->count; i++) {
-        rt_socket_close(door->rt, door->sockets[i]);
-    }
-    door->count = 0;
-}
-
-static struct door *door_new(struct rt *rt, const char *address, uint16_t port) {
-    struct door *door = calloc(1, sizeof(*door));
-    door->rt = rt;
-    int r = rt_listen_tcp(rt, address, port, &plain, door_accept, door, &door->listener);
-    cr_assert_eq(r, 0, "listen on %s: %s", address, strerror(-r));
-    return door;
-}
-
-static int dial(uint16_t port) {
-    if (harness_sim != NULL) {
-        struct sim_peer *peer;
-        int r = sim_dial(harness_sim, port, &peer);
-        return r < 0 ? r : peer_of_sim(peer);
-    }
-    struct sockaddr_in to = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    cr_assert_geq(fd, 0, "socket: %s", strerror(errno));
-    if (connect(fd, (struct sockaddr *)&to, sizeof(to)) < 0) {
-        int r = -errno;
-        close(fd);
-        return r;
-    }
-    return fd;
-}
 
 /* The peer's own. */
 static uint16_t port_of(int peer) {

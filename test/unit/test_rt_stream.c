@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "base/outbuf.h"
 #include "test/unit/rt_harness.h"
 
 #include <pthread.h>
@@ -87,6 +86,9 @@ EACH(rt_stream, four_buffers_serve_sixty_streams) {
     for (int i = 0; i < STREAMS; i++) {
         pump(rt, ends[i]->got_len == BYTES);
         cr_assert_arr_eq(ends[i]->got, data, BYTES);
+    }
+    if (backend == RT_URING) { /* who finds none on epoll is read in the next turn */
+        cr_assert_gt(rt_get_stats(rt)->buffers_exhausted, 0);
     }
     /* Starving is no spin: with nothing to do a turn waits. */
     uint64_t turns = rt_get_stats(rt)->turns;
@@ -395,7 +397,6 @@ EACH(rt_stream, closing_cuts_off_a_send_in_flight) {
     free(data);
     cr_assert_eq(end->sent_calls, sent_calls);
     rt_turn(rt, 0); /* the descriptor may go one turn after the memory */
-    rt_turn(rt, 0); /* the descriptor may go one turn after the memory */
     char sink[65536];
     while (peer_read(end->peer, sink, sizeof(sink)) > 0) {
     }
@@ -467,7 +468,8 @@ EACH(rt_stream, a_runtime_that_ends_closes_what_was_asked_to_close) {
 
 /* ---- Many at once ---- */
 
-/* More completions in one turn than the completion queue holds. */
+/* More at a time than queues and pool hold; test_rt_faults.c has queues that overflow for certain.
+ */
 BOTH(rt_stream, five_thousand_streams_that_speak_at_once_are_all_heard) {
     enum { STREAMS = 5000 };
     struct rlimit limit;
@@ -557,54 +559,7 @@ static void *echo_reader(void *arg) {
     return NULL;
 }
 
-/* The server's end: answers with what it gets, and stops reading while too much waits to be sent.
- */
-struct echo {
-    struct rt_stream stream;
-    struct outbuf out;
-    bool gone;
-    unsigned pauses;
-};
-
-static void echo_flush(struct echo *echo) {
-    if (!rt_stream_sending(&echo->stream) && echo->out.bytes > 0) {
-        struct iovec vectors[RT_SEND_VECTORS];
-        int count = outbuf_vectors(&echo->out, vectors, RT_SEND_VECTORS);
-        rt_stream_send(&echo->stream, vectors, count);
-    }
-}
-
-static void echo_data(struct rt_stream *stream, struct rt_buffer *buffer, struct bytes bytes) {
-    struct echo *echo = (struct echo *)stream;
-    (void)buffer;
-    outbuf_append(&echo->out, bytes.ptr, bytes.len);
-    if (echo->out.bytes > 100000) {
-        echo->pauses++;
-        rt_stream_pause(stream);
-    }
-    echo_flush(echo);
-}
-
-static void echo_sent(struct rt_stream *stream, size_t n) {
-    struct echo *echo = (struct echo *)stream;
-    outbuf_drain(&echo->out, n);
-    if (echo->out.bytes < 50000) {
-        rt_stream_resume(stream);
-    }
-    echo_flush(echo);
-}
-
-static void echo_ended(struct rt_stream *stream, int error) {
-    (void)error;
-    rt_stream_close(stream);
-}
-
-static void echo_gone(struct rt_stream *stream) {
-    ((struct echo *)stream)->gone = true;
-}
-
 BOTH(rt_stream, an_echo_server_serves_many_writers_and_slow_readers) {
-    static const struct rt_stream_events events = {echo_data, echo_sent, echo_ended, echo_gone};
     enum { CLIENTS = 8 };
     struct rt *rt = rt_with(backend, 16, 4096);
     struct echo echoes[CLIENTS];
@@ -613,9 +568,7 @@ BOTH(rt_stream, an_echo_server_serves_many_writers_and_slow_readers) {
     for (int i = 0; i < CLIENTS; i++) {
         int pair[2];
         cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-        memset(&echoes[i], 0, sizeof(echoes[i]));
-        outbuf_init(&echoes[i].out);
-        cr_assert_eq(rt_stream_open(rt, &echoes[i].stream, pair[0], &events), 0);
+        echo_open(rt, &echoes[i], pair[0]);
         clients[i] = (struct echo_client){pair[1], (unsigned)i + 1, 2000000, false};
         pthread_create(&writers[i], NULL, echo_writer, &clients[i]);
     }
