@@ -44,23 +44,25 @@ def blocks():
             elif line == "@closed":
                 out[-1][1].append((line, None, True))
             elif line and not line.startswith("#"):
-                out[-1][1].append((line, split(line.lstrip("!")), not line.startswith("!")))
+                out[-1][1].append((line, split(line.lstrip("!~")), not line.startswith("!")))
     return out
 
 
 def ask(server, lines, resp3):
     """Replies to one block, one request at a time: (value, raw)."""
-    with server.raw() as c:
+    with server.raw() as c, server.raw() as second:
         c.do("FLUSHALL")
         if resp3:
             c.do("HELLO", "3")
+            second.do("HELLO", "3")
         out = []
-        for _, call, _ in lines:
+        for line, call, _ in lines:
+            asker = second if line.startswith("~") else c
             if call is None:
-                out.append((None, b"closed" if c.is_closed(2) else b"open"))
+                out.append((None, b"closed" if asker.is_closed(2) else b"open"))
             else:
-                c.send(encode(*call))
-                out.append(c.read_raw())
+                asker.send(encode(*call))
+                out.append(asker.read_raw())
         return out
 
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "dbsize": [], "debug": [], "flushall": [], "flushdb": [], "info": [], "lolwut": [],
     "memory": ["doctor", "help", "malloc-stats", "purge", "stats", "usage"],
     "shutdown": [], "swapdb": [], "time": [],
+    "discard": [], "exec": [], "multi": [], "unwatch": [], "watch": [],
 }  # fmt: skip
 NAMES = sorted(COMMANDS) + sorted("%s|%s" % (c, s) for c, subs in COMMANDS.items() for s in subs)
 
