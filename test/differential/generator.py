@@ -10,6 +10,8 @@ Two kinds of sequences:
   spread    keys lie on all shards, and so do those of one command
 and two vocabularies: `classic` is what Redis 7.0 knows as well, otherwise everything Valkey 9.1 knows.
 
+Most calls are the first connection's; those of class Second are another's, which comes between: keys are watched and changed.
+
 Times are chosen so that no key is about to expire while a sequence runs: either far in the future, or already past.
 """
 
@@ -28,6 +30,10 @@ FLOATS = [
     "1e17", "1e-17", "10.00", ".5", "5.", "1e", "17179869184.5",
 ]  # fmt: skip
 FAR_SECONDS, FAR_MS = 100_000, 100_000_000
+
+
+class Second(list):
+    """A call of the second connection."""
 
 
 class Generator:
@@ -344,6 +350,50 @@ class Generator:
         inner = self.call()
         return ["COMMAND", self.option("GETKEYS", "GETKEYSANDFLAGS")] + inner
 
+    # ---- transactions ------------------------------------------------------------------------------------------------
+
+    def certain(self):
+        """A call whose reply is the same everywhere, byte for byte, also as an element of EXEC's reply."""
+        while True:
+            call = self.call()
+            if self.chance(0.1):
+                call = self.mutate(call)
+            name = str(call[0]).upper()
+            if name in self.EXACT and self.is_safe(call) and not self.short_lived(call):
+                return call
+
+    EXACT = set(
+        """SET GET GETDEL STRLEN INCR DECR SETEX PSETEX SETNX GETSET APPEND INCRBY DECRBY INCRBYFLOAT GETRANGE SUBSTR SETRANGE MGET
+        MSET MSETNX MSETEX DELIFEQ LCS DEL UNLINK EXISTS TOUCH PERSIST TYPE RENAME RENAMENX COPY MOVE DBSIZE FLUSHDB FLUSHALL SWAPDB
+        SELECT PING ECHO AUTH EXPIRE PEXPIRE EXPIREAT PEXPIREAT""".split()
+    )
+
+    def c_transaction(self):
+        """Perhaps watched keys and somebody who changes them; a queue, perhaps with something that cannot be queued; an end."""
+        out = []
+        if self.chance(0.5):
+            out.append(["WATCH"] + self.some(self.key))
+            if self.chance(0.3):
+                out.append(["WATCH"] + self.some(self.key))
+            if self.chance(0.1):
+                out.append(["UNWATCH"])
+            for _ in range(self.rng.randrange(3)):
+                made = self.certain()
+                out.append(made if self.chance(0.3) else Second(made))
+        out.append(["MULTI"])
+        for _ in range(self.rng.randrange(7)):
+            made = self.certain()
+            out.append(Second(made) if self.chance(0.15) else made)
+        if self.chance(0.1):
+            out.append(self.pick([["NOSUCH"], ["GET"], ["UNWATCH"], ["DISCARD", "x"], ["EXEC", "x"], ["MSET", self.key()]]))
+        if not self.classic and self.chance(0.05):
+            out.append(self.pick([["MULTI"], ["WATCH", self.key()], ["CLIENT", "REPLY", "SKIP"]]))
+        out.append(["DISCARD"] if self.chance(0.1) else ["EXEC"])
+        return out
+
+    def c_second(self):
+        return Second(self.certain())
+
     # ---- sequences ---------------------------------------------------------------------------------------------------
 
     def families(self):
@@ -356,14 +406,17 @@ class Generator:
         ]  # fmt: skip
         several = [(4, self.c_mget), (4, self.c_mset), (4, self.c_del), (4, self.c_rename), (4, self.c_copy), (4, self.c_lcs)]
         new = [(2, self.c_delifeq), (3, self.c_set_delifeq), (1, self.c_connection_new)]
+        transactions = [(5, self.c_transaction), (2, self.c_second)]
         new_several = [(4, self.c_msetex)]
-        return one_key + several + ([] if self.classic else new + new_several)
+        return one_key + several + transactions + ([] if self.classic else new + new_several)
 
     def call(self):
         while True:
-            got = self._pick_family()()
-            if not isinstance(got[0], list):
-                return got
+            family = self._pick_family()
+            if family not in (self.c_transaction, self.c_second):
+                got = family()
+                if not isinstance(got[0], list):
+                    return got
 
     def _pick_family(self):
         families = self.families()
@@ -452,7 +505,7 @@ class Generator:
             else:
                 got = self._pick_family()()
                 got = got if isinstance(got[0], list) else [got]
-            if self.chance(0.12):
+            if self.chance(0.12) and not any(isinstance(c, Second) or c[0] == "MULTI" for c in got):
                 got[-1] = self.mutate(got[-1])
             if all(self.is_safe(c) and not self.short_lived(c) for c in got):
                 out += got

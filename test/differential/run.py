@@ -13,6 +13,7 @@ Without Valkey, Shoal is compared with Redis on the classic sequences alone.
 """
 
 import argparse
+import itertools
 import os
 import sys
 import time
@@ -21,7 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "integration"))
 
 from compare import normal, redis_differs_knowingly  # noqa: E402
-from generator import Generator  # noqa: E402
+from generator import Generator, Second  # noqa: E402
 from resp import encode  # noqa: E402
 from server import Server, find_peer  # noqa: E402
 
@@ -36,23 +37,33 @@ class Target:
         self.name = name
         self.server = Server(binary, config or {})
         self.server.start()
-        self.conn = None
+        self.conn = self.second = None
+
+    def close(self):
+        if self.conn:
+            self.conn.close()
+            self.second.close()
 
     def fresh(self, resp3):
-        """A new connection on an empty server."""
-        if self.conn:
-            self.conn.close()
-        self.conn = self.server.raw(timeout=60)
+        """New connections on an empty server."""
+        self.close()
+        self.conn, self.second = self.server.raw(timeout=60), self.server.raw(timeout=60)
         setup = [["SWAPDB", "0", "0"], ["FLUSHALL"], ["CONFIG", "SET", "timeout", "0"]]
-        self.run(setup + ([["HELLO", "3"]] if resp3 else []))
+        hello = [["HELLO", "3"]] if resp3 else []
+        self.run(setup + hello + [Second(call) for call in hello])
 
     def run(self, calls):
-        self.conn.send(b"".join(encode(*call) for call in calls))
-        return [self.conn.read_raw() for _ in calls]
+        """One pipeline as long as one connection has the word."""
+        out = []
+        for second, turn in itertools.groupby(calls, lambda call: isinstance(call, Second)):
+            turn = list(turn)
+            conn = self.second if second else self.conn
+            conn.send(b"".join(encode(*call) for call in turn))
+            out += [conn.read_raw() for _ in turn]
+        return out
 
     def stop(self):
-        if self.conn:
-            self.conn.close()
+        self.close()
         self.server.stop(check=self.server.kind == "shoal")
 
 
@@ -129,7 +140,7 @@ def text(raw):
 
 
 def show(call):
-    return " ".join(repr(a)[1:] if isinstance(a, bytes) else '"%s"' % a.encode("unicode_escape").decode() for a in call)
+    return ("~ " if isinstance(call, Second) else "") + " ".join(repr(a)[1:] if isinstance(a, bytes) else '"%s"' % a.encode("unicode_escape").decode() for a in call)
 
 
 def report(targets, calls, resp3, found, label):
