@@ -1473,6 +1473,10 @@ bool sim_peer_ended(const struct sim_peer *peer) {
     return peer->side.end_arrived && peer->side.arrived == 0;
 }
 
+bool sim_peer_broken(const struct sim_peer *peer) {
+    return peer->side.error != 0 && peer->side.arrived == 0;
+}
+
 size_t sim_peer_readable(const struct sim_peer *peer) {
     return peer->side.arrived;
 }

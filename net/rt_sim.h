@@ -117,6 +117,8 @@ ssize_t sim_peer_write(struct sim_peer *peer, const void *data, size_t n);
 ssize_t sim_peer_read(struct sim_peer *peer, void *ret, size_t n);
 /* Its other side has sent its end, and everything before it was read. */
 bool sim_peer_ended(const struct sim_peer *peer);
+/* The connection broke, and what had arrived before was read. */
+bool sim_peer_broken(const struct sim_peer *peer);
 size_t sim_peer_readable(const struct sim_peer *peer);
 void sim_peer_shutdown(struct sim_peer *peer); /* nothing more will be written */
 void sim_peer_close(struct sim_peer *peer);

@@ -154,6 +154,9 @@ static int by_number(const void *a, const void *b) {
 /* Tells of a token that is in the list twice. */
 static void check_duplicates(struct versions *versions, struct verdict *verdict, uint32_t number) {
     const struct step *step = step_of(versions, number);
+    if (step->token_count < 2) {
+        return;
+    }
     uint64_t *sorted = zeroed(step->token_count, sizeof(*sorted));
     memcpy(sorted, tokens_of(versions, step), step->token_count * sizeof(*sorted));
     qsort(sorted, step->token_count, sizeof(*sorted), by_number);
@@ -197,7 +200,8 @@ static void read_lists(struct versions *versions, struct verdict *verdict) {
         const struct places *places = &versions->places[step->key];
         if (places->longest_step == i) {
             show_tokens(versions, verdict, i, true);
-        } else if (memcmp(tokens_of(versions, step),
+        } else if (step->token_count > 0 &&
+                   memcmp(tokens_of(versions, step),
                           tokens_of(versions, step_of(versions, places->longest_step)),
                           step->token_count * sizeof(uint64_t)) != 0) {
             verdict_add(verdict, "incompatible order", history, OPS(places->longest_op, op),
