@@ -453,7 +453,7 @@ class Generator:
         if name == "CLIENT":
             if sub == "KILL":
                 return len(words) <= 2 or words[2] in ("ID", "DB", "MAXAGE", "FLAGS", "IDLE") and words[3:4] != [] and (
-                    words[3] in ("0", "-1", "ABC", "999999999", "") and not (words[2] in ("DB", "IDLE") and words[3] == "0")
+                    words[3] in ("0", "-1", "ABC", "999999999", "") and not (words[2] in ("DB", "IDLE", "MAXAGE") and words[3] == "0" or words[2:4] == ["FLAGS", ""])
                 )
             return sub not in ("PAUSE",) and not (sub == "REPLY" and words[2:] != ["ON"])
         if name == "HELLO":
