@@ -98,6 +98,45 @@ describe('ioredis', () => {
     assert.equal(await redis.del('{u}a', '{u}b', '{u}c'), 2);
   });
 
+  test('runs a multi over all shards as one', async () => {
+    const multi = redis.multi();
+    for (let i = 0; i < 50; i++) multi.set(`m:${i}`, i).incr(`m:${i}`);
+    const results = await multi.exec();
+    assert.equal(results.length, 100);
+    for (let i = 0; i < 50; i++) {
+      assert.deepEqual(results[2 * i], [null, 'OK']);
+      assert.deepEqual(results[2 * i + 1], [null, i + 1]);
+    }
+    assert.deepEqual(await redis.mget('m:0', 'm:1', 'm:49'), ['1', '2', '50']);
+  });
+
+  test('runs a multi without a pipeline, and discards one', async () => {
+    await redis.multi({ pipeline: false });
+    assert.equal(await redis.set('alone', '1'), 'QUEUED');
+    assert.equal(await redis.get('alone'), 'QUEUED');
+    assert.deepEqual(await redis.exec(), [[null, 'OK'], [null, '1']]);
+    await redis.multi({ pipeline: false });
+    await redis.set('alone', '2');
+    assert.equal(await redis.discard(), 'OK');
+    assert.equal(await redis.get('alone'), '1');
+  });
+
+  test('rejects a multi with a command that cannot be queued', async () => {
+    await assert.rejects(redis.multi().set('bad', '1').call('nosuch').exec(), /EXECABORT/);
+    assert.equal(await redis.exists('bad'), 0);
+  });
+
+  test('answers null when a watched key has changed', async () => {
+    const other = redis.duplicate();
+    await redis.watch('w:1', 'w:2', 'w:3');
+    await other.set('w:2', 'theirs');
+    assert.equal(await redis.multi().set('w:1', 'mine').exec(), null);
+    assert.equal(await redis.get('w:1'), null);
+    await redis.watch('w:1', 'w:2', 'w:3');
+    assert.deepEqual(await redis.multi().set('w:1', 'mine').exec(), [[null, 'OK']]);
+    await other.quit();
+  });
+
   test('scans every key once with scanStream', async () => {
     const pipeline = redis.pipeline();
     for (let i = 0; i < 2000; i++) pipeline.set(`scan:${i}`, '');

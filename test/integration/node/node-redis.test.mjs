@@ -93,6 +93,41 @@ for (const RESP of [2, 3]) {
       assert.deepEqual(await client.mGet(['{x}1', '{x}2', '{x}3']), ['v', null, 'v']);
     });
 
+    test('runs a multi over all shards', async () => {
+      const keys = Array.from({ length: 20 }, (_, i) => `m${i}`);
+      const multi = client.multi();
+      keys.forEach((key, i) => multi.set(key, i).incr(key));
+      const replies = await multi.mGet(keys).exec();
+      assert.equal(replies.length, 41);
+      assert.deepEqual(replies[40], keys.map((_, i) => String(i + 1)));
+      await assert.rejects(client.multi().set('m0', 'text').incr('m0').exec());
+      assert.equal(await client.get('m0'), 'text');
+    });
+
+    test('loses no update with watch loops over two keys', async () => {
+      await client.mSet({ from: '1000', to: '0' });
+      const clients = await Promise.all(Array.from({ length: 4 }, () => createClient({ RESP, socket: socket() }).connect()));
+      let conflicts = 0;
+      await Promise.all(
+        clients.map(async (mine) => {
+          for (let done = 0; done < 25; ) {
+            await mine.watch(['from', 'to']);
+            const [from, to] = await mine.mGet(['from', 'to']);
+            try {
+              await mine.multi().set('from', Number(from) - 1).set('to', Number(to) + 1).exec();
+              done++;
+            } catch (error) {
+              if (error.constructor.name !== 'WatchError') throw error;
+              conflicts++;
+            }
+          }
+        }),
+      );
+      assert.deepEqual(await client.mGet(['from', 'to']), ['900', '100']);
+      assert.ok(conflicts > 0, 'nobody met anybody');
+      await Promise.all(clients.map((mine) => mine.close()));
+    });
+
     test('serves a pool', async () => {
       const pool = await createClientPool({ RESP, socket: socket() }, { minimum: 4, maximum: 8 }).connect();
       await Promise.all(Array.from({ length: 400 }, (_, i) => pool.set(`p${i}`, i)));
