@@ -26,13 +26,15 @@
 #define TROUBLE_MAX  (60 * SECOND)
 #define CALM_MAX     (20 * SECOND)
 #define END_MAX      (15 * SECOND)
+#define SERVERS_MAX  2
 #define SETTINGS_MAX 16
 
 struct scenario {
     struct rng rng;
     struct world *world;
     struct sim *sim;
-    struct users *users;
+    struct users *users[SERVERS_MAX]; /* of each server */
+    unsigned servers;
     struct bytes settings[2 * SETTINGS_MAX];
     size_t settings_count;
     char texts[SETTINGS_MAX][64];
@@ -108,9 +110,10 @@ static bool has_command(const struct scenario *scenario, struct bytes name) {
 static void start(struct scenario *scenario, uint64_t seed,
                   void (*print)(void *arg, const char *line), void *arg) {
     draw_settings(scenario);
+    scenario->servers = draw(scenario, 0, 9) == 0 ? 2 : 1;
     struct world_options options = {
         .seed = seed,
-        .servers = 1,
+        .servers = scenario->servers,
         .workers = (unsigned)draw(scenario, 1, 5),
         .settings = scenario->settings,
         .settings_count = scenario->settings_count,
@@ -148,7 +151,10 @@ static void start(struct scenario *scenario, uint64_t seed,
         .flushes = draw(scenario, 0, 5) == 0,
         .troubles = draw(scenario, 0, 3) == 0,
     };
-    scenario->users = users_new(scenario->world, &users);
+    for (unsigned i = 0; i < scenario->servers; i++) {
+        users.server = i;
+        scenario->users[i] = users_new(scenario->world, &users);
+    }
     scenario->strike_every_ns = draw(scenario, 0, 2) == 0 ? draw(scenario, MS, 300 * MS) : 0;
 }
 
@@ -162,20 +168,33 @@ static void act(void *arg, uint64_t token) {
     if (draw(scenario, 0, 9) == 0) {
         sim_jump_wall(scenario->sim, (int64_t)draw(scenario, 0, 20000) - 10000);
     } else {
-        unsigned index = (unsigned)rng_below(&scenario->rng, users_count(scenario->users));
-        users_strike(scenario->users, index, (enum user_fate)draw(scenario, 0, FATE_COUNT - 1));
+        struct users *users = scenario->users[draw(scenario, 0, scenario->servers - 1)];
+        unsigned index = (unsigned)rng_below(&scenario->rng, users_count(users));
+        users_strike(users, index, (enum user_fate)draw(scenario, 0, FATE_COUNT - 1));
     }
     sim_after(scenario->sim, draw(scenario, 1, 2 * scenario->strike_every_ns), act, scenario, 0);
 }
 
 /* ---- The acts ---- */
 
+#define EACH_SERVER(scenario, i) for (unsigned i = 0; i < (scenario)->servers; i++)
+
 static bool all_sent(void *arg) {
-    return users_idle(((struct scenario *)arg)->users);
+    const struct scenario *scenario = arg;
+    bool all = true;
+    EACH_SERVER(scenario, i) {
+        all &= users_idle(scenario->users[i]);
+    }
+    return all;
 }
 
 static bool all_done(void *arg) {
-    return users_done(((struct scenario *)arg)->users);
+    const struct scenario *scenario = arg;
+    bool all = true;
+    EACH_SERVER(scenario, i) {
+        all &= users_done(scenario->users[i]);
+    }
+    return all;
 }
 
 static bool never(void *arg) {
@@ -187,7 +206,12 @@ static bool no_sockets(void *arg) {
 }
 
 static bool stopped(void *arg) {
-    return world_stopped(((struct scenario *)arg)->world, 0);
+    const struct scenario *scenario = arg;
+    bool all = true;
+    EACH_SERVER(scenario, i) {
+        all &= world_stopped(scenario->world, i);
+    }
+    return all;
 }
 
 static void fail_waiting(struct scenario *scenario, const char *what) __attribute__((noreturn));
@@ -195,7 +219,9 @@ static void fail_waiting(struct scenario *scenario, const char *what) __attribut
 static void fail_waiting(struct scenario *scenario, const char *what) {
     struct text text;
     text_init(&text);
-    users_describe(scenario->users, &text);
+    EACH_SERVER(scenario, i) {
+        users_describe(scenario->users[i], &text);
+    }
     char line[800];
     snprintf(line, sizeof line, "%.790s", text.ptr);
     text_fini(&text);
@@ -213,17 +239,23 @@ static void play(struct scenario *scenario) {
     scenario->calm = true;
     world_calm(world);
     sim_set_faults(sim, &(struct sim_faults){.latency_min_ns = 1000, .latency_max_ns = 50000});
-    users_finish(scenario->users);
+    EACH_SERVER(scenario, i) {
+        users_finish(scenario->users[i]);
+    }
     if (!world_run(world, sim_now_ns(sim) + CALM_MAX, all_done, scenario)) {
         fail_waiting(scenario, "not every user got its answers");
     }
-    users_check(scenario->users);
+    EACH_SERVER(scenario, i) {
+        users_check(scenario->users[i]);
+    }
     /* What was still on its way from those who were cut off arrives before all is deleted. */
     if (!world_run(world, sim_now_ns(sim) + END_MAX, no_sockets, scenario)) {
         world_fail(world, "%u sockets stay open", sim_open_sockets(sim));
     }
     world_run(world, sim_now_ns(sim) + 100 * MS, never, scenario);
-    users_sweep(scenario->users);
+    EACH_SERVER(scenario, i) {
+        users_sweep(scenario->users[i]);
+    }
     if (!world_run(world, sim_now_ns(sim) + CALM_MAX, all_done, scenario)) {
         fail_waiting(scenario, "nobody could delete everything");
     }
@@ -233,9 +265,11 @@ static void play(struct scenario *scenario) {
     world_run(world, sim_now_ns(sim) + 300 * MS, never, scenario);
     world_check_idle(world);
     world_check_empty(world);
-    world_stop(world, 0);
+    EACH_SERVER(scenario, i) {
+        world_stop(world, i);
+    }
     if (!world_run(world, sim_now_ns(sim) + END_MAX, stopped, scenario)) {
-        world_fail(world, "the server does not stop");
+        world_fail(world, "a server does not stop");
     }
 }
 
@@ -255,10 +289,14 @@ void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), voi
     }
     ret->hash = sim_trace_hash(scenario->sim);
     ret->events = sim_trace_events(scenario->sim);
-    ret->answered = users_answered(scenario->users);
+    EACH_SERVER(scenario, i) {
+        ret->answered += users_answered(scenario->users[i]);
+    }
     ret->virtual_ns = sim_now_ns(scenario->sim) - start_ns;
     if (ret->ok) { /* else it is in the middle of something */
-        users_free(scenario->users);
+        EACH_SERVER(scenario, i) {
+            users_free(scenario->users[i]);
+        }
         world_free(scenario->world);
     }
     free(scenario);

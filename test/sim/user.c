@@ -1066,7 +1066,7 @@ static void lost(struct user *user, bool reset) {
 static void connect_user(struct user *user) {
     struct users *users = user->users;
     uint64_t choice = rng_below(&users->rng, 65536);
-    if (sim_dial(users->sim, world_port(users->world, 0), &user->peer) != 0) {
+    if (sim_dial(users->sim, world_port(users->world, users->options.server), &user->peer) != 0) {
         user->peer = NULL;
         step_soon(user, DIAL_AGAIN_NS);
         return;

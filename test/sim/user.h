@@ -17,6 +17,7 @@ struct users;
 struct user;
 
 struct users_options {
+    unsigned server; /* of the world, that they all use */
     unsigned count;
     unsigned own_keys;    /* keys that one user alone writes */
     unsigned shared_keys; /* keys that all write */
