@@ -342,14 +342,16 @@ Test(locks, a_number_below_the_highest_released_of_many_is_refused) {
 
 Test(locks, the_release_of_one_on_a_single_shard_refuses_nobody) {
     struct locks locks;
-    struct asker a, b;
+    struct asker a, b, c;
     locks_init(&locks);
-    want(&a, 5, "A");
-    a.request.many = false;
-    cr_assert_eq(locks_submit(&locks, &a.request), LOCK_GRANTED);
-    release(&locks, &a);
-    cr_assert_eq(ask(&locks, &b, 4, "A"), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &a, 5, "A"), LOCK_GRANTED);
+    want(&b, 0, "B");
+    b.request.many = false;
+    cr_assert_eq(locks_submit(&locks, &b.request), LOCK_GRANTED);
     release(&locks, &b);
+    cr_assert_eq(ask(&locks, &c, 4, "B"), LOCK_GRANTED);
+    release(&locks, &c);
+    release(&locks, &a);
     locks_fini(&locks);
 }
 
