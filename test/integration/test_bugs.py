@@ -7,13 +7,16 @@ import random
 import re
 import resource
 import socket
+import struct
 import subprocess
+import threading
 import time
 
 import pytest
 
 from resp import RespError, encode
 from server import free_port, wait_for
+from test_shards import key_in
 
 LLONG_MIN, LLONG_MAX = -(2**63), 2**63 - 1
 BOUNDARIES = [LLONG_MIN, LLONG_MIN + 1, -(2**31) - 1, -(2**31), -1, 0, 1, 2**31 - 1, 2**31, 2**31 + 1, 2**32, LLONG_MAX - 1, LLONG_MAX, 2**63]
@@ -397,3 +400,170 @@ def test_bug_46_config_values_cannot_bring_in_lines(start_server):
     with open(os.path.join(s.dir, "server.conf")) as f:
         lines = [line.strip() for line in f]
     assert not any(line.startswith("requirepass") for line in lines)
+
+
+# ---- G. the life of clients, threads, deadlocks ------------------------------------------------------------------------------
+
+
+def spread_keys(shards, n):
+    return [key_in(i % shards, shards, "g%d:" % i) for i in range(n)]
+
+
+def all_is_given_back(server, keys):
+    """Nothing of clients that are gone is left: no watch, no lock that somebody would wait for."""
+    with server.raw() as c:
+        for n, key in enumerate(keys):
+            assert c.do("SET", key, str(n)) == "OK"
+        assert c.do("MULTI") == "OK"
+        c.do("MGET", *keys)
+        assert c.do("EXEC") == [[str(n).encode() for n in range(len(keys))]]
+    if server.kind != "redis":
+        assert wait_for(lambda: server.info("clients")["total_watched_keys"] == "0")
+
+
+@pytest.mark.parametrize("how", ("kill", "close", "reset"))
+def test_bug_47_client_dies_at_any_point_of_what_it_waits_for(server, r, shards, how):
+    """CVE-2026-23479: a client was freed while its command still ran. Here one goes at every point of WATCH, MULTI, EXEC, commands
+    over several shards, and of those that ask all shards."""
+    keys = spread_keys(shards, 8)
+    pairs = [word for key in keys for word in (key, "x")]
+    calls = [
+        [("WATCH", *keys)], [("MSET", *pairs)], [("KEYS", "*")], [("WAIT", "1", "0")], [("RENAME", keys[0], keys[1])],
+        [("WATCH", *keys), ("MULTI",), ("MSET", *pairs), ("DBSIZE",), ("FLUSHALL",), ("CONFIG", "SET", "timeout", "0"), ("EXEC",)],
+        [("WATCH", *keys), ("UNWATCH",), ("WATCH", *keys), ("MULTI",), ("INCR", keys[0]), ("KEYS", "*"), ("EXEC",), ("MGET", *keys)],
+        [("FLUSHALL",), ("MSET", *pairs), ("SWAPDB", "0", "1"), ("SWAPDB", "0", "1")],
+    ]  # fmt: skip
+    rng = random.Random(47)
+    killer = server.raw()
+    for turn in range(400):
+        stream = b"".join(encode(*call) for call in calls[turn % len(calls)])
+        stream = stream * 3 if turn % len(calls) != 3 else stream
+        c = server.raw()
+        me = c.do("CLIENT", "ID")
+        cut = len(stream) if rng.random() < 0.5 else rng.randrange(len(stream))
+        c.send(stream[:cut])
+        time.sleep(rng.choice((0, 0, 0.0002, 0.001)))
+        if how == "kill":
+            assert killer.do("CLIENT", "KILL", "ID", str(me)) in (0, 1)
+        elif how == "reset":
+            c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        c.close()
+    killer.close()
+    r.flushall()
+    all_is_given_back(server, keys)
+
+
+def test_bug_48_kill_of_a_client_whose_output_is_waiting(server, r, shards):
+    """CVE-2026-56684: a killed client stayed in the list of those with something to send."""
+    keys = spread_keys(shards, 4)
+    for key in keys:
+        r.set(key, "x" * 200_000)
+    with server.raw() as killer:
+        for turn in range(30):
+            c = server.raw(rcvbuf=4096)
+            me = c.do("CLIENT", "ID")
+            c.send((encode("MULTI") + encode("MGET", *keys) + encode("EXEC")) * 5 + encode("MGET", *keys) * 5)
+            time.sleep(0.002 * (turn % 3))
+            assert killer.do("CLIENT", "KILL", "ID", str(me)) == 1
+            assert killer.do("PING") == "PONG"
+            c.close()
+    all_is_given_back(server, keys)
+
+
+def test_bug_49_kill_from_inside_of_a_walk_over_clients(server, r, shards):
+    """Valkey #4198: CLIENT KILL freed clients that the walk was about to visit; also of itself, and inside EXEC."""
+    keys = spread_keys(shards, 4)
+    for _ in range(10):
+        victims = [server.raw() for _ in range(12)]
+        for n, c in enumerate(victims):
+            c.do("CLIENT", "SETNAME", "victim")
+            if n % 3 == 0:
+                c.do("WATCH", *keys)
+            elif n % 3 == 1:
+                c.send(encode("WAIT", "1", "0"))
+            else:
+                c.do("MULTI")
+        c = victims[-1]
+        c.do("CLIENT", "KILL", "ID", "0")
+        assert c.do("CLIENT", "LIST", "ID", "0") == "QUEUED"
+        assert c.do("CLIENT", "KILL", "NAME", "victim", "SKIPME", "no") == "QUEUED"
+        assert c.do("SET", keys[0], "after") == "QUEUED"
+        c.send(encode("EXEC"))
+        for victim in victims:
+            assert victim.is_closed()
+            victim.close()
+    assert r.ping()
+    assert r.get(keys[0]) == "after"
+    all_is_given_back(server, keys)
+
+
+def test_bug_50_clients_of_all_threads_kill_each_other(server, r, shards, slow):
+    """KeyDB #183, #206: two threads that killed each other's clients waited for each other for ever."""
+    keys = spread_keys(shards, 4)
+    stop, failed = time.monotonic() + 2, []
+
+    def work(me):
+        rng = random.Random(me)
+        while time.monotonic() < stop:
+            try:
+                with server.raw(timeout=20 * slow) as c:
+                    c.do("CLIENT", "SETNAME", "k%d" % me)
+                    for _ in range(20):
+                        c.do("SET", rng.choice(keys), "v", "PX", str(rng.randrange(1, 4)))
+                        c.do("MULTI")
+                        c.do("MSET", *[word for key in keys for word in (key, "v")])
+                        c.do("EXEC")
+                        c.do("CLIENT", "KILL", "NAME", "k%d" % rng.randrange(8))
+            except (EOFError, ConnectionError):
+                pass  # it was its turn
+            except Exception as e:  # noqa: BLE001
+                failed.append(repr(e))
+                return
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(60 * slow)
+        assert not t.is_alive()
+    assert not failed
+    r.flushall()
+    all_is_given_back(server, keys)
+
+
+def test_bug_51_transactions_that_want_each_others_keys(server, r, shards, slow):
+    """Dragonfly #3530, #4568, #4685: transactions over several threads, databases, and global commands inside of them, waited in a
+    circle. Here all want the same keys in different orders, some everything; each must be answered."""
+    keys = spread_keys(shards, 4)
+    stop, failed, done = time.monotonic() + 2, [], [0] * 8
+
+    def work(me):
+        rng = random.Random(me)
+        try:
+            with server.raw(timeout=30 * slow) as c:
+                while time.monotonic() < stop:
+                    mine = rng.sample(keys, 3)
+                    inside = [
+                        ("RENAME", mine[0], mine[1]), ("MSET", *[w for k in mine for w in (k, "v")]), ("COPY", mine[1], mine[2], "REPLACE"),
+                        ("COPY", mine[2], mine[0], "DB", "1", "REPLACE"), ("MOVE", mine[0], "1"), ("DEL", *mine), ("MGET", *mine),
+                        ("SWAPDB", "0", "1"), ("DBSIZE",), ("FLUSHALL",), ("SELECT", "1"), ("SELECT", "0"),
+                    ]  # fmt: skip
+                    calls = rng.sample(inside, 4)
+                    if rng.random() < 0.7:
+                        calls = [("WATCH", *mine), ("MULTI",)] + calls + [("EXEC",)]
+                    c.send(b"".join(encode(*call) for call in calls))
+                    c.read_some(len(calls))
+                    done[me] += 1
+        except Exception as e:  # noqa: BLE001
+            failed.append(repr(e))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(60 * slow)
+        assert not t.is_alive()
+    assert not failed
+    assert min(done) > 5
+    r.flushall()
+    all_is_given_back(server, keys)
