@@ -12,136 +12,16 @@
 
 #include "base/check.h"
 #include "server/errors.h"
-#include "test/checker/checker.h"
-#include "test/sim/wire.h"
+#include "test/sim/user_private.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define OUT_MAX       (256 * 1024)
-#define PENDING_MAX   256
 #define STEP_NS       2000
 #define DIAL_AGAIN_NS (3 * 1000 * 1000)
 #define SLOW_READ_NS  (4 * 1000 * 1000)
-#define COUNTERS      3
-#define LISTS         3
-#define GROUPS        3
-#define GROUP_MAX     6
-#define TOKEN_BYTES   9 /* of what is appended to a list */
-
-enum kind {
-    KIND_SET,
-    KIND_GET,
-    KIND_DELETE,
-    KIND_INCREMENT,
-    KIND_APPEND,
-    KIND_LIST,
-    KIND_SHARED_SET,
-    KIND_SHARED_GET,
-    KIND_ECHO,
-    KIND_SELECT,
-    KIND_COUNT_ALL,
-    KIND_WAIT,
-    KIND_NAME,
-    KIND_HELLO,
-    KIND_COUNTER,
-    /* Keys on several shards. */
-    KIND_MSET,
-    KIND_MGET,
-    KIND_RENAME,
-    KIND_COPY,
-    KIND_GROUP_SET,
-    KIND_GROUP_GET,
-    KIND_GROUP_DELETE,
-    KIND_GROUP_EXISTS,
-    /* Transactions. */
-    KIND_PAIR_ADD,
-    KIND_PAIR_READ,
-    KIND_CAS,
-    KIND_CAS_READ,
-    KIND_CAS_WRITE,
-    KIND_CAS_CHECK,
-    KIND_LISTS,
-    KIND_QUEUED,
-    KIND_EXEC_ADD,
-    KIND_EXEC_READ,
-    KIND_EXEC_CAS,
-    KIND_EXEC_LISTS,
-    /* Those who disturb. */
-    KIND_FLUSH,
-    KIND_SWAP,
-    KIND_PAUSE,
-    KIND_CONFIG,
-    KIND_KILL,
-    KINDS,
-};
-
-struct request {
-    enum kind kind;
-    unsigned key, other;
-    uint64_t value;
-    uint64_t at_ns;  /* when it was issued */
-    uint64_t before; /* what was read, for a write that depends on it */
-    uint64_t floor;  /* what was known then: acknowledged increments, length of a list */
-};
-
-/* A key that one user alone writes. Values are numbers; what is stored is made from them. 0: none.
- */
-struct own_key {
-    uint64_t value; /* of the last write that was answered */
-    uint64_t *ghosts;
-    unsigned ghosts_count;
-};
-
-struct counter {
-    uint64_t asked, answered;
-};
-
-struct appended {
-    struct text longest; /* the most that anybody has seen of it */
-    uint64_t answered;   /* its length, as far as any reply told */
-};
-
-struct user {
-    struct users *users;
-    unsigned index;
-    struct sim_peer *peer;
-    uint64_t step_ns; /* when it is stepped next; UINT64_MAX: when something happens */
-    uint64_t think_until_ns;
-    unsigned sent; /* requests of its share */
-    bool struck;   /* half closed: nothing more will be written */
-    bool slow;
-    bool reading_last, sweeping, done;
-    enum { CAS_NOT, CAS_READING, CAS_READ } cas;
-    uint64_t cas_count, cas_token; /* as read: how often it was changed, and by which write */
-    uint64_t process;              /* of the history: its connection */
-    unsigned last_next;            /* of the last reads */
-    struct text out, in;
-    size_t out_sent;
-    struct request pending[PENDING_MAX];
-    unsigned pending_head, pending_count;
-    struct own_key *own;
-    bool moves_lost; /* a RENAME or COPY may still move what is written now */
-};
-
-struct users {
-    struct world *world;
-    struct sim *sim;
-    struct users_options options;
-    struct rng rng;
-    struct user *items;
-    struct counter counters[COUNTERS];
-    struct counter pair, cas; /* transactions that add one to both of two keys; that change one */
-    struct appended lists[LISTS];
-    struct history history;
-    uint64_t processes;
-    uint64_t values; /* numbers handed out: no value is written twice */
-    uint64_t answered;
-    bool finishing;
-    bool flushed; /* somebody has asked for FLUSHALL: anything may be gone */
-    struct arena arena;
-};
 
 static void step(void *arg, uint64_t token);
 
@@ -157,802 +37,7 @@ static void on_change(void *arg) {
     step_soon(arg, STEP_NS + rng_below(&((struct user *)arg)->users->rng, STEP_NS));
 }
 
-static struct request *pending_at(struct user *user, unsigned i) {
-    return &user->pending[(user->pending_head + i) % PENDING_MAX];
-}
-
-static void wrong(const struct user *user, const struct request *request, const struct value *value,
-                  const char *why) __attribute__((noreturn));
-
-/* ---- Values ---- */
-
-/* What stands for number n in a user's own key: its length and bytes follow from n. */
-static void value_text(const struct users *users, uint64_t n, struct text *to) {
-    uint64_t x = n * 0x9e3779b97f4a7c15u;
-    size_t length = (size_t)(x >> 40) % users->options.value_max_bytes;
-    length = (x & 15) == 0 ? length : length % 64; /* most are short */
-    text_appendf(to, "%llu:", (unsigned long long)n);
-    for (size_t i = 0; i < length; i++) {
-        text_append_char(to, (char)('a' + (x + i * 7) % 26));
-    }
-}
-
-static uint64_t value_number(struct bytes text) {
-    uint64_t n = 0;
-    for (size_t i = 0; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9'; i++) {
-        n = n * 10 + (uint64_t)(text.ptr[i] - '0');
-    }
-    return n;
-}
-
-static void own_ghost(struct own_key *own, uint64_t value) {
-    for (unsigned i = 0; i < own->ghosts_count; i++) {
-        if (own->ghosts[i] == value) {
-            return;
-        }
-    }
-    own->ghosts = realloc(own->ghosts, (own->ghosts_count + 1) * sizeof *own->ghosts);
-    check(own->ghosts != NULL);
-    own->ghosts[own->ghosts_count++] = value;
-}
-
-static bool own_may_be(const struct user *user, const struct own_key *own, uint64_t value) {
-    bool may = own->value == value || user->moves_lost;
-    for (unsigned i = 0; i < own->ghosts_count && !may; i++) {
-        may = own->ghosts[i] == value;
-    }
-    return may;
-}
-
-/* ---- What is sent ---- */
-
-static void own_name(const struct user *user, unsigned key, char ret[48]) {
-    snprintf(ret, 48, "own:%u:%u", user->index, key);
-}
-
-static void send_own(struct user *user, struct request *request) {
-    struct users *users = user->users;
-    char key[48];
-    own_name(user, request->key, key);
-    if (request->kind == KIND_SET) {
-        struct text value;
-        text_init(&value);
-        request->value = ++users->values;
-        value_text(users, request->value, &value);
-        wire_array(&user->out, 3);
-        wire_bulk(&user->out, BYTES("SET"));
-        wire_bulk(&user->out, bytes_of_text(key));
-        wire_bulk(&user->out, text_bytes(&value));
-        text_fini(&value);
-    } else {
-        wire_requestf(&user->out, "%s %s", request->kind == KIND_GET ? "GET" : "DEL", key);
-    }
-}
-
-/* All of the user's keys at once, or two of them. */
-static void send_own_many(struct user *user, struct request *request) {
-    struct users *users = user->users;
-    char key[48], target[48];
-    request->other = (unsigned)rng_below(&users->rng, users->options.own_keys);
-    own_name(user, request->key, key);
-    own_name(user, request->other, target);
-    switch (request->kind) {
-    case KIND_RENAME:
-        wire_requestf(&user->out, "RENAME %s %s", key, target);
-        return;
-    case KIND_COPY:
-        wire_requestf(&user->out, "COPY %s %s REPLACE", key, target);
-        return;
-    case KIND_MGET:
-        wire_array(&user->out, 1 + users->options.own_keys);
-        wire_bulk(&user->out, BYTES("MGET"));
-        break;
-    default:
-        wire_array(&user->out, 1 + 2 * users->options.own_keys);
-        wire_bulk(&user->out, BYTES("MSET"));
-        request->value = users->values + 1;
-        users->values += users->options.own_keys;
-    }
-    for (unsigned i = 0; i < users->options.own_keys; i++) {
-        own_name(user, i, key);
-        wire_bulk(&user->out, bytes_of_text(key));
-        if (request->kind == KIND_MSET) {
-            struct text value;
-            text_init(&value);
-            value_text(users, request->value + i, &value);
-            wire_bulk(&user->out, text_bytes(&value));
-            text_fini(&value);
-        }
-    }
-}
-
-/* The keys of a group are always written together. */
-static unsigned group_size(unsigned group) {
-    return 2 + group * 2 < GROUP_MAX ? 2 + group * 2 : GROUP_MAX;
-}
-
-static void send_group(struct user *user, struct request *request) {
-    static const char *const names[] = {"MSET", "MGET", "DEL", "EXISTS"};
-    struct users *users = user->users;
-    request->key %= GROUPS;
-    unsigned n = group_size(request->key);
-    bool sets = request->kind == KIND_GROUP_SET;
-    wire_array(&user->out, 1 + n * (sets ? 2 : 1));
-    wire_bulk(&user->out, bytes_of_text(names[request->kind - KIND_GROUP_SET]));
-    if (sets) {
-        request->value = ++users->values;
-    }
-    unsigned first = (unsigned)rng_below(&users->rng, n);
-    for (unsigned i = 0; i < n; i++) {
-        char text[48];
-        snprintf(text, sizeof text, "group:%u:%u", request->key, (first + i) % n);
-        wire_bulk(&user->out, bytes_of_text(text));
-        if (sets) {
-            snprintf(text, sizeof text, "%llu", (unsigned long long)request->value);
-            wire_bulk(&user->out, bytes_of_text(text));
-        }
-    }
-}
-
-static void issue(struct user *user, enum kind kind, unsigned key);
-
-/* MULTI, what is queued, EXEC: each is a request with a reply of its own. */
-static void send_multi(struct user *user, struct request *request) {
-    struct users *users = user->users;
-    bool add = request->kind == KIND_PAIR_ADD;
-    wire_requestf(&user->out, "MULTI");
-    for (unsigned i = 0; i < 2; i++) {
-        issue(user, KIND_QUEUED, i);
-        wire_requestf(&user->out, "%s pair:%u", add ? "INCR" : "GET", i);
-    }
-    if (add) {
-        users->pair.asked++;
-    }
-    issue(user, add ? KIND_EXEC_ADD : KIND_EXEC_READ, 0);
-}
-
-static void send_exec(struct user *user, struct request *request) {
-    const struct users *users = user->users;
-    request->floor = users->pair.answered;
-    wire_requestf(&user->out, "EXEC");
-}
-
-static void send_cas(struct user *user, struct request *request) {
-    struct users *users = user->users;
-    switch (request->kind) {
-    case KIND_CAS:
-        user->cas = CAS_READING;
-        wire_requestf(&user->out, "WATCH cas");
-        issue(user, KIND_CAS_READ, 0);
-        break;
-    case KIND_CAS_WRITE:
-        user->cas = CAS_NOT;
-        users->cas.asked++;
-        wire_requestf(&user->out, "MULTI");
-        issue(user, KIND_QUEUED, 0);
-        uint64_t token = ++users->values;
-        wire_requestf(&user->out, "SET cas %llu:%llu", (unsigned long long)user->cas_count + 1,
-                      (unsigned long long)token);
-        issue(user, KIND_EXEC_CAS, 0);
-        struct request *exec = pending_at(user, user->pending_count - 1);
-        exec->value = token;
-        exec->before = user->cas_token;
-        break;
-    default:
-        request->floor = users->cas.answered;
-        wire_requestf(&user->out, "GET cas");
-    }
-}
-
-static void append_token(struct user *user, unsigned list, uint64_t token) {
-    wire_requestf(&user->out, "APPEND list:%u %08llu;", list, (unsigned long long)token);
-}
-
-/* Appends to one list, reads the next and appends to the one after it. */
-static void send_lists(struct user *user, struct request *request) {
-    unsigned list = request->key % LISTS;
-    uint64_t token = user->users->values + 1;
-    user->users->values += 2;
-    wire_requestf(&user->out, "MULTI");
-    issue(user, KIND_QUEUED, 0);
-    append_token(user, list, token);
-    issue(user, KIND_QUEUED, 0);
-    wire_requestf(&user->out, "GET list:%u", (list + 1) % LISTS);
-    issue(user, KIND_QUEUED, 0);
-    append_token(user, (list + 2) % LISTS, token + 1);
-    issue(user, KIND_EXEC_LISTS, list);
-    pending_at(user, user->pending_count - 1)->value = token;
-}
-
-static void send_queued(struct user *user, struct request *request) {
-    /* Its words are written by whoever issues it. */
-}
-
-static void send_trouble(struct user *user, struct request *request) {
-    static const char *const settings[] = {
-        "pipeline-order strict",    "pipeline-order relaxed", "timeout 1", "timeout 0",
-        "maxmemory-clients 300000", "maxmemory-clients 0",
-    };
-    unsigned n = (unsigned)rng_below(&user->users->rng, 64);
-    switch (request->kind) {
-    case KIND_FLUSH:
-        user->users->flushed = true;
-        wire_requestf(&user->out, n % 2 ? "FLUSHALL" : "FLUSHALL ASYNC");
-        break;
-    case KIND_SWAP:
-        wire_requestf(&user->out, "SWAPDB 1 2");
-        break;
-    case KIND_PAUSE:
-        wire_requestf(&user->out, "CLIENT PAUSE %u %s", 1 + n, n % 2 ? "WRITE" : "ALL");
-        break;
-    case KIND_CONFIG:
-        wire_requestf(&user->out, "CONFIG SET %s", settings[n % 6]);
-        break;
-    default:
-        wire_requestf(&user->out, "CLIENT KILL TYPE normal SKIPME %s", n % 2 ? "yes" : "no");
-    }
-}
-
-static void send_counter(struct user *user, struct request *request) {
-    struct counter *counter = &user->users->counters[request->key % COUNTERS];
-    request->key %= COUNTERS;
-    request->floor = counter->answered;
-    if (request->kind == KIND_INCREMENT) {
-        counter->asked++;
-    }
-    wire_requestf(&user->out, "%s counter:%u", request->kind == KIND_INCREMENT ? "INCR" : "GET",
-                  request->key);
-}
-
-static void send_list(struct user *user, struct request *request) {
-    struct users *users = user->users;
-    request->key %= LISTS;
-    request->floor = users->lists[request->key].answered;
-    if (request->kind == KIND_APPEND) {
-        request->value = ++users->values;
-        append_token(user, request->key, request->value);
-    } else {
-        wire_requestf(&user->out, "GET list:%u", request->key);
-    }
-}
-
-static void send_shared(struct user *user, struct request *request) {
-    request->key %= user->users->options.shared_keys;
-    if (request->kind == KIND_SHARED_SET) {
-        request->value = ++user->users->values;
-        wire_requestf(&user->out, "SET shared:%u %llu", request->key,
-                      (unsigned long long)request->value);
-    } else {
-        wire_requestf(&user->out, "GET shared:%u", request->key);
-    }
-}
-
-static void send_plain(struct user *user, struct request *request) {
-    switch (request->kind) {
-    case KIND_ECHO:
-        request->value = ++user->users->values;
-        wire_requestf(&user->out, "ECHO %llu", (unsigned long long)request->value);
-        break;
-    case KIND_SELECT:
-        wire_requestf(&user->out, "SELECT 0");
-        break;
-    case KIND_COUNT_ALL:
-        wire_requestf(&user->out, "DBSIZE");
-        break;
-    case KIND_WAIT:
-        wire_requestf(&user->out, "WAIT 1 %u", 1 + request->key % 8);
-        break;
-    case KIND_NAME:
-        wire_requestf(&user->out, "CLIENT SETNAME user-%u", user->index);
-        break;
-    default:
-        wire_requestf(&user->out, "HELLO 3");
-    }
-}
-
-/* ---- What must come back ---- */
-
-static void want(const struct user *user, const struct request *request, const struct value *value,
-                 bool ok, const char *why) {
-    if (!ok) {
-        wrong(user, request, value, why);
-    }
-}
-
-static bool is_ok(const struct value *value) {
-    return value->type == '+' && bytes_equal(value->text, BYTES("OK"));
-}
-
-/* The value of one of its keys, as a read shows it. */
-static void check_own(struct user *user, const struct request *request, unsigned key,
-                      const struct value *value) {
-    const struct own_key *own = &user->own[key];
-    if (value->type == '_') {
-        want(user, request, value, own_may_be(user, own, 0) || user->users->flushed,
-             "the key is gone");
-        return;
-    }
-    want(user, request, value, value->type == '$', "no value");
-    uint64_t n = value_number(value->text);
-    want(user, request, value, n != 0 && own_may_be(user, own, n), "not what was written last");
-    struct text whole;
-    text_init(&whole);
-    value_text(user->users, n, &whole);
-    bool same = bytes_equal(text_bytes(&whole), value->text);
-    text_fini(&whole);
-    want(user, request, value, same, "the value is damaged");
-}
-
-static bool own_is_sure(const struct user *user, const struct own_key *own) {
-    return own->ghosts_count == 0 && !user->users->flushed && !user->moves_lost;
-}
-
-/* What `source` may be, `target` may be from now on. */
-static void own_move(struct own_key *target, const struct own_key *source) {
-    target->value = source->value;
-    for (unsigned i = 0; i < source->ghosts_count; i++) {
-        own_ghost(target, source->ghosts[i]);
-    }
-}
-
-static void reply_own_many(struct user *user, const struct request *request,
-                           const struct value *value) {
-    struct own_key *source = &user->own[request->key], *target = &user->own[request->other];
-    unsigned all = user->users->options.own_keys;
-    switch (request->kind) {
-    case KIND_MSET:
-        want(user, request, value, is_ok(value), "not OK");
-        for (unsigned i = 0; i < all; i++) {
-            user->own[i].value = request->value + i;
-        }
-        return;
-    case KIND_MGET:
-        want(user, request, value, value->type == '*' && value->count == all, "not all keys");
-        for (unsigned i = 0; i < all; i++) {
-            check_own(user, request, i, &value->items[i]);
-        }
-        return;
-    default:
-        break;
-    }
-    bool done = is_ok(value) || (value->type == ':' && value->integer == 1);
-    if (!done) { /* there was nothing to move */
-        want(user, request, value,
-             (value->type == '-' && bytes_equal(value->text, BYTES("ERR no such key"))) ||
-                 (value->type == ':' && value->integer == 0) || request->key == request->other,
-             "neither done nor refused for want of the key");
-        want(user, request, value,
-             own_may_be(user, source, 0) || user->users->flushed || request->key == request->other,
-             "the key is gone");
-        return;
-    }
-    want(user, request, value, source->value != 0 || !own_is_sure(user, source),
-         "moved what was not there");
-    if (target != source) {
-        own_move(target, source);
-        if (request->kind == KIND_RENAME) {
-            source->value = 0;
-        }
-    }
-}
-
-static void reply_group(struct user *user, const struct request *request,
-                        const struct value *value) {
-    unsigned n = group_size(request->key);
-    if (request->kind == KIND_GROUP_SET) {
-        want(user, request, value, is_ok(value), "not OK");
-        return;
-    }
-    if (request->kind != KIND_GROUP_GET) {
-        want(user, request, value,
-             value->type == ':' && (value->integer == 0 || value->integer == n),
-             "a part of what is written together");
-        return;
-    }
-    want(user, request, value, value->type == '*' && value->count == n, "not all keys");
-    for (unsigned i = 0; i < n; i++) {
-        const struct value *item = &value->items[i];
-        want(user, request, value, item->type == '$' || item->type == '_', "no value");
-        want(user, request, value,
-             item->type == value->items[0].type && bytes_equal(item->text, value->items[0].text),
-             "a torn read");
-    }
-    want(user, request, value, value_number(value->items[0].text) <= user->users->values,
-         "a value that nobody has written");
-}
-
-/* "5:77": written by number 77. */
-static uint64_t token_of(const struct value *value) {
-    const char *colon = value->text.len > 0 ? memchr(value->text.ptr, ':', value->text.len) : NULL;
-    if (colon == NULL) {
-        return 0;
-    }
-    size_t skip = (size_t)(colon + 1 - value->text.ptr);
-    return value_number(bytes_make(colon + 1, value->text.len - skip));
-}
-
-/* The number in a reply of any kind; 0 for none. */
-static uint64_t number_of(const struct value *value) {
-    return value->type == ':' ? (uint64_t)value->integer : value_number(value->text);
-}
-
-static void check_counter(struct user *user, const struct request *request,
-                          const struct value *value, const struct counter *counter, uint64_t n,
-                          bool added) {
-    want(user, request, value, n <= counter->asked, "more than all have asked for");
-    want(user, request, value, n >= request->floor + added || user->users->flushed,
-         "something that was added is lost");
-}
-
-static void reply_exec(struct user *user, const struct request *request,
-                       const struct value *value) {
-    struct users *users = user->users;
-    if (request->kind == KIND_EXEC_CAS) {
-        if (value->type != '_') {
-            want(user, request, value,
-                 value->type == '*' && value->count == 1 && is_ok(&value->items[0]), "not done");
-            users->cas.answered++;
-        }
-        return;
-    }
-    if (request->kind == KIND_EXEC_LISTS) {
-        want(user, request, value,
-             value->type == '*' && value->count == 3 && value->items[0].type == ':' &&
-                 value->items[2].type == ':',
-             "not three replies");
-        return;
-    }
-    want(user, request, value, value->type == '*' && value->count == 2, "not two replies");
-    uint64_t n = number_of(&value->items[0]);
-    want(user, request, value, n == number_of(&value->items[1]), "half a transaction");
-    check_counter(user, request, value, &users->pair, n, request->kind == KIND_EXEC_ADD);
-    users->pair.answered += request->kind == KIND_EXEC_ADD;
-}
-
-static void reply_cas(struct user *user, const struct request *request, const struct value *value) {
-    uint64_t n = number_of(value);
-    want(user, request, value, value->type == '$' || value->type == '_', "no number");
-    check_counter(user, request, value, &user->users->cas, n, false);
-    if (request->kind == KIND_CAS_READ && user->cas == CAS_READING) {
-        user->cas = CAS_READ;
-        user->cas_count = n;
-        user->cas_token = token_of(value);
-    }
-}
-
-static void reply_queued(struct user *user, const struct request *request,
-                         const struct value *value) {
-    want(user, request, value, value->type == '+' && bytes_equal(value->text, BYTES("QUEUED")),
-         "not queued");
-}
-
-static void reply_trouble(struct user *user, const struct request *request,
-                          const struct value *value) {
-    want(user, request, value, is_ok(value) || (request->kind == KIND_KILL && value->type == ':'),
-         "not done");
-}
-
-static void reply_own(struct user *user, const struct request *request, const struct value *value) {
-    struct own_key *own = &user->own[request->key];
-    if (request->kind == KIND_SET) {
-        want(user, request, value, is_ok(value), "not OK");
-        own->value = request->value;
-        return;
-    }
-    if (request->kind == KIND_DELETE) {
-        want(user, request, value, value->type == ':' && (uint64_t)value->integer <= 1, "no count");
-        want(user, request, value,
-             !own_is_sure(user, own) || (own->value != 0) == (value->integer != 0),
-             "deleted what was not there, or not what was");
-        own->value = 0;
-        return;
-    }
-    check_own(user, request, request->key, value);
-}
-
-static void reply_counter(struct user *user, const struct request *request,
-                          const struct value *value) {
-    struct counter *counter = &user->users->counters[request->key];
-    uint64_t n = number_of(value);
-    bool increments = request->kind == KIND_INCREMENT;
-    want(user, request, value, value->type == (increments ? ':' : n > 0 ? '$' : '_'), "no number");
-    check_counter(user, request, value, counter, n, increments);
-    counter->answered += increments;
-}
-
-/* Every read of a list is the beginning of every longer one. */
-static void reply_list(struct user *user, const struct request *request,
-                       const struct value *value) {
-    struct appended *list = &user->users->lists[request->key];
-    if (request->kind == KIND_APPEND) {
-        want(user, request, value, value->type == ':', "no length");
-        uint64_t length = (uint64_t)value->integer;
-        want(user, request, value, length > request->floor || user->users->flushed,
-             "shorter than it was before");
-        list->answered = length > list->answered ? length : list->answered;
-        return;
-    }
-    want(user, request, value, value->type == '$' || value->type == '_', "no text");
-    if (user->users->flushed) {
-        return;
-    }
-    struct bytes seen = text_bytes(&list->longest);
-    want(user, request, value, value->text.len >= request->floor, "what was appended is not there");
-    size_t both = seen.len < value->text.len ? seen.len : value->text.len;
-    want(user, request, value, both == 0 || memcmp(seen.ptr, value->text.ptr, both) == 0,
-         "another order than others have seen");
-    text_append(&list->longest, value->text.ptr + both, value->text.len - both);
-    if (value->text.len > list->answered) {
-        list->answered = value->text.len;
-    }
-}
-
-static void reply_shared(struct user *user, const struct request *request,
-                         const struct value *value) {
-    if (request->kind == KIND_SHARED_SET) {
-        want(user, request, value, is_ok(value), "not OK");
-        return;
-    }
-    want(user, request, value, value->type == '$' || value->type == '_', "no value");
-    want(user, request, value, value_number(value->text) <= user->users->values,
-         "a value that nobody has written");
-}
-
-static void reply_plain(struct user *user, const struct request *request,
-                        const struct value *value) {
-    switch (request->kind) {
-    case KIND_ECHO:
-        want(user, request, value,
-             value->type == '$' && value_number(value->text) == request->value,
-             "the reply to another request");
-        break;
-    case KIND_SELECT:
-    case KIND_NAME:
-    case KIND_CAS:
-    case KIND_PAIR_ADD:
-    case KIND_PAIR_READ:
-    case KIND_CAS_WRITE:
-    case KIND_LISTS:
-        want(user, request, value, is_ok(value), "not OK");
-        break;
-    case KIND_HELLO:
-        want(user, request, value, value->type == '*' && value->count >= 12, "no map");
-        break;
-    default:
-        want(user, request, value, value->type == ':', "no number");
-    }
-}
-
-/* ---- The history ---- */
-
-/* Every request whose effect others can see goes into the history with what it read and wrote; with
- * value NULL its reply never came. Keys that one user alone writes stay out of it: they are renamed
- * and deleted, and checked above. */
-
-static uint32_t key_named(struct users *users, const char *format, unsigned a, unsigned b) {
-    char name[48];
-    snprintf(name, sizeof name, format, a, b);
-    return history_key(&users->history, bytes_of_text(name));
-}
-
-static void record(struct user *user, const struct request *request, const char *label,
-                   enum op_outcome outcome) {
-    struct users *users = user->users;
-    history_op(&users->history, user->process, label, (int64_t)request->at_ns,
-               (int64_t)sim_now_ns(users->sim), outcome);
-}
-
-static enum op_outcome outcome_of(const struct value *value) {
-    return value != NULL ? OP_OK : OP_UNKNOWN;
-}
-
-static void record_counter(struct user *user, const struct request *request,
-                           const struct value *value) {
-    bool increments = request->kind == KIND_INCREMENT;
-    if (value == NULL && !increments) {
-        return;
-    }
-    struct users *users = user->users;
-    record(user, request, increments ? "INCR" : "GET", outcome_of(value));
-    history_step(&users->history, increments ? STEP_INCR : STEP_READ_COUNTER,
-                 key_named(users, "counter:%u", request->key, 0), value ? number_of(value) : 0);
-}
-
-static void record_read_list(struct users *users, unsigned list, const struct value *value) {
-    uint64_t tokens[4096];
-    size_t count = 0;
-    for (size_t at = 0; at < value->text.len && count < 4096; at += TOKEN_BYTES) {
-        tokens[count++] = value_number(bytes_make(value->text.ptr + at, TOKEN_BYTES));
-    }
-    history_read_list(&users->history, key_named(users, "list:%u", list, 0), tokens, count);
-}
-
-static void record_append(struct users *users, unsigned list, uint64_t token,
-                          const struct value *value) {
-    history_append(&users->history, key_named(users, "list:%u", list, 0), token,
-                   value != NULL ? (uint64_t)value->integer / TOKEN_BYTES : 0);
-}
-
-static void record_list(struct user *user, const struct request *request,
-                        const struct value *value) {
-    struct users *users = user->users;
-    if (request->kind == KIND_APPEND) {
-        record(user, request, "APPEND", outcome_of(value));
-        record_append(users, request->key, request->value, value);
-    } else if (value != NULL) {
-        record(user, request, "GET", OP_OK);
-        record_read_list(users, request->key, value);
-    }
-}
-
-static void record_shared(struct user *user, const struct request *request,
-                          const struct value *value) {
-    struct users *users = user->users;
-    bool sets = request->kind == KIND_SHARED_SET;
-    if (value == NULL && !sets) {
-        return;
-    }
-    record(user, request, sets ? "SET" : "GET", outcome_of(value));
-    history_step(&users->history, sets ? STEP_WRITE : STEP_READ,
-                 key_named(users, "shared:%u", request->key, 0),
-                 sets ? request->value : value_number(value->text));
-}
-
-static void record_group(struct user *user, const struct request *request,
-                         const struct value *value) {
-    struct users *users = user->users;
-    bool sets = request->kind == KIND_GROUP_SET;
-    if (users->options.deletes || (!sets && request->kind != KIND_GROUP_GET) ||
-        (value == NULL && !sets)) {
-        return;
-    }
-    record(user, request, sets ? "MSET" : "MGET", outcome_of(value));
-    for (unsigned i = 0; i < group_size(request->key); i++) {
-        history_step(&users->history, sets ? STEP_WRITE : STEP_READ,
-                     key_named(users, "group:%u:%u", request->key, i),
-                     sets ? request->value : value_number(value->items[i].text));
-    }
-}
-
-static void record_cas(struct user *user, const struct request *request,
-                       const struct value *value) {
-    if (value != NULL) {
-        record(user, request, "GET", OP_OK);
-        history_step(&user->users->history, STEP_READ, key_named(user->users, "cas", 0, 0),
-                     token_of(value));
-    }
-}
-
-static void record_exec(struct user *user, const struct request *request,
-                        const struct value *value) {
-    struct users *users = user->users;
-    struct history *history = &users->history;
-    enum op_outcome outcome = outcome_of(value);
-    if (request->kind == KIND_EXEC_CAS) {
-        /* What was watched had not changed by then: it reads and writes at one moment. */
-        record(user, request, "EXEC", value != NULL && value->type == '_' ? OP_FAIL : outcome);
-        history_step(history, STEP_READ, key_named(users, "cas", 0, 0), request->before);
-        history_step(history, STEP_WRITE, key_named(users, "cas", 0, 0), request->value);
-        return;
-    }
-    if (value == NULL && request->kind == KIND_EXEC_READ) {
-        return;
-    }
-    record(user, request, "EXEC", outcome);
-    if (request->kind == KIND_EXEC_LISTS) {
-        record_append(users, request->key, request->value, value ? &value->items[0] : NULL);
-        if (value != NULL) {
-            record_read_list(users, (request->key + 1) % LISTS, &value->items[1]);
-        }
-        record_append(users, (request->key + 2) % LISTS, request->value + 1,
-                      value ? &value->items[2] : NULL);
-        return;
-    }
-    for (unsigned i = 0; i < 2; i++) {
-        history_step(history, request->kind == KIND_EXEC_ADD ? STEP_INCR : STEP_READ_COUNTER,
-                     key_named(users, "pair:%u", i, 0), value ? number_of(&value->items[i]) : 0);
-    }
-}
-
-/* ---- The table of what users do ---- */
-
-struct op_row {
-    const char *name;
-    unsigned weight;
-    void (*send)(struct user *user, struct request *request);
-    void (*reply)(struct user *user, const struct request *request, const struct value *value);
-    /* Adds it to the history; or NULL. */
-    void (*record)(struct user *user, const struct request *request, const struct value *value);
-};
-
-static const struct op_row ops[KINDS] = {
-    [KIND_SET] = {"SET of its own", 30, send_own, reply_own, NULL},
-    [KIND_GET] = {"GET of its own", 30, send_own, reply_own, NULL},
-    [KIND_DELETE] = {"DEL of its own", 6, send_own, reply_own, NULL},
-    [KIND_INCREMENT] = {"INCR", 12, send_counter, reply_counter, record_counter},
-    [KIND_APPEND] = {"APPEND", 8, send_list, reply_list, record_list},
-    [KIND_LIST] = {"GET of a list", 4, send_list, reply_list, record_list},
-    [KIND_SHARED_SET] = {"SET", 10, send_shared, reply_shared, record_shared},
-    [KIND_SHARED_GET] = {"GET", 10, send_shared, reply_shared, record_shared},
-    [KIND_ECHO] = {"ECHO", 10, send_plain, reply_plain, NULL},
-    [KIND_SELECT] = {"SELECT", 3, send_plain, reply_plain, NULL},
-    [KIND_COUNT_ALL] = {"DBSIZE", 2, send_plain, reply_plain, NULL},
-    [KIND_WAIT] = {"WAIT", 1, send_plain, reply_plain, NULL},
-    [KIND_NAME] = {"CLIENT SETNAME", 1, send_plain, reply_plain, NULL},
-    [KIND_HELLO] = {"HELLO 3", 1, send_plain, reply_plain, NULL},
-    [KIND_COUNTER] = {"GET of a counter", 0, send_counter, reply_counter, record_counter},
-    [KIND_MSET] = {"MSET of its own", 6, send_own_many, reply_own_many, NULL},
-    [KIND_MGET] = {"MGET of its own", 6, send_own_many, reply_own_many, NULL},
-    [KIND_RENAME] = {"RENAME of its own", 5, send_own_many, reply_own_many, NULL},
-    [KIND_COPY] = {"COPY of its own", 3, send_own_many, reply_own_many, NULL},
-    [KIND_GROUP_SET] = {"MSET of a group", 8, send_group, reply_group, record_group},
-    [KIND_GROUP_GET] = {"MGET of a group", 8, send_group, reply_group, record_group},
-    [KIND_GROUP_DELETE] = {"DEL of a group", 3, send_group, reply_group, NULL},
-    [KIND_GROUP_EXISTS] = {"EXISTS of a group", 3, send_group, reply_group, NULL},
-    [KIND_PAIR_ADD] = {"MULTI, adding", 6, send_multi, reply_plain, NULL},
-    [KIND_PAIR_READ] = {"MULTI, reading", 5, send_multi, reply_plain, NULL},
-    [KIND_CAS] = {"WATCH", 8, send_cas, reply_plain, NULL},
-    [KIND_CAS_READ] = {"GET of what is watched", 0, send_cas, reply_cas, record_cas},
-    [KIND_CAS_WRITE] = {"MULTI, watching", 0, send_cas, reply_plain, NULL},
-    [KIND_CAS_CHECK] = {"GET of what is watched", 0, send_cas, reply_cas, record_cas},
-    [KIND_LISTS] = {"MULTI, appending", 6, send_lists, reply_plain, NULL},
-    [KIND_EXEC_LISTS] = {"EXEC, appending", 0, send_exec, reply_exec, record_exec},
-    [KIND_QUEUED] = {"a queued command", 0, send_queued, reply_queued, NULL},
-    [KIND_EXEC_ADD] = {"EXEC, adding", 0, send_exec, reply_exec, record_exec},
-    [KIND_EXEC_READ] = {"EXEC, reading", 0, send_exec, reply_exec, record_exec},
-    [KIND_EXEC_CAS] = {"EXEC, watching", 0, send_exec, reply_exec, record_exec},
-    [KIND_FLUSH] = {"FLUSHALL", 2, send_trouble, reply_trouble, NULL},
-    [KIND_SWAP] = {"SWAPDB", 2, send_trouble, reply_trouble, NULL},
-    [KIND_PAUSE] = {"CLIENT PAUSE", 1, send_trouble, reply_trouble, NULL},
-    [KIND_CONFIG] = {"CONFIG SET", 2, send_trouble, reply_trouble, NULL},
-    [KIND_KILL] = {"CLIENT KILL", 1, send_trouble, reply_trouble, NULL},
-};
-
-static void wrong(const struct user *user, const struct request *request, const struct value *value,
-                  const char *why) {
-    struct text text;
-    text_init(&text);
-    value_print(value, &text);
-    char line[400];
-    snprintf(line, sizeof line, "%.300s", text.ptr);
-    text_fini(&text);
-    world_fail(user->users->world, "user %u, %s (key %u, value %llu, floor %llu): %s: %s",
-               user->index, ops[request->kind].name, request->key,
-               (unsigned long long)request->value, (unsigned long long)request->floor, why, line);
-}
-
-static void issue(struct user *user, enum kind kind, unsigned key) {
-    check(user->pending_count < PENDING_MAX);
-    struct request *request = pending_at(user, user->pending_count++);
-    *request = (struct request){.kind = kind, .key = key, .at_ns = sim_now_ns(user->users->sim)};
-    ops[kind].send(user, request);
-    sim_tell(user->users->sim, "user %u asks %s, key %u %u, value %llu", user->index,
-             ops[kind].name, request->key, request->other, (unsigned long long)request->value);
-}
-
-/* How often this run has users do that. */
-static unsigned weight_of(const struct users *users, enum kind kind) {
-    const struct users_options *options = &users->options;
-    bool off = (kind == KIND_FLUSH && !options->flushes) ||
-               (kind > KIND_FLUSH && !options->troubles) ||
-               (kind >= KIND_MSET && kind <= KIND_GROUP_EXISTS && !options->several_shards) ||
-               (kind >= KIND_PAIR_ADD && kind <= KIND_EXEC_LISTS && !options->transactions) ||
-               (kind == KIND_GROUP_DELETE && !options->deletes);
-    return off ? 0 : ops[kind].weight;
-}
-
-static enum kind any_kind(struct users *users) {
-    unsigned sum = 0;
-    for (unsigned i = 0; i < KINDS; i++) {
-        sum += weight_of(users, i);
-    }
-    uint64_t at = rng_below(&users->rng, sum);
-    enum kind kind = 0;
-    while (at >= weight_of(users, kind)) {
-        at -= weight_of(users, kind++);
-    }
-    return kind;
-}
+/* ---- What comes next ---- */
 
 /* Everything once more, a few at a time. */
 static unsigned last_reads(const struct users *users) {
@@ -964,15 +49,15 @@ static void issue_last(struct user *user, unsigned i) {
     const struct users_options *options = &user->users->options;
     unsigned own = options->own_keys;
     if (i < own) {
-        issue(user, KIND_GET, i);
+        user_issue(user, KIND_GET, i);
     } else if ((i -= own) < COUNTERS) {
-        issue(user, KIND_COUNTER, i);
+        user_issue(user, KIND_COUNTER, i);
     } else if ((i -= COUNTERS) < LISTS) {
-        issue(user, KIND_LIST, i);
+        user_issue(user, KIND_LIST, i);
     } else if ((i -= LISTS) < GROUPS && options->several_shards) {
-        issue(user, KIND_GROUP_GET, i);
+        user_issue(user, KIND_GROUP_GET, i);
     } else {
-        issue(user, i % 2 ? KIND_CAS_CHECK : KIND_PAIR_READ, 0);
+        user_issue(user, i % 2 ? KIND_CAS_CHECK : KIND_PAIR_READ, 0);
     }
 }
 
@@ -984,7 +69,7 @@ static void issue_some(struct user *user) {
     }
     if (users->finishing) {
         if (user->sweeping && user->last_next == last_reads(users)) {
-            issue(user, KIND_FLUSH, 0);
+            user_issue(user, KIND_FLUSH, 0);
             user->last_next++;
         }
         while (user->reading_last && user->last_next < last_reads(users) &&
@@ -994,7 +79,7 @@ static void issue_some(struct user *user) {
         return;
     }
     if (user->cas == CAS_READ) {
-        issue(user, KIND_CAS_WRITE, 0);
+        user_issue(user, KIND_CAS_WRITE, 0);
         return;
     }
     if (user->cas == CAS_READING) {
@@ -1012,7 +97,7 @@ static void issue_some(struct user *user) {
     while (n-- > 0 && user->pending_count < users->options.pipeline_max &&
            user->sent < users->options.requests && user->cas == CAS_NOT) {
         unsigned key = (unsigned)rng_below(&users->rng, users->options.own_keys);
-        issue(user, any_kind(users), key);
+        user_issue(user, user_any_kind(users), key);
         user->sent++;
     }
     user->think_until_ns =
@@ -1026,8 +111,8 @@ static void issue_some(struct user *user) {
 static void forget_pending(struct user *user) {
     for (unsigned i = 0; i < user->pending_count; i++) {
         const struct request *request = pending_at(user, i);
-        if (ops[request->kind].record != NULL) {
-            ops[request->kind].record(user, request, NULL);
+        if (user_ops[request->kind].record != NULL) {
+            user_ops[request->kind].record(user, request, NULL);
         }
         if (request->kind == KIND_SET) {
             own_ghost(&user->own[request->key], request->value);
@@ -1075,7 +160,7 @@ static void connect_user(struct user *user) {
     user->slow = choice < users->options.slow && !users->finishing;
     sim_peer_on_change(user->peer, on_change, user);
     if (choice % 4 == 0) {
-        issue(user, KIND_HELLO, 0);
+        user_issue(user, KIND_HELLO, 0);
     }
 }
 
@@ -1085,7 +170,7 @@ static void tell_reply(const struct user *user, const struct request *request,
     text_init(&text);
     value_print(value, &text);
     sim_tell(user->users->sim, "user %u is told of %s, key %u: %.200s", user->index,
-             ops[request->kind].name, request->key, text.ptr);
+             user_ops[request->kind].name, request->key, text.ptr);
     text_fini(&text);
 }
 
@@ -1128,9 +213,9 @@ static bool read_replies(struct user *user) {
         if (sim_prints(users->sim)) {
             tell_reply(user, &request, &value);
         }
-        ops[request.kind].reply(user, &request, &value);
-        if (ops[request.kind].record != NULL) {
-            ops[request.kind].record(user, &request, &value);
+        user_ops[request.kind].reply(user, &request, &value);
+        if (user_ops[request.kind].record != NULL) {
+            user_ops[request.kind].record(user, &request, &value);
         }
         arena_reset(&users->arena);
     }
@@ -1370,7 +455,7 @@ void users_describe(const struct users *users, struct text *to) {
                          user->pending_count, user->peer != NULL ? "connected" : "away");
             if (user->pending_count > 0) {
                 text_appendf(to, ", waits for %s since %.3f ms",
-                             ops[pending_at(user, 0)->kind].name,
+                             user_ops[pending_at(user, 0)->kind].name,
                              (double)(sim_now_ns(users->sim) - pending_at(user, 0)->at_ns) / 1e6);
             }
             text_append_char(to, ';');

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* user_private: what a user is, for the two sources that make one: user.c has its connection and
+ * its time, user_ops.c what it asks and what must come back.
+ *
+ * Thread: the world's.
+ */
+#ifndef SHOAL_TEST_SIM_USER_PRIVATE_H
+#define SHOAL_TEST_SIM_USER_PRIVATE_H
+
+#include "test/checker/checker.h"
+#include "test/sim/user.h"
+#include "test/sim/wire.h"
+
+#define PENDING_MAX 256
+#define COUNTERS    3
+#define LISTS       3
+#define GROUPS      3
+#define GROUP_MAX   6
+#define TOKEN_BYTES 9 /* of what is appended to a list */
+
+enum kind {
+    KIND_SET,
+    KIND_GET,
+    KIND_DELETE,
+    KIND_INCREMENT,
+    KIND_APPEND,
+    KIND_LIST,
+    KIND_SHARED_SET,
+    KIND_SHARED_GET,
+    KIND_ECHO,
+    KIND_SELECT,
+    KIND_COUNT_ALL,
+    KIND_WAIT,
+    KIND_NAME,
+    KIND_HELLO,
+    KIND_COUNTER,
+    /* Keys on several shards. */
+    KIND_MSET,
+    KIND_MGET,
+    KIND_RENAME,
+    KIND_COPY,
+    KIND_GROUP_SET,
+    KIND_GROUP_GET,
+    KIND_GROUP_DELETE,
+    KIND_GROUP_EXISTS,
+    /* Transactions. */
+    KIND_PAIR_ADD,
+    KIND_PAIR_READ,
+    KIND_CAS,
+    KIND_CAS_READ,
+    KIND_CAS_WRITE,
+    KIND_CAS_CHECK,
+    KIND_LISTS,
+    KIND_QUEUED,
+    KIND_EXEC_ADD,
+    KIND_EXEC_READ,
+    KIND_EXEC_CAS,
+    KIND_EXEC_LISTS,
+    /* Those who disturb. */
+    KIND_FLUSH,
+    KIND_SWAP,
+    KIND_PAUSE,
+    KIND_CONFIG,
+    KIND_KILL,
+    KINDS,
+};
+
+struct request {
+    enum kind kind;
+    unsigned key, other;
+    uint64_t value;
+    uint64_t at_ns;  /* when it was issued */
+    uint64_t before; /* what was read, for a write that depends on it */
+    uint64_t floor;  /* what was known then: acknowledged increments, length of a list */
+};
+
+/* A key that one user alone writes. Values are numbers; what is stored is made from them. 0: none.
+ */
+struct own_key {
+    uint64_t value; /* of the last write that was answered */
+    uint64_t *ghosts;
+    unsigned ghosts_count;
+};
+
+struct counter {
+    uint64_t asked, answered;
+};
+
+struct appended {
+    struct text longest; /* the most that anybody has seen of it */
+    uint64_t answered;   /* its length, as far as any reply told */
+};
+
+struct user {
+    struct users *users;
+    unsigned index;
+    struct sim_peer *peer;
+    uint64_t step_ns; /* when it is stepped next; UINT64_MAX: when something happens */
+    uint64_t think_until_ns;
+    unsigned sent; /* requests of its share */
+    bool struck;   /* half closed: nothing more will be written */
+    bool slow;
+    bool reading_last, sweeping, done;
+    enum { CAS_NOT, CAS_READING, CAS_READ } cas;
+    uint64_t cas_count, cas_token; /* as read: how often it was changed, and by which write */
+    uint64_t process;              /* of the history: its connection */
+    unsigned last_next;            /* of the last reads */
+    struct text out, in;
+    size_t out_sent;
+    struct request pending[PENDING_MAX];
+    unsigned pending_head, pending_count;
+    struct own_key *own;
+    bool moves_lost; /* a RENAME or COPY may still move what is written now */
+};
+
+struct users {
+    struct world *world;
+    struct sim *sim;
+    struct users_options options;
+    struct rng rng;
+    struct user *items;
+    struct counter counters[COUNTERS];
+    struct counter pair, cas; /* transactions that add one to both of two keys; that change one */
+    struct appended lists[LISTS];
+    struct history history;
+    uint64_t processes;
+    uint64_t values; /* numbers handed out: no value is written twice */
+    uint64_t answered;
+    bool finishing;
+    bool flushed; /* somebody has asked for FLUSHALL: anything may be gone */
+    struct arena arena;
+};
+
+struct op_row {
+    const char *name;
+    unsigned weight;
+    void (*send)(struct user *user, struct request *request);
+    void (*reply)(struct user *user, const struct request *request, const struct value *value);
+    /* Adds it to the history; or NULL. */
+    void (*record)(struct user *user, const struct request *request, const struct value *value);
+};
+
+extern const struct op_row user_ops[KINDS];
+
+static inline struct request *pending_at(struct user *user, unsigned i) {
+    return &user->pending[(user->pending_head + i) % PENDING_MAX];
+}
+
+/* Sends one, with all that belongs to it; its reply is expected from now on. */
+void user_issue(struct user *user, enum kind kind, unsigned key);
+/* By the weights of this run. */
+enum kind user_any_kind(struct users *users);
+/* A write whose reply never came: the key may have this value from now on. */
+void own_ghost(struct own_key *own, uint64_t value);
+/* The number that a text begins with, 0 for none. */
+uint64_t value_number(struct bytes text);
+
+#endif
