@@ -583,7 +583,7 @@ static void end(struct txn *txn) {
     finish(txn);
     txn->state = STATE_RELEASE;
     EACH_PART(txn, part) {
-        if (part->locked) {
+        if (part->locked || part->watches) { /* it may have been left alone, as home said no */
             due(part, TXN_RELEASE);
         }
     }

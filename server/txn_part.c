@@ -131,6 +131,7 @@ static void unlock(struct worker *worker, struct txn_part *part) {
 static void release(struct worker *worker, struct txn_part *part) {
     if (part->watches) {
         watch_drop(&worker->shard.watches, part->txn->client_id);
+        part->watches = false;
     }
     unlock(worker, part);
 }

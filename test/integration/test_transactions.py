@@ -505,6 +505,43 @@ def test_end_and_new_start_in_one_pipeline(r, raw, other, shards):
         assert raw.read_some(2)[1] is NULL_ARRAY
 
 
+def test_exec_that_says_no_ends_all_watches(server, r, other, shards):
+    """With one of two shards at home, the other was not asked any more, and its watches stayed: the next EXEC said no for
+    nothing."""
+    for _ in range(2 * shards):
+        with server.raw() as c:
+            for touched in range(2):
+                keys = spread(shards, 2)
+                c.do("WATCH", *keys)
+                other.do("SET", keys[touched], "v")
+                c.do("MULTI")
+                c.do("MSET", keys[0], "1", keys[1], "1")
+                assert c.do("EXEC") is NULL_ARRAY
+                other.do("MSET", keys[0], "2", keys[1], "2")
+                c.do("WATCH", *keys)
+                c.do("MULTI")
+                c.do("PING")
+                assert c.do("EXEC") == ["PONG"]
+
+
+@pytest.mark.parametrize("touched", (True, False))
+def test_watch_behind_exec_in_one_pipeline(server, r, other, shards, touched):
+    """The end of EXEC's watches must not take those with it that begin right behind it."""
+    keys = spread(shards, 3)
+    for _ in range(2 * shards):
+        with server.raw() as c:
+            for key in keys:
+                c.do("WATCH", *keys)
+                if touched:
+                    other.do("SET", keys[0], "v")
+                c.send(encode("MULTI") + encode("GET", keys[0]) + encode("EXEC") + encode("WATCH", key))
+                assert (c.read_some(4)[2] is NULL_ARRAY) == touched
+                other.do("SET", key, "v")
+                c.do("MULTI")
+                c.do("PING")
+                assert c.do("EXEC") is NULL_ARRAY
+
+
 def test_unwatch_inside_is_queued_and_too_late(r, raw, other):
     raw.do("WATCH", "k")
     other.do("SET", "k", "v")
