@@ -16,6 +16,12 @@ class Case:
     target_over_floor_us: float | None = None  # cpu us per op above the floor
     target_over_floor_ratio: float | None = None
     target_over_one_shard: float | None = None  # two shards against one
+    target_us: float | None = None
+    target_us_two_shards: float | None = None
+    target_over_plain: float | None = None  # against the same commands without MULTI
+    target_over_plain_two_shards: float | None = None
+    words: tuple = ()  # of valkey-benchmark, instead of -t: a sequence of commands
+    commands: int = 1  # in the sequence; an operation is all of them
 
     @property
     def key(self):
@@ -24,7 +30,10 @@ class Case:
     @property
     def title(self):
         size = "%d B" % self.value_bytes if self.value_bytes < 1024 else "%d KB" % (self.value_bytes // 1024)
-        return "%s %s, pipeline %d" % (self.command.upper(), size, self.pipeline)
+        if self.words:
+            return self.command
+        name = "MSET of 10 keys" if self.command == "mset" else self.command.upper()
+        return "%s %s, pipeline %d" % (name, size, self.pipeline)
 
 
 def speed_cases():
@@ -47,6 +56,18 @@ def shard_cases():
         for command in ("set", "get"):
             cases.append(Case("shards", command, pipeline, 64, 1_000_000, requests, target_over_one_shard=ratio))
     return cases
+
+
+SET = ("4", "SET", "key:__rand_int__", "__data__")
+PLAIN = Case("txn", "four SETs", 4, 64, 1_000_000, 240_000, words=SET, commands=4)
+MULTI = Case(
+    "txn", "MULTI, four SETs, EXEC", 6, 64, 1_000_000, 360_000, words=("MULTI", ";", *SET, ";", "EXEC"), commands=6,
+    target_over_plain=1.3, target_over_plain_two_shards=3.0,
+)  # fmt: skip
+
+
+def txn_cases():
+    return [Case("txn", "mset", 4, 64, 1_000_000, 60_000, target_us=4.5, target_us_two_shards=6.5), PLAIN, MULTI]
 
 
 # (keys, with TTL) of the memory measurements; the targets are bytes of RSS per key.

@@ -19,6 +19,11 @@ class Sample:
 
 
 def benchmark_line(tool, cpu, port, case, requests):
+    if case.words:
+        return [
+            "taskset", "-c", cpu, tool, "-p", str(port), "-n", str(requests), "-c", str(case.clients), "-P", str(case.pipeline),
+            "-d", str(case.value_bytes), "-r", str(case.keys), "--csv", *case.words,
+        ]  # fmt: skip
     return [
         "taskset", "-c", cpu, tool, "-p", str(port), "-t", case.command, "-n", str(requests), "-c", str(case.clients),
         "-P", str(case.pipeline), "-d", str(case.value_bytes), "-r", str(case.keys), "--csv",
@@ -35,7 +40,7 @@ def run_benchmark(tool, cpu, server, case, requests):
         raise SystemExit("bench: redis-benchmark failed on %s:\n%s%s" % (server.name, run.stdout[-2000:], run.stderr[-2000:]))
     row = rows[0]
     latency = {q: float(row["%s_latency_ms" % q]) for q in ("p50", "p95", "p99", "max")}
-    return Sample(requests, requests / float(row["rps"]), used, latency)
+    return Sample(requests / case.commands, requests / float(row["rps"]), used, latency)
 
 
 def command(*args):

@@ -114,8 +114,34 @@ def target_us(bench, case):
     return None
 
 
-def target_rows(bench, all_cases):
+def txn_targets(bench, case):
+    """(suffix, server, target in us, how it is written) of a case of the group txn."""
+    plain, two = "shoal", "shoal, 2 shards"
+    found = []
+    if case.target_us:
+        found.append(("", plain, case.target_us, "%.1f us" % case.target_us))
+        found.append((", two shards", two, case.target_us_two_shards, "%.1f us" % case.target_us_two_shards))
+    base = cpu(bench, cases.PLAIN, plain)
+    if case.target_over_plain and base:
+        found.append(("", plain, base * case.target_over_plain, "four SETs x %.1f" % case.target_over_plain))
+        found.append((", two shards", two, base * case.target_over_plain_two_shards, "four SETs on one shard x %.1f" % case.target_over_plain_two_shards))
+    return found
+
+
+def txn_rows(bench):
     rows = []
+    for case in cases.txn_cases():
+        for suffix, server, target, written in txn_targets(bench, case):
+            ours = cpu(bench, case, server)
+            if ours is not None:
+                others = ["%.3f" % v if (v := cpu(bench, case, n)) is not None else "-" for n in ("redis", "valkey")]
+                verdict = "reached" if ours <= target else "missed by %.0f%%" % (100 * ours / target - 100)
+                rows.append([case.title + suffix, "-", *others, "%.3f" % ours, "%.3f (%s)" % (target, written), verdict])
+    return rows
+
+
+def target_rows(bench, all_cases):
+    rows = txn_rows(bench)
     for case in all_cases:
         target = target_us(bench, case)
         ours = cpu(bench, case, "shoal, 2 shards" if case.target_over_one_shard else "shoal")
@@ -200,6 +226,7 @@ HEADINGS = {
     "small": "SET and GET of 64 B values, a million random keys, 50 clients",
     "large": "SET and GET of 16 KB values, ten thousand random keys, 50 clients",
     "shards": "Two shards against one, random keys over one port",
+    "txn": "Several keys and transactions, random keys; an operation is the whole command or sequence",
 }
 
 
@@ -212,7 +239,7 @@ def generic(line):
 
 
 def write(bench, out):
-    all_cases = cases.speed_cases() + cases.shard_cases()
+    all_cases = cases.speed_cases() + cases.shard_cases() + cases.txn_cases()
     lines = ["# Shoal, Redis and Valkey on one machine, %s\n" % datetime.date.today().isoformat()]
     kind = "quick look, one short round: not a measurement" if bench.options.quick else "medians of %d interleaved rounds" % bench.rounds
     lines.append(

@@ -52,6 +52,7 @@ class Bench:
         self.tool = shutil.which("redis-benchmark") or shutil.which("valkey-benchmark")
         self.redis = options.redis or shutil.which("redis-server")
         self.valkey = servers.find_valkey(options.valkey)
+        self.valkey_tool = self.valkey and servers.benchmark_beside(self.valkey)
         self.floor = os.path.join(ROOT, "build-release", "bench", "floor")
         self.samples = {}  # case key -> server name -> [Sample]
         self.memory = {}  # (keys, ttl) -> server name -> bytes per key
@@ -84,7 +85,8 @@ class Bench:
 
     def measure(self, case, server, name):
         requests = max(1000, int(case.requests * self.scale))
-        sample = load.run_benchmark(self.tool, self.options.load_cpu, server, case, requests)
+        tool = self.valkey_tool if case.words else self.tool
+        sample = load.run_benchmark(tool, self.options.load_cpu, server, case, requests)
         self.samples.setdefault(case.key, {}).setdefault(name, []).append(sample)
         if not self.load_line:
             self.load_line = load.benchmark_line(self.tool, self.options.load_cpu, server.port, case, requests)
@@ -133,6 +135,12 @@ class Bench:
         plan = [(self.shrink(c) if self.options.quick else c, [(s.name, s) for s in (one, two)]) for c in cases.shard_cases()]
         self.run_group("shards", plan)
 
+    def run_transactions(self):
+        """Sequences of commands are sent by valkey-benchmark; without it only MSET is measured."""
+        entries = [(s.name, s) for s in self.store_servers() + [self.shoal_server(2)]]
+        plan = [(self.shrink(c) if self.options.quick else c, entries) for c in cases.txn_cases() if self.valkey_tool or not c.words]
+        self.run_group("txn", plan)
+
     def shrink(self, case):
         return dataclasses.replace(case, keys=min(case.keys, 250_000))
 
@@ -161,6 +169,7 @@ class Bench:
         began = time.monotonic()
         self.run_speed()
         self.run_shards()
+        self.run_transactions()
         self.run_memory()
         self.seconds = time.monotonic() - began
 

@@ -89,6 +89,12 @@ def find_valkey(given):
     return ours if os.access(ours, os.X_OK) else shutil.which("valkey-server")
 
 
+def benchmark_beside(server):
+    """valkey-benchmark in the same directory as valkey-server, or None."""
+    path = os.path.join(os.path.dirname(server), "valkey-benchmark")
+    return path if os.access(path, os.X_OK) else None
+
+
 def quiet(path):
     """redis-server and valkey-server as a plain cache: no persistence, defaults otherwise."""
 

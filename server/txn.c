@@ -37,6 +37,7 @@
 #include <sys/uio.h>
 
 #define ARENA_BLOCK_BYTES (16 * 1024)
+#define KEYS_HERE_MAX     64
 /* Kept for use again: some 50 KB each. */
 #define TXNS_KEPT_MAX 64
 
@@ -762,7 +763,97 @@ uint32_t txn_count(const struct txn *txn) {
     return txn->count;
 }
 
+/* The first key of a command of which all keys are home's; false if one is not. */
+static bool is_here(const struct worker *worker, const struct multi_command *command,
+                    struct key *ret_key) {
+    const struct server *server = worker->server;
+    const struct command_slot *slot = command->slot;
+    if (slot->row->place != PLACE_KEY) {
+        return false;
+    }
+    if (slot->first_key > 0 && slot->last_key == slot->first_key) {
+        *ret_key = key_make(&server->secret, command->argv[slot->first_key]);
+        return server_worker_of_slot(server, ret_key->slot) == worker->id;
+    }
+    struct key_ref refs[KEYS_HERE_MAX];
+    int n = command->argc <= KEYS_HERE_MAX
+                ? command_keys(slot->row, command->argv, command->argc, refs, KEYS_HERE_MAX)
+                : -1;
+    for (int i = n - 1; i >= 0; i--) {
+        *ret_key = key_make(&server->secret, command->argv[refs[i].index]);
+        if (server_worker_of_slot(server, ret_key->slot) != worker->id) {
+            return false;
+        }
+    }
+    return n > 0;
+}
+
+static bool watches_here(const struct client *client) {
+    const struct multi_watches *watches = client->watches;
+    const struct worker *worker = client->worker;
+    for (uint32_t i = 0; watches != NULL && i < watches->count; i++) {
+        if (server_worker_of_slot(worker->server, watches->keys[i].key.slot) != worker->id) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void prefetch(const struct keyspace *keyspace, const struct multi_queue *queue,
+                     const struct key *keys) {
+    for (uint32_t i = 0; i < queue->count; i++) {
+        keyspace_prefetch_slot(keyspace, queue->commands[i].db, &keys[i]);
+    }
+    for (uint32_t i = 0; i < queue->count; i++) {
+        keyspace_prefetch_bucket(keyspace, queue->commands[i].db, &keys[i]);
+    }
+    for (uint32_t i = 0; i < queue->count; i++) {
+        keyspace_prefetch_entry(keyspace, queue->commands[i].db, &keys[i]);
+    }
+}
+
+/* All of it is home's and nobody holds locks: it runs like any other command. */
+static bool exec_here(struct exec *x, struct multi_queue *queue) {
+    struct worker *worker = x->worker;
+    struct client *client = x->client;
+    struct watch_table *watches = &worker->shard.watches;
+    if (worker->shard.locks.requests > 0 || !watches_here(client)) {
+        return false;
+    }
+    struct key *keys = arena_alloc(&queue->arena, queue->count * sizeof *keys);
+    for (uint32_t i = 0; i < queue->count; i++) {
+        if (!is_here(worker, &queue->commands[i], &keys[i])) {
+            return false;
+        }
+    }
+    if (client->watches != NULL && watch_dirty(watches, client->id, x->now_ms)) {
+        reply_null_array(x->reply);
+    } else {
+        prefetch(x->keyspace, queue, keys);
+        reply_array(x->reply, queue->count);
+        worker->tick = rt_ticks(worker->rt);
+        for (uint32_t i = 0; i < queue->count; i++) {
+            const struct multi_command *command = &queue->commands[i];
+            struct reply reply;
+            reply_init(&reply, x->reply->out, x->reply->resp);
+            op_run(worker, command->slot, command->argv, command->argc, command->db, &keys[i],
+                   x->no_touch, x->now_ms, &reply);
+        }
+        client->commands += queue->count;
+        worker->stats.ops_here += queue->count;
+    }
+    if (client->watches != NULL) {
+        watch_drop(watches, client->id);
+        multi_watches_forget(client);
+    }
+    multi_queue_free(worker, queue);
+    return true;
+}
+
 void txn_exec(struct exec *x, struct multi_queue *queue) {
+    if (exec_here(x, queue)) {
+        return;
+    }
     struct txn *txn = txn_new(x->client, x->slot);
     txn->queue = queue;
     txn->count = queue->count;

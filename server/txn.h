@@ -40,7 +40,7 @@ uint32_t txn_count(const struct txn *txn);
 
 /* EXEC, from inside its run function: takes over the queue and frees it when done. Locks the keys
  * of all commands and those the client watches, looks whether a watched one was touched, runs all,
- * and writes the array of their replies, or null. */
+ * and writes the array of their replies, or null: at once, or when it is done. */
 void txn_exec(struct exec *x, struct multi_queue *queue);
 
 /* A global command that ran inside a transaction is complete: its reply goes to txn_reply. */

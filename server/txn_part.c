@@ -85,8 +85,27 @@ static void run_task(struct worker *worker, struct txn_part *part, struct txn_ta
     txn_run(&x, &task->outcome);
 }
 
+static bool is_in_phase(const struct txn_part *part, const struct txn_task *task) {
+    return task != NULL && task->command->phase == part->phase;
+}
+
+/* The memory of the first keys of all tasks is asked for before the first is touched. */
+static void prefetch_phase(struct worker *worker, const struct txn_part *part) {
+    const struct keyspace *keyspace = worker->shard.keyspace;
+    for (const struct txn_task *task = part->next; is_in_phase(part, task); task = task->next) {
+        keyspace_prefetch_slot(keyspace, task->command->db, &task->key);
+    }
+    for (const struct txn_task *task = part->next; is_in_phase(part, task); task = task->next) {
+        keyspace_prefetch_bucket(keyspace, task->command->db, &task->key);
+    }
+    for (const struct txn_task *task = part->next; is_in_phase(part, task); task = task->next) {
+        keyspace_prefetch_entry(keyspace, task->command->db, &task->key);
+    }
+}
+
 static void run_phase(struct worker *worker, struct txn_part *part) {
-    while (part->next != NULL && part->next->command->phase == part->phase) {
+    prefetch_phase(worker, part);
+    while (is_in_phase(part, part->next)) {
         run_task(worker, part, part->next);
         part->next = part->next->next;
     }

@@ -138,6 +138,7 @@ static void plan_carried(struct txn *txn, struct txn_command *command) {
         if (task == NULL) {
             task = command->tasks[key->worker] = task_new(txn, command, key->worker);
             task->keys = arena_alloc(&txn->arena, command->keys_count * sizeof *task->keys);
+            task->key = key->key;
         }
         task->keys[task->keys_count++] = key->key;
     }
