@@ -15,7 +15,6 @@
 #include "server/client.h"
 #include "server/dispatch.h"
 #include "server/message.h"
-#include "server/shared.h"
 #include "server/worker.h"
 
 #include <stdlib.h>
@@ -174,14 +173,6 @@ static void batch_go_on(struct worker *worker, struct batch *batch);
 static void op_settled(void *context, struct lock_request *request) {
     struct worker *worker = context;
     struct batch *batch = (struct batch *)((char *)request - offsetof(struct batch, lock));
-    /* The number is drawn where the lock is asked for: higher than any in line. */
-    while (request->answer == LOCK_REFUSED) {
-        request->number = shared_next_number(worker->server->shared);
-        request->answer = locks_submit(&worker->shard.locks, request);
-    }
-    if (request->answer == LOCK_WAITS) {
-        return;
-    }
     list_remove(&batch->node);
     worker->tick = rt_ticks(worker->rt);
     run_op(worker, batch);
@@ -203,8 +194,9 @@ static void op_wait(struct worker *worker, struct batch *batch) {
     worker->stats.lock_waits++;
     list_push_back(&worker->suspended, &batch->node);
     batch->lock.settled = op_settled;
-    batch->lock.answer = LOCK_REFUSED;
-    op_settled(worker, &batch->lock);
+    if (locks_submit(&worker->shard.locks, &batch->lock) != LOCK_WAITS) {
+        op_settled(worker, &batch->lock);
+    }
 }
 
 /* Home it goes; and those that stood behind it come up. */

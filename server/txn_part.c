@@ -3,7 +3,6 @@
  * is answered once: at once, or when the locks it asks for are granted. */
 #include "base/check.h"
 #include "server/message.h"
-#include "server/shared.h"
 #include "server/txn_private.h"
 #include "server/worker.h"
 
@@ -211,20 +210,10 @@ static void finish_alone(struct worker *worker, struct txn_part *part) {
     answer(worker, part);
 }
 
-/* Nobody else has to keep the order of an operation on this shard alone: it draws its number when
- * it must wait, which is then higher than any in line, and again if it was refused meanwhile. */
 static void alone(void *context, struct lock_request *request) {
-    struct worker *worker = context;
     struct txn_part *part = part_of_lock(request);
-    while (request->answer == LOCK_REFUSED) {
-        request->number = shared_next_number(worker->server->shared);
-        request->answer = locks_submit(&worker->shard.locks, request);
-    }
-    if (request->answer == LOCK_WAITS) {
-        return;
-    }
     part->locked = true;
-    finish_alone(worker, part);
+    finish_alone(context, part);
 }
 
 static bool is_blocked(const struct locks *locks, const struct txn_part *part) {
@@ -241,8 +230,9 @@ static void run_alone(struct worker *worker, struct txn_part *part) {
     if (UNLIKELY(locks->requests > 0 && is_blocked(locks, part))) {
         worker->stats.lock_waits++;
         part->lock.settled = alone;
-        part->lock.answer = LOCK_REFUSED;
-        alone(worker, &part->lock);
+        if (locks_submit(locks, &part->lock) != LOCK_WAITS) {
+            alone(worker, &part->lock);
+        }
         return;
     }
     finish_alone(worker, part);
