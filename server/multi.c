@@ -23,6 +23,8 @@
 #define COMMANDS_KEPT_MAX 64
 #define QUEUES_KEPT_MAX   64
 #define WATCHES_MIN       4
+/* From here on a list is searched by hash. */
+#define WATCHES_INDEXED_MIN 16
 
 /* ---- Queues ---- */
 
@@ -118,14 +120,56 @@ size_t multi_queue_memory(const struct multi_queue *queue) {
 
 /* ---- Watched keys ---- */
 
+static bool is_key(const struct watched_key *one, uint32_t db, const struct key *key) {
+    return one->key.hash == key->hash && one->db == db && bytes_equal(one->key.name, key->name);
+}
+
 static bool watched(const struct multi_watches *watches, uint32_t db, const struct key *key) {
-    for (uint32_t i = 0; i < watches->count; i++) {
-        const struct watched_key *one = &watches->keys[i];
-        if (one->key.hash == key->hash && one->db == db && bytes_equal(one->key.name, key->name)) {
+    if (watches->index == NULL) {
+        for (uint32_t i = 0; i < watches->count; i++) {
+            if (is_key(&watches->keys[i], db, key)) {
+                return true;
+            }
+        }
+        return false;
+    }
+    uint32_t mask = watches->index_size - 1;
+    for (uint32_t at = (uint32_t)key->hash & mask; watches->index[at] != 0; at = (at + 1) & mask) {
+        if (is_key(&watches->keys[watches->index[at] - 1], db, key)) {
             return true;
         }
     }
     return false;
+}
+
+static void index_put(struct multi_watches *watches, uint32_t place) {
+    uint32_t mask = watches->index_size - 1;
+    uint32_t at = (uint32_t)watches->keys[place].key.hash & mask;
+    while (watches->index[at] != 0) {
+        at = (at + 1) & mask;
+    }
+    watches->index[at] = place + 1;
+}
+
+/* The last key of the list goes into the index, which is made and remade as the list grows: never
+ * more than half full. */
+static void index_last(struct multi_watches *watches) {
+    if (watches->count < WATCHES_INDEXED_MIN) {
+        return;
+    }
+    if (watches->count * 2 <= watches->index_size) {
+        index_put(watches, watches->count - 1);
+        return;
+    }
+    uint32_t size = watches->index_size > 0 ? watches->index_size * 2 : 4 * WATCHES_INDEXED_MIN;
+    free(watches->index);
+    watches->index = calloc(size, sizeof *watches->index);
+    check(watches->index != NULL);
+    watches->bytes += (size - watches->index_size) * sizeof *watches->index;
+    watches->index_size = size;
+    for (uint32_t i = 0; i < watches->count; i++) {
+        index_put(watches, i);
+    }
 }
 
 bool multi_watch_note(struct client *client, uint32_t db, const struct key *key) {
@@ -152,6 +196,7 @@ bool multi_watch_note(struct client *client, uint32_t db, const struct key *key)
     *one = (struct watched_key){db, *key};
     one->key.name.ptr = name;
     watches->bytes += key->name.len + 1;
+    index_last(watches);
     return true;
 }
 
@@ -207,6 +252,7 @@ void multi_watches_forget(struct client *client) {
         free((char *)watches->keys[i].key.name.ptr);
     }
     free(watches->keys);
+    free(watches->index);
     free(watches);
     client->watches = NULL;
 }

@@ -59,6 +59,8 @@ struct watched_key {
 struct multi_watches {
     struct watched_key *keys; /* none twice */
     uint32_t count, capacity;
+    uint32_t *index;     /* places of keys + 1 by hash, of a long list; else NULL */
+    uint32_t index_size; /* a power of two, or 0 */
     size_t bytes;
 };
 

@@ -210,11 +210,17 @@ void watch_fini(struct watch_table *table) {
     links_resize(&table->clients, 0);
 }
 
+/* Walks the key's line and the client's side by side: one of them is mostly short. */
 static bool watches_already(const struct watcher *watcher, const struct watched *watched) {
-    LIST_EACH(&watched->watches, node) {
-        if (LIST_ENTRY(node, struct watch, of_key)->watcher == watcher) {
+    const struct list_node *of_key = watched->watches.ring.next;
+    const struct list_node *of_client = watcher->watches.ring.next;
+    while (of_key != &watched->watches.ring && of_client != &watcher->watches.ring) {
+        if (LIST_ENTRY(of_key, const struct watch, of_key)->watcher == watcher ||
+            LIST_ENTRY(of_client, const struct watch, of_client)->watched == watched) {
             return true;
         }
+        of_key = of_key->next;
+        of_client = of_client->next;
     }
     return false;
 }

@@ -435,6 +435,21 @@ def test_many_watches_on_all_shards(r, raw, other, shards):
     assert raw.do("EXEC") == ["PONG"]
 
 
+def test_very_many_watches(r, server, raw, other, slow):
+    """Watching is not slower the more is watched already, and none is counted twice."""
+    names = ["many:%d" % n for n in range(60_000)]
+    began = time.monotonic()
+    for _ in range(2):
+        assert raw.do("WATCH", *names) == "OK"
+    if server.kind == "shoal":
+        assert time.monotonic() - began < 5 * slow
+    line = fields(raw)
+    assert line.get("watch", "60000") == "60000"
+    other.do("SET", names[59_000], "x")
+    raw.do("MULTI")
+    assert raw.do("EXEC") is NULL_ARRAY
+
+
 def test_key_that_runs_out(r, raw, other, shards):
     for key in spread(shards, shards):
         other.do("SET", key, "v", "PX", "60")
