@@ -6,6 +6,8 @@
  *              of once more, and leaves
  *     end      nothing is left of anything: connections, buffers, messages, data; the servers stop
  *
+ * Some runs go from trouble to the end at once: the servers are stopped while everybody works.
+ *
  * Each kind of fault is on or off by seed, and its chance is drawn too: runs with everything at
  * once hide what runs with one fault show.
  */
@@ -39,6 +41,9 @@ struct scenario {
     size_t settings_count;
     char texts[SETTINGS_MAX][64];
     uint64_t strike_every_ns; /* 0: the actor does nothing */
+    bool
+        limited; /* clients may have little memory: no large values then, or nobody ever finishes */
+    bool abrupt; /* the servers stop in the middle of the trouble */
     bool calm;
 };
 
@@ -76,11 +81,12 @@ static void draw_settings(struct scenario *scenario) {
         set(scenario, "timeout", "1");
     }
     if (draw(scenario, 0, 5) == 0) {
+        scenario->limited = true;
         set(scenario, "client-output-buffer-limit", "normal %u %u 1",
             (unsigned)draw(scenario, 20000, 60000), (unsigned)draw(scenario, 10000, 20000));
     }
     if (draw(scenario, 0, 5) == 0) {
-        set(scenario, "maxmemory-clients", "%u", (unsigned)draw(scenario, 100000, 400000));
+        set(scenario, "maxmemory-clients", "%u", (unsigned)draw(scenario, 700000, 2000000));
     }
 }
 
@@ -143,7 +149,8 @@ static void start(struct scenario *scenario, uint64_t seed,
         .requests = (unsigned)draw(scenario, 20, 200),
         .think_max_ns = draw(scenario, 0, 2) == 0 ? 0 : draw(scenario, 1000, 10 * MS),
         .patience_ns = draw(scenario, 50 * MS, 3 * SECOND),
-        .value_max_bytes = draw(scenario, 0, 3) == 0 ? draw(scenario, 1000, 40000) : 200,
+        .value_max_bytes =
+            draw(scenario, 0, 3) == 0 && !scenario->limited ? draw(scenario, 1000, 40000) : 200,
         .slow = sometimes(scenario, 30000),
         .several_shards = draw(scenario, 0, 4) > 0,
         .transactions = draw(scenario, 0, 4) > 0 && has_command(scenario, BYTES("multi")),
@@ -155,6 +162,7 @@ static void start(struct scenario *scenario, uint64_t seed,
         users.server = i;
         scenario->users[i] = users_new(scenario->world, &users);
     }
+    scenario->abrupt = draw(scenario, 0, 9) == 0;
     scenario->strike_every_ns = draw(scenario, 0, 2) == 0 ? draw(scenario, MS, 300 * MS) : 0;
 }
 
@@ -228,11 +236,36 @@ static void fail_waiting(struct scenario *scenario, const char *what) {
     world_fail(scenario->world, "%s:%s", what, line);
 }
 
+static void stop_all(struct scenario *scenario) {
+    struct world *world = scenario->world;
+    EACH_SERVER(scenario, i) {
+        world_stop(world, i);
+    }
+    if (!world_run(world, sim_now_ns(scenario->sim) + END_MAX, stopped, scenario)) {
+        world_fail(world, "a server does not stop");
+    }
+}
+
+/* Nobody has finished; still every worker ends, and leaves no connection and no lock. */
+static void stop_abruptly(struct scenario *scenario) {
+    struct world *world = scenario->world;
+    world_run(world, sim_now_ns(scenario->sim) + draw(scenario, 1, 300 * MS), all_sent, scenario);
+    stop_all(scenario);
+    world_check_stopped(world);
+    EACH_SERVER(scenario, i) {
+        users_leave(scenario->users[i]);
+    }
+}
+
 static void play(struct scenario *scenario) {
     struct world *world = scenario->world;
     struct sim *sim = scenario->sim;
     if (scenario->strike_every_ns > 0) {
         sim_after(sim, scenario->strike_every_ns, act, scenario, 0);
+    }
+    if (scenario->abrupt) {
+        stop_abruptly(scenario);
+        return;
     }
     world_run(world, sim_now_ns(sim) + TROUBLE_MAX, all_sent, scenario);
     sim_note(sim, "calm", 0, 0, 0);
@@ -265,12 +298,7 @@ static void play(struct scenario *scenario) {
     world_run(world, sim_now_ns(sim) + 300 * MS, never, scenario);
     world_check_idle(world);
     world_check_empty(world);
-    EACH_SERVER(scenario, i) {
-        world_stop(world, i);
-    }
-    if (!world_run(world, sim_now_ns(sim) + END_MAX, stopped, scenario)) {
-        world_fail(world, "a server does not stop");
-    }
+    stop_all(scenario);
 }
 
 void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), void *arg,

@@ -394,6 +394,17 @@ void users_sweep(struct users *users) {
     step_soon(user, STEP_NS);
 }
 
+void users_leave(struct users *users) {
+    for (unsigned i = 0; i < users->options.count; i++) {
+        struct user *user = &users->items[i];
+        if (user->peer != NULL) {
+            sim_peer_close(user->peer);
+            user->peer = NULL;
+        }
+        user->done = true;
+    }
+}
+
 bool users_done(const struct users *users) {
     for (unsigned i = 0; i < users->options.count; i++) {
         if (!users->items[i].done) {

@@ -46,6 +46,8 @@ void users_finish(struct users *users);
 bool users_done(const struct users *users);
 /* Deletes everything, by one of them; users_done says when. */
 void users_sweep(struct users *users);
+/* They hang up, whatever they wait for. */
+void users_leave(struct users *users);
 /* Fails unless all that they know of the data agrees, and the history of all is one that a strictly
  * serializable server could have given (test/checker); once they are done, before a sweep. */
 void users_check(struct users *users);

@@ -217,7 +217,7 @@ static void send_queued(struct user *user, struct request *request) {
 static void send_trouble(struct user *user, struct request *request) {
     static const char *const settings[] = {
         "pipeline-order strict",    "pipeline-order relaxed", "timeout 1", "timeout 0",
-        "maxmemory-clients 300000", "maxmemory-clients 0",
+        "maxmemory-clients 900000", "maxmemory-clients 0",
     };
     unsigned n = (unsigned)rng_below(&user->users->rng, 64);
     switch (request->kind) {

@@ -434,6 +434,21 @@ void world_check_idle(struct world *world) {
     }
 }
 
+void world_check_stopped(struct world *world) {
+    for (unsigned i = 0; i < world->options.servers; i++) {
+        struct server *server = world->nodes[i].server;
+        for (unsigned j = 0; j < server->workers_count; j++) {
+            const struct worker *worker = server->workers[j];
+            NOTHING_OF(world, worker, "clients", worker->clients_count);
+            NOTHING_OF(world, worker, "locks", worker->shard.locks.requests);
+            NOTHING_OF(world, worker, "receive buffers", sim_rt_buffers_held(worker->rt));
+        }
+    }
+    if (sim_open_sockets(world->sim) != 0) {
+        world_fail(world, "%u sockets are still open", sim_open_sockets(world->sim));
+    }
+}
+
 void world_check_empty(struct world *world) {
     for (unsigned i = 0; i < world->options.servers; i++) {
         struct server *server = world->nodes[i].server;

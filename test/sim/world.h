@@ -60,6 +60,8 @@ const char *world_reason(const struct world *world);
 /* Looks for what a server may not have when nothing goes on any more: connections, buffers,
  * messages in mailboxes, waiting clients, memory of clients. Fails with what it finds. */
 void world_check_idle(struct world *world);
+/* What servers that were stopped may not leave: connections, locks. */
+void world_check_stopped(struct world *world);
 /* The same for data: after FLUSHALL nothing is left of it. */
 void world_check_empty(struct world *world);
 
