@@ -458,9 +458,10 @@ static bool paused(const struct client *client, const struct command_slot *slot)
     return worker->pause == PAUSE_ALL || (flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
 }
 
-/* It must run after all earlier requests and before all later ones. */
+/* It must run after all earlier requests and before all later ones. EXEC also when it is refused:
+ * the transaction ends with it. */
 static bool is_fence(const struct staged *staged) {
-    return staged->route == ROUTE_APART ||
+    return staged->route == ROUTE_APART || is_exec(staged) ||
            (staged->route == ROUTE_HOME && !(staged->slot->row->flags & CMD_UNFENCED));
 }
 

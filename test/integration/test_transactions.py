@@ -236,6 +236,12 @@ def test_exec_with_arguments_ends_the_transaction(r, raw):
     assert raw.do("EXEC") == RespError("ERR EXEC without MULTI")
 
 
+def test_pipeline_goes_on_behind_an_exec_with_arguments(r, raw):
+    """It ended the transaction, but what came with it in one read was queued in one that was not there: the server died."""
+    raw.send(encode("MULTI") + encode("EXEC", "x") + encode("SET", "k", "v") + encode("WATCH", "k") + encode("GET", "k"))
+    assert raw.read_some(5)[2:] == ["OK", "OK", b"v"]
+
+
 def test_exec_without_password(start_server):
     s = start_server(requirepass="secret")
     with s.raw() as c:
