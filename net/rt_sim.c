@@ -141,7 +141,8 @@ struct rt_sim {
     struct list closing, gone;
     struct rt_sim **wakes; /* whom to wake at the next submit */
     unsigned wakes_count, wakes_capacity;
-    bool woken;
+    bool wake_due; /* a wake-up is on its way, or was not taken yet */
+    bool woken;    /* it has arrived */
     bool listeners_ended;
     void (*on_ready)(void *arg);
     void *on_ready_arg;
@@ -1042,6 +1043,7 @@ static void op_wake(struct rt *from, struct rt *target) {
     if (!rt_wake_announce(target)) {
         return;
     }
+    sim_of(target)->wake_due = true;
     if (r == NULL || r == sim_of(target) || !r->sim->options.wake_with_submit) {
         wake_leaves(sim_of(target));
         return;
@@ -1184,6 +1186,10 @@ void sim_rt_on_ready(struct rt *rt, void (*fn)(void *arg), void *arg) {
     sim_of(rt)->on_ready_arg = arg;
 }
 
+bool sim_rt_wake_due(const struct rt *rt) {
+    return ((const struct rt_sim *)rt)->wake_due;
+}
+
 unsigned sim_rt_buffers_held(const struct rt *rt) {
     return rt->pool.held;
 }
@@ -1289,7 +1295,7 @@ static bool op_turn(struct rt *rt, int64_t wait_ns) {
     rt_refresh(rt);
     bool woken = r->woken;
     if (woken) {
-        r->woken = false;
+        r->woken = r->wake_due = false;
         rt_wake_take(rt);
     }
     report_lazy(r);

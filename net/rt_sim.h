@@ -98,6 +98,8 @@ int64_t sim_rt_submit(struct rt *rt, int64_t wait_ns);
 bool sim_rt_ready(const struct rt *rt);
 /* Calls fn whenever that may have become true. */
 void sim_rt_on_ready(struct rt *rt, void (*fn)(void *arg), void *arg);
+/* Somebody has woken it, and it has not taken notice yet. */
+bool sim_rt_wake_due(const struct rt *rt);
 /* Buffers of the runtime's pool that are not free. */
 unsigned sim_rt_buffers_held(const struct rt *rt);
 

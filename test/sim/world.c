@@ -291,8 +291,23 @@ static void run_rest(struct thread *thread) {
     thread->run_at_ns = now_ns + sleep_ns;
 }
 
+/* Who has announced its sleep and has mail has been rung for, whatever time that takes: the
+ * watchdog of a real server counts the misses of the handshake only, not a wake-up that its sender
+ * forgot. */
+static void check_rung(const struct thread *thread) {
+    const struct worker *worker = thread->worker;
+    size_t mail = post_depth(worker->server->office, worker->id);
+    if (worker->asleep && mail > 0 && !sim_rt_wake_due(worker->rt)) {
+        world_fail(thread->world, "worker %u sleeps over %zu messages, and nobody rings",
+                   worker->id, mail);
+    }
+}
+
 static void run_part(struct thread *thread) {
     struct world *world = thread->world;
+    if (thread->sleeping) {
+        check_rung(thread);
+    }
     thread->sleeping = false;
     switch (thread->next) {
     case PART_REST:
