@@ -408,6 +408,30 @@ def test_what_is_a_change(r, server, raw, other, shards, name):
             assert other.do("GET", quiet) == (None if dirty else b"done")
 
 
+@pytest.mark.parametrize(
+    "call, changed",
+    [
+        ("RENAME a b", "ab"), ("RENAME none b", ""), ("RENAMENX a b", ""), ("RENAMENX a none", "a0"), ("COPY a b", ""),
+        ("COPY a b REPLACE", "b"), ("COPY a none", "0"), ("COPY none b REPLACE", ""), ("LCS a b", ""), ("MSETNX none 1 b 2", ""), ("MSETNX none 1 none2 2", "0"),
+        ("MSET a 1 b 1", "ab"), ("MSETEX 2 a 1 none 2 XX", ""), ("MSETEX 2 a 1 b 2 XX", "ab"), ("MGET a b none", ""), ("DEL a none", "a"),
+        ("UNLINK none none2", ""), ("EXISTS a b", ""), ("TOUCH a b none", ""),
+    ],
+)  # fmt: skip
+def test_what_commands_over_several_shards_change(r, raw, other, shards, call, changed, kind):
+    """a, b and a missing key lie on different shards; each is watched alone while the command runs."""
+    if kind == "redis" and call.startswith("MSETEX"):
+        pytest.skip("not in Redis 7.0")
+    for turn in range(shards):
+        names = {word: key_in((n + turn) % shards, shards, word) for n, word in enumerate(("a", "b", "none", "none2"))}
+        for key, letter in (("a", "a"), ("b", "b"), ("none", "0")):
+            r.flushall()
+            r.mset({names["a"]: "one", names["b"]: "other"})
+            raw.do("WATCH", names[key])
+            other.do(*[names.get(word, word) for word in call.split()])
+            raw.do("MULTI")
+            assert raw.do("EXEC") == (NULL_ARRAY if letter in changed else []), (call, key, turn)
+
+
 def test_own_writes_count(r, raw):
     raw.do("WATCH", "k")
     raw.do("SET", "k", "v")
