@@ -115,12 +115,33 @@ static int run_one(const struct arguments *args) {
     return result.ok ? 0 : 1;
 }
 
+/* What all runs have reached; fails when many never reached something. */
+#define SEEDS_THAT_REACH_ALL 200
+
+static unsigned print_reached(const uint64_t sums[REACHED_COUNT], uint64_t seeds) {
+    unsigned missing = 0;
+    for (unsigned i = 0; i < REACHED_COUNT; i++) {
+        printf("%s%" PRIu64 " %s", i > 0 ? ", " : "", sums[i], reached_name(i));
+        missing += sums[i] == 0;
+    }
+    printf("\n");
+    if (missing > 0 && seeds >= SEEDS_THAT_REACH_ALL) {
+        printf("FAILED: %" PRIu64 " seeds have not reached everything\n", seeds);
+        return 1;
+    }
+    return 0;
+}
+
 /* 0 or 1 failure. */
-static unsigned run_seed(uint64_t seed, bool twice, uint64_t *answered) {
+static unsigned run_seed(uint64_t seed, bool twice, uint64_t *answered,
+                         uint64_t reached[REACHED_COUNT]) {
     struct scenario_result result, again;
     current_seed = seed;
     scenario_run(seed, NULL, NULL, &result);
     *answered += result.answered;
+    for (unsigned i = 0; i < REACHED_COUNT; i++) {
+        reached[i] += result.reached[i];
+    }
     if (!result.ok) {
         printf("FAILED seed %" PRIu64 ": %s\n", seed, result.reason);
         fflush(stdout);
@@ -150,8 +171,9 @@ int main(int argc, char **argv) {
     unsigned failed = 0;
     double slowest = 0, last = start;
     uint64_t slowest_seed = 0;
+    uint64_t reached[REACHED_COUNT] = {0};
     while (args.seconds > 0 ? now_seconds() - start < args.seconds : done < args.seeds) {
-        failed += run_seed(args.first + done, args.twice, &answered);
+        failed += run_seed(args.first + done, args.twice, &answered, reached);
         double now = now_seconds();
         if (now - last > slowest) {
             slowest = now - last;
@@ -168,5 +190,8 @@ int main(int argc, char **argv) {
            " requests answered; %.0f seeds a minute; the slowest, %" PRIu64 ", took %.2f s\n",
            done, args.first, args.twice ? ", each twice" : "", failed, answered,
            (double)done / seconds * 60, slowest_seed, slowest);
+    if (!args.must_fail) {
+        failed += print_reached(reached, done);
+    }
     return (failed > 0) == args.must_fail ? 0 : 1;
 }

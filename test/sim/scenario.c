@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/text.h"
 #include "server/command_table.h"
+#include "server/worker.h"
 #include "test/sim/user.h"
 #include "test/sim/world.h"
 
@@ -301,6 +302,32 @@ static void play(struct scenario *scenario) {
     stop_all(scenario);
 }
 
+const char *reached_name(enum reached reached) {
+    static const char *const names[REACHED_COUNT] = {
+        [REACHED_TRANSACTIONS] = "transactions",
+        [REACHED_REFUSALS] = "refused numbers",
+        [REACHED_LOCK_WAITS] = "waits for a lock",
+        [REACHED_HOPS] = "operations on another shard",
+        [REACHED_ACCEPT_ERRORS] = "failed accepts",
+        [REACHED_SHORT_SENDS] = "short sends",
+        [REACHED_NO_BUFFER] = "receives without a buffer",
+        [REACHED_WAKES] = "wake-ups",
+    };
+    return names[reached];
+}
+
+static void add_reached(const struct worker *worker, uint64_t sums[REACHED_COUNT]) {
+    const struct rt_stats *rt = rt_get_stats(worker->rt);
+    sums[REACHED_TRANSACTIONS] += worker->stats.txns;
+    sums[REACHED_REFUSALS] += worker->stats.txn_refusals;
+    sums[REACHED_LOCK_WAITS] += worker->stats.lock_waits;
+    sums[REACHED_HOPS] += worker->stats.ops_away;
+    sums[REACHED_ACCEPT_ERRORS] += rt->accept_errors;
+    sums[REACHED_SHORT_SENDS] += rt->short_sends;
+    sums[REACHED_NO_BUFFER] += rt->buffers_exhausted;
+    sums[REACHED_WAKES] += post_get_stats(worker->server->office, worker->id).wakes;
+}
+
 void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), void *arg,
                   struct scenario_result *ret) {
     memset(ret, 0, sizeof *ret);
@@ -319,6 +346,10 @@ void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), voi
     ret->events = sim_trace_events(scenario->sim);
     EACH_SERVER(scenario, i) {
         ret->answered += users_answered(scenario->users[i]);
+        const struct server *server = world_server(scenario->world, i);
+        for (unsigned j = 0; j < server->workers_count; j++) {
+            add_reached(server->workers[j], ret->reached);
+        }
     }
     ret->virtual_ns = sim_now_ns(scenario->sim) - start_ns;
     if (ret->ok) { /* else it is in the middle of something */

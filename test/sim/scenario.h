@@ -10,6 +10,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What must have happened in some of many runs, or they show nothing. */
+enum reached {
+    REACHED_TRANSACTIONS,
+    REACHED_REFUSALS,   /* of numbers that came too late */
+    REACHED_LOCK_WAITS, /* of operations on one shard */
+    REACHED_HOPS,
+    REACHED_ACCEPT_ERRORS,
+    REACHED_SHORT_SENDS,
+    REACHED_NO_BUFFER,
+    REACHED_WAKES,
+    REACHED_COUNT,
+};
+const char *reached_name(enum reached reached);
+
 struct scenario_result {
     bool ok;
     char reason[1024];
@@ -17,6 +31,7 @@ struct scenario_result {
     uint64_t events;   /* in it */
     uint64_t answered; /* requests */
     uint64_t virtual_ns;
+    uint64_t reached[REACHED_COUNT];
 };
 
 /* print(arg, line) gets the trace, or is NULL. */
