@@ -15,7 +15,9 @@
  * its memory.
  * 3. Memory grows with the arguments that have arrived, never with what a header promises.
  * 4. Lengths are compared with what is left, never added to a position first: they may be near
- * 2^63. */
+ * 2^63.
+ * 5. What lies apart is named by its place in the input without it, so a request is understood the
+ * same when it is scanned once more. */
 #include "proto/parser.h"
 
 #include "base/check.h"
@@ -51,6 +53,8 @@ static void parser_restart(struct parser *parser) {
     parser->bulk_len = -1;
     parser->argc = 0;
     parser->args_bytes = 0;
+    parser->apart = NULL;
+    parser->apart_count = parser->apart_seen = 0;
     if (UNLIKELY(parser->argv_cap > PARSER_ARGS_KEPT)) {
         free(parser->args);
         parser->args = NULL;
@@ -221,13 +225,27 @@ parser_bulk_header(struct parser *parser, const struct parser_limits *limits, st
     return PARSE_REQUEST;
 }
 
+/* The bulk at pos lies elsewhere. */
+static bool parser_is_apart(const struct parser *parser) {
+    return parser->apart_seen < parser->apart_count &&
+           parser->apart[parser->apart_seen].offset == parser->pos;
+}
+
 static void parser_finish(struct parser *parser, struct bytes input, struct arena *arena,
                           struct request *ret_request, size_t *ret_consumed) {
     struct bytes *argv = arena_alloc(arena, parser->argc * sizeof(*argv));
+    size_t bytes = parser->pos;
+    uint32_t apart = 0;
     for (uint32_t i = 0; i < parser->argc; i++) {
-        argv[i] = bytes_make(input.ptr + parser->args[i].offset, parser->args[i].len);
+        size_t offset = parser->args[i].offset;
+        if (apart < parser->apart_seen && parser->apart[apart].offset == offset) {
+            argv[i] = parser->apart[apart++].bytes;
+            bytes += argv[i].len;
+        } else {
+            argv[i] = bytes_make(input.ptr + offset, parser->args[i].len);
+        }
     }
-    *ret_request = (struct request){argv, parser->argc, false, parser->pos};
+    *ret_request = (struct request){argv, parser->argc, false, bytes};
     *ret_consumed = parser->pos;
     parser_restart(parser);
 }
@@ -254,15 +272,19 @@ static enum parse_status parser_slow(struct parser *parser, const struct parser_
                 return status;
             }
         }
+        bool apart = parser_is_apart(parser);
+        check(!apart || parser->apart[parser->apart_seen].bytes.len == (uint64_t)parser->bulk_len);
+        uint64_t here = apart ? 0 : (uint64_t)parser->bulk_len;
         size_t left = input.len - parser->pos;
-        if (left < 2 || left - 2 < (uint64_t)parser->bulk_len) {
+        if (left < 2 || left - 2 < here) {
             return PARSE_MORE;
         }
-        if (memcmp(input.ptr + parser->pos + parser->bulk_len, "\r\n", 2) != 0) {
+        if (memcmp(input.ptr + parser->pos + here, "\r\n", 2) != 0) {
             return parser_fail_crlf(parser);
         }
         parser_push_arg(parser, parser->pos, (size_t)parser->bulk_len);
-        parser->pos += (size_t)parser->bulk_len + 2;
+        parser->pos += (size_t)here + 2;
+        parser->apart_seen += apart;
         parser->bulk_len = -1;
         parser->args_left--;
     }
@@ -345,7 +367,7 @@ static inline size_t parser_fast(const struct parser_limits *limits, struct byte
 enum parse_status parser_run(struct parser *parser, const struct parser_limits *limits,
                              struct bytes input, struct arena *arena, struct request *ret_request,
                              size_t *ret_consumed) {
-    if (LIKELY(parser->args_left < 0 && limits->authenticated)) {
+    if (LIKELY(parser->args_left < 0 && limits->authenticated && parser->apart_count == 0)) {
         size_t bytes = parser_fast(limits, input, arena, ret_request);
         if (LIKELY(bytes)) {
             *ret_consumed = bytes;
@@ -364,7 +386,25 @@ size_t parser_bytes_needed(const struct parser *parser) {
     if (parser->bulk_len < 0) {
         return 0;
     }
+    if (parser_is_apart(parser)) {
+        return parser->pos + 2;
+    }
     size_t room = SIZE_MAX - parser->pos - 2;
     return (uint64_t)parser->bulk_len > room ? SIZE_MAX
                                              : parser->pos + (size_t)parser->bulk_len + 2;
+}
+
+bool parser_bulk_missing(const struct parser *parser, size_t *ret_offset, size_t *ret_len) {
+    if (parser->bulk_len < 0 || parser_is_apart(parser)) {
+        return false;
+    }
+    *ret_offset = parser->pos;
+    *ret_len = (size_t)parser->bulk_len;
+    return true;
+}
+
+void parser_set_apart(struct parser *parser, const struct parser_apart *apart, uint32_t count) {
+    check(count >= parser->apart_seen);
+    parser->apart = apart;
+    parser->apart_count = count;
 }

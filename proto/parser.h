@@ -35,12 +35,19 @@ struct request {
     struct bytes *argv; /* in the arena */
     uint32_t argc;
     bool inlined; /* came as an inline command */
-    size_t bytes; /* length on the wire */
+    size_t bytes; /* length on the wire, what lies apart included */
 };
 
 struct parser_arg {
     size_t offset;
     size_t len;
+};
+
+/* A bulk whose bytes lie elsewhere: the input goes on with its line end at `offset`, where its
+ * first byte would be. */
+struct parser_apart {
+    size_t offset; /* from the first byte of the request */
+    struct bytes bytes;
 };
 
 struct parser {
@@ -52,6 +59,9 @@ struct parser {
     uint32_t argv_cap;
     struct parser_arg *args;
     size_t args_bytes; /* sum of the lengths so far: argv-mem of CLIENT LIST */
+    const struct parser_apart *apart;
+    uint32_t apart_count;
+    uint32_t apart_seen; /* those that the scan has passed */
     /* Set with PARSE_ERROR: the whole text after "-", e.g. "ERR Protocol error: ...". It may quote
      * a byte of the stream, even a NUL, hence its length. */
     char error[128];
@@ -75,5 +85,16 @@ static inline struct bytes parser_error(const struct parser *parser) {
 /* After PARSE_MORE: how many bytes the request has at least, as far as its headers tell (0:
  * unknown). Lets the connection size its buffer for a big bulk. */
 size_t parser_bytes_needed(const struct parser *parser);
+
+/* After PARSE_MORE: true if it is a bulk that is not all there. *ret_offset says where its first
+ * byte is in the input, or will be. */
+bool parser_bulk_missing(const struct parser *parser, size_t *ret_offset, size_t *ret_len);
+
+/* Large values need not lie in the input: the caller may take the bytes of a bulk that
+ * parser_bulk_missing told of out of it, collect them elsewhere, and go on when they are complete.
+ * Names all such bulks of the request at the start of the input, in order; to be said before every
+ * parser_run for that request, also when it is scanned anew after parser_fini. The array is the
+ * caller's and is forgotten when the request is over. */
+void parser_set_apart(struct parser *parser, const struct parser_apart *apart, uint32_t count);
 
 #endif

@@ -15,6 +15,9 @@ static const struct parser_limits stranger = {.bulk_len_max = 512 << 20, .authen
  * "[ab,c]" or "[ab,c]i" a request and one that came inline, "empty", "error: ...", "more" at the
  * end. */
 
+#define APART_MAX       64
+#define APART_BYTES_MAX 100000
+
 struct feed {
     struct parser parser;
     const struct parser_limits *limits;
@@ -22,18 +25,69 @@ struct feed {
     struct text waiting; /* bytes that are not consumed */
     struct text transcript;
     bool failed;
+    /* Bulks of so many bytes or more are taken out of the stream, and collected here; 0: none. */
+    size_t apart_min;
+    bool anew; /* forgets each scan that found too little */
+    struct parser_apart apart[APART_MAX];
+    char *apart_memory[APART_MAX];
+    uint32_t apart_count;
+    size_t apart_missing; /* of the last one */
+    unsigned apart_requests;
 };
 
 static void feed_open(struct feed *feed, const struct parser_limits *limits) {
     feed->limits = limits;
     feed->failed = false;
+    feed->apart_min = 0;
+    feed->anew = false;
+    feed->apart_count = feed->apart_requests = 0;
+    feed->apart_missing = 0;
     parser_init(&feed->parser);
     arena_init(&feed->arena, 4096);
     text_init(&feed->waiting);
     text_init(&feed->transcript);
 }
 
+/* The request at the start is over. */
+static void feed_forget_apart(struct feed *feed) {
+    cr_assert_eq(feed->apart_missing, 0);
+    feed->apart_requests += feed->apart_count > 0;
+    while (feed->apart_count > 0) {
+        free(feed->apart_memory[--feed->apart_count]);
+    }
+}
+
+static size_t feed_fill_apart(struct feed *feed, const char *ptr, size_t n) {
+    n = n < feed->apart_missing ? n : feed->apart_missing;
+    if (n > 0) {
+        uint32_t last = feed->apart_count - 1;
+        size_t at = feed->apart[last].bytes.len - feed->apart_missing;
+        memcpy(feed->apart_memory[last] + at, ptr, n);
+        feed->apart_missing -= n;
+    }
+    return n;
+}
+
+/* A bulk that is not all there goes on in memory of its own. */
+static void feed_begin_apart(struct feed *feed) {
+    size_t offset, len;
+    if (feed->apart_min == 0 || feed->apart_count == APART_MAX ||
+        !parser_bulk_missing(&feed->parser, &offset, &len) || len < feed->apart_min ||
+        len > APART_BYTES_MAX || feed->waiting.len - offset >= len) {
+        return;
+    }
+    char *memory = malloc(len);
+    uint32_t i = feed->apart_count++;
+    feed->apart_memory[i] = memory;
+    feed->apart[i] = (struct parser_apart){.offset = offset, .bytes = bytes_make(memory, len)};
+    feed->apart_missing = len;
+    feed_fill_apart(feed, feed->waiting.ptr + offset, feed->waiting.len - offset);
+    feed->waiting.len = offset;
+}
+
 static void feed_close(struct feed *feed) {
+    feed->apart_missing = 0;
+    feed_forget_apart(feed);
     parser_fini(&feed->parser);
     arena_fini(&feed->arena);
     text_fini(&feed->waiting);
@@ -42,7 +96,11 @@ static void feed_close(struct feed *feed) {
 
 static void feed_note_request(struct feed *feed, const struct request *request, size_t consumed) {
     cr_assert_geq(request->argc, 1);
-    cr_assert_eq(request->bytes, consumed);
+    size_t apart = 0;
+    for (uint32_t i = 0; i < feed->apart_count; i++) {
+        apart += feed->apart[i].bytes.len;
+    }
+    cr_assert_eq(request->bytes, consumed + apart);
     text_append_char(&feed->transcript, '[');
     for (uint32_t i = 0; i < request->argc; i++) {
         text_append_text(&feed->transcript, i ? "," : "");
@@ -59,6 +117,10 @@ static bool feed_once(struct feed *feed) {
     memcpy(copy, feed->waiting.ptr, n);
     struct request request;
     size_t consumed = 0;
+    if (feed->anew) {
+        parser_fini(&feed->parser);
+    }
+    parser_set_apart(&feed->parser, feed->apart, feed->apart_count);
     enum parse_status status = parser_run(&feed->parser, feed->limits, bytes_make(copy, n),
                                           &feed->arena, &request, &consumed);
     if (status == PARSE_REQUEST) {
@@ -75,8 +137,10 @@ static bool feed_once(struct feed *feed) {
     if (status == PARSE_MORE) {
         cr_assert(parser_bytes_needed(&feed->parser) == 0 ||
                   parser_bytes_needed(&feed->parser) > n);
+        feed_begin_apart(feed);
         return false;
     }
+    feed_forget_apart(feed);
     cr_assert(consumed > 0 && consumed <= n);
     memmove(feed->waiting.ptr, feed->waiting.ptr + consumed, n - consumed);
     feed->waiting.len -= consumed;
@@ -88,17 +152,22 @@ static void feed_part(struct feed *feed, const char *ptr, size_t n) {
     if (feed->failed) {
         return;
     }
-    text_append(&feed->waiting, ptr, n);
-    while (feed_once(feed)) {
+    size_t apart = feed_fill_apart(feed, ptr, n);
+    text_append(&feed->waiting, ptr + apart, n - apart);
+    while (feed->apart_missing == 0 && feed_once(feed)) {
     }
 }
 
-/* The transcript when the stream comes in parts of 1 to part_max bytes, at random; part_max 0: in
- * one. */
+/* The transcript when the stream comes in parts of 1 to part_max bytes, at random, and with some of
+ * its bulks apart; part_max 0: in one. */
 static struct text transcript_of(struct bytes stream, const struct parser_limits *limits,
                                  size_t part_max, struct rng *rng) {
     struct feed feed;
     feed_open(&feed, limits);
+    if (part_max > 0 && rng_below(rng, 2)) {
+        feed.apart_min = 1 + rng_below(rng, 4);
+        feed.anew = rng_below(rng, 2);
+    }
     for (size_t pos = 0; pos < stream.len;) {
         size_t n = part_max ? 1 + rng_below(rng, part_max) : stream.len;
         n = n < stream.len - pos ? n : stream.len - pos;
@@ -322,6 +391,48 @@ Test(parser, tells_how_many_bytes_a_big_bulk_needs) {
     feed_part(&feed, "*2\r\n$3\r\nSET\r\n$100000\r\nabc", 25);
     cr_assert_eq(parser_bytes_needed(&feed.parser), 22 + 100000 + 2);
     cr_assert_eq(feed.parser.args_bytes, 3);
+    feed_close(&feed);
+}
+
+Test(parser, large_bulks_may_lie_apart_however_they_are_cut) {
+    static const char stream[] =
+        "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$12\r\nhello\r\nworld\r\n"
+        "*5\r\n$4\r\nMSET\r\n$10\r\n0123456789\r\n$10\r\nabcdefghij\r\n$1\r\nx\r\n"
+        "$11\r\n\r\n\r\n\r\n\r\n\r\n-\r\n*1\r\n$4\r\nPING\r\n*1\r\n$9\r\n123456789xx";
+    static const char expected[] =
+        "[SET,k,hello\r\nworld]\n[MSET,0123456789,abcdefghij,x,\r\n\r\n\r\n\r\n\r\n-]\n[PING]\n"
+        "error: ERR Protocol error: invalid CRLF in request\n";
+    size_t len = sizeof(stream) - 1;
+    unsigned apart_requests = 0;
+    for (size_t part = 1; part < len; part++) {
+        struct feed feed;
+        feed_open(&feed, &usual);
+        feed.apart_min = 5;
+        feed.anew = part % 2;
+        for (size_t pos = 0; pos < len; pos += part) {
+            feed_part(&feed, stream + pos, part < len - pos ? part : len - pos);
+        }
+        cr_assert_str_eq(feed.transcript.ptr, expected, "%zu: %s", part, feed.transcript.ptr);
+        apart_requests += feed.apart_requests;
+        feed_close(&feed);
+    }
+    cr_assert(apart_requests > 100, "%u requests with bulks apart", apart_requests);
+}
+
+Test(parser, tells_which_bulk_is_missing) {
+    struct feed feed;
+    size_t offset = 0, bytes = 0;
+    feed_open(&feed, &usual);
+    feed_part(&feed, "*2\r\n$3\r\nSET\r\n$10", 16);
+    cr_assert_not(parser_bulk_missing(&feed.parser, &offset, &bytes));
+    feed_part(&feed, "0000\r\nabc", 9);
+    cr_assert(parser_bulk_missing(&feed.parser, &offset, &bytes));
+    cr_assert_eq(offset, 22);
+    cr_assert_eq(bytes, 100000);
+    struct parser_apart apart = {.offset = 22, .bytes = bytes_make(NULL, 100000)};
+    parser_set_apart(&feed.parser, &apart, 1);
+    cr_assert_not(parser_bulk_missing(&feed.parser, &offset, &bytes));
+    cr_assert_eq(parser_bytes_needed(&feed.parser), 24); /* only its line end */
     feed_close(&feed);
 }
 
