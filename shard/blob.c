@@ -7,14 +7,24 @@
 #include "base/check.h"
 #include "shard/sysmem.h"
 
-struct blob *blob_new(size_t length, size_t capacity) {
-    check(length <= capacity);
-    struct blob *blob = sysmem_alloc(sizeof(*blob) + capacity);
+static struct blob *blob_make(void *block, size_t length, size_t capacity) {
+    struct blob *blob = block;
     atomic_init(&blob->references, 1);
     blob->unused = 0;
     blob->length = length;
     blob->capacity = capacity;
     return blob;
+}
+
+struct blob *blob_new(size_t length, size_t capacity) {
+    check(length <= capacity);
+    return blob_make(sysmem_alloc(sizeof(struct blob) + capacity), length, capacity);
+}
+
+struct blob *blob_try_new(size_t length) {
+    check(length <= SIZE_MAX - sizeof(struct blob));
+    void *block = sysmem_try_alloc(sizeof(struct blob) + length);
+    return block ? blob_make(block, length, length) : NULL;
 }
 
 void blob_ref(struct blob *blob) {

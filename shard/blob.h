@@ -24,6 +24,9 @@ struct blob {
 
 /* One reference, `length` bytes of undefined content. */
 struct blob *blob_new(size_t length, size_t capacity);
+/* The same for a value that is still to arrive: full length, or NULL if there is no room for it.
+ * Its memory is not touched. */
+struct blob *blob_try_new(size_t length);
 void blob_ref(struct blob *blob);
 void blob_unref(struct blob *blob);
 /* Only the owner may ask, and only then the answer lasts: nobody else can make a reference. */

@@ -139,6 +139,12 @@ void string_unpin(void *pin);
  * into the old entry. */
 struct entry *keyspace_set_string(struct keyspace *ks, uint32_t db, const struct key *key,
                                   struct bytes value, int64_t expires_at, int64_t now_ms);
+/* The same with a value that already lies in a block of its own and is too long to be anything but
+ * that (BLOB_VALUE_MIN): takes the caller's reference, nothing is copied. */
+#define BLOB_VALUE_MIN 4096
+struct blob;
+struct entry *keyspace_set_blob(struct keyspace *ks, uint32_t db, const struct key *key,
+                                struct blob *value, int64_t expires_at, int64_t now_ms);
 /* The same, but never stored as an integer: INCRBYFLOAT leaves "embstr" even where it reads 4. */
 struct entry *keyspace_set_text(struct keyspace *ks, uint32_t db, const struct key *key,
                                 struct bytes value, int64_t expires_at, int64_t now_ms);

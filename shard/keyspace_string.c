@@ -22,6 +22,7 @@ struct setting {
     struct bytes text; /* unless it is an integer */
     int64_t number;
     enum entry_storage storage;
+    struct blob *blob; /* a blob to take over, or NULL: the text is copied into one */
     int64_t expires_at;
 };
 
@@ -45,6 +46,11 @@ static void put_value(struct keyspace *ks, struct entry *entry, const struct set
         memcpy(entry_value(entry), setting->text.ptr, setting->text.len);
         break;
     case STORED_BLOB:
+        if (setting->blob) {
+            heap_adopt(ks->heap, blob_bytes(setting->blob));
+            entry_put_blob(entry, setting->blob);
+            break;
+        }
         if (!blob) {
             blob = blob_new(setting->text.len, setting->text.len);
             heap_adopt(ks->heap, blob_bytes(blob));
@@ -104,8 +110,8 @@ static struct entry *set_value(struct keyspace *ks, uint32_t db, const struct ke
     }
     struct slot *slot = &database->slots[key->slot];
     struct books books = books_open(ks);
-    struct blob *keep =
-        setting.storage == STORED_BLOB ? reusable_blob(old, setting.text.len) : NULL;
+    bool copied = setting.storage == STORED_BLOB && setting.blob == NULL;
+    struct blob *keep = copied ? reusable_blob(old, setting.text.len) : NULL;
     struct entry *entry = old ? reshape_for(ks, database, key, old, &setting, keep)
                               : create_for(ks, database, key, &setting);
     put_value(ks, entry, &setting, keep);
@@ -137,6 +143,19 @@ struct entry *keyspace_set_text(struct keyspace *ks, uint32_t db, const struct k
     struct setting setting = {
         .text = value,
         .storage = value.len <= VALUE_INLINE_MAX ? STORED_INLINE : STORED_BLOB,
+        .expires_at = expires_at,
+    };
+    return set_value(ks, db, key, setting, now_ms);
+}
+
+struct entry *keyspace_set_blob(struct keyspace *ks, uint32_t db, const struct key *key,
+                                struct blob *value, int64_t expires_at, int64_t now_ms) {
+    static_assert(BLOB_VALUE_MIN > VALUE_INLINE_MAX, "neither inline nor a number");
+    check(value->length >= BLOB_VALUE_MIN);
+    struct setting setting = {
+        .text = bytes_make(value->data, value->length),
+        .storage = STORED_BLOB,
+        .blob = value,
         .expires_at = expires_at,
     };
     return set_value(ks, db, key, setting, now_ms);

@@ -32,6 +32,10 @@ void *sysmem_alloc(size_t bytes) {
     return block;
 }
 
+void *sysmem_try_alloc(size_t bytes) {
+    return raw_alloc(bytes);
+}
+
 void *sysmem_resize(void *block, size_t bytes) {
     void *moved = raw_resize(block, bytes);
     check(moved != NULL);

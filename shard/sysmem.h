@@ -29,6 +29,8 @@
 
 /* Never NULL: aborts when memory is exhausted. 16-byte aligned. */
 void *sysmem_alloc(size_t bytes);
+/* NULL if the system has no room for it: for sizes that a client names. */
+void *sysmem_try_alloc(size_t bytes);
 void *sysmem_resize(void *block, size_t bytes);
 void sysmem_release(void *block);
 /* What a block of this many bytes really takes. */

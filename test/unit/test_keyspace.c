@@ -2,6 +2,7 @@
 #include "shard/keyspace.h"
 
 #include "base/random.h"
+#include "shard/blob.h"
 #include "shard/heap.h"
 #include "shard/keyspace_parts.h"
 #include "shard/sysmem.h"
@@ -494,6 +495,34 @@ Test(keyspace, pinned_value_outlives_its_key_and_the_keyspace) {
     fixture_free(f);
     cr_assert(bytes_equal(bytes, bytes_make(value, sizeof(value))));
     string_unpin(pin);
+}
+
+Test(keyspace, a_blob_is_taken_over_and_counted) {
+    struct fixture *f = fixture_new();
+    struct key key = key_of(f, "k");
+    set(f, "k", "old", NOW + 1000);
+    for (int i = 0; i < 3; i++) {
+        struct blob *blob = blob_new(50000, 50000);
+        memset(blob->data, 'a' + i, 50000);
+        size_t before = heap_used(f->heap);
+        struct entry *entry = keyspace_set_blob(f->ks, 0, &key, blob, KEEP_TTL, NOW);
+        cr_assert(i > 0 || heap_used(f->heap) >= before + 50000);
+        cr_assert_eq(entry, find(f, "k", NOW));
+        cr_assert_eq(entry_expires_at(entry), NOW + 1000);
+        cr_assert_eq(string_encoding(entry), STRING_RAW);
+        char scratch[NUMBER_TEXT_BYTES];
+        cr_assert_eq(string_bytes(entry, scratch).ptr, blob->data, "not copied");
+        cr_assert(blob_unshared(blob), "the reference is the keyspace's");
+        work_until_done(f, NOW); /* the old one may be freed later */
+        keyspace_verify(f->ks);
+    }
+    char value[50000];
+    memset(value, 'z', sizeof(value));
+    keyspace_set_string(f->ks, 0, &key, bytes_make(value, sizeof(value)), NO_EXPIRY, NOW);
+    char scratch[NUMBER_TEXT_BYTES];
+    cr_assert(bytes_equal(string_bytes(find(f, "k", NOW), scratch), bytes_make(value, 50000)));
+    keyspace_delete(f->ks, 0, &key, NOW, false);
+    fixture_free(f);
 }
 
 /* ---- Clocks of use ---- */
