@@ -332,6 +332,8 @@ struct rt_buffer *rt_buffer_new(size_t size) {
     buffer->pool = NULL;
     buffer->data = (char *)(buffer + 1);
     buffer->size = size;
+    buffer->release = NULL;
+    buffer->pin = NULL;
     return buffer;
 }
 
@@ -345,9 +347,12 @@ static void pool_give_back(struct rt *rt, struct rt_buffer *buffer) {
 void rt_buffer_recycle(struct rt_buffer *buffer) {
     if (buffer->pool) {
         pool_give_back(buffer->pool, buffer);
-    } else {
-        free(buffer);
+        return;
     }
+    if (buffer->release != NULL) {
+        buffer->release(buffer->pin);
+    }
+    free(buffer);
 }
 
 void rt_buffer_open(struct rt_buffer *buffer) {

@@ -125,6 +125,9 @@ struct rt_buffer {
     struct rt *pool; /* NULL: from the allocator */
     char *data;
     size_t size; /* capacity */
+    /* Of a buffer from the allocator: run when its last reference goes, if not NULL. */
+    void (*release)(void *pin);
+    void *pin;
 };
 struct rt_buffer *rt_buffer_new(size_t size); /* refs = 1 */
 static inline struct rt_buffer *rt_buffer_ref(struct rt_buffer *buffer) {

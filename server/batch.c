@@ -38,6 +38,7 @@ struct batch *batch_take(struct worker *worker, struct client *client, struct rt
     batch->client = client;
     batch->next = NULL;
     batch->input = rt_buffer_ref(input);
+    batch->large = NULL;
     batch->now_ms = rt_wall_ms(worker->rt);
     batch->count = 0;
     batch->released = 0;
@@ -163,8 +164,10 @@ static void run_op(struct worker *worker, struct batch *batch) {
     struct reply reply;
     reply_init(&reply, &batch->out, op->resp);
     size_t before = batch->out.bytes;
+    worker->large = batch->ran == 0 ? batch->large : NULL;
     op_run(worker, op->slot, op->argv, op->argc, op->db, &op->key, op->no_touch, batch->now_ms,
            &reply);
+    worker->large = NULL;
     batch->reply_bytes[batch->ran++] = batch->out.bytes - before;
 }
 

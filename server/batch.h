@@ -16,6 +16,7 @@
 #include "shard/mailbox.h"
 
 struct client;
+struct large;
 struct request;
 struct rt_buffer;
 struct worker;
@@ -38,7 +39,8 @@ struct batch {
     struct client *client;  /* home's: never looked at by the owner of the keys */
     struct batch *next;     /* in the pool */
     struct rt_buffer *input;
-    int64_t now_ms; /* the time every op of it sees */
+    struct large *large; /* of its first op, or NULL; lives as long as input */
+    int64_t now_ms;      /* the time every op of it sees */
     uint32_t count;
     uint32_t released; /* ops whose replies were handed on */
     bool returned;

@@ -22,6 +22,7 @@
 #include "server/batch.h"
 #include "server/client_private.h"
 #include "server/dispatch.h"
+#include "server/large.h"
 #include "server/log.h"
 #include "server/message.h"
 #include "server/multi.h"
@@ -88,22 +89,72 @@ static void input_append(struct client *client, struct bytes more) {
     input_move_to(client, capacity, more);
 }
 
+/* The request with large values was handed on. They last as long as its words, so their fate is
+ * that of the buffer, and what comes after gets another. */
+static void input_leave_large(struct client *client) {
+    struct rt_buffer *buffer = client->input_buffer;
+    check(buffer->pool == NULL && buffer->release == NULL);
+    buffer->release = large_free;
+    buffer->pin = client->large;
+    client->large = NULL;
+    client_send_batches(client); /* an open one holds this buffer and no other */
+    if (client->input.len > 0) {
+        input_move_to(client, client->input.len + INPUT_BUFFER_MIN_BYTES, bytes_make(NULL, 0));
+    }
+}
+
 void client_input_used(struct client *client, size_t n) {
     client->input.ptr += n;
     client->input.len -= n;
+    if (UNLIKELY(client->large != NULL) && n > 0) {
+        input_leave_large(client);
+    }
     if (client->input.len == 0) {
         input_drop(client);
     }
 }
 
+/* A big bulk has begun: from here on it is received where it will stay (large.h). Only at the end
+ * of processing, when the input starts with its request and nothing else waits for a turn. False:
+ * it is collected in the input like everything else. */
+static bool input_begin_large(struct client *client) {
+    size_t offset, length;
+    const struct worker *worker = client->worker;
+    if (!(client->flags & CLIENT_INPUT_PARTIAL) || large_missing(client->large) > 0 ||
+        !parser_bulk_missing(&client->parser, &offset, &length) || length < LARGE_BYTES_MIN ||
+        client->input.len - offset >= length) {
+        return false;
+    }
+    /* A client that will be closed for its size, or that could never be served, is told so on the
+     * way. */
+    if (length > (size_t)worker->config->client_query_buffer_limit ||
+        length > (size_t)worker->server->string_bytes_max) {
+        return false;
+    }
+    bool first = client->large == NULL;
+    if (!large_begin(&client->large, offset, length)) {
+        return false;
+    }
+    large_tell(client->large, &client->parser);
+    struct bytes arrived = bytes_make(client->input.ptr + offset, client->input.len - offset);
+    large_fill(client->large, arrived);
+    client->input.len = offset;
+    if (first) {
+        /* A buffer that nobody else reads: it will own the values. */
+        input_move_to(client, offset + INPUT_BUFFER_MIN_BYTES, bytes_make(NULL, 0));
+    }
+    return true;
+}
+
 static void limit_input(struct client *client) {
     struct worker *worker = client->worker;
-    if (client->input.len > worker->stats.input_max) {
-        worker->stats.input_max = client->input.len;
+    size_t bytes = client->input.len + large_bytes(client->large);
+    if (bytes > worker->stats.input_max) {
+        worker->stats.input_max = bytes;
     }
     size_t limit = (size_t)worker->config->client_query_buffer_limit;
     size_t queued = client->multi != NULL ? client->multi->words_bytes : 0;
-    if (client->input.len + queued > limit ||
+    if (bytes + queued > limit ||
         (client->input.len > UNAUTHENTICATED_QUERY_MAX && !client_may_run(client))) {
         worker->stats.query_limit_disconnects++;
         log_client(worker, LOG_WARNING, client,
@@ -139,11 +190,12 @@ static void on_data(struct rt_stream *stream, struct rt_buffer *buffer, struct b
         return;
     }
     client->active_ms = rt_wall_ms(worker->rt);
+    bytes = large_fill(client->large, bytes);
     if (client->input.len == 0) {
         input_drop(client);
         client->input_buffer = rt_buffer_ref(buffer);
         client->input = bytes;
-    } else {
+    } else if (bytes.len > 0) {
         input_append(client, bytes);
     }
     limit_input(client);
@@ -431,7 +483,8 @@ struct reply client_reply(struct client *client) {
 
 size_t client_memory(const struct client *client) {
     size_t bytes = sizeof *client + client->out.allocated + client->held.allocated +
-                   client->pending_cap * sizeof *client->pending + client->bytes_away;
+                   client->pending_cap * sizeof *client->pending + client->bytes_away +
+                   large_memory(client->large);
     if (client->input_buffer != NULL) {
         bytes +=
             client->input_buffer->pool == NULL ? client->input_buffer->size : client->input.len;
@@ -548,6 +601,7 @@ bool client_try_free(struct client *client) {
     list_remove(&client->dirty_node);
     list_remove(&client->wait_node);
     input_drop(client);
+    large_free(client->large);
     parser_fini(&client->parser);
     outbuf_fini(&client->out);
     outbuf_fini(&client->held);
@@ -567,7 +621,8 @@ void client_after_process(struct client *client) {
         return;
     }
     struct rt_buffer *buffer = client->input_buffer;
-    if (client->input.len > 0 && buffer != NULL && buffer->pool != NULL) {
+    if (client->input.len > 0 && !input_begin_large(client) && buffer != NULL &&
+        buffer->pool != NULL) {
         /* A pool buffer must not wait with a client: there are few of them. */
         size_t announced = parser_bytes_needed(&client->parser);
         size_t capacity = client->input.len * 2;

@@ -21,6 +21,7 @@
 
 struct batch;
 struct command_slot;
+struct large;
 struct multi_queue;
 struct multi_watches;
 struct scatter;
@@ -73,6 +74,7 @@ struct client {
     struct parser parser;
     struct rt_buffer *input_buffer; /* holds input, or NULL */
     struct bytes input;
+    struct large *large; /* values of the first request of the input that lie apart, or NULL */
 
     /* Output. */
     struct outbuf out;

@@ -28,6 +28,7 @@
 #include "server/commands/transaction.h"
 #include "server/errors.h"
 #include "server/help.h"
+#include "server/large.h"
 #include "server/log.h"
 #include "server/multi.h"
 #include "server/txn.h"
@@ -165,8 +166,10 @@ static void run_here(struct client *client, struct staged *staged) {
     size_t before = target->bytes;
     struct reply reply;
     reply_init(&reply, target, client->resp);
+    worker->large = staged->start == 0 ? client->large : NULL;
     op_run(worker, staged->slot, staged->request.argv, staged->request.argc, client->db,
            &staged->key, (client->flags & CLIENT_NO_TOUCH) != 0, rt_wall_ms(worker->rt), &reply);
+    worker->large = NULL;
     worker->stats.ops_here++;
     reply_done(client, target, target->bytes - before);
     client_command_over(client);
@@ -216,6 +219,9 @@ static void run_away(struct client *client, struct staged *staged) {
         batch = batch_take(worker, client, client->input_buffer);
         worker->open_batches[staged->target] = batch;
         worker->open_count++;
+    }
+    if (UNLIKELY(client->large != NULL) && staged->start == 0) {
+        batch->large = client->large;
     }
     batch_add(batch, staged->slot, &staged->request, &staged->key, client);
     client_pend_op(client, batch, (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0);
@@ -586,6 +592,9 @@ static unsigned stage_window(struct client *client, struct staged *window, size_
         struct staged *staged = &window[n];
         struct bytes rest = bytes_make(client->input.ptr + used, client->input.len - used);
         size_t consumed = 0;
+        if (used == 0) {
+            large_tell(client->large, &client->parser);
+        }
         status = parser_run(&client->parser, &limits, rest, &worker->scratch, &staged->request,
                             &consumed);
         if (status == PARSE_MORE) {
@@ -619,6 +628,7 @@ static unsigned stage_window(struct client *client, struct staged *window, size_
 
 static bool can_go_on(const struct client *client) {
     return client->input.len > 0 && client->scatter == NULL && client->txn == NULL &&
+           large_missing(client->large) == 0 &&
            !(client->flags & (CLIENT_CLOSING | CLIENT_CLOSE_AFTER_REPLY | CLIENT_BLOCKED |
                               CLIENT_PARKED | CLIENT_PAUSED));
 }

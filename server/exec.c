@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/num.h"
 #include "server/errors.h"
+#include "server/large.h"
 #include "server/worker.h"
 
 /* From here on a value is sent from where it lies. Below, the copy is cheaper than the pin. */
@@ -96,6 +97,17 @@ bool exec_deadline(const struct exec *x, int64_t value, bool ms, bool absolute, 
     }
     *ret_ms = value;
     return true;
+}
+
+void exec_store_argument(const struct exec *x, const struct key *key, uint32_t argv_index,
+                         int64_t expires_at) {
+    struct bytes value = x->argv[argv_index];
+    struct blob *blob = large_take(x->worker->large, value);
+    if (UNLIKELY(blob != NULL)) {
+        keyspace_set_blob(x->keyspace, x->db, key, blob, expires_at, x->now_ms);
+    } else {
+        keyspace_set_string(x->keyspace, x->db, key, value, expires_at, x->now_ms);
+    }
 }
 
 void exec_reply_string(const struct exec *x, struct entry *entry) {

@@ -89,6 +89,7 @@ struct worker {
     unsigned multi_pool_count;
     struct batch **open_batches; /* by target: of the client that is being worked off */
     unsigned open_count;
+    struct large *large;   /* of the request that runs: values that may be taken over, or NULL */
     uint64_t tick;         /* rt_ticks when the last command ended: the next one's start */
     struct outbuf discard; /* where replies go that nobody wants */
     size_t clients_memory; /* sum of client->memory */

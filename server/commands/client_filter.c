@@ -9,6 +9,7 @@
 #include "base/num.h"
 #include "server/command_table.h"
 #include "server/errors.h"
+#include "server/large.h"
 #include "server/multi.h"
 #include "server/worker.h"
 
@@ -408,6 +409,10 @@ void client_describe(struct text *text, const struct client *client, size_t inpu
                                                      : -1;
     unsigned watched = client->watches != NULL ? client->watches->count : 0;
     size_t buffered = client->input_buffer && input_bytes ? client->input_buffer->size : 0;
+    if (input_bytes > 0 && client->large != NULL) {
+        buffered += large_bytes(client->large) + large_missing(client->large);
+        input_bytes += large_bytes(client->large);
+    }
     const struct command_slot *last = client->last_command;
     text_appendf(text, "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s capa=%s",
                  (unsigned long long)client->id, client->peer, client->local,

@@ -132,7 +132,7 @@ void command_append(struct exec *x) {
         return;
     }
     if (entry == NULL) {
-        keyspace_set_string(x->keyspace, x->db, &x->key, tail, NO_EXPIRY, x->now_ms);
+        exec_store_argument(x, &x->key, 2, NO_EXPIRY);
         reply_int(x->reply, (int64_t)tail.len);
         return;
     }

@@ -126,13 +126,13 @@ static bool options_read(const struct exec *x, uint32_t i, unsigned understood,
 }
 
 /* Stores a value, or deletes the key if the value's time is over before it began. */
-static void store(const struct exec *x, const struct key *key, struct bytes value,
+static void store(const struct exec *x, const struct key *key, uint32_t value_index,
                   const struct set_options *options) {
     if (UNLIKELY(options->past)) {
         keyspace_delete(x->keyspace, x->db, key, x->now_ms, exec_lazy_expire(x));
         return;
     }
-    keyspace_set_string(x->keyspace, x->db, key, value, options->expires_at, x->now_ms);
+    exec_store_argument(x, key, value_index, options->expires_at);
 }
 
 /* ---- SET ---- */
@@ -181,13 +181,13 @@ static void set_with_look(struct exec *x, const struct set_options *options) {
         reply_ok(x->reply);
     }
     if (holds) {
-        store(x, &x->key, x->argv[2], options);
+        store(x, &x->key, 2, options);
     }
 }
 
 void command_set(struct exec *x) {
     if (LIKELY(x->argc == 3)) {
-        keyspace_set_string(x->keyspace, x->db, &x->key, x->argv[2], NO_EXPIRY, x->now_ms);
+        exec_store_argument(x, &x->key, 2, NO_EXPIRY);
         reply_ok(x->reply);
         return;
     }
@@ -199,7 +199,7 @@ void command_set(struct exec *x) {
         set_with_look(x, &options);
         return;
     }
-    store(x, &x->key, x->argv[2], &options);
+    store(x, &x->key, 2, &options);
     reply_ok(x->reply);
 }
 
@@ -207,7 +207,7 @@ void command_setnx(struct exec *x) {
     bool missing = keyspace_find(x->keyspace, x->db, &x->key, x->now_ms,
                                  exec_lookup_flags(x, LOOKUP_WRITE)) == NULL;
     if (missing) {
-        keyspace_set_string(x->keyspace, x->db, &x->key, x->argv[2], NO_EXPIRY, x->now_ms);
+        exec_store_argument(x, &x->key, 2, NO_EXPIRY);
     }
     reply_int(x->reply, missing);
 }
@@ -217,7 +217,7 @@ static void set_for_a_while(struct exec *x, unsigned option) {
     if (!deadline_read(x, 2, option, &expires_at)) {
         return;
     }
-    keyspace_set_string(x->keyspace, x->db, &x->key, x->argv[3], expires_at, x->now_ms);
+    exec_store_argument(x, &x->key, 3, expires_at);
     reply_ok(x->reply);
 }
 
@@ -239,7 +239,7 @@ void command_getset(struct exec *x) {
     } else {
         exec_reply_string(x, entry);
     }
-    keyspace_set_string(x->keyspace, x->db, &x->key, x->argv[2], NO_EXPIRY, x->now_ms);
+    exec_store_argument(x, &x->key, 2, NO_EXPIRY);
 }
 
 void command_getex(struct exec *x) {
@@ -286,7 +286,7 @@ static void store_pairs(const struct exec *x, uint32_t first, uint32_t end,
     for (uint32_t i = first, n; i < end; i += 2 * n) {
         n = exec_keys(x, i, end, 2, keys);
         for (uint32_t j = 0; j < n; j++) {
-            store(x, &keys[j], x->argv[i + 2 * j + 1], options);
+            store(x, &keys[j], i + 2 * j + 1, options);
         }
     }
 }

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* large: see the header. Why so:
+ *
+ * A value of many reads would be collected in the input, which has to be contiguous, and then
+ * copied into its blob: twice the memory, and a copy more than needed. But the parser needs only
+ * the headers and line ends to be contiguous. So as soon as a header has told the length, the blob
+ * is made, what arrives goes straight into it, and the parser is told that the bulk lies apart.
+ *
+ *     wire:   *3 $3 SET $1 k $4194304 <4 MB> \r\n *2 ...
+ *     input:  *3 $3 SET $1 k $4194304        \r\n *2 ...
+ *     blob:                           <4 MB>
+ *
+ * Rejected: laying the input out so that the bulk starts at a blob's data. The bytes before it
+ * would have to lie where the blob's header is, and a second large value of the same request would
+ * have to move.
+ */
+#include "server/large.h"
+
+#include "base/check.h"
+#include "shard/blob.h"
+
+#include <stdlib.h>
+
+struct large {
+    struct parser_apart *places;
+    struct blob **blobs; /* of the places; NULL: taken */
+    uint32_t count, capacity;
+    size_t bytes;   /* arrived */
+    size_t missing; /* of the last one */
+};
+
+static struct large *large_grown(struct large *large) {
+    if (large == NULL) {
+        large = calloc(1, sizeof *large);
+        check(large != NULL);
+    }
+    if (large->count == large->capacity) {
+        large->capacity = large->capacity ? large->capacity * 2 : 1;
+        large->places = realloc(large->places, large->capacity * sizeof *large->places);
+        large->blobs = realloc(large->blobs, large->capacity * sizeof(struct blob *));
+        check(large->places != NULL && large->blobs != NULL);
+    }
+    return large;
+}
+
+bool large_begin(struct large **large, size_t offset, size_t length) {
+    struct blob *blob = blob_try_new(length);
+    if (blob == NULL) {
+        return false;
+    }
+    struct large *grown = *large = large_grown(*large);
+    check(grown->missing == 0);
+    check(grown->count == 0 || grown->places[grown->count - 1].offset < offset);
+    grown->places[grown->count] =
+        (struct parser_apart){.offset = offset, .bytes = bytes_make(blob->data, length)};
+    grown->blobs[grown->count++] = blob;
+    grown->missing = length;
+    return true;
+}
+
+void large_free(void *pointer) {
+    struct large *large = pointer;
+    if (large == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < large->count; i++) {
+        if (large->blobs[i] != NULL) {
+            blob_unref(large->blobs[i]);
+        }
+    }
+    free(large->places);
+    free(large->blobs);
+    free(large);
+}
+
+size_t large_missing(const struct large *large) {
+    return large != NULL ? large->missing : 0;
+}
+
+struct bytes large_fill(struct large *large, struct bytes bytes) {
+    if (large_missing(large) == 0) {
+        return bytes;
+    }
+    struct blob *blob = large->blobs[large->count - 1];
+    size_t n = bytes.len < large->missing ? bytes.len : large->missing;
+    memcpy(blob->data + (blob->length - large->missing), bytes.ptr, n);
+    large->missing -= n;
+    large->bytes += n;
+    return bytes_make(bytes.ptr + n, bytes.len - n);
+}
+
+size_t large_bytes(const struct large *large) {
+    return large != NULL ? large->bytes : 0;
+}
+
+size_t large_memory(const struct large *large) {
+    return large != NULL ? large->bytes + large->missing + sizeof *large : 0;
+}
+
+void large_tell(const struct large *large, struct parser *parser) {
+    if (large != NULL) {
+        parser_set_apart(parser, large->places, large->count);
+    }
+}
+
+struct blob *large_take(struct large *large, struct bytes argument) {
+    for (uint32_t i = 0; large != NULL && i < large->count; i++) {
+        struct blob *blob = large->blobs[i];
+        if (blob != NULL && blob->data == argument.ptr && blob->length == argument.len) {
+            large->blobs[i] = NULL;
+            return blob;
+        }
+    }
+    return NULL;
+}
