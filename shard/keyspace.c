@@ -278,7 +278,7 @@ void database_moved(struct database *database, const struct key *key, const stru
 }
 
 /* Freeing this much takes the kernel long enough to be noticed. */
-#define LATE_BLOB_BYTES (4u << 20)
+#define LATE_BLOB_BYTES (8u << 20)
 
 void value_free(struct keyspace *ks, struct blob *blob, bool lazy) {
     size_t bytes = blob_bytes(blob);
