@@ -137,6 +137,49 @@ describe('ioredis', () => {
     await other.quit();
   });
 
+  test('runs what did not fail in multi()', async () => {
+    const results = await redis.multi().set('one', 'text').incr('one').mset('two', '2', 'three', '3').exec();
+    assert.deepEqual(results[0], [null, 'OK']);
+    assert.match(results[1][0].message, /value is not an integer/);
+    assert.deepEqual(results[2], [null, 'OK']);
+    assert.deepEqual(await redis.mget('one', 'two', 'three'), ['text', '2', '3']);
+  });
+
+  test('puts a multi() in the middle of a pipeline', async () => {
+    const results = await redis.pipeline([
+      ['set', 'one', '1'],
+      ['multi'],
+      ['incr', 'one'],
+      ['incr', 'two'],
+      ['exec'],
+      ['mget', 'one', 'two'],
+    ]).exec();
+    assert.deepEqual(results.map(([, reply]) => reply), ['OK', 'OK', 'QUEUED', 'QUEUED', [2, 1], ['2', '1']]);
+  });
+
+  test('loses no unit between keys that several clients move with watch', async () => {
+    const keys = ['account:1', 'account:2', 'account:3', 'account:4'];
+    await redis.mset(...keys.flatMap((key) => [key, 100]));
+    const clients = Array.from({ length: 4 }, () => new Redis(server.port, '127.0.0.1'));
+    const move = async (client, source, target) => {
+      for (;;) {
+        await client.watch(source, target);
+        const [have, other] = await client.mget(source, target);
+        const done = await client.multi().set(source, have - 1).set(target, Number(other) + 1).incr('moves').exec();
+        if (done !== null) return;
+      }
+    };
+    await Promise.all(
+      clients.map(async (client, c) => {
+        for (let i = 0; i < 20; i++) await move(client, keys[(c + i) % 4], keys[(c + i + 1 + (i % 3)) % 4]);
+      }),
+    );
+    const values = await redis.mget(...keys);
+    assert.equal(values.reduce((sum, value) => sum + Number(value), 0), 400);
+    assert.equal(await redis.get('moves'), '80');
+    await Promise.all(clients.map((client) => client.quit()));
+  });
+
   test('scans every key once with scanStream', async () => {
     const pipeline = redis.pipeline();
     for (let i = 0; i < 2000; i++) pipeline.set(`scan:${i}`, '');

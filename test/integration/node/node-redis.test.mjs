@@ -3,7 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, describe, test } from 'node:test';
-import { createClient, createClientPool } from 'redis';
+import { createClient, createClientPool, WatchError } from 'redis';
 import { startServer } from './server.mjs';
 
 for (const RESP of [2, 3]) {
@@ -132,6 +132,57 @@ for (const RESP of [2, 3]) {
       const pool = await createClientPool({ RESP, socket: socket() }, { minimum: 4, maximum: 8 }).connect();
       await Promise.all(Array.from({ length: 400 }, (_, i) => pool.set(`p${i}`, i)));
       assert.equal(await client.dbSize(), 400);
+      await pool.close();
+    });
+
+    test('names the commands of a multi() that failed', async () => {
+      const failed = await client.multi().set('a', 'text').incr('a').set('b', '2').exec().catch((error) => error);
+      assert.deepEqual(failed.errorIndexes, [1]);
+      assert.match(failed.replies[1].message, /value is not an integer/);
+      assert.deepEqual(await client.mGet(['a', 'b']), ['text', '2']);
+    });
+
+    test('runs nothing of a multi() with a command that cannot be queued', async () => {
+      await assert.rejects(client.multi().set('a', '1').addCommand(['NOSUCH']).exec());
+      assert.equal(await client.exists('a'), 0);
+      assert.deepEqual(await client.multi().set('a', '1').exec(), ['OK']);
+    });
+
+    test('sends a multi() as a pipeline', async () => {
+      const replies = await client.multi().set('a', '1').incr('a').get('b').execAsPipeline();
+      assert.deepEqual(replies, ['OK', 2, null]);
+    });
+
+    test('throws WatchError in a multi() whose key has changed', async () => {
+      const other = await createClient({ RESP, socket: socket() }).connect();
+      await client.watch(['a', 'b', 'c']);
+      await other.set('c', 'x');
+      await assert.rejects(client.multi().set('a', '1').exec(), WatchError);
+      assert.equal(await client.exists('a'), 0);
+      await client.watch('a');
+      await other.set('a', 'x');
+      await client.unwatch();
+      assert.deepEqual(await client.multi().get('a').exec(), ['x']);
+      await other.close();
+    });
+
+    test('isolates WATCH of each user of a pool', async () => {
+      const pool = await createClientPool({ RESP, socket: socket() }, { minimum: 4, maximum: 8 }).connect();
+      await pool.mSet({ left: '100', right: '100' });
+      const move = (source, target) =>
+        pool.execute(async (own) => {
+          for (;;) {
+            await own.watch([source, target]);
+            const [have, other] = await own.mGet([source, target]);
+            try {
+              return await own.multi().set(source, String(have - 1)).set(target, String(Number(other) + 1)).exec();
+            } catch (error) {
+              if (!(error instanceof WatchError)) throw error;
+            }
+          }
+        });
+      await Promise.all(Array.from({ length: 40 }, (_, i) => (i % 4 ? move('left', 'right') : move('right', 'left'))));
+      assert.deepEqual(await client.mGet(['left', 'right']), ['80', '120']);
       await pool.close();
     });
 
