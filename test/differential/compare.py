@@ -7,7 +7,7 @@ ids and the order of unordered results. Each such case is one row of NORMAL.
 
 import re
 
-from resp import Map, RespError
+from resp import Map, RespError, Simple, parse
 
 
 def upper(arg):
@@ -101,6 +101,41 @@ def normal(call, value, raw):
         if row_name == name and row_sub in (None, sub):
             return function(value)
     return raw
+
+
+class Unfolding:
+    """What one connection has queued: the replies inside of EXEC's are compared as those of the calls that they answer."""
+
+    def __init__(self):
+        self.queue = None
+
+    def unfold(self, call, replies):
+        """[(call, its (value, raw) of every server)]: the calls queued if this is an EXEC that all have run, else this one."""
+        name, value = upper(call[0]), replies[0][0]
+        queue = self.queue
+        if isinstance(value, Simple):
+            if name == b"MULTI" and value == "OK":
+                self.queue = []
+            elif queue is not None and value == "QUEUED":
+                queue.append(call)
+        if name in (b"EXEC", b"RESET") or name == b"DISCARD" and value == "OK":
+            self.queue = None
+        if name != b"EXEC" or not queue or any(type(v) is not list or len(v) != len(queue) for v, _ in replies):
+            return [(call, replies)]
+        parts = [elements(value, raw) for value, raw in replies]
+        # The others count a value twice that is a word of the queue as well.
+        counts = [[upper(word) for word in inner[:2]] == [b"OBJECT", b"REFCOUNT"] for inner in queue]
+        return [(inner, [p[n] for p in parts]) for n, inner in enumerate(queue) if not counts[n]]
+
+
+def elements(value, raw):
+    """(value, raw) of each element of an array."""
+    at, out = raw.index(b"\n") + 1, []
+    for element in value:
+        _, end = parse(raw, at)
+        out.append((element, raw[at:end]))
+        at = end
+    return out
 
 
 # Known differences of Redis 7.0 from Valkey 9.1: (command, what Redis says, what Valkey says), matched on raw replies.

@@ -46,6 +46,7 @@ class Generator:
         else:
             self.keys = ["key:%d" % i for i in range(12)]
         self.now = int(time.time())
+        self.inside = set()  # which connections, first or second, are between MULTI and EXEC
 
     # ---- arguments -----------------------------------------------------------------------------------------------
 
@@ -352,47 +353,71 @@ class Generator:
 
     # ---- transactions ------------------------------------------------------------------------------------------------
 
-    def certain(self):
-        """A call whose reply is the same everywhere, byte for byte, also as an element of EXEC's reply."""
+    def single(self):
+        """A call that is safe, perhaps broken."""
         while True:
             call = self.call()
             if self.chance(0.1):
                 call = self.mutate(call)
-            name = str(call[0]).upper()
-            if name in self.EXACT and self.is_safe(call) and not self.short_lived(call):
+            if self.is_safe(call) and not self.short_lived(call):
                 return call
 
-    EXACT = set(
-        """SET GET GETDEL STRLEN INCR DECR SETEX PSETEX SETNX GETSET APPEND INCRBY DECRBY INCRBYFLOAT GETRANGE SUBSTR SETRANGE MGET
-        MSET MSETNX MSETEX DELIFEQ LCS DEL UNLINK EXISTS TOUCH PERSIST TYPE RENAME RENAMENX COPY MOVE DBSIZE FLUSHDB FLUSHALL SWAPDB
-        SELECT PING ECHO AUTH EXPIRE PEXPIRE EXPIREAT PEXPIREAT""".split()
-    )
+    def several_shards(self):
+        """A call that needs more than one key, or all shards."""
+        makers = [self.c_mget, self.c_mset, self.c_del, self.c_rename, self.c_copy, self.c_lcs, self.c_global, self.c_flush, self.c_swapdb, self.c_keys]
+        while True:
+            call = self.pick(makers if self.classic else makers + [self.c_msetex])()
+            if self.is_safe(call) and not self.short_lived(call):
+                return call
+
+    def any_single(self):
+        return self.several_shards() if self.chance(0.4) else self.single()
 
     def c_transaction(self):
-        """Perhaps watched keys and somebody who changes them; a queue, perhaps with something that cannot be queued; an end."""
+        """WATCH, MULTI, what is queued, EXEC: each part now and then missing or in the wrong place, and calls or whole
+        transactions of the second connection in between."""
         out = []
         if self.chance(0.5):
-            out.append(["WATCH"] + self.some(self.key))
+            out += [["WATCH"] + self.some(self.key, 1, 5) for _ in range(self.pick([1, 1, 2]))]
             if self.chance(0.3):
-                out.append(["WATCH"] + self.some(self.key))
+                out.append(self.any_single())
             if self.chance(0.1):
                 out.append(["UNWATCH"])
-            for _ in range(self.rng.randrange(3)):
-                made = self.certain()
-                out.append(made if self.chance(0.3) else Second(made))
-        out.append(["MULTI"])
-        for _ in range(self.rng.randrange(7)):
-            made = self.certain()
-            out.append(Second(made) if self.chance(0.15) else made)
-        if self.chance(0.1):
-            out.append(self.pick([["NOSUCH"], ["GET"], ["UNWATCH"], ["DISCARD", "x"], ["EXEC", "x"], ["MSET", self.key()]]))
-        if not self.classic and self.chance(0.05):
-            out.append(self.pick([["MULTI"], ["WATCH", self.key()], ["CLIENT", "REPLY", "SKIP"]]))
-        out.append(["DISCARD"] if self.chance(0.1) else ["EXEC"])
+        out.append(["MULTI"] if self.chance(0.98) else ["MULTI", "x"])
+        out += [self.any_single() for _ in range(self.rng.randrange(9))]
+        if self.chance(0.15):
+            breaks = [["NOSUCH", "x"], ["GET"], ["UNWATCH"], ["WATCH"], ["DISCARD", "x"], ["EXEC", "x"], ["MSET", self.key()], ["CLIENT", "NOSUCH"]]
+            breaks += [["MULTI"], ["WATCH", self.key()], ["CLIENT", "REPLY", "SKIP"], ["SHUTDOWN", "FOO"]]
+            out.insert(self.rng.randrange(len(out)) + 1, self.pick(breaks))
+        end = self.pick([["DISCARD"], ["DISCARD"], ["RESET"], None]) if self.chance(0.12) else ["EXEC"]
+        if end:
+            out.append(end)
+        while self.chance(0.5):
+            between = [self.any_single()]
+            if self.chance(0.2):
+                between = [["MULTI"], self.any_single(), self.several_shards(), ["EXEC"]]
+            at = self.rng.randrange(len(out) + 1)
+            out[at:at] = [Second(c) for c in between]
         return out
 
     def c_second(self):
-        return Second(self.certain())
+        return Second(self.any_single())
+
+    def out_of_place(self, call):
+        """Nothing that closes a connection or silences it, and to Redis 7.0 nothing that it queues or refuses otherwise than
+        Valkey, because it runs the rest of the transaction."""
+        words = [str(a).upper() for a in call]
+        second = isinstance(call, Second)
+        is_inside = second in self.inside
+        if words == ["MULTI"] and not is_inside:
+            self.inside.add(second)
+        elif words[0] in ("EXEC", "RESET") or words == ["DISCARD"]:
+            self.inside.discard(second)
+        elif words[:2] == ["CLIENT", "REPLY"] and words[2:] != ["ON"]:
+            return self.classic or not is_inside
+        elif is_inside and self.classic:
+            return words[0] in ("MULTI", "WATCH", "SHUTDOWN", "COMMAND") or words[:2] == ["CLIENT", "REPLY"]
+        return False
 
     # ---- sequences ---------------------------------------------------------------------------------------------------
 
@@ -505,8 +530,9 @@ class Generator:
             else:
                 got = self._pick_family()()
                 got = got if isinstance(got[0], list) else [got]
-            if self.chance(0.12) and not any(isinstance(c, Second) or c[0] == "MULTI" for c in got):
+            made = any(isinstance(c, Second) or c[0] in ("MULTI", "WATCH") for c in got)  # of calls that are safe
+            if self.chance(0.12) and not made:
                 got[-1] = self.mutate(got[-1])
-            if all(self.is_safe(c) and not self.short_lived(c) for c in got):
-                out += got
+            if made or all(self.is_safe(c) and not self.short_lived(c) for c in got):
+                out += [c for c in got if not self.out_of_place(c)]
         return out

@@ -4,8 +4,8 @@
 
     test/differential/run.py --seed 1 --ops 20000 --shoal build-release/server/shoal-server
 
-Each sequence starts on empty servers, is sent as one pipeline in RESP2 or RESP3, and is compared reply by reply, then by the
-final state of all keys. Valkey decides: Shoal must equal it. Sequences of classic commands also run on Redis, whose
+Each sequence starts on empty servers, is sent as one pipeline in RESP2 or RESP3, and is compared reply by reply (those inside
+of EXEC's as replies to the calls that were queued), then by the final state of all keys. Valkey decides: Shoal must equal it. Sequences of classic commands also run on Redis, whose
 differences from Valkey must be listed in compare.py. A difference is run again to see that it repeats, shrunk to the fewest
 commands, and printed with what every server said. Same seed, same sequences.
 
@@ -21,7 +21,7 @@ import time
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "integration"))
 
-from compare import normal, redis_differs_knowingly  # noqa: E402
+from compare import Unfolding, normal, redis_differs_knowingly  # noqa: E402
 from generator import Generator, Second  # noqa: E402
 from resp import encode  # noqa: E402
 from server import Server, find_peer  # noqa: E402
@@ -69,7 +69,7 @@ class Target:
 
 def state_calls(keys):
     """Commands whose replies are the whole state, as far as strings go."""
-    calls = []
+    calls = [["DISCARD"]]  # a sequence may end in the middle of a transaction
     for db in range(16):
         calls += [["SELECT", str(db)], ["KEYS", "*"]]
         for key in keys:
@@ -79,8 +79,10 @@ def state_calls(keys):
 
 
 class Difference:
-    def __init__(self, call, replies, at):
-        self.call, self.replies, self.at = call, replies, at
+    """`call` was answered differently; `asked` is the call inside, when `call` is an EXEC."""
+
+    def __init__(self, call, asked, replies, at):
+        self.call, self.asked, self.replies, self.at = call, asked, replies, at
 
 
 def first_difference(targets, calls, resp3, keys):
@@ -102,20 +104,24 @@ def first_difference(targets, calls, resp3, keys):
 
 
 def compare(targets, calls, results):
+    queues = {False: Unfolding(), True: Unfolding()}
     for at, call in enumerate(calls):
-        normals = [normal(call, value, raw) for value, raw in (r[at] for r in results)]
-        if all(n == normals[0] for n in normals[1:]):
-            continue
-        replies = {t.name: r[at][1] for t, r in zip(targets, results)}
-        named = dict(zip([t.name for t in targets], normals))
-        mark = "valkey" if "valkey" in named else "redis"
-        if named["shoal"] == named[mark]:
-            if redis_differs_knowingly(call, replies["redis"], replies["valkey"]):
-                continue
-        elif "valkey" not in named and redis_differs_knowingly(call, replies["redis"], replies["shoal"]):
-            continue
-        return Difference(call, replies, at)
+        for asked, replies in queues[isinstance(call, Second)].unfold(call, [r[at] for r in results]):
+            if differs(targets, asked, replies):
+                return Difference(call, asked, {t.name: raw for t, (_, raw) in zip(targets, replies)}, at)
     return None
+
+
+def differs(targets, call, replies):
+    """Whether somebody answers that call otherwise than he should."""
+    normals = {t.name: normal(call, value, raw) for t, (value, raw) in zip(targets, replies)}
+    raws = {t.name: raw for t, (_, raw) in zip(targets, replies)}
+    if all(n == normals["shoal"] for n in normals.values()):
+        return False
+    mark = "valkey" if "valkey" in normals else "shoal"
+    if normals["shoal"] != normals[mark] or "redis" not in raws:
+        return True
+    return not redis_differs_knowingly(call, raws["redis"], raws[mark])
 
 
 def shrink(targets, calls, resp3, keys, same):
@@ -150,6 +156,9 @@ def report(targets, calls, resp3, found, label):
     if found.at >= len(calls):
         print("  then the state differs at")
         print("    " + show(found.call))
+    if found.asked is not found.call:
+        print("  in the reply to")
+        print("    " + show(found.asked))
     for target in targets:
         print("  %-7s %s" % (target.name, text(found.replies[target.name])))
     print(flush=True)
