@@ -102,6 +102,23 @@ def test_words_are_kept_when_the_input_buffer_has_gone(r, raw, shards):
         assert raw.do("GET", key) == value.encode()
 
 
+def test_large_values_are_queued(r, raw, shards):
+    keys = spread(shards, 3)
+    values = [chr(97 + n) * 3_000_000 for n in range(3)]
+    raw.do("MULTI")
+    for key, value in zip(keys, values):
+        assert raw.do("SET", key, value) == "QUEUED"
+    raw.do("APPEND", keys[0], values[1])
+    raw.do("MGET", *keys)
+    got = raw.do("EXEC")
+    assert got[:4] == ["OK"] * 3 + [6_000_000]
+    assert got[4] == [(values[0] + values[1]).encode(), values[1].encode(), values[2].encode()]
+    raw.do("MULTI")
+    raw.do("SET", keys[0], values[2])
+    raw.do("DISCARD")
+    assert raw.do("STRLEN", keys[0]) == 6_000_000
+
+
 def test_ten_thousand_commands(r, raw, shards, slow):
     keys = spread(shards, 10)
     raw.send(encode("MULTI") + b"".join(encode("INCR", keys[n % 10]) for n in range(10_000)) + encode("EXEC"))
