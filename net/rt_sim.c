@@ -1513,6 +1513,14 @@ uint16_t sim_peer_port(const struct sim_peer *peer) {
     return peer->side.connection->peer_port;
 }
 
+unsigned sim_connections(const struct sim *sim) {
+    unsigned n = 0;
+    for (unsigned i = 0; i < sim->connections_count; i++) {
+        n += sim->connections[i] != NULL && !sim->connections[i]->side[0].closed;
+    }
+    return n;
+}
+
 unsigned sim_open_sockets(const struct sim *sim) {
     return sim->sockets_open;
 }

@@ -130,6 +130,9 @@ void sim_peer_vanish(struct sim_peer *peer);
 bool sim_peer_dead(const struct sim_peer *peer);
 uint16_t sim_peer_port(const struct sim_peer *peer);
 
+/* Connections whose side of the runtimes is open, also those that have not reached their listener.
+ */
+unsigned sim_connections(const struct sim *sim);
 /* Sockets that are open on the side of the runtimes, listening ones not counted. */
 unsigned sim_open_sockets(const struct sim *sim);
 unsigned sim_listening_sockets(const struct sim *sim);

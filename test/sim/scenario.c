@@ -211,7 +211,7 @@ static bool never(void *arg) {
 }
 
 static bool no_sockets(void *arg) {
-    return sim_open_sockets(((struct scenario *)arg)->sim) == 0;
+    return sim_connections(((struct scenario *)arg)->sim) == 0;
 }
 
 static bool stopped(void *arg) {
@@ -284,7 +284,7 @@ static void play(struct scenario *scenario) {
     }
     /* What was still on its way from those who were cut off arrives before all is deleted. */
     if (!world_run(world, sim_now_ns(sim) + END_MAX, no_sockets, scenario)) {
-        world_fail(world, "%u sockets stay open", sim_open_sockets(sim));
+        world_fail(world, "%u connections stay", sim_connections(sim));
     }
     world_run(world, sim_now_ns(sim) + 100 * MS, never, scenario);
     EACH_SERVER(scenario, i) {
@@ -294,7 +294,7 @@ static void play(struct scenario *scenario) {
         fail_waiting(scenario, "nobody could delete everything");
     }
     if (!world_run(world, sim_now_ns(sim) + END_MAX, no_sockets, scenario)) {
-        world_fail(world, "%u sockets stay open", sim_open_sockets(sim));
+        world_fail(world, "%u connections stay", sim_connections(sim));
     }
     world_run(world, sim_now_ns(sim) + 300 * MS, never, scenario);
     world_check_idle(world);
