@@ -201,6 +201,77 @@ def test_config_set_inside(r, raw):
     assert raw.do("EXEC") == ["OK", [b"timeout", b"77"], "OK"]
 
 
+def test_walks_over_all_shards_inside(r, raw, shards):
+    keys = sorted(spread(shards, 6))
+    raw.do("MSET", *[word for key in keys for word in (key, "v")])
+    raw.do("MULTI")
+    raw.do("DEL", keys[0])
+    raw.do("SCAN", "0", "COUNT", "1000")
+    raw.do("SET", keys[0], "v")
+    raw.do("SCAN", "0", "COUNT", "1000", "MATCH", "key*")
+    raw.do("DEBUG", "SLEEP", "0")
+    raw.do("DEBUG", "OBJECT", "none")
+    got = raw.do("EXEC")
+    seen = []
+    for cursor, found in (got[1], got[3]):  # a shard a step: what is left is walked outside
+        while cursor != b"0":
+            cursor, more = raw.do("SCAN", cursor, "COUNT", "1000")
+            found += more
+        seen.append(sorted(key.decode() for key in found))
+    assert seen[1] == keys and set(keys[1:]) <= set(seen[0])
+    assert got[4:] == ["OK", RespError("ERR no such key")]
+
+
+def test_info_and_clients_inside(r, raw, other):
+    other.do("WATCH", "a", "b")
+    me = raw.do("CLIENT", "ID")
+    raw.do("MULTI")
+    for call in (("INFO", "clients"), ("CLIENT", "LIST"), ("CLIENT", "ID"), ("CLIENT", "KILL", "ID", "999999999"), ("CLIENT", "UNBLOCK", str(me))):
+        assert raw.do(*call) == "QUEUED"
+    info, clients, mine, killed, unblocked = raw.do("EXEC")
+    assert b"# Clients\r\n" in info
+    lines = clients.decode().splitlines()
+    assert len(lines) == len(r.client_list()) and any(line.startswith("id=%d " % me) for line in lines)
+    assert (mine, killed, unblocked) == (me, 0, 0)
+
+
+def test_who_kills_himself_inside_is_closed_behind_it(r, raw, shards):
+    """What comes behind the kill in the same transaction runs."""
+    before, after = spread(shards, 2)
+    me = str(raw.do("CLIENT", "ID"))
+    raw.do("MULTI")
+    raw.do("SET", before, "1")
+    raw.do("CLIENT", "KILL", "ID", me, "SKIPME", "no")
+    raw.do("SET", after, "1")
+    raw.send(encode("EXEC"))
+    assert raw.is_closed()
+    assert r.get(before) == r.get(after) == "1"
+
+
+def test_pause_and_its_end_inside(r, raw, other):
+    raw.do("MULTI")
+    raw.do("CLIENT", "PAUSE", "60000", "WRITE")
+    raw.do("SET", "k", "v")
+    raw.do("CLIENT", "UNPAUSE")
+    assert raw.do("EXEC") == ["OK"] * 3
+    assert other.do("INCR", "n") == 1
+
+
+def test_pause_holds_an_exec_of_writes_on_several_shards(r, raw, other, shards):
+    keys = spread(shards, 4)
+    raw.do("WATCH", *keys)
+    raw.do("MULTI")
+    raw.do("MSET", *[word for key in keys for word in (key, "v")])
+    other.do("CLIENT", "PAUSE", "60000", "WRITE")
+    try:
+        raw.send(encode("EXEC"))
+        assert raw.is_silent(0.2)
+        assert other.do("EXISTS", *keys) == 0
+    finally:
+        other.do("CLIENT", "UNPAUSE")
+    assert raw.read() == ["OK"]
+
+
 def test_wait_inside_answers_at_once(r, raw):
     raw.do("MULTI")
     raw.do("SET", "k", "v")
