@@ -199,7 +199,7 @@ class Runner:
                 server = os.path.join(folder, "shoal-server-unlocked") if unlocked else self.options.server
                 command = [PYTHON, "test/checker/run.py", "--server", server, "--checker", os.path.join(folder, "checker")]
                 command += ["--shards", str(shards), "--io-backend", backend, "--seed", self.options.seed]
-                command += ["--seconds", str(CHECKER_SECONDS * (2 if unlocked else 1))] + ["--must-fail"] * unlocked
+                command += ["--seconds", str(CHECKER_SECONDS * (2 if unlocked else 1)), "--must-fail" if unlocked else "--require"]
                 status, text = run(command)
                 done = re.search(r"^checker: 1 runs, (\d+) rounds, [1-9]\d* operations .*: (no anomaly|1 runs with anomalies, as wanted)$", text, re.M)
                 part = "checker, %s, %d shard%s%s" % (backend, shards, "s" * (shards > 1), ", unlocked" * unlocked)

@@ -67,11 +67,11 @@ class Client:
 
     def finish(self, request, now, replies):
         """Notes the answer to one request; replies None: nil of EXEC. Returns its steps, or None if it did nothing."""
-        if not request.label:
-            return ""
         error = next((r for r in replies or [] if isinstance(r, (RespError, redis.ResponseError))), None)
         if error is not None:
-            raise BadReply("%s %s: %s" % (request.label, request.commands, error))
+            raise BadReply("%s: %s" % (request.commands, error))
+        if not request.label:
+            return ""
         steps = request.parse(replies) if replies is not None else None
         outcome = "fail" if steps is None else "ok"
         self.log.answer(self.process, now, outcome, steps or "")
