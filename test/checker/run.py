@@ -236,14 +236,14 @@ class Run:
 
 
 def judge_blindness(run, totals):
-    """For a server that is known to be wrong: anomalies, and nothing but anomalies, are what was wanted."""
-    strange = [p for p in totals.problems if not ANOMALIES.search(p)]
-    if totals.problems and not strange:
+    """For a server that is known to be wrong: anomalies are what was wanted. Its clients may have seen nonsense as well."""
+    found = [p for p in totals.problems if ANOMALIES.search(p)]
+    if found:
         totals.seen += 1
-        for problem in totals.problems:
+        for problem in found:
             print("as wanted: %s" % problem)
             shutil.rmtree(ANOMALIES.search(problem).group(1), ignore_errors=True)
-        totals.problems = []
+        totals.problems = [p for p in totals.problems if p not in found and "ended with status 3" not in p]
     elif not totals.problems:
         totals.problems.append("%s: nothing was found" % run.name)
 
