@@ -16,6 +16,9 @@
  * that the seed shuffles, and leaves some of it for the next one: so completions come in any order
  * and any grouping that a real ring or poller could show.
  *
+ * Long, and one file all the same: sockets, wire and turn share one state (rings, events, seed),
+ * which nobody else may touch.
+ *
  * Invariants
  *  1. Events name a connection by slot and number, never by address: what is gone is not found.
  *  2. Nothing that decides depends on an address, real time or real chance.

@@ -13,6 +13,8 @@
  * serial order of all operations that respects real time and explains each value that was read: an
  * operation that changes a key reads it first and leaves its own name there.
  *
+ * One file, because steps, judge and the broken protocols all work on the one state of a world.
+ *
  * The same walk must find a fault in each of several broken protocols.
  */
 #include "base/hash.h"
