@@ -193,7 +193,6 @@ static void run_home(struct client *client, struct staged *staged) {
         .keyspace = worker->shard.keyspace,
         .reply = &reply,
         .now_ms = rt_wall_ms(worker->rt),
-        .key = staged->key,
         .no_touch = (client->flags & CLIENT_NO_TOUCH) != 0,
         .client = client,
         .worker = worker,

@@ -20,6 +20,7 @@ struct key exec_key(const struct exec *x, uint32_t argv_index) {
     check_slow(argv_index < x->argc);
     struct bytes name = x->argv[argv_index];
     if (name.ptr == x->key.name.ptr && name.len == x->key.name.len) {
+        check_slow(x->key.hash == key_make(&x->worker->server->secret, name).hash);
         return x->key;
     }
     return key_make(&x->worker->server->secret, name);

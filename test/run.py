@@ -28,8 +28,6 @@ MATRIX = [("uring", 1), ("uring", 2), ("uring", 4), ("epoll", 1), ("epoll", 2), 
 DIFFERENTIAL = [("uring", 1), ("uring", 4), ("epoll", 2)]
 CHECKER = [(backend, shards) for backend in ("uring", "epoll") for shards in (1, 2, 3, 4)]
 CHECKER_SECONDS = 4
-# All but "watch": it finds an open bug (docs/compat.md, "Known bugs"), and comes back with the fix.
-CHECKER_WORKLOADS = "register,counter,append,pipeline,mset,lists,multi,move"
 PARTS = ["unit", "lint", "integration", "node", "differential", "checker"]
 
 
@@ -202,7 +200,6 @@ class Runner:
                 command = [PYTHON, "test/checker/run.py", "--server", server, "--checker", os.path.join(folder, "checker")]
                 command += ["--shards", str(shards), "--io-backend", backend, "--seed", self.options.seed]
                 command += ["--seconds", str(CHECKER_SECONDS * (2 if unlocked else 1)), "--must-fail" if unlocked else "--require"]
-                command += ["--workloads", CHECKER_WORKLOADS]
                 status, text = run(command)
                 done = re.search(r"^checker: 1 runs, (\d+) rounds, [1-9]\d* operations .*: (no anomaly|1 runs with anomalies, as wanted)$", text, re.M)
                 part = "checker, %s, %d shard%s%s" % (backend, shards, "s" * (shards > 1), ", unlocked" * unlocked)

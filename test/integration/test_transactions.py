@@ -675,6 +675,18 @@ def test_watch_behind_exec_in_one_pipeline(server, r, other, shards, touched):
                 assert c.do("EXEC") is NULL_ARRAY
 
 
+def test_watch_of_a_name_that_lies_where_another_lay(r, raw, other, shards):
+    """What was found out about a word of an earlier request is not taken for what stands there now."""
+    names = ["%s%02d" % (letter, i) for letter in "ab" for i in range(8)]
+    for i, name in enumerate(names):
+        raw.do("TOUCH", names[i - 1])  # as long as WATCH, so the names lie at the same place of the input
+        raw.do("WATCH", name)
+        other.do("SET", name, "v")
+        raw.do("MULTI")
+        raw.do("PING")
+        assert raw.do("EXEC") is NULL_ARRAY, name
+
+
 def test_unwatch_inside_is_queued_and_too_late(r, raw, other):
     raw.do("WATCH", "k")
     other.do("SET", "k", "v")
