@@ -48,12 +48,13 @@ def rare_request(rng, ids):
     )  # fmt: skip
 
 
-def behave(server, seed, stop, ids, errors):
+def behave(server, seed, stop, ids, sockets, errors):
     """One client after the other, each with its own manners."""
     rng = random.Random(seed)
     while not stop.is_set():
         try:
             c = server.raw(timeout=10, rcvbuf=rng.choice([None, 4096]))
+            sockets[seed] = c.sock
             try:
                 ids.append(c.do("CLIENT", "ID"))
                 for _ in range(rng.randrange(1, 30)):
@@ -91,14 +92,20 @@ def test_everything_at_once(start_server, kind, slow, seed):
     s = start_server()
     with s.raw() as c:
         before = int(s.info("memory")["used_memory"])
-    stop, ids, errors = threading.Event(), [], []
-    threads = [threading.Thread(target=behave, args=(s, seed * 1000 + n, stop, ids, errors)) for n in range(12)]
+    stop, ids, sockets, errors = threading.Event(), [], {}, []
+    threads = [threading.Thread(target=behave, args=(s, seed * 1000 + n, stop, ids, sockets, errors)) for n in range(12)]
     for t in threads:
         t.start()
     time.sleep(SECONDS)
     stop.set()
+    for sock in list(sockets.values()):
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)  # the kernel may let ten KB a second through a small one
+        except OSError:
+            pass  # closed
     for t in threads:
         t.join(60)
+        assert not t.is_alive()
     assert s.alive()
     assert not errors, errors
     assert wait_for(lambda: int(s.info("clients")["connected_clients"]) == 1, 10 * slow), s.info("clients")
