@@ -190,6 +190,7 @@ class Runner:
 
     def checker(self):
         """Histories of real threads, a few seconds per row; then a server whose locks are off, which must be found out."""
+        self.pytest("checker, its clients", "test/checker")
         folder = os.path.join(self.options.build, "test", "checker")
         for unlocked in (False, True):
             for backend, shards in self.matrix(CHECKER):

@@ -33,8 +33,16 @@ class Log:
     """The file of one client."""
 
     def __init__(self, path):
-        self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        self.end_at_whole_line()
         self.late = ""
+
+    def end_at_whole_line(self):
+        """SIGKILL may have cut the last write of an earlier life: of a call that was not sent yet, or of answers."""
+        size = os.fstat(self.fd).st_size
+        whole = os.pread(self.fd, size, 0).rfind(b"\n") + 1
+        if whole < size:
+            os.ftruncate(self.fd, whole)
 
     def call(self, process, requests):
         now = time.monotonic_ns()
