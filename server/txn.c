@@ -41,6 +41,10 @@
 /* Kept for use again: some 50 KB each. */
 #define TXNS_KEPT_MAX 64
 
+#define EACH_PART(txn, part)                                                                       \
+    for (unsigned part##_i = 0; part##_i < (txn)->home->server->workers_count; part##_i++)         \
+        for (struct txn_part *part = (txn)->parts[part##_i]; part != NULL; part = NULL)
+
 /* ---- Life ---- */
 
 static struct txn *txn_take(struct worker *worker) {
@@ -103,11 +107,7 @@ static struct txn *txn_new(struct client *client, const struct command_slot *slo
 
 static void txn_free(struct txn *txn) {
     struct client *client = txn->client;
-    for (unsigned i = 0; i < txn->home->server->workers_count; i++) {
-        struct txn_part *part = txn->parts[i];
-        if (part == NULL) {
-            continue;
-        }
+    EACH_PART(txn, part) {
         for (struct txn_task *task = part->first; task != NULL; task = task->next) {
             txn_items_free(&task->fetched);
         }
@@ -144,33 +144,31 @@ static void send_part(struct txn_part *part) {
     post_send(home->server->office, home->id, part->worker, &part->message);
 }
 
-/* Sends all that are due; false if none is. Home's own part is handled at once and last: what
- * follows from it may be the end of the transaction. */
+/* Sends all that are due. Home's own part is handled at once and last. False if none is away any
+ * more, or none was due: the next step follows. It is left to the caller, because steps that follow
+ * from inside each other would take a stack as deep as a long EXEC has phases. */
 static bool send_due(struct txn *txn) {
-    unsigned workers = txn->home->server->workers_count;
-    for (unsigned i = 0; i < workers; i++) {
-        txn->open += txn->parts[i] != NULL && txn->parts[i]->due;
+    EACH_PART(txn, part) {
+        txn->open += part->due;
     }
-    if (txn->open == 0) {
-        return false;
-    }
-    unsigned home = txn->home->id;
-    bool home_due = txn->parts[home] != NULL && txn->parts[home]->due;
-    for (unsigned i = 0; i < workers; i++) {
-        if (i != home && txn->parts[i] != NULL && txn->parts[i]->due) {
-            send_part(txn->parts[i]);
+    struct txn_part *own = txn->parts[txn->home->id];
+    EACH_PART(txn, part) {
+        if (part != own && part->due) {
+            send_part(part);
         }
     }
-    if (home_due) {
-        send_part(txn->parts[home]);
+    if (own != NULL && own->due) {
+        txn->sending = true;
+        send_part(own);
+        txn->sending = false;
     }
-    return true;
+    return txn->open > 0;
 }
 
 void txn_part_done(struct txn_part *part) {
     struct txn *txn = part->txn;
     check(txn->open > 0);
-    if (--txn->open == 0) {
+    if (--txn->open == 0 && !txn->sending) {
         go_on(txn);
     }
 }
@@ -178,10 +176,6 @@ void txn_part_done(struct txn_part *part) {
 void txn_part_home(struct worker *worker, struct message *message) {
     txn_part_done((struct txn_part *)message);
 }
-
-#define EACH_PART(txn, part)                                                                       \
-    for (unsigned part##_i = 0; part##_i < (txn)->home->server->workers_count; part##_i++)         \
-        for (struct txn_part *part = (txn)->parts[part##_i]; part != NULL; part = NULL)
 
 /* ---- Locking ---- */
 
@@ -710,19 +704,17 @@ void txn_start(struct txn *txn) {
     }
     if (txn->parts_count == 0) {
         txn->state = STATE_PHASE;
-        go_on(txn);
     } else if (txn->parts_count == 1 && txn->phases == 1 && txn->scope == LOCK_KEYS &&
                some->first != NULL) {
         txn->state = STATE_ALONE;
         due(some, TXN_ALONE);
-        send_due(txn);
+    } else if (txn->parts_count == 2 && txn->parts[txn->home->id] != NULL) {
+        schedule_home(txn);
     } else {
-        if (txn->parts_count == 2 && txn->parts[txn->home->id] != NULL) {
-            schedule_home(txn);
-        } else {
-            schedule(txn);
-        }
-        send_due(txn);
+        schedule(txn);
+    }
+    if (!send_due(txn)) {
+        go_on(txn);
     }
     if (client->txn == txn) {
         txn->starting = false;

@@ -152,7 +152,8 @@ struct txn {
     bool no_touch;
     bool dirty;
     bool reads_first; /* the first phase changes nothing: it may be done twice */
-    bool starting;    /* inside txn_begin: the client goes on by itself */
+    bool starting;    /* inside txn_start: the client goes on by itself */
+    bool sending;     /* inside send_due: the next step is its caller's */
     enum lock_scope scope;
     enum txn_state state;
     uint64_t number;

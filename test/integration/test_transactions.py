@@ -126,6 +126,16 @@ def test_ten_thousand_commands(r, raw, shards, slow):
     assert replies[-1] == [n // 10 + 1 for n in range(10_000)]
 
 
+def test_very_many_steps(r, raw, shards):
+    """What ran at home called for the next step from inside the one before: a long EXEC of commands that must follow each
+    other took a deeper stack than a thread has."""
+    for key in spread(shards, shards):
+        calls = encode("INCR", key) + encode("SELECT", "0")
+        raw.send(encode("MULTI") + calls * 40_000 + encode("EXEC"))
+        assert raw.read_some(80_001)[-1] == "QUEUED"
+        assert raw.read()[::2] == list(range(1, 40_001))
+
+
 def test_errors_in_the_middle_do_not_roll_back(r, raw, shards):
     a, b = spread(shards, 2)
     raw.do("MULTI")
