@@ -269,12 +269,12 @@ static enum route route_keys(struct client *client, struct staged *staged) {
 }
 
 /* The command of a request. `previous` is the one staged before it, or NULL: pipelines repeat
- * themselves. */
+ * themselves. One with subcommands is looked up again: COMMAND runs by itself, too. */
 static const struct command_slot *find_command(const struct command_table *table,
                                                const struct request *request,
                                                const struct staged *previous) {
     if (previous != NULL && (previous->route == ROUTE_KEY || previous->route == ROUTE_QUEUE) &&
-        previous->slot->container == NULL &&
+        previous->slot->container == NULL && previous->slot->subcommands_count == 0 &&
         bytes_equal(previous->request.argv[0], request->argv[0])) {
         return previous->slot;
     }

@@ -203,6 +203,15 @@ def test_server_commands_inside(r, raw):
     assert len(got[5]) == 2 and got[6] > 50
 
 
+def test_a_subcommand_behind_its_command_in_one_pipeline(r, raw, valkey_texts):
+    """COMMAND COUNT was queued as another COMMAND, because that had come right before it."""
+    raw.send(encode("MULTI") + encode("COMMAND") + encode("COMMAND", "COUNT") + encode("EXEC"))
+    commands, count = raw.read_some(4)[3]
+    assert len(commands) == count
+    raw.send(encode("MULTI") + encode("COMMAND") + encode("COMMAND", "NOSUCH") + encode("EXEC"))
+    assert raw.read_some(4)[2:] == [RespError("ERR unknown subcommand 'NOSUCH'. Try COMMAND HELP."), RespError(ABORTED)]
+
+
 def test_config_set_inside(r, raw):
     raw.do("MULTI")
     raw.do("CONFIG", "SET", "timeout", "77")
