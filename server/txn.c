@@ -261,24 +261,26 @@ static bool fence_next(struct txn *txn) {
 
 /* ---- Running at home ---- */
 
-static void run_home(struct txn *txn, struct txn_command *command) {
-    struct worker *worker = txn->home;
+/* Runs a command on this thread, on keys of `shard`. */
+static void run_on(struct txn *txn, struct txn_command *command, struct shard *shard) {
     struct reply reply = txn_reply(txn->client);
-    txn->out_mark = txn->out.bytes;
     struct exec x = {
         .command = command->slot->row,
         .slot = command->slot,
         .argv = command->argv,
         .argc = command->argc,
         .db = command->db,
-        .shard = &worker->shard,
-        .keyspace = worker->shard.keyspace,
+        .shard = shard,
+        .keyspace = shard->keyspace,
         .reply = &reply,
         .now_ms = txn->now_ms,
         .no_touch = txn->no_touch,
-        .client = txn->client,
-        .worker = worker,
+        .client = command->kind == TXN_HOME ? txn->client : NULL,
+        .worker = txn->home,
     };
+    if (command->keys_count > 0) {
+        x.key = command->keys[0].key;
+    }
     txn_run(&x, &command->outcome);
 }
 
@@ -371,23 +373,8 @@ static void run_carried(struct txn *txn, struct txn_command *command) {
         }
     }
     struct changes changes = {.command = command};
-    struct reply reply = txn_reply(txn->client);
-    struct exec x = {
-        .command = command->slot->row,
-        .slot = command->slot,
-        .argv = command->argv,
-        .argc = command->argc,
-        .db = command->db,
-        .shard = &scratch->shard,
-        .keyspace = keyspace,
-        .reply = &reply,
-        .now_ms = txn->now_ms,
-        .key = command->keys[0].key,
-        .no_touch = txn->no_touch,
-        .worker = worker,
-    };
     scratch->changes = &changes;
-    txn_run(&x, &command->outcome);
+    run_on(txn, command, &scratch->shard);
     scratch->changes = NULL;
     collect_changes(txn, keyspace, &changes);
     free(changes.list);
@@ -433,7 +420,8 @@ static bool run_at_home(struct txn *txn) {
             run_carried(txn, command);
             store_changes(txn);
         } else if (command->kind == TXN_HOME) {
-            run_home(txn, command);
+            txn->out_mark = txn->out.bytes;
+            run_on(txn, command, &txn->home->shard);
             if (txn->client->scatter != NULL) {
                 txn->state = STATE_SCATTER;
                 return false;

@@ -11,6 +11,11 @@
 #include "server/txn_private.h"
 #include "server/worker.h"
 
+/* Memory of the transaction, all zero: by worker, mostly. */
+static void *zeroed(struct txn *txn, size_t bytes) {
+    return memset(arena_alloc(&txn->arena, bytes), 0, bytes);
+}
+
 static struct txn_part *part_of(struct txn *txn, unsigned worker) {
     struct txn_part *part = txn->parts[worker];
     if (part == NULL) {
@@ -67,6 +72,11 @@ static struct txn_task *task_new(struct txn *txn, struct txn_command *command, u
     return task;
 }
 
+/* None yet, by worker. */
+static struct txn_task **tasks_new(struct txn *txn) {
+    return zeroed(txn, txn->home->server->workers_count * sizeof(struct txn_task *));
+}
+
 static bool on_one_shard(const struct txn_command *command) {
     for (uint32_t i = 1; i < command->keys_count; i++) {
         if (command->keys[i].worker != command->keys[0].worker) {
@@ -98,15 +108,12 @@ static uint32_t words_per_key(const struct txn_command *command) {
 }
 
 static void plan_divided(struct txn *txn, struct txn_command *command, uint32_t step) {
-    unsigned workers = txn->home->server->workers_count;
-    uint32_t *counts = arena_alloc(&txn->arena, workers * sizeof *counts);
-    memset(counts, 0, workers * sizeof *counts);
+    uint32_t *counts = zeroed(txn, txn->home->server->workers_count * sizeof *counts);
     for (uint32_t i = 0; i < command->keys_count; i++) {
         counts[command->keys[i].worker]++;
     }
     command->spread = command->slot->row->spread;
-    command->tasks = arena_alloc(&txn->arena, workers * sizeof(struct txn_task *));
-    memset(command->tasks, 0, workers * sizeof(struct txn_task *));
+    command->tasks = tasks_new(txn);
     for (uint32_t i = 0; i < command->keys_count; i++) {
         const struct txn_planned_key *key = &command->keys[i];
         struct txn_task *task = command->tasks[key->worker];
@@ -129,9 +136,7 @@ static void plan_divided(struct txn *txn, struct txn_command *command, uint32_t 
 
 static void plan_carried(struct txn *txn, struct txn_command *command) {
     command->kind = TXN_CARRY;
-    unsigned workers = txn->home->server->workers_count;
-    command->tasks = arena_alloc(&txn->arena, workers * sizeof(struct txn_task *));
-    memset(command->tasks, 0, workers * sizeof(struct txn_task *));
+    command->tasks = tasks_new(txn);
     for (uint32_t i = 0; i < command->keys_count; i++) {
         const struct txn_planned_key *key = &command->keys[i];
         struct txn_task *task = command->tasks[key->worker];
@@ -253,9 +258,7 @@ static void plan_locks(struct txn *txn) {
 }
 
 void txn_plan(struct txn *txn) {
-    unsigned workers = txn->home->server->workers_count;
-    txn->parts = arena_alloc(&txn->arena, workers * sizeof(struct txn_part *));
-    memset(txn->parts, 0, workers * sizeof(struct txn_part *));
+    txn->parts = zeroed(txn, txn->home->server->workers_count * sizeof(struct txn_part *));
     plan_phases(txn);
     plan_watches(txn);
     widen_scope(txn);
