@@ -97,7 +97,6 @@ static struct txn *txn_new(struct client *client, const struct command_slot *slo
     txn->client_id = client->id;
     txn->slot = slot;
     txn->now_ms = rt_wall_ms(worker->rt);
-    txn->no_touch = (client->flags & CLIENT_NO_TOUCH) != 0;
     client->txn = txn;
     client->txns++;
     client->txns_open++;
@@ -129,6 +128,14 @@ static void go_on(struct txn *txn);
 static void due(struct txn_part *part, enum txn_action action) {
     part->action = action;
     part->due = true;
+}
+
+/* What the client has said of its replies and of its reads: HELLO and CLIENT NO-TOUCH in the queue
+ * change it between two phases. */
+static void note_client(struct txn_part *part) {
+    const struct client *client = part->txn->client;
+    part->resp = client->resp;
+    part->no_touch = (client->flags & CLIENT_NO_TOUCH) != 0;
 }
 
 static void send_part(struct txn_part *part) {
@@ -194,7 +201,6 @@ static bool runs_at_home(const struct txn *txn) {
 
 static void schedule_part(struct txn *txn, struct txn_part *part, bool is_last_to_grant) {
     part->lock.number = txn->number;
-    part->resp = txn->client->resp;
     part->refused = true; /* till it says something else */
     part->eager = txn->reads_first || is_last_to_grant;
     part->release = is_last_to_grant && txn->phases == 1 && !carries(txn) && !runs_at_home(txn);
@@ -274,7 +280,7 @@ static void run_on(struct txn *txn, struct txn_command *command, struct shard *s
         .keyspace = shard->keyspace,
         .reply = &reply,
         .now_ms = txn->now_ms,
-        .no_touch = txn->no_touch,
+        .no_touch = (txn->client->flags & CLIENT_NO_TOUCH) != 0,
         .client = command->kind == TXN_HOME ? txn->client : NULL,
         .worker = txn->home,
     };
@@ -396,7 +402,7 @@ static void start_phase(struct txn *txn) {
     EACH_PART(txn, part) {
         if (part->next != NULL && part->next->command->phase == txn->phase) {
             part->release = last;
-            part->resp = txn->client->resp;
+            note_client(part);
             due(part, TXN_RUN);
         }
     }
@@ -687,7 +693,7 @@ void txn_start(struct txn *txn) {
     struct txn_part *some = NULL;
     EACH_PART(txn, part) {
         part->next = part->first;
-        part->resp = client->resp;
+        note_client(part);
         some = part;
     }
     if (txn->parts_count == 0) {

@@ -77,7 +77,7 @@ static void run_task(struct worker *worker, struct txn_part *part, struct txn_ta
         .reply = &reply,
         .now_ms = txn->now_ms,
         .key = task->key,
-        .no_touch = txn->no_touch,
+        .no_touch = part->no_touch,
         .worker = worker,
         .elements = {.ends = task->element_ends, .start = part->out.bytes},
     };

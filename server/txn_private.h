@@ -114,7 +114,8 @@ struct txn_part {
     bool watches; /* the client has watched keys here */
     bool dirty;   /* and one of them was touched */
     uint32_t phase;
-    uint8_t resp;
+    uint8_t resp;  /* the client's in this phase */
+    bool no_touch; /* the same */
     struct lock_key *lock_keys;
     uint32_t lock_count;
     struct lock_request lock;
@@ -149,7 +150,6 @@ struct txn {
     struct rt_buffer *input;
     uint64_t client_id;
     int64_t now_ms;
-    bool no_touch;
     bool dirty;
     bool reads_first; /* the first phase changes nothing: it may be done twice */
     bool starting;    /* inside txn_start: the client goes on by itself */

@@ -870,6 +870,19 @@ def test_no_touch(r, raw):
     assert raw.do("EXEC")[1] >= 1
 
 
+def test_no_touch_that_begins_or_ends_inside(r, raw, shards):
+    """It counts from there on. The one in force at EXEC was taken for all of it."""
+    for key in spread(shards, shards):
+        raw.do("SET", key, "v")
+        time.sleep(1.2)
+        raw.do("MULTI")
+        for call in (("CLIENT", "NO-TOUCH", "ON"), ("GET", key), ("OBJECT", "IDLETIME", key), ("CLIENT", "NO-TOUCH", "OFF"), ("GET", key), ("OBJECT", "IDLETIME", key)):
+            raw.do(*call)
+        ok, value, idle, ok2, value2, touched = raw.do("EXEC")
+        assert (ok, value, ok2, value2) == ("OK", b"v", "OK", b"v")
+        assert idle >= 1 and touched == 0
+
+
 # ---- client libraries ----------------------------------------------------------------------------------------------------
 
 
