@@ -303,6 +303,7 @@ struct changes {
         uint32_t key, db;
     } * list;
     uint32_t count, capacity;
+    uint32_t last; /* the key that was found last */
 };
 
 /* Where carried commands run: a keyspace that is empty between them. */
@@ -311,16 +312,23 @@ struct scratch {
     struct changes *changes; /* of the command that runs */
 };
 
+/* Commands change their keys in their order, so the search goes on from where it ended. */
+static uint32_t find_changed(struct changes *changes, struct bytes name) {
+    const struct txn_command *command = changes->command;
+    uint32_t tried = 0;
+    while (!bytes_equal(command->keys[changes->last].key.name, name)) {
+        check(++tried < command->keys_count);
+        changes->last = changes->last + 1 < command->keys_count ? changes->last + 1 : 0;
+    }
+    return changes->last;
+}
+
 static void on_changed(void *arg, uint32_t db, struct key key) {
     struct changes *changes = ((struct scratch *)arg)->changes;
     if (changes == NULL) {
         return; /* being filled or emptied */
     }
-    uint32_t at = 0;
-    while (!bytes_equal(changes->command->keys[at].key.name, key.name)) {
-        at++;
-        check(at < changes->command->keys_count);
-    }
+    uint32_t at = find_changed(changes, key.name);
     if (changes->count == changes->capacity) {
         changes->capacity = changes->capacity > 0 ? changes->capacity * 2 : 8;
         changes->list = realloc(changes->list, changes->capacity * sizeof *changes->list);
