@@ -379,6 +379,7 @@ static void run_carried(struct txn *txn, struct txn_command *command) {
     struct worker *worker = txn->home;
     struct scratch *scratch = scratch_of(worker);
     struct keyspace *keyspace = scratch->shard.keyspace;
+    worker_set_lru(worker, keyspace);
     for (unsigned i = 0; i < worker->server->workers_count; i++) {
         struct txn_task *task = command->tasks[i];
         for (uint32_t j = 0; task != NULL && j < task->fetched.count; j++) {

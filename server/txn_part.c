@@ -41,18 +41,26 @@ void txn_run(struct exec *x, struct txn_outcome *ret) {
 
 /* ---- Running ---- */
 
-static void fetch(struct worker *worker, const struct txn *txn, struct txn_task *task) {
+/* The values of its keys, in all databases, as COPY may name another one. In its own the command
+ * would have touched them. */
+static void fetch(struct worker *worker, const struct txn_part *part, struct txn_task *task) {
     struct keyspace *keyspace = worker->shard.keyspace;
+    int64_t now_ms = part->txn->now_ms;
     for (uint32_t db = 0; db < (uint32_t)worker->config->databases; db++) {
         if (keyspace_count(keyspace, db) == 0) {
             continue;
         }
         for (uint32_t i = 0; i < task->keys_count; i++) {
-            struct entry *entry = keyspace_find(keyspace, db, &task->keys[i], txn->now_ms,
-                                                LOOKUP_WRITE | LOOKUP_NOTOUCH);
-            if (entry != NULL) {
-                struct txn_item item = {task->keys[i], db, keyspace_lift(entry)};
-                txn_items_add(&task->fetched, item);
+            const struct key *key = &task->keys[i];
+            struct entry *entry =
+                keyspace_find(keyspace, db, key, now_ms, LOOKUP_WRITE | LOOKUP_NOTOUCH);
+            if (entry == NULL) {
+                continue;
+            }
+            struct txn_item item = {*key, db, keyspace_lift(entry)};
+            txn_items_add(&task->fetched, item);
+            if (db == task->command->db && !part->no_touch) {
+                keyspace_find(keyspace, db, key, now_ms, LOOKUP_WRITE);
             }
         }
     }
@@ -61,7 +69,7 @@ static void fetch(struct worker *worker, const struct txn *txn, struct txn_task 
 static void run_task(struct worker *worker, struct txn_part *part, struct txn_task *task) {
     const struct txn *txn = part->txn;
     if (task->command->kind == TXN_CARRY) {
-        fetch(worker, txn, task);
+        fetch(worker, part, task);
         return;
     }
     struct reply reply;

@@ -155,6 +155,11 @@ void worker_apply_config(struct worker *worker, const struct config *config) {
                                               .active = worker->active_expire,
                                               .effort = (int)config->active_expire_effort,
                                           });
+    worker_set_lru(worker, keyspace);
+}
+
+void worker_set_lru(const struct worker *worker, struct keyspace *keyspace) {
+    const struct config *config = worker->config;
     bool lfu = config_eviction_is_lfu(config->maxmemory_policy);
     keyspace_set_lru(keyspace, lfu ? LFU_COUNTER : LRU_CLOCK, (int)config->lfu_log_factor,
                      (int)config->lfu_decay_time);

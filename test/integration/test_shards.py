@@ -140,6 +140,41 @@ def test_copy_over_shards_into_another_database(server, r, shards):
 
 
 @pytest.mark.several_shards
+def test_what_is_made_over_shards_counts_accesses_as_configured(start_server, shards):
+    """With an LFU policy the values that MSETNX, MSETEX and COPY made had counters of nothing: seconds stood there."""
+    s = start_server(config={"maxmemory-policy": "allkeys-lfu", "lfu-log-factor": "0"})
+    a, b = key_in(0, shards), key_in(shards - 1, shards, "other")
+    with s.raw() as c:
+        for call in (("MSETNX", a, "1", b, "2"), ("MSETEX", "2", a, "1", b, "2", "EX", "1000")):
+            c.do("DEL", a, b)
+            assert c.do(*call) == 1
+            assert [c.do("OBJECT", "FREQ", key) for key in (a, b)] == [5, 5], call
+        c.do("DEL", b)
+        c.do("COPY", a, b)
+        assert c.do("OBJECT", "FREQ", b) == 5
+        c.do("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        c.do("DEL", a, b)
+        c.do("MSETNX", a, "1", b, "2")
+        assert [c.do("OBJECT", "IDLETIME", key) for key in (a, b)] == [0, 0]
+
+
+@pytest.mark.several_shards
+@pytest.mark.parametrize("command", ("LCS", "COPY"))
+def test_what_is_carried_from_another_shard_is_touched(server, r, shards, command):
+    """As by the same command on one shard, and not with CLIENT NO-TOUCH."""
+    a, b = key_in(0, shards), key_in(shards - 1, shards, "other")
+    with server.raw() as c:
+        c.do("MSET", a, "1", b, "2")
+        time.sleep(1.2)
+        c.do("CLIENT", "NO-TOUCH", "ON")
+        c.do(command, a, b)
+        assert c.do("OBJECT", "IDLETIME", a) >= 1
+        c.do("CLIENT", "NO-TOUCH", "OFF")
+        c.do(command, a, b)
+        assert c.do("OBJECT", "IDLETIME", a) == 0
+
+
+@pytest.mark.several_shards
 def test_a_pipeline_sees_its_own_writes_over_shards(server, r, shards):
     keys = [key_in(part, shards) for part in range(shards)]
     with server.raw() as c:
