@@ -210,9 +210,9 @@ static void on_data(struct rt_stream *stream, struct rt_buffer *buffer, struct b
 }
 
 /* The peer has ended and everything it asked for has been taken up: what is left is to send the
- * replies. */
+ * replies. Who is in line to go on, after a wait, has not taken up all. */
 static void close_if_ended(struct client *client) {
-    if ((client->flags & CLIENT_ENDED) && !waits(client)) {
+    if ((client->flags & CLIENT_ENDED) && !waits(client) && !list_node_linked(&client->wait_node)) {
         client_close_after_reply(client);
     }
 }

@@ -208,6 +208,33 @@ def test_half_closed_connection_still_gets_its_replies(server):
         assert c.is_closed()
 
 
+@pytest.mark.shoal_only
+def test_half_closed_while_it_is_in_line_to_go_on(start_server):
+    """Its wait is over, and the rest of its pipeline is to be run in the next turn, when its end arrives: the rest was
+    dropped. The turn is made long by a slow command that came before the end and runs while the wait ends."""
+    s = start_server(shards=1)
+    with s.raw(timeout=60) as c:
+        for key, letter in (("x", "a"), ("y", "b")):
+            c.do("SET", key, letter * 5000)
+        began = time.monotonic()
+        c.do("LCS", "x", "y", "LEN")
+        took = time.monotonic() - began
+        answered = b""
+        for _ in range(10):
+            with s.raw(timeout=60) as waiter, s.raw() as first, s.raw() as second:
+                waiter.send(encode("WAIT", "1", int(took * 1000) + 1) + encode("INCR", "n") + encode("GET", "none"))
+                time.sleep(took * 0.5)
+                first.send(encode("LCS", "x", "y", "LEN"))  # the wait is over before this is
+                time.sleep(took * 0.3)
+                second.send(encode("LCS", "x", "y", "LEN"))  # after this one the server sees that
+                time.sleep(took * 1.2)
+                waiter.sock.shutdown(socket.SHUT_WR)
+                answered = waiter.read_all(30)
+            if answered:
+                break  # else its end came while it still waited
+        assert answered == b":0\r\n:1\r\n$-1\r\n"
+
+
 # ---- slow readers -----------------------------------------------------------------------------------------------------
 
 
