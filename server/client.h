@@ -85,7 +85,7 @@ struct client {
     uint32_t hold; /* entries of pending that must be home before `out` is sent; see holds_back */
     bool holding;
     uint32_t ops_away;       /* ops on other threads */
-    size_t bytes_away;       /* wire bytes of those ops' requests */
+    size_t bytes_away;       /* of those ops' requests, and of what a transaction runs */
     unsigned away_target;    /* the shard of the last op that was sent away */
     struct scatter *scatter; /* runs; the client is fenced */
     struct txn *txn;         /* the same */

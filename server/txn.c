@@ -851,6 +851,8 @@ void txn_exec(struct exec *x, struct multi_queue *queue) {
     }
     struct txn *txn = txn_new(x->client, x->slot);
     txn->queue = queue;
+    txn->bytes = multi_queue_memory(queue);
+    x->client->bytes_away += txn->bytes;
     txn->count = queue->count;
     txn->commands = arena_alloc(&txn->arena, queue->count * sizeof *txn->commands);
     for (uint32_t i = 0; i < queue->count; i++) {

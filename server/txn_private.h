@@ -166,7 +166,7 @@ struct txn {
     unsigned open;     /* parts away */
     struct outbuf out; /* what home commands answered */
     size_t out_mark;   /* its bytes before the last of them */
-    size_t bytes;      /* of the request, on the client's account */
+    size_t bytes;      /* of the requests or the queue, on the client's account */
 };
 
 /* ---- txn_plan.c ---- */

@@ -821,6 +821,19 @@ def test_queue_counts_as_query_buffer(start_server, valkey_texts):
         assert int(s.info("stats")["client_query_buffer_limit_disconnections"]) == 1
 
 
+def test_queue_counts_while_it_runs(r, raw, shards, valkey_texts):
+    """The memory of a client did not hold its queue any more as soon as EXEC had begun."""
+    for key in spread(shards, shards):
+        raw.do("MULTI")
+        raw.do("SET", key, "x" * 1_000_000)
+        raw.do("CLIENT", "INFO")
+        line = raw.do("EXEC")[1].decode()
+        inside = dict(pair.split("=", 1) for pair in line.split())
+        assert int(inside["tot-mem"]) > 1_000_000
+        raw.do("SET", key, "v")
+        assert eventually(lambda: int(fields(raw)["tot-mem"]) < 500_000)
+
+
 def test_queue_counts_for_maxmemory_clients(start_server, slow):
     s = start_server(config={"maxmemory-clients": "8mb"})
     big, small = s.raw(), s.raw()
