@@ -346,6 +346,7 @@ void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), voi
     ret->events = sim_trace_events(scenario->sim);
     EACH_SERVER(scenario, i) {
         ret->answered += users_answered(scenario->users[i]);
+        ret->refuted |= users_refuted(scenario->users[i]);
         const struct server *server = world_server(scenario->world, i);
         for (unsigned j = 0; j < server->workers_count; j++) {
             add_reached(server->workers[j], ret->reached);

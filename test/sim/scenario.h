@@ -26,6 +26,7 @@ const char *reached_name(enum reached reached);
 
 struct scenario_result {
     bool ok;
+    bool refuted; /* no user saw anything wrong; the history of all of them is */
     char reason[1024];
     uint64_t hash;     /* of the trace */
     uint64_t events;   /* in it */

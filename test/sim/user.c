@@ -424,6 +424,7 @@ static void check_history(struct users *users) {
         check(out != NULL);
         verdict_print(&verdict, out);
         fclose(out);
+        users->refuted = true;
         world_fail(users->world, "the history is wrong: %s", text);
     }
     verdict_fini(&verdict);
@@ -456,6 +457,10 @@ void users_check(struct users *users) {
         }
         free(seen);
     }
+}
+
+bool users_refuted(const struct users *users) {
+    return users->refuted;
 }
 
 void users_describe(const struct users *users, struct text *to) {

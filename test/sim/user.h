@@ -51,6 +51,8 @@ void users_leave(struct users *users);
 /* Fails unless all that they know of the data agrees, and the history of all is one that a strictly
  * serializable server could have given (test/checker); once they are done, before a sweep. */
 void users_check(struct users *users);
+/* users_check has failed, by the history. */
+bool users_refuted(const struct users *users);
 /* Who waits for what, for a failure. */
 void users_describe(const struct users *users, struct text *to);
 

@@ -127,6 +127,7 @@ struct users {
     uint64_t values; /* numbers handed out: no value is written twice */
     uint64_t answered;
     bool finishing;
+    bool refuted; /* the history of all is none that a server may give */
     bool flushed; /* somebody has asked for FLUSHALL: anything may be gone */
     struct arena arena;
 };
