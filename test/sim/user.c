@@ -42,22 +42,25 @@ static void on_change(void *arg) {
 /* Everything once more, a few at a time. */
 static unsigned last_reads(const struct users *users) {
     return users->options.own_keys + COUNTERS + LISTS +
-           (users->options.several_shards ? GROUPS : 0) + (users->options.transactions ? 2 : 0);
+           (users->options.several_shards ? GROUPS : 0) +
+           (users->options.transactions ? CAS_KEYS + 1 : 0);
 }
 
 static void issue_last(struct user *user, unsigned i) {
     const struct users_options *options = &user->users->options;
-    unsigned own = options->own_keys;
+    unsigned own = options->own_keys, groups = options->several_shards ? GROUPS : 0;
     if (i < own) {
         user_issue(user, KIND_GET, i);
     } else if ((i -= own) < COUNTERS) {
         user_issue(user, KIND_COUNTER, i);
     } else if ((i -= COUNTERS) < LISTS) {
         user_issue(user, KIND_LIST, i);
-    } else if ((i -= LISTS) < GROUPS && options->several_shards) {
+    } else if ((i -= LISTS) < groups) {
         user_issue(user, KIND_GROUP_GET, i);
+    } else if ((i -= groups) < CAS_KEYS) {
+        user_issue(user, KIND_CAS_CHECK, i);
     } else {
-        user_issue(user, i % 2 ? KIND_CAS_CHECK : KIND_PAIR_READ, 0);
+        user_issue(user, KIND_PAIR_READ, 0);
     }
 }
 
@@ -79,7 +82,7 @@ static void issue_some(struct user *user) {
         return;
     }
     if (user->cas == CAS_READ) {
-        user_issue(user, KIND_CAS_WRITE, 0);
+        user_issue(user, KIND_CAS_WRITE, user->cas_key);
         return;
     }
     if (user->cas == CAS_READING) {

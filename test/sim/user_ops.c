@@ -163,30 +163,35 @@ static void send_exec(struct user *user, struct request *request) {
     wire_requestf(&user->out, "EXEC");
 }
 
+/* Names of one length, read by a command as long as WATCH: so one name often lies where another lay
+ * in the request before, and a server that takes what it found out there for what it needs here is
+ * seen. */
 static void send_cas(struct user *user, struct request *request) {
     struct users *users = user->users;
+    unsigned key = request->key %= CAS_KEYS;
     switch (request->kind) {
     case KIND_CAS:
         user->cas = CAS_READING;
-        wire_requestf(&user->out, "WATCH cas");
-        user_issue(user, KIND_CAS_READ, 0);
+        wire_requestf(&user->out, "WATCH cas:%u", key);
+        user_issue(user, KIND_CAS_READ, key);
         break;
     case KIND_CAS_WRITE:
         user->cas = CAS_NOT;
-        users->cas.asked++;
+        users->cas[key].asked++;
         wire_requestf(&user->out, "MULTI");
         user_issue(user, KIND_QUEUED, 0);
         uint64_t token = ++users->values;
-        wire_requestf(&user->out, "SET cas %llu:%llu", (unsigned long long)user->cas_count + 1,
-                      (unsigned long long)token);
-        user_issue(user, KIND_EXEC_CAS, 0);
+        wire_requestf(&user->out, "SET cas:%u %llu:%llu", key,
+                      (unsigned long long)user->cas_count + 1, (unsigned long long)token);
+        user_issue(user, KIND_EXEC_CAS, key);
         struct request *exec = pending_at(user, user->pending_count - 1);
         exec->value = token;
         exec->before = user->cas_token;
         break;
     default:
-        request->floor = users->cas.answered;
-        wire_requestf(&user->out, "GET cas");
+        request->floor = users->cas[key].answered;
+        wire_requestf(&user->out, "%s cas:%u", request->kind == KIND_CAS_READ ? "GET" : "GETEX",
+                      key);
     }
 }
 
@@ -437,7 +442,7 @@ static void reply_exec(struct user *user, const struct request *request,
         if (value->type != '_') {
             want(user, request, value,
                  value->type == '*' && value->count == 1 && is_ok(&value->items[0]), "not done");
-            users->cas.answered++;
+            users->cas[request->key].answered++;
         }
         return;
     }
@@ -458,9 +463,10 @@ static void reply_exec(struct user *user, const struct request *request,
 static void reply_cas(struct user *user, const struct request *request, const struct value *value) {
     uint64_t n = number_of(value);
     want(user, request, value, value->type == '$' || value->type == '_', "no number");
-    check_counter(user, request, value, &user->users->cas, n, false);
+    check_counter(user, request, value, &user->users->cas[request->key], n, false);
     if (request->kind == KIND_CAS_READ && user->cas == CAS_READING) {
         user->cas = CAS_READ;
+        user->cas_key = request->key;
         user->cas_count = n;
         user->cas_token = token_of(value);
     }
@@ -663,9 +669,9 @@ static void record_group(struct user *user, const struct request *request,
 static void record_cas(struct user *user, const struct request *request,
                        const struct value *value) {
     if (value != NULL) {
-        record(user, request, "GET", OP_OK);
-        history_step(&user->users->history, STEP_READ, key_named(user->users, "cas", 0, 0),
-                     token_of(value));
+        record(user, request, request->kind == KIND_CAS_READ ? "GET" : "GETEX", OP_OK);
+        history_step(&user->users->history, STEP_READ,
+                     key_named(user->users, "cas:%u", request->key, 0), token_of(value));
     }
 }
 
@@ -677,8 +683,9 @@ static void record_exec(struct user *user, const struct request *request,
     if (request->kind == KIND_EXEC_CAS) {
         /* What was watched had not changed by then: it reads and writes at one moment. */
         record(user, request, "EXEC", value != NULL && value->type == '_' ? OP_FAIL : outcome);
-        history_step(history, STEP_READ, key_named(users, "cas", 0, 0), request->before);
-        history_step(history, STEP_WRITE, key_named(users, "cas", 0, 0), request->value);
+        uint32_t key = key_named(users, "cas:%u", request->key, 0);
+        history_step(history, STEP_READ, key, request->before);
+        history_step(history, STEP_WRITE, key, request->value);
         return;
     }
     if (value == NULL && request->kind == KIND_EXEC_READ) {
@@ -731,7 +738,7 @@ const struct op_row user_ops[KINDS] = {
     [KIND_CAS] = {"WATCH", 8, send_cas, reply_plain, NULL},
     [KIND_CAS_READ] = {"GET of what is watched", 0, send_cas, reply_cas, record_cas},
     [KIND_CAS_WRITE] = {"MULTI, watching", 0, send_cas, reply_plain, NULL},
-    [KIND_CAS_CHECK] = {"GET of what is watched", 0, send_cas, reply_cas, record_cas},
+    [KIND_CAS_CHECK] = {"GETEX of what is watched", 8, send_cas, reply_cas, record_cas},
     [KIND_LISTS] = {"MULTI, appending", 6, send_lists, reply_plain, NULL},
     [KIND_EXEC_LISTS] = {"EXEC, appending", 0, send_exec, reply_exec, record_exec},
     [KIND_QUEUED] = {"a queued command", 0, send_queued, reply_queued, NULL},

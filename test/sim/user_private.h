@@ -16,6 +16,7 @@
 #define LISTS       3
 #define GROUPS      3
 #define GROUP_MAX   6
+#define CAS_KEYS    3
 #define TOKEN_BYTES 9 /* of what is appended to a list */
 
 enum kind {
@@ -102,6 +103,7 @@ struct user {
     bool slow;
     bool reading_last, sweeping, done;
     enum { CAS_NOT, CAS_READING, CAS_READ } cas;
+    unsigned cas_key;
     uint64_t cas_count, cas_token; /* as read: how often it was changed, and by which write */
     uint64_t process;              /* of the history: its connection */
     unsigned last_next;            /* of the last reads */
@@ -120,7 +122,8 @@ struct users {
     struct rng rng;
     struct user *items;
     struct counter counters[COUNTERS];
-    struct counter pair, cas; /* transactions that add one to both of two keys; that change one */
+    struct counter pair;          /* transactions that add one to both of two keys */
+    struct counter cas[CAS_KEYS]; /* that change the key they watched */
     struct appended lists[LISTS];
     struct history history;
     uint64_t processes;
