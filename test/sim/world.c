@@ -417,6 +417,9 @@ static void check_worker_idle(struct world *world, const struct worker *worker) 
     NOTHING_OF(world, worker, "fences", locks->fence != NULL);
     NOTHING_OF(world, worker, "requests for locks",
                !list_empty(&locks->deferred) + !list_empty(&locks->settled));
+    const struct watch_table *watches = &worker->shard.watches;
+    NOTHING_OF(world, worker, "watched keys", watches->keys.count);
+    NOTHING_OF(world, worker, "clients that watch", watches->clients.count);
     NOTHING_OF(world, worker, "open batches", worker->open_count);
     NOTHING_OF(world, worker, "replies nobody wants", worker->discard.bytes);
     NOTHING_OF(world, worker, "receive buffers", sim_rt_buffers_held(worker->rt));

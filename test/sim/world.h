@@ -58,7 +58,8 @@ __attribute__((noreturn));
 jmp_buf *world_failure(struct world *world); /* where world_fail goes: set it before world_run */
 const char *world_reason(const struct world *world);
 /* Looks for what a server may not have when nothing goes on any more: connections, buffers,
- * messages in mailboxes, waiting clients, memory of clients. Fails with what it finds. */
+ * messages in mailboxes, waiting clients, memory of clients, locks, watches. Fails with what it
+ * finds. */
 void world_check_idle(struct world *world);
 /* What servers that were stopped may not leave: connections, locks. */
 void world_check_stopped(struct world *world);
