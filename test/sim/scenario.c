@@ -16,6 +16,7 @@
 #include "base/check.h"
 #include "base/text.h"
 #include "server/command_table.h"
+#include "server/large.h"
 #include "server/worker.h"
 #include "test/sim/user.h"
 #include "test/sim/world.h"
@@ -151,7 +152,8 @@ static void start(struct scenario *scenario, uint64_t seed,
         .think_max_ns = draw(scenario, 0, 2) == 0 ? 0 : draw(scenario, 1000, 10 * MS),
         .patience_ns = draw(scenario, 50 * MS, 3 * SECOND),
         .value_max_bytes =
-            draw(scenario, 0, 3) == 0 && !scenario->limited ? draw(scenario, 1000, 40000) : 200,
+            draw(scenario, 0, 3) == 0 && !scenario->limited ? draw(scenario, 1000, 100000) : 200,
+        .large_bytes = LARGE_BYTES_MIN,
         .slow = sometimes(scenario, 30000),
         .several_shards = draw(scenario, 0, 4) > 0,
         .transactions = draw(scenario, 0, 4) > 0 && has_command(scenario, BYTES("multi")),
@@ -312,6 +314,8 @@ const char *reached_name(enum reached reached) {
         [REACHED_SHORT_SENDS] = "short sends",
         [REACHED_NO_BUFFER] = "receives without a buffer",
         [REACHED_WAKES] = "wake-ups",
+        [REACHED_EXECS_REFUSED] = "refused EXECs",
+        [REACHED_LARGE_VALUES] = "large values",
     };
     return names[reached];
 }
@@ -345,7 +349,10 @@ void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), voi
     ret->hash = sim_trace_hash(scenario->sim);
     ret->events = sim_trace_events(scenario->sim);
     EACH_SERVER(scenario, i) {
-        ret->answered += users_answered(scenario->users[i]);
+        const struct users_counts *counts = users_counts(scenario->users[i]);
+        ret->answered += counts->answered;
+        ret->reached[REACHED_EXECS_REFUSED] += counts->execs_refused;
+        ret->reached[REACHED_LARGE_VALUES] += counts->large_values;
         ret->refuted |= users_refuted(scenario->users[i]);
         const struct server *server = world_server(scenario->world, i);
         for (unsigned j = 0; j < server->workers_count; j++) {

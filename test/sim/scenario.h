@@ -20,6 +20,8 @@ enum reached {
     REACHED_SHORT_SENDS,
     REACHED_NO_BUFFER,
     REACHED_WAKES,
+    REACHED_EXECS_REFUSED, /* after a change of what was watched */
+    REACHED_LARGE_VALUES,  /* received into the block they stay in */
     REACHED_COUNT,
 };
 const char *reached_name(enum reached reached);

@@ -211,7 +211,7 @@ static bool read_replies(struct user *user) {
         struct request request = *pending_at(user, 0);
         user->pending_head++;
         user->pending_count--;
-        users->answered++;
+        users->counts.answered++;
         used += (size_t)bytes;
         if (sim_prints(users->sim)) {
             tell_reply(user, &request, &value);
@@ -502,6 +502,6 @@ void users_strike(struct users *users, unsigned index, enum user_fate fate) {
     }
 }
 
-uint64_t users_answered(const struct users *users) {
-    return users->answered;
+const struct users_counts *users_counts(const struct users *users) {
+    return &users->counts;
 }

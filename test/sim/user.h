@@ -26,6 +26,7 @@ struct users_options {
     uint64_t think_max_ns;  /* between a reply and the next request */
     uint64_t patience_ns;   /* for a reply; then it gives the connection up */
     size_t value_max_bytes; /* of a user's own values */
+    size_t large_bytes;     /* those of so many are counted */
     unsigned slow;          /* chance in 65536 that it reads late and little */
     bool several_shards;    /* they name keys on several shards in one command */
     bool transactions;      /* they use MULTI and WATCH */
@@ -60,7 +61,12 @@ void users_describe(const struct users *users, struct text *to);
 enum user_fate { FATE_CLOSE, FATE_RESET, FATE_VANISH, FATE_HALF_CLOSE, FATE_COUNT };
 void users_strike(struct users *users, unsigned index, enum user_fate fate);
 
-/* Requests answered so far, of all. */
-uint64_t users_answered(const struct users *users);
+/* Of all so far. */
+struct users_counts {
+    uint64_t answered;      /* requests */
+    uint64_t execs_refused; /* what they watched had changed */
+    uint64_t large_values;  /* of SETs that were done */
+};
+const struct users_counts *users_counts(const struct users *users);
 
 #endif

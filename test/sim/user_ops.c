@@ -14,11 +14,21 @@ static void wrong(const struct user *user, const struct request *request, const 
 
 /* ---- Values ---- */
 
+static uint64_t value_mixed(uint64_t n) {
+    return n * 0x9e3779b97f4a7c15u;
+}
+
+/* Behind the number that the value begins with; most are short. */
+static size_t value_length(const struct users *users, uint64_t n) {
+    uint64_t x = value_mixed(n);
+    size_t length = (size_t)(x >> 40) % users->options.value_max_bytes;
+    return (x & 15) == 0 ? length : length % 64;
+}
+
 /* What stands for number n in a user's own key: its length and bytes follow from n. */
 static void value_text(const struct users *users, uint64_t n, struct text *to) {
-    uint64_t x = n * 0x9e3779b97f4a7c15u;
-    size_t length = (size_t)(x >> 40) % users->options.value_max_bytes;
-    length = (x & 15) == 0 ? length : length % 64; /* most are short */
+    uint64_t x = value_mixed(n);
+    size_t length = value_length(users, n);
     text_appendf(to, "%llu:", (unsigned long long)n);
     for (size_t i = 0; i < length; i++) {
         text_append_char(to, (char)('a' + (x + i * 7) % 26));
@@ -439,6 +449,7 @@ static void reply_exec(struct user *user, const struct request *request,
                        const struct value *value) {
     struct users *users = user->users;
     if (request->kind == KIND_EXEC_CAS) {
+        users->counts.execs_refused += value->type == '_';
         if (value->type != '_') {
             want(user, request, value,
                  value->type == '*' && value->count == 1 && is_ok(&value->items[0]), "not done");
@@ -489,6 +500,8 @@ static void reply_own(struct user *user, const struct request *request, const st
     if (request->kind == KIND_SET) {
         want(user, request, value, is_ok(value), "not OK");
         own->value = request->value;
+        user->users->counts.large_values +=
+            value_length(user->users, request->value) >= user->users->options.large_bytes;
         return;
     }
     if (request->kind == KIND_DELETE) {

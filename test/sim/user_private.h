@@ -128,7 +128,7 @@ struct users {
     struct history history;
     uint64_t processes;
     uint64_t values; /* numbers handed out: no value is written twice */
-    uint64_t answered;
+    struct users_counts counts;
     bool finishing;
     bool refuted; /* the history of all is none that a server may give */
     bool flushed; /* somebody has asked for FLUSHALL: anything may be gone */
