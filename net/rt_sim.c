@@ -116,7 +116,7 @@ struct sim_peer {
 };
 
 struct sim_listener {
-    rt_socket number; /* 0: free */
+    rt_socket number;
     uint16_t port;
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
     bool any_four, any_six; /* families */

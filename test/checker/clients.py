@@ -107,7 +107,7 @@ class Client:
         return next(self.generator)
 
     def over(self):
-        """No new operation; one that has begun (WATCH) goes on."""
+        """Nothing more is sent: a WATCH stays without its EXEC."""
         return time.monotonic_ns() > self.options.ends_ns
 
 
@@ -226,9 +226,9 @@ class RawClient(Client):
         replies, self.replies = self.replies[:need], self.replies[need:]
         if not request.multi:
             return self.finish(request, now, replies)
-        wrong = next((r for r in replies[:-1] if isinstance(r, RespError)), None)
+        wrong = next((r for r, want in zip(replies[:-1], ["OK"] + ["QUEUED"] * len(request.commands)) if r != want), None)
         if wrong is not None:
-            raise BadReply("%s %s: %s" % (request.label, request.commands, wrong))
+            raise BadReply("%s %s: %r" % (request.label, request.commands, wrong))
         last = replies[-1]
         return self.finish(request, now, None if last is NULL_ARRAY else last if isinstance(last, list) else [last])
 

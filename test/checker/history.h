@@ -22,10 +22,11 @@
  *   > 7 1000 GETSET w:k1=55           process 7 sends at 1000; the label is for people
  *   < 7 1900 ok r:k1=54 w:k1=55       the oldest open call of 7 is answered; its steps, anew
  *   < 7 2000 fail                     surely did nothing (an error, EXEC's nil)
- *   < 7 2000 unknown                  may have happened, then or later; so may what is never
- * answered Steps: w:key=value, r:key=value|nil, a:key=token, a:key=token@place,
- * l:key=token,token,... i:key=result|?, c:key=value. A place counts appends, the first is 1. A line
- * with # is a comment.
+ *   < 7 2000 unknown                  may have happened, then or later
+ * What is never answered is unknown too. Steps:
+ *   w:key=value, r:key=value|nil, a:key=token, a:key=token@place, l:key=token,token,...
+ *   i:key=result|?, c:key=value
+ * A place counts appends, the first is 1. A line with # is a comment.
  */
 #ifndef SHOAL_TEST_CHECKER_HISTORY_H
 #define SHOAL_TEST_CHECKER_HISTORY_H

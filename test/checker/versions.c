@@ -63,12 +63,8 @@ static void collect_writes(struct versions *versions, struct verdict *verdict) {
             versions->writes =
                 grow(versions->writes, &versions->write_cap, sizeof(*versions->writes));
         }
-        versions->writes[versions->write_count++] =
-            (struct write){.key = step->key,
-                           .op = versions->step_ops[i],
-                           .value = step->value,
-                           .step = i,
-                           .last = last_write_of_op(versions, i)};
+        versions->writes[versions->write_count++] = (struct write){
+            .key = step->key, .op = versions->step_ops[i], .value = step->value, .step = i};
     }
     if (versions->write_count > 0) {
         qsort(versions->writes, versions->write_count, sizeof(*versions->writes), by_value);

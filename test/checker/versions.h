@@ -26,7 +26,6 @@ struct write {
     uint64_t value;
     uint32_t step;
     uint32_t place; /* in the list's order, 0 when not known */
-    bool last;      /* of its operation on that key: the others nobody may see */
     bool seen;      /* some read shows it */
 };
 

@@ -626,7 +626,8 @@ static void record_counter(struct user *user, const struct request *request,
 static void record_read_list(struct users *users, unsigned list, const struct value *value) {
     uint64_t tokens[4096];
     size_t count = 0;
-    for (size_t at = 0; at < value->text.len && count < 4096; at += TOKEN_BYTES) {
+    check(value->text.len / TOKEN_BYTES <= sizeof tokens / sizeof tokens[0]);
+    for (size_t at = 0; at + TOKEN_BYTES <= value->text.len; at += TOKEN_BYTES) {
         tokens[count++] = value_number(bytes_make(value->text.ptr + at, TOKEN_BYTES));
     }
     history_read_list(&users->history, key_named(users, "list:%u", list, 0), tokens, count);
