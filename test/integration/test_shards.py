@@ -10,7 +10,7 @@ import time
 import pytest
 
 from resp import RespError, encode
-from server import Server
+from server import Server, wait_for
 from slots import slot
 
 
@@ -262,6 +262,8 @@ def shard_lines(server):
 def test_clients_that_die_in_a_transaction_leave_nothing_locked(server, r, shards):
     keys = [key_in(part, shards) for part in range(shards)]
     pairs = [w for k in keys for w in (k, "v")]
+    with server.raw() as c:
+        before = c.do("CLIENT", "LIST").count(b"\n")
     for n in range(100):
         c = server.raw()
         c.send(encode("MSET", *pairs) * (1 + n % 5) + encode("MGET", *keys) * (n % 3) + encode("RENAME", keys[0], keys[-1]))
@@ -269,8 +271,7 @@ def test_clients_that_die_in_a_transaction_leave_nothing_locked(server, r, shard
             c.read()
         c.close()
     with server.raw() as c:
-        while c.do("CLIENT", "LIST").count(b"\n") > 2:  # this one and the fixture's
-            time.sleep(0.01)
+        assert wait_for(lambda: c.do("CLIENT", "LIST").count(b"\n") <= before)
         for k in keys:
             assert c.do("SET", k, "after") == "OK"
         assert c.do("MGET", *keys) == [b"after"] * shards
