@@ -57,4 +57,8 @@ void txn_worker_fini(struct worker *worker);
 /* The locks of a worker's shard: those whose wait is over go on. */
 void txn_settle(struct worker *worker);
 
+/* The time up to which keys of this worker's shard may run out by themselves: now, or that of the
+ * oldest transaction that holds locks here, because what it sees must not go while it runs. */
+int64_t txn_expiry_ms(const struct worker *worker, int64_t now_ms);
+
 #endif

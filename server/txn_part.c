@@ -146,9 +146,23 @@ static void answer(struct worker *worker, struct txn_part *part) {
     post_send(worker->server->office, worker->id, part->message.home, &part->message);
 }
 
+static void locked(struct worker *worker, struct txn_part *part) {
+    part->locked = true;
+    list_push_back(&worker->parts, &part->node);
+}
+
+int64_t txn_expiry_ms(const struct worker *worker, int64_t now_ms) {
+    LIST_EACH(&worker->parts, node) {
+        const struct txn_part *part = LIST_ENTRY(node, const struct txn_part, node);
+        now_ms = part->txn->now_ms < now_ms ? part->txn->now_ms : now_ms;
+    }
+    return now_ms;
+}
+
 static void unlock(struct worker *worker, struct txn_part *part) {
     if (part->locked) {
         part->locked = false;
+        list_remove(&part->node);
         locks_release(&worker->shard.locks, &part->lock);
     }
 }
@@ -177,11 +191,13 @@ static void scheduled(void *context, struct lock_request *request) {
     struct worker *worker = context;
     struct txn_part *part = part_of_lock(request);
     part->refused = request->answer == LOCK_REFUSED;
-    part->locked = !part->refused;
-    if (part->locked && is_clean(worker, part) && part->eager) {
-        run_phase(worker, part);
-        if (part->release) {
-            release(worker, part);
+    if (!part->refused) {
+        locked(worker, part);
+        if (is_clean(worker, part) && part->eager) {
+            run_phase(worker, part);
+            if (part->release) {
+                release(worker, part);
+            }
         }
     }
     answer(worker, part);
@@ -220,7 +236,7 @@ static void finish_alone(struct worker *worker, struct txn_part *part) {
 
 static void alone(void *context, struct lock_request *request) {
     struct txn_part *part = part_of_lock(request);
-    part->locked = true;
+    locked(context, part);
     finish_alone(context, part);
 }
 

@@ -109,7 +109,7 @@ struct txn_part {
     bool due;     /* to be sent in this step */
     bool eager;   /* runs the first phase when its locks are granted */
     bool release; /* after the run */
-    bool locked;  /* the shard's: it stands in line */
+    bool locked;  /* the shard's: it has its locks, and its place in worker->parts */
     bool refused;
     bool watches; /* the client has watched keys here */
     bool dirty;   /* and one of them was touched */
@@ -120,6 +120,7 @@ struct txn_part {
     uint32_t lock_count;
     struct lock_request lock;
     struct lock_request fence;
+    struct list_node node; /* of worker->parts */
     struct txn_task *first, *last;
     struct txn_task *next; /* to run */
     struct outbuf out;

@@ -102,6 +102,7 @@ int worker_new(struct server *server, unsigned id, const struct config *config,
     list_init(&worker->blocked);
     list_init(&worker->jobs);
     list_init(&worker->suspended);
+    list_init(&worker->parts);
     worker->commands = calloc(command_table_count(server->commands), sizeof *worker->commands);
     worker->open_batches = calloc(server->workers_count, sizeof *worker->open_batches);
     check(worker->commands != NULL && worker->open_batches != NULL);
@@ -341,6 +342,15 @@ static void evict_clients(struct worker *worker) {
     }
 }
 
+/* One slice of background work. Returns when the next is wanted, wall ms. */
+static int64_t work(struct worker *worker) {
+    int64_t now_ms = rt_wall_ms(worker->rt);
+    int64_t until_ms = txn_expiry_ms(worker, now_ms);
+    int64_t next_ms = keyspace_work(worker->shard.keyspace, until_ms);
+    /* What a transaction holds back comes up in the turn in which that ends. */
+    return next_ms > until_ms && next_ms <= now_ms ? now_ms + 1 : next_ms;
+}
+
 static void flush_output(struct worker *worker) {
     struct list_node *node;
     while ((node = list_first(&worker->dirty)) != NULL) {
@@ -449,7 +459,7 @@ bool worker_turn(struct worker *worker) {
     txn_settle(worker);
     int64_t waiter_ms = wake_waiters(worker);
     cron(worker);
-    int64_t work_ms = keyspace_work(worker->shard.keyspace, rt_wall_ms(worker->rt));
+    int64_t work_ms = work(worker);
     flush_output(worker);
     evict_clients(worker);
     check_stop_signal(worker);

@@ -80,6 +80,7 @@ struct worker {
     struct list blocked;   /* clients in a blocking command */
     struct list jobs;      /* scatter parts that go on in slices */
     struct list suspended; /* batches whose next op waits for a lock */
+    struct list parts;     /* of transactions that hold locks here */
     struct txn *txn_pool;
     unsigned txn_pool_count;
     struct scratch *scratch_space; /* txn.c: where carried commands run; NULL before the first */

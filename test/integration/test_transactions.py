@@ -241,6 +241,17 @@ def test_walks_over_all_shards_inside(r, raw, shards):
     assert got[4:] == ["OK", RespError("ERR no such key")]
 
 
+def test_time_stands_still_inside(r, raw, shards):
+    """A key that the transaction has made ran out while it went on to all shards; INCR made it again, to stay for ever."""
+    for key in spread(shards, shards):
+        raw.do("MULTI")
+        for call in (("SET", key, "5", "PX", "20"), ("DEBUG", "SLEEP", "0.1"), ("DBSIZE",), ("KEYS", "*"), ("GET", key), ("INCR", key)):
+            raw.do(*call)
+        assert raw.do("EXEC")[2:] == [1, [key.encode()], b"5", 6]
+        assert raw.do("GET", key) is None
+        assert eventually(lambda: r.dbsize() == 0)
+
+
 def test_info_and_clients_inside(r, raw, other):
     other.do("WATCH", "a", "b")
     me = raw.do("CLIENT", "ID")
