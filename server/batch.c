@@ -133,7 +133,8 @@ static struct lock_key *op_lock_keys(const struct worker *worker, const struct c
     int n = command_keys(slot->row, argv, argc, refs, (int)argc);
     for (int i = 0; i < n; i++) {
         struct bytes name = argv[refs[i].index];
-        bool same = name.ptr == key->name.ptr;
+        /* The length too: an empty word of an inline request lies where the next one does. */
+        bool same = name.ptr == key->name.ptr && name.len == key->name.len;
         keys[i].id = same ? key->hash : key_make(&worker->server->secret, name).hash;
         keys[i].exclusive = !(refs[i].flags & KEY_RO);
     }
