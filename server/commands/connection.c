@@ -180,15 +180,16 @@ void command_select(struct exec *x) {
 
 void command_reset(struct exec *x) {
     struct client *client = x->client;
-    client->flags &=
-        ~(unsigned)(CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT | CLIENT_REPLY_SKIP |
-                    CLIENT_NO_EVICT | CLIENT_NO_TOUCH | CLIENT_IMPORT_SOURCE | CLIENT_READONLY);
+    client->flags &= ~(unsigned)(CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT | CLIENT_NO_EVICT |
+                                 CLIENT_NO_TOUCH | CLIENT_IMPORT_SOURCE | CLIENT_READONLY);
     multi_discard(client);
     client->db = 0;
     client->resp = 2;
     x->reply->resp = 2;
-    x->reply->out =
-        &client->out; /* fenced: nothing else is in line, and replies may have been off */
+    if (!(client->flags & CLIENT_REPLY_SKIP)) { /* that was said of this very reply */
+        /* Fenced: nothing else is in line, and replies may have been off. */
+        x->reply->out = &client->out;
+    }
     client_set_text(&client->name, BYTES(""));
     if (x->worker->config->requirepass.len > 0) {
         client->flags &= ~(unsigned)CLIENT_AUTHENTICATED;

@@ -57,7 +57,7 @@ def test_exec_answers_all_that_was_queued(r, raw, shards):
         assert raw.do("SET", key, str(n)) == "QUEUED"
     assert raw.do("MGET", *keys) == "QUEUED"
     assert raw.do("INCR", keys[0]) == "QUEUED"
-    assert r.exists(*[keys[0]]) == 0  # nothing has run yet
+    assert r.exists(keys[0]) == 0  # nothing has run yet
     assert raw.do("EXEC") == ["OK"] * 6 + [[str(n).encode() for n in range(6)], 1]
     assert raw.do("GET", keys[5]) == b"5"
 
@@ -447,6 +447,28 @@ def test_reply_skip(r, raw, other):
     """Each call swallows the reply of the next one, of EXEC as well, and of no other."""
     raw.send(encode("CLIENT", "REPLY", "SKIP") + encode("MULTI") + encode("SET", "k", "v") + encode("EXEC"))
     assert raw.read_some(2) == ["QUEUED", ["OK"]]
+
+
+def test_replies_over_shards_are_dropped_where_they_are_said_to_be(r, raw, shards):
+    """Commands over several shards answer when their parts are home: what CLIENT REPLY has said since is not for them."""
+    a, b = spread(shards, 2)
+    off, skip, on = [("CLIENT", "REPLY", how) for how in ("OFF", "SKIP", "ON")]
+    calls = [
+        (skip, []), (("MSET", a, "1", b, "2"), []), (("MSET", a, "3", b, "4"), ["OK"]), (("MGET", a, b), [[b"3", b"4"]]),
+        (("MGET", a, b), [[b"3", b"4"]]), (skip, []), (("MGET", a, b), []), (skip, []), (("DBSIZE",), []), (("DBSIZE",), [2]),
+        (skip, []), (("MULTI",), []), (("SET", a, "5"), ["QUEUED"]), (("SET", b, "6"), ["QUEUED"]), (("EXEC",), [["OK", "OK"]]),
+        (off, []), (("MGET", a, b), []), (("RENAME", a, b), []), (("MULTI",), []), (("SET", a, "7"), []), (("APPEND", b, "8"), []),
+        (("EXEC",), []), (("FLUSHDB", "NOSUCH"), []), (("EXEC",), []), (("WATCH", a, b), []), (on, ["OK"]), (("MGET", a, b), [[b"7", b"58"]]),
+        (("SET", b, "9"), ["OK"]), (("MULTI",), ["OK"]), (("GET", a), ["QUEUED"]), (("EXEC",), [NULL_ARRAY]), (skip, []), (("COPY", a, b, "REPLACE"), []),
+        (("GET", b), [b"7"]), (skip, []), (("RESET",), []), (("PING",), ["PONG"]),
+    ]  # fmt: skip
+    data = b"".join(encode(*call) for call, _ in calls)
+    expected = [reply for _, replies in calls for reply in replies]
+    for step in (len(data), 40, 7):
+        r.flushall()
+        for at in range(0, len(data), step):
+            raw.send(data[at : at + step])
+        assert raw.read_some(len(expected)) == expected, step
 
 
 # ---- WATCH ---------------------------------------------------------------------------------------------------------------
