@@ -168,6 +168,11 @@ static bool waits(const struct client *client) {
            (client->flags & (CLIENT_PARKED | CLIENT_PAUSED | CLIENT_BLOCKED)) != 0;
 }
 
+/* Its wait is over, but it goes on later in this turn or in the next (client_resume). */
+static bool in_line(const struct client *client) {
+    return list_node_linked(&client->wait_node);
+}
+
 static void read_pause_if_full(struct client *client) {
     if (waits(client) && client->input.len > PARKED_INPUT_MAX) {
         if (!(client->flags & CLIENT_READ_PAUSED)) {
@@ -212,7 +217,7 @@ static void on_data(struct rt_stream *stream, struct rt_buffer *buffer, struct b
 /* The peer has ended and everything it asked for has been taken up: what is left is to send the
  * replies. Who is in line to go on, after a wait, has not taken up all. */
 static void close_if_ended(struct client *client) {
-    if ((client->flags & CLIENT_ENDED) && !waits(client) && !list_node_linked(&client->wait_node)) {
+    if ((client->flags & CLIENT_ENDED) && !waits(client) && !in_line(client)) {
         client_close_after_reply(client);
     }
 }
@@ -692,7 +697,7 @@ void client_cron(struct client *client, int64_t now_ms) {
     const struct config *config = client->worker->config;
     int64_t idle_ms = now_ms - client->active_ms;
     if (config->timeout > 0 && idle_ms > config->timeout * 1000 && !waits(client) &&
-        client->pending_count == 0) {
+        !in_line(client) && client->pending_count == 0) {
         log_client(client->worker, LOG_VERBOSE, client, "Closing idle client");
         client_close(client);
         return;

@@ -305,6 +305,18 @@ def test_pause_ends_by_itself(server):
         assert time.monotonic() - started > 0.29
 
 
+def test_whose_wait_has_just_ended_is_not_idle(start_server):
+    """The look for idle clients came in the same turn as the end of WAIT: it closed the client before its reply was sent.
+    One of many ends at that very millisecond."""
+    s = start_server(timeout=1)
+    clients = [s.raw() for _ in range(220)]
+    for n, c in enumerate(clients):
+        c.send(encode("WAIT", "1", 2100 + n) + encode("PING"))
+    for c in clients:
+        assert c.read_some(2) == [0, "PONG"]
+        c.close()
+
+
 def test_who_waits_for_the_pause_to_end_is_not_idle(start_server):
     s = start_server(timeout=1)
     with s.raw() as admin, s.raw() as c:
