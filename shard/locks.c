@@ -7,11 +7,18 @@
  * or to own some of its keys, or to share or own all. That makes one rule of conflict (`conflicts`)
  * serve keys and shards alike.
  *
+ * A number orders those who are in line at the same time, and only those. Who has left does not
+ * count: all that it wanted was granted before (the owner's part, server/txn.h), so whoever asks
+ * later comes later on every shard where the two meet, whatever its number. The locks used to
+ * refuse each number below the highest that was released; test/model/model_txn.c walks all
+ * interleavings and finds nothing that goes wrong without, and with three thousand keys on two
+ * shards a third of the refusals were of that kind.
+ *
  * Invariants
  *  1. A line is in ascending order of numbers, those with the same number in the order they came; a
  * lock is granted exactly if none before it conflicts.
- *  2. No request is placed in front of one that it conflicts with, nor after one of a higher number
- * was released: of two that conflict, the lower number goes first on every shard.
+ *  2. No request is placed in front of one that it conflicts with: of two that conflict and are in
+ * line, the lower number goes first on every shard, and nobody waits for a higher one.
  *  3. request->waits is the number of its locks not granted.
  */
 #include "shard/locks.h"
@@ -231,8 +238,7 @@ static void stand_in_line(struct lock_target *target, struct lock *lock) {
  * no other shard has to agree, so there is no need to refuse it. */
 static uint64_t last_number(const struct locks *locks) {
     struct list_node *last = list_last(&locks->shard->line);
-    uint64_t number = last != NULL ? lock_at(last)->request->number : 0;
-    return number > locks->released ? number : locks->released;
+    return last != NULL ? lock_at(last)->request->number : 0;
 }
 
 static enum lock_answer place(struct locks *locks, struct lock_request *request) {
@@ -243,7 +249,7 @@ static enum lock_answer place(struct locks *locks, struct lock_request *request)
     if (!request->many) {
         request->number = last_number(locks);
     }
-    if (request->number < locks->released || too_late_for(locks->shard, whole)) {
+    if (too_late_for(locks->shard, whole)) {
         return LOCK_REFUSED;
     }
     for (uint32_t i = 0; i < request->count; i++) {
@@ -345,9 +351,6 @@ void locks_release(struct locks *locks, struct lock_request *request) {
         leave_line(locks, &request->locks[i]);
     }
     locks->requests--;
-    if (request->many && request->number > locks->released) {
-        locks->released = request->number;
-    }
 }
 
 struct lock_request *locks_next_settled(struct locks *locks) {

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* locks: who may touch which keys of one shard, and in which order.
  *
- * What makes operations on several shards atomic. The order of all such operations is that of a
- * number each draws from one counter (VLL: Ren, Thomson, Abadi, "Lightweight locking for main
- * memory database systems", VLDB 2012). A request names keys, to share or to have alone, and waits
- * in each key's line behind requests with lower numbers that it conflicts with. One that comes too
- * late for its number is refused, and its owner tries again with a new one. So two operations that
- * meet on several shards meet in the same order everywhere, and nobody ever waits for a higher
- * number: there are no deadlocks.
+ * What makes operations on several shards atomic. Each draws a number from one counter (VLL: Ren,
+ * Thomson, Abadi, "Lightweight locking for main memory database systems", VLDB 2012). A request
+ * names keys, to share or to have alone, and waits in each key's line behind requests with lower
+ * numbers that it conflicts with. One that comes too late for its number is refused, and its owner
+ * tries again with a new one. So nobody ever waits for a higher number: there are no deadlocks. And
+ * two operations that meet on several shards meet in the same order everywhere, as long as every
+ * owner keeps what it was granted until all of its requests are.
  *
  * Ordinary operations on one shard take no locks: they only ask locks_block.
  *
@@ -74,7 +74,6 @@ struct locks {
     struct lock_target *spare;
     size_t spare_count;
     uint32_t requests; /* that stand in lines */
-    uint64_t released; /* highest number of those with `many` that were released */
     struct lock_request *fence;
     struct list deferred; /* came while another one's fence stood */
     struct list settled;

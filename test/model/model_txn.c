@@ -8,10 +8,10 @@
  * interleaving: states that are alike in all that can matter are visited once, and since locks
  * cannot be copied a state is reached again by its path. Large ones run at random.
  *
- * In every state but the last some step is possible; operations that conflict run in the order of
- * their numbers; who holds fences is never refused. At the end, nothing is locked, and there is a
- * serial order of all operations that respects real time and explains each value that was read: an
- * operation that changes a key reads it first and leaves its own name there.
+ * In every state but the last some step is possible; who holds fences is never refused. At the end,
+ * nothing is locked, and there is a serial order of all operations that respects real time and
+ * explains each value that was read: an operation that changes a key reads it first and leaves its
+ * own name there.
  *
  * One file, because steps, judge and the broken protocols all work on the one state of a world.
  *
@@ -38,7 +38,6 @@
 /* Ways to break the protocol. */
 enum fault {
     SOUND,
-    LATE_NUMBERS_PASS,   /* nobody remembers what was released */
     ARRIVAL_ORDER,       /* nobody is refused: lines are in order of arrival */
     RUNS_WHEN_GRANTED,   /* on each shard by itself, before the others granted */
     BLIND_SINGLES,       /* operations on one shard do not ask locks_block */
@@ -125,7 +124,6 @@ struct world {
     uint64_t arrivals[SHARDS_MAX];
     uint64_t numbers;
     uint8_t values[KEYS_MAX];
-    uint64_t reader[KEYS_MAX], writer[KEYS_MAX]; /* highest numbers that ran */
     uint64_t ended;
     bool endless;  /* clients begin the same operation again and again */
     unsigned ends; /* of operations */
@@ -247,33 +245,15 @@ static void settle_all(struct world *world, unsigned shard) {
     while ((request = locks_next_settled(&world->locks[shard])) != NULL) {
         request->settled(world, request);
     }
-    if (broken(world, LATE_NUMBERS_PASS)) {
-        world->locks[shard].released = 0;
-    }
-}
-
-static void touch(struct world *world, struct op *op, unsigned key, bool change) {
-    uint64_t number = world->clients[op->client].number;
-    if (!on_one_shard(op)) {
-        if (number < world->writer[key] || (change && number < world->reader[key])) {
-            found(world, "two that conflict did not run in the order of their numbers");
-        }
-        uint64_t *mark = change ? &world->writer[key] : &world->reader[key];
-        *mark = number > *mark ? number : *mark;
-    }
-    if (change) {
-        world->values[key] = (uint8_t)(op - world->ops + 1);
-    }
 }
 
 static void run(struct world *world, struct op *op, unsigned shard, bool reads, bool changes) {
     for (unsigned key = shard; key < world->scenario->keys; key += world->scenario->shards) {
         if (op->uses[key] != NOT_USED && reads) {
             op->reads[key] = world->values[key];
-            touch(world, op, key, false);
         }
         if (op->uses[key] == CHANGED && changes) {
-            touch(world, op, key, true);
+            world->values[key] = (uint8_t)(op - world->ops + 1);
         }
     }
 }
@@ -742,7 +722,6 @@ static void note_client(struct sketch *sketch, const struct world *world,
 
 static void note_locks(struct sketch *sketch, const struct world *world,
                        const struct locks *locks) {
-    note_byte(sketch, rank(world, locks->released));
     note_byte(sketch,
               locks->fence == NULL ? 255 : LIST_ENTRY(locks->fence, struct ask, request)->client);
     LIST_EACH(&locks->deferred, node) {
@@ -788,8 +767,6 @@ static uint64_t state_of(const struct world *world) {
     }
     for (unsigned key = 0; key < world->scenario->keys; key++) {
         note_byte(&sketch, world->values[key]);
-        note_byte(&sketch, rank(world, world->reader[key]));
-        note_byte(&sketch, rank(world, world->writer[key]));
     }
     note_history(&sketch, world);
     return sketch_hash(&sketch);
@@ -1003,8 +980,6 @@ Test(txn, a_broken_protocol_is_found) {
         struct scenario scenario;
         const char *fault;
     } rows[] = {
-        {{2, 2, PATIENCE, LATE_NUMBERS_PASS, {"AB", "AB"}},
-         "two that conflict did not run in the order of their numbers"},
         {{2, 2, PATIENCE, ARRIVAL_ORDER, {"AB", "AB"}}, "deadlock"},
         {{2, 2, PATIENCE, RUNS_WHEN_GRANTED, {"AB", "AB"}}, "no serial order"},
         {{2, 2, PATIENCE, RUNS_WHEN_GRANTED, {"AB", "a b"}}, "no serial order"},
