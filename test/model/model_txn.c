@@ -45,12 +45,16 @@ enum fault {
     FENCES_AFTER_NUMBER, /* the number is drawn before the fences stand */
     NEVER_FENCES,        /* try again for ever */
     READS_WITHOUT_HOLD,  /* reads in one hop give their locks back at once */
+    MANY_BEHIND_HOME,    /* "<" with more than one other shard */
 };
 
 /* The operations of each client, by blanks: a letter is a key, a capital one that is changed; "*"
  * reads and "!" changes all keys. Key n lies on shard n % shards. An operation whose keys lie on
  * one shard needs no transaction. ">" in front: reads in a first hop and changes in a second. "?"
- * in front: reads in the hop that schedules. */
+ * in front: reads in the hop that schedules. "<" in front: if there are two shards, one of them its
+ * client's own, asks that one first, and once it has granted, the other runs and releases in the
+ * hop that schedules; when it was refused, it asks both. Client n is at home on shard n % shards.
+ */
 struct scenario {
     unsigned shards;
     unsigned keys;
@@ -66,6 +70,7 @@ struct op {
     enum lock_scope scope;
     bool two_hops;
     bool one_hop;
+    bool home_first;
     unsigned shards; /* a set */
     uint8_t uses[KEYS_MAX];
     /* Its history. */
@@ -100,6 +105,7 @@ struct client {
     enum phase phase;
     uint8_t refusals;
     uint8_t unanswered;
+    uint8_t asked; /* the shards that have been asked for this number, a set */
     uint8_t hop;
     bool fences; /* stand, on all its shards */
     bool refused;
@@ -157,6 +163,22 @@ static bool on_one_shard(const struct op *op) {
     return (op->shards & (op->shards - 1)) == 0;
 }
 
+/* The shard that is asked before the other, as a set; empty: all are asked at once. */
+static unsigned asked_first(const struct world *world, const struct client *client) {
+    const struct op *op = &world->ops[client->first];
+    unsigned home = op->shards & 1u << op->client % world->scenario->shards;
+    unsigned others = op->shards & ~home;
+    bool one_other = (others & (others - 1)) == 0 || broken(world, MANY_BEHIND_HOME);
+    return op->home_first && one_other && client->refusals == 0 ? home : 0;
+}
+
+/* The other is the last to grant: it need not wait for anybody. */
+static bool runs_when_asked(const struct world *world, const struct client *client,
+                            unsigned shard) {
+    unsigned first = asked_first(world, client);
+    return first != 0 && !(first & 1u << shard) && !world->ops[client->first].two_hops;
+}
+
 /* ---- Making and ending a world ---- */
 
 static void parse_op(struct world *world, unsigned client, const char *text, size_t length) {
@@ -166,6 +188,7 @@ static void parse_op(struct world *world, unsigned client, const char *text, siz
         char c = text[i];
         op->two_hops |= c == '>';
         op->one_hop |= c == '?';
+        op->home_first |= c == '<';
         if (c == '*' || c == '!') {
             op->scope = c == '*' ? LOCK_ALL_SHARED : LOCK_ALL_EXCLUSIVE;
             op->shards = (1u << world->scenario->shards) - 1;
@@ -349,11 +372,12 @@ static void say(struct world *world, struct client *client, unsigned shard, enum
     link->sent[link->sent_count++] = (uint8_t)(message * 2 + link->turn);
 }
 
-static void say_all(struct world *world, struct client *client, enum message message) {
-    const struct op *op = op_of(world, client);
+/* To a set of shards. */
+static void say_all(struct world *world, struct client *client, unsigned shards,
+                    enum message message) {
     client->unanswered = 0;
     for (unsigned s = 0; s < world->scenario->shards; s++) {
-        if (names(op, s)) {
+        if (shards & 1u << s) {
             say(world, client, s, message);
             client->unanswered++;
         }
@@ -376,40 +400,65 @@ static void fence_next(struct world *world, struct client *client, unsigned done
     world->tally.of[FENCES]++;
 }
 
-static void schedule(struct world *world, struct client *client) {
-    if (!client->fences || !broken(world, FENCES_AFTER_NUMBER)) {
-        client->number = ++world->numbers;
-    }
-    client->refused = false;
-    client->phase = SCHEDULED;
-    const struct op *op = op_of(world, client);
+static void ask(struct world *world, struct client *client, unsigned shards) {
+    client->asked |= (uint8_t)shards;
     for (unsigned s = 0; s < world->scenario->shards; s++) {
         struct link *link = &client->links[s];
-        if (names(op, s)) {
+        if (shards & 1u << s) {
             link->answered = link->granted = false;
             link->turn ^= 1;
             prepare(world, &link->asks[link->turn], true);
             link->asks[link->turn].request.fence = client->fences ? &link->fence.request : NULL;
         }
     }
-    say_all(world, client, SCHEDULE);
+    say_all(world, client, shards, SCHEDULE);
+}
+
+static void schedule(struct world *world, struct client *client) {
+    if (!client->fences || !broken(world, FENCES_AFTER_NUMBER)) {
+        client->number = ++world->numbers;
+    }
+    client->refused = false;
+    client->phase = SCHEDULED;
+    client->asked = 0;
+    unsigned first = asked_first(world, client);
+    ask(world, client, first != 0 ? first : op_of(world, client)->shards);
+}
+
+/* The shards that still hold its locks. */
+static unsigned granted_by(const struct world *world, const struct client *client) {
+    unsigned shards = 0;
+    for (unsigned s = 0; s < world->scenario->shards; s++) {
+        shards |= client->asked & 1u << s && client->links[s].granted ? 1u << s : 0;
+    }
+    return shards;
+}
+
+static void release_all(struct world *world, struct client *client) {
+    unsigned shards = granted_by(world, client);
+    for (unsigned s = 0; s < world->scenario->shards; s++) {
+        if (shards & 1u << s) {
+            client->links[s].granted = false;
+            say(world, client, s, RELEASE);
+        }
+    }
 }
 
 static void all_refused_or_granted(struct world *world, struct client *client) {
     const struct op *op = op_of(world, client);
+    if (!client->refused && client->asked != op->shards) {
+        ask(world, client, op->shards & ~client->asked);
+        return;
+    }
     if (!client->refused) {
         if (op->one_hop || broken(world, RUNS_WHEN_GRANTED)) {
-            for (unsigned s = 0; op->one_hop && s < world->scenario->shards; s++) {
-                if (names(op, s) && !broken(world, READS_WITHOUT_HOLD)) {
-                    say(world, client, s, RELEASE);
-                }
-            }
+            release_all(world, client);
             end_op(world, client);
             return;
         }
         client->phase = RUNNING;
         client->hop = op->two_hops ? 0 : 1;
-        say_all(world, client, RUN);
+        say_all(world, client, granted_by(world, client), RUN);
         return;
     }
     world->tally.of[REFUSALS]++;
@@ -440,24 +489,17 @@ static void answer_schedule(struct world *world, struct ask *ask, enum lock_answ
     }
     link->answered = true;
     link->granted = answer == LOCK_GRANTED;
-    bool ran = false;
-    if (link->granted && broken(world, RUNS_WHEN_GRANTED)) {
-        run(world, op, ask->shard, true, true);
-        ran = true;
-    } else if (link->granted && op->one_hop) {
-        run(world, op, ask->shard, true, false);
-        ran = broken(world, READS_WITHOUT_HOLD);
+    bool all = broken(world, RUNS_WHEN_GRANTED) || runs_when_asked(world, client, ask->shard);
+    if (link->granted && (all || op->one_hop)) {
+        run(world, op, ask->shard, true, all);
     }
-    if (ran) {
+    if (link->granted && (all || (op->one_hop && broken(world, READS_WITHOUT_HOLD)))) {
         locks_release(&world->locks[ask->shard], &ask->request);
         link->granted = false;
     }
     client->refused |= answer == LOCK_REFUSED;
-    for (unsigned s = 0; client->refused && s < world->scenario->shards; s++) {
-        if (names(op, s) && client->links[s].granted) {
-            client->links[s].granted = false;
-            say(world, client, s, RELEASE);
-        }
+    if (client->refused) {
+        release_all(world, client);
     }
     if (--client->unanswered == 0) {
         all_refused_or_granted(world, client);
@@ -487,7 +529,7 @@ static void run_step(struct world *world, struct client *client, unsigned shard,
     }
     if (client->hop == 0) {
         client->hop = 1;
-        say_all(world, client, RUN);
+        say_all(world, client, op->shards, RUN);
         return;
     }
     end_op(world, client);
@@ -713,6 +755,7 @@ static void note_client(struct sketch *sketch, const struct world *world,
     note_byte(sketch, client->phase);
     note_byte(sketch, client->refusals);
     note_byte(sketch, client->unanswered);
+    note_byte(sketch, client->asked);
     note_byte(sketch, (size_t)(client->hop * 4 + client->fences * 2 + client->refused));
     note_byte(sketch, rank(world, client->number));
     for (unsigned s = 0; s < world->scenario->shards; s++) {
@@ -958,6 +1001,12 @@ Test(txn, is_sound_over_all_interleavings_of_two_coordinators_and_two_shards) {
         {2, 4, PATIENCE, SOUND, {"*", "AB", "C d"}},
         {2, 2, 1, SOUND, {"AB AB", "AB AB", "A"}},
         {2, 2, 1, SOUND, {"AB", "AB", "a b", "B A"}},
+        {2, 2, PATIENCE, SOUND, {"<AB", "<AB", "A b"}},
+        {2, 2, PATIENCE, SOUND, {"<AB", "<ab", "B A"}},
+        {2, 2, PATIENCE, SOUND, {"<aB", "<Ab", "AB"}},
+        {2, 2, PATIENCE, SOUND, {"<?ab", "<AB", "A B"}},
+        {2, 2, PATIENCE, SOUND, {"<>AB", "<AB", "a b"}},
+        {2, 2, 1, SOUND, {"<AB <ab", "<AB", "a b"}},
     };
     assert_all_sound(scenarios, COUNT(scenarios));
 }
@@ -968,7 +1017,7 @@ Test(txn, is_sound_over_all_interleavings_of_three_coordinators) {
         {2, 2, 1, SOUND, {"AB", "AB", "ab", "A"}},   {2, 2, 1, SOUND, {"!", "AB", "*"}},
         {2, 4, 1, SOUND, {"AB", "CD", "ABCD", "C"}}, {3, 3, 1, SOUND, {"AB", "BC", "CA"}},
         {3, 3, 1, SOUND, {"AB", "BC", "CA", "A"}},   {3, 3, PATIENCE, SOUND, {"ABC", "ABC"}},
-        {3, 3, 1, SOUND, {"ABC", "abc", "BC"}},
+        {3, 3, 1, SOUND, {"ABC", "abc", "BC"}},      {2, 2, 1, SOUND, {"<AB", "<AB", "<AB"}},
     };
     assert_all_sound(scenarios, COUNT(scenarios));
 }
@@ -989,6 +1038,7 @@ Test(txn, a_broken_protocol_is_found) {
         {{2, 2, 1, FENCES_AFTER_NUMBER, {"AB", "AB", "AB"}}, "refused although all fences stood"},
         {{2, 2, PATIENCE, NEVER_FENCES, {"AB", "AB"}}, "refused too often"},
         {{2, 2, PATIENCE, READS_WITHOUT_HOLD, {"?ab", "A B"}}, "no serial order"},
+        {{3, 3, PATIENCE, MANY_BEHIND_HOME, {"<ABC", "b c"}}, "no serial order"},
     };
     static struct outcome outcome;
     for (size_t i = 0; i < COUNT(rows); i++) {
@@ -1032,6 +1082,7 @@ Test(txn, the_walk_sees_every_end_that_random_runs_see) {
     static const struct scenario scenarios[] = {
         {2, 2, PATIENCE, SOUND, {"AB", "AB", "A b"}},
         {2, 2, 1, SOUND, {">AB", "?ab", "! b"}},
+        {2, 2, 1, SOUND, {"<AB", "<aB", "a"}},
         {3, 3, 1, SOUND, {"AB", "BC", "CA"}},
     };
     static struct outcome outcome;
@@ -1064,6 +1115,9 @@ static void random_op(struct rng *rng, const struct scenario *scenario, char *te
         return;
     }
     bool reader = kind >= 18;
+    if (rng_below(rng, 2)) {
+        text[used++] = '<';
+    }
     if (kind >= 16) {
         text[used++] = reader ? '?' : '>';
     }
@@ -1120,9 +1174,9 @@ Test(txn, is_sound_at_random_with_more_of_everything) {
 /* Nobody starves: clients that repeat their operation for ever on the same keys. */
 Test(txn, everybody_gets_on_under_permanent_conflict) {
     static const struct scenario scenarios[] = {
-        {2, 2, PATIENCE, SOUND, {"AB", "AB", "AB", "AB", "A", "b"}},
+        {2, 2, PATIENCE, SOUND, {"<AB", "<AB", "AB", "AB", "A", "b"}},
         {4, 8, PATIENCE, SOUND, {"ABCDEFGH", "AB", "BC", "CD", "DA", "A"}},
-        {4, 8, PATIENCE, SOUND, {"!", "*", "AB", "?abcd", "A", "C"}},
+        {4, 8, PATIENCE, SOUND, {"!", "*", "<AB", "?abcd", "A", "C"}},
         {3, 3, PATIENCE, SOUND, {"ABC", "ab", "bc", "?ca", "a", "?abc"}},
     };
     static struct world world;
