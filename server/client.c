@@ -369,7 +369,7 @@ void client_mark_dirty(struct client *client) {
     }
 }
 
-static bool everything_sent(const struct client *client) {
+bool client_all_sent(const struct client *client) {
     return client->out.bytes == 0 && client->pending_count == 0 && client->scatter == NULL &&
            client->txn == NULL && !rt_stream_sending(&client->stream);
 }
@@ -408,7 +408,7 @@ void client_flush(struct client *client) {
         }
         client->worker->stats.writes++;
     }
-    if ((client->flags & CLIENT_CLOSE_AFTER_REPLY) && everything_sent(client)) {
+    if ((client->flags & CLIENT_CLOSE_AFTER_REPLY) && client_all_sent(client)) {
         client_close(client);
         return;
     }

@@ -120,6 +120,8 @@ struct client {
 
 void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id);
 
+/* Whether every request that was taken up has been answered, and every reply is out. */
+bool client_all_sent(const struct client *client);
 /* Closes as soon as the turn allows; idempotent. Replies not yet sent are lost. */
 void client_close(struct client *client);
 /* Closes once all replies so far have been sent; no more input is read. */

@@ -423,9 +423,9 @@ static void check_stop_signal(struct worker *worker) {
     }
 }
 
-/* Replies that are ready get a moment to leave; then all connections are closed. A worker stays
- * until nobody's are left, because what is away needs its owner to come home. False: it has ended.
- */
+/* What runs, and replies that are ready, get a moment to leave; then all connections are closed. A
+ * worker stays until nobody's are left, because what is away needs its owner to come home. False:
+ * it has ended. */
 static bool drain(struct worker *worker) {
     if (worker->drain_start_ms == 0) {
         worker->drain_start_ms = rt_mono_ms(worker->rt);
@@ -439,7 +439,7 @@ static bool drain(struct worker *worker) {
     int64_t passed_ms = rt_mono_ms(worker->rt) - worker->drain_start_ms;
     LIST_EACH(&worker->clients, node) {
         struct client *client = LIST_ENTRY(node, struct client, node);
-        if (passed_ms > STOP_DRAIN_MS || (client->out.bytes == 0 && client->pending_count == 0)) {
+        if (passed_ms > STOP_DRAIN_MS || client_all_sent(client)) {
             client_close(client);
         }
     }

@@ -255,6 +255,36 @@ def test_shutdown_under_load(start_server):
 
 
 @pytest.mark.shoal_only
+@pytest.mark.parametrize("commands", ([("MSET", "a", "1", "b", "2")], [("MULTI",), ("SET", "a", "1"), ("SET", "b", "1"), ("EXEC",)], [("KEYS", "*")]), ids=lambda x: x[0][0])
+def test_what_runs_on_several_shards_when_the_end_begins_is_answered(start_server, commands):
+    """Connections that waited for nothing were closed at once, and one whose transaction was on its way was taken for such a one."""
+
+    def answer(c, count):
+        try:
+            return [c.read() for _ in range(count)][-1]
+        except (EOFError, ConnectionResetError):
+            return None
+
+    s = start_server(shards=3)
+    time.sleep(0.05)  # else the connection that start_server() made may still be there
+    clients = [s.raw() for _ in range(12)]
+    for c in clients:
+        assert c.do("PING") == "PONG"
+    with s.raw() as sleeper:
+        sleeper.send(encode("DEBUG", "SLEEP", "1"))  # all threads: what comes meanwhile they find together
+        time.sleep(0.3)
+        for c in clients:
+            c.send(b"".join(encode(*words) for words in commands))
+        s.proc.send_signal(signal.SIGTERM)
+        replies = [answer(c, len(commands)) for c in clients]
+    expect = {"MSET": "OK", "MULTI": ["OK", "OK"], "KEYS": []}[commands[0][0]]
+    # The thread that takes the signal ends its sleep with it, and does not read any more: a third of them.
+    assert [r for r in replies if r is not None] == [expect] * 8
+    assert s.wait() == 0
+    s.stopped_by_test = True
+
+
+@pytest.mark.shoal_only
 @pytest.mark.parametrize("turn", range(3))
 @pytest.mark.parametrize("command", (False, True))
 @pytest.mark.parametrize("clients", (0, 200))
