@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* shared: see the header. All loads and stores are relaxed: these are estimates that steer (where
- * to put a connection, whom to evict), and a value that is a turn old steers as well. */
+/* shared: see the header. Loads and stores of a worker's line are relaxed: these are estimates that
+ * steer (where to put a connection, whom to evict), and a value that is a turn old steers as well.
+ */
 #include "server/shared.h"
 
 #include "base/check.h"
@@ -19,9 +20,10 @@ struct worker_line {
 
 struct shared_counters {
     unsigned workers;
-    _Atomic int stop_signal;
-    _Alignas(LINE) _Atomic uint64_t number;
     struct worker_line *lines;
+    _Atomic int stop_signal;
+    _Atomic unsigned ending;
+    _Alignas(LINE) _Atomic uint64_t number;
 };
 
 struct shared_counters *shared_new(unsigned workers) {
@@ -91,6 +93,14 @@ unsigned shared_largest_client_worker(const struct shared_counters *shared) {
 
 uint64_t shared_next_number(struct shared_counters *shared) {
     return atomic_fetch_add_explicit(&shared->number, 1, memory_order_seq_cst) + 1;
+}
+
+void shared_begin_end(struct shared_counters *shared) {
+    atomic_fetch_add_explicit(&shared->ending, 1, memory_order_relaxed);
+}
+
+bool shared_all_end(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->ending, memory_order_relaxed) == shared->workers;
 }
 
 void shared_ask_stop(struct shared_counters *shared, int signal) {

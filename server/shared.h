@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* shared: the few numbers that threads read of each other while they run.
  *
- * Crosses threads: relaxed atomics, each on a line of its writer, but for the numbers that order
- * operations on several shards. Nothing may depend on two of them agreeing.
+ * Crosses threads: atomics, those that change often each on a line of its writer, but for the
+ * numbers that order operations on several shards. Nothing may depend on two of them agreeing.
  */
 #ifndef SHOAL_SERVER_SHARED_H
 #define SHOAL_SERVER_SHARED_H
@@ -33,6 +33,10 @@ unsigned shared_largest_client_worker(const struct shared_counters *shared);
 /* The number of an operation that needs a place in the order of all: higher than any given before.
  */
 uint64_t shared_next_number(struct shared_counters *shared);
+
+/* Each worker says once that it has begun to end. */
+void shared_begin_end(struct shared_counters *shared);
+bool shared_all_end(const struct shared_counters *shared);
 
 /* The signal that ends the process, 0 for none yet: written by the signal thread or a SHUTDOWN,
  * read by worker 0. */

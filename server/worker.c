@@ -130,7 +130,7 @@ static void end_mail(struct worker *worker) {
 }
 
 void worker_free(struct worker *worker) {
-    if (worker == NULL) {
+    if (worker == NULL || worker->gave_up) {
         return;
     }
     for (unsigned i = 0; i < command_table_count(worker->server->commands); i++) {
@@ -427,24 +427,32 @@ static void check_stop_signal(struct worker *worker) {
  * worker stays until nobody's are left, because what is away needs its owner to come home. False:
  * it has ended. */
 static bool drain(struct worker *worker) {
+    struct shared_counters *shared = worker->server->shared;
+    int64_t now_ms = (int64_t)(rt_mono_ns(worker->rt) / 1000000); /* the turn's may be long past */
     if (worker->drain_start_ms == 0) {
-        worker->drain_start_ms = rt_mono_ms(worker->rt);
+        worker->drain_start_ms = now_ms;
+        worker->give_up_ms = now_ms + STOP_GIVE_UP_MS;
+        shared_begin_end(shared);
         if (worker->id == 0) {
             listen_stop(worker);
         }
     }
-    if (shared_connections_total(worker->server->shared) == 0) {
+    if (shared_connections_total(shared) == 0) {
         return false;
     }
-    int64_t passed_ms = rt_mono_ms(worker->rt) - worker->drain_start_ms;
+    if (!shared_all_end(shared)) { /* one is busy, perhaps for long, with what others wait for */
+        worker->give_up_ms = now_ms + STOP_GIVE_UP_MS;
+    }
+    int64_t passed_ms = now_ms - worker->drain_start_ms;
     LIST_EACH(&worker->clients, node) {
         struct client *client = LIST_ENTRY(node, struct client, node);
         if (passed_ms > STOP_DRAIN_MS || client_all_sent(client)) {
             client_close(client);
         }
     }
-    if (passed_ms > STOP_GIVE_UP_MS) {
+    if (now_ms > worker->give_up_ms) {
         log_worker(worker, LOG_WARNING, "Some connections did not end in time.");
+        worker->gave_up = true;
         return false;
     }
     return true;

@@ -111,6 +111,8 @@ struct worker {
     bool more;        /* there is work for another turn at once */
     bool stopping;
     int64_t drain_start_ms;      /* monotonic: when it began to stop; 0: it has not */
+    int64_t give_up_ms;          /* monotonic: when it stops waiting for connections to end */
+    bool gave_up;                /* it did: who knows what still names its memory */
     bool active_expire;          /* DEBUG SET-ACTIVE-EXPIRE */
     struct acceptor *acceptor;   /* worker 0: listeners and placement (listen.h) */
     struct message stop_message; /* from worker 0 */
@@ -128,6 +130,7 @@ struct worker {
  * -errno. */
 int worker_new(struct server *server, unsigned id, const struct config *config,
                struct worker **ret_worker);
+/* Leaves it to the end of the process if connections did not end in time. */
 void worker_free(struct worker *worker);
 /* The loop; returns when the worker was told to stop. */
 void worker_run(struct worker *worker);

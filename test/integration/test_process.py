@@ -12,6 +12,7 @@ import pytest
 
 from resp import Raw, RespError, encode
 from server import ServerFailed, free_port, wait_for
+from slots import slot
 
 
 def run(server_binary, *args, stdin="", timeout=20):
@@ -282,6 +283,30 @@ def test_what_runs_on_several_shards_when_the_end_begins_is_answered(start_serve
     assert [r for r in replies if r is not None] == [expect] * 8
     assert s.wait() == 0
     s.stopped_by_test = True
+
+
+@pytest.mark.shoal_only
+def test_the_end_waits_for_a_thread_that_is_busy(start_server):
+    """The others gave up after five seconds, with transactions of theirs on their way to that thread: half of such a one
+    was done, and the process ended with a failed check, because its locks were still held."""
+    s = start_server(shards=2)
+    long = {slot(b"{%d}" % n) * 2 // 16384: "{%d}" % n for n in range(100)}
+    one, other = long[1] + "1", long[1] + "2"
+    with s.raw(timeout=60) as busy, s.raw(timeout=60) as aside:
+        assert [aside.do("SET", k, k[-1] * 11000) for k in (one, other)] == ["OK", "OK"]
+        began = time.monotonic()
+        assert aside.do("LCS", one, other, "LEN") == 0
+        times = int(7 / (time.monotonic() - began)) + 1
+        busy.send(encode("LCS", one, other, "LEN") * times)
+        time.sleep(0.3)
+        clients = [s.raw() for _ in range(4)]
+        for c in clients:
+            c.send(encode("MSET", long[0], "1", long[1], "2"))
+        time.sleep(0.3)
+        s.proc.send_signal(signal.SIGTERM)
+        assert s.wait(60) == 0
+    s.stopped_by_test = True
+    assert "in time" not in s.log()
 
 
 @pytest.mark.shoal_only
