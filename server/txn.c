@@ -393,8 +393,7 @@ static void run_carried(struct txn *txn, struct txn_command *command) {
     scratch->changes = NULL;
     collect_changes(txn, keyspace, &changes);
     free(changes.list);
-    keyspace_flush(keyspace, UINT32_MAX, false);
-    keyspace_move_lookups(worker->shard.keyspace, keyspace);
+    keyspace_clear_scratch(keyspace, worker->shard.keyspace);
 }
 
 /* ---- Phases ---- */

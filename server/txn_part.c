@@ -126,11 +126,7 @@ static void store(struct worker *worker, struct txn_part *part) {
     int64_t now_ms = part->txn->now_ms;
     for (uint32_t i = 0; i < part->store.count; i++) {
         struct txn_item *item = &part->store.list[i];
-        if (item->value != NULL) {
-            keyspace_put(keyspace, item->db, &item->key, item->value, now_ms);
-        } else {
-            keyspace_delete(keyspace, item->db, &item->key, now_ms, true);
-        }
+        keyspace_put(keyspace, item->db, &item->key, item->value, now_ms);
     }
     txn_items_free(&part->store); /* a later command of the transaction stores its own */
 }

@@ -187,15 +187,18 @@ void keyspace_touch(struct keyspace *ks, uint32_t db, const struct key *key);
 /* ---- Values on their way between shards ---- */
 
 /* A value with its deadline and clock, out of any keyspace. May be made on one thread and used and
- * freed on another. Large values are shared, not copied. */
+ * freed on another. Large values are shared, not copied, also by the keys that they are given to.
+ */
 struct carried;
 struct carried *keyspace_lift(const struct entry *entry);
-/* Gives a key this value, whatever it had; `carried` stays the caller's. */
+/* Gives a key this value, whatever it had, or deletes it if `carried` is NULL; `carried` stays the
+ * caller's. The hooks are told, but it counts as no change: it did where the command ran. */
 void keyspace_put(struct keyspace *ks, uint32_t db, const struct key *key,
                   const struct carried *carried, int64_t now_ms);
 void carried_free(struct carried *carried);
-/* Lookups that `from` counted count as if `to` had made them. */
-void keyspace_move_lookups(struct keyspace *to, struct keyspace *from);
+/* A command has run on values that were put into `scratch`: what it counted, lookups and changes,
+ * counts as if `to` had, and `scratch` is empty again. */
+void keyspace_clear_scratch(struct keyspace *scratch, struct keyspace *to);
 
 /* ---- All keys ---- */
 

@@ -45,14 +45,34 @@ struct carried *keyspace_lift(const struct entry *entry) {
     return carried;
 }
 
+static struct entry *put_string(struct keyspace *ks, uint32_t db, const struct key *key,
+                                const struct carried *carried, int64_t now_ms) {
+    struct blob *blob = carried->blob;
+    if (carried->storage == STORED_INT) {
+        return keyspace_set_int(ks, db, key, carried->number, carried->expires_at, now_ms);
+    }
+    if (blob == NULL) {
+        struct bytes text = bytes_make(carried->text, carried->length);
+        return keyspace_set_text(ks, db, key, text, carried->expires_at, now_ms);
+    }
+    if (blob->length < BLOB_VALUE_MIN) { /* it was longer once */
+        struct bytes text = bytes_make(blob->data, blob->length);
+        return keyspace_set_text(ks, db, key, text, carried->expires_at, now_ms);
+    }
+    blob_ref(blob);
+    return keyspace_set_blob(ks, db, key, blob, carried->expires_at, now_ms);
+}
+
 void keyspace_put(struct keyspace *ks, uint32_t db, const struct key *key,
                   const struct carried *carried, int64_t now_ms) {
-    struct bytes text = carried->blob ? bytes_make(carried->blob->data, carried->blob->length)
-                                      : bytes_make(carried->text, carried->length);
-    struct entry *entry =
-        carried->storage == STORED_INT
-            ? keyspace_set_int(ks, db, key, carried->number, carried->expires_at, now_ms)
-            : keyspace_set_text(ks, db, key, text, carried->expires_at, now_ms);
+    uint64_t changes = ks->stats.changes;
+    if (carried == NULL) {
+        keyspace_delete(ks, db, key, now_ms, true);
+        ks->stats.changes = changes;
+        return;
+    }
+    struct entry *entry = put_string(ks, db, key, carried, now_ms);
+    ks->stats.changes = changes;
     entry->lru = carried->lru & 0xFFFFFF;
     entry->flags |= carried->raw ? ENTRY_RAW : 0;
 }
@@ -64,8 +84,10 @@ void carried_free(struct carried *carried) {
     free(carried);
 }
 
-void keyspace_move_lookups(struct keyspace *to, struct keyspace *from) {
-    to->stats.hits += from->stats.hits;
-    to->stats.misses += from->stats.misses;
-    from->stats.hits = from->stats.misses = 0;
+void keyspace_clear_scratch(struct keyspace *scratch, struct keyspace *to) {
+    to->stats.hits += scratch->stats.hits;
+    to->stats.misses += scratch->stats.misses;
+    to->stats.changes += scratch->stats.changes;
+    keyspace_flush(scratch, UINT32_MAX, false);
+    scratch->stats.hits = scratch->stats.misses = scratch->stats.changes = 0;
 }

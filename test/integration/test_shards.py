@@ -73,37 +73,42 @@ def test_who_writes_without_a_pause_is_answered_all_the_same(server, r, shards):
 
 # ---- more than one key ---------------------------------------------------------------------------------------------------
 
-# Call, reply, and what the two keys hold afterwards.
+# Call, reply, what the two keys hold afterwards, and how many changes that counts as.
 SEVERAL = [
-    (["MGET", 0, 1], [b"first", b"second"], [b"first", b"second"]),
-    (["MSET", 0, "v", 1, "w"], "OK", [b"v", b"w"]),
-    (["MSETNX", 0, "v", 1, "v"], 0, [b"first", b"second"]),
-    (["MSETEX", "2", 0, "v", 1, "w"], 1, [b"v", b"w"]),
-    (["MSETEX", "2", 0, "v", 1, "w", "NX"], 0, [b"first", b"second"]),
-    (["DEL", 0, 1, 0], 2, [None, None]),
-    (["UNLINK", 0, 1], 2, [None, None]),
-    (["EXISTS", 0, 1, 0], 3, [b"first", b"second"]),
-    (["TOUCH", 0, 1], 2, [b"first", b"second"]),
-    (["RENAME", 0, 1], "OK", [None, b"first"]),
-    (["RENAMENX", 0, 1], 0, [b"first", b"second"]),
-    (["COPY", 0, 1], 0, [b"first", b"second"]),
-    (["COPY", 0, 1, "REPLACE"], 1, [b"first", b"first"]),
-    (["LCS", 0, 1], b"s", [b"first", b"second"]),
-    (["MSET", 0, "v", 1], RespError("ERR wrong number of arguments for 'mset' command"), [b"first", b"second"]),
+    (["MGET", 0, 1], [b"first", b"second"], [b"first", b"second"], 0),
+    (["MSET", 0, "v", 1, "w"], "OK", [b"v", b"w"], 2),
+    (["MSETNX", 0, "v", 1, "v"], 0, [b"first", b"second"], 0),
+    (["MSETEX", "2", 0, "v", 1, "w"], 1, [b"v", b"w"], 2),
+    (["MSETEX", "2", 0, "v", 1, "w", "NX"], 0, [b"first", b"second"], 0),
+    (["DEL", 0, 1, 0], 2, [None, None], 2),
+    (["UNLINK", 0, 1], 2, [None, None], 2),
+    (["EXISTS", 0, 1, 0], 3, [b"first", b"second"], 0),
+    (["TOUCH", 0, 1], 2, [b"first", b"second"], 0),
+    (["RENAME", 0, 1], "OK", [None, b"first"], 1),
+    (["RENAMENX", 0, 1], 0, [b"first", b"second"], 0),
+    (["COPY", 0, 1], 0, [b"first", b"second"], 0),
+    (["COPY", 0, 1, "REPLACE"], 1, [b"first", b"first"], 1),
+    (["LCS", 0, 1], b"s", [b"first", b"second"], 0),
+    (["MSET", 0, "v", 1], RespError("ERR wrong number of arguments for 'mset' command"), [b"first", b"second"], 0),
 ]
 
 
-@pytest.mark.parametrize("call, reply, after", SEVERAL, ids=lambda c: " ".join(map(str, c)) if isinstance(c, list) else "")
-def test_keys_on_several_shards(server, r, shards, call, reply, after):
+@pytest.mark.parametrize("call, reply, after, changes", SEVERAL, ids=lambda c: " ".join(map(str, c)) if isinstance(c, list) else "")
+def test_keys_on_several_shards(server, r, shards, call, reply, after, changes):
     """In whichever order the keys come, and wherever the connection lives: the same as on one shard."""
     for _ in range(4):
         with server.raw() as c:
             keys = [key_in(0, shards), key_in(shards - 1, shards, "other")]
             c.do("MSET", keys[0], "first", keys[1], "second")
-            before = command_calls(server, call[0])
+            before, changes_before = command_calls(server, call[0]), changes_counted(server)
             assert c.do(*[keys[a] if isinstance(a, int) else a for a in call]) == reply
             assert command_calls(server, call[0]) == before + 1
+            assert changes_counted(server) == changes_before + changes
             assert [c.do("GET", k) for k in keys] == after
+
+
+def changes_counted(server):
+    return int(server.info("persistence")["rdb_changes_since_last_save"])
 
 
 def command_calls(server, name):
@@ -125,6 +130,38 @@ def test_a_renamed_value_keeps_its_deadline_encoding_and_size_over_shards(server
             assert c.do("OBJECT", "ENCODING", keys[1]) == encoding
             assert 90_000 < c.do("PTTL", keys[1]) <= 100_000
             assert c.do("DBSIZE") == 1
+
+
+@pytest.mark.several_shards
+def test_a_large_value_is_renamed_over_shards_without_a_copy(start_server, shards, slow):
+    """It was copied to where the command ran, and copied again to its new place: three times the memory for a while."""
+    if slow > 1:
+        pytest.skip("a sanitizer's memory says nothing")
+    s = start_server()
+    size = 100 << 20
+    keys = [key_in(part, shards) for part in range(shards)]
+    with s.raw(timeout=60) as c:
+        c.do("SET", keys[0], "head")
+        c.do("SETRANGE", keys[0], size - 1, "t")
+        peak = s.rss()
+        stop = threading.Event()
+
+        def watch():
+            nonlocal peak
+            while not stop.is_set():
+                peak = max(peak, s.rss())
+                time.sleep(0.001)
+
+        before = peak
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        for n in range(5):
+            assert c.do("RENAME", keys[n % shards], keys[(n + 1) % shards]) == "OK"
+        stop.set()
+        watcher.join()
+        last = keys[5 % shards]
+        assert (c.do("STRLEN", last), c.do("GETRANGE", last, 0, 3), c.do("GETRANGE", last, -1, -1)) == (size, b"head", b"t")
+    assert peak < before + size / 2
 
 
 @pytest.mark.several_shards
@@ -277,7 +314,7 @@ def test_clients_that_die_in_a_transaction_leave_nothing_locked(server, r, shard
         assert c.do("MGET", *keys) == [b"after"] * shards
 
 
-@pytest.mark.parametrize("call", [call for call, _, _ in SEVERAL[:-1]], ids=lambda c: " ".join(map(str, c)))
+@pytest.mark.parametrize("call", [row[0] for row in SEVERAL[:-1]], ids=lambda c: " ".join(map(str, c)))
 def test_keys_with_one_tag_are_served(server, r, call):
     keys = ["{same}1", "{same}2"]
     with server.raw() as c:

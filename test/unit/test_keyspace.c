@@ -527,6 +527,64 @@ Test(keyspace, a_blob_is_taken_over_and_counted) {
 
 /* ---- Clocks of use ---- */
 
+/* It was copied to the scratch keyspace, and copied again when it was put back: three times the
+ * memory while a large value was renamed over shards. */
+Test(keyspace, a_large_value_travels_without_being_copied) {
+    enum { LENGTH = 100000 };
+    struct fixture *from = fixture_new(), *to = fixture_new();
+    char *text = malloc(LENGTH);
+    memset(text, 'x', LENGTH);
+    struct key key = key_of(from, "k");
+    struct entry *entry =
+        keyspace_set_string(from->ks, 0, &key, bytes_make(text, LENGTH), NOW + 1000, NOW);
+    const char *where = string_bytes(entry, NULL).ptr;
+    struct carried *carried = keyspace_lift(entry);
+    keyspace_put(to->ks, 3, &key, carried, NOW);
+    entry = keyspace_find(to->ks, 3, &key, NOW, LOOKUP_READ);
+    cr_assert_eq(string_bytes(entry, NULL).ptr, where);
+    cr_assert_eq(entry_expires_at(entry), NOW + 1000);
+    keyspace_verify(to->ks);
+
+    /* Who changes it has it alone. */
+    keyspace_edit_string(to->ks, 3, &key, entry, LENGTH + 1, true, NOW)[0] = 'y';
+    entry = keyspace_find(from->ks, 0, &key, NOW, LOOKUP_READ);
+    cr_assert_eq(string_bytes(entry, NULL).ptr, where);
+    cr_assert(bytes_equal(string_bytes(entry, NULL), bytes_make(text, LENGTH)));
+
+    /* What is left where it came from, goes; put back, it replaces itself. */
+    keyspace_put(from->ks, 0, &key, carried, NOW);
+    keyspace_put(to->ks, 3, &key, carried, NOW);
+    keyspace_put(from->ks, 0, &key, NULL, NOW);
+    carried_free(carried);
+    entry = keyspace_find(to->ks, 3, &key, NOW, LOOKUP_READ);
+    cr_assert(bytes_equal(string_bytes(entry, NULL), bytes_make(text, LENGTH)));
+    free(text);
+    fixture_free(from);
+    fixture_free(to);
+}
+
+Test(keyspace, what_is_put_back_is_told_but_counts_where_the_command_ran) {
+    struct fixture *f = fixture_new(), *scratch = fixture_new();
+    struct key key = key_of(f, "k"), other = key_of(f, "other");
+    struct carried *carried =
+        keyspace_lift(keyspace_set_string(f->ks, 0, &key, BYTES("v"), NO_EXPIRY, NOW));
+    keyspace_put(scratch->ks, 0, &key, carried, NOW);
+    struct entry *entry = keyspace_find(scratch->ks, 0, &key, NOW, LOOKUP_READ);
+    keyspace_rename(scratch->ks, 0, &key, entry, 0, &other, NOW);
+    keyspace_clear_scratch(scratch->ks, f->ks);
+    cr_assert_eq(keyspace_count(scratch->ks, 0), 0);
+    cr_assert_eq(keyspace_stats(scratch->ks)->changes, 0);
+    f->changed = 0;
+    keyspace_put(f->ks, 0, &key, NULL, NOW);
+    keyspace_put(f->ks, 0, &other, carried, NOW);
+    cr_assert_eq(f->changed, 2);
+    cr_assert_eq(keyspace_stats(f->ks)->changes, 2, "a SET and a RENAME");
+    cr_assert_eq(keyspace_stats(f->ks)->hits, 1);
+    carried_free(carried);
+    fixture_free(f);
+    fixture_free(scratch);
+}
+
 Test(keyspace, idle_time_counts_from_the_last_touch) {
     struct fixture *f = fixture_new();
     struct key key = key_of(f, "k");
