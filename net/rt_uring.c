@@ -196,6 +196,12 @@ static void spill_cqes(struct rt_uring *u) {
     __atomic_store_n(u->ring.cq.khead, head + ready, __ATOMIC_RELEASE);
 }
 
+/* A completion in place of the kernel's (rt_inject), behind all that are there. */
+static void fake_cqe(struct rt_uring *u, uint64_t user_data, int result) {
+    spill_cqes(u);
+    spill_push(u, user_data, result, 0);
+}
+
 static unsigned completions(const struct rt_uring *u) {
     return u->spill_count - u->spill_taken + cq_ready(u);
 }
@@ -286,7 +292,7 @@ static void arm_recv(struct rt_uring *u, struct rt_stream *stream) {
     stream->in_flight++;
     int fault;
     if (UNLIKELY(rt_faulted(&u->rt, RT_FAULT_RECV, &fault))) {
-        spill_push(u, tagged(stream, TAG_RECV), fault, 0);
+        fake_cqe(u, tagged(stream, TAG_RECV), fault);
         return;
     }
     struct io_uring_sqe *sqe = get_sqe(u, IORING_OP_RECV, stream->socket, tagged(stream, TAG_RECV));
@@ -444,7 +450,7 @@ static bool send_faulted(struct rt_uring *u, struct rt_stream *stream, enum tag 
         return false;
     }
     int result = fault < 0 ? fault : (int)rt_real_send(stream, (size_t)fault);
-    spill_push(u, tagged(stream, tag), result, 0);
+    fake_cqe(u, tagged(stream, tag), result);
     stream->in_flight++;
     return true;
 }
@@ -558,7 +564,7 @@ static void start_closes(struct rt_uring *u) {
         stream->in_flight++;
         int fault;
         if (UNLIKELY(rt_faulted(&u->rt, RT_FAULT_CANCEL, &fault))) {
-            spill_push(u, tagged(stream, TAG_CANCEL), fault, 0);
+            fake_cqe(u, tagged(stream, TAG_CANCEL), fault);
             continue;
         }
         struct io_uring_sqe *sqe =
@@ -591,7 +597,7 @@ static void arm_accept(struct rt_uring *u, struct rt_listener *listener) {
     listener->armed = true;
     int fault;
     if (UNLIKELY(rt_faulted(&u->rt, RT_FAULT_ACCEPT, &fault))) {
-        spill_push(u, tagged(listener, TAG_ACCEPT), fault, 0);
+        fake_cqe(u, tagged(listener, TAG_ACCEPT), fault);
         return;
     }
     struct io_uring_sqe *sqe =
