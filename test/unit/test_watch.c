@@ -16,6 +16,7 @@ struct fixture {
     struct keyspace *ks;
     struct watch_table watches;
     struct hash_secret secret;
+    int64_t now_ms;
 };
 
 static void on_changed(void *arg, uint32_t db, struct key key) {
@@ -27,11 +28,13 @@ static void on_flushing(void *arg, uint32_t db) {
 }
 
 static void on_swapping(void *arg, uint32_t a, uint32_t b) {
-    watch_swap(&((struct fixture *)arg)->watches, a, b, NOW);
+    struct fixture *f = arg;
+    watch_swap(&f->watches, a, b, f->now_ms);
 }
 
 static struct fixture *fixture_new(void) {
     struct fixture *f = calloc(1, sizeof(*f));
+    f->now_ms = NOW;
     struct rng rng;
     rng_seed(&rng, 23);
     for (size_t i = 0; i < sizeof(f->secret.bytes); i++) {
@@ -283,39 +286,112 @@ Test(watch, swap_that_brings_a_key_past_its_deadline_is_no_change) {
 /* ---- Many ---- */
 
 #define CLIENTS 40
-#define KEYS    60
+#define KEYS    20
+#define DBS     2
 
-/* Random watches, changes and drops against sets of what each client should see. */
-Test(watch, agrees_with_a_naive_model) {
-    struct fixture *f = fixture_new();
-    struct rng rng;
-    rng_seed(&rng, 5);
-    bool watching[CLIENTS][KEYS] = {{false}}, marked[CLIENTS] = {false};
-    for (int step = 0; step < 20000; step++) {
-        uint64_t client = rng_below(&rng, CLIENTS), k = rng_below(&rng, KEYS);
-        char name[16];
-        snprintf(name, sizeof name, "key:%d", (int)k);
-        uint64_t what = rng_below(&rng, 8);
-        if (what < 5) {
-            watch(f, client, name);
-            watching[client][k] = true;
-        } else if (what == 5) {
-            drop(f, client);
-            marked[client] = false;
-            for (int i = 0; i < KEYS; i++) {
-                watching[client][i] = false;
-            }
-        } else {
-            set(f, name);
-            for (int i = 0; i < CLIENTS; i++) {
-                marked[i] |= watching[i][k];
-            }
-        }
-        for (uint64_t i = 0; i < CLIENTS; i++) {
-            cr_assert_eq(dirty(f, i), marked[i]);
+/* What one client and one key of the naive model are. */
+struct naive {
+    bool watching[CLIENTS][DBS][KEYS], existed[CLIENTS][DBS][KEYS], marked[CLIENTS];
+    int64_t deadline[DBS][KEYS]; /* 0: missing; NO_EXPIRY */
+};
+
+static bool naive_has(const struct naive *n, unsigned db, unsigned k, int64_t now_ms) {
+    return n->deadline[db][k] == NO_EXPIRY || n->deadline[db][k] >= now_ms;
+}
+
+/* There or not before and after, the key may be another now; missing before and after it is not. */
+static void naive_change(struct naive *n, unsigned db, unsigned k, bool missing) {
+    for (unsigned c = 0; c < CLIENTS; c++) {
+        n->marked[c] |= n->watching[c][db][k] && (n->existed[c][db][k] || !missing);
+    }
+}
+
+static bool naive_dirty(const struct naive *n, unsigned client, int64_t now_ms) {
+    bool run_out = false;
+    for (unsigned db = 0; db < DBS; db++) {
+        for (unsigned k = 0; k < KEYS; k++) {
+            run_out |= n->watching[client][db][k] && n->existed[client][db][k] &&
+                       !naive_has(n, db, k, now_ms);
         }
     }
-    for (uint64_t i = 0; i < CLIENTS; i++) {
+    return run_out || n->marked[client];
+}
+
+static void naive_drop(struct naive *n, unsigned client) {
+    n->marked[client] = false;
+    memset(n->watching[client], 0, sizeof n->watching[client]);
+}
+
+static void naive_swap(struct naive *n, int64_t now_ms) {
+    for (unsigned k = 0; k < KEYS; k++) {
+        for (unsigned db = 0; db < DBS; db++) {
+            naive_change(n, db, k, !naive_has(n, 1 - db, k, now_ms));
+        }
+        int64_t deadline = n->deadline[0][k];
+        n->deadline[0][k] = n->deadline[1][k];
+        n->deadline[1][k] = deadline;
+    }
+}
+
+/* Random watches, drops and changes of every kind, with a clock that goes on, against sets of what
+ * each client should see. */
+Test(watch, agrees_with_a_naive_model) {
+    struct fixture *f = fixture_new();
+    static struct naive n;
+    struct rng rng;
+    rng_seed(&rng, 5);
+    unsigned clean = 0, dirty = 0;
+    for (int step = 0; step < 40000; step++) {
+        f->now_ms += rng_below(&rng, 4) == 0;
+        int64_t now_ms = f->now_ms;
+        unsigned client = (unsigned)rng_below(&rng, CLIENTS), k = (unsigned)rng_below(&rng, KEYS);
+        unsigned db = (unsigned)rng_below(&rng, DBS);
+        char name[16];
+        snprintf(name, sizeof name, "key:%u", k);
+        struct key key = key_make(&f->secret, bytes_of_text(name));
+        uint64_t what = rng_below(&rng, 1000);
+        if (what < 300) {
+            watch_add(&f->watches, client, db, &key, now_ms);
+            if (!n.watching[client][db][k]) {
+                n.watching[client][db][k] = true;
+                n.existed[client][db][k] = naive_has(&n, db, k, now_ms);
+            }
+        } else if (what < 650) {
+            watch_drop(&f->watches, client);
+            naive_drop(&n, client);
+        } else if (what < 800) {
+            int64_t deadline =
+                rng_below(&rng, 2) ? NO_EXPIRY : now_ms + (int64_t)rng_below(&rng, 20);
+            keyspace_set_string(f->ks, db, &key, BYTES("v"), deadline, now_ms);
+            n.deadline[db][k] = deadline;
+            naive_change(&n, db, k, false);
+        } else if (what < 920) {
+            bool was_there = n.deadline[db][k] != 0;
+            keyspace_delete(f->ks, db, &key, now_ms, false);
+            n.deadline[db][k] = 0;
+            if (was_there) {
+                naive_change(&n, db, k, true);
+            }
+        } else if (what < 930) {
+            keyspace_flush(f->ks, db, rng_below(&rng, 2));
+            for (unsigned i = 0; i < KEYS; i++) {
+                n.deadline[db][i] = 0;
+                naive_change(&n, db, i, true);
+            }
+        } else {
+            keyspace_swap_db(f->ks, 0, 1);
+            naive_swap(&n, now_ms);
+        }
+        for (unsigned i = 0; i < CLIENTS; i++) {
+            bool expected = naive_dirty(&n, i, now_ms);
+            cr_assert_eq(watch_dirty(&f->watches, i, now_ms), expected, "step %d", step);
+            clean += !expected;
+            dirty += expected;
+        }
+    }
+    cr_assert_gt(clean, 100000u);
+    cr_assert_gt(dirty, 100000u);
+    for (unsigned i = 0; i < CLIENTS; i++) {
         drop(f, i);
     }
     fixture_free(f);
