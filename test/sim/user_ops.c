@@ -129,27 +129,74 @@ static unsigned group_size(unsigned group) {
     return 2 + group * 2 < GROUP_MAX ? 2 + group * 2 : GROUP_MAX;
 }
 
-static void send_group(struct user *user, struct request *request) {
-    static const char *const names[] = {"MSET", "MGET", "DEL", "EXISTS"};
-    struct users *users = user->users;
-    request->key %= GROUPS;
-    unsigned n = group_size(request->key);
-    bool sets = request->kind == KIND_GROUP_SET;
-    wire_array(&user->out, 1 + n * (sets ? 2 : 1));
-    wire_bulk(&user->out, bytes_of_text(names[request->kind - KIND_GROUP_SET]));
-    if (sets) {
-        request->value = ++users->values;
-    }
-    unsigned first = (unsigned)rng_below(&users->rng, n);
+/* A command on all keys of a group, in an order of its own; with a value for each if it is not 0.
+ */
+static void write_group(struct user *user, const char *command, unsigned group, uint64_t value) {
+    unsigned n = group_size(group), first = (unsigned)rng_below(&user->users->rng, n);
+    wire_array(&user->out, 1 + n * (value != 0 ? 2 : 1));
+    wire_bulk(&user->out, bytes_of_text(command));
     for (unsigned i = 0; i < n; i++) {
         char text[48];
-        snprintf(text, sizeof text, "group:%u:%u", request->key, (first + i) % n);
+        snprintf(text, sizeof text, "group:%u:%u", group, (first + i) % n);
         wire_bulk(&user->out, bytes_of_text(text));
-        if (sets) {
-            snprintf(text, sizeof text, "%llu", (unsigned long long)request->value);
+        if (value != 0) {
+            snprintf(text, sizeof text, "%llu", (unsigned long long)value);
             wire_bulk(&user->out, bytes_of_text(text));
         }
     }
+}
+
+/* A command on two neighbours in a group: `first` is the one, the other comes after it. */
+static void write_two(struct user *user, const char *command, unsigned group, unsigned first,
+                      const char *option) {
+    wire_requestf(&user->out, "%s group:%u:%u group:%u:%u%s", command, group, first, group,
+                  (first + 1) % group_size(group), option);
+}
+
+static void send_group(struct user *user, struct request *request) {
+    struct users *users = user->users;
+    unsigned group = request->key %= GROUPS;
+    request->other = (unsigned)rng_below(&users->rng, group_size(group));
+    switch (request->kind) {
+    case KIND_GROUP_SET:
+    case KIND_GROUP_NEW:
+        request->value = ++users->values;
+        write_group(user, request->kind == KIND_GROUP_SET ? "MSET" : "MSETNX", group,
+                    request->value);
+        break;
+    case KIND_GROUP_GET:
+        write_group(user, "MGET", group, 0);
+        break;
+    case KIND_GROUP_DELETE:
+        write_group(user, "DEL", group, 0);
+        break;
+    case KIND_GROUP_EXISTS:
+        write_group(user, "EXISTS", group, 0);
+        break;
+    case KIND_GROUP_COPY: /* they are equal, so nobody sees it, unless it mixes two moments */
+        write_two(user, "COPY", group, request->other, " REPLACE");
+        break;
+    default:
+        write_two(user, "LCS", group, request->other, "");
+    }
+}
+
+/* Writes a group, takes one of its keys away and puts it back, and reads it. */
+static void send_group_multi(struct user *user, struct request *request) {
+    unsigned group = request->key % GROUPS, n = group_size(group);
+    unsigned first = (unsigned)rng_below(&user->users->rng, n);
+    uint64_t value = ++user->users->values;
+    wire_requestf(&user->out, "MULTI");
+    user_issue(user, KIND_QUEUED, 0);
+    write_group(user, "MSET", group, value);
+    user_issue(user, KIND_QUEUED, 0);
+    write_two(user, "RENAME", group, first, "");
+    user_issue(user, KIND_QUEUED, 0);
+    wire_requestf(&user->out, "COPY group:%u:%u group:%u:%u", group, (first + 1) % n, group, first);
+    user_issue(user, KIND_QUEUED, 0);
+    write_group(user, "MGET", group, 0);
+    user_issue(user, KIND_EXEC_GROUP, group);
+    pending_at(user, user->pending_count - 1)->value = value;
 }
 
 /* MULTI, what is queued, EXEC: each is a request with a reply of its own. */
@@ -397,19 +444,9 @@ static void reply_own_many(struct user *user, const struct request *request,
     }
 }
 
-static void reply_group(struct user *user, const struct request *request,
-                        const struct value *value) {
-    unsigned n = group_size(request->key);
-    if (request->kind == KIND_GROUP_SET) {
-        want(user, request, value, is_ok(value), "not OK");
-        return;
-    }
-    if (request->kind != KIND_GROUP_GET) {
-        want(user, request, value,
-             value->type == ':' && (value->integer == 0 || value->integer == n),
-             "a part of what is written together");
-        return;
-    }
+/* All keys of a group, read at one moment. */
+static void check_whole(const struct user *user, const struct request *request,
+                        const struct value *value, unsigned n) {
     want(user, request, value, value->type == '*' && value->count == n, "not all keys");
     for (unsigned i = 0; i < n; i++) {
         const struct value *item = &value->items[i];
@@ -418,8 +455,31 @@ static void reply_group(struct user *user, const struct request *request,
              item->type == value->items[0].type && bytes_equal(item->text, value->items[0].text),
              "a torn read");
     }
-    want(user, request, value, value_number(value->items[0].text) <= user->users->values,
-         "a value that nobody has written");
+}
+
+static void reply_group(struct user *user, const struct request *request,
+                        const struct value *value) {
+    unsigned n = group_size(request->key);
+    if (request->kind == KIND_GROUP_SET) {
+        want(user, request, value, is_ok(value), "not OK");
+        return;
+    }
+    if (request->kind == KIND_GROUP_GET) {
+        check_whole(user, request, value, n);
+        want(user, request, value, value_number(value->items[0].text) <= user->users->values,
+             "a value that nobody has written");
+        return;
+    }
+    if (request->kind == KIND_GROUP_LCS) {
+        want(user, request, value,
+             value->type == '$' && value_number(value->text) <= user->users->values,
+             "nothing that two equal values share");
+        return;
+    }
+    bool counts = request->kind == KIND_GROUP_DELETE || request->kind == KIND_GROUP_EXISTS;
+    want(user, request, value,
+         value->type == ':' && (value->integer == 0 || value->integer == (counts ? n : 1)),
+         "a part of what is written together");
 }
 
 /* "5:77": written by number 77. */
@@ -462,6 +522,17 @@ static void reply_exec(struct user *user, const struct request *request,
              value->type == '*' && value->count == 3 && value->items[0].type == ':' &&
                  value->items[2].type == ':',
              "not three replies");
+        return;
+    }
+    if (request->kind == KIND_EXEC_GROUP) {
+        want(user, request, value,
+             value->type == '*' && value->count == 4 && is_ok(&value->items[0]) &&
+                 is_ok(&value->items[1]) && value->items[2].integer == 1,
+             "not written, moved and copied");
+        const struct value *read = &value->items[3];
+        check_whole(user, request, read, group_size(request->key));
+        want(user, request, value, value_number(read->items[0].text) == request->value,
+             "not what was written in the same transaction");
         return;
     }
     want(user, request, value, value->type == '*' && value->count == 2, "not two replies");
@@ -578,6 +649,7 @@ static void reply_plain(struct user *user, const struct request *request,
     case KIND_PAIR_READ:
     case KIND_CAS_WRITE:
     case KIND_LISTS:
+    case KIND_GROUP_MULTI:
         want(user, request, value, is_ok(value), "not OK");
         break;
     case KIND_HELLO:
@@ -667,16 +739,31 @@ static void record_shared(struct user *user, const struct request *request,
 static void record_group(struct user *user, const struct request *request,
                          const struct value *value) {
     struct users *users = user->users;
-    bool sets = request->kind == KIND_GROUP_SET;
-    if (users->options.deletes || (!sets && request->kind != KIND_GROUP_GET) ||
-        (value == NULL && !sets)) {
+    bool sets = request->kind == KIND_GROUP_SET, news = request->kind == KIND_GROUP_NEW;
+    unsigned n = group_size(request->key);
+    if (users->options.deletes || (value == NULL && !sets && !news)) {
         return;
     }
-    record(user, request, sets ? "MSET" : "MGET", outcome_of(value));
-    for (unsigned i = 0; i < group_size(request->key); i++) {
-        history_step(&users->history, sets ? STEP_WRITE : STEP_READ,
-                     key_named(users, "group:%u:%u", request->key, i),
-                     sets ? request->value : value_number(value->items[i].text));
+    bool refused = news && value != NULL && value->integer == 0;
+    record(user, request,
+           sets                              ? "MSET"
+           : news                            ? "MSETNX"
+           : request->kind == KIND_GROUP_LCS ? "LCS"
+                                             : "MGET",
+           refused ? OP_FAIL : outcome_of(value));
+    for (unsigned i = 0; i < n; i++) {
+        uint32_t key = key_named(users, "group:%u:%u", request->key, i);
+        if (request->kind == KIND_GROUP_GET) {
+            history_step(&users->history, STEP_READ, key, value_number(value->items[i].text));
+        } else if (request->kind == KIND_GROUP_LCS &&
+                   (i == request->other || i == (request->other + 1) % n)) {
+            history_step(&users->history, STEP_READ, key, value_number(value->text));
+        } else if (sets || news) {
+            if (news) { /* done only when none of them was there */
+                history_step(&users->history, STEP_READ, key, 0);
+            }
+            history_step(&users->history, STEP_WRITE, key, request->value);
+        }
     }
 }
 
@@ -702,10 +789,18 @@ static void record_exec(struct user *user, const struct request *request,
         history_step(history, STEP_WRITE, key, request->value);
         return;
     }
-    if (value == NULL && request->kind == KIND_EXEC_READ) {
+    if ((value == NULL && request->kind == KIND_EXEC_READ) ||
+        (users->options.deletes && request->kind == KIND_EXEC_GROUP)) {
         return;
     }
     record(user, request, "EXEC", outcome);
+    if (request->kind == KIND_EXEC_GROUP) {
+        for (unsigned i = 0; i < group_size(request->key); i++) {
+            history_step(history, STEP_WRITE, key_named(users, "group:%u:%u", request->key, i),
+                         request->value);
+        }
+        return;
+    }
     if (request->kind == KIND_EXEC_LISTS) {
         record_append(users, request->key, request->value, value ? &value->items[0] : NULL);
         if (value != NULL) {
@@ -747,6 +842,9 @@ const struct op_row user_ops[KINDS] = {
     [KIND_GROUP_GET] = {"MGET of a group", 8, send_group, reply_group, record_group},
     [KIND_GROUP_DELETE] = {"DEL of a group", 3, send_group, reply_group, NULL},
     [KIND_GROUP_EXISTS] = {"EXISTS of a group", 3, send_group, reply_group, NULL},
+    [KIND_GROUP_NEW] = {"MSETNX of a group", 3, send_group, reply_group, record_group},
+    [KIND_GROUP_COPY] = {"COPY in a group", 4, send_group, reply_group, NULL},
+    [KIND_GROUP_LCS] = {"LCS in a group", 4, send_group, reply_group, record_group},
     [KIND_PAIR_ADD] = {"MULTI, adding", 6, send_multi, reply_plain, NULL},
     [KIND_PAIR_READ] = {"MULTI, reading", 5, send_multi, reply_plain, NULL},
     [KIND_CAS] = {"WATCH", 8, send_cas, reply_plain, NULL},
@@ -754,6 +852,8 @@ const struct op_row user_ops[KINDS] = {
     [KIND_CAS_WRITE] = {"MULTI, watching", 0, send_cas, reply_plain, NULL},
     [KIND_CAS_CHECK] = {"GETEX of what is watched", 8, send_cas, reply_cas, record_cas},
     [KIND_LISTS] = {"MULTI, appending", 6, send_lists, reply_plain, NULL},
+    [KIND_GROUP_MULTI] = {"MULTI, writing a group", 6, send_group_multi, reply_plain, NULL},
+    [KIND_EXEC_GROUP] = {"EXEC, writing a group", 0, send_exec, reply_exec, record_exec},
     [KIND_EXEC_LISTS] = {"EXEC, appending", 0, send_exec, reply_exec, record_exec},
     [KIND_QUEUED] = {"a queued command", 0, send_queued, reply_queued, NULL},
     [KIND_EXEC_ADD] = {"EXEC, adding", 0, send_exec, reply_exec, record_exec},
@@ -793,7 +893,7 @@ static unsigned weight_of(const struct users *users, enum kind kind) {
     const struct users_options *options = &users->options;
     bool off = (kind == KIND_FLUSH && !options->flushes) ||
                (kind > KIND_FLUSH && !options->troubles) ||
-               (kind >= KIND_MSET && kind <= KIND_GROUP_EXISTS && !options->several_shards) ||
+               (kind >= KIND_MSET && kind <= KIND_GROUP_LCS && !options->several_shards) ||
                (kind >= KIND_PAIR_ADD && kind <= KIND_EXEC_LISTS && !options->transactions) ||
                (kind == KIND_GROUP_DELETE && !options->deletes);
     return off ? 0 : user_ops[kind].weight;

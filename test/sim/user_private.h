@@ -44,6 +44,9 @@ enum kind {
     KIND_GROUP_GET,
     KIND_GROUP_DELETE,
     KIND_GROUP_EXISTS,
+    KIND_GROUP_NEW,
+    KIND_GROUP_COPY,
+    KIND_GROUP_LCS,
     /* Transactions. */
     KIND_PAIR_ADD,
     KIND_PAIR_READ,
@@ -52,10 +55,12 @@ enum kind {
     KIND_CAS_WRITE,
     KIND_CAS_CHECK,
     KIND_LISTS,
+    KIND_GROUP_MULTI,
     KIND_QUEUED,
     KIND_EXEC_ADD,
     KIND_EXEC_READ,
     KIND_EXEC_CAS,
+    KIND_EXEC_GROUP,
     KIND_EXEC_LISTS,
     /* Those who disturb. */
     KIND_FLUSH,
