@@ -88,6 +88,7 @@ struct side {
     bool end_sent;            /* this side sends no more */
     bool end_arrived;         /* the other sends no more */
     bool cut;                 /* what is on its way is lost */
+    bool timing_out;          /* the path is dead, and it will hear of it */
     bool closed;
     bool queued;  /* in rt->ready */
     bool blocked; /* a send waits for room */
@@ -103,7 +104,6 @@ struct connection {
     uint64_t number;
     bool tcp;
     bool dead;
-    bool timing_out;
     uint16_t port;      /* the listener's */
     uint16_t peer_port; /* the peer's own */
     char *path;         /* a unix socket's, or NULL */
@@ -566,10 +566,9 @@ static void side_close(struct side *side, bool reset) {
 
 /* Nobody answers any more: whoever has sent something learns of it in the end. */
 static void time_out(struct side *side) {
-    struct connection *connection = side->connection;
-    if (!connection->timing_out) {
-        struct sim *sim = connection->sim;
-        connection->timing_out = true;
+    if (!side->timing_out) {
+        struct sim *sim = side->connection->sim;
+        side->timing_out = true;
         side_event(side, sim->now_ns + between(sim, TIMEOUT_MIN_NS, TIMEOUT_MAX_NS), EVENT_BREAK,
                    ETIMEDOUT);
     }

@@ -250,6 +250,24 @@ EACH(rt_stream, data_before_the_end_comes_before_it) {
     rt_free(rt);
 }
 
+/* The peer was never told, once the stream would be. */
+Test(rt_stream_sim, both_ends_of_a_path_that_died_learn_of_it) {
+    struct rt *rt = rt_made(RT_SIM);
+    struct end *end = end_tcp(rt);
+    struct sim_peer *peer = peer_simulated(end->peer);
+    sim_peer_vanish(peer);
+    peer_write(end->peer, "lost", 4);
+    pump(rt, end->ended_calls == 1);
+    cr_assert_eq(end->ended_error, -ETIMEDOUT);
+    cr_assert_eq(end->got_len, 0);
+    nap_ms(PUMP_LIMIT_MS);
+    cr_assert(sim_peer_broken(peer));
+    char c;
+    cr_assert_eq(sim_peer_read(peer, &c, 1), -ETIMEDOUT);
+    end_over(rt, end);
+    rt_free(rt);
+}
+
 /* ---- Sending ---- */
 
 EACH(rt_stream, sixteen_vectors_leave_in_order) {
