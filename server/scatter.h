@@ -7,8 +7,8 @@
  * not one moment in time, unless a transaction holds the locks of all shards meanwhile (txn.h).
  *
  * Thread: scatter_* are called at the client's home; part runs on each worker; done runs at home,
- * also if the client is gone by then (then `x->client` is NULL and the reply leads nowhere), so it
- * can free what the parts made.
+ * also if the client is gone by then, so it can free what the parts made: then `x->client` is NULL
+ * and the reply leads nowhere, but inside a transaction, which goes on to its end with the client.
  */
 #ifndef SHOAL_SERVER_SCATTER_H
 #define SHOAL_SERVER_SCATTER_H

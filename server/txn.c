@@ -3,11 +3,13 @@
  * one message away; when the last is home, the next step follows from what they brought. So there
  * is one place (`go_on`) that says what comes after what:
  *
- *     one shard, one phase:    ALONE -------------------------------------> reply
- *     else:  SCHEDULE -> all granted -> PHASE [-> home runs -> STORE] ... -> reply, RELEASE
- *               ^  \-> some refused -> CANCEL -+
- *               +------------- again ----------+-> after 3 refusals FENCE, shard by shard ->
- * SCHEDULE
+ *     one shard, one phase:  ALONE -> reply
+ *     home and one more:     HOME_FIRST, granted -> SCHEDULE the other, which runs at once
+ *     else:                  SCHEDULE
+ *
+ *     SCHEDULE, all granted ----> PHASE [SCATTER] [STORE] -> PHASE ... -> reply, RELEASE
+ *         ^   \-- some refused -> CANCEL
+ *         +----------------------/  \-- three times -> FENCE, shard by shard -> SCHEDULE
  *
  * A transaction that only reads in its first phase does so as soon as each shard grants its locks:
  * while they are held nothing can change, so what was read at different moments was all true at

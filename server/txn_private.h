@@ -129,7 +129,7 @@ struct txn_part {
 
 enum txn_state {
     STATE_ALONE,
-    STATE_HOME_FIRST,
+    STATE_HOME_FIRST, /* home's locks; the other shard is asked when it has them */
     STATE_SCHEDULE,
     STATE_CANCEL,
     STATE_FENCE,
