@@ -240,6 +240,9 @@ static void print_steps(const struct history *history, const struct op *op, FILE
 
 /* The answer follows its call at once: each process's calls and answers still pair up in order. */
 void history_print(const struct history *history, FILE *out) {
+    if (history->strict) {
+        fputs("! strict\n", out);
+    }
     for (size_t i = 0; i < history->op_count; i++) {
         const struct op *op = &history->ops[i];
         unsigned long long process = op->process;
@@ -409,6 +412,7 @@ struct parser {
     struct answer *answers;
     size_t answer_count;
     size_t answer_cap;
+    bool strict;
 };
 
 static bool parse_call(struct parser *parser, struct bytes line) {
@@ -505,6 +509,10 @@ static bool parse_line(struct parser *parser, struct bytes line) {
     if (mark.len == 0 || mark.ptr[0] == '#') {
         return true;
     }
+    if (bytes_equal(mark, BYTES("!"))) {
+        parser->strict = true;
+        return bytes_equal(next_word(&rest), BYTES("strict"));
+    }
     if (bytes_equal(mark, BYTES(">"))) {
         return parse_call(parser, rest);
     }
@@ -553,6 +561,7 @@ int history_parse(struct history *history, struct bytes text, size_t *ret_line) 
     if (wrong == NULL) {
         wrong = join(history, &parser);
     }
+    history->strict |= parser.strict;
     free(parser.calls);
     free(parser.answers);
     if (wrong != NULL) {

@@ -26,13 +26,15 @@
  * What is never answered is unknown too. Steps:
  *   w:key=value, r:key=value|nil, a:key=token, a:key=token@place, l:key=token,token,...
  *   i:key=result|?, c:key=value
- * A place counts appends, the first is 1. A line with # is a comment.
+ * A place counts appends, the first is 1. A line with # is a comment; "! strict" anywhere says what
+ * the field of that name does.
  */
 #ifndef SHOAL_TEST_CHECKER_HISTORY_H
 #define SHOAL_TEST_CHECKER_HISTORY_H
 
 #include "base/bytes.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -77,6 +79,10 @@ struct op {
 };
 
 struct history {
+    /* What one process sent happens in that order, whatever keys it is about: pipeline-order
+     * strict. Else only what is about one key does. For the caller to set; history_clear leaves it.
+     */
+    bool strict;
     struct op *ops;
     size_t op_count;
     size_t op_cap;

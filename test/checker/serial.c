@@ -100,27 +100,30 @@ static void add_time(struct serial *serial) {
 static int by_process(const void *a, const void *b, void *arg) {
     const struct access *x = *(const struct access *const *)a;
     const struct access *y = *(const struct access *const *)b;
-    const struct op *ops = arg;
+    const struct history *history = arg;
+    const struct op *ops = history->ops;
     if (ops[x->op].process != ops[y->op].process) {
         return ops[x->op].process < ops[y->op].process ? -1 : 1;
     }
-    if (x->key != y->key) {
+    if (x->key != y->key && !history->strict) {
         return x->key < y->key ? -1 : 1;
     }
     return x->op < y->op ? -1 : x->op > y->op;
 }
 
-/* A pipeline's operations overlap in time, but those that share a key happen as they were sent. */
+/* A pipeline's operations overlap in time, but those that share a key happen as they were sent; all
+ * of them where the order is strict. */
 static void add_process_order(struct serial *serial) {
     size_t count = serial->versions->access_count;
     const struct access **sorted = zeroed(count, sizeof(*sorted));
     for (size_t i = 0; i < count; i++) {
         sorted[i] = &serial->versions->accesses[i];
     }
-    qsort_r(sorted, count, sizeof(*sorted), by_process, serial->history->ops);
+    qsort_r(sorted, count, sizeof(*sorted), by_process, (void *)serial->history);
     for (size_t i = 1; i < count; i++) {
         const struct access *x = sorted[i - 1], *y = sorted[i];
-        if (x->key == y->key && op_of(serial, x->op)->process == op_of(serial, y->op)->process &&
+        if ((x->key == y->key || serial->history->strict) &&
+            op_of(serial, x->op)->process == op_of(serial, y->op)->process &&
             op_of(serial, x->op)->return_ns >= op_of(serial, y->op)->call_ns) {
             edge(serial, x->op, y->op, EDGE_ORDER, x->key);
         }
@@ -547,7 +550,8 @@ static void describe_edge(struct text *text, const struct serial *serial, const 
         text_appendf(text, "T%zu had returned when T%zu was called\n", from, to);
         break;
     case EDGE_ORDER:
-        text_appendf(text, "the same connection sent it first, and both touch %s\n", key);
+        text_append_text(text, "the same connection sent it first");
+        text_appendf(text, serial->history->strict ? "\n" : ", and both touch %s\n", key);
         break;
     case EDGE_LINK:
         break;

@@ -269,6 +269,18 @@ Test(checker, a_connection_sees_its_own_pipeline) {
         2, 11, 15, "r:x=nil r:y=1"));
 }
 
+Test(checker, in_strict_order_a_pipeline_happens_as_it_was_sent) {
+#define SENT "> 1 10 X w:x=1\n> 1 10 X w:y=1\n< 1 20 ok w:x=1\n< 1 20 ok w:y=1\n"
+    const char *text = "! strict\n" SENT OK(2, 11, 15, "r:x=nil r:y=1");
+    REFUSED("G-single-realtime", text);
+    PASSES(SENT OK(2, 11, 15, "r:x=nil r:y=1"));
+    PASSES("! strict\n" SENT OK(2, 11, 15, "r:x=1 r:y=nil"));
+    /* Of another connection nothing is known. */
+    PASSES("! strict\n" OK(1, 10, 20, "w:x=1") OK(3, 10, 20, "w:y=1")
+               OK(2, 11, 15, "r:x=nil r:y=1"));
+#undef SENT
+}
+
 /* ---- Counters ------------------------------------------------------------------------------ */
 
 Test(checker, counters_that_count_pass) {
@@ -315,6 +327,7 @@ static size_t wrong_line(const char *text) {
 Test(checker, what_is_no_history_is_refused_with_its_line) {
     cr_expect(wrong_line(OK(1, 10, 20, "w:x=1")) == 0);
     cr_expect(wrong_line("# ok\nhello\n") == 2);
+    cr_expect(wrong_line("! lax\n") == 1);
     cr_expect(wrong_line("> 1 10 X w:x\n< 1 20 ok w:x\n") != 0);
     cr_expect(wrong_line("> 1 10 X w:x=0\n< 1 20 ok w:x=0\n") != 0);
     cr_expect(wrong_line("> 1 10 X z:x=1\n< 1 20 ok z:x=1\n") != 0);
@@ -334,7 +347,7 @@ Test(checker, two_writes_of_one_value_make_a_history_unusable) {
 }
 
 Test(checker, a_history_that_is_printed_reads_as_the_same) {
-    const char *text = OK(1, 10, 20, "w:x=1 r:y=nil r:x=1 a:l=7@1 l:l=7 i:c=1 c:c=1")
+    const char *text = "! strict\n" OK(1, 10, 20, "w:x=1 r:y=nil r:x=1 a:l=7@1 l:l=7 i:c=1 c:c=1")
         FAIL(2, 10, 20, "w:x=2") UNKNOWN(3, 10, "i:c=? a:l=8");
     struct history first, second;
     history_init(&first);
@@ -352,6 +365,7 @@ Test(checker, a_history_that_is_printed_reads_as_the_same) {
     fclose(out);
     cr_expect_str_eq(printed[0], printed[1]);
     cr_expect(first.op_count == 3 && second.op_count == 3);
+    cr_expect(first.strict && second.strict);
     cr_expect(first.step_count == second.step_count && first.step_count == 10);
     free(printed[0]);
     free(printed[1]);

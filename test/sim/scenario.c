@@ -46,6 +46,7 @@ struct scenario {
     bool
         limited; /* clients may have little memory: no large values then, or nobody ever finishes */
     bool abrupt; /* the servers stop in the middle of the trouble */
+    bool strict; /* pipelines happen as they were sent */
     bool calm;
 };
 
@@ -75,7 +76,8 @@ static void set(struct scenario *scenario, const char *name, const char *format,
 static void draw_settings(struct scenario *scenario) {
     set(scenario, "protected-mode", "no");
     set(scenario, "loglevel", "verbose");
-    set(scenario, "pipeline-order", draw(scenario, 0, 3) == 0 ? "strict" : "relaxed");
+    scenario->strict = draw(scenario, 0, 3) == 0;
+    set(scenario, "pipeline-order", scenario->strict ? "strict" : "relaxed");
     if (draw(scenario, 0, 5) == 0) {
         set(scenario, "maxclients", "%u", (unsigned)draw(scenario, 2, 8));
     }
@@ -161,6 +163,7 @@ static void start(struct scenario *scenario, uint64_t seed,
         .flushes = draw(scenario, 0, 5) == 0,
         .troubles = draw(scenario, 0, 3) == 0,
     };
+    users.strict = scenario->strict && !users.troubles; /* who also set the order */
     for (unsigned i = 0; i < scenario->servers; i++) {
         users.server = i;
         scenario->users[i] = users_new(scenario->world, &users);

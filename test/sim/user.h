@@ -30,6 +30,7 @@ struct users_options {
     unsigned slow;          /* chance in 65536 that it reads late and little */
     bool several_shards;    /* they name keys on several shards in one command */
     bool transactions;      /* they use MULTI and WATCH */
+    bool strict;            /* the server keeps to the order in which each of them sends */
     bool deletes;           /* also of what is in the history: then it is left out there */
     bool flushes;           /* and FLUSHALL */
     bool troubles;          /* and CONFIG SET, CLIENT KILL, CLIENT PAUSE, SWAPDB */
