@@ -189,21 +189,22 @@ class Runner:
             self.record("node clients, %s, %d shards" % (backend, shards), read_tap(text), status, began)
 
     def checker(self):
-        """Histories of real threads, a few seconds per row; then a server whose locks are off, which must be found out."""
+        """Histories of real threads, a few seconds per row; then those of strict pipelines, and a server whose locks are off, which must be found out."""
         self.pytest("checker, its clients", "test/checker")
         folder = os.path.join(self.options.build, "test", "checker")
-        for unlocked in (False, True):
+        for strict, unlocked, only in ((False, False, (1, 2, 3, 4)), (True, False, (4,)), (False, True, (2, 4))):
             for backend, shards in self.matrix(CHECKER):
-                if unlocked and shards not in (2, 4):
+                if shards not in only:
                     continue
                 began = time.monotonic()
                 server = os.path.join(folder, "shoal-server-unlocked") if unlocked else self.options.server
                 command = [PYTHON, "test/checker/run.py", "--server", server, "--checker", os.path.join(folder, "checker")]
                 command += ["--shards", str(shards), "--io-backend", backend, "--seed", self.options.seed]
                 command += ["--seconds", str(CHECKER_SECONDS * (2 if unlocked else 1)), "--must-fail" if unlocked else "--require"]
+                command += ["--strict"] * strict
                 status, text = run(command)
                 done = re.search(r"^checker: 1 runs, (\d+) rounds, [1-9]\d* operations .*: (no anomaly|1 runs with anomalies, as wanted)$", text, re.M)
-                part = "checker, %s, %d shard%s%s" % (backend, shards, "s" * (shards > 1), ", unlocked" * unlocked)
+                part = "checker, %s, %d shard%s%s" % (backend, shards, "s" * (shards > 1), ", strict" * strict + ", unlocked" * unlocked)
                 self.record(part, (1, [], 0) if done and not status else (0, ["see above"], 0), status, began)
 
     def all(self):

@@ -100,6 +100,7 @@ class Round:
         with self.server.raw(timeout=60) as raw:
             raw.do("FLUSHALL")
             self.history = open(os.path.join(self.folder, "log.first"), "w")
+            self.history.write("! strict\n" if self.options.strict else "")
             self.note(raw, [one(do_set(k, "%d" % (9 * 10**9 + 9 * 10**8 + i))) for i, k in enumerate(Keys().moved)])
             began_ns = time.monotonic_ns()
             ends_ns = began_ns + int(self.seconds * 1e9)
@@ -168,6 +169,8 @@ class Run:
         self.seed = "%s/%s" % (options.seed, self.name)
         kind = kind_of(options.server)
         config = {"shards": shards, "io-backend": backend} if kind == "shoal" else {}
+        if options.strict and kind == "shoal":
+            config["pipeline-order"] = "strict"
         self.server = Server(options.server, config, kind=kind)
         self.slow = slowness(options.server)
         self.checks = []  # running checkers: (process, folder)
@@ -269,6 +272,7 @@ def main():
     parser.add_argument("--seed", default="1", help="of what clients choose; what comes of it is up to the threads")
     parser.add_argument("--clients", type=int, default=24, help="connections, at most 89; a quarter of them redis-py")
     parser.add_argument("--workloads", type=lambda text: text.split(","), help="only these: see workload.py")
+    parser.add_argument("--strict", action="store_true", help="pipeline-order strict: what a connection sends must happen in that order")
     parser.add_argument("--no-faults", dest="faults", action="store_false", help="kill nobody")
     parser.add_argument("--must-fail", action="store_true", help="the other way round: a row in which nothing is found is a problem")
     parser.add_argument("--require", action="store_true", help="fail if a workload has to be left out")
