@@ -868,6 +868,16 @@ void txn_exec(struct exec *x, struct multi_queue *queue) {
     txn_start(txn);
 }
 
+const struct multi_queue *txn_exec_queue(const struct client *client, uint32_t *ret_done) {
+    const struct txn *txn = client->txn;
+    *ret_done = 0;
+    if (txn == NULL || txn->queue == NULL) {
+        return NULL;
+    }
+    *ret_done = txn->at > 0 ? txn->at - 1 : 0;
+    return txn->queue;
+}
+
 void txn_scatter_done(struct client *client, uint64_t ticks, const struct reply *reply) {
     struct txn *txn = client->txn;
     struct txn_command *command = &txn->commands[txn->at - 1];

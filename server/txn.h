@@ -42,6 +42,9 @@ uint32_t txn_count(const struct txn *txn);
  * of all commands and those the client watches, looks whether a watched one was touched, runs all,
  * and writes the array of their replies, or null: at once, or when it is done. */
 void txn_exec(struct exec *x, struct multi_queue *queue);
+/* The queue that the client's EXEC is running, and how many of its commands came before the one
+ * that runs at home; NULL and 0 if it runs none. */
+const struct multi_queue *txn_exec_queue(const struct client *client, uint32_t *ret_done);
 
 /* A global command that ran inside a transaction is complete: its reply goes to txn_reply. */
 struct reply txn_reply(struct client *client);

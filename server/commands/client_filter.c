@@ -11,6 +11,7 @@
 #include "server/errors.h"
 #include "server/large.h"
 #include "server/multi.h"
+#include "server/txn.h"
 #include "server/worker.h"
 
 #include <stdlib.h>
@@ -356,7 +357,8 @@ void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_B
         {CLIENT_NO_TOUCH, 'T'}, {CLIENT_IMPORT_SOURCE, 'I'},
     };
     char *p = ret;
-    if (client->multi != NULL) {
+    uint32_t done;
+    if (client->multi != NULL || txn_exec_queue(client, &done) != NULL) {
         *p++ = 'x';
     }
     for (size_t i = 0; i < sizeof(letters) / sizeof(letters[0]); i++) {
@@ -404,10 +406,11 @@ void client_describe(struct text *text, const struct client *client, size_t inpu
     client_flags_text(client, flags);
     output_list(&client->out, &chunks, &chunks_bytes);
     size_t first = output_first(client);
-    int queued = client->multi != NULL               ? (int)client->multi->count
-                 : client->flags & CLIENT_MULTI_USED ? 0
-                                                     : -1;
-    unsigned watched = client->watches != NULL ? client->watches->count : 0;
+    uint32_t done; /* inside EXEC, which watches nothing any more */
+    const struct multi_queue *running = txn_exec_queue(client, &done);
+    const struct multi_queue *queue = running != NULL ? running : client->multi;
+    int queued = queue != NULL ? (int)queue->count : client->flags & CLIENT_MULTI_USED ? 0 : -1;
+    unsigned watched = client->watches != NULL && running == NULL ? client->watches->count : 0;
     size_t buffered = client->input_buffer && input_bytes ? client->input_buffer->size : 0;
     if (input_bytes > 0 && client->large != NULL) {
         buffered += large_bytes(client->large) + large_missing(client->large);
@@ -426,15 +429,14 @@ void client_describe(struct text *text, const struct client *client, size_t inpu
         " multi-mem=%zu rbs=%zu rbp=%zu obl=%zu oll=%u omem=%zu tot-mem=%zu events=%s cmd=%s",
         client->db, queued, watched, input_bytes,
         buffered > input_bytes ? buffered - input_bytes : 0, argv_bytes,
-        client->multi != NULL ? multi_queue_memory(client->multi) : 0,
-        client->out.head ? client->out.head->cap : 0, client->out_peak, first, chunks, chunks_bytes,
-        client_memory(client), rt_stream_sending(&client->stream) ? "rw" : "r",
-        last ? last->full_name : "NULL");
+        queue != NULL ? multi_queue_memory(queue) : 0, client->out.head ? client->out.head->cap : 0,
+        client->out_peak, first, chunks, chunks_bytes, client_memory(client),
+        rt_stream_sending(&client->stream) ? "rw" : "r", last ? last->full_name : "NULL");
     text_appendf(text,
                  " user=default redir=-1 resp=%d lib-name=%s lib-ver=%s tot-net-in=%llu"
                  " tot-net-out=%llu tot-cmds=%llu",
                  client->resp, client->lib_name ? client->lib_name : "",
                  client->lib_version ? client->lib_version : "",
                  (unsigned long long)client->bytes_in, (unsigned long long)client->bytes_out,
-                 (unsigned long long)(client->commands - (argv_bytes > 0)));
+                 (unsigned long long)(client->commands - (argv_bytes > 0) + done));
 }

@@ -32,10 +32,13 @@ def spread(shards, n):
     return [key_in(i % shards, shards, "key%d:" % i) for i in range(n)]
 
 
+def fields_of(line):
+    return dict(pair.split("=", 1) for pair in line.decode().split())
+
+
 def fields(c, kind="INFO"):
     """CLIENT INFO of a raw connection."""
-    line = c.do("CLIENT", kind).decode()
-    return dict(pair.split("=", 1) for pair in line.split())
+    return fields_of(c.do("CLIENT", kind))
 
 
 def eventually(check, seconds=10.0):
@@ -800,6 +803,21 @@ def test_client_list(r, raw, valkey_texts):
     assert watch(me) == ("N", "0", "0", 0)
     raw.do("RESET")
     assert watch(me) == ("N", "0", "0", 0)
+
+
+def test_client_info_inside_exec(r, raw, valkey_texts):
+    """What runs inside EXEC sees its client there: the flag, the queue, no watches, the commands that came before."""
+    me = str(raw.do("CLIENT", "ID"))
+    raw.do("WATCH", "a", "b")
+    raw.do("MULTI")
+    for call in (["SET", "a", "1"], ["CLIENT", "INFO"], ["SET", "b", "1"], ["CLIENT", "LIST", "FLAGS", "x", "ID", me]):
+        assert raw.do(*call) == "QUEUED"
+    lines = [fields_of(x) for x in raw.do("EXEC")[1::2]]
+    assert [(x["flags"], x["multi"], x["watch"]) for x in lines] == [("x", "4", "0")] * 2
+    assert [x["tot-cmds"] for x in lines] == ["4", "6"]
+    assert all(int(x["multi-mem"]) > 0 for x in lines)
+    after = fields(raw)
+    assert (after["flags"], after["multi"], after["watch"], after["tot-cmds"]) == ("N", "0", "0", "8")
 
 
 def test_what_is_counted(r, raw, valkey_texts):
