@@ -49,8 +49,7 @@ void command_client_setinfo(struct exec *x) {
     } else if (bytes_is(what, "lib-ver")) {
         field = &x->client->lib_version;
     } else {
-        reply_errorf(x->reply, "ERR Unrecognized option '%.*s'",
-                     (int)(what.len < 128 ? what.len : 128), what.ptr);
+        reply_errorf(x->reply, "ERR Unrecognized option '%.*s'", (int)what.len, what.ptr);
         return;
     }
     if (!client_text_valid(x->argv[3])) {
@@ -345,7 +344,7 @@ static void unblock_done(struct exec *x, const struct scatter_result *result) {
 void command_client_unblock(struct exec *x) {
     struct unblock_args args = {0};
     int64_t id;
-    if (x->argc >= 4) {
+    if (x->argc == 4) { /* with more words Valkey reads none of them */
         if (bytes_is(x->argv[3], "error")) {
             args.with_error = true;
         } else if (!bytes_is(x->argv[3], "timeout")) {
@@ -385,7 +384,7 @@ static bool pause_part(struct worker *worker, const void *args, void *result) {
 void command_client_pause(struct exec *x) {
     struct pause_args args = {.kind = PAUSE_ALL};
     int64_t timeout_ms;
-    if (x->argc >= 4) {
+    if (x->argc == 4) { /* with more words Valkey reads none of them */
         if (bytes_is(x->argv[3], "write")) {
             args.kind = PAUSE_WRITE;
         } else if (!bytes_is(x->argv[3], "all")) {
