@@ -51,6 +51,11 @@ static inline bool bytes_equal_nocase(struct bytes a, struct bytes b) {
 /* `literal` must be lower case text: the usual way to match an option word. */
 #define bytes_is(b, literal) bytes_equal_nocase((b), BYTES(literal))
 
+/* The length as the precision of "%.*s", cut long before printf could no longer count the text. */
+static inline int bytes_precision(struct bytes b) {
+    return b.len < 1 << 30 ? (int)b.len : 1 << 30;
+}
+
 /* memcmp order, a prefix first. */
 static inline int bytes_compare(struct bytes a, struct bytes b) {
     size_t n = a.len < b.len ? a.len : b.len;

@@ -49,12 +49,12 @@ void command_client_setinfo(struct exec *x) {
     } else if (bytes_is(what, "lib-ver")) {
         field = &x->client->lib_version;
     } else {
-        reply_errorf(x->reply, "ERR Unrecognized option '%.*s'", (int)what.len, what.ptr);
+        reply_errorf(x->reply, "ERR Unrecognized option '%.*s'", bytes_precision(what), what.ptr);
         return;
     }
     if (!client_text_valid(x->argv[3])) {
         reply_errorf(x->reply, "ERR %.*s cannot contain spaces, newlines or special characters.",
-                     (int)what.len, what.ptr);
+                     bytes_precision(what), what.ptr);
         return;
     }
     client_set_text(field, x->argv[3]);

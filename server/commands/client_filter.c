@@ -117,8 +117,7 @@ static bool kind_parse(struct exec *x, struct bytes word, enum client_kind *ret)
                bytes_is(word, "master") || bytes_is(word, "primary")) {
         *ret = KIND_OTHER; /* there are none of these */
     } else {
-        reply_errorf(x->reply, "ERR Unknown client type '%.*s'",
-                     (int)(word.len < 128 ? word.len : 128), word.ptr);
+        reply_errorf(x->reply, "ERR Unknown client type '%.*s'", bytes_precision(word), word.ptr);
         return false;
     }
     return true;
@@ -158,7 +157,7 @@ static bool letters_check(struct exec *x, struct bytes word, const char *letters
         if (word.ptr[i] == 0 || strchr(letters, word.ptr[i]) == NULL) {
             const char *where = negative ? (name[0] == 'f' ? "NOT-FLAGS" : "NOT-CAPA") : "provided";
             reply_errorf(x->reply, "ERR Unknown %s found in the %s filter: %.*s", name, where,
-                         (int)(word.len < 128 ? word.len : 128), word.ptr);
+                         bytes_precision(word), word.ptr);
             return false;
         }
     }
@@ -185,8 +184,7 @@ static int text_option_parse(struct exec *x, struct bytes word, struct bytes val
         }
         enum condition_text which = text_options[i].which;
         if (which == TEXT_USER && !bytes_equal(value, BYTES("default"))) {
-            reply_errorf(x->reply, "ERR No such user '%.*s'",
-                         (int)(value.len < 128 ? value.len : 128), value.ptr);
+            reply_errorf(x->reply, "ERR No such user '%.*s'", bytes_precision(value), value.ptr);
             return -1;
         }
         if ((which == TEXT_FLAGS && !letters_check(x, value, FLAG_LETTERS, "flags", negative)) ||

@@ -106,7 +106,7 @@ static bool hello_parse(struct exec *x, struct hello *ret) {
             i++;
         } else {
             reply_errorf(x->reply, "ERR Syntax error in HELLO option '%.*s'",
-                         (int)(x->argv[i].len < 128 ? x->argv[i].len : 128), x->argv[i].ptr);
+                         bytes_precision(x->argv[i]), x->argv[i].ptr);
             return false;
         }
     }

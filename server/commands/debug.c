@@ -357,7 +357,8 @@ static void debug_error(struct exec *x) {
 }
 
 static void debug_log(struct exec *x) {
-    log_worker(x->worker, LOG_WARNING, "DEBUG LOG: %.*s", (int)x->argv[2].len, x->argv[2].ptr);
+    log_worker(x->worker, LOG_WARNING, "DEBUG LOG: %.*s", bytes_precision(x->argv[2]),
+               x->argv[2].ptr);
     reply_ok(x->reply);
 }
 

@@ -259,8 +259,7 @@ static bool type_parse(const struct exec *x, struct bytes name, int *ret_type) {
             return true;
         }
     }
-    int length = name.len < 128 ? (int)name.len : 128;
-    reply_errorf(x->reply, "ERR unknown type name '%.*s'", length, name.ptr);
+    reply_errorf(x->reply, "ERR unknown type name '%.*s'", bytes_precision(name), name.ptr);
     return false;
 }
 

@@ -30,8 +30,8 @@ static bool options_read(const struct exec *x, unsigned *ret_options) {
         } else if (bytes_is(x->argv[i], "lt")) {
             options |= EXPIRE_LT;
         } else {
-            int length = x->argv[i].len < 128 ? (int)x->argv[i].len : 128;
-            reply_errorf(x->reply, "ERR Unsupported option %.*s", length, x->argv[i].ptr);
+            reply_errorf(x->reply, "ERR Unsupported option %.*s", bytes_precision(x->argv[i]),
+                         x->argv[i].ptr);
             return false;
         }
     }
