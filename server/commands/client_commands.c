@@ -265,9 +265,6 @@ static bool kill_part(struct worker *worker, const void *args, void *result) {
         } else {
             client_close(client);
         }
-        if (a->by_address) {
-            break;
-        }
     }
     return true;
 }

@@ -85,6 +85,21 @@ def test_unix_socket_and_its_permissions(start_server, tmp_path):
     assert not os.path.exists(path)
 
 
+def test_kill_by_the_address_that_unix_clients_share(start_server, tmp_path):
+    path = str(tmp_path / "s.sock")
+    s = start_server(unixsocket=path)
+    clients = [Raw(path) for _ in range(8)]
+    line = [c.do("CLIENT", "INFO").decode() for c in clients][0]
+    address = line.split(" addr=")[1].split()[0]
+    with s.raw() as killer:
+        assert killer.do("CLIENT", "KILL", address) == "OK"
+        assert all(c.is_closed() for c in clients)
+        assert killer.do("CLIENT", "KILL", address) == RespError("ERR No such client")
+    with Raw(path) as c:
+        assert c.do("CLIENT", "KILL", address) == "OK"
+        assert c.is_closed()
+
+
 def test_unix_socket_and_its_group(start_server, tmp_path):
     mine = set(os.getgroups())
     others = [g for g in grp.getgrall() if g.gr_gid != os.getegid() and (os.geteuid() == 0 or g.gr_gid in mine)]
