@@ -33,6 +33,9 @@
  * submitted early. An overflowing completion queue loses nothing: the kernel keeps the rest and
  * hands it over at the next enter. Only if it has no memory to keep it in is a completion gone;
  * then neither 1 nor 2 holds any more, and the process ends.
+ *
+ * Long, and one file all the same: what accepts, receives and sends shares one ring, one order of
+ * completions and one count of what is in flight.
  */
 #include "net/rt_private.h"
 

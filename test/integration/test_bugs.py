@@ -409,6 +409,16 @@ def spread_keys(shards, n):
     return [key_in(i % shards, shards, "g%d:" % i) for i in range(n)]
 
 
+def eight_at_once(work, slow):
+    """work(n) in a thread each; all of them end."""
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join(60 * slow)
+        assert not t.is_alive()
+
+
 def all_is_given_back(server, keys):
     """Nothing of clients that are gone is left: no watch, no lock that somebody would wait for."""
     with server.raw() as c:
@@ -520,12 +530,7 @@ def test_bug_50_clients_of_all_threads_kill_each_other(server, r, shards, slow):
                 failed.append(repr(e))
                 return
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join(60 * slow)
-        assert not t.is_alive()
+    eight_at_once(work, slow)
     assert not failed
     r.flushall()
     all_is_given_back(server, keys)
@@ -557,12 +562,7 @@ def test_bug_51_transactions_that_want_each_others_keys(server, r, shards, slow)
         except Exception as e:  # noqa: BLE001
             failed.append(repr(e))
 
-    threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
-    for t in threads:
-        t.start()
-    for t in threads:
-        t.join(60 * slow)
-        assert not t.is_alive()
+    eight_at_once(work, slow)
     assert not failed
     assert min(done) > 5
     r.flushall()
