@@ -19,8 +19,13 @@ struct list {
     struct list_node ring;
 };
 
+/* What `node` lies in, at that offset. For LIST_ENTRY. */
+static inline void *list_outer(const void *node, size_t offset) {
+    return (char *)node - offset;
+}
+
 /* The element of `type` whose field `member` is *node. */
-#define LIST_ENTRY(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
+#define LIST_ENTRY(node, type, member) ((type *)list_outer(node, offsetof(type, member)))
 
 /* `node` walks from first to last; it must stay linked while its turn lasts. */
 #define LIST_EACH(list, node)                                                                      \

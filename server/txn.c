@@ -298,12 +298,14 @@ struct reply txn_reply(struct client *client) {
     return reply;
 }
 
+struct change {
+    uint32_t key, db;
+};
+
 /* Which of the command's keys were changed while it ran on what was fetched. */
 struct changes {
     const struct txn_command *command;
-    struct {
-        uint32_t key, db;
-    } * list;
+    struct change *list;
     uint32_t count, capacity;
     uint32_t last; /* the key that was found last */
 };

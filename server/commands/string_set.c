@@ -37,8 +37,7 @@ struct set_word {
     bool takes_value;
 };
 
-#define WORD(text)                                                                                 \
-    { text, sizeof(text) - 1 }
+#define WORD(text) .word = {text, sizeof(text) - 1}
 
 /* A word may be said twice (the last value counts) unless it excludes itself. */
 static const struct set_word set_words[] = {

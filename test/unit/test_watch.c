@@ -73,7 +73,7 @@ static void set(struct fixture *f, const char *name) {
     set_in(f, 0, name, NO_EXPIRY);
 }
 
-static void delete (struct fixture *f, const char *name) {
+static void delete_key(struct fixture *f, const char *name) {
     struct key key = key_make(&f->secret, bytes_of_text(name));
     keyspace_delete(f->ks, 0, &key, NOW, false);
 }
@@ -132,7 +132,7 @@ Test(watch, deleted_and_made_again_counts_as_changed) {
     struct fixture *f = fixture_new();
     set(f, "k");
     watch(f, 1, "k");
-    delete (f, "k");
+    delete_key(f, "k");
     set(f, "k");
     cr_assert(dirty(f, 1));
     drop(f, 1);
@@ -142,7 +142,7 @@ Test(watch, deleted_and_made_again_counts_as_changed) {
 Test(watch, delete_of_a_missing_key_is_no_change) {
     struct fixture *f = fixture_new();
     watch(f, 1, "k");
-    delete (f, "k");
+    delete_key(f, "k");
     cr_assert_not(dirty(f, 1));
     drop(f, 1);
     fixture_free(f);
