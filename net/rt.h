@@ -220,7 +220,8 @@ struct rt_usage {
 };
 void rt_usage(struct rt_usage *ret_usage);
 void rt_thread_usage(uint64_t *ret_user_us, uint64_t *ret_system_us); /* of the calling thread */
-/* CPUs this process may use (affinity mask and cpuset respected), at least 1. */
+/* CPUs this process may use (its affinity mask, cpuset and the quotas of its control groups
+ * respected), at least 1. */
 unsigned rt_cpus(void);
 /* Before threads exist: 192 bytes for the hash secret and the like. */
 void rt_random_early(void *ret, size_t n);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What the process uses and may use: processor time, memory, processors. */
+#include "net/cgroup.h"
 #include "net/rt.h"
 
 #include <fcntl.h>
@@ -77,51 +78,6 @@ static unsigned cpus_of_mask(void) {
     return online > 0 ? (unsigned)online : 1;
 }
 
-static unsigned quota_cpus(double quota, double period, unsigned cpus) {
-    if (quota <= 0 || period <= 0 || quota >= period * cpus) {
-        return cpus;
-    }
-    unsigned whole = (unsigned)(quota / period);
-    return whole * period < quota ? whole + 1 : whole;
-}
-
-/* The quota of one directory of cgroup 2. */
-static unsigned cpus_of_group(const char *path, unsigned cpus) {
-    char file[768], text[128];
-    double quota, period;
-    snprintf(file, sizeof(file), "/sys/fs/cgroup%s/cpu.max", path);
-    if (read_text(file, text, sizeof(text)) && sscanf(text, "%lf %lf", &quota, &period) == 2) {
-        return quota_cpus(quota, period, cpus);
-    }
-    return cpus;
-}
-
-/* Every group from ours up to the root may set a quota; the smallest holds. */
-static unsigned cpus_of_groups(unsigned cpus) {
-    char text[1024];
-    if (read_text("/proc/self/cgroup", text, sizeof(text))) {
-        char *line = strstr(text, "0::/");
-        if (line && (line == text || line[-1] == '\n')) {
-            char *path = line + 3;
-            path[strcspn(path, "\n")] = 0;
-            for (char *end; (end = strrchr(path, '/')) != NULL && path[1]; *end = 0) {
-                cpus = cpus_of_group(path, cpus);
-                if (end == path) {
-                    break;
-                }
-            }
-        }
-    }
-    cpus = cpus_of_group("", cpus);
-    char quota[64], period[64];
-    if (read_text("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", quota, sizeof(quota)) &&
-        read_text("/sys/fs/cgroup/cpu/cpu.cfs_period_us", period, sizeof(period))) {
-        cpus = quota_cpus(strtod(quota, NULL), strtod(period, NULL), cpus);
-    }
-    return cpus;
-}
-
 unsigned rt_cpus(void) {
-    unsigned cpus = cpus_of_groups(cpus_of_mask());
-    return cpus > 0 ? cpus : 1;
+    return cgroup_cpus("", cpus_of_mask());
 }
