@@ -22,6 +22,7 @@ import redis
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "integration")]
 
+from pyclient import py_client  # noqa: E402
 from resp import NULL_ARRAY, Incomplete, RespError, encode, parse  # noqa: E402
 from workload import BadReply, Keys, Workload  # noqa: E402
 
@@ -251,7 +252,7 @@ class PyClient(Client, threading.Thread):
 
     def connection(self):
         """Until the connection is lost or the time is over."""
-        r = redis.Redis(host="127.0.0.1", port=self.options.port, single_connection_client=True, socket_timeout=STUCK_SECONDS)
+        r = py_client(self.options.port, single_connection_client=True, socket_timeout=STUCK_SECONDS)
         pipe = None
         results = None
         requests = []

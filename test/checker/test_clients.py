@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What the clients of the checker write down can be read, whatever becomes of them."""
 
+import socket
+import threading
+
+import pytest
+import redis
+
 from clients import Log
+from pyclient import py_client
 from workload import do_get, do_set, one
 
 
@@ -20,3 +27,29 @@ def test_a_line_that_was_cut_by_a_kill_does_not_join_the_next(tmp_path):
         second.close()
         text = (tmp_path / "log.0").read_text()
         assert text.startswith(whole + "> 8 ") and text.endswith(" GET \n") and text.count("\n") == 3
+
+
+def test_redis_py_sends_nothing_again():
+    """What it repeated behind our back happened twice, and was taken for a lost update: redis-py 6 does so three times."""
+    got = []
+
+    def serve(listener):
+        while True:
+            try:
+                conn, _ = listener.accept()
+            except OSError:
+                return
+            with conn:
+                data = conn.recv(4096)
+                while b"CLIENT" in data:  # newer versions introduce themselves
+                    conn.sendall(b"+OK\r\n" * data.count(b"CLIENT"))
+                    data = conn.recv(4096)
+                got.append(data)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        client = py_client(listener.getsockname()[1], single_connection_client=True)
+        with pytest.raises(redis.ConnectionError):
+            client.execute_command("INCR", "n")
+        listener.shutdown(socket.SHUT_RDWR)
+    assert len([data for data in got if b"INCR" in data]) == 1

@@ -10,7 +10,7 @@ Every value is a number of ten digits that nobody else writes: the client, its l
 
 import random
 
-from redis.crc import key_slot
+from slots import slot
 
 DIGITS = 10
 SLOTS = 16384
@@ -22,7 +22,7 @@ def spread_names(prefix, count):
     names = []
     for i in range(count):
         low, high = i * SLOTS // count, (i + 1) * SLOTS // count
-        names.append(next(n for n in ("%s%d_%d" % (prefix, i, j) for j in range(100000)) if low <= key_slot(n.encode()) < high))
+        names.append(next(n for n in ("%s%d_%d" % (prefix, i, j) for j in range(100000)) if low <= slot(n.encode()) < high))
     return names
 
 

@@ -5,8 +5,8 @@ import os
 import subprocess
 
 import pytest
-import redis
 
+from pyclient import py_client
 from server import Server, find_peer, kind_of, slowness
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -135,8 +135,7 @@ def connect(server, **options):
     options.setdefault("socket_timeout", 20)
     if server.password:
         options.setdefault("password", server.password)
-    # By address: a system without /etc/hosts does not know the name localhost.
-    return redis.Redis(host="127.0.0.1", port=server.port, **options)
+    return py_client(server.port, **options)
 
 
 @pytest.fixture

@@ -820,7 +820,7 @@ def test_client_info_inside_exec(r, raw, valkey_texts):
     assert (after["flags"], after["multi"], after["watch"], after["tot-cmds"]) == ("N", "0", "0", "8")
 
 
-def test_what_is_counted(r, raw, valkey_texts):
+def test_what_is_counted(server, r, raw, valkey_texts):
     """A queued command counts when it runs, a refused one as rejected, EXEC as one more."""
     r.config_resetstat()
     raw.do("MULTI")
@@ -838,7 +838,7 @@ def test_what_is_counted(r, raw, valkey_texts):
     stats = r.info("commandstats")
     assert (stats["cmdstat_set"]["calls"], stats["cmdstat_incr"]["calls"], stats["cmdstat_incr"]["failed_calls"]) == (1, 1, 1)
     assert (stats["cmdstat_multi"]["calls"], stats["cmdstat_exec"]["calls"], stats["cmdstat_exec"]["failed_calls"]) == (2, 2, 1)
-    errors = r.info("errorstats")
+    errors = server.info("errorstats")
     assert errors["errorstat_EXECABORT"] == "count=1"
     assert errors["errorstat_ERR"] == "count=2"
 
