@@ -38,28 +38,42 @@
 
 /* ---- Making one ---- */
 
-int rt_new(const struct rt_options *options, struct rt **ret_rt) {
-    check(options->recv_buffers >= 2 && options->recv_buffers <= 32768);
-    check((options->recv_buffers & (options->recv_buffers - 1)) == 0);
-    check(options->recv_buffer_bytes > 0);
+static int make_one(enum rt_backend backend, const struct rt_options *options, struct rt **ret_rt,
+                    char **ret_reason) {
     if (options->make != NULL) {
         return options->make(options->world, options, ret_rt);
     }
-    char *reason = NULL;
-    if (options->backend != RT_EPOLL) {
-        int r = rt_uring_new(options, ret_rt, &reason);
-        if (r == 0 || options->backend == RT_URING) {
-            free(reason);
+    return backend == RT_EPOLL ? rt_epoll_new(options, ret_rt)
+                               : rt_uring_new(options, ret_rt, ret_reason);
+}
+
+static int make_all(enum rt_backend backend, const struct rt_options *options, unsigned count,
+                    struct rt **ret_rts, char **ret_reason) {
+    for (unsigned made = 0; made < count; made++) {
+        int r = make_one(backend, options, &ret_rts[made], ret_reason);
+        if (r < 0) {
+            while (made > 0) {
+                rt_free(ret_rts[--made]);
+            }
             return r;
         }
     }
-    int r = rt_epoll_new(options, ret_rt);
-    if (r < 0) {
-        free(reason);
-        return r;
-    }
-    (*ret_rt)->fallback_reason = reason;
     return 0;
+}
+
+int rt_new(const struct rt_options *options, unsigned count, struct rt **ret_rts,
+           char **ret_reason) {
+    *ret_reason = NULL;
+    check(options->recv_buffers >= 2 && options->recv_buffers <= 32768);
+    check((options->recv_buffers & (options->recv_buffers - 1)) == 0);
+    check(options->recv_buffer_bytes > 0);
+    if (options->backend != RT_EPOLL) {
+        int r = make_all(RT_URING, options, count, ret_rts, ret_reason);
+        if (r == 0 || options->backend == RT_URING) {
+            return r;
+        }
+    }
+    return make_all(RT_EPOLL, options, count, ret_rts, ret_reason);
 }
 
 void rt_free(struct rt *rt) {
@@ -70,10 +84,6 @@ void rt_free(struct rt *rt) {
 
 const char *rt_backend_name(const struct rt *rt) {
     return rt->ops->name;
-}
-
-const char *rt_fallback_reason(const struct rt *rt) {
-    return rt->fallback_reason;
 }
 
 const struct rt_stats *rt_get_stats(const struct rt *rt) {
@@ -156,7 +166,6 @@ void rt_common_fini(struct rt *rt) {
     if (rt->wake_fd >= 0) {
         close(rt->wake_fd);
     }
-    free(rt->fallback_reason);
 }
 
 /* ---- Time ---- */

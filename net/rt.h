@@ -36,13 +36,14 @@ struct rt_options {
     void *world;
 };
 
-/* RT_AUTO takes io_uring where the kernel allows it, else epoll. */
-int rt_new(const struct rt_options *options, struct rt **ret_rt);
+/* Makes `count` runtimes, one for each of as many threads, all on one backend: RT_AUTO takes
+ * io_uring where the kernel allows that many rings, else epoll for all. *ret_reason tells why there
+ * is no io_uring, also when RT_URING fails; it is NULL where there is, and the caller's to free. */
+int rt_new(const struct rt_options *options, unsigned count, struct rt **ret_rts,
+           char **ret_reason);
 void rt_free(struct rt *rt); /* closes what is still closing or listening; open streams are the
                                 owner's to close before */
 const char *rt_backend_name(const struct rt *rt); /* "io_uring", "epoll" or "sim" */
-/* With RT_AUTO that fell back: why io_uring was not taken, as text; NULL otherwise. */
-const char *rt_fallback_reason(const struct rt *rt);
 
 /* ---- Time and chance ---- */
 

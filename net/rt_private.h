@@ -85,7 +85,6 @@ struct rt {
     struct rt_clock clock;
     struct list listeners;
     uint64_t retry_at_ns; /* when a listener that failed tries again; 0: none */
-    char *fallback_reason;
     unsigned random_left;
     unsigned char random[256];
 #ifdef SHOAL_FAULTS

@@ -28,8 +28,9 @@
  * building in. Waiting for several events at once with a minimum time was slower.
  *
  * How it fails: what the kernel lacks is found by asking (setup flags from the best down to none,
- * then a try of the buffer ring); a kernel without buffer rings (before 5.19) or a policy against
- * io_uring fails rt_uring_new, and the caller falls back to epoll. A full submission queue is
+ * then a try of the buffer ring, then one enter); a kernel without buffer rings (before 5.19), a
+ * policy against io_uring or too little locked memory fails rt_uring_new, and the caller falls back
+ * to epoll. A full submission queue is
  * submitted early. An overflowing completion queue loses nothing: the kernel keeps the rest and
  * hands it over at the next enter. Only if it has no memory to keep it in is a completion gone;
  * then neither 1 nor 2 holds any more, and the process ends.
@@ -884,6 +885,13 @@ static int setup_buffers(struct rt_uring *u) {
     return 0;
 }
 
+/* A policy may allow a ring and forbid to enter it. One that is not enabled yet is asked: the
+ * kernel says that it is not, a policy says something else. */
+static int try_enter(struct rt_uring *u) {
+    long r = syscall(__NR_io_uring_enter, u->ring.ring_fd, 0, 0, 0, NULL, 0);
+    return r < 0 && errno != EBADFD ? -errno : 0;
+}
+
 static void close_list(struct list *list) {
     for (struct list_node *node; (node = list_pop_front(list)) != NULL;) {
         struct rt_stream *stream = LIST_ENTRY(node, struct rt_stream, link);
@@ -964,7 +972,8 @@ static const struct rt_ops uring_ops = {
 
 static char *reason_text(const char *what, int error) {
     char *text = NULL;
-    if (asprintf(&text, "%s: %s", what, strerror(-error)) < 0) {
+    const char *hint = error == -ENOMEM ? "; too little locked memory, see 'ulimit -l'?" : "";
+    if (asprintf(&text, "%s: %s%s", what, strerror(-error), hint) < 0) {
         return NULL;
     }
     return text;
@@ -992,6 +1001,10 @@ int rt_uring_new(const struct rt_options *options, struct rt **ret_rt, char **re
     if (r == 0) {
         what = "provided buffer rings";
         r = setup_buffers(u);
+    }
+    if (r == 0) {
+        what = "io_uring_enter";
+        r = try_enter(u);
     }
     if (r < 0) {
         *ret_reason = reason_text(what, r);

@@ -28,7 +28,7 @@ struct launch {
     struct server *server;
     const struct config *config;
     pthread_t main_thread;
-    pthread_barrier_t made;    /* every worker has its runtime and its shard, or has failed */
+    pthread_barrier_t made;    /* every worker is there */
     pthread_barrier_t started; /* main has looked at that: go, or stop */
     pthread_barrier_t ended;   /* nobody sends or wakes any more */
     bool go;
@@ -36,8 +36,9 @@ struct launch {
     bool ending;           /* a worker is about to end: its runtime may go */
     pthread_mutex_t mutex; /* of `running`, `ending` and the reasons */
     struct text reason;    /* why the start failed */
+    struct rt **rts;       /* by worker, which takes its own over */
+    char *no_uring;        /* why there is no io_uring, or NULL */
     const char *backend;
-    const char *fallback;
 };
 
 struct launch_thread {
@@ -74,20 +75,9 @@ static void *worker_thread(void *arg) {
     snprintf(name, sizeof name, "shard-%u", self->id);
     pthread_setname_np(pthread_self(), name);
     pin_thread(launch->config, self->id);
-    struct worker *worker = NULL;
-    int error = worker_new(server, self->id, launch->config, &worker);
-    server->workers[self->id] = worker;
-    if (error != 0) {
-        char reason[160];
-        snprintf(reason, sizeof reason, "Could not set up a shard's runtime (io-backend): %s",
-                 strerror(-error));
-        launch_failed(launch, reason);
-    } else if (self->id == 0) {
-        launch->backend = rt_backend_name(worker->rt);
-        launch->fallback = rt_fallback_reason(worker->rt);
-    }
+    struct worker *worker = worker_new(server, self->id, launch->config, launch->rts[self->id]);
     pthread_barrier_wait(&launch->made);
-    if (self->id == 0 && launch->reason.len == 0) {
+    if (self->id == 0) {
         struct text reason;
         text_init(&reason);
         if (listen_start(worker, &reason) != 0) {
@@ -99,7 +89,7 @@ static void *worker_thread(void *arg) {
     pthread_barrier_wait(&launch->started);
     if (launch->go) {
         worker_run(worker);
-    } else if (self->id == 0 && worker != NULL) {
+    } else if (self->id == 0) {
         listen_stop(worker);
     }
     pthread_mutex_lock(&launch->mutex);
@@ -167,6 +157,12 @@ static void say(struct server *server, enum log_level level, const char *text) {
     log_line(server->config, server->fs, rt_wall_us_early(), level, "%s", text);
 }
 
+/* Why there will be no server: for the log, and for who started it. */
+static void refuse(struct server *server, const char *reason) {
+    say(server, LOG_WARNING, reason);
+    fprintf(stderr, "shoal-server: %s\n", reason);
+}
+
 /* Until all workers have ended. A second SIGINT or SIGTERM ends the process at once. */
 static void wait_for_end(struct launch *launch, const sigset_t *signals) {
     struct server *server = launch->server;
@@ -193,17 +189,41 @@ static void wait_for_end(struct launch *launch, const sigset_t *signals) {
 
 /* ---- Start ---- */
 
+static bool make_runtimes(struct launch *launch) {
+    struct server *server = launch->server;
+    launch->rts = calloc(server->workers_count, sizeof(struct rt *));
+    check(launch->rts != NULL);
+    int error = worker_runtimes(server, launch->rts, &launch->no_uring);
+    if (error == 0) {
+        launch->backend = rt_backend_name(launch->rts[0]);
+        return true;
+    }
+    struct text reason;
+    text_init(&reason);
+    if (server->config->io_backend == CONFIG_IO_URING) {
+        text_appendf(&reason,
+                     "io-backend is uring, and io_uring is not available here for %u shards (%s).",
+                     server->workers_count, launch->no_uring);
+    } else {
+        text_appendf(&reason, "Could not set up the runtimes of %u shards: %s",
+                     server->workers_count, strerror(-error));
+    }
+    refuse(server, reason.ptr);
+    text_fini(&reason);
+    return false;
+}
+
 static void log_start(struct server *server, const struct launch *launch) {
     const struct config *config = server->config;
     int64_t now_us = rt_wall_us_early();
     log_line(config, server->fs, now_us, LOG_NOTICE,
              "Shoal %s (speaks Valkey %s) starts: pid=%d, shards=%u, io-backend=%s", SHOAL_VERSION,
              SHOAL_VALKEY_VERSION, server->process_id, server->workers_count, launch->backend);
-    if (launch->fallback != NULL) {
-        log_line(
-            config, server->fs, now_us, LOG_WARNING,
-            "io_uring is not available here (%s): using epoll. Set io-backend epoll to choose it.",
-            launch->fallback);
+    if (launch->no_uring != NULL) {
+        log_line(config, server->fs, now_us, LOG_WARNING,
+                 "io_uring is not available here (%s): all shards use epoll. Set io-backend epoll "
+                 "to choose it.",
+                 launch->no_uring);
     }
     if (config->config_file.len == 0) {
         say(server, LOG_WARNING,
@@ -285,6 +305,11 @@ static int run(struct server *server, int argc, char **argv) {
         .main_thread = pthread_self(),
         .running = server->workers_count,
     };
+    if (!make_runtimes(&launch)) {
+        free(launch.rts);
+        free(launch.no_uring);
+        return 1;
+    }
     text_init(&launch.reason);
     pthread_mutex_init(&launch.mutex, NULL);
     pthread_barrier_init(&launch.made, NULL, server->workers_count);
@@ -313,6 +338,8 @@ static int run(struct server *server, int argc, char **argv) {
         pthread_join(threads[i].thread, NULL);
     }
     free(threads);
+    free(launch.rts);
+    free(launch.no_uring);
     if (launch.go) {
         struct bytes path = pid_file(server->config);
         if (path.len > 0) {
@@ -320,8 +347,7 @@ static int run(struct server *server, int argc, char **argv) {
         }
         say(server, LOG_WARNING, "Shoal is now ready to exit, bye bye...");
     } else {
-        say(server, LOG_WARNING, launch.reason.ptr);
-        fprintf(stderr, "shoal-server: %s\n", launch.reason.ptr);
+        refuse(server, launch.reason.ptr);
     }
     text_fini(&launch.reason);
     return launch.go ? 0 : 1;

@@ -34,7 +34,6 @@ struct server {
     int process_id;
     int64_t
         string_bytes_max; /* half of the machine's memory: no command may ask for more at once */
-    enum config_io_backend io_backend; /* as asked */
     int (*rt_make)(void *world, const struct rt_options *options, struct rt **ret_rt); /* or NULL */
     void *world; /* of rt_make */
 

@@ -69,10 +69,8 @@ static void swapping(void *arg, uint32_t a, uint32_t b) {
 
 /* ---- Life ---- */
 
-int worker_new(struct server *server, unsigned id, const struct config *config,
-               struct worker **ret_worker) {
-    struct worker *worker = calloc(1, sizeof *worker);
-    check(worker != NULL);
+int worker_runtimes(const struct server *server, struct rt **ret_rts, char **ret_reason) {
+    const struct config *config = server->config;
     struct rt_options options = {
         .make = server->rt_make,
         .world = server->world,
@@ -82,13 +80,16 @@ int worker_new(struct server *server, unsigned id, const struct config *config,
         .recv_buffers = RECV_BUFFERS,
         .recv_buffer_bytes = RECV_BUFFER_BYTES,
     };
-    int error = rt_new(&options, &worker->rt);
-    if (error != 0) {
-        free(worker);
-        return error;
-    }
+    return rt_new(&options, server->workers_count, ret_rts, ret_reason);
+}
+
+struct worker *worker_new(struct server *server, unsigned id, const struct config *config,
+                          struct rt *rt) {
+    struct worker *worker = calloc(1, sizeof *worker);
+    check(worker != NULL);
     worker->server = server;
     worker->id = id;
+    worker->rt = rt;
     worker->active_expire = true;
     arena_init(&worker->scratch, SCRATCH_BYTES);
     outbuf_init(&worker->discard);
@@ -115,8 +116,8 @@ int worker_new(struct server *server, unsigned id, const struct config *config,
     shard_init(&worker->shard, id, (uint32_t)config->databases, &server->secret, &hooks,
                rt_wall_ms(worker->rt));
     worker_apply_config(worker, config);
-    *ret_worker = worker;
-    return 0;
+    server->workers[id] = worker;
+    return worker;
 }
 
 /* What came after the last turn, and is the receiver's to free. */

@@ -126,10 +126,12 @@ struct worker {
     } samples;
 };
 
-/* Makes a worker and its runtime on the calling thread, which must be the one that runs it. 0 or
- * -errno. */
-int worker_new(struct server *server, unsigned id, const struct config *config,
-               struct worker **ret_worker);
+/* Makes the runtimes of all workers, on one backend. 0 or -errno; *ret_reason as rt_new says. */
+int worker_runtimes(const struct server *server, struct rt **ret_rts, char **ret_reason);
+/* Makes a worker on the calling thread, which must be the one that runs it, and puts it among the
+ * server's. It takes over its runtime. */
+struct worker *worker_new(struct server *server, unsigned id, const struct config *config,
+                          struct rt *rt);
 /* Leaves it to the end of the process if connections did not end in time. */
 void worker_free(struct worker *worker);
 /* The loop; returns when the worker was told to stop. */

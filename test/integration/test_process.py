@@ -3,6 +3,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import time
 
 import pytest
 
+import forbid
 from resp import Raw, RespError, encode
 from server import ServerFailed, free_port, wait_for
 from slots import slot
@@ -228,6 +230,81 @@ def test_proc_title(start_server):
     assert wait_for(lambda: "*:%d" % s.port in title())
 
 
+# ---- backend ---------------------------------------------------------------------------------------------------------------
+
+
+def behind(s, *words):
+    """The server is started by another program, whose words these are."""
+    line = s.command_line
+    s.command_line = lambda: [*words, *line()]
+    return s
+
+
+def as_nobody(s):
+    """For root, limits of locked memory do not hold. Nobody may not look into this tree: he gets a copy of the server."""
+    if os.geteuid() != 0:
+        return s
+    if not shutil.which("setpriv"):
+        pytest.skip("setpriv is not installed")
+    os.chmod(s.dir, 0o777)
+    s.binary = shutil.copy(s.binary, s.dir)
+    return behind(s, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+
+def files_of(pid):
+    """What the open files of a process are, as far as they may be looked at."""
+    folder = "/proc/%d/fd" % pid
+    return [os.readlink(os.path.join(folder, name)) for name in os.listdir(folder)]
+
+
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("backend", ("auto", "uring"))
+def test_all_shards_have_one_backend_when_locked_memory_is_short(start_server, backend):
+    """Some had a ring, the others epoll, and INFO and the log told of the first one."""
+    seen = set()
+    for kb in (0, 128, 192, 256, 320, 384, 512, 1024):
+        s = as_nobody(start_server(start=False, shards=4, io_backend=backend))
+        limit = "--memlock=%d:%d" % (kb * 1024, kb * 1024)
+        behind(s, "prlimit", limit)
+        try:
+            s.start()
+        except ServerFailed:
+            assert backend == "uring" and s.proc.returncode == 1
+            assert "io-backend is uring, and io_uring is not available here for 4 shards (io_uring_setup: " in s.log()
+            s.stopped_by_test = True
+            seen.add("refused")
+            continue
+        rings = files_of(s.pid).count("anon_inode:[io_uring]")
+        assert rings in (0, 4)
+        api = "io_uring" if rings else "epoll"
+        assert s.info("server")["multiplexing_api"] == api
+        assert ", io-backend=%s" % api in s.log()
+        assert ("all shards use epoll" in s.log()) == (rings == 0)
+        seen.add(api)
+        s.stop()
+        s.stopped_by_test = True
+    assert seen <= ({"io_uring", "epoll"} if backend == "auto" else {"io_uring", "refused"})
+
+
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("call", ("io_uring_setup", "io_uring_enter", "io_uring_register"))
+def test_where_a_policy_forbids_io_uring(start_server, call):
+    """One that forbids only to enter a ring ended the server with a failed check."""
+    if start_server(io_backend="auto").info("server")["multiplexing_api"] != "io_uring":
+        pytest.skip("the kernel or a sandbox forbids io_uring here")
+    s = behind(start_server(start=False, io_backend="auto"), *forbid.prefix(call, "EPERM"))
+    s.start()
+    assert s.info("server")["multiplexing_api"] == "epoll"
+    what = "provided buffer rings" if call == "io_uring_register" else call
+    assert "io_uring is not available here (%s: Operation not permitted): all shards use epoll" % what in s.log()
+    s = behind(start_server(start=False, io_backend="uring"), *forbid.prefix(call, "EPERM"))
+    with pytest.raises(ServerFailed):
+        s.start()
+    assert s.proc.returncode == 1
+    assert "io-backend is uring, and io_uring is not available here" in s.log()
+    s.stopped_by_test = True
+
+
 # ---- end -------------------------------------------------------------------------------------------------------------------
 
 
@@ -378,10 +455,7 @@ def test_shutdown_arguments_that_contradict(server):
 
 @pytest.mark.shoal_only
 def test_fewer_clients_where_the_system_has_fewer_files(start_server):
-    s = start_server(start=False)
-    line = s.command_line
-    s.command_line = lambda: ["prlimit", "--nofile=300:300"] + line()
-    s.start()
+    s = behind(start_server(start=False), "prlimit", "--nofile=300:300").start()
     with s.raw() as c:
         room = int(c.do("CONFIG", "GET", "maxclients")[1])
         assert 100 < room < 300

@@ -171,10 +171,14 @@ static void make_node(struct world *world, unsigned index) {
     struct server *server = node->server;
     node->threads = calloc(server->workers_count, sizeof *node->threads);
     check(node->threads != NULL);
+    struct rt **rts = calloc(server->workers_count, sizeof(struct rt *));
+    check(rts != NULL);
+    char *reason;
+    check(worker_runtimes(server, rts, &reason) == 0);
     for (unsigned i = 0; i < server->workers_count; i++) {
-        int error = worker_new(server, i, server->config, &server->workers[i]);
-        check(error == 0);
+        worker_new(server, i, server->config, rts[i]);
     }
+    free(rts);
     if (listen_start(server->workers[0], &err) != 0) {
         fprintf(stderr, "%s\n", err.ptr);
         abort();

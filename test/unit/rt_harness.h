@@ -75,7 +75,9 @@ static inline void harness_sim_make(void) {
 
 static inline struct rt *rt_of(const struct rt_options *options) {
     struct rt *rt = NULL;
-    int r = rt_new(options, &rt);
+    char *reason;
+    int r = rt_new(options, 1, &rt, &reason);
+    free(reason);
     if (options->backend == RT_URING && (r == -ENOSYS || r == -EPERM || r == -EACCES)) {
         cr_skip_test("io_uring is not allowed here");
     }

@@ -15,7 +15,8 @@ static void start(void) {
     struct rt_options options = {
         .backend = RT_EPOLL, .recv_buffers = 64, .recv_buffer_bytes = 4096};
     worker = calloc(1, sizeof(*worker));
-    cr_assert_eq(rt_new(&options, &worker->rt), 0);
+    char *reason;
+    cr_assert_eq(rt_new(&options, 1, &worker->rt, &reason), 0);
     input = rt_buffer_new(64);
 }
 
