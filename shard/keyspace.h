@@ -212,21 +212,26 @@ uint64_t keyspace_count_expiring(const struct keyspace *ks, uint32_t db); /* key
 /* Mean of the remaining TTLs of a sample, ms; 0 without any. */
 int64_t keyspace_average_ttl(const struct keyspace *ks, uint32_t db, int64_t now_ms);
 
-/* SCAN inside one shard. A position is (slot, place in it): opaque but ordered; 0 starts. Visits
- * live keys of the shard's slots from `cursor` on, at least one table place per call and about
- * `count` keys, and returns the next cursor: 0 when this shard has no more. A key that is there
- * during the whole iteration is visited, whatever grows or shrinks meanwhile. `visit` must not
- * change the keyspace. Cursors name a slot in their upper 14 of 62 bits, so they mean the same for
- * any number of shards. */
+/* SCAN inside one shard. A cursor is a slot and a place in the order of its hashes; 0 starts.
+ * Visits live keys of the shard's slots from `cursor` on, in ascending slots, at least one table
+ * place per call and about `count` keys, and returns the next cursor: 0 when this shard has no
+ * more. A key that is there during the whole iteration is visited, whatever grows or shrinks
+ * meanwhile. `visit` must not change the keyspace. Any number may be given as a cursor: it stands
+ * somewhere.
+ *
+ * The slot is in the low 14 bits, so a cursor means the same for any number of shards, and the
+ * place above it with its leading bits lowest. Only as many are used as tell the keys apart: what
+ * is returned is less than 2^31 while a slot has fewer than 2^17 keys, and always less than 2^53.
+ * Programs read cursors with atoi (valkey-cli --cluster import) and into doubles (scripts). */
 typedef void keyspace_visit_fn(void *arg, struct entry *entry);
 uint64_t keyspace_scan(struct keyspace *ks, uint32_t db, uint64_t cursor, uint64_t count,
                        int64_t now_ms, keyspace_visit_fn *visit, void *arg);
 /* The slot a cursor stands in: which shard to ask. */
 static inline uint16_t scan_cursor_slot(uint64_t cursor) {
-    return (uint16_t)(cursor >> 48);
+    return (uint16_t)(cursor % SLOTS);
 }
 static inline uint64_t scan_cursor_at_slot(uint16_t slot) {
-    return (uint64_t)slot << 48;
+    return slot;
 }
 
 /* A random live key (each about equally likely), NULL if there is none. `random` is 64 random bits.

@@ -3,11 +3,17 @@
  *
  * SCAN's cursor is a slot and a place in the order of hashes (table.h): both mean the same whatever
  * the tables look like when the next call comes, so nothing is missed and nothing is seen twice.
+ * Written as a number it is small because a walk stops at places of few leading bits, and those are
+ * written lowest first:
+ *
+ *     place   1011 0000 0000 ...     slot 777
+ *     cursor  777 + 16384 * 1101b
  */
 #include "shard/keyspace_parts.h"
 
 #include "shard/sysmem.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 /* ---- Walking ---- */
@@ -41,22 +47,43 @@ uint32_t database_next_slot(const struct database *database, uint32_t from) {
     return SLOTS;
 }
 
+static uint64_t reverse_bits(uint64_t bits) {
+    bits = (bits & UINT64_C(0x5555555555555555)) << 1 | (bits >> 1 & UINT64_C(0x5555555555555555));
+    bits = (bits & UINT64_C(0x3333333333333333)) << 2 | (bits >> 2 & UINT64_C(0x3333333333333333));
+    bits = (bits & UINT64_C(0x0F0F0F0F0F0F0F0F)) << 4 | (bits >> 4 & UINT64_C(0x0F0F0F0F0F0F0F0F));
+    return __builtin_bswap64(bits);
+}
+
+/* The first bit of a place stands right above the slot. Of a made-up cursor bits may be left over
+ * that no place has. */
+static uint64_t cursor_place(uint64_t cursor) {
+    return reverse_bits(cursor / SLOTS) >> (64 - TABLE_PLACE_BITS);
+}
+
+static_assert((UINT64_C(1) << TABLE_STOP_BITS_MIN) * SLOTS <= UINT64_C(1) << 31, "fits an int");
+static_assert((UINT64_C(1) << TABLE_STOP_BITS_MAX) * SLOTS < UINT64_C(100000000000000),
+              "14 digits");
+
+static uint64_t make_cursor(uint32_t slot, uint64_t place) {
+    return reverse_bits(place << (64 - TABLE_PLACE_BITS)) * SLOTS + slot;
+}
+
 uint64_t keyspace_scan(struct keyspace *ks, uint32_t db, uint64_t cursor, uint64_t count,
                        int64_t now_ms, keyspace_visit_fn *visit, void *arg) {
     const struct database *database = keyspace_peek(ks, db);
-    uint64_t first = cursor >> TABLE_PLACE_BITS;
-    if (!database || first >= SLOTS) {
+    uint32_t first = scan_cursor_slot(cursor);
+    if (!database) {
         return 0;
     }
-    uint32_t slot = database_next_slot(database, (uint32_t)first);
-    uint64_t place = slot == first ? cursor & (TABLE_PLACE_END - 1) : 0;
+    uint32_t slot = database_next_slot(database, first);
+    uint64_t place = slot == first ? cursor_place(cursor) : 0;
     struct scan scan = {now_ms, 0, visit, arg};
     count = count ? count : 1;
     while (slot < SLOTS) {
         place = table_walk(&database->slots[slot].table, &ks->env, place, TABLE_PLACE_END,
                            count - scan.seen, scan_item, &scan);
         if (place < TABLE_PLACE_END) {
-            return scan_cursor_at_slot((uint16_t)slot) | place;
+            return make_cursor(slot, place);
         }
         slot = database_next_slot(database, slot + 1);
         place = 0;

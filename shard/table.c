@@ -384,11 +384,28 @@ struct walk {
     const struct table_env *env;
     uint64_t place;
     uint64_t end;
+    uint64_t stop; /* may end here or later: the next place with few bits behind what was visited */
+    uint64_t stop_step;
     uint64_t min_items;
     uint64_t visited;
     table_item_fn *visit;
     void *arg;
 };
+
+/* What a walk may stop between are prefixes of hashes of this many bits. In a table of up to 2^17
+ * items, or of any size, about one item has each, so hardly more are visited than were asked for.
+ */
+static unsigned stop_bits(uint32_t count) {
+    static_assert(TABLE_STOP_BITS_MAX == 8 * sizeof(count), "no table has more items");
+    unsigned bits = count ? 32 - (unsigned)__builtin_clz(count) : 0;
+    return bits > TABLE_STOP_BITS_MIN ? bits : TABLE_STOP_BITS_MIN;
+}
+
+/* The place from `low` (not 0) to `high` that takes the fewest leading bits to say. */
+static uint64_t shortest_place(uint64_t low, uint64_t high) {
+    unsigned drop = 63 - (unsigned)__builtin_clzll((low - 1) ^ high);
+    return high >> drop << drop;
+}
 
 /* Upper 48 bits of the hashes that have this path and tag, and how far the next such group is. */
 static inline uint64_t group_place(uint64_t path, unsigned depth, uint64_t tag,
@@ -405,7 +422,8 @@ static inline uint64_t group_place(uint64_t path, unsigned depth, uint64_t tag,
 }
 
 /* Visits the groups of one leaf from walk->place on and moves walk->place behind what was visited.
- * False: stop here. */
+ * False: stop here. Every place from walk->stop to the next group is as good as any other to go on
+ * from, as nothing lies between. */
 static bool walk_leaf(struct walk *walk, uint64_t ref, unsigned depth) {
     const struct table_leaf *leaf = table_address(ref);
     uint32_t count = table_leaf_count(ref);
@@ -419,8 +437,8 @@ static bool walk_leaf(struct walk *walk, uint64_t ref, unsigned depth) {
             walk->place = walk->end;
             return false;
         }
-        if (walk->visited >= walk->min_items) {
-            walk->place = place > walk->place ? place : walk->place;
+        if (walk->visited >= walk->min_items && place >= walk->stop) {
+            walk->place = shortest_place(walk->stop, place);
             return false;
         }
         uint64_t same = place;
@@ -439,6 +457,7 @@ static bool walk_leaf(struct walk *walk, uint64_t ref, unsigned depth) {
             }
         } while (i < count && same == place);
         walk->place = next;
+        walk->stop = (next + walk->stop_step - 1) & ~(walk->stop_step - 1);
     }
     walk->place = (path + 1) << (TABLE_PLACE_BITS - path_bits);
     return true;
@@ -446,8 +465,15 @@ static bool walk_leaf(struct walk *walk, uint64_t ref, unsigned depth) {
 
 uint64_t table_walk(const struct table *table, const struct table_env *env, uint64_t place,
                     uint64_t end, uint64_t min_items, table_item_fn *visit, void *arg) {
-    struct walk walk = {.env = env, .place = place, .end = end, .visit = visit, .arg = arg};
-    walk.min_items = min_items ? min_items : 1;
+    struct walk walk = {
+        .env = env,
+        .place = place,
+        .end = end,
+        .stop_step = UINT64_C(1) << (TABLE_PLACE_BITS - stop_bits(table->count)),
+        .min_items = min_items ? min_items : 1,
+        .visit = visit,
+        .arg = arg,
+    };
     while (walk.place < end) {
         unsigned depth;
         uint64_t ref = table_descend(table->root, walk.place << (64 - TABLE_PLACE_BITS), &depth);

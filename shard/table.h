@@ -151,6 +151,10 @@ uint64_t table_drain(struct table *table, const struct table_env *env, uint64_t 
 #define TABLE_PLACE_BITS 48
 #define TABLE_PLACE_END  (UINT64_C(1) << TABLE_PLACE_BITS)
 
+/* Of them a walk uses the first few to say where it stopped. */
+#define TABLE_STOP_BITS_MIN 17
+#define TABLE_STOP_BITS_MAX 32
+
 static inline uint64_t table_place(uint64_t hash) {
     return hash >> (64 - TABLE_PLACE_BITS);
 }
@@ -158,7 +162,10 @@ static inline uint64_t table_place(uint64_t hash) {
 /* Visits the items from `place` on, in the order of their places: all of at least one place, at
  * least `min_items` if there are so many. Stops before `end`, but a leaf knows only 16 more bits
  * than its path: the last group may reach past `end`. Returns the place to go on from, at least
- * `end` if none is left. Between calls the table may change in any way: what stays is visited, and
+ * `end` if none is left; else one of as few leading bits as tell what was visited from what was
+ * not: never more than TABLE_STOP_BITS_MAX, nor than TABLE_STOP_BITS_MIN in a table of fewer than
+ * 2^TABLE_STOP_BITS_MIN items. Those that no such place can tell apart are visited together.
+ * Between calls the table may change in any way: what stays is visited, and
  * nothing twice. `visit` must not change the table. */
 uint64_t table_walk(const struct table *table, const struct table_env *env, uint64_t place,
                     uint64_t end, uint64_t min_items, table_item_fn *visit, void *arg);

@@ -8,7 +8,7 @@
  * SCAN's cursor is (slot, place in the slot's table), the same for any number of shards. A call
  * asks the shard that owns the cursor's slot, and of it the run of neighbouring slots it owns; when
  * the run is done before COUNT keys were seen, the same call goes on with the owner of the next
- * slot.
+ * slot. A pattern that names its slot (MATCH {tag}*) is looked for there only.
  */
 #include "base/check.h"
 #include "base/glob.h"
@@ -21,6 +21,7 @@
 #include "server/worker.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* How many keys one turn may visit: some tens of microseconds of work. */
 #define SLICE_KEYS 512
@@ -30,6 +31,7 @@
 /* Which keys are wanted. The pattern's bytes stand behind the struct that ends with it. */
 struct filter {
     int type; /* value_type, or -1: all */
+    int slot; /* the only one that such keys can be in, or -1 */
     bool all_names;
     size_t pattern_len;
     char pattern[];
@@ -43,8 +45,27 @@ static bool filter_takes(const struct filter *filter, const struct entry *entry)
     return filter->all_names || glob_match(pattern, entry_key(entry), false);
 }
 
+/* The slot that all keys of this pattern are in, if it is one: it has no wildcard, or none before
+ * the end of its {tag}. */
+static int pattern_slot(struct bytes pattern) {
+    size_t literal = 0;
+    while (literal < pattern.len && memchr("*?[\\", pattern.ptr[literal], 4) == NULL) {
+        literal++;
+    }
+    if (literal == pattern.len) {
+        return key_slot(pattern);
+    }
+    const char *open = memchr(pattern.ptr, '{', literal);
+    const char *close = open ? memchr(open, '}', literal - (size_t)(open - pattern.ptr)) : NULL;
+    if (close == NULL || close == open + 1) {
+        return -1;
+    }
+    return key_slot(bytes_make(pattern.ptr, (size_t)(close + 1 - pattern.ptr)));
+}
+
 static void filter_set(struct filter *filter, struct bytes pattern, int type) {
     filter->type = type;
+    filter->slot = pattern_slot(pattern);
     filter->all_names = bytes_equal(pattern, BYTES("*"));
     filter->pattern_len = pattern.len;
     if (pattern.len > 0) {
@@ -105,9 +126,10 @@ struct keys_args {
 static bool keys_part(struct worker *worker, const void *args_ptr, void *part) {
     const struct keys_args *args = args_ptr;
     struct walk *walk = part;
-    walk_begin(walk, 0);
+    int slot = args->filter.slot;
+    walk_begin(walk, slot >= 0 ? scan_cursor_at_slot((uint16_t)slot) : 0);
     walk_slice(walk, worker->shard.keyspace, args->db, SLICE_KEYS, args->now_ms, &args->filter);
-    return walk->cursor == 0;
+    return walk->cursor == 0 || (slot >= 0 && scan_cursor_slot(walk->cursor) != slot);
 }
 
 static void keys_done(struct exec *x, const struct scatter_result *result) {
@@ -131,7 +153,13 @@ void command_list_keys(struct exec *x) {
     args->db = x->db;
     args->now_ms = x->now_ms;
     filter_set(&args->filter, pattern, -1);
-    scatter_all(x, keys_part, sizeof(struct walk), args, bytes, keys_done);
+    int slot = args->filter.slot;
+    if (slot >= 0) {
+        unsigned owner = server_worker_of_slot(x->worker->server, (uint16_t)slot);
+        scatter_one(x, owner, keys_part, sizeof(struct walk), args, bytes, keys_done);
+    } else {
+        scatter_all(x, keys_part, sizeof(struct walk), args, bytes, keys_done);
+    }
     free(args);
 }
 
@@ -142,18 +170,11 @@ struct scan_args {
     int64_t now_ms;
     uint64_t cursor;    /* where the shard that is asked begins */
     uint64_t count;     /* how many keys it may look at */
-    uint32_t run_end;   /* the first slot after the cursor's that another shard owns */
+    uint32_t run_end;   /* the first slot after the cursor's that is not for this shard */
     struct outbuf keys; /* what the shards asked before have found */
     uint64_t taken;
     struct filter filter;
 };
-
-#define CURSOR_DROPPED_BITS 9
-#define CURSOR_PACKED_END   ((uint64_t)SLOTS << (48 - CURSOR_DROPPED_BITS))
-
-static bool cursor_packs(uint64_t cursor) {
-    return (cursor & ((UINT64_C(1) << CURSOR_DROPPED_BITS) - 1)) == 0;
-}
 
 static bool scan_run_over(const struct scan_args *args, const struct walk *walk) {
     return walk->cursor == 0 || scan_cursor_slot(walk->cursor) >= args->run_end;
@@ -163,13 +184,18 @@ static bool scan_part(struct worker *worker, const void *args_ptr, void *part) {
     const struct scan_args *args = args_ptr;
     struct walk *walk = part;
     walk_begin(walk, args->cursor);
-    uint64_t left = walk->visited < args->count ? args->count - walk->visited : 1;
-    walk_slice(walk, worker->shard.keyspace, args->db, left, args->now_ms, &args->filter);
-    return scan_run_over(args, walk) ||
-           (walk->visited >= args->count && cursor_packs(walk->cursor));
+    walk_slice(walk, worker->shard.keyspace, args->db, args->count - walk->visited, args->now_ms,
+               &args->filter);
+    return scan_run_over(args, walk) || walk->visited >= args->count;
 }
 
 static void scan_done(struct exec *x, const struct scatter_result *result);
+
+/* Where to go on after the slots that a shard was asked for; 0: they were the last. */
+static uint64_t scan_after_run(const struct scan_args *args) {
+    bool more = args->filter.slot < 0 && args->run_end < SLOTS;
+    return more ? scan_cursor_at_slot((uint16_t)args->run_end) : 0;
+}
 
 /* Asks the owner of the cursor's slot. */
 static void scan_ask(struct exec *x, struct scan_args *args) {
@@ -177,7 +203,7 @@ static void scan_ask(struct exec *x, struct scan_args *args) {
     uint16_t slot = scan_cursor_slot(args->cursor);
     unsigned owner = server_worker_of_slot(server, slot);
     args->run_end = slot + 1u;
-    while (args->run_end < SLOTS &&
+    while (args->filter.slot < 0 && args->run_end < SLOTS &&
            server_worker_of_slot(server, (uint16_t)args->run_end) == owner) {
         args->run_end++;
     }
@@ -188,7 +214,7 @@ static void scan_ask(struct exec *x, struct scan_args *args) {
 static void scan_reply(struct exec *x, uint64_t cursor, struct outbuf *keys, uint64_t taken) {
     char text[NUM_I64_BYTES];
     reply_array(x->reply, 2);
-    reply_bulk(x->reply, bytes_make(text, num_format_u64(text, cursor >> CURSOR_DROPPED_BITS)));
+    reply_bulk(x->reply, bytes_make(text, num_format_u64(text, cursor)));
     reply_array(x->reply, taken);
     outbuf_splice(x->reply->out, keys);
     outbuf_fini(keys);
@@ -203,7 +229,7 @@ static void scan_done(struct exec *x, const struct scatter_result *result) {
     uint64_t taken = args->taken + walk->taken;
     uint64_t cursor = walk->cursor;
     if (scan_run_over(args, walk)) {
-        cursor = args->run_end < SLOTS ? scan_cursor_at_slot((uint16_t)args->run_end) : 0;
+        cursor = scan_after_run(args);
     }
     if (cursor == 0 || walk->visited >= args->count || x->client == NULL) {
         scan_reply(x, cursor, &keys, taken);
@@ -219,31 +245,6 @@ static void scan_done(struct exec *x, const struct scatter_result *result) {
     next->taken = taken;
     scan_ask(x, next);
     free(next);
-}
-
-/* As strtoull reads a number, but for what it makes of negative ones. */
-static bool cursor_parse(struct bytes text, uint64_t *ret_cursor) {
-    size_t i = 0;
-    while (i < text.len && (text.ptr[i] == ' ' || (text.ptr[i] >= '\t' && text.ptr[i] <= '\r'))) {
-        i++;
-    }
-    bool negative = i < text.len && text.ptr[i] == '-';
-    if (i < text.len && (text.ptr[i] == '-' || text.ptr[i] == '+')) {
-        i++;
-    }
-    if (i == text.len) {
-        return false;
-    }
-    uint64_t value = 0;
-    for (; i < text.len; i++) {
-        unsigned digit = (unsigned char)text.ptr[i] - (unsigned)'0';
-        if (digit > 9 || __builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, digit, &value)) {
-            return false;
-        }
-    }
-    *ret_cursor = value;
-    return !negative || value == 0;
 }
 
 struct scan_options {
@@ -291,7 +292,7 @@ static bool scan_option(const struct exec *x, uint32_t *i, struct scan_options *
 
 void command_scan(struct exec *x) {
     uint64_t cursor;
-    if (!cursor_parse(x->argv[1], &cursor)) {
+    if (!num_parse_u64(x->argv[1], &cursor)) {
         reply_error(x->reply, "ERR invalid cursor");
         return;
     }
@@ -303,21 +304,25 @@ void command_scan(struct exec *x) {
     }
     struct outbuf none;
     outbuf_init(&none);
-    if (cursor >= CURSOR_PACKED_END) { /* never given out: nothing lies behind it */
-        scan_reply(x, 0, &none, 0);
-        return;
-    }
     struct scan_args *args = malloc(sizeof(*args) + options.pattern.len);
     check(args != NULL);
     *args = (struct scan_args){
         .db = x->db,
         .now_ms = x->now_ms,
-        .cursor = cursor << CURSOR_DROPPED_BITS,
+        .cursor = cursor,
         .count = (uint64_t)options.count,
         .keys = none,
     };
     filter_set(&args->filter, options.pattern, options.type);
-    scan_ask(x, args);
+    int only = args->filter.slot;
+    if (only >= 0 && scan_cursor_slot(cursor) > only) {
+        scan_reply(x, 0, &none, 0);
+    } else {
+        if (only > scan_cursor_slot(cursor)) {
+            args->cursor = scan_cursor_at_slot((uint16_t)only);
+        }
+        scan_ask(x, args);
+    }
     free(args);
 }
 

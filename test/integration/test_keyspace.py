@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Keys of all shards together: SCAN, KEYS, RANDOMKEY, DBSIZE, FLUSHALL, SWAPDB, databases."""
 
+import fnmatch
 import random
 import threading
 import time
@@ -10,6 +11,7 @@ import pytest
 from conftest import connect
 from resp import encode
 from server import wait_for
+from slots import slot
 
 
 def fill(server, count, prefix="k", db=0):
@@ -21,9 +23,9 @@ def fill(server, count, prefix="k", db=0):
             assert c.read_some(len(part)) == ["OK"] * len(part)
 
 
-def scan_all(c, *options, between=None):
-    """All keys of a full iteration, with repetitions."""
-    cursor, out, calls = b"0", [], 0
+def scan_all(c, *options, between=None, cursor=b"0"):
+    """All keys of a full iteration (or of what is behind a cursor), with repetitions."""
+    out, calls = [], 0
     while True:
         cursor, keys = c.do("SCAN", cursor, *options)
         out += keys
@@ -148,6 +150,101 @@ def test_scan_with_made_up_cursors_ends(server, r):
         for cursor in [1, 2**63, 2**64 - 1, 2**63 - 1] + [rng.randrange(2**64) for _ in range(200)]:
             got = c.do("SCAN", cursor, "COUNT", 1000)
             assert isinstance(got, list) and len(got) == 2
+
+
+def atoi(text):
+    """What C makes of it on the usual machines: the low half of a long, with its sign."""
+    value = min(int(text), 2**63 - 1) % 2**32
+    return value - 2**32 if value >= 2**31 else value
+
+
+def through_double(text):
+    """tonumber() in a script, and tostring(), which writes 14 digits."""
+    return "%.14g" % float(text)
+
+
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("count", (1, 10, 300))
+def test_scan_cursors_survive_programs_that_read_them_with_atoi(server, r, count):
+    """`valkey-cli --cluster import` does, and stopped after the first batch."""
+    fill(server, 4000)
+    fill(server, 3000, prefix="{tag}")
+    with server.raw(timeout=60) as c:
+        cursor, got = 0, []
+        while True:
+            cursor, keys = c.do("SCAN", cursor, "COUNT", count)
+            got += keys
+            assert atoi(cursor) == int(cursor) < 2**31
+            cursor = atoi(cursor)
+            if cursor == 0:
+                break
+    assert sorted(got) == sorted([b"k%d" % i for i in range(4000)] + [b"{tag}%d" % i for i in range(3000)])
+
+
+@pytest.mark.shoal_only
+def test_scan_cursors_survive_programs_that_read_them_as_doubles(server, r):
+    """A script's tonumber() lost their last digits. Also where one slot has so many keys that an int is too small."""
+    fill(server, 150_000, prefix="{tag}")
+    with server.raw(timeout=60) as c:
+        cursor, got, largest = "0", 0, 0
+        while True:
+            cursor, keys = c.do("SCAN", cursor, "COUNT", 20)
+            got += len(keys)
+            largest = max(largest, int(cursor))
+            assert through_double(cursor).encode() == cursor
+            cursor = through_double(cursor)
+            if cursor == "0":
+                break
+    assert got == 150_000
+    assert largest < 2**53
+
+
+@pytest.mark.shoal_only
+def test_scan_cursors_mean_the_same_for_any_number_of_shards(server, r, start_server):
+    """The slot is in the low 14 bits, and what follows is in it or in higher ones."""
+    fill(server, 2000)
+    other = start_server(shards=3)
+    fill(other, 2000)
+    with server.raw() as c, other.raw() as o:
+        cursor = c.do("SCAN", 0, "COUNT", 1000)[0]
+        first = int(cursor) % 16384
+        behind = {b"k%d" % i for i in range(2000) if slot(b"k%d" % i) > first}
+        assert 0 < len(behind) < 1900
+        for x in (c, o):
+            got = scan_all(x, "COUNT", 100, cursor=cursor)
+            # Where in its slot the cursor stands is not the same here and there: each server hashes with a secret of its own.
+            assert {key for key in got if slot(key) != first} == behind
+
+
+def test_scan_of_one_slot_by_its_tag(server, r, kind):
+    """A pattern that says which slot its keys are in is looked for there only."""
+    fill(server, 5000)
+    for prefix in ("{tag}", "a{tag}", "{", "{}", "{}x{tag}", "}{tag}", "{tag"):
+        fill(server, 50, prefix=prefix)
+    with server.raw() as c:
+        for pattern in ("{tag}*", "{tag}1?", "a{tag}*", "a{tag}[12]*", "{*", "{}*", "{}x{tag}*", "}{tag}*", "{tag*", "{ta[g]}*", "{ta\\g}*",
+                        "{tag}7", "a{tag}49", "k7", "{tag}nosuch", "*{tag}*", "?{tag}*", "", "{", "{tag}"):
+            expected = sorted(name for name in every_name() if matches(pattern, name))
+            for count in (1, 10, 1000):
+                assert sorted(scan_all(c, "MATCH", pattern, "COUNT", count)) == expected, pattern
+            assert sorted(c.do("KEYS", pattern)) == expected, pattern
+        if kind == "shoal":
+            cursor, keys = c.do("SCAN", 0, "MATCH", "{tag}*", "COUNT", 1000)
+            assert cursor == b"0" and len(keys) == 50
+            assert c.do("SCAN", slot(b"{tag}") + 1, "MATCH", "{tag}*", "COUNT", 1) == [b"0", []]
+
+
+def every_name():
+    for i in range(5000):
+        yield b"k%d" % i
+    for prefix in (b"{tag}", b"a{tag}", b"{", b"{}", b"{}x{tag}", b"}{tag}", b"{tag"):
+        for i in range(50):
+            yield b"%s%d" % (prefix, i)
+
+
+def matches(pattern, name):
+    """As fnmatch, but that backslash escapes."""
+    return fnmatch.fnmatchcase(name.decode(), pattern.replace("\\g", "g"))
 
 
 def test_scan_does_not_return_expired_keys(server, lazy_expiry):

@@ -379,13 +379,46 @@ static void do_scan(struct model *model, unsigned db) {
     unsigned char seen[KEYS] = {0};
     uint64_t cursor = 0;
     uint64_t count = 1 + rng_below(&model->rng, 50);
+    unsigned calls = 0;
     do {
-        uint64_t next = keyspace_scan(model->ks, db, cursor, count, model->now, mark, seen);
-        cr_assert(next == 0 || next > cursor);
-        cursor = next;
+        uint16_t slot = scan_cursor_slot(cursor);
+        cursor = keyspace_scan(model->ks, db, cursor, count, model->now, mark, seen);
+        cr_assert(cursor == 0 || scan_cursor_slot(cursor) >= slot);
+        cr_assert_leq(cursor, INT32_MAX);
+        cr_assert_leq(++calls, KEYS + 1);
     } while (cursor);
     for (unsigned i = 0; i < KEYS; i++) {
         cr_assert_eq(seen[i], alive(model, &model->values[db][i]));
+    }
+}
+
+/* What others do between two calls must not hide a key that stays, nor show one twice. */
+static void scan_while_changing(struct model *model, unsigned db) {
+    unsigned char seen[KEYS] = {0};
+    bool stays[KEYS];
+    for (unsigned i = 0; i < KEYS; i++) {
+        stays[i] = alive(model, &model->values[db][i]);
+    }
+    uint64_t cursor = 0;
+    do {
+        uint64_t count = 1 + rng_below(&model->rng, 5);
+        cursor = keyspace_scan(model->ks, db, cursor, count, model->now, mark, seen);
+        unsigned most = (unsigned)rng_below(&model->rng, 10);
+        for (unsigned n = 0; n < most; n++) {
+            unsigned i = (unsigned)rng_below(&model->rng, KEYS);
+            if (rng_below(&model->rng, 2)) {
+                do_set(model, db, i);
+            } else {
+                do_delete(model, db, i);
+            }
+            for (i = 0; i < KEYS; i++) {
+                stays[i] &= alive(model, &model->values[db][i]);
+            }
+        }
+    } while (cursor);
+    for (unsigned i = 0; i < KEYS; i++) {
+        cr_assert_leq(seen[i], 1);
+        cr_assert(!stays[i] || seen[i] == 1);
     }
 }
 
@@ -460,6 +493,8 @@ static void step(struct model *model) {
         move_clock(model);
     } else if (what < 920) {
         do_work(model);
+    } else if (what < 922) {
+        scan_while_changing(model, db);
     }
     check_value(model, db, i);
 }

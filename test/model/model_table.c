@@ -156,6 +156,11 @@ static void visit(void *arg, void *item) {
     cr_assert(it->present);
 }
 
+/* How many leading bits it takes to say a place. */
+static unsigned place_bits(uint64_t place) {
+    return place ? TABLE_PLACE_BITS - (unsigned)__builtin_ctzll(place | TABLE_PLACE_END) : 0;
+}
+
 static void walk_while_changing(unsigned item_count, uint64_t hash_mask, uint64_t seed) {
     struct model *model = model_new(item_count, hash_mask, seed);
     for (unsigned round = 0; round < 20; round++) {
@@ -173,6 +178,10 @@ static void walk_while_changing(unsigned item_count, uint64_t hash_mask, uint64_
                                        visit, &visits);
             cr_assert_gt(next, place);
             cr_assert(visits.seen >= count || next == TABLE_PLACE_END);
+            cr_assert_leq(place_bits(next), TABLE_STOP_BITS_MIN);
+            if (hash_mask == UINT64_MAX) {
+                cr_assert_leq(visits.seen, count + 8); /* those that share 17 bits */
+            }
             place = next;
             drift(model, target, (unsigned)rng_below(&model->rng, 200));
         }
@@ -195,6 +204,66 @@ Test(table, walk_sees_what_stays_once_while_the_table_grows_and_shrinks) {
         walk_while_changing(1000, UINT64_C(0x3FF) << 24, seed);
         walk_while_changing(2000, UINT64_C(0xFFFF) << 40, seed);
     }
+}
+
+/* Walks a table of `from` items in steps of about `count` while it changes by `change` a step,
+ * towards `to`. The first `stay` items stay. Returns the most bits that a place took. */
+static unsigned walk_many(struct model *model, struct item *items, unsigned from, unsigned to,
+                          unsigned change, unsigned stay, uint64_t count) {
+    for (unsigned i = 0; i < from; i++) {
+        items[i].present = true;
+        table_insert(&model->table, &model->env, items[i].hash, &items[i]);
+    }
+    unsigned now = from, bits = 0;
+    for (uint64_t place = 0; place < TABLE_PLACE_END;) {
+        struct visits visits = {0};
+        place =
+            table_walk(&model->table, &model->env, place, TABLE_PLACE_END, count, visit, &visits);
+        cr_assert_leq(visits.seen, count + 16);
+        bits = place_bits(place) > bits ? place_bits(place) : bits;
+        for (unsigned i = 0; i < change && now != to; i++) {
+            if (now < to) {
+                items[now].present = true;
+                table_insert(&model->table, &model->env, items[now].hash, &items[now]);
+                now++;
+            } else {
+                now--;
+                items[now].present = false;
+                cr_assert(table_remove(&model->table, &model->env, items[now].hash, &items[now]));
+            }
+        }
+    }
+    cr_assert_eq(now, to);
+    for (unsigned i = 0; i < (from > to ? from : to); i++) {
+        cr_assert_leq(items[i].visits, 1);
+        cr_assert(i >= stay || items[i].visits == 1);
+        items[i].visits = 0;
+        if (items[i].present) {
+            items[i].present = false;
+            table_remove(&model->table, &model->env, items[i].hash, &items[i]);
+        }
+    }
+    return bits;
+}
+
+Test(table, places_are_short_while_a_table_is_small_and_grow_with_it) {
+    enum { MANY = 300000, SMALL = 1 << TABLE_STOP_BITS_MIN };
+    struct model *model = model_new(0, 0, 11);
+    struct item *items = calloc(MANY, sizeof(*items));
+    for (unsigned i = 0; i < MANY; i++) {
+        items[i].hash = rng_next(&model->rng);
+    }
+    for (unsigned count = 1; count <= 64; count *= 8) {
+        cr_assert_leq(walk_many(model, items, 60, 60, 0, 60, count), TABLE_STOP_BITS_MIN);
+        cr_assert_leq(walk_many(model, items, 300, 300, 0, 300, count), TABLE_STOP_BITS_MIN);
+        cr_assert_leq(walk_many(model, items, SMALL - 1, SMALL - 1, 0, SMALL - 1, count),
+                      TABLE_STOP_BITS_MIN);
+        cr_assert_leq(walk_many(model, items, MANY, MANY, 0, MANY, count), 19);
+        cr_assert_leq(walk_many(model, items, 3000, MANY, 1 + 300 * count, 3000, count), 19);
+        cr_assert_leq(walk_many(model, items, MANY, 3000, 1 + 30 * count, 3000, count), 19);
+    }
+    free(items);
+    model_free(model);
 }
 
 Test(table, walk_stops_at_the_group_that_holds_its_end) {

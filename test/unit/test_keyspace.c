@@ -686,7 +686,7 @@ Test(keyspace, scan_of_nothing_ends_at_once_and_any_cursor_is_safe) {
     unsigned n = 0;
     cr_assert_eq(keyspace_scan(f->ks, 0, 0, 10, NOW, count_visit, &n), 0);
     set(f, "k", "v", NO_EXPIRY);
-    uint64_t cursors[] = {1, 77777, UINT64_MAX, UINT64_C(1) << 62, UINT64_C(1) << 63};
+    uint64_t cursors[] = {1, 77777, 16383, 16384, UINT64_MAX, UINT64_C(1) << 62, UINT64_C(1) << 63};
     for (size_t i = 0; i < sizeof(cursors) / sizeof(cursors[0]); i++) {
         uint64_t cursor = cursors[i];
         for (int rounds = 0; cursor && rounds < 100; rounds++) {
@@ -708,6 +708,76 @@ Test(keyspace, scan_can_start_at_a_slot) {
     uint64_t cursor = keyspace_scan(f->ks, 0, scan_cursor_at_slot(a), 2, NOW, count_visit, &n);
     cr_assert_geq(n, 2);
     cr_assert(a > b ? cursor == 0 : scan_cursor_slot(cursor) == b);
+    fixture_free(f);
+}
+
+static uint64_t largest_cursor(struct fixture *f, uint64_t count, unsigned *ret_keys) {
+    uint64_t cursor = 0, largest = 0;
+    *ret_keys = 0;
+    do {
+        cursor = keyspace_scan(f->ks, 0, cursor, count, NOW, count_visit, ret_keys);
+        largest = cursor > largest ? cursor : largest;
+    } while (cursor);
+    return largest;
+}
+
+/* `valkey-cli --cluster import` stopped after one batch: it reads cursors with atoi. */
+Test(keyspace, scan_cursors_fit_an_int_while_slots_are_small) {
+    struct fixture *f = fixture_new();
+    enum { KEYS = 200000, TAGGED = 30000 };
+    char name[32];
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(name, sizeof(name), i < TAGGED ? "{tag}%d" : "%d", i);
+        set(f, name, "v", NO_EXPIRY);
+    }
+    for (uint64_t count = 1; count < 100; count = count * 3 + 1) {
+        unsigned n;
+        cr_assert_leq(largest_cursor(f, count, &n), INT32_MAX);
+        cr_assert_eq(n, KEYS);
+    }
+    fixture_free(f);
+}
+
+/* A script's tonumber(cursor) lost digits: a double holds 53 bits, and Lua writes 14 digits of it.
+ */
+Test(keyspace, scan_cursors_fit_a_double_always) {
+    struct fixture *f = fixture_new();
+    enum { KEYS = 300000 };
+    char name[32];
+    for (int i = 0; i < KEYS; i++) {
+        snprintf(name, sizeof(name), "{tag}%d", i);
+        set(f, name, "v", NO_EXPIRY);
+    }
+    unsigned n;
+    uint64_t largest = largest_cursor(f, 1, &n);
+    cr_assert_eq(n, KEYS);
+    cr_assert_gt(largest, UINT32_MAX); /* or else the other test is about nothing */
+    cr_assert_lt(largest, UINT64_C(1) << 46);
+    fixture_free(f);
+}
+
+Test(keyspace, scan_goes_on_from_the_place_that_a_cursor_names) {
+    struct fixture *f = fixture_new();
+    char name[32];
+    for (int i = 0; i < 1000; i++) {
+        snprintf(name, sizeof(name), "{tag}%d", i);
+        set(f, name, "v", NO_EXPIRY);
+    }
+    uint16_t slot = key_slot(BYTES("tag"));
+    uint64_t half = slot + UINT64_C(1) * SLOTS; /* the first bit of the hash is 1 */
+    unsigned all = 0, upper = 0, quarter = 0, last = 0;
+    cr_assert_eq(keyspace_scan(f->ks, 0, slot, UINT64_MAX, NOW, count_visit, &all), 0);
+    cr_assert_eq(keyspace_scan(f->ks, 0, half, UINT64_MAX, NOW, count_visit, &upper), 0);
+    cr_assert_eq(
+        keyspace_scan(f->ks, 0, slot + UINT64_C(3) * SLOTS, UINT64_MAX, NOW, count_visit, &quarter),
+        0);
+    cr_assert_eq(
+        keyspace_scan(f->ks, 0, UINT64_MAX - SLOTS + 1 + slot, UINT64_MAX, NOW, count_visit, &last),
+        0);
+    cr_assert_eq(all, 1000);
+    cr_assert(upper > 400 && upper < 600);
+    cr_assert(quarter > 170 && quarter < 330);
+    cr_assert_eq(last, 0);
     fixture_free(f);
 }
 
