@@ -5,6 +5,7 @@
 #include "base/arena.h"
 
 #include "base/check.h"
+#include "base/must.h"
 
 #include <stdlib.h>
 
@@ -54,8 +55,7 @@ void arena_reset(struct arena *arena) {
 void *arena_grow(struct arena *arena, size_t n) {
     check(n < SIZE_MAX / 2);
     size_t bytes = n > arena->block_bytes ? n : arena->block_bytes;
-    struct arena_block *block = malloc(sizeof(*block) + bytes);
-    check(block != NULL);
+    struct arena_block *block = must_malloc(sizeof(*block) + bytes);
     block->bytes = bytes;
     block->next = NULL;
     if (arena->current) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Floating point. */
+#include "base/must.h"
 #include "base/num.h"
 
 #include "base/check.h"
@@ -15,8 +16,7 @@
 #define NUM_STACK_BYTES 256
 
 static char *num_copy(struct bytes text, char stack[NUM_STACK_BYTES]) {
-    char *copy = text.len < NUM_STACK_BYTES ? stack : malloc(text.len + 1);
-    check(copy != NULL);
+    char *copy = text.len < NUM_STACK_BYTES ? stack : must_malloc(text.len + 1);
     memcpy(copy, text.ptr, text.len);
     copy[text.len] = 0;
     return copy;

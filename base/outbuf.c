@@ -11,6 +11,7 @@
 #include "base/outbuf.h"
 
 #include "base/check.h"
+#include "base/must.h"
 
 #include <stdlib.h>
 #include <sys/uio.h>
@@ -94,8 +95,7 @@ static void outbuf_link(struct outbuf *out, struct outbuf_chunk *first, struct o
 
 static struct outbuf_chunk *outbuf_chunk_new(struct outbuf *out, size_t cap) {
     check(cap < SIZE_MAX / 2);
-    struct outbuf_chunk *chunk = malloc(sizeof(*chunk) + cap);
-    check(chunk != NULL);
+    struct outbuf_chunk *chunk = must_malloc(sizeof(*chunk) + cap);
     *chunk = (struct outbuf_chunk){.cap = cap, .bytes = chunk->data};
     out->allocated += outbuf_chunk_cost(chunk);
     return chunk;
@@ -122,8 +122,7 @@ void outbuf_append_pinned(struct outbuf *out, struct bytes bytes, void (*release
         }
         return;
     }
-    struct outbuf_chunk *chunk = malloc(sizeof(*chunk));
-    check(chunk != NULL);
+    struct outbuf_chunk *chunk = must_malloc(sizeof(*chunk));
     *chunk = (struct outbuf_chunk){
         .used = bytes.len, .bytes = bytes.ptr, .release = release, .pin = pin};
     out->allocated += outbuf_chunk_cost(chunk);

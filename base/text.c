@@ -5,6 +5,7 @@
 #include "base/text.h"
 
 #include "base/check.h"
+#include "base/must.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -39,8 +40,7 @@ void text_reserve(struct text *text, size_t n) {
     }
     size_t cap = text->cap * 2 > 64 ? text->cap * 2 : 64;
     cap = cap > need ? cap : need;
-    char *ptr = realloc(text->cap ? text->ptr : NULL, cap);
-    check(ptr != NULL);
+    char *ptr = must_realloc(text->cap ? text->ptr : NULL, cap);
     ptr[text->len] = 0;
     text->ptr = ptr;
     text->cap = cap;

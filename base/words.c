@@ -4,6 +4,7 @@
 #include "base/words.h"
 
 #include "base/check.h"
+#include "base/must.h"
 
 #include <stdlib.h>
 
@@ -137,8 +138,7 @@ int words_split(struct bytes line, struct bytes **ret_words) {
         return -1;
     }
     size_t slots = (size_t)count * sizeof(struct bytes);
-    char *block = malloc(slots + line.len + (size_t)count + 1);
-    check(block != NULL);
+    char *block = must_malloc(slots + line.len + (size_t)count + 1);
     struct bytes *words = (struct bytes *)(void *)block;
     check(words_fill(line, block + slots, words) == count);
     /* Spread the words from the last on, which makes place for a NUL behind each. */

@@ -10,6 +10,7 @@
 #include "net/rt_private.h"
 
 #include "base/check.h"
+#include "base/must.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -334,8 +335,7 @@ void rt_random(struct rt *rt, void *ret, size_t n) {
 /* ---- Buffers ---- */
 
 struct rt_buffer *rt_buffer_new(size_t size) {
-    struct rt_buffer *buffer = malloc(sizeof(*buffer) + size);
-    check(buffer != NULL);
+    struct rt_buffer *buffer = must_malloc(sizeof(*buffer) + size);
     buffer->refs = 1;
     buffer->id = 0;
     buffer->pool = NULL;
@@ -456,8 +456,7 @@ bool rt_faulted(struct rt *rt, enum rt_fault fault, int *ret_result) {
 
 static int listener_start(struct rt *rt, rt_socket socket, const char *path, rt_accept_fn *accept,
                           void *arg, struct rt_listener **ret_listener) {
-    struct rt_listener *listener = calloc(1, sizeof(*listener));
-    check(listener != NULL);
+    struct rt_listener *listener = must_calloc(1, sizeof(*listener));
     listener->socket = socket;
     listener->accept = accept;
     listener->arg = arg;

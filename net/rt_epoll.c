@@ -14,6 +14,7 @@
 #include "net/rt_private.h"
 
 #include "base/check.h"
+#include "base/must.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -64,8 +65,7 @@ static struct rt_epoll *epoll_of(struct rt *rt) {
 static void list_add(struct stream_list *list, struct rt_stream *stream) {
     if (UNLIKELY(list->count == list->capacity)) {
         list->capacity = list->capacity ? list->capacity * 2 : 64;
-        list->items = realloc(list->items, list->capacity * sizeof(struct rt_stream *));
-        check(list->items != NULL);
+        list->items = must_realloc(list->items, list->capacity * sizeof(struct rt_stream *));
     }
     stream->send_slot = list->count;
     list->items[list->count++] = stream;
@@ -434,9 +434,7 @@ static const struct rt_ops epoll_ops = {
 };
 
 int rt_epoll_new(const struct rt_options *options, struct rt **ret_rt) {
-    struct rt_epoll *e = aligned_alloc(_Alignof(struct rt_epoll), sizeof(*e));
-    check(e != NULL);
-    memset(e, 0, sizeof(*e));
+    struct rt_epoll *e = must_aligned(_Alignof(struct rt_epoll), sizeof(*e));
     e->rt.ops = &epoll_ops;
     list_init(&e->ready);
     list_init(&e->closing);
@@ -448,8 +446,7 @@ int rt_epoll_new(const struct rt_options *options, struct rt **ret_rt) {
     if (r == 0) {
         r = control(e, EPOLL_CTL_ADD, e->rt.wake_fd, EPOLLIN, NULL, TAG_WAKE);
     }
-    e->free = calloc(options->recv_buffers, sizeof(struct rt_buffer *));
-    check(e->free != NULL);
+    e->free = must_calloc(options->recv_buffers, sizeof(struct rt_buffer *));
     if (r < 0) {
         epoll_free(&e->rt);
         return r;

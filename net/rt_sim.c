@@ -31,6 +31,7 @@
 #include "net/rt_private.h"
 
 #include "base/check.h"
+#include "base/must.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -182,8 +183,7 @@ static void *grown(void *items, unsigned *capacity, unsigned count, size_t size)
         return items;
     }
     *capacity = *capacity ? *capacity * 2 : 32;
-    items = realloc(items, *capacity * size);
-    check(items != NULL);
+    items = must_realloc(items, *capacity * size);
     return items;
 }
 
@@ -435,8 +435,7 @@ static void side_changed(struct side *side) {
 }
 
 static struct connection *connection_new(struct sim *sim, bool tcp) {
-    struct connection *connection = calloc(1, sizeof(*connection));
-    check(connection != NULL);
+    struct connection *connection = must_calloc(1, sizeof(*connection));
     uint32_t slot = 0;
     while (slot < sim->connections_count && sim->connections[slot] != NULL) {
         slot++;
@@ -460,8 +459,7 @@ static struct connection *connection_new(struct sim *sim, bool tcp) {
         side->index = i;
         side->number = -1;
         side->cap = between(sim, sim->options.buffer_min_bytes, sim->options.buffer_max_bytes);
-        side->ring = malloc(side->cap);
-        check(side->ring != NULL);
+        side->ring = must_malloc(side->cap);
     }
     return connection;
 }
@@ -816,8 +814,7 @@ static struct sim_listener *listener_at(struct sim *sim, uint16_t port, const ch
 }
 
 static struct sim_listener *listener_new(struct sim *sim) {
-    struct sim_listener *listener = calloc(1, sizeof(*listener));
-    check(listener != NULL);
+    struct sim_listener *listener = must_calloc(1, sizeof(*listener));
     /* Listening sockets have numbers too, far above the others. */
     static const rt_socket first = 1 << 20;
     listener->number = first;
@@ -825,8 +822,7 @@ static struct sim_listener *listener_new(struct sim *sim) {
         listener->number++;
     }
     unsigned capacity = sim->listeners_count;
-    sim->listeners = realloc(sim->listeners, (capacity + 1) * sizeof(*sim->listeners));
-    check(sim->listeners != NULL);
+    sim->listeners = must_realloc(sim->listeners, (capacity + 1) * sizeof(*sim->listeners));
     sim->listeners[sim->listeners_count++] = listener;
     return listener;
 }
@@ -1358,9 +1354,7 @@ static const struct rt_ops sim_ops = {
 
 int sim_rt_make(void *world, const struct rt_options *options, struct rt **ret_rt) {
     struct sim *sim = world;
-    struct rt_sim *r = aligned_alloc(_Alignof(struct rt_sim), sizeof(*r));
-    check(r != NULL);
-    memset(r, 0, sizeof(*r));
+    struct rt_sim *r = must_aligned(_Alignof(struct rt_sim), sizeof(*r));
     r->rt.ops = &sim_ops;
     r->sim = sim;
     list_init(&r->closing);
@@ -1370,16 +1364,14 @@ int sim_rt_make(void *world, const struct rt_options *options, struct rt **ret_r
         slot++;
     }
     if (slot == sim->rts_count) {
-        sim->rts = realloc(sim->rts, (sim->rts_count + 1) * sizeof(*sim->rts));
-        check(sim->rts != NULL);
+        sim->rts = must_realloc(sim->rts, (sim->rts_count + 1) * sizeof(*sim->rts));
         sim->rts_count++;
     }
     sim->rts[slot] = r;
     r->slot = slot;
     r->number = ++sim->rts_made;
     check(rt_common_init(&r->rt, options, RT_NO_EVENTFD) == 0);
-    r->free_buffers = calloc(options->recv_buffers, sizeof(struct rt_buffer *));
-    check(r->free_buffers != NULL);
+    r->free_buffers = must_calloc(options->recv_buffers, sizeof(struct rt_buffer *));
     for (unsigned i = options->recv_buffers; i-- > 0;) {
         r->free_buffers[r->free_count++] = &r->rt.pool.buffers[i];
     }
@@ -1388,8 +1380,7 @@ int sim_rt_make(void *world, const struct rt_options *options, struct rt **ret_r
 }
 
 struct sim *sim_new(const struct sim_options *options) {
-    struct sim *sim = calloc(1, sizeof(*sim));
-    check(sim != NULL);
+    struct sim *sim = must_calloc(1, sizeof(*sim));
     check(options->buffer_min_bytes > 0 && options->buffer_min_bytes <= options->buffer_max_bytes);
     sim->options = *options;
     rng_seed(&sim->rng, options->seed);
@@ -1435,8 +1426,8 @@ static int dial(struct sim *sim, uint16_t port, const char *path, struct sim_pee
     struct connection *connection = connection_new(sim, path == NULL);
     connection->port = port;
     if (path != NULL) {
-        connection->path = strdup(path);
-        check(connection->path != NULL);
+        size_t bytes = strlen(path) + 1;
+        connection->path = memcpy(must_malloc(bytes), path, bytes);
     }
     connection->peer_port = (uint16_t)(1024 + connection->number % 60000);
     sim_note(sim, "dials", connection->number, port, 0);

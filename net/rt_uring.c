@@ -41,6 +41,7 @@
 #include "net/rt_private.h"
 
 #include "base/check.h"
+#include "base/must.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -181,8 +182,7 @@ static void spill_push(struct rt_uring *u, uint64_t user_data, int result, unsig
         u->spill_taken = 0;
     } else if (u->spill_count == u->spill_capacity) {
         u->spill_capacity = u->spill_capacity ? u->spill_capacity * 2 : 64;
-        u->spill = realloc(u->spill, u->spill_capacity * sizeof(*u->spill));
-        check(u->spill != NULL);
+        u->spill = must_realloc(u->spill, u->spill_capacity * sizeof(*u->spill));
     }
     struct io_uring_cqe *cqe = &u->spill[u->spill_count++];
     cqe->user_data = user_data;
@@ -419,8 +419,7 @@ static int uring_stream_open(struct rt *rt, struct rt_stream *stream) {
 static void quick_push(struct quick_list *list, struct rt_stream *stream) {
     if (UNLIKELY(list->count == list->capacity)) {
         list->capacity = list->capacity ? list->capacity * 2 : 64;
-        list->items = realloc(list->items, list->capacity * sizeof(struct rt_stream *));
-        check(list->items != NULL);
+        list->items = must_realloc(list->items, list->capacity * sizeof(struct rt_stream *));
     }
     stream->send_slot = list->count;
     list->items[list->count++] = stream;
@@ -671,8 +670,7 @@ static void uring_wake(struct rt *from, struct rt *target) {
     }
     if (u->wakes_count == u->wakes_capacity) {
         u->wakes_capacity = u->wakes_capacity ? u->wakes_capacity * 2 : 16;
-        u->wakes = realloc(u->wakes, u->wakes_capacity * sizeof(struct rt *));
-        check(u->wakes != NULL);
+        u->wakes = must_realloc(u->wakes, u->wakes_capacity * sizeof(struct rt *));
     }
     u->wakes[u->wakes_count++] = target;
 }
@@ -980,9 +978,7 @@ static char *reason_text(const char *what, int error) {
 }
 
 int rt_uring_new(const struct rt_options *options, struct rt **ret_rt, char **ret_reason) {
-    struct rt_uring *u = aligned_alloc(_Alignof(struct rt_uring), sizeof(*u));
-    check(u != NULL);
-    memset(u, 0, sizeof(*u));
+    struct rt_uring *u = must_aligned(_Alignof(struct rt_uring), sizeof(*u));
     u->rt.ops = &uring_ops;
     u->ring.ring_fd = -1;
     u->multishot = true;

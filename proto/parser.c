@@ -21,6 +21,7 @@
 #include "proto/parser.h"
 
 #include "base/check.h"
+#include "base/must.h"
 #include "base/num.h"
 #include "base/words.h"
 
@@ -81,9 +82,7 @@ static void parser_push_arg(struct parser *parser, size_t offset, size_t len) {
     if (parser->argc == parser->argv_cap) {
         uint32_t cap = parser->argv_cap ? parser->argv_cap * 2 : 8;
         check(cap > parser->argv_cap);
-        struct parser_arg *args = realloc(parser->args, (size_t)cap * sizeof(*args));
-        check(args != NULL);
-        parser->args = args;
+        parser->args = must_realloc(parser->args, (size_t)cap * sizeof(*parser->args));
         parser->argv_cap = cap;
     }
     parser->args[parser->argc++] = (struct parser_arg){offset, len};

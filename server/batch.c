@@ -10,6 +10,7 @@
 #include "server/batch.h"
 
 #include "base/check.h"
+#include "base/must.h"
 #include "net/rt.h"
 #include "proto/reply.h"
 #include "server/client.h"
@@ -29,8 +30,7 @@ struct batch *batch_take(struct worker *worker, struct client *client, struct rt
         worker->batch_pool = batch->next;
         worker->batch_pool_count--;
     } else {
-        batch = malloc(sizeof *batch);
-        check(batch != NULL);
+        batch = must_malloc(sizeof *batch);
         outbuf_init(&batch->out);
         arena_init(&batch->arena, ARENA_BLOCK_BYTES);
     }
@@ -126,9 +126,8 @@ static struct lock_key *op_lock_keys(const struct worker *worker, const struct c
     struct key_ref *refs = refs_on_stack;
     struct lock_key *keys = on_stack;
     if (argc > KEYS_ON_STACK) {
-        refs = malloc(argc * sizeof *refs);
-        keys = malloc(argc * sizeof *keys);
-        check(refs != NULL && keys != NULL);
+        refs = must_malloc(argc * sizeof *refs);
+        keys = must_malloc(argc * sizeof *keys);
     }
     int n = command_keys(slot->row, argv, argc, refs, (int)argc);
     for (int i = 0; i < n; i++) {

@@ -19,6 +19,7 @@
 #include "server/client.h"
 
 #include "base/check.h"
+#include "base/must.h"
 #include "server/batch.h"
 #include "server/client_private.h"
 #include "server/dispatch.h"
@@ -246,8 +247,7 @@ static struct pending *pending_last(struct client *client) {
 static struct pending *pending_push(struct client *client) {
     if (client->pending_count == client->pending_cap) {
         uint32_t cap = client->pending_cap ? client->pending_cap * 2 : 16;
-        struct pending *ring = malloc(cap * sizeof *ring);
-        check(ring != NULL);
+        struct pending *ring = must_malloc(cap * sizeof *ring);
         for (uint32_t i = 0; i < client->pending_count; i++) {
             ring[i] = client->pending[(client->pending_head + i) & (client->pending_cap - 1)];
         }
@@ -516,8 +516,7 @@ void client_set_text(char **field, struct bytes text) {
     free(*field);
     *field = NULL;
     if (text.len > 0) {
-        *field = malloc(text.len + 1);
-        check(*field != NULL);
+        *field = must_malloc(text.len + 1);
         memcpy(*field, text.ptr, text.len);
         (*field)[text.len] = 0;
     }
@@ -543,8 +542,7 @@ static const struct rt_stream_events client_events = {
 };
 
 void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id) {
-    struct client *client = calloc(1, sizeof *client);
-    check(client != NULL);
+    struct client *client = must_calloc(1, sizeof *client);
     client->worker = worker;
     client->id = id;
     client->resp = 2;

@@ -14,6 +14,7 @@
 #include "server/command_table.h"
 
 #include "base/check.h"
+#include "base/must.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -270,9 +271,8 @@ static void slots_fill(struct command_table *table, size_t renames_bytes) {
     check(top * 2 < BUCKETS);
     table->top_count = top;
     table->count = top + subs;
-    table->slots = calloc(table->count, sizeof(*table->slots));
-    table->names = malloc(text + renames_bytes);
-    check(table->slots != NULL && table->names != NULL);
+    table->slots = must_calloc(table->count, sizeof(*table->slots));
+    table->names = must_malloc(text + renames_bytes);
     char *names = table->names + renames_bytes;
     unsigned id = 0, sub_id = top;
     for (size_t f = 0; f < FAMILIES_COUNT; f++) {
@@ -327,8 +327,7 @@ struct command_table *command_table_new(const struct bytes *renames, size_t pair
     for (size_t i = 0; i < pairs; i++) {
         renames_bytes += renames[2 * i + 1].len + 1;
     }
-    struct command_table *table = calloc(1, sizeof(*table));
-    check(table != NULL);
+    struct command_table *table = must_calloc(1, sizeof(*table));
     slots_fill(table, renames_bytes);
     *ret_error = renames_apply(table, renames, pairs, ret_bad);
     if (*ret_error != 0) {

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/glob.h"
+#include "base/must.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -48,10 +49,9 @@ static void unshare_rows(struct config *target, const struct config_row *row) {
 }
 
 struct config *config_defaults(void) {
-    struct config *config = calloc(1, sizeof(*config));
+    struct config *config = must_calloc(1, sizeof(*config));
     struct text reason;
     bool save_seen = false;
-    check(config != NULL);
     text_init(&reason);
     struct config_input in = {.save_seen = &save_seen, .reason = &reason};
     for (const struct config_row *row = unnamed_rows; row->name != NULL; row++) {
@@ -66,8 +66,7 @@ struct config *config_defaults(void) {
 }
 
 struct config *config_copy(const struct config *config) {
-    struct config *copy = malloc(sizeof(*copy));
-    check(copy != NULL);
+    struct config *copy = must_malloc(sizeof(*copy));
     *copy = *config;
     unshare_rows(copy, unnamed_rows);
     unshare_rows(copy, config_rows);
@@ -147,10 +146,9 @@ void config_get(const struct config *config, const struct bytes *patterns, size_
     while (config_rows[rows].name != NULL) {
         rows++;
     }
-    struct found *found = calloc(2 * rows, sizeof(*found));
+    struct found *found = must_calloc(2 * rows, sizeof(*found));
     struct text value;
     size_t n = 0;
-    check(found != NULL);
     for (size_t i = 0; i < count; i++) {
         n = find_pattern(patterns[i], found, n);
     }
@@ -263,9 +261,8 @@ static bool set_values(struct config *config, const struct bytes *pairs, size_t 
 
 struct config *config_set(const struct config *old, const struct bytes *pairs, size_t count,
                           const struct config_setting *setting, struct text *err) {
-    const struct config_row **rows = calloc(count + 1, sizeof(struct config_row *));
+    const struct config_row **rows = must_calloc(count + 1, sizeof(struct config_row *));
     struct config *config = NULL;
-    check(rows != NULL);
     if (check_names(old, pairs, count, setting, rows, err)) {
         config = config_copy(old);
         if (!set_values(config, pairs, count, rows, setting, err)) {

@@ -12,6 +12,7 @@
 #include "server/config_row.h"
 
 #include "base/check.h"
+#include "base/must.h"
 #include "base/quote.h"
 #include "base/words.h"
 
@@ -234,12 +235,10 @@ static void rewriter_init(struct rewriter *rewriter, const struct config *config
     while (config_rows[rewriter->rows].name != NULL) {
         rewriter->rows++;
     }
-    rewriter->lines = calloc(rewriter->rows, sizeof(*rewriter->lines));
-    rewriter->written = calloc(rewriter->rows, sizeof(*rewriter->written));
-    rewriter->present = calloc(rewriter->rows, sizeof(*rewriter->present));
-    rewriter->kept = calloc(rewriter->rows, sizeof(*rewriter->kept));
-    check(rewriter->lines != NULL && rewriter->written != NULL);
-    check(rewriter->present != NULL && rewriter->kept != NULL);
+    rewriter->lines = must_calloc(rewriter->rows, sizeof(*rewriter->lines));
+    rewriter->written = must_calloc(rewriter->rows, sizeof(*rewriter->written));
+    rewriter->present = must_calloc(rewriter->rows, sizeof(*rewriter->present));
+    rewriter->kept = must_calloc(rewriter->rows, sizeof(*rewriter->kept));
     for (size_t i = 0; i < rewriter->rows; i++) {
         text_init(&rewriter->lines[i]);
     }

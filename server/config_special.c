@@ -7,6 +7,7 @@
 #include "server/config_row.h"
 
 #include "base/check.h"
+#include "base/must.h"
 #include "base/num.h"
 
 #include <errno.h>
@@ -144,8 +145,7 @@ bool config_parse_save(const struct config_row *row, struct config *config,
     bool add = in->loading_file && *in->save_seen && !clear;
     size_t old = add ? config->save.count : 0;
     size_t pairs = clear ? 0 : count / 2;
-    struct config_save *points = calloc(old + pairs + 1, sizeof(*points));
-    check(points != NULL);
+    struct config_save *points = must_calloc(old + pairs + 1, sizeof(*points));
     if (old > 0) {
         memcpy(points, config->save.items, old * sizeof(*points));
     }
@@ -245,8 +245,7 @@ bool config_parse_percentiles(const struct config_row *row, struct config *confi
                               const struct bytes *words, size_t count,
                               const struct config_input *in) {
     size_t kept = nothing(words, count) ? 0 : count;
-    double *values = calloc(kept + 1, sizeof(*values));
-    check(values != NULL);
+    double *values = must_calloc(kept + 1, sizeof(*values));
     const char *refusal = NULL;
     for (size_t i = 0; refusal == NULL && i < kept; i++) {
         bool hex = words[i].len > 0 && (memchr(words[i].ptr, 'x', words[i].len) != NULL ||

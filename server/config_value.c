@@ -7,7 +7,7 @@
  */
 #include "server/config_row.h"
 
-#include "base/check.h"
+#include "base/must.h"
 #include "base/num.h"
 #include "base/quote.h"
 
@@ -45,8 +45,7 @@ void config_row_keep(const struct config_row *row, struct config *config, const 
                      size_t count) {
     struct heap_field field;
     size_t bytes = count * config_heap_element_bytes(row->heap);
-    char *copy = malloc(bytes + 1);
-    check(copy != NULL);
+    char *copy = must_malloc(bytes + 1);
     if (bytes > 0) {
         memcpy(copy, items, bytes);
     }
@@ -316,8 +315,7 @@ bool config_row_parse_text(const struct config_row *row, struct config *config, 
     for (size_t i = 0; i < value.len; i++) {
         blanks += value.ptr[i] == ' ';
     }
-    struct bytes *words = calloc(blanks + 1, sizeof(*words));
-    check(words != NULL);
+    struct bytes *words = must_calloc(blanks + 1, sizeof(*words));
     size_t count = 0;
     size_t from = 0;
     for (size_t i = 0; value.len > 0 && i <= value.len; i++) {

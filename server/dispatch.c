@@ -20,6 +20,7 @@
 #include "server/dispatch.h"
 
 #include "base/check.h"
+#include "base/must.h"
 #include "net/rt.h"
 #include "proto/reply.h"
 #include "server/batch.h"
@@ -94,8 +95,7 @@ void stats_ran(struct worker *worker, const struct command_slot *slot, uint64_t 
     }
     if (LIKELY(worker->config->latency_tracking)) {
         if (UNLIKELY(stats->latency == NULL)) {
-            stats->latency = calloc(1, sizeof *stats->latency);
-            check(stats->latency != NULL);
+            stats->latency = must_calloc(1, sizeof *stats->latency);
         }
         histogram_record(stats->latency, rt_ticks_to_ns(worker->rt, ticks));
     }

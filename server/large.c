@@ -17,6 +17,7 @@
 #include "server/large.h"
 
 #include "base/check.h"
+#include "base/must.h"
 #include "shard/blob.h"
 
 #include <stdlib.h>
@@ -31,14 +32,12 @@ struct large {
 
 static struct large *large_grown(struct large *large) {
     if (large == NULL) {
-        large = calloc(1, sizeof *large);
-        check(large != NULL);
+        large = must_calloc(1, sizeof *large);
     }
     if (large->count == large->capacity) {
         large->capacity = large->capacity ? large->capacity * 2 : 1;
-        large->places = realloc(large->places, large->capacity * sizeof *large->places);
-        large->blobs = realloc(large->blobs, large->capacity * sizeof(struct blob *));
-        check(large->places != NULL && large->blobs != NULL);
+        large->places = must_realloc(large->places, large->capacity * sizeof *large->places);
+        large->blobs = must_realloc(large->blobs, large->capacity * sizeof(struct blob *));
     }
     return large;
 }

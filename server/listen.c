@@ -6,7 +6,7 @@
  */
 #include "server/listen.h"
 
-#include "base/check.h"
+#include "base/must.h"
 #include "net/rt.h"
 #include "server/client.h"
 #include "server/errors.h"
@@ -71,8 +71,7 @@ static void on_accept(void *arg, const struct rt_accepted *accepted) {
         client_accept(worker, accepted, id);
         return;
     }
-    struct connection_message *message = calloc(1, sizeof *message);
-    check(message != NULL);
+    struct connection_message *message = must_calloc(1, sizeof *message);
     message->message.kind = MESSAGE_CONNECTION;
     message->accepted = *accepted;
     message->id = id;
@@ -128,8 +127,7 @@ static int listen_tcp(struct worker *worker, const struct config *config,
 
 int listen_start(struct worker *worker, struct text *err) {
     const struct config *config = worker->config;
-    struct acceptor *acceptor = calloc(1, sizeof *acceptor);
-    check(acceptor != NULL);
+    struct acceptor *acceptor = must_calloc(1, sizeof *acceptor);
     worker->acceptor = acceptor;
     if (listen_tcp(worker, config, &acceptor->tcp, err) != 0) {
         return -1;

@@ -9,6 +9,7 @@
 #include "server/multi.h"
 
 #include "base/check.h"
+#include "base/must.h"
 #include "base/num.h"
 #include "server/client.h"
 #include "server/message.h"
@@ -35,8 +36,7 @@ struct multi_queue *multi_queue_new(struct worker *worker, uint32_t db) {
         worker->multi_pool_count--;
         queue->next = NULL;
     } else {
-        queue = calloc(1, sizeof *queue);
-        check(queue != NULL);
+        queue = must_calloc(1, sizeof *queue);
         arena_init(&queue->arena, ARENA_BLOCK_BYTES);
     }
     check(queue->count == 0);
@@ -90,8 +90,7 @@ void multi_queue_add(struct multi_queue *queue, const struct worker *worker,
                      const struct command_slot *slot, const struct bytes *argv, uint32_t argc) {
     if (queue->count == queue->capacity) {
         queue->capacity = queue->capacity > 0 ? queue->capacity * 2 : COMMANDS_MIN;
-        queue->commands = realloc(queue->commands, queue->capacity * sizeof *queue->commands);
-        check(queue->commands != NULL);
+        queue->commands = must_realloc(queue->commands, queue->capacity * sizeof *queue->commands);
     }
     size_t words_bytes = 0;
     for (uint32_t i = 0; i < argc; i++) {
@@ -163,8 +162,7 @@ static void index_last(struct multi_watches *watches) {
     }
     uint32_t size = watches->index_size > 0 ? watches->index_size * 2 : 4 * WATCHES_INDEXED_MIN;
     free(watches->index);
-    watches->index = calloc(size, sizeof *watches->index);
-    check(watches->index != NULL);
+    watches->index = must_calloc(size, sizeof *watches->index);
     watches->bytes += (size - watches->index_size) * sizeof *watches->index;
     watches->index_size = size;
     for (uint32_t i = 0; i < watches->count; i++) {
@@ -175,8 +173,7 @@ static void index_last(struct multi_watches *watches) {
 bool multi_watch_note(struct client *client, uint32_t db, const struct key *key) {
     struct multi_watches *watches = client->watches;
     if (watches == NULL) {
-        watches = client->watches = calloc(1, sizeof *watches);
-        check(watches != NULL);
+        watches = client->watches = must_calloc(1, sizeof *watches);
         watches->bytes = sizeof *watches;
     }
     if (watched(watches, db, key)) {
@@ -184,13 +181,11 @@ bool multi_watch_note(struct client *client, uint32_t db, const struct key *key)
     }
     if (watches->count == watches->capacity) {
         uint32_t capacity = watches->capacity > 0 ? watches->capacity * 2 : WATCHES_MIN;
-        watches->keys = realloc(watches->keys, capacity * sizeof *watches->keys);
-        check(watches->keys != NULL);
+        watches->keys = must_realloc(watches->keys, capacity * sizeof *watches->keys);
         watches->bytes += (capacity - watches->capacity) * sizeof *watches->keys;
         watches->capacity = capacity;
     }
-    char *name = malloc(key->name.len + 1);
-    check(name != NULL);
+    char *name = must_malloc(key->name.len + 1);
     memcpy(name, key->name.ptr, key->name.len);
     struct watched_key *one = &watches->keys[watches->count++];
     *one = (struct watched_key){db, *key};
@@ -210,8 +205,7 @@ static void unwatch_on(struct worker *home, unsigned target, uint64_t client) {
         watch_drop(&home->shard.watches, client);
         return;
     }
-    struct unwatch *unwatch = malloc(sizeof *unwatch);
-    check(unwatch != NULL);
+    struct unwatch *unwatch = must_malloc(sizeof *unwatch);
     *unwatch = (struct unwatch){{.kind = MESSAGE_UNWATCH, .home = (uint16_t)home->id}, client};
     post_send(home->server->office, home->id, target, &unwatch->message);
 }

@@ -10,6 +10,7 @@
 #include "server/scatter.h"
 
 #include "base/check.h"
+#include "base/must.h"
 #include "net/rt.h"
 #include "server/client.h"
 #include "server/client_private.h"
@@ -47,8 +48,7 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
     size_t head = round_up(sizeof(struct scatter));
     size_t parts = round_up(count * sizeof(struct scatter_part));
     size_t each = round_up(part_bytes);
-    char *memory = calloc(1, head + parts + count * each + round_up(args_bytes));
-    check(memory != NULL);
+    char *memory = must_calloc(1, head + parts + count * each + round_up(args_bytes));
     struct scatter *scatter = (struct scatter *)memory;
     *scatter = (struct scatter){
         .client = client,

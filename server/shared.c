@@ -4,7 +4,7 @@
  */
 #include "server/shared.h"
 
-#include "base/check.h"
+#include "base/must.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -27,13 +27,9 @@ struct shared_counters {
 };
 
 struct shared_counters *shared_new(unsigned workers) {
-    struct shared_counters *shared = aligned_alloc(LINE, sizeof *shared);
-    check(shared != NULL);
-    memset(shared, 0, sizeof *shared);
+    struct shared_counters *shared = must_aligned(LINE, sizeof *shared);
     shared->workers = workers;
-    shared->lines = aligned_alloc(LINE, workers * sizeof *shared->lines);
-    check(shared->lines != NULL);
-    memset(shared->lines, 0, workers * sizeof *shared->lines);
+    shared->lines = must_aligned(LINE, workers * sizeof *shared->lines);
     return shared;
 }
 

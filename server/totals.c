@@ -7,7 +7,7 @@
  */
 #include "server/totals.h"
 
-#include "base/check.h"
+#include "base/must.h"
 #include "server/client.h"
 #include "server/command_table.h"
 
@@ -27,8 +27,7 @@ static uint64_t memory_fixed(const struct worker *worker) {
 
 static void take_commands(const struct worker *worker, bool latencies, struct totals_part *part) {
     unsigned n = command_table_count(worker->server->commands);
-    part->commands = calloc(n, sizeof(*part->commands));
-    check(part->commands != NULL);
+    part->commands = must_calloc(n, sizeof(*part->commands));
     for (unsigned i = 0; i < n; i++) {
         const struct command_stats *from = &worker->commands[i];
         struct command_total *to = &part->commands[i];
@@ -37,8 +36,7 @@ static void take_commands(const struct worker *worker, bool latencies, struct to
         to->failed = from->failed;
         to->ns = rt_ticks_to_ns(worker->rt, from->ticks);
         if (latencies && from->latency != NULL) {
-            to->latency = malloc(sizeof(*to->latency));
-            check(to->latency != NULL);
+            to->latency = must_malloc(sizeof(*to->latency));
             memcpy(to->latency, from->latency, sizeof(*to->latency));
         }
     }
@@ -47,8 +45,7 @@ static void take_commands(const struct worker *worker, bool latencies, struct to
 static void take_databases(const struct worker *worker, int64_t now_ms, struct totals_part *part) {
     const struct keyspace *ks = worker->shard.keyspace;
     uint32_t n = (uint32_t)worker->config->databases;
-    part->databases = calloc(n, sizeof(*part->databases));
-    check(part->databases != NULL);
+    part->databases = must_calloc(n, sizeof(*part->databases));
     for (uint32_t db = 0; db < n; db++) {
         struct database_total *to = &part->databases[db];
         to->keys = keyspace_count(ks, db);
@@ -146,8 +143,7 @@ bool totals_take(struct worker *worker, const void *args, void *result) {
         take_commands(worker, request->latencies, part);
     }
     if (request->errors) {
-        part->errors = malloc((worker->errors_count + 1) * sizeof(*part->errors));
-        check(part->errors != NULL);
+        part->errors = must_malloc((worker->errors_count + 1) * sizeof(*part->errors));
         part->errors_count = worker->errors_count;
         memcpy(part->errors, worker->errors, worker->errors_count * sizeof(*part->errors));
     }

@@ -23,6 +23,7 @@
 #include "server/txn.h"
 
 #include "base/check.h"
+#include "base/must.h"
 #include "base/num.h"
 #include "net/rt.h"
 #include "proto/parser.h"
@@ -58,12 +59,10 @@ static struct txn *txn_take(struct worker *worker) {
         return txn;
     }
     unsigned workers = worker->server->workers_count;
-    txn = calloc(1, sizeof *txn);
-    check(txn != NULL);
+    txn = must_calloc(1, sizeof *txn);
     arena_init(&txn->arena, ARENA_BLOCK_BYTES);
     outbuf_init(&txn->out);
-    txn->space = calloc(workers, sizeof *txn->space);
-    check(txn->space != NULL);
+    txn->space = must_calloc(workers, sizeof *txn->space);
     for (unsigned i = 0; i < workers; i++) {
         outbuf_init(&txn->space[i].out);
     }
@@ -335,8 +334,7 @@ static void on_changed(void *arg, uint32_t db, struct key key) {
     uint32_t at = find_changed(changes, key.name);
     if (changes->count == changes->capacity) {
         changes->capacity = changes->capacity > 0 ? changes->capacity * 2 : 8;
-        changes->list = realloc(changes->list, changes->capacity * sizeof *changes->list);
-        check(changes->list != NULL);
+        changes->list = must_realloc(changes->list, changes->capacity * sizeof *changes->list);
     }
     changes->list[changes->count].key = at;
     changes->list[changes->count++].db = db;
@@ -344,8 +342,7 @@ static void on_changed(void *arg, uint32_t db, struct key key) {
 
 static struct scratch *scratch_of(struct worker *worker) {
     if (worker->scratch_space == NULL) {
-        struct scratch *scratch = calloc(1, sizeof *scratch);
-        check(scratch != NULL);
+        struct scratch *scratch = must_calloc(1, sizeof *scratch);
         struct keyspace_hooks hooks = {.arg = scratch, .changed = on_changed};
         shard_init(&scratch->shard, worker->id, (uint32_t)worker->config->databases,
                    &worker->server->secret, &hooks, rt_wall_ms(worker->rt));

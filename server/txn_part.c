@@ -2,6 +2,7 @@
 /* txn_part: what a shard does with its part of a transaction. Each message asks for one thing and
  * is answered once: at once, or when the locks it asks for are granted. */
 #include "base/check.h"
+#include "base/must.h"
 #include "server/message.h"
 #include "server/txn_private.h"
 #include "server/worker.h"
@@ -11,8 +12,7 @@
 void txn_items_add(struct txn_items *items, struct txn_item item) {
     if (items->count == items->capacity) {
         items->capacity = items->capacity > 0 ? items->capacity * 2 : 4;
-        items->list = realloc(items->list, items->capacity * sizeof *items->list);
-        check(items->list != NULL);
+        items->list = must_realloc(items->list, items->capacity * sizeof *items->list);
     }
     items->list[items->count++] = item;
 }

@@ -16,6 +16,7 @@
 #include "server/worker.h"
 
 #include "base/check.h"
+#include "base/must.h"
 #include "server/batch.h"
 #include "server/client.h"
 #include "server/client_private.h"
@@ -104,9 +105,8 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     list_init(&worker->jobs);
     list_init(&worker->suspended);
     list_init(&worker->parts);
-    worker->commands = calloc(command_table_count(server->commands), sizeof *worker->commands);
-    worker->open_batches = calloc(server->workers_count, sizeof *worker->open_batches);
-    check(worker->commands != NULL && worker->open_batches != NULL);
+    worker->commands = must_calloc(command_table_count(server->commands), sizeof *worker->commands);
+    worker->open_batches = must_calloc(server->workers_count, sizeof *worker->open_batches);
     struct keyspace_hooks hooks = {
         .arg = worker,
         .changed = key_changed,

@@ -5,6 +5,8 @@
  */
 #include "shard/keyspace_parts.h"
 
+#include "base/must.h"
+
 #include <stdlib.h>
 
 struct carried {
@@ -21,8 +23,7 @@ struct carried {
 struct carried *keyspace_lift(const struct entry *entry) {
     check(entry->type == TYPE_STRING);
     size_t length = entry->storage == STORED_INLINE ? entry->value_bytes : 0;
-    struct carried *carried = malloc(sizeof *carried + length);
-    check(carried != NULL);
+    struct carried *carried = must_malloc(sizeof *carried + length);
     *carried = (struct carried){
         .storage = (enum entry_storage)entry->storage,
         .raw = entry->flags & ENTRY_RAW,

@@ -24,6 +24,7 @@
 #include "shard/locks.h"
 
 #include "base/check.h"
+#include "base/must.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -62,8 +63,7 @@ static struct lock_target *target_new(struct locks *locks, uint64_t id) {
         locks->spare = target->next;
         locks->spare_count--;
     } else {
-        target = malloc(sizeof *target);
-        check(target != NULL);
+        target = must_malloc(sizeof *target);
     }
     memset(target, 0, sizeof *target);
     target->id = id;
@@ -87,8 +87,7 @@ static void grow(struct locks *locks) {
     struct lock_target **old = locks->buckets;
     size_t old_count = locks->buckets_count;
     locks->buckets_count = old_count * 2;
-    locks->buckets = calloc(locks->buckets_count, sizeof *locks->buckets);
-    check(locks->buckets != NULL);
+    locks->buckets = must_calloc(locks->buckets_count, sizeof *locks->buckets);
     for (size_t i = 0; i < old_count; i++) {
         for (struct lock_target *target = old[i], *next; target != NULL; target = next) {
             next = target->next;
@@ -135,8 +134,7 @@ static void target_drop(struct locks *locks, struct lock_target *target) {
 void locks_init(struct locks *locks) {
     memset(locks, 0, sizeof *locks);
     locks->buckets_count = BUCKETS_FIRST;
-    locks->buckets = calloc(locks->buckets_count, sizeof *locks->buckets);
-    check(locks->buckets != NULL);
+    locks->buckets = must_calloc(locks->buckets_count, sizeof *locks->buckets);
     locks->shard = target_new(locks, 0);
     list_init(&locks->deferred);
     list_init(&locks->settled);

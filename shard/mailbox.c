@@ -23,6 +23,7 @@
 #include "shard/mailbox.h"
 
 #include "base/check.h"
+#include "base/must.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -64,11 +65,7 @@ static struct ring *ring_of(const struct post_office *office, unsigned from, uns
 }
 
 static void *lines_new(size_t n, size_t size) {
-    size_t bytes = (n * size + LINE - 1) / LINE * LINE;
-    void *p = aligned_alloc(LINE, bytes);
-    check(p != NULL);
-    memset(p, 0, bytes);
-    return p;
+    return must_aligned(LINE, (n * size + LINE - 1) / LINE * LINE);
 }
 
 struct post_office *post_office_new(unsigned threads, unsigned capacity,

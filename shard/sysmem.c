@@ -3,6 +3,7 @@
 #include "shard/sysmem.h"
 
 #include "base/check.h"
+#include "base/must.h"
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -28,7 +29,9 @@ static size_t plain_good_size(size_t bytes) {
 
 void *sysmem_alloc(size_t bytes) {
     void *block = raw_alloc(bytes);
-    check(block != NULL);
+    if (UNLIKELY(block == NULL)) {
+        memory_exhausted(bytes, __FILE__, __LINE__);
+    }
     return block;
 }
 
@@ -38,7 +41,9 @@ void *sysmem_try_alloc(size_t bytes) {
 
 void *sysmem_resize(void *block, size_t bytes) {
     void *moved = raw_resize(block, bytes);
-    check(moved != NULL);
+    if (UNLIKELY(moved == NULL)) {
+        memory_exhausted(bytes, __FILE__, __LINE__);
+    }
     return moved;
 }
 
@@ -64,7 +69,9 @@ void *sysmem_map(size_t bytes, size_t align) {
      * which a process may have 65530. */
     size_t asked = bytes + align;
     char *raw = mmap(NULL, asked, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    check(raw != MAP_FAILED);
+    if (UNLIKELY(raw == MAP_FAILED)) {
+        memory_exhausted(bytes, __FILE__, __LINE__);
+    }
     char *start = (char *)(((uintptr_t)raw + align) & ~(uintptr_t)(align - 1));
     size_t before = (size_t)(start - raw);
     size_t after = asked - before - bytes;

@@ -19,6 +19,7 @@
 
 #include "base/check.h"
 #include "base/list.h"
+#include "base/must.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,8 +36,7 @@ struct watch_link {
 static void links_resize(struct watch_links *links, size_t buckets_count) {
     struct watch_link **buckets = NULL;
     if (buckets_count > 0) {
-        buckets = calloc(buckets_count, sizeof(struct watch_link *));
-        check(buckets != NULL);
+        buckets = must_calloc(buckets_count, sizeof(struct watch_link *));
     }
     for (size_t i = 0; i < links->buckets_count; i++) {
         for (struct watch_link *link = links->buckets[i], *next; link != NULL; link = next) {
@@ -132,8 +132,7 @@ static struct watcher *find_client(const struct watch_table *table, uint64_t cli
 }
 
 static void *make(struct watch_table *table, size_t bytes) {
-    void *memory = calloc(1, bytes);
-    check(memory != NULL);
+    void *memory = must_calloc(1, bytes);
     table->bytes += bytes;
     return memory;
 }

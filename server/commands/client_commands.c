@@ -5,7 +5,7 @@
  * UNBLOCK, PAUSE) are carried to every worker, because a connection is touched by its own thread
  * alone; the parts are put together at home, in order of id.
  */
-#include "base/check.h"
+#include "base/must.h"
 #include "base/num.h"
 #include "base/text.h"
 #include "server/client.h"
@@ -173,8 +173,7 @@ static bool list_part(struct worker *worker, const void *args, void *result) {
     struct list_part *part = result;
     int64_t now_ms = rt_wall_ms(worker->rt);
     text_init(&part->text);
-    part->lines = malloc((worker->clients_count + 1) * sizeof(*part->lines));
-    check(part->lines != NULL);
+    part->lines = must_malloc((worker->clients_count + 1) * sizeof(*part->lines));
     LIST_EACH(&worker->clients, node) {
         const struct client *client = LIST_ENTRY(node, struct client, node);
         if ((client->flags & CLIENT_CLOSING) || part->count == worker->clients_count ||
@@ -204,8 +203,7 @@ static void list_done(struct exec *x, const struct scatter_result *result) {
         count += part->count;
         bytes += part->text.len;
     }
-    struct line *lines = malloc((count + 1) * sizeof(*lines));
-    check(lines != NULL);
+    struct line *lines = must_malloc((count + 1) * sizeof(*lines));
     count = 0;
     for (unsigned i = 0; i < result->parts_count; i++) {
         const struct list_part *part = result->parts[i];

@@ -5,7 +5,7 @@
  */
 #include "server/commands/client_filter.h"
 
-#include "base/check.h"
+#include "base/must.h"
 #include "base/num.h"
 #include "server/command_table.h"
 #include "server/errors.h"
@@ -69,15 +69,13 @@ void client_filter_free(struct client_filter *filter) {
 }
 
 static struct client_filter *filter_blank(void) {
-    struct client_filter *filter = calloc(1, sizeof(*filter));
-    check(filter != NULL);
+    struct client_filter *filter = must_calloc(1, sizeof(*filter));
     filter->yes.db = filter->no.db = -1;
     return filter;
 }
 
 static void text_set(struct conditions *conditions, enum condition_text which, struct bytes value) {
-    char *copy = malloc(value.len + 1);
-    check(copy != NULL);
+    char *copy = must_malloc(value.len + 1);
     memcpy(copy, value.ptr, value.len);
     copy[value.len] = 0;
     free(conditions->texts[which]);
@@ -100,8 +98,7 @@ static int ids_parse(struct exec *x, uint32_t i, struct conditions *conditions) 
             reply_error(x->reply, "ERR client-id should be greater than 0");
             return -1;
         }
-        uint64_t *ids = realloc(conditions->ids, (conditions->ids_count + 1) * sizeof(*ids));
-        check(ids != NULL);
+        uint64_t *ids = must_realloc(conditions->ids, (conditions->ids_count + 1) * sizeof(*ids));
         ids[conditions->ids_count++] = (uint64_t)id;
         conditions->ids = ids;
         n++;

@@ -12,7 +12,7 @@
  *
  * When all workers have answered, none of them uses the snapshot before, and it is freed.
  */
-#include "base/check.h"
+#include "base/must.h"
 #include "base/num.h"
 #include "base/text.h"
 #include "net/process.h"
@@ -80,8 +80,7 @@ static struct bytes *pairs_copy(const struct bytes *argv, uint32_t n) {
     for (uint32_t i = 0; i < n; i++) {
         bytes += argv[i].len + 1;
     }
-    struct bytes *pairs = malloc(bytes);
-    check(pairs != NULL);
+    struct bytes *pairs = must_malloc(bytes);
     char *p = (char *)(pairs + n);
     for (uint32_t i = 0; i < n; i++) {
         memcpy(p, argv[i].ptr, argv[i].len);

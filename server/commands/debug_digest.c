@@ -8,7 +8,7 @@
  */
 #include "server/commands/debug_digest.h"
 
-#include "base/check.h"
+#include "base/must.h"
 #include "base/sha1.h"
 #include "server/scatter.h"
 #include "server/worker.h"
@@ -88,9 +88,8 @@ static bool digest_part(struct worker *worker, const void *args, void *result) {
     struct digest_part *part = result;
     uint32_t databases = (uint32_t)worker->config->databases;
     if (part->sums == NULL) {
-        part->sums = calloc(databases, sizeof(*part->sums));
-        part->any = calloc(databases, sizeof(*part->any));
-        check(part->sums != NULL && part->any != NULL);
+        part->sums = must_calloc(databases, sizeof(*part->sums));
+        part->any = must_calloc(databases, sizeof(*part->any));
     }
     for (; part->db < databases; part->db++) {
         part->cursor = keyspace_scan(worker->shard.keyspace, part->db, part->cursor, KEYS_A_SLICE,
@@ -149,8 +148,7 @@ struct value_part {
 static bool value_part(struct worker *worker, const void *args, void *result) {
     const struct value_args *a = args;
     struct value_part *part = result;
-    part->digests = calloc(a->count + 1, sizeof(*part->digests));
-    check(part->digests != NULL);
+    part->digests = must_calloc(a->count + 1, sizeof(*part->digests));
     for (uint32_t i = 0; i < a->count; i++) {
         if (server_worker_of_slot(worker->server, a->keys[i].slot) != worker->id) {
             continue;
@@ -184,8 +182,7 @@ void debug_digest_value(struct exec *x) {
     for (uint32_t i = 2; i < x->argc; i++) {
         bytes += x->argv[i].len;
     }
-    args.keys = malloc(bytes);
-    check(args.keys != NULL);
+    args.keys = must_malloc(bytes);
     char *names = (char *)(args.keys + args.count);
     for (uint32_t i = 0; i < args.count; i++) {
         struct bytes name = x->argv[i + 2];

@@ -10,8 +10,8 @@
  * the run is done before COUNT keys were seen, the same call goes on with the owner of the next
  * slot. A pattern that names its slot (MATCH {tag}*) is looked for there only.
  */
-#include "base/check.h"
 #include "base/glob.h"
+#include "base/must.h"
 #include "base/num.h"
 #include "base/random.h"
 #include "server/commands/generic.h"
@@ -148,8 +148,7 @@ static void keys_done(struct exec *x, const struct scatter_result *result) {
 void command_list_keys(struct exec *x) {
     struct bytes pattern = x->argv[1];
     size_t bytes = sizeof(struct keys_args) + pattern.len;
-    struct keys_args *args = malloc(bytes);
-    check(args != NULL);
+    struct keys_args *args = must_malloc(bytes);
     args->db = x->db;
     args->now_ms = x->now_ms;
     filter_set(&args->filter, pattern, -1);
@@ -236,8 +235,7 @@ static void scan_done(struct exec *x, const struct scatter_result *result) {
         return;
     }
     size_t bytes = sizeof(*args) + args->filter.pattern_len;
-    struct scan_args *next = malloc(bytes);
-    check(next != NULL);
+    struct scan_args *next = must_malloc(bytes);
     memcpy(next, args, bytes);
     next->cursor = cursor;
     next->count = args->count - walk->visited;
@@ -304,8 +302,7 @@ void command_scan(struct exec *x) {
     }
     struct outbuf none;
     outbuf_init(&none);
-    struct scan_args *args = malloc(sizeof(*args) + options.pattern.len);
-    check(args != NULL);
+    struct scan_args *args = must_malloc(sizeof(*args) + options.pattern.len);
     *args = (struct scan_args){
         .db = x->db,
         .now_ms = x->now_ms,

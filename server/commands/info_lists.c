@@ -4,7 +4,7 @@
 #include "server/command_table.h"
 #include "server/commands/info_sections.h"
 
-#include "base/check.h"
+#include "base/must.h"
 
 #include <stdlib.h>
 
@@ -95,8 +95,7 @@ void info_errorstats(struct info *info) {
     for (unsigned i = 0; i < info->result->parts_count; i++) {
         n += part_of(info, i)->errors_count;
     }
-    struct error_stat *errors = calloc(n + 1, sizeof(*errors));
-    check(errors != NULL);
+    struct error_stat *errors = must_calloc(n + 1, sizeof(*errors));
     n = 0;
     for (unsigned i = 0; i < info->result->parts_count; i++) {
         const struct totals_part *part = part_of(info, i);
