@@ -27,7 +27,10 @@ struct fs {
     /* Plain write, truncating: pid files. */
     int (*write_all)(void *arg, const char *path, struct bytes content, mode_t mode);
     /* Appends to a log file, or to standard output when path is "". */
-    int (*append)(void *arg, const char *path, struct bytes content);
+    int (*append)(void *arg, const char *path, struct bytes content); /* async-signal-safe */
+    /* Sends one message to the log of the system, in the form that /dev/log reads, with a NUL
+     * behind it. Async-signal-safe. */
+    int (*system_log)(void *arg, struct bytes message);
     int (*remove)(void *arg, const char *path);
     /* Names that match a shell pattern, sorted; NULL-ended array of strings, each and the array to
      * be freed. 0 or -errno. */

@@ -35,6 +35,15 @@ int process_daemonize(void) {
     return 0;
 }
 
+int process_open_standard_streams(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) < 0) {
+            return -errno; /* it gets the lowest number that is free: this one */
+        }
+    }
+    return 0;
+}
+
 bool process_notify(const char *state) {
     const char *path = getenv("NOTIFY_SOCKET");
     if (path == NULL || (path[0] != '/' && path[0] != '@')) {

@@ -12,6 +12,9 @@
 
 /* Forks; the parent exits 0, the child goes on without a terminal. 0 or -errno. */
 int process_daemonize(void);
+/* Standard streams that are closed become /dev/null: else what is opened next would take their
+ * numbers, and lines meant for the terminal would go there. 0 or -errno. */
+int process_open_standard_streams(void);
 /* Tells systemd's notify socket, if the environment names one. True if it was told. */
 bool process_notify(const char *state);
 /* Raises the limit of open files towards `wanted`, as far as the system lets it; returns what it is

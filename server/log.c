@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "net/rt.h"
 #include "server/client.h"
+#include "server/server.h"
 #include "server/worker.h"
 
 #include <stdarg.h>
@@ -20,26 +21,62 @@
 static const char *const level_names[] = {"debug", "verbose", "notice", "warning"};
 static const char level_marks[] = ".-*#";
 
-static void append_time(struct text *line, enum config_log_timestamp form, int64_t wall_us) {
-    time_t seconds = (time_t)(wall_us / 1000000);
-    unsigned ms = (unsigned)(wall_us / 1000 % 1000);
-    struct tm tm;
-    localtime_r(&seconds, &tm);
-    char date[64];
+/* ---- The line ----
+ *
+ * Made with integers and copies alone, no locale and no lock, so that a signal handler can make one
+ * in memory that it has.
+ */
+
+struct moment {
+    int64_t wall_us;
+    int64_t utc_offset_s;
+};
+
+static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
+                                     "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
+
+struct civil {
+    int64_t year;
+    int month, day, hour, minute, second; /* month 0 is January */
+};
+
+/* Days are counted in years that begin in March, so that a leap day is the last. */
+static struct civil civil_of(const struct moment *when) {
+    int64_t seconds = when->wall_us / 1000000 + when->utc_offset_s;
+    int64_t days = seconds / 86400 + 719468, left = seconds % 86400;
+    int64_t era = days / 146097, day_of_era = days % 146097;
+    int64_t year =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+    int64_t day = day_of_era - (365 * year + year / 4 - year / 100);
+    int month = (int)((5 * day + 2) / 153);
+    return (struct civil){
+        .year = era * 400 + year + (month >= 10),
+        .month = (month + 2) % 12,
+        .day = (int)(day - (153 * month + 2) / 5 + 1),
+        .hour = (int)(left / 3600),
+        .minute = (int)(left / 60 % 60),
+        .second = (int)(left % 60),
+    };
+}
+
+static void append_time(struct text *line, enum config_log_timestamp form,
+                        const struct moment *when) {
+    struct civil t = civil_of(when);
+    int ms = (int)(when->wall_us / 1000 % 1000);
     switch (form) {
     case CONFIG_TIME_MILLISECONDS:
-        text_appendf(line, "%lld", (long long)(wall_us / 1000));
+        text_appendf(line, "%lld", (long long)(when->wall_us / 1000));
         break;
     case CONFIG_TIME_ISO8601: {
-        strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%S", &tm);
-        long minutes = tm.tm_gmtoff / 60;
-        text_appendf(line, "%s.%03u%c%02ld:%02ld", date, ms, minutes < 0 ? '-' : '+',
-                     labs(minutes) / 60, labs(minutes) % 60);
+        int minutes = (int)(when->utc_offset_s / 60);
+        text_appendf(line, "%04d-%02d-%02dT%02d:%02d:%02d.%03d%c%02d:%02d", (int)t.year,
+                     t.month + 1, t.day, t.hour, t.minute, t.second, ms, minutes < 0 ? '-' : '+',
+                     abs(minutes) / 60, abs(minutes) % 60);
         break;
     }
     default:
-        strftime(date, sizeof date, "%d %b %Y %H:%M:%S", &tm);
-        text_appendf(line, "%s.%03u", date, ms);
+        text_appendf(line, "%02d %s %04d %02d:%02d:%02d.%03d", t.day, months[t.month], (int)t.year,
+                     t.hour, t.minute, t.second, ms);
         break;
     }
 }
@@ -60,41 +97,79 @@ static void append_json(struct text *line, struct bytes message) {
     text_append_char(line, '"');
 }
 
+static void append_line(struct text *line, const struct config *config, const struct moment *when,
+                        enum log_level level, struct bytes message) {
+    int pid = (int)getpid();
+    switch (config->log_format) {
+    case CONFIG_LOG_LOGFMT:
+        text_appendf(line, "pid=%d role=primary timestamp=\"", pid);
+        append_time(line, config->log_timestamp_format, when);
+        text_appendf(line, "\" level=%s message=", level_names[level]);
+        quote_append(line, message);
+        break;
+    case CONFIG_LOG_JSON:
+        text_appendf(line, "{\"pid\":%d,\"role\":\"primary\",\"timestamp\":\"", pid);
+        append_time(line, config->log_timestamp_format, when);
+        text_appendf(line, "\",\"level\":\"%s\",\"message\":", level_names[level]);
+        append_json(line, message);
+        text_append_char(line, '}');
+        break;
+    default:
+        text_appendf(line, "%d:M ", pid);
+        append_time(line, config->log_timestamp_format, when);
+        text_appendf(line, " %c ", level_marks[level]);
+        text_append_bytes(line, message);
+        break;
+    }
+    text_append_char(line, '\n');
+}
+
+/* The same for syslog(3)'s socket: facility and level in one number, then what it writes itself. */
+static void append_system_line(struct text *line, const struct config *config,
+                               const struct moment *when, enum log_level level,
+                               struct bytes message) {
+    static const int severities[] = {7, 6, 5, 4}; /* debug, info, notice, warning */
+    struct civil t = civil_of(when);
+    text_appendf(line, "<%d>%s %2d %02d:%02d:%02d ",
+                 config->syslog_facility * 8 + severities[level], months[t.month], t.day, t.hour,
+                 t.minute, t.second);
+    text_append_bytes(line, config->syslog_ident);
+    text_appendf(line, "[%d]: ", (int)getpid());
+    text_append_bytes(line, message);
+}
+
+/* `line` is empty, and in a signal handler large enough. */
+static void write_line(struct text *line, const struct config *config, const struct fs *fs,
+                       const struct moment *when, enum log_level level, struct bytes message) {
+    append_line(line, config, when, level, message);
+    fs->append(fs->arg, config->logfile.len ? config->logfile.ptr : "", text_bytes(line));
+    if (config->syslog_enabled) {
+        text_clear(line);
+        append_system_line(line, config, when, level, message);
+        fs->system_log(fs->arg, text_bytes(line));
+    }
+}
+
+static int64_t utc_offset_s(int64_t wall_us) {
+    time_t seconds = (time_t)(wall_us / 1000000);
+    struct tm tm;
+    localtime_r(&seconds, &tm);
+    return tm.tm_gmtoff;
+}
+
 static void vlog(const struct config *config, const struct fs *fs, int64_t wall_us,
                  enum log_level level, const char *format, va_list args) {
     if ((int)level < (int)config->loglevel) {
         return;
     }
-    struct text message, line, when;
+    struct text message, line;
     text_init(&message);
     text_init(&line);
-    text_init(&when);
     text_vappendf(&message, format, args);
-    append_time(&when, config->log_timestamp_format, wall_us);
-    int pid = (int)getpid();
-    switch (config->log_format) {
-    case CONFIG_LOG_LOGFMT:
-        text_appendf(&line, "pid=%d role=primary timestamp=\"%s\" level=%s message=", pid, when.ptr,
-                     level_names[level]);
-        quote_append(&line, text_bytes(&message));
-        break;
-    case CONFIG_LOG_JSON:
-        text_appendf(&line,
-                     "{\"pid\":%d,\"role\":\"primary\",\"timestamp\":\"%s\",\"level\":\"%s\","
-                     "\"message\":",
-                     pid, when.ptr, level_names[level]);
-        append_json(&line, text_bytes(&message));
-        text_append_char(&line, '}');
-        break;
-    default:
-        text_appendf(&line, "%d:M %s %c %s", pid, when.ptr, level_marks[level], message.ptr);
-        break;
-    }
-    text_append_char(&line, '\n');
-    fs->append(fs->arg, config->logfile.len ? config->logfile.ptr : "", text_bytes(&line));
+    struct moment when = {.wall_us = wall_us, .utc_offset_s = utc_offset_s(wall_us)};
+    write_line(&line, config, fs, &when, level, text_bytes(&message));
     text_fini(&message);
     text_fini(&line);
-    text_fini(&when);
 }
 
 void log_line(const struct config *config, const struct fs *fs, int64_t wall_us,
@@ -127,4 +202,33 @@ void log_http(struct worker *worker, const struct client *client) {
     log_client(
         worker, LOG_WARNING, client,
         "Possible SECURITY ATTACK: somebody sends HTTP verbs to this port. Connection closed.");
+}
+
+/* ---- The last line ---- */
+
+void last_line_init(struct last_line *last, const struct server *server) {
+    last->server = server;
+    last->config = &server->at_start;
+    last->utc_offset_s = utc_offset_s(rt_wall_us_early());
+}
+
+/* Six bytes for one is the most that a format makes of it. */
+#define LAST_MESSAGE_BYTES 1280
+#define LAST_LINE_BYTES    (6 * LAST_MESSAGE_BYTES + 256)
+
+void last_line_say(void *arg, struct bytes text) {
+    const struct last_line *last = arg;
+    const struct config *config = *last->config;
+    const struct build *build = &last->server->build;
+    char message_memory[LAST_MESSAGE_BYTES], line_memory[LAST_LINE_BYTES];
+    struct text message = {.ptr = message_memory, .cap = sizeof message_memory};
+    struct text line = {.ptr = line_memory, .cap = sizeof line_memory};
+    if (config->loglevel == CONFIG_LOG_NOTHING || text.len > sizeof message_memory - 128) {
+        return;
+    }
+    text_appendf(&message, "Shoal %s commit=%.40s, modified=%d: ", SHOAL_VERSION, build->commit,
+                 build->modified);
+    text_append_bytes(&message, text);
+    struct moment when = {.wall_us = rt_wall_us_early(), .utc_offset_s = last->utc_offset_s};
+    write_line(&line, config, last->server->fs, &when, LOG_WARNING, text_bytes(&message));
 }

@@ -10,6 +10,7 @@
 #include "server/config.h"
 
 struct client;
+struct server;
 struct worker;
 
 enum log_level { LOG_DEBUG, LOG_VERBOSE, LOG_NOTICE, LOG_WARNING };
@@ -24,5 +25,17 @@ void log_client(struct worker *worker, enum log_level level, const struct client
 /* Somebody speaks HTTP to us: said at most once a minute a worker, the connection is closed by the
  * caller. */
 void log_http(struct worker *worker, const struct client *client);
+
+/* What a thread needs to log when a signal ends the process, found out while there is time: `say`
+ * of net/crash.h. `config` points at the thread's own view of the
+ * configuration, while it has one. */
+struct last_line {
+    const struct server *server;
+    const struct config *const *config;
+    int64_t utc_offset_s; /* where local time stood at the start */
+};
+
+void last_line_init(struct last_line *last, const struct server *server);
+void last_line_say(void *arg, struct bytes text);
 
 #endif

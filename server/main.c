@@ -6,9 +6,12 @@
  * connection meets half a server.
  */
 #include "base/check.h"
+#include "base/must.h"
 #include "base/text.h"
+#include "net/crash.h"
 #include "net/process.h"
 #include "net/rt.h"
+#include "server/commit.h"
 #include "server/listen.h"
 #include "server/log.h"
 #include "server/server.h"
@@ -75,7 +78,11 @@ static void *worker_thread(void *arg) {
     snprintf(name, sizeof name, "shard-%u", self->id);
     pthread_setname_np(pthread_self(), name);
     pin_thread(launch->config, self->id);
+    struct last_line last_line;
+    last_line_init(&last_line, server);
+    struct crash_stack *crash_stack = crash_stack_new(name, last_line_say, &last_line);
     struct worker *worker = worker_new(server, self->id, launch->config, launch->rts[self->id]);
+    last_line.config = &worker->config;
     pthread_barrier_wait(&launch->made);
     if (self->id == 0) {
         struct text reason;
@@ -96,11 +103,13 @@ static void *worker_thread(void *arg) {
     launch->ending = true;
     pthread_mutex_unlock(&launch->mutex);
     pthread_barrier_wait(&launch->ended);
+    last_line.config = &server->at_start;
     worker_free(worker); /* here, because a runtime belongs to its thread */
     pthread_mutex_lock(&launch->mutex);
     launch->running--;
     pthread_mutex_unlock(&launch->mutex);
     pthread_kill(launch->main_thread, SIGUSR2);
+    crash_stack_free(crash_stack);
     return NULL;
 }
 
@@ -115,6 +124,7 @@ static struct server *make_server(struct config *config) {
         .workers = config->shards > 0 ? (unsigned)config->shards : rt_cpus(),
         .fs = fs_real(),
         .process_id = (int)getpid(),
+        .commit = build_commit,
         .start_wall_ms = rt_wall_us_early() / 1000,
         .string_bytes_max =
             usage.total_system_bytes > 0 ? (int64_t)(usage.total_system_bytes / 2) : INT64_MAX,
@@ -191,8 +201,7 @@ static void wait_for_end(struct launch *launch, const sigset_t *signals) {
 
 static bool make_runtimes(struct launch *launch) {
     struct server *server = launch->server;
-    launch->rts = calloc(server->workers_count, sizeof(struct rt *));
-    check(launch->rts != NULL);
+    launch->rts = must_calloc(server->workers_count, sizeof(struct rt *));
     int error = worker_runtimes(server, launch->rts, &launch->no_uring);
     if (error == 0) {
         launch->backend = rt_backend_name(launch->rts[0]);
@@ -315,8 +324,7 @@ static int run(struct server *server, int argc, char **argv) {
     pthread_barrier_init(&launch.made, NULL, server->workers_count);
     pthread_barrier_init(&launch.started, NULL, server->workers_count + 1);
     pthread_barrier_init(&launch.ended, NULL, server->workers_count);
-    struct launch_thread *threads = calloc(server->workers_count, sizeof *threads);
-    check(threads != NULL);
+    struct launch_thread *threads = must_calloc(server->workers_count, sizeof *threads);
     for (unsigned i = 0; i < server->workers_count; i++) {
         threads[i] = (struct launch_thread){.launch = &launch, .id = i};
         int error = pthread_create(&threads[i].thread, NULL, worker_thread, &threads[i]);
@@ -354,8 +362,9 @@ static int run(struct server *server, int argc, char **argv) {
 }
 
 static void print_version(void) {
-    printf("Shoal server v=%s sha=00000000:0 malloc=mimalloc bits=%d build=%s\n", SHOAL_VERSION,
-           (int)sizeof(long) * 8, "release");
+    struct build build = build_of(build_commit);
+    printf("Shoal server v=%s sha=%s:%d malloc=%s bits=%d build=%s\n", SHOAL_VERSION, build.commit,
+           build.modified, SHOAL_ALLOCATOR, (int)sizeof(long) * 8, build.id);
 }
 
 static void print_help(void) {
@@ -420,7 +429,11 @@ static struct config *read_config(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    int code;
+    int code = process_open_standard_streams();
+    if (code != 0) {
+        return 1;
+    }
+    crash_handle();
     if (handle_switch(argc, argv, &code)) {
         return code;
     }
@@ -441,8 +454,12 @@ int main(int argc, char **argv) {
     if (server == NULL) {
         return 1;
     }
+    struct last_line last_line;
+    last_line_init(&last_line, server);
+    struct crash_stack *crash_stack = crash_stack_new("main", last_line_say, &last_line);
     fit_maxclients(server);
     code = run(server, argc, argv);
+    crash_stack_free(crash_stack);
     server_free(server);
     return code;
 }

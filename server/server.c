@@ -6,6 +6,7 @@
 #include "server/server.h"
 
 #include "base/check.h"
+#include "base/must.h"
 #include "base/sha256.h"
 #include "base/text.h"
 #include "server/command_table.h"
@@ -25,8 +26,7 @@ static void wake_worker(void *arg, unsigned from, unsigned target) {
 
 static const struct command_table *make_commands(const struct config *config, struct text *err) {
     size_t words = config_words_count(config->renames);
-    struct bytes *renames = calloc(words + 1, sizeof *renames);
-    check(renames != NULL);
+    struct bytes *renames = must_calloc(words + 1, sizeof *renames);
     const char *word = NULL;
     for (size_t i = 0; i < words; i++) {
         word = config_word(config->renames, word);
@@ -55,6 +55,29 @@ static void make_secret(const struct config *config, struct hash_secret *secret)
     }
 }
 
+struct build build_of(const char *described) {
+    struct build build = {.commit = "00000000"};
+    if (described != NULL) {
+        size_t digits = strspn(described, "0123456789abcdef");
+        if (digits > 0 && digits < sizeof build.commit) {
+            memcpy(build.commit, described, digits);
+            build.commit[digits] = 0;
+        }
+        build.modified = described[digits] != 0;
+    }
+    /* The same sources made otherwise are another build. */
+    struct text made;
+    text_init(&made);
+    text_appendf(&made, "%s %s %d %s", SHOAL_VERSION, build.commit, build.modified, __VERSION__);
+    unsigned char digest[SHA256_BYTES];
+    sha256(text_bytes(&made), digest);
+    text_fini(&made);
+    for (size_t i = 0; i < sizeof build.id / 2; i++) {
+        snprintf(build.id + 2 * i, 3, "%02x", digest[i]);
+    }
+    return build;
+}
+
 struct server *server_new(const struct server_options *options, struct text *err) {
     struct config *config = options->config;
     const struct command_table *commands = make_commands(config, err);
@@ -62,8 +85,7 @@ struct server *server_new(const struct server_options *options, struct text *err
         config_free(config);
         return NULL;
     }
-    struct server *server = calloc(1, sizeof *server);
-    check(server != NULL);
+    struct server *server = must_calloc(1, sizeof *server);
     server->config = config;
     server->commands = commands;
     server->fs = options->fs;
@@ -71,13 +93,14 @@ struct server *server_new(const struct server_options *options, struct text *err
     server->world = options->world;
     server->process_id = options->process_id;
     server->string_bytes_max = options->string_bytes_max;
+    server->at_start = config_copy(config);
+    server->build = build_of(options->commit);
     server->start_wall_ms = options->start_wall_ms;
     snprintf(server->executable, sizeof server->executable, "%s", options->executable);
     check(options->workers > 0);
     server->workers_count =
         options->workers < CONFIG_SHARDS_MAX ? options->workers : CONFIG_SHARDS_MAX;
-    server->workers = calloc(server->workers_count, sizeof(struct worker *));
-    check(server->workers != NULL);
+    server->workers = must_calloc(server->workers_count, sizeof(struct worker *));
     for (unsigned slot = 0; slot < SLOTS; slot++) {
         server->slot_worker[slot] = (uint8_t)(slot * server->workers_count / SLOTS);
     }
@@ -97,6 +120,7 @@ void server_free(struct server *server) {
     shared_free(server->shared);
     command_table_free((struct command_table *)server->commands);
     config_free(server->config);
+    config_free((struct config *)server->at_start);
     free(server->workers);
     free(server);
 }

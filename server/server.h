@@ -19,6 +19,16 @@ struct worker;
 struct command_table;
 struct shared_counters;
 
+/* What the program was made of. */
+struct build {
+    char commit[41]; /* hexadecimal, eight digits or a few more; zeros without a repository */
+    bool modified;   /* and of changes that are not committed */
+    char id[17];
+};
+
+/* `described` is "1234abcd" or "1234abcd-dirty"; NULL is no repository. */
+struct build build_of(const char *described);
+
 struct server {
     struct worker **workers;
     unsigned workers_count;
@@ -30,6 +40,8 @@ struct server {
     struct shared_counters *shared;
     char run_id[41];
     int64_t start_wall_ms;
+    struct build build;
+    const struct config *at_start; /* a copy: for threads that have no view of their own */
     char executable[1024];
     int process_id;
     int64_t
@@ -54,6 +66,7 @@ struct server_options {
     int64_t start_wall_ms;
     int64_t string_bytes_max;
     const char *executable; /* copied */
+    const char *commit;     /* for build_of */
     unsigned char random[sizeof(struct hash_secret) + SERVER_RUN_ID_BYTES];
 };
 
@@ -70,6 +83,12 @@ void server_free(struct server *server); /* after its workers */
 #define SHOAL_VALKEY_VERSION "9.1.2"
 #ifndef SHOAL_VERSION
 #define SHOAL_VERSION "0.1.0"
+#endif
+
+#ifdef SHOAL_NO_MIMALLOC
+#define SHOAL_ALLOCATOR "libc"
+#else
+#define SHOAL_ALLOCATOR "mimalloc"
 #endif
 
 /* Any worker's thread (its runtime as `from`): the process ends in good order; worker 0 tells the

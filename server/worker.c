@@ -86,8 +86,7 @@ int worker_runtimes(const struct server *server, struct rt **ret_rts, char **ret
 
 struct worker *worker_new(struct server *server, unsigned id, const struct config *config,
                           struct rt *rt) {
-    struct worker *worker = calloc(1, sizeof *worker);
-    check(worker != NULL);
+    struct worker *worker = must_calloc(1, sizeof *worker);
     worker->server = server;
     worker->id = id;
     worker->rt = rt;

@@ -6,6 +6,7 @@
  * to the workers that have them.
  */
 #include "base/check.h"
+#include "base/must.h"
 #include "base/num.h"
 #include "base/text.h"
 #include "server/client.h"
@@ -90,8 +91,7 @@ static void object_done(struct exec *x, const struct scatter_result *result) {
 
 static void ask_key(struct exec *x, bool table) {
     struct bytes name = x->argv[2];
-    struct key_args *args = malloc(sizeof(*args) + name.len + 1);
-    check(args != NULL);
+    struct key_args *args = must_malloc(sizeof(*args) + name.len + 1);
     memcpy(args + 1, name.ptr, name.len);
     *args = (struct key_args){
         .db = x->db,
@@ -184,8 +184,7 @@ static bool populate_part(struct worker *worker, const void *args, void *result)
     int64_t *next = result;
     int64_t now_ms = rt_wall_ms(worker->rt);
     size_t room = a->size > 64 ? (size_t)a->size : 64;
-    char *value = calloc(1, room);
-    check(value != NULL);
+    char *value = must_calloc(1, room);
     char name[sizeof(a->prefix) + 32];
     for (int slice = 0; *next < a->count && slice < POPULATE_A_SLICE; (*next)++, slice++) {
         size_t n = a->prefix_len;
@@ -366,9 +365,30 @@ static void debug_reload(struct exec *x) {
     reply_error(x->reply, "ERR DEBUG RELOAD needs persistence, which is not there yet");
 }
 
+/* ---- Ends ---- */
+
+static void debug_assert(struct exec *x) {
+    check(x->argc == 0);
+}
+
+static void debug_oom(struct exec *x) {
+    free(must_malloc(SIZE_MAX / 2));
+}
+
+static void debug_panic(struct exec *x) {
+    die("DEBUG PANIC", __FILE__, __LINE__);
+}
+
+static void debug_segfault(struct exec *x) {
+    volatile uintptr_t nowhere = sizeof(uintptr_t);
+    *(volatile uintptr_t *)nowhere = 0;
+}
+
 /* ---- The table ---- */
 
 static const char *const help_lines[] = {
+    "ASSERT",
+    "    End the server by a check that fails.",
     "DIGEST",
     "    Give one number for all data.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -383,6 +403,10 @@ static const char *const help_lines[] = {
     "    Write a line to the log.",
     "OBJECT <key> [fast]",
     "    Show how a value is stored.",
+    "OOM",
+    "    End the server as if memory had run out.",
+    "PANIC",
+    "    End the server at once.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Make string keys <prefix>:0, <prefix>:1 and so on.",
     "PROTOCOL <type>",
@@ -390,6 +414,8 @@ static const char *const help_lines[] = {
     "    attrib, push, verbatim, true, false.",
     "RELOAD",
     "    Not there yet.",
+    "SEGFAULT",
+    "    End the server by touching memory that is not there.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Let keys run out on time, or only when somebody looks.",
     "SLEEP <seconds>",
@@ -410,6 +436,7 @@ static const struct {
     command_fn *run;
 } subcommands[] = {
     {"help", 2, 2, debug_help},
+    {"assert", 2, UINT32_MAX, debug_assert},
     {"digest", 2, 2, debug_digest},
     {"digest-value", 2, UINT32_MAX, debug_digest_value},
     {"error", 3, 3, debug_error},
@@ -417,9 +444,12 @@ static const struct {
     {"htstats-key", 3, 4, debug_htstats_key},
     {"log", 3, 3, debug_log},
     {"object", 3, 4, debug_object},
+    {"oom", 2, UINT32_MAX, debug_oom},
+    {"panic", 2, UINT32_MAX, debug_panic},
     {"populate", 3, 5, debug_populate},
     {"protocol", 3, 3, debug_protocol},
     {"reload", 2, UINT32_MAX, debug_reload},
+    {"segfault", 2, UINT32_MAX, debug_segfault},
     {"set-active-expire", 3, 3, debug_set_active_expire},
     {"sleep", 3, 3, debug_sleep},
     /* Settings of machinery that is not here: scripts of tests set them first thing. */

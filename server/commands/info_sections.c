@@ -104,9 +104,9 @@ void info_server(struct info *info) {
     line_text(info, "server_name", "valkey");
     line_text(info, "valkey_version", SHOAL_VALKEY_VERSION);
     line_text(info, "valkey_release_stage", "ga");
-    line_text(info, "redis_git_sha1", "00000000");
-    line_u64(info, "redis_git_dirty", 0);
-    line_text(info, "redis_build_id", SHOAL_VERSION);
+    line_text(info, "redis_git_sha1", server->build.commit);
+    line_u64(info, "redis_git_dirty", server->build.modified);
+    line_text(info, "redis_build_id", server->build.id);
     line_text(info, config->extended_redis_compatibility ? "redis_mode" : "server_mode",
               "standalone");
     text_appendf(&info->text, "os:%s %s %s\r\n", name.sysname, name.release, name.machine);
@@ -254,11 +254,7 @@ void info_memory(struct info *info) {
     line_u64(info, "mem_clients_normal", t->clients_bytes);
     ZERO(info, "mem_cluster_links", "mem_cluster_slot_import", "mem_cluster_slot_export",
          "mem_aof_buffer");
-#ifdef SHOAL_NO_MIMALLOC
-    line_text(info, "mem_allocator", "libc");
-#else
-    line_text(info, "mem_allocator", "mimalloc");
-#endif
+    line_text(info, "mem_allocator", SHOAL_ALLOCATOR);
     ZERO(info, "mem_overhead_db_hashtable_rehashing", "active_defrag_running");
     line_u64(info, "lazyfree_pending_objects", t->keyspace.lazyfree_pending);
     line_u64(info, "lazyfreed_objects", t->keyspace.lazyfreed);

@@ -22,7 +22,7 @@ PORT_LAST = int(os.environ.get("SHOAL_TEST_PORT_LAST", "23999"))
 
 # What must never appear in a server's log, however a test ended.
 BAD_LOG = re.compile(
-    r"AddressSanitizer|ThreadSanitizer|LeakSanitizer|UndefinedBehavior|runtime error:|check failed|"
+    r"AddressSanitizer|ThreadSanitizer|LeakSanitizer|UndefinedBehavior|runtime error:|check failed|out of memory:|crashed by SIG|"
     r"[Aa]ssertion .*failed|BUG REPORT START|stack smashing|double free|corrupted size"
 )
 

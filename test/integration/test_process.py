@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The server as a process: command line, start, refusals, signals, pid file, shutdown."""
 
+import calendar
+import datetime
 import os
 import re
 import shutil
@@ -164,6 +166,33 @@ def test_log_file_and_ready_line(start_server):
         text = f.read()
     assert "Ready to accept connections" in text
     assert re.search(r"^%d:M \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} \* " % s.pid, text, re.M)
+
+
+@pytest.mark.parametrize("zone, seconds", (("UTC0", 0), ("XXX+03:30", -12600), ("YYY-05:45", 20700)))
+def test_log_times_are_local(start_server, zone, seconds):
+    """Where the server is, on the right day, in all forms."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = zone
+    try:
+        s = start_server(logfile="own.log")
+    finally:
+        os.environ.pop("TZ")
+        if before is not None:
+            os.environ["TZ"] = before
+    with open(os.path.join(s.dir, "own.log")) as f:
+        text = f.read()
+    found = re.search(r"^%d:M (\d\d \w{3} \d{4} \d\d:\d\d:\d\d)\.\d{3} \* " % s.pid, text, re.M).group(1)
+    said = calendar.timegm(time.strptime(found, "%d %b %Y %H:%M:%S")) - seconds
+    assert abs(time.time() - said) < 60
+    if s.kind == "redis":
+        return
+    with s.raw() as c:
+        assert c.do("CONFIG", "SET", "log-timestamp-format", "iso8601") == "OK"
+        c.do("DEBUG", "LOG", "now")
+    with open(os.path.join(s.dir, "own.log")) as f:
+        found = re.search(r"^%d:M (\S+) # .*now" % s.pid, f.read(), re.M).group(1)
+    said = datetime.datetime.fromisoformat(found)
+    assert said.utcoffset().total_seconds() == seconds and abs(time.time() - said.timestamp()) < 60
 
 
 def test_log_level(start_server):
