@@ -148,9 +148,9 @@ const struct config_row config_rows[] = {
     STRING("proc-title-template", NULL, proc_title_template, "{title} {listen-addr} {server-mode}", ROW_ACTS, config_check_proc_title),
     BOOL("set-proc-title", NULL, set_proc_title, "yes", ROW_IMMUTABLE | ROW_ACTS),
     ENUM("supervised", NULL, supervised, "no", ROW_IMMUTABLE | ROW_ACTS, names_supervised),
-    BOOL("syslog-enabled", NULL, syslog_enabled, "no", ROW_IMMUTABLE),
-    ENUM("syslog-facility", NULL, syslog_facility, "local0", ROW_IMMUTABLE, names_syslog_facility),
-    STRING("syslog-ident", NULL, syslog_ident, "valkey", ROW_IMMUTABLE, NULL),
+    BOOL("syslog-enabled", NULL, syslog_enabled, "no", ROW_IMMUTABLE | ROW_ACTS),
+    ENUM("syslog-facility", NULL, syslog_facility, "local0", ROW_IMMUTABLE | ROW_ACTS, names_syslog_facility),
+    STRING("syslog-ident", NULL, syslog_ident, "valkey", ROW_IMMUTABLE | ROW_ACTS, NULL),
 
     /* Snapshots */
     STRING("dbfilename", NULL, dbfilename, "dump.rdb", ROW_PROTECTED, config_check_filename),

@@ -2,12 +2,15 @@
 """What all integration tests share: which server to test, how it is configured, and the fixtures that start it."""
 
 import os
+import re
+import socket
 import subprocess
+import threading
 
 import pytest
 
 from pyclient import py_client
-from server import Server, find_peer, kind_of, slowness
+from server import Server, find_peer, kind_of, slowness, wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -173,6 +176,50 @@ def valkey():
     s.start()
     yield s
     s.stop(check=False)
+
+
+class SystemLog:
+    """What processes tell syslog(3)'s socket: read all the time, for a writer waits while it is full."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.messages = []
+        threading.Thread(target=self.read, daemon=True).start()
+
+    def read(self):
+        try:
+            while True:
+                self.messages.append(self.sock.recv(65536).decode())
+        except OSError:
+            pass
+
+    def told_until(self, pid, word):
+        """What that process told up to a line with the word: (priority, time, ident, text)."""
+        form = re.compile(r"<(\d+)>(\w{3} [ \d]\d \d\d:\d\d:\d\d) (\S+)\[(\d+)\]: (.*)")
+
+        def told():
+            found = [m for m in map(form.fullmatch, list(self.messages)) if m and int(m.group(4)) == pid]
+            return [(int(m.group(1)), m.group(2), m.group(3), m.group(5)) for m in found]
+
+        assert wait_for(lambda: any(word in line[3] for line in told())), self.messages[-20:]
+        lines = told()
+        return lines[: 1 + min(i for i, line in enumerate(lines) if word in line[3])]
+
+
+@pytest.fixture
+def system_log():
+    if os.path.exists("/dev/log"):
+        pytest.skip("this system has a log of its own")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+        try:
+            s.bind("/dev/log")
+        except OSError as e:
+            pytest.skip("no socket at /dev/log: %s" % e)
+        try:
+            yield SystemLog(s)
+        finally:
+            os.unlink("/dev/log")
+            s.shutdown(socket.SHUT_RDWR)
 
 
 def tool(name):

@@ -151,6 +151,16 @@ def test_the_last_line_has_the_form_of_all(start_mortal, form, pattern):
 
 
 @pytest.mark.shoal_only
+def test_the_last_line_goes_to_the_system_log_too(start_mortal, system_log):
+    s = start_mortal(syslog_enabled="yes")
+    tell(s, "DEBUG", "ASSERT")
+    last_words(s, signal.SIGABRT)
+    line = system_log.told_until(s.pid, "check failed")[-1]
+    assert line[0] == 16 * 8 + 4 and line[2] == "valkey"
+    assert re.fullmatch(r"Shoal \S+ commit=.*check failed: .*, thread shard-\d+", line[3]), line
+
+
+@pytest.mark.shoal_only
 def test_no_file_may_be_open_any_more(start_mortal):
     """The log file is opened for each line; a server that has no descriptor left has one for its last."""
     s = start_mortal(maxclients="100")

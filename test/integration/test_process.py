@@ -195,6 +195,39 @@ def test_log_times_are_local(start_server, zone, seconds):
     assert said.utcoffset().total_seconds() == seconds and abs(time.time() - said.timestamp()) < 60
 
 
+@pytest.mark.parametrize("facility, ident", ((None, None), ("user", "pear"), ("local7", "nut")))
+def test_system_log(start_server, system_log, kind, facility, ident):
+    """syslog-enabled was kept and did nothing. Lines go to the log file as well."""
+    options = {} if facility is None else {"syslog-facility": facility, "syslog-ident": ident}
+    s = start_server(config=dict(options, **{"syslog-enabled": "yes", "loglevel": "verbose"}), logfile="own.log")
+    with s.raw() as c:
+        c.do("DEBUG", "LOG", "here I am")
+    lines = system_log.told_until(s.pid, "here I am")
+    number = {"user": 1, "local0": 16, "local7": 23}[facility or "local0"]
+    assert {line[2] for line in lines} == {ident or ("redis" if kind == "redis" else "valkey")}
+    assert {line[0] for line in lines if "Ready to accept" in line[3]} == {number * 8 + 5}
+    assert lines[-1][0] == number * 8 + 4
+    said = calendar.timegm(time.strptime("%d %s" % (time.localtime().tm_year, lines[-1][1]), "%Y %b %d %H:%M:%S"))
+    assert abs(said - calendar.timegm(time.localtime())) < 60
+    with open(os.path.join(s.dir, "own.log")) as f:
+        assert "here I am" in f.read()
+
+
+def test_system_log_has_what_the_level_lets_through(start_server, system_log, kind):
+    if kind == "redis":
+        pytest.skip("its log level knows no nothing")
+    s = start_server(config={"syslog-enabled": "yes", "loglevel": "warning"})
+    with s.raw() as c:
+        c.do("DEBUG", "LOG", "first")
+        lines = system_log.told_until(s.pid, "first")
+        assert not any("Ready to accept" in line[3] for line in lines)
+        c.do("CONFIG", "SET", "loglevel", "nothing")
+        c.do("DEBUG", "LOG", "second")
+        c.do("CONFIG", "SET", "loglevel", "warning")
+        c.do("DEBUG", "LOG", "third")
+    assert not any("second" in line[3] for line in system_log.told_until(s.pid, "third"))
+
+
 def test_log_level(start_server):
     s = start_server(loglevel="warning")
     assert "Ready to accept" not in s.log()
