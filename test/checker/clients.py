@@ -252,11 +252,12 @@ class PyClient(Client, threading.Thread):
 
     def connection(self):
         """Until the connection is lost or the time is over."""
-        r = py_client(self.options.port, single_connection_client=True, socket_timeout=STUCK_SECONDS)
-        pipe = None
+        r = pipe = None
         results = None
         requests = []
         try:
+            # Newer versions introduce themselves here, and may be killed while they do.
+            r = py_client(self.options.port, single_connection_client=True, socket_timeout=STUCK_SECONDS)
             while not self.over():
                 requests = self.next_requests(results)
                 if requests[0].commands[0][0] == "WATCH":
@@ -275,8 +276,9 @@ class PyClient(Client, threading.Thread):
             # redis-py says WatchError too when the connection breaks while it watches, whatever became of EXEC.
             self.lose(requests)
         finally:
-            r.connection_pool.disconnect()
-            r.close()
+            if r is not None:
+                r.connection_pool.disconnect()
+                r.close()
 
     def send(self, r, pipe, requests):
         """Replies per request; None for nil of EXEC."""

@@ -3,11 +3,12 @@
 
 import socket
 import threading
+import time
 
 import pytest
 import redis
 
-from clients import Log
+from clients import Log, PyClient
 from pyclient import py_client
 from workload import do_get, do_set, one
 
@@ -27,6 +28,38 @@ def test_a_line_that_was_cut_by_a_kill_does_not_join_the_next(tmp_path):
         second.close()
         text = (tmp_path / "log.0").read_text()
         assert text.startswith(whole + "> 8 ") and text.endswith(" GET \n") and text.count("\n") == 3
+
+
+class Options:
+    """What a client needs to know."""
+
+    faults, life, first, seed, began_ns, workloads = False, 0, 0, "1", 0, ["register"]
+
+    def __init__(self, port, log, seconds):
+        self.port, self.log = port, log
+        self.ends_ns = time.monotonic_ns() + int(seconds * 1e9)
+
+
+def test_a_client_that_is_cut_off_while_it_connects_tries_again(tmp_path):
+    """redis-py 6 speaks before it is asked to; a connection that is killed then ended the whole run."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        seen = []
+
+        def serve():
+            while True:
+                try:
+                    seen.append(listener.accept()[0])
+                except OSError:
+                    return
+                seen[-1].close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        client = PyClient(Options(listener.getsockname()[1], str(tmp_path / "log"), 0.3), 0)
+        client.start()
+        client.join(30)
+        listener.shutdown(socket.SHUT_RDWR)
+    assert client.error is None and not client.is_alive()
+    assert len(seen) > 1
 
 
 def test_redis_py_sends_nothing_again():
