@@ -17,6 +17,7 @@ import time
 
 from resp import Raw, RespError
 
+CACHE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".cache")
 PORT_FIRST = int(os.environ.get("SHOAL_TEST_PORT_FIRST", "21000"))
 PORT_LAST = int(os.environ.get("SHOAL_TEST_PORT_LAST", "23999"))
 
@@ -66,10 +67,16 @@ def slowness(binary):
 
 
 def find_peer(name):
-    """Path of `valkey` or `redis` server, or None: environment first, then PATH."""
-    if name == "valkey":
-        return os.environ.get("SHOAL_VALKEY") or shutil.which("valkey-server")
-    return os.environ.get("SHOAL_REDIS") or shutil.which("redis-server")
+    """Path of the `valkey` or `redis` server to compare with, or None: as the environment says, else as ./dev installed it,
+    else from PATH. Of Redis only 7 will do: its differences from Valkey are known, Redis 8 has others."""
+    given = os.environ.get("SHOAL_VALKEY" if name == "valkey" else "SHOAL_REDIS")
+    if given:
+        return given
+    ours = os.path.join(CACHE, "peers/bin/valkey-server" if name == "valkey" else "bin/redis-server")
+    path = ours if os.access(ours, os.X_OK) else shutil.which(name + "-server")
+    if path and name == "redis" and " v=7." not in subprocess.run([path, "--version"], capture_output=True, text=True).stdout:
+        return None
+    return path
 
 
 class ServerFailed(Exception):
