@@ -6,6 +6,7 @@ printed where it failed and listed again before the last line. Results are read 
 and TAP), never from their screens.
 
     ./dev test                      everything
+    ./dev test quick                what a few minutes can tell: lint, short unit tests, two rows of integration
     ./dev test unit lint            some parts
     ./dev test integration -- -k incr   arguments after -- go to pytest
 """
@@ -13,7 +14,7 @@ and TAP), never from their screens.
 import argparse
 import os
 import re
-import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,13 +23,60 @@ import xml.etree.ElementTree as ElementTree
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PYTHON = "/usr/bin/python3"
+sys.path.insert(0, os.path.join(ROOT, "test", "integration"))
+
+from server import find_peer  # noqa: E402
 
 # The integration suite runs once per row: backend, shards.
 MATRIX = [("uring", 1), ("uring", 2), ("uring", 4), ("epoll", 1), ("epoll", 2), ("epoll", 4)]
+# Tests that say that rows matter less (see test/integration/conftest.py) run on some of them.
+EACH = [("uring", 1), ("epoll", 2), ("uring", 4)]
+ONCE = [("epoll", 2)]
+QUICK = [("uring", 4), ("epoll", 1)]
 DIFFERENTIAL = [("uring", 1), ("uring", 4), ("epoll", 2)]
+NODE = [("uring", 2), ("epoll", 2)]
 CHECKER = [(backend, shards) for backend in ("uring", "epoll") for shards in (1, 2, 3, 4)]
 CHECKER_SECONDS = 4
 PARTS = ["unit", "lint", "integration", "node", "differential", "checker"]
+
+
+class Step:
+    """One line of what is printed. seconds: what it takes on two quiet processors, roughly; only their ratios matter once some
+    are over."""
+
+    def __init__(self, name, seconds, act):
+        self.name, self.seconds, self.act = name, seconds, act
+
+
+def row_name(part, backend, shards):
+    return "%s, %s, %d shard%s" % (part, backend, shards, "s" * (shards > 1))
+
+
+def duration(seconds):
+    return "%d min" % round(seconds / 60) if seconds >= 90 else "%d s" % seconds
+
+
+class Progress:
+    """Which of how many, and how long the rest will take: as estimated, and as the steps behind were slower or faster."""
+
+    def __init__(self, steps):
+        self.steps = steps
+        self.done = 0
+        self.took = self.estimated = 0.0
+
+    def begin(self):
+        width = len(str(len(self.steps)))
+        print("[%*d/%d] %-36s" % (width, self.done + 1, len(self.steps), self.steps[self.done].name), end="", flush=True)
+        self.began = time.monotonic()
+
+    def end(self):
+        """The seconds of the step, and what remains, as text."""
+        seconds = time.monotonic() - self.began
+        self.took += seconds
+        self.estimated += self.steps[self.done].seconds
+        self.done += 1
+        left = sum(step.seconds for step in self.steps[self.done :]) * self.took / self.estimated
+        return seconds, ", about %s left" % duration(left) if self.done < len(self.steps) else ""
 
 
 class Tally:
@@ -39,15 +87,14 @@ class Tally:
         self.failed = []
         self.skipped = 0
 
-    def add(self, part, passed, failed, skipped, seconds):
+    def add(self, part, passed, failed, skipped):
         self.passed += passed
         self.failed += ["%s: %s" % (part, name) for name in failed]
         self.skipped += skipped
-        extra = ", %d skipped" % skipped if skipped else ""
-        print("%-34s %5d passed, %d failed%s  (%.0f s)" % (part, passed, len(failed), extra, seconds), flush=True)
+        return "%5d passed, %d failed%s" % (passed, len(failed), ", %d skipped" % skipped if skipped else "")
 
 
-def read_junit(path, part):
+def read_junit(path):
     """(passed, names of failed, skipped) of a JUnit report; a report that is missing or empty is a failure."""
     try:
         root = ElementTree.parse(path).getroot()
@@ -80,21 +127,27 @@ def read_tap(text):
     return counts["pass"], failed, counts.get("skipped", 0)
 
 
-def run(command, env=None, cwd=ROOT, show=True, timeout=1500):
-    """Runs a command; its output is shown only when it fails. Returns (status, output)."""
+def run(command, env=None, cwd=ROOT, timeout=1500):
+    """Runs a command; its output is shown only when it fails. Returns (status, output). Nothing that it started outlives it."""
     with tempfile.TemporaryFile() as out:
+        proc = subprocess.Popen(
+            command, cwd=cwd, env={**os.environ, **(env or {})}, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
-            status = subprocess.run(
-                command, cwd=cwd, env={**os.environ, **(env or {})}, stdout=out, stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL, timeout=timeout,
-            ).returncode
+            status = proc.wait(timeout)
         except subprocess.TimeoutExpired:
             status = 124
+        finally:
+            if proc.poll() is None:
+                os.killpg(proc.pid, signal.SIGKILL)
+                proc.wait()
         out.seek(0)
         text = out.read().decode(errors="replace")
-    if status and show:
-        sys.stdout.write(text if len(text) < 60000 else text[:20000] + "\n[...]\n" + text[-40000:])
-        print("exit status %d: %s" % (status, " ".join(command)), flush=True)
+    if status:
+        sys.stdout.write("\n" + (text if len(text) < 60000 else text[:20000] + "\n[...]\n" + text[-40000:]))
+        late = " (it was not over after %d s)" % timeout if status == 124 else ""
+        print("exit status %d%s: %s" % (status, late, " ".join(command)), flush=True)
     return status, text
 
 
@@ -103,162 +156,194 @@ class Runner:
         self.options = options
         self.pytest_args = pytest_args
         self.tally = Tally()
-        self.reports = tempfile.mkdtemp(prefix="shoal-reports-")
+        self.whole = not (options.quick or options.shards or options.io_backend or pytest_args)
+        self.plan = [step for part in options.parts for step in getattr(self, part)()]
 
-    def record(self, part, result, status, began):
-        passed, failed, skipped = result
-        if status and not failed:
-            failed = ["exit status %d" % status]
-        if not status and passed == 0 and not failed:
-            failed = ["nothing ran"]
-        self.tally.add(part, passed, failed, skipped, time.monotonic() - began)
+    def all(self):
+        progress = Progress(self.plan)
+        with tempfile.TemporaryDirectory(prefix="shoal-reports-") as self.reports:
+            for step in self.plan:
+                progress.begin()
+                passed, failed, skipped, status = step.act()
+                if status and not failed:
+                    failed = ["exit status %d" % status]
+                if not status and passed == 0 and not failed:
+                    failed = ["nothing ran"]
+                result = self.tally.add(step.name, passed, failed, skipped)
+                seconds, left = progress.end()
+                print("%s%s  (%d s%s)" % ("" if not failed else "%-36s" % step.name, result, seconds, left), flush=True)
+        for name in self.tally.failed:
+            print("FAILED %s" % name)
+        print("%d passed, %d failed" % (self.tally.passed, len(self.tally.failed)))
+        return 1 if self.tally.failed or not self.tally.passed else 0
 
-    # ---- The parts ---------------------------------------------------------------------------------------------------
-
-    def unit(self):
-        """Unit and model tests, by meson; TAP of each test program is in its report."""
-        began = time.monotonic()
-        report = os.path.join(self.options.build, "meson-logs", "testlog.junit.xml")
-        if os.path.exists(report):
-            os.remove(report)
-        status, _ = run(["meson", "test", "-C", self.options.build, "--print-errorlogs", "--no-rebuild"])
-        self.record("unit and model", read_junit(report, "unit"), status, began)
-
-    def pytest(self, part, folder, args=(), env=None):
-        began = time.monotonic()
-        report = os.path.join(self.reports, re.sub(r"\W+", "-", part) + ".xml")
-        command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml", report]
-        status, _ = run(command + ["-o", "junit_family=xunit1", folder, *args, *self.pytest_args], env=env)
-        self.record(part, read_junit(report, part), status, began)
-
-    def lint(self):
-        self.pytest("lint", "test/lint", env={"SHOAL_BUILD": self.options.build})
-
-    def matrix(self, rows=MATRIX):
+    def rows(self, rows):
         return [
             (backend, shards)
             for backend, shards in rows
             if self.options.io_backend in (None, backend) and self.options.shards in (None, shards)
         ]
 
+    # ---- The parts: lists of steps -----------------------------------------------------------------------------------
+
+    def unit(self):
+        """Unit and model tests, by meson; TAP of each test program is in its report."""
+
+        def act():
+            report = os.path.join(self.options.build, "meson-logs", "testlog.junit.xml")
+            if os.path.exists(report):
+                os.remove(report)
+            command = ["meson", "test", "-C", self.options.build, "--print-errorlogs", "--no-rebuild"]
+            status, _ = run(command + ["--no-suite", "long"] * self.options.quick)
+            return *read_junit(report), status
+
+        return [Step("unit and short models", 15, act) if self.options.quick else Step("unit and model", 40, act)]
+
+    def pytest(self, name, folder, args=(), env=None):
+        report = os.path.join(self.reports, re.sub(r"\W+", "-", name) + ".xml")
+        # A test that hangs tells where before the step is ended.
+        command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=600", "--junitxml", report]
+        status, _ = run(command + ["-o", "junit_family=xunit1", folder, *args, *self.pytest_args], env=env)
+        return *read_junit(report), status
+
+    def lint(self):
+        return [Step("lint", 4, lambda: self.pytest("lint", "test/lint", env={"SHOAL_BUILD": self.options.build}))]
+
     def integration(self):
-        for backend, shards in self.matrix():
-            self.pytest(
-                "integration, %s, %d shard%s" % (backend, shards, "s" * (shards > 1)),
-                "test/integration",
-                ["--server", self.options.server, "--shards", str(shards), "--io-backend", backend],
-            )
+        steps = []
+        for backend, shards in self.rows(QUICK if self.options.quick else MATRIX):
+            args = ["--server", self.options.server, "--shards", str(shards), "--io-backend", backend]
+            if self.options.quick:
+                args += ["-m", "not slow"]
+            elif self.whole:
+                row = (backend, shards)
+                args += ["--leave-out", ",".join(["row_each"] * (row not in EACH) + ["row_once"] * (row not in ONCE))]
+            name = row_name("integration", backend, shards)
+            steps.append(Step(name, 30 if self.options.quick else 90, lambda n=name, a=args: self.pytest(n, "test/integration", a)))
+        return steps
 
     def differential(self):
         """Random command sequences side by side with Valkey and Redis; each sequence counts as a test."""
-        for backend, shards in self.matrix():
-            if (backend, shards) not in DIFFERENTIAL:
-                continue
-            began = time.monotonic()
+
+        def act(backend, shards):
             command = [PYTHON, "test/differential/run.py", "--shoal", self.options.server, "--shards", str(shards)]
-            command += ["--io-backend", backend, "--seed", self.options.seed, "--ops", str(self.options.ops)]
-            if not redis_is_7():
-                command += ["--redis", ""]
+            command += ["--io-backend", backend, "--seed", str(self.options.seed), "--ops", str(self.options.ops)]
+            if not find_peer("valkey") and not find_peer("redis"):
+                print("neither a Valkey nor a Redis 7 to compare with: ", end="")
+                return 0, [], 1, 0
             status, text = run(command)
             found = re.search(r"(\d+) commands in (\d+) sequences, seed \d+: (\d+) differences", text)
             passed, bad = (int(found.group(2)) - int(found.group(3)), int(found.group(3))) if found else (0, 0)
-            failed = re.findall(r"^DIFFERENCE in (.*)$", text, re.M) if bad else []
-            self.record("differential, %s, %d shard%s" % (backend, shards, "s" * (shards > 1)), (passed, failed, 0), status, began)
-        self.pytest(
-            "questions and metadata", "test/differential", ["-k", "not random_sequences"], {"SHOAL_SERVER": self.options.server}
-        )
+            return passed, re.findall(r"^DIFFERENCE in (.*)$", text, re.M) if bad else [], 0, status
+
+        steps = [
+            Step(row_name("differential", *row), max(2, self.options.ops // 1500), lambda row=row: act(*row))
+            for row in self.rows(DIFFERENTIAL)
+        ]
+        name, env = "questions and metadata", {"SHOAL_SERVER": self.options.server}
+        args = ["-k", "not random_sequences"]
+        return steps + [Step(name, 5, lambda: self.pytest(name, "test/differential", args, env))]
 
     def node(self):
         """ioredis and node-redis against the server, each test file in its own process."""
         folder = os.path.join(ROOT, "test", "integration", "node")
-        lock = os.path.join(folder, "package-lock.json")
-        done = os.path.join(folder, "node_modules", ".package-lock.json")
-        if not os.path.exists(done) or os.path.getmtime(done) < os.path.getmtime(lock):
-            began = time.monotonic()
-            status, _ = run(["npm", "ci", "--no-fund", "--no-audit", "--loglevel=error"], cwd=folder)
-            if status:
-                self.record("node clients", (0, ["npm ci"], 0), status, began)
-                return
-        for backend, shards in self.matrix():
-            if shards != 2:
-                continue
-            began = time.monotonic()
+
+        def act(backend, shards):
+            lock = os.path.join(folder, "package-lock.json")
+            done = os.path.join(folder, "node_modules", ".package-lock.json")
+            if not os.path.exists(done) or os.path.getmtime(done) < os.path.getmtime(lock):
+                status, _ = run(["npm", "ci", "--no-fund", "--no-audit", "--loglevel=error"], cwd=folder)
+                if status:
+                    return 0, ["npm ci"], 0, status
             env = {"SHOAL_SERVER": self.options.server, "SHOAL_SHARDS": str(shards), "SHOAL_IO_BACKEND": backend}
             files = sorted(n for n in os.listdir(folder) if n.endswith(".test.mjs"))
             status, text = run(["node", "--test", "--test-reporter=tap", *files], env=env, cwd=folder)
-            self.record("node clients, %s, %d shards" % (backend, shards), read_tap(text), status, began)
+            return *read_tap(text), status
+
+        return [Step(row_name("node clients", *row), 8, lambda row=row: act(*row)) for row in self.rows(NODE)]
 
     def checker(self):
         """Histories of real threads, a few seconds per row; then those of strict pipelines, and a server whose locks are off, which must be found out."""
-        self.pytest("checker, its clients", "test/checker")
         folder = os.path.join(self.options.build, "test", "checker")
+
+        def act(backend, shards, strict, unlocked):
+            server = os.path.join(folder, "shoal-server-unlocked") if unlocked else self.options.server
+            command = [PYTHON, "test/checker/run.py", "--server", server, "--checker", os.path.join(folder, "checker")]
+            command += ["--shards", str(shards), "--io-backend", backend, "--seed", str(self.options.seed)]
+            command += ["--seconds", str(CHECKER_SECONDS * (2 if unlocked else 1)), "--must-fail" if unlocked else "--require"]
+            command += ["--strict"] * strict
+            status, text = run(command)
+            done = re.search(r"^checker: 1 runs, (\d+) rounds, [1-9]\d* operations .*: (no anomaly|1 runs with anomalies, as wanted)$", text, re.M)
+            return *((1, []) if done and not status else (0, ["see above"])), 0, status
+
+        name = "checker, its clients"
+        steps = [Step(name, 1, lambda: self.pytest(name, "test/checker"))]
         for strict, unlocked, only in ((False, False, (1, 2, 3, 4)), (True, False, (4,)), (False, True, (2, 4))):
-            for backend, shards in self.matrix(CHECKER):
-                if shards not in only:
-                    continue
-                began = time.monotonic()
-                server = os.path.join(folder, "shoal-server-unlocked") if unlocked else self.options.server
-                command = [PYTHON, "test/checker/run.py", "--server", server, "--checker", os.path.join(folder, "checker")]
-                command += ["--shards", str(shards), "--io-backend", backend, "--seed", self.options.seed]
-                command += ["--seconds", str(CHECKER_SECONDS * (2 if unlocked else 1)), "--must-fail" if unlocked else "--require"]
-                command += ["--strict"] * strict
-                status, text = run(command)
-                done = re.search(r"^checker: 1 runs, (\d+) rounds, [1-9]\d* operations .*: (no anomaly|1 runs with anomalies, as wanted)$", text, re.M)
-                part = "checker, %s, %d shard%s%s" % (backend, shards, "s" * (shards > 1), ", strict" * strict + ", unlocked" * unlocked)
-                self.record(part, (1, [], 0) if done and not status else (0, ["see above"], 0), status, began)
-
-    def all(self):
-        for part in self.options.parts or PARTS:
-            getattr(self, part)()
-        shutil.rmtree(self.reports, ignore_errors=True)
-        for name in self.tally.failed:
-            print("FAILED %s" % name)
-        print("%d passed, %d failed" % (self.tally.passed, len(self.tally.failed)))
-        return 1 if self.tally.failed or not self.tally.passed else 0
+            for backend, shards in self.rows(CHECKER):
+                if shards in only:
+                    kind = ", strict" * strict + ", unlocked" * unlocked
+                    args = backend, shards, strict, unlocked
+                    steps.append(Step(row_name("checker", backend, shards) + kind, 3 if unlocked else 7, lambda a=args: act(*a)))
+        return steps
 
 
-def redis_is_7():
-    """The differences of Redis 7 from Valkey are known to the differential test; Redis 8 has others, and loses replies of some pipelines."""
-    path = os.environ.get("SHOAL_REDIS") or shutil.which("redis-server")
-    if not path:
-        return False
-    return " v=7." in subprocess.run([path, "--version"], capture_output=True, text=True).stdout
-
-
-def find_valkey():
-    """The Valkey that tests compare with: as the environment says, else from ./dev bench --setup-peers, else from PATH."""
-    ours = os.path.join(ROOT, ".cache", "peers", "bin", "valkey-server")
-    return os.environ.get("SHOAL_VALKEY") or (ours if os.access(ours, os.X_OK) else shutil.which("valkey-server"))
-
-
-def main():
-    args = sys.argv[1:]
+def parse_arguments(args):
+    """(options, what goes to pytest); ends the process if they make no sense."""
     pytest_args = []
     if "--" in args:
         split = args.index("--")
         args, pytest_args = args[:split], args[split + 1 :]
     parser = argparse.ArgumentParser(prog="./dev test", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", metavar="PART", help="any of: %s (default: all)" % ", ".join(PARTS))
+    parser.add_argument("parts", nargs="*", metavar="PART", help="any of: %s (default: all); or quick" % ", ".join(PARTS))
     parser.add_argument("--server", default=os.path.join(ROOT, "build-release", "server", "shoal-server"), help="binary under test")
     parser.add_argument("--build", default=os.path.join(ROOT, "build-debug"), help="build whose unit tests and objects are used")
-    parser.add_argument("--shards", type=int, help="only this row of the matrix")
-    parser.add_argument("--io-backend", choices=("uring", "epoll"), help="only this row of the matrix")
-    parser.add_argument("--seed", default="1", help="of the differential test")
+    parser.add_argument("--shards", type=int, help="only these rows of the matrix, with all tests")
+    parser.add_argument("--io-backend", choices=("uring", "epoll"), help="only these rows of the matrix, with all tests")
+    parser.add_argument("--seed", type=int, default=1, help="of the differential test")
     parser.add_argument("--ops", type=int, default=20_000, help="commands of each differential run")
+    parser.add_argument("--plan", action="store_true", help="say what would be run, and run nothing")
+    parser.add_argument("--check-arguments", action="store_true", help=argparse.SUPPRESS)  # ./dev asks before it installs or builds
     options = parser.parse_args(args)
     for part in options.parts:
-        if part not in PARTS:
-            parser.error("no part '%s'; there are: %s" % (part, ", ".join(PARTS)))
-    if options.shards and options.shards not in {shards for _, shards in MATRIX}:
-        parser.error("no row with %d shards in the matrix" % options.shards)
+        if part not in PARTS + ["quick"]:
+            parser.error("no part '%s'; there are: %s" % (part, ", ".join(PARTS + ["quick"])))
+    if options.shards not in {None} | {shards for _, shards in MATRIX + CHECKER}:
+        parser.error("no row with %d shards" % options.shards)
+    options.quick = "quick" in options.parts
+    if options.quick and len(options.parts) > 1:
+        parser.error("quick is a choice of parts: it stands alone")
+    if options.quick:
+        options.parts = ["lint", "unit", "integration"]
+    options.parts = options.parts or PARTS
     options.server = os.path.abspath(options.server)
     options.build = os.path.abspath(options.build)
-    valkey = find_valkey()
-    if valkey:
-        os.environ["SHOAL_VALKEY"] = valkey
-    else:
+    for path in (options.server, options.build):
+        made_here = any(path.startswith(os.path.join(ROOT, "build-" + name)) for name in ("release", "debug"))
+        if not os.path.exists(path) and not ((options.plan or options.check_arguments) and made_here):
+            parser.error("no %s: build it first (./dev build PRESET)" % path)
+    if not Runner(options, pytest_args).plan:
+        parser.error("no row like that in: %s" % ", ".join(options.parts))
+    return options, pytest_args
+
+
+def main():
+    options, pytest_args = parse_arguments(sys.argv[1:])
+    runner = Runner(options, pytest_args)
+    if options.check_arguments:
+        return
+    if options.plan:
+        total = sum(step.seconds for step in runner.plan)
+        for step in runner.plan:
+            print("%-36s about %s" % (step.name, duration(step.seconds)))
+        print("%d steps, about %s" % (len(runner.plan), duration(total)))
+        return
+    if not find_peer("valkey"):
         print("no valkey-server: what compares with it is skipped (./dev bench --setup-peers fetches one)")
-    sys.exit(Runner(options, pytest_args).all())
+    try:
+        sys.exit(runner.all())
+    except KeyboardInterrupt:
+        print("\ninterrupted")
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -29,11 +29,15 @@ def pytest_addoption(parser):
         default=os.environ.get("SHOAL_IO_BACKEND", "auto"),
         help="runtime backend",
     )
+    group.addoption("--leave-out", default="", metavar="MARK,...", help="tests with these marks are run in other rows (./dev test)")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "shoal_only: tests something that only Shoal has")
     config.addinivalue_line("markers", "several_shards: needs at least two shards")
+    config.addinivalue_line("markers", "slow: takes more than a second; ./dev test quick leaves it out")
+    config.addinivalue_line("markers", "row_each: each number of shards and each backend matters, not which with which")
+    config.addinivalue_line("markers", "row_once: neither the number of shards nor the backend matters")
     binary = config.option.server = os.path.abspath(config.getoption("--server"))  # servers start in folders of their own
     if not os.access(binary, os.X_OK):
         raise pytest.UsageError("no server at %s: build it first (./dev build release) or give --server PATH" % binary)
@@ -41,6 +45,10 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(config, items):
+    elsewhere = [item for item in items if any(map(item.get_closest_marker, filter(None, config.getoption("--leave-out").split(","))))]
+    if elsewhere:
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in elsewhere]
     for item in items:
         if config.server_kind != "shoal":
             if item.get_closest_marker("shoal_only") or item.get_closest_marker("several_shards"):

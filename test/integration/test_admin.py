@@ -11,6 +11,8 @@ from conftest import connect
 from resp import RespError, encode
 from server import wait_for
 
+pytestmark = pytest.mark.row_each
+
 FILL = [
     ("SET", "text", "hello"),
     ("SET", "number", "1234567890123"),
@@ -124,6 +126,7 @@ def test_debug_must_be_allowed(start_server, allowed):
             assert got == "OK"
 
 
+@pytest.mark.slow
 def test_debug_sleep_holds_everybody_up(server):
     with server.raw() as sleeper:
         others = [server.raw() for _ in range(8)]

@@ -89,6 +89,7 @@ def test_bug_03_parser_state_after_an_empty_request(server):
             assert c.read_some(20) == expect
 
 
+@pytest.mark.slow
 def test_bug_04_accept_goes_on_after_it_failed(start_server, kind):
     """CVE-2025-48367: one failed accept stopped the server from accepting others."""
     s = start_server()
@@ -507,6 +508,7 @@ def test_bug_49_kill_from_inside_of_a_walk_over_clients(server, r, shards):
     all_is_given_back(server, keys)
 
 
+@pytest.mark.slow
 def test_bug_50_clients_of_all_threads_kill_each_other(server, r, shards, slow):
     """KeyDB #183, #206: two threads that killed each other's clients waited for each other for ever."""
     keys = spread_keys(shards, 4)
@@ -536,6 +538,7 @@ def test_bug_50_clients_of_all_threads_kill_each_other(server, r, shards, slow):
     all_is_given_back(server, keys)
 
 
+@pytest.mark.slow
 def test_bug_51_transactions_that_want_each_others_keys(server, r, shards, slow):
     """Dragonfly #3530, #4568, #4685: transactions over several threads, databases, and global commands inside of them, waited in a
     circle. Here all want the same keys in different orders, some everything; each must be answered."""

@@ -87,6 +87,7 @@ def behave(server, seed, stop, ids, sockets, errors):
             return
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", (1, 2))
 def test_everything_at_once(start_server, kind, slow, seed):
     s = start_server()

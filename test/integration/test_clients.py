@@ -305,6 +305,7 @@ def test_pause_ends_by_itself(server):
         assert time.monotonic() - started > 0.29
 
 
+@pytest.mark.slow
 def test_whose_wait_has_just_ended_is_not_idle(start_server):
     """The look for idle clients came in the same turn as the end of WAIT: it closed the client before its reply was sent.
     One of many ends at that very millisecond."""
@@ -317,6 +318,7 @@ def test_whose_wait_has_just_ended_is_not_idle(start_server):
         c.close()
 
 
+@pytest.mark.slow
 def test_who_waits_for_the_pause_to_end_is_not_idle(start_server):
     s = start_server(timeout=1)
     with s.raw() as admin, s.raw() as c:
@@ -333,6 +335,7 @@ def test_setname_is_seen_by_others(server):
         assert fields(b.do("CLIENT", "LIST", "ID", number))["name"] == ""
 
 
+@pytest.mark.slow
 def test_no_touch_keeps_the_idle_time(server):
     with server.raw() as a, server.raw() as b:
         a.do("SET", "nt", "1")

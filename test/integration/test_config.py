@@ -9,6 +9,8 @@ import pytest
 from resp import RespError
 from server import Server, ServerFailed, find_peer, free_port
 
+pytestmark = pytest.mark.row_each
+
 # What the harness itself sets, or what says where a server runs.
 GIVEN = {"port", "dir", "save", "enable-debug-command", "logfile", "shards", "io-backend", "bind", "daemonize", "pidfile"}
 

@@ -8,7 +8,10 @@ import pytest
 from resp import encode
 from server import wait_for
 
+pytestmark = pytest.mark.row_each
 
+
+@pytest.mark.slow
 @pytest.mark.shoal_only
 def test_expiry_is_on_time_among_many_other_deadlines(server, r, slow):
     """30,000 keys that end within two seconds among 100,000 that do not: DBSIZE, which looks at no key, follows the

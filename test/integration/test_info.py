@@ -10,6 +10,8 @@ from conftest import connect
 from resp import encode
 from server import wait_for
 
+pytestmark = pytest.mark.row_each
+
 # Fields that only a Valkey with Lua, threads or replicas of its own can have, or that depend on the build.
 NOT_COMPARED = re.compile(r"module$|engine_\d|listener\d+$|used_active_time_|cmdstat_|errorstat_|latency_percentiles|db\d+$|shoal_|allocator_")
 

@@ -13,6 +13,8 @@ from resp import encode
 from server import wait_for
 from slots import slot
 
+pytestmark = pytest.mark.row_each
+
 
 def fill(server, count, prefix="k", db=0):
     with server.raw(timeout=60) as c:

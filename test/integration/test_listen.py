@@ -13,6 +13,7 @@ from resp import Raw, RespError
 from server import ServerFailed, free_port
 
 
+
 BIND_FAILED = RespError("ERR CONFIG SET failed (possibly related to argument 'bind') - Failed to bind to specified addresses.")
 
 

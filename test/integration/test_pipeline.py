@@ -143,6 +143,7 @@ def test_many_clients_with_pipelines(server):
             c.close()
 
 
+@pytest.mark.slow
 def test_eight_hundred_clients_at_once(server):
     """More requests in one moment than buffers and completion queues hold: all are answered, in order."""
     clients = [server.raw(timeout=30) for _ in range(800)]
@@ -259,6 +260,7 @@ def test_hard_output_limit_closes_the_reader(start_server):
         assert w.do("PING") == "PONG"
 
 
+@pytest.mark.slow
 def test_soft_output_limit_closes_the_reader_after_its_seconds(start_server):
     s = start_server(config={"client-output-buffer-limit": ["normal", "0", "2mb", "2"]})
     with s.raw() as w:
@@ -272,6 +274,7 @@ def test_soft_output_limit_closes_the_reader_after_its_seconds(start_server):
             c.close()
 
 
+@pytest.mark.slow
 def test_reader_that_catches_up_before_the_soft_limit_lives(start_server):
     s = start_server(config={"client-output-buffer-limit": ["normal", "0", "2mb", "3"]})
     with s.raw() as w:
@@ -348,6 +351,7 @@ def test_maxmemory_clients_evicts_the_biggest_client(start_server):
         assert w.do("PING") == "PONG"
 
 
+@pytest.mark.slow
 def test_who_reads_a_long_reply_slowly_is_not_idle(start_server):
     s = start_server(timeout=1)
     size = 30 * MB
@@ -420,6 +424,7 @@ def test_maxclients_refuses_and_counts(start_server):
             c.close()
 
 
+@pytest.mark.slow
 def test_timeout_closes_idle_clients(start_server):
     s = start_server(timeout=1)
     with s.raw() as idle, s.raw() as busy:

@@ -18,6 +18,8 @@ from resp import Raw, RespError, encode
 from server import ServerFailed, free_port, wait_for
 from slots import slot
 
+pytestmark = pytest.mark.row_each
+
 
 def run(server_binary, *args, stdin="", timeout=20):
     return subprocess.run([server_binary, *args], input=stdin, capture_output=True, text=True, timeout=timeout)
@@ -394,6 +396,7 @@ def test_shutdown_under_load(start_server):
         c.close()
 
 
+@pytest.mark.slow
 @pytest.mark.shoal_only
 @pytest.mark.parametrize("commands", ([("MSET", "a", "1", "b", "2")], [("MULTI",), ("SET", "a", "1"), ("SET", "b", "1"), ("EXEC",)], [("KEYS", "*")]), ids=lambda x: x[0][0])
 def test_what_runs_on_several_shards_when_the_end_begins_is_answered(start_server, commands):
@@ -424,6 +427,7 @@ def test_what_runs_on_several_shards_when_the_end_begins_is_answered(start_serve
     s.stopped_by_test = True
 
 
+@pytest.mark.slow
 @pytest.mark.shoal_only
 def test_the_end_waits_for_a_thread_that_is_busy(start_server):
     """The others gave up after five seconds, with transactions of theirs on their way to that thread: half of such a one

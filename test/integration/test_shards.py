@@ -193,6 +193,7 @@ def test_what_is_made_over_shards_counts_accesses_as_configured(start_server, sh
         assert [c.do("OBJECT", "IDLETIME", key) for key in (a, b)] == [0, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.several_shards
 @pytest.mark.parametrize("command", ("LCS", "COPY"))
 def test_what_is_carried_from_another_shard_is_touched(server, r, shards, command):
@@ -254,6 +255,7 @@ def test_nobody_sees_half_of_a_write_over_shards(server, r, shards):
     assert not torn and reads[0] > 20
 
 
+@pytest.mark.slow
 @pytest.mark.several_shards
 def test_nobody_starves_when_all_want_the_same_keys(server, r, shards):
     """Six write all keys over and over; a reader, a carried command and single writes on those keys get their turns beside them."""
@@ -518,6 +520,7 @@ def test_backends(start_server, backend):
         assert "uring" in s.log() or "epoll" in s.log()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("clients", (0, 50))
 def test_idle_server_uses_less_than_a_percent_of_a_core(start_server, clients, slow):
     s = start_server()

@@ -10,6 +10,8 @@ import pytest
 from conftest import tool
 from resp import encode
 
+pytestmark = pytest.mark.row_once
+
 
 @pytest.fixture
 def filled(server, r):
@@ -65,6 +67,7 @@ def test_cli_stat(server, filled):
     assert re.match(r"300 +\d+(\.\d+)?[KM] +\d+ +0 +\d+ \(\+\d+\) +\d+", lines[2]), lines[2]
 
 
+@pytest.mark.slow
 def test_cli_latency(server, r):
     proc = subprocess.Popen(
         [tool("redis-cli"), "-p", str(server.port), "--latency", "--raw", "-i", "1"], stdout=subprocess.PIPE, text=True
@@ -97,6 +100,7 @@ def test_cli_over_a_unix_socket(start_server, tmp_path):
     assert done.stdout == "PONG\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pipeline", (1, 16))
 def test_benchmark(run_tool, server, r, pipeline):
     done = run_tool("redis-benchmark", "-t", "ping,set,get,incr,mset", "-P", str(pipeline), "-n", "20000", "-r", "1000", "-q", timeout=100)

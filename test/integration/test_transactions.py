@@ -923,6 +923,7 @@ def test_pause_holds_writes_also_in_transactions(r, server, raw, other):
         assert late.read() == "QUEUED"
 
 
+@pytest.mark.slow
 def test_no_touch(r, raw):
     """CLIENT NO-TOUCH holds inside EXEC too."""
     raw.do("SET", "k", "v")
@@ -934,6 +935,7 @@ def test_no_touch(r, raw):
     assert raw.do("EXEC")[1] >= 1
 
 
+@pytest.mark.slow
 def test_no_touch_that_begins_or_ends_inside(r, raw, shards):
     """It counts from there on. The one in force at EXEC was taken for all of it."""
     for key in spread(shards, shards):
@@ -1015,6 +1017,7 @@ def test_optimistic_counters_lose_nothing(r, server, shards, slow):
     assert int(r.get("moves")) == sum(moved) > 200
 
 
+@pytest.mark.slow
 def test_transactions_are_seen_whole(r, server, shards, slow):
     """Writers set all keys to one number in a transaction, readers read all in one: never a mixture."""
     keys = spread(shards, 6)

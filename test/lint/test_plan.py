@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What ./dev test runs: no row is lost when tests say that not all matter, it stays within its time, and it says how far it is."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import tree
+
+sys.path.insert(0, os.path.join(tree.ROOT, "test"))
+
+import run as suite  # noqa: E402
+
+SHARDS = {shards for _, shards in suite.MATRIX}
+BACKENDS = {backend for backend, _ in suite.MATRIX}
+
+
+def plan(*args):
+    command = [suite.PYTHON, os.path.join(tree.ROOT, "test", "run.py"), "--plan", *args]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_the_matrix_is_every_backend_with_every_number_of_shards():
+    assert set(suite.MATRIX) == {(b, s) for b in ("uring", "epoll") for s in (1, 2, 4)}
+
+
+@pytest.mark.parametrize("rows", (suite.EACH, suite.DIFFERENTIAL, suite.CHECKER))
+def test_shorter_lists_of_rows_still_have_each_number_of_shards_and_each_backend(rows):
+    assert {shards for _, shards in rows} >= SHARDS
+    assert {backend for backend, _ in rows} == BACKENDS
+
+
+def test_what_runs_once_runs():
+    assert suite.ONCE and set(suite.ONCE) <= set(suite.MATRIX) and set(suite.EACH) <= set(suite.MATRIX)
+    assert {backend for backend, _ in suite.QUICK} == {backend for backend, _ in suite.NODE} == BACKENDS
+
+
+def left_out(steps, backend, shards):
+    """Marks whose tests are left out in a row of a plan: read from what would be run."""
+    seen = []
+    runner_pytest, suite.Runner.pytest = suite.Runner.pytest, lambda self, name, folder, args=(), env=None: seen.append(args)
+    try:
+        next(s for s in steps if s.name == suite.row_name("integration", backend, shards)).act()
+    finally:
+        suite.Runner.pytest = runner_pytest
+    args = seen[0]
+    return args[args.index("--leave-out") + 1].split(",") if "--leave-out" in args else []
+
+
+def runner(*args):
+    return suite.Runner(*suite.parse_arguments(["--plan", *args]))
+
+
+def test_rows_are_left_out_in_the_whole_matrix_only():
+    steps = runner("integration").plan
+    assert left_out(steps, "epoll", 4) == ["row_each", "row_once"]
+    assert [r for r in suite.MATRIX if "row_once" not in left_out(steps, *r)] == suite.ONCE
+    assert {r for r in suite.MATRIX if "row_each" not in left_out(steps, *r)} == set(suite.EACH)
+    for args in (["--shards", "4"], ["--io-backend", "epoll"], ["--", "-k", "incr"]):
+        assert not left_out(runner("integration", *args).plan, "epoll", 4)
+
+
+def test_everything_fits_into_half_an_hour_and_quick_into_three_minutes():
+    assert sum(step.seconds for step in runner().plan) < 30 * 60
+    assert sum(step.seconds for step in runner("quick").plan) < 3 * 60
+
+
+@pytest.mark.parametrize(
+    "args, text",
+    (
+        (["nosuch"], "no part 'nosuch'"),
+        (["quick", "unit"], "quick"),
+        (["--shards", "7"], "no row"),
+        (["node", "--shards", "1"], "no row"),
+        (["--server", "/no/such/server"], "/no/such/server"),
+        (["--seed", "x"], "--seed"),
+    ),
+)
+def test_what_cannot_be_run_is_refused_by_the_plan(args, text):
+    done = plan(*args)
+    assert done.returncode == 2 and text in done.stderr and not done.stdout
+
+
+def test_the_plan_names_its_steps():
+    done = plan("integration", "--shards", "2")
+    assert done.returncode == 0
+    assert [line.split("  ")[0] for line in done.stdout.splitlines()[:-1]] == ["integration, %s, 2 shards" % b for b in ("uring", "epoll")]
+    assert done.stdout.splitlines()[-1].startswith("2 steps, about ")
+
+
+def test_the_time_left_follows_how_fast_the_steps_are(monkeypatch, capsys):
+    now = [100.0]
+    monkeypatch.setattr(suite.time, "monotonic", lambda: now[0])
+    progress = suite.Progress([suite.Step("a", 10, None), suite.Step("b", 20, None), suite.Step("c", 30, None)])
+    progress.begin()
+    now[0] += 15  # half more than was estimated
+    assert progress.end() == (15, ", about 75 s left")
+    progress.begin()
+    now[0] += 15
+    assert progress.end() == (15, ", about 30 s left")
+    progress.begin()
+    now[0] += 100
+    assert progress.end() == (100, "")
+    out = capsys.readouterr().out
+    assert "[1/3] a" in out and "[3/3] c" in out
+
+
+def test_a_step_that_hangs_is_ended_with_all_that_it_started(tmp_path):
+    pid = tmp_path / "pid"
+    status, _ = suite.run(["sh", "-c", "sleep 1000 & echo $! >%s; wait" % pid], timeout=1)
+    assert status == 124
+    child = int(pid.read_text())
+    for _ in range(100):
+        try:
+            with open("/proc/%d/stat" % child) as f:
+                if f.read().rsplit(")", 1)[1].split()[0] == "Z":
+                    return
+        except FileNotFoundError:
+            return
+        suite.time.sleep(0.05)
+    pytest.fail("process %d goes on" % child)
