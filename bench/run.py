@@ -37,7 +37,20 @@ def parse_arguments():
     p.add_argument("--only", metavar="TEXT", action="append", help="only cases whose name holds TEXT: small, large, shards, memory, set, P16 ...")
     p.add_argument("--out", metavar="DIR", help="where the report goes (default bench/results/<date>)")
     p.add_argument("--readme", action="store_true", help="also put the figures into README.md")
-    return p.parse_args()
+    p.add_argument("--check-arguments", action="store_true", help=argparse.SUPPRESS)  # ./dev asks before it installs or builds
+    options = p.parse_args()
+    if options.rounds is not None and options.rounds < 1:
+        p.error("--rounds must be 1 or more")
+    names = [c.key for c in cases.speed_cases() + cases.shard_cases() + cases.txn_cases()] + ["memory"]
+    for text in options.only or []:
+        if not any(text in name for name in names):
+            p.error("no case has '%s' in its name; there are: %s" % (text, ", ".join(sorted(set(names)))))
+    for path in (options.shoal, options.redis):
+        if path and not os.access(path, os.X_OK) and path != p.get_default("shoal"):
+            p.error("no program at %s" % path)
+    # Servers are started in folders of their own.
+    options.shoal, options.redis = os.path.abspath(options.shoal), options.redis and os.path.abspath(options.redis)
+    return options
 
 
 def chosen(options, key):
@@ -176,6 +189,9 @@ class Bench:
 
 def main():
     options = parse_arguments()
+    servers.find_valkey(options.valkey)
+    if options.check_arguments:
+        return
     if options.server_cpu == options.load_cpu:
         print("bench: server and load share one CPU, figures say little", file=sys.stderr)
     bench = Bench(options)

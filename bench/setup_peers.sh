@@ -11,7 +11,14 @@ dir=$(readlink -m "$1")
 root=$dir/root
 tools=(server benchmark cli)
 
-if [ -x "$dir/bin/valkey-server" ] && "$dir/bin/valkey-server" --version >/dev/null 2>&1; then
+there() {
+    local tool
+    for tool in "${tools[@]}"; do
+        "$dir/bin/valkey-$tool" --version >/dev/null 2>&1 || return 1
+    done
+}
+
+if there; then
     exit 0
 fi
 mkdir -p "$dir/bin"

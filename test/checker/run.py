@@ -26,7 +26,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..", "integration")]
 
 from resp import RespError  # noqa: E402
 from server import Server, kind_of, slowness  # noqa: E402
-from workload import BadReply, Keys, do_count, do_get, do_list, do_moved_get, do_set, one, probe  # noqa: E402
+from workload import NEEDS, BadReply, Keys, do_count, do_get, do_list, do_moved_get, do_set, one, probe  # noqa: E402
 
 ROUND_SECONDS = 4.0
 PER_PROCESS = 6  # raw connections in one process
@@ -276,13 +276,21 @@ def main():
     parser.add_argument("--no-faults", dest="faults", action="store_false", help="kill nobody")
     parser.add_argument("--must-fail", action="store_true", help="the other way round: a row in which nothing is found is a problem")
     parser.add_argument("--require", action="store_true", help="fail if a workload has to be left out")
+    parser.add_argument("--check-arguments", action="store_true", help=argparse.SUPPRESS)  # ./dev asks before it installs or builds
     options = parser.parse_args()
+    unknown = [w for w in options.workloads or [] if w not in NEEDS]
+    if unknown:
+        parser.error("no workload '%s'; there are: %s" % (unknown[0], ", ".join(NEEDS)))
+    if not set(options.io_backend.split(",")) <= {"uring", "epoll"}:
+        parser.error("--io-backend must be uring, epoll or both, with a comma between")
+    if not 1 <= options.clients < 90:
+        parser.error("--clients must be 1 to 89")
+    if options.check_arguments:
+        return
     for path in (options.server, options.checker):
         if not os.access(path, os.X_OK):
             print("checker: no %s: build it first (./dev build release, ./dev build debug)" % path)
             sys.exit(2)
-    if not 1 <= options.clients < 90:
-        parser.error("--clients must be 1 to 89")
     rows = [(b, s) for b in options.io_backend.split(",") for s in options.shards]
     seconds = options.seconds or (options.time or 60.0) / len(rows)
     totals = Totals()
