@@ -196,7 +196,9 @@ int64_t rt_mono_ms(const struct rt *rt) {
 }
 
 int64_t rt_wall_us(struct rt *rt) {
-    return (int64_t)rt->ops->wall_us(rt);
+    int64_t us = (int64_t)rt->ops->wall_us(rt);
+    rt->wall_ms = us / 1000;
+    return us;
 }
 
 uint64_t rt_mono_ns(struct rt *rt) {

@@ -48,7 +48,7 @@ const char *rt_backend_name(const struct rt *rt); /* "io_uring", "epoll" or "sim
 /* ---- Time and chance ---- */
 
 int64_t rt_wall_ms(const struct rt *rt); /* wall clock, read once per turn: cheap */
-int64_t rt_wall_us(struct rt *rt);       /* wall clock, read now */
+int64_t rt_wall_us(struct rt *rt);       /* wall clock, read now; so is rt_wall_ms from now on */
 int64_t rt_mono_ms(const struct rt *rt); /* monotonic, read once per turn: cheap */
 uint64_t rt_mono_ns(struct rt *rt);      /* monotonic, read now */
 void rt_random(struct rt *rt, void *ret, size_t n);

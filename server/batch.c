@@ -39,7 +39,6 @@ struct batch *batch_take(struct worker *worker, struct client *client, struct rt
     batch->next = NULL;
     batch->input = rt_buffer_ref(input);
     batch->large = NULL;
-    batch->now_ms = rt_wall_ms(worker->rt);
     batch->count = 0;
     batch->released = 0;
     batch->ran = 0;
@@ -218,6 +217,7 @@ static void batch_over(struct worker *worker, struct batch *batch) {
 
 static void batch_go_on(struct worker *worker, struct batch *batch) {
     const struct locks *locks = &worker->shard.locks;
+    batch->now_ms = rt_wall_ms(worker->rt);
     worker->tick = rt_ticks(worker->rt);
     while (batch->ran < batch->count) {
         const struct op *op = &batch->ops[batch->ran];

@@ -138,6 +138,10 @@ bool exec_lazy_expire(const struct exec *x) {
     return x->worker->config->lazyfree_lazy_expire;
 }
 
+bool exec_is_past(const struct exec *x, int64_t deadline) {
+    return deadline <= x->now_ms && !x->worker->config->import_mode;
+}
+
 bool exec_policy_is_lfu(const struct exec *x) {
     return config_eviction_is_lfu(x->worker->config->maxmemory_policy);
 }

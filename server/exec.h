@@ -64,6 +64,9 @@ int64_t exec_bulk_len_max(const struct exec *x);
 bool exec_lazy_user_del(const struct exec *x);
 /* lazyfree-lazy-expire: the same for what is deleted because its time is over. */
 bool exec_lazy_expire(const struct exec *x);
+/* A key that is given this deadline is deleted instead. Not in import mode: its source will say
+ * when that goes. */
+bool exec_is_past(const struct exec *x, int64_t deadline);
 /* maxmemory-policy counts accesses (LFU) instead of noting times. */
 bool exec_policy_is_lfu(const struct exec *x);
 

@@ -15,6 +15,11 @@
  * while they are held nothing can change, so what was read at different moments was all true at
  * the last of them.
  *
+ * Its time is the coordinator's when it asks. A shard where others have seen keys run out at that
+ * time or later grants, but reads nothing yet: then the time becomes a later one, and all parts
+ * look AGAIN. From the grant on, nothing is deleted there that was alive at the time it was asked
+ * for.
+ *
  * Invariants
  *  1. The reply is written, and the client told to go on, exactly once: after all effects.
  *  2. Locks on all shards are granted before any is released (this is what keeps the order).
@@ -97,7 +102,6 @@ static struct txn *txn_new(struct client *client, const struct command_slot *slo
     txn->client = client;
     txn->client_id = client->id;
     txn->slot = slot;
-    txn->now_ms = rt_wall_ms(worker->rt);
     client->txn = txn;
     client->txns++;
     client->txns_open++;
@@ -143,6 +147,7 @@ static void send_part(struct txn_part *part) {
     struct worker *home = part->txn->home;
     part->due = false;
     part->phase = part->txn->phase;
+    part->now_ms = part->txn->now_ms;
     if (part->worker == home->id) {
         txn_part_handle(home, part);
         return;
@@ -185,6 +190,26 @@ void txn_part_home(struct worker *worker, struct message *message) {
     txn_part_done((struct txn_part *)message);
 }
 
+/* ---- Time ---- */
+
+/* Before anything is seen, or once nothing of what was seen counts. */
+static void take_time(struct txn *txn) {
+    struct rt *rt = txn->home->rt;
+    txn->now_us = txn->queue != NULL ? rt_wall_us(rt) : 0;
+    txn->now_ms = rt_wall_ms(rt);
+}
+
+static void move_time(struct txn *txn, int64_t to_ms) {
+    if (to_ms > txn->now_ms) {
+        txn->now_ms = to_ms;
+        txn->now_us = to_ms * 1000;
+    }
+}
+
+int64_t txn_exec_time_us(const struct client *client) {
+    return client->txn != NULL && client->txn->queue != NULL ? client->txn->now_us : 0;
+}
+
 /* ---- Locking ---- */
 
 /* The current phase is a carried command. */
@@ -203,6 +228,7 @@ static bool runs_at_home(const struct txn *txn) {
 static void schedule_part(struct txn *txn, struct txn_part *part, bool is_last_to_grant) {
     part->lock.number = txn->number;
     part->refused = true; /* till it says something else */
+    part->late = false;
     part->eager = txn->reads_first || is_last_to_grant;
     part->release = is_last_to_grant && txn->phases == 1 && !carries(txn) && !runs_at_home(txn);
     due(part, TXN_SCHEDULE);
@@ -210,6 +236,7 @@ static void schedule_part(struct txn *txn, struct txn_part *part, bool is_last_t
 
 static void schedule(struct txn *txn) {
     txn->state = STATE_SCHEDULE;
+    take_time(txn);
     txn->number = shared_next_number(txn->home->server->shared);
     EACH_PART(txn, part) {
         schedule_part(txn, part, false);
@@ -220,6 +247,7 @@ static void schedule(struct txn *txn) {
  * shard is the last to grant, and may run and release in the same hop. */
 static void schedule_home(struct txn *txn) {
     txn->state = STATE_HOME_FIRST;
+    take_time(txn);
     txn->number = shared_next_number(txn->home->server->shared);
     EACH_PART(txn, part) {
         part->refused = true;
@@ -236,21 +264,47 @@ static void schedule_other(struct txn *txn) {
     }
 }
 
+/* What was read in the first hop does not count. */
+static void forget_reads(struct txn_part *part) {
+    part->next = part->first;
+    outbuf_drain(&part->out, part->out.bytes);
+    for (struct txn_task *task = part->first; task != NULL; task = task->next) {
+        task->outcome = (struct txn_outcome){0};
+        txn_items_free(&task->fetched);
+    }
+}
+
 static void cancel(struct txn *txn) {
     txn->state = STATE_CANCEL;
     txn->refusals++;
     txn->home->stats.txn_refusals++;
     EACH_PART(txn, part) {
-        part->next = part->first; /* what was read does not count */
-        outbuf_drain(&part->out, part->out.bytes);
-        for (struct txn_task *task = part->first; task != NULL; task = task->next) {
-            task->outcome = (struct txn_outcome){0};
-            txn_items_free(&task->fetched);
-        }
+        forget_reads(part);
         if (!part->refused) {
             due(part, TXN_CANCEL);
         }
     }
+}
+
+/* If one is late: all that have their locks look again, at a time that no shard has seen yet. Their
+ * answer is the one to the same question. */
+static bool look_again(struct txn *txn) {
+    bool late = false;
+    EACH_PART(txn, part) {
+        if (part->late) {
+            late = true;
+            move_time(txn, part->expired_ms + 1);
+        }
+    }
+    EACH_PART(txn, part) {
+        if (late && part->locked) {
+            forget_reads(part);
+            part->eager = txn->reads_first;
+            part->release = false;
+            due(part, TXN_AGAIN);
+        }
+    }
+    return late;
 }
 
 /* The next shard in ascending order; false when all are fenced. */
@@ -369,8 +423,8 @@ static void collect_changes(struct txn *txn, struct keyspace *keyspace,
     for (uint32_t i = 0; i < changes->count; i++) {
         const struct txn_planned_key *planned = &changes->command->keys[changes->list[i].key];
         uint32_t db = changes->list[i].db;
-        struct entry *entry =
-            keyspace_find(keyspace, db, &planned->key, txn->now_ms, LOOKUP_WRITE | LOOKUP_NOTOUCH);
+        /* Also if it is dead: MSETEX makes such keys. */
+        struct entry *entry = keyspace_find_any(keyspace, db, &planned->key);
         struct txn_item item = {planned->key, db, entry != NULL ? keyspace_lift(entry) : NULL};
         txn_items_add(&txn->parts[planned->worker]->store, item);
     }
@@ -614,6 +668,9 @@ static bool step(struct txn *txn) {
             cancel(txn);
             break;
         }
+        if (look_again(txn)) {
+            break;
+        }
         look_for_dirt(txn);
         if (!txn->dirty) {
             schedule_other(txn);
@@ -622,6 +679,9 @@ static bool step(struct txn *txn) {
     case STATE_SCHEDULE:
         if (any_refused(txn)) {
             cancel(txn);
+            break;
+        }
+        if (look_again(txn)) {
             break;
         }
         look_for_dirt(txn);
@@ -665,6 +725,9 @@ static void go_on(struct txn *txn) {
         return;
     }
     if (txn->state == STATE_ALONE) {
+        EACH_PART(txn, part) {
+            move_time(txn, part->now_ms);
+        }
         look_for_dirt(txn);
         run_at_home(txn); /* PING and the like */
         end(txn);
@@ -707,9 +770,11 @@ void txn_start(struct txn *txn) {
     }
     if (txn->parts_count == 0) {
         txn->state = STATE_PHASE;
+        take_time(txn);
     } else if (txn->parts_count == 1 && txn->phases == 1 && txn->scope == LOCK_KEYS &&
                some->first != NULL) {
         txn->state = STATE_ALONE;
+        take_time(txn);
         due(some, TXN_ALONE);
     } else if (txn->parts_count == 2 && txn->parts[txn->home->id] != NULL) {
         schedule_home(txn);

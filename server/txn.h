@@ -46,6 +46,9 @@ void txn_exec(struct exec *x, struct multi_queue *queue);
  * that runs at home; NULL and 0 if it runs none. */
 const struct multi_queue *txn_exec_queue(const struct client *client, uint32_t *ret_done);
 
+/* The time that the client's EXEC sees, in microseconds; 0 if it runs none. */
+int64_t txn_exec_time_us(const struct client *client);
+
 /* A global command that ran inside a transaction is complete: its reply goes to txn_reply. */
 struct reply txn_reply(struct client *client);
 void txn_scatter_done(struct client *client, uint64_t ticks, const struct reply *reply);
@@ -60,8 +63,9 @@ void txn_worker_fini(struct worker *worker);
 /* The locks of a worker's shard: those whose wait is over go on. */
 void txn_settle(struct worker *worker);
 
-/* The time up to which keys of this worker's shard may run out by themselves: now, or that of the
- * oldest transaction that holds locks here, because what it sees must not go while it runs. */
+/* The time up to which keys of this worker's shard that have run out may be deleted: now, or that
+ * of the oldest transaction that holds locks here, because what it sees must not go while it runs.
+ */
 int64_t txn_expiry_ms(const struct worker *worker, int64_t now_ms);
 
 #endif

@@ -45,7 +45,7 @@ void txn_run(struct exec *x, struct txn_outcome *ret) {
  * would have touched them. */
 static void fetch(struct worker *worker, const struct txn_part *part, struct txn_task *task) {
     struct keyspace *keyspace = worker->shard.keyspace;
-    int64_t now_ms = part->txn->now_ms;
+    int64_t now_ms = part->now_ms;
     for (uint32_t db = 0; db < (uint32_t)worker->config->databases; db++) {
         if (keyspace_count(keyspace, db) == 0) {
             continue;
@@ -67,7 +67,6 @@ static void fetch(struct worker *worker, const struct txn_part *part, struct txn
 }
 
 static void run_task(struct worker *worker, struct txn_part *part, struct txn_task *task) {
-    const struct txn *txn = part->txn;
     if (task->command->kind == TXN_CARRY) {
         fetch(worker, part, task);
         return;
@@ -83,7 +82,7 @@ static void run_task(struct worker *worker, struct txn_part *part, struct txn_ta
         .shard = &worker->shard,
         .keyspace = worker->shard.keyspace,
         .reply = &reply,
-        .now_ms = txn->now_ms,
+        .now_ms = part->now_ms,
         .key = task->key,
         .no_touch = part->no_touch,
         .worker = worker,
@@ -123,7 +122,7 @@ static void run_phase(struct worker *worker, struct txn_part *part) {
 
 static void store(struct worker *worker, struct txn_part *part) {
     struct keyspace *keyspace = worker->shard.keyspace;
-    int64_t now_ms = part->txn->now_ms;
+    int64_t now_ms = part->now_ms;
     for (uint32_t i = 0; i < part->store.count; i++) {
         struct txn_item *item = &part->store.list[i];
         keyspace_put(keyspace, item->db, &item->key, item->value, now_ms);
@@ -144,13 +143,14 @@ static void answer(struct worker *worker, struct txn_part *part) {
 
 static void locked(struct worker *worker, struct txn_part *part) {
     part->locked = true;
+    part->hold_ms = part->now_ms;
     list_push_back(&worker->parts, &part->node);
 }
 
 int64_t txn_expiry_ms(const struct worker *worker, int64_t now_ms) {
     LIST_EACH(&worker->parts, node) {
         const struct txn_part *part = LIST_ENTRY(node, const struct txn_part, node);
-        now_ms = part->txn->now_ms < now_ms ? part->txn->now_ms : now_ms;
+        now_ms = part->hold_ms < now_ms ? part->hold_ms : now_ms;
     }
     return now_ms;
 }
@@ -172,10 +172,18 @@ static void release(struct worker *worker, struct txn_part *part) {
     unlock(worker, part);
 }
 
+/* What others have seen run out on this shard. A clock that was set back is not waited for. */
+static int64_t expired_ms(const struct worker *worker) {
+    int64_t last_ms = rt_wall_ms(worker->rt) - 1,
+            seen_ms = keyspace_expired_to(worker->shard.keyspace);
+    return seen_ms < last_ms ? seen_ms : last_ms;
+}
+
 /* With the locks held, or nobody else having any: did somebody touch what the client watches? */
 static bool is_clean(struct worker *worker, struct txn_part *part) {
     const struct txn *txn = part->txn;
-    part->dirty = part->watches && watch_dirty(&worker->shard.watches, txn->client_id, txn->now_ms);
+    part->dirty =
+        part->watches && watch_dirty(&worker->shard.watches, txn->client_id, part->now_ms);
     return !part->dirty;
 }
 
@@ -189,7 +197,9 @@ static void scheduled(void *context, struct lock_request *request) {
     part->refused = request->answer == LOCK_REFUSED;
     if (!part->refused) {
         locked(worker, part);
-        if (is_clean(worker, part) && part->eager) {
+        part->expired_ms = expired_ms(worker);
+        part->late = part->expired_ms >= part->now_ms;
+        if (!part->late && is_clean(worker, part) && part->eager) {
             run_phase(worker, part);
             if (part->release) {
                 release(worker, part);
@@ -197,6 +207,14 @@ static void scheduled(void *context, struct lock_request *request) {
         }
     }
     answer(worker, part);
+}
+
+/* Nothing has been deleted here that was alive at its first time, so there is no third. */
+static void again(struct worker *worker, struct txn_part *part) {
+    part->late = false;
+    if (is_clean(worker, part) && part->eager) {
+        run_phase(worker, part);
+    }
 }
 
 static void schedule(struct worker *worker, struct txn_part *part) {
@@ -223,6 +241,8 @@ static void fence(struct worker *worker, struct txn_part *part) {
 }
 
 static void finish_alone(struct worker *worker, struct txn_part *part) {
+    int64_t seen_ms = expired_ms(worker);
+    part->now_ms = seen_ms >= part->now_ms ? seen_ms + 1 : part->now_ms;
     if (is_clean(worker, part)) {
         run_phase(worker, part);
     }
@@ -259,6 +279,9 @@ static void run_alone(struct worker *worker, struct txn_part *part) {
 }
 
 void txn_part_handle(struct worker *worker, struct txn_part *part) {
+    if (UNLIKELY(part->now_ms > rt_wall_ms(worker->rt))) {
+        rt_wall_us(worker->rt); /* nobody sees an earlier time on this shard after it */
+    }
     switch (part->action) {
     case TXN_ALONE:
         run_alone(worker, part);
@@ -274,6 +297,9 @@ void txn_part_handle(struct worker *worker, struct txn_part *part) {
         break;
     case TXN_STORE:
         store(worker, part);
+        break;
+    case TXN_AGAIN:
+        again(worker, part);
         break;
     case TXN_CANCEL:
         unlock(worker, part);

@@ -97,6 +97,7 @@ enum txn_action {
     TXN_FENCE,
     TXN_RUN,     /* the tasks of a phase */
     TXN_STORE,   /* what a carried command changed */
+    TXN_AGAIN,   /* at a later time: look at the watched keys, read the first phase if `eager` */
     TXN_CANCEL,  /* a shard refused: give back what is locked, all begins again */
     TXN_RELEASE, /* the end */
 };
@@ -111,11 +112,15 @@ struct txn_part {
     bool release; /* after the run */
     bool locked;  /* the shard's: it has its locks, and its place in worker->parts */
     bool refused;
+    bool late;    /* it was granted, but others have seen keys run out at or after its time */
     bool watches; /* the client has watched keys here */
     bool dirty;   /* and one of them was touched */
     uint32_t phase;
-    uint8_t resp;  /* the client's in this phase */
-    bool no_touch; /* the same */
+    int64_t now_ms;     /* the time it sees */
+    int64_t hold_ms;    /* the shard's, while locked: keys run out by themselves up to here */
+    int64_t expired_ms; /* the last deadline that has been seen to pass there, if `late` */
+    uint8_t resp;       /* the client's in this phase */
+    bool no_touch;      /* the same */
     struct lock_key *lock_keys;
     uint32_t lock_count;
     struct lock_request lock;
@@ -150,7 +155,8 @@ struct txn {
     struct multi_queue *queue; /* EXEC's, else NULL */
     struct rt_buffer *input;
     uint64_t client_id;
-    int64_t now_ms;
+    int64_t now_ms; /* settled when all locks are granted, in the first phase's hop at the latest */
+    int64_t now_us; /* the same for TIME inside EXEC */
     bool dirty;
     bool reads_first; /* the first phase changes nothing: it may be done twice */
     bool starting;    /* inside txn_start: the client goes on by itself */

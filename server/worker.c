@@ -58,6 +58,10 @@ static void key_changed(void *arg, uint32_t db, struct key key) {
     watch_touch(&worker->shard.watches, db, &key);
 }
 
+static int64_t expiry_ms(void *arg, int64_t now_ms) {
+    return txn_expiry_ms(arg, now_ms);
+}
+
 static void flushing(void *arg, uint32_t db) {
     struct worker *worker = arg;
     watch_flush(&worker->shard.watches, db);
@@ -109,6 +113,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     struct keyspace_hooks hooks = {
         .arg = worker,
         .changed = key_changed,
+        .expiry_ms = expiry_ms,
         .flushing = flushing,
         .swapping = swapping,
     };

@@ -70,7 +70,6 @@ struct keyspace *keyspace_new(const struct keyspace_options *options) {
     ks->database_count = options->databases;
     ks->databases = sysmem_alloc(options->databases * sizeof(*ks->databases));
     memset(ks->databases, 0, options->databases * sizeof(*ks->databases));
-    ks->lazy_expire = true;
     ks->now_ms = options->now_ms;
     ks->expire = (struct keyspace_expire_options){.active = true, .effort = 1};
     ks->lfu_log_factor = 10;
@@ -137,8 +136,8 @@ void keyspace_set_expire_options(struct keyspace *ks, struct keyspace_expire_opt
     ks->expire = options;
 }
 
-void keyspace_set_lazy_expire(struct keyspace *ks, bool lazy_expire) {
-    ks->lazy_expire = lazy_expire;
+void keyspace_see_dead(struct keyspace *ks, bool see_dead) {
+    ks->sees_dead = see_dead;
 }
 
 void keyspace_set_lru(struct keyspace *ks, enum lru_mode mode, int lfu_log_factor,
@@ -359,7 +358,12 @@ void database_deadline_changed(struct keyspace *ks, struct database *database,
                              (database->parity ? ENTRY_SWEPT : 0));
 }
 
+int64_t keyspace_expired_to(const struct keyspace *ks) {
+    return ks->expired_to;
+}
+
 void database_expire(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry) {
+    note_dead(ks, entry);
     hook_pre_write(ks, db, key, entry);
     /* The name must outlive the entry, whose own it may be. */
     char small[256];
@@ -409,15 +413,33 @@ struct entry *keyspace_set_expiry(struct keyspace *ks, uint32_t db, const struct
 
 /* ---- Lookup ---- */
 
+bool keyspace_buries(const struct keyspace *ks, const struct entry *entry, int64_t now_ms,
+                     bool writes) {
+    if (ks->expire.paused || (ks->expire.importing && !writes)) {
+        return false;
+    }
+    return !ks->hooks.expiry_ms || entry_is_dead(entry, ks->hooks.expiry_ms(ks->hooks.arg, now_ms));
+}
+
+/* A lookup has met an entry past its deadline: what it finds. */
+static struct entry *find_dead(struct keyspace *ks, uint32_t db, const struct key *key,
+                               struct entry *entry, int64_t now_ms, bool writes) {
+    if (ks->sees_dead && ks->expire.importing) {
+        return entry;
+    }
+    note_dead(ks, entry);
+    if (keyspace_buries(ks, entry, now_ms, writes)) {
+        database_expire(ks, db, key, entry);
+    }
+    return NULL;
+}
+
 struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
                             unsigned lookup_flags) {
     const struct database *database = keyspace_peek(ks, db);
     struct entry *entry = database ? database_find(database, key) : NULL;
     if (entry && UNLIKELY(entry_is_dead(entry, now_ms))) {
-        if (ks->lazy_expire) {
-            database_expire(ks, db, key, entry);
-        }
-        entry = NULL;
+        entry = find_dead(ks, db, key, entry, now_ms, lookup_flags & LOOKUP_WRITE);
     }
     if (!(lookup_flags & (LOOKUP_WRITE | LOOKUP_NOSTATS))) {
         *(entry ? &ks->stats.hits : &ks->stats.misses) += 1;
@@ -428,25 +450,24 @@ struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *
     return entry;
 }
 
-bool keyspace_has(const struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms) {
+struct entry *keyspace_find_any(const struct keyspace *ks, uint32_t db, const struct key *key) {
     const struct database *database = keyspace_peek(ks, db);
-    const struct entry *entry = database ? database_find(database, key) : NULL;
+    return database ? database_find(database, key) : NULL;
+}
+
+bool keyspace_has(const struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms) {
+    const struct entry *entry = keyspace_find_any(ks, db, key);
     return entry && !entry_is_dead(entry, now_ms);
 }
 
 struct entry *keyspace_find_old(struct keyspace *ks, uint32_t db, const struct key *key,
                                 int64_t now_ms) {
-    struct database *database = keyspace_database(ks, db);
-    struct entry *entry = database_find(database, key);
-    if (!entry || LIKELY(!entry_is_dead(entry, now_ms))) {
+    struct entry *entry = database_find(keyspace_database(ks, db), key);
+    if (!entry || LIKELY(!entry_is_dead(entry, now_ms)) ||
+        (ks->sees_dead && ks->expire.importing)) {
         return entry;
     }
-    if (ks->lazy_expire) {
-        database_expire(ks, db, key, entry);
-    } else {
-        hook_pre_write(ks, db, key, entry);
-        database_delete(ks, database, key, entry, true);
-    }
+    database_expire(ks, db, key, entry);
     return NULL;
 }
 
@@ -486,13 +507,28 @@ size_t entry_memory(const struct keyspace *ks, const struct entry *entry) {
 
 bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
                      bool lazy) {
-    struct entry *entry = keyspace_find(ks, db, key, now_ms, LOOKUP_WRITE | LOOKUP_NOTOUCH);
+    /* In import mode whoever deletes a dead key deletes a key. */
+    struct entry *entry = UNLIKELY(ks->expire.importing)
+                              ? keyspace_find_any(ks, db, key)
+                              : keyspace_find(ks, db, key, now_ms, LOOKUP_WRITE | LOOKUP_NOTOUCH);
     if (!entry) {
         return false;
     }
     hook_pre_write(ks, db, key, entry);
     database_delete(ks, keyspace_database(ks, db), key, entry, lazy);
     keyspace_touch(ks, db, key);
+    return true;
+}
+
+bool keyspace_run_out(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
+                      bool lazy) {
+    if (!keyspace_delete(ks, db, key, now_ms, lazy)) {
+        return false;
+    }
+    ks->stats.expired_keys++;
+    if (ks->hooks.expired) {
+        ks->hooks.expired(ks->hooks.arg, db, *key);
+    }
     return true;
 }
 

@@ -3,7 +3,8 @@
  *
  * Every read and every change of a key goes through here, so that expiry, memory accounting, and
  * the hooks (pre-write for snapshots, events for notifications, WATCH, tracking and blocked
- * clients, the log) see all of them. A lookup never returns a key past its deadline.
+ * clients, the log) see all of them. A lookup never returns a key past its deadline, but to whom
+ * keyspace_see_dead says so.
  *
  * Thread: owner shard only.
  * Ownership: entries belong to the keyspace. A `struct entry *` is valid until the next call that
@@ -60,6 +61,9 @@ struct keyspace_hooks {
     void (*changed)(void *arg, uint32_t db, struct key key);
     /* A key ran out and was deleted. */
     void (*expired)(void *arg, uint32_t db, struct key key);
+    /* Keys are deleted for being past their deadline only if it is past at this time too: no later
+     * than now_ms. What ran out after it is hidden and stays. NULL: now_ms. */
+    int64_t (*expiry_ms)(void *arg, int64_t now_ms);
     /* A database (UINT32_MAX: each) is about to be emptied; two are about to be swapped. */
     void (*flushing)(void *arg, uint32_t db);
     void (*swapping)(void *arg, uint32_t a, uint32_t b);
@@ -87,11 +91,13 @@ enum lookup_flags {
 };
 
 /* The live entry of a key, or NULL. A key past its deadline is deleted on the way (and counted, and
- * told to the hooks), unless `keyspace_set_lazy_expire(false)` said to keep it (replicas, import
- * mode), when it merely reads as missing. */
+ * told to the hooks), unless keyspace_set_expire_options or the hook `expiry_ms` say to keep it,
+ * when it merely reads as missing. */
 struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
                             unsigned lookup_flags);
 
+/* The entry of a key, dead or alive. Changes nothing, counts nothing. */
+struct entry *keyspace_find_any(const struct keyspace *ks, uint32_t db, const struct key *key);
 /* Whether the key is there and not past its deadline. Changes nothing, counts nothing. */
 bool keyspace_has(const struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms);
 
@@ -167,7 +173,12 @@ char *keyspace_edit_string(struct keyspace *ks, uint32_t db, const struct key *k
  * if missing. */
 bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
                      bool lazy);
-/* Sets or (NO_EXPIRY) removes the deadline of an entry; may move it: use the returned one. */
+/* Deletes a live key because the deadline that it is given has gone by: it counts as one that ran
+ * out, and as one change. */
+bool keyspace_run_out(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
+                      bool lazy);
+/* Sets or (NO_EXPIRY) removes the deadline of an entry; may move it: use the returned one. A
+ * deadline in the past makes it dead, for the next lookup or the wheel to delete. */
 struct entry *keyspace_set_expiry(struct keyspace *ks, uint32_t db, const struct key *key,
                                   struct entry *entry, int64_t expires_at);
 /* Makes (to_db, to) an equal, independent value with the same TTL, as fresh as a new one; replaces
@@ -235,7 +246,7 @@ static inline uint64_t scan_cursor_at_slot(uint16_t slot) {
 }
 
 /* A random live key (each about equally likely), NULL if there is none. `random` is 64 random bits.
- */
+ * As in Valkey it may be a dead one where those are kept and all keys have deadlines. */
 struct entry *keyspace_random(struct keyspace *ks, uint32_t db, uint64_t random, int64_t now_ms);
 
 /* ---- Work in slices ---- */
@@ -243,12 +254,15 @@ struct entry *keyspace_random(struct keyspace *ks, uint32_t db, uint64_t random,
 struct keyspace_expire_options {
     bool active; /* DEBUG SET-ACTIVE-EXPIRE */
     int effort;  /* active-expire-effort, 1 to 10 */
+    /* CLIENT PAUSE: keys past their deadline are only hidden; lookups and the wheel let them be. */
+    bool paused;
+    /* import-mode: the same, but what looks one up to write to it does delete it. */
+    bool importing;
 };
 void keyspace_set_expire_options(struct keyspace *ks, struct keyspace_expire_options options);
 
-/* False on replicas and in import mode: keys past their deadline are neither deleted by lookups nor
- * by the wheel, only hidden. */
-void keyspace_set_lazy_expire(struct keyspace *ks, bool lazy_expire);
+/* From now on lookups find keys past their deadline, while `importing`: CLIENT IMPORT-SOURCE. */
+void keyspace_see_dead(struct keyspace *ks, bool see_dead);
 
 enum lru_mode { LRU_CLOCK, LFU_COUNTER };
 void keyspace_set_lru(struct keyspace *ks, enum lru_mode mode, int lfu_log_factor,
@@ -258,6 +272,10 @@ void keyspace_set_lru(struct keyspace *ks, enum lru_mode mode, int lfu_log_facto
  * some tens of microseconds. Returns when it wants to be called next: wall ms, now_ms if there is
  * more to do at once, INT64_MAX if nothing is waiting. */
 int64_t keyspace_work(struct keyspace *ks, int64_t now_ms);
+
+/* The latest deadline that a lookup, a walk or the wheel has found gone by: who looks at a time
+ * after it sees no key that others have seen go. */
+int64_t keyspace_expired_to(const struct keyspace *ks);
 
 struct keyspace_stats {
     uint64_t hits, misses;

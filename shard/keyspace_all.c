@@ -19,6 +19,7 @@
 /* ---- Walking ---- */
 
 struct scan {
+    struct keyspace *ks;
     int64_t now_ms;
     uint64_t seen;
     keyspace_visit_fn *visit;
@@ -28,8 +29,10 @@ struct scan {
 static void scan_item(void *arg, void *item) {
     struct scan *scan = arg;
     scan->seen++;
-    if (!entry_is_dead(item, scan->now_ms)) {
+    if (LIKELY(!entry_is_dead(item, scan->now_ms))) {
         scan->visit(scan->arg, item);
+    } else {
+        note_dead(scan->ks, item);
     }
 }
 
@@ -77,7 +80,7 @@ uint64_t keyspace_scan(struct keyspace *ks, uint32_t db, uint64_t cursor, uint64
     }
     uint32_t slot = database_next_slot(database, first);
     uint64_t place = slot == first ? cursor_place(cursor) : 0;
-    struct scan scan = {now_ms, 0, visit, arg};
+    struct scan scan = {ks, now_ms, 0, visit, arg};
     count = count ? count : 1;
     while (slot < SLOTS) {
         place = table_walk(&database->slots[slot].table, &ks->env, place, TABLE_PLACE_END,
@@ -124,6 +127,11 @@ static void take_first(void *arg, struct entry *entry) {
     }
 }
 
+/* Where dead keys are kept, Valkey gives up after some tries if there may be no others. */
+static bool takes_dead(const struct keyspace *ks, const struct database *database) {
+    return (ks->expire.paused || ks->expire.importing) && database->expiring == database->count;
+}
+
 /* When nearly all keys are dead and may not be deleted: the first live one behind a random place.
  */
 static struct entry *alive_from(struct keyspace *ks, uint32_t db, uint64_t start, int64_t now_ms) {
@@ -142,6 +150,7 @@ static struct entry *alive_from(struct keyspace *ks, uint32_t db, uint64_t start
 /* Uniform over all keys by index: 128 groups, then 128 slots, then the counts in the trie. */
 struct entry *keyspace_random(struct keyspace *ks, uint32_t db, uint64_t random, int64_t now_ms) {
     const struct database *database = keyspace_peek(ks, db);
+    struct entry *dead = NULL;
     for (int i = 0; i < RANDOM_TRIES && database && database->count; i++) {
         uint64_t index = (uint64_t)((unsigned __int128)random * database->count >> 64);
         uint16_t slot;
@@ -149,14 +158,19 @@ struct entry *keyspace_random(struct keyspace *ks, uint32_t db, uint64_t random,
         if (!entry_is_dead(entry, now_ms)) {
             return entry;
         }
-        if (ks->lazy_expire) {
+        if (keyspace_buries(ks, entry, now_ms, false)) {
             struct key key = entry_make_key(ks, entry, slot);
             database_expire(ks, db, &key, entry);
+        } else {
+            dead = entry;
         }
         random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
     }
     if (!database || database->count == 0) {
         return NULL;
+    }
+    if (dead && takes_dead(ks, database)) {
+        return dead;
     }
     return alive_from(ks, db, scan_cursor_at_slot((uint16_t)(random >> 50)), now_ms);
 }

@@ -89,6 +89,8 @@ void keyspace_clear_scratch(struct keyspace *scratch, struct keyspace *to) {
     to->stats.hits += scratch->stats.hits;
     to->stats.misses += scratch->stats.misses;
     to->stats.changes += scratch->stats.changes;
+    to->stats.expired_keys += scratch->stats.expired_keys;
     keyspace_flush(scratch, UINT32_MAX, false);
     scratch->stats.hits = scratch->stats.misses = scratch->stats.changes = 0;
+    scratch->stats.expired_keys = 0;
 }

@@ -66,8 +66,9 @@ struct keyspace {
     uint32_t database_count;
     struct database **databases; /* NULL before the first key */
     int64_t now_ms;              /* as last heard: where new wheels start */
-    bool lazy_expire;
     struct keyspace_expire_options expire;
+    bool sees_dead;     /* who looks is an import source */
+    int64_t expired_to; /* keyspace_expired_to */
     enum lru_mode lru_mode;
     int lfu_log_factor;
     int lfu_decay_minutes;
@@ -114,8 +115,16 @@ void database_moved(struct database *database, const struct key *key, const stru
 /* Takes an entry out and frees it. */
 void database_delete(struct keyspace *ks, struct database *database, const struct key *key,
                      struct entry *entry, bool lazy);
+/* An entry was found to be past its deadline. */
+static inline void note_dead(struct keyspace *ks, const struct entry *entry) {
+    int64_t deadline = entry_deadline(entry);
+    ks->expired_to = deadline > ks->expired_to ? deadline : ks->expired_to;
+}
 /* As database_delete, for an entry that is past its deadline, with hooks and statistics. */
 void database_expire(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry);
+/* Whether what met this entry past its deadline deletes it; else it only hides it. */
+bool keyspace_buries(const struct keyspace *ks, const struct entry *entry, int64_t now_ms,
+                     bool writes);
 /* What a write to this key replaces or changes: its live entry, or NULL. A dead one is out of the
  * way afterwards, also where lookups only hide it. */
 struct entry *keyspace_find_old(struct keyspace *ks, uint32_t db, const struct key *key,

@@ -202,7 +202,8 @@ static void free_garbage(struct keyspace *ks) {
 int64_t keyspace_work(struct keyspace *ks, int64_t now_ms) {
     ks->now_ms = now_ms;
     int64_t next = INT64_MAX;
-    for (uint32_t i = 0; ks->expire.active && ks->lazy_expire && i < ks->database_count; i++) {
+    bool active = ks->expire.active && !ks->expire.paused && !ks->expire.importing;
+    for (uint32_t i = 0; active && i < ks->database_count; i++) {
         if (ks->databases[i] && ks->databases[i]->wheel) {
             int64_t due = work_wheel(ks, i, now_ms);
             next = due < next ? due : next;

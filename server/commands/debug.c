@@ -57,8 +57,7 @@ static bool object_part(struct worker *worker, const void *args, void *result) {
     struct key_part *part = result;
     int64_t now_ms = rt_wall_ms(worker->rt);
     struct keyspace *ks = worker->shard.keyspace;
-    const struct entry *entry =
-        keyspace_find(ks, a->db, &a->key, now_ms, LOOKUP_NOTOUCH | LOOKUP_NOSTATS);
+    const struct entry *entry = keyspace_find_any(ks, a->db, &a->key);
     if (entry == NULL) {
         return true;
     }

@@ -29,8 +29,7 @@ void command_memory_usage(struct exec *x) {
             return;
         }
     }
-    const struct entry *entry = keyspace_find(x->keyspace, x->db, &x->key, x->now_ms,
-                                              LOOKUP_READ | LOOKUP_NOTOUCH | LOOKUP_NOSTATS);
+    const struct entry *entry = keyspace_find_any(x->keyspace, x->db, &x->key);
     if (entry == NULL) {
         reply_null(x->reply);
     } else {

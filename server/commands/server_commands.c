@@ -10,6 +10,7 @@
 #include "server/errors.h"
 #include "server/log.h"
 #include "server/scatter.h"
+#include "server/txn.h"
 #include "server/worker.h"
 
 #include <limits.h>
@@ -107,7 +108,8 @@ void command_swapdb(struct exec *x) {
 /* ---- TIME ---- */
 
 void command_time(struct exec *x) {
-    int64_t us = rt_wall_us(x->worker->rt);
+    int64_t us = txn_exec_time_us(x->client);
+    us = us > 0 ? us : rt_wall_us(x->worker->rt);
     reply_array(x->reply, 2);
     reply_bulk_int(x->reply, us / 1000000);
     reply_bulk_int(x->reply, us % 1000000);

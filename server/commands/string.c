@@ -50,9 +50,10 @@ void command_getdel(struct exec *x) {
     }
     if (entry == NULL) {
         reply_null(x->reply);
-        return;
+    } else {
+        exec_reply_string(x, entry);
     }
-    exec_reply_string(x, entry);
+    /* Also what is hidden in import mode. */
     keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_user_del(x));
 }
 

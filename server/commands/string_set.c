@@ -119,19 +119,18 @@ static bool options_read(const struct exec *x, uint32_t i, unsigned understood,
         if (!deadline_read(x, ret->when_index, ret->options, &ret->expires_at)) {
             return false;
         }
-        ret->past = ret->expires_at <= x->now_ms;
+        ret->past = exec_is_past(x, ret->expires_at);
     }
     return true;
 }
 
-/* Stores a value, or deletes the key if the value's time is over before it began. */
-static void store(const struct exec *x, const struct key *key, uint32_t value_index,
-                  const struct set_options *options) {
+/* Stores the value of a SET, or deletes the key if the value's time is over before it began. */
+static void store(const struct exec *x, const struct set_options *options) {
     if (UNLIKELY(options->past)) {
-        keyspace_delete(x->keyspace, x->db, key, x->now_ms, exec_lazy_expire(x));
+        keyspace_run_out(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_expire(x));
         return;
     }
-    exec_store_argument(x, key, value_index, options->expires_at);
+    exec_store_argument(x, &x->key, 2, options->expires_at);
 }
 
 /* ---- SET ---- */
@@ -180,7 +179,7 @@ static void set_with_look(struct exec *x, const struct set_options *options) {
         reply_ok(x->reply);
     }
     if (holds) {
-        store(x, &x->key, 2, options);
+        store(x, options);
     }
 }
 
@@ -198,7 +197,7 @@ void command_set(struct exec *x) {
         set_with_look(x, &options);
         return;
     }
-    store(x, &x->key, 2, &options);
+    store(x, &options);
     reply_ok(x->reply);
 }
 
@@ -254,7 +253,7 @@ void command_getex(struct exec *x) {
     }
     exec_reply_string(x, entry);
     if (options.past) {
-        keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_expire(x));
+        keyspace_run_out(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_expire(x));
     } else if ((options.options & SET_DEADLINES) ||
                ((options.options & SET_PERSIST) && entry_expires_at(entry) != NO_EXPIRY)) {
         keyspace_set_expiry(x->keyspace, x->db, &x->key, entry, options.expires_at);
@@ -279,13 +278,13 @@ static bool all_are(const struct exec *x, uint32_t first, uint32_t end, bool pre
     return true;
 }
 
-static void store_pairs(const struct exec *x, uint32_t first, uint32_t end,
-                        const struct set_options *options) {
+/* A deadline in the past does not matter here: MSETEX stores what is dead at once. */
+static void store_pairs(const struct exec *x, uint32_t first, uint32_t end, int64_t expires_at) {
     struct key keys[EXEC_KEYS_MAX];
     for (uint32_t i = first, n; i < end; i += 2 * n) {
         n = exec_keys(x, i, end, 2, keys);
         for (uint32_t j = 0; j < n; j++) {
-            store(x, &keys[j], i + 2 * j + 1, options);
+            exec_store_argument(x, &keys[j], i + 2 * j + 1, expires_at);
         }
     }
 }
@@ -295,7 +294,7 @@ void command_mset(struct exec *x) {
         exec_arity_error(x);
         return;
     }
-    store_pairs(x, 1, x->argc, &(struct set_options){.expires_at = NO_EXPIRY});
+    store_pairs(x, 1, x->argc, NO_EXPIRY);
     reply_ok(x->reply);
 }
 
@@ -306,7 +305,7 @@ void command_msetnx(struct exec *x) {
     }
     bool free = all_are(x, 1, x->argc, false);
     if (free) {
-        store_pairs(x, 1, x->argc, &(struct set_options){.expires_at = NO_EXPIRY});
+        store_pairs(x, 1, x->argc, NO_EXPIRY);
     }
     reply_int(x->reply, free);
 }
@@ -331,7 +330,7 @@ void command_msetex(struct exec *x) {
         holds = all_are(x, 2, end, (options.options & SET_XX) != 0);
     }
     if (holds) {
-        store_pairs(x, 2, end, &options);
+        store_pairs(x, 2, end, options.expires_at);
     }
     reply_int(x->reply, holds);
 }

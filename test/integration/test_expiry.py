@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from resp import encode
+from resp import NULL_ARRAY, encode
 from server import wait_for
 
 pytestmark = pytest.mark.row_each
@@ -142,3 +142,70 @@ def test_active_expire_effort_can_be_set(server, r):
         r.set("e%d" % n, 1, px=1)
     assert wait_for(lambda: r.dbsize() == 0)
     r.config_set("active-expire-effort", 1)
+
+
+# ---- Deadlines that have gone by already -------------------------------------------------------------------------------
+
+PAST = [
+    # what is there, the command, its reply, (expired_keys, changes, hits, misses), whether it is there afterwards
+    ("v", "SET k w PXAT 1", "OK", (1, 1, 0, 0), 0),
+    ("v", "SET k w EXAT 1 XX", "OK", (1, 1, 0, 0), 0),
+    ("v", "SET k w PXAT 1 GET", b"v", (1, 1, 1, 0), 0),
+    ("v", "SET k w PXAT 1 IFEQ v", "OK", (1, 1, 0, 0), 0),
+    ("v", "SET k w PXAT 1 NX", None, (0, 0, 0, 0), 1),
+    (None, "SET k w PXAT 1", "OK", (0, 0, 0, 0), 0),
+    ("v", "EXPIRE k -1", 1, (1, 1, 0, 0), 0),
+    ("v", "PEXPIRE k 0", 1, (1, 1, 0, 0), 0),
+    ("v", "EXPIREAT k -5", 1, (1, 1, 0, 0), 0),
+    ("v", "PEXPIREAT k 1", 1, (1, 1, 0, 0), 0),
+    ("v", "EXPIRE k -1 XX", 0, (0, 0, 0, 0), 1),
+    ("v", "EXPIRE k -1 LT", 1, (1, 1, 0, 0), 0),
+    (None, "EXPIRE k -1", 0, (0, 0, 0, 0), 0),
+    ("v", "GETEX k PXAT 1", b"v", (1, 1, 1, 0), 0),
+    (None, "GETEX k EXAT 1", None, (0, 0, 0, 1), 0),
+    # It stores what is dead at once: the next who looks, or time, deletes it.
+    (None, "MSETEX 1 k w PXAT 1", 1, (0, 1, 0, 0), 1),
+    ("v", "MSETEX 2 k w {k} w EXAT 1", 1, (0, 2, 0, 0), 2),
+    ("v", "MSETEX 2 k w k x PXAT 1", 1, (1, 2, 0, 0), 1),
+    (None, "MSETEX 2 k w other w PXAT 1 NX", 1, (0, 2, 0, 0), 2),
+    ("v", "MSETEX 2 k w other w PXAT 1 XX", 0, (0, 0, 0, 0), 1),
+]
+
+
+@pytest.mark.parametrize("row", PAST, ids=lambda row: row[1] + (" there" if row[0] else ""))
+def test_deadline_in_the_past_counts_as_valkey_counts(server, lazy_expiry, kind, row):
+    before, command, reply, counts, left = row
+    if kind == "redis":
+        pytest.skip("Redis 7.0 counts otherwise and has no MSETEX")
+    names = ("expired_keys", "rdb_changes_since_last_save", "keyspace_hits", "keyspace_misses")
+    with server.raw() as c, server.raw() as watcher:
+        if before:
+            c.do("SET", "k", before)
+        watcher.do("WATCH", "k")
+        info = server.info()
+        was = [int(info[name]) for name in names]
+        assert c.do(*command.split()) == reply
+        info = server.info()
+        assert tuple(int(info[name]) - n for name, n in zip(names, was)) == counts
+        assert c.do("DBSIZE") == left
+        watcher.do("MULTI")
+        assert (watcher.do("EXEC") == NULL_ARRAY) == (counts[1] > 0)
+        if command.startswith("MSETEX") and counts[1]:
+            assert c.do("GET", "k") is None
+            assert int(server.info()["expired_keys"]) == was[0] + counts[0] + 1
+            assert c.do("DEBUG", "SET-ACTIVE-EXPIRE", 1) == "OK"
+            assert wait_for(lambda: c.do("DBSIZE") == 0)
+            assert int(server.info()["expired_keys"]) == was[0] + counts[0] + left
+
+
+def test_who_only_looks_at_the_insides_deletes_nothing(server, lazy_expiry, kind):
+    with server.raw() as c:
+        c.do("SET", "k", "v", "PX", 1)
+        time.sleep(0.01)
+        was = server.info()["expired_keys"]
+        assert c.do("DEBUG", "OBJECT", "k").startswith("Value at:")
+        assert c.do("MEMORY", "USAGE", "k") > 0
+        assert c.do("DEBUG", "DIGEST-VALUE", "k")[0].strip("0") != ""
+        assert c.do("DBSIZE") == 1 and server.info()["expired_keys"] == was
+        assert c.do("RANDOMKEY") is None
+        assert c.do("DBSIZE") == 0

@@ -1056,3 +1056,108 @@ def test_transactions_are_seen_whole(r, server, shards, slow):
         t.join(30 * slow)
     assert not torn
     assert reads[0] > 20
+
+
+# ---- time ----------------------------------------------------------------------------------------------------------------
+
+
+def test_one_time_inside_exec(r, raw, shards, kind):
+    """Commands on several shards, over several shards, and TIME."""
+    if kind == "redis":
+        pytest.skip("Redis 7.0 has a time for each command")
+    keys = spread(shards, 6)
+    raw.do("MULTI")
+    raw.do("TIME")
+    for key in keys:
+        raw.do("SET", key, "v", "PX", "60000")
+        raw.do("DEBUG", "SLEEP", "0.005")
+        raw.do("TIME")
+        raw.do("COPY", key, "copy-of-" + key)
+        raw.do("PEXPIRETIME", key)
+        raw.do("PEXPIRETIME", "copy-of-" + key)
+        raw.do("PTTL", key)
+    replies = raw.do("EXEC")
+    us = int(replies[0][0]) * 1_000_000 + int(replies[0][1])
+    for n in range(len(keys)):
+        _, _, now, _, deadline, copied, left = replies[1 + 7 * n : 8 + 7 * n]
+        assert now == replies[0]
+        assert deadline == copied == us // 1000 + 60_000
+        assert left == 60_000
+    after = raw.do("TIME")
+    assert int(after[0]) * 1_000_000 + int(after[1]) >= us + 30_000
+
+
+def hammer(server, keys, stop):
+    with server.raw(timeout=60) as c:
+        while not stop.is_set():
+            for key in keys:
+                c.send(encode("GET", key) + encode("TOUCH", key) + encode("RANDOMKEY") + encode("DEBUG", "OBJECT", key))
+            c.read_some(4 * len(keys))
+
+
+def test_what_exec_has_seen_stays_until_its_end(r, server, raw, shards, slow):
+    """Others look at a key that has run out meanwhile, and once deleted it."""
+    keys = spread(shards, 4)
+    stop = threading.Event()
+    threads = [threading.Thread(target=hammer, args=(server, keys, stop)) for _ in range(2 * shards)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(15):
+            deadline = int(time.time() * 1000) + 40 * slow
+            raw.do("MSET", *[word for key in keys for word in (key, "v")])
+            for key in keys:
+                raw.do("PEXPIREAT", key, deadline)
+            raw.do("MULTI")
+            for _ in range(8):
+                raw.do("MGET", *keys)
+                raw.do("LCS", keys[0], keys[1])
+                raw.do("DEBUG", "SLEEP", str(0.01 * slow))
+            replies = raw.do("EXEC")
+            seen = {tuple(reply) for reply in replies[0::3]}
+            assert seen in ({(b"v",) * 4}, {(None,) * 4}), seen
+            assert len(set(replies[1::3])) == 1
+            assert eventually(lambda: r.dbsize() == 0)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_keys_with_one_deadline_go_at_once(r, server, shards, slow):
+    """MGET, EXISTS and EXEC over all shards see all of them or none, in the very moment and after."""
+    keys = spread(shards, 8)
+    torn, went = [], []
+
+    def look(call):
+        with server.raw(timeout=60) as c:
+            gone = False
+            while not gone:
+                values = call(c)
+                if len(set(values)) > 1 or len(values) != len(keys):
+                    torn.append(values)
+                gone = values[0] is None
+            if call(c) != [None] * len(keys):
+                torn.append("back again")
+            went.append(1)
+
+    def queued(c):
+        c.send(encode("MULTI") + b"".join(encode("GET", key) for key in keys) + encode("EXEC"))
+        return c.read_some(len(keys) + 2)[-1]
+
+    def mget(c):
+        return c.do("MGET", *keys)
+
+    with server.raw() as c:
+        for _ in range(20):
+            deadline = int(time.time() * 1000) + 30 * slow
+            for key in keys:
+                c.send(encode("SET", key, "v", "PXAT", deadline))
+            assert c.read_some(len(keys)) == ["OK"] * len(keys)
+            threads = [threading.Thread(target=look, args=(call,)) for call in (queued, mget) * 2]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert not torn, torn
+    assert len(went) == 80

@@ -116,17 +116,26 @@ Test(keyspace, key_lives_through_the_millisecond_of_its_deadline) {
     fixture_free(f);
 }
 
-Test(keyspace, expired_key_reads_as_missing_and_stays_when_lazy_expiry_is_off) {
+static void set_paused(struct fixture *f, bool paused) {
+    struct keyspace_expire_options options = {.active = true, .effort = 1, .paused = paused};
+    keyspace_set_expire_options(f->ks, options);
+}
+
+Test(keyspace, expired_key_reads_as_missing_and_stays_while_expiry_is_paused) {
     struct fixture *f = fixture_new();
-    keyspace_set_lazy_expire(f->ks, false);
+    set_paused(f, true);
     set(f, "k", "v", NOW + 10);
     cr_assert_null(find(f, "k", NOW + 11));
     work_until_done(f, NOW + 1000);
     cr_assert_eq(keyspace_count(f->ks, 0), 1);
     cr_assert_eq(f->expired, 0);
-    cr_assert_null(keyspace_random(f->ks, 0, 1234567, NOW + 11));
+    cr_assert_not_null(keyspace_random(f->ks, 0, 1234567, NOW + 11)); /* as Valkey */
+    struct key other = key_of(f, "other");
+    set(f, "other", "v", NO_EXPIRY);
+    cr_assert_eq(keyspace_random(f->ks, 0, 1234567, NOW + 11), find(f, "other", NOW + 11));
+    cr_assert(keyspace_delete(f->ks, 0, &other, NOW, false));
     cr_assert_not_null(keyspace_random(f->ks, 0, 1234567, NOW + 10));
-    keyspace_set_lazy_expire(f->ks, true);
+    set_paused(f, false);
     work_until_done(f, NOW + 1000);
     cr_assert_eq(keyspace_count(f->ks, 0), 0);
     cr_assert_eq(f->expired, 1);
@@ -139,7 +148,7 @@ Test(keyspace, writes_take_the_place_of_a_hidden_dead_key) {
     struct fixture *f = fixture_new();
     struct key dead = key_of(f, "dead");
     struct key live = key_of(f, "live");
-    keyspace_set_lazy_expire(f->ks, false);
+    set_paused(f, true);
     for (int way = 0; way < 4; way++) {
         set(f, "live", "v", NO_EXPIRY);
         set(f, "dead", "old", NOW - 5);
@@ -161,7 +170,80 @@ Test(keyspace, writes_take_the_place_of_a_hidden_dead_key) {
         keyspace_verify(f->ks);
         keyspace_flush(f->ks, 0, false);
     }
+    cr_assert_eq(f->expired, 4);
+    fixture_free(f);
+}
+
+static int64_t held_at(void *arg, int64_t now_ms) {
+    (void)arg;
+    return now_ms < NOW + 20 ? now_ms : NOW + 20;
+}
+
+/* A transaction that had read a key no longer found it, when another client had looked at it. */
+Test(keyspace, lookups_hide_what_died_after_the_time_that_is_held) {
+    struct fixture *f = fixture_new();
+    f->ks->hooks.expiry_ms = held_at;
+    set(f, "before", "v", NOW + 10);
+    set(f, "after", "v", NOW + 20);
+    cr_assert_eq(keyspace_expired_to(f->ks), 0);
+    cr_assert_null(find(f, "before", NOW + 30));
+    cr_assert_null(find(f, "after", NOW + 30));
+    cr_assert_eq(keyspace_expired_to(f->ks), NOW + 20);
+    cr_assert_null(keyspace_random(f->ks, 0, 1234567, NOW + 30));
+    cr_assert_not_null(find(f, "after", NOW + 20));
+    cr_assert_eq(f->expired, 1);
+    f->ks->hooks.expiry_ms = NULL;
+    cr_assert_null(find(f, "after", NOW + 30));
+    cr_assert_eq(f->expired, 2);
+    fixture_free(f);
+}
+
+Test(keyspace, what_others_have_seen_gone_is_known_whoever_saw_it) {
+    struct fixture *f = fixture_new();
+    set(f, "a", "v", NOW + 10);
+    set(f, "b", "v", NOW + 20);
+    set(f, "c", "v", NOW + 30);
+    work_until_done(f, NOW + 15);
+    cr_assert_eq(keyspace_expired_to(f->ks), NOW + 10);
+    set(f, "b", "v", NO_EXPIRY);
+    cr_assert_eq(keyspace_expired_to(f->ks), NOW + 10);
+    set_paused(f, true);
+    cr_assert_null(find(f, "c", NOW + 31));
+    cr_assert_eq(keyspace_expired_to(f->ks), NOW + 30);
+    fixture_free(f);
+}
+
+Test(keyspace, in_import_mode_writes_delete_the_dead_and_the_source_sees_them) {
+    struct fixture *f = fixture_new();
+    struct key key = key_of(f, "k");
+    struct keyspace_expire_options options = {.active = true, .effort = 1, .importing = true};
+    keyspace_set_expire_options(f->ks, options);
+    set(f, "k", "v", NOW + 10);
+    work_until_done(f, NOW + 1000);
+    cr_assert_null(keyspace_find(f->ks, 0, &key, NOW + 11, LOOKUP_READ));
+    keyspace_see_dead(f->ks, true);
+    cr_assert_not_null(keyspace_find(f->ks, 0, &key, NOW + 11, LOOKUP_WRITE));
+    cr_assert_eq(entry_expires_at(set(f, "k", "w", KEEP_TTL)), NOW + 10);
+    keyspace_see_dead(f->ks, false);
     cr_assert_eq(f->expired, 0);
+    cr_assert_null(keyspace_find(f->ks, 0, &key, NOW + 11, LOOKUP_WRITE));
+    cr_assert_eq(f->expired, 1);
+    set(f, "k", "v", NOW - 10);
+    cr_assert(keyspace_delete(f->ks, 0, &key, NOW, false)); /* as Valkey */
+    cr_assert_eq(f->expired, 1);
+    fixture_free(f);
+}
+
+Test(keyspace, a_key_that_is_given_a_deadline_in_the_past_runs_out) {
+    struct fixture *f = fixture_new();
+    struct key key = key_of(f, "k");
+    set(f, "k", "v", NO_EXPIRY);
+    uint64_t changes = keyspace_stats(f->ks)->changes;
+    cr_assert(keyspace_run_out(f->ks, 0, &key, NOW, false));
+    cr_assert_not(keyspace_run_out(f->ks, 0, &key, NOW, false));
+    cr_assert_eq(f->expired, 1);
+    cr_assert_eq(keyspace_stats(f->ks)->expired_keys, 1);
+    cr_assert_eq(keyspace_stats(f->ks)->changes, changes + 1);
     fixture_free(f);
 }
 
