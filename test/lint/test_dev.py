@@ -5,6 +5,8 @@ It runs in a tree of its own whose packages, compilers and server are a few line
 """
 
 import os
+import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -41,7 +43,11 @@ class Front:
         self.fake("dpkg-query", 'echo "$0 $*" >>"%s"; [ ! -f "%s/packages" ] || echo installed' % (self.calls, folder))
         self.packages = folder / "packages"
         self.packages.touch()
-        self.fake("meson", 'mkdir -p build-release/server; touch build-release/build.ninja; cp "%s/server" build-release/server/shoal-server' % folder)
+        self.fake(
+            "meson",
+            'for dir; do case $dir in build-*) mkdir -p $dir/server $dir/test/sim; touch $dir/build.ninja; '
+            'for program in server/shoal-server test/sim/shoal-sim; do cp "%s/server" $dir/$program; done ;; esac; done' % folder,
+        )
         (folder / "server").write_text(SERVER)
         (folder / "server").chmod(0o755)
         self.server = folder / "server"
@@ -223,3 +229,56 @@ def test_a_server_in_the_background_is_told_of(front, tmp_path, how):
             if not os.path.exists("/proc/%d" % pid):
                 break
             time.sleep(0.02)
+
+
+# ---- What the pages say to type ----------------------------------------------------------------------------------------------
+
+
+def commands_of(page):
+    """Commands in blocks of sh and in `code`, one by one, without comments. What has a word in capitals is a pattern, not a command."""
+    lines = [line for block in re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S) for line in block.splitlines()]
+    lines += re.findall(r"`((?:\./dev|test/[\w/]+\.(?:py|sh)) [^`\n]*)`", page)
+    found = []
+    for line in lines:
+        parts = re.sub(r"\s#.*", "", line).split("&&")
+        found += [shlex.split(part) for part in parts if part.strip() and not re.search(r"\b[A-Z]{1,}\b", part)]
+    return found
+
+
+def pages():
+    return ["README.md"] + sorted("docs/" + n for n in os.listdir(os.path.join(tree.ROOT, "docs")) if n.endswith(".md"))
+
+
+def test_commands_are_found_in_a_page():
+    page = "Try `./dev fmt` or `./dev sim N`.\n```sh\n./dev build asan && ./dev test unit   # long\n```\n```\n$ redis-cli\n```\n"
+    assert commands_of(page) == [["./dev", "build", "asan"], ["./dev", "test", "unit"], ["./dev", "fmt"]]
+
+
+@pytest.mark.parametrize("page", [p for p in pages() if commands_of(tree.read(p))])
+def test_the_commands_of_a_page_are_understood(front, tmp_path, page):
+    front.fake("redis-check-rdb", "true")
+    front.fake("clang-format-14", "true")
+    (front.top / "base").mkdir()
+    for name in "clang git".split():
+        front.fake(name, "true")
+    for preset in ("asan", "tsan", "debug"):
+        os.makedirs(front.top / ("build-" + preset) / "server")
+        (front.top / ("build-" + preset) / "server" / "shoal-server").touch()
+    bad = []
+    for words in commands_of(tree.read(page)):
+        if words[0] != "./dev":
+            if "/" in words[0] and not words[0].startswith("build-") and not os.access(os.path.join(tree.ROOT, words[0]), os.X_OK):
+                bad.append("%s cannot be executed" % words[0])
+            continue
+        program = {"test": "test/run.py", "checker": "test/checker/run.py", "bench": "bench/run.py"}.get(words[1])
+        if program:
+            arguments = [w for w in words[2:] if w != "--setup-peers"]
+            line = ["/usr/bin/python3", os.path.join(front.top, program), "--check-arguments", *arguments]
+            done = subprocess.run(line, cwd=front.top, capture_output=True, text=True)
+        elif words[1:2] == ["fuzz"] or words[1:2] == ["run"] and len(words) > 2 and words[2].startswith("/"):
+            continue  # runs for as long as it says; needs that file
+        else:
+            done = front.run(*words[1:])
+        if done.returncode:
+            bad.append("%s: %s" % (" ".join(words), done.stderr.strip().splitlines()[-1:]))
+    assert not bad, "\n".join(bad)
