@@ -19,6 +19,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define START_PATIENCE_MS 2000
+#define START_RETRY_NS    (10 * 1000 * 1000)
+
 struct listening {
     struct rt_listener *items[CONFIG_BIND_MAX + 1];
     unsigned count;
@@ -97,7 +100,35 @@ static void unlisten_all(struct worker *worker, struct listening *listening) {
     listening->count = 0;
 }
 
-static int listen_tcp(struct worker *worker, const struct config *config,
+/* How long a start waits for addresses that are in use. */
+struct patience {
+    uint64_t until_ns;
+    bool told;
+};
+
+/* The kernel takes the ring of a killed server apart in its own time, and until then the sockets
+ * that it waited on are bound. */
+static int listen_address(struct worker *worker, const char *address, uint16_t port,
+                          const struct rt_listen_options *options, struct patience *patience,
+                          struct rt_listener **ret_listener) {
+    for (;;) {
+        int error =
+            rt_listen_tcp(worker->rt, address, port, options, on_accept, worker, ret_listener);
+        if (error != -EADDRINUSE || patience == NULL ||
+            rt_mono_ns(worker->rt) >= patience->until_ns) {
+            return error;
+        }
+        if (!patience->told) {
+            patience->told = true;
+            log_worker(worker, LOG_NOTICE, "%s:%u is in use: trying again for %d seconds.", address,
+                       port, START_PATIENCE_MS / 1000);
+        }
+        rt_block(worker->rt, START_RETRY_NS);
+    }
+}
+
+/* `patience` is of a start: when a thread serves already, it must not wait. */
+static int listen_tcp(struct worker *worker, const struct config *config, struct patience *patience,
                       struct listening *ret_listening, struct text *err) {
     struct rt_listen_options options = {.backlog = (int)config->tcp_backlog};
     ret_listening->count = 0;
@@ -111,8 +142,8 @@ static int listen_tcp(struct worker *worker, const struct config *config,
         word += strlen(word) + 1;
         bool optional = address[0] == '-';
         address += optional;
-        int error = rt_listen_tcp(worker->rt, address, (uint16_t)config->port, &options, on_accept,
-                                  worker, &ret_listening->items[ret_listening->count]);
+        int error = listen_address(worker, address, (uint16_t)config->port, &options, patience,
+                                   &ret_listening->items[ret_listening->count]);
         if (error == 0) {
             ret_listening->count++;
         } else if (!optional || !may_be_missing(error)) {
@@ -129,7 +160,10 @@ int listen_start(struct worker *worker, struct text *err) {
     const struct config *config = worker->config;
     struct acceptor *acceptor = must_calloc(1, sizeof *acceptor);
     worker->acceptor = acceptor;
-    if (listen_tcp(worker, config, &acceptor->tcp, err) != 0) {
+    struct patience patience = {
+        .until_ns = rt_mono_ns(worker->rt) + START_PATIENCE_MS * UINT64_C(1000000),
+    };
+    if (listen_tcp(worker, config, &patience, &acceptor->tcp, err) != 0) {
         return -1;
     }
     if (config->unixsocket.len > 0) {
@@ -165,7 +199,7 @@ int listen_update(struct worker *worker, const struct config *next, struct text 
     if (now->port != next->port) {
         /* Another port can be opened before the old one is given up. */
         struct listening fresh;
-        if (listen_tcp(worker, next, &fresh, err) != 0) {
+        if (listen_tcp(worker, next, NULL, &fresh, err) != 0) {
             return -1;
         }
         unlisten_all(worker, &old);
@@ -173,13 +207,13 @@ int listen_update(struct worker *worker, const struct config *next, struct text 
         return 0;
     }
     unlisten_all(worker, &old);
-    if (listen_tcp(worker, next, &acceptor->tcp, err) == 0) {
+    if (listen_tcp(worker, next, NULL, &acceptor->tcp, err) == 0) {
         return 0;
     }
     struct text again;
     text_init(&again);
-    if (listen_tcp(worker, now, &acceptor->tcp, &again) != 0) { /* an address may have gone since */
-        log_worker(worker, LOG_WARNING, "%s", again.ptr);
+    if (listen_tcp(worker, now, NULL, &acceptor->tcp, &again) != 0) {
+        log_worker(worker, LOG_WARNING, "%s", again.ptr); /* an address may have gone since */
     }
     text_fini(&again);
     return -1;

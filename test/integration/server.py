@@ -156,6 +156,10 @@ class Server:
         self.kill()
         raise ServerFailed("server did not answer within %g s\n%s" % (self.start_timeout, self.log()))
 
+    def start_again(self):
+        """On the port of before, after kill()."""
+        return self._start_once()
+
     @property
     def address(self):
         if self.port:

@@ -6,11 +6,12 @@ import os
 import resource
 import socket
 import stat
+import threading
 
 import pytest
 
 from resp import Raw, RespError
-from server import ServerFailed, free_port
+from server import ServerFailed, free_port, wait_for
 
 
 
@@ -131,6 +132,51 @@ def test_stale_unix_socket_is_replaced(start_server, tmp_path):
     start_server(unixsocket=path)
     with Raw(path) as c:
         assert c.do("PING") == "PONG"
+
+
+@pytest.mark.parametrize("turn", range(5))
+def test_a_start_after_a_kill(start_server, tmp_path, turn):
+    """The kernel takes the rings of a killed process apart in its own time. Till then its sockets were bound, and the next start
+    failed."""
+    path = str(tmp_path / "s.sock")
+    s = start_server(bind=["127.0.0.1", "127.0.0.2"] + ["::1"] * has_ipv6(), unixsocket=path)
+    clients = [s.raw() for _ in range(10)] + [Raw(path)]
+    for c in clients:
+        assert c.do("PING") == "PONG"
+    said = s.log().count("trying again")
+    s.kill()
+    s.start_again()
+    assert s.log().count("trying again") - said <= 1
+    for address in ("127.0.0.1", "127.0.0.2") + ("::1",) * has_ipv6():
+        with Raw((address, s.port)) as c:
+            assert c.do("PING") == "PONG"
+    with Raw(path) as c:
+        assert c.do("PING") == "PONG"
+    for c in clients:
+        c.close()
+
+
+@pytest.mark.shoal_only
+def test_a_port_that_is_let_go_of_during_the_start(start_server):
+    s = start_server()
+    s.kill()
+    with socket.socket() as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        assert wait_for(lambda: bound(holder, s.port))
+        holder.listen()
+        let_go = threading.Timer(0.5, holder.close)
+        let_go.start()
+        s.start_again()
+        let_go.join()
+    assert "127.0.0.1:%d is in use: trying again" % s.port in s.log() or "*:%d is in use: trying again" % s.port in s.log()
+
+
+def bound(a_socket, port):
+    try:
+        a_socket.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
 
 
 def test_protected_mode_refuses_other_machines(start_server):
