@@ -163,6 +163,10 @@ void command_shutdown(struct exec *x) {
         reply_error(x->reply, "ERR No shutdown in progress.");
         return;
     }
+    if (options & SHUTDOWN_FAILOVER) {
+        reply_error(x->reply, "ERR SHUTDOWN FAILOVER is only supported in cluster mode.");
+        return;
+    }
     if ((options & SHUTDOWN_SAVE) && !(options & SHUTDOWN_FORCE)) {
         log_worker(x->worker, LOG_WARNING, "SHUTDOWN SAVE refused: nothing can be saved yet.");
         reply_error(x->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
