@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,15 +45,29 @@ int process_open_standard_streams(void) {
     return 0;
 }
 
-bool process_notify(const char *state) {
+bool process_under_upstart(void) {
+    return getenv("UPSTART_JOB") != NULL;
+}
+
+bool process_under_systemd(void) {
+    return getenv("NOTIFY_SOCKET") != NULL;
+}
+
+/* A supervisor that does not read must not hold its server up. */
+static const struct timeval notify_patience = {.tv_sec = 2};
+
+int process_notify(const char *state) {
     const char *path = getenv("NOTIFY_SOCKET");
-    if (path == NULL || (path[0] != '/' && path[0] != '@')) {
-        return false;
+    if (path == NULL) {
+        return -ENOENT;
+    }
+    if (path[0] != '/' && path[0] != '@') {
+        return -EAFNOSUPPORT;
     }
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     size_t length = strlen(path);
-    if (length >= sizeof address.sun_path) {
-        return false;
+    if (length > sizeof address.sun_path) {
+        return -ENAMETOOLONG;
     }
     memcpy(address.sun_path, path, length);
     if (path[0] == '@') {
@@ -60,12 +75,18 @@ bool process_notify(const char *state) {
     }
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
-        return false;
+        return -errno;
     }
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &notify_patience, sizeof notify_patience);
     socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
     ssize_t n = sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&address, size);
+    int error = n < 0 ? -errno : 0;
     close(fd);
-    return n >= 0;
+    return error;
+}
+
+void process_stop(void) {
+    raise(SIGSTOP);
 }
 
 int64_t process_file_limit(int64_t wanted) {

@@ -2,7 +2,7 @@
 /* process: what a server does to itself as a process: goes to the background, tells its supervisor,
  * names itself.
  *
- * Thread: main, before others exist; process_notify: main.
+ * Thread: main, before others exist, but for process_notify and process_file_limit: any.
  */
 #ifndef SHOAL_NET_PROCESS_H
 #define SHOAL_NET_PROCESS_H
@@ -15,8 +15,13 @@ int process_daemonize(void);
 /* Standard streams that are closed become /dev/null: else what is opened next would take their
  * numbers, and lines meant for the terminal would go there. 0 or -errno. */
 int process_open_standard_streams(void);
-/* Tells systemd's notify socket, if the environment names one. True if it was told. */
-bool process_notify(const char *state);
+/* Who the environment says has started this process. */
+bool process_under_upstart(void);
+bool process_under_systemd(void);
+/* Tells systemd's notify socket. 0 or -errno: also when the environment names none. */
+int process_notify(const char *state);
+/* Stops the whole process until somebody lets it go on: how upstart is told. */
+void process_stop(void);
 /* Raises the limit of open files towards `wanted`, as far as the system lets it; returns what it is
  * then. */
 int64_t process_file_limit(int64_t wanted);

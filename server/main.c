@@ -115,14 +115,20 @@ static void *worker_thread(void *arg) {
 
 /* ---- Server ---- */
 
+static void tell_stopping(void) {
+    process_notify("STOPPING=1\n");
+}
+
 /* What the machine and chance give a server. NULL with a line for the terminal. */
-static struct server *make_server(struct config *config) {
+static struct server *make_server(struct config *config, enum config_supervised supervised) {
     struct rt_usage usage;
     rt_usage(&usage);
     struct server_options options = {
         .config = config,
         .workers = config->shards > 0 ? (unsigned)config->shards : rt_cpus(),
         .fs = fs_real(),
+        .supervised = supervised,
+        .ending = supervised == CONFIG_SUPERVISED_SYSTEMD ? tell_stopping : NULL,
         .process_id = (int)getpid(),
         .commit = build_commit,
         .start_wall_ms = rt_wall_us_early() / 1000,
@@ -173,14 +179,16 @@ static void refuse(struct server *server, const char *reason) {
     fprintf(stderr, "shoal-server: %s\n", reason);
 }
 
-/* Until all workers have ended. A second SIGINT or SIGTERM ends the process at once. */
+/* Until all workers have ended. A SIGINT that is not the first signal ends the process at once: who
+ * presses Ctrl+C twice means it. A supervisor that says SIGTERM twice does not. */
 static void wait_for_end(struct launch *launch, const sigset_t *signals) {
     struct server *server = launch->server;
     bool asked = false;
     while (still_running(launch) > 0) {
         int signal_number = 0;
         sigwait(signals, &signal_number);
-        if (signal_number != SIGTERM && signal_number != SIGINT) {
+        bool ends = signal_number == SIGTERM || signal_number == SIGINT;
+        if (!ends || (asked && signal_number == SIGTERM)) {
             continue;
         }
         if (asked) {
@@ -248,20 +256,56 @@ static void log_start(struct server *server, const struct launch *launch) {
     }
 }
 
-static bool supervised_by_systemd(const struct config *config) {
-    return config->supervised == CONFIG_SUPERVISED_SYSTEMD ||
-           config->supervised == CONFIG_SUPERVISED_AUTO;
+/* Who of those that the configuration names is really there. */
+static enum config_supervised find_supervisor(const struct config *config) {
+    enum config_supervised kind = config->supervised;
+    const char *missing = NULL;
+    if (kind == CONFIG_SUPERVISED_AUTO) {
+        kind = process_under_upstart()   ? CONFIG_SUPERVISED_UPSTART
+               : process_under_systemd() ? CONFIG_SUPERVISED_SYSTEMD
+                                         : CONFIG_SUPERVISED_NO;
+    }
+    if (kind == CONFIG_SUPERVISED_UPSTART && !process_under_upstart()) {
+        missing = "UPSTART_JOB is not set";
+    } else if (kind == CONFIG_SUPERVISED_SYSTEMD && !process_under_systemd()) {
+        missing = "NOTIFY_SOCKET is not set";
+    } else if (kind == CONFIG_SUPERVISED_SYSTEMD) {
+        int error = process_notify("STATUS=Starting\n");
+        missing = error != 0 ? strerror(-error) : NULL;
+    }
+    if (missing == NULL) {
+        return kind;
+    }
+    log_line(config, fs_real(), rt_wall_us_early(), LOG_WARNING,
+             "supervised: %s cannot be told of this server (%s); it runs without.",
+             kind == CONFIG_SUPERVISED_UPSTART ? "upstart" : "systemd", missing);
+    return CONFIG_SUPERVISED_NO;
 }
 
-static struct bytes pid_file(const struct config *config) {
-    if (config->pidfile.len > 0) {
-        return config->pidfile;
+static void tell_ready(struct server *server) {
+    if (server->supervised == CONFIG_SUPERVISED_SYSTEMD) {
+        process_notify("STATUS=Ready to accept connections\nREADY=1\n");
+    } else if (server->supervised == CONFIG_SUPERVISED_UPSTART) {
+        say(server, LOG_NOTICE, "Stops until upstart, which is told so, lets it go on.");
+        process_stop();
     }
-    return config->daemonize ? BYTES("/var/run/shoal.pid") : bytes_make("", 0);
+}
+
+/* A supervisor wants to keep the process that it started. */
+static bool in_background(const struct config *config, enum config_supervised supervised) {
+    return config->daemonize && supervised == CONFIG_SUPERVISED_NO;
+}
+
+static struct bytes pid_file(const struct server *server) {
+    if (server->config->pidfile.len > 0) {
+        return server->config->pidfile;
+    }
+    return in_background(server->config, server->supervised) ? BYTES("/var/run/shoal.pid")
+                                                             : bytes_make("", 0);
 }
 
 static void write_pid_file(struct server *server) {
-    struct bytes path = pid_file(server->config);
+    struct bytes path = pid_file(server);
     if (path.len == 0) {
         return;
     }
@@ -336,9 +380,7 @@ static int run(struct server *server, int argc, char **argv) {
         write_pid_file(server);
         set_title(server->config, argc, argv);
         log_start(server, &launch);
-        if (supervised_by_systemd(server->config)) {
-            process_notify("STATUS=Ready to accept connections\nREADY=1\n");
-        }
+        tell_ready(server);
     }
     pthread_barrier_wait(&launch.started);
     wait_for_end(&launch, &signals);
@@ -349,7 +391,7 @@ static int run(struct server *server, int argc, char **argv) {
     free(launch.rts);
     free(launch.no_uring);
     if (launch.go) {
-        struct bytes path = pid_file(server->config);
+        struct bytes path = pid_file(server);
         if (path.len > 0) {
             server->fs->remove(server->fs->arg, path.ptr);
         }
@@ -442,7 +484,8 @@ int main(int argc, char **argv) {
     if (config == NULL) {
         return 1;
     }
-    if (config->daemonize) {
+    enum config_supervised supervised = find_supervisor(config);
+    if (in_background(config, supervised)) {
         int error = process_daemonize();
         if (error != 0) {
             fprintf(stderr, "shoal-server: could not go to the background: %s\n", strerror(-error));
@@ -450,7 +493,7 @@ int main(int argc, char **argv) {
             return 1;
         }
     }
-    struct server *server = make_server(config);
+    struct server *server = make_server(config, supervised);
     if (server == NULL) {
         return 1;
     }

@@ -91,6 +91,8 @@ struct server *server_new(const struct server_options *options, struct text *err
     server->fs = options->fs;
     server->rt_make = options->rt_make;
     server->world = options->world;
+    server->supervised = options->supervised;
+    server->ending = options->ending;
     server->process_id = options->process_id;
     server->string_bytes_max = options->string_bytes_max;
     server->at_start = config_copy(config);

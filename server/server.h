@@ -47,7 +47,9 @@ struct server {
     int64_t
         string_bytes_max; /* half of the machine's memory: no command may ask for more at once */
     int (*rt_make)(void *world, const struct rt_options *options, struct rt **ret_rt); /* or NULL */
-    void *world; /* of rt_make */
+    void *world;                       /* of rt_make */
+    enum config_supervised supervised; /* by whom indeed: never "auto" */
+    void (*ending)(void);              /* worker 0 calls it when the end begins; or NULL */
 
     /* Worker 0 only: the newest configuration; others hold a reference to theirs. */
     struct config *config;
@@ -62,6 +64,8 @@ struct server_options {
     const struct fs *fs;
     int (*rt_make)(void *world, const struct rt_options *options, struct rt **ret_rt); /* or NULL */
     void *world;
+    enum config_supervised supervised;
+    void (*ending)(void); /* or NULL */
     int process_id;
     int64_t start_wall_ms;
     int64_t string_bytes_max;

@@ -421,6 +421,9 @@ static void check_stop_signal(struct worker *worker) {
         log_worker(worker, LOG_WARNING, "Received %s scheduling shutdown...",
                    signal_number == SIGINT ? "SIGINT" : "SIGTERM");
     }
+    if (server->ending != NULL) {
+        server->ending();
+    }
     for (unsigned i = 1; i < server->workers_count; i++) {
         struct message *message = &server->workers[i]->stop_message;
         message->kind = MESSAGE_STOP;

@@ -83,8 +83,7 @@ static const char *supervised_name(enum config_supervised supervised) {
         return "systemd";
     case CONFIG_SUPERVISED_UPSTART:
         return "upstart";
-    case CONFIG_SUPERVISED_AUTO:
-        return "unknown";
+    case CONFIG_SUPERVISED_AUTO: /* who that is, has been found out */
     case CONFIG_SUPERVISED_NO:
         break;
     }
@@ -116,7 +115,7 @@ void info_server(struct info *info) {
     text_appendf(&info->text, "gcc_version:%d.%d.%d\r\n", __GNUC__, __GNUC_MINOR__,
                  __GNUC_PATCHLEVEL__);
     line_u64(info, "process_id", (uint64_t)server->process_id);
-    line_text(info, "process_supervised", supervised_name(config->supervised));
+    line_text(info, "process_supervised", supervised_name(server->supervised));
     line_text(info, "run_id", server->run_id);
     line_u64(info, "tcp_port", (uint64_t)config->port);
     line_u64(info, "server_time_usec", (uint64_t)now_us);

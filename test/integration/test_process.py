@@ -3,6 +3,7 @@
 
 import calendar
 import datetime
+import itertools
 import os
 import re
 import shutil
@@ -122,7 +123,7 @@ def test_modes_that_are_not_there_are_refused(server_binary, switch):
 # ---- start ----------------------------------------------------------------------------------------------------------------
 
 
-def test_port_that_is_taken_is_refused(start_server):
+def test_port_that_is_taken_is_refused(start_server, kind):
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         port = free_port()
@@ -138,6 +139,7 @@ def test_port_that_is_taken_is_refused(start_server):
         assert time.monotonic() - started < 5
         s.stopped_by_test = True
         assert str(port) in s.log() and "ddress already in use" in s.log()
+        assert s.log().count("trying again") == (1 if kind == "shoal" else 0)
 
 
 def test_a_second_server_on_the_port_of_a_first_is_refused(start_server, server):
@@ -268,20 +270,85 @@ def test_daemonize(start_server, tmp_path):
     assert wait_for(lambda: not path.exists())
 
 
-def test_supervised_by_systemd(start_server, tmp_path):
-    """READY=1 arrives at the socket that systemd names."""
-    path = str(tmp_path / "notify")
+@pytest.fixture(params=("path", "abstract"))
+def supervisor(request, tmp_path, monkeypatch):
+    """The socket that systemd names to what it starts."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-        notify.bind(path)
-        notify.settimeout(10)
-        os.environ["NOTIFY_SOCKET"] = path
+        name = str(tmp_path / "notify") if request.param == "path" else "@shoal-test-%d-%s" % (os.getpid(), tmp_path.name)
+        notify.bind(name.replace("@", "\0"))
+        notify.settimeout(20)
+        monkeypatch.setenv("NOTIFY_SOCKET", name)
+        yield notify
+
+
+def hears(notify, word):
+    while word not in notify.recv(4096).split(b"\n"):
+        pass
+
+
+@pytest.mark.shoal_only  # the Valkey that is at hand was built without systemd
+@pytest.mark.parametrize("supervised, daemonize", (("systemd", "no"), ("auto", "yes")))
+@pytest.mark.parametrize("end", ("signal", "command"))
+def test_supervised_by_systemd(start_server, supervisor, supervised, daemonize, end, tmp_path):
+    """It went to the background when daemonize said so, and did not tell of its end."""
+    path = tmp_path / "server.pid"
+    s = start_server(supervised=supervised, daemonize=daemonize, pidfile=str(path))
+    hears(supervisor, b"READY=1")
+    assert s.alive() and path.read_text() == "%d\n" % s.pid
+    assert s.info("server")["process_supervised"] == "systemd"
+    with s.raw() as c:
+        if end == "command":
+            c.send(encode("SHUTDOWN", "NOSAVE"))
+        else:
+            s.proc.send_signal(signal.SIGTERM)
+        hears(supervisor, b"STOPPING=1")
+        assert s.wait() == 0
+    s.stopped_by_test = True
+
+
+@pytest.mark.parametrize("supervised", ("systemd", "upstart", "auto"))
+@pytest.mark.parametrize("name", (None, "vsock:2:1", "/nosuch/socket", "/" + "x" * 200), ids=("none", "vsock", "nosuch", "long"))
+def test_a_supervisor_that_is_not_there(start_server, supervised, name, monkeypatch):
+    """INFO said what the configuration wishes."""
+    if name is not None:
+        monkeypatch.setenv("NOTIFY_SOCKET", name)
+    s = start_server(supervised=supervised)
+    assert s.info("server")["process_supervised"] == "no"
+
+
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("supervised, why", (("systemd", "NOTIFY_SOCKET is not set"), ("upstart", "UPSTART_JOB is not set")))
+def test_a_supervisor_that_is_not_there_is_said(start_server, supervised, why):
+    assert "supervised: %s cannot be told of this server (%s)" % (supervised, why) in start_server(supervised=supervised).log()
+
+
+@pytest.mark.parametrize("supervised, daemonize", (("upstart", "no"), ("auto", "yes")))
+def test_supervised_by_upstart(start_server, supervised, daemonize, kind, monkeypatch):
+    """It stops itself to say that it is ready, and stays in the foreground."""
+    monkeypatch.setenv("UPSTART_JOB", "server")
+    s = start_server(start=False, supervised=supervised, daemonize=daemonize)
+    s.port = free_port()
+    with open(s.log_path, "w") as log:
+        s.proc = subprocess.Popen(s.command_line(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=s.dir)
+
+    def stopped():
+        with open("/proc/%d/stat" % s.pid) as f:
+            return f.read().rsplit(")", 1)[1].split()[0] == "T"
+
+    assert wait_for(stopped)
+    if kind == "shoal":
+        assert "Ready to accept connections" in s.log()
+    s.proc.send_signal(signal.SIGCONT)
+
+    def answers():
         try:
-            start_server(supervised="systemd")
-        finally:
-            del os.environ["NOTIFY_SOCKET"]
-        said = b""
-        while b"READY=1" not in said:
-            said += notify.recv(4096) + b"\n"
+            with s.raw() as c:
+                return c.do("PING") == "PONG"
+        except OSError:
+            return False
+
+    assert wait_for(answers)
+    assert s.info("server")["process_supervised"] == "upstart"
 
 
 def test_proc_title(start_server):
@@ -372,12 +439,12 @@ def test_where_a_policy_forbids_io_uring(start_server, call):
 # ---- end -------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", (["SHUTDOWN"], ["SHUTDOWN", "NOSAVE"], ["SHUTDOWN", "NOSAVE", "NOW", "FORCE"]))
+@pytest.mark.parametrize("how", ("", "NOSAVE", "NOSAVE NOW FORCE", "now", "SAFE", "SAVE FORCE", "FORCE SAFE NOSAVE NOSAVE"))
 def test_shutdown_command(start_server, how):
     s = start_server()
     others = [s.raw() for _ in range(5)]
     with s.raw() as c:
-        c.send(encode(*how))
+        c.send(encode("SHUTDOWN", *how.split()))
         assert c.is_closed()
     assert s.wait() == 0
     assert all(o.is_closed() for o in others)
@@ -486,6 +553,31 @@ def test_signals_end_it_cleanly(start_server, number):
     assert "shutdown" in s.log().lower() or "bye" in s.log().lower()
 
 
+@pytest.mark.parametrize("first", (signal.SIGTERM, signal.SIGINT))
+@pytest.mark.parametrize("second", (signal.SIGTERM, signal.SIGINT))
+def test_the_second_signal(start_server, tmp_path, first, second):
+    """SIGTERM again, as supervisors send it, cut the end short; only SIGINT, of somebody who insists, does."""
+    path = tmp_path / "server.pid"
+    s = start_server(pidfile=str(path))
+    with s.raw(timeout=60) as c:
+        assert [c.do("SET", "{k}%d" % i, str(i) * 11000) for i in (1, 2)] == ["OK", "OK"]
+        began = time.monotonic()
+        assert c.do("LCS", "{k}1", "{k}2", "LEN") == 0
+        times = int(2 / (time.monotonic() - began)) + 1
+        c.send(encode("LCS", "{k}1", "{k}2", "LEN") * times)
+        time.sleep(0.2)
+        s.proc.send_signal(first)
+        time.sleep(0.2)
+        s.proc.send_signal(second)
+        code = s.wait(60)
+    s.stopped_by_test = True
+    insisted = second == signal.SIGINT
+    assert code == (1 if insisted else 0)
+    assert path.exists() == insisted
+    assert ("You insist... exiting now." in s.log()) == insisted
+    assert ("ready to exit, bye bye" in s.log()) == (not insisted)
+
+
 def test_a_second_signal_ends_it_at_once(start_server):
     """Also when no thread has time for the first one."""
     s = start_server()
@@ -512,11 +604,23 @@ def test_signals_that_are_ignored(start_server, number):
         assert c.do("PING") == "PONG"
 
 
-def test_shutdown_arguments_that_contradict(server):
+def refusal(words):
+    """What Valkey says to SHUTDOWN with these, or None when it ends."""
+    if ("ABORT" in words and set(words) != {"ABORT"}) or {"SAVE", "NOSAVE"} <= set(words) or "FOO" in words:
+        return RespError("ERR syntax error")
+    if "ABORT" in words:
+        return RespError("ERR No shutdown in progress.")
+    return RespError("ERR SHUTDOWN FAILOVER is only supported in cluster mode.") if "FAILOVER" in words else None
+
+
+def test_shutdown_arguments_that_are_refused(server):
+    """FAILOVER ended the server."""
+    words = ("NOSAVE", "SAVE", "NOW", "FORCE", "ABORT", "FAILOVER", "SAFE", "FOO")
     with server.raw() as c:
-        assert c.do("SHUTDOWN", "SAVE", "NOSAVE") == "ERR syntax error"
-        assert c.do("SHUTDOWN", "ABORT") == "ERR No shutdown in progress."
-        assert isinstance(c.do("SHUTDOWN", "FOO"), RespError)
+        for count in (1, 2, 3):
+            for chosen in itertools.product(words, repeat=count):
+                if refusal(chosen) is not None:
+                    assert c.do("SHUTDOWN", *chosen) == refusal(chosen), chosen
 
 
 @pytest.mark.shoal_only
