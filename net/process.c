@@ -9,7 +9,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -87,27 +86,6 @@ int process_notify(const char *state) {
 
 void process_stop(void) {
     raise(SIGSTOP);
-}
-
-int64_t process_file_limit(int64_t wanted) {
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
-        return wanted; /* unknown: accept says when there are no more */
-    }
-    if ((int64_t)limit.rlim_cur < wanted) {
-        struct rlimit more = {.rlim_cur = (rlim_t)wanted, .rlim_max = limit.rlim_max};
-        if ((int64_t)more.rlim_max < wanted) {
-            more.rlim_max = (rlim_t)wanted; /* only root may */
-            if (setrlimit(RLIMIT_NOFILE, &more) == 0) {
-                return wanted;
-            }
-            more.rlim_cur = more.rlim_max = limit.rlim_max;
-        }
-        if (setrlimit(RLIMIT_NOFILE, &more) == 0) {
-            return (int64_t)more.rlim_cur;
-        }
-    }
-    return (int64_t)limit.rlim_cur;
 }
 
 void process_set_title(int argc, char **argv, const char *title) {

@@ -2,13 +2,12 @@
 /* process: what a server does to itself as a process: goes to the background, tells its supervisor,
  * names itself.
  *
- * Thread: main, before others exist, but for process_notify and process_file_limit: any.
+ * Thread: main, before others exist, but for process_notify: any.
  */
 #ifndef SHOAL_NET_PROCESS_H
 #define SHOAL_NET_PROCESS_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 /* Forks; the parent exits 0, the child goes on without a terminal. 0 or -errno. */
 int process_daemonize(void);
@@ -22,9 +21,6 @@ bool process_under_systemd(void);
 int process_notify(const char *state);
 /* Stops the whole process until somebody lets it go on: how upstart is told. */
 void process_stop(void);
-/* Raises the limit of open files towards `wanted`, as far as the system lets it; returns what it is
- * then. */
-int64_t process_file_limit(int64_t wanted);
 /* Overwrites the words main was given with a title that ps shows. argv must be main's own. */
 void process_set_title(int argc, char **argv, const char *title);
 

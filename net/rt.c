@@ -130,6 +130,7 @@ int rt_common_init(struct rt *rt, const struct rt_options *options, int eventfd_
     list_init(&rt->listeners);
     atomic_init(&rt->wake_pending, false);
     rt->wake_fd = -1;
+    rt->spare_fd = -1;
     if (eventfd_flags != RT_NO_EVENTFD) {
         rt->wake_fd = eventfd(0, EFD_CLOEXEC | eventfd_flags);
         if (rt->wake_fd < 0) {
@@ -166,6 +167,9 @@ void rt_common_fini(struct rt *rt) {
     pool_fini(&rt->pool);
     if (rt->wake_fd >= 0) {
         close(rt->wake_fd);
+    }
+    if (rt->spare_fd >= 0) {
+        close(rt->spare_fd);
     }
 }
 
@@ -213,6 +217,10 @@ void rt_real_block(struct rt *rt, uint64_t ns) {
     struct timespec left = {(time_t)(ns / 1000000000), (long)(ns % 1000000000)};
     while (nanosleep(&left, &left) != 0 && errno == EINTR) {
     }
+}
+
+int64_t rt_file_limit(struct rt *rt, int64_t wanted) {
+    return rt->ops->file_limit(rt, wanted);
 }
 
 int64_t rt_wall_us_early(void) {
@@ -515,7 +523,8 @@ void rt_listener_disarmed(struct rt *rt, struct rt_listener *listener) {
     }
 }
 
-void rt_listener_accepted(struct rt *rt, struct rt_listener *listener, rt_socket socket) {
+void rt_listener_accepted(struct rt *rt, struct rt_listener *listener, rt_socket socket,
+                          bool no_room) {
     if (listener->ended) {
         rt->ops->socket_close(rt, socket);
         return;
@@ -525,6 +534,7 @@ void rt_listener_accepted(struct rt *rt, struct rt_listener *listener, rt_socket
         .socket = socket,
         .is_unix = listener->is_unix,
         .is_local = listener->is_unix || rt->ops->peer_is_local(rt, socket),
+        .no_room = no_room,
     };
     listener->accept(listener->arg, &accepted);
 }

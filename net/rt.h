@@ -94,6 +94,7 @@ struct rt_accepted {
     rt_socket socket;
     bool is_unix;
     bool is_local; /* peer is loopback or unix: protected mode lets it in */
+    bool no_room;  /* no descriptor is left for another: to be told so at once (rt_socket_refuse) */
 };
 
 struct rt_listener; /* made by listen, freed by rt_unlisten, or with the runtime */
@@ -107,7 +108,9 @@ struct rt_listen_options {
 
 /* Listens on a numeric address or host name and port (IPv4 or IPv6; "*" any IPv4, "::" or "::*" any
  * IPv6, v6 only). accept runs in rt_turn, once per connection. A failure to accept (EMFILE,
- * ECONNABORTED ...) never ends listening: it is counted and retried within milliseconds. */
+ * ECONNABORTED ...) never ends listening: it is counted and retried within milliseconds. Who
+ * connects when the process or the system is out of descriptors is accepted by way of a spare one
+ * (`no_room`), instead of waiting for an answer that may never come. */
 int rt_listen_tcp(struct rt *rt, const char *address, uint16_t port,
                   const struct rt_listen_options *options, rt_accept_fn *accept, void *arg,
                   struct rt_listener **ret_listener);
@@ -224,6 +227,10 @@ void rt_thread_usage(uint64_t *ret_user_us, uint64_t *ret_system_us); /* of the 
 /* CPUs this process may use (its affinity mask, cpuset and the quotas of its control groups
  * respected), at least 1. */
 unsigned rt_cpus(void);
+/* Raises the limit of open files towards `wanted`, as far as the system lets it; returns what it is
+ * then. A simulation has none. */
+int64_t rt_file_limit(struct rt *rt, int64_t wanted);
+int64_t rt_file_limit_early(int64_t wanted); /* before runtimes exist */
 /* Before threads exist: 192 bytes for the hash secret and the like. */
 void rt_random_early(void *ret, size_t n);
 int64_t rt_wall_us_early(void);

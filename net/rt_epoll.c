@@ -257,6 +257,7 @@ static int epoll_listen(struct rt *rt, struct rt_listener *listener) {
         return -errno;
     }
     listener->armed = true;
+    rt_real_spare(rt);
     return control(epoll_of(rt), EPOLL_CTL_ADD, listener->socket, EPOLLIN, listener, TAG_LISTENER);
 }
 
@@ -292,7 +293,7 @@ static void accept_all(struct rt_epoll *e, struct rt_listener *listener) {
     for (int i = 0; i < ACCEPTS_PER_TURN && !listener->ended; i++) {
         int fd = accept_one(e, listener);
         if (fd >= 0) {
-            rt_listener_accepted(&e->rt, listener, fd);
+            rt_listener_accepted(&e->rt, listener, fd, false);
             continue;
         }
         if (fd == -EAGAIN) {
@@ -302,6 +303,10 @@ static void accept_all(struct rt_epoll *e, struct rt_listener *listener) {
             continue;
         }
         rt_listener_failed(&e->rt, listener, fd);
+        rt_real_accept_spare(&e->rt, listener, fd);
+        if (listener->ended) {
+            break;
+        }
         if (listener->retry_at_ns != 0) {
             control(e, EPOLL_CTL_MOD, listener->socket, 0, listener, TAG_LISTENER);
             break;

@@ -46,6 +46,7 @@ struct rt_ops {
     bool (*peer_is_local)(struct rt *rt, rt_socket socket);
     uint16_t (*port)(struct rt *rt, rt_socket socket);
     void (*block)(struct rt *rt, uint64_t ns);
+    int64_t (*file_limit)(struct rt *rt, int64_t wanted);
     void (*socket_close)(struct rt *rt, rt_socket socket);
     void (*refuse)(struct rt *rt, rt_socket socket, struct bytes text);
 };
@@ -85,6 +86,7 @@ struct rt {
     struct rt_clock clock;
     struct list listeners;
     uint64_t retry_at_ns; /* when a listener that failed tries again; 0: none */
+    int spare_fd;         /* given up to accept with when there are no others; -1: none */
     unsigned random_left;
     unsigned char random[256];
 #ifdef SHOAL_FAULTS
@@ -133,7 +135,8 @@ enum {
     .unlink_unix = rt_real_unlink_unix, .no_delay = rt_real_no_delay,                              \
     .keep_alive = rt_real_keep_alive, .addresses = rt_real_addresses,                              \
     .peer_is_local = rt_real_peer_is_local, .port = rt_real_port, .block = rt_real_block,          \
-    .socket_close = rt_real_socket_close, .refuse = rt_real_refuse
+    .file_limit = rt_real_file_limit, .socket_close = rt_real_socket_close,                        \
+    .refuse = rt_real_refuse
 
 int rt_uring_new(const struct rt_options *options, struct rt **ret_rt, char **ret_reason);
 int rt_epoll_new(const struct rt_options *options, struct rt **ret_rt);
@@ -159,7 +162,8 @@ void rt_stream_tell_end(struct rt_stream *stream, int error);
 /* Ends the send in flight and tells its outcome: n >= 0, or -errno. */
 void rt_stream_tell_sent(struct rt_stream *stream, ssize_t result);
 /* Calls accept of the listener for a new connection. */
-void rt_listener_accepted(struct rt *rt, struct rt_listener *listener, rt_socket socket);
+void rt_listener_accepted(struct rt *rt, struct rt_listener *listener, rt_socket socket,
+                          bool no_room);
 /* After a failed accept. Counts it; retry_at_ns of the listener is 0 if it may be tried at once. */
 void rt_listener_failed(struct rt *rt, struct rt_listener *listener, int error);
 /* A listener whose time to try again has come, or NULL; call until then, after rt_refresh. */
@@ -203,8 +207,14 @@ void rt_real_no_delay(struct rt *rt, rt_socket socket);
 void rt_real_keep_alive(struct rt *rt, rt_socket socket, int seconds);
 void rt_real_addresses(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_BYTES],
                        char local[RT_ADDRESS_BYTES]);
+int64_t rt_real_file_limit(struct rt *rt, int64_t wanted);
 void rt_real_socket_close(struct rt *rt, rt_socket socket);
 void rt_real_refuse(struct rt *rt, rt_socket socket, struct bytes text);
+/* A descriptor to spare, unless there is one. */
+void rt_real_spare(struct rt *rt);
+/* After an accept that failed: if it did for want of a descriptor, accepts who waits with the spare
+ * one. The backend must not be accepting itself. */
+void rt_real_accept_spare(struct rt *rt, struct rt_listener *listener, int error);
 bool rt_real_peer_is_local(struct rt *rt, rt_socket socket);
 /* Sends the stream's vectors, but no more than bytes_max, without waiting: bytes taken, or -errno.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the process uses and may use: processor time, memory, processors. */
+/* What the process uses and may use: processor time, memory, processors, files. */
 #include "net/cgroup.h"
-#include "net/rt.h"
+#include "net/rt_private.h"
 
 #include <fcntl.h>
 #include <sched.h>
@@ -80,4 +80,34 @@ static unsigned cpus_of_mask(void) {
 
 unsigned rt_cpus(void) {
     return cgroup_cpus("", cpus_of_mask());
+}
+
+/* ---- Files ---- */
+
+static int64_t limit_value(rlim_t limit) {
+    return limit > (rlim_t)INT64_MAX ? INT64_MAX : (int64_t)limit; /* RLIM_INFINITY, too */
+}
+
+int64_t rt_file_limit_early(int64_t wanted) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return wanted; /* unknown: accept says when there are no more */
+    }
+    if (limit_value(limit.rlim_cur) >= wanted) {
+        return limit_value(limit.rlim_cur);
+    }
+    struct rlimit more = {.rlim_cur = (rlim_t)wanted, .rlim_max = limit.rlim_max};
+    if (limit_value(limit.rlim_max) < wanted) {
+        more.rlim_max = (rlim_t)wanted; /* only root may */
+        if (setrlimit(RLIMIT_NOFILE, &more) == 0) {
+            return wanted;
+        }
+        more.rlim_cur = more.rlim_max = limit.rlim_max;
+    }
+    return limit_value(setrlimit(RLIMIT_NOFILE, &more) == 0 ? more.rlim_cur : limit.rlim_cur);
+}
+
+int64_t rt_real_file_limit(struct rt *rt, int64_t wanted) {
+    (void)rt;
+    return rt_file_limit_early(wanted);
 }

@@ -975,7 +975,7 @@ static void accept_one(struct rt_sim *r, struct rt_listener *listener, struct si
         return;
     }
     sim_note(sim, "accepts", connection->number, 0, 0);
-    rt_listener_accepted(&r->rt, listener, number_take(sim, side));
+    rt_listener_accepted(&r->rt, listener, number_take(sim, side), false);
 }
 
 static bool listener_waits(const struct rt_sim *r, const struct rt_listener *listener) {
@@ -1021,6 +1021,11 @@ static void op_random(struct rt *rt, void *ret, size_t n) {
 
 static void op_block(struct rt *rt, uint64_t ns) {
     sim_of(rt)->sim->now_ns += ns;
+}
+
+static int64_t op_file_limit(struct rt *rt, int64_t wanted) {
+    (void)rt;
+    return wanted;
 }
 
 static void op_buffer_recycle(struct rt *rt, struct rt_buffer *buffer) {
@@ -1348,6 +1353,7 @@ static const struct rt_ops sim_ops = {
     .peer_is_local = op_peer_is_local,
     .port = op_port,
     .block = op_block,
+    .file_limit = op_file_limit,
     .socket_close = op_socket_close,
     .refuse = op_refuse,
 };

@@ -10,12 +10,14 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -251,6 +253,44 @@ ssize_t rt_real_send(const struct rt_stream *stream, size_t bytes_max) {
                            MSG_DONTWAIT | MSG_NOSIGNAL)
                     : sendmsg(stream->socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     return n < 0 ? -errno : n;
+}
+
+/* ---- Out of descriptors ---- */
+
+#define SPARE_ACCEPTS 128 /* at most, one after the other */
+
+/* A file of its own, because the system may be out of files as well as the process. */
+void rt_real_spare(struct rt *rt) {
+    if (rt->spare_fd < 0) {
+        rt->spare_fd = eventfd(0, EFD_CLOEXEC);
+    }
+}
+
+static int accept_now(rt_socket socket) {
+    int flags = fcntl(socket, F_GETFL);
+    fcntl(socket, F_SETFL, flags | O_NONBLOCK);
+    int fd = accept4(socket, NULL, NULL, SOCK_CLOEXEC);
+    fcntl(socket, F_SETFL, flags);
+    return fd;
+}
+
+void rt_real_accept_spare(struct rt *rt, struct rt_listener *listener, int error) {
+    if (error != -EMFILE && error != -ENFILE) {
+        return;
+    }
+    int fd = 0;
+    for (unsigned i = 0; fd >= 0 && i < SPARE_ACCEPTS && !listener->ended; i++) {
+        if (rt->spare_fd >= 0) {
+            close(rt->spare_fd);
+            rt->spare_fd = -1;
+        }
+        fd = accept_now(listener->socket);
+        rt_real_spare(rt);
+        if (fd >= 0) {
+            rt_listener_accepted(rt, listener, fd, rt->spare_fd < 0);
+            rt_real_spare(rt); /* it was told, and its descriptor is free */
+        }
+    }
 }
 
 /* ---- Options and ends ---- */

@@ -610,6 +610,7 @@ static void arm_accept(struct rt_uring *u, struct rt_listener *listener) {
 }
 
 static int uring_listen(struct rt *rt, struct rt_listener *listener) {
+    rt_real_spare(rt);
     arm_accept(uring_of(rt), listener);
     return 0;
 }
@@ -629,9 +630,12 @@ static void on_accept(struct rt_uring *u, struct rt_listener *listener, int resu
                       unsigned flags) {
     /* Armed until the callback is over, in which the owner may give it up: it is freed below. */
     if (result >= 0) {
-        rt_listener_accepted(&u->rt, listener, result);
+        rt_listener_accepted(&u->rt, listener, result, false);
     } else if (!listener->ended && result != -ECANCELED && result != -EAGAIN && result != -EINTR) {
         rt_listener_failed(&u->rt, listener, result);
+        if (!(flags & IORING_CQE_F_MORE)) {
+            rt_real_accept_spare(&u->rt, listener, result);
+        }
     }
     if (flags & IORING_CQE_F_MORE) {
         return;

@@ -21,6 +21,7 @@
 
 #define START_PATIENCE_MS 2000
 #define START_RETRY_NS    (10 * 1000 * 1000)
+#define NO_ROOM_LOG_MS    (60 * 1000)
 
 struct listening {
     struct rt_listener *items[CONFIG_BIND_MAX + 1];
@@ -31,6 +32,7 @@ struct acceptor {
     struct listening tcp;
     struct rt_listener *unix_socket;
     uint64_t last_id;
+    int64_t no_room_logged_ms; /* monotonic; 0: not yet */
 };
 
 struct connection_message {
@@ -52,12 +54,28 @@ static unsigned least_loaded(const struct server *server) {
     return best;
 }
 
+/* Once a minute: they may be many. */
+static void log_no_room(struct worker *worker) {
+    int64_t now_ms = rt_mono_ms(worker->rt);
+    struct acceptor *acceptor = worker->acceptor;
+    if (acceptor->no_room_logged_ms == 0 ||
+        now_ms - acceptor->no_room_logged_ms >= NO_ROOM_LOG_MS) {
+        acceptor->no_room_logged_ms = now_ms;
+        log_worker(worker, LOG_WARNING,
+                   "No file can be opened for a new connection ('ulimit -n'): it is refused.");
+    }
+}
+
 static void on_accept(void *arg, const struct rt_accepted *accepted) {
     struct worker *worker = arg;
     struct server *server = worker->server;
     const struct config *config = worker->config;
     worker->stats.connections_received++;
-    if ((int64_t)shared_connections_total(server->shared) >= config->maxclients) {
+    if (accepted->no_room) {
+        log_no_room(worker);
+    }
+    if (accepted->no_room ||
+        (int64_t)shared_connections_total(server->shared) >= config->maxclients) {
         worker->stats.connections_rejected++;
         rt_socket_refuse(worker->rt, accepted->socket, BYTES("-" ERR_MAX_CLIENTS "\r\n"));
         return;

@@ -319,21 +319,34 @@ static void write_pid_file(struct server *server) {
 }
 
 /* Room for maxclients among the open files; where the system gives less, fewer clients are let in.
- */
-static void fit_maxclients(struct server *server) {
+ * False if there would be none. */
+static bool fit_maxclients(struct server *server) {
     struct config *config = server->config;
-    int64_t reserved = SERVER_FILES_RESERVED(server->workers_count);
-    int64_t limit = process_file_limit(config->maxclients + reserved);
-    if (limit >= config->maxclients + reserved) {
-        return;
+    int64_t wanted = server_files_wanted(server, config);
+    int64_t limit = rt_file_limit_early(wanted);
+    if (limit >= wanted) {
+        return true;
     }
-    int64_t clients = limit > reserved ? limit - reserved : 1;
+    int64_t clients = limit - SERVER_FILES_RESERVED(server->workers_count);
+    if (clients <= 0) {
+        struct text reason;
+        text_init(&reason);
+        text_appendf(&reason,
+                     "The limit of open files ('ulimit -n') is %lld: too low to serve anybody. %u "
+                     "shards and maxclients %lld want %lld.",
+                     (long long)limit, server->workers_count, (long long)config->maxclients,
+                     (long long)wanted);
+        refuse(server, reason.ptr);
+        text_fini(&reason);
+        return false;
+    }
     log_line(
         config, server->fs, rt_wall_us_early(), LOG_WARNING,
         "The limit of open files is %lld: maxclients is lowered from %lld to %lld. Raise it with "
         "'ulimit -n' (or LimitNOFILE of the unit) to have more.",
         (long long)limit, (long long)config->maxclients, (long long)clients);
     config->maxclients = clients;
+    return true;
 }
 
 static void set_title(const struct config *config, int argc, char **argv) {
@@ -500,8 +513,7 @@ int main(int argc, char **argv) {
     struct last_line last_line;
     last_line_init(&last_line, server);
     struct crash_stack *crash_stack = crash_stack_new("main", last_line_say, &last_line);
-    fit_maxclients(server);
-    code = run(server, argc, argv);
+    code = fit_maxclients(server) ? run(server, argc, argv) : 1;
     crash_stack_free(crash_stack);
     server_free(server);
     return code;

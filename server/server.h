@@ -82,6 +82,11 @@ void server_free(struct server *server); /* after its workers */
 /* Files that the server opens besides its clients' sockets, as far as maxclients must leave room.
  */
 #define SERVER_FILES_RESERVED(workers) (32 + 4 * (int64_t)(workers))
+/* With those of maxclients. */
+static inline int64_t server_files_wanted(const struct server *server,
+                                          const struct config *config) {
+    return config->maxclients + SERVER_FILES_RESERVED(server->workers_count);
+}
 
 #define SHOAL_REDIS_VERSION  "7.2.4"
 #define SHOAL_VALKEY_VERSION "9.1.2"

@@ -91,26 +91,55 @@ static struct bytes *pairs_copy(const struct bytes *argv, uint32_t n) {
     return pairs;
 }
 
-/* Listens where the new configuration says; false with the error, and everything as it was, also
- * the directory that config_set may have moved to. */
-static bool set_effects(struct worker *worker, const struct config *next, struct text *err) {
-    const struct config *now = worker->config;
-    const struct fs *fs = worker->server->fs;
+/* Raises the limit of open files to what maxclients takes. */
+static bool set_maxclients(struct worker *worker, const struct config *next, struct text *err) {
+    const struct server *server = worker->server;
+    if (next->maxclients == worker->config->maxclients) {
+        return true;
+    }
+    int64_t wanted = server_files_wanted(server, next);
+    int64_t limit = rt_file_limit(worker->rt, wanted);
+    if (limit >= wanted) {
+        return true;
+    }
+    struct text reason;
+    text_init(&reason);
+    text_appendf(&reason,
+                 "The operating system is not able to handle the specified number of clients, try "
+                 "with %lld",
+                 (long long)(limit - SERVER_FILES_RESERVED(server->workers_count)));
+    config_set_failed(err, BYTES("maxclients"), reason.ptr);
+    text_fini(&reason);
+    return false;
+}
+
+static bool set_listeners(struct worker *worker, const struct config *next, struct text *err) {
     struct text reason;
     text_init(&reason);
     bool listens = listen_update(worker, next, &reason) == 0;
     if (!listens) {
-        bool port = now->port != next->port;
+        bool port = worker->config->port != next->port;
         config_set_failed(err, port ? BYTES("port") : BYTES("bind"),
                           port ? "Unable to listen on this port. Check server logs."
                                : "Failed to bind to specified addresses.");
         log_worker(worker, LOG_WARNING, "%s", reason.ptr);
-        if (!bytes_equal(now->dir, next->dir)) {
-            fs->change_dir(fs->arg, now->dir.ptr);
-        }
     }
     text_fini(&reason);
     return listens;
+}
+
+/* Asks the system for what the new configuration needs; false with the error, and everything as it
+ * was, also the directory that config_set may have moved to. */
+static bool set_effects(struct worker *worker, const struct config *next, struct text *err) {
+    const struct config *now = worker->config;
+    const struct fs *fs = worker->server->fs;
+    if (set_maxclients(worker, next, err) && set_listeners(worker, next, err)) {
+        return true;
+    }
+    if (!bytes_equal(now->dir, next->dir)) {
+        fs->change_dir(fs->arg, now->dir.ptr);
+    }
+    return false;
 }
 
 /* On worker 0. */

@@ -204,7 +204,12 @@ class Server:
         with self.raw() as c:
             if self.password:
                 c.do("AUTH", self.password)
-            reply = c.do("INFO", section)
+            return self.info_of(c, section)
+
+    @staticmethod
+    def info_of(c, section):
+        """The same, asked on a connection that is there."""
+        reply = c.do("INFO", section)
         if isinstance(reply, RespError):
             raise reply
         out = {}

@@ -6,10 +6,12 @@ import datetime
 import itertools
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import pytest
@@ -382,10 +384,14 @@ def as_nobody(s):
     return behind(s, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 
 
-def files_of(pid):
-    """What the open files of a process are, as far as they may be looked at."""
-    folder = "/proc/%d/fd" % pid
-    return [os.readlink(os.path.join(folder, name)) for name in os.listdir(folder)]
+def rings_of(pid):
+    folder, rings = "/proc/%d/fd" % pid, 0
+    for name in os.listdir(folder):
+        try:
+            rings += os.readlink(os.path.join(folder, name)) == "anon_inode:[io_uring]"
+        except FileNotFoundError:  # a connection that has ended
+            pass
+    return rings
 
 
 @pytest.mark.shoal_only
@@ -405,7 +411,7 @@ def test_all_shards_have_one_backend_when_locked_memory_is_short(start_server, b
             s.stopped_by_test = True
             seen.add("refused")
             continue
-        rings = files_of(s.pid).count("anon_inode:[io_uring]")
+        rings = rings_of(s.pid)
         assert rings in (0, 4)
         api = "io_uring" if rings else "epoll"
         assert s.info("server")["multiplexing_api"] == api
@@ -637,3 +643,129 @@ def test_fewer_clients_where_the_system_has_fewer_files(start_server):
             x.close()
         assert wait_for(lambda: c.do("CLIENT", "LIST").count(b"\n") == 1)
     assert "from 10000 to %d" % room in s.log()
+
+
+def limited_to(s, files):
+    """Nobody may not raise the hard limit."""
+    return behind(as_nobody(s), "prlimit", "--nofile=" + files)
+
+
+def soft_limit(s):
+    with open("/proc/%d/limits" % s.pid) as f:
+        return int(re.search(r"Max open files +(\d+)", f.read()).group(1))
+
+
+def test_maxclients_beyond_what_files_allow_is_refused(start_server):
+    """It was taken, and clients beyond the limit were left without an answer."""
+    s = limited_to(start_server(start=False, enable_protected_configs="yes"), "300:300").start()
+    with s.raw() as c:
+        room = int(c.do("CONFIG", "GET", "maxclients")[1])
+        folder = c.do("CONFIG", "GET", "dir")
+        for wish in (room + 1, 20000, 1000000):
+            assert c.do("CONFIG", "SET", "dir", "/", "maxclients", wish) == RespError(
+                "ERR CONFIG SET failed (possibly related to argument 'maxclients') - "
+                "The operating system is not able to handle the specified number of clients, try with %d" % room
+            )
+            assert c.do("CONFIG", "GET", "dir") == folder
+            assert c.do("CONFIG", "GET", "maxclients") == [b"maxclients", b"%d" % room]
+        for wish in (1, room):
+            assert c.do("CONFIG", "SET", "maxclients", wish) == "OK"
+
+
+def test_the_limit_of_files_is_raised_for_maxclients(start_server):
+    s = limited_to(start_server(start=False, maxclients=100), "200:2000").start()
+    with s.raw() as c:
+        assert c.do("CONFIG", "SET", "maxclients", "1500") == "OK"
+        assert soft_limit(s) >= 1532
+    s = limited_to(start_server(start=False), "200:2000").start()
+    with s.raw() as c:
+        assert 1700 < int(c.do("CONFIG", "GET", "maxclients")[1]) < 2000
+        assert 1900 < soft_limit(s) <= 2000
+
+
+def test_too_few_files_to_serve_anybody(start_server, kind):
+    """It started, and no client was ever answered."""
+    refused = 0
+    for files in (12, 16, 24, 32, 36, 40, 52, 100):
+        s = limited_to(start_server(start=False, **({"shards": 3} if kind == "shoal" else {})), "%d:%d" % (files, files))
+        try:
+            s.start()
+        except ServerFailed:
+            assert s.proc.returncode == 1
+            assert "'ulimit -n'" in s.log()
+            s.stopped_by_test = True
+            refused += 1
+            continue
+        with s.raw() as c:
+            assert c.do("PING") == "PONG"
+    assert 3 <= refused < 8
+
+
+@pytest.mark.shoal_only
+def test_out_of_files_clients_are_told(start_server):
+    """They waited without an answer until another client left. Files that the server knows nothing of make it happen."""
+    script = "import os, sys; [os.set_inheritable(os.dup(0), True) for _ in range(250)]; os.execv(sys.argv[1], sys.argv[1:])"
+    s = behind(start_server(start=False, maxclients=200), sys.executable, "-c", script)
+    behind(s, "prlimit", "--nofile=300:2000").start()
+    with s.raw() as first:
+        assert first.do("PING") == "PONG"
+        served, told = [], 0
+        for _ in range(70):
+            c = s.raw()
+            c.send(encode("PING"))
+            try:
+                reply = c.read()
+            except (EOFError, ConnectionResetError):  # closed with the PING unread
+                reply = "ERR max number of clients reached"
+            if reply == "PONG":
+                served.append(c)
+            else:
+                assert reply == "ERR max number of clients reached"
+                told += 1
+                c.close()
+        assert served and told > 10
+        assert int(s.info_of(first, "stats")["rejected_connections"]) == told
+        assert s.log().count("No file can be opened for a new connection") == 1
+        served.pop().close()
+
+        def accepted():
+            with s.raw() as c:
+                try:
+                    return c.do("PING") == "PONG"
+                except (EOFError, OSError):
+                    return False
+
+        assert wait_for(accepted)
+        assert all(c.do("PING") == "PONG" for c in [first] + served)
+        resource.prlimit(s.pid, resource.RLIMIT_NOFILE, (2000, 2000))
+        more = [s.raw() for _ in range(70)]
+        assert all(c.do("PING") == "PONG" for c in more)
+        for c in served + more:
+            c.close()
+
+
+@pytest.mark.shoal_only
+def test_a_client_that_cannot_be_watched_is_closed(start_server):
+    s = behind(start_server(start=False, io_backend="epoll"), *forbid.prefix("epoll_ctl", "ENOSPC", "1==1", "2>=60")).start()
+    served, closed = [], 0
+    for _ in range(80):
+        c = s.raw()
+        c.send(encode("PING"))
+        try:
+            assert c.read() == "PONG"
+            served.append(c)
+        except (EOFError, ConnectionResetError):
+            closed += 1
+            c.close()
+    assert served and closed
+    assert wait_for(lambda: int(s.info_of(served[0], "clients")["connected_clients"]) == len(served))
+    for c in served:
+        c.close()
+
+
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("level", (1, 6))
+def test_a_client_whose_socket_takes_no_settings_is_served(start_server, level):
+    s = behind(start_server(start=False), *forbid.prefix("setsockopt", "ENOMEM", "1==%d" % level)).start()
+    with s.raw() as c:
+        assert c.do("PING") == "PONG"

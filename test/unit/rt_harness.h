@@ -382,6 +382,7 @@ struct door {
     struct rt_accepted last;
     rt_socket sockets[2048];
     int count;
+    int refused; /* for want of a descriptor */
     bool unlisten_on_accept;
 };
 
@@ -389,6 +390,11 @@ static inline void door_accept(void *arg, const struct rt_accepted *accepted) {
     struct door *door = arg;
     cr_assert_lt(door->count, 2048);
     door->last = *accepted;
+    if (accepted->no_room) {
+        door->refused++;
+        rt_socket_refuse(door->rt, accepted->socket, BYTES("full"));
+        return;
+    }
     door->sockets[door->count++] = accepted->socket;
     if (door->unlisten_on_accept) {
         door->unlisten_on_accept = false;

@@ -24,7 +24,12 @@ BOTH(rt_faults, no_error_of_accept_ends_listening) {
         struct door *door = door_new(rt, "127.0.0.1", 0);
         int peer = dial(rt_listener_port(door->listener));
         pump(rt, door->count == 1);
-        cr_assert_eq(rt_get_stats(rt)->accept_errors - before, 3, "%s", strerror(errors[i]));
+        if (errors[i] != EMFILE && errors[i] != ENFILE) { /* then the spare one is taken */
+            cr_assert_eq(rt_get_stats(rt)->accept_errors - before, 3, "%s", strerror(errors[i]));
+        }
+        cr_assert_gt(rt_get_stats(rt)->accept_errors, before);
+        cr_assert_eq(door->refused, 0);
+        rt_inject(rt, RT_FAULT_ACCEPT, 0, 0);
         close(peer);
         door_close_all(door);
         rt_unlisten(rt, door->listener);
@@ -35,7 +40,7 @@ BOTH(rt_faults, no_error_of_accept_ends_listening) {
 
 /* One that repeats itself at once would take a whole processor. */
 BOTH(rt_faults, what_only_time_mends_is_waited_out_cheaply) {
-    static const int errors[] = {ENFILE, ENOMEM, ENOBUFS, EPERM};
+    static const int errors[] = {ENOMEM, ENOBUFS, EPERM};
     struct rt *rt = rt_made(backend);
     for (size_t i = 0; i < COUNT(errors); i++) {
         rt_inject(rt, RT_FAULT_ACCEPT, -errors[i], UINT_MAX);
@@ -65,7 +70,7 @@ BOTH(rt_faults, what_only_time_mends_is_waited_out_cheaply) {
 
 BOTH(rt_faults, a_listener_may_end_while_it_rests) {
     struct rt *rt = rt_made(backend);
-    rt_inject(rt, RT_FAULT_ACCEPT, -ENFILE, 1);
+    rt_inject(rt, RT_FAULT_ACCEPT, -ENOMEM, 1);
     struct door *door = door_new(rt, "127.0.0.1", 0);
     int peer = dial(rt_listener_port(door->listener));
     pump(rt, rt_get_stats(rt)->accept_errors == 1);

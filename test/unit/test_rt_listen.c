@@ -215,13 +215,18 @@ EACH(rt_listen, aborted_connections_do_not_end_listening) {
     free(door);
 }
 
+static bool is_told_and_closed(int peer) {
+    char text[16];
+    return recv(peer, text, sizeof(text), MSG_WAITALL) == 4 && memcmp(text, "full", 4) == 0;
+}
+
 /* As bugs.md D tells of peers: out of descriptors, a server that spins on accept or stops accepting
- * for good. */
-BOTH(rt_listen, out_of_descriptors_is_waited_out_cheaply) {
+ * for good. And ours let those wait whom it could not accept, for as long as nobody left. */
+BOTH(rt_listen, out_of_descriptors_is_told_and_waited_out_cheaply) {
     struct rt *rt = rt_made(backend);
     rt_turn(rt, 0);
-    int peers[8];
-    for (int i = 0; i < 8; i++) {
+    int peers[10];
+    for (int i = 0; i < 10; i++) {
         peers[i] = socket(AF_INET, SOCK_STREAM, 0);
     }
     int next = dup(0);
@@ -229,7 +234,7 @@ BOTH(rt_listen, out_of_descriptors_is_waited_out_cheaply) {
     struct rlimit old, low;
     getrlimit(RLIMIT_NOFILE, &old);
     low = old;
-    low.rlim_cur = (rlim_t)next + 4; /* room for the listener and three of eight */
+    low.rlim_cur = (rlim_t)next + 5; /* room for the listener, the spare one and three of eight */
     setrlimit(RLIMIT_NOFILE, &low);
     struct door *door = door_new(rt, "127.0.0.1", 0);
     uint16_t port = rt_listener_port(door->listener);
@@ -238,24 +243,31 @@ BOTH(rt_listen, out_of_descriptors_is_waited_out_cheaply) {
     for (int i = 0; i < 8; i++) {
         cr_assert_eq(connect(peers[i], (struct sockaddr *)&to, sizeof(to)), 0);
     }
-    pump(rt, door->count == 3 && rt_get_stats(rt)->accept_errors > 0);
+    pump(rt, door->count == 3 && door->refused == 5);
+    for (int i = 3; i < 8; i++) {
+        cr_assert(is_told_and_closed(peers[i]));
+    }
     uint64_t turns = rt_get_stats(rt)->turns;
     int64_t cpu = cpu_us();
     for (int64_t stop = now_ms() + 200; now_ms() < stop;) {
         rt_turn(rt, 50 * 1000 * 1000);
     }
-    cr_assert_eq(door->count, 3);
     cr_assert_lt(rt_get_stats(rt)->turns - turns, 80);
     cr_assert_lt(cpu_us() - cpu, 20000);
     cr_assert_lt(rt_get_stats(rt)->accept_errors, 60);
-    /* One leaves, one comes in; then the limit goes and all do. */
+    /* One more is told as well. One leaves, one comes in. */
+    cr_assert_eq(connect(peers[8], (struct sockaddr *)&to, sizeof(to)), 0);
+    pump(rt, door->refused == 6);
+    cr_assert(is_told_and_closed(peers[8]));
     rt_socket_close(rt, door->sockets[0]);
+    pump_for(rt, 30);
+    cr_assert_eq(connect(peers[9], (struct sockaddr *)&to, sizeof(to)), 0);
     pump(rt, door->count == 4);
+    cr_assert_eq(door->refused, 6);
     setrlimit(RLIMIT_NOFILE, &old);
-    pump(rt, door->count == 8);
     door->sockets[0] = dup(0);
     door_close_all(door);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 10; i++) {
         close(peers[i]);
     }
     rt_free(rt);
