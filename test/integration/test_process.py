@@ -758,9 +758,12 @@ def test_a_client_that_cannot_be_watched_is_closed(start_server):
             closed += 1
             c.close()
     assert served and closed
-    assert wait_for(lambda: int(s.info_of(served[0], "clients")["connected_clients"]) == len(served))
-    for c in served:
+    first, rest = served[0], served[1:]
+    assert wait_for(lambda: int(s.info_of(first, "clients")["connected_clients"]) == len(served))
+    for c in rest:
         c.close()
+    assert wait_for(lambda: int(s.info_of(first, "clients")["connected_clients"]) == 1)
+    first.close()
 
 
 @pytest.mark.shoal_only
