@@ -318,3 +318,51 @@ bool config_refusals(const struct config *config, struct text *why) {
     }
     return any;
 }
+
+static void report_foreign(struct text *why, const struct config *config, struct bytes name) {
+    text_append_bytes(why, name);
+    text_append_text(why, " was found in ");
+    text_append_bytes(why, config->dir);
+    text_append_text(why, ", and Shoal cannot load it yet: the server would start empty beside it. "
+                          "To start without this data, move it away or set another dir.\n");
+}
+
+bool config_foreign_data(const struct config *config, const struct fs *fs, struct text *why) {
+    /* The append-only file of Redis before 7 is a file, not a directory. */
+    struct bytes names[] = {config->dbfilename, config->appenddirname, config->appendfilename};
+    bool any = false;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (fs->exists(fs->arg, names[i].ptr, false) == 0) { /* `dir` is where we are */
+            report_foreign(why, config, names[i]);
+            any = true;
+        }
+    }
+    return any;
+}
+
+static bool is_off(struct bytes value) {
+    return value.len == 0 || bytes_is(value, "no") || bytes_is(value, "0");
+}
+
+void config_missed(const struct config *config, const struct config *before, struct text *names) {
+    struct config *defaults = before == NULL ? config_defaults() : NULL;
+    before = before == NULL ? defaults : before;
+    struct text now, then;
+    text_init(&now);
+    text_init(&then);
+    for (const struct config_row *row = config_rows; row->name != NULL; row++) {
+        if ((row->flags & ROW_MISSED) == 0) {
+            continue;
+        }
+        text_clear(&now);
+        text_clear(&then);
+        config_row_print(row, config, &now);
+        config_row_print(row, before, &then);
+        if (!bytes_equal(text_bytes(&now), text_bytes(&then)) && !is_off(text_bytes(&now))) {
+            text_appendf(names, "%s%s", names->len > 0 ? ", " : "", row->name);
+        }
+    }
+    text_fini(&now);
+    text_fini(&then);
+    config_free(defaults);
+}

@@ -42,6 +42,9 @@ enum config_appendfsync { CONFIG_FSYNC_NO, CONFIG_FSYNC_EVERYSEC, CONFIG_FSYNC_A
 enum config_pipeline_order { CONFIG_PIPELINE_RELAXED, CONFIG_PIPELINE_STRICT };
 enum config_io_backend { CONFIG_IO_AUTO, CONFIG_IO_URING, CONFIG_IO_EPOLL };
 
+/* oom-score-adj: yes is relative. */
+enum config_oom { CONFIG_OOM_NO, CONFIG_OOM_RELATIVE, CONFIG_OOM_ABSOLUTE };
+
 enum config_eviction {
     CONFIG_EVICT_VOLATILE_LRU,
     CONFIG_EVICT_VOLATILE_LFU,
@@ -238,7 +241,7 @@ struct config {
     /* Threads, kernel. */
     int64_t io_threads;
     bool disable_thp;
-    int oom_score_adj;
+    enum config_oom oom_score_adj;
     int64_t oom_score_adj_values[3];
 
     /* Append-only file. */
@@ -401,6 +404,14 @@ int config_load(struct config *config, const struct fs *fs, int argc, char **arg
  * is not there yet. False if nothing; otherwise one line for each in `why`, and the server must not
  * start. */
 bool config_refusals(const struct config *config, struct text *why);
+
+/* Data of Redis or Valkey lies where the server would keep its own, and cannot be read yet: to
+ * start empty beside it would look like having lost it. True with a line for each in `why`. */
+bool config_foreign_data(const struct config *config, const struct fs *fs, struct text *why);
+
+/* Appends the names, with commas, of directives that somebody would miss (ROW_MISSED) and that are
+ * set otherwise than in `before`; NULL is the defaults. What is off is not missed. */
+void config_missed(const struct config *config, const struct config *before, struct text *names);
 
 /* CONFIG GET: calls visit for each directive that a pattern matches, sorted by name. A pattern
  * without wildcards is a name, comes back as it was written, and finds hidden directives as well.

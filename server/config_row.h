@@ -22,6 +22,7 @@ enum config_row_flag {
         1 << 6,        /* setting it to the same value still does something: files are read again */
     ROW_OWN = 1 << 7,  /* Valkey has no such directive */
     ROW_ACTS = 1 << 8, /* the feature exists; without it the value is only kept */
+    ROW_MISSED = 1 << 9, /* not ROW_ACTS, and who sets it counts on it: the log says so */
 };
 
 enum config_kind {

@@ -56,7 +56,8 @@ static const struct config_name names_diskless_load[] = {
     {"disabled", 0}, {"on-empty-db", 1}, {"swapdb", 2}, {"flush-before-load", 3}, {NULL, 0}};
 static const struct config_name names_acl_pubsub[] = {{"allchannels", 0}, {"resetchannels", 1}, {NULL, 0}};
 static const struct config_name names_oom_score_adj[] = {
-    {"no", 0}, {"yes", 1}, {"relative", 1}, {"absolute", 2}, {NULL, 0}};
+    {"no", CONFIG_OOM_NO}, {"yes", CONFIG_OOM_RELATIVE}, {"relative", CONFIG_OOM_RELATIVE},
+    {"absolute", CONFIG_OOM_ABSOLUTE}, {NULL, 0}};
 static const struct config_name names_config_save[] = {{"sync", 0}, {"best-effort", 1}, {NULL, 0}};
 static const struct config_name names_endpoint_type[] = {
     {"ip", 0}, {"hostname", 1}, {"unknown-endpoint", 2}, {NULL, 0}};
@@ -84,14 +85,14 @@ static const struct config_name names_endpoint_type[] = {
 const struct config_row config_rows[] = {
     /* Network */
     SPECIAL("bind", NULL, bind, HEAP_BYTES, "* -::*", ROW_MULTI | ROW_ACTS, config_parse_bind, config_print_bind),
-    STRING("bind-source-addr", NULL, bind_source_addr, "", 0, NULL),
+    STRING("bind-source-addr", NULL, bind_source_addr, "", ROW_MISSED, NULL),
     ENUM("enable-debug-command", NULL, enable_debug_command, "no", ROW_IMMUTABLE | ROW_ACTS, names_protected),
     ENUM("enable-module-command", NULL, enable_module_command, "no", ROW_IMMUTABLE, names_protected),
     ENUM("enable-protected-configs", NULL, enable_protected_configs, "no", ROW_IMMUTABLE | ROW_ACTS, names_protected),
-    BOOL("mptcp", NULL, mptcp, "no", ROW_IMMUTABLE),
+    BOOL("mptcp", NULL, mptcp, "no", ROW_IMMUTABLE | ROW_MISSED),
     INT("port", NULL, port, "6379", ROW_ACTS, 0, 65535, NULL),
     BOOL("protected-mode", NULL, protected_mode, "yes", ROW_ACTS),
-    INT("socket-mark-id", NULL, socket_mark_id, "0", ROW_IMMUTABLE, 0, UINT32_MAX, NULL),
+    INT("socket-mark-id", NULL, socket_mark_id, "0", ROW_IMMUTABLE | ROW_MISSED, 0, UINT32_MAX, NULL),
     INT("tcp-backlog", NULL, tcp_backlog, "511", ROW_IMMUTABLE | ROW_ACTS, 0, INT_MAX, NULL),
     INT("tcp-keepalive", NULL, tcp_keepalive, "300", ROW_ACTS, 0, INT_MAX, NULL),
     INT("timeout", NULL, timeout, "0", ROW_ACTS, 0, INT_MAX, NULL),
@@ -105,20 +106,20 @@ const struct config_row config_rows[] = {
     INT("tls-auto-reload-interval", NULL, tls_auto_reload_interval, "0", 0, 0, INT_MAX, NULL),
     STRING("tls-ca-cert-dir", NULL, tls_ca_cert_dir, "", ROW_VOLATILE, NULL),
     STRING("tls-ca-cert-file", NULL, tls_ca_cert_file, "", ROW_VOLATILE, NULL),
-    STRING("tls-cert-file", NULL, tls_cert_file, "", ROW_VOLATILE, NULL),
+    STRING("tls-cert-file", NULL, tls_cert_file, "", ROW_VOLATILE | ROW_MISSED, NULL),
     STRING("tls-ciphers", NULL, tls_ciphers, "", 0, NULL),
     STRING("tls-ciphersuites", NULL, tls_ciphersuites, "", 0, NULL),
     STRING("tls-client-cert-file", NULL, tls_client_cert_file, "", ROW_VOLATILE, NULL),
     STRING("tls-client-key-file", NULL, tls_client_key_file, "", ROW_VOLATILE, NULL),
     STRING("tls-client-key-file-pass", NULL, tls_client_key_file_pass, "", ROW_SENSITIVE, NULL),
-    BOOL("tls-cluster", NULL, tls_cluster, "no", 0),
+    BOOL("tls-cluster", NULL, tls_cluster, "no", ROW_MISSED),
     STRING("tls-dh-params-file", NULL, tls_dh_params_file, "", ROW_VOLATILE, NULL),
     STRING("tls-key-file", NULL, tls_key_file, "", ROW_VOLATILE, NULL),
     STRING("tls-key-file-pass", NULL, tls_key_file_pass, "", ROW_SENSITIVE, NULL),
     INT("tls-port", NULL, tls_port, "0", 0, 0, 65535, NULL),
     BOOL("tls-prefer-server-ciphers", NULL, tls_prefer_server_ciphers, "no", 0),
     STRING("tls-protocols", NULL, tls_protocols, "", 0, NULL),
-    BOOL("tls-replication", NULL, tls_replication, "no", 0),
+    BOOL("tls-replication", NULL, tls_replication, "no", ROW_MISSED),
     INT("tls-session-cache-size", NULL, tls_session_cache_size, "20480", 0, 0, INT_MAX, NULL),
     INT("tls-session-cache-timeout", NULL, tls_session_cache_timeout, "300", 0, 0, INT_MAX, NULL),
     BOOL("tls-session-caching", NULL, tls_session_caching, "yes", 0),
@@ -159,14 +160,14 @@ const struct config_row config_rows[] = {
     ENUM("rdb-version-check", NULL, rdb_version_check, "strict", 0, names_rdb_version_check),
     BOOL("rdbchecksum", NULL, rdbchecksum, "yes", ROW_IMMUTABLE),
     BOOL("rdbcompression", NULL, rdbcompression, "yes", 0),
-    SPECIAL("save", NULL, save, HEAP_SAVES, "3600 1 300 100 60 10000", ROW_MULTI, config_parse_save, config_print_save),
+    SPECIAL("save", NULL, save, HEAP_SAVES, "3600 1 300 100 60 10000", ROW_MULTI | ROW_MISSED, config_parse_save, config_print_save),
     BOOL("stop-writes-on-bgsave-error", NULL, stop_writes_on_bgsave_error, "yes", 0),
 
     /* Replication */
     BOOL("dual-channel-replication-enabled", NULL, dual_channel_replication_enabled, "no", 0),
-    BOOL("import-mode", NULL, import_mode, "no", 0),
+    BOOL("import-mode", NULL, import_mode, "no", ROW_MISSED),
     INT("min-replicas-max-lag", "min-slaves-max-lag", min_replicas_max_lag, "10", 0, 0, INT_MAX, NULL),
-    INT("min-replicas-to-write", "min-slaves-to-write", min_replicas_to_write, "0", 0, 0, INT_MAX, NULL),
+    INT("min-replicas-to-write", "min-slaves-to-write", min_replicas_to_write, "0", ROW_MISSED, 0, INT_MAX, NULL),
     STRING("primaryauth", "masterauth", primaryauth, "", ROW_SENSITIVE, NULL),
     STRING("primaryuser", "masteruser", primaryuser, "", ROW_SENSITIVE, NULL),
     ENUM("propagation-error-behavior", NULL, propagation_error_behavior, "ignore", 0, names_propagation_error),
@@ -199,7 +200,7 @@ const struct config_row config_rows[] = {
 
     /* Memory */
     INT("active-expire-effort", NULL, active_expire_effort, "1", ROW_ACTS, 1, 10, NULL),
-    UMEMORY("maxmemory", NULL, maxmemory, "0", 0),
+    UMEMORY("maxmemory", NULL, maxmemory, "0", ROW_MISSED),
     INT("maxmemory-eviction-tenacity", NULL, maxmemory_eviction_tenacity, "10", 0, 0, 100, NULL),
     ENUM("maxmemory-policy", NULL, maxmemory_policy, "noeviction", ROW_ACTS, names_maxmemory_policy),
     INT("maxmemory-samples", NULL, maxmemory_samples, "5", 0, 1, 64, NULL),
@@ -212,10 +213,10 @@ const struct config_row config_rows[] = {
     BOOL("replica-lazy-flush", "slave-lazy-flush", replica_lazy_flush, "yes", 0),
 
     /* Threads, kernel */
-    INT("io-threads", NULL, io_threads, "1", 0, 1, 256, NULL),
+    INT("io-threads", NULL, io_threads, "1", ROW_MISSED, 1, 256, NULL),
     BOOL("disable-thp", NULL, disable_thp, "yes", ROW_IMMUTABLE),
-    ENUM("oom-score-adj", NULL, oom_score_adj, "no", 0, names_oom_score_adj),
-    SPECIAL("oom-score-adj-values", NULL, oom_score_adj_values, HEAP_NONE, "0 200 800", ROW_MULTI, config_parse_oom_values, config_print_oom_values),
+    ENUM("oom-score-adj", NULL, oom_score_adj, "no", ROW_ACTS, names_oom_score_adj),
+    SPECIAL("oom-score-adj-values", NULL, oom_score_adj_values, HEAP_NONE, "0 200 800", ROW_MULTI | ROW_ACTS, config_parse_oom_values, config_print_oom_values),
 
     /* Append-only file */
     BOOL("aof-load-truncated", NULL, aof_load_truncated, "yes", 0),
@@ -268,23 +269,23 @@ const struct config_row config_rows[] = {
     SMEMORY("slot-migration-max-failover-repl-bytes", NULL, slot_migration_max_failover_repl_bytes, "0", 0, -1, INT64_MAX),
 
     /* Command log, latency, events */
-    INT("commandlog-execution-slower-than", "slowlog-log-slower-than", commandlog_execution_slower_than, "10000", 0, -1, INT64_MAX, NULL),
+    INT("commandlog-execution-slower-than", "slowlog-log-slower-than", commandlog_execution_slower_than, "10000", ROW_MISSED, -1, INT64_MAX, NULL),
     INT("commandlog-large-reply-max-len", NULL, commandlog_large_reply_max_len, "128", 0, 0, INT64_MAX, NULL),
     INT("commandlog-large-request-max-len", NULL, commandlog_large_request_max_len, "128", 0, 0, INT64_MAX, NULL),
-    INT("commandlog-reply-larger-than", NULL, commandlog_reply_larger_than, "1048576", 0, -1, INT64_MAX, NULL),
-    INT("commandlog-request-larger-than", NULL, commandlog_request_larger_than, "1048576", 0, -1, INT64_MAX, NULL),
+    INT("commandlog-reply-larger-than", NULL, commandlog_reply_larger_than, "1048576", ROW_MISSED, -1, INT64_MAX, NULL),
+    INT("commandlog-request-larger-than", NULL, commandlog_request_larger_than, "1048576", ROW_MISSED, -1, INT64_MAX, NULL),
     INT("commandlog-slow-execution-max-len", "slowlog-max-len", commandlog_slow_execution_max_len, "128", 0, 0, INT64_MAX, NULL),
-    INT("latency-monitor-threshold", NULL, latency_monitor_threshold, "0", 0, 0, INT64_MAX, NULL),
+    INT("latency-monitor-threshold", NULL, latency_monitor_threshold, "0", ROW_MISSED, 0, INT64_MAX, NULL),
     BOOL("latency-tracking", NULL, latency_tracking, "yes", ROW_ACTS),
     SPECIAL("latency-tracking-info-percentiles", NULL, latency_tracking_info_percentiles, HEAP_PERCENTILES, "50 99 99.9", ROW_MULTI | ROW_ACTS, config_parse_percentiles, config_print_percentiles),
-    SPECIAL("notify-keyspace-events", NULL, notify_keyspace_events, HEAP_NONE, "", 0, config_parse_notify, config_print_notify),
+    SPECIAL("notify-keyspace-events", NULL, notify_keyspace_events, HEAP_NONE, "", ROW_MISSED, config_parse_notify, config_print_notify),
 
     /* Advanced */
     BOOL("activerehashing", NULL, activerehashing, "yes", 0),
     STRING("aof-rewrite-cpulist", "aof_rewrite_cpulist", aof_rewrite_cpulist, "", ROW_IMMUTABLE, NULL),
     BOOL("aof-rewrite-incremental-fsync", NULL, aof_rewrite_incremental_fsync, "yes", 0),
-    STRING("bgsave-cpulist", "bgsave_cpulist", bgsave_cpulist, "", ROW_IMMUTABLE, NULL),
-    STRING("bio-cpulist", "bio_cpulist", bio_cpulist, "", ROW_IMMUTABLE, NULL),
+    STRING("bgsave-cpulist", "bgsave_cpulist", bgsave_cpulist, "", ROW_IMMUTABLE | ROW_MISSED, NULL),
+    STRING("bio-cpulist", "bio_cpulist", bio_cpulist, "", ROW_IMMUTABLE | ROW_MISSED, NULL),
     SPECIAL("client-output-buffer-limit", NULL, client_output_buffer_limit, HEAP_NONE, "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", ROW_MULTI | ROW_ACTS, config_parse_output_limits, config_print_output_limits),
     MEMORY("client-query-buffer-limit", NULL, client_query_buffer_limit, "1073741824", ROW_ACTS, 1048576, INT64_MAX, NULL),
     INT("hash-max-listpack-entries", "hash-max-ziplist-entries", hash_max_listpack_entries, "512", 0, 0, INT64_MAX, NULL),
@@ -296,13 +297,13 @@ const struct config_row config_rows[] = {
     INT("lfu-log-factor", NULL, lfu_log_factor, "10", ROW_ACTS, 0, INT_MAX, NULL),
     INT("list-compress-depth", NULL, list_compress_depth, "0", 0, 0, INT_MAX, NULL),
     INT("list-max-listpack-size", "list-max-ziplist-size", list_max_listpack_size, "-2", 0, INT_MIN, INT_MAX, NULL),
-    INT("max-new-connections-per-cycle", NULL, max_new_connections_per_cycle, "10", 0, 1, 1000, NULL),
+    INT("max-new-connections-per-cycle", NULL, max_new_connections_per_cycle, "10", ROW_MISSED, 1, 1000, NULL),
     INT("max-new-tls-connections-per-cycle", NULL, max_new_tls_connections_per_cycle, "1", 0, 1, 1000, NULL),
     PERCENT("maxmemory-clients", NULL, maxmemory_clients, "0", ROW_ACTS, -100, INT64_MAX),
     INT("prefetch-batch-max-size", NULL, prefetch_batch_max_size, "16", 0, 0, 128, NULL),
     MEMORY("proto-max-bulk-len", NULL, proto_max_bulk_len, "536870912", ROW_ACTS, 1048576, INT64_MAX, NULL),
     BOOL("rdb-save-incremental-fsync", NULL, rdb_save_incremental_fsync, "yes", 0),
-    STRING("server-cpulist", "server_cpulist", server_cpulist, "", ROW_IMMUTABLE, NULL),
+    STRING("server-cpulist", "server_cpulist", server_cpulist, "", ROW_IMMUTABLE | ROW_MISSED, NULL),
     INT("set-max-intset-entries", NULL, set_max_intset_entries, "512", 0, 0, INT64_MAX, NULL),
     INT("set-max-listpack-entries", NULL, set_max_listpack_entries, "128", 0, 0, INT64_MAX, NULL),
     INT("set-max-listpack-value", NULL, set_max_listpack_value, "64", 0, 0, INT64_MAX, NULL),
@@ -319,7 +320,7 @@ const struct config_row config_rows[] = {
     INT("active-defrag-max-scan-fields", NULL, active_defrag_max_scan_fields, "1000", 0, 1, INT64_MAX, NULL),
     INT("active-defrag-threshold-lower", NULL, active_defrag_threshold_lower, "10", 0, 0, 1000, NULL),
     INT("active-defrag-threshold-upper", NULL, active_defrag_threshold_upper, "100", 0, 0, 1000, NULL),
-    BOOL("activedefrag", NULL, activedefrag, "no", 0),
+    BOOL("activedefrag", NULL, activedefrag, "no", ROW_MISSED),
     BOOL("jemalloc-bg-thread", NULL, jemalloc_bg_thread, "yes", 0),
 
     /* Hidden */
@@ -337,7 +338,7 @@ const struct config_row config_rows[] = {
     INT("min-string-size-avoid-copy-reply-threaded", NULL, min_string_size_avoid_copy_reply_threaded, "65536", ROW_HIDDEN, 0, INT_MAX, NULL),
     INT("rdb-key-save-delay", NULL, rdb_key_save_delay, "0", ROW_HIDDEN, INT_MIN, INT_MAX, NULL),
     BOOL("use-exit-on-panic", NULL, use_exit_on_panic, "no", ROW_HIDDEN),
-    INT("watchdog-period", NULL, watchdog_period, "0", ROW_HIDDEN, 0, INT_MAX, config_adjust_watchdog),
+    INT("watchdog-period", NULL, watchdog_period, "0", ROW_HIDDEN | ROW_MISSED, 0, INT_MAX, config_adjust_watchdog),
 
     /* Shoal's own */
     INT("shards", NULL, shards, "0", ROW_IMMUTABLE | ROW_OWN | ROW_ACTS, 0, CONFIG_SHARDS_MAX, NULL),

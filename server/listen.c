@@ -16,15 +16,18 @@
 #include "server/worker.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define START_PATIENCE_MS 2000
 #define START_RETRY_NS    (10 * 1000 * 1000)
 #define NO_ROOM_LOG_MS    (60 * 1000)
+#define ADDRESS_BYTES     256
 
 struct listening {
     struct rt_listener *items[CONFIG_BIND_MAX + 1];
+    char addresses[CONFIG_BIND_MAX + 1][ADDRESS_BYTES]; /* with the port, as people write it */
     unsigned count;
 };
 
@@ -163,6 +166,9 @@ static int listen_tcp(struct worker *worker, const struct config *config, struct
         int error = listen_address(worker, address, (uint16_t)config->port, &options, patience,
                                    &ret_listening->items[ret_listening->count]);
         if (error == 0) {
+            snprintf(ret_listening->addresses[ret_listening->count], ADDRESS_BYTES,
+                     strchr(address, ':') != NULL ? "[%s]:%d" : "%s:%d", address,
+                     (int)config->port);
             ret_listening->count++;
         } else if (!optional || !may_be_missing(error)) {
             text_appendf(err, "Could not create server TCP listening socket %s:%d: %s", address,
@@ -235,6 +241,17 @@ int listen_update(struct worker *worker, const struct config *next, struct text 
     }
     text_fini(&again);
     return -1;
+}
+
+void listen_log(struct worker *worker) {
+    const struct acceptor *acceptor = worker->acceptor;
+    for (unsigned i = 0; i < acceptor->tcp.count; i++) {
+        log_worker(worker, LOG_NOTICE, "Listening on %s", acceptor->tcp.addresses[i]);
+    }
+    if (acceptor->unix_socket != NULL) {
+        log_worker(worker, LOG_NOTICE, "Listening on unix socket %s",
+                   worker->config->unixsocket.ptr);
+    }
 }
 
 void listen_stop(struct worker *worker) {

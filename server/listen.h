@@ -19,6 +19,9 @@ void listen_stop(struct worker *worker);
 /* Before a new configuration is published: listens on what is new in it (bind, port). On failure -1
  * with the reason, and everything is as before. */
 int listen_update(struct worker *worker, const struct config *next, struct text *err);
+/* Says in the log what is served, a line for each address. Also for main, before the workers run.
+ */
+void listen_log(struct worker *worker);
 /* On the receiving worker. */
 void listen_connection_arrived(struct worker *worker, struct message *message);
 

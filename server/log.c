@@ -193,6 +193,19 @@ void log_client(struct worker *worker, enum log_level level, const struct client
                client->peer);
 }
 
+void log_missed(const struct config *config, const struct config *before, const struct fs *fs,
+                int64_t wall_us) {
+    struct text names;
+    text_init(&names);
+    config_missed(config, before, &names);
+    if (names.len > 0) {
+        log_line(config, fs, wall_us, LOG_WARNING,
+                 "Set, but without effect, because what they are about is not there yet: %s",
+                 names.ptr);
+    }
+    text_fini(&names);
+}
+
 void log_http(struct worker *worker, const struct client *client) {
     int64_t now_ms = rt_wall_ms(worker->rt);
     if (now_ms - worker->http_logged_ms < HTTP_LOG_EVERY_MS) {

@@ -22,6 +22,9 @@ void log_worker(struct worker *worker, enum log_level level, const char *format,
 /* With the client's id and address. */
 void log_client(struct worker *worker, enum log_level level, const struct client *client,
                 const char *text);
+/* What was set in `config` otherwise than in `before` (NULL: the defaults), and does not act. */
+void log_missed(const struct config *config, const struct config *before, const struct fs *fs,
+                int64_t wall_us);
 /* Somebody speaks HTTP to us: said at most once a minute a worker, the connection is closed by the
  * caller. */
 void log_http(struct worker *worker, const struct client *client);

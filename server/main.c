@@ -42,6 +42,7 @@ struct launch {
     struct rt **rts;       /* by worker, which takes its own over */
     char *no_uring;        /* why there is no io_uring, or NULL */
     const char *backend;
+    bool configured; /* there was more than the name of the program */
 };
 
 struct launch_thread {
@@ -234,20 +235,33 @@ static void log_start(struct server *server, const struct launch *launch) {
     const struct config *config = server->config;
     int64_t now_us = rt_wall_us_early();
     log_line(config, server->fs, now_us, LOG_NOTICE,
-             "Shoal %s (speaks Valkey %s) starts: pid=%d, shards=%u, io-backend=%s", SHOAL_VERSION,
-             SHOAL_VALKEY_VERSION, server->process_id, server->workers_count, launch->backend);
+             "Shoal %s (speaks Valkey %s) starts: pid=%d, shards=%u, io-backend=%s, commit=%s, "
+             "modified=%d",
+             SHOAL_VERSION, SHOAL_VALKEY_VERSION, server->process_id, server->workers_count,
+             launch->backend, server->build.commit, server->build.modified);
     if (launch->no_uring != NULL) {
         log_line(config, server->fs, now_us, LOG_WARNING,
                  "io_uring is not available here (%s): all shards use epoll. Set io-backend epoll "
                  "to choose it.",
                  launch->no_uring);
     }
-    if (config->config_file.len == 0) {
-        say(server, LOG_WARNING,
-            "No config file given, using the defaults. To name one: shoal-server "
-            "/path/to/shoal.conf");
+    if (config->config_file.len > 0) {
+        log_line(config, server->fs, now_us, LOG_NOTICE, "Configuration loaded from %s",
+                 config->config_file.ptr);
+    } else if (launch->configured) {
+        say(server, LOG_NOTICE, "Configuration loaded, without a file");
+    } else {
+        log_line(config, server->fs, now_us, LOG_WARNING,
+                 "Warning: No config file specified, using the default config. In order to "
+                 "specify a config file use %s /path/to/shoal.conf",
+                 server->executable);
     }
+    say(server, LOG_WARNING,
+        "Nothing is saved: there is no persistence yet, what is in memory does not survive a "
+        "restart.");
+    log_missed(config, NULL, server->fs, now_us);
     log_line(config, server->fs, now_us, LOG_NOTICE, "Server initialized");
+    listen_log(server->workers[0]); /* it waits for main */
     if (config->port > 0) {
         say(server, LOG_NOTICE, "Ready to accept connections tcp");
     }
@@ -370,6 +384,7 @@ static int run(struct server *server, int argc, char **argv) {
         .config = server->config,
         .main_thread = pthread_self(),
         .running = server->workers_count,
+        .configured = argc > 1,
     };
     if (!make_runtimes(&launch)) {
         free(launch.rts);
@@ -474,6 +489,11 @@ static struct config *read_config(int argc, char **argv) {
     if (!bad && config_refusals(config, &err)) {
         bad = true;
     }
+    if (!bad && config_foreign_data(config, fs_real(), &err)) {
+        bad = true;
+        log_line(config, fs_real(), rt_wall_us_early(), LOG_WARNING, "%.*s",
+                 (int)strcspn(err.ptr, "\n"), err.ptr);
+    }
     if (bad) {
         fprintf(stderr, "%s%s", err.ptr, err.len > 0 && err.ptr[err.len - 1] == '\n' ? "" : "\n");
         config_free(config);
@@ -513,6 +533,8 @@ int main(int argc, char **argv) {
     struct last_line last_line;
     last_line_init(&last_line, server);
     struct crash_stack *crash_stack = crash_stack_new("main", last_line_say, &last_line);
+    oom_score_doubt(server->fs, rt_wall_us_early(), config);
+    oom_score_follow(&server->oom_score, server->fs, rt_wall_us_early(), config);
     code = fit_maxclients(server) ? run(server, argc, argv) : 1;
     crash_stack_free(crash_stack);
     server_free(server);

@@ -12,6 +12,7 @@
 #include "net/rt.h"
 #include "server/command.h"
 #include "server/config.h"
+#include "server/oom_score.h"
 #include "shard/keyspace.h"
 #include "shard/mailbox.h"
 
@@ -53,6 +54,7 @@ struct server {
 
     /* Worker 0 only: the newest configuration; others hold a reference to theirs. */
     struct config *config;
+    struct oom_score oom_score;
 };
 
 /* What a server is made of besides its configuration: the outside world gives it, or a simulation.

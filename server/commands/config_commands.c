@@ -113,6 +113,31 @@ static bool set_maxclients(struct worker *worker, const struct config *next, str
     return false;
 }
 
+static bool oom_score_differs(const struct config *a, const struct config *b) {
+    return a->oom_score_adj != b->oom_score_adj ||
+           memcmp(a->oom_score_adj_values, b->oom_score_adj_values,
+                  sizeof a->oom_score_adj_values) != 0;
+}
+
+/* False with the error, and everything as it was. */
+static bool set_oom_score(struct worker *worker, const struct config *next, struct text *err) {
+    const struct config *now = worker->config;
+    struct server *server = worker->server;
+    int64_t now_us = rt_wall_us(worker->rt);
+    if (!oom_score_differs(now, next)) {
+        return true;
+    }
+    oom_score_doubt(server->fs, now_us, next);
+    if (oom_score_follow(&server->oom_score, server->fs, now_us, next) == 0) {
+        return true;
+    }
+    config_set_failed(err,
+                      now->oom_score_adj != next->oom_score_adj ? BYTES("oom-score-adj")
+                                                                : BYTES("oom-score-adj-values"),
+                      "Failed to set current oom_score_adj. Check server logs.");
+    return false;
+}
+
 static bool set_listeners(struct worker *worker, const struct config *next, struct text *err) {
     struct text reason;
     text_init(&reason);
@@ -132,14 +157,23 @@ static bool set_listeners(struct worker *worker, const struct config *next, stru
  * was, also the directory that config_set may have moved to. */
 static bool set_effects(struct worker *worker, const struct config *next, struct text *err) {
     const struct config *now = worker->config;
-    const struct fs *fs = worker->server->fs;
-    if (set_maxclients(worker, next, err) && set_listeners(worker, next, err)) {
+    struct server *server = worker->server;
+    const struct fs *fs = server->fs;
+    if (set_maxclients(worker, next, err) && set_oom_score(worker, next, err) &&
+        set_listeners(worker, next, err)) {
         return true;
+    }
+    if (oom_score_differs(now, next)) {
+        oom_score_follow(&server->oom_score, fs, rt_wall_us(worker->rt), now);
     }
     if (!bytes_equal(now->dir, next->dir)) {
         fs->change_dir(fs->arg, now->dir.ptr);
     }
     return false;
+}
+
+static bool same_bind(const struct config *a, const struct config *b) {
+    return bytes_equal(bytes_make(a->bind.ptr, a->bind.len), bytes_make(b->bind.ptr, b->bind.len));
 }
 
 /* On worker 0. */
@@ -160,6 +194,10 @@ static bool set_part(struct worker *worker, const void *args, void *result) {
     server->config = next;
     worker->config_number = part->number;
     worker_apply_config(worker, next);
+    log_missed(next, part->previous, server->fs, rt_wall_us(worker->rt));
+    if (part->previous->port != next->port || !same_bind(part->previous, next)) {
+        listen_log(worker);
+    }
     return true;
 }
 

@@ -31,3 +31,9 @@ def test_directives_that_act_are_read_and_no_others():
         if read != acts:
             wrong.append("%s: the row says %s, the code %s" % (name, "acts" if acts else "kept", "reads it" if read else "does not"))
     assert wrong == []
+
+
+def test_no_row_that_acts_is_missed():
+    """Who makes a directive act takes ROW_MISSED away: else the log says that it does not."""
+    both = [line for line in tree.read(directives.TABLE).splitlines() if "ROW_ACTS" in line and "ROW_MISSED" in line]
+    assert both == []
