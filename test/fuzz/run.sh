@@ -8,8 +8,11 @@ seconds=${1:-60}
 [ $# -gt 0 ] && shift
 [ $# -gt 0 ] || set -- config glob num parser words
 
-if [ ! -f build-fuzz/build.ninja ]; then
-    CC=clang meson setup build-fuzz -Dfuzz=true -Dtests=false -Dmimalloc=false --buildtype=debugoptimized
+arguments="-Dfuzz=true -Dtests=false -Dmimalloc=false --buildtype=debugoptimized -Db_sanitize=address,undefined"
+if [ "$(cat build-fuzz/run.args 2>/dev/null)" != "$arguments" ]; then
+    # shellcheck disable=SC2086 # one word per argument
+    rm -rf build-fuzz/meson-* build-fuzz/build.ninja && CC=clang meson setup $arguments build-fuzz
+    echo "$arguments" >build-fuzz/run.args
 fi
 targets=
 for name in "$@"; do
