@@ -640,6 +640,14 @@ bool rt_stream_sending(const struct rt_stream *stream) {
     return stream->flags & RT_STREAM_SENDING;
 }
 
+bool rt_stream_stuck(const struct rt_stream *stream) {
+    return rt_stream_sending(stream) && (stream->flags & RT_STREAM_FULL);
+}
+
+size_t rt_stream_taken(const struct rt_stream *stream) {
+    return rt_stream_sending(stream) && !rt_stream_stuck(stream) ? stream->send_bytes : 0;
+}
+
 void rt_stream_pause(struct rt_stream *stream) {
     if (!(stream->flags & (RT_STREAM_PAUSED | RT_STREAM_CLOSING))) {
         stream->flags |= RT_STREAM_PAUSED;

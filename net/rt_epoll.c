@@ -31,7 +31,6 @@
 enum {
     READABLE = RT_STREAM_BACKEND << 0, /* the kernel said so and a read has not found the end */
     HANGUP = RT_STREAM_BACKEND << 1,   /* an end or error is waiting to be read */
-    BLOCKED = RT_STREAM_BACKEND << 2,  /* the send waits for room */
 };
 
 enum tag { TAG_STREAM, TAG_LISTENER, TAG_WAKE };
@@ -179,10 +178,10 @@ static void try_send(struct rt_epoll *e, struct rt_stream *stream) {
         n = send_some(e, stream);
     } while (n == -EINTR);
     if (n == -EAGAIN) {
-        stream->flags |= BLOCKED;
+        stream->flags |= RT_STREAM_FULL;
         return;
     }
-    stream->flags &= ~BLOCKED;
+    stream->flags &= ~RT_STREAM_FULL;
     stream->send_result = n;
     list_add(&e->sent, stream);
 }
@@ -196,8 +195,9 @@ static bool try_sends(struct rt_epoll *e) {
             continue;
         }
         try_send(e, stream);
-        if (!(stream->flags & BLOCKED) && (!(stream->flags & RT_STREAM_LAZY) ||
-                                           stream->send_result != (ssize_t)stream->send_bytes)) {
+        if (!(stream->flags & RT_STREAM_FULL) &&
+            (!(stream->flags & RT_STREAM_LAZY) ||
+             stream->send_result != (ssize_t)stream->send_bytes)) {
             prompt = true;
         }
     }
@@ -362,7 +362,7 @@ static void on_stream_event(struct rt_epoll *e, struct rt_stream *stream, uint32
         stream->flags |= READABLE;
         make_ready(e, stream);
     }
-    if ((stream->flags & BLOCKED) && (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))) {
+    if ((stream->flags & RT_STREAM_FULL) && (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))) {
         try_send(e, stream);
     }
 }

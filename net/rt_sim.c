@@ -685,9 +685,11 @@ static void stream_try_send(struct side *side) {
     ssize_t n = side_send(side, stream->vectors, stream->vectors_count);
     if (n == 0 && stream->send_bytes > 0) {
         side->blocked = true;
+        stream->flags |= RT_STREAM_FULL;
         return;
     }
     side->blocked = false;
+    stream->flags &= ~(unsigned)RT_STREAM_FULL;
     stream->send_result = n;
     if ((stream->flags & RT_STREAM_LAZY) && n == (ssize_t)stream->send_bytes) {
         side_list_add(&side->rt->lazy, side);

@@ -86,8 +86,7 @@ enum {
     ARMED = RT_STREAM_BACKEND << 0,    /* a receive is in flight */
     STOPPING = RT_STREAM_BACKEND << 1, /* its cancel is in flight */
     STARVED = RT_STREAM_BACKEND << 2,  /* waits in `starved` for a buffer */
-    FULL = RT_STREAM_BACKEND << 3,     /* the socket took less than all last time */
-    MULTI = RT_STREAM_BACKEND << 4,    /* the receive was armed as multishot */
+    MULTI = RT_STREAM_BACKEND << 3,    /* the receive was armed as multishot */
 };
 
 struct quick_list {
@@ -467,7 +466,7 @@ static void send_waiting(struct rt_uring *u, struct rt_stream *stream) {
 
 static void uring_stream_send(struct rt *rt, struct rt_stream *stream) {
     struct rt_uring *u = uring_of(rt);
-    if (stream->flags & FULL) {
+    if (stream->flags & RT_STREAM_FULL) {
         send_waiting(u, stream);
         return;
     }
@@ -490,14 +489,14 @@ static void on_send(struct rt_uring *u, struct rt_stream *stream, int result) {
         return;
     }
     if (result == -EAGAIN || result == -EINTR || result == -ENOBUFS) {
-        stream->flags |= FULL;
+        stream->flags |= RT_STREAM_FULL;
         send_waiting(u, stream);
         return;
     }
     if (result >= 0 && (size_t)result < stream->send_bytes) {
-        stream->flags |= FULL;
+        stream->flags |= RT_STREAM_FULL;
     } else {
-        stream->flags &= ~FULL;
+        stream->flags &= ~RT_STREAM_FULL;
     }
     rt_stream_tell_sent(stream, result);
 }

@@ -110,7 +110,7 @@ struct client {
     char *name; /* NULL: none */
     char *lib_name;
     char *lib_version;
-    const struct command_slot *last_command; /* NULL: none yet */
+    const struct command_slot *last_command; /* NULL: none yet, or an unknown one */
     int64_t created_ms;                      /* wall */
     int64_t active_ms;                       /* wall, last interaction */
     uint64_t bytes_in, bytes_out, commands;

@@ -517,6 +517,7 @@ static bool run_staged(struct client *client, struct staged *staged, bool may_ru
     bool refused = refusal != REFUSE_NOT;
     if (!refused && UNLIKELY(paused(client, slot))) {
         client->flags |= CLIENT_PAUSED;
+        client->last_command = slot; /* CLIENT LIST shows what it waits with */
         return false;
     }
     bool apart = !refused && is_apart(worker, staged);
@@ -540,7 +541,7 @@ static bool run_staged(struct client *client, struct staged *staged, bool may_ru
         }
     }
     client->commands += !refused && staged->route != ROUTE_QUEUE;
-    client->last_command = slot != NULL ? slot : client->last_command;
+    client->last_command = slot;
     if (UNLIKELY(refused)) {
         if (slot == NULL && is_http(staged->request.argv[0])) {
             log_http(worker, client);

@@ -43,7 +43,7 @@ struct multi_queue *multi_queue_new(struct worker *worker, uint32_t db) {
     queue->db = db;
     queue->flags = 0;
     queue->failed = false;
-    queue->bytes = queue->words_bytes = 0;
+    queue->bytes = queue->words_bytes = queue->words_count = 0;
     return queue;
 }
 
@@ -109,12 +109,17 @@ void multi_queue_add(struct multi_queue *queue, const struct worker *worker,
     }
     queue->bytes += bytes;
     queue->words_bytes += words_bytes;
+    queue->words_count += argc;
     queue->flags |= slot->flags;
     follow_select(queue, worker, command);
 }
 
 size_t multi_queue_memory(const struct multi_queue *queue) {
     return sizeof *queue + queue->capacity * sizeof *queue->commands + queue->bytes;
+}
+
+size_t multi_queue_words_memory(const struct multi_queue *queue) {
+    return queue->words_bytes + queue->words_count * sizeof(char *);
 }
 
 /* ---- Watched keys ---- */

@@ -32,6 +32,7 @@ struct multi_queue {
     bool failed;        /* something could not be queued: EXEC answers EXECABORT */
     size_t bytes;       /* taken from the arena */
     size_t words_bytes; /* of arguments alone: counts as query buffer */
+    size_t words_count;
     struct multi_queue *next; /* in the worker's pool */
 };
 
@@ -44,8 +45,10 @@ void multi_queue_add(struct multi_queue *queue, const struct worker *worker,
                      const struct command_slot *slot, const struct bytes *argv, uint32_t argc);
 /* What DISCARD does: the client's queue goes, and all it watches. Harmless without. */
 void multi_discard(struct client *client);
-/* Bytes held: multi-mem of CLIENT LIST. */
+/* Bytes held. */
 size_t multi_queue_memory(const struct multi_queue *queue);
+/* Of the words and a pointer to each: multi-mem of CLIENT LIST. */
+size_t multi_queue_words_memory(const struct multi_queue *queue);
 /* At the end of a worker. */
 void multi_pool_free(struct worker *worker);
 

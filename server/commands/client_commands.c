@@ -14,6 +14,7 @@
 #include "server/errors.h"
 #include "server/help.h"
 #include "server/scatter.h"
+#include "server/txn.h"
 #include "server/worker.h"
 
 #include <stdlib.h>
@@ -131,7 +132,12 @@ static size_t input_behind(const struct exec *x) {
     return used < input.len ? input.len - used : 0;
 }
 
+/* Of the command that the client is served; of EXEC while it runs what was queued. */
 static size_t argv_bytes(const struct exec *x) {
+    uint32_t done;
+    if (txn_exec_queue(x->client, &done) != NULL) {
+        return strlen("exec");
+    }
     size_t bytes = 0;
     for (uint32_t i = 0; i < x->argc; i++) {
         bytes += x->argv[i].len;

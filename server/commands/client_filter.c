@@ -330,11 +330,17 @@ static bool conditions_are(const struct conditions *conditions, const struct cli
     return conditions->db < 0 || (conditions->db == client->db) == wanted;
 }
 
+/* As Valkey has it, whose clock of this is one of whole seconds: they are counted by their turns.
+ */
+static int64_t seconds_since(int64_t then_ms, int64_t now_ms) {
+    return now_ms / 1000 - then_ms / 1000;
+}
+
 bool client_filter_matches(const struct client_filter *filter, const struct client *client,
                            int64_t now_ms) {
     if (client->id == filter->skip_id ||
-        (filter->max_age_s > 0 && (now_ms - client->created_ms) / 1000 < filter->max_age_s) ||
-        (filter->idle_s > 0 && (now_ms - client->active_ms) / 1000 < filter->idle_s)) {
+        (filter->max_age_s > 0 && seconds_since(client->created_ms, now_ms) < filter->max_age_s) ||
+        (filter->idle_s > 0 && seconds_since(client->active_ms, now_ms) < filter->idle_s)) {
         return false;
     }
     return conditions_are(&filter->yes, client, true) && conditions_are(&filter->no, client, false);
@@ -347,9 +353,14 @@ void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_B
         unsigned flag;
         char letter;
     } letters[] = {
-        {CLIENT_BLOCKED, 'b'},  {CLIENT_CLOSE_AFTER_REPLY, 'c'}, {CLIENT_CLOSING, 'A'},
-        {CLIENT_UNIX, 'U'},     {CLIENT_READONLY, 'r'},          {CLIENT_NO_EVICT, 'e'},
-        {CLIENT_NO_TOUCH, 'T'}, {CLIENT_IMPORT_SOURCE, 'I'},
+        {CLIENT_BLOCKED | CLIENT_PAUSED, 'b'},
+        {CLIENT_CLOSE_AFTER_REPLY, 'c'},
+        {CLIENT_CLOSING, 'A'},
+        {CLIENT_UNIX, 'U'},
+        {CLIENT_READONLY, 'r'},
+        {CLIENT_NO_EVICT, 'e'},
+        {CLIENT_NO_TOUCH, 'T'},
+        {CLIENT_IMPORT_SOURCE, 'I'},
     };
     char *p = ret;
     uint32_t done;
@@ -383,12 +394,8 @@ static void output_list(const struct outbuf *out, unsigned *ret_chunks, size_t *
 /* Bytes in the first chunk that nobody has handed to the system: a reply may reach its reader, and
  * the next request come, before we hear that it was sent. */
 static size_t output_first(const struct client *client) {
-    const struct rt_stream *stream = &client->stream;
     size_t first = client->out.head ? client->out.head->used - client->out.head_sent : 0;
-    size_t sending = 0;
-    for (int i = 0; rt_stream_sending(stream) && i < stream->vectors_count; i++) {
-        sending += stream->vectors[i].iov_len;
-    }
+    size_t sending = rt_stream_taken(&client->stream);
     first = first < client->out.bytes ? first : client->out.bytes;
     return first > sending ? first - sending : 0;
 }
@@ -415,8 +422,8 @@ void client_describe(struct text *text, const struct client *client, size_t inpu
     text_appendf(text, "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s capa=%s",
                  (unsigned long long)client->id, client->peer, client->local,
                  (int)client->stream.socket, client->name ? client->name : "",
-                 (long long)(now_ms - client->created_ms) / 1000,
-                 (long long)(now_ms - client->active_ms) / 1000, flags,
+                 (long long)seconds_since(client->created_ms, now_ms),
+                 (long long)seconds_since(client->active_ms, now_ms), flags,
                  client->flags & CLIENT_CAPA_REDIRECT ? "r" : "");
     text_appendf(
         text,
@@ -424,14 +431,18 @@ void client_describe(struct text *text, const struct client *client, size_t inpu
         " multi-mem=%zu rbs=%zu rbp=%zu obl=%zu oll=%u omem=%zu tot-mem=%zu events=%s cmd=%s",
         client->db, queued, watched, input_bytes,
         buffered > input_bytes ? buffered - input_bytes : 0, argv_bytes,
-        queue != NULL ? multi_queue_memory(queue) : 0, client->out.head ? client->out.head->cap : 0,
-        client->out_peak, first, chunks, chunks_bytes, client_memory(client),
-        rt_stream_sending(&client->stream) ? "rw" : "r", last ? last->full_name : "NULL");
+        queue != NULL ? multi_queue_words_memory(queue) : 0,
+        client->out.head ? client->out.head->cap : 0, client->out_peak, first, chunks, chunks_bytes,
+        client_memory(client), rt_stream_stuck(&client->stream) ? "rw" : "r",
+        last ? last->full_name : "NULL");
+    /* What runs counts when it is over. */
+    bool running_now = argv_bytes > 0 || (client->flags & CLIENT_BLOCKED);
     text_appendf(text,
                  " user=default redir=-1 resp=%d lib-name=%s lib-ver=%s tot-net-in=%llu"
                  " tot-net-out=%llu tot-cmds=%llu",
                  client->resp, client->lib_name ? client->lib_name : "",
                  client->lib_version ? client->lib_version : "",
-                 (unsigned long long)client->bytes_in, (unsigned long long)client->bytes_out,
-                 (unsigned long long)(client->commands - (argv_bytes > 0) + done));
+                 (unsigned long long)client->bytes_in,
+                 (unsigned long long)(client->bytes_out + rt_stream_taken(&client->stream)),
+                 (unsigned long long)(client->commands - running_now + done));
 }

@@ -165,6 +165,26 @@ def test_list_shows_all_clients_of_all_threads(server):
             c.close()
 
 
+def test_list_says_who_does_not_read(server):
+    """events=rw is for those whose socket is full, not for all whose reply has just left."""
+    with server.raw(rcvbuf=4096, timeout=30) as slow, server.raw() as c:
+        ident = slow.do("CLIENT", "ID")
+        for _ in range(20):
+            slow.do("PING")
+            assert fields(c.do("CLIENT", "LIST", "ID", ident))["events"] == "r"
+            assert own(slow)["events"] == "r"
+        c.do("SET", "big", "x" * 10_000_000)
+        before = int(fields(c.do("CLIENT", "LIST", "ID", ident))["tot-net-out"])
+        slow.send(encode("GET", "big") * 3)
+        wait_for(lambda: fields(c.do("CLIENT", "LIST", "ID", ident))["events"] == "rw")
+        stuck = fields(c.do("CLIENT", "LIST", "ID", ident))
+        assert stuck["events"] == "rw" and int(stuck["tot-net-out"]) < before + 25_000_000
+        assert [len(v) for v in slow.read_some(3)] == [10_000_000] * 3
+        after = fields(c.do("CLIENT", "LIST", "ID", ident))
+        assert after["events"] == "r" and int(after["tot-net-out"]) == before + 3 * 10_000_013
+        c.do("DEL", "big")
+
+
 def test_list_filters(server):
     with server.raw() as a, server.raw() as b:
         a.do("CLIENT", "SETNAME", "fa")

@@ -286,8 +286,11 @@ EACH(rt_stream, sixteen_vectors_leave_in_order) {
     rt_stream_send(&end->stream, vectors, RT_SEND_VECTORS);
     memset(vectors, 0, sizeof(vectors)); /* the array was copied */
     cr_assert(rt_stream_sending(&end->stream));
+    cr_assert_not(rt_stream_stuck(&end->stream));
+    cr_assert_eq(rt_stream_taken(&end->stream), len);
     cr_assert_eq(end->sent_calls, 0);
     pump(rt, end->sent_calls == 1);
+    cr_assert_eq(rt_stream_taken(&end->stream), 0);
     cr_assert_eq(end->sent_bytes, len);
     cr_assert_eq(peer_read(end->peer, have, len), len);
     cr_assert_arr_eq(have, want, len);
@@ -406,6 +409,8 @@ EACH(rt_stream, closing_cuts_off_a_send_in_flight) {
         end_send(end, data, n);
         pump_for(rt, 50);
     }
+    cr_assert(rt_stream_stuck(&end->stream));
+    cr_assert_eq(rt_stream_taken(&end->stream), 0);
     unsigned sent_calls = end->sent_calls;
     rt_stream_close(&end->stream);
     rt_stream_close(&end->stream);
