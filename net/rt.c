@@ -18,6 +18,7 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,7 +38,10 @@
 #define UNPOISON(p, n) ((void)(p), (void)(n))
 #endif
 
-/* ---- Making one ---- */
+/* ---- Making them ---- */
+
+#define MAKE_RETRY_NS (10 * 1000 * 1000)
+#define MAKE_RETRIES  100
 
 static int make_one(enum rt_backend backend, const struct rt_options *options, struct rt **ret_rt,
                     char **ret_reason) {
@@ -48,10 +52,28 @@ static int make_one(enum rt_backend backend, const struct rt_options *options, s
                                : rt_uring_new(options, ret_rt, ret_reason);
 }
 
+/* How often a ring that lacks memory is tried again. The kernel takes those of a server that has
+ * just ended apart in its own time, and counts their memory until then; where the limit is too low
+ * for this one alone, there is nothing to wait for. */
+static unsigned retries_of(enum rt_backend backend, const struct rt_options *options,
+                           unsigned count) {
+    struct rlimit limit;
+    bool limited = getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    bool fits = limited && rt_uring_locked_bytes(options) * count <= limit.rlim_cur;
+    return backend != RT_EPOLL && options->make == NULL && fits ? MAKE_RETRIES : 0;
+}
+
 static int make_all(enum rt_backend backend, const struct rt_options *options, unsigned count,
                     struct rt **ret_rts, char **ret_reason) {
+    unsigned retries = retries_of(backend, options, count);
     for (unsigned made = 0; made < count; made++) {
         int r = make_one(backend, options, &ret_rts[made], ret_reason);
+        for (; r == -ENOMEM && retries > 0; retries--) {
+            free(*ret_reason);
+            *ret_reason = NULL;
+            rt_real_block(NULL, MAKE_RETRY_NS);
+            r = make_one(backend, options, &ret_rts[made], ret_reason);
+        }
         if (r < 0) {
             while (made > 0) {
                 rt_free(ret_rts[--made]);

@@ -140,6 +140,8 @@ enum {
     .refuse = rt_real_refuse
 
 int rt_uring_new(const struct rt_options *options, struct rt **ret_rt, char **ret_reason);
+/* What the kernel may count for one as locked memory, about. */
+size_t rt_uring_locked_bytes(const struct rt_options *options);
 int rt_epoll_new(const struct rt_options *options, struct rt **ret_rt);
 
 /* ---- Common parts (rt.c) ---- */

@@ -971,6 +971,15 @@ static const struct rt_ops uring_ops = {
     RT_REAL_OPS,
 };
 
+static unsigned queue_entries(const struct rt_options *options) {
+    return options->queue_entries ? options->queue_entries : SQ_ENTRIES;
+}
+
+size_t rt_uring_locked_bytes(const struct rt_options *options) {
+    size_t entry = sizeof(struct io_uring_sqe) + CQ_RATIO * sizeof(struct io_uring_cqe);
+    return queue_entries(options) * entry + 4096; /* a page for what is not entries */
+}
+
 static char *reason_text(const char *what, int error) {
     char *text = NULL;
     const char *hint = error == -ENOMEM ? "; too little locked memory, see 'ulimit -l'?" : "";
@@ -992,7 +1001,7 @@ int rt_uring_new(const struct rt_options *options, struct rt **ret_rt, char **re
     const char *what = "io_uring_setup";
     int r = rt_common_init(&u->rt, options, 0);
     if (r == 0) {
-        r = setup_ring(u, options->queue_entries ? options->queue_entries : SQ_ENTRIES);
+        r = setup_ring(u, queue_entries(options));
         if (r < 0) {
             u->ring.ring_fd = -1;
         }
