@@ -12,6 +12,7 @@ and TAP), never from their screens.
 """
 
 import argparse
+import contextlib
 import os
 import re
 import signal
@@ -127,6 +128,17 @@ def read_tap(text):
     return counts["pass"], failed, counts.get("skipped", 0)
 
 
+def end_group(proc):
+    """Ends a process that was started with its own group, and who else is in it: first as from the keyboard, so that it can tell
+    where it was and tidy up."""
+    for number, seconds in ((signal.SIGINT, 20), (signal.SIGKILL, 20)):
+        if number == signal.SIGKILL or proc.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(proc.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            proc.wait(seconds)
+
+
 def run(command, env=None, cwd=ROOT, timeout=1500):
     """Runs a command; its output is shown only when it fails. Returns (status, output). Nothing that it started outlives it."""
     with tempfile.TemporaryFile() as out:
@@ -139,9 +151,7 @@ def run(command, env=None, cwd=ROOT, timeout=1500):
         except subprocess.TimeoutExpired:
             status = 124
         finally:
-            if proc.poll() is None:
-                os.killpg(proc.pid, signal.SIGKILL)
-                proc.wait()
+            end_group(proc)
         out.seek(0)
         text = out.read().decode(errors="replace")
     if status:

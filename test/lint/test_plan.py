@@ -106,6 +106,12 @@ def test_the_time_left_follows_how_fast_the_steps_are(monkeypatch, capsys):
     assert "[1/3] a" in out and "[3/3] c" in out
 
 
+def test_a_step_that_hangs_may_tidy_up(tmp_path):
+    code = "import time, sys\ntry:\n time.sleep(1000)\nexcept KeyboardInterrupt:\n print('was here')\n sys.exit(3)"
+    status, text = suite.run([suite.PYTHON, "-c", code], timeout=2)
+    assert status == 124 and text == "was here\n"
+
+
 def test_a_step_that_hangs_is_ended_with_all_that_it_started(tmp_path):
     pid = tmp_path / "pid"
     status, _ = suite.run(["sh", "-c", "sleep 1000 & echo $! >%s; wait" % pid], timeout=1)
