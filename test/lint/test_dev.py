@@ -197,6 +197,11 @@ def test_redis_cli_is_installed_with_the_server(front):
     assert "install redis-tools" in front.did()
 
 
+def test_a_configuration_that_includes_itself_is_for_the_server_to_refuse(front, tmp_path):
+    (tmp_path / "my.conf").write_text("include my.conf\n")
+    assert front.run("run", "my.conf", cwd=tmp_path).stdout.endswith(": my.conf\n")
+
+
 def real_server():
     path = os.path.join(tree.ROOT, "build-release", "server", "shoal-server")
     if not os.access(path, os.X_OK):
