@@ -72,6 +72,7 @@ parser_fail(struct parser *parser, const char *format, ...) {
     va_end(args);
     parser->error_len = (size_t)(prefix + n);
     check(parser->error_len < sizeof(parser->error));
+    parser->error_pos = parser->pos;
     parser_restart(parser);
     return PARSE_ERROR;
 }

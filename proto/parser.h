@@ -66,6 +66,7 @@ struct parser {
      * a byte of the stream, even a NUL, hence its length. */
     char error[128];
     size_t error_len;
+    size_t error_pos; /* where in the request the scan had come to */
 };
 
 void parser_init(struct parser *parser);

@@ -158,8 +158,8 @@ static void limit_input(struct client *client) {
     if (bytes + queued > limit ||
         (client->input.len > UNAUTHENTICATED_QUERY_MAX && !client_may_run(client))) {
         worker->stats.query_limit_disconnects++;
-        log_client(worker, LOG_WARNING, client,
-                   "Closing client that reached max query buffer length");
+        log_client(worker, LOG_WARNING,
+                   "Closing client that reached max query buffer length: ", client, "");
         client_close(client);
     }
 }
@@ -226,8 +226,12 @@ static void close_if_ended(struct client *client) {
 static void on_ended(struct rt_stream *stream, int error) {
     struct client *client = (struct client *)stream;
     if (error != 0) {
+        log_worker(client->worker, LOG_VERBOSE, "Reading from client: %s", strerror(abs(error)));
         client_close(client);
         return;
+    }
+    if (!(client->flags & (CLIENT_CLOSING | CLIENT_CLOSE_AFTER_REPLY))) {
+        log_client(client->worker, LOG_VERBOSE, "Client closed connection ", client, "");
     }
     client->flags |= CLIENT_ENDED;
     if (client->flags & CLIENT_BLOCKED) {
@@ -468,8 +472,8 @@ bool client_check_output(struct client *client) {
     bool over = output_over_limit(client);
     if (over) {
         worker->stats.output_limit_disconnects++;
-        log_client(worker, LOG_WARNING, client,
-                   "Client scheduled to be closed ASAP for overcoming of output buffer limits.");
+        log_client(worker, LOG_WARNING, "Client ", client,
+                   " closed for overcoming of output buffer limits.");
         client_close(client);
     }
     return over;
@@ -696,7 +700,7 @@ void client_cron(struct client *client, int64_t now_ms) {
     int64_t idle_ms = now_ms - client->active_ms;
     if (config->timeout > 0 && idle_ms > config->timeout * 1000 && !waits(client) &&
         !in_line(client) && client->pending_count == 0) {
-        log_client(client->worker, LOG_VERBOSE, client, "Closing idle client");
+        log_client(client->worker, LOG_VERBOSE, "Closing idle client ", client, "");
         client_close(client);
         return;
     }

@@ -678,10 +678,16 @@ static void run_window(struct client *client) {
     if (!whole) {
         parser_fini(&client->parser); /* forgets a scan of what comes after */
     }
+    bool wrong = whole && status == PARSE_ERROR && !(client->flags & CLIENT_CLOSING);
+    if (UNLIKELY(wrong)) {
+        size_t at = window[n].start + client->parser.error_pos;
+        log_protocol_error(worker, client, parser_error(&client->parser),
+                           bytes_make(client->input.ptr + at, client->input.len - at));
+    }
     if (!(client->flags & CLIENT_CLOSING)) {
         client_input_used(client, used);
     }
-    if (whole && status == PARSE_ERROR && !(client->flags & CLIENT_CLOSING)) {
+    if (UNLIKELY(wrong)) {
         protocol_error(client);
     }
     if (status == PARSE_MORE && whole) {

@@ -6,6 +6,7 @@
  */
 #include "server/listen.h"
 
+#include "base/check.h"
 #include "base/must.h"
 #include "net/rt.h"
 #include "server/client.h"
@@ -69,11 +70,25 @@ static void log_no_room(struct worker *worker) {
     }
 }
 
+static void log_accepted(struct worker *worker, const struct rt_accepted *accepted) {
+    char peer[RT_ADDRESS_BYTES], local[RT_ADDRESS_BYTES];
+    if (accepted->is_unix) {
+        log_worker(worker, LOG_VERBOSE, "Accepted connection to %s",
+                   worker->config->unixsocket.ptr);
+    } else if (!accepted->no_room) {
+        rt_socket_addresses(worker->rt, accepted->socket, peer, local);
+        log_worker(worker, LOG_VERBOSE, "Accepted %s", peer);
+    }
+}
+
 static void on_accept(void *arg, const struct rt_accepted *accepted) {
     struct worker *worker = arg;
     struct server *server = worker->server;
     const struct config *config = worker->config;
     worker->stats.connections_received++;
+    if (UNLIKELY(log_wants(worker, LOG_VERBOSE))) {
+        log_accepted(worker, accepted);
+    }
     if (accepted->no_room) {
         log_no_room(worker);
     }
@@ -261,6 +276,7 @@ void listen_stop(struct worker *worker) {
     }
     unlisten_all(worker, &acceptor->tcp);
     if (acceptor->unix_socket != NULL) {
+        log_worker(worker, LOG_NOTICE, "Removing the unix socket file.");
         rt_unlisten(worker->rt, acceptor->unix_socket);
     }
     free(acceptor);

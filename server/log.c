@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "net/rt.h"
 #include "server/client.h"
+#include "server/commands/client_filter.h"
 #include "server/server.h"
 #include "server/worker.h"
 
@@ -187,10 +188,63 @@ void log_worker(struct worker *worker, enum log_level level, const char *format,
     va_end(args);
 }
 
-void log_client(struct worker *worker, enum log_level level, const struct client *client,
-                const char *text) {
-    log_worker(worker, level, "%s (id=%llu addr=%s)", text, (unsigned long long)client->id,
-               client->peer);
+bool log_wants(const struct worker *worker, enum log_level level) {
+    return (int)level >= (int)worker->config->loglevel;
+}
+
+static void append_client(struct text *text, const struct worker *worker,
+                          const struct client *client) {
+    client_describe(text, client, worker->config->hide_user_data_from_log, client->input.len, 0,
+                    rt_wall_ms(worker->rt));
+}
+
+void log_client(struct worker *worker, enum log_level level, const char *before,
+                const struct client *client, const char *after) {
+    if (!log_wants(worker, level)) {
+        return;
+    }
+    struct text text;
+    text_init(&text);
+    append_client(&text, worker, client);
+    log_worker(worker, level, "%s%s%s", before, text.ptr, after);
+    text_fini(&text);
+}
+
+#define DUMP_HALF_BYTES 64
+
+static void append_dump(struct text *text, struct bytes data) {
+    text_append_char(text, '\'');
+    for (size_t i = 0; i < data.len; i++) {
+        bool plain = data.ptr[i] >= 0x20 && data.ptr[i] <= 0x7e;
+        text_append_char(text, plain ? data.ptr[i] : '.');
+    }
+    text_append_char(text, '\'');
+}
+
+void log_protocol_error(struct worker *worker, const struct client *client, struct bytes error,
+                        struct bytes rest) {
+    if (!log_wants(worker, LOG_VERBOSE)) {
+        return;
+    }
+    struct text text, dump;
+    text_init(&text);
+    text_init(&dump);
+    append_client(&text, worker, client);
+    if (worker->config->hide_user_data_from_log) {
+        text_append_text(&dump, "*redacted*");
+    } else if (rest.len <= 2 * DUMP_HALF_BYTES) {
+        append_dump(&dump, rest);
+    } else {
+        size_t end = rest.len - DUMP_HALF_BYTES;
+        append_dump(&dump, bytes_make(rest.ptr, DUMP_HALF_BYTES));
+        text_appendf(&dump, " (... more %zu bytes ...) ", end - DUMP_HALF_BYTES);
+        append_dump(&dump, bytes_make(rest.ptr + end, DUMP_HALF_BYTES));
+    }
+    struct bytes code = BYTES("ERR Protocol error: ");
+    log_worker(worker, LOG_VERBOSE, "Protocol error (%.*s) from client: %s. Query buffer: %s",
+               (int)(error.len - code.len), error.ptr + code.len, text.ptr, dump.ptr);
+    text_fini(&text);
+    text_fini(&dump);
 }
 
 void log_missed(const struct config *config, const struct config *before, const struct fs *fs,
@@ -212,9 +266,10 @@ void log_http(struct worker *worker, const struct client *client) {
         return;
     }
     worker->http_logged_ms = now_ms;
-    log_client(
-        worker, LOG_WARNING, client,
-        "Possible SECURITY ATTACK: somebody sends HTTP verbs to this port. Connection closed.");
+    log_worker(worker, LOG_WARNING,
+               "Possible SECURITY ATTACK detected: somebody sends HTTP to this port, as a browser "
+               "does that was lured to. Connection from %s aborted.",
+               client->peer);
 }
 
 /* ---- The last line ---- */

@@ -19,9 +19,14 @@ void log_line(const struct config *config, const struct fs *fs, int64_t wall_us,
               enum log_level level, const char *format, ...) __attribute__((format(printf, 5, 6)));
 void log_worker(struct worker *worker, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-/* With the client's id and address. */
-void log_client(struct worker *worker, enum log_level level, const struct client *client,
-                const char *text);
+/* For what costs something to find out. */
+bool log_wants(const struct worker *worker, enum log_level level);
+/* Says what CLIENT LIST says of a client between two texts. */
+void log_client(struct worker *worker, enum log_level level, const char *before,
+                const struct client *client, const char *after);
+/* A client broke the protocol; `rest` is its input from there on. */
+void log_protocol_error(struct worker *worker, const struct client *client, struct bytes error,
+                        struct bytes rest);
 /* What was set in `config` otherwise than in `before` (NULL: the defaults), and does not act. */
 void log_missed(const struct config *config, const struct config *before, const struct fs *fs,
                 int64_t wall_us);

@@ -41,6 +41,8 @@
 #define MESSAGES_A_TURN   256
 #define CRON_MS           100
 #define CRON_CLIENTS_MIN  200
+/* As often as Valkey says it. */
+#define STATE_LOG_MS 5000
 /* A sleeping thread looks at its mailboxes this often although nobody rang: what it finds then is a
  * lost wake-up. */
 #define WATCHDOG_MS       10
@@ -261,6 +263,21 @@ static void cron_clients(struct worker *worker, int64_t now_ms) {
     }
 }
 
+/* For who follows a log: how much there is. */
+static void log_state(struct worker *worker) {
+    const struct keyspace *keyspace = worker->shard.keyspace;
+    for (uint32_t db = 0; db < (uint32_t)worker->config->databases; db++) {
+        uint64_t keys = keyspace_count(keyspace, db);
+        if (keys > 0) {
+            log_worker(worker, LOG_VERBOSE, "DB %u: %llu keys (%llu volatile) on shard %u.", db,
+                       (unsigned long long)keys,
+                       (unsigned long long)keyspace_count_expiring(keyspace, db), worker->id);
+        }
+    }
+    log_worker(worker, LOG_DEBUG, "Shard %u: %u clients connected, %zu bytes in use by keys",
+               worker->id, worker->clients_count, keyspace_memory(keyspace));
+}
+
 static void cron(struct worker *worker) {
     int64_t now_ms = rt_mono_ms(worker->rt);
     if (now_ms < worker->cron_next_ms) {
@@ -270,6 +287,11 @@ static void cron(struct worker *worker) {
     worker->cron_next_ms = now_ms + (idle ? 10 * CRON_MS : CRON_MS);
     sample_rates(worker);
     totals_cron(worker);
+    if (UNLIKELY(log_wants(worker, LOG_VERBOSE)) &&
+        now_ms - worker->state_logged_ms >= STATE_LOG_MS) {
+        worker->state_logged_ms = now_ms;
+        log_state(worker);
+    }
     cron_clients(worker, rt_wall_ms(worker->rt));
 }
 
@@ -336,7 +358,7 @@ static void evict_clients(struct worker *worker) {
         if (largest == NULL || shared_largest_client_worker(shared) != worker->id) {
             break;
         }
-        log_client(worker, LOG_NOTICE, largest, "Evicting client");
+        log_client(worker, LOG_NOTICE, "Evicting client: ", largest, "");
         worker->stats.evicted_clients++;
         worker->clients_memory -=
             largest->memory; /* as good as gone: freed when nothing is on its way */

@@ -106,9 +106,10 @@ struct worker {
     int64_t cron_next_ms;
     int64_t mail_ms; /* monotonic: when the last message came */
     int64_t http_logged_ms;
-    int64_t sleep_ns; /* how long the next turn may wait; 0: there is work */
-    bool asleep;      /* it has announced that */
-    bool more;        /* there is work for another turn at once */
+    int64_t state_logged_ms; /* monotonic */
+    int64_t sleep_ns;        /* how long the next turn may wait; 0: there is work */
+    bool asleep;             /* it has announced that */
+    bool more;               /* there is work for another turn at once */
     bool stopping;
     int64_t drain_start_ms;      /* monotonic: when it began to stop; 0: it has not */
     int64_t give_up_ms;          /* monotonic: when it stops waiting for connections to end */

@@ -148,7 +148,7 @@ static size_t argv_bytes(const struct exec *x) {
 void command_client_info(struct exec *x) {
     struct text text;
     text_init(&text);
-    client_describe(&text, x->client, input_behind(x), argv_bytes(x), x->now_ms);
+    client_describe(&text, x->client, false, input_behind(x), argv_bytes(x), x->now_ms);
     text_append_char(&text, '\n');
     reply_verbatim(x->reply, "txt", text_bytes(&text));
     text_fini(&text);
@@ -187,7 +187,7 @@ static bool list_part(struct worker *worker, const void *args, void *result) {
             continue; /* one that was killed is as good as gone */
         }
         size_t start = part->text.len;
-        client_describe(&part->text, client, client->input.len,
+        client_describe(&part->text, client, false, client->input.len,
                         client->id == a->caller ? a->argv_bytes : 0, now_ms);
         text_append_char(&part->text, '\n');
         part->lines[part->count++] =

@@ -400,8 +400,10 @@ static size_t output_first(const struct client *client) {
     return first > sending ? first - sending : 0;
 }
 
-void client_describe(struct text *text, const struct client *client, size_t input_bytes,
-                     size_t argv_bytes, int64_t now_ms) {
+#define REDACTED "*redacted*"
+
+void client_describe(struct text *text, const struct client *client, bool redacted,
+                     size_t input_bytes, size_t argv_bytes, int64_t now_ms) {
     char flags[CLIENT_FLAGS_TEXT_BYTES];
     unsigned chunks;
     size_t chunks_bytes;
@@ -421,7 +423,10 @@ void client_describe(struct text *text, const struct client *client, size_t inpu
     const struct command_slot *last = client->last_command;
     text_appendf(text, "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s capa=%s",
                  (unsigned long long)client->id, client->peer, client->local,
-                 (int)client->stream.socket, client->name ? client->name : "",
+                 (int)client->stream.socket,
+                 redacted       ? REDACTED
+                 : client->name ? client->name
+                                : "",
                  (long long)seconds_since(client->created_ms, now_ms),
                  (long long)seconds_since(client->active_ms, now_ms), flags,
                  client->flags & CLIENT_CAPA_REDIRECT ? "r" : "");
@@ -437,12 +442,12 @@ void client_describe(struct text *text, const struct client *client, size_t inpu
         last ? last->full_name : "NULL");
     /* What runs counts when it is over. */
     bool running_now = argv_bytes > 0 || (client->flags & CLIENT_BLOCKED);
-    text_appendf(text,
-                 " user=default redir=-1 resp=%d lib-name=%s lib-ver=%s tot-net-in=%llu"
-                 " tot-net-out=%llu tot-cmds=%llu",
-                 client->resp, client->lib_name ? client->lib_name : "",
-                 client->lib_version ? client->lib_version : "",
-                 (unsigned long long)client->bytes_in,
-                 (unsigned long long)(client->bytes_out + rt_stream_taken(&client->stream)),
-                 (unsigned long long)(client->commands - running_now + done));
+    text_appendf(
+        text,
+        " user=%s redir=-1 resp=%d lib-name=%s lib-ver=%s tot-net-in=%llu"
+        " tot-net-out=%llu tot-cmds=%llu",
+        redacted ? REDACTED : "default", client->resp, client->lib_name ? client->lib_name : "",
+        client->lib_version ? client->lib_version : "", (unsigned long long)client->bytes_in,
+        (unsigned long long)(client->bytes_out + rt_stream_taken(&client->stream)),
+        (unsigned long long)(client->commands - running_now + done));
 }

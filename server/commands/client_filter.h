@@ -28,9 +28,10 @@ bool client_filter_matches(const struct client_filter *filter, const struct clie
 /* Letters of the flags field. */
 #define CLIENT_FLAGS_TEXT_BYTES 24
 void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_BYTES]);
-/* The line of CLIENT LIST and CLIENT INFO, without a line end. input_bytes: of its input that no
+/* The line of CLIENT LIST and CLIENT INFO, without a line end; `redacted` keeps names to ourselves,
+ * for a log. input_bytes: of its input that no
  * command has taken yet; argv_bytes: of the command that it runs now, 0 if it runs none. */
-void client_describe(struct text *text, const struct client *client, size_t input_bytes,
-                     size_t argv_bytes, int64_t now_ms);
+void client_describe(struct text *text, const struct client *client, bool redacted,
+                     size_t input_bytes, size_t argv_bytes, int64_t now_ms);
 
 #endif

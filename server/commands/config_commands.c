@@ -260,7 +260,14 @@ void command_config_resetstat(struct exec *x) {
 static bool rewrite_part(struct worker *worker, const void *args, void *result) {
     struct text *error = result;
     text_init(error);
-    config_rewrite(worker->server->config, worker->server->fs, error);
+    const struct config *config = worker->server->config;
+    if (config_rewrite(config, worker->server->fs, error) != 0) {
+        log_worker(worker, LOG_WARNING, "CONFIG REWRITE failed: %s", error->ptr);
+    } else {
+        log_worker(worker, LOG_DEBUG, "Rewritten config file (%s) successfully",
+                   config->config_file.ptr);
+        log_worker(worker, LOG_NOTICE, "CONFIG REWRITE executed with success.");
+    }
     return true;
 }
 
