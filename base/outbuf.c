@@ -22,7 +22,7 @@
 
 /* Behind a pinned value there is often no more than the next header, as when many big values are
  * fetched at once. */
-#define OUTBUF_AFTER_PIN_BYTES 512
+#define OUTBUF_AFTER_PIN_BYTES 128
 
 void outbuf_init(struct outbuf *out) {
     *out = (struct outbuf){0};

@@ -617,6 +617,7 @@ int rt_stream_open(struct rt *rt, struct rt_stream *stream, rt_socket socket,
     stream->flags = RT_STREAM_OPEN;
     stream->in_flight = 0;
     list_node_init(&stream->link);
+    stream->vectors = stream->few;
     stream->vectors_count = 0;
     return rt->ops->stream_open(rt, stream);
 }
@@ -631,6 +632,10 @@ static void stream_send(struct rt_stream *stream, const struct iovec *vectors, i
         return;
     }
     check((stream->flags & (RT_STREAM_OPEN | RT_STREAM_SENDING)) == RT_STREAM_OPEN);
+    if (count > RT_FEW_VECTORS) {
+        stream->vectors = malloc((size_t)count * sizeof(*vectors));
+        check(stream->vectors != NULL);
+    }
     size_t bytes = 0;
     int taken = 0;
     while (taken < count && bytes < SEND_BYTES_MAX) {
@@ -701,9 +706,17 @@ void rt_stream_tell_end(struct rt_stream *stream, int error) {
     stream->events->ended(stream, error);
 }
 
+void rt_stream_free_vectors(struct rt_stream *stream) {
+    if (stream->vectors != stream->few) {
+        free(stream->vectors);
+        stream->vectors = stream->few;
+    }
+}
+
 void rt_stream_tell_sent(struct rt_stream *stream, ssize_t result) {
     struct rt_stats *stats = &stream->rt->stats;
     stats->sends++;
+    rt_stream_free_vectors(stream);
     stream->flags &= ~RT_STREAM_SENDING;
     if (result >= 0) {
         stats->sent_bytes += (uint64_t)result;

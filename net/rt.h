@@ -164,7 +164,9 @@ struct rt_stream_events {
     void (*gone)(struct rt_stream *stream);
 };
 
-#define RT_SEND_VECTORS 16
+/* A pipeline of large values is two vectors each, and a send costs more than either. */
+#define RT_SEND_VECTORS 256
+#define RT_FEW_VECTORS  4 /* as most sends have: a stream has room for them */
 
 struct rt_stream {
     struct rt *rt;
@@ -179,7 +181,8 @@ struct rt_stream {
     unsigned send_slot;
     int vectors_count;
     uint64_t message_storage[8]; /* a msghdr */
-    struct iovec vectors[RT_SEND_VECTORS];
+    struct iovec *vectors;       /* few, or allocated for as long as the send lasts */
+    struct iovec few[RT_FEW_VECTORS];
 };
 
 /* Takes over an accepted socket and starts receiving. After an error it is still the caller's. */

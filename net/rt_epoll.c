@@ -236,6 +236,7 @@ static void do_closes(struct rt_epoll *e) {
         control(e, EPOLL_CTL_DEL, stream->socket, 0, NULL, TAG_STREAM);
         close(stream->socket);
         stream->socket = -1;
+        rt_stream_free_vectors(stream);
         list_push_back(&e->gone, node);
     }
 }
@@ -410,7 +411,9 @@ static bool epoll_turn(struct rt *rt, int64_t wait_ns) {
 static void epoll_free(struct rt *rt) {
     struct rt_epoll *e = epoll_of(rt);
     for (struct list_node *node; (node = list_pop_front(&e->closing)) != NULL;) {
-        close(LIST_ENTRY(node, struct rt_stream, link)->socket);
+        struct rt_stream *stream = LIST_ENTRY(node, struct rt_stream, link);
+        rt_stream_free_vectors(stream);
+        close(stream->socket);
     }
     rt_common_fini(rt);
     if (e->fd >= 0) {

@@ -162,6 +162,9 @@ void rt_buffer_shut(struct rt_buffer *buffer);
 void rt_deliver(struct rt_stream *stream, struct rt_buffer *buffer, size_t n);
 /* The peer ended (0) or the connection broke: tells the owner what it does not know yet. */
 void rt_stream_tell_end(struct rt_stream *stream, int error);
+/* Nothing names the vectors of its send any more. Called where a stream closes; the end of a send
+ * does so by itself. */
+void rt_stream_free_vectors(struct rt_stream *stream);
 /* Ends the send in flight and tells its outcome: n >= 0, or -errno. */
 void rt_stream_tell_sent(struct rt_stream *stream, ssize_t result);
 /* Calls accept of the listener for a new connection. */

@@ -1142,6 +1142,7 @@ static void do_closes(struct rt_sim *r) {
         struct rt_stream *stream = LIST_ENTRY(node, struct rt_stream, link);
         side_close(side_of(r->sim, stream->socket), false);
         stream->socket = -1;
+        rt_stream_free_vectors(stream);
         list_push_back(&r->gone, node);
     }
 }

@@ -240,16 +240,20 @@ void rt_real_addresses(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_BYT
 /* ---- Sending ---- */
 
 ssize_t rt_real_send(const struct rt_stream *stream, size_t bytes_max) {
-    struct iovec vectors[RT_SEND_VECTORS];
-    struct msghdr message = {.msg_iov = vectors};
-    for (int i = 0; i < stream->vectors_count && bytes_max > 0; i++) {
-        struct iovec vector = stream->vectors[i];
-        vector.iov_len = vector.iov_len < bytes_max ? vector.iov_len : bytes_max;
-        bytes_max -= vector.iov_len;
-        vectors[message.msg_iovlen++] = vector;
+    struct iovec cut[RT_SEND_VECTORS];
+    struct msghdr message = {.msg_iov = stream->vectors,
+                             .msg_iovlen = (size_t)stream->vectors_count};
+    if (UNLIKELY(bytes_max < stream->send_bytes)) {
+        message = (struct msghdr){.msg_iov = cut};
+        for (int i = 0; i < stream->vectors_count && bytes_max > 0; i++) {
+            struct iovec vector = stream->vectors[i];
+            vector.iov_len = vector.iov_len < bytes_max ? vector.iov_len : bytes_max;
+            bytes_max -= vector.iov_len;
+            cut[message.msg_iovlen++] = vector;
+        }
     }
     ssize_t n = message.msg_iovlen == 1
-                    ? send(stream->socket, vectors[0].iov_base, vectors[0].iov_len,
+                    ? send(stream->socket, message.msg_iov->iov_base, message.msg_iov->iov_len,
                            MSG_DONTWAIT | MSG_NOSIGNAL)
                     : sendmsg(stream->socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     return n < 0 ? -errno : n;

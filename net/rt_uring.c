@@ -544,6 +544,7 @@ static void uring_stream_close(struct rt *rt, struct rt_stream *stream) {
 static void finish_close(struct rt_uring *u, struct rt_stream *stream) {
     get_sqe(u, IORING_OP_CLOSE, stream->socket, CODE_IGNORE)->flags = IOSQE_CQE_SKIP_SUCCESS;
     stream->socket = -1;
+    rt_stream_free_vectors(stream);
     list_remove(&stream->link);
     list_push_back(&u->gone, &stream->link);
 }
@@ -896,6 +897,7 @@ static int try_enter(struct rt_uring *u) {
 static void close_list(struct list *list) {
     for (struct list_node *node; (node = list_pop_front(list)) != NULL;) {
         struct rt_stream *stream = LIST_ENTRY(node, struct rt_stream, link);
+        rt_stream_free_vectors(stream);
         if (stream->socket >= 0) {
             /* Requests in flight hold on to the socket until the kernel has torn the ring down,
              * which it does in its own time. */

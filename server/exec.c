@@ -13,8 +13,8 @@
 #include "server/large.h"
 #include "server/worker.h"
 
-/* From here on a value is sent from where it lies. Below, the copy is cheaper than the pin. */
-#define PIN_BYTES_MIN (16 * 1024)
+/* From here on a value is sent from where it lies. Below, the copy costs no more than the pin. */
+#define PIN_BYTES_MIN (8 * 1024)
 
 struct key exec_key(const struct exec *x, uint32_t argv_index) {
     check_slow(argv_index < x->argc);

@@ -270,7 +270,7 @@ Test(rt_stream_sim, both_ends_of_a_path_that_died_learn_of_it) {
 
 /* ---- Sending ---- */
 
-EACH(rt_stream, sixteen_vectors_leave_in_order) {
+EACH(rt_stream, as_many_vectors_as_may_be_leave_in_order) {
     struct rt *rt = rt_made(backend);
     struct end *end = end_made(rt);
     char parts[RT_SEND_VECTORS][8];
