@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* locks: see the header. Why so: the common case is that nobody locks anything, and costs one load;
- * the next is that requests do not conflict, and costs a small table by hash. Lines are lists in
- * order of numbers, because numbers nearly always come in order.
+ * the next is that requests do not conflict, and costs a small table by hash.
+ *
+ * A line may be very long, so nothing walks one. It is kept apart by mode: how many stand in it,
+ * how many have what they want, the others in the order in which they came, and all of them by
+ * number. What the first of a mode may not have, none behind it in the same mode may. Numbers are
+ * asked for one thing only, whether somebody comes too late; among those that conflict the order of
+ * coming is the order of numbers.
  *
  * The shard as a whole has a line of its own, in which every request stands: with intent to share
  * or to own some of its keys, or to share or own all. That makes one rule of conflict (`conflicts`)
@@ -15,10 +20,9 @@
  * shards a third of the refusals were of that kind.
  *
  * Invariants
- *  1. A line is in ascending order of numbers, those with the same number in the order they came; a
- * lock is granted exactly if none before it conflicts.
- *  2. No request is placed in front of one that it conflicts with: of two that conflict and are in
- * line, the lower number goes first on every shard, and nobody waits for a higher one.
+ *  1. A lock is granted exactly if none that came before it and is still in line conflicts.
+ *  2. Of two that conflict and are in line, the one that came first has the lower number, or the
+ * same: so it goes first on every shard, and nobody waits for a higher one.
  *  3. request->waits is the number of its locks not granted.
  */
 #include "shard/locks.h"
@@ -46,14 +50,14 @@ static const uint8_t conflicts[MODES] = {
 struct lock_target {
     struct lock_target *next; /* in its bucket, or spare */
     uint64_t id;
-    struct list line;
-    uint32_t waiting; /* locks of the line that are not granted */
-    uint32_t counts[MODES];
+    uint32_t all;     /* locks of the line */
+    uint32_t waiting; /* of them, not granted */
+    struct line {
+        uint32_t count, granted;
+        struct list waiting;     /* in the order they came */
+        struct pqueue by_number; /* the highest first: keys are numbers below zero */
+    } lines[MODES];
 };
-
-static struct lock *lock_at(struct list_node *node) {
-    return LIST_ENTRY(node, struct lock, node);
-}
 
 /* ---- The table ---- */
 
@@ -67,7 +71,10 @@ static struct lock_target *target_new(struct locks *locks, uint64_t id) {
     }
     memset(target, 0, sizeof *target);
     target->id = id;
-    list_init(&target->line);
+    for (unsigned i = 0; i < MODES; i++) {
+        list_init(&target->lines[i].waiting);
+        pqueue_init(&target->lines[i].by_number);
+    }
     return target;
 }
 
@@ -187,18 +194,21 @@ void lock_request_init(struct lock_request *request, enum lock_scope scope, stru
     request->count = n;
     for (uint32_t i = 0; i <= n; i++) {
         list_node_init(&memory[i].node);
+        pqueue_node_init(&memory[i].by_number);
     }
+}
+
+/* The highest in a line of one mode; 0 if it is empty. */
+static uint64_t highest_number(const struct line *line) {
+    const struct pqueue_node *node = pqueue_first(&line->by_number);
+    return node != NULL ? (uint64_t)-node->key : 0;
 }
 
 /* A conflicting one with a higher number is in line: ours comes too late. */
 static bool too_late_for(const struct lock_target *target, const struct lock *lock) {
-    for (struct list_node *node = list_last(&target->line); node != NULL;
-         node = list_before(&target->line, node)) {
-        const struct lock *other = lock_at(node);
-        if (other->request->number <= lock->request->number) {
-            return false;
-        }
-        if (conflicts[lock->mode] & BIT(other->mode)) {
+    for (unsigned i = 0; i < MODES; i++) {
+        if ((conflicts[lock->mode] & BIT(i)) &&
+            highest_number(&target->lines[i]) > lock->request->number) {
             return true;
         }
     }
@@ -207,7 +217,7 @@ static bool too_late_for(const struct lock_target *target, const struct lock *lo
 
 static bool conflicts_with_any(const struct lock_target *target, enum mode mode) {
     for (unsigned i = 0; i < MODES; i++) {
-        if (target->counts[i] > 0 && (conflicts[mode] & BIT(i))) {
+        if (target->lines[i].count > 0 && (conflicts[mode] & BIT(i))) {
             return true;
         }
     }
@@ -215,28 +225,32 @@ static bool conflicts_with_any(const struct lock_target *target, enum mode mode)
 }
 
 /* All it conflicts with are before it by now. */
-static void stand_in_line(struct lock_target *target, struct lock *lock) {
+static void stand_in_line(struct locks *locks, struct lock_target *target, struct lock *lock) {
+    struct line *line = &target->lines[lock->mode];
     lock->target = target;
-    lock->granted = !conflicts_with_any(target, lock->mode);
-    target->waiting += !lock->granted;
-    lock->request->waits += !lock->granted;
-    target->counts[lock->mode]++;
-    struct list_node *after = list_last(&target->line);
-    while (after != NULL && lock_at(after)->request->number > lock->request->number) {
-        after = list_before(&target->line, after);
+    lock->place = locks->places++;
+    lock->granted = !conflicts_with_any(target, (enum mode)lock->mode);
+    target->all++;
+    line->count++;
+    pqueue_add(&line->by_number, &lock->by_number, -(int64_t)lock->request->number);
+    if (lock->granted) {
+        line->granted++;
+        return;
     }
-    if (after != NULL) {
-        list_insert_after(after, &lock->node);
-    } else {
-        list_push_front(&target->line, &lock->node);
-    }
+    target->waiting++;
+    lock->request->waits++;
+    list_push_back(&line->waiting, &lock->node);
 }
 
 /* The end of all lines. Who is on this shard alone stands there, with the same number as the last:
  * no other shard has to agree, so there is no need to refuse it. */
 static uint64_t last_number(const struct locks *locks) {
-    struct list_node *last = list_last(&locks->shard->line);
-    return last != NULL ? lock_at(last)->request->number : 0;
+    uint64_t last = 0;
+    for (unsigned i = 0; i < MODES; i++) {
+        uint64_t number = highest_number(&locks->shard->lines[i]);
+        last = number > last ? number : last;
+    }
+    return last;
 }
 
 static enum lock_answer place(struct locks *locks, struct lock_request *request) {
@@ -257,9 +271,9 @@ static enum lock_answer place(struct locks *locks, struct lock_request *request)
         }
     }
     request->waits = 0;
-    stand_in_line(locks->shard, whole);
+    stand_in_line(locks, locks->shard, whole);
     for (uint32_t i = 0; i < request->count; i++) {
-        stand_in_line(target_get(locks, request->locks[i].id), &request->locks[i]);
+        stand_in_line(locks, target_get(locks, request->locks[i].id), &request->locks[i]);
     }
     locks->requests++;
     return request->waits == 0 ? LOCK_GRANTED : LOCK_WAITS;
@@ -312,29 +326,48 @@ enum lock_answer locks_fence(struct locks *locks, struct lock_request *request) 
     return LOCK_WAITS;
 }
 
+/* The first of its mode that waits: nobody who came before it is in its way. */
+static bool may_have(const struct lock_target *target, const struct lock *lock) {
+    for (unsigned i = 0; i < MODES; i++) {
+        const struct line *line = &target->lines[i];
+        const struct list_node *first = list_first(&line->waiting);
+        if ((conflicts[lock->mode] & BIT(i)) &&
+            (line->granted > 0 ||
+             (first != NULL && LIST_ENTRY(first, const struct lock, node)->place < lock->place))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* After somebody left. What is granted here is in nobody's way who was not waiting for it before,
+ * so one look at each mode is enough. */
 static void grant_next(struct locks *locks, struct lock_target *target) {
-    unsigned seen = 0;
-    for (struct list_node *node = list_first(&target->line);
-         node != NULL && target->waiting > 0 && !(seen & BIT(EXCLUSIVE));
-         node = list_next(&target->line, node)) {
-        struct lock *lock = lock_at(node);
-        if (!lock->granted && !(conflicts[lock->mode] & seen)) {
+    for (unsigned i = 0; i < MODES; i++) {
+        struct line *line = &target->lines[i];
+        struct list_node *first;
+        while ((first = list_first(&line->waiting)) != NULL &&
+               may_have(target, LIST_ENTRY(first, struct lock, node))) {
+            struct lock *lock = LIST_ENTRY(first, struct lock, node);
+            list_remove(first);
             lock->granted = true;
+            line->granted++;
             target->waiting--;
             if (--lock->request->waits == 0) {
                 settle(locks, lock->request, LOCK_GRANTED);
             }
         }
-        seen |= BIT(lock->mode);
     }
 }
 
 static void leave_line(struct locks *locks, struct lock *lock) {
     struct lock_target *target = lock->target;
+    struct line *line = &target->lines[lock->mode];
     check(lock->granted);
-    target->counts[lock->mode]--;
-    list_remove(&lock->node);
-    if (list_empty(&target->line) && target != locks->shard) {
+    line->count--;
+    line->granted--;
+    pqueue_remove(&line->by_number, &lock->by_number);
+    if (--target->all == 0 && target != locks->shard) {
         target_drop(locks, target);
     } else if (target->waiting > 0) {
         grant_next(locks, target);
@@ -359,8 +392,8 @@ struct lock_request *locks_next_settled(struct locks *locks) {
 bool locks_block(const struct locks *locks, uint64_t id, bool exclusive) {
     const struct lock_target *targets[] = {locks->shard, target_find(locks, id)};
     for (unsigned i = 0; i < 2; i++) {
-        if (targets[i] != NULL &&
-            (targets[i]->counts[EXCLUSIVE] > 0 || (exclusive && targets[i]->counts[SHARED] > 0))) {
+        if (targets[i] != NULL && (targets[i]->lines[EXCLUSIVE].count > 0 ||
+                                   (exclusive && targets[i]->lines[SHARED].count > 0))) {
             return true;
         }
     }

@@ -18,6 +18,7 @@
 #define SHOAL_SHARD_LOCKS_H
 
 #include "base/list.h"
+#include "base/pqueue.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -43,10 +44,12 @@ struct lock_target;
 
 /* One place in one line. */
 struct lock {
-    struct list_node node;
+    struct list_node node; /* among those that wait */
+    struct pqueue_node by_number;
     struct lock_request *request;
     struct lock_target *target;
     uint64_t id;
+    uint64_t place; /* in the order of coming */
     uint8_t mode;
     bool granted;
 };
@@ -74,6 +77,7 @@ struct locks {
     struct lock_target *spare;
     size_t spare_count;
     uint32_t requests; /* that stand in lines */
+    uint64_t places;   /* given so far */
     struct lock_request *fence;
     struct list deferred; /* came while another one's fence stood */
     struct list settled;

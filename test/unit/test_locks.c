@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "shard/locks.h"
 
+#include "growth.h"
+
 #include <criterion/criterion.h>
 #include <ctype.h>
 #include <stdlib.h>
@@ -229,7 +231,7 @@ Test(locks, a_key_that_is_held_for_who_waits_for_another_is_held) {
     locks_fini(&locks);
 }
 
-Test(locks, a_lower_number_that_conflicts_with_nobody_is_placed_in_front) {
+Test(locks, a_lower_number_that_conflicts_with_nobody_comes_in_time) {
     struct locks locks;
     struct asker a, b, c, d;
     locks_init(&locks);
@@ -238,8 +240,8 @@ Test(locks, a_lower_number_that_conflicts_with_nobody_is_placed_in_front) {
     cr_assert_eq(ask(&locks, &b, 3, "a"), LOCK_WAITS);
     cr_assert_eq(ask(&locks, &d, 4, "b"), LOCK_GRANTED);
     release(&locks, &a);
-    assert_settles(&locks, &b, LOCK_GRANTED);
     assert_settles(&locks, &c, LOCK_GRANTED);
+    assert_settles(&locks, &b, LOCK_GRANTED);
     release(&locks, &b);
     release(&locks, &c);
     release(&locks, &d);
@@ -612,4 +614,108 @@ Test(locks, many_keys_come_and_go) {
     free(keys);
     free(memory);
     locks_fini(&locks); /* Checks that nothing is left; the leak checker is the second judge. */
+}
+
+/* ---- Long lines ---- */
+
+/* One lock of a crowd; on one key, or on the shard as a whole. */
+struct one {
+    struct lock_request request;
+    struct lock memory[2];
+};
+
+static enum lock_answer ask_one(struct locks *locks, struct one *one, uint64_t number,
+                                enum lock_scope scope, uint64_t key, bool exclusive) {
+    struct lock_key lock_key = {key, exclusive};
+    lock_request_init(&one->request, scope, &lock_key, 1, one->memory);
+    one->request.number = number;
+    one->request.many = true;
+    return locks_submit(locks, &one->request);
+}
+
+static struct one *crowd_new(unsigned n) {
+    struct one *crowd = malloc(n * sizeof *crowd);
+    cr_assert_not_null(crowd);
+    return crowd;
+}
+
+static void all_leave(struct locks *locks, struct one *crowd, unsigned n) {
+    for (unsigned i = 0; i < n; i++) {
+        locks_release(locks, &crowd[i].request);
+    }
+}
+
+/* Who comes last waits for all of the crowd, which leaves in the order in which it came. */
+static void one_waits_for_all(unsigned n, enum lock_scope scope, bool exclusive) {
+    struct locks locks;
+    locks_init(&locks);
+    struct one *crowd = crowd_new(n), last;
+    for (unsigned i = 0; i < n; i++) {
+        bool same_key = scope == LOCK_KEYS;
+        cr_assert_eq(ask_one(&locks, &crowd[i], 1 + i, LOCK_KEYS, same_key ? 7 : i, exclusive),
+                     LOCK_GRANTED);
+    }
+    cr_assert_eq(ask_one(&locks, &last, n + 1, scope, 7, true), LOCK_WAITS);
+    all_leave(&locks, crowd, n);
+    cr_assert_eq(locks_next_settled(&locks), &last.request);
+    locks_release(&locks, &last.request);
+    locks_fini(&locks);
+    free(crowd);
+}
+
+static void crowd_leaves(unsigned n) {
+    one_waits_for_all(n, LOCK_KEYS, false);
+    one_waits_for_all(n, LOCK_ALL_EXCLUSIVE, true);
+    one_waits_for_all(n, LOCK_ALL_SHARED, true);
+}
+
+/* Each that shared the key walked over all the others that did, on its way out. */
+Test(locks, who_leaves_a_long_line_walks_over_nobody) {
+    assert_grows_gently(crowd_leaves, 1000);
+}
+
+static void crowd_waits(unsigned n) {
+    struct locks locks;
+    locks_init(&locks);
+    struct one *crowd = crowd_new(n);
+    for (unsigned i = 0; i < n; i++) {
+        enum lock_answer answer = ask_one(&locks, &crowd[i], 1 + i, LOCK_KEYS, 7, true);
+        cr_assert_eq(answer, i == 0 ? LOCK_GRANTED : LOCK_WAITS);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        locks_release(&locks, &crowd[i].request);
+        cr_assert_eq(locks_next_settled(&locks), i + 1 < n ? &crowd[i + 1].request : NULL);
+    }
+    locks_fini(&locks);
+    free(crowd);
+}
+
+Test(locks, a_long_line_for_one_key_moves_up_in_equal_steps) {
+    assert_grows_gently(crowd_waits, 1000);
+}
+
+/* The crowd has high numbers, on keys of its own or one that all share; as many others come after
+ * it with low ones, on other keys. */
+static void crowd_is_overtaken(unsigned n) {
+    struct locks locks;
+    locks_init(&locks);
+    struct one *crowd = crowd_new(n), *others = crowd_new(n);
+    for (unsigned i = 0; i < n; i++) {
+        ask_one(&locks, &crowd[i], n + 1 + i, LOCK_KEYS, i % 2 ? 7 : 100 + i, i % 2 == 0);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        cr_assert_eq(ask_one(&locks, &others[i], 1 + i, LOCK_KEYS, i % 2 ? 7 : 101 + i, false),
+                     LOCK_GRANTED);
+    }
+    all_leave(&locks, crowd, n);
+    all_leave(&locks, others, n);
+    locks_fini(&locks);
+    free(crowd);
+    free(others);
+}
+
+/* Whose lock on the first shard had been long in coming, found a crowd of later ones on the second,
+ * and walked past it to its place in the line of the shard. */
+Test(locks, an_old_number_walks_past_nobody) {
+    assert_grows_gently(crowd_is_overtaken, 1000);
 }
