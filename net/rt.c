@@ -633,8 +633,7 @@ static void stream_send(struct rt_stream *stream, const struct iovec *vectors, i
     }
     check((stream->flags & (RT_STREAM_OPEN | RT_STREAM_SENDING)) == RT_STREAM_OPEN);
     if (count > RT_FEW_VECTORS) {
-        stream->vectors = malloc((size_t)count * sizeof(*vectors));
-        check(stream->vectors != NULL);
+        stream->vectors = must_malloc((size_t)count * sizeof(*vectors));
     }
     size_t bytes = 0;
     int taken = 0;

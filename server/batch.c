@@ -42,8 +42,7 @@ struct batch *batch_take(struct worker *worker, struct client *client, struct rt
     batch->count = 0;
     batch->released = 0;
     batch->ran = 0;
-    batch->followers = NULL;
-    list_node_init(&batch->node);
+    batch->followers = batch->last_follower = NULL;
     batch->returned = false;
     batch->request_bytes = 0;
     return batch;
@@ -97,6 +96,7 @@ static void op_own_words(struct batch *batch, struct op *op) {
 void batch_add(struct batch *batch, const struct command_slot *slot, const struct request *request,
                const struct key *key, const struct client *client) {
     check(batch->count < BATCH_OPS_MAX);
+    batch->client_id = client->id;
     struct op *op = &batch->ops[batch->count++];
     op->slot = slot;
     op->argv = arena_alloc(&batch->arena, request->argc * sizeof(*op->argv));
@@ -175,11 +175,16 @@ static void batch_go_on(struct worker *worker, struct batch *batch);
 static void op_settled(void *context, struct lock_request *request) {
     struct worker *worker = context;
     struct batch *batch = (struct batch *)((char *)request - offsetof(struct batch, lock));
-    list_remove(&batch->node);
+    links_remove(&worker->suspended, &batch->link);
     worker->tick = rt_ticks(worker->rt);
     run_op(worker, batch);
     locks_release(&worker->shard.locks, request);
     batch_go_on(worker, batch);
+}
+
+static void suspend(struct worker *worker, struct batch *batch) {
+    batch->link.hash = links_hash(batch->client_id);
+    links_add(&worker->suspended, &batch->link);
 }
 
 static void op_wait(struct worker *worker, struct batch *batch) {
@@ -194,7 +199,7 @@ static void op_wait(struct worker *worker, struct batch *batch) {
         free(keys);
     }
     worker->stats.lock_waits++;
-    list_push_back(&worker->suspended, &batch->node);
+    suspend(worker, batch);
     batch->lock.settled = op_settled;
     if (locks_submit(&worker->shard.locks, &batch->lock) != LOCK_WAITS) {
         op_settled(worker, &batch->lock);
@@ -210,6 +215,7 @@ static void batch_over(struct worker *worker, struct batch *batch) {
     post_send(worker->server->office, worker->id, batch->message.home, &batch->message);
     if (follower != NULL) {
         follower->followers = follower->next;
+        follower->last_follower = follower->next != NULL ? batch->last_follower : NULL;
         follower->next = NULL;
         batch_go_on(worker, follower);
     }
@@ -233,22 +239,26 @@ static void batch_go_on(struct worker *worker, struct batch *batch) {
 
 /* An earlier batch of the same client waits here: this one goes behind it. */
 static bool follows(struct worker *worker, struct batch *batch) {
-    LIST_EACH(&worker->suspended, node) {
-        struct batch *first = LIST_ENTRY(node, struct batch, node);
-        if (first->client == batch->client) {
-            struct batch **end = &first->followers;
-            while (*end != NULL) {
-                end = &(*end)->next;
-            }
-            *end = batch;
-            return true;
-        }
+    uint64_t hash = links_hash(batch->client_id);
+    struct link *at = links_first(&worker->suspended, hash);
+    while (at != NULL && LINK_ENTRY(at, struct batch, link)->client_id != batch->client_id) {
+        at = at->next;
     }
-    return false;
+    if (at == NULL) {
+        return false;
+    }
+    struct batch *first = LINK_ENTRY(at, struct batch, link);
+    if (first->followers == NULL) {
+        first->followers = batch;
+    } else {
+        first->last_follower->next = batch;
+    }
+    first->last_follower = batch;
+    return true;
 }
 
 void batch_arrived(struct worker *worker, struct batch *batch) {
-    if (UNLIKELY(!list_empty(&worker->suspended)) && follows(worker, batch)) {
+    if (UNLIKELY(worker->suspended.count > 0) && follows(worker, batch)) {
         return;
     }
     struct keyspace *keyspace = worker->shard.keyspace;

@@ -10,6 +10,7 @@
 #define SHOAL_SERVER_BATCH_H
 
 #include "base/arena.h"
+#include "base/links.h"
 #include "base/outbuf.h"
 #include "server/command_table.h"
 #include "shard/locks.h"
@@ -37,6 +38,7 @@ struct op {
 struct batch {
     struct message message; /* first */
     struct client *client;  /* home's: never looked at by the owner of the keys */
+    uint64_t client_id;     /* for the owner, who knows it by that */
     struct batch *next;     /* in the pool */
     struct rt_buffer *input;
     struct large *large; /* of its first op, or NULL; lives as long as input */
@@ -47,8 +49,9 @@ struct batch {
     unsigned target;
     /* The owner's, while it waits for a lock. */
     uint32_t ran;            /* ops so far */
-    struct list_node node;   /* of worker->suspended */
+    struct link link;        /* of worker->suspended */
     struct batch *followers; /* of the same client, that came meanwhile, linked by next */
+    struct batch *last_follower;
     struct lock_request lock;
     struct arena arena;
     struct outbuf out;

@@ -559,6 +559,7 @@ void client_accept(struct worker *worker, const struct rt_accepted *accepted, ui
     outbuf_init(&client->held);
     list_node_init(&client->dirty_node);
     list_node_init(&client->wait_node);
+    pqueue_node_init(&client->blocked_node);
     client->created_ms = client->active_ms = rt_wall_ms(worker->rt);
     rt_socket_addresses(worker->rt, accepted->socket, client->peer, client->local);
     if (!accepted->is_unix) {
@@ -584,6 +585,7 @@ void client_close(struct client *client) {
     client->flags &= ~(unsigned)(CLIENT_DIRTY | CLIENT_PARKED | CLIENT_PAUSED | CLIENT_BLOCKED);
     list_remove(&client->dirty_node);
     list_remove(&client->wait_node);
+    pqueue_remove(&client->worker->blocked, &client->blocked_node);
     client->input.len =
         0; /* the buffer is dropped with the client: a window may be running over it */
     rt_stream_close(&client->stream);
@@ -679,13 +681,15 @@ void client_block(struct client *client, int64_t until_ms,
     client->blocked_done = done;
     /* It may still be in line to go on after an earlier wait, when more of its input came first. */
     list_remove(&client->wait_node);
-    list_push_back(&client->worker->blocked, &client->wait_node);
+    if (until_ms != INT64_MAX) {
+        pqueue_add(&client->worker->blocked, &client->blocked_node, until_ms);
+    }
 }
 
 void client_unblock(struct client *client, bool timed_out) {
     check(client->flags & CLIENT_BLOCKED);
     client->flags &= ~(unsigned)CLIENT_BLOCKED;
-    list_remove(&client->wait_node);
+    pqueue_remove(&client->worker->blocked, &client->blocked_node);
     client->blocked_done(client, timed_out);
     outbuf_drain(&client->worker->discard, client->worker->discard.bytes);
     client_command_over(client);

@@ -15,6 +15,7 @@
 
 #include "base/list.h"
 #include "base/outbuf.h"
+#include "base/pqueue.h"
 #include "net/rt.h"
 #include "proto/parser.h"
 #include "server/command.h"
@@ -64,7 +65,7 @@ struct client {
     struct worker *worker;
     struct list_node node; /* of worker->clients */
     struct list_node dirty_node;
-    struct list_node wait_node; /* of worker->ready, ->paused or ->blocked */
+    struct list_node wait_node; /* of worker->ready or ->paused */
     uint64_t id;
     unsigned flags;
     uint32_t db;
@@ -101,7 +102,8 @@ struct client {
     struct multi_watches *watches; /* NULL: no keys */
 
     /* WAIT and the like: reply when time is up. */
-    int64_t blocked_until_ms; /* monotonic; INT64_MAX: for ever */
+    struct pqueue_node blocked_node; /* of worker->blocked, if there is a time */
+    int64_t blocked_until_ms;        /* monotonic; INT64_MAX: for ever */
     void (*blocked_done)(struct client *client, bool timed_out);
 
     /* What CLIENT shows. */

@@ -26,13 +26,16 @@ struct large {
     struct parser_apart *places;
     struct blob **blobs; /* of the places; NULL: taken */
     uint32_t count, capacity;
-    size_t bytes;   /* arrived */
-    size_t missing; /* of the last one */
+    uint32_t next;   /* behind the one that was taken last */
+    size_t shortest; /* length of a value */
+    size_t bytes;    /* arrived */
+    size_t missing;  /* of the last one */
 };
 
 static struct large *large_grown(struct large *large) {
     if (large == NULL) {
         large = must_calloc(1, sizeof *large);
+        large->shortest = SIZE_MAX;
     }
     if (large->count == large->capacity) {
         large->capacity = large->capacity ? large->capacity * 2 : 1;
@@ -54,6 +57,7 @@ bool large_begin(struct large **large, size_t offset, size_t length) {
         (struct parser_apart){.offset = offset, .bytes = bytes_make(blob->data, length)};
     grown->blobs[grown->count++] = blob;
     grown->missing = length;
+    grown->shortest = length < grown->shortest ? length : grown->shortest;
     return true;
 }
 
@@ -102,11 +106,20 @@ void large_tell(const struct large *large, struct parser *parser) {
     }
 }
 
+/* Commands store their arguments in the order in which these came, so the search goes on from where
+ * it ended: all that a command takes cost one walk. One that is not found costs a walk of its own,
+ * but what is long enough to be here and is not had arrived before its header was read: few are. */
 struct blob *large_take(struct large *large, struct bytes argument) {
-    for (uint32_t i = 0; large != NULL && i < large->count; i++) {
-        struct blob *blob = large->blobs[i];
+    if (large == NULL || argument.len < large->shortest) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < large->count; i++) {
+        uint32_t at =
+            large->next + i < large->count ? large->next + i : large->next + i - large->count;
+        struct blob *blob = large->blobs[at];
         if (blob != NULL && blob->data == argument.ptr && blob->length == argument.len) {
-            large->blobs[i] = NULL;
+            large->blobs[at] = NULL;
+            large->next = at + 1;
             return blob;
         }
     }

@@ -60,7 +60,8 @@ void txn_part_home(struct worker *worker, struct message *message);
 /* At the end of a worker. */
 void txn_worker_fini(struct worker *worker);
 
-/* The locks of a worker's shard: those whose wait is over go on. */
+/* The locks of a worker's shard: those whose wait is over go on, some in this turn, the others in
+ * the next. */
 void txn_settle(struct worker *worker);
 
 /* The time up to which keys of this worker's shard that have run out may be deleted: now, or that

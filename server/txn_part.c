@@ -9,6 +9,10 @@
 
 #include <stdlib.h>
 
+/* Requests for locks that go on in one turn. Who gives a popular key back lets all go on that
+ * waited for it. */
+#define SETTLED_A_TURN 256
+
 void txn_items_add(struct txn_items *items, struct txn_item item) {
     if (items->count == items->capacity) {
         items->capacity = items->capacity > 0 ? items->capacity * 2 : 4;
@@ -143,22 +147,19 @@ static void answer(struct worker *worker, struct txn_part *part) {
 
 static void locked(struct worker *worker, struct txn_part *part) {
     part->locked = true;
-    part->hold_ms = part->now_ms;
-    list_push_back(&worker->parts, &part->node);
+    pqueue_node_init(&part->node);
+    pqueue_add(&worker->parts, &part->node, part->now_ms); /* which home may move meanwhile */
 }
 
 int64_t txn_expiry_ms(const struct worker *worker, int64_t now_ms) {
-    LIST_EACH(&worker->parts, node) {
-        const struct txn_part *part = LIST_ENTRY(node, const struct txn_part, node);
-        now_ms = part->hold_ms < now_ms ? part->hold_ms : now_ms;
-    }
-    return now_ms;
+    const struct pqueue_node *oldest = pqueue_first(&worker->parts);
+    return oldest != NULL && oldest->key < now_ms ? oldest->key : now_ms;
 }
 
 static void unlock(struct worker *worker, struct txn_part *part) {
     if (part->locked) {
         part->locked = false;
-        list_remove(&part->node);
+        pqueue_remove(&worker->parts, &part->node);
         locks_release(&worker->shard.locks, &part->lock);
     }
 }
@@ -321,7 +322,8 @@ void txn_part_arrived(struct worker *worker, struct message *message) {
 
 void txn_settle(struct worker *worker) {
     struct lock_request *request;
-    while ((request = locks_next_settled(&worker->shard.locks)) != NULL) {
+    for (unsigned i = 0;
+         i < SETTLED_A_TURN && (request = locks_next_settled(&worker->shard.locks)) != NULL; i++) {
         request->settled(worker, request);
     }
 }

@@ -16,6 +16,7 @@
 
 #include "base/arena.h"
 #include "base/outbuf.h"
+#include "base/pqueue.h"
 #include "server/command_table.h"
 #include "server/txn.h"
 #include "shard/keyspace.h"
@@ -117,7 +118,6 @@ struct txn_part {
     bool dirty;   /* and one of them was touched */
     uint32_t phase;
     int64_t now_ms;     /* the time it sees */
-    int64_t hold_ms;    /* the shard's, while locked: keys run out by themselves up to here */
     int64_t expired_ms; /* the last deadline that has been seen to pass there, if `late` */
     uint8_t resp;       /* the client's in this phase */
     bool no_touch;      /* the same */
@@ -125,7 +125,7 @@ struct txn_part {
     uint32_t lock_count;
     struct lock_request lock;
     struct lock_request fence;
-    struct list_node node; /* of worker->parts */
+    struct pqueue_node node; /* of worker->parts, while it is locked */
     struct txn_task *first, *last;
     struct txn_task *next; /* to run */
     struct outbuf out;

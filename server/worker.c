@@ -49,9 +49,11 @@
 #define WATCHDOG_QUIET_MS 1000 /* without mail for this long, the cron's turns are often enough */
 /* With more threads than this they look less often, so that idling costs no more. */
 #define WATCHDOG_THREADS 8
-#define STOP_DRAIN_MS    500
-#define STOP_GIVE_UP_MS  5000
-#define STOP_TURN_NS     (1000 * 1000)
+/* Each is answered, and goes on: more than that would hold up the others. */
+#define WAKES_A_TURN    256
+#define STOP_DRAIN_MS   500
+#define STOP_GIVE_UP_MS 5000
+#define STOP_TURN_NS    (1000 * 1000)
 
 /* ---- What happens to keys ---- */
 
@@ -106,10 +108,10 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     list_init(&worker->dirty);
     list_init(&worker->ready);
     list_init(&worker->paused);
-    list_init(&worker->blocked);
+    pqueue_init(&worker->blocked);
     list_init(&worker->jobs);
-    list_init(&worker->suspended);
-    list_init(&worker->parts);
+    links_init(&worker->suspended);
+    pqueue_init(&worker->parts);
     worker->commands = must_calloc(command_table_count(server->commands), sizeof *worker->commands);
     worker->open_batches = must_calloc(server->workers_count, sizeof *worker->open_batches);
     struct keyspace_hooks hooks = {
@@ -146,6 +148,7 @@ void worker_free(struct worker *worker) {
     free(worker->commands);
     end_mail(worker);
     batch_pool_free(worker);
+    links_fini(&worker->suspended);
     txn_worker_fini(worker);
     multi_pool_free(worker);
     free(worker->open_batches);
@@ -314,15 +317,12 @@ static int64_t wake_waiters(struct worker *worker) {
             next_ms = worker->pause_until_ms;
         }
     }
-    LIST_EACH_SAFE(&worker->blocked, node) {
-        struct client *client = LIST_ENTRY(node, struct client, wait_node);
-        if (now_ms >= client->blocked_until_ms) {
-            client_unblock(client, true);
-        } else if (client->blocked_until_ms < next_ms) {
-            next_ms = client->blocked_until_ms;
-        }
+    struct pqueue_node *first = pqueue_first(&worker->blocked);
+    for (unsigned i = 0; first != NULL && first->key <= now_ms && i < WAKES_A_TURN; i++) {
+        client_unblock(PQUEUE_ENTRY(first, struct client, blocked_node), true);
+        first = pqueue_first(&worker->blocked);
     }
-    return next_ms;
+    return first != NULL && first->key < next_ms ? first->key : next_ms;
 }
 
 static struct client *largest_client(const struct worker *worker) {

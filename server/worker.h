@@ -8,8 +8,10 @@
 
 #include "base/arena.h"
 #include "base/histogram.h"
+#include "base/links.h"
 #include "base/list.h"
 #include "base/outbuf.h"
+#include "base/pqueue.h"
 #include "base/random.h"
 #include "net/rt.h"
 #include "server/server.h"
@@ -74,13 +76,13 @@ struct worker {
 
     struct list clients;
     unsigned clients_count;
-    struct list dirty;     /* clients with output to send at the end of the turn */
-    struct list ready;     /* clients whose wait is over */
-    struct list paused;    /* clients that wait for CLIENT PAUSE to end */
-    struct list blocked;   /* clients in a blocking command */
-    struct list jobs;      /* scatter parts that go on in slices */
-    struct list suspended; /* batches whose next op waits for a lock */
-    struct list parts;     /* of transactions that hold locks here */
+    struct list dirty;      /* clients with output to send at the end of the turn */
+    struct list ready;      /* clients whose wait is over */
+    struct list paused;     /* clients that wait for CLIENT PAUSE to end */
+    struct pqueue blocked;  /* clients in a blocking command that ends by itself, by that time */
+    struct list jobs;       /* scatter parts that go on in slices */
+    struct links suspended; /* batches whose next op waits for a lock, by client */
+    struct pqueue parts;    /* of transactions that hold locks here, by the transaction's time */
     struct txn *txn_pool;
     unsigned txn_pool_count;
     struct scratch *scratch_space; /* txn.c: where carried commands run; NULL before the first */

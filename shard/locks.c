@@ -326,36 +326,46 @@ enum lock_answer locks_fence(struct locks *locks, struct lock_request *request) 
     return LOCK_WAITS;
 }
 
-/* The first of its mode that waits: nobody who came before it is in its way. */
+static struct lock *first_waiting(const struct line *line) {
+    struct list_node *first = list_first(&line->waiting);
+    return first != NULL ? LIST_ENTRY(first, struct lock, node) : NULL;
+}
+
+/* Of the first of its mode: nobody who came before it is in its way. */
 static bool may_have(const struct lock_target *target, const struct lock *lock) {
     for (unsigned i = 0; i < MODES; i++) {
         const struct line *line = &target->lines[i];
-        const struct list_node *first = list_first(&line->waiting);
+        const struct lock *first = first_waiting(line);
         if ((conflicts[lock->mode] & BIT(i)) &&
-            (line->granted > 0 ||
-             (first != NULL && LIST_ENTRY(first, const struct lock, node)->place < lock->place))) {
+            (line->granted > 0 || (first != NULL && first->place < lock->place))) {
             return false;
         }
     }
     return true;
 }
 
-/* After somebody left. What is granted here is in nobody's way who was not waiting for it before,
- * so one look at each mode is enough. */
-static void grant_next(struct locks *locks, struct lock_target *target) {
+/* The first that may have what it waits for, or NULL. */
+static struct lock *next_to_grant(const struct lock_target *target) {
+    struct lock *next = NULL;
     for (unsigned i = 0; i < MODES; i++) {
-        struct line *line = &target->lines[i];
-        struct list_node *first;
-        while ((first = list_first(&line->waiting)) != NULL &&
-               may_have(target, LIST_ENTRY(first, struct lock, node))) {
-            struct lock *lock = LIST_ENTRY(first, struct lock, node);
-            list_remove(first);
-            lock->granted = true;
-            line->granted++;
-            target->waiting--;
-            if (--lock->request->waits == 0) {
-                settle(locks, lock->request, LOCK_GRANTED);
-            }
+        struct lock *first = first_waiting(&target->lines[i]);
+        if (first != NULL && (next == NULL || first->place < next->place) &&
+            may_have(target, first)) {
+            next = first;
+        }
+    }
+    return next;
+}
+
+static void grant_next(struct locks *locks, struct lock_target *target) {
+    struct lock *lock;
+    while (target->waiting > 0 && (lock = next_to_grant(target)) != NULL) {
+        list_remove(&lock->node);
+        lock->granted = true;
+        target->lines[lock->mode].granted++;
+        target->waiting--;
+        if (--lock->request->waits == 0) {
+            settle(locks, lock->request, LOCK_GRANTED);
         }
     }
 }

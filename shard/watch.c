@@ -24,63 +24,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BUCKETS_MIN 16
-
-/* ---- Tables of links ---- */
-
-struct watch_link {
-    struct watch_link *next;
-    uint64_t hash;
-};
-
-static void links_resize(struct watch_links *links, size_t buckets_count) {
-    struct watch_link **buckets = NULL;
-    if (buckets_count > 0) {
-        buckets = must_calloc(buckets_count, sizeof(struct watch_link *));
-    }
-    for (size_t i = 0; i < links->buckets_count; i++) {
-        for (struct watch_link *link = links->buckets[i], *next; link != NULL; link = next) {
-            next = link->next;
-            struct watch_link **bucket = &buckets[link->hash & (buckets_count - 1)];
-            link->next = *bucket;
-            *bucket = link;
-        }
-    }
-    free(links->buckets);
-    links->buckets = buckets;
-    links->buckets_count = buckets_count;
-}
-
-static void links_insert(struct watch_links *links, struct watch_link *link) {
-    if (links->count == links->buckets_count) {
-        links_resize(links, links->count > 0 ? links->count * 2 : BUCKETS_MIN);
-    }
-    struct watch_link **bucket = &links->buckets[link->hash & (links->buckets_count - 1)];
-    link->next = *bucket;
-    *bucket = link;
-    links->count++;
-}
-
-static void links_remove(struct watch_links *links, struct watch_link *link) {
-    struct watch_link **at = &links->buckets[link->hash & (links->buckets_count - 1)];
-    while (*at != link) {
-        at = &(*at)->next;
-    }
-    *at = link->next;
-    links->count--;
-    if (links->count == 0 && links->buckets_count > BUCKETS_MIN) {
-        links_resize(links, 0); /* a burst is not remembered for ever */
-    }
-}
-
-static struct watch_link *links_first(const struct watch_links *links, uint64_t hash) {
-    return links->count > 0 ? links->buckets[hash & (links->buckets_count - 1)] : NULL;
-}
-
 /* ---- Keys, clients, watches ---- */
 
 struct watched {
-    struct watch_link link; /* first; of table->keys */
+    struct link link; /* first; of table->keys */
     struct list watches;
     uint32_t db;
     struct key key; /* its name stands behind */
@@ -88,7 +35,7 @@ struct watched {
 };
 
 struct watcher {
-    struct watch_link link; /* first; of table->clients */
+    struct link link; /* first; of table->clients */
     struct list watches;
     uint64_t client;
     bool marked;
@@ -105,14 +52,10 @@ static uint64_t key_hash(uint32_t db, const struct key *key) {
     return key->hash ^ key->hash >> 32 ^ db * UINT64_C(0x9E3779B97F4A7C15);
 }
 
-static uint64_t client_hash(uint64_t client) {
-    return client ^ client >> 16;
-}
-
 static struct watched *find_key(const struct watch_table *table, uint32_t db,
                                 const struct key *key) {
     uint64_t hash = key_hash(db, key);
-    for (struct watch_link *at = links_first(&table->keys, hash); at != NULL; at = at->next) {
+    for (struct link *at = links_first(&table->keys, hash); at != NULL; at = at->next) {
         struct watched *watched = (struct watched *)at;
         if (at->hash == hash && watched->db == db && bytes_equal(watched->key.name, key->name)) {
             return watched;
@@ -122,8 +65,8 @@ static struct watched *find_key(const struct watch_table *table, uint32_t db,
 }
 
 static struct watcher *find_client(const struct watch_table *table, uint64_t client) {
-    uint64_t hash = client_hash(client);
-    for (struct watch_link *at = links_first(&table->clients, hash); at != NULL; at = at->next) {
+    uint64_t hash = links_hash(client);
+    for (struct link *at = links_first(&table->clients, hash); at != NULL; at = at->next) {
         if (((struct watcher *)at)->client == client) {
             return (struct watcher *)at;
         }
@@ -149,7 +92,7 @@ static struct watched *get_key(struct watch_table *table, uint32_t db, const str
         if (key->name.len > 0) {
             memcpy(watched->name, key->name.ptr, key->name.len);
         }
-        links_insert(&table->keys, &watched->link);
+        links_add(&table->keys, &watched->link);
     }
     return watched;
 }
@@ -158,10 +101,10 @@ static struct watcher *get_client(struct watch_table *table, uint64_t client) {
     struct watcher *watcher = find_client(table, client);
     if (watcher == NULL) {
         watcher = make(table, sizeof *watcher);
-        watcher->link.hash = client_hash(client);
+        watcher->link.hash = links_hash(client);
         watcher->client = client;
         list_init(&watcher->watches);
-        links_insert(&table->clients, &watcher->link);
+        links_add(&table->clients, &watcher->link);
     }
     return watcher;
 }
@@ -204,9 +147,9 @@ void watch_fini(struct watch_table *table) {
             watch_drop(table, ((struct watcher *)table->clients.buckets[i])->client);
         }
     }
-    check(table->keys.count == 0 && table->clients.count == 0 && table->bytes == 0);
-    links_resize(&table->keys, 0);
-    links_resize(&table->clients, 0);
+    check(table->bytes == 0);
+    links_fini(&table->keys);
+    links_fini(&table->clients);
 }
 
 /* Walks the key's line and the client's side by side: one of them is mostly short. */
@@ -296,7 +239,7 @@ static void mark_where(struct watch_table *table,
                                        const void *arg),
                        const void *arg) {
     for (size_t i = 0; i < table->clients.buckets_count; i++) {
-        for (struct watch_link *at = table->clients.buckets[i]; at != NULL; at = at->next) {
+        for (struct link *at = table->clients.buckets[i]; at != NULL; at = at->next) {
             struct watcher *watcher = (struct watcher *)at;
             bool changed = false;
             LIST_EACH(&watcher->watches, node) {
@@ -344,6 +287,5 @@ void watch_swap(struct watch_table *table, uint32_t a, uint32_t b, int64_t now_m
 }
 
 size_t watch_memory(const struct watch_table *table) {
-    return table->bytes +
-           (table->keys.buckets_count + table->clients.buckets_count) * sizeof(struct watch_link *);
+    return table->bytes + links_memory(&table->keys) + links_memory(&table->clients);
 }

@@ -14,22 +14,15 @@
 #ifndef SHOAL_SHARD_WATCH_H
 #define SHOAL_SHARD_WATCH_H
 
+#include "base/links.h"
 #include "shard/keyspace.h"
 
 #include <stddef.h>
 
-struct watch_link;
-
-struct watch_links {
-    struct watch_link **buckets;
-    size_t buckets_count; /* a power of two, or 0 */
-    size_t count;
-};
-
 struct watch_table {
     const struct keyspace *keyspace; /* whose keys they are */
-    struct watch_links keys;         /* watched keys; of none twice, however many watch it */
-    struct watch_links clients;      /* that watch something here, or are marked */
+    struct links keys;               /* watched keys; of none twice, however many watch it */
+    struct links clients;            /* that watch something here, or are marked */
     size_t bytes;
 };
 

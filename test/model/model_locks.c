@@ -25,7 +25,7 @@ struct asker {
     struct lock memory[NAMED_TO + 1];
     enum wish wishes[KEYS + 1];
     enum state state;
-    uint64_t number;     /* and who has the same goes by his place */
+    uint64_t number;
     uint64_t place;      /* which of all that were placed */
     bool waits;          /* for the answer of locks_next_settled */
     bool is_fence;       /* this one is a fence, not a request */
@@ -76,7 +76,7 @@ static bool conflict(const struct asker *a, const struct asker *b) {
 }
 
 static bool is_before(const struct asker *a, const struct asker *b) {
-    return a->number < b->number || (a->number == b->number && a->place < b->place);
+    return a->place < b->place;
 }
 
 static bool must_wait(const struct model *m, const struct asker *asker) {
@@ -170,7 +170,7 @@ static enum lock_answer reference_fence(struct model *m, struct asker *asker) {
 }
 
 /* The lines are left one by one, by the id of the key and the shard last; each time, those that no
- * longer have to wait are granted by number. */
+ * longer have to wait are granted in the order they came. */
 static void reference_release(struct model *m, struct asker *asker) {
     for (unsigned line = 0; line <= WHOLE; line++) {
         asker->wishes[line] = NOTHING;
@@ -193,7 +193,7 @@ static void reference_release(struct model *m, struct asker *asker) {
 }
 
 static bool reference_blocks(const struct model *m, unsigned key, bool exclusive) {
-    struct asker op = {.number = UINT64_MAX};
+    struct asker op = {.place = UINT64_MAX};
     op.wishes[key] = exclusive ? EXCLUSIVE : SHARED;
     op.wishes[WHOLE] = exclusive ? SOME_EXCLUSIVE : SOME_SHARED;
     return must_wait(m, &op);
@@ -212,26 +212,14 @@ static void check_settled(struct model *m) {
     m->settled_count = 0;
 }
 
-/* The neighbours of a lock in its line are found by its links: the head of the line is the only
- * node that is nobody's lock. */
-static const struct lock *lock_of(const struct model *m, const struct list_node *node) {
-    const char *from = (const char *)m->askers;
-    const char *at = (const char *)node;
-    if (at < from || at >= from + sizeof m->askers) {
-        return NULL;
-    }
-    return LIST_ENTRY(node, struct lock, node);
-}
-
-static bool modes_conflict(const struct model *m, const struct lock *a, const struct lock *b) {
-    const struct asker *x = LIST_ENTRY(a->request, struct asker, request);
-    const struct asker *y = LIST_ENTRY(b->request, struct asker, request);
+/* The line that a lock of a request stands in. */
+static unsigned line_of(const struct model *m, const struct lock *lock) {
     unsigned line = WHOLE;
-    if (a != &a->request->locks[a->request->count]) {
-        for (line = 0; m->ids[line] != a->id; line++) {
+    if (lock != &lock->request->locks[lock->request->count]) {
+        for (line = 0; m->ids[line] != lock->id; line++) {
         }
     }
-    return wishes_conflict(x->wishes[line], y->wishes[line]);
+    return line;
 }
 
 /* Inv. 1 to 3 of shard/locks.c, of one request in its lines. */
@@ -240,13 +228,15 @@ static void check_invariants(const struct model *m, const struct asker *asker) {
     cr_assert_eq(asker->request.number, asker->number);
     for (uint32_t i = 0; i <= asker->request.count; i++) {
         const struct lock *lock = &asker->memory[i];
-        const struct lock *after = lock_of(m, lock->node.next);
-        cr_assert(after == NULL ||
-                  is_before(asker, LIST_ENTRY(after->request, struct asker, request)));
+        unsigned line = line_of(m, lock);
         bool free = true;
-        for (const struct lock *before = lock_of(m, lock->node.prev); before != NULL;
-             before = lock_of(m, before->node.prev)) {
-            free = free && !modes_conflict(m, before, lock);
+        for (unsigned j = 0; j < ASKERS; j++) {
+            const struct asker *other = &m->askers[j];
+            if (other->state == STANDS && is_before(other, asker) &&
+                wishes_conflict(other->wishes[line], asker->wishes[line])) {
+                free = false;
+                cr_assert_leq(other->number, asker->number);
+            }
         }
         cr_assert_eq(lock->granted, free);
         waits += !free;

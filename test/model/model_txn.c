@@ -217,8 +217,8 @@ static void world_init(struct world *world, const struct scenario *scenario) {
             struct link *link = &client->links[s];
             link->asks[0].client = link->asks[1].client = link->fence.client = (uint8_t)c;
             link->asks[0].shard = link->asks[1].shard = link->fence.shard = (uint8_t)s;
-            list_node_init(&link->asks[0].memory[0].node);
-            list_node_init(&link->asks[1].memory[0].node);
+            pqueue_node_init(&link->asks[0].memory[0].by_number);
+            pqueue_node_init(&link->asks[1].memory[0].by_number);
             link->asks[0].request.locks = link->asks[0].memory;
             link->asks[1].request.locks = link->asks[1].memory;
         }
@@ -229,23 +229,30 @@ static void world_init(struct world *world, const struct scenario *scenario) {
 }
 
 static bool stands(const struct ask *ask) {
-    return list_node_linked(&ask->memory[ask->request.count].node);
+    return pqueue_node_queued(&ask->memory[ask->request.count].by_number);
 }
 
-/* Wherever it is. */
+/* How many came to the shard before it and are still there. */
+static unsigned place(const struct world *world, const struct ask *ask) {
+    unsigned before = 0;
+    for (unsigned c = 0; c < world->clients_count * 2; c++) {
+        const struct ask *other = &world->clients[c / 2].links[ask->shard].asks[c % 2];
+        before += stands(other) &&
+                  other->memory[other->request.count].place < ask->memory[ask->request.count].place;
+    }
+    return before;
+}
+
+/* Wherever it is. Who came first has all he wants, so they leave in that order. */
 static void world_fini(struct world *world) {
     for (unsigned s = 0; s < world->scenario->shards; s++) {
         struct locks *locks = &world->locks[s];
-        for (unsigned c = 0; c < world->clients_count * 2; c++) {
-            struct ask *ask = &world->clients[c / 2].links[s].asks[c % 2];
-            for (uint32_t i = 0; stands(ask) && i <= ask->request.count; i++) {
-                ask->memory[i].granted = true;
-            }
-        }
-        for (unsigned c = 0; c < world->clients_count * 2; c++) {
-            struct ask *ask = &world->clients[c / 2].links[s].asks[c % 2];
-            if (stands(ask)) {
-                locks_release(locks, &ask->request);
+        while (locks->requests > 0) {
+            for (unsigned c = 0; c < world->clients_count * 2; c++) {
+                struct ask *ask = &world->clients[c / 2].links[s].asks[c % 2];
+                if (stands(ask) && place(world, ask) == 0) {
+                    locks_release(locks, &ask->request);
+                }
             }
         }
         locks->fence = NULL;
@@ -720,19 +727,6 @@ static size_t rank(const struct world *world, uint64_t number) {
         rank += used && client->number < number;
     }
     return rank;
-}
-
-/* How many stand before it: some have the same number. The head of the line is the only node that
- * is not in the world. */
-static size_t place(const struct world *world, const struct ask *ask) {
-    size_t before = 0;
-    const char *from = (const char *)world;
-    const struct list_node *node = ask->memory[ask->request.count].node.prev;
-    while ((const char *)node >= from && (const char *)node < from + sizeof *world) {
-        before++;
-        node = node->prev;
-    }
-    return before;
 }
 
 static void note_link(struct sketch *sketch, const struct world *world, const struct link *link) {

@@ -412,9 +412,9 @@ static void check_worker_idle(struct world *world, const struct worker *worker) 
     NOTHING_OF(world, worker, "clients with output", !list_empty(&worker->dirty));
     NOTHING_OF(world, worker, "clients that go on", !list_empty(&worker->ready));
     NOTHING_OF(world, worker, "paused clients", !list_empty(&worker->paused));
-    NOTHING_OF(world, worker, "blocked clients", !list_empty(&worker->blocked));
+    NOTHING_OF(world, worker, "blocked clients", pqueue_first(&worker->blocked) != NULL);
     NOTHING_OF(world, worker, "jobs", !list_empty(&worker->jobs));
-    NOTHING_OF(world, worker, "batches that wait for a lock", !list_empty(&worker->suspended));
+    NOTHING_OF(world, worker, "batches that wait for a lock", worker->suspended.count);
     const struct locks *locks = &worker->shard.locks;
     NOTHING_OF(world, worker, "locks", locks->requests);
     NOTHING_OF(world, worker, "locked keys", locks->targets);

@@ -3,7 +3,10 @@
 
 #include "shard/blob.h"
 
+#include "growth.h"
+
 #include <criterion/criterion.h>
+#include <stdlib.h>
 
 Test(large, a_value_is_filled_from_parts_and_the_rest_is_given_back) {
     struct large *large = NULL;
@@ -82,4 +85,35 @@ Test(large, what_the_machine_cannot_hold_is_refused) {
     cr_assert_null(large);
     cr_assert(large_begin(&large, 10, 100));
     large_free(large);
+}
+
+/* As MSET takes them: every argument is asked for, those that lie in the input are not here. */
+static void take_many(unsigned n) {
+    struct large *large = NULL;
+    struct bytes *values = malloc(n * sizeof *values);
+    cr_assert_not_null(values);
+    for (unsigned i = 0; i < n; i++) {
+        cr_assert(large_begin(&large, 10 * (size_t)i, 8));
+        large_fill(large, BYTES("12345678"));
+    }
+    struct parser parser;
+    parser_init(&parser);
+    large_tell(large, &parser);
+    for (unsigned i = 0; i < n; i++) {
+        values[i] = parser.apart[i].bytes;
+    }
+    for (unsigned i = 0; i < n; i++) {
+        cr_assert_null(large_take(large, BYTES("key")));
+        struct blob *blob = large_take(large, values[i]);
+        cr_assert_eq(blob->data, values[i].ptr);
+        blob_unref(blob);
+    }
+    parser_fini(&parser);
+    large_free(large);
+    free(values);
+}
+
+/* MSET of 30,000 values looked through all of them for each. */
+Test(large, many_are_taken_in_one_walk) {
+    assert_grows_gently(take_many, 1000);
 }
