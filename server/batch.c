@@ -105,7 +105,7 @@ void batch_add(struct batch *batch, const struct command_slot *slot, const struc
     op->db = client->db;
     op->key = *key;
     op->resp = client->resp;
-    op->no_touch = (client->flags & CLIENT_NO_TOUCH) != 0;
+    op->manner = client_manner(client);
     if (UNLIKELY(request->inlined)) {
         op_own_words(batch, op);
     }
@@ -164,7 +164,7 @@ static void run_op(struct worker *worker, struct batch *batch) {
     reply_init(&reply, &batch->out, op->resp);
     size_t before = batch->out.bytes;
     worker->large = batch->ran == 0 ? batch->large : NULL;
-    op_run(worker, op->slot, op->argv, op->argc, op->db, &op->key, op->no_touch, batch->now_ms,
+    op_run(worker, op->slot, op->argv, op->argc, op->db, &op->key, op->manner, batch->now_ms,
            &reply);
     worker->large = NULL;
     batch->reply_bytes[batch->ran++] = batch->out.bytes - before;

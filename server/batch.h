@@ -32,7 +32,7 @@ struct op {
     uint32_t db;
     struct key key;
     uint8_t resp;
-    bool no_touch;
+    uint8_t manner; /* exec_manner */
 };
 
 struct batch {

@@ -137,6 +137,11 @@ void client_resume(struct client *client);
 void client_block(struct client *client, int64_t until_ms,
                   void (*done)(struct client *client, bool timed_out));
 void client_unblock(struct client *client, bool timed_out);
+/* How its commands look at keys: exec_manner. */
+static inline uint8_t client_manner(const struct client *client) {
+    return (uint8_t)((client->flags & CLIENT_NO_TOUCH ? MANNER_NO_TOUCH : 0) |
+                     (client->flags & CLIENT_IMPORT_SOURCE ? MANNER_SEES_DEAD : 0));
+}
 /* A writer to the client's output, for replies that come outside a command. */
 struct reply client_reply(struct client *client);
 

@@ -23,6 +23,12 @@ struct worker;
 
 /* ---- What a running command sees ---- */
 
+/* How its client wants keys to be looked at. */
+enum exec_manner {
+    MANNER_NO_TOUCH = 1 << 0, /* CLIENT NO-TOUCH */
+    MANNER_SEES_DEAD = 1 << 1, /* CLIENT IMPORT-SOURCE, which matters in import mode */
+};
+
 struct exec {
     const struct command *command;   /* the (sub)command that runs */
     const struct command_slot *slot; /* the same as the table serves it (command_table.h) */
@@ -35,7 +41,7 @@ struct exec {
     int64_t
         now_ms; /* wall clock, one value for the whole command (and its parts on other shards) */
     struct key key;        /* the first key, hashed once; only if the command has one */
-    bool no_touch;         /* CLIENT NO-TOUCH */
+    uint8_t manner;        /* exec_manner */
     struct client *client; /* PLACE_HOME commands only, else NULL */
     struct worker *worker; /* the thread that runs it */
     struct client *fenced; /* scatter.c's: whose scatter this is, also when it has gone */
@@ -51,7 +57,7 @@ typedef void command_fn(struct exec *x);
 
 /* lookup flags that honour CLIENT NO-TOUCH */
 static inline unsigned exec_lookup_flags(const struct exec *x, unsigned flags) {
-    return x->no_touch ? flags | LOOKUP_NOTOUCH : flags;
+    return x->manner & MANNER_NO_TOUCH ? flags | LOOKUP_NOTOUCH : flags;
 }
 
 /* ---- Rows ---- */

@@ -165,7 +165,7 @@ const struct config_row config_rows[] = {
 
     /* Replication */
     BOOL("dual-channel-replication-enabled", NULL, dual_channel_replication_enabled, "no", 0),
-    BOOL("import-mode", NULL, import_mode, "no", ROW_MISSED),
+    BOOL("import-mode", NULL, import_mode, "no", ROW_ACTS),
     INT("min-replicas-max-lag", "min-slaves-max-lag", min_replicas_max_lag, "10", 0, 0, INT_MAX, NULL),
     INT("min-replicas-to-write", "min-slaves-to-write", min_replicas_to_write, "0", ROW_MISSED, 0, INT_MAX, NULL),
     STRING("primaryauth", "masterauth", primaryauth, "", ROW_SENSITIVE, NULL),

@@ -28,6 +28,7 @@
 #include "server/client_private.h"
 #include "server/commands/transaction.h"
 #include "server/errors.h"
+#include "server/exec.h"
 #include "server/help.h"
 #include "server/large.h"
 #include "server/log.h"
@@ -112,7 +113,7 @@ void stats_refused(struct worker *worker, const struct command_slot *slot,
 /* ---- Running ---- */
 
 void op_run(struct worker *worker, const struct command_slot *slot, struct bytes *argv,
-            uint32_t argc, uint32_t db, const struct key *key, bool no_touch, int64_t now_ms,
+            uint32_t argc, uint32_t db, const struct key *key, uint8_t manner, int64_t now_ms,
             struct reply *reply) {
     struct exec x = {
         .command = slot->row,
@@ -125,11 +126,11 @@ void op_run(struct worker *worker, const struct command_slot *slot, struct bytes
         .reply = reply,
         .now_ms = now_ms,
         .key = *key,
-        .no_touch = no_touch,
+        .manner = manner,
         .client = NULL,
         .worker = worker,
     };
-    slot->row->run(&x);
+    exec_run(&x);
     uint64_t now = rt_ticks(worker->rt);
     stats_ran(worker, slot, now - worker->tick, reply);
     worker->tick = now;
@@ -168,7 +169,7 @@ static void run_here(struct client *client, struct staged *staged) {
     reply_init(&reply, target, client->resp);
     worker->large = staged->start == 0 ? client->large : NULL;
     op_run(worker, staged->slot, staged->request.argv, staged->request.argc, client->db,
-           &staged->key, (client->flags & CLIENT_NO_TOUCH) != 0, rt_wall_ms(worker->rt), &reply);
+           &staged->key, client_manner(client), rt_wall_ms(worker->rt), &reply);
     worker->large = NULL;
     worker->stats.ops_here++;
     reply_done(client, target, target->bytes - before);
@@ -193,11 +194,11 @@ static void run_home(struct client *client, struct staged *staged) {
         .keyspace = worker->shard.keyspace,
         .reply = &reply,
         .now_ms = rt_wall_ms(worker->rt),
-        .no_touch = (client->flags & CLIENT_NO_TOUCH) != 0,
+        .manner = client_manner(client),
         .client = client,
         .worker = worker,
     };
-    slot->row->run(&x);
+    exec_run(&x);
     uint64_t now = rt_ticks(worker->rt);
     uint64_t ticks = now - worker->tick;
     worker->tick = now;

@@ -16,7 +16,7 @@ void client_process(struct client *client);
 
 /* Runs a PLACE_KEY command on this worker's shard and keeps statistics. */
 void op_run(struct worker *worker, const struct command_slot *slot, struct bytes *argv,
-            uint32_t argc, uint32_t db, const struct key *key, bool no_touch, int64_t now_ms,
+            uint32_t argc, uint32_t db, const struct key *key, uint8_t manner, int64_t now_ms,
             struct reply *reply);
 
 /* Statistics of a command that has run (ticks spent, reply->errors) or was refused. */

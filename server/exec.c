@@ -138,6 +138,11 @@ bool exec_lazy_expire(const struct exec *x) {
     return x->worker->config->lazyfree_lazy_expire;
 }
 
+int64_t exec_alive_ms(const struct exec *x) {
+    bool sees_dead = x->manner & MANNER_SEES_DEAD && x->worker->config->import_mode;
+    return sees_dead ? INT64_MIN : x->now_ms;
+}
+
 bool exec_is_past(const struct exec *x, int64_t deadline) {
     return deadline <= x->now_ms && !x->worker->config->import_mode;
 }

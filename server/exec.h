@@ -8,6 +8,7 @@
 #ifndef SHOAL_SERVER_EXEC_H
 #define SHOAL_SERVER_EXEC_H
 
+#include "base/check.h"
 #include "server/command.h"
 
 /* The key at a position of argv. The first key was hashed when the command was routed; others are
@@ -27,6 +28,21 @@ static inline void exec_element(struct exec *x) {
         x->elements.ends[x->elements.count++] = x->reply->out->bytes - x->elements.start;
     }
 }
+
+/* Runs the command. */
+static inline void exec_run(struct exec *x) {
+    if (LIKELY(!(x->manner & MANNER_SEES_DEAD))) {
+        x->command->run(x);
+        return;
+    }
+    keyspace_see_dead(x->keyspace, true);
+    x->command->run(x);
+    keyspace_see_dead(x->keyspace, false);
+}
+
+/* The time at which a key must be alive to be seen: now, or, for who sees dead ones, none. For what
+ * takes its look at keys elsewhere. */
+int64_t exec_alive_ms(const struct exec *x);
 
 /* ---- Arguments ---- */
 

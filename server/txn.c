@@ -35,6 +35,7 @@
 #include "server/client.h"
 #include "server/client_private.h"
 #include "server/dispatch.h"
+#include "server/exec.h"
 #include "server/message.h"
 #include "server/multi.h"
 #include "server/shared.h"
@@ -140,7 +141,7 @@ static void due(struct txn_part *part, enum txn_action action) {
 static void note_client(struct txn_part *part) {
     const struct client *client = part->txn->client;
     part->resp = client->resp;
-    part->no_touch = (client->flags & CLIENT_NO_TOUCH) != 0;
+    part->manner = client_manner(client);
 }
 
 static void send_part(struct txn_part *part) {
@@ -335,7 +336,7 @@ static void run_on(struct txn *txn, struct txn_command *command, struct shard *s
         .keyspace = shard->keyspace,
         .reply = &reply,
         .now_ms = txn->now_ms,
-        .no_touch = (txn->client->flags & CLIENT_NO_TOUCH) != 0,
+        .manner = client_manner(txn->client),
         .client = command->kind == TXN_HOME ? txn->client : NULL,
         .worker = txn->home,
     };
@@ -434,7 +435,7 @@ static void run_carried(struct txn *txn, struct txn_command *command) {
     struct worker *worker = txn->home;
     struct scratch *scratch = scratch_of(worker);
     struct keyspace *keyspace = scratch->shard.keyspace;
-    worker_set_lru(worker, keyspace);
+    worker_set_scratch(worker, keyspace);
     for (unsigned i = 0; i < worker->server->workers_count; i++) {
         struct txn_task *task = command->tasks[i];
         for (uint32_t j = 0; task != NULL && j < task->fetched.count; j++) {
@@ -886,7 +887,7 @@ static bool exec_here(struct exec *x, struct multi_queue *queue) {
             return false;
         }
     }
-    if (client->watches != NULL && watch_dirty(watches, client->id, x->now_ms)) {
+    if (client->watches != NULL && watch_dirty(watches, client->id, exec_alive_ms(x))) {
         reply_null_array(x->reply);
     } else {
         prefetch(x->keyspace, queue, keys);
@@ -897,7 +898,7 @@ static bool exec_here(struct exec *x, struct multi_queue *queue) {
             struct reply reply;
             reply_init(&reply, x->reply->out, x->reply->resp);
             op_run(worker, command->slot, command->argv, command->argc, command->db, &keys[i],
-                   x->no_touch, x->now_ms, &reply);
+                   x->manner, x->now_ms, &reply);
         }
         client->commands += queue->count;
         worker->stats.ops_here += queue->count;

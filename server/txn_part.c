@@ -3,6 +3,7 @@
  * is answered once: at once, or when the locks it asks for are granted. */
 #include "base/check.h"
 #include "base/must.h"
+#include "server/exec.h"
 #include "server/message.h"
 #include "server/txn_private.h"
 #include "server/worker.h"
@@ -34,7 +35,7 @@ void txn_items_free(struct txn_items *items) {
 void txn_run(struct exec *x, struct txn_outcome *ret) {
     size_t before = x->reply->out->bytes;
     uint64_t start = rt_ticks(x->worker->rt);
-    x->command->run(x);
+    exec_run(x);
     ret->ticks += rt_ticks(x->worker->rt) - start;
     ret->reply_bytes = x->reply->out->bytes - before;
     ret->errors = x->reply->errors;
@@ -57,14 +58,14 @@ static void fetch(struct worker *worker, const struct txn_part *part, struct txn
         for (uint32_t i = 0; i < task->keys_count; i++) {
             const struct key *key = &task->keys[i];
             struct entry *entry =
-                keyspace_find(keyspace, db, key, now_ms, LOOKUP_WRITE | LOOKUP_NOTOUCH);
+                keyspace_find(keyspace, db, key, now_ms, LOOKUP_NOSTATS | LOOKUP_NOTOUCH);
             if (entry == NULL) {
                 continue;
             }
             struct txn_item item = {*key, db, keyspace_lift(entry)};
             txn_items_add(&task->fetched, item);
-            if (db == task->command->db && !part->no_touch) {
-                keyspace_find(keyspace, db, key, now_ms, LOOKUP_WRITE);
+            if (db == task->command->db && !(part->manner & MANNER_NO_TOUCH)) {
+                keyspace_find(keyspace, db, key, now_ms, LOOKUP_NOSTATS);
             }
         }
     }
@@ -72,7 +73,9 @@ static void fetch(struct worker *worker, const struct txn_part *part, struct txn
 
 static void run_task(struct worker *worker, struct txn_part *part, struct txn_task *task) {
     if (task->command->kind == TXN_CARRY) {
+        keyspace_see_dead(worker->shard.keyspace, part->manner & MANNER_SEES_DEAD);
         fetch(worker, part, task);
+        keyspace_see_dead(worker->shard.keyspace, false);
         return;
     }
     struct reply reply;
@@ -88,7 +91,7 @@ static void run_task(struct worker *worker, struct txn_part *part, struct txn_ta
         .reply = &reply,
         .now_ms = part->now_ms,
         .key = task->key,
-        .no_touch = part->no_touch,
+        .manner = part->manner,
         .worker = worker,
         .elements = {.ends = task->element_ends, .start = part->out.bytes},
     };
@@ -127,10 +130,12 @@ static void run_phase(struct worker *worker, struct txn_part *part) {
 static void store(struct worker *worker, struct txn_part *part) {
     struct keyspace *keyspace = worker->shard.keyspace;
     int64_t now_ms = part->now_ms;
+    keyspace_see_dead(keyspace, part->manner & MANNER_SEES_DEAD);
     for (uint32_t i = 0; i < part->store.count; i++) {
         struct txn_item *item = &part->store.list[i];
         keyspace_put(keyspace, item->db, &item->key, item->value, now_ms);
     }
+    keyspace_see_dead(keyspace, false);
     txn_items_free(&part->store); /* a later command of the transaction stores its own */
 }
 
@@ -183,8 +188,9 @@ static int64_t expired_ms(const struct worker *worker) {
 /* With the locks held, or nobody else having any: did somebody touch what the client watches? */
 static bool is_clean(struct worker *worker, struct txn_part *part) {
     const struct txn *txn = part->txn;
-    part->dirty =
-        part->watches && watch_dirty(&worker->shard.watches, txn->client_id, part->now_ms);
+    bool sees_dead = part->manner & MANNER_SEES_DEAD && worker->config->import_mode;
+    int64_t alive_ms = sees_dead ? INT64_MIN : part->now_ms;
+    part->dirty = part->watches && watch_dirty(&worker->shard.watches, txn->client_id, alive_ms);
     return !part->dirty;
 }
 

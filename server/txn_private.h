@@ -120,7 +120,7 @@ struct txn_part {
     int64_t now_ms;     /* the time it sees */
     int64_t expired_ms; /* the last deadline that has been seen to pass there, if `late` */
     uint8_t resp;       /* the client's in this phase */
-    bool no_touch;      /* the same */
+    uint8_t manner;     /* the same: exec_manner */
     struct lock_key *lock_keys;
     uint32_t lock_count;
     struct lock_request lock;

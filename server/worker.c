@@ -159,21 +159,35 @@ void worker_free(struct worker *worker) {
     free(worker);
 }
 
-void worker_apply_config(struct worker *worker, const struct config *config) {
-    worker->config = config;
-    struct keyspace *keyspace = worker->shard.keyspace;
-    keyspace_set_expire_options(keyspace, (struct keyspace_expire_options){
-                                              .active = worker->active_expire,
-                                              .effort = (int)config->active_expire_effort,
-                                          });
-    worker_set_lru(worker, keyspace);
-}
-
-void worker_set_lru(const struct worker *worker, struct keyspace *keyspace) {
+/* A keyspace counts accesses as the configuration says: by time, or how many. */
+static void set_lru(const struct worker *worker, struct keyspace *keyspace) {
     const struct config *config = worker->config;
     bool lfu = config_eviction_is_lfu(config->maxmemory_policy);
     keyspace_set_lru(keyspace, lfu ? LFU_COUNTER : LRU_CLOCK, (int)config->lfu_log_factor,
                      (int)config->lfu_decay_time);
+}
+
+void worker_apply_config(struct worker *worker, const struct config *config) {
+    worker->config = config;
+    worker_set_expiry(worker);
+    set_lru(worker, worker->shard.keyspace);
+}
+
+void worker_set_expiry(struct worker *worker) {
+    const struct config *config = worker->config;
+    struct keyspace_expire_options options = {
+        .active = worker->active_expire,
+        .effort = (int)config->active_expire_effort,
+        .paused = worker->pause != PAUSE_NONE,
+        .importing = config->import_mode,
+    };
+    keyspace_set_expire_options(worker->shard.keyspace, options);
+}
+
+void worker_set_scratch(const struct worker *worker, struct keyspace *keyspace) {
+    struct keyspace_expire_options options = {.importing = worker->config->import_mode};
+    keyspace_set_expire_options(keyspace, options);
+    set_lru(worker, keyspace);
 }
 
 /* ---- Messages ---- */

@@ -150,8 +150,10 @@ bool worker_turn(struct worker *worker);
 void worker_publish(struct worker *worker);
 /* Takes over a new snapshot: the worker's own settings follow it. */
 void worker_apply_config(struct worker *worker, const struct config *config);
-/* A keyspace counts accesses as the configuration says: by time, or how many. */
-void worker_set_lru(const struct worker *worker, struct keyspace *keyspace);
+/* What becomes of keys past their deadline follows the configuration, CLIENT PAUSE, DEBUG. */
+void worker_set_expiry(struct worker *worker);
+/* Values that are put into this keyspace for a command are dealt with as those of the shard are. */
+void worker_set_scratch(const struct worker *worker, struct keyspace *keyspace);
 /* Mean of the last samples. */
 enum worker_rate { RATE_COMMANDS, RATE_INPUT, RATE_OUTPUT, RATE_TURNS, RATE_COUNT };
 uint64_t worker_rate(const struct worker *worker, enum worker_rate rate);

@@ -150,7 +150,7 @@ void command_list_keys(struct exec *x) {
     size_t bytes = sizeof(struct keys_args) + pattern.len;
     struct keys_args *args = must_malloc(bytes);
     args->db = x->db;
-    args->now_ms = x->now_ms;
+    args->now_ms = exec_alive_ms(x);
     filter_set(&args->filter, pattern, -1);
     int slot = args->filter.slot;
     if (slot >= 0) {
@@ -305,7 +305,7 @@ void command_scan(struct exec *x) {
     struct scan_args *args = must_malloc(sizeof(*args) + options.pattern.len);
     *args = (struct scan_args){
         .db = x->db,
-        .now_ms = x->now_ms,
+        .now_ms = exec_alive_ms(x),
         .cursor = cursor,
         .count = (uint64_t)options.count,
         .keys = none,
@@ -373,6 +373,6 @@ static void random_done(struct exec *x, const struct scatter_result *result) {
 }
 
 void command_randomkey(struct exec *x) {
-    struct random_args args = {.db = x->db, .now_ms = x->now_ms};
+    struct random_args args = {.db = x->db, .now_ms = exec_alive_ms(x)};
     scatter_all(x, random_part, sizeof(struct random_part), &args, sizeof(args), random_done);
 }

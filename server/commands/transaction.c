@@ -87,7 +87,7 @@ void command_watch(struct exec *x) {
         .client = client->id,
         .keys = client->watches->keys + before,
         .count = client->watches->count - before,
-        .now_ms = x->now_ms,
+        .now_ms = exec_alive_ms(x),
     };
     if (call.count == 0) {
         reply_ok(x->reply);

@@ -8,8 +8,8 @@ import tree
 
 # Read by functions of config*.c that others call.
 THROUGH_FUNCTIONS = {"enable-protected-configs", "proc-title-template", "maxmemory-clients"}
-# Read only to be shown: by INFO and by CLIENT IMPORT-SOURCE, which says that it is off.
-SHOWN = {"import-mode", "maxmemory", "repl-backlog-size"}
+# Read only to be shown, by INFO.
+SHOWN = {"maxmemory", "repl-backlog-size"}
 
 
 def readers():
