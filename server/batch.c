@@ -45,6 +45,7 @@ struct batch *batch_take(struct worker *worker, struct client *client, struct rt
     batch->followers = batch->last_follower = NULL;
     batch->returned = false;
     batch->request_bytes = 0;
+    batch->command_flags = 0;
     return batch;
 }
 
@@ -110,6 +111,7 @@ void batch_add(struct batch *batch, const struct command_slot *slot, const struc
         op_own_words(batch, op);
     }
     batch->request_bytes += request->bytes;
+    batch->command_flags |= slot->flags;
 }
 
 /* ---- At the owner of the keys ---- */

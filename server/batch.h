@@ -56,6 +56,7 @@ struct batch {
     struct arena arena;
     struct outbuf out;
     size_t request_bytes;
+    unsigned command_flags; /* of all ops */
     struct op ops[BATCH_OPS_MAX];
     size_t reply_bytes[BATCH_OPS_MAX];
 };

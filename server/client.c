@@ -327,6 +327,7 @@ void client_send_batch(struct client *client, unsigned target) {
     client->self_batches += target == worker->id;
     batch->target = target;
     worker->stats.batches_away++;
+    pause_enter(worker, batch->command_flags);
     post_send(worker->server->office, worker->id, target, &batch->message);
 }
 
@@ -342,6 +343,7 @@ void client_send_batches(struct client *client) {
 void client_batch_done(struct client *client, struct batch *batch) {
     batch->returned = true;
     client->batches_away--;
+    pause_leave(client->worker, batch->command_flags);
     client->self_batches -= batch->target == client->worker->id;
     client->ops_away -= batch->count;
     client->bytes_away -= batch->request_bytes;

@@ -25,7 +25,7 @@ struct worker;
 
 /* How its client wants keys to be looked at. */
 enum exec_manner {
-    MANNER_NO_TOUCH = 1 << 0, /* CLIENT NO-TOUCH */
+    MANNER_NO_TOUCH = 1 << 0,  /* CLIENT NO-TOUCH */
     MANNER_SEES_DEAD = 1 << 1, /* CLIENT IMPORT-SOURCE, which matters in import mode */
 };
 

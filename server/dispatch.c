@@ -451,17 +451,14 @@ static void queue(struct client *client, const struct staged *staged) {
 /* CLIENT PAUSE holds this command back. */
 static bool paused(const struct client *client, const struct command_slot *slot) {
     const struct worker *worker = client->worker;
-    if (LIKELY(worker->pause == PAUSE_NONE) || rt_mono_ms(worker->rt) >= worker->pause_until_ms) {
+    if (LIKELY(worker->pause.kind == PAUSE_NONE) || pause_passes(slot)) {
         return false;
-    }
-    if (slot->container != NULL && strcmp(slot->container->full_name, "client") == 0) {
-        return false; /* somebody must be able to end it */
     }
     unsigned flags = slot->row->flags;
     if (slot->row->run == command_exec && client->multi != NULL) {
         flags |= client->multi->flags;
     }
-    return worker->pause == PAUSE_ALL || (flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
+    return pause_forbids(worker, flags);
 }
 
 /* It must run after all earlier requests and before all later ones. EXEC also when it is refused:

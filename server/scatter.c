@@ -33,6 +33,7 @@ struct scatter {
     int64_t now_ms;
     uint64_t ticks; /* spent at home so far */
     unsigned count, open;
+    bool inside; /* CLIENT PAUSE waits for it */
     struct scatter_part *parts;
 };
 
@@ -60,6 +61,7 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
         .now_ms = x->now_ms,
         .count = count,
         .open = count,
+        .inside = client->txn == NULL && !pause_passes(x->slot),
         .parts = (struct scatter_part *)(memory + head),
     };
     for (unsigned i = 0; i < count; i++) {
@@ -72,6 +74,9 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
         memcpy(scatter->args, args, args_bytes);
     }
     client->scatter = scatter;
+    if (scatter->inside) {
+        pause_enter(x->worker, x->slot->flags);
+    }
     return scatter;
 }
 
@@ -165,6 +170,9 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
         outbuf_drain(reply.out, reply.out->bytes);
     }
     const struct command_slot *slot = scatter->slot;
+    if (scatter->inside) {
+        pause_leave(worker, slot->flags);
+    }
     free(scatter);
     if (client->scatter != NULL) { /* it went on to the next shard */
         client->scatter->ticks = ticks;

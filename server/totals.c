@@ -120,9 +120,9 @@ static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *t
     to->cycle_ns = rt_ticks_to_ns(worker->rt, worker->stats.cycle_ticks);
     to->cycle_command_ns = rt_ticks_to_ns(worker->rt, worker->stats.cycle_command_ticks);
     rt_thread_usage(&to->user_us, &to->system_us);
-    int64_t pause_left_ms = worker->pause_until_ms - rt_mono_ms(worker->rt);
-    if (worker->pause != PAUSE_NONE && pause_left_ms > 0) {
-        to->pause = worker->pause;
+    int64_t pause_left_ms = worker->pause.until_ms - rt_mono_ms(worker->rt);
+    if (worker->pause.kind != PAUSE_NONE && pause_left_ms > 0) {
+        to->pause = worker->pause.kind;
         to->pause_left_ms = pause_left_ms;
     }
     to->sends = rt->sends;

@@ -632,17 +632,45 @@ static void finish(struct txn *txn) {
     }
 }
 
-static void end(struct txn *txn) {
-    finish(txn);
-    txn->state = STATE_RELEASE;
+static void release_all(struct txn *txn, enum txn_state state) {
+    txn->state = state;
     EACH_PART(txn, part) {
         if (part->locked || part->watches) { /* it may have been left alone, as home said no */
             due(part, TXN_RELEASE);
         }
     }
     if (!send_due(txn)) {
-        txn_free(txn);
+        go_on(txn);
     }
+}
+
+static void end(struct txn *txn) {
+    pause_leave(txn->home, txn->flags);
+    if (txn->pauses) {
+        release_all(txn, STATE_LET_GO);
+        return;
+    }
+    finish(txn);
+    release_all(txn, STATE_RELEASE);
+}
+
+static void stands(struct exec *x, const struct scatter_result *result) {
+}
+
+/* Nothing of it is left to do, and nobody waits for it. */
+static void wait_until_pause_stands(struct txn *txn) {
+    txn->state = STATE_STANDS;
+    struct exec x = {
+        .command = txn->slot->row,
+        .slot = txn->slot,
+        .client = txn->client,
+        .worker = txn->home,
+    };
+    pause_wait(&x, stands);
+}
+
+void txn_pauses(struct client *client) {
+    client->txn->pauses = true;
 }
 
 /* ---- What comes after what ---- */
@@ -714,6 +742,8 @@ static bool step(struct txn *txn) {
         start_phase(txn);
         break;
     case STATE_ALONE:
+    case STATE_LET_GO:
+    case STATE_STANDS:
     case STATE_RELEASE:
         check(false);
     }
@@ -721,6 +751,14 @@ static bool step(struct txn *txn) {
 }
 
 static void go_on(struct txn *txn) {
+    if (txn->state == STATE_LET_GO) {
+        wait_until_pause_stands(txn);
+        return;
+    }
+    if (txn->state == STATE_STANDS) {
+        finish(txn);
+        txn->state = STATE_RELEASE;
+    }
     if (txn->state == STATE_RELEASE) {
         txn_free(txn);
         return;
@@ -761,6 +799,8 @@ static bool reads_first(const struct txn *txn) {
 void txn_start(struct txn *txn) {
     struct client *client = txn->client;
     txn->starting = true;
+    txn->flags = txn->queue != NULL ? txn->queue->flags : txn->flags;
+    pause_enter(txn->home, txn->flags);
     txn_plan(txn);
     txn->reads_first = reads_first(txn);
     struct txn_part *some = NULL;
@@ -811,6 +851,7 @@ struct txn *txn_open(struct client *client, struct rt_buffer *input) {
 void txn_add(struct txn *txn, const struct command_slot *slot, const struct request *request) {
     check(txn->count < TXN_COMMANDS_MAX);
     txn->bytes += request->bytes;
+    txn->flags |= slot->flags;
     txn->client->bytes_away += request->bytes;
     txn->commands[txn->count++] = (struct txn_command){
         .slot = slot,
@@ -945,6 +986,10 @@ const struct multi_queue *txn_exec_queue(const struct client *client, uint32_t *
 
 void txn_scatter_done(struct client *client, uint64_t ticks, const struct reply *reply) {
     struct txn *txn = client->txn;
+    if (txn->state == STATE_STANDS) {
+        go_on(txn);
+        return;
+    }
     struct txn_command *command = &txn->commands[txn->at - 1];
     command->outcome.ticks = ticks;
     command->outcome.reply_bytes = txn->out.bytes - txn->out_mark;

@@ -49,6 +49,9 @@ const struct multi_queue *txn_exec_queue(const struct client *client, uint32_t *
 /* The time that the client's EXEC sees, in microseconds; 0 if it runs none. */
 int64_t txn_exec_time_us(const struct client *client);
 
+/* The client's EXEC has begun a pause: it is answered when that stands (pause.h). */
+void txn_pauses(struct client *client);
+
 /* A global command that ran inside a transaction is complete: its reply goes to txn_reply. */
 struct reply txn_reply(struct client *client);
 void txn_scatter_done(struct client *client, uint64_t ticks, const struct reply *reply);

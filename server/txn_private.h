@@ -141,6 +141,9 @@ enum txn_state {
     STATE_PHASE,   /* tasks are away */
     STATE_STORE,   /* what the carried command changed is away */
     STATE_SCATTER, /* a global command is */
+    STATE_LET_GO,  /* all is done, but CLIENT PAUSE does not stand yet: locks are on their way back
+                    */
+    STATE_STANDS,  /* and what others had begun ends */
     STATE_RELEASE, /* the reply is written; locks are on their way back */
 };
 
@@ -158,6 +161,8 @@ struct txn {
     int64_t now_ms; /* settled when all locks are granted, in the first phase's hop at the latest */
     int64_t now_us; /* the same for TIME inside EXEC */
     bool dirty;
+    bool pauses;      /* CLIENT PAUSE is among the commands, and was not refused */
+    unsigned flags;   /* of all commands: command_flag */
     bool reads_first; /* the first phase changes nothing: it may be done twice */
     bool starting;    /* inside txn_start: the client goes on by itself */
     bool sending;     /* inside send_due: the next step is its caller's */

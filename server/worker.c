@@ -178,7 +178,7 @@ void worker_set_expiry(struct worker *worker) {
     struct keyspace_expire_options options = {
         .active = worker->active_expire,
         .effort = (int)config->active_expire_effort,
-        .paused = worker->pause != PAUSE_NONE,
+        .paused = worker->pause.kind != PAUSE_NONE,
         .importing = config->import_mode,
     };
     keyspace_set_expire_options(worker->shard.keyspace, options);
@@ -312,23 +312,15 @@ static void cron(struct worker *worker) {
     cron_clients(worker, rt_wall_ms(worker->rt));
 }
 
-void worker_unpause(struct worker *worker) {
-    worker->pause = PAUSE_NONE;
-    struct list_node *node;
-    while ((node = list_first(&worker->paused)) != NULL) {
-        client_resume(LIST_ENTRY(node, struct client, wait_node));
-    }
-}
-
 /* Clients whose time to wait is over. Returns when the next one's is, monotonic ms. */
 static int64_t wake_waiters(struct worker *worker) {
     int64_t now_ms = rt_mono_ms(worker->rt);
     int64_t next_ms = INT64_MAX;
-    if (worker->pause != PAUSE_NONE) {
-        if (now_ms >= worker->pause_until_ms) {
-            worker_unpause(worker);
+    if (worker->pause.kind != PAUSE_NONE) {
+        if (now_ms >= worker->pause.until_ms) {
+            pause_end(worker);
         } else {
-            next_ms = worker->pause_until_ms;
+            next_ms = worker->pause.until_ms;
         }
     }
     struct pqueue_node *first = pqueue_first(&worker->blocked);

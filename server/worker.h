@@ -14,6 +14,7 @@
 #include "base/pqueue.h"
 #include "base/random.h"
 #include "net/rt.h"
+#include "server/pause.h"
 #include "server/server.h"
 #include "shard/shard.h"
 
@@ -30,8 +31,6 @@ struct command_stats {
     uint64_t ticks;            /* rt_ticks spent */
     struct histogram *latency; /* made at first use while latency-tracking is on */
 };
-
-enum pause_kind { PAUSE_NONE, PAUSE_WRITE, PAUSE_ALL };
 
 /* Counters of one worker; INFO adds them up, CONFIG RESETSTAT zeroes those that Valkey zeroes. */
 struct worker_stats {
@@ -98,8 +97,7 @@ struct worker {
     size_t clients_memory; /* sum of client->memory */
     size_t largest_client; /* no client that may be evicted has more memory than this */
 
-    enum pause_kind pause;
-    int64_t pause_until_ms; /* monotonic */
+    struct pause pause;
 
     struct command_stats *commands; /* by command id: command_table.h */
     struct worker_stats stats;
@@ -157,7 +155,5 @@ void worker_set_scratch(const struct worker *worker, struct keyspace *keyspace);
 /* Mean of the last samples. */
 enum worker_rate { RATE_COMMANDS, RATE_INPUT, RATE_OUTPUT, RATE_TURNS, RATE_COUNT };
 uint64_t worker_rate(const struct worker *worker, enum worker_rate rate);
-/* Ends the pause of CLIENT PAUSE on this worker: those who waited go on. */
-void worker_unpause(struct worker *worker);
 
 #endif

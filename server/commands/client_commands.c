@@ -361,33 +361,23 @@ void command_client_unblock(struct exec *x) {
     scatter_all(x, unblock_part, sizeof(bool), &args, sizeof(args), unblock_done);
 }
 
-struct pause_args {
-    enum pause_kind kind;
-    int64_t until_ms; /* monotonic: a clock that is set back must not make it longer */
-};
-
-/* A new pause takes over the kind, and never ends the one there is before its time. */
-static bool pause_part(struct worker *worker, const void *args, void *result) {
-    const struct pause_args *a = args;
-    int64_t now_ms = rt_mono_ms(worker->rt);
-    if (a->kind == PAUSE_NONE) {
-        worker->pause_until_ms = now_ms; /* the loop lets them go on */
-        return true;
+static void pause_stands(struct exec *x, const struct scatter_result *result) {
+    if (x->client == NULL) {
+        reply_ok(x->reply);
+    } else if (x->client->txn != NULL) {
+        txn_pauses(x->client); /* what waits for its locks cannot end before it has */
+        reply_ok(x->reply);
+    } else {
+        pause_wait(x, scatter_ok);
     }
-    bool running = worker->pause != PAUSE_NONE && worker->pause_until_ms > now_ms;
-    worker->pause = a->kind;
-    if (!running || worker->pause_until_ms < a->until_ms) {
-        worker->pause_until_ms = a->until_ms;
-    }
-    return true;
 }
 
 void command_client_pause(struct exec *x) {
-    struct pause_args args = {.kind = PAUSE_ALL};
+    enum pause_kind kind = PAUSE_ALL;
     int64_t timeout_ms;
     if (x->argc == 4) { /* with more words Valkey reads none of them */
         if (bytes_is(x->argv[3], "write")) {
-            args.kind = PAUSE_WRITE;
+            kind = PAUSE_WRITE;
         } else if (!bytes_is(x->argv[3], "all")) {
             reply_error(x->reply, "ERR CLIENT PAUSE mode must be WRITE or ALL");
             return;
@@ -402,13 +392,12 @@ void command_client_pause(struct exec *x) {
         return;
     }
     int64_t now_ms = rt_mono_ms(x->worker->rt);
-    args.until_ms = timeout_ms < INT64_MAX - now_ms ? now_ms + timeout_ms : INT64_MAX;
-    scatter_all(x, pause_part, 0, &args, sizeof(args), scatter_ok);
+    int64_t until_ms = timeout_ms < INT64_MAX - now_ms ? now_ms + timeout_ms : INT64_MAX;
+    pause_set(x, kind, until_ms, pause_stands);
 }
 
 void command_client_unpause(struct exec *x) {
-    struct pause_args args = {.kind = PAUSE_NONE};
-    scatter_all(x, pause_part, 0, &args, sizeof(args), scatter_ok);
+    pause_set(x, PAUSE_NONE, 0, scatter_ok);
 }
 
 static const char *const help_lines[] = {

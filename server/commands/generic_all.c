@@ -334,6 +334,7 @@ struct random_args {
 struct random_part {
     struct outbuf key; /* a bulk string */
     uint64_t weight;
+    bool dead; /* it may not be deleted, and the shard has no other */
 };
 
 static bool random_part(struct worker *worker, const void *args_ptr, void *part_ptr) {
@@ -347,14 +348,23 @@ static bool random_part(struct worker *worker, const void *args_ptr, void *part_
         reply_init(&reply, &part->key, 2);
         reply_bulk(&reply, entry_key(entry));
         part->weight = keyspace_count(ks, args->db);
+        int64_t deadline_ms = entry_expires_at(entry);
+        part->dead = deadline_ms != NO_EXPIRY && deadline_ms < args->now_ms;
     }
     return true;
 }
 
 static void random_done(struct exec *x, const struct scatter_result *result) {
     uint64_t sum = 0;
+    bool any_alive = false;
     for (unsigned i = 0; i < result->parts_count; i++) {
-        sum += ((struct random_part *)result->parts[i])->weight;
+        const struct random_part *part = result->parts[i];
+        any_alive |= part->weight > 0 && !part->dead;
+    }
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        struct random_part *part = result->parts[i];
+        part->weight = part->dead && any_alive ? 0 : part->weight;
+        sum += part->weight;
     }
     if (sum == 0) {
         reply_null(x->reply);

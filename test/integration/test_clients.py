@@ -2,13 +2,15 @@
 """AUTH, HELLO, RESET, QUIT and the CLIENT family, with several connections."""
 
 import re
+import threading
 import time
 
 import pytest
 
 from conftest import connect
-from resp import Map, Simple, encode
+from resp import NULL_ARRAY, Map, Simple, encode
 from server import wait_for
+from test_shards import key_in
 
 # The order of fields is part of the interface: tools cut the line by position and by name.
 CLIENT_FIELDS = """id addr laddr fd name age idle flags capa db sub psub ssub multi watch qbuf qbuf-free argv-mem multi-mem rbs
@@ -323,6 +325,116 @@ def test_pause_ends_by_itself(server):
         assert admin.do("CLIENT", "PAUSE", "300") == "OK"
         assert c.do("SET", "pe", "1") == "OK"
         assert time.monotonic() - started > 0.29
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["alone", "inside EXEC"])
+def test_pause_is_a_barrier(server, r, shards, kind, inside):
+    """What others had begun on any shard, alone or in a transaction, was once seen to happen after the pause had been
+    answered."""
+    keys = [key_in(i % shards, shards, "bar%d:" % i) for i in range(2 * shards)]
+    request = b"".join(encode("INCR", key) for key in keys * 4)
+    request += encode("MULTI") + b"".join(encode("INCR", key) for key in keys) + encode("EXEC")
+    request += encode("COPY", keys[0], keys[-1] + "c", "REPLACE") + encode("MSET", *[w for k in keys for w in (k, "1")])
+    replies = 4 * len(keys) + len(keys) + 4
+    stop = threading.Event()
+
+    def write():
+        with server.raw(timeout=60) as c:
+            while not stop.is_set():
+                c.send(request * 4)
+                c.read_some(replies * 4)
+
+    def read(c):
+        return c.do("MGET", *keys), c.do("GET", keys[-1] + "c")
+
+    def pause(c):
+        if not inside:
+            assert c.do("CLIENT", "PAUSE", "60000", "WRITE") == "OK"
+            return
+        c.send(encode("MULTI") + encode("INCR", keys[0]) + encode("CLIENT", "PAUSE", "60000", "WRITE"))
+        c.send(encode("INCR", keys[-1]) + encode("EXEC"))
+        assert c.read_some(5)[-1][1] == "OK"
+
+    threads = [threading.Thread(target=write) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    try:
+        with server.raw(timeout=60) as c:
+            for _ in range(20):
+                time.sleep(0.005)
+                pause(c)
+                try:
+                    first = read(c)
+                    time.sleep(0.01)
+                    assert read(c) == first
+                finally:
+                    assert c.do("CLIENT", "UNPAUSE") == "OK"
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_two_pauses_inside_exec_do_not_wait_for_each_other(server, r, shards):
+    keys = [key_in(i % shards, shards, "two%d:" % i) for i in range(2 * shards)]
+    clients = [server.raw(timeout=30) for _ in range(6)]
+    for n in range(30):
+        for c in clients:
+            c.send(encode("MULTI") + b"".join(encode("INCR", key) for key in keys))
+            c.send(encode("CLIENT", "PAUSE", "5", "WRITE" if n % 2 else "ALL") + encode("EXEC"))
+        for c in clients:
+            assert c.read_some(len(keys) + 3)[-1][-1] == "OK"
+    for c in clients:
+        c.close()
+    assert r.mget(keys) == ["180" if isinstance(r.get(keys[0]), str) else b"180"] * len(keys)
+
+
+def test_pause_keeps_keys_that_run_out(server, r):
+    with server.raw() as c, server.raw() as watcher:
+        c.do("MSET", "stays", "v", "a", "v", "b", "v")
+        c.do("PEXPIRE", "a", 60)
+        c.do("PEXPIRE", "b", 60)
+        watcher.do("WATCH", "b")
+        expired = int(server.info()["expired_keys"])
+        assert c.do("CLIENT", "PAUSE", "60000", "WRITE") == "OK"
+        time.sleep(0.15)
+        assert c.do("MGET", "a", "b", "stays") == [None, None, b"v"]
+        assert [c.do("EXISTS", "a", "b"), c.do("TTL", "a"), c.do("PTTL", "b"), c.do("TYPE", "a")] == [0, -2, -2, "none"]
+        assert c.do("KEYS", "*") == [b"stays"] and c.do("RANDOMKEY") == b"stays"
+        assert c.do("SCAN", "0", "COUNT", "100")[1] == [b"stays"]
+        assert c.do("DBSIZE") == 3
+        assert server.info("keyspace")["db0"].startswith("keys=3,expires=2,")
+        assert int(server.info()["expired_keys"]) == expired
+        watcher.send(encode("MULTI") + encode("GET", "b") + encode("EXEC"))
+        assert watcher.read_some(3)[-1] == NULL_ARRAY
+        assert c.do("CLIENT", "UNPAUSE") == "OK"
+        assert wait_for(lambda: c.do("DBSIZE") == 1)
+        assert int(server.info()["expired_keys"]) == expired + 2
+
+
+def test_pause_and_unpause_at_once_leave_all_threads_alike(server, r, shards):
+    """The last one is the last for all threads: half of the server could stay paused."""
+    clients = [server.raw() for _ in range(4 * shards)]
+    writers = [server.raw() for _ in range(4 * shards)]
+    for _ in range(20):
+        for i, c in enumerate(clients):
+            c.send(encode("CLIENT", "PAUSE", "60000", "WRITE") if i % 2 else encode("CLIENT", "UNPAUSE"))
+        for c in clients:
+            assert c.read() == "OK"
+        for c in writers:
+            c.send(encode("SET", "k", "v"))
+        held = list(writers)
+
+        def alike():
+            held[:] = [c for c in held if c.is_silent(0.005)]
+            return len(held) in (0, len(writers))
+
+        assert wait_for(alike)
+        assert clients[0].do("CLIENT", "UNPAUSE") == "OK"
+        for c in writers:
+            assert c.read() == "OK"
+    for c in clients + writers:
+        c.close()
 
 
 @pytest.mark.slow

@@ -209,3 +209,102 @@ def test_who_only_looks_at_the_insides_deletes_nothing(server, lazy_expiry, kind
         assert c.do("DBSIZE") == 1 and server.info()["expired_keys"] == was
         assert c.do("RANDOMKEY") is None
         assert c.do("DBSIZE") == 0
+
+
+# ---- Import mode -------------------------------------------------------------------------------------------------------
+
+# command; what another client is told and the expired keys and changes that count; what the source is told, and the same.
+# There are k and n, which have run out, and z.
+IMPORT = [
+    ("GET k", None, 0, 0, b"v", 0, 0),
+    ("EXISTS k", 0, 0, 0, 1, 0, 0),
+    ("TTL k", -2, 0, 0, 0, 0, 0),
+    ("TYPE k", "none", 0, 0, "string", 0, 0),
+    ("OBJECT ENCODING k", None, 0, 0, b"embstr", 0, 0),
+    ("MGET k z", [None, b"v"], 0, 0, [b"v", b"v"], 0, 0),
+    ("LCS k z LEN", 0, 0, 0, 1, 0, 0),
+    ("SET k w", "OK", 1, 1, "OK", 0, 1),
+    ("SET k w NX", "OK", 1, 1, None, 0, 0),
+    ("SET k w XX", None, 1, 0, "OK", 0, 1),
+    ("SET k w GET", None, 1, 1, b"v", 0, 1),
+    ("SET k w PXAT 1", "OK", 1, 1, "OK", 0, 1),
+    ("SET z w PXAT 1", "OK", 0, 1, "OK", 0, 1),
+    ("SETNX k w", 1, 1, 1, 0, 0, 0),
+    ("GETEX k PERSIST", None, 0, 0, b"v", 0, 1),
+    ("GETEX z PXAT 1", b"v", 0, 1, b"v", 0, 1),
+    ("EXPIRE k 100", 0, 1, 0, 1, 0, 1),
+    ("EXPIRE z -1", 1, 0, 1, 1, 0, 1),
+    ("MSETEX 1 new x PXAT 1", 1, 0, 1, 1, 0, 1),
+    ("PERSIST k", 0, 1, 0, 1, 0, 1),
+    ("APPEND k x", 1, 1, 1, 2, 0, 1),
+    ("INCR n", 1, 1, 1, 3, 0, 1),
+    ("DEL k", 1, 0, 1, 1, 0, 1),
+    ("UNLINK k n", 2, 0, 2, 2, 0, 2),
+    ("GETDEL k", None, 0, 1, b"v", 0, 1),
+    ("DELIFEQ k v", 0, 1, 0, 1, 0, 1),
+    ("COPY k new", 0, 0, 0, 1, 0, 1),
+    ("COPY z k", 1, 1, 1, 0, 0, 0),
+    ("COPY z k REPLACE", 1, 1, 1, 1, 0, 1),
+    ("RENAME z k", "OK", 1, 1, "OK", 0, 1),
+    ("RENAMENX z k", 1, 1, 1, 0, 0, 0),
+    ("MSETNX k w", 1, 1, 1, 0, 0, 0),
+    ("MSET k w n 3", "OK", 2, 2, "OK", 0, 2),
+    ("SETRANGE k 0 x", 1, 1, 1, 1, 0, 1),
+    ("STRLEN k", 0, 0, 0, 1, 0, 0),
+    ("DBSIZE", 3, 0, 0, 3, 0, 0),
+    ("KEYS k", [], 0, 0, [b"k"], 0, 0),
+    ("RANDOMKEY", b"z", 0, 0, None, 0, 0),
+]
+
+
+@pytest.fixture
+def import_mode(server, r, kind):
+    if kind == "redis":
+        pytest.skip("Redis has no import mode")
+    r.config_set("import-mode", "yes")
+    yield
+    r.config_set("import-mode", "no")
+
+
+@pytest.mark.parametrize("queued", [False, True], ids=["alone", "inside EXEC"])
+def test_import_mode_is_valkeys(server, import_mode, queued):
+    with server.raw() as other, server.raw() as source:
+        assert source.do("CLIENT", "IMPORT-SOURCE", "ON") == "OK"
+        for command, *expected in IMPORT:
+            for c, (reply, expired, changes) in ((other, expected[:3]), (source, expected[3:])):
+                other.do("FLUSHALL")
+                for key, value in (("k", "v"), ("n", "2")):
+                    other.do("SET", key, value, "PX", 1)
+                other.do("SET", "z", "v")
+                time.sleep(0.003)
+                was = server.info()
+                if queued:
+                    c.send(encode("MULTI") + encode("GET", "z") + encode(*command.split()) + encode("EXEC"))
+                    told = c.read_some(4)[-1][1]
+                else:
+                    told = c.do(*command.split())
+                if command == "RANDOMKEY" and c is source:
+                    assert told in (b"k", b"n", b"z")
+                else:
+                    assert told == reply, (command, c is source)
+                info = server.info()
+                counted = [int(info[name]) - int(was[name]) for name in ("expired_keys", "rdb_changes_since_last_save")]
+                assert counted == [expired, changes], (command, c is source)
+
+
+def test_import_mode_ends(server, r, import_mode):
+    with server.raw() as c:
+        c.do("CLIENT", "IMPORT-SOURCE", "ON")
+        c.do("SET", "k", "v", "PX", 1)
+        c.do("SET", "watched", "v", "PX", 30)
+        c.do("WATCH", "watched")
+        time.sleep(0.1)
+        assert c.do("DBSIZE") == 2
+        c.do("MULTI")
+        c.do("GET", "watched")
+        assert c.do("EXEC") == [b"v"]
+        r.config_set("import-mode", "no")
+        assert wait_for(lambda: r.dbsize() == 0)
+        assert c.do("GET", "k") is None
+        assert c.do("CLIENT", "IMPORT-SOURCE", "ON") == "ERR Server is not in import mode"
+        assert c.do("CLIENT", "IMPORT-SOURCE", "OFF") == "OK"
