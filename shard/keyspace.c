@@ -600,6 +600,7 @@ struct entry *keyspace_rename(struct keyspace *ks, uint32_t from_db, const struc
     hook_pre_write(ks, from_db, from, entry);
     hook_pre_write(ks, to_db, to, old);
     struct entry *renamed = put_clone(ks, entry, to_db, to, old, true);
+    renamed->lru = lru_fresh(ks, now_ms) & 0xFFFFFF;
     struct database *database = keyspace_database(ks, from_db);
     if (entry->storage == STORED_BLOB) {
         /* The blob is the new entry's: here a number of the same size takes its place. */

@@ -185,9 +185,9 @@ struct entry *keyspace_set_expiry(struct keyspace *ks, uint32_t db, const struct
  * what is there. `from` is a live entry of this keyspace. */
 struct entry *keyspace_copy(struct keyspace *ks, struct entry *from, uint32_t to_db,
                             const struct key *to, int64_t now_ms);
-/* Moves the value of a live entry, with its TTL and LRU data, to another key (or the same one in
- * another database); replaces what is there. A value outside its entry is not copied. Counts as one
- * change. */
+/* Moves the value of a live entry, with its TTL, to another key (or the same one in another
+ * database), where it is as fresh as a new one; replaces what is there. A value outside its entry
+ * is not copied. Counts as one change. */
 struct entry *keyspace_rename(struct keyspace *ks, uint32_t from_db, const struct key *from,
                               struct entry *entry, uint32_t to_db, const struct key *to,
                               int64_t now_ms);

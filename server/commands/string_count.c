@@ -64,7 +64,8 @@ void command_decrby(struct exec *x) {
 void command_incrbyfloat(struct exec *x) {
     struct entry *entry;
     long double value = 0, by;
-    if (!exec_find_string(x, &x->key, LOOKUP_WRITE, &entry)) {
+    /* What is stored counts as the use of the key. */
+    if (!exec_find_string(x, &x->key, LOOKUP_WRITE | LOOKUP_NOTOUCH, &entry)) {
         return;
     }
     char scratch[NUMBER_TEXT_BYTES];

@@ -163,8 +163,10 @@ static bool condition_holds(const struct set_options *options, const struct entr
 /* SET whose options ask what is there before it stores. */
 static void set_with_look(struct exec *x, const struct set_options *options) {
     bool get = (options->options & SET_GET) != 0;
-    struct entry *entry = keyspace_find(x->keyspace, x->db, &x->key, x->now_ms,
-                                        exec_lookup_flags(x, get ? LOOKUP_READ : LOOKUP_WRITE));
+    /* To look is one use of the key, to read before that another. To store counts by itself. */
+    struct entry *entry =
+        keyspace_find(x->keyspace, x->db, &x->key, x->now_ms,
+                      get ? exec_lookup_flags(x, LOOKUP_READ) : LOOKUP_WRITE | LOOKUP_NOTOUCH);
     if (entry != NULL && entry_type(entry) != TYPE_STRING &&
         (options->options & (SET_GET | SET_IFEQ))) {
         reply_error(x->reply, ERR_WRONG_TYPE);
@@ -180,6 +182,8 @@ static void set_with_look(struct exec *x, const struct set_options *options) {
     }
     if (holds) {
         store(x, options);
+    } else {
+        keyspace_find(x->keyspace, x->db, &x->key, x->now_ms, exec_lookup_flags(x, LOOKUP_WRITE));
     }
 }
 

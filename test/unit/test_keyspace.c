@@ -695,6 +695,29 @@ Test(keyspace, frequency_grows_with_use_and_decays_with_time) {
     fixture_free(f);
 }
 
+/* RENAME kept how often a key was used; in Valkey what has another name begins anew. */
+Test(keyspace, what_is_renamed_or_copied_is_as_fresh_as_a_new_key) {
+    struct fixture *f = fixture_new();
+    keyspace_set_lru(f->ks, LFU_COUNTER, 0, 0);
+    struct key a = key_of(f, "a"), b = key_of(f, "b");
+    struct entry *entry = set(f, "a", "v", NO_EXPIRY);
+    for (int i = 0; i < 10; i++) {
+        entry = keyspace_find(f->ks, 0, &a, NOW, LOOKUP_READ);
+    }
+    cr_assert_eq(entry_frequency(f->ks, entry, NOW), 15);
+    cr_assert_eq(entry_frequency(f->ks, keyspace_copy(f->ks, entry, 1, &b, NOW), NOW), 5);
+    entry = keyspace_rename(f->ks, 0, &a, entry, 0, &b, NOW);
+    cr_assert_eq(entry_frequency(f->ks, entry, NOW), 5);
+    entry = keyspace_rename(f->ks, 0, &b, entry, 2, &b, NOW);
+    cr_assert_eq(entry_frequency(f->ks, entry, NOW), 5);
+    keyspace_set_lru(f->ks, LRU_CLOCK, 0, 0);
+    entry = set(f, "a", "v", NO_EXPIRY);
+    cr_assert_eq(entry_idle_seconds(f->ks, entry, NOW + 9000), 9);
+    entry = keyspace_rename(f->ks, 0, &a, entry, 0, &b, NOW + 9000);
+    cr_assert_eq(entry_idle_seconds(f->ks, entry, NOW + 9000), 0);
+    fixture_free(f);
+}
+
 /* ---- Lookup, hooks, statistics ---- */
 
 Test(keyspace, lookups_count_as_their_flags_say) {
