@@ -13,6 +13,7 @@
 #include "server/commands/debug_digest.h"
 #include "server/commands/server_commands.h"
 #include "server/errors.h"
+#include "server/exec.h"
 #include "server/help.h"
 #include "server/log.h"
 #include "server/scatter.h"
@@ -26,12 +27,20 @@ static void accepted(struct exec *x) {
     reply_ok(x->reply);
 }
 
+/* The original has it, but it is about what is not here: whoever asks must not think it was done.
+ */
+static void absent(struct exec *x) {
+    reply_errorf(x->reply, "ERR DEBUG %.*s asks for something that Shoal does not have",
+                 bytes_precision(x->argv[1]), x->argv[1].ptr);
+}
+
 /* ---- About a key ---- */
 
 struct key_args {
     uint32_t db;
-    bool fast, table; /* OBJECT key fast; HTSTATS-KEY */
-    struct key key;   /* its name lies behind, in the same allocation, owned by home */
+    bool fast;           /* OBJECT key fast */
+    const char *refusal; /* of others than OBJECT: they are about values of other kinds */
+    struct key key;      /* its name lies behind, in the same allocation, owned by home */
 };
 
 struct key_part {
@@ -79,23 +88,22 @@ static void object_done(struct exec *x, const struct scatter_result *result) {
     const struct key_part *part = result->parts[0];
     if (!part->found) {
         reply_error(x->reply, ERR_NO_KEY);
-    } else if (a->table) {
-        reply_error(x->reply, "ERR The value stored at the specified key is not represented using "
-                              "an hash table");
+    } else if (a->refusal != NULL) {
+        reply_error(x->reply, a->refusal);
     } else {
         reply_status(x->reply, part->text);
     }
     free(a);
 }
 
-static void ask_key(struct exec *x, bool table) {
+static void ask_key(struct exec *x, const char *refusal) {
     struct bytes name = x->argv[2];
     struct key_args *args = must_malloc(sizeof(*args) + name.len + 1);
     memcpy(args + 1, name.ptr, name.len);
     *args = (struct key_args){
         .db = x->db,
         .fast = x->argc > 3 && bytes_is(x->argv[3], "fast"),
-        .table = table,
+        .refusal = refusal,
         .key = key_make(&x->worker->server->secret, bytes_make((const char *)(args + 1), name.len)),
     };
     scatter_one(x, server_worker_of_slot(x->worker->server, args->key.slot), object_part,
@@ -103,11 +111,19 @@ static void ask_key(struct exec *x, bool table) {
 }
 
 static void debug_object(struct exec *x) {
-    ask_key(x, false);
+    ask_key(x, NULL);
 }
 
 static void debug_htstats_key(struct exec *x) {
-    ask_key(x, true);
+    ask_key(x, "ERR The value stored at the specified key is not represented using an hash table");
+}
+
+static void debug_listpack(struct exec *x) {
+    ask_key(x, "ERR Not a listpack encoded object.");
+}
+
+static void debug_quicklist(struct exec *x) {
+    ask_key(x, "ERR Not a quicklist encoded object.");
 }
 
 /* ---- HTSTATS ---- */
@@ -364,6 +380,65 @@ static void debug_reload(struct exec *x) {
     reply_error(x->reply, "ERR DEBUG RELOAD needs persistence, which is not there yet");
 }
 
+/* ---- Settings of machinery that is not here, as far as the original looks at them ---- */
+
+/* A little less than 4 GB. */
+#define THRESHOLD_MAX ((UINT64_C(1) << 32) - (1 << 20))
+
+static void debug_quicklist_threshold(struct exec *x) {
+    uint64_t bytes;
+    if (!num_parse_memory(x->argv[2], &bytes) || bytes > THRESHOLD_MAX) {
+        reply_error(x->reply,
+                    "ERR argument must be a memory value bigger than 1 and smaller than 4gb");
+        return;
+    }
+    reply_ok(x->reply);
+}
+
+static void debug_replybuffer(struct exec *x) {
+    struct bytes value = x->argv[3];
+    int64_t unused;
+    if (bytes_is(x->argv[2], "resizing")) {
+        reply_ok(x->reply);
+    } else if (!bytes_is(x->argv[2], "peak-reset-time")) {
+        reply_subcommand_error(x);
+    } else if (bytes_is(value, "never") || bytes_is(value, "reset") ||
+               exec_arg_i64(x, 3, &unused)) {
+        reply_ok(x->reply);
+    }
+}
+
+static void debug_drop_packets(struct exec *x) {
+    int64_t unused;
+    if (exec_arg_i64(x, 2, &unused)) {
+        reply_ok(x->reply);
+    }
+}
+
+static void debug_slotmigration(struct exec *x) {
+    if (bytes_is(x->argv[2], "prevent-pause") || bytes_is(x->argv[2], "prevent-failover")) {
+        reply_ok(x->reply);
+    } else {
+        reply_subcommand_error(x);
+    }
+}
+
+static void debug_clusterlink(struct exec *x) {
+    if (bytes_is(x->argv[2], "kill")) {
+        reply_error(x->reply, "ERR Debug option only available for cluster mode enabled setup!");
+    } else {
+        reply_subcommand_error(x);
+    }
+}
+
+static void debug_client_eviction(struct exec *x) {
+    if (x->worker->config->maxmemory_clients == 0) {
+        reply_error(x->reply, "ERR maxmemory-clients is disabled.");
+    } else {
+        absent(x); /* there are no pools: who takes most is looked for */
+    }
+}
+
 /* ---- Ends ---- */
 
 static void debug_assert(struct exec *x) {
@@ -419,9 +494,17 @@ static const char *const help_lines[] = {
     "    Let keys run out on time, or only when somebody looks.",
     "SLEEP <seconds>",
     "    Stop all threads for some time.",
-    "DICT-RESIZING, QUICKLIST-PACKED-THRESHOLD, REPLYBUFFER, SET-DISABLE-DENY-SCRIPTS,",
-    "    CLIENT-ENFORCE-REPLY-LIST, PAUSE-CRON <value>",
+    "AOF-FLUSH-SLEEP, CLIENT-ENFORCE-REPLY-LIST, CLOSE-CLUSTER-LINK-ON-PACKET-DROP,",
+    "DELAY-RDB-CLIENT-FREE-SECONDS, DICT-RESIZING, DISABLE-CLUSTER-RANDOM-PING,",
+    "DISABLE-CLUSTER-RECONNECTION, DROP-CLUSTER-PACKET-FILTER, FORCE-FREE-PRIMARY-ASYNC,",
+    "FORCE-TLS-WRITE-ERROR, HASHTABLE-CAN-ABORT-SHRINK, PAUSE-AFTER-FORK, PAUSE-CRON,",
+    "QUICKLIST-PACKED-THRESHOLD, REPLYBUFFER, SET-DISABLE-DENY-SCRIPTS,",
+    "SET-SKIP-CHECKSUM-VALIDATION, SLOTMIGRATION <value>, CHANGE-REPL-ID, REPLICATE <command>",
     "    Taken, without effect.",
+    "CLIENT-EVICTION, CLUSTERLINK, CONFIG-REWRITE-FORCE-ALL, CRASH-AND-RECOVER, LEAK, LISTPACK,",
+    "LOADAOF, MALLCTL, MALLCTL-STR, PROTECT-CLIENT, QUICKLIST, RESTART, SDSLEN, STRINGMATCH-TEST,",
+    "STRUCTSIZE",
+    "    Refused: they are about what is not there.",
     NULL,
 };
 
@@ -441,23 +524,52 @@ static const struct {
     {"error", 3, 3, debug_error},
     {"htstats", 3, 4, debug_htstats},
     {"htstats-key", 3, 4, debug_htstats_key},
+    {"listpack", 3, 3, debug_listpack},
     {"log", 3, 3, debug_log},
     {"object", 3, 4, debug_object},
     {"oom", 2, UINT32_MAX, debug_oom},
     {"panic", 2, UINT32_MAX, debug_panic},
     {"populate", 3, 5, debug_populate},
     {"protocol", 3, 3, debug_protocol},
+    {"quicklist", 3, 4, debug_quicklist},
     {"reload", 2, UINT32_MAX, debug_reload},
     {"segfault", 2, UINT32_MAX, debug_segfault},
     {"set-active-expire", 3, 3, debug_set_active_expire},
     {"sleep", 3, 3, debug_sleep},
     /* Settings of machinery that is not here: scripts of tests set them first thing. */
+    {"aof-flush-sleep", 3, 3, accepted},
+    {"change-repl-id", 2, 2, accepted},
     {"client-enforce-reply-list", 3, 3, accepted},
+    {"close-cluster-link-on-packet-drop", 3, 3, accepted},
+    {"delay-rdb-client-free-seconds", 3, 3, accepted},
     {"dict-resizing", 3, 3, accepted},
+    {"disable-cluster-random-ping", 3, 3, accepted},
+    {"disable-cluster-reconnection", 3, 3, accepted},
+    {"drop-cluster-packet-filter", 3, 3, debug_drop_packets},
+    {"force-free-primary-async", 3, 3, accepted},
+    {"force-tls-write-error", 3, 3, accepted},
+    {"hashtable-can-abort-shrink", 3, 3, accepted},
+    {"pause-after-fork", 3, 3, accepted},
     {"pause-cron", 3, 3, accepted},
-    {"quicklist-packed-threshold", 3, 3, accepted},
-    {"replybuffer", 4, 4, accepted},
+    {"quicklist-packed-threshold", 3, 3, debug_quicklist_threshold},
+    {"replicate", 3, UINT32_MAX, accepted}, /* to no replica */
+    {"replybuffer", 4, 4, debug_replybuffer},
     {"set-disable-deny-scripts", 3, 3, accepted},
+    {"set-skip-checksum-validation", 3, 3, accepted},
+    {"slotmigration", 4, 4, debug_slotmigration},
+    {"client-eviction", 2, 2, debug_client_eviction},
+    {"clusterlink", 5, 5, debug_clusterlink},
+    {"config-rewrite-force-all", 2, 2, absent},
+    {"crash-and-recover", 2, UINT32_MAX, absent},
+    {"leak", 3, 3, absent},
+    {"loadaof", 2, 2, absent},
+    {"mallctl", 3, 4, absent},
+    {"mallctl-str", 3, 4, absent},
+    {"protect-client", 3, 3, absent},
+    {"restart", 2, UINT32_MAX, absent},
+    {"sdslen", 3, 3, absent},
+    {"stringmatch-test", 2, 2, absent},
+    {"structsize", 2, 2, absent},
 };
 
 void command_debug(struct exec *x) {
