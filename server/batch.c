@@ -166,8 +166,9 @@ static void run_op(struct worker *worker, struct batch *batch) {
     reply_init(&reply, &batch->out, op->resp);
     size_t before = batch->out.bytes;
     worker->large = batch->ran == 0 ? batch->large : NULL;
-    op_run(worker, op->slot, op->argv, op->argc, op->db, &op->key, op->manner, batch->now_ms,
-           &reply);
+    /* The owner's time: by home's, others may have seen keys go that were still there. */
+    op_run(worker, op->slot, op->argv, op->argc, op->db, &op->key, op->manner,
+           rt_wall_ms(worker->rt), &reply);
     worker->large = NULL;
     batch->reply_bytes[batch->ran++] = batch->out.bytes - before;
 }
@@ -225,7 +226,6 @@ static void batch_over(struct worker *worker, struct batch *batch) {
 
 static void batch_go_on(struct worker *worker, struct batch *batch) {
     const struct locks *locks = &worker->shard.locks;
-    batch->now_ms = rt_wall_ms(worker->rt);
     worker->tick = rt_ticks(worker->rt);
     while (batch->ran < batch->count) {
         const struct op *op = &batch->ops[batch->ran];

@@ -42,7 +42,6 @@ struct batch {
     struct batch *next;     /* in the pool */
     struct rt_buffer *input;
     struct large *large; /* of its first op, or NULL; lives as long as input */
-    int64_t now_ms; /* the time its ops see: the owner's, who may have seen keys run out by it */
     uint32_t count;
     uint32_t released; /* ops whose replies were handed on */
     bool returned;

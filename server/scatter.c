@@ -120,6 +120,7 @@ bool scatter_run_jobs(struct worker *worker) {
     struct list_node *node;
     while ((node = list_pop_front(&jobs)) != NULL) {
         struct scatter_part *part = LIST_ENTRY(node, struct scatter_part, node);
+        worker_reach_time(worker, part->scatter->now_ms);
         if (!part->scatter->part(worker, part->scatter->args, part->result)) {
             list_push_back(&worker->jobs, &part->node);
         } else if (part->message.home == worker->id) {

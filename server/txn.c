@@ -297,6 +297,7 @@ static bool look_again(struct txn *txn) {
             move_time(txn, part->expired_ms + 1);
         }
     }
+    txn->home->stats.txn_times_moved += late;
     EACH_PART(txn, part) {
         if (late && part->locked) {
             forget_reads(part);

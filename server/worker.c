@@ -173,6 +173,12 @@ void worker_apply_config(struct worker *worker, const struct config *config) {
     set_lru(worker, worker->shard.keyspace);
 }
 
+void worker_reach_time(struct worker *worker, int64_t now_ms) {
+    if (UNLIKELY(now_ms > rt_wall_ms(worker->rt))) {
+        rt_wall_us(worker->rt);
+    }
+}
+
 void worker_set_expiry(struct worker *worker) {
     const struct config *config = worker->config;
     struct keyspace_expire_options options = {

@@ -41,6 +41,7 @@ struct worker_stats {
     uint64_t ops_for_others;
     uint64_t batches_away;
     uint64_t txns, txn_refusals; /* operations on several shards; numbers that came too late */
+    uint64_t txn_times_moved;    /* because keys had run out while the locks were asked for */
     uint64_t lock_waits;         /* operations on one shard that had to wait for those */
     uint64_t net_input, net_output;
     uint64_t reads, writes;
@@ -148,6 +149,9 @@ bool worker_turn(struct worker *worker);
 void worker_publish(struct worker *worker);
 /* Takes over a new snapshot: the worker's own settings follow it. */
 void worker_apply_config(struct worker *worker, const struct config *config);
+/* Somebody looks at this shard at another thread's time: if that is later than this thread's, it
+ * looks at its clock again, so that nobody sees the shard at an earlier time after that. */
+void worker_reach_time(struct worker *worker, int64_t now_ms);
 /* What becomes of keys past their deadline follows the configuration, CLIENT PAUSE, DEBUG. */
 void worker_set_expiry(struct worker *worker);
 /* Values that are put into this keyspace for a command are dealt with as those of the shard are. */

@@ -46,6 +46,7 @@ struct scenario {
     bool
         limited; /* clients may have little memory: no large values then, or nobody ever finishes */
     bool abrupt; /* the servers stop in the middle of the trouble */
+    bool mortal; /* keys have deadlines, and the wall clock does not jump */
     bool strict; /* pipelines happen as they were sent */
     bool calm;
 };
@@ -162,7 +163,10 @@ static void start(struct scenario *scenario, uint64_t seed,
         .deletes = draw(scenario, 0, 2) == 0,
         .flushes = draw(scenario, 0, 5) == 0,
         .troubles = draw(scenario, 0, 3) == 0,
+        .mortal = draw(scenario, 0, 1) == 0,
+        .pauses = draw(scenario, 0, 3) == 0,
     };
+    scenario->mortal = users.mortal;
     users.strict = scenario->strict && !users.troubles; /* who also set the order */
     for (unsigned i = 0; i < scenario->servers; i++) {
         users.server = i;
@@ -179,7 +183,7 @@ static void act(void *arg, uint64_t token) {
     if (scenario->calm) {
         return;
     }
-    if (draw(scenario, 0, 9) == 0) {
+    if (draw(scenario, 0, 9) == 0 && !scenario->mortal) {
         sim_jump_wall(scenario->sim, (int64_t)draw(scenario, 0, 20000) - 10000);
     } else {
         struct users *users = scenario->users[draw(scenario, 0, scenario->servers - 1)];
@@ -319,6 +323,9 @@ const char *reached_name(enum reached reached) {
         [REACHED_WAKES] = "wake-ups",
         [REACHED_EXECS_REFUSED] = "refused EXECs",
         [REACHED_LARGE_VALUES] = "large values",
+        [REACHED_PAUSES] = "looks during a pause",
+        [REACHED_EXPIRED] = "expired keys",
+        [REACHED_TIMES_MOVED] = "times moved",
     };
     return names[reached];
 }
@@ -329,6 +336,8 @@ static void add_reached(const struct worker *worker, uint64_t sums[REACHED_COUNT
     sums[REACHED_REFUSALS] += worker->stats.txn_refusals;
     sums[REACHED_LOCK_WAITS] += worker->stats.lock_waits;
     sums[REACHED_HOPS] += worker->stats.ops_away;
+    sums[REACHED_EXPIRED] += keyspace_stats(worker->shard.keyspace)->expired_keys;
+    sums[REACHED_TIMES_MOVED] += worker->stats.txn_times_moved;
     sums[REACHED_ACCEPT_ERRORS] += rt->accept_errors;
     sums[REACHED_SHORT_SENDS] += rt->short_sends;
     sums[REACHED_NO_BUFFER] += rt->buffers_exhausted;
@@ -356,6 +365,7 @@ void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), voi
         ret->answered += counts->answered;
         ret->reached[REACHED_EXECS_REFUSED] += counts->execs_refused;
         ret->reached[REACHED_LARGE_VALUES] += counts->large_values;
+        ret->reached[REACHED_PAUSES] += counts->stood;
         ret->refuted |= users_refuted(scenario->users[i]);
         const struct server *server = world_server(scenario->world, i);
         for (unsigned j = 0; j < server->workers_count; j++) {

@@ -22,6 +22,9 @@ enum reached {
     REACHED_WAKES,
     REACHED_EXECS_REFUSED, /* after a change of what was watched */
     REACHED_LARGE_VALUES,  /* received into the block they stay in */
+    REACHED_PAUSES,        /* that were looked at while they stood */
+    REACHED_EXPIRED,       /* keys */
+    REACHED_TIMES_MOVED,   /* of transactions, because keys had run out meanwhile */
     REACHED_COUNT,
 };
 const char *reached_name(enum reached reached);

@@ -88,6 +88,13 @@ static void issue_some(struct user *user) {
     if (user->cas == CAS_READING) {
         return;
     }
+    if (now_ns < user->stand_until_ns) {
+        if (user->stand_since_ns != 0 && !user->stand_reads) {
+            user_issue(user, KIND_STAND_READ, 0);
+        }
+        step_soon(user, STEP_NS * 20);
+        return;
+    }
     if (now_ns < user->think_until_ns) {
         step_soon(user, user->think_until_ns - now_ns);
         return;
@@ -98,7 +105,8 @@ static void issue_some(struct user *user) {
     }
     uint64_t n = 1 + rng_below(&users->rng, users->options.pipeline_max);
     while (n-- > 0 && user->pending_count < users->options.pipeline_max &&
-           user->sent < users->options.requests && user->cas == CAS_NOT) {
+           user->sent < users->options.requests && user->cas == CAS_NOT &&
+           sim_now_ns(users->sim) >= user->stand_until_ns) {
         unsigned key = (unsigned)rng_below(&users->rng, users->options.own_keys);
         user_issue(user, user_any_kind(users), key);
         user->sent++;
@@ -130,6 +138,8 @@ static void forget_pending(struct user *user) {
         }
     }
     user->cas = CAS_NOT;
+    user->stand_until_ns = 0;
+    user->stand_reads = false;
     user->pending_count = 0;
     text_clear(&user->out);
     text_clear(&user->in);
@@ -338,6 +348,7 @@ struct users *users_new(struct world *world, const struct users_options *options
         user->index = i;
         user->step_ns = UINT64_MAX;
         text_init(&user->out);
+        text_init(&user->stood);
         text_init(&user->in);
         user->own = calloc(options->own_keys, sizeof *user->own);
         check(user->own != NULL);
@@ -354,6 +365,7 @@ void users_free(struct users *users) {
         }
         free(user->own);
         text_fini(&user->out);
+        text_fini(&user->stood);
         text_fini(&user->in);
     }
     for (unsigned i = 0; i < LISTS; i++) {

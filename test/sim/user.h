@@ -33,6 +33,8 @@ struct users_options {
     bool strict;            /* the server keeps to the order in which each of them sends */
     bool deletes;           /* also of what is in the history: then it is left out there */
     bool flushes;           /* and FLUSHALL */
+    bool mortal;            /* keys with deadlines; then the wall clock does not jump */
+    bool pauses;            /* CLIENT PAUSE, whose end they do not await */
     bool troubles;          /* and CONFIG SET, CLIENT KILL, CLIENT PAUSE, SWAPDB */
 };
 
@@ -67,6 +69,7 @@ struct users_counts {
     uint64_t answered;      /* requests */
     uint64_t execs_refused; /* what they watched had changed */
     uint64_t large_values;  /* of SETs that were done */
+    uint64_t stood;         /* second looks at what was paused */
 };
 const struct users_counts *users_counts(const struct users *users);
 

@@ -272,6 +272,107 @@ static void send_lists(struct user *user, struct request *request) {
     pending_at(user, user->pending_count - 1)->value = token;
 }
 
+/* ---- Keys that run out together ---- */
+
+static void mortal_name(unsigned group, unsigned key, char ret[48]) {
+    snprintf(ret, 48, "mortal:%u:%u", group, key);
+}
+
+static void write_mortal_get(struct user *user, unsigned group) {
+    char key[48];
+    wire_array(&user->out, 1 + group_size(group));
+    wire_bulk(&user->out, BYTES("MGET"));
+    for (unsigned i = 0; i < group_size(group); i++) {
+        mortal_name(group, i, key);
+        wire_bulk(&user->out, bytes_of_text(key));
+    }
+}
+
+static void send_mortal(struct user *user, struct request *request) {
+    struct users *users = user->users;
+    unsigned group = request->key %= GROUPS, n = group_size(group);
+    char text[48];
+    request->other = (unsigned)rng_below(&users->rng, 12);
+    switch (request->kind) {
+    case KIND_MORTAL_SET:
+        request->value = ++users->values;
+        wire_array(&user->out, 2 + 2 * n + 2);
+        wire_bulk(&user->out, BYTES("MSETEX"));
+        snprintf(text, sizeof text, "%u", n);
+        wire_bulk(&user->out, bytes_of_text(text));
+        for (unsigned i = 0; i < n; i++) {
+            mortal_name(group, i, text);
+            wire_bulk(&user->out, bytes_of_text(text));
+            snprintf(text, sizeof text, "%llu", (unsigned long long)request->value);
+            wire_bulk(&user->out, bytes_of_text(text));
+        }
+        wire_bulk(&user->out, BYTES("PX"));
+        snprintf(text, sizeof text, "%u", 1 + request->other);
+        wire_bulk(&user->out, bytes_of_text(text));
+        break;
+    case KIND_MORTAL_GET:
+        write_mortal_get(user, group);
+        break;
+    default: /* who finds them gone, deletes them */
+        mortal_name(group, request->other % n, text);
+        if (request->other < 3) {
+            wire_requestf(&user->out, "RANDOMKEY");
+        } else {
+            wire_requestf(&user->out, "GET %s", text);
+        }
+    }
+}
+
+/* Reads them several times, alone and where others must first be asked for values. */
+static void send_mortal_multi(struct user *user, struct request *request) {
+    unsigned group = request->key % GROUPS;
+    wire_requestf(&user->out, "MULTI");
+    for (unsigned i = 0; i < 3; i++) {
+        user_issue(user, KIND_QUEUED, 0);
+        write_mortal_get(user, group);
+        user_issue(user, KIND_QUEUED, 0);
+        wire_requestf(&user->out, "TIME");
+        user_issue(user, KIND_QUEUED, 0);
+        wire_requestf(&user->out, "LCS mortal:%u:0 mortal:%u:1", group, group);
+    }
+    user_issue(user, KIND_EXEC_MORTAL, group);
+}
+
+/* ---- Pauses ---- */
+
+#define STAND_SLACK_NS (2 * 1000 * 1000)
+
+static void write_pause(struct user *user) {
+    unsigned ms = 4 + (unsigned)rng_below(&user->users->rng, 40);
+    wire_requestf(&user->out, "CLIENT PAUSE %u WRITE", ms);
+    user->stand_until_ns = sim_now_ns(user->users->sim) + ms * 1000000ull - STAND_SLACK_NS;
+    user->stand_number++;
+    user->stand_since_ns = 0;
+    text_clear(&user->stood);
+}
+
+static void send_stand(struct user *user, struct request *request) {
+    request->value = user->stand_number;
+    if (request->kind == KIND_STAND) {
+        write_pause(user);
+        request->value = user->stand_number;
+    } else if (request->kind == KIND_STAND_MULTI) {
+        wire_requestf(&user->out, "MULTI");
+        user_issue(user, KIND_QUEUED, 0);
+        wire_requestf(&user->out, "MGET counter:0 counter:1 counter:2");
+        user_issue(user, KIND_QUEUED, 0);
+        write_pause(user);
+        user_issue(user, KIND_EXEC_STAND, 0);
+    } else if (request->kind == KIND_EXEC_STAND) {
+        wire_requestf(&user->out, "EXEC");
+    } else {
+        user->stand_reads = true;
+        wire_requestf(&user->out,
+                      "MGET counter:0 counter:1 counter:2 pair:0 pair:1 cas:0 cas:1 cas:2 list:0 "
+                      "list:1 list:2 shared:0 group:0:0 group:0:1 group:1:0 group:1:1 group:2:0");
+    }
+}
+
 static void send_queued(struct user *user, struct request *request) {
     /* Its words are written by whoever issues it. */
 }
@@ -560,6 +661,101 @@ static void reply_queued(struct user *user, const struct request *request,
          "not queued");
 }
 
+/* A read has shown this value of a group, or 0. One that was there and then was not is gone for
+ * good, for all who ask afterwards. */
+static void note_mortal(struct user *user, const struct request *request, const struct value *value,
+                        uint64_t seen) {
+    struct users *users = user->users;
+    uint64_t now_ns = sim_now_ns(users->sim);
+    for (unsigned i = 0; i < MORTALS_KEPT; i++) {
+        struct mortal *mortal = &users->mortals[request->key][i];
+        if (mortal->value == 0) {
+            continue;
+        }
+        if (mortal->value == seen) {
+            want(user, request, value, mortal->gone_ns == 0 || request->at_ns <= mortal->gone_ns,
+                 "back again after it was gone");
+            mortal->known_ns = mortal->known_ns != 0 ? mortal->known_ns : now_ns;
+        } else if (mortal->known_ns != 0 && request->at_ns > mortal->known_ns &&
+                   mortal->gone_ns == 0) {
+            mortal->gone_ns = now_ns;
+        }
+    }
+}
+
+static void reply_mortal(struct user *user, const struct request *request,
+                         const struct value *value) {
+    struct users *users = user->users;
+    if (request->kind == KIND_MORTAL_SET) {
+        want(user, request, value, value->type == ':' && value->integer == 1, "not set");
+        users->mortals[request->key][request->value % MORTALS_KEPT] =
+            (struct mortal){.value = request->value, .known_ns = 0};
+        return;
+    }
+    if (request->kind == KIND_MORTAL_GET) {
+        check_whole(user, request, value, group_size(request->key));
+        note_mortal(user, request, value, value_number(value->items[0].text));
+        return;
+    }
+    want(user, request, value, value->type == '$' || value->type == '_', "no value");
+    if (request->other >= 3) {
+        note_mortal(user, request, value, value_number(value->text));
+    }
+}
+
+static void reply_exec_mortal(struct user *user, const struct request *request,
+                              const struct value *value) {
+    want(user, request, value, value->type == '*' && value->count == 9, "not nine replies");
+    const struct value *first = &value->items[0], *time = &value->items[1];
+    uint64_t n = value_number(first->items[0].text);
+    for (unsigned i = 0; i < 9; i += 3) {
+        const struct value *now = &value->items[i + 1];
+        check_whole(user, request, &value->items[i], group_size(request->key));
+        want(user, request, value,
+             value_number(value->items[i].items[0].text) == n &&
+                 value_number(value->items[i + 2].text) == n,
+             "what it had seen has gone");
+        want(user, request, value,
+             bytes_equal(now->items[0].text, time->items[0].text) &&
+                 bytes_equal(now->items[1].text, time->items[1].text),
+             "two times in one transaction");
+    }
+    note_mortal(user, request, value, n);
+}
+
+static void reply_stand(struct user *user, const struct request *request,
+                        const struct value *value) {
+    if (request->kind != KIND_STAND_READ) {
+        const struct value *last =
+            value->type == '*' && value->count == 2 ? &value->items[1] : value;
+        want(user, request, value, is_ok(last), "no pause");
+        if (request->value == user->stand_number) { /* it has not asked for another yet */
+            user->stand_since_ns = sim_now_ns(user->users->sim);
+        }
+        return;
+    }
+    user->stand_reads = false;
+    want(user, request, value, value->type == '*', "no values");
+    if (request->value != user->stand_number || request->at_ns < user->stand_since_ns ||
+        user->stand_since_ns == 0 || sim_now_ns(user->users->sim) >= user->stand_until_ns) {
+        return;
+    }
+    struct text seen;
+    text_init(&seen);
+    for (size_t i = 0; i < value->count; i++) {
+        text_append(&seen, value->items[i].text.ptr, value->items[i].text.len);
+        text_append_char(&seen, ' ');
+    }
+    bool same = user->stood.len == 0 || bytes_equal(text_bytes(&seen), text_bytes(&user->stood));
+    if (user->stood.len == 0) {
+        text_append(&user->stood, seen.ptr, seen.len);
+    } else {
+        user->users->counts.stood++;
+    }
+    text_fini(&seen);
+    want(user, request, value, same, "something has changed after all writes were paused");
+}
+
 static void reply_trouble(struct user *user, const struct request *request,
                           const struct value *value) {
     want(user, request, value, is_ok(value) || (request->kind == KIND_KILL && value->type == ':'),
@@ -650,6 +846,8 @@ static void reply_plain(struct user *user, const struct request *request,
     case KIND_CAS_WRITE:
     case KIND_LISTS:
     case KIND_GROUP_MULTI:
+    case KIND_MORTAL_MULTI:
+    case KIND_STAND_MULTI:
         want(user, request, value, is_ok(value), "not OK");
         break;
     case KIND_HELLO:
@@ -859,6 +1057,15 @@ const struct op_row user_ops[KINDS] = {
     [KIND_EXEC_ADD] = {"EXEC, adding", 0, send_exec, reply_exec, record_exec},
     [KIND_EXEC_READ] = {"EXEC, reading", 0, send_exec, reply_exec, record_exec},
     [KIND_EXEC_CAS] = {"EXEC, watching", 0, send_exec, reply_exec, record_exec},
+    [KIND_MORTAL_SET] = {"MSETEX of mortal keys", 6, send_mortal, reply_mortal, NULL},
+    [KIND_MORTAL_GET] = {"MGET of mortal keys", 10, send_mortal, reply_mortal, NULL},
+    [KIND_MORTAL_LOOK] = {"a look at a mortal key", 8, send_mortal, reply_mortal, NULL},
+    [KIND_MORTAL_MULTI] = {"MULTI, mortal keys", 6, send_mortal_multi, reply_plain, NULL},
+    [KIND_EXEC_MORTAL] = {"EXEC, mortal keys", 0, send_exec, reply_exec_mortal, NULL},
+    [KIND_STAND] = {"CLIENT PAUSE WRITE", 2, send_stand, reply_stand, NULL},
+    [KIND_STAND_MULTI] = {"MULTI, pausing", 1, send_stand, reply_plain, NULL},
+    [KIND_EXEC_STAND] = {"EXEC, pausing", 0, send_stand, reply_stand, NULL},
+    [KIND_STAND_READ] = {"MGET while all writes are paused", 0, send_stand, reply_stand, NULL},
     [KIND_FLUSH] = {"FLUSHALL", 2, send_trouble, reply_trouble, NULL},
     [KIND_SWAP] = {"SWAPDB", 2, send_trouble, reply_trouble, NULL},
     [KIND_PAUSE] = {"CLIENT PAUSE", 1, send_trouble, reply_trouble, NULL},
@@ -895,7 +1102,9 @@ static unsigned weight_of(const struct users *users, enum kind kind) {
                (kind > KIND_FLUSH && !options->troubles) ||
                (kind >= KIND_MSET && kind <= KIND_GROUP_LCS && !options->several_shards) ||
                (kind >= KIND_PAIR_ADD && kind <= KIND_EXEC_LISTS && !options->transactions) ||
-               (kind == KIND_GROUP_DELETE && !options->deletes);
+               (kind == KIND_GROUP_DELETE && !options->deletes) ||
+               (kind >= KIND_MORTAL_SET && kind <= KIND_EXEC_MORTAL && !options->mortal) ||
+               (kind >= KIND_STAND && kind <= KIND_STAND_READ && !options->pauses);
     return off ? 0 : user_ops[kind].weight;
 }
 

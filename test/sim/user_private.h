@@ -11,13 +11,14 @@
 #include "test/sim/user.h"
 #include "test/sim/wire.h"
 
-#define PENDING_MAX 256
-#define COUNTERS    3
-#define LISTS       3
-#define GROUPS      3
-#define GROUP_MAX   6
-#define CAS_KEYS    3
-#define TOKEN_BYTES 9 /* of what is appended to a list */
+#define PENDING_MAX  256
+#define COUNTERS     3
+#define LISTS        3
+#define GROUPS       3
+#define GROUP_MAX    6
+#define CAS_KEYS     3
+#define MORTALS_KEPT 64
+#define TOKEN_BYTES  9 /* of what is appended to a list */
 
 enum kind {
     KIND_SET,
@@ -62,6 +63,17 @@ enum kind {
     KIND_EXEC_CAS,
     KIND_EXEC_GROUP,
     KIND_EXEC_LISTS,
+    /* Keys that run out together. */
+    KIND_MORTAL_SET,
+    KIND_MORTAL_GET,
+    KIND_MORTAL_LOOK,
+    KIND_MORTAL_MULTI,
+    KIND_EXEC_MORTAL,
+    /* Pauses, and what must not change while one stands. */
+    KIND_STAND,
+    KIND_STAND_MULTI,
+    KIND_EXEC_STAND,
+    KIND_STAND_READ,
     /* Those who disturb. */
     KIND_FLUSH,
     KIND_SWAP,
@@ -97,6 +109,13 @@ struct appended {
     uint64_t answered;   /* its length, as far as any reply told */
 };
 
+/* A value of a group of keys that run out together. */
+struct mortal {
+    uint64_t value;
+    uint64_t known_ns; /* it was there then, or 0 */
+    uint64_t gone_ns;  /* and then it was not any more, or 0 */
+};
+
 struct user {
     struct users *users;
     unsigned index;
@@ -111,6 +130,11 @@ struct user {
     unsigned cas_key;
     uint64_t cas_count, cas_token; /* as read: how often it was changed, and by which write */
     uint64_t process;              /* of the history: its connection */
+    uint64_t stand_until_ns;       /* nothing changes until then: it has paused all writes */
+    uint64_t stand_number;         /* of its last pause */
+    uint64_t stand_since_ns;       /* that was answered then, or 0 */
+    bool stand_reads;              /* a look is away */
+    struct text stood;             /* what the first look showed; empty: there was none */
     unsigned last_next;            /* of the last reads */
     struct text out, in;
     size_t out_sent;
@@ -130,6 +154,7 @@ struct users {
     struct counter pair;          /* transactions that add one to both of two keys */
     struct counter cas[CAS_KEYS]; /* that change the key they watched */
     struct appended lists[LISTS];
+    struct mortal mortals[GROUPS][MORTALS_KEPT]; /* by value, the latest of each place */
     struct history history;
     uint64_t processes;
     uint64_t values; /* numbers handed out: no value is written twice */
