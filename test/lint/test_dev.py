@@ -202,6 +202,17 @@ def test_a_configuration_that_includes_itself_is_for_the_server_to_refuse(front,
     assert front.run("run", "my.conf", cwd=tmp_path).stdout.endswith(": my.conf\n")
 
 
+def test_it_may_change_while_it_runs(front):
+    """A pull in the middle of a long command made bash go on reading somewhere in the new file."""
+    front.fake("clang-format-14", "yes 'echo surprise' | head -n 5000 >dev")
+    (front.bin / "yes").symlink_to(shutil.which("yes"))
+    for folder in "base proto net shard server".split():
+        (front.top / folder).mkdir()
+    (front.top / "base" / "a.c").touch()
+    done = front.run("fmt")
+    assert done.returncode == 0 and done.stdout == ""
+
+
 def real_server():
     path = os.path.join(tree.ROOT, "build-release", "server", "shoal-server")
     if not os.access(path, os.X_OK):
