@@ -145,6 +145,7 @@ def run(command, env=None, cwd=ROOT, timeout=1500):
         proc = subprocess.Popen(
             command, cwd=cwd, env={**os.environ, **(env or {})}, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # who runs in the background ignores it
         )
         try:
             status = proc.wait(timeout)
