@@ -310,6 +310,7 @@ static void clock_init(struct rt *rt) {
 }
 
 void rt_refresh(struct rt *rt) {
+    rt->woke_ticks = rt_ticks(rt);
     rt->now_ns = rt->ops->mono_ns(rt);
     rt->mono_ms = (int64_t)(rt->now_ns / 1000000);
     rt->wall_ms = (int64_t)(rt->ops->wall_us(rt) / 1000);
@@ -317,6 +318,10 @@ void rt_refresh(struct rt *rt) {
         uint64_t now_ns = rt->ops->mono_ns(rt);
         clock_measure(&rt->clock, now_ns, cpu_ticks());
     }
+}
+
+uint64_t rt_woke_ticks(const struct rt *rt) {
+    return rt->woke_ticks;
 }
 
 uint64_t rt_ticks(struct rt *rt) {

@@ -58,6 +58,7 @@ void rt_block(struct rt *rt, uint64_t ns);
 /* A counter that is cheap to read (the CPU's time stamp counter where there is one), and what it
  * means: for measuring commands. */
 uint64_t rt_ticks(struct rt *rt);
+uint64_t rt_woke_ticks(const struct rt *rt); /* when the last turn's wait was over */
 uint64_t rt_ticks_to_ns(const struct rt *rt, uint64_t ticks);
 
 /* ---- The turn ---- */

@@ -80,7 +80,7 @@ enum rt_fault {
 struct rt {
     const struct rt_ops *ops;
     int64_t wall_ms, mono_ms;
-    uint64_t now_ns;
+    uint64_t now_ns, woke_ticks;
     struct rt_stats stats;
     struct rt_pool pool;
     struct rt_clock clock;

@@ -513,9 +513,25 @@ void client_account(struct client *client) {
     struct worker *worker = client->worker;
     worker->clients_memory += bytes - client->memory;
     client->memory = bytes;
-    if (bytes > worker->largest_client && !(client->flags & CLIENT_NO_EVICT)) {
-        worker->largest_client = bytes;
+    if (UNLIKELY(worker->evicts)) {
+        client_order(client);
     }
+}
+
+void client_order(struct client *client) {
+    struct worker *worker = client->worker;
+    pqueue_remove(&worker->evictable, &client->memory_node);
+    if (worker->evicts && !(client->flags & (CLIENT_NO_EVICT | CLIENT_CLOSING))) {
+        pqueue_add(&worker->evictable, &client->memory_node, -(int64_t)client->memory);
+    }
+}
+
+struct client *client_of_id(const struct worker *worker, uint64_t id) {
+    struct link *at = links_first(&worker->clients_by_id, links_hash(id));
+    while (at != NULL && LINK_ENTRY(at, struct client, id_link)->id != id) {
+        at = at->next;
+    }
+    return at != NULL ? LINK_ENTRY(at, struct client, id_link) : NULL;
 }
 
 void client_set_text(char **field, struct bytes text) {
@@ -562,6 +578,7 @@ void client_accept(struct worker *worker, const struct rt_accepted *accepted, ui
     list_node_init(&client->dirty_node);
     list_node_init(&client->wait_node);
     pqueue_node_init(&client->blocked_node);
+    pqueue_node_init(&client->memory_node);
     client->created_ms = client->active_ms = rt_wall_ms(worker->rt);
     rt_socket_addresses(worker->rt, accepted->socket, client->peer, client->local);
     if (!accepted->is_unix) {
@@ -569,6 +586,8 @@ void client_accept(struct worker *worker, const struct rt_accepted *accepted, ui
         rt_socket_keep_alive(worker->rt, accepted->socket, (int)worker->config->tcp_keepalive);
     }
     list_push_back(&worker->clients, &client->node);
+    client->id_link.hash = links_hash(id);
+    links_add(&worker->clients_by_id, &client->id_link);
     worker->clients_count++;
     if (rt_stream_open(worker->rt, &client->stream, accepted->socket, &client_events) != 0) {
         rt_socket_close(worker->rt, accepted->socket);
@@ -588,6 +607,7 @@ void client_close(struct client *client) {
     list_remove(&client->dirty_node);
     list_remove(&client->wait_node);
     pqueue_remove(&client->worker->blocked, &client->blocked_node);
+    pqueue_remove(&client->worker->evictable, &client->memory_node);
     client->input.len =
         0; /* the buffer is dropped with the client: a window may be running over it */
     rt_stream_close(&client->stream);
@@ -609,6 +629,7 @@ bool client_try_free(struct client *client) {
     worker->clients_count--;
     shared_connection_over(worker->server->shared, worker->id);
     list_remove(&client->node);
+    links_remove(&worker->clients_by_id, &client->id_link);
     list_remove(&client->dirty_node);
     list_remove(&client->wait_node);
     input_drop(client);

@@ -13,6 +13,7 @@
 #ifndef SHOAL_SERVER_CLIENT_H
 #define SHOAL_SERVER_CLIENT_H
 
+#include "base/links.h"
 #include "base/list.h"
 #include "base/outbuf.h"
 #include "base/pqueue.h"
@@ -64,6 +65,7 @@ struct client {
     struct rt_stream stream; /* first: a stream pointer is its client's */
     struct worker *worker;
     struct list_node node; /* of worker->clients */
+    struct link id_link;   /* of worker->clients_by_id */
     struct list_node dirty_node;
     struct list_node wait_node; /* of worker->ready or ->paused */
     uint64_t id;
@@ -116,10 +118,13 @@ struct client {
     int64_t created_ms;                      /* wall */
     int64_t active_ms;                       /* wall, last interaction */
     uint64_t bytes_in, bytes_out, commands;
-    size_t memory;   /* as last accounted to the worker */
-    size_t out_peak; /* largest output lately: client_recent_max_output_buffer */
+    size_t memory;                  /* as last accounted to the worker */
+    struct pqueue_node memory_node; /* of worker->evictable */
+    size_t out_peak;                /* largest output lately: client_recent_max_output_buffer */
 };
 
+/* NULL: there is none on this worker. One that is closing is still found. */
+struct client *client_of_id(const struct worker *worker, uint64_t id);
 void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id);
 
 /* Whether every request that was taken up has been answered, and every reply is out. */

@@ -43,5 +43,7 @@ void clients_run_ready(struct worker *worker);
 void client_cron(struct client *client, int64_t now_ms);
 /* Updates the worker's sum of client memory. */
 void client_account(struct client *client);
+/* Puts it where it belongs among those that may be evicted, if its worker evicts. */
+void client_order(struct client *client);
 
 #endif

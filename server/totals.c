@@ -117,6 +117,7 @@ static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *t
     for (int i = 0; i < RATE_COUNT; i++) {
         to->rates[i] = worker_rate(worker, (enum worker_rate)i);
     }
+    to->longest_turn_ns = rt_ticks_to_ns(worker->rt, worker->stats.longest_turn_ticks);
     to->cycle_ns = rt_ticks_to_ns(worker->rt, worker->stats.cycle_ticks);
     to->cycle_command_ns = rt_ticks_to_ns(worker->rt, worker->stats.cycle_command_ticks);
     rt_thread_usage(&to->user_us, &to->system_us);

@@ -39,6 +39,7 @@ struct totals {
     uint64_t heap_used, heap_reserved;
     uint64_t peak_bytes;
     uint64_t rates[RATE_COUNT];
+    uint64_t longest_turn_ns;
     uint64_t cycle_ns, cycle_command_ns;
     uint64_t user_us, system_us; /* of the thread */
     enum pause_kind pause;

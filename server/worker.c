@@ -35,12 +35,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RECV_BUFFERS      256
-#define RECV_BUFFER_BYTES (16 * 1024)
-#define SCRATCH_BYTES     (16 * 1024)
-#define MESSAGES_A_TURN   256
-#define CRON_MS           100
-#define CRON_CLIENTS_MIN  200
+#define RECV_BUFFERS        256
+#define RECV_BUFFER_BYTES   (16 * 1024)
+#define SCRATCH_BYTES       (16 * 1024)
+#define MESSAGES_A_TURN     256
+#define CRON_MS             100
+#define CRON_CLIENTS_A_TURN 200
 /* As often as Valkey says it. */
 #define STATE_LOG_MS 5000
 /* A sleeping thread looks at its mailboxes this often although nobody rang: what it finds then is a
@@ -51,6 +51,7 @@
 #define WATCHDOG_THREADS 8
 /* Each is answered, and goes on: more than that would hold up the others. */
 #define WAKES_A_TURN    256
+#define EVICTED_A_TURN  256
 #define STOP_DRAIN_MS   500
 #define STOP_GIVE_UP_MS 5000
 #define STOP_TURN_NS    (1000 * 1000)
@@ -105,6 +106,8 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     rt_random(worker->rt, &seed, sizeof seed);
     rng_seed(&worker->rng, seed);
     list_init(&worker->clients);
+    links_init(&worker->clients_by_id);
+    pqueue_init(&worker->evictable);
     list_init(&worker->dirty);
     list_init(&worker->ready);
     list_init(&worker->paused);
@@ -149,6 +152,7 @@ void worker_free(struct worker *worker) {
     end_mail(worker);
     batch_pool_free(worker);
     links_fini(&worker->suspended);
+    links_fini(&worker->clients_by_id);
     txn_worker_fini(worker);
     multi_pool_free(worker);
     free(worker->open_batches);
@@ -157,6 +161,18 @@ void worker_free(struct worker *worker) {
     shard_fini(&worker->shard);
     rt_free(worker->rt);
     free(worker);
+}
+
+/* The order by memory is kept only while somebody asks for it. */
+static void order_clients(struct worker *worker) {
+    bool evicts = config_maxmemory_clients(worker->config) > 0;
+    if (evicts == worker->evicts) {
+        return;
+    }
+    worker->evicts = evicts;
+    LIST_EACH(&worker->clients, node) {
+        client_order(LIST_ENTRY(node, struct client, node));
+    }
 }
 
 /* A keyspace counts accesses as the configuration says: by time, or how many. */
@@ -169,6 +185,7 @@ static void set_lru(const struct worker *worker, struct keyspace *keyspace) {
 
 void worker_apply_config(struct worker *worker, const struct config *config) {
     worker->config = config;
+    order_clients(worker);
     worker_set_expiry(worker);
     set_lru(worker, worker->shard.keyspace);
 }
@@ -275,12 +292,22 @@ uint64_t worker_rate(const struct worker *worker, enum worker_rate rate) {
 }
 
 /* A tenth of the clients, and the next tenth the next time: each about once a second. */
-static void cron_clients(struct worker *worker, int64_t now_ms) {
+static unsigned cron_share(const struct worker *worker) {
     unsigned n = worker->clients_count / 10;
-    n = n > CRON_CLIENTS_MIN ? n : CRON_CLIENTS_MIN;
-    n = n < worker->clients_count ? n : worker->clients_count;
-    for (unsigned i = 0; i < n; i++) {
+    n = n > CRON_CLIENTS_A_TURN ? n : CRON_CLIENTS_A_TURN;
+    return n < worker->clients_count ? n : worker->clients_count;
+}
+
+/* Some of them. */
+static void cron_clients(struct worker *worker) {
+    int64_t now_ms = rt_wall_ms(worker->rt);
+    for (unsigned i = 0; worker->cron_clients > 0 && i < CRON_CLIENTS_A_TURN; i++) {
+        worker->cron_clients--;
         struct list_node *node = list_pop_front(&worker->clients);
+        if (node == NULL) { /* many have gone meanwhile */
+            worker->cron_clients = 0;
+            return;
+        }
         list_push_back(&worker->clients, node);
         client_cron(LIST_ENTRY(node, struct client, node), now_ms);
     }
@@ -315,7 +342,7 @@ static void cron(struct worker *worker) {
         worker->state_logged_ms = now_ms;
         log_state(worker);
     }
-    cron_clients(worker, rt_wall_ms(worker->rt));
+    worker->cron_clients = cron_share(worker);
 }
 
 /* Clients whose time to wait is over. Returns when the next one's is, monotonic ms. */
@@ -338,47 +365,40 @@ static int64_t wake_waiters(struct worker *worker) {
 }
 
 static struct client *largest_client(const struct worker *worker) {
-    struct client *largest = NULL;
-    LIST_EACH(&worker->clients, node) {
-        struct client *client = LIST_ENTRY(node, struct client, node);
-        if (!(client->flags & (CLIENT_NO_EVICT | CLIENT_CLOSING)) &&
-            (largest == NULL || client->memory > largest->memory)) {
-            largest = client;
-        }
-    }
-    return largest;
+    struct pqueue_node *node = pqueue_first(&worker->evictable);
+    return node != NULL ? PQUEUE_ENTRY(node, struct client, memory_node) : NULL;
 }
 
-/* maxmemory-clients: the largest client of all goes first, wherever it lives. Looking for it is put
- * off until memory is short: till then a worker tells what it can have at most, and who finds
- * another worker's larger than his own leaves it to that one. */
-static void evict_clients(struct worker *worker) {
-    size_t limit = config_maxmemory_clients(worker->config);
-    if (LIKELY(limit == 0)) {
-        return;
-    }
+static bool clients_exceed(const struct worker *worker, size_t limit) {
     struct shared_counters *shared = worker->server->shared;
-    if (worker->clients_memory < worker->largest_client) {
-        worker->largest_client = worker->clients_memory;
+    const struct client *largest = largest_client(worker);
+    shared_set_clients_memory(shared, worker->id, worker->clients_memory,
+                              largest != NULL ? largest->memory : 0);
+    return largest != NULL && shared_clients_memory_total(shared) > limit &&
+           shared_largest_client_worker(shared) == worker->id;
+}
+
+/* maxmemory-clients: the largest client of all goes first, wherever it lives: who finds another
+ * worker's larger than his own leaves it to that one. True if more must go. */
+static bool evict_clients(struct worker *worker) {
+    if (LIKELY(!worker->evicts)) {
+        return false;
     }
-    shared_set_clients_memory(shared, worker->id, worker->clients_memory, worker->largest_client);
-    while (shared_clients_memory_total(shared) > limit) {
-        struct client *largest = largest_client(worker);
-        worker->largest_client = largest != NULL ? largest->memory : 0;
-        shared_set_clients_memory(shared, worker->id, worker->clients_memory,
-                                  worker->largest_client);
-        if (largest == NULL || shared_largest_client_worker(shared) != worker->id) {
-            break;
+    size_t limit = config_maxmemory_clients(worker->config);
+    unsigned evicted = 0;
+    while (clients_exceed(worker, limit)) {
+        if (evicted++ == EVICTED_A_TURN) {
+            return true;
         }
+        struct client *largest = largest_client(worker);
         log_client(worker, LOG_NOTICE, "Evicting client: ", largest, "");
         worker->stats.evicted_clients++;
         worker->clients_memory -=
             largest->memory; /* as good as gone: freed when nothing is on its way */
         largest->memory = 0;
         client_close(largest);
-        shared_set_clients_memory(shared, worker->id, worker->clients_memory,
-                                  worker->largest_client);
     }
+    return false;
 }
 
 /* One slice of background work. Returns when the next is wanted, wall ms. */
@@ -509,14 +529,19 @@ bool worker_turn(struct worker *worker) {
     txn_settle(worker);
     int64_t waiter_ms = wake_waiters(worker);
     cron(worker);
+    cron_clients(worker);
     int64_t work_ms = work(worker);
     flush_output(worker);
-    evict_clients(worker);
+    more |= evict_clients(worker);
     check_stop_signal(worker);
-    worker->more = more || !list_empty(&worker->ready) || !list_empty(&worker->jobs) ||
-                   !list_empty(&worker->shard.locks.settled);
+    worker->more = more || worker->cron_clients > 0 || !list_empty(&worker->ready) ||
+                   !list_empty(&worker->jobs) || !list_empty(&worker->shard.locks.settled);
     worker->stats.cycles++;
-    worker->stats.cycle_ticks += rt_ticks(worker->rt) - start;
+    uint64_t end = rt_ticks(worker->rt), turn_ticks = end - rt_woke_ticks(worker->rt);
+    worker->stats.cycle_ticks += end - start;
+    if (turn_ticks > worker->stats.longest_turn_ticks) {
+        worker->stats.longest_turn_ticks = turn_ticks;
+    }
     if (worker->stopping) {
         worker->sleep_ns = STOP_TURN_NS;
         return drain(worker);

@@ -50,6 +50,7 @@ struct worker_stats {
     uint64_t auth_denied;
     uint64_t input_max, output_max; /* client_recent_max_*_buffer */
     uint64_t cycles, cycle_ticks, cycle_command_ticks;
+    uint64_t longest_turn_ticks; /* from the end of its wait to its own */
 };
 
 /* errorstats: counts by error code. */
@@ -75,6 +76,7 @@ struct worker {
     struct rng rng;
 
     struct list clients;
+    struct links clients_by_id;
     unsigned clients_count;
     struct list dirty;      /* clients with output to send at the end of the turn */
     struct list ready;      /* clients whose wait is over */
@@ -92,11 +94,12 @@ struct worker {
     unsigned multi_pool_count;
     struct batch **open_batches; /* by target: of the client that is being worked off */
     unsigned open_count;
-    struct large *large;   /* of the request that runs: values that may be taken over, or NULL */
-    uint64_t tick;         /* rt_ticks when the last command ended: the next one's start */
-    struct outbuf discard; /* where replies go that nobody wants */
-    size_t clients_memory; /* sum of client->memory */
-    size_t largest_client; /* no client that may be evicted has more memory than this */
+    struct large *large;     /* of the request that runs: values that may be taken over, or NULL */
+    uint64_t tick;           /* rt_ticks when the last command ended: the next one's start */
+    struct outbuf discard;   /* where replies go that nobody wants */
+    size_t clients_memory;   /* sum of client->memory */
+    bool evicts;             /* maxmemory-clients is set */
+    struct pqueue evictable; /* then: the clients that may be evicted, by memory below zero */
 
     struct pause pause;
 
@@ -105,7 +108,8 @@ struct worker {
     struct error_stat errors[ERROR_STATS_MAX];
     unsigned errors_count;
     int64_t cron_next_ms;
-    int64_t mail_ms; /* monotonic: when the last message came */
+    unsigned cron_clients; /* that are still to be looked at, by turns */
+    int64_t mail_ms;       /* monotonic: when the last message came */
     int64_t http_logged_ms;
     int64_t state_logged_ms; /* monotonic */
     int64_t sleep_ns;        /* how long the next turn may wait; 0: there is work */

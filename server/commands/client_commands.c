@@ -162,6 +162,52 @@ struct filter_args {
     size_t argv_bytes; /* of the caller's command */
 };
 
+/* All clients of a worker that a filter may match, some in each turn: meanwhile some go and others
+ * come, which are not seen. */
+struct walk {
+    uint64_t *ids; /* NULL: not begun */
+    size_t count, at;
+    size_t stop; /* where this turn ends */
+};
+
+#define CLIENTS_A_TURN 256
+
+/* At the start of a turn. */
+static void walk_go_on(struct worker *worker, struct walk *walk) {
+    if (walk->ids == NULL) {
+        walk->ids = must_malloc((worker->clients_count + 1) * sizeof(*walk->ids));
+        LIST_EACH(&worker->clients, node) {
+            walk->ids[walk->count++] = LIST_ENTRY(node, struct client, node)->id;
+        }
+    }
+    size_t left = walk->count - walk->at;
+    walk->stop = walk->at + (left < CLIENTS_A_TURN ? left : CLIENTS_A_TURN);
+}
+
+/* The next one that matches, or NULL at the end of the turn. One that was killed is as good as
+ * gone. */
+static struct client *walk_next(struct worker *worker, struct walk *walk,
+                                const struct client_filter *filter) {
+    int64_t now_ms = rt_wall_ms(worker->rt);
+    while (walk->at < walk->stop) {
+        struct client *client = client_of_id(worker, walk->ids[walk->at++]);
+        if (client != NULL && !(client->flags & CLIENT_CLOSING) &&
+            client_filter_matches(filter, client, now_ms)) {
+            return client;
+        }
+    }
+    return NULL;
+}
+
+/* Frees it at the end; false before. */
+static bool walk_over(struct walk *walk) {
+    if (walk->at < walk->count) {
+        return false;
+    }
+    free(walk->ids);
+    return true;
+}
+
 struct line {
     uint64_t id;
     size_t start, len; /* in the part's text */
@@ -169,6 +215,7 @@ struct line {
 };
 
 struct list_part {
+    struct walk walk;
     struct text text;
     struct line *lines;
     size_t count;
@@ -178,13 +225,14 @@ static bool list_part(struct worker *worker, const void *args, void *result) {
     const struct filter_args *a = args;
     struct list_part *part = result;
     int64_t now_ms = rt_wall_ms(worker->rt);
-    text_init(&part->text);
-    part->lines = must_malloc((worker->clients_count + 1) * sizeof(*part->lines));
-    LIST_EACH(&worker->clients, node) {
-        const struct client *client = LIST_ENTRY(node, struct client, node);
-        if ((client->flags & CLIENT_CLOSING) || part->count == worker->clients_count ||
-            !client_filter_matches(a->filter, client, now_ms)) {
-            continue; /* one that was killed is as good as gone */
+    if (part->walk.ids == NULL) {
+        text_init(&part->text);
+    }
+    struct client *client;
+    walk_go_on(worker, &part->walk);
+    while ((client = walk_next(worker, &part->walk, a->filter)) != NULL) {
+        if (part->lines == NULL) {
+            part->lines = must_malloc(part->walk.count * sizeof(*part->lines));
         }
         size_t start = part->text.len;
         client_describe(&part->text, client, false, client->input.len,
@@ -193,7 +241,7 @@ static bool list_part(struct worker *worker, const void *args, void *result) {
         part->lines[part->count++] =
             (struct line){client->id, start, part->text.len - start, &part->text};
     }
-    return true;
+    return walk_over(&part->walk);
 }
 
 static int line_compare(const void *a, const void *b) {
@@ -213,8 +261,9 @@ static void list_done(struct exec *x, const struct scatter_result *result) {
     count = 0;
     for (unsigned i = 0; i < result->parts_count; i++) {
         const struct list_part *part = result->parts[i];
-        memcpy(lines + count, part->lines, part->count * sizeof(*lines));
-        count += part->count;
+        for (size_t j = 0; j < part->count; j++) {
+            lines[count++] = part->lines[j];
+        }
     }
     qsort(lines, count, sizeof(*lines), line_compare);
     struct text all;
@@ -249,6 +298,7 @@ struct kill_args {
 };
 
 struct kill_part {
+    struct walk walk;
     unsigned killed;
     bool caller; /* is among them: it gets its reply first */
 };
@@ -256,13 +306,9 @@ struct kill_part {
 static bool kill_part(struct worker *worker, const void *args, void *result) {
     const struct kill_args *a = args;
     struct kill_part *part = result;
-    int64_t now_ms = rt_wall_ms(worker->rt);
-    LIST_EACH_SAFE(&worker->clients, node) {
-        struct client *client = LIST_ENTRY(node, struct client, node);
-        if ((client->flags & CLIENT_CLOSING) ||
-            !client_filter_matches(a->filter.filter, client, now_ms)) {
-            continue;
-        }
+    struct client *client;
+    walk_go_on(worker, &part->walk);
+    while ((client = walk_next(worker, &part->walk, a->filter.filter)) != NULL) {
         part->killed++;
         if (client->id == a->filter.caller) {
             part->caller = true;
@@ -270,7 +316,7 @@ static bool kill_part(struct worker *worker, const void *args, void *result) {
             client_close(client);
         }
     }
-    return true;
+    return walk_over(&part->walk);
 }
 
 static void kill_done(struct exec *x, const struct scatter_result *result) {
@@ -318,18 +364,13 @@ static void unblocked_by_error(struct client *client, bool timed_out) {
 
 static bool unblock_part(struct worker *worker, const void *args, void *result) {
     const struct unblock_args *a = args;
-    LIST_EACH_SAFE(&worker->clients, node) {
-        struct client *client = LIST_ENTRY(node, struct client, node);
-        if (client->id == a->id) {
-            if (client->flags & CLIENT_BLOCKED) {
-                if (a->with_error) {
-                    client->blocked_done = unblocked_by_error;
-                }
-                client_unblock(client, true);
-                *(bool *)result = true;
-            }
-            break;
+    struct client *client = client_of_id(worker, a->id);
+    if (client != NULL && (client->flags & CLIENT_BLOCKED)) {
+        if (a->with_error) {
+            client->blocked_done = unblocked_by_error;
         }
+        client_unblock(client, true);
+        *(bool *)result = true;
     }
     return true;
 }

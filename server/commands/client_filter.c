@@ -38,8 +38,8 @@ enum client_kind { KIND_ANY, KIND_NORMAL, KIND_OTHER };
 struct conditions {
     char *texts[TEXT_COUNT]; /* NULL: not asked */
     uint64_t *ids;
-    size_t ids_count;
-    bool ids_given; /* even if there were none */
+    size_t ids_count, ids_capacity; /* in ascending order */
+    bool ids_given;                 /* even if there were none */
     enum client_kind kind;
     int64_t db; /* -1: not asked */
 };
@@ -88,6 +88,11 @@ struct client_filter *client_filter_address(struct bytes address) {
     return filter;
 }
 
+static int id_compare(const void *a, const void *b) {
+    const uint64_t *left = a, *right = b;
+    return (*left > *right) - (*left < *right);
+}
+
 /* Takes numbers as long as there are any, maybe none; how many arguments, or -1 after an error
  * reply. */
 static int ids_parse(struct exec *x, uint32_t i, struct conditions *conditions) {
@@ -98,10 +103,17 @@ static int ids_parse(struct exec *x, uint32_t i, struct conditions *conditions) 
             reply_error(x->reply, "ERR client-id should be greater than 0");
             return -1;
         }
-        uint64_t *ids = must_realloc(conditions->ids, (conditions->ids_count + 1) * sizeof(*ids));
-        ids[conditions->ids_count++] = (uint64_t)id;
-        conditions->ids = ids;
+        if (conditions->ids_count == conditions->ids_capacity) {
+            conditions->ids_capacity =
+                conditions->ids_capacity > 0 ? conditions->ids_capacity * 2 : 4;
+            conditions->ids =
+                must_realloc(conditions->ids, conditions->ids_capacity * sizeof(*conditions->ids));
+        }
+        conditions->ids[conditions->ids_count++] = (uint64_t)id;
         n++;
+    }
+    if (conditions->ids_count > 1) {
+        qsort(conditions->ids, conditions->ids_count, sizeof(*conditions->ids), id_compare);
     }
     conditions->ids_given = true;
     return n;
@@ -304,12 +316,8 @@ static bool text_holds(const struct client *client, enum condition_text which, c
 }
 
 static bool id_listed(const struct conditions *conditions, uint64_t id) {
-    for (size_t i = 0; i < conditions->ids_count; i++) {
-        if (conditions->ids[i] == id) {
-            return true;
-        }
-    }
-    return false;
+    return conditions->ids_count > 0 &&
+           bsearch(&id, conditions->ids, conditions->ids_count, sizeof(id), id_compare) != NULL;
 }
 
 /* Every condition that was asked is `wanted`. */
