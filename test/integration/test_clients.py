@@ -327,6 +327,7 @@ def test_pause_ends_by_itself(server):
         assert time.monotonic() - started > 0.29
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inside", [False, True], ids=["alone", "inside EXEC"])
 def test_pause_is_a_barrier(server, r, shards, kind, inside):
     """What others had begun on any shard, alone or in a transaction, was once seen to happen after the pause had been

@@ -14,6 +14,8 @@ import pytest
 from resp import encode
 from server import BAD_LOG, free_port, wait_for
 
+pytestmark = pytest.mark.row_each
+
 # With -fsanitize the faults are the sanitizer's to report.
 FAULTS = ("SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL")
 
@@ -89,6 +91,7 @@ def test_memory_that_ran_out_names_the_size(start_mortal, slow):
     assert re.search(want, said)
 
 
+@pytest.mark.slow
 @pytest.mark.shoal_only
 @pytest.mark.parametrize("size", (50, 3000, 100000))
 def test_memory_that_really_runs_out(start_mortal, slow, shards, size):

@@ -165,6 +165,7 @@ def through_double(text):
     return "%.14g" % float(text)
 
 
+@pytest.mark.slow
 @pytest.mark.shoal_only
 @pytest.mark.parametrize("count", (1, 10, 300))
 def test_scan_cursors_survive_programs_that_read_them_with_atoi(server, r, count):
@@ -218,6 +219,7 @@ def test_scan_cursors_mean_the_same_for_any_number_of_shards(server, r, start_se
             assert {key for key in got if slot(key) != first} == behind
 
 
+@pytest.mark.slow
 def test_scan_of_one_slot_by_its_tag(server, r, kind):
     """A pattern that says which slot its keys are in is looked for there only."""
     fill(server, 5000)

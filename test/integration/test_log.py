@@ -11,6 +11,8 @@ import pytest
 from resp import encode
 from server import Server, wait_for
 
+pytestmark = pytest.mark.row_each
+
 
 @pytest.fixture(scope="module")
 def talkative(server_binary, base_config, kind):
@@ -147,6 +149,7 @@ def test_who_takes_too_much(start_server, kind):
     since.has(r" # Client " + INFO % own + r" (closed|scheduled to be closed ASAP) for overcoming of output buffer limits\.")
 
 
+@pytest.mark.slow
 def test_how_much_there_is(talkative):
     since = Since(talkative)
     with talkative.raw() as c:

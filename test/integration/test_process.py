@@ -125,6 +125,7 @@ def test_modes_that_are_not_there_are_refused(server_binary, switch):
 # ---- start ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_port_that_is_taken_is_refused(start_server, kind):
     with socket.socket() as holder:
         holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -144,6 +145,7 @@ def test_port_that_is_taken_is_refused(start_server, kind):
         assert s.log().count("trying again") == (1 if kind == "shoal" else 0)
 
 
+@pytest.mark.slow
 def test_a_second_server_on_the_port_of_a_first_is_refused(start_server, server):
     """Two servers must not share a port by accident, as SO_REUSEPORT would let them."""
     s = start_server(start=False, port=server.port)
@@ -425,6 +427,7 @@ def test_all_shards_have_one_backend_when_locked_memory_is_short(start_server, b
     assert seen <= ({"io_uring", "epoll"} if backend == "auto" else {"io_uring", "refused"})
 
 
+@pytest.mark.slow
 @pytest.mark.shoal_only
 @pytest.mark.skipif(os.geteuid() != 0, reason="other processes of this user may have rings")
 @pytest.mark.parametrize("end", (signal.SIGKILL, signal.SIGTERM))

@@ -11,6 +11,8 @@ import pytest
 from resp import Raw, RespError
 from server import ServerFailed, free_port, wait_for
 
+pytestmark = pytest.mark.row_each
+
 MISSED = re.compile(r"# Set, but without effect, because what they are about is not there yet: (.*)")
 
 

@@ -129,6 +129,7 @@ def test_ten_thousand_commands(r, raw, shards, slow):
     assert replies[-1] == [n // 10 + 1 for n in range(10_000)]
 
 
+@pytest.mark.slow
 def test_very_many_steps(r, raw, shards):
     """What ran at home called for the next step from inside the one before: a long EXEC of commands that must follow each
     other took a deeper stack than a thread has."""

@@ -70,6 +70,13 @@ def test_a_function_that_is_gone_is_seen():
     assert functions_named("calls `a_one()` then `gone()`, not `plain`") == ["a_one", "gone"]
 
 
+def test_the_page_on_tests_names_every_file_of_integration_tests():
+    page = tree.read("docs/testing.md")
+    names = [n for n in os.listdir(os.path.join(tree.ROOT, "test", "integration")) if n.startswith("test_") and n.endswith(".py")]
+    missing = sorted(n for n in names if "`%s`" % n not in page)
+    assert len(names) > 10 and not missing, "docs/testing.md does not say what is in: %s" % ", ".join(missing)
+
+
 @pytest.mark.parametrize("page", ["README.md"] + sorted("docs/" + n for n in os.listdir(os.path.join(tree.ROOT, "docs")) if n.endswith(".md")))
 def test_paths_that_a_page_names_exist(page):
     text = tree.read(page)
