@@ -655,7 +655,8 @@ static void stream_send(struct rt_stream *stream, const struct iovec *vectors, i
     }
     stream->vectors_count = taken;
     stream->send_bytes = bytes;
-    stream->flags = (stream->flags & ~(unsigned)RT_STREAM_LAZY) | RT_STREAM_SENDING | how;
+    stream->flags =
+        (stream->flags & ~(unsigned)(RT_STREAM_LAZY | RT_STREAM_WAITED)) | RT_STREAM_SENDING | how;
     stream->rt->ops->stream_send(stream->rt, stream);
 }
 
@@ -673,6 +674,10 @@ bool rt_stream_sending(const struct rt_stream *stream) {
 
 bool rt_stream_stuck(const struct rt_stream *stream) {
     return rt_stream_sending(stream) && (stream->flags & RT_STREAM_FULL);
+}
+
+bool rt_stream_waited(const struct rt_stream *stream) {
+    return stream->flags & RT_STREAM_WAITED;
 }
 
 size_t rt_stream_taken(const struct rt_stream *stream) {

@@ -200,6 +200,9 @@ void rt_stream_send_lazy(struct rt_stream *stream, const struct iovec *vectors, 
 bool rt_stream_sending(const struct rt_stream *stream);
 /* The send waits for room in the socket: the peer does not read as fast. */
 bool rt_stream_stuck(const struct rt_stream *stream);
+/* The latest send did, in the end or not: for `sent`, which else may come some time after the bytes
+ * have left. */
+bool rt_stream_waited(const struct rt_stream *stream);
 /* Bytes of the send that the system has taken, or is just about to, before `sent` says so. */
 size_t rt_stream_taken(const struct rt_stream *stream);
 /* Stops and starts receiving: back-pressure. Some data that was on its way may still arrive after a

@@ -178,7 +178,7 @@ static void try_send(struct rt_epoll *e, struct rt_stream *stream) {
         n = send_some(e, stream);
     } while (n == -EINTR);
     if (n == -EAGAIN) {
-        stream->flags |= RT_STREAM_FULL;
+        stream->flags |= RT_STREAM_FULL | RT_STREAM_WAITED;
         return;
     }
     stream->flags &= ~RT_STREAM_FULL;

@@ -122,8 +122,9 @@ enum {
     RT_STREAM_CLOSING = 1u << 4,
     RT_STREAM_SENDING = 1u << 5, /* between send and sent */
     RT_STREAM_LAZY = 1u << 6,    /* its sent may wait */
-    RT_STREAM_FULL = 1u << 7, /* the socket took less than all last time; a send waits for room */
-    RT_STREAM_BACKEND = 1u << 8, /* the first bit that a backend may use as it likes */
+    RT_STREAM_FULL = 1u << 7,   /* the socket took less than all last time; a send waits for room */
+    RT_STREAM_WAITED = 1u << 8, /* the latest send has waited for room, or does */
+    RT_STREAM_BACKEND = 1u << 9, /* the first bit that a backend may use as it likes */
 };
 
 /* An accept that fails for want of something is tried again after this long. */

@@ -685,7 +685,7 @@ static void stream_try_send(struct side *side) {
     ssize_t n = side_send(side, stream->vectors, stream->vectors_count);
     if (n == 0 && stream->send_bytes > 0) {
         side->blocked = true;
-        stream->flags |= RT_STREAM_FULL;
+        stream->flags |= RT_STREAM_FULL | RT_STREAM_WAITED;
         return;
     }
     side->blocked = false;

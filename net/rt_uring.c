@@ -459,6 +459,7 @@ static bool send_faulted(struct rt_uring *u, struct rt_stream *stream, enum tag 
 
 /* Waits for room in the socket. */
 static void send_waiting(struct rt_uring *u, struct rt_stream *stream) {
+    stream->flags |= RT_STREAM_WAITED;
     if (!send_faulted(u, stream, TAG_SEND)) {
         prepare_send(u, stream, TAG_SEND)->ioprio = IORING_RECVSEND_POLL_FIRST;
     }

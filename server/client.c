@@ -413,6 +413,7 @@ void client_flush(struct client *client) {
             rt_stream_send(&client->stream, vectors, n);
         }
         client->worker->stats.writes++;
+        client->active_ms = rt_wall_ms(client->worker->rt);
     }
     if ((client->flags & CLIENT_CLOSE_AFTER_REPLY) && client_all_sent(client)) {
         client_close(client);
@@ -426,7 +427,9 @@ static void on_sent(struct rt_stream *stream, size_t n) {
     outbuf_drain(&client->out, n);
     client->bytes_out += n;
     client->worker->stats.net_output += n;
-    client->active_ms = rt_wall_ms(client->worker->rt); /* who reads a long reply is not idle */
+    if (rt_stream_waited(stream)) { /* who reads a long reply is not idle */
+        client->active_ms = rt_wall_ms(client->worker->rt);
+    }
     if (client->flags & CLIENT_CLOSING) {
         return;
     }

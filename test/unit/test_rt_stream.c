@@ -291,6 +291,7 @@ EACH(rt_stream, as_many_vectors_as_may_be_leave_in_order) {
     cr_assert_eq(end->sent_calls, 0);
     pump(rt, end->sent_calls == 1);
     cr_assert_eq(rt_stream_taken(&end->stream), 0);
+    cr_assert_not(rt_stream_waited(&end->stream));
     cr_assert_eq(end->sent_bytes, len);
     cr_assert_eq(peer_read(end->peer, have, len), len);
     cr_assert_arr_eq(have, want, len);
@@ -410,6 +411,7 @@ EACH(rt_stream, closing_cuts_off_a_send_in_flight) {
         pump_for(rt, 50);
     }
     cr_assert(rt_stream_stuck(&end->stream));
+    cr_assert(rt_stream_waited(&end->stream));
     cr_assert_eq(rt_stream_taken(&end->stream), 0);
     unsigned sent_calls = end->sent_calls;
     rt_stream_close(&end->stream);
