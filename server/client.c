@@ -36,6 +36,7 @@
 #define INPUT_BUFFER_MIN_BYTES (16 * 1024)
 /* Room made at once for a big bulk that was announced. */
 #define INPUT_AHEAD_BYTES_MAX      (64 * 1024 * 1024)
+#define CRLF_BYTES                 2 /* behind each bulk */
 #define UNAUTHENTICATED_QUERY_MAX  (1024 * 1024)
 #define UNAUTHENTICATED_OUTPUT_MAX 1024
 #define OPS_AWAY_RESUME            512
@@ -128,7 +129,7 @@ static bool input_begin_large(struct client *client) {
     }
     /* A client that will be closed for its size, or that could never be served, is told so on the
      * way. */
-    if (length > (size_t)worker->config->client_query_buffer_limit ||
+    if (length + CRLF_BYTES > (size_t)worker->config->client_query_buffer_limit ||
         length > (size_t)worker->server->string_bytes_max) {
         return false;
     }
@@ -147,23 +148,6 @@ static bool input_begin_large(struct client *client) {
     return true;
 }
 
-static void limit_input(struct client *client) {
-    struct worker *worker = client->worker;
-    size_t bytes = client->input.len + large_bytes(client->large);
-    if (bytes > worker->stats.input_max) {
-        worker->stats.input_max = bytes;
-    }
-    size_t limit = (size_t)worker->config->client_query_buffer_limit;
-    size_t queued = client->multi != NULL ? client->multi->words_bytes : 0;
-    if (bytes + queued > limit ||
-        (client->input.len > UNAUTHENTICATED_QUERY_MAX && !client_may_run(client))) {
-        worker->stats.query_limit_disconnects++;
-        log_client(worker, LOG_WARNING,
-                   "Closing client that reached max query buffer length: ", client, "");
-        client_close(client);
-    }
-}
-
 static bool waits(const struct client *client) {
     return client->scatter != NULL || client->txn != NULL ||
            (client->flags & (CLIENT_PARKED | CLIENT_PAUSED | CLIENT_BLOCKED)) != 0;
@@ -172,6 +156,34 @@ static bool waits(const struct client *client) {
 /* Its wait is over, but it goes on later in this turn or in the next (client_resume). */
 static bool in_line(const struct client *client) {
     return list_node_linked(&client->wait_node);
+}
+
+/* Arguments that are complete are no query buffer any more, neither here nor in Valkey: what is
+ * left is one bulk at most, and requests that wait for their turn. */
+static size_t input_unparsed(const struct client *client) {
+    size_t parsed = client->input_scanned + client->parser.pos;
+    return client->input.len - (parsed < client->input.len ? parsed : client->input.len) +
+           large_partial(client->large);
+}
+
+static void limit_input(struct client *client) {
+    struct worker *worker = client->worker;
+    size_t bytes = client->input.len + large_bytes(client->large);
+    if (bytes > worker->stats.input_max) {
+        worker->stats.input_max = bytes;
+    }
+    size_t limit = (size_t)worker->config->client_query_buffer_limit;
+    size_t counted = input_unparsed(client);
+    counted += client->multi != NULL ? client->multi->words_bytes : 0;
+    if (waits(client)) {
+        return; /* nobody has parsed it, and soon it is not read on */
+    }
+    if (counted > limit || (counted > UNAUTHENTICATED_QUERY_MAX && !client_may_run(client))) {
+        worker->stats.query_limit_disconnects++;
+        log_client(worker, LOG_WARNING,
+                   "Closing client that reached max query buffer length: ", client, "");
+        client_close(client);
+    }
 }
 
 static void read_pause_if_full(struct client *client) {

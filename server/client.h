@@ -77,7 +77,8 @@ struct client {
     struct parser parser;
     struct rt_buffer *input_buffer; /* holds input, or NULL */
     struct bytes input;
-    struct large *large; /* values of the first request of the input that lie apart, or NULL */
+    size_t input_scanned; /* of it: was understood before, and waits for its turn */
+    struct large *large;  /* values of the first request of the input that lie apart, or NULL */
 
     /* Output. */
     struct outbuf out;

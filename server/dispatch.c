@@ -656,6 +656,7 @@ static void run_window(struct client *client) {
     size_t used;
     enum parse_status status;
     unsigned n = stage_window(client, window, &used, &status);
+    size_t scanned = used;
     prefetch_window(client, window, n);
     bool may_run = client_may_run(client);
     bool whole = true;
@@ -673,7 +674,9 @@ static void run_window(struct client *client) {
     if (client->gathered != NULL) {
         start_gathered(client);
     }
+    client->input_scanned = 0;
     if (!whole) {
+        client->input_scanned = scanned + client->parser.pos - used;
         parser_fini(&client->parser); /* forgets a scan of what comes after */
     }
     bool wrong = whole && status == PARSE_ERROR && !(client->flags & CLIENT_CLOSING);

@@ -96,6 +96,10 @@ size_t large_bytes(const struct large *large) {
     return large != NULL ? large->bytes : 0;
 }
 
+size_t large_partial(const struct large *large) {
+    return large_missing(large) > 0 ? large->blobs[large->count - 1]->length - large->missing : 0;
+}
+
 size_t large_memory(const struct large *large) {
     return large != NULL ? large->bytes + large->missing + sizeof *large : 0;
 }

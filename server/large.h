@@ -27,6 +27,8 @@ size_t large_missing(const struct large *large);
 struct bytes large_fill(struct large *large, struct bytes bytes);
 /* Bytes that have arrived, of all values; NULL has none. */
 size_t large_bytes(const struct large *large);
+/* Those of the last one, while it is not all there. */
+size_t large_partial(const struct large *large);
 /* What it has allocated. Of a value that is still to come that is address space which nobody has
  * touched, but it is the client's all the same, as in Valkey. */
 size_t large_memory(const struct large *large);

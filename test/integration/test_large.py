@@ -212,23 +212,63 @@ def test_what_was_only_announced_costs_nothing(server, slow):
 
 def test_the_limits_hold_for_what_arrives_apart(start_server):
     """More than the query buffer may hold ends the connection; more clients' memory than allowed evicts."""
-    s = start_server(client_query_buffer_limit="4mb", proto_max_bulk_len="3mb")
+    s = start_server(client_query_buffer_limit="4mb", proto_max_bulk_len="6mb")
     with s.raw() as c:
         c.send(encode("MSET", "{a}1", b"x" * (2 * MB), "{a}2", b"y" * (1 * MB)))
         assert c.read() == "OK"
         try:
-            c.send(encode("MSET", "{a}1", b"x" * (2 * MB), "{a}2", b"y" * (2 * MB), "{a}3", b"y" * (2 * MB)))
+            c.send(encode("MSET", "{a}1", b"x" * (2 * MB), "{a}2", b"y" * (2 * MB), "{a}3", b"y" * (5 * MB)))
             while c.fill():
                 pass
         except OSError:
             pass
     with s.raw() as c:
-        c.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n" % (3 * MB + 1))
+        c.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n" % (6 * MB + 1))
         assert c.read() == RespError("ERR Protocol error: invalid bulk length")
     r = connect(s)
     assert r.info("stats")["client_query_buffer_limit_disconnections"] == 1
     assert r.strlen("{a}2") == MB
     assert r.exists("{a}3") == 0
+
+
+def values(size, count):
+    return sum(([b"k%d" % i, b"v" * size] for i in range(count)), [])
+
+
+@pytest.mark.parametrize("size, count", [(900_000, 3), (31_000, 300), (1_000, 9_000)])
+def test_arguments_that_are_complete_are_no_query_buffer(start_server, size, count):
+    """MSET of 3 x 400 MB closed the connection under the default limit; nor does it matter what waits before it."""
+    s = start_server(client_query_buffer_limit="1mb")
+    with s.raw(timeout=60) as c:
+        c.send(encode("MSET", *values(size, count)))
+        assert c.read() == "OK"
+        c.send(encode("GET", "k0") + encode("MSET", *values(size, count)) + encode("GET", "k1"))
+        assert c.read_some(3) == [b"v" * size, "OK", b"v" * size]
+        before = int(s.info("memory")["mem_clients_normal"])
+        c.send(encode("MSET", *values(size, count))[: -size // 2])
+        assert wait_for(lambda: int(s.info("memory")["mem_clients_normal"]) > before + size * (count - 1))
+    assert int(s.info("stats")["client_query_buffer_limit_disconnections"]) == 0
+
+
+@pytest.mark.parametrize("size, lives", [(MB - 2, True), (MB - 1, False), (MB + 1, False)])
+def test_one_bulk_is_query_buffer_with_its_line_end(start_server, size, lives):
+    s = start_server(client_query_buffer_limit="1mb")
+    with s.raw() as c:
+        try:
+            c.send(encode("MSET", "a", "v" * 900_000, "b", "v" * size))
+            assert c.fill() == lives
+        except OSError:
+            assert not lives
+    assert int(s.info("stats")["client_query_buffer_limit_disconnections"]) == (0 if lives else 1)
+
+
+def test_queued_commands_are_query_buffer(start_server):
+    s = start_server(client_query_buffer_limit="1mb")
+    with s.raw() as c:
+        c.do("MULTI")
+        assert c.do("MSET", "a", "v" * 600_000, "b", "v" * 600_000) == "QUEUED"
+        c.send(b"*1\r\n$4\r\nEXEC\r\n")
+        assert c.is_closed()
 
 
 def test_a_client_with_half_a_value_is_evicted(start_server):
