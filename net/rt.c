@@ -335,6 +335,13 @@ uint64_t rt_ticks_to_ns(const struct rt *rt, uint64_t ticks) {
     return (uint64_t)(((unsigned __int128)ticks * rt->clock.scale) >> 32);
 }
 
+uint64_t rt_ns_to_ticks(const struct rt *rt, uint64_t ns) {
+    if (!rt->clock.tsc) {
+        return ns;
+    }
+    return (uint64_t)(((unsigned __int128)ns << 32) / rt->clock.scale);
+}
+
 /* ---- Chance ---- */
 
 void rt_random_early(void *ret, size_t n) {

@@ -60,6 +60,7 @@ void rt_block(struct rt *rt, uint64_t ns);
 uint64_t rt_ticks(struct rt *rt);
 uint64_t rt_woke_ticks(const struct rt *rt); /* when the last turn's wait was over */
 uint64_t rt_ticks_to_ns(const struct rt *rt, uint64_t ticks);
+uint64_t rt_ns_to_ticks(const struct rt *rt, uint64_t ns);
 
 /* ---- The turn ---- */
 

@@ -4,6 +4,14 @@
  * keys looks at the whole batch before it runs it, so that the memory of op n+1 is on its way while
  * op n runs.
  *
+ * A batch may be long: 64 ops that each take milliseconds, or write megabytes. It is cut then, and
+ * goes on in the next turn; what it has done so far goes home ahead of it, in a message of its own,
+ * so that the client's replies are seen, sent and counted while the rest runs.
+ *
+ *     arrived -> runs -- locked key --> suspended, in line ----\
+ *                  |---- slice over --> suspended, and cut --> goes on
+ *                  \---- all ran -----> home; its followers come up
+ *
  * Batches are pooled by their home. One keeps its first reply chunk and its arena's first block, so
  * a steady load allocates nothing.
  */
@@ -23,6 +31,8 @@
 #define ARENA_BLOCK_BYTES 4096
 /* A burst of connections must not be remembered for ever: some 20 KB each. */
 #define BATCHES_KEPT_MAX 256
+/* With more replies than this it is cut. */
+#define REPLIES_MAX (1024 * 1024)
 
 struct batch *batch_take(struct worker *worker, struct client *client, struct rt_buffer *input) {
     struct batch *batch = worker->batch_pool;
@@ -32,6 +42,7 @@ struct batch *batch_take(struct worker *worker, struct client *client, struct rt
     } else {
         batch = must_malloc(sizeof *batch);
         outbuf_init(&batch->out);
+        outbuf_init(&batch->early);
         arena_init(&batch->arena, ARENA_BLOCK_BYTES);
     }
     batch->message = (struct message){.kind = MESSAGE_BATCH, .home = (uint16_t)worker->id};
@@ -40,9 +51,12 @@ struct batch *batch_take(struct worker *worker, struct client *client, struct rt
     batch->input = rt_buffer_ref(input);
     batch->large = NULL;
     batch->count = 0;
+    batch->ready = 0;
     batch->released = 0;
+    batch->client_memory = 0;
     batch->ran = 0;
     batch->followers = batch->last_follower = NULL;
+    list_node_init(&batch->cut_node);
     batch->returned = false;
     batch->request_bytes = 0;
     batch->command_flags = 0;
@@ -51,6 +65,7 @@ struct batch *batch_take(struct worker *worker, struct client *client, struct rt
 
 static void batch_free(struct batch *batch) {
     outbuf_fini(&batch->out);
+    outbuf_fini(&batch->early);
     arena_fini(&batch->arena);
     free(batch);
 }
@@ -94,8 +109,9 @@ static void op_own_words(struct batch *batch, struct op *op) {
     }
 }
 
-void batch_add(struct batch *batch, const struct command_slot *slot, const struct request *request,
-               const struct key *key, const struct client *client) {
+size_t batch_add(struct batch *batch, const struct command_slot *slot,
+                 const struct request *request, const struct key *key,
+                 const struct client *client) {
     check(batch->count < BATCH_OPS_MAX);
     batch->client_id = client->id;
     struct op *op = &batch->ops[batch->count++];
@@ -110,8 +126,42 @@ void batch_add(struct batch *batch, const struct command_slot *slot, const struc
     if (UNLIKELY(request->inlined)) {
         op_own_words(batch, op);
     }
-    batch->request_bytes += request->bytes;
+    size_t bytes = request->bytes + request->argc * sizeof(*op->argv);
+    batch->request_bytes += bytes;
     batch->command_flags |= slot->flags;
+    return bytes;
+}
+
+/* ---- Home again ---- */
+
+void batch_take_news(struct batch *batch, struct batch_news *news) {
+    check(!batch->returned && news->ran > batch->ready && news->ran < batch->count);
+    batch->ready = news->ran;
+    outbuf_splice(&batch->early, &news->out);
+    outbuf_fini(&news->out);
+    free(news);
+}
+
+void batch_returned(struct batch *batch) {
+    check(!batch->returned && batch->ran == batch->count);
+    batch->returned = true;
+    if (UNLIKELY(batch->ready > 0)) {
+        struct outbuf rest = batch->out;
+        batch->out = batch->early;
+        outbuf_splice(&batch->out, &rest);
+        outbuf_fini(&rest);
+        outbuf_init(&batch->early);
+    }
+    batch->ready = batch->count;
+    if (batch->input != NULL) {
+        rt_buffer_unref(batch->input);
+        batch->input = NULL;
+    }
+    arena_reset(&batch->arena);
+}
+
+size_t batch_memory_at_home(const struct batch *batch) {
+    return batch->returned ? sizeof(*batch) + batch->out.allocated : batch->early.allocated;
 }
 
 /* ---- At the owner of the keys ---- */
@@ -160,7 +210,8 @@ bool op_is_blocked(const struct worker *worker, const struct command_slot *slot,
     return blocked;
 }
 
-static void run_op(struct worker *worker, struct batch *batch) {
+/* Runs the next op; returns the bytes of its reply. */
+static size_t run_op(struct worker *worker, struct batch *batch) {
     struct op *op = &batch->ops[batch->ran];
     struct reply reply;
     reply_init(&reply, &batch->out, op->resp);
@@ -170,10 +221,50 @@ static void run_op(struct worker *worker, struct batch *batch) {
     op_run(worker, op->slot, op->argv, op->argc, op->db, &op->key, op->manner,
            rt_wall_ms(worker->rt), &reply);
     worker->large = NULL;
-    batch->reply_bytes[batch->ran++] = batch->out.bytes - before;
+    size_t bytes = batch->out.bytes - before;
+    batch->reply_bytes[batch->ran++] = bytes;
+    return bytes;
 }
 
 static void batch_go_on(struct worker *worker, struct batch *batch);
+
+static void suspend(struct worker *worker, struct batch *batch) {
+    batch->link.hash = links_hash(batch->client_id);
+    links_add(&worker->suspended, &batch->link);
+}
+
+/* What is ready goes home now, the rest goes on in the next turn. Until then it stands among the
+ * suspended ones, so that what comes behind it from the same client follows it. */
+static void batch_cut(struct worker *worker, struct batch *batch) {
+    suspend(worker, batch);
+    list_push_back(&worker->cut, &batch->cut_node);
+    if (batch->out.bytes == 0) {
+        return;
+    }
+    struct batch_news *news = must_malloc(sizeof *news);
+    *news = (struct batch_news){
+        .message = {.kind = MESSAGE_BATCH_NEWS, .home = batch->message.home},
+        .batch = batch,
+        .ran = batch->ran,
+        .out = batch->out,
+    };
+    outbuf_init(&batch->out);
+    post_send(worker->server->office, worker->id, batch->message.home, &news->message);
+}
+
+void batches_go_on(struct worker *worker) {
+    struct list cut;
+    list_init(&cut);
+    list_splice_back(&cut, &worker->cut); /* who is cut again goes on in the next turn */
+    struct list_node *node;
+    while (!worker_slice_over(worker) && (node = list_pop_front(&cut)) != NULL) {
+        struct batch *batch = LIST_ENTRY(node, struct batch, cut_node);
+        links_remove(&worker->suspended, &batch->link);
+        batch_go_on(worker, batch);
+    }
+    list_splice_back(&cut, &worker->cut);
+    list_splice_back(&worker->cut, &cut);
+}
 
 static void op_settled(void *context, struct lock_request *request) {
     struct worker *worker = context;
@@ -183,11 +274,6 @@ static void op_settled(void *context, struct lock_request *request) {
     run_op(worker, batch);
     locks_release(&worker->shard.locks, request);
     batch_go_on(worker, batch);
-}
-
-static void suspend(struct worker *worker, struct batch *batch) {
-    batch->link.hash = links_hash(batch->client_id);
-    links_add(&worker->suspended, &batch->link);
 }
 
 static void op_wait(struct worker *worker, struct batch *batch) {
@@ -209,8 +295,8 @@ static void op_wait(struct worker *worker, struct batch *batch) {
     }
 }
 
-/* Home it goes; and those that stood behind it come up. */
-static void batch_over(struct worker *worker, struct batch *batch) {
+/* Home it goes; and the first that stood behind it comes up, with the others behind it. */
+static struct batch *batch_over(struct worker *worker, struct batch *batch) {
     struct batch *follower = batch->followers;
     batch->followers = NULL;
     worker->stats.ops_for_others += batch->count;
@@ -220,23 +306,47 @@ static void batch_over(struct worker *worker, struct batch *batch) {
         follower->followers = follower->next;
         follower->last_follower = follower->next != NULL ? batch->last_follower : NULL;
         follower->next = NULL;
-        batch_go_on(worker, follower);
     }
+    return follower;
 }
 
-static void batch_go_on(struct worker *worker, struct batch *batch) {
+/* Its reply was the last for now. */
+static bool is_enough(const struct worker *worker, const struct batch *batch, size_t reply_bytes) {
+    return worker_slice_over(worker) ||
+           (UNLIKELY(reply_bytes > OUTBUF_CHUNK_BYTES) && batch->out.bytes > REPLIES_MAX);
+}
+
+/* Runs its ops as far as they may; true if all have run. */
+static bool run_ops(struct worker *worker, struct batch *batch) {
     const struct locks *locks = &worker->shard.locks;
-    worker->tick = rt_ticks(worker->rt);
     while (batch->ran < batch->count) {
         const struct op *op = &batch->ops[batch->ran];
         if (UNLIKELY(locks->requests > 0) &&
             op_is_blocked(worker, op->slot, op->argv, op->argc, &op->key)) {
             op_wait(worker, batch);
+            return false;
+        }
+        size_t bytes = run_op(worker, batch);
+        if (UNLIKELY(is_enough(worker, batch, bytes)) && batch->ran < batch->count) {
+            batch_cut(worker, batch);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void batch_go_on(struct worker *worker, struct batch *batch) {
+    worker_slice_enter(worker);
+    while (run_ops(worker, batch)) {
+        batch = batch_over(worker, batch);
+        if (LIKELY(batch == NULL)) {
             return;
         }
-        run_op(worker, batch);
+        if (worker_slice_over(worker)) {
+            batch_cut(worker, batch);
+            return;
+        }
     }
-    batch_over(worker, batch);
 }
 
 /* An earlier batch of the same client waits here: this one goes behind it. */

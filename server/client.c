@@ -39,10 +39,10 @@
 #define CRLF_BYTES                 2 /* behind each bulk */
 #define UNAUTHENTICATED_QUERY_MAX  (1024 * 1024)
 #define UNAUTHENTICATED_OUTPUT_MAX 1024
-#define OPS_AWAY_RESUME            512
 /* A parked client is not read on once it has this much unparsed input. */
 #define PARKED_INPUT_MAX      (256 * 1024)
 #define IDLE_BEFORE_SHRINK_MS 2000
+#define HOLD_MS_MAX           10
 
 /* ---- Input ---- */
 
@@ -297,20 +297,32 @@ void client_pend_op(struct client *client, struct batch *batch, bool discard) {
     *pending_push(client) = (struct pending){.batch = batch, .discard = discard, .n = 1};
 }
 
-/* Moves the replies of the next n ops of a batch that is home. */
+static void account_home(struct client *client, struct batch *batch) {
+    size_t bytes = batch_memory_at_home(batch);
+    client->home_memory += bytes - batch->client_memory;
+    batch->client_memory = bytes;
+}
+
+/* Moves the replies of the next n ops of a batch, which are home. */
 static void release_ops(struct client *client, struct batch *batch, size_t n, bool discard) {
+    struct outbuf *replies = batch_replies(batch);
     size_t bytes = 0;
     for (size_t i = 0; i < n; i++) {
         bytes += batch->reply_bytes[batch->released + i];
     }
     batch->released += (uint32_t)n;
+    client->ops_pending -= (uint32_t)n;
+    client->home_replies -= bytes;
     if (discard || (client->flags & CLIENT_CLOSING)) {
-        outbuf_drain(&batch->out, bytes);
+        outbuf_drain(replies, bytes);
     } else {
-        outbuf_move(&client->out, &batch->out, bytes);
+        outbuf_move(&client->out, replies, bytes);
     }
     if (batch->released == batch->count) {
+        client->home_memory -= batch->client_memory;
         batch_put(client->worker, batch);
+    } else {
+        account_home(client, batch);
     }
 }
 
@@ -319,10 +331,16 @@ static void release_pending(struct client *client) {
         struct pending *first = &client->pending[client->pending_head & (client->pending_cap - 1)];
         if (first->batch == NULL) {
             outbuf_move(&client->out, &client->held, first->n);
-        } else if (first->batch->returned) {
-            release_ops(client, first->batch, first->n, first->discard);
         } else {
-            break;
+            size_t ready = first->batch->ready - first->batch->released;
+            size_t n = ready < first->n ? ready : first->n;
+            if (n > 0) {
+                release_ops(client, first->batch, n, first->discard);
+            }
+            first->n -= n;
+            if (first->n > 0) {
+                break;
+            }
         }
         client->pending_head++;
         client->pending_count--;
@@ -352,18 +370,31 @@ void client_send_batches(struct client *client) {
     }
 }
 
-void client_batch_done(struct client *client, struct batch *batch) {
-    batch->returned = true;
-    client->batches_away--;
-    pause_leave(client->worker, batch->command_flags);
-    client->self_batches -= batch->target == client->worker->id;
-    client->ops_away -= batch->count;
-    client->bytes_away -= batch->request_bytes;
-    if (batch->input != NULL) {
-        rt_buffer_unref(batch->input);
-        batch->input = NULL;
-    }
+/* What is away, what came home out of turn and what ran meanwhile. */
+static size_t pending_bytes(const struct client *client) {
+    return client->bytes_away + client->home_memory + client->held.allocated;
+}
+
+bool client_is_full(const struct client *client) {
+    return client->ops_pending >= CLIENT_OPS_PENDING_MAX ||
+           (client->pending_count > 0 && pending_bytes(client) > CLIENT_PENDING_BYTES_MAX);
+}
+
+/* Well below the limits, so that it is worth its while. */
+static bool may_be_read_on(const struct client *client) {
+    return client->pending_count == 0 ||
+           (!(client->flags & CLIENT_FENCED) && client->ops_pending < CLIENT_OPS_PENDING_MAX / 2 &&
+            pending_bytes(client) < CLIENT_PENDING_BYTES_MAX / 2);
+}
+
+/* Replies of `bytes` came home, in turn or not. */
+static void replies_came(struct client *client, struct batch *batch, size_t bytes) {
+    client->home_replies += bytes;
+    account_home(client, batch);
     release_pending(client);
+    if (UNLIKELY(bytes > OUTBUF_CHUNK_BYTES)) {
+        client->worker->tick = rt_ticks(client->worker->rt); /* moving them took a while */
+    }
     if (client->flags & CLIENT_CLOSING) {
         client_try_free(client);
         return;
@@ -372,10 +403,26 @@ void client_batch_done(struct client *client, struct batch *batch) {
     if (client_check_output(client)) {
         return;
     }
-    if ((client->flags & CLIENT_PARKED) &&
-        (client->pending_count == 0 || client->ops_away < OPS_AWAY_RESUME)) {
+    if ((client->flags & CLIENT_PARKED) && !in_line(client) && may_be_read_on(client)) {
         client_resume(client);
     }
+}
+
+void client_batch_news(struct batch_news *news) {
+    struct batch *batch = news->batch;
+    size_t bytes = news->out.bytes;
+    batch_take_news(batch, news);
+    replies_came(batch->client, batch, bytes);
+}
+
+void client_batch_done(struct client *client, struct batch *batch) {
+    client->batches_away--;
+    pause_leave(client->worker, batch->command_flags);
+    client->self_batches -= batch->target == client->worker->id;
+    client->bytes_away -= batch->request_bytes;
+    size_t bytes = batch->out.bytes;
+    batch_returned(batch);
+    replies_came(client, batch, bytes);
 }
 
 /* ---- Output ---- */
@@ -394,7 +441,8 @@ bool client_all_sent(const struct client *client) {
 
 /* A pipeline whose ops ran on several shards is answered with one send, not with one for each batch
  * that comes home: a send costs more than many ops. Waited for is what was away when the wait
- * began, never what came after, so a client that writes without a pause is answered all the same.
+ * began, never what came after, so a client that writes without a pause is answered all the same;
+ * and not for long, as one of the shards may be.
  */
 static bool holds_back(struct client *client) {
     if (client->pending_count == 0 || client->out.bytes >= OUTBUF_CHUNK_BYTES) {
@@ -403,8 +451,16 @@ static bool holds_back(struct client *client) {
     if (!client->holding) {
         client->holding = true;
         client->hold = client->pending_count;
+        client->hold_until_ms = rt_mono_ms(client->worker->rt) + HOLD_MS_MAX;
+        list_push_back(&client->worker->holding, &client->hold_node);
     }
     return client->hold > 0;
+}
+
+void client_release_output(struct client *client) {
+    list_remove(&client->hold_node);
+    client->hold = 0;
+    client_mark_dirty(client);
 }
 
 void client_flush(struct client *client) {
@@ -417,6 +473,7 @@ void client_flush(struct client *client) {
     if (client->out.bytes > 0 && !rt_stream_sending(&client->stream) && !holds_back(client)) {
         client->holding = false;
         client->hold = 0;
+        list_remove(&client->hold_node);
         struct iovec vectors[RT_SEND_VECTORS];
         int n = outbuf_vectors(&client->out, vectors, RT_SEND_VECTORS);
         if (n < RT_SEND_VECTORS && !(client->flags & CLIENT_CLOSE_AFTER_REPLY)) {
@@ -450,6 +507,12 @@ static void on_sent(struct rt_stream *stream, size_t n) {
     }
 }
 
+/* Replies that have not left, those out of turn too. */
+static size_t output_bytes(const struct client *client) {
+    bool dropped = (client->flags & CLIENT_REPLY_OFF) != 0;
+    return client->out.bytes + client->held.bytes + (dropped ? 0 : client->home_replies);
+}
+
 /* Over the hard limit, or over the soft one for long enough; over its own if it gave no password.
  */
 static bool output_over_limit(struct client *client) {
@@ -458,8 +521,8 @@ static bool output_over_limit(struct client *client) {
         &config->client_output_buffer_limit[CONFIG_OUTPUT_NORMAL];
     /* A first chunk is free, as the fixed buffer of each client is in Valkey: no limit, however
      * small, cuts off who reads his replies. */
-    size_t bytes =
-        client->out.bytes > OUTBUF_CHUNK_BYTES ? client->out.bytes - OUTBUF_CHUNK_BYTES : 0;
+    size_t bytes = output_bytes(client);
+    bytes = bytes > OUTBUF_CHUNK_BYTES ? bytes - OUTBUF_CHUNK_BYTES : 0;
     if ((limit->hard_bytes > 0 && bytes > limit->hard_bytes) ||
         (bytes > UNAUTHENTICATED_OUTPUT_MAX && !client_may_run(client))) {
         return true;
@@ -475,23 +538,36 @@ static bool output_over_limit(struct client *client) {
     return now_ms - client->soft_limit_since_ms > limit->soft_seconds * 1000;
 }
 
+size_t client_reply_max(const struct client *client) {
+    size_t hard =
+        client->worker->config->client_output_buffer_limit[CONFIG_OUTPUT_NORMAL].hard_bytes;
+    bool drops = (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0;
+    return hard > 0 && !drops ? hard + OUTBUF_CHUNK_BYTES : SIZE_MAX;
+}
+
+void client_close_over_limit(struct client *client) {
+    struct worker *worker = client->worker;
+    worker->stats.output_limit_disconnects++;
+    log_client(worker, LOG_WARNING, "Client ", client,
+               " closed for overcoming of output buffer limits.");
+    client_close(client);
+}
+
 bool client_check_output(struct client *client) {
     if (client->flags & CLIENT_CLOSING) {
         return true;
     }
     struct worker *worker = client->worker;
-    if (client->out.bytes > client->out_peak) {
-        client->out_peak = client->out.bytes;
+    size_t bytes = output_bytes(client);
+    if (bytes > client->out_peak) {
+        client->out_peak = bytes;
         if (client->out_peak > worker->stats.output_max) {
             worker->stats.output_max = client->out_peak;
         }
     }
     bool over = output_over_limit(client);
     if (over) {
-        worker->stats.output_limit_disconnects++;
-        log_client(worker, LOG_WARNING, "Client ", client,
-                   " closed for overcoming of output buffer limits.");
-        client_close(client);
+        client_close_over_limit(client);
     }
     return over;
 }
@@ -510,7 +586,7 @@ struct reply client_reply(struct client *client) {
 size_t client_memory(const struct client *client) {
     size_t bytes = sizeof *client + client->out.allocated + client->held.allocated +
                    client->pending_cap * sizeof *client->pending + client->bytes_away +
-                   large_memory(client->large);
+                   client->home_memory + large_memory(client->large);
     if (client->input_buffer != NULL) {
         bytes +=
             client->input_buffer->pool == NULL ? client->input_buffer->size : client->input.len;
@@ -594,6 +670,7 @@ void client_accept(struct worker *worker, const struct rt_accepted *accepted, ui
     list_node_init(&client->wait_node);
     pqueue_node_init(&client->blocked_node);
     pqueue_node_init(&client->memory_node);
+    list_node_init(&client->hold_node);
     client->created_ms = client->active_ms = rt_wall_ms(worker->rt);
     rt_socket_addresses(worker->rt, accepted->socket, client->peer, client->local);
     if (!accepted->is_unix) {
@@ -618,11 +695,13 @@ void client_close(struct client *client) {
         return;
     }
     client->flags |= CLIENT_CLOSING;
-    client->flags &= ~(unsigned)(CLIENT_DIRTY | CLIENT_PARKED | CLIENT_PAUSED | CLIENT_BLOCKED);
+    client->flags &=
+        ~(unsigned)(CLIENT_DIRTY | CLIENT_PARKED | CLIENT_PAUSED | CLIENT_BLOCKED | CLIENT_FENCED);
     list_remove(&client->dirty_node);
     list_remove(&client->wait_node);
     pqueue_remove(&client->worker->blocked, &client->blocked_node);
     pqueue_remove(&client->worker->evictable, &client->memory_node);
+    list_remove(&client->hold_node);
     client->input.len =
         0; /* the buffer is dropped with the client: a window may be running over it */
     rt_stream_close(&client->stream);
@@ -639,7 +718,8 @@ bool client_try_free(struct client *client) {
         return false;
     }
     struct worker *worker = client->worker;
-    check(client->pending_count == 0);
+    check(client->pending_count == 0 && client->ops_pending == 0);
+    check(client->home_memory == 0 && client->home_replies == 0);
     worker->clients_memory -= client->memory;
     worker->clients_count--;
     shared_connection_over(worker->server->shared, worker->id);
@@ -704,12 +784,14 @@ void clients_run_ready(struct worker *worker) {
     list_init(&ready);
     list_splice_back(&ready, &worker->ready); /* who must wait again comes up in the next turn */
     struct list_node *node;
-    while ((node = list_pop_front(&ready)) != NULL) {
+    while (!worker_slice_over(worker) && (node = list_pop_front(&ready)) != NULL) {
         struct client *client = LIST_ENTRY(node, struct client, wait_node);
-        client->flags &= ~(unsigned)(CLIENT_PARKED | CLIENT_PAUSED);
+        client->flags &= ~(unsigned)(CLIENT_PARKED | CLIENT_PAUSED | CLIENT_FENCED);
         client->active_ms = rt_wall_ms(worker->rt); /* it waited for us: that is not being idle */
         client_process(client);
     }
+    list_splice_back(&ready, &worker->ready);
+    list_splice_back(&worker->ready, &ready);
 }
 
 void client_block(struct client *client, int64_t until_ms,
@@ -750,7 +832,7 @@ void client_cron(struct client *client, int64_t now_ms) {
         return;
     }
     if (idle_ms > IDLE_BEFORE_SHRINK_MS) {
-        client->out_peak = client->out.bytes;
+        client->out_peak = output_bytes(client);
         if (client->out.bytes == 0 && !rt_stream_sending(&client->stream)) {
             outbuf_shrink(&client->out);
         }

@@ -42,7 +42,7 @@ enum client_flag {
     CLIENT_REPLY_SKIP = 1 << 9,      /* this command's reply is dropped */
     CLIENT_CAPA_REDIRECT = 1 << 10,
     CLIENT_IMPORT_SOURCE = 1 << 11,
-    CLIENT_PARKED = 1 << 12,  /* has input but must wait for its own ops that are away */
+    CLIENT_PARKED = 1 << 12,  /* has input but must wait: for its own ops, or for the next turn */
     CLIENT_PAUSED = 1 << 13,  /* waits for CLIENT PAUSE to end */
     CLIENT_BLOCKED = 1 << 14, /* in a blocking command (WAIT) */
     CLIENT_DIRTY = 1 << 15,   /* on the worker's list of clients with output */
@@ -52,6 +52,7 @@ enum client_flag {
     CLIENT_INPUT_PARTIAL = 1 << 19, /* what is left of the input is no whole request */
     CLIENT_READONLY = 1 << 20,      /* READONLY; replicas and cluster will ask */
     CLIENT_MULTI_USED = 1 << 21,    /* has called MULTI or WATCH: CLIENT LIST shows it */
+    CLIENT_FENCED = 1 << 22,        /* parked, until none of its ops is pending */
 };
 
 /* One entry of the reply order. */
@@ -88,8 +89,12 @@ struct client {
     uint32_t pending_head, pending_count, pending_cap;
     uint32_t hold; /* entries of pending that must be home before `out` is sent; see holds_back */
     bool holding;
-    uint32_t ops_away;       /* ops on other threads */
-    size_t bytes_away;       /* of those ops' requests, and of what a transaction runs */
+    struct list_node hold_node; /* of worker->holding */
+    int64_t hold_until_ms;      /* monotonic */
+    uint32_t ops_pending;       /* in batches: until their replies have moved to `out` */
+    size_t bytes_away;       /* of the requests on other threads, and of what a transaction runs */
+    size_t home_memory;      /* of batches whose replies are home but not next in line */
+    size_t home_replies;     /* bytes of those replies */
     unsigned away_target;    /* the shard of the last op that was sent away */
     struct scatter *scatter; /* runs; the client is fenced */
     struct txn *txn;         /* the same */

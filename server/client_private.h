@@ -9,6 +9,7 @@
 #include "server/client.h"
 
 struct batch;
+struct batch_news;
 
 /* It needs no password, or has given it. */
 bool client_may_run(const struct client *client);
@@ -25,11 +26,24 @@ void client_pend_op(struct client *client, struct batch *batch, bool discard);
 /* Sends the open batch for one target, or all of them. */
 void client_send_batch(struct client *client, unsigned target);
 void client_send_batches(struct client *client);
+/* So much is on its way, or home and not yet next in line, that it is not read on for now. What
+ * counts is what nobody else sees: once replies have moved to `out`, limits on output do. A window
+ * of requests more may be begun. */
+#define CLIENT_OPS_PENDING_MAX   1024
+#define CLIENT_PENDING_BYTES_MAX (4 * 1024 * 1024)
+bool client_is_full(const struct client *client);
+/* Replies came home ahead of their batch, which has not ended. */
+void client_batch_news(struct batch_news *news);
 /* A batch of the client came home. */
 void client_batch_done(struct client *client, struct batch *batch);
 
 /* Closes a client whose output is over its limit; true if so. */
 bool client_check_output(struct client *client);
+/* What a transaction may answer: who asks for more is closed. SIZE_MAX if there is no limit. */
+size_t client_reply_max(const struct client *client);
+void client_close_over_limit(struct client *client);
+/* Output was held back for long enough. */
+void client_release_output(struct client *client);
 /* Hands output to the stream, if it is free. */
 void client_flush(struct client *client);
 /* Frees it if nothing is on its way any more; true if freed. */

@@ -39,10 +39,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define WINDOW 32
-/* Beyond these a connection waits for its own requests to come back before it is read on. */
-#define OPS_AWAY_MAX   1024
-#define HELD_BYTES_MAX (1024 * 1024)
 /* What one connection may add to its output in a turn, more or less: limits on the memory of
  * clients are looked at once a turn. */
 #define OUTPUT_A_TURN_MAX (4 * 1024 * 1024)
@@ -153,6 +149,13 @@ static void reply_done(struct client *client, struct outbuf *target, size_t byte
     }
 }
 
+/* Who has asked for more than he may have gets nothing of what comes after it. */
+static inline void limit_reply(struct client *client, size_t bytes) {
+    if (UNLIKELY(bytes > OUTBUF_CHUNK_BYTES)) {
+        client_check_output(client);
+    }
+}
+
 /* CLIENT REPLY SKIP: the command after it is the one whose reply is dropped. */
 void client_command_over(struct client *client) {
     client->flags &= ~(unsigned)CLIENT_REPLY_SKIP;
@@ -172,8 +175,10 @@ static void run_here(struct client *client, struct staged *staged) {
            &staged->key, client_manner(client), rt_wall_ms(worker->rt), &reply);
     worker->large = NULL;
     worker->stats.ops_here++;
-    reply_done(client, target, target->bytes - before);
+    size_t bytes = target->bytes - before;
+    reply_done(client, target, bytes);
     client_command_over(client);
+    limit_reply(client, bytes);
 }
 
 static void run_home(struct client *client, struct staged *staged) {
@@ -206,10 +211,12 @@ static void run_home(struct client *client, struct staged *staged) {
         return; /* counted when it is complete */
     }
     stats_ran(worker, slot, ticks, &reply);
-    reply_done(client, target, target->bytes - before);
+    size_t bytes = target->bytes - before;
+    reply_done(client, target, bytes);
     if (!(client->flags & CLIENT_BLOCKED)) { /* else client_unblock says so */
         client_command_over(client);
     }
+    limit_reply(client, bytes);
 }
 
 static void run_away(struct client *client, struct staged *staged) {
@@ -223,10 +230,9 @@ static void run_away(struct client *client, struct staged *staged) {
     if (UNLIKELY(client->large != NULL) && staged->start == 0) {
         batch->large = client->large;
     }
-    batch_add(batch, staged->slot, &staged->request, &staged->key, client);
+    client->bytes_away += batch_add(batch, staged->slot, &staged->request, &staged->key, client);
     client_pend_op(client, batch, (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0);
-    client->ops_away++;
-    client->bytes_away += staged->request.bytes;
+    client->ops_pending++;
     worker->stats.ops_away++;
     if (batch->count == BATCH_OPS_MAX) {
         client_send_batch(client, staged->target);
@@ -534,7 +540,7 @@ static bool run_staged(struct client *client, struct staged *staged, bool may_ru
             fence = true;
         }
         if (fence) {
-            client->flags |= CLIENT_PARKED;
+            client->flags |= CLIENT_PARKED | CLIENT_FENCED;
             return false;
         }
     }
@@ -586,7 +592,7 @@ static unsigned stage_window(struct client *client, struct staged *window, size_
     unsigned n = 0;
     size_t used = 0;
     enum parse_status status = PARSE_REQUEST;
-    while (n < WINDOW && used < client->input.len) {
+    while (n < DISPATCH_WINDOW && used < client->input.len) {
         struct staged *staged = &window[n];
         struct bytes rest = bytes_make(client->input.ptr + used, client->input.len - used);
         size_t consumed = 0;
@@ -650,9 +656,14 @@ static void prefetch_window(const struct client *client, const struct staged *wi
     }
 }
 
+static void go_on_next_turn(struct client *client) {
+    client->flags |= CLIENT_PARKED;
+    client_resume(client);
+}
+
 static void run_window(struct client *client) {
     struct worker *worker = client->worker;
-    struct staged window[WINDOW];
+    struct staged window[DISPATCH_WINDOW];
     size_t used;
     enum parse_status status;
     unsigned n = stage_window(client, window, &used, &status);
@@ -660,8 +671,14 @@ static void run_window(struct client *client) {
     prefetch_window(client, window, n);
     bool may_run = client_may_run(client);
     bool whole = true;
-    worker->tick = rt_ticks(worker->rt);
+    worker_slice_enter(worker);
     for (unsigned i = 0; i < n; i++) {
+        if (i > 0 && UNLIKELY(worker_slice_over(worker))) {
+            go_on_next_turn(client);
+            used = window[i].start;
+            whole = false;
+            break;
+        }
         if (!run_staged(client, &window[i], may_run)) {
             used = window[i].start; /* inv. 1 */
             whole = false;
@@ -698,10 +715,15 @@ static void run_window(struct client *client) {
 }
 
 void client_process(struct client *client) {
+    const struct worker *worker = client->worker;
     client->flags &= ~(unsigned)CLIENT_INPUT_PARTIAL;
     while (can_go_on(client) && !(client->flags & CLIENT_INPUT_PARTIAL)) {
-        if (client->ops_away >= OPS_AWAY_MAX || client->held.bytes > HELD_BYTES_MAX) {
+        if (UNLIKELY(client_is_full(client))) {
             client->flags |= CLIENT_PARKED;
+            break;
+        }
+        if (UNLIKELY(worker_slice_over(worker))) {
+            go_on_next_turn(client);
             break;
         }
         run_window(client);
@@ -709,8 +731,7 @@ void client_process(struct client *client) {
             break;
         }
         if (client->out.bytes > client->out_flushed + OUTPUT_A_TURN_MAX) {
-            client->flags |= CLIENT_PARKED;
-            client_resume(client);
+            go_on_next_turn(client);
             break;
         }
     }

@@ -11,6 +11,9 @@
 struct client;
 struct worker;
 
+/* So many requests of a client are looked at together. */
+#define DISPATCH_WINDOW 32
+
 /* Works off the client's input until it is used up or must wait. */
 void client_process(struct client *client);
 

@@ -8,6 +8,7 @@
 
 enum message_kind {
     MESSAGE_BATCH,      /* struct batch: run it */
+    MESSAGE_BATCH_NEWS, /* struct batch_news: replies of a batch that goes on; home frees it */
     MESSAGE_BATCH_DONE, /* struct batch: back home */
     MESSAGE_PART,       /* struct scatter_part: run it */
     MESSAGE_PART_DONE,  /* struct scatter_part: back home */

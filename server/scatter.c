@@ -118,7 +118,8 @@ bool scatter_run_jobs(struct worker *worker) {
     list_init(&jobs);
     list_splice_back(&jobs, &worker->jobs); /* what comes up meanwhile is for the next turn */
     struct list_node *node;
-    while ((node = list_pop_front(&jobs)) != NULL) {
+    while (!worker_slice_over(worker) && (node = list_pop_front(&jobs)) != NULL) {
+        worker_slice_enter(worker);
         struct scatter_part *part = LIST_ENTRY(node, struct scatter_part, node);
         worker_reach_time(worker, part->scatter->now_ms);
         if (!part->scatter->part(worker, part->scatter->args, part->result)) {
@@ -129,7 +130,10 @@ bool scatter_run_jobs(struct worker *worker) {
             part->message.kind = MESSAGE_PART_DONE;
             post_send(worker->server->office, worker->id, part->message.home, &part->message);
         }
+        worker->tick = rt_ticks(worker->rt);
     }
+    list_splice_back(&jobs, &worker->jobs);
+    list_splice_back(&worker->jobs, &jobs);
     return !list_empty(&worker->jobs);
 }
 

@@ -25,7 +25,7 @@ struct scatter_part {
 
 /* A part arrived: it is put in line. */
 void scatter_part_arrived(struct worker *worker, struct scatter_part *part);
-/* Runs each job in line once; true if some want another turn. */
+/* Runs each job in line once, as far as the slice allows; true if some want another turn. */
 bool scatter_run_jobs(struct worker *worker);
 /* A part is home again. */
 void scatter_part_home(struct worker *worker, struct scatter_part *part);

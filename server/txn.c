@@ -103,6 +103,7 @@ static struct txn *txn_new(struct client *client, const struct command_slot *slo
     txn->client = client;
     txn->client_id = client->id;
     txn->slot = slot;
+    txn->reply_max = client_reply_max(client);
     client->txn = txn;
     client->txns++;
     client->txns_open++;
@@ -268,6 +269,7 @@ static void schedule_other(struct txn *txn) {
 /* What was read in the first hop does not count. */
 static void forget_reads(struct txn_part *part) {
     part->next = part->first;
+    part->over = false;
     outbuf_drain(&part->out, part->out.bytes);
     for (struct txn_task *task = part->first; task != NULL; task = task->next) {
         task->outcome = (struct txn_outcome){0};
@@ -584,7 +586,16 @@ static void count(struct txn *txn, const struct command_slot *slot,
     stats_ran(txn->home, slot, outcome->ticks, &counted);
 }
 
-static void write_reply(struct txn *txn, struct reply *reply) {
+/* Some shard had more to answer than the client may have. */
+static bool is_over(struct txn *txn) {
+    bool over = false;
+    EACH_PART(txn, part) {
+        over |= part->over;
+    }
+    return over;
+}
+
+static void write_reply(struct txn *txn, struct reply *reply, bool over) {
     if (txn->queue != NULL && txn->dirty) {
         reply_null_array(reply);
         return;
@@ -594,7 +605,9 @@ static void write_reply(struct txn *txn, struct reply *reply) {
         txn->client->commands += txn->count;
     }
     for (uint32_t i = 0; i < txn->count; i++) {
-        merge(txn, &txn->commands[i], reply);
+        if (!over) {
+            merge(txn, &txn->commands[i], reply);
+        }
         count(txn, txn->commands[i].slot, &txn->commands[i].outcome);
     }
 }
@@ -603,6 +616,10 @@ static void write_reply(struct txn *txn, struct reply *reply) {
 static void finish(struct txn *txn) {
     struct worker *worker = txn->home;
     struct client *client = txn->client;
+    bool over = is_over(txn);
+    if (over && !(client->flags & CLIENT_CLOSING)) {
+        client_close_over_limit(client);
+    }
     bool gone = (client->flags & CLIENT_CLOSING) != 0;
     struct reply reply;
     client->txn = NULL;
@@ -611,7 +628,7 @@ static void finish(struct txn *txn) {
     } else {
         reply = client_reply(client);
     }
-    write_reply(txn, &reply);
+    write_reply(txn, &reply, over);
     if (reply.out == &worker->discard) {
         outbuf_drain(reply.out, reply.out->bytes);
     }
@@ -915,6 +932,19 @@ static void prefetch(const struct keyspace *keyspace, const struct multi_queue *
     }
 }
 
+/* Where the next reply of a queue goes: nowhere, once the client has asked for more than it may
+ * have. All of the queue runs nevertheless. */
+static struct outbuf *out_after(struct client *client, struct outbuf *out) {
+    struct outbuf *discard = &client->worker->discard;
+    if (out == &client->out && out->bytes > OUTBUF_CHUNK_BYTES && client_check_output(client)) {
+        return discard;
+    }
+    if (out == discard) {
+        outbuf_drain(discard, discard->bytes);
+    }
+    return out;
+}
+
 /* All of it is home's and nobody holds locks: it runs like any other command. */
 static bool exec_here(struct exec *x, struct multi_queue *queue) {
     struct worker *worker = x->worker;
@@ -935,12 +965,14 @@ static bool exec_here(struct exec *x, struct multi_queue *queue) {
         prefetch(x->keyspace, queue, keys);
         reply_array(x->reply, queue->count);
         worker->tick = rt_ticks(worker->rt);
+        struct outbuf *out = x->reply->out;
         for (uint32_t i = 0; i < queue->count; i++) {
             const struct multi_command *command = &queue->commands[i];
             struct reply reply;
-            reply_init(&reply, x->reply->out, x->reply->resp);
+            reply_init(&reply, out, x->reply->resp);
             op_run(worker, command->slot, command->argv, command->argc, command->db, &keys[i],
                    x->manner, x->now_ms, &reply);
+            out = out_after(client, out);
         }
         client->commands += queue->count;
         worker->stats.ops_here += queue->count;

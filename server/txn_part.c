@@ -10,10 +10,6 @@
 
 #include <stdlib.h>
 
-/* Requests for locks that go on in one turn. Who gives a popular key back lets all go on that
- * waited for it. */
-#define SETTLED_A_TURN 256
-
 void txn_items_add(struct txn_items *items, struct txn_item item) {
     if (items->count == items->capacity) {
         items->capacity = items->capacity > 0 ? items->capacity * 2 : 4;
@@ -78,8 +74,9 @@ static void run_task(struct worker *worker, struct txn_part *part, struct txn_ta
         keyspace_see_dead(worker->shard.keyspace, false);
         return;
     }
+    struct outbuf *out = part->over ? &worker->discard : &part->out;
     struct reply reply;
-    reply_init(&reply, &part->out, part->resp);
+    reply_init(&reply, out, part->resp);
     struct exec x = {
         .command = task->command->slot->row,
         .slot = task->command->slot,
@@ -93,9 +90,11 @@ static void run_task(struct worker *worker, struct txn_part *part, struct txn_ta
         .key = task->key,
         .manner = part->manner,
         .worker = worker,
-        .elements = {.ends = task->element_ends, .start = part->out.bytes},
+        .elements = {.ends = task->element_ends, .start = out->bytes},
     };
     txn_run(&x, &task->outcome);
+    outbuf_drain(&worker->discard, worker->discard.bytes);
+    part->over |= part->out.bytes > part->txn->reply_max;
 }
 
 static bool is_in_phase(const struct txn_part *part, const struct txn_task *task) {
@@ -327,10 +326,13 @@ void txn_part_arrived(struct worker *worker, struct message *message) {
     txn_part_handle(worker, (struct txn_part *)message);
 }
 
+/* Who gives a popular key back lets all go on that waited for it: not in one turn. */
 void txn_settle(struct worker *worker) {
     struct lock_request *request;
-    for (unsigned i = 0;
-         i < SETTLED_A_TURN && (request = locks_next_settled(&worker->shard.locks)) != NULL; i++) {
+    while (!worker_slice_over(worker) &&
+           (request = locks_next_settled(&worker->shard.locks)) != NULL) {
+        worker_slice_enter(worker);
         request->settled(worker, request);
+        worker->tick = rt_ticks(worker->rt);
     }
 }

@@ -129,6 +129,7 @@ struct txn_part {
     struct txn_task *first, *last;
     struct txn_task *next; /* to run */
     struct outbuf out;
+    bool over; /* more than the client may have: what comes is not kept, nor sent */
     struct txn_items store;
 };
 
@@ -179,6 +180,7 @@ struct txn {
     struct outbuf out; /* what home commands answered */
     size_t out_mark;   /* its bytes before the last of them */
     size_t bytes;      /* of the requests or the queue, on the client's account */
+    size_t reply_max;  /* of one shard */
 };
 
 /* ---- txn_plan.c ---- */

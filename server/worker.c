@@ -11,7 +11,8 @@
  * Invariants
  *  1. The thread sleeps only after it has announced so and has looked at every mailbox again
  * (shard/mailbox.h).
- *  2. No step takes long: batches are bounded, jobs and background work run in slices.
+ *  2. No step takes long: what runs commands stops between two of them when its slice is over
+ * (worker.h), jobs and background work run in slices.
  */
 #include "server/worker.h"
 
@@ -38,11 +39,13 @@
 #define RECV_BUFFERS        256
 #define RECV_BUFFER_BYTES   (16 * 1024)
 #define SCRATCH_BYTES       (16 * 1024)
-#define MESSAGES_A_TURN     256
 #define CRON_MS             100
 #define CRON_CLIENTS_A_TURN 200
 /* As often as Valkey says it. */
 #define STATE_LOG_MS 5000
+#define SLICE_NS     (1000 * 1000)
+/* Room in a full ring is looked for this often: who empties it is busy, and mostly answers. */
+#define ROOM_WAIT_NS (1000 * 1000)
 /* A sleeping thread looks at its mailboxes this often although nobody rang: what it finds then is a
  * lost wake-up. */
 #define WATCHDOG_MS       10
@@ -110,11 +113,14 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     pqueue_init(&worker->evictable);
     list_init(&worker->dirty);
     list_init(&worker->ready);
+    list_init(&worker->holding);
     list_init(&worker->paused);
     pqueue_init(&worker->blocked);
     list_init(&worker->jobs);
     links_init(&worker->suspended);
     pqueue_init(&worker->parts);
+    list_init(&worker->cut);
+    worker->slice_ticks = rt_ns_to_ticks(worker->rt, SLICE_NS);
     worker->commands = must_calloc(command_table_count(server->commands), sizeof *worker->commands);
     worker->open_batches = must_calloc(server->workers_count, sizeof *worker->open_batches);
     struct keyspace_hooks hooks = {
@@ -131,10 +137,23 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     return worker;
 }
 
+/* The next message, or NULL: of those taken from the mailboxes before, or of more. */
+static struct message *next_message(struct worker *worker) {
+    if (worker->inbox_at == worker->inbox_count) {
+        worker->inbox_at = 0;
+        worker->inbox_count = (unsigned)post_receive(worker->server->office, worker->id,
+                                                     worker->inbox, INBOX_MESSAGES);
+        if (worker->inbox_count == 0) {
+            return NULL;
+        }
+    }
+    return worker->inbox[worker->inbox_at++];
+}
+
 /* What came after the last turn, and is the receiver's to free. */
 static void end_mail(struct worker *worker) {
     struct message *message;
-    while (post_receive(worker->server->office, worker->id, &message, 1) > 0) {
+    while ((message = next_message(worker)) != NULL) {
         if (message->kind == MESSAGE_UNWATCH) {
             multi_unwatch_arrived(worker, message);
         }
@@ -220,6 +239,9 @@ static void handle_message(struct worker *worker, struct message *message) {
     case MESSAGE_BATCH:
         batch_arrived(worker, (struct batch *)message);
         break;
+    case MESSAGE_BATCH_NEWS:
+        client_batch_news((struct batch_news *)message);
+        break;
     case MESSAGE_BATCH_DONE:
         client_batch_done(((struct batch *)message)->client, (struct batch *)message);
         break;
@@ -228,12 +250,15 @@ static void handle_message(struct worker *worker, struct message *message) {
         break;
     case MESSAGE_PART_DONE:
         scatter_part_home(worker, (struct scatter_part *)message);
+        worker->tick = rt_ticks(worker->rt);
         break;
     case MESSAGE_TXN:
         txn_part_arrived(worker, message);
+        worker->tick = rt_ticks(worker->rt);
         break;
     case MESSAGE_TXN_DONE:
         txn_part_home(worker, message);
+        worker->tick = rt_ticks(worker->rt);
         break;
     case MESSAGE_CONNECTION:
         listen_connection_arrived(worker, message);
@@ -247,16 +272,24 @@ static void handle_message(struct worker *worker, struct message *message) {
     }
 }
 
+/* True if there may be more. */
 static bool handle_messages(struct worker *worker) {
-    struct message *messages[MESSAGES_A_TURN];
-    size_t n = post_receive(worker->server->office, worker->id, messages, MESSAGES_A_TURN);
-    for (size_t i = 0; i < n; i++) {
-        handle_message(worker, messages[i]);
+    struct message *message = next_message(worker);
+    if (message == NULL) {
+        return false;
     }
-    if (n > 0) {
-        worker->mail_ms = rt_mono_ms(worker->rt);
+    worker->mail_ms = rt_mono_ms(worker->rt);
+    worker_slice_enter(worker);
+    for (;;) {
+        handle_message(worker, message);
+        if (worker->inbox_at == worker->inbox_count) {
+            return worker->inbox_count == INBOX_MESSAGES;
+        }
+        if (worker_slice_over(worker)) {
+            return true;
+        }
+        message = next_message(worker);
     }
-    return n == MESSAGES_A_TURN;
 }
 
 /* ---- Now and then ---- */
@@ -410,7 +443,18 @@ static int64_t work(struct worker *worker) {
     return next_ms > until_ms && next_ms <= now_ms ? now_ms + 1 : next_ms;
 }
 
+/* The first whose output is held back, or NULL. */
+static struct client *first_held_back(const struct worker *worker) {
+    struct list_node *node = list_first(&worker->holding);
+    return node != NULL ? LIST_ENTRY(node, struct client, hold_node) : NULL;
+}
+
 static void flush_output(struct worker *worker) {
+    struct client *held;
+    while ((held = first_held_back(worker)) != NULL &&
+           held->hold_until_ms <= rt_mono_ms(worker->rt)) {
+        client_release_output(held);
+    }
     struct list_node *node;
     while ((node = list_first(&worker->dirty)) != NULL) {
         client_flush(LIST_ENTRY(node, struct client, dirty_node));
@@ -428,6 +472,10 @@ static int64_t wait_ns(const struct worker *worker, int64_t work_ms, int64_t wai
     }
     if (waiter_ms - mono_ms < ms) {
         ms = waiter_ms - mono_ms;
+    }
+    const struct client *held = first_held_back(worker);
+    if (held != NULL && held->hold_until_ms - mono_ms < ms) {
+        ms = held->hold_until_ms - mono_ms;
     }
     unsigned threads = worker->server->workers_count;
     if (threads > 1 && mono_ms - worker->mail_ms < WATCHDOG_QUIET_MS) {
@@ -521,11 +569,18 @@ static bool drain(struct worker *worker) {
 }
 
 bool worker_turn(struct worker *worker) {
+    worker_slice_begin(worker);
     bool mail = wait_and_wake(worker);
     uint64_t start = rt_ticks(worker->rt);
+    worker_slice_begin(worker);
     bool more = mail && handle_messages(worker);
+    worker_slice_begin(worker);
+    batches_go_on(worker);
+    worker_slice_begin(worker);
     more |= scatter_run_jobs(worker);
+    worker_slice_begin(worker);
     clients_run_ready(worker);
+    worker_slice_begin(worker);
     txn_settle(worker);
     int64_t waiter_ms = wake_waiters(worker);
     cron(worker);
@@ -535,7 +590,8 @@ bool worker_turn(struct worker *worker) {
     more |= evict_clients(worker);
     check_stop_signal(worker);
     worker->more = more || worker->cron_clients > 0 || !list_empty(&worker->ready) ||
-                   !list_empty(&worker->jobs) || !list_empty(&worker->shard.locks.settled);
+                   !list_empty(&worker->jobs) || !list_empty(&worker->cut) ||
+                   !list_empty(&worker->shard.locks.settled);
     worker->stats.cycles++;
     uint64_t end = rt_ticks(worker->rt), turn_ticks = end - rt_woke_ticks(worker->rt);
     worker->stats.cycle_ticks += end - start;
@@ -551,9 +607,11 @@ bool worker_turn(struct worker *worker) {
 }
 
 void worker_publish(struct worker *worker) {
-    worker->more |= post_publish(worker->server->office, worker->id);
+    bool left = post_publish(worker->server->office, worker->id);
     if (worker->more && !worker->stopping) {
         worker->sleep_ns = 0;
+    } else if (left && worker->sleep_ns > ROOM_WAIT_NS) {
+        worker->sleep_ns = ROOM_WAIT_NS;
     }
 }
 

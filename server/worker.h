@@ -60,6 +60,9 @@ struct error_stat {
 };
 #define ERROR_STATS_MAX 128
 
+/* Messages taken from the mailboxes at once. */
+#define INBOX_MESSAGES 256
+
 struct worker {
     struct server *server;
     unsigned id;
@@ -80,10 +83,12 @@ struct worker {
     unsigned clients_count;
     struct list dirty;      /* clients with output to send at the end of the turn */
     struct list ready;      /* clients whose wait is over */
+    struct list holding;    /* clients whose output waits for more of it, oldest first */
     struct list paused;     /* clients that wait for CLIENT PAUSE to end */
     struct pqueue blocked;  /* clients in a blocking command that ends by itself, by that time */
     struct list jobs;       /* scatter parts that go on in slices */
-    struct links suspended; /* batches whose next op waits for a lock, by client */
+    struct links suspended; /* batches whose next op waits, by client: for a lock */
+    struct list cut;        /* or for the next turn */
     struct pqueue parts;    /* of transactions that hold locks here, by the transaction's time */
     struct txn *txn_pool;
     unsigned txn_pool_count;
@@ -96,6 +101,8 @@ struct worker {
     unsigned open_count;
     struct large *large;     /* of the request that runs: values that may be taken over, or NULL */
     uint64_t tick;           /* rt_ticks when the last command ended: the next one's start */
+    uint64_t slice_ticks;    /* that each part of a turn may take, and one command more */
+    uint64_t slice_end;      /* of this part, in ticks; UINT64_MAX: it has done nothing yet */
     struct outbuf discard;   /* where replies go that nobody wants */
     size_t clients_memory;   /* sum of client->memory */
     bool evicts;             /* maxmemory-clients is set */
@@ -109,7 +116,9 @@ struct worker {
     unsigned errors_count;
     int64_t cron_next_ms;
     unsigned cron_clients; /* that are still to be looked at, by turns */
-    int64_t mail_ms;       /* monotonic: when the last message came */
+    struct message *inbox[INBOX_MESSAGES];
+    unsigned inbox_at, inbox_count;
+    int64_t mail_ms; /* monotonic: when the last message came */
     int64_t http_logged_ms;
     int64_t state_logged_ms; /* monotonic */
     int64_t sleep_ns;        /* how long the next turn may wait; 0: there is work */
@@ -131,6 +140,24 @@ struct worker {
         unsigned index;
     } samples;
 };
+
+/* Slices: a turn has parts, as input, messages and clients that go on. Each works for a slice of
+ * time, leaves the rest to the next turn, and does something in every turn: so what is finished is
+ * seen soon, and nobody is kept waiting by the others' work. Said at the start of a part. */
+static inline void worker_slice_begin(struct worker *worker) {
+    worker->slice_end = UINT64_MAX;
+}
+/* Something is about to run. */
+static inline void worker_slice_enter(struct worker *worker) {
+    worker->tick = rt_ticks(worker->rt);
+    if (worker->slice_end == UINT64_MAX) {
+        worker->slice_end = worker->tick + worker->slice_ticks;
+    }
+}
+/* As of the last command that ran. */
+static inline bool worker_slice_over(const struct worker *worker) {
+    return worker->tick >= worker->slice_end;
+}
 
 /* Makes the runtimes of all workers, on one backend. 0 or -errno; *ret_reason as rt_new says. */
 int worker_runtimes(const struct server *server, struct rt **ret_rts, char **ret_reason);

@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
+#include <string.h>
 
 static struct worker *worker;
 static struct rt_buffer *input;
@@ -68,6 +69,36 @@ Test(batch, the_pool_does_not_remember_a_burst) {
     cr_assert_gt(pool_count(), 0);
     cr_assert_lt(pool_count(), FEW);
     cr_assert_eq(pool_count(), worker->batch_pool_count);
+    cr_assert_eq(input->refs, 1);
+}
+
+/* What an owner does with a batch that it cuts behind its first op, and what home sees of it. */
+Test(batch, replies_that_come_ahead_stay_in_order) {
+    struct batch *batch = batch_take(worker, NULL, input);
+    batch->count = 3;
+    for (unsigned i = 0; i < 3; i++) {
+        batch->reply_bytes[i] = 4;
+    }
+    struct batch_news *news = calloc(1, sizeof *news);
+    *news = (struct batch_news){.batch = batch, .ran = 1};
+    outbuf_append(&news->out, "+1\r\n", 4);
+    batch_take_news(batch, news);
+    cr_assert_eq(batch->ready, 1);
+    cr_assert_not(batch->returned);
+    cr_assert_eq(batch_replies(batch)->bytes, 4);
+    cr_assert_geq(batch_memory_at_home(batch), 4);
+
+    batch->ran = 3;
+    outbuf_append(&batch->out, "+2\r\n+3\r\n", 8);
+    batch_returned(batch);
+    cr_assert_eq(batch->ready, 3);
+    struct outbuf *replies = batch_replies(batch), all;
+    outbuf_init(&all);
+    cr_assert_eq(replies->bytes, 12);
+    outbuf_move(&all, replies, 12);
+    cr_assert_eq(memcmp(all.head->bytes, "+1\r\n+2\r\n+3\r\n", 12), 0);
+    outbuf_fini(&all);
+    batch_put(worker, batch);
     cr_assert_eq(input->refs, 1);
 }
 
