@@ -132,6 +132,9 @@ static void start(struct scenario *scenario, uint64_t seed,
         .recv_buffer_bytes = draw(scenario, 0, 2) == 0 ? (unsigned)draw(scenario, 16, 300) : 4096,
         .preempt = sometimes(scenario, 4000),
         .preempt_max_ns = draw(scenario, 100000, 8 * MS),
+        .slow_worker = (unsigned)draw(scenario, 0, 4),
+        .slow_ns = draw(scenario, 0, 2) == 0 ? draw(scenario, 100000, 10 * MS) : 0,
+        .short_slices = draw(scenario, 0, 1) == 0,
         .spurious = sometimes(scenario, 10000),
         .sim =
             {
@@ -158,6 +161,7 @@ static void start(struct scenario *scenario, uint64_t seed,
             draw(scenario, 0, 3) == 0 && !scenario->limited ? draw(scenario, 1000, 100000) : 200,
         .large_bytes = LARGE_BYTES_MIN,
         .slow = sometimes(scenario, 30000),
+        .floods = draw(scenario, 0, 7) == 0 ? (unsigned)draw(scenario, 10000, 60000) : 0,
         .several_shards = draw(scenario, 0, 4) > 0,
         .transactions = draw(scenario, 0, 4) > 0 && has_command(scenario, BYTES("multi")),
         .deletes = draw(scenario, 0, 2) == 0,
@@ -326,6 +330,9 @@ const char *reached_name(enum reached reached) {
         [REACHED_PAUSES] = "looks during a pause",
         [REACHED_EXPIRED] = "expired keys",
         [REACHED_TIMES_MOVED] = "times moved",
+        [REACHED_CUTS] = "turns that left a batch",
+        [REACHED_FULL_CLIENTS] = "turns with a full client",
+        [REACHED_OUT_OF_TURN] = "turns with replies out of turn",
     };
     return names[reached];
 }
@@ -372,6 +379,10 @@ void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), voi
             add_reached(server->workers[j], ret->reached);
         }
     }
+    const struct world_counts *counts = world_counts(scenario->world);
+    ret->reached[REACHED_CUTS] = counts->cut;
+    ret->reached[REACHED_FULL_CLIENTS] = counts->full;
+    ret->reached[REACHED_OUT_OF_TURN] = counts->out_of_turn;
     ret->virtual_ns = sim_now_ns(scenario->sim) - start_ns;
     if (ret->ok) { /* else it is in the middle of something */
         EACH_SERVER(scenario, i) {

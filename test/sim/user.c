@@ -22,6 +22,9 @@
 #define STEP_NS       2000
 #define DIAL_AGAIN_NS (3 * 1000 * 1000)
 #define SLOW_READ_NS  (4 * 1000 * 1000)
+/* A flood goes on so often, and is over after so many times. */
+#define FLOOD_AGAIN_NS (500 * 1000)
+#define FLOODS         10
 
 static void step(void *arg, uint64_t token);
 
@@ -64,6 +67,19 @@ static void issue_last(struct user *user, unsigned i) {
     }
 }
 
+/* Nothing of it waits for anything else, so all of it is under way at once, as far as it may be:
+ * one shard has its first replies, and those of others are ready. */
+static void issue_flood(struct user *user) {
+    struct users *users = user->users;
+    while (user->pending_count < FLOOD_MAX && user->out.len - user->out_sent < OUT_MAX) {
+        unsigned key = (unsigned)rng_below(&users->rng, users->options.own_keys);
+        user_issue(user, rng_below(&users->rng, 16) == 0 ? KIND_SET : KIND_GET, key);
+    }
+    user->sent += users->options.requests / FLOODS + 1;
+    user->think_until_ns = sim_now_ns(users->sim) + FLOOD_AGAIN_NS;
+    step_soon(user, FLOOD_AGAIN_NS);
+}
+
 static void issue_some(struct user *user) {
     struct users *users = user->users;
     uint64_t now_ns = sim_now_ns(users->sim);
@@ -99,8 +115,14 @@ static void issue_some(struct user *user) {
         step_soon(user, user->think_until_ns - now_ns);
         return;
     }
-    if (user->pending_count >= users->options.pipeline_max ||
-        user->sent >= users->options.requests) {
+    if (user->sent >= users->options.requests) {
+        return;
+    }
+    if (user->floods) {
+        issue_flood(user);
+        return;
+    }
+    if (user->pending_count >= users->options.pipeline_max) {
         return;
     }
     uint64_t n = 1 + rng_below(&users->rng, users->options.pipeline_max);
@@ -171,6 +193,7 @@ static void connect_user(struct user *user) {
     }
     user->process = ++users->processes;
     user->slow = choice < users->options.slow && !users->finishing;
+    user->floods = rng_below(&users->rng, 65536) < users->options.floods && !users->finishing;
     sim_peer_on_change(user->peer, on_change, user);
     if (choice % 4 == 0) {
         user_issue(user, KIND_HELLO, 0);

@@ -28,6 +28,7 @@ struct users_options {
     size_t value_max_bytes; /* of a user's own values */
     size_t large_bytes;     /* those of so many are counted */
     unsigned slow;          /* chance in 65536 that it reads late and little */
+    unsigned floods;        /* chance in 65536 that it asks for very much at once, of any shard */
     bool several_shards;    /* they name keys on several shards in one command */
     bool transactions;      /* they use MULTI and WATCH */
     bool strict;            /* the server keeps to the order in which each of them sends */

@@ -11,7 +11,8 @@
 #include "test/sim/user.h"
 #include "test/sim/wire.h"
 
-#define PENDING_MAX  256
+#define PENDING_MAX  2048
+#define FLOOD_MAX    1500
 #define COUNTERS     3
 #define LISTS        3
 #define GROUPS       3
@@ -124,7 +125,7 @@ struct user {
     uint64_t think_until_ns;
     unsigned sent; /* requests of its share */
     bool struck;   /* half closed: nothing more will be written */
-    bool slow;
+    bool slow, floods;
     bool reading_last, sweeping, done;
     enum { CAS_NOT, CAS_READING, CAS_READ } cas;
     unsigned cas_key;

@@ -15,6 +15,8 @@
 #include "base/text.h"
 #include "server/batch.h"
 #include "server/client.h"
+#include "server/client_private.h"
+#include "server/dispatch.h"
 #include "server/listen.h"
 #include "server/shared.h"
 #include "server/worker.h"
@@ -51,6 +53,7 @@ struct world {
     struct rng rng;
     struct fs fs;
     struct node *nodes;
+    struct world_counts counts;
     jmp_buf failure;
     char reason[1024];
 };
@@ -192,6 +195,9 @@ static void make_node(struct world *world, unsigned index) {
             .run_at_ns = sim_now_ns(world->sim) + rng_below(&world->rng, STEP_MAX_NS),
             .heap_at_start = heap_used(server->workers[i]->shard.heap),
         };
+        if (world->options.short_slices) {
+            thread->worker->slice_ticks = 0;
+        }
         worker_start(thread->worker);
         sim_rt_on_ready(thread->worker->rt, thread_ready, thread);
     }
@@ -271,7 +277,11 @@ const char *world_reason(const struct world *world) {
 
 /* ---- Scheduling ---- */
 
-static uint64_t step_ns(struct world *world) {
+static uint64_t step_ns(const struct thread *thread) {
+    struct world *world = thread->world;
+    if (thread->worker->id == world->options.slow_worker && world->options.slow_ns > 0) {
+        return STEP_MIN_NS + rng_below(&world->rng, world->options.slow_ns);
+    }
     if (world->options.preempt > 0 && rng_below(&world->rng, 65536) < world->options.preempt) {
         return STEP_MIN_NS + rng_below(&world->rng, world->options.preempt_max_ns);
     }
@@ -284,7 +294,7 @@ static void run_rest(struct thread *thread) {
     thread->next = PART_TURN;
     uint64_t now_ns = sim_now_ns(world->sim);
     if (wait_ns == 0) {
-        thread->run_at_ns = now_ns + step_ns(world);
+        thread->run_at_ns = now_ns + step_ns(thread);
         return;
     }
     thread->sleeping = true;
@@ -307,6 +317,27 @@ static void check_rung(const struct thread *thread) {
     }
 }
 
+/* What a client may have under way is bounded, whatever is slow, and counted. */
+static void check_clients(struct world *world, const struct worker *worker) {
+    world->counts.cut += !list_empty(&worker->cut);
+    LIST_EACH(&worker->clients, node) {
+        const struct client *client = LIST_ENTRY(node, const struct client, node);
+        world->counts.full += client_is_full(client);
+        world->counts.out_of_turn += client->home_memory > 0;
+        if (client->ops_pending > CLIENT_OPS_PENDING_MAX + DISPATCH_WINDOW) {
+            world_fail(world, "client %llu has %u operations under way",
+                       (unsigned long long)client->id, client->ops_pending);
+        }
+        if (client->pending_count == 0 &&
+            (client->ops_pending > 0 || client->home_memory > 0 || client->home_replies > 0 ||
+             (client->bytes_away > 0 && client->txn == NULL))) {
+            world_fail(world, "client %llu has nothing under way, and %u operations, %zu bytes",
+                       (unsigned long long)client->id, client->ops_pending,
+                       client->bytes_away + client->home_memory);
+        }
+    }
+}
+
 static void run_part(struct thread *thread) {
     struct world *world = thread->world;
     if (thread->sleeping) {
@@ -319,6 +350,7 @@ static void run_part(struct thread *thread) {
         return;
     case PART_TURN:
         thread->goes_on = worker_turn(thread->worker);
+        check_clients(world, thread->worker);
         thread->next = PART_PUBLISH;
         break;
     case PART_PUBLISH:
@@ -335,7 +367,7 @@ static void run_part(struct thread *thread) {
     case PART_ENDED:
         check(false);
     }
-    thread->run_at_ns = sim_now_ns(world->sim) + step_ns(world);
+    thread->run_at_ns = sim_now_ns(world->sim) + step_ns(thread);
 }
 
 static struct thread *next_thread(struct world *world) {
@@ -373,6 +405,7 @@ bool world_run(struct world *world, uint64_t until_ns, bool (*done)(void *arg), 
 
 void world_calm(struct world *world) {
     world->options.preempt = 0;
+    world->options.slow_ns = 0;
     world->options.spurious = 0;
 }
 
@@ -411,10 +444,13 @@ static void check_worker_idle(struct world *world, const struct worker *worker) 
     NOTHING_OF(world, worker, "memory of clients", worker->clients_memory);
     NOTHING_OF(world, worker, "clients with output", !list_empty(&worker->dirty));
     NOTHING_OF(world, worker, "clients that go on", !list_empty(&worker->ready));
+    NOTHING_OF(world, worker, "clients whose output is held back", !list_empty(&worker->holding));
     NOTHING_OF(world, worker, "paused clients", !list_empty(&worker->paused));
     NOTHING_OF(world, worker, "blocked clients", pqueue_first(&worker->blocked) != NULL);
     NOTHING_OF(world, worker, "jobs", !list_empty(&worker->jobs));
     NOTHING_OF(world, worker, "batches that wait for a lock", worker->suspended.count);
+    NOTHING_OF(world, worker, "batches that were cut", !list_empty(&worker->cut));
+    NOTHING_OF(world, worker, "messages in hand", worker->inbox_count - worker->inbox_at);
     const struct locks *locks = &worker->shard.locks;
     NOTHING_OF(world, worker, "locks", locks->requests);
     NOTHING_OF(world, worker, "locked keys", locks->targets);
@@ -454,6 +490,10 @@ void world_check_idle(struct world *world) {
     if (sim_open_sockets(world->sim) != 0) {
         world_fail(world, "%u sockets are still open", sim_open_sockets(world->sim));
     }
+}
+
+const struct world_counts *world_counts(const struct world *world) {
+    return &world->counts;
 }
 
 void world_check_stopped(struct world *world) {

@@ -31,11 +31,22 @@ struct world_options {
     /* A worker's thread is taken off its processor between two parts: chance in 65536, how long. */
     unsigned preempt;
     uint64_t preempt_max_ns;
+    /* One worker of each server takes longer than the others over every part: up to so long. */
+    unsigned slow_worker;
+    uint64_t slow_ns;
+    bool short_slices; /* a worker leaves off after every command */
     unsigned spurious; /* chance that a sleeping worker has a turn for nothing */
     struct sim_options sim;
 };
 
 struct world;
+
+/* Seen so far, after turns of workers. */
+struct world_counts {
+    uint64_t cut;         /* batches between two turns */
+    uint64_t full;        /* clients that have too much on its way */
+    uint64_t out_of_turn; /* clients with replies at home that wait for others */
+};
 
 struct world *world_new(const struct world_options *options);
 void world_free(struct world *world);
@@ -61,6 +72,7 @@ const char *world_reason(const struct world *world);
  * messages in mailboxes, waiting clients, memory of clients, locks, watches. Fails with what it
  * finds. */
 void world_check_idle(struct world *world);
+const struct world_counts *world_counts(const struct world *world);
 /* What servers that were stopped may not leave: connections, locks. */
 void world_check_stopped(struct world *world);
 /* The same for data: after FLUSHALL nothing is left of it. */
