@@ -17,8 +17,8 @@
  *
  * Its time is the coordinator's when it asks. A shard where others have seen keys run out at that
  * time or later grants, but reads nothing yet: then the time becomes a later one, and all parts
- * look AGAIN. From the grant on, nothing is deleted there that was alive at the time it was asked
- * for.
+ * look AGAIN. So they do if keys may have run out by the last grant. From the grant on, nothing is
+ * deleted there that was alive at the time it was asked for.
  *
  * Invariants
  *  1. The reply is written, and the client told to go on, exactly once: after all effects.
@@ -197,6 +197,7 @@ void txn_part_home(struct worker *worker, struct message *message) {
 /* Before anything is seen, or once nothing of what was seen counts. */
 static void take_time(struct txn *txn) {
     struct rt *rt = txn->home->rt;
+    txn->time_settled = false;
     txn->now_us = txn->queue != NULL ? rt_wall_us(rt) : 0;
     txn->now_ms = rt_wall_ms(rt);
 }
@@ -205,6 +206,27 @@ static void move_time(struct txn *txn, int64_t to_ms) {
     if (to_ms > txn->now_ms) {
         txn->now_ms = to_ms;
         txn->now_us = to_ms * 1000;
+    }
+}
+
+/* No key that it has locked is past its deadline before. */
+static int64_t first_death_ms(const struct txn *txn) {
+    int64_t first_ms = INT64_MAX;
+    EACH_PART(txn, part) {
+        first_ms = part->locked && part->dies_ms < first_ms ? part->dies_ms : first_ms;
+    }
+    return first_ms;
+}
+
+/* Between the first grant and the last, others may have seen keys go where they are only hidden,
+ * and have changed what is locked only now: what they saw must not come before that. */
+static void catch_up(struct txn *txn) {
+    int64_t dies_ms = first_death_ms(txn);
+    if (dies_ms < INT64_MAX) {
+        rt_wall_us(txn->home->rt);
+        if (dies_ms <= rt_wall_ms(txn->home->rt)) {
+            move_time(txn, rt_wall_ms(txn->home->rt));
+        }
     }
 }
 
@@ -232,6 +254,7 @@ static void schedule_part(struct txn *txn, struct txn_part *part, bool is_last_t
     part->refused = true; /* till it says something else */
     part->late = false;
     part->eager = txn->reads_first || is_last_to_grant;
+    part->grants_last = is_last_to_grant;
     part->release = is_last_to_grant && txn->phases == 1 && !carries(txn) && !runs_at_home(txn);
     due(part, TXN_SCHEDULE);
 }
@@ -259,8 +282,10 @@ static void schedule_home(struct txn *txn) {
 
 static void schedule_other(struct txn *txn) {
     txn->state = STATE_SCHEDULE;
+    int64_t dies_ms = first_death_ms(txn);
     EACH_PART(txn, part) {
         if (part->worker != txn->home->id) {
+            part->others_die_ms = dies_ms;
             schedule_part(txn, part, true);
         }
     }
@@ -292,13 +317,21 @@ static void cancel(struct txn *txn) {
 /* If one is late: all that have their locks look again, at a time that no shard has seen yet. Their
  * answer is the one to the same question. */
 static bool look_again(struct txn *txn) {
-    bool late = false;
+    int64_t before_ms = txn->now_ms;
+    bool last_ran = false;
     EACH_PART(txn, part) {
         if (part->late) {
-            late = true;
             move_time(txn, part->expired_ms + 1);
         }
+        last_ran |= part->grants_last && !part->late;
     }
+    if (txn->state == STATE_SCHEDULE && !txn->time_settled) {
+        txn->time_settled = true;
+        if (!last_ran) {
+            catch_up(txn);
+        }
+    }
+    bool late = txn->now_ms > before_ms;
     txn->home->stats.txn_times_moved += late;
     EACH_PART(txn, part) {
         if (late && part->locked) {

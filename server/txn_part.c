@@ -184,6 +184,19 @@ static int64_t expired_ms(const struct worker *worker) {
     return seen_ms < last_ms ? seen_ms : last_ms;
 }
 
+/* The same for the shard that grants last, with what may have been seen meanwhile on those that
+ * have granted before. */
+static int64_t last_expired_ms(struct worker *worker, const struct txn_part *part) {
+    if (part->others_die_ms < INT64_MAX) {
+        rt_wall_us(worker->rt);
+        int64_t now_ms = rt_wall_ms(worker->rt);
+        if (part->others_die_ms <= now_ms && part->now_ms < now_ms) {
+            return now_ms - 1;
+        }
+    }
+    return expired_ms(worker);
+}
+
 /* With the locks held, or nobody else having any: did somebody touch what the client watches? */
 static bool is_clean(struct worker *worker, struct txn_part *part) {
     const struct txn *txn = part->txn;
@@ -203,7 +216,8 @@ static void scheduled(void *context, struct lock_request *request) {
     part->refused = request->answer == LOCK_REFUSED;
     if (!part->refused) {
         locked(worker, part);
-        part->expired_ms = expired_ms(worker);
+        part->expired_ms = part->grants_last ? last_expired_ms(worker, part) : expired_ms(worker);
+        part->dies_ms = keyspace_next_expiry(worker->shard.keyspace);
         part->late = part->expired_ms >= part->now_ms;
 #ifdef SHOAL_UNSAFE_TIME /* for the test that users of the simulator notice */
         part->late = false;
@@ -221,6 +235,7 @@ static void scheduled(void *context, struct lock_request *request) {
 /* Nothing has been deleted here that was alive at its first time, so there is no third. */
 static void again(struct worker *worker, struct txn_part *part) {
     part->late = false;
+    part->dies_ms = keyspace_next_expiry(worker->shard.keyspace);
     if (is_clean(worker, part) && part->eager) {
         run_phase(worker, part);
     }

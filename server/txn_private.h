@@ -108,19 +108,22 @@ struct txn_part {
     struct txn *txn;        /* home's, but for what is constant while parts are away */
     unsigned worker;
     enum txn_action action;
-    bool due;     /* to be sent in this step */
-    bool eager;   /* runs the first phase when its locks are granted */
-    bool release; /* after the run */
-    bool locked;  /* the shard's: it has its locks, and its place in worker->parts */
+    bool due;         /* to be sent in this step */
+    bool eager;       /* runs the first phase when its locks are granted */
+    bool grants_last; /* all others have granted: its grant is the moment of the transaction */
+    bool release;     /* after the run */
+    bool locked;      /* the shard's: it has its locks, and its place in worker->parts */
     bool refused;
     bool late;    /* it was granted, but others have seen keys run out at or after its time */
     bool watches; /* the client has watched keys here */
     bool dirty;   /* and one of them was touched */
     uint32_t phase;
-    int64_t now_ms;     /* the time it sees */
-    int64_t expired_ms; /* the last deadline that has been seen to pass there, if `late` */
-    uint8_t resp;       /* the client's in this phase */
-    uint8_t manner;     /* the same: exec_manner */
+    int64_t now_ms;        /* the time it sees */
+    int64_t expired_ms;    /* the last deadline that has been seen to pass there, if `late` */
+    int64_t dies_ms;       /* as it was granted: no key there is past its deadline before */
+    int64_t others_die_ms; /* the same of the shards that granted before, if it is the last */
+    uint8_t resp;          /* the client's in this phase */
+    uint8_t manner;        /* the same: exec_manner */
     struct lock_key *lock_keys;
     uint32_t lock_count;
     struct lock_request lock;
@@ -165,8 +168,9 @@ struct txn {
     bool pauses;      /* CLIENT PAUSE is among the commands, and was not refused */
     unsigned flags;   /* of all commands: command_flag */
     bool reads_first; /* the first phase changes nothing: it may be done twice */
-    bool starting;    /* inside txn_start: the client goes on by itself */
-    bool sending;     /* inside send_due: the next step is its caller's */
+    bool time_settled;
+    bool starting; /* inside txn_start: the client goes on by itself */
+    bool sending;  /* inside send_due: the next step is its caller's */
     enum lock_scope scope;
     enum txn_state state;
     uint64_t number;

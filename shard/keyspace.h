@@ -276,6 +276,9 @@ int64_t keyspace_work(struct keyspace *ks, int64_t now_ms);
 /* The latest deadline that a lookup, a walk or the wheel has found gone by: who looks at a time
  * after it sees no key that others have seen go. */
 int64_t keyspace_expired_to(const struct keyspace *ks);
+/* No key that is there now is past its deadline before this time: wall ms, INT64_MAX without
+ * deadlines. May be earlier than it need be. */
+int64_t keyspace_next_expiry(const struct keyspace *ks);
 
 struct keyspace_stats {
     uint64_t hits, misses;

@@ -199,6 +199,18 @@ static void free_garbage(struct keyspace *ks) {
     }
 }
 
+int64_t keyspace_next_expiry(const struct keyspace *ks) {
+    int64_t next = INT64_MAX;
+    for (uint32_t i = 0; i < ks->database_count; i++) {
+        const struct database *database = ks->databases[i];
+        if (database && database->wheel && database->expiring > 0) {
+            int64_t run = wheel_next_run(database->wheel);
+            next = run < next ? run : next;
+        }
+    }
+    return next;
+}
+
 int64_t keyspace_work(struct keyspace *ks, int64_t now_ms) {
     ks->now_ms = now_ms;
     int64_t next = INT64_MAX;

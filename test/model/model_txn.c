@@ -15,6 +15,10 @@
  *
  * One file, because steps, judge and the broken protocols all work on the one state of a world.
  *
+ * Some keys die, all at one moment: a step that can come at any time, which each shard's thread
+ * notices when it next looks at its clock. To the judge that is an operation that changes the key:
+ * nobody may see it dead and then alive. And no operation may see some dead and others alive.
+ *
  * The same walk must find a fault in each of several broken protocols.
  */
 #include "base/hash.h"
@@ -46,6 +50,10 @@ enum fault {
     NEVER_FENCES,        /* try again for ever */
     READS_WITHOUT_HOLD,  /* reads in one hop give their locks back at once */
     MANY_BEHIND_HOME,    /* "<" with more than one other shard */
+    BURIES_HELD,         /* who finds a key dead deletes it, whatever transactions have seen */
+    KEEPS_TIME,          /* a transaction keeps its time where keys have been seen dead since */
+    FORGETS_THE_WAIT,    /* nor does it ask what time it is when the last shard grants */
+    STALE_CLOCKS,        /* a thread that is asked about a later time does not look at its clock */
 };
 
 /* The operations of each client, by blanks: a letter is a key, a capital one that is changed; "*"
@@ -54,7 +62,7 @@ enum fault {
  * in front: reads in the hop that schedules. "<" in front: if there are two shards, one of them its
  * client's own, asks that one first, and once it has granted, the other runs and releases in the
  * hop that schedules; when it was refused, it asks both. Client n is at home on shard n % shards.
- */
+ * The last may be no client: "%" and the keys that die, which nobody changes. */
 struct scenario {
     unsigned shards;
     unsigned keys;
@@ -86,7 +94,7 @@ struct ask {
     uint8_t client, shard;
 };
 
-enum message { SCHEDULE, FENCE, RUN, RELEASE };
+enum message { SCHEDULE, FENCE, RUN, AGAIN, RELEASE };
 
 /* What lies between one client and one shard. */
 struct link {
@@ -96,9 +104,13 @@ struct link {
     uint8_t sent_count;
     uint8_t turn; /* which of the asks is the newer */
     bool answered, granted;
+    uint8_t time; /* that the request sees: 0, or 1, when mortal keys are dead */
+    bool late;    /* keys have been seen dead there, and the request is of the time before */
+    bool holds;   /* the shard: it has its locks here, since time `held` */
+    uint8_t held;
 };
 
-enum phase { BEGINS, SCHEDULED, TRIES_AGAIN, FENCING, FENCED, RUNNING, IN_LINE, DONE };
+enum phase { BEGINS, SCHEDULED, LOOKS_AGAIN, TRIES_AGAIN, FENCING, FENCED, RUNNING, IN_LINE, DONE };
 
 struct client {
     uint8_t first, last; /* of its operations; the current is the first */
@@ -107,7 +119,9 @@ struct client {
     uint8_t unanswered;
     uint8_t asked; /* the shards that have been asked for this number, a set */
     uint8_t hop;
-    bool fences; /* stand, on all its shards */
+    uint8_t time;
+    bool settled; /* that is the last word */
+    bool fences;  /* stand, on all its shards */
     bool refused;
     uint64_t number;
     unsigned end, gap; /* its last, and the longest time between two, in ends of anybody */
@@ -116,6 +130,13 @@ struct client {
 
 /* What happened, so that a test can tell that everything did. */
 enum { REFUSALS, FENCES, WAITS, PASSES, TALLIES };
+
+/* Steps behind those of clients and messages: time passes, a thread looks at its clock, a key is
+ * deleted because it is dead. */
+#define STEP_TICK  (CLIENTS_MAX * (SHARDS_MAX + 1))
+#define STEP_CLOCK (STEP_TICK + 1)
+#define STEP_WHEEL (STEP_CLOCK + SHARDS_MAX)
+#define STEPS      (STEP_WHEEL + KEYS_MAX)
 
 struct tally {
     unsigned of[TALLIES];
@@ -130,6 +151,12 @@ struct world {
     uint64_t arrivals[SHARDS_MAX];
     uint64_t numbers;
     uint8_t values[KEYS_MAX];
+    bool mortals;               /* there are some */
+    bool ticked;                /* mortal keys are dead */
+    uint8_t clocks[SHARDS_MAX]; /* what each thread knows of that */
+    bool seen_dead[SHARDS_MAX]; /* by somebody, on this shard */
+    bool deleted[KEYS_MAX];
+    unsigned deaths[KEYS_MAX]; /* the operations that they are to the judge, plus 1; or 0 */
     uint64_t ended;
     bool endless;  /* clients begin the same operation again and again */
     unsigned ends; /* of operations */
@@ -201,10 +228,28 @@ static void parse_op(struct world *world, unsigned client, const char *text, siz
     }
 }
 
+static void parse_mortals(struct world *world, const char *text) {
+    world->mortals = true;
+    for (const char *c = text + 1; *c; c++) {
+        unsigned key = (unsigned)(*c - 'a');
+        world->deaths[key] = world->ops_count + 1;
+        parse_op(world, CLIENTS_MAX, c, 1);
+        world->ops[world->ops_count - 1].uses[key] = CHANGED;
+    }
+}
+
+static bool is_mortal(const struct world *world, unsigned key) {
+    return world->deaths[key] != 0;
+}
+
 static void world_init(struct world *world, const struct scenario *scenario) {
     memset(world, 0, sizeof *world);
     world->scenario = scenario;
     for (unsigned c = 0; c < CLIENTS_MAX && scenario->clients[c] != NULL; c++) {
+        if (scenario->clients[c][0] == '%') {
+            parse_mortals(world, scenario->clients[c]);
+            break;
+        }
         struct client *client = &world->clients[world->clients_count++];
         client->first = (uint8_t)world->ops_count;
         for (const char *text = scenario->clients[c]; *text;) {
@@ -277,10 +322,45 @@ static void settle_all(struct world *world, unsigned shard) {
     }
 }
 
-static void run(struct world *world, struct op *op, unsigned shard, bool reads, bool changes) {
+/* A transaction of the time before the death has its locks here. */
+static bool is_held(const struct world *world, unsigned shard) {
+    bool held = false;
+    for (unsigned c = 0; c < world->clients_count; c++) {
+        const struct link *link = &world->clients[c].links[shard];
+        held |= link->holds && link->held == 0;
+    }
+    return held;
+}
+
+static void see_dead(struct world *world, unsigned key) {
+    unsigned shard = key % world->scenario->shards;
+    world->seen_dead[shard] = true;
+    world->deleted[key] |= !is_held(world, shard) || broken(world, BURIES_HELD);
+}
+
+static uint8_t look(struct world *world, unsigned key, uint8_t time) {
+    if (!is_mortal(world, key)) {
+        return world->values[key];
+    }
+    if (!world->deleted[key] && time == 0) {
+        return 0;
+    }
+    see_dead(world, key);
+    return (uint8_t)world->deaths[key];
+}
+
+/* At a time that may be later than its thread knows of. */
+static void reach_time(struct world *world, unsigned shard, uint8_t time) {
+    if (time > world->clocks[shard] && !broken(world, STALE_CLOCKS)) {
+        world->clocks[shard] = time;
+    }
+}
+
+static void run(struct world *world, struct op *op, unsigned shard, uint8_t time, bool reads,
+                bool changes) {
     for (unsigned key = shard; key < world->scenario->keys; key += world->scenario->shards) {
         if (op->uses[key] != NOT_USED && reads) {
-            op->reads[key] = world->values[key];
+            op->reads[key] = look(world, key, time);
         }
         if (op->uses[key] == CHANGED && changes) {
             world->values[key] = (uint8_t)(op - world->ops + 1);
@@ -338,7 +418,7 @@ static void answer_single(struct world *world, struct ask *ask, enum lock_answer
     if (answer == LOCK_REFUSED) {
         found(world, "an operation on one shard was refused");
     } else if (answer == LOCK_GRANTED) {
-        run(world, op_of(world, client), ask->shard, true, true);
+        run(world, op_of(world, client), ask->shard, world->clocks[ask->shard], true, true);
         locks_release(&world->locks[ask->shard], &ask->request);
         end_op(world, client);
     }
@@ -355,7 +435,7 @@ static void arrive(struct world *world, struct client *client) {
     }
     if (!blocked || broken(world, BLIND_SINGLES)) {
         world->tally.of[PASSES] += locks->requests > 0;
-        run(world, op, shard, true, true);
+        run(world, op, shard, world->clocks[shard], true, true);
         end_op(world, client);
         return;
     }
@@ -412,7 +492,8 @@ static void ask(struct world *world, struct client *client, unsigned shards) {
     for (unsigned s = 0; s < world->scenario->shards; s++) {
         struct link *link = &client->links[s];
         if (shards & 1u << s) {
-            link->answered = link->granted = false;
+            link->answered = link->granted = link->late = false;
+            link->time = client->time;
             link->turn ^= 1;
             prepare(world, &link->asks[link->turn], true);
             link->asks[link->turn].request.fence = client->fences ? &link->fence.request : NULL;
@@ -427,6 +508,8 @@ static void schedule(struct world *world, struct client *client) {
     }
     client->refused = false;
     client->phase = SCHEDULED;
+    client->time = world->clocks[(unsigned)(client - world->clients) % world->scenario->shards];
+    client->settled = false;
     client->asked = 0;
     unsigned first = asked_first(world, client);
     ask(world, client, first != 0 ? first : op_of(world, client)->shards);
@@ -451,9 +534,36 @@ static void release_all(struct world *world, struct client *client) {
     }
 }
 
+/* If a shard is late, all that have granted look again, at the later time. */
+static bool look_again(struct world *world, struct client *client) {
+    bool late = false, all = client->asked == op_of(world, client)->shards;
+    for (unsigned s = 0; s < world->scenario->shards; s++) {
+        late |= client->asked & 1u << s && client->links[s].late;
+    }
+    /* Others may have seen keys dead where it had its locks, before it had all. */
+    late |= all && !client->settled && client->time == 0 && world->ticked &&
+            !broken(world, FORGETS_THE_WAIT) && !broken(world, KEEPS_TIME);
+    client->settled |= all;
+    if (late) {
+        client->phase = LOOKS_AGAIN;
+        client->time = 1;
+        unsigned shards = granted_by(world, client);
+        for (unsigned s = 0; s < world->scenario->shards; s++) {
+            client->links[s].late = false;
+            client->links[s].time = shards & 1u << s ? client->time : client->links[s].time;
+        }
+        say_all(world, client, shards, AGAIN);
+    }
+    return late;
+}
+
 static void all_refused_or_granted(struct world *world, struct client *client) {
     const struct op *op = op_of(world, client);
+    if (!client->refused && look_again(world, client)) {
+        return;
+    }
     if (!client->refused && client->asked != op->shards) {
+        client->phase = SCHEDULED;
         ask(world, client, op->shards & ~client->asked);
         return;
     }
@@ -497,12 +607,23 @@ static void answer_schedule(struct world *world, struct ask *ask, enum lock_answ
     link->answered = true;
     link->granted = answer == LOCK_GRANTED;
     bool all = broken(world, RUNS_WHEN_GRANTED) || runs_when_asked(world, client, ask->shard);
-    if (link->granted && (all || op->one_hop)) {
-        run(world, op, ask->shard, true, all);
+    if (link->granted) {
+        link->holds = true;
+        link->held = link->time;
+        link->late = world->seen_dead[ask->shard] && link->time == 0 && !broken(world, KEEPS_TIME);
+        if (all && link->time == 0 && world->ticked && !broken(world, KEEPS_TIME) &&
+            !broken(world, FORGETS_THE_WAIT)) {
+            link->late = true; /* it is the last that grants */
+        }
+        all &= !link->late;
+        client->settled |= all;
+    }
+    if (link->granted && !link->late && (all || op->one_hop)) {
+        run(world, op, ask->shard, link->time, true, all);
     }
     if (link->granted && (all || (op->one_hop && broken(world, READS_WITHOUT_HOLD)))) {
         locks_release(&world->locks[ask->shard], &ask->request);
-        link->granted = false;
+        link->granted = link->holds = false;
     }
     client->refused |= answer == LOCK_REFUSED;
     if (client->refused) {
@@ -527,9 +648,11 @@ static void answer(struct world *world, struct ask *ask, enum lock_answer answer
 static void run_step(struct world *world, struct client *client, unsigned shard,
                      struct lock_request *request) {
     struct op *op = op_of(world, client);
-    run(world, op, shard, !op->two_hops || client->hop == 0, client->hop == 1);
+    run(world, op, shard, client->links[shard].time, !op->two_hops || client->hop == 0,
+        client->hop == 1);
     if (client->hop == 1) {
         locks_release(&world->locks[shard], request);
+        client->links[shard].holds = false;
     }
     if (--client->unanswered > 0) {
         return;
@@ -547,6 +670,9 @@ static void deliver(struct world *world, struct client *client, unsigned shard) 
     enum message message = link->sent[0] / 2;
     struct ask *ask = &link->asks[link->sent[0] % 2];
     memmove(link->sent, link->sent + 1, --link->sent_count);
+    if (message == SCHEDULE || message == RUN || message == AGAIN) {
+        reach_time(world, shard, link->time);
+    }
     switch (message) {
     case SCHEDULE: {
         enum lock_answer now = submit(world, ask);
@@ -565,8 +691,17 @@ static void deliver(struct world *world, struct client *client, unsigned shard) 
     case RUN:
         run_step(world, client, shard, &ask->request);
         break;
+    case AGAIN:
+        if (op_of(world, client)->one_hop) {
+            run(world, op_of(world, client), shard, link->time, true, false);
+        }
+        if (--client->unanswered == 0) {
+            all_refused_or_granted(world, client);
+        }
+        break;
     case RELEASE:
         locks_release(&world->locks[shard], &ask->request);
+        link->holds = false;
         break;
     }
     settle_all(world, shard);
@@ -610,10 +745,47 @@ static unsigned steps_of(const struct world *world, uint8_t *steps) {
             }
         }
     }
+    if (!world->mortals) {
+        return count;
+    }
+    if (!world->ticked) {
+        steps[count++] = STEP_TICK;
+    }
+    for (unsigned s = 0; s < world->scenario->shards && world->ticked; s++) {
+        if (world->clocks[s] == 0) {
+            steps[count++] = (uint8_t)(STEP_CLOCK + s);
+        }
+    }
+    for (unsigned key = 0; key < world->scenario->keys; key++) {
+        unsigned shard = key % world->scenario->shards;
+        if (is_mortal(world, key) && !world->deleted[key] && world->clocks[shard] == 1 &&
+            !is_held(world, shard)) {
+            steps[count++] = (uint8_t)(STEP_WHEEL + key);
+        }
+    }
     return count;
 }
 
+static void take_of_time(struct world *world, uint8_t step) {
+    if (step == STEP_TICK) {
+        world->ticked = true;
+        for (unsigned key = 0; key < KEYS_MAX; key++) {
+            if (is_mortal(world, key)) {
+                world->ops[world->deaths[key] - 1].before = world->ended;
+            }
+        }
+    } else if (step < STEP_WHEEL) {
+        world->clocks[step - STEP_CLOCK] = 1;
+    } else {
+        see_dead(world, step - (unsigned)STEP_WHEEL);
+    }
+}
+
 static void take(struct world *world, uint8_t step) {
+    if (step >= STEP_TICK) {
+        take_of_time(world, step);
+        return;
+    }
     struct client *client = &world->clients[step % CLIENTS_MAX];
     if (step < CLIENTS_MAX) {
         act(world, client);
@@ -674,6 +846,21 @@ static void check_serial(struct world *world) {
     }
 }
 
+/* Of the keys that die at one moment an operation sees all dead or all alive. */
+static void check_together(struct world *world) {
+    for (unsigned i = 0; i < world->ops_count; i++) {
+        unsigned dead = 0, alive = 0;
+        for (unsigned key = 0; key < world->scenario->keys; key++) {
+            if (is_mortal(world, key) && world->ops[i].uses[key] == READ) {
+                *(world->ops[i].reads[key] != 0 ? &dead : &alive) += 1;
+            }
+        }
+        if (dead > 0 && alive > 0) {
+            found(world, "half dead");
+        }
+    }
+}
+
 /* No step is possible. */
 static void check_end(struct world *world) {
     for (unsigned c = 0; c < world->clients_count; c++) {
@@ -689,6 +876,11 @@ static void check_end(struct world *world) {
             found(world, "something is left locked");
         }
     }
+    for (unsigned key = 0; key < KEYS_MAX; key++) {
+        world->values[key] =
+            is_mortal(world, key) ? (uint8_t)world->deaths[key] : world->values[key];
+    }
+    check_together(world);
     check_serial(world);
 }
 
@@ -736,6 +928,8 @@ static void note_link(struct sketch *sketch, const struct world *world, const st
         note_byte(sketch, (size_t)(link->sent[i] ^ turn)); /* which of the asks is the newer */
     }
     note_byte(sketch, (size_t)(link->answered * 2 + link->granted));
+    note_byte(sketch, (size_t)(link->time * 8 + link->late * 4 + link->holds * 2 +
+                               (link->holds ? link->held : 0)));
     for (unsigned i = 0; i < 2; i++) {
         const struct ask *ask = &link->asks[i ^ turn];
         note_byte(sketch, stands(ask) ? 1 + rank(world, ask->request.number) : 0);
@@ -751,6 +945,7 @@ static void note_client(struct sketch *sketch, const struct world *world,
     note_byte(sketch, client->unanswered);
     note_byte(sketch, client->asked);
     note_byte(sketch, (size_t)(client->hop * 4 + client->fences * 2 + client->refused));
+    note_byte(sketch, (size_t)(client->time * 2 + client->settled));
     note_byte(sketch, rank(world, client->number));
     for (unsigned s = 0; s < world->scenario->shards; s++) {
         note_link(sketch, world, &client->links[s]);
@@ -804,7 +999,12 @@ static uint64_t state_of(const struct world *world) {
     }
     for (unsigned key = 0; key < world->scenario->keys; key++) {
         note_byte(&sketch, world->values[key]);
+        note_byte(&sketch, world->deleted[key]);
     }
+    for (unsigned s = 0; s < world->scenario->shards; s++) {
+        note_byte(&sketch, (size_t)(world->clocks[s] * 2 + world->seen_dead[s]));
+    }
+    note_byte(&sketch, world->ticked);
     note_history(&sketch, world);
     return sketch_hash(&sketch);
 }
@@ -858,7 +1058,7 @@ static void remember(struct outcome *outcome, const struct world *world) {
 }
 
 struct branch {
-    uint8_t steps[CLIENTS_MAX * (SHARDS_MAX + 1)];
+    uint8_t steps[STEPS];
     uint8_t count, next;
 };
 
@@ -918,13 +1118,19 @@ static void walk(const struct scenario *scenario, struct visited *ends, struct o
 /* ---- Telling a fault ---- */
 
 static void tell(const struct scenario *scenario, const struct outcome *outcome) {
-    static const char *const messages[] = {"SCHEDULE", "FENCE", "RUN", "RELEASE"};
+    static const char *const messages[] = {"SCHEDULE", "FENCE", "RUN", "AGAIN", "RELEASE"};
     static struct world world;
     world_init(&world, scenario);
     fprintf(stderr, "%s, after:\n", outcome->fault);
     for (unsigned i = 0; i < outcome->depth; i++) {
         unsigned c = outcome->path[i] % CLIENTS_MAX, to = outcome->path[i] / CLIENTS_MAX;
-        if (to == 0) {
+        if (outcome->path[i] == STEP_TICK) {
+            fprintf(stderr, "  mortal keys die\n");
+        } else if (outcome->path[i] >= STEP_WHEEL) {
+            fprintf(stderr, "  key %c is deleted\n", 'a' + outcome->path[i] - STEP_WHEEL);
+        } else if (outcome->path[i] >= STEP_CLOCK) {
+            fprintf(stderr, "  shard %d looks at the clock\n", outcome->path[i] - STEP_CLOCK);
+        } else if (to == 0) {
             fprintf(stderr, "  client %u begins, or draws number %llu\n", c,
                     (unsigned long long)world.numbers + 1);
         } else {
@@ -1016,6 +1222,31 @@ Test(txn, is_sound_over_all_interleavings_of_three_coordinators) {
     assert_all_sound(scenarios, COUNT(scenarios));
 }
 
+/* Keys a and b die: on two shards, or with c and d on one. */
+Test(txn, keys_that_die_together_are_never_seen_in_part) {
+    static const struct scenario scenarios[] = {
+        {2, 2, PATIENCE, SOUND, {"?ab", "?ab", "%ab"}},
+        {2, 2, PATIENCE, SOUND, {"?ab", "a b a", "%ab"}},
+        {2, 2, PATIENCE, SOUND, {"ab", "b a", "%ab"}},
+        {2, 2, PATIENCE, SOUND, {">ab", "a", "b", "%ab"}},
+        {2, 2, PATIENCE, SOUND, {"<ab", "?ab", "b", "%ab"}},
+        {2, 2, PATIENCE, SOUND, {"<?ab", "?ab", "b", "%ab"}},
+        {2, 2, PATIENCE, SOUND, {"<?ab", "<>ab", "a", "%ab"}},
+        {2, 4, PATIENCE, SOUND, {"<abCD", "?abcd", "a", "%ab"}},
+        {2, 4, PATIENCE, SOUND, {">abC", "<abC", "b", "%ab"}},
+        {2, 2, 1, SOUND, {"?ab ?ab", "<ab", "%ab"}},
+        {3, 3, PATIENCE, SOUND, {"?abc", "c a", "%abc"}},
+        {2, 4, PATIENCE, SOUND, {"*", "ac", "?bD", "%abc"}},
+    };
+    static struct outcome outcome;
+    size_t states = 0;
+    for (size_t i = 0; i < COUNT(scenarios); i++) {
+        assert_sound(&scenarios[i], &outcome);
+        states += outcome.states;
+    }
+    fprintf(stderr, "%zu worlds, %zu states\n", COUNT(scenarios), states);
+}
+
 /* ---- The walk itself ---- */
 
 Test(txn, a_broken_protocol_is_found) {
@@ -1033,6 +1264,14 @@ Test(txn, a_broken_protocol_is_found) {
         {{2, 2, PATIENCE, NEVER_FENCES, {"AB", "AB"}}, "refused too often"},
         {{2, 2, PATIENCE, READS_WITHOUT_HOLD, {"?ab", "A B"}}, "no serial order"},
         {{3, 3, PATIENCE, MANY_BEHIND_HOME, {"<ABC", "b c"}}, "no serial order"},
+        {{2, 2, PATIENCE, BURIES_HELD, {">ab", "b", "%ab"}}, "half dead"},
+        {{2, 2, PATIENCE, BURIES_HELD, {"ab", "a", "%ab"}}, "half dead"},
+        {{2, 2, PATIENCE, KEEPS_TIME, {"?ab", "b", "%ab"}}, "half dead"},
+        {{2, 2, PATIENCE, KEEPS_TIME, {"<ab", "%ab"}}, "half dead"},
+        {{2, 4, PATIENCE, FORGETS_THE_WAIT, {"abcd", "a", "D", "%a"}}, "no serial order"},
+        {{2, 2, PATIENCE, FORGETS_THE_WAIT, {"?ab", "a B", "%a"}}, "no serial order"},
+        {{2, 2, PATIENCE, FORGETS_THE_WAIT, {"<ab", "a B", "%a"}}, "no serial order"},
+        {{2, 2, PATIENCE, STALE_CLOCKS, {"?ab b", "%ab"}}, "no serial order"},
     };
     static struct outcome outcome;
     for (size_t i = 0; i < COUNT(rows); i++) {
@@ -1046,7 +1285,7 @@ Test(txn, a_broken_protocol_is_found) {
 }
 
 static uint8_t random_step(const struct world *world, struct rng *rng, uint32_t slow) {
-    uint8_t steps[CLIENTS_MAX * (SHARDS_MAX + 1)];
+    uint8_t steps[STEPS];
     unsigned count = steps_of(world, steps);
     uint8_t step = steps[rng_below(rng, count)];
     for (unsigned i = 0; i < 8 && (slow >> step % 32 & 1); i++) {
@@ -1058,7 +1297,7 @@ static uint8_t random_step(const struct world *world, struct rng *rng, uint32_t 
 /* Until no step is possible; some messages and clients are slow for a while. */
 static void run_at_random(struct world *world, struct rng *rng, unsigned steps_max) {
     uint32_t slow = 0;
-    uint8_t steps[CLIENTS_MAX * (SHARDS_MAX + 1)];
+    uint8_t steps[STEPS];
     for (unsigned i = 0; i < steps_max && world->fault == NULL; i++) {
         if (steps_of(world, steps) == 0) {
             return;
