@@ -506,7 +506,8 @@ static void run_apart(struct client *client, struct staged *staged) {
     if (client->gathered == NULL) {
         client->gathered = txn_open(client, client->input_buffer);
     }
-    txn_add(client->gathered, staged->slot, &staged->request);
+    txn_add(client->gathered, staged->slot, &staged->request,
+            staged->start == 0 ? client->large : NULL);
     bool drops = client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT);
     if (drops || txn_count(client->gathered) == TXN_COMMANDS_MAX) {
         start_gathered(client);

@@ -129,3 +129,14 @@ struct blob *large_take(struct large *large, struct bytes argument) {
     }
     return NULL;
 }
+
+void large_share(struct large *large, struct bytes argument, struct large **target) {
+    struct blob *blob = large_take(large, argument);
+    if (blob == NULL) {
+        return;
+    }
+    struct large *share = *target = large_grown(*target);
+    share->places[share->count] = (struct parser_apart){.bytes = argument};
+    share->blobs[share->count++] = blob;
+    share->shortest = argument.len < share->shortest ? argument.len : share->shortest;
+}

@@ -39,5 +39,8 @@ void large_tell(const struct large *large, struct parser *parser);
 /* The blob of which an argument is the whole content, and its reference with it; NULL if there is
  * none, or `large` is NULL. */
 struct blob *large_take(struct large *large, struct bytes argument);
+/* Moves the blob of which an argument is the whole content to *target, if `large` has it: a request
+ * is divided, and each share takes what it will store. NULL in *target makes a new one. */
+void large_share(struct large *large, struct bytes argument, struct large **target);
 
 #endif

@@ -36,6 +36,7 @@
 #include "server/client_private.h"
 #include "server/dispatch.h"
 #include "server/exec.h"
+#include "server/large.h"
 #include "server/message.h"
 #include "server/multi.h"
 #include "server/shared.h"
@@ -116,6 +117,7 @@ static void txn_free(struct txn *txn) {
     EACH_PART(txn, part) {
         for (struct txn_task *task = part->first; task != NULL; task = task->next) {
             txn_items_free(&task->fetched);
+            large_free(task->large);
         }
         txn_items_free(&part->store);
         outbuf_drain(&part->out, part->out.bytes);
@@ -899,7 +901,8 @@ struct txn *txn_open(struct client *client, struct rt_buffer *input) {
     return txn;
 }
 
-void txn_add(struct txn *txn, const struct command_slot *slot, const struct request *request) {
+void txn_add(struct txn *txn, const struct command_slot *slot, const struct request *request,
+             struct large *large) {
     check(txn->count < TXN_COMMANDS_MAX);
     txn->bytes += request->bytes;
     txn->flags |= slot->flags;
@@ -909,6 +912,7 @@ void txn_add(struct txn *txn, const struct command_slot *slot, const struct requ
         .argv = copy_words(txn, request),
         .argc = request->argc,
         .db = txn->client->db,
+        .large = large,
     };
 }
 

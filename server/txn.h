@@ -18,6 +18,7 @@
 
 struct client;
 struct command_slot;
+struct large;
 struct lock_request;
 struct message;
 struct multi_queue;
@@ -30,9 +31,11 @@ struct worker;
 /* Begins a transaction of commands whose keys lie on several shards, or that concern all of them:
  * those that follow each other in a pipeline share its hops. `input` holds the words of their
  * requests until the end. Nothing happens before txn_start; the replies are written when all is
- * done, as if each command had been alone. */
+ * done, as if each command had been alone. `large`: values of the request that its shards may take
+ * over, or NULL; it has to last till txn_start is over. */
 struct txn *txn_open(struct client *client, struct rt_buffer *input);
-void txn_add(struct txn *txn, const struct command_slot *slot, const struct request *request);
+void txn_add(struct txn *txn, const struct command_slot *slot, const struct request *request,
+             struct large *large);
 void txn_start(struct txn *txn);
 /* As many as share one, at most. */
 #define TXN_COMMANDS_MAX 16

@@ -92,7 +92,9 @@ static void run_task(struct worker *worker, struct txn_part *part, struct txn_ta
         .worker = worker,
         .elements = {.ends = task->element_ends, .start = out->bytes},
     };
+    worker->large = task->large;
     txn_run(&x, &task->outcome);
+    worker->large = NULL;
     outbuf_drain(&worker->discard, worker->discard.bytes);
     part->over |= part->out.bytes > part->txn->reply_max;
 }

@@ -7,6 +7,7 @@
  * whatever their number. */
 #include "base/check.h"
 #include "server/client.h"
+#include "server/large.h"
 #include "server/multi.h"
 #include "server/txn_private.h"
 #include "server/worker.h"
@@ -130,6 +131,9 @@ static void plan_divided(struct txn *txn, struct txn_command *command, uint32_t 
             }
         }
         memcpy(&task->argv[task->argc], &command->argv[key->index], step * sizeof *task->argv);
+        for (uint32_t j = 1; command->large != NULL && j < step; j++) {
+            large_share(command->large, command->argv[key->index + j], &task->large);
+        }
         task->argc += step;
     }
 }

@@ -65,6 +65,7 @@ struct txn_task {
     struct key *keys;
     uint32_t keys_count;
     struct txn_items fetched;
+    struct large *large; /* values of its words that may be taken over, or NULL */
     struct txn_outcome outcome;
     size_t *element_ends; /* SPREAD_ELEMENTS: where each ends in the reply; else NULL */
     uint32_t merged;      /* elements that were moved to the reply */
@@ -82,6 +83,7 @@ struct txn_command {
     struct bytes *argv;
     uint32_t argc;
     uint32_t db;
+    struct large *large; /* till it is planned: of its request, or NULL */
     enum txn_kind kind;
     enum command_spread spread; /* of more than one task */
     uint32_t phase;

@@ -194,6 +194,11 @@ class Server:
         with open("/proc/%d/statm" % self.pid) as f:
             return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def rss_peak(self):
+        """The most it ever was."""
+        with open("/proc/%d/status" % self.pid) as f:
+            return int(re.search(r"^VmHWM:\s+(\d+) kB", f.read(), re.M).group(1)) * 1024
+
     def cpu_seconds(self):
         with open("/proc/%d/stat" % self.pid) as f:
             fields = f.read().rsplit(")", 1)[1].split()

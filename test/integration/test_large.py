@@ -301,3 +301,21 @@ def test_a_pipeline_of_large_values_leaves_in_one_send(server):
                 c.send(request)
                 assert [c.read() for _ in range(16)] == [bytes([i]) * 16384 for i in range(16)]
         assert (writes() - before) / rounds < 2.5  # and now and then one more, when a buffer is full
+
+
+def test_large_values_of_several_shards_take_their_memory_once(start_server, slow):
+    """Their shards copied what the request had been received into."""
+    if slow > 1:
+        pytest.skip("a sanitizer's memory says nothing")
+    s = start_server(client_query_buffer_limit="2gb")
+    before = s.rss()
+    values = {"several%d" % i: bytes([i]) * (8 * MB) for i in range(1, 25)}
+    with s.raw(timeout=60) as c:
+        c.send(encode("MSET", *(word for pair in values.items() for word in pair)))
+        assert c.read() == "OK"
+        assert s.rss_peak() - before < 8 * MB * len(values) * 1.2 + 32 * MB
+        for name, value in values.items():
+            assert c.do("GET", name) == value
+        c.send(encode("MSET", *(word for name in values for word in (name, b"new" * MB))))  # over what is there
+        assert c.read() == "OK"
+        assert c.do("MGET", *values) == [b"new" * MB] * len(values)
