@@ -36,6 +36,14 @@ void pause_leave(struct worker *worker, unsigned command_flags) {
     worker->pause.inside_writing -= may_write(command_flags);
 }
 
+/* Those who wait look again whether they must. */
+static void let_go_on(struct worker *worker) {
+    struct list_node *node;
+    while ((node = list_first(&worker->paused)) != NULL) {
+        client_resume(LIST_ENTRY(node, struct client, wait_node));
+    }
+}
+
 struct pause_args {
     enum pause_kind kind;
     int64_t until_ms;
@@ -48,7 +56,13 @@ static bool set_part(struct worker *worker, const void *args, void *result) {
     bool on = is_on(worker), is_last = a->number > pause->number;
     if (is_last) {
         pause->number = a->number;
-        pause->kind = a->kind != PAUSE_NONE ? a->kind : pause->kind;
+        if (a->kind != PAUSE_NONE) {
+            bool narrower = a->kind < pause->kind;
+            pause->kind = a->kind;
+            if (narrower) { /* perhaps nothing forbids any more what they wait with */
+                let_go_on(worker);
+            }
+        }
     }
     if (a->kind == PAUSE_NONE) {
         pause->until_ms = is_last ? rt_mono_ms(worker->rt) : pause->until_ms; /* the loop ends it */
@@ -81,8 +95,5 @@ void pause_wait(struct exec *x, scatter_done_fn *done) {
 void pause_end(struct worker *worker) {
     worker->pause.kind = PAUSE_NONE;
     worker_set_expiry(worker);
-    struct list_node *node;
-    while ((node = list_first(&worker->paused)) != NULL) {
-        client_resume(LIST_ENTRY(node, struct client, wait_node));
-    }
+    let_go_on(worker);
 }

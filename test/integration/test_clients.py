@@ -319,6 +319,28 @@ def test_pause_write_lets_reads_pass(server):
         assert writer.read() == "OK"
 
 
+def test_a_narrower_pause_lets_go_on_what_it_does_not_forbid(server, kind):
+    """Reads that had come during the wider pause once waited until both were over."""
+    if kind != "shoal":
+        pytest.skip("lets nobody change a pause of all commands")
+    with server.raw() as admin:
+        readers, writers = ([server.raw() for _ in range(4)] for _ in range(2))
+        assert admin.do("CLIENT", "PAUSE", "60000", "ALL") == "OK"
+        for c in readers:
+            c.send(encode("GET", "pn") + encode("SET", "pn", "1"))
+        for c in writers:
+            c.send(encode("SET", "pn", "1") + encode("GET", "pn"))
+        assert all(c.is_silent(0.05) for c in readers + writers)
+        assert admin.do("CLIENT", "PAUSE", "1", "WRITE") == "OK"
+        assert [c.read() for c in readers] == [None] * 4
+        assert all(c.is_silent(0.05) for c in readers + writers)
+        assert admin.do("CLIENT", "UNPAUSE") == "OK"
+        assert [c.read() for c in readers] == ["OK"] * 4
+        assert [c.read_some(2) for c in writers] == [["OK", b"1"]] * 4
+        for c in readers + writers:
+            c.close()
+
+
 def test_pause_ends_by_itself(server):
     with server.raw() as admin, server.raw() as c:
         started = time.monotonic()
