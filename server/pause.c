@@ -5,7 +5,6 @@
 #include "base/check.h"
 #include "server/client.h"
 #include "server/command_table.h"
-#include "server/shared.h"
 #include "server/worker.h"
 
 static bool may_write(unsigned command_flags) {
@@ -44,39 +43,59 @@ static void let_go_on(struct worker *worker) {
     }
 }
 
-struct pause_args {
+struct asked {
+    enum pause_kind kind;
+    int64_t until_ms;
+    scatter_done_fn *done;
+};
+
+struct decision {
     enum pause_kind kind;
     int64_t until_ms;
     uint64_t number;
 };
 
-static bool set_part(struct worker *worker, const void *args, void *result) {
-    const struct pause_args *a = args;
+static void obey(struct worker *worker, const struct decision *decision) {
     struct pause *pause = &worker->pause;
-    bool on = is_on(worker), is_last = a->number > pause->number;
-    if (is_last) {
-        pause->number = a->number;
-        if (a->kind != PAUSE_NONE) {
-            bool narrower = a->kind < pause->kind;
-            pause->kind = a->kind;
-            if (narrower) { /* perhaps nothing forbids any more what they wait with */
-                let_go_on(worker);
-            }
-        }
+    if (decision->number <= pause->number) {
+        return; /* a later one came first */
     }
-    if (a->kind == PAUSE_NONE) {
-        pause->until_ms = is_last ? rt_mono_ms(worker->rt) : pause->until_ms; /* the loop ends it */
-    } else if (is_last ? !on || pause->until_ms < a->until_ms
-                       : on && pause->until_ms < a->until_ms) {
-        pause->until_ms = a->until_ms;
-    }
+    bool narrower = decision->kind < pause->kind;
+    pause->kind = decision->kind;
+    pause->until_ms = decision->until_ms;
+    pause->number = decision->number;
     worker_set_expiry(worker);
+    if (narrower) {
+        let_go_on(worker);
+    }
+}
+
+/* On worker 0: what comes of a wish depends on the pause there is, and must be the same on all
+ * workers, in whatever order they hear of it. */
+static bool decide_part(struct worker *worker, const void *args, void *result) {
+    const struct asked *asked = args;
+    struct decision *decision = result;
+    *decision = (struct decision){asked->kind, asked->until_ms, worker->pause.number + 1};
+    if (asked->kind != PAUSE_NONE && is_on(worker) && worker->pause.until_ms > decision->until_ms) {
+        decision->until_ms = worker->pause.until_ms;
+    }
+    obey(worker, decision);
     return true;
 }
 
+static bool obey_part(struct worker *worker, const void *args, void *result) {
+    obey(worker, args);
+    return true;
+}
+
+static void decided(struct exec *x, const struct scatter_result *result) {
+    const struct asked *asked = result->args;
+    scatter_all(x, obey_part, 0, result->parts[0], sizeof(struct decision), asked->done);
+}
+
 void pause_set(struct exec *x, enum pause_kind kind, int64_t until_ms, scatter_done_fn *done) {
-    struct pause_args args = {kind, until_ms, shared_next_number(x->worker->server->shared)};
-    scatter_all(x, set_part, 0, &args, sizeof(args), done);
+    struct asked asked = {kind, until_ms, done};
+    scatter_one(x, 0, decide_part, sizeof(struct decision), &asked, sizeof(asked), decided);
 }
 
 static bool wait_part(struct worker *worker, const void *args, void *result) {

@@ -3,10 +3,10 @@
  * run out stay, hidden.
  *
  * It is a barrier: when it is answered, nothing that it forbids takes effect any more on any shard.
- * First every worker lets nothing in that it forbids; then each waits until what it had let in
- * before has ended: batches on their way or behind a lock, transactions in whatever phase, commands
- * that run on all workers. Those need nothing of who waits, which holds no locks by then, so they
- * do end.
+ * First worker 0 decides what becomes of it and of the pause there may be. Then every worker lets
+ * nothing in that is forbidden. Then each waits until what it had let in before has ended: batches
+ * on their way or behind a lock, transactions in whatever phase, commands that run on all workers.
+ * Those need nothing of who waits, which holds no locks by then, so they do end.
  *
  * Thread: each function on the worker's own; those with an exec at the client's home.
  */
@@ -23,7 +23,7 @@ enum pause_kind { PAUSE_NONE, PAUSE_WRITE, PAUSE_ALL };
 struct pause {
     enum pause_kind kind;
     int64_t until_ms; /* monotonic: a clock that is set back must not make it longer */
-    uint64_t number;  /* of the last PAUSE or UNPAUSE: the same is the last on all workers */
+    uint64_t number;  /* of the last PAUSE or UNPAUSE, as worker 0 counts them */
     /* What was let in and has not ended: all, and those that may write. */
     unsigned inside, inside_writing;
 };

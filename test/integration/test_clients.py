@@ -460,6 +460,24 @@ def test_pause_and_unpause_at_once_leave_all_threads_alike(server, r, shards):
         c.close()
 
 
+def test_a_short_pause_after_the_end_of_a_long_one_is_short_on_all_threads(server, shards):
+    """A pause never ends the one there is before its time. Where it came before the UNPAUSE that others had seen first, it
+    once made the long pause, which was over for them, its own."""
+    askers = [server.raw(timeout=60) for _ in range(4 * shards)]
+    writers = [server.raw(timeout=60) for _ in range(4 * shards)]
+    for _ in range(30):
+        assert askers[0].do("CLIENT", "PAUSE", "600000", "WRITE") == "OK"
+        for i, c in enumerate(askers):
+            c.send(encode("CLIENT", "UNPAUSE") if i % 2 else encode("CLIENT", "PAUSE", "1", "WRITE"))
+        for c in askers:
+            assert c.read() == "OK"
+        for c in writers:
+            c.send(encode("SET", "k", "v"))
+        assert [c.read() for c in writers] == ["OK"] * len(writers)
+    for c in askers + writers:
+        c.close()
+
+
 @pytest.mark.slow
 def test_whose_wait_has_just_ended_is_not_idle(start_server):
     """The look for idle clients came in the same turn as the end of WAIT: it closed the client before its reply was sent.
