@@ -85,7 +85,6 @@ static void on_accept(void *arg, const struct rt_accepted *accepted) {
     struct worker *worker = arg;
     struct server *server = worker->server;
     const struct config *config = worker->config;
-    worker->stats.connections_received++;
     if (UNLIKELY(log_wants(worker, LOG_VERBOSE))) {
         log_accepted(worker, accepted);
     }
@@ -103,6 +102,7 @@ static void on_accept(void *arg, const struct rt_accepted *accepted) {
         rt_socket_refuse(worker->rt, accepted->socket, BYTES("-" ERR_PROTECTED_MODE "\r\n"));
         return;
     }
+    worker->stats.connections_received++;
     uint64_t id = ++worker->acceptor->last_id;
     unsigned target = least_loaded(server);
     shared_connection_placed(server->shared, target);

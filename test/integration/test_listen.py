@@ -185,10 +185,15 @@ def test_protected_mode_refuses_other_machines(start_server):
     if not address:
         pytest.skip("this machine has only loopback")
     s = start_server(bind="*")
+    before = s.info("stats")
     with Raw((address, s.port)) as c:
         reply = c.read()
         assert isinstance(reply, RespError) and reply.startswith("DENIED ")
         assert c.is_closed()
+    after = s.info("stats")
+    names = "rejected_connections", "total_connections_received"
+    # INFO comes by a connection of its own; who is refused was not received.
+    assert [int(after[name]) - int(before[name]) for name in names] == [1, 1]
     with s.raw() as c:
         assert c.do("CONFIG", "SET", "protected-mode", "no") == "OK"
     with Raw((address, s.port)) as c:
