@@ -310,6 +310,20 @@ static bool in_background(const struct config *config, enum config_supervised su
     return config->daemonize && supervised == CONFIG_SUPERVISED_NO;
 }
 
+/* If the configuration says so. Who started the server hears of what fails before. */
+static bool go_to_background(struct server *server) {
+    if (!in_background(server->config, server->supervised)) {
+        return true;
+    }
+    int error = process_daemonize();
+    if (error != 0) {
+        fprintf(stderr, "shoal-server: could not go to the background: %s\n", strerror(-error));
+        return false;
+    }
+    server->process_id = (int)getpid();
+    return true;
+}
+
 static struct bytes pid_file(const struct server *server) {
     if (server->config->pidfile.len > 0) {
         return server->config->pidfile;
@@ -517,17 +531,12 @@ int main(int argc, char **argv) {
     if (config == NULL) {
         return 1;
     }
-    enum config_supervised supervised = find_supervisor(config);
-    if (in_background(config, supervised)) {
-        int error = process_daemonize();
-        if (error != 0) {
-            fprintf(stderr, "shoal-server: could not go to the background: %s\n", strerror(-error));
-            config_free(config);
-            return 1;
-        }
-    }
-    struct server *server = make_server(config, supervised);
+    struct server *server = make_server(config, find_supervisor(config));
     if (server == NULL) {
+        return 1;
+    }
+    if (!go_to_background(server)) {
+        server_free(server);
         return 1;
     }
     struct last_line last_line;

@@ -274,6 +274,17 @@ def test_daemonize(start_server, tmp_path):
     assert wait_for(lambda: not path.exists())
 
 
+@pytest.mark.parametrize("names", (("nosuch", "x"), ("get", "set")))
+def test_a_daemon_that_cannot_start_says_so_to_who_started_it(start_server, names):
+    """It had gone to the background before it looked at the names of commands: status 0, and not a word anywhere."""
+    s = start_server(start=False, daemonize="yes", logfile="daemon.log")
+    s.port = free_port()
+    s.stopped_by_test = True
+    done = subprocess.run(s.command_line() + ["--rename-command", *names], stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert done.returncode == 1
+    assert b"rename-command" in done.stdout + done.stderr
+
+
 @pytest.fixture(params=("path", "abstract"))
 def supervisor(request, tmp_path, monkeypatch):
     """The socket that systemd names to what it starts."""
