@@ -170,6 +170,7 @@ static unsigned still_running(struct launch *launch) {
     return n;
 }
 
+/* Before the workers begin and when they have ended: in between the configuration is theirs. */
 static void say(struct server *server, enum log_level level, const char *text) {
     log_line(server->config, server->fs, rt_wall_us_early(), level, "%s", text);
 }
@@ -193,7 +194,8 @@ static void wait_for_end(struct launch *launch, const sigset_t *signals) {
             continue;
         }
         if (asked) {
-            fputs("You insist... exiting now.\n", stderr);
+            log_line(server->at_start, server->fs, rt_wall_us_early(), LOG_WARNING,
+                     "You insist... exiting now.");
             _exit(1);
         }
         asked = true; /* worker 0 logs it: the configuration, and so the log, is the workers' */
@@ -435,6 +437,7 @@ static int run(struct server *server, int argc, char **argv) {
     if (launch.go) {
         struct bytes path = pid_file(server);
         if (path.len > 0) {
+            say(server, LOG_NOTICE, "Removing the pid file.");
             server->fs->remove(server->fs->arg, path.ptr);
         }
         say(server, LOG_WARNING, "Shoal is now ready to exit, bye bye...");

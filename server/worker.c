@@ -522,6 +522,7 @@ static void check_stop_signal(struct worker *worker) {
     if (signal_number != STOP_BY_COMMAND) { /* SHUTDOWN has logged itself */
         log_worker(worker, LOG_WARNING, "Received %s scheduling shutdown...",
                    signal_number == SIGINT ? "SIGINT" : "SIGTERM");
+        log_worker(worker, LOG_NOTICE, "User requested shutdown...");
     }
     if (server->ending != NULL) {
         server->ending();

@@ -410,6 +410,17 @@ static size_t output_first(const struct client *client) {
 
 #define REDACTED "*redacted*"
 
+void client_describe_short(struct text *text, const struct client *client, bool redacted) {
+    text_appendf(text, "id=%llu addr=%s laddr=%s fd=%d name=%s user=%s lib-name=%s lib-ver=%s",
+                 (unsigned long long)client->id, client->peer, client->local,
+                 (int)client->stream.socket,
+                 redacted       ? REDACTED
+                 : client->name ? client->name
+                                : "",
+                 redacted ? REDACTED : "default", client->lib_name ? client->lib_name : "",
+                 client->lib_version ? client->lib_version : "");
+}
+
 void client_describe(struct text *text, const struct client *client, bool redacted,
                      size_t input_bytes, size_t argv_bytes, int64_t now_ms) {
     char flags[CLIENT_FLAGS_TEXT_BYTES];

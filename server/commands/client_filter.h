@@ -33,5 +33,7 @@ void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_B
  * command has taken yet; argv_bytes: of the command that it runs now, 0 if it runs none. */
 void client_describe(struct text *text, const struct client *client, bool redacted,
                      size_t input_bytes, size_t argv_bytes, int64_t now_ms);
+/* What of it says who the client is. */
+void client_describe_short(struct text *text, const struct client *client, bool redacted);
 
 #endif

@@ -7,6 +7,8 @@
 #include "server/commands/server_commands.h"
 
 #include "base/num.h"
+#include "base/text.h"
+#include "server/commands/client_filter.h"
 #include "server/errors.h"
 #include "server/log.h"
 #include "server/scatter.h"
@@ -172,6 +174,11 @@ void command_shutdown(struct exec *x) {
         reply_error(x->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
         return;
     }
-    log_worker(x->worker, LOG_WARNING, "User requested shutdown...");
+    struct text who;
+    text_init(&who);
+    client_describe_short(&who, x->client, x->worker->config->hide_user_data_from_log);
+    log_worker(x->worker, LOG_NOTICE, "User requested shutdown... (user request from '%s')",
+               who.ptr);
+    text_fini(&who);
     server_shutdown(x->worker->server, x->worker); /* no reply: the connection ends */
 }

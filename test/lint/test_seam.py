@@ -40,7 +40,7 @@ ALLOWED = {
     "server/config_check.c": {"newlocale", "freelocale"},
     # main makes the process: its threads, its signals, its name, and a word to the terminal before there is a log.
     "server/main.c": {
-        "fprintf", "fwrite", "printf", "puts", "stderr", "_exit", "getpid", "readlink", "tzset", "signal", "sigaddset", "sigemptyset", "sigwait",
+        "fprintf", "printf", "puts", "stderr", "_exit", "getpid", "readlink", "tzset", "signal", "sigaddset", "sigemptyset", "sigwait",
         "pthread_barrier_init", "pthread_barrier_wait", "pthread_create", "pthread_join", "pthread_kill", "pthread_mutex_init",
         "pthread_mutex_lock", "pthread_mutex_unlock", "pthread_self", "pthread_setaffinity_np", "pthread_setname_np", "pthread_sigmask",
         "build_commit",  # a constant of a source that the build makes
