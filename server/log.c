@@ -11,6 +11,7 @@
 #include "server/server.h"
 #include "server/worker.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -125,6 +126,9 @@ static void append_line(struct text *line, const struct config *config, const st
     text_append_char(line, '\n');
 }
 
+/* A longer name is cut: a signal handler has no more memory than it brings. */
+#define IDENT_BYTES_MAX 1024
+
 /* The same for syslog(3)'s socket: facility and level in one number, then what it writes itself. */
 static void append_system_line(struct text *line, const struct config *config,
                                const struct moment *when, enum log_level level,
@@ -134,7 +138,8 @@ static void append_system_line(struct text *line, const struct config *config,
     text_appendf(line, "<%d>%s %2d %02d:%02d:%02d ",
                  config->syslog_facility * 8 + severities[level], months[t.month], t.day, t.hour,
                  t.minute, t.second);
-    text_append_bytes(line, config->syslog_ident);
+    size_t ident = config->syslog_ident.len;
+    text_append(line, config->syslog_ident.ptr, ident < IDENT_BYTES_MAX ? ident : IDENT_BYTES_MAX);
     text_appendf(line, "[%d]: ", (int)getpid());
     text_append_bytes(line, message);
 }
@@ -283,6 +288,7 @@ void last_line_init(struct last_line *last, const struct server *server) {
 /* Six bytes for one is the most that a format makes of it. */
 #define LAST_MESSAGE_BYTES 1280
 #define LAST_LINE_BYTES    (6 * LAST_MESSAGE_BYTES + 256)
+static_assert(LAST_LINE_BYTES > IDENT_BYTES_MAX + LAST_MESSAGE_BYTES + 256, "the system's fits");
 
 void last_line_say(void *arg, struct bytes text) {
     const struct last_line *last = arg;

@@ -164,6 +164,16 @@ def test_the_last_line_goes_to_the_system_log_too(start_mortal, system_log):
 
 
 @pytest.mark.shoal_only
+def test_the_last_line_of_who_has_a_long_name_in_the_system_log(start_mortal, system_log):
+    """The handler has no more memory than it brings; a line that outgrew it was moved as if it had been allocated."""
+    s = start_mortal(syslog_enabled="yes", syslog_ident="x" * 9000)
+    tell(s, "DEBUG", "ASSERT")
+    last_words(s, signal.SIGABRT)
+    line = system_log.told_until(s.pid, "check failed")[-1]
+    assert 100 < len(line[2]) < 2000 and set(line[2]) == {"x"}
+
+
+@pytest.mark.shoal_only
 def test_no_file_may_be_open_any_more(start_mortal):
     """The log file is opened for each line; a server that has no descriptor left has one for its last."""
     s = start_mortal(maxclients="100")
