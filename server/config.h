@@ -436,7 +436,7 @@ struct config *config_set(const struct config *old, const struct bytes *pairs, s
  * SET. */
 void config_set_failed(struct text *err, struct bytes name, const char *reason);
 
-/* CONFIG REWRITE: 0, or -1 with the whole error text in err. */
+/* CONFIG REWRITE: 0, or -errno with the whole error text in err. */
 int config_rewrite(const struct config *config, const struct fs *fs, struct text *err);
 
 /* Whether the value of a directive must not be seen in logs: passwords. */

@@ -263,7 +263,7 @@ int config_rewrite(const struct config *config, const struct fs *fs, struct text
     text_clear(err);
     if (config->config_file.len == 0) {
         text_append_text(err, "ERR The server is running without a config file");
-        return -1;
+        return -ENOENT;
     }
     int rc = fs->read_all(fs->arg, config->config_file.ptr, &data, &len);
     if (rc == 0 || rc == -ENOENT) {
@@ -283,7 +283,7 @@ int config_rewrite(const struct config *config, const struct fs *fs, struct text
     }
     if (rc < 0) {
         text_appendf(err, "ERR Rewriting config file: %s", strerror(-rc));
-        return -1;
+        return rc;
     }
     return 0;
 }

@@ -15,7 +15,6 @@
 #include "base/must.h"
 #include "base/num.h"
 #include "base/text.h"
-#include "net/process.h"
 #include "server/client.h"
 #include "server/commands/server_commands.h"
 #include "server/config.h"
@@ -261,9 +260,10 @@ static bool rewrite_part(struct worker *worker, const void *args, void *result) 
     struct text *error = result;
     text_init(error);
     const struct config *config = worker->server->config;
-    if (config_rewrite(config, worker->server->fs, error) != 0) {
-        log_worker(worker, LOG_WARNING, "CONFIG REWRITE failed: %s", error->ptr);
-    } else {
+    int rc = config_rewrite(config, worker->server->fs, error);
+    if (rc < 0 && config->config_file.len > 0) {
+        log_worker(worker, LOG_WARNING, "CONFIG REWRITE failed: %s", strerror(-rc));
+    } else if (rc == 0) {
         log_worker(worker, LOG_DEBUG, "Rewritten config file (%s) successfully",
                    config->config_file.ptr);
         log_worker(worker, LOG_NOTICE, "CONFIG REWRITE executed with success.");

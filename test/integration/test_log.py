@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from resp import encode
+from resp import RespError, encode
 from server import Server, wait_for
 
 pytestmark = pytest.mark.row_each
@@ -175,7 +175,15 @@ def test_rewrite_that_fails(start_server):
     os.mkdir(os.path.join(s.dir, "server.conf"))
     with s.raw() as c:
         assert "Rewriting config file" in str(c.do("CONFIG", "REWRITE"))
-    assert re.search(r" # CONFIG REWRITE failed: ", s.log())
+    assert re.search(r" # CONFIG REWRITE failed: (?!ERR)", s.log())
+
+
+def test_a_rewrite_without_a_file_is_no_line(talkative):
+    since = Since(talkative)
+    with talkative.raw() as c:
+        assert c.do("CONFIG", "REWRITE") == RespError("ERR The server is running without a config file")
+    since.has("Client closed connection")
+    assert "REWRITE" not in since.text()
 
 
 def test_notice_says_none_of_it(start_server):

@@ -129,7 +129,7 @@ Test(config_rewrite, a_file_that_is_gone_is_made_anew) {
 }
 
 Test(config_rewrite, without_a_file_there_is_nothing_to_rewrite) {
-    cr_assert_eq(config_rewrite(config, &memory->fs, &err), -1);
+    cr_assert_eq(config_rewrite(config, &memory->fs, &err), -ENOENT);
     cr_assert_str_eq(err.ptr, "ERR The server is running without a config file");
 }
 
@@ -140,7 +140,7 @@ static int no_replace(void *arg, const char *path, struct bytes content, mode_t 
 Test(config_rewrite, a_file_that_cannot_be_written_is_told) {
     start_with("port 1\n");
     memory->fs.replace = no_replace;
-    cr_assert_eq(config_rewrite(config, &memory->fs, &err), -1);
+    cr_assert_eq(config_rewrite(config, &memory->fs, &err), -EACCES);
     cr_assert_str_eq(err.ptr, "ERR Rewriting config file: Permission denied");
 }
 
