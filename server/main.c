@@ -5,7 +5,6 @@
  * then does nothing but wait for signals. Worker 0 starts listening once every worker is up, so no
  * connection meets half a server.
  */
-#include "base/check.h"
 #include "base/must.h"
 #include "base/text.h"
 #include "net/crash.h"
@@ -391,6 +390,16 @@ static void set_title(const struct config *config, int argc, char **argv) {
     text_fini(&title);
 }
 
+/* Those that are there wait for the others and have done nothing yet. */
+static _Noreturn void refuse_threads(struct server *server, int error) {
+    struct text reason;
+    text_init(&reason);
+    text_appendf(&reason, "Could not start a thread for each of %u shards: %s",
+                 server->workers_count, strerror(error));
+    refuse(server, reason.ptr);
+    _exit(1);
+}
+
 /* Starts the threads, waits for the end; the exit code. */
 static int run(struct server *server, int argc, char **argv) {
     sigset_t signals;
@@ -416,7 +425,9 @@ static int run(struct server *server, int argc, char **argv) {
     for (unsigned i = 0; i < server->workers_count; i++) {
         threads[i] = (struct launch_thread){.launch = &launch, .id = i};
         int error = pthread_create(&threads[i].thread, NULL, worker_thread, &threads[i]);
-        check(error == 0);
+        if (error != 0) {
+            refuse_threads(server, error);
+        }
     }
     pthread_barrier_wait(&launch.started);
     launch.go = launch.reason.len == 0;

@@ -755,6 +755,19 @@ def test_too_few_files_to_serve_anybody(start_server, kind):
 
 
 @pytest.mark.shoal_only
+def test_too_few_threads_to_start(start_server):
+    """As where a container's `pids.max` is small: it was a failed check."""
+    s = behind(as_nobody(start_server(start=False, shards=4)), "prlimit", "--nproc=3:3")
+    if os.geteuid() != 0:
+        pytest.skip("other processes of this user count")
+    with pytest.raises(ServerFailed):
+        s.start()
+    s.stopped_by_test = True
+    assert s.proc.returncode == 1
+    assert "Could not start a thread for each of 4 shards: Resource temporarily unavailable" in s.log()
+
+
+@pytest.mark.shoal_only
 def test_out_of_files_clients_are_told(start_server):
     """They waited without an answer until another client left. Files that the server knows nothing of make it happen."""
     script = "import os, sys; [os.set_inheritable(os.dup(0), True) for _ in range(250)]; os.execv(sys.argv[1], sys.argv[1:])"
