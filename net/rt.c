@@ -434,6 +434,30 @@ void rt_deliver(struct rt_stream *stream, struct rt_buffer *buffer, size_t n) {
     rt_buffer_unref(buffer);
 }
 
+/* More receives than this in a tenth of a second: they would only have to be faulted in again. */
+#define TRIM_QUIET_RECVS 16
+#define TRIM_BUFFERS     64
+
+void rt_trim(struct rt *rt, bool all) {
+    struct rt_pool *pool = &rt->pool;
+    uint64_t recvs = rt->stats.recvs;
+    bool quiet = all || recvs - pool->recvs_seen <= TRIM_QUIET_RECVS;
+    pool->recvs_seen = recvs;
+    if (all || !quiet || recvs - pool->recvs_trimmed > TRIM_BUFFERS) {
+        pool->trimmed = 0;
+    }
+    if (!quiet || pool->trimmed == pool->count || pool->held > 0 || !rt->ops->pool_rests(rt)) {
+        return;
+    }
+    unsigned count = pool->count - pool->trimmed;
+    count = all || count < TRIM_BUFFERS ? count : TRIM_BUFFERS;
+    size_t bytes = (size_t)count * pool->buffer_bytes;
+    check(madvise(pool->memory + (size_t)pool->trimmed * pool->buffer_bytes, bytes,
+                  MADV_DONTNEED) == 0);
+    pool->trimmed += count;
+    pool->recvs_trimmed = recvs;
+}
+
 /* ---- The turn and wake-ups ---- */
 
 bool rt_turn(struct rt *rt, int64_t wait_ns) {

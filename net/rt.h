@@ -69,6 +69,11 @@ uint64_t rt_ns_to_ticks(const struct rt *rt, uint64_t ns);
  * all that completed. Returns true if it was woken by rt_wake. */
 bool rt_turn(struct rt *rt, int64_t wait_ns);
 
+/* For the owner to call ten times a second: once little is received, what the receive buffers have
+ * in memory goes back to the system, a part at each call; `all`: at once. Nothing happens while one
+ * is held. */
+void rt_trim(struct rt *rt, bool all);
+
 /* Ends the current or next wait of `target`. `from` is the caller's own runtime, or NULL from a
  * thread without one (a signal handler may call it with NULL). Costs no system call of its own
  * where `from` can send the wake-up with its next submission. */

@@ -83,6 +83,10 @@ static void epoll_buffer_recycle(struct rt *rt, struct rt_buffer *buffer) {
     e->free[e->free_count++] = buffer;
 }
 
+static bool epoll_pool_rests(struct rt *rt) {
+    return epoll_of(rt)->free_count == rt->pool.count;
+}
+
 static void make_ready(struct rt_epoll *e, struct rt_stream *stream) {
     if ((stream->flags & READABLE) && !list_node_linked(&stream->link) &&
         !(stream->flags & (RT_STREAM_PAUSED | RT_STREAM_ENDED | RT_STREAM_CLOSING))) {
@@ -431,6 +435,7 @@ static const struct rt_ops epoll_ops = {
     .turn = epoll_turn,
     .wake = epoll_wake,
     .buffer_recycle = epoll_buffer_recycle,
+    .pool_rests = epoll_pool_rests,
     .listen = epoll_listen,
     .unlisten = epoll_unlisten,
     .stream_open = epoll_stream_open,

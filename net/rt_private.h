@@ -27,6 +27,8 @@ struct rt_ops {
     uint64_t (*mono_ns)(struct rt *rt);
     void (*random)(struct rt *rt, void *ret, size_t n);
     void (*buffer_recycle)(struct rt *rt, struct rt_buffer *buffer);
+    /* Whether no buffer has bytes in it, or may get some before the next turn. None is held. */
+    bool (*pool_rests)(struct rt *rt);
     int (*listen)(struct rt *rt, struct rt_listener *listener);
     void (*unlisten)(struct rt *rt, struct rt_listener *listener);
     int (*stream_open)(struct rt *rt, struct rt_stream *stream);
@@ -65,6 +67,10 @@ struct rt_pool {
     unsigned count;
     unsigned buffer_bytes;
     unsigned held; /* buffers that the owner keeps or a callback uses */
+    /* rt_trim: */
+    uint64_t recvs_seen;    /* receives up to the last call */
+    uint64_t recvs_trimmed; /* and up to the last that gave something back */
+    unsigned trimmed;       /* buffers given back */
 };
 
 /* What a test may have go wrong (rt_inject). */

@@ -1035,6 +1035,10 @@ static void op_buffer_recycle(struct rt *rt, struct rt_buffer *buffer) {
     r->free_buffers[r->free_count++] = buffer;
 }
 
+static bool op_pool_rests(struct rt *rt) {
+    return sim_of(rt)->free_count == rt->pool.count;
+}
+
 static void wake_leaves(struct rt_sim *target) {
     struct sim *sim = target->sim;
     uint64_t delay_ns = latency(sim);
@@ -1340,6 +1344,7 @@ static const struct rt_ops sim_ops = {
     .mono_ns = op_mono_ns,
     .random = op_random,
     .buffer_recycle = op_buffer_recycle,
+    .pool_rests = op_pool_rests,
     .listen = op_listen,
     .unlisten = op_unlisten,
     .stream_open = op_stream_open,

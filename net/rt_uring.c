@@ -290,6 +290,12 @@ static void uring_buffer_recycle(struct rt *rt, struct rt_buffer *buffer) {
     put_buffer(uring_of(rt), buffer);
 }
 
+/* Only a kernel that defers its work to our own calls leaves them alone in between. */
+static bool uring_pool_rests(struct rt *rt) {
+    const struct rt_uring *u = uring_of(rt);
+    return (u->ring.flags & IORING_SETUP_DEFER_TASKRUN) && completions(u) == 0 && !cq_overflowed(u);
+}
+
 static void arm_recv(struct rt_uring *u, struct rt_stream *stream) {
     stream->flags = (stream->flags & ~(unsigned)MULTI) | ARMED | (u->multishot ? MULTI : 0);
     stream->in_flight++;
@@ -964,6 +970,7 @@ static const struct rt_ops uring_ops = {
     .turn = uring_turn,
     .wake = uring_wake,
     .buffer_recycle = uring_buffer_recycle,
+    .pool_rests = uring_pool_rests,
     .listen = uring_listen,
     .unlisten = uring_unlisten,
     .stream_open = uring_stream_open,
