@@ -134,7 +134,7 @@ static bool input_begin_large(struct client *client) {
         return false;
     }
     bool first = client->large == NULL;
-    if (!large_begin(&client->large, offset, length)) {
+    if (!large_begin(&client->large, client->worker->shard.heap, offset, length)) {
         return false;
     }
     large_tell(client->large, &client->parser);

@@ -45,8 +45,8 @@ static struct large *large_grown(struct large *large) {
     return large;
 }
 
-bool large_begin(struct large **large, size_t offset, size_t length) {
-    struct blob *blob = blob_try_new(length);
+bool large_begin(struct large **large, struct shard_heap *heap, size_t offset, size_t length) {
+    struct blob *blob = blob_try_new(heap, length);
     if (blob == NULL) {
         return false;
     }

@@ -12,13 +12,15 @@
 
 struct blob;
 struct large;
+struct shard_heap;
 
 /* Bulks from here on are received so. Below, the copy costs less than a block of its own. */
 #define LARGE_BYTES_MIN (32 * 1024)
 
-/* Makes room for a value of `length` bytes, which stands at `offset` of the request's input, behind
- * those that `*large` has; NULL there makes a new one. False if the system has no room for it. */
-bool large_begin(struct large **large, size_t offset, size_t length);
+/* Makes room, in the heap of this thread, for a value of `length` bytes, which stands at `offset`
+ * of the request's input, behind those that `*large` has; NULL there makes a new one. False if the
+ * system has no room for it. */
+bool large_begin(struct large **large, struct shard_heap *heap, size_t offset, size_t length);
 void large_free(void *large);
 
 /* Bytes of the last value that are still to arrive. */

@@ -16,6 +16,7 @@
 #include "server/server.h"
 #include "server/shared.h"
 #include "server/worker.h"
+#include "shard/sysmem.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -541,6 +542,7 @@ int main(int argc, char **argv) {
         return code;
     }
     tzset();
+    sysmem_return_at_once();
     struct config *config = read_config(argc, argv);
     if (config == NULL) {
         return 1;

@@ -444,6 +444,10 @@ static struct scratch *scratch_of(struct worker *worker) {
     return worker->scratch_space;
 }
 
+struct shard_heap *txn_scratch_heap(const struct worker *worker) {
+    return worker->scratch_space != NULL ? worker->scratch_space->shard.heap : NULL;
+}
+
 void txn_worker_fini(struct worker *worker) {
     while (worker->txn_pool != NULL) {
         struct txn *txn = worker->txn_pool;

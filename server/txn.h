@@ -25,6 +25,7 @@ struct multi_queue;
 struct reply;
 struct request;
 struct rt_buffer;
+struct shard_heap;
 struct txn;
 struct worker;
 
@@ -62,6 +63,10 @@ void txn_scatter_done(struct client *client, uint64_t ticks, const struct reply 
 /* The loop: a part arrived at its shard, or is home again. */
 void txn_part_arrived(struct worker *worker, struct message *message);
 void txn_part_home(struct worker *worker, struct message *message);
+
+/* The memory of the keyspace in which this worker runs commands on fetched values; NULL if it never
+ * did. */
+struct shard_heap *txn_scratch_heap(const struct worker *worker);
 
 /* At the end of a worker. */
 void txn_worker_fini(struct worker *worker);

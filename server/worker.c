@@ -30,6 +30,7 @@
 #include "server/shared.h"
 #include "server/totals.h"
 #include "server/txn.h"
+#include "shard/sysmem.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -41,6 +42,7 @@
 #define SCRATCH_BYTES       (16 * 1024)
 #define CRON_MS             100
 #define CRON_CLIENTS_A_TURN 200
+#define COLLECT_MS          1000
 /* As often as Valkey says it. */
 #define STATE_LOG_MS 5000
 #define SLICE_NS     (1000 * 1000)
@@ -369,6 +371,11 @@ static void cron(struct worker *worker) {
     bool idle = worker->clients_count == 0 && worker->server->workers_count > WATCHDOG_THREADS;
     worker->cron_next_ms = now_ms + (idle ? 10 * CRON_MS : CRON_MS);
     sample_rates(worker);
+    rt_trim(worker->rt, false);
+    if (now_ms >= worker->collect_next_ms) {
+        worker->collect_next_ms = now_ms + COLLECT_MS;
+        sysmem_collect(false);
+    }
     totals_cron(worker);
     if (UNLIKELY(log_wants(worker, LOG_VERBOSE)) &&
         now_ms - worker->state_logged_ms >= STATE_LOG_MS) {
@@ -439,6 +446,11 @@ static int64_t work(struct worker *worker) {
     int64_t now_ms = rt_wall_ms(worker->rt);
     int64_t until_ms = txn_expiry_ms(worker, now_ms);
     int64_t next_ms = keyspace_work(worker->shard.keyspace, until_ms);
+    struct shard_heap *scratch = txn_scratch_heap(worker);
+    if (scratch != NULL) {
+        int64_t give_ms = heap_work(scratch, now_ms);
+        next_ms = give_ms < next_ms ? give_ms : next_ms;
+    }
     /* What a transaction holds back comes up in the turn in which that ends. */
     return next_ms > until_ms && next_ms <= now_ms ? now_ms + 1 : next_ms;
 }

@@ -115,7 +115,8 @@ struct worker {
     struct error_stat errors[ERROR_STATS_MAX];
     unsigned errors_count;
     int64_t cron_next_ms;
-    unsigned cron_clients; /* that are still to be looked at, by turns */
+    int64_t collect_next_ms; /* sysmem_collect */
+    unsigned cron_clients;   /* that are still to be looked at, by turns */
     struct message *inbox[INBOX_MESSAGES];
     unsigned inbox_at, inbox_count;
     int64_t mail_ms; /* monotonic: when the last message came */

@@ -86,7 +86,7 @@ void keyspace_free(struct keyspace *ks) {
         return;
     }
     keyspace_flush(ks, UINT32_MAX, false);
-    while (!list_empty(&ks->garbage) || ks->late_blobs) {
+    while (!list_empty(&ks->garbage)) {
         keyspace_work(ks, 0);
     }
     for (uint32_t i = 0; i < ks->database_count; i++) {
@@ -276,35 +276,20 @@ void database_moved(struct database *database, const struct key *key, const stru
     }
 }
 
-/* Freeing this much takes the kernel long enough to be noticed. */
-#define LATE_BLOB_BYTES (8u << 20)
-
-void value_free(struct keyspace *ks, struct blob *blob, bool lazy) {
-    size_t bytes = blob_bytes(blob);
-    if (!lazy || bytes < LATE_BLOB_BYTES || !blob_unshared(blob)) {
-        heap_disown(ks->heap, bytes);
-        blob_unref(blob);
-        return;
-    }
-    /* It leaves the slot's books here, but stays in the keyspace's until it is freed. */
-    heap_disown(ks->heap, bytes);
-    ks->bytes += bytes;
-    ks->late_bytes += bytes;
-    blob->length = blob->capacity;
-    memcpy(blob->data, &ks->late_blobs, sizeof(ks->late_blobs));
-    ks->late_blobs = blob;
-    ks->stats.lazyfree_pending++;
+void value_free(struct keyspace *ks, struct blob *blob) {
+    heap_disown(ks->heap, blob_bytes(blob));
+    blob_unref(blob);
 }
 
-void entry_free(struct keyspace *ks, struct entry *entry, bool lazy) {
+void entry_free(struct keyspace *ks, struct entry *entry) {
     if (entry->storage == STORED_BLOB) {
-        value_free(ks, entry_blob(entry), lazy);
+        value_free(ks, entry_blob(entry));
     }
     heap_release(ks->heap, entry, entry_bytes(entry));
 }
 
 void database_delete(struct keyspace *ks, struct database *database, const struct key *key,
-                     struct entry *entry, bool lazy) {
+                     struct entry *entry) {
     struct slot *slot = &database->slots[key->slot];
     struct books books = books_open(ks);
     database_unlink(ks, database, key, entry);
@@ -315,7 +300,7 @@ void database_delete(struct keyspace *ks, struct database *database, const struc
     if (entry->flags & ENTRY_REFERENCED) {
         database->referenced--;
     }
-    entry_free(ks, entry, lazy);
+    entry_free(ks, entry);
     books_close(ks, slot, books);
 }
 
@@ -370,7 +355,7 @@ void database_expire(struct keyspace *ks, uint32_t db, const struct key *key, st
     char *copy = key->name.len <= sizeof(small) ? small : sysmem_alloc(key->name.len);
     memcpy(copy, key->name.ptr, key->name.len);
     struct key kept = {bytes_make(copy, key->name.len), key->hash, key->slot};
-    database_delete(ks, keyspace_database(ks, db), &kept, entry, true);
+    database_delete(ks, keyspace_database(ks, db), &kept, entry);
     ks->stats.expired_keys++;
     if (ks->hooks.expired) {
         ks->hooks.expired(ks->hooks.arg, db, kept);
@@ -518,7 +503,8 @@ bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, in
         return false;
     }
     hook_pre_write(ks, db, key, entry);
-    database_delete(ks, keyspace_database(ks, db), key, entry, lazy);
+    (void)lazy; /* a string is one block, and freeing it a few stores, whatever its size */
+    database_delete(ks, keyspace_database(ks, db), key, entry);
     keyspace_touch(ks, db, key);
     return true;
 }
@@ -551,7 +537,7 @@ static struct entry *clone(struct keyspace *ks, const struct entry *from, struct
     if (storage == STORED_BLOB) {
         struct blob *source = entry_blob(from), *blob = source;
         if (!take_blob) {
-            blob = blob_new(source->length, source->length);
+            blob = blob_new(ks->heap, source->length, source->length);
             memcpy(blob->data, source->data, source->length);
         }
         heap_adopt(ks->heap, blob_bytes(blob));
@@ -570,7 +556,7 @@ static struct entry *put_clone(struct keyspace *ks, const struct entry *from, ui
                                const struct key *to, struct entry *old, bool take_blob) {
     struct database *database = keyspace_database(ks, to_db);
     if (old) {
-        database_delete(ks, database, to, old, true);
+        database_delete(ks, database, to, old);
     }
     struct books books = books_open(ks);
     struct entry *entry = clone(ks, from, to->name, take_blob);
@@ -612,7 +598,7 @@ struct entry *keyspace_rename(struct keyspace *ks, uint32_t from_db, const struc
         books_close(ks, &database->slots[from->slot], books);
         entry->storage = STORED_INT;
     }
-    database_delete(ks, database, from, entry, false);
+    database_delete(ks, database, from, entry);
     hook_changed(ks, from_db, from);
     keyspace_touch(ks, to_db, to);
     return renamed;

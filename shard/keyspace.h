@@ -169,8 +169,8 @@ char *keyspace_edit_string(struct keyspace *ks, uint32_t db, const struct key *k
 
 /* ---- Keys ---- */
 
-/* Deletes a live key. `lazy`: a big value may be freed later in slices (UNLINK, lazyfree-*). False
- * if missing. */
+/* Deletes a live key. `lazy`: a value of many parts may be freed later in slices (UNLINK,
+ * lazyfree-*). False if missing. */
 bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
                      bool lazy);
 /* Deletes a live key because the deadline that it is given has gone by: it counts as one that ran

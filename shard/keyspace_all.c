@@ -177,25 +177,18 @@ struct entry *keyspace_random(struct keyspace *ks, uint32_t db, uint64_t random,
 
 /* ---- Flushing and swapping ---- */
 
-struct release {
-    struct keyspace *ks;
-    bool lazy;
-};
-
 static void release_item(void *arg, void *item) {
-    struct release *release = arg;
-    entry_free(release->ks, item, release->lazy);
+    entry_free(arg, item);
 }
 
-bool database_drain(struct keyspace *ks, struct database *database, uint64_t max, bool lazy,
+bool database_drain(struct keyspace *ks, struct database *database, uint64_t max,
                     uint64_t *ret_freed) {
-    struct release release = {ks, lazy};
     uint64_t freed = 0;
     uint32_t slot = 0;
     while (freed < max && (slot = database_next_slot(database, slot)) < SLOTS) {
         struct table *table = &database->slots[slot].table;
         struct books books = books_open(ks);
-        uint64_t n = table_drain(table, &ks->env, max - freed, release_item, &release);
+        uint64_t n = table_drain(table, &ks->env, max - freed, release_item, ks);
         books_close(ks, &database->slots[slot], books);
         freed += n;
         database->count -= n;
@@ -230,7 +223,7 @@ static uint64_t flush_one(struct keyspace *ks, uint32_t db, bool lazy) {
         return count;
     }
     uint64_t freed;
-    check(database_drain(ks, database, UINT64_MAX, false, &freed) && freed == count);
+    check(database_drain(ks, database, UINT64_MAX, &freed) && freed == count);
     database_free(ks, database);
     return count;
 }
@@ -447,10 +440,6 @@ void keyspace_verify(struct keyspace *ks) {
     size_t bytes = 0;
     for (uint32_t i = 0; i < ks->database_count; i++) {
         bytes += ks->databases[i] ? database_verify(ks, ks->databases[i]) : 0;
-    }
-    for (const struct blob *blob = ks->late_blobs; blob;) {
-        bytes += blob_bytes(blob);
-        memcpy(&blob, blob->data, sizeof(blob));
     }
     /* Half-freed databases cannot be told apart any more. */
     check(list_empty(&ks->garbage) ? bytes == ks->bytes : bytes <= ks->bytes);

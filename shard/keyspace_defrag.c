@@ -13,36 +13,39 @@
 
 /* A walk begins when slack exceeds what the last one left by this and by a 256th of the memory. */
 #define SLACK_MIN (256u << 10)
-/* A slice ends after this many items looked at, or bytes copied. */
+/* A slice ends after this many items looked at, or bytes copied; of a value, which is one piece,
+ * more can be copied in the time that many entries take. */
 #define SLICE_ITEMS 1536
 #define SLICE_BYTES (16u << 10)
-/* Empty slabs are given back to the system, but for these, when their number has not changed for a
- * while, a few at a time. */
-#define KEEP_BYTES       (256u << 10)
-#define TRIM_REST_MS     500
-#define TRIM_SLICE_BYTES (256u << 10)
-
+#define VALUE_SHARE 16
 struct slice {
     struct shard_heap *heap;
     uint64_t items;
     uint64_t bytes;
+    uint64_t value_bytes; /* of blobs */
 };
 
 static void *move_entry(void *arg, void *item) {
     struct slice *slice = arg;
     slice->items++;
-    const struct entry *entry = item;
-    if (entry->flags & ENTRY_WIDE && entry_bytes(entry) > HEAP_SLAB_BLOCK_MAX) {
+    struct entry *entry = item;
+    size_t copied;
+    if (entry->storage == STORED_BLOB) {
+        entry_put_blob(entry, blob_relocate(slice->heap, entry_blob(entry), &copied));
+        slice->value_bytes += copied;
+    }
+    size_t bytes = entry_bytes(entry);
+    if (bytes > HEAP_SLAB_BLOCK_MAX) {
         return item;
     }
-    size_t copied;
-    void *moved = heap_relocate(slice->heap, item, &copied);
+    void *moved = heap_relocate(slice->heap, item, bytes, &copied);
     slice->bytes += copied;
     return moved;
 }
 
 static bool slice_is_over(const struct slice *slice) {
-    return slice->items >= SLICE_ITEMS || slice->bytes >= SLICE_BYTES;
+    return slice->items >= SLICE_ITEMS ||
+           slice->bytes + slice->value_bytes / VALUE_SHARE >= SLICE_BYTES;
 }
 
 /* False: the walk is at its end. */
@@ -75,26 +78,6 @@ static bool is_worth_it(const struct keyspace *ks) {
     return slack > ks->defrag.slack_left + SLACK_MIN + heap_used(ks->heap) / 256;
 }
 
-/* Growth would only have to ask for the pages again, so they are left in peace until it rests. */
-static int64_t trim(struct keyspace *ks, int64_t now_ms) {
-    struct defrag *defrag = &ks->defrag;
-    size_t slack = heap_resident_slack(ks->heap);
-    if (slack <= KEEP_BYTES) {
-        return INT64_MAX;
-    }
-    if (slack != defrag->resident_slack) {
-        defrag->resident_slack = slack;
-        defrag->next_ms = now_ms + TRIM_REST_MS;
-    } else if (now_ms >= defrag->next_ms || defrag->next_ms > now_ms + TRIM_REST_MS) {
-        /* The second is a clock that was set back. */
-        bool more = heap_trim(ks->heap, KEEP_BYTES, TRIM_SLICE_BYTES);
-        defrag->resident_slack = heap_resident_slack(ks->heap);
-        defrag->next_ms = now_ms + 1;
-        return more ? defrag->next_ms : INT64_MAX;
-    }
-    return defrag->next_ms;
-}
-
 int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms) {
     struct defrag *defrag = &ks->defrag;
     if (!defrag->running) {
@@ -102,7 +85,7 @@ int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms) {
         size_t slack = heap_slack(ks->heap);
         defrag->slack_left = slack < defrag->slack_left ? slack : defrag->slack_left;
         if (LIKELY(!is_worth_it(ks))) {
-            return trim(ks, now_ms);
+            return INT64_MAX;
         }
         *defrag = (struct defrag){.running = true, .next_ms = now_ms};
     }
@@ -112,7 +95,7 @@ int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms) {
     }
     struct slice slice = {.heap = ks->heap};
     bool more = run_slice(ks, &slice);
-    defrag->moved += slice.bytes;
+    defrag->moved += slice.bytes + slice.value_bytes;
     if (!more) {
         /* Only a walk that found little to move says what cannot be mended. */
         size_t slack = heap_slack(ks->heap);

@@ -52,10 +52,9 @@ struct defrag {
     uint32_t db;
     uint32_t slot;
     uint64_t place;
-    int64_t next_ms;       /* the next slice */
-    size_t moved;          /* bytes, in this walk */
-    size_t slack_left;     /* what the last walk could not mend */
-    size_t resident_slack; /* as last seen, while no walk runs */
+    int64_t next_ms;   /* the next slice */
+    size_t moved;      /* bytes, in this walk */
+    size_t slack_left; /* what the last walk could not mend */
 };
 
 struct keyspace {
@@ -76,9 +75,7 @@ struct keyspace {
     struct keyspace_stats stats;
     size_t bytes; /* everything that keyspace_memory reports */
     struct defrag defrag;
-    struct list garbage;     /* flushed databases that are being freed */
-    struct blob *late_blobs; /* big values that are being freed, linked through their data */
-    size_t late_bytes;
+    struct list garbage; /* flushed databases that are being freed */
 };
 
 /* ---- The books ----------------------------------------------------------------------------------
@@ -114,7 +111,7 @@ void database_moved(struct database *database, const struct key *key, const stru
                     struct entry *entry);
 /* Takes an entry out and frees it. */
 void database_delete(struct keyspace *ks, struct database *database, const struct key *key,
-                     struct entry *entry, bool lazy);
+                     struct entry *entry);
 /* An entry was found to be past its deadline. */
 static inline void note_dead(struct keyspace *ks, const struct entry *entry) {
     int64_t deadline = entry_deadline(entry);
@@ -134,9 +131,9 @@ void database_deadline_changed(struct keyspace *ks, struct database *database,
                                const struct key *key, struct entry *entry, int64_t old_deadline,
                                int64_t deadline);
 /* Lets go of a blob that no entry names any more, and of its bytes in the open books. */
-void value_free(struct keyspace *ks, struct blob *blob, bool lazy);
+void value_free(struct keyspace *ks, struct blob *blob);
 /* Frees the value and the block of an entry that is in no table. */
-void entry_free(struct keyspace *ks, struct entry *entry, bool lazy);
+void entry_free(struct keyspace *ks, struct entry *entry);
 
 struct key entry_make_key(const struct keyspace *ks, const struct entry *entry, uint16_t slot);
 /* The clock of a new entry, or after a touch of an old one. */
@@ -155,9 +152,8 @@ int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms);
 
 /* The first slot from `from` on that holds keys; SLOTS if none does. */
 uint32_t database_next_slot(const struct database *database, uint32_t from);
-/* Frees up to max keys of a database that is in nobody's reach; true when all are gone. `lazy`:
- * their big values are left to slices. */
-bool database_drain(struct keyspace *ks, struct database *database, uint64_t max, bool lazy,
+/* Frees up to max keys of a database that is in nobody's reach; true when all are gone. */
+bool database_drain(struct keyspace *ks, struct database *database, uint64_t max,
                     uint64_t *ret_freed);
 
 #endif

@@ -52,7 +52,7 @@ static void put_value(struct keyspace *ks, struct entry *entry, const struct set
             break;
         }
         if (!blob) {
-            blob = blob_new(setting->text.len, setting->text.len);
+            blob = blob_new(ks->heap, setting->text.len, setting->text.len);
             heap_adopt(ks->heap, blob_bytes(blob));
         }
         blob->length = setting->text.len;
@@ -68,7 +68,7 @@ static struct entry *reshape_for(struct keyspace *ks, struct database *database,
                                  const struct key *key, struct entry *old,
                                  const struct setting *setting, struct blob *keep) {
     if (old->storage == STORED_BLOB && entry_blob(old) != keep) {
-        value_free(ks, entry_blob(old), true);
+        value_free(ks, entry_blob(old));
     }
     bool has_ttl = setting->expires_at != NO_EXPIRY;
     if (old->storage == setting->storage && has_ttl == !!(old->flags & ENTRY_HAS_TTL) &&
@@ -104,7 +104,7 @@ static struct entry *set_value(struct keyspace *ks, uint32_t db, const struct ke
     bool existed = old != NULL;
     uint32_t lru = old ? old->lru : lru_fresh(ks, now_ms);
     if (old && old->type != TYPE_STRING) {
-        database_delete(ks, database, key, old, true);
+        database_delete(ks, database, key, old);
         old = NULL;
         old_deadline = NO_EXPIRY;
     }
@@ -206,9 +206,9 @@ static struct blob *blob_for_edit(struct keyspace *ks, struct blob *blob, size_t
     heap_disown(ks->heap, blob_bytes(blob));
     size_t capacity = blob_capacity_for(length, growing, length > blob->capacity);
     if (unshared) {
-        blob = blob_resize(blob, capacity);
+        blob = blob_resize(ks->heap, blob, capacity);
     } else {
-        struct blob *copy = blob_new(blob->length, capacity);
+        struct blob *copy = blob_new(ks->heap, blob->length, capacity);
         memcpy(copy->data, blob->data, blob->length);
         blob_unref(blob);
         blob = copy;
@@ -221,7 +221,7 @@ static char *edit_blob(struct keyspace *ks, struct entry *entry, size_t length, 
     struct blob *blob = entry_blob(entry);
     size_t kept = blob->length < length ? blob->length : length;
     if (blob->length > length && !blob_unshared(blob)) {
-        struct blob *copy = blob_new(length, length);
+        struct blob *copy = blob_new(ks->heap, length, length);
         memcpy(copy->data, blob->data, length);
         heap_disown(ks->heap, blob_bytes(blob));
         blob_unref(blob);
@@ -259,7 +259,7 @@ static char *edit_inline(struct keyspace *ks, struct database *database, const s
         memset(entry_value(moved) + kept, 0, length - kept);
         return entry_value(moved);
     }
-    struct blob *blob = blob_new(length, blob_capacity_for(length, growing, false));
+    struct blob *blob = blob_new(ks->heap, length, blob_capacity_for(length, growing, false));
     heap_adopt(ks->heap, blob_bytes(blob));
     memcpy(blob->data, entry_value(entry), kept);
     memset(blob->data + kept, 0, length - kept);

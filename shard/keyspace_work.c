@@ -19,11 +19,8 @@
 /* Entries freed per slice, some at a time until enough bytes are free. */
 #define SLICE_FREES   256
 #define FREES_AT_ONCE 8
-/* Bytes given back per slice. */
+/* Bytes freed per slice. */
 #define SLICE_BYTES ((size_t)1 << 20)
-/* But no less than this part of the big values that wait: whoever writes such values must not
- * outrun us. */
-#define LATE_SLICES 128
 /* This many superfluous references are not worth a sweep. */
 #define SWEEP_MIN 4096
 
@@ -157,29 +154,11 @@ static int64_t work_wheel(struct keyspace *ks, uint32_t db, int64_t now_ms) {
     return next;
 }
 
-/* To free hundreds of megabytes at once takes the kernel many milliseconds. */
-static void free_late_blob(struct keyspace *ks) {
-    struct blob *blob = ks->late_blobs;
-    size_t share = ks->late_bytes / LATE_SLICES;
-    if (!blob_dismantle(blob, share > SLICE_BYTES ? share : SLICE_BYTES)) {
-        return;
-    }
-    ks->late_bytes -= blob_bytes(blob);
-    memcpy(&ks->late_blobs, blob->data, sizeof(ks->late_blobs));
-    ks->bytes -= blob_bytes(blob);
-    blob_unref(blob);
-    ks->stats.lazyfree_pending--;
-    ks->stats.lazyfreed++;
-}
-
 static bool free_some_garbage(struct keyspace *ks, struct database *database) {
     uint64_t freed;
-    uint64_t pending = ks->stats.lazyfree_pending;
-    bool done = database_drain(ks, database, FREES_AT_ONCE, true, &freed);
-    /* Big values have joined those that are freed by themselves: they are not done with. */
-    uint64_t late = ks->stats.lazyfree_pending - pending;
+    bool done = database_drain(ks, database, FREES_AT_ONCE, &freed);
     ks->stats.lazyfree_pending -= freed;
-    ks->stats.lazyfreed += freed - late;
+    ks->stats.lazyfreed += freed;
     return done;
 }
 
@@ -224,14 +203,12 @@ int64_t keyspace_work(struct keyspace *ks, int64_t now_ms) {
     if (next <= now_ms) {
         return now_ms; /* Expiry goes first: it has a deadline. */
     }
-    if (ks->late_blobs) {
-        free_late_blob(ks);
-    } else if (!list_empty(&ks->garbage)) {
+    int64_t give_ms = heap_work(ks->heap, now_ms);
+    next = give_ms < next ? give_ms : next;
+    if (!list_empty(&ks->garbage)) {
         free_garbage(ks);
-    }
-    if (ks->late_blobs || !list_empty(&ks->garbage)) {
         return now_ms;
     }
-    int64_t defrag = keyspace_defrag(ks, now_ms);
-    return defrag < next ? defrag : next;
+    int64_t defrag_ms = keyspace_defrag(ks, now_ms);
+    return defrag_ms < next ? defrag_ms : next;
 }

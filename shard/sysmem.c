@@ -11,20 +11,34 @@
 #include <unistd.h>
 
 #if SHOAL_SANITIZED || defined(SHOAL_NO_MIMALLOC)
-#define raw_alloc     malloc
-#define raw_resize    realloc
-#define raw_release   free
-#define raw_good_size plain_good_size
+#define raw_alloc   malloc
+#define raw_resize  realloc
+#define raw_release free
 
-static size_t plain_good_size(size_t bytes) {
-    return (bytes + 15) & ~(size_t)15;
+void sysmem_return_at_once(void) {
+}
+
+void sysmem_collect(bool all) {
+    (void)all;
 }
 #else
 #include <mimalloc.h>
-#define raw_alloc     mi_malloc
-#define raw_resize    mi_realloc
-#define raw_release   mi_free
-#define raw_good_size mi_good_size
+#define raw_alloc   mi_malloc
+#define raw_resize  mi_realloc
+#define raw_release mi_free
+
+void sysmem_return_at_once(void) {
+#ifdef SHOAL_MIMALLOC_PURGES
+    mi_option_set(mi_option_purge_delay, 0);
+#else /* before 2.1 */
+    mi_option_set(mi_option_decommit_delay, 0);
+    mi_option_set(mi_option_segment_decommit_delay, 0);
+#endif
+}
+
+void sysmem_collect(bool all) {
+    mi_collect(all);
+}
 #endif
 
 void *sysmem_alloc(size_t bytes) {
@@ -51,16 +65,12 @@ void sysmem_release(void *block) {
     raw_release(block);
 }
 
-size_t sysmem_good_size(size_t bytes) {
-    return raw_good_size(bytes);
-}
-
 /* 4 KB here, up to 64 KB on other machines. */
 static size_t page_bytes(void) {
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-void *sysmem_map(size_t bytes, size_t align) {
+void *sysmem_try_map(size_t bytes, size_t align) {
     align = align > page_bytes() ? align : page_bytes();
     bytes = (bytes + page_bytes() - 1) & ~(page_bytes() - 1);
     /* Ask for more and cut off both ends: the kernel aligns to pages only. It hands out addresses
@@ -69,8 +79,8 @@ void *sysmem_map(size_t bytes, size_t align) {
      * which a process may have 65530. */
     size_t asked = bytes + align;
     char *raw = mmap(NULL, asked, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (UNLIKELY(raw == MAP_FAILED)) {
-        memory_exhausted(bytes, __FILE__, __LINE__);
+    if (raw == MAP_FAILED) {
+        return NULL;
     }
     char *start = (char *)(((uintptr_t)raw + align) & ~(uintptr_t)(align - 1));
     size_t before = (size_t)(start - raw);
@@ -82,6 +92,22 @@ void *sysmem_map(size_t bytes, size_t align) {
         munmap(start + bytes, after);
     }
     return start;
+}
+
+void *sysmem_map(size_t bytes, size_t align) {
+    void *pages = sysmem_try_map(bytes, align);
+    if (UNLIKELY(pages == NULL)) {
+        memory_exhausted(bytes, __FILE__, __LINE__);
+    }
+    return pages;
+}
+
+void *sysmem_remap(void *pages, size_t old_bytes, size_t new_bytes) {
+    void *moved = mremap(pages, old_bytes, new_bytes, MREMAP_MAYMOVE);
+    if (UNLIKELY(moved == MAP_FAILED)) {
+        memory_exhausted(new_bytes, __FILE__, __LINE__);
+    }
+    return moved;
 }
 
 void sysmem_unmap(void *pages, size_t bytes) {

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* sysmem: where the shard's memory comes from: the process allocator for big blocks, the kernel for
- * whole regions.
+/* sysmem: where memory comes from: the process allocator for what is not data, the kernel for the
+ * regions and runs in which data lies.
  *
- * Blocks come from mimalloc's default heap, not from a mi_heap_t of the shard: such a heap is bound
- * to the thread that made it and dies with it, while our blocks may be freed by any thread (a
- * pinned value, a script in global mode). Under a sanitizer they come from its malloc, so that it
- * sees every block.
+ * The process allocator is mimalloc, which stands behind malloc too: replies, requests, queues.
+ * Under a sanitizer all blocks come from its malloc, so that it sees every one.
  *
  * Thread: any.
  */
@@ -27,18 +25,24 @@
 #define SHOAL_SANITIZED 0
 #endif
 
-/* Never NULL: aborts when memory is exhausted. 16-byte aligned. */
+/* Never NULL, but for the try_ ones: abort when memory is exhausted. 16-byte aligned. */
 void *sysmem_alloc(size_t bytes);
-/* NULL if the system has no room for it: for sizes that a client names. */
 void *sysmem_try_alloc(size_t bytes);
 void *sysmem_resize(void *block, size_t bytes);
 void sysmem_release(void *block);
-/* What a block of this many bytes really takes. */
-size_t sysmem_good_size(size_t bytes);
+
+/* From now on the process allocator gives memory back to the system as soon as a page of it is
+ * free. It would wait for its next call otherwise, which an idle thread never makes. */
+void sysmem_return_at_once(void);
+/* This thread takes in what other threads have freed of its own; `all`: and keeps nothing back. */
+void sysmem_collect(bool all);
 
 /* Zeroed pages that cost nothing until they are touched, at a multiple of `align`, a power of two,
  * and of a page. */
 void *sysmem_map(size_t bytes, size_t align);
+void *sysmem_try_map(size_t bytes, size_t align);
+/* Another size, perhaps in another place; content is kept up to the smaller one. */
+void *sysmem_remap(void *pages, size_t old_bytes, size_t new_bytes);
 /* Whether the kernel may put large pages under these, now or when it finds the time. */
 void sysmem_prefer_huge_pages(void *pages, size_t bytes, bool huge);
 void sysmem_unmap(void *pages, size_t bytes);

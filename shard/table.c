@@ -495,7 +495,9 @@ uint64_t table_relocate(struct table *table, struct shard_heap *heap, uint64_t p
     size_t copied;
     *ret_copied = 0;
     while (is_node(*ref)) {
-        *ref = make_ref(heap_relocate(heap, table_address(*ref), &copied), TABLE_REF_NODE);
+        *ref =
+            make_ref(heap_relocate(heap, table_address(*ref), sizeof(struct table_node), &copied),
+                     TABLE_REF_NODE);
         *ret_copied += copied;
         ref = &((struct table_node *)table_address(*ref))->children[child_at(hash, depth)];
         depth++;
@@ -504,7 +506,7 @@ uint64_t table_relocate(struct table *table, struct shard_heap *heap, uint64_t p
     if (*ref) {
         struct table_leaf *leaf = table_address(*ref);
         if (leaf_bytes(leaf->capacity) <= HEAP_SLAB_BLOCK_MAX) {
-            leaf = heap_relocate(heap, leaf, &copied);
+            leaf = heap_relocate(heap, leaf, leaf_bytes(leaf->capacity), &copied);
             *ret_copied += copied;
             *ref = make_ref(leaf, *ref >> 48);
         }

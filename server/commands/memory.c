@@ -8,6 +8,8 @@
 #include "server/errors.h"
 #include "server/help.h"
 #include "server/totals.h"
+#include "server/txn.h"
+#include "shard/sysmem.h"
 
 #include <stdio.h>
 
@@ -233,7 +235,13 @@ void command_memory_malloc_stats(struct exec *x) {
 }
 
 static bool purge_part(struct worker *worker, const void *args, void *result) {
+    struct shard_heap *scratch = txn_scratch_heap(worker);
     heap_purge(worker->shard.heap);
+    if (scratch != NULL) {
+        heap_purge(scratch);
+    }
+    rt_trim(worker->rt, true);
+    sysmem_collect(true);
     return true;
 }
 

@@ -35,7 +35,7 @@ ALLOWED = {
     # The time of a log line is shown in local time; no decision hangs on it.
     "server/log.c": {"getpid", "localtime_r"},
     # Pages for slabs and tables come from the system; their content is ours alone, so a simulation repeats.
-    "shard/sysmem.c": {"mmap", "munmap", "madvise", "sysconf"},
+    "shard/sysmem.c": {"mmap", "mremap", "munmap", "madvise", "sysconf"},
     # locale-collate must name a locale of this machine; nothing is sorted by it.
     "server/config_check.c": {"newlocale", "freelocale"},
     # main makes the process: its threads, its signals, its name, and a word to the terminal before there is a log.

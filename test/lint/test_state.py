@@ -17,6 +17,7 @@ ATOMIC_FILES = {
     "server/shared.c",  # counters of the whole process
     "shard/blob.c",  # pins of large values, which any thread may let go
     "shard/blob.h",
+    "shard/heap.c",  # the stack of blocks that other threads return
     "shard/mailbox.c",  # rings between threads and the sleep handshake
 }
 

@@ -2,6 +2,7 @@
 #include "server/large.h"
 
 #include "shard/blob.h"
+#include "shard/heap.h"
 
 #include "growth.h"
 
@@ -9,8 +10,9 @@
 #include <stdlib.h>
 
 Test(large, a_value_is_filled_from_parts_and_the_rest_is_given_back) {
+    struct shard_heap *heap = shard_heap_new();
     struct large *large = NULL;
-    cr_assert(large_begin(&large, 30, 10));
+    cr_assert(large_begin(&large, heap, 30, 10));
     cr_assert_eq(large_missing(large), 10);
     cr_assert_eq(large_bytes(large), 0);
     cr_assert_eq(large_fill(large, BYTES("01234")).len, 0);
@@ -22,6 +24,7 @@ Test(large, a_value_is_filled_from_parts_and_the_rest_is_given_back) {
     cr_assert_eq(large_missing(large), 0);
     cr_assert(bytes_is(large_fill(large, rest), "\r\n*1"), "a full one takes nothing");
     large_free(large);
+    shard_heap_free(heap);
 }
 
 static struct request parse(struct large *large, const char *input, struct parser *parser,
@@ -38,10 +41,11 @@ static struct request parse(struct large *large, const char *input, struct parse
 }
 
 Test(large, only_a_whole_argument_is_taken_and_only_once) {
+    struct shard_heap *heap = shard_heap_new();
     struct large *large = NULL;
-    cr_assert(large_begin(&large, 8, 5));
+    cr_assert(large_begin(&large, heap, 8, 5));
     large_fill(large, BYTES("value"));
-    cr_assert(large_begin(&large, 14, 5));
+    cr_assert(large_begin(&large, heap, 14, 5));
     large_fill(large, BYTES("VALUE"));
     struct parser parser;
     struct arena arena;
@@ -64,6 +68,7 @@ Test(large, only_a_whole_argument_is_taken_and_only_once) {
     blob_unref(blob);
     arena_fini(&arena);
     parser_fini(&parser);
+    shard_heap_free(heap);
 }
 
 Test(large, nothing_has_nothing) {
@@ -80,20 +85,23 @@ Test(large, what_the_machine_cannot_hold_is_refused) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     cr_skip_test("a sanitizer's allocator ends the program instead");
 #endif
+    struct shard_heap *heap = shard_heap_new();
     struct large *large = NULL;
-    cr_assert_not(large_begin(&large, 10, (size_t)1 << 62));
+    cr_assert_not(large_begin(&large, heap, 10, (size_t)1 << 62));
     cr_assert_null(large);
-    cr_assert(large_begin(&large, 10, 100));
+    cr_assert(large_begin(&large, heap, 10, 100));
     large_free(large);
+    shard_heap_free(heap);
 }
 
 /* As MSET takes them: every argument is asked for, those that lie in the input are not here. */
 static void take_many(unsigned n) {
+    struct shard_heap *heap = shard_heap_new();
     struct large *large = NULL;
     struct bytes *values = malloc(n * sizeof *values);
     cr_assert_not_null(values);
     for (unsigned i = 0; i < n; i++) {
-        cr_assert(large_begin(&large, 10 * (size_t)i, 8));
+        cr_assert(large_begin(&large, heap, 10 * (size_t)i, 8));
         large_fill(large, BYTES("12345678"));
     }
     struct parser parser;
@@ -111,6 +119,7 @@ static void take_many(unsigned n) {
     parser_fini(&parser);
     large_free(large);
     free(values);
+    shard_heap_free(heap);
 }
 
 /* MSET of 30,000 values looked through all of them for each. */

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Memory that is freed goes back to the system, whatever its size and whichever way it was freed, and soon."""
+
+import random
+import socket
+import time
+
+import pytest
+
+from resp import encode
+from server import wait_for
+
+pytestmark = [pytest.mark.shoal_only, pytest.mark.slow]
+
+MB = 1 << 20
+TOTAL = 100 * MB
+SIZES = (4096, 6000, 16_384, 30_000, 40_000, 100_000, 300_000, MB, 4 * MB)
+
+
+@pytest.fixture(autouse=True)
+def needs_plain_build(slow):
+    if slow > 1:
+        pytest.skip("a sanitizer's allocator keeps what was freed")
+
+
+@pytest.fixture
+def conn(server):
+    with server.raw(timeout=60) as c:
+        c.do("FLUSHALL")
+        yield c
+        c.do("FLUSHALL")
+
+
+def budget(server):
+    return int(server.info("memory")["used_memory"]) * 1.2 + 15 * MB
+
+
+def check_comes_back(server, filled=TOTAL):
+    """By itself, within a moment, down to what is in use."""
+    assert wait_for(lambda: server.rss() <= budget(server), 10), "%d MB resident, %s" % (server.rss() // MB, server.info("memory"))
+
+
+def send_all(c, requests):
+    """Requests in parts, so that neither side has to hold all of them."""
+    part, size, replies = [], 0, []
+    for request in requests:
+        part.append(encode(*request))
+        size += len(part[-1])
+        if size > MB or len(part) == 500:
+            c.send(b"".join(part))
+            replies += c.read_some(len(part))
+            part, size = [], 0
+    if part:
+        c.send(b"".join(part))
+        replies += c.read_some(len(part))
+    return replies
+
+
+def fill(c, size, total=TOTAL, extra=()):
+    keys = ["k%d" % i for i in range(total // size)]
+    value = b"v" * size
+    assert set(send_all(c, (["SET", k, value, *extra] for k in keys))) == {"OK"}
+    return keys
+
+
+WAYS = {
+    "del": lambda c, keys: send_all(c, (["DEL", k] for k in keys)),
+    "del of many": lambda c, keys: send_all(c, (["DEL", *keys[i : i + 100]] for i in range(0, len(keys), 100))),
+    "unlink": lambda c, keys: send_all(c, (["UNLINK", k] for k in keys)),
+    "flushall sync": lambda c, keys: c.do("FLUSHALL", "SYNC"),
+    "flushall async": lambda c, keys: c.do("FLUSHALL", "ASYNC"),
+    "flushdb": lambda c, keys: c.do("FLUSHDB"),
+    "overwriting": lambda c, keys: send_all(c, (["SET", k, "small"] for k in keys)),
+    "getdel": lambda c, keys: send_all(c, (["GETDEL", k] for k in keys)),
+    "expiry": lambda c, keys: send_all(c, (["PEXPIRE", k, 50] for k in keys)),
+    "rename over": lambda c, keys: send_all(c, (r for i, k in enumerate(keys) for r in (["SET", "s%d" % i, "x"], ["RENAME", "s%d" % i, k]))),
+    "getset": lambda c, keys: send_all(c, (["GETSET", k, "small"] for k in keys)),
+    "mset": lambda c, keys: send_all(c, (["MSET", k, "small"] for k in keys)),
+    "copy over": lambda c, keys: send_all(c, [["SET", "s", "x"]] + [["COPY", "s", k, "REPLACE"] for k in keys]),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("size", (4096, 30_000, 40_000, MB))
+def test_after_every_way_of_deleting(server, conn, size, way):
+    keys = fill(conn, size)
+    assert server.rss() > TOTAL * 9 // 10
+    WAYS[way](conn, keys)
+    check_comes_back(server)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_after_values_of_every_size(server, conn, size):
+    keys = fill(conn, size)
+    send_all(conn, (["DEL", k] for k in keys))
+    check_comes_back(server)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_when_some_are_left(server, conn, size):
+    """Every second one, at random, and then all but one in ten."""
+    rng = random.Random(size)
+    keys = fill(conn, size)
+    for part in (0.5, 0.8):
+        gone = {k for k in keys if rng.random() < part}
+        send_all(conn, (["DEL", k] for k in gone))
+        keys = [k for k in keys if k not in gone]
+        check_comes_back(server)
+    assert set(send_all(conn, (["STRLEN", k] for k in keys))) <= {size}
+
+
+def test_after_values_that_grew(server, conn):
+    for round in range(2):
+        send_all(conn, (["APPEND", "g%d" % (i % 40), b"a" * 50_000] for i in range(2000)))
+        send_all(conn, (["SETRANGE", "r%d" % (i % 40), i // 40 * 70_000, "x"] for i in range(1200)))
+        check_comes_back(server)
+        conn.do("FLUSHALL")
+        check_comes_back(server)
+
+
+def test_after_a_gigabyte_of_all_sizes(server, conn):
+    rng = random.Random(1)
+    keys, total = [], 0
+    while total < 1000 * MB:
+        keys.append(("m%d" % len(keys), int(2 ** rng.uniform(3, 22))))
+        total += keys[-1][1]
+    send_all(conn, (["SET", k, b"m" * n] for k, n in keys))
+    check_comes_back(server)
+    rng.shuffle(keys)
+    send_all(conn, (["DEL", k] for k, _ in keys[: len(keys) // 2]))
+    check_comes_back(server)
+    conn.do("FLUSHALL")
+    check_comes_back(server)
+
+
+def test_copies_between_shards_leave_nothing(server, conn):
+    """They pass through a keyspace of their own."""
+    keys = fill(conn, 100_000, 30 * MB)
+    send_all(conn, (["COPY", k, "copy of " + k] for k in keys))
+    send_all(conn, (["RENAME", "copy of " + k, "renamed " + k] for k in keys))
+    conn.do("FLUSHALL")
+    check_comes_back(server)
+
+
+@pytest.mark.parametrize("size", (100, 20_000, 200_000))
+def test_after_queues_that_were_discarded(server, conn, size):
+    for end in ("DISCARD", "RESET", None):
+        with server.raw(timeout=60) as c:
+            c.do("MULTI")
+            send_all(c, (["SET", "q", b"q" * size] for _ in range(min(60 * MB // size, 100_000))))
+            if end:
+                c.do(end)
+    check_comes_back(server)
+
+
+def test_after_half_requests(server, conn):
+    """Their clients leave in the middle of a big bulk, or of very many words."""
+    starts = (
+        b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$20000000\r\n" + b"h" * 8_000_000,
+        b"*100000\r\n" + b"$3\r\nSET\r\n" * 99_000,
+        b"*1000\r\n" + b"$20000\r\n%s\r\n" % (b"h" * 20_000) * 300,
+    )
+    for start in starts:
+        clients = []
+        for _ in range(10):
+            c = server.raw(timeout=60)
+            c.send(start)
+            clients.append(c)
+        assert wait_for(lambda: int(server.info("memory")["mem_clients_normal"]) > 5 * MB)
+        for i, c in enumerate(clients):
+            if i % 2:
+                c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
+            c.close()
+        check_comes_back(server)
+
+
+def test_after_replies_that_nobody_read(server, conn):
+    conn.do("SET", "big", b"b" * MB)
+    conn.do("SET", "mid", b"m" * 20_000)
+    for key, times in (("big", 100), ("mid", 2000)):
+        clients = [server.raw(timeout=60, rcvbuf=4096) for _ in range(5)]
+        for c in clients:
+            c.send(encode("GET", key) * times)
+        time.sleep(0.3)
+        conn.do("DEL", "big") if key == "big" else None
+        for c in clients:
+            c.close()
+        check_comes_back(server)
+
+
+def test_purge_does_it_at_once(server, conn):
+    for size in (6000, MB):
+        fill(conn, size)
+        conn.do("FLUSHALL", "SYNC")
+        assert conn.do("MEMORY", "PURGE") == "OK"
+        assert server.rss() <= budget(server)
+
+
+def test_room_is_used_again_by_other_sizes(start_server):
+    s = start_server()
+    with s.raw(timeout=60) as c:
+        for size in (100_000, 100, MB, 1000, 20_000, 100):
+            fill(c, size, 60 * MB)
+            c.do("FLUSHALL", "SYNC")
+    with open("/proc/%d/status" % s.pid) as f:
+        peak = next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM"))
+    most = int(s.info("memory")["used_memory_peak"])
+    assert peak < most * 1.5 + 20 * MB, (peak, most)  # it was 2.5 and more
