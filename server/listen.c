@@ -230,10 +230,10 @@ int listen_update(struct worker *worker, const struct config *next, struct text 
     const struct config *now = worker->config;
     bool same_bind = now->bind.len == next->bind.len &&
                      memcmp(now->bind.ptr, next->bind.ptr, now->bind.len) == 0;
-    if (now->port == next->port && same_bind) {
+    struct acceptor *acceptor = worker->acceptor;
+    if ((now->port == next->port && same_bind) || acceptor == NULL) { /* the end has begun */
         return 0;
     }
-    struct acceptor *acceptor = worker->acceptor;
     struct listening old = acceptor->tcp;
     if (now->port != next->port) {
         /* Another port can be opened before the old one is given up. */
@@ -260,6 +260,9 @@ int listen_update(struct worker *worker, const struct config *next, struct text 
 
 void listen_log(struct worker *worker) {
     const struct acceptor *acceptor = worker->acceptor;
+    if (acceptor == NULL) { /* the end has begun */
+        return;
+    }
     for (unsigned i = 0; i < acceptor->tcp.count; i++) {
         log_worker(worker, LOG_NOTICE, "Listening on %s", acceptor->tcp.addresses[i]);
     }
