@@ -340,7 +340,14 @@ bool config_foreign_data(const struct config *config, const struct fs *fs, struc
     return any;
 }
 
-static bool is_off(struct bytes value) {
+/* 0 is a processor in a list of them, and a limit that everything is over where -1 says none. */
+static bool is_off(const struct config_row *row, struct bytes value) {
+    if (row->kind == KIND_STRING) {
+        return value.len == 0;
+    }
+    if (row->kind == KIND_INT && row->min < 0) {
+        return bytes_is(value, "-1");
+    }
     return value.len == 0 || bytes_is(value, "no") || bytes_is(value, "0");
 }
 
@@ -358,7 +365,7 @@ void config_missed(const struct config *config, const struct config *before, str
         text_clear(&then);
         config_row_print(row, config, &now);
         config_row_print(row, before, &then);
-        if (!bytes_equal(text_bytes(&now), text_bytes(&then)) && !is_off(text_bytes(&now))) {
+        if (!bytes_equal(text_bytes(&now), text_bytes(&then)) && !is_off(row, text_bytes(&now))) {
             text_appendf(names, "%s%s", names->len > 0 ? ", " : "", row->name);
         }
     }

@@ -34,9 +34,23 @@ def test_what_is_set_and_does_not_act_is_said_at_the_start(start_server):
     {},
     {"save": ["3600", "1", "300", "100", "60", "10000"], "maxmemory": "0", "latency-monitor-threshold": "0"},
     {"save": "", "maxmemory-policy": "allkeys-lru", "set-max-intset-entries": "9"},
+    {"slowlog-log-slower-than": "-1", "commandlog-reply-larger-than": "-1", "server-cpulist": ""},
 ))  # fmt: skip
 def test_what_is_not_set_is_not_mentioned(start_server, options):
     assert missed(start_server(config=options)) == []
+
+
+@pytest.mark.shoal_only
+def test_zero_is_not_off_everywhere(start_server):
+    """It is the first processor, and a limit that every command is over."""
+    s = start_server(config={"server-cpulist": "0", "bgsave-cpulist": "0", "commandlog-request-larger-than": "0", "slowlog-log-slower-than": "0"})
+    assert sorted(missed(s)[0].split(", ")) == [
+        "bgsave-cpulist", "commandlog-execution-slower-than", "commandlog-request-larger-than", "server-cpulist"]  # fmt: skip
+    with s.raw() as c:
+        assert c.do("CONFIG", "SET", "commandlog-request-larger-than", "-1", "slowlog-log-slower-than", "5") == "OK"
+        assert missed(s)[1:] == ["commandlog-execution-slower-than"]
+        assert c.do("CONFIG", "SET", "slowlog-log-slower-than", "0", "commandlog-reply-larger-than", "0") == "OK"
+        assert missed(s)[2:] == ["commandlog-execution-slower-than, commandlog-reply-larger-than"]
 
 
 @pytest.mark.shoal_only
