@@ -266,9 +266,11 @@ static void fence(struct worker *worker, struct txn_part *part) {
     }
 }
 
+/* At this thread's time, as any op here: by the one at which home asked, keys could be alive that
+ * others have seen go, on any shard, before they changed what it is about to see. */
 static void finish_alone(struct worker *worker, struct txn_part *part) {
-    int64_t seen_ms = expired_ms(worker);
-    part->now_ms = seen_ms >= part->now_ms ? seen_ms + 1 : part->now_ms;
+    int64_t now_ms = rt_wall_ms(worker->rt);
+    part->now_ms = now_ms > part->now_ms ? now_ms : part->now_ms;
     if (is_clean(worker, part)) {
         run_phase(worker, part);
     }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """MULTI, EXEC, DISCARD, WATCH, UNWATCH: what is queued, what is refused, what makes EXEC say no, over all shards."""
 
+import itertools
 import threading
 import time
 
@@ -9,6 +10,7 @@ import redis
 
 from conftest import connect
 from resp import NULL_ARRAY, RespError, encode
+from server import wait_for
 from test_shards import key_in
 
 ABORTED = "EXECABORT Transaction discarded because of previous errors."
@@ -1086,6 +1088,33 @@ def test_one_time_inside_exec(r, raw, shards, kind):
         assert left == 60_000
     after = raw.do("TIME")
     assert int(after[0]) * 1_000_000 + int(after[1]) >= us + 30_000
+
+
+def test_exec_on_one_shard_is_as_late_as_what_it_sees(server, r, shards, slow):
+    """One thread is busy while a key of it runs out. Who saw another key with the same deadline go, and wrote then, was seen
+    by an EXEC that came before and had to wait: it saw what was written, and by its own time the key still alive."""
+    tag = key_in(0, shards, "tag")
+    long, short, told, dying = ("{%s}%s" % (tag, name) for name in ("long", "short", "told", "dying"))
+    other = key_in(shards - 1, shards, "other")
+    r.mset({long: "ab" * 4000, short: "ba" * 4000})
+    with server.raw(timeout=60) as busy:
+        clients = [server.raw(timeout=60) for _ in range(min(shards, 4))]
+        for asker, writer in itertools.permutations(clients, 2):
+            r.set(told, "old")
+            deadline = int(time.time() * 1000) + 40 * slow
+            for key in (dying, other):
+                r.set(key, "v", pxat=deadline)
+            time.sleep(0.02)
+            busy.send(encode("LCS", long, short, "LEN"))
+            time.sleep(0.005)
+            asker.send(encode("MULTI") + encode("GET", told) + encode("GET", dying) + encode("EXEC"))
+            assert wait_for(lambda: writer.do("GET", other) is None)
+            assert writer.do("SET", told, "new") == "OK"
+            written, alive = asker.read_some(4)[-1]
+            assert written == b"old" or alive is None
+            assert busy.read() > 0
+        for c in clients:
+            c.close()
 
 
 def hammer(server, keys, stop):
