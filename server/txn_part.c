@@ -266,9 +266,10 @@ static void fence(struct worker *worker, struct txn_part *part) {
     }
 }
 
-/* At this thread's time, as any op here: by the one at which home asked, keys could be alive that
- * others have seen go, on any shard, before they changed what it is about to see. */
+/* At the time it is now: by the one at which home asked, or this turn began, keys could be alive
+ * that others have seen go, on any shard, before they changed what it is about to see. */
 static void finish_alone(struct worker *worker, struct txn_part *part) {
+    rt_wall_us(worker->rt);
     int64_t now_ms = rt_wall_ms(worker->rt);
     part->now_ms = now_ms > part->now_ms ? now_ms : part->now_ms;
     if (is_clean(worker, part)) {

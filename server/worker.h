@@ -7,6 +7,7 @@
 #define SHOAL_SERVER_WORKER_H
 
 #include "base/arena.h"
+#include "base/check.h"
 #include "base/histogram.h"
 #include "base/links.h"
 #include "base/list.h"
@@ -153,6 +154,10 @@ static inline void worker_slice_enter(struct worker *worker) {
     worker->tick = rt_ticks(worker->rt);
     if (worker->slice_end == UINT64_MAX) {
         worker->slice_end = worker->tick + worker->slice_ticks;
+        /* After a long command the turn's time is not the time any more. */
+        if (UNLIKELY(worker->tick - rt_woke_ticks(worker->rt) > worker->slice_ticks)) {
+            rt_wall_us(worker->rt);
+        }
     }
 }
 /* As of the last command that ran. */

@@ -308,3 +308,21 @@ def test_import_mode_ends(server, r, import_mode):
         assert c.do("GET", "k") is None
         assert c.do("CLIENT", "IMPORT-SOURCE", "ON") == "ERR Server is not in import mode"
         assert c.do("CLIENT", "IMPORT-SOURCE", "OFF") == "OK"
+
+
+@pytest.mark.parametrize("alone", [True, False], ids=["behind it in the pipeline", "from another client"])
+def test_what_comes_after_a_long_command_sees_the_time(server, r, alone):
+    """Whatever ran later in the same turn saw the time at which that had begun: a deadline came by as much too early."""
+    r.mset({"{t}a": "ab" * 4000, "{t}b": "ba" * 4000})
+    with server.raw(timeout=60) as c, server.raw(timeout=60) as other:
+        for _ in range(3):
+            c.do("CONFIG", "RESETSTAT")
+            began_ms = time.time() * 1000
+            c.send(encode("LCS", "{t}a", "{t}b", "LEN"))
+            if not alone:
+                time.sleep(0.01)
+            (c if alone else other).send(encode("SET", "{t}k", "v", "PX", "60000"))
+            assert c.read() > 0
+            assert (c if alone else other).read() == "OK"
+            took_ms = server.info("commandstats")["cmdstat_lcs"].split("usec=")[1].split(",")[0]
+            assert c.do("PEXPIRETIME", "{t}k") - 60000 >= began_ms + int(took_ms) / 1000 - 2
