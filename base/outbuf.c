@@ -230,3 +230,35 @@ void outbuf_shrink(struct outbuf *out) {
         outbuf_fini(out);
     }
 }
+
+/* ---- Chunks that are kept ---- */
+
+void outbuf_lend(struct outbuf *empty, struct outbuf_chunk **kept) {
+    check(empty->allocated == 0 && *kept != NULL);
+    struct outbuf_chunk *chunk = *kept;
+    *kept = chunk->next;
+    chunk->next = NULL;
+    outbuf_push(empty, chunk, chunk);
+    empty->allocated = outbuf_chunk_cost(chunk);
+}
+
+bool outbuf_reclaim(struct outbuf *out, struct outbuf_chunk **kept) {
+    outbuf_drain(out, out->bytes);
+    struct outbuf_chunk *chunk = outbuf_pop_empty(out);
+    bool fits = chunk != NULL && chunk->cap == OUTBUF_CHUNK_BYTES;
+    if (fits) {
+        out->allocated -= outbuf_chunk_cost(chunk);
+        chunk->next = *kept;
+        *kept = chunk;
+    } else if (chunk != NULL) {
+        outbuf_chunk_free(out, chunk);
+    }
+    outbuf_fini(out);
+    return fits;
+}
+
+void outbuf_free_kept(struct outbuf_chunk **kept) {
+    struct outbuf_chunk *chunk = *kept;
+    *kept = chunk->next;
+    free(chunk);
+}

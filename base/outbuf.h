@@ -14,6 +14,7 @@
 
 #include "base/bytes.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* A chunk's own storage by default, bytes; larger appends get a chunk of their own size. */
@@ -87,5 +88,15 @@ int outbuf_vectors(const struct outbuf *out, struct iovec *vectors, int max);
 
 /* Gives memory back when empty. */
 void outbuf_shrink(struct outbuf *out);
+
+/* ---- Chunks that are kept ---- */
+
+/* Outbufs that come and go at a high rate take a chunk along and leave it behind. The chunks belong
+ * to whoever keeps them. */
+void outbuf_lend(struct outbuf *empty, struct outbuf_chunk **kept);
+/* Ends an outbuf whatever it holds, but takes an empty chunk of default size from it first: true if
+ * there was one. */
+bool outbuf_reclaim(struct outbuf *out, struct outbuf_chunk **kept);
+void outbuf_free_kept(struct outbuf_chunk **kept);
 
 #endif

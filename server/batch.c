@@ -12,8 +12,8 @@
  *                  |---- slice over --> suspended, and cut --> goes on
  *                  \---- all ran -----> home; its followers come up
  *
- * Batches are pooled by their home. One keeps its first reply chunk and its arena's first block, so
- * a steady load allocates nothing.
+ * Batches are pooled by their home, and so are chunks for their replies. One keeps its arena's
+ * first block, so a steady load allocates nothing.
  */
 #include "server/batch.h"
 
@@ -29,8 +29,7 @@
 #include <stdlib.h>
 
 #define ARENA_BLOCK_BYTES 4096
-/* A burst of connections must not be remembered for ever: some 20 KB each. */
-#define BATCHES_KEPT_MAX 256
+#define BATCHES_KEPT_MAX  256
 /* With more replies than this it is cut. */
 #define REPLIES_MAX (1024 * 1024)
 
@@ -38,13 +37,14 @@ struct batch *batch_take(struct worker *worker, struct client *client, struct rt
     struct batch *batch = worker->batch_pool;
     if (batch != NULL) {
         worker->batch_pool = batch->next;
-        worker->batch_pool_count--;
+        stock_take(&worker->batch_stock);
     } else {
         batch = must_malloc(sizeof *batch);
-        outbuf_init(&batch->out);
-        outbuf_init(&batch->early);
         arena_init(&batch->arena, ARENA_BLOCK_BYTES);
     }
+    outbuf_init(&batch->early);
+    outbuf_init(&batch->out);
+    worker_lend_chunk(worker, &batch->out);
     batch->message = (struct message){.kind = MESSAGE_BATCH, .home = (uint16_t)worker->id};
     batch->client = client;
     batch->next = NULL;
@@ -64,8 +64,6 @@ struct batch *batch_take(struct worker *worker, struct client *client, struct rt
 }
 
 static void batch_free(struct batch *batch) {
-    outbuf_fini(&batch->out);
-    outbuf_fini(&batch->early);
     arena_fini(&batch->arena);
     free(batch);
 }
@@ -75,23 +73,28 @@ void batch_put(struct worker *worker, struct batch *batch) {
         rt_buffer_unref(batch->input);
         batch->input = NULL;
     }
-    if (worker->batch_pool_count >= BATCHES_KEPT_MAX) {
+    outbuf_fini(&batch->early);
+    worker_reclaim_chunk(worker, &batch->out);
+    if (worker->batch_stock.count >= BATCHES_KEPT_MAX) {
         batch_free(batch);
         return;
     }
-    outbuf_drain(&batch->out, batch->out.bytes);
     arena_reset(&batch->arena);
     batch->next = worker->batch_pool;
     worker->batch_pool = batch;
-    worker->batch_pool_count++;
+    stock_put(&worker->batch_stock);
 }
 
-void batch_pool_free(struct worker *worker) {
-    while (worker->batch_pool != NULL) {
+void batch_pool_drop(struct worker *worker, unsigned count) {
+    for (; count > 0; count--) {
         struct batch *batch = worker->batch_pool;
         worker->batch_pool = batch->next;
         batch_free(batch);
     }
+}
+
+size_t batch_pool_memory(const struct worker *worker) {
+    return worker->batch_stock.count * (sizeof(struct batch) + ARENA_BLOCK_BYTES);
 }
 
 /* Words of an inline request lie in memory that its reader uses again: they go along. */

@@ -102,6 +102,8 @@ size_t batch_memory_at_home(const struct batch *batch);
 bool op_is_blocked(const struct worker *worker, const struct command_slot *slot,
                    const struct bytes *argv, uint32_t argc, const struct key *key);
 /* At the end of a worker. */
-void batch_pool_free(struct worker *worker);
+/* Frees `count` of those in the pool, which have left its stock. */
+void batch_pool_drop(struct worker *worker, unsigned count);
+size_t batch_pool_memory(const struct worker *worker);
 
 #endif

@@ -33,7 +33,7 @@ struct multi_queue *multi_queue_new(struct worker *worker, uint32_t db) {
     struct multi_queue *queue = worker->multi_pool;
     if (queue != NULL) {
         worker->multi_pool = queue->next;
-        worker->multi_pool_count--;
+        stock_take(&worker->multi_stock);
         queue->next = NULL;
     } else {
         queue = must_calloc(1, sizeof *queue);
@@ -57,7 +57,7 @@ void multi_queue_free(struct worker *worker, struct multi_queue *queue) {
     if (queue == NULL) {
         return;
     }
-    if (queue->capacity > COMMANDS_KEPT_MAX || worker->multi_pool_count >= QUEUES_KEPT_MAX) {
+    if (queue->capacity > COMMANDS_KEPT_MAX || worker->multi_stock.count >= QUEUES_KEPT_MAX) {
         queue_end(queue);
         return;
     }
@@ -65,15 +65,22 @@ void multi_queue_free(struct worker *worker, struct multi_queue *queue) {
     queue->count = 0;
     queue->next = worker->multi_pool;
     worker->multi_pool = queue;
-    worker->multi_pool_count++;
+    stock_put(&worker->multi_stock);
 }
 
-void multi_pool_free(struct worker *worker) {
-    while (worker->multi_pool != NULL) {
+void multi_pool_drop(struct worker *worker, unsigned count) {
+    for (; count > 0; count--) {
         struct multi_queue *queue = worker->multi_pool;
         worker->multi_pool = queue->next;
         queue_end(queue);
     }
+}
+
+/* About: they have room for different numbers of commands. */
+size_t multi_pool_memory(const struct worker *worker) {
+    size_t most = sizeof(struct multi_queue) + ARENA_BLOCK_BYTES +
+                  COMMANDS_KEPT_MAX * sizeof(struct multi_command);
+    return worker->multi_stock.count * most;
 }
 
 /* SELECT moves those behind it, if it is going to succeed. */

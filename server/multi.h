@@ -50,7 +50,8 @@ size_t multi_queue_memory(const struct multi_queue *queue);
 /* Of the words and a pointer to each: multi-mem of CLIENT LIST. */
 size_t multi_queue_words_memory(const struct multi_queue *queue);
 /* At the end of a worker. */
-void multi_pool_free(struct worker *worker);
+void multi_pool_drop(struct worker *worker, unsigned count);
+size_t multi_pool_memory(const struct worker *worker);
 
 /* ---- Watched keys ---- */
 

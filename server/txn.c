@@ -48,8 +48,7 @@
 
 #define ARENA_BLOCK_BYTES (16 * 1024)
 #define KEYS_HERE_MAX     64
-/* Kept for use again: some 50 KB each. */
-#define TXNS_KEPT_MAX 64
+#define TXNS_KEPT_MAX     64
 
 #define EACH_PART(txn, part)                                                                       \
     for (unsigned part##_i = 0; part##_i < (txn)->home->server->workers_count; part##_i++)         \
@@ -61,40 +60,45 @@ static struct txn *txn_take(struct worker *worker) {
     struct txn *txn = worker->txn_pool;
     if (txn != NULL) {
         worker->txn_pool = txn->next;
-        worker->txn_pool_count--;
-        *txn = (struct txn){.arena = txn->arena, .out = txn->out, .space = txn->space};
-        return txn;
+        stock_take(&worker->txn_stock);
+        *txn = (struct txn){.arena = txn->arena, .space = txn->space};
+    } else {
+        txn = must_calloc(1, sizeof *txn);
+        arena_init(&txn->arena, ARENA_BLOCK_BYTES);
+        txn->space = must_calloc(worker->server->workers_count, sizeof *txn->space);
     }
-    unsigned workers = worker->server->workers_count;
-    txn = must_calloc(1, sizeof *txn);
-    arena_init(&txn->arena, ARENA_BLOCK_BYTES);
     outbuf_init(&txn->out);
-    txn->space = must_calloc(workers, sizeof *txn->space);
-    for (unsigned i = 0; i < workers; i++) {
-        outbuf_init(&txn->space[i].out);
-    }
     return txn;
 }
 
-static void txn_drop(struct worker *worker, struct txn *txn) {
-    for (unsigned i = 0; i < worker->server->workers_count; i++) {
-        outbuf_fini(&txn->space[i].out);
-    }
-    outbuf_fini(&txn->out);
+static void txn_drop(struct txn *txn) {
     arena_fini(&txn->arena);
     free(txn->space);
     free(txn);
 }
 
 static void txn_put(struct worker *worker, struct txn *txn) {
-    if (worker->txn_pool_count == TXNS_KEPT_MAX) {
-        txn_drop(worker, txn);
+    if (worker->txn_stock.count >= TXNS_KEPT_MAX) {
+        txn_drop(txn);
         return;
     }
     arena_reset(&txn->arena);
     txn->next = worker->txn_pool;
     worker->txn_pool = txn;
-    worker->txn_pool_count++;
+    stock_put(&worker->txn_stock);
+}
+
+void txn_pool_drop(struct worker *worker, unsigned count) {
+    for (; count > 0; count--) {
+        struct txn *txn = worker->txn_pool;
+        worker->txn_pool = txn->next;
+        txn_drop(txn);
+    }
+}
+
+size_t txn_pool_memory(const struct worker *worker) {
+    return worker->txn_stock.count * (sizeof(struct txn) + ARENA_BLOCK_BYTES +
+                                      worker->server->workers_count * sizeof(struct txn_part));
 }
 
 static struct txn *txn_new(struct client *client, const struct command_slot *slot) {
@@ -120,9 +124,9 @@ static void txn_free(struct txn *txn) {
             large_free(task->large);
         }
         txn_items_free(&part->store);
-        outbuf_drain(&part->out, part->out.bytes);
+        worker_reclaim_chunk(txn->home, &part->out);
     }
-    outbuf_drain(&txn->out, txn->out.bytes);
+    worker_reclaim_chunk(txn->home, &txn->out);
     txn_put(txn->home, txn);
     client->txns_open--;
     if (client->flags & CLIENT_CLOSING) {
@@ -449,11 +453,6 @@ struct shard_heap *txn_scratch_heap(const struct worker *worker) {
 }
 
 void txn_worker_fini(struct worker *worker) {
-    while (worker->txn_pool != NULL) {
-        struct txn *txn = worker->txn_pool;
-        worker->txn_pool = txn->next;
-        txn_drop(worker, txn);
-    }
     if (worker->scratch_space != NULL) {
         shard_fini(&worker->scratch_space->shard);
         free(worker->scratch_space);

@@ -68,6 +68,9 @@ void txn_part_home(struct worker *worker, struct message *message);
  * did. */
 struct shard_heap *txn_scratch_heap(const struct worker *worker);
 
+/* Frees `count` of those in the worker's pool, which have left its stock. */
+void txn_pool_drop(struct worker *worker, unsigned count);
+size_t txn_pool_memory(const struct worker *worker);
 /* At the end of a worker. */
 void txn_worker_fini(struct worker *worker);
 

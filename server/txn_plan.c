@@ -25,8 +25,9 @@ static struct txn_part *part_of(struct txn *txn, unsigned worker) {
             .txn = txn,
             .worker = worker,
             .message.home = (uint16_t)txn->home->id,
-            .out = part->out,
         };
+        outbuf_init(&part->out);
+        worker_lend_chunk(txn->home, &part->out);
         txn->parts[worker] = part;
         txn->parts_count++;
     }

@@ -156,8 +156,7 @@ enum txn_state {
 struct txn {
     struct txn *next; /* in the worker's pool */
     struct arena arena;
-    struct txn_part
-        *space; /* a part for each worker; of those not in `parts` only `out` is valid */
+    struct txn_part *space; /* room for a part for each worker */
     struct worker *home;
     struct client *client; /* stays until the transaction is freed */
     const struct command_slot *slot;

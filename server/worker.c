@@ -42,6 +42,7 @@
 #define SCRATCH_BYTES       (16 * 1024)
 #define CRON_MS             100
 #define CRON_CLIENTS_A_TURN 200
+#define CHUNKS_KEPT_MAX     256
 #define COLLECT_MS          1000
 /* As often as Valkey says it. */
 #define STATE_LOG_MS 5000
@@ -171,11 +172,10 @@ void worker_free(struct worker *worker) {
     }
     free(worker->commands);
     end_mail(worker);
-    batch_pool_free(worker);
     links_fini(&worker->suspended);
     links_fini(&worker->clients_by_id);
     txn_worker_fini(worker);
-    multi_pool_free(worker);
+    worker_trim_pools(worker, true);
     free(worker->open_batches);
     outbuf_fini(&worker->discard);
     arena_fini(&worker->scratch);
@@ -232,6 +232,47 @@ void worker_set_scratch(const struct worker *worker, struct keyspace *keyspace) 
     struct keyspace_expire_options options = {.importing = worker->config->import_mode};
     keyspace_set_expire_options(keyspace, options);
     set_lru(worker, keyspace);
+}
+
+/* ---- Pools ---- */
+
+void worker_lend_chunk(struct worker *worker, struct outbuf *empty) {
+    if (LIKELY(worker->chunk_pool != NULL)) {
+        outbuf_lend(empty, &worker->chunk_pool);
+        stock_take(&worker->chunk_stock);
+    }
+}
+
+void worker_reclaim_chunk(struct worker *worker, struct outbuf *out) {
+    if (UNLIKELY(worker->chunk_stock.count >= CHUNKS_KEPT_MAX)) {
+        outbuf_fini(out);
+    } else if (outbuf_reclaim(out, &worker->chunk_pool)) {
+        stock_put(&worker->chunk_stock);
+    }
+}
+
+static void chunk_pool_drop(struct worker *worker, unsigned count) {
+    for (; count > 0; count--) {
+        outbuf_free_kept(&worker->chunk_pool);
+    }
+}
+
+static unsigned surplus(struct stock *stock, bool all) {
+    stock->least = all ? stock->count : stock->least;
+    return stock_surplus(stock);
+}
+
+void worker_trim_pools(struct worker *worker, bool all) {
+    txn_pool_drop(worker, surplus(&worker->txn_stock, all));
+    batch_pool_drop(worker, surplus(&worker->batch_stock, all));
+    multi_pool_drop(worker, surplus(&worker->multi_stock, all));
+    chunk_pool_drop(worker, surplus(&worker->chunk_stock, all));
+}
+
+size_t worker_pools_memory(const struct worker *worker) {
+    size_t chunk = sizeof(struct outbuf_chunk) + OUTBUF_CHUNK_BYTES;
+    return txn_pool_memory(worker) + batch_pool_memory(worker) + multi_pool_memory(worker) +
+           worker->chunk_stock.count * chunk;
 }
 
 /* ---- Messages ---- */
@@ -374,6 +415,7 @@ static void cron(struct worker *worker) {
     rt_trim(worker->rt, false);
     if (now_ms >= worker->collect_next_ms) {
         worker->collect_next_ms = now_ms + COLLECT_MS;
+        worker_trim_pools(worker, false);
         sysmem_collect(false);
     }
     totals_cron(worker);

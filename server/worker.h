@@ -17,6 +17,7 @@
 #include "net/rt.h"
 #include "server/pause.h"
 #include "server/server.h"
+#include "server/stock.h"
 #include "shard/shard.h"
 
 struct acceptor;
@@ -92,12 +93,14 @@ struct worker {
     struct list cut;        /* or for the next turn */
     struct pqueue parts;    /* of transactions that hold locks here, by the transaction's time */
     struct txn *txn_pool;
-    unsigned txn_pool_count;
+    struct stock txn_stock;
     struct scratch *scratch_space; /* txn.c: where carried commands run; NULL before the first */
     struct batch *batch_pool;
-    unsigned batch_pool_count;
+    struct stock batch_stock;
     struct multi_queue *multi_pool;
-    unsigned multi_pool_count;
+    struct stock multi_stock;
+    struct outbuf_chunk *chunk_pool; /* for the replies of batches and transactions */
+    struct stock chunk_stock;
     struct batch **open_batches; /* by target: of the client that is being worked off */
     unsigned open_count;
     struct large *large;     /* of the request that runs: values that may be taken over, or NULL */
@@ -185,6 +188,14 @@ int64_t worker_rest(struct worker *worker);
 bool worker_turn(struct worker *worker);
 void worker_publish(struct worker *worker);
 /* Takes over a new snapshot: the worker's own settings follow it. */
+/* What a worker keeps for use again: transactions, batches, queues, and chunks for replies. Gives
+ * an outbuf that holds nothing a chunk, if there is one; ends an outbuf and keeps its chunk. */
+void worker_lend_chunk(struct worker *worker, struct outbuf *empty);
+void worker_reclaim_chunk(struct worker *worker, struct outbuf *out);
+/* Frees what nobody has needed since the last call, or all. */
+void worker_trim_pools(struct worker *worker, bool all);
+size_t worker_pools_memory(const struct worker *worker);
+
 void worker_apply_config(struct worker *worker, const struct config *config);
 /* Somebody looks at this shard at another thread's time: if that is later than this thread's, it
  * looks at its clock again, so that nobody sees the shard at an earlier time after that. */

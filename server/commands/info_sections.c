@@ -223,7 +223,7 @@ void info_memory(struct info *info) {
     uint64_t used = totals_memory(t), rss = info->usage.rss_bytes;
     uint64_t peak = t->peak_bytes > used ? t->peak_bytes : used;
     uint64_t active = used - t->heap_used + t->heap_reserved;
-    uint64_t overhead = t->fixed_bytes + t->clients_bytes + tables_bytes(info);
+    uint64_t overhead = t->fixed_bytes + t->pools_bytes + t->clients_bytes + tables_bytes(info);
     uint64_t dataset = used > overhead ? used - overhead : 0;
     text_append_text(&info->text, "# Memory\r\n");
     line_bytes_and_human(info, "used_memory", "used_memory_human", used);

@@ -65,7 +65,7 @@ static void report_make(const struct scatter_result *result, struct memory_repor
     ret->used = totals_memory(&ret->sum);
     ret->peak = ret->sum.peak_bytes;
     ret->startup = ret->sum.fixed_bytes;
-    ret->overhead = ret->startup + ret->sum.clients_bytes;
+    ret->overhead = ret->startup + ret->sum.pools_bytes + ret->sum.clients_bytes;
     ret->reserved = ret->used - ret->sum.heap_used + ret->sum.heap_reserved;
 }
 
@@ -241,6 +241,7 @@ static bool purge_part(struct worker *worker, const void *args, void *result) {
         heap_purge(scratch);
     }
     rt_trim(worker->rt, true);
+    worker_trim_pools(worker, true);
     sysmem_collect(true);
     return true;
 }

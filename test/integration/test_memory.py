@@ -188,6 +188,29 @@ def test_after_replies_that_nobody_read(server, conn):
         check_comes_back(server)
 
 
+def test_after_a_burst_of_transactions(server, conn, shards):
+    """Each kept room for replies on every shard, for ever: none is kept that nobody has needed for a while, and what is kept is counted."""
+
+    def overhead():
+        memory = server.info("memory")
+        return int(memory["used_memory_overhead"]) - int(memory["used_memory_startup"])
+
+    conn.do("MEMORY", "PURGE")
+    before = server.rss()
+    clients = [server.raw(timeout=60) for _ in range(100)]
+    keys = ["k%d" % i for i in range(50)]
+    for _ in range(3):
+        for c in clients:
+            c.send(encode("MGET", *keys) * 20 + encode("MULTI") + encode("GET", "a") + encode("SET", "b", 1) + encode("EXEC") + encode("GET", "c") * 20)
+        for c in clients:
+            c.read_some(44)
+    assert overhead() > 100_000
+    for c in clients:
+        c.close()
+    assert wait_for(lambda: overhead() < 30_000 * shards, 10), server.info("memory")
+    assert wait_for(lambda: server.rss() < before + 4 * MB, 10), (before, server.rss())
+
+
 def test_purge_does_it_at_once(server, conn):
     for size in (6000, MB):
         fill(conn, size)

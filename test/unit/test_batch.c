@@ -23,7 +23,7 @@ static void start(void) {
 
 static void stop(void) {
     rt_buffer_unref(input);
-    batch_pool_free(worker);
+    worker_trim_pools(worker, true);
     rt_free(worker->rt);
     free(worker);
 }
@@ -68,8 +68,36 @@ Test(batch, the_pool_does_not_remember_a_burst) {
     }
     cr_assert_gt(pool_count(), 0);
     cr_assert_lt(pool_count(), FEW);
-    cr_assert_eq(pool_count(), worker->batch_pool_count);
+    cr_assert_eq(pool_count(), worker->batch_stock.count);
     cr_assert_eq(input->refs, 1);
+}
+
+/* 256 batches of 20 KB and 64 transactions with 16 KB for each shard were kept for ever. */
+Test(batch, the_pool_forgets_what_is_not_needed) {
+    enum { BURST = 40, STEADY = 10 };
+    struct batch *batches[BURST];
+    for (unsigned round = 0; round < 4; round++) {
+        unsigned n = round == 0 ? BURST : STEADY;
+        for (unsigned i = 0; i < n; i++) {
+            batches[i] = batch_take(worker, NULL, input);
+            outbuf_append(&batches[i]->out, "+OK\r\n", 5);
+        }
+        for (unsigned i = 0; i < n; i++) {
+            batch_put(worker, batches[i]);
+        }
+        worker_trim_pools(worker, false);
+        if (round == 0) {
+            cr_assert_eq(pool_count(), BURST, "they were needed at the last look");
+            cr_assert_eq(worker->chunk_stock.count, BURST);
+        } else if (round > 1) {
+            cr_assert_eq(pool_count(), STEADY);
+            cr_assert_eq(worker->chunk_stock.count, STEADY);
+        }
+    }
+    worker_trim_pools(worker, false);
+    cr_assert_eq(pool_count(), 0, "nobody has needed one");
+    cr_assert_null(worker->chunk_pool);
+    cr_assert_eq(batch_pool_memory(worker), 0);
 }
 
 /* What an owner does with a batch that it cuts behind its first op, and what home sees of it. */

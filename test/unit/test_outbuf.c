@@ -314,3 +314,39 @@ Test(outbuf, equals_a_plain_text_under_random_operations) {
     cr_assert_gt(model.pinned, 0);
     cr_assert_eq(model.pinned, model.released);
 }
+
+Test(outbuf, a_chunk_is_kept_for_the_next) {
+    struct outbuf_chunk *kept = NULL;
+    struct outbuf out;
+    outbuf_init(&out);
+    cr_assert_not(outbuf_reclaim(&out, &kept), "it has none");
+    outbuf_append(&out, "hello", 5);
+    struct outbuf_chunk *chunk = out.head;
+    cr_assert(outbuf_reclaim(&out, &kept));
+    cr_assert_eq(kept, chunk);
+    cr_assert_eq(out.allocated, 0);
+    outbuf_lend(&out, &kept);
+    cr_assert_null(kept);
+    holds(&out, "");
+    outbuf_append(&out, "again", 5);
+    cr_assert_eq(out.head, chunk);
+    holds(&out, "again");
+    /* Of many chunks and pins the one of default size at the end is kept. */
+    int released = 0;
+    char *large = calloc(1, 100000);
+    outbuf_append(&out, large, 100000);
+    outbuf_append_pinned(&out, bytes_make(large, 50000), count_release, &released);
+    outbuf_append(&out, large, 10000);
+    outbuf_append(&out, large, 10000);
+    bool one = outbuf_reclaim(&out, &kept);
+    cr_assert_eq(released, 1);
+    cr_assert_eq(out.allocated, 0);
+    cr_assert_eq(one, kept != NULL);
+    if (one) {
+        outbuf_free_kept(&kept);
+    }
+    outbuf_append(&out, large, 100000);
+    cr_assert_not(outbuf_reclaim(&out, &kept), "not of default size");
+    cr_assert_null(kept);
+    free(large);
+}
