@@ -623,6 +623,8 @@ static int uring_listen(struct rt *rt, struct rt_listener *listener) {
 }
 
 /* Shutting a listening socket down frees its address at once and ends the accept that waits on it.
+ * The descriptor is given back at once too: who listens elsewhere next may have no other. By then
+ * the kernel must have taken what names it.
  */
 static void uring_unlisten(struct rt *rt, struct rt_listener *listener) {
     struct rt_uring *u = uring_of(rt);
@@ -630,7 +632,10 @@ static void uring_unlisten(struct rt *rt, struct rt_listener *listener) {
     if (listener->armed) {
         struct io_uring_sqe *sqe = get_sqe(u, IORING_OP_ASYNC_CANCEL, -1, CODE_IGNORE);
         sqe->addr = tagged(listener, TAG_ACCEPT);
+        submit_all(u);
     }
+    close(listener->socket);
+    listener->socket = -1;
 }
 
 static void on_accept(struct rt_uring *u, struct rt_listener *listener, int result,

@@ -250,6 +250,23 @@ def test_bind_that_fails_leaves_the_old_addresses(start_server):
             assert c.do("PING") == "PONG"
 
 
+def test_bind_can_be_changed_when_files_have_run_out(start_server):
+    """With io_uring old listeners kept their descriptors for a moment: there were none for new ones, nor for the old again,
+    and nobody could connect any more."""
+    s = start_server()
+    with s.raw() as r:
+        files = len(os.listdir("/proc/%d/fd" % s.pid)) + 8
+        resource.prlimit(s.pid, resource.RLIMIT_NOFILE, (files, files))
+        clients = [s.raw() for _ in range(20)]
+        assert wait_for(lambda: len(os.listdir("/proc/%d/fd" % s.pid)) >= files - 1)
+        assert r.do("CONFIG", "SET", "bind", "127.0.0.1") == "OK"
+        for c in clients:
+            c.close()
+        assert wait_for(lambda: len(os.listdir("/proc/%d/fd" % s.pid)) < files - 4)
+        with s.raw() as c:
+            assert c.do("PING") == "PONG"
+
+
 @pytest.mark.shoal_only
 def test_bind_that_fails_both_ways_leaves_the_connections_that_are_there(start_server):
     """When the old addresses could not be had again either, a check failed and the server ended. Without room for another
