@@ -38,7 +38,7 @@ enum client_kind { KIND_ANY, KIND_NORMAL, KIND_OTHER };
 struct conditions {
     char *texts[TEXT_COUNT]; /* NULL: not asked */
     uint64_t *ids;
-    size_t ids_count, ids_capacity; /* in ascending order */
+    size_t ids_count, ids_capacity; /* in ascending order, once parsed */
     bool ids_given;                 /* even if there were none */
     enum client_kind kind;
     int64_t db; /* -1: not asked */
@@ -112,11 +112,15 @@ static int ids_parse(struct exec *x, uint32_t i, struct conditions *conditions) 
         conditions->ids[conditions->ids_count++] = (uint64_t)id;
         n++;
     }
+    conditions->ids_given = true;
+    return n;
+}
+
+/* Once all are there: each may come with an ID of its own. */
+static void ids_sort(struct conditions *conditions) {
     if (conditions->ids_count > 1) {
         qsort(conditions->ids, conditions->ids_count, sizeof(*conditions->ids), id_compare);
     }
-    conditions->ids_given = true;
-    return n;
 }
 
 static bool kind_parse(struct exec *x, struct bytes word, enum client_kind *ret) {
@@ -257,6 +261,8 @@ struct client_filter *client_filter_new(struct exec *x, uint32_t first, bool kil
         }
         i += (uint32_t)n;
     }
+    ids_sort(&filter->yes);
+    ids_sort(&filter->no);
     filter->skip_id = filter->skip_me ? x->client->id : 0;
     return filter;
 }

@@ -216,6 +216,16 @@ def test_list_filters(server):
 # ---- CLIENT KILL -------------------------------------------------------------------------------------------------------
 
 
+def test_many_ids_one_by_one_cost_no_more_than_in_a_row(server, slow):
+    with server.raw(timeout=60) as c:
+        me = c.do("CLIENT", "ID")
+        others = ["%d" % (10**9 + i * 7919 % 30000) for i in range(30000)]
+        for ids in (["ID", *others, "%d" % me], [word for i in [*others, "%d" % me] for word in ("ID", i)]):
+            start = time.monotonic()
+            assert b"id=%d " % me in c.do("CLIENT", "LIST", *ids)
+            assert time.monotonic() - start < 3 * slow
+
+
 def test_kill_by_id_address_and_name(server):
     with server.raw() as killer:
         for how in ("id", "addr", "old", "name", "laddr"):
