@@ -43,9 +43,10 @@ static inline size_t links_memory(const struct links *links) {
     return links->buckets_count * sizeof(struct link *);
 }
 
-/* Numbers that are drawn in turn, as hashes. */
+/* Numbers that are drawn in turn, as hashes: also if we have every hundredth of them only, as when
+ * threads share them out. */
 static inline uint64_t links_hash(uint64_t number) {
-    return number ^ number >> 16;
+    return number * UINT64_C(0x9E3779B97F4A7C15) >> 32;
 }
 
 #endif

@@ -51,6 +51,30 @@ Test(links, many_cost_no_more_than_few) {
     assert_grows_gently(things_come_and_go, 1000);
 }
 
+/* As connections are, whose ids are drawn by one thread and shared out among all. */
+Test(links, numbers_in_steps_do_not_share_few_buckets) {
+    for (unsigned step = 1; step <= 1024; step *= 2) {
+        struct links links;
+        links_init(&links);
+        static struct thing things[4096];
+        for (unsigned i = 0; i < 4096; i++) {
+            things[i].link.hash = links_hash((uint64_t)i * step + 1);
+            links_add(&links, &things[i].link);
+        }
+        for (unsigned i = 0; i < 4096; i++) {
+            unsigned chain = 0;
+            for (struct link *at = links_first(&links, things[i].link.hash); at; at = at->next) {
+                chain++;
+            }
+            cr_assert_leq(chain, 8, "a chain of %u at steps of %u", chain, step);
+        }
+        for (unsigned i = 0; i < 4096; i++) {
+            links_remove(&links, &things[i].link);
+        }
+        links_fini(&links);
+    }
+}
+
 Test(links, the_same_hash_may_be_there_several_times) {
     struct links links;
     links_init(&links);
