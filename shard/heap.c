@@ -105,7 +105,9 @@ struct slab {
     uint8_t class_index;
     uint8_t state;
     uint8_t quarter; /* which list of its class, while PARTIAL */
+    uint8_t touched; /* those of its slabs that were resident when it was taken, a bit for each */
 };
+static_assert(GROUP <= 8, "a byte names the slabs of a large one");
 
 struct region {
     struct list_node link;       /* all regions */
@@ -371,6 +373,7 @@ static struct slab *slab_take(struct shard_heap *heap, unsigned class_index) {
     struct region *region = large ? region_with_group(heap) : region_with_room(heap);
     unsigned index = large ? first_free_group(region) : first_free(region);
     unsigned count = large ? GROUP : 1;
+    uint8_t touched = (uint8_t)(region->dirty_mask[index / 64] >> (index % 64));
     region_take(heap, region, index, count);
     for (unsigned i = index + 1; i < index + count; i++) {
         region->slabs[i].state = SLAB_REST;
@@ -382,6 +385,7 @@ static struct slab *slab_take(struct shard_heap *heap, unsigned class_index) {
     slab->block_bytes = (uint16_t)class_bytes(class_index);
     slab->capacity = (uint16_t)((slab->end - slab->fresh) / slab->block_bytes);
     slab->class_index = (uint8_t)class_index;
+    slab->touched = touched;
     heap->slabs_taken += !large;
     heap->large_taken += large;
     pay(heap);
@@ -396,7 +400,7 @@ static void slab_give_back(struct shard_heap *heap, struct slab *slab) {
     unsigned count = large ? GROUP : 1;
     for (unsigned i = 0; i < count; i++) {
         region->slabs[index + i].state = SLAB_FREE;
-        if (i * SLAB_BYTES < slab->fresh) { /* what lies behind was never touched */
+        if (i * SLAB_BYTES < slab->fresh || slab->touched >> i & 1) {
             slab_set_dirty(heap, region, index + i, true);
         }
     }
@@ -731,10 +735,10 @@ void heap_return(struct shard_heap *heap, void *block, size_t bytes) {
         return;
     }
     struct returned *self = block;
-    struct returned *first = atomic_load_explicit(&heap->returned, memory_order_relaxed);
+    struct returned *first = atomic_load_explicit(&heap->returned, memory_order_acquire);
     self->bytes = bytes;
     do {
-        if (UNLIKELY(first == &heap->closed)) {
+        if (UNLIKELY(first == &heap->closed)) { /* acquired: orphans was set before */
             if (atomic_fetch_sub_explicit(&heap->orphans, 1, memory_order_acq_rel) == 1) {
                 heap_end(heap);
             }
@@ -742,7 +746,7 @@ void heap_return(struct shard_heap *heap, void *block, size_t bytes) {
         }
         self->next = first;
     } while (!atomic_compare_exchange_weak_explicit(&heap->returned, &first, self,
-                                                    memory_order_release, memory_order_relaxed));
+                                                    memory_order_acq_rel, memory_order_acquire));
 }
 
 /* ---- Books ---- */

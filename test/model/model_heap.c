@@ -251,6 +251,27 @@ Test(heap, memory_comes_back_whatever_its_size) {
     }
 }
 
+/* A slab of several pages that is used again for one block only is still resident as a whole. */
+Test(heap, what_was_not_used_again_is_not_forgotten) {
+    enum { COUNT = 12, BYTES = 20000 };
+    struct shard_heap *heap = shard_heap_new();
+    void *blocks[COUNT];
+    void *pin = heap_alloc(heap, 100);
+    for (unsigned i = 0; i < COUNT; i++) {
+        blocks[i] = heap_alloc(heap, BYTES);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        heap_release(heap, blocks[i], BYTES);
+    }
+    size_t idle = heap_resident_slack(heap);
+    cr_assert_geq(idle, COUNT * BYTES);
+    heap_release(heap, heap_alloc(heap, BYTES), BYTES);
+    cr_assert_eq(heap_resident_slack(heap), idle);
+    heap_verify(heap);
+    heap_release(heap, pin, 100);
+    shard_heap_free(heap);
+}
+
 /* 100 MB as one size, and then as another: the most that is resident is little more than one. */
 Test(heap, room_is_used_again_for_other_sizes) {
     static const size_t sizes[] = {200, 100000, 1000, 3u << 20, 6000, 20u << 20, 50000, 20000, 100};
