@@ -273,7 +273,7 @@ void log_http(struct worker *worker, const struct client *client) {
     worker->http_logged_ms = now_ms;
     log_worker(worker, LOG_WARNING,
                "Possible SECURITY ATTACK detected: somebody sends HTTP to this port, as a browser "
-               "does that was lured to. Connection from %s aborted.",
+               "does when a page tricks it into that. Connection from %s aborted.",
                client->peer);
 }
 

@@ -234,7 +234,26 @@ void command_memory_malloc_stats(struct exec *x) {
                 malloc_stats_done);
 }
 
+struct purge_part {
+    bool begun;
+    uint64_t freed_until; /* keyspace_stats.lazyfreed when all that waited at the start is freed */
+};
+
+/* What was deleted before goes back too, so what waits to be freed in slices is waited for; not
+ * what others add meanwhile. */
+static bool purge_waits(const struct worker *worker, struct purge_part *part) {
+    const struct keyspace_stats *stats = keyspace_stats(worker->shard.keyspace);
+    if (!part->begun) {
+        part->begun = true;
+        part->freed_until = stats->lazyfreed + stats->lazyfree_pending;
+    }
+    return stats->lazyfree_pending > 0 && stats->lazyfreed < part->freed_until;
+}
+
 static bool purge_part(struct worker *worker, const void *args, void *result) {
+    if (purge_waits(worker, result)) {
+        return false;
+    }
     struct shard_heap *scratch = txn_scratch_heap(worker);
     heap_purge(worker->shard.heap);
     if (scratch != NULL) {
@@ -247,7 +266,7 @@ static bool purge_part(struct worker *worker, const void *args, void *result) {
 }
 
 void command_memory_purge(struct exec *x) {
-    scatter_all(x, purge_part, 0, NULL, 0, scatter_ok);
+    scatter_all(x, purge_part, sizeof(struct purge_part), NULL, 0, scatter_ok);
 }
 
 static const char *const help_lines[] = {
