@@ -52,6 +52,33 @@ void arena_reset(struct arena *arena) {
     arena->end = first->data + first->bytes;
 }
 
+void arena_waste(struct arena *waste, struct arena *source) {
+    if (!source->first) {
+        return;
+    }
+    if (waste->current) {
+        waste->current->next = source->first;
+    } else {
+        waste->first = source->first;
+    }
+    waste->current = source->current;
+    arena_init(source, source->block_bytes);
+}
+
+bool arena_waste_some(struct arena *waste, size_t max_bytes) {
+    size_t freed = 0;
+    while (waste->first && (freed == 0 || freed + waste->first->bytes <= max_bytes)) {
+        struct arena_block *block = waste->first;
+        waste->first = block->next;
+        freed += block->bytes;
+        free(block);
+    }
+    if (!waste->first) {
+        waste->current = NULL;
+    }
+    return waste->first != NULL;
+}
+
 void *arena_grow(struct arena *arena, size_t n) {
     check(n < SIZE_MAX / 2);
     size_t bytes = n > arena->block_bytes ? n : arena->block_bytes;

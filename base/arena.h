@@ -7,6 +7,7 @@
 #ifndef SHOAL_BASE_ARENA_H
 #define SHOAL_BASE_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,12 @@ struct arena {
 void arena_init(struct arena *arena, size_t block_bytes);
 void arena_fini(struct arena *arena);
 void arena_reset(struct arena *arena);
+
+/* Puts all blocks of `source`, which is as after arena_fini then, into an arena that is there to be
+ * freed little by little: freeing hundreds of megabytes at once takes long. */
+void arena_waste(struct arena *waste, struct arena *source);
+/* Frees blocks of at most max_bytes, or one; true if more are left. */
+bool arena_waste_some(struct arena *waste, size_t max_bytes);
 
 void *arena_grow(struct arena *arena, size_t n);
 

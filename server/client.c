@@ -730,8 +730,8 @@ bool client_try_free(struct client *client) {
     input_drop(client);
     large_free(client->large);
     parser_fini(&client->parser);
-    outbuf_fini(&client->out);
-    outbuf_fini(&client->held);
+    worker_waste_replies(worker, &client->out);
+    worker_waste_replies(worker, &client->held);
     free(client->pending);
     multi_discard(client);
     free(client->name);

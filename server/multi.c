@@ -47,8 +47,8 @@ struct multi_queue *multi_queue_new(struct worker *worker, uint32_t db) {
     return queue;
 }
 
-static void queue_end(struct multi_queue *queue) {
-    arena_fini(&queue->arena);
+static void queue_end(struct worker *worker, struct multi_queue *queue) {
+    worker_waste(worker, &queue->arena, queue->bytes);
     free(queue->commands);
     free(queue);
 }
@@ -58,7 +58,7 @@ void multi_queue_free(struct worker *worker, struct multi_queue *queue) {
         return;
     }
     if (queue->capacity > COMMANDS_KEPT_MAX || worker->multi_stock.count >= QUEUES_KEPT_MAX) {
-        queue_end(queue);
+        queue_end(worker, queue);
         return;
     }
     arena_reset(&queue->arena);
@@ -72,7 +72,7 @@ void multi_pool_drop(struct worker *worker, unsigned count) {
     for (; count > 0; count--) {
         struct multi_queue *queue = worker->multi_pool;
         worker->multi_pool = queue->next;
-        queue_end(queue);
+        queue_end(worker, queue);
     }
 }
 

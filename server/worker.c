@@ -43,6 +43,7 @@
 #define CRON_MS             100
 #define CRON_CLIENTS_A_TURN 200
 #define CHUNKS_KEPT_MAX     256
+#define WASTE_SLICE_BYTES   (512 * 1024)
 #define COLLECT_MS          1000
 /* As often as Valkey says it. */
 #define STATE_LOG_MS 5000
@@ -108,6 +109,8 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     worker->active_expire = true;
     arena_init(&worker->scratch, SCRATCH_BYTES);
     outbuf_init(&worker->discard);
+    outbuf_init(&worker->waste_replies);
+    arena_init(&worker->waste, 0);
     uint64_t seed;
     rt_random(worker->rt, &seed, sizeof seed);
     rng_seed(&worker->rng, seed);
@@ -178,6 +181,8 @@ void worker_free(struct worker *worker) {
     worker_trim_pools(worker, true);
     free(worker->open_batches);
     outbuf_fini(&worker->discard);
+    outbuf_fini(&worker->waste_replies);
+    arena_fini(&worker->waste);
     arena_fini(&worker->scratch);
     shard_fini(&worker->shard);
     rt_free(worker->rt);
@@ -269,10 +274,33 @@ void worker_trim_pools(struct worker *worker, bool all) {
     chunk_pool_drop(worker, surplus(&worker->chunk_stock, all));
 }
 
+void worker_waste(struct worker *worker, struct arena *arena, size_t bytes) {
+    arena_waste(&worker->waste, arena);
+    worker->waste_bytes += bytes;
+}
+
+void worker_waste_replies(struct worker *worker, struct outbuf *out) {
+    outbuf_splice(&worker->waste_replies, out);
+    outbuf_fini(out);
+}
+
+/* True if there is more. */
+static bool free_waste(struct worker *worker) {
+    struct outbuf *replies = &worker->waste_replies;
+    outbuf_drain(replies, replies->bytes < WASTE_SLICE_BYTES ? replies->bytes : WASTE_SLICE_BYTES);
+    outbuf_shrink(replies);
+    if (arena_waste_some(&worker->waste, WASTE_SLICE_BYTES)) {
+        return true;
+    }
+    worker->waste_bytes = 0;
+    return replies->bytes > 0;
+}
+
 size_t worker_pools_memory(const struct worker *worker) {
     size_t chunk = sizeof(struct outbuf_chunk) + OUTBUF_CHUNK_BYTES;
     return txn_pool_memory(worker) + batch_pool_memory(worker) + multi_pool_memory(worker) +
-           worker->chunk_stock.count * chunk;
+           worker->chunk_stock.count * chunk + worker->waste_bytes +
+           worker->waste_replies.allocated;
 }
 
 /* ---- Messages ---- */
@@ -643,6 +671,7 @@ bool worker_turn(struct worker *worker) {
     int64_t work_ms = work(worker);
     flush_output(worker);
     more |= evict_clients(worker);
+    more |= free_waste(worker);
     check_stop_signal(worker);
     worker->more = more || worker->cron_clients > 0 || !list_empty(&worker->ready) ||
                    !list_empty(&worker->jobs) || !list_empty(&worker->cut) ||

@@ -103,14 +103,17 @@ struct worker {
     struct stock chunk_stock;
     struct batch **open_batches; /* by target: of the client that is being worked off */
     unsigned open_count;
-    struct large *large;     /* of the request that runs: values that may be taken over, or NULL */
-    uint64_t tick;           /* rt_ticks when the last command ended: the next one's start */
-    uint64_t slice_ticks;    /* that each part of a turn may take, and one command more */
-    uint64_t slice_end;      /* of this part, in ticks; UINT64_MAX: it has done nothing yet */
-    struct outbuf discard;   /* where replies go that nobody wants */
-    size_t clients_memory;   /* sum of client->memory */
-    bool evicts;             /* maxmemory-clients is set */
-    struct pqueue evictable; /* then: the clients that may be evicted, by memory below zero */
+    struct large *large;  /* of the request that runs: values that may be taken over, or NULL */
+    uint64_t tick;        /* rt_ticks when the last command ended: the next one's start */
+    uint64_t slice_ticks; /* that each part of a turn may take, and one command more */
+    uint64_t slice_end;   /* of this part, in ticks; UINT64_MAX: it has done nothing yet */
+    struct arena waste;   /* queues that were large, freed little by little */
+    struct outbuf waste_replies; /* and what clients that have gone did not read */
+    size_t waste_bytes;          /* of the queues */
+    struct outbuf discard;       /* where replies go that nobody wants */
+    size_t clients_memory;       /* sum of client->memory */
+    bool evicts;                 /* maxmemory-clients is set */
+    struct pqueue evictable;     /* then: the clients that may be evicted, by memory below zero */
 
     struct pause pause;
 
@@ -192,6 +195,9 @@ void worker_publish(struct worker *worker);
  * an outbuf that holds nothing a chunk, if there is one; ends an outbuf and keeps its chunk. */
 void worker_lend_chunk(struct worker *worker, struct outbuf *empty);
 void worker_reclaim_chunk(struct worker *worker, struct outbuf *out);
+/* Takes over what is large and needed no more; it is freed in slices. */
+void worker_waste(struct worker *worker, struct arena *arena, size_t bytes);
+void worker_waste_replies(struct worker *worker, struct outbuf *out);
 /* Frees what nobody has needed since the last call, or all. */
 void worker_trim_pools(struct worker *worker, bool all);
 size_t worker_pools_memory(const struct worker *worker);

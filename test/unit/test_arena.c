@@ -68,3 +68,29 @@ Test(arena, fini_leaves_it_usable) {
     memset(arena_alloc(&arena, 64), 1, 64);
     arena_fini(&arena);
 }
+
+Test(arena, waste_is_freed_little_by_little) {
+    struct arena waste, queue;
+    arena_init(&waste, 0);
+    arena_init(&queue, 1000);
+    cr_assert_not(arena_waste_some(&waste, 1000));
+    for (unsigned round = 0; round < 2; round++) {
+        arena_waste(&waste, &queue); /* empty */
+        for (unsigned i = 0; i < 10; i++) {
+            arena_alloc(&queue, 1000);
+        }
+        arena_alloc(&queue, 100000);
+        arena_waste(&waste, &queue);
+        cr_assert_null(queue.first);
+    }
+    unsigned slices = 1;
+    while (arena_waste_some(&waste, 4000)) {
+        slices++;
+    }
+    cr_assert_eq(slices, 2 * (3 + 1));
+    cr_assert_null(waste.first);
+    memset(arena_alloc(&queue, 64), 1, 64);
+    arena_waste(&waste, &queue);
+    cr_assert_not(arena_waste_some(&waste, 4000));
+    arena_fini(&queue);
+}
