@@ -87,7 +87,7 @@ int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms) {
         if (LIKELY(!is_worth_it(ks))) {
             return INT64_MAX;
         }
-        *defrag = (struct defrag){.running = true, .next_ms = now_ms};
+        *defrag = (struct defrag){.running = true, .next_ms = now_ms, .slack_then = slack};
     }
     /* Not yet; but a clock that was set back must not stop us. */
     if (now_ms < defrag->next_ms && defrag->next_ms <= now_ms + 1) {
@@ -97,8 +97,10 @@ int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms) {
     bool more = run_slice(ks, &slice);
     defrag->moved += slice.bytes + slice.value_bytes;
     if (!more) {
-        /* Only a walk that found little to move says what cannot be mended. */
-        size_t slack = heap_slack(ks->heap);
+        /* Only a walk that found little to move says what cannot be mended, and only of what was
+         * there when it began: keys were deleted behind its back. */
+        size_t now = heap_slack(ks->heap), then = defrag->slack_then;
+        size_t slack = now < then ? now : then;
         *defrag = (struct defrag){.slack_left = defrag->moved < slack / 8 ? slack : 0};
     }
     defrag->next_ms = now_ms + 1;

@@ -5,6 +5,7 @@
 #include "base/random.h"
 #include "shard/heap.h"
 #include "shard/keyspace.h"
+#include "shard/sysmem.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -542,6 +543,52 @@ Test(keyspace, agrees_with_an_array) {
 
 /* Deletes leave sparse slabs behind; rest must close them up, and nothing may be lost on the way.
  */
+#if !SHOAL_SANITIZED
+static void delete_some(struct model *model, bool *gone, unsigned count, unsigned of_hundred) {
+    char name[32];
+    for (unsigned i = 0; i < count; i++) {
+        if (!gone[i] && rng_below(&model->rng, 100) < of_hundred) {
+            int n = snprintf(name, sizeof(name), "%u", i);
+            struct key key = key_make(&model->secret, bytes_make(name, (size_t)n));
+            cr_assert(keyspace_delete(model->ks, 0, &key, model->now, false));
+            gone[i] = true;
+        }
+    }
+}
+
+static void work_for(struct model *model, int64_t ms) {
+    for (int64_t end = model->now + ms; model->now < end; model->now++) {
+        keyspace_work(model->ks, model->now);
+    }
+}
+
+/* A walk that found little to move said that all slack at its end cannot be mended: also that of
+ * keys which were deleted behind its back. */
+Test(keyspace, deletes_behind_a_walk_are_seen_by_the_next) {
+    enum { COUNT = 10000, LENGTH = 3000 };
+    static char value[LENGTH];
+    char name[32];
+    for (unsigned slices = 1; slices < 12; slices++) {
+        struct model *model = model_new(slices);
+        bool gone[COUNT] = {false};
+        model->quiet = true;
+        for (unsigned i = 0; i < COUNT; i++) {
+            int n = snprintf(name, sizeof(name), "%u", i);
+            struct key key = key_make(&model->secret, bytes_make(name, (size_t)n));
+            keyspace_set_text(model->ks, 0, &key, bytes_make(value, LENGTH), NO_EXPIRY, model->now);
+        }
+        work_for(model, 3000);
+        delete_some(model, gone, COUNT, 5); /* enough for a walk to begin, and nothing to move */
+        work_for(model, slices);
+        delete_some(model, gone, COUNT, 90);
+        work_for(model, 3000);
+        cr_assert_lt(heap_slack(model->heap), 1u << 20, "%zu after %u slices",
+                     heap_slack(model->heap), slices);
+        model_free(model);
+    }
+}
+#endif
+
 Test(keyspace, rest_moves_entries_out_of_sparse_slabs) {
     struct model *model = model_new(77);
     struct rng *rng = &model->rng;
