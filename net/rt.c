@@ -729,6 +729,13 @@ void rt_stream_resume(struct rt_stream *stream) {
     }
 }
 
+void rt_stream_look_again(struct rt_stream *stream) {
+    const struct rt_ops *ops = stream->rt->ops;
+    if (ops->stream_look_again != NULL && !(stream->flags & RT_STREAM_CLOSING)) {
+        ops->stream_look_again(stream->rt, stream);
+    }
+}
+
 void rt_stream_close(struct rt_stream *stream) {
     check(stream->flags & RT_STREAM_OPEN);
     if (!(stream->flags & RT_STREAM_CLOSING)) {

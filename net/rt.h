@@ -215,6 +215,9 @@ size_t rt_stream_taken(const struct rt_stream *stream);
  * pause. Idempotent. */
 void rt_stream_pause(struct rt_stream *stream);
 void rt_stream_resume(struct rt_stream *stream);
+/* For who has heard nothing for a while: makes sure that the end of the peer is not missed. Costs
+ * something only once after each receive. */
+void rt_stream_look_again(struct rt_stream *stream);
 /* Closes in the next turn; `gone` follows, also in a turn, never from inside this call. A send in
  * flight is cut off. Idempotent. */
 void rt_stream_close(struct rt_stream *stream);

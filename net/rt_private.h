@@ -35,6 +35,7 @@ struct rt_ops {
     void (*stream_send)(struct rt *rt, struct rt_stream *stream);
     void (*stream_pause)(struct rt *rt, struct rt_stream *stream);
     void (*stream_resume)(struct rt *rt, struct rt_stream *stream);
+    void (*stream_look_again)(struct rt *rt, struct rt_stream *stream); /* NULL: no need */
     void (*stream_close)(struct rt *rt, struct rt_stream *stream);
     int (*bind_tcp)(struct rt *rt, const char *address, uint16_t port,
                     const struct rt_listen_options *options, rt_socket *ret_socket);

@@ -87,6 +87,7 @@ enum {
     STOPPING = RT_STREAM_BACKEND << 1, /* its cancel is in flight */
     STARVED = RT_STREAM_BACKEND << 2,  /* waits in `starved` for a buffer */
     MULTI = RT_STREAM_BACKEND << 3,    /* the receive was armed as multishot */
+    LOOKED = RT_STREAM_BACKEND << 4,   /* was armed anew since the last bytes came */
 };
 
 struct quick_list {
@@ -368,6 +369,7 @@ static void on_recv(struct rt_uring *u, struct rt_stream *stream, int result, un
     if (flags & IORING_CQE_F_BUFFER) {
         struct rt_buffer *buffer = &u->rt.pool.buffers[flags >> IORING_CQE_BUFFER_SHIFT];
         if (result > 0 && !(stream->flags & (RT_STREAM_CLOSING | RT_STREAM_ENDED))) {
+            stream->flags &= ~LOOKED;
             rt_deliver(stream, buffer, (size_t)result);
         } else {
             put_buffer(u, buffer);
@@ -412,6 +414,16 @@ static void uring_stream_pause(struct rt *rt, struct rt_stream *stream) {
 
 static void uring_stream_resume(struct rt *rt, struct rt_stream *stream) {
     rearm_recv(uring_of(rt), stream);
+}
+
+/* Kernels (seen on 6.18) lose the peer's end when it comes right behind its last bytes: the
+ * multishot receive takes both wake-ups for the one that brought the bytes, and no other follows. A
+ * receive that is armed anew looks first, and finds it. */
+static void uring_stream_look_again(struct rt *rt, struct rt_stream *stream) {
+    if ((stream->flags & (ARMED | MULTI | STOPPING | LOOKED)) == (ARMED | MULTI)) {
+        stream->flags |= LOOKED;
+        stop_recv(uring_of(rt), stream);
+    }
 }
 
 static int uring_stream_open(struct rt *rt, struct rt_stream *stream) {
@@ -982,6 +994,7 @@ static const struct rt_ops uring_ops = {
     .stream_send = uring_stream_send,
     .stream_pause = uring_stream_pause,
     .stream_resume = uring_stream_resume,
+    .stream_look_again = uring_stream_look_again,
     .stream_close = uring_stream_close,
     RT_REAL_OPS,
 };

@@ -42,6 +42,7 @@
 /* A parked client is not read on once it has this much unparsed input. */
 #define PARKED_INPUT_MAX      (256 * 1024)
 #define IDLE_BEFORE_SHRINK_MS 2000
+#define IDLE_BEFORE_LOOK_MS   500
 #define HOLD_MS_MAX           10
 
 /* ---- Input ---- */
@@ -789,6 +790,9 @@ void clients_run_ready(struct worker *worker) {
         client->flags &= ~(unsigned)(CLIENT_PARKED | CLIENT_PAUSED | CLIENT_FENCED);
         client->active_ms = rt_wall_ms(worker->rt); /* it waited for us: that is not being idle */
         client_process(client);
+        if (!(client->flags & CLIENT_CLOSING)) {
+            limit_input(client); /* what came while it waited was not looked at */
+        }
     }
     list_splice_back(&ready, &worker->ready);
     list_splice_back(&worker->ready, &ready);
@@ -830,6 +834,9 @@ void client_cron(struct client *client, int64_t now_ms) {
     }
     if (client_check_output(client)) {
         return;
+    }
+    if (idle_ms > IDLE_BEFORE_LOOK_MS) {
+        rt_stream_look_again(&client->stream);
     }
     if (idle_ms > IDLE_BEFORE_SHRINK_MS) {
         client->out_peak = output_bytes(client);

@@ -22,7 +22,7 @@ struct shared_counters {
     unsigned workers;
     struct worker_line *lines;
     _Atomic int stop_signal;
-    _Atomic unsigned ending;
+    _Atomic unsigned resting;
     _Alignas(LINE) _Atomic uint64_t number;
 };
 
@@ -91,12 +91,16 @@ uint64_t shared_next_number(struct shared_counters *shared) {
     return atomic_fetch_add_explicit(&shared->number, 1, memory_order_seq_cst) + 1;
 }
 
-void shared_begin_end(struct shared_counters *shared) {
-    atomic_fetch_add_explicit(&shared->ending, 1, memory_order_relaxed);
+void shared_set_resting(struct shared_counters *shared, bool resting) {
+    if (resting) {
+        atomic_fetch_add_explicit(&shared->resting, 1, memory_order_relaxed);
+    } else {
+        atomic_fetch_sub_explicit(&shared->resting, 1, memory_order_relaxed);
+    }
 }
 
-bool shared_all_end(const struct shared_counters *shared) {
-    return atomic_load_explicit(&shared->ending, memory_order_relaxed) == shared->workers;
+bool shared_all_rest(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->resting, memory_order_relaxed) == shared->workers;
 }
 
 void shared_ask_stop(struct shared_counters *shared, int signal) {

@@ -34,9 +34,10 @@ unsigned shared_largest_client_worker(const struct shared_counters *shared);
  */
 uint64_t shared_next_number(struct shared_counters *shared);
 
-/* Each worker says once that it has begun to end. */
-void shared_begin_end(struct shared_counters *shared);
-bool shared_all_end(const struct shared_counters *shared);
+/* A worker that ends has (true) or no longer has nothing more to work off: others wait for what it
+ * has. Each says so when that changes; none rests at first. */
+void shared_set_resting(struct shared_counters *shared, bool resting);
+bool shared_all_rest(const struct shared_counters *shared);
 
 /* The signal that ends the process, 0 for none yet: written by the signal thread or a SHUTDOWN,
  * read by worker 0. */

@@ -625,15 +625,18 @@ static bool drain(struct worker *worker) {
     if (worker->drain_start_ms == 0) {
         worker->drain_start_ms = now_ms;
         worker->give_up_ms = now_ms + STOP_GIVE_UP_MS;
-        shared_begin_end(shared);
         if (worker->id == 0) {
             listen_stop(worker);
         }
     }
+    if (worker->resting == worker->more) {
+        worker->resting = !worker->more;
+        shared_set_resting(shared, worker->resting);
+    }
     if (shared_connections_total(shared) == 0) {
         return false;
     }
-    if (!shared_all_end(shared)) { /* one is busy, perhaps for long, with what others wait for */
+    if (!shared_all_rest(shared)) { /* one is busy, perhaps for long, with what others wait for */
         worker->give_up_ms = now_ms + STOP_GIVE_UP_MS;
     }
     int64_t passed_ms = now_ms - worker->drain_start_ms;
@@ -683,7 +686,7 @@ bool worker_turn(struct worker *worker) {
         worker->stats.longest_turn_ticks = turn_ticks;
     }
     if (worker->stopping) {
-        worker->sleep_ns = STOP_TURN_NS;
+        worker->sleep_ns = worker->more ? 0 : STOP_TURN_NS;
         return drain(worker);
     }
     worker->sleep_ns = wait_ns(worker, work_ms, waiter_ms);

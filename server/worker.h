@@ -134,6 +134,7 @@ struct worker {
     bool more;               /* there is work for another turn at once */
     bool stopping;
     int64_t drain_start_ms;      /* monotonic: when it began to stop; 0: it has not */
+    bool resting;                /* it stops, and has nothing more to work off */
     int64_t give_up_ms;          /* monotonic: when it stops waiting for connections to end */
     bool gave_up;                /* it did: who knows what still names its memory */
     bool active_expire;          /* DEBUG SET-ACTIVE-EXPIRE */

@@ -2,6 +2,8 @@
 """AUTH, HELLO, RESET, QUIT and the CLIENT family, with several connections."""
 
 import re
+import socket
+import struct
 import threading
 import time
 
@@ -612,3 +614,19 @@ def test_a_client_that_waits_can_be_killed_and_can_leave(server):
         assert wait_for(lambda: server.info("clients")["blocked_clients"] == "1")
         leaver.close()
         assert wait_for(lambda: server.info("clients")["blocked_clients"] == "0")
+
+
+def test_a_client_that_goes_right_behind_its_last_bytes_is_noticed(start_server):
+    """Multishot receives of some kernels miss an end that comes so: the client stayed for ever, with all that it had sent."""
+    s = start_server()
+    part = b"*1000\r\n" + b"$20000\r\n%s\r\n" % (b"h" * 20_000) * 300
+    with s.raw() as watcher:
+        for reset in (True, False) * 4:
+            clients = [s.raw(timeout=60) for _ in range(10)]
+            for c in clients:
+                c.send(part)
+            for c in clients:
+                if reset:
+                    c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                c.close()
+            assert wait_for(lambda: watcher.do("CLIENT", "LIST").count(b"\n") == 1, 20), watcher.do("CLIENT", "LIST")
