@@ -6,30 +6,44 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "base/source.h"
 
 #include <stdlib.h>
 
 struct arena_block {
     struct arena_block *next;
     size_t bytes; /* of data */
+    struct source *source;
     char data[];
 };
 
 void arena_init(struct arena *arena, size_t block_bytes) {
-    *arena = (struct arena){.block_bytes = (block_bytes + 7) & ~(size_t)7};
+    arena_init_from(arena, block_bytes, NULL);
+}
+
+void arena_init_from(struct arena *arena, size_t block_bytes, struct source *source) {
+    *arena = (struct arena){.block_bytes = (block_bytes + 7) & ~(size_t)7, .source = source};
+}
+
+static void arena_block_free(struct arena_block *block) {
+    if (block->source) {
+        block->source->give(block->source, block, sizeof(*block) + block->bytes);
+    } else {
+        free(block);
+    }
 }
 
 static void arena_free_from(struct arena_block *block) {
     while (block) {
         struct arena_block *next = block->next;
-        free(block);
+        arena_block_free(block);
         block = next;
     }
 }
 
 void arena_fini(struct arena *arena) {
     arena_free_from(arena->first);
-    arena_init(arena, arena->block_bytes);
+    arena_init_from(arena, arena->block_bytes, arena->source);
 }
 
 void arena_reset(struct arena *arena) {
@@ -62,7 +76,7 @@ void arena_waste(struct arena *waste, struct arena *source) {
         waste->first = source->first;
     }
     waste->current = source->current;
-    arena_init(source, source->block_bytes);
+    arena_init_from(source, source->block_bytes, source->source);
 }
 
 bool arena_waste_some(struct arena *waste, size_t max_bytes) {
@@ -71,7 +85,7 @@ bool arena_waste_some(struct arena *waste, size_t max_bytes) {
         struct arena_block *block = waste->first;
         waste->first = block->next;
         freed += block->bytes;
-        free(block);
+        arena_block_free(block);
     }
     if (!waste->first) {
         waste->current = NULL;
@@ -82,7 +96,10 @@ bool arena_waste_some(struct arena *waste, size_t max_bytes) {
 void *arena_grow(struct arena *arena, size_t n) {
     check(n < SIZE_MAX / 2);
     size_t bytes = n > arena->block_bytes ? n : arena->block_bytes;
-    struct arena_block *block = must_malloc(sizeof(*block) + bytes);
+    size_t whole = sizeof(struct arena_block) + bytes;
+    struct arena_block *block =
+        arena->source ? arena->source->take(arena->source, whole) : must_malloc(whole);
+    block->source = arena->source;
     block->bytes = bytes;
     block->next = NULL;
     if (arena->current) {

@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "base/source.h"
 
 #include <stdlib.h>
 #include <sys/uio.h>
@@ -28,8 +29,21 @@ void outbuf_init(struct outbuf *out) {
     *out = (struct outbuf){0};
 }
 
+/* It holds nothing any more. */
+static void outbuf_reset(struct outbuf *out) {
+    *out = (struct outbuf){.source = out->source};
+}
+
 static size_t outbuf_chunk_cost(const struct outbuf_chunk *chunk) {
     return sizeof(*chunk) + (chunk->cap ? chunk->cap : chunk->used);
+}
+
+static void outbuf_chunk_give(struct outbuf_chunk *chunk) {
+    if (chunk->source) {
+        chunk->source->give(chunk->source, chunk, sizeof(*chunk) + chunk->cap);
+    } else {
+        free(chunk);
+    }
 }
 
 static void outbuf_chunk_free(struct outbuf *out, struct outbuf_chunk *chunk) {
@@ -37,7 +51,7 @@ static void outbuf_chunk_free(struct outbuf *out, struct outbuf_chunk *chunk) {
     if (chunk->release) {
         chunk->release(chunk->pin);
     }
-    free(chunk);
+    outbuf_chunk_give(chunk);
 }
 
 void outbuf_fini(struct outbuf *out) {
@@ -47,7 +61,7 @@ void outbuf_fini(struct outbuf *out) {
         out->head = next;
     }
     check(out->allocated == 0);
-    outbuf_init(out);
+    outbuf_reset(out);
 }
 
 static void outbuf_push(struct outbuf *out, struct outbuf_chunk *first, struct outbuf_chunk *last) {
@@ -95,8 +109,10 @@ static void outbuf_link(struct outbuf *out, struct outbuf_chunk *first, struct o
 
 static struct outbuf_chunk *outbuf_chunk_new(struct outbuf *out, size_t cap) {
     check(cap < SIZE_MAX / 2);
-    struct outbuf_chunk *chunk = must_malloc(sizeof(*chunk) + cap);
-    *chunk = (struct outbuf_chunk){.cap = cap, .bytes = chunk->data};
+    size_t bytes = sizeof(struct outbuf_chunk) + cap;
+    struct outbuf_chunk *chunk =
+        out->source ? out->source->take(out->source, bytes) : must_malloc(bytes);
+    *chunk = (struct outbuf_chunk){.cap = cap, .bytes = chunk->data, .source = out->source};
     out->allocated += outbuf_chunk_cost(chunk);
     return chunk;
 }
@@ -206,7 +222,7 @@ void outbuf_splice(struct outbuf *target, struct outbuf *source) {
         target->bytes += source->bytes;
         target->allocated += source->allocated;
         outbuf_link(target, first, source->tail);
-        outbuf_init(source);
+        outbuf_reset(source);
     }
 }
 
@@ -260,5 +276,5 @@ bool outbuf_reclaim(struct outbuf *out, struct outbuf_chunk **kept) {
 void outbuf_free_kept(struct outbuf_chunk **kept) {
     struct outbuf_chunk *chunk = *kept;
     *kept = chunk->next;
-    free(chunk);
+    outbuf_chunk_give(chunk);
 }

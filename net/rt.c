@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "base/source.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -378,8 +379,9 @@ void rt_random(struct rt *rt, void *ret, size_t n) {
 
 /* ---- Buffers ---- */
 
-struct rt_buffer *rt_buffer_new(size_t size) {
-    struct rt_buffer *buffer = must_malloc(sizeof(*buffer) + size);
+struct rt_buffer *rt_buffer_new(struct source *source, size_t size) {
+    size_t bytes = sizeof(struct rt_buffer) + size;
+    struct rt_buffer *buffer = source ? source->take(source, bytes) : must_malloc(bytes);
     buffer->refs = 1;
     buffer->id = 0;
     buffer->pool = NULL;
@@ -387,6 +389,7 @@ struct rt_buffer *rt_buffer_new(size_t size) {
     buffer->size = size;
     buffer->release = NULL;
     buffer->pin = NULL;
+    buffer->source = source;
     return buffer;
 }
 
@@ -405,7 +408,11 @@ void rt_buffer_recycle(struct rt_buffer *buffer) {
     if (buffer->release != NULL) {
         buffer->release(buffer->pin);
     }
-    free(buffer);
+    if (buffer->source) {
+        buffer->source->give(buffer->source, buffer, sizeof(*buffer) + buffer->size);
+    } else {
+        free(buffer);
+    }
 }
 
 void rt_buffer_open(struct rt_buffer *buffer) {
@@ -425,7 +432,7 @@ void rt_deliver(struct rt_stream *stream, struct rt_buffer *buffer, size_t n) {
     rt->pool.held++;
     buffer->refs = 1;
     if (UNLIKELY(rt->pool.held > rt->pool.count / 2)) {
-        struct rt_buffer *copy = rt_buffer_new(n);
+        struct rt_buffer *copy = rt_buffer_new(NULL, n);
         memcpy(copy->data, buffer->data, n);
         rt_buffer_unref(buffer);
         buffer = copy;
