@@ -6,44 +6,30 @@
 
 #include "base/check.h"
 #include "base/must.h"
-#include "base/source.h"
 
 #include <stdlib.h>
 
 struct arena_block {
     struct arena_block *next;
     size_t bytes; /* of data */
-    struct source *source;
     char data[];
 };
 
 void arena_init(struct arena *arena, size_t block_bytes) {
-    arena_init_from(arena, block_bytes, NULL);
-}
-
-void arena_init_from(struct arena *arena, size_t block_bytes, struct source *source) {
-    *arena = (struct arena){.block_bytes = (block_bytes + 7) & ~(size_t)7, .source = source};
-}
-
-static void arena_block_free(struct arena_block *block) {
-    if (block->source) {
-        block->source->give(block->source, block, sizeof(*block) + block->bytes);
-    } else {
-        free(block);
-    }
+    *arena = (struct arena){.block_bytes = (block_bytes + 7) & ~(size_t)7};
 }
 
 static void arena_free_from(struct arena_block *block) {
     while (block) {
         struct arena_block *next = block->next;
-        arena_block_free(block);
+        free(block);
         block = next;
     }
 }
 
 void arena_fini(struct arena *arena) {
     arena_free_from(arena->first);
-    arena_init_from(arena, arena->block_bytes, arena->source);
+    arena_init(arena, arena->block_bytes);
 }
 
 void arena_reset(struct arena *arena) {
@@ -76,7 +62,7 @@ void arena_waste(struct arena *waste, struct arena *source) {
         waste->first = source->first;
     }
     waste->current = source->current;
-    arena_init_from(source, source->block_bytes, source->source);
+    arena_init(source, source->block_bytes);
 }
 
 bool arena_waste_some(struct arena *waste, size_t max_bytes) {
@@ -85,7 +71,7 @@ bool arena_waste_some(struct arena *waste, size_t max_bytes) {
         struct arena_block *block = waste->first;
         waste->first = block->next;
         freed += block->bytes;
-        arena_block_free(block);
+        free(block);
     }
     if (!waste->first) {
         waste->current = NULL;
@@ -96,10 +82,7 @@ bool arena_waste_some(struct arena *waste, size_t max_bytes) {
 void *arena_grow(struct arena *arena, size_t n) {
     check(n < SIZE_MAX / 2);
     size_t bytes = n > arena->block_bytes ? n : arena->block_bytes;
-    size_t whole = sizeof(struct arena_block) + bytes;
-    struct arena_block *block =
-        arena->source ? arena->source->take(arena->source, whole) : must_malloc(whole);
-    block->source = arena->source;
+    struct arena_block *block = must_malloc(sizeof(*block) + bytes);
     block->bytes = bytes;
     block->next = NULL;
     if (arena->current) {

@@ -12,7 +12,6 @@
 #include <stdint.h>
 
 struct arena_block;
-struct source;
 
 struct arena {
     char *pos;
@@ -20,13 +19,10 @@ struct arena {
     struct arena_block *first;
     struct arena_block *current;
     size_t block_bytes;
-    struct source *source; /* of blocks to come; NULL: malloc */
 };
 
 /* block_bytes: size of an ordinary block. Nothing is allocated before the first use. */
 void arena_init(struct arena *arena, size_t block_bytes);
-/* The same, with blocks of a source, by its owner; any thread may free them. */
-void arena_init_from(struct arena *arena, size_t block_bytes, struct source *source);
 void arena_fini(struct arena *arena);
 void arena_reset(struct arena *arena);
 

@@ -12,7 +12,6 @@
 
 #include "base/check.h"
 #include "base/must.h"
-#include "base/source.h"
 
 #include <stdlib.h>
 #include <sys/uio.h>
@@ -29,21 +28,8 @@ void outbuf_init(struct outbuf *out) {
     *out = (struct outbuf){0};
 }
 
-/* It holds nothing any more. */
-static void outbuf_reset(struct outbuf *out) {
-    *out = (struct outbuf){.source = out->source};
-}
-
 static size_t outbuf_chunk_cost(const struct outbuf_chunk *chunk) {
     return sizeof(*chunk) + (chunk->cap ? chunk->cap : chunk->used);
-}
-
-static void outbuf_chunk_give(struct outbuf_chunk *chunk) {
-    if (chunk->source) {
-        chunk->source->give(chunk->source, chunk, sizeof(*chunk) + chunk->cap);
-    } else {
-        free(chunk);
-    }
 }
 
 static void outbuf_chunk_free(struct outbuf *out, struct outbuf_chunk *chunk) {
@@ -51,7 +37,7 @@ static void outbuf_chunk_free(struct outbuf *out, struct outbuf_chunk *chunk) {
     if (chunk->release) {
         chunk->release(chunk->pin);
     }
-    outbuf_chunk_give(chunk);
+    free(chunk);
 }
 
 void outbuf_fini(struct outbuf *out) {
@@ -61,7 +47,7 @@ void outbuf_fini(struct outbuf *out) {
         out->head = next;
     }
     check(out->allocated == 0);
-    outbuf_reset(out);
+    outbuf_init(out);
 }
 
 static void outbuf_push(struct outbuf *out, struct outbuf_chunk *first, struct outbuf_chunk *last) {
@@ -109,10 +95,8 @@ static void outbuf_link(struct outbuf *out, struct outbuf_chunk *first, struct o
 
 static struct outbuf_chunk *outbuf_chunk_new(struct outbuf *out, size_t cap) {
     check(cap < SIZE_MAX / 2);
-    size_t bytes = sizeof(struct outbuf_chunk) + cap;
-    struct outbuf_chunk *chunk =
-        out->source ? out->source->take(out->source, bytes) : must_malloc(bytes);
-    *chunk = (struct outbuf_chunk){.cap = cap, .bytes = chunk->data, .source = out->source};
+    struct outbuf_chunk *chunk = must_malloc(sizeof(*chunk) + cap);
+    *chunk = (struct outbuf_chunk){.cap = cap, .bytes = chunk->data};
     out->allocated += outbuf_chunk_cost(chunk);
     return chunk;
 }
@@ -222,7 +206,7 @@ void outbuf_splice(struct outbuf *target, struct outbuf *source) {
         target->bytes += source->bytes;
         target->allocated += source->allocated;
         outbuf_link(target, first, source->tail);
-        outbuf_reset(source);
+        outbuf_init(source);
     }
 }
 
@@ -276,5 +260,5 @@ bool outbuf_reclaim(struct outbuf *out, struct outbuf_chunk **kept) {
 void outbuf_free_kept(struct outbuf_chunk **kept) {
     struct outbuf_chunk *chunk = *kept;
     *kept = chunk->next;
-    outbuf_chunk_give(chunk);
+    free(chunk);
 }

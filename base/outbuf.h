@@ -7,8 +7,7 @@
  * by a pin until they are sent.
  *
  * Thread: one at a time; hand-over by mailbox. Chunks may be freed by any thread.
- * Memory: chunks come from the default allocator, or the source that was named last; a pin is
- * released by the thread that drains.
+ * Memory: chunks come from the default allocator; a pin is released by the thread that drains.
  */
 #ifndef SHOAL_BASE_OUTBUF_H
 #define SHOAL_BASE_OUTBUF_H
@@ -21,8 +20,6 @@
 /* A chunk's own storage by default, bytes; larger appends get a chunk of their own size. */
 #define OUTBUF_CHUNK_BYTES (16 * 1024 - 64)
 
-struct source;
-
 struct outbuf_chunk {
     struct outbuf_chunk *next;
     size_t used;       /* bytes written */
@@ -30,7 +27,6 @@ struct outbuf_chunk {
     const char *bytes; /* data, or the pinned memory */
     void (*release)(void *pin);
     void *pin;
-    struct source *source; /* where it is from; NULL: malloc */
     char data[];
 };
 
@@ -40,15 +36,10 @@ struct outbuf {
     size_t head_sent; /* bytes of head already drained */
     size_t bytes;     /* bytes written and not yet drained */
     size_t allocated; /* memory held, chunk headers included */
-    struct source *source;
 };
 
 void outbuf_init(struct outbuf *out);
 void outbuf_fini(struct outbuf *out);
-/* Whoever writes from now on must be the owner of this source; NULL: any thread may. */
-static inline void outbuf_use(struct outbuf *out, struct source *source) {
-    out->source = source;
-}
 
 /* Slow path of outbuf_reserve: links a new chunk with room for at least n bytes. */
 char *outbuf_grow(struct outbuf *out, size_t n);

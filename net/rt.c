@@ -11,7 +11,6 @@
 
 #include "base/check.h"
 #include "base/must.h"
-#include "base/source.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -379,9 +378,8 @@ void rt_random(struct rt *rt, void *ret, size_t n) {
 
 /* ---- Buffers ---- */
 
-struct rt_buffer *rt_buffer_new(struct source *source, size_t size) {
-    size_t bytes = sizeof(struct rt_buffer) + size;
-    struct rt_buffer *buffer = source ? source->take(source, bytes) : must_malloc(bytes);
+struct rt_buffer *rt_buffer_new(size_t size) {
+    struct rt_buffer *buffer = must_malloc(sizeof(*buffer) + size);
     buffer->refs = 1;
     buffer->id = 0;
     buffer->pool = NULL;
@@ -389,7 +387,6 @@ struct rt_buffer *rt_buffer_new(struct source *source, size_t size) {
     buffer->size = size;
     buffer->release = NULL;
     buffer->pin = NULL;
-    buffer->source = source;
     return buffer;
 }
 
@@ -408,11 +405,7 @@ void rt_buffer_recycle(struct rt_buffer *buffer) {
     if (buffer->release != NULL) {
         buffer->release(buffer->pin);
     }
-    if (buffer->source) {
-        buffer->source->give(buffer->source, buffer, sizeof(*buffer) + buffer->size);
-    } else {
-        free(buffer);
-    }
+    free(buffer);
 }
 
 void rt_buffer_open(struct rt_buffer *buffer) {
@@ -432,7 +425,7 @@ void rt_deliver(struct rt_stream *stream, struct rt_buffer *buffer, size_t n) {
     rt->pool.held++;
     buffer->refs = 1;
     if (UNLIKELY(rt->pool.held > rt->pool.count / 2)) {
-        struct rt_buffer *copy = rt_buffer_new(NULL, n);
+        struct rt_buffer *copy = rt_buffer_new(n);
         memcpy(copy->data, buffer->data, n);
         rt_buffer_unref(buffer);
         buffer = copy;

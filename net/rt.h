@@ -139,10 +139,8 @@ struct rt_buffer {
     /* Of a buffer from the allocator: run when its last reference goes, if not NULL. */
     void (*release)(void *pin);
     void *pin;
-    struct source *source; /* where it is from; NULL: malloc */
 };
-struct source;
-struct rt_buffer *rt_buffer_new(struct source *source, size_t size); /* refs = 1 */
+struct rt_buffer *rt_buffer_new(size_t size); /* refs = 1 */
 static inline struct rt_buffer *rt_buffer_ref(struct rt_buffer *buffer) {
     buffer->refs++;
     return buffer;

@@ -148,7 +148,6 @@ void batch_take_news(struct batch *batch, struct batch_news *news) {
 void batch_returned(struct batch *batch) {
     check(!batch->returned && batch->ran == batch->count);
     batch->returned = true;
-    outbuf_use(&batch->out, NULL);
     if (UNLIKELY(batch->ready > 0)) {
         struct outbuf rest = batch->out;
         batch->out = batch->early;
@@ -253,7 +252,6 @@ static void batch_cut(struct worker *worker, struct batch *batch) {
         .out = batch->out,
     };
     outbuf_init(&batch->out);
-    outbuf_use(&batch->out, worker->source);
     post_send(worker->server->office, worker->id, batch->message.home, &news->message);
 }
 
@@ -375,7 +373,6 @@ static bool follows(struct worker *worker, struct batch *batch) {
 }
 
 void batch_arrived(struct worker *worker, struct batch *batch) {
-    outbuf_use(&batch->out, worker->source);
     if (UNLIKELY(worker->suspended.count > 0) && follows(worker, batch)) {
         return;
     }

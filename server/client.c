@@ -56,7 +56,7 @@ static void input_drop(struct client *client) {
 }
 
 static void input_move_to(struct client *client, size_t capacity, struct bytes more) {
-    struct rt_buffer *buffer = rt_buffer_new(client->worker->source, capacity);
+    struct rt_buffer *buffer = rt_buffer_new(capacity);
     size_t old = client->input.len;
     if (old > 0) {
         memcpy(buffer->data, client->input.ptr, old);
@@ -667,8 +667,6 @@ void client_accept(struct worker *worker, const struct rt_accepted *accepted, ui
     parser_init(&client->parser);
     outbuf_init(&client->out);
     outbuf_init(&client->held);
-    outbuf_use(&client->out, worker->source);
-    outbuf_use(&client->held, worker->source);
     list_node_init(&client->dirty_node);
     list_node_init(&client->wait_node);
     pqueue_node_init(&client->blocked_node);

@@ -37,7 +37,7 @@ struct multi_queue *multi_queue_new(struct worker *worker, uint32_t db) {
         queue->next = NULL;
     } else {
         queue = must_calloc(1, sizeof *queue);
-        arena_init_from(&queue->arena, ARENA_BLOCK_BYTES, worker->source);
+        arena_init(&queue->arena, ARENA_BLOCK_BYTES);
     }
     check(queue->count == 0);
     queue->db = db;

@@ -68,7 +68,6 @@ static struct txn *txn_take(struct worker *worker) {
         txn->space = must_calloc(worker->server->workers_count, sizeof *txn->space);
     }
     outbuf_init(&txn->out);
-    outbuf_use(&txn->out, worker->source);
     return txn;
 }
 

@@ -76,7 +76,6 @@ static void run_task(struct worker *worker, struct txn_part *part, struct txn_ta
     }
     struct outbuf *out = part->over ? &worker->discard : &part->out;
     struct reply reply;
-    outbuf_use(&part->out, worker->source);
     reply_init(&reply, out, part->resp);
     struct exec x = {
         .command = task->command->slot->row,

@@ -107,6 +107,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     worker->id = id;
     worker->rt = rt;
     worker->active_expire = true;
+    arena_init(&worker->scratch, SCRATCH_BYTES);
     outbuf_init(&worker->discard);
     outbuf_init(&worker->waste_replies);
     arena_init(&worker->waste, 0);
@@ -137,9 +138,6 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     };
     shard_init(&worker->shard, id, (uint32_t)config->databases, &server->secret, &hooks,
                rt_wall_ms(worker->rt));
-    worker->source = heap_source(worker->shard.heap);
-    arena_init_from(&worker->scratch, SCRATCH_BYTES, worker->source);
-    outbuf_use(&worker->discard, worker->source);
     worker_apply_config(worker, config);
     server->workers[id] = worker;
     return worker;

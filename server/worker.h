@@ -70,7 +70,6 @@ struct worker {
     unsigned id;
     struct rt *rt;
     struct shard shard;
-    struct source *source;       /* of the shard's heap: for requests and replies */
     const struct config *config; /* this worker's view; replaced by message */
     uint64_t config_number;      /* which of the snapshots made so far it is: config_commands.c */
     size_t memory_peak;          /* the most that totals.c has seen */

@@ -54,7 +54,6 @@
 #include "base/check.h"
 #include "base/list.h"
 #include "base/must.h"
-#include "base/source.h"
 #include "shard/runs.h"
 #include "shard/sysmem.h"
 
@@ -153,7 +152,6 @@ struct giving {
 };
 
 struct shard_heap {
-    struct source source;
     size_t used;
     size_t big_bytes; /* under a sanitizer: of all live blocks */
     size_t region_count;
@@ -613,12 +611,8 @@ static void *resize_in_place(struct shard_heap *heap, void *block, size_t old_by
 
 /* ---- The interface ---- */
 
-static void *source_take(struct source *source, size_t bytes);
-static void source_give(struct source *source, void *block, size_t bytes);
-
 struct shard_heap *shard_heap_new(void) {
     struct shard_heap *heap = sysmem_map(sizeof(*heap), _Alignof(struct shard_heap));
-    heap->source = (struct source){source_take, source_give};
     list_init(&heap->regions);
     list_init(&heap->room);
     list_init(&heap->groups);
@@ -755,23 +749,6 @@ void heap_return(struct shard_heap *heap, void *block, size_t bytes) {
                                                     memory_order_acq_rel, memory_order_acquire));
 }
 
-static void *source_take(struct source *source, size_t bytes) {
-    void *block = heap_alloc_shared((struct shard_heap *)source, bytes);
-    if (UNLIKELY(block == NULL)) {
-        memory_exhausted(bytes, __FILE__, __LINE__);
-    }
-    return block;
-}
-
-static void source_give(struct source *source, void *block, size_t bytes) {
-    heap_return((struct shard_heap *)source, block, bytes);
-}
-
-struct source *heap_source(struct shard_heap *heap) {
-    /* There blocks do not keep the heap. */
-    return SHOAL_SANITIZED ? NULL : &heap->source;
-}
-
 /* ---- Books ---- */
 
 void heap_adopt(struct shard_heap *heap, size_t bytes) {
@@ -857,7 +834,7 @@ static void pay(struct shard_heap *heap) {
     if (LIKELY(due < PAY_BYTES)) {
         return;
     }
-    if (giving->idle_least <= PAY_IDLE_BYTES) {
+    if (heap_resident_slack(heap) <= PAY_IDLE_BYTES) {
         giving->fresh_paid = fresh;
         return;
     }

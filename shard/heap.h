@@ -22,7 +22,6 @@
 #include <stdint.h>
 
 struct shard_heap;
-struct source;
 
 /* The largest block that comes from a slab. */
 #define HEAP_SLAB_BLOCK_MAX (32u << 10)
@@ -51,9 +50,6 @@ void *heap_alloc_shared(struct shard_heap *heap, size_t bytes);
 void *heap_resize_shared(struct shard_heap *heap, void *block, size_t old_bytes, size_t new_bytes);
 /* Any thread: the owner takes it back when it next looks. */
 void heap_return(struct shard_heap *heap, void *block, size_t bytes);
-
-/* The same for whoever does not know heaps; NULL under a sanitizer. */
-struct source *heap_source(struct shard_heap *heap);
 
 /* ---- Books ---- */
 

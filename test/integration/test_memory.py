@@ -221,15 +221,13 @@ def test_purge_does_it_at_once(server, conn, mode):
         assert server.rss() <= budget(server)
 
 
-@pytest.mark.parametrize("size", (1000, 20_000, 100_000, MB))
-def test_room_is_used_again_by_small_values(start_server, size):
-    """They take longer than it takes to give back what was larger."""
+def test_room_is_used_again_by_other_sizes(start_server):
     s = start_server()
     with s.raw(timeout=60) as c:
-        fill(c, size, 80 * MB)
-        c.do("FLUSHALL", "SYNC")
-        fill(c, 100, 60 * MB)
+        for size in (100_000, 100, MB, 1000, 20_000, 100):
+            fill(c, size, 60 * MB)
+            c.do("FLUSHALL", "SYNC")
     with open("/proc/%d/status" % s.pid) as f:
         peak = next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM"))
     most = int(s.info("memory")["used_memory_peak"])
-    assert peak < most * 1.2 + 25 * MB, (peak, most)
+    assert peak < most * 1.5 + 20 * MB, (peak, most)  # it was 2.5 and more

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #define BLOCKS 4000
@@ -281,14 +280,13 @@ Test(heap, room_is_used_again_for_other_sizes) {
     void **blocks = calloc(TOTAL / 100 + 1, sizeof(*blocks));
     memset(blocks, 0, (TOTAL / 100 + 1) * sizeof(*blocks));
     size_t before = resident(), most = 0;
-    int64_t now_ms = 0;
     for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
         unsigned count = (unsigned)(TOTAL / sizes[i]);
         for (unsigned j = 0; j < count; j++) {
             blocks[j] = heap_alloc(heap, sizes[i]);
             memset(blocks[j], 1, sizes[i]);
             for (size_t turns = 0; turns <= sizes[i] >> 20; turns++) {
-                heap_work(heap, now_ms);
+                heap_work(heap, 0);
             }
             if (j % (count / 16 + 1) == 0) {
                 size_t now = resident();
@@ -298,38 +296,10 @@ Test(heap, room_is_used_again_for_other_sizes) {
         for (unsigned j = 0; j < count; j++) {
             heap_release(heap, blocks[j], sizes[i]);
         }
-        heap_work(heap, now_ms += 100);
-        heap_work(heap, now_ms += 100); /* it has lain idle for a while */
         heap_verify(heap);
     }
     cr_assert_lt(most - before, TOTAL + TOTAL / 4, "%zu resident", most - before);
     free(blocks);
-    shard_heap_free(heap);
-}
-
-/* Nor what is wanted in several sizes in turn: a request's input grows through all of them. */
-Test(heap, growing_again_and_again_faults_little) {
-    enum { TURNS = 300, TOUCHED = 8 << 20 };
-    struct shard_heap *heap = shard_heap_new();
-    struct rusage begin, end;
-    for (int i = 0; i < TURNS; i++) {
-        size_t bytes = 16384;
-        char *block = heap_alloc(heap, bytes);
-        memset(block, 1, bytes);
-        for (; bytes < TOUCHED; bytes *= 2) {
-            block = heap_resize(heap, block, bytes, bytes * 2 + 64);
-            memset(block, 1, bytes * 2);
-            block = heap_resize(heap, block, bytes * 2 + 64, bytes * 2);
-        }
-        heap_release(heap, block, bytes);
-        heap_work(heap, i * 5);
-        if (i == TURNS / 3) {
-            getrusage(RUSAGE_SELF, &begin);
-        }
-    }
-    getrusage(RUSAGE_SELF, &end);
-    long faults = (end.ru_minflt - begin.ru_minflt) / (TURNS * 2 / 3);
-    cr_assert_lt(faults, TOUCHED / sysconf(_SC_PAGESIZE) / 10, "%ld faults a turn", faults);
     shard_heap_free(heap);
 }
 

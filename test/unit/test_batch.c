@@ -18,7 +18,7 @@ static void start(void) {
     worker = calloc(1, sizeof(*worker));
     char *reason;
     cr_assert_eq(rt_new(&options, 1, &worker->rt, &reason), 0);
-    input = rt_buffer_new(NULL, 64);
+    input = rt_buffer_new(64);
 }
 
 static void stop(void) {
