@@ -790,7 +790,7 @@ void clients_run_ready(struct worker *worker) {
         client->flags &= ~(unsigned)(CLIENT_PARKED | CLIENT_PAUSED | CLIENT_FENCED);
         client->active_ms = rt_wall_ms(worker->rt); /* it waited for us: that is not being idle */
         client_process(client);
-        if (!(client->flags & CLIENT_CLOSING)) {
+        if (!(client->flags & (CLIENT_CLOSING | CLIENT_CLOSE_AFTER_REPLY))) {
             limit_input(client); /* what came while it waited was not looked at */
         }
     }

@@ -24,6 +24,9 @@
  *  1. The reply is written, and the client told to go on, exactly once: after all effects.
  *  2. Locks on all shards are granted before any is released (this is what keeps the order).
  *  3. The transaction is freed when no part is away and none is locked.
+ *
+ * Long, and one file: every step, the time, what runs at home and the reply work on the one state
+ * that `step` moves on.
  */
 #include "server/txn.h"
 

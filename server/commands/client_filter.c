@@ -416,14 +416,19 @@ static size_t output_first(const struct client *client) {
 
 #define REDACTED "*redacted*"
 
-void client_describe_short(struct text *text, const struct client *client, bool redacted) {
-    text_appendf(text, "id=%llu addr=%s laddr=%s fd=%d name=%s user=%s lib-name=%s lib-ver=%s",
-                 (unsigned long long)client->id, client->peer, client->local,
-                 (int)client->stream.socket,
+/* What both forms begin with. */
+static void describe_who(struct text *text, const struct client *client, bool redacted) {
+    text_appendf(text, "id=%llu addr=%s laddr=%s fd=%d name=%s", (unsigned long long)client->id,
+                 client->peer, client->local, (int)client->stream.socket,
                  redacted       ? REDACTED
                  : client->name ? client->name
-                                : "",
-                 redacted ? REDACTED : "default", client->lib_name ? client->lib_name : "",
+                                : "");
+}
+
+void client_describe_short(struct text *text, const struct client *client, bool redacted) {
+    describe_who(text, client, redacted);
+    text_appendf(text, " user=%s lib-name=%s lib-ver=%s", redacted ? REDACTED : "default",
+                 client->lib_name ? client->lib_name : "",
                  client->lib_version ? client->lib_version : "");
 }
 
@@ -446,12 +451,8 @@ void client_describe(struct text *text, const struct client *client, bool redact
         input_bytes += large_bytes(client->large);
     }
     const struct command_slot *last = client->last_command;
-    text_appendf(text, "id=%llu addr=%s laddr=%s fd=%d name=%s age=%lld idle=%lld flags=%s capa=%s",
-                 (unsigned long long)client->id, client->peer, client->local,
-                 (int)client->stream.socket,
-                 redacted       ? REDACTED
-                 : client->name ? client->name
-                                : "",
+    describe_who(text, client, redacted);
+    text_appendf(text, " age=%lld idle=%lld flags=%s capa=%s",
                  (long long)seconds_since(client->created_ms, now_ms),
                  (long long)seconds_since(client->active_ms, now_ms), flags,
                  client->flags & CLIENT_CAPA_REDIRECT ? "r" : "");

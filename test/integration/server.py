@@ -169,6 +169,14 @@ class Server:
     def raw(self, **kwargs):
         return Raw(self.address, **kwargs)
 
+    def accepts(self):
+        """Whether a new connection is served; one that is refused is closed or hears an error."""
+        with self.raw() as c:
+            try:
+                return c.do("PING") == "PONG"
+            except (EOFError, OSError):
+                return False
+
     # ---- watch -----------------------------------------------------------------------------------------------
 
     @property

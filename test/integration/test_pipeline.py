@@ -413,14 +413,7 @@ def test_maxclients_refuses_and_counts(start_server):
         assert counted() == [received, rejected + 1]
         clients.pop().close()
 
-        def accepted():
-            with s.raw() as c:
-                try:
-                    return c.do("PING") == "PONG"
-                except (EOFError, OSError):
-                    return False
-
-        assert wait_for(accepted)
+        assert wait_for(s.accepts)
         assert clients[0].do("CONFIG", "SET", "maxclients", "20") == "OK"
         for _ in range(5):
             c = s.raw()

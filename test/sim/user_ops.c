@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* user_ops: what users ask, what must come back, and what of it goes into the history. A table at
- * the end has a row for each: to add a command, add a row and its two or three functions.
+ * the end has a row for each: to add a command, add a row and its two or three functions. Long, and
+ * one file: what a row asks and how it judges the answer belong side by side, and the rows share
+ * the values that users expect.
  */
 #include "test/sim/user_private.h"
 
