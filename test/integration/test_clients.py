@@ -616,6 +616,7 @@ def test_a_client_that_waits_can_be_killed_and_can_leave(server):
         assert wait_for(lambda: server.info("clients")["blocked_clients"] == "0")
 
 
+@pytest.mark.slow
 def test_a_client_that_goes_right_behind_its_last_bytes_is_noticed(start_server):
     """Multishot receives of some kernels miss an end that comes so: the client stayed for ever, with all that it had sent."""
     s = start_server()

@@ -304,6 +304,7 @@ def test_a_pipeline_of_large_values_leaves_in_one_send(server):
         assert (writes() - before) / rounds < 2.5  # and now and then one more, when a buffer is full
 
 
+@pytest.mark.slow
 def test_large_values_of_several_shards_take_their_memory_once(start_server, slow):
     """Their shards copied what the request had been received into."""
     if slow > 1:

@@ -123,6 +123,7 @@ def test_who_breaks_the_protocol(talkative, kind, sent, reason, dump, hide):
     s.close()
 
 
+@pytest.mark.slow
 def test_who_is_idle(start_server):
     s = start_server(loglevel="verbose", timeout="1")
     since = Since(s)

@@ -607,6 +607,7 @@ def test_signals_end_it_cleanly(start_server, number):
     assert says_its_end(s)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", (signal.SIGTERM, signal.SIGINT))
 @pytest.mark.parametrize("second", (signal.SIGTERM, signal.SIGINT))
 def test_the_second_signal(start_server, tmp_path, first, second):

@@ -86,6 +86,7 @@ def peak(server):
 # ---- time ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [0, -1])
 def test_a_pipeline_of_slow_commands_keeps_nobody_waiting_for_all_of_it(start_server, parts, part):
     """64 of them ran as one piece, and with them the thread; now others get their turn between two of them, whether the
@@ -117,6 +118,7 @@ def test_a_pipeline_of_slow_commands_keeps_nobody_waiting_for_all_of_it(start_se
     assert len(turns) > 3  # as one piece: 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [0, -1])
 def test_the_first_replies_of_a_slow_pipeline_come_before_its_last_command_runs(start_server, parts, part):
     s = start_server(proto_max_bulk_len="100gb")
@@ -132,6 +134,7 @@ def test_the_first_replies_of_a_slow_pipeline_come_before_its_last_command_runs(
             assert first < (time.monotonic() - start) * 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.several_shards
 def test_what_is_ready_is_not_held_back_for_a_slow_shard(start_server, shards):
     """What came first is ready at once; what comes behind it takes a second, and used to take it along."""
@@ -178,6 +181,7 @@ def test_a_pipeline_that_is_cut_stays_in_order(start_server, parts, part):
             c.close()
 
 
+@pytest.mark.slow
 @pytest.mark.several_shards
 def test_nobody_spins_while_a_ring_is_full(start_server, shards):
     """More messages for a busy shard than its ring takes: their senders sleep."""
@@ -258,6 +262,7 @@ class Flood:
             c.close()
 
 
+@pytest.mark.slow
 @pytest.mark.several_shards
 def test_replies_that_wait_for_a_slow_shard_are_bounded(start_server, shards, slow):
     """Three shards, one busy: its reply is next in line, and the others' came home without an end. 4 GB in eight
@@ -279,6 +284,7 @@ def test_replies_that_wait_for_a_slow_shard_are_bounded(start_server, shards, sl
         flood.close()
 
 
+@pytest.mark.slow
 @pytest.mark.several_shards
 @pytest.mark.parametrize("limit", ["output", "clients"])
 def test_limits_see_replies_that_wait_for_a_slow_shard(start_server, shards, limit):

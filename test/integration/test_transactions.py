@@ -1125,6 +1125,7 @@ def hammer(server, keys, stop):
             c.read_some(4 * len(keys))
 
 
+@pytest.mark.slow
 def test_what_exec_has_seen_stays_until_its_end(r, server, raw, shards, slow):
     """Others look at a key that has run out meanwhile, and once deleted it."""
     keys = spread(shards, 4)
