@@ -10,13 +10,13 @@
 #include "net/crash.h"
 #include "net/process.h"
 #include "net/rt.h"
+#include "server/client/listen.h"
 #include "server/commit.h"
-#include "server/listen.h"
-#include "server/log.h"
+#include "server/observe/log.h"
 #include "server/server.h"
-#include "server/shared.h"
-#include "server/worker.h"
-#include "shard/sysmem.h"
+#include "server/worker/shared.h"
+#include "server/worker/worker.h"
+#include "shard/memory/sysmem.h"
 
 #include <errno.h>
 #include <pthread.h>

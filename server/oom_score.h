@@ -8,7 +8,7 @@
 #define SHOAL_SERVER_OOM_SCORE_H
 
 #include "net/file.h"
-#include "server/config.h"
+#include "server/config/config.h"
 
 struct oom_score {
     bool ours;      /* the value is what a configuration made it */

@@ -9,9 +9,9 @@
 #include "base/must.h"
 #include "base/sha256.h"
 #include "base/text.h"
-#include "server/command_table.h"
-#include "server/shared.h"
-#include "server/worker.h"
+#include "server/call/command_table.h"
+#include "server/worker/shared.h"
+#include "server/worker/worker.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -10,10 +10,10 @@
 
 #include "net/file.h"
 #include "net/rt.h"
-#include "server/command.h"
-#include "server/config.h"
+#include "server/call/command.h"
+#include "server/config/config.h"
 #include "server/oom_score.h"
-#include "shard/keyspace.h"
+#include "shard/keys/keyspace.h"
 #include "shard/mailbox.h"
 
 struct worker;

@@ -13,8 +13,8 @@
  * serve keys and shards alike.
  *
  * A number orders those who are in line at the same time, and only those. Who has left does not
- * count: all that it wanted was granted before (the owner's part, server/txn.h), so whoever asks
- * later comes later on every shard where the two meet, whatever its number. The locks used to
+ * count: all that it wanted was granted before (the owner's part, server/txn/txn.h), so whoever
+ * asks later comes later on every shard where the two meet, whatever its number. The locks used to
  * refuse each number below the highest that was released; test/model/model_txn.c walks all
  * interleavings and finds nothing that goes wrong without, and with three thousand keys on two
  * shards a third of the refusals were of that kind.

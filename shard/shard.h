@@ -6,10 +6,10 @@
 #ifndef SHOAL_SHARD_SHARD_H
 #define SHOAL_SHARD_SHARD_H
 
-#include "shard/heap.h"
-#include "shard/keyspace.h"
+#include "shard/keys/keyspace.h"
 #include "shard/locks.h"
-#include "shard/watch.h"
+#include "shard/memory/heap.h"
+#include "shard/watchers/watch.h"
 
 struct shard {
     unsigned id;

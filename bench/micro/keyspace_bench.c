@@ -7,8 +7,8 @@
  * worst single insert instead of the mean. expire: let them all run out.
  */
 #include "base/random.h"
-#include "shard/heap.h"
-#include "shard/keyspace.h"
+#include "shard/keys/keyspace.h"
+#include "shard/memory/heap.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
  *
  * Input: the file, a NUL, then name, NUL, value, NUL, ... */
 #include "base/check.h"
-#include "server/config_row.h"
+#include "server/config/config_row.h"
 #include "test/unit/memory_fs.h"
 
 #include <stdint.h>

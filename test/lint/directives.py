@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""directives: which rows of server/config_table.c say that they act, and the list in docs/compat.md of those that do not.
+"""directives: which rows of server/config/config_table.c say that they act, and the list in docs/compat.md of those that do not.
 
 Run it to write the list anew.
 """
@@ -10,7 +10,7 @@ import textwrap
 
 import tree
 
-TABLE = "server/config_table.c"
+TABLE = "server/config/config_table.c"
 PAGE = "docs/compat.md"
 BEGIN, END = "<!-- directives:begin -->", "<!-- directives:end -->"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""Whether a row of server/config_table.c says that its directive acts must be what the code does."""
+"""Whether a row of server/config/config_table.c says that its directive acts must be what the code does."""
 
 import re
 
@@ -14,7 +14,7 @@ SHOWN = {"maxmemory", "repl-backlog-size"}
 
 def readers():
     """The text of all sources that may read a configuration but are not part of it."""
-    files = [f for f in tree.sources(".c", ".h", folders=("server",)) if not re.match(r"server/config(_\w+)?\.[ch]$", f)]
+    files = [f for f in tree.sources(".c", ".h", folders=("server",)) if not re.match(r"server/config/", f)]
     assert "server/main.c" in files
     return "\n".join(tree.read(f) for f in files)
 

@@ -33,11 +33,11 @@ ALLOWED = {
     # A failed check has no caller to tell: it writes its line, hands it to the handler of SIGABRT and aborts.
     "base/check.c": {"write", "pthread_self", "pthread_sigqueue"},
     # The time of a log line is shown in local time; no decision hangs on it.
-    "server/log.c": {"getpid", "localtime_r"},
+    "server/observe/log.c": {"getpid", "localtime_r"},
     # Pages for slabs and tables come from the system; their content is ours alone, so a simulation repeats.
-    "shard/sysmem.c": {"mmap", "mremap", "munmap", "madvise", "sysconf"},
+    "shard/memory/sysmem.c": {"mmap", "mremap", "munmap", "madvise", "sysconf"},
     # locale-collate must name a locale of this machine; nothing is sorted by it.
-    "server/config_check.c": {"newlocale", "freelocale"},
+    "server/config/config_check.c": {"newlocale", "freelocale"},
     # main makes the process: its threads, its signals, its name, and a word to the terminal before there is a log.
     "server/main.c": {
         "fprintf", "printf", "puts", "stderr", "_exit", "getpid", "readlink", "tzset", "signal", "sigaddset", "sigemptyset", "sigwait",
@@ -46,7 +46,7 @@ ALLOWED = {
         "build_commit",  # a constant of a source that the build makes
     },  # fmt: skip
     # INFO names the operating system.
-    "server/commands/info_sections.c": {"uname"},
+    "server/commands/server/info_sections.c": {"uname"},
 }
 
 

@@ -14,10 +14,10 @@ ATOMIC_FILES = {
     "net/rt.c",  # rt_wake: ends the sleep of another thread
     "net/rt_private.h",
     "net/rt_uring.c",  # the rings shared with the kernel
-    "server/shared.c",  # counters of the whole process
-    "shard/blob.c",  # pins of large values, which any thread may let go
-    "shard/blob.h",
-    "shard/heap.c",  # the stack of blocks that other threads return
+    "server/worker/shared.c",  # counters of the whole process
+    "shard/memory/blob.c",  # pins of large values, which any thread may let go
+    "shard/memory/blob.h",
+    "shard/memory/heap.c",  # the stack of blocks that other threads return
     "shard/mailbox.c",  # rings between threads and the sleep handshake
 }
 

@@ -70,12 +70,13 @@ def objects(folder):
     """(source name, object path) of a folder's compiled sources."""
     found = []
     base = os.path.join(BUILD, folder)
+    flattened = {s[len(folder) + 1 :].replace("/", "_"): s for s in sources(".c", folders=(folder,))}
     for directory, _, names in os.walk(base):
         for name in names:
             if name.endswith(".c.o"):
-                # Meson flattens commands/string.c to commands_string.c.o.
-                source = folder + "/" + re.sub(r"^commands_", "commands/", name[: -len(".o")])
-                if os.path.exists(os.path.join(ROOT, source)):
+                # Meson flattens client/client.c to client_client.c.o.
+                source = flattened.get(name[: -len(".o")], "")
+                if source:
                     found.append((source, os.path.join(directory, name)))
     return sorted(found)
 

@@ -2,8 +2,8 @@
 /* The heap against a list of blocks: contents survive, the books are exact, and memory comes back.
  */
 #include "base/random.h"
-#include "shard/heap.h"
-#include "shard/sysmem.h"
+#include "shard/memory/heap.h"
+#include "shard/memory/sysmem.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>

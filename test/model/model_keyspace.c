@@ -3,9 +3,9 @@
  * and jumps, and after each the same answers; the books are recomputed all the while. */
 #include "base/num.h"
 #include "base/random.h"
-#include "shard/heap.h"
-#include "shard/keyspace.h"
-#include "shard/sysmem.h"
+#include "shard/keys/keyspace.h"
+#include "shard/memory/heap.h"
+#include "shard/memory/sysmem.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

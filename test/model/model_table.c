@@ -2,8 +2,8 @@
 /* Tables against an array: random inserts and removals under good and under bad hashes, and walks
  * that must see every item that stays, once, whatever happens to the others meanwhile. */
 #include "base/random.h"
-#include "shard/heap.h"
-#include "shard/table.h"
+#include "shard/keys/table.h"
+#include "shard/memory/heap.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

@@ -3,8 +3,8 @@
  * jumps, a key fires in the first run after its deadline, never before, and the wheel always asks
  * to be run early enough. */
 #include "base/random.h"
-#include "shard/heap.h"
-#include "shard/wheel.h"
+#include "shard/keys/wheel.h"
+#include "shard/memory/heap.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -15,9 +15,9 @@
 
 #include "base/check.h"
 #include "base/text.h"
-#include "server/command_table.h"
-#include "server/large.h"
-#include "server/worker.h"
+#include "server/call/command_table.h"
+#include "server/client/large.h"
+#include "server/worker/worker.h"
 #include "test/sim/user.h"
 #include "test/sim/world.h"
 

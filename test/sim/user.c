@@ -11,7 +11,7 @@
 #include "test/sim/user.h"
 
 #include "base/check.h"
-#include "server/errors.h"
+#include "server/call/errors.h"
 #include "test/sim/user_private.h"
 
 #include <errno.h>

@@ -13,13 +13,13 @@
 
 #include "base/check.h"
 #include "base/text.h"
-#include "server/batch.h"
-#include "server/client.h"
-#include "server/client_private.h"
-#include "server/dispatch.h"
-#include "server/listen.h"
-#include "server/shared.h"
-#include "server/worker.h"
+#include "server/call/batch.h"
+#include "server/call/dispatch.h"
+#include "server/client/client.h"
+#include "server/client/client_private.h"
+#include "server/client/listen.h"
+#include "server/worker/shared.h"
+#include "server/worker/worker.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -7,8 +7,8 @@
 #define SHOAL_TEST_UNIT_CALL_H
 
 #include "base/text.h"
-#include "server/command_table.h"
-#include "server/worker.h"
+#include "server/call/command_table.h"
+#include "server/worker/worker.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

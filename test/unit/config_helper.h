@@ -4,7 +4,7 @@
 #ifndef SHOAL_TEST_UNIT_CONFIG_HELPER_H
 #define SHOAL_TEST_UNIT_CONFIG_HELPER_H
 
-#include "server/config.h"
+#include "server/config/config.h"
 #include "test/unit/memory_fs.h"
 
 #include <criterion/criterion.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/batch.h"
+#include "server/call/batch.h"
 
 #include "net/rt.h"
-#include "server/command_table.h"
-#include "server/worker.h"
+#include "server/call/command_table.h"
+#include "server/worker/worker.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>

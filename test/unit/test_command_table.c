@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/command_table.h"
+#include "server/call/command_table.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>

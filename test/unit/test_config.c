@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "test/unit/config_helper.h"
 
-#include "server/config_row.h"
+#include "server/config/config_row.h"
 
 static struct memory_fs *memory;
 static struct config *config;

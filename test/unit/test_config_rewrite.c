@@ -2,7 +2,7 @@
 #include "test/unit/config_helper.h"
 
 #include "base/random.h"
-#include "server/config_row.h"
+#include "server/config/config_row.h"
 
 static struct memory_fs *memory;
 static struct config *config;

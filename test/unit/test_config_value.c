@@ -3,7 +3,7 @@
  * as Valkey 9.1 answers. */
 #include "test/unit/config_helper.h"
 
-#include "server/config_row.h"
+#include "server/config/config_row.h"
 
 struct value_case {
     const char *name, *value;

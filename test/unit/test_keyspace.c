@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "shard/keyspace.h"
+#include "shard/keys/keyspace.h"
 
 #include "base/random.h"
-#include "shard/blob.h"
-#include "shard/heap.h"
-#include "shard/keyspace_parts.h"
-#include "shard/sysmem.h"
+#include "shard/keys/keyspace_private.h"
+#include "shard/memory/blob.h"
+#include "shard/memory/heap.h"
+#include "shard/memory/sysmem.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>

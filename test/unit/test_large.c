@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/large.h"
+#include "server/client/large.h"
 
-#include "shard/blob.h"
-#include "shard/heap.h"
+#include "shard/memory/blob.h"
+#include "shard/memory/heap.h"
 
 #include "growth.h"
 

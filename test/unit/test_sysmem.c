@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "shard/sysmem.h"
+#include "shard/memory/sysmem.h"
 
 #include <criterion/criterion.h>
 #include <stdint.h>

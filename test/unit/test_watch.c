@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "shard/watch.h"
+#include "shard/watchers/watch.h"
 
 #include "base/random.h"
-#include "shard/heap.h"
+#include "shard/memory/heap.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

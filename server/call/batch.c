@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* batch: see the header. Why so: a hop's fixed cost (a ring slot, a cache line moved each way,
+ * perhaps a wake-up) is paid once for all the ops a read brought for one shard. The owner of the
+ * keys looks at the whole batch before it runs it, so that the memory of op n+1 is on its way while
+ * op n runs.
+ *
+ * A batch may be long: 64 ops that each take milliseconds, or write megabytes. It is cut then, and
+ * goes on in the next turn; what it has done so far goes home ahead of it, in a message of its own,
+ * so that the client's replies are seen, sent and counted while the rest runs.
+ *
+ *     arrived -> runs -- locked key --> suspended, in line ----\
+ *                  |---- slice over --> suspended, and cut --> goes on
+ *                  \---- all ran -----> home; its followers come up
+ *
+ * Batches are pooled by their home, and so are chunks for their replies. One keeps its arena's
+ * first block, so a steady load allocates nothing.
+ */
+#include "server/call/batch.h"
+
+#include "base/check.h"
+#include "base/must.h"
+#include "net/rt.h"
+#include "proto/reply.h"
+#include "server/call/dispatch.h"
+#include "server/client/client.h"
+#include "server/worker/message.h"
+#include "server/worker/worker.h"
+
+#include <stdlib.h>
+
+#define ARENA_BLOCK_BYTES 4096
+#define BATCHES_KEPT_MAX  256
+/* With more replies than this it is cut. */
+#define REPLIES_MAX (1024 * 1024)
+
+struct batch *batch_take(struct worker *worker, struct client *client, struct rt_buffer *input) {
+    struct batch *batch = worker->batch_pool;
+    if (batch != NULL) {
+        worker->batch_pool = batch->next;
+        stock_take(&worker->batch_stock);
+    } else {
+        batch = must_malloc(sizeof *batch);
+        arena_init(&batch->arena, ARENA_BLOCK_BYTES);
+    }
+    outbuf_init(&batch->early);
+    outbuf_init(&batch->out);
+    worker_lend_chunk(worker, &batch->out);
+    batch->message = (struct message){.kind = MESSAGE_BATCH, .home = (uint16_t)worker->id};
+    batch->client = client;
+    batch->next = NULL;
+    batch->input = rt_buffer_ref(input);
+    batch->large = NULL;
+    batch->count = 0;
+    batch->ready = 0;
+    batch->released = 0;
+    batch->client_memory = 0;
+    batch->ran = 0;
+    batch->followers = batch->last_follower = NULL;
+    list_node_init(&batch->cut_node);
+    batch->returned = false;
+    batch->request_bytes = 0;
+    batch->command_flags = 0;
+    return batch;
+}
+
+static void batch_free(struct batch *batch) {
+    arena_fini(&batch->arena);
+    free(batch);
+}
+
+void batch_put(struct worker *worker, struct batch *batch) {
+    if (batch->input != NULL) {
+        rt_buffer_unref(batch->input);
+        batch->input = NULL;
+    }
+    outbuf_fini(&batch->early);
+    worker_reclaim_chunk(worker, &batch->out);
+    if (worker->batch_stock.count >= BATCHES_KEPT_MAX) {
+        batch_free(batch);
+        return;
+    }
+    arena_reset(&batch->arena);
+    batch->next = worker->batch_pool;
+    worker->batch_pool = batch;
+    stock_put(&worker->batch_stock);
+}
+
+void batch_pool_drop(struct worker *worker, unsigned count) {
+    for (; count > 0; count--) {
+        struct batch *batch = worker->batch_pool;
+        worker->batch_pool = batch->next;
+        batch_free(batch);
+    }
+}
+
+size_t batch_pool_memory(const struct worker *worker) {
+    return worker->batch_stock.count * (sizeof(struct batch) + ARENA_BLOCK_BYTES);
+}
+
+/* Words of an inline request lie in memory that its reader uses again: they go along. */
+static void op_own_words(struct batch *batch, struct op *op) {
+    for (uint32_t i = 0; i < op->argc; i++) {
+        struct bytes *word = &op->argv[i];
+        char *copy = arena_alloc(&batch->arena, word->len);
+        if (word->len > 0) {
+            memcpy(copy, word->ptr, word->len);
+        }
+        if (word->ptr == op->key.name.ptr && word->len == op->key.name.len) {
+            op->key.name.ptr = copy;
+        }
+        word->ptr = copy;
+    }
+}
+
+size_t batch_add(struct batch *batch, const struct command_slot *slot,
+                 const struct request *request, const struct key *key,
+                 const struct client *client) {
+    check(batch->count < BATCH_OPS_MAX);
+    batch->client_id = client->id;
+    struct op *op = &batch->ops[batch->count++];
+    op->slot = slot;
+    op->argv = arena_alloc(&batch->arena, request->argc * sizeof(*op->argv));
+    memcpy(op->argv, request->argv, request->argc * sizeof(*op->argv));
+    op->argc = request->argc;
+    op->db = client->db;
+    op->key = *key;
+    op->resp = client->resp;
+    op->manner = client_manner(client);
+    if (UNLIKELY(request->inlined)) {
+        op_own_words(batch, op);
+    }
+    size_t bytes = request->bytes + request->argc * sizeof(*op->argv);
+    batch->request_bytes += bytes;
+    batch->command_flags |= slot->flags;
+    return bytes;
+}
+
+/* ---- Home again ---- */
+
+void batch_take_news(struct batch *batch, struct batch_news *news) {
+    check(!batch->returned && news->ran > batch->ready && news->ran < batch->count);
+    batch->ready = news->ran;
+    outbuf_splice(&batch->early, &news->out);
+    outbuf_fini(&news->out);
+    free(news);
+}
+
+void batch_returned(struct batch *batch) {
+    check(!batch->returned && batch->ran == batch->count);
+    batch->returned = true;
+    if (UNLIKELY(batch->ready > 0)) {
+        struct outbuf rest = batch->out;
+        batch->out = batch->early;
+        outbuf_splice(&batch->out, &rest);
+        outbuf_fini(&rest);
+        outbuf_init(&batch->early);
+    }
+    batch->ready = batch->count;
+    if (batch->input != NULL) {
+        rt_buffer_unref(batch->input);
+        batch->input = NULL;
+    }
+    arena_reset(&batch->arena);
+}
+
+size_t batch_memory_at_home(const struct batch *batch) {
+    return batch->returned ? sizeof(*batch) + batch->out.allocated : batch->early.allocated;
+}
+
+/* ---- At the owner of the keys ---- */
+
+#define KEYS_ON_STACK 64
+
+/* The keys of an op as locks want them; `on_stack` has room for KEYS_ON_STACK, more are allocated:
+ * free what differs from it. */
+static struct lock_key *op_lock_keys(const struct worker *worker, const struct command_slot *slot,
+                                     const struct bytes *argv, uint32_t argc, const struct key *key,
+                                     struct lock_key *on_stack, uint32_t *ret_count) {
+    struct key_ref refs_on_stack[KEYS_ON_STACK];
+    struct key_ref *refs = refs_on_stack;
+    struct lock_key *keys = on_stack;
+    if (argc > KEYS_ON_STACK) {
+        refs = must_malloc(argc * sizeof *refs);
+        keys = must_malloc(argc * sizeof *keys);
+    }
+    int n = command_keys(slot->row, argv, argc, refs, (int)argc);
+    for (int i = 0; i < n; i++) {
+        struct bytes name = argv[refs[i].index];
+        /* The length too: an empty word of an inline request lies where the next one does. */
+        bool same = name.ptr == key->name.ptr && name.len == key->name.len;
+        keys[i].id = same ? key->hash : key_make(&worker->server->secret, name).hash;
+        keys[i].exclusive = !(refs[i].flags & KEY_RO);
+    }
+    if (refs != refs_on_stack) {
+        free(refs);
+    }
+    *ret_count = n > 0 ? (uint32_t)n : 0;
+    return keys;
+}
+
+bool op_is_blocked(const struct worker *worker, const struct command_slot *slot,
+                   const struct bytes *argv, uint32_t argc, const struct key *key) {
+    struct lock_key on_stack[KEYS_ON_STACK];
+    uint32_t n;
+    struct lock_key *keys = op_lock_keys(worker, slot, argv, argc, key, on_stack, &n);
+    bool blocked = false;
+    for (uint32_t i = 0; i < n && !blocked; i++) {
+        blocked = locks_block(&worker->shard.locks, keys[i].id, keys[i].exclusive);
+    }
+    if (keys != on_stack) {
+        free(keys);
+    }
+    return blocked;
+}
+
+/* Runs the next op; returns the bytes of its reply. */
+static size_t run_op(struct worker *worker, struct batch *batch) {
+    struct op *op = &batch->ops[batch->ran];
+    struct reply reply;
+    reply_init(&reply, &batch->out, op->resp);
+    size_t before = batch->out.bytes;
+    worker->large = batch->ran == 0 ? batch->large : NULL;
+    /* The owner's time: by home's, others may have seen keys go that were still there. */
+    op_run(worker, op->slot, op->argv, op->argc, op->db, &op->key, op->manner,
+           rt_wall_ms(worker->rt), &reply);
+    worker->large = NULL;
+    size_t bytes = batch->out.bytes - before;
+    batch->reply_bytes[batch->ran++] = bytes;
+    return bytes;
+}
+
+static void batch_go_on(struct worker *worker, struct batch *batch);
+
+static void suspend(struct worker *worker, struct batch *batch) {
+    batch->link.hash = links_hash(batch->client_id);
+    links_add(&worker->suspended, &batch->link);
+}
+
+/* What is ready goes home now, the rest goes on in the next turn. Until then it stands among the
+ * suspended ones, so that what comes behind it from the same client follows it. */
+static void batch_cut(struct worker *worker, struct batch *batch) {
+    suspend(worker, batch);
+    list_push_back(&worker->cut, &batch->cut_node);
+    if (batch->out.bytes == 0) {
+        return;
+    }
+    struct batch_news *news = must_malloc(sizeof *news);
+    *news = (struct batch_news){
+        .message = {.kind = MESSAGE_BATCH_NEWS, .home = batch->message.home},
+        .batch = batch,
+        .ran = batch->ran,
+        .out = batch->out,
+    };
+    outbuf_init(&batch->out);
+    post_send(worker->server->office, worker->id, batch->message.home, &news->message);
+}
+
+void batches_go_on(struct worker *worker) {
+    struct list cut;
+    list_init(&cut);
+    list_splice_back(&cut, &worker->cut); /* who is cut again goes on in the next turn */
+    struct list_node *node;
+    while (!worker_slice_over(worker) && (node = list_pop_front(&cut)) != NULL) {
+        struct batch *batch = LIST_ENTRY(node, struct batch, cut_node);
+        links_remove(&worker->suspended, &batch->link);
+        batch_go_on(worker, batch);
+    }
+    list_splice_back(&cut, &worker->cut);
+    list_splice_back(&worker->cut, &cut);
+}
+
+static void op_settled(void *context, struct lock_request *request) {
+    struct worker *worker = context;
+    struct batch *batch = (struct batch *)((char *)request - offsetof(struct batch, lock));
+    links_remove(&worker->suspended, &batch->link);
+    worker->tick = rt_ticks(worker->rt);
+    run_op(worker, batch);
+    locks_release(&worker->shard.locks, request);
+    batch_go_on(worker, batch);
+}
+
+static void op_wait(struct worker *worker, struct batch *batch) {
+    struct op *op = &batch->ops[batch->ran];
+    struct lock_key on_stack[KEYS_ON_STACK];
+    uint32_t n;
+    struct lock_key *keys =
+        op_lock_keys(worker, op->slot, op->argv, op->argc, &op->key, on_stack, &n);
+    struct lock *memory = arena_alloc(&batch->arena, (n + 1) * sizeof *memory);
+    lock_request_init(&batch->lock, LOCK_KEYS, keys, n, memory);
+    if (keys != on_stack) {
+        free(keys);
+    }
+    worker->stats.lock_waits++;
+    suspend(worker, batch);
+    batch->lock.settled = op_settled;
+    if (locks_submit(&worker->shard.locks, &batch->lock) != LOCK_WAITS) {
+        op_settled(worker, &batch->lock);
+    }
+}
+
+/* Home it goes; and the first that stood behind it comes up, with the others behind it. */
+static struct batch *batch_over(struct worker *worker, struct batch *batch) {
+    struct batch *follower = batch->followers;
+    batch->followers = NULL;
+    worker->stats.ops_for_others += batch->count;
+    batch->message.kind = MESSAGE_BATCH_DONE;
+    post_send(worker->server->office, worker->id, batch->message.home, &batch->message);
+    if (follower != NULL) {
+        follower->followers = follower->next;
+        follower->last_follower = follower->next != NULL ? batch->last_follower : NULL;
+        follower->next = NULL;
+    }
+    return follower;
+}
+
+/* Its reply was the last for now. */
+static bool is_enough(const struct worker *worker, const struct batch *batch, size_t reply_bytes) {
+    return worker_slice_over(worker) ||
+           (UNLIKELY(reply_bytes > OUTBUF_CHUNK_BYTES) && batch->out.bytes > REPLIES_MAX);
+}
+
+/* Runs its ops as far as they may; true if all have run. */
+static bool run_ops(struct worker *worker, struct batch *batch) {
+    const struct locks *locks = &worker->shard.locks;
+    while (batch->ran < batch->count) {
+        const struct op *op = &batch->ops[batch->ran];
+        if (UNLIKELY(locks->requests > 0) &&
+            op_is_blocked(worker, op->slot, op->argv, op->argc, &op->key)) {
+            op_wait(worker, batch);
+            return false;
+        }
+        size_t bytes = run_op(worker, batch);
+        if (UNLIKELY(is_enough(worker, batch, bytes)) && batch->ran < batch->count) {
+            batch_cut(worker, batch);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void batch_go_on(struct worker *worker, struct batch *batch) {
+    worker_slice_enter(worker);
+    while (run_ops(worker, batch)) {
+        batch = batch_over(worker, batch);
+        if (LIKELY(batch == NULL)) {
+            return;
+        }
+        if (worker_slice_over(worker)) {
+            batch_cut(worker, batch);
+            return;
+        }
+    }
+}
+
+/* An earlier batch of the same client waits here: this one goes behind it. */
+static bool follows(struct worker *worker, struct batch *batch) {
+    uint64_t hash = links_hash(batch->client_id);
+    struct link *at = links_first(&worker->suspended, hash);
+    while (at != NULL && LINK_ENTRY(at, struct batch, link)->client_id != batch->client_id) {
+        at = at->next;
+    }
+    if (at == NULL) {
+        return false;
+    }
+    struct batch *first = LINK_ENTRY(at, struct batch, link);
+    if (first->followers == NULL) {
+        first->followers = batch;
+    } else {
+        first->last_follower->next = batch;
+    }
+    first->last_follower = batch;
+    return true;
+}
+
+void batch_arrived(struct worker *worker, struct batch *batch) {
+    if (UNLIKELY(worker->suspended.count > 0) && follows(worker, batch)) {
+        return;
+    }
+    struct keyspace *keyspace = worker->shard.keyspace;
+    for (uint32_t i = 0; i < batch->count; i++) {
+        keyspace_prefetch_slot(keyspace, batch->ops[i].db, &batch->ops[i].key);
+    }
+    for (uint32_t i = 0; i < batch->count; i++) {
+        keyspace_prefetch_bucket(keyspace, batch->ops[i].db, &batch->ops[i].key);
+    }
+    for (uint32_t i = 0; i < batch->count; i++) {
+        keyspace_prefetch_entry(keyspace, batch->ops[i].db, &batch->ops[i].key);
+    }
+    batch_go_on(worker, batch);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* batch: the ops of one connection, from one read, for one shard: what travels between threads.
+ *
+ * Crosses threads, but is never shared: the home worker fills it, the owner of the keys runs it and
+ * writes final RESP into `out`, the home worker hands the replies on and reuses it. Whoever has the
+ * message has all of it. Arguments point into the client's input buffer, which the batch holds
+ * until it is back; nothing is copied but the slices, and the words of inline requests.
+ */
+#ifndef SHOAL_SERVER_CALL_BATCH_H
+#define SHOAL_SERVER_CALL_BATCH_H
+
+#include "base/arena.h"
+#include "base/links.h"
+#include "base/outbuf.h"
+#include "server/call/command_table.h"
+#include "shard/locks.h"
+#include "shard/mailbox.h"
+
+struct client;
+struct large;
+struct request;
+struct rt_buffer;
+struct worker;
+
+#define BATCH_OPS_MAX 64
+
+/* A request's piece of work on one shard. */
+struct op {
+    const struct command_slot *slot;
+    struct bytes *argv; /* in the batch's arena */
+    uint32_t argc;
+    uint32_t db;
+    struct key key;
+    uint8_t resp;
+    uint8_t manner; /* exec_manner */
+};
+
+struct batch {
+    struct message message; /* first */
+    struct client *client;  /* home's: never looked at by the owner of the keys */
+    uint64_t client_id;     /* for the owner, who knows it by that */
+    struct batch *next;     /* in the pool */
+    struct rt_buffer *input;
+    struct large *large; /* of its first op, or NULL; lives as long as input */
+    uint32_t count;
+    unsigned target;
+    /* Home's, all the time. */
+    bool returned;
+    uint32_t ready;       /* ops whose replies are home */
+    uint32_t released;    /* ops whose replies were handed on */
+    struct outbuf early;  /* replies that came home before it */
+    size_t client_memory; /* counted to the client while its replies wait at home */
+    /* The owner's, while it waits for a lock or for its next slice. */
+    uint32_t ran;              /* ops so far */
+    struct link link;          /* of worker->suspended */
+    struct list_node cut_node; /* of worker->cut */
+    struct batch *followers;   /* of the same client, that came meanwhile, linked by next */
+    struct batch *last_follower;
+    struct lock_request lock;
+    struct arena arena;
+    struct outbuf out;
+    size_t request_bytes;   /* of the client's memory, while it is away */
+    unsigned command_flags; /* of all ops */
+    struct op ops[BATCH_OPS_MAX];
+    size_t reply_bytes[BATCH_OPS_MAX];
+};
+
+/* The replies of the first ops of a batch, ahead of it: from the owner of the keys, who frees
+ * nothing; home does. */
+struct batch_news {
+    struct message message; /* first */
+    struct batch *batch;
+    uint32_t ran;
+    struct outbuf out;
+};
+
+/* Home: an empty batch for this client's input. */
+struct batch *batch_take(struct worker *worker, struct client *client, struct rt_buffer *input);
+/* Home: back to the pool. */
+void batch_put(struct worker *worker, struct batch *batch);
+/* Home: adds an op; the batch must have room. Returns the memory that it is for the client while it
+ * is away. */
+size_t batch_add(struct batch *batch, const struct command_slot *slot,
+                 const struct request *request, const struct key *key, const struct client *client);
+/* Owner of the keys: a batch arrived. Runs all ops in order and sends it home; one whose keys a
+ * transaction has locked waits for that, and with it what comes behind it from the same client. So
+ * it does between two ops when its slice of the turn is over or much has been written: then what is
+ * ready goes home ahead. */
+void batch_arrived(struct worker *worker, struct batch *batch);
+/* Owner of the keys, once a turn: goes on with those that were cut. */
+void batches_go_on(struct worker *worker);
+/* Home: what came ahead of a batch, or with it, is ready. Batch news are freed. */
+void batch_take_news(struct batch *batch, struct batch_news *news);
+void batch_returned(struct batch *batch);
+/* Home: the replies that are ready. */
+static inline struct outbuf *batch_replies(struct batch *batch) {
+    return batch->returned ? &batch->out : &batch->early;
+}
+/* Home: bytes it holds for its client, when it is back or news of it are. */
+size_t batch_memory_at_home(const struct batch *batch);
+/* Whether an op must wait because of keys that are locked. Ask only if there are locks. */
+bool op_is_blocked(const struct worker *worker, const struct command_slot *slot,
+                   const struct bytes *argv, uint32_t argc, const struct key *key);
+/* At the end of a worker. */
+/* Frees `count` of those in the pool, which have left its stock. */
+void batch_pool_drop(struct worker *worker, unsigned count);
+size_t batch_pool_memory(const struct worker *worker);
+
+#endif

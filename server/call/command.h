@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* command: what a command is. One row of a table per command is the only truth about it.
+ *
+ * Rows live in server/commands/<family>_rows.c as constant data. Routing, checks, COMMAND INFO,
+ * COMMAND DOCS, key extraction, ACL categories and statistics all read them; nothing about a
+ * command is said twice.
+ *
+ * Thread: rows are constant. `struct exec` belongs to the thread that runs it.
+ */
+#ifndef SHOAL_SERVER_CALL_COMMAND_H
+#define SHOAL_SERVER_CALL_COMMAND_H
+
+#include "base/bytes.h"
+#include "proto/reply.h"
+#include "shard/keys/keyspace.h"
+
+#include <stdint.h>
+
+struct client;
+struct command_slot;
+struct shard;
+struct worker;
+
+/* ---- What a running command sees ---- */
+
+/* How its client wants keys to be looked at. */
+enum exec_manner {
+    MANNER_NO_TOUCH = 1 << 0,  /* CLIENT NO-TOUCH */
+    MANNER_SEES_DEAD = 1 << 1, /* CLIENT IMPORT-SOURCE, which matters in import mode */
+};
+
+struct exec {
+    const struct command *command;   /* the (sub)command that runs */
+    const struct command_slot *slot; /* the same as the table serves it (command_table.h) */
+    struct bytes *argv; /* argv[0] is the name as sent; subcommands count from the container */
+    uint32_t argc;
+    uint32_t db;               /* selected database */
+    struct shard *shard;       /* the shard of the thread that runs it */
+    struct keyspace *keyspace; /* its keys */
+    struct reply *reply;
+    int64_t
+        now_ms; /* wall clock, one value for the whole command (and its parts on other shards) */
+    struct key key;        /* the first key, hashed once; only if the command has one */
+    uint8_t manner;        /* exec_manner */
+    struct client *client; /* PLACE_HOME commands only, else NULL */
+    struct worker *worker; /* the thread that runs it */
+    struct client *fenced; /* scatter.c's: whose scatter this is, also when it has gone */
+    struct {
+        size_t *ends; /* where each element of the reply ends (exec_element), from `start` on; NULL:
+                         nobody wants to know */
+        size_t start;
+        uint32_t count;
+    } elements;
+};
+
+typedef void command_fn(struct exec *x);
+
+/* lookup flags that honour CLIENT NO-TOUCH */
+static inline unsigned exec_lookup_flags(const struct exec *x, unsigned flags) {
+    return x->manner & MANNER_NO_TOUCH ? flags | LOOKUP_NOTOUCH : flags;
+}
+
+/* ---- Rows ---- */
+
+enum command_place {
+    PLACE_KEY,  /* on the shard that owns its keys; `spread` says what if they lie on several */
+    PLACE_HOME, /* on the client's home thread, fenced: after all earlier requests, before all later
+                   ones */
+};
+
+/* What becomes of a command whose keys lie on several shards. All but CARRY have keys to the last
+ * argument, at equal distances, and cannot fail once their arguments are right. */
+enum command_spread {
+    SPREAD_CARRY,    /* it runs at one place, on values that were fetched and are put back */
+    SPREAD_SUM,      /* each shard runs it on its own keys, the numbers are added up */
+    SPREAD_OK,       /* the same, every one answers OK */
+    SPREAD_ELEMENTS, /* the same, one element of an array for each key */
+};
+
+enum command_flag {
+    CMD_WRITE = 1 << 0,
+    CMD_READONLY = 1 << 1,
+    CMD_DENYOOM = 1 << 2,
+    CMD_ADMIN = 1 << 3,
+    CMD_PUBSUB = 1 << 4,
+    CMD_NOSCRIPT = 1 << 5,
+    CMD_BLOCKING = 1 << 6,
+    CMD_LOADING = 1 << 7,
+    CMD_STALE = 1 << 8,
+    CMD_SKIP_MONITOR = 1 << 9,
+    CMD_SKIP_COMMANDLOG = 1 << 10,
+    CMD_ASKING = 1 << 11,
+    CMD_FAST = 1 << 12,
+    CMD_NO_AUTH = 1 << 13,
+    CMD_MAY_REPLICATE = 1 << 14,
+    CMD_NO_ASYNC_LOADING = 1 << 15,
+    CMD_NO_MULTI = 1 << 16,
+    CMD_MOVABLE_KEYS = 1 << 17,
+    CMD_ALLOW_BUSY = 1 << 18,
+    CMD_MODULE = 1 << 19,
+    CMD_NO_MANDATORY_KEYS = 1 << 20,
+    CMD_PROTECTED = 1 << 21,
+    CMD_SENTINEL = 1 << 22,
+    CMD_ONLY_SENTINEL = 1 << 23,
+    CMD_ALL_DBS = 1 << 24,
+    /* Ours, never shown among the flags: a PLACE_HOME command that looks at, or (CMD_WRITE)
+       changes, all keys; and one that does so at one moment for all shards, also outside of MULTI.
+     */
+    CMD_ALL_KEYS = 1 << 25,
+    CMD_AT_ONCE = 1 << 26,
+    /* Ours, never shown among the flags. UNFENCED: dispatch need not fence it although it is
+       PLACE_HOME (touches nothing but its reply: PING, ECHO). */
+    CMD_SYSTEM = 1 << 29, /* COMMAND DOCS calls it a system command */
+    CMD_UNFENCED = 1u << 30,
+    CMD_UNQUEUED = 1 << 28, /* runs at once also inside MULTI: EXEC, DISCARD, RESET, QUIT */
+};
+
+/* Bit n is category n in the order of ACL CAT; names in command_category_names. */
+enum command_category {
+    ACL_KEYSPACE = 1 << 0,
+    ACL_READ = 1 << 1,
+    ACL_WRITE = 1 << 2,
+    ACL_SET = 1 << 3,
+    ACL_SORTEDSET = 1 << 4,
+    ACL_LIST = 1 << 5,
+    ACL_HASH = 1 << 6,
+    ACL_STRING = 1 << 7,
+    ACL_BITMAP = 1 << 8,
+    ACL_HYPERLOGLOG = 1 << 9,
+    ACL_GEO = 1 << 10,
+    ACL_STREAM = 1 << 11,
+    ACL_PUBSUB = 1 << 12,
+    ACL_ADMIN = 1 << 13,
+    ACL_FAST = 1 << 14,
+    ACL_SLOW = 1 << 15,
+    ACL_BLOCKING = 1 << 16,
+    ACL_DANGEROUS = 1 << 17,
+    ACL_CONNECTION = 1 << 18,
+    ACL_TRANSACTION = 1 << 19,
+    ACL_SCRIPTING = 1 << 20,
+};
+
+enum key_flag {
+    KEY_RO = 1 << 0,
+    KEY_RW = 1 << 1,
+    KEY_OW = 1 << 2,
+    KEY_RM = 1 << 3,
+    KEY_ACCESS = 1 << 4,
+    KEY_UPDATE = 1 << 5,
+    KEY_INSERT = 1 << 6,
+    KEY_DELETE = 1 << 7,
+    KEY_NOT_KEY = 1 << 8,
+    KEY_INCOMPLETE = 1 << 9,
+    KEY_VARIABLE_FLAGS = 1 << 10,
+};
+
+enum key_begin { BEGIN_NONE, BEGIN_INDEX, BEGIN_KEYWORD, BEGIN_UNKNOWN };
+enum key_find { FIND_NONE, FIND_RANGE, FIND_KEYNUM, FIND_UNKNOWN };
+
+struct key_spec {
+    unsigned flags; /* key_flag */
+    enum key_begin begin;
+    int index;           /* BEGIN_INDEX; for BEGIN_KEYWORD where the search starts */
+    const char *keyword; /* BEGIN_KEYWORD */
+    enum key_find find;
+    int last, step, limit;          /* FIND_RANGE */
+    int keynum, first, keynum_step; /* FIND_KEYNUM */
+    const char *notes;
+};
+#define KEY_SPECS_MAX 3
+
+enum arg_type {
+    ARG_STRING,
+    ARG_INTEGER,
+    ARG_DOUBLE,
+    ARG_KEY,
+    ARG_PATTERN,
+    ARG_UNIX_TIME,
+    ARG_PURE_TOKEN,
+    ARG_ONEOF,
+    ARG_BLOCK
+};
+enum arg_flag { ARG_OPTIONAL = 1, ARG_MULTIPLE = 2, ARG_MULTIPLE_TOKEN = 4 };
+
+struct command_arg {
+    const char *name;
+    enum arg_type type;
+    unsigned flags;      /* arg_flag */
+    int key_spec;        /* index of the key spec for ARG_KEY, else -1 */
+    const char *token;   /* or NULL */
+    const char *summary; /* or NULL */
+    const char *since;   /* or NULL */
+    const char *deprecated_since;
+    const char *display;            /* display_text, or NULL: as the name */
+    const struct command_arg *args; /* of ONEOF and BLOCK, ended by a row with name NULL */
+};
+
+struct command_history {
+    const char *since;
+    const char *change;
+};
+
+/* Where a command's keys are, when key specs alone do not say it (SET, MSETEX ...): index positions
+ * and flags of the keys in argv. Returns how many, or -1 if the arguments make no sense. */
+struct key_ref {
+    uint32_t index; /* in argv */
+    unsigned flags; /* key_flag */
+};
+typedef int command_keys_fn(const struct command *command, const struct bytes *argv, uint32_t argc,
+                            struct key_ref *ret, int max);
+
+struct command {
+    const char *name;    /* lower case; of a subcommand its own word only */
+    command_fn *run;     /* NULL for a container that only holds subcommands */
+    int arity;           /* negative: at least */
+    unsigned flags;      /* command_flag */
+    unsigned categories; /* command_category, explicit ones only: those that follow from flags
+                            (read, write, fast, slow, admin, dangerous, pubsub, blocking) are added
+                            by command_categories() */
+    enum command_place place;
+    enum command_spread spread;
+    struct key_spec keys[KEY_SPECS_MAX]; /* ended by BEGIN_NONE */
+    command_keys_fn *find_keys;          /* NULL: key specs are complete */
+    const char *const *tips;             /* NULL-ended, or NULL */
+    const char *group, *since, *summary, *complexity;
+    const char *deprecated_since, *replaced_by;
+    const struct command_history *history; /* ended by since NULL, or NULL */
+    const struct command_arg *args;        /* ended by name NULL, or NULL */
+    const struct command *subcommands;     /* ended by name NULL, or NULL */
+};
+
+/* Families, each ended by a row with name NULL. */
+extern const struct command commands_string[];
+extern const struct command commands_generic[];
+extern const struct command commands_connection[];
+extern const struct command commands_server[];
+extern const struct command commands_transaction[];
+
+#endif

@@ -1,0 +1,741 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* dispatch: see the header. Why so:
+ *
+ * Requests of a read are worked off in windows. A window is parsed and routed first, which tells
+ * the memory system what will be needed, then run in order: by the time the first command touches
+ * its key, the others are being fetched. A window ends at a fence (a command that must run after
+ * all earlier requests and before all later ones), because what follows may depend on it (SELECT,
+ * HELLO).
+ *
+ *     input -> window of staged requests -> here: op_run -> out, or held while something is away
+ *                                        -> away: a batch per target, sent when all input is used
+ *                                        -> home command, once nothing is away
+ *
+ * Invariants
+ *  1. A request is either fully handed on (run, put in a batch, refused with a reply) or not
+ * consumed at all: who must wait rewinds the input to its first byte and parses it again later.
+ *  2. Every request makes exactly one entry in the order of replies, or appends to the last one.
+ *  3. Refusals happen in `refuse` only, in the order of checks there.
+ */
+#include "server/call/dispatch.h"
+
+#include "base/check.h"
+#include "base/must.h"
+#include "net/rt.h"
+#include "proto/reply.h"
+#include "server/call/batch.h"
+#include "server/call/errors.h"
+#include "server/call/exec.h"
+#include "server/call/help.h"
+#include "server/client/client.h"
+#include "server/client/client_private.h"
+#include "server/client/large.h"
+#include "server/commands/transaction/transaction.h"
+#include "server/observe/log.h"
+#include "server/txn/multi.h"
+#include "server/txn/txn.h"
+#include "server/worker/worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* What one connection may add to its output in a turn, more or less: limits on the memory of
+ * clients are looked at once a turn. */
+#define OUTPUT_A_TURN_MAX (4 * 1024 * 1024)
+/* Commands with more keys than this are routed through memory of their own. */
+#define KEYS_ON_STACK 64
+
+enum route {
+    ROUTE_UNKNOWN, /* no such command or subcommand, wrong arity: refuse says which */
+    ROUTE_KEY,     /* on the shard of its keys: `target` */
+    ROUTE_APART,   /* keys on several shards: a transaction */
+    ROUTE_HOME,    /* on this thread */
+    ROUTE_QUEUE,   /* inside MULTI: run by EXEC */
+};
+
+struct staged {
+    struct request request;
+    size_t start; /* of the request in the input */
+    const struct command_slot *slot;
+    struct key key;
+    enum route route;
+    unsigned target;
+};
+
+/* ---- Statistics ---- */
+
+static void count_error(struct worker *worker, const struct reply *reply) {
+    worker->stats.error_replies += reply->errors;
+    for (unsigned i = 0; i < worker->errors_count; i++) {
+        if (strcmp(worker->errors[i].code, reply->error_code) == 0) {
+            worker->errors[i].count += reply->errors;
+            return;
+        }
+    }
+    if (worker->errors_count < ERROR_STATS_MAX) {
+        struct error_stat *stat = &worker->errors[worker->errors_count++];
+        memcpy(stat->code, reply->error_code, sizeof stat->code);
+        stat->count = reply->errors;
+    }
+}
+
+void stats_ran(struct worker *worker, const struct command_slot *slot, uint64_t ticks,
+               const struct reply *reply) {
+    struct command_stats *stats = &worker->commands[slot->id];
+    stats->calls++;
+    stats->ticks += ticks;
+    worker->stats.commands_processed++;
+    worker->stats.cycle_command_ticks += ticks;
+    if (UNLIKELY(reply->errors > 0)) {
+        stats->failed++;
+        count_error(worker, reply);
+    }
+    if (LIKELY(worker->config->latency_tracking)) {
+        if (UNLIKELY(stats->latency == NULL)) {
+            stats->latency = must_calloc(1, sizeof *stats->latency);
+        }
+        histogram_record(stats->latency, rt_ticks_to_ns(worker->rt, ticks));
+    }
+}
+
+void stats_refused(struct worker *worker, const struct command_slot *slot,
+                   const struct reply *reply) {
+    if (slot != NULL) {
+        worker->commands[slot->id].rejected++;
+    }
+    count_error(worker, reply);
+}
+
+/* ---- Running ---- */
+
+void op_run(struct worker *worker, const struct command_slot *slot, struct bytes *argv,
+            uint32_t argc, uint32_t db, const struct key *key, uint8_t manner, int64_t now_ms,
+            struct reply *reply) {
+    struct exec x = {
+        .command = slot->row,
+        .slot = slot,
+        .argv = argv,
+        .argc = argc,
+        .db = db,
+        .shard = &worker->shard,
+        .keyspace = worker->shard.keyspace,
+        .reply = reply,
+        .now_ms = now_ms,
+        .key = *key,
+        .manner = manner,
+        .client = NULL,
+        .worker = worker,
+    };
+    exec_run(&x);
+    uint64_t now = rt_ticks(worker->rt);
+    stats_ran(worker, slot, now - worker->tick, reply);
+    worker->tick = now;
+}
+
+/* Where a reply written now has to go. */
+static struct outbuf *reply_target(struct client *client) {
+    if (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) {
+        return &client->worker->discard;
+    }
+    return client->pending_count > 0 ? &client->held : &client->out;
+}
+
+/* After a reply of `bytes` went to `target`: keeps the order (inv. 2). */
+static void reply_done(struct client *client, struct outbuf *target, size_t bytes) {
+    if (target == &client->held) {
+        client_pend_held(client, bytes);
+    } else if (target == &client->worker->discard) {
+        outbuf_drain(target, target->bytes);
+    }
+}
+
+/* Who has asked for more than he may have gets nothing of what comes after it. */
+static inline void limit_reply(struct client *client, size_t bytes) {
+    if (UNLIKELY(bytes > OUTBUF_CHUNK_BYTES)) {
+        client_check_output(client);
+    }
+}
+
+/* CLIENT REPLY SKIP: the command after it is the one whose reply is dropped. */
+void client_command_over(struct client *client) {
+    client->flags &= ~(unsigned)CLIENT_REPLY_SKIP;
+    if (client->flags & CLIENT_REPLY_SKIP_NEXT) {
+        client->flags = (client->flags & ~(unsigned)CLIENT_REPLY_SKIP_NEXT) | CLIENT_REPLY_SKIP;
+    }
+}
+
+static void run_here(struct client *client, struct staged *staged) {
+    struct worker *worker = client->worker;
+    struct outbuf *target = reply_target(client);
+    size_t before = target->bytes;
+    struct reply reply;
+    reply_init(&reply, target, client->resp);
+    worker->large = staged->start == 0 ? client->large : NULL;
+    op_run(worker, staged->slot, staged->request.argv, staged->request.argc, client->db,
+           &staged->key, client_manner(client), rt_wall_ms(worker->rt), &reply);
+    worker->large = NULL;
+    worker->stats.ops_here++;
+    size_t bytes = target->bytes - before;
+    reply_done(client, target, bytes);
+    client_command_over(client);
+    limit_reply(client, bytes);
+}
+
+static void run_home(struct client *client, struct staged *staged) {
+    struct worker *worker = client->worker;
+    const struct command_slot *slot = staged->slot;
+    uint64_t txns = client->txns;
+    struct outbuf *target = reply_target(client);
+    size_t before = target->bytes;
+    struct reply reply;
+    reply_init(&reply, target, client->resp);
+    struct exec x = {
+        .command = slot->row,
+        .slot = slot,
+        .argv = staged->request.argv,
+        .argc = staged->request.argc,
+        .db = client->db,
+        .shard = &worker->shard,
+        .keyspace = worker->shard.keyspace,
+        .reply = &reply,
+        .now_ms = rt_wall_ms(worker->rt),
+        .manner = client_manner(client),
+        .client = client,
+        .worker = worker,
+    };
+    exec_run(&x);
+    uint64_t now = rt_ticks(worker->rt);
+    uint64_t ticks = now - worker->tick;
+    worker->tick = now;
+    if (client->scatter != NULL || client->txns != txns) {
+        return; /* counted when it is complete */
+    }
+    stats_ran(worker, slot, ticks, &reply);
+    size_t bytes = target->bytes - before;
+    reply_done(client, target, bytes);
+    if (!(client->flags & CLIENT_BLOCKED)) { /* else client_unblock says so */
+        client_command_over(client);
+    }
+    limit_reply(client, bytes);
+}
+
+static void run_away(struct client *client, struct staged *staged) {
+    struct worker *worker = client->worker;
+    struct batch *batch = worker->open_batches[staged->target];
+    if (batch == NULL) {
+        batch = batch_take(worker, client, client->input_buffer);
+        worker->open_batches[staged->target] = batch;
+        worker->open_count++;
+    }
+    if (UNLIKELY(client->large != NULL) && staged->start == 0) {
+        batch->large = client->large;
+    }
+    client->bytes_away += batch_add(batch, staged->slot, &staged->request, &staged->key, client);
+    client_pend_op(client, batch, (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0);
+    client->ops_pending++;
+    worker->stats.ops_away++;
+    if (batch->count == BATCH_OPS_MAX) {
+        client_send_batch(client, staged->target);
+    }
+    client_command_over(client);
+}
+
+/* ---- Routing ---- */
+
+/* Finds the target of a command with keys in more than one place or in places that only its
+ * arguments tell. */
+static enum route route_keys(struct client *client, struct staged *staged) {
+    struct worker *worker = client->worker;
+    const struct request *request = &staged->request;
+    struct key_ref on_stack[KEYS_ON_STACK];
+    struct key_ref *refs = on_stack;
+    int max = KEYS_ON_STACK;
+    if (request->argc > KEYS_ON_STACK) {
+        max = (int)request->argc;
+        refs = arena_alloc(&worker->scratch, (size_t)max * sizeof *refs);
+    }
+    int n = command_keys(staged->slot->row, request->argv, request->argc, refs, max);
+    if (n <= 0) {
+        /* The arguments make no sense: the command says so itself, on any shard. */
+        staged->key = key_make(&worker->server->secret, BYTES(""));
+        staged->target = worker->id;
+        return ROUTE_KEY;
+    }
+    staged->key = key_make(&worker->server->secret, request->argv[refs[0].index]);
+    staged->target = server_worker_of_slot(worker->server, staged->key.slot);
+    if (worker->server->workers_count == 1) {
+        return ROUTE_KEY;
+    }
+    for (int i = 1; i < n; i++) {
+        uint16_t slot = key_slot(request->argv[refs[i].index]);
+        if (server_worker_of_slot(worker->server, slot) != staged->target) {
+            return ROUTE_APART;
+        }
+    }
+    return ROUTE_KEY;
+}
+
+/* The command of a request. `previous` is the one staged before it, or NULL: pipelines repeat
+ * themselves. One with subcommands is looked up again: COMMAND runs by itself, too. */
+static const struct command_slot *find_command(const struct command_table *table,
+                                               const struct request *request,
+                                               const struct staged *previous) {
+    if (previous != NULL && (previous->route == ROUTE_KEY || previous->route == ROUTE_QUEUE) &&
+        previous->slot->container == NULL && previous->slot->subcommands_count == 0 &&
+        bytes_equal(previous->request.argv[0], request->argv[0])) {
+        return previous->slot;
+    }
+    const struct command_slot *slot = command_table_find(table, request->argv[0]);
+    if (slot != NULL && slot->subcommands_count > 0 && request->argc > 1) {
+        slot = command_slot_find_sub(slot, request->argv[1]);
+    }
+    return slot;
+}
+
+static void stage(struct client *client, struct staged *staged, const struct staged *previous) {
+    struct worker *worker = client->worker;
+    const struct request *request = &staged->request;
+    const struct command_slot *slot = find_command(worker->server->commands, request, previous);
+    staged->slot = slot;
+    staged->route = ROUTE_UNKNOWN;
+    if (UNLIKELY(slot == NULL)) {
+        return;
+    }
+    int arity = slot->row->arity;
+    if (UNLIKELY(arity > 0 ? request->argc != (uint32_t)arity : request->argc < (uint32_t)-arity)) {
+        return;
+    }
+    if (UNLIKELY(client->multi != NULL) && !(slot->row->flags & CMD_UNQUEUED)) {
+        staged->route = ROUTE_QUEUE;
+        return;
+    }
+    if (slot->row->place == PLACE_HOME) {
+        staged->route = ROUTE_HOME;
+        return;
+    }
+    if (LIKELY(slot->first_key > 0 && slot->last_key == slot->first_key)) {
+        staged->key = key_make(&worker->server->secret, request->argv[slot->first_key]);
+        staged->target = server_worker_of_slot(worker->server, staged->key.slot);
+        staged->route = ROUTE_KEY;
+    } else {
+        staged->route = route_keys(client, staged);
+    }
+    if (staged->target == worker->id) {
+        keyspace_prefetch_slot(worker->shard.keyspace, client->db, &staged->key);
+    }
+}
+
+/* ---- Checks ---- */
+
+static bool is_http(struct bytes name) {
+    return bytes_is(name, "post") || bytes_is(name, "host:");
+}
+
+static void error_unknown_command(struct reply *reply, const struct request *request) {
+    char args[160];
+    size_t used = 0;
+    args[0] = 0;
+    for (uint32_t i = 1; i < request->argc && used < 128; i++) {
+        size_t room = 128 - used;
+        struct bytes arg = request->argv[i];
+        int shown = (int)(arg.len < room ? arg.len : room);
+        used += (size_t)snprintf(args + used, sizeof args - used, "'%.*s' ", shown, arg.ptr);
+    }
+    struct bytes name = request->argv[0];
+    reply_errorf(reply, "ERR unknown command '%.*s', with args beginning with: %s",
+                 (int)(name.len < 128 ? name.len : 128), name.ptr, args);
+}
+
+enum refusal {
+    REFUSE_NOT,
+    REFUSE_UNKNOWN,
+    REFUSE_ARITY,
+    REFUSE_PROTECTED,
+    REFUSE_AUTH,
+    REFUSE_NO_MULTI,
+};
+
+/* The flat list of checks, in Valkey's order. */
+static enum refusal refusal_of(const struct client *client, const struct staged *staged,
+                               bool may_run) {
+    const struct command_slot *slot = staged->slot;
+    unsigned flags = slot != NULL ? slot->row->flags : 0;
+    if (UNLIKELY(!may_run) && !(flags & CMD_NO_AUTH)) {
+        return REFUSE_AUTH;
+    }
+    if (UNLIKELY(slot == NULL)) {
+        return REFUSE_UNKNOWN;
+    }
+    if (UNLIKELY(staged->route == ROUTE_UNKNOWN)) {
+        return REFUSE_ARITY;
+    }
+    if (UNLIKELY(flags & CMD_PROTECTED)) {
+        enum config_protected allowed = client->worker->config->enable_debug_command;
+        if (allowed == CONFIG_PROTECTED_NO ||
+            (allowed == CONFIG_PROTECTED_LOCAL && !(client->flags & CLIENT_LOCAL))) {
+            return REFUSE_PROTECTED;
+        }
+    }
+    if (UNLIKELY(staged->route == ROUTE_QUEUE) && (flags & CMD_NO_MULTI)) {
+        return REFUSE_NO_MULTI;
+    }
+    return REFUSE_NOT;
+}
+
+static bool is_exec(const struct staged *staged) {
+    return staged->slot != NULL && staged->slot->row->run == command_exec;
+}
+
+/* The one place where a request is refused: writes why. */
+static void refuse(const struct client *client, const struct staged *staged, enum refusal refusal,
+                   struct reply *reply) {
+    const struct request *request = &staged->request;
+    if (UNLIKELY(is_exec(staged))) {
+        reply_errorf(reply, "EXECABORT Transaction discarded because of: %s",
+                     refusal == REFUSE_AUTH ? ERR_NO_AUTH
+                                            : "wrong number of arguments for 'exec' command");
+        return;
+    }
+    switch (refusal) {
+    case REFUSE_NOT:
+        check(false);
+        break;
+    case REFUSE_UNKNOWN:
+        if (command_table_find(client->worker->server->commands, request->argv[0]) != NULL) {
+            reply_subcommand_unknown(reply, request->argv[0], request->argv[1]);
+        } else {
+            error_unknown_command(reply, request);
+        }
+        break;
+    case REFUSE_ARITY:
+        reply_errorf(reply, "ERR wrong number of arguments for '%s' command",
+                     staged->slot->full_name);
+        break;
+    case REFUSE_PROTECTED:
+        reply_error(reply, ERR_DEBUG_NOT_ALLOWED);
+        break;
+    case REFUSE_AUTH:
+        reply_error(reply, ERR_NO_AUTH);
+        break;
+    case REFUSE_NO_MULTI:
+        reply_errorf(reply, "ERR Command '%s' not allowed inside a transaction",
+                     staged->slot->full_name);
+        break;
+    }
+}
+
+static void refuse_and_count(struct client *client, const struct staged *staged,
+                             enum refusal refusal) {
+    struct outbuf *target = reply_target(client);
+    size_t before = target->bytes;
+    struct reply reply;
+    reply_init(&reply, target, client->resp);
+    refuse(client, staged, refusal, &reply);
+    stats_refused(client->worker, staged->slot, &reply);
+    reply_done(client, target, target->bytes - before);
+    client_command_over(client);
+    if (is_exec(staged)) {
+        multi_discard(client);
+    } else if (client->multi != NULL) {
+        client->multi->failed = true;
+    }
+}
+
+/* Inside MULTI: the command is kept for EXEC. */
+static void queue(struct client *client, const struct staged *staged) {
+    struct outbuf *target = reply_target(client);
+    size_t before = target->bytes;
+    multi_queue_add(client->multi, client->worker, staged->slot, staged->request.argv,
+                    staged->request.argc);
+    struct reply reply;
+    reply_init(&reply, target, client->resp);
+    reply_literal(&reply, "+QUEUED\r\n");
+    reply_done(client, target, target->bytes - before);
+    client_command_over(client);
+}
+
+/* CLIENT PAUSE holds this command back. */
+static bool paused(const struct client *client, const struct command_slot *slot) {
+    const struct worker *worker = client->worker;
+    if (LIKELY(worker->pause.kind == PAUSE_NONE) || pause_passes(slot)) {
+        return false;
+    }
+    unsigned flags = slot->row->flags;
+    if (slot->row->run == command_exec && client->multi != NULL) {
+        flags |= client->multi->flags;
+    }
+    return pause_forbids(worker, flags);
+}
+
+/* It must run after all earlier requests and before all later ones. EXEC also when it is refused:
+ * the transaction ends with it. */
+static bool is_fence(const struct staged *staged) {
+    return staged->route == ROUTE_APART || is_exec(staged) ||
+           (staged->route == ROUTE_HOME && !(staged->slot->row->flags & CMD_UNFENCED));
+}
+
+/* It is a transaction: its keys lie on several shards, or it is about all of them at once. */
+static bool is_apart(const struct worker *worker, const struct staged *staged) {
+    return staged->route == ROUTE_APART ||
+           (staged->route == ROUTE_HOME && worker->server->workers_count > 1 &&
+            (staged->slot->row->flags & CMD_AT_ONCE));
+}
+
+/* An op on a key of this shard that a transaction has locked waits in a batch like those for other
+ * shards; and what comes behind it goes the same way, to stay in order. */
+static bool must_wait_here(const struct client *client, const struct staged *staged) {
+    const struct worker *worker = client->worker;
+    if (LIKELY(worker->shard.locks.requests == 0 && client->self_batches == 0)) {
+        return false;
+    }
+    return client->self_batches > 0 || worker->open_batches[worker->id] != NULL ||
+           op_is_blocked(worker, staged->slot, staged->request.argv, staged->request.argc,
+                         &staged->key);
+}
+
+/* ---- The window ---- */
+
+static void start_gathered(struct client *client) {
+    struct txn *txn = client->gathered;
+    client->gathered = NULL;
+    txn_start(txn);
+}
+
+/* Joins the transaction that is being gathered. */
+static void run_apart(struct client *client, struct staged *staged) {
+    if (client->gathered == NULL) {
+        client->gathered = txn_open(client, client->input_buffer);
+    }
+    txn_add(client->gathered, staged->slot, &staged->request,
+            staged->start == 0 ? client->large : NULL);
+    bool drops = client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT);
+    if (drops || txn_count(client->gathered) == TXN_COMMANDS_MAX) {
+        start_gathered(client);
+    }
+}
+
+/* False: it must wait, and nothing of it was done. */
+static bool run_staged(struct client *client, struct staged *staged, bool may_run) {
+    struct worker *worker = client->worker;
+    const struct command_slot *slot = staged->slot;
+    enum refusal refusal = refusal_of(client, staged, may_run);
+    bool refused = refusal != REFUSE_NOT;
+    if (!refused && UNLIKELY(paused(client, slot))) {
+        client->flags |= CLIENT_PAUSED;
+        client->last_command = slot; /* CLIENT LIST shows what it waits with */
+        return false;
+    }
+    bool apart = !refused && is_apart(worker, staged);
+    if (client->gathered != NULL && !apart) {
+        start_gathered(client);
+    }
+    if (client->txn != NULL && client->gathered == NULL) {
+        return false; /* a transaction has begun with what came before */
+    }
+    bool away = !refused && staged->route == ROUTE_KEY &&
+                (staged->target != worker->id || must_wait_here(client, staged));
+    if (client->pending_count > 0 && !refused) {
+        bool fence = apart || is_fence(staged);
+        if (worker->config->pipeline_order == CONFIG_PIPELINE_STRICT &&
+            (!away || client->away_target != staged->target)) {
+            fence = true;
+        }
+        if (fence) {
+            client->flags |= CLIENT_PARKED | CLIENT_FENCED;
+            return false;
+        }
+    }
+    client->commands += !refused && staged->route != ROUTE_QUEUE;
+    client->last_command = slot;
+    if (UNLIKELY(refused)) {
+        if (slot == NULL && is_http(staged->request.argv[0])) {
+            log_http(worker, client);
+            client_close(client);
+            return true;
+        }
+        refuse_and_count(client, staged, refusal);
+    } else if (apart) {
+        run_apart(client, staged);
+    } else if (UNLIKELY(staged->route == ROUTE_QUEUE)) {
+        queue(client, staged);
+    } else if (staged->route == ROUTE_HOME) {
+        run_home(client, staged);
+    } else if (away) {
+        client->away_target = staged->target;
+        run_away(client, staged);
+    } else {
+        run_here(client, staged);
+    }
+    return true;
+}
+
+static void protocol_error(struct client *client) {
+    struct worker *worker = client->worker;
+    struct outbuf *target = reply_target(client);
+    size_t before = target->bytes;
+    struct reply reply;
+    reply_init(&reply, target, client->resp);
+    reply_error_bytes(&reply, parser_error(&client->parser));
+    count_error(worker, &reply);
+    reply_done(client, target, target->bytes - before);
+    client_close_after_reply(client);
+}
+
+/* Parses up to a window's requests; *ret_used is where it stopped. */
+static unsigned stage_window(struct client *client, struct staged *window, size_t *ret_used,
+                             enum parse_status *ret_status) {
+    struct worker *worker = client->worker;
+    struct parser_limits limits = {
+        .bulk_len_max = worker->config->proto_max_bulk_len,
+        .query_bytes_max = worker->config->client_query_buffer_limit,
+        .authenticated = client_may_run(client),
+    };
+    unsigned n = 0;
+    size_t used = 0;
+    enum parse_status status = PARSE_REQUEST;
+    while (n < DISPATCH_WINDOW && used < client->input.len) {
+        struct staged *staged = &window[n];
+        struct bytes rest = bytes_make(client->input.ptr + used, client->input.len - used);
+        size_t consumed = 0;
+        if (used == 0) {
+            large_tell(client->large, &client->parser);
+        }
+        status = parser_run(&client->parser, &limits, rest, &worker->scratch, &staged->request,
+                            &consumed);
+        if (status == PARSE_MORE) {
+            break;
+        }
+        staged->start = used;
+        used += consumed;
+        if (status == PARSE_ERROR) {
+            if (n > 0 && staged[-1].route == ROUTE_APART) { /* its turn comes after that */
+                used = staged->start;
+                status = PARSE_REQUEST;
+                parser_fini(&client->parser);
+            }
+            break;
+        }
+        if (status == PARSE_EMPTY) {
+            continue;
+        }
+        stage(client, staged, n > 0 ? staged - 1 : NULL);
+        n++;
+        bool after_apart = n > 1 && staged[-1].route == ROUTE_APART;
+        if (staged->route == ROUTE_APART ? n == TXN_COMMANDS_MAX
+                                         : after_apart || is_fence(staged)) {
+            break;
+        }
+    }
+    *ret_used = used;
+    *ret_status = status;
+    return n;
+}
+
+static bool can_go_on(const struct client *client) {
+    return client->input.len > 0 && client->scatter == NULL && client->txn == NULL &&
+           large_missing(client->large) == 0 &&
+           !(client->flags & (CLIENT_CLOSING | CLIENT_CLOSE_AFTER_REPLY | CLIENT_BLOCKED |
+                              CLIENT_PARKED | CLIENT_PAUSED));
+}
+
+static bool is_here(const struct client *client, const struct staged *staged) {
+    return staged->route == ROUTE_KEY && staged->target == client->worker->id;
+}
+
+/* The memory of all keys of the window is asked for before the first is touched. */
+static void prefetch_window(const struct client *client, const struct staged *window, unsigned n) {
+    const struct keyspace *keyspace = client->worker->shard.keyspace;
+    for (unsigned i = 0; i < n; i++) {
+        if (is_here(client, &window[i])) {
+            keyspace_prefetch_bucket(keyspace, client->db, &window[i].key);
+        }
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (is_here(client, &window[i])) {
+            keyspace_prefetch_entry(keyspace, client->db, &window[i].key);
+        }
+    }
+}
+
+static void go_on_next_turn(struct client *client) {
+    client->flags |= CLIENT_PARKED;
+    client_resume(client);
+}
+
+static void run_window(struct client *client) {
+    struct worker *worker = client->worker;
+    struct staged window[DISPATCH_WINDOW];
+    size_t used;
+    enum parse_status status;
+    unsigned n = stage_window(client, window, &used, &status);
+    size_t scanned = used;
+    prefetch_window(client, window, n);
+    bool may_run = client_may_run(client);
+    bool whole = true;
+    worker_slice_enter(worker);
+    for (unsigned i = 0; i < n; i++) {
+        if (i > 0 && UNLIKELY(worker_slice_over(worker))) {
+            go_on_next_turn(client);
+            used = window[i].start;
+            whole = false;
+            break;
+        }
+        if (!run_staged(client, &window[i], may_run)) {
+            used = window[i].start; /* inv. 1 */
+            whole = false;
+            break;
+        }
+        if (client->flags & (CLIENT_CLOSING | CLIENT_CLOSE_AFTER_REPLY)) {
+            break;
+        }
+    }
+    if (client->gathered != NULL) {
+        start_gathered(client);
+    }
+    client->input_scanned = 0;
+    if (!whole) {
+        client->input_scanned = scanned + client->parser.pos - used;
+        parser_fini(&client->parser); /* forgets a scan of what comes after */
+    }
+    bool wrong = whole && status == PARSE_ERROR && !(client->flags & CLIENT_CLOSING);
+    if (UNLIKELY(wrong)) {
+        size_t at = window[n].start + client->parser.error_pos;
+        log_protocol_error(worker, client, parser_error(&client->parser),
+                           bytes_make(client->input.ptr + at, client->input.len - at));
+    }
+    if (!(client->flags & CLIENT_CLOSING)) {
+        client_input_used(client, used);
+    }
+    if (UNLIKELY(wrong)) {
+        protocol_error(client);
+    }
+    if (status == PARSE_MORE && whole) {
+        client->flags |= CLIENT_INPUT_PARTIAL;
+    }
+    arena_reset(&worker->scratch);
+}
+
+void client_process(struct client *client) {
+    const struct worker *worker = client->worker;
+    client->flags &= ~(unsigned)CLIENT_INPUT_PARTIAL;
+    while (can_go_on(client) && !(client->flags & CLIENT_INPUT_PARTIAL)) {
+        if (UNLIKELY(client_is_full(client))) {
+            client->flags |= CLIENT_PARKED;
+            break;
+        }
+        if (UNLIKELY(worker_slice_over(worker))) {
+            go_on_next_turn(client);
+            break;
+        }
+        run_window(client);
+        if (client_check_output(client)) {
+            break;
+        }
+        if (client->out.bytes > client->out_flushed + OUTPUT_A_TURN_MAX) {
+            go_on_next_turn(client);
+            break;
+        }
+    }
+    client_send_batches(client);
+    client_after_process(client);
+}

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* exec: the few things that most commands need before their own work starts.
+ *
+ * A command may see its shard, its arguments and its worker's snapshot of the configuration,
+ * nothing else; that it comes by the last only through these functions keeps the commands free of
+ * the worker.
+ */
+#include "server/call/exec.h"
+
+#include "base/check.h"
+#include "base/num.h"
+#include "server/call/errors.h"
+#include "server/client/large.h"
+#include "server/worker/worker.h"
+
+/* From here on a value is sent from where it lies. Below, the copy costs no more than the pin. */
+#define PIN_BYTES_MIN (8 * 1024)
+
+struct key exec_key(const struct exec *x, uint32_t argv_index) {
+    check_slow(argv_index < x->argc);
+    struct bytes name = x->argv[argv_index];
+    if (name.ptr == x->key.name.ptr && name.len == x->key.name.len) {
+        check_slow(x->key.hash == key_make(&x->worker->server->secret, name).hash);
+        return x->key;
+    }
+    return key_make(&x->worker->server->secret, name);
+}
+
+uint32_t exec_keys(const struct exec *x, uint32_t first, uint32_t end, uint32_t step,
+                   struct key keys[EXEC_KEYS_MAX]) {
+    uint32_t n = 0;
+    for (uint32_t i = first; i < end && n < EXEC_KEYS_MAX; i += step) {
+        keys[n++] = exec_key(x, i);
+    }
+    if (n == 1) {
+        return n;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        keyspace_prefetch_slot(x->keyspace, x->db, &keys[i]);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        keyspace_prefetch_bucket(x->keyspace, x->db, &keys[i]);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        keyspace_prefetch_entry(x->keyspace, x->db, &keys[i]);
+    }
+    return n;
+}
+
+bool exec_arg_i64(const struct exec *x, uint32_t argv_index, int64_t *ret) {
+    if (LIKELY(num_parse_i64(x->argv[argv_index], ret))) {
+        return true;
+    }
+    reply_error(x->reply, ERR_NOT_INTEGER);
+    return false;
+}
+
+bool exec_arg_db(const struct exec *x, uint32_t argv_index, uint32_t *ret_db) {
+    int64_t db;
+    if (!exec_arg_i64(x, argv_index, &db)) {
+        return false;
+    }
+    if (db < INT32_MIN || db > INT32_MAX) {
+        reply_error(x->reply, ERR_INT_RANGE);
+        return false;
+    }
+    if (db < 0 || db >= x->worker->config->databases) {
+        reply_error(x->reply, ERR_DB_INDEX);
+        return false;
+    }
+    *ret_db = (uint32_t)db;
+    return true;
+}
+
+void exec_arity_error(const struct exec *x) {
+    reply_errorf(x->reply, "ERR wrong number of arguments for '%s' command", x->command->name);
+}
+
+bool exec_find_string(const struct exec *x, const struct key *key, unsigned lookup_flags,
+                      struct entry **ret_entry) {
+    struct entry *entry =
+        keyspace_find(x->keyspace, x->db, key, x->now_ms, exec_lookup_flags(x, lookup_flags));
+    if (UNLIKELY(entry != NULL && entry_type(entry) != TYPE_STRING)) {
+        reply_error(x->reply, ERR_WRONG_TYPE);
+        return false;
+    }
+    *ret_entry = entry;
+    return true;
+}
+
+bool exec_deadline(const struct exec *x, int64_t value, bool ms, bool absolute, int64_t *ret_ms) {
+    bool bad = value <= 0;
+    bad |= !ms && __builtin_mul_overflow(value, 1000, &value);
+    bad |= !absolute && __builtin_add_overflow(value, x->now_ms, &value);
+    if (bad) {
+        reply_errorf(x->reply, ERR_EXPIRE_TIME, x->command->name);
+        return false;
+    }
+    *ret_ms = value;
+    return true;
+}
+
+void exec_store_argument(const struct exec *x, const struct key *key, uint32_t argv_index,
+                         int64_t expires_at) {
+    struct bytes value = x->argv[argv_index];
+    struct blob *blob = large_take(x->worker->large, value);
+    if (UNLIKELY(blob != NULL)) {
+        keyspace_set_blob(x->keyspace, x->db, key, blob, expires_at, x->now_ms);
+    } else {
+        keyspace_set_string(x->keyspace, x->db, key, value, expires_at, x->now_ms);
+    }
+}
+
+void exec_reply_string(const struct exec *x, struct entry *entry) {
+    char scratch[NUMBER_TEXT_BYTES];
+    struct bytes value = string_bytes(entry, scratch);
+    if (UNLIKELY(value.len >= PIN_BYTES_MIN)) {
+        void *pin = string_pin(entry, &value);
+        if (pin != NULL) {
+            reply_bulk_pinned(x->reply, value, string_unpin, pin);
+            return;
+        }
+    }
+    reply_bulk(x->reply, value);
+}
+
+int64_t exec_bulk_len_max(const struct exec *x) {
+    int64_t configured = x->worker->config->proto_max_bulk_len;
+    int64_t possible = x->worker->server->string_bytes_max;
+    return configured < possible ? configured : possible;
+}
+
+bool exec_lazy_user_del(const struct exec *x) {
+    return x->worker->config->lazyfree_lazy_user_del;
+}
+
+bool exec_lazy_expire(const struct exec *x) {
+    return x->worker->config->lazyfree_lazy_expire;
+}
+
+int64_t exec_alive_ms(const struct exec *x) {
+    bool sees_dead = x->manner & MANNER_SEES_DEAD && x->worker->config->import_mode;
+    return sees_dead ? INT64_MIN : x->now_ms;
+}
+
+bool exec_is_past(const struct exec *x, int64_t deadline) {
+    return deadline <= x->now_ms && !x->worker->config->import_mode;
+}
+
+bool exec_policy_is_lfu(const struct exec *x) {
+    return config_eviction_is_lfu(x->worker->config->maxmemory_policy);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* exec: what commands ask of the call they run in: their keys, their numbers, their limits.
+ *
+ * Thread: the one that runs the command.
+ * The functions that read an argument answer with the error themselves when it makes no sense, and
+ * return false: the command then only returns.
+ */
+#ifndef SHOAL_SERVER_CALL_EXEC_H
+#define SHOAL_SERVER_CALL_EXEC_H
+
+#include "base/check.h"
+#include "server/call/command.h"
+
+/* The key at a position of argv. The first key was hashed when the command was routed; others are
+ * hashed here. */
+struct key exec_key(const struct exec *x, uint32_t argv_index);
+
+#define EXEC_KEYS_MAX 16
+
+/* The keys at positions first, first + step .. below end, up to EXEC_KEYS_MAX of them; memory is
+ * asked for where they will be looked up, for all at once. Returns how many. */
+uint32_t exec_keys(const struct exec *x, uint32_t first, uint32_t end, uint32_t step,
+                   struct key keys[EXEC_KEYS_MAX]);
+
+/* For SPREAD_ELEMENTS: after the array's header, and after each element. */
+static inline void exec_element(struct exec *x) {
+    if (x->elements.ends != NULL) {
+        x->elements.ends[x->elements.count++] = x->reply->out->bytes - x->elements.start;
+    }
+}
+
+/* Runs the command. */
+static inline void exec_run(struct exec *x) {
+    if (LIKELY(!(x->manner & MANNER_SEES_DEAD))) {
+        x->command->run(x);
+        return;
+    }
+    keyspace_see_dead(x->keyspace, true);
+    x->command->run(x);
+    keyspace_see_dead(x->keyspace, false);
+}
+
+/* The time at which a key must be alive to be seen: now, or, for who sees dead ones, none. For what
+ * takes its look at keys elsewhere. */
+int64_t exec_alive_ms(const struct exec *x);
+
+/* ---- Arguments ---- */
+
+bool exec_arg_i64(const struct exec *x, uint32_t argv_index, int64_t *ret);
+/* A number of a database that exists. */
+bool exec_arg_db(const struct exec *x, uint32_t argv_index, uint32_t *ret_db);
+
+/* Writes "ERR wrong number of arguments for ..." for checks that arity cannot make. */
+void exec_arity_error(const struct exec *x);
+
+/* ---- Keys ---- */
+
+/* The live entry of a key that must hold a string if it holds anything. False: it holds something
+ * else, and the error is written. */
+bool exec_find_string(const struct exec *x, const struct key *key, unsigned lookup_flags,
+                      struct entry **ret_entry);
+
+/* Makes a deadline of a number that is not negative and not 0: `ms` says its unit, `absolute`
+ * whether it is a time or a duration. False: no such deadline, and the error is written. */
+bool exec_deadline(const struct exec *x, int64_t value, bool ms, bool absolute, int64_t *ret_ms);
+
+/* Sets a key to an argument, as keyspace_set_string does. One that was received into a block of its
+ * own is not copied: it may be stored only once, and not be read after that. */
+void exec_store_argument(const struct exec *x, const struct key *key, uint32_t argv_index,
+                         int64_t expires_at);
+
+/* The value of a string as a bulk string; large ones are lent, not copied. */
+void exec_reply_string(const struct exec *x, struct entry *entry);
+
+/* ---- Configuration ---- */
+
+/* How long a string may grow: proto-max-bulk-len, but never beyond what the machine can hold. */
+int64_t exec_bulk_len_max(const struct exec *x);
+/* lazyfree-lazy-user-del: DEL frees as UNLINK does. */
+bool exec_lazy_user_del(const struct exec *x);
+/* lazyfree-lazy-expire: the same for what is deleted because its time is over. */
+bool exec_lazy_expire(const struct exec *x);
+/* A key that is given this deadline is deleted instead. Not in import mode: its source will say
+ * when that goes. */
+bool exec_is_past(const struct exec *x, int64_t deadline);
+/* maxmemory-policy counts accesses (LFU) instead of noting times. */
+bool exec_policy_is_lfu(const struct exec *x);
+
+#endif

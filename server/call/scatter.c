@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* scatter: see the header. Why so: a keyless command needs every shard's share, and no thread may
+ * look into another's. So the function travels: each worker runs it on what is its own and sends
+ * the result home, where one function makes the reply.
+ *
+ * All of it is one allocation made and freed at home; a part is lent to its worker while its
+ * message is away. A part that says it is not finished is run again in the next turn, so that a
+ * long job (KEYS over a million keys) never stalls a loop.
+ */
+#include "server/call/scatter.h"
+
+#include "base/check.h"
+#include "base/must.h"
+#include "net/rt.h"
+#include "server/call/dispatch.h"
+#include "server/call/scatter_private.h"
+#include "server/client/client.h"
+#include "server/client/client_private.h"
+#include "server/txn/txn.h"
+#include "server/worker/message.h"
+#include "server/worker/worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct scatter {
+    struct client *client;
+    const struct command_slot *slot;
+    scatter_part_fn *part;
+    scatter_done_fn *done;
+    void *args;
+    uint32_t db;
+    int64_t now_ms;
+    uint64_t ticks; /* spent at home so far */
+    unsigned count, open;
+    bool inside; /* CLIENT PAUSE waits for it */
+    struct scatter_part *parts;
+};
+
+static size_t round_up(size_t n) {
+    return (n + 15) & ~(size_t)15;
+}
+
+static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_fn *part,
+                                   size_t part_bytes, const void *args, size_t args_bytes,
+                                   scatter_done_fn *done) {
+    struct client *client = x->client != NULL ? x->client : x->fenced;
+    check(client != NULL && client->scatter == NULL);
+    size_t head = round_up(sizeof(struct scatter));
+    size_t parts = round_up(count * sizeof(struct scatter_part));
+    size_t each = round_up(part_bytes);
+    char *memory = must_calloc(1, head + parts + count * each + round_up(args_bytes));
+    struct scatter *scatter = (struct scatter *)memory;
+    *scatter = (struct scatter){
+        .client = client,
+        .slot = x->slot,
+        .part = part,
+        .done = done,
+        .args = memory + head + parts + count * each,
+        .db = x->db,
+        .now_ms = x->now_ms,
+        .count = count,
+        .open = count,
+        .inside = client->txn == NULL && !pause_passes(x->slot),
+        .parts = (struct scatter_part *)(memory + head),
+    };
+    for (unsigned i = 0; i < count; i++) {
+        scatter->parts[i].scatter = scatter;
+        scatter->parts[i].result = memory + head + parts + i * each;
+        scatter->parts[i].message.home = (uint16_t)x->worker->id;
+        list_node_init(&scatter->parts[i].node);
+    }
+    if (args_bytes > 0) {
+        memcpy(scatter->args, args, args_bytes);
+    }
+    client->scatter = scatter;
+    if (scatter->inside) {
+        pause_enter(x->worker, x->slot->flags);
+    }
+    return scatter;
+}
+
+static void part_send(struct worker *home, struct scatter_part *part, unsigned to) {
+    part->worker = to;
+    if (to == home->id) {
+        scatter_part_arrived(home, part);
+        return;
+    }
+    part->message.kind = MESSAGE_PART;
+    post_send(home->server->office, home->id, to, &part->message);
+}
+
+void scatter_all(struct exec *x, scatter_part_fn *part, size_t part_bytes, const void *args,
+                 size_t args_bytes, scatter_done_fn *done) {
+    unsigned n = x->worker->server->workers_count;
+    struct scatter *scatter = scatter_new(x, n, part, part_bytes, args, args_bytes, done);
+    for (unsigned i = 0; i < n; i++) {
+        part_send(x->worker, &scatter->parts[i], i);
+    }
+}
+
+void scatter_one(struct exec *x, unsigned worker, scatter_part_fn *part, size_t part_bytes,
+                 const void *args, size_t args_bytes, scatter_done_fn *done) {
+    struct scatter *scatter = scatter_new(x, 1, part, part_bytes, args, args_bytes, done);
+    part_send(x->worker, &scatter->parts[0], worker);
+}
+
+void scatter_ok(struct exec *x, const struct scatter_result *result) {
+    reply_ok(x->reply);
+}
+
+void scatter_part_arrived(struct worker *worker, struct scatter_part *part) {
+    list_push_back(&worker->jobs, &part->node);
+}
+
+bool scatter_run_jobs(struct worker *worker) {
+    struct list jobs;
+    list_init(&jobs);
+    list_splice_back(&jobs, &worker->jobs); /* what comes up meanwhile is for the next turn */
+    struct list_node *node;
+    while (!worker_slice_over(worker) && (node = list_pop_front(&jobs)) != NULL) {
+        worker_slice_enter(worker);
+        struct scatter_part *part = LIST_ENTRY(node, struct scatter_part, node);
+        worker_reach_time(worker, part->scatter->now_ms);
+        if (!part->scatter->part(worker, part->scatter->args, part->result)) {
+            list_push_back(&worker->jobs, &part->node);
+        } else if (part->message.home == worker->id) {
+            scatter_part_home(worker, part);
+        } else {
+            part->message.kind = MESSAGE_PART_DONE;
+            post_send(worker->server->office, worker->id, part->message.home, &part->message);
+        }
+        worker->tick = rt_ticks(worker->rt);
+    }
+    list_splice_back(&jobs, &worker->jobs);
+    list_splice_back(&worker->jobs, &jobs);
+    return !list_empty(&worker->jobs);
+}
+
+/* All parts are home: the reply is made. */
+static void scatter_finish(struct worker *worker, struct scatter *scatter) {
+    struct client *client = scatter->client;
+    bool in_txn = client->txn != NULL;
+    bool gone = !in_txn && (client->flags & CLIENT_CLOSING);
+    void *results[CONFIG_SHARDS_MAX];
+    for (unsigned i = 0; i < scatter->count; i++) {
+        results[i] = scatter->parts[i].result;
+    }
+    client->scatter = NULL;
+    struct reply reply;
+    if (in_txn) {
+        reply = txn_reply(client);
+    } else if (gone) {
+        reply_init(&reply, &worker->discard, client->resp);
+    } else {
+        reply = client_reply(client);
+    }
+    struct exec x = {
+        .command = scatter->slot->row,
+        .slot = scatter->slot,
+        .db = scatter->db,
+        .shard = &worker->shard,
+        .keyspace = worker->shard.keyspace,
+        .reply = &reply,
+        .now_ms = scatter->now_ms,
+        .client = gone ? NULL : client,
+        .worker = worker,
+        .fenced = client,
+    };
+    struct scatter_result result = {scatter->args, results, scatter->count};
+    uint64_t start = rt_ticks(worker->rt);
+    scatter->done(&x, &result);
+    uint64_t ticks = scatter->ticks + rt_ticks(worker->rt) - start;
+    if (reply.out == &worker->discard) {
+        outbuf_drain(reply.out, reply.out->bytes);
+    }
+    const struct command_slot *slot = scatter->slot;
+    if (scatter->inside) {
+        pause_leave(worker, slot->flags);
+    }
+    free(scatter);
+    if (client->scatter != NULL) { /* it went on to the next shard */
+        client->scatter->ticks = ticks;
+        return;
+    }
+    if (in_txn) {
+        txn_scatter_done(client, ticks, &reply);
+        return;
+    }
+    stats_ran(worker, slot, ticks, &reply);
+    if (gone) {
+        client_try_free(client);
+        return;
+    }
+    client_command_over(client);
+    if (!client_check_output(client)) {
+        client_resume(client);
+    }
+}
+
+void scatter_part_home(struct worker *worker, struct scatter_part *part) {
+    struct scatter *scatter = part->scatter;
+    check(scatter->open > 0);
+    if (--scatter->open == 0) {
+        scatter_finish(worker, scatter);
+    }
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* scatter: runs a function on every worker's thread for one client, then another at home with all
+ * results.
+ *
+ * What keyless global commands (DBSIZE, KEYS, FLUSHALL, INFO, CONFIG SET, CLIENT LIST ...) are made
+ * of. The client is fenced: nothing of it runs until `done` has written its reply. The parts are
+ * not one moment in time, unless a transaction holds the locks of all shards meanwhile (txn.h).
+ *
+ * Thread: scatter_* are called at the client's home; part runs on each worker; done runs at home,
+ * also if the client is gone by then, so it can free what the parts made: then `x->client` is NULL
+ * and the reply leads nowhere, but inside a transaction, which goes on to its end with the client.
+ */
+#ifndef SHOAL_SERVER_CALL_SCATTER_H
+#define SHOAL_SERVER_CALL_SCATTER_H
+
+#include "server/call/command.h"
+
+struct worker;
+
+/* One worker's part. `args` is the copy made at the start, shared by all parts: read only. `part`
+ * is this worker's zeroed result memory. Returns false to be called again in a later turn (a long
+ * job in slices, its state in `part`); true when it is done. */
+typedef bool scatter_part_fn(struct worker *worker, const void *args, void *part);
+
+struct scatter_result {
+    const void *args;
+    void **parts; /* by position: all workers in order, or the one that was named */
+    unsigned parts_count;
+};
+
+/* Writes the reply (x->reply) from the parts. x->argv is NULL by now: what is needed must be in
+ * args. May start another scatter for the same client (SCAN that goes on to the next shard) instead
+ * of writing a reply; also for a client that has gone, when what was begun must be ended. */
+typedef void scatter_done_fn(struct exec *x, const struct scatter_result *result);
+
+void scatter_all(struct exec *x, scatter_part_fn *part, size_t part_bytes, const void *args,
+                 size_t args_bytes, scatter_done_fn *done);
+void scatter_one(struct exec *x, unsigned worker, scatter_part_fn *part, size_t part_bytes,
+                 const void *args, size_t args_bytes, scatter_done_fn *done);
+
+/* A `done` for commands whose parts have no result: OK. */
+scatter_done_fn scatter_ok;
+
+#endif

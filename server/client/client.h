@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* client: one connection: its input, its requests in flight, its output, and what CLIENT says about
+ * it.
+ *
+ * Thread: home worker only. Ops of a client that run on other workers never see it; they see a
+ * batch (batch.h).
+ *
+ * The order of replies: requests are answered in the order they came. While nothing of the client
+ * is on another thread, replies are written straight to `out`. As soon as a batch is away,
+ * `pending` keeps the order: each entry is some bytes of `held` (replies of requests that ran here
+ * meanwhile) or some ops of a batch; the completed prefix is moved to `out`.
+ */
+#ifndef SHOAL_SERVER_CLIENT_CLIENT_H
+#define SHOAL_SERVER_CLIENT_CLIENT_H
+
+#include "base/links.h"
+#include "base/list.h"
+#include "base/outbuf.h"
+#include "base/pqueue.h"
+#include "net/rt.h"
+#include "proto/parser.h"
+#include "server/call/command.h"
+
+struct batch;
+struct command_slot;
+struct large;
+struct multi_queue;
+struct multi_watches;
+struct scatter;
+struct worker;
+
+enum client_flag {
+    CLIENT_CLOSE_AFTER_REPLY = 1 << 0, /* no more input; close when all output is sent */
+    CLIENT_CLOSING = 1 << 1, /* the stream is being closed; waits for gone and for batches */
+    CLIENT_UNIX = 1 << 2,
+    CLIENT_LOCAL = 1 << 3, /* loopback or unix peer */
+    CLIENT_AUTHENTICATED = 1 << 4,
+    CLIENT_NO_EVICT = 1 << 5,
+    CLIENT_NO_TOUCH = 1 << 6,
+    CLIENT_REPLY_OFF = 1 << 7,
+    CLIENT_REPLY_SKIP_NEXT = 1 << 8, /* the next command's reply is dropped */
+    CLIENT_REPLY_SKIP = 1 << 9,      /* this command's reply is dropped */
+    CLIENT_CAPA_REDIRECT = 1 << 10,
+    CLIENT_IMPORT_SOURCE = 1 << 11,
+    CLIENT_PARKED = 1 << 12,  /* has input but must wait: for its own ops, or for the next turn */
+    CLIENT_PAUSED = 1 << 13,  /* waits for CLIENT PAUSE to end */
+    CLIENT_BLOCKED = 1 << 14, /* in a blocking command (WAIT) */
+    CLIENT_DIRTY = 1 << 15,   /* on the worker's list of clients with output */
+    CLIENT_READ_PAUSED = 1 << 16,
+    CLIENT_ENDED = 1 << 17,         /* the peer sent its end */
+    CLIENT_GONE = 1 << 18,          /* the stream is gone */
+    CLIENT_INPUT_PARTIAL = 1 << 19, /* what is left of the input is no whole request */
+    CLIENT_READONLY = 1 << 20,      /* READONLY; replicas and cluster will ask */
+    CLIENT_MULTI_USED = 1 << 21,    /* has called MULTI or WATCH: CLIENT LIST shows it */
+    CLIENT_FENCED = 1 << 22,        /* parked, until none of its ops is pending */
+};
+
+/* One entry of the reply order. */
+struct pending {
+    struct batch *batch; /* NULL: bytes of held */
+    bool discard;        /* CLIENT REPLY OFF or SKIP: the replies are dropped */
+    size_t n;            /* ops of the batch, or bytes */
+};
+
+struct client {
+    struct rt_stream stream; /* first: a stream pointer is its client's */
+    struct worker *worker;
+    struct list_node node; /* of worker->clients */
+    struct link id_link;   /* of worker->clients_by_id */
+    struct list_node dirty_node;
+    struct list_node wait_node; /* of worker->ready or ->paused */
+    uint64_t id;
+    unsigned flags;
+    uint32_t db;
+    uint8_t resp;
+
+    /* Input: unparsed bytes. */
+    struct parser parser;
+    struct rt_buffer *input_buffer; /* holds input, or NULL */
+    struct bytes input;
+    size_t input_scanned; /* of it: was understood before, and waits for its turn */
+    struct large *large;  /* values of the first request of the input that lie apart, or NULL */
+
+    /* Output. */
+    struct outbuf out;
+    size_t out_flushed; /* its bytes at the end of the last turn that touched it */
+    struct outbuf held;
+    struct pending *pending; /* ring, capacity a power of two */
+    uint32_t pending_head, pending_count, pending_cap;
+    uint32_t hold; /* entries of pending that must be home before `out` is sent; see holds_back */
+    bool holding;
+    struct list_node hold_node; /* of worker->holding */
+    int64_t hold_until_ms;      /* monotonic */
+    uint32_t ops_pending;       /* in batches: until their replies have moved to `out` */
+    size_t bytes_away;       /* of the requests on other threads, and of what a transaction runs */
+    size_t home_memory;      /* of batches whose replies are home but not next in line */
+    size_t home_replies;     /* bytes of those replies */
+    unsigned away_target;    /* the shard of the last op that was sent away */
+    struct scatter *scatter; /* runs; the client is fenced */
+    struct txn *txn;         /* the same */
+    struct txn *gathered;    /* dispatch: not started yet */
+    uint64_t txns;           /* begun so far */
+    unsigned txns_open;      /* and not yet freed: their locks may be on their way back */
+    unsigned self_batches;   /* batches that wait on this very worker for a lock */
+    unsigned batches_away;
+    int64_t soft_limit_since_ms; /* output above the soft limit since; 0: it is not */
+
+    /* MULTI, WATCH (multi.h). */
+    struct multi_queue *multi;     /* NULL outside of a transaction */
+    struct multi_watches *watches; /* NULL: no keys */
+
+    /* WAIT and the like: reply when time is up. */
+    struct pqueue_node blocked_node; /* of worker->blocked, if there is a time */
+    int64_t blocked_until_ms;        /* monotonic; INT64_MAX: for ever */
+    void (*blocked_done)(struct client *client, bool timed_out);
+
+    /* What CLIENT shows. */
+    char peer[RT_ADDRESS_BYTES];
+    char local[RT_ADDRESS_BYTES];
+    char *name; /* NULL: none */
+    char *lib_name;
+    char *lib_version;
+    const struct command_slot *last_command; /* NULL: none yet, or an unknown one */
+    int64_t created_ms;                      /* wall */
+    int64_t active_ms;                       /* wall, last interaction */
+    uint64_t bytes_in, bytes_out, commands;
+    size_t memory;                  /* as last accounted to the worker */
+    struct pqueue_node memory_node; /* of worker->evictable */
+    size_t out_peak;                /* largest output lately: client_recent_max_output_buffer */
+};
+
+/* NULL: there is none on this worker. One that is closing is still found. */
+struct client *client_of_id(const struct worker *worker, uint64_t id);
+void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id);
+
+/* Whether every request that was taken up has been answered, and every reply is out. */
+bool client_all_sent(const struct client *client);
+/* Closes as soon as the turn allows; idempotent. Replies not yet sent are lost. */
+void client_close(struct client *client);
+/* Closes once all replies so far have been sent; no more input is read. */
+void client_close_after_reply(struct client *client);
+/* The client has new output: it is sent at the end of the turn. */
+void client_mark_dirty(struct client *client);
+/* After a wait is over (scatter done, unblocked, unpaused): it goes on with its input later in this
+ * turn. */
+void client_resume(struct client *client);
+/* Puts the client in a blocking state; `done` writes the reply through client_reply. */
+void client_block(struct client *client, int64_t until_ms,
+                  void (*done)(struct client *client, bool timed_out));
+void client_unblock(struct client *client, bool timed_out);
+/* How its commands look at keys: exec_manner. */
+static inline uint8_t client_manner(const struct client *client) {
+    return (uint8_t)((client->flags & CLIENT_NO_TOUCH ? MANNER_NO_TOUCH : 0) |
+                     (client->flags & CLIENT_IMPORT_SOURCE ? MANNER_SEES_DEAD : 0));
+}
+/* A writer to the client's output, for replies that come outside a command. */
+struct reply client_reply(struct client *client);
+
+/* Every byte held for it on any thread: tot-mem of CLIENT LIST. */
+size_t client_memory(const struct client *client);
+/* Sets or (NULL) clears one of the name fields. */
+void client_set_text(char **field, struct bytes text);
+
+#endif

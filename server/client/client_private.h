@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* client_private: what dispatch, the worker's loop and scatter need of a client beyond client.h.
+ *
+ * Thread: home worker only.
+ */
+#ifndef SHOAL_SERVER_CLIENT_CLIENT_PRIVATE_H
+#define SHOAL_SERVER_CLIENT_CLIENT_PRIVATE_H
+
+#include "server/client/client.h"
+
+struct batch;
+struct batch_news;
+
+/* It needs no password, or has given it. */
+bool client_may_run(const struct client *client);
+
+/* The first n bytes of the input are done with. */
+void client_input_used(struct client *client, size_t n);
+/* At the end of client_process: what is left of the input is kept, output is announced, limits are
+ * looked at. */
+void client_after_process(struct client *client);
+
+/* The order of replies: bytes just written to held; one op just added to a batch. */
+void client_pend_held(struct client *client, size_t bytes);
+void client_pend_op(struct client *client, struct batch *batch, bool discard);
+/* Sends the open batch for one target, or all of them. */
+void client_send_batch(struct client *client, unsigned target);
+void client_send_batches(struct client *client);
+/* So much is on its way, or home and not yet next in line, that it is not read on for now. What
+ * counts is what nobody else sees: once replies have moved to `out`, limits on output do. A window
+ * of requests more may be begun. */
+#define CLIENT_OPS_PENDING_MAX   1024
+#define CLIENT_PENDING_BYTES_MAX (4 * 1024 * 1024)
+bool client_is_full(const struct client *client);
+/* Replies came home ahead of their batch, which has not ended. */
+void client_batch_news(struct batch_news *news);
+/* A batch of the client came home. */
+void client_batch_done(struct client *client, struct batch *batch);
+
+/* Closes a client whose output is over its limit; true if so. */
+bool client_check_output(struct client *client);
+/* What a transaction may answer: who asks for more is closed. SIZE_MAX if there is no limit. */
+size_t client_reply_max(const struct client *client);
+void client_close_over_limit(struct client *client);
+/* Output was held back for long enough. */
+void client_release_output(struct client *client);
+/* Hands output to the stream, if it is free. */
+void client_flush(struct client *client);
+/* Frees it if nothing is on its way any more; true if freed. */
+bool client_try_free(struct client *client);
+/* A command of the client is over: what CLIENT REPLY SKIP said moves on. */
+void client_command_over(struct client *client);
+/* Goes on with the clients that client_resume has put in line. Not from inside a command: a command
+ * never runs inside another. */
+void clients_run_ready(struct worker *worker);
+/* Once in a while: idle timeout, soft limits, memory that is not needed. */
+void client_cron(struct client *client, int64_t now_ms);
+/* Updates the worker's sum of client memory. */
+void client_account(struct client *client);
+/* Puts it where it belongs among those that may be evicted, if its worker evicts. */
+void client_order(struct client *client);
+
+#endif

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* listen: see the header. Why so: one thread accepts and hands each connection to the worker with
+ * the fewest, because what the kernel does by itself (SO_REUSEPORT) spreads by a hash of the
+ * address: with few busy connections some threads get two and others none. Accepting is cheap; a
+ * connection travels once.
+ */
+#include "server/client/listen.h"
+
+#include "base/check.h"
+#include "base/must.h"
+#include "net/rt.h"
+#include "server/call/errors.h"
+#include "server/client/client.h"
+#include "server/observe/log.h"
+#include "server/worker/message.h"
+#include "server/worker/shared.h"
+#include "server/worker/worker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define START_PATIENCE_MS 2000
+#define START_RETRY_NS    (10 * 1000 * 1000)
+#define NO_ROOM_LOG_MS    (60 * 1000)
+#define ADDRESS_BYTES     256
+
+struct listening {
+    struct rt_listener *items[CONFIG_BIND_MAX + 1];
+    char addresses[CONFIG_BIND_MAX + 1][ADDRESS_BYTES]; /* with the port, as people write it */
+    unsigned count;
+};
+
+struct acceptor {
+    struct listening tcp;
+    struct rt_listener *unix_socket;
+    uint64_t last_id;
+    int64_t no_room_logged_ms; /* monotonic; 0: not yet */
+};
+
+struct connection_message {
+    struct message message; /* first */
+    struct rt_accepted accepted;
+    uint64_t id;
+};
+
+static unsigned least_loaded(const struct server *server) {
+    unsigned best = 0;
+    unsigned fewest = shared_connections(server->shared, 0);
+    for (unsigned i = 1; i < server->workers_count; i++) {
+        unsigned n = shared_connections(server->shared, i);
+        if (n < fewest) {
+            fewest = n;
+            best = i;
+        }
+    }
+    return best;
+}
+
+/* Once a minute: they may be many. */
+static void log_no_room(struct worker *worker) {
+    int64_t now_ms = rt_mono_ms(worker->rt);
+    struct acceptor *acceptor = worker->acceptor;
+    if (acceptor->no_room_logged_ms == 0 ||
+        now_ms - acceptor->no_room_logged_ms >= NO_ROOM_LOG_MS) {
+        acceptor->no_room_logged_ms = now_ms;
+        log_worker(worker, LOG_WARNING,
+                   "No file can be opened for a new connection ('ulimit -n'): it is refused.");
+    }
+}
+
+static void log_accepted(struct worker *worker, const struct rt_accepted *accepted) {
+    char peer[RT_ADDRESS_BYTES], local[RT_ADDRESS_BYTES];
+    if (accepted->is_unix) {
+        log_worker(worker, LOG_VERBOSE, "Accepted connection to %s",
+                   worker->config->unixsocket.ptr);
+    } else if (!accepted->no_room) {
+        rt_socket_addresses(worker->rt, accepted->socket, peer, local);
+        log_worker(worker, LOG_VERBOSE, "Accepted %s", peer);
+    }
+}
+
+static void on_accept(void *arg, const struct rt_accepted *accepted) {
+    struct worker *worker = arg;
+    struct server *server = worker->server;
+    const struct config *config = worker->config;
+    if (UNLIKELY(log_wants(worker, LOG_VERBOSE))) {
+        log_accepted(worker, accepted);
+    }
+    if (accepted->no_room) {
+        log_no_room(worker);
+    }
+    if (accepted->no_room ||
+        (int64_t)shared_connections_total(server->shared) >= config->maxclients) {
+        worker->stats.connections_rejected++;
+        rt_socket_refuse(worker->rt, accepted->socket, BYTES("-" ERR_MAX_CLIENTS "\r\n"));
+        return;
+    }
+    if (config->protected_mode && config->requirepass.len == 0 && !accepted->is_local) {
+        worker->stats.connections_rejected++;
+        rt_socket_refuse(worker->rt, accepted->socket, BYTES("-" ERR_PROTECTED_MODE "\r\n"));
+        return;
+    }
+    worker->stats.connections_received++;
+    uint64_t id = ++worker->acceptor->last_id;
+    unsigned target = least_loaded(server);
+    shared_connection_placed(server->shared, target);
+    if (target == worker->id) {
+        client_accept(worker, accepted, id);
+        return;
+    }
+    struct connection_message *message = must_calloc(1, sizeof *message);
+    message->message.kind = MESSAGE_CONNECTION;
+    message->accepted = *accepted;
+    message->id = id;
+    post_send(server->office, worker->id, target, &message->message);
+}
+
+void listen_connection_arrived(struct worker *worker, struct message *message) {
+    struct connection_message *connection = (struct connection_message *)message;
+    client_accept(worker, &connection->accepted, connection->id);
+    free(connection);
+}
+
+/* "-name" in bind: no error if the address does not exist on this machine. */
+static bool may_be_missing(int error) {
+    return error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT || error == -EPROTONOSUPPORT ||
+           error == -ENOPROTOOPT;
+}
+
+static void unlisten_all(struct worker *worker, struct listening *listening) {
+    for (unsigned i = 0; i < listening->count; i++) {
+        rt_unlisten(worker->rt, listening->items[i]);
+    }
+    listening->count = 0;
+}
+
+/* How long a start waits for addresses that are in use. */
+struct patience {
+    uint64_t until_ns;
+    bool told;
+};
+
+/* The kernel takes the ring of a killed server apart in its own time, and until then the sockets
+ * that it waited on are bound. */
+static int listen_address(struct worker *worker, const char *address, uint16_t port,
+                          const struct rt_listen_options *options, struct patience *patience,
+                          struct rt_listener **ret_listener) {
+    for (;;) {
+        int error =
+            rt_listen_tcp(worker->rt, address, port, options, on_accept, worker, ret_listener);
+        if (error != -EADDRINUSE || patience == NULL ||
+            rt_mono_ns(worker->rt) >= patience->until_ns) {
+            return error;
+        }
+        if (!patience->told) {
+            patience->told = true;
+            log_worker(worker, LOG_NOTICE, "%s:%u is in use: trying again for %d seconds.", address,
+                       port, START_PATIENCE_MS / 1000);
+        }
+        rt_block(worker->rt, START_RETRY_NS);
+    }
+}
+
+/* `patience` is of a start: when a thread serves already, it must not wait. */
+static int listen_tcp(struct worker *worker, const struct config *config, struct patience *patience,
+                      struct listening *ret_listening, struct text *err) {
+    struct rt_listen_options options = {.backlog = (int)config->tcp_backlog};
+    ret_listening->count = 0;
+    if (config->port == 0) {
+        return 0;
+    }
+    const char *word = config->bind.ptr;
+    const char *end = word + config->bind.len;
+    while (word != NULL && word < end && ret_listening->count < CONFIG_BIND_MAX) {
+        const char *address = word;
+        word += strlen(word) + 1;
+        bool optional = address[0] == '-';
+        address += optional;
+        int error = listen_address(worker, address, (uint16_t)config->port, &options, patience,
+                                   &ret_listening->items[ret_listening->count]);
+        if (error == 0) {
+            snprintf(ret_listening->addresses[ret_listening->count], ADDRESS_BYTES,
+                     strchr(address, ':') != NULL ? "[%s]:%d" : "%s:%d", address,
+                     (int)config->port);
+            ret_listening->count++;
+        } else if (!optional || !may_be_missing(error)) {
+            text_appendf(err, "Could not create server TCP listening socket %s:%d: %s", address,
+                         (int)config->port, strerror(-error));
+            unlisten_all(worker, ret_listening);
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int listen_start(struct worker *worker, struct text *err) {
+    const struct config *config = worker->config;
+    struct acceptor *acceptor = must_calloc(1, sizeof *acceptor);
+    worker->acceptor = acceptor;
+    struct patience patience = {
+        .until_ns = rt_mono_ns(worker->rt) + START_PATIENCE_MS * UINT64_C(1000000),
+    };
+    if (listen_tcp(worker, config, &patience, &acceptor->tcp, err) != 0) {
+        return -1;
+    }
+    if (config->unixsocket.len > 0) {
+        struct rt_listen_options options = {
+            .backlog = (int)config->tcp_backlog,
+            .unix_mode = (int)config->unixsocketperm,
+            .unix_group = config->unixsocketgroup.len ? config->unixsocketgroup.ptr : NULL,
+        };
+        int error = rt_listen_unix(worker->rt, config->unixsocket.ptr, &options, on_accept, worker,
+                                   &acceptor->unix_socket);
+        if (error != 0) {
+            text_appendf(err, "Could not open unix socket %s: %s", config->unixsocket.ptr,
+                         strerror(-error));
+            return -1;
+        }
+    }
+    if (acceptor->tcp.count == 0 && acceptor->unix_socket == NULL) {
+        text_append_text(err, "Configured to not listen anywhere, exiting.");
+        return -1;
+    }
+    return 0;
+}
+
+int listen_update(struct worker *worker, const struct config *next, struct text *err) {
+    const struct config *now = worker->config;
+    bool same_bind = now->bind.len == next->bind.len &&
+                     memcmp(now->bind.ptr, next->bind.ptr, now->bind.len) == 0;
+    struct acceptor *acceptor = worker->acceptor;
+    if ((now->port == next->port && same_bind) || acceptor == NULL) { /* the end has begun */
+        return 0;
+    }
+    struct listening old = acceptor->tcp;
+    if (now->port != next->port) {
+        /* Another port can be opened before the old one is given up. */
+        struct listening fresh;
+        if (listen_tcp(worker, next, NULL, &fresh, err) != 0) {
+            return -1;
+        }
+        unlisten_all(worker, &old);
+        acceptor->tcp = fresh;
+        return 0;
+    }
+    unlisten_all(worker, &old);
+    if (listen_tcp(worker, next, NULL, &acceptor->tcp, err) == 0) {
+        return 0;
+    }
+    struct text again;
+    text_init(&again);
+    if (listen_tcp(worker, now, NULL, &acceptor->tcp, &again) != 0) {
+        log_worker(worker, LOG_WARNING, "%s", again.ptr); /* an address may have gone since */
+    }
+    text_fini(&again);
+    return -1;
+}
+
+void listen_log(struct worker *worker) {
+    const struct acceptor *acceptor = worker->acceptor;
+    if (acceptor == NULL) { /* the end has begun */
+        return;
+    }
+    for (unsigned i = 0; i < acceptor->tcp.count; i++) {
+        log_worker(worker, LOG_NOTICE, "Listening on %s", acceptor->tcp.addresses[i]);
+    }
+    if (acceptor->unix_socket != NULL) {
+        log_worker(worker, LOG_NOTICE, "Listening on unix socket %s",
+                   worker->config->unixsocket.ptr);
+    }
+}
+
+void listen_stop(struct worker *worker) {
+    struct acceptor *acceptor = worker->acceptor;
+    if (acceptor == NULL) {
+        return;
+    }
+    unlisten_all(worker, &acceptor->tcp);
+    if (acceptor->unix_socket != NULL) {
+        log_worker(worker, LOG_NOTICE, "Removing the unix socket file.");
+        rt_unlisten(worker->rt, acceptor->unix_socket);
+    }
+    free(acceptor);
+    worker->acceptor = NULL;
+}

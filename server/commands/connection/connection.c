@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* connection: commands about the conversation itself: AUTH, HELLO, SELECT, RESET, QUIT, PING, ECHO.
+ *
+ * They change the client's own state and nothing else, on its home thread, fenced: a pipeline of
+ * SELECT and SET means what it says. There is one user, "default"; its password is requirepass.
+ * Without one any password is right.
+ */
+#include "server/commands/connection/connection.h"
+
+#include "base/num.h"
+#include "server/call/command_table.h"
+#include "server/call/errors.h"
+#include "server/call/exec.h"
+#include "server/client/client.h"
+#include "server/client/client_private.h"
+#include "server/txn/multi.h"
+#include "server/worker/worker.h"
+
+#define ERR_WRONG_PASS "WRONGPASS invalid username-password pair or user is disabled."
+
+/* ---- AUTH ---- */
+
+/* Takes as long for a wrong password as for the right one. */
+static bool secret_equal(struct bytes given, struct bytes secret) {
+    unsigned char differ = given.len != secret.len;
+    for (size_t i = 0; i < given.len; i++) {
+        unsigned char other = secret.len ? (unsigned char)secret.ptr[i % secret.len] : 0;
+        differ |= (unsigned char)((unsigned char)given.ptr[i] ^ other);
+    }
+    return differ == 0;
+}
+
+/* Logs the client in, or says why not. */
+static bool authenticate(struct exec *x, struct bytes user, struct bytes password) {
+    struct bytes secret = x->worker->config->requirepass;
+    if (!bytes_equal(user, BYTES("default")) ||
+        (secret.len > 0 && !secret_equal(password, secret))) {
+        x->worker->stats.auth_denied++;
+        reply_error(x->reply, ERR_WRONG_PASS);
+        return false;
+    }
+    x->client->flags |= CLIENT_AUTHENTICATED;
+    return true;
+}
+
+void command_auth(struct exec *x) {
+    if (x->argc > 3) {
+        reply_error(x->reply, ERR_SYNTAX);
+        return;
+    }
+    if (x->argc == 2 && x->worker->config->requirepass.len == 0) {
+        reply_error(x->reply, "ERR AUTH <password> called without any password configured for the "
+                              "default user. Are you sure your configuration is correct?");
+        return;
+    }
+    struct bytes user = x->argc == 2 ? BYTES("default") : x->argv[1];
+    if (authenticate(x, user, x->argv[x->argc - 1])) {
+        reply_ok(x->reply);
+    }
+}
+
+/* ---- HELLO ---- */
+
+bool client_text_valid(struct bytes text) {
+    for (size_t i = 0; i < text.len; i++) {
+        if (text.ptr[i] < '!' || text.ptr[i] > '~') {
+            return false;
+        }
+    }
+    return true;
+}
+
+struct hello {
+    int64_t protocol; /* 0: as it is */
+    bool has_auth, has_name;
+    struct bytes user, password, name;
+};
+
+/* False after an error reply. */
+static bool hello_parse(struct exec *x, struct hello *ret) {
+    *ret = (struct hello){0};
+    if (x->argc >= 2) {
+        if (!num_parse_i64(x->argv[1], &ret->protocol)) {
+            reply_error(x->reply, "ERR Protocol version is not an integer or out of range");
+            return false;
+        }
+        if (ret->protocol < 2 || ret->protocol > 3) {
+            reply_error(x->reply, "NOPROTO unsupported protocol version");
+            return false;
+        }
+    }
+    for (uint32_t i = 2; i < x->argc; i++) {
+        uint32_t more = x->argc - 1 - i;
+        if (bytes_is(x->argv[i], "auth") && more >= 2) {
+            ret->has_auth = true;
+            ret->user = x->argv[i + 1];
+            ret->password = x->argv[i + 2];
+            i += 2;
+        } else if (bytes_is(x->argv[i], "setname") && more >= 1) {
+            ret->has_name = true;
+            ret->name = x->argv[i + 1];
+            if (!client_text_valid(ret->name)) {
+                reply_error(x->reply, ERR_CLIENT_NAME);
+                return false;
+            }
+            i++;
+        } else {
+            reply_errorf(x->reply, "ERR Syntax error in HELLO option '%.*s'",
+                         bytes_precision(x->argv[i]), x->argv[i].ptr);
+            return false;
+        }
+    }
+    return true;
+}
+
+static void reply_pair(struct reply *r, const char *name, const char *value) {
+    reply_bulk_text(r, name);
+    reply_bulk_text(r, value);
+}
+
+static void reply_hello(struct exec *x) {
+    struct reply *r = x->reply;
+    const struct config *config = x->worker->config;
+    bool zone = config->availability_zone.len > 0;
+    reply_map(r, 7 + (size_t)zone);
+    if (config->extended_redis_compatibility) {
+        reply_pair(r, "server", "redis");
+        reply_pair(r, "version", SHOAL_REDIS_VERSION);
+    } else {
+        reply_pair(r, "server", "valkey");
+        reply_pair(r, "version", SHOAL_VALKEY_VERSION);
+    }
+    reply_bulk_text(r, "proto");
+    reply_int(r, x->client->resp);
+    reply_bulk_text(r, "id");
+    reply_int(r, (int64_t)x->client->id);
+    reply_pair(r, "mode", "standalone");
+    reply_pair(r, "role", "master");
+    reply_bulk_text(r, "modules");
+    reply_array(r, 0);
+    if (zone) {
+        reply_bulk_text(r, "availability_zone");
+        reply_bulk(r, config->availability_zone);
+    }
+}
+
+void command_hello(struct exec *x) {
+    struct hello hello;
+    struct client *client = x->client;
+    if (!hello_parse(x, &hello)) {
+        return;
+    }
+    if (hello.has_auth && !authenticate(x, hello.user, hello.password)) {
+        return;
+    }
+    if (!client_may_run(client)) {
+        reply_error(x->reply,
+                    "NOAUTH HELLO must be called with the client already authenticated, otherwise "
+                    "the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the "
+                    "client and select the RESP protocol version at the same time");
+        return;
+    }
+    if (hello.has_name) {
+        client_set_text(&client->name, hello.name);
+    }
+    if (hello.protocol != 0) {
+        client->resp = (uint8_t)hello.protocol;
+        x->reply->resp = client->resp;
+    }
+    reply_hello(x);
+}
+
+/* ---- The rest ---- */
+
+void command_select(struct exec *x) {
+    if (exec_arg_db(x, 1, &x->client->db)) {
+        reply_ok(x->reply);
+    }
+}
+
+void command_reset(struct exec *x) {
+    struct client *client = x->client;
+    client->flags &= ~(unsigned)(CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT | CLIENT_NO_EVICT |
+                                 CLIENT_NO_TOUCH | CLIENT_IMPORT_SOURCE | CLIENT_READONLY);
+    multi_discard(client);
+    client->db = 0;
+    client->resp = 2;
+    x->reply->resp = 2;
+    if (!(client->flags & CLIENT_REPLY_SKIP)) { /* that was said of this very reply */
+        /* Fenced: nothing else is in line, and replies may have been off. */
+        x->reply->out = &client->out;
+    }
+    client_set_text(&client->name, BYTES(""));
+    if (x->worker->config->requirepass.len > 0) {
+        client->flags &= ~(unsigned)CLIENT_AUTHENTICATED;
+    }
+    reply_status(x->reply, "RESET");
+}
+
+void command_quit(struct exec *x) {
+    reply_ok(x->reply);
+    client_close_after_reply(x->client);
+}
+
+void command_ping(struct exec *x) {
+    if (x->argc > 2) {
+        exec_arity_error(x);
+    } else if (x->argc == 2) {
+        reply_bulk(x->reply, x->argv[1]);
+    } else {
+        reply_status(x->reply, "PONG");
+    }
+}
+
+void command_echo(struct exec *x) {
+    reply_bulk(x->reply, x->argv[1]);
+}
+
+/* Tools say READONLY before they look around, whether there is a cluster or not. */
+void command_readonly(struct exec *x) {
+    x->client->flags |= CLIENT_READONLY;
+    reply_ok(x->reply);
+}
+
+void command_readwrite(struct exec *x) {
+    x->client->flags &= ~(unsigned)CLIENT_READONLY;
+    reply_ok(x->reply);
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* generic: commands on keys of any type: whether they are there, deleting them, giving them other
+ * names.
+ *
+ * Deadlines are in generic_expire.c, OBJECT in generic_object.c, what spans all keys in
+ * generic_all.c, the rows in generic_rows.c.
+ */
+#include "server/commands/generic/generic.h"
+
+#include "base/check.h"
+#include "server/call/errors.h"
+#include "server/call/exec.h"
+
+const char *const type_names[TYPE_COUNT] = {
+    [TYPE_STRING] = "string", [TYPE_LIST] = "list", [TYPE_SET] = "set",
+    [TYPE_ZSET] = "zset",     [TYPE_HASH] = "hash", [TYPE_STREAM] = "stream",
+};
+
+/* ---- Some keys ---- */
+
+static struct entry *find(const struct exec *x, uint32_t db, const struct key *key,
+                          unsigned lookup_flags) {
+    return keyspace_find(x->keyspace, db, key, x->now_ms, exec_lookup_flags(x, lookup_flags));
+}
+
+/* Answers how many of all arguments are keys that exist. */
+static void count_present(struct exec *x, unsigned lookup_flags) {
+    struct key keys[EXEC_KEYS_MAX];
+    int64_t present = 0;
+    for (uint32_t i = 1, n; i < x->argc; i += n) {
+        n = exec_keys(x, i, x->argc, 1, keys);
+        for (uint32_t j = 0; j < n; j++) {
+            present += keyspace_find(x->keyspace, x->db, &keys[j], x->now_ms, lookup_flags) != NULL;
+        }
+    }
+    reply_int(x->reply, present);
+}
+
+void command_exists(struct exec *x) {
+    count_present(x, LOOKUP_READ | LOOKUP_NOTOUCH);
+}
+
+void command_touch(struct exec *x) {
+    /* Touching is what the command is for, so CLIENT NO-TOUCH does not reach it. */
+    count_present(x, LOOKUP_READ);
+}
+
+static void delete_all(struct exec *x, bool lazy) {
+    struct key keys[EXEC_KEYS_MAX];
+    int64_t deleted = 0;
+    for (uint32_t i = 1, n; i < x->argc; i += n) {
+        n = exec_keys(x, i, x->argc, 1, keys);
+        for (uint32_t j = 0; j < n; j++) {
+            deleted += keyspace_delete(x->keyspace, x->db, &keys[j], x->now_ms, lazy);
+        }
+    }
+    reply_int(x->reply, deleted);
+}
+
+void command_del(struct exec *x) {
+    delete_all(x, exec_lazy_user_del(x));
+}
+
+void command_unlink(struct exec *x) {
+    delete_all(x, true);
+}
+
+void command_type(struct exec *x) {
+    struct entry *entry = find(x, x->db, &x->key, LOOKUP_READ | LOOKUP_NOTOUCH);
+    reply_status(x->reply, entry == NULL ? "none" : type_names[entry_type(entry)]);
+}
+
+/* ---- Other names ---- */
+
+enum rename_outcome { RENAME_MISSING, RENAME_SAME, RENAME_TAKEN, RENAME_DONE };
+
+static enum rename_outcome rename_key(struct exec *x, bool only_if_free) {
+    struct key to = exec_key(x, 2);
+    struct entry *entry = find(x, x->db, &x->key, LOOKUP_WRITE);
+    if (entry == NULL) {
+        reply_error(x->reply, ERR_NO_KEY);
+        return RENAME_MISSING;
+    }
+    if (bytes_equal(x->key.name, to.name)) {
+        return RENAME_SAME;
+    }
+    if (only_if_free && find(x, x->db, &to, LOOKUP_WRITE) != NULL) {
+        return RENAME_TAKEN;
+    }
+    keyspace_rename(x->keyspace, x->db, &x->key, entry, x->db, &to, x->now_ms);
+    return RENAME_DONE;
+}
+
+void command_rename(struct exec *x) {
+    if (rename_key(x, false) != RENAME_MISSING) {
+        reply_ok(x->reply);
+    }
+}
+
+void command_renamenx(struct exec *x) {
+    enum rename_outcome outcome = rename_key(x, true);
+    if (outcome != RENAME_MISSING) {
+        reply_int(x->reply, outcome == RENAME_DONE);
+    }
+}
+
+void command_move(struct exec *x) {
+    uint32_t to_db;
+    if (!exec_arg_db(x, 2, &to_db)) {
+        return;
+    }
+    if (to_db == x->db) {
+        reply_error(x->reply, ERR_SAME_OBJECT);
+        return;
+    }
+    struct entry *entry = find(x, x->db, &x->key, LOOKUP_WRITE);
+    bool moves = entry != NULL && find(x, to_db, &x->key, LOOKUP_WRITE) == NULL;
+    if (moves) {
+        keyspace_rename(x->keyspace, x->db, &x->key, entry, to_db, &x->key, x->now_ms);
+    }
+    reply_int(x->reply, moves);
+}
+
+static bool copy_options(const struct exec *x, uint32_t *ret_db, bool *ret_replace) {
+    for (uint32_t i = 3; i < x->argc; i++) {
+        if (bytes_is(x->argv[i], "replace")) {
+            *ret_replace = true;
+        } else if (bytes_is(x->argv[i], "db") && i + 1 < x->argc) {
+            if (!exec_arg_db(x, ++i, ret_db)) {
+                return false;
+            }
+        } else {
+            reply_error(x->reply, ERR_SYNTAX);
+            return false;
+        }
+    }
+    return true;
+}
+
+void command_copy(struct exec *x) {
+    struct key to = exec_key(x, 2);
+    uint32_t to_db = x->db;
+    bool replace = false;
+    if (!copy_options(x, &to_db, &replace)) {
+        return;
+    }
+    if (to_db == x->db && bytes_equal(x->key.name, to.name)) {
+        reply_error(x->reply, ERR_SAME_OBJECT);
+        return;
+    }
+    struct entry *entry = find(x, x->db, &x->key, LOOKUP_READ);
+    bool copies = entry != NULL && (replace || find(x, to_db, &to, LOOKUP_WRITE) == NULL);
+    if (copies) {
+        keyspace_copy(x->keyspace, entry, to_db, &to, x->now_ms);
+    }
+    reply_int(x->reply, copies);
+}

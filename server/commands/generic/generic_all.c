@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* generic_all: commands over all keys of a database: KEYS, SCAN, RANDOMKEY.
+ *
+ * Each shard writes what it found as final RESP into a buffer of its own part; home only links the
+ * buffers behind a header. A shard visits a bounded number of keys per turn, so KEYS over millions
+ * of keys delays its neighbours by one slice.
+ *
+ * SCAN's cursor is (slot, place in the slot's table), the same for any number of shards. A call
+ * asks the shard that owns the cursor's slot, and of it the run of neighbouring slots it owns; when
+ * the run is done before COUNT keys were seen, the same call goes on with the owner of the next
+ * slot. A pattern that names its slot (MATCH {tag}*) is looked for there only.
+ */
+#include "base/glob.h"
+#include "base/must.h"
+#include "base/num.h"
+#include "base/random.h"
+#include "server/call/errors.h"
+#include "server/call/exec.h"
+#include "server/call/scatter.h"
+#include "server/commands/generic/generic.h"
+#include "server/worker/worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* How many keys one turn may visit: some tens of microseconds of work. */
+#define SLICE_KEYS 512
+
+/* ---- Picking keys ---- */
+
+/* Which keys are wanted. The pattern's bytes stand behind the struct that ends with it. */
+struct filter {
+    int type; /* value_type, or -1: all */
+    int slot; /* the only one that such keys can be in, or -1 */
+    bool all_names;
+    size_t pattern_len;
+    char pattern[];
+};
+
+static bool filter_takes(const struct filter *filter, const struct entry *entry) {
+    if (filter->type >= 0 && (int)entry_type(entry) != filter->type) {
+        return false;
+    }
+    struct bytes pattern = bytes_make(filter->pattern, filter->pattern_len);
+    return filter->all_names || glob_match(pattern, entry_key(entry), false);
+}
+
+/* The slot that all keys of this pattern are in, if it is one: it has no wildcard, or none before
+ * the end of its {tag}. */
+static int pattern_slot(struct bytes pattern) {
+    size_t literal = 0;
+    while (literal < pattern.len && memchr("*?[\\", pattern.ptr[literal], 4) == NULL) {
+        literal++;
+    }
+    if (literal == pattern.len) {
+        return key_slot(pattern);
+    }
+    const char *open = memchr(pattern.ptr, '{', literal);
+    const char *close = open ? memchr(open, '}', literal - (size_t)(open - pattern.ptr)) : NULL;
+    if (close == NULL || close == open + 1) {
+        return -1;
+    }
+    return key_slot(bytes_make(pattern.ptr, (size_t)(close + 1 - pattern.ptr)));
+}
+
+static void filter_set(struct filter *filter, struct bytes pattern, int type) {
+    filter->type = type;
+    filter->slot = pattern_slot(pattern);
+    filter->all_names = bytes_equal(pattern, BYTES("*"));
+    filter->pattern_len = pattern.len;
+    if (pattern.len > 0) {
+        memcpy(filter->pattern, pattern.ptr, pattern.len);
+    }
+}
+
+/* The keys that one shard found, and how far it is. */
+struct walk {
+    struct outbuf keys; /* bulk strings */
+    uint64_t taken;     /* how many there are */
+    uint64_t visited;   /* how many were looked at */
+    uint64_t cursor;
+    bool begun;
+};
+
+struct visit {
+    struct walk *walk;
+    const struct filter *filter;
+};
+
+static void walk_visit(void *arg, struct entry *entry) {
+    struct visit *visit = arg;
+    struct walk *walk = visit->walk;
+    walk->visited++;
+    if (filter_takes(visit->filter, entry)) {
+        struct reply reply;
+        reply_init(&reply, &walk->keys, 2);
+        reply_bulk(&reply, entry_key(entry));
+        walk->taken++;
+    }
+}
+
+static void walk_begin(struct walk *walk, uint64_t cursor) {
+    if (!walk->begun) {
+        outbuf_init(&walk->keys);
+        walk->cursor = cursor;
+        walk->begun = true;
+    }
+}
+
+/* Goes on by one slice, at most about `count` keys. */
+static void walk_slice(struct walk *walk, struct keyspace *ks, uint32_t db, uint64_t count,
+                       int64_t now_ms, const struct filter *filter) {
+    struct visit visit = {walk, filter};
+    uint64_t keys = count < SLICE_KEYS ? count : SLICE_KEYS;
+    walk->cursor = keyspace_scan(ks, db, walk->cursor, keys, now_ms, walk_visit, &visit);
+}
+
+/* ---- KEYS ---- */
+
+struct keys_args {
+    uint32_t db;
+    int64_t now_ms;
+    struct filter filter;
+};
+
+static bool keys_part(struct worker *worker, const void *args_ptr, void *part) {
+    const struct keys_args *args = args_ptr;
+    struct walk *walk = part;
+    int slot = args->filter.slot;
+    walk_begin(walk, slot >= 0 ? scan_cursor_at_slot((uint16_t)slot) : 0);
+    walk_slice(walk, worker->shard.keyspace, args->db, SLICE_KEYS, args->now_ms, &args->filter);
+    return walk->cursor == 0 || (slot >= 0 && scan_cursor_slot(walk->cursor) != slot);
+}
+
+static void keys_done(struct exec *x, const struct scatter_result *result) {
+    uint64_t taken = 0;
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        taken += ((struct walk *)result->parts[i])->taken;
+    }
+    reply_array(x->reply, taken);
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        struct walk *walk = result->parts[i];
+        outbuf_splice(x->reply->out, &walk->keys);
+        outbuf_fini(&walk->keys);
+    }
+}
+
+void command_list_keys(struct exec *x) {
+    struct bytes pattern = x->argv[1];
+    size_t bytes = sizeof(struct keys_args) + pattern.len;
+    struct keys_args *args = must_malloc(bytes);
+    args->db = x->db;
+    args->now_ms = exec_alive_ms(x);
+    filter_set(&args->filter, pattern, -1);
+    int slot = args->filter.slot;
+    if (slot >= 0) {
+        unsigned owner = server_worker_of_slot(x->worker->server, (uint16_t)slot);
+        scatter_one(x, owner, keys_part, sizeof(struct walk), args, bytes, keys_done);
+    } else {
+        scatter_all(x, keys_part, sizeof(struct walk), args, bytes, keys_done);
+    }
+    free(args);
+}
+
+/* ---- SCAN ---- */
+
+struct scan_args {
+    uint32_t db;
+    int64_t now_ms;
+    uint64_t cursor;    /* where the shard that is asked begins */
+    uint64_t count;     /* how many keys it may look at */
+    uint32_t run_end;   /* the first slot after the cursor's that is not for this shard */
+    struct outbuf keys; /* what the shards asked before have found */
+    uint64_t taken;
+    struct filter filter;
+};
+
+static bool scan_run_over(const struct scan_args *args, const struct walk *walk) {
+    return walk->cursor == 0 || scan_cursor_slot(walk->cursor) >= args->run_end;
+}
+
+static bool scan_part(struct worker *worker, const void *args_ptr, void *part) {
+    const struct scan_args *args = args_ptr;
+    struct walk *walk = part;
+    walk_begin(walk, args->cursor);
+    walk_slice(walk, worker->shard.keyspace, args->db, args->count - walk->visited, args->now_ms,
+               &args->filter);
+    return scan_run_over(args, walk) || walk->visited >= args->count;
+}
+
+static void scan_done(struct exec *x, const struct scatter_result *result);
+
+/* Where to go on after the slots that a shard was asked for; 0: they were the last. */
+static uint64_t scan_after_run(const struct scan_args *args) {
+    bool more = args->filter.slot < 0 && args->run_end < SLOTS;
+    return more ? scan_cursor_at_slot((uint16_t)args->run_end) : 0;
+}
+
+/* Asks the owner of the cursor's slot. */
+static void scan_ask(struct exec *x, struct scan_args *args) {
+    const struct server *server = x->worker->server;
+    uint16_t slot = scan_cursor_slot(args->cursor);
+    unsigned owner = server_worker_of_slot(server, slot);
+    args->run_end = slot + 1u;
+    while (args->filter.slot < 0 && args->run_end < SLOTS &&
+           server_worker_of_slot(server, (uint16_t)args->run_end) == owner) {
+        args->run_end++;
+    }
+    scatter_one(x, owner, scan_part, sizeof(struct walk), args,
+                sizeof(*args) + args->filter.pattern_len, scan_done);
+}
+
+static void scan_reply(struct exec *x, uint64_t cursor, struct outbuf *keys, uint64_t taken) {
+    char text[NUM_I64_BYTES];
+    reply_array(x->reply, 2);
+    reply_bulk(x->reply, bytes_make(text, num_format_u64(text, cursor)));
+    reply_array(x->reply, taken);
+    outbuf_splice(x->reply->out, keys);
+    outbuf_fini(keys);
+}
+
+static void scan_done(struct exec *x, const struct scatter_result *result) {
+    const struct scan_args *args = result->args;
+    struct walk *walk = result->parts[0];
+    struct outbuf keys = args->keys;
+    outbuf_splice(&keys, &walk->keys);
+    outbuf_fini(&walk->keys);
+    uint64_t taken = args->taken + walk->taken;
+    uint64_t cursor = walk->cursor;
+    if (scan_run_over(args, walk)) {
+        cursor = scan_after_run(args);
+    }
+    if (cursor == 0 || walk->visited >= args->count || x->client == NULL) {
+        scan_reply(x, cursor, &keys, taken);
+        return;
+    }
+    size_t bytes = sizeof(*args) + args->filter.pattern_len;
+    struct scan_args *next = must_malloc(bytes);
+    memcpy(next, args, bytes);
+    next->cursor = cursor;
+    next->count = args->count - walk->visited;
+    next->keys = keys;
+    next->taken = taken;
+    scan_ask(x, next);
+    free(next);
+}
+
+struct scan_options {
+    struct bytes pattern;
+    int64_t count;
+    int type;
+};
+
+static bool type_parse(const struct exec *x, struct bytes name, int *ret_type) {
+    for (int i = 0; i < TYPE_COUNT; i++) {
+        if (bytes_equal_nocase(name, bytes_of_text(type_names[i]))) {
+            *ret_type = i;
+            return true;
+        }
+    }
+    reply_errorf(x->reply, "ERR unknown type name '%.*s'", bytes_precision(name), name.ptr);
+    return false;
+}
+
+static bool scan_option(const struct exec *x, uint32_t *i, struct scan_options *ret) {
+    struct bytes word = x->argv[*i];
+    bool more = *i + 1 < x->argc;
+    if (bytes_is(word, "count") && more) {
+        if (!exec_arg_i64(x, ++*i, &ret->count)) {
+            return false;
+        }
+        if (ret->count >= 1) {
+            return true;
+        }
+    } else if (bytes_is(word, "match") && more) {
+        ret->pattern = x->argv[++*i];
+        return true;
+    } else if (bytes_is(word, "type") && more) {
+        return type_parse(x, x->argv[++*i], &ret->type);
+    } else if (bytes_is(word, "novalues")) {
+        reply_error(x->reply, "ERR NOVALUES option can only be used in HSCAN");
+        return false;
+    } else if (bytes_is(word, "noscores")) {
+        reply_error(x->reply, "ERR NOSCORES option can only be used in ZSCAN");
+        return false;
+    }
+    reply_error(x->reply, ERR_SYNTAX);
+    return false;
+}
+
+void command_scan(struct exec *x) {
+    uint64_t cursor;
+    if (!num_parse_u64(x->argv[1], &cursor)) {
+        reply_error(x->reply, "ERR invalid cursor");
+        return;
+    }
+    struct scan_options options = {.pattern = BYTES("*"), .count = 10, .type = -1};
+    for (uint32_t i = 2; i < x->argc; i++) {
+        if (!scan_option(x, &i, &options)) {
+            return;
+        }
+    }
+    struct outbuf none;
+    outbuf_init(&none);
+    struct scan_args *args = must_malloc(sizeof(*args) + options.pattern.len);
+    *args = (struct scan_args){
+        .db = x->db,
+        .now_ms = exec_alive_ms(x),
+        .cursor = cursor,
+        .count = (uint64_t)options.count,
+        .keys = none,
+    };
+    filter_set(&args->filter, options.pattern, options.type);
+    int only = args->filter.slot;
+    if (only >= 0 && scan_cursor_slot(cursor) > only) {
+        scan_reply(x, 0, &none, 0);
+    } else {
+        if (only > scan_cursor_slot(cursor)) {
+            args->cursor = scan_cursor_at_slot((uint16_t)only);
+        }
+        scan_ask(x, args);
+    }
+    free(args);
+}
+
+/* ---- RANDOMKEY ---- */
+
+struct random_args {
+    uint32_t db;
+    int64_t now_ms;
+};
+
+/* One shard's candidate, and how many keys it stands for. */
+struct random_part {
+    struct outbuf key; /* a bulk string */
+    uint64_t weight;
+    bool dead; /* it may not be deleted, and the shard has no other */
+};
+
+static bool random_part(struct worker *worker, const void *args_ptr, void *part_ptr) {
+    const struct random_args *args = args_ptr;
+    struct random_part *part = part_ptr;
+    struct keyspace *ks = worker->shard.keyspace;
+    outbuf_init(&part->key);
+    struct entry *entry = keyspace_random(ks, args->db, rng_next(&worker->rng), args->now_ms);
+    if (entry != NULL) {
+        struct reply reply;
+        reply_init(&reply, &part->key, 2);
+        reply_bulk(&reply, entry_key(entry));
+        part->weight = keyspace_count(ks, args->db);
+        int64_t deadline_ms = entry_expires_at(entry);
+        part->dead = deadline_ms != NO_EXPIRY && deadline_ms < args->now_ms;
+    }
+    return true;
+}
+
+static void random_done(struct exec *x, const struct scatter_result *result) {
+    uint64_t sum = 0;
+    bool any_alive = false;
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        const struct random_part *part = result->parts[i];
+        any_alive |= part->weight > 0 && !part->dead;
+    }
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        struct random_part *part = result->parts[i];
+        part->weight = part->dead && any_alive ? 0 : part->weight;
+        sum += part->weight;
+    }
+    if (sum == 0) {
+        reply_null(x->reply);
+    }
+    uint64_t at = rng_below(&x->worker->rng, sum);
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        struct random_part *part = result->parts[i];
+        if (at < part->weight) {
+            outbuf_splice(x->reply->out, &part->key);
+            at = UINT64_MAX;
+        } else if (at != UINT64_MAX) {
+            at -= part->weight;
+        }
+        outbuf_fini(&part->key);
+    }
+}
+
+void command_randomkey(struct exec *x) {
+    struct random_args args = {.db = x->db, .now_ms = exec_alive_ms(x)};
+    scatter_all(x, random_part, sizeof(struct random_part), &args, sizeof(args), random_done);
+}

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* generic_wait: WAIT, the answer of how many replicas have what a connection wrote.
+ *
+ * There are no replicas yet, so the answer is always 0; but it comes only after the time that the
+ * caller gave them, because callers use WAIT to slow down.
+ */
+#include "server/call/errors.h"
+#include "server/call/exec.h"
+#include "server/client/client.h"
+#include "server/commands/generic/generic.h"
+#include "server/worker/worker.h"
+
+#include "base/num.h"
+
+static void wait_over(struct client *client, bool timed_out) {
+    (void)timed_out;
+    struct reply reply = client_reply(client);
+    reply_int(&reply, 0);
+}
+
+/* A timeout in milliseconds as the moment it ends; 0 is never. */
+static bool timeout_read(const struct exec *x, uint32_t argv_index, int64_t *ret_until_ms) {
+    int64_t timeout_ms;
+    if (!num_parse_i64(x->argv[argv_index], &timeout_ms)) {
+        reply_error(x->reply, ERR_TIMEOUT_NOT_INTEGER);
+        return false;
+    }
+    if (timeout_ms < 0) {
+        reply_error(x->reply, ERR_TIMEOUT_NEGATIVE);
+        return false;
+    }
+    if (timeout_ms > INT64_MAX - x->now_ms) {
+        reply_error(x->reply, ERR_TIMEOUT_RANGE);
+        return false;
+    }
+    int64_t now_ms = rt_mono_ms(x->worker->rt);
+    bool for_ever = timeout_ms == 0 || timeout_ms > INT64_MAX - now_ms;
+    *ret_until_ms = for_ever ? INT64_MAX : now_ms + timeout_ms;
+    return true;
+}
+
+void command_wait(struct exec *x) {
+    int64_t replicas, until_ms;
+    if (!exec_arg_i64(x, 1, &replicas) || !timeout_read(x, 2, &until_ms)) {
+        return;
+    }
+    if (replicas <= 0 || x->client->txn != NULL) { /* inside of EXEC nobody waits */
+        reply_int(x->reply, 0);
+        return;
+    }
+    client_block(x->client, until_ms, wait_over);
+}

@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* config_commands: CONFIG GET, SET, RESETSTAT, REWRITE.
+ *
+ * CONFIG SET in two steps. Worker 0 alone makes new snapshots, from the newest there is, so no
+ * change is lost when several clients set at once; it also opens new listeners first, because that
+ * may fail. Then every worker is handed the snapshot. Two such deliveries may pass each other on
+ * the way, so a worker takes none that is older than its own: snapshots are numbered by the order
+ * in which worker 0 made them.
+ *
+ *     home --args--> worker 0: next = config_set(newest); listen; newest = next --number--> home
+ *     home --next--> all workers --> home: OK
+ *
+ * When all workers have answered, none of them uses the snapshot before, and it is freed.
+ */
+#include "base/must.h"
+#include "base/num.h"
+#include "base/text.h"
+#include "server/call/errors.h"
+#include "server/call/help.h"
+#include "server/call/scatter.h"
+#include "server/client/client.h"
+#include "server/client/listen.h"
+#include "server/commands/server/server_commands.h"
+#include "server/config/config.h"
+#include "server/observe/log.h"
+#include "server/worker/totals.h"
+#include "server/worker/worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- CONFIG GET ---- */
+
+struct get_state {
+    struct reply *reply; /* NULL: only counted */
+    size_t count;
+};
+
+static void get_visit(void *arg, struct bytes name, struct bytes value) {
+    struct get_state *state = arg;
+    state->count++;
+    if (state->reply != NULL) {
+        reply_bulk(state->reply, name);
+        reply_bulk(state->reply, value);
+    }
+}
+
+void command_config_get(struct exec *x) {
+    const struct config *config = x->worker->config;
+    struct get_state state = {0};
+    config_get(config, x->argv + 2, x->argc - 2, get_visit, &state);
+    reply_map(x->reply, state.count);
+    state.reply = x->reply;
+    config_get(config, x->argv + 2, x->argc - 2, get_visit, &state);
+}
+
+/* ---- CONFIG SET ---- */
+
+/* The pairs, copied: the client's input may go while they are on their way. */
+struct set_args {
+    struct bytes *pairs; /* one allocation with the bytes */
+    size_t count;
+    bool local;
+};
+
+struct set_part {
+    struct config *next, *previous;
+    uint64_t number;
+    struct text error;
+};
+
+struct deliver_args {
+    struct config *next, *previous;
+    uint64_t number;
+};
+
+static struct bytes *pairs_copy(const struct bytes *argv, uint32_t n) {
+    size_t bytes = n * sizeof(struct bytes);
+    for (uint32_t i = 0; i < n; i++) {
+        bytes += argv[i].len + 1;
+    }
+    struct bytes *pairs = must_malloc(bytes);
+    char *p = (char *)(pairs + n);
+    for (uint32_t i = 0; i < n; i++) {
+        memcpy(p, argv[i].ptr, argv[i].len);
+        p[argv[i].len] = 0;
+        pairs[i] = bytes_make(p, argv[i].len);
+        p += argv[i].len + 1;
+    }
+    return pairs;
+}
+
+/* Raises the limit of open files to what maxclients takes. */
+static bool set_maxclients(struct worker *worker, const struct config *next, struct text *err) {
+    const struct server *server = worker->server;
+    if (next->maxclients == worker->config->maxclients) {
+        return true;
+    }
+    int64_t wanted = server_files_wanted(server, next);
+    int64_t limit = rt_file_limit(worker->rt, wanted);
+    if (limit >= wanted) {
+        return true;
+    }
+    struct text reason;
+    text_init(&reason);
+    text_appendf(&reason,
+                 "The operating system is not able to handle the specified number of clients, try "
+                 "with %lld",
+                 (long long)(limit - SERVER_FILES_RESERVED(server->workers_count)));
+    config_set_failed(err, BYTES("maxclients"), reason.ptr);
+    text_fini(&reason);
+    return false;
+}
+
+static bool oom_score_differs(const struct config *a, const struct config *b) {
+    return a->oom_score_adj != b->oom_score_adj ||
+           memcmp(a->oom_score_adj_values, b->oom_score_adj_values,
+                  sizeof a->oom_score_adj_values) != 0;
+}
+
+/* False with the error, and everything as it was. */
+static bool set_oom_score(struct worker *worker, const struct config *next, struct text *err) {
+    const struct config *now = worker->config;
+    struct server *server = worker->server;
+    int64_t now_us = rt_wall_us(worker->rt);
+    if (!oom_score_differs(now, next)) {
+        return true;
+    }
+    oom_score_doubt(server->fs, now_us, next);
+    if (oom_score_follow(&server->oom_score, server->fs, now_us, next) == 0) {
+        return true;
+    }
+    config_set_failed(err,
+                      now->oom_score_adj != next->oom_score_adj ? BYTES("oom-score-adj")
+                                                                : BYTES("oom-score-adj-values"),
+                      "Failed to set current oom_score_adj. Check server logs.");
+    return false;
+}
+
+static bool set_listeners(struct worker *worker, const struct config *next, struct text *err) {
+    struct text reason;
+    text_init(&reason);
+    bool listens = listen_update(worker, next, &reason) == 0;
+    if (!listens) {
+        bool port = worker->config->port != next->port;
+        config_set_failed(err, port ? BYTES("port") : BYTES("bind"),
+                          port ? "Unable to listen on this port. Check server logs."
+                               : "Failed to bind to specified addresses.");
+        log_worker(worker, LOG_WARNING, "%s", reason.ptr);
+    }
+    text_fini(&reason);
+    return listens;
+}
+
+/* Asks the system for what the new configuration needs; false with the error, and everything as it
+ * was, also the directory that config_set may have moved to. */
+static bool set_effects(struct worker *worker, const struct config *next, struct text *err) {
+    const struct config *now = worker->config;
+    struct server *server = worker->server;
+    const struct fs *fs = server->fs;
+    if (set_maxclients(worker, next, err) && set_oom_score(worker, next, err) &&
+        set_listeners(worker, next, err)) {
+        return true;
+    }
+    if (oom_score_differs(now, next)) {
+        oom_score_follow(&server->oom_score, fs, rt_wall_us(worker->rt), now);
+    }
+    if (!bytes_equal(now->dir, next->dir)) {
+        fs->change_dir(fs->arg, now->dir.ptr);
+    }
+    return false;
+}
+
+static bool same_bind(const struct config *a, const struct config *b) {
+    return bytes_equal(bytes_make(a->bind.ptr, a->bind.len), bytes_make(b->bind.ptr, b->bind.len));
+}
+
+/* On worker 0. */
+static bool set_part(struct worker *worker, const void *args, void *result) {
+    const struct set_args *a = args;
+    struct set_part *part = result;
+    struct server *server = worker->server;
+    struct config_setting setting = {.fs = server->fs, .loading = false, .local = a->local};
+    text_init(&part->error);
+    struct config *next = config_set(server->config, a->pairs, a->count, &setting, &part->error);
+    if (next == NULL || !set_effects(worker, next, &part->error)) {
+        config_free(next);
+        return true;
+    }
+    part->previous = server->config;
+    part->next = next;
+    part->number = worker->config_number + 1;
+    server->config = next;
+    worker->config_number = part->number;
+    worker_apply_config(worker, next);
+    log_missed(next, part->previous, server->fs, rt_wall_us(worker->rt));
+    if (part->previous->port != next->port || !same_bind(part->previous, next)) {
+        listen_log(worker);
+    }
+    return true;
+}
+
+static bool deliver_part(struct worker *worker, const void *args, void *result) {
+    const struct deliver_args *a = args;
+    if (a->number > worker->config_number) {
+        worker->config_number = a->number;
+        worker_apply_config(worker, a->next);
+    }
+    return true;
+}
+
+static void deliver_done(struct exec *x, const struct scatter_result *result) {
+    const struct deliver_args *a = result->args;
+    config_free(a->previous);
+    reply_ok(x->reply);
+}
+
+static void set_done(struct exec *x, const struct scatter_result *result) {
+    const struct set_args *a = result->args;
+    struct set_part *part = result->parts[0];
+    free(a->pairs);
+    if (part->next == NULL) {
+        reply_error_bytes(x->reply, text_bytes(&part->error));
+        text_fini(&part->error);
+        return;
+    }
+    text_fini(&part->error);
+    struct deliver_args args = {part->next, part->previous, part->number};
+    scatter_all(x, deliver_part, 0, &args, sizeof(args), deliver_done);
+}
+
+void command_config_set(struct exec *x) {
+    if (x->argc % 2 != 0) {
+        reply_error(x->reply, ERR_SYNTAX);
+        return;
+    }
+    struct set_args args = {
+        .pairs = pairs_copy(x->argv + 2, x->argc - 2),
+        .count = (x->argc - 2) / 2,
+        .local = (x->client->flags & CLIENT_LOCAL) != 0,
+    };
+    scatter_one(x, 0, set_part, sizeof(struct set_part), &args, sizeof(args), set_done);
+}
+
+/* ---- CONFIG RESETSTAT ---- */
+
+static bool reset_part(struct worker *worker, const void *args, void *result) {
+    totals_reset(worker);
+    return true;
+}
+
+void command_config_resetstat(struct exec *x) {
+    scatter_all(x, reset_part, 0, NULL, 0, scatter_ok);
+}
+
+/* ---- CONFIG REWRITE ---- */
+
+/* On worker 0, so that two rewrites never meet. */
+static bool rewrite_part(struct worker *worker, const void *args, void *result) {
+    struct text *error = result;
+    text_init(error);
+    const struct config *config = worker->server->config;
+    int rc = config_rewrite(config, worker->server->fs, error);
+    if (rc < 0 && config->config_file.len > 0) {
+        log_worker(worker, LOG_WARNING, "CONFIG REWRITE failed: %s", strerror(-rc));
+    } else if (rc == 0) {
+        log_worker(worker, LOG_DEBUG, "Rewritten config file (%s) successfully",
+                   config->config_file.ptr);
+        log_worker(worker, LOG_NOTICE, "CONFIG REWRITE executed with success.");
+    }
+    return true;
+}
+
+static void rewrite_done(struct exec *x, const struct scatter_result *result) {
+    struct text *error = result->parts[0];
+    if (error->len > 0) {
+        reply_error_bytes(x->reply, text_bytes(error));
+    } else {
+        reply_ok(x->reply);
+    }
+    text_fini(error);
+}
+
+void command_config_rewrite(struct exec *x) {
+    scatter_one(x, 0, rewrite_part, sizeof(struct text), NULL, 0, rewrite_done);
+}
+
+static const char *const help_lines[] = {
+    "GET <pattern> [<pattern> ...]",
+    "    Show the directives that match a pattern, and their values.",
+    "SET <directive> <value> [<directive> <value> ...]",
+    "    Change directives, all of them or none.",
+    "RESETSTAT",
+    "    Set the counters of INFO back to zero.",
+    "REWRITE",
+    "    Write the configuration in effect to its file.",
+    NULL,
+};
+
+void command_config_help(struct exec *x) {
+    reply_help(x, help_lines);
+}

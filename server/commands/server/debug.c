@@ -1,0 +1,584 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* debug: DEBUG: what tests and the curious ask of a server's insides.
+ *
+ * Its subcommands are a table here and not rows of the command table: to COMMAND and to ACL it is
+ * one command, which enable-debug-command must allow. Those that need a key or all data are carried
+ * to the workers that have them.
+ */
+#include "base/check.h"
+#include "base/must.h"
+#include "base/num.h"
+#include "base/text.h"
+#include "server/call/errors.h"
+#include "server/call/exec.h"
+#include "server/call/help.h"
+#include "server/call/scatter.h"
+#include "server/client/client.h"
+#include "server/commands/server/debug_digest.h"
+#include "server/commands/server/server_commands.h"
+#include "server/observe/log.h"
+#include "server/worker/worker.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void accepted(struct exec *x) {
+    reply_ok(x->reply);
+}
+
+/* The original has it, but it is about what is not here: whoever asks must not think it was done.
+ */
+static void absent(struct exec *x) {
+    reply_errorf(x->reply, "ERR DEBUG %.*s asks for something that Shoal does not have",
+                 bytes_precision(x->argv[1]), x->argv[1].ptr);
+}
+
+/* ---- About a key ---- */
+
+struct key_args {
+    uint32_t db;
+    bool fast;           /* OBJECT key fast */
+    const char *refusal; /* of others than OBJECT: they are about values of other kinds */
+    struct key key;      /* its name lies behind, in the same allocation, owned by home */
+};
+
+struct key_part {
+    bool found;
+    char text[192];
+};
+
+/* Bytes of a string in a snapshot, uncompressed: a length and the bytes, or a small number. */
+static size_t serialized_length(const struct entry *entry) {
+    int64_t number;
+    if (string_to_int(entry, &number) && number >= INT32_MIN && number <= INT32_MAX) {
+        if (number >= INT8_MIN && number <= INT8_MAX) {
+            return 2;
+        }
+        return number >= INT16_MIN && number <= INT16_MAX ? 3 : 5;
+    }
+    size_t n = string_length(entry);
+    return n + (n < 64 ? 1 : n < 16384 ? 2 : 5);
+}
+
+static bool object_part(struct worker *worker, const void *args, void *result) {
+    const struct key_args *a = *(struct key_args *const *)args;
+    struct key_part *part = result;
+    int64_t now_ms = rt_wall_ms(worker->rt);
+    struct keyspace *ks = worker->shard.keyspace;
+    const struct entry *entry = keyspace_find_any(ks, a->db, &a->key);
+    if (entry == NULL) {
+        return true;
+    }
+    part->found = true;
+    uint32_t idle_s = entry_idle_seconds(ks, entry, now_ms);
+    char length[40] = "";
+    if (!a->fast && entry_type(entry) == TYPE_STRING) {
+        snprintf(length, sizeof(length), " serializedlength:%zu", serialized_length(entry));
+    }
+    snprintf(part->text, sizeof(part->text),
+             "Value at:%p refcount:1 encoding:%s%s lru:%u lru_seconds_idle:%u", (const void *)entry,
+             entry_encoding_name(entry), length,
+             (unsigned)((uint64_t)(now_ms / 1000 - idle_s) & 0xffffff), idle_s);
+    return true;
+}
+
+static void object_done(struct exec *x, const struct scatter_result *result) {
+    struct key_args *a = *(struct key_args *const *)result->args;
+    const struct key_part *part = result->parts[0];
+    if (!part->found) {
+        reply_error(x->reply, ERR_NO_KEY);
+    } else if (a->refusal != NULL) {
+        reply_error(x->reply, a->refusal);
+    } else {
+        reply_status(x->reply, part->text);
+    }
+    free(a);
+}
+
+static void ask_key(struct exec *x, const char *refusal) {
+    struct bytes name = x->argv[2];
+    struct key_args *args = must_malloc(sizeof(*args) + name.len + 1);
+    memcpy(args + 1, name.ptr, name.len);
+    *args = (struct key_args){
+        .db = x->db,
+        .fast = x->argc > 3 && bytes_is(x->argv[3], "fast"),
+        .refusal = refusal,
+        .key = key_make(&x->worker->server->secret, bytes_make((const char *)(args + 1), name.len)),
+    };
+    scatter_one(x, server_worker_of_slot(x->worker->server, args->key.slot), object_part,
+                sizeof(struct key_part), &args, sizeof(args), object_done);
+}
+
+static void debug_object(struct exec *x) {
+    ask_key(x, NULL);
+}
+
+static void debug_htstats_key(struct exec *x) {
+    ask_key(x, "ERR The value stored at the specified key is not represented using an hash table");
+}
+
+static void debug_listpack(struct exec *x) {
+    ask_key(x, "ERR Not a listpack encoded object.");
+}
+
+static void debug_quicklist(struct exec *x) {
+    ask_key(x, "ERR Not a quicklist encoded object.");
+}
+
+/* ---- HTSTATS ---- */
+
+struct table_part {
+    uint64_t places, keys, expiring;
+};
+
+static bool table_part(struct worker *worker, const void *args, void *result) {
+    uint32_t db = *(const uint32_t *)args;
+    struct table_part *part = result;
+    const struct keyspace *ks = worker->shard.keyspace;
+    part->places = keyspace_table_memory(ks, db) / sizeof(void *);
+    part->keys = keyspace_count(ks, db);
+    part->expiring = keyspace_count_expiring(ks, db);
+    return true;
+}
+
+static void table_done(struct exec *x, const struct scatter_result *result) {
+    struct table_part sum = {0};
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        const struct table_part *part = result->parts[i];
+        sum.places += part->places;
+        sum.keys += part->keys;
+        sum.expiring += part->expiring;
+    }
+    struct text text;
+    text_init(&text);
+    text_append_text(&text, "[Dictionary HT]\n");
+    if (sum.keys > 0) {
+        text_appendf(&text,
+                     "Hash table 0 stats (main hash table):\n table size: %llu\n"
+                     " number of entries: %llu\n rehashing index: -1\n",
+                     (unsigned long long)sum.places, (unsigned long long)sum.keys);
+    }
+    text_append_text(&text, "[Expires HT]\n");
+    if (sum.expiring > 0) {
+        text_appendf(&text, "Hash table 0 stats (main hash table):\n number of entries: %llu\n",
+                     (unsigned long long)sum.expiring);
+    }
+    reply_verbatim(x->reply, "txt", text_bytes(&text));
+    text_fini(&text);
+}
+
+static void debug_htstats(struct exec *x) {
+    int64_t db;
+    if (!num_parse_i64(x->argv[2], &db)) {
+        reply_error(x->reply, ERR_NOT_INTEGER);
+        return;
+    }
+    if (db < 0 || db >= x->worker->config->databases) {
+        reply_error(x->reply, "ERR Out of range database");
+        return;
+    }
+    uint32_t args = (uint32_t)db;
+    scatter_all(x, table_part, sizeof(struct table_part), &args, sizeof(args), table_done);
+}
+
+/* ---- POPULATE ---- */
+
+#define POPULATE_A_SLICE 2000
+
+struct populate_args {
+    int64_t count, size; /* size 0: as long as it comes */
+    uint32_t db;
+    size_t prefix_len;
+    char prefix[256];
+};
+
+/* Each worker makes those keys that are its own. */
+static bool populate_part(struct worker *worker, const void *args, void *result) {
+    const struct populate_args *a = args;
+    int64_t *next = result;
+    int64_t now_ms = rt_wall_ms(worker->rt);
+    size_t room = a->size > 64 ? (size_t)a->size : 64;
+    char *value = must_calloc(1, room);
+    char name[sizeof(a->prefix) + 32];
+    for (int slice = 0; *next < a->count && slice < POPULATE_A_SLICE; (*next)++, slice++) {
+        size_t n = a->prefix_len;
+        memcpy(name, a->prefix, n);
+        n += (size_t)snprintf(name + n, sizeof(name) - n, ":%lld", (long long)*next);
+        struct key key = key_make(&worker->server->secret, bytes_make(name, n));
+        if (server_worker_of_slot(worker->server, key.slot) != worker->id ||
+            keyspace_find(worker->shard.keyspace, a->db, &key, now_ms,
+                          LOOKUP_NOTOUCH | LOOKUP_NOSTATS) != NULL) {
+            continue;
+        }
+        char text[32];
+        size_t len = (size_t)snprintf(text, sizeof(text), "value:%lld", (long long)*next);
+        size_t size = a->size > 0 ? (size_t)a->size : len;
+        memset(value, 0, size < sizeof(text) ? size : sizeof(text));
+        memcpy(value, text, len < size ? len : size);
+        keyspace_set_string(worker->shard.keyspace, a->db, &key, bytes_make(value, size), NO_EXPIRY,
+                            now_ms);
+    }
+    free(value);
+    return *next >= a->count;
+}
+
+static bool positive(struct exec *x, uint32_t i, int64_t *ret) {
+    if (!num_parse_i64(x->argv[i], ret) || *ret < 0) {
+        reply_error(x->reply, "ERR value is out of range, must be positive");
+        return false;
+    }
+    return true;
+}
+
+static void debug_populate(struct exec *x) {
+    struct populate_args args = {.db = x->db, .prefix = "key", .prefix_len = 3};
+    if (!positive(x, 2, &args.count) || (x->argc > 4 && !positive(x, 4, &args.size))) {
+        return;
+    }
+    if (x->argc > 3) {
+        if (x->argv[3].len > sizeof(args.prefix)) {
+            reply_errorf(x->reply, "ERR prefix is longer than %zu bytes", sizeof(args.prefix));
+            return;
+        }
+        args.prefix_len = x->argv[3].len;
+        memcpy(args.prefix, x->argv[3].ptr, x->argv[3].len);
+    }
+    if (args.size > x->worker->config->proto_max_bulk_len) {
+        reply_error(x->reply, ERR_STRING_TOO_LONG);
+        return;
+    }
+    scatter_all(x, populate_part, sizeof(int64_t), &args, sizeof(args), scatter_ok);
+}
+
+/* ---- Time ---- */
+
+/* In the turn after it has come: by then the parts of the others have left, and all sleep at once.
+ */
+static bool sleep_part(struct worker *worker, const void *args, void *result) {
+    bool *came = result;
+    if (!*came) {
+        *came = true;
+        return false;
+    }
+    rt_block(worker->rt, *(const uint64_t *)args);
+    return true;
+}
+
+/* All threads sleep: to a client the server hangs. */
+static void debug_sleep(struct exec *x) {
+    double seconds = 0;
+    num_parse_double(x->argv[2], &seconds);
+    uint64_t ns = seconds > 0 && seconds < 1e9 ? (uint64_t)(seconds * 1e9) : 0;
+    scatter_all(x, sleep_part, sizeof(bool), &ns, sizeof(ns), scatter_ok);
+}
+
+static bool active_expire_part(struct worker *worker, const void *args, void *result) {
+    worker->active_expire = *(const bool *)args;
+    worker_apply_config(worker, worker->config);
+    return true;
+}
+
+static void debug_set_active_expire(struct exec *x) {
+    int64_t on = 0;
+    num_parse_i64(x->argv[2], &on);
+    bool args = on != 0;
+    scatter_all(x, active_expire_part, 0, &args, sizeof(args), scatter_ok);
+}
+
+/* ---- Replies ---- */
+
+static void reply_three(struct reply *r) {
+    for (int i = 0; i < 3; i++) {
+        reply_int(r, i);
+    }
+}
+
+static void protocol_attribute(struct reply *r) {
+    if (r->resp > 2) {
+        reply_attribute(r, 1);
+        reply_bulk_text(r, "key-popularity");
+        reply_array(r, 2);
+        reply_bulk_text(r, "key:123");
+        reply_int(r, 90);
+    }
+    reply_bulk_text(r, "Some real reply following the attribute");
+}
+
+static void protocol_push(struct reply *r) {
+    if (r->resp < 3) {
+        reply_error(r, "ERR RESP2 is not supported by this command");
+        return;
+    }
+    reply_bulk_text(r, "Some real reply following the push reply");
+    reply_push(r, 2);
+    reply_bulk_text(r, "server-cpu-usage");
+    reply_int(r, 42);
+}
+
+static void debug_protocol(struct exec *x) {
+    struct reply *r = x->reply;
+    struct bytes type = x->argv[2];
+    if (bytes_is(type, "string")) {
+        reply_bulk_text(r, "Hello World");
+    } else if (bytes_is(type, "integer")) {
+        reply_int(r, 12345);
+    } else if (bytes_is(type, "double")) {
+        reply_double(r, 3.141);
+    } else if (bytes_is(type, "bignum")) {
+        reply_big_number(r, BYTES("1234567999999999999999999999999999999"));
+    } else if (bytes_is(type, "null")) {
+        reply_null(r);
+    } else if (bytes_is(type, "array")) {
+        reply_array(r, 3);
+        reply_three(r);
+    } else if (bytes_is(type, "set")) {
+        reply_set(r, 3);
+        reply_three(r);
+    } else if (bytes_is(type, "map")) {
+        reply_map(r, 3);
+        for (int i = 0; i < 3; i++) {
+            reply_int(r, i);
+            reply_bool(r, i == 1);
+        }
+    } else if (bytes_is(type, "attrib")) {
+        protocol_attribute(r);
+    } else if (bytes_is(type, "push")) {
+        protocol_push(r);
+    } else if (bytes_is(type, "verbatim")) {
+        reply_verbatim(r, "txt", BYTES("This is a verbatim\nstring"));
+    } else if (bytes_is(type, "true") || bytes_is(type, "false")) {
+        reply_bool(r, bytes_is(type, "true"));
+    } else {
+        reply_error(r, "ERR Wrong protocol type name. Please use one of the following: "
+                       "string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|"
+                       "false");
+    }
+}
+
+/* Not through reply_error: it is no error of the server's and is not counted as one. */
+static void debug_error(struct exec *x) {
+    struct text text;
+    text_init(&text);
+    text_append_char(&text, '-');
+    for (size_t i = 0; i < x->argv[2].len; i++) {
+        char c = x->argv[2].ptr[i];
+        text_append_char(&text, c == '\r' || c == '\n' ? ' ' : c);
+    }
+    text_append_text(&text, "\r\n");
+    reply_raw(x->reply, text_bytes(&text));
+    text_fini(&text);
+}
+
+static void debug_log(struct exec *x) {
+    log_worker(x->worker, LOG_WARNING, "DEBUG LOG: %.*s", bytes_precision(x->argv[2]),
+               x->argv[2].ptr);
+    reply_ok(x->reply);
+}
+
+static void debug_reload(struct exec *x) {
+    reply_error(x->reply, "ERR DEBUG RELOAD needs persistence, which is not there yet");
+}
+
+/* ---- Settings of machinery that is not here, as far as the original looks at them ---- */
+
+/* A little less than 4 GB. */
+#define THRESHOLD_MAX ((UINT64_C(1) << 32) - (1 << 20))
+
+static void debug_quicklist_threshold(struct exec *x) {
+    uint64_t bytes;
+    if (!num_parse_memory(x->argv[2], &bytes) || bytes > THRESHOLD_MAX) {
+        reply_error(x->reply,
+                    "ERR argument must be a memory value bigger than 1 and smaller than 4gb");
+        return;
+    }
+    reply_ok(x->reply);
+}
+
+static void debug_replybuffer(struct exec *x) {
+    struct bytes value = x->argv[3];
+    int64_t unused;
+    if (bytes_is(x->argv[2], "resizing")) {
+        reply_ok(x->reply);
+    } else if (!bytes_is(x->argv[2], "peak-reset-time")) {
+        reply_subcommand_error(x);
+    } else if (bytes_is(value, "never") || bytes_is(value, "reset") ||
+               exec_arg_i64(x, 3, &unused)) {
+        reply_ok(x->reply);
+    }
+}
+
+static void debug_drop_packets(struct exec *x) {
+    int64_t unused;
+    if (exec_arg_i64(x, 2, &unused)) {
+        reply_ok(x->reply);
+    }
+}
+
+static void debug_slotmigration(struct exec *x) {
+    if (bytes_is(x->argv[2], "prevent-pause") || bytes_is(x->argv[2], "prevent-failover")) {
+        reply_ok(x->reply);
+    } else {
+        reply_subcommand_error(x);
+    }
+}
+
+static void debug_clusterlink(struct exec *x) {
+    if (bytes_is(x->argv[2], "kill")) {
+        reply_error(x->reply, "ERR Debug option only available for cluster mode enabled setup!");
+    } else {
+        reply_subcommand_error(x);
+    }
+}
+
+static void debug_client_eviction(struct exec *x) {
+    if (x->worker->config->maxmemory_clients == 0) {
+        reply_error(x->reply, "ERR maxmemory-clients is disabled.");
+    } else {
+        absent(x); /* there are no pools: who takes most is looked for */
+    }
+}
+
+/* ---- Ends ---- */
+
+static void debug_assert(struct exec *x) {
+    check(x->argc == 0);
+}
+
+static void debug_oom(struct exec *x) {
+    free(must_malloc(SIZE_MAX / 2));
+}
+
+static void debug_panic(struct exec *x) {
+    die("DEBUG PANIC", __FILE__, __LINE__);
+}
+
+static void debug_segfault(struct exec *x) {
+    volatile uintptr_t nowhere = sizeof(uintptr_t);
+    *(volatile uintptr_t *)nowhere = 0;
+}
+
+/* ---- The table ---- */
+
+static const char *const help_lines[] = {
+    "ASSERT",
+    "    End the server by a check that fails.",
+    "DIGEST",
+    "    Give one number for all data.",
+    "DIGEST-VALUE <key> [<key> ...]",
+    "    Give one number for each key's value.",
+    "ERROR <text>",
+    "    Reply with an error.",
+    "HTSTATS <db>",
+    "    Show the sizes of a database's tables.",
+    "HTSTATS-KEY <key>",
+    "    Show the sizes of a value's table.",
+    "LOG <text>",
+    "    Write a line to the log.",
+    "OBJECT <key> [fast]",
+    "    Show how a value is stored.",
+    "OOM",
+    "    End the server as if memory had run out.",
+    "PANIC",
+    "    End the server at once.",
+    "POPULATE <count> [<prefix>] [<size>]",
+    "    Make string keys <prefix>:0, <prefix>:1 and so on.",
+    "PROTOCOL <type>",
+    "    Reply with a value of a type: string, integer, double, bignum, null, array, set, map,",
+    "    attrib, push, verbatim, true, false.",
+    "RELOAD",
+    "    Not there yet.",
+    "SEGFAULT",
+    "    End the server by touching memory that is not there.",
+    "SET-ACTIVE-EXPIRE <0|1>",
+    "    Let keys run out on time, or only when somebody looks.",
+    "SLEEP <seconds>",
+    "    Stop all threads for some time.",
+    "AOF-FLUSH-SLEEP, CLIENT-ENFORCE-REPLY-LIST, CLOSE-CLUSTER-LINK-ON-PACKET-DROP,",
+    "DELAY-RDB-CLIENT-FREE-SECONDS, DICT-RESIZING, DISABLE-CLUSTER-RANDOM-PING,",
+    "DISABLE-CLUSTER-RECONNECTION, DROP-CLUSTER-PACKET-FILTER, FORCE-FREE-PRIMARY-ASYNC,",
+    "FORCE-TLS-WRITE-ERROR, HASHTABLE-CAN-ABORT-SHRINK, PAUSE-AFTER-FORK, PAUSE-CRON,",
+    "QUICKLIST-PACKED-THRESHOLD, REPLYBUFFER, SET-DISABLE-DENY-SCRIPTS,",
+    "SET-SKIP-CHECKSUM-VALIDATION, SLOTMIGRATION <value>, CHANGE-REPL-ID, REPLICATE <command>",
+    "    Taken, without effect.",
+    "CLIENT-EVICTION, CLUSTERLINK, CONFIG-REWRITE-FORCE-ALL, CRASH-AND-RECOVER, LEAK, LISTPACK,",
+    "LOADAOF, MALLCTL, MALLCTL-STR, PROTECT-CLIENT, QUICKLIST, RESTART, SDSLEN, STRINGMATCH-TEST,",
+    "STRUCTSIZE",
+    "    Refused: they are about what is not there.",
+    NULL,
+};
+
+static void debug_help(struct exec *x) {
+    reply_help(x, help_lines);
+}
+
+static const struct {
+    const char *name;
+    uint32_t argc_min, argc_max; /* DEBUG and the name counted */
+    command_fn *run;
+} subcommands[] = {
+    {"help", 2, 2, debug_help},
+    {"assert", 2, UINT32_MAX, debug_assert},
+    {"digest", 2, 2, debug_digest},
+    {"digest-value", 2, UINT32_MAX, debug_digest_value},
+    {"error", 3, 3, debug_error},
+    {"htstats", 3, 4, debug_htstats},
+    {"htstats-key", 3, 4, debug_htstats_key},
+    {"listpack", 3, 3, debug_listpack},
+    {"log", 3, 3, debug_log},
+    {"object", 3, 4, debug_object},
+    {"oom", 2, UINT32_MAX, debug_oom},
+    {"panic", 2, UINT32_MAX, debug_panic},
+    {"populate", 3, 5, debug_populate},
+    {"protocol", 3, 3, debug_protocol},
+    {"quicklist", 3, 4, debug_quicklist},
+    {"reload", 2, UINT32_MAX, debug_reload},
+    {"segfault", 2, UINT32_MAX, debug_segfault},
+    {"set-active-expire", 3, 3, debug_set_active_expire},
+    {"sleep", 3, 3, debug_sleep},
+    /* Settings of machinery that is not here: scripts of tests set them first thing. */
+    {"aof-flush-sleep", 3, 3, accepted},
+    {"change-repl-id", 2, 2, accepted},
+    {"client-enforce-reply-list", 3, 3, accepted},
+    {"close-cluster-link-on-packet-drop", 3, 3, accepted},
+    {"delay-rdb-client-free-seconds", 3, 3, accepted},
+    {"dict-resizing", 3, 3, accepted},
+    {"disable-cluster-random-ping", 3, 3, accepted},
+    {"disable-cluster-reconnection", 3, 3, accepted},
+    {"drop-cluster-packet-filter", 3, 3, debug_drop_packets},
+    {"force-free-primary-async", 3, 3, accepted},
+    {"force-tls-write-error", 3, 3, accepted},
+    {"hashtable-can-abort-shrink", 3, 3, accepted},
+    {"pause-after-fork", 3, 3, accepted},
+    {"pause-cron", 3, 3, accepted},
+    {"quicklist-packed-threshold", 3, 3, debug_quicklist_threshold},
+    {"replicate", 3, UINT32_MAX, accepted}, /* to no replica */
+    {"replybuffer", 4, 4, debug_replybuffer},
+    {"set-disable-deny-scripts", 3, 3, accepted},
+    {"set-skip-checksum-validation", 3, 3, accepted},
+    {"slotmigration", 4, 4, debug_slotmigration},
+    {"client-eviction", 2, 2, debug_client_eviction},
+    {"clusterlink", 5, 5, debug_clusterlink},
+    {"config-rewrite-force-all", 2, 2, absent},
+    {"crash-and-recover", 2, UINT32_MAX, absent},
+    {"leak", 3, 3, absent},
+    {"loadaof", 2, 2, absent},
+    {"mallctl", 3, 4, absent},
+    {"mallctl-str", 3, 4, absent},
+    {"protect-client", 3, 3, absent},
+    {"restart", 2, UINT32_MAX, absent},
+    {"sdslen", 3, 3, absent},
+    {"stringmatch-test", 2, 2, absent},
+    {"structsize", 2, 2, absent},
+};
+
+void command_debug(struct exec *x) {
+    for (size_t i = 0; i < sizeof(subcommands) / sizeof(subcommands[0]); i++) {
+        if (bytes_equal_nocase(x->argv[1], bytes_of_text(subcommands[i].name)) &&
+            x->argc >= subcommands[i].argc_min && x->argc <= subcommands[i].argc_max) {
+            subcommands[i].run(x);
+            return;
+        }
+    }
+    reply_subcommand_error(x);
+}

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* debug_digest: DEBUG DIGEST and DIGEST-VALUE.
+ *
+ * A key's digest mixes its name, its type and its value, and marks a TTL. The digests of all keys
+ * of a database are put together by exclusive or, so neither their order nor the shard they are on
+ * matters; databases are mixed in by number. The recipe is Valkey's, so that two servers can be
+ * compared.
+ */
+#include "server/commands/server/debug_digest.h"
+
+#include "base/must.h"
+#include "base/sha1.h"
+#include "server/call/scatter.h"
+#include "server/worker/worker.h"
+
+#include <stdlib.h>
+
+/* Keys a turn; a scan of a big database goes on in later turns. */
+#define KEYS_A_SLICE 500
+
+struct digest {
+    unsigned char bytes[SHA1_BYTES];
+};
+
+/* Order does not matter. */
+static void digest_xor(struct digest *digest, struct bytes data) {
+    unsigned char hash[SHA1_BYTES];
+    sha1(data, hash);
+    for (int i = 0; i < SHA1_BYTES; i++) {
+        digest->bytes[i] ^= hash[i];
+    }
+}
+
+/* Order matters. */
+static void digest_mix(struct digest *digest, struct bytes data) {
+    digest_xor(digest, data);
+    unsigned char hash[SHA1_BYTES];
+    sha1(bytes_make((const char *)digest->bytes, SHA1_BYTES), hash);
+    memcpy(digest->bytes, hash, SHA1_BYTES);
+}
+
+static void digest_mix_number(struct digest *digest, uint32_t number) {
+    unsigned char bytes[4] = {(unsigned char)(number >> 24), (unsigned char)(number >> 16),
+                              (unsigned char)(number >> 8), (unsigned char)number};
+    digest_mix(digest, bytes_make((const char *)bytes, 4));
+}
+
+static void digest_value(struct digest *digest, const struct entry *entry) {
+    char scratch[NUMBER_TEXT_BYTES];
+    digest_mix_number(digest, (uint32_t)entry_type(entry));
+    if (entry_type(entry) == TYPE_STRING) {
+        digest_mix(digest, string_bytes(entry, scratch));
+    }
+    if (entry_expires_at(entry) != NO_EXPIRY) {
+        digest_xor(digest, BYTES("!!expire!!"));
+    }
+}
+
+static void reply_digest(struct reply *r, const struct digest *digest) {
+    char text[2 * SHA1_BYTES + 1];
+    for (int i = 0; i < SHA1_BYTES; i++) {
+        text[2 * i] = "0123456789abcdef"[digest->bytes[i] >> 4];
+        text[2 * i + 1] = "0123456789abcdef"[digest->bytes[i] & 15];
+    }
+    text[sizeof(text) - 1] = 0;
+    reply_status(r, text);
+}
+
+/* ---- DIGEST ---- */
+
+struct digest_part {
+    uint32_t db;
+    uint64_t cursor;
+    struct digest *sums; /* by database */
+    bool *any;
+};
+
+static void digest_key(void *arg, struct entry *entry) {
+    struct digest_part *part = arg;
+    struct digest digest = {0};
+    digest_mix(&digest, entry_key(entry));
+    digest_value(&digest, entry);
+    digest_xor(&part->sums[part->db], bytes_make((const char *)digest.bytes, SHA1_BYTES));
+    part->any[part->db] = true;
+}
+
+static bool digest_part(struct worker *worker, const void *args, void *result) {
+    struct digest_part *part = result;
+    uint32_t databases = (uint32_t)worker->config->databases;
+    if (part->sums == NULL) {
+        part->sums = must_calloc(databases, sizeof(*part->sums));
+        part->any = must_calloc(databases, sizeof(*part->any));
+    }
+    for (; part->db < databases; part->db++) {
+        part->cursor = keyspace_scan(worker->shard.keyspace, part->db, part->cursor, KEYS_A_SLICE,
+                                     rt_wall_ms(worker->rt), digest_key, part);
+        if (part->cursor != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void digest_done(struct exec *x, const struct scatter_result *result) {
+    struct digest all = {0};
+    for (uint32_t db = 0; db < (uint32_t)x->worker->config->databases; db++) {
+        struct digest sum = {0};
+        bool any = false;
+        for (unsigned i = 0; i < result->parts_count; i++) {
+            const struct digest_part *part = result->parts[i];
+            any |= part->any[db];
+            for (int b = 0; b < SHA1_BYTES; b++) {
+                sum.bytes[b] ^= part->sums[db].bytes[b];
+            }
+        }
+        if (any) {
+            digest_mix_number(&all, db);
+            for (int b = 0; b < SHA1_BYTES; b++) {
+                all.bytes[b] ^= sum.bytes[b];
+            }
+        }
+    }
+    reply_digest(x->reply, &all);
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        struct digest_part *part = result->parts[i];
+        free(part->sums);
+        free(part->any);
+    }
+}
+
+void debug_digest(struct exec *x) {
+    scatter_all(x, digest_part, sizeof(struct digest_part), NULL, 0, digest_done);
+}
+
+/* ---- DIGEST-VALUE ---- */
+
+/* The keys, copied, in one allocation that home frees; each worker digests its own. */
+struct value_args {
+    uint32_t db;
+    uint32_t count;
+    struct key *keys;
+};
+
+struct value_part {
+    struct digest *digests; /* of this worker's keys, in the order of the keys */
+};
+
+static bool value_part(struct worker *worker, const void *args, void *result) {
+    const struct value_args *a = args;
+    struct value_part *part = result;
+    part->digests = must_calloc(a->count + 1, sizeof(*part->digests));
+    for (uint32_t i = 0; i < a->count; i++) {
+        if (server_worker_of_slot(worker->server, a->keys[i].slot) != worker->id) {
+            continue;
+        }
+        const struct entry *entry = keyspace_find_any(worker->shard.keyspace, a->db, &a->keys[i]);
+        if (entry != NULL) {
+            digest_value(&part->digests[i], entry);
+        }
+    }
+    return true;
+}
+
+static void value_done(struct exec *x, const struct scatter_result *result) {
+    const struct value_args *a = result->args;
+    reply_array(x->reply, a->count);
+    for (uint32_t i = 0; i < a->count; i++) {
+        unsigned owner = server_worker_of_slot(x->worker->server, a->keys[i].slot);
+        reply_digest(x->reply, &((const struct value_part *)result->parts[owner])->digests[i]);
+    }
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        free(((struct value_part *)result->parts[i])->digests);
+    }
+    free(a->keys);
+}
+
+void debug_digest_value(struct exec *x) {
+    struct value_args args = {.db = x->db, .count = x->argc - 2};
+    size_t bytes = args.count * sizeof(*args.keys) + 1;
+    for (uint32_t i = 2; i < x->argc; i++) {
+        bytes += x->argv[i].len;
+    }
+    args.keys = must_malloc(bytes);
+    char *names = (char *)(args.keys + args.count);
+    for (uint32_t i = 0; i < args.count; i++) {
+        struct bytes name = x->argv[i + 2];
+        memcpy(names, name.ptr, name.len);
+        args.keys[i] = key_make(&x->worker->server->secret, bytes_make(names, name.len));
+        names += name.len;
+    }
+    scatter_all(x, value_part, sizeof(struct value_part), &args, sizeof(args), value_done);
+}

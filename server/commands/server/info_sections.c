@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* info_sections: see the header. The counted sections (per command, error, database, shard) are in
+ * info_lists.c.
+ */
+#include "server/commands/server/info_sections.h"
+
+#include <sys/utsname.h>
+
+#define ULL(x) ((unsigned long long)(x))
+
+/* ---- Lines ---- */
+
+static void line_u64(struct info *info, const char *name, uint64_t value) {
+    text_appendf(&info->text, "%s:%llu\r\n", name, ULL(value));
+}
+
+static void line_text(struct info *info, const char *name, const char *value) {
+    text_appendf(&info->text, "%s:%s\r\n", name, value);
+}
+
+static void line_ratio(struct info *info, const char *name, double value) {
+    text_appendf(&info->text, "%s:%.2f\r\n", name, value);
+}
+
+static void line_seconds(struct info *info, const char *name, uint64_t us) {
+    text_appendf(&info->text, "%s:%llu.%06llu\r\n", name, ULL(us / 1000000), ULL(us % 1000000));
+}
+
+/* The same number for people: "967.84K". */
+static void line_human(struct info *info, const char *name, uint64_t bytes) {
+    static const char units[] = {'K', 'M', 'G', 'T', 'P'};
+    if (bytes < 1024) {
+        text_appendf(&info->text, "%s:%lluB\r\n", name, ULL(bytes));
+        return;
+    }
+    double value = (double)bytes / 1024;
+    unsigned unit = 0;
+    while (value >= 1024 && unit + 1 < sizeof(units)) {
+        value /= 1024;
+        unit++;
+    }
+    text_appendf(&info->text, "%s:%.2f%c\r\n", name, value, units[unit]);
+}
+
+/* Fields that say "none of this here", in their place among the others. */
+static void lines_zero(struct info *info, const char *const *names) {
+    for (; *names != NULL; names++) {
+        line_u64(info, *names, 0);
+    }
+}
+#define ZERO(info, ...) lines_zero(info, (const char *const[]){__VA_ARGS__, NULL})
+
+/* ---- Server ---- */
+
+static void lines_listeners(struct info *info, const struct config *config) {
+    unsigned n = 0;
+    if (config->port > 0) {
+        text_appendf(&info->text, "listener%u:name=tcp", n++);
+        for (const char *word = config_word(config->bind, NULL); word != NULL;
+             word = config_word(config->bind, word)) {
+            text_appendf(&info->text, ",bind=%s", word);
+        }
+        text_appendf(&info->text, ",port=%d\r\n", (int)config->port);
+    }
+    if (config->unixsocket.len > 0) {
+        text_appendf(&info->text, "listener%u:name=unix,bind=%s\r\n", n, config->unixsocket.ptr);
+    }
+}
+
+static void line_clock(struct info *info) {
+#if defined(__x86_64__)
+    uint64_t ns = rt_ticks_to_ns(info->worker->rt, UINT64_C(1) << 30);
+    text_appendf(&info->text, "monotonic_clock:X86 TSC @ %.2f ticks/us\r\n",
+                 1000.0 * (double)(UINT64_C(1) << 30) / (double)(ns ? ns : 1));
+#else
+    line_text(info, "monotonic_clock", "POSIX clock_gettime");
+#endif
+}
+
+static const char *supervised_name(enum config_supervised supervised) {
+    switch (supervised) {
+    case CONFIG_SUPERVISED_SYSTEMD:
+        return "systemd";
+    case CONFIG_SUPERVISED_UPSTART:
+        return "upstart";
+    case CONFIG_SUPERVISED_AUTO: /* who that is, has been found out */
+    case CONFIG_SUPERVISED_NO:
+        break;
+    }
+    return "no";
+}
+
+void info_server(struct info *info) {
+    const struct server *server = info->worker->server;
+    const struct config *config = info->worker->config;
+    int64_t now_us = rt_wall_us(info->worker->rt);
+    int64_t uptime_s = (now_us / 1000 - server->start_wall_ms) / 1000;
+    uptime_s = uptime_s > 0 ? uptime_s : 0;
+    struct utsname name = {0};
+    uname(&name);
+    text_append_text(&info->text, "# Server\r\n");
+    line_text(info, "redis_version", SHOAL_REDIS_VERSION);
+    line_text(info, "server_name", "valkey");
+    line_text(info, "valkey_version", SHOAL_VALKEY_VERSION);
+    line_text(info, "valkey_release_stage", "ga");
+    line_text(info, "redis_git_sha1", server->build.commit);
+    line_u64(info, "redis_git_dirty", server->build.modified);
+    line_text(info, "redis_build_id", server->build.id);
+    line_text(info, config->extended_redis_compatibility ? "redis_mode" : "server_mode",
+              "standalone");
+    text_appendf(&info->text, "os:%s %s %s\r\n", name.sysname, name.release, name.machine);
+    line_u64(info, "arch_bits", sizeof(void *) * 8);
+    line_clock(info);
+    line_text(info, "multiplexing_api", rt_backend_name(info->worker->rt));
+    text_appendf(&info->text, "gcc_version:%d.%d.%d\r\n", __GNUC__, __GNUC_MINOR__,
+                 __GNUC_PATCHLEVEL__);
+    line_u64(info, "process_id", (uint64_t)server->process_id);
+    line_text(info, "process_supervised", supervised_name(server->supervised));
+    line_text(info, "run_id", server->run_id);
+    line_u64(info, "tcp_port", (uint64_t)config->port);
+    line_u64(info, "server_time_usec", (uint64_t)now_us);
+    line_u64(info, "uptime_in_seconds", (uint64_t)uptime_s);
+    line_u64(info, "uptime_in_days", (uint64_t)uptime_s / 86400);
+    line_u64(info, "hz", (uint64_t)config->hz);
+    line_u64(info, "configured_hz", (uint64_t)config->hz);
+    line_u64(info, "clients_hz", (uint64_t)config->hz);
+    line_u64(info, "lru_clock", (uint64_t)(now_us / 1000000) & 0xffffff);
+    line_text(info, "executable", server->executable);
+    line_text(info, "config_file", config->config_file.len ? config->config_file.ptr : "");
+    line_u64(info, "io_threads_active", 0);
+    line_text(info, "availability_zone",
+              config->availability_zone.len ? config->availability_zone.ptr : "");
+    lines_listeners(info, config);
+    line_text(info, "shoal_version", SHOAL_VERSION);
+}
+
+void info_tls(struct info *info) {
+    static const char *const kinds[] = {"server", "client", "ca"};
+    text_append_text(&info->text, "# TLS\r\n");
+    for (unsigned i = 0; i < 3; i++) {
+        text_appendf(&info->text, "tls_%s_cert_serial:none\r\ntls_%s_cert_expires_in_seconds:0\r\n",
+                     kinds[i], kinds[i]);
+    }
+}
+
+void info_clients(struct info *info) {
+    static const char *const actions[] = {"none", "write", "all"};
+    const struct totals *t = &info->sum;
+    text_append_text(&info->text, "# Clients\r\n");
+    line_u64(info, "connected_clients", t->connections);
+    ZERO(info, "cluster_connections");
+    line_u64(info, "maxclients", (uint64_t)info->worker->config->maxclients);
+    line_u64(info, "client_recent_max_input_buffer", t->stats.input_max);
+    line_u64(info, "client_recent_max_output_buffer", t->stats.output_max);
+    line_u64(info, "blocked_clients", t->blocked);
+    ZERO(info, "tracking_clients", "pubsub_clients");
+    line_u64(info, "watching_clients", t->watching);
+    line_u64(info, "clients_in_timeout_table", t->blocked_with_timeout);
+    line_u64(info, "total_watched_keys", t->watched_keys);
+    ZERO(info, "total_blocking_keys", "total_blocking_keys_on_nokey");
+    line_text(info, "paused_reason", t->pause == PAUSE_NONE ? "none" : "client_pause");
+    line_text(info, "paused_actions", actions[t->pause]);
+    line_u64(info, "paused_timeout_milliseconds", (uint64_t)t->pause_left_ms);
+}
+
+/* ---- Memory ---- */
+
+static const char *eviction_name(enum config_eviction policy) {
+    static const char *const names[] = {
+        [CONFIG_EVICT_VOLATILE_LRU] = "volatile-lru",
+        [CONFIG_EVICT_VOLATILE_LFU] = "volatile-lfu",
+        [CONFIG_EVICT_VOLATILE_RANDOM] = "volatile-random",
+        [CONFIG_EVICT_VOLATILE_TTL] = "volatile-ttl",
+        [CONFIG_EVICT_ALLKEYS_LRU] = "allkeys-lru",
+        [CONFIG_EVICT_ALLKEYS_LFU] = "allkeys-lfu",
+        [CONFIG_EVICT_ALLKEYS_RANDOM] = "allkeys-random",
+        [CONFIG_EVICT_NONE] = "noeviction",
+    };
+    return names[policy];
+}
+
+static double ratio(uint64_t a, uint64_t b) {
+    return b ? (double)a / (double)b : 0;
+}
+
+static void line_bytes_and_human(struct info *info, const char *name, const char *human,
+                                 uint64_t bytes) {
+    line_u64(info, name, bytes);
+    line_human(info, human, bytes);
+}
+
+/* a:b as a ratio, and by how many bytes a is more. */
+static void lines_overhead(struct info *info, const char *ratio_name, const char *bytes_name,
+                           uint64_t a, uint64_t b) {
+    line_ratio(info, ratio_name, ratio(a, b));
+    text_appendf(&info->text, "%s:%lld\r\n", bytes_name, (long long)a - (long long)b);
+}
+
+static uint64_t tables_bytes(const struct info *info) {
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < info->result->parts_count; i++) {
+        const struct totals_part *part = info->result->parts[i];
+        for (uint32_t db = 0; db < (uint32_t)info->worker->config->databases; db++) {
+            bytes += part->databases[db].table_bytes + part->databases[db].wheel_bytes;
+        }
+    }
+    return bytes;
+}
+
+static void lines_scripts(struct info *info) {
+    ZERO(info, "used_memory_lua", "used_memory_vm_eval");
+    line_human(info, "used_memory_lua_human", 0);
+    ZERO(info, "used_memory_scripts_eval", "number_of_cached_scripts", "number_of_functions",
+         "number_of_libraries", "used_memory_vm_functions", "used_memory_vm_total");
+    line_human(info, "used_memory_vm_total_human", 0);
+    ZERO(info, "used_memory_functions", "used_memory_scripts");
+    line_human(info, "used_memory_scripts_human", 0);
+}
+
+void info_memory(struct info *info) {
+    const struct totals *t = &info->sum;
+    const struct config *config = info->worker->config;
+    uint64_t used = totals_memory(t), rss = info->usage.rss_bytes;
+    uint64_t peak = t->peak_bytes > used ? t->peak_bytes : used;
+    uint64_t active = used - t->heap_used + t->heap_reserved;
+    uint64_t overhead = t->fixed_bytes + t->pools_bytes + t->clients_bytes + tables_bytes(info);
+    uint64_t dataset = used > overhead ? used - overhead : 0;
+    text_append_text(&info->text, "# Memory\r\n");
+    line_bytes_and_human(info, "used_memory", "used_memory_human", used);
+    line_bytes_and_human(info, "used_memory_rss", "used_memory_rss_human", rss);
+    line_bytes_and_human(info, "used_memory_peak", "used_memory_peak_human", peak);
+    text_appendf(&info->text, "used_memory_peak_perc:%.2f%%\r\n", 100 * ratio(used, peak));
+    line_u64(info, "used_memory_overhead", overhead);
+    line_u64(info, "used_memory_startup", t->fixed_bytes);
+    line_u64(info, "used_memory_dataset", dataset);
+    text_appendf(&info->text, "used_memory_dataset_perc:%.2f%%\r\n",
+                 100 * ratio(dataset, used - t->fixed_bytes));
+    line_u64(info, "allocator_allocated", used);
+    line_u64(info, "allocator_active", active);
+    line_u64(info, "allocator_resident", rss);
+    ZERO(info, "allocator_muzzy");
+    line_bytes_and_human(info, "total_system_memory", "total_system_memory_human",
+                         info->usage.total_system_bytes);
+    lines_scripts(info);
+    line_bytes_and_human(info, "maxmemory", "maxmemory_human", config->maxmemory);
+    line_text(info, "maxmemory_policy", eviction_name(config->maxmemory_policy));
+    lines_overhead(info, "allocator_frag_ratio", "allocator_frag_bytes", active, used);
+    lines_overhead(info, "allocator_rss_ratio", "allocator_rss_bytes", rss, active);
+    lines_overhead(info, "rss_overhead_ratio", "rss_overhead_bytes", rss, rss);
+    lines_overhead(info, "mem_fragmentation_ratio", "mem_fragmentation_bytes", rss, used);
+    ZERO(info, "mem_not_counted_for_evict", "mem_replication_backlog",
+         "mem_total_replication_buffers", "mem_replicas_repl_buffer", "mem_clients_slaves");
+    line_u64(info, "mem_clients_normal", t->clients_bytes);
+    ZERO(info, "mem_cluster_links", "mem_cluster_slot_import", "mem_cluster_slot_export",
+         "mem_aof_buffer");
+    line_text(info, "mem_allocator", SHOAL_ALLOCATOR);
+    ZERO(info, "mem_overhead_db_hashtable_rehashing", "active_defrag_running");
+    line_u64(info, "lazyfree_pending_objects", t->keyspace.lazyfree_pending);
+    line_u64(info, "lazyfreed_objects", t->keyspace.lazyfreed);
+}
+
+/* ---- Persistence, Stats ---- */
+
+void info_persistence(struct info *info) {
+    text_append_text(&info->text, "# Persistence\r\n");
+    ZERO(info, "loading", "async_loading", "current_cow_peak", "current_cow_size",
+         "current_cow_size_age");
+    line_ratio(info, "current_fork_perc", 0);
+    ZERO(info, "current_save_keys_processed", "current_save_keys_total");
+    line_u64(info, "rdb_changes_since_last_save", info->sum.keyspace.changes);
+    ZERO(info, "rdb_bgsave_in_progress");
+    line_u64(info, "rdb_last_save_time", (uint64_t)info->worker->server->start_wall_ms / 1000);
+    line_text(info, "rdb_last_bgsave_status", "ok");
+    line_text(info, "rdb_last_bgsave_time_sec", "-1");
+    line_text(info, "rdb_current_bgsave_time_sec", "-1");
+    ZERO(info, "rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired",
+         "rdb_last_load_keys_loaded", "aof_enabled", "aof_rewrite_in_progress",
+         "aof_rewrite_scheduled");
+    line_text(info, "aof_last_rewrite_time_sec", "-1");
+    line_text(info, "aof_current_rewrite_time_sec", "-1");
+    line_text(info, "aof_last_bgrewrite_status", "ok");
+    ZERO(info, "aof_rewrites", "aof_rewrites_consecutive_failures");
+    line_text(info, "aof_last_write_status", "ok");
+    ZERO(info, "aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size",
+         "slot_migration_fork_in_progress");
+}
+
+static void lines_traffic(struct info *info) {
+    const struct totals *t = &info->sum;
+    line_u64(info, "total_connections_received", t->stats.connections_received);
+    line_u64(info, "total_commands_processed", t->stats.commands_processed);
+    line_u64(info, "instantaneous_ops_per_sec", t->rates[RATE_COMMANDS]);
+    line_u64(info, "total_net_input_bytes", t->stats.net_input);
+    line_u64(info, "total_net_output_bytes", t->stats.net_output);
+    ZERO(info, "total_net_repl_input_bytes", "total_net_repl_output_bytes",
+         "total_net_cluster_slot_import_bytes", "total_net_cluster_slot_export_bytes");
+    line_ratio(info, "instantaneous_input_kbps", (double)t->rates[RATE_INPUT] / 1024);
+    line_ratio(info, "instantaneous_output_kbps", (double)t->rates[RATE_OUTPUT] / 1024);
+    line_ratio(info, "instantaneous_input_repl_kbps", 0);
+    line_ratio(info, "instantaneous_output_repl_kbps", 0);
+    line_u64(info, "rejected_connections", t->stats.connections_rejected);
+    ZERO(info, "sync_full", "sync_partial_ok", "sync_partial_err");
+}
+
+static void lines_keys(struct info *info) {
+    const struct totals *t = &info->sum;
+    line_u64(info, "expired_keys", t->keyspace.expired_keys);
+    ZERO(info, "expired_fields");
+    line_ratio(info, "expired_stale_perc", 0);
+    line_ratio(info, "expired_keys_with_volatile_items_stale_perc", 0);
+    ZERO(info, "expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds", "evicted_keys");
+    line_u64(info, "evicted_clients", t->stats.evicted_clients);
+    ZERO(info, "evicted_scripts", "total_eviction_exceeded_time", "current_eviction_exceeded_time");
+    line_u64(info, "keyspace_hits", t->keyspace.hits);
+    line_u64(info, "keyspace_misses", t->keyspace.misses);
+    ZERO(info, "pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec",
+         "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys",
+         "active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits",
+         "active_defrag_key_misses", "total_active_defrag_time", "current_active_defrag_time",
+         "tracking_total_keys", "tracking_total_items", "tracking_total_prefixes");
+}
+
+void info_stats(struct info *info) {
+    const struct totals *t = &info->sum;
+    text_append_text(&info->text, "# Stats\r\n");
+    lines_traffic(info);
+    lines_keys(info);
+    ZERO(info, "unexpected_error_replies");
+    line_u64(info, "total_error_replies", t->stats.error_replies);
+    ZERO(info, "dump_payload_sanitizations");
+    line_u64(info, "total_reads_processed", t->stats.reads);
+    line_u64(info, "total_writes_processed", t->stats.writes);
+    ZERO(info, "io_threaded_reads_processed", "io_threaded_writes_processed",
+         "io_threaded_freed_objects", "io_threaded_accept_processed", "io_threaded_poll_processed",
+         "io_threaded_total_prefetch_batches", "io_threaded_total_prefetch_entries");
+    line_u64(info, "client_query_buffer_limit_disconnections", t->stats.query_limit_disconnects);
+    line_u64(info, "client_output_buffer_limit_disconnections", t->stats.output_limit_disconnects);
+    ZERO(info, "reply_buffer_shrinks", "reply_buffer_expands");
+    line_u64(info, "eventloop_cycles", t->stats.cycles);
+    line_u64(info, "eventloop_duration_sum", t->cycle_ns / 1000);
+    line_u64(info, "eventloop_duration_cmd_sum", t->cycle_command_ns / 1000);
+    line_u64(info, "instantaneous_eventloop_cycles_per_sec", t->rates[RATE_TURNS]);
+    line_u64(info, "instantaneous_eventloop_duration_usec",
+             t->stats.cycles ? t->cycle_ns / 1000 / t->stats.cycles : 0);
+    line_u64(info, "acl_access_denied_auth", t->stats.auth_denied);
+    ZERO(info, "acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel",
+         "acl_access_denied_tls_cert", "acl_access_denied_db");
+}
+
+/* ---- The rest ---- */
+
+void info_replication(struct info *info) {
+    text_append_text(&info->text, "# Replication\r\n");
+    line_text(info, "role", "master");
+    ZERO(info, "connected_slaves", "replicas_waiting_psync");
+    line_text(info, "master_failover_state", "no-failover");
+    line_text(info, "master_replid", info->worker->server->run_id);
+    line_text(info, "master_replid2", "0000000000000000000000000000000000000000");
+    ZERO(info, "master_repl_offset");
+    line_text(info, "second_repl_offset", "-1");
+    ZERO(info, "repl_backlog_active");
+    line_u64(info, "repl_backlog_size", (uint64_t)info->worker->config->repl_backlog_size);
+    ZERO(info, "repl_backlog_first_byte_offset", "repl_backlog_histlen");
+}
+
+void info_cpu(struct info *info) {
+    const struct totals_part *first = info->result->parts[0];
+    text_append_text(&info->text, "# CPU\r\n");
+    line_seconds(info, "used_cpu_sys", info->usage.system_us);
+    line_seconds(info, "used_cpu_user", info->usage.user_us);
+    line_seconds(info, "used_cpu_sys_children", info->usage.children_system_us);
+    line_seconds(info, "used_cpu_user_children", info->usage.children_user_us);
+    line_seconds(info, "used_cpu_sys_main_thread", first->totals.system_us);
+    line_seconds(info, "used_cpu_user_main_thread", first->totals.user_us);
+    line_seconds(info, "used_active_time_main_thread", first->totals.cycle_ns / 1000);
+    for (unsigned i = 1; i < info->result->parts_count; i++) {
+        const struct totals_part *part = info->result->parts[i];
+        text_appendf(&info->text, "used_active_time_io_thread_%u:%llu.%06llu\r\n", i,
+                     ULL(part->totals.cycle_ns / 1000000000),
+                     ULL(part->totals.cycle_ns / 1000 % 1000000));
+    }
+}
+
+void info_modules(struct info *info) {
+    text_append_text(&info->text, "# Modules\r\n");
+}
+
+void info_cluster(struct info *info) {
+    text_append_text(&info->text, "# Cluster\r\n");
+    ZERO(info, "cluster_enabled");
+}
+
+void info_cluster_info(struct info *info) {
+    text_append_text(&info->text, "# Cluster Info\r\n");
+}
+
+void info_scripting_engines(struct info *info) {
+    text_append_text(&info->text, "# Scripting Engines\r\n");
+    ZERO(info, "engines_count", "engines_total_used_memory", "engines_total_memory_overhead");
+}
+
+void info_debug(struct info *info) {
+    text_append_text(&info->text, "# Debug\r\n");
+    ZERO(info, "eventloop_duration_aof_sum", "eventloop_duration_cron_sum",
+         "eventloop_duration_max", "eventloop_cmd_per_cycle_max", "io_threaded_reads_pending",
+         "io_threaded_writes_pending");
+}

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* server_commands: DBSIZE, FLUSHALL, FLUSHDB, SWAPDB, TIME, SHUTDOWN.
+ *
+ * What concerns all keys is done by each worker with its own, while a transaction holds the locks
+ * of all shards (txn.h), so that it is one moment for everybody.
+ */
+#include "server/commands/server/server_commands.h"
+
+#include "base/num.h"
+#include "base/text.h"
+#include "server/call/errors.h"
+#include "server/call/scatter.h"
+#include "server/commands/connection/client_filter.h"
+#include "server/observe/log.h"
+#include "server/txn/txn.h"
+#include "server/worker/worker.h"
+
+#include <limits.h>
+
+/* ---- DBSIZE ---- */
+
+static bool dbsize_part(struct worker *worker, const void *args, void *result) {
+    *(uint64_t *)result = keyspace_count(worker->shard.keyspace, *(const uint32_t *)args);
+    return true;
+}
+
+static void dbsize_done(struct exec *x, const struct scatter_result *result) {
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        sum += *(const uint64_t *)result->parts[i];
+    }
+    reply_int(x->reply, (int64_t)sum);
+}
+
+void command_dbsize(struct exec *x) {
+    scatter_all(x, dbsize_part, sizeof(uint64_t), &x->db, sizeof(x->db), dbsize_done);
+}
+
+/* ---- FLUSHALL, FLUSHDB ---- */
+
+struct flush_args {
+    uint32_t db; /* UINT32_MAX: all */
+    bool lazy;
+};
+
+static bool flush_part(struct worker *worker, const void *args, void *result) {
+    const struct flush_args *a = args;
+    keyspace_flush(worker->shard.keyspace, a->db, a->lazy);
+    return true;
+}
+
+static void flush(struct exec *x, uint32_t db) {
+    struct flush_args args = {db, x->worker->config->lazyfree_lazy_user_flush};
+    if (x->argc > 1) {
+        args.lazy = bytes_is(x->argv[1], "async");
+        if (x->argc > 2 || (!args.lazy && !bytes_is(x->argv[1], "sync"))) {
+            reply_error(x->reply, ERR_SYNTAX);
+            return;
+        }
+    }
+    scatter_all(x, flush_part, 0, &args, sizeof(args), scatter_ok);
+}
+
+void command_flushall(struct exec *x) {
+    flush(x, UINT32_MAX);
+}
+
+void command_flushdb(struct exec *x) {
+    flush(x, x->db);
+}
+
+/* ---- SWAPDB ---- */
+
+struct swap_args {
+    uint32_t a, b;
+};
+
+static bool swap_part(struct worker *worker, const void *args, void *result) {
+    const struct swap_args *swap = args;
+    keyspace_swap_db(worker->shard.keyspace, swap->a, swap->b);
+    return true;
+}
+
+static bool swap_index(struct exec *x, uint32_t i, const char *error, int64_t *ret) {
+    if (!num_parse_i64(x->argv[i], ret) || *ret < INT_MIN || *ret > INT_MAX) {
+        reply_error(x->reply, error);
+        return false;
+    }
+    return true;
+}
+
+void command_swapdb(struct exec *x) {
+    int64_t a, b, databases = x->worker->config->databases;
+    if (!swap_index(x, 1, "ERR invalid first DB index", &a) ||
+        !swap_index(x, 2, "ERR invalid second DB index", &b)) {
+        return;
+    }
+    if (a < 0 || a >= databases || b < 0 || b >= databases) {
+        reply_error(x->reply, ERR_DB_INDEX);
+        return;
+    }
+    if (a == b) {
+        reply_ok(x->reply);
+        return;
+    }
+    struct swap_args args = {(uint32_t)a, (uint32_t)b};
+    scatter_all(x, swap_part, 0, &args, sizeof(args), scatter_ok);
+}
+
+/* ---- TIME ---- */
+
+void command_time(struct exec *x) {
+    int64_t us = txn_exec_time_us(x->client);
+    us = us > 0 ? us : rt_wall_us(x->worker->rt);
+    reply_array(x->reply, 2);
+    reply_bulk_int(x->reply, us / 1000000);
+    reply_bulk_int(x->reply, us % 1000000);
+}
+
+/* ---- SHUTDOWN ---- */
+
+enum shutdown_option {
+    SHUTDOWN_NOSAVE = 1 << 0,
+    SHUTDOWN_SAVE = 1 << 1,
+    SHUTDOWN_NOW = 1 << 2,
+    SHUTDOWN_FORCE = 1 << 3,
+    SHUTDOWN_ABORT = 1 << 4,
+    SHUTDOWN_SAFE = 1 << 5,
+    SHUTDOWN_FAILOVER = 1 << 6,
+};
+
+static unsigned shutdown_option(struct bytes word) {
+    static const struct {
+        const char *word;
+        unsigned option;
+    } options[] = {
+        {"nosave", SHUTDOWN_NOSAVE},     {"save", SHUTDOWN_SAVE},   {"now", SHUTDOWN_NOW},
+        {"force", SHUTDOWN_FORCE},       {"abort", SHUTDOWN_ABORT}, {"safe", SHUTDOWN_SAFE},
+        {"failover", SHUTDOWN_FAILOVER},
+    };
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        if (bytes_equal_nocase(word, bytes_of_text(options[i].word))) {
+            return options[i].option;
+        }
+    }
+    return 0;
+}
+
+void command_shutdown(struct exec *x) {
+    unsigned options = 0;
+    for (uint32_t i = 1; i < x->argc; i++) {
+        unsigned option = shutdown_option(x->argv[i]);
+        if (option == 0) {
+            reply_error(x->reply, ERR_SYNTAX);
+            return;
+        }
+        options |= option;
+    }
+    if (((options & SHUTDOWN_ABORT) && options != SHUTDOWN_ABORT) ||
+        ((options & SHUTDOWN_NOSAVE) && (options & SHUTDOWN_SAVE))) {
+        reply_error(x->reply, ERR_SYNTAX);
+        return;
+    }
+    if (options & SHUTDOWN_ABORT) {
+        reply_error(x->reply, "ERR No shutdown in progress.");
+        return;
+    }
+    if (options & SHUTDOWN_FAILOVER) {
+        reply_error(x->reply, "ERR SHUTDOWN FAILOVER is only supported in cluster mode.");
+        return;
+    }
+    if ((options & SHUTDOWN_SAVE) && !(options & SHUTDOWN_FORCE)) {
+        log_worker(x->worker, LOG_WARNING, "SHUTDOWN SAVE refused: nothing can be saved yet.");
+        reply_error(x->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
+        return;
+    }
+    struct text who;
+    text_init(&who);
+    client_describe_short(&who, x->client, x->worker->config->hide_user_data_from_log);
+    log_worker(x->worker, LOG_NOTICE, "User requested shutdown... (user request from '%s')",
+               who.ptr);
+    text_fini(&who);
+    server_shutdown(x->worker->server, x->worker); /* no reply: the connection ends */
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* server_commands: the functions that server_rows.c names.
+ *
+ * Thread: home worker, but for MEMORY USAGE, which runs where its key is.
+ */
+#ifndef SHOAL_SERVER_COMMANDS_SERVER_SERVER_COMMANDS_H
+#define SHOAL_SERVER_COMMANDS_SERVER_SERVER_COMMANDS_H
+
+#include "server/call/command.h"
+
+command_fn command_command;
+command_fn command_command_count;
+command_fn command_command_docs;
+command_fn command_command_getkeys;
+command_fn command_command_getkeysandflags;
+command_fn command_command_help;
+command_fn command_command_info;
+command_fn command_command_list;
+command_fn command_config_get;
+command_fn command_config_help;
+command_fn command_config_resetstat;
+command_fn command_config_rewrite;
+command_fn command_config_set;
+command_fn command_dbsize;
+command_fn command_debug;
+command_fn command_flushall;
+command_fn command_flushdb;
+command_fn command_info;
+command_fn command_lolwut;
+command_fn command_memory_doctor;
+command_fn command_memory_help;
+command_fn command_memory_malloc_stats;
+command_fn command_memory_purge;
+command_fn command_memory_stats;
+command_fn command_memory_usage;
+command_fn command_shutdown;
+command_fn command_swapdb;
+command_fn command_time;
+
+#endif

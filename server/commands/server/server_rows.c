@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* server_rows: the rows of COMMAND, CONFIG, DEBUG, INFO, MEMORY and the other server commands.
+ *
+ * The functions are in command.c, config_commands.c, debug.c, flush.c, info.c, memory.c and
+ * server_commands.c.
+ */
+#include "server/commands/server/server_commands.h"
+
+#include <stddef.h>
+
+static const char *const command_tips[] = {"nondeterministic_output_order", NULL};
+
+static const struct command_arg command_docs_args[] = {
+    {.name = "command-name", .type = ARG_STRING, .flags = ARG_OPTIONAL | ARG_MULTIPLE},
+    {0},
+};
+
+static const struct command_arg command_getkeys_args[] = {
+    {.name = "command", .type = ARG_STRING},
+    {.name = "arg", .type = ARG_STRING, .flags = ARG_OPTIONAL | ARG_MULTIPLE},
+    {0},
+};
+
+static const struct command_history command_info_history[] = {
+    {"7.0.0", "May be called without names; then it describes all commands."},
+    {0},
+};
+
+static const struct command_arg command_list_args_filterby[] = {
+    {.name = "module-name", .type = ARG_STRING, .token = "MODULE"},
+    {.name = "category", .type = ARG_STRING, .token = "ACLCAT"},
+    {.name = "pattern", .type = ARG_PATTERN, .token = "PATTERN"},
+    {0},
+};
+
+static const struct command_arg command_list_args[] = {
+    {.name = "filterby",
+     .type = ARG_ONEOF,
+     .flags = ARG_OPTIONAL,
+     .token = "FILTERBY",
+     .args = command_list_args_filterby},
+    {0},
+};
+
+static const struct command command_subcommands[] = {
+    {.name = "count",
+     .run = command_command_count,
+     .arity = 2,
+     .flags = CMD_LOADING | CMD_STALE | CMD_UNFENCED,
+     .categories = ACL_CONNECTION,
+     .place = PLACE_HOME,
+     .group = "server",
+     .since = "2.8.13",
+     .summary = "Counts the commands.",
+     .complexity = "O(1)"},
+    {.name = "docs",
+     .run = command_command_docs,
+     .arity = -2,
+     .flags = CMD_LOADING | CMD_STALE | CMD_UNFENCED,
+     .categories = ACL_CONNECTION,
+     .place = PLACE_HOME,
+     .tips = command_tips,
+     .group = "server",
+     .since = "7.0.0",
+     .summary = "Gives the documentation of commands.",
+     .complexity = "O(N) in the number of commands asked for",
+     .args = command_docs_args},
+    {.name = "getkeys",
+     .run = command_command_getkeys,
+     .arity = -3,
+     .flags = CMD_LOADING | CMD_STALE | CMD_UNFENCED,
+     .categories = ACL_CONNECTION,
+     .place = PLACE_HOME,
+     .group = "server",
+     .since = "2.8.13",
+     .summary = "Tells which arguments of a command are keys.",
+     .complexity = "O(N) in the number of arguments",
+     .args = command_getkeys_args},
+    {.name = "getkeysandflags",
+     .run = command_command_getkeysandflags,
+     .arity = -3,
+     .flags = CMD_LOADING | CMD_STALE | CMD_UNFENCED,
+     .categories = ACL_CONNECTION,
+     .place = PLACE_HOME,
+     .group = "server",
+     .since = "7.0.0",
+     .summary = "Tells which arguments of a command are keys and what it does to each.",
+     .complexity = "O(N) in the number of arguments",
+     .args = command_getkeys_args},
+    {.name = "help",
+     .run = command_command_help,
+     .arity = 2,
+     .flags = CMD_LOADING | CMD_STALE | CMD_UNFENCED,
+     .categories = ACL_CONNECTION,
+     .place = PLACE_HOME,
+     .group = "server",
+     .since = "5.0.0",
+     .summary = "Lists the subcommands.",
+     .complexity = "O(1)"},
+    {.name = "info",
+     .run = command_command_info,
+     .arity = -2,
+     .flags = CMD_LOADING | CMD_STALE | CMD_UNFENCED,
+     .categories = ACL_CONNECTION,
+     .place = PLACE_HOME,
+     .tips = command_tips,
+     .group = "server",
+     .since = "2.8.13",
+     .summary = "Describes the named commands, or all.",
+     .complexity = "O(N) in the number of commands asked for",
+     .history = command_info_history,
+     .args = command_docs_args},
+    {.name = "list",
+     .run = command_command_list,
+     .arity = -2,
+     .flags = CMD_LOADING | CMD_STALE | CMD_UNFENCED,
+     .categories = ACL_CONNECTION,
+     .place = PLACE_HOME,
+     .tips = command_tips,
+     .group = "server",
+     .since = "7.0.0",
+     .summary = "Lists the names of commands.",
+     .complexity = "O(N) in the number of commands",
+     .args = command_list_args},
+    {0},
+};
+
+static const struct command_history config_get_history[] = {
+    {"7.0.0", "Takes several patterns."},
+    {0},
+};
+
+static const struct command_arg config_get_args[] = {
+    {.name = "parameter", .type = ARG_STRING, .flags = ARG_MULTIPLE},
+    {0},
+};
+
+static const char *const config_resetstat_tips[] = {"request_policy:all_nodes",
+                                                    "response_policy:all_succeeded", NULL};
+
+static const struct command_history config_set_history[] = {
+    {"7.0.0", "Takes several directives, all set or none."},
+    {0},
+};
+
+static const struct command_arg config_set_args_data[] = {
+    {.name = "parameter", .type = ARG_STRING},
+    {.name = "value", .type = ARG_STRING},
+    {0},
+};
+
+static const struct command_arg config_set_args[] = {
+    {.name = "data", .type = ARG_BLOCK, .flags = ARG_MULTIPLE, .args = config_set_args_data},
+    {0},
+};
+
+static const struct command config_subcommands[] = {
+    {.name = "get",
+     .run = command_config_get,
+     .arity = -3,
+     .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE,
+     .place = PLACE_HOME,
+     .group = "server",
+     .since = "2.0.0",
+     .summary = "Shows directives and their values.",
+     .complexity = "O(N) in the number of directives asked for",
+     .history = config_get_history,
+     .args = config_get_args},
+    {.name = "help",
+     .run = command_config_help,
+     .arity = 2,
+     .flags = CMD_LOADING | CMD_STALE | CMD_UNFENCED,
+     .place = PLACE_HOME,
+     .group = "server",
+     .since = "5.0.0",
+     .summary = "Lists the subcommands.",
+     .complexity = "O(1)"},
+    {.name = "resetstat",
+     .run = command_config_resetstat,
+     .arity = 2,
+     .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE,
+     .place = PLACE_HOME,
+     .tips = config_resetstat_tips,
+     .group = "server",
+     .since = "2.0.0",
+     .summary = "Sets the counters of INFO back to zero.",
+     .complexity = "O(1)"},
+    {.name = "rewrite",
+     .run = command_config_rewrite,
+     .arity = 2,
+     .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE,
+     .place = PLACE_HOME,
+     .tips = config_resetstat_tips,
+     .group = "server",
+     .since = "2.8.0",
+     .summary = "Writes the configuration in effect to its file.",
+     .complexity = "O(1)"},
+    {.name = "set",
+     .run = command_config_set,
+     .arity = -4,
+     .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE,
+     .place = PLACE_HOME,
+     .tips = config_resetstat_tips,
+     .group = "server",
+     .since = "2.0.0",
+     .summary = "Changes directives while the server runs.",
+     .complexity = "O(N) in the number of directives given",
+     .history = config_set_history,
+     .args = config_set_args},
+    {0},
+};
+
+static const char *const dbsize_tips[] = {"request_policy:all_shards", "response_policy:agg_sum",
+                                          NULL};
+
+static const char *const flushall_tips[] = {"request_policy:all_shards",
+                                            "response_policy:all_succeeded", NULL};
+
+static const struct command_history flushall_history[] = {
+    {"4.0.0", "Takes `ASYNC`."},
+    {"6.2.0", "Takes `SYNC`."},
+    {0},
+};
+
+static const struct command_arg flushall_args_flush_type[] = {
+    {.name = "async", .type = ARG_PURE_TOKEN, .token = "ASYNC", .since = "4.0.0"},
+    {.name = "sync", .type = ARG_PURE_TOKEN, .token = "SYNC", .since = "6.2.0"},
+    {0},
+};
+
+static const struct command_arg flushall_args[] = {
+    {.name = "flush-type",
+     .type = ARG_ONEOF,
+     .flags = ARG_OPTIONAL,
+     .args = flushall_args_flush_type},
+    {0},
+};
+
+static const struct command_history flushdb_history[] = {
+    {"4.0.0", "Takes `ASYNC`."},
+    {"6.2.0", "Takes `SYNC`."},
+    {0},
+};
+
+static const char *const info_tips[] = {"nondeterministic_output", "request_policy:all_shards",
+                                        "response_policy:special", NULL};
+
+static const struct command_history info_history[] = {
+    {"7.0.0", "Takes several sections."},
+    {0},
+};
+
+static const struct command_arg info_args[] = {
+    {.name = "section", .type = ARG_STRING, .flags = ARG_OPTIONAL | ARG_MULTIPLE},
+    {0},
+};
+
+static const struct command_arg lolwut_args[] = {
+    {.name = "version", .type = ARG_INTEGER, .flags = ARG_OPTIONAL, .token = "VERSION"},
+    {0},
+};
+
+static const struct command_arg memory_usage_args[] = {
+    {.name = "key", .type = ARG_KEY, .key_spec = 0},
+    {.name = "count", .type = ARG_INTEGER, .flags = ARG_OPTIONAL, .token = "SAMPLES"},
+    {0},
+};
+
+static const struct command memory_subcommands[] = {
+    {.name = "doctor",
+     .run = command_memory_doctor,
+     .arity = 2,
+     .place = PLACE_HOME,
+     .tips = info_tips,
+     .group = "server",
+     .since = "4.0.0",
+     .summary = "Says in words whether memory use looks healthy.",
+     .complexity = "O(1)"},
+    {.name = "help",
+     .run = command_memory_help,
+     .arity = 2,
+     .flags = CMD_LOADING | CMD_STALE | CMD_UNFENCED,
+     .place = PLACE_HOME,
+     .group = "server",
+     .since = "4.0.0",
+     .summary = "Lists the subcommands.",
+     .complexity = "O(1)"},
+    {.name = "malloc-stats",
+     .run = command_memory_malloc_stats,
+     .arity = 2,
+     .flags = CMD_LOADING,
+     .place = PLACE_HOME,
+     .tips = info_tips,
+     .group = "server",
+     .since = "4.0.0",
+     .summary = "Shows what the allocator says of itself.",
+     .complexity = "Depends on the amount of memory in use; may take long"},
+    {.name = "purge",
+     .run = command_memory_purge,
+     .arity = 2,
+     .flags = CMD_LOADING,
+     .place = PLACE_HOME,
+     .tips = flushall_tips,
+     .group = "server",
+     .since = "4.0.0",
+     .summary = "Gives unused memory back to the system.",
+     .complexity = "Depends on the amount of memory in use; may take long"},
+    {.name = "stats",
+     .run = command_memory_stats,
+     .arity = 2,
+     .place = PLACE_HOME,
+     .tips = info_tips,
+     .group = "server",
+     .since = "4.0.0",
+     .summary = "Reports in numbers what memory is used for.",
+     .complexity = "O(1)"},
+    {.name = "usage",
+     .run = command_memory_usage,
+     .arity = -3,
+     .flags = CMD_READONLY,
+     .place = PLACE_KEY,
+     .keys = {{.flags = KEY_RO,
+               .begin = BEGIN_INDEX,
+               .index = 2,
+               .find = FIND_RANGE,
+               .last = 0,
+               .step = 1}},
+     .group = "server",
+     .since = "4.0.0",
+     .summary = "Tells how much memory a key takes.",
+     .complexity = "O(N) in the number of samples",
+     .args = memory_usage_args},
+    {0},
+};
+
+static const struct command_history shutdown_history[] = {
+    {"7.0.0", "Takes `NOW`, `FORCE` and `ABORT`."},
+    {"9.0.0", "Takes `SAFE` and `FAILOVER`."},
+    {0},
+};
+
+static const struct command_arg shutdown_args_abort_selector_save_selector_block_save_selector[] = {
+    {.name = "nosave", .type = ARG_PURE_TOKEN, .token = "NOSAVE"},
+    {.name = "save", .type = ARG_PURE_TOKEN, .token = "SAVE"},
+    {0},
+};
+
+static const struct command_arg shutdown_args_abort_selector_save_selector_block[] = {
+    {.name = "save-selector",
+     .type = ARG_ONEOF,
+     .flags = ARG_OPTIONAL,
+     .args = shutdown_args_abort_selector_save_selector_block_save_selector},
+    {.name = "now",
+     .type = ARG_PURE_TOKEN,
+     .flags = ARG_OPTIONAL,
+     .token = "NOW",
+     .since = "7.0.0"},
+    {.name = "force",
+     .type = ARG_PURE_TOKEN,
+     .flags = ARG_OPTIONAL,
+     .token = "FORCE",
+     .since = "7.0.0"},
+    {.name = "safe",
+     .type = ARG_PURE_TOKEN,
+     .flags = ARG_OPTIONAL,
+     .token = "SAFE",
+     .since = "9.0.0"},
+    {.name = "failover",
+     .type = ARG_PURE_TOKEN,
+     .flags = ARG_OPTIONAL,
+     .token = "FAILOVER",
+     .since = "9.0.0"},
+    {0},
+};
+
+static const struct command_arg shutdown_args_abort_selector[] = {
+    {.name = "save-selector-block",
+     .type = ARG_BLOCK,
+     .args = shutdown_args_abort_selector_save_selector_block},
+    {.name = "abort", .type = ARG_PURE_TOKEN, .token = "ABORT", .since = "7.0.0"},
+    {0},
+};
+
+static const struct command_arg shutdown_args[] = {
+    {.name = "abort-selector",
+     .type = ARG_ONEOF,
+     .flags = ARG_OPTIONAL,
+     .args = shutdown_args_abort_selector},
+    {0},
+};
+
+static const struct command_arg swapdb_args[] = {
+    {.name = "index1", .type = ARG_INTEGER},
+    {.name = "index2", .type = ARG_INTEGER},
+    {0},
+};
+
+static const char *const time_tips[] = {"nondeterministic_output", NULL};
+
+const struct command commands_server[] = {
+    {.name = "command",
+     .run = command_command,
+     .arity = -1,
+     .flags = CMD_LOADING | CMD_STALE | CMD_UNFENCED,
+     .categories = ACL_CONNECTION,
+     .place = PLACE_HOME,
+     .tips = command_tips,
+     .group = "server",
+     .since = "2.8.13",
+     .summary = "Describes all commands.",
+     .complexity = "O(N) in the number of commands",
+     .subcommands = command_subcommands},
+    {.name = "config",
+     .arity = -2,
+     .place = PLACE_HOME,
+     .group = "server",
+     .since = "2.0.0",
+     .summary = "Groups the commands about configuration.",
+     .complexity = "Depends on the subcommand.",
+     .subcommands = config_subcommands},
+    {.name = "dbsize",
+     .run = command_dbsize,
+     .arity = 1,
+     .flags = CMD_READONLY | CMD_FAST | CMD_ALL_KEYS | CMD_AT_ONCE,
+     .categories = ACL_KEYSPACE,
+     .place = PLACE_HOME,
+     .tips = dbsize_tips,
+     .group = "server",
+     .since = "1.0.0",
+     .summary = "Counts the keys of the database.",
+     .complexity = "O(1)"},
+    {.name = "debug",
+     .run = command_debug,
+     .arity = -2,
+     .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_PROTECTED | CMD_SYSTEM,
+     .place = PLACE_HOME,
+     .group = "server",
+     .since = "1.0.0",
+     .summary = "Looks inside the server; for tests.",
+     .complexity = "Depends on the subcommand."},
+    {.name = "flushall",
+     .run = command_flushall,
+     .arity = -1,
+     .flags = CMD_WRITE | CMD_ALL_DBS | CMD_ALL_KEYS | CMD_AT_ONCE,
+     .categories = ACL_KEYSPACE | ACL_DANGEROUS,
+     .place = PLACE_HOME,
+     .tips = flushall_tips,
+     .group = "server",
+     .since = "1.0.0",
+     .summary = "Deletes every key of every database.",
+     .complexity = "O(N) in the number of keys of all databases",
+     .history = flushall_history,
+     .args = flushall_args},
+    {.name = "flushdb",
+     .run = command_flushdb,
+     .arity = -1,
+     .flags = CMD_WRITE | CMD_ALL_KEYS | CMD_AT_ONCE,
+     .categories = ACL_KEYSPACE | ACL_DANGEROUS,
+     .place = PLACE_HOME,
+     .tips = flushall_tips,
+     .group = "server",
+     .since = "1.0.0",
+     .summary = "Deletes every key of the database.",
+     .complexity = "O(N) in the number of keys of the database",
+     .history = flushdb_history,
+     .args = flushall_args},
+    {.name = "info",
+     .run = command_info,
+     .arity = -1,
+     .flags = CMD_LOADING | CMD_STALE,
+     .categories = ACL_DANGEROUS,
+     .place = PLACE_HOME,
+     .tips = info_tips,
+     .group = "server",
+     .since = "1.0.0",
+     .summary = "Reports on the state of the server.",
+     .complexity = "O(1)",
+     .history = info_history,
+     .args = info_args},
+    {.name = "lolwut",
+     .run = command_lolwut,
+     .arity = -1,
+     .flags = CMD_READONLY | CMD_FAST | CMD_UNFENCED,
+     .place = PLACE_HOME,
+     .group = "server",
+     .since = "5.0.0",
+     .summary = "Draws a picture and tells the version.",
+     .args = lolwut_args},
+    {.name = "memory",
+     .arity = -2,
+     .place = PLACE_HOME,
+     .group = "server",
+     .since = "4.0.0",
+     .summary = "Groups the commands about memory.",
+     .complexity = "Depends on the subcommand.",
+     .subcommands = memory_subcommands},
+    {.name = "shutdown",
+     .run = command_shutdown,
+     .arity = -1,
+     .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_NO_MULTI | CMD_ALLOW_BUSY,
+     .place = PLACE_HOME,
+     .group = "server",
+     .since = "1.0.0",
+     .summary = "Stops the server, after saving if it is to.",
+     .complexity = "O(N) in the number of keys of all databases if they are saved, else O(1)",
+     .history = shutdown_history,
+     .args = shutdown_args},
+    {.name = "swapdb",
+     .run = command_swapdb,
+     .arity = 3,
+     .flags = CMD_WRITE | CMD_FAST | CMD_ALL_KEYS | CMD_AT_ONCE,
+     .categories = ACL_KEYSPACE | ACL_DANGEROUS,
+     .place = PLACE_HOME,
+     .group = "server",
+     .since = "4.0.0",
+     .summary = "Lets two databases change places.",
+     .complexity = "O(N) in the number of clients that watch or wait for keys of the two",
+     .args = swapdb_args},
+    {.name = "time",
+     .run = command_time,
+     .arity = 1,
+     .flags = CMD_LOADING | CMD_STALE | CMD_FAST | CMD_UNFENCED,
+     .place = PLACE_HOME,
+     .tips = time_tips,
+     .group = "server",
+     .since = "2.6.0",
+     .summary = "Tells the server's time.",
+     .complexity = "O(1)"},
+    {0},
+};

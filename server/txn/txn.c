@@ -1,0 +1,1075 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* txn: the coordinator. Why so: it drives parts through steps, and in each step a part has at most
+ * one message away; when the last is home, the next step follows from what they brought. So there
+ * is one place (`go_on`) that says what comes after what:
+ *
+ *     one shard, one phase:  ALONE -> reply
+ *     home and one more:     HOME_FIRST, granted -> SCHEDULE the other, which runs at once
+ *     else:                  SCHEDULE
+ *
+ *     SCHEDULE, all granted ----> PHASE [SCATTER] [STORE] -> PHASE ... -> reply, RELEASE
+ *         ^   \-- some refused -> CANCEL
+ *         +----------------------/  \-- three times -> FENCE, shard by shard -> SCHEDULE
+ *
+ * A transaction that only reads in its first phase does so as soon as each shard grants its locks:
+ * while they are held nothing can change, so what was read at different moments was all true at
+ * the last of them.
+ *
+ * Its time is the coordinator's when it asks. A shard where others have seen keys run out at that
+ * time or later grants, but reads nothing yet: then the time becomes a later one, and all parts
+ * look AGAIN. So they do if keys may have run out by the last grant. From the grant on, nothing is
+ * deleted there that was alive at the time it was asked for.
+ *
+ * Invariants
+ *  1. The reply is written, and the client told to go on, exactly once: after all effects.
+ *  2. Locks on all shards are granted before any is released (this is what keeps the order).
+ *  3. The transaction is freed when no part is away and none is locked.
+ *
+ * Long, and one file: every step, the time, what runs at home and the reply work on the one state
+ * that `step` moves on.
+ */
+#include "server/txn/txn.h"
+
+#include "base/check.h"
+#include "base/must.h"
+#include "base/num.h"
+#include "net/rt.h"
+#include "proto/parser.h"
+#include "server/call/dispatch.h"
+#include "server/call/exec.h"
+#include "server/client/client.h"
+#include "server/client/client_private.h"
+#include "server/client/large.h"
+#include "server/txn/multi.h"
+#include "server/txn/txn_private.h"
+#include "server/worker/message.h"
+#include "server/worker/shared.h"
+#include "server/worker/worker.h"
+
+#include <stdlib.h>
+#include <sys/uio.h>
+
+#define ARENA_BLOCK_BYTES (16 * 1024)
+#define KEYS_HERE_MAX     64
+#define TXNS_KEPT_MAX     64
+
+#define EACH_PART(txn, part)                                                                       \
+    for (unsigned part##_i = 0; part##_i < (txn)->home->server->workers_count; part##_i++)         \
+        for (struct txn_part *part = (txn)->parts[part##_i]; part != NULL; part = NULL)
+
+/* ---- Life ---- */
+
+static struct txn *txn_take(struct worker *worker) {
+    struct txn *txn = worker->txn_pool;
+    if (txn != NULL) {
+        worker->txn_pool = txn->next;
+        stock_take(&worker->txn_stock);
+        *txn = (struct txn){.arena = txn->arena, .space = txn->space};
+    } else {
+        txn = must_calloc(1, sizeof *txn);
+        arena_init(&txn->arena, ARENA_BLOCK_BYTES);
+        txn->space = must_calloc(worker->server->workers_count, sizeof *txn->space);
+    }
+    outbuf_init(&txn->out);
+    return txn;
+}
+
+static void txn_drop(struct txn *txn) {
+    arena_fini(&txn->arena);
+    free(txn->space);
+    free(txn);
+}
+
+static void txn_put(struct worker *worker, struct txn *txn) {
+    if (worker->txn_stock.count >= TXNS_KEPT_MAX) {
+        txn_drop(txn);
+        return;
+    }
+    arena_reset(&txn->arena);
+    txn->next = worker->txn_pool;
+    worker->txn_pool = txn;
+    stock_put(&worker->txn_stock);
+}
+
+void txn_pool_drop(struct worker *worker, unsigned count) {
+    for (; count > 0; count--) {
+        struct txn *txn = worker->txn_pool;
+        worker->txn_pool = txn->next;
+        txn_drop(txn);
+    }
+}
+
+size_t txn_pool_memory(const struct worker *worker) {
+    return worker->txn_stock.count * (sizeof(struct txn) + ARENA_BLOCK_BYTES +
+                                      worker->server->workers_count * sizeof(struct txn_part));
+}
+
+static struct txn *txn_new(struct client *client, const struct command_slot *slot) {
+    struct worker *worker = client->worker;
+    struct txn *txn = txn_take(worker);
+    txn->home = worker;
+    txn->client = client;
+    txn->client_id = client->id;
+    txn->slot = slot;
+    txn->reply_max = client_reply_max(client);
+    client->txn = txn;
+    client->txns++;
+    client->txns_open++;
+    worker->stats.txns++;
+    return txn;
+}
+
+static void txn_free(struct txn *txn) {
+    struct client *client = txn->client;
+    EACH_PART(txn, part) {
+        for (struct txn_task *task = part->first; task != NULL; task = task->next) {
+            txn_items_free(&task->fetched);
+            large_free(task->large);
+        }
+        txn_items_free(&part->store);
+        worker_reclaim_chunk(txn->home, &part->out);
+    }
+    worker_reclaim_chunk(txn->home, &txn->out);
+    txn_put(txn->home, txn);
+    client->txns_open--;
+    if (client->flags & CLIENT_CLOSING) {
+        client_try_free(client);
+    }
+}
+
+/* ---- Steps ---- */
+
+static void go_on(struct txn *txn);
+
+static void due(struct txn_part *part, enum txn_action action) {
+    part->action = action;
+    part->due = true;
+}
+
+/* What the client has said of its replies and of its reads: HELLO and CLIENT NO-TOUCH in the queue
+ * change it between two phases. */
+static void note_client(struct txn_part *part) {
+    const struct client *client = part->txn->client;
+    part->resp = client->resp;
+    part->manner = client_manner(client);
+}
+
+static void send_part(struct txn_part *part) {
+    struct worker *home = part->txn->home;
+    part->due = false;
+    part->phase = part->txn->phase;
+    part->now_ms = part->txn->now_ms;
+    if (part->worker == home->id) {
+        txn_part_handle(home, part);
+        return;
+    }
+    part->message.kind = MESSAGE_TXN;
+    home->stats.ops_away++;
+    post_send(home->server->office, home->id, part->worker, &part->message);
+}
+
+/* Sends all that are due. Home's own part is handled at once and last. False if none is away any
+ * more, or none was due: the next step follows. It is left to the caller, because steps that follow
+ * from inside each other would take a stack as deep as a long EXEC has phases. */
+static bool send_due(struct txn *txn) {
+    EACH_PART(txn, part) {
+        txn->open += part->due;
+    }
+    struct txn_part *own = txn->parts[txn->home->id];
+    EACH_PART(txn, part) {
+        if (part != own && part->due) {
+            send_part(part);
+        }
+    }
+    if (own != NULL && own->due) {
+        txn->sending = true;
+        send_part(own);
+        txn->sending = false;
+    }
+    return txn->open > 0;
+}
+
+void txn_part_done(struct txn_part *part) {
+    struct txn *txn = part->txn;
+    check(txn->open > 0);
+    if (--txn->open == 0 && !txn->sending) {
+        go_on(txn);
+    }
+}
+
+void txn_part_home(struct worker *worker, struct message *message) {
+    txn_part_done((struct txn_part *)message);
+}
+
+/* ---- Time ---- */
+
+/* Before anything is seen, or once nothing of what was seen counts. */
+static void take_time(struct txn *txn) {
+    struct rt *rt = txn->home->rt;
+    txn->time_settled = false;
+    txn->now_us = txn->queue != NULL ? rt_wall_us(rt) : 0;
+    txn->now_ms = rt_wall_ms(rt);
+}
+
+static void move_time(struct txn *txn, int64_t to_ms) {
+    if (to_ms > txn->now_ms) {
+        txn->now_ms = to_ms;
+        txn->now_us = to_ms * 1000;
+    }
+}
+
+/* No key that it has locked is past its deadline before. */
+static int64_t first_death_ms(const struct txn *txn) {
+    int64_t first_ms = INT64_MAX;
+    EACH_PART(txn, part) {
+        first_ms = part->locked && part->dies_ms < first_ms ? part->dies_ms : first_ms;
+    }
+    return first_ms;
+}
+
+/* Between the first grant and the last, others may have seen keys go where they are only hidden,
+ * and have changed what is locked only now: what they saw must not come before that. */
+static void catch_up(struct txn *txn) {
+    int64_t dies_ms = first_death_ms(txn);
+    if (dies_ms < INT64_MAX) {
+        rt_wall_us(txn->home->rt);
+        if (dies_ms <= rt_wall_ms(txn->home->rt)) {
+            move_time(txn, rt_wall_ms(txn->home->rt));
+        }
+    }
+}
+
+int64_t txn_exec_time_us(const struct client *client) {
+    return client->txn != NULL && client->txn->queue != NULL ? client->txn->now_us : 0;
+}
+
+/* ---- Locking ---- */
+
+/* The current phase is a carried command. */
+static bool carries(const struct txn *txn) {
+    return txn->at < txn->count && txn->commands[txn->at].phase == txn->phase &&
+           txn->commands[txn->at].kind == TXN_CARRY;
+}
+
+/* The current phase is a command that asks all workers by scatter: their locks must be held until
+ * it is done, though they have no task. */
+static bool runs_at_home(const struct txn *txn) {
+    return txn->at < txn->count && txn->commands[txn->at].phase == txn->phase &&
+           txn->commands[txn->at].kind == TXN_HOME;
+}
+
+static void schedule_part(struct txn *txn, struct txn_part *part, bool is_last_to_grant) {
+    part->lock.number = txn->number;
+    part->refused = true; /* till it says something else */
+    part->late = false;
+    part->eager = txn->reads_first || is_last_to_grant;
+    part->grants_last = is_last_to_grant;
+    part->release = is_last_to_grant && txn->phases == 1 && !carries(txn) && !runs_at_home(txn);
+    due(part, TXN_SCHEDULE);
+}
+
+static void schedule(struct txn *txn) {
+    txn->state = STATE_SCHEDULE;
+    take_time(txn);
+    txn->number = shared_next_number(txn->home->server->shared);
+    EACH_PART(txn, part) {
+        schedule_part(txn, part, false);
+    }
+}
+
+/* The common case of two shards of which one is home: once home's locks are granted, the other
+ * shard is the last to grant, and may run and release in the same hop. */
+static void schedule_home(struct txn *txn) {
+    txn->state = STATE_HOME_FIRST;
+    take_time(txn);
+    txn->number = shared_next_number(txn->home->server->shared);
+    EACH_PART(txn, part) {
+        part->refused = true;
+    }
+    schedule_part(txn, txn->parts[txn->home->id], false);
+}
+
+static void schedule_other(struct txn *txn) {
+    txn->state = STATE_SCHEDULE;
+    int64_t dies_ms = first_death_ms(txn);
+    EACH_PART(txn, part) {
+        if (part->worker != txn->home->id) {
+            part->others_die_ms = dies_ms;
+            schedule_part(txn, part, true);
+        }
+    }
+}
+
+/* What was read in the first hop does not count. */
+static void forget_reads(struct txn_part *part) {
+    part->next = part->first;
+    part->over = false;
+    outbuf_drain(&part->out, part->out.bytes);
+    for (struct txn_task *task = part->first; task != NULL; task = task->next) {
+        task->outcome = (struct txn_outcome){0};
+        txn_items_free(&task->fetched);
+    }
+}
+
+static void cancel(struct txn *txn) {
+    txn->state = STATE_CANCEL;
+    txn->refusals++;
+    txn->home->stats.txn_refusals++;
+    EACH_PART(txn, part) {
+        forget_reads(part);
+        if (!part->refused) {
+            due(part, TXN_CANCEL);
+        }
+    }
+}
+
+/* If one is late: all that have their locks look again, at a time that no shard has seen yet. Their
+ * answer is the one to the same question. */
+static bool look_again(struct txn *txn) {
+    int64_t before_ms = txn->now_ms;
+    bool last_ran = false;
+    EACH_PART(txn, part) {
+        if (part->late) {
+            move_time(txn, part->expired_ms + 1);
+        }
+        last_ran |= part->grants_last && !part->late;
+    }
+    if (txn->state == STATE_SCHEDULE && !txn->time_settled) {
+        txn->time_settled = true;
+        if (!last_ran) {
+            catch_up(txn);
+        }
+    }
+    bool late = txn->now_ms > before_ms;
+    txn->home->stats.txn_times_moved += late;
+    EACH_PART(txn, part) {
+        if (late && part->locked) {
+            forget_reads(part);
+            part->eager = txn->reads_first;
+            part->release = false;
+            due(part, TXN_AGAIN);
+        }
+    }
+    return late;
+}
+
+/* The next shard in ascending order; false when all are fenced. */
+static bool fence_next(struct txn *txn) {
+    txn->state = STATE_FENCE;
+    while (txn->fenced < txn->home->server->workers_count) {
+        struct txn_part *part = txn->parts[txn->fenced++];
+        if (part != NULL) {
+            due(part, TXN_FENCE);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* ---- Running at home ---- */
+
+/* Runs a command on this thread, on keys of `shard`. */
+static void run_on(struct txn *txn, struct txn_command *command, struct shard *shard) {
+    struct reply reply = txn_reply(txn->client);
+    struct exec x = {
+        .command = command->slot->row,
+        .slot = command->slot,
+        .argv = command->argv,
+        .argc = command->argc,
+        .db = command->db,
+        .shard = shard,
+        .keyspace = shard->keyspace,
+        .reply = &reply,
+        .now_ms = txn->now_ms,
+        .manner = client_manner(txn->client),
+        .client = command->kind == TXN_HOME ? txn->client : NULL,
+        .worker = txn->home,
+    };
+    if (command->keys_count > 0) {
+        x.key = command->keys[0].key;
+    }
+    txn_run(&x, &command->outcome);
+}
+
+struct reply txn_reply(struct client *client) {
+    struct reply reply;
+    reply_init(&reply, &client->txn->out, client->resp);
+    return reply;
+}
+
+struct change {
+    uint32_t key, db;
+};
+
+/* Which of the command's keys were changed while it ran on what was fetched. */
+struct changes {
+    const struct txn_command *command;
+    struct change *list;
+    uint32_t count, capacity;
+    uint32_t last; /* the key that was found last */
+};
+
+/* Where carried commands run: a keyspace that is empty between them. */
+struct scratch {
+    struct shard shard;
+    struct changes *changes; /* of the command that runs */
+};
+
+/* Commands change their keys in their order, so the search goes on from where it ended. */
+static uint32_t find_changed(struct changes *changes, struct bytes name) {
+    const struct txn_command *command = changes->command;
+    uint32_t tried = 0;
+    while (!bytes_equal(command->keys[changes->last].key.name, name)) {
+        check(++tried < command->keys_count);
+        changes->last = changes->last + 1 < command->keys_count ? changes->last + 1 : 0;
+    }
+    return changes->last;
+}
+
+static void on_changed(void *arg, uint32_t db, struct key key) {
+    struct changes *changes = ((struct scratch *)arg)->changes;
+    if (changes == NULL) {
+        return; /* being filled or emptied */
+    }
+    uint32_t at = find_changed(changes, key.name);
+    if (changes->count == changes->capacity) {
+        changes->capacity = changes->capacity > 0 ? changes->capacity * 2 : 8;
+        changes->list = must_realloc(changes->list, changes->capacity * sizeof *changes->list);
+    }
+    changes->list[changes->count].key = at;
+    changes->list[changes->count++].db = db;
+}
+
+static struct scratch *scratch_of(struct worker *worker) {
+    if (worker->scratch_space == NULL) {
+        struct scratch *scratch = must_calloc(1, sizeof *scratch);
+        struct keyspace_hooks hooks = {.arg = scratch, .changed = on_changed};
+        shard_init(&scratch->shard, worker->id, (uint32_t)worker->config->databases,
+                   &worker->server->secret, &hooks, rt_wall_ms(worker->rt));
+        worker->scratch_space = scratch;
+    }
+    return worker->scratch_space;
+}
+
+struct shard_heap *txn_scratch_heap(const struct worker *worker) {
+    return worker->scratch_space != NULL ? worker->scratch_space->shard.heap : NULL;
+}
+
+void txn_worker_fini(struct worker *worker) {
+    if (worker->scratch_space != NULL) {
+        shard_fini(&worker->scratch_space->shard);
+        free(worker->scratch_space);
+    }
+}
+
+/* What the command left of each key it changed goes to the shard of the key. */
+static void collect_changes(struct txn *txn, struct keyspace *keyspace,
+                            const struct changes *changes) {
+    for (uint32_t i = 0; i < changes->count; i++) {
+        const struct txn_planned_key *planned = &changes->command->keys[changes->list[i].key];
+        uint32_t db = changes->list[i].db;
+        /* Also if it is dead: MSETEX makes such keys. */
+        struct entry *entry = keyspace_find_any(keyspace, db, &planned->key);
+        struct txn_item item = {planned->key, db, entry != NULL ? keyspace_lift(entry) : NULL};
+        txn_items_add(&txn->parts[planned->worker]->store, item);
+    }
+}
+
+static void run_carried(struct txn *txn, struct txn_command *command) {
+    struct worker *worker = txn->home;
+    struct scratch *scratch = scratch_of(worker);
+    struct keyspace *keyspace = scratch->shard.keyspace;
+    worker_set_scratch(worker, keyspace);
+    for (unsigned i = 0; i < worker->server->workers_count; i++) {
+        struct txn_task *task = command->tasks[i];
+        for (uint32_t j = 0; task != NULL && j < task->fetched.count; j++) {
+            const struct txn_item *item = &task->fetched.list[j];
+            keyspace_put(keyspace, item->db, &item->key, item->value, txn->now_ms);
+        }
+    }
+    struct changes changes = {.command = command};
+    scratch->changes = &changes;
+    run_on(txn, command, &scratch->shard);
+    scratch->changes = NULL;
+    collect_changes(txn, keyspace, &changes);
+    free(changes.list);
+    keyspace_clear_scratch(keyspace, worker->shard.keyspace);
+}
+
+/* ---- Phases ---- */
+
+static bool is_last(const struct txn *txn) {
+    return txn->phase + 1 == txn->phases;
+}
+
+/* Each part that has tasks in this phase runs them; in the last one they are also what it had to
+ * wait for. */
+static void start_phase(struct txn *txn) {
+    txn->state = STATE_PHASE;
+    bool last = is_last(txn) && !carries(txn);
+    EACH_PART(txn, part) {
+        if (part->next != NULL && part->next->command->phase == txn->phase) {
+            part->release = last;
+            note_client(part);
+            due(part, TXN_RUN);
+        }
+    }
+}
+
+static void store_changes(struct txn *txn) {
+    txn->state = STATE_STORE;
+    EACH_PART(txn, part) {
+        if (part->store.count > 0) {
+            part->release = is_last(txn);
+            due(part, TXN_STORE);
+        }
+    }
+}
+
+/* Runs what home has to run of this phase. False: a scatter is on its way. */
+static bool run_at_home(struct txn *txn) {
+    while (txn->at < txn->count && txn->commands[txn->at].phase == txn->phase) {
+        struct txn_command *command = &txn->commands[txn->at++];
+        if (command->kind == TXN_CARRY) {
+            run_carried(txn, command);
+            store_changes(txn);
+        } else if (command->kind == TXN_HOME) {
+            txn->out_mark = txn->out.bytes;
+            run_on(txn, command, &txn->home->shard);
+            if (txn->client->scatter != NULL) {
+                txn->state = STATE_SCATTER;
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+/* ---- The reply ---- */
+
+static int64_t take_int(struct outbuf *out, size_t bytes) {
+    struct iovec vectors[2];
+    int n = outbuf_vectors(out, vectors, 2);
+    check(n > 0 && vectors[0].iov_len >= bytes && bytes > 3);
+    int64_t value = 0;
+    bool ok = num_parse_i64(bytes_make((char *)vectors[0].iov_base + 1, bytes - 3), &value);
+    check(ok);
+    outbuf_drain(out, bytes);
+    return value;
+}
+
+static void add_outcome(struct txn_outcome *sum, const struct txn_outcome *outcome) {
+    sum->ticks += outcome->ticks;
+    sum->errors += outcome->errors;
+    if (outcome->errors > 0) {
+        memcpy(sum->error_code, outcome->error_code, sizeof sum->error_code);
+    }
+}
+
+static void merge_elements(struct txn *txn, struct txn_command *command, struct reply *reply) {
+    reply_array(reply, command->keys_count);
+    for (uint32_t i = 0; i < command->keys_count; i++) {
+        unsigned worker = command->keys[i].worker;
+        struct txn_task *task = command->tasks[worker];
+        struct outbuf *out = &txn->parts[worker]->out;
+        size_t end = task->element_ends[task->merged + 1], start = task->element_ends[task->merged];
+        if (task->merged == 0) {
+            outbuf_drain(out, start); /* the shard's own header */
+        }
+        outbuf_move(reply->out, out, end - start);
+        task->merged++;
+    }
+}
+
+/* The replies of all shards become one. An error of one of them is the whole command's. */
+static void merge_divided(struct txn *txn, struct txn_command *command, struct reply *reply) {
+    int64_t sum = 0;
+    if (command->spread == SPREAD_ELEMENTS) {
+        merge_elements(txn, command, reply);
+    }
+    EACH_PART(txn, part) {
+        struct txn_task *task = command->tasks[part->worker];
+        if (task == NULL) {
+            continue;
+        }
+        if (command->spread == SPREAD_SUM) {
+            sum += take_int(&part->out, task->outcome.reply_bytes);
+        } else if (command->spread == SPREAD_OK) {
+            outbuf_drain(&part->out, task->outcome.reply_bytes);
+        }
+        add_outcome(&command->outcome, &task->outcome);
+    }
+    check(command->outcome.errors == 0); /* what can fail is not divided */
+    if (command->spread == SPREAD_SUM) {
+        reply_int(reply, sum);
+    } else if (command->spread == SPREAD_OK) {
+        reply_ok(reply);
+    }
+}
+
+static void merge(struct txn *txn, struct txn_command *command, struct reply *reply) {
+    if (command->kind != TXN_TASKS) {
+        outbuf_move(reply->out, &txn->out, command->outcome.reply_bytes);
+    } else if (command->only != NULL) {
+        struct txn_task *task = command->only;
+        unsigned worker = command->keys_count > 0 ? command->keys[0].worker : txn->home->id;
+        outbuf_move(reply->out, &txn->parts[worker]->out, task->outcome.reply_bytes);
+        command->outcome = task->outcome;
+    } else {
+        merge_divided(txn, command, reply);
+    }
+}
+
+static void count(struct txn *txn, const struct command_slot *slot,
+                  const struct txn_outcome *outcome) {
+    struct reply counted = {.errors = outcome->errors};
+    memcpy(counted.error_code, outcome->error_code, sizeof counted.error_code);
+    stats_ran(txn->home, slot, outcome->ticks, &counted);
+}
+
+/* Some shard had more to answer than the client may have. */
+static bool is_over(struct txn *txn) {
+    bool over = false;
+    EACH_PART(txn, part) {
+        over |= part->over;
+    }
+    return over;
+}
+
+static void write_reply(struct txn *txn, struct reply *reply, bool over) {
+    if (txn->queue != NULL && txn->dirty) {
+        reply_null_array(reply);
+        return;
+    }
+    if (txn->queue != NULL) {
+        reply_array(reply, txn->count);
+        txn->client->commands += txn->count;
+    }
+    for (uint32_t i = 0; i < txn->count; i++) {
+        if (!over) {
+            merge(txn, &txn->commands[i], reply);
+        }
+        count(txn, txn->commands[i].slot, &txn->commands[i].outcome);
+    }
+}
+
+/* The client has its reply and goes on. */
+static void finish(struct txn *txn) {
+    struct worker *worker = txn->home;
+    struct client *client = txn->client;
+    bool over = is_over(txn);
+    if (over && !(client->flags & CLIENT_CLOSING)) {
+        client_close_over_limit(client);
+    }
+    bool gone = (client->flags & CLIENT_CLOSING) != 0;
+    struct reply reply;
+    client->txn = NULL;
+    if (gone) {
+        reply_init(&reply, &worker->discard, client->resp);
+    } else {
+        reply = client_reply(client);
+    }
+    write_reply(txn, &reply, over);
+    if (reply.out == &worker->discard) {
+        outbuf_drain(reply.out, reply.out->bytes);
+    }
+    if (txn->queue != NULL) {
+        count(txn, txn->slot, &(struct txn_outcome){0});
+        multi_queue_free(worker, txn->queue);
+        multi_watches_forget(client);
+    }
+    if (txn->input != NULL) {
+        rt_buffer_unref(txn->input);
+    }
+    client->bytes_away -= txn->bytes;
+    if (gone) {
+        return;
+    }
+    client_command_over(client);
+    if (!client_check_output(client) && !txn->starting) {
+        client_resume(client);
+    }
+}
+
+static void release_all(struct txn *txn, enum txn_state state) {
+    txn->state = state;
+    EACH_PART(txn, part) {
+        if (part->locked || part->watches) { /* it may have been left alone, as home said no */
+            due(part, TXN_RELEASE);
+        }
+    }
+    if (!send_due(txn)) {
+        go_on(txn);
+    }
+}
+
+static void end(struct txn *txn) {
+    pause_leave(txn->home, txn->flags);
+    if (txn->pauses) {
+        release_all(txn, STATE_LET_GO);
+        return;
+    }
+    finish(txn);
+    release_all(txn, STATE_RELEASE);
+}
+
+static void stands(struct exec *x, const struct scatter_result *result) {
+}
+
+/* Nothing of it is left to do, and nobody waits for it. */
+static void wait_until_pause_stands(struct txn *txn) {
+    txn->state = STATE_STANDS;
+    struct exec x = {
+        .command = txn->slot->row,
+        .slot = txn->slot,
+        .client = txn->client,
+        .worker = txn->home,
+    };
+    pause_wait(&x, stands);
+}
+
+void txn_pauses(struct client *client) {
+    client->txn->pauses = true;
+}
+
+/* ---- What comes after what ---- */
+
+static bool any_refused(const struct txn *txn) {
+    bool any = false;
+    EACH_PART(txn, part) {
+        any |= part->refused;
+    }
+    return any;
+}
+
+static void look_for_dirt(struct txn *txn) {
+    EACH_PART(txn, part) {
+        txn->dirty |= part->dirty;
+    }
+}
+
+/* One step further; true if parts are away or a scatter is, false to step on. */
+static bool step(struct txn *txn) {
+    switch (txn->state) {
+    case STATE_HOME_FIRST:
+        if (txn->parts[txn->home->id]->refused) {
+            cancel(txn);
+            break;
+        }
+        if (look_again(txn)) {
+            break;
+        }
+        look_for_dirt(txn);
+        if (!txn->dirty) {
+            schedule_other(txn);
+        }
+        break;
+    case STATE_SCHEDULE:
+        if (any_refused(txn)) {
+            cancel(txn);
+            break;
+        }
+        if (look_again(txn)) {
+            break;
+        }
+        look_for_dirt(txn);
+        if (!txn->dirty) {
+            start_phase(txn); /* nothing is due if it was read already */
+        }
+        break;
+    case STATE_CANCEL:
+        if (txn->refusals < TXN_REFUSALS_MAX || !fence_next(txn)) {
+            schedule(txn);
+        }
+        break;
+    case STATE_FENCE:
+        if (!fence_next(txn)) {
+            schedule(txn);
+        }
+        break;
+    case STATE_PHASE:
+    case STATE_SCATTER:
+        if (!run_at_home(txn)) {
+            return true;
+        }
+        if (txn->state == STATE_STORE) {
+            break;
+        }
+        /* fallthrough */
+    case STATE_STORE:
+        txn->phase++;
+        start_phase(txn);
+        break;
+    case STATE_ALONE:
+    case STATE_LET_GO:
+    case STATE_STANDS:
+    case STATE_RELEASE:
+        check(false);
+    }
+    return false;
+}
+
+static void go_on(struct txn *txn) {
+    if (txn->state == STATE_LET_GO) {
+        wait_until_pause_stands(txn);
+        return;
+    }
+    if (txn->state == STATE_STANDS) {
+        finish(txn);
+        txn->state = STATE_RELEASE;
+    }
+    if (txn->state == STATE_RELEASE) {
+        txn_free(txn);
+        return;
+    }
+    if (txn->state == STATE_ALONE) {
+        EACH_PART(txn, part) {
+            move_time(txn, part->now_ms);
+        }
+        look_for_dirt(txn);
+        run_at_home(txn); /* PING and the like */
+        end(txn);
+        return;
+    }
+    do {
+        if (step(txn)) {
+            return;
+        }
+        if (txn->phase == txn->phases || txn->dirty) {
+            end(txn);
+            return;
+        }
+    } while (!send_due(txn));
+}
+
+/* ---- Beginning ---- */
+
+/* What the first phase does changes nothing: it may be done twice. */
+static bool reads_first(const struct txn *txn) {
+    for (uint32_t i = 0; i < txn->count && txn->commands[i].phase == 0; i++) {
+        const struct txn_command *command = &txn->commands[i];
+        if (command->kind == TXN_TASKS && (command->slot->flags & CMD_WRITE)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void txn_start(struct txn *txn) {
+    struct client *client = txn->client;
+    txn->starting = true;
+    txn->flags = txn->queue != NULL ? txn->queue->flags : txn->flags;
+    pause_enter(txn->home, txn->flags);
+    txn_plan(txn);
+    txn->reads_first = reads_first(txn);
+    struct txn_part *some = NULL;
+    EACH_PART(txn, part) {
+        part->next = part->first;
+        note_client(part);
+        some = part;
+    }
+    if (txn->parts_count == 0) {
+        txn->state = STATE_PHASE;
+        take_time(txn);
+    } else if (txn->parts_count == 1 && txn->phases == 1 && txn->scope == LOCK_KEYS &&
+               some->first != NULL) {
+        txn->state = STATE_ALONE;
+        take_time(txn);
+        due(some, TXN_ALONE);
+    } else if (txn->parts_count == 2 && txn->parts[txn->home->id] != NULL) {
+        schedule_home(txn);
+    } else {
+        schedule(txn);
+    }
+    if (!send_due(txn)) {
+        go_on(txn);
+    }
+    if (client->txn == txn) {
+        txn->starting = false;
+    }
+}
+
+static struct bytes *copy_words(struct txn *txn, const struct request *request) {
+    struct bytes *argv = arena_alloc(&txn->arena, request->argc * sizeof *argv);
+    memcpy(argv, request->argv, request->argc * sizeof *argv);
+    for (uint32_t i = 0; request->inlined && i < request->argc; i++) {
+        char *copy = arena_alloc(&txn->arena, argv[i].len);
+        memcpy(copy, argv[i].ptr, argv[i].len);
+        argv[i].ptr = copy;
+    }
+    return argv;
+}
+
+struct txn *txn_open(struct client *client, struct rt_buffer *input) {
+    struct txn *txn = txn_new(client, NULL);
+    txn->input = rt_buffer_ref(input);
+    txn->commands = arena_alloc(&txn->arena, TXN_COMMANDS_MAX * sizeof *txn->commands);
+    return txn;
+}
+
+void txn_add(struct txn *txn, const struct command_slot *slot, const struct request *request,
+             struct large *large) {
+    check(txn->count < TXN_COMMANDS_MAX);
+    txn->bytes += request->bytes;
+    txn->flags |= slot->flags;
+    txn->client->bytes_away += request->bytes;
+    txn->commands[txn->count++] = (struct txn_command){
+        .slot = slot,
+        .argv = copy_words(txn, request),
+        .argc = request->argc,
+        .db = txn->client->db,
+        .large = large,
+    };
+}
+
+uint32_t txn_count(const struct txn *txn) {
+    return txn->count;
+}
+
+/* The first key of a command of which all keys are home's; false if one is not. */
+static bool is_here(const struct worker *worker, const struct multi_command *command,
+                    struct key *ret_key) {
+    const struct server *server = worker->server;
+    const struct command_slot *slot = command->slot;
+    if (slot->row->place != PLACE_KEY) {
+        return false;
+    }
+    if (slot->first_key > 0 && slot->last_key == slot->first_key) {
+        *ret_key = key_make(&server->secret, command->argv[slot->first_key]);
+        return server_worker_of_slot(server, ret_key->slot) == worker->id;
+    }
+    struct key_ref refs[KEYS_HERE_MAX];
+    int n = command->argc <= KEYS_HERE_MAX
+                ? command_keys(slot->row, command->argv, command->argc, refs, KEYS_HERE_MAX)
+                : -1;
+    for (int i = n - 1; i >= 0; i--) {
+        *ret_key = key_make(&server->secret, command->argv[refs[i].index]);
+        if (server_worker_of_slot(server, ret_key->slot) != worker->id) {
+            return false;
+        }
+    }
+    return n > 0;
+}
+
+static bool watches_here(const struct client *client) {
+    const struct multi_watches *watches = client->watches;
+    const struct worker *worker = client->worker;
+    for (uint32_t i = 0; watches != NULL && i < watches->count; i++) {
+        if (server_worker_of_slot(worker->server, watches->keys[i].key.slot) != worker->id) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void prefetch(const struct keyspace *keyspace, const struct multi_queue *queue,
+                     const struct key *keys) {
+    for (uint32_t i = 0; i < queue->count; i++) {
+        keyspace_prefetch_slot(keyspace, queue->commands[i].db, &keys[i]);
+    }
+    for (uint32_t i = 0; i < queue->count; i++) {
+        keyspace_prefetch_bucket(keyspace, queue->commands[i].db, &keys[i]);
+    }
+    for (uint32_t i = 0; i < queue->count; i++) {
+        keyspace_prefetch_entry(keyspace, queue->commands[i].db, &keys[i]);
+    }
+}
+
+/* Where the next reply of a queue goes: nowhere, once the client has asked for more than it may
+ * have. All of the queue runs nevertheless. */
+static struct outbuf *out_after(struct client *client, struct outbuf *out) {
+    struct outbuf *discard = &client->worker->discard;
+    if (out == &client->out && out->bytes > OUTBUF_CHUNK_BYTES && client_check_output(client)) {
+        return discard;
+    }
+    if (out == discard) {
+        outbuf_drain(discard, discard->bytes);
+    }
+    return out;
+}
+
+/* All of it is home's and nobody holds locks: it runs like any other command. */
+static bool exec_here(struct exec *x, struct multi_queue *queue) {
+    struct worker *worker = x->worker;
+    struct client *client = x->client;
+    struct watch_table *watches = &worker->shard.watches;
+    if (worker->shard.locks.requests > 0 || !watches_here(client)) {
+        return false;
+    }
+    struct key *keys = arena_alloc(&queue->arena, queue->count * sizeof *keys);
+    for (uint32_t i = 0; i < queue->count; i++) {
+        if (!is_here(worker, &queue->commands[i], &keys[i])) {
+            return false;
+        }
+    }
+    if (client->watches != NULL && watch_dirty(watches, client->id, exec_alive_ms(x))) {
+        reply_null_array(x->reply);
+    } else {
+        prefetch(x->keyspace, queue, keys);
+        reply_array(x->reply, queue->count);
+        worker->tick = rt_ticks(worker->rt);
+        struct outbuf *out = x->reply->out;
+        for (uint32_t i = 0; i < queue->count; i++) {
+            const struct multi_command *command = &queue->commands[i];
+            struct reply reply;
+            reply_init(&reply, out, x->reply->resp);
+            op_run(worker, command->slot, command->argv, command->argc, command->db, &keys[i],
+                   x->manner, x->now_ms, &reply);
+            out = out_after(client, out);
+        }
+        client->commands += queue->count;
+        worker->stats.ops_here += queue->count;
+    }
+    if (client->watches != NULL) {
+        watch_drop(watches, client->id);
+        multi_watches_forget(client);
+    }
+    multi_queue_free(worker, queue);
+    return true;
+}
+
+void txn_exec(struct exec *x, struct multi_queue *queue) {
+    if (exec_here(x, queue)) {
+        return;
+    }
+    struct txn *txn = txn_new(x->client, x->slot);
+    txn->queue = queue;
+    txn->bytes = multi_queue_memory(queue);
+    x->client->bytes_away += txn->bytes;
+    txn->count = queue->count;
+    txn->commands = arena_alloc(&txn->arena, queue->count * sizeof *txn->commands);
+    for (uint32_t i = 0; i < queue->count; i++) {
+        const struct multi_command *command = &queue->commands[i];
+        txn->commands[i] = (struct txn_command){
+            .slot = command->slot,
+            .argv = command->argv,
+            .argc = command->argc,
+            .db = command->db,
+        };
+    }
+    txn_start(txn);
+}
+
+const struct multi_queue *txn_exec_queue(const struct client *client, uint32_t *ret_done) {
+    const struct txn *txn = client->txn;
+    *ret_done = 0;
+    if (txn == NULL || txn->queue == NULL) {
+        return NULL;
+    }
+    *ret_done = txn->at > 0 ? txn->at - 1 : 0;
+    return txn->queue;
+}
+
+void txn_scatter_done(struct client *client, uint64_t ticks, const struct reply *reply) {
+    struct txn *txn = client->txn;
+    if (txn->state == STATE_STANDS) {
+        go_on(txn);
+        return;
+    }
+    struct txn_command *command = &txn->commands[txn->at - 1];
+    command->outcome.ticks = ticks;
+    command->outcome.reply_bytes = txn->out.bytes - txn->out_mark;
+    command->outcome.errors = reply->errors;
+    memcpy(command->outcome.error_code, reply->error_code, sizeof reply->error_code);
+    go_on(txn);
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* txn: one operation on keys of several shards, or many commands as one: MSET over two shards,
+ * EXEC, FLUSHALL.
+ *
+ * The client's home coordinates: it never blocks, the transaction is a continuation that goes on
+ * when its parts come home, and the client is fenced meanwhile (client->txn is set). Locks are
+ * taken on every shard that is named, and on no other; they are held until all is done, so
+ * everybody else sees all of it or nothing (shard/locks.h).
+ *
+ * A client may go at any time: its transaction runs to the end, nothing stays locked.
+ *
+ * Thread: the client's home.
+ */
+#ifndef SHOAL_SERVER_TXN_TXN_H
+#define SHOAL_SERVER_TXN_TXN_H
+
+#include "server/call/command.h"
+
+struct client;
+struct command_slot;
+struct large;
+struct lock_request;
+struct message;
+struct multi_queue;
+struct reply;
+struct request;
+struct rt_buffer;
+struct shard_heap;
+struct txn;
+struct worker;
+
+/* Begins a transaction of commands whose keys lie on several shards, or that concern all of them:
+ * those that follow each other in a pipeline share its hops. `input` holds the words of their
+ * requests until the end. Nothing happens before txn_start; the replies are written when all is
+ * done, as if each command had been alone. `large`: values of the request that its shards may take
+ * over, or NULL; it has to last till txn_start is over. */
+struct txn *txn_open(struct client *client, struct rt_buffer *input);
+void txn_add(struct txn *txn, const struct command_slot *slot, const struct request *request,
+             struct large *large);
+void txn_start(struct txn *txn);
+/* As many as share one, at most. */
+#define TXN_COMMANDS_MAX 16
+uint32_t txn_count(const struct txn *txn);
+
+/* EXEC, from inside its run function: takes over the queue and frees it when done. Locks the keys
+ * of all commands and those the client watches, looks whether a watched one was touched, runs all,
+ * and writes the array of their replies, or null: at once, or when it is done. */
+void txn_exec(struct exec *x, struct multi_queue *queue);
+/* The queue that the client's EXEC is running, and how many of its commands came before the one
+ * that runs at home; NULL and 0 if it runs none. */
+const struct multi_queue *txn_exec_queue(const struct client *client, uint32_t *ret_done);
+
+/* The time that the client's EXEC sees, in microseconds; 0 if it runs none. */
+int64_t txn_exec_time_us(const struct client *client);
+
+/* The client's EXEC has begun a pause: it is answered when that stands (pause.h). */
+void txn_pauses(struct client *client);
+
+/* A global command that ran inside a transaction is complete: its reply goes to txn_reply. */
+struct reply txn_reply(struct client *client);
+void txn_scatter_done(struct client *client, uint64_t ticks, const struct reply *reply);
+
+/* The loop: a part arrived at its shard, or is home again. */
+void txn_part_arrived(struct worker *worker, struct message *message);
+void txn_part_home(struct worker *worker, struct message *message);
+
+/* The memory of the keyspace in which this worker runs commands on fetched values; NULL if it never
+ * did. */
+struct shard_heap *txn_scratch_heap(const struct worker *worker);
+
+/* Frees `count` of those in the worker's pool, which have left its stock. */
+void txn_pool_drop(struct worker *worker, unsigned count);
+size_t txn_pool_memory(const struct worker *worker);
+/* At the end of a worker. */
+void txn_worker_fini(struct worker *worker);
+
+/* The locks of a worker's shard: those whose wait is over go on, some in this turn, the others in
+ * the next. */
+void txn_settle(struct worker *worker);
+
+/* The time up to which keys of this worker's shard that have run out may be deleted: now, or that
+ * of the oldest transaction that holds locks here, because what it sees must not go while it runs.
+ */
+int64_t txn_expiry_ms(const struct worker *worker, int64_t now_ms);
+
+#endif

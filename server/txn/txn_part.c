@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* txn_part: what a shard does with its part of a transaction. Each message asks for one thing and
+ * is answered once: at once, or when the locks it asks for are granted. */
+#include "base/check.h"
+#include "base/must.h"
+#include "server/call/exec.h"
+#include "server/txn/txn_private.h"
+#include "server/worker/message.h"
+#include "server/worker/worker.h"
+
+#include <stdlib.h>
+
+void txn_items_add(struct txn_items *items, struct txn_item item) {
+    if (items->count == items->capacity) {
+        items->capacity = items->capacity > 0 ? items->capacity * 2 : 4;
+        items->list = must_realloc(items->list, items->capacity * sizeof *items->list);
+    }
+    items->list[items->count++] = item;
+}
+
+void txn_items_free(struct txn_items *items) {
+    for (uint32_t i = 0; i < items->count; i++) {
+        if (items->list[i].value != NULL) {
+            carried_free(items->list[i].value);
+        }
+    }
+    free(items->list);
+    *items = (struct txn_items){0};
+}
+
+void txn_run(struct exec *x, struct txn_outcome *ret) {
+    size_t before = x->reply->out->bytes;
+    uint64_t start = rt_ticks(x->worker->rt);
+    exec_run(x);
+    ret->ticks += rt_ticks(x->worker->rt) - start;
+    ret->reply_bytes = x->reply->out->bytes - before;
+    ret->errors = x->reply->errors;
+    if (ret->errors > 0) {
+        memcpy(ret->error_code, x->reply->error_code, sizeof ret->error_code);
+    }
+}
+
+/* ---- Running ---- */
+
+/* The values of its keys, in all databases, as COPY may name another one. In its own the command
+ * would have touched them. */
+static void fetch(struct worker *worker, const struct txn_part *part, struct txn_task *task) {
+    struct keyspace *keyspace = worker->shard.keyspace;
+    int64_t now_ms = part->now_ms;
+    for (uint32_t db = 0; db < (uint32_t)worker->config->databases; db++) {
+        if (keyspace_count(keyspace, db) == 0) {
+            continue;
+        }
+        for (uint32_t i = 0; i < task->keys_count; i++) {
+            const struct key *key = &task->keys[i];
+            struct entry *entry =
+                keyspace_find(keyspace, db, key, now_ms, LOOKUP_NOSTATS | LOOKUP_NOTOUCH);
+            if (entry == NULL) {
+                continue;
+            }
+            struct txn_item item = {*key, db, keyspace_lift(entry)};
+            txn_items_add(&task->fetched, item);
+            if (db == task->command->db && !(part->manner & MANNER_NO_TOUCH)) {
+                keyspace_find(keyspace, db, key, now_ms, LOOKUP_NOSTATS);
+            }
+        }
+    }
+}
+
+static void run_task(struct worker *worker, struct txn_part *part, struct txn_task *task) {
+    if (task->command->kind == TXN_CARRY) {
+        keyspace_see_dead(worker->shard.keyspace, part->manner & MANNER_SEES_DEAD);
+        fetch(worker, part, task);
+        keyspace_see_dead(worker->shard.keyspace, false);
+        return;
+    }
+    struct outbuf *out = part->over ? &worker->discard : &part->out;
+    struct reply reply;
+    reply_init(&reply, out, part->resp);
+    struct exec x = {
+        .command = task->command->slot->row,
+        .slot = task->command->slot,
+        .argv = task->argv,
+        .argc = task->argc,
+        .db = task->command->db,
+        .shard = &worker->shard,
+        .keyspace = worker->shard.keyspace,
+        .reply = &reply,
+        .now_ms = part->now_ms,
+        .key = task->key,
+        .manner = part->manner,
+        .worker = worker,
+        .elements = {.ends = task->element_ends, .start = out->bytes},
+    };
+    worker->large = task->large;
+    txn_run(&x, &task->outcome);
+    worker->large = NULL;
+    outbuf_drain(&worker->discard, worker->discard.bytes);
+    part->over |= part->out.bytes > part->txn->reply_max;
+}
+
+static bool is_in_phase(const struct txn_part *part, const struct txn_task *task) {
+    return task != NULL && task->command->phase == part->phase;
+}
+
+/* The memory of the first keys of all tasks is asked for before the first is touched. */
+static void prefetch_phase(struct worker *worker, const struct txn_part *part) {
+    const struct keyspace *keyspace = worker->shard.keyspace;
+    for (const struct txn_task *task = part->next; is_in_phase(part, task); task = task->next) {
+        keyspace_prefetch_slot(keyspace, task->command->db, &task->key);
+    }
+    for (const struct txn_task *task = part->next; is_in_phase(part, task); task = task->next) {
+        keyspace_prefetch_bucket(keyspace, task->command->db, &task->key);
+    }
+    for (const struct txn_task *task = part->next; is_in_phase(part, task); task = task->next) {
+        keyspace_prefetch_entry(keyspace, task->command->db, &task->key);
+    }
+}
+
+static void run_phase(struct worker *worker, struct txn_part *part) {
+    prefetch_phase(worker, part);
+    while (is_in_phase(part, part->next)) {
+        run_task(worker, part, part->next);
+        part->next = part->next->next;
+    }
+    if (worker->id != part->txn->home->id) {
+        worker->stats.ops_for_others++;
+    }
+}
+
+static void store(struct worker *worker, struct txn_part *part) {
+    struct keyspace *keyspace = worker->shard.keyspace;
+    int64_t now_ms = part->now_ms;
+    keyspace_see_dead(keyspace, part->manner & MANNER_SEES_DEAD);
+    for (uint32_t i = 0; i < part->store.count; i++) {
+        struct txn_item *item = &part->store.list[i];
+        keyspace_put(keyspace, item->db, &item->key, item->value, now_ms);
+    }
+    keyspace_see_dead(keyspace, false);
+    txn_items_free(&part->store); /* a later command of the transaction stores its own */
+}
+
+/* ---- Locking ---- */
+
+static void answer(struct worker *worker, struct txn_part *part) {
+    if (part->message.home == worker->id) {
+        txn_part_done(part);
+        return;
+    }
+    part->message.kind = MESSAGE_TXN_DONE;
+    post_send(worker->server->office, worker->id, part->message.home, &part->message);
+}
+
+static void locked(struct worker *worker, struct txn_part *part) {
+    part->locked = true;
+    pqueue_node_init(&part->node);
+    pqueue_add(&worker->parts, &part->node, part->now_ms); /* which home may move meanwhile */
+}
+
+int64_t txn_expiry_ms(const struct worker *worker, int64_t now_ms) {
+    const struct pqueue_node *oldest = pqueue_first(&worker->parts);
+    return oldest != NULL && oldest->key < now_ms ? oldest->key : now_ms;
+}
+
+static void unlock(struct worker *worker, struct txn_part *part) {
+    if (part->locked) {
+        part->locked = false;
+        pqueue_remove(&worker->parts, &part->node);
+        locks_release(&worker->shard.locks, &part->lock);
+    }
+}
+
+/* All is done here. */
+static void release(struct worker *worker, struct txn_part *part) {
+    if (part->watches) {
+        watch_drop(&worker->shard.watches, part->txn->client_id);
+        part->watches = false;
+    }
+    unlock(worker, part);
+}
+
+/* What others have seen run out on this shard. A clock that was set back is not waited for. */
+static int64_t expired_ms(const struct worker *worker) {
+    int64_t last_ms = rt_wall_ms(worker->rt) - 1,
+            seen_ms = keyspace_expired_to(worker->shard.keyspace);
+    return seen_ms < last_ms ? seen_ms : last_ms;
+}
+
+/* The same for the shard that grants last, with what may have been seen meanwhile on those that
+ * have granted before. */
+static int64_t last_expired_ms(struct worker *worker, const struct txn_part *part) {
+    if (part->others_die_ms < INT64_MAX) {
+        rt_wall_us(worker->rt);
+        int64_t now_ms = rt_wall_ms(worker->rt);
+        if (part->others_die_ms <= now_ms && part->now_ms < now_ms) {
+            return now_ms - 1;
+        }
+    }
+    return expired_ms(worker);
+}
+
+/* With the locks held, or nobody else having any: did somebody touch what the client watches? */
+static bool is_clean(struct worker *worker, struct txn_part *part) {
+    const struct txn *txn = part->txn;
+    bool sees_dead = part->manner & MANNER_SEES_DEAD && worker->config->import_mode;
+    int64_t alive_ms = sees_dead ? INT64_MIN : part->now_ms;
+    part->dirty = part->watches && watch_dirty(&worker->shard.watches, txn->client_id, alive_ms);
+    return !part->dirty;
+}
+
+static struct txn_part *part_of_lock(struct lock_request *request) {
+    return (struct txn_part *)((char *)request - offsetof(struct txn_part, lock));
+}
+
+static void scheduled(void *context, struct lock_request *request) {
+    struct worker *worker = context;
+    struct txn_part *part = part_of_lock(request);
+    part->refused = request->answer == LOCK_REFUSED;
+    if (!part->refused) {
+        locked(worker, part);
+        part->expired_ms = part->grants_last ? last_expired_ms(worker, part) : expired_ms(worker);
+        part->dies_ms = keyspace_next_expiry(worker->shard.keyspace);
+        part->late = part->expired_ms >= part->now_ms;
+#ifdef SHOAL_UNSAFE_TIME /* for the test that users of the simulator notice */
+        part->late = false;
+#endif
+        if (!part->late && is_clean(worker, part) && part->eager) {
+            run_phase(worker, part);
+            if (part->release) {
+                release(worker, part);
+            }
+        }
+    }
+    answer(worker, part);
+}
+
+/* Nothing has been deleted here that was alive at its first time, so there is no third. */
+static void again(struct worker *worker, struct txn_part *part) {
+    part->late = false;
+    part->dies_ms = keyspace_next_expiry(worker->shard.keyspace);
+    if (is_clean(worker, part) && part->eager) {
+        run_phase(worker, part);
+    }
+}
+
+static void schedule(struct worker *worker, struct txn_part *part) {
+    part->lock.settled = scheduled;
+    part->lock.many = true;
+    part->lock.answer = locks_submit(&worker->shard.locks, &part->lock);
+    if (part->lock.answer != LOCK_WAITS) {
+        scheduled(worker, &part->lock);
+    }
+}
+
+static void fenced(void *context, struct lock_request *request) {
+    struct txn_part *part = (struct txn_part *)((char *)request - offsetof(struct txn_part, fence));
+    part->lock.fence = request;
+    answer(context, part);
+}
+
+static void fence(struct worker *worker, struct txn_part *part) {
+    part->fence = (struct lock_request){.settled = fenced};
+    list_node_init(&part->fence.node);
+    if (locks_fence(&worker->shard.locks, &part->fence) == LOCK_GRANTED) {
+        fenced(worker, &part->fence);
+    }
+}
+
+/* At the time it is now: by the one at which home asked, or this turn began, keys could be alive
+ * that others have seen go, on any shard, before they changed what it is about to see. */
+static void finish_alone(struct worker *worker, struct txn_part *part) {
+    rt_wall_us(worker->rt);
+    int64_t now_ms = rt_wall_ms(worker->rt);
+    part->now_ms = now_ms > part->now_ms ? now_ms : part->now_ms;
+    if (is_clean(worker, part)) {
+        run_phase(worker, part);
+    }
+    release(worker, part);
+    answer(worker, part);
+}
+
+static void alone(void *context, struct lock_request *request) {
+    struct txn_part *part = part_of_lock(request);
+    locked(context, part);
+    finish_alone(context, part);
+}
+
+static bool is_blocked(const struct locks *locks, const struct txn_part *part) {
+    for (uint32_t i = 0; i < part->lock_count; i++) {
+        if (locks_block(locks, part->lock_keys[i].id, part->lock_keys[i].exclusive)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void run_alone(struct worker *worker, struct txn_part *part) {
+    struct locks *locks = &worker->shard.locks;
+    if (UNLIKELY(locks->requests > 0 && is_blocked(locks, part))) {
+        worker->stats.lock_waits++;
+        part->lock.settled = alone;
+        if (locks_submit(locks, &part->lock) != LOCK_WAITS) {
+            alone(worker, &part->lock);
+        }
+        return;
+    }
+    finish_alone(worker, part);
+}
+
+void txn_part_handle(struct worker *worker, struct txn_part *part) {
+    worker_reach_time(worker, part->now_ms);
+    switch (part->action) {
+    case TXN_ALONE:
+        run_alone(worker, part);
+        return;
+    case TXN_SCHEDULE:
+        schedule(worker, part);
+        return;
+    case TXN_FENCE:
+        fence(worker, part);
+        return;
+    case TXN_RUN:
+        run_phase(worker, part);
+        break;
+    case TXN_STORE:
+        store(worker, part);
+        break;
+    case TXN_AGAIN:
+        again(worker, part);
+        break;
+    case TXN_CANCEL:
+        unlock(worker, part);
+        answer(worker, part);
+        return;
+    case TXN_RELEASE:
+        part->release = true;
+        break;
+    }
+    if (part->release) {
+        release(worker, part);
+    }
+    answer(worker, part);
+}
+
+void txn_part_arrived(struct worker *worker, struct message *message) {
+    txn_part_handle(worker, (struct txn_part *)message);
+}
+
+/* Who gives a popular key back lets all go on that waited for it: not in one turn. */
+void txn_settle(struct worker *worker) {
+    struct lock_request *request;
+    while (!worker_slice_over(worker) &&
+           (request = locks_next_settled(&worker->shard.locks)) != NULL) {
+        worker_slice_enter(worker);
+        request->settled(worker, request);
+        worker->tick = rt_ticks(worker->rt);
+    }
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* txn_private: what the files of a transaction share.
+ *
+ *   txn_plan.c   from commands to phases, parts and tasks
+ *   txn.c        the coordinator, at home
+ *   txn_part.c   what a shard does with its part
+ *
+ * A plan is a row of phases. In one phase each shard runs the tasks it has, in the order of the
+ * commands; what needs the results of several shards, or all shards, is a phase of its own.
+ *
+ * Thread: a transaction is home's. A part and its tasks are lent to their shard while its message
+ * is away, and home's otherwise.
+ */
+#ifndef SHOAL_SERVER_TXN_TXN_PRIVATE_H
+#define SHOAL_SERVER_TXN_TXN_PRIVATE_H
+
+#include "base/arena.h"
+#include "base/outbuf.h"
+#include "base/pqueue.h"
+#include "server/call/command_table.h"
+#include "server/txn/txn.h"
+#include "shard/keys/keyspace.h"
+#include "shard/locks.h"
+#include "shard/mailbox.h"
+
+/* How often a number may come too late before the shards are fenced. */
+#define TXN_REFUSALS_MAX 3
+
+enum txn_kind {
+    TXN_TASKS, /* each shard runs the command on its own keys */
+    TXN_CARRY, /* the values come home, the command runs there, what changed goes back */
+    TXN_HOME,  /* it has no keys; what it asks all workers, it asks through scatter */
+};
+
+struct txn_command;
+
+/* A value that travels. */
+struct txn_item {
+    struct key key;
+    uint32_t db;
+    struct carried *value; /* NULL: the key is deleted */
+};
+
+struct txn_items {
+    struct txn_item *list; /* malloc */
+    uint32_t count, capacity;
+};
+
+/* What came of running a command's function. */
+struct txn_outcome {
+    uint64_t ticks;
+    size_t reply_bytes;
+    uint32_t errors;
+    char error_code[32];
+};
+
+/* A command's share on one shard. */
+struct txn_task {
+    struct txn_task *next; /* of the same part */
+    struct txn_command *command;
+    struct bytes *argv;
+    uint32_t argc;
+    struct key key;
+    /* TXN_CARRY */
+    struct key *keys;
+    uint32_t keys_count;
+    struct txn_items fetched;
+    struct large *large; /* values of its words that may be taken over, or NULL */
+    struct txn_outcome outcome;
+    size_t *element_ends; /* SPREAD_ELEMENTS: where each ends in the reply; else NULL */
+    uint32_t merged;      /* elements that were moved to the reply */
+};
+
+struct txn_planned_key {
+    struct key key;
+    uint32_t index; /* in argv */
+    uint16_t worker;
+    bool exclusive;
+};
+
+struct txn_command {
+    const struct command_slot *slot;
+    struct bytes *argv;
+    uint32_t argc;
+    uint32_t db;
+    struct large *large; /* till it is planned: of its request, or NULL */
+    enum txn_kind kind;
+    enum command_spread spread; /* of more than one task */
+    uint32_t phase;
+    struct txn_planned_key *keys;
+    uint32_t keys_count;
+    struct txn_task **tasks;    /* by worker, or NULL if it has none */
+    struct txn_task *only;      /* the task, if there is just one */
+    struct txn_outcome outcome; /* of what ran at home */
+};
+
+enum txn_action {
+    TXN_ALONE,    /* no other shard takes part: lock if need be, run, release */
+    TXN_SCHEDULE, /* lock; if `eager`, run the first phase as soon as that is granted */
+    TXN_FENCE,
+    TXN_RUN,     /* the tasks of a phase */
+    TXN_STORE,   /* what a carried command changed */
+    TXN_AGAIN,   /* at a later time: look at the watched keys, read the first phase if `eager` */
+    TXN_CANCEL,  /* a shard refused: give back what is locked, all begins again */
+    TXN_RELEASE, /* the end */
+};
+
+struct txn_part {
+    struct message message; /* first */
+    struct txn *txn;        /* home's, but for what is constant while parts are away */
+    unsigned worker;
+    enum txn_action action;
+    bool due;         /* to be sent in this step */
+    bool eager;       /* runs the first phase when its locks are granted */
+    bool grants_last; /* all others have granted: its grant is the moment of the transaction */
+    bool release;     /* after the run */
+    bool locked;      /* the shard's: it has its locks, and its place in worker->parts */
+    bool refused;
+    bool late;    /* it was granted, but others have seen keys run out at or after its time */
+    bool watches; /* the client has watched keys here */
+    bool dirty;   /* and one of them was touched */
+    uint32_t phase;
+    int64_t now_ms;        /* the time it sees */
+    int64_t expired_ms;    /* the last deadline that has been seen to pass there, if `late` */
+    int64_t dies_ms;       /* as it was granted: no key there is past its deadline before */
+    int64_t others_die_ms; /* the same of the shards that granted before, if it is the last */
+    uint8_t resp;          /* the client's in this phase */
+    uint8_t manner;        /* the same: exec_manner */
+    struct lock_key *lock_keys;
+    uint32_t lock_count;
+    struct lock_request lock;
+    struct lock_request fence;
+    struct pqueue_node node; /* of worker->parts, while it is locked */
+    struct txn_task *first, *last;
+    struct txn_task *next; /* to run */
+    struct outbuf out;
+    bool over; /* more than the client may have: what comes is not kept, nor sent */
+    struct txn_items store;
+};
+
+enum txn_state {
+    STATE_ALONE,
+    STATE_HOME_FIRST, /* home's locks; the other shard is asked when it has them */
+    STATE_SCHEDULE,
+    STATE_CANCEL,
+    STATE_FENCE,
+    STATE_PHASE,   /* tasks are away */
+    STATE_STORE,   /* what the carried command changed is away */
+    STATE_SCATTER, /* a global command is */
+    STATE_LET_GO,  /* all is done, but CLIENT PAUSE does not stand yet: locks are on their way back
+                    */
+    STATE_STANDS,  /* and what others had begun ends */
+    STATE_RELEASE, /* the reply is written; locks are on their way back */
+};
+
+struct txn {
+    struct txn *next; /* in the worker's pool */
+    struct arena arena;
+    struct txn_part *space; /* room for a part for each worker */
+    struct worker *home;
+    struct client *client; /* stays until the transaction is freed */
+    const struct command_slot *slot;
+    struct multi_queue *queue; /* EXEC's, else NULL */
+    struct rt_buffer *input;
+    uint64_t client_id;
+    int64_t now_ms; /* settled when all locks are granted, in the first phase's hop at the latest */
+    int64_t now_us; /* the same for TIME inside EXEC */
+    bool dirty;
+    bool pauses;      /* CLIENT PAUSE is among the commands, and was not refused */
+    unsigned flags;   /* of all commands: command_flag */
+    bool reads_first; /* the first phase changes nothing: it may be done twice */
+    bool time_settled;
+    bool starting; /* inside txn_start: the client goes on by itself */
+    bool sending;  /* inside send_due: the next step is its caller's */
+    enum lock_scope scope;
+    enum txn_state state;
+    uint64_t number;
+    unsigned refusals, fenced;
+    struct txn_command *commands;
+    uint32_t count, at; /* at: the next command that runs at home */
+    uint32_t phase, phases;
+    struct txn_part **parts; /* by worker, or NULL */
+    unsigned parts_count;
+    unsigned open;     /* parts away */
+    struct outbuf out; /* what home commands answered */
+    size_t out_mark;   /* its bytes before the last of them */
+    size_t bytes;      /* of the requests or the queue, on the client's account */
+    size_t reply_max;  /* of one shard */
+};
+
+/* ---- txn_plan.c ---- */
+
+void txn_plan(struct txn *txn);
+
+/* ---- txn_part.c ---- */
+
+/* Does what the part asks, now or when its locks are granted, and hands it back. */
+void txn_part_handle(struct worker *worker, struct txn_part *part);
+/* txn.c: it is done. */
+void txn_part_done(struct txn_part *part);
+
+void txn_items_add(struct txn_items *items, struct txn_item item);
+void txn_items_free(struct txn_items *items);
+
+void txn_run(struct exec *x, struct txn_outcome *ret);
+
+#endif

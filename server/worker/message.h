@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* message: what kinds of messages travel between workers (shard/mailbox.h).
+ *
+ * Thread: constants. A message goes out as one kind and comes home as another.
+ */
+#ifndef SHOAL_SERVER_WORKER_MESSAGE_H
+#define SHOAL_SERVER_WORKER_MESSAGE_H
+
+enum message_kind {
+    MESSAGE_BATCH,      /* struct batch: run it */
+    MESSAGE_BATCH_NEWS, /* struct batch_news: replies of a batch that goes on; home frees it */
+    MESSAGE_BATCH_DONE, /* struct batch: back home */
+    MESSAGE_PART,       /* struct scatter_part: run it */
+    MESSAGE_PART_DONE,  /* struct scatter_part: back home */
+    MESSAGE_CONNECTION, /* struct connection_message: from worker 0, an accepted socket; the
+                           receiver frees it */
+    MESSAGE_TXN,        /* struct txn_part: do what it asks */
+    MESSAGE_TXN_DONE,   /* struct txn_part: back home */
+    MESSAGE_UNWATCH,    /* multi.c's: a client watches nothing any more; the receiver frees it */
+    MESSAGE_STOP,       /* struct message: the worker ends */
+};
+
+#endif

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* shared: see the header. Loads and stores of a worker's line are relaxed: these are estimates that
+ * steer (where to put a connection, whom to evict), and a value that is a turn old steers as well.
+ */
+#include "server/worker/shared.h"
+
+#include "base/must.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LINE 64
+
+struct worker_line {
+    _Alignas(LINE) _Atomic uint32_t connections;
+    _Atomic size_t clients_memory;
+    _Atomic size_t largest_client;
+};
+
+struct shared_counters {
+    unsigned workers;
+    struct worker_line *lines;
+    _Atomic int stop_signal;
+    _Atomic unsigned resting;
+    _Alignas(LINE) _Atomic uint64_t number;
+};
+
+struct shared_counters *shared_new(unsigned workers) {
+    struct shared_counters *shared = must_aligned(LINE, sizeof *shared);
+    shared->workers = workers;
+    shared->lines = must_aligned(LINE, workers * sizeof *shared->lines);
+    return shared;
+}
+
+void shared_free(struct shared_counters *shared) {
+    if (shared != NULL) {
+        free(shared->lines);
+        free(shared);
+    }
+}
+
+void shared_connection_placed(struct shared_counters *shared, unsigned worker) {
+    atomic_fetch_add_explicit(&shared->lines[worker].connections, 1, memory_order_relaxed);
+}
+
+void shared_connection_over(struct shared_counters *shared, unsigned worker) {
+    atomic_fetch_sub_explicit(&shared->lines[worker].connections, 1, memory_order_relaxed);
+}
+
+unsigned shared_connections(const struct shared_counters *shared, unsigned worker) {
+    return atomic_load_explicit(&shared->lines[worker].connections, memory_order_relaxed);
+}
+
+unsigned shared_connections_total(const struct shared_counters *shared) {
+    unsigned total = 0;
+    for (unsigned i = 0; i < shared->workers; i++) {
+        total += shared_connections(shared, i);
+    }
+    return total;
+}
+
+void shared_set_clients_memory(struct shared_counters *shared, unsigned worker, size_t bytes,
+                               size_t largest) {
+    atomic_store_explicit(&shared->lines[worker].clients_memory, bytes, memory_order_relaxed);
+    atomic_store_explicit(&shared->lines[worker].largest_client, largest, memory_order_relaxed);
+}
+
+size_t shared_clients_memory_total(const struct shared_counters *shared) {
+    size_t total = 0;
+    for (unsigned i = 0; i < shared->workers; i++) {
+        total += atomic_load_explicit(&shared->lines[i].clients_memory, memory_order_relaxed);
+    }
+    return total;
+}
+
+unsigned shared_largest_client_worker(const struct shared_counters *shared) {
+    unsigned best = 0;
+    size_t best_bytes = 0;
+    for (unsigned i = 0; i < shared->workers; i++) {
+        size_t bytes = atomic_load_explicit(&shared->lines[i].largest_client, memory_order_relaxed);
+        if (bytes > best_bytes) {
+            best_bytes = bytes;
+            best = i;
+        }
+    }
+    return best;
+}
+
+uint64_t shared_next_number(struct shared_counters *shared) {
+    return atomic_fetch_add_explicit(&shared->number, 1, memory_order_seq_cst) + 1;
+}
+
+void shared_set_resting(struct shared_counters *shared, bool resting) {
+    if (resting) {
+        atomic_fetch_add_explicit(&shared->resting, 1, memory_order_relaxed);
+    } else {
+        atomic_fetch_sub_explicit(&shared->resting, 1, memory_order_relaxed);
+    }
+}
+
+bool shared_all_rest(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->resting, memory_order_relaxed) == shared->workers;
+}
+
+void shared_ask_stop(struct shared_counters *shared, int signal) {
+    atomic_store_explicit(&shared->stop_signal, signal, memory_order_release);
+}
+
+int shared_stop_signal(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->stop_signal, memory_order_acquire);
+}

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* shared: the few numbers that threads read of each other while they run.
+ *
+ * Crosses threads: atomics, those that change often each on a line of its writer, but for the
+ * numbers that order operations on several shards. Nothing may depend on two of them agreeing.
+ */
+#ifndef SHOAL_SERVER_WORKER_SHARED_H
+#define SHOAL_SERVER_WORKER_SHARED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct shared_counters;
+
+struct shared_counters *shared_new(unsigned workers);
+void shared_free(struct shared_counters *shared);
+
+/* Connections by worker: added by worker 0 when it places one, taken off by the worker when it is
+ * over. */
+void shared_connection_placed(struct shared_counters *shared, unsigned worker);
+void shared_connection_over(struct shared_counters *shared, unsigned worker);
+unsigned shared_connections(const struct shared_counters *shared, unsigned worker);
+unsigned shared_connections_total(const struct shared_counters *shared);
+
+/* Client memory by worker, and its largest client that may be evicted: for maxmemory-clients. */
+void shared_set_clients_memory(struct shared_counters *shared, unsigned worker, size_t bytes,
+                               size_t largest);
+size_t shared_clients_memory_total(const struct shared_counters *shared);
+/* The worker with the largest evictable client. */
+unsigned shared_largest_client_worker(const struct shared_counters *shared);
+
+/* The number of an operation that needs a place in the order of all: higher than any given before.
+ */
+uint64_t shared_next_number(struct shared_counters *shared);
+
+/* A worker that ends has (true) or no longer has nothing more to work off: others wait for what it
+ * has. Each says so when that changes; none rests at first. */
+void shared_set_resting(struct shared_counters *shared, bool resting);
+bool shared_all_rest(const struct shared_counters *shared);
+
+/* The signal that ends the process, 0 for none yet: written by the signal thread or a SHUTDOWN,
+ * read by worker 0. */
+#define STOP_BY_COMMAND (-1)
+void shared_ask_stop(struct shared_counters *shared, int signal);
+int shared_stop_signal(const struct shared_counters *shared); /* 0: not asked */
+
+#endif

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* totals: each worker counts for itself, without atomics; whoever wants to know asks all of them
+ * and adds up.
+ *
+ * So the numbers are exact for everything that was answered before the question, whichever thread
+ * did it.
+ */
+#include "server/worker/totals.h"
+
+#include "base/must.h"
+#include "server/call/command_table.h"
+#include "server/client/client.h"
+
+#include <stdlib.h>
+
+/* client_recent_max_*: of this window and the one before. */
+#define RECENT_MS 4000
+
+static uint64_t memory_fixed(const struct worker *worker) {
+    unsigned commands = command_table_count(worker->server->commands);
+    uint64_t bytes = sizeof(*worker) + commands * sizeof(*worker->commands);
+    for (unsigned i = 0; i < commands; i++) {
+        bytes += worker->commands[i].latency ? sizeof(struct histogram) : 0;
+    }
+    return bytes + worker->scratch.block_bytes;
+}
+
+static void take_commands(const struct worker *worker, bool latencies, struct totals_part *part) {
+    unsigned n = command_table_count(worker->server->commands);
+    part->commands = must_calloc(n, sizeof(*part->commands));
+    for (unsigned i = 0; i < n; i++) {
+        const struct command_stats *from = &worker->commands[i];
+        struct command_total *to = &part->commands[i];
+        to->calls = from->calls;
+        to->rejected = from->rejected;
+        to->failed = from->failed;
+        to->ns = rt_ticks_to_ns(worker->rt, from->ticks);
+        if (latencies && from->latency != NULL) {
+            to->latency = must_malloc(sizeof(*to->latency));
+            memcpy(to->latency, from->latency, sizeof(*to->latency));
+        }
+    }
+}
+
+static void take_databases(const struct worker *worker, int64_t now_ms, struct totals_part *part) {
+    const struct keyspace *ks = worker->shard.keyspace;
+    uint32_t n = (uint32_t)worker->config->databases;
+    part->databases = must_calloc(n, sizeof(*part->databases));
+    for (uint32_t db = 0; db < n; db++) {
+        struct database_total *to = &part->databases[db];
+        to->keys = keyspace_count(ks, db);
+        to->expires = keyspace_count_expiring(ks, db);
+        if (to->expires > 0) {
+            to->ttl_sum_ms = (double)keyspace_average_ttl(ks, db, now_ms) * (double)to->expires;
+            to->ttl_weight = to->expires;
+        }
+        to->table_bytes = keyspace_table_memory(ks, db);
+        to->wheel_bytes = keyspace_wheel_memory(ks, db);
+    }
+}
+
+static void take_clients(const struct worker *worker, struct totals *to) {
+    to->watched_keys += worker->shard.watches.keys.count;
+    to->clients_bytes += watch_memory(&worker->shard.watches);
+    LIST_EACH(&worker->clients, node) {
+        const struct client *client = LIST_ENTRY(node, struct client, node);
+        to->clients_bytes += client_memory(client);
+        to->connections += !(client->flags & CLIENT_CLOSING);
+        to->watching += client->watches != NULL;
+        if (client->flags & CLIENT_BLOCKED) {
+            to->blocked++;
+            to->blocked_with_timeout += client->blocked_until_ms != INT64_MAX;
+        }
+    }
+}
+
+static void note_peak(struct worker *worker, uint64_t bytes) {
+    if (bytes > worker->memory_peak) {
+        worker->memory_peak = bytes;
+    }
+}
+
+void totals_cron(struct worker *worker) {
+    note_peak(worker, keyspace_memory(worker->shard.keyspace) + worker->clients_memory +
+                          memory_fixed(worker) + worker_pools_memory(worker));
+    int64_t now_ms = rt_mono_ms(worker->rt);
+    if (now_ms - worker->recent.since_ms >= RECENT_MS) {
+        worker->recent.since_ms = now_ms;
+        worker->recent.input = worker->stats.input_max;
+        worker->recent.output = worker->stats.output_max;
+        worker->stats.input_max = 0;
+        worker->stats.output_max = 0;
+    }
+}
+
+static uint64_t larger(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
+static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *to) {
+    const struct keyspace *ks = worker->shard.keyspace;
+    const struct rt_stats *rt = rt_get_stats(worker->rt);
+    to->stats = worker->stats;
+    to->stats.input_max = larger(to->stats.input_max, worker->recent.input);
+    to->stats.output_max = larger(to->stats.output_max, worker->recent.output);
+    to->keyspace = *keyspace_stats(ks);
+    to->post = post_get_stats(worker->server->office, worker->id);
+    to->mailbox_depth = post_depth(worker->server->office, worker->id);
+    for (uint32_t db = 0; db < (uint32_t)worker->config->databases; db++) {
+        to->keys += keyspace_count(ks, db);
+    }
+    take_clients(worker, to);
+    to->keyspace_bytes = keyspace_memory(ks);
+    to->fixed_bytes = memory_fixed(worker);
+    to->pools_bytes = worker_pools_memory(worker);
+    to->heap_used = heap_used(worker->shard.heap);
+    to->heap_reserved = heap_reserved(worker->shard.heap);
+    for (int i = 0; i < RATE_COUNT; i++) {
+        to->rates[i] = worker_rate(worker, (enum worker_rate)i);
+    }
+    to->longest_turn_ns = rt_ticks_to_ns(worker->rt, worker->stats.longest_turn_ticks);
+    to->cycle_ns = rt_ticks_to_ns(worker->rt, worker->stats.cycle_ticks);
+    to->cycle_command_ns = rt_ticks_to_ns(worker->rt, worker->stats.cycle_command_ticks);
+    rt_thread_usage(&to->user_us, &to->system_us);
+    int64_t pause_left_ms = worker->pause.until_ms - rt_mono_ms(worker->rt);
+    if (worker->pause.kind != PAUSE_NONE && pause_left_ms > 0) {
+        to->pause = worker->pause.kind;
+        to->pause_left_ms = pause_left_ms;
+    }
+    to->sends = rt->sends;
+    to->recvs = rt->recvs;
+    note_peak(worker, totals_memory(to));
+    to->peak_bytes = worker->memory_peak;
+}
+
+bool totals_take(struct worker *worker, const void *args, void *result) {
+    const struct totals_request *request = args;
+    struct totals_part *part = result;
+    int64_t now_ms = rt_wall_ms(worker->rt);
+    take_numbers(worker, now_ms, &part->totals);
+    if (request->databases) {
+        take_databases(worker, now_ms, part);
+    }
+    if (request->commands || request->latencies) {
+        take_commands(worker, request->latencies, part);
+    }
+    if (request->errors) {
+        part->errors = must_malloc((worker->errors_count + 1) * sizeof(*part->errors));
+        part->errors_count = worker->errors_count;
+        memcpy(part->errors, worker->errors, worker->errors_count * sizeof(*part->errors));
+    }
+    return true;
+}
+
+void totals_part_fini(struct totals_part *part, unsigned commands) {
+    for (unsigned i = 0; part->commands != NULL && i < commands; i++) {
+        free(part->commands[i].latency);
+    }
+    free(part->commands);
+    free(part->databases);
+    free(part->errors);
+}
+
+uint64_t totals_memory(const struct totals *totals) {
+    return totals->keyspace_bytes + totals->clients_bytes + totals->fixed_bytes +
+           totals->pools_bytes;
+}
+
+static void add_stats(struct worker_stats *sum, const struct worker_stats *part) {
+    sum->connections_received += part->connections_received;
+    sum->connections_rejected += part->connections_rejected;
+    sum->commands_processed += part->commands_processed;
+    sum->ops_here += part->ops_here;
+    sum->ops_away += part->ops_away;
+    sum->txns += part->txns;
+    sum->txn_refusals += part->txn_refusals;
+    sum->lock_waits += part->lock_waits;
+    sum->ops_for_others += part->ops_for_others;
+    sum->batches_away += part->batches_away;
+    sum->net_input += part->net_input;
+    sum->net_output += part->net_output;
+    sum->reads += part->reads;
+    sum->writes += part->writes;
+    sum->error_replies += part->error_replies;
+    sum->query_limit_disconnects += part->query_limit_disconnects;
+    sum->output_limit_disconnects += part->output_limit_disconnects;
+    sum->evicted_clients += part->evicted_clients;
+    sum->auth_denied += part->auth_denied;
+    sum->input_max = larger(part->input_max, sum->input_max);
+    sum->output_max = larger(part->output_max, sum->output_max);
+    sum->cycles += part->cycles;
+}
+
+void totals_add(struct totals *sum, const struct totals *part) {
+    add_stats(&sum->stats, &part->stats);
+    sum->keyspace.hits += part->keyspace.hits;
+    sum->keyspace.misses += part->keyspace.misses;
+    sum->keyspace.expired_keys += part->keyspace.expired_keys;
+    sum->keyspace.changes += part->keyspace.changes;
+    sum->keyspace.lazyfree_pending += part->keyspace.lazyfree_pending;
+    sum->keyspace.lazyfreed += part->keyspace.lazyfreed;
+    sum->connections += part->connections;
+    sum->blocked += part->blocked;
+    sum->blocked_with_timeout += part->blocked_with_timeout;
+    sum->watching += part->watching;
+    sum->watched_keys += part->watched_keys;
+    sum->keys += part->keys;
+    sum->clients_bytes += part->clients_bytes;
+    sum->keyspace_bytes += part->keyspace_bytes;
+    sum->fixed_bytes += part->fixed_bytes;
+    sum->pools_bytes += part->pools_bytes;
+    sum->heap_used += part->heap_used;
+    sum->heap_reserved += part->heap_reserved;
+    sum->peak_bytes += part->peak_bytes;
+    for (int i = 0; i < RATE_COUNT; i++) {
+        sum->rates[i] += part->rates[i];
+    }
+    sum->cycle_ns += part->cycle_ns;
+    sum->cycle_command_ns += part->cycle_command_ns;
+    sum->user_us += part->user_us;
+    sum->system_us += part->system_us;
+    sum->pause = part->pause > sum->pause ? part->pause : sum->pause;
+    if (part->pause_left_ms > sum->pause_left_ms) {
+        sum->pause_left_ms = part->pause_left_ms;
+    }
+    sum->sends += part->sends;
+    sum->recvs += part->recvs;
+}
+
+void totals_reset(struct worker *worker) {
+    memset(&worker->stats, 0, sizeof(worker->stats));
+    memset(&worker->recent, 0, sizeof(worker->recent));
+    memset(worker->errors, 0, sizeof(worker->errors));
+    memset(&worker->samples.last, 0, sizeof(worker->samples.last));
+    memset(&worker->samples.rate, 0, sizeof(worker->samples.rate));
+    worker->errors_count = 0;
+    keyspace_reset_stats(worker->shard.keyspace);
+    for (unsigned i = 0; i < command_table_count(worker->server->commands); i++) {
+        struct histogram *latency = worker->commands[i].latency;
+        free(latency);
+        memset(&worker->commands[i], 0, sizeof(worker->commands[i]));
+    }
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* totals: the numbers of all workers added up: what INFO and MEMORY STATS print.
+ *
+ * Thread: totals_take on the worker's own thread; the sums at home.
+ */
+#ifndef SHOAL_SERVER_WORKER_TOTALS_H
+#define SHOAL_SERVER_WORKER_TOTALS_H
+
+#include "server/call/scatter.h"
+#include "server/worker/worker.h"
+
+struct database_total {
+    uint64_t keys, expires;
+    uint64_t ttl_weight; /* keys that ttl_sum stands for */
+    double ttl_sum_ms;
+    uint64_t table_bytes, wheel_bytes;
+};
+
+/* One command's statistics. */
+struct command_total {
+    uint64_t calls, rejected, failed;
+    uint64_t ns;
+    struct histogram *latency; /* copy, or NULL */
+};
+
+/* Of one worker, or the sum of all. */
+struct totals {
+    struct worker_stats stats;
+    struct keyspace_stats keyspace;
+    struct post_stats post;
+    uint64_t mailbox_depth;
+    uint64_t connections, blocked, blocked_with_timeout;
+    uint64_t watching;     /* clients that watch keys */
+    uint64_t watched_keys; /* here, none twice */
+    uint64_t keys;
+    uint64_t clients_bytes;  /* clients and all they hold */
+    uint64_t keyspace_bytes; /* keys, values, tables, timers */
+    uint64_t fixed_bytes;    /* what a worker takes without keys and clients */
+    uint64_t pools_bytes;    /* what it keeps for use again */
+    uint64_t heap_used, heap_reserved;
+    uint64_t peak_bytes;
+    uint64_t rates[RATE_COUNT];
+    uint64_t longest_turn_ns;
+    uint64_t cycle_ns, cycle_command_ns;
+    uint64_t user_us, system_us; /* of the thread */
+    enum pause_kind pause;
+    int64_t pause_left_ms;
+    uint64_t sends, recvs;
+};
+
+/* What is gathered besides. */
+struct totals_request {
+    bool databases, commands, latencies, errors;
+};
+
+struct totals_part {
+    struct totals totals;
+    struct database_total *databases;
+    struct command_total *commands;
+    struct error_stat *errors;
+    unsigned errors_count;
+};
+
+/* A scatter_part_fn; args is a struct totals_request, the part a struct totals_part. */
+bool totals_take(struct worker *worker, const void *args, void *result);
+void totals_part_fini(struct totals_part *part, unsigned commands);
+
+/* Adds a part's numbers. */
+void totals_add(struct totals *sum, const struct totals *part);
+/* Bytes in use. */
+uint64_t totals_memory(const struct totals *totals);
+
+/* Now and then: looks how much memory is in use, for the peak, and forgets what is not recent any
+ * more. */
+void totals_cron(struct worker *worker);
+
+/* CONFIG RESETSTAT on this worker. */
+void totals_reset(struct worker *worker);
+
+#endif

@@ -1,0 +1,720 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* worker: see the header. The loop, in the order that lets work flow to where it is waited for:
+ *
+ *     sleep or not -> runtime turn (input, sent, accepted) -> messages (batches, parts) -> jobs
+ *       -> clients that go on -> waits that are over -> background slice -> output to the streams
+ *       -> publish messages -> again
+ *
+ * Input is worked off inside the turn's callbacks. Everything that is sent, to sockets or to other
+ * threads, goes out once a turn.
+ *
+ * Invariants
+ *  1. The thread sleeps only after it has announced so and has looked at every mailbox again
+ * (shard/mailbox.h).
+ *  2. No step takes long: what runs commands stops between two of them when its slice is over
+ * (worker.h), jobs and background work run in slices.
+ */
+#include "server/worker/worker.h"
+
+#include "base/check.h"
+#include "base/must.h"
+#include "server/call/batch.h"
+#include "server/call/command_table.h"
+#include "server/call/scatter_private.h"
+#include "server/client/client.h"
+#include "server/client/client_private.h"
+#include "server/client/listen.h"
+#include "server/observe/log.h"
+#include "server/txn/multi.h"
+#include "server/txn/txn.h"
+#include "server/worker/message.h"
+#include "server/worker/shared.h"
+#include "server/worker/totals.h"
+#include "shard/memory/sysmem.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RECV_BUFFERS        256
+#define RECV_BUFFER_BYTES   (16 * 1024)
+#define SCRATCH_BYTES       (16 * 1024)
+#define CRON_MS             100
+#define CRON_CLIENTS_A_TURN 200
+#define CHUNKS_KEPT_MAX     256
+#define WASTE_SLICE_BYTES   (512 * 1024)
+#define COLLECT_MS          1000
+/* As often as Valkey says it. */
+#define STATE_LOG_MS 5000
+#define SLICE_NS     (1000 * 1000)
+/* Room in a full ring is looked for this often: who empties it is busy, and mostly answers. */
+#define ROOM_WAIT_NS (1000 * 1000)
+/* A sleeping thread looks at its mailboxes this often although nobody rang: what it finds then is a
+ * lost wake-up. */
+#define WATCHDOG_MS       10
+#define WATCHDOG_QUIET_MS 1000 /* without mail for this long, the cron's turns are often enough */
+/* With more threads than this they look less often, so that idling costs no more. */
+#define WATCHDOG_THREADS 8
+/* Each is answered, and goes on: more than that would hold up the others. */
+#define WAKES_A_TURN    256
+#define EVICTED_A_TURN  256
+#define STOP_DRAIN_MS   500
+#define STOP_GIVE_UP_MS 5000
+#define STOP_TURN_NS    (1000 * 1000)
+
+/* ---- What happens to keys ---- */
+
+static void key_changed(void *arg, uint32_t db, struct key key) {
+    struct worker *worker = arg;
+    watch_touch(&worker->shard.watches, db, &key);
+}
+
+static int64_t expiry_ms(void *arg, int64_t now_ms) {
+    return txn_expiry_ms(arg, now_ms);
+}
+
+static void flushing(void *arg, uint32_t db) {
+    struct worker *worker = arg;
+    watch_flush(&worker->shard.watches, db);
+}
+
+static void swapping(void *arg, uint32_t a, uint32_t b) {
+    struct worker *worker = arg;
+    watch_swap(&worker->shard.watches, a, b, rt_wall_ms(worker->rt));
+}
+
+/* ---- Life ---- */
+
+int worker_runtimes(const struct server *server, struct rt **ret_rts, char **ret_reason) {
+    const struct config *config = server->config;
+    struct rt_options options = {
+        .make = server->rt_make,
+        .world = server->world,
+        .backend = config->io_backend == CONFIG_IO_URING   ? RT_URING
+                   : config->io_backend == CONFIG_IO_EPOLL ? RT_EPOLL
+                                                           : RT_AUTO,
+        .recv_buffers = RECV_BUFFERS,
+        .recv_buffer_bytes = RECV_BUFFER_BYTES,
+    };
+    return rt_new(&options, server->workers_count, ret_rts, ret_reason);
+}
+
+struct worker *worker_new(struct server *server, unsigned id, const struct config *config,
+                          struct rt *rt) {
+    struct worker *worker = must_calloc(1, sizeof *worker);
+    worker->server = server;
+    worker->id = id;
+    worker->rt = rt;
+    worker->active_expire = true;
+    arena_init(&worker->scratch, SCRATCH_BYTES);
+    outbuf_init(&worker->discard);
+    outbuf_init(&worker->waste_replies);
+    arena_init(&worker->waste, 0);
+    uint64_t seed;
+    rt_random(worker->rt, &seed, sizeof seed);
+    rng_seed(&worker->rng, seed);
+    list_init(&worker->clients);
+    links_init(&worker->clients_by_id);
+    pqueue_init(&worker->evictable);
+    list_init(&worker->dirty);
+    list_init(&worker->ready);
+    list_init(&worker->holding);
+    list_init(&worker->paused);
+    pqueue_init(&worker->blocked);
+    list_init(&worker->jobs);
+    links_init(&worker->suspended);
+    pqueue_init(&worker->parts);
+    list_init(&worker->cut);
+    worker->slice_ticks = rt_ns_to_ticks(worker->rt, SLICE_NS);
+    worker->commands = must_calloc(command_table_count(server->commands), sizeof *worker->commands);
+    worker->open_batches = must_calloc(server->workers_count, sizeof *worker->open_batches);
+    struct keyspace_hooks hooks = {
+        .arg = worker,
+        .changed = key_changed,
+        .expiry_ms = expiry_ms,
+        .flushing = flushing,
+        .swapping = swapping,
+    };
+    shard_init(&worker->shard, id, (uint32_t)config->databases, &server->secret, &hooks,
+               rt_wall_ms(worker->rt));
+    worker_apply_config(worker, config);
+    server->workers[id] = worker;
+    return worker;
+}
+
+/* The next message, or NULL: of those taken from the mailboxes before, or of more. */
+static struct message *next_message(struct worker *worker) {
+    if (worker->inbox_at == worker->inbox_count) {
+        worker->inbox_at = 0;
+        worker->inbox_count = (unsigned)post_receive(worker->server->office, worker->id,
+                                                     worker->inbox, INBOX_MESSAGES);
+        if (worker->inbox_count == 0) {
+            return NULL;
+        }
+    }
+    return worker->inbox[worker->inbox_at++];
+}
+
+/* What came after the last turn, and is the receiver's to free. */
+static void end_mail(struct worker *worker) {
+    struct message *message;
+    while ((message = next_message(worker)) != NULL) {
+        if (message->kind == MESSAGE_UNWATCH) {
+            multi_unwatch_arrived(worker, message);
+        }
+    }
+}
+
+void worker_free(struct worker *worker) {
+    if (worker == NULL || worker->gave_up) {
+        return;
+    }
+    for (unsigned i = 0; i < command_table_count(worker->server->commands); i++) {
+        free(worker->commands[i].latency);
+    }
+    free(worker->commands);
+    end_mail(worker);
+    links_fini(&worker->suspended);
+    links_fini(&worker->clients_by_id);
+    txn_worker_fini(worker);
+    worker_trim_pools(worker, true);
+    free(worker->open_batches);
+    outbuf_fini(&worker->discard);
+    outbuf_fini(&worker->waste_replies);
+    arena_fini(&worker->waste);
+    arena_fini(&worker->scratch);
+    shard_fini(&worker->shard);
+    rt_free(worker->rt);
+    free(worker);
+}
+
+/* The order by memory is kept only while somebody asks for it. */
+static void order_clients(struct worker *worker) {
+    bool evicts = config_maxmemory_clients(worker->config) > 0;
+    if (evicts == worker->evicts) {
+        return;
+    }
+    worker->evicts = evicts;
+    LIST_EACH(&worker->clients, node) {
+        client_order(LIST_ENTRY(node, struct client, node));
+    }
+}
+
+/* A keyspace counts accesses as the configuration says: by time, or how many. */
+static void set_lru(const struct worker *worker, struct keyspace *keyspace) {
+    const struct config *config = worker->config;
+    bool lfu = config_eviction_is_lfu(config->maxmemory_policy);
+    keyspace_set_lru(keyspace, lfu ? LFU_COUNTER : LRU_CLOCK, (int)config->lfu_log_factor,
+                     (int)config->lfu_decay_time);
+}
+
+void worker_apply_config(struct worker *worker, const struct config *config) {
+    worker->config = config;
+    order_clients(worker);
+    worker_set_expiry(worker);
+    set_lru(worker, worker->shard.keyspace);
+}
+
+void worker_reach_time(struct worker *worker, int64_t now_ms) {
+    if (UNLIKELY(now_ms > rt_wall_ms(worker->rt))) {
+        rt_wall_us(worker->rt);
+    }
+}
+
+void worker_set_expiry(struct worker *worker) {
+    const struct config *config = worker->config;
+    struct keyspace_expire_options options = {
+        .active = worker->active_expire,
+        .effort = (int)config->active_expire_effort,
+        .paused = worker->pause.kind != PAUSE_NONE,
+        .importing = config->import_mode,
+    };
+    keyspace_set_expire_options(worker->shard.keyspace, options);
+}
+
+void worker_set_scratch(const struct worker *worker, struct keyspace *keyspace) {
+    struct keyspace_expire_options options = {.importing = worker->config->import_mode};
+    keyspace_set_expire_options(keyspace, options);
+    set_lru(worker, keyspace);
+}
+
+/* ---- Pools ---- */
+
+void worker_lend_chunk(struct worker *worker, struct outbuf *empty) {
+    if (LIKELY(worker->chunk_pool != NULL)) {
+        outbuf_lend(empty, &worker->chunk_pool);
+        stock_take(&worker->chunk_stock);
+    }
+}
+
+void worker_reclaim_chunk(struct worker *worker, struct outbuf *out) {
+    if (UNLIKELY(worker->chunk_stock.count >= CHUNKS_KEPT_MAX)) {
+        outbuf_fini(out);
+    } else if (outbuf_reclaim(out, &worker->chunk_pool)) {
+        stock_put(&worker->chunk_stock);
+    }
+}
+
+static void chunk_pool_drop(struct worker *worker, unsigned count) {
+    for (; count > 0; count--) {
+        outbuf_free_kept(&worker->chunk_pool);
+    }
+}
+
+static unsigned surplus(struct stock *stock, bool all) {
+    stock->least = all ? stock->count : stock->least;
+    return stock_surplus(stock);
+}
+
+void worker_trim_pools(struct worker *worker, bool all) {
+    txn_pool_drop(worker, surplus(&worker->txn_stock, all));
+    batch_pool_drop(worker, surplus(&worker->batch_stock, all));
+    multi_pool_drop(worker, surplus(&worker->multi_stock, all));
+    chunk_pool_drop(worker, surplus(&worker->chunk_stock, all));
+}
+
+void worker_waste(struct worker *worker, struct arena *arena, size_t bytes) {
+    arena_waste(&worker->waste, arena);
+    worker->waste_bytes += bytes;
+}
+
+void worker_waste_replies(struct worker *worker, struct outbuf *out) {
+    outbuf_splice(&worker->waste_replies, out);
+    outbuf_fini(out);
+}
+
+/* True if there is more. */
+static bool free_waste(struct worker *worker) {
+    struct outbuf *replies = &worker->waste_replies;
+    outbuf_drain(replies, replies->bytes < WASTE_SLICE_BYTES ? replies->bytes : WASTE_SLICE_BYTES);
+    outbuf_shrink(replies);
+    if (arena_waste_some(&worker->waste, WASTE_SLICE_BYTES)) {
+        return true;
+    }
+    worker->waste_bytes = 0;
+    return replies->bytes > 0;
+}
+
+size_t worker_pools_memory(const struct worker *worker) {
+    size_t chunk = sizeof(struct outbuf_chunk) + OUTBUF_CHUNK_BYTES;
+    return txn_pool_memory(worker) + batch_pool_memory(worker) + multi_pool_memory(worker) +
+           worker->chunk_stock.count * chunk + worker->waste_bytes +
+           worker->waste_replies.allocated;
+}
+
+/* ---- Messages ---- */
+
+static void handle_message(struct worker *worker, struct message *message) {
+    switch ((enum message_kind)message->kind) {
+    case MESSAGE_BATCH:
+        batch_arrived(worker, (struct batch *)message);
+        break;
+    case MESSAGE_BATCH_NEWS:
+        client_batch_news((struct batch_news *)message);
+        break;
+    case MESSAGE_BATCH_DONE:
+        client_batch_done(((struct batch *)message)->client, (struct batch *)message);
+        break;
+    case MESSAGE_PART:
+        scatter_part_arrived(worker, (struct scatter_part *)message);
+        break;
+    case MESSAGE_PART_DONE:
+        scatter_part_home(worker, (struct scatter_part *)message);
+        worker->tick = rt_ticks(worker->rt);
+        break;
+    case MESSAGE_TXN:
+        txn_part_arrived(worker, message);
+        worker->tick = rt_ticks(worker->rt);
+        break;
+    case MESSAGE_TXN_DONE:
+        txn_part_home(worker, message);
+        worker->tick = rt_ticks(worker->rt);
+        break;
+    case MESSAGE_CONNECTION:
+        listen_connection_arrived(worker, message);
+        break;
+    case MESSAGE_UNWATCH:
+        multi_unwatch_arrived(worker, message);
+        break;
+    case MESSAGE_STOP:
+        worker->stopping = true;
+        break;
+    }
+}
+
+/* True if there may be more. */
+static bool handle_messages(struct worker *worker) {
+    struct message *message = next_message(worker);
+    if (message == NULL) {
+        return false;
+    }
+    worker->mail_ms = rt_mono_ms(worker->rt);
+    worker_slice_enter(worker);
+    for (;;) {
+        handle_message(worker, message);
+        if (worker->inbox_at == worker->inbox_count) {
+            return worker->inbox_count == INBOX_MESSAGES;
+        }
+        if (worker_slice_over(worker)) {
+            return true;
+        }
+        message = next_message(worker);
+    }
+}
+
+/* ---- Now and then ---- */
+
+static void sample_rates(struct worker *worker) {
+    int64_t now_ms = rt_mono_ms(worker->rt);
+    int64_t passed_ms = now_ms - worker->samples.last_ms;
+    if (passed_ms < CRON_MS) {
+        return;
+    }
+    const uint64_t totals[RATE_COUNT] = {
+        worker->stats.commands_processed,
+        worker->stats.net_input,
+        worker->stats.net_output,
+        worker->stats.cycles,
+    };
+    unsigned index = worker->samples.index++ % 16;
+    for (unsigned i = 0; i < RATE_COUNT; i++) {
+        uint64_t delta =
+            totals[i] >= worker->samples.last[i] ? totals[i] - worker->samples.last[i] : 0;
+        worker->samples.rate[i][index] = delta * 1000 / (uint64_t)passed_ms;
+        worker->samples.last[i] = totals[i];
+    }
+    worker->samples.last_ms = now_ms;
+}
+
+uint64_t worker_rate(const struct worker *worker, enum worker_rate rate) {
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < 16; i++) {
+        sum += worker->samples.rate[rate][i];
+    }
+    return sum / 16;
+}
+
+/* A tenth of the clients, and the next tenth the next time: each about once a second. */
+static unsigned cron_share(const struct worker *worker) {
+    unsigned n = worker->clients_count / 10;
+    n = n > CRON_CLIENTS_A_TURN ? n : CRON_CLIENTS_A_TURN;
+    return n < worker->clients_count ? n : worker->clients_count;
+}
+
+/* Some of them. */
+static void cron_clients(struct worker *worker) {
+    int64_t now_ms = rt_wall_ms(worker->rt);
+    for (unsigned i = 0; worker->cron_clients > 0 && i < CRON_CLIENTS_A_TURN; i++) {
+        worker->cron_clients--;
+        struct list_node *node = list_pop_front(&worker->clients);
+        if (node == NULL) { /* many have gone meanwhile */
+            worker->cron_clients = 0;
+            return;
+        }
+        list_push_back(&worker->clients, node);
+        client_cron(LIST_ENTRY(node, struct client, node), now_ms);
+    }
+}
+
+/* For who follows a log: how much there is. */
+static void log_state(struct worker *worker) {
+    const struct keyspace *keyspace = worker->shard.keyspace;
+    for (uint32_t db = 0; db < (uint32_t)worker->config->databases; db++) {
+        uint64_t keys = keyspace_count(keyspace, db);
+        if (keys > 0) {
+            log_worker(worker, LOG_VERBOSE, "DB %u: %llu keys (%llu volatile) on shard %u.", db,
+                       (unsigned long long)keys,
+                       (unsigned long long)keyspace_count_expiring(keyspace, db), worker->id);
+        }
+    }
+    log_worker(worker, LOG_DEBUG, "Shard %u: %u clients connected, %zu bytes in use by keys",
+               worker->id, worker->clients_count, keyspace_memory(keyspace));
+}
+
+static void cron(struct worker *worker) {
+    int64_t now_ms = rt_mono_ms(worker->rt);
+    if (now_ms < worker->cron_next_ms) {
+        return;
+    }
+    bool idle = worker->clients_count == 0 && worker->server->workers_count > WATCHDOG_THREADS;
+    worker->cron_next_ms = now_ms + (idle ? 10 * CRON_MS : CRON_MS);
+    sample_rates(worker);
+    rt_trim(worker->rt, false);
+    if (now_ms >= worker->collect_next_ms) {
+        worker->collect_next_ms = now_ms + COLLECT_MS;
+        worker_trim_pools(worker, false);
+        sysmem_collect(false);
+    }
+    totals_cron(worker);
+    if (UNLIKELY(log_wants(worker, LOG_VERBOSE)) &&
+        now_ms - worker->state_logged_ms >= STATE_LOG_MS) {
+        worker->state_logged_ms = now_ms;
+        log_state(worker);
+    }
+    worker->cron_clients = cron_share(worker);
+}
+
+/* Clients whose time to wait is over. Returns when the next one's is, monotonic ms. */
+static int64_t wake_waiters(struct worker *worker) {
+    int64_t now_ms = rt_mono_ms(worker->rt);
+    int64_t next_ms = INT64_MAX;
+    if (worker->pause.kind != PAUSE_NONE) {
+        if (now_ms >= worker->pause.until_ms) {
+            pause_end(worker);
+        } else {
+            next_ms = worker->pause.until_ms;
+        }
+    }
+    struct pqueue_node *first = pqueue_first(&worker->blocked);
+    for (unsigned i = 0; first != NULL && first->key <= now_ms && i < WAKES_A_TURN; i++) {
+        client_unblock(PQUEUE_ENTRY(first, struct client, blocked_node), true);
+        first = pqueue_first(&worker->blocked);
+    }
+    return first != NULL && first->key < next_ms ? first->key : next_ms;
+}
+
+static struct client *largest_client(const struct worker *worker) {
+    struct pqueue_node *node = pqueue_first(&worker->evictable);
+    return node != NULL ? PQUEUE_ENTRY(node, struct client, memory_node) : NULL;
+}
+
+static bool clients_exceed(const struct worker *worker, size_t limit) {
+    struct shared_counters *shared = worker->server->shared;
+    const struct client *largest = largest_client(worker);
+    shared_set_clients_memory(shared, worker->id, worker->clients_memory,
+                              largest != NULL ? largest->memory : 0);
+    return largest != NULL && shared_clients_memory_total(shared) > limit &&
+           shared_largest_client_worker(shared) == worker->id;
+}
+
+/* maxmemory-clients: the largest client of all goes first, wherever it lives: who finds another
+ * worker's larger than his own leaves it to that one. True if more must go. */
+static bool evict_clients(struct worker *worker) {
+    if (LIKELY(!worker->evicts)) {
+        return false;
+    }
+    size_t limit = config_maxmemory_clients(worker->config);
+    unsigned evicted = 0;
+    while (clients_exceed(worker, limit)) {
+        if (evicted++ == EVICTED_A_TURN) {
+            return true;
+        }
+        struct client *largest = largest_client(worker);
+        log_client(worker, LOG_NOTICE, "Evicting client: ", largest, "");
+        worker->stats.evicted_clients++;
+        worker->clients_memory -=
+            largest->memory; /* as good as gone: freed when nothing is on its way */
+        largest->memory = 0;
+        client_close(largest);
+    }
+    return false;
+}
+
+/* One slice of background work. Returns when the next is wanted, wall ms. */
+static int64_t work(struct worker *worker) {
+    int64_t now_ms = rt_wall_ms(worker->rt);
+    int64_t until_ms = txn_expiry_ms(worker, now_ms);
+    int64_t next_ms = keyspace_work(worker->shard.keyspace, until_ms);
+    struct shard_heap *scratch = txn_scratch_heap(worker);
+    if (scratch != NULL) {
+        int64_t give_ms = heap_work(scratch, now_ms);
+        next_ms = give_ms < next_ms ? give_ms : next_ms;
+    }
+    /* What a transaction holds back comes up in the turn in which that ends. */
+    return next_ms > until_ms && next_ms <= now_ms ? now_ms + 1 : next_ms;
+}
+
+/* The first whose output is held back, or NULL. */
+static struct client *first_held_back(const struct worker *worker) {
+    struct list_node *node = list_first(&worker->holding);
+    return node != NULL ? LIST_ENTRY(node, struct client, hold_node) : NULL;
+}
+
+static void flush_output(struct worker *worker) {
+    struct client *held;
+    while ((held = first_held_back(worker)) != NULL &&
+           held->hold_until_ms <= rt_mono_ms(worker->rt)) {
+        client_release_output(held);
+    }
+    struct list_node *node;
+    while ((node = list_first(&worker->dirty)) != NULL) {
+        client_flush(LIST_ENTRY(node, struct client, dirty_node));
+    }
+}
+
+/* ---- The loop ---- */
+
+/* How long the thread may sleep, when nothing else happens. */
+static int64_t wait_ns(const struct worker *worker, int64_t work_ms, int64_t waiter_ms) {
+    int64_t mono_ms = rt_mono_ms(worker->rt), wall_ms = rt_wall_ms(worker->rt);
+    int64_t ms = worker->cron_next_ms - mono_ms;
+    if (work_ms != INT64_MAX && work_ms - wall_ms < ms) {
+        ms = work_ms - wall_ms;
+    }
+    if (waiter_ms - mono_ms < ms) {
+        ms = waiter_ms - mono_ms;
+    }
+    const struct client *held = first_held_back(worker);
+    if (held != NULL && held->hold_until_ms - mono_ms < ms) {
+        ms = held->hold_until_ms - mono_ms;
+    }
+    unsigned threads = worker->server->workers_count;
+    if (threads > 1 && mono_ms - worker->mail_ms < WATCHDOG_QUIET_MS) {
+        int64_t watch_ms =
+            WATCHDOG_MS * (threads > WATCHDOG_THREADS ? threads / WATCHDOG_THREADS : 1);
+        ms = ms < watch_ms ? ms : watch_ms;
+    }
+    return ms > 0 ? ms * 1000000 : 0;
+}
+
+int64_t worker_rest(struct worker *worker) {
+    worker->asleep = worker->sleep_ns > 0 && post_sleep(worker->server->office, worker->id);
+    if (!worker->asleep) {
+        worker->sleep_ns = 0;
+    }
+    return worker->sleep_ns;
+}
+
+/* One runtime turn with the end of the sleep handshake; false when the mailboxes must be left alone
+ * for now. */
+static bool wait_and_wake(struct worker *worker) {
+    if (!worker->asleep) {
+        rt_turn(worker->rt, 0);
+        return true;
+    }
+    int64_t before_ms = rt_mono_ms(worker->rt);
+    bool rung = rt_turn(worker->rt, worker->sleep_ns);
+    bool timed_out = rt_mono_ms(worker->rt) - before_ms >= worker->sleep_ns / 1000000;
+    return post_awake(worker->server->office, worker->id, rung || !timed_out);
+}
+
+void server_shutdown(struct server *server, struct worker *from) {
+    shared_ask_stop(server->shared, STOP_BY_COMMAND);
+    rt_wake(from->rt, server->workers[0]->rt);
+}
+
+static void check_stop_signal(struct worker *worker) {
+    struct server *server = worker->server;
+    if (worker->id != 0 || worker->stopping || shared_stop_signal(server->shared) == 0) {
+        return;
+    }
+    worker->stopping = true;
+    int signal_number = shared_stop_signal(server->shared);
+    if (signal_number != STOP_BY_COMMAND) { /* SHUTDOWN has logged itself */
+        log_worker(worker, LOG_WARNING, "Received %s scheduling shutdown...",
+                   signal_number == SIGINT ? "SIGINT" : "SIGTERM");
+        log_worker(worker, LOG_NOTICE, "User requested shutdown...");
+    }
+    if (server->ending != NULL) {
+        server->ending();
+    }
+    for (unsigned i = 1; i < server->workers_count; i++) {
+        struct message *message = &server->workers[i]->stop_message;
+        message->kind = MESSAGE_STOP;
+        post_send(server->office, 0, i, message);
+    }
+}
+
+/* What runs, and replies that are ready, get a moment to leave; then all connections are closed. A
+ * worker stays until nobody's are left, because what is away needs its owner to come home. False:
+ * it has ended. */
+static bool drain(struct worker *worker) {
+    struct shared_counters *shared = worker->server->shared;
+    int64_t now_ms = (int64_t)(rt_mono_ns(worker->rt) / 1000000); /* the turn's may be long past */
+    if (worker->drain_start_ms == 0) {
+        worker->drain_start_ms = now_ms;
+        worker->give_up_ms = now_ms + STOP_GIVE_UP_MS;
+        if (worker->id == 0) {
+            listen_stop(worker);
+        }
+    }
+    if (worker->resting == worker->more) {
+        worker->resting = !worker->more;
+        shared_set_resting(shared, worker->resting);
+    }
+    if (shared_connections_total(shared) == 0) {
+        return false;
+    }
+    if (!shared_all_rest(shared)) { /* one is busy, perhaps for long, with what others wait for */
+        worker->give_up_ms = now_ms + STOP_GIVE_UP_MS;
+    }
+    int64_t passed_ms = now_ms - worker->drain_start_ms;
+    LIST_EACH(&worker->clients, node) {
+        struct client *client = LIST_ENTRY(node, struct client, node);
+        if (passed_ms > STOP_DRAIN_MS || client_all_sent(client)) {
+            client_close(client);
+        }
+    }
+    if (now_ms > worker->give_up_ms) {
+        log_worker(worker, LOG_WARNING, "Some connections did not end in time.");
+        worker->gave_up = true;
+        return false;
+    }
+    return true;
+}
+
+bool worker_turn(struct worker *worker) {
+    worker_slice_begin(worker);
+    bool mail = wait_and_wake(worker);
+    uint64_t start = rt_ticks(worker->rt);
+    worker_slice_begin(worker);
+    bool more = mail && handle_messages(worker);
+    worker_slice_begin(worker);
+    batches_go_on(worker);
+    worker_slice_begin(worker);
+    more |= scatter_run_jobs(worker);
+    worker_slice_begin(worker);
+    clients_run_ready(worker);
+    worker_slice_begin(worker);
+    txn_settle(worker);
+    int64_t waiter_ms = wake_waiters(worker);
+    cron(worker);
+    cron_clients(worker);
+    int64_t work_ms = work(worker);
+    flush_output(worker);
+    more |= evict_clients(worker);
+    more |= free_waste(worker);
+    check_stop_signal(worker);
+    worker->more = more || worker->cron_clients > 0 || !list_empty(&worker->ready) ||
+                   !list_empty(&worker->jobs) || !list_empty(&worker->cut) ||
+                   !list_empty(&worker->shard.locks.settled);
+    worker->stats.cycles++;
+    uint64_t end = rt_ticks(worker->rt), turn_ticks = end - rt_woke_ticks(worker->rt);
+    worker->stats.cycle_ticks += end - start;
+    if (turn_ticks > worker->stats.longest_turn_ticks) {
+        worker->stats.longest_turn_ticks = turn_ticks;
+    }
+    if (worker->stopping) {
+        worker->sleep_ns = worker->more ? 0 : STOP_TURN_NS;
+        return drain(worker);
+    }
+    worker->sleep_ns = wait_ns(worker, work_ms, waiter_ms);
+    return true;
+}
+
+void worker_publish(struct worker *worker) {
+    bool left = post_publish(worker->server->office, worker->id);
+    if (worker->more && !worker->stopping) {
+        worker->sleep_ns = 0;
+    } else if (left && worker->sleep_ns > ROOM_WAIT_NS) {
+        worker->sleep_ns = ROOM_WAIT_NS;
+    }
+}
+
+void worker_start(struct worker *worker) {
+    worker->cron_next_ms = rt_mono_ms(worker->rt);
+    worker->samples.last_ms = worker->cron_next_ms;
+    worker->sleep_ns = 0;
+}
+
+void worker_run(struct worker *worker) {
+    worker_start(worker);
+    bool goes_on = true;
+    while (goes_on) {
+        worker_rest(worker);
+        goes_on = worker_turn(worker);
+        worker_publish(worker);
+    }
+    rt_turn(worker->rt, 0); /* the last wake-ups leave while all runtimes are still there */
+}

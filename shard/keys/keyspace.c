@@ -1,0 +1,605 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The keyspace: databases of 16384 slots, each slot a table of entries.
+ *
+ * A database's slots are one array of 24-byte structs in lazily zeroed pages: a slot costs nothing
+ * before it is used, and finding one is an addition. Deadlines live in the entries; a wheel per
+ * database knows which entry to look at when.
+ *
+ * Invariants (keyspace_verify checks them):
+ *  1. An entry stands in the table of its key's slot, under the key's hash.
+ *  2. slot->bytes is what its entries, their values and its table take from the heap;
+ *     keyspace.bytes is the sum of those, of non-empty slots' structs, of wheels, databases and
+ *     of what waits to be freed.
+ *  3. database.expiring, deadline_sum and referenced agree with the entries' flags.
+ *  4. Every entry with a deadline is ENTRY_REFERENCED: the wheel has a reference to it that comes
+ *     up not later than that.
+ */
+#include "shard/keys/keyspace_private.h"
+
+#include "base/crc16.h"
+#include "base/hash.h"
+#include "shard/memory/sysmem.h"
+
+static_assert(sizeof(struct hash_secret) == HASH_SECRET_BYTES, "the hash takes all of it");
+static_assert(sizeof(struct slot) == 24, "16384 of them per database, touched by every command");
+
+/* ---- Keys ---- */
+
+uint16_t key_slot(struct bytes name) {
+    const char *open = name.len ? memchr(name.ptr, '{', name.len) : NULL;
+    if (open) {
+        const char *tag = open + 1;
+        size_t left = name.len - (size_t)(tag - name.ptr);
+        const char *close = left ? memchr(tag, '}', left) : NULL;
+        if (close && close != tag) {
+            name = bytes_make(tag, (size_t)(close - tag));
+        }
+    }
+    return crc16(name) & (SLOTS - 1);
+}
+
+struct key key_make(const struct hash_secret *secret, struct bytes name) {
+    return (struct key){
+        .name = name,
+        .hash = hash_bytes(secret->bytes, name),
+        .slot = key_slot(name),
+    };
+}
+
+struct key entry_make_key(const struct keyspace *ks, const struct entry *entry, uint16_t slot) {
+    struct bytes name = entry_key_bytes(entry);
+    return (struct key){name, hash_bytes(ks->secret->bytes, name), slot};
+}
+
+static uint64_t hash_entry(const void *arg, const void *item) {
+    const struct hash_secret *secret = arg;
+    return hash_bytes(secret->bytes, entry_key_bytes(item));
+}
+
+/* ---- Life ---- */
+
+#define SLOTS_BYTES (SLOTS * sizeof(struct slot))
+
+struct keyspace *keyspace_new(const struct keyspace_options *options) {
+    struct keyspace *ks = sysmem_alloc(sizeof(*ks));
+    memset(ks, 0, sizeof(*ks));
+    ks->heap = options->heap;
+    ks->secret = options->secret;
+    ks->hooks = options->hooks;
+    ks->env = (struct table_env){ks->heap, hash_entry, ks->secret};
+    ks->database_count = options->databases;
+    ks->databases = sysmem_alloc(options->databases * sizeof(*ks->databases));
+    memset(ks->databases, 0, options->databases * sizeof(*ks->databases));
+    ks->now_ms = options->now_ms;
+    ks->expire = (struct keyspace_expire_options){.active = true, .effort = 1};
+    ks->lfu_log_factor = 10;
+    ks->lfu_decay_minutes = 1;
+    uint64_t seed;
+    memcpy(&seed, ks->secret->bytes, sizeof(seed));
+    rng_seed(&ks->rng, seed ^ (uint64_t)options->now_ms);
+    list_init(&ks->garbage);
+    return ks;
+}
+
+void keyspace_free(struct keyspace *ks) {
+    if (!ks) {
+        return;
+    }
+    keyspace_flush(ks, UINT32_MAX, false);
+    while (!list_empty(&ks->garbage)) {
+        keyspace_work(ks, 0);
+    }
+    for (uint32_t i = 0; i < ks->database_count; i++) {
+        if (ks->databases[i]) {
+            database_free(ks, ks->databases[i]);
+        }
+    }
+    check(ks->bytes == 0);
+    sysmem_release(ks->databases);
+    sysmem_release(ks);
+}
+
+struct database *database_new(struct keyspace *ks) {
+    struct database *database = heap_alloc(ks->heap, sizeof(*database));
+    memset(database, 0, sizeof(*database));
+    list_node_init(&database->link);
+    database->slots = sysmem_map(SLOTS_BYTES, 4096);
+    ks->bytes += heap_block_bytes(sizeof(*database));
+    return database;
+}
+
+void database_free(struct keyspace *ks, struct database *database) {
+    check(database->count == 0);
+    if (database->wheel) {
+        ks->bytes -= wheel_memory(database->wheel);
+        wheel_free(database->wheel);
+    }
+    sysmem_unmap(database->slots, SLOTS_BYTES);
+    ks->bytes -= heap_block_bytes(sizeof(*database));
+    heap_release(ks->heap, database, sizeof(*database));
+}
+
+struct database *keyspace_database(struct keyspace *ks, uint32_t db) {
+    check(db < ks->database_count);
+    if (UNLIKELY(!ks->databases[db])) {
+        ks->databases[db] = database_new(ks);
+    }
+    return ks->databases[db];
+}
+
+const struct database *keyspace_peek(const struct keyspace *ks, uint32_t db) {
+    check(db < ks->database_count);
+    return ks->databases[db];
+}
+
+void keyspace_set_expire_options(struct keyspace *ks, struct keyspace_expire_options options) {
+    ks->expire = options;
+}
+
+void keyspace_see_dead(struct keyspace *ks, bool see_dead) {
+    ks->sees_dead = see_dead;
+}
+
+void keyspace_set_lru(struct keyspace *ks, enum lru_mode mode, int lfu_log_factor,
+                      int lfu_decay_minutes) {
+    ks->lru_mode = mode;
+    ks->lfu_log_factor = lfu_log_factor;
+    ks->lfu_decay_minutes = lfu_decay_minutes;
+}
+
+/* ---- Hooks ---- */
+
+void hook_pre_write(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry) {
+    if (ks->hooks.pre_write) {
+        ks->hooks.pre_write(ks->hooks.arg, db, *key, entry);
+    }
+}
+
+void hook_changed(struct keyspace *ks, uint32_t db, const struct key *key) {
+    if (ks->hooks.changed) {
+        ks->hooks.changed(ks->hooks.arg, db, *key);
+    }
+}
+
+void keyspace_touch(struct keyspace *ks, uint32_t db, const struct key *key) {
+    ks->stats.changes++;
+    hook_changed(ks, db, key);
+}
+
+/* ---- The LRU and LFU clocks ---- */
+
+#define LRU_MASK    0xFFFFFFu
+#define LFU_INITIAL 5
+
+static uint32_t lru_seconds(int64_t now_ms) {
+    return (uint32_t)(now_ms / 1000) & LRU_MASK;
+}
+
+static uint32_t lfu_minutes(int64_t now_ms) {
+    return (uint32_t)(now_ms / 60000) & 0xFFFF;
+}
+
+uint32_t lru_fresh(const struct keyspace *ks, int64_t now_ms) {
+    if (ks->lru_mode == LFU_COUNTER) {
+        return lfu_minutes(now_ms) << 8 | LFU_INITIAL;
+    }
+    return lru_seconds(now_ms);
+}
+
+/* The counter loses one for every lfu-decay-time minutes without access. */
+static uint32_t lfu_decayed(const struct keyspace *ks, uint32_t lru, int64_t now_ms) {
+    uint32_t counter = lru & 0xFF;
+    if (ks->lfu_decay_minutes <= 0) {
+        return counter;
+    }
+    uint32_t elapsed = (lfu_minutes(now_ms) - (lru >> 8)) & 0xFFFF;
+    uint32_t periods = elapsed / (uint32_t)ks->lfu_decay_minutes;
+    return periods > counter ? 0 : counter - periods;
+}
+
+/* Counts logarithmically: the higher the counter, the less likely it is to grow. */
+static uint32_t lfu_count(struct keyspace *ks, uint32_t counter) {
+    if (counter == 255) {
+        return counter;
+    }
+    double base = counter > LFU_INITIAL ? counter - LFU_INITIAL : 0;
+    return counter + (rng_unit(&ks->rng) < 1.0 / (base * ks->lfu_log_factor + 1));
+}
+
+void lru_touch(struct keyspace *ks, struct entry *entry, int64_t now_ms) {
+    uint32_t lru = lru_seconds(now_ms);
+    if (UNLIKELY(ks->lru_mode == LFU_COUNTER)) {
+        uint32_t counter = lfu_count(ks, lfu_decayed(ks, entry->lru, now_ms));
+        lru = lfu_minutes(now_ms) << 8 | counter;
+    }
+    if (entry->lru != lru) {
+        entry->lru = lru & LRU_MASK;
+    }
+}
+
+uint32_t entry_idle_seconds(const struct keyspace *ks, const struct entry *entry, int64_t now_ms) {
+    if (ks->lru_mode == LFU_COUNTER) {
+        return 0;
+    }
+    return (lru_seconds(now_ms) - entry->lru) & LRU_MASK;
+}
+
+uint8_t entry_frequency(const struct keyspace *ks, const struct entry *entry, int64_t now_ms) {
+    return (uint8_t)lfu_decayed(ks, entry->lru, now_ms);
+}
+
+/* ---- Entries in tables ---- */
+
+struct entry *database_find(const struct database *database, const struct key *key) {
+    struct table_probe probe = table_probe(&database->slots[key->slot].table, key->hash);
+    struct entry *entry;
+    while ((entry = table_probe_next(&probe)) != NULL) {
+        if (LIKELY(entry_is_named(entry, key->name))) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+void database_link(struct keyspace *ks, struct database *database, const struct key *key,
+                   struct entry *entry) {
+    struct slot *slot = &database->slots[key->slot];
+    size_t before = heap_used(ks->heap);
+    table_insert(&slot->table, &ks->env, key->hash, entry);
+    database->table_bytes += heap_used(ks->heap) - before;
+    database->count++;
+    database->group_counts[key->slot >> GROUP_BITS]++;
+    if (slot->table.count == 1) {
+        ks->bytes += sizeof(struct slot);
+        database->table_bytes += sizeof(struct slot);
+    }
+}
+
+static void database_unlink(struct keyspace *ks, struct database *database, const struct key *key,
+                            struct entry *entry) {
+    struct slot *slot = &database->slots[key->slot];
+    size_t before = heap_used(ks->heap);
+    check(table_remove(&slot->table, &ks->env, key->hash, entry));
+    database->table_bytes += heap_used(ks->heap) - before;
+    database->count--;
+    database->group_counts[key->slot >> GROUP_BITS]--;
+    if (slot->table.count == 0) {
+        ks->bytes -= sizeof(struct slot);
+        database->table_bytes -= sizeof(struct slot);
+    }
+}
+
+void database_moved(struct database *database, const struct key *key, const struct entry *old_entry,
+                    struct entry *entry) {
+    if (entry != old_entry) {
+        table_replace(&database->slots[key->slot].table, key->hash, old_entry, entry);
+    }
+}
+
+void value_free(struct keyspace *ks, struct blob *blob) {
+    heap_disown(ks->heap, blob_bytes(blob));
+    blob_unref(blob);
+}
+
+void entry_free(struct keyspace *ks, struct entry *entry) {
+    if (entry->storage == STORED_BLOB) {
+        value_free(ks, entry_blob(entry));
+    }
+    heap_release(ks->heap, entry, entry_bytes(entry));
+}
+
+void database_delete(struct keyspace *ks, struct database *database, const struct key *key,
+                     struct entry *entry) {
+    struct slot *slot = &database->slots[key->slot];
+    struct books books = books_open(ks);
+    database_unlink(ks, database, key, entry);
+    if (entry->flags & ENTRY_HAS_TTL) {
+        database->expiring--;
+        database->deadline_sum -= entry_deadline(entry);
+    }
+    if (entry->flags & ENTRY_REFERENCED) {
+        database->referenced--;
+    }
+    entry_free(ks, entry);
+    books_close(ks, slot, books);
+}
+
+/* ---- Deadlines ---- */
+
+static void wheel_refer(struct keyspace *ks, struct database *database, const struct key *key,
+                        int64_t deadline) {
+    if (!database->wheel) {
+        database->wheel = wheel_new(ks->heap, ks->now_ms);
+        ks->bytes += wheel_memory(database->wheel);
+    }
+    size_t before = wheel_memory(database->wheel);
+    wheel_add(database->wheel, wheel_ref_make(key->slot, key->hash), deadline);
+    ks->bytes += wheel_memory(database->wheel) - before;
+}
+
+void database_deadline_changed(struct keyspace *ks, struct database *database,
+                               const struct key *key, struct entry *entry, int64_t old_deadline,
+                               int64_t deadline) {
+    if (old_deadline != NO_EXPIRY) {
+        database->expiring--;
+        database->deadline_sum -= old_deadline;
+    }
+    if (deadline == NO_EXPIRY) {
+        if (entry->flags & ENTRY_REFERENCED) {
+            entry->flags &= (uint8_t)~ENTRY_REFERENCED;
+            database->referenced--;
+        }
+        return;
+    }
+    database->expiring++;
+    database->deadline_sum += deadline;
+    bool referenced = entry->flags & ENTRY_REFERENCED;
+    if (referenced && old_deadline != NO_EXPIRY && deadline >= old_deadline) {
+        return; /* The reference comes up before the deadline, and is told the new one then. */
+    }
+    wheel_refer(ks, database, key, deadline);
+    database->referenced += !referenced;
+    entry->flags = (uint8_t)((entry->flags & ~ENTRY_SWEPT) | ENTRY_REFERENCED |
+                             (database->parity ? ENTRY_SWEPT : 0));
+}
+
+int64_t keyspace_expired_to(const struct keyspace *ks) {
+    return ks->expired_to;
+}
+
+void database_expire(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry) {
+    note_dead(ks, entry);
+    hook_pre_write(ks, db, key, entry);
+    /* The name must outlive the entry, whose own it may be. */
+    char small[256];
+    char *copy = key->name.len <= sizeof(small) ? small : sysmem_alloc(key->name.len);
+    memcpy(copy, key->name.ptr, key->name.len);
+    struct key kept = {bytes_make(copy, key->name.len), key->hash, key->slot};
+    database_delete(ks, keyspace_database(ks, db), &kept, entry);
+    ks->stats.expired_keys++;
+    if (ks->hooks.expired) {
+        ks->hooks.expired(ks->hooks.arg, db, kept);
+    }
+    hook_changed(ks, db, &kept);
+    if (copy != small) {
+        sysmem_release(copy);
+    }
+}
+
+struct entry *keyspace_set_expiry(struct keyspace *ks, uint32_t db, const struct key *key,
+                                  struct entry *entry, int64_t expires_at) {
+    int64_t old_deadline = entry_deadline(entry);
+    if (old_deadline == NO_EXPIRY && expires_at == NO_EXPIRY) {
+        return entry;
+    }
+    hook_pre_write(ks, db, key, entry);
+    struct database *database = keyspace_database(ks, db);
+    struct slot *slot = &database->slots[key->slot];
+    bool has_ttl = expires_at != NO_EXPIRY;
+    if (has_ttl != (old_deadline != NO_EXPIRY)) {
+        struct books books = books_open(ks);
+        struct entry *moved = entry_reshape(ks->heap, entry, has_ttl,
+                                            (enum entry_storage)entry->storage, entry->value_bytes);
+        database_moved(database, key, entry, moved);
+        entry = moved;
+        books_close(ks, slot, books);
+    }
+    if (has_ttl) {
+        entry_put_deadline(entry, expires_at);
+        if (entry->type == TYPE_STRING && entry->storage != STORED_INT &&
+            entry_too_long_to_embed(key->name.len, true, string_length(entry))) {
+            entry->flags |= ENTRY_RAW;
+        }
+    }
+    database_deadline_changed(ks, database, key, entry, old_deadline, expires_at);
+    keyspace_touch(ks, db, key);
+    return entry;
+}
+
+/* ---- Lookup ---- */
+
+bool keyspace_buries(const struct keyspace *ks, const struct entry *entry, int64_t now_ms,
+                     bool writes) {
+    if (ks->expire.paused || (ks->expire.importing && !writes)) {
+        return false;
+    }
+#ifdef SHOAL_UNSAFE_BURIALS /* for the test that users of the simulator notice */
+    return true;
+#endif
+    return !ks->hooks.expiry_ms || entry_is_dead(entry, ks->hooks.expiry_ms(ks->hooks.arg, now_ms));
+}
+
+/* A lookup has met an entry past its deadline: what it finds. */
+static struct entry *find_dead(struct keyspace *ks, uint32_t db, const struct key *key,
+                               struct entry *entry, int64_t now_ms, bool writes) {
+    if (ks->sees_dead && ks->expire.importing) {
+        return entry;
+    }
+    note_dead(ks, entry);
+    if (keyspace_buries(ks, entry, now_ms, writes)) {
+        database_expire(ks, db, key, entry);
+    }
+    return NULL;
+}
+
+struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
+                            unsigned lookup_flags) {
+    const struct database *database = keyspace_peek(ks, db);
+    struct entry *entry = database ? database_find(database, key) : NULL;
+    if (entry && UNLIKELY(entry_is_dead(entry, now_ms))) {
+        entry = find_dead(ks, db, key, entry, now_ms, lookup_flags & LOOKUP_WRITE);
+    }
+    if (!(lookup_flags & (LOOKUP_WRITE | LOOKUP_NOSTATS))) {
+        *(entry ? &ks->stats.hits : &ks->stats.misses) += 1;
+    }
+    if (entry && !(lookup_flags & LOOKUP_NOTOUCH)) {
+        lru_touch(ks, entry, now_ms);
+    }
+    return entry;
+}
+
+struct entry *keyspace_find_any(const struct keyspace *ks, uint32_t db, const struct key *key) {
+    const struct database *database = keyspace_peek(ks, db);
+    return database ? database_find(database, key) : NULL;
+}
+
+bool keyspace_has(const struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms) {
+    const struct entry *entry = keyspace_find_any(ks, db, key);
+    return entry && !entry_is_dead(entry, now_ms);
+}
+
+struct entry *keyspace_find_old(struct keyspace *ks, uint32_t db, const struct key *key,
+                                int64_t now_ms) {
+    struct entry *entry = database_find(keyspace_database(ks, db), key);
+    if (!entry || LIKELY(!entry_is_dead(entry, now_ms)) ||
+        (ks->sees_dead && ks->expire.importing)) {
+        return entry;
+    }
+    database_expire(ks, db, key, entry);
+    return NULL;
+}
+
+void keyspace_prefetch_slot(const struct keyspace *ks, uint32_t db, const struct key *key) {
+    const struct database *database = keyspace_peek(ks, db);
+    if (database) {
+        __builtin_prefetch(&database->slots[key->slot]);
+    }
+}
+
+void keyspace_prefetch_bucket(const struct keyspace *ks, uint32_t db, const struct key *key) {
+    const struct database *database = keyspace_peek(ks, db);
+    if (database) {
+        table_prefetch(&database->slots[key->slot].table, key->hash);
+    }
+}
+
+void keyspace_prefetch_entry(const struct keyspace *ks, uint32_t db, const struct key *key) {
+    const struct database *database = keyspace_peek(ks, db);
+    if (!database) {
+        return;
+    }
+    struct table_probe probe = table_probe(&database->slots[key->slot].table, key->hash);
+    const char *entry = table_probe_next(&probe);
+    if (entry) {
+        __builtin_prefetch(entry);
+        __builtin_prefetch(entry + 64);
+    }
+}
+
+size_t entry_memory(const struct keyspace *ks, const struct entry *entry) {
+    (void)ks;
+    return heap_block_bytes(entry_bytes(entry)) + entry_value_memory(entry) + sizeof(uint64_t);
+}
+
+/* ---- Deleting and copying ---- */
+
+bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
+                     bool lazy) {
+    /* In import mode whoever deletes a dead key deletes a key. */
+    struct entry *entry = UNLIKELY(ks->expire.importing)
+                              ? keyspace_find_any(ks, db, key)
+                              : keyspace_find(ks, db, key, now_ms, LOOKUP_WRITE | LOOKUP_NOTOUCH);
+    if (!entry) {
+        return false;
+    }
+    hook_pre_write(ks, db, key, entry);
+    (void)lazy; /* a string is one block, and freeing it a few stores, whatever its size */
+    database_delete(ks, keyspace_database(ks, db), key, entry);
+    keyspace_touch(ks, db, key);
+    return true;
+}
+
+bool keyspace_run_out(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
+                      bool lazy) {
+    if (!keyspace_delete(ks, db, key, now_ms, lazy)) {
+        return false;
+    }
+    ks->stats.expired_keys++;
+    if (ks->hooks.expired) {
+        ks->hooks.expired(ks->hooks.arg, db, *key);
+    }
+    return true;
+}
+
+/* An entry of the same value under another name. A blob is shared with `from` for the moment if
+ * `take_blob`: one of the two must let go of it. */
+static struct entry *clone(struct keyspace *ks, const struct entry *from, struct bytes name,
+                           bool take_blob) {
+    bool has_ttl = from->flags & ENTRY_HAS_TTL;
+    enum entry_storage storage = (enum entry_storage)from->storage;
+    struct entry *entry = entry_new(ks->heap, name, has_ttl, storage, from->value_bytes);
+    entry->type = from->type;
+    entry->lru = from->lru;
+    entry->flags |= from->flags & ENTRY_RAW;
+    if (has_ttl) {
+        entry_put_deadline(entry, entry_deadline(from));
+    }
+    if (storage == STORED_BLOB) {
+        struct blob *source = entry_blob(from), *blob = source;
+        if (!take_blob) {
+            blob = blob_new(ks->heap, source->length, source->length);
+            memcpy(blob->data, source->data, source->length);
+        }
+        heap_adopt(ks->heap, blob_bytes(blob));
+        entry_put_blob(entry, blob);
+    } else {
+        memcpy(entry_value(entry), entry_value(from), entry_value_room(storage, from->value_bytes));
+    }
+    if (storage != STORED_INT && entry_too_long_to_embed(name.len, has_ttl, string_length(from))) {
+        entry->flags |= ENTRY_RAW;
+    }
+    return entry;
+}
+
+/* Puts a clone of `from` in the place of `old`, or where nothing is. */
+static struct entry *put_clone(struct keyspace *ks, const struct entry *from, uint32_t to_db,
+                               const struct key *to, struct entry *old, bool take_blob) {
+    struct database *database = keyspace_database(ks, to_db);
+    if (old) {
+        database_delete(ks, database, to, old);
+    }
+    struct books books = books_open(ks);
+    struct entry *entry = clone(ks, from, to->name, take_blob);
+    database_link(ks, database, to, entry);
+    books_close(ks, &database->slots[to->slot], books);
+    if (entry->flags & ENTRY_HAS_TTL) {
+        database_deadline_changed(ks, database, to, entry, NO_EXPIRY, entry_deadline(entry));
+    }
+    return entry;
+}
+
+struct entry *keyspace_copy(struct keyspace *ks, struct entry *from, uint32_t to_db,
+                            const struct key *to, int64_t now_ms) {
+    struct entry *old = keyspace_find_old(ks, to_db, to, now_ms);
+    if (old == from) {
+        return from;
+    }
+    hook_pre_write(ks, to_db, to, old);
+    struct entry *entry = put_clone(ks, from, to_db, to, old, false);
+    entry->lru = lru_fresh(ks, now_ms) & 0xFFFFFF;
+    keyspace_touch(ks, to_db, to);
+    return entry;
+}
+
+struct entry *keyspace_rename(struct keyspace *ks, uint32_t from_db, const struct key *from,
+                              struct entry *entry, uint32_t to_db, const struct key *to,
+                              int64_t now_ms) {
+    struct entry *old = keyspace_find_old(ks, to_db, to, now_ms);
+    check(old != entry);
+    hook_pre_write(ks, from_db, from, entry);
+    hook_pre_write(ks, to_db, to, old);
+    struct entry *renamed = put_clone(ks, entry, to_db, to, old, true);
+    renamed->lru = lru_fresh(ks, now_ms) & 0xFFFFFF;
+    struct database *database = keyspace_database(ks, from_db);
+    if (entry->storage == STORED_BLOB) {
+        /* The blob is the new entry's: here a number of the same size takes its place. */
+        struct books books = books_open(ks);
+        heap_disown(ks->heap, blob_bytes(entry_blob(entry)));
+        books_close(ks, &database->slots[from->slot], books);
+        entry->storage = STORED_INT;
+    }
+    database_delete(ks, database, from, entry);
+    hook_changed(ks, from_db, from);
+    keyspace_touch(ks, to_db, to);
+    return renamed;
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* keyspace: all keys of one shard, in all databases, behind one door.
+ *
+ * Every read and every change of a key goes through here, so that expiry, memory accounting, and
+ * the hooks (pre-write for snapshots, events for notifications, WATCH, tracking and blocked
+ * clients, the log) see all of them. A lookup never returns a key past its deadline, but to whom
+ * keyspace_see_dead says so.
+ *
+ * Thread: owner shard only.
+ * Ownership: entries belong to the keyspace. A `struct entry *` is valid until the next call that
+ * changes that key, or any call that may delete keys (expiry of another key does not move this
+ * one). Slices into an entry likewise. Time: wall-clock milliseconds, given by the caller, one
+ * value for a whole command.
+ */
+#ifndef SHOAL_SHARD_KEYS_KEYSPACE_H
+#define SHOAL_SHARD_KEYS_KEYSPACE_H
+
+#include "base/bytes.h"
+
+#include <stdint.h>
+
+#define SLOTS 16384
+
+/* A deadline that never comes. */
+#define NO_EXPIRY INT64_C(-1)
+
+enum value_type { TYPE_STRING, TYPE_LIST, TYPE_SET, TYPE_ZSET, TYPE_HASH, TYPE_STREAM, TYPE_COUNT };
+
+/* How a string is stored, by the names OBJECT ENCODING gives. */
+enum string_encoding { STRING_INT, STRING_EMBSTR, STRING_RAW };
+
+/* 192 random bytes, drawn once per process: keys the hash so that nobody outside can aim keys at
+ * one place. */
+struct hash_secret {
+    unsigned char bytes[192];
+};
+
+/* A key with what is computed once per request. */
+struct key {
+    struct bytes name;
+    uint64_t hash;
+    uint16_t slot;
+};
+
+struct key key_make(const struct hash_secret *secret, struct bytes name);
+/* CRC16 of the key, or of its {tag}, modulo 16384. */
+uint16_t key_slot(struct bytes name);
+
+struct entry;
+struct keyspace;
+struct shard_heap;
+
+/* What happens to keys, told to whoever composes the server. Called synchronously on the owner's
+ * thread, after the change (before it for pre_write). Any may be NULL. `name` lives only during the
+ * call. */
+struct keyspace_hooks {
+    void *arg;
+    /* The entry (NULL: about to be created) is about to change or go. */
+    void (*pre_write)(void *arg, uint32_t db, struct key key, struct entry *entry);
+    /* A key changed, was created, deleted, renamed or expired: WATCH and tracking. */
+    void (*changed)(void *arg, uint32_t db, struct key key);
+    /* A key ran out and was deleted. */
+    void (*expired)(void *arg, uint32_t db, struct key key);
+    /* Keys are deleted for being past their deadline only if it is past at this time too: no later
+     * than now_ms. What ran out after it is hidden and stays. NULL: now_ms. */
+    int64_t (*expiry_ms)(void *arg, int64_t now_ms);
+    /* A database (UINT32_MAX: each) is about to be emptied; two are about to be swapped. */
+    void (*flushing)(void *arg, uint32_t db);
+    void (*swapping)(void *arg, uint32_t a, uint32_t b);
+};
+
+struct keyspace_options {
+    uint32_t databases;
+    const struct hash_secret *secret; /* must outlive the keyspace */
+    struct shard_heap *heap;          /* borrowed */
+    struct keyspace_hooks hooks;
+    int64_t now_ms; /* where the timing wheel starts */
+};
+
+struct keyspace *keyspace_new(const struct keyspace_options *options);
+void keyspace_free(struct keyspace *ks);
+
+/* ---- Lookup ---- */
+
+enum lookup_flags {
+    LOOKUP_READ = 0,       /* counts a hit or a miss, touches the LRU/LFU clock */
+    LOOKUP_WRITE = 1 << 0, /* counts nothing */
+    LOOKUP_NOTOUCH =
+        1 << 1, /* leaves the LRU/LFU clock alone (OBJECT, CLIENT NO-TOUCH, TYPE, TTL ...) */
+    LOOKUP_NOSTATS = 1 << 2, /* counts neither hit nor miss */
+};
+
+/* The live entry of a key, or NULL. A key past its deadline is deleted on the way (and counted, and
+ * told to the hooks), unless keyspace_set_expire_options or the hook `expiry_ms` say to keep it,
+ * when it merely reads as missing. */
+struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
+                            unsigned lookup_flags);
+
+/* The entry of a key, dead or alive. Changes nothing, counts nothing. */
+struct entry *keyspace_find_any(const struct keyspace *ks, uint32_t db, const struct key *key);
+/* Whether the key is there and not past its deadline. Changes nothing, counts nothing. */
+bool keyspace_has(const struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms);
+
+/* Memory hints for a key that will be looked up soon: its slot, its place in the slot's table, its
+ * entry. Each stage touches what the one before has fetched, so they are called for a whole
+ * pipeline stage by stage. Cheap, and never wrong to leave out. */
+void keyspace_prefetch_slot(const struct keyspace *ks, uint32_t db, const struct key *key);
+void keyspace_prefetch_bucket(const struct keyspace *ks, uint32_t db, const struct key *key);
+void keyspace_prefetch_entry(const struct keyspace *ks, uint32_t db, const struct key *key);
+
+/* ---- What an entry says ---- */
+
+enum value_type entry_type(const struct entry *entry);
+struct bytes entry_key(const struct entry *entry);
+int64_t entry_expires_at(const struct entry *entry); /* wall ms or NO_EXPIRY */
+/* "int", "embstr", "raw", "listpack" ...: as Valkey 9.1 would say for this value. */
+const char *entry_encoding_name(const struct entry *entry);
+/* Bytes of memory this key costs: entry, value, its share of the table: MEMORY USAGE. */
+size_t entry_memory(const struct keyspace *ks, const struct entry *entry);
+/* Seconds since the last touch (OBJECT IDLETIME); the LFU counter, decayed (OBJECT FREQ). */
+uint32_t entry_idle_seconds(const struct keyspace *ks, const struct entry *entry, int64_t now_ms);
+uint8_t entry_frequency(const struct keyspace *ks, const struct entry *entry, int64_t now_ms);
+
+/* ---- Strings ---- */
+
+/* Room for a 64-bit integer as text. */
+#define NUMBER_TEXT_BYTES 24
+
+/* The value of a TYPE_STRING entry. Numbers are written to `scratch` (NUMBER_TEXT_BYTES). */
+struct bytes string_bytes(const struct entry *entry, char *scratch);
+size_t string_length(const struct entry *entry);
+enum string_encoding string_encoding(const struct entry *entry);
+/* True when it is stored as, or reads exactly as, a 64-bit integer (Valkey's string2ll rules). */
+bool string_to_int(const struct entry *entry, int64_t *ret_value);
+/* A large value that can be sent in place: returns a pin and its bytes, or NULL when it must be
+ * copied. The pin keeps the bytes alive and unchanged until string_unpin, which any thread may
+ * call. */
+void *string_pin(struct entry *entry, struct bytes *ret_bytes);
+void string_unpin(void *pin);
+
+#define KEEP_TTL INT64_C(-2)
+
+/* Sets a key to a string whatever it was before. `expires_at`: wall ms, NO_EXPIRY, or KEEP_TTL.
+ * Returns the new entry. Bytes that read as an integer are stored as one. The value must not point
+ * into the old entry. */
+struct entry *keyspace_set_string(struct keyspace *ks, uint32_t db, const struct key *key,
+                                  struct bytes value, int64_t expires_at, int64_t now_ms);
+/* The same with a value that already lies in a block of its own and is too long to be anything but
+ * that (BLOB_VALUE_MIN): takes the caller's reference, nothing is copied. */
+#define BLOB_VALUE_MIN 4096
+struct blob;
+struct entry *keyspace_set_blob(struct keyspace *ks, uint32_t db, const struct key *key,
+                                struct blob *value, int64_t expires_at, int64_t now_ms);
+/* The same, but never stored as an integer: INCRBYFLOAT leaves "embstr" even where it reads 4. */
+struct entry *keyspace_set_text(struct keyspace *ks, uint32_t db, const struct key *key,
+                                struct bytes value, int64_t expires_at, int64_t now_ms);
+struct entry *keyspace_set_int(struct keyspace *ks, uint32_t db, const struct key *key,
+                               int64_t value, int64_t expires_at, int64_t now_ms);
+/* A live string that was just found becomes this integer; the TTL stays. INCR: no second lookup
+ * where it is one already. */
+struct entry *keyspace_replace_int(struct keyspace *ks, uint32_t db, const struct key *key,
+                                   struct entry *entry, int64_t value, int64_t now_ms);
+/* A writable view of an existing string (or of a key that is missing, when entry is NULL: it is
+ * created) of `length` bytes; old content is kept up to `length`, new bytes are zero. Leaves room
+ * to grow if `growing`. The result is "raw" encoded as APPEND and SETRANGE make it. The TTL stays.
+ * The hooks are told before; the caller follows with keyspace_touch. */
+char *keyspace_edit_string(struct keyspace *ks, uint32_t db, const struct key *key,
+                           struct entry *entry, size_t length, bool growing, int64_t now_ms);
+
+/* ---- Keys ---- */
+
+/* Deletes a live key. `lazy`: a value of many parts may be freed later in slices (UNLINK,
+ * lazyfree-*). False if missing. */
+bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
+                     bool lazy);
+/* Deletes a live key because the deadline that it is given has gone by: it counts as one that ran
+ * out, and as one change. */
+bool keyspace_run_out(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
+                      bool lazy);
+/* Sets or (NO_EXPIRY) removes the deadline of an entry; may move it: use the returned one. A
+ * deadline in the past makes it dead, for the next lookup or the wheel to delete. */
+struct entry *keyspace_set_expiry(struct keyspace *ks, uint32_t db, const struct key *key,
+                                  struct entry *entry, int64_t expires_at);
+/* Makes (to_db, to) an equal, independent value with the same TTL, as fresh as a new one; replaces
+ * what is there. `from` is a live entry of this keyspace. */
+struct entry *keyspace_copy(struct keyspace *ks, struct entry *from, uint32_t to_db,
+                            const struct key *to, int64_t now_ms);
+/* Moves the value of a live entry, with its TTL, to another key (or the same one in another
+ * database), where it is as fresh as a new one; replaces what is there. A value outside its entry
+ * is not copied. Counts as one change. */
+struct entry *keyspace_rename(struct keyspace *ks, uint32_t from_db, const struct key *from,
+                              struct entry *entry, uint32_t to_db, const struct key *to,
+                              int64_t now_ms);
+/* Tells the hooks that a value was changed in place, and counts a change
+ * (rdb_changes_since_last_save). */
+void keyspace_touch(struct keyspace *ks, uint32_t db, const struct key *key);
+
+/* ---- Values on their way between shards ---- */
+
+/* A value with its deadline and clock, out of any keyspace. May be made on one thread and used and
+ * freed on another. Large values are shared, not copied, also by the keys that they are given to.
+ */
+struct carried;
+struct carried *keyspace_lift(const struct entry *entry);
+/* Gives a key this value, whatever it had, or deletes it if `carried` is NULL; `carried` stays the
+ * caller's. The hooks are told, but it counts as no change: it did where the command ran. */
+void keyspace_put(struct keyspace *ks, uint32_t db, const struct key *key,
+                  const struct carried *carried, int64_t now_ms);
+void carried_free(struct carried *carried);
+/* A command has run on values that were put into `scratch`: what it counted, lookups and changes,
+ * counts as if `to` had, and `scratch` is empty again. */
+void keyspace_clear_scratch(struct keyspace *scratch, struct keyspace *to);
+
+/* ---- All keys ---- */
+
+/* Deletes everything of one database, or of all (db = UINT32_MAX). `lazy` hands the tables to
+ * slices of keyspace_work. Returns how many keys there were. */
+uint64_t keyspace_flush(struct keyspace *ks, uint32_t db, bool lazy);
+void keyspace_swap_db(struct keyspace *ks, uint32_t a, uint32_t b);
+uint64_t keyspace_count(const struct keyspace *ks,
+                        uint32_t db); /* DBSIZE share; expired keys not yet deleted count */
+uint64_t keyspace_count_expiring(const struct keyspace *ks, uint32_t db); /* keys with a TTL */
+/* Mean of the remaining TTLs of a sample, ms; 0 without any. */
+int64_t keyspace_average_ttl(const struct keyspace *ks, uint32_t db, int64_t now_ms);
+
+/* SCAN inside one shard. A cursor is a slot and a place in the order of its hashes; 0 starts.
+ * Visits live keys of the shard's slots from `cursor` on, in ascending slots, at least one table
+ * place per call and about `count` keys, and returns the next cursor: 0 when this shard has no
+ * more. A key that is there during the whole iteration is visited, whatever grows or shrinks
+ * meanwhile. `visit` must not change the keyspace. Any number may be given as a cursor: it stands
+ * somewhere.
+ *
+ * The slot is in the low 14 bits, so a cursor means the same for any number of shards, and the
+ * place above it with its leading bits lowest. Only as many are used as tell the keys apart: what
+ * is returned is less than 2^31 while a slot has fewer than 2^17 keys, and always less than 2^53.
+ * Programs read cursors with atoi (valkey-cli --cluster import) and into doubles (scripts). */
+typedef void keyspace_visit_fn(void *arg, struct entry *entry);
+uint64_t keyspace_scan(struct keyspace *ks, uint32_t db, uint64_t cursor, uint64_t count,
+                       int64_t now_ms, keyspace_visit_fn *visit, void *arg);
+/* The slot a cursor stands in: which shard to ask. */
+static inline uint16_t scan_cursor_slot(uint64_t cursor) {
+    return (uint16_t)(cursor % SLOTS);
+}
+static inline uint64_t scan_cursor_at_slot(uint16_t slot) {
+    return slot;
+}
+
+/* A random live key (each about equally likely), NULL if there is none. `random` is 64 random bits.
+ * As in Valkey it may be a dead one where those are kept and all keys have deadlines. */
+struct entry *keyspace_random(struct keyspace *ks, uint32_t db, uint64_t random, int64_t now_ms);
+
+/* ---- Work in slices ---- */
+
+struct keyspace_expire_options {
+    bool active; /* DEBUG SET-ACTIVE-EXPIRE */
+    int effort;  /* active-expire-effort, 1 to 10 */
+    /* CLIENT PAUSE: keys past their deadline are only hidden; lookups and the wheel let them be. */
+    bool paused;
+    /* import-mode: the same, but what looks one up to write to it does delete it. */
+    bool importing;
+};
+void keyspace_set_expire_options(struct keyspace *ks, struct keyspace_expire_options options);
+
+/* From now on lookups find keys past their deadline, while `importing`: CLIENT IMPORT-SOURCE. */
+void keyspace_see_dead(struct keyspace *ks, bool see_dead);
+
+enum lru_mode { LRU_CLOCK, LFU_COUNTER };
+void keyspace_set_lru(struct keyspace *ks, enum lru_mode mode, int lfu_log_factor,
+                      int lfu_decay_minutes);
+
+/* One bounded slice of background work (due expiries, freeing of flushed tables and big values),
+ * some tens of microseconds. Returns when it wants to be called next: wall ms, now_ms if there is
+ * more to do at once, INT64_MAX if nothing is waiting. */
+int64_t keyspace_work(struct keyspace *ks, int64_t now_ms);
+
+/* The latest deadline that a lookup, a walk or the wheel has found gone by: who looks at a time
+ * after it sees no key that others have seen go. */
+int64_t keyspace_expired_to(const struct keyspace *ks);
+/* No key that is there now is past its deadline before this time: wall ms, INT64_MAX without
+ * deadlines. May be earlier than it need be. */
+int64_t keyspace_next_expiry(const struct keyspace *ks);
+
+struct keyspace_stats {
+    uint64_t hits, misses;
+    uint64_t expired_keys;
+    uint64_t changes;            /* keys changed since start: rdb_changes_since_last_save */
+    uint64_t expire_late_ms_max; /* lateness of the worst active expiry so far */
+    uint64_t lazyfree_pending, lazyfreed;
+};
+const struct keyspace_stats *keyspace_stats(const struct keyspace *ks);
+void keyspace_reset_stats(struct keyspace *ks);
+
+/* Exact bytes held by keys, values, tables and timers of this shard; by one slot; by table overhead
+ * of one database. */
+size_t keyspace_memory(const struct keyspace *ks);
+size_t keyspace_slot_memory(const struct keyspace *ks, uint32_t db, uint16_t slot);
+size_t keyspace_table_memory(const struct keyspace *ks, uint32_t db);
+size_t keyspace_wheel_memory(const struct keyspace *ks, uint32_t db);
+
+/* Walks everything and checks every invariant; for tests and debug builds. */
+void keyspace_verify(struct keyspace *ks);
+
+#endif

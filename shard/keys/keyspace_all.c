@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What concerns all keys: walking, picking at random, flushing, statistics, verification.
+ *
+ * SCAN's cursor is a slot and a place in the order of hashes (table.h): both mean the same whatever
+ * the tables look like when the next call comes, so nothing is missed and nothing is seen twice.
+ * Written as a number it is small because a walk stops at places of few leading bits, and those are
+ * written lowest first:
+ *
+ *     place   1011 0000 0000 ...     slot 777
+ *     cursor  777 + 16384 * 1101b
+ */
+#include "shard/keys/keyspace_private.h"
+
+#include "shard/memory/sysmem.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+/* ---- Walking ---- */
+
+struct scan {
+    struct keyspace *ks;
+    int64_t now_ms;
+    uint64_t seen;
+    keyspace_visit_fn *visit;
+    void *arg;
+};
+
+static void scan_item(void *arg, void *item) {
+    struct scan *scan = arg;
+    scan->seen++;
+    if (LIKELY(!entry_is_dead(item, scan->now_ms))) {
+        scan->visit(scan->arg, item);
+    } else {
+        note_dead(scan->ks, item);
+    }
+}
+
+uint32_t database_next_slot(const struct database *database, uint32_t from) {
+    uint32_t slot = from;
+    while (slot < SLOTS) {
+        if (database->group_counts[slot >> GROUP_BITS] == 0) {
+            slot = ((slot >> GROUP_BITS) + 1) << GROUP_BITS;
+        } else if (database->slots[slot].table.count == 0) {
+            slot++;
+        } else {
+            return slot;
+        }
+    }
+    return SLOTS;
+}
+
+static uint64_t reverse_bits(uint64_t bits) {
+    bits = (bits & UINT64_C(0x5555555555555555)) << 1 | (bits >> 1 & UINT64_C(0x5555555555555555));
+    bits = (bits & UINT64_C(0x3333333333333333)) << 2 | (bits >> 2 & UINT64_C(0x3333333333333333));
+    bits = (bits & UINT64_C(0x0F0F0F0F0F0F0F0F)) << 4 | (bits >> 4 & UINT64_C(0x0F0F0F0F0F0F0F0F));
+    return __builtin_bswap64(bits);
+}
+
+/* The first bit of a place stands right above the slot. Of a made-up cursor bits may be left over
+ * that no place has. */
+static uint64_t cursor_place(uint64_t cursor) {
+    return reverse_bits(cursor / SLOTS) >> (64 - TABLE_PLACE_BITS);
+}
+
+static_assert((UINT64_C(1) << TABLE_STOP_BITS_MIN) * SLOTS <= UINT64_C(1) << 31, "fits an int");
+static_assert((UINT64_C(1) << TABLE_STOP_BITS_MAX) * SLOTS < UINT64_C(100000000000000),
+              "14 digits");
+
+static uint64_t make_cursor(uint32_t slot, uint64_t place) {
+    return reverse_bits(place << (64 - TABLE_PLACE_BITS)) * SLOTS + slot;
+}
+
+uint64_t keyspace_scan(struct keyspace *ks, uint32_t db, uint64_t cursor, uint64_t count,
+                       int64_t now_ms, keyspace_visit_fn *visit, void *arg) {
+    const struct database *database = keyspace_peek(ks, db);
+    uint32_t first = scan_cursor_slot(cursor);
+    if (!database) {
+        return 0;
+    }
+    uint32_t slot = database_next_slot(database, first);
+    uint64_t place = slot == first ? cursor_place(cursor) : 0;
+    struct scan scan = {ks, now_ms, 0, visit, arg};
+    count = count ? count : 1;
+    while (slot < SLOTS) {
+        place = table_walk(&database->slots[slot].table, &ks->env, place, TABLE_PLACE_END,
+                           count - scan.seen, scan_item, &scan);
+        if (place < TABLE_PLACE_END) {
+            return make_cursor(slot, place);
+        }
+        slot = database_next_slot(database, slot + 1);
+        place = 0;
+        if (scan.seen >= count) {
+            return slot < SLOTS ? scan_cursor_at_slot((uint16_t)slot) : 0;
+        }
+    }
+    return 0;
+}
+
+/* ---- Random keys ---- */
+
+/* The index-th key of a database, in the order of slots and hashes. */
+static struct entry *database_at(const struct database *database, uint64_t index,
+                                 uint16_t *ret_slot) {
+    uint32_t group = 0;
+    while (index >= database->group_counts[group]) {
+        index -= database->group_counts[group];
+        group++;
+    }
+    uint32_t slot = group << GROUP_BITS;
+    while (index >= database->slots[slot].table.count) {
+        index -= database->slots[slot].table.count;
+        slot++;
+    }
+    *ret_slot = (uint16_t)slot;
+    return table_at(&database->slots[slot].table, index);
+}
+
+struct first_alive {
+    struct entry *entry;
+};
+
+static void take_first(void *arg, struct entry *entry) {
+    struct first_alive *first = arg;
+    if (!first->entry) {
+        first->entry = entry;
+    }
+}
+
+/* Where dead keys are kept, Valkey gives up after some tries if there may be no others. */
+static bool takes_dead(const struct keyspace *ks, const struct database *database) {
+    return (ks->expire.paused || ks->expire.importing) && database->expiring == database->count;
+}
+
+/* When nearly all keys are dead and may not be deleted: the first live one behind a random place.
+ */
+static struct entry *alive_from(struct keyspace *ks, uint32_t db, uint64_t start, int64_t now_ms) {
+    struct first_alive first = {NULL};
+    uint64_t cursor = start;
+    for (int rounds = 0; rounds < 2 && !first.entry; rounds++) {
+        do {
+            cursor = keyspace_scan(ks, db, cursor, 16, now_ms, take_first, &first);
+        } while (cursor && !first.entry);
+    }
+    return first.entry;
+}
+
+#define RANDOM_TRIES 100
+
+/* Uniform over all keys by index: 128 groups, then 128 slots, then the counts in the trie. */
+struct entry *keyspace_random(struct keyspace *ks, uint32_t db, uint64_t random, int64_t now_ms) {
+    const struct database *database = keyspace_peek(ks, db);
+    struct entry *dead = NULL;
+    for (int i = 0; i < RANDOM_TRIES && database && database->count; i++) {
+        uint64_t index = (uint64_t)((unsigned __int128)random * database->count >> 64);
+        uint16_t slot;
+        struct entry *entry = database_at(database, index, &slot);
+        if (!entry_is_dead(entry, now_ms)) {
+            return entry;
+        }
+        if (keyspace_buries(ks, entry, now_ms, false)) {
+            struct key key = entry_make_key(ks, entry, slot);
+            database_expire(ks, db, &key, entry);
+        } else {
+            dead = entry;
+        }
+        random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    }
+    if (!database || database->count == 0) {
+        return NULL;
+    }
+    if (dead && takes_dead(ks, database)) {
+        return dead;
+    }
+    return alive_from(ks, db, scan_cursor_at_slot((uint16_t)(random >> 50)), now_ms);
+}
+
+/* ---- Flushing and swapping ---- */
+
+static void release_item(void *arg, void *item) {
+    entry_free(arg, item);
+}
+
+bool database_drain(struct keyspace *ks, struct database *database, uint64_t max,
+                    uint64_t *ret_freed) {
+    uint64_t freed = 0;
+    uint32_t slot = 0;
+    while (freed < max && (slot = database_next_slot(database, slot)) < SLOTS) {
+        struct table *table = &database->slots[slot].table;
+        struct books books = books_open(ks);
+        uint64_t n = table_drain(table, &ks->env, max - freed, release_item, ks);
+        books_close(ks, &database->slots[slot], books);
+        freed += n;
+        database->count -= n;
+        database->group_counts[slot >> GROUP_BITS] -= n;
+        if (table->count == 0) {
+            ks->bytes -= sizeof(struct slot);
+        }
+    }
+    *ret_freed = freed;
+    if (database->count) {
+        return false;
+    }
+    if (database->wheel) {
+        size_t before = wheel_memory(database->wheel);
+        bool done = wheel_drain(database->wheel, max);
+        ks->bytes -= before - wheel_memory(database->wheel);
+        return done;
+    }
+    return true;
+}
+
+static uint64_t flush_one(struct keyspace *ks, uint32_t db, bool lazy) {
+    struct database *database = ks->databases[db];
+    if (!database) {
+        return 0;
+    }
+    uint64_t count = database->count;
+    ks->databases[db] = NULL;
+    if (lazy) {
+        ks->stats.lazyfree_pending += count;
+        list_push_back(&ks->garbage, &database->link);
+        return count;
+    }
+    uint64_t freed;
+    check(database_drain(ks, database, UINT64_MAX, &freed) && freed == count);
+    database_free(ks, database);
+    return count;
+}
+
+uint64_t keyspace_flush(struct keyspace *ks, uint32_t db, bool lazy) {
+    uint64_t count = 0;
+    if (ks->hooks.flushing) {
+        ks->hooks.flushing(ks->hooks.arg, db);
+    }
+    if (db == UINT32_MAX) {
+        for (uint32_t i = 0; i < ks->database_count; i++) {
+            count += flush_one(ks, i, lazy);
+        }
+    } else {
+        check(db < ks->database_count);
+        count = flush_one(ks, db, lazy);
+    }
+    ks->stats.changes += count;
+    return count;
+}
+
+void keyspace_swap_db(struct keyspace *ks, uint32_t a, uint32_t b) {
+    check(a < ks->database_count && b < ks->database_count);
+    if (ks->hooks.swapping) {
+        ks->hooks.swapping(ks->hooks.arg, a, b);
+    }
+    struct database *database = ks->databases[a];
+    ks->databases[a] = ks->databases[b];
+    ks->databases[b] = database;
+}
+
+/* ---- Figures ---- */
+
+uint64_t keyspace_count(const struct keyspace *ks, uint32_t db) {
+    const struct database *database = keyspace_peek(ks, db);
+    return database ? database->count : 0;
+}
+
+uint64_t keyspace_count_expiring(const struct keyspace *ks, uint32_t db) {
+    const struct database *database = keyspace_peek(ks, db);
+    return database ? database->expiring : 0;
+}
+
+int64_t keyspace_average_ttl(const struct keyspace *ks, uint32_t db, int64_t now_ms) {
+    const struct database *database = keyspace_peek(ks, db);
+    if (!database || database->expiring == 0) {
+        return 0;
+    }
+    int64_t mean = (int64_t)(database->deadline_sum / (__int128)database->expiring) - now_ms;
+    return mean > 0 ? mean : 0;
+}
+
+const struct keyspace_stats *keyspace_stats(const struct keyspace *ks) {
+    return &ks->stats;
+}
+
+void keyspace_reset_stats(struct keyspace *ks) {
+    ks->stats.hits = 0;
+    ks->stats.misses = 0;
+    ks->stats.expired_keys = 0;
+    ks->stats.expire_late_ms_max = 0;
+    ks->stats.lazyfreed = 0;
+}
+
+size_t keyspace_memory(const struct keyspace *ks) {
+    return ks->bytes;
+}
+
+size_t keyspace_slot_memory(const struct keyspace *ks, uint32_t db, uint16_t slot) {
+    const struct database *database = keyspace_peek(ks, db);
+    if (!database || database->slots[slot].table.count == 0) {
+        return 0;
+    }
+    return database->slots[slot].bytes + sizeof(struct slot);
+}
+
+size_t keyspace_table_memory(const struct keyspace *ks, uint32_t db) {
+    const struct database *database = keyspace_peek(ks, db);
+    return database ? database->table_bytes : 0;
+}
+
+size_t keyspace_wheel_memory(const struct keyspace *ks, uint32_t db) {
+    const struct database *database = keyspace_peek(ks, db);
+    return database && database->wheel ? wheel_memory(database->wheel) : 0;
+}
+
+/* ---- Verification ---- */
+
+/* A reference of the wheel. */
+struct coming {
+    uint64_t name; /* slot and hash bits in one number */
+    int64_t at_ms;
+};
+
+struct comings {
+    struct coming *list; /* ascending by name, then by time */
+    size_t count;
+};
+
+static uint64_t ref_name(struct wheel_ref ref) {
+    return (uint64_t)ref.slot << WHEEL_HASH_BITS | ref.hash_bits;
+}
+
+static void comings_add(void *arg, struct wheel_ref ref, int64_t comes_up_ms) {
+    struct comings *comings = arg;
+    comings->list[comings->count++] = (struct coming){ref_name(ref), comes_up_ms};
+}
+
+static int coming_compare(const void *a_ptr, const void *b_ptr) {
+    const struct coming *a = a_ptr, *b = b_ptr;
+    if (a->name != b->name) {
+        return a->name < b->name ? -1 : 1;
+    }
+    return (a->at_ms > b->at_ms) - (a->at_ms < b->at_ms);
+}
+
+static void comings_init(struct comings *comings, const struct wheel *wheel) {
+    *comings = (struct comings){0};
+    if (wheel && wheel_count(wheel)) {
+        comings->list = sysmem_alloc(wheel_count(wheel) * sizeof(*comings->list));
+        wheel_visit(wheel, comings_add, comings);
+        check(comings->count == wheel_count(wheel));
+        qsort(comings->list, comings->count, sizeof(*comings->list), coming_compare);
+    }
+}
+
+/* Whether a reference of this name comes up at `deadline` or before; time begins at 0. */
+static bool comings_has(const struct comings *comings, uint64_t name, int64_t deadline) {
+    deadline = deadline > 0 ? deadline : 0;
+    size_t low = 0;
+    size_t high = comings->count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (comings->list[middle].name < name) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < comings->count && comings->list[low].name == name &&
+           comings->list[low].at_ms <= deadline;
+}
+
+struct tally {
+    const struct keyspace *ks;
+    const struct database *database;
+    struct comings comings;
+    uint32_t slot;
+    uint64_t bytes;
+    uint64_t expiring;
+    uint64_t referenced;
+    __int128 deadline_sum;
+};
+
+static void verify_item(void *arg, void *item) {
+    struct tally *tally = arg;
+    const struct entry *entry = item;
+    struct key key = entry_make_key(tally->ks, entry, (uint16_t)tally->slot);
+    check(key_slot(key.name) == tally->slot);
+    check(database_find(tally->database, &key) == entry);
+    tally->bytes += heap_block_bytes(entry_bytes(entry)) + entry_value_memory(entry);
+    bool referenced = entry->flags & ENTRY_REFERENCED;
+    check(referenced == !!(entry->flags & ENTRY_HAS_TTL));
+    if (referenced) {
+        tally->expiring++;
+        tally->referenced++;
+        tally->deadline_sum += entry_deadline(entry);
+        check(comings_has(&tally->comings, ref_name(wheel_ref_make(key.slot, key.hash)),
+                          entry_deadline(entry)));
+        check(wheel_sweeping(tally->database->wheel) ||
+              !!(entry->flags & ENTRY_SWEPT) == tally->database->parity);
+    }
+}
+
+/* Returns the bytes of all slots. */
+static size_t database_verify(const struct keyspace *ks, const struct database *database) {
+    struct tally tally = {.ks = ks, .database = database};
+    comings_init(&tally.comings, database->wheel);
+    size_t bytes = 0;
+    size_t table_total = 0;
+    uint64_t groups[GROUP_COUNT] = {0};
+    for (uint32_t i = 0; i < SLOTS; i++) {
+        const struct slot *slot = &database->slots[i];
+        if (slot->table.count == 0) {
+            check(slot->table.root == 0 && slot->bytes == 0);
+            continue;
+        }
+        table_verify(&slot->table, &ks->env);
+        tally.slot = i;
+        tally.bytes = table_bytes(&slot->table);
+        table_total += tally.bytes + sizeof(struct slot);
+        table_walk(&slot->table, &ks->env, 0, TABLE_PLACE_END, UINT64_MAX, verify_item, &tally);
+        check(slot->bytes == tally.bytes);
+        groups[i >> GROUP_BITS] += slot->table.count;
+        bytes += slot->bytes + sizeof(struct slot);
+    }
+    sysmem_release(tally.comings.list);
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < GROUP_COUNT; i++) {
+        check(groups[i] == database->group_counts[i]);
+        count += groups[i];
+    }
+    check(count == database->count && table_total == database->table_bytes);
+    check(tally.expiring == database->expiring && tally.referenced == database->referenced);
+    check(tally.deadline_sum == database->deadline_sum);
+    if (database->wheel) {
+        wheel_verify(database->wheel);
+        bytes += wheel_memory(database->wheel);
+    }
+    return bytes + heap_block_bytes(sizeof(*database));
+}
+
+void keyspace_verify(struct keyspace *ks) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < ks->database_count; i++) {
+        bytes += ks->databases[i] ? database_verify(ks, ks->databases[i]) : 0;
+    }
+    /* Half-freed databases cannot be told apart any more. */
+    check(list_empty(&ks->garbage) ? bytes == ks->bytes : bytes <= ks->bytes);
+}

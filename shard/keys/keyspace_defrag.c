@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Keeps the heap's slabs full.
+ *
+ * Slabs with few live blocks come from deletes, and from growth itself: the slots of a database
+ * grow together, all their leaves leave one size class for the next, and the slabs of the last
+ * class stay because of some slots that are behind. When that costs more than a few per cent, a
+ * walk over all slots moves entries and leaves out of sparse slabs, a little in each millisecond.
+ * An entry is known by one word of its leaf only (the wheel names keys by hash), so moving it is a
+ * copy and a store. A walk that moved little says what cannot be mended: the next one waits until
+ * there is more to gain.
+ */
+#include "shard/keys/keyspace_private.h"
+
+/* A walk begins when slack exceeds what the last one left by this and by a 256th of the memory. */
+#define SLACK_MIN (256u << 10)
+/* A slice ends after this many items looked at, or bytes copied; of a value, which is one piece,
+ * more can be copied in the time that many entries take. */
+#define SLICE_ITEMS 1536
+#define SLICE_BYTES (16u << 10)
+#define VALUE_SHARE 16
+struct slice {
+    struct shard_heap *heap;
+    uint64_t items;
+    uint64_t bytes;
+    uint64_t value_bytes; /* of blobs */
+};
+
+static void *move_entry(void *arg, void *item) {
+    struct slice *slice = arg;
+    slice->items++;
+    struct entry *entry = item;
+    size_t copied;
+    if (entry->storage == STORED_BLOB) {
+        entry_put_blob(entry, blob_relocate(slice->heap, entry_blob(entry), &copied));
+        slice->value_bytes += copied;
+    }
+    size_t bytes = entry_bytes(entry);
+    if (bytes > HEAP_SLAB_BLOCK_MAX) {
+        return item;
+    }
+    void *moved = heap_relocate(slice->heap, item, bytes, &copied);
+    slice->bytes += copied;
+    return moved;
+}
+
+static bool slice_is_over(const struct slice *slice) {
+    return slice->items >= SLICE_ITEMS ||
+           slice->bytes + slice->value_bytes / VALUE_SHARE >= SLICE_BYTES;
+}
+
+/* False: the walk is at its end. */
+static bool run_slice(struct keyspace *ks, struct slice *slice) {
+    struct defrag *defrag = &ks->defrag;
+    for (; defrag->db < ks->database_count; defrag->db++) {
+        struct database *database = ks->databases[defrag->db];
+        while (database && (defrag->slot = database_next_slot(database, defrag->slot)) < SLOTS) {
+            if (slice_is_over(slice)) {
+                return true;
+            }
+            struct table *table = &database->slots[defrag->slot].table;
+            size_t copied;
+            defrag->place =
+                table_relocate(table, ks->heap, defrag->place, move_entry, slice, &copied);
+            slice->bytes += copied;
+            if (defrag->place >= TABLE_PLACE_END) {
+                defrag->place = 0;
+                defrag->slot++;
+            }
+        }
+        defrag->slot = 0;
+        defrag->place = 0;
+    }
+    return false;
+}
+
+static bool is_worth_it(const struct keyspace *ks) {
+    size_t slack = heap_slack(ks->heap);
+    return slack > ks->defrag.slack_left + SLACK_MIN + heap_used(ks->heap) / 256;
+}
+
+int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms) {
+    struct defrag *defrag = &ks->defrag;
+    if (!defrag->running) {
+        /* What was left may have become less by itself. */
+        size_t slack = heap_slack(ks->heap);
+        defrag->slack_left = slack < defrag->slack_left ? slack : defrag->slack_left;
+        if (LIKELY(!is_worth_it(ks))) {
+            return INT64_MAX;
+        }
+        *defrag = (struct defrag){.running = true, .next_ms = now_ms, .slack_then = slack};
+    }
+    /* Not yet; but a clock that was set back must not stop us. */
+    if (now_ms < defrag->next_ms && defrag->next_ms <= now_ms + 1) {
+        return defrag->next_ms;
+    }
+    struct slice slice = {.heap = ks->heap};
+    bool more = run_slice(ks, &slice);
+    defrag->moved += slice.bytes + slice.value_bytes;
+    if (!more) {
+        /* Only a walk that found little to move says what cannot be mended, and only of what was
+         * there when it began: keys were deleted behind its back. */
+        size_t now = heap_slack(ks->heap), then = defrag->slack_then;
+        size_t slack = now < then ? now : then;
+        *defrag = (struct defrag){.slack_left = defrag->moved < slack / 8 ? slack : 0};
+    }
+    defrag->next_ms = now_ms + 1;
+    return defrag->next_ms;
+}

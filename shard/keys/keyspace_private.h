@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* keyspace_parts: what the files of the keyspace share. Private to shard/keyspace*.c.
+ *
+ * Thread: owner shard only.
+ *
+ *   keyspace.c         databases, lookup, deleting, deadlines, the books
+ *   keyspace_string.c  string values
+ *   keyspace_all.c     walking, random keys, flushing, statistics, verification
+ *   keyspace_work.c    the wheel's answers and background slices
+ *   keyspace_carry.c   values on their way between shards
+ *   keyspace_defrag.c  moving entries out of sparse slabs
+ */
+#ifndef SHOAL_SHARD_KEYS_KEYSPACE_PRIVATE_H
+#define SHOAL_SHARD_KEYS_KEYSPACE_PRIVATE_H
+
+#include "base/check.h"
+#include "base/list.h"
+#include "base/random.h"
+#include "shard/keys/entry.h"
+#include "shard/keys/keyspace.h"
+#include "shard/keys/table.h"
+#include "shard/keys/wheel.h"
+#include "shard/memory/heap.h"
+
+/* Slots are summed up in groups, so that random picks and walks skip empty ones. */
+#define GROUP_BITS  7
+#define GROUP_SLOTS (1u << GROUP_BITS)
+#define GROUP_COUNT (SLOTS / GROUP_SLOTS)
+
+/* The keys of one slot in one database. */
+struct slot {
+    struct table table;
+    uint64_t bytes; /* entries, values, table; not the slot itself */
+};
+
+struct database {
+    struct list_node link; /* in keyspace.garbage */
+    struct slot *slots;    /* SLOTS of them; pages of slots that hold nothing are not touched */
+    struct wheel *wheel;   /* NULL before the first TTL */
+    uint64_t count;
+    uint64_t expiring;
+    __int128 deadline_sum; /* of all keys with a TTL: their mean is exact for free */
+    uint64_t referenced;   /* entries with ENTRY_REFERENCED */
+    size_t table_bytes;
+    bool parity; /* of ENTRY_SWEPT, for entries seen by the current sweep or, between sweeps, all */
+    uint64_t group_counts[GROUP_COUNT];
+};
+
+/* Where the walk against fragmentation stands. */
+struct defrag {
+    bool running;
+    uint32_t db;
+    uint32_t slot;
+    uint64_t place;
+    int64_t next_ms;   /* the next slice */
+    size_t moved;      /* bytes, in this walk */
+    size_t slack_then; /* when it began */
+    size_t slack_left; /* what the last walk could not mend */
+};
+
+struct keyspace {
+    struct shard_heap *heap;
+    const struct hash_secret *secret;
+    struct keyspace_hooks hooks;
+    struct table_env env;
+    uint32_t database_count;
+    struct database **databases; /* NULL before the first key */
+    int64_t now_ms;              /* as last heard: where new wheels start */
+    struct keyspace_expire_options expire;
+    bool sees_dead;     /* who looks is an import source */
+    int64_t expired_to; /* keyspace_expired_to */
+    enum lru_mode lru_mode;
+    int lfu_log_factor;
+    int lfu_decay_minutes;
+    struct rng rng;
+    struct keyspace_stats stats;
+    size_t bytes; /* everything that keyspace_memory reports */
+    struct defrag defrag;
+    struct list garbage; /* flushed databases that are being freed */
+};
+
+/* ---- The books ----------------------------------------------------------------------------------
+ * Whatever a change of a slot takes from or gives back to the heap is that slot's. */
+
+struct books {
+    size_t used_before;
+};
+
+static inline struct books books_open(const struct keyspace *ks) {
+    return (struct books){heap_used(ks->heap)};
+}
+
+static inline void books_close(struct keyspace *ks, struct slot *slot, struct books books) {
+    size_t change = heap_used(ks->heap) - books.used_before;
+    slot->bytes += change;
+    ks->bytes += change;
+}
+
+/* ---- keyspace.c ---- */
+
+struct database *keyspace_database(struct keyspace *ks, uint32_t db); /* made if need be */
+const struct database *keyspace_peek(const struct keyspace *ks, uint32_t db);
+struct database *database_new(struct keyspace *ks);
+/* The database must be without keys and references. */
+void database_free(struct keyspace *ks, struct database *database);
+
+/* The entry of a key, dead or alive. */
+struct entry *database_find(const struct database *database, const struct key *key);
+void database_link(struct keyspace *ks, struct database *database, const struct key *key,
+                   struct entry *entry);
+void database_moved(struct database *database, const struct key *key, const struct entry *old_entry,
+                    struct entry *entry);
+/* Takes an entry out and frees it. */
+void database_delete(struct keyspace *ks, struct database *database, const struct key *key,
+                     struct entry *entry);
+/* An entry was found to be past its deadline. */
+static inline void note_dead(struct keyspace *ks, const struct entry *entry) {
+    int64_t deadline = entry_deadline(entry);
+    ks->expired_to = deadline > ks->expired_to ? deadline : ks->expired_to;
+}
+/* As database_delete, for an entry that is past its deadline, with hooks and statistics. */
+void database_expire(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry);
+/* Whether what met this entry past its deadline deletes it; else it only hides it. */
+bool keyspace_buries(const struct keyspace *ks, const struct entry *entry, int64_t now_ms,
+                     bool writes);
+/* What a write to this key replaces or changes: its live entry, or NULL. A dead one is out of the
+ * way afterwards, also where lookups only hide it. */
+struct entry *keyspace_find_old(struct keyspace *ks, uint32_t db, const struct key *key,
+                                int64_t now_ms);
+/* What depends on deadlines follows a change of one (NO_EXPIRY: none). */
+void database_deadline_changed(struct keyspace *ks, struct database *database,
+                               const struct key *key, struct entry *entry, int64_t old_deadline,
+                               int64_t deadline);
+/* Lets go of a blob that no entry names any more, and of its bytes in the open books. */
+void value_free(struct keyspace *ks, struct blob *blob);
+/* Frees the value and the block of an entry that is in no table. */
+void entry_free(struct keyspace *ks, struct entry *entry);
+
+struct key entry_make_key(const struct keyspace *ks, const struct entry *entry, uint16_t slot);
+/* The clock of a new entry, or after a touch of an old one. */
+uint32_t lru_fresh(const struct keyspace *ks, int64_t now_ms);
+void lru_touch(struct keyspace *ks, struct entry *entry, int64_t now_ms);
+
+void hook_pre_write(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry);
+void hook_changed(struct keyspace *ks, uint32_t db, const struct key *key);
+
+/* ---- keyspace_defrag.c ---- */
+
+/* One slice, if one is due; returns when the next is, INT64_MAX if there is nothing to mend. */
+int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms);
+
+/* ---- keyspace_all.c ---- */
+
+/* The first slot from `from` on that holds keys; SLOTS if none does. */
+uint32_t database_next_slot(const struct database *database, uint32_t from);
+/* Frees up to max keys of a database that is in nobody's reach; true when all are gone. */
+bool database_drain(struct keyspace *ks, struct database *database, uint64_t max,
+                    uint64_t *ret_freed);
+
+#endif

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Background work in slices: expiry on time, and freeing what was flushed.
+ *
+ * The wheel hands up references to keys, each a slot and 26 bits of a hash. All entries that match
+ * are looked at, mostly one: those past their deadline are deleted, and if any remain the reference
+ * goes back to the earliest of their deadlines. That keeps invariant 4 of keyspace.c whoever the
+ * reference was made for.
+ *
+ * References outlive their keys: one of a deleted key is dropped when it comes up. A key whose
+ * deadline moves to an earlier time gets a second one. When more than half of all are of these
+ * kinds, a sweep looks at all of them. An entry that was seen in this sweep, or got a new reference
+ * during it, carries the database's parity in its ENTRY_SWEPT flag, so a second old reference to it
+ * is known as superfluous.
+ */
+#include "shard/keys/keyspace_private.h"
+
+/* References per slice: about 50 us of work. */
+#define SLICE_REFS 96
+/* Entries freed per slice, some at a time until enough bytes are free. */
+#define SLICE_FREES   256
+#define FREES_AT_ONCE 8
+/* Bytes freed per slice. */
+#define SLICE_BYTES ((size_t)1 << 20)
+/* This many superfluous references are not worth a sweep. */
+#define SWEEP_MIN 4096
+
+/* ---- The wheel's answers ---- */
+
+#define DUE_MAX 16
+
+struct resolving {
+    struct keyspace *ks;
+    uint32_t db;
+    struct database *database;
+    /* Of the reference at hand: */
+    struct wheel_ref ref;
+    int64_t now_ms;
+    struct entry *due[DUE_MAX];
+    unsigned due_count;
+    int64_t earliest; /* deadline of what is not due */
+    bool all_swept;
+};
+
+static bool matches(const struct resolving *resolving, const struct entry *entry) {
+    struct key key = entry_make_key(resolving->ks, entry, resolving->ref.slot);
+    return entry->flags & ENTRY_REFERENCED &&
+           wheel_ref_make(key.slot, key.hash).hash_bits == resolving->ref.hash_bits;
+}
+
+static void look_at(void *arg, void *item) {
+    struct resolving *resolving = arg;
+    struct entry *entry = item;
+    if (!matches(resolving, entry)) {
+        return;
+    }
+    if (entry_is_dead(entry, resolving->now_ms)) {
+        if (resolving->due_count < DUE_MAX) {
+            resolving->due[resolving->due_count++] = entry;
+        }
+        return;
+    }
+    int64_t deadline = entry_deadline(entry);
+    if (resolving->earliest == WHEEL_DROP || deadline < resolving->earliest) {
+        resolving->earliest = deadline;
+    }
+    resolving->all_swept &= !!(entry->flags & ENTRY_SWEPT) == resolving->database->parity;
+}
+
+static void mark_swept(void *arg, void *item) {
+    struct resolving *resolving = arg;
+    struct entry *entry = item;
+    if (matches(resolving, entry)) {
+        entry->flags = (uint8_t)((entry->flags & ~ENTRY_SWEPT) |
+                                 (resolving->database->parity ? ENTRY_SWEPT : 0));
+    }
+}
+
+static void walk_matches(struct resolving *resolving, table_item_fn *visit) {
+    const unsigned shift = TABLE_PLACE_BITS - WHEEL_HASH_BITS;
+    uint64_t first = (uint64_t)resolving->ref.hash_bits << shift;
+    uint64_t end = ((uint64_t)resolving->ref.hash_bits + 1) << shift;
+    struct slot *slot = &resolving->database->slots[resolving->ref.slot];
+    table_walk(&slot->table, &resolving->ks->env, first, end, UINT64_MAX, visit, resolving);
+}
+
+static void expire_due(struct resolving *resolving) {
+    struct keyspace *ks = resolving->ks;
+    for (unsigned i = 0; i < resolving->due_count; i++) {
+        struct entry *entry = resolving->due[i];
+        uint64_t late = (uint64_t)(resolving->now_ms - entry_deadline(entry) - 1);
+        if (late > ks->stats.expire_late_ms_max) {
+            ks->stats.expire_late_ms_max = late;
+        }
+        struct key key = entry_make_key(ks, entry, resolving->ref.slot);
+        database_expire(ks, resolving->db, &key, entry);
+    }
+}
+
+static int64_t resolve(void *arg, struct wheel_ref ref, int64_t now_ms, bool sweeping) {
+    struct resolving *resolving = arg;
+    resolving->ref = ref;
+    resolving->now_ms = now_ms;
+    do {
+        resolving->due_count = 0;
+        resolving->earliest = WHEEL_DROP;
+        resolving->all_swept = true;
+        walk_matches(resolving, look_at);
+        expire_due(resolving);
+    } while (resolving->due_count == DUE_MAX);
+    if (sweeping && resolving->earliest != WHEEL_DROP) {
+        if (resolving->all_swept) {
+            return WHEEL_DROP;
+        }
+        walk_matches(resolving, mark_swept);
+    }
+    return resolving->earliest;
+}
+
+static void prefetch(void *arg, struct wheel_ref ref, int stage) {
+    struct resolving *resolving = arg;
+    const struct table *table = &resolving->database->slots[ref.slot].table;
+    uint64_t hash = (uint64_t)ref.hash_bits << (64 - WHEEL_HASH_BITS);
+    if (stage == 0) {
+        table_prefetch(table, hash);
+        return;
+    }
+    struct table_probe probe = table_probe(table, hash);
+    const char *entry = table_probe_next(&probe);
+    if (entry) {
+        __builtin_prefetch(entry);
+        __builtin_prefetch(entry + 64);
+    }
+}
+
+/* ---- Slices ---- */
+
+static int64_t work_wheel(struct keyspace *ks, uint32_t db, int64_t now_ms) {
+    struct database *database = ks->databases[db];
+    struct wheel *wheel = database->wheel;
+    size_t before = wheel_memory(wheel);
+    if (!wheel_sweeping(wheel) && wheel_count(wheel) > 2 * database->referenced + SWEEP_MIN) {
+        database->parity = !database->parity;
+        wheel_sweep(wheel);
+    }
+    int64_t next = wheel_next_run(wheel);
+    if (next > now_ms) {
+        return next; /* A sweep that has just begun runs at once. */
+    }
+    struct resolving resolving = {.ks = ks, .db = db, .database = database};
+    struct wheel_owner owner = {&resolving, resolve, prefetch};
+    uint64_t budget = SLICE_REFS * (uint64_t)(3 + ks->expire.effort) / 4;
+    next = wheel_run(wheel, &owner, now_ms, budget);
+    ks->bytes += wheel_memory(wheel) - before;
+    return next;
+}
+
+static bool free_some_garbage(struct keyspace *ks, struct database *database) {
+    uint64_t freed;
+    bool done = database_drain(ks, database, FREES_AT_ONCE, &freed);
+    ks->stats.lazyfree_pending -= freed;
+    ks->stats.lazyfreed += freed;
+    return done;
+}
+
+static void free_garbage(struct keyspace *ks) {
+    struct database *database = LIST_ENTRY(list_first(&ks->garbage), struct database, link);
+    size_t used_before = heap_used(ks->heap);
+    bool done = false;
+    for (unsigned i = 0; i < SLICE_FREES / FREES_AT_ONCE && !done; i++) {
+        done = free_some_garbage(ks, database);
+        if (used_before - heap_used(ks->heap) >= SLICE_BYTES) {
+            break;
+        }
+    }
+    if (done) {
+        list_remove(&database->link);
+        database_free(ks, database);
+    }
+}
+
+int64_t keyspace_next_expiry(const struct keyspace *ks) {
+    int64_t next = INT64_MAX;
+    for (uint32_t i = 0; i < ks->database_count; i++) {
+        const struct database *database = ks->databases[i];
+        if (database && database->wheel && database->expiring > 0) {
+            int64_t run = wheel_next_run(database->wheel);
+            next = run < next ? run : next;
+        }
+    }
+    return next;
+}
+
+int64_t keyspace_work(struct keyspace *ks, int64_t now_ms) {
+    ks->now_ms = now_ms;
+    int64_t next = INT64_MAX;
+    bool active = ks->expire.active && !ks->expire.paused && !ks->expire.importing;
+    for (uint32_t i = 0; active && i < ks->database_count; i++) {
+        if (ks->databases[i] && ks->databases[i]->wheel) {
+            int64_t due = work_wheel(ks, i, now_ms);
+            next = due < next ? due : next;
+        }
+    }
+    if (next <= now_ms) {
+        return now_ms; /* Expiry goes first: it has a deadline. */
+    }
+    int64_t give_ms = heap_work(ks->heap, now_ms);
+    next = give_ms < next ? give_ms : next;
+    if (!list_empty(&ks->garbage)) {
+        free_garbage(ks);
+        return now_ms;
+    }
+    int64_t defrag_ms = keyspace_defrag(ks, now_ms);
+    return defrag_ms < next ? defrag_ms : next;
+}
