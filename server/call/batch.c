@@ -112,13 +112,12 @@ static void op_own_words(struct batch *batch, struct op *op) {
     }
 }
 
-size_t batch_add(struct batch *batch, const struct command_slot *slot,
-                 const struct request *request, const struct key *key,
-                 const struct client *client) {
+size_t batch_add(struct batch *batch, const struct command_ref *ref, const struct request *request,
+                 const struct key *key, const struct client *client) {
     check(batch->count < BATCH_OPS_MAX);
     batch->client_id = client->id;
     struct op *op = &batch->ops[batch->count++];
-    op->slot = slot;
+    op->ref = ref;
     op->argv = arena_alloc(&batch->arena, request->argc * sizeof(*op->argv));
     memcpy(op->argv, request->argv, request->argc * sizeof(*op->argv));
     op->argc = request->argc;
@@ -131,7 +130,7 @@ size_t batch_add(struct batch *batch, const struct command_slot *slot,
     }
     size_t bytes = request->bytes + request->argc * sizeof(*op->argv);
     batch->request_bytes += bytes;
-    batch->command_flags |= slot->flags;
+    batch->command_flags |= ref->flags;
     return bytes;
 }
 
@@ -173,7 +172,7 @@ size_t batch_memory_at_home(const struct batch *batch) {
 
 /* The keys of an op as locks want them; `on_stack` has room for KEYS_ON_STACK, more are allocated:
  * free what differs from it. */
-static struct lock_key *op_lock_keys(const struct worker *worker, const struct command_slot *slot,
+static struct lock_key *op_lock_keys(const struct worker *worker, const struct command_ref *ref,
                                      const struct bytes *argv, uint32_t argc, const struct key *key,
                                      struct lock_key *on_stack, uint32_t *ret_count) {
     struct key_ref refs_on_stack[KEYS_ON_STACK];
@@ -183,7 +182,7 @@ static struct lock_key *op_lock_keys(const struct worker *worker, const struct c
         refs = must_malloc(argc * sizeof *refs);
         keys = must_malloc(argc * sizeof *keys);
     }
-    int n = command_keys(slot->row, argv, argc, refs, (int)argc);
+    int n = command_keys(ref->row, argv, argc, refs, (int)argc);
     for (int i = 0; i < n; i++) {
         struct bytes name = argv[refs[i].index];
         /* The length too: an empty word of an inline request lies where the next one does. */
@@ -198,11 +197,11 @@ static struct lock_key *op_lock_keys(const struct worker *worker, const struct c
     return keys;
 }
 
-bool op_is_blocked(const struct worker *worker, const struct command_slot *slot,
+bool op_is_blocked(const struct worker *worker, const struct command_ref *ref,
                    const struct bytes *argv, uint32_t argc, const struct key *key) {
     struct lock_key on_stack[KEYS_ON_STACK];
     uint32_t n;
-    struct lock_key *keys = op_lock_keys(worker, slot, argv, argc, key, on_stack, &n);
+    struct lock_key *keys = op_lock_keys(worker, ref, argv, argc, key, on_stack, &n);
     bool blocked = false;
     for (uint32_t i = 0; i < n && !blocked; i++) {
         blocked = locks_block(&worker->shard.locks, keys[i].id, keys[i].exclusive);
@@ -221,7 +220,7 @@ static size_t run_op(struct worker *worker, struct batch *batch) {
     size_t before = batch->out.bytes;
     worker->large = batch->ran == 0 ? batch->large : NULL;
     /* The owner's time: by home's, others may have seen keys go that were still there. */
-    op_run(worker, op->slot, op->argv, op->argc, op->db, &op->key, op->manner,
+    op_run(worker, op->ref, op->argv, op->argc, op->db, &op->key, op->manner,
            rt_wall_ms(worker->rt), &reply);
     worker->large = NULL;
     size_t bytes = batch->out.bytes - before;
@@ -284,7 +283,7 @@ static void op_wait(struct worker *worker, struct batch *batch) {
     struct lock_key on_stack[KEYS_ON_STACK];
     uint32_t n;
     struct lock_key *keys =
-        op_lock_keys(worker, op->slot, op->argv, op->argc, &op->key, on_stack, &n);
+        op_lock_keys(worker, op->ref, op->argv, op->argc, &op->key, on_stack, &n);
     struct lock *memory = arena_alloc(&batch->arena, (n + 1) * sizeof *memory);
     lock_request_init(&batch->lock, LOCK_KEYS, keys, n, memory);
     if (keys != on_stack) {
@@ -325,7 +324,7 @@ static bool run_ops(struct worker *worker, struct batch *batch) {
     while (batch->ran < batch->count) {
         const struct op *op = &batch->ops[batch->ran];
         if (UNLIKELY(locks->requests > 0) &&
-            op_is_blocked(worker, op->slot, op->argv, op->argc, &op->key)) {
+            op_is_blocked(worker, op->ref, op->argv, op->argc, &op->key)) {
             op_wait(worker, batch);
             return false;
         }

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 struct client;
-struct command_slot;
+struct command_ref;
 struct shard;
 struct worker;
 
@@ -30,8 +30,8 @@ enum exec_manner {
 };
 
 struct exec {
-    const struct command *command;   /* the (sub)command that runs */
-    const struct command_slot *slot; /* the same as the table serves it (command_table.h) */
+    const struct command *command; /* the (sub)command that runs */
+    const struct command_ref *ref; /* the same as the table serves it (command_table.h) */
     struct bytes *argv; /* argv[0] is the name as sent; subcommands count from the container */
     uint32_t argc;
     uint32_t db;               /* selected database */

@@ -28,13 +28,13 @@
 struct bucket {
     uint64_t head, head_letters;
     uint64_t tail, tail_letters;
-    const struct command_slot *slot;
+    const struct command_ref *ref;
     size_t len;
 };
 
 struct command_table {
     struct bucket buckets[BUCKETS];
-    struct command_slot *slots; /* by id: top-level commands first, then all subcommands */
+    struct command_ref *refs; /* by id: top-level commands first, then all subcommands */
     unsigned count;
     unsigned top_count;
     char *names; /* storage of full names and new names */
@@ -98,18 +98,17 @@ static inline struct packed name_pack(struct bytes name) {
     return p;
 }
 
-const struct command_slot *command_table_find(const struct command_table *table,
-                                              struct bytes name) {
+const struct command_ref *command_table_find(const struct command_table *table, struct bytes name) {
     struct packed p = name_pack(name);
     for (unsigned i = p.bucket;; i = (i + 1) & (BUCKETS - 1)) {
         const struct bucket *b = &table->buckets[i];
         if (LIKELY((p.head | b->head_letters) == b->head && (p.tail | b->tail_letters) == b->tail &&
                    b->len == name.len) &&
             (name.len <= 16 ||
-             bytes_equal_nocase(name, bytes_make(b->slot->served_name, name.len)))) {
-            return b->slot;
+             bytes_equal_nocase(name, bytes_make(b->ref->served_name, name.len)))) {
+            return b->ref;
         }
-        if (b->slot == NULL) {
+        if (b->ref == NULL) {
             return NULL;
         }
     }
@@ -125,27 +124,27 @@ static uint64_t letters_of(uint64_t word) {
     return letters;
 }
 
-static void bucket_add(struct command_table *table, const struct command_slot *slot) {
+static void bucket_add(struct command_table *table, const struct command_ref *ref) {
     char lower[16] = {0};
-    size_t len = strlen(slot->served_name);
-    struct packed p = name_pack(bytes_make(slot->served_name, len));
+    size_t len = strlen(ref->served_name);
+    struct packed p = name_pack(bytes_make(ref->served_name, len));
     memcpy(lower, &p.head, 8);
     memcpy(lower + 8, &p.tail, 8);
     for (size_t i = 0; i < sizeof(lower); i++) {
         lower[i] = byte_lower(lower[i]);
     }
     unsigned i = p.bucket;
-    while (table->buckets[i].slot != NULL) {
+    while (table->buckets[i].ref != NULL) {
         i = (i + 1) & (BUCKETS - 1);
     }
     uint64_t head = word_load(lower), tail = word_load(lower + 8);
-    table->buckets[i] = (struct bucket){head, letters_of(head), tail, letters_of(tail), slot, len};
+    table->buckets[i] = (struct bucket){head, letters_of(head), tail, letters_of(tail), ref, len};
 }
 
-const struct command_slot *command_slot_find_sub(const struct command_slot *container,
-                                                 struct bytes name) {
+const struct command_ref *command_ref_find_sub(const struct command_ref *container,
+                                               struct bytes name) {
     for (unsigned i = 0; i < container->subcommands_count; i++) {
-        const struct command_slot *sub = &container->subcommands[i];
+        const struct command_ref *sub = &container->subcommands[i];
         if (bytes_equal_nocase(name, bytes_of_text(sub->row->name))) {
             return sub;
         }
@@ -178,8 +177,8 @@ static unsigned categories_of(const struct command *row) {
 
 /* Folds the key specs into the one old triple. Specs that do not fit (not a plain range, a step, a
  * gap, incomplete) are left out of it and make the keys movable. */
-static void fold_key_specs(struct command_slot *slot) {
-    const struct key_spec *specs = slot->row->keys;
+static void fold_key_specs(struct command_ref *ref) {
+    const struct key_spec *specs = ref->row->keys;
     bool single = specs[0].begin != BEGIN_NONE && specs[1].begin == BEGIN_NONE;
     int first = INT_MAX, step = 1, previous = 0;
     unsigned last = 0;
@@ -188,11 +187,11 @@ static void fold_key_specs(struct command_slot *slot) {
         bool plain = spec->begin == BEGIN_INDEX && spec->find == FIND_RANGE;
         if (!plain || (!single && spec->step != 1) ||
             (previous != 0 && previous != spec->index - 1)) {
-            slot->flags |= CMD_MOVABLE_KEYS;
+            ref->flags |= CMD_MOVABLE_KEYS;
             continue;
         }
         if (spec->flags & KEY_INCOMPLETE) {
-            slot->flags |= CMD_MOVABLE_KEYS;
+            ref->flags |= CMD_MOVABLE_KEYS;
         }
         first = spec->index < first ? spec->index : first;
         step = spec->step;
@@ -204,25 +203,25 @@ static void fold_key_specs(struct command_slot *slot) {
     if (first == INT_MAX) {
         return;
     }
-    slot->shown_first = first;
-    slot->shown_last = (int)last;
-    slot->shown_step = step;
+    ref->shown_first = first;
+    ref->shown_last = (int)last;
+    ref->shown_step = step;
 }
 
-static void slot_derive(struct command_slot *slot) {
-    const struct command *row = slot->row;
-    slot->flags = row->flags;
-    slot->categories = categories_of(row);
-    fold_key_specs(slot);
-    bool simple = !(slot->flags & CMD_MOVABLE_KEYS);
+static void ref_derive(struct command_ref *ref) {
+    const struct command *row = ref->row;
+    ref->flags = row->flags;
+    ref->categories = categories_of(row);
+    fold_key_specs(ref);
+    bool simple = !(ref->flags & CMD_MOVABLE_KEYS);
     for (int i = 0; i < KEY_SPECS_MAX && row->keys[i].begin != BEGIN_NONE; i++) {
         if ((row->keys[i].flags & KEY_NOT_KEY) || row->keys[i].limit > 1) {
             simple = false;
         }
     }
     if (simple) {
-        slot->first_key = slot->shown_first;
-        slot->last_key = slot->shown_last;
+        ref->first_key = ref->shown_first;
+        ref->last_key = ref->shown_last;
     }
 }
 
@@ -236,13 +235,13 @@ static unsigned rows_count(const struct command *rows) {
     return n;
 }
 
-static void slot_init(struct command_slot *slot, unsigned id, const struct command *row,
-                      const struct command_slot *container, char **names) {
-    slot->row = row;
-    slot->container = container;
-    slot->id = id;
-    slot->full_name = *names;
-    slot->served_name = container ? row->name : *names;
+static void ref_init(struct command_ref *ref, unsigned id, const struct command *row,
+                     const struct command_ref *container, char **names) {
+    ref->row = row;
+    ref->container = container;
+    ref->id = id;
+    ref->full_name = *names;
+    ref->served_name = container ? row->name : *names;
     if (container != NULL) {
         size_t n = strlen(container->full_name);
         memcpy(*names, container->full_name, n);
@@ -251,7 +250,7 @@ static void slot_init(struct command_slot *slot, unsigned id, const struct comma
     }
     strcpy(*names, row->name);
     *names += strlen(row->name) + 1;
-    slot_derive(slot);
+    ref_derive(ref);
 }
 
 /* Slots, names and their storage; names are as in the rows. */
@@ -271,27 +270,27 @@ static void slots_fill(struct command_table *table, size_t renames_bytes) {
     check(top * 2 < BUCKETS);
     table->top_count = top;
     table->count = top + subs;
-    table->slots = must_calloc(table->count, sizeof(*table->slots));
+    table->refs = must_calloc(table->count, sizeof(*table->refs));
     table->names = must_malloc(text + renames_bytes);
     char *names = table->names + renames_bytes;
     unsigned id = 0, sub_id = top;
     for (size_t f = 0; f < FAMILIES_COUNT; f++) {
         for (const struct command *row = families[f]; row->name != NULL; row++, id++) {
-            struct command_slot *slot = &table->slots[id];
-            slot_init(slot, id, row, NULL, &names);
-            slot->subcommands = &table->slots[sub_id];
-            slot->subcommands_count = rows_count(row->subcommands);
-            for (unsigned s = 0; s < slot->subcommands_count; s++, sub_id++) {
-                slot_init(&table->slots[sub_id], sub_id, &row->subcommands[s], slot, &names);
+            struct command_ref *ref = &table->refs[id];
+            ref_init(ref, id, row, NULL, &names);
+            ref->subcommands = &table->refs[sub_id];
+            ref->subcommands_count = rows_count(row->subcommands);
+            for (unsigned s = 0; s < ref->subcommands_count; s++, sub_id++) {
+                ref_init(&table->refs[sub_id], sub_id, &row->subcommands[s], ref, &names);
             }
         }
     }
 }
 
-static struct command_slot *served_as(struct command_table *table, struct bytes name) {
+static struct command_ref *served_as(struct command_table *table, struct bytes name) {
     for (unsigned i = 0; i < table->top_count; i++) {
-        if (name.len > 0 && bytes_equal_nocase(name, bytes_of_text(table->slots[i].served_name))) {
-            return &table->slots[i];
+        if (name.len > 0 && bytes_equal_nocase(name, bytes_of_text(table->refs[i].served_name))) {
+            return &table->refs[i];
         }
     }
     return NULL;
@@ -302,18 +301,18 @@ static int renames_apply(struct command_table *table, const struct bytes *rename
                          struct bytes *ret_bad) {
     char *names = table->names;
     for (size_t i = 0; i < pairs; i++) {
-        struct command_slot *slot = served_as(table, renames[2 * i]);
+        struct command_ref *ref = served_as(table, renames[2 * i]);
         struct bytes to = renames[2 * i + 1];
-        if (slot == NULL) {
+        if (ref == NULL) {
             *ret_bad = renames[2 * i];
             return -ENOENT;
         }
-        slot->served_name = "";
+        ref->served_name = "";
         if (served_as(table, to) != NULL) {
             *ret_bad = to;
             return -EEXIST;
         }
-        slot->served_name = names;
+        ref->served_name = names;
         memcpy(names, to.ptr, to.len);
         names[to.len] = 0;
         names += to.len + 1;
@@ -335,8 +334,8 @@ struct command_table *command_table_new(const struct bytes *renames, size_t pair
         return NULL;
     }
     for (unsigned i = 0; i < table->top_count; i++) {
-        if (table->slots[i].served_name[0] != 0) {
-            bucket_add(table, &table->slots[i]);
+        if (table->refs[i].served_name[0] != 0) {
+            bucket_add(table, &table->refs[i]);
         }
     }
     return table;
@@ -344,7 +343,7 @@ struct command_table *command_table_new(const struct bytes *renames, size_t pair
 
 void command_table_free(struct command_table *table) {
     if (table != NULL) {
-        free(table->slots);
+        free(table->refs);
         free(table->names);
         free(table);
     }
@@ -354,18 +353,18 @@ unsigned command_table_count(const struct command_table *table) {
     return table->count;
 }
 
-const struct command_slot *command_table_at(const struct command_table *table, unsigned id) {
+const struct command_ref *command_table_at(const struct command_table *table, unsigned id) {
     check(id < table->count);
-    return &table->slots[id];
+    return &table->refs[id];
 }
 
 unsigned command_table_top_count(const struct command_table *table) {
     return table->top_count;
 }
 
-const struct command_slot *command_table_top(const struct command_table *table, unsigned index) {
+const struct command_ref *command_table_top(const struct command_table *table, unsigned index) {
     check(index < table->top_count);
-    return &table->slots[index];
+    return &table->refs[index];
 }
 
 /* ---- Keys of a call ---- */

@@ -12,16 +12,16 @@ struct command_table;
 
 /* A command as it is served: its row, its container if it is a subcommand, its number, its name now
  * (rename-command). */
-struct command_slot {
+struct command_ref {
     const struct command *row;
-    const struct command_slot *container; /* NULL for a top-level command */
-    unsigned id;                          /* 0 .. command_table_count - 1, subcommands included */
-    const char *full_name;                /* "get", "client|list"; constant storage of the table */
+    const struct command_ref *container; /* NULL for a top-level command */
+    unsigned id;                         /* 0 .. command_table_count - 1, subcommands included */
+    const char *full_name;               /* "get", "client|list"; constant storage of the table */
     const char *served_name; /* top level: the name it answers to; differs after rename-command; ""
                                 if disabled */
     unsigned flags;          /* the row's, and movable keys where its specs imply them */
     unsigned categories;     /* explicit and implied */
-    const struct command_slot *subcommands; /* array */
+    const struct command_ref *subcommands; /* array */
     unsigned subcommands_count;
     /* The common case of routing: the keys begin at argv[first] and end at argv[last] (negative:
      * from the end). first 0: not so simple. */
@@ -39,15 +39,15 @@ void command_table_free(struct command_table *table);
 
 /* Case-insensitive; a top-level command by the name it is served under. On the hot path. NULL if
  * unknown. */
-const struct command_slot *command_table_find(const struct command_table *table, struct bytes name);
-const struct command_slot *command_slot_find_sub(const struct command_slot *container,
-                                                 struct bytes name);
+const struct command_ref *command_table_find(const struct command_table *table, struct bytes name);
+const struct command_ref *command_ref_find_sub(const struct command_ref *container,
+                                               struct bytes name);
 
 unsigned command_table_count(const struct command_table *table);
-const struct command_slot *command_table_at(const struct command_table *table, unsigned id);
+const struct command_ref *command_table_at(const struct command_table *table, unsigned id);
 /* Top-level commands, in order of their tables. */
 unsigned command_table_top_count(const struct command_table *table);
-const struct command_slot *command_table_top(const struct command_table *table, unsigned index);
+const struct command_ref *command_table_top(const struct command_table *table, unsigned index);
 
 /* All keys of a call. Returns how many (up to max are written), or -1 when the arguments make no
  * sense. */

@@ -56,7 +56,7 @@ enum route {
 struct staged {
     struct request request;
     size_t start; /* of the request in the input */
-    const struct command_slot *slot;
+    const struct command_ref *ref;
     struct key key;
     enum route route;
     unsigned target;
@@ -79,9 +79,9 @@ static void count_error(struct worker *worker, const struct reply *reply) {
     }
 }
 
-void stats_ran(struct worker *worker, const struct command_slot *slot, uint64_t ticks,
+void stats_ran(struct worker *worker, const struct command_ref *ref, uint64_t ticks,
                const struct reply *reply) {
-    struct command_stats *stats = &worker->commands[slot->id];
+    struct command_stats *stats = &worker->commands[ref->id];
     stats->calls++;
     stats->ticks += ticks;
     worker->stats.commands_processed++;
@@ -98,22 +98,22 @@ void stats_ran(struct worker *worker, const struct command_slot *slot, uint64_t 
     }
 }
 
-void stats_refused(struct worker *worker, const struct command_slot *slot,
+void stats_refused(struct worker *worker, const struct command_ref *ref,
                    const struct reply *reply) {
-    if (slot != NULL) {
-        worker->commands[slot->id].rejected++;
+    if (ref != NULL) {
+        worker->commands[ref->id].rejected++;
     }
     count_error(worker, reply);
 }
 
 /* ---- Running ---- */
 
-void op_run(struct worker *worker, const struct command_slot *slot, struct bytes *argv,
-            uint32_t argc, uint32_t db, const struct key *key, uint8_t manner, int64_t now_ms,
+void op_run(struct worker *worker, const struct command_ref *ref, struct bytes *argv, uint32_t argc,
+            uint32_t db, const struct key *key, uint8_t manner, int64_t now_ms,
             struct reply *reply) {
     struct exec x = {
-        .command = slot->row,
-        .slot = slot,
+        .command = ref->row,
+        .ref = ref,
         .argv = argv,
         .argc = argc,
         .db = db,
@@ -128,7 +128,7 @@ void op_run(struct worker *worker, const struct command_slot *slot, struct bytes
     };
     exec_run(&x);
     uint64_t now = rt_ticks(worker->rt);
-    stats_ran(worker, slot, now - worker->tick, reply);
+    stats_ran(worker, ref, now - worker->tick, reply);
     worker->tick = now;
 }
 
@@ -171,7 +171,7 @@ static void run_here(struct client *client, struct staged *staged) {
     struct reply reply;
     reply_init(&reply, target, client->resp);
     worker->large = staged->start == 0 ? client->large : NULL;
-    op_run(worker, staged->slot, staged->request.argv, staged->request.argc, client->db,
+    op_run(worker, staged->ref, staged->request.argv, staged->request.argc, client->db,
            &staged->key, client_manner(client), rt_wall_ms(worker->rt), &reply);
     worker->large = NULL;
     worker->stats.ops_here++;
@@ -183,15 +183,15 @@ static void run_here(struct client *client, struct staged *staged) {
 
 static void run_home(struct client *client, struct staged *staged) {
     struct worker *worker = client->worker;
-    const struct command_slot *slot = staged->slot;
+    const struct command_ref *ref = staged->ref;
     uint64_t txns = client->txns;
     struct outbuf *target = reply_target(client);
     size_t before = target->bytes;
     struct reply reply;
     reply_init(&reply, target, client->resp);
     struct exec x = {
-        .command = slot->row,
-        .slot = slot,
+        .command = ref->row,
+        .ref = ref,
         .argv = staged->request.argv,
         .argc = staged->request.argc,
         .db = client->db,
@@ -210,7 +210,7 @@ static void run_home(struct client *client, struct staged *staged) {
     if (client->scatter != NULL || client->txns != txns) {
         return; /* counted when it is complete */
     }
-    stats_ran(worker, slot, ticks, &reply);
+    stats_ran(worker, ref, ticks, &reply);
     size_t bytes = target->bytes - before;
     reply_done(client, target, bytes);
     if (!(client->flags & CLIENT_BLOCKED)) { /* else client_unblock says so */
@@ -230,7 +230,7 @@ static void run_away(struct client *client, struct staged *staged) {
     if (UNLIKELY(client->large != NULL) && staged->start == 0) {
         batch->large = client->large;
     }
-    client->bytes_away += batch_add(batch, staged->slot, &staged->request, &staged->key, client);
+    client->bytes_away += batch_add(batch, staged->ref, &staged->request, &staged->key, client);
     client_pend_op(client, batch, (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0);
     client->ops_pending++;
     worker->stats.ops_away++;
@@ -254,7 +254,7 @@ static enum route route_keys(struct client *client, struct staged *staged) {
         max = (int)request->argc;
         refs = arena_alloc(&worker->scratch, (size_t)max * sizeof *refs);
     }
-    int n = command_keys(staged->slot->row, request->argv, request->argc, refs, max);
+    int n = command_keys(staged->ref->row, request->argv, request->argc, refs, max);
     if (n <= 0) {
         /* The arguments make no sense: the command says so itself, on any shard. */
         staged->key = key_make(&worker->server->secret, BYTES(""));
@@ -277,44 +277,44 @@ static enum route route_keys(struct client *client, struct staged *staged) {
 
 /* The command of a request. `previous` is the one staged before it, or NULL: pipelines repeat
  * themselves. One with subcommands is looked up again: COMMAND runs by itself, too. */
-static const struct command_slot *find_command(const struct command_table *table,
-                                               const struct request *request,
-                                               const struct staged *previous) {
+static const struct command_ref *find_command(const struct command_table *table,
+                                              const struct request *request,
+                                              const struct staged *previous) {
     if (previous != NULL && (previous->route == ROUTE_KEY || previous->route == ROUTE_QUEUE) &&
-        previous->slot->container == NULL && previous->slot->subcommands_count == 0 &&
+        previous->ref->container == NULL && previous->ref->subcommands_count == 0 &&
         bytes_equal(previous->request.argv[0], request->argv[0])) {
-        return previous->slot;
+        return previous->ref;
     }
-    const struct command_slot *slot = command_table_find(table, request->argv[0]);
-    if (slot != NULL && slot->subcommands_count > 0 && request->argc > 1) {
-        slot = command_slot_find_sub(slot, request->argv[1]);
+    const struct command_ref *ref = command_table_find(table, request->argv[0]);
+    if (ref != NULL && ref->subcommands_count > 0 && request->argc > 1) {
+        ref = command_ref_find_sub(ref, request->argv[1]);
     }
-    return slot;
+    return ref;
 }
 
 static void stage(struct client *client, struct staged *staged, const struct staged *previous) {
     struct worker *worker = client->worker;
     const struct request *request = &staged->request;
-    const struct command_slot *slot = find_command(worker->server->commands, request, previous);
-    staged->slot = slot;
+    const struct command_ref *ref = find_command(worker->server->commands, request, previous);
+    staged->ref = ref;
     staged->route = ROUTE_UNKNOWN;
-    if (UNLIKELY(slot == NULL)) {
+    if (UNLIKELY(ref == NULL)) {
         return;
     }
-    int arity = slot->row->arity;
+    int arity = ref->row->arity;
     if (UNLIKELY(arity > 0 ? request->argc != (uint32_t)arity : request->argc < (uint32_t)-arity)) {
         return;
     }
-    if (UNLIKELY(client->multi != NULL) && !(slot->row->flags & CMD_UNQUEUED)) {
+    if (UNLIKELY(client->multi != NULL) && !(ref->row->flags & CMD_UNQUEUED)) {
         staged->route = ROUTE_QUEUE;
         return;
     }
-    if (slot->row->place == PLACE_HOME) {
+    if (ref->row->place == PLACE_HOME) {
         staged->route = ROUTE_HOME;
         return;
     }
-    if (LIKELY(slot->first_key > 0 && slot->last_key == slot->first_key)) {
-        staged->key = key_make(&worker->server->secret, request->argv[slot->first_key]);
+    if (LIKELY(ref->first_key > 0 && ref->last_key == ref->first_key)) {
+        staged->key = key_make(&worker->server->secret, request->argv[ref->first_key]);
         staged->target = server_worker_of_slot(worker->server, staged->key.slot);
         staged->route = ROUTE_KEY;
     } else {
@@ -358,12 +358,12 @@ enum refusal {
 /* The flat list of checks, in Valkey's order. */
 static enum refusal refusal_of(const struct client *client, const struct staged *staged,
                                bool may_run) {
-    const struct command_slot *slot = staged->slot;
-    unsigned flags = slot != NULL ? slot->row->flags : 0;
+    const struct command_ref *ref = staged->ref;
+    unsigned flags = ref != NULL ? ref->row->flags : 0;
     if (UNLIKELY(!may_run) && !(flags & CMD_NO_AUTH)) {
         return REFUSE_AUTH;
     }
-    if (UNLIKELY(slot == NULL)) {
+    if (UNLIKELY(ref == NULL)) {
         return REFUSE_UNKNOWN;
     }
     if (UNLIKELY(staged->route == ROUTE_UNKNOWN)) {
@@ -383,7 +383,7 @@ static enum refusal refusal_of(const struct client *client, const struct staged 
 }
 
 static bool is_exec(const struct staged *staged) {
-    return staged->slot != NULL && staged->slot->row->run == command_exec;
+    return staged->ref != NULL && staged->ref->row->run == command_exec;
 }
 
 /* The one place where a request is refused: writes why. */
@@ -409,7 +409,7 @@ static void refuse(const struct client *client, const struct staged *staged, enu
         break;
     case REFUSE_ARITY:
         reply_errorf(reply, "ERR wrong number of arguments for '%s' command",
-                     staged->slot->full_name);
+                     staged->ref->full_name);
         break;
     case REFUSE_PROTECTED:
         reply_error(reply, ERR_DEBUG_NOT_ALLOWED);
@@ -419,7 +419,7 @@ static void refuse(const struct client *client, const struct staged *staged, enu
         break;
     case REFUSE_NO_MULTI:
         reply_errorf(reply, "ERR Command '%s' not allowed inside a transaction",
-                     staged->slot->full_name);
+                     staged->ref->full_name);
         break;
     }
 }
@@ -431,7 +431,7 @@ static void refuse_and_count(struct client *client, const struct staged *staged,
     struct reply reply;
     reply_init(&reply, target, client->resp);
     refuse(client, staged, refusal, &reply);
-    stats_refused(client->worker, staged->slot, &reply);
+    stats_refused(client->worker, staged->ref, &reply);
     reply_done(client, target, target->bytes - before);
     client_command_over(client);
     if (is_exec(staged)) {
@@ -445,7 +445,7 @@ static void refuse_and_count(struct client *client, const struct staged *staged,
 static void queue(struct client *client, const struct staged *staged) {
     struct outbuf *target = reply_target(client);
     size_t before = target->bytes;
-    multi_queue_add(client->multi, client->worker, staged->slot, staged->request.argv,
+    multi_queue_add(client->multi, client->worker, staged->ref, staged->request.argv,
                     staged->request.argc);
     struct reply reply;
     reply_init(&reply, target, client->resp);
@@ -455,13 +455,13 @@ static void queue(struct client *client, const struct staged *staged) {
 }
 
 /* CLIENT PAUSE holds this command back. */
-static bool paused(const struct client *client, const struct command_slot *slot) {
+static bool paused(const struct client *client, const struct command_ref *ref) {
     const struct worker *worker = client->worker;
-    if (LIKELY(worker->pause.kind == PAUSE_NONE) || pause_passes(slot)) {
+    if (LIKELY(worker->pause.kind == PAUSE_NONE) || pause_passes(ref)) {
         return false;
     }
-    unsigned flags = slot->row->flags;
-    if (slot->row->run == command_exec && client->multi != NULL) {
+    unsigned flags = ref->row->flags;
+    if (ref->row->run == command_exec && client->multi != NULL) {
         flags |= client->multi->flags;
     }
     return pause_forbids(worker, flags);
@@ -471,14 +471,14 @@ static bool paused(const struct client *client, const struct command_slot *slot)
  * the transaction ends with it. */
 static bool is_fence(const struct staged *staged) {
     return staged->route == ROUTE_APART || is_exec(staged) ||
-           (staged->route == ROUTE_HOME && !(staged->slot->row->flags & CMD_UNFENCED));
+           (staged->route == ROUTE_HOME && !(staged->ref->row->flags & CMD_UNFENCED));
 }
 
 /* It is a transaction: its keys lie on several shards, or it is about all of them at once. */
 static bool is_apart(const struct worker *worker, const struct staged *staged) {
     return staged->route == ROUTE_APART ||
            (staged->route == ROUTE_HOME && worker->server->workers_count > 1 &&
-            (staged->slot->row->flags & CMD_AT_ONCE));
+            (staged->ref->row->flags & CMD_AT_ONCE));
 }
 
 /* An op on a key of this shard that a transaction has locked waits in a batch like those for other
@@ -489,7 +489,7 @@ static bool must_wait_here(const struct client *client, const struct staged *sta
         return false;
     }
     return client->self_batches > 0 || worker->open_batches[worker->id] != NULL ||
-           op_is_blocked(worker, staged->slot, staged->request.argv, staged->request.argc,
+           op_is_blocked(worker, staged->ref, staged->request.argv, staged->request.argc,
                          &staged->key);
 }
 
@@ -506,7 +506,7 @@ static void run_apart(struct client *client, struct staged *staged) {
     if (client->gathered == NULL) {
         client->gathered = txn_open(client, client->input_buffer);
     }
-    txn_add(client->gathered, staged->slot, &staged->request,
+    txn_add(client->gathered, staged->ref, &staged->request,
             staged->start == 0 ? client->large : NULL);
     bool drops = client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT);
     if (drops || txn_count(client->gathered) == TXN_COMMANDS_MAX) {
@@ -517,12 +517,12 @@ static void run_apart(struct client *client, struct staged *staged) {
 /* False: it must wait, and nothing of it was done. */
 static bool run_staged(struct client *client, struct staged *staged, bool may_run) {
     struct worker *worker = client->worker;
-    const struct command_slot *slot = staged->slot;
+    const struct command_ref *ref = staged->ref;
     enum refusal refusal = refusal_of(client, staged, may_run);
     bool refused = refusal != REFUSE_NOT;
-    if (!refused && UNLIKELY(paused(client, slot))) {
+    if (!refused && UNLIKELY(paused(client, ref))) {
         client->flags |= CLIENT_PAUSED;
-        client->last_command = slot; /* CLIENT LIST shows what it waits with */
+        client->last_command = ref; /* CLIENT LIST shows what it waits with */
         return false;
     }
     bool apart = !refused && is_apart(worker, staged);
@@ -546,9 +546,9 @@ static bool run_staged(struct client *client, struct staged *staged, bool may_ru
         }
     }
     client->commands += !refused && staged->route != ROUTE_QUEUE;
-    client->last_command = slot;
+    client->last_command = ref;
     if (UNLIKELY(refused)) {
-        if (slot == NULL && is_http(staged->request.argv[0])) {
+        if (ref == NULL && is_http(staged->request.argv[0])) {
             log_http(worker, client);
             client_close(client);
             return true;

@@ -18,14 +18,13 @@ struct worker;
 void client_process(struct client *client);
 
 /* Runs a PLACE_KEY command on this worker's shard and keeps statistics. */
-void op_run(struct worker *worker, const struct command_slot *slot, struct bytes *argv,
-            uint32_t argc, uint32_t db, const struct key *key, uint8_t manner, int64_t now_ms,
+void op_run(struct worker *worker, const struct command_ref *ref, struct bytes *argv, uint32_t argc,
+            uint32_t db, const struct key *key, uint8_t manner, int64_t now_ms,
             struct reply *reply);
 
 /* Statistics of a command that has run (ticks spent, reply->errors) or was refused. */
-void stats_ran(struct worker *worker, const struct command_slot *slot, uint64_t ticks,
+void stats_ran(struct worker *worker, const struct command_ref *ref, uint64_t ticks,
                const struct reply *reply);
-void stats_refused(struct worker *worker, const struct command_slot *slot,
-                   const struct reply *reply);
+void stats_refused(struct worker *worker, const struct command_ref *ref, const struct reply *reply);
 
 #endif

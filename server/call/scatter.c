@@ -25,7 +25,7 @@
 
 struct scatter {
     struct client *client;
-    const struct command_slot *slot;
+    const struct command_ref *ref;
     scatter_part_fn *part;
     scatter_done_fn *done;
     void *args;
@@ -53,7 +53,7 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
     struct scatter *scatter = (struct scatter *)memory;
     *scatter = (struct scatter){
         .client = client,
-        .slot = x->slot,
+        .ref = x->ref,
         .part = part,
         .done = done,
         .args = memory + head + parts + count * each,
@@ -61,7 +61,7 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
         .now_ms = x->now_ms,
         .count = count,
         .open = count,
-        .inside = client->txn == NULL && !pause_passes(x->slot),
+        .inside = client->txn == NULL && !pause_passes(x->ref),
         .parts = (struct scatter_part *)(memory + head),
     };
     for (unsigned i = 0; i < count; i++) {
@@ -75,7 +75,7 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
     }
     client->scatter = scatter;
     if (scatter->inside) {
-        pause_enter(x->worker, x->slot->flags);
+        pause_enter(x->worker, x->ref->flags);
     }
     return scatter;
 }
@@ -156,8 +156,8 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
         reply = client_reply(client);
     }
     struct exec x = {
-        .command = scatter->slot->row,
-        .slot = scatter->slot,
+        .command = scatter->ref->row,
+        .ref = scatter->ref,
         .db = scatter->db,
         .shard = &worker->shard,
         .keyspace = worker->shard.keyspace,
@@ -174,9 +174,9 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
     if (reply.out == &worker->discard) {
         outbuf_drain(reply.out, reply.out->bytes);
     }
-    const struct command_slot *slot = scatter->slot;
+    const struct command_ref *ref = scatter->ref;
     if (scatter->inside) {
-        pause_leave(worker, slot->flags);
+        pause_leave(worker, ref->flags);
     }
     free(scatter);
     if (client->scatter != NULL) { /* it went on to the next shard */
@@ -187,7 +187,7 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
         txn_scatter_done(client, ticks, &reply);
         return;
     }
-    stats_ran(worker, slot, ticks, &reply);
+    stats_ran(worker, ref, ticks, &reply);
     if (gone) {
         client_try_free(client);
         return;

@@ -22,7 +22,7 @@
 #include "server/call/command.h"
 
 struct batch;
-struct command_slot;
+struct command_ref;
 struct large;
 struct multi_queue;
 struct multi_watches;
@@ -120,9 +120,9 @@ struct client {
     char *name; /* NULL: none */
     char *lib_name;
     char *lib_version;
-    const struct command_slot *last_command; /* NULL: none yet, or an unknown one */
-    int64_t created_ms;                      /* wall */
-    int64_t active_ms;                       /* wall, last interaction */
+    const struct command_ref *last_command; /* NULL: none yet, or an unknown one */
+    int64_t created_ms;                     /* wall */
+    int64_t active_ms;                      /* wall, last interaction */
     uint64_t bytes_in, bytes_out, commands;
     size_t memory;                  /* as last accounted to the worker */
     struct pqueue_node memory_node; /* of worker->evictable */

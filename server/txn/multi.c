@@ -87,14 +87,14 @@ size_t multi_pool_memory(const struct worker *worker) {
 static void follow_select(struct multi_queue *queue, const struct worker *worker,
                           const struct multi_command *command) {
     int64_t db;
-    if (strcmp(command->slot->full_name, "select") == 0 && num_parse_i64(command->argv[1], &db) &&
+    if (strcmp(command->ref->full_name, "select") == 0 && num_parse_i64(command->argv[1], &db) &&
         db >= 0 && db < worker->config->databases) {
         queue->db = (uint32_t)db;
     }
 }
 
 void multi_queue_add(struct multi_queue *queue, const struct worker *worker,
-                     const struct command_slot *slot, const struct bytes *argv, uint32_t argc) {
+                     const struct command_ref *ref, const struct bytes *argv, uint32_t argc) {
     if (queue->count == queue->capacity) {
         queue->capacity = queue->capacity > 0 ? queue->capacity * 2 : COMMANDS_MIN;
         queue->commands = must_realloc(queue->commands, queue->capacity * sizeof *queue->commands);
@@ -105,7 +105,7 @@ void multi_queue_add(struct multi_queue *queue, const struct worker *worker,
     }
     size_t bytes = argc * sizeof *argv + words_bytes;
     struct multi_command *command = &queue->commands[queue->count++];
-    *command = (struct multi_command){slot, arena_alloc(&queue->arena, bytes), argc, queue->db};
+    *command = (struct multi_command){ref, arena_alloc(&queue->arena, bytes), argc, queue->db};
     char *at = (char *)(command->argv + argc);
     for (uint32_t i = 0; i < argc; i++) {
         command->argv[i] = bytes_make(at, argv[i].len);
@@ -117,7 +117,7 @@ void multi_queue_add(struct multi_queue *queue, const struct worker *worker,
     queue->bytes += bytes;
     queue->words_bytes += words_bytes;
     queue->words_count += argc;
-    queue->flags |= slot->flags;
+    queue->flags |= ref->flags;
     follow_select(queue, worker, command);
 }
 

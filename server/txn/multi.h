@@ -18,7 +18,7 @@ struct client;
 struct worker;
 
 struct multi_command {
-    const struct command_slot *slot;
+    const struct command_ref *ref;
     struct bytes *argv; /* words and slices lie in the queue's arena */
     uint32_t argc;
     uint32_t db; /* selected when the command will run: a SELECT before it in the queue counts */
@@ -43,7 +43,7 @@ struct multi_queue *multi_queue_new(struct worker *worker, uint32_t db);
 void multi_queue_free(struct worker *worker, struct multi_queue *queue);
 /* Copies the words. */
 void multi_queue_add(struct multi_queue *queue, const struct worker *worker,
-                     const struct command_slot *slot, const struct bytes *argv, uint32_t argc);
+                     const struct command_ref *ref, const struct bytes *argv, uint32_t argc);
 /* What DISCARD does: the client's queue goes, and all it watches. Harmless without. */
 void multi_discard(struct client *client);
 /* Bytes held. */

@@ -104,13 +104,13 @@ size_t txn_pool_memory(const struct worker *worker) {
                                       worker->server->workers_count * sizeof(struct txn_part));
 }
 
-static struct txn *txn_new(struct client *client, const struct command_slot *slot) {
+static struct txn *txn_new(struct client *client, const struct command_ref *ref) {
     struct worker *worker = client->worker;
     struct txn *txn = txn_take(worker);
     txn->home = worker;
     txn->client = client;
     txn->client_id = client->id;
-    txn->slot = slot;
+    txn->ref = ref;
     txn->reply_max = client_reply_max(client);
     client->txn = txn;
     client->txns++;
@@ -372,8 +372,8 @@ static bool fence_next(struct txn *txn) {
 static void run_on(struct txn *txn, struct txn_command *command, struct shard *shard) {
     struct reply reply = txn_reply(txn->client);
     struct exec x = {
-        .command = command->slot->row,
-        .slot = command->slot,
+        .command = command->ref->row,
+        .ref = command->ref,
         .argv = command->argv,
         .argc = command->argc,
         .db = command->db,
@@ -620,11 +620,11 @@ static void merge(struct txn *txn, struct txn_command *command, struct reply *re
     }
 }
 
-static void count(struct txn *txn, const struct command_slot *slot,
+static void count(struct txn *txn, const struct command_ref *ref,
                   const struct txn_outcome *outcome) {
     struct reply counted = {.errors = outcome->errors};
     memcpy(counted.error_code, outcome->error_code, sizeof counted.error_code);
-    stats_ran(txn->home, slot, outcome->ticks, &counted);
+    stats_ran(txn->home, ref, outcome->ticks, &counted);
 }
 
 /* Some shard had more to answer than the client may have. */
@@ -649,7 +649,7 @@ static void write_reply(struct txn *txn, struct reply *reply, bool over) {
         if (!over) {
             merge(txn, &txn->commands[i], reply);
         }
-        count(txn, txn->commands[i].slot, &txn->commands[i].outcome);
+        count(txn, txn->commands[i].ref, &txn->commands[i].outcome);
     }
 }
 
@@ -674,7 +674,7 @@ static void finish(struct txn *txn) {
         outbuf_drain(reply.out, reply.out->bytes);
     }
     if (txn->queue != NULL) {
-        count(txn, txn->slot, &(struct txn_outcome){0});
+        count(txn, txn->ref, &(struct txn_outcome){0});
         multi_queue_free(worker, txn->queue);
         multi_watches_forget(client);
     }
@@ -720,8 +720,8 @@ static void stands(struct exec *x, const struct scatter_result *result) {
 static void wait_until_pause_stands(struct txn *txn) {
     txn->state = STATE_STANDS;
     struct exec x = {
-        .command = txn->slot->row,
-        .slot = txn->slot,
+        .command = txn->ref->row,
+        .ref = txn->ref,
         .client = txn->client,
         .worker = txn->home,
     };
@@ -848,7 +848,7 @@ static void go_on(struct txn *txn) {
 static bool reads_first(const struct txn *txn) {
     for (uint32_t i = 0; i < txn->count && txn->commands[i].phase == 0; i++) {
         const struct txn_command *command = &txn->commands[i];
-        if (command->kind == TXN_TASKS && (command->slot->flags & CMD_WRITE)) {
+        if (command->kind == TXN_TASKS && (command->ref->flags & CMD_WRITE)) {
             return false;
         }
     }
@@ -907,14 +907,14 @@ struct txn *txn_open(struct client *client, struct rt_buffer *input) {
     return txn;
 }
 
-void txn_add(struct txn *txn, const struct command_slot *slot, const struct request *request,
+void txn_add(struct txn *txn, const struct command_ref *ref, const struct request *request,
              struct large *large) {
     check(txn->count < TXN_COMMANDS_MAX);
     txn->bytes += request->bytes;
-    txn->flags |= slot->flags;
+    txn->flags |= ref->flags;
     txn->client->bytes_away += request->bytes;
     txn->commands[txn->count++] = (struct txn_command){
-        .slot = slot,
+        .ref = ref,
         .argv = copy_words(txn, request),
         .argc = request->argc,
         .db = txn->client->db,
@@ -930,17 +930,17 @@ uint32_t txn_count(const struct txn *txn) {
 static bool is_here(const struct worker *worker, const struct multi_command *command,
                     struct key *ret_key) {
     const struct server *server = worker->server;
-    const struct command_slot *slot = command->slot;
-    if (slot->row->place != PLACE_KEY) {
+    const struct command_ref *ref = command->ref;
+    if (ref->row->place != PLACE_KEY) {
         return false;
     }
-    if (slot->first_key > 0 && slot->last_key == slot->first_key) {
-        *ret_key = key_make(&server->secret, command->argv[slot->first_key]);
+    if (ref->first_key > 0 && ref->last_key == ref->first_key) {
+        *ret_key = key_make(&server->secret, command->argv[ref->first_key]);
         return server_worker_of_slot(server, ret_key->slot) == worker->id;
     }
     struct key_ref refs[KEYS_HERE_MAX];
     int n = command->argc <= KEYS_HERE_MAX
-                ? command_keys(slot->row, command->argv, command->argc, refs, KEYS_HERE_MAX)
+                ? command_keys(ref->row, command->argv, command->argc, refs, KEYS_HERE_MAX)
                 : -1;
     for (int i = n - 1; i >= 0; i--) {
         *ret_key = key_make(&server->secret, command->argv[refs[i].index]);
@@ -1013,7 +1013,7 @@ static bool exec_here(struct exec *x, struct multi_queue *queue) {
             const struct multi_command *command = &queue->commands[i];
             struct reply reply;
             reply_init(&reply, out, x->reply->resp);
-            op_run(worker, command->slot, command->argv, command->argc, command->db, &keys[i],
+            op_run(worker, command->ref, command->argv, command->argc, command->db, &keys[i],
                    x->manner, x->now_ms, &reply);
             out = out_after(client, out);
         }
@@ -1032,7 +1032,7 @@ void txn_exec(struct exec *x, struct multi_queue *queue) {
     if (exec_here(x, queue)) {
         return;
     }
-    struct txn *txn = txn_new(x->client, x->slot);
+    struct txn *txn = txn_new(x->client, x->ref);
     txn->queue = queue;
     txn->bytes = multi_queue_memory(queue);
     x->client->bytes_away += txn->bytes;
@@ -1041,7 +1041,7 @@ void txn_exec(struct exec *x, struct multi_queue *queue) {
     for (uint32_t i = 0; i < queue->count; i++) {
         const struct multi_command *command = &queue->commands[i];
         txn->commands[i] = (struct txn_command){
-            .slot = command->slot,
+            .ref = command->ref,
             .argv = command->argv,
             .argc = command->argc,
             .db = command->db,

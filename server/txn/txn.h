@@ -17,7 +17,7 @@
 #include "server/call/command.h"
 
 struct client;
-struct command_slot;
+struct command_ref;
 struct large;
 struct lock_request;
 struct message;
@@ -35,7 +35,7 @@ struct worker;
  * done, as if each command had been alone. `large`: values of the request that its shards may take
  * over, or NULL; it has to last till txn_start is over. */
 struct txn *txn_open(struct client *client, struct rt_buffer *input);
-void txn_add(struct txn *txn, const struct command_slot *slot, const struct request *request,
+void txn_add(struct txn *txn, const struct command_ref *ref, const struct request *request,
              struct large *large);
 void txn_start(struct txn *txn);
 /* As many as share one, at most. */

@@ -78,8 +78,8 @@ static void run_task(struct worker *worker, struct txn_part *part, struct txn_ta
     struct reply reply;
     reply_init(&reply, out, part->resp);
     struct exec x = {
-        .command = task->command->slot->row,
-        .slot = task->command->slot,
+        .command = task->command->ref->row,
+        .ref = task->command->ref,
         .argv = task->argv,
         .argc = task->argc,
         .db = task->command->db,

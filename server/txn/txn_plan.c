@@ -39,8 +39,7 @@ static struct txn_part *part_of(struct txn *txn, unsigned worker) {
 static void plan_keys(struct txn *txn, struct txn_command *command) {
     struct server *server = txn->home->server;
     struct key_ref *refs = arena_alloc(&txn->arena, command->argc * sizeof *refs);
-    int n =
-        command_keys(command->slot->row, command->argv, command->argc, refs, (int)command->argc);
+    int n = command_keys(command->ref->row, command->argv, command->argc, refs, (int)command->argc);
     if (n <= 0) { /* the arguments make no sense: it says so itself, anywhere */
         return;
     }
@@ -101,8 +100,8 @@ static void plan_whole(struct txn *txn, struct txn_command *command) {
 /* How many words belong to each key, or 0 when the command cannot be divided: its keys do not
  * follow each other from the first to the last word, or a word is missing. */
 static uint32_t words_per_key(const struct txn_command *command) {
-    const struct key_spec *spec = &command->slot->row->keys[0];
-    if (command->slot->row->spread == SPREAD_CARRY || spec->find != FIND_RANGE) {
+    const struct key_spec *spec = &command->ref->row->keys[0];
+    if (command->ref->row->spread == SPREAD_CARRY || spec->find != FIND_RANGE) {
         return 0;
     }
     uint32_t step = (uint32_t)spec->step, first = command->keys[0].index;
@@ -114,7 +113,7 @@ static void plan_divided(struct txn *txn, struct txn_command *command, uint32_t 
     for (uint32_t i = 0; i < command->keys_count; i++) {
         counts[command->keys[i].worker]++;
     }
-    command->spread = command->slot->row->spread;
+    command->spread = command->ref->row->spread;
     command->tasks = tasks_new(txn);
     for (uint32_t i = 0; i < command->keys_count; i++) {
         const struct txn_planned_key *key = &command->keys[i];
@@ -158,14 +157,14 @@ static void plan_carried(struct txn *txn, struct txn_command *command) {
 
 /* True if it needs a phase of its own. */
 static bool plan_command(struct txn *txn, struct txn_command *command) {
-    if (command->slot->row->place == PLACE_HOME) {
+    if (command->ref->row->place == PLACE_HOME) {
         command->kind = TXN_HOME;
-        if (command->slot->flags & CMD_ALL_KEYS) {
-            bool writes = command->slot->flags & CMD_WRITE;
+        if (command->ref->flags & CMD_ALL_KEYS) {
+            bool writes = command->ref->flags & CMD_WRITE;
             enum lock_scope scope = writes ? LOCK_ALL_EXCLUSIVE : LOCK_ALL_SHARED;
             txn->scope = scope > txn->scope ? scope : txn->scope;
         }
-        return !(command->slot->flags & CMD_UNFENCED);
+        return !(command->ref->flags & CMD_UNFENCED);
     }
     command->kind = TXN_TASKS;
     plan_keys(txn, command);

@@ -79,7 +79,7 @@ struct txn_planned_key {
 };
 
 struct txn_command {
-    const struct command_slot *slot;
+    const struct command_ref *ref;
     struct bytes *argv;
     uint32_t argc;
     uint32_t db;
@@ -159,7 +159,7 @@ struct txn {
     struct txn_part *space; /* room for a part for each worker */
     struct worker *home;
     struct client *client; /* stays until the transaction is freed */
-    const struct command_slot *slot;
+    const struct command_ref *ref;
     struct multi_queue *queue; /* EXEC's, else NULL */
     struct rt_buffer *input;
     uint64_t client_id;

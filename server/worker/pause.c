@@ -16,8 +16,8 @@ static bool is_on(const struct worker *worker) {
            rt_mono_ms(worker->rt) < worker->pause.until_ms;
 }
 
-bool pause_passes(const struct command_slot *slot) {
-    return slot->container != NULL && strcmp(slot->container->full_name, "client") == 0;
+bool pause_passes(const struct command_ref *ref) {
+    return ref->container != NULL && strcmp(ref->container->full_name, "client") == 0;
 }
 
 bool pause_forbids(const struct worker *worker, unsigned command_flags) {

@@ -28,11 +28,11 @@ struct pause {
     unsigned inside, inside_writing;
 };
 
-struct command_slot;
+struct command_ref;
 struct worker;
 
 /* CLIENT and its subcommands: somebody must be able to end a pause. */
-bool pause_passes(const struct command_slot *slot);
+bool pause_passes(const struct command_ref *ref);
 /* Whether a command with these flags has to wait now. */
 bool pause_forbids(const struct worker *worker, unsigned command_flags);
 /* A command, or several at once with the flags of all, begins to work where its home does not see

@@ -66,19 +66,19 @@ static inline uint32_t call_split(struct bytes *argv, const char *line) {
 static inline struct text call_run(struct call *call, const char *line) {
     struct bytes argv[CALL_ARGS_MAX];
     uint32_t argc = call_split(argv, line);
-    const struct command_slot *slot = command_table_find(call->table, argv[0]);
-    cr_assert(slot != NULL, "%s", line);
-    if (slot->subcommands_count > 0) {
-        slot = command_slot_find_sub(slot, argv[1]);
-        cr_assert(slot != NULL, "%s", line);
+    const struct command_ref *ref = command_table_find(call->table, argv[0]);
+    cr_assert(ref != NULL, "%s", line);
+    if (ref->subcommands_count > 0) {
+        ref = command_ref_find_sub(ref, argv[1]);
+        cr_assert(ref != NULL, "%s", line);
     }
     struct outbuf out;
     struct reply reply;
     outbuf_init(&out);
     reply_init(&reply, &out, call->resp);
     struct exec x = {
-        .command = slot->row,
-        .slot = slot,
+        .command = ref->row,
+        .ref = ref,
         .argv = argv,
         .argc = argc,
         .shard = &call->worker.shard,
@@ -87,10 +87,10 @@ static inline struct text call_run(struct call *call, const char *line) {
         .now_ms = call->now_ms,
         .worker = &call->worker,
     };
-    if (slot->first_key > 0) {
-        x.key = key_make(&call->server.secret, argv[slot->first_key]);
+    if (ref->first_key > 0) {
+        x.key = key_make(&call->server.secret, argv[ref->first_key]);
     }
-    slot->row->run(&x);
+    ref->row->run(&x);
     keyspace_verify(x.keyspace);
     struct text text;
     text_init(&text);

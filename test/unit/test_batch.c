@@ -136,7 +136,7 @@ Test(batch, an_op_waits_for_each_of_its_keys_also_behind_an_empty_one) {
     int error;
     struct bytes bad;
     struct command_table *table = command_table_new(NULL, 0, &error, &bad);
-    const struct command_slot *del = command_table_find(table, BYTES("del"));
+    const struct command_ref *del = command_table_find(table, BYTES("del"));
     worker->server = calloc(1, sizeof(*worker->server));
     const struct hash_secret *secret = &worker->server->secret;
     struct locks *locks = &worker->shard.locks;

@@ -14,12 +14,12 @@ static struct command_table *table_new(const struct bytes *renames, size_t pairs
     return table;
 }
 
-static const struct command_slot *find(const struct command_table *table, const char *name) {
+static const struct command_ref *find(const struct command_table *table, const char *name) {
     return command_table_find(table, bytes_of_text(name));
 }
 
 /* By the name of its row, whatever it is served under. */
-static const struct command_slot *find_row(const struct command_table *table, const char *name) {
+static const struct command_ref *find_row(const struct command_table *table, const char *name) {
     for (unsigned i = 0; i < command_table_count(table); i++) {
         if (strcmp(command_table_at(table, i)->full_name, name) == 0) {
             return command_table_at(table, i);
@@ -33,19 +33,19 @@ static const struct command_slot *find_row(const struct command_table *table, co
 Test(command_table, every_command_is_found_by_its_name_in_any_case) {
     struct command_table *table = table_new(NULL, 0);
     for (unsigned i = 0; i < command_table_top_count(table); i++) {
-        const struct command_slot *slot = command_table_top(table, i);
+        const struct command_ref *ref = command_table_top(table, i);
         char name[64];
         for (int pass = 0; pass < 3; pass++) {
-            size_t n = strlen(slot->row->name);
+            size_t n = strlen(ref->row->name);
             for (size_t k = 0; k <= n; k++) {
-                char c = slot->row->name[k];
+                char c = ref->row->name[k];
                 bool up = c >= 'a' && c <= 'z' && (pass == 1 || (pass == 2 && k % 2));
                 name[k] = up ? (char)(c - 32) : c;
             }
-            cr_expect_eq(find(table, name), slot, "%s", name);
+            cr_expect_eq(find(table, name), ref, "%s", name);
         }
-        cr_expect_eq(command_table_at(table, slot->id), slot);
-        cr_expect_str_eq(slot->full_name, slot->row->name);
+        cr_expect_eq(command_table_at(table, ref->id), ref);
+        cr_expect_str_eq(ref->full_name, ref->row->name);
     }
     command_table_free(table);
 }
@@ -62,16 +62,16 @@ Test(command_table, nothing_else_is_found) {
             for (int bit = 0; bit < 8; bit++) {
                 memcpy(other, name, n);
                 other[k] = (char)(other[k] ^ (1 << bit));
-                const struct command_slot *slot = command_table_find(table, bytes_make(other, n));
-                cr_expect(slot == NULL || bytes_equal_nocase(bytes_make(other, n),
-                                                             bytes_of_text(slot->row->name)),
+                const struct command_ref *ref = command_table_find(table, bytes_make(other, n));
+                cr_expect(ref == NULL || bytes_equal_nocase(bytes_make(other, n),
+                                                            bytes_of_text(ref->row->name)),
                           "%.*s", (int)n, other);
             }
         }
         memcpy(other, name, n);
         other[n] = 0;
         cr_expect_null(command_table_find(table, bytes_make(other, n + 1)));
-        const struct command_slot *shorter = command_table_find(table, bytes_make(other, n - 1));
+        const struct command_ref *shorter = command_table_find(table, bytes_make(other, n - 1));
         cr_expect(shorter == NULL || strlen(shorter->row->name) == n - 1);
     }
     cr_expect_null(find(table, ""));
@@ -81,13 +81,13 @@ Test(command_table, nothing_else_is_found) {
 
 Test(command_table, subcommands_have_numbers_and_full_names) {
     struct command_table *table = table_new(NULL, 0);
-    const struct command_slot *client = find(table, "client");
-    const struct command_slot *list = command_slot_find_sub(client, BYTES("LiSt"));
+    const struct command_ref *client = find(table, "client");
+    const struct command_ref *list = command_ref_find_sub(client, BYTES("LiSt"));
     cr_assert_not_null(list);
     cr_assert_str_eq(list->full_name, "client|list");
     cr_assert_eq(list->container, client);
     cr_assert_eq(command_table_at(table, list->id), list);
-    cr_assert_null(command_slot_find_sub(client, BYTES("bogus")));
+    cr_assert_null(command_ref_find_sub(client, BYTES("bogus")));
     for (unsigned i = 0; i < command_table_count(table); i++) {
         cr_expect_eq(command_table_at(table, i)->id, i);
     }
@@ -107,13 +107,13 @@ Test(command_table, categories_follow_from_flags) {
 
 Test(command_table, key_specs_fold_into_first_last_and_step) {
     struct command_table *table = table_new(NULL, 0);
-    const struct command_slot *get = find(table, "get");
+    const struct command_ref *get = find(table, "get");
     cr_expect(get->first_key == 1 && get->last_key == 1 && get->shown_step == 1);
-    const struct command_slot *mset = find(table, "mset");
+    const struct command_ref *mset = find(table, "mset");
     cr_expect(mset->first_key == 1 && mset->last_key == -1 && mset->shown_step == 2);
-    const struct command_slot *copy = find(table, "copy"); /* two specs side by side */
+    const struct command_ref *copy = find(table, "copy"); /* two specs side by side */
     cr_expect(copy->first_key == 1 && copy->last_key == 2 && copy->shown_step == 1);
-    const struct command_slot *msetex = find(table, "msetex"); /* counted keys */
+    const struct command_ref *msetex = find(table, "msetex"); /* counted keys */
     cr_expect(msetex->first_key == 0 && msetex->shown_first == 0);
     cr_expect(msetex->flags & CMD_MOVABLE_KEYS);
     command_table_free(table);

@@ -450,7 +450,7 @@ void client_describe(struct text *text, const struct client *client, bool redact
         buffered += large_bytes(client->large) + large_missing(client->large);
         input_bytes += large_bytes(client->large);
     }
-    const struct command_slot *last = client->last_command;
+    const struct command_ref *last = client->last_command;
     describe_who(text, client, redacted);
     text_appendf(text, " age=%lld idle=%lld flags=%s capa=%s",
                  (long long)seconds_since(client->created_ms, now_ms),

@@ -78,17 +78,17 @@ static const struct command_table *table_of(const struct exec *x) {
 }
 
 /* "get", "config|get": the container by the name it is served under. */
-static const struct command_slot *find_served(const struct exec *x, struct bytes name) {
+static const struct command_ref *find_served(const struct exec *x, struct bytes name) {
     const char *bar = memchr(name.ptr, '|', name.len);
     if (bar == NULL) {
         return command_table_find(table_of(x), name);
     }
     struct bytes top = bytes_make(name.ptr, (size_t)(bar - name.ptr));
-    const struct command_slot *slot = command_table_find(table_of(x), top);
-    if (slot == NULL) {
+    const struct command_ref *ref = command_table_find(table_of(x), top);
+    if (ref == NULL) {
         return NULL;
     }
-    return command_slot_find_sub(slot, bytes_make(bar + 1, name.len - top.len - 1));
+    return command_ref_find_sub(ref, bytes_make(bar + 1, name.len - top.len - 1));
 }
 
 static void reply_flags(struct reply *r, unsigned flags, const struct flag_name *names) {
@@ -177,32 +177,32 @@ static void reply_tips(struct reply *r, const char *const *tips) {
     }
 }
 
-static void reply_command_info(struct reply *r, const struct command_slot *slot) {
-    if (slot == NULL) {
+static void reply_command_info(struct reply *r, const struct command_ref *ref) {
+    if (ref == NULL) {
         reply_null(r);
         return;
     }
-    const struct command *row = slot->row;
+    const struct command *row = ref->row;
     int specs = 0;
     while (specs < KEY_SPECS_MAX && row->keys[specs].begin != BEGIN_NONE) {
         specs++;
     }
     reply_array(r, 10);
-    reply_bulk_text(r, slot->full_name);
+    reply_bulk_text(r, ref->full_name);
     reply_int(r, row->arity);
-    reply_flags(r, slot->flags, command_flag_names);
-    reply_int(r, slot->shown_first);
-    reply_int(r, slot->shown_last);
-    reply_int(r, slot->shown_step);
-    reply_categories(r, slot->categories);
+    reply_flags(r, ref->flags, command_flag_names);
+    reply_int(r, ref->shown_first);
+    reply_int(r, ref->shown_last);
+    reply_int(r, ref->shown_step);
+    reply_categories(r, ref->categories);
     reply_tips(r, row->tips);
     reply_set(r, (size_t)specs);
     for (int i = 0; i < specs; i++) {
         reply_key_spec(r, &row->keys[i]);
     }
-    reply_array(r, slot->subcommands_count);
-    for (unsigned i = 0; i < slot->subcommands_count; i++) {
-        reply_command_info(r, &slot->subcommands[i]);
+    reply_array(r, ref->subcommands_count);
+    for (unsigned i = 0; i < ref->subcommands_count; i++) {
+        reply_command_info(r, &ref->subcommands[i]);
     }
 }
 
@@ -216,7 +216,7 @@ static unsigned served_count(const struct command_table *table) {
 
 /* Calls `one` for every command that is served. */
 static void each_served(const struct command_table *table, struct reply *r,
-                        void (*one)(struct reply *r, const struct command_slot *slot)) {
+                        void (*one)(struct reply *r, const struct command_ref *ref)) {
     for (unsigned i = 0; i < command_table_top_count(table); i++) {
         if (command_table_top(table, i)->served_name[0] != 0) {
             one(r, command_table_top(table, i));
@@ -301,13 +301,13 @@ static void reply_history(struct reply *r, const struct command_history *history
     }
 }
 
-static void reply_command_docs(struct reply *r, const struct command_slot *slot) {
-    const struct command *row = slot->row;
+static void reply_command_docs(struct reply *r, const struct command_ref *ref) {
+    const struct command *row = ref->row;
     bool deprecated = row->deprecated_since != NULL, system = (row->flags & CMD_SYSTEM) != 0;
-    reply_bulk_text(r, slot->full_name);
+    reply_bulk_text(r, ref->full_name);
     reply_map(r, (size_t)3 + (row->complexity != NULL) + (deprecated || system) + deprecated +
                      (row->replaced_by != NULL) + (row->history != NULL) + (row->args != NULL) +
-                     (slot->subcommands_count > 0));
+                     (ref->subcommands_count > 0));
     reply_pair_text(r, "summary", row->summary);
     reply_pair_text(r, "since", row->since);
     reply_pair_text(r, "group", row->group);
@@ -332,11 +332,11 @@ static void reply_command_docs(struct reply *r, const struct command_slot *slot)
         reply_bulk_text(r, "arguments");
         reply_args(r, row->args);
     }
-    if (slot->subcommands_count > 0) {
+    if (ref->subcommands_count > 0) {
         reply_bulk_text(r, "subcommands");
-        reply_map(r, slot->subcommands_count);
-        for (unsigned i = 0; i < slot->subcommands_count; i++) {
-            reply_command_docs(r, &slot->subcommands[i]);
+        reply_map(r, ref->subcommands_count);
+        for (unsigned i = 0; i < ref->subcommands_count; i++) {
+            reply_command_docs(r, &ref->subcommands[i]);
         }
     }
 }
@@ -354,9 +354,9 @@ void command_command_docs(struct exec *x) {
     }
     reply_map(x->reply, n);
     for (uint32_t i = 2; i < x->argc; i++) {
-        const struct command_slot *slot = find_served(x, x->argv[i]);
-        if (slot != NULL) {
-            reply_command_docs(x->reply, slot);
+        const struct command_ref *ref = find_served(x, x->argv[i]);
+        if (ref != NULL) {
+            reply_command_docs(x->reply, ref);
         }
     }
 }
@@ -371,16 +371,16 @@ struct list_choice {
     struct bytes pattern;
 };
 
-static bool choice_takes(const struct list_choice *choice, const struct command_slot *slot) {
+static bool choice_takes(const struct list_choice *choice, const struct command_ref *ref) {
     switch (choice->filter) {
     case LIST_ALL:
         return true;
     case LIST_NONE:
         return false;
     case LIST_CATEGORY:
-        return (slot->categories & choice->category) != 0;
+        return (ref->categories & choice->category) != 0;
     case LIST_PATTERN:
-        return glob_match(choice->pattern, bytes_of_text(slot->full_name), true);
+        return glob_match(choice->pattern, bytes_of_text(ref->full_name), true);
     }
     return false;
 }
@@ -390,12 +390,12 @@ static size_t list_chosen(const struct command_table *table, const struct list_c
                           struct reply *r) {
     size_t n = 0;
     for (unsigned i = 0; i < command_table_count(table); i++) {
-        const struct command_slot *slot = command_table_at(table, i);
-        const struct command_slot *top = slot->container ? slot->container : slot;
-        if (top->served_name[0] != 0 && choice_takes(choice, slot)) {
+        const struct command_ref *ref = command_table_at(table, i);
+        const struct command_ref *top = ref->container ? ref->container : ref;
+        if (top->served_name[0] != 0 && choice_takes(choice, ref)) {
             n++;
             if (r != NULL) {
-                reply_bulk_text(r, slot->full_name);
+                reply_bulk_text(r, ref->full_name);
             }
         }
     }
@@ -442,13 +442,13 @@ void command_command_list(struct exec *x) {
 
 /* The command a call would run: its subcommand if it has any and one is named. NULL if there is no
  * such thing. */
-static const struct command_slot *find_called(const struct exec *x, const struct bytes *argv,
-                                              uint32_t argc) {
-    const struct command_slot *slot = command_table_find(table_of(x), argv[0]);
-    if (slot == NULL || slot->subcommands_count == 0 || argc == 1) {
-        return slot;
+static const struct command_ref *find_called(const struct exec *x, const struct bytes *argv,
+                                             uint32_t argc) {
+    const struct command_ref *ref = command_table_find(table_of(x), argv[0]);
+    if (ref == NULL || ref->subcommands_count == 0 || argc == 1) {
+        return ref;
     }
-    return command_slot_find_sub(slot, argv[1]);
+    return command_ref_find_sub(ref, argv[1]);
 }
 
 static bool takes_keys(const struct command *row) {
@@ -462,23 +462,23 @@ static bool takes_keys(const struct command *row) {
 static void reply_keys(struct exec *x, bool with_flags) {
     const struct bytes *argv = x->argv + 2;
     uint32_t argc = x->argc - 2;
-    const struct command_slot *slot = find_called(x, argv, argc);
-    if (slot == NULL) {
+    const struct command_ref *ref = find_called(x, argv, argc);
+    if (ref == NULL) {
         reply_error(x->reply, "ERR Invalid command specified");
         return;
     }
-    if (!takes_keys(slot->row)) {
+    if (!takes_keys(ref->row)) {
         reply_error(x->reply, "ERR The command has no key arguments");
         return;
     }
-    int arity = slot->row->arity;
+    int arity = ref->row->arity;
     if (arity > 0 ? argc != (uint32_t)arity : argc < (uint32_t)-arity) {
         reply_error(x->reply, "ERR Invalid number of arguments specified for command");
         return;
     }
     struct key_ref *refs = arena_alloc(&x->worker->scratch, argc * sizeof(*refs));
-    int n = command_keys(slot->row, argv, argc, refs, (int)argc);
-    bool may_lack = (slot->flags & CMD_NO_MANDATORY_KEYS) != 0;
+    int n = command_keys(ref->row, argv, argc, refs, (int)argc);
+    bool may_lack = (ref->flags & CMD_NO_MANDATORY_KEYS) != 0;
     if (n < 0 || (n == 0 && !may_lack)) {
         if (may_lack) {
             reply_array(x->reply, 0);

@@ -16,21 +16,21 @@ static const struct totals_part *part_of(const struct info *info, unsigned i) {
 
 /* Calls `one` for each command and then its subcommands. */
 static void each_command(struct info *info,
-                         void (*one)(struct info *, const struct command_slot *)) {
+                         void (*one)(struct info *, const struct command_ref *)) {
     const struct command_table *table = info->worker->server->commands;
     for (unsigned i = 0; i < command_table_top_count(table); i++) {
-        const struct command_slot *slot = command_table_top(table, i);
-        one(info, slot);
-        for (unsigned s = 0; s < slot->subcommands_count; s++) {
-            one(info, &slot->subcommands[s]);
+        const struct command_ref *ref = command_table_top(table, i);
+        one(info, ref);
+        for (unsigned s = 0; s < ref->subcommands_count; s++) {
+            one(info, &ref->subcommands[s]);
         }
     }
 }
 
-static void commandstats_line(struct info *info, const struct command_slot *slot) {
+static void commandstats_line(struct info *info, const struct command_ref *ref) {
     struct command_total sum = {0};
     for (unsigned i = 0; i < info->result->parts_count; i++) {
-        const struct command_total *part = &part_of(info, i)->commands[slot->id];
+        const struct command_total *part = &part_of(info, i)->commands[ref->id];
         sum.calls += part->calls;
         sum.rejected += part->rejected;
         sum.failed += part->failed;
@@ -42,7 +42,7 @@ static void commandstats_line(struct info *info, const struct command_slot *slot
     text_appendf(&info->text,
                  "cmdstat_%s:calls=%llu,usec=%llu,usec_per_call=%.2f,rejected_calls=%llu,"
                  "failed_calls=%llu\r\n",
-                 slot->full_name, ULL(sum.calls), ULL(sum.ns / 1000),
+                 ref->full_name, ULL(sum.calls), ULL(sum.ns / 1000),
                  sum.calls ? (double)sum.ns / 1000 / (double)sum.calls : 0.0, ULL(sum.rejected),
                  ULL(sum.failed));
 }
@@ -52,10 +52,10 @@ void info_commandstats(struct info *info) {
     each_command(info, commandstats_line);
 }
 
-static void latencystats_line(struct info *info, const struct command_slot *slot) {
+static void latencystats_line(struct info *info, const struct command_ref *ref) {
     struct histogram *sum = NULL;
     for (unsigned i = 0; i < info->result->parts_count; i++) {
-        struct command_total *part = &part_of(info, i)->commands[slot->id];
+        struct command_total *part = &part_of(info, i)->commands[ref->id];
         if (part->latency == NULL) {
             continue;
         }
@@ -70,7 +70,7 @@ static void latencystats_line(struct info *info, const struct command_slot *slot
     }
     const struct config_percentiles *percentiles =
         &info->worker->config->latency_tracking_info_percentiles;
-    text_appendf(&info->text, "latency_percentiles_usec_%s:", slot->full_name);
+    text_appendf(&info->text, "latency_percentiles_usec_%s:", ref->full_name);
     for (size_t i = 0; i < percentiles->count; i++) {
         text_appendf(&info->text, "%sp%.15g=%.3f", i ? "," : "", percentiles->items[i],
                      (double)histogram_percentile(sum, percentiles->items[i]) / 1000);
