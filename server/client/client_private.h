@@ -14,6 +14,20 @@ struct batch_news;
 /* It needs no password, or has given it. */
 bool client_may_run(const struct client *client);
 
+/* What the stream tells. */
+void client_on_data(struct rt_stream *stream, struct rt_buffer *buffer, struct bytes bytes);
+void client_on_ended(struct rt_stream *stream, int error);
+void client_on_sent(struct rt_stream *stream, size_t n);
+
+/* It waits for something before it goes on with its input. */
+bool client_waits(const struct client *client);
+/* Its wait is over, but it goes on later in this turn or in the next (client_resume). */
+bool client_in_line(const struct client *client);
+
+/* Lets go of the input buffer. */
+void client_input_drop(struct client *client);
+/* Closes a client whose input is over its limit. */
+void client_limit_input(struct client *client);
 /* The first n bytes of the input are done with. */
 void client_input_used(struct client *client, size_t n);
 /* At the end of client_process: what is left of the input is kept, output is announced, limits are
@@ -37,6 +51,8 @@ void client_batch_news(struct batch_news *news);
 /* A batch of the client came home. */
 void client_batch_done(struct client *client, struct batch *batch);
 
+/* Replies that have not left, those out of turn too. */
+size_t client_output_bytes(const struct client *client);
 /* Closes a client whose output is over its limit; true if so. */
 bool client_check_output(struct client *client);
 /* What a transaction may answer: who asks for more is closed. SIZE_MAX if there is no limit. */

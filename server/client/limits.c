@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* limits: what a connection may cost. Why here: limits on input, on output and on the memory of all
+ * clients are looked at from many places, and each must count the same bytes as CLIENT LIST shows.
+ */
+#include "base/check.h"
+#include "server/call/batch.h"
+#include "server/client/client.h"
+#include "server/client/client_private.h"
+#include "server/client/large.h"
+#include "server/observe/log.h"
+#include "server/txn/multi.h"
+#include "server/worker/worker.h"
+
+#define UNAUTHENTICATED_QUERY_MAX  (1024 * 1024)
+#define UNAUTHENTICATED_OUTPUT_MAX 1024
+
+/* ---- Input ---- */
+
+/* Arguments that are complete are no query buffer any more, neither here nor in Valkey: what is
+ * left is one bulk at most, and requests that wait for their turn. */
+static size_t input_unparsed(const struct client *client) {
+    size_t parsed = client->input_scanned + client->parser.pos;
+    return client->input.len - (parsed < client->input.len ? parsed : client->input.len) +
+           large_partial(client->large);
+}
+
+void client_limit_input(struct client *client) {
+    struct worker *worker = client->worker;
+    size_t bytes = client->input.len + large_bytes(client->large);
+    if (bytes > worker->stats.input_max) {
+        worker->stats.input_max = bytes;
+    }
+    size_t limit = (size_t)worker->config->client_query_buffer_limit;
+    size_t counted = input_unparsed(client);
+    counted += client->multi != NULL ? client->multi->words_bytes : 0;
+    if (client_waits(client)) {
+        return; /* nobody has parsed it, and soon it is not read on */
+    }
+    if (counted > limit || (counted > UNAUTHENTICATED_QUERY_MAX && !client_may_run(client))) {
+        worker->stats.query_limit_disconnects++;
+        log_client(worker, LOG_WARNING,
+                   "Closing client that reached max query buffer length: ", client, "");
+        client_close(client);
+    }
+}
+
+/* ---- Output ---- */
+
+/* Replies that have not left, those out of turn too. */
+size_t client_output_bytes(const struct client *client) {
+    bool dropped = (client->flags & CLIENT_REPLY_OFF) != 0;
+    return client->out.bytes + client->held.bytes + (dropped ? 0 : client->home_replies);
+}
+
+/* Over the hard limit, or over the soft one for long enough; over its own if it gave no password.
+ */
+static bool output_over_limit(struct client *client) {
+    const struct config *config = client->worker->config;
+    const struct config_output_limit *limit =
+        &config->client_output_buffer_limit[CONFIG_OUTPUT_NORMAL];
+    /* A first chunk is free, as the fixed buffer of each client is in Valkey: no limit, however
+     * small, cuts off who reads his replies. */
+    size_t bytes = client_output_bytes(client);
+    bytes = bytes > OUTBUF_CHUNK_BYTES ? bytes - OUTBUF_CHUNK_BYTES : 0;
+    if ((limit->hard_bytes > 0 && bytes > limit->hard_bytes) ||
+        (bytes > UNAUTHENTICATED_OUTPUT_MAX && !client_may_run(client))) {
+        return true;
+    }
+    if (limit->soft_bytes == 0 || bytes <= limit->soft_bytes) {
+        client->soft_limit_since_ms = 0;
+        return false;
+    }
+    int64_t now_ms = rt_mono_ms(client->worker->rt);
+    if (client->soft_limit_since_ms == 0) {
+        client->soft_limit_since_ms = now_ms;
+    }
+    return now_ms - client->soft_limit_since_ms > limit->soft_seconds * 1000;
+}
+
+size_t client_reply_max(const struct client *client) {
+    size_t hard =
+        client->worker->config->client_output_buffer_limit[CONFIG_OUTPUT_NORMAL].hard_bytes;
+    bool drops = (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0;
+    return hard > 0 && !drops ? hard + OUTBUF_CHUNK_BYTES : SIZE_MAX;
+}
+
+void client_close_over_limit(struct client *client) {
+    struct worker *worker = client->worker;
+    worker->stats.output_limit_disconnects++;
+    log_client(worker, LOG_WARNING, "Client ", client,
+               " closed for overcoming of output buffer limits.");
+    client_close(client);
+}
+
+bool client_check_output(struct client *client) {
+    if (client->flags & CLIENT_CLOSING) {
+        return true;
+    }
+    struct worker *worker = client->worker;
+    size_t bytes = client_output_bytes(client);
+    if (bytes > client->out_peak) {
+        client->out_peak = bytes;
+        if (client->out_peak > worker->stats.output_max) {
+            worker->stats.output_max = client->out_peak;
+        }
+    }
+    bool over = output_over_limit(client);
+    if (over) {
+        client_close_over_limit(client);
+    }
+    return over;
+}
+
+/* ---- Memory ---- */
+
+size_t client_memory(const struct client *client) {
+    size_t bytes = sizeof *client + client->out.allocated + client->held.allocated +
+                   client->pending_cap * sizeof *client->pending + client->bytes_away +
+                   client->home_memory + large_memory(client->large);
+    if (client->input_buffer != NULL) {
+        bytes +=
+            client->input_buffer->pool == NULL ? client->input_buffer->size : client->input.len;
+    }
+    if (client->parser.args != NULL) {
+        bytes += client->parser.argv_cap * sizeof *client->parser.args;
+    }
+    bytes += client->multi != NULL ? multi_queue_memory(client->multi) : 0;
+    bytes += client->watches != NULL ? client->watches->bytes : 0;
+    return bytes + client->batches_away * sizeof(struct batch);
+}
+
+void client_account(struct client *client) {
+    size_t bytes = client_memory(client);
+    struct worker *worker = client->worker;
+    worker->clients_memory += bytes - client->memory;
+    client->memory = bytes;
+    if (UNLIKELY(worker->evicts)) {
+        client_order(client);
+    }
+}
+
+void client_order(struct client *client) {
+    struct worker *worker = client->worker;
+    pqueue_remove(&worker->evictable, &client->memory_node);
+    if (worker->evicts && !(client->flags & (CLIENT_NO_EVICT | CLIENT_CLOSING))) {
+        pqueue_add(&worker->evictable, &client->memory_node, -(int64_t)client->memory);
+    }
+}

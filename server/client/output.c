@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* output: the order of replies, and their way out. Why so: a reply that is next in line is written
+ * where it leaves from, without a copy; what is ahead of its turn stays in the batch it came in or
+ * in `held`, and moving it costs no more than its chunks.
+ *
+ * Invariants
+ *  1. pending is the order of replies; its first entry waits for a batch, else it would have been
+ * moved to `out`.
+ */
+#include "base/check.h"
+#include "base/must.h"
+#include "server/call/batch.h"
+#include "server/client/client.h"
+#include "server/client/client_private.h"
+#include "server/worker/worker.h"
+
+#include <stdlib.h>
+
+#define HOLD_MS_MAX 10
+
+/* ---- The order of replies ---- */
+
+static struct pending *pending_last(struct client *client) {
+    uint32_t at = client->pending_head + client->pending_count - 1;
+    return &client->pending[at & (client->pending_cap - 1)];
+}
+
+static struct pending *pending_push(struct client *client) {
+    if (client->pending_count == client->pending_cap) {
+        uint32_t cap = client->pending_cap ? client->pending_cap * 2 : 16;
+        struct pending *ring = must_malloc(cap * sizeof *ring);
+        for (uint32_t i = 0; i < client->pending_count; i++) {
+            ring[i] = client->pending[(client->pending_head + i) & (client->pending_cap - 1)];
+        }
+        free(client->pending);
+        client->pending = ring;
+        client->pending_cap = cap;
+        client->pending_head = 0;
+    }
+    client->pending_count++;
+    return pending_last(client);
+}
+
+void client_pend_held(struct client *client, size_t bytes) {
+    check(client->pending_count > 0);
+    struct pending *last = pending_last(client);
+    if (last->batch == NULL) {
+        last->n += bytes;
+        return;
+    }
+    *pending_push(client) = (struct pending){.n = bytes};
+}
+
+void client_pend_op(struct client *client, struct batch *batch, bool discard) {
+    if (client->pending_count > 0) {
+        struct pending *last = pending_last(client);
+        if (last->batch == batch && last->discard == discard) {
+            last->n++;
+            return;
+        }
+    }
+    *pending_push(client) = (struct pending){.batch = batch, .discard = discard, .n = 1};
+}
+
+static void account_home(struct client *client, struct batch *batch) {
+    size_t bytes = batch_memory_at_home(batch);
+    client->home_memory += bytes - batch->client_memory;
+    batch->client_memory = bytes;
+}
+
+/* Moves the replies of the next n ops of a batch, which are home. */
+static void release_ops(struct client *client, struct batch *batch, size_t n, bool discard) {
+    struct outbuf *replies = batch_replies(batch);
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        bytes += batch->reply_bytes[batch->released + i];
+    }
+    batch->released += (uint32_t)n;
+    client->ops_pending -= (uint32_t)n;
+    client->home_replies -= bytes;
+    if (discard || (client->flags & CLIENT_CLOSING)) {
+        outbuf_drain(replies, bytes);
+    } else {
+        outbuf_move(&client->out, replies, bytes);
+    }
+    if (batch->released == batch->count) {
+        client->home_memory -= batch->client_memory;
+        batch_put(client->worker, batch);
+    } else {
+        account_home(client, batch);
+    }
+}
+
+static void release_pending(struct client *client) {
+    while (client->pending_count > 0) {
+        struct pending *first = &client->pending[client->pending_head & (client->pending_cap - 1)];
+        if (first->batch == NULL) {
+            outbuf_move(&client->out, &client->held, first->n);
+        } else {
+            size_t ready = first->batch->ready - first->batch->released;
+            size_t n = ready < first->n ? ready : first->n;
+            if (n > 0) {
+                release_ops(client, first->batch, n, first->discard);
+            }
+            first->n -= n;
+            if (first->n > 0) {
+                break;
+            }
+        }
+        client->pending_head++;
+        client->pending_count--;
+        client->hold -= client->hold > 0;
+    }
+}
+
+void client_send_batch(struct client *client, unsigned target) {
+    struct worker *worker = client->worker;
+    struct batch *batch = worker->open_batches[target];
+    worker->open_batches[target] = NULL;
+    worker->open_count--;
+    client->batches_away++;
+    client->self_batches += target == worker->id;
+    batch->target = target;
+    worker->stats.batches_away++;
+    pause_enter(worker, batch->command_flags);
+    post_send(worker->server->office, worker->id, target, &batch->message);
+}
+
+void client_send_batches(struct client *client) {
+    struct worker *worker = client->worker;
+    for (unsigned i = 0; worker->open_count > 0; i++) {
+        if (worker->open_batches[i] != NULL) {
+            client_send_batch(client, i);
+        }
+    }
+}
+
+/* What is away, what came home out of turn and what ran meanwhile. */
+static size_t pending_bytes(const struct client *client) {
+    return client->bytes_away + client->home_memory + client->held.allocated;
+}
+
+bool client_is_full(const struct client *client) {
+    return client->ops_pending >= CLIENT_OPS_PENDING_MAX ||
+           (client->pending_count > 0 && pending_bytes(client) > CLIENT_PENDING_BYTES_MAX);
+}
+
+/* Well below the limits, so that it is worth its while. */
+static bool may_be_read_on(const struct client *client) {
+    return client->pending_count == 0 ||
+           (!(client->flags & CLIENT_FENCED) && client->ops_pending < CLIENT_OPS_PENDING_MAX / 2 &&
+            pending_bytes(client) < CLIENT_PENDING_BYTES_MAX / 2);
+}
+
+/* Replies of `bytes` came home, in turn or not. */
+static void replies_came(struct client *client, struct batch *batch, size_t bytes) {
+    client->home_replies += bytes;
+    account_home(client, batch);
+    release_pending(client);
+    if (UNLIKELY(bytes > OUTBUF_CHUNK_BYTES)) {
+        client->worker->tick = rt_ticks(client->worker->rt); /* moving them took a while */
+    }
+    if (client->flags & CLIENT_CLOSING) {
+        client_try_free(client);
+        return;
+    }
+    client_mark_dirty(client);
+    if (client_check_output(client)) {
+        return;
+    }
+    if ((client->flags & CLIENT_PARKED) && !client_in_line(client) && may_be_read_on(client)) {
+        client_resume(client);
+    }
+}
+
+void client_batch_news(struct batch_news *news) {
+    struct batch *batch = news->batch;
+    size_t bytes = news->out.bytes;
+    batch_take_news(batch, news);
+    replies_came(batch->client, batch, bytes);
+}
+
+void client_batch_done(struct client *client, struct batch *batch) {
+    client->batches_away--;
+    pause_leave(client->worker, batch->command_flags);
+    client->self_batches -= batch->target == client->worker->id;
+    client->bytes_away -= batch->request_bytes;
+    size_t bytes = batch->out.bytes;
+    batch_returned(batch);
+    replies_came(client, batch, bytes);
+}
+
+/* ---- Output ---- */
+
+void client_mark_dirty(struct client *client) {
+    if (!(client->flags & (CLIENT_DIRTY | CLIENT_CLOSING))) {
+        client->flags |= CLIENT_DIRTY;
+        list_push_back(&client->worker->dirty, &client->dirty_node);
+    }
+}
+
+bool client_all_sent(const struct client *client) {
+    return client->out.bytes == 0 && client->pending_count == 0 && client->scatter == NULL &&
+           client->txn == NULL && !rt_stream_sending(&client->stream);
+}
+
+/* A pipeline whose ops ran on several shards is answered with one send, not with one for each batch
+ * that comes home: a send costs more than many ops. Waited for is what was away when the wait
+ * began, never what came after, so a client that writes without a pause is answered all the same;
+ * and not for long, as one of the shards may be.
+ */
+static bool holds_back(struct client *client) {
+    if (client->pending_count == 0 || client->out.bytes >= OUTBUF_CHUNK_BYTES) {
+        return false;
+    }
+    if (!client->holding) {
+        client->holding = true;
+        client->hold = client->pending_count;
+        client->hold_until_ms = rt_mono_ms(client->worker->rt) + HOLD_MS_MAX;
+        list_push_back(&client->worker->holding, &client->hold_node);
+    }
+    return client->hold > 0;
+}
+
+void client_release_output(struct client *client) {
+    list_remove(&client->hold_node);
+    client->hold = 0;
+    client_mark_dirty(client);
+}
+
+void client_flush(struct client *client) {
+    client->flags &= ~(unsigned)CLIENT_DIRTY;
+    list_remove(&client->dirty_node);
+    client->out_flushed = client->out.bytes;
+    if (client->flags & CLIENT_CLOSING) {
+        return;
+    }
+    if (client->out.bytes > 0 && !rt_stream_sending(&client->stream) && !holds_back(client)) {
+        client->holding = false;
+        client->hold = 0;
+        list_remove(&client->hold_node);
+        struct iovec vectors[RT_SEND_VECTORS];
+        int n = outbuf_vectors(&client->out, vectors, RT_SEND_VECTORS);
+        if (n < RT_SEND_VECTORS && !(client->flags & CLIENT_CLOSE_AFTER_REPLY)) {
+            rt_stream_send_lazy(&client->stream, vectors, n);
+        } else {
+            rt_stream_send(&client->stream, vectors, n);
+        }
+        client->worker->stats.writes++;
+        client->active_ms = rt_wall_ms(client->worker->rt);
+    }
+    if ((client->flags & CLIENT_CLOSE_AFTER_REPLY) && client_all_sent(client)) {
+        client_close(client);
+        return;
+    }
+    client_account(client);
+}
+
+void client_on_sent(struct rt_stream *stream, size_t n) {
+    struct client *client = (struct client *)stream;
+    outbuf_drain(&client->out, n);
+    client->bytes_out += n;
+    client->worker->stats.net_output += n;
+    if (rt_stream_waited(stream)) { /* who reads a long reply is not idle */
+        client->active_ms = rt_wall_ms(client->worker->rt);
+    }
+    if (client->flags & CLIENT_CLOSING) {
+        return;
+    }
+    if (client->out.bytes > 0 || (client->flags & CLIENT_CLOSE_AFTER_REPLY)) {
+        client_mark_dirty(client);
+    }
+}
+
+struct reply client_reply(struct client *client) {
+    check(client->pending_count == 0);
+    struct reply reply;
+    bool drop = (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0;
+    reply_init(&reply, drop ? &client->worker->discard : &client->out, client->resp);
+    client_mark_dirty(client);
+    return reply;
+}
