@@ -19,9 +19,9 @@
 
 #define MAILBOX_MESSAGES 1024
 
-static void wake_worker(void *arg, unsigned from, unsigned target) {
+static void wake_thread(void *arg, unsigned from, unsigned target) {
     struct server *server = arg;
-    rt_wake(server->workers[from]->rt, server->workers[target]->rt);
+    rt_wake(server->threads[from], server->threads[target]);
 }
 
 static const struct command_table *make_commands(const struct config *config, struct text *err) {
@@ -53,6 +53,17 @@ static void make_secret(const struct config *config, struct hash_secret *secret)
         sha256(text_bytes(&seed), secret->bytes + i * SHA256_BYTES);
         text_fini(&seed);
     }
+}
+
+/* All workers are one node's. `id` has SERVER_RUN_ID_BYTES. */
+static void make_nodes(struct server *server, const unsigned char *id) {
+    char text[2 * SERVER_RUN_ID_BYTES + 1];
+    for (unsigned i = 0; i < SERVER_RUN_ID_BYTES; i++) {
+        snprintf(text + 2 * i, 3, "%02x", id[i]);
+    }
+    server->nodes_count = 1;
+    server->nodes = must_aligned(_Alignof(struct node), sizeof *server->nodes);
+    node_init(&server->nodes[0], server, 0, text, 0, server->workers_count);
 }
 
 struct build build_of(const char *described) {
@@ -103,17 +114,13 @@ struct server *server_new(const struct server_options *options, struct text *err
     server->workers_count =
         options->workers < CONFIG_SHARDS_MAX ? options->workers : CONFIG_SHARDS_MAX;
     server->workers = must_calloc(server->workers_count, sizeof(struct worker *));
-    for (unsigned slot = 0; slot < SLOTS; slot++) {
-        server->slot_worker[slot] = (uint8_t)(slot * server->workers_count / SLOTS);
-    }
     memcpy(&server->secret, options->random, sizeof server->secret);
     make_secret(config, &server->secret);
-    const unsigned char *id = options->random + sizeof server->secret;
-    for (unsigned i = 0; i < SERVER_RUN_ID_BYTES; i++) {
-        snprintf(server->run_id + 2 * i, 3, "%02x", id[i]);
-    }
+    make_nodes(server, options->random + sizeof server->secret);
     server->shared = shared_new(server->workers_count);
-    server->office = post_office_new(server->workers_count, MAILBOX_MESSAGES, wake_worker, server);
+    server->threads_count = server->workers_count;
+    server->threads = must_calloc(server->threads_count, sizeof *server->threads);
+    server->office = post_office_new(server->threads_count, MAILBOX_MESSAGES, wake_thread, server);
     return server;
 }
 
@@ -123,6 +130,8 @@ void server_free(struct server *server) {
     command_table_free((struct command_table *)server->commands);
     config_free(server->config);
     config_free((struct config *)server->at_start);
+    free(server->threads);
+    free(server->nodes);
     free(server->workers);
     free(server);
 }

@@ -12,6 +12,7 @@
 #include "net/rt.h"
 #include "server/call/command.h"
 #include "server/config/config.h"
+#include "server/node.h"
 #include "server/oom_score.h"
 #include "shard/keys/keyspace.h"
 #include "shard/mailbox.h"
@@ -33,13 +34,16 @@ struct build build_of(const char *described);
 struct server {
     struct worker **workers;
     unsigned workers_count;
-    uint8_t slot_worker[SLOTS]; /* which worker owns a slot */
+    struct node *nodes; /* whose workers they are */
+    unsigned nodes_count;
+    /* Threads with a box in the post office: the workers first, by their numbers. */
+    struct rt **threads;
+    unsigned threads_count;
     struct post_office *office;
     struct hash_secret secret;
     const struct command_table *commands;
     const struct fs *fs;
     struct shared_counters *shared;
-    char run_id[41];
     int64_t start_wall_ms;
     struct build build;
     const struct config *at_start; /* a copy: for threads that have no view of their own */
@@ -105,9 +109,5 @@ static inline int64_t server_files_wanted(const struct server *server,
 /* Any worker's thread (its runtime as `from`): the process ends in good order; worker 0 tells the
  * others. */
 void server_shutdown(struct server *server, struct worker *from);
-
-static inline unsigned server_worker_of_slot(const struct server *server, uint16_t slot) {
-    return server->slot_worker[slot];
-}
 
 #endif

@@ -262,13 +262,13 @@ static enum route route_keys(struct client *client, struct staged *staged) {
         return ROUTE_KEY;
     }
     staged->key = key_make(&worker->server->secret, request->argv[refs[0].index]);
-    staged->target = server_worker_of_slot(worker->server, staged->key.slot);
-    if (worker->server->workers_count == 1) {
+    staged->target = node_owner(worker->node, staged->key.slot);
+    if (worker->node->count == 1) {
         return ROUTE_KEY;
     }
     for (int i = 1; i < n; i++) {
         uint16_t slot = key_slot(request->argv[refs[i].index]);
-        if (server_worker_of_slot(worker->server, slot) != staged->target) {
+        if (node_owner(worker->node, slot) != staged->target) {
             return ROUTE_APART;
         }
     }
@@ -315,7 +315,7 @@ static void stage(struct client *client, struct staged *staged, const struct sta
     }
     if (LIKELY(ref->first_key > 0 && ref->last_key == ref->first_key)) {
         staged->key = key_make(&worker->server->secret, request->argv[ref->first_key]);
-        staged->target = server_worker_of_slot(worker->server, staged->key.slot);
+        staged->target = node_owner(worker->node, staged->key.slot);
         staged->route = ROUTE_KEY;
     } else {
         staged->route = route_keys(client, staged);
@@ -477,7 +477,7 @@ static bool is_fence(const struct staged *staged) {
 /* It is a transaction: its keys lie on several shards, or it is about all of them at once. */
 static bool is_apart(const struct worker *worker, const struct staged *staged) {
     return staged->route == ROUTE_APART ||
-           (staged->route == ROUTE_HOME && worker->server->workers_count > 1 &&
+           (staged->route == ROUTE_HOME && worker->node->count > 1 &&
             (staged->ref->row->flags & CMD_AT_ONCE));
 }
 

@@ -92,10 +92,10 @@ static void part_send(struct worker *home, struct scatter_part *part, unsigned t
 
 void scatter_all(struct exec *x, scatter_part_fn *part, size_t part_bytes, const void *args,
                  size_t args_bytes, scatter_done_fn *done) {
-    unsigned n = x->worker->server->workers_count;
-    struct scatter *scatter = scatter_new(x, n, part, part_bytes, args, args_bytes, done);
-    for (unsigned i = 0; i < n; i++) {
-        part_send(x->worker, &scatter->parts[i], i);
+    const struct node *node = x->worker->node;
+    struct scatter *scatter = scatter_new(x, node->count, part, part_bytes, args, args_bytes, done);
+    NODE_EACH_WORKER(node, i) {
+        part_send(x->worker, &scatter->parts[i - node->first], i);
     }
 }
 

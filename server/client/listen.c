@@ -45,10 +45,11 @@ struct connection_message {
     uint64_t id;
 };
 
-static unsigned least_loaded(const struct server *server) {
-    unsigned best = 0;
-    unsigned fewest = shared_connections(server->shared, 0);
-    for (unsigned i = 1; i < server->workers_count; i++) {
+static unsigned least_loaded(const struct node *node) {
+    const struct server *server = node->server;
+    unsigned best = node->first;
+    unsigned fewest = shared_connections(server->shared, best);
+    NODE_EACH_WORKER(node, i) {
         unsigned n = shared_connections(server->shared, i);
         if (n < fewest) {
             fewest = n;
@@ -104,7 +105,7 @@ static void on_accept(void *arg, const struct rt_accepted *accepted) {
     }
     worker->stats.connections_received++;
     uint64_t id = ++worker->acceptor->last_id;
-    unsigned target = least_loaded(server);
+    unsigned target = least_loaded(worker->node);
     shared_connection_placed(server->shared, target);
     if (target == worker->id) {
         client_accept(worker, accepted, id);
@@ -171,6 +172,7 @@ static int listen_tcp(struct worker *worker, const struct config *config, struct
     if (config->port == 0) {
         return 0;
     }
+    int port = (int)node_port(worker->node, config->port);
     const char *word = config->bind.ptr;
     const char *end = word + config->bind.len;
     while (word != NULL && word < end && ret_listening->count < CONFIG_BIND_MAX) {
@@ -178,16 +180,15 @@ static int listen_tcp(struct worker *worker, const struct config *config, struct
         word += strlen(word) + 1;
         bool optional = address[0] == '-';
         address += optional;
-        int error = listen_address(worker, address, (uint16_t)config->port, &options, patience,
+        int error = listen_address(worker, address, (uint16_t)port, &options, patience,
                                    &ret_listening->items[ret_listening->count]);
         if (error == 0) {
             snprintf(ret_listening->addresses[ret_listening->count], ADDRESS_BYTES,
-                     strchr(address, ':') != NULL ? "[%s]:%d" : "%s:%d", address,
-                     (int)config->port);
+                     strchr(address, ':') != NULL ? "[%s]:%d" : "%s:%d", address, port);
             ret_listening->count++;
         } else if (!optional || !may_be_missing(error)) {
             text_appendf(err, "Could not create server TCP listening socket %s:%d: %s", address,
-                         (int)config->port, strerror(-error));
+                         port, strerror(-error));
             unlisten_all(worker, ret_listening);
             return -1;
         }

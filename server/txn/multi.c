@@ -234,7 +234,7 @@ void multi_unwatch(struct client *client) {
     }
     bool told[CONFIG_SHARDS_MAX] = {false};
     for (uint32_t i = 0; i < watches->count; i++) {
-        unsigned target = server_worker_of_slot(client->worker->server, watches->keys[i].key.slot);
+        unsigned target = node_owner(client->worker->node, watches->keys[i].key.slot);
         if (!told[target]) {
             told[target] = true;
             unwatch_on(client->worker, target, client->id);

@@ -54,8 +54,8 @@
 #define TXNS_KEPT_MAX     64
 
 #define EACH_PART(txn, part)                                                                       \
-    for (unsigned part##_i = 0; part##_i < (txn)->home->server->workers_count; part##_i++)         \
-        for (struct txn_part *part = (txn)->parts[part##_i]; part != NULL; part = NULL)
+    NODE_EACH_WORKER((txn)->home->node, part##_i)                                                  \
+    for (struct txn_part *part = (txn)->parts[part##_i]; part != NULL; part = NULL)
 
 /* ---- Life ---- */
 
@@ -356,8 +356,9 @@ static bool look_again(struct txn *txn) {
 /* The next shard in ascending order; false when all are fenced. */
 static bool fence_next(struct txn *txn) {
     txn->state = STATE_FENCE;
-    while (txn->fenced < txn->home->server->workers_count) {
-        struct txn_part *part = txn->parts[txn->fenced++];
+    const struct node *node = txn->home->node;
+    while (txn->fenced < node->count) {
+        struct txn_part *part = txn->parts[node->first + txn->fenced++];
         if (part != NULL) {
             due(part, TXN_FENCE);
             return true;
@@ -480,7 +481,7 @@ static void run_carried(struct txn *txn, struct txn_command *command) {
     struct scratch *scratch = scratch_of(worker);
     struct keyspace *keyspace = scratch->shard.keyspace;
     worker_set_scratch(worker, keyspace);
-    for (unsigned i = 0; i < worker->server->workers_count; i++) {
+    NODE_EACH_WORKER(worker->node, i) {
         struct txn_task *task = command->tasks[i];
         for (uint32_t j = 0; task != NULL && j < task->fetched.count; j++) {
             const struct txn_item *item = &task->fetched.list[j];
@@ -936,7 +937,7 @@ static bool is_here(const struct worker *worker, const struct multi_command *com
     }
     if (ref->first_key > 0 && ref->last_key == ref->first_key) {
         *ret_key = key_make(&server->secret, command->argv[ref->first_key]);
-        return server_worker_of_slot(server, ret_key->slot) == worker->id;
+        return node_owner(worker->node, ret_key->slot) == worker->id;
     }
     struct key_ref refs[KEYS_HERE_MAX];
     int n = command->argc <= KEYS_HERE_MAX
@@ -944,7 +945,7 @@ static bool is_here(const struct worker *worker, const struct multi_command *com
                 : -1;
     for (int i = n - 1; i >= 0; i--) {
         *ret_key = key_make(&server->secret, command->argv[refs[i].index]);
-        if (server_worker_of_slot(server, ret_key->slot) != worker->id) {
+        if (node_owner(worker->node, ret_key->slot) != worker->id) {
             return false;
         }
     }
@@ -955,7 +956,7 @@ static bool watches_here(const struct client *client) {
     const struct multi_watches *watches = client->watches;
     const struct worker *worker = client->worker;
     for (uint32_t i = 0; watches != NULL && i < watches->count; i++) {
-        if (server_worker_of_slot(worker->server, watches->keys[i].key.slot) != worker->id) {
+        if (node_owner(worker->node, watches->keys[i].key.slot) != worker->id) {
             return false;
         }
     }

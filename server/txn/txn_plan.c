@@ -47,7 +47,7 @@ static void plan_keys(struct txn *txn, struct txn_command *command) {
     command->keys_count = (uint32_t)n;
     for (int i = 0; i < n; i++) {
         struct key key = key_make(&server->secret, command->argv[refs[i].index]);
-        unsigned worker = server_worker_of_slot(server, key.slot);
+        unsigned worker = node_owner(txn->home->node, key.slot);
         command->keys[i] = (struct txn_planned_key){
             .key = key,
             .index = refs[i].index,
@@ -203,7 +203,7 @@ static void plan_watches(struct txn *txn) {
     const struct multi_watches *watches = txn->queue != NULL ? txn->client->watches : NULL;
     for (uint32_t i = 0; watches != NULL && i < watches->count; i++) {
         uint16_t slot = watches->keys[i].key.slot;
-        struct txn_part *part = part_of(txn, server_worker_of_slot(txn->home->server, slot));
+        struct txn_part *part = part_of(txn, node_owner(txn->home->node, slot));
         part->watches = true;
         part->lock_count++;
     }
@@ -213,7 +213,7 @@ static void lock_watches(struct txn *txn) {
     const struct multi_watches *watches = txn->queue != NULL ? txn->client->watches : NULL;
     for (uint32_t i = 0; watches != NULL && i < watches->count; i++) {
         const struct key *key = &watches->keys[i].key;
-        struct txn_part *part = txn->parts[server_worker_of_slot(txn->home->server, key->slot)];
+        struct txn_part *part = txn->parts[node_owner(txn->home->node, key->slot)];
         part->lock_keys[part->lock_count++] = (struct lock_key){key->hash, false};
     }
 }
@@ -230,14 +230,13 @@ static void widen_scope(struct txn *txn) {
             }
         }
     }
-    for (unsigned i = 0; i < txn->home->server->workers_count; i++) {
+    NODE_EACH_WORKER(txn->home->node, i) {
         part_of(txn, i);
     }
 }
 
 static void plan_locks(struct txn *txn) {
-    unsigned workers = txn->home->server->workers_count;
-    for (unsigned i = 0; i < workers; i++) {
+    NODE_EACH_WORKER(txn->home->node, i) {
         struct txn_part *part = txn->parts[i];
         if (part != NULL) {
             part->lock_keys = arena_alloc(&txn->arena, part->lock_count * sizeof *part->lock_keys);
@@ -252,7 +251,7 @@ static void plan_locks(struct txn *txn) {
         }
     }
     lock_watches(txn);
-    for (unsigned i = 0; i < workers; i++) {
+    NODE_EACH_WORKER(txn->home->node, i) {
         struct txn_part *part = txn->parts[i];
         if (part != NULL) {
             struct lock *memory = arena_alloc(&txn->arena, (part->lock_count + 1) * sizeof *memory);

@@ -104,6 +104,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
                           struct rt *rt) {
     struct worker *worker = must_calloc(1, sizeof *worker);
     worker->server = server;
+    worker->node = &server->nodes[0];
     worker->id = id;
     worker->rt = rt;
     worker->active_expire = true;
@@ -140,6 +141,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
                rt_wall_ms(worker->rt));
     worker_apply_config(worker, config);
     server->workers[id] = worker;
+    server->threads[id] = rt;
     return worker;
 }
 

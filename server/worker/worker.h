@@ -67,6 +67,7 @@ struct error_stat {
 
 struct worker {
     struct server *server;
+    struct node *node; /* whose worker it is */
     unsigned id;
     struct rt *rt;
     struct shard shard;

@@ -41,7 +41,7 @@ struct thread {
     size_t heap_at_start;
 };
 
-struct node {
+struct machine {
     struct server *server;
     struct thread *threads;
     uint16_t port;
@@ -52,7 +52,7 @@ struct world {
     struct sim *sim;
     struct rng rng;
     struct fs fs;
-    struct node *nodes;
+    struct machine *machines;
     struct world_counts counts;
     jmp_buf failure;
     char reason[1024];
@@ -150,11 +150,11 @@ static struct config *make_config(struct world *world, uint16_t port) {
     return made;
 }
 
-static void make_node(struct world *world, unsigned index) {
-    struct node *node = &world->nodes[index];
-    node->port = (uint16_t)(WORLD_PORT + index);
+static void make_machine(struct world *world, unsigned index) {
+    struct machine *machine = &world->machines[index];
+    machine->port = (uint16_t)(WORLD_PORT + index);
     struct server_options options = {
-        .config = make_config(world, node->port),
+        .config = make_config(world, machine->port),
         .workers = world->options.workers,
         .fs = &world->fs,
         .rt_make = make_rt,
@@ -169,11 +169,11 @@ static void make_node(struct world *world, unsigned index) {
     }
     struct text err;
     text_init(&err);
-    node->server = server_new(&options, &err);
-    check(node->server != NULL);
-    struct server *server = node->server;
-    node->threads = calloc(server->workers_count, sizeof *node->threads);
-    check(node->threads != NULL);
+    machine->server = server_new(&options, &err);
+    check(machine->server != NULL);
+    struct server *server = machine->server;
+    machine->threads = calloc(server->workers_count, sizeof *machine->threads);
+    check(machine->threads != NULL);
     struct rt **rts = calloc(server->workers_count, sizeof(struct rt *));
     check(rts != NULL);
     char *reason;
@@ -187,7 +187,7 @@ static void make_node(struct world *world, unsigned index) {
         abort();
     }
     for (unsigned i = 0; i < server->workers_count; i++) {
-        struct thread *thread = &node->threads[i];
+        struct thread *thread = &machine->threads[i];
         *thread = (struct thread){
             .world = world,
             .worker = server->workers[i],
@@ -223,25 +223,25 @@ struct world *world_new(const struct world_options *options) {
         .current_dir = root_dir,
         .exists = exists,
     };
-    world->nodes = calloc(options->servers, sizeof *world->nodes);
-    check(world->nodes != NULL);
+    world->machines = calloc(options->servers, sizeof *world->machines);
+    check(world->machines != NULL);
     for (unsigned i = 0; i < options->servers; i++) {
-        make_node(world, i);
+        make_machine(world, i);
     }
     return world;
 }
 
 void world_free(struct world *world) {
     for (unsigned i = 0; i < world->options.servers; i++) {
-        struct node *node = &world->nodes[i];
-        for (unsigned j = 0; j < node->server->workers_count; j++) {
-            worker_free(node->server->workers[j]);
+        struct machine *machine = &world->machines[i];
+        for (unsigned j = 0; j < machine->server->workers_count; j++) {
+            worker_free(machine->server->workers[j]);
         }
-        server_free(node->server);
-        free(node->threads);
+        server_free(machine->server);
+        free(machine->threads);
     }
     sim_free(world->sim);
-    free(world->nodes);
+    free(world->machines);
     free(world);
 }
 
@@ -250,11 +250,11 @@ struct sim *world_sim(struct world *world) {
 }
 
 struct server *world_server(struct world *world, unsigned index) {
-    return world->nodes[index].server;
+    return world->machines[index].server;
 }
 
 uint16_t world_port(const struct world *world, unsigned index) {
-    return world->nodes[index].port;
+    return world->machines[index].port;
 }
 
 /* ---- Failing ---- */
@@ -373,9 +373,9 @@ static void run_part(struct thread *thread) {
 static struct thread *next_thread(struct world *world) {
     struct thread *first = NULL;
     for (unsigned i = 0; i < world->options.servers; i++) {
-        struct node *node = &world->nodes[i];
-        for (unsigned j = 0; j < node->server->workers_count; j++) {
-            struct thread *thread = &node->threads[j];
+        struct machine *machine = &world->machines[i];
+        for (unsigned j = 0; j < machine->server->workers_count; j++) {
+            struct thread *thread = &machine->threads[j];
             if (first == NULL || thread->run_at_ns < first->run_at_ns) {
                 first = thread;
             }
@@ -410,7 +410,7 @@ void world_calm(struct world *world) {
 }
 
 void world_stop(struct world *world, unsigned index) {
-    struct server *server = world->nodes[index].server;
+    struct server *server = world->machines[index].server;
     sim_note(world->sim, "stop", index, 0, 0);
     shared_ask_stop(server->shared, STOP_BY_COMMAND);
     if (!world_stopped(world, index)) {
@@ -419,9 +419,9 @@ void world_stop(struct world *world, unsigned index) {
 }
 
 bool world_stopped(const struct world *world, unsigned index) {
-    const struct node *node = &world->nodes[index];
-    for (unsigned i = 0; i < node->server->workers_count; i++) {
-        if (node->threads[i].next != PART_ENDED) {
+    const struct machine *machine = &world->machines[index];
+    for (unsigned i = 0; i < machine->server->workers_count; i++) {
+        if (machine->threads[i].next != PART_ENDED) {
             return false;
         }
     }
@@ -470,7 +470,7 @@ static void check_worker_idle(struct world *world, const struct worker *worker) 
 
 void world_check_idle(struct world *world) {
     for (unsigned i = 0; i < world->options.servers; i++) {
-        struct server *server = world->nodes[i].server;
+        struct server *server = world->machines[i].server;
         uint64_t sent = 0, received = 0;
         for (unsigned j = 0; j < server->workers_count; j++) {
             check_worker_idle(world, server->workers[j]);
@@ -498,7 +498,7 @@ const struct world_counts *world_counts(const struct world *world) {
 
 void world_check_stopped(struct world *world) {
     for (unsigned i = 0; i < world->options.servers; i++) {
-        struct server *server = world->nodes[i].server;
+        struct server *server = world->machines[i].server;
         for (unsigned j = 0; j < server->workers_count; j++) {
             const struct worker *worker = server->workers[j];
             NOTHING_OF(world, worker, "clients", worker->clients_count);
@@ -513,9 +513,9 @@ void world_check_stopped(struct world *world) {
 
 void world_check_empty(struct world *world) {
     for (unsigned i = 0; i < world->options.servers; i++) {
-        struct server *server = world->nodes[i].server;
+        struct server *server = world->machines[i].server;
         for (unsigned j = 0; j < server->workers_count; j++) {
-            const struct thread *thread = &world->nodes[i].threads[j];
+            const struct thread *thread = &world->machines[i].threads[j];
             struct worker *worker = server->workers[j];
             for (uint32_t db = 0; db < (uint32_t)worker->config->databases; db++) {
                 NOTHING_OF(world, worker, "keys", keyspace_count(worker->shard.keyspace, db));

@@ -154,7 +154,7 @@ void command_list_keys(struct exec *x) {
     filter_set(&args->filter, pattern, -1);
     int slot = args->filter.slot;
     if (slot >= 0) {
-        unsigned owner = server_worker_of_slot(x->worker->server, (uint16_t)slot);
+        unsigned owner = node_owner(x->worker->node, (uint16_t)slot);
         scatter_one(x, owner, keys_part, sizeof(struct walk), args, bytes, keys_done);
     } else {
         scatter_all(x, keys_part, sizeof(struct walk), args, bytes, keys_done);
@@ -198,12 +198,12 @@ static uint64_t scan_after_run(const struct scan_args *args) {
 
 /* Asks the owner of the cursor's slot. */
 static void scan_ask(struct exec *x, struct scan_args *args) {
-    const struct server *server = x->worker->server;
+    const struct node *node = x->worker->node;
     uint16_t slot = scan_cursor_slot(args->cursor);
-    unsigned owner = server_worker_of_slot(server, slot);
+    unsigned owner = node_owner(node, slot);
     args->run_end = slot + 1u;
     while (args->filter.slot < 0 && args->run_end < SLOTS &&
-           server_worker_of_slot(server, (uint16_t)args->run_end) == owner) {
+           node_owner(node, (uint16_t)args->run_end) == owner) {
         args->run_end++;
     }
     scatter_one(x, owner, scan_part, sizeof(struct walk), args,

@@ -106,7 +106,7 @@ static void ask_key(struct exec *x, const char *refusal) {
         .refusal = refusal,
         .key = key_make(&x->worker->server->secret, bytes_make((const char *)(args + 1), name.len)),
     };
-    scatter_one(x, server_worker_of_slot(x->worker->server, args->key.slot), object_part,
+    scatter_one(x, node_owner(x->worker->node, args->key.slot), object_part,
                 sizeof(struct key_part), &args, sizeof(args), object_done);
 }
 
@@ -206,7 +206,7 @@ static bool populate_part(struct worker *worker, const void *args, void *result)
         memcpy(name, a->prefix, n);
         n += (size_t)snprintf(name + n, sizeof(name) - n, ":%lld", (long long)*next);
         struct key key = key_make(&worker->server->secret, bytes_make(name, n));
-        if (server_worker_of_slot(worker->server, key.slot) != worker->id ||
+        if (node_owner(worker->node, key.slot) != worker->id ||
             keyspace_find(worker->shard.keyspace, a->db, &key, now_ms,
                           LOOKUP_NOTOUCH | LOOKUP_NOSTATS) != NULL) {
             continue;

@@ -150,7 +150,7 @@ static bool value_part(struct worker *worker, const void *args, void *result) {
     struct value_part *part = result;
     part->digests = must_calloc(a->count + 1, sizeof(*part->digests));
     for (uint32_t i = 0; i < a->count; i++) {
-        if (server_worker_of_slot(worker->server, a->keys[i].slot) != worker->id) {
+        if (node_owner(worker->node, a->keys[i].slot) != worker->id) {
             continue;
         }
         const struct entry *entry = keyspace_find_any(worker->shard.keyspace, a->db, &a->keys[i]);
@@ -165,7 +165,7 @@ static void value_done(struct exec *x, const struct scatter_result *result) {
     const struct value_args *a = result->args;
     reply_array(x->reply, a->count);
     for (uint32_t i = 0; i < a->count; i++) {
-        unsigned owner = server_worker_of_slot(x->worker->server, a->keys[i].slot);
+        unsigned owner = node_owner(x->worker->node, a->keys[i].slot);
         reply_digest(x->reply, &((const struct value_part *)result->parts[owner])->digests[i]);
     }
     for (unsigned i = 0; i < result->parts_count; i++) {

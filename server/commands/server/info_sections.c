@@ -60,7 +60,7 @@ static void lines_listeners(struct info *info, const struct config *config) {
              word = config_word(config->bind, word)) {
             text_appendf(&info->text, ",bind=%s", word);
         }
-        text_appendf(&info->text, ",port=%d\r\n", (int)config->port);
+        text_appendf(&info->text, ",port=%d\r\n", (int)node_port(info->worker->node, config->port));
     }
     if (config->unixsocket.len > 0) {
         text_appendf(&info->text, "listener%u:name=unix,bind=%s\r\n", n, config->unixsocket.ptr);
@@ -91,7 +91,8 @@ static const char *supervised_name(enum config_supervised supervised) {
 }
 
 void info_server(struct info *info) {
-    const struct server *server = info->worker->server;
+    const struct node *node = info->worker->node;
+    const struct server *server = node->server;
     const struct config *config = info->worker->config;
     int64_t now_us = rt_wall_us(info->worker->rt);
     int64_t uptime_s = (now_us / 1000 - server->start_wall_ms) / 1000;
@@ -116,8 +117,8 @@ void info_server(struct info *info) {
                  __GNUC_PATCHLEVEL__);
     line_u64(info, "process_id", (uint64_t)server->process_id);
     line_text(info, "process_supervised", supervised_name(server->supervised));
-    line_text(info, "run_id", server->run_id);
-    line_u64(info, "tcp_port", (uint64_t)config->port);
+    line_text(info, "run_id", node->id);
+    line_u64(info, "tcp_port", (uint64_t)node_port(node, config->port));
     line_u64(info, "server_time_usec", (uint64_t)now_us);
     line_u64(info, "uptime_in_seconds", (uint64_t)uptime_s);
     line_u64(info, "uptime_in_days", (uint64_t)uptime_s / 86400);
@@ -354,7 +355,7 @@ void info_replication(struct info *info) {
     line_text(info, "role", "master");
     ZERO(info, "connected_slaves", "replicas_waiting_psync");
     line_text(info, "master_failover_state", "no-failover");
-    line_text(info, "master_replid", info->worker->server->run_id);
+    line_text(info, "master_replid", info->worker->node->id);
     line_text(info, "master_replid2", "0000000000000000000000000000000000000000");
     ZERO(info, "master_repl_offset");
     line_text(info, "second_repl_offset", "-1");

@@ -67,7 +67,7 @@ static bool watch_part(struct worker *worker, const void *args, void *part) {
     const struct watch_call *call = args;
     for (uint32_t i = 0; i < call->count; i++) {
         const struct watched_key *one = &call->keys[i];
-        if (server_worker_of_slot(worker->server, one->key.slot) == worker->id) {
+        if (node_owner(worker->node, one->key.slot) == worker->id) {
             watch_add(&worker->shard.watches, call->client, one->db, &one->key, call->now_ms);
         }
     }
@@ -76,7 +76,7 @@ static bool watch_part(struct worker *worker, const void *args, void *part) {
 
 void command_watch(struct exec *x) {
     struct client *client = x->client;
-    const struct server *server = x->worker->server;
+    const struct node *node = x->worker->node;
     client->flags |= CLIENT_MULTI_USED;
     uint32_t before = client->watches != NULL ? client->watches->count : 0;
     for (uint32_t i = 1; i < x->argc; i++) {
@@ -93,9 +93,9 @@ void command_watch(struct exec *x) {
         reply_ok(x->reply);
         return;
     }
-    unsigned target = server_worker_of_slot(server, call.keys[0].key.slot);
+    unsigned target = node_owner(node, call.keys[0].key.slot);
     for (uint32_t i = 1; i < call.count; i++) {
-        if (server_worker_of_slot(server, call.keys[i].key.slot) != target) {
+        if (node_owner(node, call.keys[i].key.slot) != target) {
             scatter_all(x, watch_part, 0, &call, sizeof call, scatter_ok);
             return;
         }
