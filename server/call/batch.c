@@ -21,7 +21,7 @@
 #include "base/must.h"
 #include "net/rt.h"
 #include "proto/reply.h"
-#include "server/call/dispatch.h"
+#include "server/call/call.h"
 #include "server/client/client.h"
 #include "server/worker/message.h"
 #include "server/worker/worker.h"
@@ -212,17 +212,29 @@ bool op_is_blocked(const struct worker *worker, const struct command_ref *ref,
     return blocked;
 }
 
+/* In whose name its ops run. */
+static struct caller caller_of(struct worker *worker) {
+    return (struct caller){.worker = worker, .shard = &worker->shard, .tick = worker->tick};
+}
+
 /* Runs the next op; returns the bytes of its reply. */
-static size_t run_op(struct worker *worker, struct batch *batch) {
+static size_t run_op(struct caller *caller, struct batch *batch) {
     struct op *op = &batch->ops[batch->ran];
     struct reply reply;
     reply_init(&reply, &batch->out, op->resp);
     size_t before = batch->out.bytes;
-    worker->large = batch->ran == 0 ? batch->large : NULL;
-    /* The owner's time: by home's, others may have seen keys go that were still there. */
-    op_run(worker, op->ref, op->argv, op->argc, op->db, &op->key, op->manner,
-           rt_wall_ms(worker->rt), &reply);
-    worker->large = NULL;
+    struct call what = {
+        .ref = op->ref,
+        .argv = op->argv,
+        .argc = op->argc,
+        .key = &op->key,
+        /* The owner's time: by home's, others may have seen keys go that were still there. */
+        .now_ms = rt_wall_ms(caller->worker->rt),
+    };
+    caller->db = op->db;
+    caller->manner = op->manner;
+    caller->large = batch->ran == 0 ? batch->large : NULL;
+    call(caller, &what, &reply);
     size_t bytes = batch->out.bytes - before;
     batch->reply_bytes[batch->ran++] = bytes;
     return bytes;
@@ -273,7 +285,8 @@ static void op_settled(void *context, struct lock_request *request) {
     struct batch *batch = (struct batch *)((char *)request - offsetof(struct batch, lock));
     links_remove(&worker->suspended, &batch->link);
     worker->tick = rt_ticks(worker->rt);
-    run_op(worker, batch);
+    struct caller caller = caller_of(worker);
+    run_op(&caller, batch);
     locks_release(&worker->shard.locks, request);
     batch_go_on(worker, batch);
 }
@@ -321,6 +334,7 @@ static bool is_enough(const struct worker *worker, const struct batch *batch, si
 /* Runs its ops as far as they may; true if all have run. */
 static bool run_ops(struct worker *worker, struct batch *batch) {
     const struct locks *locks = &worker->shard.locks;
+    struct caller caller = caller_of(worker);
     while (batch->ran < batch->count) {
         const struct op *op = &batch->ops[batch->ran];
         if (UNLIKELY(locks->requests > 0) &&
@@ -328,7 +342,7 @@ static bool run_ops(struct worker *worker, struct batch *batch) {
             op_wait(worker, batch);
             return false;
         }
-        size_t bytes = run_op(worker, batch);
+        size_t bytes = run_op(&caller, batch);
         if (UNLIKELY(is_enough(worker, batch, bytes)) && batch->ran < batch->count) {
             batch_cut(worker, batch);
             return false;

@@ -16,6 +16,7 @@
 
 #include <stdint.h>
 
+struct caller;
 struct client;
 struct command_ref;
 struct shard;
@@ -44,7 +45,8 @@ struct exec {
     uint8_t manner;        /* exec_manner */
     struct client *client; /* PLACE_HOME commands only, else NULL */
     struct worker *worker; /* the thread that runs it */
-    struct client *fenced; /* scatter.c's: whose scatter this is, also when it has gone */
+    struct caller *caller; /* in whose name (call.h) */
+    bool goes_on;          /* set by what lets it end later, elsewhere: scatter, txn_exec */
     struct {
         size_t *ends; /* where each element of the reply ends (exec_element), from `start` on; NULL:
                          nobody wants to know */

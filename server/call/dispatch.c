@@ -7,7 +7,7 @@
  * all earlier requests and before all later ones), because what follows may depend on it (SELECT,
  * HELLO).
  *
- *     input -> window of staged requests -> here: op_run -> out, or held while something is away
+ *     input -> window of staged requests -> here: call -> out, or held while something is away
  *                                        -> away: a batch per target, sent when all input is used
  *                                        -> home command, once nothing is away
  *
@@ -15,7 +15,7 @@
  *  1. A request is either fully handed on (run, put in a batch, refused with a reply) or not
  * consumed at all: who must wait rewinds the input to its first byte and parses it again later.
  *  2. Every request makes exactly one entry in the order of replies, or appends to the last one.
- *  3. Refusals happen in `refuse` only, in the order of checks there.
+ *  3. What home refuses is refused in refuse_and_count only.
  */
 #include "server/call/dispatch.h"
 
@@ -24,9 +24,8 @@
 #include "net/rt.h"
 #include "proto/reply.h"
 #include "server/call/batch.h"
-#include "server/call/errors.h"
-#include "server/call/exec.h"
-#include "server/call/help.h"
+#include "server/call/call.h"
+#include "server/call/check.h"
 #include "server/client/client.h"
 #include "server/client/client_private.h"
 #include "server/client/large.h"
@@ -55,82 +54,15 @@ enum route {
 
 struct staged {
     struct request request;
-    size_t start; /* of the request in the input */
+    size_t start;        /* of the request in the input */
+    struct large *large; /* its values that may be taken over, or NULL */
     const struct command_ref *ref;
     struct key key;
     enum route route;
     unsigned target;
 };
 
-/* ---- Statistics ---- */
-
-static void count_error(struct worker *worker, const struct reply *reply) {
-    worker->stats.error_replies += reply->errors;
-    for (unsigned i = 0; i < worker->errors_count; i++) {
-        if (strcmp(worker->errors[i].code, reply->error_code) == 0) {
-            worker->errors[i].count += reply->errors;
-            return;
-        }
-    }
-    if (worker->errors_count < ERROR_STATS_MAX) {
-        struct error_stat *stat = &worker->errors[worker->errors_count++];
-        memcpy(stat->code, reply->error_code, sizeof stat->code);
-        stat->count = reply->errors;
-    }
-}
-
-void stats_ran(struct worker *worker, const struct command_ref *ref, uint64_t ticks,
-               const struct reply *reply) {
-    struct command_stats *stats = &worker->commands[ref->id];
-    stats->calls++;
-    stats->ticks += ticks;
-    worker->stats.commands_processed++;
-    worker->stats.cycle_command_ticks += ticks;
-    if (UNLIKELY(reply->errors > 0)) {
-        stats->failed++;
-        count_error(worker, reply);
-    }
-    if (LIKELY(worker->config->latency_tracking)) {
-        if (UNLIKELY(stats->latency == NULL)) {
-            stats->latency = must_calloc(1, sizeof *stats->latency);
-        }
-        histogram_record(stats->latency, rt_ticks_to_ns(worker->rt, ticks));
-    }
-}
-
-void stats_refused(struct worker *worker, const struct command_ref *ref,
-                   const struct reply *reply) {
-    if (ref != NULL) {
-        worker->commands[ref->id].rejected++;
-    }
-    count_error(worker, reply);
-}
-
 /* ---- Running ---- */
-
-void op_run(struct worker *worker, const struct command_ref *ref, struct bytes *argv, uint32_t argc,
-            uint32_t db, const struct key *key, uint8_t manner, int64_t now_ms,
-            struct reply *reply) {
-    struct exec x = {
-        .command = ref->row,
-        .ref = ref,
-        .argv = argv,
-        .argc = argc,
-        .db = db,
-        .shard = &worker->shard,
-        .keyspace = worker->shard.keyspace,
-        .reply = reply,
-        .now_ms = now_ms,
-        .key = *key,
-        .manner = manner,
-        .client = NULL,
-        .worker = worker,
-    };
-    exec_run(&x);
-    uint64_t now = rt_ticks(worker->rt);
-    stats_ran(worker, ref, now - worker->tick, reply);
-    worker->tick = now;
-}
 
 /* Where a reply written now has to go. */
 static struct outbuf *reply_target(struct client *client) {
@@ -164,53 +96,46 @@ void client_command_over(struct client *client) {
     }
 }
 
-static void run_here(struct client *client, struct staged *staged) {
-    struct worker *worker = client->worker;
+static void run_here(struct client *client, struct staged *staged, struct caller *caller) {
     struct outbuf *target = reply_target(client);
     size_t before = target->bytes;
     struct reply reply;
     reply_init(&reply, target, client->resp);
-    worker->large = staged->start == 0 ? client->large : NULL;
-    op_run(worker, staged->ref, staged->request.argv, staged->request.argc, client->db,
-           &staged->key, client_manner(client), rt_wall_ms(worker->rt), &reply);
-    worker->large = NULL;
-    worker->stats.ops_here++;
+    struct call what = {
+        .ref = staged->ref,
+        .argv = staged->request.argv,
+        .argc = staged->request.argc,
+        .key = &staged->key,
+        .now_ms = rt_wall_ms(caller->worker->rt),
+    };
+    caller->large = staged->large;
+    call(caller, &what, &reply);
+    client->worker->stats.ops_here++;
     size_t bytes = target->bytes - before;
     reply_done(client, target, bytes);
     client_command_over(client);
     limit_reply(client, bytes);
 }
 
-static void run_home(struct client *client, struct staged *staged) {
-    struct worker *worker = client->worker;
-    const struct command_ref *ref = staged->ref;
-    uint64_t txns = client->txns;
+static void run_home(struct client *client, struct staged *staged, struct caller *caller) {
     struct outbuf *target = reply_target(client);
     size_t before = target->bytes;
     struct reply reply;
     reply_init(&reply, target, client->resp);
-    struct exec x = {
-        .command = ref->row,
-        .ref = ref,
+    struct call what = {
+        .ref = staged->ref,
         .argv = staged->request.argv,
         .argc = staged->request.argc,
-        .db = client->db,
-        .shard = &worker->shard,
-        .keyspace = worker->shard.keyspace,
-        .reply = &reply,
-        .now_ms = rt_wall_ms(worker->rt),
-        .manner = client_manner(client),
-        .client = client,
-        .worker = worker,
+        .key = &NO_KEY,
+        .now_ms = rt_wall_ms(caller->worker->rt),
     };
-    exec_run(&x);
-    uint64_t now = rt_ticks(worker->rt);
-    uint64_t ticks = now - worker->tick;
-    worker->tick = now;
-    if (client->scatter != NULL || client->txns != txns) {
-        return; /* counted when it is complete */
+    caller->client = client;
+    caller->large = NULL;
+    bool complete = call(caller, &what, &reply);
+    caller->client = NULL;
+    if (!complete) {
+        return;
     }
-    stats_ran(worker, ref, ticks, &reply);
     size_t bytes = target->bytes - before;
     reply_done(client, target, bytes);
     if (!(client->flags & CLIENT_BLOCKED)) { /* else client_unblock says so */
@@ -227,8 +152,8 @@ static void run_away(struct client *client, struct staged *staged) {
         worker->open_batches[staged->target] = batch;
         worker->open_count++;
     }
-    if (UNLIKELY(client->large != NULL) && staged->start == 0) {
-        batch->large = client->large;
+    if (UNLIKELY(staged->large != NULL)) {
+        batch->large = staged->large;
     }
     client->bytes_away += batch_add(batch, staged->ref, &staged->request, &staged->key, client);
     client_pend_op(client, batch, (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0);
@@ -331,97 +256,8 @@ static bool is_http(struct bytes name) {
     return bytes_is(name, "post") || bytes_is(name, "host:");
 }
 
-static void error_unknown_command(struct reply *reply, const struct request *request) {
-    char args[160];
-    size_t used = 0;
-    args[0] = 0;
-    for (uint32_t i = 1; i < request->argc && used < 128; i++) {
-        size_t room = 128 - used;
-        struct bytes arg = request->argv[i];
-        int shown = (int)(arg.len < room ? arg.len : room);
-        used += (size_t)snprintf(args + used, sizeof args - used, "'%.*s' ", shown, arg.ptr);
-    }
-    struct bytes name = request->argv[0];
-    reply_errorf(reply, "ERR unknown command '%.*s', with args beginning with: %s",
-                 (int)(name.len < 128 ? name.len : 128), name.ptr, args);
-}
-
-enum refusal {
-    REFUSE_NOT,
-    REFUSE_UNKNOWN,
-    REFUSE_ARITY,
-    REFUSE_PROTECTED,
-    REFUSE_AUTH,
-    REFUSE_NO_MULTI,
-};
-
-/* The flat list of checks, in Valkey's order. */
-static enum refusal refusal_of(const struct client *client, const struct staged *staged,
-                               bool may_run) {
-    const struct command_ref *ref = staged->ref;
-    unsigned flags = ref != NULL ? ref->row->flags : 0;
-    if (UNLIKELY(!may_run) && !(flags & CMD_NO_AUTH)) {
-        return REFUSE_AUTH;
-    }
-    if (UNLIKELY(ref == NULL)) {
-        return REFUSE_UNKNOWN;
-    }
-    if (UNLIKELY(staged->route == ROUTE_UNKNOWN)) {
-        return REFUSE_ARITY;
-    }
-    if (UNLIKELY(flags & CMD_PROTECTED)) {
-        enum config_protected allowed = client->worker->config->enable_debug_command;
-        if (allowed == CONFIG_PROTECTED_NO ||
-            (allowed == CONFIG_PROTECTED_LOCAL && !(client->flags & CLIENT_LOCAL))) {
-            return REFUSE_PROTECTED;
-        }
-    }
-    if (UNLIKELY(staged->route == ROUTE_QUEUE) && (flags & CMD_NO_MULTI)) {
-        return REFUSE_NO_MULTI;
-    }
-    return REFUSE_NOT;
-}
-
 static bool is_exec(const struct staged *staged) {
     return staged->ref != NULL && staged->ref->row->run == command_exec;
-}
-
-/* The one place where a request is refused: writes why. */
-static void refuse(const struct client *client, const struct staged *staged, enum refusal refusal,
-                   struct reply *reply) {
-    const struct request *request = &staged->request;
-    if (UNLIKELY(is_exec(staged))) {
-        reply_errorf(reply, "EXECABORT Transaction discarded because of: %s",
-                     refusal == REFUSE_AUTH ? ERR_NO_AUTH
-                                            : "wrong number of arguments for 'exec' command");
-        return;
-    }
-    switch (refusal) {
-    case REFUSE_NOT:
-        check(false);
-        break;
-    case REFUSE_UNKNOWN:
-        if (command_table_find(client->worker->server->commands, request->argv[0]) != NULL) {
-            reply_subcommand_unknown(reply, request->argv[0], request->argv[1]);
-        } else {
-            error_unknown_command(reply, request);
-        }
-        break;
-    case REFUSE_ARITY:
-        reply_errorf(reply, "ERR wrong number of arguments for '%s' command",
-                     staged->ref->full_name);
-        break;
-    case REFUSE_PROTECTED:
-        reply_error(reply, ERR_DEBUG_NOT_ALLOWED);
-        break;
-    case REFUSE_AUTH:
-        reply_error(reply, ERR_NO_AUTH);
-        break;
-    case REFUSE_NO_MULTI:
-        reply_errorf(reply, "ERR Command '%s' not allowed inside a transaction",
-                     staged->ref->full_name);
-        break;
-    }
 }
 
 static void refuse_and_count(struct client *client, const struct staged *staged,
@@ -430,8 +266,8 @@ static void refuse_and_count(struct client *client, const struct staged *staged,
     size_t before = target->bytes;
     struct reply reply;
     reply_init(&reply, target, client->resp);
-    refuse(client, staged, refusal, &reply);
-    stats_refused(client->worker, staged->ref, &reply);
+    check_refuse(client, staged->ref, &staged->request, refusal, &reply);
+    call_refused(client->worker, staged->ref, &reply);
     reply_done(client, target, target->bytes - before);
     client_command_over(client);
     if (is_exec(staged)) {
@@ -506,8 +342,7 @@ static void run_apart(struct client *client, struct staged *staged) {
     if (client->gathered == NULL) {
         client->gathered = txn_open(client, client->input_buffer);
     }
-    txn_add(client->gathered, staged->ref, &staged->request,
-            staged->start == 0 ? client->large : NULL);
+    txn_add(client->gathered, staged->ref, &staged->request, staged->large);
     bool drops = client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT);
     if (drops || txn_count(client->gathered) == TXN_COMMANDS_MAX) {
         start_gathered(client);
@@ -515,10 +350,12 @@ static void run_apart(struct client *client, struct staged *staged) {
 }
 
 /* False: it must wait, and nothing of it was done. */
-static bool run_staged(struct client *client, struct staged *staged, bool may_run) {
+static bool run_staged(struct client *client, struct staged *staged, struct caller *caller,
+                       bool may_run) {
     struct worker *worker = client->worker;
     const struct command_ref *ref = staged->ref;
-    enum refusal refusal = refusal_of(client, staged, may_run);
+    enum refusal refusal = check_home(client, ref, may_run, staged->route != ROUTE_UNKNOWN,
+                                      staged->route == ROUTE_QUEUE);
     bool refused = refusal != REFUSE_NOT;
     if (!refused && UNLIKELY(paused(client, ref))) {
         client->flags |= CLIENT_PAUSED;
@@ -559,12 +396,12 @@ static bool run_staged(struct client *client, struct staged *staged, bool may_ru
     } else if (UNLIKELY(staged->route == ROUTE_QUEUE)) {
         queue(client, staged);
     } else if (staged->route == ROUTE_HOME) {
-        run_home(client, staged);
+        run_home(client, staged, caller);
     } else if (away) {
         client->away_target = staged->target;
         run_away(client, staged);
     } else {
-        run_here(client, staged);
+        run_here(client, staged, caller);
     }
     return true;
 }
@@ -576,7 +413,7 @@ static void protocol_error(struct client *client) {
     struct reply reply;
     reply_init(&reply, target, client->resp);
     reply_error_bytes(&reply, parser_error(&client->parser));
-    count_error(worker, &reply);
+    call_refused(worker, NULL, &reply);
     reply_done(client, target, target->bytes - before);
     client_close_after_reply(client);
 }
@@ -606,6 +443,7 @@ static unsigned stage_window(struct client *client, struct staged *window, size_
             break;
         }
         staged->start = used;
+        staged->large = used == 0 ? client->large : NULL;
         used += consumed;
         if (status == PARSE_ERROR) {
             if (n > 0 && staged[-1].route == ROUTE_APART) { /* its turn comes after that */
@@ -673,6 +511,13 @@ static void run_window(struct client *client) {
     bool may_run = client_may_run(client);
     bool whole = true;
     worker_slice_enter(worker);
+    struct caller caller = {
+        .worker = worker,
+        .shard = &worker->shard,
+        .tick = worker->tick,
+        .db = client->db, /* what changes it, or the manner, ends the window */
+        .manner = client_manner(client),
+    };
     for (unsigned i = 0; i < n; i++) {
         if (i > 0 && UNLIKELY(worker_slice_over(worker))) {
             go_on_next_turn(client);
@@ -680,7 +525,7 @@ static void run_window(struct client *client) {
             whole = false;
             break;
         }
-        if (!run_staged(client, &window[i], may_run)) {
+        if (!run_staged(client, &window[i], &caller, may_run)) {
             used = window[i].start; /* inv. 1 */
             whole = false;
             break;

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/num.h"
+#include "server/call/call.h"
 #include "server/call/errors.h"
 #include "server/client/large.h"
 #include "server/worker/worker.h"
@@ -103,7 +104,7 @@ bool exec_deadline(const struct exec *x, int64_t value, bool ms, bool absolute, 
 void exec_store_argument(const struct exec *x, const struct key *key, uint32_t argv_index,
                          int64_t expires_at) {
     struct bytes value = x->argv[argv_index];
-    struct blob *blob = large_take(x->worker->large, value);
+    struct blob *blob = large_take(x->caller->large, value);
     if (UNLIKELY(blob != NULL)) {
         keyspace_set_blob(x->keyspace, x->db, key, blob, expires_at, x->now_ms);
     } else {

@@ -29,17 +29,6 @@ static inline void exec_element(struct exec *x) {
     }
 }
 
-/* Runs the command. */
-static inline void exec_run(struct exec *x) {
-    if (LIKELY(!(x->manner & MANNER_SEES_DEAD))) {
-        x->command->run(x);
-        return;
-    }
-    keyspace_see_dead(x->keyspace, true);
-    x->command->run(x);
-    keyspace_see_dead(x->keyspace, false);
-}
-
 /* The time at which a key must be alive to be seen: now, or, for who sees dead ones, none. For what
  * takes its look at keys elsewhere. */
 int64_t exec_alive_ms(const struct exec *x);

@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/must.h"
 #include "net/rt.h"
+#include "server/call/call.h"
 #include "server/call/dispatch.h"
 #include "server/call/scatter_private.h"
 #include "server/client/client.h"
@@ -25,13 +26,13 @@
 
 struct scatter {
     struct client *client;
+    struct caller caller;
     const struct command_ref *ref;
     scatter_part_fn *part;
     scatter_done_fn *done;
     void *args;
-    uint32_t db;
     int64_t now_ms;
-    uint64_t ticks; /* spent at home so far */
+    struct call_outcome outcome; /* of what has run at home so far */
     unsigned count, open;
     bool inside; /* CLIENT PAUSE waits for it */
     struct scatter_part *parts;
@@ -44,7 +45,7 @@ static size_t round_up(size_t n) {
 static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_fn *part,
                                    size_t part_bytes, const void *args, size_t args_bytes,
                                    scatter_done_fn *done) {
-    struct client *client = x->client != NULL ? x->client : x->fenced;
+    struct client *client = x->client != NULL ? x->client : x->caller->fenced;
     check(client != NULL && client->scatter == NULL);
     size_t head = round_up(sizeof(struct scatter));
     size_t parts = round_up(count * sizeof(struct scatter_part));
@@ -53,11 +54,11 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
     struct scatter *scatter = (struct scatter *)memory;
     *scatter = (struct scatter){
         .client = client,
+        .caller = *x->caller,
         .ref = x->ref,
         .part = part,
         .done = done,
         .args = memory + head + parts + count * each,
-        .db = x->db,
         .now_ms = x->now_ms,
         .count = count,
         .open = count,
@@ -74,6 +75,7 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
         memcpy(scatter->args, args, args_bytes);
     }
     client->scatter = scatter;
+    x->goes_on = true;
     if (scatter->inside) {
         pause_enter(x->worker, x->ref->flags);
     }
@@ -155,22 +157,20 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
     } else {
         reply = client_reply(client);
     }
-    struct exec x = {
-        .command = scatter->ref->row,
-        .ref = scatter->ref,
-        .db = scatter->db,
-        .shard = &worker->shard,
-        .keyspace = worker->shard.keyspace,
-        .reply = &reply,
-        .now_ms = scatter->now_ms,
-        .client = gone ? NULL : client,
-        .worker = worker,
-        .fenced = client,
-    };
+    struct caller caller = scatter->caller;
+    caller.client = gone ? NULL : client;
+    caller.fenced = client;
+    caller.tick = rt_ticks(worker->rt);
     struct scatter_result result = {scatter->args, results, scatter->count};
-    uint64_t start = rt_ticks(worker->rt);
-    scatter->done(&x, &result);
-    uint64_t ticks = scatter->ticks + rt_ticks(worker->rt) - start;
+    struct call what = {
+        .ref = scatter->ref,
+        .key = &NO_KEY,
+        .now_ms = scatter->now_ms,
+        .piece = scatter->done,
+        .result = &result,
+    };
+    struct call_outcome outcome = scatter->outcome;
+    bool complete = call_share(&caller, &what, &reply, &outcome);
     if (reply.out == &worker->discard) {
         outbuf_drain(reply.out, reply.out->bytes);
     }
@@ -179,15 +179,15 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
         pause_leave(worker, ref->flags);
     }
     free(scatter);
-    if (client->scatter != NULL) { /* it went on to the next shard */
-        client->scatter->ticks = ticks;
+    if (!complete) { /* it went on to the next shard */
+        client->scatter->outcome = outcome;
         return;
     }
     if (in_txn) {
-        txn_scatter_done(client, ticks, &reply);
+        txn_scatter_done(client, &outcome);
         return;
     }
-    stats_ran(worker, ref, ticks, &reply);
+    call_count(worker, ref, &outcome);
     if (gone) {
         client_try_free(client);
         return;

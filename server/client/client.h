@@ -99,7 +99,6 @@ struct client {
     struct scatter *scatter; /* runs; the client is fenced */
     struct txn *txn;         /* the same */
     struct txn *gathered;    /* dispatch: not started yet */
-    uint64_t txns;           /* begun so far */
     unsigned txns_open;      /* and not yet freed: their locks may be on their way back */
     unsigned self_batches;   /* batches that wait on this very worker for a lock */
     unsigned batches_away;

@@ -113,7 +113,6 @@ static struct txn *txn_new(struct client *client, const struct command_ref *ref)
     txn->ref = ref;
     txn->reply_max = client_reply_max(client);
     client->txn = txn;
-    client->txns++;
     client->txns_open++;
     worker->stats.txns++;
     return txn;
@@ -306,7 +305,7 @@ static void forget_reads(struct txn_part *part) {
     part->over = false;
     outbuf_drain(&part->out, part->out.bytes);
     for (struct txn_task *task = part->first; task != NULL; task = task->next) {
-        task->outcome = (struct txn_outcome){0};
+        task->outcome = (struct call_outcome){0};
         txn_items_free(&task->fetched);
     }
 }
@@ -369,27 +368,31 @@ static bool fence_next(struct txn *txn) {
 
 /* ---- Running at home ---- */
 
-/* Runs a command on this thread, on keys of `shard`. */
-static void run_on(struct txn *txn, struct txn_command *command, struct shard *shard) {
+/* In whose name home runs what comes next. */
+static struct caller caller_of(const struct txn *txn, struct shard *shard) {
+    struct worker *worker = txn->home;
+    return (struct caller){
+        .worker = worker,
+        .shard = shard,
+        .tick = rt_ticks(worker->rt),
+        .manner = client_manner(txn->client),
+    };
+}
+
+/* Runs a command on this thread, on keys of `shard`. False: it asks all workers. */
+static bool run_on(struct txn *txn, struct txn_command *command, struct shard *shard) {
     struct reply reply = txn_reply(txn->client);
-    struct exec x = {
-        .command = command->ref->row,
+    struct caller caller = caller_of(txn, shard);
+    caller.db = command->db;
+    caller.client = command->kind == TXN_HOME ? txn->client : NULL;
+    struct call what = {
         .ref = command->ref,
         .argv = command->argv,
         .argc = command->argc,
-        .db = command->db,
-        .shard = shard,
-        .keyspace = shard->keyspace,
-        .reply = &reply,
+        .key = command->keys_count > 0 ? &command->keys[0].key : &NO_KEY,
         .now_ms = txn->now_ms,
-        .manner = client_manner(txn->client),
-        .client = command->kind == TXN_HOME ? txn->client : NULL,
-        .worker = txn->home,
     };
-    if (command->keys_count > 0) {
-        x.key = command->keys[0].key;
-    }
-    txn_run(&x, &command->outcome);
+    return call_share(&caller, &what, &reply, &command->outcome);
 }
 
 struct reply txn_reply(struct client *client) {
@@ -536,8 +539,7 @@ static bool run_at_home(struct txn *txn) {
             store_changes(txn);
         } else if (command->kind == TXN_HOME) {
             txn->out_mark = txn->out.bytes;
-            run_on(txn, command, &txn->home->shard);
-            if (txn->client->scatter != NULL) {
+            if (!run_on(txn, command, &txn->home->shard)) {
                 txn->state = STATE_SCATTER;
                 return false;
             }
@@ -559,7 +561,7 @@ static int64_t take_int(struct outbuf *out, size_t bytes) {
     return value;
 }
 
-static void add_outcome(struct txn_outcome *sum, const struct txn_outcome *outcome) {
+static void add_outcome(struct call_outcome *sum, const struct call_outcome *outcome) {
     sum->ticks += outcome->ticks;
     sum->errors += outcome->errors;
     if (outcome->errors > 0) {
@@ -621,13 +623,6 @@ static void merge(struct txn *txn, struct txn_command *command, struct reply *re
     }
 }
 
-static void count(struct txn *txn, const struct command_ref *ref,
-                  const struct txn_outcome *outcome) {
-    struct reply counted = {.errors = outcome->errors};
-    memcpy(counted.error_code, outcome->error_code, sizeof counted.error_code);
-    stats_ran(txn->home, ref, outcome->ticks, &counted);
-}
-
 /* Some shard had more to answer than the client may have. */
 static bool is_over(struct txn *txn) {
     bool over = false;
@@ -650,7 +645,7 @@ static void write_reply(struct txn *txn, struct reply *reply, bool over) {
         if (!over) {
             merge(txn, &txn->commands[i], reply);
         }
-        count(txn, txn->commands[i].ref, &txn->commands[i].outcome);
+        call_count(txn->home, txn->commands[i].ref, &txn->commands[i].outcome);
     }
 }
 
@@ -675,7 +670,7 @@ static void finish(struct txn *txn) {
         outbuf_drain(reply.out, reply.out->bytes);
     }
     if (txn->queue != NULL) {
-        count(txn, txn->ref, &(struct txn_outcome){0});
+        call_count(worker, txn->ref, &(struct call_outcome){0});
         multi_queue_free(worker, txn->queue);
         multi_watches_forget(client);
     }
@@ -717,16 +712,25 @@ static void end(struct txn *txn) {
 static void stands(struct exec *x, const struct scatter_result *result) {
 }
 
+static void begin_to_wait(struct exec *x, const struct scatter_result *result) {
+    pause_wait(x, stands);
+}
+
 /* Nothing of it is left to do, and nobody waits for it. */
 static void wait_until_pause_stands(struct txn *txn) {
     txn->state = STATE_STANDS;
-    struct exec x = {
-        .command = txn->ref->row,
+    struct caller caller = caller_of(txn, &txn->home->shard);
+    caller.client = txn->client;
+    struct call what = {
         .ref = txn->ref,
-        .client = txn->client,
-        .worker = txn->home,
+        .key = &NO_KEY,
+        .now_ms = txn->now_ms,
+        .piece = begin_to_wait,
     };
-    pause_wait(&x, stands);
+    struct reply none;
+    reply_init(&none, &txn->home->discard, txn->client->resp);
+    struct call_outcome outcome = {0};
+    call_share(&caller, &what, &none, &outcome);
 }
 
 void txn_pauses(struct client *client) {
@@ -1008,16 +1012,29 @@ static bool exec_here(struct exec *x, struct multi_queue *queue) {
     } else {
         prefetch(x->keyspace, queue, keys);
         reply_array(x->reply, queue->count);
-        worker->tick = rt_ticks(worker->rt);
+        struct caller caller = {
+            .worker = worker,
+            .shard = x->shard,
+            .tick = rt_ticks(worker->rt),
+            .manner = x->manner,
+        };
         struct outbuf *out = x->reply->out;
         for (uint32_t i = 0; i < queue->count; i++) {
             const struct multi_command *command = &queue->commands[i];
             struct reply reply;
             reply_init(&reply, out, x->reply->resp);
-            op_run(worker, command->ref, command->argv, command->argc, command->db, &keys[i],
-                   x->manner, x->now_ms, &reply);
+            struct call what = {
+                .ref = command->ref,
+                .argv = command->argv,
+                .argc = command->argc,
+                .key = &keys[i],
+                .now_ms = x->now_ms,
+            };
+            caller.db = command->db;
+            call(&caller, &what, &reply);
             out = out_after(client, out);
         }
+        x->caller->tick = caller.tick; /* their time is not EXEC's */
         client->commands += queue->count;
         worker->stats.ops_here += queue->count;
     }
@@ -1033,6 +1050,7 @@ void txn_exec(struct exec *x, struct multi_queue *queue) {
     if (exec_here(x, queue)) {
         return;
     }
+    x->goes_on = true;
     struct txn *txn = txn_new(x->client, x->ref);
     txn->queue = queue;
     txn->bytes = multi_queue_memory(queue);
@@ -1061,16 +1079,14 @@ const struct multi_queue *txn_exec_queue(const struct client *client, uint32_t *
     return txn->queue;
 }
 
-void txn_scatter_done(struct client *client, uint64_t ticks, const struct reply *reply) {
+void txn_scatter_done(struct client *client, const struct call_outcome *outcome) {
     struct txn *txn = client->txn;
     if (txn->state == STATE_STANDS) {
         go_on(txn);
         return;
     }
     struct txn_command *command = &txn->commands[txn->at - 1];
-    command->outcome.ticks = ticks;
+    command->outcome = *outcome;
     command->outcome.reply_bytes = txn->out.bytes - txn->out_mark;
-    command->outcome.errors = reply->errors;
-    memcpy(command->outcome.error_code, reply->error_code, sizeof reply->error_code);
     go_on(txn);
 }

@@ -16,6 +16,7 @@
 
 #include "server/call/command.h"
 
+struct call_outcome;
 struct client;
 struct command_ref;
 struct large;
@@ -58,7 +59,7 @@ void txn_pauses(struct client *client);
 
 /* A global command that ran inside a transaction is complete: its reply goes to txn_reply. */
 struct reply txn_reply(struct client *client);
-void txn_scatter_done(struct client *client, uint64_t ticks, const struct reply *reply);
+void txn_scatter_done(struct client *client, const struct call_outcome *outcome);
 
 /* The loop: a part arrived at its shard, or is home again. */
 void txn_part_arrived(struct worker *worker, struct message *message);

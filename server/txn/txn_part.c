@@ -3,7 +3,6 @@
  * is answered once: at once, or when the locks it asks for are granted. */
 #include "base/check.h"
 #include "base/must.h"
-#include "server/call/exec.h"
 #include "server/txn/txn_private.h"
 #include "server/worker/message.h"
 #include "server/worker/worker.h"
@@ -26,18 +25,6 @@ void txn_items_free(struct txn_items *items) {
     }
     free(items->list);
     *items = (struct txn_items){0};
-}
-
-void txn_run(struct exec *x, struct txn_outcome *ret) {
-    size_t before = x->reply->out->bytes;
-    uint64_t start = rt_ticks(x->worker->rt);
-    exec_run(x);
-    ret->ticks += rt_ticks(x->worker->rt) - start;
-    ret->reply_bytes = x->reply->out->bytes - before;
-    ret->errors = x->reply->errors;
-    if (ret->errors > 0) {
-        memcpy(ret->error_code, x->reply->error_code, sizeof ret->error_code);
-    }
 }
 
 /* ---- Running ---- */
@@ -67,7 +54,8 @@ static void fetch(struct worker *worker, const struct txn_part *part, struct txn
     }
 }
 
-static void run_task(struct worker *worker, struct txn_part *part, struct txn_task *task) {
+static void run_task(struct caller *caller, struct txn_part *part, struct txn_task *task) {
+    struct worker *worker = caller->worker;
     if (task->command->kind == TXN_CARRY) {
         keyspace_see_dead(worker->shard.keyspace, part->manner & MANNER_SEES_DEAD);
         fetch(worker, part, task);
@@ -77,24 +65,17 @@ static void run_task(struct worker *worker, struct txn_part *part, struct txn_ta
     struct outbuf *out = part->over ? &worker->discard : &part->out;
     struct reply reply;
     reply_init(&reply, out, part->resp);
-    struct exec x = {
-        .command = task->command->ref->row,
+    struct call what = {
         .ref = task->command->ref,
         .argv = task->argv,
         .argc = task->argc,
-        .db = task->command->db,
-        .shard = &worker->shard,
-        .keyspace = worker->shard.keyspace,
-        .reply = &reply,
+        .key = &task->key,
         .now_ms = part->now_ms,
-        .key = task->key,
-        .manner = part->manner,
-        .worker = worker,
-        .elements = {.ends = task->element_ends, .start = out->bytes},
+        .element_ends = task->element_ends,
     };
-    worker->large = task->large;
-    txn_run(&x, &task->outcome);
-    worker->large = NULL;
+    caller->db = task->command->db;
+    caller->large = task->large;
+    call_share(caller, &what, &reply, &task->outcome);
     outbuf_drain(&worker->discard, worker->discard.bytes);
     part->over |= part->out.bytes > part->txn->reply_max;
 }
@@ -119,8 +100,14 @@ static void prefetch_phase(struct worker *worker, const struct txn_part *part) {
 
 static void run_phase(struct worker *worker, struct txn_part *part) {
     prefetch_phase(worker, part);
+    struct caller caller = {
+        .worker = worker,
+        .shard = &worker->shard,
+        .tick = rt_ticks(worker->rt),
+        .manner = part->manner,
+    };
     while (is_in_phase(part, part->next)) {
-        run_task(worker, part, part->next);
+        run_task(&caller, part, part->next);
         part->next = part->next->next;
     }
     if (worker->id != part->txn->home->id) {

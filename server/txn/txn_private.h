@@ -17,7 +17,7 @@
 #include "base/arena.h"
 #include "base/outbuf.h"
 #include "base/pqueue.h"
-#include "server/call/command_table.h"
+#include "server/call/call.h"
 #include "server/txn/txn.h"
 #include "shard/keys/keyspace.h"
 #include "shard/locks.h"
@@ -46,14 +46,6 @@ struct txn_items {
     uint32_t count, capacity;
 };
 
-/* What came of running a command's function. */
-struct txn_outcome {
-    uint64_t ticks;
-    size_t reply_bytes;
-    uint32_t errors;
-    char error_code[32];
-};
-
 /* A command's share on one shard. */
 struct txn_task {
     struct txn_task *next; /* of the same part */
@@ -66,7 +58,7 @@ struct txn_task {
     uint32_t keys_count;
     struct txn_items fetched;
     struct large *large; /* values of its words that may be taken over, or NULL */
-    struct txn_outcome outcome;
+    struct call_outcome outcome;
     size_t *element_ends; /* SPREAD_ELEMENTS: where each ends in the reply; else NULL */
     uint32_t merged;      /* elements that were moved to the reply */
 };
@@ -89,9 +81,9 @@ struct txn_command {
     uint32_t phase;
     struct txn_planned_key *keys;
     uint32_t keys_count;
-    struct txn_task **tasks;    /* by worker, or NULL if it has none */
-    struct txn_task *only;      /* the task, if there is just one */
-    struct txn_outcome outcome; /* of what ran at home */
+    struct txn_task **tasks;     /* by worker, or NULL if it has none */
+    struct txn_task *only;       /* the task, if there is just one */
+    struct call_outcome outcome; /* of what ran at home */
 };
 
 enum txn_action {
@@ -201,7 +193,5 @@ void txn_part_done(struct txn_part *part);
 
 void txn_items_add(struct txn_items *items, struct txn_item item);
 void txn_items_free(struct txn_items *items);
-
-void txn_run(struct exec *x, struct txn_outcome *ret);
 
 #endif

@@ -104,11 +104,10 @@ struct worker {
     struct stock chunk_stock;
     struct batch **open_batches; /* by target: of the client that is being worked off */
     unsigned open_count;
-    struct large *large;  /* of the request that runs: values that may be taken over, or NULL */
-    uint64_t tick;        /* rt_ticks when the last command ended: the next one's start */
-    uint64_t slice_ticks; /* that each part of a turn may take, and one command more */
-    uint64_t slice_end;   /* of this part, in ticks; UINT64_MAX: it has done nothing yet */
-    struct arena waste;   /* queues that were large, freed little by little */
+    uint64_t tick;               /* rt_ticks when the last command ended: slices go by it */
+    uint64_t slice_ticks;        /* that each part of a turn may take, and one command more */
+    uint64_t slice_end;          /* of this part, in ticks; UINT64_MAX: it has done nothing yet */
+    struct arena waste;          /* queues that were large, freed little by little */
     struct outbuf waste_replies; /* and what clients that have gone did not read */
     size_t waste_bytes;          /* of the queues */
     struct outbuf discard;       /* where replies go that nobody wants */
@@ -117,6 +116,7 @@ struct worker {
     struct pqueue evictable;     /* then: the clients that may be evicted, by memory below zero */
 
     struct pause pause;
+    const char *refuses; /* DEBUG: the error that it has for every write; NULL: none */
 
     struct command_stats *commands; /* by command id: command_table.h */
     struct worker_stats stats;

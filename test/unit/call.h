@@ -7,7 +7,7 @@
 #define SHOAL_TEST_UNIT_CALL_H
 
 #include "base/text.h"
-#include "server/call/command_table.h"
+#include "server/call/call.h"
 #include "server/worker/worker.h"
 
 #include <criterion/criterion.h>
@@ -16,7 +16,7 @@
 
 #define CALL_ARGS_MAX 64
 
-struct call {
+struct call_env {
     struct server server;
     struct worker worker;
     struct config *config;
@@ -25,8 +25,8 @@ struct call {
     uint8_t resp;
 };
 
-static inline struct call *call_new(void) {
-    struct call *call = calloc(1, sizeof(*call));
+static inline struct call_env *call_new(void) {
+    struct call_env *call = calloc(1, sizeof(*call));
     cr_assert(call != NULL);
     int error;
     struct bytes bad;
@@ -43,7 +43,7 @@ static inline struct call *call_new(void) {
     return call;
 }
 
-static inline void call_free(struct call *call) {
+static inline void call_free(struct call_env *call) {
     shard_fini(&call->worker.shard);
     config_free(call->config);
     command_table_free(call->table);
@@ -63,7 +63,7 @@ static inline uint32_t call_split(struct bytes *argv, const char *line) {
 }
 
 /* The reply to a command given as words with one space between. */
-static inline struct text call_run(struct call *call, const char *line) {
+static inline struct text call_run(struct call_env *call, const char *line) {
     struct bytes argv[CALL_ARGS_MAX];
     uint32_t argc = call_split(argv, line);
     const struct command_ref *ref = command_table_find(call->table, argv[0]);
@@ -76,6 +76,7 @@ static inline struct text call_run(struct call *call, const char *line) {
     struct reply reply;
     outbuf_init(&out);
     reply_init(&reply, &out, call->resp);
+    struct caller caller = {0};
     struct exec x = {
         .command = ref->row,
         .ref = ref,
@@ -86,6 +87,7 @@ static inline struct text call_run(struct call *call, const char *line) {
         .reply = &reply,
         .now_ms = call->now_ms,
         .worker = &call->worker,
+        .caller = &caller,
     };
     if (ref->first_key > 0) {
         x.key = key_make(&call->server.secret, argv[ref->first_key]);
@@ -106,7 +108,7 @@ static inline struct text call_run(struct call *call, const char *line) {
     return text;
 }
 
-static inline void call_gives(struct call *call, const char *line, struct bytes expected) {
+static inline void call_gives(struct call_env *call, const char *line, struct bytes expected) {
     struct text text = call_run(call, line);
     cr_assert(bytes_equal(text_bytes(&text), expected), "%s gave %s not %s", line, text.ptr,
               expected.ptr);

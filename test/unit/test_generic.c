@@ -4,7 +4,7 @@
 /* ---- Deadlines ---- */
 
 Test(generic, times_left_are_rounded_to_the_nearest_second) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "set k v px 1500", OK);
     GIVES(call, "ttl k", NUMBER(2));
     call->now_ms++;
@@ -22,7 +22,7 @@ Test(generic, times_left_are_rounded_to_the_nearest_second) {
 }
 
 Test(generic, conditions_of_expire_compare_with_the_present_deadline) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "set k v", OK);
     GIVES(call, "expire k 100 xx", NUMBER(0));
     GIVES(call, "expire k 100 gt", NUMBER(0));
@@ -39,7 +39,7 @@ Test(generic, conditions_of_expire_compare_with_the_present_deadline) {
 }
 
 Test(generic, expire_refuses_what_overflows_and_takes_the_distant_past) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "set k v", OK);
     GIVES(call, "pexpire k 9223370336854775807", NUMBER(1));
     GIVES(call, "pexpiretime k", NUMBER(9223372036854775807));
@@ -53,7 +53,7 @@ Test(generic, expire_refuses_what_overflows_and_takes_the_distant_past) {
 }
 
 Test(generic, a_deadline_of_now_deletes) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "set k v", OK);
     GIVES(call, "expire k 0 gt", NUMBER(0));
     GIVES(call, "expire k 0", NUMBER(1));
@@ -64,7 +64,7 @@ Test(generic, a_deadline_of_now_deletes) {
 /* ---- Names ---- */
 
 Test(generic, rename_takes_the_deadline_along) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "rename a a", "-ERR no such key\r\n");
     GIVES(call, "set a 1 px 500", OK);
     GIVES(call, "set b 2 px 900", OK);
@@ -80,7 +80,7 @@ Test(generic, rename_takes_the_deadline_along) {
 }
 
 Test(generic, a_large_value_moves_as_it_is) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "setrange a 99999 x", NUMBER(100000));
     GIVES(call, "pexpire a 500", NUMBER(1));
     GIVES(call, "setrange b 99999 y", NUMBER(100000));
@@ -98,7 +98,7 @@ Test(generic, a_large_value_moves_as_it_is) {
 }
 
 Test(generic, copies_are_independent) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "copy a b", NUMBER(0));
     GIVES(call, "set a one px 500", OK);
     GIVES(call, "copy a b", NUMBER(1));
@@ -118,7 +118,7 @@ Test(generic, copies_are_independent) {
 }
 
 Test(generic, a_key_named_twice_counts_twice_unless_it_is_gone) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "mset a 1 b 2", OK);
     GIVES(call, "exists a a nokey b", NUMBER(3));
     GIVES(call, "touch a a", NUMBER(2));
@@ -130,7 +130,7 @@ Test(generic, a_key_named_twice_counts_twice_unless_it_is_gone) {
 /* ---- OBJECT ---- */
 
 Test(generic, object_tells_idle_time_or_frequency_as_the_policy_says) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "set k v", OK);
     call->now_ms += 30000;
     GIVES(call, "object idletime k", NUMBER(30));

@@ -4,7 +4,7 @@
 /* ---- Deadlines ---- */
 
 Test(string, set_keeps_a_deadline_only_if_told_to) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "set k v ex 10", OK);
     GIVES(call, "pttl k", NUMBER(10000));
     GIVES(call, "set k w keepttl", OK);
@@ -15,7 +15,7 @@ Test(string, set_keeps_a_deadline_only_if_told_to) {
 }
 
 Test(string, every_unit_of_set_means_the_same_moment) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "set k v ex 7", OK);
     GIVES(call, "pexpiretime k", NUMBER(1700000007000));
     GIVES(call, "set k v px 7000", OK);
@@ -28,7 +28,7 @@ Test(string, every_unit_of_set_means_the_same_moment) {
 }
 
 Test(string, a_deadline_that_is_now_deletes_the_key) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "set k v", OK);
     GIVES(call, "set k v pxat 1700000000000", OK);
     GIVES(call, "exists k", NUMBER(0));
@@ -45,7 +45,7 @@ Test(string, a_deadline_that_is_now_deletes_the_key) {
 }
 
 Test(string, the_last_deadline_that_fits_is_taken_and_the_next_refused) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     /* 2^63 - 1 less the present time. */
     GIVES(call, "set k v px 9223370336854775807", OK);
     GIVES(call, "pexpiretime k", NUMBER(9223372036854775807));
@@ -67,7 +67,7 @@ Test(string, the_last_deadline_that_fits_is_taken_and_the_next_refused) {
 /* ---- Conditions ---- */
 
 Test(string, set_ifeq_stores_only_over_its_value) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "set k new ifeq old", NIL);
     GIVES(call, "set k 15", OK);
     GIVES(call, "set k new ifeq 16 get", "$2\r\n15\r\n");
@@ -80,7 +80,7 @@ Test(string, set_ifeq_stores_only_over_its_value) {
 }
 
 Test(string, words_that_contradict_each_other_are_a_syntax_error) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     static const char *const lines[] = {
         "set k v nx xx",
         "set k v xx ifeq v",
@@ -108,7 +108,7 @@ Test(string, words_that_contradict_each_other_are_a_syntax_error) {
 
 /* CVE-2023-28425: a key named twice failed an assertion. */
 Test(string, msetnx_takes_a_key_twice) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "msetnx k 1 k 2", NUMBER(1));
     GIVES(call, "get k", "$1\r\n2\r\n");
     GIVES(call, "msetnx j 1 k 2", NUMBER(0));
@@ -121,7 +121,7 @@ Test(string, msetnx_takes_a_key_twice) {
 /* ---- Numbers ---- */
 
 Test(string, integers_stop_at_both_ends) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "set k 9223372036854775806", OK);
     GIVES(call, "incr k", NUMBER(9223372036854775807));
     GIVES(call, "incr k", "-ERR increment or decrement would overflow\r\n");
@@ -135,7 +135,7 @@ Test(string, integers_stop_at_both_ends) {
 }
 
 Test(string, counting_keeps_the_deadline) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "set k 5 px 777", OK);
     GIVES(call, "incr k", NUMBER(6));
     GIVES(call, "incrbyfloat k 0.5", "$3\r\n6.5\r\n");
@@ -147,7 +147,7 @@ Test(string, counting_keeps_the_deadline) {
 }
 
 Test(string, a_sum_of_floats_is_kept_as_text) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "incrbyfloat k 5", "$1\r\n5\r\n");
     GIVES(call, "object encoding k", "$6\r\nembstr\r\n");
     GIVES(call, "incrbyfloat k 1e17", "$18\r\n100000000000000005\r\n");
@@ -159,7 +159,7 @@ Test(string, a_sum_of_floats_is_kept_as_text) {
 /* ---- Parts ---- */
 
 Test(string, getrange_cuts_off_what_lies_outside) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "set k hello", OK);
     GIVES(call, "getrange k 1 3", "$3\r\nell\r\n");
     GIVES(call, "getrange k -3 -2", "$2\r\nll\r\n");
@@ -173,7 +173,7 @@ Test(string, getrange_cuts_off_what_lies_outside) {
 
 /* CVE-2022-35977: the sum of offset and length overflowed. */
 Test(string, setrange_stops_at_the_longest_string) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     const char *too_long = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n";
     call_gives(call, "setrange k 536870912 x", bytes_of_text(too_long));
     call_gives(call, "setrange k 9223372036854775807 x", bytes_of_text(too_long));
@@ -191,7 +191,7 @@ Test(string, setrange_stops_at_the_longest_string) {
 /* ---- LCS ---- */
 
 Test(string, lcs_tells_the_bytes_their_number_or_their_places) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "mset a ohmytext b mynewtext", OK);
     GIVES(call, "lcs a b", "$6\r\nmytext\r\n");
     GIVES(call, "lcs a b len", NUMBER(6));
@@ -208,7 +208,7 @@ Test(string, lcs_tells_the_bytes_their_number_or_their_places) {
 
 /* CVE-2021-29477: the product of the lengths overflowed. */
 Test(string, lcs_refuses_a_table_above_the_bound) {
-    struct call *call = call_new();
+    struct call_env *call = call_new();
     GIVES(call, "setrange a 99999 x", NUMBER(100000));
     GIVES(call, "lcs a a len",
           "-ERR Insufficient memory, transient memory for LCS exceeds "

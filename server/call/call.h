@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* call: the one way in which a command runs, whoever has it run: a client, a batch, a share of a
+ * transaction, EXEC, what is left to do when all workers have answered.
+ *
+ * Whoever has commands run fills a `struct caller` once and makes as many calls with it as he has
+ * commands. A call asks what only the owner of the keys knows (check.h), runs the command, reads
+ * the clock and counts. Between its beginning and its end, and nowhere else, a command sees a
+ * `struct exec`.
+ *
+ * Thread: the one that runs the command; a caller belongs to it while its calls last.
+ */
+#ifndef SHOAL_SERVER_CALL_CALL_H
+#define SHOAL_SERVER_CALL_CALL_H
+
+#include "server/call/command_table.h"
+
+struct client;
+struct large;
+struct scatter_result;
+struct shard;
+struct worker;
+
+/* In whose name, and where. */
+struct caller {
+    struct worker *worker; /* the thread that runs it, and where it counts */
+    struct shard *shard;   /* whose keys it sees */
+    struct client *client; /* of commands that are about a connection; NULL: none, they see keys */
+    struct client *fenced; /* who waits for what all workers are asked, also when it has gone */
+    struct large *large;   /* of the arguments: values that may be taken over, or NULL */
+    uint64_t tick;         /* rt_ticks when its last call ended, or before the first */
+    uint32_t db;
+    uint8_t manner; /* exec_manner */
+};
+
+/* What is to run. */
+struct call {
+    const struct command_ref *ref;
+    struct bytes *argv; /* argv[0] is the name as sent; subcommands count from the container */
+    uint32_t argc;
+    const struct key *key; /* the first one, hashed once; &NO_KEY if there is none */
+    int64_t now_ms;        /* one time for all of it */
+    /* The rest is for call_share. */
+    size_t *element_ends; /* exec_element; NULL: nobody wants to know */
+    /* What runs in place of the command's function, or NULL: a later piece of its work. */
+    void (*piece)(struct exec *x, const struct scatter_result *result);
+    const struct scatter_result *result;
+};
+
+extern const struct key NO_KEY;
+
+/* What came of the pieces of a call, so far. */
+struct call_outcome {
+    uint64_t ticks;
+    size_t reply_bytes; /* of the last piece, as are the errors */
+    uint32_t errors;
+    char error_code[32];
+};
+
+/* Runs a command and counts it. False: it goes on elsewhere (other workers, a transaction), has
+ * written no reply yet, and is counted when it is over by whoever ends it. */
+bool call(struct caller *caller, const struct call *what, struct reply *reply);
+
+/* Runs a share or a later piece of a command, adds what came of it to *outcome, and counts nothing:
+ * who puts the shares together does, with call_count. False as above. */
+bool call_share(struct caller *caller, const struct call *what, struct reply *reply,
+                struct call_outcome *outcome);
+void call_count(struct worker *worker, const struct command_ref *ref,
+                const struct call_outcome *outcome);
+
+/* Counts what was refused before it ran; `ref` is NULL if there is no such command. */
+void call_refused(struct worker *worker, const struct command_ref *ref, const struct reply *reply);
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* check: see the header. */
+#include "server/call/check.h"
+
+#include "base/check.h"
+#include "proto/parser.h"
+#include "proto/reply.h"
+#include "server/call/errors.h"
+#include "server/call/help.h"
+#include "server/client/client.h"
+#include "server/commands/transaction/transaction.h"
+#include "server/worker/worker.h"
+
+#include <stdio.h>
+
+/* ---- What home knows ---- */
+
+static void error_unknown_command(struct reply *reply, const struct request *request) {
+    char args[160];
+    size_t used = 0;
+    args[0] = 0;
+    for (uint32_t i = 1; i < request->argc && used < 128; i++) {
+        size_t room = 128 - used;
+        struct bytes arg = request->argv[i];
+        int shown = (int)(arg.len < room ? arg.len : room);
+        used += (size_t)snprintf(args + used, sizeof args - used, "'%.*s' ", shown, arg.ptr);
+    }
+    struct bytes name = request->argv[0];
+    reply_errorf(reply, "ERR unknown command '%.*s', with args beginning with: %s",
+                 (int)(name.len < 128 ? name.len : 128), name.ptr, args);
+}
+
+enum refusal check_home(const struct client *client, const struct command_ref *ref, bool may_run,
+                        bool fits, bool queues) {
+    unsigned flags = ref != NULL ? ref->row->flags : 0;
+    if (UNLIKELY(!may_run) && !(flags & CMD_NO_AUTH)) {
+        return REFUSE_AUTH;
+    }
+    if (UNLIKELY(ref == NULL)) {
+        return REFUSE_UNKNOWN;
+    }
+    if (UNLIKELY(!fits)) {
+        return REFUSE_ARITY;
+    }
+    if (UNLIKELY(flags & CMD_PROTECTED)) {
+        enum config_protected allowed = client->worker->config->enable_debug_command;
+        if (allowed == CONFIG_PROTECTED_NO ||
+            (allowed == CONFIG_PROTECTED_LOCAL && !(client->flags & CLIENT_LOCAL))) {
+            return REFUSE_PROTECTED;
+        }
+    }
+    if (UNLIKELY(queues) && (flags & CMD_NO_MULTI)) {
+        return REFUSE_NO_MULTI;
+    }
+    return REFUSE_NOT;
+}
+
+void check_refuse(const struct client *client, const struct command_ref *ref,
+                  const struct request *request, enum refusal refusal, struct reply *reply) {
+    if (UNLIKELY(ref != NULL && ref->row->run == command_exec)) {
+        reply_errorf(reply, "EXECABORT Transaction discarded because of: %s",
+                     refusal == REFUSE_AUTH ? ERR_NO_AUTH
+                                            : "wrong number of arguments for 'exec' command");
+        return;
+    }
+    switch (refusal) {
+    case REFUSE_NOT:
+        check(false);
+        break;
+    case REFUSE_UNKNOWN:
+        if (command_table_find(client->worker->server->commands, request->argv[0]) != NULL) {
+            reply_subcommand_unknown(reply, request->argv[0], request->argv[1]);
+        } else {
+            error_unknown_command(reply, request);
+        }
+        break;
+    case REFUSE_ARITY:
+        reply_errorf(reply, "ERR wrong number of arguments for '%s' command", ref->full_name);
+        break;
+    case REFUSE_PROTECTED:
+        reply_error(reply, ERR_DEBUG_NOT_ALLOWED);
+        break;
+    case REFUSE_AUTH:
+        reply_error(reply, ERR_NO_AUTH);
+        break;
+    case REFUSE_NO_MULTI:
+        reply_errorf(reply, "ERR Command '%s' not allowed inside a transaction", ref->full_name);
+        break;
+    }
+}
+
+/* ---- What the owner of the keys knows ---- */
+
+const char *check_owner(const struct worker *worker, const struct command_ref *ref) {
+    if (UNLIKELY(worker->refuses != NULL) && (ref->flags & CMD_WRITE)) {
+        return worker->refuses;
+    }
+    return NULL;
+}

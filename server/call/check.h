@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* check: why a command may not run: one flat list, in Valkey's order, in two halves. What its home
+ * knows is asked when its turn comes, before it is routed; what only the owner of its keys knows,
+ * when it runs. On several shards the owners are asked before anybody runs.
+ *
+ * Thread: the client's home; check_owner on the worker that owns the keys.
+ */
+#ifndef SHOAL_SERVER_CALL_CHECK_H
+#define SHOAL_SERVER_CALL_CHECK_H
+
+#include "server/call/command_table.h"
+
+struct client;
+struct request;
+struct worker;
+
+enum refusal {
+    REFUSE_NOT,
+    REFUSE_UNKNOWN,
+    REFUSE_ARITY,
+    REFUSE_PROTECTED,
+    REFUSE_AUTH,
+    REFUSE_NO_MULTI,
+};
+
+/* What home knows. `may_run`: the client is logged in, or need not be; `fits`: the number of
+ * arguments is right; `queues`: EXEC is to run it. `ref` is NULL if there is no such command. */
+enum refusal check_home(const struct client *client, const struct command_ref *ref, bool may_run,
+                        bool fits, bool queues);
+/* Writes why. */
+void check_refuse(const struct client *client, const struct command_ref *ref,
+                  const struct request *request, enum refusal refusal, struct reply *reply);
+
+/* What the owner of the keys knows: the error to answer, or NULL when the command may run. Before
+ * anything of it has happened; the answer holds until the owner has done something else. */
+const char *check_owner(const struct worker *worker, const struct command_ref *ref);
+
+#endif
