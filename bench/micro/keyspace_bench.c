@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "shard/keys/keyspace.h"
 #include "shard/memory/heap.h"
+#include "test/unit/put.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,8 +73,7 @@ static void set_one(struct bench *bench, const struct key *key) {
     if (bench->ttl) {
         expires_at = NOW_MS + 60000 + (int64_t)rng_below(&bench->rng, (uint64_t)bench->ttl_ms);
     }
-    keyspace_set_string(bench->ks, 0, key, bytes_make(bench->value, VALUE_BYTES), expires_at,
-                        NOW_MS);
+    put_string(bench->ks, 0, key, bytes_make(bench->value, VALUE_BYTES), expires_at, NOW_MS);
 }
 
 static struct key nth_key(const struct bench *bench, uint64_t n, char *text) {

@@ -101,14 +101,31 @@ bool exec_deadline(const struct exec *x, int64_t value, bool ms, bool absolute, 
     return true;
 }
 
+struct string_target exec_target(const struct exec *x, const struct key *key,
+                                 enum key_event event) {
+    return (struct string_target){
+        .ks = x->keyspace,
+        .key = key,
+        .db = x->db,
+        .event = event,
+        .expires_at = KEEP_TTL,
+        .now_ms = x->now_ms,
+    };
+}
+
 void exec_store_argument(const struct exec *x, const struct key *key, uint32_t argv_index,
-                         int64_t expires_at) {
+                         int64_t expires_at, enum key_event event) {
+    struct string_target target = exec_target(x, key, event);
+    target.expires_at = expires_at;
     struct bytes value = x->argv[argv_index];
     struct blob *blob = large_take(x->caller->large, value);
     if (UNLIKELY(blob != NULL)) {
-        keyspace_set_blob(x->keyspace, x->db, key, blob, expires_at, x->now_ms);
+        string_set_blob(&target, blob);
     } else {
-        keyspace_set_string(x->keyspace, x->db, key, value, expires_at, x->now_ms);
+        string_set(&target, value);
+    }
+    if (expires_at >= 0) {
+        keyspace_note(x->keyspace, x->db, key, EVENT_EXPIRE, TYPE_STRING);
     }
 }
 

@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "server/call/command.h"
+#include "shard/types/string.h"
 
 /* The key at a position of argv. The first key was hashed when the command was routed; others are
  * hashed here. */
@@ -53,10 +54,12 @@ bool exec_find_string(const struct exec *x, const struct key *key, unsigned look
  * whether it is a time or a duration. False: no such deadline, and the error is written. */
 bool exec_deadline(const struct exec *x, int64_t value, bool ms, bool absolute, int64_t *ret_ms);
 
-/* Sets a key to an argument, as keyspace_set_string does. One that was received into a block of its
- * own is not copied: it may be stored only once, and not be read after that. */
+/* What a string_set of this key needs to know: a TTL that stays. */
+struct string_target exec_target(const struct exec *x, const struct key *key, enum key_event event);
+/* Sets a key to an argument, as string_set does. One that was received into a block of its own is
+ * not copied: it may be stored only once, and not be read after that. */
 void exec_store_argument(const struct exec *x, const struct key *key, uint32_t argv_index,
-                         int64_t expires_at);
+                         int64_t expires_at, enum key_event event);
 
 /* The value of a string as a bulk string; large ones are lent, not copied. */
 void exec_reply_string(const struct exec *x, struct entry *entry);

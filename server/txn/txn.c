@@ -35,7 +35,6 @@
 #include "base/num.h"
 #include "net/rt.h"
 #include "proto/parser.h"
-#include "server/call/check.h"
 #include "server/call/dispatch.h"
 #include "server/call/exec.h"
 #include "server/client/client.h"
@@ -125,7 +124,6 @@ static void txn_free(struct txn *txn) {
         for (struct txn_task *task = part->first; task != NULL; task = task->next) {
             txn_items_free(&task->fetched);
             large_free(task->large);
-            free(task->refusal);
         }
         txn_items_free(&part->store);
         worker_reclaim_chunk(txn->home, &part->out);
@@ -309,15 +307,6 @@ static void forget_reads(struct txn_part *part) {
     for (struct txn_task *task = part->first; task != NULL; task = task->next) {
         task->outcome = (struct call_outcome){0};
         txn_items_free(&task->fetched);
-        free(task->refusal);
-        task->refusal = NULL;
-    }
-}
-
-static void forget_votes(struct txn *txn) {
-    txn->refusal = NULL;
-    for (uint32_t i = 0; i < txn->count; i++) {
-        txn->commands[i].refusal = NULL;
     }
 }
 
@@ -325,7 +314,6 @@ static void cancel(struct txn *txn) {
     txn->state = STATE_CANCEL;
     txn->refusals++;
     txn->home->stats.txn_refusals++;
-    forget_votes(txn);
     EACH_PART(txn, part) {
         forget_reads(part);
         if (!part->refused) {
@@ -352,10 +340,7 @@ static bool look_again(struct txn *txn) {
         }
     }
     bool late = txn->now_ms > before_ms;
-    if (late) {
-        txn->home->stats.txn_times_moved++;
-        forget_votes(txn);
-    }
+    txn->home->stats.txn_times_moved += late;
     EACH_PART(txn, part) {
         if (late && part->locked) {
             forget_reads(part);
@@ -365,21 +350,6 @@ static bool look_again(struct txn *txn) {
         }
     }
     return late;
-}
-
-/* Those who hold their locks have voted: what one of them refuses, nobody runs. */
-static void count_votes(struct txn *txn) {
-    EACH_PART(txn, part) {
-        struct txn_task *task = part->refuses ? part->first : NULL;
-        for (; task != NULL; task = task->next) {
-            if (task->refusal != NULL && task->command->refusal == NULL) {
-                task->command->refusal = task->refusal;
-            }
-            if (txn->queue != NULL && txn->refusal == NULL) {
-                txn->refusal = task->refusal;
-            }
-        }
-    }
 }
 
 /* The next shard in ascending order; false when all are fenced. */
@@ -431,14 +401,14 @@ struct reply txn_reply(struct client *client) {
     return reply;
 }
 
-struct change {
+struct changed_key {
     uint32_t key, db;
 };
 
 /* Which of the command's keys were changed while it ran on what was fetched. */
 struct changes {
     const struct txn_command *command;
-    struct change *list;
+    struct changed_key *list;
     uint32_t count, capacity;
     uint32_t last; /* the key that was found last */
 };
@@ -460,18 +430,18 @@ static uint32_t find_changed(struct changes *changes, struct bytes name) {
     return changes->last;
 }
 
-static void on_changed(void *arg, uint32_t db, struct key key) {
+static void on_changed(void *arg, const struct key_news *news) {
     struct changes *changes = ((struct scratch *)arg)->changes;
     if (changes == NULL) {
         return; /* being filled or emptied */
     }
-    uint32_t at = find_changed(changes, key.name);
+    uint32_t at = find_changed(changes, news->key->name);
     if (changes->count == changes->capacity) {
         changes->capacity = changes->capacity > 0 ? changes->capacity * 2 : 8;
         changes->list = must_realloc(changes->list, changes->capacity * sizeof *changes->list);
     }
     changes->list[changes->count].key = at;
-    changes->list[changes->count++].db = db;
+    changes->list[changes->count++].db = news->db;
 }
 
 static struct scratch *scratch_of(struct worker *worker) {
@@ -564,9 +534,6 @@ static void store_changes(struct txn *txn) {
 static bool run_at_home(struct txn *txn) {
     while (txn->at < txn->count && txn->commands[txn->at].phase == txn->phase) {
         struct txn_command *command = &txn->commands[txn->at++];
-        if (command->refusal != NULL) {
-            continue;
-        }
         if (command->kind == TXN_CARRY) {
             run_carried(txn, command);
             store_changes(txn);
@@ -643,27 +610,6 @@ static void merge_divided(struct txn *txn, struct txn_command *command, struct r
     }
 }
 
-/* What was read before somebody refused it. */
-static void drop_replies(struct txn *txn, const struct txn_command *command) {
-    EACH_PART(txn, part) {
-        const struct txn_task *task = command->tasks != NULL ? command->tasks[part->worker] : NULL;
-        if (task != NULL) {
-            outbuf_drain(&part->out, task->outcome.reply_bytes);
-        }
-    }
-}
-
-static void refuse(struct txn *txn, const struct txn_command *command, struct reply *reply,
-                   bool over) {
-    if (!over) {
-        drop_replies(txn, command);
-    }
-    struct reply own;
-    reply_init(&own, reply->out, reply->resp);
-    reply_error(&own, command->refusal);
-    call_refused(txn->home, command->ref, &own);
-}
-
 static void merge(struct txn *txn, struct txn_command *command, struct reply *reply) {
     if (command->kind != TXN_TASKS) {
         outbuf_move(reply->out, &txn->out, command->outcome.reply_bytes);
@@ -691,20 +637,11 @@ static void write_reply(struct txn *txn, struct reply *reply, bool over) {
         reply_null_array(reply);
         return;
     }
-    if (txn->refusal != NULL) {
-        reply_errorf(reply, "EXECABORT Transaction discarded because of: %s", txn->refusal);
-        call_refused(txn->home, txn->ref, reply);
-        return;
-    }
     if (txn->queue != NULL) {
         reply_array(reply, txn->count);
         txn->client->commands += txn->count;
     }
     for (uint32_t i = 0; i < txn->count; i++) {
-        if (UNLIKELY(txn->commands[i].refusal != NULL)) {
-            refuse(txn, &txn->commands[i], reply, over);
-            continue;
-        }
         if (!over) {
             merge(txn, &txn->commands[i], reply);
         }
@@ -733,9 +670,7 @@ static void finish(struct txn *txn) {
         outbuf_drain(reply.out, reply.out->bytes);
     }
     if (txn->queue != NULL) {
-        if (txn->dirty || txn->refusal == NULL) {
-            call_count(worker, txn->ref, &(struct call_outcome){0});
-        }
+        call_count(worker, txn->ref, &(struct call_outcome){0});
         multi_queue_free(worker, txn->queue);
         multi_watches_forget(client);
     }
@@ -818,11 +753,6 @@ static void look_for_dirt(struct txn *txn) {
     }
 }
 
-/* Nothing of EXEC runs: something that it watched was touched, or a shard has refused. */
-static bool is_over_early(const struct txn *txn) {
-    return txn->dirty || txn->refusal != NULL;
-}
-
 /* One step further; true if parts are away or a scatter is, false to step on. */
 static bool step(struct txn *txn) {
     switch (txn->state) {
@@ -835,8 +765,7 @@ static bool step(struct txn *txn) {
             break;
         }
         look_for_dirt(txn);
-        count_votes(txn);
-        if (!is_over_early(txn)) {
+        if (!txn->dirty) {
             schedule_other(txn);
         }
         break;
@@ -849,8 +778,7 @@ static bool step(struct txn *txn) {
             break;
         }
         look_for_dirt(txn);
-        count_votes(txn);
-        if (!is_over_early(txn)) {
+        if (!txn->dirty) {
             start_phase(txn); /* nothing is due if it was read already */
         }
         break;
@@ -904,10 +832,7 @@ static void go_on(struct txn *txn) {
             move_time(txn, part->now_ms);
         }
         look_for_dirt(txn);
-        count_votes(txn);
-        if (!is_over_early(txn)) {
-            run_at_home(txn); /* PING and the like */
-        }
+        run_at_home(txn); /* PING and the like */
         end(txn);
         return;
     }
@@ -915,7 +840,7 @@ static void go_on(struct txn *txn) {
         if (step(txn)) {
             return;
         }
-        if (txn->phase == txn->phases || is_over_early(txn)) {
+        if (txn->phase == txn->phases || txn->dirty) {
             end(txn);
             return;
         }
@@ -1068,21 +993,12 @@ static struct outbuf *out_after(struct client *client, struct outbuf *out) {
     return out;
 }
 
-/* This shard has something against one of the commands: the answer is a transaction's. */
-static bool is_refused(const struct worker *worker, const struct multi_queue *queue) {
-    bool refused = false;
-    for (uint32_t i = 0; i < queue->count && !refused; i++) {
-        refused = check_owner(worker, queue->commands[i].ref) != NULL;
-    }
-    return refused;
-}
-
 /* All of it is home's and nobody holds locks: it runs like any other command. */
 static bool exec_here(struct exec *x, struct multi_queue *queue) {
     struct worker *worker = x->worker;
     struct client *client = x->client;
     struct watch_table *watches = &worker->shard.watches;
-    if (worker->shard.locks.requests > 0 || !watches_here(client) || is_refused(worker, queue)) {
+    if (worker->shard.locks.requests > 0 || !watches_here(client)) {
         return false;
     }
     struct key *keys = arena_alloc(&queue->arena, queue->count * sizeof *keys);
@@ -1101,7 +1017,6 @@ static bool exec_here(struct exec *x, struct multi_queue *queue) {
             .shard = x->shard,
             .tick = rt_ticks(worker->rt),
             .manner = x->manner,
-            .asked = true,
         };
         struct outbuf *out = x->reply->out;
         for (uint32_t i = 0; i < queue->count; i++) {

@@ -19,7 +19,6 @@
 #include "base/check.h"
 #include "base/must.h"
 #include "server/call/batch.h"
-#include "server/call/check.h"
 #include "server/call/command_table.h"
 #include "server/call/scatter_private.h"
 #include "server/client/client.h"
@@ -66,9 +65,9 @@
 
 /* ---- What happens to keys ---- */
 
-static void key_changed(void *arg, uint32_t db, struct key key) {
+static void key_changed(void *arg, const struct key_news *news) {
     struct worker *worker = arg;
-    watch_touch(&worker->shard.watches, db, &key);
+    watch_touch(&worker->shard.watches, news->db, news->key);
 }
 
 static int64_t expiry_ms(void *arg, int64_t now_ms) {
@@ -183,7 +182,6 @@ void worker_free(struct worker *worker) {
     txn_worker_fini(worker);
     worker_trim_pools(worker, true);
     free(worker->open_batches);
-    check_owner_refuses(worker, NULL);
     outbuf_fini(&worker->discard);
     outbuf_fini(&worker->waste_replies);
     arena_fini(&worker->waste);

@@ -8,7 +8,8 @@
  *                                          if wide       if it has a TTL
  *
  * A key of 16 bytes and a value of 64 take 88 bytes, or 96 with a TTL. The value is bytes, 8 bytes
- * of a native integer, or the address of a blob. Nothing behind the deadline is aligned.
+ * of a native integer, or the address of a root (types/value.h). Nothing behind the deadline is
+ * aligned.
  *
  * Thread: owner shard only.
  */
@@ -17,15 +18,13 @@
 
 #include "base/bytes.h"
 #include "shard/keys/keyspace.h"
-#include "shard/memory/blob.h"
 #include "shard/memory/heap.h"
+#include "shard/types/value.h"
 
 #include <assert.h>
 
-/* A longer value lives in a blob. So only a long key makes an entry more than a slab's block. */
+/* A longer one has a root. So only a long key makes an entry more than a slab's block. */
 #define VALUE_INLINE_MAX 3800
-
-enum entry_storage { STORED_INLINE, STORED_INT, STORED_BLOB };
 
 enum entry_flags {
     ENTRY_WIDE = 1 << 0, /* the key is longer than a byte can say */
@@ -39,7 +38,7 @@ enum entry_flags {
 
 struct entry {
     uint32_t type : 4;
-    uint32_t storage : 4;
+    uint32_t form : 4;
     uint32_t lru : 24; /* seconds, or for LFU minutes << 8 | counter */
     uint8_t flags;
     uint8_t key_bytes;    /* 0 if wide */
@@ -97,20 +96,20 @@ static inline char *entry_value(const struct entry *entry) {
     return (char *)(uintptr_t)entry->body + entry_key_offset(entry) + entry_key_length(entry);
 }
 
-static inline size_t entry_value_room(enum entry_storage storage, size_t value_length) {
-    return storage == STORED_INLINE ? value_length : 8;
+static inline size_t entry_value_room(enum value_form form, size_t value_length) {
+    return form == FORM_INLINE ? value_length : 8;
 }
 
 /* Bytes of the block of an entry like this. */
-static inline size_t entry_bytes_for(size_t key_length, bool has_ttl, enum entry_storage storage,
+static inline size_t entry_bytes_for(size_t key_length, bool has_ttl, enum value_form form,
                                      size_t value_length) {
     return sizeof(struct entry) + (key_length > UINT8_MAX ? 8 : 0) + (has_ttl ? 8 : 0) +
-           key_length + entry_value_room(storage, value_length);
+           key_length + entry_value_room(form, value_length);
 }
 
 static inline size_t entry_bytes(const struct entry *entry) {
     return entry_bytes_for(entry_key_length(entry), entry->flags & ENTRY_HAS_TTL,
-                           (enum entry_storage)entry->storage, entry->value_bytes);
+                           (enum value_form)entry->form, entry->value_bytes);
 }
 
 static inline int64_t entry_int(const struct entry *entry) {
@@ -123,28 +122,44 @@ static inline void entry_put_int(struct entry *entry, int64_t value) {
     memcpy(entry_value(entry), &value, sizeof(value));
 }
 
-static inline struct blob *entry_blob(const struct entry *entry) {
-    struct blob *blob;
-    memcpy(&blob, entry_value(entry), sizeof(blob));
-    return blob;
+/* Of a value outside of its entry. */
+static inline void *entry_root(const struct entry *entry) {
+    void *root;
+    memcpy(&root, entry_value(entry), sizeof(root));
+    return root;
 }
 
-static inline void entry_put_blob(struct entry *entry, struct blob *blob) {
-    memcpy(entry_value(entry), &blob, sizeof(blob));
+static inline void entry_put_root(struct entry *entry, void *root) {
+    memcpy(entry_value(entry), &root, sizeof(root));
+}
+
+static inline bool entry_is_rooted(const struct entry *entry) {
+    return entry->form > FORM_INT;
+}
+
+/* Where its value is. */
+static inline struct value entry_get(const struct entry *entry) {
+    struct value value = {
+        .type = entry->type,
+        .form = entry->form,
+        .raw = entry->flags & ENTRY_RAW,
+    };
+    if (entry->form == FORM_INLINE) {
+        value.bytes = bytes_make(entry_value(entry), entry->value_bytes);
+    } else if (entry->form == FORM_INT) {
+        value.number = entry_int(entry);
+    } else {
+        value.root = entry_root(entry);
+    }
+    return value;
 }
 
 /* A string entry with its header and key written; LRU, deadline and value are still to come. */
 struct entry *entry_new(struct shard_heap *heap, struct bytes name, bool has_ttl,
-                        enum entry_storage storage, size_t value_length);
+                        enum value_form form, size_t value_length);
 /* Gives the block another shape; header, key and deadline (if both have one) are kept, of the value
  * as many bytes as fit in both. */
 struct entry *entry_reshape(struct shard_heap *heap, struct entry *entry, bool has_ttl,
-                            enum entry_storage storage, size_t value_length);
-
-/* Whether Valkey 9.1 would keep such a string "raw" and not embedded beside its key. */
-bool entry_too_long_to_embed(size_t key_length, bool has_ttl, size_t value_length);
-
-/* What the value takes besides the block. */
-size_t entry_value_memory(const struct entry *entry);
+                            enum value_form form, size_t value_length);
 
 #endif

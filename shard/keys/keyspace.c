@@ -19,6 +19,7 @@
 #include "base/crc16.h"
 #include "base/hash.h"
 #include "shard/memory/sysmem.h"
+#include "shard/types/string.h"
 
 static_assert(sizeof(struct hash_secret) == HASH_SECRET_BYTES, "the hash takes all of it");
 static_assert(sizeof(struct slot) == 24, "16384 of them per database, touched by every command");
@@ -65,6 +66,7 @@ struct keyspace *keyspace_new(const struct keyspace_options *options) {
     memset(ks, 0, sizeof(*ks));
     ks->heap = options->heap;
     ks->secret = options->secret;
+    ks->forms = options->forms ? options->forms : &value_forms;
     ks->hooks = options->hooks;
     ks->env = (struct table_env){ks->heap, hash_entry, ks->secret};
     ks->database_count = options->databases;
@@ -78,6 +80,7 @@ struct keyspace *keyspace_new(const struct keyspace_options *options) {
     memcpy(&seed, ks->secret->bytes, sizeof(seed));
     rng_seed(&ks->rng, seed ^ (uint64_t)options->now_ms);
     list_init(&ks->garbage);
+    list_init(&ks->wastes);
     return ks;
 }
 
@@ -86,7 +89,7 @@ void keyspace_free(struct keyspace *ks) {
         return;
     }
     keyspace_flush(ks, UINT32_MAX, false);
-    while (!list_empty(&ks->garbage)) {
+    while (!list_empty(&ks->garbage) || !list_empty(&ks->wastes)) {
         keyspace_work(ks, 0);
     }
     for (uint32_t i = 0; i < ks->database_count; i++) {
@@ -155,15 +158,33 @@ void hook_pre_write(struct keyspace *ks, uint32_t db, const struct key *key, str
     }
 }
 
-void hook_changed(struct keyspace *ks, uint32_t db, const struct key *key) {
-    if (ks->hooks.changed) {
-        ks->hooks.changed(ks->hooks.arg, db, *key);
+void keyspace_listen(struct keyspace *ks, bool listening) {
+    ks->listening = listening && ks->hooks.heard;
+}
+
+void keyspace_note(struct keyspace *ks, uint32_t db, const struct key *key, enum key_event event,
+                   enum value_type type) {
+    if (UNLIKELY(ks->listening)) {
+        struct key_news news = {key, db, event, type};
+        ks->hooks.heard(ks->hooks.arg, &news);
     }
 }
 
-void keyspace_touch(struct keyspace *ks, uint32_t db, const struct key *key) {
+void hook_changed(struct keyspace *ks, uint32_t db, const struct key *key, enum key_event event,
+                  enum value_type type) {
+    struct key_news news = {key, db, event, type};
+    if (ks->hooks.changed) {
+        ks->hooks.changed(ks->hooks.arg, &news);
+    }
+    if (UNLIKELY(ks->listening)) {
+        ks->hooks.heard(ks->hooks.arg, &news);
+    }
+}
+
+void keyspace_tell(struct keyspace *ks, uint32_t db, const struct key *key, enum key_event event,
+                   enum value_type type) {
     ks->stats.changes++;
-    hook_changed(ks, db, key);
+    hook_changed(ks, db, key, event, type);
 }
 
 /* ---- The LRU and LFU clocks ---- */
@@ -276,20 +297,38 @@ void database_moved(struct database *database, const struct key *key, const stru
     }
 }
 
-void value_free(struct keyspace *ks, struct blob *blob) {
-    heap_disown(ks->heap, blob_bytes(blob));
-    blob_unref(blob);
+/* A value that is not freed at once may take this much of a turn. */
+#define FREE_AT_ONCE_BYTES ((size_t)64 << 10)
+
+/* Frees a rooted value of this slot; a large one, if `lazy`, goes among those that are freed in
+ * slices: its bytes are the slot's no more, but still the keyspace's. */
+static void root_free(struct keyspace *ks, struct slot *slot, struct value *value, bool lazy) {
+    size_t budget = lazy ? FREE_AT_ONCE_BYTES : SIZE_MAX;
+    const struct form *form = forms_find(ks->forms, value);
+    while (UNLIKELY(!form->free_some(ks->heap, value, &budget))) {
+        if (lazy) {
+            struct waste *waste = heap_alloc(ks->heap, sizeof(*waste));
+            list_node_init(&waste->link);
+            waste->value = *value;
+            list_push_back(&ks->wastes, &waste->link);
+            slot->bytes -= form->memory(value) + heap_block_bytes(sizeof(*waste));
+            ks->stats.lazyfree_pending++;
+            return;
+        }
+        budget = SIZE_MAX;
+    }
 }
 
-void entry_free(struct keyspace *ks, struct entry *entry) {
-    if (entry->storage == STORED_BLOB) {
-        value_free(ks, entry_blob(entry));
+void entry_free(struct keyspace *ks, struct slot *slot, struct entry *entry, bool lazy) {
+    if (entry_is_rooted(entry)) {
+        struct value value = entry_get(entry);
+        root_free(ks, slot, &value, lazy);
     }
     heap_release(ks->heap, entry, entry_bytes(entry));
 }
 
 void database_delete(struct keyspace *ks, struct database *database, const struct key *key,
-                     struct entry *entry) {
+                     struct entry *entry, bool lazy) {
     struct slot *slot = &database->slots[key->slot];
     struct books books = books_open(ks);
     database_unlink(ks, database, key, entry);
@@ -300,7 +339,7 @@ void database_delete(struct keyspace *ks, struct database *database, const struc
     if (entry->flags & ENTRY_REFERENCED) {
         database->referenced--;
     }
-    entry_free(ks, entry);
+    entry_free(ks, slot, entry, lazy);
     books_close(ks, slot, books);
 }
 
@@ -355,12 +394,10 @@ void database_expire(struct keyspace *ks, uint32_t db, const struct key *key, st
     char *copy = key->name.len <= sizeof(small) ? small : sysmem_alloc(key->name.len);
     memcpy(copy, key->name.ptr, key->name.len);
     struct key kept = {bytes_make(copy, key->name.len), key->hash, key->slot};
-    database_delete(ks, keyspace_database(ks, db), &kept, entry);
+    enum value_type type = entry_type(entry);
+    database_delete(ks, keyspace_database(ks, db), &kept, entry, true);
     ks->stats.expired_keys++;
-    if (ks->hooks.expired) {
-        ks->hooks.expired(ks->hooks.arg, db, kept);
-    }
-    hook_changed(ks, db, &kept);
+    hook_changed(ks, db, &kept, EVENT_EXPIRED, type);
     if (copy != small) {
         sysmem_release(copy);
     }
@@ -378,21 +415,21 @@ struct entry *keyspace_set_expiry(struct keyspace *ks, uint32_t db, const struct
     bool has_ttl = expires_at != NO_EXPIRY;
     if (has_ttl != (old_deadline != NO_EXPIRY)) {
         struct books books = books_open(ks);
-        struct entry *moved = entry_reshape(ks->heap, entry, has_ttl,
-                                            (enum entry_storage)entry->storage, entry->value_bytes);
+        struct entry *moved = entry_reshape(ks->heap, entry, has_ttl, (enum value_form)entry->form,
+                                            entry->value_bytes);
         database_moved(database, key, entry, moved);
         entry = moved;
         books_close(ks, slot, books);
     }
     if (has_ttl) {
         entry_put_deadline(entry, expires_at);
-        if (entry->type == TYPE_STRING && entry->storage != STORED_INT &&
-            entry_too_long_to_embed(key->name.len, true, string_length(entry))) {
+        if (entry->type == TYPE_STRING && entry->form != FORM_INT &&
+            string_too_long_to_embed(key->name.len, true, string_length(entry))) {
             entry->flags |= ENTRY_RAW;
         }
     }
     database_deadline_changed(ks, database, key, entry, old_deadline, expires_at);
-    keyspace_touch(ks, db, key);
+    keyspace_tell(ks, db, key, has_ttl ? EVENT_EXPIRE : EVENT_PERSIST, entry_type(entry));
     return entry;
 }
 
@@ -431,6 +468,9 @@ struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *
     }
     if (!(lookup_flags & (LOOKUP_WRITE | LOOKUP_NOSTATS))) {
         *(entry ? &ks->stats.hits : &ks->stats.misses) += 1;
+        if (!entry) {
+            keyspace_note(ks, db, key, EVENT_KEYMISS, TYPE_STRING);
+        }
     }
     if (entry && !(lookup_flags & LOOKUP_NOTOUCH)) {
         lru_touch(ks, entry, now_ms);
@@ -487,14 +527,15 @@ void keyspace_prefetch_entry(const struct keyspace *ks, uint32_t db, const struc
 }
 
 size_t entry_memory(const struct keyspace *ks, const struct entry *entry) {
-    (void)ks;
-    return heap_block_bytes(entry_bytes(entry)) + entry_value_memory(entry) + sizeof(uint64_t);
+    struct value value = entry_get(entry);
+    return heap_block_bytes(entry_bytes(entry)) + value_memory(ks->forms, &value) +
+           sizeof(uint64_t);
 }
 
 /* ---- Deleting and copying ---- */
 
 bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
-                     bool lazy) {
+                     bool lazy, enum key_event event) {
     /* In import mode whoever deletes a dead key deletes a key. */
     struct entry *entry = UNLIKELY(ks->expire.importing)
                               ? keyspace_find_any(ks, db, key)
@@ -503,68 +544,56 @@ bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, in
         return false;
     }
     hook_pre_write(ks, db, key, entry);
-    (void)lazy; /* a string is one block, and freeing it a few stores, whatever its size */
-    database_delete(ks, keyspace_database(ks, db), key, entry);
-    keyspace_touch(ks, db, key);
+    enum value_type type = entry_type(entry);
+    database_delete(ks, keyspace_database(ks, db), key, entry, lazy);
+    if (UNLIKELY(event == EVENT_EXPIRED)) {
+        ks->stats.expired_keys++;
+    }
+    keyspace_tell(ks, db, key, event, type);
     return true;
 }
 
-bool keyspace_run_out(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
-                      bool lazy) {
-    if (!keyspace_delete(ks, db, key, now_ms, lazy)) {
-        return false;
-    }
-    ks->stats.expired_keys++;
-    if (ks->hooks.expired) {
-        ks->hooks.expired(ks->hooks.arg, db, *key);
-    }
-    return true;
-}
-
-/* An entry of the same value under another name. A blob is shared with `from` for the moment if
- * `take_blob`: one of the two must let go of it. */
-static struct entry *clone(struct keyspace *ks, const struct entry *from, struct bytes name,
-                           bool take_blob) {
+/* An entry for the value of `from` under another name, with its deadline; a rooted value is still
+ * to come. */
+static struct entry *clone(struct keyspace *ks, const struct entry *from, struct bytes name) {
     bool has_ttl = from->flags & ENTRY_HAS_TTL;
-    enum entry_storage storage = (enum entry_storage)from->storage;
-    struct entry *entry = entry_new(ks->heap, name, has_ttl, storage, from->value_bytes);
+    enum value_form form = (enum value_form)from->form;
+    struct entry *entry = entry_new(ks->heap, name, has_ttl, form, from->value_bytes);
     entry->type = from->type;
-    entry->lru = from->lru;
     entry->flags |= from->flags & ENTRY_RAW;
     if (has_ttl) {
         entry_put_deadline(entry, entry_deadline(from));
     }
-    if (storage == STORED_BLOB) {
-        struct blob *source = entry_blob(from), *blob = source;
-        if (!take_blob) {
-            blob = blob_new(ks->heap, source->length, source->length);
-            memcpy(blob->data, source->data, source->length);
-        }
-        heap_adopt(ks->heap, blob_bytes(blob));
-        entry_put_blob(entry, blob);
-    } else {
-        memcpy(entry_value(entry), entry_value(from), entry_value_room(storage, from->value_bytes));
-    }
-    if (storage != STORED_INT && entry_too_long_to_embed(name.len, has_ttl, string_length(from))) {
+    memcpy(entry_value(entry), entry_value(from), entry_value_room(form, from->value_bytes));
+    if (from->type == TYPE_STRING && form != FORM_INT &&
+        string_too_long_to_embed(name.len, has_ttl, string_length(from))) {
         entry->flags |= ENTRY_RAW;
     }
     return entry;
 }
 
-/* Puts a clone of `from` in the place of `old`, or where nothing is. */
+/* Puts an equal entry, as fresh as a new one, in the place of `old`, or where nothing is. A rooted
+ * value is copied, or (`move`) taken over. */
 static struct entry *put_clone(struct keyspace *ks, const struct entry *from, uint32_t to_db,
-                               const struct key *to, struct entry *old, bool take_blob) {
+                               const struct key *to, struct entry *old, int64_t now_ms, bool move) {
     struct database *database = keyspace_database(ks, to_db);
+    struct slot *slot = &database->slots[to->slot];
     if (old) {
-        database_delete(ks, database, to, old);
+        database_delete(ks, database, to, old, true);
     }
     struct books books = books_open(ks);
-    struct entry *entry = clone(ks, from, to->name, take_blob);
+    struct entry *entry = clone(ks, from, to->name);
+    if (entry_is_rooted(from) && !move) {
+        struct value value = entry_get(from);
+        entry_put_root(entry, value_copy(ks->forms, ks->heap, &value).root);
+    }
+    entry->lru = lru_fresh(ks, now_ms) & 0xFFFFFF;
     database_link(ks, database, to, entry);
-    books_close(ks, &database->slots[to->slot], books);
+    books_close(ks, slot, books);
     if (entry->flags & ENTRY_HAS_TTL) {
         database_deadline_changed(ks, database, to, entry, NO_EXPIRY, entry_deadline(entry));
     }
+    keyspace_note(ks, to_db, to, EVENT_NEW, entry_type(entry));
     return entry;
 }
 
@@ -575,10 +604,19 @@ struct entry *keyspace_copy(struct keyspace *ks, struct entry *from, uint32_t to
         return from;
     }
     hook_pre_write(ks, to_db, to, old);
-    struct entry *entry = put_clone(ks, from, to_db, to, old, false);
-    entry->lru = lru_fresh(ks, now_ms) & 0xFFFFFF;
-    keyspace_touch(ks, to_db, to);
+    struct entry *entry = put_clone(ks, from, to_db, to, old, now_ms, false);
+    keyspace_tell(ks, to_db, to, EVENT_COPY_TO, entry_type(entry));
     return entry;
+}
+
+/* The value has another entry, of this slot. */
+static void root_moved(struct keyspace *ks, struct entry *from, struct slot *from_slot,
+                       struct slot *to_slot) {
+    struct value value = entry_get(from);
+    size_t bytes = value_memory(ks->forms, &value);
+    from_slot->bytes -= bytes;
+    to_slot->bytes += bytes;
+    from->form = FORM_INT; /* a number of the same size takes its place */
 }
 
 struct entry *keyspace_rename(struct keyspace *ks, uint32_t from_db, const struct key *from,
@@ -588,18 +626,16 @@ struct entry *keyspace_rename(struct keyspace *ks, uint32_t from_db, const struc
     check(old != entry);
     hook_pre_write(ks, from_db, from, entry);
     hook_pre_write(ks, to_db, to, old);
-    struct entry *renamed = put_clone(ks, entry, to_db, to, old, true);
-    renamed->lru = lru_fresh(ks, now_ms) & 0xFFFFFF;
+    struct entry *renamed = put_clone(ks, entry, to_db, to, old, now_ms, true);
     struct database *database = keyspace_database(ks, from_db);
-    if (entry->storage == STORED_BLOB) {
-        /* The blob is the new entry's: here a number of the same size takes its place. */
-        struct books books = books_open(ks);
-        heap_disown(ks->heap, blob_bytes(entry_blob(entry)));
-        books_close(ks, &database->slots[from->slot], books);
-        entry->storage = STORED_INT;
+    if (entry_is_rooted(entry)) {
+        root_moved(ks, entry, &database->slots[from->slot],
+                   &keyspace_database(ks, to_db)->slots[to->slot]);
     }
-    database_delete(ks, database, from, entry);
-    hook_changed(ks, from_db, from);
-    keyspace_touch(ks, to_db, to);
+    database_delete(ks, database, from, entry, true);
+    enum value_type type = entry_type(renamed);
+    bool moves = from_db != to_db;
+    hook_changed(ks, from_db, from, moves ? EVENT_MOVE_FROM : EVENT_RENAME_FROM, type);
+    keyspace_tell(ks, to_db, to, moves ? EVENT_MOVE_TO : EVENT_RENAME_TO, type);
     return renamed;
 }

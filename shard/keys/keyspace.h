@@ -16,6 +16,8 @@
 #define SHOAL_SHARD_KEYS_KEYSPACE_H
 
 #include "base/bytes.h"
+#include "shard/keys/event.h"
+#include "shard/types/value.h"
 
 #include <stdint.h>
 
@@ -23,11 +25,6 @@
 
 /* A deadline that never comes. */
 #define NO_EXPIRY INT64_C(-1)
-
-enum value_type { TYPE_STRING, TYPE_LIST, TYPE_SET, TYPE_ZSET, TYPE_HASH, TYPE_STREAM, TYPE_COUNT };
-
-/* How a string is stored, by the names OBJECT ENCODING gives. */
-enum string_encoding { STRING_INT, STRING_EMBSTR, STRING_RAW };
 
 /* 192 random bytes, drawn once per process: keys the hash so that nobody outside can aim keys at
  * one place. */
@@ -50,17 +47,30 @@ struct entry;
 struct keyspace;
 struct shard_heap;
 
+/* What happened to a key, and the type of the value it was about. */
+struct key_news {
+    const struct key *key; /* lives only during the call */
+    uint32_t db;
+    enum key_event event;
+    enum value_type type;
+};
+
 /* What happens to keys, told to whoever composes the server. Called synchronously on the owner's
- * thread, after the change (before it for pre_write). Any may be NULL. `name` lives only during the
- * call. */
+ * thread, after the change (before it for pre_write and pre_element). Any may be NULL. */
 struct keyspace_hooks {
     void *arg;
     /* The entry (NULL: about to be created) is about to change or go. */
     void (*pre_write)(void *arg, uint32_t db, struct key key, struct entry *entry);
-    /* A key changed, was created, deleted, renamed or expired: WATCH and tracking. */
-    void (*changed)(void *arg, uint32_t db, struct key key);
-    /* A key ran out and was deleted. */
-    void (*expired)(void *arg, uint32_t db, struct key key);
+    /* An element of this value is about to change, come or go, by its name; NULL: the order of many
+     * may change. After pre_write of the key. */
+    void (*pre_element)(void *arg, uint32_t db, const struct key *key, const struct value *value,
+                        const struct bytes *element);
+    /* A key changed, was created, deleted, renamed or expired: WATCH and tracking. Once for each
+     * change. */
+    void (*changed)(void *arg, const struct key_news *news);
+    /* While keyspace_listen says so: all that notifications tell of, in their order. Of what also
+     * changed a key, after `changed`. */
+    void (*heard)(void *arg, const struct key_news *news);
     /* Keys are deleted for being past their deadline only if it is past at this time too: no later
      * than now_ms. What ran out after it is hidden and stays. NULL: now_ms. */
     int64_t (*expiry_ms)(void *arg, int64_t now_ms);
@@ -74,11 +84,19 @@ struct keyspace_options {
     const struct hash_secret *secret; /* must outlive the keyspace */
     struct shard_heap *heap;          /* borrowed */
     struct keyspace_hooks hooks;
-    int64_t now_ms; /* where the timing wheel starts */
+    int64_t now_ms;            /* where the timing wheel starts */
+    const struct forms *forms; /* NULL: value_forms */
 };
 
 struct keyspace *keyspace_new(const struct keyspace_options *options);
 void keyspace_free(struct keyspace *ks);
+
+/* From now on the hook `heard` is called, or not. */
+void keyspace_listen(struct keyspace *ks, bool listening);
+/* Says of a key what is no change of its own: EVENT_EXPIRE after the EVENT_SET of a value with a
+ * deadline. Nothing happens if nobody listens. */
+void keyspace_note(struct keyspace *ks, uint32_t db, const struct key *key, enum key_event event,
+                   enum value_type type);
 
 /* ---- Lookup ---- */
 
@@ -111,6 +129,8 @@ void keyspace_prefetch_entry(const struct keyspace *ks, uint32_t db, const struc
 /* ---- What an entry says ---- */
 
 enum value_type entry_type(const struct entry *entry);
+/* Where its value is: to be read until the next change, or while it is lent. */
+struct value entry_value_of(const struct entry *entry);
 struct bytes entry_key(const struct entry *entry);
 int64_t entry_expires_at(const struct entry *entry); /* wall ms or NO_EXPIRY */
 /* "int", "embstr", "raw", "listpack" ...: as Valkey 9.1 would say for this value. */
@@ -121,79 +141,33 @@ size_t entry_memory(const struct keyspace *ks, const struct entry *entry);
 uint32_t entry_idle_seconds(const struct keyspace *ks, const struct entry *entry, int64_t now_ms);
 uint8_t entry_frequency(const struct keyspace *ks, const struct entry *entry, int64_t now_ms);
 
-/* ---- Strings ---- */
-
-/* Room for a 64-bit integer as text. */
-#define NUMBER_TEXT_BYTES 24
-
-/* The value of a TYPE_STRING entry. Numbers are written to `scratch` (NUMBER_TEXT_BYTES). */
-struct bytes string_bytes(const struct entry *entry, char *scratch);
-size_t string_length(const struct entry *entry);
-enum string_encoding string_encoding(const struct entry *entry);
-/* True when it is stored as, or reads exactly as, a 64-bit integer (Valkey's string2ll rules). */
-bool string_to_int(const struct entry *entry, int64_t *ret_value);
-/* A large value that can be sent in place: returns a pin and its bytes, or NULL when it must be
- * copied. The pin keeps the bytes alive and unchanged until string_unpin, which any thread may
- * call. */
-void *string_pin(struct entry *entry, struct bytes *ret_bytes);
-void string_unpin(void *pin);
-
 #define KEEP_TTL INT64_C(-2)
-
-/* Sets a key to a string whatever it was before. `expires_at`: wall ms, NO_EXPIRY, or KEEP_TTL.
- * Returns the new entry. Bytes that read as an integer are stored as one. The value must not point
- * into the old entry. */
-struct entry *keyspace_set_string(struct keyspace *ks, uint32_t db, const struct key *key,
-                                  struct bytes value, int64_t expires_at, int64_t now_ms);
-/* The same with a value that already lies in a block of its own and is too long to be anything but
- * that (BLOB_VALUE_MIN): takes the caller's reference, nothing is copied. */
-#define BLOB_VALUE_MIN 4096
-struct blob;
-struct entry *keyspace_set_blob(struct keyspace *ks, uint32_t db, const struct key *key,
-                                struct blob *value, int64_t expires_at, int64_t now_ms);
-/* The same, but never stored as an integer: INCRBYFLOAT leaves "embstr" even where it reads 4. */
-struct entry *keyspace_set_text(struct keyspace *ks, uint32_t db, const struct key *key,
-                                struct bytes value, int64_t expires_at, int64_t now_ms);
-struct entry *keyspace_set_int(struct keyspace *ks, uint32_t db, const struct key *key,
-                               int64_t value, int64_t expires_at, int64_t now_ms);
-/* A live string that was just found becomes this integer; the TTL stays. INCR: no second lookup
- * where it is one already. */
-struct entry *keyspace_replace_int(struct keyspace *ks, uint32_t db, const struct key *key,
-                                   struct entry *entry, int64_t value, int64_t now_ms);
-/* A writable view of an existing string (or of a key that is missing, when entry is NULL: it is
- * created) of `length` bytes; old content is kept up to `length`, new bytes are zero. Leaves room
- * to grow if `growing`. The result is "raw" encoded as APPEND and SETRANGE make it. The TTL stays.
- * The hooks are told before; the caller follows with keyspace_touch. */
-char *keyspace_edit_string(struct keyspace *ks, uint32_t db, const struct key *key,
-                           struct entry *entry, size_t length, bool growing, int64_t now_ms);
 
 /* ---- Keys ---- */
 
+/* Changes of values are in shard/keys/change.h. */
+
 /* Deletes a live key. `lazy`: a value of many parts may be freed later in slices (UNLINK,
- * lazyfree-*). False if missing. */
+ * lazyfree-*). EVENT_EXPIRED: because the deadline that it is given has gone by; it counts as one
+ * that ran out, and as one change. False if missing. */
 bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
-                     bool lazy);
-/* Deletes a live key because the deadline that it is given has gone by: it counts as one that ran
- * out, and as one change. */
-bool keyspace_run_out(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
-                      bool lazy);
+                     bool lazy, enum key_event event);
 /* Sets or (NO_EXPIRY) removes the deadline of an entry; may move it: use the returned one. A
- * deadline in the past makes it dead, for the next lookup or the wheel to delete. */
+ * deadline in the past makes it dead, for the next lookup or the wheel to delete. The event is
+ * EVENT_EXPIRE or EVENT_PERSIST. */
 struct entry *keyspace_set_expiry(struct keyspace *ks, uint32_t db, const struct key *key,
                                   struct entry *entry, int64_t expires_at);
 /* Makes (to_db, to) an equal, independent value with the same TTL, as fresh as a new one; replaces
- * what is there. `from` is a live entry of this keyspace. */
+ * what is there. `from` is a live entry of this keyspace. EVENT_COPY_TO. */
 struct entry *keyspace_copy(struct keyspace *ks, struct entry *from, uint32_t to_db,
                             const struct key *to, int64_t now_ms);
 /* Moves the value of a live entry, with its TTL, to another key (or the same one in another
  * database), where it is as fresh as a new one; replaces what is there. A value outside its entry
- * is not copied. Counts as one change. */
+ * is not copied. Counts as one change. EVENT_RENAME_FROM and _TO, to another database
+ * EVENT_MOVE_FROM and _TO. */
 struct entry *keyspace_rename(struct keyspace *ks, uint32_t from_db, const struct key *from,
                               struct entry *entry, uint32_t to_db, const struct key *to,
                               int64_t now_ms);
-/* Tells the hooks that a value was changed in place, and counts a change
- * (rdb_changes_since_last_save). */
-void keyspace_touch(struct keyspace *ks, uint32_t db, const struct key *key);
 
 /* ---- Values on their way between shards ---- */
 

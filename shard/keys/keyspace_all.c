@@ -177,8 +177,14 @@ struct entry *keyspace_random(struct keyspace *ks, uint32_t db, uint64_t random,
 
 /* ---- Flushing and swapping ---- */
 
+struct draining {
+    struct keyspace *ks;
+    struct slot *slot;
+};
+
 static void release_item(void *arg, void *item) {
-    entry_free(arg, item);
+    struct draining *draining = arg;
+    entry_free(draining->ks, draining->slot, item, true);
 }
 
 bool database_drain(struct keyspace *ks, struct database *database, uint64_t max,
@@ -187,8 +193,9 @@ bool database_drain(struct keyspace *ks, struct database *database, uint64_t max
     uint32_t slot = 0;
     while (freed < max && (slot = database_next_slot(database, slot)) < SLOTS) {
         struct table *table = &database->slots[slot].table;
+        struct draining draining = {ks, &database->slots[slot]};
         struct books books = books_open(ks);
-        uint64_t n = table_drain(table, &ks->env, max - freed, release_item, ks);
+        uint64_t n = table_drain(table, &ks->env, max - freed, release_item, &draining);
         books_close(ks, &database->slots[slot], books);
         freed += n;
         database->count -= n;
@@ -384,7 +391,10 @@ static void verify_item(void *arg, void *item) {
     struct key key = entry_make_key(tally->ks, entry, (uint16_t)tally->slot);
     check(key_slot(key.name) == tally->slot);
     check(database_find(tally->database, &key) == entry);
-    tally->bytes += heap_block_bytes(entry_bytes(entry)) + entry_value_memory(entry);
+    struct value value = entry_get(entry);
+    forms_find(tally->ks->forms, &value)->verify(&value);
+    check(forms_find(tally->ks->forms, &value)->count(&value) > 0);
+    tally->bytes += heap_block_bytes(entry_bytes(entry)) + value_memory(tally->ks->forms, &value);
     bool referenced = entry->flags & ENTRY_REFERENCED;
     check(referenced == !!(entry->flags & ENTRY_HAS_TTL));
     if (referenced) {
@@ -440,6 +450,10 @@ void keyspace_verify(struct keyspace *ks) {
     size_t bytes = 0;
     for (uint32_t i = 0; i < ks->database_count; i++) {
         bytes += ks->databases[i] ? database_verify(ks, ks->databases[i]) : 0;
+    }
+    LIST_EACH(&ks->wastes, node) {
+        struct waste *waste = LIST_ENTRY(node, struct waste, link);
+        bytes += heap_block_bytes(sizeof(*waste)) + value_memory(ks->forms, &waste->value);
     }
     /* Half-freed databases cannot be told apart any more. */
     check(list_empty(&ks->garbage) ? bytes == ks->bytes : bytes <= ks->bytes);

@@ -6,11 +6,13 @@
 #include "shard/keys/keyspace_private.h"
 
 #include "base/must.h"
+#include "shard/memory/blob.h"
+#include "shard/types/string.h"
 
 #include <stdlib.h>
 
 struct carried {
-    enum entry_storage storage;
+    enum value_form form;
     bool raw;
     uint32_t lru;
     int64_t expires_at;
@@ -22,25 +24,27 @@ struct carried {
 
 struct carried *keyspace_lift(const struct entry *entry) {
     check(entry->type == TYPE_STRING);
-    size_t length = entry->storage == STORED_INLINE ? entry->value_bytes : 0;
+    size_t length = entry->form == FORM_INLINE ? entry->value_bytes : 0;
     struct carried *carried = must_malloc(sizeof *carried + length);
     *carried = (struct carried){
-        .storage = (enum entry_storage)entry->storage,
+        .form = (enum value_form)entry->form,
         .raw = entry->flags & ENTRY_RAW,
         .lru = entry->lru,
         .expires_at = entry_deadline(entry),
         .length = length,
     };
-    switch (carried->storage) {
-    case STORED_INT:
+    switch (carried->form) {
+    case FORM_INT:
         carried->number = entry_int(entry);
         break;
-    case STORED_INLINE:
+    case FORM_INLINE:
         memcpy(carried->text, entry_value(entry), length);
         break;
-    case STORED_BLOB:
-        carried->blob = entry_blob(entry);
+    case FORM_BLOB:
+        carried->blob = entry_root(entry);
         blob_ref(carried->blob);
+        break;
+    case FORM_COUNT:
         break;
     }
     return carried;
@@ -48,27 +52,26 @@ struct carried *keyspace_lift(const struct entry *entry) {
 
 static struct entry *put_string(struct keyspace *ks, uint32_t db, const struct key *key,
                                 const struct carried *carried, int64_t now_ms) {
+    struct string_target target = {ks, key, db, EVENT_SET, carried->expires_at, now_ms};
     struct blob *blob = carried->blob;
-    if (carried->storage == STORED_INT) {
-        return keyspace_set_int(ks, db, key, carried->number, carried->expires_at, now_ms);
+    if (carried->form == FORM_INT) {
+        return string_set_int(&target, carried->number);
     }
     if (blob == NULL) {
-        struct bytes text = bytes_make(carried->text, carried->length);
-        return keyspace_set_text(ks, db, key, text, carried->expires_at, now_ms);
+        return string_set_text(&target, bytes_make(carried->text, carried->length));
     }
     if (blob->length < BLOB_VALUE_MIN) { /* it was longer once */
-        struct bytes text = bytes_make(blob->data, blob->length);
-        return keyspace_set_text(ks, db, key, text, carried->expires_at, now_ms);
+        return string_set_text(&target, bytes_make(blob->data, blob->length));
     }
     blob_ref(blob);
-    return keyspace_set_blob(ks, db, key, blob, carried->expires_at, now_ms);
+    return string_set_blob(&target, blob);
 }
 
 void keyspace_put(struct keyspace *ks, uint32_t db, const struct key *key,
                   const struct carried *carried, int64_t now_ms) {
     uint64_t changes = ks->stats.changes;
     if (carried == NULL) {
-        keyspace_delete(ks, db, key, now_ms, true);
+        keyspace_delete(ks, db, key, now_ms, true, EVENT_DEL);
         ks->stats.changes = changes;
         return;
     }

@@ -20,20 +20,34 @@
 #define VALUE_SHARE 16
 struct slice {
     struct shard_heap *heap;
+    const struct forms *forms;
     uint64_t items;
     uint64_t bytes;
-    uint64_t value_bytes; /* of blobs */
+    uint64_t value_bytes; /* of what lies outside of entries */
 };
+
+/* All of a value at once: of strings it is one block. */
+static void move_value(struct slice *slice, struct entry *entry) {
+    struct value value = entry_get(entry);
+    const struct form *form = forms_find(slice->forms, &value);
+    uint64_t cursor = 0;
+    bool done = false;
+    while (!done) {
+        size_t budget = SIZE_MAX;
+        done = form->relocate_some(slice->heap, &value, &cursor, &budget);
+        slice->value_bytes += SIZE_MAX - budget;
+    }
+    entry_put_root(entry, value.root);
+}
 
 static void *move_entry(void *arg, void *item) {
     struct slice *slice = arg;
     slice->items++;
     struct entry *entry = item;
-    size_t copied;
-    if (entry->storage == STORED_BLOB) {
-        entry_put_blob(entry, blob_relocate(slice->heap, entry_blob(entry), &copied));
-        slice->value_bytes += copied;
+    if (entry_is_rooted(entry)) {
+        move_value(slice, entry);
     }
+    size_t copied;
     size_t bytes = entry_bytes(entry);
     if (bytes > HEAP_SLAB_BLOCK_MAX) {
         return item;
@@ -93,7 +107,7 @@ int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms) {
     if (now_ms < defrag->next_ms && defrag->next_ms <= now_ms + 1) {
         return defrag->next_ms;
     }
-    struct slice slice = {.heap = ks->heap};
+    struct slice slice = {.heap = ks->heap, .forms = ks->forms};
     bool more = run_slice(ks, &slice);
     defrag->moved += slice.bytes + slice.value_bytes;
     if (!more) {

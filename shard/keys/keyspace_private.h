@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keyspace_parts: what the files of the keyspace share. Private to shard/keyspace*.c.
+/* keyspace_parts: what the files of the keyspace share. Private to shard/keys, and to what a
+ * string, which may lie in its entry, needs of it.
  *
  * Thread: owner shard only.
  *
  *   keyspace.c         databases, lookup, deleting, deadlines, the books
- *   keyspace_string.c  string values
+ *   change.c           changing values
  *   keyspace_all.c     walking, random keys, flushing, statistics, verification
  *   keyspace_work.c    the wheel's answers and background slices
  *   keyspace_carry.c   values on their way between shards
@@ -16,6 +17,7 @@
 #include "base/check.h"
 #include "base/list.h"
 #include "base/random.h"
+#include "shard/keys/change.h"
 #include "shard/keys/entry.h"
 #include "shard/keys/keyspace.h"
 #include "shard/keys/table.h"
@@ -61,7 +63,9 @@ struct defrag {
 struct keyspace {
     struct shard_heap *heap;
     const struct hash_secret *secret;
+    const struct forms *forms;
     struct keyspace_hooks hooks;
+    bool listening; /* keyspace_listen */
     struct table_env env;
     uint32_t database_count;
     struct database **databases; /* NULL before the first key */
@@ -77,6 +81,13 @@ struct keyspace {
     size_t bytes; /* everything that keyspace_memory reports */
     struct defrag defrag;
     struct list garbage; /* flushed databases that are being freed */
+    struct list wastes;  /* large values that are being freed */
+};
+
+/* A value in nobody's reach. */
+struct waste {
+    struct list_node link; /* in keyspace.wastes */
+    struct value value;
 };
 
 /* ---- The books ----------------------------------------------------------------------------------
@@ -110,9 +121,9 @@ void database_link(struct keyspace *ks, struct database *database, const struct 
                    struct entry *entry);
 void database_moved(struct database *database, const struct key *key, const struct entry *old_entry,
                     struct entry *entry);
-/* Takes an entry out and frees it. */
+/* Takes an entry out and frees it; a large value, if `lazy`, in slices of keyspace_work. */
 void database_delete(struct keyspace *ks, struct database *database, const struct key *key,
-                     struct entry *entry);
+                     struct entry *entry, bool lazy);
 /* An entry was found to be past its deadline. */
 static inline void note_dead(struct keyspace *ks, const struct entry *entry) {
     int64_t deadline = entry_deadline(entry);
@@ -131,10 +142,9 @@ struct entry *keyspace_find_old(struct keyspace *ks, uint32_t db, const struct k
 void database_deadline_changed(struct keyspace *ks, struct database *database,
                                const struct key *key, struct entry *entry, int64_t old_deadline,
                                int64_t deadline);
-/* Lets go of a blob that no entry names any more, and of its bytes in the open books. */
-void value_free(struct keyspace *ks, struct blob *blob);
-/* Frees the value and the block of an entry that is in no table. */
-void entry_free(struct keyspace *ks, struct entry *entry);
+/* Frees the value and the block of an entry of this slot that is in no table, within open books.
+ * `lazy` as above. */
+void entry_free(struct keyspace *ks, struct slot *slot, struct entry *entry, bool lazy);
 
 struct key entry_make_key(const struct keyspace *ks, const struct entry *entry, uint16_t slot);
 /* The clock of a new entry, or after a touch of an old one. */
@@ -142,7 +152,27 @@ uint32_t lru_fresh(const struct keyspace *ks, int64_t now_ms);
 void lru_touch(struct keyspace *ks, struct entry *entry, int64_t now_ms);
 
 void hook_pre_write(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry);
-void hook_changed(struct keyspace *ks, uint32_t db, const struct key *key);
+/* A key has changed; keyspace_tell: and that counts (rdb_changes_since_last_save). */
+void hook_changed(struct keyspace *ks, uint32_t db, const struct key *key, enum key_event event,
+                  enum value_type type);
+void keyspace_tell(struct keyspace *ks, uint32_t db, const struct key *key, enum key_event event,
+                   enum value_type type);
+
+/* ---- change.c ---- */
+
+/* Opens a change of whatever the key has: what is hidden is out of the way. */
+void change_open_any(struct change *change, struct keyspace *ks, uint32_t db, const struct key *key,
+                     int64_t now_ms);
+/* Does the books up to now. */
+void change_book(struct change *change);
+/* Deletes what the key has, within the change. */
+void change_drop(struct change *change);
+/* Gives the entry the shape for a value, or makes one (a string); header, key and what fits of the
+ * value stay, the deadline is to be written. */
+struct entry *change_shape(struct change *change, bool has_ttl, enum value_form form,
+                           size_t value_length);
+/* The entry, which has room for it, gets its deadline (NO_EXPIRY: it had one). */
+void change_deadline(struct change *change, int64_t old_deadline, int64_t deadline);
 
 /* ---- keyspace_defrag.c ---- */
 

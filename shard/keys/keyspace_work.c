@@ -21,6 +21,8 @@
 #define FREES_AT_ONCE 8
 /* Bytes freed per slice. */
 #define SLICE_BYTES ((size_t)1 << 20)
+/* Of a value that many small blocks make. */
+#define SLICE_WASTE_BYTES ((size_t)256 << 10)
 /* This many superfluous references are not worth a sweep. */
 #define SWEEP_MIN 4096
 
@@ -178,6 +180,20 @@ static void free_garbage(struct keyspace *ks) {
     }
 }
 
+/* A large value's next piece. */
+static void free_waste(struct keyspace *ks) {
+    struct waste *waste = LIST_ENTRY(list_first(&ks->wastes), struct waste, link);
+    size_t used_before = heap_used(ks->heap);
+    size_t budget = SLICE_WASTE_BYTES;
+    if (forms_find(ks->forms, &waste->value)->free_some(ks->heap, &waste->value, &budget)) {
+        list_remove(&waste->link);
+        heap_release(ks->heap, waste, sizeof(*waste));
+        ks->stats.lazyfree_pending--;
+        ks->stats.lazyfreed++;
+    }
+    ks->bytes -= used_before - heap_used(ks->heap);
+}
+
 int64_t keyspace_next_expiry(const struct keyspace *ks) {
     int64_t next = INT64_MAX;
     for (uint32_t i = 0; i < ks->database_count; i++) {
@@ -205,6 +221,10 @@ int64_t keyspace_work(struct keyspace *ks, int64_t now_ms) {
     }
     int64_t give_ms = heap_work(ks->heap, now_ms);
     next = give_ms < next ? give_ms : next;
+    if (!list_empty(&ks->wastes)) {
+        free_waste(ks);
+        return now_ms;
+    }
     if (!list_empty(&ks->garbage)) {
         free_garbage(ks);
         return now_ms;

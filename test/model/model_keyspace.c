@@ -6,6 +6,7 @@
 #include "shard/keys/keyspace.h"
 #include "shard/memory/heap.h"
 #include "shard/memory/sysmem.h"
+#include "test/unit/put.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@
 
 #define SLOT_STRUCT_BYTES 24
 
-struct value {
+struct expected {
     bool present;
     char *bytes;
     size_t length;
@@ -35,7 +36,7 @@ struct model {
     int64_t now;
     char names[KEYS][NAME_MAX_];
     struct key keys[KEYS];
-    struct value values[DATABASES][KEYS];
+    struct expected values[DATABASES][KEYS];
     bool quiet; /* the hooks look at nothing */
     uint64_t expired_hooks;
     uint64_t changed_hooks;
@@ -56,25 +57,26 @@ static unsigned index_of(const struct model *model, struct key key) {
     return 0;
 }
 
-static void value_drop(struct value *value) {
+static void value_drop(struct expected *value) {
     free(value->bytes);
-    *value = (struct value){.expires_at = NO_EXPIRY};
+    *value = (struct expected){.expires_at = NO_EXPIRY};
 }
 
-static void on_expired(void *arg, uint32_t db, struct key key) {
-    struct model *model = arg;
-    struct value *value = &model->values[db][index_of(model, key)];
+static void on_expired(struct model *model, const struct key_news *news) {
+    struct expected *value = &model->values[news->db][index_of(model, *news->key)];
     cr_assert(value->present && value->expires_at != NO_EXPIRY);
     cr_assert_lt(value->expires_at, model->now);
     value_drop(value);
     model->expired_hooks++;
 }
 
-static void on_changed(void *arg, uint32_t db, struct key key) {
+static void on_changed(void *arg, const struct key_news *news) {
     struct model *model = arg;
-    (void)db;
+    if (news->event == EVENT_EXPIRED) {
+        on_expired(model, news);
+    }
     if (!model->quiet) {
-        index_of(model, key);
+        index_of(model, *news->key);
     }
     model->changed_hooks++;
 }
@@ -114,8 +116,7 @@ static struct model *model_new(uint64_t seed) {
         .secret = &model->secret,
         .heap = model->heap,
         .now_ms = model->now,
-        .hooks =
-            {.arg = model, .pre_write = on_pre_write, .changed = on_changed, .expired = on_expired},
+        .hooks = {.arg = model, .pre_write = on_pre_write, .changed = on_changed},
     });
     for (unsigned i = 0; i < KEYS; i++) {
         make_name(model, i);
@@ -138,15 +139,16 @@ static void model_free(struct model *model) {
     free(model);
 }
 
-static bool alive(const struct model *model, const struct value *value) {
+static bool alive(const struct model *model, const struct expected *value) {
     return value->present && (value->expires_at == NO_EXPIRY || model->now <= value->expires_at);
 }
 
-static void value_set(struct value *value, const char *bytes, size_t length, int64_t expires_at) {
+static void value_set(struct expected *value, const char *bytes, size_t length,
+                      int64_t expires_at) {
     char *copy = malloc(length + 1);
     memcpy(copy, bytes, length);
     free(value->bytes);
-    *value = (struct value){true, copy, length, expires_at};
+    *value = (struct expected){true, copy, length, expires_at};
 }
 
 static size_t random_value(struct model *model, char *bytes) {
@@ -174,7 +176,7 @@ static int64_t random_deadline(struct model *model) {
 }
 
 static void check_value(struct model *model, unsigned db, unsigned i) {
-    const struct value *value = &model->values[db][i];
+    const struct expected *value = &model->values[db][i];
     bool expected = alive(model, value);
     char scratch[NUMBER_TEXT_BYTES];
     struct entry *entry = keyspace_find(model->ks, db, &model->keys[i], model->now, LOOKUP_READ);
@@ -198,7 +200,7 @@ static void check_value(struct model *model, unsigned db, unsigned i) {
 static void do_set(struct model *model, unsigned db, unsigned i) {
     char bytes[VALUE_MAX];
     size_t length = random_value(model, bytes);
-    struct value *value = &model->values[db][i];
+    struct expected *value = &model->values[db][i];
     int64_t expires_at = NO_EXPIRY;
     int64_t expected = NO_EXPIRY;
     switch (rng_below(&model->rng, 3)) {
@@ -215,14 +217,14 @@ static void do_set(struct model *model, unsigned db, unsigned i) {
     struct bytes text = bytes_make(bytes, length);
     struct entry *entry =
         rng_below(&model->rng, 4)
-            ? keyspace_set_string(model->ks, db, &model->keys[i], text, expires_at, model->now)
-            : keyspace_set_text(model->ks, db, &model->keys[i], text, expires_at, model->now);
+            ? put_string(model->ks, db, &model->keys[i], text, expires_at, model->now)
+            : put_text(model->ks, db, &model->keys[i], text, expires_at, model->now);
     cr_assert_eq(entry_expires_at(entry), expected);
     value_set(value, bytes, length, expected);
 }
 
 static void do_edit(struct model *model, unsigned db, unsigned i) {
-    struct value *value = &model->values[db][i];
+    struct expected *value = &model->values[db][i];
     struct entry *entry = keyspace_find(model->ks, db, &model->keys[i], model->now, LOOKUP_WRITE);
     cr_assert_eq(entry != NULL, value->present);
     size_t old_length = value->present ? value->length : 0;
@@ -232,15 +234,13 @@ static void do_edit(struct model *model, unsigned db, unsigned i) {
     }
     length = length > VALUE_MAX ? VALUE_MAX : length;
     bool growing = rng_below(&model->rng, 2);
-    char *bytes =
-        keyspace_edit_string(model->ks, db, &model->keys[i], entry, length, growing, model->now);
+    char *bytes = edit_string(model->ks, db, &model->keys[i], entry, length, growing, model->now);
     char *expected = calloc(1, length + 1);
     memcpy(expected, value->bytes ? value->bytes : "", old_length < length ? old_length : length);
     cr_assert_eq(memcmp(bytes, expected, length), 0);
     for (size_t k = old_length; k < length; k++) {
         bytes[k] = expected[k] = 'e';
     }
-    keyspace_touch(model->ks, db, &model->keys[i]);
     value_set(value, expected, length, value->present ? value->expires_at : NO_EXPIRY);
     free(expected);
     entry = keyspace_find(model->ks, db, &model->keys[i], model->now, LOOKUP_NOTOUCH);
@@ -248,15 +248,15 @@ static void do_edit(struct model *model, unsigned db, unsigned i) {
 }
 
 static void do_delete(struct model *model, unsigned db, unsigned i) {
-    struct value *value = &model->values[db][i];
+    struct expected *value = &model->values[db][i];
     bool expected = alive(model, value);
     bool lazy = rng_below(&model->rng, 2);
-    cr_assert_eq(keyspace_delete(model->ks, db, &model->keys[i], model->now, lazy), expected);
+    cr_assert_eq(drop_key(model->ks, db, &model->keys[i], model->now, lazy), expected);
     value_drop(value);
 }
 
 static void do_expire(struct model *model, unsigned db, unsigned i) {
-    struct value *value = &model->values[db][i];
+    struct expected *value = &model->values[db][i];
     struct entry *entry = keyspace_find(model->ks, db, &model->keys[i], model->now, LOOKUP_WRITE);
     if (!entry) {
         return;
@@ -273,7 +273,7 @@ static void do_copy(struct model *model, unsigned db, unsigned i) {
     if (!from || (db == to_db && i == to)) {
         return;
     }
-    const struct value *source = &model->values[db][i];
+    const struct expected *source = &model->values[db][i];
     struct entry *entry = keyspace_copy(model->ks, from, to_db, &model->keys[to], model->now);
     cr_assert_neq(entry, from);
     value_set(&model->values[to_db][to], source->bytes, source->length, source->expires_at);
@@ -288,7 +288,7 @@ static void do_rename(struct model *model, unsigned db, unsigned i) {
     if (!from || (db == to_db && i == to)) {
         return;
     }
-    struct value value = model->values[db][i];
+    struct expected value = model->values[db][i];
     struct entry *entry =
         keyspace_rename(model->ks, db, &model->keys[i], from, to_db, &model->keys[to], model->now);
     cr_assert_eq(entry_expires_at(entry), value.expires_at);
@@ -302,10 +302,12 @@ static void do_count(struct model *model, unsigned db, unsigned i) {
     if (!entry) {
         return;
     }
-    struct value *value = &model->values[db][i];
+    struct expected *value = &model->values[db][i];
     char text[NUMBER_TEXT_BYTES];
     int64_t number = (int64_t)rng_next(&model->rng);
-    keyspace_replace_int(model->ks, db, &model->keys[i], entry, number, model->now);
+    struct string_target target = {model->ks,    &model->keys[i], db,
+                                   EVENT_INCRBY, KEEP_TTL,        model->now};
+    string_replace_int(&target, entry, number);
     value_set(value, text, num_format_i64(text, number), value->expires_at);
 }
 
@@ -357,7 +359,7 @@ static void do_flush(struct model *model, unsigned db) {
 static void do_swap(struct model *model) {
     keyspace_swap_db(model->ks, 0, 1);
     for (unsigned i = 0; i < KEYS; i++) {
-        struct value value = model->values[0][i];
+        struct expected value = model->values[0][i];
         model->values[0][i] = model->values[1][i];
         model->values[1][i] = value;
     }
@@ -444,7 +446,7 @@ static void do_work(struct model *model) {
     }
     for (unsigned db = 0; db < DATABASES; db++) {
         for (unsigned i = 0; i < KEYS; i++) {
-            const struct value *value = &model->values[db][i];
+            const struct expected *value = &model->values[db][i];
             cr_assert(value->present == alive(model, value), "a dead key outlived the work");
             cr_assert(value->expires_at == NO_EXPIRY || next <= value->expires_at + 1);
         }
@@ -550,7 +552,7 @@ static void delete_some(struct model *model, bool *gone, unsigned count, unsigne
         if (!gone[i] && rng_below(&model->rng, 100) < of_hundred) {
             int n = snprintf(name, sizeof(name), "%u", i);
             struct key key = key_make(&model->secret, bytes_make(name, (size_t)n));
-            cr_assert(keyspace_delete(model->ks, 0, &key, model->now, false));
+            cr_assert(drop_key(model->ks, 0, &key, model->now, false));
             gone[i] = true;
         }
     }
@@ -575,7 +577,7 @@ Test(keyspace, deletes_behind_a_walk_are_seen_by_the_next) {
         for (unsigned i = 0; i < COUNT; i++) {
             int n = snprintf(name, sizeof(name), "%u", i);
             struct key key = key_make(&model->secret, bytes_make(name, (size_t)n));
-            keyspace_set_text(model->ks, 0, &key, bytes_make(value, LENGTH), NO_EXPIRY, model->now);
+            put_text(model->ks, 0, &key, bytes_make(value, LENGTH), NO_EXPIRY, model->now);
         }
         work_for(model, 3000);
         delete_some(model, gone, COUNT, 5); /* enough for a walk to begin, and nothing to move */
@@ -600,14 +602,14 @@ Test(keyspace, rest_moves_entries_out_of_sparse_slabs) {
     for (unsigned i = 0; i < COUNT; i++) {
         int n = snprintf(name, sizeof(name), i % 2 ? "{x}%u" : "%u", i);
         struct key key = key_make(&model->secret, bytes_make(name, (size_t)n));
-        keyspace_set_text(model->ks, 0, &key, bytes_make("0123456789abcdef", i % 16),
-                          i % 3 ? NO_EXPIRY : model->now + 100000, model->now);
+        put_text(model->ks, 0, &key, bytes_make("0123456789abcdef", i % 16),
+                 i % 3 ? NO_EXPIRY : model->now + 100000, model->now);
     }
     for (unsigned i = 0; i < COUNT; i++) {
         int n = snprintf(name, sizeof(name), i % 2 ? "{x}%u" : "%u", i);
         struct key key = key_make(&model->secret, bytes_make(name, (size_t)n));
         gone[i] = rng_below(rng, 4) != 0;
-        cr_assert(!gone[i] || keyspace_delete(model->ks, 0, &key, model->now, false));
+        cr_assert(!gone[i] || drop_key(model->ks, 0, &key, model->now, false));
     }
     size_t memory = keyspace_memory(model->ks);
     for (int64_t end = model->now + 5000; model->now < end; model->now++) {

@@ -201,7 +201,7 @@ static void connect_user(struct user *user) {
 }
 
 static void tell_reply(const struct user *user, const struct request *request,
-                       const struct value *value) {
+                       const struct wire_value *value) {
     struct text text;
     text_init(&text);
     value_print(value, &text);
@@ -224,7 +224,7 @@ static bool read_replies(struct user *user) {
     user->in.len += (size_t)n;
     size_t used = 0;
     for (;;) {
-        struct value value;
+        struct wire_value value;
         struct bytes rest = bytes_make(user->in.ptr + used, user->in.len - used);
         ssize_t bytes = value_read(rest, &users->arena, &value);
         if (bytes == 0) {
@@ -249,11 +249,9 @@ static bool read_replies(struct user *user) {
         if (sim_prints(users->sim)) {
             tell_reply(user, &request, &value);
         }
-        if (!user_refused(user, &request, &value)) {
-            user_ops[request.kind].reply(user, &request, &value);
-            if (user_ops[request.kind].record != NULL) {
-                user_ops[request.kind].record(user, &request, &value);
-            }
+        user_ops[request.kind].reply(user, &request, &value);
+        if (user_ops[request.kind].record != NULL) {
+            user_ops[request.kind].record(user, &request, &value);
         }
         arena_reset(&users->arena);
     }
@@ -398,7 +396,6 @@ void users_free(struct users *users) {
     }
     arena_fini(&users->arena);
     history_fini(&users->history);
-    free(users->refused);
     free(users->items);
     free(users);
 }
@@ -489,8 +486,7 @@ void users_check(struct users *users) {
         while (rest.len > 0) {
             uint64_t n = value_number(rest);
             const char *end = memchr(rest.ptr, ';', rest.len);
-            if (n == 0 || n > users->values || end == NULL || (seen[n / 64] >> n % 64 & 1) ||
-                value_is_refused(users, n)) {
+            if (n == 0 || n > users->values || end == NULL || (seen[n / 64] >> n % 64 & 1)) {
                 world_fail(users->world, "list %u holds %.20s, twice or never appended", i,
                            rest.ptr);
             }

@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void wrong(const struct user *user, const struct request *request, const struct value *value,
-                  const char *why) __attribute__((noreturn));
+static void wrong(const struct user *user, const struct request *request,
+                  const struct wire_value *value, const char *why) __attribute__((noreturn));
 
 /* ---- Values ---- */
 
@@ -54,23 +54,6 @@ void own_ghost(struct own_key *own, uint64_t value) {
     own->ghosts = realloc(own->ghosts, (own->ghosts_count + 1) * sizeof *own->ghosts);
     check(own->ghosts != NULL);
     own->ghosts[own->ghosts_count++] = value;
-}
-
-static void refuse_value(struct users *users, uint64_t value) {
-    uint64_t word = value / 64;
-    if (word >= users->refused_words) {
-        uint64_t words = 2 * word + 16;
-        users->refused = realloc(users->refused, words * sizeof *users->refused);
-        check(users->refused != NULL);
-        memset(users->refused + users->refused_words, 0,
-               (words - users->refused_words) * sizeof *users->refused);
-        users->refused_words = words;
-    }
-    users->refused[word] |= UINT64_C(1) << value % 64;
-}
-
-bool value_is_refused(const struct users *users, uint64_t value) {
-    return value / 64 < users->refused_words && (users->refused[value / 64] >> value % 64 & 1);
 }
 
 static bool own_may_be(const struct user *user, const struct own_key *own, uint64_t value) {
@@ -480,20 +463,20 @@ static void send_plain(struct user *user, struct request *request) {
 
 /* ---- What must come back ---- */
 
-static void want(const struct user *user, const struct request *request, const struct value *value,
-                 bool ok, const char *why) {
+static void want(const struct user *user, const struct request *request,
+                 const struct wire_value *value, bool ok, const char *why) {
     if (!ok) {
         wrong(user, request, value, why);
     }
 }
 
-static bool is_ok(const struct value *value) {
+static bool is_ok(const struct wire_value *value) {
     return value->type == '+' && bytes_equal(value->text, BYTES("OK"));
 }
 
 /* The value of one of its keys, as a read shows it. */
 static void check_own(struct user *user, const struct request *request, unsigned key,
-                      const struct value *value) {
+                      const struct wire_value *value) {
     const struct own_key *own = &user->own[key];
     if (value->type == '_') {
         want(user, request, value, own_may_be(user, own, 0) || user->users->flushed,
@@ -524,7 +507,7 @@ static void own_move(struct own_key *target, const struct own_key *source) {
 }
 
 static void reply_own_many(struct user *user, const struct request *request,
-                           const struct value *value) {
+                           const struct wire_value *value) {
     struct own_key *source = &user->own[request->key], *target = &user->own[request->other];
     unsigned all = user->users->options.own_keys;
     switch (request->kind) {
@@ -564,28 +547,21 @@ static void reply_own_many(struct user *user, const struct request *request,
     }
 }
 
-/* What was refused had no effect. */
-static void want_allowed(const struct user *user, const struct request *request,
-                         const struct value *value, uint64_t seen) {
-    want(user, request, value, !value_is_refused(user->users, seen), "what was refused was done");
-}
-
 /* All keys of a group, read at one moment. */
 static void check_whole(const struct user *user, const struct request *request,
-                        const struct value *value, unsigned n) {
+                        const struct wire_value *value, unsigned n) {
     want(user, request, value, value->type == '*' && value->count == n, "not all keys");
     for (unsigned i = 0; i < n; i++) {
-        const struct value *item = &value->items[i];
+        const struct wire_value *item = &value->items[i];
         want(user, request, value, item->type == '$' || item->type == '_', "no value");
         want(user, request, value,
              item->type == value->items[0].type && bytes_equal(item->text, value->items[0].text),
              "a torn read");
     }
-    want_allowed(user, request, value, value_number(value->items[0].text));
 }
 
 static void reply_group(struct user *user, const struct request *request,
-                        const struct value *value) {
+                        const struct wire_value *value) {
     unsigned n = group_size(request->key);
     if (request->kind == KIND_GROUP_SET) {
         want(user, request, value, is_ok(value), "not OK");
@@ -601,7 +577,6 @@ static void reply_group(struct user *user, const struct request *request,
         want(user, request, value,
              value->type == '$' && value_number(value->text) <= user->users->values,
              "nothing that two equal values share");
-        want_allowed(user, request, value, value_number(value->text));
         return;
     }
     bool counts = request->kind == KIND_GROUP_DELETE || request->kind == KIND_GROUP_EXISTS;
@@ -611,7 +586,7 @@ static void reply_group(struct user *user, const struct request *request,
 }
 
 /* "5:77": written by number 77. */
-static uint64_t token_of(const struct value *value) {
+static uint64_t token_of(const struct wire_value *value) {
     const char *colon = value->text.len > 0 ? memchr(value->text.ptr, ':', value->text.len) : NULL;
     if (colon == NULL) {
         return 0;
@@ -621,12 +596,12 @@ static uint64_t token_of(const struct value *value) {
 }
 
 /* The number in a reply of any kind; 0 for none. */
-static uint64_t number_of(const struct value *value) {
+static uint64_t number_of(const struct wire_value *value) {
     return value->type == ':' ? (uint64_t)value->integer : value_number(value->text);
 }
 
 static void check_counter(struct user *user, const struct request *request,
-                          const struct value *value, const struct counter *counter, uint64_t n,
+                          const struct wire_value *value, const struct counter *counter, uint64_t n,
                           bool added) {
     want(user, request, value, n <= counter->asked, "more than all have asked for");
     want(user, request, value, n >= request->floor + added || user->users->flushed,
@@ -634,7 +609,7 @@ static void check_counter(struct user *user, const struct request *request,
 }
 
 static void reply_exec(struct user *user, const struct request *request,
-                       const struct value *value) {
+                       const struct wire_value *value) {
     struct users *users = user->users;
     if (request->kind == KIND_EXEC_CAS) {
         users->counts.execs_refused += value->type == '_';
@@ -657,7 +632,7 @@ static void reply_exec(struct user *user, const struct request *request,
              value->type == '*' && value->count == 4 && is_ok(&value->items[0]) &&
                  is_ok(&value->items[1]) && value->items[2].integer == 1,
              "not written, moved and copied");
-        const struct value *read = &value->items[3];
+        const struct wire_value *read = &value->items[3];
         check_whole(user, request, read, group_size(request->key));
         want(user, request, value, value_number(read->items[0].text) == request->value,
              "not what was written in the same transaction");
@@ -670,7 +645,8 @@ static void reply_exec(struct user *user, const struct request *request,
     users->pair.answered += request->kind == KIND_EXEC_ADD;
 }
 
-static void reply_cas(struct user *user, const struct request *request, const struct value *value) {
+static void reply_cas(struct user *user, const struct request *request,
+                      const struct wire_value *value) {
     uint64_t n = number_of(value);
     want(user, request, value, value->type == '$' || value->type == '_', "no number");
     check_counter(user, request, value, &user->users->cas[request->key], n, false);
@@ -683,15 +659,15 @@ static void reply_cas(struct user *user, const struct request *request, const st
 }
 
 static void reply_queued(struct user *user, const struct request *request,
-                         const struct value *value) {
+                         const struct wire_value *value) {
     want(user, request, value, value->type == '+' && bytes_equal(value->text, BYTES("QUEUED")),
          "not queued");
 }
 
 /* A read has shown this value of a group, or 0. One that was there and then was not is gone for
  * good, for all who ask afterwards. */
-static void note_mortal(struct user *user, const struct request *request, const struct value *value,
-                        uint64_t seen) {
+static void note_mortal(struct user *user, const struct request *request,
+                        const struct wire_value *value, uint64_t seen) {
     struct users *users = user->users;
     uint64_t now_ns = sim_now_ns(users->sim);
     for (unsigned i = 0; i < MORTALS_KEPT; i++) {
@@ -711,7 +687,7 @@ static void note_mortal(struct user *user, const struct request *request, const 
 }
 
 static void reply_mortal(struct user *user, const struct request *request,
-                         const struct value *value) {
+                         const struct wire_value *value) {
     struct users *users = user->users;
     if (request->kind == KIND_MORTAL_SET) {
         want(user, request, value, value->type == ':' && value->integer == 1, "not set");
@@ -731,12 +707,12 @@ static void reply_mortal(struct user *user, const struct request *request,
 }
 
 static void reply_exec_mortal(struct user *user, const struct request *request,
-                              const struct value *value) {
+                              const struct wire_value *value) {
     want(user, request, value, value->type == '*' && value->count == 9, "not nine replies");
-    const struct value *first = &value->items[0], *time = &value->items[1];
+    const struct wire_value *first = &value->items[0], *time = &value->items[1];
     uint64_t n = value_number(first->items[0].text);
     for (unsigned i = 0; i < 9; i += 3) {
-        const struct value *now = &value->items[i + 1];
+        const struct wire_value *now = &value->items[i + 1];
         check_whole(user, request, &value->items[i], group_size(request->key));
         want(user, request, value,
              value_number(value->items[i].items[0].text) == n &&
@@ -751,9 +727,9 @@ static void reply_exec_mortal(struct user *user, const struct request *request,
 }
 
 static void reply_stand(struct user *user, const struct request *request,
-                        const struct value *value) {
+                        const struct wire_value *value) {
     if (request->kind != KIND_STAND_READ) {
-        const struct value *last =
+        const struct wire_value *last =
             value->type == '*' && value->count == 2 ? &value->items[1] : value;
         want(user, request, value, is_ok(last), "no pause");
         if (request->value == user->stand_number) { /* it has not asked for another yet */
@@ -784,12 +760,13 @@ static void reply_stand(struct user *user, const struct request *request,
 }
 
 static void reply_trouble(struct user *user, const struct request *request,
-                          const struct value *value) {
+                          const struct wire_value *value) {
     want(user, request, value, is_ok(value) || (request->kind == KIND_KILL && value->type == ':'),
          "not done");
 }
 
-static void reply_own(struct user *user, const struct request *request, const struct value *value) {
+static void reply_own(struct user *user, const struct request *request,
+                      const struct wire_value *value) {
     struct own_key *own = &user->own[request->key];
     if (request->kind == KIND_SET) {
         want(user, request, value, is_ok(value), "not OK");
@@ -810,7 +787,7 @@ static void reply_own(struct user *user, const struct request *request, const st
 }
 
 static void reply_counter(struct user *user, const struct request *request,
-                          const struct value *value) {
+                          const struct wire_value *value) {
     struct counter *counter = &user->users->counters[request->key];
     uint64_t n = number_of(value);
     bool increments = request->kind == KIND_INCREMENT;
@@ -821,7 +798,7 @@ static void reply_counter(struct user *user, const struct request *request,
 
 /* Every read of a list is the beginning of every longer one. */
 static void reply_list(struct user *user, const struct request *request,
-                       const struct value *value) {
+                       const struct wire_value *value) {
     struct appended *list = &user->users->lists[request->key];
     if (request->kind == KIND_APPEND) {
         want(user, request, value, value->type == ':', "no length");
@@ -847,7 +824,7 @@ static void reply_list(struct user *user, const struct request *request,
 }
 
 static void reply_shared(struct user *user, const struct request *request,
-                         const struct value *value) {
+                         const struct wire_value *value) {
     if (request->kind == KIND_SHARED_SET) {
         want(user, request, value, is_ok(value), "not OK");
         return;
@@ -855,11 +832,10 @@ static void reply_shared(struct user *user, const struct request *request,
     want(user, request, value, value->type == '$' || value->type == '_', "no value");
     want(user, request, value, value_number(value->text) <= user->users->values,
          "a value that nobody has written");
-    want_allowed(user, request, value, value_number(value->text));
 }
 
 static void reply_plain(struct user *user, const struct request *request,
-                        const struct value *value) {
+                        const struct wire_value *value) {
     switch (request->kind) {
     case KIND_ECHO:
         want(user, request, value,
@@ -886,51 +862,6 @@ static void reply_plain(struct user *user, const struct request *request,
     }
 }
 
-/* ---- What is refused ---- */
-
-bool user_refused(struct user *user, const struct request *request, const struct value *value) {
-    struct users *users = user->users;
-    struct bytes exec = BYTES("EXECABORT Transaction discarded because of: " USERS_REFUSED);
-    if (value->type != '-' ||
-        !(bytes_equal(value->text, BYTES(USERS_REFUSED)) || bytes_equal(value->text, exec))) {
-        return false;
-    }
-    users->counts.refused++;
-    unsigned values = 1;
-    switch (request->kind) {
-    case KIND_INCREMENT:
-        users->counters[request->key].asked--;
-        return true;
-    case KIND_EXEC_ADD:
-        users->pair.asked--;
-        return true;
-    case KIND_CAS_READ:
-        user_issue(user, KIND_CAS_READ, request->key); /* it watches the key */
-        return true;
-    case KIND_STAND_READ:
-        user->stand_reads = false;
-        return true;
-    case KIND_EXEC_STAND:
-        user->stand_until_ns = 0;
-        return true;
-    case KIND_EXEC_CAS:
-        users->cas[request->key].asked--;
-        break;
-    case KIND_MSET:
-        values = users->options.own_keys;
-        break;
-    case KIND_EXEC_LISTS:
-        values = 2;
-        break;
-    default:
-        break;
-    }
-    for (unsigned i = 0; i < values && request->value != 0; i++) {
-        refuse_value(users, request->value + i);
-    }
-    return true;
-}
-
 /* ---- The history ---- */
 
 /* Every request whose effect others can see goes into the history with what it read and wrote; with
@@ -950,12 +881,12 @@ static void record(struct user *user, const struct request *request, const char 
                (int64_t)sim_now_ns(users->sim), outcome);
 }
 
-static enum op_outcome outcome_of(const struct value *value) {
+static enum op_outcome outcome_of(const struct wire_value *value) {
     return value != NULL ? OP_OK : OP_UNKNOWN;
 }
 
 static void record_counter(struct user *user, const struct request *request,
-                           const struct value *value) {
+                           const struct wire_value *value) {
     bool increments = request->kind == KIND_INCREMENT;
     if (value == NULL && !increments) {
         return;
@@ -966,7 +897,7 @@ static void record_counter(struct user *user, const struct request *request,
                  key_named(users, "counter:%u", request->key, 0), value ? number_of(value) : 0);
 }
 
-static void record_read_list(struct users *users, unsigned list, const struct value *value) {
+static void record_read_list(struct users *users, unsigned list, const struct wire_value *value) {
     uint64_t tokens[4096];
     size_t count = 0;
     check(value->text.len / TOKEN_BYTES <= sizeof tokens / sizeof tokens[0]);
@@ -977,13 +908,13 @@ static void record_read_list(struct users *users, unsigned list, const struct va
 }
 
 static void record_append(struct users *users, unsigned list, uint64_t token,
-                          const struct value *value) {
+                          const struct wire_value *value) {
     history_append(&users->history, key_named(users, "list:%u", list, 0), token,
                    value != NULL ? (uint64_t)value->integer / TOKEN_BYTES : 0);
 }
 
 static void record_list(struct user *user, const struct request *request,
-                        const struct value *value) {
+                        const struct wire_value *value) {
     struct users *users = user->users;
     if (request->kind == KIND_APPEND) {
         record(user, request, "APPEND", outcome_of(value));
@@ -995,7 +926,7 @@ static void record_list(struct user *user, const struct request *request,
 }
 
 static void record_shared(struct user *user, const struct request *request,
-                          const struct value *value) {
+                          const struct wire_value *value) {
     struct users *users = user->users;
     bool sets = request->kind == KIND_SHARED_SET;
     if (value == NULL && !sets) {
@@ -1008,7 +939,7 @@ static void record_shared(struct user *user, const struct request *request,
 }
 
 static void record_group(struct user *user, const struct request *request,
-                         const struct value *value) {
+                         const struct wire_value *value) {
     struct users *users = user->users;
     bool sets = request->kind == KIND_GROUP_SET, news = request->kind == KIND_GROUP_NEW;
     unsigned n = group_size(request->key);
@@ -1039,7 +970,7 @@ static void record_group(struct user *user, const struct request *request,
 }
 
 static void record_cas(struct user *user, const struct request *request,
-                       const struct value *value) {
+                       const struct wire_value *value) {
     if (value != NULL) {
         record(user, request, request->kind == KIND_CAS_READ ? "GET" : "GETEX", OP_OK);
         history_step(&user->users->history, STEP_READ,
@@ -1048,7 +979,7 @@ static void record_cas(struct user *user, const struct request *request,
 }
 
 static void record_exec(struct user *user, const struct request *request,
-                        const struct value *value) {
+                        const struct wire_value *value) {
     struct users *users = user->users;
     struct history *history = &users->history;
     enum op_outcome outcome = outcome_of(value);
@@ -1146,8 +1077,8 @@ const struct op_row user_ops[KINDS] = {
     [KIND_KILL] = {"CLIENT KILL", 1, send_trouble, reply_trouble, NULL},
 };
 
-static void wrong(const struct user *user, const struct request *request, const struct value *value,
-                  const char *why) {
+static void wrong(const struct user *user, const struct request *request,
+                  const struct wire_value *value, const char *why) {
     struct text text;
     text_init(&text);
     value_print(value, &text);

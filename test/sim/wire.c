@@ -21,7 +21,7 @@ static bool line_number(struct bytes line, int64_t *ret) {
 }
 
 static ssize_t read_items(struct bytes input, size_t used, size_t count, struct arena *arena,
-                          struct value *ret) {
+                          struct wire_value *ret) {
     ret->type = '*';
     ret->count = count;
     ret->items = arena_alloc(arena, count * sizeof(*ret->items) + 1);
@@ -36,7 +36,7 @@ static ssize_t read_items(struct bytes input, size_t used, size_t count, struct 
     return (ssize_t)used;
 }
 
-ssize_t value_read(struct bytes input, struct arena *arena, struct value *ret) {
+ssize_t value_read(struct bytes input, struct arena *arena, struct wire_value *ret) {
     memset(ret, 0, sizeof(*ret));
     size_t n = input.len > 0 ? line_length(input) : 0;
     if (n == 0) {
@@ -85,7 +85,7 @@ ssize_t value_read(struct bytes input, struct arena *arena, struct value *ret) {
     }
 }
 
-void value_print(const struct value *value, struct text *to) {
+void value_print(const struct wire_value *value, struct text *to) {
     switch (value->type) {
     case ':':
         text_appendf(to, ":%lld", (long long)value->integer);

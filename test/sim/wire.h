@@ -15,20 +15,20 @@
 
 /* One reply. `type` is its first byte; what RESP3 says in other words is brought to the older ones:
  * '_' and the null bulk and array are '_', a map is an array of twice its length. */
-struct value {
+struct wire_value {
     char type; /* + - : $ * _ */
     struct bytes text;
     int64_t integer;
-    struct value *items;
+    struct wire_value *items;
     size_t count;
 };
 
 /* One reply at the start of `input`: its bytes, 0 when it is not all there, -1 when it is no RESP.
  */
-ssize_t value_read(struct bytes input, struct arena *arena, struct value *ret);
+ssize_t value_read(struct bytes input, struct arena *arena, struct wire_value *ret);
 
 /* For people: the reply in a line, cut off where it gets long. */
-void value_print(const struct value *value, struct text *to);
+void value_print(const struct wire_value *value, struct text *to);
 
 void wire_array(struct text *to, size_t count);
 void wire_bulk(struct text *to, struct bytes bytes);

@@ -6,6 +6,7 @@
 #include "shard/memory/blob.h"
 #include "shard/memory/heap.h"
 #include "shard/memory/sysmem.h"
+#include "test/unit/put.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>
@@ -24,16 +25,9 @@ struct fixture {
     unsigned pre_writes;
 };
 
-static void on_expired(void *arg, uint32_t db, struct key key) {
-    (void)db;
-    (void)key;
-    ((struct fixture *)arg)->expired++;
-}
-
-static void on_changed(void *arg, uint32_t db, struct key key) {
-    (void)db;
-    (void)key;
+static void on_changed(void *arg, const struct key_news *news) {
     ((struct fixture *)arg)->changed++;
+    ((struct fixture *)arg)->expired += news->event == EVENT_EXPIRED;
 }
 
 static void on_pre_write(void *arg, uint32_t db, struct key key, struct entry *entry) {
@@ -56,8 +50,7 @@ static struct fixture *fixture_new(void) {
         .secret = &f->secret,
         .heap = f->heap,
         .now_ms = NOW,
-        .hooks =
-            {.arg = f, .expired = on_expired, .changed = on_changed, .pre_write = on_pre_write},
+        .hooks = {.arg = f, .changed = on_changed, .pre_write = on_pre_write},
     });
     return f;
 }
@@ -77,7 +70,7 @@ static struct key key_of(const struct fixture *f, const char *name) {
 static struct entry *set(struct fixture *f, const char *name, const char *value,
                          int64_t expires_at) {
     struct key key = key_of(f, name);
-    return keyspace_set_string(f->ks, 0, &key, bytes_of_text(value), expires_at, NOW);
+    return put_string(f->ks, 0, &key, bytes_of_text(value), expires_at, NOW);
 }
 
 static struct entry *find(struct fixture *f, const char *name, int64_t now_ms) {
@@ -133,7 +126,7 @@ Test(keyspace, expired_key_reads_as_missing_and_stays_while_expiry_is_paused) {
     struct key other = key_of(f, "other");
     set(f, "other", "v", NO_EXPIRY);
     cr_assert_eq(keyspace_random(f->ks, 0, 1234567, NOW + 11), find(f, "other", NOW + 11));
-    cr_assert(keyspace_delete(f->ks, 0, &other, NOW, false));
+    cr_assert(drop_key(f->ks, 0, &other, NOW, false));
     cr_assert_not_null(keyspace_random(f->ks, 0, 1234567, NOW + 10));
     set_paused(f, false);
     work_until_done(f, NOW + 1000);
@@ -159,7 +152,7 @@ Test(keyspace, writes_take_the_place_of_a_hidden_dead_key) {
         } else if (way == 1) {
             keyspace_rename(f->ks, 0, &live, entry, 0, &dead, NOW);
         } else if (way == 2) {
-            *keyspace_edit_string(f->ks, 0, &dead, NULL, 1, true, NOW) = 'v';
+            *edit_string(f->ks, 0, &dead, NULL, 1, true, NOW) = 'v';
         } else {
             set(f, "dead", "v", KEEP_TTL);
         }
@@ -229,7 +222,7 @@ Test(keyspace, in_import_mode_writes_delete_the_dead_and_the_source_sees_them) {
     cr_assert_null(keyspace_find(f->ks, 0, &key, NOW + 11, LOOKUP_WRITE));
     cr_assert_eq(f->expired, 1);
     set(f, "k", "v", NOW - 10);
-    cr_assert(keyspace_delete(f->ks, 0, &key, NOW, false)); /* as Valkey */
+    cr_assert(drop_key(f->ks, 0, &key, NOW, false)); /* as Valkey */
     cr_assert_eq(f->expired, 1);
     fixture_free(f);
 }
@@ -239,8 +232,8 @@ Test(keyspace, a_key_that_is_given_a_deadline_in_the_past_runs_out) {
     struct key key = key_of(f, "k");
     set(f, "k", "v", NO_EXPIRY);
     uint64_t changes = keyspace_stats(f->ks)->changes;
-    cr_assert(keyspace_run_out(f->ks, 0, &key, NOW, false));
-    cr_assert_not(keyspace_run_out(f->ks, 0, &key, NOW, false));
+    cr_assert(run_out(f->ks, 0, &key, NOW, false));
+    cr_assert_not(run_out(f->ks, 0, &key, NOW, false));
     cr_assert_eq(f->expired, 1);
     cr_assert_eq(keyspace_stats(f->ks)->expired_keys, 1);
     cr_assert_eq(keyspace_stats(f->ks)->changes, changes + 1);
@@ -339,9 +332,9 @@ static const char *encoding_of(struct fixture *f, size_t key_length, size_t valu
     memset(name, 'k', key_length);
     memset(value, 'x', value_length);
     struct key key = key_make(&f->secret, bytes_make(name, key_length));
-    keyspace_delete(f->ks, 0, &key, NOW, false);
+    drop_key(f->ks, 0, &key, NOW, false);
     struct entry *entry =
-        keyspace_set_string(f->ks, 0, &key, bytes_make(value, value_length), expires_at, NOW);
+        put_string(f->ks, 0, &key, bytes_make(value, value_length), expires_at, NOW);
     return entry_encoding_name(entry);
 }
 
@@ -393,7 +386,7 @@ Test(keyspace, integers_are_stored_as_such_when_their_text_is_canonical) {
 Test(keyspace, text_that_reads_as_an_integer_stays_text_when_asked) {
     struct fixture *f = fixture_new();
     struct key key = key_of(f, "k");
-    struct entry *entry = keyspace_set_text(f->ks, 0, &key, BYTES("4"), NO_EXPIRY, NOW);
+    struct entry *entry = put_text(f->ks, 0, &key, BYTES("4"), NO_EXPIRY, NOW);
     int64_t number;
     cr_assert_str_eq(entry_encoding_name(entry), "embstr");
     cr_assert(string_to_int(entry, &number));
@@ -406,9 +399,8 @@ Test(keyspace, edited_strings_are_raw_and_stay_so_in_copies) {
     struct key key = key_of(f, "k");
     struct key other = key_of(f, "other");
     set(f, "k", "abc", NO_EXPIRY);
-    char *bytes = keyspace_edit_string(f->ks, 0, &key, find(f, "k", NOW), 4, true, NOW);
+    char *bytes = edit_string(f->ks, 0, &key, find(f, "k", NOW), 4, true, NOW);
     bytes[3] = 'd';
-    keyspace_touch(f->ks, 0, &key);
     cr_assert_str_eq(entry_encoding_name(find(f, "k", NOW)), "raw");
     struct entry *copy = keyspace_copy(f->ks, find(f, "k", NOW), 0, &other, NOW);
     cr_assert_str_eq(entry_encoding_name(copy), "raw");
@@ -481,9 +473,9 @@ Test(keyspace, big_value_leaves_the_books_at_once) {
     char *value = calloc(1, length);
     struct key key = key_of(f, "big");
     for (int lazy = 0; lazy < 2; lazy++) {
-        keyspace_set_string(f->ks, 0, &key, bytes_make(value, length), NO_EXPIRY, NOW);
+        put_string(f->ks, 0, &key, bytes_make(value, length), NO_EXPIRY, NOW);
         cr_assert_gt(keyspace_memory(f->ks), length);
-        cr_assert(keyspace_delete(f->ks, 0, &key, NOW, lazy));
+        cr_assert(drop_key(f->ks, 0, &key, NOW, lazy));
         cr_assert_lt(keyspace_memory(f->ks), length);
     }
     free(value);
@@ -499,9 +491,9 @@ Test(keyspace, big_value_is_given_back_in_slices) {
     memset(value, 'v', length);
     struct key key = key_of(f, "big");
     for (int i = 0; i < 3; i++) {
-        keyspace_set_string(f->ks, 0, &key, bytes_make(value, length - (size_t)i), NO_EXPIRY, NOW);
+        put_string(f->ks, 0, &key, bytes_make(value, length - (size_t)i), NO_EXPIRY, NOW);
     }
-    keyspace_set_string(f->ks, 0, &key, BYTES("small"), NO_EXPIRY, NOW);
+    put_string(f->ks, 0, &key, BYTES("small"), NO_EXPIRY, NOW);
     keyspace_work(f->ks, NOW);
     size_t slack = heap_resident_slack(f->heap);
     cr_assert_geq(slack, length);
@@ -530,8 +522,8 @@ Test(keyspace, flushed_values_of_megabytes_are_freed_in_slices_and_counted_once)
     for (int i = 0; i < KEYS; i++) {
         snprintf(name, sizeof(name), "key:%d", i);
         struct key key = key_of(f, name);
-        keyspace_set_string(f->ks, 0, &key, bytes_make(value, i < BIG ? length : length / 8),
-                            NO_EXPIRY, NOW);
+        put_string(f->ks, 0, &key, bytes_make(value, i < BIG ? length : length / 8), NO_EXPIRY,
+                   NOW);
     }
     keyspace_flush(f->ks, 0, true);
     unsigned slices = 0;
@@ -573,14 +565,14 @@ Test(keyspace, pinned_value_outlives_its_key_and_the_keyspace) {
     memset(value, 'p', sizeof(value));
     struct key key = key_of(f, "k");
     struct entry *entry =
-        keyspace_set_string(f->ks, 0, &key, bytes_make(value, sizeof(value)), NO_EXPIRY, NOW);
+        put_string(f->ks, 0, &key, bytes_make(value, sizeof(value)), NO_EXPIRY, NOW);
     struct bytes bytes;
     void *pin = string_pin(entry, &bytes);
     cr_assert_not_null(pin);
     cr_assert_null(string_pin(set(f, "small", "v", NO_EXPIRY), &bytes));
     string_pin(find(f, "k", NOW), &bytes);
     string_unpin(pin);
-    char *edited = keyspace_edit_string(f->ks, 0, &key, find(f, "k", NOW), 10000, false, NOW);
+    char *edited = edit_string(f->ks, 0, &key, find(f, "k", NOW), 10000, false, NOW);
     memset(edited, 'q', 10000);
     fixture_free(f);
     cr_assert(bytes_equal(bytes, bytes_make(value, sizeof(value))));
@@ -595,7 +587,8 @@ Test(keyspace, a_blob_is_taken_over_and_counted) {
         struct blob *blob = blob_new(f->heap, 50000, 50000);
         memset(blob->data, 'a' + i, 50000);
         size_t before = heap_used(f->heap);
-        struct entry *entry = keyspace_set_blob(f->ks, 0, &key, blob, KEEP_TTL, NOW);
+        struct string_target target = {f->ks, &key, 0, EVENT_SET, KEEP_TTL, NOW};
+        struct entry *entry = string_set_blob(&target, blob);
         cr_assert(i > 0 || heap_used(f->heap) >= before + 50000);
         cr_assert_eq(entry, find(f, "k", NOW));
         cr_assert_eq(entry_expires_at(entry), NOW + 1000);
@@ -608,10 +601,10 @@ Test(keyspace, a_blob_is_taken_over_and_counted) {
     }
     char value[50000];
     memset(value, 'z', sizeof(value));
-    keyspace_set_string(f->ks, 0, &key, bytes_make(value, sizeof(value)), NO_EXPIRY, NOW);
+    put_string(f->ks, 0, &key, bytes_make(value, sizeof(value)), NO_EXPIRY, NOW);
     char scratch[NUMBER_TEXT_BYTES];
     cr_assert(bytes_equal(string_bytes(find(f, "k", NOW), scratch), bytes_make(value, 50000)));
-    keyspace_delete(f->ks, 0, &key, NOW, false);
+    drop_key(f->ks, 0, &key, NOW, false);
     fixture_free(f);
 }
 
@@ -625,8 +618,7 @@ Test(keyspace, a_large_value_travels_without_being_copied) {
     char *text = malloc(LENGTH);
     memset(text, 'x', LENGTH);
     struct key key = key_of(from, "k");
-    struct entry *entry =
-        keyspace_set_string(from->ks, 0, &key, bytes_make(text, LENGTH), NOW + 1000, NOW);
+    struct entry *entry = put_string(from->ks, 0, &key, bytes_make(text, LENGTH), NOW + 1000, NOW);
     const char *where = string_bytes(entry, NULL).ptr;
     struct carried *carried = keyspace_lift(entry);
     keyspace_put(to->ks, 3, &key, carried, NOW);
@@ -636,7 +628,7 @@ Test(keyspace, a_large_value_travels_without_being_copied) {
     keyspace_verify(to->ks);
 
     /* Who changes it has it alone. */
-    keyspace_edit_string(to->ks, 3, &key, entry, LENGTH + 1, true, NOW)[0] = 'y';
+    edit_string(to->ks, 3, &key, entry, LENGTH + 1, true, NOW)[0] = 'y';
     entry = keyspace_find(from->ks, 0, &key, NOW, LOOKUP_READ);
     cr_assert_eq(string_bytes(entry, NULL).ptr, where);
     cr_assert(bytes_equal(string_bytes(entry, NULL), bytes_make(text, LENGTH)));
@@ -656,8 +648,7 @@ Test(keyspace, a_large_value_travels_without_being_copied) {
 Test(keyspace, what_is_put_back_is_told_but_counts_where_the_command_ran) {
     struct fixture *f = fixture_new(), *scratch = fixture_new();
     struct key key = key_of(f, "k"), other = key_of(f, "other");
-    struct carried *carried =
-        keyspace_lift(keyspace_set_string(f->ks, 0, &key, BYTES("v"), NO_EXPIRY, NOW));
+    struct carried *carried = keyspace_lift(put_string(f->ks, 0, &key, BYTES("v"), NO_EXPIRY, NOW));
     keyspace_put(scratch->ks, 0, &key, carried, NOW);
     struct entry *entry = keyspace_find(scratch->ks, 0, &key, NOW, LOOKUP_READ);
     keyspace_rename(scratch->ks, 0, &key, entry, 0, &other, NOW);
@@ -753,9 +744,9 @@ Test(keyspace, each_change_is_told_once_before_and_once_after) {
     cr_assert(f->pre_writes == 2 && f->changed == 2);
     keyspace_copy(f->ks, entry, 3, &other, NOW);
     cr_assert(f->pre_writes == 3 && f->changed == 3);
-    keyspace_delete(f->ks, 0, &key, NOW, false);
+    drop_key(f->ks, 0, &key, NOW, false);
     cr_assert(f->pre_writes == 4 && f->changed == 4);
-    cr_assert_not(keyspace_delete(f->ks, 0, &key, NOW, false));
+    cr_assert_not(drop_key(f->ks, 0, &key, NOW, false));
     cr_assert(f->pre_writes == 4 && f->changed == 4);
     work_until_done(f, NOW + 11);
     cr_assert(f->pre_writes == 5 && f->changed == 5 && f->expired == 1);

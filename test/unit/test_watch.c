@@ -3,6 +3,7 @@
 
 #include "base/random.h"
 #include "shard/memory/heap.h"
+#include "test/unit/put.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -19,8 +20,8 @@ struct fixture {
     int64_t now_ms;
 };
 
-static void on_changed(void *arg, uint32_t db, struct key key) {
-    watch_touch(&((struct fixture *)arg)->watches, db, &key);
+static void on_changed(void *arg, const struct key_news *news) {
+    watch_touch(&((struct fixture *)arg)->watches, news->db, news->key);
 }
 
 static void on_flushing(void *arg, uint32_t db) {
@@ -66,7 +67,7 @@ static void fixture_free(struct fixture *f) {
 
 static void set_in(struct fixture *f, uint32_t db, const char *name, int64_t expires_at) {
     struct key key = key_make(&f->secret, bytes_of_text(name));
-    keyspace_set_string(f->ks, db, &key, BYTES("value"), expires_at, NOW);
+    put_string(f->ks, db, &key, BYTES("value"), expires_at, NOW);
 }
 
 static void set(struct fixture *f, const char *name) {
@@ -75,7 +76,7 @@ static void set(struct fixture *f, const char *name) {
 
 static void delete_key(struct fixture *f, const char *name) {
     struct key key = key_make(&f->secret, bytes_of_text(name));
-    keyspace_delete(f->ks, 0, &key, NOW, false);
+    drop_key(f->ks, 0, &key, NOW, false);
 }
 
 static void watch_in(struct fixture *f, uint64_t client, uint32_t db, const char *name) {
@@ -362,12 +363,12 @@ Test(watch, agrees_with_a_naive_model) {
         } else if (what < 800) {
             int64_t deadline =
                 rng_below(&rng, 2) ? NO_EXPIRY : now_ms + (int64_t)rng_below(&rng, 20);
-            keyspace_set_string(f->ks, db, &key, BYTES("v"), deadline, now_ms);
+            put_string(f->ks, db, &key, BYTES("v"), deadline, now_ms);
             n.deadline[db][k] = deadline;
             naive_change(&n, db, k, false);
         } else if (what < 920) {
             bool was_there = n.deadline[db][k] != 0;
-            keyspace_delete(f->ks, db, &key, now_ms, false);
+            drop_key(f->ks, db, &key, now_ms, false);
             n.deadline[db][k] = 0;
             if (was_there) {
                 naive_change(&n, db, k, true);

@@ -51,7 +51,7 @@ static void delete_all(struct exec *x, bool lazy) {
     for (uint32_t i = 1, n; i < x->argc; i += n) {
         n = exec_keys(x, i, x->argc, 1, keys);
         for (uint32_t j = 0; j < n; j++) {
-            deleted += keyspace_delete(x->keyspace, x->db, &keys[j], x->now_ms, lazy);
+            deleted += keyspace_delete(x->keyspace, x->db, &keys[j], x->now_ms, lazy, EVENT_DEL);
         }
     }
     reply_int(x->reply, deleted);

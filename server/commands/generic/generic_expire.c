@@ -83,7 +83,7 @@ static void expire(struct exec *x, bool ms, bool absolute) {
         keyspace_find(x->keyspace, x->db, &x->key, x->now_ms, exec_lookup_flags(x, LOOKUP_WRITE));
     bool holds = entry != NULL && condition_holds(options, entry_expires_at(entry), when);
     if (holds && exec_is_past(x, when)) {
-        keyspace_run_out(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_expire(x));
+        keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_expire(x), EVENT_EXPIRED);
     } else if (holds) {
         keyspace_set_expiry(x->keyspace, x->db, &x->key, entry, when > 0 ? when : 0);
     }

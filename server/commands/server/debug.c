@@ -9,7 +9,6 @@
 #include "base/must.h"
 #include "base/num.h"
 #include "base/text.h"
-#include "server/call/check.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/call/help.h"
@@ -49,19 +48,6 @@ struct key_part {
     char text[192];
 };
 
-/* Bytes of a string in a snapshot, uncompressed: a length and the bytes, or a small number. */
-static size_t serialized_length(const struct entry *entry) {
-    int64_t number;
-    if (string_to_int(entry, &number) && number >= INT32_MIN && number <= INT32_MAX) {
-        if (number >= INT8_MIN && number <= INT8_MAX) {
-            return 2;
-        }
-        return number >= INT16_MIN && number <= INT16_MAX ? 3 : 5;
-    }
-    size_t n = string_length(entry);
-    return n + (n < 64 ? 1 : n < 16384 ? 2 : 5);
-}
-
 static bool object_part(struct worker *worker, const void *args, void *result) {
     const struct key_args *a = *(struct key_args *const *)args;
     struct key_part *part = result;
@@ -75,7 +61,7 @@ static bool object_part(struct worker *worker, const void *args, void *result) {
     uint32_t idle_s = entry_idle_seconds(ks, entry, now_ms);
     char length[40] = "";
     if (!a->fast && entry_type(entry) == TYPE_STRING) {
-        snprintf(length, sizeof(length), " serializedlength:%zu", serialized_length(entry));
+        snprintf(length, sizeof(length), " serializedlength:%zu", string_serialized_bytes(entry));
     }
     snprintf(part->text, sizeof(part->text),
              "Value at:%p refcount:1 encoding:%s%s lru:%u lru_seconds_idle:%u", (const void *)entry,
@@ -217,8 +203,15 @@ static bool populate_part(struct worker *worker, const void *args, void *result)
         size_t size = a->size > 0 ? (size_t)a->size : len;
         memset(value, 0, size < sizeof(text) ? size : sizeof(text));
         memcpy(value, text, len < size ? len : size);
-        keyspace_set_string(worker->shard.keyspace, a->db, &key, bytes_make(value, size), NO_EXPIRY,
-                            now_ms);
+        struct string_target target = {
+            .ks = worker->shard.keyspace,
+            .key = &key,
+            .db = a->db,
+            .event = EVENT_SET,
+            .expires_at = NO_EXPIRY,
+            .now_ms = now_ms,
+        };
+        string_set(&target, bytes_make(value, size));
     }
     free(value);
     return *next >= a->count;
@@ -285,44 +278,6 @@ static void debug_set_active_expire(struct exec *x) {
     num_parse_i64(x->argv[2], &on);
     bool args = on != 0;
     scatter_all(x, active_expire_part, 0, &args, sizeof(args), scatter_ok);
-}
-
-/* ---- A shard that says no ---- */
-
-struct refuse_args {
-    int worker; /* -1: each */
-    char error[200];
-};
-
-static bool refuse_part(struct worker *worker, const void *args, void *result) {
-    const struct refuse_args *a = args;
-    if (a->worker < 0 || (unsigned)a->worker == worker->id) {
-        check_owner_refuses(worker, a->error[0] != 0 ? a->error : NULL);
-    }
-    return true;
-}
-
-static void debug_refuse(struct exec *x) {
-    struct refuse_args args = {.worker = -1};
-    if (x->argc == 3 && !bytes_is(x->argv[2], "off")) {
-        reply_subcommand_error(x);
-        return;
-    }
-    if (x->argc == 4) {
-        struct bytes error = x->argv[3];
-        if (error.len == 0 || error.len >= sizeof(args.error)) {
-            reply_error(x->reply, ERR_SYNTAX);
-            return;
-        }
-        for (size_t i = 0; i < error.len; i++) {
-            char c = error.ptr[i];
-            args.error[i] = c == '\r' || c == '\n' || c == 0 ? ' ' : c;
-        }
-        if (!bytes_is(x->argv[2], "all")) {
-            args.worker = (int)node_owner(x->worker->node, key_slot(x->argv[2]));
-        }
-    }
-    scatter_all(x, refuse_part, 0, &args, sizeof(args), scatter_ok);
 }
 
 /* ---- Replies ---- */
@@ -525,10 +480,6 @@ static const char *const help_lines[] = {
     "PROTOCOL <type>",
     "    Reply with a value of a type: string, integer, double, bignum, null, array, set, map,",
     "    attrib, push, verbatim, true, false.",
-    "REFUSE <key>|ALL <error>",
-    "    Let the shard of a key, or each, refuse all commands on its keys.",
-    "REFUSE OFF",
-    "    No shard refuses any more.",
     "RELOAD",
     "    Not there yet.",
     "SEGFAULT",
@@ -575,7 +526,6 @@ static const struct {
     {"populate", 3, 5, debug_populate},
     {"protocol", 3, 3, debug_protocol},
     {"quicklist", 3, 4, debug_quicklist},
-    {"refuse", 3, 4, debug_refuse},
     {"reload", 2, UINT32_MAX, debug_reload},
     {"segfault", 2, UINT32_MAX, debug_segfault},
     {"set-active-expire", 3, 3, debug_set_active_expire},

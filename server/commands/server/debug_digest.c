@@ -45,12 +45,15 @@ static void digest_mix_number(struct digest *digest, uint32_t number) {
     digest_mix(digest, bytes_make((const char *)bytes, 4));
 }
 
+static void digest_element(void *arg, const struct value_element *element) {
+    digest_mix(arg, element->first);
+}
+
 static void digest_value(struct digest *digest, const struct entry *entry) {
-    char scratch[NUMBER_TEXT_BYTES];
-    digest_mix_number(digest, (uint32_t)entry_type(entry));
-    if (entry_type(entry) == TYPE_STRING) {
-        digest_mix(digest, string_bytes(entry, scratch));
-    }
+    struct value value = entry_value_of(entry);
+    digest_mix_number(digest, value.type);
+    /* A string is its one element. */
+    forms_find(&value_forms, &value)->walk(&value, 0, UINT64_MAX, digest_element, digest);
     if (entry_expires_at(entry) != NO_EXPIRY) {
         digest_xor(digest, BYTES("!!expire!!"));
     }

@@ -54,7 +54,7 @@ void command_getdel(struct exec *x) {
         exec_reply_string(x, entry);
     }
     /* Also what is hidden in import mode. */
-    keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_user_del(x));
+    keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_user_del(x), EVENT_DEL);
 }
 
 void command_delifeq(struct exec *x) {
@@ -65,7 +65,7 @@ void command_delifeq(struct exec *x) {
     char scratch[NUMBER_TEXT_BYTES];
     bool equal = entry != NULL && bytes_equal(string_bytes(entry, scratch), x->argv[2]);
     if (equal) {
-        keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_user_del(x));
+        keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_user_del(x), EVENT_DEL);
     }
     reply_int(x->reply, equal);
 }
@@ -133,7 +133,7 @@ void command_append(struct exec *x) {
         return;
     }
     if (entry == NULL) {
-        exec_store_argument(x, &x->key, 2, NO_EXPIRY);
+        exec_store_argument(x, &x->key, 2, NO_EXPIRY, EVENT_APPEND);
         reply_int(x->reply, (int64_t)tail.len);
         return;
     }
@@ -141,12 +141,13 @@ void command_append(struct exec *x) {
     if (!length_allowed(x, (int64_t)length, tail.len)) {
         return;
     }
-    char *value = keyspace_edit_string(x->keyspace, x->db, &x->key, entry, length + tail.len, true,
-                                       x->now_ms);
+    struct change change;
+    change_open(&change, x->keyspace, x->db, &x->key, entry, x->now_ms);
+    char *value = string_edit(&change, length + tail.len, true);
     if (tail.len > 0) {
         memcpy(value + length, tail.ptr, tail.len);
     }
-    keyspace_touch(x->keyspace, x->db, &x->key);
+    change_close(&change, EVENT_APPEND);
     reply_int(x->reply, (int64_t)(length + tail.len));
 }
 
@@ -174,9 +175,10 @@ void command_setrange(struct exec *x) {
     }
     size_t end = (size_t)offset + part.len;
     size_t new_length = end > length ? end : length;
-    char *value = keyspace_edit_string(x->keyspace, x->db, &x->key, entry, new_length,
-                                       entry != NULL, x->now_ms);
+    struct change change;
+    change_open(&change, x->keyspace, x->db, &x->key, entry, x->now_ms);
+    char *value = string_edit(&change, new_length, entry != NULL);
     memcpy(value + offset, part.ptr, part.len);
-    keyspace_touch(x->keyspace, x->db, &x->key);
+    change_close(&change, EVENT_SETRANGE);
     reply_int(x->reply, (int64_t)new_length);
 }

@@ -26,10 +26,11 @@ static void count(struct exec *x, int64_t by) {
         reply_error(x->reply, ERR_OVERFLOW);
         return;
     }
+    struct string_target target = exec_target(x, &x->key, EVENT_INCRBY);
     if (entry == NULL) {
-        keyspace_set_int(x->keyspace, x->db, &x->key, value, NO_EXPIRY, x->now_ms);
+        string_set_int(&target, value);
     } else {
-        keyspace_replace_int(x->keyspace, x->db, &x->key, entry, value, x->now_ms);
+        string_replace_int(&target, entry, value);
     }
     reply_int(x->reply, value);
 }
@@ -81,7 +82,7 @@ void command_incrbyfloat(struct exec *x) {
     }
     char text[NUM_LONG_DOUBLE_BYTES];
     struct bytes sum = bytes_make(text, num_format_long_double(text, value));
-    keyspace_set_text(x->keyspace, x->db, &x->key, sum, entry == NULL ? NO_EXPIRY : KEEP_TTL,
-                      x->now_ms);
+    struct string_target target = exec_target(x, &x->key, EVENT_INCRBYFLOAT);
+    string_set_text(&target, sum);
     reply_bulk(x->reply, sum);
 }

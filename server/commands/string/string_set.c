@@ -127,10 +127,10 @@ static bool options_read(const struct exec *x, uint32_t i, unsigned understood,
 /* Stores the value of a SET, or deletes the key if the value's time is over before it began. */
 static void store(const struct exec *x, const struct set_options *options) {
     if (UNLIKELY(options->past)) {
-        keyspace_run_out(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_expire(x));
+        keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_expire(x), EVENT_EXPIRED);
         return;
     }
-    exec_store_argument(x, &x->key, 2, options->expires_at);
+    exec_store_argument(x, &x->key, 2, options->expires_at, EVENT_SET);
 }
 
 /* ---- SET ---- */
@@ -189,7 +189,7 @@ static void set_with_look(struct exec *x, const struct set_options *options) {
 
 void command_set(struct exec *x) {
     if (LIKELY(x->argc == 3)) {
-        exec_store_argument(x, &x->key, 2, NO_EXPIRY);
+        exec_store_argument(x, &x->key, 2, NO_EXPIRY, EVENT_SET);
         reply_ok(x->reply);
         return;
     }
@@ -209,7 +209,7 @@ void command_setnx(struct exec *x) {
     bool missing = keyspace_find(x->keyspace, x->db, &x->key, x->now_ms,
                                  exec_lookup_flags(x, LOOKUP_WRITE)) == NULL;
     if (missing) {
-        exec_store_argument(x, &x->key, 2, NO_EXPIRY);
+        exec_store_argument(x, &x->key, 2, NO_EXPIRY, EVENT_SET);
     }
     reply_int(x->reply, missing);
 }
@@ -219,7 +219,7 @@ static void set_for_a_while(struct exec *x, unsigned option) {
     if (!deadline_read(x, 2, option, &expires_at)) {
         return;
     }
-    exec_store_argument(x, &x->key, 3, expires_at);
+    exec_store_argument(x, &x->key, 3, expires_at, EVENT_SET);
     reply_ok(x->reply);
 }
 
@@ -241,7 +241,7 @@ void command_getset(struct exec *x) {
     } else {
         exec_reply_string(x, entry);
     }
-    exec_store_argument(x, &x->key, 2, NO_EXPIRY);
+    exec_store_argument(x, &x->key, 2, NO_EXPIRY, EVENT_SET);
 }
 
 void command_getex(struct exec *x) {
@@ -257,7 +257,7 @@ void command_getex(struct exec *x) {
     }
     exec_reply_string(x, entry);
     if (options.past) {
-        keyspace_run_out(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_expire(x));
+        keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_expire(x), EVENT_EXPIRED);
     } else if ((options.options & SET_DEADLINES) ||
                ((options.options & SET_PERSIST) && entry_expires_at(entry) != NO_EXPIRY)) {
         keyspace_set_expiry(x->keyspace, x->db, &x->key, entry, options.expires_at);
@@ -288,7 +288,7 @@ static void store_pairs(const struct exec *x, uint32_t first, uint32_t end, int6
     for (uint32_t i = first, n; i < end; i += 2 * n) {
         n = exec_keys(x, i, end, 2, keys);
         for (uint32_t j = 0; j < n; j++) {
-            exec_store_argument(x, &keys[j], i + 2 * j + 1, expires_at);
+            exec_store_argument(x, &keys[j], i + 2 * j + 1, expires_at, EVENT_SET);
         }
     }
 }

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* change: see the header.
+ *
+ * Invariant: between two calls of change_book, only this key's value takes from the heap or gives
+ * back; what else does (tables, wheels) is booked by itself in between.
+ */
+#include "shard/keys/keyspace_private.h"
+
+static void change_begin(struct change *change, struct keyspace *ks, uint32_t db,
+                         const struct key *key, struct entry *entry, int64_t now_ms) {
+    struct database *database = keyspace_database(ks, db);
+    hook_pre_write(ks, db, key, entry);
+    change->ks = ks;
+    change->database = database;
+    change->slot = &database->slots[key->slot];
+    change->key = key;
+    change->entry = entry;
+    change->used = heap_used(ks->heap);
+    change->now_ms = now_ms;
+    change->db = db;
+    change->is_new = false;
+}
+
+void change_open(struct change *change, struct keyspace *ks, uint32_t db, const struct key *key,
+                 struct entry *entry, int64_t now_ms) {
+    check_slow(entry == NULL || entry == keyspace_find_any(ks, db, key));
+    /* One that is hidden may be in the way. */
+    check(entry || !keyspace_find_old(ks, db, key, now_ms));
+    change_begin(change, ks, db, key, entry, now_ms);
+    if (entry) {
+        change->value = entry_get(entry);
+    }
+}
+
+void change_open_any(struct change *change, struct keyspace *ks, uint32_t db, const struct key *key,
+                     int64_t now_ms) {
+    change_begin(change, ks, db, key, keyspace_find_old(ks, db, key, now_ms), now_ms);
+}
+
+void change_book(struct change *change) {
+    struct keyspace *ks = change->ks;
+    size_t used = heap_used(ks->heap);
+    change->slot->bytes += used - change->used;
+    ks->bytes += used - change->used;
+    change->used = used;
+}
+
+void change_drop(struct change *change) {
+    change_book(change);
+    database_delete(change->ks, change->database, change->key, change->entry, true);
+    change->entry = NULL;
+    change->used = heap_used(change->ks->heap);
+}
+
+struct entry *change_shape(struct change *change, bool has_ttl, enum value_form form,
+                           size_t value_length) {
+    struct keyspace *ks = change->ks;
+    struct entry *old = change->entry;
+    if (!old) {
+        change->entry = entry_new(ks->heap, change->key->name, has_ttl, form, value_length);
+        database_link(ks, change->database, change->key, change->entry);
+        change->is_new = true;
+        return change->entry;
+    }
+    if (old->form == form && has_ttl == !!(old->flags & ENTRY_HAS_TTL) &&
+        (form != FORM_INLINE || old->value_bytes == value_length)) {
+        return old;
+    }
+    change->entry = entry_reshape(ks->heap, old, has_ttl, form, value_length);
+    database_moved(change->database, change->key, old, change->entry);
+    return change->entry;
+}
+
+void change_deadline(struct change *change, int64_t old_deadline, int64_t deadline) {
+    change_book(change);
+    if (deadline != NO_EXPIRY) {
+        entry_put_deadline(change->entry, deadline);
+    }
+    change->ks->now_ms = change->now_ms;
+    database_deadline_changed(change->ks, change->database, change->key, change->entry,
+                              old_deadline, deadline);
+    change->used = heap_used(change->ks->heap);
+}
+
+void change_make(struct change *change, struct value value) {
+    check(value_is_rooted(&value));
+    if (change->entry) {
+        check(change->entry->type != value.type);
+        change_drop(change);
+    }
+    struct entry *entry = change_shape(change, false, (enum value_form)value.form, 0);
+    entry->type = value.type;
+    entry->lru = lru_fresh(change->ks, change->now_ms) & 0xFFFFFF;
+    entry_put_root(entry, value.root);
+    change->value = value;
+}
+
+void change_element(struct change *change, const struct bytes *element) {
+    const struct keyspace_hooks *hooks = &change->ks->hooks;
+    if (hooks->pre_element) {
+        hooks->pre_element(hooks->arg, change->db, change->key, &change->value, element);
+    }
+}
+
+/* What the type's functions made of a collection. */
+static void put_back(struct change *change) {
+    struct entry *entry = change->entry;
+    check_slow(value_is_rooted(&change->value));
+    entry->form = change->value.form;
+    entry_put_root(entry, change->value.root);
+}
+
+struct entry *change_close(struct change *change, enum key_event event) {
+    struct keyspace *ks = change->ks;
+    struct entry *entry = change->entry;
+    enum value_type type = entry ? entry_type(entry) : TYPE_STRING;
+    bool emptied = false;
+    if (entry && UNLIKELY(type != TYPE_STRING)) {
+        put_back(change);
+        emptied = forms_find(ks->forms, &change->value)->count(&change->value) == 0;
+    }
+    change_book(change);
+    if (UNLIKELY(change->is_new)) {
+        keyspace_note(ks, change->db, change->key, EVENT_NEW, type);
+    }
+    if (LIKELY(event != EVENT_NONE)) {
+        keyspace_tell(ks, change->db, change->key, event, type);
+    }
+    if (UNLIKELY(emptied)) {
+        database_delete(ks, change->database, change->key, entry, true);
+        keyspace_note(ks, change->db, change->key, EVENT_DEL, type);
+        return NULL;
+    }
+    return entry;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* change: the one way in which a value changes.
+ *
+ *     open -> read and change what the key holds -> close, saying what it was
+ *
+ * Opening tells who wants to know before (snapshots), closing everybody who wants to know after
+ * (WATCH, tracking, notifications, waiters), and does the books: bytes, deadlines, counts. A
+ * collection that has become empty goes, with EVENT_DEL behind the event. So a command says what it
+ * did, and nothing else.
+ *
+ * A collection's command:
+ *
+ *     change_open(&change, ks, db, &key, entry, now_ms);      entry as keyspace_find gave it
+ *     if (entry == NULL) change_make(&change, an empty value);
+ *     change_element(&change, &member);                        for each that it is about to touch
+ *     tree_add(heap, &change.value, member);                   may change value.root, value.form
+ *     change_close(&change, EVENT_SADD);
+ *
+ * While one is open nothing else of the keyspace may be changed.
+ *
+ * Thread: owner shard only.
+ */
+#ifndef SHOAL_SHARD_KEYS_CHANGE_H
+#define SHOAL_SHARD_KEYS_CHANGE_H
+
+#include "shard/keys/keyspace.h"
+
+struct database;
+struct slot;
+
+struct change {
+    struct keyspace *ks;
+    struct database *database;
+    struct slot *slot;
+    const struct key *key;
+    struct entry *entry; /* what the key has now, or NULL; may move */
+    /* A collection's: where it is, for the functions of its type. What they make of it comes into
+     * the entry when the change is closed. */
+    struct value value;
+    size_t used; /* bytes of the heap when the books were last done */
+    int64_t now_ms;
+    uint32_t db;
+    bool is_new;
+};
+
+/* `entry`: live and just found, or NULL for a key that was found missing. */
+void change_open(struct change *change, struct keyspace *ks, uint32_t db, const struct key *key,
+                 struct entry *entry, int64_t now_ms);
+/* The key has this rooted value from now on, and no deadline; it had nothing, or something of
+ * another type (which is freed). */
+void change_make(struct change *change, struct value value);
+/* An element is about to change, come or go. `element`: its name (a member, a field); NULL: the
+ * change is about the order (a list's, a stream's). */
+void change_element(struct change *change, const struct bytes *element);
+/* EVENT_NONE: nothing was changed after all. Returns the entry; NULL if it is gone. */
+struct entry *change_close(struct change *change, enum key_event event);
+
+#endif

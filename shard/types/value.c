@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of forms, and what works for all of them. */
+#include "shard/types/value.h"
+
+#include "shard/types/string_forms.h"
+
+const struct forms value_forms = {
+    .of =
+        {
+            [TYPE_STRING] =
+                {
+                    [FORM_INLINE] = &string_form_inline,
+                    [FORM_INT] = &string_form_int,
+                    [FORM_BLOB] = &string_form_blob,
+                },
+        },
+};
+
+void value_free(const struct forms *forms, struct shard_heap *heap, struct value *value) {
+    size_t budget = SIZE_MAX;
+    while (value_is_rooted(value) && !forms_find(forms, value)->free_some(heap, value, &budget)) {
+        budget = SIZE_MAX;
+    }
+}
+
+struct value value_copy(const struct forms *forms, struct shard_heap *heap,
+                        const struct value *from) {
+    struct value to = {.type = from->type, .form = from->form, .raw = from->raw};
+    uint64_t cursor = 0;
+    size_t budget = SIZE_MAX;
+    while (!forms_find(forms, from)->copy_some(heap, from, &to, &cursor, &budget)) {
+        budget = SIZE_MAX;
+    }
+    return to;
+}
+
+size_t value_memory(const struct forms *forms, const struct value *value) {
+    return value_is_rooted(value) ? forms_find(forms, value)->memory(value) : 0;
+}
