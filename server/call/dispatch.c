@@ -138,7 +138,7 @@ static void run_home(struct client *client, struct staged *staged, struct caller
     }
     size_t bytes = target->bytes - before;
     reply_done(client, target, bytes);
-    if (!(client->flags & CLIENT_BLOCKED)) { /* else client_unblock says so */
+    if (client->state != CLIENT_WAITING) { /* else the end of the wait says so */
         client_command_over(client);
     }
     limit_reply(client, bytes);
@@ -357,17 +357,18 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
     enum refusal refusal = check_home(client, ref, may_run, staged->route != ROUTE_UNKNOWN,
                                       staged->route == ROUTE_QUEUE);
     bool refused = refusal != REFUSE_NOT;
-    if (!refused && UNLIKELY(paused(client, ref))) {
-        client->flags |= CLIENT_PAUSED;
-        client->last_command = ref; /* CLIENT LIST shows what it waits with */
-        return false;
-    }
+    bool stops = !refused && UNLIKELY(paused(client, ref));
     bool apart = !refused && is_apart(worker, staged);
-    if (client->gathered != NULL && !apart) {
+    if (client->gathered != NULL && (!apart || stops)) {
         start_gathered(client);
     }
-    if (client->txn != NULL && client->gathered == NULL) {
+    if (client->state != CLIENT_READING) {
         return false; /* a transaction has begun with what came before */
+    }
+    if (stops) {
+        client->last_command = ref; /* CLIENT LIST shows what it waits with */
+        pause_hold(client);
+        return false;
     }
     bool away = !refused && staged->route == ROUTE_KEY &&
                 (staged->target != worker->id || must_wait_here(client, staged));
@@ -378,7 +379,7 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
             fence = true;
         }
         if (fence) {
-            client->flags |= CLIENT_PARKED | CLIENT_FENCED;
+            client_move(client, CLIENT_FENCED);
             return false;
         }
     }
@@ -470,10 +471,8 @@ static unsigned stage_window(struct client *client, struct staged *window, size_
 }
 
 static bool can_go_on(const struct client *client) {
-    return client->input.len > 0 && client->scatter == NULL && client->txn == NULL &&
-           large_missing(client->large) == 0 &&
-           !(client->flags & (CLIENT_CLOSING | CLIENT_CLOSE_AFTER_REPLY | CLIENT_BLOCKED |
-                              CLIENT_PARKED | CLIENT_PAUSED));
+    return client->state == CLIENT_READING && client->input.len > 0 &&
+           large_missing(client->large) == 0;
 }
 
 static bool is_here(const struct client *client, const struct staged *staged) {
@@ -495,11 +494,6 @@ static void prefetch_window(const struct client *client, const struct staged *wi
     }
 }
 
-static void go_on_next_turn(struct client *client) {
-    client->flags |= CLIENT_PARKED;
-    client_resume(client);
-}
-
 static void run_window(struct client *client) {
     struct worker *worker = client->worker;
     struct staged window[DISPATCH_WINDOW];
@@ -509,7 +503,7 @@ static void run_window(struct client *client) {
     size_t scanned = used;
     prefetch_window(client, window, n);
     bool may_run = client_may_run(client);
-    bool whole = true;
+    bool whole = true, cut = false;
     worker_slice_enter(worker);
     struct caller caller = {
         .worker = worker,
@@ -519,36 +513,34 @@ static void run_window(struct client *client) {
         .manner = client_manner(client),
     };
     for (unsigned i = 0; i < n; i++) {
-        if (i > 0 && UNLIKELY(worker_slice_over(worker))) {
-            go_on_next_turn(client);
-            used = window[i].start;
-            whole = false;
-            break;
-        }
-        if (!run_staged(client, &window[i], &caller, may_run)) {
+        cut = i > 0 && UNLIKELY(worker_slice_over(worker));
+        if (cut || !run_staged(client, &window[i], &caller, may_run)) {
             used = window[i].start; /* inv. 1 */
             whole = false;
             break;
         }
-        if (client->flags & (CLIENT_CLOSING | CLIENT_CLOSE_AFTER_REPLY)) {
+        if (client->state >= CLIENT_ENDING) {
             break;
         }
     }
     if (client->gathered != NULL) {
         start_gathered(client);
     }
+    if (cut && client->state == CLIENT_READING) {
+        client_resume(client);
+    }
     client->input_scanned = 0;
     if (!whole) {
         client->input_scanned = scanned + client->parser.pos - used;
         parser_fini(&client->parser); /* forgets a scan of what comes after */
     }
-    bool wrong = whole && status == PARSE_ERROR && !(client->flags & CLIENT_CLOSING);
+    bool wrong = whole && status == PARSE_ERROR && !client_is_closing(client);
     if (UNLIKELY(wrong)) {
         size_t at = window[n].start + client->parser.error_pos;
         log_protocol_error(worker, client, parser_error(&client->parser),
                            bytes_make(client->input.ptr + at, client->input.len - at));
     }
-    if (!(client->flags & CLIENT_CLOSING)) {
+    if (!client_is_closing(client)) {
         client_input_used(client, used);
     }
     if (UNLIKELY(wrong)) {
@@ -565,19 +557,20 @@ void client_process(struct client *client) {
     client->flags &= ~(unsigned)CLIENT_INPUT_PARTIAL;
     while (can_go_on(client) && !(client->flags & CLIENT_INPUT_PARTIAL)) {
         if (UNLIKELY(client_is_full(client))) {
-            client->flags |= CLIENT_PARKED;
+            client_move(client, CLIENT_FULL);
             break;
         }
         if (UNLIKELY(worker_slice_over(worker))) {
-            go_on_next_turn(client);
+            client_resume(client);
             break;
         }
         run_window(client);
         if (client_check_output(client)) {
             break;
         }
-        if (client->out.bytes > client->out_flushed + OUTPUT_A_TURN_MAX) {
-            go_on_next_turn(client);
+        if (client->state == CLIENT_READING &&
+            client->out.bytes > client->out_flushed + OUTPUT_A_TURN_MAX) {
+            client_resume(client);
             break;
         }
     }

@@ -32,6 +32,8 @@
 #define ERR_TIMEOUT_NEGATIVE    "ERR timeout is negative"
 #define ERR_TIMEOUT_RANGE       "ERR timeout is out of range"
 
+#define ERR_UNBLOCKED "UNBLOCKED client unblocked via CLIENT UNBLOCK"
+
 #define ERR_DEBUG_NOT_ALLOWED                                                                      \
     "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you "  \
     "can run it from a local connection, otherwise you need to set this option in the "            \

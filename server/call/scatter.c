@@ -24,6 +24,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* It runs to its end, also for a client that has gone. */
+static const struct wait_kind wait_gather = {.name = "gather"};
+
 struct scatter {
     struct client *client;
     struct caller caller;
@@ -76,6 +79,9 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
     }
     client->scatter = scatter;
     x->goes_on = true;
+    if (client->state == CLIENT_READING) { /* else its transaction asks, or it goes on asking */
+        client_wait(client, &wait_gather, INT64_MAX);
+    }
     if (scatter->inside) {
         pause_enter(x->worker, x->ref->flags);
     }
@@ -143,7 +149,7 @@ bool scatter_run_jobs(struct worker *worker) {
 static void scatter_finish(struct worker *worker, struct scatter *scatter) {
     struct client *client = scatter->client;
     bool in_txn = client->txn != NULL;
-    bool gone = !in_txn && (client->flags & CLIENT_CLOSING);
+    bool gone = !in_txn && client_is_closing(client);
     void *results[CONFIG_SHARDS_MAX];
     for (unsigned i = 0; i < scatter->count; i++) {
         results[i] = scatter->parts[i].result;
@@ -194,7 +200,7 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
     }
     client_command_over(client);
     if (!client_check_output(client)) {
-        client_resume(client);
+        client_wait_over(client);
     }
 }
 

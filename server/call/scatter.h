@@ -3,7 +3,7 @@
  * results.
  *
  * What keyless global commands (DBSIZE, KEYS, FLUSHALL, INFO, CONFIG SET, CLIENT LIST ...) are made
- * of. The client is fenced: nothing of it runs until `done` has written its reply. The parts are
+ * of. The client waits: nothing of it runs until `done` has written its reply. The parts are
  * not one moment in time, unless a transaction holds the locks of all shards meanwhile (txn.h).
  *
  * Thread: scatter_* are called at the client's home; part runs on each worker; done runs at home,

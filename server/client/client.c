@@ -60,7 +60,7 @@ bool client_may_run(const struct client *client) {
 
 static void on_gone(struct rt_stream *stream) {
     struct client *client = (struct client *)stream;
-    client->flags |= CLIENT_GONE;
+    client_move(client, CLIENT_GONE);
     client_try_free(client);
 }
 
@@ -84,8 +84,8 @@ void client_accept(struct worker *worker, const struct rt_accepted *accepted, ui
     outbuf_init(&client->out);
     outbuf_init(&client->held);
     list_node_init(&client->dirty_node);
-    list_node_init(&client->wait_node);
-    pqueue_node_init(&client->blocked_node);
+    list_node_init(&client->line_node);
+    pqueue_node_init(&client->wait.node);
     pqueue_node_init(&client->memory_node);
     list_node_init(&client->hold_node);
     client->created_ms = client->active_ms = rt_wall_ms(worker->rt);
@@ -100,7 +100,8 @@ void client_accept(struct worker *worker, const struct rt_accepted *accepted, ui
     worker->clients_count++;
     if (rt_stream_open(worker->rt, &client->stream, accepted->socket, &client_events) != 0) {
         rt_socket_close(worker->rt, accepted->socket);
-        client->flags |= CLIENT_CLOSING | CLIENT_GONE;
+        client_move(client, CLIENT_CLOSING);
+        client_move(client, CLIENT_GONE);
         client_try_free(client);
         return;
     }
@@ -108,15 +109,16 @@ void client_accept(struct worker *worker, const struct rt_accepted *accepted, ui
 }
 
 void client_close(struct client *client) {
-    if (client->flags & CLIENT_CLOSING) {
+    if (client_is_closing(client)) {
         return;
     }
-    client->flags |= CLIENT_CLOSING;
-    client->flags &=
-        ~(unsigned)(CLIENT_DIRTY | CLIENT_PARKED | CLIENT_PAUSED | CLIENT_BLOCKED | CLIENT_FENCED);
+    if (client->state == CLIENT_WAITING) {
+        client_cancel_wait(client);
+    }
+    client_move(client, CLIENT_CLOSING);
+    client->flags &= ~(unsigned)CLIENT_DIRTY;
     list_remove(&client->dirty_node);
-    list_remove(&client->wait_node);
-    pqueue_remove(&client->worker->blocked, &client->blocked_node);
+    list_remove(&client->line_node);
     pqueue_remove(&client->worker->evictable, &client->memory_node);
     list_remove(&client->hold_node);
     client->input.len =
@@ -126,11 +128,14 @@ void client_close(struct client *client) {
 
 void client_close_after_reply(struct client *client) {
     client->flags |= CLIENT_CLOSE_AFTER_REPLY;
+    if (client->state == CLIENT_READING) {
+        client_move(client, CLIENT_ENDING);
+    }
     client_mark_dirty(client);
 }
 
 bool client_try_free(struct client *client) {
-    if (!(client->flags & CLIENT_GONE) || client->batches_away > 0 || client->scatter != NULL ||
+    if (client->state != CLIENT_GONE || client->batches_away > 0 || client->scatter != NULL ||
         client->txns_open > 0) {
         return false;
     }
@@ -143,7 +148,6 @@ bool client_try_free(struct client *client) {
     list_remove(&client->node);
     links_remove(&worker->clients_by_id, &client->id_link);
     list_remove(&client->dirty_node);
-    list_remove(&client->wait_node);
     client_input_drop(client);
     large_free(client->large);
     parser_fini(&client->parser);
@@ -159,13 +163,14 @@ bool client_try_free(struct client *client) {
 }
 
 void client_cron(struct client *client, int64_t now_ms) {
-    if (client->flags & CLIENT_CLOSING) {
+    if (client_is_closing(client)) {
         return;
     }
     const struct config *config = client->worker->config;
     int64_t idle_ms = now_ms - client->active_ms;
-    if (config->timeout > 0 && idle_ms > config->timeout * 1000 && !client_waits(client) &&
-        !client_in_line(client) && client->pending_count == 0) {
+    bool waits = client->state != CLIENT_READING && client->state != CLIENT_ENDING;
+    if (config->timeout > 0 && idle_ms > config->timeout * 1000 && !waits &&
+        client->pending_count == 0) {
         log_client(client->worker, LOG_VERBOSE, "Closing idle client ", client, "");
         client_close(client);
         return;

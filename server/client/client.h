@@ -20,6 +20,7 @@
 #include "net/rt.h"
 #include "proto/parser.h"
 #include "server/call/command.h"
+#include "server/client/wait.h"
 
 struct batch;
 struct command_ref;
@@ -29,9 +30,39 @@ struct multi_watches;
 struct scatter;
 struct worker;
 
+/* What a client does. One at a time; client_move is the only place that changes it, and in debug
+ * builds it checks each move against client_state_leads.
+ *
+ *   state     the client                               comes there by            leaves it by
+ *   READING   takes up what it sends                   accept, clients_run_ready any of the others
+ *   FULL      has so much on its way that it is not    client_process            replies come home:
+ *             read on                                                            READY
+ *   FENCED    has a request next that must come after  run_staged                the last of its
+ * ops all that are pending                                               comes home: READY WAITING
+ * waits for something else: wait.h         client_wait               the wait's end: READY (or
+ * READING) READY     goes on later in this turn, or in the    client_resume clients_run_ready: next
+ * READING ENDING    takes no more requests, and is closed    client_close_after_reply,
+ * client_flush: once its replies are out                 the wait's end            CLOSING CLOSING
+ * is closed; its stream is going           client_close              on_gone: GONE GONE      has no
+ * stream any more, and stays until  on_gone                   client_try_free nothing that names it
+ * is on its way
+ *
+ * Every state but the last two can also be left for CLOSING, at any moment. */
+enum client_state {
+    CLIENT_READING,
+    CLIENT_FULL,
+    CLIENT_FENCED,
+    CLIENT_WAITING,
+    CLIENT_READY,
+    CLIENT_ENDING,
+    CLIENT_CLOSING,
+    CLIENT_GONE,
+    CLIENT_STATES_COUNT,
+};
+
+/* What is true of it in any state. */
 enum client_flag {
-    CLIENT_CLOSE_AFTER_REPLY = 1 << 0, /* no more input; close when all output is sent */
-    CLIENT_CLOSING = 1 << 1, /* the stream is being closed; waits for gone and for batches */
+    CLIENT_CLOSE_AFTER_REPLY = 1 << 0, /* ends as soon as it waits for nothing: state ENDING */
     CLIENT_UNIX = 1 << 2,
     CLIENT_LOCAL = 1 << 3, /* loopback or unix peer */
     CLIENT_AUTHENTICATED = 1 << 4,
@@ -42,17 +73,12 @@ enum client_flag {
     CLIENT_REPLY_SKIP = 1 << 9,      /* this command's reply is dropped */
     CLIENT_CAPA_REDIRECT = 1 << 10,
     CLIENT_IMPORT_SOURCE = 1 << 11,
-    CLIENT_PARKED = 1 << 12,  /* has input but must wait: for its own ops, or for the next turn */
-    CLIENT_PAUSED = 1 << 13,  /* waits for CLIENT PAUSE to end */
-    CLIENT_BLOCKED = 1 << 14, /* in a blocking command (WAIT) */
-    CLIENT_DIRTY = 1 << 15,   /* on the worker's list of clients with output */
+    CLIENT_DIRTY = 1 << 15, /* on the worker's list of clients with output */
     CLIENT_READ_PAUSED = 1 << 16,
     CLIENT_ENDED = 1 << 17,         /* the peer sent its end */
-    CLIENT_GONE = 1 << 18,          /* the stream is gone */
     CLIENT_INPUT_PARTIAL = 1 << 19, /* what is left of the input is no whole request */
     CLIENT_READONLY = 1 << 20,      /* READONLY; replicas and cluster will ask */
     CLIENT_MULTI_USED = 1 << 21,    /* has called MULTI or WATCH: CLIENT LIST shows it */
-    CLIENT_FENCED = 1 << 22,        /* parked, until none of its ops is pending */
 };
 
 /* One entry of the reply order. */
@@ -68,8 +94,9 @@ struct client {
     struct list_node node; /* of worker->clients */
     struct link id_link;   /* of worker->clients_by_id */
     struct list_node dirty_node;
-    struct list_node wait_node; /* of worker->ready or ->paused */
+    struct list_node line_node; /* of worker->ready or ->paused */
     uint64_t id;
+    enum client_state state;
     unsigned flags;
     uint32_t db;
     uint8_t resp;
@@ -96,8 +123,8 @@ struct client {
     size_t home_memory;      /* of batches whose replies are home but not next in line */
     size_t home_replies;     /* bytes of those replies */
     unsigned away_target;    /* the shard of the last op that was sent away */
-    struct scatter *scatter; /* runs; the client is fenced */
-    struct txn *txn;         /* the same */
+    struct scatter *scatter; /* what its command asks of all workers, or NULL */
+    struct txn *txn;         /* the transaction that its commands are part of, or NULL */
     struct txn *gathered;    /* dispatch: not started yet */
     unsigned txns_open;      /* and not yet freed: their locks may be on their way back */
     unsigned self_batches;   /* batches that wait on this very worker for a lock */
@@ -108,10 +135,7 @@ struct client {
     struct multi_queue *multi;     /* NULL outside of a transaction */
     struct multi_watches *watches; /* NULL: no keys */
 
-    /* WAIT and the like: reply when time is up. */
-    struct pqueue_node blocked_node; /* of worker->blocked, if there is a time */
-    int64_t blocked_until_ms;        /* monotonic; INT64_MAX: for ever */
-    void (*blocked_done)(struct client *client, bool timed_out);
+    struct wait wait;
 
     /* What CLIENT shows. */
     char peer[RT_ADDRESS_BYTES];
@@ -132,6 +156,10 @@ struct client {
 struct client *client_of_id(const struct worker *worker, uint64_t id);
 void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id);
 
+/* It is as good as gone: what comes for it is dropped. */
+static inline bool client_is_closing(const struct client *client) {
+    return client->state >= CLIENT_CLOSING;
+}
 /* Whether every request that was taken up has been answered, and every reply is out. */
 bool client_all_sent(const struct client *client);
 /* Closes as soon as the turn allows; idempotent. Replies not yet sent are lost. */
@@ -140,13 +168,6 @@ void client_close(struct client *client);
 void client_close_after_reply(struct client *client);
 /* The client has new output: it is sent at the end of the turn. */
 void client_mark_dirty(struct client *client);
-/* After a wait is over (scatter done, unblocked, unpaused): it goes on with its input later in this
- * turn. */
-void client_resume(struct client *client);
-/* Puts the client in a blocking state; `done` writes the reply through client_reply. */
-void client_block(struct client *client, int64_t until_ms,
-                  void (*done)(struct client *client, bool timed_out));
-void client_unblock(struct client *client, bool timed_out);
 /* How its commands look at keys: exec_manner. */
 static inline uint8_t client_manner(const struct client *client) {
     return (uint8_t)((client->flags & CLIENT_NO_TOUCH ? MANNER_NO_TOUCH : 0) |

@@ -6,6 +6,7 @@
 #ifndef SHOAL_SERVER_CLIENT_CLIENT_PRIVATE_H
 #define SHOAL_SERVER_CLIENT_CLIENT_PRIVATE_H
 
+#include "base/check.h"
 #include "server/client/client.h"
 
 struct batch;
@@ -19,10 +20,16 @@ void client_on_data(struct rt_stream *stream, struct rt_buffer *buffer, struct b
 void client_on_ended(struct rt_stream *stream, int error);
 void client_on_sent(struct rt_stream *stream, size_t n);
 
-/* It waits for something before it goes on with its input. */
-bool client_waits(const struct client *client);
-/* Its wait is over, but it goes on later in this turn or in the next (client_resume). */
-bool client_in_line(const struct client *client);
+/* Whether a client may go from one state straight to another. */
+bool client_state_leads(enum client_state from, enum client_state to);
+static inline void client_move(struct client *client, enum client_state to) {
+    check_slow(client_state_leads(client->state, to));
+    client->state = to;
+}
+/* Nothing keeps it any more: it goes on with its input later in this turn, or in the next. */
+void client_resume(struct client *client);
+/* The client goes while it is WAITING: its wait is ended, the state is not. */
+void client_cancel_wait(struct client *client);
 
 /* Lets go of the input buffer. */
 void client_input_drop(struct client *client);

@@ -23,7 +23,7 @@
 /* Room made at once for a big bulk that was announced. */
 #define INPUT_AHEAD_BYTES_MAX (64 * 1024 * 1024)
 #define CRLF_BYTES            2 /* behind each bulk */
-/* One that client_waits is not read on once it has this much unparsed input. */
+/* One that waits is not read on once it has this much unparsed input. */
 #define WAITING_INPUT_MAX (256 * 1024)
 
 void client_input_drop(struct client *client) {
@@ -97,7 +97,7 @@ void client_input_used(struct client *client, size_t n) {
 }
 
 /* A big bulk has begun: from here on it is received where it will stay (large.h). Only at the end
- * of processing, when the input starts with its request and nothing else client_waits for a turn.
+ * of processing, when the input starts with its request and nothing else waits for a turn.
  * False: it is collected in the input like everything else. */
 static bool input_begin_large(struct client *client) {
     size_t offset, length;
@@ -129,7 +129,7 @@ static bool input_begin_large(struct client *client) {
 }
 
 static void read_pause_if_full(struct client *client) {
-    if (client_waits(client) && client->input.len > WAITING_INPUT_MAX) {
+    if (client->state != CLIENT_READING && client->input.len > WAITING_INPUT_MAX) {
         if (!(client->flags & CLIENT_READ_PAUSED)) {
             client->flags |= CLIENT_READ_PAUSED;
             rt_stream_pause(&client->stream);
@@ -146,7 +146,7 @@ void client_on_data(struct rt_stream *stream, struct rt_buffer *buffer, struct b
     client->bytes_in += bytes.len;
     worker->stats.net_input += bytes.len;
     worker->stats.reads++;
-    if (client->flags & (CLIENT_CLOSING | CLIENT_CLOSE_AFTER_REPLY)) {
+    if (client_is_closing(client) || (client->flags & CLIENT_CLOSE_AFTER_REPLY)) {
         return;
     }
     client->active_ms = rt_wall_ms(worker->rt);
@@ -159,20 +159,20 @@ void client_on_data(struct rt_stream *stream, struct rt_buffer *buffer, struct b
         input_append(client, bytes);
     }
     client_limit_input(client);
-    if (client->flags & CLIENT_CLOSING) {
+    if (client_is_closing(client)) {
         return;
     }
-    if (client_waits(client)) {
-        client_after_process(client);
-    } else {
+    if (client->state == CLIENT_READING) {
         client_process(client);
+    } else {
+        client_after_process(client);
     }
 }
 
 /* The peer has ended and everything it asked for has been taken up: what is left is to send the
- * replies. Who is in line to go on, after a wait, has not taken up all. */
+ * replies. Who waits, or is in line to go on, has not taken up all. */
 static void close_if_ended(struct client *client) {
-    if ((client->flags & CLIENT_ENDED) && !client_waits(client) && !client_in_line(client)) {
+    if ((client->flags & CLIENT_ENDED) && client->state == CLIENT_READING) {
         client_close_after_reply(client);
     }
 }
@@ -184,19 +184,19 @@ void client_on_ended(struct rt_stream *stream, int error) {
         client_close(client);
         return;
     }
-    if (!(client->flags & (CLIENT_CLOSING | CLIENT_CLOSE_AFTER_REPLY))) {
+    if (!client_is_closing(client) && !(client->flags & CLIENT_CLOSE_AFTER_REPLY)) {
         log_client(client->worker, LOG_VERBOSE, "Client closed connection ", client, "");
     }
     client->flags |= CLIENT_ENDED;
-    if (client->flags & CLIENT_BLOCKED) {
-        client_close(client); /* nobody client_waits for the answer any more */
+    if (client_is_blocked(client)) {
+        client_leave_wait(client);
         return;
     }
     close_if_ended(client);
 }
 
 void client_after_process(struct client *client) {
-    if (client->flags & CLIENT_CLOSING) {
+    if (client_is_closing(client)) {
         return;
     }
     struct rt_buffer *buffer = client->input_buffer;
@@ -210,9 +210,6 @@ void client_after_process(struct client *client) {
             capacity = announced < INPUT_AHEAD_BYTES_MAX ? announced : INPUT_AHEAD_BYTES_MAX;
         }
         input_move_to(client, capacity, bytes_make(NULL, 0));
-    }
-    if ((client->flags & CLIENT_PAUSED) && !list_node_linked(&client->wait_node)) {
-        list_push_back(&client->worker->paused, &client->wait_node);
     }
     read_pause_if_full(client);
     if (client->out.bytes > 0 || (client->flags & CLIENT_CLOSE_AFTER_REPLY)) {

@@ -33,7 +33,7 @@ void client_limit_input(struct client *client) {
     size_t limit = (size_t)worker->config->client_query_buffer_limit;
     size_t counted = input_unparsed(client);
     counted += client->multi != NULL ? client->multi->words_bytes : 0;
-    if (client_waits(client)) {
+    if (client->state != CLIENT_READING) {
         return; /* nobody has parsed it, and soon it is not read on */
     }
     if (counted > limit || (counted > UNAUTHENTICATED_QUERY_MAX && !client_may_run(client))) {
@@ -93,7 +93,7 @@ void client_close_over_limit(struct client *client) {
 }
 
 bool client_check_output(struct client *client) {
-    if (client->flags & CLIENT_CLOSING) {
+    if (client_is_closing(client)) {
         return true;
     }
     struct worker *worker = client->worker;
@@ -142,7 +142,7 @@ void client_account(struct client *client) {
 void client_order(struct client *client) {
     struct worker *worker = client->worker;
     pqueue_remove(&worker->evictable, &client->memory_node);
-    if (worker->evicts && !(client->flags & (CLIENT_NO_EVICT | CLIENT_CLOSING))) {
+    if (worker->evicts && !client_is_closing(client) && !(client->flags & CLIENT_NO_EVICT)) {
         pqueue_add(&worker->evictable, &client->memory_node, -(int64_t)client->memory);
     }
 }

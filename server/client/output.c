@@ -78,7 +78,7 @@ static void release_ops(struct client *client, struct batch *batch, size_t n, bo
     batch->released += (uint32_t)n;
     client->ops_pending -= (uint32_t)n;
     client->home_replies -= bytes;
-    if (discard || (client->flags & CLIENT_CLOSING)) {
+    if (discard || client_is_closing(client)) {
         outbuf_drain(replies, bytes);
     } else {
         outbuf_move(&client->out, replies, bytes);
@@ -148,7 +148,7 @@ bool client_is_full(const struct client *client) {
 /* Well below the limits, so that it is worth its while. */
 static bool may_be_read_on(const struct client *client) {
     return client->pending_count == 0 ||
-           (!(client->flags & CLIENT_FENCED) && client->ops_pending < CLIENT_OPS_PENDING_MAX / 2 &&
+           (client->state != CLIENT_FENCED && client->ops_pending < CLIENT_OPS_PENDING_MAX / 2 &&
             pending_bytes(client) < CLIENT_PENDING_BYTES_MAX / 2);
 }
 
@@ -160,7 +160,7 @@ static void replies_came(struct client *client, struct batch *batch, size_t byte
     if (UNLIKELY(bytes > OUTBUF_CHUNK_BYTES)) {
         client->worker->tick = rt_ticks(client->worker->rt); /* moving them took a while */
     }
-    if (client->flags & CLIENT_CLOSING) {
+    if (client_is_closing(client)) {
         client_try_free(client);
         return;
     }
@@ -168,7 +168,8 @@ static void replies_came(struct client *client, struct batch *batch, size_t byte
     if (client_check_output(client)) {
         return;
     }
-    if ((client->flags & CLIENT_PARKED) && !client_in_line(client) && may_be_read_on(client)) {
+    bool waits_for_them = client->state == CLIENT_FULL || client->state == CLIENT_FENCED;
+    if (waits_for_them && may_be_read_on(client)) {
         client_resume(client);
     }
 }
@@ -193,15 +194,16 @@ void client_batch_done(struct client *client, struct batch *batch) {
 /* ---- Output ---- */
 
 void client_mark_dirty(struct client *client) {
-    if (!(client->flags & (CLIENT_DIRTY | CLIENT_CLOSING))) {
+    if (!(client->flags & CLIENT_DIRTY) && !client_is_closing(client)) {
         client->flags |= CLIENT_DIRTY;
         list_push_back(&client->worker->dirty, &client->dirty_node);
     }
 }
 
 bool client_all_sent(const struct client *client) {
-    return client->out.bytes == 0 && client->pending_count == 0 && client->scatter == NULL &&
-           client->txn == NULL && !rt_stream_sending(&client->stream);
+    bool runs = client->state == CLIENT_WAITING && !client->wait.kind->blocked;
+    return client->out.bytes == 0 && client->pending_count == 0 && !runs &&
+           !rt_stream_sending(&client->stream);
 }
 
 /* A pipeline whose ops ran on several shards is answered with one send, not with one for each batch
@@ -232,7 +234,7 @@ void client_flush(struct client *client) {
     client->flags &= ~(unsigned)CLIENT_DIRTY;
     list_remove(&client->dirty_node);
     client->out_flushed = client->out.bytes;
-    if (client->flags & CLIENT_CLOSING) {
+    if (client_is_closing(client)) {
         return;
     }
     if (client->out.bytes > 0 && !rt_stream_sending(&client->stream) && !holds_back(client)) {
@@ -249,7 +251,7 @@ void client_flush(struct client *client) {
         client->worker->stats.writes++;
         client->active_ms = rt_wall_ms(client->worker->rt);
     }
-    if ((client->flags & CLIENT_CLOSE_AFTER_REPLY) && client_all_sent(client)) {
+    if (client->state == CLIENT_ENDING && client_all_sent(client)) {
         client_close(client);
         return;
     }
@@ -264,7 +266,7 @@ void client_on_sent(struct rt_stream *stream, size_t n) {
     if (rt_stream_waited(stream)) { /* who reads a long reply is not idle */
         client->active_ms = rt_wall_ms(client->worker->rt);
     }
-    if (client->flags & CLIENT_CLOSING) {
+    if (client_is_closing(client)) {
         return;
     }
     if (client->out.bytes > 0 || (client->flags & CLIENT_CLOSE_AFTER_REPLY)) {

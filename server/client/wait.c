@@ -1,27 +1,45 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* wait: what a client waits for, and how it goes on. */
+/* wait: see the header. Why so: a wait used to be a flag here and a pointer there, and each who
+ * ends clients had to know them all. Now who ends one looks at the state and calls what the wait
+ * says.
+ *
+ * Invariants
+ *  1. A client that is WAITING, and no other, has a wait; its node is in worker->deadlines if the
+ * wait has a time.
+ *  2. A client that is READY is in worker->ready, and no other is.
+ */
+#include "server/client/wait.h"
+
 #include "base/check.h"
 #include "server/call/dispatch.h"
-#include "server/client/client.h"
 #include "server/client/client_private.h"
 #include "server/worker/worker.h"
 
-bool client_waits(const struct client *client) {
-    return client->scatter != NULL || client->txn != NULL ||
-           (client->flags & (CLIENT_PARKED | CLIENT_PAUSED | CLIENT_BLOCKED)) != 0;
-}
+/* Each is answered, and goes on: more than that would hold up the others. */
+#define ENDS_A_TURN 256
 
-/* Its wait is over, but it goes on later in this turn or in the next (client_resume). */
-bool client_in_line(const struct client *client) {
-    return list_node_linked(&client->wait_node);
+/* ---- States ---- */
+
+#define TO(state) (1u << CLIENT_##state)
+
+bool client_state_leads(enum client_state from, enum client_state to) {
+    static const unsigned leads[CLIENT_STATES_COUNT] = {
+        [CLIENT_READING] =
+            TO(FULL) | TO(FENCED) | TO(WAITING) | TO(READY) | TO(ENDING) | TO(CLOSING),
+        [CLIENT_FULL] = TO(READY) | TO(CLOSING),
+        [CLIENT_FENCED] = TO(READY) | TO(CLOSING),
+        [CLIENT_WAITING] = TO(READING) | TO(READY) | TO(ENDING) | TO(CLOSING),
+        [CLIENT_READY] = TO(READING) | TO(CLOSING),
+        [CLIENT_ENDING] = TO(CLOSING),
+        [CLIENT_CLOSING] = TO(GONE),
+        [CLIENT_GONE] = 0,
+    };
+    return (leads[from] & (1u << to)) != 0;
 }
 
 void client_resume(struct client *client) {
-    if (client->flags & CLIENT_CLOSING) {
-        return;
-    }
-    list_remove(&client->wait_node);
-    list_push_back(&client->worker->ready, &client->wait_node);
+    client_move(client, CLIENT_READY);
+    list_push_back(&client->worker->ready, &client->line_node);
 }
 
 void clients_run_ready(struct worker *worker) {
@@ -30,11 +48,11 @@ void clients_run_ready(struct worker *worker) {
     list_splice_back(&ready, &worker->ready); /* who must wait again comes up in the next turn */
     struct list_node *node;
     while (!worker_slice_over(worker) && (node = list_pop_front(&ready)) != NULL) {
-        struct client *client = LIST_ENTRY(node, struct client, wait_node);
-        client->flags &= ~(unsigned)(CLIENT_PARKED | CLIENT_PAUSED | CLIENT_FENCED);
+        struct client *client = LIST_ENTRY(node, struct client, line_node);
+        client_move(client, CLIENT_READING);
         client->active_ms = rt_wall_ms(worker->rt); /* it waited for us: that is not being idle */
         client_process(client);
-        if (!(client->flags & (CLIENT_CLOSING | CLIENT_CLOSE_AFTER_REPLY))) {
+        if (client->state < CLIENT_ENDING) {
             client_limit_input(client); /* what came while it waited was not looked at */
         }
     }
@@ -42,24 +60,73 @@ void clients_run_ready(struct worker *worker) {
     list_splice_back(&worker->ready, &ready);
 }
 
-void client_block(struct client *client, int64_t until_ms,
-                  void (*done)(struct client *client, bool timed_out)) {
-    client->flags |= CLIENT_BLOCKED;
-    client->blocked_until_ms = until_ms;
-    client->blocked_done = done;
-    /* It may still be in line to go on after an earlier wait, when more of its input came first. */
-    list_remove(&client->wait_node);
+/* ---- Waits ---- */
+
+void client_wait(struct client *client, const struct wait_kind *kind, int64_t until_ms) {
+    if (client_is_closing(client)) {
+        return;
+    }
+    client_move(client, CLIENT_WAITING);
+    client->wait.kind = kind;
+    client->wait.until_ms = until_ms;
     if (until_ms != INT64_MAX) {
-        pqueue_add(&client->worker->blocked, &client->blocked_node, until_ms);
+        pqueue_add(&client->worker->deadlines, &client->wait.node, until_ms);
     }
 }
 
-void client_unblock(struct client *client, bool timed_out) {
-    check(client->flags & CLIENT_BLOCKED);
-    client->flags &= ~(unsigned)CLIENT_BLOCKED;
-    pqueue_remove(&client->worker->blocked, &client->blocked_node);
-    client->blocked_done(client, timed_out);
+void client_wait_over_here(struct client *client) {
+    check(client->state == CLIENT_WAITING);
+    pqueue_remove(&client->worker->deadlines, &client->wait.node);
+    if (client->flags & CLIENT_CLOSE_AFTER_REPLY) {
+        client_move(client, CLIENT_ENDING);
+        client_mark_dirty(client);
+        return;
+    }
+    client_move(client, CLIENT_READING);
+}
+
+void client_wait_over(struct client *client) {
+    client_wait_over_here(client);
+    if (client->state == CLIENT_READING) {
+        client_resume(client);
+    }
+}
+
+void client_wait_end(struct client *client, enum wait_end end) {
+    check(client_in_blocking_command(client));
+    client->wait.kind->done(client, end);
     outbuf_drain(&client->worker->discard, client->worker->discard.bytes);
     client_command_over(client);
-    client_resume(client);
+    client_wait_over(client);
+}
+
+void client_cancel_wait(struct client *client) {
+    check(client->state == CLIENT_WAITING);
+    pqueue_remove(&client->worker->deadlines, &client->wait.node);
+    if (client->wait.kind->cancel != NULL) {
+        client->wait.kind->cancel(client);
+    }
+}
+
+void client_leave_wait(struct client *client) {
+    client_cancel_wait(client);
+    client->flags |= CLIENT_CLOSE_AFTER_REPLY;
+    client_wait_over_here(client);
+}
+
+bool client_in_blocking_command(const struct client *client) {
+    return client->state == CLIENT_WAITING && client->wait.kind->done != NULL;
+}
+
+bool client_is_blocked(const struct client *client) {
+    return client->state == CLIENT_WAITING && client->wait.kind->blocked;
+}
+
+int64_t waits_expire(struct worker *worker, int64_t now_ms) {
+    struct pqueue_node *first = pqueue_first(&worker->deadlines);
+    for (unsigned i = 0; first != NULL && first->key <= now_ms && i < ENDS_A_TURN; i++) {
+        client_wait_end(PQUEUE_ENTRY(first, struct client, wait.node), WAIT_TIMED_OUT);
+        first = pqueue_first(&worker->deadlines);
+    }
+    return first != NULL ? first->key : INT64_MAX;
 }

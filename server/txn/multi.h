@@ -3,7 +3,7 @@
  * it watches.
  *
  * Thread: the client's home worker. While EXEC or WATCH of a client runs on other workers the
- * client is fenced, nothing of this changes, and their parts may read it.
+ * client waits, nothing of this changes, and their parts may read it.
  * Ownership: client->multi owns the queue until EXEC hands it on; client->watches owns its keys.
  * What the shards know of watched keys is theirs (shard/watchers/watch.h); the list here says where
  * to look.

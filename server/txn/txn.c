@@ -131,7 +131,7 @@ static void txn_free(struct txn *txn) {
     worker_reclaim_chunk(txn->home, &txn->out);
     txn_put(txn->home, txn);
     client->txns_open--;
-    if (client->flags & CLIENT_CLOSING) {
+    if (client_is_closing(client)) {
         client_try_free(client);
     }
 }
@@ -654,10 +654,10 @@ static void finish(struct txn *txn) {
     struct worker *worker = txn->home;
     struct client *client = txn->client;
     bool over = is_over(txn);
-    if (over && !(client->flags & CLIENT_CLOSING)) {
+    if (over && !client_is_closing(client)) {
         client_close_over_limit(client);
     }
-    bool gone = (client->flags & CLIENT_CLOSING) != 0;
+    bool gone = client_is_closing(client);
     struct reply reply;
     client->txn = NULL;
     if (gone) {
@@ -682,8 +682,13 @@ static void finish(struct txn *txn) {
         return;
     }
     client_command_over(client);
-    if (!client_check_output(client) && !txn->starting) {
-        client_resume(client);
+    if (client_check_output(client)) {
+        return;
+    }
+    if (txn->starting) {
+        client_wait_over_here(client);
+    } else {
+        client_wait_over(client);
     }
 }
 
@@ -849,6 +854,9 @@ static void go_on(struct txn *txn) {
 
 /* ---- Beginning ---- */
 
+/* It runs to its end, also for a client that has gone. */
+static const struct wait_kind wait_txn = {.name = "txn"};
+
 /* What the first phase does changes nothing: it may be done twice. */
 static bool reads_first(const struct txn *txn) {
     for (uint32_t i = 0; i < txn->count && txn->commands[i].phase == 0; i++) {
@@ -863,6 +871,7 @@ static bool reads_first(const struct txn *txn) {
 void txn_start(struct txn *txn) {
     struct client *client = txn->client;
     txn->starting = true;
+    client_wait(client, &wait_txn, INT64_MAX);
     txn->flags = txn->queue != NULL ? txn->queue->flags : txn->flags;
     pause_enter(txn->home, txn->flags);
     txn_plan(txn);

@@ -3,7 +3,7 @@
  * EXEC, FLUSHALL.
  *
  * The client's home coordinates: it never blocks, the transaction is a continuation that goes on
- * when its parts come home, and the client is fenced meanwhile (client->txn is set). Locks are
+ * when its parts come home, and the client waits meanwhile (client/wait.h). Locks are
  * taken on every shard that is named, and on no other; they are held until all is done, so
  * everybody else sees all of it or nothing (shard/locks.h).
  *

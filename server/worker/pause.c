@@ -35,11 +35,23 @@ void pause_leave(struct worker *worker, unsigned command_flags) {
     worker->pause.inside_writing -= may_write(command_flags);
 }
 
+static void forget(struct client *client) {
+    list_remove(&client->line_node);
+}
+
+static const struct wait_kind wait_paused = {.name = "paused", .blocked = true, .cancel = forget};
+
+void pause_hold(struct client *client) {
+    client_wait(client, &wait_paused, INT64_MAX);
+    list_push_back(&client->worker->paused, &client->line_node);
+}
+
 /* Those who wait look again whether they must. */
 static void let_go_on(struct worker *worker) {
     struct list_node *node;
     while ((node = list_first(&worker->paused)) != NULL) {
-        client_resume(LIST_ENTRY(node, struct client, wait_node));
+        list_remove(node);
+        client_wait_over(LIST_ENTRY(node, struct client, line_node));
     }
 }
 

@@ -65,11 +65,11 @@ static void take_clients(const struct worker *worker, struct totals *to) {
     LIST_EACH(&worker->clients, node) {
         const struct client *client = LIST_ENTRY(node, struct client, node);
         to->clients_bytes += client_memory(client);
-        to->connections += !(client->flags & CLIENT_CLOSING);
+        to->connections += !client_is_closing(client);
         to->watching += client->watches != NULL;
-        if (client->flags & CLIENT_BLOCKED) {
+        if (client_is_blocked(client)) {
             to->blocked++;
-            to->blocked_with_timeout += client->blocked_until_ms != INT64_MAX;
+            to->blocked_with_timeout += client->wait.until_ms != INT64_MAX;
         }
     }
 }

@@ -56,12 +56,10 @@
 #define WATCHDOG_QUIET_MS 1000 /* without mail for this long, the cron's turns are often enough */
 /* With more threads than this they look less often, so that idling costs no more. */
 #define WATCHDOG_THREADS 8
-/* Each is answered, and goes on: more than that would hold up the others. */
-#define WAKES_A_TURN    256
-#define EVICTED_A_TURN  256
-#define STOP_DRAIN_MS   500
-#define STOP_GIVE_UP_MS 5000
-#define STOP_TURN_NS    (1000 * 1000)
+#define EVICTED_A_TURN   256
+#define STOP_DRAIN_MS    500
+#define STOP_GIVE_UP_MS  5000
+#define STOP_TURN_NS     (1000 * 1000)
 
 /* ---- What happens to keys ---- */
 
@@ -122,7 +120,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     list_init(&worker->ready);
     list_init(&worker->holding);
     list_init(&worker->paused);
-    pqueue_init(&worker->blocked);
+    pqueue_init(&worker->deadlines);
     list_init(&worker->jobs);
     links_init(&worker->suspended);
     pqueue_init(&worker->parts);
@@ -458,7 +456,7 @@ static void cron(struct worker *worker) {
 }
 
 /* Clients whose time to wait is over. Returns when the next one's is, monotonic ms. */
-static int64_t wake_waiters(struct worker *worker) {
+static int64_t end_waits(struct worker *worker) {
     int64_t now_ms = rt_mono_ms(worker->rt);
     int64_t next_ms = INT64_MAX;
     if (worker->pause.kind != PAUSE_NONE) {
@@ -468,12 +466,8 @@ static int64_t wake_waiters(struct worker *worker) {
             next_ms = worker->pause.until_ms;
         }
     }
-    struct pqueue_node *first = pqueue_first(&worker->blocked);
-    for (unsigned i = 0; first != NULL && first->key <= now_ms && i < WAKES_A_TURN; i++) {
-        client_unblock(PQUEUE_ENTRY(first, struct client, blocked_node), true);
-        first = pqueue_first(&worker->blocked);
-    }
-    return first != NULL && first->key < next_ms ? first->key : next_ms;
+    int64_t expires_ms = waits_expire(worker, now_ms);
+    return expires_ms < next_ms ? expires_ms : next_ms;
 }
 
 static struct client *largest_client(const struct worker *worker) {
@@ -670,7 +664,7 @@ bool worker_turn(struct worker *worker) {
     clients_run_ready(worker);
     worker_slice_begin(worker);
     txn_settle(worker);
-    int64_t waiter_ms = wake_waiters(worker);
+    int64_t waiter_ms = end_waits(worker);
     cron(worker);
     cron_clients(worker);
     int64_t work_ms = work(worker);

@@ -84,15 +84,15 @@ struct worker {
     struct list clients;
     struct links clients_by_id;
     unsigned clients_count;
-    struct list dirty;      /* clients with output to send at the end of the turn */
-    struct list ready;      /* clients whose wait is over */
-    struct list holding;    /* clients whose output waits for more of it, oldest first */
-    struct list paused;     /* clients that wait for CLIENT PAUSE to end */
-    struct pqueue blocked;  /* clients in a blocking command that ends by itself, by that time */
-    struct list jobs;       /* scatter parts that go on in slices */
-    struct links suspended; /* batches whose next op waits, by client: for a lock */
-    struct list cut;        /* or for the next turn */
-    struct pqueue parts;    /* of transactions that hold locks here, by the transaction's time */
+    struct list dirty;       /* clients with output to send at the end of the turn */
+    struct list ready;       /* clients whose wait is over */
+    struct list holding;     /* clients whose output waits for more of it, oldest first */
+    struct list paused;      /* clients that wait for CLIENT PAUSE to end */
+    struct pqueue deadlines; /* of waits that end by themselves: client/wait.h */
+    struct list jobs;        /* scatter parts that go on in slices */
+    struct links suspended;  /* batches whose next op waits, by client: for a lock */
+    struct list cut;         /* or for the next turn */
+    struct pqueue parts;     /* of transactions that hold locks here, by the transaction's time */
     struct txn *txn_pool;
     struct stock txn_stock;
     struct scratch *scratch_space; /* txn.c: where carried commands run; NULL before the first */

@@ -616,6 +616,50 @@ def test_a_client_that_waits_can_be_killed_and_can_leave(server):
         assert wait_for(lambda: server.info("clients")["blocked_clients"] == "0")
 
 
+@pytest.mark.parametrize("how", ["half", "whole"])
+def test_who_goes_while_paused_takes_the_command_along(server, valkey, how):
+    """It waited on although nobody was there any more, and its command ran when the pause was over."""
+
+    def answers(s):
+        with s.raw() as admin, s.raw() as c:
+            admin.do("DEL", "gone-a", "gone-b")
+            number = admin.do("CLIENT", "ID")
+            assert admin.do("CLIENT", "PAUSE", 60_000, "WRITE") == "OK"
+            c.send(encode("GET", "gone-a") + encode("SET", "gone-a", "1") + encode("SET", "gone-b", "1"))
+            seen = [c.read()]
+            assert wait_for(lambda: s.info("clients")["blocked_clients"] == "1")
+            if how == "half":
+                c.sock.shutdown(socket.SHUT_WR)
+                seen.append(c.is_closed())
+            else:
+                c.close()
+            assert wait_for(lambda: fields(admin.do("CLIENT", "LIST").split(b"\n")[-2])["id"] == str(number))
+            assert admin.do("CLIENT", "UNPAUSE") == "OK"
+            return seen + [admin.do("GET", "gone-a"), admin.do("GET", "gone-b")]
+
+    assert answers(server) == answers(valkey)
+
+
+def test_whom_a_pause_holds_back_is_blocked_and_cannot_be_unblocked(server, valkey):
+    def answers(s):
+        with s.raw() as admin, s.raw() as c, s.raw() as killed:
+            numbers = [c.do("CLIENT", "ID"), killed.do("CLIENT", "ID")]
+            assert [c.do("MULTI"), c.do("SET", "held", "1")] == ["OK", "QUEUED"]
+            assert admin.do("CLIENT", "PAUSE", 60_000, "WRITE") == "OK"
+            c.send(encode("EXEC"))
+            killed.send(encode("SET", "held", "2"))
+            assert wait_for(lambda: s.info("clients")["blocked_clients"] == "2")
+            out = [s.info("clients")["clients_in_timeout_table"]]
+            out += [fields(admin.do("CLIENT", "LIST", "ID", n))["flags"] for n in numbers]
+            out += [admin.do("CLIENT", "UNBLOCK", n, "ERROR") for n in numbers]
+            out += [admin.do("CLIENT", "KILL", "ID", numbers[1]), killed.is_closed()]
+            assert wait_for(lambda: s.info("clients")["blocked_clients"] == "1")
+            assert admin.do("CLIENT", "UNPAUSE") == "OK"
+            return out + [c.read(), admin.do("GET", "held"), s.info("clients")["blocked_clients"]]
+
+    assert answers(server) == answers(valkey)
+
+
 @pytest.mark.slow
 def test_a_client_that_goes_right_behind_its_last_bytes_is_noticed(start_server):
     """Multishot receives of some kernels miss an end that comes so: the client stayed for ever, with all that it had sent."""

@@ -446,7 +446,7 @@ static void check_worker_idle(struct world *world, const struct worker *worker) 
     NOTHING_OF(world, worker, "clients that go on", !list_empty(&worker->ready));
     NOTHING_OF(world, worker, "clients whose output is held back", !list_empty(&worker->holding));
     NOTHING_OF(world, worker, "paused clients", !list_empty(&worker->paused));
-    NOTHING_OF(world, worker, "blocked clients", pqueue_first(&worker->blocked) != NULL);
+    NOTHING_OF(world, worker, "waits with a time", pqueue_first(&worker->deadlines) != NULL);
     NOTHING_OF(world, worker, "jobs", !list_empty(&worker->jobs));
     NOTHING_OF(world, worker, "batches that wait for a lock", worker->suspended.count);
     NOTHING_OF(world, worker, "batches that were cut", !list_empty(&worker->cut));

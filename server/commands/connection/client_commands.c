@@ -191,7 +191,7 @@ static struct client *walk_next(struct worker *worker, struct walk *walk,
     int64_t now_ms = rt_wall_ms(worker->rt);
     while (walk->at < walk->stop) {
         struct client *client = client_of_id(worker, walk->ids[walk->at++]);
-        if (client != NULL && !(client->flags & CLIENT_CLOSING) &&
+        if (client != NULL && !client_is_closing(client) &&
             client_filter_matches(filter, client, now_ms)) {
             return client;
         }
@@ -357,19 +357,11 @@ struct unblock_args {
     bool with_error;
 };
 
-static void unblocked_by_error(struct client *client, bool timed_out) {
-    struct reply reply = client_reply(client);
-    reply_error(&reply, "UNBLOCKED client unblocked via CLIENT UNBLOCK");
-}
-
 static bool unblock_part(struct worker *worker, const void *args, void *result) {
     const struct unblock_args *a = args;
     struct client *client = client_of_id(worker, a->id);
-    if (client != NULL && (client->flags & CLIENT_BLOCKED)) {
-        if (a->with_error) {
-            client->blocked_done = unblocked_by_error;
-        }
-        client_unblock(client, true);
+    if (client != NULL && client_in_blocking_command(client)) {
+        client_wait_end(client, a->with_error ? WAIT_BROKEN : WAIT_TIMED_OUT);
         *(bool *)result = true;
     }
     return true;

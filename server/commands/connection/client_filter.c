@@ -367,19 +367,22 @@ void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_B
         unsigned flag;
         char letter;
     } letters[] = {
-        {CLIENT_BLOCKED | CLIENT_PAUSED, 'b'},
-        {CLIENT_CLOSE_AFTER_REPLY, 'c'},
-        {CLIENT_CLOSING, 'A'},
-        {CLIENT_UNIX, 'U'},
-        {CLIENT_READONLY, 'r'},
-        {CLIENT_NO_EVICT, 'e'},
-        {CLIENT_NO_TOUCH, 'T'},
-        {CLIENT_IMPORT_SOURCE, 'I'},
+        {CLIENT_UNIX, 'U'},     {CLIENT_READONLY, 'r'},      {CLIENT_NO_EVICT, 'e'},
+        {CLIENT_NO_TOUCH, 'T'}, {CLIENT_IMPORT_SOURCE, 'I'},
     };
     char *p = ret;
     uint32_t done;
     if (client->multi != NULL || txn_exec_queue(client, &done) != NULL) {
         *p++ = 'x';
+    }
+    if (client_is_blocked(client)) {
+        *p++ = 'b';
+    }
+    if (client->flags & CLIENT_CLOSE_AFTER_REPLY) {
+        *p++ = 'c';
+    }
+    if (client_is_closing(client)) {
+        *p++ = 'A';
     }
     for (size_t i = 0; i < sizeof(letters) / sizeof(letters[0]); i++) {
         if (client->flags & letters[i].flag) {
@@ -467,7 +470,7 @@ void client_describe(struct text *text, const struct client *client, bool redact
         client_memory(client), rt_stream_stuck(&client->stream) ? "rw" : "r",
         last ? last->full_name : "NULL");
     /* What runs counts when it is over. */
-    bool running_now = argv_bytes > 0 || (client->flags & CLIENT_BLOCKED);
+    bool running_now = argv_bytes > 0 || client_in_blocking_command(client);
     text_appendf(
         text,
         " user=%s redir=-1 resp=%d lib-name=%s lib-ver=%s tot-net-in=%llu"

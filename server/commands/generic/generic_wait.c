@@ -12,11 +12,17 @@
 
 #include "base/num.h"
 
-static void wait_over(struct client *client, bool timed_out) {
-    (void)timed_out;
+static void wait_done(struct client *client, enum wait_end end) {
     struct reply reply = client_reply(client);
-    reply_int(&reply, 0);
+    if (end == WAIT_BROKEN) {
+        reply_error(&reply, ERR_UNBLOCKED);
+    } else {
+        reply_int(&reply, 0);
+    }
 }
+
+static const struct wait_kind wait_replicas = {
+    .name = "replicas", .blocked = true, .done = wait_done};
 
 /* A timeout in milliseconds as the moment it ends; 0 is never. */
 static bool timeout_read(const struct exec *x, uint32_t argv_index, int64_t *ret_until_ms) {
@@ -48,5 +54,5 @@ void command_wait(struct exec *x) {
         reply_int(x->reply, 0);
         return;
     }
-    client_block(x->client, until_ms, wait_over);
+    client_wait(x->client, &wait_replicas, until_ms);
 }

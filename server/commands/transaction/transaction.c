@@ -4,7 +4,7 @@
  * Queueing is dispatch's business; running is the coordinator's (server/txn/txn.h). Here is what
  * begins and ends a transaction, and WATCH, which tells each shard that owns one of the keys who
  * wants to know. The names stay in the client's list: the parts of WATCH read them there, because
- * the client is fenced and cannot change its list meanwhile.
+ * the client waits and cannot change its list meanwhile.
  */
 #include "server/commands/transaction/transaction.h"
 
