@@ -115,7 +115,7 @@ bool call(struct caller *caller, const struct call *what, struct reply *reply) {
     check_slow(what->piece == NULL && what->element_ends == NULL);
     struct worker *worker = caller->worker;
     const char *refusal = check_owner(worker, what->ref);
-    if (UNLIKELY(refusal != NULL)) {
+    if (UNLIKELY(refusal != NULL) && !caller->asked) {
         reply_error(reply, refusal);
         call_refused(worker, what->ref, reply);
         return true;

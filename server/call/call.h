@@ -30,6 +30,7 @@ struct caller {
     uint64_t tick;         /* rt_ticks when its last call ended, or before the first */
     uint32_t db;
     uint8_t manner; /* exec_manner */
+    bool asked;     /* check_owner has been, for all that runs */
 };
 
 /* What is to run. */

@@ -3,6 +3,7 @@
 #include "server/call/check.h"
 
 #include "base/check.h"
+#include "base/must.h"
 #include "proto/parser.h"
 #include "proto/reply.h"
 #include "server/call/errors.h"
@@ -12,6 +13,7 @@
 #include "server/worker/worker.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 /* ---- What home knows ---- */
 
@@ -92,8 +94,17 @@ void check_refuse(const struct client *client, const struct command_ref *ref,
 /* ---- What the owner of the keys knows ---- */
 
 const char *check_owner(const struct worker *worker, const struct command_ref *ref) {
-    if (UNLIKELY(worker->refuses != NULL) && (ref->flags & CMD_WRITE)) {
+    if (UNLIKELY(worker->refuses != NULL) && ref->row->place == PLACE_KEY) {
         return worker->refuses;
     }
     return NULL;
+}
+
+void check_owner_refuses(struct worker *worker, const char *error) {
+    free(worker->refuses);
+    worker->refuses = NULL;
+    if (error != NULL) {
+        size_t bytes = strlen(error) + 1;
+        worker->refuses = memcpy(must_malloc(bytes), error, bytes);
+    }
 }

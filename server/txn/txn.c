@@ -35,6 +35,7 @@
 #include "base/num.h"
 #include "net/rt.h"
 #include "proto/parser.h"
+#include "server/call/check.h"
 #include "server/call/dispatch.h"
 #include "server/call/exec.h"
 #include "server/client/client.h"
@@ -124,6 +125,7 @@ static void txn_free(struct txn *txn) {
         for (struct txn_task *task = part->first; task != NULL; task = task->next) {
             txn_items_free(&task->fetched);
             large_free(task->large);
+            free(task->refusal);
         }
         txn_items_free(&part->store);
         worker_reclaim_chunk(txn->home, &part->out);
@@ -307,6 +309,15 @@ static void forget_reads(struct txn_part *part) {
     for (struct txn_task *task = part->first; task != NULL; task = task->next) {
         task->outcome = (struct call_outcome){0};
         txn_items_free(&task->fetched);
+        free(task->refusal);
+        task->refusal = NULL;
+    }
+}
+
+static void forget_votes(struct txn *txn) {
+    txn->refusal = NULL;
+    for (uint32_t i = 0; i < txn->count; i++) {
+        txn->commands[i].refusal = NULL;
     }
 }
 
@@ -314,6 +325,7 @@ static void cancel(struct txn *txn) {
     txn->state = STATE_CANCEL;
     txn->refusals++;
     txn->home->stats.txn_refusals++;
+    forget_votes(txn);
     EACH_PART(txn, part) {
         forget_reads(part);
         if (!part->refused) {
@@ -340,7 +352,10 @@ static bool look_again(struct txn *txn) {
         }
     }
     bool late = txn->now_ms > before_ms;
-    txn->home->stats.txn_times_moved += late;
+    if (late) {
+        txn->home->stats.txn_times_moved++;
+        forget_votes(txn);
+    }
     EACH_PART(txn, part) {
         if (late && part->locked) {
             forget_reads(part);
@@ -350,6 +365,21 @@ static bool look_again(struct txn *txn) {
         }
     }
     return late;
+}
+
+/* Those who hold their locks have voted: what one of them refuses, nobody runs. */
+static void count_votes(struct txn *txn) {
+    EACH_PART(txn, part) {
+        struct txn_task *task = part->refuses ? part->first : NULL;
+        for (; task != NULL; task = task->next) {
+            if (task->refusal != NULL && task->command->refusal == NULL) {
+                task->command->refusal = task->refusal;
+            }
+            if (txn->queue != NULL && txn->refusal == NULL) {
+                txn->refusal = task->refusal;
+            }
+        }
+    }
 }
 
 /* The next shard in ascending order; false when all are fenced. */
@@ -534,6 +564,9 @@ static void store_changes(struct txn *txn) {
 static bool run_at_home(struct txn *txn) {
     while (txn->at < txn->count && txn->commands[txn->at].phase == txn->phase) {
         struct txn_command *command = &txn->commands[txn->at++];
+        if (command->refusal != NULL) {
+            continue;
+        }
         if (command->kind == TXN_CARRY) {
             run_carried(txn, command);
             store_changes(txn);
@@ -610,6 +643,27 @@ static void merge_divided(struct txn *txn, struct txn_command *command, struct r
     }
 }
 
+/* What was read before somebody refused it. */
+static void drop_replies(struct txn *txn, const struct txn_command *command) {
+    EACH_PART(txn, part) {
+        const struct txn_task *task = command->tasks != NULL ? command->tasks[part->worker] : NULL;
+        if (task != NULL) {
+            outbuf_drain(&part->out, task->outcome.reply_bytes);
+        }
+    }
+}
+
+static void refuse(struct txn *txn, const struct txn_command *command, struct reply *reply,
+                   bool over) {
+    if (!over) {
+        drop_replies(txn, command);
+    }
+    struct reply own;
+    reply_init(&own, reply->out, reply->resp);
+    reply_error(&own, command->refusal);
+    call_refused(txn->home, command->ref, &own);
+}
+
 static void merge(struct txn *txn, struct txn_command *command, struct reply *reply) {
     if (command->kind != TXN_TASKS) {
         outbuf_move(reply->out, &txn->out, command->outcome.reply_bytes);
@@ -637,11 +691,20 @@ static void write_reply(struct txn *txn, struct reply *reply, bool over) {
         reply_null_array(reply);
         return;
     }
+    if (txn->refusal != NULL) {
+        reply_errorf(reply, "EXECABORT Transaction discarded because of: %s", txn->refusal);
+        call_refused(txn->home, txn->ref, reply);
+        return;
+    }
     if (txn->queue != NULL) {
         reply_array(reply, txn->count);
         txn->client->commands += txn->count;
     }
     for (uint32_t i = 0; i < txn->count; i++) {
+        if (UNLIKELY(txn->commands[i].refusal != NULL)) {
+            refuse(txn, &txn->commands[i], reply, over);
+            continue;
+        }
         if (!over) {
             merge(txn, &txn->commands[i], reply);
         }
@@ -670,7 +733,9 @@ static void finish(struct txn *txn) {
         outbuf_drain(reply.out, reply.out->bytes);
     }
     if (txn->queue != NULL) {
-        call_count(worker, txn->ref, &(struct call_outcome){0});
+        if (txn->dirty || txn->refusal == NULL) {
+            call_count(worker, txn->ref, &(struct call_outcome){0});
+        }
         multi_queue_free(worker, txn->queue);
         multi_watches_forget(client);
     }
@@ -758,6 +823,11 @@ static void look_for_dirt(struct txn *txn) {
     }
 }
 
+/* Nothing of EXEC runs: something that it watched was touched, or a shard has refused. */
+static bool is_over_early(const struct txn *txn) {
+    return txn->dirty || txn->refusal != NULL;
+}
+
 /* One step further; true if parts are away or a scatter is, false to step on. */
 static bool step(struct txn *txn) {
     switch (txn->state) {
@@ -770,7 +840,8 @@ static bool step(struct txn *txn) {
             break;
         }
         look_for_dirt(txn);
-        if (!txn->dirty) {
+        count_votes(txn);
+        if (!is_over_early(txn)) {
             schedule_other(txn);
         }
         break;
@@ -783,7 +854,8 @@ static bool step(struct txn *txn) {
             break;
         }
         look_for_dirt(txn);
-        if (!txn->dirty) {
+        count_votes(txn);
+        if (!is_over_early(txn)) {
             start_phase(txn); /* nothing is due if it was read already */
         }
         break;
@@ -837,7 +909,10 @@ static void go_on(struct txn *txn) {
             move_time(txn, part->now_ms);
         }
         look_for_dirt(txn);
-        run_at_home(txn); /* PING and the like */
+        count_votes(txn);
+        if (!is_over_early(txn)) {
+            run_at_home(txn); /* PING and the like */
+        }
         end(txn);
         return;
     }
@@ -845,7 +920,7 @@ static void go_on(struct txn *txn) {
         if (step(txn)) {
             return;
         }
-        if (txn->phase == txn->phases || txn->dirty) {
+        if (txn->phase == txn->phases || is_over_early(txn)) {
             end(txn);
             return;
         }
@@ -1002,12 +1077,21 @@ static struct outbuf *out_after(struct client *client, struct outbuf *out) {
     return out;
 }
 
+/* This shard has something against one of the commands: the answer is a transaction's. */
+static bool is_refused(const struct worker *worker, const struct multi_queue *queue) {
+    bool refused = false;
+    for (uint32_t i = 0; i < queue->count && !refused; i++) {
+        refused = check_owner(worker, queue->commands[i].ref) != NULL;
+    }
+    return refused;
+}
+
 /* All of it is home's and nobody holds locks: it runs like any other command. */
 static bool exec_here(struct exec *x, struct multi_queue *queue) {
     struct worker *worker = x->worker;
     struct client *client = x->client;
     struct watch_table *watches = &worker->shard.watches;
-    if (worker->shard.locks.requests > 0 || !watches_here(client)) {
+    if (worker->shard.locks.requests > 0 || !watches_here(client) || is_refused(worker, queue)) {
         return false;
     }
     struct key *keys = arena_alloc(&queue->arena, queue->count * sizeof *keys);
@@ -1026,6 +1110,7 @@ static bool exec_here(struct exec *x, struct multi_queue *queue) {
             .shard = x->shard,
             .tick = rt_ticks(worker->rt),
             .manner = x->manner,
+            .asked = true,
         };
         struct outbuf *out = x->reply->out;
         for (uint32_t i = 0; i < queue->count; i++) {

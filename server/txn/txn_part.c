@@ -3,6 +3,7 @@
  * is answered once: at once, or when the locks it asks for are granted. */
 #include "base/check.h"
 #include "base/must.h"
+#include "server/call/check.h"
 #include "server/txn/txn_private.h"
 #include "server/worker/message.h"
 #include "server/worker/worker.h"
@@ -80,6 +81,15 @@ static void run_task(struct caller *caller, struct txn_part *part, struct txn_ta
     part->over |= part->out.bytes > part->txn->reply_max;
 }
 
+/* Somebody has refused it. Of what others say this shard knows what was said before its own locks
+ * were granted: where that is not all, it only reads. */
+static bool is_off(const struct txn_task *task) {
+#ifdef SHOAL_UNSAFE_VOTE /* for the test that users of the simulator notice */
+    return task->refusal != NULL;
+#endif
+    return task->refusal != NULL || task->command->refusal != NULL;
+}
+
 static bool is_in_phase(const struct txn_part *part, const struct txn_task *task) {
     return task != NULL && task->command->phase == part->phase;
 }
@@ -107,7 +117,9 @@ static void run_phase(struct worker *worker, struct txn_part *part) {
         .manner = part->manner,
     };
     while (is_in_phase(part, part->next)) {
-        run_task(&caller, part, part->next);
+        if (LIKELY(!is_off(part->next))) {
+            run_task(&caller, part, part->next);
+        }
         part->next = part->next->next;
     }
     if (worker->id != part->txn->home->id) {
@@ -195,6 +207,28 @@ static bool is_clean(struct worker *worker, struct txn_part *part) {
     return !part->dirty;
 }
 
+/* With the locks held, before anything runs: what only the owner of the keys knows of what it would
+ * run here. False if that is nothing, because one no is the end of all of EXEC. */
+static bool vote(struct worker *worker, struct txn_part *part) {
+    part->refuses = false;
+    for (struct txn_task *task = part->first; task != NULL; task = task->next) {
+        const char *refusal = check_owner(worker, task->command->ref);
+        if (UNLIKELY(refusal != NULL)) {
+            size_t bytes = strlen(refusal) + 1;
+            free(task->refusal);
+            task->refusal = memcpy(must_malloc(bytes), refusal, bytes);
+            part->refuses = true;
+        }
+    }
+    return LIKELY(!part->refuses) || part->txn->queue == NULL;
+}
+
+/* Whether anything may run now, as far as this shard knows. */
+static bool agrees(struct worker *worker, struct txn_part *part) {
+    bool may = vote(worker, part);
+    return is_clean(worker, part) && may;
+}
+
 static struct txn_part *part_of_lock(struct lock_request *request) {
     return (struct txn_part *)((char *)request - offsetof(struct txn_part, lock));
 }
@@ -211,7 +245,7 @@ static void scheduled(void *context, struct lock_request *request) {
 #ifdef SHOAL_UNSAFE_TIME /* for the test that users of the simulator notice */
         part->late = false;
 #endif
-        if (!part->late && is_clean(worker, part) && part->eager) {
+        if (!part->late && agrees(worker, part) && part->eager) {
             run_phase(worker, part);
             if (part->release) {
                 release(worker, part);
@@ -225,7 +259,7 @@ static void scheduled(void *context, struct lock_request *request) {
 static void again(struct worker *worker, struct txn_part *part) {
     part->late = false;
     part->dies_ms = keyspace_next_expiry(worker->shard.keyspace);
-    if (is_clean(worker, part) && part->eager) {
+    if (agrees(worker, part) && part->eager) {
         run_phase(worker, part);
     }
 }
@@ -259,7 +293,7 @@ static void finish_alone(struct worker *worker, struct txn_part *part) {
     rt_wall_us(worker->rt);
     int64_t now_ms = rt_wall_ms(worker->rt);
     part->now_ms = now_ms > part->now_ms ? now_ms : part->now_ms;
-    if (is_clean(worker, part)) {
+    if (agrees(worker, part)) {
         run_phase(worker, part);
     }
     release(worker, part);

@@ -58,6 +58,7 @@ struct txn_task {
     uint32_t keys_count;
     struct txn_items fetched;
     struct large *large; /* values of its words that may be taken over, or NULL */
+    char *refusal;       /* the owner's, malloc: why it may not run; or NULL */
     struct call_outcome outcome;
     size_t *element_ends; /* SPREAD_ELEMENTS: where each ends in the reply; else NULL */
     uint32_t merged;      /* elements that were moved to the reply */
@@ -79,6 +80,7 @@ struct txn_command {
     enum txn_kind kind;
     enum command_spread spread; /* of more than one task */
     uint32_t phase;
+    const char *refusal; /* of one of its tasks: none of them runs; or NULL */
     struct txn_planned_key *keys;
     uint32_t keys_count;
     struct txn_task **tasks;     /* by worker, or NULL if it has none */
@@ -111,6 +113,7 @@ struct txn_part {
     bool late;    /* it was granted, but others have seen keys run out at or after its time */
     bool watches; /* the client has watched keys here */
     bool dirty;   /* and one of them was touched */
+    bool refuses; /* some task here may not run: its `refusal` */
     uint32_t phase;
     int64_t now_ms;        /* the time it sees */
     int64_t expired_ms;    /* the last deadline that has been seen to pass there, if `late` */
@@ -158,9 +161,10 @@ struct txn {
     int64_t now_ms; /* settled when all locks are granted, in the first phase's hop at the latest */
     int64_t now_us; /* the same for TIME inside EXEC */
     bool dirty;
-    bool pauses;      /* CLIENT PAUSE is among the commands, and was not refused */
-    unsigned flags;   /* of all commands: command_flag */
-    bool reads_first; /* the first phase changes nothing: it may be done twice */
+    const char *refusal; /* EXEC's: a shard has refused one of its commands; or NULL */
+    bool pauses;         /* CLIENT PAUSE is among the commands, and was not refused */
+    unsigned flags;      /* of all commands: command_flag */
+    bool reads_first;    /* the first phase changes nothing: it may be done twice */
     bool time_settled;
     bool starting; /* inside txn_start: the client goes on by itself */
     bool sending;  /* inside send_due: the next step is its caller's */

@@ -19,6 +19,7 @@
 #include "base/check.h"
 #include "base/must.h"
 #include "server/call/batch.h"
+#include "server/call/check.h"
 #include "server/call/command_table.h"
 #include "server/call/scatter_private.h"
 #include "server/client/client.h"
@@ -180,6 +181,7 @@ void worker_free(struct worker *worker) {
     txn_worker_fini(worker);
     worker_trim_pools(worker, true);
     free(worker->open_batches);
+    check_owner_refuses(worker, NULL);
     outbuf_fini(&worker->discard);
     outbuf_fini(&worker->waste_replies);
     arena_fini(&worker->waste);

@@ -116,7 +116,7 @@ struct worker {
     struct pqueue evictable;     /* then: the clients that may be evicted, by memory below zero */
 
     struct pause pause;
-    const char *refuses; /* DEBUG: the error that it has for every write; NULL: none */
+    char *refuses; /* DEBUG REFUSE: its error for every command on its keys; NULL: none */
 
     struct command_stats *commands; /* by command id: command_table.h */
     struct worker_stats stats;

@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "server/call/check.h"
 #include "server/call/command_table.h"
 #include "server/client/large.h"
 #include "server/worker/worker.h"
@@ -48,6 +49,7 @@ struct scenario {
     bool abrupt; /* the servers stop in the middle of the trouble */
     bool mortal; /* keys have deadlines, and the wall clock does not jump */
     bool strict; /* pipelines happen as they were sent */
+    bool refuses; /* shards have something against what they are asked, now and then */
     bool calm;
 };
 
@@ -178,6 +180,7 @@ static void start(struct scenario *scenario, uint64_t seed,
     }
     scenario->abrupt = draw(scenario, 0, 9) == 0;
     scenario->strike_every_ns = draw(scenario, 0, 2) == 0 ? draw(scenario, MS, 300 * MS) : 0;
+    scenario->refuses = draw(scenario, 0, 2) == 0;
 }
 
 /* ---- The actor ---- */
@@ -195,6 +198,23 @@ static void act(void *arg, uint64_t token) {
         users_strike(users, index, (enum user_fate)draw(scenario, 0, FATE_COUNT - 1));
     }
     sim_after(scenario->sim, draw(scenario, 1, 2 * scenario->strike_every_ns), act, scenario, 0);
+}
+
+/* As DEBUG REFUSE does, but at this worker's moment: one of them says no for a while, mostly none.
+ */
+static void refuse(void *arg, uint64_t token) {
+    struct scenario *scenario = arg;
+    for (unsigned i = 0; i < scenario->servers; i++) {
+        const struct server *server = world_server(scenario->world, i);
+        unsigned one = (unsigned)draw(scenario, 0, 4 * server->workers_count);
+        for (unsigned j = 0; j < server->workers_count; j++) {
+            bool says_no = j == one && !scenario->calm;
+            check_owner_refuses(server->workers[j], says_no ? USERS_REFUSED : NULL);
+        }
+    }
+    if (!scenario->calm) {
+        sim_after(scenario->sim, draw(scenario, 1, 3 * MS), refuse, scenario, 0);
+    }
 }
 
 /* ---- The acts ---- */
@@ -277,6 +297,9 @@ static void play(struct scenario *scenario) {
     if (scenario->strike_every_ns > 0) {
         sim_after(sim, scenario->strike_every_ns, act, scenario, 0);
     }
+    if (scenario->refuses) {
+        sim_after(sim, draw(scenario, 1, 20 * MS), refuse, scenario, 0);
+    }
     if (scenario->abrupt) {
         stop_abruptly(scenario);
         return;
@@ -284,6 +307,9 @@ static void play(struct scenario *scenario) {
     world_run(world, sim_now_ns(sim) + TROUBLE_MAX, all_sent, scenario);
     sim_note(sim, "calm", 0, 0, 0);
     scenario->calm = true;
+    if (scenario->refuses) {
+        refuse(scenario, 0);
+    }
     world_calm(world);
     sim_set_faults(sim, &(struct sim_faults){.latency_min_ns = 1000, .latency_max_ns = 50000});
     EACH_SERVER(scenario, i) {
@@ -333,6 +359,7 @@ const char *reached_name(enum reached reached) {
         [REACHED_CUTS] = "turns that left a batch",
         [REACHED_FULL_CLIENTS] = "turns with a full client",
         [REACHED_OUT_OF_TURN] = "turns with replies out of turn",
+        [REACHED_REFUSED] = "refused commands",
     };
     return names[reached];
 }
@@ -373,6 +400,7 @@ void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), voi
         ret->reached[REACHED_EXECS_REFUSED] += counts->execs_refused;
         ret->reached[REACHED_LARGE_VALUES] += counts->large_values;
         ret->reached[REACHED_PAUSES] += counts->stood;
+        ret->reached[REACHED_REFUSED] += counts->refused;
         ret->refuted |= users_refuted(scenario->users[i]);
         const struct server *server = world_server(scenario->world, i);
         for (unsigned j = 0; j < server->workers_count; j++) {

@@ -28,6 +28,7 @@ enum reached {
     REACHED_CUTS,          /* of batches between two operations */
     REACHED_FULL_CLIENTS,  /* with as much under way as they may have */
     REACHED_OUT_OF_TURN,   /* replies that are home before their turn */
+    REACHED_REFUSED,       /* commands that a shard had something against */
     REACHED_COUNT,
 };
 const char *reached_name(enum reached reached);

@@ -249,9 +249,11 @@ static bool read_replies(struct user *user) {
         if (sim_prints(users->sim)) {
             tell_reply(user, &request, &value);
         }
-        user_ops[request.kind].reply(user, &request, &value);
-        if (user_ops[request.kind].record != NULL) {
-            user_ops[request.kind].record(user, &request, &value);
+        if (!user_refused(user, &request, &value)) {
+            user_ops[request.kind].reply(user, &request, &value);
+            if (user_ops[request.kind].record != NULL) {
+                user_ops[request.kind].record(user, &request, &value);
+            }
         }
         arena_reset(&users->arena);
     }
@@ -396,6 +398,7 @@ void users_free(struct users *users) {
     }
     arena_fini(&users->arena);
     history_fini(&users->history);
+    free(users->refused);
     free(users->items);
     free(users);
 }
@@ -486,7 +489,8 @@ void users_check(struct users *users) {
         while (rest.len > 0) {
             uint64_t n = value_number(rest);
             const char *end = memchr(rest.ptr, ';', rest.len);
-            if (n == 0 || n > users->values || end == NULL || (seen[n / 64] >> n % 64 & 1)) {
+            if (n == 0 || n > users->values || end == NULL || (seen[n / 64] >> n % 64 & 1) ||
+                value_is_refused(users, n)) {
                 world_fail(users->world, "list %u holds %.20s, twice or never appended", i,
                            rest.ptr);
             }

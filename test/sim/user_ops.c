@@ -56,6 +56,23 @@ void own_ghost(struct own_key *own, uint64_t value) {
     own->ghosts[own->ghosts_count++] = value;
 }
 
+static void refuse_value(struct users *users, uint64_t value) {
+    uint64_t word = value / 64;
+    if (word >= users->refused_words) {
+        uint64_t words = 2 * word + 16;
+        users->refused = realloc(users->refused, words * sizeof *users->refused);
+        check(users->refused != NULL);
+        memset(users->refused + users->refused_words, 0,
+               (words - users->refused_words) * sizeof *users->refused);
+        users->refused_words = words;
+    }
+    users->refused[word] |= UINT64_C(1) << value % 64;
+}
+
+bool value_is_refused(const struct users *users, uint64_t value) {
+    return value / 64 < users->refused_words && (users->refused[value / 64] >> value % 64 & 1);
+}
+
 static bool own_may_be(const struct user *user, const struct own_key *own, uint64_t value) {
     bool may = own->value == value || user->moves_lost;
     for (unsigned i = 0; i < own->ghosts_count && !may; i++) {
@@ -547,6 +564,12 @@ static void reply_own_many(struct user *user, const struct request *request,
     }
 }
 
+/* What was refused had no effect. */
+static void want_allowed(const struct user *user, const struct request *request,
+                         const struct value *value, uint64_t seen) {
+    want(user, request, value, !value_is_refused(user->users, seen), "what was refused was done");
+}
+
 /* All keys of a group, read at one moment. */
 static void check_whole(const struct user *user, const struct request *request,
                         const struct wire_value *value, unsigned n) {
@@ -558,6 +581,7 @@ static void check_whole(const struct user *user, const struct request *request,
              item->type == value->items[0].type && bytes_equal(item->text, value->items[0].text),
              "a torn read");
     }
+    want_allowed(user, request, value, value_number(value->items[0].text));
 }
 
 static void reply_group(struct user *user, const struct request *request,
@@ -577,6 +601,7 @@ static void reply_group(struct user *user, const struct request *request,
         want(user, request, value,
              value->type == '$' && value_number(value->text) <= user->users->values,
              "nothing that two equal values share");
+        want_allowed(user, request, value, value_number(value->text));
         return;
     }
     bool counts = request->kind == KIND_GROUP_DELETE || request->kind == KIND_GROUP_EXISTS;
@@ -832,6 +857,7 @@ static void reply_shared(struct user *user, const struct request *request,
     want(user, request, value, value->type == '$' || value->type == '_', "no value");
     want(user, request, value, value_number(value->text) <= user->users->values,
          "a value that nobody has written");
+    want_allowed(user, request, value, value_number(value->text));
 }
 
 static void reply_plain(struct user *user, const struct request *request,
@@ -860,6 +886,51 @@ static void reply_plain(struct user *user, const struct request *request,
     default:
         want(user, request, value, value->type == ':', "no number");
     }
+}
+
+/* ---- What is refused ---- */
+
+bool user_refused(struct user *user, const struct request *request, const struct value *value) {
+    struct users *users = user->users;
+    struct bytes exec = BYTES("EXECABORT Transaction discarded because of: " USERS_REFUSED);
+    if (value->type != '-' ||
+        !(bytes_equal(value->text, BYTES(USERS_REFUSED)) || bytes_equal(value->text, exec))) {
+        return false;
+    }
+    users->counts.refused++;
+    unsigned values = 1;
+    switch (request->kind) {
+    case KIND_INCREMENT:
+        users->counters[request->key].asked--;
+        return true;
+    case KIND_EXEC_ADD:
+        users->pair.asked--;
+        return true;
+    case KIND_CAS_READ:
+        user_issue(user, KIND_CAS_READ, request->key); /* it watches the key */
+        return true;
+    case KIND_STAND_READ:
+        user->stand_reads = false;
+        return true;
+    case KIND_EXEC_STAND:
+        user->stand_until_ns = 0;
+        return true;
+    case KIND_EXEC_CAS:
+        users->cas[request->key].asked--;
+        break;
+    case KIND_MSET:
+        values = users->options.own_keys;
+        break;
+    case KIND_EXEC_LISTS:
+        values = 2;
+        break;
+    default:
+        break;
+    }
+    for (unsigned i = 0; i < values && request->value != 0; i++) {
+        refuse_value(users, request->value + i);
+    }
+    return true;
 }
 
 /* ---- The history ---- */

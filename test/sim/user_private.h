@@ -158,7 +158,9 @@ struct users {
     struct mortal mortals[GROUPS][MORTALS_KEPT]; /* by value, the latest of each place */
     struct history history;
     uint64_t processes;
-    uint64_t values; /* numbers handed out: no value is written twice */
+    uint64_t values;   /* numbers handed out: no value is written twice */
+    uint64_t *refused; /* a bit for each value of which a write was refused: nobody may see it */
+    uint64_t refused_words;
     struct users_counts counts;
     bool finishing;
     bool refuted; /* the history of all is none that a server may give */
@@ -188,6 +190,9 @@ void user_issue(struct user *user, enum kind kind, unsigned key);
 enum kind user_any_kind(struct users *users);
 /* A write whose reply never came: the key may have this value from now on. */
 void own_ghost(struct own_key *own, uint64_t value);
+/* A shard has refused it: it had no effect. False if the reply says something else. */
+bool user_refused(struct user *user, const struct request *request, const struct value *value);
+bool value_is_refused(const struct users *users, uint64_t value);
 /* The number that a text begins with, 0 for none. */
 uint64_t value_number(struct bytes text);
 

@@ -9,6 +9,7 @@
 #include "base/must.h"
 #include "base/num.h"
 #include "base/text.h"
+#include "server/call/check.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/call/help.h"
@@ -280,6 +281,44 @@ static void debug_set_active_expire(struct exec *x) {
     scatter_all(x, active_expire_part, 0, &args, sizeof(args), scatter_ok);
 }
 
+/* ---- A shard that says no ---- */
+
+struct refuse_args {
+    int worker; /* -1: each */
+    char error[200];
+};
+
+static bool refuse_part(struct worker *worker, const void *args, void *result) {
+    const struct refuse_args *a = args;
+    if (a->worker < 0 || (unsigned)a->worker == worker->id) {
+        check_owner_refuses(worker, a->error[0] != 0 ? a->error : NULL);
+    }
+    return true;
+}
+
+static void debug_refuse(struct exec *x) {
+    struct refuse_args args = {.worker = -1};
+    if (x->argc == 3 && !bytes_is(x->argv[2], "off")) {
+        reply_subcommand_error(x);
+        return;
+    }
+    if (x->argc == 4) {
+        struct bytes error = x->argv[3];
+        if (error.len == 0 || error.len >= sizeof(args.error)) {
+            reply_error(x->reply, ERR_SYNTAX);
+            return;
+        }
+        for (size_t i = 0; i < error.len; i++) {
+            char c = error.ptr[i];
+            args.error[i] = c == '\r' || c == '\n' || c == 0 ? ' ' : c;
+        }
+        if (!bytes_is(x->argv[2], "all")) {
+            args.worker = (int)node_owner(x->worker->node, key_slot(x->argv[2]));
+        }
+    }
+    scatter_all(x, refuse_part, 0, &args, sizeof(args), scatter_ok);
+}
+
 /* ---- Replies ---- */
 
 static void reply_three(struct reply *r) {
@@ -480,6 +519,10 @@ static const char *const help_lines[] = {
     "PROTOCOL <type>",
     "    Reply with a value of a type: string, integer, double, bignum, null, array, set, map,",
     "    attrib, push, verbatim, true, false.",
+    "REFUSE <key>|ALL <error>",
+    "    Let the shard of a key, or each, refuse all commands on its keys.",
+    "REFUSE OFF",
+    "    No shard refuses any more.",
     "RELOAD",
     "    Not there yet.",
     "SEGFAULT",
@@ -526,6 +569,7 @@ static const struct {
     {"populate", 3, 5, debug_populate},
     {"protocol", 3, 3, debug_protocol},
     {"quicklist", 3, 4, debug_quicklist},
+    {"refuse", 3, 4, debug_refuse},
     {"reload", 2, UINT32_MAX, debug_reload},
     {"segfault", 2, UINT32_MAX, debug_segfault},
     {"set-active-expire", 3, 3, debug_set_active_expire},
