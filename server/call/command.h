@@ -43,7 +43,7 @@ struct exec {
         now_ms; /* wall clock, one value for the whole command (and its parts on other shards) */
     struct key key;        /* the first key, hashed once; only if the command has one */
     uint8_t manner;        /* exec_manner */
-    struct client *client; /* PLACE_HOME commands only, else NULL */
+    struct client *client; /* NULL for commands of place KEY */
     struct worker *worker; /* the thread that runs it */
     struct caller *caller; /* in whose name (call.h) */
     bool goes_on;          /* set by what lets it end later, elsewhere: scatter, txn_exec */
@@ -64,10 +64,26 @@ static inline unsigned exec_lookup_flags(const struct exec *x, unsigned flags) {
 
 /* ---- Rows ---- */
 
+/* What a command concerns, and so where it runs: KEY where its keys are, all others at home. */
 enum command_place {
-    PLACE_KEY,  /* on the shard that owns its keys; `spread` says what if they lie on several */
-    PLACE_HOME, /* on the client's home thread, fenced: after all earlier requests, before all later
-                   ones */
+    PLACE_KEY,  /* its keys; `spread` says what becomes of it if they lie on several shards */
+    PLACE_SELF, /* its connection */
+    PLACE_PURE, /* its reply: it changes nothing, and reads nothing that a request changes */
+    PLACE_EACH_WORKER, /* every worker: it asks or changes them (scatter.h) */
+    PLACE_ALL_KEYS,    /* all keys of all shards, at one moment: it locks them (but see `walks`) */
+};
+
+/* Whether it runs after all earlier requests of its connection, and before all later ones. */
+enum command_fence {
+    FENCE_BY_PLACE, /* all do but KEY and PURE */
+    FENCE_NO,
+    FENCE_YES,
+};
+
+/* What becomes of it inside MULTI. */
+enum command_queue {
+    QUEUE_IN_MULTI, /* it is kept for EXEC */
+    QUEUE_NEVER,    /* it runs at once: it ends the transaction, or the connection */
 };
 
 /* What becomes of a command whose keys lie on several shards. All but CARRY have keys to the last
@@ -105,16 +121,6 @@ enum command_flag {
     CMD_SENTINEL = 1 << 22,
     CMD_ONLY_SENTINEL = 1 << 23,
     CMD_ALL_DBS = 1 << 24,
-    /* Ours, never shown among the flags: a PLACE_HOME command that looks at, or (CMD_WRITE)
-       changes, all keys; and one that does so at one moment for all shards, also outside of MULTI.
-     */
-    CMD_ALL_KEYS = 1 << 25,
-    CMD_AT_ONCE = 1 << 26,
-    /* Ours, never shown among the flags. UNFENCED: dispatch need not fence it although it is
-       PLACE_HOME (touches nothing but its reply: PING, ECHO). */
-    CMD_SYSTEM = 1 << 29, /* COMMAND DOCS calls it a system command */
-    CMD_UNFENCED = 1u << 30,
-    CMD_UNQUEUED = 1 << 28, /* runs at once also inside MULTI: EXEC, DISCARD, RESET, QUIT */
 };
 
 /* Bit n is category n in the order of ACL CAT; names in command_category_names. */
@@ -221,6 +227,10 @@ struct command {
                             by command_categories() */
     enum command_place place;
     enum command_spread spread;
+    enum command_fence fence;
+    enum command_queue queue;
+    bool walks;     /* ALL_KEYS: it goes through them in slices; one moment only inside MULTI */
+    bool is_system; /* COMMAND DOCS calls it a system command */
     struct key_spec keys[KEY_SPECS_MAX]; /* ended by BEGIN_NONE */
     command_keys_fn *find_keys;          /* NULL: key specs are complete */
     const char *const *tips;             /* NULL-ended, or NULL */

@@ -7,9 +7,9 @@
  * letter in either case and nothing else, so two compares of words and one of lengths are exact.
  * Longer names end with one more compare.
  *
- * What follows from a row is derived here once: the categories that flags imply, the
- * first/last/step triple that COMMAND has shown since before key specs existed, and whether routing
- * may trust that triple.
+ * What follows from a row is derived here once: whether it fences, the categories that flags imply,
+ * the first/last/step triple that COMMAND has shown since before key specs existed, and whether
+ * routing may trust that triple.
  */
 #include "server/call/command_table.h"
 
@@ -208,8 +208,16 @@ static void fold_key_specs(struct command_ref *ref) {
     ref->shown_step = step;
 }
 
+static bool fences(const struct command *row) {
+    if (row->fence == FENCE_BY_PLACE) {
+        return row->place != PLACE_KEY && row->place != PLACE_PURE;
+    }
+    return row->fence == FENCE_YES;
+}
+
 static void ref_derive(struct command_ref *ref) {
     const struct command *row = ref->row;
+    ref->fences = fences(row);
     ref->flags = row->flags;
     ref->categories = categories_of(row);
     fold_key_specs(ref);

@@ -21,6 +21,7 @@ struct command_ref {
                                 if disabled */
     unsigned flags;          /* the row's, and movable keys where its specs imply them */
     unsigned categories;     /* explicit and implied */
+    bool fences;             /* after all earlier requests, and before all later ones */
     const struct command_ref *subcommands; /* array */
     unsigned subcommands_count;
     /* The common case of routing: the keys begin at argv[first] and end at argv[last] (negative:

@@ -230,11 +230,11 @@ static void stage(struct client *client, struct staged *staged, const struct sta
     if (UNLIKELY(arity > 0 ? request->argc != (uint32_t)arity : request->argc < (uint32_t)-arity)) {
         return;
     }
-    if (UNLIKELY(client->multi != NULL) && !(ref->row->flags & CMD_UNQUEUED)) {
+    if (UNLIKELY(client->multi != NULL) && ref->row->queue != QUEUE_NEVER) {
         staged->route = ROUTE_QUEUE;
         return;
     }
-    if (ref->row->place == PLACE_HOME) {
+    if (ref->row->place != PLACE_KEY) {
         staged->route = ROUTE_HOME;
         return;
     }
@@ -307,14 +307,19 @@ static bool paused(const struct client *client, const struct command_ref *ref) {
  * the transaction ends with it. */
 static bool is_fence(const struct staged *staged) {
     return staged->route == ROUTE_APART || is_exec(staged) ||
-           (staged->route == ROUTE_HOME && !(staged->ref->row->flags & CMD_UNFENCED));
+           (staged->route == ROUTE_HOME && staged->ref->fences);
+}
+
+/* All keys of all shards at one moment. */
+static bool is_about_all(const struct command *row) {
+    return row->place == PLACE_ALL_KEYS && !row->walks;
 }
 
 /* It is a transaction: its keys lie on several shards, or it is about all of them at once. */
 static bool is_apart(const struct worker *worker, const struct staged *staged) {
     return staged->route == ROUTE_APART ||
-           (staged->route == ROUTE_HOME && worker->node->count > 1 &&
-            (staged->ref->row->flags & CMD_AT_ONCE));
+           (staged->route == ROUTE_HOME && worker->server->workers_count > 1 &&
+            is_about_all(staged->ref->row));
 }
 
 /* An op on a key of this shard that a transaction has locked waits in a batch like those for other

@@ -49,7 +49,7 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
                                    size_t part_bytes, const void *args, size_t args_bytes,
                                    scatter_done_fn *done) {
     struct client *client = x->client != NULL ? x->client : x->caller->fenced;
-    check(client != NULL && client->scatter == NULL);
+    check(client != NULL && client->scatter == NULL && x->command->place != PLACE_PURE);
     size_t head = round_up(sizeof(struct scatter));
     size_t parts = round_up(count * sizeof(struct scatter_part));
     size_t each = round_up(part_bytes);

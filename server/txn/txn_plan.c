@@ -157,14 +157,14 @@ static void plan_carried(struct txn *txn, struct txn_command *command) {
 
 /* True if it needs a phase of its own. */
 static bool plan_command(struct txn *txn, struct txn_command *command) {
-    if (command->ref->row->place == PLACE_HOME) {
+    if (command->ref->row->place != PLACE_KEY) {
         command->kind = TXN_HOME;
-        if (command->ref->flags & CMD_ALL_KEYS) {
+        if (command->ref->row->place == PLACE_ALL_KEYS) {
             bool writes = command->ref->flags & CMD_WRITE;
             enum lock_scope scope = writes ? LOCK_ALL_EXCLUSIVE : LOCK_ALL_SHARED;
             txn->scope = scope > txn->scope ? scope : txn->scope;
         }
-        return !(command->ref->flags & CMD_UNFENCED);
+        return command->ref->fences;
     }
     command->kind = TXN_TASKS;
     plan_keys(txn, command);

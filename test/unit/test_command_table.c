@@ -228,3 +228,32 @@ Test(command_table, keys_are_found_by_number_and_by_keyword) {
     cr_expect_str_eq(KEYS(&keyword_back, "x", "keys", "1", "keys", "a", "b"), "4 5");
     cr_expect_str_eq(KEYS(&not_keys, "x", "channel", "a"), "2");
 }
+
+/* Rows say it where the place does not. */
+Test(command_table, fences_follow_from_places) {
+    struct command_table *table = table_new(NULL, 0);
+    cr_expect(!find(table, "get")->fences && !find(table, "ping")->fences);
+    cr_expect(find(table, "select")->fences && find(table, "info")->fences);
+    cr_expect(find(table, "flushall")->fences && find(table, "scan")->fences);
+    const struct command_ref *client = find(table, "client");
+    cr_expect(!command_ref_find_sub(client, BYTES("id"))->fences);
+    cr_expect(command_ref_find_sub(client, BYTES("setname"))->fences);
+    command_table_free(table);
+}
+
+/* What runs at home must not have keys that nobody locks; WATCH only notes them. */
+Test(command_table, places_fit_keys) {
+    struct command_table *table = table_new(NULL, 0);
+    for (unsigned i = 0; i < command_table_count(table); i++) {
+        const struct command_ref *ref = command_table_at(table, i);
+        bool has_keys = ref->row->keys[0].begin != BEGIN_NONE || ref->row->find_keys != NULL;
+        bool at_keys = ref->row->place == PLACE_KEY;
+        if (strcmp(ref->full_name, "watch") != 0) {
+            cr_expect_eq(has_keys, at_keys, "%s", ref->full_name);
+        }
+        cr_expect(!ref->row->walks || ref->row->place == PLACE_ALL_KEYS, "%s", ref->full_name);
+        bool changes = (ref->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
+        cr_expect(!changes || at_keys || ref->row->place == PLACE_ALL_KEYS, "%s", ref->full_name);
+    }
+    command_table_free(table);
+}

@@ -303,7 +303,7 @@ static void reply_history(struct reply *r, const struct command_history *history
 
 static void reply_command_docs(struct reply *r, const struct command_ref *ref) {
     const struct command *row = ref->row;
-    bool deprecated = row->deprecated_since != NULL, system = (row->flags & CMD_SYSTEM) != 0;
+    bool deprecated = row->deprecated_since != NULL, system = row->is_system;
     reply_bulk_text(r, ref->full_name);
     reply_map(r, (size_t)3 + (row->complexity != NULL) + (deprecated || system) + deprecated +
                      (row->replaced_by != NULL) + (row->history != NULL) + (row->args != NULL) +
