@@ -566,7 +566,7 @@ static void reply_own_many(struct user *user, const struct request *request,
 
 /* What was refused had no effect. */
 static void want_allowed(const struct user *user, const struct request *request,
-                         const struct value *value, uint64_t seen) {
+                         const struct wire_value *value, uint64_t seen) {
     want(user, request, value, !value_is_refused(user->users, seen), "what was refused was done");
 }
 
@@ -890,7 +890,8 @@ static void reply_plain(struct user *user, const struct request *request,
 
 /* ---- What is refused ---- */
 
-bool user_refused(struct user *user, const struct request *request, const struct value *value) {
+bool user_refused(struct user *user, const struct request *request,
+                  const struct wire_value *value) {
     struct users *users = user->users;
     struct bytes exec = BYTES("EXECABORT Transaction discarded because of: " USERS_REFUSED);
     if (value->type != '-' ||

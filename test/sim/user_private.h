@@ -191,7 +191,7 @@ enum kind user_any_kind(struct users *users);
 /* A write whose reply never came: the key may have this value from now on. */
 void own_ghost(struct own_key *own, uint64_t value);
 /* A shard has refused it: it had no effect. False if the reply says something else. */
-bool user_refused(struct user *user, const struct request *request, const struct value *value);
+bool user_refused(struct user *user, const struct request *request, const struct wire_value *value);
 bool value_is_refused(const struct users *users, uint64_t value);
 /* The number that a text begins with, 0 for none. */
 uint64_t value_number(struct bytes text);
