@@ -10,7 +10,14 @@
  *
  *     arrived -> runs -- locked key --> suspended, in line ----\
  *                  |---- slice over --> suspended, and cut --> goes on
+ *                  |---- slot gone --> lent to where the slot is, for one op; back, goes on
  *                  \---- all ran -----> home; its followers come up
+ *
+ * A slot may go to another shard while an op is on its way. The shard that the batch was sent to
+ * keeps its place among the client's batches and lends it to the new owner for that one op, so that
+ * the ops of a client keep their order. Its home sends nothing by the new table before all that was
+ * routed by the old one is back. No op with keys in several slots meets a change of the table: they
+ * are counted (`wide_ops`), and nothing moves while there are any.
  *
  * Batches are pooled by their home, and so are chunks for their replies. One keeps its arena's
  * first block, so a steady load allocates nothing.
@@ -60,6 +67,7 @@ struct batch *batch_take(struct worker *worker, struct client *client, struct rt
     batch->returned = false;
     batch->request_bytes = 0;
     batch->command_flags = 0;
+    batch->wide_ops = 0;
     return batch;
 }
 
@@ -116,6 +124,7 @@ size_t batch_add(struct batch *batch, const struct command_ref *ref, const struc
                  const struct key *key, const struct client *client) {
     check(batch->count < BATCH_OPS_MAX);
     batch->client_id = client->id;
+    batch->slots_epoch = client->slots_epoch;
     struct op *op = &batch->ops[batch->count++];
     op->ref = ref;
     op->argv = arena_alloc(&batch->arena, request->argc * sizeof(*op->argv));
@@ -155,6 +164,9 @@ void batch_returned(struct batch *batch) {
         outbuf_init(&batch->early);
     }
     batch->ready = batch->count;
+    if (UNLIKELY(batch->wide_ops > 0)) {
+        batch->client->worker->wide_ops -= batch->wide_ops;
+    }
     if (batch->input != NULL) {
         rt_buffer_unref(batch->input);
         batch->input = NULL;
@@ -280,18 +292,40 @@ void batches_go_on(struct worker *worker) {
     list_splice_back(&worker->cut, &cut);
 }
 
-static void op_settled(void *context, struct lock_request *request) {
-    struct worker *worker = context;
-    struct batch *batch = (struct batch *)((char *)request - offsetof(struct batch, lock));
-    links_remove(&worker->suspended, &batch->link);
+/* The next op's keys are this shard's, though the table may have changed since it was routed. */
+static bool is_owner(const struct worker *worker, const struct batch *batch) {
+#ifdef SHOAL_UNSAFE_SLOTS /* for the test that users of the simulator notice */
+    return true;
+#endif
+    return batch->slots_epoch == slots_epoch(&worker->node->slots) ||
+           node_owner(worker->node, batch->ops[batch->ran].key.slot) == worker->id;
+}
+
+static struct batch *batch_of_lock(struct lock_request *request) {
+    return (struct batch *)((char *)request - offsetof(struct batch, lock));
+}
+
+/* Its key's lock was waited for, and perhaps the slot has gone meanwhile. */
+static void run_locked(struct worker *worker, struct batch *batch) {
     worker->tick = rt_ticks(worker->rt);
     struct caller caller = caller_of(worker);
-    run_op(&caller, batch);
-    locks_release(&worker->shard.locks, request);
+    if (is_owner(worker, batch)) {
+        run_op(&caller, batch);
+    }
+    locks_release(&worker->shard.locks, &batch->lock);
+}
+
+static void op_settled(void *context, struct lock_request *request) {
+    struct worker *worker = context;
+    struct batch *batch = batch_of_lock(request);
+    links_remove(&worker->suspended, &batch->link);
+    run_locked(worker, batch);
     batch_go_on(worker, batch);
 }
 
-static void op_wait(struct worker *worker, struct batch *batch) {
+/* Stands in line for the next op's keys. */
+static void op_lock(struct worker *worker, struct batch *batch,
+                    void (*settled)(void *context, struct lock_request *request)) {
     struct op *op = &batch->ops[batch->ran];
     struct lock_key on_stack[KEYS_ON_STACK];
     uint32_t n;
@@ -303,11 +337,65 @@ static void op_wait(struct worker *worker, struct batch *batch) {
         free(keys);
     }
     worker->stats.lock_waits++;
-    suspend(worker, batch);
-    batch->lock.settled = op_settled;
+    batch->lock.settled = settled;
     if (locks_submit(&worker->shard.locks, &batch->lock) != LOCK_WAITS) {
-        op_settled(worker, &batch->lock);
+        settled(worker, &batch->lock);
     }
+}
+
+static void op_wait(struct worker *worker, struct batch *batch) {
+    suspend(worker, batch);
+    op_lock(worker, batch, op_settled);
+}
+
+static bool op_is_blocked_here(const struct worker *worker, const struct op *op) {
+    return UNLIKELY(worker->shard.locks.requests > 0) &&
+           op_is_blocked(worker, op->ref, op->argv, op->argc, &op->key);
+}
+
+/* ---- An op whose slot has gone ---- */
+
+static void lend_to_owner(struct worker *worker, struct batch *batch) {
+    batch->message.kind = MESSAGE_BATCH_LENT;
+    post_send(worker->server->office, worker->id,
+              node_owner(worker->node, batch->ops[batch->ran].key.slot), &batch->message);
+}
+
+/* Its place here stays. */
+static void batch_lend(struct worker *worker, struct batch *batch) {
+    worker->stats.ops_moved++;
+    suspend(worker, batch);
+    lend_to_owner(worker, batch);
+}
+
+static void give_back(struct worker *worker, struct batch *batch) {
+    batch->message.kind = MESSAGE_BATCH_BACK;
+    post_send(worker->server->office, worker->id, batch->target, &batch->message);
+}
+
+static void lent_settled(void *context, struct lock_request *request) {
+    struct worker *worker = context;
+    struct batch *batch = batch_of_lock(request);
+    run_locked(worker, batch);
+    give_back(worker, batch); /* to be lent again, if the slot has gone on */
+}
+
+void batch_lent(struct worker *worker, struct batch *batch) {
+    worker_slice_enter(worker);
+    if (!is_owner(worker, batch)) {
+        give_back(worker, batch);
+    } else if (op_is_blocked_here(worker, &batch->ops[batch->ran])) {
+        op_lock(worker, batch, lent_settled);
+    } else {
+        struct caller caller = caller_of(worker);
+        run_op(&caller, batch);
+        give_back(worker, batch);
+    }
+}
+
+void batch_back(struct worker *worker, struct batch *batch) {
+    links_remove(&worker->suspended, &batch->link);
+    batch_go_on(worker, batch);
 }
 
 /* Home it goes; and the first that stood behind it comes up, with the others behind it. */
@@ -333,12 +421,14 @@ static bool is_enough(const struct worker *worker, const struct batch *batch, si
 
 /* Runs its ops as far as they may; true if all have run. */
 static bool run_ops(struct worker *worker, struct batch *batch) {
-    const struct locks *locks = &worker->shard.locks;
     struct caller caller = caller_of(worker);
+    bool moved = batch->slots_epoch != slots_epoch(&worker->node->slots);
     while (batch->ran < batch->count) {
-        const struct op *op = &batch->ops[batch->ran];
-        if (UNLIKELY(locks->requests > 0) &&
-            op_is_blocked(worker, op->ref, op->argv, op->argc, &op->key)) {
+        if (UNLIKELY(moved) && !is_owner(worker, batch)) {
+            batch_lend(worker, batch);
+            return false;
+        }
+        if (op_is_blocked_here(worker, &batch->ops[batch->ran])) {
             op_wait(worker, batch);
             return false;
         }

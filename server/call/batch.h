@@ -44,6 +44,8 @@ struct batch {
     struct large *large; /* of its first op, or NULL; lives as long as input */
     uint32_t count;
     unsigned target;
+    uint64_t slots_epoch; /* of the table that its ops were routed by */
+    uint32_t wide_ops;    /* with keys in several slots */
     /* Home's, all the time. */
     bool returned;
     uint32_t ready;       /* ops whose replies are home */
@@ -87,6 +89,10 @@ size_t batch_add(struct batch *batch, const struct command_ref *ref, const struc
  * it does between two ops when its slice of the turn is over or much has been written: then what is
  * ready goes home ahead. */
 void batch_arrived(struct worker *worker, struct batch *batch);
+/* A shard that a batch is lent to, because its next op is of a slot that has come here: runs that
+ * op and sends it back. The shard that it was sent to: it goes on. */
+void batch_lent(struct worker *worker, struct batch *batch);
+void batch_back(struct worker *worker, struct batch *batch);
 /* Owner of the keys, once a turn: goes on with those that were cut. */
 void batches_go_on(struct worker *worker);
 /* Home: what came ahead of a batch, or with it, is ready. Batch news are freed. */

@@ -60,6 +60,7 @@ struct staged {
     struct key key;
     enum route route;
     unsigned target;
+    bool wide; /* keys in several slots of one shard */
 };
 
 /* ---- Running ---- */
@@ -156,6 +157,10 @@ static void run_away(struct client *client, struct staged *staged) {
         batch->large = staged->large;
     }
     client->bytes_away += batch_add(batch, staged->ref, &staged->request, &staged->key, client);
+    if (UNLIKELY(staged->wide)) {
+        batch->wide_ops++;
+        worker->wide_ops++;
+    }
     client_pend_op(client, batch, (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0);
     client->ops_pending++;
     worker->stats.ops_away++;
@@ -196,8 +201,11 @@ static enum route route_keys(struct client *client, struct staged *staged) {
         if (node_owner(worker->node, slot) != staged->target) {
             return ROUTE_APART;
         }
+        staged->wide |= slot != staged->key.slot;
     }
-    return ROUTE_KEY;
+    /* While the table changes they may part at any moment: a transaction can be planned anew. */
+    bool may_part = staged->wide && slots_changing(slots_epoch(&worker->node->slots));
+    return may_part ? ROUTE_APART : ROUTE_KEY;
 }
 
 /* The command of a request. `previous` is the one staged before it, or NULL: pipelines repeat
@@ -223,6 +231,7 @@ static void stage(struct client *client, struct staged *staged, const struct sta
     const struct command_ref *ref = find_command(worker->server->commands, request, previous);
     staged->ref = ref;
     staged->route = ROUTE_UNKNOWN;
+    staged->wide = false;
     if (UNLIKELY(ref == NULL)) {
         return;
     }
@@ -356,7 +365,7 @@ static void run_apart(struct client *client, struct staged *staged) {
 
 /* False: it must wait, and nothing of it was done. */
 static bool run_staged(struct client *client, struct staged *staged, struct caller *caller,
-                       bool may_run) {
+                       bool may_run, bool slots_moved) {
     struct worker *worker = client->worker;
     const struct command_ref *ref = staged->ref;
     enum refusal refusal = check_home(client, ref, may_run, staged->route != ROUTE_UNKNOWN,
@@ -378,7 +387,7 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
     bool away = !refused && staged->route == ROUTE_KEY &&
                 (staged->target != worker->id || must_wait_here(client, staged));
     if (client->pending_count > 0 && !refused) {
-        bool fence = apart || is_fence(staged);
+        bool fence = apart || is_fence(staged) || slots_moved;
         if (worker->config->pipeline_order == CONFIG_PIPELINE_STRICT &&
             (!away || client->away_target != staged->target)) {
             fence = true;
@@ -504,8 +513,16 @@ static void run_window(struct client *client) {
     struct staged window[DISPATCH_WINDOW];
     size_t used;
     enum parse_status status;
+    const struct slots *slots = &worker->node->slots;
+    uint64_t epoch = slots_epoch(slots);
     unsigned n = stage_window(client, window, &used, &status);
     size_t scanned = used;
+    if (client->pending_count == 0) {
+        client->slots_epoch = epoch;
+    }
+    /* By another table than what is away: it must not overtake that. */
+    bool moved =
+        epoch != client->slots_epoch || slots_changing(epoch) || epoch != slots_epoch(slots);
     prefetch_window(client, window, n);
     bool may_run = client_may_run(client);
     bool whole = true, cut = false;
@@ -519,7 +536,7 @@ static void run_window(struct client *client) {
     };
     for (unsigned i = 0; i < n; i++) {
         cut = i > 0 && UNLIKELY(worker_slice_over(worker));
-        if (cut || !run_staged(client, &window[i], &caller, may_run)) {
+        if (cut || !run_staged(client, &window[i], &caller, may_run, moved)) {
             used = window[i].start; /* inv. 1 */
             whole = false;
             break;

@@ -36,6 +36,9 @@ struct scatter {
     void *args;
     int64_t now_ms;
     struct call_outcome outcome; /* of what has run at home so far */
+    size_t part_bytes, args_bytes;
+    int slot;             /* its only part is for whom that belongs to, or -1 */
+    uint64_t slots_epoch; /* as it began */
     unsigned count, open;
     bool inside; /* CLIENT PAUSE waits for it */
     struct scatter_part *parts;
@@ -63,6 +66,10 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
         .done = done,
         .args = memory + head + parts + count * each,
         .now_ms = x->now_ms,
+        .part_bytes = part_bytes,
+        .args_bytes = args_bytes,
+        .slot = -1,
+        .slots_epoch = slots_epoch(&x->worker->node->slots),
         .count = count,
         .open = count,
         .inside = client->txn == NULL && !pause_passes(x->ref),
@@ -88,14 +95,14 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
     return scatter;
 }
 
-static void part_send(struct worker *home, struct scatter_part *part, unsigned to) {
+static void part_send(struct worker *from, struct scatter_part *part, unsigned to) {
     part->worker = to;
-    if (to == home->id) {
-        scatter_part_arrived(home, part);
+    if (to == from->id) {
+        scatter_part_arrived(from, part);
         return;
     }
     part->message.kind = MESSAGE_PART;
-    post_send(home->server->office, home->id, to, &part->message);
+    post_send(from->server->office, from->id, to, &part->message);
 }
 
 void scatter_all(struct exec *x, scatter_part_fn *part, size_t part_bytes, const void *args,
@@ -111,6 +118,24 @@ void scatter_one(struct exec *x, unsigned worker, scatter_part_fn *part, size_t 
                  const void *args, size_t args_bytes, scatter_done_fn *done) {
     struct scatter *scatter = scatter_new(x, 1, part, part_bytes, args, args_bytes, done);
     part_send(x->worker, &scatter->parts[0], worker);
+}
+
+void scatter_slot(struct exec *x, uint16_t slot, scatter_part_fn *part, size_t part_bytes,
+                  const void *args, size_t args_bytes, scatter_done_fn *done) {
+    struct scatter *scatter = scatter_new(x, 1, part, part_bytes, args, args_bytes, done);
+    scatter->slot = slot;
+    part_send(x->worker, &scatter->parts[0], node_owner(x->worker->node, slot));
+}
+
+void scatter_again(struct exec *x, const struct scatter_result *result) {
+    const struct scatter *scatter = result->scatter;
+    if (scatter->slot >= 0) {
+        scatter_slot(x, (uint16_t)scatter->slot, scatter->part, scatter->part_bytes, scatter->args,
+                     scatter->args_bytes, scatter->done);
+    } else {
+        scatter_all(x, scatter->part, scatter->part_bytes, scatter->args, scatter->args_bytes,
+                    scatter->done);
+    }
 }
 
 void scatter_ok(struct exec *x, const struct scatter_result *result) {
@@ -129,7 +154,16 @@ bool scatter_run_jobs(struct worker *worker) {
     while (!worker_slice_over(worker) && (node = list_pop_front(&jobs)) != NULL) {
         worker_slice_enter(worker);
         struct scatter_part *part = LIST_ENTRY(node, struct scatter_part, node);
-        worker_reach_time(worker, part->scatter->now_ms);
+        const struct scatter *scatter = part->scatter;
+        worker_reach_time(worker, scatter->now_ms);
+        unsigned owner = scatter->slot >= 0 && !part->begun
+                             ? node_owner(worker->node, (uint16_t)scatter->slot)
+                             : worker->id;
+        if (UNLIKELY(owner != worker->id)) {
+            part_send(worker, part, owner);
+            continue;
+        }
+        part->begun = true;
         if (!part->scatter->part(worker, part->scatter->args, part->result)) {
             list_push_back(&worker->jobs, &part->node);
         } else if (part->message.home == worker->id) {
@@ -167,7 +201,14 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
     caller.client = gone ? NULL : client;
     caller.fenced = client;
     caller.tick = rt_ticks(worker->rt);
-    struct scatter_result result = {scatter->args, results, scatter->count};
+    uint64_t epoch = slots_epoch(&worker->node->slots);
+    struct scatter_result result = {
+        .scatter = scatter,
+        .moved = epoch != scatter->slots_epoch || slots_changing(epoch),
+        .args = scatter->args,
+        .parts = results,
+        .parts_count = scatter->count,
+    };
     struct call what = {
         .ref = scatter->ref,
         .key = &NO_KEY,

@@ -22,7 +22,11 @@ struct worker;
  * job in slices, its state in `part`); true when it is done. */
 typedef bool scatter_part_fn(struct worker *worker, const void *args, void *part);
 
+struct scatter;
+
 struct scatter_result {
+    struct scatter *scatter;
+    bool moved; /* slots went from shard to shard meanwhile: the parts may not have seen all keys */
     const void *args;
     void **parts; /* by position: all workers in order, or the one that was named */
     unsigned parts_count;
@@ -37,6 +41,12 @@ void scatter_all(struct exec *x, scatter_part_fn *part, size_t part_bytes, const
                  size_t args_bytes, scatter_done_fn *done);
 void scatter_one(struct exec *x, unsigned worker, scatter_part_fn *part, size_t part_bytes,
                  const void *args, size_t args_bytes, scatter_done_fn *done);
+
+/* The part at the owner of a slot, wherever that is by the time it begins. */
+void scatter_slot(struct exec *x, uint16_t slot, scatter_part_fn *part, size_t part_bytes,
+                  const void *args, size_t args_bytes, scatter_done_fn *done);
+/* In `done`, once what the parts have made is freed: all of it once more, instead of a reply. */
+void scatter_again(struct exec *x, const struct scatter_result *result);
 
 /* A `done` for commands whose parts have no result: OK. */
 scatter_done_fn scatter_ok;

@@ -20,6 +20,7 @@ struct scatter_part {
     struct list_node node;  /* of worker->jobs */
     struct scatter *scatter;
     unsigned worker;
+    bool begun;
     void *result;
 };
 

@@ -123,6 +123,7 @@ struct client {
     size_t home_memory;      /* of batches whose replies are home but not next in line */
     size_t home_replies;     /* bytes of those replies */
     unsigned away_target;    /* the shard of the last op that was sent away */
+    uint64_t slots_epoch;    /* of the table that what is away was routed by */
     struct scatter *scatter; /* what its command asks of all workers, or NULL */
     struct txn *txn;         /* the transaction that its commands are part of, or NULL */
     struct txn *gathered;    /* dispatch: not started yet */

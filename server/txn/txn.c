@@ -7,6 +7,7 @@
  *     home and one more:     HOME_FIRST, granted -> SCHEDULE the other, which runs at once
  *     else:                  SCHEDULE
  *
+ *     any of these, slots have moved -> (CANCEL) -> planned anew -> SCHEDULE
  *     SCHEDULE, all granted ----> PHASE [SCATTER] [STORE] -> PHASE ... -> reply, RELEASE
  *         ^   \-- some refused -> CANCEL
  *         +----------------------/  \-- three times -> FENCE, shard by shard -> SCHEDULE
@@ -119,14 +120,19 @@ static struct txn *txn_new(struct client *client, const struct command_ref *ref)
     return txn;
 }
 
+static void tasks_free(struct txn_task *first) {
+    for (struct txn_task *task = first; task != NULL; task = task->next) {
+        txn_items_free(&task->fetched);
+        large_free(task->large);
+        free(task->refusal);
+    }
+}
+
 static void txn_free(struct txn *txn) {
     struct client *client = txn->client;
+    tasks_free(txn->stale);
     EACH_PART(txn, part) {
-        for (struct txn_task *task = part->first; task != NULL; task = task->next) {
-            txn_items_free(&task->fetched);
-            large_free(task->large);
-            free(task->refusal);
-        }
+        tasks_free(part->first);
         txn_items_free(&part->store);
         worker_reclaim_chunk(txn->home, &part->out);
     }
@@ -321,10 +327,21 @@ static void forget_votes(struct txn *txn) {
     }
 }
 
+static bool any_moved(const struct txn *txn) {
+    bool any = false;
+    EACH_PART(txn, part) {
+        any |= part->moved;
+    }
+    return any;
+}
+
 static void cancel(struct txn *txn) {
     txn->state = STATE_CANCEL;
-    txn->refusals++;
-    txn->home->stats.txn_refusals++;
+    txn->plan_anew = any_moved(txn);
+    if (!txn->plan_anew) {
+        txn->refusals++;
+        txn->home->stats.txn_refusals++;
+    }
     forget_votes(txn);
     EACH_PART(txn, part) {
         forget_reads(part);
@@ -807,6 +824,67 @@ void txn_pauses(struct client *client) {
     client->txn->pauses = true;
 }
 
+/* ---- The plan ---- */
+
+/* What the first phase does changes nothing: it may be done twice. */
+static bool reads_first(const struct txn *txn) {
+    for (uint32_t i = 0; i < txn->count && txn->commands[i].phase == 0; i++) {
+        const struct txn_command *command = &txn->commands[i];
+        if (command->kind == TXN_TASKS && (command->ref->flags & CMD_WRITE)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* One of its parts, or NULL if it has none. */
+static struct txn_part *plan(struct txn *txn) {
+    txn_plan(txn);
+    txn->reads_first = reads_first(txn);
+    struct txn_part *some = NULL;
+    EACH_PART(txn, part) {
+        part->next = part->first;
+        note_client(part);
+        some = part;
+    }
+    return some;
+}
+
+/* Slots have moved before anything of it was done: nothing of the plan counts, and nothing is
+ * locked by it. What its tasks hold may be named by the commands. */
+static void plan_anew(struct txn *txn) {
+    txn->home->stats.ops_moved++;
+    EACH_PART(txn, part) {
+        if (part->first != NULL) {
+            part->last->next = txn->stale;
+            txn->stale = part->first;
+        }
+        worker_reclaim_chunk(txn->home, &part->out);
+    }
+    for (uint32_t i = 0; i < txn->count; i++) {
+        struct txn_command *command = &txn->commands[i];
+        command->tasks = NULL;
+        command->only = NULL;
+        command->keys = NULL;
+        command->keys_count = 0;
+        command->large = NULL; /* what was received apart is copied this time */
+    }
+    txn->parts_count = 0;
+    txn->refusals = txn->fenced = 0;
+    txn->phase = 0;
+    txn->plan_anew = false;
+    plan(txn);
+}
+
+/* The first question to the shards. */
+static void schedule_first(struct txn *txn) {
+    if (txn->parts_count == 2 && txn->parts[txn->home->id] != NULL) {
+        schedule_home(txn);
+    } else {
+        schedule(txn);
+    }
+}
+
 /* ---- What comes after what ---- */
 
 static bool any_refused(const struct txn *txn) {
@@ -832,7 +910,7 @@ static bool is_over_early(const struct txn *txn) {
 static bool step(struct txn *txn) {
     switch (txn->state) {
     case STATE_HOME_FIRST:
-        if (txn->parts[txn->home->id]->refused) {
+        if (txn->parts[txn->home->id]->refused || any_moved(txn)) {
             cancel(txn);
             break;
         }
@@ -846,7 +924,7 @@ static bool step(struct txn *txn) {
         }
         break;
     case STATE_SCHEDULE:
-        if (any_refused(txn)) {
+        if (any_refused(txn) || any_moved(txn)) {
             cancel(txn);
             break;
         }
@@ -860,7 +938,10 @@ static bool step(struct txn *txn) {
         }
         break;
     case STATE_CANCEL:
-        if (txn->refusals < TXN_REFUSALS_MAX || !fence_next(txn)) {
+        if (txn->plan_anew) {
+            plan_anew(txn);
+            schedule_first(txn);
+        } else if (txn->refusals < TXN_REFUSALS_MAX || !fence_next(txn)) {
             schedule(txn);
         }
         break;
@@ -904,6 +985,13 @@ static void go_on(struct txn *txn) {
         txn_free(txn);
         return;
     }
+    if (txn->state == STATE_ALONE && UNLIKELY(any_moved(txn))) {
+        plan_anew(txn);
+        schedule_first(txn);
+        if (send_due(txn)) {
+            return;
+        }
+    }
     if (txn->state == STATE_ALONE) {
         EACH_PART(txn, part) {
             move_time(txn, part->now_ms);
@@ -932,31 +1020,13 @@ static void go_on(struct txn *txn) {
 /* It runs to its end, also for a client that has gone. */
 static const struct wait_kind wait_txn = {.name = "txn"};
 
-/* What the first phase does changes nothing: it may be done twice. */
-static bool reads_first(const struct txn *txn) {
-    for (uint32_t i = 0; i < txn->count && txn->commands[i].phase == 0; i++) {
-        const struct txn_command *command = &txn->commands[i];
-        if (command->kind == TXN_TASKS && (command->ref->flags & CMD_WRITE)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 void txn_start(struct txn *txn) {
     struct client *client = txn->client;
     txn->starting = true;
     client_wait(client, &wait_txn, INT64_MAX);
     txn->flags = txn->queue != NULL ? txn->queue->flags : txn->flags;
     pause_enter(txn->home, txn->flags);
-    txn_plan(txn);
-    txn->reads_first = reads_first(txn);
-    struct txn_part *some = NULL;
-    EACH_PART(txn, part) {
-        part->next = part->first;
-        note_client(part);
-        some = part;
-    }
+    struct txn_part *some = plan(txn);
     if (txn->parts_count == 0) {
         txn->state = STATE_PHASE;
         take_time(txn);
@@ -965,10 +1035,8 @@ void txn_start(struct txn *txn) {
         txn->state = STATE_ALONE;
         take_time(txn);
         due(some, TXN_ALONE);
-    } else if (txn->parts_count == 2 && txn->parts[txn->home->id] != NULL) {
-        schedule_home(txn);
     } else {
-        schedule(txn);
+        schedule_first(txn);
     }
     if (!send_due(txn)) {
         go_on(txn);
@@ -1138,6 +1206,19 @@ static bool exec_here(struct exec *x, struct multi_queue *queue) {
     }
     multi_queue_free(worker, queue);
     return true;
+}
+
+void txn_hold_all(struct exec *x) {
+    struct client *client = x->client;
+    struct txn *txn = txn_open(client, client->input_buffer);
+    struct request request = {.argv = x->argv, .argc = x->argc, .inlined = true}; /* copied */
+    txn->scope = LOCK_ALL_EXCLUSIVE;
+    txn_add(txn, x->ref, &request, NULL);
+    txn_start(txn);
+}
+
+bool txn_holds_all(const struct client *client) {
+    return client->txn != NULL && client->txn->scope == LOCK_ALL_EXCLUSIVE;
 }
 
 void txn_exec(struct exec *x, struct multi_queue *queue) {

@@ -61,6 +61,12 @@ void txn_pauses(struct client *client);
 struct reply txn_reply(struct client *client);
 void txn_scatter_done(struct client *client, const struct call_outcome *outcome);
 
+/* Runs this command of a client once more, on its thread, with all keys of all shards locked: for
+ * one that is about them only with some arguments. The reply is written then. */
+void txn_hold_all(struct exec *x);
+/* It is so now: the client's command runs with all of them locked. */
+bool txn_holds_all(const struct client *client);
+
 /* The loop: a part arrived at its shard, or is home again. */
 void txn_part_arrived(struct worker *worker, struct message *message);
 void txn_part_home(struct worker *worker, struct message *message);

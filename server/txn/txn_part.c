@@ -207,6 +207,14 @@ static bool is_clean(struct worker *worker, struct txn_part *part) {
     return !part->dirty;
 }
 
+/* The owner's check, as it runs: while its locks are held the table stays. */
+static bool slots_moved(const struct worker *worker, const struct txn_part *part) {
+#ifdef SHOAL_UNSAFE_SLOTS /* for the test that users of the simulator notice */
+    return false;
+#endif
+    return part->slots_epoch != slots_epoch(&worker->node->slots);
+}
+
 /* With the locks held, before anything runs: what only the owner of the keys knows of what it would
  * run here. False if that is nothing, because one no is the end of all of EXEC. */
 static bool vote(struct worker *worker, struct txn_part *part) {
@@ -237,8 +245,11 @@ static void scheduled(void *context, struct lock_request *request) {
     struct worker *worker = context;
     struct txn_part *part = part_of_lock(request);
     part->refused = request->answer == LOCK_REFUSED;
+    part->moved = !part->refused && slots_moved(worker, part);
     if (!part->refused) {
         locked(worker, part);
+    }
+    if (!part->refused && !part->moved) {
         part->expired_ms = part->grants_last ? last_expired_ms(worker, part) : expired_ms(worker);
         part->dies_ms = keyspace_next_expiry(worker->shard.keyspace);
         part->late = part->expired_ms >= part->now_ms;
@@ -290,6 +301,12 @@ static void fence(struct worker *worker, struct txn_part *part) {
 /* At the time it is now: by the one at which home asked, or this turn began, keys could be alive
  * that others have seen go, on any shard, before they changed what it is about to see. */
 static void finish_alone(struct worker *worker, struct txn_part *part) {
+    part->moved = slots_moved(worker, part);
+    if (UNLIKELY(part->moved)) {
+        unlock(worker, part);
+        answer(worker, part);
+        return;
+    }
     rt_wall_us(worker->rt);
     int64_t now_ms = rt_wall_ms(worker->rt);
     part->now_ms = now_ms > part->now_ms ? now_ms : part->now_ms;

@@ -24,6 +24,7 @@ static struct txn_part *part_of(struct txn *txn, unsigned worker) {
         *part = (struct txn_part){
             .txn = txn,
             .worker = worker,
+            .slots_epoch = txn->slots_epoch,
             .message.home = (uint16_t)txn->home->id,
         };
         outbuf_init(&part->out);
@@ -261,6 +262,7 @@ static void plan_locks(struct txn *txn) {
 }
 
 void txn_plan(struct txn *txn) {
+    txn->slots_epoch = slots_epoch(&txn->home->node->slots);
     txn->parts = zeroed(txn, txn->home->server->workers_count * sizeof(struct txn_part *));
     plan_phases(txn);
     plan_watches(txn);

@@ -110,12 +110,14 @@ struct txn_part {
     bool release;     /* after the run */
     bool locked;      /* the shard's: it has its locks, and its place in worker->parts */
     bool refused;
+    bool moved;   /* the table of slots is not the one that it was planned by: nothing was done */
     bool late;    /* it was granted, but others have seen keys run out at or after its time */
     bool watches; /* the client has watched keys here */
     bool dirty;   /* and one of them was touched */
     bool refuses; /* some task here may not run: its `refusal` */
     uint32_t phase;
     int64_t now_ms;        /* the time it sees */
+    uint64_t slots_epoch;  /* of the table that it was planned by */
     int64_t expired_ms;    /* the last deadline that has been seen to pass there, if `late` */
     int64_t dies_ms;       /* as it was granted: no key there is past its deadline before */
     int64_t others_die_ms; /* the same of the shards that granted before, if it is the last */
@@ -166,12 +168,15 @@ struct txn {
     unsigned flags;      /* of all commands: command_flag */
     bool reads_first;    /* the first phase changes nothing: it may be done twice */
     bool time_settled;
-    bool starting; /* inside txn_start: the client goes on by itself */
-    bool sending;  /* inside send_due: the next step is its caller's */
+    bool plan_anew; /* a shard has said that slots have moved */
+    bool starting;  /* inside txn_start: the client goes on by itself */
+    bool sending;   /* inside send_due: the next step is its caller's */
     enum lock_scope scope;
     enum txn_state state;
     uint64_t number;
     unsigned refusals, fenced;
+    uint64_t slots_epoch;   /* as it was planned */
+    struct txn_task *stale; /* of earlier plans: what they hold is freed at the end */
     struct txn_command *commands;
     uint32_t count, at; /* at: the next command that runs at home */
     uint32_t phase, phases;

@@ -312,6 +312,12 @@ static void handle_message(struct worker *worker, struct message *message) {
     case MESSAGE_BATCH:
         batch_arrived(worker, (struct batch *)message);
         break;
+    case MESSAGE_BATCH_LENT:
+        batch_lent(worker, (struct batch *)message);
+        break;
+    case MESSAGE_BATCH_BACK:
+        batch_back(worker, (struct batch *)message);
+        break;
     case MESSAGE_BATCH_NEWS:
         client_batch_news((struct batch_news *)message);
         break;

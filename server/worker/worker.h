@@ -41,6 +41,7 @@ struct worker_stats {
     uint64_t ops_here; /* ops of this worker's clients that ran here */
     uint64_t ops_away; /* that were sent to other shards: hops */
     uint64_t ops_for_others;
+    uint64_t ops_moved; /* that went on, or were planned anew, as their slot had gone elsewhere */
     uint64_t batches_away;
     uint64_t txns, txn_refusals; /* operations on several shards; numbers that came too late */
     uint64_t txn_times_moved;    /* because keys had run out while the locks were asked for */
@@ -104,10 +105,11 @@ struct worker {
     struct stock chunk_stock;
     struct batch **open_batches; /* by target: of the client that is being worked off */
     unsigned open_count;
-    uint64_t tick;               /* rt_ticks when the last command ended: slices go by it */
-    uint64_t slice_ticks;        /* that each part of a turn may take, and one command more */
-    uint64_t slice_end;          /* of this part, in ticks; UINT64_MAX: it has done nothing yet */
-    struct arena waste;          /* queues that were large, freed little by little */
+    unsigned wide_ops;    /* of its clients, in batches: on one shard, but in several slots */
+    uint64_t tick;        /* rt_ticks when the last command ended: slices go by it */
+    uint64_t slice_ticks; /* that each part of a turn may take, and one command more */
+    uint64_t slice_end;   /* of this part, in ticks; UINT64_MAX: it has done nothing yet */
+    struct arena waste;   /* queues that were large, freed little by little */
     struct outbuf waste_replies; /* and what clients that have gone did not read */
     size_t waste_bytes;          /* of the queues */
     struct outbuf discard;       /* where replies go that nobody wants */

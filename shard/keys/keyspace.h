@@ -185,6 +185,15 @@ void carried_free(struct carried *carried);
  * counts as if `to` had, and `scratch` is empty again. */
 void keyspace_clear_scratch(struct keyspace *scratch, struct keyspace *to);
 
+/* ---- A slot on its way to another shard ---- */
+
+/* All keys of a slot, in all databases, out of any keyspace; used and freed on any thread. */
+struct slot_cargo;
+/* Takes them out. To nobody here it is a change: no hook is told, and nothing counts. */
+struct slot_cargo *keyspace_take_slot(struct keyspace *ks, uint16_t slot);
+/* Puts them in, as they were, and frees the cargo. The slot must be empty here. */
+void keyspace_put_slot(struct keyspace *ks, struct slot_cargo *cargo, int64_t now_ms);
+
 /* ---- All keys ---- */
 
 /* Deletes everything of one database, or of all (db = UINT32_MAX). `lazy` hands the tables to
@@ -211,6 +220,9 @@ int64_t keyspace_average_ttl(const struct keyspace *ks, uint32_t db, int64_t now
 typedef void keyspace_visit_fn(void *arg, struct entry *entry);
 uint64_t keyspace_scan(struct keyspace *ks, uint32_t db, uint64_t cursor, uint64_t count,
                        int64_t now_ms, keyspace_visit_fn *visit, void *arg);
+/* The same, up to the slot `end`: of those from there on none is visited. */
+uint64_t keyspace_scan_slots(struct keyspace *ks, uint32_t db, uint64_t cursor, uint32_t end,
+                             uint64_t count, int64_t now_ms, keyspace_visit_fn *visit, void *arg);
 /* The slot a cursor stands in: which shard to ask. */
 static inline uint16_t scan_cursor_slot(uint64_t cursor) {
     return (uint16_t)(cursor % SLOTS);

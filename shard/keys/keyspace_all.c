@@ -73,6 +73,11 @@ static uint64_t make_cursor(uint32_t slot, uint64_t place) {
 
 uint64_t keyspace_scan(struct keyspace *ks, uint32_t db, uint64_t cursor, uint64_t count,
                        int64_t now_ms, keyspace_visit_fn *visit, void *arg) {
+    return keyspace_scan_slots(ks, db, cursor, SLOTS, count, now_ms, visit, arg);
+}
+
+uint64_t keyspace_scan_slots(struct keyspace *ks, uint32_t db, uint64_t cursor, uint32_t end,
+                             uint64_t count, int64_t now_ms, keyspace_visit_fn *visit, void *arg) {
     const struct database *database = keyspace_peek(ks, db);
     uint32_t first = scan_cursor_slot(cursor);
     if (!database) {
@@ -82,7 +87,7 @@ uint64_t keyspace_scan(struct keyspace *ks, uint32_t db, uint64_t cursor, uint64
     uint64_t place = slot == first ? cursor_place(cursor) : 0;
     struct scan scan = {ks, now_ms, 0, visit, arg};
     count = count ? count : 1;
-    while (slot < SLOTS) {
+    while (slot < end) {
         place = table_walk(&database->slots[slot].table, &ks->env, place, TABLE_PLACE_END,
                            count - scan.seen, scan_item, &scan);
         if (place < TABLE_PLACE_END) {
@@ -91,10 +96,10 @@ uint64_t keyspace_scan(struct keyspace *ks, uint32_t db, uint64_t cursor, uint64
         slot = database_next_slot(database, slot + 1);
         place = 0;
         if (scan.seen >= count) {
-            return slot < SLOTS ? scan_cursor_at_slot((uint16_t)slot) : 0;
+            break;
         }
     }
-    return 0;
+    return slot < SLOTS ? scan_cursor_at_slot((uint16_t)slot) : 0;
 }
 
 /* ---- Random keys ---- */

@@ -9,6 +9,7 @@
  *   keyspace_all.c     walking, random keys, flushing, statistics, verification
  *   keyspace_work.c    the wheel's answers and background slices
  *   keyspace_carry.c   values on their way between shards
+ *   keyspace_slot.c    whole slots on their way
  *   keyspace_defrag.c  moving entries out of sparse slabs
  */
 #ifndef SHOAL_SHARD_KEYS_KEYSPACE_PRIVATE_H

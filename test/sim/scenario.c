@@ -171,6 +171,7 @@ static void start(struct scenario *scenario, uint64_t seed,
         .troubles = draw(scenario, 0, 3) == 0,
         .mortal = draw(scenario, 0, 1) == 0,
         .pauses = draw(scenario, 0, 3) == 0,
+        .moves = draw(scenario, 0, 2) == 0 && has_command(scenario, BYTES("debug")),
     };
     scenario->mortal = users.mortal;
     users.strict = scenario->strict && !users.troubles; /* who also set the order */
@@ -356,6 +357,7 @@ const char *reached_name(enum reached reached) {
         [REACHED_PAUSES] = "looks during a pause",
         [REACHED_EXPIRED] = "expired keys",
         [REACHED_TIMES_MOVED] = "times moved",
+        [REACHED_MOVED] = "operations that followed their slot",
         [REACHED_CUTS] = "turns that left a batch",
         [REACHED_FULL_CLIENTS] = "turns with a full client",
         [REACHED_OUT_OF_TURN] = "turns with replies out of turn",
@@ -370,6 +372,7 @@ static void add_reached(const struct worker *worker, uint64_t sums[REACHED_COUNT
     sums[REACHED_REFUSALS] += worker->stats.txn_refusals;
     sums[REACHED_LOCK_WAITS] += worker->stats.lock_waits;
     sums[REACHED_HOPS] += worker->stats.ops_away;
+    sums[REACHED_MOVED] += worker->stats.ops_moved;
     sums[REACHED_EXPIRED] += keyspace_stats(worker->shard.keyspace)->expired_keys;
     sums[REACHED_TIMES_MOVED] += worker->stats.txn_times_moved;
     sums[REACHED_ACCEPT_ERRORS] += rt->accept_errors;

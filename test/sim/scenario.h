@@ -25,6 +25,7 @@ enum reached {
     REACHED_PAUSES,        /* that were looked at while they stood */
     REACHED_EXPIRED,       /* keys */
     REACHED_TIMES_MOVED,   /* of transactions, because keys had run out meanwhile */
+    REACHED_MOVED,         /* of operations, or plans made anew, because a slot had gone */
     REACHED_CUTS,          /* of batches between two operations */
     REACHED_FULL_CLIENTS,  /* with as much under way as they may have */
     REACHED_OUT_OF_TURN,   /* replies that are home before their turn */

@@ -39,6 +39,7 @@ struct users_options {
     bool flushes;           /* and FLUSHALL */
     bool mortal;            /* keys with deadlines; then the wall clock does not jump */
     bool pauses;            /* CLIENT PAUSE, whose end they do not await */
+    bool moves;             /* DEBUG MOVE-SLOT: slots go from shard to shard */
     bool troubles;          /* and CONFIG SET, CLIENT KILL, CLIENT PAUSE, SWAPDB */
 };
 

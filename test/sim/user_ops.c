@@ -396,6 +396,19 @@ static void send_queued(struct user *user, struct request *request) {
     /* Its words are written by whoever issues it. */
 }
 
+/* A slot that somebody uses goes to some shard. */
+static void send_move(struct user *user) {
+    static const char *const names[] = {"counter:%u", "pair:%u",  "list:%u",    "shared:%u",
+                                        "cas:%u",     "own:0:%u", "group:0:%u", "mortal:0:%u"};
+    struct users *users = user->users;
+    unsigned workers = world_server(users->world, users->options.server)->workers_count;
+    char name[32];
+    snprintf(name, sizeof name, names[rng_below(&users->rng, 8)],
+             (unsigned)rng_below(&users->rng, 3));
+    wire_requestf(&user->out, "DEBUG MOVE-SLOT %u %u", key_slot(bytes_of_text(name)),
+                  (unsigned)rng_below(&users->rng, workers));
+}
+
 static void send_trouble(struct user *user, struct request *request) {
     static const char *const settings[] = {
         "pipeline-order strict",    "pipeline-order relaxed", "timeout 1", "timeout 0",
@@ -403,6 +416,9 @@ static void send_trouble(struct user *user, struct request *request) {
     };
     unsigned n = (unsigned)rng_below(&user->users->rng, 64);
     switch (request->kind) {
+    case KIND_MOVE:
+        send_move(user);
+        break;
     case KIND_FLUSH:
         user->users->flushed = true;
         wire_requestf(&user->out, n % 2 ? "FLUSHALL" : "FLUSHALL ASYNC");
@@ -786,8 +802,9 @@ static void reply_stand(struct user *user, const struct request *request,
 
 static void reply_trouble(struct user *user, const struct request *request,
                           const struct wire_value *value) {
-    want(user, request, value, is_ok(value) || (request->kind == KIND_KILL && value->type == ':'),
-         "not done");
+    bool busy = request->kind == KIND_MOVE && value->type == '-';
+    want(user, request, value,
+         is_ok(value) || busy || (request->kind == KIND_KILL && value->type == ':'), "not done");
 }
 
 static void reply_own(struct user *user, const struct request *request,
@@ -1142,6 +1159,7 @@ const struct op_row user_ops[KINDS] = {
     [KIND_STAND_MULTI] = {"MULTI, pausing", 1, send_stand, reply_plain, NULL},
     [KIND_EXEC_STAND] = {"EXEC, pausing", 0, send_stand, reply_stand, NULL},
     [KIND_STAND_READ] = {"MGET while all writes are paused", 0, send_stand, reply_stand, NULL},
+    [KIND_MOVE] = {"DEBUG MOVE-SLOT", 8, send_trouble, reply_trouble, NULL},
     [KIND_FLUSH] = {"FLUSHALL", 2, send_trouble, reply_trouble, NULL},
     [KIND_SWAP] = {"SWAPDB", 2, send_trouble, reply_trouble, NULL},
     [KIND_PAUSE] = {"CLIENT PAUSE", 1, send_trouble, reply_trouble, NULL},
@@ -1175,6 +1193,7 @@ void user_issue(struct user *user, enum kind kind, unsigned key) {
 static unsigned weight_of(const struct users *users, enum kind kind) {
     const struct users_options *options = &users->options;
     bool off = (kind == KIND_FLUSH && !options->flushes) ||
+               (kind == KIND_MOVE && !options->moves) ||
                (kind > KIND_FLUSH && !options->troubles) ||
                (kind >= KIND_MSET && kind <= KIND_GROUP_LCS && !options->several_shards) ||
                (kind >= KIND_PAIR_ADD && kind <= KIND_EXEC_LISTS && !options->transactions) ||

@@ -76,6 +76,7 @@ enum kind {
     KIND_EXEC_STAND,
     KIND_STAND_READ,
     /* Those who disturb. */
+    KIND_MOVE,
     KIND_FLUSH,
     KIND_SWAP,
     KIND_PAUSE,

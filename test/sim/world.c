@@ -144,6 +144,7 @@ static struct config *make_config(struct world *world, uint16_t port) {
         fprintf(stderr, "settings of the world: %s\n", err.ptr);
         abort();
     }
+    made->enable_debug_command = CONFIG_PROTECTED_YES; /* DEBUG MOVE-SLOT */
     text_fini(&err);
     config_free(config);
     free(pairs);

@@ -79,7 +79,9 @@ struct walk {
     uint64_t taken;     /* how many there are */
     uint64_t visited;   /* how many were looked at */
     uint64_t cursor;
+    uint32_t run_end; /* SCAN: the first slot after the cursor's that is not for this shard */
     bool begun;
+    bool lost; /* SCAN: nor was the cursor's */
 };
 
 struct visit {
@@ -107,12 +109,12 @@ static void walk_begin(struct walk *walk, uint64_t cursor) {
     }
 }
 
-/* Goes on by one slice, at most about `count` keys. */
-static void walk_slice(struct walk *walk, struct keyspace *ks, uint32_t db, uint64_t count,
-                       int64_t now_ms, const struct filter *filter) {
+/* Goes on by one slice, at most about `count` keys, in slots before `end`. */
+static void walk_slice(struct walk *walk, struct keyspace *ks, uint32_t db, uint32_t end,
+                       uint64_t count, int64_t now_ms, const struct filter *filter) {
     struct visit visit = {walk, filter};
     uint64_t keys = count < SLICE_KEYS ? count : SLICE_KEYS;
-    walk->cursor = keyspace_scan(ks, db, walk->cursor, keys, now_ms, walk_visit, &visit);
+    walk->cursor = keyspace_scan_slots(ks, db, walk->cursor, end, keys, now_ms, walk_visit, &visit);
 }
 
 /* ---- KEYS ---- */
@@ -127,12 +129,21 @@ static bool keys_part(struct worker *worker, const void *args_ptr, void *part) {
     const struct keys_args *args = args_ptr;
     struct walk *walk = part;
     int slot = args->filter.slot;
+    uint32_t end = slot >= 0 ? (uint32_t)slot + 1 : SLOTS;
     walk_begin(walk, slot >= 0 ? scan_cursor_at_slot((uint16_t)slot) : 0);
-    walk_slice(walk, worker->shard.keyspace, args->db, SLICE_KEYS, args->now_ms, &args->filter);
+    walk_slice(walk, worker->shard.keyspace, args->db, end, SLICE_KEYS, args->now_ms,
+               &args->filter);
     return walk->cursor == 0 || (slot >= 0 && scan_cursor_slot(walk->cursor) != slot);
 }
 
 static void keys_done(struct exec *x, const struct scatter_result *result) {
+    if (UNLIKELY(result->moved && x->client != NULL)) {
+        for (unsigned i = 0; i < result->parts_count; i++) {
+            outbuf_fini(&((struct walk *)result->parts[i])->keys);
+        }
+        scatter_again(x, result);
+        return;
+    }
     uint64_t taken = 0;
     for (unsigned i = 0; i < result->parts_count; i++) {
         taken += ((struct walk *)result->parts[i])->taken;
@@ -154,8 +165,7 @@ void command_list_keys(struct exec *x) {
     filter_set(&args->filter, pattern, -1);
     int slot = args->filter.slot;
     if (slot >= 0) {
-        unsigned owner = node_owner(x->worker->node, (uint16_t)slot);
-        scatter_one(x, owner, keys_part, sizeof(struct walk), args, bytes, keys_done);
+        scatter_slot(x, (uint16_t)slot, keys_part, sizeof(struct walk), args, bytes, keys_done);
     } else {
         scatter_all(x, keys_part, sizeof(struct walk), args, bytes, keys_done);
     }
@@ -169,45 +179,56 @@ struct scan_args {
     int64_t now_ms;
     uint64_t cursor;    /* where the shard that is asked begins */
     uint64_t count;     /* how many keys it may look at */
-    uint32_t run_end;   /* the first slot after the cursor's that is not for this shard */
     struct outbuf keys; /* what the shards asked before have found */
     uint64_t taken;
     struct filter filter;
 };
 
-static bool scan_run_over(const struct scan_args *args, const struct walk *walk) {
-    return walk->cursor == 0 || scan_cursor_slot(walk->cursor) >= args->run_end;
+static bool scan_run_over(const struct walk *walk) {
+    return walk->cursor == 0 || scan_cursor_slot(walk->cursor) >= walk->run_end;
+}
+
+/* The end of the run of slots from the cursor's on that this shard is to look at. */
+static uint32_t scan_run_end(const struct worker *worker, const struct scan_args *args,
+                             uint16_t slot) {
+    uint32_t end = slot + 1u;
+    while (args->filter.slot < 0 && end < SLOTS &&
+           node_owner(worker->node, (uint16_t)end) == worker->id) {
+        end++;
+    }
+    return end;
 }
 
 static bool scan_part(struct worker *worker, const void *args_ptr, void *part) {
     const struct scan_args *args = args_ptr;
     struct walk *walk = part;
+    if (UNLIKELY(slots_changing(slots_epoch(&worker->node->slots)))) {
+        return false; /* keys may be on their way */
+    }
     walk_begin(walk, args->cursor);
-    walk_slice(walk, worker->shard.keyspace, args->db, args->count - walk->visited, args->now_ms,
-               &args->filter);
-    return scan_run_over(args, walk) || walk->visited >= args->count;
+    uint16_t slot = scan_cursor_slot(walk->cursor);
+    walk->lost = node_owner(worker->node, slot) != worker->id;
+    if (UNLIKELY(walk->lost)) {
+        return true;
+    }
+    walk->run_end = scan_run_end(worker, args, slot);
+    walk_slice(walk, worker->shard.keyspace, args->db, walk->run_end, args->count - walk->visited,
+               args->now_ms, &args->filter);
+    return scan_run_over(walk) || walk->visited >= args->count;
 }
 
 static void scan_done(struct exec *x, const struct scatter_result *result);
 
 /* Where to go on after the slots that a shard was asked for; 0: they were the last. */
-static uint64_t scan_after_run(const struct scan_args *args) {
-    bool more = args->filter.slot < 0 && args->run_end < SLOTS;
-    return more ? scan_cursor_at_slot((uint16_t)args->run_end) : 0;
+static uint64_t scan_after_run(const struct scan_args *args, const struct walk *walk) {
+    bool more = args->filter.slot < 0 && walk->run_end < SLOTS;
+    return more ? scan_cursor_at_slot((uint16_t)walk->run_end) : 0;
 }
 
 /* Asks the owner of the cursor's slot. */
 static void scan_ask(struct exec *x, struct scan_args *args) {
-    const struct node *node = x->worker->node;
-    uint16_t slot = scan_cursor_slot(args->cursor);
-    unsigned owner = node_owner(node, slot);
-    args->run_end = slot + 1u;
-    while (args->filter.slot < 0 && args->run_end < SLOTS &&
-           node_owner(node, (uint16_t)args->run_end) == owner) {
-        args->run_end++;
-    }
-    scatter_one(x, owner, scan_part, sizeof(struct walk), args,
-                sizeof(*args) + args->filter.pattern_len, scan_done);
+    scatter_slot(x, scan_cursor_slot(args->cursor), scan_part, sizeof(struct walk), args,
+                 sizeof(*args) + args->filter.pattern_len, scan_done);
 }
 
 static void scan_reply(struct exec *x, uint64_t cursor, struct outbuf *keys, uint64_t taken) {
@@ -227,10 +248,11 @@ static void scan_done(struct exec *x, const struct scatter_result *result) {
     outbuf_fini(&walk->keys);
     uint64_t taken = args->taken + walk->taken;
     uint64_t cursor = walk->cursor;
-    if (scan_run_over(args, walk)) {
-        cursor = scan_after_run(args);
+    if (!walk->lost && scan_run_over(walk)) {
+        cursor = scan_after_run(args, walk);
     }
-    if (cursor == 0 || walk->visited >= args->count || x->client == NULL) {
+    bool over = !walk->lost && (cursor == 0 || walk->visited >= args->count);
+    if (over || x->client == NULL) {
         scan_reply(x, cursor, &keys, taken);
         return;
     }
@@ -355,6 +377,13 @@ static bool random_part(struct worker *worker, const void *args_ptr, void *part_
 }
 
 static void random_done(struct exec *x, const struct scatter_result *result) {
+    if (UNLIKELY(result->moved && x->client != NULL)) {
+        for (unsigned i = 0; i < result->parts_count; i++) {
+            outbuf_fini(&((struct random_part *)result->parts[i])->key);
+        }
+        scatter_again(x, result);
+        return;
+    }
     uint64_t sum = 0;
     bool any_alive = false;
     for (unsigned i = 0; i < result->parts_count; i++) {

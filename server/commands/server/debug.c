@@ -16,6 +16,7 @@
 #include "server/call/scatter.h"
 #include "server/client/client.h"
 #include "server/commands/server/debug_digest.h"
+#include "server/commands/server/debug_slots.h"
 #include "server/commands/server/server_commands.h"
 #include "server/observe/log.h"
 #include "server/worker/worker.h"
@@ -94,8 +95,8 @@ static void ask_key(struct exec *x, const char *refusal) {
         .refusal = refusal,
         .key = key_make(&x->worker->server->secret, bytes_make((const char *)(args + 1), name.len)),
     };
-    scatter_one(x, node_owner(x->worker->node, args->key.slot), object_part,
-                sizeof(struct key_part), &args, sizeof(args), object_done);
+    scatter_slot(x, args->key.slot, object_part, sizeof(struct key_part), &args, sizeof(args),
+                 object_done);
 }
 
 static void debug_object(struct exec *x) {
@@ -183,6 +184,9 @@ struct populate_args {
 
 /* Each worker makes those keys that are its own. */
 static bool populate_part(struct worker *worker, const void *args, void *result) {
+    if (UNLIKELY(slots_changing(slots_epoch(&worker->node->slots)))) {
+        return false; /* keys may be on their way */
+    }
     const struct populate_args *a = args;
     int64_t *next = result;
     int64_t now_ms = rt_wall_ms(worker->rt);
@@ -218,6 +222,14 @@ static bool populate_part(struct worker *worker, const void *args, void *result)
     return *next >= a->count;
 }
 
+static void populate_done(struct exec *x, const struct scatter_result *result) {
+    if (UNLIKELY(result->moved && x->client != NULL)) {
+        scatter_again(x, result);
+        return;
+    }
+    reply_ok(x->reply);
+}
+
 static bool positive(struct exec *x, uint32_t i, int64_t *ret) {
     if (!num_parse_i64(x->argv[i], ret) || *ret < 0) {
         reply_error(x->reply, "ERR value is out of range, must be positive");
@@ -243,7 +255,7 @@ static void debug_populate(struct exec *x) {
         reply_error(x->reply, ERR_STRING_TOO_LONG);
         return;
     }
-    scatter_all(x, populate_part, sizeof(int64_t), &args, sizeof(args), scatter_ok);
+    scatter_all(x, populate_part, sizeof(int64_t), &args, sizeof(args), populate_done);
 }
 
 /* ---- Time ---- */
@@ -508,6 +520,8 @@ static const char *const help_lines[] = {
     "    Show the sizes of a value's table.",
     "LOG <text>",
     "    Write a line to the log.",
+    "MOVE-SLOT <slot> <shard>",
+    "    Hand a hash slot and its keys to another shard of this server.",
     "OBJECT <key> [fast]",
     "    Show how a value is stored.",
     "OOM",
@@ -564,6 +578,7 @@ static const struct {
     {"listpack", 3, 3, debug_listpack},
     {"log", 3, 3, debug_log},
     {"object", 3, 4, debug_object},
+    {"move-slot", 4, 4, debug_move_slot},
     {"oom", 2, UINT32_MAX, debug_oom},
     {"panic", 2, UINT32_MAX, debug_panic},
     {"populate", 3, 5, debug_populate},

@@ -104,7 +104,20 @@ static bool digest_part(struct worker *worker, const void *args, void *result) {
     return true;
 }
 
+static void digest_parts_free(const struct scatter_result *result) {
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        struct digest_part *part = result->parts[i];
+        free(part->sums);
+        free(part->any);
+    }
+}
+
 static void digest_done(struct exec *x, const struct scatter_result *result) {
+    if (UNLIKELY(result->moved && x->client != NULL)) {
+        digest_parts_free(result);
+        scatter_again(x, result);
+        return;
+    }
     struct digest all = {0};
     for (uint32_t db = 0; db < (uint32_t)x->worker->config->databases; db++) {
         struct digest sum = {0};
@@ -124,11 +137,7 @@ static void digest_done(struct exec *x, const struct scatter_result *result) {
         }
     }
     reply_digest(x->reply, &all);
-    for (unsigned i = 0; i < result->parts_count; i++) {
-        struct digest_part *part = result->parts[i];
-        free(part->sums);
-        free(part->any);
-    }
+    digest_parts_free(result);
 }
 
 void debug_digest(struct exec *x) {
@@ -166,6 +175,13 @@ static bool value_part(struct worker *worker, const void *args, void *result) {
 
 static void value_done(struct exec *x, const struct scatter_result *result) {
     const struct value_args *a = result->args;
+    if (UNLIKELY(result->moved && x->client != NULL)) {
+        for (unsigned i = 0; i < result->parts_count; i++) {
+            free(((struct value_part *)result->parts[i])->digests);
+        }
+        scatter_again(x, result);
+        return;
+    }
     reply_array(x->reply, a->count);
     for (uint32_t i = 0; i < a->count; i++) {
         unsigned owner = node_owner(x->worker->node, a->keys[i].slot);

@@ -141,11 +141,11 @@ void info_shards(struct info *info) {
         text_appendf(&info->text,
                      "shard%u:keys=%llu,ops=%llu,hops=%llu,mailbox_depth=%llu,late_wakeups=%llu,"
                      "connections=%llu,memory=%llu,txns=%llu,txn_refusals=%llu,lock_waits=%llu,"
-                     "longest_turn_us=%llu\r\n",
+                     "ops_moved=%llu,longest_turn_us=%llu\r\n",
                      i, ULL(t->keys), ULL(t->stats.ops_here + t->stats.ops_for_others),
                      ULL(t->stats.ops_away), ULL(t->mailbox_depth), ULL(t->post.late_wakeups),
                      ULL(t->connections), ULL(t->keyspace_bytes), ULL(t->stats.txns),
-                     ULL(t->stats.txn_refusals), ULL(t->stats.lock_waits),
+                     ULL(t->stats.txn_refusals), ULL(t->stats.lock_waits), ULL(t->stats.ops_moved),
                      ULL(t->longest_turn_ns / 1000));
     }
 }

@@ -65,6 +65,9 @@ struct watch_call {
 static bool watch_part(struct worker *worker, const void *args, void *part) {
     (void)part;
     const struct watch_call *call = args;
+    if (UNLIKELY(slots_changing(slots_epoch(&worker->node->slots)))) {
+        return false; /* keys may be on their way */
+    }
     for (uint32_t i = 0; i < call->count; i++) {
         const struct watched_key *one = &call->keys[i];
         if (node_owner(worker->node, one->key.slot) == worker->id) {
@@ -72,6 +75,15 @@ static bool watch_part(struct worker *worker, const void *args, void *part) {
         }
     }
     return true;
+}
+
+/* A slot that is watched stays; but one may have gone before its owner heard of this. */
+static void watch_done(struct exec *x, const struct scatter_result *result) {
+    if (UNLIKELY(result->moved && x->client != NULL)) {
+        scatter_again(x, result);
+        return;
+    }
+    reply_ok(x->reply);
 }
 
 void command_watch(struct exec *x) {
@@ -96,15 +108,14 @@ void command_watch(struct exec *x) {
     unsigned target = node_owner(node, call.keys[0].key.slot);
     for (uint32_t i = 1; i < call.count; i++) {
         if (node_owner(node, call.keys[i].key.slot) != target) {
-            scatter_all(x, watch_part, 0, &call, sizeof call, scatter_ok);
+            scatter_all(x, watch_part, 0, &call, sizeof call, watch_done);
             return;
         }
     }
-    if (target == x->worker->id) {
-        watch_part(x->worker, &call, NULL);
+    if (target == x->worker->id && watch_part(x->worker, &call, NULL)) {
         reply_ok(x->reply);
     } else {
-        scatter_one(x, target, watch_part, 0, &call, sizeof call, scatter_ok);
+        scatter_one(x, target, watch_part, 0, &call, sizeof call, watch_done);
     }
 }
 

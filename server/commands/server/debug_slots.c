@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* debug_slots: see the header. One moment of all shards: a transaction that has everything locked
+ * begins the change of the table (server/slots.h), asks all workers, fetches the keys, puts them
+ * where they belong from now on, and ends it.
+ *
+ *     all locked -> begin -> ask all -- one says no ----------------------> end: -BUSYSLOT
+ *                                   \-- take from the owner -> put -> give -> end: +OK
+ *
+ * A worker says no while one of its clients has an operation on its way whose keys lie in several
+ * slots of one shard: those may not part. So does the owner while somebody watches keys there: the
+ * marks of watchers do not travel. Both pass, and the change is asked for again.
+ */
+#include "server/commands/server/debug_slots.h"
+
+#include "base/num.h"
+#include "server/call/scatter.h"
+#include "server/txn/txn.h"
+#include "server/worker/worker.h"
+
+struct move_args {
+    uint16_t slot;
+    uint16_t from, to;
+    struct slot_cargo *cargo; /* on its way */
+};
+
+struct move_part {
+    bool busy;
+    struct slot_cargo *cargo;
+};
+
+static bool ask_part(struct worker *worker, const void *args_ptr, void *part_ptr) {
+    const struct move_args *args = args_ptr;
+    struct move_part *part = part_ptr;
+    bool watched = worker->id == args->from && worker->shard.watches.clients.count > 0;
+    part->busy = watched || worker->wide_ops > 0;
+    return true;
+}
+
+static bool take_part(struct worker *worker, const void *args_ptr, void *part_ptr) {
+    const struct move_args *args = args_ptr;
+    struct move_part *part = part_ptr;
+    part->cargo = keyspace_take_slot(worker->shard.keyspace, args->slot);
+    return true;
+}
+
+static bool put_part(struct worker *worker, const void *args_ptr, void *part_ptr) {
+    const struct move_args *args = args_ptr;
+    keyspace_put_slot(worker->shard.keyspace, args->cargo, rt_wall_ms(worker->rt));
+    return true;
+}
+
+static void put_done(struct exec *x, const struct scatter_result *result) {
+    const struct move_args *args = result->args;
+    struct slots *slots = &x->worker->node->slots;
+    slots_give(slots, args->slot, args->to);
+    slots_end(slots);
+    reply_ok(x->reply);
+}
+
+static void take_done(struct exec *x, const struct scatter_result *result) {
+    struct move_args args = *(const struct move_args *)result->args;
+    args.cargo = ((const struct move_part *)result->parts[0])->cargo;
+    scatter_one(x, args.to, put_part, 0, &args, sizeof args, put_done);
+}
+
+static void ask_done(struct exec *x, const struct scatter_result *result) {
+    const struct move_args *args = result->args;
+    bool busy = false;
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        busy |= ((const struct move_part *)result->parts[i])->busy;
+    }
+    if (busy) {
+        slots_end(&x->worker->node->slots);
+        reply_error(x->reply, "BUSYSLOT Try again: the slot is being used");
+        return;
+    }
+    scatter_one(x, args->from, take_part, sizeof(struct move_part), args, sizeof *args, take_done);
+}
+
+/* With all locked. */
+static void move_slot(struct exec *x, uint16_t slot, unsigned to) {
+    struct node *node = x->worker->node;
+    struct move_args args = {.slot = slot, .from = (uint16_t)node_owner(node, slot)};
+    args.to = (uint16_t)to;
+    if (args.from == args.to) {
+        reply_ok(x->reply);
+        return;
+    }
+    slots_begin(&node->slots);
+    scatter_all(x, ask_part, sizeof(struct move_part), &args, sizeof args, ask_done);
+}
+
+void debug_move_slot(struct exec *x) {
+    const struct node *node = x->worker->node;
+    int64_t slot, shard;
+    uint32_t done;
+    if (!num_parse_i64(x->argv[2], &slot) || slot < 0 || slot >= SLOTS) {
+        reply_error(x->reply, "ERR Invalid or out of range slot");
+    } else if (!num_parse_i64(x->argv[3], &shard) || shard < node->first ||
+               shard >= node->first + node->count) {
+        reply_error(x->reply, "ERR No such shard");
+    } else if (txn_holds_all(x->client)) {
+        move_slot(x, (uint16_t)slot, (unsigned)shard);
+    } else if (txn_exec_queue(x->client, &done) != NULL) {
+        reply_error(x->reply, "ERR DEBUG MOVE-SLOT is not for MULTI");
+    } else {
+        txn_hold_all(x);
+    }
+}
