@@ -324,6 +324,9 @@ static void handle_message(struct worker *worker, struct message *message) {
     case MESSAGE_BATCH_DONE:
         client_batch_done(((struct batch *)message)->client, (struct batch *)message);
         break;
+    case MESSAGE_BATON:
+        batch_baton_arrived(worker, message);
+        break;
     case MESSAGE_PART:
         scatter_part_arrived(worker, (struct scatter_part *)message);
         break;

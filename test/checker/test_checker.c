@@ -365,7 +365,7 @@ Test(checker, a_history_that_is_printed_reads_as_the_same) {
     fclose(out);
     cr_expect_str_eq(printed[0], printed[1]);
     cr_expect(first.op_count == 3 && second.op_count == 3);
-    cr_expect(first.strict && second.strict);
+    cr_expect(first.order == HISTORY_STRICT && second.order == HISTORY_STRICT);
     cr_expect(first.step_count == second.step_count && first.step_count == 10);
     free(printed[0]);
     free(printed[1]);
