@@ -36,11 +36,7 @@ void order_add(struct order *order, struct batch *batch) {
         if (last->sent) {
             last->next_in_order = batch;
         } else {
-            uint32_t at = last->last_in_order;
-#ifdef SHOAL_UNSAFE_ORDER_EARLY /* a test: before the write has run */
-            at -= at > 0 && last->ops[at - 1].next == NULL && !last->ops[at].waits;
-#endif
-            last->ops[at].next = batch;
+            last->ops[last->last_in_order].next = batch;
         }
     }
     batch->last_in_order = batch->count - 1;

@@ -141,6 +141,7 @@ static size_t pending_bytes(const struct client *client) {
 
 bool client_is_full(const struct client *client) {
     return client->ops_pending >= CLIENT_OPS_PENDING_MAX ||
+           client->batches_away >= CLIENT_BATCHES_AWAY_MAX ||
            client->order.hand_overs >= ORDER_HAND_OVERS_MAX ||
            (client->pending_count > 0 && pending_bytes(client) > CLIENT_PENDING_BYTES_MAX);
 }
@@ -149,6 +150,7 @@ bool client_is_full(const struct client *client) {
 static bool may_be_read_on(const struct client *client) {
     return client->pending_count == 0 ||
            (client->state != CLIENT_FENCED && client->ops_pending < CLIENT_OPS_PENDING_MAX / 2 &&
+            client->batches_away < CLIENT_BATCHES_AWAY_MAX / 2 &&
             client->order.hand_overs < ORDER_HAND_OVERS_MAX / 2 &&
             pending_bytes(client) < CLIENT_PENDING_BYTES_MAX / 2);
 }
