@@ -15,6 +15,7 @@
 #include "net/rt.h"
 #include "proto/reply.h"
 #include "server/call/check.h"
+#include "server/call/effects.h"
 #include "server/worker/worker.h"
 
 const struct key NO_KEY;
@@ -94,11 +95,17 @@ static inline void begin(struct exec *x) {
     if (UNLIKELY(x->manner & MANNER_SEES_DEAD)) {
         keyspace_see_dead(x->keyspace, true);
     }
+    if (UNLIKELY(x->worker->effects != NULL)) {
+        effects_begin(x);
+    }
 }
 
 static inline void end(struct exec *x) {
     if (UNLIKELY(x->manner & MANNER_SEES_DEAD)) {
         keyspace_see_dead(x->keyspace, false);
+    }
+    if (UNLIKELY(x->gathered.is)) {
+        effects_end(x);
     }
 }
 

@@ -31,6 +31,8 @@ struct caller {
     uint32_t db;
     uint8_t manner; /* exec_manner */
     bool asked;     /* check_owner has been, for all that runs */
+    uint32_t order; /* and which of the commands of a transaction over shards it is: */
+    uint64_t txn;   /* its number for effects.h, or 0 */
 };
 
 /* What is to run. */

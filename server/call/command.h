@@ -47,6 +47,12 @@ struct exec {
     struct worker *worker; /* the thread that runs it */
     struct caller *caller; /* in whose name (call.h) */
     bool goes_on;          /* set by what lets it end later, elsewhere: scatter, txn_exec */
+    /* effects.h's, while somebody wants to know what it does. */
+    struct {
+        bool is, stated_before;
+        uint32_t order_before;
+        uint64_t txn_before, changes_before;
+    } gathered;
     struct {
         size_t *ends; /* where each element of the reply ends (exec_element), from `start` on; NULL:
                          nobody wants to know */
@@ -93,6 +99,13 @@ enum command_spread {
     SPREAD_SUM,      /* each shard runs it on its own keys, the numbers are added up */
     SPREAD_OK,       /* the same, every one answers OK */
     SPREAD_ELEMENTS, /* the same, one element of an array for each key */
+};
+
+/* How a command that writes goes to the log and to replicas (effects.h). */
+enum command_logged {
+    LOGGED_NO,      /* it writes nothing */
+    LOGGED_AS_SENT, /* as it was sent, if its function does not state something else */
+    LOGGED_STATED,  /* its function states what it did, whatever was sent */
 };
 
 enum command_flag {
@@ -231,6 +244,7 @@ struct command {
     enum command_queue queue;
     bool walks;     /* ALL_KEYS: it goes through them in slices; one moment only inside MULTI */
     bool is_system; /* COMMAND DOCS calls it a system command */
+    enum command_logged logged;
     struct key_spec keys[KEY_SPECS_MAX]; /* ended by BEGIN_NONE */
     command_keys_fn *find_keys;          /* NULL: key specs are complete */
     const char *const *tips;             /* NULL-ended, or NULL */

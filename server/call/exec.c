@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/num.h"
 #include "server/call/call.h"
+#include "server/call/effects.h"
 #include "server/call/errors.h"
 #include "server/client/large.h"
 #include "server/worker/worker.h"
@@ -120,6 +121,7 @@ void exec_store_argument(const struct exec *x, const struct key *key, uint32_t a
     struct bytes value = x->argv[argv_index];
     struct blob *blob = large_take(x->caller->large, value);
     if (UNLIKELY(blob != NULL)) {
+        effect_keep(x, blob);
         string_set_blob(&target, blob);
     } else {
         string_set(&target, value);
@@ -159,6 +161,11 @@ bool exec_lazy_expire(const struct exec *x) {
 int64_t exec_alive_ms(const struct exec *x) {
     bool sees_dead = x->manner & MANNER_SEES_DEAD && x->worker->config->import_mode;
     return sees_dead ? INT64_MIN : x->now_ms;
+}
+
+bool exec_run_out(const struct exec *x, const struct key *key) {
+    effect_told(x); /* by the event */
+    return keyspace_delete(x->keyspace, x->db, key, x->now_ms, exec_lazy_expire(x), EVENT_EXPIRED);
 }
 
 bool exec_is_past(const struct exec *x, int64_t deadline) {

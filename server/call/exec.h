@@ -75,6 +75,8 @@ bool exec_lazy_expire(const struct exec *x);
 /* A key that is given this deadline is deleted instead. Not in import mode: its source will say
  * when that goes. */
 bool exec_is_past(const struct exec *x, int64_t deadline);
+/* Deletes it; false if it was missing. */
+bool exec_run_out(const struct exec *x, const struct key *key);
 /* maxmemory-policy counts accesses (LFU) instead of noting times. */
 bool exec_policy_is_lfu(const struct exec *x);
 

@@ -38,6 +38,7 @@
 #include "proto/parser.h"
 #include "server/call/check.h"
 #include "server/call/dispatch.h"
+#include "server/call/effects.h"
 #include "server/call/exec.h"
 #include "server/client/client.h"
 #include "server/client/client_private.h"
@@ -423,6 +424,7 @@ static struct caller caller_of(const struct txn *txn, struct shard *shard) {
         .shard = shard,
         .tick = rt_ticks(worker->rt),
         .manner = client_manner(txn->client),
+        .txn = txn->effects,
     };
 }
 
@@ -431,6 +433,7 @@ static bool run_on(struct txn *txn, struct txn_command *command, struct shard *s
     struct reply reply = txn_reply(txn->client);
     struct caller caller = caller_of(txn, shard);
     caller.db = command->db;
+    caller.order = (uint32_t)(command - txn->commands);
     caller.client = command->kind == TXN_HOME ? txn->client : NULL;
     struct call what = {
         .ref = command->ref,
@@ -1025,6 +1028,7 @@ void txn_start(struct txn *txn) {
     txn->starting = true;
     client_wait(client, &wait_txn, INT64_MAX);
     txn->flags = txn->queue != NULL ? txn->queue->flags : txn->flags;
+    txn->effects = effects_txn(txn->home);
     pause_enter(txn->home, txn->flags);
     struct txn_part *some = plan(txn);
     if (txn->parts_count == 0) {

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/must.h"
 #include "server/call/check.h"
+#include "server/call/effects.h"
 #include "server/txn/txn_private.h"
 #include "server/worker/message.h"
 #include "server/worker/worker.h"
@@ -29,6 +30,11 @@ void txn_items_free(struct txn_items *items) {
 }
 
 /* ---- Running ---- */
+
+/* Which command of the transaction it belongs to. */
+static uint32_t order_of(const struct txn_part *part, const struct txn_task *task) {
+    return (uint32_t)(task->command - part->txn->commands);
+}
 
 /* The values of its keys, in all databases, as COPY may name another one. In its own the command
  * would have touched them. */
@@ -59,7 +65,10 @@ static void run_task(struct caller *caller, struct txn_part *part, struct txn_ta
     struct worker *worker = caller->worker;
     if (task->command->kind == TXN_CARRY) {
         keyspace_see_dead(worker->shard.keyspace, part->manner & MANNER_SEES_DEAD);
+        struct effects_origin before =
+            effects_open(worker, (struct effects_origin){part->txn->effects, order_of(part, task)});
         fetch(worker, part, task);
+        effects_close(worker, before);
         keyspace_see_dead(worker->shard.keyspace, false);
         return;
     }
@@ -75,6 +84,7 @@ static void run_task(struct caller *caller, struct txn_part *part, struct txn_ta
         .element_ends = task->element_ends,
     };
     caller->db = task->command->db;
+    caller->order = order_of(part, task);
     caller->large = task->large;
     call_share(caller, &what, &reply, &task->outcome);
     outbuf_drain(&worker->discard, worker->discard.bytes);
@@ -115,6 +125,7 @@ static void run_phase(struct worker *worker, struct txn_part *part) {
         .shard = &worker->shard,
         .tick = rt_ticks(worker->rt),
         .manner = part->manner,
+        .txn = part->txn->effects,
     };
     while (is_in_phase(part, part->next)) {
         if (LIKELY(!is_off(part->next))) {
@@ -130,11 +141,16 @@ static void run_phase(struct worker *worker, struct txn_part *part) {
 static void store(struct worker *worker, struct txn_part *part) {
     struct keyspace *keyspace = worker->shard.keyspace;
     int64_t now_ms = part->now_ms;
+    struct effects_origin origin = {part->txn->effects, part->txn->at};
     keyspace_see_dead(keyspace, part->manner & MANNER_SEES_DEAD);
+    struct effects_origin before = effects_open(worker, origin);
     for (uint32_t i = 0; i < part->store.count; i++) {
         struct txn_item *item = &part->store.list[i];
         keyspace_put(keyspace, item->db, &item->key, item->value, now_ms);
+        effects_add_key(worker, origin, item->db, item->key.name,
+                        keyspace_find_any(keyspace, item->db, &item->key));
     }
+    effects_close(worker, before);
     keyspace_see_dead(keyspace, false);
     txn_items_free(&part->store); /* a later command of the transaction stores its own */
 }
@@ -152,6 +168,7 @@ static void answer(struct worker *worker, struct txn_part *part) {
 
 static void locked(struct worker *worker, struct txn_part *part) {
     part->locked = true;
+    effects_granted(worker, part->txn->effects);
     pqueue_node_init(&part->node);
     pqueue_add(&worker->parts, &part->node, part->now_ms); /* which home may move meanwhile */
 }
@@ -310,6 +327,7 @@ static void finish_alone(struct worker *worker, struct txn_part *part) {
     rt_wall_us(worker->rt);
     int64_t now_ms = rt_wall_ms(worker->rt);
     part->now_ms = now_ms > part->now_ms ? now_ms : part->now_ms;
+    effects_granted(worker, part->txn->effects);
     if (agrees(worker, part)) {
         run_phase(worker, part);
     }

@@ -160,6 +160,7 @@ struct txn {
     struct multi_queue *queue; /* EXEC's, else NULL */
     struct rt_buffer *input;
     uint64_t client_id;
+    uint64_t effects; /* its number there, or 0 (effects.h) */
     int64_t now_ms; /* settled when all locks are granted, in the first phase's hop at the latest */
     int64_t now_us; /* the same for TIME inside EXEC */
     bool dirty;

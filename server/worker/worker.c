@@ -21,6 +21,7 @@
 #include "server/call/batch.h"
 #include "server/call/check.h"
 #include "server/call/command_table.h"
+#include "server/call/effects.h"
 #include "server/call/scatter_private.h"
 #include "server/client/client.h"
 #include "server/client/client_private.h"
@@ -67,6 +68,13 @@
 static void key_changed(void *arg, const struct key_news *news) {
     struct worker *worker = arg;
     watch_touch(&worker->shard.watches, news->db, news->key);
+    if (UNLIKELY(news->event == EVENT_EXPIRED) && worker->effects != NULL) {
+        effects_expired(worker, news);
+    }
+}
+
+static void key_heard(void *arg, const struct key_news *news) {
+    effects_heard(arg, news);
 }
 
 static int64_t expiry_ms(void *arg, int64_t now_ms) {
@@ -132,6 +140,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     struct keyspace_hooks hooks = {
         .arg = worker,
         .changed = key_changed,
+        .heard = key_heard,
         .expiry_ms = expiry_ms,
         .flushing = flushing,
         .swapping = swapping,
@@ -182,6 +191,7 @@ void worker_free(struct worker *worker) {
     worker_trim_pools(worker, true);
     free(worker->open_batches);
     check_owner_refuses(worker, NULL);
+    effects_free(worker);
     outbuf_fini(&worker->discard);
     outbuf_fini(&worker->waste_replies);
     arena_fini(&worker->waste);
@@ -323,9 +333,6 @@ static void handle_message(struct worker *worker, struct message *message) {
         break;
     case MESSAGE_BATCH_DONE:
         client_batch_done(((struct batch *)message)->client, (struct batch *)message);
-        break;
-    case MESSAGE_BATON:
-        batch_baton_arrived(worker, message);
         break;
     case MESSAGE_PART:
         scatter_part_arrived(worker, (struct scatter_part *)message);

@@ -22,6 +22,7 @@
 
 struct acceptor;
 struct batch;
+struct effects;
 struct client;
 struct scratch;
 struct txn;
@@ -105,11 +106,12 @@ struct worker {
     struct stock chunk_stock;
     struct batch **open_batches; /* by target: of the client that is being worked off */
     unsigned open_count;
-    unsigned wide_ops;    /* of its clients, in batches: on one shard, but in several slots */
-    uint64_t tick;        /* rt_ticks when the last command ended: slices go by it */
-    uint64_t slice_ticks; /* that each part of a turn may take, and one command more */
-    uint64_t slice_end;   /* of this part, in ticks; UINT64_MAX: it has done nothing yet */
-    struct arena waste;   /* queues that were large, freed little by little */
+    struct effects *effects; /* effects.h: NULL while nobody wants to know what writes do */
+    unsigned wide_ops;       /* of its clients, in batches: on one shard, but in several slots */
+    uint64_t tick;           /* rt_ticks when the last command ended: slices go by it */
+    uint64_t slice_ticks;    /* that each part of a turn may take, and one command more */
+    uint64_t slice_end;      /* of this part, in ticks; UINT64_MAX: it has done nothing yet */
+    struct arena waste;      /* queues that were large, freed little by little */
     struct outbuf waste_replies; /* and what clients that have gone did not read */
     size_t waste_bytes;          /* of the queues */
     struct outbuf discard;       /* where replies go that nobody wants */

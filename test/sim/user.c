@@ -361,7 +361,7 @@ struct users *users_new(struct world *world, const struct users_options *options
     rng_seed(&users->rng, rng_next(sim_rng(users->sim)));
     arena_init(&users->arena, 4096);
     history_init(&users->history);
-    users->history.order = options->order;
+    users->history.strict = options->strict;
     users->items = calloc(options->count, sizeof *users->items);
     check(users->items != NULL);
     for (unsigned i = 0; i < LISTS; i++) {

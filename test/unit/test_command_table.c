@@ -242,6 +242,20 @@ Test(command_table, fences_follow_from_places) {
 }
 
 /* What runs at home must not have keys that nobody locks; WATCH only notes them. */
+/* A log that misses a command would not be noticed before it is read. */
+Test(command_table, what_writes_says_how_it_is_logged) {
+    struct command_table *table = table_new(NULL, 0);
+    unsigned writing = 0;
+    for (unsigned i = 0; i < command_table_count(table); i++) {
+        const struct command *row = command_table_at(table, i)->row;
+        bool logged = row->logged != LOGGED_NO;
+        cr_assert_eq(logged, row->run != NULL && (row->flags & CMD_WRITE), "%s", row->name);
+        writing += logged;
+    }
+    cr_assert_gt(writing, 25);
+    command_table_free(table);
+}
+
 Test(command_table, places_fit_keys) {
     struct command_table *table = table_new(NULL, 0);
     for (unsigned i = 0; i < command_table_count(table); i++) {

@@ -5,6 +5,7 @@
  * deletes the key at once. The order of the checks is Valkey's: words, number, range, key.
  */
 #include "base/check.h"
+#include "server/call/effects.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/commands/generic/generic.h"
@@ -72,6 +73,19 @@ static bool condition_holds(unsigned options, int64_t current, int64_t when) {
            !((options & EXPIRE_LT) && has && when >= current);
 }
 
+/* As PEXPIREAT, with the conditions that were sent. */
+static void say_deadline(const struct exec *x, int64_t when) {
+    enum { OPTIONS_MAX = 2 }; /* that have a meaning together */
+    char scratch[EFFECT_INT_BYTES];
+    struct bytes argv[3 + OPTIONS_MAX] = {BYTES("PEXPIREAT"), x->key.name,
+                                          effect_int(scratch, when)};
+    uint32_t argc = 3;
+    for (uint32_t i = 3; i < x->argc && argc < 3 + OPTIONS_MAX; i++) {
+        argv[argc++] = x->argv[i];
+    }
+    effect_state(x, argv, argc);
+}
+
 static void expire(struct exec *x, bool ms, bool absolute) {
     unsigned options = 0;
     int64_t when;
@@ -83,9 +97,13 @@ static void expire(struct exec *x, bool ms, bool absolute) {
         keyspace_find(x->keyspace, x->db, &x->key, x->now_ms, exec_lookup_flags(x, LOOKUP_WRITE));
     bool holds = entry != NULL && condition_holds(options, entry_expires_at(entry), when);
     if (holds && exec_is_past(x, when)) {
-        keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_expire(x), EVENT_EXPIRED);
+        exec_run_out(x, &x->key);
     } else if (holds) {
-        keyspace_set_expiry(x->keyspace, x->db, &x->key, entry, when > 0 ? when : 0);
+        when = when > 0 ? when : 0;
+        keyspace_set_expiry(x->keyspace, x->db, &x->key, entry, when);
+        if (effects_wanted(x)) {
+            say_deadline(x, when);
+        }
     }
     reply_int(x->reply, holds);
 }

@@ -16,6 +16,7 @@
 #include "server/call/scatter.h"
 #include "server/client/client.h"
 #include "server/commands/server/debug_digest.h"
+#include "server/commands/server/debug_effects.h"
 #include "server/commands/server/debug_slots.h"
 #include "server/commands/server/server_commands.h"
 #include "server/observe/log.h"
@@ -512,8 +513,12 @@ static const char *const help_lines[] = {
     "    Give one number for all data.",
     "DIGEST-VALUE <key> [<key> ...]",
     "    Give one number for each key's value.",
+    "EFFECTS <ON|OFF|READ>",
+    "    Gather what writes do, as a log or a replica would get it; show it, and forget it.",
     "ERROR <text>",
     "    Reply with an error.",
+    "EVENTS <ON|OFF|READ>",
+    "    The same for what keyspace notifications tell: database, class, event, key.",
     "HTSTATS <db>",
     "    Show the sizes of a database's tables.",
     "HTSTATS-KEY <key>",
@@ -572,7 +577,9 @@ static const struct {
     {"assert", 2, UINT32_MAX, debug_assert},
     {"digest", 2, 2, debug_digest},
     {"digest-value", 2, UINT32_MAX, debug_digest_value},
+    {"effects", 3, 3, debug_effects},
     {"error", 3, 3, debug_error},
+    {"events", 3, 3, debug_events},
     {"htstats", 3, 4, debug_htstats},
     {"htstats-key", 3, 4, debug_htstats_key},
     {"listpack", 3, 3, debug_listpack},

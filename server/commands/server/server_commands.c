@@ -8,6 +8,7 @@
 
 #include "base/num.h"
 #include "base/text.h"
+#include "server/call/effects.h"
 #include "server/call/errors.h"
 #include "server/call/scatter.h"
 #include "server/commands/connection/client_filter.h"
@@ -36,27 +37,55 @@ void command_dbsize(struct exec *x) {
     scatter_all(x, dbsize_part, sizeof(uint64_t), &x->db, sizeof(x->db), dbsize_done);
 }
 
+/* ---- What is done to all keys at once ---- */
+
+/* It is said once, by the client's own worker as it does its share: with several, they are locked
+ * meanwhile, so any moment of it will do. */
+struct all_effect {
+    struct effects_origin origin;
+    unsigned worker;
+    uint32_t db;
+};
+
+static struct all_effect all_effect_of(const struct exec *x) {
+    return (struct all_effect){{x->caller->txn, x->caller->order}, x->worker->id, x->db};
+}
+
+static void say_all(struct worker *worker, const struct all_effect *effect,
+                    const struct bytes *argv, uint32_t argc) {
+    if (worker->id == effect->worker) {
+        effects_add(worker, effect->origin, effect->db, argv, argc);
+    }
+}
+
 /* ---- FLUSHALL, FLUSHDB ---- */
 
 struct flush_args {
     uint32_t db; /* UINT32_MAX: all */
     bool lazy;
+    const char *word; /* as it was said, or NULL */
+    struct all_effect effect;
 };
 
 static bool flush_part(struct worker *worker, const void *args, void *result) {
     const struct flush_args *a = args;
     keyspace_flush(worker->shard.keyspace, a->db, a->lazy);
+    struct bytes name = a->db == UINT32_MAX ? BYTES("FLUSHALL") : BYTES("FLUSHDB");
+    struct bytes argv[] = {name, a->word != NULL ? bytes_of_text(a->word) : BYTES("")};
+    say_all(worker, &a->effect, argv, a->word != NULL ? 2 : 1);
     return true;
 }
 
 static void flush(struct exec *x, uint32_t db) {
-    struct flush_args args = {db, x->worker->config->lazyfree_lazy_user_flush};
+    bool lazy = x->worker->config->lazyfree_lazy_user_flush;
+    struct flush_args args = {db, lazy, NULL, all_effect_of(x)};
     if (x->argc > 1) {
         args.lazy = bytes_is(x->argv[1], "async");
         if (x->argc > 2 || (!args.lazy && !bytes_is(x->argv[1], "sync"))) {
             reply_error(x->reply, ERR_SYNTAX);
             return;
         }
+        args.word = args.lazy ? "ASYNC" : "SYNC";
     }
     scatter_all(x, flush_part, 0, &args, sizeof(args), scatter_ok);
 }
@@ -73,11 +102,15 @@ void command_flushdb(struct exec *x) {
 
 struct swap_args {
     uint32_t a, b;
+    struct all_effect effect;
 };
 
 static bool swap_part(struct worker *worker, const void *args, void *result) {
     const struct swap_args *swap = args;
     keyspace_swap_db(worker->shard.keyspace, swap->a, swap->b);
+    char a[EFFECT_INT_BYTES], b[EFFECT_INT_BYTES];
+    struct bytes argv[] = {BYTES("SWAPDB"), effect_int(a, swap->a), effect_int(b, swap->b)};
+    say_all(worker, &swap->effect, argv, 3);
     return true;
 }
 
@@ -103,7 +136,7 @@ void command_swapdb(struct exec *x) {
         reply_ok(x->reply);
         return;
     }
-    struct swap_args args = {(uint32_t)a, (uint32_t)b};
+    struct swap_args args = {(uint32_t)a, (uint32_t)b, all_effect_of(x)};
     scatter_all(x, swap_part, 0, &args, sizeof(args), scatter_ok);
 }
 

@@ -7,6 +7,7 @@
 #include "server/commands/string/string.h"
 
 #include "base/check.h"
+#include "server/call/effects.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 
@@ -43,6 +44,12 @@ void command_mget(struct exec *x) {
     }
 }
 
+static void delete_and_say(struct exec *x) {
+    if (keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_user_del(x), EVENT_DEL)) {
+        EFFECT(x, BYTES("DEL"), x->key.name);
+    }
+}
+
 void command_getdel(struct exec *x) {
     struct entry *entry;
     if (!exec_find_string(x, &x->key, LOOKUP_READ, &entry)) {
@@ -54,7 +61,7 @@ void command_getdel(struct exec *x) {
         exec_reply_string(x, entry);
     }
     /* Also what is hidden in import mode. */
-    keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_user_del(x), EVENT_DEL);
+    delete_and_say(x);
 }
 
 void command_delifeq(struct exec *x) {
@@ -65,7 +72,7 @@ void command_delifeq(struct exec *x) {
     char scratch[NUMBER_TEXT_BYTES];
     bool equal = entry != NULL && bytes_equal(string_bytes(entry, scratch), x->argv[2]);
     if (equal) {
-        keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_user_del(x), EVENT_DEL);
+        delete_and_say(x);
     }
     reply_int(x->reply, equal);
 }

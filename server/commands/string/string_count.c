@@ -6,6 +6,7 @@
  */
 #include "base/check.h"
 #include "base/num.h"
+#include "server/call/effects.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/commands/string/string.h"
@@ -84,5 +85,6 @@ void command_incrbyfloat(struct exec *x) {
     struct bytes sum = bytes_make(text, num_format_long_double(text, value));
     struct string_target target = exec_target(x, &x->key, EVENT_INCRBYFLOAT);
     string_set_text(&target, sum);
+    EFFECT(x, BYTES("SET"), x->key.name, sum, BYTES("KEEPTTL"));
     reply_bulk(x->reply, sum);
 }

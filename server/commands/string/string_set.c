@@ -7,10 +7,14 @@
  * words, then the deadline, then the key.
  */
 #include "base/check.h"
+#include "base/must.h"
 #include "base/num.h"
+#include "server/call/effects.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/commands/string/string.h"
+
+#include <stdlib.h>
 
 /* ---- Options ---- */
 
@@ -124,13 +128,29 @@ static bool options_read(const struct exec *x, uint32_t i, unsigned understood,
     return true;
 }
 
+static void say_set(const struct exec *x, uint32_t value_index, int64_t expires_at) {
+    char scratch[EFFECT_INT_BYTES];
+    struct bytes value = x->argv[value_index];
+    if (expires_at == NO_EXPIRY) {
+        EFFECT(x, BYTES("SET"), x->key.name, value);
+    } else if (expires_at == KEEP_TTL) {
+        EFFECT(x, BYTES("SET"), x->key.name, value, BYTES("KEEPTTL"));
+    } else {
+        struct bytes when = effect_int(scratch, expires_at);
+        EFFECT(x, BYTES("SET"), x->key.name, value, BYTES("PXAT"), when);
+    }
+}
+
 /* Stores the value of a SET, or deletes the key if the value's time is over before it began. */
 static void store(const struct exec *x, const struct set_options *options) {
     if (UNLIKELY(options->past)) {
-        keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_expire(x), EVENT_EXPIRED);
+        exec_run_out(x, &x->key);
         return;
     }
     exec_store_argument(x, &x->key, 2, options->expires_at, EVENT_SET);
+    if (effects_wanted(x) && (options->options & (SET_GET | SET_DEADLINES))) {
+        say_set(x, 2, options->expires_at);
+    }
 }
 
 /* ---- SET ---- */
@@ -220,6 +240,7 @@ static void set_for_a_while(struct exec *x, unsigned option) {
         return;
     }
     exec_store_argument(x, &x->key, 3, expires_at, EVENT_SET);
+    say_set(x, 3, expires_at);
     reply_ok(x->reply);
 }
 
@@ -242,6 +263,16 @@ void command_getset(struct exec *x) {
         exec_reply_string(x, entry);
     }
     exec_store_argument(x, &x->key, 2, NO_EXPIRY, EVENT_SET);
+    say_set(x, 2, NO_EXPIRY);
+}
+
+static void say_deadline(const struct exec *x, int64_t expires_at) {
+    char scratch[EFFECT_INT_BYTES];
+    if (expires_at == NO_EXPIRY) {
+        EFFECT(x, BYTES("PERSIST"), x->key.name);
+    } else {
+        EFFECT(x, BYTES("PEXPIREAT"), x->key.name, effect_int(scratch, expires_at));
+    }
 }
 
 void command_getex(struct exec *x) {
@@ -257,10 +288,11 @@ void command_getex(struct exec *x) {
     }
     exec_reply_string(x, entry);
     if (options.past) {
-        keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, exec_lazy_expire(x), EVENT_EXPIRED);
+        exec_run_out(x, &x->key);
     } else if ((options.options & SET_DEADLINES) ||
                ((options.options & SET_PERSIST) && entry_expires_at(entry) != NO_EXPIRY)) {
         keyspace_set_expiry(x->keyspace, x->db, &x->key, entry, options.expires_at);
+        say_deadline(x, options.expires_at);
     }
 }
 
@@ -314,6 +346,21 @@ void command_msetnx(struct exec *x) {
     reply_int(x->reply, free);
 }
 
+/* As sent, with an absolute time in place of what was said. */
+static void say_pairs(const struct exec *x, uint32_t end, const struct set_options *options) {
+    char scratch[EFFECT_INT_BYTES];
+    struct bytes *argv = must_malloc((end + 3) * sizeof *argv);
+    memcpy(argv, x->argv, end * sizeof *argv);
+    uint32_t argc = end;
+    if (options->options & (SET_NX | SET_XX)) {
+        argv[argc++] = options->options & SET_NX ? BYTES("NX") : BYTES("XX");
+    }
+    argv[argc++] = BYTES("PXAT");
+    argv[argc++] = effect_int(scratch, options->expires_at);
+    effect_state(x, argv, argc);
+    free(argv);
+}
+
 void command_msetex(struct exec *x) {
     int64_t keys;
     if (!num_parse_i64(x->argv[1], &keys) || keys < 1 || keys > INT32_MAX) {
@@ -335,6 +382,9 @@ void command_msetex(struct exec *x) {
     }
     if (holds) {
         store_pairs(x, 2, end, options.expires_at);
+        if (effects_wanted(x) && (options.options & SET_DEADLINES)) {
+            say_pairs(x, end, &options);
+        }
     }
     reply_int(x->reply, holds);
 }

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* effects: see the header.
+ *
+ * Records are gathered in the order in which things happened on this shard. Those of the unit that
+ * is open have no number yet: it is drawn when the outermost call ends.
+ *
+ *     call begins -> (its calls begin and end) -> stated, ran out, as sent -> ends: a number for
+ * all
+ */
+#include "server/call/effects.h"
+
+#include "base/must.h"
+#include "base/num.h"
+#include "base/text.h"
+#include "server/worker/shared.h"
+#include "shard/memory/blob.h"
+#include "shard/types/string.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct records {
+    bool wanted;
+    struct effect *list;
+    uint32_t count, capacity;
+    uint32_t open; /* where the unit that is open begins */
+    struct text text;
+};
+
+struct effects {
+    struct records records[EFFECTS_KINDS];
+    struct effects_origin origin; /* of the call that runs */
+    unsigned depth;               /* calls within calls */
+    unsigned muted; /* of them, those that run on something else than the shard's keys */
+    bool stated;    /* the innermost said what it did */
+    struct blob **kept;
+    uint32_t kept_count, kept_capacity;
+};
+
+/* ---- Records ---- */
+
+static void append_bulk(struct text *text, struct bytes word) {
+    text_appendf(text, "$%zu\r\n", word.len);
+    text_append_bytes(text, word);
+    text_append_text(text, "\r\n");
+}
+
+static struct effect *record_add(struct records *records, struct effect effect) {
+    if (records->count == records->capacity) {
+        records->capacity = records->capacity > 0 ? records->capacity * 2 : 16;
+        records->list = must_realloc(records->list, records->capacity * sizeof *records->list);
+    }
+    effect.at = records->text.len;
+    records->list[records->count] = effect;
+    return &records->list[records->count++];
+}
+
+static void record_words(struct records *records, struct effect effect, const struct bytes *argv) {
+    size_t before = records->text.len;
+    struct effect *added = record_add(records, effect);
+    for (uint32_t i = 0; i < effect.argc; i++) {
+        append_bulk(&records->text, argv[i]);
+    }
+    added->bytes = records->text.len - before;
+}
+
+static void close_unit(struct worker *worker, struct records *records) {
+    uint64_t number = 0;
+    for (; records->open < records->count; records->open++) {
+        struct effect *effect = &records->list[records->open];
+        if (effect->txn == 0) {
+            number = number > 0 ? number : shared_next_number(worker->server->shared);
+            effect->number = number;
+        }
+    }
+}
+
+/* Adds to the unit that is open, or one that consists of this alone. */
+static void add(struct worker *worker, enum effects_kind kind, struct effects_origin origin,
+                uint32_t db, const struct bytes *argv, uint32_t argc) {
+    struct effects *effects = worker->effects;
+    struct records *records = &effects->records[kind];
+    if (!records->wanted) {
+        return;
+    }
+    struct effect effect = {.txn = origin.txn, .order = origin.order, .db = db, .argc = argc};
+    record_words(records, effect, argv);
+    if (effects->depth == 0) {
+        close_unit(worker, records);
+    }
+}
+
+void effects_add(struct worker *worker, struct effects_origin origin, uint32_t db,
+                 const struct bytes *argv, uint32_t argc) {
+    if (worker->effects != NULL) {
+        add(worker, EFFECTS_COMMANDS, origin, db, argv, argc);
+    }
+}
+
+/* The commands that make a value; strings are one SET. */
+static void add_string(struct worker *worker, struct effects_origin origin, uint32_t db,
+                       struct bytes name, const struct entry *entry) {
+    char scratch[NUMBER_TEXT_BYTES], when[NUM_I64_BYTES];
+    struct bytes argv[] = {BYTES("SET"), name, string_bytes(entry, scratch), BYTES("PXAT"), {0}};
+    int64_t deadline = entry_expires_at(entry);
+    bool has_ttl = deadline != NO_EXPIRY;
+    argv[4] = bytes_make(when, has_ttl ? num_format_i64(when, deadline) : 0);
+    effects_add(worker, origin, db, argv, has_ttl ? 5 : 3);
+}
+
+void effects_add_key(struct worker *worker, struct effects_origin origin, uint32_t db,
+                     struct bytes name, const struct entry *entry) {
+    if (worker->effects == NULL) {
+        return;
+    }
+    if (entry == NULL) {
+        effects_add(worker, origin, db, (const struct bytes[]){BYTES("DEL"), name}, 2);
+        return;
+    }
+    check(entry_type(entry) == TYPE_STRING);
+    add_string(worker, origin, db, name, entry);
+}
+
+/* ---- Transactions ---- */
+
+uint64_t effects_txn(struct worker *worker) {
+    return worker->effects != NULL ? shared_next_number(worker->server->shared) : 0;
+}
+
+void effects_granted(struct worker *worker, uint64_t txn) {
+    if (worker->effects == NULL || txn == 0) {
+        return;
+    }
+    uint64_t number = shared_next_number(worker->server->shared);
+    for (unsigned kind = 0; kind < EFFECTS_KINDS; kind++) {
+        struct records *records = &worker->effects->records[kind];
+        if (records->wanted) {
+            record_add(records, (struct effect){.txn = txn, .number = number});
+        }
+    }
+}
+
+/* ---- Calls ---- */
+
+struct effects_origin effects_open(struct worker *worker, struct effects_origin origin) {
+    struct effects *effects = worker->effects;
+    struct effects_origin before = {0};
+    if (effects != NULL) {
+        before = effects->origin;
+        effects->depth++;
+        /* What runs inside of something is part of it, if it is not a transaction of its own. */
+        effects->origin = origin.txn > 0 ? origin : before;
+    }
+    return before;
+}
+
+static void forget_kept(struct effects *effects) {
+    while (effects->kept_count > 0) {
+        blob_unref(effects->kept[--effects->kept_count]);
+    }
+}
+
+void effects_close(struct worker *worker, struct effects_origin before) {
+    struct effects *effects = worker->effects;
+    if (effects == NULL) {
+        return;
+    }
+    effects->origin = before;
+    if (--effects->depth == 0) {
+        for (unsigned kind = 0; kind < EFFECTS_KINDS; kind++) {
+            close_unit(worker, &effects->records[kind]);
+        }
+        forget_kept(effects);
+    }
+}
+
+static bool is_muted(const struct exec *x) {
+    return x->shard != &x->worker->shard;
+}
+
+void effects_begin(struct exec *x) {
+    struct effects *effects = x->worker->effects;
+    struct effects_origin before =
+        effects_open(x->worker, (struct effects_origin){x->caller->txn, x->caller->order});
+    x->gathered.txn_before = before.txn;
+    x->gathered.order_before = before.order;
+    effects->muted += is_muted(x);
+    x->gathered.is = true;
+    x->gathered.changes_before = keyspace_stats(x->keyspace)->changes;
+    x->gathered.stated_before = effects->stated;
+    effects->stated = false;
+}
+
+void effects_end(struct exec *x) {
+    struct effects *effects = x->worker->effects;
+    bool changed = keyspace_stats(x->keyspace)->changes != x->gathered.changes_before;
+    if (changed && !effects->stated && x->command->logged != LOGGED_NO && !effects->muted) {
+        check(x->command->logged == LOGGED_AS_SENT); /* else it should have said what it did */
+        add(x->worker, EFFECTS_COMMANDS, effects->origin, x->db, x->argv, x->argc);
+    }
+    effects->stated = x->gathered.stated_before;
+    effects->muted -= is_muted(x);
+    effects_close(x->worker,
+                  (struct effects_origin){x->gathered.txn_before, x->gathered.order_before});
+}
+
+void effect_state(const struct exec *x, const struct bytes *argv, uint32_t argc) {
+    struct effects *effects = x->worker->effects;
+    if (effects != NULL && !effects->muted) {
+        check_slow(effects->depth > 0 && x->command->logged != LOGGED_NO);
+        effects->stated = true;
+        add(x->worker, EFFECTS_COMMANDS, effects->origin, x->db, argv, argc);
+    }
+}
+
+struct bytes effect_int(char *scratch, int64_t number) {
+    static_assert(EFFECT_INT_BYTES >= NUM_I64_BYTES, "room for any number");
+    return bytes_make(scratch, num_format_i64(scratch, number));
+}
+
+void effect_told(const struct exec *x) {
+    if (x->worker->effects != NULL) {
+        x->worker->effects->stated = true;
+    }
+}
+
+void effect_keep(const struct exec *x, struct blob *blob) {
+    struct effects *effects = x->worker->effects;
+    if (effects == NULL) {
+        return;
+    }
+    if (effects->kept_count == effects->kept_capacity) {
+        effects->kept_capacity = effects->kept_capacity > 0 ? effects->kept_capacity * 2 : 4;
+        effects->kept = must_realloc(effects->kept, effects->kept_capacity * sizeof *effects->kept);
+    }
+    blob_ref(blob);
+    effects->kept[effects->kept_count++] = blob;
+}
+
+/* ---- Hooks ---- */
+
+void effects_expired(struct worker *worker, const struct key_news *news) {
+    struct bytes name = worker->config->lazyfree_lazy_expire ? BYTES("UNLINK") : BYTES("DEL");
+    add(worker, EFFECTS_COMMANDS, worker->effects->origin, news->db,
+        (const struct bytes[]){name, news->key->name}, 2);
+}
+
+void effects_heard(struct worker *worker, const struct key_news *news) {
+    if (worker->effects == NULL || worker->effects->muted) {
+        return;
+    }
+    const struct event_row *row = &event_rows[news->event];
+    struct bytes argv[] = {bytes_make(&row->class, 1), bytes_of_text(row->name), news->key->name};
+    add(worker, EFFECTS_EVENTS, worker->effects->origin, news->db, argv, 3);
+}
+
+/* ---- Who wants to know ---- */
+
+static void records_fini(struct records *records) {
+    free(records->list);
+    text_fini(&records->text);
+}
+
+static void records_init(struct records *records, bool wanted) {
+    *records = (struct records){.wanted = wanted};
+    text_init(&records->text);
+}
+
+void effects_free(struct worker *worker) {
+    struct effects *effects = worker->effects;
+    if (effects == NULL) {
+        return;
+    }
+    for (unsigned kind = 0; kind < EFFECTS_KINDS; kind++) {
+        records_fini(&effects->records[kind]);
+    }
+    forget_kept(effects);
+    free(effects->kept);
+    free(effects);
+    worker->effects = NULL;
+}
+
+static bool any_wanted(const struct effects *effects) {
+    bool any = false;
+    for (unsigned kind = 0; kind < EFFECTS_KINDS; kind++) {
+        any |= effects->records[kind].wanted;
+    }
+    return any;
+}
+
+void effects_want(struct worker *worker, enum effects_kind kind, bool wanted) {
+    if (worker->effects == NULL) {
+        worker->effects = must_calloc(1, sizeof *worker->effects);
+        for (unsigned i = 0; i < EFFECTS_KINDS; i++) {
+            records_init(&worker->effects->records[i], false);
+        }
+    }
+    struct effects *effects = worker->effects;
+    check(effects->depth == 0);
+    records_fini(&effects->records[kind]);
+    records_init(&effects->records[kind], wanted);
+    if (kind == EFFECTS_EVENTS) {
+        keyspace_listen(worker->shard.keyspace, wanted);
+    }
+    if (!any_wanted(effects)) {
+        effects_free(worker);
+    }
+}
+
+struct effects_list effects_take(struct worker *worker, enum effects_kind kind) {
+    if (worker->effects == NULL) {
+        return (struct effects_list){0};
+    }
+    struct records *records = &worker->effects->records[kind];
+    check(worker->effects->depth == 0);
+    struct effects_list list = {
+        .list = records->list,
+        .count = records->count,
+        .capacity = records->capacity,
+        .text = text_take(&records->text),
+    };
+    records_init(records, records->wanted);
+    return list;
+}
+
+void effects_list_free(struct effects_list *list) {
+    free(list->list);
+    free(list->text);
+}

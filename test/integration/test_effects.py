@@ -1,0 +1,353 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What writes tell: events, as notifications will publish them, and effects, as a log and replicas will get them.
+
+Both are shown by DEBUG EVENTS and DEBUG EFFECTS. Events must be those that Valkey publishes, command by command and option by
+option (writes.py). Effects, given to a second server, must make the same data, whatever ran at the same time on any shards.
+"""
+
+import random
+import threading
+import time
+
+import pytest
+
+import writes
+from resp import RespError, encode, parse
+from server import Server, find_peer
+
+# Where their keys lie on several shards, these tell of what came of it key by key, by other names.
+CARRIED = ("COPY", "RENAME", "RENAMENX", "MSETNX", "MSETEX")
+CLASSES = "g$xnm"
+
+
+def each_case():
+    return [pytest.param(one, id=one["name"]) for one in writes.CASES]
+
+
+def effects(c):
+    return [[word.decode() for word in command] for command in c.do("DEBUG", "EFFECTS", "READ")]
+
+
+def events(c):
+    return [(db, cls.decode(), name.decode(), key.decode()) for db, (cls, name, key) in c.do("DEBUG", "EVENTS", "READ")]
+
+
+def replay(c, commands):
+    """Gives what was read to another server, as a replica would run it."""
+    c.send(b"".join(encode(*command) for command in commands))
+    for command in commands:
+        reply = c.read()
+        assert not isinstance(reply, RespError), (command, reply)
+
+
+def digest(c):
+    return c.do("DEBUG", "DIGEST")
+
+
+@pytest.fixture
+def c(server, kind):
+    if kind != "shoal":
+        pytest.skip("only Shoal has DEBUG EFFECTS")
+    with server.raw() as c:
+        c.do("SELECT", "0")
+        c.do("FLUSHALL")
+        yield c
+        c.do("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+        c.do("DEBUG", "EFFECTS", "OFF")
+        c.do("DEBUG", "EVENTS", "OFF")
+
+
+def set_active_expire(c, one):
+    c.do("DEBUG", "SET-ACTIVE-EXPIRE", "0" if one.get("lazy") else "1")
+
+
+# ---- The list
+
+
+@pytest.mark.row_once
+def test_every_command_that_writes_has_a_case(c):
+    writing = {info[0].decode() for info in c.do("COMMAND") if b"write" in [flag.encode() for flag in info[2]]}
+    assert writing - writes.names() == set()
+    assert len(writing) > 25
+
+
+# ---- Beside Valkey
+
+
+class Peer:
+    """A Valkey whose events are listened to and whose log is read."""
+
+    def __init__(self, server):
+        self.server = server
+        self.c = server.raw()
+        self.listener = server.raw()
+        self.listener.do("PSUBSCRIBE", "__keyevent@*")
+        self.log = None
+        self.log_at = 0
+
+    def close(self):
+        self.c.close()
+        self.listener.close()
+
+    def events(self):
+        self.c.do("PUBLISH", "__keyevent@end", "")
+        found = []
+        while True:
+            _, _, channel, key = self.listener.read()
+            if channel == b"__keyevent@end":
+                return found
+            db, name = channel[len(b"__keyevent@") :].split(b"__:")
+            found.append((int(db), name.decode(), key.decode()))
+
+    def logged(self):
+        if self.log is None:
+            folder = self.c.do("CONFIG", "GET", "dir")[1].decode() + "/appendonlydir/"
+            name = self.c.do("CONFIG", "GET", "appendfilename")[1].decode()
+            self.log = folder + name + ".1.incr.aof"
+        with open(self.log, "rb") as f:
+            f.seek(self.log_at)
+            data = f.read()
+        self.log_at += len(data)
+        at, found = 0, []
+        while at < len(data):
+            command, at = parse(data, at)
+            found.append([word.decode() for word in command])
+        return found
+
+
+@pytest.fixture(scope="module")
+def peer():
+    path = find_peer("valkey")
+    if not path:
+        pytest.skip("no valkey-server: put it in PATH or give its path in SHOAL_VALKEY")
+    config = {"appendonly": "yes", "appendfsync": "no", "aof-use-rdb-preamble": "no", "notify-keyspace-events": "EA" + CLASSES}
+    server = Server(path, config, kind="valkey")
+    server.start()
+    peer = Peer(server)
+    yield peer
+    peer.close()
+    server.stop(check=False)
+
+
+def run_at_peer(peer, one):
+    """Events and log of a case."""
+    peer.c.do("FLUSHALL")
+    set_active_expire(peer.c, one)
+    writes.run(peer.c, one["before"], one["name"])
+    peer.events(), peer.logged()
+    writes.run(peer.c, one["commands"], one["name"])
+    return peer.events(), peer.logged()
+
+
+def by_key(found):
+    """Of several shards only the order of what concerns one key is that of one shard."""
+    order = {}
+    for db, name, key in found:
+        order.setdefault((db, key), []).append(name)
+    return order
+
+
+def is_carried(one, shards):
+    return shards > 1 and any(command.split(" ")[0] in CARRIED for command in one["commands"])
+
+
+@pytest.mark.parametrize("one", each_case())
+def test_events_are_those_of_valkey(c, peer, shards, one):
+    if is_carried(one, shards):
+        pytest.skip("its keys may lie on several shards")
+    expected, _ = run_at_peer(peer, one)
+    set_active_expire(c, one)
+    writes.run(c, one["before"], one["name"])
+    c.do("DEBUG", "EVENTS", "ON")
+    writes.run(c, one["commands"], one["name"])
+    found = [(db, name, key) for db, _, name, key in events(c)]
+    if shards == 1:
+        assert found == expected
+    assert by_key(found) == by_key(expected)
+
+
+@pytest.mark.row_once
+@pytest.mark.slow
+def test_classes_of_events_are_those_of_valkey(c, peer, shards):
+    ours, theirs = set(), set()
+    c.do("DEBUG", "EVENTS", "ON")
+    for one in writes.CASES:
+        set_active_expire(c, one)
+        writes.run(c, one["before"] + one["commands"], one["name"])
+    ours = {(cls, name) for _, cls, name, _ in events(c)}
+    for cls in CLASSES:
+        peer.c.do("CONFIG", "SET", "notify-keyspace-events", "E" + cls)
+        for one in writes.CASES:
+            set_active_expire(peer.c, one)
+            writes.run(peer.c, one["before"] + one["commands"], one["name"])
+        theirs |= {(cls, name) for _, name, _ in peer.events()}
+    peer.c.do("CONFIG", "SET", "notify-keyspace-events", "EA" + CLASSES)
+    assert ours <= theirs if shards > 1 else ours == theirs
+
+
+def same_word(ours, theirs):
+    """Times that both drew from their clocks differ a little."""
+    if ours.isdigit() and theirs.isdigit() and len(ours) == 13:
+        return abs(int(ours) - int(theirs)) < 60000
+    return ours == theirs
+
+
+def same_commands(ours, theirs):
+    return len(ours) == len(theirs) and all(
+        len(a) == len(b) and all(same_word(x, y) for x, y in zip(a, b)) for a, b in zip(ours, theirs)
+    )
+
+
+@pytest.mark.parametrize("one", each_case())
+def test_effects_are_what_valkey_logs(c, peer, shards, one):
+    if shards > 1:
+        pytest.skip("what concerns several shards is logged by each of them")
+    _, expected = run_at_peer(peer, one)
+    set_active_expire(c, one)
+    writes.run(c, one["before"], one["name"])
+    c.do("DEBUG", "EFFECTS", "ON")
+    writes.run(c, one["commands"], one["name"])
+    found = [command for command in effects(c) if command[0] != "SELECT"]
+    expected = [] if one.get("unlogged") else [command for command in expected if command[0] != "SELECT"]
+    assert same_commands(found, expected), (found, expected)
+
+
+# ---- A second server
+
+
+@pytest.fixture(scope="module")
+def second(server_binary, base_config, kind):
+    """Takes what it is given, and lets nothing run out before it is told, as a replica."""
+    s = Server(server_binary, dict(base_config, **{"import-mode": "yes"}), kind=kind)
+    s.start()
+    with s.raw() as c:
+        assert c.do("CLIENT", "IMPORT-SOURCE", "ON") == "OK"
+        yield c
+    s.stop()
+
+
+@pytest.mark.parametrize("one", each_case())
+def test_effects_make_the_same_data(c, second, one):
+    second.do("FLUSHALL")
+    set_active_expire(c, one)
+    c.do("DEBUG", "EFFECTS", "ON")
+    writes.run(c, one["before"] + one["commands"], one["name"])
+    replay(second, effects(c))
+    assert digest(second) == digest(c)
+
+
+def test_effects_of_all_of_it_make_the_same_data(c, second):
+    second.do("FLUSHALL")
+    c.do("DEBUG", "EFFECTS", "ON")
+    for one in writes.CASES:
+        set_active_expire(c, one)
+        writes.run(c, one["before"] + one["commands"], one["name"])
+    replay(second, effects(c))
+    assert digest(second) == digest(c)
+
+
+KEYS = ["k%d" % i for i in range(12)]
+
+
+def random_command(rng):
+    key, other, value = rng.choice(KEYS), rng.choice(KEYS), str(rng.randrange(100))
+    return rng.choice(
+        [
+            ("SET", key, value),
+            ("SET", key, value, "PX", str(rng.randrange(1, 30))),
+            ("INCR", key),
+            ("APPEND", key, value),
+            ("INCRBYFLOAT", key, "0.5"),
+            ("GETDEL", key),
+            ("GETEX", key, "PX", str(rng.randrange(1, 100))),
+            ("PERSIST", key),
+            ("EXPIRE", key, rng.choice(["-1", "100"])),
+            ("DEL", key, other),
+            ("MSET", key, value, other, value + "x"),
+            ("MSETNX", key, value, other, value),
+            ("MSETEX", "2", key, value, other, value, "PX", "20"),
+            ("RENAME", key, other),
+            ("COPY", key, other, "REPLACE"),
+            ("COPY", key, other, "DB", "1", "REPLACE"),
+            ("MOVE", key, "1"),
+            ("GET", key),
+            ("MGET", key, other),
+        ]
+    )
+
+
+def random_requests(rng):
+    kind = rng.random()
+    if kind < 0.2:
+        commands = [random_command(rng) for _ in range(rng.randrange(1, 5))]
+        return [("MULTI",)] + commands + [("EXEC",)]
+    if kind < 0.21:
+        return [rng.choice([("FLUSHDB",), ("SWAPDB", "0", "1"), ("FLUSHALL", "ASYNC")])]
+    return [random_command(rng)]
+
+
+def run_random(server, seed, rounds):
+    rng = random.Random(seed)
+    with server.raw() as c:
+        for _ in range(rounds):
+            requests = [request for _ in range(rng.randrange(1, 8)) for request in random_requests(rng)]
+            c.send(b"".join(encode(*request) for request in requests))
+            for _ in requests:
+                c.read()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_effects_of_many_at_once_are_in_the_order_in_which_they_happened(server, c, second, seed):
+    """INCR, APPEND, RENAME and the like tell any other order: what they make depends on what was there."""
+    second.do("FLUSHALL")
+    c.do("DEBUG", "EFFECTS", "ON")
+    threads = [threading.Thread(target=run_random, args=(server, seed * 100 + i, 40)) for i in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    time.sleep(0.15)  # the short deadlines are over
+    c.do("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+    commands = effects(c)
+    assert len(commands) > 100
+    replay(second, commands)
+    assert digest(second) == digest(c)
+
+
+def test_a_transaction_over_shards_is_one_unit(c):
+    c.do("DEBUG", "EFFECTS", "ON")
+    c.do("MSET", *[word for key in KEYS for word in (key, "v")])
+    found = effects(c)
+    inside = [command for command in found if command[0] not in ("SELECT", "MULTI", "EXEC")]
+    assert {word for command in inside for word in command[1::2]} == set(KEYS)
+    if len(inside) > 1:
+        assert found[0] == ["MULTI"] and found[-1] == ["EXEC"]
+
+
+def test_values_that_are_received_into_their_own_block_are_told_whole(c, second):
+    second.do("FLUSHALL")
+    c.do("DEBUG", "EFFECTS", "ON")
+    large, larger = "x" * 200000, "y" * 300000
+    c.do("SET", "k", large)
+    c.do("SET", "k", larger, "EX", "1000")
+    c.do("MSETEX", "2", "k", large, "k", "small", "EX", "1000")
+    c.do("MSET", "k", large, "k", larger, "other", large)
+    replay(second, effects(c))
+    assert digest(second) == digest(c)
+
+
+def test_nothing_is_gathered_when_nobody_asks(c):
+    c.do("SET", "k", "v")
+    assert effects(c) == [] and events(c) == []
+    c.do("DEBUG", "EFFECTS", "ON")
+    c.do("SET", "k", "v")
+    assert events(c) == []
+    c.do("DEBUG", "EFFECTS", "OFF")
+    c.do("SET", "k", "v")
+    assert effects(c) == []
+
+
+def test_words_of_the_views(c):
+    for name in ("EFFECTS", "EVENTS"):
+        assert c.do("DEBUG", name, "what").startswith("ERR unknown subcommand")
+        assert c.do("DEBUG", name).startswith("ERR unknown subcommand")
