@@ -19,6 +19,8 @@ ATOMIC_FILES = {
     "shard/memory/blob.c",  # pins of large values, which any thread may let go
     "shard/memory/blob.h",
     "shard/memory/heap.c",  # the stack of blocks that other threads return
+    "shard/watchers/claim.c",  # which of several shards ends a client's wait
+    "shard/watchers/claim.h",
     "shard/mailbox.c",  # rings between threads and the sleep handshake
 }
 
