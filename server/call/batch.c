@@ -113,7 +113,7 @@ static void op_own_words(struct batch *batch, struct op *op) {
         if (word->len > 0) {
             memcpy(copy, word->ptr, word->len);
         }
-        if (word->ptr == op->key.name.ptr && word->len == op->key.name.len) {
+        if (op->ref->simple && i == (uint32_t)op->ref->first_key) {
             op->key.name.ptr = copy;
         }
         word->ptr = copy;
@@ -121,7 +121,7 @@ static void op_own_words(struct batch *batch, struct op *op) {
 }
 
 size_t batch_add(struct batch *batch, const struct command_ref *ref, const struct request *request,
-                 const struct key *key, const struct client *client) {
+                 const struct key *key, const struct keyset *keys, const struct client *client) {
     check(batch->count < BATCH_OPS_MAX);
     batch->client_id = client->id;
     batch->slots_epoch = client->slots_epoch;
@@ -137,7 +137,11 @@ size_t batch_add(struct batch *batch, const struct command_ref *ref, const struc
     if (UNLIKELY(request->inlined)) {
         op_own_words(batch, op);
     }
-    size_t bytes = request->bytes + request->argc * sizeof(*op->argv);
+    op->keys = keyset_copy(&batch->arena, keys, op->argv);
+    if (op->keys != NULL && op->keys->count > 0) {
+        op->key = op->keys->list[0].key;
+    }
+    size_t bytes = request->bytes + request->argc * sizeof(*op->argv) + keyset_bytes(keys);
     batch->request_bytes += bytes;
     batch->command_flags |= ref->flags;
     return bytes;
@@ -180,50 +184,6 @@ size_t batch_memory_at_home(const struct batch *batch) {
 
 /* ---- At the owner of the keys ---- */
 
-#define KEYS_ON_STACK 64
-
-/* The keys of an op as locks want them; `on_stack` has room for KEYS_ON_STACK, more are allocated:
- * free what differs from it. */
-static struct lock_key *op_lock_keys(const struct worker *worker, const struct command_ref *ref,
-                                     const struct bytes *argv, uint32_t argc, const struct key *key,
-                                     struct lock_key *on_stack, uint32_t *ret_count) {
-    struct key_ref refs_on_stack[KEYS_ON_STACK];
-    struct key_ref *refs = refs_on_stack;
-    struct lock_key *keys = on_stack;
-    if (argc > KEYS_ON_STACK) {
-        refs = must_malloc(argc * sizeof *refs);
-        keys = must_malloc(argc * sizeof *keys);
-    }
-    int n = command_keys(ref->row, argv, argc, refs, (int)argc);
-    for (int i = 0; i < n; i++) {
-        struct bytes name = argv[refs[i].index];
-        /* The length too: an empty word of an inline request lies where the next one does. */
-        bool same = name.ptr == key->name.ptr && name.len == key->name.len;
-        keys[i].id = same ? key->hash : key_make(&worker->server->secret, name).hash;
-        keys[i].exclusive = !(refs[i].flags & KEY_RO);
-    }
-    if (refs != refs_on_stack) {
-        free(refs);
-    }
-    *ret_count = n > 0 ? (uint32_t)n : 0;
-    return keys;
-}
-
-bool op_is_blocked(const struct worker *worker, const struct command_ref *ref,
-                   const struct bytes *argv, uint32_t argc, const struct key *key) {
-    struct lock_key on_stack[KEYS_ON_STACK];
-    uint32_t n;
-    struct lock_key *keys = op_lock_keys(worker, ref, argv, argc, key, on_stack, &n);
-    bool blocked = false;
-    for (uint32_t i = 0; i < n && !blocked; i++) {
-        blocked = locks_block(&worker->shard.locks, keys[i].id, keys[i].exclusive);
-    }
-    if (keys != on_stack) {
-        free(keys);
-    }
-    return blocked;
-}
-
 /* In whose name its ops run. */
 static struct caller caller_of(struct worker *worker) {
     return (struct caller){.worker = worker, .shard = &worker->shard, .tick = worker->tick};
@@ -240,6 +200,7 @@ static size_t run_op(struct caller *caller, struct batch *batch) {
         .argv = op->argv,
         .argc = op->argc,
         .key = &op->key,
+        .keys = op->keys,
         /* The owner's time: by home's, others may have seen keys go that were still there. */
         .now_ms = rt_wall_ms(caller->worker->rt),
     };
@@ -327,15 +288,7 @@ static void op_settled(void *context, struct lock_request *request) {
 static void op_lock(struct worker *worker, struct batch *batch,
                     void (*settled)(void *context, struct lock_request *request)) {
     struct op *op = &batch->ops[batch->ran];
-    struct lock_key on_stack[KEYS_ON_STACK];
-    uint32_t n;
-    struct lock_key *keys =
-        op_lock_keys(worker, op->ref, op->argv, op->argc, &op->key, on_stack, &n);
-    struct lock *memory = arena_alloc(&batch->arena, (n + 1) * sizeof *memory);
-    lock_request_init(&batch->lock, LOCK_KEYS, keys, n, memory);
-    if (keys != on_stack) {
-        free(keys);
-    }
+    keyset_lock(&batch->lock, &batch->arena, op->ref, &op->key, op->keys);
     worker->stats.lock_waits++;
     batch->lock.settled = settled;
     if (locks_submit(&worker->shard.locks, &batch->lock) != LOCK_WAITS) {
@@ -350,7 +303,7 @@ static void op_wait(struct worker *worker, struct batch *batch) {
 
 static bool op_is_blocked_here(const struct worker *worker, const struct op *op) {
     return UNLIKELY(worker->shard.locks.requests > 0) &&
-           op_is_blocked(worker, op->ref, op->argv, op->argc, &op->key);
+           keyset_is_blocked(&worker->shard.locks, op->ref, &op->key, op->keys);
 }
 
 /* ---- An op whose slot has gone ---- */

@@ -12,7 +12,7 @@
 #include "base/arena.h"
 #include "base/links.h"
 #include "base/outbuf.h"
-#include "server/call/command_table.h"
+#include "server/call/keyset.h"
 #include "shard/locks.h"
 #include "shard/mailbox.h"
 
@@ -31,6 +31,7 @@ struct op {
     uint32_t argc;
     uint32_t db;
     struct key key;
+    struct keyset *keys; /* in the batch's arena */
     uint8_t resp;
     uint8_t manner; /* exec_manner */
 };
@@ -83,7 +84,7 @@ void batch_put(struct worker *worker, struct batch *batch);
 /* Home: adds an op; the batch must have room. Returns the memory that it is for the client while it
  * is away. */
 size_t batch_add(struct batch *batch, const struct command_ref *ref, const struct request *request,
-                 const struct key *key, const struct client *client);
+                 const struct key *key, const struct keyset *keys, const struct client *client);
 /* Owner of the keys: a batch arrived. Runs all ops in order and sends it home; one whose keys a
  * transaction has locked waits for that, and with it what comes behind it from the same client. So
  * it does between two ops when its slice of the turn is over or much has been written: then what is
@@ -104,9 +105,6 @@ static inline struct outbuf *batch_replies(struct batch *batch) {
 }
 /* Home: bytes it holds for its client, when it is back or news of it are. */
 size_t batch_memory_at_home(const struct batch *batch);
-/* Whether an op must wait because of keys that are locked. Ask only if there are locks. */
-bool op_is_blocked(const struct worker *worker, const struct command_ref *ref,
-                   const struct bytes *argv, uint32_t argc, const struct key *key);
 /* At the end of a worker. */
 /* Frees `count` of those in the pool, which have left its stock. */
 void batch_pool_drop(struct worker *worker, unsigned count);

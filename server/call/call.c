@@ -83,6 +83,7 @@ static inline struct exec exec_of(struct caller *caller, const struct call *what
         .reply = reply,
         .now_ms = what->now_ms,
         .key = *what->key,
+        .keys = what->keys,
         .manner = caller->manner,
         .client = caller->client,
         .worker = caller->worker,

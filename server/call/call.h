@@ -15,6 +15,7 @@
 #include "server/call/command_table.h"
 
 struct client;
+struct keyset;
 struct large;
 struct scatter_result;
 struct shard;
@@ -40,8 +41,9 @@ struct call {
     const struct command_ref *ref;
     struct bytes *argv; /* argv[0] is the name as sent; subcommands count from the container */
     uint32_t argc;
-    const struct key *key; /* the first one, hashed once; &NO_KEY if there is none */
-    int64_t now_ms;        /* one time for all of it */
+    const struct key *key;     /* the first one, hashed once; &NO_KEY if there is none */
+    const struct keyset *keys; /* keyset.h */
+    int64_t now_ms;            /* one time for all of it */
     /* The rest is for call_share. */
     size_t *element_ends; /* exec_element; NULL: nobody wants to know */
     /* What runs in place of the command's function, or NULL: a later piece of its work. */

@@ -19,6 +19,7 @@
 struct caller;
 struct client;
 struct command_ref;
+struct keyset;
 struct shard;
 struct worker;
 
@@ -41,12 +42,13 @@ struct exec {
     struct reply *reply;
     int64_t
         now_ms; /* wall clock, one value for the whole command (and its parts on other shards) */
-    struct key key;        /* the first key, hashed once; only if the command has one */
-    uint8_t manner;        /* exec_manner */
-    struct client *client; /* NULL for commands of place KEY */
-    struct worker *worker; /* the thread that runs it */
-    struct caller *caller; /* in whose name (call.h) */
-    bool goes_on;          /* set by what lets it end later, elsewhere: scatter, txn_exec */
+    struct key key;            /* the first key, hashed once; only if the command has one */
+    const struct keyset *keys; /* all of them, if it is not a simple command (keyset.h) */
+    uint8_t manner;            /* exec_manner */
+    struct client *client;     /* NULL for commands of place KEY */
+    struct worker *worker;     /* the thread that runs it */
+    struct caller *caller;     /* in whose name (call.h) */
+    bool goes_on;              /* set by what lets it end later, elsewhere: scatter, txn_exec */
     /* effects.h's, while somebody wants to know what it does. */
     struct {
         bool is, stated_before;
@@ -226,9 +228,14 @@ struct command_history {
 struct key_ref {
     uint32_t index; /* in argv */
     unsigned flags; /* key_flag */
+    int32_t db;     /* that an argument says, or KEY_DB_SELECTED */
 };
+#define KEY_DB_SELECTED (-1)
 typedef int command_keys_fn(const struct command *command, const struct bytes *argv, uint32_t argc,
                             struct key_ref *ret, int max);
+/* Of a command that names databases: sets `db` of its n key references, where there is one; MOVE
+ * adds its key a second time. Returns how many there are. */
+typedef int command_dbs_fn(const struct bytes *argv, uint32_t argc, struct key_ref *refs, int n);
 
 struct command {
     const char *name;    /* lower case; of a subcommand its own word only */
@@ -247,6 +254,7 @@ struct command {
     enum command_logged logged;
     struct key_spec keys[KEY_SPECS_MAX]; /* ended by BEGIN_NONE */
     command_keys_fn *find_keys;          /* NULL: key specs are complete */
+    command_dbs_fn *name_dbs;            /* NULL: all keys are in the selected database */
     const char *const *tips;             /* NULL-ended, or NULL */
     const char *group, *since, *summary, *complexity;
     const char *deprecated_since, *replaced_by;

@@ -229,7 +229,8 @@ static void ref_derive(struct command_ref *ref) {
     }
     if (simple) {
         ref->first_key = ref->shown_first;
-        ref->last_key = ref->shown_last;
+        ref->simple = ref->first_key > 0 && ref->shown_last == ref->first_key &&
+                      row->place == PLACE_KEY && row->name_dbs == NULL;
     }
 }
 
@@ -453,7 +454,7 @@ static int spec_keys(const struct key_spec *spec, const struct bytes *argv, int6
     }
     for (int64_t i = first; i <= last; i += step, n++) {
         if (n < max) {
-            ret[n] = (struct key_ref){(uint32_t)i, spec->flags};
+            ret[n] = (struct key_ref){(uint32_t)i, spec->flags, KEY_DB_SELECTED};
         }
     }
     return spec->flags & KEY_INCOMPLETE ? -1 : n;

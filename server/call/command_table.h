@@ -24,9 +24,8 @@ struct command_ref {
     bool fences;             /* after all earlier requests, and before all later ones */
     const struct command_ref *subcommands; /* array */
     unsigned subcommands_count;
-    /* The common case of routing: the keys begin at argv[first] and end at argv[last] (negative:
-     * from the end). first 0: not so simple. */
-    int first_key, last_key;
+    bool simple;   /* it has one key, at argv[first_key], in the selected database */
+    int first_key; /* where the first key stands in every call; 0: the arguments say it */
     /* What COMMAND shows as first key, last key and step: also where the keys are not so simple. */
     int shown_first, shown_last, shown_step;
 };

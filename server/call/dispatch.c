@@ -41,8 +41,6 @@
 /* What one connection may add to its output in a turn, more or less: limits on the memory of
  * clients are looked at once a turn. */
 #define OUTPUT_A_TURN_MAX (4 * 1024 * 1024)
-/* Commands with more keys than this are routed through memory of their own. */
-#define KEYS_ON_STACK 64
 
 enum route {
     ROUTE_UNKNOWN, /* no such command or subcommand, wrong arity: refuse says which */
@@ -58,9 +56,9 @@ struct staged {
     struct large *large; /* its values that may be taken over, or NULL */
     const struct command_ref *ref;
     struct key key;
+    struct keyset *keys; /* keyset.h */
     enum route route;
     unsigned target;
-    bool wide; /* keys in several slots of one shard */
 };
 
 /* ---- Running ---- */
@@ -107,6 +105,7 @@ static void run_here(struct client *client, struct staged *staged, struct caller
         .argv = staged->request.argv,
         .argc = staged->request.argc,
         .key = &staged->key,
+        .keys = staged->keys,
         .now_ms = rt_wall_ms(caller->worker->rt),
     };
     caller->large = staged->large;
@@ -128,6 +127,7 @@ static void run_home(struct client *client, struct staged *staged, struct caller
         .argv = staged->request.argv,
         .argc = staged->request.argc,
         .key = &NO_KEY,
+        .keys = staged->keys,
         .now_ms = rt_wall_ms(caller->worker->rt),
     };
     caller->client = client;
@@ -156,8 +156,9 @@ static void run_away(struct client *client, struct staged *staged) {
     if (UNLIKELY(staged->large != NULL)) {
         batch->large = staged->large;
     }
-    client->bytes_away += batch_add(batch, staged->ref, &staged->request, &staged->key, client);
-    if (UNLIKELY(staged->wide)) {
+    client->bytes_away +=
+        batch_add(batch, staged->ref, &staged->request, &staged->key, staged->keys, client);
+    if (UNLIKELY(staged->keys != NULL) && staged->keys->wide) {
         batch->wide_ops++;
         worker->wide_ops++;
     }
@@ -172,40 +173,23 @@ static void run_away(struct client *client, struct staged *staged) {
 
 /* ---- Routing ---- */
 
-/* Finds the target of a command with keys in more than one place or in places that only its
- * arguments tell. */
+/* Finds the target of a command that is not simple. */
 static enum route route_keys(struct client *client, struct staged *staged) {
     struct worker *worker = client->worker;
     const struct request *request = &staged->request;
-    struct key_ref on_stack[KEYS_ON_STACK];
-    struct key_ref *refs = on_stack;
-    int max = KEYS_ON_STACK;
-    if (request->argc > KEYS_ON_STACK) {
-        max = (int)request->argc;
-        refs = arena_alloc(&worker->scratch, (size_t)max * sizeof *refs);
-    }
-    int n = command_keys(staged->ref->row, request->argv, request->argc, refs, max);
-    if (n <= 0) {
+    staged->keys = keyset_new(&worker->scratch, worker->node, staged->ref, request->argv,
+                              request->argc, client->db);
+    if (staged->keys->count == 0) {
         /* The arguments make no sense: the command says so itself, on any shard. */
         staged->key = key_make(&worker->server->secret, BYTES(""));
         staged->target = worker->id;
         return ROUTE_KEY;
     }
-    staged->key = key_make(&worker->server->secret, request->argv[refs[0].index]);
-    staged->target = node_owner(worker->node, staged->key.slot);
-    if (worker->node->count == 1) {
-        return ROUTE_KEY;
-    }
-    for (int i = 1; i < n; i++) {
-        uint16_t slot = key_slot(request->argv[refs[i].index]);
-        if (node_owner(worker->node, slot) != staged->target) {
-            return ROUTE_APART;
-        }
-        staged->wide |= slot != staged->key.slot;
-    }
+    staged->key = staged->keys->list[0].key;
+    staged->target = staged->keys->list[0].worker;
     /* While the table changes they may part at any moment: a transaction can be planned anew. */
-    bool may_part = staged->wide && slots_changing(slots_epoch(&worker->node->slots));
-    return may_part ? ROUTE_APART : ROUTE_KEY;
+    bool may_part = staged->keys->wide && slots_changing(slots_epoch(&worker->node->slots));
+    return staged->keys->apart || may_part ? ROUTE_APART : ROUTE_KEY;
 }
 
 /* The command of a request. `previous` is the one staged before it, or NULL: pipelines repeat
@@ -230,8 +214,8 @@ static void stage(struct client *client, struct staged *staged, const struct sta
     const struct request *request = &staged->request;
     const struct command_ref *ref = find_command(worker->server->commands, request, previous);
     staged->ref = ref;
+    staged->keys = NULL;
     staged->route = ROUTE_UNKNOWN;
-    staged->wide = false;
     if (UNLIKELY(ref == NULL)) {
         return;
     }
@@ -244,10 +228,14 @@ static void stage(struct client *client, struct staged *staged, const struct sta
         return;
     }
     if (ref->row->place != PLACE_KEY) {
+        if (UNLIKELY(ref->row->keys[0].begin != BEGIN_NONE)) { /* WATCH */
+            staged->keys = keyset_new(&worker->scratch, worker->node, ref, request->argv,
+                                      request->argc, client->db);
+        }
         staged->route = ROUTE_HOME;
         return;
     }
-    if (LIKELY(ref->first_key > 0 && ref->last_key == ref->first_key)) {
+    if (LIKELY(ref->simple)) {
         staged->key = key_make(&worker->server->secret, request->argv[ref->first_key]);
         staged->target = node_owner(worker->node, staged->key.slot);
         staged->route = ROUTE_KEY;
@@ -339,8 +327,7 @@ static bool must_wait_here(const struct client *client, const struct staged *sta
         return false;
     }
     return client->self_batches > 0 || worker->open_batches[worker->id] != NULL ||
-           op_is_blocked(worker, staged->ref, staged->request.argv, staged->request.argc,
-                         &staged->key);
+           keyset_is_blocked(&worker->shard.locks, staged->ref, &staged->key, staged->keys);
 }
 
 /* ---- The window ---- */
@@ -356,7 +343,7 @@ static void run_apart(struct client *client, struct staged *staged) {
     if (client->gathered == NULL) {
         client->gathered = txn_open(client, client->input_buffer);
     }
-    txn_add(client->gathered, staged->ref, &staged->request, staged->large);
+    txn_add(client->gathered, staged->ref, &staged->request, staged->keys, staged->large);
     bool drops = client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT);
     if (drops || txn_count(client->gathered) == TXN_COMMANDS_MAX) {
         start_gathered(client);

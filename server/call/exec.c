@@ -12,6 +12,7 @@
 #include "server/call/call.h"
 #include "server/call/effects.h"
 #include "server/call/errors.h"
+#include "server/call/keyset.h"
 #include "server/client/large.h"
 #include "server/worker/worker.h"
 
@@ -25,7 +26,8 @@ struct key exec_key(const struct exec *x, uint32_t argv_index) {
         check_slow(x->key.hash == key_make(&x->worker->server->secret, name).hash);
         return x->key;
     }
-    return key_make(&x->worker->server->secret, name);
+    const struct key *found = x->keys != NULL ? keyset_find(x->keys, argv_index) : NULL;
+    return found != NULL ? *found : key_make(&x->worker->server->secret, name);
 }
 
 uint32_t exec_keys(const struct exec *x, uint32_t first, uint32_t end, uint32_t step,

@@ -12,8 +12,8 @@
 #include "server/call/command.h"
 #include "shard/types/string.h"
 
-/* The key at a position of argv. The first key was hashed when the command was routed; others are
- * hashed here. */
+/* The key at a position of argv: hashed when the command was routed, or now, if what routed it did
+ * not take it for a key. */
 struct key exec_key(const struct exec *x, uint32_t argv_index);
 
 #define EXEC_KEYS_MAX 16

@@ -105,7 +105,12 @@ void multi_queue_add(struct multi_queue *queue, const struct worker *worker,
     }
     size_t bytes = argc * sizeof *argv + words_bytes;
     struct multi_command *command = &queue->commands[queue->count++];
-    *command = (struct multi_command){ref, arena_alloc(&queue->arena, bytes), argc, queue->db};
+    *command = (struct multi_command){
+        .ref = ref,
+        .argv = arena_alloc(&queue->arena, bytes),
+        .argc = argc,
+        .db = queue->db,
+    };
     char *at = (char *)(command->argv + argc);
     for (uint32_t i = 0; i < argc; i++) {
         command->argv[i] = bytes_make(at, argv[i].len);

@@ -15,6 +15,7 @@
 #include "server/call/command_table.h"
 
 struct client;
+struct keyset;
 struct worker;
 
 struct multi_command {
@@ -22,6 +23,7 @@ struct multi_command {
     struct bytes *argv; /* words and slices lie in the queue's arena */
     uint32_t argc;
     uint32_t db; /* selected when the command will run: a SELECT before it in the queue counts */
+    struct keyset *keys; /* EXEC finds them: who owns them may change till then */
 };
 
 struct multi_queue {

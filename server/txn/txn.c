@@ -440,6 +440,7 @@ static bool run_on(struct txn *txn, struct txn_command *command, struct shard *s
         .argv = command->argv,
         .argc = command->argc,
         .key = command->keys_count > 0 ? &command->keys[0].key : &NO_KEY,
+        .keys = command->set,
         .now_ms = txn->now_ms,
     };
     return call_share(&caller, &what, &reply, &command->outcome);
@@ -520,7 +521,7 @@ void txn_worker_fini(struct worker *worker) {
 static void collect_changes(struct txn *txn, struct keyspace *keyspace,
                             const struct changes *changes) {
     for (uint32_t i = 0; i < changes->count; i++) {
-        const struct txn_planned_key *planned = &changes->command->keys[changes->list[i].key];
+        const struct keyset_key *planned = &changes->command->keys[changes->list[i].key];
         uint32_t db = changes->list[i].db;
         /* Also if it is dead: MSETEX makes such keys. */
         struct entry *entry = keyspace_find_any(keyspace, db, &planned->key);
@@ -1069,16 +1070,18 @@ struct txn *txn_open(struct client *client, struct rt_buffer *input) {
 }
 
 void txn_add(struct txn *txn, const struct command_ref *ref, const struct request *request,
-             struct large *large) {
+             const struct keyset *keys, struct large *large) {
     check(txn->count < TXN_COMMANDS_MAX);
     txn->bytes += request->bytes;
     txn->flags |= ref->flags;
     txn->client->bytes_away += request->bytes;
+    struct bytes *argv = copy_words(txn, request);
     txn->commands[txn->count++] = (struct txn_command){
         .ref = ref,
-        .argv = copy_words(txn, request),
+        .argv = argv,
         .argc = request->argc,
         .db = txn->client->db,
+        .set = keyset_copy(&txn->arena, keys, argv),
         .large = large,
     };
 }
@@ -1087,29 +1090,23 @@ uint32_t txn_count(const struct txn *txn) {
     return txn->count;
 }
 
-/* The first key of a command of which all keys are home's; false if one is not. */
-static bool is_here(const struct worker *worker, const struct multi_command *command,
-                    struct key *ret_key) {
-    const struct server *server = worker->server;
-    const struct command_ref *ref = command->ref;
-    if (ref->row->place != PLACE_KEY) {
-        return false;
+/* All keys of a queued command are home's. */
+static bool is_here(const struct worker *worker, const struct multi_command *command) {
+    const struct keyset *keys = command->keys;
+    return command->ref->row->place == PLACE_KEY && keys->count > 0 && !keys->apart &&
+           keys->list[0].worker == worker->id;
+}
+
+/* Where the keys of all commands are, at last. False: they are not all home's. */
+static bool find_keys(const struct worker *worker, struct multi_queue *queue) {
+    bool here = true;
+    for (uint32_t i = 0; i < queue->count; i++) {
+        struct multi_command *command = &queue->commands[i];
+        command->keys = keyset_new(&queue->arena, worker->node, command->ref, command->argv,
+                                   command->argc, command->db);
+        here &= is_here(worker, command);
     }
-    if (ref->first_key > 0 && ref->last_key == ref->first_key) {
-        *ret_key = key_make(&server->secret, command->argv[ref->first_key]);
-        return node_owner(worker->node, ret_key->slot) == worker->id;
-    }
-    struct key_ref refs[KEYS_HERE_MAX];
-    int n = command->argc <= KEYS_HERE_MAX
-                ? command_keys(ref->row, command->argv, command->argc, refs, KEYS_HERE_MAX)
-                : -1;
-    for (int i = n - 1; i >= 0; i--) {
-        *ret_key = key_make(&server->secret, command->argv[refs[i].index]);
-        if (node_owner(worker->node, ret_key->slot) != worker->id) {
-            return false;
-        }
-    }
-    return n > 0;
+    return here;
 }
 
 static bool watches_here(const struct client *client) {
@@ -1123,16 +1120,19 @@ static bool watches_here(const struct client *client) {
     return true;
 }
 
-static void prefetch(const struct keyspace *keyspace, const struct multi_queue *queue,
-                     const struct key *keys) {
+static const struct key *first_key(const struct multi_command *command) {
+    return &command->keys->list[0].key;
+}
+
+static void prefetch(const struct keyspace *keyspace, const struct multi_queue *queue) {
     for (uint32_t i = 0; i < queue->count; i++) {
-        keyspace_prefetch_slot(keyspace, queue->commands[i].db, &keys[i]);
+        keyspace_prefetch_slot(keyspace, queue->commands[i].db, first_key(&queue->commands[i]));
     }
     for (uint32_t i = 0; i < queue->count; i++) {
-        keyspace_prefetch_bucket(keyspace, queue->commands[i].db, &keys[i]);
+        keyspace_prefetch_bucket(keyspace, queue->commands[i].db, first_key(&queue->commands[i]));
     }
     for (uint32_t i = 0; i < queue->count; i++) {
-        keyspace_prefetch_entry(keyspace, queue->commands[i].db, &keys[i]);
+        keyspace_prefetch_entry(keyspace, queue->commands[i].db, first_key(&queue->commands[i]));
     }
 }
 
@@ -1163,19 +1163,14 @@ static bool exec_here(struct exec *x, struct multi_queue *queue) {
     struct worker *worker = x->worker;
     struct client *client = x->client;
     struct watch_table *watches = &worker->shard.watches;
-    if (worker->shard.locks.requests > 0 || !watches_here(client) || is_refused(worker, queue)) {
+    if (!find_keys(worker, queue) || worker->shard.locks.requests > 0 || !watches_here(client) ||
+        is_refused(worker, queue)) {
         return false;
-    }
-    struct key *keys = arena_alloc(&queue->arena, queue->count * sizeof *keys);
-    for (uint32_t i = 0; i < queue->count; i++) {
-        if (!is_here(worker, &queue->commands[i], &keys[i])) {
-            return false;
-        }
     }
     if (client->watches != NULL && watch_dirty(watches, client->id, exec_alive_ms(x))) {
         reply_null_array(x->reply);
     } else {
-        prefetch(x->keyspace, queue, keys);
+        prefetch(x->keyspace, queue);
         reply_array(x->reply, queue->count);
         struct caller caller = {
             .worker = worker,
@@ -1193,7 +1188,8 @@ static bool exec_here(struct exec *x, struct multi_queue *queue) {
                 .ref = command->ref,
                 .argv = command->argv,
                 .argc = command->argc,
-                .key = &keys[i],
+                .key = first_key(command),
+                .keys = command->keys,
                 .now_ms = x->now_ms,
             };
             caller.db = command->db;
@@ -1217,7 +1213,7 @@ void txn_hold_all(struct exec *x) {
     struct txn *txn = txn_open(client, client->input_buffer);
     struct request request = {.argv = x->argv, .argc = x->argc, .inlined = true}; /* copied */
     txn->scope = LOCK_ALL_EXCLUSIVE;
-    txn_add(txn, x->ref, &request, NULL);
+    txn_add(txn, x->ref, &request, NULL, NULL);
     txn_start(txn);
 }
 
@@ -1243,6 +1239,7 @@ void txn_exec(struct exec *x, struct multi_queue *queue) {
             .argv = command->argv,
             .argc = command->argc,
             .db = command->db,
+            .set = command->keys,
         };
     }
     txn_start(txn);

@@ -18,6 +18,7 @@
 
 struct call_outcome;
 struct client;
+struct keyset;
 struct command_ref;
 struct large;
 struct lock_request;
@@ -37,7 +38,7 @@ struct worker;
  * over, or NULL; it has to last till txn_start is over. */
 struct txn *txn_open(struct client *client, struct rt_buffer *input);
 void txn_add(struct txn *txn, const struct command_ref *ref, const struct request *request,
-             struct large *large);
+             const struct keyset *keys, struct large *large);
 void txn_start(struct txn *txn);
 /* As many as share one, at most. */
 #define TXN_COMMANDS_MAX 16

@@ -80,6 +80,7 @@ static void run_task(struct caller *caller, struct txn_part *part, struct txn_ta
         .argv = task->argv,
         .argc = task->argc,
         .key = &task->key,
+        .keys = task->set,
         .now_ms = part->now_ms,
         .element_ends = task->element_ends,
     };

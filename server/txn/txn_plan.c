@@ -38,24 +38,10 @@ static struct txn_part *part_of(struct txn *txn, unsigned worker) {
 /* ---- Keys ---- */
 
 static void plan_keys(struct txn *txn, struct txn_command *command) {
-    struct server *server = txn->home->server;
-    struct key_ref *refs = arena_alloc(&txn->arena, command->argc * sizeof *refs);
-    int n = command_keys(command->ref->row, command->argv, command->argc, refs, (int)command->argc);
-    if (n <= 0) { /* the arguments make no sense: it says so itself, anywhere */
-        return;
-    }
-    command->keys = arena_alloc(&txn->arena, (size_t)n * sizeof *command->keys);
-    command->keys_count = (uint32_t)n;
-    for (int i = 0; i < n; i++) {
-        struct key key = key_make(&server->secret, command->argv[refs[i].index]);
-        unsigned worker = node_owner(txn->home->node, key.slot);
-        command->keys[i] = (struct txn_planned_key){
-            .key = key,
-            .index = refs[i].index,
-            .worker = (uint16_t)worker,
-            .exclusive = !(refs[i].flags & KEY_RO),
-        };
-        part_of(txn, worker)->lock_count++;
+    command->keys = command->set->list;
+    command->keys_count = command->set->count;
+    for (uint32_t i = 0; i < command->keys_count; i++) {
+        part_of(txn, command->keys[i].worker)->lock_count++;
     }
 }
 
@@ -79,21 +65,13 @@ static struct txn_task **tasks_new(struct txn *txn) {
     return zeroed(txn, txn->home->server->workers_count * sizeof(struct txn_task *));
 }
 
-static bool on_one_shard(const struct txn_command *command) {
-    for (uint32_t i = 1; i < command->keys_count; i++) {
-        if (command->keys[i].worker != command->keys[0].worker) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static void plan_whole(struct txn *txn, struct txn_command *command) {
     bool has_key = command->keys_count > 0;
     unsigned worker = has_key ? command->keys[0].worker : txn->home->id;
     command->only = task_new(txn, command, worker);
     command->only->argv = command->argv;
     command->only->argc = command->argc;
+    command->only->set = command->set;
     command->only->key =
         has_key ? command->keys[0].key : key_make(&txn->home->server->secret, BYTES(""));
 }
@@ -117,7 +95,7 @@ static void plan_divided(struct txn *txn, struct txn_command *command, uint32_t 
     command->spread = command->ref->row->spread;
     command->tasks = tasks_new(txn);
     for (uint32_t i = 0; i < command->keys_count; i++) {
-        const struct txn_planned_key *key = &command->keys[i];
+        const struct keyset_key *key = &command->keys[i];
         struct txn_task *task = command->tasks[key->worker];
         if (task == NULL) {
             uint32_t count = counts[key->worker];
@@ -126,12 +104,14 @@ static void plan_divided(struct txn *txn, struct txn_command *command, uint32_t 
             task->argv[0] = command->argv[0];
             task->argc = 1;
             task->key = key->key;
+            task->set = keyset_empty(&txn->arena, count);
             if (command->spread == SPREAD_ELEMENTS) {
                 task->element_ends =
                     arena_alloc(&txn->arena, (count + 1) * sizeof *task->element_ends);
             }
         }
         memcpy(&task->argv[task->argc], &command->argv[key->index], step * sizeof *task->argv);
+        keyset_add(task->set, key, task->argc);
         for (uint32_t j = 1; command->large != NULL && j < step; j++) {
             large_share(command->large, command->argv[key->index + j], &task->large);
         }
@@ -143,7 +123,7 @@ static void plan_carried(struct txn *txn, struct txn_command *command) {
     command->kind = TXN_CARRY;
     command->tasks = tasks_new(txn);
     for (uint32_t i = 0; i < command->keys_count; i++) {
-        const struct txn_planned_key *key = &command->keys[i];
+        const struct keyset_key *key = &command->keys[i];
         struct txn_task *task = command->tasks[key->worker];
         if (task == NULL) {
             task = command->tasks[key->worker] = task_new(txn, command, key->worker);
@@ -168,8 +148,14 @@ static bool plan_command(struct txn *txn, struct txn_command *command) {
         return command->ref->fences;
     }
     command->kind = TXN_TASKS;
+    const struct node *node = txn->home->node;
+    if (command->set == NULL) {
+        command->set =
+            keyset_new(&txn->arena, node, command->ref, command->argv, command->argc, command->db);
+    }
+    keyset_reroute(command->set, node, txn->slots_epoch);
     plan_keys(txn, command);
-    if (on_one_shard(command)) {
+    if (!command->set->apart) {
         plan_whole(txn, command);
         return false;
     }
@@ -246,7 +232,7 @@ static void plan_locks(struct txn *txn) {
     }
     for (uint32_t i = 0; i < txn->count; i++) {
         for (uint32_t j = 0; j < txn->commands[i].keys_count; j++) {
-            const struct txn_planned_key *key = &txn->commands[i].keys[j];
+            const struct keyset_key *key = &txn->commands[i].keys[j];
             struct txn_part *part = txn->parts[key->worker];
             part->lock_keys[part->lock_count++] = (struct lock_key){key->key.hash, key->exclusive};
         }

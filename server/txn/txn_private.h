@@ -18,6 +18,7 @@
 #include "base/outbuf.h"
 #include "base/pqueue.h"
 #include "server/call/call.h"
+#include "server/call/keyset.h"
 #include "server/txn/txn.h"
 #include "shard/keys/keyspace.h"
 #include "shard/locks.h"
@@ -53,6 +54,7 @@ struct txn_task {
     struct bytes *argv;
     uint32_t argc;
     struct key key;
+    struct keyset *set; /* of argv */
     /* TXN_CARRY */
     struct key *keys;
     uint32_t keys_count;
@@ -64,13 +66,6 @@ struct txn_task {
     uint32_t merged;      /* elements that were moved to the reply */
 };
 
-struct txn_planned_key {
-    struct key key;
-    uint32_t index; /* in argv */
-    uint16_t worker;
-    bool exclusive;
-};
-
 struct txn_command {
     const struct command_ref *ref;
     struct bytes *argv;
@@ -80,8 +75,9 @@ struct txn_command {
     enum txn_kind kind;
     enum command_spread spread; /* of more than one task */
     uint32_t phase;
-    const char *refusal; /* of one of its tasks: none of them runs; or NULL */
-    struct txn_planned_key *keys;
+    const char *refusal;           /* of one of its tasks: none of them runs; or NULL */
+    struct keyset *set;            /* NULL till it is planned, if it was not staged */
+    const struct keyset_key *keys; /* in it */
     uint32_t keys_count;
     struct txn_task **tasks;     /* by worker, or NULL if it has none */
     struct txn_task *only;       /* the task, if there is just one */

@@ -129,34 +129,3 @@ Test(batch, replies_that_come_ahead_stay_in_order) {
     batch_put(worker, batch);
     cr_assert_eq(input->refs, 1);
 }
-
-/* DEL '' b, inline: an empty word has the address of the one behind it. b was asked for under the
- * hash of the empty key, and deleted although a transaction had it. */
-Test(batch, an_op_waits_for_each_of_its_keys_also_behind_an_empty_one) {
-    int error;
-    struct bytes bad;
-    struct command_table *table = command_table_new(NULL, 0, &error, &bad);
-    const struct command_ref *del = command_table_find(table, BYTES("del"));
-    worker->server = calloc(1, sizeof(*worker->server));
-    const struct hash_secret *secret = &worker->server->secret;
-    struct locks *locks = &worker->shard.locks;
-    locks_init(locks);
-    struct lock memory[2];
-    struct lock_key locked = {.id = key_make(secret, BYTES("b")).hash, .exclusive = true};
-    struct lock_request request;
-    lock_request_init(&request, LOCK_KEYS, &locked, 1, memory);
-    cr_assert_eq(locks_submit(locks, &request), LOCK_GRANTED);
-
-    const char *words = "DELb";
-    struct bytes argv[] = {bytes_make(words, 3), bytes_make(words + 3, 0),
-                           bytes_make(words + 3, 1)};
-    struct key first = key_make(secret, argv[1]);
-    cr_assert(op_is_blocked(worker, del, argv, 3, &first));
-    cr_assert_not(op_is_blocked(worker, del, argv, 2, &first));
-    locks_release(locks, &request);
-    cr_assert_not(op_is_blocked(worker, del, argv, 3, &first));
-
-    locks_fini(locks);
-    free(worker->server);
-    command_table_free(table);
-}

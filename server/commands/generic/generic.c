@@ -8,6 +8,7 @@
 #include "server/commands/generic/generic.h"
 
 #include "base/check.h"
+#include "base/num.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 
@@ -119,6 +120,28 @@ void command_move(struct exec *x) {
         keyspace_rename(x->keyspace, x->db, &x->key, entry, to_db, &x->key, x->now_ms);
     }
     reply_int(x->reply, moves);
+}
+
+static int32_t db_read(struct bytes text) {
+    int64_t db;
+    return num_parse_i64(text, &db) && db >= 0 && db <= INT32_MAX ? (int32_t)db : KEY_DB_SELECTED;
+}
+
+int move_name_dbs(const struct bytes *argv, uint32_t argc, struct key_ref *refs, int n) {
+    check(n == 1 && argc == 3);
+    refs[1] = refs[0];
+    refs[1].db = db_read(argv[2]);
+    return 2;
+}
+
+int copy_name_dbs(const struct bytes *argv, uint32_t argc, struct key_ref *refs, int n) {
+    check(n == 2);
+    for (uint32_t i = 3; i + 1 < argc; i++) {
+        if (bytes_is(argv[i], "db")) {
+            refs[1].db = db_read(argv[++i]);
+        }
+    }
+    return n;
 }
 
 static bool copy_options(const struct exec *x, uint32_t *ret_db, bool *ret_replace) {

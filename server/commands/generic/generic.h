@@ -36,6 +36,8 @@ command_fn command_ttl;
 command_fn command_type;
 command_fn command_unlink;
 command_fn command_wait;
+command_dbs_fn copy_name_dbs;
+command_dbs_fn move_name_dbs;
 
 /* As TYPE says them. */
 extern const char *const type_names[TYPE_COUNT];

@@ -165,7 +165,7 @@ int set_find_keys(const struct command *command, const struct bytes *argv, uint3
         }
     }
     if (max > 0) {
-        ret[0] = (struct key_ref){.index = 1, .flags = flags};
+        ret[0] = (struct key_ref){.index = 1, .flags = flags, .db = KEY_DB_SELECTED};
     }
     return 1;
 }

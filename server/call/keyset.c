@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* keyset: see the header. */
+#include "server/call/keyset.h"
+
+#include "base/check.h"
+#include "server/server.h"
+
+/* References of commands with more keys than this are looked for in memory of their own. */
+#define REFS_ON_STACK 64
+
+/* One that does not exist is not taken for one: the command will say so. */
+static uint32_t db_of(const struct key_ref *ref, const struct node *node, uint32_t selected) {
+    bool says = ref->db != KEY_DB_SELECTED && ref->db < node->server->at_start->databases;
+    return UNLIKELY(says) ? (uint32_t)ref->db : selected;
+}
+
+static void fill(struct keyset *keys, const struct node *node, const struct bytes *argv,
+                 uint32_t db, const struct key_ref *refs, uint32_t count) {
+    keys->count = count;
+    keys->wide = false;
+    for (uint32_t i = 0; i < count; i++) {
+        struct key key = key_make(&node->server->secret, argv[refs[i].index]);
+        keys->list[i] = (struct keyset_key){
+            .key = key,
+            .index = refs[i].index,
+            .db = db_of(&refs[i], node, db),
+            .flags = (uint16_t)refs[i].flags,
+            .exclusive = !(refs[i].flags & KEY_RO),
+        };
+        keys->wide |= key.slot != keys->list[0].key.slot;
+    }
+}
+
+static void route(struct keyset *keys, const struct node *node) {
+    keys->slots_epoch = slots_epoch(&node->slots);
+    keys->apart = false;
+    for (uint32_t i = 0; i < keys->count; i++) {
+        keys->list[i].worker = (uint16_t)node_owner(node, keys->list[i].key.slot);
+        keys->apart |= keys->list[i].worker != keys->list[0].worker;
+    }
+}
+
+void keyset_reroute(struct keyset *keys, const struct node *node, uint64_t slots_epoch) {
+    if (keys->slots_epoch != slots_epoch || slots_changing(slots_epoch)) {
+        route(keys, node);
+    }
+}
+
+struct keyset *keyset_new(struct arena *arena, const struct node *node,
+                          const struct command_ref *ref, const struct bytes *argv, uint32_t argc,
+                          uint32_t db) {
+    const struct command *row = ref->row;
+    struct key_ref on_stack[REFS_ON_STACK];
+    struct key_ref *refs = on_stack;
+    uint32_t max = argc + 1; /* MOVE names its one key twice */
+    if (max > REFS_ON_STACK) {
+        refs = arena_alloc(arena, max * sizeof *refs);
+    }
+    int n = command_keys(row, argv, argc, refs, (int)max);
+    if (n > 0 && row->name_dbs != NULL) {
+        n = row->name_dbs(argv, argc, refs, n);
+    }
+    uint32_t count = n > 0 ? (uint32_t)n : 0;
+    check(count <= max);
+    struct keyset *keys = arena_alloc(arena, sizeof *keys + count * sizeof *keys->list);
+    fill(keys, node, argv, db, refs, count);
+    route(keys, node);
+    return keys;
+}
+
+struct keyset *keyset_copy(struct arena *arena, const struct keyset *keys,
+                           const struct bytes *argv) {
+    if (keys == NULL) {
+        return NULL;
+    }
+    size_t bytes = keyset_bytes(keys);
+    struct keyset *copy = memcpy(arena_alloc(arena, bytes), keys, bytes);
+    for (uint32_t i = 0; i < copy->count; i++) {
+        copy->list[i].key.name = argv[copy->list[i].index];
+    }
+    return copy;
+}
+
+struct keyset *keyset_empty(struct arena *arena, uint32_t room) {
+    struct keyset *keys = arena_alloc(arena, sizeof *keys + room * sizeof *keys->list);
+    *keys = (struct keyset){0};
+    return keys;
+}
+
+const struct key *keyset_find(const struct keyset *keys, uint32_t argv_index) {
+    if (keys->count == 0) {
+        return NULL;
+    }
+    /* Nearly always they stand at equal distances. */
+    const struct keyset_key *list = keys->list;
+    uint32_t step = keys->count > 1 ? list[1].index - list[0].index : 0;
+    uint32_t guess = step > 0 ? (argv_index - list[0].index) / step : 0;
+    if (guess < keys->count && list[guess].index == argv_index) {
+        return &list[guess].key;
+    }
+    for (uint32_t i = 0; i < keys->count; i++) {
+        if (list[i].index == argv_index) {
+            return &list[i].key;
+        }
+    }
+    return NULL;
+}
+
+/* ---- Locks ---- */
+
+bool keyset_is_blocked(const struct locks *locks, const struct command_ref *ref,
+                       const struct key *key, const struct keyset *keys) {
+    if (keys == NULL) {
+        return locks_block(locks, key->hash, !(ref->row->keys[0].flags & KEY_RO));
+    }
+    for (uint32_t i = 0; i < keys->count; i++) {
+        if (locks_block(locks, keys->list[i].key.hash, keys->list[i].exclusive)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void keyset_lock(struct lock_request *request, struct arena *arena, const struct command_ref *ref,
+                 const struct key *key, const struct keyset *keys) {
+    uint32_t count = keys != NULL ? keys->count : 1;
+    struct lock_key *wanted = arena_alloc(arena, (count + 1) * sizeof *wanted);
+    wanted[0] = (struct lock_key){key->hash, !(ref->row->keys[0].flags & KEY_RO)};
+    for (uint32_t i = 0; keys != NULL && i < count; i++) {
+        wanted[i] = (struct lock_key){keys->list[i].key.hash, keys->list[i].exclusive};
+    }
+    struct lock *memory = arena_alloc(arena, (count + 1) * sizeof *memory);
+    lock_request_init(request, LOCK_KEYS, wanted, count, memory);
+}
