@@ -1210,6 +1210,7 @@ static bool exec_here(struct exec *x, struct multi_queue *queue) {
 
 void txn_hold_all(struct exec *x) {
     struct client *client = x->client;
+    x->goes_on = true;
     struct txn *txn = txn_open(client, client->input_buffer);
     struct request request = {.argv = x->argv, .argc = x->argc, .inlined = true}; /* copied */
     txn->scope = LOCK_ALL_EXCLUSIVE;

@@ -49,6 +49,19 @@ def test_what_is_no_slot_or_no_shard_is_refused(raw, shards):
     assert raw.do("EXEC")[0].startswith("ERR DEBUG MOVE-SLOT is not for MULTI")
 
 
+def test_moving_a_slot_is_counted_and_answered_once(raw, shards):
+    """It goes on as a transaction, and so is over only with that: it was counted when it began, too."""
+    if shards == 1:
+        pytest.skip("there is no other shard")
+    raw.do("CONFIG", "RESETSTAT")
+    asked = 4
+    for i in range(asked):
+        raw.do("DEBUG", "MOVE-SLOT", 1, 1 - i % 2)
+    assert raw.do("PING", "still in order") == b"still in order"
+    calls = int(re.search(r"cmdstat_debug:calls=(\d+)", raw.do("INFO", "commandstats").decode()).group(1))
+    assert calls == asked
+
+
 def test_a_slot_is_handed_over_with_all_its_keys(r, raw, shards):
     names = ["{a}small", "{a}number", "{a}large", "{a}mortal", "{b}other", "{a}raw"]
     raw.do("SET", "{a}small", "v")
