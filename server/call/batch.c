@@ -59,7 +59,7 @@ struct batch *batch_take(struct worker *worker, struct client *client, struct rt
     batch->large = NULL;
     batch->count = 0;
     batch->ready = 0;
-    batch->released = 0;
+    batch->handed_on = 0;
     batch->client_memory = 0;
     batch->ran = 0;
     batch->followers = batch->last_follower = NULL;

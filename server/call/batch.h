@@ -50,7 +50,7 @@ struct batch {
     /* Home's, all the time. */
     bool returned;
     uint32_t ready;       /* ops whose replies are home */
-    uint32_t released;    /* ops whose replies were handed on */
+    uint32_t handed_on;   /* ops whose replies were handed on */
     struct outbuf early;  /* replies that came home before it */
     size_t client_memory; /* counted to the client while its replies wait at home */
     /* The owner's, while it waits for a lock or for its next slice. */

@@ -368,7 +368,7 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
     }
     if (stops) {
         client->last_command = ref; /* CLIENT LIST shows what it waits with */
-        pause_hold(client);
+        pause_client(client);
         return false;
     }
     bool away = !refused && staged->route == ROUTE_KEY &&

@@ -114,11 +114,11 @@ struct client {
     struct outbuf held;
     struct pending *pending; /* ring, capacity a power of two */
     uint32_t pending_head, pending_count, pending_cap;
-    uint32_t hold; /* entries of pending that must be home before `out` is sent; see holds_back */
-    bool holding;
-    struct list_node hold_node; /* of worker->holding */
-    int64_t hold_until_ms;      /* monotonic */
-    uint32_t ops_pending;       /* in batches: until their replies have moved to `out` */
+    uint32_t delay; /* entries of pending that must be home before `out` is sent: delays_output */
+    bool delayed;
+    struct list_node delay_node; /* of worker->delayed */
+    int64_t delay_until_ms;      /* monotonic */
+    uint32_t ops_pending;        /* in batches: until their replies have moved to `out` */
     size_t bytes_away;       /* of the requests on other threads, and of what a transaction runs */
     size_t home_memory;      /* of batches whose replies are home but not next in line */
     size_t home_replies;     /* bytes of those replies */

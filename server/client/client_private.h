@@ -65,8 +65,8 @@ bool client_check_output(struct client *client);
 /* What a transaction may answer: who asks for more is closed. SIZE_MAX if there is no limit. */
 size_t client_reply_max(const struct client *client);
 void client_close_over_limit(struct client *client);
-/* Output was held back for long enough. */
-void client_release_output(struct client *client);
+/* Output was delayed for long enough. */
+void client_end_delay(struct client *client);
 /* Hands output to the stream, if it is free. */
 void client_flush(struct client *client);
 /* Frees it if nothing is on its way any more; true if freed. */

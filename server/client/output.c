@@ -16,7 +16,7 @@
 
 #include <stdlib.h>
 
-#define HOLD_MS_MAX 10
+#define DELAY_MS_MAX 10
 
 /* ---- The order of replies ---- */
 
@@ -69,13 +69,13 @@ static void account_home(struct client *client, struct batch *batch) {
 }
 
 /* Moves the replies of the next n ops of a batch, which are home. */
-static void release_ops(struct client *client, struct batch *batch, size_t n, bool discard) {
+static void hand_on_ops(struct client *client, struct batch *batch, size_t n, bool discard) {
     struct outbuf *replies = batch_replies(batch);
     size_t bytes = 0;
     for (size_t i = 0; i < n; i++) {
-        bytes += batch->reply_bytes[batch->released + i];
+        bytes += batch->reply_bytes[batch->handed_on + i];
     }
-    batch->released += (uint32_t)n;
+    batch->handed_on += (uint32_t)n;
     client->ops_pending -= (uint32_t)n;
     client->home_replies -= bytes;
     if (discard || client_is_closing(client)) {
@@ -83,7 +83,7 @@ static void release_ops(struct client *client, struct batch *batch, size_t n, bo
     } else {
         outbuf_move(&client->out, replies, bytes);
     }
-    if (batch->released == batch->count) {
+    if (batch->handed_on == batch->count) {
         client->home_memory -= batch->client_memory;
         batch_put(client->worker, batch);
     } else {
@@ -91,16 +91,16 @@ static void release_ops(struct client *client, struct batch *batch, size_t n, bo
     }
 }
 
-static void release_pending(struct client *client) {
+static void hand_on_pending(struct client *client) {
     while (client->pending_count > 0) {
         struct pending *first = &client->pending[client->pending_head & (client->pending_cap - 1)];
         if (first->batch == NULL) {
             outbuf_move(&client->out, &client->held, first->n);
         } else {
-            size_t ready = first->batch->ready - first->batch->released;
+            size_t ready = first->batch->ready - first->batch->handed_on;
             size_t n = ready < first->n ? ready : first->n;
             if (n > 0) {
-                release_ops(client, first->batch, n, first->discard);
+                hand_on_ops(client, first->batch, n, first->discard);
             }
             first->n -= n;
             if (first->n > 0) {
@@ -109,7 +109,7 @@ static void release_pending(struct client *client) {
         }
         client->pending_head++;
         client->pending_count--;
-        client->hold -= client->hold > 0;
+        client->delay -= client->delay > 0;
     }
 }
 
@@ -156,7 +156,7 @@ static bool may_be_read_on(const struct client *client) {
 static void replies_came(struct client *client, struct batch *batch, size_t bytes) {
     client->home_replies += bytes;
     account_home(client, batch);
-    release_pending(client);
+    hand_on_pending(client);
     if (UNLIKELY(bytes > OUTBUF_CHUNK_BYTES)) {
         client->worker->tick = rt_ticks(client->worker->rt); /* moving them took a while */
     }
@@ -211,22 +211,22 @@ bool client_all_sent(const struct client *client) {
  * began, never what came after, so a client that writes without a pause is answered all the same;
  * and not for long, as one of the shards may be.
  */
-static bool holds_back(struct client *client) {
+static bool delays_output(struct client *client) {
     if (client->pending_count == 0 || client->out.bytes >= OUTBUF_CHUNK_BYTES) {
         return false;
     }
-    if (!client->holding) {
-        client->holding = true;
-        client->hold = client->pending_count;
-        client->hold_until_ms = rt_mono_ms(client->worker->rt) + HOLD_MS_MAX;
-        list_push_back(&client->worker->holding, &client->hold_node);
+    if (!client->delayed) {
+        client->delayed = true;
+        client->delay = client->pending_count;
+        client->delay_until_ms = rt_mono_ms(client->worker->rt) + DELAY_MS_MAX;
+        list_push_back(&client->worker->delayed, &client->delay_node);
     }
-    return client->hold > 0;
+    return client->delay > 0;
 }
 
-void client_release_output(struct client *client) {
-    list_remove(&client->hold_node);
-    client->hold = 0;
+void client_end_delay(struct client *client) {
+    list_remove(&client->delay_node);
+    client->delay = 0;
     client_mark_dirty(client);
 }
 
@@ -237,10 +237,10 @@ void client_flush(struct client *client) {
     if (client_is_closing(client)) {
         return;
     }
-    if (client->out.bytes > 0 && !rt_stream_sending(&client->stream) && !holds_back(client)) {
-        client->holding = false;
-        client->hold = 0;
-        list_remove(&client->hold_node);
+    if (client->out.bytes > 0 && !rt_stream_sending(&client->stream) && !delays_output(client)) {
+        client->delayed = false;
+        client->delay = 0;
+        list_remove(&client->delay_node);
         struct iovec vectors[RT_SEND_VECTORS];
         int n = outbuf_vectors(&client->out, vectors, RT_SEND_VECTORS);
         if (n < RT_SEND_VECTORS && !(client->flags & CLIENT_CLOSE_AFTER_REPLY)) {

@@ -70,7 +70,7 @@ void client_leave_wait(struct client *client);
 
 /* In a command that blocks until something comes or its time is up. */
 bool client_in_blocking_command(const struct client *client);
-/* As Valkey calls it: that, or held back by CLIENT PAUSE. */
+/* As Valkey calls it: that, or paused. */
 bool client_is_blocked(const struct client *client);
 
 /* Ends those whose time is up, some of them if there are many. Returns when the next one's is,

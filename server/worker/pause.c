@@ -41,7 +41,7 @@ static void forget(struct client *client) {
 
 static const struct wait_kind wait_paused = {.name = "paused", .blocked = true, .cancel = forget};
 
-void pause_hold(struct client *client) {
+void pause_client(struct client *client) {
     client_wait(client, &wait_paused, INT64_MAX);
     list_push_back(&client->worker->paused, &client->line_node);
 }

@@ -37,7 +37,7 @@ bool pause_passes(const struct command_ref *ref);
 /* Whether a command with these flags has to wait now. */
 bool pause_forbids(const struct worker *worker, unsigned command_flags);
 /* The client, whose next command must not run now, waits till it may. */
-void pause_hold(struct client *client);
+void pause_client(struct client *client);
 /* A command, or several at once with the flags of all, begins to work where its home does not see
  * it; and it has ended. */
 void pause_enter(struct worker *worker, unsigned command_flags);

@@ -127,7 +127,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     pqueue_init(&worker->evictable);
     list_init(&worker->dirty);
     list_init(&worker->ready);
-    list_init(&worker->holding);
+    list_init(&worker->delayed);
     list_init(&worker->paused);
     pqueue_init(&worker->deadlines);
     list_init(&worker->jobs);
@@ -539,17 +539,17 @@ static int64_t work(struct worker *worker) {
     return next_ms > until_ms && next_ms <= now_ms ? now_ms + 1 : next_ms;
 }
 
-/* The first whose output is held back, or NULL. */
-static struct client *first_held_back(const struct worker *worker) {
-    struct list_node *node = list_first(&worker->holding);
-    return node != NULL ? LIST_ENTRY(node, struct client, hold_node) : NULL;
+/* The first whose output is delayed, or NULL. */
+static struct client *first_delayed(const struct worker *worker) {
+    struct list_node *node = list_first(&worker->delayed);
+    return node != NULL ? LIST_ENTRY(node, struct client, delay_node) : NULL;
 }
 
 static void flush_output(struct worker *worker) {
-    struct client *held;
-    while ((held = first_held_back(worker)) != NULL &&
-           held->hold_until_ms <= rt_mono_ms(worker->rt)) {
-        client_release_output(held);
+    struct client *delayed;
+    while ((delayed = first_delayed(worker)) != NULL &&
+           delayed->delay_until_ms <= rt_mono_ms(worker->rt)) {
+        client_end_delay(delayed);
     }
     struct list_node *node;
     while ((node = list_first(&worker->dirty)) != NULL) {
@@ -569,9 +569,9 @@ static int64_t wait_ns(const struct worker *worker, int64_t work_ms, int64_t wai
     if (waiter_ms - mono_ms < ms) {
         ms = waiter_ms - mono_ms;
     }
-    const struct client *held = first_held_back(worker);
-    if (held != NULL && held->hold_until_ms - mono_ms < ms) {
-        ms = held->hold_until_ms - mono_ms;
+    const struct client *delayed = first_delayed(worker);
+    if (delayed != NULL && delayed->delay_until_ms - mono_ms < ms) {
+        ms = delayed->delay_until_ms - mono_ms;
     }
     unsigned threads = worker->server->workers_count;
     if (threads > 1 && mono_ms - worker->mail_ms < WATCHDOG_QUIET_MS) {

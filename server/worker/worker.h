@@ -88,7 +88,7 @@ struct worker {
     unsigned clients_count;
     struct list dirty;       /* clients with output to send at the end of the turn */
     struct list ready;       /* clients whose wait is over */
-    struct list holding;     /* clients whose output waits for more of it, oldest first */
+    struct list delayed;     /* clients whose output waits for more of it, oldest first */
     struct list paused;      /* clients that wait for CLIENT PAUSE to end */
     struct pqueue deadlines; /* of waits that end by themselves: client/wait.h */
     struct list jobs;        /* scatter parts that go on in slices */

@@ -445,7 +445,7 @@ static void check_worker_idle(struct world *world, const struct worker *worker) 
     NOTHING_OF(world, worker, "memory of clients", worker->clients_memory);
     NOTHING_OF(world, worker, "clients with output", !list_empty(&worker->dirty));
     NOTHING_OF(world, worker, "clients that go on", !list_empty(&worker->ready));
-    NOTHING_OF(world, worker, "clients whose output is held back", !list_empty(&worker->holding));
+    NOTHING_OF(world, worker, "clients whose output is delayed", !list_empty(&worker->delayed));
     NOTHING_OF(world, worker, "paused clients", !list_empty(&worker->paused));
     NOTHING_OF(world, worker, "waits with a time", pqueue_first(&worker->deadlines) != NULL);
     NOTHING_OF(world, worker, "jobs", !list_empty(&worker->jobs));
