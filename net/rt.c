@@ -465,6 +465,30 @@ bool rt_turn(struct rt *rt, int64_t wait_ns) {
     return rt->ops->turn(rt, wait_ns);
 }
 
+/* Tells the core that it waits: its other thread, and who owns the memory, have room. */
+static void cpu_relax(void) {
+#if defined(__x86_64__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb");
+#endif
+}
+
+bool rt_may_look(const struct rt *rt, unsigned threads) {
+    return rt->ops->submit == NULL || (rt->clock.tsc && threads <= rt_cpus());
+}
+
+void rt_look(struct rt *rt, bool (*found)(void *arg), void *arg, uint64_t ns) {
+    if (rt->ops->has_news(rt)) {
+        return;
+    }
+    rt->ops->submit(rt);
+    uint64_t until = cpu_ticks() + rt_ns_to_ticks(rt, ns);
+    while (!found(arg) && !rt->ops->has_news(rt) && cpu_ticks() < until) {
+        cpu_relax();
+    }
+}
+
 int64_t rt_wait_ns(const struct rt *rt, int64_t wait_ns) {
     if (LIKELY(rt->retry_at_ns == 0)) {
         return wait_ns;

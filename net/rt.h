@@ -69,6 +69,14 @@ uint64_t rt_ns_to_ticks(const struct rt *rt, uint64_t ns);
  * all that completed. Returns true if it was woken by rt_wake. */
 bool rt_turn(struct rt *rt, int64_t wait_ns);
 
+/* Submits what was asked for since the last turn, as the next would, and calls found(arg) over and
+ * over until that is true, something is known to have completed, or `ns` have passed. No callback
+ * runs. */
+void rt_look(struct rt *rt, bool (*found)(void *arg), void *arg, uint64_t ns);
+
+/* Whether that is of use: the clock is cheap, and there is a CPU for each of so many threads. */
+bool rt_may_look(const struct rt *rt, unsigned threads);
+
 /* For the owner to call ten times a second: once little is received, what the receive buffers have
  * in memory goes back to the system, a part at each call; `all`: at once. Nothing happens while one
  * is held. */

@@ -47,6 +47,7 @@ struct rt_epoll {
     int fd;
     bool no_pwait2;
     bool listeners_ended;
+    bool prompt;             /* the outcome of a send is to be told without waiting */
     struct rt_buffer **free; /* pool buffers not held, a stack */
     unsigned free_count;
     struct stream_list sends; /* to be tried; NULL: closed meanwhile */
@@ -190,9 +191,7 @@ static void try_send(struct rt_epoll *e, struct rt_stream *stream) {
     list_add(&e->sent, stream);
 }
 
-/* True if some outcome is to be told without waiting. */
-static bool try_sends(struct rt_epoll *e) {
-    bool prompt = false;
+static void try_sends(struct rt_epoll *e) {
     for (unsigned i = 0; i < e->sends.count; i++) {
         struct rt_stream *stream = e->sends.items[i];
         if (!stream) {
@@ -202,11 +201,10 @@ static bool try_sends(struct rt_epoll *e) {
         if (!(stream->flags & RT_STREAM_FULL) &&
             (!(stream->flags & RT_STREAM_LAZY) ||
              stream->send_result != (ssize_t)stream->send_bytes)) {
-            prompt = true;
+            e->prompt = true;
         }
     }
     e->sends.count = 0;
-    return prompt;
 }
 
 /* Callbacks may ask for new sends, never add to this list. */
@@ -372,16 +370,26 @@ static void on_stream_event(struct rt_epoll *e, struct rt_stream *stream, uint32
     }
 }
 
+static void epoll_submit(struct rt *rt) {
+    try_sends(epoll_of(rt));
+}
+
+static bool epoll_has_news(struct rt *rt) {
+    const struct rt_epoll *e = epoll_of(rt);
+    return e->prompt || !list_empty(&e->ready) || !list_empty(&e->gone) || !list_empty(&e->closing);
+}
+
 static bool epoll_turn(struct rt *rt, int64_t wait_ns) {
     struct rt_epoll *e = epoll_of(rt);
     if (UNLIKELY(e->listeners_ended)) {
         free_listeners(e);
     }
     do_closes(e);
-    bool prompt = try_sends(e);
-    if (prompt || !list_empty(&e->ready) || !list_empty(&e->gone)) {
+    try_sends(e);
+    if (e->prompt || !list_empty(&e->ready) || !list_empty(&e->gone)) {
         wait_ns = 0;
     }
+    e->prompt = false;
     int n = wait_events(e, rt_wait_ns(rt, wait_ns));
     check(n >= 0 || errno == EINTR);
     rt_refresh(rt);
@@ -433,6 +441,8 @@ static const struct rt_ops epoll_ops = {
     .name = "epoll",
     .free = epoll_free,
     .turn = epoll_turn,
+    .submit = epoll_submit,
+    .has_news = epoll_has_news,
     .wake = epoll_wake,
     .buffer_recycle = epoll_buffer_recycle,
     .pool_rests = epoll_pool_rests,

@@ -795,6 +795,21 @@ static void submit_and_wait(struct rt_uring *u, int64_t wait_ns) {
     check(r >= 0 || r == -ETIME || r == -EINTR || r == -EAGAIN || r == -EBUSY || r == -ENOMEM);
 }
 
+static void uring_submit(struct rt *rt) {
+    struct rt_uring *u = uring_of(rt);
+    send_wakes(u);
+    if (u->unsubmitted > 0) {
+        enter(u, 0, 0, NULL); /* what it does not take, the turn will */
+    }
+}
+
+static bool uring_has_news(struct rt *rt) {
+    const struct rt_uring *u = uring_of(rt);
+    return u->prompt || completions(u) > 0 || !list_empty(&u->gone) || !list_empty(&u->closing) ||
+           (__atomic_load_n(u->ring.sq.kflags, __ATOMIC_RELAXED) &
+            (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN));
+}
+
 static bool uring_turn(struct rt *rt, int64_t wait_ns) {
     struct rt_uring *u = uring_of(rt);
     if (UNLIKELY(!u->enabled)) {
@@ -985,6 +1000,8 @@ static const struct rt_ops uring_ops = {
     .name = "io_uring",
     .free = uring_free,
     .turn = uring_turn,
+    .submit = uring_submit,
+    .has_news = uring_has_news,
     .wake = uring_wake,
     .buffer_recycle = uring_buffer_recycle,
     .pool_rests = uring_pool_rests,

@@ -7,16 +7,24 @@
  * every sender on one cache line.
  *
  *     sender                                  receiver
- *     slots[head++] = m   (private)           sleeping = 1              (A')
+ *     slots[head++] = m   (private)           state = ASLEEP            (A')
  *     published = head            (A)         look at `published` again (B')
- *     sleeping? -> claim and wake (B)         sleep
+ *     not AWAKE? -> claim; wake   (B)         sleep
+ *         if it was ASLEEP
+ *
+ * Sleeping and waking cost more than a whole trip of a message. So who expects one looks for it for
+ * a moment: it announces LOOKING in place of ASLEEP, looks at the boxes once, and from then on at
+ * its own state alone, whatever the number of senders: the first that publishes claims it, and has
+ * nobody to wake. Who has looked in vain goes from LOOKING to ASLEEP in one step, and need not look
+ * at the boxes again: whoever publishes after the announcement finds one or the other.
  *
  * Invariants
  *  1. slots[i] is written before `published` passes i and not again before `taken` has passed i.
  *  2. Either B sees the announcement A', or B' sees the message A: all four are sequentially
  * consistent, so both cannot miss each other. This is what a lost wake-up would break.
- *  3. `sleeping` goes from 1 to 0 exactly once a sleep: by the sender that claims the wake, or by
- * the sleeper itself.
+ *  3. `state` goes back to AWAKE exactly once a sleep or look: by the sender that claims it, or by
+ * the receiver itself. Who claims ASLEEP wakes; from LOOKING to ASLEEP it goes only if nobody has
+ * claimed it.
  *  4. While a sender's overflow queue holds something for a receiver, new messages queue behind it:
  * order per pair holds.
  */
@@ -31,11 +39,14 @@
 
 #define LINE 64
 
+enum owner_state { AWAKE, LOOKING, ASLEEP };
+
 struct ring {
-    /* Sender's line. */
+    /* Written once a turn: the receiver's looks must not meet the sender's other writes. */
     _Alignas(LINE) _Atomic uint32_t published;
-    uint32_t head;       /* next slot to write */
-    uint32_t taken_seen; /* last known `taken` */
+    /* Sender's line. */
+    _Alignas(LINE) uint32_t head; /* next slot to write */
+    uint32_t taken_seen;          /* last known `taken` */
     struct message *overflow_first, *overflow_last;
     /* Receiver's line. */
     _Alignas(LINE) _Atomic uint32_t taken;
@@ -44,8 +55,9 @@ struct ring {
 };
 
 struct box_owner {
-    _Alignas(LINE) _Atomic uint32_t sleeping;
+    _Alignas(LINE) _Atomic uint32_t state;  /* enum owner_state */
     _Alignas(LINE) struct post_stats stats; /* owner's own */
+    unsigned away;                          /* messages that are to come back */
     unsigned grace;                         /* sleeps gone on with an unclaimed message */
     unsigned next_from;                     /* where the fair round starts */
     uint64_t *dirty; /* bitmap of receivers written to since the last publish */
@@ -119,6 +131,7 @@ void post_send(struct post_office *office, unsigned from, unsigned to, struct me
     struct ring *ring = ring_of(office, from, to);
     struct box_owner *self = &office->owners[from];
     self->stats.sent++;
+    self->away += message->home == from;
     self->dirty[to / 64] |= UINT64_C(1) << (to % 64);
     if (ring->overflow_first == NULL && ring_put(office, ring, message)) {
         return;
@@ -146,6 +159,21 @@ static bool ring_refill(struct post_office *office, struct ring *ring) {
     return false;
 }
 
+/* The other half of inv. 2, after publishing: wakes who sleeps, and stops who looks. */
+static void ring_up(struct post_office *office, unsigned from, unsigned to) {
+    struct box_owner *owner = &office->owners[to];
+    struct post_stats *stats = &office->owners[from].stats;
+    if (atomic_load_explicit(&owner->state, memory_order_seq_cst) == AWAKE) {
+        return;
+    }
+    uint32_t state = atomic_exchange_explicit(&owner->state, AWAKE, memory_order_seq_cst);
+    stats->spared += state == LOOKING;
+    if (state == ASLEEP) {
+        stats->wakes++;
+        office->wake(office->arg, from, to);
+    }
+}
+
 bool post_publish(struct post_office *office, unsigned from) {
     struct box_owner *self = &office->owners[from];
     bool left = false;
@@ -162,12 +190,7 @@ bool post_publish(struct post_office *office, unsigned from) {
             }
             /* inv. 2: the store and the load must be sequentially consistent. */
             atomic_store_explicit(&ring->published, ring->head, memory_order_seq_cst);
-            struct box_owner *owner = &office->owners[to];
-            if (atomic_load_explicit(&owner->sleeping, memory_order_seq_cst) != 0 &&
-                atomic_exchange_explicit(&owner->sleeping, 0, memory_order_seq_cst) != 0) {
-                self->stats.wakes++;
-                office->wake(office->arg, from, to);
-            }
+            ring_up(office, from, to);
         }
     }
     return left;
@@ -188,7 +211,9 @@ size_t post_receive(struct post_office *office, unsigned to, struct message **re
             continue;
         }
         while (taken != published && n < max) {
-            ret[n++] = ring->slots[taken & (office->capacity - 1)];
+            struct message *message = ring->slots[taken & (office->capacity - 1)];
+            self->away -= message->home == to;
+            ret[n++] = message;
             taken++;
         }
         atomic_store_explicit(&ring->taken, taken, memory_order_release);
@@ -209,28 +234,53 @@ static bool anything_there(const struct post_office *office, unsigned to) {
     return false;
 }
 
-bool post_sleep(struct post_office *office, unsigned to) {
+unsigned post_away(const struct post_office *office, unsigned thread) {
+    return office->owners[thread].away;
+}
+
+/* Says that the thread sleeps or looks, unless something is there. */
+static bool announce(struct post_office *office, unsigned to, enum owner_state state) {
     struct box_owner *self = &office->owners[to];
-    if (self->grace > 0) {
-        if (atomic_load_explicit(&self->sleeping, memory_order_seq_cst) != 0) {
-            return true; /* still announced: sleeps on for a wake-up that is due */
-        }
-        self->grace = 0; /* claimed since, and perhaps rung in a turn that did not sleep */
-    }
     if (anything_there(office, to)) {
         return false;
     }
-    atomic_store_explicit(&self->sleeping, 1, memory_order_seq_cst);
+    atomic_store_explicit(&self->state, state, memory_order_seq_cst);
     if (anything_there(office, to)) {
-        atomic_store_explicit(&self->sleeping, 0, memory_order_seq_cst);
+        atomic_store_explicit(&self->state, AWAKE, memory_order_seq_cst);
         return false;
     }
     return true;
 }
 
+bool post_look(struct post_office *office, unsigned to) {
+    /* One that sleeps on for a wake-up that is due has announced its sleep already. */
+    return office->owners[to].grace == 0 && announce(office, to, LOOKING);
+}
+
+bool post_found(const struct post_office *office, unsigned to) {
+    return atomic_load_explicit(&office->owners[to].state, memory_order_relaxed) != LOOKING;
+}
+
+bool post_look_end(struct post_office *office, unsigned to) {
+    uint32_t state = LOOKING;
+    return !atomic_compare_exchange_strong_explicit(&office->owners[to].state, &state, ASLEEP,
+                                                    memory_order_seq_cst, memory_order_seq_cst);
+}
+
+bool post_sleep(struct post_office *office, unsigned to) {
+    struct box_owner *self = &office->owners[to];
+    if (self->grace > 0) {
+        if (atomic_load_explicit(&self->state, memory_order_seq_cst) == ASLEEP) {
+            return true; /* still announced: sleeps on for a wake-up that is due */
+        }
+        self->grace = 0; /* claimed since, and perhaps rung in a turn that did not sleep */
+    }
+    return announce(office, to, ASLEEP);
+}
+
 bool post_awake(struct post_office *office, unsigned to, bool rung) {
     struct box_owner *self = &office->owners[to];
-    if (!rung && atomic_load_explicit(&self->sleeping, memory_order_seq_cst) != 0 &&
+    if (!rung && atomic_load_explicit(&self->state, memory_order_seq_cst) == ASLEEP &&
         anything_there(office, to)) {
         if (self->grace < POST_GRACE_SLEEPS) {
             self->grace++;
@@ -239,7 +289,7 @@ bool post_awake(struct post_office *office, unsigned to, bool rung) {
         self->stats.late_wakeups++;
     }
     self->grace = 0;
-    atomic_store_explicit(&self->sleeping, 0, memory_order_seq_cst);
+    atomic_store_explicit(&self->state, AWAKE, memory_order_seq_cst);
     return true;
 }
 

@@ -18,8 +18,9 @@
 struct message {
     struct message *next; /* in the sender's overflow queue */
     uint16_t kind;        /* what it is: the server's business */
-    uint16_t home;        /* thread that owns its memory, for messages that come back */
+    uint16_t home;        /* thread that it comes back to, or POST_ONE_WAY */
 };
+#define POST_ONE_WAY UINT16_MAX /* nobody waits for it: its receiver frees it, or keeps it */
 
 struct post_office;
 
@@ -39,6 +40,18 @@ bool post_publish(struct post_office *office, unsigned from);
 /* Thread `to`: takes up to max messages, fair over the senders, in order per sender. */
 size_t post_receive(struct post_office *office, unsigned to, struct message **ret, size_t max);
 
+/* Messages of this thread that are to come back to it. */
+unsigned post_away(const struct post_office *office, unsigned thread);
+
+/* Thread `to`, before it sleeps, may look for a while whether something comes: what comes then
+ * needs no wake-up. post_look says so, and looks at every box; false: something is there already.
+ * Then the thread asks post_found, which costs next to nothing, until that is true or it has looked
+ * for long enough, and ends the look in any case: true if something came; else it has announced its
+ * sleep, as with post_sleep. */
+bool post_look(struct post_office *office, unsigned to);
+bool post_found(const struct post_office *office, unsigned to);
+bool post_look_end(struct post_office *office, unsigned to);
+
 /* Thread `to`, before it sleeps: says so, then looks at every box again. False: something is there,
  * do not sleep (and the announcement is taken back). */
 bool post_sleep(struct post_office *office, unsigned to);
@@ -53,6 +66,7 @@ struct post_stats {
     uint64_t sent, received;
     uint64_t overflowed;   /* went through the sender's queue because the ring was full */
     uint64_t wakes;        /* wake-ups this thread caused */
+    uint64_t spared;       /* and did without, as the receiver was looking */
     uint64_t late_wakeups; /* slept although a message was there: a lost wake-up, must stay 0 */
 };
 struct post_stats post_get_stats(const struct post_office *office, unsigned thread);

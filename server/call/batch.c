@@ -230,7 +230,7 @@ static void batch_cut(struct worker *worker, struct batch *batch) {
     }
     struct batch_news *news = must_malloc(sizeof *news);
     *news = (struct batch_news){
-        .message = {.kind = MESSAGE_BATCH_NEWS, .home = batch->message.home},
+        .message = {.kind = MESSAGE_BATCH_NEWS, .home = POST_ONE_WAY},
         .batch = batch,
         .ran = batch->ran,
         .out = batch->out,

@@ -112,7 +112,7 @@ static void on_accept(void *arg, const struct rt_accepted *accepted) {
         return;
     }
     struct connection_message *message = must_calloc(1, sizeof *message);
-    message->message.kind = MESSAGE_CONNECTION;
+    message->message = (struct message){.kind = MESSAGE_CONNECTION, .home = POST_ONE_WAY};
     message->accepted = *accepted;
     message->id = id;
     post_send(server->office, worker->id, target, &message->message);

@@ -223,7 +223,7 @@ static void unwatch_on(struct worker *home, unsigned target, uint64_t client) {
         return;
     }
     struct unwatch *unwatch = must_malloc(sizeof *unwatch);
-    *unwatch = (struct unwatch){{.kind = MESSAGE_UNWATCH, .home = (uint16_t)home->id}, client};
+    *unwatch = (struct unwatch){{.kind = MESSAGE_UNWATCH, .home = POST_ONE_WAY}, client};
     post_send(home->server->office, home->id, target, &unwatch->message);
 }
 

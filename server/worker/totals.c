@@ -178,6 +178,8 @@ static void add_stats(struct worker_stats *sum, const struct worker_stats *part)
     sum->ops_moved += part->ops_moved;
     sum->ops_for_others += part->ops_for_others;
     sum->batches_away += part->batches_away;
+    sum->looks += part->looks;
+    sum->looks_found += part->looks_found;
     sum->net_input += part->net_input;
     sum->net_output += part->net_output;
     sum->reads += part->reads;

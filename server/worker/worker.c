@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* worker: see the header. The loop, in the order that lets work flow to where it is waited for:
  *
- *     sleep or not -> runtime turn (input, sent, accepted) -> messages (batches, parts) -> jobs
+ *     look, sleep or not -> runtime turn (input, sent, accepted) -> messages (batches, parts) ->
+ * jobs
  *       -> clients that go on -> waits that are over -> background slice -> output to the streams
  *       -> publish messages -> again
  *
@@ -582,8 +583,44 @@ static int64_t wait_ns(const struct worker *worker, int64_t work_ms, int64_t wai
     return ms > 0 ? ms * 1000000 : 0;
 }
 
+/* Whether a message may be about to come, and looking for it pays. */
+static bool wants_look(struct worker *worker) {
+    const struct post_office *office = worker->server->office;
+    uint64_t received = post_get_stats(office, worker->id).received;
+    bool served = received != worker->mail_seen, away = post_away(office, worker->id) > 0;
+    worker->mail_seen = received;
+    if (worker->sleep_ns == 0 || (!away && !served)) {
+        return false;
+    }
+    worker->look_reason = away ? LOOK_AWAY : LOOK_SERVED;
+    uint64_t now_ns = (uint64_t)rt_mono_ms(worker->rt) * 1000000;
+    worker->look_ns = look_longest(&worker->look, worker->look_reason, now_ns);
+    return worker->look_ns > 0;
+}
+
+bool worker_look(struct worker *worker) {
+    worker->looking = wants_look(worker) && post_look(worker->server->office, worker->id);
+    worker->look_start = worker->looking ? rt_ticks(worker->rt) : 0;
+    return worker->looking;
+}
+
+/* True if it found nothing: then it has announced its sleep. */
+static bool end_look(struct worker *worker) {
+    bool found = post_look_end(worker->server->office, worker->id);
+    uint64_t end = rt_ticks(worker->rt);
+    uint64_t took_ns = rt_ticks_to_ns(worker->rt, end - worker->look_start);
+    uint64_t now_ns = (uint64_t)rt_mono_ms(worker->rt) * 1000000;
+    worker->looking = false;
+    worker->stats.looks++;
+    worker->stats.looks_found += found;
+    look_over(&worker->look, worker->look_reason, found, took_ns, now_ns);
+    return !found;
+}
+
 int64_t worker_rest(struct worker *worker) {
-    worker->asleep = worker->sleep_ns > 0 && post_sleep(worker->server->office, worker->id);
+    worker->asleep = worker->looking
+                         ? end_look(worker)
+                         : worker->sleep_ns > 0 && post_sleep(worker->server->office, worker->id);
     if (!worker->asleep) {
         worker->sleep_ns = 0;
     }
@@ -625,7 +662,7 @@ static void check_stop_signal(struct worker *worker) {
     }
     for (unsigned i = 1; i < server->workers_count; i++) {
         struct message *message = &server->workers[i]->stop_message;
-        message->kind = MESSAGE_STOP;
+        *message = (struct message){.kind = MESSAGE_STOP, .home = POST_ONE_WAY};
         post_send(server->office, 0, i, message);
     }
 }
@@ -720,12 +757,22 @@ void worker_start(struct worker *worker) {
     worker->cron_next_ms = rt_mono_ms(worker->rt);
     worker->samples.last_ms = worker->cron_next_ms;
     worker->sleep_ns = 0;
+    unsigned workers = worker->server->workers_count;
+    look_init(&worker->look, workers > 1 && rt_may_look(worker->rt, workers));
+}
+
+static bool mail_found(void *arg) {
+    const struct worker *worker = arg;
+    return post_found(worker->server->office, worker->id);
 }
 
 void worker_run(struct worker *worker) {
     worker_start(worker);
     bool goes_on = true;
     while (goes_on) {
+        if (worker_look(worker)) {
+            rt_look(worker->rt, mail_found, worker, worker->look_ns);
+        }
         worker_rest(worker);
         goes_on = worker_turn(worker);
         worker_publish(worker);

@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "net/rt.h"
 #include "server/server.h"
+#include "server/worker/look.h"
 #include "server/worker/pause.h"
 #include "server/worker/stock.h"
 #include "shard/shard.h"
@@ -43,7 +44,8 @@ struct worker_stats {
     uint64_t ops_away; /* that were sent to other shards: hops */
     uint64_t ops_for_others;
     uint64_t ops_moved; /* that went on, or were planned anew, as their slot had gone elsewhere */
-    uint64_t batches_away;
+    uint64_t batches_away;       /* trips */
+    uint64_t looks, looks_found; /* for messages before a sleep; that brought some (look.h) */
     uint64_t txns, txn_refusals; /* operations on several shards; numbers that came too late */
     uint64_t txn_times_moved;    /* because keys had run out while the locks were asked for */
     uint64_t lock_waits;         /* operations on one shard that had to wait for those */
@@ -136,7 +138,12 @@ struct worker {
     int64_t state_logged_ms; /* monotonic */
     int64_t sleep_ns;        /* how long the next turn may wait; 0: there is work */
     bool asleep;             /* it has announced that */
-    bool more;               /* there is work for another turn at once */
+    struct look look;
+    bool looking; /* for messages, since look_start, look_ns at most */
+    enum look_reason look_reason;
+    uint64_t look_start, look_ns;
+    uint64_t mail_seen; /* messages received up to its last rest */
+    bool more;          /* there is work for another turn at once */
     bool stopping;
     int64_t drain_start_ms;      /* monotonic: when it began to stop; 0: it has not */
     bool resting;                /* it stops, and has nothing more to work off */
@@ -187,12 +194,14 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
 void worker_free(struct worker *worker);
 /* The loop; returns when the worker was told to stop. */
 void worker_run(struct worker *worker);
-/* The same for who gives the workers their turns himself: first worker_start, then these three over
+/* The same for who gives the workers their turns himself: first worker_start, then these four over
  * and over. Other threads may do anything between two parts, so a simulator lets them.
- *   rest     says whether it may sleep, and announces it: how long the turn may wait, ns
+ *   look     whether it looks for messages for a while first, look_ns at most, and announces it
+ *   rest     ends that; says whether it may sleep, and announces it: how long the turn may wait, ns
  *   turn     waits as long as `rest` said, and works; false: the worker has ended
  *   publish  makes its messages visible to others */
 void worker_start(struct worker *worker);
+bool worker_look(struct worker *worker);
 int64_t worker_rest(struct worker *worker);
 bool worker_turn(struct worker *worker);
 void worker_publish(struct worker *worker);

@@ -362,6 +362,7 @@ const char *reached_name(enum reached reached) {
         [REACHED_FULL_CLIENTS] = "turns with a full client",
         [REACHED_OUT_OF_TURN] = "turns with replies out of turn",
         [REACHED_REFUSED] = "refused commands",
+        [REACHED_FOUND] = "looks that found a message",
     };
     return names[reached];
 }
@@ -414,6 +415,7 @@ void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), voi
     ret->reached[REACHED_CUTS] = counts->cut;
     ret->reached[REACHED_FULL_CLIENTS] = counts->full;
     ret->reached[REACHED_OUT_OF_TURN] = counts->out_of_turn;
+    ret->reached[REACHED_FOUND] = counts->found;
     ret->virtual_ns = sim_now_ns(scenario->sim) - start_ns;
     if (ret->ok) { /* else it is in the middle of something */
         EACH_SERVER(scenario, i) {

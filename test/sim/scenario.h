@@ -30,6 +30,7 @@ enum reached {
     REACHED_FULL_CLIENTS,  /* with as much under way as they may have */
     REACHED_OUT_OF_TURN,   /* replies that are home before their turn */
     REACHED_REFUSED,       /* commands that a shard had something against */
+    REACHED_FOUND,         /* messages for who looked for them */
     REACHED_COUNT,
 };
 const char *reached_name(enum reached reached);

@@ -29,7 +29,7 @@
 #define STEP_MAX_NS  20000ull
 #define SLACK_MAX_NS 80000ull
 
-enum part { PART_REST, PART_TURN, PART_PUBLISH, PART_ENDED };
+enum part { PART_LOOK, PART_REST, PART_TURN, PART_PUBLISH, PART_ENDED };
 
 struct thread {
     struct world *world;
@@ -291,7 +291,10 @@ static uint64_t step_ns(const struct thread *thread) {
 
 static void run_rest(struct thread *thread) {
     struct world *world = thread->world;
+    const struct worker_stats *stats = &thread->worker->stats;
+    uint64_t found = stats->looks_found;
     int64_t wait_ns = sim_rt_submit(thread->worker->rt, worker_rest(thread->worker));
+    world->counts.found += stats->looks_found > found;
     thread->next = PART_TURN;
     uint64_t now_ns = sim_now_ns(world->sim);
     if (wait_ns == 0) {
@@ -304,6 +307,18 @@ static void run_rest(struct thread *thread) {
         sleep_ns = rng_below(&world->rng, sleep_ns);
     }
     thread->run_at_ns = now_ns + sleep_ns;
+}
+
+static void run_look(struct thread *thread) {
+    struct world *world = thread->world;
+    struct worker *worker = thread->worker;
+    thread->next = PART_REST;
+    if (!worker_look(worker)) {
+        run_rest(thread);
+        return;
+    }
+    sim_rt_submit(worker->rt, 0);
+    thread->run_at_ns = sim_now_ns(world->sim) + 1 + rng_below(&world->rng, worker->look_ns);
 }
 
 /* Who has announced its sleep and has mail has been rung for, whatever time that takes: the
@@ -346,6 +361,9 @@ static void run_part(struct thread *thread) {
     }
     thread->sleeping = false;
     switch (thread->next) {
+    case PART_LOOK:
+        run_look(thread);
+        return;
     case PART_REST:
         run_rest(thread);
         return;
@@ -356,7 +374,7 @@ static void run_part(struct thread *thread) {
         break;
     case PART_PUBLISH:
         worker_publish(thread->worker);
-        thread->next = PART_REST;
+        thread->next = PART_LOOK;
         if (!thread->goes_on) {
             rt_turn(thread->worker->rt, 0);
             thread->next = PART_ENDED;
@@ -465,6 +483,7 @@ static void check_worker_idle(struct world *world, const struct worker *worker) 
     NOTHING_OF(world, worker, "replies nobody wants", worker->discard.bytes);
     NOTHING_OF(world, worker, "receive buffers", sim_rt_buffers_held(worker->rt));
     NOTHING_OF(world, worker, "messages", post_depth(office, worker->id));
+    NOTHING_OF(world, worker, "messages that are to come back", post_away(office, worker->id));
     struct post_stats stats = post_get_stats(office, worker->id);
     NOTHING_OF(world, worker, "late wake-ups", stats.late_wakeups);
 }

@@ -46,6 +46,7 @@ struct world_counts {
     uint64_t cut;         /* batches between two turns */
     uint64_t full;        /* clients that have too much on its way */
     uint64_t out_of_turn; /* clients with replies at home that wait for others */
+    uint64_t found;       /* looks before a sleep that brought a message */
 };
 
 struct world *world_new(const struct world_options *options);

@@ -254,6 +254,16 @@ static void *ping_thread(void *arg) {
     return NULL;
 }
 
+struct question {
+    struct pinger *pinger;
+    int seen;
+};
+
+static bool asked_more(void *arg) {
+    const struct question *question = arg;
+    return atomic_load(&question->pinger->asked) != question->seen;
+}
+
 static void answer(struct rt *rt, struct pinger *p, int seen) {
     atomic_store(&p->answered, seen);
     if (p->rt) {
@@ -261,7 +271,8 @@ static void answer(struct rt *rt, struct pinger *p, int seen) {
     }
 }
 
-static void ping_pong(enum rt_backend backend, enum rt_backend other, bool own, int rounds) {
+static void ping_pong(enum rt_backend backend, enum rt_backend other, bool own, int rounds,
+                      bool looks) {
     struct rt *rt = rt_made(backend);
     struct pinger p = {.backend = other, .target = rt, .rounds = rounds};
     p.rt = own ? rt_made(other) : NULL;
@@ -269,6 +280,9 @@ static void ping_pong(enum rt_backend backend, enum rt_backend other, bool own, 
     pthread_create(&thread, NULL, ping_thread, &p);
     int seen = 0;
     while (seen < rounds) {
+        if (looks) {
+            rt_look(rt, asked_more, &(struct question){&p, seen}, 1000 * (seen % 16));
+        }
         rt_turn(rt, -1);
         int asked = atomic_load(&p.asked);
         if (asked != seen) {
@@ -283,15 +297,53 @@ static void ping_pong(enum rt_backend backend, enum rt_backend other, bool own, 
 }
 
 BOTH(rt_turn, a_hundred_thousand_wakes_of_a_plain_thread_arrive) {
-    ping_pong(backend, backend, false, 100000);
+    ping_pong(backend, backend, false, 100000, false);
 }
 
 BOTH(rt_turn, two_runtimes_wake_each_other_without_loss) {
-    ping_pong(backend, backend, true, 50000);
+    ping_pong(backend, backend, true, 50000, false);
 }
 
 BOTH(rt_turn, different_backends_wake_each_other) {
-    ping_pong(backend, backend == RT_URING ? RT_EPOLL : RT_URING, true, 10000);
+    ping_pong(backend, backend == RT_URING ? RT_EPOLL : RT_URING, true, 10000, false);
+}
+
+/* The answer's wake-up leaves with the look, or with the turn after it. */
+BOTH(rt_turn, who_looks_before_it_sleeps_loses_no_wake_up) {
+    ping_pong(backend, backend, true, 20000, true);
+}
+
+static bool never(void *arg) {
+    (*(unsigned *)arg)++;
+    return false;
+}
+
+BOTH(rt_turn, a_look_sends_what_is_ready_and_ends_by_itself_or_for_news) {
+    struct rt *rt = rt_made(backend);
+    struct end *end = end_made(rt);
+    pump_for(rt, 5);
+    if (!rt_may_look(rt, 1)) {
+        cr_skip_test("the clock of this machine is not cheap");
+    }
+    cr_assert_not(rt_may_look(rt, 100000), "no machine has so many processors");
+    struct iovec vector = {"reply", 5};
+    rt_stream_send_lazy(&end->stream, &vector, 1);
+    unsigned asked = 0;
+    uint64_t start = rt_mono_ns(rt);
+    rt_look(rt, never, &asked, 1000000);
+    cr_assert_geq(rt_mono_ns(rt) - start, 900000);
+    cr_assert_gt(asked, 10);
+    char got[8];
+    cr_assert_eq(peer_read(end->peer, got, 5), 5, "it left with the look");
+    rt_turn(rt, 0);
+    cr_assert_not(rt_stream_sending(&end->stream));
+    /* Something is to be told: there is no time to look. */
+    asked = 0;
+    rt_stream_close(&end->stream);
+    rt_look(rt, never, &asked, 1000000);
+    cr_assert_eq(asked, 0);
+    end_over(rt, end);
+    rt_free(rt);
 }
 
 struct flood {
