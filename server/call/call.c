@@ -146,6 +146,9 @@ bool call_share(struct caller *caller, const struct call *what, struct reply *re
     struct exec x = exec_of(caller, what, reply);
     x.elements.ends = what->element_ends;
     x.elements.start = before;
+    x.stage = (uint8_t)what->stage;
+    x.inputs.list = what->inputs;
+    x.inputs.count = what->inputs_count;
     begin(&x);
     if (what->piece != NULL) {
         what->piece(&x, what->result);
@@ -156,6 +159,7 @@ bool call_share(struct caller *caller, const struct call *what, struct reply *re
     outcome->ticks += lap(caller);
     outcome->reply_bytes = reply->out->bytes - before;
     outcome->errors = reply->errors;
+    outcome->takes = x.takes;
     if (UNLIKELY(reply->errors > 0)) {
         memcpy(outcome->error_code, reply->error_code, sizeof outcome->error_code);
     }

@@ -46,6 +46,9 @@ struct call {
     int64_t now_ms;            /* one time for all of it */
     /* The rest is for call_share. */
     size_t *element_ends; /* exec_element; NULL: nobody wants to know */
+    enum exec_stage stage;
+    const struct exec_input *inputs; /* STAGE_AT */
+    uint32_t inputs_count;
     /* What runs in place of the command's function, or NULL: a later piece of its work. */
     void (*piece)(struct exec *x, const struct scatter_result *result);
     const struct scatter_result *result;
@@ -59,6 +62,7 @@ struct call_outcome {
     size_t reply_bytes; /* of the last piece, as are the errors */
     uint32_t errors;
     char error_code[32];
+    bool takes; /* exec_take was said */
 };
 
 /* Runs a command and counts it. False: it goes on elsewhere (other workers, a transaction), has

@@ -55,6 +55,12 @@ struct exec {
         uint32_t order_before;
         uint64_t txn_before, changes_before;
     } gathered;
+    bool takes;    /* set by exec_take */
+    uint8_t stage; /* exec_stage */
+    struct {       /* STAGE_AT: in the order of argv */
+        const struct exec_input *list;
+        uint32_t count;
+    } inputs;
     struct {
         size_t *ends; /* where each element of the reply ends (exec_element), from `start` on; NULL:
                          nobody wants to know */
@@ -94,13 +100,37 @@ enum command_queue {
     QUEUE_NEVER,    /* it runs at once: it ends the transaction, or the connection */
 };
 
-/* What becomes of a command whose keys lie on several shards. All but CARRY have keys to the last
- * argument, at equal distances, and cannot fail once their arguments are right. */
+/* What becomes of a command whose keys lie on several shards. */
 enum command_spread {
-    SPREAD_CARRY,    /* it runs at one place, on values that were fetched and are put back */
-    SPREAD_SUM,      /* each shard runs it on its own keys, the numbers are added up */
-    SPREAD_OK,       /* the same, every one answers OK */
-    SPREAD_ELEMENTS, /* the same, one element of an array for each key */
+    SPREAD_NONE, /* it has one key */
+    /* Each shard runs it on its own keys, which follow each other at equal distances. */
+    SPREAD_SUM,      /* the numbers are added up */
+    SPREAD_OK,       /* every one answers OK */
+    SPREAD_ELEMENTS, /* one element of an array for each key */
+    SPREAD_IF,       /* all are asked first whether their keys let it run: exec_is_asked */
+    /* It runs at the owner of the key it writes, or, if it writes none, of its largest input. The
+     * values that it reads (KEY_ACCESS) are lent to it: it comes by them through exec_input. */
+    SPREAD_AT,
+    SPREAD_MOVE, /* the same; and then at the owner of what it took (KEY_DELETE), if it did:
+                    exec_take */
+};
+
+/* What of a command a shard runs, if it is not all of it or all of its share. */
+enum exec_stage {
+    STAGE_ALL,
+    STAGE_LEND, /* not the command: its inputs are lent */
+    STAGE_ASK,  /* SPREAD_IF: it changes nothing. What it writes is the answer, and the end of it;
+                   nothing: the keys here let it run */
+    STAGE_ACT,  /* and those of all shards did */
+    STAGE_AT,   /* SPREAD_AT, _MOVE: its inputs are lent */
+    STAGE_TAKE, /* SPREAD_MOVE, at the owner of what it took: that goes. What it writes nobody reads
+                 */
+};
+
+/* A value that is lent to a command, for the key at this place of argv. */
+struct exec_input {
+    struct loan loan;
+    uint32_t index;
 };
 
 /* How a command that writes goes to the log and to replicas (effects.h). */

@@ -31,8 +31,7 @@ struct effects {
     struct records records[EFFECTS_KINDS];
     struct effects_origin origin; /* of the call that runs */
     unsigned depth;               /* calls within calls */
-    unsigned muted; /* of them, those that run on something else than the shard's keys */
-    bool stated;    /* the innermost said what it did */
+    bool stated;                  /* the innermost said what it did */
     struct blob **kept;
     uint32_t kept_count, kept_capacity;
 };
@@ -174,17 +173,12 @@ void effects_close(struct worker *worker, struct effects_origin before) {
     }
 }
 
-static bool is_muted(const struct exec *x) {
-    return x->shard != &x->worker->shard;
-}
-
 void effects_begin(struct exec *x) {
     struct effects *effects = x->worker->effects;
     struct effects_origin before =
         effects_open(x->worker, (struct effects_origin){x->caller->txn, x->caller->order});
     x->gathered.txn_before = before.txn;
     x->gathered.order_before = before.order;
-    effects->muted += is_muted(x);
     x->gathered.is = true;
     x->gathered.changes_before = keyspace_stats(x->keyspace)->changes;
     x->gathered.stated_before = effects->stated;
@@ -194,22 +188,30 @@ void effects_begin(struct exec *x) {
 void effects_end(struct exec *x) {
     struct effects *effects = x->worker->effects;
     bool changed = keyspace_stats(x->keyspace)->changes != x->gathered.changes_before;
-    if (changed && !effects->stated && x->command->logged != LOGGED_NO && !effects->muted) {
+    if (changed && !effects->stated && x->command->logged != LOGGED_NO) {
         check(x->command->logged == LOGGED_AS_SENT); /* else it should have said what it did */
         add(x->worker, EFFECTS_COMMANDS, effects->origin, x->db, x->argv, x->argc);
     }
     effects->stated = x->gathered.stated_before;
-    effects->muted -= is_muted(x);
     effects_close(x->worker,
                   (struct effects_origin){x->gathered.txn_before, x->gathered.order_before});
 }
 
 void effect_state(const struct exec *x, const struct bytes *argv, uint32_t argc) {
     struct effects *effects = x->worker->effects;
-    if (effects != NULL && !effects->muted) {
+    if (effects != NULL) {
         check_slow(effects->depth > 0 && x->command->logged != LOGGED_NO);
         effects->stated = true;
         add(x->worker, EFFECTS_COMMANDS, effects->origin, x->db, argv, argc);
+    }
+}
+
+void effect_state_key(const struct exec *x, uint32_t db, struct bytes name,
+                      const struct entry *entry) {
+    struct effects *effects = x->worker->effects;
+    if (effects != NULL) {
+        effects->stated = true;
+        effects_add_key(x->worker, effects->origin, db, name, entry);
     }
 }
 
@@ -246,7 +248,7 @@ void effects_expired(struct worker *worker, const struct key_news *news) {
 }
 
 void effects_heard(struct worker *worker, const struct key_news *news) {
-    if (worker->effects == NULL || worker->effects->muted) {
+    if (worker->effects == NULL) {
         return;
     }
     const struct event_row *row = &event_rows[news->event];

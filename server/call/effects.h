@@ -43,6 +43,10 @@ void effect_state(const struct exec *x, const struct bytes *argv, uint32_t argc)
 /* A number as a word of such a command, in `scratch`. */
 #define EFFECT_INT_BYTES 24
 struct bytes effect_int(char *scratch, int64_t number);
+/* The same for a key that has, or (NULL) no longer has, a value of another shard's: there is no
+ * command for it whose keys are all here. */
+void effect_state_key(const struct exec *x, uint32_t db, struct bytes name,
+                      const struct entry *entry);
 /* What it did has been told already: a key was made to run out. */
 void effect_told(const struct exec *x);
 /* The request's argument lies in this block, which the command stores: it stays until the call is

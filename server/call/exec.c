@@ -51,6 +51,27 @@ uint32_t exec_keys(const struct exec *x, uint32_t first, uint32_t end, uint32_t 
     return n;
 }
 
+static const struct loan *find_lent(const struct exec *x, uint32_t argv_index) {
+    uint32_t i = 0;
+    while (x->inputs.list[i].index != argv_index) {
+        check(++i < x->inputs.count);
+    }
+    return &x->inputs.list[i].loan;
+}
+
+bool exec_input(const struct exec *x, uint32_t argv_index, unsigned lookup_flags,
+                struct loan *ret) {
+    if (x->stage == STAGE_AT) {
+        *ret = *find_lent(x, argv_index); /* touched where it lies */
+        keyspace_count_lookup(x->keyspace, ret->present, lookup_flags);
+    } else {
+        struct key key = exec_key(x, argv_index);
+        lookup_flags = exec_lookup_flags(x, lookup_flags);
+        *ret = entry_loan(keyspace_find(x->keyspace, x->db, &key, x->now_ms, lookup_flags));
+    }
+    return ret->present;
+}
+
 bool exec_arg_i64(const struct exec *x, uint32_t argv_index, int64_t *ret) {
     if (LIKELY(num_parse_i64(x->argv[argv_index], ret))) {
         return true;

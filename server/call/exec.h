@@ -30,6 +30,27 @@ static inline void exec_element(struct exec *x) {
     }
 }
 
+/* For SPREAD_IF. Only whether the keys here let it run is asked; or that was asked, and all do. */
+static inline bool exec_is_asked(const struct exec *x) {
+    return x->stage == STAGE_ASK;
+}
+static inline bool exec_is_agreed(const struct exec *x) {
+    return x->stage == STAGE_ACT;
+}
+
+/* For SPREAD_AT and SPREAD_MOVE: the value of the key at a position of argv, which the command only
+ * reads, wherever it lies. False, and *ret says so, if there is none. Looks it up, touches and
+ * counts as keyspace_find does, so it is called once for each key, in the order of argv. */
+bool exec_input(const struct exec *x, uint32_t argv_index, unsigned lookup_flags, struct loan *ret);
+/* For SPREAD_MOVE: what it took from another shard is here now; its owner runs the command once
+ * more, and exec_takes says so there: x->key goes, or what was taken of it. */
+static inline void exec_take(struct exec *x) {
+    x->takes = true;
+}
+static inline bool exec_takes(const struct exec *x) {
+    return x->stage == STAGE_TAKE;
+}
+
 /* The time at which a key must be alive to be seen: now, or, for who sees dead ones, none. For what
  * takes its look at keys elsewhere. */
 int64_t exec_alive_ms(const struct exec *x);

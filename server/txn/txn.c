@@ -8,7 +8,7 @@
  *     else:                  SCHEDULE
  *
  *     any of these, slots have moved -> (CANCEL) -> planned anew -> SCHEDULE
- *     SCHEDULE, all granted ----> PHASE [SCATTER] [STORE] -> PHASE ... -> reply, RELEASE
+ *     SCHEDULE, all granted ----> PHASE [SCATTER] -> PHASE ... -> reply, RELEASE
  *         ^   \-- some refused -> CANCEL
  *         +----------------------/  \-- three times -> FENCE, shard by shard -> SCHEDULE
  *
@@ -123,7 +123,6 @@ static struct txn *txn_new(struct client *client, const struct command_ref *ref)
 
 static void tasks_free(struct txn_task *first) {
     for (struct txn_task *task = first; task != NULL; task = task->next) {
-        txn_items_free(&task->fetched);
         large_free(task->large);
         free(task->refusal);
     }
@@ -134,7 +133,6 @@ static void txn_free(struct txn *txn) {
     tasks_free(txn->stale);
     EACH_PART(txn, part) {
         tasks_free(part->first);
-        txn_items_free(&part->store);
         worker_reclaim_chunk(txn->home, &part->out);
     }
     worker_reclaim_chunk(txn->home, &txn->out);
@@ -253,12 +251,6 @@ int64_t txn_exec_time_us(const struct client *client) {
 
 /* ---- Locking ---- */
 
-/* The current phase is a carried command. */
-static bool carries(const struct txn *txn) {
-    return txn->at < txn->count && txn->commands[txn->at].phase == txn->phase &&
-           txn->commands[txn->at].kind == TXN_CARRY;
-}
-
 /* The current phase is a command that asks all workers by scatter: their locks must be held until
  * it is done, though they have no task. */
 static bool runs_at_home(const struct txn *txn) {
@@ -272,7 +264,7 @@ static void schedule_part(struct txn *txn, struct txn_part *part, bool is_last_t
     part->late = false;
     part->eager = txn->reads_first || is_last_to_grant;
     part->grants_last = is_last_to_grant;
-    part->release = is_last_to_grant && txn->phases == 1 && !carries(txn) && !runs_at_home(txn);
+    part->release = is_last_to_grant && txn->phases == 1 && !runs_at_home(txn);
     due(part, TXN_SCHEDULE);
 }
 
@@ -315,7 +307,6 @@ static void forget_reads(struct txn_part *part) {
     outbuf_drain(&part->out, part->out.bytes);
     for (struct txn_task *task = part->first; task != NULL; task = task->next) {
         task->outcome = (struct call_outcome){0};
-        txn_items_free(&task->fetched);
         free(task->refusal);
         task->refusal = NULL;
     }
@@ -452,132 +443,70 @@ struct reply txn_reply(struct client *client) {
     return reply;
 }
 
-struct changed_key {
-    uint32_t key, db;
-};
-
-/* Which of the command's keys were changed while it ran on what was fetched. */
-struct changes {
-    const struct txn_command *command;
-    struct changed_key *list;
-    uint32_t count, capacity;
-    uint32_t last; /* the key that was found last */
-};
-
-/* Where carried commands run: a keyspace that is empty between them. */
-struct scratch {
-    struct shard shard;
-    struct changes *changes; /* of the command that runs */
-};
-
-/* Commands change their keys in their order, so the search goes on from where it ended. */
-static uint32_t find_changed(struct changes *changes, struct bytes name) {
-    const struct txn_command *command = changes->command;
-    uint32_t tried = 0;
-    while (!bytes_equal(command->keys[changes->last].key.name, name)) {
-        check(++tried < command->keys_count);
-        changes->last = changes->last + 1 < command->keys_count ? changes->last + 1 : 0;
-    }
-    return changes->last;
-}
-
-static void on_changed(void *arg, const struct key_news *news) {
-    struct changes *changes = ((struct scratch *)arg)->changes;
-    if (changes == NULL) {
-        return; /* being filled or emptied */
-    }
-    uint32_t at = find_changed(changes, news->key->name);
-    if (changes->count == changes->capacity) {
-        changes->capacity = changes->capacity > 0 ? changes->capacity * 2 : 8;
-        changes->list = must_realloc(changes->list, changes->capacity * sizeof *changes->list);
-    }
-    changes->list[changes->count].key = at;
-    changes->list[changes->count++].db = news->db;
-}
-
-static struct scratch *scratch_of(struct worker *worker) {
-    if (worker->scratch_space == NULL) {
-        struct scratch *scratch = must_calloc(1, sizeof *scratch);
-        struct keyspace_hooks hooks = {.arg = scratch, .changed = on_changed};
-        shard_init(&scratch->shard, worker->id, (uint32_t)worker->config->databases,
-                   &worker->server->secret, &hooks, rt_wall_ms(worker->rt));
-        worker->scratch_space = scratch;
-    }
-    return worker->scratch_space;
-}
-
-struct shard_heap *txn_scratch_heap(const struct worker *worker) {
-    return worker->scratch_space != NULL ? worker->scratch_space->shard.heap : NULL;
-}
-
-void txn_worker_fini(struct worker *worker) {
-    if (worker->scratch_space != NULL) {
-        shard_fini(&worker->scratch_space->shard);
-        free(worker->scratch_space);
-    }
-}
-
-/* What the command left of each key it changed goes to the shard of the key. */
-static void collect_changes(struct txn *txn, struct keyspace *keyspace,
-                            const struct changes *changes) {
-    for (uint32_t i = 0; i < changes->count; i++) {
-        const struct keyset_key *planned = &changes->command->keys[changes->list[i].key];
-        uint32_t db = changes->list[i].db;
-        /* Also if it is dead: MSETEX makes such keys. */
-        struct entry *entry = keyspace_find_any(keyspace, db, &planned->key);
-        struct txn_item item = {planned->key, db, entry != NULL ? keyspace_lift(entry) : NULL};
-        txn_items_add(&txn->parts[planned->worker]->store, item);
-    }
-}
-
-static void run_carried(struct txn *txn, struct txn_command *command) {
-    struct worker *worker = txn->home;
-    struct scratch *scratch = scratch_of(worker);
-    struct keyspace *keyspace = scratch->shard.keyspace;
-    worker_set_scratch(worker, keyspace);
-    NODE_EACH_WORKER(worker->node, i) {
-        struct txn_task *task = command->tasks[i];
-        for (uint32_t j = 0; task != NULL && j < task->fetched.count; j++) {
-            const struct txn_item *item = &task->fetched.list[j];
-            keyspace_put(keyspace, item->db, &item->key, item->value, txn->now_ms);
-        }
-    }
-    struct changes changes = {.command = command};
-    scratch->changes = &changes;
-    run_on(txn, command, &scratch->shard);
-    scratch->changes = NULL;
-    collect_changes(txn, keyspace, &changes);
-    free(changes.list);
-    keyspace_clear_scratch(keyspace, worker->shard.keyspace);
-}
-
 /* ---- Phases ---- */
 
 static bool is_last(const struct txn *txn) {
     return txn->phase + 1 == txn->phases;
 }
 
+/* The next task that is not left out, if it is this phase's. */
+static bool has_task(const struct txn *txn, struct txn_part *part) {
+    while (part->next != NULL && part->next->phase == txn->phase && txn_task_is_off(part->next)) {
+        part->next = part->next->next;
+    }
+    return part->next != NULL && part->next->phase == txn->phase;
+}
+
 /* Each part that has tasks in this phase runs them; in the last one they are also what it had to
  * wait for. */
 static void start_phase(struct txn *txn) {
     txn->state = STATE_PHASE;
-    bool last = is_last(txn) && !carries(txn);
     EACH_PART(txn, part) {
-        if (part->next != NULL && part->next->command->phase == txn->phase) {
-            part->release = last;
+        if (has_task(txn, part)) {
+            part->release = is_last(txn);
             note_client(part);
             due(part, TXN_RUN);
         }
     }
 }
 
-static void store_changes(struct txn *txn) {
-    txn->state = STATE_STORE;
-    EACH_PART(txn, part) {
-        if (part->store.count > 0) {
-            part->release = is_last(txn);
-            due(part, TXN_STORE);
+/* Its inputs are known. */
+static int largest_input(const struct txn_command *command) {
+    int at = command->first->worker;
+    size_t largest = 0;
+    for (uint32_t i = 0; i < command->keys_count; i++) {
+        const struct loan *loan = &command->inputs[i].loan;
+        size_t bytes = loan->present ? value_memory(&value_forms, &loan->value) : 0;
+        if (bytes > largest) {
+            largest = bytes;
+            at = command->keys[i].worker;
         }
+    }
+    return at;
+}
+
+/* What has come of a command's tasks in this phase says what it does in the next ones. */
+static void conclude_command(const struct txn *txn, struct txn_command *command) {
+    if (command->spread < SPREAD_IF) {
+        return;
+    }
+    if (command->inputs != NULL && command->at < 0) {
+        command->at = largest_input(command);
+    }
+    for (struct txn_task *task = command->first; task != NULL; task = task->peer) {
+        if (task->phase == txn->phase) {
+            command->denied |= task->stage == STAGE_ASK && task->outcome.reply_bytes > 0;
+            command->takes |= task->stage == STAGE_AT && task->outcome.takes;
+        }
+    }
+}
+
+static void conclude(struct txn *txn) {
+    for (uint32_t i = txn->concluded; i < txn->count && txn->commands[i].phase <= txn->phase; i++) {
+        conclude_command(txn, &txn->commands[i]);
+    }
+    while (txn->concluded < txn->count && txn->commands[txn->concluded].last_phase <= txn->phase) {
+        txn->concluded++;
     }
 }
 
@@ -585,13 +514,7 @@ static void store_changes(struct txn *txn) {
 static bool run_at_home(struct txn *txn) {
     while (txn->at < txn->count && txn->commands[txn->at].phase == txn->phase) {
         struct txn_command *command = &txn->commands[txn->at++];
-        if (command->refusal != NULL) {
-            continue;
-        }
-        if (command->kind == TXN_CARRY) {
-            run_carried(txn, command);
-            store_changes(txn);
-        } else if (command->kind == TXN_HOME) {
+        if (command->kind == TXN_HOME) {
             txn->out_mark = txn->out.bytes;
             if (!run_on(txn, command, &txn->home->shard)) {
                 txn->state = STATE_SCATTER;
@@ -615,14 +538,6 @@ static int64_t take_int(struct outbuf *out, size_t bytes) {
     return value;
 }
 
-static void add_outcome(struct call_outcome *sum, const struct call_outcome *outcome) {
-    sum->ticks += outcome->ticks;
-    sum->errors += outcome->errors;
-    if (outcome->errors > 0) {
-        memcpy(sum->error_code, outcome->error_code, sizeof sum->error_code);
-    }
-}
-
 static void merge_elements(struct txn *txn, struct txn_command *command, struct reply *reply) {
     reply_array(reply, command->keys_count);
     for (uint32_t i = 0; i < command->keys_count; i++) {
@@ -638,25 +553,55 @@ static void merge_elements(struct txn *txn, struct txn_command *command, struct 
     }
 }
 
-/* The replies of all shards become one. An error of one of them is the whole command's. */
-static void merge_divided(struct txn *txn, struct txn_command *command, struct reply *reply) {
+/* Passes the reply of this task on, as the whole command's, and drops those of the others. */
+static void take_reply(struct txn *txn, struct txn_command *command, const struct txn_task *chosen,
+                       struct reply *reply) {
+    uint64_t ticks = 0;
+    for (const struct txn_task *task = command->first; task != NULL; task = task->peer) {
+        struct outbuf *out = &txn->parts[task->worker]->out;
+        ticks += task->outcome.ticks;
+        if (task == chosen) {
+            outbuf_move(reply->out, out, task->outcome.reply_bytes);
+        } else {
+            outbuf_drain(out, task->outcome.reply_bytes);
+        }
+    }
+    command->outcome = chosen->outcome;
+    command->outcome.ticks = ticks;
+}
+
+/* Of those who were asked who had something against it, else of one who ran it. */
+static const struct txn_task *first_with_reply(const struct txn_command *command) {
+    const struct txn_task *task = command->first;
+    while (task->outcome.reply_bytes == 0 && task->peer != NULL) {
+        task = task->peer;
+    }
+    return task;
+}
+
+static const struct txn_task *first_with_error(const struct txn_command *command) {
+    const struct txn_task *task = command->first;
+    while (task != NULL && task->outcome.errors == 0) {
+        task = task->peer;
+    }
+    return task;
+}
+
+/* The replies of all shards become one. */
+static void merge_shares(struct txn *txn, struct txn_command *command, struct reply *reply) {
     int64_t sum = 0;
     if (command->spread == SPREAD_ELEMENTS) {
         merge_elements(txn, command, reply);
     }
-    EACH_PART(txn, part) {
-        struct txn_task *task = command->tasks[part->worker];
-        if (task == NULL) {
-            continue;
-        }
+    for (const struct txn_task *task = command->first; task != NULL; task = task->peer) {
+        struct outbuf *out = &txn->parts[task->worker]->out;
         if (command->spread == SPREAD_SUM) {
-            sum += take_int(&part->out, task->outcome.reply_bytes);
+            sum += take_int(out, task->outcome.reply_bytes);
         } else if (command->spread == SPREAD_OK) {
-            outbuf_drain(&part->out, task->outcome.reply_bytes);
+            outbuf_drain(out, task->outcome.reply_bytes);
         }
-        add_outcome(&command->outcome, &task->outcome);
+        command->outcome.ticks += task->outcome.ticks;
     }
-    check(command->outcome.errors == 0); /* what can fail is not divided */
     if (command->spread == SPREAD_SUM) {
         reply_int(reply, sum);
     } else if (command->spread == SPREAD_OK) {
@@ -664,38 +609,35 @@ static void merge_divided(struct txn *txn, struct txn_command *command, struct r
     }
 }
 
-/* What was read before somebody refused it. */
-static void drop_replies(struct txn *txn, const struct txn_command *command) {
-    EACH_PART(txn, part) {
-        const struct txn_task *task = command->tasks != NULL ? command->tasks[part->worker] : NULL;
-        if (task != NULL) {
-            outbuf_drain(&part->out, task->outcome.reply_bytes);
-        }
+static bool is_shared_out(const struct txn_command *command) {
+    return command->spread != SPREAD_NONE && command->spread < SPREAD_IF;
+}
+
+static void merge(struct txn *txn, struct txn_command *command, struct reply *reply) {
+    if (command->kind == TXN_HOME) {
+        outbuf_move(reply->out, &txn->out, command->outcome.reply_bytes);
+        return;
+    }
+    const struct txn_task *chosen =
+        is_shared_out(command) ? first_with_error(command) : first_with_reply(command);
+    if (chosen != NULL) {
+        take_reply(txn, command, chosen, reply);
+    } else {
+        merge_shares(txn, command, reply);
     }
 }
 
+/* What was read before somebody refused it is dropped. */
 static void refuse(struct txn *txn, const struct txn_command *command, struct reply *reply,
                    bool over) {
-    if (!over) {
-        drop_replies(txn, command);
+    const struct txn_task *task = over ? NULL : command->first;
+    for (; task != NULL; task = task->peer) {
+        outbuf_drain(&txn->parts[task->worker]->out, task->outcome.reply_bytes);
     }
     struct reply own;
     reply_init(&own, reply->out, reply->resp);
     reply_error(&own, command->refusal);
     call_refused(txn->home, command->ref, &own);
-}
-
-static void merge(struct txn *txn, struct txn_command *command, struct reply *reply) {
-    if (command->kind != TXN_TASKS) {
-        outbuf_move(reply->out, &txn->out, command->outcome.reply_bytes);
-    } else if (command->only != NULL) {
-        struct txn_task *task = command->only;
-        unsigned worker = command->keys_count > 0 ? command->keys[0].worker : txn->home->id;
-        outbuf_move(reply->out, &txn->parts[worker]->out, task->outcome.reply_bytes);
-        command->outcome = task->outcome;
-    } else {
-        merge_divided(txn, command, reply);
-    }
 }
 
 /* Some shard had more to answer than the client may have. */
@@ -834,7 +776,8 @@ void txn_pauses(struct client *client) {
 static bool reads_first(const struct txn *txn) {
     for (uint32_t i = 0; i < txn->count && txn->commands[i].phase == 0; i++) {
         const struct txn_command *command = &txn->commands[i];
-        if (command->kind == TXN_TASKS && (command->ref->flags & CMD_WRITE)) {
+        if (command->kind == TXN_TASKS && command->first->stage == STAGE_ALL &&
+            (command->ref->flags & CMD_WRITE)) {
             return false;
         }
     }
@@ -867,15 +810,18 @@ static void plan_anew(struct txn *txn) {
     }
     for (uint32_t i = 0; i < txn->count; i++) {
         struct txn_command *command = &txn->commands[i];
-        command->tasks = NULL;
-        command->only = NULL;
-        command->keys = NULL;
-        command->keys_count = 0;
-        command->large = NULL; /* what was received apart is copied this time */
+        /* What was received apart is copied this time. */
+        *command = (struct txn_command){
+            .ref = command->ref,
+            .argv = command->argv,
+            .argc = command->argc,
+            .db = command->db,
+            .set = command->set,
+        };
     }
     txn->parts_count = 0;
     txn->refusals = txn->fenced = 0;
-    txn->phase = 0;
+    txn->phase = txn->concluded = 0;
     txn->plan_anew = false;
     plan(txn);
 }
@@ -959,11 +905,7 @@ static bool step(struct txn *txn) {
         if (!run_at_home(txn)) {
             return true;
         }
-        if (txn->state == STATE_STORE) {
-            break;
-        }
-        /* fallthrough */
-    case STATE_STORE:
+        conclude(txn);
         txn->phase++;
         start_phase(txn);
         break;

@@ -27,7 +27,6 @@ struct multi_queue;
 struct reply;
 struct request;
 struct rt_buffer;
-struct shard_heap;
 struct txn;
 struct worker;
 
@@ -72,15 +71,9 @@ bool txn_holds_all(const struct client *client);
 void txn_part_arrived(struct worker *worker, struct message *message);
 void txn_part_home(struct worker *worker, struct message *message);
 
-/* The memory of the keyspace in which this worker runs commands on fetched values; NULL if it never
- * did. */
-struct shard_heap *txn_scratch_heap(const struct worker *worker);
-
 /* Frees `count` of those in the worker's pool, which have left its stock. */
 void txn_pool_drop(struct worker *worker, unsigned count);
 size_t txn_pool_memory(const struct worker *worker);
-/* At the end of a worker. */
-void txn_worker_fini(struct worker *worker);
 
 /* The locks of a worker's shard: those whose wait is over go on, some in this turn, the others in
  * the next. */

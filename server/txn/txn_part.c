@@ -11,24 +11,6 @@
 
 #include <stdlib.h>
 
-void txn_items_add(struct txn_items *items, struct txn_item item) {
-    if (items->count == items->capacity) {
-        items->capacity = items->capacity > 0 ? items->capacity * 2 : 4;
-        items->list = must_realloc(items->list, items->capacity * sizeof *items->list);
-    }
-    items->list[items->count++] = item;
-}
-
-void txn_items_free(struct txn_items *items) {
-    for (uint32_t i = 0; i < items->count; i++) {
-        if (items->list[i].value != NULL) {
-            carried_free(items->list[i].value);
-        }
-    }
-    free(items->list);
-    *items = (struct txn_items){0};
-}
-
 /* ---- Running ---- */
 
 /* Which command of the transaction it belongs to. */
@@ -36,43 +18,45 @@ static uint32_t order_of(const struct txn_part *part, const struct txn_task *tas
     return (uint32_t)(task->command - part->txn->commands);
 }
 
-/* The values of its keys, in all databases, as COPY may name another one. In its own the command
- * would have touched them. */
-static void fetch(struct worker *worker, const struct txn_part *part, struct txn_task *task) {
+/* Where the inputs are that lie here; they are touched as if the command had looked them up here.
+ */
+static void lend(struct worker *worker, struct txn_part *part, struct txn_task *task) {
     struct keyspace *keyspace = worker->shard.keyspace;
-    int64_t now_ms = part->now_ms;
-    for (uint32_t db = 0; db < (uint32_t)worker->config->databases; db++) {
-        if (keyspace_count(keyspace, db) == 0) {
+    struct txn_command *command = task->command;
+    bool no_touch = part->manner & MANNER_NO_TOUCH;
+    struct effects_origin origin = {part->txn->effects, order_of(part, task)};
+    struct effects_origin before = effects_open(worker, origin); /* of keys that have run out */
+    keyspace_see_dead(keyspace, part->manner & MANNER_SEES_DEAD);
+    for (uint32_t i = 0; i < command->keys_count; i++) {
+        const struct keyset_key *key = &command->keys[i];
+        if (key->worker != worker->id || !(key->flags & KEY_ACCESS)) {
             continue;
         }
-        for (uint32_t i = 0; i < task->keys_count; i++) {
-            const struct key *key = &task->keys[i];
-            struct entry *entry =
-                keyspace_find(keyspace, db, key, now_ms, LOOKUP_NOSTATS | LOOKUP_NOTOUCH);
-            if (entry == NULL) {
-                continue;
-            }
-            struct txn_item item = {*key, db, keyspace_lift(entry)};
-            txn_items_add(&task->fetched, item);
-            if (db == task->command->db && !(part->manner & MANNER_NO_TOUCH)) {
-                keyspace_find(keyspace, db, key, now_ms, LOOKUP_NOSTATS);
-            }
+        struct entry *entry = keyspace_find(keyspace, key->db, &key->key, part->now_ms,
+                                            LOOKUP_NOSTATS | (no_touch ? LOOKUP_NOTOUCH : 0));
+        command->inputs[i].loan = (struct loan){.present = false};
+        if (entry != NULL) {
+            command->inputs[i].loan = keyspace_lend(keyspace, entry);
+            part->loans++;
         }
     }
+    keyspace_see_dead(keyspace, false);
+    effects_close(worker, before);
+}
+
+static void take_back(struct worker *worker, struct txn_part *part) {
+    keyspace_take_back(worker->shard.keyspace, part->loans);
+    part->loans = 0;
 }
 
 static void run_task(struct caller *caller, struct txn_part *part, struct txn_task *task) {
     struct worker *worker = caller->worker;
-    if (task->command->kind == TXN_CARRY) {
-        keyspace_see_dead(worker->shard.keyspace, part->manner & MANNER_SEES_DEAD);
-        struct effects_origin before =
-            effects_open(worker, (struct effects_origin){part->txn->effects, order_of(part, task)});
-        fetch(worker, part, task);
-        effects_close(worker, before);
-        keyspace_see_dead(worker->shard.keyspace, false);
+    if (task->stage == STAGE_LEND) {
+        lend(worker, part, task);
         return;
     }
-    struct outbuf *out = part->over ? &worker->discard : &part->out;
+    bool unread = part->over || task->stage == STAGE_TAKE;
+    struct outbuf *out = unread ? &worker->discard : &part->out;
     struct reply reply;
     reply_init(&reply, out, part->resp);
     struct call what = {
@@ -83,26 +67,23 @@ static void run_task(struct caller *caller, struct txn_part *part, struct txn_ta
         .keys = task->set,
         .now_ms = part->now_ms,
         .element_ends = task->element_ends,
+        .stage = task->stage,
+        .inputs = task->command->inputs,
+        .inputs_count = task->command->keys_count,
     };
     caller->db = task->command->db;
     caller->order = order_of(part, task);
     caller->large = task->large;
     call_share(caller, &what, &reply, &task->outcome);
     outbuf_drain(&worker->discard, worker->discard.bytes);
+    if (task->stage == STAGE_TAKE) {
+        task->outcome.reply_bytes = 0;
+    }
     part->over |= part->out.bytes > part->txn->reply_max;
 }
 
-/* Somebody has refused it. Of what others say this shard knows what was said before its own locks
- * were granted: where that is not all, it only reads. */
-static bool is_off(const struct txn_task *task) {
-#ifdef SHOAL_UNSAFE_VOTE /* for the test that users of the simulator notice */
-    return task->refusal != NULL;
-#endif
-    return task->refusal != NULL || task->command->refusal != NULL;
-}
-
 static bool is_in_phase(const struct txn_part *part, const struct txn_task *task) {
-    return task != NULL && task->command->phase == part->phase;
+    return task != NULL && task->phase == part->phase;
 }
 
 /* The memory of the first keys of all tasks is asked for before the first is touched. */
@@ -129,7 +110,7 @@ static void run_phase(struct worker *worker, struct txn_part *part) {
         .txn = part->txn->effects,
     };
     while (is_in_phase(part, part->next)) {
-        if (LIKELY(!is_off(part->next))) {
+        if (LIKELY(!txn_task_is_off(part->next))) {
             run_task(&caller, part, part->next);
         }
         part->next = part->next->next;
@@ -137,23 +118,6 @@ static void run_phase(struct worker *worker, struct txn_part *part) {
     if (worker->id != part->txn->home->id) {
         worker->stats.ops_for_others++;
     }
-}
-
-static void store(struct worker *worker, struct txn_part *part) {
-    struct keyspace *keyspace = worker->shard.keyspace;
-    int64_t now_ms = part->now_ms;
-    struct effects_origin origin = {part->txn->effects, part->txn->at};
-    keyspace_see_dead(keyspace, part->manner & MANNER_SEES_DEAD);
-    struct effects_origin before = effects_open(worker, origin);
-    for (uint32_t i = 0; i < part->store.count; i++) {
-        struct txn_item *item = &part->store.list[i];
-        keyspace_put(keyspace, item->db, &item->key, item->value, now_ms);
-        effects_add_key(worker, origin, item->db, item->key.name,
-                        keyspace_find_any(keyspace, item->db, &item->key));
-    }
-    effects_close(worker, before);
-    keyspace_see_dead(keyspace, false);
-    txn_items_free(&part->store); /* a later command of the transaction stores its own */
 }
 
 /* ---- Locking ---- */
@@ -182,6 +146,7 @@ int64_t txn_expiry_ms(const struct worker *worker, int64_t now_ms) {
 static void unlock(struct worker *worker, struct txn_part *part) {
     if (part->locked) {
         part->locked = false;
+        take_back(worker, part);
         pqueue_remove(&worker->parts, &part->node);
         locks_release(&worker->shard.locks, &part->lock);
     }
@@ -287,6 +252,7 @@ static void scheduled(void *context, struct lock_request *request) {
 /* Nothing has been deleted here that was alive at its first time, so there is no third. */
 static void again(struct worker *worker, struct txn_part *part) {
     part->late = false;
+    take_back(worker, part);
     part->dies_ms = keyspace_next_expiry(worker->shard.keyspace);
     if (agrees(worker, part) && part->eager) {
         run_phase(worker, part);
@@ -378,9 +344,6 @@ void txn_part_handle(struct worker *worker, struct txn_part *part) {
         return;
     case TXN_RUN:
         run_phase(worker, part);
-        break;
-    case TXN_STORE:
-        store(worker, part);
         break;
     case TXN_AGAIN:
         again(worker, part);

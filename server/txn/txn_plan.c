@@ -6,6 +6,7 @@
  * not see each other's effects, because all keys are locked; so a run of them takes one hop,
  * whatever their number. */
 #include "base/check.h"
+#include "base/num.h"
 #include "server/client/client.h"
 #include "server/client/large.h"
 #include "server/txn/multi.h"
@@ -38,6 +39,12 @@ static struct txn_part *part_of(struct txn *txn, unsigned worker) {
 /* ---- Keys ---- */
 
 static void plan_keys(struct txn *txn, struct txn_command *command) {
+    const struct node *node = txn->home->node;
+    if (command->set == NULL) {
+        command->set =
+            keyset_new(&txn->arena, node, command->ref, command->argv, command->argc, command->db);
+    }
+    keyset_reroute(command->set, node, txn->slots_epoch);
     command->keys = command->set->list;
     command->keys_count = command->set->count;
     for (uint32_t i = 0; i < command->keys_count; i++) {
@@ -47,9 +54,19 @@ static void plan_keys(struct txn *txn, struct txn_command *command) {
 
 /* ---- Tasks ---- */
 
-static struct txn_task *task_new(struct txn *txn, struct txn_command *command, unsigned worker) {
+/* Tasks of one command are made in the order of their phases. */
+static struct txn_task *task_new(struct txn *txn, struct txn_command *command, unsigned worker,
+                                 enum exec_stage stage, uint32_t phase) {
     struct txn_task *task = arena_alloc(&txn->arena, sizeof *task);
-    *task = (struct txn_task){.command = command};
+    *task = (struct txn_task){
+        .command = command,
+        .worker = worker,
+        .stage = stage,
+        .phase = phase,
+        .argv = command->argv,
+        .argc = command->argc,
+        .set = command->set,
+    };
     struct txn_part *part = part_of(txn, worker);
     if (part->first == NULL) {
         part->first = task;
@@ -57,130 +74,205 @@ static struct txn_task *task_new(struct txn *txn, struct txn_command *command, u
         part->last->next = task;
     }
     part->last = task;
+    if (command->first == NULL) {
+        command->first = task;
+    } else {
+        command->last->peer = task;
+    }
+    command->last = task;
+    command->last_phase = phase;
     return task;
 }
 
-/* None yet, by worker. */
-static struct txn_task **tasks_new(struct txn *txn) {
-    return zeroed(txn, txn->home->server->workers_count * sizeof(struct txn_task *));
+static struct txn_task *task_on(const struct txn_command *command, unsigned worker,
+                                enum exec_stage stage) {
+    struct txn_task *task = command->first;
+    while (task != NULL && (task->worker != worker || task->stage != stage)) {
+        task = task->peer;
+    }
+    return task;
 }
 
-static void plan_whole(struct txn *txn, struct txn_command *command) {
+static void plan_whole(struct txn *txn, struct txn_command *command, uint32_t phase) {
     bool has_key = command->keys_count > 0;
     unsigned worker = has_key ? command->keys[0].worker : txn->home->id;
-    command->only = task_new(txn, command, worker);
-    command->only->argv = command->argv;
-    command->only->argc = command->argc;
-    command->only->set = command->set;
-    command->only->key =
-        has_key ? command->keys[0].key : key_make(&txn->home->server->secret, BYTES(""));
+    struct txn_task *task = task_new(txn, command, worker, STAGE_ALL, phase);
+    task->key = has_key ? command->keys[0].key : key_make(&txn->home->server->secret, BYTES(""));
 }
 
-/* How many words belong to each key, or 0 when the command cannot be divided: its keys do not
- * follow each other from the first to the last word, or a word is missing. */
-static uint32_t words_per_key(const struct txn_command *command) {
+/* How a command's words belong to its keys: `head` words before the first key, one of which may say
+ * how many there are (0: none), `step` words for each key, and the rest behind the last. */
+struct division {
+    uint32_t head, count_index, step, tail;
+};
+
+/* False: the command cannot be divided, because a word is missing: it says so itself, anywhere. */
+static bool divide(const struct txn_command *command, struct division *ret) {
     const struct key_spec *spec = &command->ref->row->keys[0];
-    if (command->ref->row->spread == SPREAD_CARRY || spec->find != FIND_RANGE) {
-        return 0;
-    }
-    uint32_t step = (uint32_t)spec->step, first = command->keys[0].index;
-    return (command->argc - first) % step == 0 ? step : 0;
+    bool counted = spec->find == FIND_KEYNUM;
+    *ret = (struct division){
+        .head = command->keys[0].index,
+        .count_index = counted ? (uint32_t)(spec->index + spec->keynum) : 0,
+        .step = (uint32_t)(counted ? spec->keynum_step : spec->step),
+    };
+    uint32_t keys_end = ret->head + command->keys_count * ret->step;
+    ret->tail = command->argc - keys_end;
+    return keys_end <= command->argc && (counted || ret->tail == 0);
 }
 
-static void plan_divided(struct txn *txn, struct txn_command *command, uint32_t step) {
-    uint32_t *counts = zeroed(txn, txn->home->server->workers_count * sizeof *counts);
+/* A share with room for the words of `count` keys, which are still to come. */
+static struct txn_task *share_new(struct txn *txn, struct txn_command *command,
+                                  const struct division *division, const struct keyset_key *key,
+                                  uint32_t count, enum exec_stage stage, uint32_t phase) {
+    struct txn_task *task = task_new(txn, command, key->worker, stage, phase);
+    uint32_t words = division->head + count * division->step + division->tail;
+    task->argv = arena_alloc(&txn->arena, words * sizeof *task->argv);
+    memcpy(task->argv, command->argv, division->head * sizeof *task->argv);
+    task->argc = division->head;
+    task->key = key->key;
+    task->set = keyset_empty(&txn->arena, count);
+    if (division->count_index > 0) {
+        char *text = arena_alloc(&txn->arena, NUM_I64_BYTES);
+        task->argv[division->count_index] = bytes_make(text, num_format_i64(text, count));
+    }
+    if (command->spread == SPREAD_ELEMENTS) {
+        task->element_ends = arena_alloc(&txn->arena, (count + 1) * sizeof *task->element_ends);
+    }
+    return task;
+}
+
+/* Each shard's share, in one phase. */
+static void plan_shares(struct txn *txn, struct txn_command *command,
+                        const struct division *division, enum exec_stage stage, uint32_t phase) {
+    unsigned workers = txn->home->server->workers_count;
+    uint32_t *counts = zeroed(txn, workers * sizeof *counts);
     for (uint32_t i = 0; i < command->keys_count; i++) {
         counts[command->keys[i].worker]++;
     }
-    command->spread = command->ref->row->spread;
-    command->tasks = tasks_new(txn);
+    struct txn_task **tasks = zeroed(txn, workers * sizeof *tasks);
     for (uint32_t i = 0; i < command->keys_count; i++) {
         const struct keyset_key *key = &command->keys[i];
-        struct txn_task *task = command->tasks[key->worker];
-        if (task == NULL) {
-            uint32_t count = counts[key->worker];
-            task = command->tasks[key->worker] = task_new(txn, command, key->worker);
-            task->argv = arena_alloc(&txn->arena, (1 + count * step) * sizeof *task->argv);
-            task->argv[0] = command->argv[0];
-            task->argc = 1;
-            task->key = key->key;
-            task->set = keyset_empty(&txn->arena, count);
-            if (command->spread == SPREAD_ELEMENTS) {
-                task->element_ends =
-                    arena_alloc(&txn->arena, (count + 1) * sizeof *task->element_ends);
-            }
+        if (tasks[key->worker] == NULL) {
+            tasks[key->worker] =
+                share_new(txn, command, division, key, counts[key->worker], stage, phase);
         }
-        memcpy(&task->argv[task->argc], &command->argv[key->index], step * sizeof *task->argv);
+        struct txn_task *task = tasks[key->worker];
         keyset_add(task->set, key, task->argc);
-        for (uint32_t j = 1; command->large != NULL && j < step; j++) {
+        memcpy(&task->argv[task->argc], &command->argv[key->index],
+               division->step * sizeof *task->argv);
+        for (uint32_t j = 1; command->large != NULL && stage != STAGE_ASK && j < division->step;
+             j++) {
             large_share(command->large, command->argv[key->index + j], &task->large);
         }
-        task->argc += step;
+        task->argc += division->step;
+    }
+    for (unsigned i = 0; i < workers; i++) {
+        if (tasks[i] != NULL) {
+            memcpy(&tasks[i]->argv[tasks[i]->argc], &command->argv[command->argc - division->tail],
+                   division->tail * sizeof *tasks[i]->argv);
+            tasks[i]->argc += division->tail;
+        }
+    }
+    command->tasks = tasks;
+}
+
+static void plan_divided(struct txn *txn, struct txn_command *command,
+                         const struct division *division, uint32_t phase) {
+    if (command->spread == SPREAD_IF) {
+        plan_shares(txn, command, division, STAGE_ASK, phase);
+        plan_shares(txn, command, division, STAGE_ACT, phase + 1);
+    } else {
+        plan_shares(txn, command, division, STAGE_ALL, phase);
     }
 }
 
-static void plan_carried(struct txn *txn, struct txn_command *command) {
-    command->kind = TXN_CARRY;
-    command->tasks = tasks_new(txn);
+/* Its inputs are lent, then it runs where the key lies that it writes, then goes what it took. The
+ * largest of inputs is known once they are lent: then each of their owners may have to run it. */
+static void plan_at(struct txn *txn, struct txn_command *command, uint32_t phase) {
+    const struct keyset_key *keys = command->keys;
+    command->inputs = arena_alloc(&txn->arena, command->keys_count * sizeof *command->inputs);
+    command->at = -1;
     for (uint32_t i = 0; i < command->keys_count; i++) {
-        const struct keyset_key *key = &command->keys[i];
-        struct txn_task *task = command->tasks[key->worker];
-        if (task == NULL) {
-            task = command->tasks[key->worker] = task_new(txn, command, key->worker);
-            task->keys = arena_alloc(&txn->arena, command->keys_count * sizeof *task->keys);
-            task->key = key->key;
+        command->inputs[i] = (struct exec_input){.index = keys[i].index};
+        if (command->at < 0 && !(keys[i].flags & (KEY_RO | KEY_DELETE))) {
+            command->at = keys[i].worker;
         }
-        task->keys[task->keys_count++] = key->key;
+        if (keys[i].flags & KEY_ACCESS && task_on(command, keys[i].worker, STAGE_LEND) == NULL) {
+            task_new(txn, command, keys[i].worker, STAGE_LEND, phase)->key = keys[i].key;
+        }
+    }
+    for (uint32_t i = 0; i < command->keys_count; i++) {
+        if ((command->at < 0 || command->at == keys[i].worker) &&
+            task_on(command, keys[i].worker, STAGE_AT) == NULL) {
+            task_new(txn, command, keys[i].worker, STAGE_AT, phase + 1)->key = keys[i].key;
+        }
+    }
+    for (uint32_t i = 0; i < command->keys_count; i++) {
+        if (command->spread == SPREAD_MOVE && keys[i].flags & KEY_DELETE) {
+            task_new(txn, command, keys[i].worker, STAGE_TAKE, phase + 2)->key = keys[i].key;
+        }
     }
 }
 
 /* ---- Phases ---- */
 
-/* True if it needs a phase of its own. */
-static bool plan_command(struct txn *txn, struct txn_command *command) {
+/* Where the next command may begin. */
+struct phases {
+    uint32_t next;      /* the first phase that is open to it */
+    uint32_t next_lend; /* the same if it begins with lending, which changes nothing: while the one
+                           before it runs, whose inputs lie elsewhere */
+    uint32_t end;       /* behind the last one that is used */
+};
+
+/* One without keys. If it must see all that was before it, and be seen by all after it, it has a
+ * phase of its own. */
+static void plan_home(struct txn *txn, struct txn_command *command, struct phases *phases) {
+    command->kind = TXN_HOME;
+    if (command->ref->row->place == PLACE_ALL_KEYS) {
+        bool writes = command->ref->flags & CMD_WRITE;
+        enum lock_scope scope = writes ? LOCK_ALL_EXCLUSIVE : LOCK_ALL_SHARED;
+        txn->scope = scope > txn->scope ? scope : txn->scope;
+    }
+    command->phase = command->last_phase = command->ref->fences ? phases->end : phases->next_lend;
+    if (command->ref->fences) {
+        phases->next = phases->next_lend = command->phase + 1;
+    }
+}
+
+/* A part's tasks stand in the order of commands, so what runs in one phase on one shard runs in
+ * that order. On different shards it runs at one time: who lends must not be written to until what
+ * it is lent to has run. */
+static void plan_command(struct txn *txn, struct txn_command *command, struct phases *phases) {
     if (command->ref->row->place != PLACE_KEY) {
-        command->kind = TXN_HOME;
-        if (command->ref->row->place == PLACE_ALL_KEYS) {
-            bool writes = command->ref->flags & CMD_WRITE;
-            enum lock_scope scope = writes ? LOCK_ALL_EXCLUSIVE : LOCK_ALL_SHARED;
-            txn->scope = scope > txn->scope ? scope : txn->scope;
+        plan_home(txn, command, phases);
+    } else {
+        command->kind = TXN_TASKS;
+        plan_keys(txn, command);
+        enum command_spread spread = command->set->apart ? command->ref->row->spread : SPREAD_NONE;
+        bool lends = spread == SPREAD_AT || spread == SPREAD_MOVE;
+        command->phase = lends ? phases->next_lend : phases->next;
+        struct division division;
+        if (lends) {
+            command->spread = spread;
+            plan_at(txn, command, command->phase);
+        } else if (spread != SPREAD_NONE && divide(command, &division)) {
+            command->spread = spread;
+            plan_divided(txn, command, &division, command->phase);
+        } else {
+            plan_whole(txn, command, command->phase);
         }
-        return command->ref->fences;
+        phases->next = command->last_phase + (command->spread == SPREAD_AT);
+        phases->next_lend = command->last_phase;
     }
-    command->kind = TXN_TASKS;
-    const struct node *node = txn->home->node;
-    if (command->set == NULL) {
-        command->set =
-            keyset_new(&txn->arena, node, command->ref, command->argv, command->argc, command->db);
-    }
-    keyset_reroute(command->set, node, txn->slots_epoch);
-    plan_keys(txn, command);
-    if (!command->set->apart) {
-        plan_whole(txn, command);
-        return false;
-    }
-    uint32_t step = words_per_key(command);
-    if (step > 0) {
-        plan_divided(txn, command, step);
-        return false;
-    }
-    plan_carried(txn, command);
-    return true;
+    phases->end = command->last_phase >= phases->end ? command->last_phase + 1 : phases->end;
 }
 
 static void plan_phases(struct txn *txn) {
-    bool closed = false; /* nothing may be added to the current phase */
+    struct phases phases = {0};
     for (uint32_t i = 0; i < txn->count; i++) {
-        struct txn_command *command = &txn->commands[i];
-        bool apart = plan_command(txn, command);
-        if (i > 0 && (apart || closed)) {
-            txn->phase++;
-        }
-        command->phase = txn->phase;
-        closed = apart;
+        plan_command(txn, &txn->commands[i], &phases);
     }
-    txn->phases = txn->phase + 1;
-    txn->phase = 0;
+    txn->phases = phases.end > 0 ? phases.end : 1;
 }
 
 /* ---- Locks ---- */

@@ -6,7 +6,8 @@
  *   txn_part.c   what a shard does with its part
  *
  * A plan is a row of phases. In one phase each shard runs the tasks it has, in the order of the
- * commands; what needs the results of several shards, or all shards, is a phase of its own.
+ * commands; what needs the results of several shards comes in a later phase, what needs all shards
+ * in one of its own.
  *
  * Thread: a transaction is home's. A part and its tasks are lent to their shard while its message
  * is away, and home's otherwise.
@@ -28,37 +29,24 @@
 #define TXN_REFUSALS_MAX 3
 
 enum txn_kind {
-    TXN_TASKS, /* each shard runs the command on its own keys */
-    TXN_CARRY, /* the values come home, the command runs there, what changed goes back */
+    TXN_TASKS, /* shards run it, or each its share */
     TXN_HOME,  /* it has no keys; what it asks all workers, it asks through scatter */
 };
 
 struct txn_command;
 
-/* A value that travels. */
-struct txn_item {
-    struct key key;
-    uint32_t db;
-    struct carried *value; /* NULL: the key is deleted */
-};
-
-struct txn_items {
-    struct txn_item *list; /* malloc */
-    uint32_t count, capacity;
-};
-
-/* A command's share on one shard. */
+/* What one shard does for a command in one phase. */
 struct txn_task {
     struct txn_task *next; /* of the same part */
+    struct txn_task *peer; /* of the same command: in the order of phases, then of keys */
     struct txn_command *command;
+    unsigned worker;
+    uint32_t phase;
+    enum exec_stage stage;
     struct bytes *argv;
     uint32_t argc;
     struct key key;
-    struct keyset *set; /* of argv */
-    /* TXN_CARRY */
-    struct key *keys;
-    uint32_t keys_count;
-    struct txn_items fetched;
+    struct keyset *set;  /* of argv */
     struct large *large; /* values of its words that may be taken over, or NULL */
     char *refusal;       /* the owner's, malloc: why it may not run; or NULL */
     struct call_outcome outcome;
@@ -73,14 +61,19 @@ struct txn_command {
     uint32_t db;
     struct large *large; /* till it is planned: of its request, or NULL */
     enum txn_kind kind;
-    enum command_spread spread; /* of more than one task */
-    uint32_t phase;
+    enum command_spread spread;    /* of more than one task */
+    uint32_t phase, last_phase;    /* the first and the last of its tasks */
     const char *refusal;           /* of one of its tasks: none of them runs; or NULL */
     struct keyset *set;            /* NULL till it is planned, if it was not staged */
     const struct keyset_key *keys; /* in it */
     uint32_t keys_count;
-    struct txn_task **tasks;     /* by worker, or NULL if it has none */
-    struct txn_task *only;       /* the task, if there is just one */
+    struct txn_task **tasks; /* by worker, of a plainly divided one: NULL if it has none */
+    struct txn_task *first, *last;
+    /* SPREAD_AT, _MOVE */
+    struct exec_input *inputs;   /* one for each key, each written by its owner */
+    int at;                      /* the worker that runs it; -1 till the inputs are known */
+    bool takes;                  /* what it moves is there: its owner lets go of it */
+    bool denied;                 /* SPREAD_IF: the keys of a shard do not let it run */
     struct call_outcome outcome; /* of what ran at home */
 };
 
@@ -89,7 +82,6 @@ enum txn_action {
     TXN_SCHEDULE, /* lock; if `eager`, run the first phase as soon as that is granted */
     TXN_FENCE,
     TXN_RUN,     /* the tasks of a phase */
-    TXN_STORE,   /* what a carried command changed */
     TXN_AGAIN,   /* at a later time: look at the watched keys, read the first phase if `eager` */
     TXN_CANCEL,  /* a shard refused: give back what is locked, all begins again */
     TXN_RELEASE, /* the end */
@@ -127,8 +119,8 @@ struct txn_part {
     struct txn_task *first, *last;
     struct txn_task *next; /* to run */
     struct outbuf out;
-    bool over; /* more than the client may have: what comes is not kept, nor sent */
-    struct txn_items store;
+    bool over;      /* more than the client may have: what comes is not kept, nor sent */
+    uint32_t loans; /* the shard's: values of it that are lent */
 };
 
 enum txn_state {
@@ -138,7 +130,6 @@ enum txn_state {
     STATE_CANCEL,
     STATE_FENCE,
     STATE_PHASE,   /* tasks are away */
-    STATE_STORE,   /* what the carried command changed is away */
     STATE_SCATTER, /* a global command is */
     STATE_LET_GO,  /* all is done, but CLIENT PAUSE does not stand yet: locks are on their way back
                     */
@@ -177,6 +168,7 @@ struct txn {
     struct txn_command *commands;
     uint32_t count, at; /* at: the next command that runs at home */
     uint32_t phase, phases;
+    uint32_t concluded;      /* commands whose phases are all over */
     struct txn_part **parts; /* by worker, or NULL */
     unsigned parts_count;
     unsigned open;     /* parts away */
@@ -197,7 +189,22 @@ void txn_part_handle(struct worker *worker, struct txn_part *part);
 /* txn.c: it is done. */
 void txn_part_done(struct txn_part *part);
 
-void txn_items_add(struct txn_items *items, struct txn_item item);
-void txn_items_free(struct txn_items *items);
+/* Whether a task is left out: somebody has refused its command, or what came of an earlier phase
+ * says so. */
+static inline bool txn_task_is_off(const struct txn_task *task) {
+    const struct txn_command *command = task->command;
+#ifdef SHOAL_UNSAFE_VOTE /* for the test that users of the simulator notice */
+    if (task->refusal != NULL) {
+        return true;
+    }
+#else
+    if (task->refusal != NULL || command->refusal != NULL) {
+        return true;
+    }
+#endif
+    return (task->stage == STAGE_AT && (unsigned)command->at != task->worker) ||
+           (task->stage == STAGE_TAKE && !command->takes) ||
+           (task->stage == STAGE_ACT && command->denied);
+}
 
 #endif

@@ -82,6 +82,11 @@ static int64_t expiry_ms(void *arg, int64_t now_ms) {
     return txn_expiry_ms(arg, now_ms);
 }
 
+static bool locked(void *arg, uint64_t hash) {
+    const struct locks *locks = &((struct worker *)arg)->shard.locks;
+    return locks->requests > 0 && locks_block(locks, hash, true);
+}
+
 static void flushing(void *arg, uint32_t db) {
     struct worker *worker = arg;
     watch_flush(&worker->shard.watches, db);
@@ -143,6 +148,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
         .changed = key_changed,
         .heard = key_heard,
         .expiry_ms = expiry_ms,
+        .locked = locked,
         .flushing = flushing,
         .swapping = swapping,
     };
@@ -188,7 +194,6 @@ void worker_free(struct worker *worker) {
     end_mail(worker);
     links_fini(&worker->suspended);
     links_fini(&worker->clients_by_id);
-    txn_worker_fini(worker);
     worker_trim_pools(worker, true);
     free(worker->open_batches);
     check_owner_refuses(worker, NULL);
@@ -215,18 +220,18 @@ static void order_clients(struct worker *worker) {
 }
 
 /* A keyspace counts accesses as the configuration says: by time, or how many. */
-static void set_lru(const struct worker *worker, struct keyspace *keyspace) {
+static void set_lru(const struct worker *worker) {
     const struct config *config = worker->config;
     bool lfu = config_eviction_is_lfu(config->maxmemory_policy);
-    keyspace_set_lru(keyspace, lfu ? LFU_COUNTER : LRU_CLOCK, (int)config->lfu_log_factor,
-                     (int)config->lfu_decay_time);
+    keyspace_set_lru(worker->shard.keyspace, lfu ? LFU_COUNTER : LRU_CLOCK,
+                     (int)config->lfu_log_factor, (int)config->lfu_decay_time);
 }
 
 void worker_apply_config(struct worker *worker, const struct config *config) {
     worker->config = config;
     order_clients(worker);
     worker_set_expiry(worker);
-    set_lru(worker, worker->shard.keyspace);
+    set_lru(worker);
 }
 
 void worker_reach_time(struct worker *worker, int64_t now_ms) {
@@ -244,12 +249,6 @@ void worker_set_expiry(struct worker *worker) {
         .importing = config->import_mode,
     };
     keyspace_set_expire_options(worker->shard.keyspace, options);
-}
-
-void worker_set_scratch(const struct worker *worker, struct keyspace *keyspace) {
-    struct keyspace_expire_options options = {.importing = worker->config->import_mode};
-    keyspace_set_expire_options(keyspace, options);
-    set_lru(worker, keyspace);
 }
 
 /* ---- Pools ---- */
@@ -531,11 +530,6 @@ static int64_t work(struct worker *worker) {
     int64_t now_ms = rt_wall_ms(worker->rt);
     int64_t until_ms = txn_expiry_ms(worker, now_ms);
     int64_t next_ms = keyspace_work(worker->shard.keyspace, until_ms);
-    struct shard_heap *scratch = txn_scratch_heap(worker);
-    if (scratch != NULL) {
-        int64_t give_ms = heap_work(scratch, now_ms);
-        next_ms = give_ms < next_ms ? give_ms : next_ms;
-    }
     /* What a transaction holds back comes up in the turn in which that ends. */
     return next_ms > until_ms && next_ms <= now_ms ? now_ms + 1 : next_ms;
 }

@@ -25,7 +25,6 @@ struct acceptor;
 struct batch;
 struct effects;
 struct client;
-struct scratch;
 struct txn;
 struct multi_queue;
 
@@ -99,7 +98,6 @@ struct worker {
     struct pqueue parts;     /* of transactions that hold locks here, by the transaction's time */
     struct txn *txn_pool;
     struct stock txn_stock;
-    struct scratch *scratch_space; /* txn.c: where carried commands run; NULL before the first */
     struct batch *batch_pool;
     struct stock batch_stock;
     struct multi_queue *multi_pool;
@@ -223,8 +221,6 @@ void worker_apply_config(struct worker *worker, const struct config *config);
 void worker_reach_time(struct worker *worker, int64_t now_ms);
 /* What becomes of keys past their deadline follows the configuration, CLIENT PAUSE, DEBUG. */
 void worker_set_expiry(struct worker *worker);
-/* Values that are put into this keyspace for a command are dealt with as those of the shard are. */
-void worker_set_scratch(const struct worker *worker, struct keyspace *keyspace);
 /* Mean of the last samples. */
 enum worker_rate { RATE_COMMANDS, RATE_INPUT, RATE_OUTPUT, RATE_TURNS, RATE_COUNT };
 uint64_t worker_rate(const struct worker *worker, enum worker_rate rate);

@@ -81,6 +81,7 @@ struct keyspace *keyspace_new(const struct keyspace_options *options) {
     rng_seed(&ks->rng, seed ^ (uint64_t)options->now_ms);
     list_init(&ks->garbage);
     list_init(&ks->wastes);
+    list_init(&ks->handed);
     return ks;
 }
 
@@ -155,6 +156,9 @@ void keyspace_set_lru(struct keyspace *ks, enum lru_mode mode, int lfu_log_facto
 void hook_pre_write(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry) {
     if (ks->hooks.pre_write) {
         ks->hooks.pre_write(ks->hooks.arg, db, *key, entry);
+    }
+    if (UNLIKELY(ks->rewriting)) {
+        rewrite_told(ks, entry);
     }
 }
 
@@ -437,7 +441,7 @@ struct entry *keyspace_set_expiry(struct keyspace *ks, uint32_t db, const struct
 
 bool keyspace_buries(const struct keyspace *ks, const struct entry *entry, int64_t now_ms,
                      bool writes) {
-    if (ks->expire.paused || (ks->expire.importing && !writes)) {
+    if (ks->expire.paused || (ks->expire.importing && !writes) || entry_is_lent(ks, entry)) {
         return false;
     }
 #ifdef SHOAL_UNSAFE_BURIALS /* for the test that users of the simulator notice */
@@ -553,28 +557,34 @@ bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, in
     return true;
 }
 
-/* An entry for the value of `from` under another name, with its deadline; a rooted value is still
- * to come. */
-static struct entry *clone(struct keyspace *ks, const struct entry *from, struct bytes name) {
-    bool has_ttl = from->flags & ENTRY_HAS_TTL;
-    enum value_form form = (enum value_form)from->form;
-    struct entry *entry = entry_new(ks->heap, name, has_ttl, form, from->value_bytes);
-    entry->type = from->type;
-    entry->flags |= from->flags & ENTRY_RAW;
+/* An entry for this value under another name, with its deadline; a rooted value is still to come.
+ */
+static struct entry *clone(struct keyspace *ks, const struct loan *from, struct bytes name) {
+    bool has_ttl = from->expires_at != NO_EXPIRY;
+    const struct value *value = &from->value;
+    size_t length = value->form == FORM_INLINE ? value->bytes.len : 0;
+    struct entry *entry = entry_new(ks->heap, name, has_ttl, (enum value_form)value->form, length);
+    entry->type = value->type & 15;
     if (has_ttl) {
-        entry_put_deadline(entry, entry_deadline(from));
+        entry_put_deadline(entry, from->expires_at);
     }
-    memcpy(entry_value(entry), entry_value(from), entry_value_room(form, from->value_bytes));
-    if (from->type == TYPE_STRING && form != FORM_INT &&
-        string_too_long_to_embed(name.len, has_ttl, string_length(from))) {
-        entry->flags |= ENTRY_RAW;
+    if (value->form == FORM_INLINE) {
+        memcpy(entry_value(entry), value->bytes.ptr, length);
+    } else if (value->form == FORM_INT) {
+        entry_put_int(entry, value->number);
     }
+    bool raw = value->raw;
+    if (value->type == TYPE_STRING && value->form != FORM_INT && !raw) {
+        length = string_value_bytes(value, NULL).len;
+        raw = string_too_long_to_embed(name.len, has_ttl, length);
+    }
+    entry->flags |= raw ? ENTRY_RAW : 0;
     return entry;
 }
 
 /* Puts an equal entry, as fresh as a new one, in the place of `old`, or where nothing is. A rooted
- * value is copied, or (`move`) taken over. */
-static struct entry *put_clone(struct keyspace *ks, const struct entry *from, uint32_t to_db,
+ * value is handed over, or (`move`) taken over. */
+static struct entry *put_clone(struct keyspace *ks, const struct loan *from, uint32_t to_db,
                                const struct key *to, struct entry *old, int64_t now_ms, bool move) {
     struct database *database = keyspace_database(ks, to_db);
     struct slot *slot = &database->slots[to->slot];
@@ -583,9 +593,9 @@ static struct entry *put_clone(struct keyspace *ks, const struct entry *from, ui
     }
     struct books books = books_open(ks);
     struct entry *entry = clone(ks, from, to->name);
-    if (entry_is_rooted(from) && !move) {
-        struct value value = entry_get(from);
-        entry_put_root(entry, value_copy(ks->forms, ks->heap, &value).root);
+    if (value_is_rooted(&from->value)) {
+        struct value value = move ? from->value : value_hand_over(ks, &from->value, to_db, to);
+        entry_put_root(entry, value.root);
     }
     entry->lru = lru_fresh(ks, now_ms) & 0xFFFFFF;
     database_link(ks, database, to, entry);
@@ -597,16 +607,23 @@ static struct entry *put_clone(struct keyspace *ks, const struct entry *from, ui
     return entry;
 }
 
-struct entry *keyspace_copy(struct keyspace *ks, struct entry *from, uint32_t to_db,
-                            const struct key *to, int64_t now_ms) {
-    struct entry *old = keyspace_find_old(ks, to_db, to, now_ms);
-    if (old == from) {
-        return from;
-    }
-    hook_pre_write(ks, to_db, to, old);
-    struct entry *entry = put_clone(ks, from, to_db, to, old, now_ms, false);
-    keyspace_tell(ks, to_db, to, EVENT_COPY_TO, entry_type(entry));
+struct entry *keyspace_put(struct keyspace *ks, uint32_t db, const struct key *key,
+                           const struct loan *loan, int64_t now_ms, enum key_event event) {
+    struct entry *old = keyspace_find_old(ks, db, key, now_ms);
+    check(!old || old != loan->entry);
+    hook_pre_write(ks, db, key, old);
+    struct entry *entry = put_clone(ks, loan, db, key, old, now_ms, false);
+    keyspace_tell(ks, db, key, event, entry_type(entry));
     return entry;
+}
+
+void keyspace_gave(struct keyspace *ks, uint32_t db, const struct key *key) {
+    struct entry *entry = keyspace_find_any(ks, db, key);
+    check(entry);
+    hook_pre_write(ks, db, key, entry);
+    enum value_type type = entry_type(entry);
+    database_delete(ks, keyspace_database(ks, db), key, entry, true);
+    hook_changed(ks, db, key, EVENT_RENAME_FROM, type);
 }
 
 /* The value has another entry, of this slot. */
@@ -626,7 +643,8 @@ struct entry *keyspace_rename(struct keyspace *ks, uint32_t from_db, const struc
     check(old != entry);
     hook_pre_write(ks, from_db, from, entry);
     hook_pre_write(ks, to_db, to, old);
-    struct entry *renamed = put_clone(ks, entry, to_db, to, old, now_ms, true);
+    struct loan loan = entry_loan(entry);
+    struct entry *renamed = put_clone(ks, &loan, to_db, to, old, now_ms, true);
     struct database *database = keyspace_database(ks, from_db);
     if (entry_is_rooted(entry)) {
         root_moved(ks, entry, &database->slots[from->slot],

@@ -74,6 +74,9 @@ struct keyspace_hooks {
     /* Keys are deleted for being past their deadline only if it is past at this time too: no later
      * than now_ms. What ran out after it is hidden and stays. NULL: now_ms. */
     int64_t (*expiry_ms)(void *arg, int64_t now_ms);
+    /* Whether somebody has locked this key, or one of the same hash. Asked while something is lent.
+     * NULL: nothing ever is. */
+    bool (*locked)(void *arg, uint64_t hash);
     /* A database (UINT32_MAX: each) is about to be emptied; two are about to be swapped. */
     void (*flushing)(void *arg, uint32_t db);
     void (*swapping)(void *arg, uint32_t a, uint32_t b);
@@ -157,10 +160,6 @@ bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, in
  * EVENT_EXPIRE or EVENT_PERSIST. */
 struct entry *keyspace_set_expiry(struct keyspace *ks, uint32_t db, const struct key *key,
                                   struct entry *entry, int64_t expires_at);
-/* Makes (to_db, to) an equal, independent value with the same TTL, as fresh as a new one; replaces
- * what is there. `from` is a live entry of this keyspace. EVENT_COPY_TO. */
-struct entry *keyspace_copy(struct keyspace *ks, struct entry *from, uint32_t to_db,
-                            const struct key *to, int64_t now_ms);
 /* Moves the value of a live entry, with its TTL, to another key (or the same one in another
  * database), where it is as fresh as a new one; replaces what is there. A value outside its entry
  * is not copied. Counts as one change. EVENT_RENAME_FROM and _TO, to another database
@@ -169,21 +168,34 @@ struct entry *keyspace_rename(struct keyspace *ks, uint32_t from_db, const struc
                               struct entry *entry, uint32_t to_db, const struct key *to,
                               int64_t now_ms);
 
-/* ---- Values on their way between shards ---- */
+/* ---- Values across shards ---- */
 
-/* A value with its deadline and clock, out of any keyspace. May be made on one thread and used and
- * freed on another. Large values are shared, not copied, also by the keys that they are given to.
- */
-struct carried;
-struct carried *keyspace_lift(const struct entry *entry);
-/* Gives a key this value, whatever it had, or deletes it if `carried` is NULL; `carried` stays the
- * caller's. The hooks are told, but it counts as no change: it did where the command ran. */
-void keyspace_put(struct keyspace *ks, uint32_t db, const struct key *key,
-                  const struct carried *carried, int64_t now_ms);
-void carried_free(struct carried *carried);
-/* A command has run on values that were put into `scratch`: what it counted, lookups and changes,
- * counts as if `to` had, and `scratch` is empty again. */
-void keyspace_clear_scratch(struct keyspace *scratch, struct keyspace *to);
+/* A value as its owner lends it to a command on another shard: where it is, and when it dies; not
+ * its entry, whose header the owner goes on to write. The transaction's lock on the key keeps ops
+ * from changing it, and what is no op (the wheel, the walk against fragmentation) asks the hook
+ * `locked` before it moves or deletes anything while something is lent. */
+struct loan {
+    struct value value;
+    int64_t expires_at;
+    struct entry *entry; /* NULL: it is another shard's */
+    bool present;
+};
+
+/* What a lookup found (NULL: nothing), for a command that does not ask where it is. */
+struct loan entry_loan(struct entry *entry);
+/* The same for another thread, until it is taken back. */
+struct loan keyspace_lend(struct keyspace *ks, struct entry *entry);
+void keyspace_take_back(struct keyspace *ks, uint32_t count);
+/* Counts a lookup of what is lent, as keyspace_find does. */
+void keyspace_count_lookup(struct keyspace *ks, bool present, unsigned lookup_flags);
+
+/* Gives a key the value that is lent, with its deadline, as fresh as a new one; replaces what is
+ * there. A large value is shared with its owner, and later copied in slices. EVENT_COPY_TO, or
+ * EVENT_RENAME_TO if the owner then says keyspace_gave, which together count as one change. */
+struct entry *keyspace_put(struct keyspace *ks, uint32_t db, const struct key *key,
+                           const struct loan *loan, int64_t now_ms, enum key_event event);
+/* The value of a live key is another shard's now: the key goes. EVENT_RENAME_FROM. */
+void keyspace_gave(struct keyspace *ks, uint32_t db, const struct key *key);
 
 /* ---- A slot on its way to another shard ---- */
 

@@ -245,6 +245,7 @@ uint64_t keyspace_flush(struct keyspace *ks, uint32_t db, bool lazy) {
     if (ks->hooks.flushing) {
         ks->hooks.flushing(ks->hooks.arg, db);
     }
+    rewrite_forget(ks, db, SLOTS);
     if (db == UINT32_MAX) {
         for (uint32_t i = 0; i < ks->database_count; i++) {
             count += flush_one(ks, i, lazy);
@@ -262,6 +263,7 @@ void keyspace_swap_db(struct keyspace *ks, uint32_t a, uint32_t b) {
     if (ks->hooks.swapping) {
         ks->hooks.swapping(ks->hooks.arg, a, b);
     }
+    rewrite_swap(ks, a, b);
     struct database *database = ks->databases[a];
     ks->databases[a] = ks->databases[b];
     ks->databases[b] = database;
@@ -460,6 +462,7 @@ void keyspace_verify(struct keyspace *ks) {
         struct waste *waste = LIST_ENTRY(node, struct waste, link);
         bytes += heap_block_bytes(sizeof(*waste)) + value_memory(ks->forms, &waste->value);
     }
+    bytes += rewrite_memory(ks);
     /* Half-freed databases cannot be told apart any more. */
     check(list_empty(&ks->garbage) ? bytes == ks->bytes : bytes <= ks->bytes);
 }

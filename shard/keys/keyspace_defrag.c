@@ -19,6 +19,7 @@
 #define SLICE_BYTES (16u << 10)
 #define VALUE_SHARE 16
 struct slice {
+    const struct keyspace *ks;
     struct shard_heap *heap;
     const struct forms *forms;
     uint64_t items;
@@ -44,6 +45,9 @@ static void *move_entry(void *arg, void *item) {
     struct slice *slice = arg;
     slice->items++;
     struct entry *entry = item;
+    if (entry_is_lent(slice->ks, entry)) {
+        return item;
+    }
     if (entry_is_rooted(entry)) {
         move_value(slice, entry);
     }
@@ -107,7 +111,7 @@ int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms) {
     if (now_ms < defrag->next_ms && defrag->next_ms <= now_ms + 1) {
         return defrag->next_ms;
     }
-    struct slice slice = {.heap = ks->heap, .forms = ks->forms};
+    struct slice slice = {.ks = ks, .heap = ks->heap, .forms = ks->forms};
     bool more = run_slice(ks, &slice);
     defrag->moved += slice.bytes + slice.value_bytes;
     if (!more) {

@@ -81,8 +81,22 @@ struct keyspace {
     struct keyspace_stats stats;
     size_t bytes; /* everything that keyspace_memory reports */
     struct defrag defrag;
-    struct list garbage; /* flushed databases that are being freed */
-    struct list wastes;  /* large values that are being freed */
+    struct list garbage;          /* flushed databases that are being freed */
+    struct list wastes;           /* large values that are being freed */
+    struct list handed;           /* large values that are shared, to be copied */
+    struct value rewritten;       /* the copy of the first of them, as far as it is */
+    uint64_t rewritten_to;        /* its cursor */
+    bool rewriting, rewrite_over; /* there is one; all of it is there */
+    uint32_t loans;               /* values that are lent */
+};
+
+/* A large value that two keys share, of one shard or of two: this one gets a copy of its own. */
+struct handed {
+    struct list_node link; /* in keyspace.handed */
+    uint32_t db;
+    uint16_t slot;
+    uint64_t hash;
+    void *root; /* found by: if the key has another one by then, that is nobody's but its own */
 };
 
 /* A value in nobody's reach. */
@@ -158,6 +172,25 @@ void hook_changed(struct keyspace *ks, uint32_t db, const struct key *key, enum 
                   enum value_type type);
 void keyspace_tell(struct keyspace *ks, uint32_t db, const struct key *key, enum key_event event,
                    enum value_type type);
+
+/* ---- keyspace_lend.c ---- */
+
+/* The same value once more, of a rooted one, in this heap and within open books of the slot: a
+ * copy, or, of what is large, for the moment the value itself: then it is copied in slices of
+ * keyspace_work. */
+struct value value_hand_over(struct keyspace *ks, const struct value *from, uint32_t db,
+                             const struct key *to);
+/* An entry is about to change or go: what was copied of it so far is not its copy any more. */
+void rewrite_told(struct keyspace *ks, const struct entry *entry);
+/* One slice. True if there is more to do at once. */
+bool rewrite_some(struct keyspace *ks);
+/* A slot (SLOTS: each) of a database (UINT32_MAX: each) is emptied; two databases trade places. */
+void rewrite_forget(struct keyspace *ks, uint32_t db, uint32_t slot);
+void rewrite_swap(struct keyspace *ks, uint32_t a, uint32_t b);
+/* Bytes of what is being rewritten. */
+size_t rewrite_memory(const struct keyspace *ks);
+/* Whether its value is lent, or may be: who is no op leaves it where it is. */
+bool entry_is_lent(const struct keyspace *ks, const struct entry *entry);
 
 /* ---- change.c ---- */
 

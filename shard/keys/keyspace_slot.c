@@ -11,8 +11,9 @@
 
 struct cargo_item {
     uint32_t db;
-    struct key key; /* its name is a block of its own */
-    struct carried *value;
+    struct key key; /* its name is a block of its own; so are the bytes of an inline value */
+    struct loan loan;
+    uint32_t lru;
 };
 
 struct slot_cargo {
@@ -32,6 +33,28 @@ static void note_entry(void *arg, void *item) {
     taking->entries[taking->count++] = item;
 }
 
+/* The value stays when its entry goes. */
+static void keep_value(struct keyspace *ks, struct value *value) {
+    if (value->form == FORM_INLINE) {
+        char *text = must_malloc(value->bytes.len + 1);
+        memcpy(text, value->bytes.ptr, value->bytes.len);
+        value->bytes.ptr = text;
+    } else if (value_is_rooted(value)) {
+        const struct form *form = forms_find(ks->forms, value);
+        form->share(ks->heap, value, value);
+        heap_disown(ks->heap, form->memory(value));
+    }
+}
+
+static void drop_value(struct keyspace *ks, struct value *value) {
+    if (value->form == FORM_INLINE) {
+        free((char *)value->bytes.ptr);
+    } else if (value_is_rooted(value)) {
+        heap_adopt(ks->heap, value_memory(ks->forms, value));
+        value_free(ks->forms, ks->heap, value);
+    }
+}
+
 static void take_table(struct keyspace *ks, uint32_t db, uint16_t slot, struct slot_cargo *cargo) {
     struct database *database = ks->databases[db];
     struct table *table = &database->slots[slot].table;
@@ -43,8 +66,10 @@ static void take_table(struct keyspace *ks, uint32_t db, uint16_t slot, struct s
         struct key key = entry_make_key(ks, entry, slot);
         char *name = must_malloc(key.name.len + 1);
         memcpy(name, key.name.ptr, key.name.len);
-        *item = (struct cargo_item){db, key, keyspace_lift(entry)};
+        *item = (struct cargo_item){db, key, entry_loan(entry), entry->lru};
         item->key.name.ptr = name;
+        item->loan.entry = NULL;
+        keep_value(ks, &item->loan.value);
         database_delete(ks, database, &item->key, entry, false);
     }
     free(taking.entries);
@@ -55,6 +80,7 @@ struct slot_cargo *keyspace_take_slot(struct keyspace *ks, uint16_t slot) {
     for (uint32_t db = 0; db < ks->database_count; db++) {
         count += ks->databases[db] != NULL ? ks->databases[db]->slots[slot].table.count : 0;
     }
+    rewrite_forget(ks, UINT32_MAX, slot);
     struct slot_cargo *cargo = must_calloc(1, sizeof *cargo + count * sizeof cargo->items[0]);
     for (uint32_t db = 0; db < ks->database_count; db++) {
         if (ks->databases[db] != NULL && ks->databases[db]->slots[slot].table.count > 0) {
@@ -68,16 +94,20 @@ struct slot_cargo *keyspace_take_slot(struct keyspace *ks, uint16_t slot) {
 void keyspace_put_slot(struct keyspace *ks, struct slot_cargo *cargo, int64_t now_ms) {
     struct keyspace_hooks hooks = ks->hooks; /* nothing of it is news */
     bool listening = ks->listening;
+    uint64_t changes = ks->stats.changes;
     ks->hooks = (struct keyspace_hooks){0};
     ks->listening = false;
     for (uint64_t i = 0; i < cargo->count; i++) {
         struct cargo_item *item = &cargo->items[i];
         check(keyspace_find_any(ks, item->db, &item->key) == NULL);
-        keyspace_put(ks, item->db, &item->key, item->value, now_ms);
-        carried_free(item->value);
+        struct entry *entry =
+            keyspace_put(ks, item->db, &item->key, &item->loan, now_ms, EVENT_MOVE_TO);
+        entry->lru = item->lru & 0xFFFFFF;
+        drop_value(ks, &item->loan.value);
         free((char *)item->key.name.ptr);
     }
     ks->hooks = hooks;
     ks->listening = listening;
+    ks->stats.changes = changes;
     free(cargo);
 }

@@ -55,13 +55,15 @@ static void look_at(void *arg, void *item) {
     if (!matches(resolving, entry)) {
         return;
     }
-    if (entry_is_dead(entry, resolving->now_ms)) {
+    bool dead = entry_is_dead(entry, resolving->now_ms);
+    bool stays = dead && entry_is_lent(resolving->ks, entry);
+    if (dead && !stays) {
         if (resolving->due_count < DUE_MAX) {
             resolving->due[resolving->due_count++] = entry;
         }
         return;
     }
-    int64_t deadline = entry_deadline(entry);
+    int64_t deadline = stays ? resolving->now_ms + 1 : entry_deadline(entry);
     if (resolving->earliest == WHEEL_DROP || deadline < resolving->earliest) {
         resolving->earliest = deadline;
     }
@@ -228,6 +230,10 @@ int64_t keyspace_work(struct keyspace *ks, int64_t now_ms) {
     if (!list_empty(&ks->garbage)) {
         free_garbage(ks);
         return now_ms;
+    }
+    if (!list_empty(&ks->handed)) {
+        next = rewrite_some(ks) ? now_ms : now_ms + 1;
+        return next;
     }
     int64_t defrag_ms = keyspace_defrag(ks, now_ms);
     return defrag_ms < next ? defrag_ms : next;

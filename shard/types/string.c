@@ -23,6 +23,8 @@ static_assert(NUMBER_TEXT_BYTES == NUM_I64_BYTES, "one size for the text of an i
 #define GROWING_INLINE_MAX 512
 /* Spare room doubles a string up to this, and is this much from then on. */
 #define GROWING_SPARE_MAX (1u << 20)
+/* A copy in slices takes at least this much at a time. */
+#define COPY_STEP_BYTES (64u << 10)
 
 /* Asked of a Valkey 9.1.2: key and value together up to 113 bytes are embstr, two less if the key
  * is longer than 31, eight less with a TTL. */
@@ -403,14 +405,29 @@ static bool blob_free_some(struct shard_heap *heap, struct value *value, size_t 
 
 static bool blob_copy_some(struct shard_heap *heap, const struct value *from, struct value *to,
                            uint64_t *cursor, size_t *budget) {
-    check(*cursor == 0);
     const struct blob *source = from->root;
-    struct blob *blob = blob_new(heap, source->length, source->length);
-    memcpy(blob->data, source->data, source->length);
-    heap_adopt(heap, blob_bytes(blob));
-    to->root = blob;
-    *budget -= source->length < *budget ? source->length : *budget;
-    return true;
+    if (*cursor == 0) {
+        struct blob *blob = blob_new(heap, source->length, source->length);
+        heap_adopt(heap, blob_bytes(blob));
+        to->root = blob;
+    }
+    size_t step = *budget > COPY_STEP_BYTES ? *budget : COPY_STEP_BYTES;
+    size_t rest = source->length - *cursor, bytes = rest < step ? rest : step;
+    memcpy(((struct blob *)to->root)->data + *cursor, source->data + *cursor, bytes);
+    *cursor += bytes;
+    *budget -= bytes < *budget ? bytes : *budget;
+    return bytes == rest;
+}
+
+static void blob_share(struct shard_heap *heap, const struct value *from, struct value *to) {
+    blob_ref(from->root);
+    heap_adopt(heap, blob_bytes(from->root));
+    to->root = from->root;
+}
+
+static bool blob_is_own(const struct shard_heap *heap, const struct value *value) {
+    const struct blob *blob = value->root;
+    return blob->heap == heap && blob_unshared(blob);
 }
 
 static bool blob_relocate_some(struct shard_heap *heap, struct value *value, uint64_t *cursor,
@@ -446,5 +463,7 @@ const struct form string_form_blob = {
     .verify = blob_verify,
     .free_some = blob_free_some,
     .copy_some = blob_copy_some,
+    .share = blob_share,
+    .is_own = blob_is_own,
     .relocate_some = blob_relocate_some,
 };

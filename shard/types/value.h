@@ -95,6 +95,12 @@ struct form {
      * independent copy in this heap. It may be freed when half done. `from` may be lent. */
     bool (*copy_some)(struct shard_heap *heap, const struct value *from, struct value *to,
                       uint64_t *cursor, size_t *budget);
+    /* Makes *to, of type and form of `from`, the same value once more, in this heap's books:
+     * nothing is copied until one of both is changed. `from` may be lent. NULL: such a value cannot
+     * be shared. */
+    void (*share)(struct shard_heap *heap, const struct value *from, struct value *to);
+    /* Whether all of it lies in this heap and nobody else holds it. Only where there is `share`. */
+    bool (*is_own)(const struct shard_heap *heap, const struct value *value);
     /* Moves blocks out of sparse slabs; the root may be one of them. */
     bool (*relocate_some)(struct shard_heap *heap, struct value *value, uint64_t *cursor,
                           size_t *budget);

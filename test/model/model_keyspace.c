@@ -274,7 +274,7 @@ static void do_copy(struct model *model, unsigned db, unsigned i) {
         return;
     }
     const struct expected *source = &model->values[db][i];
-    struct entry *entry = keyspace_copy(model->ks, from, to_db, &model->keys[to], model->now);
+    struct entry *entry = copy_key(model->ks, from, to_db, &model->keys[to], model->now);
     cr_assert_neq(entry, from);
     value_set(&model->values[to_db][to], source->bytes, source->length, source->expires_at);
     check_value(model, db, i);

@@ -40,4 +40,10 @@ static inline bool run_out(struct keyspace *ks, uint32_t db, const struct key *k
     return keyspace_delete(ks, db, key, now_ms, lazy, EVENT_EXPIRED);
 }
 
+static inline struct entry *copy_key(struct keyspace *ks, struct entry *from, uint32_t to_db,
+                                     const struct key *to, int64_t now_ms) {
+    struct loan loan = entry_loan(from);
+    return keyspace_put(ks, to_db, to, &loan, now_ms, EVENT_COPY_TO);
+}
+
 #endif

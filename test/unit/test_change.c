@@ -345,7 +345,7 @@ Test(change, copies_are_equal_and_independent_and_renames_move_the_root) {
     struct fixture *f = fixture_new();
     struct entry *entry = push(f, "k", 1, 100);
     struct key to = key_of(f, "copy"), other = key_of(f, "other"), from = key_of(f, "k");
-    keyspace_copy(f->ks, entry, 0, &to, NOW);
+    copy_key(f->ks, entry, 0, &to, NOW);
     keyspace_verify(f->ks);
     pop(f, "k", 50);
     cr_assert_eq(sum_of(f, "copy").count, 100);

@@ -271,3 +271,19 @@ Test(command_table, places_fit_keys) {
     }
     command_table_free(table);
 }
+
+/* A command that may name keys of several shards says what becomes of it then. */
+Test(command_table, several_keys_are_spread) {
+    struct command_table *table = table_new(NULL, 0);
+    for (unsigned i = 0; i < command_table_count(table); i++) {
+        const struct command_ref *ref = command_table_at(table, i);
+        const struct command *row = ref->row;
+        if (row->place == PLACE_KEY) {
+            const struct key_spec *spec = &row->keys[0];
+            bool one =
+                row->keys[1].begin == BEGIN_NONE && spec->find == FIND_RANGE && spec->last == 0;
+            cr_expect_eq(one, row->spread == SPREAD_NONE, "%s", ref->full_name);
+        }
+    }
+    command_table_free(table);
+}

@@ -23,6 +23,7 @@ struct fixture {
     unsigned expired;
     unsigned changed;
     unsigned pre_writes;
+    bool locked; /* all keys are */
 };
 
 static void on_changed(void *arg, const struct key_news *news) {
@@ -35,6 +36,11 @@ static void on_pre_write(void *arg, uint32_t db, struct key key, struct entry *e
     (void)key;
     (void)entry;
     ((struct fixture *)arg)->pre_writes++;
+}
+
+static bool on_locked(void *arg, uint64_t hash) {
+    (void)hash;
+    return ((struct fixture *)arg)->locked;
 }
 
 static struct fixture *fixture_new(void) {
@@ -50,7 +56,7 @@ static struct fixture *fixture_new(void) {
         .secret = &f->secret,
         .heap = f->heap,
         .now_ms = NOW,
-        .hooks = {.arg = f, .changed = on_changed, .pre_write = on_pre_write},
+        .hooks = {.arg = f, .changed = on_changed, .pre_write = on_pre_write, .locked = on_locked},
     });
     return f;
 }
@@ -148,7 +154,7 @@ Test(keyspace, writes_take_the_place_of_a_hidden_dead_key) {
         struct entry *entry = find(f, "live", NOW);
         cr_assert_null(find(f, "dead", NOW));
         if (way == 0) {
-            keyspace_copy(f->ks, entry, 0, &dead, NOW);
+            copy_key(f->ks, entry, 0, &dead, NOW);
         } else if (way == 1) {
             keyspace_rename(f->ks, 0, &live, entry, 0, &dead, NOW);
         } else if (way == 2) {
@@ -402,7 +408,7 @@ Test(keyspace, edited_strings_are_raw_and_stay_so_in_copies) {
     char *bytes = edit_string(f->ks, 0, &key, find(f, "k", NOW), 4, true, NOW);
     bytes[3] = 'd';
     cr_assert_str_eq(entry_encoding_name(find(f, "k", NOW)), "raw");
-    struct entry *copy = keyspace_copy(f->ks, find(f, "k", NOW), 0, &other, NOW);
+    struct entry *copy = copy_key(f->ks, find(f, "k", NOW), 0, &other, NOW);
     cr_assert_str_eq(entry_encoding_name(copy), "raw");
     cr_assert_str_eq(entry_encoding_name(set(f, "k", "abcd", NO_EXPIRY)), "embstr");
     fixture_free(f);
@@ -610,60 +616,179 @@ Test(keyspace, a_blob_is_taken_over_and_counted) {
 
 /* ---- Clocks of use ---- */
 
-/* It was copied to the scratch keyspace, and copied again when it was put back: three times the
- * memory while a large value was renamed over shards. */
-Test(keyspace, a_large_value_travels_without_being_copied) {
-    enum { LENGTH = 100000 };
-    struct fixture *from = fixture_new(), *to = fixture_new();
-    char *text = malloc(LENGTH);
-    memset(text, 'x', LENGTH);
-    struct key key = key_of(from, "k");
-    struct entry *entry = put_string(from->ks, 0, &key, bytes_make(text, LENGTH), NOW + 1000, NOW);
-    const char *where = string_bytes(entry, NULL).ptr;
-    struct carried *carried = keyspace_lift(entry);
-    keyspace_put(to->ks, 3, &key, carried, NOW);
-    entry = keyspace_find(to->ks, 3, &key, NOW, LOOKUP_READ);
-    cr_assert_eq(string_bytes(entry, NULL).ptr, where);
-    cr_assert_eq(entry_expires_at(entry), NOW + 1000);
-    keyspace_verify(to->ks);
+/* ---- Across shards ---- */
 
-    /* Who changes it has it alone. */
-    edit_string(to->ks, 3, &key, entry, LENGTH + 1, true, NOW)[0] = 'y';
-    entry = keyspace_find(from->ks, 0, &key, NOW, LOOKUP_READ);
-    cr_assert_eq(string_bytes(entry, NULL).ptr, where);
-    cr_assert(bytes_equal(string_bytes(entry, NULL), bytes_make(text, LENGTH)));
+enum { HUGE_BYTES = 3000000 };
 
-    /* What is left where it came from, goes; put back, it replaces itself. */
-    keyspace_put(from->ks, 0, &key, carried, NOW);
-    keyspace_put(to->ks, 3, &key, carried, NOW);
-    keyspace_put(from->ks, 0, &key, NULL, NOW);
-    carried_free(carried);
-    entry = keyspace_find(to->ks, 3, &key, NOW, LOOKUP_READ);
-    cr_assert(bytes_equal(string_bytes(entry, NULL), bytes_make(text, LENGTH)));
+static struct entry *put_huge(struct fixture *f, const struct key *key, int64_t expires_at) {
+    char *text = malloc(HUGE_BYTES);
+    memset(text, 'x', HUGE_BYTES);
+    struct entry *entry = put_string(f->ks, 0, key, bytes_make(text, HUGE_BYTES), expires_at, NOW);
     free(text);
+    return entry;
+}
+
+static bool is_huge(const struct entry *entry) {
+    struct bytes bytes = string_bytes(entry, NULL);
+    return bytes.len == HUGE_BYTES && bytes.ptr[0] == 'x' &&
+           memcmp(bytes.ptr, bytes.ptr + 1, HUGE_BYTES - 1) == 0;
+}
+
+static struct entry *find_in(struct fixture *f, uint32_t db, const struct key *key) {
+    return keyspace_find(f->ks, db, key, NOW, LOOKUP_READ);
+}
+
+static void verify_both(struct fixture *a, struct fixture *b) {
+    keyspace_verify(a->ks);
+    keyspace_verify(b->ks);
+    heap_verify(a->heap);
+    heap_verify(b->heap);
+}
+
+Test(keyspace, a_value_of_each_form_is_put_on_another_shard) {
+    struct fixture *from = fixture_new(), *to = fixture_new();
+    char text[5000];
+    memset(text, 'y', sizeof(text));
+    const struct bytes values[] = {BYTES("short"), BYTES("-123"), bytes_make(text, 200),
+                                   bytes_make(text, sizeof(text))};
+    for (unsigned i = 0; i < 4; i++) {
+        struct key key = key_of(from, "k"), target = key_of(to, "t");
+        struct entry *entry =
+            put_string(from->ks, 0, &key, values[i], i % 2 ? NOW + 5000 : NO_EXPIRY, NOW);
+        struct loan loan = keyspace_lend(from->ks, entry);
+        cr_assert_null(loan.entry);
+        struct entry *put = keyspace_put(to->ks, 2, &target, &loan, NOW, EVENT_COPY_TO);
+        char scratch[NUMBER_TEXT_BYTES];
+        cr_assert(bytes_equal(string_bytes(put, scratch), values[i]));
+        cr_assert_eq(entry_expires_at(put), entry_expires_at(entry));
+        cr_assert_str_eq(entry_encoding_name(put), entry_encoding_name(entry));
+        keyspace_take_back(from->ks, 1);
+        verify_both(from, to);
+    }
     fixture_free(from);
     fixture_free(to);
 }
 
-Test(keyspace, what_is_put_back_is_told_but_counts_where_the_command_ran) {
-    struct fixture *f = fixture_new(), *scratch = fixture_new();
-    struct key key = key_of(f, "k"), other = key_of(f, "other");
-    struct carried *carried = keyspace_lift(put_string(f->ks, 0, &key, BYTES("v"), NO_EXPIRY, NOW));
-    keyspace_put(scratch->ks, 0, &key, carried, NOW);
-    struct entry *entry = keyspace_find(scratch->ks, 0, &key, NOW, LOOKUP_READ);
-    keyspace_rename(scratch->ks, 0, &key, entry, 0, &other, NOW);
-    keyspace_clear_scratch(scratch->ks, f->ks);
-    cr_assert_eq(keyspace_count(scratch->ks, 0), 0);
-    cr_assert_eq(keyspace_stats(scratch->ks)->changes, 0);
-    f->changed = 0;
-    keyspace_put(f->ks, 0, &key, NULL, NOW);
-    keyspace_put(f->ks, 0, &other, carried, NOW);
-    cr_assert_eq(f->changed, 2);
-    cr_assert_eq(keyspace_stats(f->ks)->changes, 2, "a SET and a RENAME");
-    cr_assert_eq(keyspace_stats(f->ks)->hits, 1);
-    carried_free(carried);
+/* It was copied on the thread of the coordinator, in one piece; or it stayed in the other shard's
+ * memory for as long as it lived. */
+Test(keyspace, a_large_value_is_handed_over_and_then_rewritten_in_slices) {
+    struct fixture *from = fixture_new(), *to = fixture_new();
+    struct key key = key_of(from, "k"), target = key_of(to, "t");
+    size_t empty = heap_used(from->heap);
+    struct entry *entry = put_huge(from, &key, NOW + 100000);
+    const char *where = string_bytes(entry, NULL).ptr;
+    struct loan loan = keyspace_lend(from->ks, entry);
+    struct entry *put = keyspace_put(to->ks, 3, &target, &loan, NOW, EVENT_RENAME_TO);
+    cr_assert_eq(string_bytes(put, NULL).ptr, where, "not copied yet");
+    keyspace_take_back(from->ks, 1);
+    verify_both(from, to);
+    keyspace_gave(from->ks, 0, &key);
+    verify_both(from, to);
+    unsigned slices = 0;
+    while (string_bytes(find_in(to, 3, &target), NULL).ptr == where) {
+        cr_assert_lt(++slices, 100u);
+        keyspace_work(to->ks, NOW);
+        keyspace_verify(to->ks);
+    }
+    cr_assert_gt(slices, 5u, "not in one piece");
+    cr_assert(is_huge(find_in(to, 3, &target)));
+    cr_assert_eq(entry_expires_at(find_in(to, 3, &target)), NOW + 100000);
+    work_until_done(from, NOW); /* takes in what the other has returned */
+    verify_both(from, to);
+    cr_assert_leq(heap_used(from->heap), empty + 4096, "nothing of it stays");
+    fixture_free(from); /* the copy has nothing of it */
+    cr_assert(is_huge(find_in(to, 3, &target)));
+    fixture_free(to);
+}
+
+Test(keyspace, who_changes_what_is_shared_has_it_alone) {
+    struct fixture *from = fixture_new(), *to = fixture_new();
+    struct key key = key_of(from, "k"), target = key_of(to, "t");
+    for (unsigned turn = 0; turn < 40; turn++) {
+        put_huge(from, &key, NO_EXPIRY);
+        struct loan loan = keyspace_lend(from->ks, find_in(from, 0, &key));
+        keyspace_put(to->ks, 0, &target, &loan, NOW, EVENT_COPY_TO);
+        keyspace_take_back(from->ks, 1);
+        for (unsigned i = 0; i < turn / 2; i++) { /* somewhere in the middle of the copy */
+            keyspace_work(to->ks, NOW);
+        }
+        struct fixture *writer = turn % 2 ? from : to, *other = turn % 2 ? to : from;
+        const struct key *written = turn % 2 ? &key : &target, *kept = turn % 2 ? &target : &key;
+        struct change change;
+        change_open(&change, writer->ks, 0, written, find_in(writer, 0, written), NOW);
+        string_edit(&change, HUGE_BYTES, false)[turn] = 'y';
+        change_close(&change, EVENT_SETRANGE);
+        verify_both(from, to);
+        work_until_done(to, NOW);
+        cr_assert(is_huge(find_in(other, 0, kept)));
+        cr_assert_eq(string_bytes(find_in(writer, 0, written), NULL).ptr[turn], 'y');
+        verify_both(from, to);
+    }
+    fixture_free(from);
+    fixture_free(to);
+}
+
+Test(keyspace, what_is_rewritten_may_go_at_any_time) {
+    for (unsigned turn = 0; turn < 60; turn++) {
+        struct fixture *f = fixture_new();
+        struct key key = key_of(f, "k"), target = key_of(f, "t"), third = key_of(f, "u");
+        put_huge(f, &key, NO_EXPIRY);
+        copy_key(f->ks, find_in(f, 0, &key), 1, &target, NOW);
+        copy_key(f->ks, find_in(f, 0, &key), 2, &target, NOW);
+        for (unsigned i = 0; i < turn / 6; i++) {
+            keyspace_work(f->ks, NOW);
+        }
+        switch (turn % 6) {
+        case 0:
+            keyspace_delete(f->ks, 1, &target, NOW, true, EVENT_DEL);
+            break;
+        case 1:
+            keyspace_flush(f->ks, 1, turn % 4);
+            break;
+        case 2:
+            keyspace_swap_db(f->ks, 1, 2);
+            break;
+        case 3:
+            put_string(f->ks, 1, &target, BYTES("small"), NO_EXPIRY, NOW);
+            break;
+        case 4:
+            keyspace_rename(f->ks, 1, &target, find_in(f, 1, &target), 1, &third, NOW);
+            break;
+        default:
+            keyspace_delete(f->ks, 0, &key, NOW, true, EVENT_DEL);
+        }
+        keyspace_verify(f->ks);
+        work_until_done(f, NOW);
+        keyspace_verify(f->ks);
+        cr_assert(is_huge(find_in(f, 2, &target)));
+        fixture_free(f);
+    }
+}
+
+/* The wheel deleted, and the walk against fragmentation moved, whatever they came to. */
+Test(keyspace, what_is_lent_stays_where_it_is) {
+    struct fixture *f = fixture_new();
+    f->locked = true;
+    struct key key = key_of(f, "k"), huge = key_of(f, "huge"), target = key_of(f, "t");
+    struct entry *entry = put_string(f->ks, 0, &key, BYTES("value"), NOW + 10, NOW);
+    put_huge(f, &huge, NO_EXPIRY);
+    struct entry *shared = copy_key(f->ks, find_in(f, 0, &huge), 0, &target, NOW);
+    struct loan loan = keyspace_lend(f->ks, entry), other = keyspace_lend(f->ks, shared);
+    for (int i = 0; i < 100; i++) {
+        keyspace_work(f->ks, NOW + 1000 + i);
+    }
+    cr_assert_null(keyspace_find(f->ks, 0, &key, NOW + 1000, LOOKUP_READ), "hidden");
+    cr_assert_eq(keyspace_find_any(f->ks, 0, &key), entry, "but there");
+    cr_assert(bytes_equal(loan.value.bytes, BYTES("value")));
+    cr_assert_eq(entry_value_of(shared).root, other.value.root);
+    keyspace_take_back(f->ks, 2);
+    for (int i = 0; i < 100; i++) {
+        keyspace_work(f->ks, NOW + 2000 + i);
+    }
+    cr_assert_null(keyspace_find_any(f->ks, 0, &key));
+    cr_assert_neq(entry_value_of(find_in(f, 0, &target)).root, other.value.root);
+    keyspace_verify(f->ks);
     fixture_free(f);
-    fixture_free(scratch);
 }
 
 Test(keyspace, idle_time_counts_from_the_last_touch) {
@@ -704,7 +829,7 @@ Test(keyspace, what_is_renamed_or_copied_is_as_fresh_as_a_new_key) {
         entry = keyspace_find(f->ks, 0, &a, NOW, LOOKUP_READ);
     }
     cr_assert_eq(entry_frequency(f->ks, entry, NOW), 15);
-    cr_assert_eq(entry_frequency(f->ks, keyspace_copy(f->ks, entry, 1, &b, NOW), NOW), 5);
+    cr_assert_eq(entry_frequency(f->ks, copy_key(f->ks, entry, 1, &b, NOW), NOW), 5);
     entry = keyspace_rename(f->ks, 0, &a, entry, 0, &b, NOW);
     cr_assert_eq(entry_frequency(f->ks, entry, NOW), 5);
     entry = keyspace_rename(f->ks, 0, &b, entry, 2, &b, NOW);
@@ -742,7 +867,7 @@ Test(keyspace, each_change_is_told_once_before_and_once_after) {
     cr_assert(f->pre_writes == 1 && f->changed == 1);
     entry = keyspace_set_expiry(f->ks, 0, &key, entry, NOW + 10);
     cr_assert(f->pre_writes == 2 && f->changed == 2);
-    keyspace_copy(f->ks, entry, 3, &other, NOW);
+    copy_key(f->ks, entry, 3, &other, NOW);
     cr_assert(f->pre_writes == 3 && f->changed == 3);
     drop_key(f->ks, 0, &key, NOW, false);
     cr_assert(f->pre_writes == 4 && f->changed == 4);

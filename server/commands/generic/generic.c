@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/num.h"
+#include "server/call/effects.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 
@@ -73,22 +74,41 @@ void command_type(struct exec *x) {
 
 /* ---- Other names ---- */
 
+/* Gives the key a value that may be another shard's. */
+static void put_value(const struct exec *x, uint32_t db, const struct key *key,
+                      const struct loan *from, enum key_event event) {
+    struct entry *entry = keyspace_put(x->keyspace, db, key, from, x->now_ms, event);
+    if (from->entry == NULL) {
+        effect_state_key(x, db, key->name, entry);
+    }
+}
+
 enum rename_outcome { RENAME_MISSING, RENAME_SAME, RENAME_TAKEN, RENAME_DONE };
 
 static enum rename_outcome rename_key(struct exec *x, bool only_if_free) {
+    if (exec_takes(x)) {
+        keyspace_gave(x->keyspace, x->db, &x->key);
+        effect_state_key(x, x->db, x->key.name, NULL);
+        return RENAME_DONE;
+    }
     struct key to = exec_key(x, 2);
-    struct entry *entry = find(x, x->db, &x->key, LOOKUP_WRITE);
-    if (entry == NULL) {
+    struct loan from;
+    if (!exec_input(x, 1, LOOKUP_WRITE, &from)) {
         reply_error(x->reply, ERR_NO_KEY);
         return RENAME_MISSING;
     }
-    if (bytes_equal(x->key.name, to.name)) {
+    if (bytes_equal(x->argv[1], to.name)) {
         return RENAME_SAME;
     }
     if (only_if_free && find(x, x->db, &to, LOOKUP_WRITE) != NULL) {
         return RENAME_TAKEN;
     }
-    keyspace_rename(x->keyspace, x->db, &x->key, entry, x->db, &to, x->now_ms);
+    if (from.entry != NULL) {
+        keyspace_rename(x->keyspace, x->db, &x->key, from.entry, x->db, &to, x->now_ms);
+    } else {
+        put_value(x, x->db, &to, &from, EVENT_RENAME_TO);
+        exec_take(x);
+    }
     return RENAME_DONE;
 }
 
@@ -167,14 +187,15 @@ void command_copy(struct exec *x) {
     if (!copy_options(x, &to_db, &replace)) {
         return;
     }
-    if (to_db == x->db && bytes_equal(x->key.name, to.name)) {
+    if (to_db == x->db && bytes_equal(x->argv[1], to.name)) {
         reply_error(x->reply, ERR_SAME_OBJECT);
         return;
     }
-    struct entry *entry = find(x, x->db, &x->key, LOOKUP_READ);
-    bool copies = entry != NULL && (replace || find(x, to_db, &to, LOOKUP_WRITE) == NULL);
+    struct loan from;
+    bool copies = exec_input(x, 1, LOOKUP_READ, &from) &&
+                  (replace || find(x, to_db, &to, LOOKUP_WRITE) == NULL);
     if (copies) {
-        keyspace_copy(x->keyspace, entry, to_db, &to, x->now_ms);
+        put_value(x, to_db, &to, &from, EVENT_COPY_TO);
     }
     reply_int(x->reply, copies);
 }

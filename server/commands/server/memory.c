@@ -7,7 +7,6 @@
 #include "server/call/errors.h"
 #include "server/call/help.h"
 #include "server/commands/server/server_commands.h"
-#include "server/txn/txn.h"
 #include "server/worker/totals.h"
 #include "shard/memory/sysmem.h"
 
@@ -254,11 +253,7 @@ static bool purge_part(struct worker *worker, const void *args, void *result) {
     if (purge_waits(worker, result)) {
         return false;
     }
-    struct shard_heap *scratch = txn_scratch_heap(worker);
     heap_purge(worker->shard.heap);
-    if (scratch != NULL) {
-        heap_purge(scratch);
-    }
     rt_trim(worker->rt, true);
     worker_trim_pools(worker, true);
     sysmem_collect(true);

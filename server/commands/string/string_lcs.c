@@ -196,13 +196,11 @@ static bool strings_find(const struct exec *x, struct lcs *lcs,
     struct bytes *values[2] = {&lcs->a, &lcs->b};
     bool strings = true;
     for (uint32_t i = 0; i < 2; i++) {
-        struct key key = exec_key(x, i + 1);
-        struct entry *entry =
-            keyspace_find(x->keyspace, x->db, &key, x->now_ms, exec_lookup_flags(x, LOOKUP_READ));
-        if (entry == NULL) {
+        struct loan loan;
+        if (!exec_input(x, i + 1, LOOKUP_READ, &loan)) {
             *values[i] = BYTES("");
-        } else if (entry_type(entry) == TYPE_STRING) {
-            *values[i] = string_bytes(entry, scratch[i]);
+        } else if (loan.value.type == TYPE_STRING) {
+            *values[i] = string_value_bytes(&loan.value, scratch[i]);
         } else {
             strings = false;
         }

@@ -334,16 +334,25 @@ void command_mset(struct exec *x) {
     reply_ok(x->reply);
 }
 
+/* The same on a condition: on several shards all are asked first. */
+static void store_pairs_if(struct exec *x, bool holds, uint32_t first, uint32_t end,
+                           int64_t expires_at) {
+    if (holds && exec_is_asked(x)) {
+        return; /* as far as the keys here go */
+    }
+    if (holds) {
+        store_pairs(x, first, end, expires_at);
+    }
+    reply_int(x->reply, holds);
+}
+
 void command_msetnx(struct exec *x) {
     if (x->argc % 2 == 0) {
         exec_arity_error(x);
         return;
     }
-    bool free = all_are(x, 1, x->argc, false);
-    if (free) {
-        store_pairs(x, 1, x->argc, NO_EXPIRY);
-    }
-    reply_int(x->reply, free);
+    bool free = exec_is_agreed(x) || all_are(x, 1, x->argc, false);
+    store_pairs_if(x, free, 1, x->argc, NO_EXPIRY);
 }
 
 /* As sent, with an absolute time in place of what was said. */
@@ -377,14 +386,12 @@ void command_msetex(struct exec *x) {
         return;
     }
     bool holds = true;
-    if (options.options & (SET_NX | SET_XX)) {
+    if ((options.options & (SET_NX | SET_XX)) && !exec_is_agreed(x)) {
         holds = all_are(x, 2, end, (options.options & SET_XX) != 0);
     }
-    if (holds) {
-        store_pairs(x, 2, end, options.expires_at);
-        if (effects_wanted(x) && (options.options & SET_DEADLINES)) {
-            say_pairs(x, end, &options);
-        }
+    store_pairs_if(x, holds, 2, end, options.expires_at);
+    bool stored = holds && !exec_is_asked(x);
+    if (stored && effects_wanted(x) && (options.options & SET_DEADLINES)) {
+        say_pairs(x, end, &options);
     }
-    reply_int(x->reply, holds);
 }
