@@ -11,9 +11,12 @@
 #include "net/process.h"
 #include "net/rt.h"
 #include "server/client/listen.h"
+#include "server/commands/families.h"
 #include "server/commit.h"
+#include "server/handlers.h"
 #include "server/observe/log.h"
 #include "server/server.h"
+#include "server/worker/loop.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
 #include "shard/memory/sysmem.h"
@@ -80,7 +83,7 @@ static void *worker_thread(void *arg) {
     pthread_setname_np(pthread_self(), name);
     pin_thread(launch->config, self->id);
     struct last_line last_line;
-    last_line_init(&last_line, server);
+    last_line_init(&last_line, server->fs, server->build.begins, &server->at_start);
     struct crash_stack *crash_stack = crash_stack_new(name, last_line_say, &last_line);
     struct worker *worker = worker_new(server, self->id, launch->config, launch->rts[self->id]);
     last_line.config = &worker->config;
@@ -128,6 +131,8 @@ static struct server *make_server(struct config *config, enum config_supervised 
         .config = config,
         .workers = config->shards > 0 ? (unsigned)config->shards : rt_cpus(),
         .fs = fs_real(),
+        .handlers = &server_handlers,
+        .families = command_families,
         .supervised = supervised,
         .ending = supervised == CONFIG_SUPERVISED_SYSTEMD ? tell_stopping : NULL,
         .process_id = (int)getpid(),
@@ -556,7 +561,7 @@ int main(int argc, char **argv) {
         return 1;
     }
     struct last_line last_line;
-    last_line_init(&last_line, server);
+    last_line_init(&last_line, server->fs, server->build.begins, &server->at_start);
     struct crash_stack *crash_stack = crash_stack_new("main", last_line_say, &last_line);
     oom_score_doubt(server->fs, rt_wall_us_early(), config);
     oom_score_follow(&server->oom_score, server->fs, rt_wall_us_early(), config);

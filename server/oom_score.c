@@ -4,7 +4,7 @@
  */
 #include "server/oom_score.h"
 
-#include "server/observe/log.h"
+#include "server/observe/line.h"
 
 #include <errno.h>
 #include <stdio.h>

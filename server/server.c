@@ -11,7 +11,6 @@
 #include "base/text.h"
 #include "server/call/command_table.h"
 #include "server/worker/shared.h"
-#include "server/worker/worker.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +23,9 @@ static void wake_thread(void *arg, unsigned from, unsigned target) {
     rt_wake(server->threads[from], server->threads[target]);
 }
 
-static const struct command_table *make_commands(const struct config *config, struct text *err) {
+static const struct command_table *make_commands(const struct config *config,
+                                                 const struct command *const *families,
+                                                 struct text *err) {
     size_t words = config_words_count(config->renames);
     struct bytes *renames = must_calloc(words + 1, sizeof *renames);
     const char *word = NULL;
@@ -34,7 +35,8 @@ static const struct command_table *make_commands(const struct config *config, st
     }
     int error = 0;
     struct bytes bad = {0};
-    const struct command_table *table = command_table_new(renames, words / 2, &error, &bad);
+    const struct command_table *table =
+        command_table_new(families, renames, words / 2, &error, &bad);
     if (table == NULL) {
         text_appendf(err, "rename-command: there is no command '%.*s', or its new name is taken.",
                      (int)bad.len, bad.ptr);
@@ -76,6 +78,8 @@ struct build build_of(const char *described) {
         }
         build.modified = described[digits] != 0;
     }
+    snprintf(build.begins, sizeof build.begins, "Shoal %s commit=%s, modified=%d: ", SHOAL_VERSION,
+             build.commit, build.modified);
     /* The same sources made otherwise are another build. */
     struct text made;
     text_init(&made);
@@ -91,7 +95,7 @@ struct build build_of(const char *described) {
 
 struct server *server_new(const struct server_options *options, struct text *err) {
     struct config *config = options->config;
-    const struct command_table *commands = make_commands(config, err);
+    const struct command_table *commands = make_commands(config, options->families, err);
     if (commands == NULL) {
         config_free(config);
         return NULL;
@@ -100,6 +104,7 @@ struct server *server_new(const struct server_options *options, struct text *err
     server->config = config;
     server->commands = commands;
     server->fs = options->fs;
+    server->handlers = options->handlers;
     server->rt_make = options->rt_make;
     server->world = options->world;
     server->supervised = options->supervised;
@@ -122,6 +127,11 @@ struct server *server_new(const struct server_options *options, struct text *err
     server->threads = must_calloc(server->threads_count, sizeof *server->threads);
     server->office = post_office_new(server->threads_count, MAILBOX_MESSAGES, wake_thread, server);
     return server;
+}
+
+void server_shutdown(struct server *server, struct rt *from) {
+    shared_ask_stop(server->shared, STOP_BY_COMMAND);
+    rt_wake(from, server->threads[0]);
 }
 
 void server_free(struct server *server) {

@@ -19,6 +19,7 @@
 
 struct worker;
 struct command_table;
+struct handlers;
 struct shared_counters;
 
 /* What the program was made of. */
@@ -26,6 +27,7 @@ struct build {
     char commit[41]; /* hexadecimal, eight digits or a few more; zeros without a repository */
     bool modified;   /* and of changes that are not committed */
     char id[17];
+    char begins[96]; /* what the last line in the log begins with */
 };
 
 /* `described` is "1234abcd" or "1234abcd-dirty"; NULL is no repository. */
@@ -43,6 +45,7 @@ struct server {
     struct hash_secret secret;
     const struct command_table *commands;
     const struct fs *fs;
+    const struct handlers *handlers;
     struct shared_counters *shared;
     int64_t start_wall_ms;
     struct build build;
@@ -68,6 +71,8 @@ struct server_options {
     struct config *config; /* taken over */
     unsigned workers;
     const struct fs *fs;
+    const struct handlers *handlers;
+    const struct command *const *families; /* of command_table_new */
     int (*rt_make)(void *world, const struct rt_options *options, struct rt **ret_rt); /* or NULL */
     void *world;
     enum config_supervised supervised;
@@ -106,8 +111,8 @@ static inline int64_t server_files_wanted(const struct server *server,
 #define SHOAL_ALLOCATOR "mimalloc"
 #endif
 
-/* Any worker's thread (its runtime as `from`): the process ends in good order; worker 0 tells the
+/* Any worker's thread (its runtime is `from`): the process ends in good order; worker 0 tells the
  * others. */
-void server_shutdown(struct server *server, struct worker *from);
+void server_shutdown(struct server *server, struct rt *from);
 
 #endif

@@ -333,7 +333,8 @@ static void lent_settled(void *context, struct lock_request *request) {
     give_back(worker, batch); /* to be lent again, if the slot has gone on */
 }
 
-void batch_lent(struct worker *worker, struct batch *batch) {
+void batch_lent(struct worker *worker, struct message *message) {
+    struct batch *batch = (struct batch *)message;
     worker_slice_enter(worker);
     if (!is_owner(worker, batch)) {
         give_back(worker, batch);
@@ -346,7 +347,8 @@ void batch_lent(struct worker *worker, struct batch *batch) {
     }
 }
 
-void batch_back(struct worker *worker, struct batch *batch) {
+void batch_back(struct worker *worker, struct message *message) {
+    struct batch *batch = (struct batch *)message;
     links_remove(&worker->suspended, &batch->link);
     batch_go_on(worker, batch);
 }
@@ -428,7 +430,8 @@ static bool follows(struct worker *worker, struct batch *batch) {
     return true;
 }
 
-void batch_arrived(struct worker *worker, struct batch *batch) {
+void batch_arrived(struct worker *worker, struct message *message) {
+    struct batch *batch = (struct batch *)message;
     if (UNLIKELY(worker->suspended.count > 0) && follows(worker, batch)) {
         return;
     }

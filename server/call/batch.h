@@ -89,11 +89,11 @@ size_t batch_add(struct batch *batch, const struct command_ref *ref, const struc
  * transaction has locked waits for that, and with it what comes behind it from the same client. So
  * it does between two ops when its slice of the turn is over or much has been written: then what is
  * ready goes home ahead. */
-void batch_arrived(struct worker *worker, struct batch *batch);
+void batch_arrived(struct worker *worker, struct message *message);
 /* A shard that a batch is lent to, because its next op is of a slot that has come here: runs that
  * op and sends it back. The shard that it was sent to: it goes on. */
-void batch_lent(struct worker *worker, struct batch *batch);
-void batch_back(struct worker *worker, struct batch *batch);
+void batch_lent(struct worker *worker, struct message *message);
+void batch_back(struct worker *worker, struct message *message);
 /* Owner of the keys, once a turn: goes on with those that were cut. */
 void batches_go_on(struct worker *worker);
 /* Home: what came ahead of a batch, or with it, is ready. Batch news are freed. */

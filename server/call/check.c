@@ -9,7 +9,6 @@
 #include "server/call/errors.h"
 #include "server/call/help.h"
 #include "server/client/client.h"
-#include "server/commands/transaction/transaction.h"
 #include "server/worker/worker.h"
 
 #include <stdio.h>
@@ -59,7 +58,7 @@ enum refusal check_home(const struct client *client, const struct command_ref *r
 
 void check_refuse(const struct client *client, const struct command_ref *ref,
                   const struct request *request, enum refusal refusal, struct reply *reply) {
-    if (UNLIKELY(ref != NULL && ref->row->run == command_exec)) {
+    if (UNLIKELY(ref != NULL && ref->row->queue == QUEUE_EXEC)) {
         reply_errorf(reply, "EXECABORT Transaction discarded because of: %s",
                      refusal == REFUSE_AUTH ? ERR_NO_AUTH
                                             : "wrong number of arguments for 'exec' command");

@@ -98,6 +98,7 @@ enum command_fence {
 enum command_queue {
     QUEUE_IN_MULTI, /* it is kept for EXEC */
     QUEUE_NEVER,    /* it runs at once: it ends the transaction, or the connection */
+    QUEUE_EXEC,     /* the same, and it is EXEC, which runs what was kept */
 };
 
 /* What becomes of a command whose keys lie on several shards. */
@@ -292,12 +293,5 @@ struct command {
     const struct command_arg *args;        /* ended by name NULL, or NULL */
     const struct command *subcommands;     /* ended by name NULL, or NULL */
 };
-
-/* Families, each ended by a row with name NULL. */
-extern const struct command commands_string[];
-extern const struct command commands_generic[];
-extern const struct command commands_connection[];
-extern const struct command commands_server[];
-extern const struct command commands_transaction[];
 
 #endif

@@ -46,11 +46,6 @@ const char *const command_category_names[] = {
     "blocking", "dangerous",   "connection", "transaction", "scripting", NULL,
 };
 
-static const struct command *const families[] = {
-    commands_string, commands_generic, commands_connection, commands_server, commands_transaction,
-};
-#define FAMILIES_COUNT (sizeof(families) / sizeof(families[0]))
-
 /* ---- Lookup ---- */
 
 static inline uint64_t word_load(const char *ptr) {
@@ -263,10 +258,11 @@ static void ref_init(struct command_ref *ref, unsigned id, const struct command 
 }
 
 /* Slots, names and their storage; names are as in the rows. */
-static void slots_fill(struct command_table *table, size_t renames_bytes) {
+static void slots_fill(struct command_table *table, const struct command *const *families,
+                       size_t renames_bytes) {
     unsigned top = 0, subs = 0;
     size_t text = 0;
-    for (size_t f = 0; f < FAMILIES_COUNT; f++) {
+    for (size_t f = 0; families[f] != NULL; f++) {
         for (const struct command *row = families[f]; row->name != NULL; row++) {
             top++;
             text += strlen(row->name) + 1;
@@ -283,7 +279,7 @@ static void slots_fill(struct command_table *table, size_t renames_bytes) {
     table->names = must_malloc(text + renames_bytes);
     char *names = table->names + renames_bytes;
     unsigned id = 0, sub_id = top;
-    for (size_t f = 0; f < FAMILIES_COUNT; f++) {
+    for (size_t f = 0; families[f] != NULL; f++) {
         for (const struct command *row = families[f]; row->name != NULL; row++, id++) {
             struct command_ref *ref = &table->refs[id];
             ref_init(ref, id, row, NULL, &names);
@@ -329,14 +325,15 @@ static int renames_apply(struct command_table *table, const struct bytes *rename
     return 0;
 }
 
-struct command_table *command_table_new(const struct bytes *renames, size_t pairs, int *ret_error,
+struct command_table *command_table_new(const struct command *const *families,
+                                        const struct bytes *renames, size_t pairs, int *ret_error,
                                         struct bytes *ret_bad) {
     size_t renames_bytes = 0;
     for (size_t i = 0; i < pairs; i++) {
         renames_bytes += renames[2 * i + 1].len + 1;
     }
     struct command_table *table = must_calloc(1, sizeof(*table));
-    slots_fill(table, renames_bytes);
+    slots_fill(table, families, renames_bytes);
     *ret_error = renames_apply(table, renames, pairs, ret_bad);
     if (*ret_error != 0) {
         command_table_free(table);

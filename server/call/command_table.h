@@ -30,10 +30,12 @@ struct command_ref {
     int shown_first, shown_last, shown_step;
 };
 
-/* renames: pairs (old, new) from rename-command, 2 * pairs texts, done in order; new "" disables.
+/* families: rows, each array ended by one with name NULL, all by NULL (commands/families.h).
+ * renames: pairs (old, new) from rename-command, 2 * pairs texts, done in order; new "" disables.
  * When one cannot be done: NULL, *ret_error -ENOENT (no such command) or -EEXIST (the new name is
  * taken), and *ret_bad the name at fault. */
-struct command_table *command_table_new(const struct bytes *renames, size_t pairs, int *ret_error,
+struct command_table *command_table_new(const struct command *const *families,
+                                        const struct bytes *renames, size_t pairs, int *ret_error,
                                         struct bytes *ret_bad);
 void command_table_free(struct command_table *table);
 

@@ -28,11 +28,11 @@
 #include "server/call/check.h"
 #include "server/client/client.h"
 #include "server/client/client_private.h"
+#include "server/client/describe.h"
 #include "server/client/large.h"
-#include "server/commands/transaction/transaction.h"
-#include "server/observe/log.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
+#include "server/worker/pausing.h"
 #include "server/worker/worker.h"
 
 #include <stdio.h>
@@ -84,14 +84,6 @@ static void reply_done(struct client *client, struct outbuf *target, size_t byte
 static inline void limit_reply(struct client *client, size_t bytes) {
     if (UNLIKELY(bytes > OUTBUF_CHUNK_BYTES)) {
         client_check_output(client);
-    }
-}
-
-/* CLIENT REPLY SKIP: the command after it is the one whose reply is dropped. */
-void client_command_over(struct client *client) {
-    client->flags &= ~(unsigned)CLIENT_REPLY_SKIP;
-    if (client->flags & CLIENT_REPLY_SKIP_NEXT) {
-        client->flags = (client->flags & ~(unsigned)CLIENT_REPLY_SKIP_NEXT) | CLIENT_REPLY_SKIP;
     }
 }
 
@@ -223,7 +215,7 @@ static void stage(struct client *client, struct staged *staged, const struct sta
     if (UNLIKELY(arity > 0 ? request->argc != (uint32_t)arity : request->argc < (uint32_t)-arity)) {
         return;
     }
-    if (UNLIKELY(client->multi != NULL) && ref->row->queue != QUEUE_NEVER) {
+    if (UNLIKELY(client->multi != NULL) && ref->row->queue == QUEUE_IN_MULTI) {
         staged->route = ROUTE_QUEUE;
         return;
     }
@@ -254,7 +246,7 @@ static bool is_http(struct bytes name) {
 }
 
 static bool is_exec(const struct staged *staged) {
-    return staged->ref != NULL && staged->ref->row->run == command_exec;
+    return staged->ref != NULL && staged->ref->row->queue == QUEUE_EXEC;
 }
 
 static void refuse_and_count(struct client *client, const struct staged *staged,
@@ -268,7 +260,7 @@ static void refuse_and_count(struct client *client, const struct staged *staged,
     reply_done(client, target, target->bytes - before);
     client_command_over(client);
     if (is_exec(staged)) {
-        multi_discard(client);
+        client_discard(client);
     } else if (client->multi != NULL) {
         client->multi->failed = true;
     }
@@ -294,10 +286,10 @@ static bool paused(const struct client *client, const struct command_ref *ref) {
         return false;
     }
     unsigned flags = ref->row->flags;
-    if (ref->row->run == command_exec && client->multi != NULL) {
+    if (ref->row->queue == QUEUE_EXEC && client->multi != NULL) {
         flags |= client->multi->flags;
     }
-    return pause_forbids(worker, flags);
+    return pause_forbids(&worker->pause, rt_mono_ms(worker->rt), flags);
 }
 
 /* It must run after all earlier requests and before all later ones. EXEC also when it is refused:

@@ -13,12 +13,11 @@
 #include "base/must.h"
 #include "net/rt.h"
 #include "server/call/call.h"
-#include "server/call/dispatch.h"
 #include "server/call/scatter_private.h"
 #include "server/client/client.h"
 #include "server/client/client_private.h"
-#include "server/txn/txn.h"
 #include "server/worker/message.h"
+#include "server/worker/pause.h"
 #include "server/worker/worker.h"
 
 #include <stdlib.h>
@@ -72,7 +71,7 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
         .slots_epoch = slots_epoch(&x->worker->node->slots),
         .count = count,
         .open = count,
-        .inside = client->txn == NULL && !pause_passes(x->ref),
+        .inside = client->parent == NULL && !pause_passes(x->ref),
         .parts = (struct scatter_part *)(memory + head),
     };
     for (unsigned i = 0; i < count; i++) {
@@ -90,7 +89,7 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
         client_wait(client, &wait_gather, INT64_MAX);
     }
     if (scatter->inside) {
-        pause_enter(x->worker, x->ref->flags);
+        pause_enter(&x->worker->pause, x->ref->flags);
     }
     return scatter;
 }
@@ -98,7 +97,7 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
 static void part_send(struct worker *from, struct scatter_part *part, unsigned to) {
     part->worker = to;
     if (to == from->id) {
-        scatter_part_arrived(from, part);
+        scatter_part_arrived(from, &part->message);
         return;
     }
     part->message.kind = MESSAGE_PART;
@@ -142,7 +141,8 @@ void scatter_ok(struct exec *x, const struct scatter_result *result) {
     reply_ok(x->reply);
 }
 
-void scatter_part_arrived(struct worker *worker, struct scatter_part *part) {
+void scatter_part_arrived(struct worker *worker, struct message *message) {
+    struct scatter_part *part = (struct scatter_part *)message;
     list_push_back(&worker->jobs, &part->node);
 }
 
@@ -167,7 +167,7 @@ bool scatter_run_jobs(struct worker *worker) {
         if (!part->scatter->part(worker, part->scatter->args, part->result)) {
             list_push_back(&worker->jobs, &part->node);
         } else if (part->message.home == worker->id) {
-            scatter_part_home(worker, part);
+            scatter_part_home(worker, &part->message);
         } else {
             part->message.kind = MESSAGE_PART_DONE;
             post_send(worker->server->office, worker->id, part->message.home, &part->message);
@@ -182,16 +182,16 @@ bool scatter_run_jobs(struct worker *worker) {
 /* All parts are home: the reply is made. */
 static void scatter_finish(struct worker *worker, struct scatter *scatter) {
     struct client *client = scatter->client;
-    bool in_txn = client->txn != NULL;
-    bool gone = !in_txn && client_is_closing(client);
+    const struct scatter_parent *parent = client->parent;
+    bool gone = parent == NULL && client_is_closing(client);
     void *results[CONFIG_SHARDS_MAX];
     for (unsigned i = 0; i < scatter->count; i++) {
         results[i] = scatter->parts[i].result;
     }
     client->scatter = NULL;
     struct reply reply;
-    if (in_txn) {
-        reply = txn_reply(client);
+    if (parent != NULL) {
+        reply = parent->reply(client);
     } else if (gone) {
         reply_init(&reply, &worker->discard, client->resp);
     } else {
@@ -223,15 +223,15 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
     }
     const struct command_ref *ref = scatter->ref;
     if (scatter->inside) {
-        pause_leave(worker, ref->flags);
+        pause_leave(&worker->pause, ref->flags);
     }
     free(scatter);
     if (!complete) { /* it went on to the next shard */
         client->scatter->outcome = outcome;
         return;
     }
-    if (in_txn) {
-        txn_scatter_done(client, &outcome);
+    if (parent != NULL) {
+        parent->done(client, &outcome);
         return;
     }
     call_count(worker, ref, &outcome);
@@ -245,10 +245,11 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
     }
 }
 
-void scatter_part_home(struct worker *worker, struct scatter_part *part) {
-    struct scatter *scatter = part->scatter;
+void scatter_part_home(struct worker *worker, struct message *message) {
+    struct scatter *scatter = ((struct scatter_part *)message)->scatter;
     check(scatter->open > 0);
     if (--scatter->open == 0) {
         scatter_finish(worker, scatter);
     }
+    worker->tick = rt_ticks(worker->rt);
 }

@@ -15,6 +15,9 @@
 
 #include "server/call/command.h"
 
+struct call_outcome;
+struct client;
+struct reply;
 struct worker;
 
 /* One worker's part. `args` is the copy made at the start, shared by all parts: read only. `part`
@@ -47,6 +50,13 @@ void scatter_slot(struct exec *x, uint16_t slot, scatter_part_fn *part, size_t p
                   const void *args, size_t args_bytes, scatter_done_fn *done);
 /* In `done`, once what the parts have made is freed: all of it once more, instead of a reply. */
 void scatter_again(struct exec *x, const struct scatter_result *result);
+
+/* Who takes what a client's scatters answer, instead of the client, for as long as client->parent
+ * names it: the transaction that its commands are part of. */
+struct scatter_parent {
+    struct reply (*reply)(struct client *client); /* where the answer is written */
+    void (*done)(struct client *client, const struct call_outcome *outcome);
+};
 
 /* A `done` for commands whose parts have no result: OK. */
 scatter_done_fn scatter_ok;

@@ -25,10 +25,10 @@ struct scatter_part {
 };
 
 /* A part arrived: it is put in line. */
-void scatter_part_arrived(struct worker *worker, struct scatter_part *part);
+void scatter_part_arrived(struct worker *worker, struct message *message);
 /* Runs each job in line once, as far as the slice allows; true if some want another turn. */
 bool scatter_run_jobs(struct worker *worker);
 /* A part is home again. */
-void scatter_part_home(struct worker *worker, struct scatter_part *part);
+void scatter_part_home(struct worker *worker, struct message *message);
 
 #endif

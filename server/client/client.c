@@ -22,8 +22,8 @@
 #include "base/check.h"
 #include "base/must.h"
 #include "server/client/client_private.h"
+#include "server/client/describe.h"
 #include "server/client/large.h"
-#include "server/observe/log.h"
 #include "server/txn/multi.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
@@ -134,6 +134,28 @@ void client_close_after_reply(struct client *client) {
     client_mark_dirty(client);
 }
 
+/* ---- MULTI and WATCH ---- */
+
+void client_forget_watches(struct client *client) {
+    multi_watches_free(client->watches);
+    client->watches = NULL;
+}
+
+void client_unwatch(struct client *client) {
+    if (client->watches != NULL) {
+        multi_unwatch(client->worker, client->id, client->watches);
+        client_forget_watches(client);
+    }
+}
+
+void client_discard(struct client *client) {
+    multi_queue_free(client->worker, client->multi);
+    client->multi = NULL;
+    client_unwatch(client);
+}
+
+/* ---- The end ---- */
+
 bool client_try_free(struct client *client) {
     if (client->state != CLIENT_GONE || client->batches_away > 0 || client->scatter != NULL ||
         client->txns_open > 0) {
@@ -154,7 +176,7 @@ bool client_try_free(struct client *client) {
     worker_waste_replies(worker, &client->out);
     worker_waste_replies(worker, &client->held);
     free(client->pending);
-    multi_discard(client);
+    client_discard(client);
     free(client->name);
     free(client->lib_name);
     free(client->lib_version);

@@ -126,9 +126,10 @@ struct client {
     uint64_t slots_epoch;    /* of the table that what is away was routed by */
     struct scatter *scatter; /* what its command asks of all workers, or NULL */
     struct txn *txn;         /* the transaction that its commands are part of, or NULL */
-    struct txn *gathered;    /* dispatch: not started yet */
-    unsigned txns_open;      /* and not yet freed: their locks may be on their way back */
-    unsigned self_batches;   /* batches that wait on this very worker for a lock */
+    const struct scatter_parent *parent; /* the same, as scatter sees it */
+    struct txn *gathered;                /* dispatch: not started yet */
+    unsigned txns_open;    /* and not yet freed: their locks may be on their way back */
+    unsigned self_batches; /* batches that wait on this very worker for a lock */
     unsigned batches_away;
     int64_t soft_limit_since_ms; /* output above the soft limit since; 0: it is not */
 
@@ -174,6 +175,12 @@ static inline uint8_t client_manner(const struct client *client) {
     return (uint8_t)((client->flags & CLIENT_NO_TOUCH ? MANNER_NO_TOUCH : 0) |
                      (client->flags & CLIENT_IMPORT_SOURCE ? MANNER_SEES_DEAD : 0));
 }
+/* What UNWATCH does: it watches nothing any more. What DISCARD does: and the queue of its MULTI
+ * goes. Harmless without. */
+void client_unwatch(struct client *client);
+void client_discard(struct client *client);
+/* Its list of watched keys goes, and nobody is told: for EXEC, which has been to all the shards. */
+void client_forget_watches(struct client *client);
 /* A writer to the client's output, for replies that come outside a command. */
 struct reply client_reply(struct client *client);
 

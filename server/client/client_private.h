@@ -10,7 +10,7 @@
 #include "server/client/client.h"
 
 struct batch;
-struct batch_news;
+struct message;
 
 /* It needs no password, or has given it. */
 bool client_may_run(const struct client *client);
@@ -54,9 +54,9 @@ void client_send_batches(struct client *client);
 #define CLIENT_PENDING_BYTES_MAX (4 * 1024 * 1024)
 bool client_is_full(const struct client *client);
 /* Replies came home ahead of their batch, which has not ended. */
-void client_batch_news(struct batch_news *news);
+void client_batch_news(struct worker *worker, struct message *message);
 /* A batch of the client came home. */
-void client_batch_done(struct client *client, struct batch *batch);
+void client_batch_done(struct worker *worker, struct message *message);
 
 /* Replies that have not left, those out of turn too. */
 size_t client_output_bytes(const struct client *client);
@@ -72,7 +72,12 @@ void client_flush(struct client *client);
 /* Frees it if nothing is on its way any more; true if freed. */
 bool client_try_free(struct client *client);
 /* A command of the client is over: what CLIENT REPLY SKIP said moves on. */
-void client_command_over(struct client *client);
+static inline void client_command_over(struct client *client) {
+    client->flags &= ~(unsigned)CLIENT_REPLY_SKIP;
+    if (client->flags & CLIENT_REPLY_SKIP_NEXT) { /* the command after it is the one */
+        client->flags = (client->flags & ~(unsigned)CLIENT_REPLY_SKIP_NEXT) | CLIENT_REPLY_SKIP;
+    }
+}
 /* Goes on with the clients that client_resume has put in line. Not from inside a command: a command
  * never runs inside another. */
 void clients_run_ready(struct worker *worker);

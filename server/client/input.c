@@ -9,11 +9,12 @@
  */
 #include "base/check.h"
 #include "base/must.h"
-#include "server/call/dispatch.h"
 #include "server/client/client.h"
 #include "server/client/client_private.h"
+#include "server/client/describe.h"
 #include "server/client/large.h"
 #include "server/observe/log.h"
+#include "server/worker/handlers.h"
 #include "server/worker/worker.h"
 
 #include <stdlib.h>
@@ -163,7 +164,7 @@ void client_on_data(struct rt_stream *stream, struct rt_buffer *buffer, struct b
         return;
     }
     if (client->state == CLIENT_READING) {
-        client_process(client);
+        client->worker->server->handlers->client_input(client);
     } else {
         client_after_process(client);
     }

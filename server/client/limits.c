@@ -6,8 +6,8 @@
 #include "server/call/batch.h"
 #include "server/client/client.h"
 #include "server/client/client_private.h"
+#include "server/client/describe.h"
 #include "server/client/large.h"
-#include "server/observe/log.h"
 #include "server/txn/multi.h"
 #include "server/worker/worker.h"
 

@@ -12,6 +12,7 @@
 #include "server/call/batch.h"
 #include "server/client/client.h"
 #include "server/client/client_private.h"
+#include "server/worker/pause.h"
 #include "server/worker/worker.h"
 
 #include <stdlib.h>
@@ -122,7 +123,7 @@ void client_send_batch(struct client *client, unsigned target) {
     client->self_batches += target == worker->id;
     batch->target = target;
     worker->stats.batches_away++;
-    pause_enter(worker, batch->command_flags);
+    pause_enter(&worker->pause, batch->command_flags);
     post_send(worker->server->office, worker->id, target, &batch->message);
 }
 
@@ -174,16 +175,19 @@ static void replies_came(struct client *client, struct batch *batch, size_t byte
     }
 }
 
-void client_batch_news(struct batch_news *news) {
+void client_batch_news(struct worker *worker, struct message *message) {
+    struct batch_news *news = (struct batch_news *)message;
     struct batch *batch = news->batch;
     size_t bytes = news->out.bytes;
     batch_take_news(batch, news);
     replies_came(batch->client, batch, bytes);
 }
 
-void client_batch_done(struct client *client, struct batch *batch) {
+void client_batch_done(struct worker *worker, struct message *message) {
+    struct batch *batch = (struct batch *)message;
+    struct client *client = batch->client;
     client->batches_away--;
-    pause_leave(client->worker, batch->command_flags);
+    pause_leave(&client->worker->pause, batch->command_flags);
     client->self_batches -= batch->target == client->worker->id;
     client->bytes_away -= batch->request_bytes;
     size_t bytes = batch->out.bytes;

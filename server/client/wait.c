@@ -11,8 +11,8 @@
 #include "server/client/wait.h"
 
 #include "base/check.h"
-#include "server/call/dispatch.h"
 #include "server/client/client_private.h"
+#include "server/worker/handlers.h"
 #include "server/worker/worker.h"
 
 /* Each is answered, and goes on: more than that would hold up the others. */
@@ -51,7 +51,7 @@ void clients_run_ready(struct worker *worker) {
         struct client *client = LIST_ENTRY(node, struct client, line_node);
         client_move(client, CLIENT_READING);
         client->active_ms = rt_wall_ms(worker->rt); /* it waited for us: that is not being idle */
-        client_process(client);
+        client->worker->server->handlers->client_input(client);
         if (client->state < CLIENT_ENDING) {
             client_limit_input(client); /* what came while it waited was not looked at */
         }

@@ -11,7 +11,6 @@
 #include "base/check.h"
 #include "base/must.h"
 #include "base/num.h"
-#include "server/client/client.h"
 #include "server/worker/message.h"
 #include "server/worker/worker.h"
 
@@ -187,10 +186,10 @@ static void index_last(struct multi_watches *watches) {
     }
 }
 
-bool multi_watch_note(struct client *client, uint32_t db, const struct key *key) {
-    struct multi_watches *watches = client->watches;
+bool multi_watch_note(struct multi_watches **list, uint32_t db, const struct key *key) {
+    struct multi_watches *watches = *list;
     if (watches == NULL) {
-        watches = client->watches = must_calloc(1, sizeof *watches);
+        watches = *list = must_calloc(1, sizeof *watches);
         watches->bytes = sizeof *watches;
     }
     if (watched(watches, db, key)) {
@@ -232,30 +231,18 @@ void multi_unwatch_arrived(struct worker *worker, struct message *message) {
     free(message);
 }
 
-void multi_unwatch(struct client *client) {
-    const struct multi_watches *watches = client->watches;
-    if (watches == NULL) {
-        return;
-    }
+void multi_unwatch(struct worker *home, uint64_t client, const struct multi_watches *watches) {
     bool told[CONFIG_SHARDS_MAX] = {false};
     for (uint32_t i = 0; i < watches->count; i++) {
-        unsigned target = node_owner(client->worker->node, watches->keys[i].key.slot);
+        unsigned target = node_owner(home->node, watches->keys[i].key.slot);
         if (!told[target]) {
             told[target] = true;
-            unwatch_on(client->worker, target, client->id);
+            unwatch_on(home, target, client);
         }
     }
-    multi_watches_forget(client);
 }
 
-void multi_discard(struct client *client) {
-    multi_queue_free(client->worker, client->multi);
-    client->multi = NULL;
-    multi_unwatch(client);
-}
-
-void multi_watches_forget(struct client *client) {
-    struct multi_watches *watches = client->watches;
+void multi_watches_free(struct multi_watches *watches) {
     if (watches == NULL) {
         return;
     }
@@ -265,5 +252,4 @@ void multi_watches_forget(struct client *client) {
     free(watches->keys);
     free(watches->index);
     free(watches);
-    client->watches = NULL;
 }

@@ -14,7 +14,6 @@
 #include "base/arena.h"
 #include "server/call/command_table.h"
 
-struct client;
 struct keyset;
 struct worker;
 
@@ -46,8 +45,6 @@ void multi_queue_free(struct worker *worker, struct multi_queue *queue);
 /* Copies the words. */
 void multi_queue_add(struct multi_queue *queue, const struct worker *worker,
                      const struct command_ref *ref, const struct bytes *argv, uint32_t argc);
-/* What DISCARD does: the client's queue goes, and all it watches. Harmless without. */
-void multi_discard(struct client *client);
 /* Bytes held. */
 size_t multi_queue_memory(const struct multi_queue *queue);
 /* Of the words and a pointer to each: multi-mem of CLIENT LIST. */
@@ -72,12 +69,11 @@ struct multi_watches {
 };
 
 /* Adds a key, copying its name; false if it is there already. The list is made at first use. */
-bool multi_watch_note(struct client *client, uint32_t db, const struct key *key);
-/* The client watches nothing any more: its list is freed, and the shards of its keys are told,
- * without waiting for them. */
-void multi_unwatch(struct client *client);
-/* Frees the client's list and tells nobody: for EXEC, which has been to all the shards. */
-void multi_watches_forget(struct client *client);
+bool multi_watch_note(struct multi_watches **list, uint32_t db, const struct key *key);
+/* The shards of these keys are told that the client watches them no more; nobody waits for them. */
+void multi_unwatch(struct worker *home, uint64_t client, const struct multi_watches *watches);
+/* Takes the list and tells nobody; NULL is harmless. */
+void multi_watches_free(struct multi_watches *watches);
 
 /* On a shard's thread: the message of multi_unwatch, which it frees. */
 struct message;

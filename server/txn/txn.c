@@ -37,15 +37,16 @@
 #include "net/rt.h"
 #include "proto/parser.h"
 #include "server/call/check.h"
-#include "server/call/dispatch.h"
 #include "server/call/effects.h"
 #include "server/call/exec.h"
+#include "server/call/scatter.h"
 #include "server/client/client.h"
 #include "server/client/client_private.h"
 #include "server/client/large.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn_private.h"
 #include "server/worker/message.h"
+#include "server/worker/pausing.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
@@ -107,6 +108,11 @@ size_t txn_pool_memory(const struct worker *worker) {
                                       worker->server->workers_count * sizeof(struct txn_part));
 }
 
+/* A global command that ran inside a transaction is complete: its reply goes to txn_reply. */
+static struct reply txn_reply(struct client *client);
+static void txn_scatter_done(struct client *client, const struct call_outcome *outcome);
+static const struct scatter_parent txn_parent = {.reply = txn_reply, .done = txn_scatter_done};
+
 static struct txn *txn_new(struct client *client, const struct command_ref *ref) {
     struct worker *worker = client->worker;
     struct txn *txn = txn_take(worker);
@@ -116,6 +122,7 @@ static struct txn *txn_new(struct client *client, const struct command_ref *ref)
     txn->ref = ref;
     txn->reply_max = client_reply_max(client);
     client->txn = txn;
+    client->parent = &txn_parent;
     client->txns_open++;
     worker->stats.txns++;
     return txn;
@@ -205,6 +212,7 @@ void txn_part_done(struct txn_part *part) {
 
 void txn_part_home(struct worker *worker, struct message *message) {
     txn_part_done((struct txn_part *)message);
+    worker->tick = rt_ticks(worker->rt);
 }
 
 /* ---- Time ---- */
@@ -437,7 +445,7 @@ static bool run_on(struct txn *txn, struct txn_command *command, struct shard *s
     return call_share(&caller, &what, &reply, &command->outcome);
 }
 
-struct reply txn_reply(struct client *client) {
+static struct reply txn_reply(struct client *client) {
     struct reply reply;
     reply_init(&reply, &client->txn->out, client->resp);
     return reply;
@@ -686,6 +694,7 @@ static void finish(struct txn *txn) {
     bool gone = client_is_closing(client);
     struct reply reply;
     client->txn = NULL;
+    client->parent = NULL;
     if (gone) {
         reply_init(&reply, &worker->discard, client->resp);
     } else {
@@ -700,7 +709,7 @@ static void finish(struct txn *txn) {
             call_count(worker, txn->ref, &(struct call_outcome){0});
         }
         multi_queue_free(worker, txn->queue);
-        multi_watches_forget(client);
+        client_forget_watches(client);
     }
     if (txn->input != NULL) {
         rt_buffer_unref(txn->input);
@@ -733,7 +742,7 @@ static void release_all(struct txn *txn, enum txn_state state) {
 }
 
 static void end(struct txn *txn) {
-    pause_leave(txn->home, txn->flags);
+    pause_leave(&txn->home->pause, txn->flags);
     if (txn->pauses) {
         release_all(txn, STATE_LET_GO);
         return;
@@ -972,7 +981,7 @@ void txn_start(struct txn *txn) {
     client_wait(client, &wait_txn, INT64_MAX);
     txn->flags = txn->queue != NULL ? txn->queue->flags : txn->flags;
     txn->effects = effects_txn(txn->home);
-    pause_enter(txn->home, txn->flags);
+    pause_enter(&txn->home->pause, txn->flags);
     struct txn_part *some = plan(txn);
     if (txn->parts_count == 0) {
         txn->state = STATE_PHASE;
@@ -1144,7 +1153,7 @@ static bool exec_here(struct exec *x, struct multi_queue *queue) {
     }
     if (client->watches != NULL) {
         watch_drop(watches, client->id);
-        multi_watches_forget(client);
+        client_forget_watches(client);
     }
     multi_queue_free(worker, queue);
     return true;
@@ -1198,7 +1207,7 @@ const struct multi_queue *txn_exec_queue(const struct client *client, uint32_t *
     return txn->queue;
 }
 
-void txn_scatter_done(struct client *client, const struct call_outcome *outcome) {
+static void txn_scatter_done(struct client *client, const struct call_outcome *outcome) {
     struct txn *txn = client->txn;
     if (txn->state == STATE_STANDS) {
         go_on(txn);

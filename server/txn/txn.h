@@ -57,10 +57,6 @@ int64_t txn_exec_time_us(const struct client *client);
 /* The client's EXEC has begun a pause: it is answered when that stands (pause.h). */
 void txn_pauses(struct client *client);
 
-/* A global command that ran inside a transaction is complete: its reply goes to txn_reply. */
-struct reply txn_reply(struct client *client);
-void txn_scatter_done(struct client *client, const struct call_outcome *outcome);
-
 /* Runs this command of a client once more, on its thread, with all keys of all shards locked: for
  * one that is about them only with some arguments. The reply is written then. */
 void txn_hold_all(struct exec *x);

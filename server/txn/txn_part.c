@@ -364,6 +364,7 @@ void txn_part_handle(struct worker *worker, struct txn_part *part) {
 
 void txn_part_arrived(struct worker *worker, struct message *message) {
     txn_part_handle(worker, (struct txn_part *)message);
+    worker->tick = rt_ticks(worker->rt);
 }
 
 /* Who gives a popular key back lets all go on that waited for it: not in one turn. */

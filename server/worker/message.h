@@ -20,6 +20,7 @@ enum message_kind {
     MESSAGE_TXN_DONE,   /* struct txn_part: back home */
     MESSAGE_UNWATCH,    /* multi.c's: a client watches nothing any more; the receiver frees it */
     MESSAGE_STOP,       /* struct message: the worker ends */
+    MESSAGE_KINDS,
 };
 
 #endif

@@ -4,127 +4,30 @@
 
 #include "base/check.h"
 #include "server/call/command_table.h"
-#include "server/client/client.h"
-#include "server/worker/worker.h"
 
 static bool may_write(unsigned command_flags) {
     return (command_flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
 }
 
-static bool is_on(const struct worker *worker) {
-    return UNLIKELY(worker->pause.kind != PAUSE_NONE) &&
-           rt_mono_ms(worker->rt) < worker->pause.until_ms;
+bool pause_is_on(const struct pause *pause, int64_t mono_ms) {
+    return UNLIKELY(pause->kind != PAUSE_NONE) && mono_ms < pause->until_ms;
 }
 
 bool pause_passes(const struct command_ref *ref) {
     return ref->container != NULL && strcmp(ref->container->full_name, "client") == 0;
 }
 
-bool pause_forbids(const struct worker *worker, unsigned command_flags) {
-    return is_on(worker) && (worker->pause.kind == PAUSE_ALL || may_write(command_flags));
+bool pause_forbids(const struct pause *pause, int64_t mono_ms, unsigned command_flags) {
+    return pause_is_on(pause, mono_ms) && (pause->kind == PAUSE_ALL || may_write(command_flags));
 }
 
-void pause_enter(struct worker *worker, unsigned command_flags) {
-    worker->pause.inside++;
-    worker->pause.inside_writing += may_write(command_flags);
+void pause_enter(struct pause *pause, unsigned command_flags) {
+    pause->inside++;
+    pause->inside_writing += may_write(command_flags);
 }
 
-void pause_leave(struct worker *worker, unsigned command_flags) {
-    check_slow(worker->pause.inside > 0);
-    worker->pause.inside--;
-    worker->pause.inside_writing -= may_write(command_flags);
-}
-
-static void forget(struct client *client) {
-    list_remove(&client->line_node);
-}
-
-static const struct wait_kind wait_paused = {.name = "paused", .blocked = true, .cancel = forget};
-
-void pause_client(struct client *client) {
-    client_wait(client, &wait_paused, INT64_MAX);
-    list_push_back(&client->worker->paused, &client->line_node);
-}
-
-/* Those who wait look again whether they must. */
-static void let_go_on(struct worker *worker) {
-    struct list_node *node;
-    while ((node = list_first(&worker->paused)) != NULL) {
-        list_remove(node);
-        client_wait_over(LIST_ENTRY(node, struct client, line_node));
-    }
-}
-
-struct asked {
-    enum pause_kind kind;
-    int64_t until_ms;
-    scatter_done_fn *done;
-};
-
-struct decision {
-    enum pause_kind kind;
-    int64_t until_ms;
-    uint64_t number;
-};
-
-static void obey(struct worker *worker, const struct decision *decision) {
-    struct pause *pause = &worker->pause;
-    if (decision->number <= pause->number) {
-        return; /* a later one came first */
-    }
-    bool narrower = decision->kind < pause->kind;
-    pause->kind = decision->kind;
-    pause->until_ms = decision->until_ms;
-    pause->number = decision->number;
-    worker_set_expiry(worker);
-    if (narrower) {
-        let_go_on(worker);
-    }
-}
-
-/* On worker 0: what comes of a wish depends on the pause there is, and must be the same on all
- * workers, in whatever order they hear of it. */
-static bool decide_part(struct worker *worker, const void *args, void *result) {
-    const struct asked *asked = args;
-    struct decision *decision = result;
-    *decision = (struct decision){asked->kind, asked->until_ms, worker->pause.number + 1};
-    if (asked->kind != PAUSE_NONE && is_on(worker) && worker->pause.until_ms > decision->until_ms) {
-        decision->until_ms = worker->pause.until_ms;
-    }
-    obey(worker, decision);
-    return true;
-}
-
-static bool obey_part(struct worker *worker, const void *args, void *result) {
-    obey(worker, args);
-    return true;
-}
-
-static void decided(struct exec *x, const struct scatter_result *result) {
-    const struct asked *asked = result->args;
-    scatter_all(x, obey_part, 0, result->parts[0], sizeof(struct decision), asked->done);
-}
-
-void pause_set(struct exec *x, enum pause_kind kind, int64_t until_ms, scatter_done_fn *done) {
-    struct asked asked = {kind, until_ms, done};
-    scatter_one(x, 0, decide_part, sizeof(struct decision), &asked, sizeof(asked), decided);
-}
-
-static bool wait_part(struct worker *worker, const void *args, void *result) {
-    const struct pause *pause = &worker->pause;
-#ifdef SHOAL_UNSAFE_PAUSE /* for the test that users of the simulator notice */
-    return true;
-#endif
-    return !is_on(worker) ||
-           (pause->kind == PAUSE_ALL ? pause->inside : pause->inside_writing) == 0;
-}
-
-void pause_wait(struct exec *x, scatter_done_fn *done) {
-    scatter_all(x, wait_part, 0, NULL, 0, done);
-}
-
-void pause_end(struct worker *worker) {
-    worker->pause.kind = PAUSE_NONE;
-    worker_set_expiry(worker);
-    let_go_on(worker);
+void pause_leave(struct pause *pause, unsigned command_flags) {
+    check_slow(pause->inside > 0);
+    pause->inside--;
+    pause->inside_writing -= may_write(command_flags);
 }

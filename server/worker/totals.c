@@ -10,6 +10,7 @@
 #include "base/must.h"
 #include "server/call/command_table.h"
 #include "server/client/client.h"
+#include "server/worker/pools.h"
 
 #include <stdlib.h>
 

@@ -182,47 +182,27 @@ static inline bool worker_slice_over(const struct worker *worker) {
     return worker->tick >= worker->slice_end;
 }
 
-/* Makes the runtimes of all workers, on one backend. 0 or -errno; *ret_reason as rt_new says. */
-int worker_runtimes(const struct server *server, struct rt **ret_rts, char **ret_reason);
-/* Makes a worker on the calling thread, which must be the one that runs it, and puts it among the
- * server's. It takes over its runtime. */
-struct worker *worker_new(struct server *server, unsigned id, const struct config *config,
-                          struct rt *rt);
-/* Leaves it to the end of the process if connections did not end in time. */
-void worker_free(struct worker *worker);
-/* The loop; returns when the worker was told to stop. */
-void worker_run(struct worker *worker);
-/* The same for who gives the workers their turns himself: first worker_start, then these four over
- * and over. Other threads may do anything between two parts, so a simulator lets them.
- *   look     whether it looks for messages for a while first, look_ns at most, and announces it
- *   rest     ends that; says whether it may sleep, and announces it: how long the turn may wait, ns
- *   turn     waits as long as `rest` said, and works; false: the worker has ended
- *   publish  makes its messages visible to others */
-void worker_start(struct worker *worker);
-bool worker_look(struct worker *worker);
-int64_t worker_rest(struct worker *worker);
-bool worker_turn(struct worker *worker);
-void worker_publish(struct worker *worker);
-/* Takes over a new snapshot: the worker's own settings follow it. */
-/* What a worker keeps for use again: transactions, batches, queues, and chunks for replies. Gives
- * an outbuf that holds nothing a chunk, if there is one; ends an outbuf and keeps its chunk. */
+/* What a worker keeps for use again (pools.h): gives an outbuf that holds nothing a chunk, if there
+ * is one; ends an outbuf and keeps its chunk. */
 void worker_lend_chunk(struct worker *worker, struct outbuf *empty);
 void worker_reclaim_chunk(struct worker *worker, struct outbuf *out);
 /* Takes over what is large and needed no more; it is freed in slices. */
 void worker_waste(struct worker *worker, struct arena *arena, size_t bytes);
 void worker_waste_replies(struct worker *worker, struct outbuf *out);
-/* Frees what nobody has needed since the last call, or all. */
-void worker_trim_pools(struct worker *worker, bool all);
-size_t worker_pools_memory(const struct worker *worker);
+/* A slice of that; true if there is more. */
+bool worker_free_waste(struct worker *worker);
 
-void worker_apply_config(struct worker *worker, const struct config *config);
 /* Somebody looks at this shard at another thread's time: if that is later than this thread's, it
  * looks at its clock again, so that nobody sees the shard at an earlier time after that. */
 void worker_reach_time(struct worker *worker, int64_t now_ms);
 /* What becomes of keys past their deadline follows the configuration, CLIENT PAUSE, DEBUG. */
 void worker_set_expiry(struct worker *worker);
-/* Mean of the last samples. */
+/* Its keyspace counts accesses as the configuration says: by time, or how many. */
+void worker_set_lru(const struct worker *worker);
+
+/* Means of the last samples, which are taken every now and then. */
 enum worker_rate { RATE_COMMANDS, RATE_INPUT, RATE_OUTPUT, RATE_TURNS, RATE_COUNT };
+void worker_sample_rates(struct worker *worker);
 uint64_t worker_rate(const struct worker *worker, enum worker_rate rate);
 
 #endif

@@ -107,6 +107,56 @@ def test_a_wrong_call_is_seen():
     assert not wrong_calls("shard/x.c", {"rt_turn", "table_find", "malloc"}, home)
 
 
+def units_of(texts):
+    """{source: unit}: sources of a room that include one _private.h of that room work on the inside of one thing and are
+    one unit; a source is one by itself otherwise. `texts` is {source: its text}."""
+    unit = {path: path for path in texts}
+    for path, text in texts.items():
+        for name in tree.includes(text):
+            if name.endswith("_private.h") and os.path.dirname(name) == os.path.dirname(path):
+                unit[path] = name
+    return unit
+
+
+def calls_between(units, undefined, home):
+    """The graph of units: who calls, or reads a constant of, whom. `undefined` is {source: names}, `home` {name: source}."""
+    graph = {unit: set() for unit in units.values()}
+    for source, wanted in undefined.items():
+        for name in wanted:
+            target = units.get(home.get(name))
+            if target is not None and target != units[source]:
+                graph[units[source]].add(target)
+    return {unit: sorted(targets) for unit, targets in graph.items()}
+
+
+# In shard the keys ask the types what a value is, and the types write into the keys' entries.
+@pytest.mark.parametrize("folder", [f for f in tree.FOLDERS if f != "shard" and tree.sources(".c", folders=(f,))])
+def test_sources_do_not_call_each_other_in_a_circle(folder):
+    """What is below does not know what is above it: it is given functions at the start (server/handlers.c)."""
+    objects = tree.objects(folder)
+    assert objects
+    texts = {source: tree.read(source) for source, _ in objects}
+    home = {name: source for source, path in objects for name in tree.defined(path)}
+    undefined = {source: tree.undefined(path) for source, path in objects}
+    cycle = find_cycle(calls_between(units_of(texts), undefined, home))
+    assert cycle is None, " -> ".join(cycle)
+
+
+def test_a_circle_of_calls_is_seen():
+    private = '#include "room/x_private.h"\n'
+    home = {"f": "room/a.c", "g": "room/b.c"}
+    both = {"room/a.c": {"g"}, "room/b.c": {"f", "malloc"}}
+
+    def cycle(a, b, calls=both):
+        return find_cycle(calls_between(units_of({"room/a.c": a, "room/b.c": b}), calls, home))
+
+    assert cycle("", "")
+    assert cycle(private, "")
+    assert cycle(private.replace("room", "hall"), private.replace("room", "hall"))
+    assert cycle(private, private) is None
+    assert cycle("", "", {"room/a.c": {"g"}, "room/b.c": set()}) is None
+
+
 def test_included_headers_exist():
     missing = [
         "%s includes %s" % (path, name)

@@ -33,7 +33,7 @@ ALLOWED = {
     # A failed check has no caller to tell: it writes its line, hands it to the handler of SIGABRT and aborts.
     "base/check.c": {"write", "pthread_self", "pthread_sigqueue"},
     # The time of a log line is shown in local time; no decision hangs on it.
-    "server/observe/log.c": {"getpid", "localtime_r"},
+    "server/observe/line.c": {"getpid", "localtime_r"},
     # Pages for slabs and tables come from the system; their content is ours alone, so a simulation repeats.
     "shard/memory/sysmem.c": {"mmap", "mremap", "munmap", "madvise", "sysconf"},
     # locale-collate must name a locale of this machine; nothing is sorted by it.

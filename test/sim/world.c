@@ -18,6 +18,9 @@
 #include "server/client/client.h"
 #include "server/client/client_private.h"
 #include "server/client/listen.h"
+#include "server/commands/families.h"
+#include "server/handlers.h"
+#include "server/worker/loop.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
@@ -158,6 +161,8 @@ static void make_machine(struct world *world, unsigned index) {
         .config = make_config(world, machine->port),
         .workers = world->options.workers,
         .fs = &world->fs,
+        .handlers = &server_handlers,
+        .families = command_families,
         .rt_make = make_rt,
         .world = world,
         .process_id = 100 + (int)index,

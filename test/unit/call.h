@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "server/call/call.h"
+#include "server/commands/families.h"
 #include "server/worker/worker.h"
 
 #include <criterion/criterion.h>
@@ -30,7 +31,7 @@ static inline struct call_env *call_new(void) {
     cr_assert(call != NULL);
     int error;
     struct bytes bad;
-    call->table = command_table_new(NULL, 0, &error, &bad);
+    call->table = command_table_new(command_families, NULL, 0, &error, &bad);
     cr_assert(call->table != NULL);
     call->config = config_defaults();
     call->now_ms = INT64_C(1700000000000);

@@ -3,6 +3,7 @@
 
 #include "net/rt.h"
 #include "server/call/command_table.h"
+#include "server/worker/pools.h"
 #include "server/worker/worker.h"
 
 #include <criterion/criterion.h>

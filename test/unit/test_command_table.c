@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "server/call/command_table.h"
 
+#include "server/commands/families.h"
+
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
@@ -8,7 +10,7 @@
 static struct command_table *table_new(const struct bytes *renames, size_t pairs) {
     int error;
     struct bytes bad;
-    struct command_table *table = command_table_new(renames, pairs, &error, &bad);
+    struct command_table *table = command_table_new(command_families, renames, pairs, &error, &bad);
     cr_assert_not_null(table);
     cr_assert_eq(error, 0);
     return table;
@@ -141,11 +143,11 @@ Test(command_table, renames_that_cannot_be_are_refused) {
     int error = 0;
     struct bytes bad;
     struct bytes unknown[] = {BYTES("bogus"), BYTES("x")};
-    cr_assert_null(command_table_new(unknown, 1, &error, &bad));
+    cr_assert_null(command_table_new(command_families, unknown, 1, &error, &bad));
     cr_assert_eq(error, -ENOENT);
     cr_assert(bytes_is(bad, "bogus"));
     struct bytes taken[] = {BYTES("get"), BYTES("set")};
-    cr_assert_null(command_table_new(taken, 1, &error, &bad));
+    cr_assert_null(command_table_new(command_families, taken, 1, &error, &bad));
     cr_assert_eq(error, -EEXIST);
     cr_assert(bytes_is(bad, "set"));
 }

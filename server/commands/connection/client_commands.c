@@ -15,6 +15,7 @@
 #include "server/commands/connection/client_filter.h"
 #include "server/commands/connection/connection.h"
 #include "server/txn/txn.h"
+#include "server/worker/pausing.h"
 #include "server/worker/worker.h"
 
 #include <stdlib.h>

@@ -9,9 +9,6 @@
 #include "base/num.h"
 #include "server/call/command_table.h"
 #include "server/call/errors.h"
-#include "server/client/large.h"
-#include "server/txn/multi.h"
-#include "server/txn/txn.h"
 #include "server/worker/worker.h"
 
 #include <stdlib.h>
@@ -344,139 +341,13 @@ static bool conditions_are(const struct conditions *conditions, const struct cli
     return conditions->db < 0 || (conditions->db == client->db) == wanted;
 }
 
-/* As Valkey has it, whose clock of this is one of whole seconds: they are counted by their turns.
- */
-static int64_t seconds_since(int64_t then_ms, int64_t now_ms) {
-    return now_ms / 1000 - then_ms / 1000;
-}
-
 bool client_filter_matches(const struct client_filter *filter, const struct client *client,
                            int64_t now_ms) {
     if (client->id == filter->skip_id ||
-        (filter->max_age_s > 0 && seconds_since(client->created_ms, now_ms) < filter->max_age_s) ||
-        (filter->idle_s > 0 && seconds_since(client->active_ms, now_ms) < filter->idle_s)) {
+        (filter->max_age_s > 0 &&
+         client_seconds_since(client->created_ms, now_ms) < filter->max_age_s) ||
+        (filter->idle_s > 0 && client_seconds_since(client->active_ms, now_ms) < filter->idle_s)) {
         return false;
     }
     return conditions_are(&filter->yes, client, true) && conditions_are(&filter->no, client, false);
-}
-
-/* ---- The line ---- */
-
-void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_BYTES]) {
-    static const struct {
-        unsigned flag;
-        char letter;
-    } letters[] = {
-        {CLIENT_UNIX, 'U'},     {CLIENT_READONLY, 'r'},      {CLIENT_NO_EVICT, 'e'},
-        {CLIENT_NO_TOUCH, 'T'}, {CLIENT_IMPORT_SOURCE, 'I'},
-    };
-    char *p = ret;
-    uint32_t done;
-    if (client->multi != NULL || txn_exec_queue(client, &done) != NULL) {
-        *p++ = 'x';
-    }
-    if (client_is_blocked(client)) {
-        *p++ = 'b';
-    }
-    if (client->flags & CLIENT_CLOSE_AFTER_REPLY) {
-        *p++ = 'c';
-    }
-    if (client_is_closing(client)) {
-        *p++ = 'A';
-    }
-    for (size_t i = 0; i < sizeof(letters) / sizeof(letters[0]); i++) {
-        if (client->flags & letters[i].flag) {
-            *p++ = letters[i].letter;
-        }
-    }
-    if (p == ret) {
-        *p++ = 'N';
-    }
-    *p = 0;
-}
-
-/* Output beyond the first chunk, as Valkey's reply list: how many chunks, how many bytes they take.
- */
-static void output_list(const struct outbuf *out, unsigned *ret_chunks, size_t *ret_bytes) {
-    *ret_chunks = 0;
-    *ret_bytes = 0;
-    for (const struct outbuf_chunk *c = out->head ? out->head->next : NULL; c; c = c->next) {
-        if (c->used > 0) {
-            ++*ret_chunks;
-            *ret_bytes += sizeof(*c) + (c->cap ? c->cap : c->used);
-        }
-    }
-}
-
-/* Bytes in the first chunk that nobody has handed to the system: a reply may reach its reader, and
- * the next request come, before we hear that it was sent. */
-static size_t output_first(const struct client *client) {
-    size_t first = client->out.head ? client->out.head->used - client->out.head_sent : 0;
-    size_t sending = rt_stream_taken(&client->stream);
-    first = first < client->out.bytes ? first : client->out.bytes;
-    return first > sending ? first - sending : 0;
-}
-
-#define REDACTED "*redacted*"
-
-/* What both forms begin with. */
-static void describe_who(struct text *text, const struct client *client, bool redacted) {
-    text_appendf(text, "id=%llu addr=%s laddr=%s fd=%d name=%s", (unsigned long long)client->id,
-                 client->peer, client->local, (int)client->stream.socket,
-                 redacted       ? REDACTED
-                 : client->name ? client->name
-                                : "");
-}
-
-void client_describe_short(struct text *text, const struct client *client, bool redacted) {
-    describe_who(text, client, redacted);
-    text_appendf(text, " user=%s lib-name=%s lib-ver=%s", redacted ? REDACTED : "default",
-                 client->lib_name ? client->lib_name : "",
-                 client->lib_version ? client->lib_version : "");
-}
-
-void client_describe(struct text *text, const struct client *client, bool redacted,
-                     size_t input_bytes, size_t argv_bytes, int64_t now_ms) {
-    char flags[CLIENT_FLAGS_TEXT_BYTES];
-    unsigned chunks;
-    size_t chunks_bytes;
-    client_flags_text(client, flags);
-    output_list(&client->out, &chunks, &chunks_bytes);
-    size_t first = output_first(client);
-    uint32_t done; /* inside EXEC, which watches nothing any more */
-    const struct multi_queue *running = txn_exec_queue(client, &done);
-    const struct multi_queue *queue = running != NULL ? running : client->multi;
-    int queued = queue != NULL ? (int)queue->count : client->flags & CLIENT_MULTI_USED ? 0 : -1;
-    unsigned watched = client->watches != NULL && running == NULL ? client->watches->count : 0;
-    size_t buffered = client->input_buffer && input_bytes ? client->input_buffer->size : 0;
-    if (input_bytes > 0 && client->large != NULL) {
-        buffered += large_bytes(client->large) + large_missing(client->large);
-        input_bytes += large_bytes(client->large);
-    }
-    const struct command_ref *last = client->last_command;
-    describe_who(text, client, redacted);
-    text_appendf(text, " age=%lld idle=%lld flags=%s capa=%s",
-                 (long long)seconds_since(client->created_ms, now_ms),
-                 (long long)seconds_since(client->active_ms, now_ms), flags,
-                 client->flags & CLIENT_CAPA_REDIRECT ? "r" : "");
-    text_appendf(
-        text,
-        " db=%u sub=0 psub=0 ssub=0 multi=%d watch=%u qbuf=%zu qbuf-free=%zu argv-mem=%zu"
-        " multi-mem=%zu rbs=%zu rbp=%zu obl=%zu oll=%u omem=%zu tot-mem=%zu events=%s cmd=%s",
-        client->db, queued, watched, input_bytes,
-        buffered > input_bytes ? buffered - input_bytes : 0, argv_bytes,
-        queue != NULL ? multi_queue_words_memory(queue) : 0,
-        client->out.head ? client->out.head->cap : 0, client->out_peak, first, chunks, chunks_bytes,
-        client_memory(client), rt_stream_stuck(&client->stream) ? "rw" : "r",
-        last ? last->full_name : "NULL");
-    /* What runs counts when it is over. */
-    bool running_now = argv_bytes > 0 || client_in_blocking_command(client);
-    text_appendf(
-        text,
-        " user=%s redir=-1 resp=%d lib-name=%s lib-ver=%s tot-net-in=%llu"
-        " tot-net-out=%llu tot-cmds=%llu",
-        redacted ? REDACTED : "default", client->resp, client->lib_name ? client->lib_name : "",
-        client->lib_version ? client->lib_version : "", (unsigned long long)client->bytes_in,
-        (unsigned long long)(client->bytes_out + rt_stream_taken(&client->stream)),
-        (unsigned long long)(client->commands - running_now + done));
 }

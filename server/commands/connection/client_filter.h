@@ -9,8 +9,7 @@
 #ifndef SHOAL_SERVER_COMMANDS_CONNECTION_CLIENT_FILTER_H
 #define SHOAL_SERVER_COMMANDS_CONNECTION_CLIENT_FILTER_H
 
-#include "base/text.h"
-#include "server/client/client.h"
+#include "server/client/describe.h"
 
 struct client_filter;
 
@@ -24,16 +23,5 @@ void client_filter_free(struct client_filter *filter);
 /* now_ms: wall. */
 bool client_filter_matches(const struct client_filter *filter, const struct client *client,
                            int64_t now_ms);
-
-/* Letters of the flags field. */
-#define CLIENT_FLAGS_TEXT_BYTES 24
-void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_BYTES]);
-/* The line of CLIENT LIST and CLIENT INFO, without a line end; `redacted` keeps names to ourselves,
- * for a log. input_bytes: of its input that no
- * command has taken yet; argv_bytes: of the command that it runs now, 0 if it runs none. */
-void client_describe(struct text *text, const struct client *client, bool redacted,
-                     size_t input_bytes, size_t argv_bytes, int64_t now_ms);
-/* What of it says who the client is. */
-void client_describe_short(struct text *text, const struct client *client, bool redacted);
 
 #endif

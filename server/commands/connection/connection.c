@@ -182,7 +182,7 @@ void command_reset(struct exec *x) {
     struct client *client = x->client;
     client->flags &= ~(unsigned)(CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT | CLIENT_NO_EVICT |
                                  CLIENT_NO_TOUCH | CLIENT_IMPORT_SOURCE | CLIENT_READONLY);
-    multi_discard(client);
+    client_discard(client);
     client->db = 0;
     client->resp = 2;
     x->reply->resp = 2;

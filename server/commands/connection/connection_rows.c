@@ -5,6 +5,7 @@
  * arguments of CLIENT LIST and CLIENT KILL alone fill a page each.
  */
 #include "server/commands/connection/connection.h"
+#include "server/commands/families.h"
 
 #include <stddef.h>
 

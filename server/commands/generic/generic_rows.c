@@ -4,6 +4,7 @@
  * The functions are in generic.c, generic_expire.c, generic_object.c, generic_all.c and
  * generic_wait.c.
  */
+#include "server/commands/families.h"
 #include "server/commands/generic/generic.h"
 
 #include <stddef.h>

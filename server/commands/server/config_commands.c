@@ -23,6 +23,7 @@
 #include "server/commands/server/server_commands.h"
 #include "server/config/config.h"
 #include "server/observe/log.h"
+#include "server/worker/loop.h"
 #include "server/worker/totals.h"
 #include "server/worker/worker.h"
 

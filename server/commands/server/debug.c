@@ -283,7 +283,7 @@ static void debug_sleep(struct exec *x) {
 
 static bool active_expire_part(struct worker *worker, const void *args, void *result) {
     worker->active_expire = *(const bool *)args;
-    worker_apply_config(worker, worker->config);
+    worker_set_expiry(worker);
     return true;
 }
 

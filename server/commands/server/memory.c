@@ -7,6 +7,7 @@
 #include "server/call/errors.h"
 #include "server/call/help.h"
 #include "server/commands/server/server_commands.h"
+#include "server/worker/pools.h"
 #include "server/worker/totals.h"
 #include "shard/memory/sysmem.h"
 

@@ -213,5 +213,5 @@ void command_shutdown(struct exec *x) {
     log_worker(x->worker, LOG_NOTICE, "User requested shutdown... (user request from '%s')",
                who.ptr);
     text_fini(&who);
-    server_shutdown(x->worker->server, x->worker); /* no reply: the connection ends */
+    server_shutdown(x->worker->server, x->worker->rt); /* no reply: the connection ends */
 }

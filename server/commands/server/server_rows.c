@@ -4,6 +4,7 @@
  * The functions are in command.c, config_commands.c, debug.c, flush.c, info.c, memory.c and
  * server_commands.c.
  */
+#include "server/commands/families.h"
 #include "server/commands/server/server_commands.h"
 
 #include <stddef.h>

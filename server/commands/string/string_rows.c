@@ -4,6 +4,7 @@
  *
  * The functions are in string.c, string_set.c, string_count.c and string_lcs.c.
  */
+#include "server/commands/families.h"
 #include "server/commands/string/string.h"
 
 #include <stddef.h>

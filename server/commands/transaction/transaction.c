@@ -27,7 +27,7 @@ void command_discard(struct exec *x) {
         reply_error(x->reply, "ERR DISCARD without MULTI");
         return;
     }
-    multi_discard(x->client);
+    client_discard(x->client);
     reply_ok(x->reply);
 }
 
@@ -39,12 +39,12 @@ void command_exec(struct exec *x) {
         return;
     }
     if (queue->failed) {
-        multi_discard(client);
+        client_discard(client);
         reply_error(x->reply, "EXECABORT Transaction discarded because of previous errors.");
         return;
     }
     if (queue->count == 0 && client->watches == NULL) {
-        multi_discard(client);
+        client_discard(client);
         reply_array(x->reply, 0);
         return;
     }
@@ -93,7 +93,7 @@ void command_watch(struct exec *x) {
     uint32_t before = client->watches != NULL ? client->watches->count : 0;
     for (uint32_t i = 1; i < x->argc; i++) {
         struct key key = exec_key(x, i);
-        multi_watch_note(client, x->db, &key);
+        multi_watch_note(&client->watches, x->db, &key);
     }
     struct watch_call call = {
         .client = client->id,
@@ -120,6 +120,6 @@ void command_watch(struct exec *x) {
 }
 
 void command_unwatch(struct exec *x) {
-    multi_unwatch(x->client);
+    client_unwatch(x->client);
     reply_ok(x->reply);
 }

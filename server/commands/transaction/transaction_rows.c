@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* transaction_rows: the rows of MULTI, EXEC, DISCARD, WATCH and UNWATCH. */
+#include "server/commands/families.h"
 #include "server/commands/transaction/transaction.h"
 
 #include <stddef.h>
@@ -27,7 +28,7 @@ const struct command commands_transaction[] = {
      .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_SKIP_COMMANDLOG,
      .categories = ACL_SLOW | ACL_TRANSACTION,
      .place = PLACE_SELF,
-     .queue = QUEUE_NEVER,
+     .queue = QUEUE_EXEC,
      .group = "transactions",
      .since = "1.2.0",
      .summary = "Runs all queued commands as one, unless a watched key has changed.",

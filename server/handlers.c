@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* handlers: see the header. */
+#include "server/handlers.h"
+
+#include "server/call/batch.h"
+#include "server/call/dispatch.h"
+#include "server/call/scatter_private.h"
+#include "server/client/client_private.h"
+#include "server/client/listen.h"
+#include "server/txn/multi.h"
+#include "server/txn/txn.h"
+#include "server/worker/loop.h"
+
+const struct handlers server_handlers = {
+    .messages =
+        {
+            [MESSAGE_BATCH] = batch_arrived,
+            [MESSAGE_BATCH_LENT] = batch_lent,
+            [MESSAGE_BATCH_BACK] = batch_back,
+            [MESSAGE_BATCH_NEWS] = client_batch_news,
+            [MESSAGE_BATCH_DONE] = client_batch_done,
+            [MESSAGE_PART] = scatter_part_arrived,
+            [MESSAGE_PART_DONE] = scatter_part_home,
+            [MESSAGE_CONNECTION] = listen_connection_arrived,
+            [MESSAGE_TXN] = txn_part_arrived,
+            [MESSAGE_TXN_DONE] = txn_part_home,
+            [MESSAGE_UNWATCH] = multi_unwatch_arrived,
+            [MESSAGE_STOP] = worker_stop_arrived,
+        },
+    .client_input = client_process,
+    .client_queue = txn_exec_queue,
+};

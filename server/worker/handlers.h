@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* handlers: what lower rooms have done by higher ones, whom they do not know: given to the server
+ * at its start (server/handlers.c is the table).
+ *
+ * Thread: constant; called on the worker's own.
+ */
+#ifndef SHOAL_SERVER_WORKER_HANDLERS_H
+#define SHOAL_SERVER_WORKER_HANDLERS_H
+
+#include "server/worker/message.h"
+
+#include <stdint.h>
+
+struct client;
+struct message;
+struct multi_queue;
+struct worker;
+
+typedef void message_fn(struct worker *worker, struct message *message);
+
+struct handlers {
+    message_fn *messages[MESSAGE_KINDS]; /* a message arrived */
+    /* Works off a client's input until it is used up or must wait. */
+    void (*client_input)(struct client *client);
+    /* The queue that EXEC is running for a client, and how many of its commands are done; or NULL.
+     */
+    const struct multi_queue *(*client_queue)(const struct client *client, uint32_t *ret_done);
+};
+
+#endif

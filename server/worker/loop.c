@@ -1,0 +1,614 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* loop: see the header. The loop, in the order that lets work flow to where it is waited for:
+ *
+ *     look, sleep or not -> runtime turn (input, sent, accepted) -> messages (batches, parts) ->
+ * jobs
+ *       -> clients that go on -> waits that are over -> background slice -> output to the streams
+ *       -> publish messages -> again
+ *
+ * Input is worked off inside the turn's callbacks. Everything that is sent, to sockets or to other
+ * threads, goes out once a turn.
+ *
+ * Invariants
+ *  1. The thread sleeps only after it has announced so and has looked at every mailbox again
+ * (shard/mailbox.h).
+ *  2. No step takes long: what runs commands stops between two of them when its slice is over
+ * (worker.h), jobs and background work run in slices.
+ */
+#include "server/worker/loop.h"
+
+#include "base/check.h"
+#include "base/must.h"
+#include "server/call/batch.h"
+#include "server/call/check.h"
+#include "server/call/command_table.h"
+#include "server/call/effects.h"
+#include "server/call/scatter_private.h"
+#include "server/client/client.h"
+#include "server/client/client_private.h"
+#include "server/client/describe.h"
+#include "server/client/listen.h"
+#include "server/observe/log.h"
+#include "server/txn/multi.h"
+#include "server/txn/txn.h"
+#include "server/worker/handlers.h"
+#include "server/worker/pausing.h"
+#include "server/worker/pools.h"
+#include "server/worker/shared.h"
+#include "server/worker/totals.h"
+#include "server/worker/worker.h"
+#include "shard/memory/sysmem.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RECV_BUFFERS        256
+#define RECV_BUFFER_BYTES   (16 * 1024)
+#define SCRATCH_BYTES       (16 * 1024)
+#define CRON_MS             100
+#define CRON_CLIENTS_A_TURN 200
+#define COLLECT_MS          1000
+/* As often as Valkey says it. */
+#define STATE_LOG_MS 5000
+#define SLICE_NS     (1000 * 1000)
+/* Room in a full ring is looked for this often: who empties it is busy, and mostly answers. */
+#define ROOM_WAIT_NS (1000 * 1000)
+/* A sleeping thread looks at its mailboxes this often although nobody rang: what it finds then is a
+ * lost wake-up. */
+#define WATCHDOG_MS       10
+#define WATCHDOG_QUIET_MS 1000 /* without mail for this long, the cron's turns are often enough */
+/* With more threads than this they look less often, so that idling costs no more. */
+#define WATCHDOG_THREADS 8
+#define EVICTED_A_TURN   256
+#define STOP_DRAIN_MS    500
+#define STOP_GIVE_UP_MS  5000
+#define STOP_TURN_NS     (1000 * 1000)
+
+/* ---- What happens to keys ---- */
+
+static void key_changed(void *arg, const struct key_news *news) {
+    struct worker *worker = arg;
+    watch_touch(&worker->shard.watches, news->db, news->key);
+    if (UNLIKELY(news->event == EVENT_EXPIRED) && worker->effects != NULL) {
+        effects_expired(worker, news);
+    }
+}
+
+static void key_heard(void *arg, const struct key_news *news) {
+    effects_heard(arg, news);
+}
+
+static int64_t expiry_ms(void *arg, int64_t now_ms) {
+    return txn_expiry_ms(arg, now_ms);
+}
+
+static bool locked(void *arg, uint64_t hash) {
+    const struct locks *locks = &((struct worker *)arg)->shard.locks;
+    return locks->requests > 0 && locks_block(locks, hash, true);
+}
+
+static void flushing(void *arg, uint32_t db) {
+    struct worker *worker = arg;
+    watch_flush(&worker->shard.watches, db);
+}
+
+static void swapping(void *arg, uint32_t a, uint32_t b) {
+    struct worker *worker = arg;
+    watch_swap(&worker->shard.watches, a, b, rt_wall_ms(worker->rt));
+}
+
+/* ---- Life ---- */
+
+int worker_runtimes(const struct server *server, struct rt **ret_rts, char **ret_reason) {
+    const struct config *config = server->config;
+    struct rt_options options = {
+        .make = server->rt_make,
+        .world = server->world,
+        .backend = config->io_backend == CONFIG_IO_URING   ? RT_URING
+                   : config->io_backend == CONFIG_IO_EPOLL ? RT_EPOLL
+                                                           : RT_AUTO,
+        .recv_buffers = RECV_BUFFERS,
+        .recv_buffer_bytes = RECV_BUFFER_BYTES,
+    };
+    return rt_new(&options, server->workers_count, ret_rts, ret_reason);
+}
+
+struct worker *worker_new(struct server *server, unsigned id, const struct config *config,
+                          struct rt *rt) {
+    struct worker *worker = must_calloc(1, sizeof *worker);
+    worker->server = server;
+    worker->node = &server->nodes[0];
+    worker->id = id;
+    worker->rt = rt;
+    worker->active_expire = true;
+    arena_init(&worker->scratch, SCRATCH_BYTES);
+    outbuf_init(&worker->discard);
+    outbuf_init(&worker->waste_replies);
+    arena_init(&worker->waste, 0);
+    uint64_t seed;
+    rt_random(worker->rt, &seed, sizeof seed);
+    rng_seed(&worker->rng, seed);
+    list_init(&worker->clients);
+    links_init(&worker->clients_by_id);
+    pqueue_init(&worker->evictable);
+    list_init(&worker->dirty);
+    list_init(&worker->ready);
+    list_init(&worker->delayed);
+    list_init(&worker->paused);
+    pqueue_init(&worker->deadlines);
+    list_init(&worker->jobs);
+    links_init(&worker->suspended);
+    pqueue_init(&worker->parts);
+    list_init(&worker->cut);
+    worker->slice_ticks = rt_ns_to_ticks(worker->rt, SLICE_NS);
+    worker->commands = must_calloc(command_table_count(server->commands), sizeof *worker->commands);
+    worker->open_batches = must_calloc(server->workers_count, sizeof *worker->open_batches);
+    struct keyspace_hooks hooks = {
+        .arg = worker,
+        .changed = key_changed,
+        .heard = key_heard,
+        .expiry_ms = expiry_ms,
+        .locked = locked,
+        .flushing = flushing,
+        .swapping = swapping,
+    };
+    shard_init(&worker->shard, id, (uint32_t)config->databases, &server->secret, &hooks,
+               rt_wall_ms(worker->rt));
+    worker_apply_config(worker, config);
+    server->workers[id] = worker;
+    server->threads[id] = rt;
+    return worker;
+}
+
+/* The next message, or NULL: of those taken from the mailboxes before, or of more. */
+static struct message *next_message(struct worker *worker) {
+    if (worker->inbox_at == worker->inbox_count) {
+        worker->inbox_at = 0;
+        worker->inbox_count = (unsigned)post_receive(worker->server->office, worker->id,
+                                                     worker->inbox, INBOX_MESSAGES);
+        if (worker->inbox_count == 0) {
+            return NULL;
+        }
+    }
+    return worker->inbox[worker->inbox_at++];
+}
+
+/* What came after the last turn, and is the receiver's to free. */
+static void end_mail(struct worker *worker) {
+    struct message *message;
+    while ((message = next_message(worker)) != NULL) {
+        if (message->kind == MESSAGE_UNWATCH) {
+            multi_unwatch_arrived(worker, message);
+        }
+    }
+}
+
+void worker_free(struct worker *worker) {
+    if (worker == NULL || worker->gave_up) {
+        return;
+    }
+    for (unsigned i = 0; i < command_table_count(worker->server->commands); i++) {
+        free(worker->commands[i].latency);
+    }
+    free(worker->commands);
+    end_mail(worker);
+    links_fini(&worker->suspended);
+    links_fini(&worker->clients_by_id);
+    worker_trim_pools(worker, true);
+    free(worker->open_batches);
+    check_owner_refuses(worker, NULL);
+    effects_free(worker);
+    outbuf_fini(&worker->discard);
+    outbuf_fini(&worker->waste_replies);
+    arena_fini(&worker->waste);
+    arena_fini(&worker->scratch);
+    shard_fini(&worker->shard);
+    rt_free(worker->rt);
+    free(worker);
+}
+
+/* The order by memory is kept only while somebody asks for it. */
+static void order_clients(struct worker *worker) {
+    bool evicts = config_maxmemory_clients(worker->config) > 0;
+    if (evicts == worker->evicts) {
+        return;
+    }
+    worker->evicts = evicts;
+    LIST_EACH(&worker->clients, node) {
+        client_order(LIST_ENTRY(node, struct client, node));
+    }
+}
+
+void worker_apply_config(struct worker *worker, const struct config *config) {
+    worker->config = config;
+    order_clients(worker);
+    worker_set_expiry(worker);
+    worker_set_lru(worker);
+}
+
+/* ---- Messages ---- */
+
+/* True if there may be more. */
+static bool handle_messages(struct worker *worker) {
+    struct message *message = next_message(worker);
+    if (message == NULL) {
+        return false;
+    }
+    const struct handlers *handlers = worker->server->handlers;
+    worker->mail_ms = rt_mono_ms(worker->rt);
+    worker_slice_enter(worker);
+    for (;;) {
+        handlers->messages[message->kind](worker, message);
+        if (worker->inbox_at == worker->inbox_count) {
+            return worker->inbox_count == INBOX_MESSAGES;
+        }
+        if (worker_slice_over(worker)) {
+            return true;
+        }
+        message = next_message(worker);
+    }
+}
+
+/* ---- Now and then ---- */
+
+/* A tenth of the clients, and the next tenth the next time: each about once a second. */
+static unsigned cron_share(const struct worker *worker) {
+    unsigned n = worker->clients_count / 10;
+    n = n > CRON_CLIENTS_A_TURN ? n : CRON_CLIENTS_A_TURN;
+    return n < worker->clients_count ? n : worker->clients_count;
+}
+
+/* Some of them. */
+static void cron_clients(struct worker *worker) {
+    int64_t now_ms = rt_wall_ms(worker->rt);
+    for (unsigned i = 0; worker->cron_clients > 0 && i < CRON_CLIENTS_A_TURN; i++) {
+        worker->cron_clients--;
+        struct list_node *node = list_pop_front(&worker->clients);
+        if (node == NULL) { /* many have gone meanwhile */
+            worker->cron_clients = 0;
+            return;
+        }
+        list_push_back(&worker->clients, node);
+        client_cron(LIST_ENTRY(node, struct client, node), now_ms);
+    }
+}
+
+/* For who follows a log: how much there is. */
+static void log_state(struct worker *worker) {
+    const struct keyspace *keyspace = worker->shard.keyspace;
+    for (uint32_t db = 0; db < (uint32_t)worker->config->databases; db++) {
+        uint64_t keys = keyspace_count(keyspace, db);
+        if (keys > 0) {
+            log_worker(worker, LOG_VERBOSE, "DB %u: %llu keys (%llu volatile) on shard %u.", db,
+                       (unsigned long long)keys,
+                       (unsigned long long)keyspace_count_expiring(keyspace, db), worker->id);
+        }
+    }
+    log_worker(worker, LOG_DEBUG, "Shard %u: %u clients connected, %zu bytes in use by keys",
+               worker->id, worker->clients_count, keyspace_memory(keyspace));
+}
+
+static void cron(struct worker *worker) {
+    int64_t now_ms = rt_mono_ms(worker->rt);
+    if (now_ms < worker->cron_next_ms) {
+        return;
+    }
+    bool idle = worker->clients_count == 0 && worker->server->workers_count > WATCHDOG_THREADS;
+    worker->cron_next_ms = now_ms + (idle ? 10 * CRON_MS : CRON_MS);
+    worker_sample_rates(worker);
+    rt_trim(worker->rt, false);
+    if (now_ms >= worker->collect_next_ms) {
+        worker->collect_next_ms = now_ms + COLLECT_MS;
+        worker_trim_pools(worker, false);
+        sysmem_collect(false);
+    }
+    totals_cron(worker);
+    if (UNLIKELY(log_wants(worker, LOG_VERBOSE)) &&
+        now_ms - worker->state_logged_ms >= STATE_LOG_MS) {
+        worker->state_logged_ms = now_ms;
+        log_state(worker);
+    }
+    worker->cron_clients = cron_share(worker);
+}
+
+/* Clients whose time to wait is over. Returns when the next one's is, monotonic ms. */
+static int64_t end_waits(struct worker *worker) {
+    int64_t now_ms = rt_mono_ms(worker->rt);
+    int64_t next_ms = INT64_MAX;
+    if (worker->pause.kind != PAUSE_NONE) {
+        if (now_ms >= worker->pause.until_ms) {
+            pause_end(worker);
+        } else {
+            next_ms = worker->pause.until_ms;
+        }
+    }
+    int64_t expires_ms = waits_expire(worker, now_ms);
+    return expires_ms < next_ms ? expires_ms : next_ms;
+}
+
+static struct client *largest_client(const struct worker *worker) {
+    struct pqueue_node *node = pqueue_first(&worker->evictable);
+    return node != NULL ? PQUEUE_ENTRY(node, struct client, memory_node) : NULL;
+}
+
+static bool clients_exceed(const struct worker *worker, size_t limit) {
+    struct shared_counters *shared = worker->server->shared;
+    const struct client *largest = largest_client(worker);
+    shared_set_clients_memory(shared, worker->id, worker->clients_memory,
+                              largest != NULL ? largest->memory : 0);
+    return largest != NULL && shared_clients_memory_total(shared) > limit &&
+           shared_largest_client_worker(shared) == worker->id;
+}
+
+/* maxmemory-clients: the largest client of all goes first, wherever it lives: who finds another
+ * worker's larger than his own leaves it to that one. True if more must go. */
+static bool evict_clients(struct worker *worker) {
+    if (LIKELY(!worker->evicts)) {
+        return false;
+    }
+    size_t limit = config_maxmemory_clients(worker->config);
+    unsigned evicted = 0;
+    while (clients_exceed(worker, limit)) {
+        if (evicted++ == EVICTED_A_TURN) {
+            return true;
+        }
+        struct client *largest = largest_client(worker);
+        log_client(worker, LOG_NOTICE, "Evicting client: ", largest, "");
+        worker->stats.evicted_clients++;
+        worker->clients_memory -=
+            largest->memory; /* as good as gone: freed when nothing is on its way */
+        largest->memory = 0;
+        client_close(largest);
+    }
+    return false;
+}
+
+/* One slice of background work. Returns when the next is wanted, wall ms. */
+static int64_t work(struct worker *worker) {
+    int64_t now_ms = rt_wall_ms(worker->rt);
+    int64_t until_ms = txn_expiry_ms(worker, now_ms);
+    int64_t next_ms = keyspace_work(worker->shard.keyspace, until_ms);
+    /* What a transaction holds back comes up in the turn in which that ends. */
+    return next_ms > until_ms && next_ms <= now_ms ? now_ms + 1 : next_ms;
+}
+
+/* The first whose output is delayed, or NULL. */
+static struct client *first_delayed(const struct worker *worker) {
+    struct list_node *node = list_first(&worker->delayed);
+    return node != NULL ? LIST_ENTRY(node, struct client, delay_node) : NULL;
+}
+
+static void flush_output(struct worker *worker) {
+    struct client *delayed;
+    while ((delayed = first_delayed(worker)) != NULL &&
+           delayed->delay_until_ms <= rt_mono_ms(worker->rt)) {
+        client_end_delay(delayed);
+    }
+    struct list_node *node;
+    while ((node = list_first(&worker->dirty)) != NULL) {
+        client_flush(LIST_ENTRY(node, struct client, dirty_node));
+    }
+}
+
+/* ---- The loop ---- */
+
+/* How long the thread may sleep, when nothing else happens. */
+static int64_t wait_ns(const struct worker *worker, int64_t work_ms, int64_t waiter_ms) {
+    int64_t mono_ms = rt_mono_ms(worker->rt), wall_ms = rt_wall_ms(worker->rt);
+    int64_t ms = worker->cron_next_ms - mono_ms;
+    if (work_ms != INT64_MAX && work_ms - wall_ms < ms) {
+        ms = work_ms - wall_ms;
+    }
+    if (waiter_ms - mono_ms < ms) {
+        ms = waiter_ms - mono_ms;
+    }
+    const struct client *delayed = first_delayed(worker);
+    if (delayed != NULL && delayed->delay_until_ms - mono_ms < ms) {
+        ms = delayed->delay_until_ms - mono_ms;
+    }
+    unsigned threads = worker->server->workers_count;
+    if (threads > 1 && mono_ms - worker->mail_ms < WATCHDOG_QUIET_MS) {
+        int64_t watch_ms =
+            WATCHDOG_MS * (threads > WATCHDOG_THREADS ? threads / WATCHDOG_THREADS : 1);
+        ms = ms < watch_ms ? ms : watch_ms;
+    }
+    return ms > 0 ? ms * 1000000 : 0;
+}
+
+/* Whether a message may be about to come, and looking for it pays. */
+static bool wants_look(struct worker *worker) {
+    const struct post_office *office = worker->server->office;
+    uint64_t received = post_get_stats(office, worker->id).received;
+    bool served = received != worker->mail_seen, away = post_away(office, worker->id) > 0;
+    worker->mail_seen = received;
+    if (worker->sleep_ns == 0 || (!away && !served)) {
+        return false;
+    }
+    worker->look_reason = away ? LOOK_AWAY : LOOK_SERVED;
+    uint64_t now_ns = (uint64_t)rt_mono_ms(worker->rt) * 1000000;
+    worker->look_ns = look_longest(&worker->look, worker->look_reason, now_ns);
+    return worker->look_ns > 0;
+}
+
+bool worker_look(struct worker *worker) {
+    worker->looking = wants_look(worker) && post_look(worker->server->office, worker->id);
+    worker->look_start = worker->looking ? rt_ticks(worker->rt) : 0;
+    return worker->looking;
+}
+
+/* True if it found nothing: then it has announced its sleep. */
+static bool end_look(struct worker *worker) {
+    bool found = post_look_end(worker->server->office, worker->id);
+    uint64_t end = rt_ticks(worker->rt);
+    uint64_t took_ns = rt_ticks_to_ns(worker->rt, end - worker->look_start);
+    uint64_t now_ns = (uint64_t)rt_mono_ms(worker->rt) * 1000000;
+    worker->looking = false;
+    worker->stats.looks++;
+    worker->stats.looks_found += found;
+    look_over(&worker->look, worker->look_reason, found, took_ns, now_ns);
+    return !found;
+}
+
+int64_t worker_rest(struct worker *worker) {
+    worker->asleep = worker->looking
+                         ? end_look(worker)
+                         : worker->sleep_ns > 0 && post_sleep(worker->server->office, worker->id);
+    if (!worker->asleep) {
+        worker->sleep_ns = 0;
+    }
+    return worker->sleep_ns;
+}
+
+/* One runtime turn with the end of the sleep handshake; false when the mailboxes must be left alone
+ * for now. */
+static bool wait_and_wake(struct worker *worker) {
+    if (!worker->asleep) {
+        rt_turn(worker->rt, 0);
+        return true;
+    }
+    int64_t before_ms = rt_mono_ms(worker->rt);
+    bool rung = rt_turn(worker->rt, worker->sleep_ns);
+    bool timed_out = rt_mono_ms(worker->rt) - before_ms >= worker->sleep_ns / 1000000;
+    return post_awake(worker->server->office, worker->id, rung || !timed_out);
+}
+
+void worker_stop_arrived(struct worker *worker, struct message *message) {
+    worker->stopping = true;
+}
+
+static void check_stop_signal(struct worker *worker) {
+    struct server *server = worker->server;
+    if (worker->id != 0 || worker->stopping || shared_stop_signal(server->shared) == 0) {
+        return;
+    }
+    worker->stopping = true;
+    int signal_number = shared_stop_signal(server->shared);
+    if (signal_number != STOP_BY_COMMAND) { /* SHUTDOWN has logged itself */
+        log_worker(worker, LOG_WARNING, "Received %s scheduling shutdown...",
+                   signal_number == SIGINT ? "SIGINT" : "SIGTERM");
+        log_worker(worker, LOG_NOTICE, "User requested shutdown...");
+    }
+    if (server->ending != NULL) {
+        server->ending();
+    }
+    for (unsigned i = 1; i < server->workers_count; i++) {
+        struct message *message = &server->workers[i]->stop_message;
+        *message = (struct message){.kind = MESSAGE_STOP, .home = POST_ONE_WAY};
+        post_send(server->office, 0, i, message);
+    }
+}
+
+/* What runs, and replies that are ready, get a moment to leave; then all connections are closed. A
+ * worker stays until nobody's are left, because what is away needs its owner to come home. False:
+ * it has ended. */
+static bool drain(struct worker *worker) {
+    struct shared_counters *shared = worker->server->shared;
+    int64_t now_ms = (int64_t)(rt_mono_ns(worker->rt) / 1000000); /* the turn's may be long past */
+    if (worker->drain_start_ms == 0) {
+        worker->drain_start_ms = now_ms;
+        worker->give_up_ms = now_ms + STOP_GIVE_UP_MS;
+        if (worker->id == 0) {
+            listen_stop(worker);
+        }
+    }
+    if (worker->resting == worker->more) {
+        worker->resting = !worker->more;
+        shared_set_resting(shared, worker->resting);
+    }
+    if (shared_connections_total(shared) == 0) {
+        return false;
+    }
+    if (!shared_all_rest(shared)) { /* one is busy, perhaps for long, with what others wait for */
+        worker->give_up_ms = now_ms + STOP_GIVE_UP_MS;
+    }
+    int64_t passed_ms = now_ms - worker->drain_start_ms;
+    LIST_EACH(&worker->clients, node) {
+        struct client *client = LIST_ENTRY(node, struct client, node);
+        if (passed_ms > STOP_DRAIN_MS || client_all_sent(client)) {
+            client_close(client);
+        }
+    }
+    if (now_ms > worker->give_up_ms) {
+        log_worker(worker, LOG_WARNING, "Some connections did not end in time.");
+        worker->gave_up = true;
+        return false;
+    }
+    return true;
+}
+
+bool worker_turn(struct worker *worker) {
+    worker_slice_begin(worker);
+    bool mail = wait_and_wake(worker);
+    uint64_t start = rt_ticks(worker->rt);
+    worker_slice_begin(worker);
+    bool more = mail && handle_messages(worker);
+    worker_slice_begin(worker);
+    batches_go_on(worker);
+    worker_slice_begin(worker);
+    more |= scatter_run_jobs(worker);
+    worker_slice_begin(worker);
+    clients_run_ready(worker);
+    worker_slice_begin(worker);
+    txn_settle(worker);
+    int64_t waiter_ms = end_waits(worker);
+    cron(worker);
+    cron_clients(worker);
+    int64_t work_ms = work(worker);
+    flush_output(worker);
+    more |= evict_clients(worker);
+    more |= worker_free_waste(worker);
+    check_stop_signal(worker);
+    worker->more = more || worker->cron_clients > 0 || !list_empty(&worker->ready) ||
+                   !list_empty(&worker->jobs) || !list_empty(&worker->cut) ||
+                   !list_empty(&worker->shard.locks.settled);
+    worker->stats.cycles++;
+    uint64_t end = rt_ticks(worker->rt), turn_ticks = end - rt_woke_ticks(worker->rt);
+    worker->stats.cycle_ticks += end - start;
+    if (turn_ticks > worker->stats.longest_turn_ticks) {
+        worker->stats.longest_turn_ticks = turn_ticks;
+    }
+    if (worker->stopping) {
+        worker->sleep_ns = worker->more ? 0 : STOP_TURN_NS;
+        return drain(worker);
+    }
+    worker->sleep_ns = wait_ns(worker, work_ms, waiter_ms);
+    return true;
+}
+
+void worker_publish(struct worker *worker) {
+    bool left = post_publish(worker->server->office, worker->id);
+    if (worker->more && !worker->stopping) {
+        worker->sleep_ns = 0;
+    } else if (left && worker->sleep_ns > ROOM_WAIT_NS) {
+        worker->sleep_ns = ROOM_WAIT_NS;
+    }
+}
+
+void worker_start(struct worker *worker) {
+    worker->cron_next_ms = rt_mono_ms(worker->rt);
+    worker->samples.last_ms = worker->cron_next_ms;
+    worker->sleep_ns = 0;
+    unsigned workers = worker->server->workers_count;
+    look_init(&worker->look, workers > 1 && rt_may_look(worker->rt, workers));
+}
+
+static bool mail_found(void *arg) {
+    const struct worker *worker = arg;
+    return post_found(worker->server->office, worker->id);
+}
+
+void worker_run(struct worker *worker) {
+    worker_start(worker);
+    bool goes_on = true;
+    while (goes_on) {
+        if (worker_look(worker)) {
+            rt_look(worker->rt, mail_found, worker, worker->look_ns);
+        }
+        worker_rest(worker);
+        goes_on = worker_turn(worker);
+        worker_publish(worker);
+    }
+    rt_turn(worker->rt, 0); /* the last wake-ups leave while all runtimes are still there */
+}
