@@ -176,6 +176,12 @@ static void line_free_if_empty(struct waiters *waiters, struct waiter_line *line
     free(line);
 }
 
+static void line_note(struct waiters *waiters, struct waiter_line *line) {
+    if (!list_node_linked(&line->ready_node)) {
+        list_push_back(&waiters->ready, &line->ready_node);
+    }
+}
+
 void waiters_init(struct waiters *waiters) {
     links_init(&waiters->lines);
     list_init(&waiters->ready);
@@ -198,6 +204,7 @@ void waiters_join(struct waiters *waiters, struct waiter_part *part) {
         }
         key->line = line;
         list_push_back(&line->keys, &key->node);
+        line_note(waiters, line);
     }
 }
 
@@ -213,12 +220,6 @@ void waiters_leave(struct waiters *waiters, struct waiter_part *part) {
 }
 
 /* ---- Serving ---- */
-
-static void line_note(struct waiters *waiters, struct waiter_line *line) {
-    if (!list_node_linked(&line->ready_node)) {
-        list_push_back(&waiters->ready, &line->ready_node);
-    }
-}
 
 void waiters_note_key(struct waiters *waiters, uint32_t db, const struct key *key) {
     struct waiter_line *line = line_find(waiters, db, key);
@@ -238,8 +239,10 @@ void waiters_note_database(struct waiters *waiters, uint32_t db) {
     }
 }
 
-static void line_serve(struct waiters *waiters, struct waiter_line *line,
+/* False: it is to be asked again. */
+static bool line_serve(struct waiters *waiters, struct waiter_line *line,
                        const struct waiters_server *server) {
+    enum waiter_answer answer = WAITER_EMPTY;
     line->serving = true;
     LIST_EACH_SAFE(&line->keys, node) { /* no part stands here twice: the next one stays */
         struct waiter_key *key = LIST_ENTRY(node, struct waiter_key, node);
@@ -248,8 +251,8 @@ static void line_serve(struct waiters *waiters, struct waiter_line *line,
             waiters_leave(waiters, part);
             continue;
         }
-        enum waiter_answer answer = server->answer(server->arg, key);
-        if (answer == WAITER_EMPTY) {
+        answer = server->answer(server->arg, key);
+        if (answer == WAITER_EMPTY || answer == WAITER_LATER) {
             break;
         }
         if (answer == WAITER_PASSES) {
@@ -263,13 +266,19 @@ static void line_serve(struct waiters *waiters, struct waiter_line *line,
     }
     line->serving = false;
     line_free_if_empty(waiters, line);
+    return answer != WAITER_LATER; /* else the one that was asked still stands here */
 }
 
 void waiters_serve_ready(struct waiters *waiters, const struct waiters_server *server) {
+    struct list later;
+    list_init(&later);
     struct list_node *node;
     while ((node = list_pop_front(&waiters->ready)) != NULL) {
-        line_serve(waiters, LIST_ENTRY(node, struct waiter_line, ready_node), server);
+        if (!line_serve(waiters, LIST_ENTRY(node, struct waiter_line, ready_node), server)) {
+            list_push_back(&later, node);
+        }
     }
+    list_splice_back(&waiters->ready, &later);
 }
 
 size_t waiters_memory(const struct waiters *waiters) {

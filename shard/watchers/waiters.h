@@ -16,10 +16,11 @@
  *               called back. If it is not, a part with an answer is on its way home.
  *     shard   waiters_leave: called back, it goes home
  *
- * The claim (claim.h) decides between shards, and between them and home. Who has a key that is
- * filled by a transaction serves it once that is over and before its locks go, so nobody sees a
- * value for which somebody waits. That none of the keys has anything is to be known, and kept so by
- * their locks if there are several shards, from the look at them until the last part has joined.
+ * The claim (claim.h) decides between shards, and between them and home. Whoever joins is looked at
+ * as if its keys had just got something, so what is there already serves it at once. On several
+ * shards a transaction looks at the keys first, from left to right, and lets the parts join while
+ * it has their locks. A key that a transaction has locked is left for later: it is served when the
+ * lock is given back, before others come to it, so nobody sees a value for which somebody waits.
  *
  * Thread: a waiter is its home's, a part the shard's while it is lent; `waiters` the owner's.
  * Costs one branch per change of a key while nobody waits.
@@ -108,6 +109,7 @@ enum waiter_answer {
     WAITER_SERVES,
     WAITER_PASSES, /* not what this one waits for: the next may be served */
     WAITER_EMPTY,  /* nothing for anybody */
+    WAITER_LATER,  /* a transaction has its lock: what it does to the key must not be seen yet */
 };
 
 struct waiters_server {
@@ -122,7 +124,7 @@ void waiters_init(struct waiters *waiters);
 /* Nobody may stand there. */
 void waiters_fini(struct waiters *waiters);
 
-/* A part has arrived: it stands at the end of the lines of its keys. */
+/* A part has arrived: it stands at the end of the lines of its keys, which are noted. */
 void waiters_join(struct waiters *waiters, struct waiter_part *part);
 /* It was called back, and goes home: it stands in no line any more. */
 void waiters_leave(struct waiters *waiters, struct waiter_part *part);
@@ -139,7 +141,8 @@ static inline void waiters_note(struct waiters *waiters, uint32_t db, const stru
 void waiters_note_database(struct waiters *waiters, uint32_t db);
 
 void waiters_serve_ready(struct waiters *waiters, const struct waiters_server *server);
-/* Once a command or a transaction is over, and nobody has seen what it did: serves whom it can. */
+/* Once a command is over, a part has joined or a transaction has given its locks back, and nobody
+ * has seen yet what was done: serves whom it can. */
 static inline void waiters_serve(struct waiters *waiters, const struct waiters_server *server) {
     if (UNLIKELY(!list_empty(&waiters->ready))) {
         waiters_serve_ready(waiters, server);

@@ -14,6 +14,7 @@ static int values[KEYS];
 static unsigned passes;  /* bits of waits that pass */
 static char served[256]; /* wait and key of each, in order */
 static int moves_to;     /* a key that gets what was taken, or -1 */
+static int locked;       /* a key that a transaction has locked, or -1 */
 static bool raced;       /* another thread claims the first wait after it was looked at */
 
 static struct key key_of(unsigned n) {
@@ -32,6 +33,9 @@ static void note(unsigned n, int count) {
 }
 
 static enum waiter_answer answer(void *arg, const struct waiter_key *key) {
+    if ((int)number(key) == locked) {
+        return WAITER_LATER;
+    }
     if (values[number(key)] == 0) {
         return WAITER_EMPTY;
     }
@@ -64,7 +68,7 @@ static void start(void) {
     memset(values, 0, sizeof(values));
     passes = 0;
     served[0] = 0;
-    moves_to = -1;
+    moves_to = locked = -1;
     raced = false;
 }
 
@@ -88,6 +92,7 @@ static struct waiter *join(unsigned wait, const char *keys) {
         waiter_lend(&waiter->parts[i]);
         if (waiter->parts[i].shard == 0) {
             waiters_join(&waiters, &waiter->parts[i]);
+            run();
         }
     }
     return waiter;
@@ -212,6 +217,43 @@ Test(waiters, what_serving_adds_to_the_same_key_goes_on_down_the_line) {
     nobody_is_left();
 }
 
+Test(waiters, who_joins_gets_what_is_there_already) {
+    values[1] = 1;
+    join(1, "ab");
+    cr_assert_str_eq(served, "1b ");
+    nobody_is_left();
+}
+
+/* It was served in the middle of the transaction, by the end of another command. */
+Test(waiters, what_a_transaction_has_locked_is_served_later_and_delays_no_other_key) {
+    join(1, "a");
+    join(2, "b");
+    join(3, "c");
+    locked = 0;
+    note(0, 1);
+    note(1, 1);
+    run();
+    cr_assert_str_eq(served, "2b ");
+    note(2, 1);
+    run();
+    cr_assert_str_eq(served, "2b 3c ");
+    locked = -1;
+    run();
+    cr_assert_str_eq(served, "2b 3c 1a ");
+    nobody_is_left();
+}
+
+Test(waiters, who_leaves_a_locked_key_is_not_asked_again) {
+    struct waiter *waiter = join(1, "a");
+    locked = 0;
+    note(0, 1);
+    run();
+    cr_assert(waiter_cancel(waiter));
+    run();
+    call_back(waiter);
+    nobody_is_left();
+}
+
 Test(waiters, a_wait_that_was_cancelled_is_passed_over_before_it_has_left) {
     struct waiter *first = join(1, "ab");
     join(2, "a");
@@ -273,6 +315,7 @@ Test(waiters, databases_are_told_apart_and_noted_as_a_whole) {
     struct waiter *waiter = waiter_new(names, 2, (void *)1);
     waiter_lend(&waiter->parts[0]);
     waiters_join(&waiters, &waiter->parts[0]);
+    run();
     note(0, 1); /* in database 0 */
     run();
     waiters_note_database(&waiters, 2);
