@@ -41,10 +41,10 @@
 #define REPLIES_MAX (1024 * 1024)
 
 struct batch *batch_take(struct worker *worker, struct client *client, struct rt_buffer *input) {
-    struct batch *batch = worker->batch_pool;
+    struct batch *batch = worker->batches.pool;
     if (batch != NULL) {
-        worker->batch_pool = batch->next;
-        stock_take(&worker->batch_stock);
+        worker->batches.pool = batch->next;
+        stock_take(&worker->batches.stock);
     } else {
         batch = must_malloc(sizeof *batch);
         arena_init(&batch->arena, ARENA_BLOCK_BYTES);
@@ -83,26 +83,26 @@ void batch_put(struct worker *worker, struct batch *batch) {
     }
     outbuf_fini(&batch->early);
     worker_reclaim_chunk(worker, &batch->out);
-    if (worker->batch_stock.count >= BATCHES_KEPT_MAX) {
+    if (worker->batches.stock.count >= BATCHES_KEPT_MAX) {
         batch_free(batch);
         return;
     }
     arena_reset(&batch->arena);
-    batch->next = worker->batch_pool;
-    worker->batch_pool = batch;
-    stock_put(&worker->batch_stock);
+    batch->next = worker->batches.pool;
+    worker->batches.pool = batch;
+    stock_put(&worker->batches.stock);
 }
 
 void batch_pool_drop(struct worker *worker, unsigned count) {
     for (; count > 0; count--) {
-        struct batch *batch = worker->batch_pool;
-        worker->batch_pool = batch->next;
+        struct batch *batch = worker->batches.pool;
+        worker->batches.pool = batch->next;
         batch_free(batch);
     }
 }
 
 size_t batch_pool_memory(const struct worker *worker) {
-    return worker->batch_stock.count * (sizeof(struct batch) + ARENA_BLOCK_BYTES);
+    return worker->batches.stock.count * (sizeof(struct batch) + ARENA_BLOCK_BYTES);
 }
 
 /* Words of an inline request lie in memory that its reader uses again: they go along. */
@@ -169,7 +169,7 @@ void batch_returned(struct batch *batch) {
     }
     batch->ready = batch->count;
     if (UNLIKELY(batch->wide_ops > 0)) {
-        batch->client->worker->wide_ops -= batch->wide_ops;
+        batch->client->worker->batches.wide_ops -= batch->wide_ops;
     }
     if (batch->input != NULL) {
         rt_buffer_unref(batch->input);
@@ -186,7 +186,7 @@ size_t batch_memory_at_home(const struct batch *batch) {
 
 /* In whose name its ops run. */
 static struct caller caller_of(struct worker *worker) {
-    return (struct caller){.worker = worker, .shard = &worker->shard, .tick = worker->tick};
+    return (struct caller){.worker = worker, .shard = &worker->shard, .tick = worker->slice.tick};
 }
 
 /* Runs the next op; returns the bytes of its reply. */
@@ -217,14 +217,14 @@ static void batch_go_on(struct worker *worker, struct batch *batch);
 
 static void suspend(struct worker *worker, struct batch *batch) {
     batch->link.hash = links_hash(batch->client_id);
-    links_add(&worker->suspended, &batch->link);
+    links_add(&worker->batches.suspended, &batch->link);
 }
 
 /* What is ready goes home now, the rest goes on in the next turn. Until then it stands among the
  * suspended ones, so that what comes behind it from the same client follows it. */
 static void batch_cut(struct worker *worker, struct batch *batch) {
     suspend(worker, batch);
-    list_push_back(&worker->cut, &batch->cut_node);
+    list_push_back(&worker->batches.cut, &batch->cut_node);
     if (batch->out.bytes == 0) {
         return;
     }
@@ -242,15 +242,15 @@ static void batch_cut(struct worker *worker, struct batch *batch) {
 void batches_go_on(struct worker *worker) {
     struct list cut;
     list_init(&cut);
-    list_splice_back(&cut, &worker->cut); /* who is cut again goes on in the next turn */
+    list_splice_back(&cut, &worker->batches.cut); /* who is cut again goes on in the next turn */
     struct list_node *node;
     while (!worker_slice_over(worker) && (node = list_pop_front(&cut)) != NULL) {
         struct batch *batch = LIST_ENTRY(node, struct batch, cut_node);
-        links_remove(&worker->suspended, &batch->link);
+        links_remove(&worker->batches.suspended, &batch->link);
         batch_go_on(worker, batch);
     }
-    list_splice_back(&cut, &worker->cut);
-    list_splice_back(&worker->cut, &cut);
+    list_splice_back(&cut, &worker->batches.cut);
+    list_splice_back(&worker->batches.cut, &cut);
 }
 
 /* The next op's keys are this shard's, though the table may have changed since it was routed. */
@@ -268,7 +268,7 @@ static struct batch *batch_of_lock(struct lock_request *request) {
 
 /* Its key's lock was waited for, and perhaps the slot has gone meanwhile. */
 static void run_locked(struct worker *worker, struct batch *batch) {
-    worker->tick = rt_ticks(worker->rt);
+    worker->slice.tick = rt_ticks(worker->rt);
     struct caller caller = caller_of(worker);
     if (is_owner(worker, batch)) {
         run_op(&caller, batch);
@@ -279,7 +279,7 @@ static void run_locked(struct worker *worker, struct batch *batch) {
 static void op_settled(void *context, struct lock_request *request) {
     struct worker *worker = context;
     struct batch *batch = batch_of_lock(request);
-    links_remove(&worker->suspended, &batch->link);
+    links_remove(&worker->batches.suspended, &batch->link);
     run_locked(worker, batch);
     batch_go_on(worker, batch);
 }
@@ -349,7 +349,7 @@ void batch_lent(struct worker *worker, struct message *message) {
 
 void batch_back(struct worker *worker, struct message *message) {
     struct batch *batch = (struct batch *)message;
-    links_remove(&worker->suspended, &batch->link);
+    links_remove(&worker->batches.suspended, &batch->link);
     batch_go_on(worker, batch);
 }
 
@@ -413,7 +413,7 @@ static void batch_go_on(struct worker *worker, struct batch *batch) {
 /* An earlier batch of the same client waits here: this one goes behind it. */
 static bool follows(struct worker *worker, struct batch *batch) {
     uint64_t hash = links_hash(batch->client_id);
-    struct link *at = links_first(&worker->suspended, hash);
+    struct link *at = links_first(&worker->batches.suspended, hash);
     while (at != NULL && LINK_ENTRY(at, struct batch, link)->client_id != batch->client_id) {
         at = at->next;
     }
@@ -432,7 +432,7 @@ static bool follows(struct worker *worker, struct batch *batch) {
 
 void batch_arrived(struct worker *worker, struct message *message) {
     struct batch *batch = (struct batch *)message;
-    if (UNLIKELY(worker->suspended.count > 0) && follows(worker, batch)) {
+    if (UNLIKELY(worker->batches.suspended.count > 0) && follows(worker, batch)) {
         return;
     }
     struct keyspace *keyspace = worker->shard.keyspace;

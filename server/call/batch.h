@@ -55,8 +55,8 @@ struct batch {
     size_t client_memory; /* counted to the client while its replies wait at home */
     /* The owner's, while it waits for a lock or for its next slice. */
     uint32_t ran;              /* ops so far */
-    struct link link;          /* of worker->suspended */
-    struct list_node cut_node; /* of worker->cut */
+    struct link link;          /* of worker->batches.suspended */
+    struct list_node cut_node; /* of worker->batches.cut */
     struct batch *followers;   /* of the same client, that came meanwhile, linked by next */
     struct batch *last_follower;
     struct lock_request lock;

@@ -24,14 +24,14 @@ const struct key NO_KEY;
 
 static void count_error(struct worker *worker, uint32_t errors, const char *code) {
     worker->stats.error_replies += errors;
-    for (unsigned i = 0; i < worker->errors_count; i++) {
-        if (strcmp(worker->errors[i].code, code) == 0) {
-            worker->errors[i].count += errors;
+    for (unsigned i = 0; i < worker->tally.errors_count; i++) {
+        if (strcmp(worker->tally.errors[i].code, code) == 0) {
+            worker->tally.errors[i].count += errors;
             return;
         }
     }
-    if (worker->errors_count < ERROR_STATS_MAX) {
-        struct error_stat *stat = &worker->errors[worker->errors_count++];
+    if (worker->tally.errors_count < ERROR_STATS_MAX) {
+        struct error_stat *stat = &worker->tally.errors[worker->tally.errors_count++];
         strcpy(stat->code, code);
         stat->count = errors;
     }
@@ -39,7 +39,7 @@ static void count_error(struct worker *worker, uint32_t errors, const char *code
 
 static inline void count(struct worker *worker, const struct command_ref *ref, uint64_t ticks,
                          uint32_t errors, const char *code) {
-    struct command_stats *stats = &worker->commands[ref->id];
+    struct command_stats *stats = &worker->tally.commands[ref->id];
     stats->calls++;
     stats->ticks += ticks;
     worker->stats.commands_processed++;
@@ -63,7 +63,7 @@ void call_count(struct worker *worker, const struct command_ref *ref,
 
 void call_refused(struct worker *worker, const struct command_ref *ref, const struct reply *reply) {
     if (ref != NULL) {
-        worker->commands[ref->id].rejected++;
+        worker->tally.commands[ref->id].rejected++;
     }
     count_error(worker, reply->errors, reply->error_code);
 }
@@ -115,7 +115,7 @@ static inline uint64_t lap(struct caller *caller) {
     struct worker *worker = caller->worker;
     uint64_t now = rt_ticks(worker->rt);
     uint64_t ticks = now - caller->tick;
-    caller->tick = worker->tick = now;
+    caller->tick = worker->slice.tick = now;
     return ticks;
 }
 

@@ -139,11 +139,11 @@ static void run_home(struct client *client, struct staged *staged, struct caller
 
 static void run_away(struct client *client, struct staged *staged) {
     struct worker *worker = client->worker;
-    struct batch *batch = worker->open_batches[staged->target];
+    struct batch *batch = worker->batches.open[staged->target];
     if (batch == NULL) {
         batch = batch_take(worker, client, client->input_buffer);
-        worker->open_batches[staged->target] = batch;
-        worker->open_count++;
+        worker->batches.open[staged->target] = batch;
+        worker->batches.open_count++;
     }
     if (UNLIKELY(staged->large != NULL)) {
         batch->large = staged->large;
@@ -152,7 +152,7 @@ static void run_away(struct client *client, struct staged *staged) {
         batch_add(batch, staged->ref, &staged->request, &staged->key, staged->keys, client);
     if (UNLIKELY(staged->keys != NULL) && staged->keys->wide) {
         batch->wide_ops++;
-        worker->wide_ops++;
+        worker->batches.wide_ops++;
     }
     client_pend_op(client, batch, (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0);
     client->ops_pending++;
@@ -318,7 +318,7 @@ static bool must_wait_here(const struct client *client, const struct staged *sta
     if (LIKELY(worker->shard.locks.requests == 0 && client->self_batches == 0)) {
         return false;
     }
-    return client->self_batches > 0 || worker->open_batches[worker->id] != NULL ||
+    return client->self_batches > 0 || worker->batches.open[worker->id] != NULL ||
            keyset_is_blocked(&worker->shard.locks, staged->ref, &staged->key, staged->keys);
 }
 
@@ -509,7 +509,7 @@ static void run_window(struct client *client) {
     struct caller caller = {
         .worker = worker,
         .shard = &worker->shard,
-        .tick = worker->tick,
+        .tick = worker->slice.tick,
         .db = client->db, /* what changes it, or the manner, ends the window */
         .manner = client_manner(client),
     };

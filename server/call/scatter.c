@@ -172,7 +172,7 @@ bool scatter_run_jobs(struct worker *worker) {
             part->message.kind = MESSAGE_PART_DONE;
             post_send(worker->server->office, worker->id, part->message.home, &part->message);
         }
-        worker->tick = rt_ticks(worker->rt);
+        worker->slice.tick = rt_ticks(worker->rt);
     }
     list_splice_back(&jobs, &worker->jobs);
     list_splice_back(&worker->jobs, &jobs);
@@ -251,5 +251,5 @@ void scatter_part_home(struct worker *worker, struct message *message) {
     if (--scatter->open == 0) {
         scatter_finish(worker, scatter);
     }
-    worker->tick = rt_ticks(worker->rt);
+    worker->slice.tick = rt_ticks(worker->rt);
 }

@@ -35,7 +35,7 @@
 #define IDLE_BEFORE_LOOK_MS   500
 
 struct client *client_of_id(const struct worker *worker, uint64_t id) {
-    struct link *at = links_first(&worker->clients_by_id, links_hash(id));
+    struct link *at = links_first(&worker->clients.by_id, links_hash(id));
     while (at != NULL && LINK_ENTRY(at, struct client, id_link)->id != id) {
         at = at->next;
     }
@@ -94,10 +94,10 @@ void client_accept(struct worker *worker, const struct rt_accepted *accepted, ui
         rt_socket_no_delay(worker->rt, accepted->socket);
         rt_socket_keep_alive(worker->rt, accepted->socket, (int)worker->config->tcp_keepalive);
     }
-    list_push_back(&worker->clients, &client->node);
+    list_push_back(&worker->clients.all, &client->node);
     client->id_link.hash = links_hash(id);
-    links_add(&worker->clients_by_id, &client->id_link);
-    worker->clients_count++;
+    links_add(&worker->clients.by_id, &client->id_link);
+    worker->clients.count++;
     if (rt_stream_open(worker->rt, &client->stream, accepted->socket, &client_events) != 0) {
         rt_socket_close(worker->rt, accepted->socket);
         client_move(client, CLIENT_CLOSING);
@@ -119,7 +119,7 @@ void client_close(struct client *client) {
     client->flags &= ~(unsigned)CLIENT_DIRTY;
     list_remove(&client->dirty_node);
     list_remove(&client->line_node);
-    pqueue_remove(&client->worker->evictable, &client->memory_node);
+    pqueue_remove(&client->worker->clients.evictable, &client->memory_node);
     list_remove(&client->delay_node);
     client->input.len =
         0; /* the buffer is dropped with the client: a window may be running over it */
@@ -164,11 +164,11 @@ bool client_try_free(struct client *client) {
     struct worker *worker = client->worker;
     check(client->pending_count == 0 && client->ops_pending == 0);
     check(client->home_memory == 0 && client->home_replies == 0);
-    worker->clients_memory -= client->memory;
-    worker->clients_count--;
+    worker->clients.memory -= client->memory;
+    worker->clients.count--;
     shared_connection_over(worker->server->shared, worker->id);
     list_remove(&client->node);
-    links_remove(&worker->clients_by_id, &client->id_link);
+    links_remove(&worker->clients.by_id, &client->id_link);
     list_remove(&client->dirty_node);
     client_input_drop(client);
     large_free(client->large);

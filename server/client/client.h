@@ -91,10 +91,10 @@ struct pending {
 struct client {
     struct rt_stream stream; /* first: a stream pointer is its client's */
     struct worker *worker;
-    struct list_node node; /* of worker->clients */
-    struct link id_link;   /* of worker->clients_by_id */
+    struct list_node node; /* of worker->clients.all */
+    struct link id_link;   /* of worker->clients.by_id */
     struct list_node dirty_node;
-    struct list_node line_node; /* of worker->ready or ->paused */
+    struct list_node line_node; /* of worker->clients.ready or ->paused */
     uint64_t id;
     enum client_state state;
     unsigned flags;
@@ -116,7 +116,7 @@ struct client {
     uint32_t pending_head, pending_count, pending_cap;
     uint32_t delay; /* entries of pending that must be home before `out` is sent: delays_output */
     bool delayed;
-    struct list_node delay_node; /* of worker->delayed */
+    struct list_node delay_node; /* of worker->clients.delayed */
     int64_t delay_until_ms;      /* monotonic */
     uint32_t ops_pending;        /* in batches: until their replies have moved to `out` */
     size_t bytes_away;       /* of the requests on other threads, and of what a transaction runs */
@@ -150,7 +150,7 @@ struct client {
     int64_t active_ms;                      /* wall, last interaction */
     uint64_t bytes_in, bytes_out, commands;
     size_t memory;                  /* as last accounted to the worker */
-    struct pqueue_node memory_node; /* of worker->evictable */
+    struct pqueue_node memory_node; /* of worker->clients.evictable */
     size_t out_peak;                /* largest output lately: client_recent_max_output_buffer */
 };
 

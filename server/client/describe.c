@@ -195,10 +195,10 @@ void log_protocol_error(struct worker *worker, const struct client *client, stru
 
 void log_http(struct worker *worker, const struct client *client) {
     int64_t now_ms = rt_wall_ms(worker->rt);
-    if (now_ms - worker->http_logged_ms < HTTP_LOG_EVERY_MS) {
+    if (now_ms - worker->clients.http_logged_ms < HTTP_LOG_EVERY_MS) {
         return;
     }
-    worker->http_logged_ms = now_ms;
+    worker->clients.http_logged_ms = now_ms;
     log_worker(worker, LOG_WARNING,
                "Possible SECURITY ATTACK detected: somebody sends HTTP to this port, as a browser "
                "does when a page tricks it into that. Connection from %s aborted.",

@@ -132,17 +132,18 @@ size_t client_memory(const struct client *client) {
 void client_account(struct client *client) {
     size_t bytes = client_memory(client);
     struct worker *worker = client->worker;
-    worker->clients_memory += bytes - client->memory;
+    worker->clients.memory += bytes - client->memory;
     client->memory = bytes;
-    if (UNLIKELY(worker->evicts)) {
+    if (UNLIKELY(worker->clients.evicts)) {
         client_order(client);
     }
 }
 
 void client_order(struct client *client) {
     struct worker *worker = client->worker;
-    pqueue_remove(&worker->evictable, &client->memory_node);
-    if (worker->evicts && !client_is_closing(client) && !(client->flags & CLIENT_NO_EVICT)) {
-        pqueue_add(&worker->evictable, &client->memory_node, -(int64_t)client->memory);
+    pqueue_remove(&worker->clients.evictable, &client->memory_node);
+    if (worker->clients.evicts && !client_is_closing(client) &&
+        !(client->flags & CLIENT_NO_EVICT)) {
+        pqueue_add(&worker->clients.evictable, &client->memory_node, -(int64_t)client->memory);
     }
 }

@@ -116,9 +116,9 @@ static void hand_on_pending(struct client *client) {
 
 void client_send_batch(struct client *client, unsigned target) {
     struct worker *worker = client->worker;
-    struct batch *batch = worker->open_batches[target];
-    worker->open_batches[target] = NULL;
-    worker->open_count--;
+    struct batch *batch = worker->batches.open[target];
+    worker->batches.open[target] = NULL;
+    worker->batches.open_count--;
     client->batches_away++;
     client->self_batches += target == worker->id;
     batch->target = target;
@@ -129,8 +129,8 @@ void client_send_batch(struct client *client, unsigned target) {
 
 void client_send_batches(struct client *client) {
     struct worker *worker = client->worker;
-    for (unsigned i = 0; worker->open_count > 0; i++) {
-        if (worker->open_batches[i] != NULL) {
+    for (unsigned i = 0; worker->batches.open_count > 0; i++) {
+        if (worker->batches.open[i] != NULL) {
             client_send_batch(client, i);
         }
     }
@@ -159,7 +159,7 @@ static void replies_came(struct client *client, struct batch *batch, size_t byte
     account_home(client, batch);
     hand_on_pending(client);
     if (UNLIKELY(bytes > OUTBUF_CHUNK_BYTES)) {
-        client->worker->tick = rt_ticks(client->worker->rt); /* moving them took a while */
+        client->worker->slice.tick = rt_ticks(client->worker->rt); /* moving them took a while */
     }
     if (client_is_closing(client)) {
         client_try_free(client);
@@ -200,7 +200,7 @@ void client_batch_done(struct worker *worker, struct message *message) {
 void client_mark_dirty(struct client *client) {
     if (!(client->flags & CLIENT_DIRTY) && !client_is_closing(client)) {
         client->flags |= CLIENT_DIRTY;
-        list_push_back(&client->worker->dirty, &client->dirty_node);
+        list_push_back(&client->worker->clients.dirty, &client->dirty_node);
     }
 }
 
@@ -223,7 +223,7 @@ static bool delays_output(struct client *client) {
         client->delayed = true;
         client->delay = client->pending_count;
         client->delay_until_ms = rt_mono_ms(client->worker->rt) + DELAY_MS_MAX;
-        list_push_back(&client->worker->delayed, &client->delay_node);
+        list_push_back(&client->worker->clients.delayed, &client->delay_node);
     }
     return client->delay > 0;
 }

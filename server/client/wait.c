@@ -4,9 +4,9 @@
  * says.
  *
  * Invariants
- *  1. A client that is WAITING, and no other, has a wait; its node is in worker->deadlines if the
- * wait has a time.
- *  2. A client that is READY is in worker->ready, and no other is.
+ *  1. A client that is WAITING, and no other, has a wait; its node is in worker->clients.deadlines
+ * if the wait has a time.
+ *  2. A client that is READY is in worker->clients.ready, and no other is.
  */
 #include "server/client/wait.h"
 
@@ -39,13 +39,14 @@ bool client_state_leads(enum client_state from, enum client_state to) {
 
 void client_resume(struct client *client) {
     client_move(client, CLIENT_READY);
-    list_push_back(&client->worker->ready, &client->line_node);
+    list_push_back(&client->worker->clients.ready, &client->line_node);
 }
 
 void clients_run_ready(struct worker *worker) {
     struct list ready;
     list_init(&ready);
-    list_splice_back(&ready, &worker->ready); /* who must wait again comes up in the next turn */
+    list_splice_back(&ready,
+                     &worker->clients.ready); /* who must wait again comes up in the next turn */
     struct list_node *node;
     while (!worker_slice_over(worker) && (node = list_pop_front(&ready)) != NULL) {
         struct client *client = LIST_ENTRY(node, struct client, line_node);
@@ -56,8 +57,8 @@ void clients_run_ready(struct worker *worker) {
             client_limit_input(client); /* what came while it waited was not looked at */
         }
     }
-    list_splice_back(&ready, &worker->ready);
-    list_splice_back(&worker->ready, &ready);
+    list_splice_back(&ready, &worker->clients.ready);
+    list_splice_back(&worker->clients.ready, &ready);
 }
 
 /* ---- Waits ---- */
@@ -70,13 +71,13 @@ void client_wait(struct client *client, const struct wait_kind *kind, int64_t un
     client->wait.kind = kind;
     client->wait.until_ms = until_ms;
     if (until_ms != INT64_MAX) {
-        pqueue_add(&client->worker->deadlines, &client->wait.node, until_ms);
+        pqueue_add(&client->worker->clients.deadlines, &client->wait.node, until_ms);
     }
 }
 
 void client_wait_over_here(struct client *client) {
     check(client->state == CLIENT_WAITING);
-    pqueue_remove(&client->worker->deadlines, &client->wait.node);
+    pqueue_remove(&client->worker->clients.deadlines, &client->wait.node);
     if (client->flags & CLIENT_CLOSE_AFTER_REPLY) {
         client_move(client, CLIENT_ENDING);
         client_mark_dirty(client);
@@ -102,7 +103,7 @@ void client_wait_end(struct client *client, enum wait_end end) {
 
 void client_cancel_wait(struct client *client) {
     check(client->state == CLIENT_WAITING);
-    pqueue_remove(&client->worker->deadlines, &client->wait.node);
+    pqueue_remove(&client->worker->clients.deadlines, &client->wait.node);
     if (client->wait.kind->cancel != NULL) {
         client->wait.kind->cancel(client);
     }
@@ -123,10 +124,10 @@ bool client_is_blocked(const struct client *client) {
 }
 
 int64_t waits_expire(struct worker *worker, int64_t now_ms) {
-    struct pqueue_node *first = pqueue_first(&worker->deadlines);
+    struct pqueue_node *first = pqueue_first(&worker->clients.deadlines);
     for (unsigned i = 0; first != NULL && first->key <= now_ms && i < ENDS_A_TURN; i++) {
         client_wait_end(PQUEUE_ENTRY(first, struct client, wait.node), WAIT_TIMED_OUT);
-        first = pqueue_first(&worker->deadlines);
+        first = pqueue_first(&worker->clients.deadlines);
     }
     return first != NULL ? first->key : INT64_MAX;
 }

@@ -53,7 +53,7 @@ struct wait_kind {
 struct wait {
     const struct wait_kind *kind; /* of the last one, when there is none */
     int64_t until_ms;             /* monotonic; INT64_MAX: for ever */
-    struct pqueue_node node;      /* of worker->deadlines, if there is a time */
+    struct pqueue_node node;      /* of worker->clients.deadlines, if there is a time */
 };
 
 /* The client waits from now on. One that is being closed does not. */

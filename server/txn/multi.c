@@ -29,10 +29,10 @@
 /* ---- Queues ---- */
 
 struct multi_queue *multi_queue_new(struct worker *worker, uint32_t db) {
-    struct multi_queue *queue = worker->multi_pool;
+    struct multi_queue *queue = worker->queues.pool;
     if (queue != NULL) {
-        worker->multi_pool = queue->next;
-        stock_take(&worker->multi_stock);
+        worker->queues.pool = queue->next;
+        stock_take(&worker->queues.stock);
         queue->next = NULL;
     } else {
         queue = must_calloc(1, sizeof *queue);
@@ -56,21 +56,21 @@ void multi_queue_free(struct worker *worker, struct multi_queue *queue) {
     if (queue == NULL) {
         return;
     }
-    if (queue->capacity > COMMANDS_KEPT_MAX || worker->multi_stock.count >= QUEUES_KEPT_MAX) {
+    if (queue->capacity > COMMANDS_KEPT_MAX || worker->queues.stock.count >= QUEUES_KEPT_MAX) {
         queue_end(worker, queue);
         return;
     }
     arena_reset(&queue->arena);
     queue->count = 0;
-    queue->next = worker->multi_pool;
-    worker->multi_pool = queue;
-    stock_put(&worker->multi_stock);
+    queue->next = worker->queues.pool;
+    worker->queues.pool = queue;
+    stock_put(&worker->queues.stock);
 }
 
 void multi_pool_drop(struct worker *worker, unsigned count) {
     for (; count > 0; count--) {
-        struct multi_queue *queue = worker->multi_pool;
-        worker->multi_pool = queue->next;
+        struct multi_queue *queue = worker->queues.pool;
+        worker->queues.pool = queue->next;
         queue_end(worker, queue);
     }
 }
@@ -79,7 +79,7 @@ void multi_pool_drop(struct worker *worker, unsigned count) {
 size_t multi_pool_memory(const struct worker *worker) {
     size_t most = sizeof(struct multi_queue) + ARENA_BLOCK_BYTES +
                   COMMANDS_KEPT_MAX * sizeof(struct multi_command);
-    return worker->multi_stock.count * most;
+    return worker->queues.stock.count * most;
 }
 
 /* SELECT moves those behind it, if it is going to succeed. */

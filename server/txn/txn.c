@@ -64,10 +64,10 @@
 /* ---- Life ---- */
 
 static struct txn *txn_take(struct worker *worker) {
-    struct txn *txn = worker->txn_pool;
+    struct txn *txn = worker->txns.pool;
     if (txn != NULL) {
-        worker->txn_pool = txn->next;
-        stock_take(&worker->txn_stock);
+        worker->txns.pool = txn->next;
+        stock_take(&worker->txns.stock);
         *txn = (struct txn){.arena = txn->arena, .space = txn->space};
     } else {
         txn = must_calloc(1, sizeof *txn);
@@ -85,27 +85,27 @@ static void txn_drop(struct txn *txn) {
 }
 
 static void txn_put(struct worker *worker, struct txn *txn) {
-    if (worker->txn_stock.count >= TXNS_KEPT_MAX) {
+    if (worker->txns.stock.count >= TXNS_KEPT_MAX) {
         txn_drop(txn);
         return;
     }
     arena_reset(&txn->arena);
-    txn->next = worker->txn_pool;
-    worker->txn_pool = txn;
-    stock_put(&worker->txn_stock);
+    txn->next = worker->txns.pool;
+    worker->txns.pool = txn;
+    stock_put(&worker->txns.stock);
 }
 
 void txn_pool_drop(struct worker *worker, unsigned count) {
     for (; count > 0; count--) {
-        struct txn *txn = worker->txn_pool;
-        worker->txn_pool = txn->next;
+        struct txn *txn = worker->txns.pool;
+        worker->txns.pool = txn->next;
         txn_drop(txn);
     }
 }
 
 size_t txn_pool_memory(const struct worker *worker) {
-    return worker->txn_stock.count * (sizeof(struct txn) + ARENA_BLOCK_BYTES +
-                                      worker->server->workers_count * sizeof(struct txn_part));
+    return worker->txns.stock.count * (sizeof(struct txn) + ARENA_BLOCK_BYTES +
+                                       worker->server->workers_count * sizeof(struct txn_part));
 }
 
 /* A global command that ran inside a transaction is complete: its reply goes to txn_reply. */
@@ -212,7 +212,7 @@ void txn_part_done(struct txn_part *part) {
 
 void txn_part_home(struct worker *worker, struct message *message) {
     txn_part_done((struct txn_part *)message);
-    worker->tick = rt_ticks(worker->rt);
+    worker->slice.tick = rt_ticks(worker->rt);
 }
 
 /* ---- Time ---- */

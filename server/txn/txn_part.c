@@ -135,11 +135,11 @@ static void locked(struct worker *worker, struct txn_part *part) {
     part->locked = true;
     effects_granted(worker, part->txn->effects);
     pqueue_node_init(&part->node);
-    pqueue_add(&worker->parts, &part->node, part->now_ms); /* which home may move meanwhile */
+    pqueue_add(&worker->txns.parts, &part->node, part->now_ms); /* which home may move meanwhile */
 }
 
 int64_t txn_expiry_ms(const struct worker *worker, int64_t now_ms) {
-    const struct pqueue_node *oldest = pqueue_first(&worker->parts);
+    const struct pqueue_node *oldest = pqueue_first(&worker->txns.parts);
     return oldest != NULL && oldest->key < now_ms ? oldest->key : now_ms;
 }
 
@@ -147,7 +147,7 @@ static void unlock(struct worker *worker, struct txn_part *part) {
     if (part->locked) {
         part->locked = false;
         take_back(worker, part);
-        pqueue_remove(&worker->parts, &part->node);
+        pqueue_remove(&worker->txns.parts, &part->node);
         locks_release(&worker->shard.locks, &part->lock);
     }
 }
@@ -364,7 +364,7 @@ void txn_part_handle(struct worker *worker, struct txn_part *part) {
 
 void txn_part_arrived(struct worker *worker, struct message *message) {
     txn_part_handle(worker, (struct txn_part *)message);
-    worker->tick = rt_ticks(worker->rt);
+    worker->slice.tick = rt_ticks(worker->rt);
 }
 
 /* Who gives a popular key back lets all go on that waited for it: not in one turn. */
@@ -374,6 +374,6 @@ void txn_settle(struct worker *worker) {
            (request = locks_next_settled(&worker->shard.locks)) != NULL) {
         worker_slice_enter(worker);
         request->settled(worker, request);
-        worker->tick = rt_ticks(worker->rt);
+        worker->slice.tick = rt_ticks(worker->rt);
     }
 }

@@ -96,7 +96,7 @@ struct txn_part {
     bool eager;       /* runs the first phase when its locks are granted */
     bool grants_last; /* all others have granted: its grant is the moment of the transaction */
     bool release;     /* after the run */
-    bool locked;      /* the shard's: it has its locks, and its place in worker->parts */
+    bool locked;      /* the shard's: it has its locks, and its place in worker->txns.parts */
     bool refused;
     bool moved;   /* the table of slots is not the one that it was planned by: nothing was done */
     bool late;    /* it was granted, but others have seen keys run out at or after its time */
@@ -115,7 +115,7 @@ struct txn_part {
     uint32_t lock_count;
     struct lock_request lock;
     struct lock_request fence;
-    struct pqueue_node node; /* of worker->parts, while it is locked */
+    struct pqueue_node node; /* of worker->txns.parts, while it is locked */
     struct txn_task *first, *last;
     struct txn_task *next; /* to run */
     struct outbuf out;

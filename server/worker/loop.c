@@ -125,26 +125,27 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     worker->active_expire = true;
     arena_init(&worker->scratch, SCRATCH_BYTES);
     outbuf_init(&worker->discard);
-    outbuf_init(&worker->waste_replies);
-    arena_init(&worker->waste, 0);
+    outbuf_init(&worker->spare.waste_replies);
+    arena_init(&worker->spare.waste, 0);
     uint64_t seed;
     rt_random(worker->rt, &seed, sizeof seed);
     rng_seed(&worker->rng, seed);
-    list_init(&worker->clients);
-    links_init(&worker->clients_by_id);
-    pqueue_init(&worker->evictable);
-    list_init(&worker->dirty);
-    list_init(&worker->ready);
-    list_init(&worker->delayed);
-    list_init(&worker->paused);
-    pqueue_init(&worker->deadlines);
+    list_init(&worker->clients.all);
+    links_init(&worker->clients.by_id);
+    pqueue_init(&worker->clients.evictable);
+    list_init(&worker->clients.dirty);
+    list_init(&worker->clients.ready);
+    list_init(&worker->clients.delayed);
+    list_init(&worker->clients.paused);
+    pqueue_init(&worker->clients.deadlines);
     list_init(&worker->jobs);
-    links_init(&worker->suspended);
-    pqueue_init(&worker->parts);
-    list_init(&worker->cut);
-    worker->slice_ticks = rt_ns_to_ticks(worker->rt, SLICE_NS);
-    worker->commands = must_calloc(command_table_count(server->commands), sizeof *worker->commands);
-    worker->open_batches = must_calloc(server->workers_count, sizeof *worker->open_batches);
+    links_init(&worker->batches.suspended);
+    pqueue_init(&worker->txns.parts);
+    list_init(&worker->batches.cut);
+    worker->slice.ticks = rt_ns_to_ticks(worker->rt, SLICE_NS);
+    worker->tally.commands =
+        must_calloc(command_table_count(server->commands), sizeof *worker->tally.commands);
+    worker->batches.open = must_calloc(server->workers_count, sizeof *worker->batches.open);
     struct keyspace_hooks hooks = {
         .arg = worker,
         .changed = key_changed,
@@ -164,15 +165,15 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
 
 /* The next message, or NULL: of those taken from the mailboxes before, or of more. */
 static struct message *next_message(struct worker *worker) {
-    if (worker->inbox_at == worker->inbox_count) {
-        worker->inbox_at = 0;
-        worker->inbox_count = (unsigned)post_receive(worker->server->office, worker->id,
-                                                     worker->inbox, INBOX_MESSAGES);
-        if (worker->inbox_count == 0) {
+    if (worker->loop.inbox_at == worker->loop.inbox_count) {
+        worker->loop.inbox_at = 0;
+        worker->loop.inbox_count = (unsigned)post_receive(worker->server->office, worker->id,
+                                                          worker->loop.inbox, INBOX_MESSAGES);
+        if (worker->loop.inbox_count == 0) {
             return NULL;
         }
     }
-    return worker->inbox[worker->inbox_at++];
+    return worker->loop.inbox[worker->loop.inbox_at++];
 }
 
 /* What came after the last turn, and is the receiver's to free. */
@@ -186,23 +187,23 @@ static void end_mail(struct worker *worker) {
 }
 
 void worker_free(struct worker *worker) {
-    if (worker == NULL || worker->gave_up) {
+    if (worker == NULL || worker->loop.gave_up) {
         return;
     }
     for (unsigned i = 0; i < command_table_count(worker->server->commands); i++) {
-        free(worker->commands[i].latency);
+        free(worker->tally.commands[i].latency);
     }
-    free(worker->commands);
+    free(worker->tally.commands);
     end_mail(worker);
-    links_fini(&worker->suspended);
-    links_fini(&worker->clients_by_id);
+    links_fini(&worker->batches.suspended);
+    links_fini(&worker->clients.by_id);
     worker_trim_pools(worker, true);
-    free(worker->open_batches);
+    free(worker->batches.open);
     check_owner_refuses(worker, NULL);
     effects_free(worker);
     outbuf_fini(&worker->discard);
-    outbuf_fini(&worker->waste_replies);
-    arena_fini(&worker->waste);
+    outbuf_fini(&worker->spare.waste_replies);
+    arena_fini(&worker->spare.waste);
     arena_fini(&worker->scratch);
     shard_fini(&worker->shard);
     rt_free(worker->rt);
@@ -212,11 +213,11 @@ void worker_free(struct worker *worker) {
 /* The order by memory is kept only while somebody asks for it. */
 static void order_clients(struct worker *worker) {
     bool evicts = config_maxmemory_clients(worker->config) > 0;
-    if (evicts == worker->evicts) {
+    if (evicts == worker->clients.evicts) {
         return;
     }
-    worker->evicts = evicts;
-    LIST_EACH(&worker->clients, node) {
+    worker->clients.evicts = evicts;
+    LIST_EACH(&worker->clients.all, node) {
         client_order(LIST_ENTRY(node, struct client, node));
     }
 }
@@ -237,12 +238,12 @@ static bool handle_messages(struct worker *worker) {
         return false;
     }
     const struct handlers *handlers = worker->server->handlers;
-    worker->mail_ms = rt_mono_ms(worker->rt);
+    worker->loop.mail_ms = rt_mono_ms(worker->rt);
     worker_slice_enter(worker);
     for (;;) {
         handlers->messages[message->kind](worker, message);
-        if (worker->inbox_at == worker->inbox_count) {
-            return worker->inbox_count == INBOX_MESSAGES;
+        if (worker->loop.inbox_at == worker->loop.inbox_count) {
+            return worker->loop.inbox_count == INBOX_MESSAGES;
         }
         if (worker_slice_over(worker)) {
             return true;
@@ -255,22 +256,22 @@ static bool handle_messages(struct worker *worker) {
 
 /* A tenth of the clients, and the next tenth the next time: each about once a second. */
 static unsigned cron_share(const struct worker *worker) {
-    unsigned n = worker->clients_count / 10;
+    unsigned n = worker->clients.count / 10;
     n = n > CRON_CLIENTS_A_TURN ? n : CRON_CLIENTS_A_TURN;
-    return n < worker->clients_count ? n : worker->clients_count;
+    return n < worker->clients.count ? n : worker->clients.count;
 }
 
 /* Some of them. */
 static void cron_clients(struct worker *worker) {
     int64_t now_ms = rt_wall_ms(worker->rt);
-    for (unsigned i = 0; worker->cron_clients > 0 && i < CRON_CLIENTS_A_TURN; i++) {
-        worker->cron_clients--;
-        struct list_node *node = list_pop_front(&worker->clients);
+    for (unsigned i = 0; worker->loop.cron_clients > 0 && i < CRON_CLIENTS_A_TURN; i++) {
+        worker->loop.cron_clients--;
+        struct list_node *node = list_pop_front(&worker->clients.all);
         if (node == NULL) { /* many have gone meanwhile */
-            worker->cron_clients = 0;
+            worker->loop.cron_clients = 0;
             return;
         }
-        list_push_back(&worker->clients, node);
+        list_push_back(&worker->clients.all, node);
         client_cron(LIST_ENTRY(node, struct client, node), now_ms);
     }
 }
@@ -287,30 +288,30 @@ static void log_state(struct worker *worker) {
         }
     }
     log_worker(worker, LOG_DEBUG, "Shard %u: %u clients connected, %zu bytes in use by keys",
-               worker->id, worker->clients_count, keyspace_memory(keyspace));
+               worker->id, worker->clients.count, keyspace_memory(keyspace));
 }
 
 static void cron(struct worker *worker) {
     int64_t now_ms = rt_mono_ms(worker->rt);
-    if (now_ms < worker->cron_next_ms) {
+    if (now_ms < worker->loop.cron_next_ms) {
         return;
     }
-    bool idle = worker->clients_count == 0 && worker->server->workers_count > WATCHDOG_THREADS;
-    worker->cron_next_ms = now_ms + (idle ? 10 * CRON_MS : CRON_MS);
+    bool idle = worker->clients.count == 0 && worker->server->workers_count > WATCHDOG_THREADS;
+    worker->loop.cron_next_ms = now_ms + (idle ? 10 * CRON_MS : CRON_MS);
     worker_sample_rates(worker);
     rt_trim(worker->rt, false);
-    if (now_ms >= worker->collect_next_ms) {
-        worker->collect_next_ms = now_ms + COLLECT_MS;
+    if (now_ms >= worker->loop.collect_next_ms) {
+        worker->loop.collect_next_ms = now_ms + COLLECT_MS;
         worker_trim_pools(worker, false);
         sysmem_collect(false);
     }
     totals_cron(worker);
     if (UNLIKELY(log_wants(worker, LOG_VERBOSE)) &&
-        now_ms - worker->state_logged_ms >= STATE_LOG_MS) {
-        worker->state_logged_ms = now_ms;
+        now_ms - worker->loop.state_logged_ms >= STATE_LOG_MS) {
+        worker->loop.state_logged_ms = now_ms;
         log_state(worker);
     }
-    worker->cron_clients = cron_share(worker);
+    worker->loop.cron_clients = cron_share(worker);
 }
 
 /* Clients whose time to wait is over. Returns when the next one's is, monotonic ms. */
@@ -329,14 +330,14 @@ static int64_t end_waits(struct worker *worker) {
 }
 
 static struct client *largest_client(const struct worker *worker) {
-    struct pqueue_node *node = pqueue_first(&worker->evictable);
+    struct pqueue_node *node = pqueue_first(&worker->clients.evictable);
     return node != NULL ? PQUEUE_ENTRY(node, struct client, memory_node) : NULL;
 }
 
 static bool clients_exceed(const struct worker *worker, size_t limit) {
     struct shared_counters *shared = worker->server->shared;
     const struct client *largest = largest_client(worker);
-    shared_set_clients_memory(shared, worker->id, worker->clients_memory,
+    shared_set_clients_memory(shared, worker->id, worker->clients.memory,
                               largest != NULL ? largest->memory : 0);
     return largest != NULL && shared_clients_memory_total(shared) > limit &&
            shared_largest_client_worker(shared) == worker->id;
@@ -345,7 +346,7 @@ static bool clients_exceed(const struct worker *worker, size_t limit) {
 /* maxmemory-clients: the largest client of all goes first, wherever it lives: who finds another
  * worker's larger than his own leaves it to that one. True if more must go. */
 static bool evict_clients(struct worker *worker) {
-    if (LIKELY(!worker->evicts)) {
+    if (LIKELY(!worker->clients.evicts)) {
         return false;
     }
     size_t limit = config_maxmemory_clients(worker->config);
@@ -357,7 +358,7 @@ static bool evict_clients(struct worker *worker) {
         struct client *largest = largest_client(worker);
         log_client(worker, LOG_NOTICE, "Evicting client: ", largest, "");
         worker->stats.evicted_clients++;
-        worker->clients_memory -=
+        worker->clients.memory -=
             largest->memory; /* as good as gone: freed when nothing is on its way */
         largest->memory = 0;
         client_close(largest);
@@ -376,7 +377,7 @@ static int64_t work(struct worker *worker) {
 
 /* The first whose output is delayed, or NULL. */
 static struct client *first_delayed(const struct worker *worker) {
-    struct list_node *node = list_first(&worker->delayed);
+    struct list_node *node = list_first(&worker->clients.delayed);
     return node != NULL ? LIST_ENTRY(node, struct client, delay_node) : NULL;
 }
 
@@ -387,7 +388,7 @@ static void flush_output(struct worker *worker) {
         client_end_delay(delayed);
     }
     struct list_node *node;
-    while ((node = list_first(&worker->dirty)) != NULL) {
+    while ((node = list_first(&worker->clients.dirty)) != NULL) {
         client_flush(LIST_ENTRY(node, struct client, dirty_node));
     }
 }
@@ -397,7 +398,7 @@ static void flush_output(struct worker *worker) {
 /* How long the thread may sleep, when nothing else happens. */
 static int64_t wait_ns(const struct worker *worker, int64_t work_ms, int64_t waiter_ms) {
     int64_t mono_ms = rt_mono_ms(worker->rt), wall_ms = rt_wall_ms(worker->rt);
-    int64_t ms = worker->cron_next_ms - mono_ms;
+    int64_t ms = worker->loop.cron_next_ms - mono_ms;
     if (work_ms != INT64_MAX && work_ms - wall_ms < ms) {
         ms = work_ms - wall_ms;
     }
@@ -409,7 +410,7 @@ static int64_t wait_ns(const struct worker *worker, int64_t work_ms, int64_t wai
         ms = delayed->delay_until_ms - mono_ms;
     }
     unsigned threads = worker->server->workers_count;
-    if (threads > 1 && mono_ms - worker->mail_ms < WATCHDOG_QUIET_MS) {
+    if (threads > 1 && mono_ms - worker->loop.mail_ms < WATCHDOG_QUIET_MS) {
         int64_t watch_ms =
             WATCHDOG_MS * (threads > WATCHDOG_THREADS ? threads / WATCHDOG_THREADS : 1);
         ms = ms < watch_ms ? ms : watch_ms;
@@ -421,69 +422,69 @@ static int64_t wait_ns(const struct worker *worker, int64_t work_ms, int64_t wai
 static bool wants_look(struct worker *worker) {
     const struct post_office *office = worker->server->office;
     uint64_t received = post_get_stats(office, worker->id).received;
-    bool served = received != worker->mail_seen, away = post_away(office, worker->id) > 0;
-    worker->mail_seen = received;
-    if (worker->sleep_ns == 0 || (!away && !served)) {
+    bool served = received != worker->loop.mail_seen, away = post_away(office, worker->id) > 0;
+    worker->loop.mail_seen = received;
+    if (worker->loop.sleep_ns == 0 || (!away && !served)) {
         return false;
     }
-    worker->look_reason = away ? LOOK_AWAY : LOOK_SERVED;
+    worker->loop.look_reason = away ? LOOK_AWAY : LOOK_SERVED;
     uint64_t now_ns = (uint64_t)rt_mono_ms(worker->rt) * 1000000;
-    worker->look_ns = look_longest(&worker->look, worker->look_reason, now_ns);
-    return worker->look_ns > 0;
+    worker->loop.look_ns = look_longest(&worker->loop.look, worker->loop.look_reason, now_ns);
+    return worker->loop.look_ns > 0;
 }
 
 bool worker_look(struct worker *worker) {
-    worker->looking = wants_look(worker) && post_look(worker->server->office, worker->id);
-    worker->look_start = worker->looking ? rt_ticks(worker->rt) : 0;
-    return worker->looking;
+    worker->loop.looking = wants_look(worker) && post_look(worker->server->office, worker->id);
+    worker->loop.look_start = worker->loop.looking ? rt_ticks(worker->rt) : 0;
+    return worker->loop.looking;
 }
 
 /* True if it found nothing: then it has announced its sleep. */
 static bool end_look(struct worker *worker) {
     bool found = post_look_end(worker->server->office, worker->id);
     uint64_t end = rt_ticks(worker->rt);
-    uint64_t took_ns = rt_ticks_to_ns(worker->rt, end - worker->look_start);
+    uint64_t took_ns = rt_ticks_to_ns(worker->rt, end - worker->loop.look_start);
     uint64_t now_ns = (uint64_t)rt_mono_ms(worker->rt) * 1000000;
-    worker->looking = false;
+    worker->loop.looking = false;
     worker->stats.looks++;
     worker->stats.looks_found += found;
-    look_over(&worker->look, worker->look_reason, found, took_ns, now_ns);
+    look_over(&worker->loop.look, worker->loop.look_reason, found, took_ns, now_ns);
     return !found;
 }
 
 int64_t worker_rest(struct worker *worker) {
-    worker->asleep = worker->looking
-                         ? end_look(worker)
-                         : worker->sleep_ns > 0 && post_sleep(worker->server->office, worker->id);
-    if (!worker->asleep) {
-        worker->sleep_ns = 0;
+    worker->loop.asleep = worker->loop.looking ? end_look(worker)
+                                               : worker->loop.sleep_ns > 0 &&
+                                                     post_sleep(worker->server->office, worker->id);
+    if (!worker->loop.asleep) {
+        worker->loop.sleep_ns = 0;
     }
-    return worker->sleep_ns;
+    return worker->loop.sleep_ns;
 }
 
 /* One runtime turn with the end of the sleep handshake; false when the mailboxes must be left alone
  * for now. */
 static bool wait_and_wake(struct worker *worker) {
-    if (!worker->asleep) {
+    if (!worker->loop.asleep) {
         rt_turn(worker->rt, 0);
         return true;
     }
     int64_t before_ms = rt_mono_ms(worker->rt);
-    bool rung = rt_turn(worker->rt, worker->sleep_ns);
-    bool timed_out = rt_mono_ms(worker->rt) - before_ms >= worker->sleep_ns / 1000000;
+    bool rung = rt_turn(worker->rt, worker->loop.sleep_ns);
+    bool timed_out = rt_mono_ms(worker->rt) - before_ms >= worker->loop.sleep_ns / 1000000;
     return post_awake(worker->server->office, worker->id, rung || !timed_out);
 }
 
 void worker_stop_arrived(struct worker *worker, struct message *message) {
-    worker->stopping = true;
+    worker->loop.stopping = true;
 }
 
 static void check_stop_signal(struct worker *worker) {
     struct server *server = worker->server;
-    if (worker->id != 0 || worker->stopping || shared_stop_signal(server->shared) == 0) {
+    if (worker->id != 0 || worker->loop.stopping || shared_stop_signal(server->shared) == 0) {
         return;
     }
-    worker->stopping = true;
+    worker->loop.stopping = true;
     int signal_number = shared_stop_signal(server->shared);
     if (signal_number != STOP_BY_COMMAND) { /* SHUTDOWN has logged itself */
         log_worker(worker, LOG_WARNING, "Received %s scheduling shutdown...",
@@ -494,7 +495,7 @@ static void check_stop_signal(struct worker *worker) {
         server->ending();
     }
     for (unsigned i = 1; i < server->workers_count; i++) {
-        struct message *message = &server->workers[i]->stop_message;
+        struct message *message = &server->workers[i]->loop.stop_message;
         *message = (struct message){.kind = MESSAGE_STOP, .home = POST_ONE_WAY};
         post_send(server->office, 0, i, message);
     }
@@ -506,33 +507,33 @@ static void check_stop_signal(struct worker *worker) {
 static bool drain(struct worker *worker) {
     struct shared_counters *shared = worker->server->shared;
     int64_t now_ms = (int64_t)(rt_mono_ns(worker->rt) / 1000000); /* the turn's may be long past */
-    if (worker->drain_start_ms == 0) {
-        worker->drain_start_ms = now_ms;
-        worker->give_up_ms = now_ms + STOP_GIVE_UP_MS;
+    if (worker->loop.drain_start_ms == 0) {
+        worker->loop.drain_start_ms = now_ms;
+        worker->loop.give_up_ms = now_ms + STOP_GIVE_UP_MS;
         if (worker->id == 0) {
             listen_stop(worker);
         }
     }
-    if (worker->resting == worker->more) {
-        worker->resting = !worker->more;
-        shared_set_resting(shared, worker->resting);
+    if (worker->loop.resting == worker->loop.more) {
+        worker->loop.resting = !worker->loop.more;
+        shared_set_resting(shared, worker->loop.resting);
     }
     if (shared_connections_total(shared) == 0) {
         return false;
     }
     if (!shared_all_rest(shared)) { /* one is busy, perhaps for long, with what others wait for */
-        worker->give_up_ms = now_ms + STOP_GIVE_UP_MS;
+        worker->loop.give_up_ms = now_ms + STOP_GIVE_UP_MS;
     }
-    int64_t passed_ms = now_ms - worker->drain_start_ms;
-    LIST_EACH(&worker->clients, node) {
+    int64_t passed_ms = now_ms - worker->loop.drain_start_ms;
+    LIST_EACH(&worker->clients.all, node) {
         struct client *client = LIST_ENTRY(node, struct client, node);
         if (passed_ms > STOP_DRAIN_MS || client_all_sent(client)) {
             client_close(client);
         }
     }
-    if (now_ms > worker->give_up_ms) {
+    if (now_ms > worker->loop.give_up_ms) {
         log_worker(worker, LOG_WARNING, "Some connections did not end in time.");
-        worker->gave_up = true;
+        worker->loop.gave_up = true;
         return false;
     }
     return true;
@@ -560,38 +561,39 @@ bool worker_turn(struct worker *worker) {
     more |= evict_clients(worker);
     more |= worker_free_waste(worker);
     check_stop_signal(worker);
-    worker->more = more || worker->cron_clients > 0 || !list_empty(&worker->ready) ||
-                   !list_empty(&worker->jobs) || !list_empty(&worker->cut) ||
-                   !list_empty(&worker->shard.locks.settled);
+    worker->loop.more = more || worker->loop.cron_clients > 0 ||
+                        !list_empty(&worker->clients.ready) || !list_empty(&worker->jobs) ||
+                        !list_empty(&worker->batches.cut) ||
+                        !list_empty(&worker->shard.locks.settled);
     worker->stats.cycles++;
     uint64_t end = rt_ticks(worker->rt), turn_ticks = end - rt_woke_ticks(worker->rt);
     worker->stats.cycle_ticks += end - start;
     if (turn_ticks > worker->stats.longest_turn_ticks) {
         worker->stats.longest_turn_ticks = turn_ticks;
     }
-    if (worker->stopping) {
-        worker->sleep_ns = worker->more ? 0 : STOP_TURN_NS;
+    if (worker->loop.stopping) {
+        worker->loop.sleep_ns = worker->loop.more ? 0 : STOP_TURN_NS;
         return drain(worker);
     }
-    worker->sleep_ns = wait_ns(worker, work_ms, waiter_ms);
+    worker->loop.sleep_ns = wait_ns(worker, work_ms, waiter_ms);
     return true;
 }
 
 void worker_publish(struct worker *worker) {
     bool left = post_publish(worker->server->office, worker->id);
-    if (worker->more && !worker->stopping) {
-        worker->sleep_ns = 0;
-    } else if (left && worker->sleep_ns > ROOM_WAIT_NS) {
-        worker->sleep_ns = ROOM_WAIT_NS;
+    if (worker->loop.more && !worker->loop.stopping) {
+        worker->loop.sleep_ns = 0;
+    } else if (left && worker->loop.sleep_ns > ROOM_WAIT_NS) {
+        worker->loop.sleep_ns = ROOM_WAIT_NS;
     }
 }
 
 void worker_start(struct worker *worker) {
-    worker->cron_next_ms = rt_mono_ms(worker->rt);
-    worker->samples.last_ms = worker->cron_next_ms;
-    worker->sleep_ns = 0;
+    worker->loop.cron_next_ms = rt_mono_ms(worker->rt);
+    worker->tally.samples.last_ms = worker->loop.cron_next_ms;
+    worker->loop.sleep_ns = 0;
     unsigned workers = worker->server->workers_count;
-    look_init(&worker->look, workers > 1 && rt_may_look(worker->rt, workers));
+    look_init(&worker->loop.look, workers > 1 && rt_may_look(worker->rt, workers));
 }
 
 static bool mail_found(void *arg) {
@@ -604,7 +606,7 @@ void worker_run(struct worker *worker) {
     bool goes_on = true;
     while (goes_on) {
         if (worker_look(worker)) {
-            rt_look(worker->rt, mail_found, worker, worker->look_ns);
+            rt_look(worker->rt, mail_found, worker, worker->loop.look_ns);
         }
         worker_rest(worker);
         goes_on = worker_turn(worker);

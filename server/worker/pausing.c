@@ -13,13 +13,13 @@ static const struct wait_kind wait_paused = {.name = "paused", .blocked = true, 
 
 void pause_client(struct client *client) {
     client_wait(client, &wait_paused, INT64_MAX);
-    list_push_back(&client->worker->paused, &client->line_node);
+    list_push_back(&client->worker->clients.paused, &client->line_node);
 }
 
 /* Those who wait look again whether they must. */
 static void let_go_on(struct worker *worker) {
     struct list_node *node;
-    while ((node = list_first(&worker->paused)) != NULL) {
+    while ((node = list_first(&worker->clients.paused)) != NULL) {
         list_remove(node);
         client_wait_over(LIST_ENTRY(node, struct client, line_node));
     }

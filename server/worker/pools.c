@@ -9,7 +9,7 @@
 
 static void chunk_pool_drop(struct worker *worker, unsigned count) {
     for (; count > 0; count--) {
-        outbuf_free_kept(&worker->chunk_pool);
+        outbuf_free_kept(&worker->spare.chunks);
     }
 }
 
@@ -19,15 +19,15 @@ static unsigned surplus(struct stock *stock, bool all) {
 }
 
 void worker_trim_pools(struct worker *worker, bool all) {
-    txn_pool_drop(worker, surplus(&worker->txn_stock, all));
-    batch_pool_drop(worker, surplus(&worker->batch_stock, all));
-    multi_pool_drop(worker, surplus(&worker->multi_stock, all));
-    chunk_pool_drop(worker, surplus(&worker->chunk_stock, all));
+    txn_pool_drop(worker, surplus(&worker->txns.stock, all));
+    batch_pool_drop(worker, surplus(&worker->batches.stock, all));
+    multi_pool_drop(worker, surplus(&worker->queues.stock, all));
+    chunk_pool_drop(worker, surplus(&worker->spare.chunks_stock, all));
 }
 
 size_t worker_pools_memory(const struct worker *worker) {
     size_t chunk = sizeof(struct outbuf_chunk) + OUTBUF_CHUNK_BYTES;
     return txn_pool_memory(worker) + batch_pool_memory(worker) + multi_pool_memory(worker) +
-           worker->chunk_stock.count * chunk + worker->waste_bytes +
-           worker->waste_replies.allocated;
+           worker->spare.chunks_stock.count * chunk + worker->spare.waste_bytes +
+           worker->spare.waste_replies.allocated;
 }

@@ -19,9 +19,9 @@
 
 static uint64_t memory_fixed(const struct worker *worker) {
     unsigned commands = command_table_count(worker->server->commands);
-    uint64_t bytes = sizeof(*worker) + commands * sizeof(*worker->commands);
+    uint64_t bytes = sizeof(*worker) + commands * sizeof(*worker->tally.commands);
     for (unsigned i = 0; i < commands; i++) {
-        bytes += worker->commands[i].latency ? sizeof(struct histogram) : 0;
+        bytes += worker->tally.commands[i].latency ? sizeof(struct histogram) : 0;
     }
     return bytes + worker->scratch.block_bytes;
 }
@@ -30,7 +30,7 @@ static void take_commands(const struct worker *worker, bool latencies, struct to
     unsigned n = command_table_count(worker->server->commands);
     part->commands = must_calloc(n, sizeof(*part->commands));
     for (unsigned i = 0; i < n; i++) {
-        const struct command_stats *from = &worker->commands[i];
+        const struct command_stats *from = &worker->tally.commands[i];
         struct command_total *to = &part->commands[i];
         to->calls = from->calls;
         to->rejected = from->rejected;
@@ -63,7 +63,7 @@ static void take_databases(const struct worker *worker, int64_t now_ms, struct t
 static void take_clients(const struct worker *worker, struct totals *to) {
     to->watched_keys += worker->shard.watches.keys.count;
     to->clients_bytes += watch_memory(&worker->shard.watches);
-    LIST_EACH(&worker->clients, node) {
+    LIST_EACH(&worker->clients.all, node) {
         const struct client *client = LIST_ENTRY(node, struct client, node);
         to->clients_bytes += client_memory(client);
         to->connections += !client_is_closing(client);
@@ -76,19 +76,19 @@ static void take_clients(const struct worker *worker, struct totals *to) {
 }
 
 static void note_peak(struct worker *worker, uint64_t bytes) {
-    if (bytes > worker->memory_peak) {
-        worker->memory_peak = bytes;
+    if (bytes > worker->tally.memory_peak) {
+        worker->tally.memory_peak = bytes;
     }
 }
 
 void totals_cron(struct worker *worker) {
-    note_peak(worker, keyspace_memory(worker->shard.keyspace) + worker->clients_memory +
+    note_peak(worker, keyspace_memory(worker->shard.keyspace) + worker->clients.memory +
                           memory_fixed(worker) + worker_pools_memory(worker));
     int64_t now_ms = rt_mono_ms(worker->rt);
-    if (now_ms - worker->recent.since_ms >= RECENT_MS) {
-        worker->recent.since_ms = now_ms;
-        worker->recent.input = worker->stats.input_max;
-        worker->recent.output = worker->stats.output_max;
+    if (now_ms - worker->tally.recent.since_ms >= RECENT_MS) {
+        worker->tally.recent.since_ms = now_ms;
+        worker->tally.recent.input = worker->stats.input_max;
+        worker->tally.recent.output = worker->stats.output_max;
         worker->stats.input_max = 0;
         worker->stats.output_max = 0;
     }
@@ -102,8 +102,8 @@ static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *t
     const struct keyspace *ks = worker->shard.keyspace;
     const struct rt_stats *rt = rt_get_stats(worker->rt);
     to->stats = worker->stats;
-    to->stats.input_max = larger(to->stats.input_max, worker->recent.input);
-    to->stats.output_max = larger(to->stats.output_max, worker->recent.output);
+    to->stats.input_max = larger(to->stats.input_max, worker->tally.recent.input);
+    to->stats.output_max = larger(to->stats.output_max, worker->tally.recent.output);
     to->keyspace = *keyspace_stats(ks);
     to->post = post_get_stats(worker->server->office, worker->id);
     to->mailbox_depth = post_depth(worker->server->office, worker->id);
@@ -131,7 +131,7 @@ static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *t
     to->sends = rt->sends;
     to->recvs = rt->recvs;
     note_peak(worker, totals_memory(to));
-    to->peak_bytes = worker->memory_peak;
+    to->peak_bytes = worker->tally.memory_peak;
 }
 
 bool totals_take(struct worker *worker, const void *args, void *result) {
@@ -146,9 +146,10 @@ bool totals_take(struct worker *worker, const void *args, void *result) {
         take_commands(worker, request->latencies, part);
     }
     if (request->errors) {
-        part->errors = must_malloc((worker->errors_count + 1) * sizeof(*part->errors));
-        part->errors_count = worker->errors_count;
-        memcpy(part->errors, worker->errors, worker->errors_count * sizeof(*part->errors));
+        part->errors = must_malloc((worker->tally.errors_count + 1) * sizeof(*part->errors));
+        part->errors_count = worker->tally.errors_count;
+        memcpy(part->errors, worker->tally.errors,
+               worker->tally.errors_count * sizeof(*part->errors));
     }
     return true;
 }
@@ -233,15 +234,15 @@ void totals_add(struct totals *sum, const struct totals *part) {
 
 void totals_reset(struct worker *worker) {
     memset(&worker->stats, 0, sizeof(worker->stats));
-    memset(&worker->recent, 0, sizeof(worker->recent));
-    memset(worker->errors, 0, sizeof(worker->errors));
-    memset(&worker->samples.last, 0, sizeof(worker->samples.last));
-    memset(&worker->samples.rate, 0, sizeof(worker->samples.rate));
-    worker->errors_count = 0;
+    memset(&worker->tally.recent, 0, sizeof(worker->tally.recent));
+    memset(worker->tally.errors, 0, sizeof(worker->tally.errors));
+    memset(&worker->tally.samples.last, 0, sizeof(worker->tally.samples.last));
+    memset(&worker->tally.samples.rate, 0, sizeof(worker->tally.samples.rate));
+    worker->tally.errors_count = 0;
     keyspace_reset_stats(worker->shard.keyspace);
     for (unsigned i = 0; i < command_table_count(worker->server->commands); i++) {
-        struct histogram *latency = worker->commands[i].latency;
+        struct histogram *latency = worker->tally.commands[i].latency;
         free(latency);
-        memset(&worker->commands[i], 0, sizeof(worker->commands[i]));
+        memset(&worker->tally.commands[i], 0, sizeof(worker->tally.commands[i]));
     }
 }

@@ -37,38 +37,38 @@ void worker_reach_time(struct worker *worker, int64_t now_ms) {
 /* ---- What is kept and what is freed ---- */
 
 void worker_lend_chunk(struct worker *worker, struct outbuf *empty) {
-    if (LIKELY(worker->chunk_pool != NULL)) {
-        outbuf_lend(empty, &worker->chunk_pool);
-        stock_take(&worker->chunk_stock);
+    if (LIKELY(worker->spare.chunks != NULL)) {
+        outbuf_lend(empty, &worker->spare.chunks);
+        stock_take(&worker->spare.chunks_stock);
     }
 }
 
 void worker_reclaim_chunk(struct worker *worker, struct outbuf *out) {
-    if (UNLIKELY(worker->chunk_stock.count >= CHUNKS_KEPT_MAX)) {
+    if (UNLIKELY(worker->spare.chunks_stock.count >= CHUNKS_KEPT_MAX)) {
         outbuf_fini(out);
-    } else if (outbuf_reclaim(out, &worker->chunk_pool)) {
-        stock_put(&worker->chunk_stock);
+    } else if (outbuf_reclaim(out, &worker->spare.chunks)) {
+        stock_put(&worker->spare.chunks_stock);
     }
 }
 
 void worker_waste(struct worker *worker, struct arena *arena, size_t bytes) {
-    arena_waste(&worker->waste, arena);
-    worker->waste_bytes += bytes;
+    arena_waste(&worker->spare.waste, arena);
+    worker->spare.waste_bytes += bytes;
 }
 
 void worker_waste_replies(struct worker *worker, struct outbuf *out) {
-    outbuf_splice(&worker->waste_replies, out);
+    outbuf_splice(&worker->spare.waste_replies, out);
     outbuf_fini(out);
 }
 
 bool worker_free_waste(struct worker *worker) {
-    struct outbuf *replies = &worker->waste_replies;
+    struct outbuf *replies = &worker->spare.waste_replies;
     outbuf_drain(replies, replies->bytes < WASTE_SLICE_BYTES ? replies->bytes : WASTE_SLICE_BYTES);
     outbuf_shrink(replies);
-    if (arena_waste_some(&worker->waste, WASTE_SLICE_BYTES)) {
+    if (arena_waste_some(&worker->spare.waste, WASTE_SLICE_BYTES)) {
         return true;
     }
-    worker->waste_bytes = 0;
+    worker->spare.waste_bytes = 0;
     return replies->bytes > 0;
 }
 
@@ -76,7 +76,7 @@ bool worker_free_waste(struct worker *worker) {
 
 void worker_sample_rates(struct worker *worker) {
     int64_t now_ms = rt_mono_ms(worker->rt);
-    int64_t passed_ms = now_ms - worker->samples.last_ms;
+    int64_t passed_ms = now_ms - worker->tally.samples.last_ms;
     if (passed_ms < SAMPLE_MS) {
         return;
     }
@@ -86,20 +86,21 @@ void worker_sample_rates(struct worker *worker) {
         worker->stats.net_output,
         worker->stats.cycles,
     };
-    unsigned index = worker->samples.index++ % 16;
+    unsigned index = worker->tally.samples.index++ % 16;
     for (unsigned i = 0; i < RATE_COUNT; i++) {
-        uint64_t delta =
-            totals[i] >= worker->samples.last[i] ? totals[i] - worker->samples.last[i] : 0;
-        worker->samples.rate[i][index] = delta * 1000 / (uint64_t)passed_ms;
-        worker->samples.last[i] = totals[i];
+        uint64_t delta = totals[i] >= worker->tally.samples.last[i]
+                             ? totals[i] - worker->tally.samples.last[i]
+                             : 0;
+        worker->tally.samples.rate[i][index] = delta * 1000 / (uint64_t)passed_ms;
+        worker->tally.samples.last[i] = totals[i];
     }
-    worker->samples.last_ms = now_ms;
+    worker->tally.samples.last_ms = now_ms;
 }
 
 uint64_t worker_rate(const struct worker *worker, enum worker_rate rate) {
     uint64_t sum = 0;
     for (unsigned i = 0; i < 16; i++) {
-        sum += worker->samples.rate[rate][i];
+        sum += worker->tally.samples.rate[rate][i];
     }
     return sum / 16;
 }

@@ -202,7 +202,7 @@ static void make_machine(struct world *world, unsigned index) {
             .heap_at_start = heap_used(server->workers[i]->shard.heap),
         };
         if (world->options.short_slices) {
-            thread->worker->slice_ticks = 0;
+            thread->worker->slice.ticks = 0;
         }
         worker_start(thread->worker);
         sim_rt_on_ready(thread->worker->rt, thread_ready, thread);
@@ -323,7 +323,7 @@ static void run_look(struct thread *thread) {
         return;
     }
     sim_rt_submit(worker->rt, 0);
-    thread->run_at_ns = sim_now_ns(world->sim) + 1 + rng_below(&world->rng, worker->look_ns);
+    thread->run_at_ns = sim_now_ns(world->sim) + 1 + rng_below(&world->rng, worker->loop.look_ns);
 }
 
 /* Who has announced its sleep and has mail has been rung for, whatever time that takes: the
@@ -332,7 +332,7 @@ static void run_look(struct thread *thread) {
 static void check_rung(const struct thread *thread) {
     const struct worker *worker = thread->worker;
     size_t mail = post_depth(worker->server->office, worker->id);
-    if (worker->asleep && mail > 0 && !sim_rt_wake_due(worker->rt)) {
+    if (worker->loop.asleep && mail > 0 && !sim_rt_wake_due(worker->rt)) {
         world_fail(thread->world, "worker %u sleeps over %zu messages, and nobody rings",
                    worker->id, mail);
     }
@@ -340,8 +340,8 @@ static void check_rung(const struct thread *thread) {
 
 /* What a client may have under way is bounded, whatever is slow, and counted. */
 static void check_clients(struct world *world, const struct worker *worker) {
-    world->counts.cut += !list_empty(&worker->cut);
-    LIST_EACH(&worker->clients, node) {
+    world->counts.cut += !list_empty(&worker->batches.cut);
+    LIST_EACH(&worker->clients.all, node) {
         const struct client *client = LIST_ENTRY(node, const struct client, node);
         world->counts.full += client_is_full(client);
         world->counts.out_of_turn += client->home_memory > 0;
@@ -464,17 +464,19 @@ bool world_stopped(const struct world *world, unsigned index) {
 
 static void check_worker_idle(struct world *world, const struct worker *worker) {
     const struct post_office *office = worker->server->office;
-    NOTHING_OF(world, worker, "clients", worker->clients_count);
-    NOTHING_OF(world, worker, "memory of clients", worker->clients_memory);
-    NOTHING_OF(world, worker, "clients with output", !list_empty(&worker->dirty));
-    NOTHING_OF(world, worker, "clients that go on", !list_empty(&worker->ready));
-    NOTHING_OF(world, worker, "clients whose output is delayed", !list_empty(&worker->delayed));
-    NOTHING_OF(world, worker, "paused clients", !list_empty(&worker->paused));
-    NOTHING_OF(world, worker, "waits with a time", pqueue_first(&worker->deadlines) != NULL);
+    NOTHING_OF(world, worker, "clients", worker->clients.count);
+    NOTHING_OF(world, worker, "memory of clients", worker->clients.memory);
+    NOTHING_OF(world, worker, "clients with output", !list_empty(&worker->clients.dirty));
+    NOTHING_OF(world, worker, "clients that go on", !list_empty(&worker->clients.ready));
+    NOTHING_OF(world, worker, "clients whose output is delayed",
+               !list_empty(&worker->clients.delayed));
+    NOTHING_OF(world, worker, "paused clients", !list_empty(&worker->clients.paused));
+    NOTHING_OF(world, worker, "waits with a time",
+               pqueue_first(&worker->clients.deadlines) != NULL);
     NOTHING_OF(world, worker, "jobs", !list_empty(&worker->jobs));
-    NOTHING_OF(world, worker, "batches that wait for a lock", worker->suspended.count);
-    NOTHING_OF(world, worker, "batches that were cut", !list_empty(&worker->cut));
-    NOTHING_OF(world, worker, "messages in hand", worker->inbox_count - worker->inbox_at);
+    NOTHING_OF(world, worker, "batches that wait for a lock", worker->batches.suspended.count);
+    NOTHING_OF(world, worker, "batches that were cut", !list_empty(&worker->batches.cut));
+    NOTHING_OF(world, worker, "messages in hand", worker->loop.inbox_count - worker->loop.inbox_at);
     const struct locks *locks = &worker->shard.locks;
     NOTHING_OF(world, worker, "locks", locks->requests);
     NOTHING_OF(world, worker, "locked keys", locks->targets);
@@ -484,7 +486,7 @@ static void check_worker_idle(struct world *world, const struct worker *worker) 
     const struct watch_table *watches = &worker->shard.watches;
     NOTHING_OF(world, worker, "watched keys", watches->keys.count);
     NOTHING_OF(world, worker, "clients that watch", watches->clients.count);
-    NOTHING_OF(world, worker, "open batches", worker->open_count);
+    NOTHING_OF(world, worker, "open batches", worker->batches.open_count);
     NOTHING_OF(world, worker, "replies nobody wants", worker->discard.bytes);
     NOTHING_OF(world, worker, "receive buffers", sim_rt_buffers_held(worker->rt));
     NOTHING_OF(world, worker, "messages", post_depth(office, worker->id));
@@ -526,7 +528,7 @@ void world_check_stopped(struct world *world) {
         struct server *server = world->machines[i].server;
         for (unsigned j = 0; j < server->workers_count; j++) {
             const struct worker *worker = server->workers[j];
-            NOTHING_OF(world, worker, "clients", worker->clients_count);
+            NOTHING_OF(world, worker, "clients", worker->clients.count);
             NOTHING_OF(world, worker, "locks", worker->shard.locks.requests);
             NOTHING_OF(world, worker, "receive buffers", sim_rt_buffers_held(worker->rt));
         }

@@ -33,7 +33,7 @@ TestSuite(batch, .init = start, .fini = stop);
 
 static unsigned pool_count(void) {
     unsigned n = 0;
-    for (const struct batch *batch = worker->batch_pool; batch != NULL; batch = batch->next) {
+    for (const struct batch *batch = worker->batches.pool; batch != NULL; batch = batch->next) {
         n++;
     }
     return n;
@@ -69,7 +69,7 @@ Test(batch, the_pool_does_not_remember_a_burst) {
     }
     cr_assert_gt(pool_count(), 0);
     cr_assert_lt(pool_count(), FEW);
-    cr_assert_eq(pool_count(), worker->batch_stock.count);
+    cr_assert_eq(pool_count(), worker->batches.stock.count);
     cr_assert_eq(input->refs, 1);
 }
 
@@ -89,15 +89,15 @@ Test(batch, the_pool_forgets_what_is_not_needed) {
         worker_trim_pools(worker, false);
         if (round == 0) {
             cr_assert_eq(pool_count(), BURST, "they were needed at the last look");
-            cr_assert_eq(worker->chunk_stock.count, BURST);
+            cr_assert_eq(worker->spare.chunks_stock.count, BURST);
         } else if (round > 1) {
             cr_assert_eq(pool_count(), STEADY);
-            cr_assert_eq(worker->chunk_stock.count, STEADY);
+            cr_assert_eq(worker->spare.chunks_stock.count, STEADY);
         }
     }
     worker_trim_pools(worker, false);
     cr_assert_eq(pool_count(), 0, "nobody has needed one");
-    cr_assert_null(worker->chunk_pool);
+    cr_assert_null(worker->spare.chunks);
     cr_assert_eq(batch_pool_memory(worker), 0);
 }
 

@@ -176,8 +176,8 @@ struct walk {
 /* At the start of a turn. */
 static void walk_go_on(struct worker *worker, struct walk *walk) {
     if (walk->ids == NULL) {
-        walk->ids = must_malloc((worker->clients_count + 1) * sizeof(*walk->ids));
-        LIST_EACH(&worker->clients, node) {
+        walk->ids = must_malloc((worker->clients.count + 1) * sizeof(*walk->ids));
+        LIST_EACH(&worker->clients.all, node) {
             walk->ids[walk->count++] = LIST_ENTRY(node, struct client, node)->id;
         }
     }

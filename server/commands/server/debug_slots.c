@@ -32,7 +32,7 @@ static bool ask_part(struct worker *worker, const void *args_ptr, void *part_ptr
     const struct move_args *args = args_ptr;
     struct move_part *part = part_ptr;
     bool watched = worker->id == args->from && worker->shard.watches.clients.count > 0;
-    part->busy = watched || worker->wide_ops > 0;
+    part->busy = watched || worker->batches.wide_ops > 0;
     return true;
 }
 

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tally: what one worker has counted; INFO adds it up.
+ *
+ * Thread: the worker's own.
+ */
+#ifndef SHOAL_SERVER_OBSERVE_TALLY_H
+#define SHOAL_SERVER_OBSERVE_TALLY_H
+
+#include "base/histogram.h"
+#include <stddef.h>
+#include <stdint.h>
+
+/* Statistics of one command (subcommand) on one worker; INFO adds them up. */
+struct command_stats {
+    uint64_t calls, rejected, failed;
+    uint64_t ticks;            /* rt_ticks spent */
+    struct histogram *latency; /* made at first use while latency-tracking is on */
+};
+
+/* Counters of one worker; INFO adds them up, CONFIG RESETSTAT zeroes those that Valkey zeroes. */
+struct worker_stats {
+    uint64_t connections_received, connections_rejected;
+    uint64_t commands_processed;
+    uint64_t ops_here; /* ops of this worker's clients that ran here */
+    uint64_t ops_away; /* that were sent to other shards: hops */
+    uint64_t ops_for_others;
+    uint64_t ops_moved; /* that went on, or were planned anew, as their slot had gone elsewhere */
+    uint64_t batches_away;       /* trips */
+    uint64_t looks, looks_found; /* for messages before a sleep; that brought some (look.h) */
+    uint64_t txns, txn_refusals; /* operations on several shards; numbers that came too late */
+    uint64_t txn_times_moved;    /* because keys had run out while the locks were asked for */
+    uint64_t lock_waits;         /* operations on one shard that had to wait for those */
+    uint64_t net_input, net_output;
+    uint64_t reads, writes;
+    uint64_t error_replies;
+    uint64_t query_limit_disconnects, output_limit_disconnects, evicted_clients;
+    uint64_t auth_denied;
+    uint64_t input_max, output_max; /* client_recent_max_*_buffer */
+    uint64_t cycles, cycle_ticks, cycle_command_ticks;
+    uint64_t longest_turn_ticks; /* from the end of its wait to its own */
+};
+
+/* errorstats: counts by error code. */
+struct error_stat {
+    char code[32];
+    uint64_t count;
+};
+#define ERROR_STATS_MAX 128
+
+struct tally {
+    struct command_stats *commands; /* by command id: command_table.h */
+    struct error_stat errors[ERROR_STATS_MAX];
+    unsigned errors_count;
+    size_t memory_peak; /* the most that totals.c has seen */
+    struct {
+        int64_t since_ms;       /* stats.input_max and output_max count from here */
+        uint64_t input, output; /* theirs in the seconds before */
+    } recent;
+    /* instantaneous_*: rates per second of commands, input bytes, output bytes, loop turns; samples
+     * of the last 1.6 s */
+    struct {
+        int64_t last_ms;
+        uint64_t last[4];
+        uint64_t rate[4][16];
+        unsigned index;
+    } samples;
+};
+
+#endif

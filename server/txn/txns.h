@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* txns: the transactions of one worker, as coordinator and as owner of keys (txn.h), and the queues
+ * of MULTI that it keeps for use again (multi.h).
+ *
+ * Thread: the worker's own.
+ */
+#ifndef SHOAL_SERVER_TXN_TXNS_H
+#define SHOAL_SERVER_TXN_TXNS_H
+
+#include "base/pqueue.h"
+#include "server/worker/stock.h"
+
+struct multi_queue;
+struct txn;
+
+struct txns {
+    struct txn *pool;
+    struct stock stock;
+    struct pqueue parts; /* that hold locks here, by the transaction's time */
+};
+
+struct queues {
+    struct multi_queue *pool;
+    struct stock stock;
+};
+
+#endif

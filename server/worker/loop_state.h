@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* loop_state: where a worker's loop stands (loop.c).
+ *
+ * Thread: the worker's own.
+ */
+#ifndef SHOAL_SERVER_WORKER_LOOP_STATE_H
+#define SHOAL_SERVER_WORKER_LOOP_STATE_H
+
+#include "server/worker/look.h"
+#include "shard/mailbox.h"
+
+/* Messages taken from the mailboxes at once. */
+#define INBOX_MESSAGES 256
+
+struct loop_state {
+    struct message *inbox[INBOX_MESSAGES];
+    unsigned inbox_at, inbox_count;
+    int64_t mail_ms;    /* monotonic: when the last message came */
+    uint64_t mail_seen; /* messages received up to its last rest */
+    struct look look;
+    bool looking; /* for messages, since look_start, look_ns at most */
+    enum look_reason look_reason;
+    uint64_t look_start, look_ns;
+    int64_t sleep_ns; /* how long the next turn may wait; 0: there is work */
+    bool asleep;      /* it has announced that */
+    bool more;        /* there is work for another turn at once */
+    int64_t cron_next_ms;
+    int64_t collect_next_ms; /* sysmem_collect */
+    int64_t state_logged_ms; /* monotonic */
+    unsigned cron_clients;   /* that are still to be looked at, by turns */
+    /* The end. */
+    bool stopping;
+    bool resting;                /* it has nothing more to work off */
+    int64_t drain_start_ms;      /* monotonic: when it began to stop; 0: it has not */
+    int64_t give_up_ms;          /* monotonic: when it stops waiting for connections to end */
+    bool gave_up;                /* it did: who knows what still names its memory */
+    struct message stop_message; /* from worker 0 */
+};
+
+#endif
