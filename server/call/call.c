@@ -105,7 +105,7 @@ static inline void end(struct exec *x) {
     if (UNLIKELY(x->manner & MANNER_SEES_DEAD)) {
         keyspace_see_dead(x->keyspace, false);
     }
-    if (UNLIKELY(x->gathered.is)) {
+    if (UNLIKELY(x->gathered)) {
         effects_end(x);
     }
 }

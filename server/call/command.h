@@ -49,12 +49,7 @@ struct exec {
     struct worker *worker;     /* the thread that runs it */
     struct caller *caller;     /* in whose name (call.h) */
     bool goes_on;              /* set by what lets it end later, elsewhere: scatter, txn_exec */
-    /* effects.h's, while somebody wants to know what it does. */
-    struct {
-        bool is, stated_before;
-        uint32_t order_before;
-        uint64_t txn_before, changes_before;
-    } gathered;
+    bool gathered;             /* somebody wants to know what it does (effects.h) */
     bool takes;    /* set by exec_take */
     uint8_t stage; /* exec_stage */
     struct {       /* STAGE_AT: in the order of argv */

@@ -13,11 +13,15 @@
 #include "base/num.h"
 #include "base/text.h"
 #include "server/worker/shared.h"
+#include "server/worker/worker.h"
 #include "shard/memory/blob.h"
 #include "shard/types/string.h"
 
 #include <assert.h>
 #include <stdlib.h>
+
+/* EXEC, a script in it, what that calls. */
+#define DEPTH_MAX 8
 
 struct records {
     bool wanted;
@@ -27,11 +31,19 @@ struct records {
     struct text text;
 };
 
+/* How it was when a call began. */
+struct mark {
+    struct effects_origin origin;
+    uint64_t changes;
+    bool stated;
+};
+
 struct effects {
     struct records records[EFFECTS_KINDS];
     struct effects_origin origin; /* of the call that runs */
     unsigned depth;               /* calls within calls */
-    bool stated;                  /* the innermost said what it did */
+    struct mark marks[DEPTH_MAX]; /* of those */
+    bool stated;    /* the innermost said what it did */
     struct blob **kept;
     uint32_t kept_count, kept_capacity;
 };
@@ -175,26 +187,26 @@ void effects_close(struct worker *worker, struct effects_origin before) {
 
 void effects_begin(struct exec *x) {
     struct effects *effects = x->worker->effects;
-    struct effects_origin before =
+    check(effects->depth < DEPTH_MAX);
+    struct mark *mark = &effects->marks[effects->depth];
+    mark->origin =
         effects_open(x->worker, (struct effects_origin){x->caller->txn, x->caller->order});
-    x->gathered.txn_before = before.txn;
-    x->gathered.order_before = before.order;
-    x->gathered.is = true;
-    x->gathered.changes_before = keyspace_stats(x->keyspace)->changes;
-    x->gathered.stated_before = effects->stated;
+    mark->changes = keyspace_stats(x->keyspace)->changes;
+    mark->stated = effects->stated;
     effects->stated = false;
+    x->gathered = true;
 }
 
 void effects_end(struct exec *x) {
     struct effects *effects = x->worker->effects;
-    bool changed = keyspace_stats(x->keyspace)->changes != x->gathered.changes_before;
+    const struct mark *mark = &effects->marks[effects->depth - 1];
+    bool changed = keyspace_stats(x->keyspace)->changes != mark->changes;
     if (changed && !effects->stated && x->command->logged != LOGGED_NO) {
         check(x->command->logged == LOGGED_AS_SENT); /* else it should have said what it did */
         add(x->worker, EFFECTS_COMMANDS, effects->origin, x->db, x->argv, x->argc);
     }
-    effects->stated = x->gathered.stated_before;
-    effects_close(x->worker,
-                  (struct effects_origin){x->gathered.txn_before, x->gathered.order_before});
+    effects->stated = mark->stated;
+    effects_close(x->worker, mark->origin);
 }
 
 void effect_state(const struct exec *x, const struct bytes *argv, uint32_t argc) {
@@ -242,6 +254,9 @@ void effect_keep(const struct exec *x, struct blob *blob) {
 /* ---- Hooks ---- */
 
 void effects_expired(struct worker *worker, const struct key_news *news) {
+    if (worker->effects == NULL) {
+        return;
+    }
     struct bytes name = worker->config->lazyfree_lazy_expire ? BYTES("UNLINK") : BYTES("DEL");
     add(worker, EFFECTS_COMMANDS, worker->effects->origin, news->db,
         (const struct bytes[]){name, news->key->name}, 2);

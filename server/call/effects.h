@@ -23,7 +23,6 @@
 
 #include "base/check.h"
 #include "server/call/call.h"
-#include "server/worker/worker.h"
 
 struct blob;
 
@@ -31,7 +30,7 @@ struct blob;
 
 /* Whether somebody wants to know. */
 static inline bool effects_wanted(const struct exec *x) {
-    return UNLIKELY(x->worker->effects != NULL);
+    return UNLIKELY(x->gathered);
 }
 
 /* This is what the command did, in the database it ran in; more than once for several effects. No

@@ -71,9 +71,10 @@
 static void key_changed(void *arg, const struct key_news *news) {
     struct worker *worker = arg;
     watch_touch(&worker->shard.watches, news->db, news->key);
-    if (UNLIKELY(news->event == EVENT_EXPIRED) && worker->effects != NULL) {
-        effects_expired(worker, news);
-    }
+}
+
+static void key_expired(void *arg, const struct key_news *news) {
+    effects_expired(arg, news);
 }
 
 static void key_heard(void *arg, const struct key_news *news) {
@@ -149,6 +150,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     struct keyspace_hooks hooks = {
         .arg = worker,
         .changed = key_changed,
+        .expired = key_expired,
         .heard = key_heard,
         .expiry_ms = expiry_ms,
         .locked = locked,

@@ -6,21 +6,6 @@
  */
 #include "shard/keys/keyspace_private.h"
 
-static void change_begin(struct change *change, struct keyspace *ks, uint32_t db,
-                         const struct key *key, struct entry *entry, int64_t now_ms) {
-    struct database *database = keyspace_database(ks, db);
-    hook_pre_write(ks, db, key, entry);
-    change->ks = ks;
-    change->database = database;
-    change->slot = &database->slots[key->slot];
-    change->key = key;
-    change->entry = entry;
-    change->used = heap_used(ks->heap);
-    change->now_ms = now_ms;
-    change->db = db;
-    change->is_new = false;
-}
-
 void change_open(struct change *change, struct keyspace *ks, uint32_t db, const struct key *key,
                  struct entry *entry, int64_t now_ms) {
     check_slow(entry == NULL || entry == keyspace_find_any(ks, db, key));
@@ -32,19 +17,6 @@ void change_open(struct change *change, struct keyspace *ks, uint32_t db, const 
     }
 }
 
-void change_open_any(struct change *change, struct keyspace *ks, uint32_t db, const struct key *key,
-                     int64_t now_ms) {
-    change_begin(change, ks, db, key, keyspace_find_old(ks, db, key, now_ms), now_ms);
-}
-
-void change_book(struct change *change) {
-    struct keyspace *ks = change->ks;
-    size_t used = heap_used(ks->heap);
-    change->slot->bytes += used - change->used;
-    ks->bytes += used - change->used;
-    change->used = used;
-}
-
 void change_drop(struct change *change) {
     change_book(change);
     database_delete(change->ks, change->database, change->key, change->entry, true);
@@ -52,8 +24,8 @@ void change_drop(struct change *change) {
     change->used = heap_used(change->ks->heap);
 }
 
-struct entry *change_shape(struct change *change, bool has_ttl, enum value_form form,
-                           size_t value_length) {
+struct entry *change_reshape(struct change *change, bool has_ttl, enum value_form form,
+                             size_t value_length) {
     struct keyspace *ks = change->ks;
     struct entry *old = change->entry;
     if (!old) {
@@ -61,10 +33,6 @@ struct entry *change_shape(struct change *change, bool has_ttl, enum value_form 
         database_link(ks, change->database, change->key, change->entry);
         change->is_new = true;
         return change->entry;
-    }
-    if (old->form == form && has_ttl == !!(old->flags & ENTRY_HAS_TTL) &&
-        (form != FORM_INLINE || old->value_bytes == value_length)) {
-        return old;
     }
     change->entry = entry_reshape(ks->heap, old, has_ttl, form, value_length);
     database_moved(change->database, change->key, old, change->entry);

@@ -123,11 +123,8 @@ void database_free(struct keyspace *ks, struct database *database) {
     heap_release(ks->heap, database, sizeof(*database));
 }
 
-struct database *keyspace_database(struct keyspace *ks, uint32_t db) {
-    check(db < ks->database_count);
-    if (UNLIKELY(!ks->databases[db])) {
-        ks->databases[db] = database_new(ks);
-    }
+struct database *keyspace_make_database(struct keyspace *ks, uint32_t db) {
+    ks->databases[db] = database_new(ks);
     return ks->databases[db];
 }
 
@@ -153,15 +150,6 @@ void keyspace_set_lru(struct keyspace *ks, enum lru_mode mode, int lfu_log_facto
 
 /* ---- Hooks ---- */
 
-void hook_pre_write(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry) {
-    if (ks->hooks.pre_write) {
-        ks->hooks.pre_write(ks->hooks.arg, db, *key, entry);
-    }
-    if (UNLIKELY(ks->rewriting)) {
-        rewrite_told(ks, entry);
-    }
-}
-
 void keyspace_listen(struct keyspace *ks, bool listening) {
     ks->listening = listening && ks->hooks.heard;
 }
@@ -172,23 +160,6 @@ void keyspace_note(struct keyspace *ks, uint32_t db, const struct key *key, enum
         struct key_news news = {key, db, event, type};
         ks->hooks.heard(ks->hooks.arg, &news);
     }
-}
-
-void hook_changed(struct keyspace *ks, uint32_t db, const struct key *key, enum key_event event,
-                  enum value_type type) {
-    struct key_news news = {key, db, event, type};
-    if (ks->hooks.changed) {
-        ks->hooks.changed(ks->hooks.arg, &news);
-    }
-    if (UNLIKELY(ks->listening)) {
-        ks->hooks.heard(ks->hooks.arg, &news);
-    }
-}
-
-void keyspace_tell(struct keyspace *ks, uint32_t db, const struct key *key, enum key_event event,
-                   enum value_type type) {
-    ks->stats.changes++;
-    hook_changed(ks, db, key, event, type);
 }
 
 /* ---- The LRU and LFU clocks ---- */
@@ -390,6 +361,14 @@ int64_t keyspace_expired_to(const struct keyspace *ks) {
     return ks->expired_to;
 }
 
+static void hook_expired(struct keyspace *ks, uint32_t db, const struct key *key,
+                         enum value_type type) {
+    if (ks->hooks.expired) {
+        struct key_news news = {key, db, EVENT_EXPIRED, type};
+        ks->hooks.expired(ks->hooks.arg, &news);
+    }
+}
+
 void database_expire(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry) {
     note_dead(ks, entry);
     hook_pre_write(ks, db, key, entry);
@@ -402,6 +381,7 @@ void database_expire(struct keyspace *ks, uint32_t db, const struct key *key, st
     database_delete(ks, keyspace_database(ks, db), &kept, entry, true);
     ks->stats.expired_keys++;
     hook_changed(ks, db, &kept, EVENT_EXPIRED, type);
+    hook_expired(ks, db, &kept, type);
     if (copy != small) {
         sysmem_release(copy);
     }
@@ -463,6 +443,12 @@ static struct entry *find_dead(struct keyspace *ks, uint32_t db, const struct ke
     return NULL;
 }
 
+/* Apart, so that a lookup need not make room for it. */
+static __attribute__((noinline)) void note_miss(struct keyspace *ks, uint32_t db,
+                                                const struct key *key) {
+    keyspace_note(ks, db, key, EVENT_KEYMISS, TYPE_STRING);
+}
+
 struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
                             unsigned lookup_flags) {
     const struct database *database = keyspace_peek(ks, db);
@@ -472,8 +458,8 @@ struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *
     }
     if (!(lookup_flags & (LOOKUP_WRITE | LOOKUP_NOSTATS))) {
         *(entry ? &ks->stats.hits : &ks->stats.misses) += 1;
-        if (!entry) {
-            keyspace_note(ks, db, key, EVENT_KEYMISS, TYPE_STRING);
+        if (UNLIKELY(ks->listening) && !entry && !(lookup_flags & LOOKUP_QUIET)) {
+            note_miss(ks, db, key);
         }
     }
     if (entry && !(lookup_flags & LOOKUP_NOTOUCH)) {
@@ -492,11 +478,9 @@ bool keyspace_has(const struct keyspace *ks, uint32_t db, const struct key *key,
     return entry && !entry_is_dead(entry, now_ms);
 }
 
-struct entry *keyspace_find_old(struct keyspace *ks, uint32_t db, const struct key *key,
-                                int64_t now_ms) {
-    struct entry *entry = database_find(keyspace_database(ks, db), key);
-    if (!entry || LIKELY(!entry_is_dead(entry, now_ms)) ||
-        (ks->sees_dead && ks->expire.importing)) {
+struct entry *keyspace_old_is_dead(struct keyspace *ks, uint32_t db, const struct key *key,
+                                   struct entry *entry) {
+    if (ks->sees_dead && ks->expire.importing) {
         return entry;
     }
     database_expire(ks, db, key, entry);
@@ -550,10 +534,11 @@ bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, in
     hook_pre_write(ks, db, key, entry);
     enum value_type type = entry_type(entry);
     database_delete(ks, keyspace_database(ks, db), key, entry, lazy);
+    keyspace_tell(ks, db, key, event, type);
     if (UNLIKELY(event == EVENT_EXPIRED)) {
         ks->stats.expired_keys++;
+        hook_expired(ks, db, key, type);
     }
-    keyspace_tell(ks, db, key, event, type);
     return true;
 }
 

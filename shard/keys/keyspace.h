@@ -68,6 +68,8 @@ struct keyspace_hooks {
     /* A key changed, was created, deleted, renamed or expired: WATCH and tracking. Once for each
      * change. */
     void (*changed)(void *arg, const struct key_news *news);
+    /* It was EVENT_EXPIRED: after `changed`. */
+    void (*expired)(void *arg, const struct key_news *news);
     /* While keyspace_listen says so: all that notifications tell of, in their order. Of what also
      * changed a key, after `changed`. */
     void (*heard)(void *arg, const struct key_news *news);
@@ -109,6 +111,7 @@ enum lookup_flags {
     LOOKUP_NOTOUCH =
         1 << 1, /* leaves the LRU/LFU clock alone (OBJECT, CLIENT NO-TOUCH, TYPE, TTL ...) */
     LOOKUP_NOSTATS = 1 << 2, /* counts neither hit nor miss */
+    LOOKUP_QUIET = 1 << 3,   /* tells nobody of a miss (OBJECT) */
 };
 
 /* The live entry of a key, or NULL. A key past its deadline is deleted on the way (and counted, and

@@ -124,7 +124,13 @@ static inline void books_close(struct keyspace *ks, struct slot *slot, struct bo
 
 /* ---- keyspace.c ---- */
 
-struct database *keyspace_database(struct keyspace *ks, uint32_t db); /* made if need be */
+struct database *keyspace_make_database(struct keyspace *ks, uint32_t db);
+/* Made if need be. */
+static inline struct database *keyspace_database(struct keyspace *ks, uint32_t db) {
+    check(db < ks->database_count);
+    struct database *database = ks->databases[db];
+    return LIKELY(database != NULL) ? database : keyspace_make_database(ks, db);
+}
 const struct database *keyspace_peek(const struct keyspace *ks, uint32_t db);
 struct database *database_new(struct keyspace *ks);
 /* The database must be without keys and references. */
@@ -151,8 +157,16 @@ bool keyspace_buries(const struct keyspace *ks, const struct entry *entry, int64
                      bool writes);
 /* What a write to this key replaces or changes: its live entry, or NULL. A dead one is out of the
  * way afterwards, also where lookups only hide it. */
-struct entry *keyspace_find_old(struct keyspace *ks, uint32_t db, const struct key *key,
-                                int64_t now_ms);
+struct entry *keyspace_old_is_dead(struct keyspace *ks, uint32_t db, const struct key *key,
+                                   struct entry *entry);
+static inline struct entry *keyspace_find_old(struct keyspace *ks, uint32_t db,
+                                              const struct key *key, int64_t now_ms) {
+    struct entry *entry = database_find(keyspace_database(ks, db), key);
+    if (!entry || LIKELY(!entry_is_dead(entry, now_ms))) {
+        return entry;
+    }
+    return keyspace_old_is_dead(ks, db, key, entry);
+}
 /* What depends on deadlines follows a change of one (NO_EXPIRY: none). */
 void database_deadline_changed(struct keyspace *ks, struct database *database,
                                const struct key *key, struct entry *entry, int64_t old_deadline,
@@ -165,13 +179,6 @@ struct key entry_make_key(const struct keyspace *ks, const struct entry *entry, 
 /* The clock of a new entry, or after a touch of an old one. */
 uint32_t lru_fresh(const struct keyspace *ks, int64_t now_ms);
 void lru_touch(struct keyspace *ks, struct entry *entry, int64_t now_ms);
-
-void hook_pre_write(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry);
-/* A key has changed; keyspace_tell: and that counts (rdb_changes_since_last_save). */
-void hook_changed(struct keyspace *ks, uint32_t db, const struct key *key, enum key_event event,
-                  enum value_type type);
-void keyspace_tell(struct keyspace *ks, uint32_t db, const struct key *key, enum key_event event,
-                   enum value_type type);
 
 /* ---- keyspace_lend.c ---- */
 
@@ -192,19 +199,92 @@ size_t rewrite_memory(const struct keyspace *ks);
 /* Whether its value is lent, or may be: who is no op leaves it where it is. */
 bool entry_is_lent(const struct keyspace *ks, const struct entry *entry);
 
-/* ---- change.c ---- */
+static inline void hook_pre_write(struct keyspace *ks, uint32_t db, const struct key *key,
+                                  struct entry *entry) {
+    if (UNLIKELY(ks->hooks.pre_write != NULL)) {
+        ks->hooks.pre_write(ks->hooks.arg, db, *key, entry);
+    }
+    if (UNLIKELY(ks->rewriting)) {
+        rewrite_told(ks, entry);
+    }
+}
+
+/* A key has changed; keyspace_tell: and that counts (rdb_changes_since_last_save). */
+static inline void hook_changed(struct keyspace *ks, uint32_t db, const struct key *key,
+                                enum key_event event, enum value_type type) {
+    struct key_news news = {key, db, event, type};
+    if (LIKELY(ks->hooks.changed != NULL)) {
+        ks->hooks.changed(ks->hooks.arg, &news);
+    }
+    if (UNLIKELY(ks->listening)) {
+        ks->hooks.heard(ks->hooks.arg, &news);
+    }
+}
+
+static inline void keyspace_tell(struct keyspace *ks, uint32_t db, const struct key *key,
+                                 enum key_event event, enum value_type type) {
+    ks->stats.changes++;
+    hook_changed(ks, db, key, event, type);
+}
+
+/* ---- change.c: what strings, of which there are most, do with one ---- */
+
+static inline void change_begin(struct change *change, struct keyspace *ks, uint32_t db,
+                                const struct key *key, struct entry *entry, int64_t now_ms) {
+    struct database *database = keyspace_database(ks, db);
+    hook_pre_write(ks, db, key, entry);
+    change->ks = ks;
+    change->database = database;
+    change->slot = &database->slots[key->slot];
+    change->key = key;
+    change->entry = entry;
+    change->used = heap_used(ks->heap);
+    change->now_ms = now_ms;
+    change->db = db;
+    change->is_new = false;
+}
 
 /* Opens a change of whatever the key has: what is hidden is out of the way. */
-void change_open_any(struct change *change, struct keyspace *ks, uint32_t db, const struct key *key,
-                     int64_t now_ms);
+static inline void change_open_any(struct change *change, struct keyspace *ks, uint32_t db,
+                                   const struct key *key, int64_t now_ms) {
+    change_begin(change, ks, db, key, keyspace_find_old(ks, db, key, now_ms), now_ms);
+}
+
 /* Does the books up to now. */
-void change_book(struct change *change);
-/* Deletes what the key has, within the change. */
-void change_drop(struct change *change);
+static inline void change_book(struct change *change) {
+    struct keyspace *ks = change->ks;
+    size_t used = heap_used(ks->heap);
+    change->slot->bytes += used - change->used;
+    ks->bytes += used - change->used;
+    change->used = used;
+}
+
+struct entry *change_reshape(struct change *change, bool has_ttl, enum value_form form,
+                             size_t value_length);
 /* Gives the entry the shape for a value, or makes one (a string); header, key and what fits of the
  * value stay, the deadline is to be written. */
-struct entry *change_shape(struct change *change, bool has_ttl, enum value_form form,
-                           size_t value_length);
+static inline struct entry *change_shape(struct change *change, bool has_ttl, enum value_form form,
+                                         size_t value_length) {
+    struct entry *old = change->entry;
+    if (LIKELY(old && old->form == form && has_ttl == !!(old->flags & ENTRY_HAS_TTL) &&
+               (form != FORM_INLINE || old->value_bytes == value_length))) {
+        return old;
+    }
+    return change_reshape(change, has_ttl, form, value_length);
+}
+
+/* change_close of a string. */
+static inline struct entry *change_close_string(struct change *change, enum key_event event) {
+    change_book(change);
+    if (UNLIKELY(change->is_new)) {
+        keyspace_note(change->ks, change->db, change->key, EVENT_NEW, TYPE_STRING);
+    }
+    keyspace_tell(change->ks, change->db, change->key, event, TYPE_STRING);
+    return change->entry;
+}
+
+/* Deletes what the key has, within the change. */
+void change_drop(struct change *change);
 /* The entry, which has room for it, gets its deadline (NO_EXPIRY: it had one). */
 void change_deadline(struct change *change, int64_t old_deadline, int64_t deadline);
 

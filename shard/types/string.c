@@ -207,7 +207,7 @@ static struct entry *set_value(const struct string_target *target, struct settin
     if (has_ttl || old_deadline != NO_EXPIRY) {
         change_deadline(&change, old_deadline, expires_at);
     }
-    return change_close(&change, target->event);
+    return change_close_string(&change, target->event);
 }
 
 struct entry *string_set_text(const struct string_target *target, struct bytes value) {
@@ -244,7 +244,7 @@ struct entry *string_replace_int(const struct string_target *target, struct entr
     struct change change;
     change_open(&change, target->ks, target->db, target->key, entry, target->now_ms);
     entry_put_int(entry, value);
-    return change_close(&change, target->event);
+    return change_close_string(&change, target->event);
 }
 
 struct entry *string_set(const struct string_target *target, struct bytes value) {

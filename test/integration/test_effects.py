@@ -166,6 +166,48 @@ def test_events_are_those_of_valkey(c, peer, shards, one):
     assert by_key(found) == by_key(expected)
 
 
+READS = [
+    "GET {a}", "MGET {a} {b}", "STRLEN {a}", "GETRANGE {a} 0 1", "EXISTS {a} {b}", "TOUCH {a} {b}", "TYPE {a}", "TTL {a}", "PTTL {a}",
+    "EXPIRETIME {a}", "PEXPIRETIME {a}", "OBJECT ENCODING {a}", "OBJECT FREQ {a}", "LCS {a} {b}", "DBSIZE", "SCAN 0", "RANDOMKEY",
+    "KEYS *", "SUBSTR {a} 0 1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", READS)
+def test_misses_of_reads_are_those_of_valkey(c, peer, shards, command):
+    if shards > 1 and command.startswith("LCS"):
+        pytest.skip("its keys may lie on several shards")
+    one = writes.case("reads", command, before=["SET {b} v"])
+    expected, _ = run_at_peer(peer, one)
+    writes.run(c, one["before"], one["name"])
+    c.do("DEBUG", "EVENTS", "ON")
+    c.do("DEBUG", "EFFECTS", "ON")
+    writes.run(c, one["commands"], one["name"])
+    assert [(db, name, key) for db, _, name, key in events(c)] == expected
+    assert effects(c) == []
+
+
+@pytest.mark.row_once
+@pytest.mark.parametrize("setting", ["lazyfree-lazy-expire", "lazyfree-lazy-user-del", "lazyfree-lazy-user-flush"])
+def test_effects_name_what_frees_at_once_as_valkey_does(c, peer, shards, setting):
+    names = ["set-exat-past", "expire-past", "expired-on-get", "getdel", "delifeq", "del", "flushdb"]
+    try:
+        for connection in (c, peer.c):
+            connection.do("CONFIG", "SET", setting, "no")
+        for one in [one for one in writes.CASES if one["name"] in names]:
+            _, expected = run_at_peer(peer, one)
+            set_active_expire(c, one)
+            c.do("FLUSHALL")
+            writes.run(c, one["before"], one["name"])
+            c.do("DEBUG", "EFFECTS", "ON")
+            writes.run(c, one["commands"], one["name"])
+            found = [command for command in effects(c) if command[0] != "SELECT"]
+            assert same_commands(found, [command for command in expected if command[0] != "SELECT"])
+    finally:
+        for connection in (c, peer.c):
+            connection.do("CONFIG", "SET", setting, "yes")
+
+
 @pytest.mark.row_once
 @pytest.mark.slow
 def test_classes_of_events_are_those_of_valkey(c, peer, shards):

@@ -11,8 +11,8 @@
 /* The entry of the key after the subcommand; NULL, and null is the reply, if it is missing. */
 static struct entry *find_or_reply(struct exec *x) {
     struct key key = exec_key(x, 2);
-    struct entry *entry =
-        keyspace_find(x->keyspace, x->db, &key, x->now_ms, LOOKUP_READ | LOOKUP_NOTOUCH);
+    unsigned flags = LOOKUP_READ | LOOKUP_NOTOUCH | LOOKUP_QUIET;
+    struct entry *entry = keyspace_find(x->keyspace, x->db, &key, x->now_ms, flags);
     if (entry == NULL) {
         reply_null(x->reply);
     }
