@@ -50,9 +50,9 @@ struct exec {
     struct caller *caller;     /* in whose name (call.h) */
     bool goes_on;              /* set by what lets it end later, elsewhere: scatter, txn_exec */
     bool gathered;             /* somebody wants to know what it does (effects.h) */
-    bool takes;    /* set by exec_take */
-    uint8_t stage; /* exec_stage */
-    struct {       /* STAGE_AT: in the order of argv */
+    bool takes;                /* set by exec_take */
+    uint8_t stage;             /* exec_stage */
+    struct {                   /* STAGE_AT: in the order of argv */
         const struct exec_input *list;
         uint32_t count;
     } inputs;

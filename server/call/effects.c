@@ -43,7 +43,7 @@ struct effects {
     struct effects_origin origin; /* of the call that runs */
     unsigned depth;               /* calls within calls */
     struct mark marks[DEPTH_MAX]; /* of those */
-    bool stated;    /* the innermost said what it did */
+    bool stated;                  /* the innermost said what it did */
     struct blob **kept;
     uint32_t kept_count, kept_capacity;
 };

@@ -64,6 +64,10 @@ bool exec_input(const struct exec *x, uint32_t argv_index, unsigned lookup_flags
     if (x->stage == STAGE_AT) {
         *ret = *find_lent(x, argv_index); /* touched where it lies */
         keyspace_count_lookup(x->keyspace, ret->present, lookup_flags);
+        if (!ret->present && !(lookup_flags & LOOKUP_WRITE)) {
+            struct key key = exec_key(x, argv_index);
+            keyspace_note(x->keyspace, x->db, &key, EVENT_KEYMISS, TYPE_STRING);
+        }
     } else {
         struct key key = exec_key(x, argv_index);
         lookup_flags = exec_lookup_flags(x, lookup_flags);

@@ -64,6 +64,7 @@ static void take_table(struct keyspace *ks, uint32_t db, uint16_t slot, struct s
         struct entry *entry = taking.entries[i];
         struct cargo_item *item = &cargo->items[cargo->count++];
         struct key key = entry_make_key(ks, entry, slot);
+        check(key.name.len < SIZE_MAX); /* else gcc warns of what cannot be */
         char *name = must_malloc(key.name.len + 1);
         memcpy(name, key.name.ptr, key.name.len);
         *item = (struct cargo_item){db, key, entry_loan(entry), entry->lru};

@@ -15,8 +15,6 @@ import writes
 from resp import RespError, encode, parse
 from server import Server, find_peer
 
-# Where their keys lie on several shards, these tell of what came of it key by key, by other names.
-CARRIED = ("COPY", "RENAME", "RENAMENX", "MSETNX", "MSETEX")
 CLASSES = "g$xnm"
 
 
@@ -147,14 +145,8 @@ def by_key(found):
     return order
 
 
-def is_carried(one, shards):
-    return shards > 1 and any(command.split(" ")[0] in CARRIED for command in one["commands"])
-
-
 @pytest.mark.parametrize("one", each_case())
 def test_events_are_those_of_valkey(c, peer, shards, one):
-    if is_carried(one, shards):
-        pytest.skip("its keys may lie on several shards")
     expected, _ = run_at_peer(peer, one)
     set_active_expire(c, one)
     writes.run(c, one["before"], one["name"])
@@ -174,9 +166,7 @@ READS = [
 
 
 @pytest.mark.parametrize("command", READS)
-def test_misses_of_reads_are_those_of_valkey(c, peer, shards, command):
-    if shards > 1 and command.startswith("LCS"):
-        pytest.skip("its keys may lie on several shards")
+def test_misses_of_reads_are_those_of_valkey(c, peer, command):
     one = writes.case("reads", command, before=["SET {b} v"])
     expected, _ = run_at_peer(peer, one)
     writes.run(c, one["before"], one["name"])
@@ -210,7 +200,7 @@ def test_effects_name_what_frees_at_once_as_valkey_does(c, peer, shards, setting
 
 @pytest.mark.row_once
 @pytest.mark.slow
-def test_classes_of_events_are_those_of_valkey(c, peer, shards):
+def test_classes_of_events_are_those_of_valkey(c, peer):
     ours, theirs = set(), set()
     c.do("DEBUG", "EVENTS", "ON")
     for one in writes.CASES:
@@ -224,7 +214,7 @@ def test_classes_of_events_are_those_of_valkey(c, peer, shards):
             writes.run(peer.c, one["before"] + one["commands"], one["name"])
         theirs |= {(cls, name) for _, name, _ in peer.events()}
     peer.c.do("CONFIG", "SET", "notify-keyspace-events", "EA" + CLASSES)
-    assert ours <= theirs if shards > 1 else ours == theirs
+    assert ours == theirs
 
 
 def same_word(ours, theirs):
