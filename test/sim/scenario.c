@@ -355,6 +355,7 @@ const char *reached_name(enum reached reached) {
         [REACHED_EXECS_REFUSED] = "refused EXECs",
         [REACHED_LARGE_VALUES] = "large values",
         [REACHED_PAUSES] = "looks during a pause",
+        [REACHED_UNBLOCKED] = "unblocked clients",
         [REACHED_EXPIRED] = "expired keys",
         [REACHED_TIMES_MOVED] = "times moved",
         [REACHED_MOVED] = "operations that followed their slot",
@@ -404,6 +405,7 @@ void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), voi
         ret->reached[REACHED_EXECS_REFUSED] += counts->execs_refused;
         ret->reached[REACHED_LARGE_VALUES] += counts->large_values;
         ret->reached[REACHED_PAUSES] += counts->stood;
+        ret->reached[REACHED_UNBLOCKED] += counts->unblocked;
         ret->reached[REACHED_REFUSED] += counts->refused;
         ret->refuted |= users_refuted(scenario->users[i]);
         const struct server *server = world_server(scenario->world, i);

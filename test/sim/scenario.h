@@ -23,6 +23,7 @@ enum reached {
     REACHED_EXECS_REFUSED, /* after a change of what was watched */
     REACHED_LARGE_VALUES,  /* received into the block they stay in */
     REACHED_PAUSES,        /* that were looked at while they stood */
+    REACHED_UNBLOCKED,     /* clients in WAIT */
     REACHED_EXPIRED,       /* keys */
     REACHED_TIMES_MOVED,   /* of transactions, because keys had run out meanwhile */
     REACHED_MOVED,         /* of operations, or plans made anew, because a slot had gone */

@@ -17,7 +17,8 @@ struct users;
 struct user;
 
 /* What a shard says that refuses. */
-#define USERS_REFUSED "REFUSED by the scenario"
+#define USERS_REFUSED   "REFUSED by the scenario"
+#define USERS_UNBLOCKED "UNBLOCKED client unblocked via CLIENT UNBLOCK"
 
 struct users_options {
     unsigned server; /* of the world, that they all use */
@@ -75,6 +76,7 @@ struct users_counts {
     uint64_t execs_refused; /* what they watched had changed */
     uint64_t large_values;  /* of SETs that were done */
     uint64_t stood;         /* second looks at what was paused */
+    uint64_t unblocked;     /* by CLIENT UNBLOCK */
     uint64_t refused;       /* commands, by a shard that had something against them */
 };
 const struct users_counts *users_counts(const struct users *users);

@@ -432,6 +432,12 @@ static void send_trouble(struct user *user, struct request *request) {
     case KIND_CONFIG:
         wire_requestf(&user->out, "CONFIG SET %s", settings[n % 6]);
         break;
+    case KIND_UNBLOCK: /* one of the latest connections, most likely */
+        wire_requestf(&user->out, "CLIENT UNBLOCK %lld %s",
+                      (long long)user->users->processes -
+                          (long long)rng_below(&user->users->rng, user->users->options.count),
+                      n % 2 ? "TIMEOUT" : "ERROR");
+        break;
     default:
         wire_requestf(&user->out, "CLIENT KILL TYPE normal SKIPME %s", n % 2 ? "yes" : "no");
     }
@@ -484,7 +490,7 @@ static void send_plain(struct user *user, struct request *request) {
         wire_requestf(&user->out, "DBSIZE");
         break;
     case KIND_WAIT:
-        wire_requestf(&user->out, "WAIT 1 %u", 1 + request->key % 8);
+        wire_requestf(&user->out, "WAIT 1 %u", 1 + request->key % 8 * (request->key % 8) * 2);
         break;
     case KIND_NAME:
         wire_requestf(&user->out, "CLIENT SETNAME user-%u", user->index);
@@ -803,8 +809,11 @@ static void reply_stand(struct user *user, const struct request *request,
 static void reply_trouble(struct user *user, const struct request *request,
                           const struct wire_value *value) {
     bool busy = request->kind == KIND_MOVE && value->type == '-';
-    want(user, request, value,
-         is_ok(value) || busy || (request->kind == KIND_KILL && value->type == ':'), "not done");
+    bool counts = request->kind == KIND_KILL || request->kind == KIND_UNBLOCK;
+    want(user, request, value, is_ok(value) || busy || (counts && value->type == ':'), "not done");
+    if (request->kind == KIND_UNBLOCK) {
+        user->users->counts.unblocked += number_of(value);
+    }
 }
 
 static void reply_own(struct user *user, const struct request *request,
@@ -896,6 +905,10 @@ static void reply_plain(struct user *user, const struct request *request,
     case KIND_MORTAL_MULTI:
     case KIND_STAND_MULTI:
         want(user, request, value, is_ok(value), "not OK");
+        break;
+    case KIND_WAIT:
+        want(user, request, value,
+             value->type == ':' || bytes_equal(value->text, BYTES(USERS_UNBLOCKED)), "no number");
         break;
     case KIND_HELLO:
         want(user, request, value, value->type == '*' && value->count >= 12, "no map");
@@ -1121,7 +1134,7 @@ const struct op_row user_ops[KINDS] = {
     [KIND_ECHO] = {"ECHO", 10, send_plain, reply_plain, NULL},
     [KIND_SELECT] = {"SELECT", 3, send_plain, reply_plain, NULL},
     [KIND_COUNT_ALL] = {"DBSIZE", 2, send_plain, reply_plain, NULL},
-    [KIND_WAIT] = {"WAIT", 1, send_plain, reply_plain, NULL},
+    [KIND_WAIT] = {"WAIT", 3, send_plain, reply_plain, NULL},
     [KIND_NAME] = {"CLIENT SETNAME", 1, send_plain, reply_plain, NULL},
     [KIND_HELLO] = {"HELLO 3", 1, send_plain, reply_plain, NULL},
     [KIND_COUNTER] = {"GET of a counter", 0, send_counter, reply_counter, record_counter},
@@ -1165,6 +1178,7 @@ const struct op_row user_ops[KINDS] = {
     [KIND_PAUSE] = {"CLIENT PAUSE", 1, send_trouble, reply_trouble, NULL},
     [KIND_CONFIG] = {"CONFIG SET", 2, send_trouble, reply_trouble, NULL},
     [KIND_KILL] = {"CLIENT KILL", 1, send_trouble, reply_trouble, NULL},
+    [KIND_UNBLOCK] = {"CLIENT UNBLOCK", 8, send_trouble, reply_trouble, NULL},
 };
 
 static void wrong(const struct user *user, const struct request *request,

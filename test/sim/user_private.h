@@ -82,6 +82,7 @@ enum kind {
     KIND_PAUSE,
     KIND_CONFIG,
     KIND_KILL,
+    KIND_UNBLOCK,
     KINDS,
 };
 
