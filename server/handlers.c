@@ -17,6 +17,7 @@ const struct handlers server_handlers = {
             [MESSAGE_BATCH] = batch_arrived,
             [MESSAGE_BATCH_LENT] = batch_lent,
             [MESSAGE_BATCH_BACK] = batch_back,
+            [MESSAGE_BATON] = batch_baton_arrived,
             [MESSAGE_BATCH_NEWS] = client_batch_news,
             [MESSAGE_BATCH_DONE] = client_batch_done,
             [MESSAGE_PART] = scatter_part_arrived,

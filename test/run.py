@@ -274,27 +274,33 @@ class Runner:
         return [Step(row_name("node clients", *row), 8, lambda row=row: act(*row)) for row in self.rows(NODE)]
 
     def checker(self):
-        """Histories of real threads, a few seconds per row; then those of strict pipelines, and a server whose locks are off, which must be found out."""
+        """Histories of real threads, a few seconds per row; then those of other orders of pipelines, and servers that must be found out: one that is held to what it does not promise, one whose locks are off."""
         folder = os.path.join(self.options.build, "test", "checker")
 
-        def act(backend, shards, strict, unlocked):
-            server = os.path.join(folder, "shoal-server-unlocked") if unlocked else self.options.server
+        def act(backend, shards, kind, arguments):
+            server = os.path.join(folder, "shoal-server-unlocked") if kind == "unlocked" else self.options.server
+            wrong = "--must-fail" in arguments
             command = [PYTHON, "test/checker/run.py", "--server", server, "--checker", os.path.join(folder, "checker")]
             command += ["--shards", str(shards), "--io-backend", backend, "--seed", str(self.options.seed)]
-            command += ["--seconds", str(CHECKER_SECONDS * (2 if unlocked else 1)), "--must-fail" if unlocked else "--require"]
-            command += ["--strict"] * strict
+            command += ["--seconds", str(CHECKER_SECONDS * (2 if wrong else 1)), *([] if wrong else ["--require"]), *arguments]
             status, text = run(command)
             done = re.search(r"^checker: 1 runs, (\d+) rounds, [1-9]\d* operations .*: (no anomaly|1 runs with anomalies, as wanted)$", text, re.M)
             return *((1, []) if done and not status else (0, ["see above"])), 0, status
 
         name = "checker, its clients"
         steps = [Step(name, 1, lambda: self.pytest(name, "test/checker"))]
-        for strict, unlocked, only in ((False, False, (1, 2, 3, 4)), (True, False, (4,)), (False, True, (2, 4))):
+        for kind, arguments, only in (
+            ("", [], (1, 2, 3, 4)),
+            ("strict", ["--order", "strict"], (4,)),
+            ("relaxed", ["--order", "relaxed"], (3,)),
+            ("relaxed, held to writes", ["--order", "relaxed", "--held-to", "writes", "--must-fail"], (4,)),
+            ("unlocked", ["--must-fail"], (2, 4)),
+        ):
             for backend, shards in self.rows(CHECKER):
                 if shards in only:
-                    kind = ", strict" * strict + ", unlocked" * unlocked
-                    args = backend, shards, strict, unlocked
-                    steps.append(Step(row_name("checker", backend, shards) + kind, 3 if unlocked else 7, lambda a=args: act(*a)))
+                    row = row_name("checker", backend, shards) + (", " + kind if kind else "")
+                    args = backend, shards, kind, arguments
+                    steps.append(Step(row, 3 if "--must-fail" in arguments else 7, lambda a=args: act(*a)))
         return steps
 
 

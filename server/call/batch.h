@@ -33,7 +33,9 @@ struct op {
     struct key key;
     struct keyset *keys; /* in the batch's arena */
     uint8_t resp;
-    uint8_t manner; /* exec_manner */
+    uint8_t manner;     /* exec_manner */
+    bool waits;         /* for the baton */
+    struct batch *next; /* that the baton goes to behind this op, or NULL */
 };
 
 struct batch {
@@ -48,13 +50,19 @@ struct batch {
     uint64_t slots_epoch; /* of the table that its ops were routed by */
     uint32_t wide_ops;    /* with keys in several slots */
     /* Home's, all the time. */
-    bool returned;
-    uint32_t ready;       /* ops whose replies are home */
-    uint32_t handed_on;   /* ops whose replies were handed on */
-    struct outbuf early;  /* replies that came home before it */
-    size_t client_memory; /* counted to the client while its replies wait at home */
-    /* The owner's, while it waits for a lock or for its next slice. */
-    uint32_t ran;              /* ops so far */
+    bool sent, returned;
+    uint32_t ready;              /* ops whose replies are home */
+    uint32_t handed_on;          /* ops whose replies were handed on */
+    struct outbuf early;         /* replies that came home before it */
+    size_t client_memory;        /* counted to the client while its replies wait at home */
+    uint32_t last_in_order;      /* its last op that is (order.h) */
+    unsigned hand_overs;         /* of the baton to it */
+    struct batch *next_in_order; /* that the baton goes to when this one is back, or NULL */
+    /* The owner's, while it waits for a lock, the baton or its next slice. */
+    uint32_t ran;   /* ops so far */
+    bool suspended; /* linked in worker->batches.suspended */
+    bool has_baton, waits_for_baton;
+    struct message baton;      /* from who had it */
     struct link link;          /* of worker->batches.suspended */
     struct list_node cut_node; /* of worker->batches.cut */
     struct batch *followers;   /* of the same client, that came meanwhile, linked by next */
@@ -77,8 +85,9 @@ struct batch_news {
     struct outbuf out;
 };
 
-/* Home: an empty batch for this client's input. */
-struct batch *batch_take(struct worker *worker, struct client *client, struct rt_buffer *input);
+/* Home: an empty batch for this client's input, for the keys of worker `target`. */
+struct batch *batch_take(struct worker *worker, struct client *client, struct rt_buffer *input,
+                         unsigned target);
 /* Home: back to the pool. */
 void batch_put(struct worker *worker, struct batch *batch);
 /* Home: adds an op; the batch must have room. Returns the memory that it is for the client while it
@@ -94,6 +103,10 @@ void batch_arrived(struct worker *worker, struct message *message);
  * op and sends it back. The shard that it was sent to: it goes on. */
 void batch_lent(struct worker *worker, struct message *message);
 void batch_back(struct worker *worker, struct message *message);
+/* Owner of the keys: the baton of a batch came. */
+void batch_baton_arrived(struct worker *worker, struct message *baton);
+/* Owner of the keys, or home: the baton goes to `batch`. */
+void batch_send_baton(struct worker *worker, struct batch *batch);
 /* Owner of the keys, once a turn: goes on with those that were cut. */
 void batches_go_on(struct worker *worker);
 /* Home: what came ahead of a batch, or with it, is ready. Batch news are freed. */

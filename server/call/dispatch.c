@@ -141,9 +141,10 @@ static void run_away(struct client *client, struct staged *staged) {
     struct worker *worker = client->worker;
     struct batch *batch = worker->batches.open[staged->target];
     if (batch == NULL) {
-        batch = batch_take(worker, client, client->input_buffer);
+        batch = batch_take(worker, client, client->input_buffer, staged->target);
         worker->batches.open[staged->target] = batch;
         worker->batches.open_count++;
+        client->self_batches += staged->target == worker->id;
     }
     if (UNLIKELY(staged->large != NULL)) {
         batch->large = staged->large;
@@ -154,9 +155,19 @@ static void run_away(struct client *client, struct staged *staged) {
         batch->wide_ops++;
         worker->batches.wide_ops++;
     }
+    if (client->pending_count == 0) {
+        client->order.kind = worker->config->pipeline_order;
+    }
+    if (order_holds(&client->order, staged->ref->flags)) {
+        order_add(&client->order, batch);
+    }
     client_pend_op(client, batch, (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0);
     client->ops_pending++;
-    worker->stats.ops_away++;
+    if (LIKELY(staged->target != worker->id)) {
+        worker->stats.ops_away++;
+    } else {
+        worker->stats.ops_here++;
+    }
     if (batch->count == BATCH_OPS_MAX) {
         client_send_batch(client, staged->target);
     }
@@ -304,6 +315,14 @@ static bool is_about_all(const struct command *row) {
     return row->place == PLACE_ALL_KEYS && !row->walks;
 }
 
+/* In strict order what runs at home by itself comes after all that is away; and what another order
+ * was set for after what is away under the one before. */
+static bool is_strict_fence(const struct client *client, const struct staged *staged) {
+    enum config_pipeline_order kind = client->worker->config->pipeline_order;
+    return UNLIKELY(kind != client->order.kind) ||
+           (kind == CONFIG_PIPELINE_STRICT && staged->route == ROUTE_HOME);
+}
+
 /* It is a transaction: its keys lie on several shards, or it is about all of them at once. */
 static bool is_apart(const struct worker *worker, const struct staged *staged) {
     return staged->route == ROUTE_APART ||
@@ -311,14 +330,19 @@ static bool is_apart(const struct worker *worker, const struct staged *staged) {
             is_about_all(staged->ref->row));
 }
 
-/* An op on a key of this shard that a transaction has locked waits in a batch like those for other
- * shards; and what comes behind it goes the same way, to stay in order. */
+/* An op on a key of this shard that a transaction has locked, or that comes after one which may not
+ * have run on another shard, waits in a batch like those for other shards; and what comes behind it
+ * goes the same way, to stay in order. */
 static bool must_wait_here(const struct client *client, const struct staged *staged) {
     const struct worker *worker = client->worker;
-    if (LIKELY(worker->shard.locks.requests == 0 && client->self_batches == 0)) {
+    if (LIKELY(worker->shard.locks.requests == 0 && client->self_batches == 0 &&
+               client->order.last == NULL)) {
         return false;
     }
-    return client->self_batches > 0 || worker->batches.open[worker->id] != NULL ||
+    if (client->self_batches > 0 || order_must_wait(&client->order, staged->ref->flags)) {
+        return true;
+    }
+    return worker->shard.locks.requests > 0 &&
            keyset_is_blocked(&worker->shard.locks, staged->ref, &staged->key, staged->keys);
 }
 
@@ -366,12 +390,7 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
     bool away = !refused && staged->route == ROUTE_KEY &&
                 (staged->target != worker->id || must_wait_here(client, staged));
     if (client->pending_count > 0 && !refused) {
-        bool fence = apart || is_fence(staged) || slots_moved;
-        if (worker->config->pipeline_order == CONFIG_PIPELINE_STRICT &&
-            (!away || client->away_target != staged->target)) {
-            fence = true;
-        }
-        if (fence) {
+        if (apart || is_fence(staged) || slots_moved || is_strict_fence(client, staged)) {
             client_move(client, CLIENT_FENCED);
             return false;
         }
@@ -392,7 +411,6 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
     } else if (staged->route == ROUTE_HOME) {
         run_home(client, staged, caller);
     } else if (away) {
-        client->away_target = staged->target;
         run_away(client, staged);
     } else {
         run_here(client, staged, caller);

@@ -19,7 +19,7 @@
 #include "base/pqueue.h"
 #include "net/rt.h"
 #include "proto/parser.h"
-#include "server/call/command.h"
+#include "server/call/order.h"
 #include "server/client/wait.h"
 
 struct batch;
@@ -122,14 +122,14 @@ struct client {
     size_t bytes_away;       /* of the requests on other threads, and of what a transaction runs */
     size_t home_memory;      /* of batches whose replies are home but not next in line */
     size_t home_replies;     /* bytes of those replies */
-    unsigned away_target;    /* the shard of the last op that was sent away */
+    struct order order;      /* of its ops on several shards */
     uint64_t slots_epoch;    /* of the table that what is away was routed by */
     struct scatter *scatter; /* what its command asks of all workers, or NULL */
     struct txn *txn;         /* the transaction that its commands are part of, or NULL */
     const struct scatter_parent *parent; /* the same, as scatter sees it */
     struct txn *gathered;                /* dispatch: not started yet */
     unsigned txns_open;    /* and not yet freed: their locks may be on their way back */
-    unsigned self_batches; /* batches that wait on this very worker for a lock */
+    unsigned self_batches; /* batches for this very worker, whose ops must wait */
     unsigned batches_away;
     int64_t soft_limit_since_ms; /* output above the soft limit since; 0: it is not */
 

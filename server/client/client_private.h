@@ -51,6 +51,7 @@ void client_send_batches(struct client *client);
  * counts is what nobody else sees: once replies have moved to `out`, limits on output do. A window
  * of requests more may be begun. */
 #define CLIENT_OPS_PENDING_MAX   1024
+#define CLIENT_BATCHES_AWAY_MAX  256 /* they are large, however few ops they hold */
 #define CLIENT_PENDING_BYTES_MAX (4 * 1024 * 1024)
 bool client_is_full(const struct client *client);
 /* Replies came home ahead of their batch, which has not ended. */

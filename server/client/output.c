@@ -120,9 +120,8 @@ void client_send_batch(struct client *client, unsigned target) {
     worker->batches.open[target] = NULL;
     worker->batches.open_count--;
     client->batches_away++;
-    client->self_batches += target == worker->id;
-    batch->target = target;
-    worker->stats.batches_away++;
+    batch->sent = true;
+    worker->stats.batches_away += target != worker->id;
     pause_enter(&worker->pause, batch->command_flags);
     post_send(worker->server->office, worker->id, target, &batch->message);
 }
@@ -143,6 +142,8 @@ static size_t pending_bytes(const struct client *client) {
 
 bool client_is_full(const struct client *client) {
     return client->ops_pending >= CLIENT_OPS_PENDING_MAX ||
+           client->batches_away >= CLIENT_BATCHES_AWAY_MAX ||
+           client->order.hand_overs >= ORDER_HAND_OVERS_MAX ||
            (client->pending_count > 0 && pending_bytes(client) > CLIENT_PENDING_BYTES_MAX);
 }
 
@@ -150,6 +151,8 @@ bool client_is_full(const struct client *client) {
 static bool may_be_read_on(const struct client *client) {
     return client->pending_count == 0 ||
            (client->state != CLIENT_FENCED && client->ops_pending < CLIENT_OPS_PENDING_MAX / 2 &&
+            client->batches_away < CLIENT_BATCHES_AWAY_MAX / 2 &&
+            client->order.hand_overs < ORDER_HAND_OVERS_MAX / 2 &&
             pending_bytes(client) < CLIENT_PENDING_BYTES_MAX / 2);
 }
 
@@ -189,6 +192,10 @@ void client_batch_done(struct worker *worker, struct message *message) {
     client->batches_away--;
     pause_leave(&client->worker->pause, batch->command_flags);
     client->self_batches -= batch->target == client->worker->id;
+    struct batch *next = order_batch_home(&client->order, batch);
+    if (next != NULL) {
+        batch_send_baton(client->worker, next);
+    }
     client->bytes_away -= batch->request_bytes;
     size_t bytes = batch->out.bytes;
     batch_returned(batch);

@@ -39,7 +39,11 @@ enum config_supervised {
     CONFIG_SUPERVISED_UPSTART,
 };
 enum config_appendfsync { CONFIG_FSYNC_NO, CONFIG_FSYNC_EVERYSEC, CONFIG_FSYNC_ALWAYS };
-enum config_pipeline_order { CONFIG_PIPELINE_RELAXED, CONFIG_PIPELINE_STRICT };
+enum config_pipeline_order {
+    CONFIG_PIPELINE_RELAXED,
+    CONFIG_PIPELINE_WRITES,
+    CONFIG_PIPELINE_STRICT
+};
 enum config_io_backend { CONFIG_IO_AUTO, CONFIG_IO_URING, CONFIG_IO_EPOLL };
 
 /* oom-score-adj: yes is relative. */

@@ -42,7 +42,10 @@ static const struct config_name names_syslog_facility[] = {
     {"user", 1}, {"local0", 16}, {"local1", 17}, {"local2", 18}, {"local3", 19}, {"local4", 20}, {"local5", 21},
     {"local6", 22}, {"local7", 23}, {NULL, 0}};
 static const struct config_name names_pipeline_order[] = {
-    {"relaxed", CONFIG_PIPELINE_RELAXED}, {"strict", CONFIG_PIPELINE_STRICT}, {NULL, 0}};
+    {"relaxed", CONFIG_PIPELINE_RELAXED},
+    {"writes", CONFIG_PIPELINE_WRITES},
+    {"strict", CONFIG_PIPELINE_STRICT},
+    {NULL, 0}};
 static const struct config_name names_io_backend[] = {
     {"auto", CONFIG_IO_AUTO}, {"uring", CONFIG_IO_URING}, {"epoll", CONFIG_IO_EPOLL}, {NULL, 0}};
 
@@ -342,7 +345,7 @@ const struct config_row config_rows[] = {
 
     /* Shoal's own */
     INT("shards", NULL, shards, "0", ROW_IMMUTABLE | ROW_OWN | ROW_ACTS, 0, CONFIG_SHARDS_MAX, NULL),
-    ENUM("pipeline-order", NULL, pipeline_order, "relaxed", ROW_OWN | ROW_ACTS, names_pipeline_order),
+    ENUM("pipeline-order", NULL, pipeline_order, "writes", ROW_OWN | ROW_ACTS, names_pipeline_order),
     STRING("shard-cpulist", NULL, shard_cpulist, "", ROW_IMMUTABLE | ROW_OWN | ROW_ACTS, config_check_cpulist),
     ENUM("io-backend", NULL, io_backend, "auto", ROW_IMMUTABLE | ROW_OWN | ROW_ACTS, names_io_backend),
     {.name = NULL},

@@ -12,6 +12,7 @@ enum message_kind {
     MESSAGE_BATCH_DONE, /* struct batch: back home */
     MESSAGE_BATCH_LENT, /* struct batch: its next op is of a slot that has gone to the receiver */
     MESSAGE_BATCH_BACK, /* struct batch: that op has run; back at the shard it was sent to */
+    MESSAGE_BATON,      /* struct batch's: its ordered ops may run (order.h) */
     MESSAGE_PART,       /* struct scatter_part: run it */
     MESSAGE_PART_DONE,  /* struct scatter_part: back home */
     MESSAGE_CONNECTION, /* struct connection_message: from worker 0, an accepted socket; the

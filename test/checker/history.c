@@ -240,8 +240,8 @@ static void print_steps(const struct history *history, const struct op *op, FILE
 
 /* The answer follows its call at once: each process's calls and answers still pair up in order. */
 void history_print(const struct history *history, FILE *out) {
-    if (history->strict) {
-        fputs("! strict\n", out);
+    if (history->order != HISTORY_RELAXED) {
+        fputs(history->order == HISTORY_STRICT ? "! strict\n" : "! writes\n", out);
     }
     for (size_t i = 0; i < history->op_count; i++) {
         const struct op *op = &history->ops[i];
@@ -412,7 +412,7 @@ struct parser {
     struct answer *answers;
     size_t answer_count;
     size_t answer_cap;
-    bool strict;
+    enum history_order order;
 };
 
 static bool parse_call(struct parser *parser, struct bytes line) {
@@ -510,8 +510,10 @@ static bool parse_line(struct parser *parser, struct bytes line) {
         return true;
     }
     if (bytes_equal(mark, BYTES("!"))) {
-        parser->strict = true;
-        return bytes_equal(next_word(&rest), BYTES("strict"));
+        struct bytes word = next_word(&rest);
+        bool strict = bytes_equal(word, BYTES("strict"));
+        parser->order = strict ? HISTORY_STRICT : HISTORY_WRITES;
+        return strict || bytes_equal(word, BYTES("writes"));
     }
     if (bytes_equal(mark, BYTES(">"))) {
         return parse_call(parser, rest);
@@ -561,7 +563,7 @@ int history_parse(struct history *history, struct bytes text, size_t *ret_line) 
     if (wrong == NULL) {
         wrong = join(history, &parser);
     }
-    history->strict |= parser.strict;
+    history->order = parser.order > history->order ? parser.order : history->order;
     free(parser.calls);
     free(parser.answers);
     if (wrong != NULL) {

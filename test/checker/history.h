@@ -26,8 +26,8 @@
  * What is never answered is unknown too. Steps:
  *   w:key=value, r:key=value|nil, a:key=token, a:key=token@place, l:key=token,token,...
  *   i:key=result|?, c:key=value
- * A place counts appends, the first is 1. A line with # is a comment; "! strict" anywhere says what
- * the field of that name does.
+ * A place counts appends, the first is 1. A line with # is a comment; "! writes" or "! strict"
+ * anywhere is the field `order`.
  */
 #ifndef SHOAL_TEST_CHECKER_HISTORY_H
 #define SHOAL_TEST_CHECKER_HISTORY_H
@@ -78,11 +78,12 @@ struct op {
     size_t step_count;
 };
 
+/* What one process sent happens in that order: what is about one key; beside that, all that
+ * writes, whatever keys it is about; or everything. As pipeline-order of the server says. */
+enum history_order { HISTORY_RELAXED, HISTORY_WRITES, HISTORY_STRICT };
+
 struct history {
-    /* What one process sent happens in that order, whatever keys it is about: pipeline-order
-     * strict. Else only what is about one key does. For the caller to set; history_clear leaves it.
-     */
-    bool strict;
+    enum history_order order; /* for the caller to set; history_clear leaves it */
     struct op *ops;
     size_t op_count;
     size_t op_cap;

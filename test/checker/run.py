@@ -83,7 +83,7 @@ class Round:
 
     def __init__(self, run, folder, number, seconds):
         self.server, self.workloads, self.faults, self.seed = run.server, run.workloads, run.options.faults, run.seed
-        self.options = run.options
+        self.options, self.order = run.options, run.order
         self.folder, self.number, self.seconds = folder, number, seconds
         self.random = random.Random("%s/%d" % (run.seed, number))
         self.killed = 0
@@ -100,7 +100,7 @@ class Round:
         with self.server.raw(timeout=60) as raw:
             raw.do("FLUSHALL")
             self.history = open(os.path.join(self.folder, "log.first"), "w")
-            self.history.write("! strict\n" if self.options.strict else "")
+            self.history.write("! %s\n" % self.order if self.order != "relaxed" else "")
             self.note(raw, [one(do_set(k, "%d" % (9 * 10**9 + 9 * 10**8 + i))) for i, k in enumerate(Keys().moved)])
             began_ns = time.monotonic_ns()
             ends_ns = began_ns + int(self.seconds * 1e9)
@@ -169,8 +169,9 @@ class Run:
         self.seed = "%s/%s" % (options.seed, self.name)
         kind = kind_of(options.server)
         config = {"shards": shards, "io-backend": backend} if kind == "shoal" else {}
-        if options.strict and kind == "shoal":
-            config["pipeline-order"] = "strict"
+        self.order = options.held_to or options.order or ("strict" if kind != "shoal" else "writes")
+        if options.order and kind == "shoal":
+            config["pipeline-order"] = options.order
         self.server = Server(options.server, config, kind=kind)
         self.slow = slowness(options.server)
         self.checks = []  # running checkers: (process, folder)
@@ -272,7 +273,8 @@ def main():
     parser.add_argument("--seed", default="1", help="of what clients choose; what comes of it is up to the threads")
     parser.add_argument("--clients", type=int, default=24, help="connections, at most 89; a quarter of them redis-py")
     parser.add_argument("--workloads", type=lambda text: text.split(","), help="only these: see workload.py")
-    parser.add_argument("--strict", action="store_true", help="pipeline-order strict: what a connection sends must happen in that order")
+    parser.add_argument("--order", choices=("relaxed", "writes", "strict"), help="pipeline-order: how what a connection sends must happen; default: as the server has it")
+    parser.add_argument("--held-to", choices=("relaxed", "writes", "strict"), help="the order that a history must show, another one than the server's")
     parser.add_argument("--no-faults", dest="faults", action="store_false", help="kill nobody")
     parser.add_argument("--must-fail", action="store_true", help="the other way round: a row in which nothing is found is a problem")
     parser.add_argument("--require", action="store_true", help="fail if a workload has to be left out")

@@ -105,29 +105,51 @@ static int by_process(const void *a, const void *b, void *arg) {
     if (ops[x->op].process != ops[y->op].process) {
         return ops[x->op].process < ops[y->op].process ? -1 : 1;
     }
-    if (x->key != y->key && !history->strict) {
-        return x->key < y->key ? -1 : 1;
-    }
     return x->op < y->op ? -1 : x->op > y->op;
 }
 
-/* A pipeline's operations overlap in time, but those that share a key happen as they were sent; all
- * of them where the order is strict. */
-static void add_process_order(struct serial *serial) {
-    size_t count = serial->versions->access_count;
-    const struct access **sorted = zeroed(count, sizeof(*sorted));
-    for (size_t i = 0; i < count; i++) {
-        sorted[i] = &serial->versions->accesses[i];
+static int by_process_and_key(const void *a, const void *b, void *arg) {
+    const struct access *x = *(const struct access *const *)a;
+    const struct access *y = *(const struct access *const *)b;
+    const struct op *ops = ((const struct history *)arg)->ops;
+    if (ops[x->op].process == ops[y->op].process && x->key != y->key) {
+        return x->key < y->key ? -1 : 1;
     }
-    qsort_r(sorted, count, sizeof(*sorted), by_process, (void *)serial->history);
+    return by_process(a, b, arg);
+}
+
+/* Edges between neighbours of one connection, and perhaps of one key only. */
+static void chain_accesses(struct serial *serial, const struct access **accesses, size_t count,
+                           bool of_one_key) {
+    qsort_r(accesses, count, sizeof(*accesses), of_one_key ? by_process_and_key : by_process,
+            (void *)serial->history);
     for (size_t i = 1; i < count; i++) {
-        const struct access *x = sorted[i - 1], *y = sorted[i];
-        if ((x->key == y->key || serial->history->strict) &&
+        const struct access *x = accesses[i - 1], *y = accesses[i];
+        if ((!of_one_key || x->key == y->key) &&
             op_of(serial, x->op)->process == op_of(serial, y->op)->process &&
             op_of(serial, x->op)->return_ns >= op_of(serial, y->op)->call_ns) {
             edge(serial, x->op, y->op, EDGE_ORDER, x->key);
         }
     }
+}
+
+/* A pipeline's operations overlap in time, but those that share a key happen as they were sent; all
+ * that write where the order of those is kept; all of them where it is strict. */
+static void add_process_order(struct serial *serial) {
+    enum history_order order = serial->history->order;
+    size_t count = serial->versions->access_count, in_order = 0;
+    const struct access **sorted = zeroed(count, sizeof(*sorted));
+    for (size_t i = 0; i < count; i++) {
+        sorted[i] = &serial->versions->accesses[i];
+    }
+    chain_accesses(serial, sorted, count, true);
+    for (size_t i = 0; i < count; i++) {
+        const struct access *access = &serial->versions->accesses[i];
+        if (order == HISTORY_STRICT || (order == HISTORY_WRITES && access->writes)) {
+            sorted[in_order++] = access;
+        }
+    }
+    chain_accesses(serial, sorted, in_order, false);
     free(sorted);
 }
 
@@ -551,7 +573,11 @@ static void describe_edge(struct text *text, const struct serial *serial, const 
         break;
     case EDGE_ORDER:
         text_append_text(text, "the same connection sent it first");
-        text_appendf(text, serial->history->strict ? "\n" : ", and both touch %s\n", key);
+        text_appendf(text,
+                     serial->history->order == HISTORY_RELAXED  ? ", and both touch %s\n"
+                     : serial->history->order == HISTORY_WRITES ? ", and both touch %s, or write\n"
+                                                                : "\n",
+                     key);
         break;
     case EDGE_LINK:
         break;

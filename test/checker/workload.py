@@ -35,6 +35,8 @@ class Keys:
         self.near = ["n%d{one}" % i for i in range(3)]  # on one shard
         self.watched = spread_names("w", 3) + ["w{one}"]
         self.moved = spread_names("a", 2)  # the first is renamed to the second
+        self.data = spread_names("d", 4)  # written in one pipeline with a pointer, which comes behind it
+        self.pointers = spread_names("p", 4)
         self.counters = spread_names("c", 2) + ["c{one}"]
         self.lists = spread_names("l", 4) + ["l0{one}", "l1{one}"]
 
@@ -209,6 +211,15 @@ class Workload:
                 requests.append(one(self.register_step()))
         yield requests
 
+    def pointer(self):
+        """Writes data and then the pointer to it; or waits for a pointer, so to speak, and follows it."""
+        data, pointer = self.random.choice(self.keys.data), self.random.choice(self.keys.pointers)
+        if self.random.randrange(2):
+            yield [one(do_set(data, self.new_value())), one(do_set(pointer, self.new_value()))]
+            return
+        yield [one(do_get(pointer))]
+        yield [one(do_get(data))]
+
     def mset_step(self):
         keys = self.keys.near if self.random.randrange(4) == 0 else self.keys.group
         if self.random.randrange(4):
@@ -280,6 +291,7 @@ NEEDS = {
     "counter": [["INCR c0"]],
     "append": [["APPEND l0 1"]],
     "pipeline": [],
+    "pointer": [],
     "mset": [["MSET p0 1 p1 1 p2 1 p3 1 p4 1 p5 1 p6 1 p7 1"], ["MGET p0 p1 p2 p3 p4 p5 p6 p7"]],
     "lists": [["MGET p0 p1 p2 p3 p4 p5 p6 p7"]],
     "multi": [["MULTI", "SET p0 1", "SET p1 1", "SET p2 1", "SET p3 1", "SET p4 1", "SET p5 1", "GET p6", "GET p7", "EXEC"]],

@@ -19,3 +19,8 @@ def slot(key):
     for byte in key:
         crc = ((crc << 8) & 0xFFFF) ^ CRC16[((crc >> 8) ^ byte) & 0xFF]
     return crc % 16384
+
+
+def tag_of(part, parts):
+    """A hash tag whose keys lie on that shard."""
+    return next(b"t%d" % i for i in range(100_000) if slot(b"t%d" % i) * parts // 16384 == part)

@@ -70,7 +70,7 @@ def test_get_patterns_as_valkey(server, valkey, patterns):
 def test_own_directives_are_found_by_name(raw):
     assert "shards" not in values(raw)
     assert "shards" in values(raw, "shard*")
-    assert value(raw, "pipeline-order") == "relaxed"
+    assert value(raw, "pipeline-order") == "writes"
 
 
 def test_every_value_can_be_set_to_itself(raw, kind):

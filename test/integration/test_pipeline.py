@@ -12,6 +12,7 @@ import pytest
 
 from resp import RespError, encode
 from server import wait_for
+from slots import tag_of
 
 MB = 1 << 20
 
@@ -127,6 +128,71 @@ def test_strict_pipeline_order(start_server):
                 seen = [int(n or 0) for n in reader.read_some(len(keys))]
                 assert seen == sorted(seen)
             writer.read_some(len(keys))
+
+
+class Pointers:
+    """A client writes data and then the pointer to it in one plain pipeline, while the shard of the data has something slow
+    to do. Others wait for the pointer, follow it, and must find the data."""
+
+    def __init__(self, server, parts):
+        self.parts, self.n = parts, 0
+        self.tags = [tag_of(part, parts) for part in range(parts)]
+        self.waiter = server.raw()
+        self.slow = [server.raw() for _ in range(parts)]  # some live elsewhere than the data,
+        self.writers = [server.raw() for _ in range(parts)]
+        self.readers = [server.raw() for _ in range(parts)]  # and some with it: what those ask comes first there
+        for tag in self.tags:
+            self.waiter.do("MSET", b"{%s}a" % tag, "ab" * 2000, b"{%s}b" % tag, "ba" * 2000)
+
+    def missed(self, rounds):
+        """How often the pointer was there and the data was not."""
+        return sum(
+            self.misses(slow, writer, self.tags[part], self.tags[part - 1])
+            for _ in range(rounds)
+            for slow in self.slow
+            for writer in self.writers
+            for part in range(self.parts)
+        )
+
+    def misses(self, slow, writer, there, elsewhere):
+        self.n += 1
+        data, pointer = b"{%s}data" % there, b"{%s}pointer" % elsewhere
+        slow.send(encode("LCS", b"{%s}a" % there, b"{%s}b" % there, "LEN"))
+        writer.send(encode("SET", data, self.n) + encode("SET", pointer, self.n))
+        assert wait_for(lambda: int(self.waiter.do("GET", pointer) or 0) == self.n)
+        for c in self.readers:
+            c.send(encode("GET", data))
+        missed = sum(int(c.read_some(1)[0] or 0) != self.n for c in self.readers)
+        assert writer.read_some(2) == ["OK", "OK"]
+        slow.read_some(1)
+        return missed
+
+    def close(self):
+        for c in self.slow + self.writers + self.readers + [self.waiter]:
+            c.close()
+
+
+@pytest.mark.shoal_only
+@pytest.mark.slow
+@pytest.mark.parametrize("order", [None, "writes", "strict"])
+def test_who_follows_a_pointer_finds_the_data(start_server, shards, order):
+    s = start_server(**{"pipeline_order": order} if order else {})
+    pointers = Pointers(s, shards)
+    assert pointers.missed(1) == 0
+    pointers.close()
+
+
+@pytest.mark.several_shards
+@pytest.mark.slow
+def test_in_relaxed_order_a_pointer_may_come_first(start_server, shards):
+    """What the test above looks for does happen; and a setting counts from its answer on."""
+    s = start_server(pipeline_order="relaxed")
+    pointers = Pointers(s, shards)
+    assert any(pointers.missed(1) > 0 for _ in range(10))
+    with s.raw() as c:
+        assert c.do("CONFIG", "SET", "pipeline-order", "writes") == "OK"
+    assert pointers.missed(1) == 0
+    pointers.close()
 
 
 def test_many_clients_with_pipelines(server):

@@ -11,14 +11,9 @@ import pytest
 from conftest import connect
 from resp import encode, parse
 from server import wait_for
-from slots import slot
+from slots import tag_of
 
 MB = 1 << 20
-
-
-def tag_of(part, parts):
-    """A hash tag whose keys lie on that shard."""
-    return next(b"t%d" % i for i in range(100_000) if slot(b"t%d" % i) * parts // 16384 == part)
 
 
 class SlowShard:

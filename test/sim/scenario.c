@@ -48,8 +48,8 @@ struct scenario {
         limited; /* clients may have little memory: no large values then, or nobody ever finishes */
     bool abrupt; /* the servers stop in the middle of the trouble */
     bool mortal; /* keys have deadlines, and the wall clock does not jump */
-    bool strict; /* pipelines happen as they were sent */
-    bool refuses; /* shards have something against what they are asked, now and then */
+    enum history_order order; /* how pipelines happen */
+    bool refuses;             /* shards have something against what they are asked, now and then */
     bool calm;
 };
 
@@ -79,8 +79,11 @@ static void set(struct scenario *scenario, const char *name, const char *format,
 static void draw_settings(struct scenario *scenario) {
     set(scenario, "protected-mode", "no");
     set(scenario, "loglevel", "verbose");
-    scenario->strict = draw(scenario, 0, 3) == 0;
-    set(scenario, "pipeline-order", scenario->strict ? "strict" : "relaxed");
+    static const enum history_order orders[] = {HISTORY_RELAXED, HISTORY_WRITES, HISTORY_WRITES,
+                                                HISTORY_STRICT};
+    static const char *const names[] = {"relaxed", "writes", "strict"};
+    scenario->order = orders[draw(scenario, 0, 3)];
+    set(scenario, "pipeline-order", "%s", names[scenario->order]);
     if (draw(scenario, 0, 5) == 0) {
         set(scenario, "maxclients", "%u", (unsigned)draw(scenario, 2, 8));
     }
@@ -118,6 +121,13 @@ static struct sim_faults draw_faults(struct scenario *scenario) {
 
 static bool has_command(const struct scenario *scenario, struct bytes name) {
     return command_table_find(world_server(scenario->world, 0)->commands, name) != NULL;
+}
+
+static void look(void *arg) {
+    const struct scenario *scenario = arg;
+    for (unsigned i = 0; i < scenario->servers; i++) {
+        users_look(scenario->users[i]);
+    }
 }
 
 static void start(struct scenario *scenario, uint64_t seed,
@@ -173,15 +183,17 @@ static void start(struct scenario *scenario, uint64_t seed,
         .pauses = draw(scenario, 0, 3) == 0,
         .moves = draw(scenario, 0, 2) == 0 && has_command(scenario, BYTES("debug")),
     };
+    users.order = users.troubles ? HISTORY_RELAXED : scenario->order; /* those set it, too */
     scenario->mortal = users.mortal;
-    users.strict = scenario->strict && !users.troubles; /* who also set the order */
+    scenario->refuses = draw(scenario, 0, 2) == 0;
+    users.trails = users.order != HISTORY_RELAXED && !users.moves && !scenario->refuses;
     for (unsigned i = 0; i < scenario->servers; i++) {
         users.server = i;
         scenario->users[i] = users_new(scenario->world, &users);
     }
+    world_on_turn(scenario->world, look, scenario);
     scenario->abrupt = draw(scenario, 0, 9) == 0;
     scenario->strike_every_ns = draw(scenario, 0, 2) == 0 ? draw(scenario, MS, 300 * MS) : 0;
-    scenario->refuses = draw(scenario, 0, 2) == 0;
 }
 
 /* ---- The actor ---- */

@@ -12,6 +12,8 @@
 
 #include "base/check.h"
 #include "server/call/errors.h"
+#include "server/worker/worker.h"
+#include "shard/keys/entry.h"
 #include "test/sim/user_private.h"
 
 #include <errno.h>
@@ -130,7 +132,11 @@ static void issue_some(struct user *user) {
            user->sent < users->options.requests && user->cas == CAS_NOT &&
            sim_now_ns(users->sim) >= user->stand_until_ns) {
         unsigned key = (unsigned)rng_below(&users->rng, users->options.own_keys);
-        user_issue(user, user_any_kind(users), key);
+        enum kind kind = user_any_kind(users);
+        user_issue(user, kind, key);
+        for (uint64_t m = kind == KIND_TRAIL ? rng_below(&users->rng, TRAIL_KEYS) : 0; m > 0; m--) {
+            user_issue(user, kind, key);
+        }
         user->sent++;
     }
     user->think_until_ns =
@@ -192,6 +198,7 @@ static void connect_user(struct user *user) {
         return;
     }
     user->process = ++users->processes;
+    user_begin_trail(user);
     user->slow = choice < users->options.slow && !users->finishing;
     user->floods = rng_below(&users->rng, 65536) < users->options.floods && !users->finishing;
     sim_peer_on_change(user->peer, on_change, user);
@@ -361,7 +368,7 @@ struct users *users_new(struct world *world, const struct users_options *options
     rng_seed(&users->rng, rng_next(sim_rng(users->sim)));
     arena_init(&users->arena, 4096);
     history_init(&users->history);
-    users->history.strict = options->strict;
+    users->history.order = options->order;
     users->items = calloc(options->count, sizeof *users->items);
     check(users->items != NULL);
     for (unsigned i = 0; i < LISTS; i++) {
@@ -454,6 +461,40 @@ bool users_done(const struct users *users) {
         }
     }
     return true;
+}
+
+/* What stands in the shards now, as no user could see it: the number, 0 for none. */
+static uint64_t trail_number(const struct users *users, const struct key *key) {
+    const struct server *server = world_server(users->world, users->options.server);
+    const struct worker *worker = server->workers[node_owner(&server->nodes[0], key->slot)];
+    const struct entry *entry = keyspace_find_any(worker->shard.keyspace, 0, key);
+    if (entry == NULL) {
+        return 0;
+    }
+    check(entry->form == FORM_INT);
+    return (uint64_t)entry_int(entry);
+}
+
+void users_look(struct users *users) {
+    if (!users->options.trails || users->flushed) {
+        return;
+    }
+    for (unsigned i = 0; i < users->options.count; i++) {
+        const struct user *user = &users->items[i];
+        uint64_t numbers[TRAIL_KEYS], last = 0;
+        for (unsigned j = 0; j < TRAIL_KEYS && user->trail > 0; j++) {
+            numbers[j] = trail_number(users, &user->trail_keys[j]);
+            last = numbers[j] > last ? numbers[j] : last;
+        }
+        for (uint64_t n = last; n > 0 && n + TRAIL_KEYS > last; n--) {
+            if (numbers[n % TRAIL_KEYS] != n) {
+                world_fail(users->world,
+                           "user %u: its write %llu is there, and instead of %llu there is %llu",
+                           user->index, (unsigned long long)last, (unsigned long long)n,
+                           (unsigned long long)numbers[n % TRAIL_KEYS]);
+            }
+        }
+    }
 }
 
 /* One history of all of them, as a strictly serializable server could have given it? */

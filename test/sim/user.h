@@ -11,6 +11,7 @@
 #ifndef SHOAL_TEST_SIM_USER_H
 #define SHOAL_TEST_SIM_USER_H
 
+#include "test/checker/history.h"
 #include "test/sim/world.h"
 
 struct users;
@@ -26,22 +27,23 @@ struct users_options {
     unsigned own_keys;    /* keys that one user alone writes */
     unsigned shared_keys; /* keys that all write */
     unsigned pipeline_max;
-    unsigned requests;      /* that each sends before it is done */
-    uint64_t think_max_ns;  /* between a reply and the next request */
-    uint64_t patience_ns;   /* for a reply; then it gives the connection up */
-    size_t value_max_bytes; /* of a user's own values */
-    size_t large_bytes;     /* those of so many are counted */
-    unsigned slow;          /* chance in 65536 that it reads late and little */
-    unsigned floods;        /* chance in 65536 that it asks for very much at once, of any shard */
-    bool several_shards;    /* they name keys on several shards in one command */
-    bool transactions;      /* they use MULTI and WATCH */
-    bool strict;            /* the server keeps to the order in which each of them sends */
-    bool deletes;           /* also of what is in the history: then it is left out there */
-    bool flushes;           /* and FLUSHALL */
-    bool mortal;            /* keys with deadlines; then the wall clock does not jump */
-    bool pauses;            /* CLIENT PAUSE, whose end they do not await */
-    bool moves;             /* DEBUG MOVE-SLOT: slots go from shard to shard */
-    bool troubles;          /* and CONFIG SET, CLIENT KILL, CLIENT PAUSE, SWAPDB */
+    unsigned requests;        /* that each sends before it is done */
+    uint64_t think_max_ns;    /* between a reply and the next request */
+    uint64_t patience_ns;     /* for a reply; then it gives the connection up */
+    size_t value_max_bytes;   /* of a user's own values */
+    size_t large_bytes;       /* those of so many are counted */
+    unsigned slow;            /* chance in 65536 that it reads late and little */
+    unsigned floods;          /* chance in 65536 that it asks for very much at once, of any shard */
+    bool several_shards;      /* they name keys on several shards in one command */
+    bool transactions;        /* they use MULTI and WATCH */
+    enum history_order order; /* that the server keeps to, of what each of them sends */
+    bool trails;              /* each writes numbers, all round its keys: users_look */
+    bool deletes;             /* also of what is in the history: then it is left out there */
+    bool flushes;             /* and FLUSHALL */
+    bool mortal;              /* keys with deadlines; then the wall clock does not jump */
+    bool pauses;              /* CLIENT PAUSE, whose end they do not await */
+    bool moves;               /* DEBUG MOVE-SLOT: slots go from shard to shard */
+    bool troubles;            /* and CONFIG SET, CLIENT KILL, CLIENT PAUSE, SWAPDB */
 };
 
 struct users *users_new(struct world *world, const struct users_options *options);
@@ -63,6 +65,9 @@ void users_leave(struct users *users);
 void users_check(struct users *users);
 /* users_check has failed, by the history. */
 bool users_refuted(const struct users *users);
+/* Between two turns of workers: what one connection has written, on whatever shards, is there in
+ * the order in which it was sent. Fails if not. */
+void users_look(struct users *users);
 /* Who waits for what, for a failure. */
 void users_describe(const struct users *users, struct text *to);
 

@@ -411,8 +411,13 @@ static void send_move(struct user *user) {
 
 static void send_trouble(struct user *user, struct request *request) {
     static const char *const settings[] = {
-        "pipeline-order strict",    "pipeline-order relaxed", "timeout 1", "timeout 0",
-        "maxmemory-clients 900000", "maxmemory-clients 0",
+        "pipeline-order strict",
+        "pipeline-order writes",
+        "pipeline-order relaxed",
+        "timeout 1",
+        "timeout 0",
+        "maxmemory-clients 900000",
+        "maxmemory-clients 0",
     };
     unsigned n = (unsigned)rng_below(&user->users->rng, 64);
     switch (request->kind) {
@@ -430,7 +435,7 @@ static void send_trouble(struct user *user, struct request *request) {
         wire_requestf(&user->out, "CLIENT PAUSE %u %s", 1 + n, n % 2 ? "WRITE" : "ALL");
         break;
     case KIND_CONFIG:
-        wire_requestf(&user->out, "CONFIG SET %s", settings[n % 6]);
+        wire_requestf(&user->out, "CONFIG SET %s", settings[n % 7]);
         break;
     case KIND_UNBLOCK: /* one of the latest connections, most likely */
         wire_requestf(&user->out, "CLIENT UNBLOCK %lld %s",
@@ -464,6 +469,23 @@ static void send_list(struct user *user, struct request *request) {
     } else {
         wire_requestf(&user->out, "GET list:%u", request->key);
     }
+}
+
+void user_begin_trail(struct user *user) {
+    const struct server *server = world_server(user->users->world, user->users->options.server);
+    user->trail = 0;
+    for (unsigned i = 0; i < TRAIL_KEYS; i++) {
+        int n = snprintf(user->trail_names[i], sizeof user->trail_names[i], "trail:%llu:%u",
+                         (unsigned long long)user->process, i);
+        user->trail_keys[i] =
+            key_make(&server->secret, bytes_make(user->trail_names[i], (size_t)n));
+    }
+}
+
+static void send_trail(struct user *user, struct request *request) {
+    request->value = ++user->trail;
+    wire_requestf(&user->out, "SET %s %llu", user->trail_names[request->value % TRAIL_KEYS],
+                  (unsigned long long)request->value);
 }
 
 static void send_shared(struct user *user, struct request *request) {
@@ -886,6 +908,11 @@ static void reply_shared(struct user *user, const struct request *request,
     want_allowed(user, request, value, value_number(value->text));
 }
 
+static void reply_trail(struct user *user, const struct request *request,
+                        const struct wire_value *value) {
+    want(user, request, value, is_ok(value), "not OK");
+}
+
 static void reply_plain(struct user *user, const struct request *request,
                         const struct wire_value *value) {
     switch (request->kind) {
@@ -1132,6 +1159,7 @@ const struct op_row user_ops[KINDS] = {
     [KIND_SHARED_SET] = {"SET", 10, send_shared, reply_shared, record_shared},
     [KIND_SHARED_GET] = {"GET", 10, send_shared, reply_shared, record_shared},
     [KIND_ECHO] = {"ECHO", 10, send_plain, reply_plain, NULL},
+    [KIND_TRAIL] = {"SET of its trail", 10, send_trail, reply_trail, NULL},
     [KIND_SELECT] = {"SELECT", 3, send_plain, reply_plain, NULL},
     [KIND_COUNT_ALL] = {"DBSIZE", 2, send_plain, reply_plain, NULL},
     [KIND_WAIT] = {"WAIT", 3, send_plain, reply_plain, NULL},
@@ -1207,7 +1235,7 @@ void user_issue(struct user *user, enum kind kind, unsigned key) {
 static unsigned weight_of(const struct users *users, enum kind kind) {
     const struct users_options *options = &users->options;
     bool off = (kind == KIND_FLUSH && !options->flushes) ||
-               (kind == KIND_MOVE && !options->moves) ||
+               (kind == KIND_MOVE && !options->moves) || (kind == KIND_TRAIL && !options->trails) ||
                (kind > KIND_FLUSH && !options->troubles) ||
                (kind >= KIND_MSET && kind <= KIND_GROUP_LCS && !options->several_shards) ||
                (kind >= KIND_PAIR_ADD && kind <= KIND_EXEC_LISTS && !options->transactions) ||

@@ -19,6 +19,7 @@
 #define GROUP_MAX    6
 #define CAS_KEYS     3
 #define MORTALS_KEPT 64
+#define TRAIL_KEYS   4
 #define TOKEN_BYTES  9 /* of what is appended to a list */
 
 enum kind {
@@ -37,6 +38,7 @@ enum kind {
     KIND_NAME,
     KIND_HELLO,
     KIND_COUNTER,
+    KIND_TRAIL,
     /* Keys on several shards. */
     KIND_MSET,
     KIND_MGET,
@@ -131,14 +133,17 @@ struct user {
     bool reading_last, sweeping, done;
     enum { CAS_NOT, CAS_READING, CAS_READ } cas;
     unsigned cas_key;
-    uint64_t cas_count, cas_token; /* as read: how often it was changed, and by which write */
-    uint64_t process;              /* of the history: its connection */
-    uint64_t stand_until_ns;       /* nothing changes until then: it has paused all writes */
-    uint64_t stand_number;         /* of its last pause */
-    uint64_t stand_since_ns;       /* that was answered then, or 0 */
-    bool stand_reads;              /* a look is away */
-    struct text stood;             /* what the first look showed; empty: there was none */
-    unsigned last_next;            /* of the last reads */
+    uint64_t cas_count, cas_token;     /* as read: how often it was changed, and by which write */
+    uint64_t process;                  /* of the history: its connection */
+    uint64_t trail;                    /* the number that it has written to its trail last */
+    struct key trail_keys[TRAIL_KEYS]; /* of this connection */
+    char trail_names[TRAIL_KEYS][32];
+    uint64_t stand_until_ns; /* nothing changes until then: it has paused all writes */
+    uint64_t stand_number;   /* of its last pause */
+    uint64_t stand_since_ns; /* that was answered then, or 0 */
+    bool stand_reads;        /* a look is away */
+    struct text stood;       /* what the first look showed; empty: there was none */
+    unsigned last_next;      /* of the last reads */
     struct text out, in;
     size_t out_sent;
     struct request pending[PENDING_MAX];
@@ -190,6 +195,9 @@ static inline struct request *pending_at(struct user *user, unsigned i) {
 void user_issue(struct user *user, enum kind kind, unsigned key);
 /* By the weights of this run. */
 enum kind user_any_kind(struct users *users);
+/* A connection has begun: the keys that it writes one after the other, numbers 1, 2, 3 and so on,
+ * all round. */
+void user_begin_trail(struct user *user);
 /* A write whose reply never came: the key may have this value from now on. */
 void own_ghost(struct own_key *own, uint64_t value);
 /* A shard has refused it: it had no effect. False if the reply says something else. */

@@ -42,6 +42,7 @@ struct thread {
     bool sleeping; /* next is TURN, and run_at_ns is its deadline */
     uint64_t run_at_ns;
     size_t heap_at_start;
+    uint64_t slice_ticks; /* of its worker's, when they are not short */
 };
 
 struct machine {
@@ -57,6 +58,8 @@ struct world {
     struct fs fs;
     struct machine *machines;
     struct world_counts counts;
+    void (*look)(void *arg);
+    void *look_arg;
     jmp_buf failure;
     char reason[1024];
 };
@@ -201,9 +204,7 @@ static void make_machine(struct world *world, unsigned index) {
             .run_at_ns = sim_now_ns(world->sim) + rng_below(&world->rng, STEP_MAX_NS),
             .heap_at_start = heap_used(server->workers[i]->shard.heap),
         };
-        if (world->options.short_slices) {
-            thread->worker->slice.ticks = 0;
-        }
+        thread->slice_ticks = thread->worker->slice.ticks;
         worker_start(thread->worker);
         sim_rt_on_ready(thread->worker->rt, thread_ready, thread);
     }
@@ -373,8 +374,14 @@ static void run_part(struct thread *thread) {
         run_rest(thread);
         return;
     case PART_TURN:
+        if (world->options.short_slices) { /* a home's whole window meets an owner that cuts it */
+            thread->worker->slice.ticks = rng_below(&world->rng, 2) == 0 ? thread->slice_ticks : 0;
+        }
         thread->goes_on = worker_turn(thread->worker);
         check_clients(world, thread->worker);
+        if (world->look != NULL) {
+            world->look(world->look_arg);
+        }
         thread->next = PART_PUBLISH;
         break;
     case PART_PUBLISH:
@@ -406,6 +413,11 @@ static struct thread *next_thread(struct world *world) {
         }
     }
     return first;
+}
+
+void world_on_turn(struct world *world, void (*look)(void *arg), void *arg) {
+    world->look = look;
+    world->look_arg = arg;
 }
 
 bool world_run(struct world *world, uint64_t until_ns, bool (*done)(void *arg), void *arg) {

@@ -34,7 +34,7 @@ struct world_options {
     /* One worker of each server takes longer than the others over every part: up to so long. */
     unsigned slow_worker;
     uint64_t slow_ns;
-    bool short_slices; /* a worker leaves off after every command */
+    bool short_slices; /* in every other turn a worker leaves off after every command */
     unsigned spurious; /* chance that a sleeping worker has a turn for nothing */
     struct sim_options sim;
 };
@@ -58,6 +58,8 @@ uint16_t world_port(const struct world *world, unsigned index);
 
 /* Lets time pass until done(arg) says so; false: it did not by then. */
 bool world_run(struct world *world, uint64_t until_ns, bool (*done)(void *arg), void *arg);
+/* look(arg) is called after every turn of a worker. */
+void world_on_turn(struct world *world, void (*look)(void *arg), void *arg);
 /* Workers are held up no more. */
 void world_calm(struct world *world);
 /* A server is told to end, as by a signal. */

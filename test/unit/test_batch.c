@@ -40,7 +40,7 @@ static unsigned pool_count(void) {
 }
 
 Test(batch, what_comes_from_the_pool_is_as_new) {
-    struct batch *batch = batch_take(worker, NULL, input);
+    struct batch *batch = batch_take(worker, NULL, input, 0);
     cr_assert_eq(input->refs, 2);
     outbuf_append(&batch->out, "+OK\r\n", 5);
     batch->count = 1;
@@ -48,7 +48,7 @@ Test(batch, what_comes_from_the_pool_is_as_new) {
     batch_put(worker, batch);
     cr_assert_eq(input->refs, 1);
     cr_assert_eq(pool_count(), 1);
-    struct batch *again = batch_take(worker, NULL, input);
+    struct batch *again = batch_take(worker, NULL, input, 0);
     cr_assert_eq(again, batch);
     cr_assert_eq(again->out.bytes, 0);
     cr_assert_eq(again->count, 0);
@@ -62,7 +62,7 @@ Test(batch, the_pool_does_not_remember_a_burst) {
     enum { BURST = 2000, FEW = 500 };
     struct batch *batches[BURST];
     for (unsigned i = 0; i < BURST; i++) {
-        batches[i] = batch_take(worker, NULL, input);
+        batches[i] = batch_take(worker, NULL, input, 0);
     }
     for (unsigned i = 0; i < BURST; i++) {
         batch_put(worker, batches[i]);
@@ -80,7 +80,7 @@ Test(batch, the_pool_forgets_what_is_not_needed) {
     for (unsigned round = 0; round < 4; round++) {
         unsigned n = round == 0 ? BURST : STEADY;
         for (unsigned i = 0; i < n; i++) {
-            batches[i] = batch_take(worker, NULL, input);
+            batches[i] = batch_take(worker, NULL, input, 0);
             outbuf_append(&batches[i]->out, "+OK\r\n", 5);
         }
         for (unsigned i = 0; i < n; i++) {
@@ -103,7 +103,7 @@ Test(batch, the_pool_forgets_what_is_not_needed) {
 
 /* What an owner does with a batch that it cuts behind its first op, and what home sees of it. */
 Test(batch, replies_that_come_ahead_stay_in_order) {
-    struct batch *batch = batch_take(worker, NULL, input);
+    struct batch *batch = batch_take(worker, NULL, input, 0);
     batch->count = 3;
     for (unsigned i = 0; i < 3; i++) {
         batch->reply_bytes[i] = 4;
