@@ -5,7 +5,7 @@
  * shard needs to know of the wait is its *part*. All of a wait is one allocation of the client's
  * home, and a part is lent to its shard from the moment it is sent there until it is back:
  *
- *     home    waiter_new, sends the parts                     when it is lent
+ *     home    waiter_new, sends the parts, its own last       when it is lent
  *     shard   waiters_join: it stands in the lines of its keys
  *     shard   waiters_note: a key may have something; waiters_serve, once the command is over:
  *               the first in line that it serves, if the claim is still free,

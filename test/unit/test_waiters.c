@@ -92,9 +92,9 @@ static struct waiter *join(unsigned wait, const char *keys) {
         waiter_lend(&waiter->parts[i]);
         if (waiter->parts[i].shard == 0) {
             waiters_join(&waiters, &waiter->parts[i]);
-            run();
         }
     }
+    run(); /* it may be gone after that */
     return waiter;
 }
 
