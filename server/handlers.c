@@ -10,6 +10,7 @@
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
 #include "server/worker/loop.h"
+#include "server/worker/park.h"
 
 const struct handlers server_handlers = {
     .messages =
@@ -26,6 +27,7 @@ const struct handlers server_handlers = {
             [MESSAGE_TXN] = txn_part_arrived,
             [MESSAGE_TXN_DONE] = txn_part_home,
             [MESSAGE_UNWATCH] = multi_unwatch_arrived,
+            [MESSAGE_PARK_OVER] = park_over_arrived,
             [MESSAGE_STOP] = worker_stop_arrived,
         },
     .client_input = client_process,

@@ -151,7 +151,8 @@ bool scatter_run_jobs(struct worker *worker) {
     list_init(&jobs);
     list_splice_back(&jobs, &worker->jobs); /* what comes up meanwhile is for the next turn */
     struct list_node *node;
-    while (!worker_slice_over(worker) && (node = list_pop_front(&jobs)) != NULL) {
+    while (!worker_slice_over(worker) && !worker->parked.is &&
+           (node = list_pop_front(&jobs)) != NULL) {
         worker_slice_enter(worker);
         struct scatter_part *part = LIST_ENTRY(node, struct scatter_part, node);
         const struct scatter *scatter = part->scatter;

@@ -162,6 +162,11 @@ bool client_try_free(struct client *client) {
         return false;
     }
     struct worker *worker = client->worker;
+    if (UNLIKELY(worker->parked.is)) { /* what it watches is in a table */
+        list_remove(&client->line_node);
+        list_push_back(&worker->parked.gone, &client->line_node);
+        return false;
+    }
     check(client->pending_count == 0 && client->ops_pending == 0);
     check(client->home_memory == 0 && client->home_replies == 0);
     worker->clients.memory -= client->memory;

@@ -163,6 +163,9 @@ void client_on_data(struct rt_stream *stream, struct rt_buffer *buffer, struct b
     if (client_is_closing(client)) {
         return;
     }
+    if (client->state == CLIENT_READING && UNLIKELY(worker->parked.is)) {
+        client_resume(client);
+    }
     if (client->state == CLIENT_READING) {
         client->worker->server->handlers->client_input(client);
     } else {
@@ -201,8 +204,8 @@ void client_after_process(struct client *client) {
         return;
     }
     struct rt_buffer *buffer = client->input_buffer;
-    if (client->input.len > 0 && !input_begin_large(client) && buffer != NULL &&
-        buffer->pool != NULL) {
+    bool begins = client->input.len > 0 && !client->worker->parked.is && input_begin_large(client);
+    if (client->input.len > 0 && !begins && buffer != NULL && buffer->pool != NULL) {
         /* A pool buffer must not wait with a client: there are few of them. */
         size_t announced = parser_bytes_needed(&client->parser);
         size_t capacity = client->input.len * 2;

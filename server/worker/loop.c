@@ -32,6 +32,7 @@
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
 #include "server/worker/handlers.h"
+#include "server/worker/park.h"
 #include "server/worker/pausing.h"
 #include "server/worker/pools.h"
 #include "server/worker/shared.h"
@@ -65,6 +66,7 @@
 #define STOP_DRAIN_MS    500
 #define STOP_GIVE_UP_MS  5000
 #define STOP_TURN_NS     (1000 * 1000)
+#define PARKED_TURN_NS   (WATCHDOG_MS * 1000000)
 
 /* ---- What happens to keys ---- */
 
@@ -124,6 +126,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     worker->id = id;
     worker->rt = rt;
     worker->active_expire = true;
+    parked_init(&worker->parked);
     arena_init(&worker->scratch, SCRATCH_BYTES);
     outbuf_init(&worker->discard);
     outbuf_init(&worker->spare.waste_replies);
@@ -165,8 +168,13 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     return worker;
 }
 
-/* The next message, or NULL: of those taken from the mailboxes before, or of more. */
+/* The next message, or NULL: of those that waited while the worker was parked, those taken from the
+ * mailboxes before, or of more. */
 static struct message *next_message(struct worker *worker) {
+    struct message *waited = parked_next(&worker->parked);
+    if (UNLIKELY(waited != NULL)) {
+        return waited;
+    }
     if (worker->loop.inbox_at == worker->loop.inbox_count) {
         worker->loop.inbox_at = 0;
         worker->loop.inbox_count = (unsigned)post_receive(worker->server->office, worker->id,
@@ -184,6 +192,8 @@ static void end_mail(struct worker *worker) {
     while ((message = next_message(worker)) != NULL) {
         if (message->kind == MESSAGE_UNWATCH) {
             multi_unwatch_arrived(worker, message);
+        } else if (message->kind == MESSAGE_PARK_OVER) {
+            free(message);
         }
     }
 }
@@ -243,8 +253,11 @@ static bool handle_messages(struct worker *worker) {
     worker->loop.mail_ms = rt_mono_ms(worker->rt);
     worker_slice_enter(worker);
     for (;;) {
-        handlers->messages[message->kind](worker, message);
-        if (worker->loop.inbox_at == worker->loop.inbox_count) {
+        if (LIKELY(!park_keeps(worker, message))) {
+            handlers->messages[message->kind](worker, message);
+        }
+        bool waited = worker->parked.first_kept != NULL && !worker->parked.is;
+        if (worker->loop.inbox_at == worker->loop.inbox_count && !waited) {
             return worker->loop.inbox_count == INBOX_MESSAGES;
         }
         if (worker_slice_over(worker)) {
@@ -541,16 +554,31 @@ static bool drain(struct worker *worker) {
     return true;
 }
 
+/* The turn of a worker that is parked, or has just been: replies leave, nothing else happens. */
+static bool stand_still(struct worker *worker) {
+    flush_output(worker);
+    worker->stats.cycles++;
+    worker->loop.more = false;
+    worker->loop.sleep_ns = PARKED_TURN_NS;
+    return true;
+}
+
 bool worker_turn(struct worker *worker) {
     worker_slice_begin(worker);
     bool mail = wait_and_wake(worker);
     uint64_t start = rt_ticks(worker->rt);
     worker_slice_begin(worker);
     bool more = mail && handle_messages(worker);
+    if (UNLIKELY(worker->parked.is)) {
+        return stand_still(worker);
+    }
     worker_slice_begin(worker);
     batches_go_on(worker);
     worker_slice_begin(worker);
     more |= scatter_run_jobs(worker);
+    if (UNLIKELY(worker->parked.is)) {
+        return stand_still(worker);
+    }
     worker_slice_begin(worker);
     clients_run_ready(worker);
     worker_slice_begin(worker);

@@ -20,6 +20,7 @@ enum message_kind {
     MESSAGE_TXN,        /* struct txn_part: do what it asks */
     MESSAGE_TXN_DONE,   /* struct txn_part: back home */
     MESSAGE_UNWATCH,    /* multi.c's: a client watches nothing any more; the receiver frees it */
+    MESSAGE_PARK_OVER,  /* park.c's: the worker is parked no more; the receiver frees it */
     MESSAGE_STOP,       /* struct message: the worker ends */
     MESSAGE_KINDS,
 };

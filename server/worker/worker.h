@@ -18,6 +18,7 @@
 #include "server/server.h"
 #include "server/txn/txns.h"
 #include "server/worker/loop_state.h"
+#include "server/worker/parked.h"
 #include "server/worker/pause.h"
 #include "server/worker/spare.h"
 #include "server/worker/stock.h"
@@ -52,6 +53,7 @@ struct worker {
     struct queues queues;
     struct list jobs; /* scatter parts that go on in slices */
     struct pause pause;
+    struct parked parked;
     struct spare spare;
     struct effects *effects;   /* effects.h: NULL while nobody wants to know what writes do */
     struct acceptor *acceptor; /* worker 0: listeners and placement (listen.h) */

@@ -182,8 +182,10 @@ static void start(struct scenario *scenario, uint64_t seed,
         .mortal = draw(scenario, 0, 1) == 0,
         .pauses = draw(scenario, 0, 3) == 0,
         .moves = draw(scenario, 0, 2) == 0 && has_command(scenario, BYTES("debug")),
+        .views = draw(scenario, 0, 2) == 0 && has_command(scenario, BYTES("debug")),
     };
     users.order = users.troubles ? HISTORY_RELAXED : scenario->order; /* those set it, too */
+    users.views &= !users.pauses; /* DEBUG is no command that writes, whatever it has others do */
     scenario->mortal = users.mortal;
     scenario->refuses = draw(scenario, 0, 2) == 0;
     users.trails = users.order != HISTORY_RELAXED && !users.moves && !scenario->refuses;
@@ -376,6 +378,7 @@ const char *reached_name(enum reached reached) {
         [REACHED_OUT_OF_TURN] = "turns with replies out of turn",
         [REACHED_REFUSED] = "refused commands",
         [REACHED_FOUND] = "looks that found a message",
+        [REACHED_PARKED] = "turns of parked workers",
     };
     return names[reached];
 }
@@ -430,6 +433,7 @@ void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), voi
     ret->reached[REACHED_FULL_CLIENTS] = counts->full;
     ret->reached[REACHED_OUT_OF_TURN] = counts->out_of_turn;
     ret->reached[REACHED_FOUND] = counts->found;
+    ret->reached[REACHED_PARKED] = counts->parked;
     ret->virtual_ns = sim_now_ns(scenario->sim) - start_ns;
     if (ret->ok) { /* else it is in the middle of something */
         EACH_SERVER(scenario, i) {

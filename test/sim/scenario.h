@@ -32,6 +32,7 @@ enum reached {
     REACHED_OUT_OF_TURN,   /* replies that are home before their turn */
     REACHED_REFUSED,       /* commands that a shard had something against */
     REACHED_FOUND,         /* messages for who looked for them */
+    REACHED_PARKED,        /* turns of workers that are parked */
     REACHED_COUNT,
 };
 const char *reached_name(enum reached reached);

@@ -43,6 +43,7 @@ struct users_options {
     bool mortal;              /* keys with deadlines; then the wall clock does not jump */
     bool pauses;              /* CLIENT PAUSE, whose end they do not await */
     bool moves;               /* DEBUG MOVE-SLOT: slots go from shard to shard */
+    bool views;               /* DEBUG VIEW: they have workers parked */
     bool troubles;            /* and CONFIG SET, CLIENT KILL, CLIENT PAUSE, SWAPDB */
 };
 

@@ -233,6 +233,19 @@ static void send_multi(struct user *user, struct request *request) {
     user_issue(user, add ? KIND_EXEC_ADD : KIND_EXEC_READ, 0);
 }
 
+static bool adds(const struct request *request) {
+    return request->kind == KIND_EXEC_ADD || request->kind == KIND_VIEW_ADD;
+}
+
+/* The same without MULTI, by one thread on the shards of all. */
+static void send_view(struct user *user, struct request *request) {
+    struct users *users = user->users;
+    const char *name = adds(request) ? "INCR" : "GET";
+    users->pair.asked += adds(request);
+    request->floor = users->pair.answered;
+    wire_requestf(&user->out, "DEBUG VIEW %s pair:0 ; %s pair:1", name, name);
+}
+
 static void send_exec(struct user *user, struct request *request) {
     const struct users *users = user->users;
     request->floor = users->pair.answered;
@@ -710,8 +723,8 @@ static void reply_exec(struct user *user, const struct request *request,
     want(user, request, value, value->type == '*' && value->count == 2, "not two replies");
     uint64_t n = number_of(&value->items[0]);
     want(user, request, value, n == number_of(&value->items[1]), "half a transaction");
-    check_counter(user, request, value, &users->pair, n, request->kind == KIND_EXEC_ADD);
-    users->pair.answered += request->kind == KIND_EXEC_ADD;
+    check_counter(user, request, value, &users->pair, n, adds(request));
+    users->pair.answered += adds(request);
 }
 
 static void reply_cas(struct user *user, const struct request *request,
@@ -962,6 +975,7 @@ bool user_refused(struct user *user, const struct request *request,
         users->counters[request->key].asked--;
         return true;
     case KIND_EXEC_ADD:
+    case KIND_VIEW_ADD:
         users->pair.asked--;
         return true;
     case KIND_CAS_READ:
@@ -1120,8 +1134,8 @@ static void record_exec(struct user *user, const struct request *request,
         history_step(history, STEP_WRITE, key, request->value);
         return;
     }
-    if ((value == NULL && request->kind == KIND_EXEC_READ) ||
-        (users->options.deletes && request->kind == KIND_EXEC_GROUP)) {
+    bool reads = request->kind == KIND_EXEC_READ || request->kind == KIND_VIEW_READ;
+    if ((value == NULL && reads) || (users->options.deletes && request->kind == KIND_EXEC_GROUP)) {
         return;
     }
     record(user, request, "EXEC", outcome);
@@ -1142,7 +1156,7 @@ static void record_exec(struct user *user, const struct request *request,
         return;
     }
     for (unsigned i = 0; i < 2; i++) {
-        history_step(history, request->kind == KIND_EXEC_ADD ? STEP_INCR : STEP_READ_COUNTER,
+        history_step(history, adds(request) ? STEP_INCR : STEP_READ_COUNTER,
                      key_named(users, "pair:%u", i, 0), value ? number_of(&value->items[i]) : 0);
     }
 }
@@ -1191,6 +1205,8 @@ const struct op_row user_ops[KINDS] = {
     [KIND_EXEC_ADD] = {"EXEC, adding", 0, send_exec, reply_exec, record_exec},
     [KIND_EXEC_READ] = {"EXEC, reading", 0, send_exec, reply_exec, record_exec},
     [KIND_EXEC_CAS] = {"EXEC, watching", 0, send_exec, reply_exec, record_exec},
+    [KIND_VIEW_ADD] = {"DEBUG VIEW, adding", 6, send_view, reply_exec, record_exec},
+    [KIND_VIEW_READ] = {"DEBUG VIEW, reading", 4, send_view, reply_exec, record_exec},
     [KIND_MORTAL_SET] = {"MSETEX of mortal keys", 6, send_mortal, reply_mortal, NULL},
     [KIND_MORTAL_GET] = {"MGET of mortal keys", 10, send_mortal, reply_mortal, NULL},
     [KIND_MORTAL_LOOK] = {"a look at a mortal key", 8, send_mortal, reply_mortal, NULL},
@@ -1239,6 +1255,7 @@ static unsigned weight_of(const struct users *users, enum kind kind) {
                (kind > KIND_FLUSH && !options->troubles) ||
                (kind >= KIND_MSET && kind <= KIND_GROUP_LCS && !options->several_shards) ||
                (kind >= KIND_PAIR_ADD && kind <= KIND_EXEC_LISTS && !options->transactions) ||
+               ((kind == KIND_VIEW_ADD || kind == KIND_VIEW_READ) && !options->views) ||
                (kind == KIND_GROUP_DELETE && !options->deletes) ||
                (kind >= KIND_MORTAL_SET && kind <= KIND_EXEC_MORTAL && !options->mortal) ||
                (kind >= KIND_STAND && kind <= KIND_STAND_READ && !options->pauses);

@@ -66,6 +66,9 @@ enum kind {
     KIND_EXEC_CAS,
     KIND_EXEC_GROUP,
     KIND_EXEC_LISTS,
+    /* Several commands in a view, while workers are parked. */
+    KIND_VIEW_ADD,
+    KIND_VIEW_READ,
     /* Keys that run out together. */
     KIND_MORTAL_SET,
     KIND_MORTAL_GET,

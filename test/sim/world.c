@@ -360,6 +360,31 @@ static void check_clients(struct world *world, const struct worker *worker) {
     }
 }
 
+/* What grows or shrinks when somebody touches what is a shard's. */
+static uint64_t touched(const struct worker *worker) {
+    const struct keyspace_stats *stats = keyspace_stats(worker->shard.keyspace);
+    const struct locks *locks = &worker->shard.locks;
+    return stats->hits + stats->misses + stats->expired_keys + stats->changes + stats->lazyfreed +
+           worker->stats.ops_here + worker->stats.ops_for_others + worker->stats.lock_waits +
+           locks->requests + worker->shard.watches.keys.count + worker->shard.watches.clients.count;
+}
+
+/* Who is parked leaves its shard alone. */
+static void run_turn(struct thread *thread) {
+    struct world *world = thread->world;
+    const struct worker *worker = thread->worker;
+    bool parked = worker->parked.is;
+    uint64_t before = touched(worker), times = worker->parked.count;
+    thread->goes_on = worker_turn(thread->worker);
+    if (!parked || !worker->parked.is || worker->parked.count != times) {
+        return;
+    }
+    world->counts.parked++;
+    if (touched(worker) != before) {
+        world_fail(world, "worker %u is parked, and touches its shard", worker->id);
+    }
+}
+
 static void run_part(struct thread *thread) {
     struct world *world = thread->world;
     if (thread->sleeping) {
@@ -377,7 +402,7 @@ static void run_part(struct thread *thread) {
         if (world->options.short_slices) { /* a home's whole window meets an owner that cuts it */
             thread->worker->slice.ticks = rng_below(&world->rng, 2) == 0 ? thread->slice_ticks : 0;
         }
-        thread->goes_on = worker_turn(thread->worker);
+        run_turn(thread);
         check_clients(world, thread->worker);
         if (world->look != NULL) {
             world->look(world->look_arg);
@@ -489,6 +514,12 @@ static void check_worker_idle(struct world *world, const struct worker *worker) 
     NOTHING_OF(world, worker, "batches that wait for a lock", worker->batches.suspended.count);
     NOTHING_OF(world, worker, "batches that were cut", !list_empty(&worker->batches.cut));
     NOTHING_OF(world, worker, "messages in hand", worker->loop.inbox_count - worker->loop.inbox_at);
+    NOTHING_OF(world, worker, "parking", worker->parked.is);
+    NOTHING_OF(world, worker, "messages that wait until it goes on",
+               worker->parked.first_kept != NULL);
+    NOTHING_OF(world, worker, "clients to be freed", !list_empty(&worker->parked.gone));
+    NOTHING_OF(world, worker, "parkings that are not over",
+               worker->parked.tickets - worker->parked.over);
     const struct locks *locks = &worker->shard.locks;
     NOTHING_OF(world, worker, "locks", locks->requests);
     NOTHING_OF(world, worker, "locked keys", locks->targets);

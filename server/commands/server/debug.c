@@ -18,6 +18,7 @@
 #include "server/commands/server/debug_digest.h"
 #include "server/commands/server/debug_effects.h"
 #include "server/commands/server/debug_slots.h"
+#include "server/commands/server/debug_view.h"
 #include "server/commands/server/server_commands.h"
 #include "server/observe/log.h"
 #include "server/worker/worker.h"
@@ -550,6 +551,8 @@ static const char *const help_lines[] = {
     "    Let keys run out on time, or only when somebody looks.",
     "SLEEP <seconds>",
     "    Stop all threads for some time.",
+    "VIEW <command> [; <command> ...]",
+    "    Run commands on keys of any shards at one moment, on one thread, the others parked.",
     "AOF-FLUSH-SLEEP, CLIENT-ENFORCE-REPLY-LIST, CLOSE-CLUSTER-LINK-ON-PACKET-DROP,",
     "DELAY-RDB-CLIENT-FREE-SECONDS, DICT-RESIZING, DISABLE-CLUSTER-RANDOM-PING,",
     "DISABLE-CLUSTER-RECONNECTION, DROP-CLUSTER-PACKET-FILTER, FORCE-FREE-PRIMARY-ASYNC,",
@@ -596,6 +599,7 @@ static const struct {
     {"segfault", 2, UINT32_MAX, debug_segfault},
     {"set-active-expire", 3, 3, debug_set_active_expire},
     {"sleep", 3, 3, debug_sleep},
+    {"view", 3, UINT32_MAX, debug_view},
     /* Settings of machinery that is not here: scripts of tests set them first thing. */
     {"aof-flush-sleep", 3, 3, accepted},
     {"change-repl-id", 2, 2, accepted},

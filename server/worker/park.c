@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* park: see the header. Invariants
+ *  1. A worker that is parked touches no table: worker_turn leaves everything out but sockets,
+ * outputs and messages, and park_keeps lets only those through that touch none.
+ *  2. A view is used between the last answer and the first word to go on, by the parker's thread.
+ *  3. At most one ticket has been called and is not over (the keeper counts).
+ */
+#include "server/worker/park.h"
+
+#include "base/check.h"
+#include "base/must.h"
+#include "server/client/client.h"
+#include "server/client/client_private.h"
+#include "server/txn/txn.h"
+#include "server/worker/message.h"
+#include "server/worker/worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct view {
+    const struct node *node;
+    bool open;
+};
+
+/* Owned by the parker until all is over; the parts only read its address. */
+struct parking {
+    park_run_fn *run;
+    unsigned home;
+    size_t args_bytes;
+    _Alignas(16) char args[];
+};
+
+struct ticket {
+    uint64_t number; /* 0: none drawn yet */
+};
+
+struct over {
+    struct message message; /* first */
+};
+
+/* ---- The parked ---- */
+
+bool park_keeps(struct worker *worker, struct message *message) {
+    struct parked *parked = &worker->parked;
+    if (LIKELY(!parked->is)) {
+        return false;
+    }
+    switch ((enum message_kind)message->kind) {
+    case MESSAGE_PARK_OVER:
+    case MESSAGE_BATCH_NEWS: /* replies that are made */
+    case MESSAGE_BATCH_DONE:
+        return false;
+    default:
+#ifdef SHOAL_UNSAFE_PARK
+        return false;
+#endif
+        break;
+    }
+    message->next = NULL;
+    if (parked->first_kept == NULL) {
+        parked->first_kept = message;
+    } else {
+        parked->last_kept->next = message;
+    }
+    parked->last_kept = message;
+    return true;
+}
+
+static void go_on(struct worker *worker) {
+    struct parked *parked = &worker->parked;
+    check(parked->is);
+    parked->is = false;
+    struct list_node *node;
+    while ((node = list_pop_front(&parked->gone)) != NULL) {
+        client_try_free(LIST_ENTRY(node, struct client, line_node));
+    }
+}
+
+static void ticket_over(struct worker *keeper) {
+    keeper->parked.over++;
+    check(keeper->parked.over <= keeper->parked.tickets);
+}
+
+static bool is_keeper(const struct worker *worker) {
+    return worker->id == worker->node->first;
+}
+
+void park_over_arrived(struct worker *worker, struct message *message) {
+    go_on(worker);
+    if (is_keeper(worker)) {
+        ticket_over(worker);
+    }
+    free(message);
+}
+
+/* ---- The parker ---- */
+
+struct shard *view_shard(const struct view *view, uint16_t slot) {
+    check(view->open); /* inv. 2 */
+    struct worker *owner = view->node->server->workers[node_owner(view->node, slot)];
+    return &owner->shard;
+}
+
+/* In the keeper's turns until the ticket is called: all that were drawn before are over by then. It
+ * waits seldom, and never for a thread that is busy but this one: the keeper is parked while
+ * another's run lasts. */
+static bool ticket_part(struct worker *worker, const void *args, void *part) {
+    struct ticket *ticket = part;
+    if (ticket->number == 0) {
+        ticket->number = ++worker->parked.tickets;
+    }
+    return ticket->number == worker->parked.over + 1; /* inv. 3 */
+}
+
+static bool park_part(struct worker *worker, const void *args, void *part) {
+    const struct parking *parking = *(struct parking *const *)args;
+    if (worker->id != parking->home) {
+        check(!worker->parked.is);
+        worker->parked.is = true;
+        worker->parked.count++;
+    }
+    return true;
+}
+
+static void tell_over(struct worker *home) {
+    const struct node *node = home->node;
+    NODE_EACH_WORKER(node, i) {
+        if (i != home->id) {
+            struct over *over = must_malloc(sizeof *over);
+            over->message = (struct message){.kind = MESSAGE_PARK_OVER, .home = POST_ONE_WAY};
+            post_send(home->server->office, home->id, i, &over->message);
+        }
+    }
+    if (is_keeper(home)) {
+        ticket_over(home);
+    }
+}
+
+static void parked_done(struct exec *x, const struct scatter_result *result) {
+    struct parking *parking = *(struct parking *const *)result->args;
+    struct view view = {.node = x->worker->node, .open = true};
+    parking->run(x, &view, parking->args);
+    view.open = false;
+    tell_over(x->worker);
+    free(parking);
+}
+
+static void ticket_done(struct exec *x, const struct scatter_result *result) {
+    struct parking *parking = *(struct parking *const *)result->args;
+    scatter_all(x, park_part, 0, &parking, sizeof parking, parked_done);
+}
+
+void park_all(struct exec *x, park_run_fn *run, const void *args, size_t args_bytes) {
+    check(txn_holds_all(x->client));
+    struct parking *parking = must_malloc(sizeof *parking + args_bytes);
+    parking->run = run;
+    parking->home = x->worker->id;
+    parking->args_bytes = args_bytes;
+    memcpy(parking->args, args, args_bytes);
+    scatter_one(x, x->worker->node->first, ticket_part, sizeof(struct ticket), &parking,
+                sizeof parking, ticket_done);
+}

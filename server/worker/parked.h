@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* parked: what a worker keeps while it is parked (park.h): messages and clients that have to wait.
+ *
+ * Thread: the worker's own.
+ */
+#ifndef SHOAL_SERVER_WORKER_PARKED_H
+#define SHOAL_SERVER_WORKER_PARKED_H
+
+#include "base/list.h"
+#include "shard/mailbox.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct parked {
+    bool is;                                /* it touches no table now */
+    struct message *first_kept, *last_kept; /* messages that wait until it goes on */
+    struct list gone;       /* clients that have gone meanwhile, to be freed then: by line_node */
+    uint64_t tickets, over; /* keeper: given out; of those, how many have been used and ended */
+    uint64_t count;         /* how often it was parked */
+};
+
+static inline void parked_init(struct parked *parked) {
+    list_init(&parked->gone);
+}
+/* The oldest message that waited, once the worker goes on, or NULL. */
+static inline struct message *parked_next(struct parked *parked) {
+    struct message *message = parked->first_kept;
+    if (message == NULL || parked->is) {
+        return NULL;
+    }
+    parked->first_kept = message->next;
+    return message;
+}
+
+#endif
