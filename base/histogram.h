@@ -33,9 +33,10 @@ static inline uint32_t histogram_bucket(uint64_t ns) {
     return doublings * 128 + (uint32_t)(ns >> doublings);
 }
 
-static inline void histogram_record(struct histogram *histogram, uint64_t ns) {
-    histogram->counts[histogram_bucket(ns)]++;
-    histogram->total++;
+/* That `count` things took so long each. */
+static inline void histogram_record(struct histogram *histogram, uint64_t ns, uint64_t count) {
+    histogram->counts[histogram_bucket(ns)] += count;
+    histogram->total += count;
 }
 
 void histogram_add(struct histogram *target, const struct histogram *source);

@@ -296,6 +296,7 @@ static void run_locked(struct worker *worker, struct batch *batch) {
     struct caller caller = caller_of(worker);
     if (is_owner(worker, batch)) {
         run_op(&caller, batch);
+        call_settle(&caller);
     }
     locks_release(&worker->shard.locks, &batch->lock);
 }
@@ -373,6 +374,7 @@ void batch_lent(struct worker *worker, struct message *message) {
     } else {
         struct caller caller = caller_of(worker);
         run_op(&caller, batch);
+        call_settle(&caller);
         give_back(worker, batch);
     }
 }
@@ -418,19 +420,23 @@ static bool run_ops(struct worker *worker, struct batch *batch) {
             return false;
         }
         if (UNLIKELY(moved) && !is_owner(worker, batch)) {
+            call_settle(&caller);
             batch_lend(worker, batch);
             return false;
         }
         if (op_is_blocked_here(worker, &batch->ops[batch->ran])) {
+            call_settle(&caller);
             op_wait(worker, batch);
             return false;
         }
         size_t bytes = run_op(&caller, batch);
         if (UNLIKELY(is_enough(worker, batch, bytes)) && batch->ran < batch->count) {
+            call_settle(&caller);
             batch_cut(worker, batch);
             return false;
         }
     }
+    call_settle(&caller);
     return true;
 }
 

@@ -2,10 +2,10 @@
 /* call: the one way in which a command runs, whoever has it run: a client, a batch, a share of a
  * transaction, EXEC, what is left to do when all workers have answered.
  *
- * Whoever has commands run fills a `struct caller` once and makes as many calls with it as he has
- * commands. A call asks what only the owner of the keys knows (check.h), runs the command, reads
- * the clock and counts. Between its beginning and its end, and nowhere else, a command sees a
- * `struct exec`.
+ * Whoever has commands run fills a `struct caller` once, makes as many calls with it as he has
+ * commands, and settles. A call asks what only the owner of the keys knows (check.h), runs the
+ * command, reads the clock and counts. Between its beginning and its end, and nowhere else, a
+ * command sees a `struct exec`.
  *
  * Thread: the one that runs the command; a caller belongs to it while its calls last.
  */
@@ -21,6 +21,13 @@ struct scatter_result;
 struct shard;
 struct worker;
 
+/* Brief calls of one command that follow each other: they are timed and counted together, because
+ * reading the clock for each costs a good part of what they take. */
+struct call_run {
+    const struct command_ref *ref;
+    uint32_t calls, max; /* so far, and at most */
+};
+
 /* In whose name, and where. */
 struct caller {
     struct worker *worker; /* the thread that runs it, and where it counts */
@@ -28,7 +35,8 @@ struct caller {
     struct client *client; /* of commands that are about a connection; NULL: none, they see keys */
     struct client *fenced; /* who waits for what all workers are asked, also when it has gone */
     struct large *large;   /* of the arguments: values that may be taken over, or NULL */
-    uint64_t tick;         /* rt_ticks when its last call ended, or before the first */
+    uint64_t tick;         /* rt_ticks when the last call that was timed ended, or at first */
+    struct call_run run;   /* the calls since then */
     uint32_t db;
     uint8_t manner; /* exec_manner */
     bool asked;     /* check_owner has been, for all that runs */
@@ -44,22 +52,25 @@ struct call {
     const struct key *key;     /* the first one, hashed once; &NO_KEY if there is none */
     const struct keyset *keys; /* keyset.h */
     int64_t now_ms;            /* one time for all of it */
-    /* The rest is for call_share. */
-    size_t *element_ends; /* exec_element; NULL: nobody wants to know */
+};
+
+/* And which part of its work, if not all. */
+struct call_part {
     enum exec_stage stage;
     const struct exec_input *inputs; /* STAGE_AT */
     uint32_t inputs_count;
-    /* What runs in place of the command's function, or NULL: a later piece of its work. */
-    void (*piece)(struct exec *x, const struct scatter_result *result);
+    size_t *element_ends; /* exec_element; NULL: nobody wants to know */
+    /* What runs in place of the command's function, or NULL: a later part of its work. */
+    void (*later)(struct exec *x, const struct scatter_result *result);
     const struct scatter_result *result;
 };
 
 extern const struct key NO_KEY;
 
-/* What came of the pieces of a call, so far. */
+/* What came of the parts of a call, so far. */
 struct call_outcome {
     uint64_t ticks;
-    size_t reply_bytes; /* of the last piece, as are the errors */
+    size_t reply_bytes; /* of the last part, as are the errors */
     uint32_t errors;
     char error_code[32];
     bool takes; /* exec_take was said */
@@ -69,10 +80,13 @@ struct call_outcome {
  * written no reply yet, and is counted when it is over by whoever ends it. */
 bool call(struct caller *caller, const struct call *what, struct reply *reply);
 
-/* Runs a share or a later piece of a command, adds what came of it to *outcome, and counts nothing:
- * who puts the shares together does, with call_count. False as above. */
-bool call_share(struct caller *caller, const struct call *what, struct reply *reply,
-                struct call_outcome *outcome);
+/* Counts the calls that are not counted yet: when a caller has made his last one for now. */
+void call_settle(struct caller *caller);
+
+/* Runs a part of a command, or (part is NULL) all, adds what came of it to *outcome, and counts
+ * nothing: who puts the parts together does, with call_count. False as above. */
+bool call_share(struct caller *caller, const struct call *what, const struct call_part *part,
+                struct reply *reply, struct call_outcome *outcome);
 void call_count(struct worker *worker, const struct command_ref *ref,
                 const struct call_outcome *outcome);
 

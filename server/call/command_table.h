@@ -21,7 +21,8 @@ struct command_ref {
                                 if disabled */
     unsigned flags;          /* the row's, and movable keys where its specs imply them */
     unsigned categories;     /* explicit and implied */
-    bool fences;             /* after all earlier requests, and before all later ones */
+    bool brief;  /* quick whatever its key holds: timed together with its like (call.h) */
+    bool fences; /* after all earlier requests, and before all later ones */
     const struct command_ref *subcommands; /* array */
     unsigned subcommands_count;
     bool simple;   /* it has one key, at argv[first_key], in the selected database */

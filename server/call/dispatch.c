@@ -542,6 +542,7 @@ static void run_window(struct client *client) {
             break;
         }
     }
+    call_settle(&caller);
     if (client->gathered != NULL) {
         start_gathered(client);
     }

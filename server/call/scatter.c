@@ -214,11 +214,10 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
         .ref = scatter->ref,
         .key = &NO_KEY,
         .now_ms = scatter->now_ms,
-        .piece = scatter->done,
-        .result = &result,
     };
+    struct call_part part = {.later = scatter->done, .result = &result};
     struct call_outcome outcome = scatter->outcome;
-    bool complete = call_share(&caller, &what, &reply, &outcome);
+    bool complete = call_share(&caller, &what, &part, &reply, &outcome);
     if (reply.out == &worker->discard) {
         outbuf_drain(reply.out, reply.out->bytes);
     }

@@ -442,7 +442,7 @@ static bool run_on(struct txn *txn, struct txn_command *command, struct shard *s
         .keys = command->set,
         .now_ms = txn->now_ms,
     };
-    return call_share(&caller, &what, &reply, &command->outcome);
+    return call_share(&caller, &what, NULL, &reply, &command->outcome);
 }
 
 static struct reply txn_reply(struct client *client) {
@@ -767,12 +767,12 @@ static void wait_until_pause_stands(struct txn *txn) {
         .ref = txn->ref,
         .key = &NO_KEY,
         .now_ms = txn->now_ms,
-        .piece = begin_to_wait,
     };
+    struct call_part part = {.later = begin_to_wait};
     struct reply none;
     reply_init(&none, &txn->home->discard, txn->client->resp);
     struct call_outcome outcome = {0};
-    call_share(&caller, &what, &none, &outcome);
+    call_share(&caller, &what, &part, &none, &outcome);
 }
 
 void txn_pauses(struct client *client) {
@@ -1147,6 +1147,7 @@ static bool exec_here(struct exec *x, struct multi_queue *queue) {
             call(&caller, &what, &reply);
             out = out_after(client, out);
         }
+        call_settle(&caller);
         x->caller->tick = caller.tick; /* their time is not EXEC's */
         client->commands += queue->count;
         worker->stats.ops_here += queue->count;

@@ -66,15 +66,17 @@ static void run_task(struct caller *caller, struct txn_part *part, struct txn_ta
         .key = &task->key,
         .keys = task->set,
         .now_ms = part->now_ms,
-        .element_ends = task->element_ends,
+    };
+    struct call_part share = {
         .stage = task->stage,
         .inputs = task->command->inputs,
         .inputs_count = task->command->keys_count,
+        .element_ends = task->element_ends,
     };
     caller->db = task->command->db;
     caller->order = order_of(part, task);
     caller->large = task->large;
-    call_share(caller, &what, &reply, &task->outcome);
+    call_share(caller, &what, &share, &reply, &task->outcome);
     outbuf_drain(&worker->discard, worker->discard.bytes);
     if (task->stage == STAGE_TAKE) {
         task->outcome.reply_bytes = 0;

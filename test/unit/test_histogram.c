@@ -53,12 +53,12 @@ Test(histogram, ends_buckets_where_other_servers_do) {
 Test(histogram, percentiles_rank_the_records) {
     struct histogram *histogram = make();
     for (int i = 0; i < 90; i++) {
-        histogram_record(histogram, 10);
+        histogram_record(histogram, 10, 1);
     }
     for (int i = 0; i < 9; i++) {
-        histogram_record(histogram, 200);
+        histogram_record(histogram, 200, 1);
     }
-    histogram_record(histogram, 5000000000u);
+    histogram_record(histogram, 5000000000u, 1);
     cr_assert_eq(histogram->total, 100);
     cr_assert_eq(histogram_percentile(histogram, 0), 10);
     cr_assert_eq(histogram_percentile(histogram, 50), 10);
@@ -81,8 +81,8 @@ Test(histogram, adding_equals_recording_all_in_one) {
     rng_seed(&rng, 1);
     for (int i = 0; i < 10000; i++) {
         uint64_t ns = rng_next(&rng) >> (rng_below(&rng, 40) + 24);
-        histogram_record(parts[i % 3], ns);
-        histogram_record(all, ns);
+        histogram_record(parts[i % 3], ns, 1);
+        histogram_record(all, ns, 1);
     }
     for (int i = 0; i < 3; i++) {
         histogram_add(sum, parts[i]);
