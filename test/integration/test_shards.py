@@ -196,7 +196,7 @@ def test_what_is_made_over_shards_counts_accesses_as_configured(start_server, sh
 @pytest.mark.slow
 @pytest.mark.several_shards
 @pytest.mark.parametrize("command", ("LCS", "COPY"))
-def test_what_is_carried_from_another_shard_is_touched(server, r, shards, command):
+def test_what_is_lent_by_another_shard_is_touched(server, r, shards, command):
     """As by the same command on one shard, and not with CLIENT NO-TOUCH."""
     a, b = key_in(0, shards), key_in(shards - 1, shards, "other")
     with server.raw() as c:
@@ -258,7 +258,7 @@ def test_nobody_sees_half_of_a_write_over_shards(server, r, shards):
 @pytest.mark.slow
 @pytest.mark.several_shards
 def test_nobody_starves_when_all_want_the_same_keys(server, r, shards):
-    """Six write all keys over and over; a reader, a carried command and single writes on those keys get their turns beside them."""
+    """Six write all keys over and over; a reader, a command on lent values and single writes on those keys get their turns beside them."""
     keys = [key_in(part, shards) for part in range(shards)]
     other = [key_in(part, shards, "other") for part in range(2)]
     stop, done = threading.Event(), {}
@@ -330,7 +330,7 @@ def test_the_same_key_twice_is_one_shard(server, r):
         assert c.do("EXISTS", "twice", "twice") == 2
 
 
-def test_a_carried_command_of_many_keys(server, r, slow):
+def test_a_condition_on_many_keys(server, r, slow):
     """Each key that changed was looked for among all keys from the first on: 30,000 of them took ten seconds, in which the
     thread did nothing else."""
     names = ["many:%d" % n for n in range(50_000)]
