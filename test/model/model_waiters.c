@@ -973,7 +973,6 @@ Test(waiters, have_one_end_in_all_interleavings) {
             cr_assert_eq(w.wrong[j], 0, "world %u: %s", i, wrongs[j]);
         }
         cr_assert_gt(w.ends, 10, "world %u", i);
-        cr_log_info("world %u: %zu states, %zu ends", i, w.count, w.ends);
     }
 }
 

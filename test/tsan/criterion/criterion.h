@@ -77,6 +77,7 @@ _Noreturn void plain_skip(const char *format, ...);
 #define cr_assert_arr_neq(a, b, n, ...)                                                            \
     PLAIN_CHECK(true, memcmp(a, b, n) != 0, #a " is not " #b, __VA_ARGS__)
 #define cr_expect(x, ...)           PLAIN_CHECK(false, x, #x, __VA_ARGS__)
+#define cr_expect_not(x, ...)       PLAIN_CHECK(false, !(x), "not " #x, __VA_ARGS__)
 #define cr_expect_eq(a, b, ...)     PLAIN_CHECK(false, (a) == (b), #a " == " #b, __VA_ARGS__)
 #define cr_expect_null(x, ...)      PLAIN_CHECK(false, (x) == NULL, #x " is NULL", __VA_ARGS__)
 #define cr_expect_str_eq(a, b, ...) PLAIN_CHECK(false, strcmp(a, b) == 0, #a " is " #b, __VA_ARGS__)
