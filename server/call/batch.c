@@ -110,6 +110,10 @@ void batch_pool_drop(struct worker *worker, unsigned count) {
     }
 }
 
+bool batches_wide(const struct worker *worker) {
+    return worker->batches.wide_ops > 0;
+}
+
 size_t batch_pool_memory(const struct worker *worker) {
     return worker->batches.stock.count * (sizeof(struct batch) + ARENA_BLOCK_BYTES);
 }

@@ -118,7 +118,8 @@ static inline struct outbuf *batch_replies(struct batch *batch) {
 }
 /* Home: bytes it holds for its client, when it is back or news of it are. */
 size_t batch_memory_at_home(const struct batch *batch);
-/* At the end of a worker. */
+/* Home: whether ops with keys in several slots of one shard are on their way. */
+bool batches_wide(const struct worker *worker);
 /* Frees `count` of those in the pool, which have left its stock. */
 void batch_pool_drop(struct worker *worker, unsigned count);
 size_t batch_pool_memory(const struct worker *worker);

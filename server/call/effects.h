@@ -25,6 +25,7 @@
 #include "server/call/call.h"
 
 struct blob;
+struct key_news;
 
 /* ---- What commands say ---- */
 

@@ -47,6 +47,9 @@ struct error_stat {
 };
 #define ERROR_STATS_MAX 128
 
+/* The rates that are sampled. */
+enum worker_rate { RATE_COMMANDS, RATE_INPUT, RATE_OUTPUT, RATE_TURNS, RATE_COUNT };
+
 struct tally {
     struct command_stats *commands; /* by command id: command_table.h */
     struct error_stat errors[ERROR_STATS_MAX];
@@ -60,8 +63,8 @@ struct tally {
      * of the last 1.6 s */
     struct {
         int64_t last_ms;
-        uint64_t last[4];
-        uint64_t rate[4][16];
+        uint64_t last[RATE_COUNT];
+        uint64_t rate[RATE_COUNT][16];
         unsigned index;
     } samples;
 };

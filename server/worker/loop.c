@@ -118,6 +118,8 @@ int worker_runtimes(const struct server *server, struct rt **ret_rts, char **ret
     return rt_new(&options, server->workers_count, ret_rts, ret_reason);
 }
 
+static void apply_config(struct worker *worker, const struct config *config);
+
 struct worker *worker_new(struct server *server, unsigned id, const struct config *config,
                           struct rt *rt) {
     struct worker *worker = must_calloc(1, sizeof *worker);
@@ -162,7 +164,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     };
     shard_init(&worker->shard, id, (uint32_t)config->databases, &server->secret, &hooks,
                rt_wall_ms(worker->rt));
-    worker_apply_config(worker, config);
+    apply_config(worker, config);
     server->workers[id] = worker;
     server->threads[id] = rt;
     return worker;
@@ -234,11 +236,23 @@ static void order_clients(struct worker *worker) {
     }
 }
 
-void worker_apply_config(struct worker *worker, const struct config *config) {
+static void apply_config(struct worker *worker, const struct config *config) {
     worker->config = config;
     order_clients(worker);
     worker_set_expiry(worker);
     worker_set_lru(worker);
+}
+
+uint64_t worker_next_config(struct worker *worker, const struct config *config) {
+    apply_config(worker, config);
+    return ++worker->config_number;
+}
+
+void worker_take_config(struct worker *worker, const struct config *config, uint64_t number) {
+    if (number > worker->config_number) {
+        worker->config_number = number;
+        apply_config(worker, config);
+    }
 }
 
 /* ---- Messages ---- */

@@ -38,8 +38,11 @@ int64_t worker_rest(struct worker *worker);
 bool worker_turn(struct worker *worker);
 void worker_publish(struct worker *worker);
 
-/* Takes over a new snapshot: the worker's own settings follow it. */
-void worker_apply_config(struct worker *worker, const struct config *config);
+/* Takes over a new snapshot: the worker's own settings follow it. Snapshots have numbers. Worker 0,
+ * who makes them: gives it the next one and returns that. */
+uint64_t worker_next_config(struct worker *worker, const struct config *config);
+/* All others: does nothing if a later one came first. */
+void worker_take_config(struct worker *worker, const struct config *config, uint64_t number);
 /* A message: the worker ends. */
 void worker_stop_arrived(struct worker *worker, struct message *message);
 

@@ -11,6 +11,7 @@
 #include "server/call/command_table.h"
 #include "server/client/client.h"
 #include "server/worker/pools.h"
+#include "server/worker/worker.h"
 
 #include <stdlib.h>
 

@@ -7,7 +7,10 @@
 #define SHOAL_SERVER_WORKER_TOTALS_H
 
 #include "server/call/scatter.h"
-#include "server/worker/worker.h"
+#include "server/observe/tally.h"
+#include "server/worker/pause.h"
+#include "shard/keys/keyspace.h"
+#include "shard/mailbox.h"
 
 struct database_total {
     uint64_t keys, expires;

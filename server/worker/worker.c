@@ -8,6 +8,53 @@
 #define WASTE_SLICE_BYTES (512 * 1024)
 #define SAMPLE_MS         100
 
+/* ---- For commands ---- */
+
+struct server *worker_server(const struct worker *worker) {
+    return worker->server;
+}
+
+struct node *worker_node(const struct worker *worker) {
+    return worker->node;
+}
+
+unsigned worker_id(const struct worker *worker) {
+    return worker->id;
+}
+
+struct rt *worker_rt(const struct worker *worker) {
+    return worker->rt;
+}
+
+struct shard *worker_shard(struct worker *worker) {
+    return &worker->shard;
+}
+
+const struct config *worker_config(const struct worker *worker) {
+    return worker->config;
+}
+
+struct rng *worker_rng(struct worker *worker) {
+    return &worker->rng;
+}
+
+struct arena *worker_scratch(struct worker *worker) {
+    return &worker->scratch;
+}
+
+struct clients *worker_clients(struct worker *worker) {
+    return &worker->clients;
+}
+
+struct worker_stats *worker_stats(struct worker *worker) {
+    return &worker->stats;
+}
+
+void worker_set_active_expire(struct worker *worker, bool active) {
+    worker->active_expire = active;
+    worker_set_expiry(worker);
+}
+
 /* ---- How its keys are dealt with ---- */
 
 void worker_set_lru(const struct worker *worker) {

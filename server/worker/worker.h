@@ -22,6 +22,7 @@
 #include "server/worker/pause.h"
 #include "server/worker/spare.h"
 #include "server/worker/stock.h"
+#include "server/worker/view.h"
 #include "shard/shard.h"
 
 struct acceptor;
@@ -106,7 +107,6 @@ void worker_set_expiry(struct worker *worker);
 void worker_set_lru(const struct worker *worker);
 
 /* Means of the last samples, which are taken every now and then. */
-enum worker_rate { RATE_COMMANDS, RATE_INPUT, RATE_OUTPUT, RATE_TURNS, RATE_COUNT };
 void worker_sample_rates(struct worker *worker);
 uint64_t worker_rate(const struct worker *worker, enum worker_rate rate);
 

@@ -157,6 +157,32 @@ def test_a_circle_of_calls_is_seen():
     assert cycle("", "", {"room/a.c": {"g"}, "room/b.c": set()}) is None
 
 
+def reached(name, graph):
+    """All headers that come along with one; `graph` is {header: [headers]}."""
+    seen, todo = set(), [name]
+    while todo:
+        for following in graph.get(todo.pop(), ()):
+            if following not in seen:
+                seen.add(following)
+                todo.append(following)
+    return seen
+
+
+def test_commands_do_not_see_the_worker():
+    """What they may know of it is in server/worker/view.h; no header brings more."""
+    graph = {path: tree.includes(tree.read(path)) for path in tree.sources(".h")}
+    commands = [p for p in tree.sources(".c", ".h") if p.startswith("server/commands/")]
+    assert len(commands) > 30
+    for path in commands:
+        graph[path] = tree.includes(tree.read(path))
+    bad = [p for p in commands if "server/worker/worker.h" in reached(p, graph)]
+    assert not bad, "commands that see the worker: %s" % ", ".join(bad)
+
+
+def test_what_a_header_brings_along_is_seen():
+    assert reached("a", {"a": ["b"], "b": ["c"], "c": ["b"]}) == {"b", "c"}
+
+
 def test_included_headers_exist():
     missing = [
         "%s includes %s" % (path, name)

@@ -8,15 +8,18 @@
 #include "base/must.h"
 #include "base/num.h"
 #include "base/text.h"
+#include "net/rt.h"
 #include "server/call/errors.h"
 #include "server/call/help.h"
 #include "server/call/scatter.h"
 #include "server/client/client.h"
+#include "server/client/clients.h"
 #include "server/commands/connection/client_filter.h"
 #include "server/commands/connection/connection.h"
+#include "server/config/config.h"
 #include "server/txn/txn.h"
 #include "server/worker/pausing.h"
-#include "server/worker/worker.h"
+#include "server/worker/view.h"
 
 #include <stdlib.h>
 
@@ -98,7 +101,7 @@ void command_client_no_touch(struct exec *x) {
 }
 
 void command_client_import_source(struct exec *x) {
-    if (!x->worker->config->import_mode && !bytes_is(x->argv[2], "off")) {
+    if (!worker_config(x->worker)->import_mode && !bytes_is(x->argv[2], "off")) {
         reply_error(x->reply, "ERR Server is not in import mode");
         return;
     }
@@ -176,8 +179,8 @@ struct walk {
 /* At the start of a turn. */
 static void walk_go_on(struct worker *worker, struct walk *walk) {
     if (walk->ids == NULL) {
-        walk->ids = must_malloc((worker->clients.count + 1) * sizeof(*walk->ids));
-        LIST_EACH(&worker->clients.all, node) {
+        walk->ids = must_malloc((worker_clients(worker)->count + 1) * sizeof(*walk->ids));
+        LIST_EACH(&worker_clients(worker)->all, node) {
             walk->ids[walk->count++] = LIST_ENTRY(node, struct client, node)->id;
         }
     }
@@ -189,7 +192,7 @@ static void walk_go_on(struct worker *worker, struct walk *walk) {
  * gone. */
 static struct client *walk_next(struct worker *worker, struct walk *walk,
                                 const struct client_filter *filter) {
-    int64_t now_ms = rt_wall_ms(worker->rt);
+    int64_t now_ms = rt_wall_ms(worker_rt(worker));
     while (walk->at < walk->stop) {
         struct client *client = client_of_id(worker, walk->ids[walk->at++]);
         if (client != NULL && !client_is_closing(client) &&
@@ -225,7 +228,7 @@ struct list_part {
 static bool list_part(struct worker *worker, const void *args, void *result) {
     const struct filter_args *a = args;
     struct list_part *part = result;
-    int64_t now_ms = rt_wall_ms(worker->rt);
+    int64_t now_ms = rt_wall_ms(worker_rt(worker));
     if (part->walk.ids == NULL) {
         text_init(&part->text);
     }
@@ -425,7 +428,7 @@ void command_client_pause(struct exec *x) {
         reply_error(x->reply, timeout_ms < 0 ? ERR_TIMEOUT_NEGATIVE : ERR_TIMEOUT_RANGE);
         return;
     }
-    int64_t now_ms = rt_mono_ms(x->worker->rt);
+    int64_t now_ms = rt_mono_ms(worker_rt(x->worker));
     int64_t until_ms = timeout_ms < INT64_MAX - now_ms ? now_ms + timeout_ms : INT64_MAX;
     pause_set(x, kind, until_ms, pause_stands);
 }

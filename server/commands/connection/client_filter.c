@@ -9,7 +9,8 @@
 #include "base/num.h"
 #include "server/call/command_table.h"
 #include "server/call/errors.h"
-#include "server/worker/worker.h"
+#include "server/config/config.h"
+#include "server/worker/view.h"
 
 #include <stdlib.h>
 
@@ -148,7 +149,7 @@ static bool positive_parse(struct exec *x, struct bytes word, const char *name, 
 
 static bool db_parse(struct exec *x, struct bytes word, bool negative, int64_t *ret) {
     const char *name = negative ? "NOT-DB" : "DB";
-    int64_t databases = x->worker->config->databases;
+    int64_t databases = worker_config(x->worker)->databases;
     if (!num_parse_i64(word, ret) || *ret < INT32_MIN || *ret > INT32_MAX) {
         reply_errorf(x->reply, "ERR %s is not an integer or out of range", name);
         return false;

@@ -13,8 +13,11 @@
 #include "server/call/exec.h"
 #include "server/client/client.h"
 #include "server/client/client_private.h"
+#include "server/config/config.h"
+#include "server/observe/tally.h"
+#include "server/server.h"
 #include "server/txn/multi.h"
-#include "server/worker/worker.h"
+#include "server/worker/view.h"
 
 #define ERR_WRONG_PASS "WRONGPASS invalid username-password pair or user is disabled."
 
@@ -32,10 +35,10 @@ static bool secret_equal(struct bytes given, struct bytes secret) {
 
 /* Logs the client in, or says why not. */
 static bool authenticate(struct exec *x, struct bytes user, struct bytes password) {
-    struct bytes secret = x->worker->config->requirepass;
+    struct bytes secret = worker_config(x->worker)->requirepass;
     if (!bytes_equal(user, BYTES("default")) ||
         (secret.len > 0 && !secret_equal(password, secret))) {
-        x->worker->stats.auth_denied++;
+        worker_stats(x->worker)->auth_denied++;
         reply_error(x->reply, ERR_WRONG_PASS);
         return false;
     }
@@ -48,7 +51,7 @@ void command_auth(struct exec *x) {
         reply_error(x->reply, ERR_SYNTAX);
         return;
     }
-    if (x->argc == 2 && x->worker->config->requirepass.len == 0) {
+    if (x->argc == 2 && worker_config(x->worker)->requirepass.len == 0) {
         reply_error(x->reply, "ERR AUTH <password> called without any password configured for the "
                               "default user. Are you sure your configuration is correct?");
         return;
@@ -120,7 +123,7 @@ static void reply_pair(struct reply *r, const char *name, const char *value) {
 
 static void reply_hello(struct exec *x) {
     struct reply *r = x->reply;
-    const struct config *config = x->worker->config;
+    const struct config *config = worker_config(x->worker);
     bool zone = config->availability_zone.len > 0;
     reply_map(r, 7 + (size_t)zone);
     if (config->extended_redis_compatibility) {
@@ -191,7 +194,7 @@ void command_reset(struct exec *x) {
         x->reply->out = &client->out;
     }
     client_set_text(&client->name, BYTES(""));
-    if (x->worker->config->requirepass.len > 0) {
+    if (worker_config(x->worker)->requirepass.len > 0) {
         client->flags &= ~(unsigned)CLIENT_AUTHENTICATED;
     }
     reply_status(x->reply, "RESET");

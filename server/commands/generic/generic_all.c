@@ -18,7 +18,9 @@
 #include "server/call/exec.h"
 #include "server/call/scatter.h"
 #include "server/commands/generic/generic.h"
-#include "server/worker/worker.h"
+#include "server/node.h"
+#include "server/worker/view.h"
+#include "shard/shard.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -131,7 +133,7 @@ static bool keys_part(struct worker *worker, const void *args_ptr, void *part) {
     int slot = args->filter.slot;
     uint32_t end = slot >= 0 ? (uint32_t)slot + 1 : SLOTS;
     walk_begin(walk, slot >= 0 ? scan_cursor_at_slot((uint16_t)slot) : 0);
-    walk_slice(walk, worker->shard.keyspace, args->db, end, SLICE_KEYS, args->now_ms,
+    walk_slice(walk, worker_shard(worker)->keyspace, args->db, end, SLICE_KEYS, args->now_ms,
                &args->filter);
     return walk->cursor == 0 || (slot >= 0 && scan_cursor_slot(walk->cursor) != slot);
 }
@@ -193,7 +195,7 @@ static uint32_t scan_run_end(const struct worker *worker, const struct scan_args
                              uint16_t slot) {
     uint32_t end = slot + 1u;
     while (args->filter.slot < 0 && end < SLOTS &&
-           node_owner(worker->node, (uint16_t)end) == worker->id) {
+           node_owner(worker_node(worker), (uint16_t)end) == worker_id(worker)) {
         end++;
     }
     return end;
@@ -202,18 +204,18 @@ static uint32_t scan_run_end(const struct worker *worker, const struct scan_args
 static bool scan_part(struct worker *worker, const void *args_ptr, void *part) {
     const struct scan_args *args = args_ptr;
     struct walk *walk = part;
-    if (UNLIKELY(slots_changing(slots_epoch(&worker->node->slots)))) {
+    if (UNLIKELY(slots_changing(slots_epoch(&worker_node(worker)->slots)))) {
         return false; /* keys may be on their way */
     }
     walk_begin(walk, args->cursor);
     uint16_t slot = scan_cursor_slot(walk->cursor);
-    walk->lost = node_owner(worker->node, slot) != worker->id;
+    walk->lost = node_owner(worker_node(worker), slot) != worker_id(worker);
     if (UNLIKELY(walk->lost)) {
         return true;
     }
     walk->run_end = scan_run_end(worker, args, slot);
-    walk_slice(walk, worker->shard.keyspace, args->db, walk->run_end, args->count - walk->visited,
-               args->now_ms, &args->filter);
+    walk_slice(walk, worker_shard(worker)->keyspace, args->db, walk->run_end,
+               args->count - walk->visited, args->now_ms, &args->filter);
     return scan_run_over(walk) || walk->visited >= args->count;
 }
 
@@ -362,9 +364,9 @@ struct random_part {
 static bool random_part(struct worker *worker, const void *args_ptr, void *part_ptr) {
     const struct random_args *args = args_ptr;
     struct random_part *part = part_ptr;
-    struct keyspace *ks = worker->shard.keyspace;
+    struct keyspace *ks = worker_shard(worker)->keyspace;
     outbuf_init(&part->key);
-    struct entry *entry = keyspace_random(ks, args->db, rng_next(&worker->rng), args->now_ms);
+    struct entry *entry = keyspace_random(ks, args->db, rng_next(worker_rng(worker)), args->now_ms);
     if (entry != NULL) {
         struct reply reply;
         reply_init(&reply, &part->key, 2);
@@ -398,7 +400,7 @@ static void random_done(struct exec *x, const struct scatter_result *result) {
     if (sum == 0) {
         reply_null(x->reply);
     }
-    uint64_t at = rng_below(&x->worker->rng, sum);
+    uint64_t at = rng_below(worker_rng(x->worker), sum);
     for (unsigned i = 0; i < result->parts_count; i++) {
         struct random_part *part = result->parts[i];
         if (at < part->weight) {

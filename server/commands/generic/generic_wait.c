@@ -4,13 +4,13 @@
  * There are no replicas yet, so the answer is always 0; but it comes only after the time that the
  * caller gave them, because callers use WAIT to slow down.
  */
+#include "base/num.h"
+#include "net/rt.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/client/client.h"
 #include "server/commands/generic/generic.h"
-#include "server/worker/worker.h"
-
-#include "base/num.h"
+#include "server/worker/view.h"
 
 static void wait_done(struct client *client, enum wait_end end) {
     struct reply reply = client_reply(client);
@@ -39,7 +39,7 @@ static bool timeout_read(const struct exec *x, uint32_t argv_index, int64_t *ret
         reply_error(x->reply, ERR_TIMEOUT_RANGE);
         return false;
     }
-    int64_t now_ms = rt_mono_ms(x->worker->rt);
+    int64_t now_ms = rt_mono_ms(worker_rt(x->worker));
     bool for_ever = timeout_ms == 0 || timeout_ms > INT64_MAX - now_ms;
     *ret_until_ms = for_ever ? INT64_MAX : now_ms + timeout_ms;
     return true;

@@ -5,11 +5,13 @@
  * found by the name they are served under but shown by the name of their row: who renamed GET still
  * sees "get" described.
  */
+#include "base/arena.h"
 #include "base/glob.h"
 #include "server/call/command_table.h"
 #include "server/call/help.h"
 #include "server/commands/server/server_commands.h"
-#include "server/worker/worker.h"
+#include "server/server.h"
+#include "server/worker/view.h"
 
 #include <stdlib.h>
 
@@ -74,7 +76,7 @@ static const char *const arg_type_names[] = {
 };
 
 static const struct command_table *table_of(const struct exec *x) {
-    return x->worker->server->commands;
+    return worker_server(x->worker)->commands;
 }
 
 /* "get", "config|get": the container by the name it is served under. */
@@ -476,7 +478,7 @@ static void reply_keys(struct exec *x, bool with_flags) {
         reply_error(x->reply, "ERR Invalid number of arguments specified for command");
         return;
     }
-    struct key_ref *refs = arena_alloc(&x->worker->scratch, argc * sizeof(*refs));
+    struct key_ref *refs = arena_alloc(worker_scratch(x->worker), argc * sizeof(*refs));
     int n = command_keys(ref->row, argv, argc, refs, (int)argc);
     bool may_lack = (ref->flags & CMD_NO_MANDATORY_KEYS) != 0;
     if (n < 0 || (n == 0 && !may_lack)) {

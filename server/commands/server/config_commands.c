@@ -15,6 +15,7 @@
 #include "base/must.h"
 #include "base/num.h"
 #include "base/text.h"
+#include "net/rt.h"
 #include "server/call/errors.h"
 #include "server/call/help.h"
 #include "server/call/scatter.h"
@@ -23,9 +24,10 @@
 #include "server/commands/server/server_commands.h"
 #include "server/config/config.h"
 #include "server/observe/log.h"
+#include "server/server.h"
 #include "server/worker/loop.h"
 #include "server/worker/totals.h"
-#include "server/worker/worker.h"
+#include "server/worker/view.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,7 +49,7 @@ static void get_visit(void *arg, struct bytes name, struct bytes value) {
 }
 
 void command_config_get(struct exec *x) {
-    const struct config *config = x->worker->config;
+    const struct config *config = worker_config(x->worker);
     struct get_state state = {0};
     config_get(config, x->argv + 2, x->argc - 2, get_visit, &state);
     reply_map(x->reply, state.count);
@@ -93,12 +95,12 @@ static struct bytes *pairs_copy(const struct bytes *argv, uint32_t n) {
 
 /* Raises the limit of open files to what maxclients takes. */
 static bool set_maxclients(struct worker *worker, const struct config *next, struct text *err) {
-    const struct server *server = worker->server;
-    if (next->maxclients == worker->config->maxclients) {
+    const struct server *server = worker_server(worker);
+    if (next->maxclients == worker_config(worker)->maxclients) {
         return true;
     }
     int64_t wanted = server_files_wanted(server, next);
-    int64_t limit = rt_file_limit(worker->rt, wanted);
+    int64_t limit = rt_file_limit(worker_rt(worker), wanted);
     if (limit >= wanted) {
         return true;
     }
@@ -121,9 +123,9 @@ static bool oom_score_differs(const struct config *a, const struct config *b) {
 
 /* False with the error, and everything as it was. */
 static bool set_oom_score(struct worker *worker, const struct config *next, struct text *err) {
-    const struct config *now = worker->config;
-    struct server *server = worker->server;
-    int64_t now_us = rt_wall_us(worker->rt);
+    const struct config *now = worker_config(worker);
+    struct server *server = worker_server(worker);
+    int64_t now_us = rt_wall_us(worker_rt(worker));
     if (!oom_score_differs(now, next)) {
         return true;
     }
@@ -143,7 +145,7 @@ static bool set_listeners(struct worker *worker, const struct config *next, stru
     text_init(&reason);
     bool listens = listen_update(worker, next, &reason) == 0;
     if (!listens) {
-        bool port = worker->config->port != next->port;
+        bool port = worker_config(worker)->port != next->port;
         config_set_failed(err, port ? BYTES("port") : BYTES("bind"),
                           port ? "Unable to listen on this port. Check server logs."
                                : "Failed to bind to specified addresses.");
@@ -156,15 +158,15 @@ static bool set_listeners(struct worker *worker, const struct config *next, stru
 /* Asks the system for what the new configuration needs; false with the error, and everything as it
  * was, also the directory that config_set may have moved to. */
 static bool set_effects(struct worker *worker, const struct config *next, struct text *err) {
-    const struct config *now = worker->config;
-    struct server *server = worker->server;
+    const struct config *now = worker_config(worker);
+    struct server *server = worker_server(worker);
     const struct fs *fs = server->fs;
     if (set_maxclients(worker, next, err) && set_oom_score(worker, next, err) &&
         set_listeners(worker, next, err)) {
         return true;
     }
     if (oom_score_differs(now, next)) {
-        oom_score_follow(&server->oom_score, fs, rt_wall_us(worker->rt), now);
+        oom_score_follow(&server->oom_score, fs, rt_wall_us(worker_rt(worker)), now);
     }
     if (!bytes_equal(now->dir, next->dir)) {
         fs->change_dir(fs->arg, now->dir.ptr);
@@ -180,7 +182,7 @@ static bool same_bind(const struct config *a, const struct config *b) {
 static bool set_part(struct worker *worker, const void *args, void *result) {
     const struct set_args *a = args;
     struct set_part *part = result;
-    struct server *server = worker->server;
+    struct server *server = worker_server(worker);
     struct config_setting setting = {.fs = server->fs, .loading = false, .local = a->local};
     text_init(&part->error);
     struct config *next = config_set(server->config, a->pairs, a->count, &setting, &part->error);
@@ -190,11 +192,9 @@ static bool set_part(struct worker *worker, const void *args, void *result) {
     }
     part->previous = server->config;
     part->next = next;
-    part->number = worker->config_number + 1;
     server->config = next;
-    worker->config_number = part->number;
-    worker_apply_config(worker, next);
-    log_missed(next, part->previous, server->fs, rt_wall_us(worker->rt));
+    part->number = worker_next_config(worker, next);
+    log_missed(next, part->previous, server->fs, rt_wall_us(worker_rt(worker)));
     if (part->previous->port != next->port || !same_bind(part->previous, next)) {
         listen_log(worker);
     }
@@ -203,10 +203,7 @@ static bool set_part(struct worker *worker, const void *args, void *result) {
 
 static bool deliver_part(struct worker *worker, const void *args, void *result) {
     const struct deliver_args *a = args;
-    if (a->number > worker->config_number) {
-        worker->config_number = a->number;
-        worker_apply_config(worker, a->next);
-    }
+    worker_take_config(worker, a->next, a->number);
     return true;
 }
 
@@ -260,8 +257,8 @@ void command_config_resetstat(struct exec *x) {
 static bool rewrite_part(struct worker *worker, const void *args, void *result) {
     struct text *error = result;
     text_init(error);
-    const struct config *config = worker->server->config;
-    int rc = config_rewrite(config, worker->server->fs, error);
+    const struct config *config = worker_server(worker)->config;
+    int rc = config_rewrite(config, worker_server(worker)->fs, error);
     if (rc < 0 && config->config_file.len > 0) {
         log_worker(worker, LOG_WARNING, "CONFIG REWRITE failed: %s", strerror(-rc));
     } else if (rc == 0) {

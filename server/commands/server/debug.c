@@ -9,6 +9,7 @@
 #include "base/must.h"
 #include "base/num.h"
 #include "base/text.h"
+#include "net/rt.h"
 #include "server/call/check.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
@@ -20,8 +21,12 @@
 #include "server/commands/server/debug_slots.h"
 #include "server/commands/server/debug_view.h"
 #include "server/commands/server/server_commands.h"
+#include "server/config/config.h"
+#include "server/node.h"
 #include "server/observe/log.h"
-#include "server/worker/worker.h"
+#include "server/server.h"
+#include "server/worker/view.h"
+#include "shard/shard.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -55,8 +60,8 @@ struct key_part {
 static bool object_part(struct worker *worker, const void *args, void *result) {
     const struct key_args *a = *(struct key_args *const *)args;
     struct key_part *part = result;
-    int64_t now_ms = rt_wall_ms(worker->rt);
-    struct keyspace *ks = worker->shard.keyspace;
+    int64_t now_ms = rt_wall_ms(worker_rt(worker));
+    struct keyspace *ks = worker_shard(worker)->keyspace;
     const struct entry *entry = keyspace_find_any(ks, a->db, &a->key);
     if (entry == NULL) {
         return true;
@@ -95,7 +100,8 @@ static void ask_key(struct exec *x, const char *refusal) {
         .db = x->db,
         .fast = x->argc > 3 && bytes_is(x->argv[3], "fast"),
         .refusal = refusal,
-        .key = key_make(&x->worker->server->secret, bytes_make((const char *)(args + 1), name.len)),
+        .key = key_make(&worker_server(x->worker)->secret,
+                        bytes_make((const char *)(args + 1), name.len)),
     };
     scatter_slot(x, args->key.slot, object_part, sizeof(struct key_part), &args, sizeof(args),
                  object_done);
@@ -126,7 +132,7 @@ struct table_part {
 static bool table_part(struct worker *worker, const void *args, void *result) {
     uint32_t db = *(const uint32_t *)args;
     struct table_part *part = result;
-    const struct keyspace *ks = worker->shard.keyspace;
+    const struct keyspace *ks = worker_shard(worker)->keyspace;
     part->places = keyspace_table_memory(ks, db) / sizeof(void *);
     part->keys = keyspace_count(ks, db);
     part->expiring = keyspace_count_expiring(ks, db);
@@ -165,7 +171,7 @@ static void debug_htstats(struct exec *x) {
         reply_error(x->reply, ERR_NOT_INTEGER);
         return;
     }
-    if (db < 0 || db >= x->worker->config->databases) {
+    if (db < 0 || db >= worker_config(x->worker)->databases) {
         reply_error(x->reply, "ERR Out of range database");
         return;
     }
@@ -186,12 +192,12 @@ struct populate_args {
 
 /* Each worker makes those keys that are its own. */
 static bool populate_part(struct worker *worker, const void *args, void *result) {
-    if (UNLIKELY(slots_changing(slots_epoch(&worker->node->slots)))) {
+    if (UNLIKELY(slots_changing(slots_epoch(&worker_node(worker)->slots)))) {
         return false; /* keys may be on their way */
     }
     const struct populate_args *a = args;
     int64_t *next = result;
-    int64_t now_ms = rt_wall_ms(worker->rt);
+    int64_t now_ms = rt_wall_ms(worker_rt(worker));
     size_t room = a->size > 64 ? (size_t)a->size : 64;
     char *value = must_calloc(1, room);
     char name[sizeof(a->prefix) + 32];
@@ -199,9 +205,9 @@ static bool populate_part(struct worker *worker, const void *args, void *result)
         size_t n = a->prefix_len;
         memcpy(name, a->prefix, n);
         n += (size_t)snprintf(name + n, sizeof(name) - n, ":%lld", (long long)*next);
-        struct key key = key_make(&worker->server->secret, bytes_make(name, n));
-        if (node_owner(worker->node, key.slot) != worker->id ||
-            keyspace_find(worker->shard.keyspace, a->db, &key, now_ms,
+        struct key key = key_make(&worker_server(worker)->secret, bytes_make(name, n));
+        if (node_owner(worker_node(worker), key.slot) != worker_id(worker) ||
+            keyspace_find(worker_shard(worker)->keyspace, a->db, &key, now_ms,
                           LOOKUP_NOTOUCH | LOOKUP_NOSTATS) != NULL) {
             continue;
         }
@@ -211,7 +217,7 @@ static bool populate_part(struct worker *worker, const void *args, void *result)
         memset(value, 0, size < sizeof(text) ? size : sizeof(text));
         memcpy(value, text, len < size ? len : size);
         struct string_target target = {
-            .ks = worker->shard.keyspace,
+            .ks = worker_shard(worker)->keyspace,
             .key = &key,
             .db = a->db,
             .event = EVENT_SET,
@@ -253,7 +259,7 @@ static void debug_populate(struct exec *x) {
         args.prefix_len = x->argv[3].len;
         memcpy(args.prefix, x->argv[3].ptr, x->argv[3].len);
     }
-    if (args.size > x->worker->config->proto_max_bulk_len) {
+    if (args.size > worker_config(x->worker)->proto_max_bulk_len) {
         reply_error(x->reply, ERR_STRING_TOO_LONG);
         return;
     }
@@ -270,7 +276,7 @@ static bool sleep_part(struct worker *worker, const void *args, void *result) {
         *came = true;
         return false;
     }
-    rt_block(worker->rt, *(const uint64_t *)args);
+    rt_block(worker_rt(worker), *(const uint64_t *)args);
     return true;
 }
 
@@ -283,8 +289,7 @@ static void debug_sleep(struct exec *x) {
 }
 
 static bool active_expire_part(struct worker *worker, const void *args, void *result) {
-    worker->active_expire = *(const bool *)args;
-    worker_set_expiry(worker);
+    worker_set_active_expire(worker, *(const bool *)args);
     return true;
 }
 
@@ -304,7 +309,7 @@ struct refuse_args {
 
 static bool refuse_part(struct worker *worker, const void *args, void *result) {
     const struct refuse_args *a = args;
-    if (a->worker < 0 || (unsigned)a->worker == worker->id) {
+    if (a->worker < 0 || (unsigned)a->worker == worker_id(worker)) {
         check_owner_refuses(worker, a->error[0] != 0 ? a->error : NULL);
     }
     return true;
@@ -327,7 +332,7 @@ static void debug_refuse(struct exec *x) {
             args.error[i] = c == '\r' || c == '\n' || c == 0 ? ' ' : c;
         }
         if (!bytes_is(x->argv[2], "all")) {
-            args.worker = (int)node_owner(x->worker->node, key_slot(x->argv[2]));
+            args.worker = (int)node_owner(worker_node(x->worker), key_slot(x->argv[2]));
         }
     }
     scatter_all(x, refuse_part, 0, &args, sizeof(args), scatter_ok);
@@ -479,7 +484,7 @@ static void debug_clusterlink(struct exec *x) {
 }
 
 static void debug_client_eviction(struct exec *x) {
-    if (x->worker->config->maxmemory_clients == 0) {
+    if (worker_config(x->worker)->maxmemory_clients == 0) {
         reply_error(x->reply, "ERR maxmemory-clients is disabled.");
     } else {
         absent(x); /* there are no pools: who takes most is looked for */

@@ -8,10 +8,16 @@
  */
 #include "server/commands/server/debug_digest.h"
 
+#include "base/check.h"
 #include "base/must.h"
 #include "base/sha1.h"
+#include "net/rt.h"
 #include "server/call/scatter.h"
-#include "server/worker/worker.h"
+#include "server/config/config.h"
+#include "server/node.h"
+#include "server/server.h"
+#include "server/worker/view.h"
+#include "shard/shard.h"
 
 #include <stdlib.h>
 
@@ -89,14 +95,14 @@ static void digest_key(void *arg, struct entry *entry) {
 
 static bool digest_part(struct worker *worker, const void *args, void *result) {
     struct digest_part *part = result;
-    uint32_t databases = (uint32_t)worker->config->databases;
+    uint32_t databases = (uint32_t)worker_config(worker)->databases;
     if (part->sums == NULL) {
         part->sums = must_calloc(databases, sizeof(*part->sums));
         part->any = must_calloc(databases, sizeof(*part->any));
     }
     for (; part->db < databases; part->db++) {
-        part->cursor = keyspace_scan(worker->shard.keyspace, part->db, part->cursor, KEYS_A_SLICE,
-                                     rt_wall_ms(worker->rt), digest_key, part);
+        part->cursor = keyspace_scan(worker_shard(worker)->keyspace, part->db, part->cursor,
+                                     KEYS_A_SLICE, rt_wall_ms(worker_rt(worker)), digest_key, part);
         if (part->cursor != 0) {
             return false;
         }
@@ -119,7 +125,7 @@ static void digest_done(struct exec *x, const struct scatter_result *result) {
         return;
     }
     struct digest all = {0};
-    for (uint32_t db = 0; db < (uint32_t)x->worker->config->databases; db++) {
+    for (uint32_t db = 0; db < (uint32_t)worker_config(x->worker)->databases; db++) {
         struct digest sum = {0};
         bool any = false;
         for (unsigned i = 0; i < result->parts_count; i++) {
@@ -162,10 +168,11 @@ static bool value_part(struct worker *worker, const void *args, void *result) {
     struct value_part *part = result;
     part->digests = must_calloc(a->count + 1, sizeof(*part->digests));
     for (uint32_t i = 0; i < a->count; i++) {
-        if (node_owner(worker->node, a->keys[i].slot) != worker->id) {
+        if (node_owner(worker_node(worker), a->keys[i].slot) != worker_id(worker)) {
             continue;
         }
-        const struct entry *entry = keyspace_find_any(worker->shard.keyspace, a->db, &a->keys[i]);
+        const struct entry *entry =
+            keyspace_find_any(worker_shard(worker)->keyspace, a->db, &a->keys[i]);
         if (entry != NULL) {
             digest_value(&part->digests[i], entry);
         }
@@ -184,7 +191,7 @@ static void value_done(struct exec *x, const struct scatter_result *result) {
     }
     reply_array(x->reply, a->count);
     for (uint32_t i = 0; i < a->count; i++) {
-        unsigned owner = node_owner(x->worker->node, a->keys[i].slot);
+        unsigned owner = node_owner(worker_node(x->worker), a->keys[i].slot);
         reply_digest(x->reply, &((const struct value_part *)result->parts[owner])->digests[i]);
     }
     for (unsigned i = 0; i < result->parts_count; i++) {
@@ -204,7 +211,7 @@ void debug_digest_value(struct exec *x) {
     for (uint32_t i = 0; i < args.count; i++) {
         struct bytes name = x->argv[i + 2];
         memcpy(names, name.ptr, name.len);
-        args.keys[i] = key_make(&x->worker->server->secret, bytes_make(names, name.len));
+        args.keys[i] = key_make(&worker_server(x->worker)->secret, bytes_make(names, name.len));
         names += name.len;
     }
     scatter_all(x, value_part, sizeof(struct value_part), &args, sizeof(args), value_done);

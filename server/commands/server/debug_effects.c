@@ -15,7 +15,6 @@
 #include "server/call/exec.h"
 #include "server/call/help.h"
 #include "server/call/scatter.h"
-#include "server/worker/worker.h"
 
 #include <stdlib.h>
 

@@ -13,9 +13,13 @@
 #include "server/commands/server/debug_slots.h"
 
 #include "base/num.h"
+#include "net/rt.h"
+#include "server/call/batch.h"
 #include "server/call/scatter.h"
+#include "server/node.h"
 #include "server/txn/txn.h"
-#include "server/worker/worker.h"
+#include "server/worker/view.h"
+#include "shard/shard.h"
 
 struct move_args {
     uint16_t slot;
@@ -31,27 +35,28 @@ struct move_part {
 static bool ask_part(struct worker *worker, const void *args_ptr, void *part_ptr) {
     const struct move_args *args = args_ptr;
     struct move_part *part = part_ptr;
-    bool watched = worker->id == args->from && worker->shard.watches.clients.count > 0;
-    part->busy = watched || worker->batches.wide_ops > 0;
+    bool watched =
+        worker_id(worker) == args->from && worker_shard(worker)->watches.clients.count > 0;
+    part->busy = watched || batches_wide(worker);
     return true;
 }
 
 static bool take_part(struct worker *worker, const void *args_ptr, void *part_ptr) {
     const struct move_args *args = args_ptr;
     struct move_part *part = part_ptr;
-    part->cargo = keyspace_take_slot(worker->shard.keyspace, args->slot);
+    part->cargo = keyspace_take_slot(worker_shard(worker)->keyspace, args->slot);
     return true;
 }
 
 static bool put_part(struct worker *worker, const void *args_ptr, void *part_ptr) {
     const struct move_args *args = args_ptr;
-    keyspace_put_slot(worker->shard.keyspace, args->cargo, rt_wall_ms(worker->rt));
+    keyspace_put_slot(worker_shard(worker)->keyspace, args->cargo, rt_wall_ms(worker_rt(worker)));
     return true;
 }
 
 static void put_done(struct exec *x, const struct scatter_result *result) {
     const struct move_args *args = result->args;
-    struct slots *slots = &x->worker->node->slots;
+    struct slots *slots = &worker_node(x->worker)->slots;
     slots_give(slots, args->slot, args->to);
     slots_end(slots);
     reply_ok(x->reply);
@@ -70,7 +75,7 @@ static void ask_done(struct exec *x, const struct scatter_result *result) {
         busy |= ((const struct move_part *)result->parts[i])->busy;
     }
     if (busy) {
-        slots_end(&x->worker->node->slots);
+        slots_end(&worker_node(x->worker)->slots);
         reply_error(x->reply, "BUSYSLOT Try again: the slot is being used");
         return;
     }
@@ -79,7 +84,7 @@ static void ask_done(struct exec *x, const struct scatter_result *result) {
 
 /* With all locked. */
 static void move_slot(struct exec *x, uint16_t slot, unsigned to) {
-    struct node *node = x->worker->node;
+    struct node *node = worker_node(x->worker);
     struct move_args args = {.slot = slot, .from = (uint16_t)node_owner(node, slot)};
     args.to = (uint16_t)to;
     if (args.from == args.to) {
@@ -91,7 +96,7 @@ static void move_slot(struct exec *x, uint16_t slot, unsigned to) {
 }
 
 void debug_move_slot(struct exec *x) {
-    const struct node *node = x->worker->node;
+    const struct node *node = worker_node(x->worker);
     int64_t slot, shard;
     uint32_t done;
     if (!num_parse_i64(x->argv[2], &slot) || slot < 0 || slot >= SLOTS) {

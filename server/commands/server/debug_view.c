@@ -5,11 +5,13 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "net/rt.h"
 #include "server/call/call.h"
 #include "server/call/keyset.h"
+#include "server/server.h"
 #include "server/txn/txn.h"
 #include "server/worker/park.h"
-#include "server/worker/worker.h"
+#include "server/worker/view.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,7 +37,8 @@ static const struct command_ref *find(const struct worker *worker, struct arena 
     if (words.argc == 0) {
         return NULL;
     }
-    const struct command_ref *ref = command_table_find(worker->server->commands, words.argv[0]);
+    const struct command_ref *ref =
+        command_table_find(worker_server(worker)->commands, words.argv[0]);
     if (ref == NULL || ref->row->run == NULL || ref->row->place != PLACE_KEY) {
         return NULL;
     }
@@ -43,7 +46,7 @@ static const struct command_ref *find(const struct worker *worker, struct arena 
     if (arity > 0 ? words.argc != (uint32_t)arity : words.argc < (uint32_t)-arity) {
         return NULL;
     }
-    *ret_keys = keyset_new(arena, worker->node, ref, words.argv, words.argc, db);
+    *ret_keys = keyset_new(arena, worker_node(worker), ref, words.argv, words.argc, db);
     return (*ret_keys)->count > 0 && !(*ret_keys)->apart ? ref : NULL;
 }
 
@@ -70,7 +73,7 @@ static void run_one(struct exec *x, struct view *view, struct arena *arena, stru
     struct caller caller = {
         .worker = worker,
         .shard = view_shard(view, keys->list[0].key.slot),
-        .tick = rt_ticks(worker->rt),
+        .tick = rt_ticks(worker_rt(worker)),
         .db = db,
         .manner = x->manner,
         .asked = true,

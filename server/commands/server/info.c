@@ -8,6 +8,8 @@
 #include "server/call/command_table.h"
 #include "server/commands/server/info_sections.h"
 #include "server/commands/server/server_commands.h"
+#include "server/server.h"
+#include "server/worker/view.h"
 
 #include <stdlib.h>
 
@@ -102,7 +104,7 @@ static void info_done(struct exec *x, const struct scatter_result *result) {
     reply_verbatim(x->reply, "txt", text_bytes(&info.text));
     text_fini(&info.text);
     for (unsigned i = 0; i < result->parts_count; i++) {
-        totals_part_fini(result->parts[i], command_table_count(x->worker->server->commands));
+        totals_part_fini(result->parts[i], command_table_count(worker_server(x->worker)->commands));
     }
 }
 

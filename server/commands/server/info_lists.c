@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* info_lists: the sections of INFO that have a line per command, error, database or shard.
  */
+#include "base/must.h"
 #include "server/call/command_table.h"
 #include "server/commands/server/info_sections.h"
-
-#include "base/must.h"
+#include "server/config/config.h"
+#include "server/server.h"
+#include "server/worker/view.h"
 
 #include <stdlib.h>
 
@@ -17,7 +19,7 @@ static const struct totals_part *part_of(const struct info *info, unsigned i) {
 /* Calls `one` for each command and then its subcommands. */
 static void each_command(struct info *info,
                          void (*one)(struct info *, const struct command_ref *)) {
-    const struct command_table *table = info->worker->server->commands;
+    const struct command_table *table = worker_server(info->worker)->commands;
     for (unsigned i = 0; i < command_table_top_count(table); i++) {
         const struct command_ref *ref = command_table_top(table, i);
         one(info, ref);
@@ -69,7 +71,7 @@ static void latencystats_line(struct info *info, const struct command_ref *ref) 
         return;
     }
     const struct config_percentiles *percentiles =
-        &info->worker->config->latency_tracking_info_percentiles;
+        &worker_config(info->worker)->latency_tracking_info_percentiles;
     text_appendf(&info->text, "latency_percentiles_usec_%s:", ref->full_name);
     for (size_t i = 0; i < percentiles->count; i++) {
         text_appendf(&info->text, "%sp%.15g=%.3f", i ? "," : "", percentiles->items[i],
@@ -80,7 +82,7 @@ static void latencystats_line(struct info *info, const struct command_ref *ref) 
 
 void info_latencystats(struct info *info) {
     text_append_text(&info->text, "# Latencystats\r\n");
-    if (info->worker->config->latency_tracking) {
+    if (worker_config(info->worker)->latency_tracking) {
         each_command(info, latencystats_line);
     }
 }
@@ -116,7 +118,7 @@ void info_errorstats(struct info *info) {
 
 void info_keyspace(struct info *info) {
     text_append_text(&info->text, "# Keyspace\r\n");
-    for (uint32_t db = 0; db < (uint32_t)info->worker->config->databases; db++) {
+    for (uint32_t db = 0; db < (uint32_t)worker_config(info->worker)->databases; db++) {
         struct database_total sum = {0};
         for (unsigned i = 0; i < info->result->parts_count; i++) {
             const struct database_total *part = &part_of(info, i)->databases[db];

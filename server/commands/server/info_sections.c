@@ -3,6 +3,11 @@
  * info_lists.c.
  */
 #include "server/commands/server/info_sections.h"
+#include "net/rt.h"
+#include "server/config/config.h"
+#include "server/node.h"
+#include "server/server.h"
+#include "server/worker/view.h"
 
 #include <sys/utsname.h>
 
@@ -60,7 +65,8 @@ static void lines_listeners(struct info *info, const struct config *config) {
              word = config_word(config->bind, word)) {
             text_appendf(&info->text, ",bind=%s", word);
         }
-        text_appendf(&info->text, ",port=%d\r\n", (int)node_port(info->worker->node, config->port));
+        text_appendf(&info->text, ",port=%d\r\n",
+                     (int)node_port(worker_node(info->worker), config->port));
     }
     if (config->unixsocket.len > 0) {
         text_appendf(&info->text, "listener%u:name=unix,bind=%s\r\n", n, config->unixsocket.ptr);
@@ -69,7 +75,7 @@ static void lines_listeners(struct info *info, const struct config *config) {
 
 static void line_clock(struct info *info) {
 #if defined(__x86_64__)
-    uint64_t ns = rt_ticks_to_ns(info->worker->rt, UINT64_C(1) << 30);
+    uint64_t ns = rt_ticks_to_ns(worker_rt(info->worker), UINT64_C(1) << 30);
     text_appendf(&info->text, "monotonic_clock:X86 TSC @ %.2f ticks/us\r\n",
                  1000.0 * (double)(UINT64_C(1) << 30) / (double)(ns ? ns : 1));
 #else
@@ -91,10 +97,10 @@ static const char *supervised_name(enum config_supervised supervised) {
 }
 
 void info_server(struct info *info) {
-    const struct node *node = info->worker->node;
+    const struct node *node = worker_node(info->worker);
     const struct server *server = node->server;
-    const struct config *config = info->worker->config;
-    int64_t now_us = rt_wall_us(info->worker->rt);
+    const struct config *config = worker_config(info->worker);
+    int64_t now_us = rt_wall_us(worker_rt(info->worker));
     int64_t uptime_s = (now_us / 1000 - server->start_wall_ms) / 1000;
     uptime_s = uptime_s > 0 ? uptime_s : 0;
     struct utsname name = {0};
@@ -112,7 +118,7 @@ void info_server(struct info *info) {
     text_appendf(&info->text, "os:%s %s %s\r\n", name.sysname, name.release, name.machine);
     line_u64(info, "arch_bits", sizeof(void *) * 8);
     line_clock(info);
-    line_text(info, "multiplexing_api", rt_backend_name(info->worker->rt));
+    line_text(info, "multiplexing_api", rt_backend_name(worker_rt(info->worker)));
     text_appendf(&info->text, "gcc_version:%d.%d.%d\r\n", __GNUC__, __GNUC_MINOR__,
                  __GNUC_PATCHLEVEL__);
     line_u64(info, "process_id", (uint64_t)server->process_id);
@@ -150,7 +156,7 @@ void info_clients(struct info *info) {
     text_append_text(&info->text, "# Clients\r\n");
     line_u64(info, "connected_clients", t->connections);
     ZERO(info, "cluster_connections");
-    line_u64(info, "maxclients", (uint64_t)info->worker->config->maxclients);
+    line_u64(info, "maxclients", (uint64_t)worker_config(info->worker)->maxclients);
     line_u64(info, "client_recent_max_input_buffer", t->stats.input_max);
     line_u64(info, "client_recent_max_output_buffer", t->stats.output_max);
     line_u64(info, "blocked_clients", t->blocked);
@@ -201,7 +207,7 @@ static uint64_t tables_bytes(const struct info *info) {
     uint64_t bytes = 0;
     for (unsigned i = 0; i < info->result->parts_count; i++) {
         const struct totals_part *part = info->result->parts[i];
-        for (uint32_t db = 0; db < (uint32_t)info->worker->config->databases; db++) {
+        for (uint32_t db = 0; db < (uint32_t)worker_config(info->worker)->databases; db++) {
             bytes += part->databases[db].table_bytes + part->databases[db].wheel_bytes;
         }
     }
@@ -220,7 +226,7 @@ static void lines_scripts(struct info *info) {
 
 void info_memory(struct info *info) {
     const struct totals *t = &info->sum;
-    const struct config *config = info->worker->config;
+    const struct config *config = worker_config(info->worker);
     uint64_t used = totals_memory(t), rss = info->usage.rss_bytes;
     uint64_t peak = t->peak_bytes > used ? t->peak_bytes : used;
     uint64_t active = used - t->heap_used + t->heap_reserved;
@@ -270,7 +276,8 @@ void info_persistence(struct info *info) {
     ZERO(info, "current_save_keys_processed", "current_save_keys_total");
     line_u64(info, "rdb_changes_since_last_save", info->sum.keyspace.changes);
     ZERO(info, "rdb_bgsave_in_progress");
-    line_u64(info, "rdb_last_save_time", (uint64_t)info->worker->server->start_wall_ms / 1000);
+    line_u64(info, "rdb_last_save_time",
+             (uint64_t)worker_server(info->worker)->start_wall_ms / 1000);
     line_text(info, "rdb_last_bgsave_status", "ok");
     line_text(info, "rdb_last_bgsave_time_sec", "-1");
     line_text(info, "rdb_current_bgsave_time_sec", "-1");
@@ -355,12 +362,12 @@ void info_replication(struct info *info) {
     line_text(info, "role", "master");
     ZERO(info, "connected_slaves", "replicas_waiting_psync");
     line_text(info, "master_failover_state", "no-failover");
-    line_text(info, "master_replid", info->worker->node->id);
+    line_text(info, "master_replid", worker_node(info->worker)->id);
     line_text(info, "master_replid2", "0000000000000000000000000000000000000000");
     ZERO(info, "master_repl_offset");
     line_text(info, "second_repl_offset", "-1");
     ZERO(info, "repl_backlog_active");
-    line_u64(info, "repl_backlog_size", (uint64_t)info->worker->config->repl_backlog_size);
+    line_u64(info, "repl_backlog_size", (uint64_t)worker_config(info->worker)->repl_backlog_size);
     ZERO(info, "repl_backlog_first_byte_offset", "repl_backlog_histlen");
 }
 

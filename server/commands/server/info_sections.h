@@ -7,6 +7,7 @@
 #define SHOAL_SERVER_COMMANDS_SERVER_INFO_SECTIONS_H
 
 #include "base/text.h"
+#include "net/rt.h"
 #include "server/worker/totals.h"
 
 struct info {

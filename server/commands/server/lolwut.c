@@ -2,11 +2,12 @@
 /* lolwut: a picture. A shoal of fish, drawn anew each time.
  */
 #include "base/num.h"
+#include "base/random.h"
 #include "base/text.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/commands/server/server_commands.h"
-#include "server/worker/worker.h"
+#include "server/worker/view.h"
 
 #define COLUMNS     78
 #define ROWS        14
@@ -129,7 +130,7 @@ void command_lolwut(struct exec *x) {
     struct text text;
     text_init(&text);
     if (pictured) {
-        draw(&canvas, &x->worker->rng);
+        draw(&canvas, worker_rng(x->worker));
         for (size_t y = 0; y < canvas.rows; y++) {
             text_append(&text, canvas.cells[y], canvas.columns);
             text_append_char(&text, '\n');

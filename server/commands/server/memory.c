@@ -3,13 +3,18 @@
  */
 #include "base/num.h"
 #include "base/text.h"
+#include "net/rt.h"
 #include "server/call/command_table.h"
 #include "server/call/errors.h"
 #include "server/call/help.h"
 #include "server/commands/server/server_commands.h"
+#include "server/config/config.h"
+#include "server/server.h"
 #include "server/worker/pools.h"
 #include "server/worker/totals.h"
+#include "server/worker/view.h"
 #include "shard/memory/sysmem.h"
+#include "shard/shard.h"
 
 #include <stdio.h>
 
@@ -71,7 +76,7 @@ static void report_make(const struct scatter_result *result, struct memory_repor
 
 static void parts_fini(struct exec *x, const struct scatter_result *result) {
     for (unsigned i = 0; i < result->parts_count; i++) {
-        totals_part_fini(result->parts[i], command_table_count(x->worker->server->commands));
+        totals_part_fini(result->parts[i], command_table_count(worker_server(x->worker)->commands));
     }
 }
 
@@ -132,7 +137,7 @@ static void stats_done(struct exec *x, const struct scatter_result *result) {
     struct memory_report m;
     struct reply *r = x->reply;
     report_make(result, &m);
-    uint32_t databases = (uint32_t)x->worker->config->databases, used = 0;
+    uint32_t databases = (uint32_t)worker_config(x->worker)->databases, used = 0;
     uint64_t tables = 0;
     for (uint32_t db = 0; db < databases; db++) {
         struct database_total sum = database_sum(result, db);
@@ -241,8 +246,8 @@ struct purge_part {
 
 /* What was deleted before goes back too, so what waits to be freed in slices is waited for; not
  * what others add meanwhile. */
-static bool purge_waits(const struct worker *worker, struct purge_part *part) {
-    const struct keyspace_stats *stats = keyspace_stats(worker->shard.keyspace);
+static bool purge_waits(struct worker *worker, struct purge_part *part) {
+    const struct keyspace_stats *stats = keyspace_stats(worker_shard(worker)->keyspace);
     if (!part->begun) {
         part->begun = true;
         part->freed_until = stats->lazyfreed + stats->lazyfree_pending;
@@ -254,8 +259,8 @@ static bool purge_part(struct worker *worker, const void *args, void *result) {
     if (purge_waits(worker, result)) {
         return false;
     }
-    heap_purge(worker->shard.heap);
-    rt_trim(worker->rt, true);
+    heap_purge(worker_shard(worker)->heap);
+    rt_trim(worker_rt(worker), true);
     worker_trim_pools(worker, true);
     sysmem_collect(true);
     return true;

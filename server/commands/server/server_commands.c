@@ -8,20 +8,24 @@
 
 #include "base/num.h"
 #include "base/text.h"
+#include "net/rt.h"
 #include "server/call/effects.h"
 #include "server/call/errors.h"
 #include "server/call/scatter.h"
 #include "server/commands/connection/client_filter.h"
+#include "server/config/config.h"
 #include "server/observe/log.h"
+#include "server/server.h"
 #include "server/txn/txn.h"
-#include "server/worker/worker.h"
+#include "server/worker/view.h"
+#include "shard/shard.h"
 
 #include <limits.h>
 
 /* ---- DBSIZE ---- */
 
 static bool dbsize_part(struct worker *worker, const void *args, void *result) {
-    *(uint64_t *)result = keyspace_count(worker->shard.keyspace, *(const uint32_t *)args);
+    *(uint64_t *)result = keyspace_count(worker_shard(worker)->keyspace, *(const uint32_t *)args);
     return true;
 }
 
@@ -48,12 +52,12 @@ struct all_effect {
 };
 
 static struct all_effect all_effect_of(const struct exec *x) {
-    return (struct all_effect){{x->caller->txn, x->caller->order}, x->worker->id, x->db};
+    return (struct all_effect){{x->caller->txn, x->caller->order}, worker_id(x->worker), x->db};
 }
 
 static void say_all(struct worker *worker, const struct all_effect *effect,
                     const struct bytes *argv, uint32_t argc) {
-    if (worker->id == effect->worker) {
+    if (worker_id(worker) == effect->worker) {
         effects_add(worker, effect->origin, effect->db, argv, argc);
     }
 }
@@ -69,7 +73,7 @@ struct flush_args {
 
 static bool flush_part(struct worker *worker, const void *args, void *result) {
     const struct flush_args *a = args;
-    keyspace_flush(worker->shard.keyspace, a->db, a->lazy);
+    keyspace_flush(worker_shard(worker)->keyspace, a->db, a->lazy);
     struct bytes name = a->db == UINT32_MAX ? BYTES("FLUSHALL") : BYTES("FLUSHDB");
     struct bytes argv[] = {name, a->word != NULL ? bytes_of_text(a->word) : BYTES("")};
     say_all(worker, &a->effect, argv, a->word != NULL ? 2 : 1);
@@ -77,7 +81,7 @@ static bool flush_part(struct worker *worker, const void *args, void *result) {
 }
 
 static void flush(struct exec *x, uint32_t db) {
-    bool lazy = x->worker->config->lazyfree_lazy_user_flush;
+    bool lazy = worker_config(x->worker)->lazyfree_lazy_user_flush;
     struct flush_args args = {db, lazy, NULL, all_effect_of(x)};
     if (x->argc > 1) {
         args.lazy = bytes_is(x->argv[1], "async");
@@ -107,7 +111,7 @@ struct swap_args {
 
 static bool swap_part(struct worker *worker, const void *args, void *result) {
     const struct swap_args *swap = args;
-    keyspace_swap_db(worker->shard.keyspace, swap->a, swap->b);
+    keyspace_swap_db(worker_shard(worker)->keyspace, swap->a, swap->b);
     char a[EFFECT_INT_BYTES], b[EFFECT_INT_BYTES];
     struct bytes argv[] = {BYTES("SWAPDB"), effect_int(a, swap->a), effect_int(b, swap->b)};
     say_all(worker, &swap->effect, argv, 3);
@@ -123,7 +127,7 @@ static bool swap_index(struct exec *x, uint32_t i, const char *error, int64_t *r
 }
 
 void command_swapdb(struct exec *x) {
-    int64_t a, b, databases = x->worker->config->databases;
+    int64_t a, b, databases = worker_config(x->worker)->databases;
     if (!swap_index(x, 1, "ERR invalid first DB index", &a) ||
         !swap_index(x, 2, "ERR invalid second DB index", &b)) {
         return;
@@ -144,7 +148,7 @@ void command_swapdb(struct exec *x) {
 
 void command_time(struct exec *x) {
     int64_t us = txn_exec_time_us(x->client);
-    us = us > 0 ? us : rt_wall_us(x->worker->rt);
+    us = us > 0 ? us : rt_wall_us(worker_rt(x->worker));
     reply_array(x->reply, 2);
     reply_bulk_int(x->reply, us / 1000000);
     reply_bulk_int(x->reply, us % 1000000);
@@ -209,9 +213,10 @@ void command_shutdown(struct exec *x) {
     }
     struct text who;
     text_init(&who);
-    client_describe_short(&who, x->client, x->worker->config->hide_user_data_from_log);
+    client_describe_short(&who, x->client, worker_config(x->worker)->hide_user_data_from_log);
     log_worker(x->worker, LOG_NOTICE, "User requested shutdown... (user request from '%s')",
                who.ptr);
     text_fini(&who);
-    server_shutdown(x->worker->server, x->worker->rt); /* no reply: the connection ends */
+    server_shutdown(worker_server(x->worker),
+                    worker_rt(x->worker)); /* no reply: the connection ends */
 }

@@ -11,9 +11,11 @@
 #include "server/call/exec.h"
 #include "server/call/scatter.h"
 #include "server/client/client.h"
+#include "server/node.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
-#include "server/worker/worker.h"
+#include "server/worker/view.h"
+#include "shard/shard.h"
 
 void command_multi(struct exec *x) {
     struct client *client = x->client;
@@ -65,13 +67,14 @@ struct watch_call {
 static bool watch_part(struct worker *worker, const void *args, void *part) {
     (void)part;
     const struct watch_call *call = args;
-    if (UNLIKELY(slots_changing(slots_epoch(&worker->node->slots)))) {
+    if (UNLIKELY(slots_changing(slots_epoch(&worker_node(worker)->slots)))) {
         return false; /* keys may be on their way */
     }
     for (uint32_t i = 0; i < call->count; i++) {
         const struct watched_key *one = &call->keys[i];
-        if (node_owner(worker->node, one->key.slot) == worker->id) {
-            watch_add(&worker->shard.watches, call->client, one->db, &one->key, call->now_ms);
+        if (node_owner(worker_node(worker), one->key.slot) == worker_id(worker)) {
+            watch_add(&worker_shard(worker)->watches, call->client, one->db, &one->key,
+                      call->now_ms);
         }
     }
     return true;
@@ -88,7 +91,7 @@ static void watch_done(struct exec *x, const struct scatter_result *result) {
 
 void command_watch(struct exec *x) {
     struct client *client = x->client;
-    const struct node *node = x->worker->node;
+    const struct node *node = worker_node(x->worker);
     client->flags |= CLIENT_MULTI_USED;
     uint32_t before = client->watches != NULL ? client->watches->count : 0;
     for (uint32_t i = 1; i < x->argc; i++) {
@@ -112,7 +115,7 @@ void command_watch(struct exec *x) {
             return;
         }
     }
-    if (target == x->worker->id && watch_part(x->worker, &call, NULL)) {
+    if (target == worker_id(x->worker) && watch_part(x->worker, &call, NULL)) {
         reply_ok(x->reply);
     } else {
         scatter_one(x, target, watch_part, 0, &call, sizeof call, watch_done);

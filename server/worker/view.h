@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* view: what commands may see of the worker they run on, which to them is a name.
+ *
+ * Thread: the worker's own.
+ */
+#ifndef SHOAL_SERVER_WORKER_VIEW_H
+#define SHOAL_SERVER_WORKER_VIEW_H
+
+#include <stdbool.h>
+
+struct arena;
+struct clients;
+struct config;
+struct node;
+struct rng;
+struct rt;
+struct server;
+struct shard;
+struct worker;
+struct worker_stats;
+
+struct server *worker_server(const struct worker *worker);
+struct node *worker_node(const struct worker *worker);
+/* Its number in the process. */
+unsigned worker_id(const struct worker *worker);
+struct rt *worker_rt(const struct worker *worker);
+/* Its keys. */
+struct shard *worker_shard(struct worker *worker);
+/* The configuration as this worker knows it. */
+const struct config *worker_config(const struct worker *worker);
+struct rng *worker_rng(struct worker *worker);
+/* Memory until the requests that are being worked off are done with. */
+struct arena *worker_scratch(struct worker *worker);
+struct clients *worker_clients(struct worker *worker);
+struct worker_stats *worker_stats(struct worker *worker);
+/* DEBUG SET-ACTIVE-EXPIRE. */
+void worker_set_active_expire(struct worker *worker, bool active);
+
+#endif
