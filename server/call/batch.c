@@ -246,11 +246,15 @@ static void suspend(struct worker *worker, struct batch *batch) {
 /* What is ready goes home now, the rest goes on in the next turn. */
 static void batch_cut(struct worker *worker, struct batch *batch) {
 #ifdef SHOAL_UNSAFE_ORDER_CUT /* a test: the baton is handed on before the write has run */
-    struct op *op = &batch->ops[batch->ran];
-    if (op->next != NULL && (!op->waits || batch->has_baton)) {
-        batch_send_baton(worker, order_hand_on(batch, op));
-        op->next = NULL;
-        op->waits = false;
+    for (uint32_t i = batch->ran; i < batch->count; i++) {
+        struct op *op = &batch->ops[i];
+        if (op->waits) {
+            break;
+        }
+        if (op->next != NULL) {
+            batch_send_baton(worker, order_hand_on(batch, op));
+            op->next = NULL;
+        }
     }
 #endif
     suspend(worker, batch);

@@ -134,7 +134,7 @@ static void issue_some(struct user *user) {
         unsigned key = (unsigned)rng_below(&users->rng, users->options.own_keys);
         enum kind kind = user_any_kind(users);
         user_issue(user, kind, key);
-        for (uint64_t m = kind == KIND_TRAIL ? rng_below(&users->rng, TRAIL_KEYS) : 0; m > 0; m--) {
+        for (uint64_t m = kind == KIND_TRAIL ? rng_below(&users->rng, TRAIL_MAX) : 0; m > 0; m--) {
             user_issue(user, kind, key);
         }
         user->sent++;

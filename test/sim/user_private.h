@@ -20,7 +20,8 @@
 #define CAS_KEYS     3
 #define MORTALS_KEPT 64
 #define TRAIL_KEYS   4
-#define TOKEN_BYTES  9 /* of what is appended to a list */
+#define TRAIL_MAX    16 /* that are sent together */
+#define TOKEN_BYTES  9  /* of what is appended to a list */
 
 enum kind {
     KIND_SET,
