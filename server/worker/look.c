@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* look: see the header. The figures are those of a trip: a thread that sleeps is woken, answers and
- * is heard within 6 to 12 us, and its waker would have slept and been woken meanwhile, which costs
- * about as much of its own time and makes the answer later by another wake-up. Who has served
- * others knows less of what comes, and spares the others one wake-up only.
+ * is heard within 6 to 15 us, by how deep its core sleeps. Meanwhile its waker would have slept and
+ * been woken, which costs up to as much of its own time, and makes the answer later by a wake-up.
+ * Who has served others knows less of what comes, and spares the others one wake-up only.
  */
 #include "server/worker/look.h"
 
 static const struct look_account first[LOOK_REASONS] = {
-    [LOOK_AWAY] = {.longest_ns = 15000, .worth_ns = 12000},
+    [LOOK_AWAY] = {.longest_ns = 20000, .worth_ns = 15000},
     [LOOK_SERVED] = {.longest_ns = 6000, .worth_ns = 5000},
 };
 
