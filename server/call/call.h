@@ -33,7 +33,7 @@ struct caller {
     struct worker *worker; /* the thread that runs it, and where it counts */
     struct shard *shard;   /* whose keys it sees */
     struct client *client; /* of commands that are about a connection; NULL: none, they see keys */
-    struct client *fenced; /* who waits for what all workers are asked, also when it has gone */
+    struct client *asker;  /* who asks all workers, also when it has gone */
     struct large *large;   /* of the arguments: values that may be taken over, or NULL */
     uint64_t tick;         /* rt_ticks when the last call that was timed ended, or at first */
     struct call_run run;   /* the calls since then */

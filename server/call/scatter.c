@@ -50,7 +50,7 @@ static size_t round_up(size_t n) {
 static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_fn *part,
                                    size_t part_bytes, const void *args, size_t args_bytes,
                                    scatter_done_fn *done) {
-    struct client *client = x->client != NULL ? x->client : x->caller->fenced;
+    struct client *client = x->client != NULL ? x->client : x->caller->asker;
     check(client != NULL && client->scatter == NULL && x->command->place != PLACE_PURE);
     size_t head = round_up(sizeof(struct scatter));
     size_t parts = round_up(count * sizeof(struct scatter_part));
@@ -200,7 +200,7 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
     }
     struct caller caller = scatter->caller;
     caller.client = gone ? NULL : client;
-    caller.fenced = client;
+    caller.asker = client;
     caller.tick = rt_ticks(worker->rt);
     uint64_t epoch = slots_epoch(&worker->node->slots);
     struct scatter_result result = {
