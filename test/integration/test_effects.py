@@ -14,6 +14,9 @@ import pytest
 import writes
 from resp import RespError, encode, parse
 from server import Server, find_peer
+from slots import slot
+
+pytestmark = pytest.mark.row_each
 
 CLASSES = "g$xnm"
 
@@ -328,14 +331,24 @@ def run_random(server, seed, rounds):
                 c.read()
 
 
+def move_slots(c, rng, shards):
+    """Hands a slot of the keys to another shard, if nobody uses it just now."""
+    reply = c.do("DEBUG", "MOVE-SLOT", str(slot(rng.choice(KEYS).encode())), str(rng.randrange(shards)))
+    assert reply == "OK" or reply.startswith("BUSYSLOT")
+
+
+@pytest.mark.parametrize("moving", [False, pytest.param(True, marks=pytest.mark.several_shards)], ids=["staying", "moving"])
 @pytest.mark.parametrize("seed", range(4))
-def test_effects_of_many_at_once_are_in_the_order_in_which_they_happened(server, c, second, seed):
+def test_effects_of_many_at_once_are_in_the_order_in_which_they_happened(server, c, second, shards, seed, moving):
     """INCR, APPEND, RENAME and the like tell any other order: what they make depends on what was there."""
     second.do("FLUSHALL")
     c.do("DEBUG", "EFFECTS", "ON")
     threads = [threading.Thread(target=run_random, args=(server, seed * 100 + i, 40)) for i in range(6)]
     for thread in threads:
         thread.start()
+    rng = random.Random(seed)
+    while moving and any(thread.is_alive() for thread in threads):
+        move_slots(c, rng, shards)
     for thread in threads:
         thread.join()
     time.sleep(0.15)  # the short deadlines are over

@@ -156,7 +156,7 @@ CASES = [
     case("move-not", "MOVE {a} 1", before=["SET {a} v", "COPY {a} {a} DB 1"]),
     case("move-missing", "MOVE {a} 1"),
     # ---- expiry
-    case("expired-by-itself", "GONE {a}", before=["SET {a} v PX 20"]),
+    case("expired-by-itself", "SET {a} v PX 20", "GONE {a}"),
     case("expired-on-get", "GET {a}", before=["SET {a} v PX 20", "WAIT 60"], lazy=True),
     case("expired-on-set", "SET {a} w", before=["SET {a} v PX 20", "WAIT 60"], lazy=True),
     case("expired-on-incr", "INCR {a}", before=["SET {a} 7 PX 20", "WAIT 60"], lazy=True),
