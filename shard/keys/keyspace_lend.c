@@ -188,6 +188,10 @@ bool rewrite_some(struct keyspace *ks) {
     }
     if (!ks->rewrite_over) {
         copy_some(ks, form, &value);
+        if (UNLIKELY(ks->rewritten.root == NULL)) { /* no room: it stays as it is */
+            ks->rewriting = ks->rewrite_over = false;
+            drop(ks, handed);
+        }
         return true;
     }
     if (entry_is_lent(ks, entry)) {

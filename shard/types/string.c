@@ -407,9 +407,11 @@ static bool blob_copy_some(struct shard_heap *heap, const struct value *from, st
                            uint64_t *cursor, size_t *budget) {
     const struct blob *source = from->root;
     if (*cursor == 0) {
-        struct blob *blob = blob_new(heap, source->length, source->length);
-        heap_adopt(heap, blob_bytes(blob));
-        to->root = blob;
+        to->root = blob_try_new(heap, source->length);
+        if (to->root == NULL) {
+            return true;
+        }
+        heap_adopt(heap, blob_bytes(to->root));
     }
     size_t step = *budget > COPY_STEP_BYTES ? *budget : COPY_STEP_BYTES;
     size_t rest = source->length - *cursor, bytes = rest < step ? rest : step;

@@ -2,6 +2,8 @@
 /* The table of forms, and what works for all of them. */
 #include "shard/types/value.h"
 
+#include "base/check.h"
+#include "base/must.h"
 #include "shard/types/string_forms.h"
 
 const struct forms value_forms = {
@@ -30,6 +32,9 @@ struct value value_copy(const struct forms *forms, struct shard_heap *heap,
     size_t budget = SIZE_MAX;
     while (!forms_find(forms, from)->copy_some(heap, from, &to, &cursor, &budget)) {
         budget = SIZE_MAX;
+    }
+    if (UNLIKELY(to.root == NULL)) {
+        memory_exhausted(value_memory(forms, from), __FILE__, __LINE__);
     }
     return to;
 }

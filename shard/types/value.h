@@ -92,7 +92,8 @@ struct form {
     /* Frees a value that nobody reaches any more. */
     bool (*free_some)(struct shard_heap *heap, struct value *value, size_t *budget);
     /* Makes *to, at the first call (cursor 0) of type and form of `from` without a root, an
-     * independent copy in this heap. It may be freed when half done. `from` may be lent. */
+     * independent copy in this heap. It may be freed when half done. `from` may be lent. Over, and
+     * still without a root: the system has no room for it. */
     bool (*copy_some)(struct shard_heap *heap, const struct value *from, struct value *to,
                       uint64_t *cursor, size_t *budget);
     /* Makes *to, of type and form of `from`, the same value once more, in this heap's books:

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #define NOW INT64_C(1700000000000)
 
@@ -764,6 +765,31 @@ Test(keyspace, what_is_rewritten_may_go_at_any_time) {
         fixture_free(f);
     }
 }
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+/* A RENAME needs no memory for the value, so it must not end the process for want of it. */
+Test(keyspace, what_there_is_no_room_to_rewrite_stays_as_it_is) {
+    struct fixture *f = fixture_new();
+    struct key key = key_of(f, "k"), target = key_of(f, "t");
+    put_huge(f, &key, NO_EXPIRY);
+    char *text = malloc(400000000);
+    memset(text, 'x', 400000000);
+    struct entry *entry = put_string(f->ks, 0, &key, bytes_make(text, 400000000), NO_EXPIRY, NOW);
+    free(text);
+    struct entry *put = copy_key(f->ks, entry, 0, &target, NOW);
+    const char *where = string_bytes(put, NULL).ptr;
+    FILE *file = fopen("/proc/self/statm", "r");
+    unsigned long pages = 0;
+    cr_assert_eq(fscanf(file, "%lu", &pages), 1);
+    fclose(file);
+    struct rlimit limit = {pages * 4096 + 100000000, RLIM_INFINITY};
+    cr_assert_eq(setrlimit(RLIMIT_AS, &limit), 0);
+    work_until_done(f, NOW);
+    cr_assert_eq(string_bytes(find_in(f, 0, &target), NULL).ptr, where);
+    keyspace_verify(f->ks);
+    fixture_free(f);
+}
+#endif
 
 /* The wheel deleted, and the walk against fragmentation moved, whatever they came to. */
 Test(keyspace, what_is_lent_stays_where_it_is) {
