@@ -424,6 +424,7 @@ static bool run_ops(struct worker *worker, struct batch *batch) {
     bool moved = batch->slots_epoch != slots_epoch(&worker->node->slots);
     while (batch->ran < batch->count) {
         if (UNLIKELY(batch->ops[batch->ran].waits) && !order_may_run(batch)) {
+            call_settle(&caller);
             suspend(worker, batch);
             return false;
         }

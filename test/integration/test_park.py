@@ -34,6 +34,13 @@ def test_a_view_runs_commands_on_keys_of_all_shards(server, raw):
     assert raw.do("DBSIZE") == 0
 
 
+def test_commands_in_a_view_are_counted(raw):
+    raw.do("CONFIG", "RESETSTAT")
+    raw.do(*view(*[("SET", "view:%d" % i, "x") for i in range(30)], *[("GET", "view:%d" % i) for i in range(7)]))
+    text = raw.do("INFO", "commandstats").decode()
+    assert "cmdstat_set:calls=30," in text and "cmdstat_get:calls=7," in text
+
+
 def test_a_view_refuses_what_it_cannot_run(raw):
     for words in (["PING"], ["SET", "a"], ["NOSUCH", "a"], ["GET", "a", ";", ";", "GET", "b"], ["DBSIZE"], ["MGET", *["k%d" % i for i in range(50)]]):
         answer = raw.do("DEBUG", "VIEW", *words)

@@ -87,6 +87,7 @@ static void run_one(struct exec *x, struct view *view, struct arena *arena, stru
         .now_ms = x->now_ms,
     };
     check(call(&caller, &what, &reply));
+    call_settle(&caller);
 }
 
 static void run(struct exec *x, struct view *view, const void *args) {
