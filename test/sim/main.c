@@ -7,7 +7,8 @@
  *     shoal-sim --seed N [--trace FILE]                            one, with its trace
  *
  * --twice runs each seed again and compares the hashes of the traces: nothing may depend on an
- * address, real time or real chance.
+ * address, real time or real chance. What must fail may also fail a check, which ends a process: so
+ * each seed has one of its own then.
  */
 #include "test/sim/scenario.h"
 
@@ -16,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -148,19 +151,25 @@ static bool print_reached(const uint64_t sums[REACHED_COUNT], uint64_t seeds) {
     return true;
 }
 
-/* Failures, and by what: what users see themselves, and what the history of all of them shows. */
+/* Failures, and by what: what users see themselves, what the history of all of them shows, and what
+ * the program's own checks stop, which says of neither that it is not blind. */
 struct failures {
-    unsigned seen, refuted;
+    unsigned seen, refuted, stopped;
 };
 
-static void run_seed(uint64_t seed, bool twice, uint64_t *answered, uint64_t reached[REACHED_COUNT],
-                     struct failures *failures) {
+struct sums {
+    uint64_t answered, reached[REACHED_COUNT];
+    struct failures failures;
+};
+
+static void run_seed(uint64_t seed, bool twice, struct sums *sums) {
+    struct failures *failures = &sums->failures;
     struct scenario_result result, again;
     current_seed = seed;
     scenario_run(seed, NULL, NULL, &result);
-    *answered += result.answered;
+    sums->answered += result.answered;
     for (unsigned i = 0; i < REACHED_COUNT; i++) {
-        reached[i] += result.reached[i];
+        sums->reached[i] += result.reached[i];
     }
     if (!result.ok) {
         printf("FAILED seed %" PRIu64 ": %s\n", seed, result.reason);
@@ -180,6 +189,37 @@ static void run_seed(uint64_t seed, bool twice, uint64_t *answered, uint64_t rea
     }
 }
 
+/* The sums must be memory that a child shares. */
+static void run_seed_apart(uint64_t seed, bool twice, struct sums *sums) {
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0) {
+        run_seed(seed, twice, sums);
+        fflush(NULL);
+        _exit(0);
+    }
+    int status = 0;
+    if (child < 0 || waitpid(child, &status, 0) != child) {
+        perror("shoal-sim");
+        exit(2);
+    }
+    sums->failures.stopped += status != 0;
+}
+
+static struct sums *shared_sums(void) {
+    struct sums *sums =
+        mmap(NULL, sizeof *sums, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (sums == MAP_FAILED) {
+        perror("shoal-sim");
+        exit(2);
+    }
+    return sums;
+}
+
+static bool as_wanted(const struct arguments *args, const struct failures *failures) {
+    return failures->seen > 0 && (args->must_see || failures->refuted > 0);
+}
+
 int main(int argc, char **argv) {
     struct arguments args = read_arguments(argc, argv);
     signal(SIGABRT, on_abort);
@@ -188,13 +228,13 @@ int main(int argc, char **argv) {
         run_one(&args);
     }
     double start = now_seconds();
-    uint64_t done = 0, answered = 0;
-    struct failures failures = {0};
+    uint64_t done = 0;
+    struct sums *sums = shared_sums();
+    const struct failures *failures = &sums->failures;
     double slowest = 0, last = start;
     uint64_t slowest_seed = 0;
-    uint64_t reached[REACHED_COUNT] = {0};
     while (args.seconds > 0 ? now_seconds() - start < args.seconds : done < args.seeds) {
-        run_seed(args.first + done, args.twice, &answered, reached, &failures);
+        (args.must_fail ? run_seed_apart : run_seed)(args.first + done, args.twice, sums);
         double now = now_seconds();
         if (now - last > slowest) {
             slowest = now - last;
@@ -202,22 +242,23 @@ int main(int argc, char **argv) {
         }
         last = now;
         done++;
-        if (args.must_fail && failures.seen > 0 && (args.must_see || failures.refuted > 0)) {
+        if (args.must_fail && as_wanted(&args, failures)) {
             break;
         }
     }
     double seconds = now_seconds() - start;
-    unsigned failed = failures.seen + failures.refuted;
+    unsigned failed = failures->seen + failures->refuted + failures->stopped;
     printf("%" PRIu64 " seeds from %" PRIu64 "%s, %u failed; %" PRIu64
            " requests answered; %.0f seeds a minute; the slowest, %" PRIu64 ", took %.2f s\n",
-           done, args.first, args.twice ? ", each twice" : "", failed, answered,
+           done, args.first, args.twice ? ", each twice" : "", failed, sums->answered,
            (double)done / seconds * 60, slowest_seed, slowest);
     if (args.must_fail) {
-        bool wanted = failures.seen > 0 && (args.must_see || failures.refuted > 0);
-        printf("%u seen by users, %u by the history: %s\n", failures.seen, failures.refuted,
+        bool wanted = as_wanted(&args, failures);
+        printf("%u seen by users, %u by the history, %u stopped by a check: %s\n", failures->seen,
+               failures->refuted, failures->stopped,
                wanted ? "as wanted" : "FAILED: one of them is blind");
         leave(wanted ? 0 : 1, failed > 0);
     }
-    bool good = print_reached(reached, done) && failed == 0;
+    bool good = print_reached(sums->reached, done) && failed == 0;
     leave(good ? 0 : 1, failed > 0);
 }
