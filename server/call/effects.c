@@ -86,19 +86,22 @@ static void close_unit(struct worker *worker, struct records *records) {
     }
 }
 
-/* Adds to the unit that is open, or one that consists of this alone. */
-static void add(struct worker *worker, enum effects_kind kind, struct effects_origin origin,
-                uint32_t db, const struct bytes *argv, uint32_t argc) {
+/* Adds to the unit that is open, or one that consists of this alone. Returns it, for the moment;
+ * NULL if it is not wanted. */
+static struct effect *add(struct worker *worker, enum effects_kind kind,
+                          struct effects_origin origin, uint32_t db, const struct bytes *argv,
+                          uint32_t argc) {
     struct effects *effects = worker->effects;
     struct records *records = &effects->records[kind];
     if (!records->wanted) {
-        return;
+        return NULL;
     }
     struct effect effect = {.txn = origin.txn, .order = origin.order, .db = db, .argc = argc};
     record_words(records, effect, argv);
     if (effects->depth == 0) {
         close_unit(worker, records);
     }
+    return &records->list[records->count - 1];
 }
 
 void effects_add(struct worker *worker, struct effects_origin origin, uint32_t db,
@@ -149,6 +152,28 @@ void effects_granted(struct worker *worker, uint64_t txn) {
             record_add(records, (struct effect){.txn = txn, .number = number});
         }
     }
+}
+
+void effects_unread(struct worker *worker, uint64_t txn) {
+    if (worker->effects == NULL || txn == 0) {
+        return;
+    }
+    check(worker->effects->depth == 0);
+    struct records *records = &worker->effects->records[EFFECTS_EVENTS];
+    uint32_t begin = records->count;
+    while (begin > 0) {
+        const struct effect *effect = &records->list[--begin];
+        if (effect->txn == txn && effect->argc == 0) {
+            break; /* its locks were granted here */
+        }
+    }
+    uint32_t kept = begin;
+    for (uint32_t i = begin; i < records->count; i++) {
+        if (records->list[i].txn != txn || !records->list[i].missed) {
+            records->list[kept++] = records->list[i];
+        }
+    }
+    records->count = records->open = kept;
 }
 
 /* ---- Calls ---- */
@@ -268,7 +293,10 @@ void effects_heard(struct worker *worker, const struct key_news *news) {
     }
     const struct event_row *row = &event_rows[news->event];
     struct bytes argv[] = {bytes_make(&row->class, 1), bytes_of_text(row->name), news->key->name};
-    add(worker, EFFECTS_EVENTS, worker->effects->origin, news->db, argv, 3);
+    struct effect *added = add(worker, EFFECTS_EVENTS, worker->effects->origin, news->db, argv, 3);
+    if (added != NULL) {
+        added->missed = news->event == EVENT_KEYMISS;
+    }
 }
 
 /* ---- Who wants to know ---- */

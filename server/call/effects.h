@@ -70,6 +70,8 @@ struct effects_origin {
 uint64_t effects_txn(struct worker *worker);
 /* A shard has granted its locks. */
 void effects_granted(struct worker *worker, uint64_t txn);
+/* What it has read here since then is read again, or not at all: it has missed nothing. */
+void effects_unread(struct worker *worker, uint64_t txn);
 /* What happens to keys between these two belongs to it; within a call that is nobody's, too. What
  * open returns is for close. */
 struct effects_origin effects_open(struct worker *worker, struct effects_origin origin);
@@ -99,6 +101,7 @@ struct effect {
     uint32_t order;
     uint32_t db;
     uint32_t argc;
+    bool missed;      /* EVENT_KEYMISS */
     size_t at, bytes; /* in the text: argc bulk strings */
 };
 

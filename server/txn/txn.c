@@ -860,11 +860,6 @@ static void look_for_dirt(struct txn *txn) {
     }
 }
 
-/* Nothing of EXEC runs: something that it watched was touched, or a shard has refused. */
-static bool is_over_early(const struct txn *txn) {
-    return txn->dirty || txn->refusal != NULL;
-}
-
 /* One step further; true if parts are away or a scatter is, false to step on. */
 static bool step(struct txn *txn) {
     switch (txn->state) {
@@ -878,7 +873,7 @@ static bool step(struct txn *txn) {
         }
         look_for_dirt(txn);
         count_votes(txn);
-        if (!is_over_early(txn)) {
+        if (!txn_is_over_early(txn)) {
             schedule_other(txn);
         }
         break;
@@ -892,7 +887,7 @@ static bool step(struct txn *txn) {
         }
         look_for_dirt(txn);
         count_votes(txn);
-        if (!is_over_early(txn)) {
+        if (!txn_is_over_early(txn)) {
             start_phase(txn); /* nothing is due if it was read already */
         }
         break;
@@ -953,7 +948,7 @@ static void go_on(struct txn *txn) {
         }
         look_for_dirt(txn);
         count_votes(txn);
-        if (!is_over_early(txn)) {
+        if (!txn_is_over_early(txn)) {
             run_at_home(txn); /* PING and the like */
         }
         end(txn);
@@ -963,7 +958,7 @@ static void go_on(struct txn *txn) {
         if (step(txn)) {
             return;
         }
-        if (txn->phase == txn->phases || is_over_early(txn)) {
+        if (txn->phase == txn->phases || txn_is_over_early(txn)) {
             end(txn);
             return;
         }

@@ -122,6 +122,24 @@ static void run_phase(struct worker *worker, struct txn_part *part) {
     }
 }
 
+/* At once when its locks are granted. What it reads may have to be read again. */
+static void run_eagerly(struct worker *worker, struct txn_part *part) {
+    const struct keyspace_stats *stats = keyspace_stats(worker->shard.keyspace);
+    uint64_t hits = stats->hits, misses = stats->misses;
+    run_phase(worker, part);
+    part->hits = stats->hits - hits;
+    part->misses = stats->misses - misses;
+}
+
+/* It was not read: nobody has counted it, or heard of what was missing. */
+static void unread(struct worker *worker, struct txn_part *part) {
+    if (part->hits + part->misses > 0) {
+        keyspace_uncount_lookups(worker->shard.keyspace, part->hits, part->misses);
+        effects_unread(worker, part->txn->effects);
+        part->hits = part->misses = 0;
+    }
+}
+
 /* ---- Locking ---- */
 
 static void answer(struct worker *worker, struct txn_part *part) {
@@ -242,7 +260,7 @@ static void scheduled(void *context, struct lock_request *request) {
         part->late = false;
 #endif
         if (!part->late && agrees(worker, part) && part->eager) {
-            run_phase(worker, part);
+            run_eagerly(worker, part);
             if (part->release) {
                 release(worker, part);
             }
@@ -254,10 +272,11 @@ static void scheduled(void *context, struct lock_request *request) {
 /* Nothing has been deleted here that was alive at its first time, so there is no third. */
 static void again(struct worker *worker, struct txn_part *part) {
     part->late = false;
+    unread(worker, part);
     take_back(worker, part);
     part->dies_ms = keyspace_next_expiry(worker->shard.keyspace);
     if (agrees(worker, part) && part->eager) {
-        run_phase(worker, part);
+        run_eagerly(worker, part);
     }
 }
 
@@ -351,10 +370,14 @@ void txn_part_handle(struct worker *worker, struct txn_part *part) {
         again(worker, part);
         break;
     case TXN_CANCEL:
+        unread(worker, part);
         unlock(worker, part);
         answer(worker, part);
         return;
     case TXN_RELEASE:
+        if (txn_is_over_early(part->txn)) {
+            unread(worker, part);
+        }
         part->release = true;
         break;
     }

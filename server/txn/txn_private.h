@@ -119,8 +119,9 @@ struct txn_part {
     struct txn_task *first, *last;
     struct txn_task *next; /* to run */
     struct outbuf out;
-    bool over;      /* more than the client may have: what comes is not kept, nor sent */
-    uint32_t loans; /* the shard's: values of it that are lent */
+    bool over;             /* more than the client may have: what comes is not kept, nor sent */
+    uint32_t loans;        /* the shard's: values of it that are lent */
+    uint64_t hits, misses; /* the shard's: of an eager run */
 };
 
 enum txn_state {
@@ -177,6 +178,11 @@ struct txn {
     size_t bytes;      /* of the requests or the queue, on the client's account */
     size_t reply_max;  /* of one shard */
 };
+
+/* Nothing of EXEC runs: something that it watched was touched, or a shard has refused. */
+static inline bool txn_is_over_early(const struct txn *txn) {
+    return txn->dirty || txn->refusal != NULL;
+}
 
 /* ---- txn_plan.c ---- */
 

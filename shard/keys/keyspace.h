@@ -191,6 +191,8 @@ struct loan keyspace_lend(struct keyspace *ks, struct entry *entry);
 void keyspace_take_back(struct keyspace *ks, uint32_t count);
 /* Counts a lookup of what is lent, as keyspace_find does. */
 void keyspace_count_lookup(struct keyspace *ks, bool present, unsigned lookup_flags);
+/* Lookups that were counted and are done again. */
+void keyspace_uncount_lookups(struct keyspace *ks, uint64_t hits, uint64_t misses);
 
 /* Gives a key the value that is lent, with its deadline, as fresh as a new one; replaces what is
  * there. A large value is shared with its owner, and later copied in slices. EVENT_COPY_TO, or

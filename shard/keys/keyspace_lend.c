@@ -49,6 +49,13 @@ void keyspace_count_lookup(struct keyspace *ks, bool present, unsigned lookup_fl
     }
 }
 
+/* They may have been counted before somebody reset the statistics. */
+void keyspace_uncount_lookups(struct keyspace *ks, uint64_t hits, uint64_t misses) {
+    struct keyspace_stats *stats = &ks->stats;
+    stats->hits -= hits < stats->hits ? hits : stats->hits;
+    stats->misses -= misses < stats->misses ? misses : stats->misses;
+}
+
 bool entry_is_lent(const struct keyspace *ks, const struct entry *entry) {
     if (LIKELY(ks->loans == 0) || !ks->hooks.locked) {
         return false;

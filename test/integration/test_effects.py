@@ -15,6 +15,7 @@ import writes
 from resp import RespError, encode, parse
 from server import Server, find_peer
 from slots import slot
+from test_shards import key_in
 
 pytestmark = pytest.mark.row_each
 
@@ -357,6 +358,48 @@ def test_effects_of_many_at_once_are_in_the_order_in_which_they_happened(server,
     assert len(commands) > 100
     replay(second, commands)
     assert digest(second) == digest(c)
+
+
+def run_out(server, over):
+    """Has keys run out on all shards: who has his locks on one of them must look at it again, at a later time."""
+    keys = ["short%d" % i for i in range(40)]
+    with server.raw(timeout=60) as c:
+        while not over.is_set():
+            c.send(b"".join(encode("SET", key, "v", "PX", "1") for key in keys))
+            for _ in keys:
+                c.read()
+
+
+def keyspace_count(r, name):
+    return r.info("stats")["keyspace_" + name]
+
+
+@pytest.mark.several_shards
+@pytest.mark.parametrize("way", ["EXISTS", "EXEC"])
+def test_what_is_read_again_is_told_and_counted_once(server, c, r, shards, way):
+    absent = [key_in(i, shards, "absent") for i in range(shards)]
+    there = [key_in(i, shards, "there") for i in range(shards)]
+    c.do("MSET", *[word for key in there for word in (key, "v")])
+    over, rounds = threading.Event(), 600
+    threads = [threading.Thread(target=run_out, args=(server, over)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    c.do("DEBUG", "EVENTS", "ON")
+    hits, misses = keyspace_count(r, "hits"), keyspace_count(r, "misses")
+    reads = [("EXISTS", *absent, *there)]
+    if way == "EXEC":
+        reads = [("MULTI",)] + [("GET", key) for key in absent + there] + [("EXEC",)]
+    for _ in range(rounds):
+        c.send(b"".join(encode(*read) for read in reads))
+        for _ in reads:
+            c.read()
+    hits, misses = keyspace_count(r, "hits") - hits, keyspace_count(r, "misses") - misses
+    over.set()
+    for thread in threads:
+        thread.join()
+    told = by_key([(db, name, key) for db, _, name, key in events(c) if name == "keymiss"])
+    assert {key: len(names) for (_, key), names in told.items()} == {key: rounds for key in absent}
+    assert (hits, misses) == (rounds * len(there), rounds * len(absent))
 
 
 def test_a_transaction_over_shards_is_one_unit(c):
