@@ -1166,7 +1166,8 @@ void txn_hold_all(struct exec *x) {
 }
 
 bool txn_holds_all(const struct client *client) {
-    return client->txn != NULL && client->txn->scope == LOCK_ALL_EXCLUSIVE;
+    const struct txn *txn = client->txn;
+    return txn != NULL && txn->queue == NULL && txn->scope == LOCK_ALL_EXCLUSIVE;
 }
 
 void txn_exec(struct exec *x, struct multi_queue *queue) {

@@ -60,7 +60,8 @@ void txn_pauses(struct client *client);
 /* Runs this command of a client once more, on its thread, with all keys of all shards locked: for
  * one that is about them only with some arguments. The reply is written then. */
 void txn_hold_all(struct exec *x);
-/* It is so now: the client's command runs with all of them locked. */
+/* It is so now: the client's command runs with all of them locked. Not inside EXEC, whatever that
+ * has locked: what comes behind it there is planned already. */
 bool txn_holds_all(const struct client *client);
 
 /* The loop: a part arrived at its shard, or is home again. */

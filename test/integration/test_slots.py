@@ -49,6 +49,17 @@ def test_what_is_no_slot_or_no_shard_is_refused(raw, shards):
     assert raw.do("EXEC")[0].startswith("ERR DEBUG MOVE-SLOT is not for MULTI")
 
 
+def test_a_slot_does_not_move_inside_exec_even_if_that_has_everything_locked(r, raw, shards):
+    """What comes behind it is planned by the table as it was: it went to the old owner, where nobody looks."""
+    for to in range(shards):
+        raw.do("MULTI")
+        for call in (["FLUSHALL"], ["DEBUG", "MOVE-SLOT", slot(b"key"), to], ["SET", "key", "v"], ["DEBUG", "VIEW", "GET", "key"]):
+            assert raw.do(*call) == "QUEUED"
+        flushed, moved, is_set, viewed = raw.do("EXEC")
+        assert (flushed, is_set, raw.do("GET", "key")) == ("OK", "OK", b"v")
+        assert moved == "ERR DEBUG MOVE-SLOT is not for MULTI" and viewed == "ERR DEBUG VIEW is not for MULTI"
+
+
 def test_moving_a_slot_is_counted_and_answered_once(raw, shards):
     """It goes on as a transaction, and so is over only with that: it was counted when it began, too."""
     if shards == 1:
