@@ -4,8 +4,8 @@
  * Records are gathered in the order in which things happened on this shard. Those of the unit that
  * is open have no number yet: it is drawn when the outermost call ends.
  *
- *     call begins -> (its calls begin and end) -> stated, ran out, as sent -> ends: a number for
- * all
+ *     call begins -> (its calls begin and end) -> stated, ran out, as sent
+ *       -> ends: a number for all
  */
 #include "server/call/effects.h"
 

@@ -33,19 +33,28 @@ struct worker;
 /* What a client does. One at a time; client_move is the only place that changes it, and in debug
  * builds it checks each move against client_state_leads.
  *
- *   state     the client                               comes there by            leaves it by
- *   READING   takes up what it sends                   accept, clients_run_ready any of the others
- *   FULL      has so much on its way that it is not    client_process            replies come home:
- *             read on                                                            READY
- *   FENCED    has a request next that must come after  run_staged                the last of its
- * ops all that are pending                                               comes home: READY WAITING
- * waits for something else: wait.h         client_wait               the wait's end: READY (or
- * READING) READY     goes on later in this turn, or in the    client_resume clients_run_ready: next
- * READING ENDING    takes no more requests, and is closed    client_close_after_reply,
- * client_flush: once its replies are out                 the wait's end            CLOSING CLOSING
- * is closed; its stream is going           client_close              on_gone: GONE GONE      has no
- * stream any more, and stays until  on_gone                   client_try_free nothing that names it
- * is on its way
+ *   state    the client                     comes there by            leaves it by
+ *
+ *   READING  takes up what it sends         accept                    any of the others
+ *                                           clients_run_ready
+ *                                           client_wait_over_here
+ *   FULL     has so much on its way that    client_process            replies come home: READY
+ *            it is not read on
+ *   FENCED   has a request next that must   run_staged                the last reply comes home:
+ *            come after all that are                                  READY
+ *            pending
+ *   WAITING  waits for something else:      client_wait               the wait's end: READY,
+ *            wait.h                                                   READING or ENDING
+ *   READY    goes on later in this turn,    client_resume             clients_run_ready: READING
+ *            or in the next
+ *   ENDING   takes no more requests; it is  client_close_after_reply  client_flush: CLOSING
+ *            closed once its replies are    the wait's end
+ *            out
+ *   CLOSING  is closed; its stream is       client_close              on_gone: GONE
+ *            going
+ *   GONE     has no stream any more, and    on_gone                   client_try_free
+ *            stays until nothing that
+ *            names it is on its way
  *
  * Every state but the last two can also be left for CLOSING, at any moment. */
 enum client_state {
@@ -94,7 +103,7 @@ struct client {
     struct list_node node; /* of worker->clients.all */
     struct link id_link;   /* of worker->clients.by_id */
     struct list_node dirty_node;
-    struct list_node line_node; /* of worker->clients.ready or ->paused */
+    struct list_node line_node; /* of worker->clients.ready, ->paused or ->parked.gone */
     uint64_t id;
     enum client_state state;
     unsigned flags;

@@ -132,8 +132,7 @@ enum txn_state {
     STATE_FENCE,
     STATE_PHASE,   /* tasks are away */
     STATE_SCATTER, /* a global command is */
-    STATE_LET_GO,  /* all is done, but CLIENT PAUSE does not stand yet: locks are on their way back
-                    */
+    STATE_LET_GO,  /* all is done, but CLIENT PAUSE does not stand yet: locks go back */
     STATE_STANDS,  /* and what others had begun ends */
     STATE_RELEASE, /* the reply is written; locks are on their way back */
 };

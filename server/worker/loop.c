@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* loop: see the header. The loop, in the order that lets work flow to where it is waited for:
  *
- *     look, sleep or not -> runtime turn (input, sent, accepted) -> messages (batches, parts) ->
- * jobs
- *       -> clients that go on -> waits that are over -> background slice -> output to the streams
- *       -> publish messages -> again
+ *     look, sleep or not -> runtime turn (input, sent, accepted) -> messages (batches, parts)
+ *       -> batches that were cut -> jobs -> clients that go on -> locks that were given
+ *       -> waits that are over -> background slice -> output to the streams -> publish messages
+ *       -> again
  *
  * Input is worked off inside the turn's callbacks. Everything that is sent, to sockets or to other
  * threads, goes out once a turn.

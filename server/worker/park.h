@@ -8,12 +8,16 @@
  * that it is parked, and the parker may then look into its shard through a *view*: the answer and
  * the message that ends it hand the shard's memory over and back.
  *
- *     parker's home                 keeper (the node's first worker)        every other worker
- *     park_all: a ticket, please -> in line; its turn --> token
- *     ask all to park -------------------------------------------------->  a job of its turn:
- * parked all are: the view is open; run(); the view is shut go on
- * --------------------------------------------------------------> what waited comes first
- *        \----------------------->  the token is free: the next in line
+ *     parker's home                       keeper, the node's first        every other worker
+ *
+ *     park_all: a ticket, please    ----> in line; its turn: the token
+ *     ask all to park               <----
+ *                                   ------------------------------------> a job of its turn: parked
+ *     all are: the view is open,    <------------------------------------
+ *     run(), the view is shut
+ *     go on                         ------------------------------------> what waited comes first
+ *                                   ----> the token is free: the next
+ *                                         in line
  *
  * Two that park at once: the token goes by order of arrival at the keeper, and only its holder asks
  * anybody to park. Who waits for it holds nothing but what its transaction has locked, and may be
