@@ -190,8 +190,11 @@ static enum route route_keys(struct client *client, struct staged *staged) {
     }
     staged->key = staged->keys->list[0].key;
     staged->target = staged->keys->list[0].worker;
-    /* While the table changes they may part at any moment: a transaction can be planned anew. */
-    bool may_part = staged->keys->wide && slots_changing(slots_epoch(&worker->node->slots));
+    /* They were looked up one after the other: unless the table stood all the while, they may be
+     * apart, or part at any moment. A transaction can be planned anew. */
+    uint64_t epoch = staged->keys->slots_epoch;
+    bool may_part =
+        staged->keys->wide && (slots_changing(epoch) || epoch != slots_epoch(&worker->node->slots));
     return staged->keys->apart || may_part ? ROUTE_APART : ROUTE_KEY;
 }
 
