@@ -6,6 +6,7 @@
  * Invariants
  *  1. pending is the order of replies; its first entry waits for a batch, else it would have been
  * moved to `out`.
+ *  2. client_flush is the gate: all output of a client leaves by it, and by nothing else.
  */
 #include "base/check.h"
 #include "base/must.h"

@@ -85,4 +85,9 @@ def test_paths_that_a_page_names_exist(page):
     for link in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
         if not os.path.exists(os.path.join(tree.ROOT, os.path.dirname(page), link)):
             missing.append(link)
+    families = [f for f in os.listdir(os.path.join(tree.ROOT, "server", "commands")) if "." not in f]
+    for path in re.findall(r"`([\w./-]*<family>[\w./<>-]*)`", text):  # stands for one of each; README leaves the room out
+        for named in (path.replace("<family>", family) for family in families):
+            if not any(os.path.exists(os.path.join(tree.ROOT, room, named)) for room in ("", "server")):
+                missing.append(named)
     assert not missing, "%s names paths that do not exist: %s" % (page, ", ".join(missing))
