@@ -274,7 +274,8 @@ void waiters_serve_ready(struct waiters *waiters, const struct waiters_server *s
     list_init(&later);
     struct list_node *node;
     while ((node = list_pop_front(&waiters->ready)) != NULL) {
-        if (!line_serve(waiters, LIST_ENTRY(node, struct waiter_line, ready_node), server)) {
+        if (!line_serve(waiters, LIST_ENTRY(node, struct waiter_line, ready_node), server) &&
+            !list_node_linked(node)) { /* else what was served has noted it: its turn comes again */
             list_push_back(&later, node);
         }
     }

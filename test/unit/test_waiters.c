@@ -15,6 +15,7 @@ static unsigned passes;  /* bits of waits that pass */
 static char served[256]; /* wait and key of each, in order */
 static int moves_to;     /* a key that gets what was taken, or -1 */
 static int locked;       /* a key that a transaction has locked, or -1 */
+static unsigned stuck;   /* bits of waits that would move to a key that a transaction has locked */
 static bool raced;       /* another thread claims the first wait after it was looked at */
 
 static struct key key_of(unsigned n) {
@@ -33,7 +34,7 @@ static void note(unsigned n, int count) {
 }
 
 static enum waiter_answer answer(void *arg, const struct waiter_key *key) {
-    if ((int)number(key) == locked) {
+    if ((int)number(key) == locked || stuck & 1u << (uintptr_t)key->part->waiter->arg) {
         return WAITER_LATER;
     }
     if (values[number(key)] == 0) {
@@ -66,7 +67,7 @@ static void run(void) {
 static void start(void) {
     waiters_init(&waiters);
     memset(values, 0, sizeof(values));
-    passes = 0;
+    passes = stuck = 0;
     served[0] = 0;
     moves_to = locked = -1;
     raced = false;
@@ -346,4 +347,23 @@ Test(waiters, empty_names_are_names) {
     cr_assert(waiter_cancel(waiter));
     call_back(waiter);
     nobody_is_left();
+}
+
+Test(waiters, one_is_left_for_later_behind_one_that_has_put_its_value_back) {
+    join(1, "a");
+    join(2, "a");
+    join(3, "b");
+    moves_to = 0;
+    stuck = 1u << 2;
+    note(0, 1);
+    run();
+    cr_assert_str_eq(served, "1a ");
+    moves_to = -1;
+    note(1, 1);
+    run();
+    cr_assert_str_eq(served, "1a 3b ");
+    stuck = 0;
+    run(); /* the lock was given back */
+    cr_assert_str_eq(served, "1a 3b 2a ");
+    waiters_fini(&waiters);
 }
