@@ -1018,9 +1018,10 @@ struct txn *txn_open(struct client *client, struct rt_buffer *input) {
 void txn_add(struct txn *txn, const struct command_ref *ref, const struct request *request,
              const struct keyset *keys, struct large *large) {
     check(txn->count < TXN_COMMANDS_MAX);
-    txn->bytes += request->bytes;
+    size_t bytes = request->bytes + request->argc * sizeof(struct bytes) + keyset_bytes(keys);
+    txn->bytes += bytes;
     txn->flags |= ref->flags;
-    txn->client->bytes_away += request->bytes;
+    txn->client->bytes_away += bytes;
     struct bytes *argv = copy_words(txn, request);
     txn->commands[txn->count++] = (struct txn_command){
         .ref = ref,
@@ -1050,6 +1051,7 @@ static bool find_keys(const struct worker *worker, struct multi_queue *queue) {
         struct multi_command *command = &queue->commands[i];
         command->keys = keyset_new(&queue->arena, worker->node, command->ref, command->argv,
                                    command->argc, command->db);
+        queue->bytes += keyset_bytes(command->keys);
         here &= is_here(worker, command);
     }
     return here;

@@ -888,6 +888,19 @@ def test_queue_counts_while_it_runs(r, raw, shards, valkey_texts):
         assert eventually(lambda: int(fields(raw)["tot-mem"]) < 500_000)
 
 
+@pytest.mark.shoal_only
+def test_what_is_known_of_the_keys_of_a_queue_counts_while_it_runs(raw):
+    """Their hashes and owners take more than short keys themselves, and were on nobody's account."""
+    keys = [b"k%d" % n for n in range(5000)]
+    raw.do("MULTI")
+    raw.do("MSET", *[word for key in keys for word in (key, "v")])
+    raw.do("CLIENT", "INFO")
+    inside = dict(pair.split("=", 1) for pair in raw.do("EXEC")[1].decode().split())
+    words = sum(len(key) + 1 for key in keys) + len(keys) * 2 * 16
+    assert int(inside["tot-mem"]) > words + len(keys) * 48
+    assert eventually(lambda: int(fields(raw)["tot-mem"]) < words)
+
+
 def test_queue_counts_for_maxmemory_clients(start_server, slow):
     s = start_server(config={"maxmemory-clients": "8mb"})
     big, small = s.raw(), s.raw()
