@@ -49,7 +49,7 @@ def digest(c):
 @pytest.fixture
 def c(server, kind):
     if kind != "shoal":
-        pytest.skip("only Shoal has DEBUG EFFECTS")
+        pytest.skip("only Shoal has DEBUG EFFECTS")  # Valkey's AOF and channels are what it is compared with
     with server.raw() as c:
         c.do("SELECT", "0")
         c.do("FLUSHALL")
@@ -121,6 +121,7 @@ class Peer:
 def peer():
     path = find_peer("valkey")
     if not path:
+        # `./dev test` fetches one, so this is for who runs pytest alone.
         pytest.skip("no valkey-server: put it in PATH or give its path in SHOAL_VALKEY")
     config = {"appendonly": "yes", "appendfsync": "no", "aof-use-rdb-preamble": "no", "notify-keyspace-events": "EA" + CLASSES}
     server = Server(path, config, kind="valkey")
@@ -237,6 +238,7 @@ def same_commands(ours, theirs):
 @pytest.mark.parametrize("one", each_case())
 def test_effects_are_what_valkey_logs(c, peer, shards, one):
     if shards > 1:
+        # Valkey has one log; shares of several are held to its state by the replay tests below.
         pytest.skip("what concerns several shards is logged by each of them")
     _, expected = run_at_peer(peer, one)
     set_active_expire(c, one)

@@ -15,7 +15,7 @@ from slots import slot
 @pytest.fixture(autouse=True)
 def only_here(kind):
     if kind != "shoal":
-        pytest.skip("DEBUG MOVE-SLOT is Shoal's")
+        pytest.skip("DEBUG MOVE-SLOT is Shoal's")  # others have one thread of data and no shard to move to
 
 
 def move(c, at, shard):
@@ -63,7 +63,7 @@ def test_a_slot_does_not_move_inside_exec_even_if_that_has_everything_locked(r, 
 def test_moving_a_slot_is_counted_and_answered_once(raw, shards):
     """It goes on as a transaction, and so is over only with that: it was counted when it began, too."""
     if shards == 1:
-        pytest.skip("there is no other shard")
+        pytest.skip("there is no other shard")  # the rows of 2 and 4 shards run it
     raw.do("CONFIG", "RESETSTAT")
     asked = 4
     for i in range(asked):

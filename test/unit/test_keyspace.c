@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* The one door to data. Long, and one file: each test is a promise of one header, keyspace.h, on a
+ * keyspace that all make alike. */
 #include "shard/keys/keyspace.h"
 
 #include "base/random.h"
