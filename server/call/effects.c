@@ -9,6 +9,7 @@
  */
 #include "server/call/effects.h"
 
+#include "base/arena.h"
 #include "base/must.h"
 #include "base/num.h"
 #include "base/text.h"
@@ -122,6 +123,79 @@ static void add_string(struct worker *worker, struct effects_origin origin, uint
     effects_add(worker, origin, db, argv, has_ttl ? 5 : 3);
 }
 
+/* Elements that one command adds. */
+#define ELEMENTS_MAX 64
+
+/* A collection's commands, as they are made. Texts of elements are copied: they last for a visit.
+ */
+struct collection {
+    struct worker *worker;
+    struct effects_origin origin;
+    uint32_t db;
+    enum value_type type;
+    struct bytes argv[2 + 2 * ELEMENTS_MAX];
+    uint32_t argc, elements;
+    struct arena *arena;
+};
+
+static void collection_flush(struct collection *c) {
+    if (c->elements > 0) {
+        effects_add(c->worker, c->origin, c->db, c->argv, c->argc);
+    }
+    c->argc = 2;
+    c->elements = 0;
+    arena_reset(c->arena);
+}
+
+static void collection_add(struct collection *c, struct bytes text) {
+    char *copy = arena_alloc(c->arena, text.len + 1);
+    memcpy(copy, text.ptr, text.len);
+    c->argv[c->argc++] = bytes_make(copy, text.len);
+}
+
+static void collection_element(void *arg, const struct value_element *element) {
+    struct collection *c = arg;
+    if (c->type == TYPE_ZSET) {
+        char score[NUM_DOUBLE_BYTES];
+        collection_add(c, bytes_make(score, num_format_double(score, element->score)));
+    }
+    collection_add(c, element->first);
+    if (c->type == TYPE_HASH) {
+        collection_add(c, element->second);
+    }
+    if (++c->elements == ELEMENTS_MAX) {
+        collection_flush(c);
+    }
+}
+
+/* What is there goes, and all elements are added. */
+static void add_collection(struct worker *worker, struct effects_origin origin, uint32_t db,
+                           struct bytes name, const struct entry *entry) {
+    static const char *const adds[TYPE_COUNT] = {
+        [TYPE_LIST] = "RPUSH", [TYPE_SET] = "SADD", [TYPE_ZSET] = "ZADD", [TYPE_HASH] = "HSET"};
+    struct arena arena;
+    arena_init(&arena, 4096);
+    struct value value = entry_value_of(entry);
+    check(adds[value.type] != NULL);
+    struct collection c = {worker, origin, db, entry_type(entry), .arena = &arena};
+    c.argv[0] = bytes_of_text(adds[value.type]);
+    c.argv[1] = name;
+    c.argc = 2;
+    effects_add(worker, origin, db, (const struct bytes[]){BYTES("DEL"), name}, 2);
+    const struct form *form = forms_find(&value_forms, &value);
+    uint64_t cursor = 0;
+    do {
+        cursor = form->walk(&value, cursor, ELEMENTS_MAX, collection_element, &c);
+    } while (cursor != 0);
+    collection_flush(&c);
+    if (entry_expires_at(entry) != NO_EXPIRY) {
+        char when[NUM_I64_BYTES];
+        struct bytes at = bytes_make(when, num_format_i64(when, entry_expires_at(entry)));
+        effects_add(worker, origin, db, (const struct bytes[]){BYTES("PEXPIREAT"), name, at}, 3);
+    }
+    arena_fini(&arena);
+}
+
 void effects_add_key(struct worker *worker, struct effects_origin origin, uint32_t db,
                      struct bytes name, const struct entry *entry) {
     if (worker->effects == NULL) {
@@ -131,8 +205,11 @@ void effects_add_key(struct worker *worker, struct effects_origin origin, uint32
         effects_add(worker, origin, db, (const struct bytes[]){BYTES("DEL"), name}, 2);
         return;
     }
-    check(entry_type(entry) == TYPE_STRING);
-    add_string(worker, origin, db, name, entry);
+    if (entry_type(entry) == TYPE_STRING) {
+        add_string(worker, origin, db, name, entry);
+    } else {
+        add_collection(worker, origin, db, name, entry);
+    }
 }
 
 /* ---- Transactions ---- */

@@ -105,11 +105,11 @@ void exec_arity_error(const struct exec *x) {
     reply_errorf(x->reply, "ERR wrong number of arguments for '%s' command", x->command->name);
 }
 
-bool exec_find_string(const struct exec *x, const struct key *key, unsigned lookup_flags,
-                      struct entry **ret_entry) {
+bool exec_find(const struct exec *x, const struct key *key, enum value_type type,
+               unsigned lookup_flags, struct entry **ret_entry) {
     struct entry *entry =
         keyspace_find(x->keyspace, x->db, key, x->now_ms, exec_lookup_flags(x, lookup_flags));
-    if (UNLIKELY(entry != NULL && entry_type(entry) != TYPE_STRING)) {
+    if (UNLIKELY(entry != NULL && entry_type(entry) != type)) {
         reply_error(x->reply, ERR_WRONG_TYPE);
         return false;
     }
@@ -169,6 +169,10 @@ void exec_reply_string(const struct exec *x, struct entry *entry) {
         }
     }
     reply_bulk(x->reply, value);
+}
+
+const struct config *exec_config(const struct exec *x) {
+    return x->worker->config;
 }
 
 int64_t exec_bulk_len_max(const struct exec *x) {

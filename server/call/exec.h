@@ -12,6 +12,8 @@
 #include "server/call/command.h"
 #include "shard/types/string.h"
 
+struct config;
+
 /* The key at a position of argv: hashed when the command was routed, or now, if what routed it did
  * not take it for a key. */
 struct key exec_key(const struct exec *x, uint32_t argv_index);
@@ -66,10 +68,14 @@ void exec_arity_error(const struct exec *x);
 
 /* ---- Keys ---- */
 
-/* The live entry of a key that must hold a string if it holds anything. False: it holds something
- * else, and the error is written. */
-bool exec_find_string(const struct exec *x, const struct key *key, unsigned lookup_flags,
-                      struct entry **ret_entry);
+/* The live entry of a key, or NULL, that must hold a value of this type if it holds anything.
+ * False: it holds something else, and the error is written. */
+bool exec_find(const struct exec *x, const struct key *key, enum value_type type,
+               unsigned lookup_flags, struct entry **ret_entry);
+static inline bool exec_find_string(const struct exec *x, const struct key *key,
+                                    unsigned lookup_flags, struct entry **ret_entry) {
+    return exec_find(x, key, TYPE_STRING, lookup_flags, ret_entry);
+}
 
 /* Makes a deadline of a number that is not negative and not 0: `ms` says its unit, `absolute`
  * whether it is a time or a duration. False: no such deadline, and the error is written. */
@@ -86,6 +92,9 @@ void exec_store_argument(const struct exec *x, const struct key *key, uint32_t a
 void exec_reply_string(const struct exec *x, struct entry *entry);
 
 /* ---- Configuration ---- */
+
+/* The snapshot of it that this thread has: thresholds of encodings and the like. */
+const struct config *exec_config(const struct exec *x);
 
 /* How long a string may grow: proto-max-bulk-len, but never beyond what the machine can hold. */
 int64_t exec_bulk_len_max(const struct exec *x);

@@ -14,6 +14,15 @@ extern const struct command commands_generic[];
 extern const struct command commands_connection[];
 extern const struct command commands_server[];
 extern const struct command commands_transaction[];
+extern const struct command commands_list[];
+extern const struct command commands_set[];
+extern const struct command commands_hash[];
+extern const struct command commands_sorted_set[];
+extern const struct command commands_stream[];
+extern const struct command commands_bitmap[];
+extern const struct command commands_hyperloglog[];
+extern const struct command commands_geo[];
+extern const struct command commands_pubsub[];
 
 /* All of them, ended by NULL: for command_table_new. */
 extern const struct command *const command_families[];

@@ -51,16 +51,38 @@ void change_deadline(struct change *change, int64_t old_deadline, int64_t deadli
 }
 
 void change_make(struct change *change, struct value value) {
-    check(value_is_rooted(&value));
+    check(value.form != FORM_INT);
     if (change->entry) {
         check(change->entry->type != value.type);
         change_drop(change);
     }
-    struct entry *entry = change_shape(change, false, (enum value_form)value.form, 0);
-    entry->type = value.type;
+    bool is_inline = value_is_inline(&value);
+    struct entry *entry =
+        change_shape(change, false, (enum value_form)value.form, is_inline ? value.bytes.len : 0);
+    entry->type = value.type & 15;
     entry->lru = lru_fresh(change->ks, change->now_ms) & 0xFFFFFF;
-    entry_put_root(entry, value.root);
-    change->value = value;
+    if (is_inline) {
+        memcpy(entry_value(entry), value.bytes.ptr, value.bytes.len);
+    } else {
+        entry_put_root(entry, value.root);
+    }
+    change->value = entry_get(entry);
+}
+
+char *change_inline(struct change *change, enum value_form form, size_t length) {
+    check_slow(form_is_inline(form));
+    bool has_ttl = change->entry->flags & ENTRY_HAS_TTL;
+    struct entry *entry = change_shape(change, has_ttl, form, length);
+    change->value = entry_get(entry);
+    return entry_value(entry);
+}
+
+const struct hash_secret *change_secret(const struct change *change) {
+    return change->ks->secret;
+}
+
+struct shard_heap *change_heap(const struct change *change) {
+    return change->ks->heap;
 }
 
 void change_element(struct change *change, const struct bytes *element) {
@@ -72,10 +94,15 @@ void change_element(struct change *change, const struct bytes *element) {
 
 /* What the type's functions made of a collection. */
 static void put_back(struct change *change) {
-    struct entry *entry = change->entry;
-    check_slow(value_is_rooted(&change->value));
-    entry->form = change->value.form;
-    entry_put_root(entry, change->value.root);
+    const struct value *value = &change->value;
+    if (value_is_inline(value)) {
+        check_slow(value->bytes.ptr == entry_value(change->entry));
+        return;
+    }
+    check_slow(value_is_rooted(value));
+    bool has_ttl = change->entry->flags & ENTRY_HAS_TTL;
+    struct entry *entry = change_shape(change, has_ttl, (enum value_form)value->form, 0);
+    entry_put_root(entry, value->root);
 }
 
 struct entry *change_close(struct change *change, enum key_event event) {
@@ -85,6 +112,7 @@ struct entry *change_close(struct change *change, enum key_event event) {
     bool emptied = false;
     if (entry && UNLIKELY(type != TYPE_STRING)) {
         put_back(change);
+        entry = change->entry;
         emptied = forms_find(ks->forms, &change->value)->count(&change->value) == 0;
     }
     change_book(change);

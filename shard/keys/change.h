@@ -46,9 +46,15 @@ struct change {
 /* `entry`: live and just found, or NULL for a key that was found missing. */
 void change_open(struct change *change, struct keyspace *ks, uint32_t db, const struct key *key,
                  struct entry *entry, int64_t now_ms);
-/* The key has this rooted value from now on, and no deadline; it had nothing, or something of
- * another type (which is freed). */
+/* The key has this value from now on, and no deadline; it had nothing, or something of another type
+ * (which is freed). A rooted one is taken over, one within its entry is copied. */
 void change_make(struct change *change, struct value value);
+/* The value is so many bytes in its entry from now on: what fits of those that it had there stays.
+ * Returns where they are. For packed.h. */
+char *change_inline(struct change *change, enum value_form form, size_t length);
+/* Where a value's blocks come from, and what its elements are hashed with. */
+struct shard_heap *change_heap(const struct change *change);
+const struct hash_secret *change_secret(const struct change *change);
 /* An element is about to change, come or go. `element`: its name (a member, a field); NULL: the
  * change is about the order (a list's, a stream's). */
 void change_element(struct change *change, const struct bytes *element);

@@ -6,8 +6,8 @@
 #include "shard/memory/heap.h"
 
 static uint16_t inline_length(enum value_form form, size_t value_length) {
-    check(form != FORM_INLINE || value_length <= VALUE_INLINE_MAX);
-    return form == FORM_INLINE ? (uint16_t)value_length : 0;
+    check(!form_is_inline(form) || value_length <= VALUE_INLINE_MAX);
+    return form_is_inline(form) ? (uint16_t)value_length : 0;
 }
 
 struct entry *entry_new(struct shard_heap *heap, struct bytes name, bool has_ttl,

@@ -97,7 +97,7 @@ static inline char *entry_value(const struct entry *entry) {
 }
 
 static inline size_t entry_value_room(enum value_form form, size_t value_length) {
-    return form == FORM_INLINE ? value_length : 8;
+    return form_is_inline(form) ? value_length : 8;
 }
 
 /* Bytes of the block of an entry like this. */
@@ -144,7 +144,7 @@ static inline struct value entry_get(const struct entry *entry) {
         .form = entry->form,
         .raw = entry->flags & ENTRY_RAW,
     };
-    if (entry->form == FORM_INLINE) {
+    if (form_is_inline((enum value_form)entry->form)) {
         value.bytes = bytes_make(entry_value(entry), entry->value_bytes);
     } else if (entry->form == FORM_INT) {
         value.number = entry_int(entry);

@@ -547,13 +547,13 @@ bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, in
 static struct entry *clone(struct keyspace *ks, const struct loan *from, struct bytes name) {
     bool has_ttl = from->expires_at != NO_EXPIRY;
     const struct value *value = &from->value;
-    size_t length = value->form == FORM_INLINE ? value->bytes.len : 0;
+    size_t length = value_is_inline(value) ? value->bytes.len : 0;
     struct entry *entry = entry_new(ks->heap, name, has_ttl, (enum value_form)value->form, length);
     entry->type = value->type & 15;
     if (has_ttl) {
         entry_put_deadline(entry, from->expires_at);
     }
-    if (value->form == FORM_INLINE) {
+    if (value_is_inline(value)) {
         memcpy(entry_value(entry), value->bytes.ptr, length);
     } else if (value->form == FORM_INT) {
         entry_put_int(entry, value->number);

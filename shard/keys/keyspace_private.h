@@ -18,10 +18,10 @@
 #include "base/check.h"
 #include "base/list.h"
 #include "base/random.h"
+#include "shard/ds/table.h"
 #include "shard/keys/change.h"
 #include "shard/keys/entry.h"
 #include "shard/keys/keyspace.h"
-#include "shard/keys/table.h"
 #include "shard/keys/wheel.h"
 #include "shard/memory/heap.h"
 
@@ -267,7 +267,7 @@ static inline struct entry *change_shape(struct change *change, bool has_ttl, en
                                          size_t value_length) {
     struct entry *old = change->entry;
     if (LIKELY(old && old->form == form && has_ttl == !!(old->flags & ENTRY_HAS_TTL) &&
-               (form != FORM_INLINE || old->value_bytes == value_length))) {
+               (!form_is_inline(form) || old->value_bytes == value_length))) {
         return old;
     }
     return change_reshape(change, has_ttl, form, value_length);

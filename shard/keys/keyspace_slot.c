@@ -35,7 +35,7 @@ static void note_entry(void *arg, void *item) {
 
 /* The value stays when its entry goes. */
 static void keep_value(struct keyspace *ks, struct value *value) {
-    if (value->form == FORM_INLINE) {
+    if (value_is_inline(value)) {
         char *text = must_malloc(value->bytes.len + 1);
         memcpy(text, value->bytes.ptr, value->bytes.len);
         value->bytes.ptr = text;
@@ -47,7 +47,7 @@ static void keep_value(struct keyspace *ks, struct value *value) {
 }
 
 static void drop_value(struct keyspace *ks, struct value *value) {
-    if (value->form == FORM_INLINE) {
+    if (value_is_inline(value)) {
         free((char *)value->bytes.ptr);
     } else if (value_is_rooted(value)) {
         heap_adopt(ks->heap, value_memory(ks->forms, value));

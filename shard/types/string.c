@@ -44,10 +44,9 @@ struct bytes string_value_bytes(const struct value *value, char *scratch) {
         return bytes_make(scratch, num_format_i64(scratch, value->number));
     case FORM_BLOB:
         return bytes_make(((struct blob *)value->root)->data, ((struct blob *)value->root)->length);
-    case FORM_COUNT:
-        break;
+    default:
+        __builtin_unreachable();
     }
-    __builtin_unreachable();
 }
 
 struct bytes string_bytes(const struct entry *entry, char *scratch) {
@@ -158,8 +157,8 @@ static void put_value(struct keyspace *ks, struct entry *entry, const struct set
         memcpy(blob->data, setting->text.ptr, setting->text.len);
         entry_put_root(entry, blob);
         break;
-    case FORM_COUNT:
-        break;
+    default:
+        __builtin_unreachable();
     }
 }
 

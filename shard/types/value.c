@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "shard/types/packed_forms.h"
 #include "shard/types/string_forms.h"
 
 const struct forms value_forms = {
@@ -14,6 +15,26 @@ const struct forms value_forms = {
                     [FORM_INLINE] = &string_form_inline,
                     [FORM_INT] = &string_form_int,
                     [FORM_BLOB] = &string_form_blob,
+                },
+            [TYPE_LIST] =
+                {
+                    [FORM_INLINE] = &packed_form_inline,
+                    [FORM_LISTPACK] = &packed_form_block,
+                },
+            [TYPE_SET] =
+                {
+                    [FORM_INLINE] = &packed_form_inline,
+                    [FORM_LISTPACK] = &packed_form_block,
+                },
+            [TYPE_ZSET] =
+                {
+                    [FORM_INLINE] = &packed_form_inline_scores,
+                    [FORM_LISTPACK] = &packed_form_block_scores,
+                },
+            [TYPE_HASH] =
+                {
+                    [FORM_INLINE] = &packed_form_inline_pairs,
+                    [FORM_LISTPACK] = &packed_form_block_pairs,
                 },
         },
 };

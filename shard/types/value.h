@@ -13,15 +13,15 @@
  *  2. It gets a name in enum value_form, and in the file of each type that uses it a `struct form`
  *     and a row in `value_forms` (value.c). One structure may serve several types (a listpack is a
  *     hash's, a list's, a set's and a sorted set's): the table is by type and form.
- *  3. A value within its entry (FORM_INLINE, FORM_INT) leaves out what only rooted ones need. Any
- *     other has a root: one block that leads to all the rest, and whose address stands in the
+ *  3. A value within its entry (FORM_INLINE, FORM_INTS, FORM_INT) leaves out what only rooted ones
+ * need. Any other has a root: one block that leads to all the rest, and whose address stands in the
  * entry. What a handful of pointers must know (head and tail, counts, bytes) is in that block.
  *  4. The root keeps the sum of its own bytes (`memory`) and its elements (`count`), so that both
  *     are read in constant time.
  *  5. What has many blocks is freed, copied and moved block by block: a listpack and an intset in
  *     one step, a quicklist by node, a table by leaf and a tree by leaf of the tree. A cursor is a
  *     place in the form's own order, 0 at the beginning: of a table the place in the order of
- *     hashes (keys/table.h), which survives growth as HSCAN wants it; of a list or tree the rank of
+ *     hashes (ds/table.h), which survives growth as HSCAN wants it; of a list or tree the rank of
  *     an element, of a stream its id's rank. What is small is walked in one call, as in Valkey.
  *  6. Changes go through keys/change.h: the form's functions work on the change's value, may give
  * it another root or form, and change_close puts that into the entry.
@@ -42,9 +42,18 @@ enum value_type { TYPE_STRING, TYPE_LIST, TYPE_SET, TYPE_ZSET, TYPE_HASH, TYPE_S
 
 /* Four bits in an entry. */
 enum value_form {
-    FORM_INLINE, /* bytes beside the key, in its entry */
-    FORM_INT,    /* a 64-bit number, there too */
-    FORM_BLOB,   /* one block that connections may hold while they send it (memory/blob.h) */
+    /* In its entry, beside the key: */
+    FORM_INLINE, /* a string's bytes, or the listpack of a small collection */
+    FORM_INTS,   /* the intset of a small set */
+    FORM_INT,    /* a 64-bit number */
+    /* Rooted: */
+    FORM_BLOB,      /* one block that connections may hold while they send it (memory/blob.h) */
+    FORM_LISTPACK,  /* one block (ds/listpack.h, packed.h) */
+    FORM_INTSET,    /* one block (ds/intset.h, packed.h) */
+    FORM_QUICKLIST, /* a list's nodes */
+    FORM_TABLE,     /* a set's members, a hash's fields, by their hashes */
+    FORM_TREE,      /* a sorted set's members, by score, and by their hashes */
+    FORM_STREAM,
     FORM_COUNT,
 };
 #define FORMS_MAX 16
@@ -54,7 +63,7 @@ struct value {
     uint8_t form; /* value_form */
     bool raw;     /* what OBJECT ENCODING says of a string that is no number */
     union {
-        struct bytes bytes; /* FORM_INLINE: where they stand */
+        struct bytes bytes; /* FORM_INLINE, FORM_INTS: where they stand */
         int64_t number;     /* FORM_INT */
         void *root;         /* all others */
     };
@@ -62,6 +71,14 @@ struct value {
 
 static inline bool value_is_rooted(const struct value *value) {
     return value->form > FORM_INT;
+}
+
+/* It is a row of bytes in its entry. */
+static inline bool form_is_inline(enum value_form form) {
+    return form < FORM_INT;
+}
+static inline bool value_is_inline(const struct value *value) {
+    return form_is_inline((enum value_form)value->form);
 }
 
 /* One element as a walk shows it: a string's bytes; a list's or set's element; a hash's field and

@@ -2,7 +2,7 @@
 /* Tables against an array: random inserts and removals under good and under bad hashes, and walks
  * that must see every item that stays, once, whatever happens to the others meanwhile. */
 #include "base/random.h"
-#include "shard/keys/table.h"
+#include "shard/ds/table.h"
 #include "shard/memory/heap.h"
 
 #include <criterion/criterion.h>

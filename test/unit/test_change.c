@@ -15,7 +15,7 @@
 
 /* ---- A form ---- */
 
-#define FORM_CHAIN 7
+#define FORM_CHAIN (FORMS_MAX - 1)
 #define STEP_BYTES ((size_t)1 << 12) /* what one element counts as work */
 
 struct chain_node {

@@ -19,6 +19,7 @@
 #include "server/worker/view.h"
 #include "shard/shard.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Keys a turn; a scan of a big database goes on in later turns. */
@@ -51,15 +52,43 @@ static void digest_mix_number(struct digest *digest, uint32_t number) {
     digest_mix(digest, bytes_make((const char *)bytes, 4));
 }
 
-static void digest_element(void *arg, const struct value_element *element) {
+/* A string is its one element. */
+static void digest_ordered(void *arg, const struct value_element *element) {
     digest_mix(arg, element->first);
 }
 
+static void digest_member(void *arg, const struct value_element *element) {
+    digest_xor(arg, element->first);
+}
+
+static void digest_scored(void *arg, const struct value_element *element) {
+    struct digest one = {0};
+    char score[128];
+    digest_mix(&one, element->first);
+    digest_mix(&one,
+               bytes_make(score, (size_t)snprintf(score, sizeof score, "%.17g", element->score)));
+    digest_xor(arg, bytes_make((const char *)one.bytes, SHA1_BYTES));
+}
+
+static void digest_field(void *arg, const struct value_element *element) {
+    struct digest one = {0};
+    digest_mix(&one, element->first);
+    digest_mix(&one, element->second);
+    digest_xor(arg, bytes_make((const char *)one.bytes, SHA1_BYTES));
+}
+
 static void digest_value(struct digest *digest, const struct entry *entry) {
+    static value_element_fn *const visits[TYPE_COUNT] = {
+        [TYPE_STRING] = digest_ordered, [TYPE_LIST] = digest_ordered, [TYPE_SET] = digest_member,
+        [TYPE_ZSET] = digest_scored,    [TYPE_HASH] = digest_field,
+    };
     struct value value = entry_value_of(entry);
     digest_mix_number(digest, value.type);
-    /* A string is its one element. */
-    forms_find(&value_forms, &value)->walk(&value, 0, UINT64_MAX, digest_element, digest);
+    const struct form *form = forms_find(&value_forms, &value);
+    uint64_t cursor = 0;
+    do {
+        cursor = form->walk(&value, cursor, UINT64_MAX, visits[value.type], digest);
+    } while (cursor != 0);
     if (entry_expires_at(entry) != NO_EXPIRY) {
         digest_xor(digest, BYTES("!!expire!!"));
     }

@@ -9,8 +9,8 @@
  * Thread: owner shard only.
  * Ownership: items are the caller's. An empty table owns no memory; an all-zero struct is one.
  */
-#ifndef SHOAL_SHARD_KEYS_TABLE_H
-#define SHOAL_SHARD_KEYS_TABLE_H
+#ifndef SHOAL_SHARD_DS_TABLE_H
+#define SHOAL_SHARD_DS_TABLE_H
 
 #include <stdbool.h>
 #include <stddef.h>

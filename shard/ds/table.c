@@ -31,7 +31,7 @@
  *  3. node->count is the number of items below it and more than MERGE_MAX; so all children of a
  *     node that is about to fall to MERGE_MAX are leaves.
  */
-#include "shard/keys/table.h"
+#include "shard/ds/table.h"
 
 #include "base/check.h"
 #include "shard/memory/heap.h"
