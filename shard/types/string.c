@@ -122,6 +122,7 @@ struct setting {
     int64_t number;
     enum value_form form;
     struct blob *blob; /* a blob to take over, or NULL: the text is copied into one */
+    bool raw;          /* whatever its length */
 };
 
 /* The old value's blob, if it is free to be used for the new one and of a fitting size. */
@@ -200,8 +201,9 @@ static struct entry *set_value(const struct string_target *target, struct settin
     /* Valkey makes the new value with room for the old deadline, so that one counts here too. */
     bool has_ttl = expires_at != NO_EXPIRY;
     bool raw = setting.form != FORM_INT &&
-               string_too_long_to_embed(target->key->name.len, has_ttl || old_deadline != NO_EXPIRY,
-                                        setting.text.len);
+               (setting.raw ||
+                string_too_long_to_embed(target->key->name.len,
+                                         has_ttl || old_deadline != NO_EXPIRY, setting.text.len));
     entry->flags = (uint8_t)((entry->flags & ~ENTRY_RAW) | (raw ? ENTRY_RAW : 0));
     if (has_ttl || old_deadline != NO_EXPIRY) {
         change_deadline(&change, old_deadline, expires_at);
@@ -209,11 +211,20 @@ static struct entry *set_value(const struct string_target *target, struct settin
     return change_close_string(&change, target->event);
 }
 
-struct entry *string_set_text(const struct string_target *target, struct bytes value) {
-    struct setting setting = {
+static struct setting text_setting(struct bytes value) {
+    return (struct setting){
         .text = value,
         .form = value.len <= VALUE_INLINE_MAX ? FORM_INLINE : FORM_BLOB,
     };
+}
+
+struct entry *string_set_text(const struct string_target *target, struct bytes value) {
+    return set_value(target, text_setting(value));
+}
+
+struct entry *string_set_raw(const struct string_target *target, struct bytes value) {
+    struct setting setting = text_setting(value);
+    setting.raw = true;
     return set_value(target, setting);
 }
 

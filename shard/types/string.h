@@ -56,6 +56,8 @@ struct entry *string_set(const struct string_target *target, struct bytes value)
 struct entry *string_set_blob(const struct string_target *target, struct blob *value);
 /* The same, but never stored as an integer: INCRBYFLOAT leaves "embstr" even where it reads 4. */
 struct entry *string_set_text(const struct string_target *target, struct bytes value);
+/* The same, and "raw" however short it is: BITOP. */
+struct entry *string_set_raw(const struct string_target *target, struct bytes value);
 struct entry *string_set_int(const struct string_target *target, int64_t value);
 /* A live string that was just found becomes this integer; the TTL stays. INCR: no second lookup
  * where it is one already. */

@@ -159,6 +159,9 @@ REDIS_DIFFERS = [
     # No subcommands are an empty set there.
     (rb"COMMAND INFO ", rb"\*.*~0\r\n~0\r\n", rb"\*.*~0\r\n\*0\r\n"),
     (rb"COMMAND GETKEYS", rb"-ERR wrong number of arguments for 'command", rb"-ERR"),
+    # Ranges of bits are read before the key is looked for, and BITCOUNT's may have no end.
+    (rb"BIT(COUNT|POS) ", rb":(0|-1)", rb"-ERR (syntax error|value is not an integer)|-WRONGTYPE"),
+    (rb"BITCOUNT \S* \S*$", rb"-ERR syntax error|:0", rb""),
 ]
 
 

@@ -18,6 +18,8 @@ Times are chosen so that no key is about to expire while a sequence runs: either
 import random
 import time
 
+from bits import BitCalls
+
 LLONG_MIN, LLONG_MAX = -(2**63), 2**63 - 1
 INTS = [
     LLONG_MIN, LLONG_MIN + 1, LLONG_MIN - 1, -(2**31) - 1, -(2**31), -1, 0, 1, 2, 3, 10, 2**31 - 1, 2**31, 2**31 + 1,
@@ -36,7 +38,7 @@ class Second(list):
     """A call of the second connection."""
 
 
-class Generator:
+class Generator(BitCalls):
     def __init__(self, seed, classic, one_tag):
         self.rng = random.Random(seed)
         self.classic = classic
@@ -364,7 +366,7 @@ class Generator:
 
     def several_shards(self):
         """A call that needs more than one key, or all shards."""
-        makers = [self.c_mget, self.c_mset, self.c_del, self.c_rename, self.c_copy, self.c_lcs, self.c_global, self.c_flush, self.c_swapdb, self.c_keys]
+        makers = [self.c_mget, self.c_mset, self.c_del, self.c_rename, self.c_copy, self.c_lcs, self.c_bitop, self.c_global, self.c_flush, self.c_swapdb, self.c_keys]
         while True:
             call = self.pick(makers if self.classic else makers + [self.c_msetex])()
             if self.is_safe(call) and not self.short_lived(call):
@@ -433,7 +435,7 @@ class Generator:
         new = [(2, self.c_delifeq), (3, self.c_set_delifeq), (1, self.c_connection_new)]
         transactions = [(5, self.c_transaction), (2, self.c_second)]
         new_several = [(4, self.c_msetex)]
-        return one_key + several + transactions + ([] if self.classic else new + new_several)
+        return one_key + several + self.bit_families() + transactions + ([] if self.classic else new + new_several)
 
     def call(self):
         while True:
@@ -467,6 +469,13 @@ class Generator:
             call[at] = self.pick(["", "EX", "KEEPTTL", "GET", "abc", "*"])
         return call
 
+    def is_huge(self, text, most):
+        """An offset up to which a string would grow that takes long to compare."""
+        try:
+            return most < int(text) < 2**33
+        except ValueError:
+            return False
+
     def is_safe(self, call):
         """Nothing that stops, blocks or disconnects, not even after a mutation."""
         words = [str(a, "latin1").upper() if isinstance(a, bytes) else str(a).upper() for a in call]
@@ -492,10 +501,9 @@ class Generator:
         if name == "COMMAND" and len(words) < 3:
             return sub in ("GETKEYS", "GETKEYSANDFLAGS", "FOO")
         if name == "SETRANGE" and len(words) > 2:
-            try:
-                return not 200_000 < int(words[2]) < 2**30
-            except ValueError:
-                return True
+            return not self.is_huge(words[2], 200_000)
+        if name in ("SETBIT", "BITFIELD"):
+            return not any(self.is_huge(word.strip("#"), 20_000) for word in words[2:])
         return True
 
     def short_lived(self, call):

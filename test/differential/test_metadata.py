@@ -10,6 +10,7 @@ COMMANDS = {
     "append": [], "decr": [], "decrby": [], "delifeq": [], "get": [], "getdel": [], "getex": [], "getrange": [],
     "getset": [], "incr": [], "incrby": [], "incrbyfloat": [], "lcs": [], "mget": [], "mset": [], "msetex": [],
     "msetnx": [], "psetex": [], "set": [], "setex": [], "setnx": [], "setrange": [], "strlen": [], "substr": [],
+    "bitcount": [], "bitfield": [], "bitfield_ro": [], "bitop": [], "bitpos": [], "getbit": [], "setbit": [],
     "copy": [], "del": [], "exists": [], "expire": [], "expireat": [], "expiretime": [], "keys": [], "move": [],
     "object": ["encoding", "freq", "help", "idletime", "refcount"],
     "persist": [], "pexpire": [], "pexpireat": [], "pexpiretime": [], "pttl": [], "randomkey": [], "rename": [],

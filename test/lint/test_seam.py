@@ -25,7 +25,7 @@ PURE = set(
 )
 # What compilers, sanitizers and the allocator bring along.
 MACHINERY = re.compile(
-    r"__(asan|ubsan|tsan|sanitizer|gcov|llvm|aarch64)_|__[a-z]+[dt]i[234]$|__(stack_chk_fail|errno_location)$|_GLOBAL_OFFSET_TABLE_$|mi_"
+    r"__(asan|ubsan|tsan|sanitizer|gcov|llvm|aarch64)_|__[a-z]+[dt]i[234]$|__(stack_chk_fail|errno_location|cpu_model|cpu_features2)$|_GLOBAL_OFFSET_TABLE_$|mi_"
 )
 
 # The few exceptions, each with its reason. An entry that is not needed any more fails the test.
