@@ -12,6 +12,7 @@
 #ifndef SHOAL_SERVER_CALL_CALL_H
 #define SHOAL_SERVER_CALL_CALL_H
 
+#include "base/list.h"
 #include "server/call/command_table.h"
 
 struct client;
@@ -19,6 +20,7 @@ struct keyset;
 struct large;
 struct scatter_result;
 struct shard;
+struct txn_part;
 struct worker;
 
 /* Brief calls of one command that follow each other: they are timed and counted together, because
@@ -26,6 +28,19 @@ struct worker;
 struct call_run {
     const struct command_ref *ref;
     uint32_t calls, max; /* so far, and at most */
+};
+
+/* What is left of a command: its key gets a value of another shard's that takes long to copy. The
+ * call is over, and what it replied stands; but it has not happened before this has. */
+struct put_later {
+    struct list_node node; /* of worker->txns.puts */
+    struct txn_part *part; /* whose it is, and who frees it */
+    struct value_copy copy;
+    struct key key;
+    uint32_t db;
+    enum key_event event;
+    int64_t expires_at;
+    int64_t now_ms;
 };
 
 /* In whose name, and where. */
@@ -38,10 +53,11 @@ struct caller {
     uint64_t tick;         /* rt_ticks when the last call that was timed ended, or at first */
     struct call_run run;   /* the calls since then */
     uint32_t db;
-    uint8_t manner; /* exec_manner */
-    bool asked;     /* check_owner has been, for all that runs */
-    uint32_t order; /* and which of the commands of a transaction over shards it is: */
-    uint64_t txn;   /* its number for effects.h, or 0 */
+    uint8_t manner;              /* exec_manner */
+    bool asked;                  /* check_owner has been, for all that runs */
+    uint32_t order;              /* and which of the commands of a transaction over shards it is: */
+    uint64_t txn;                /* its number for effects.h, or 0 */
+    struct put_later *put_later; /* set by exec_put; for the caller, who must see to it; or NULL */
 };
 
 /* What is to run. */

@@ -8,6 +8,7 @@
 #include "server/call/exec.h"
 
 #include "base/check.h"
+#include "base/must.h"
 #include "base/num.h"
 #include "server/call/call.h"
 #include "server/call/effects.h"
@@ -74,6 +75,30 @@ bool exec_input(const struct exec *x, uint32_t argv_index, unsigned lookup_flags
         *ret = entry_loan(keyspace_find(x->keyspace, x->db, &key, x->now_ms, lookup_flags));
     }
     return ret->present;
+}
+
+void exec_put(struct exec *x, uint32_t db, const struct key *key, const struct loan *from,
+              enum key_event event) {
+    if (from->entry == NULL && UNLIKELY(keyspace_put_is_long(x->keyspace, from))) {
+        check(x->stage == STAGE_AT && x->caller->put_later == NULL);
+        effect_told(x);
+        struct put_later *later = must_malloc(sizeof *later);
+        *later = (struct put_later){
+            .copy = value_copy_begin(from),
+            .key = *key,
+            .db = db,
+            .event = event,
+            .expires_at = from->expires_at,
+            .now_ms = x->now_ms,
+        };
+        list_node_init(&later->node);
+        x->caller->put_later = later;
+        return;
+    }
+    struct entry *entry = keyspace_put(x->keyspace, db, key, from, x->now_ms, event);
+    if (from->entry == NULL) {
+        effect_state_key(x, db, key->name, entry);
+    }
 }
 
 bool exec_arg_i64(const struct exec *x, uint32_t argv_index, int64_t *ret) {

@@ -44,6 +44,11 @@ static inline bool exec_is_agreed(const struct exec *x) {
  * reads, wherever it lies. False, and *ret says so, if there is none. Looks it up, touches and
  * counts as keyspace_find does, so it is called once for each key, in the order of argv. */
 bool exec_input(const struct exec *x, uint32_t argv_index, unsigned lookup_flags, struct loan *ret);
+/* Gives a key the value of an input, wherever that lies: keyspace_put, and the effect that another
+ * shard's value needs. What is long to copy from another shard is there, with its event and effect,
+ * after the command, and before anybody sees the key: a command does nothing with it after this. */
+void exec_put(struct exec *x, uint32_t db, const struct key *key, const struct loan *from,
+              enum key_event event);
 /* For SPREAD_MOVE: what it took from another shard is here now; its owner runs the command once
  * more, and exec_takes says so there: x->key goes, or what was taken of it. */
 static inline void exec_take(struct exec *x) {

@@ -102,7 +102,8 @@ static void prefetch_phase(struct worker *worker, const struct txn_part *part) {
     }
 }
 
-static void run_phase(struct worker *worker, struct txn_part *part) {
+/* False: it goes on later, when what is put for the last command that ran has its value. */
+static bool run_phase(struct worker *worker, struct txn_part *part) {
     prefetch_phase(worker, part);
     struct caller caller = {
         .worker = worker,
@@ -115,18 +116,25 @@ static void run_phase(struct worker *worker, struct txn_part *part) {
         if (LIKELY(!txn_task_is_off(part->next))) {
             run_task(&caller, part, part->next);
         }
+        if (UNLIKELY(caller.put_later != NULL)) {
+            part->put = caller.put_later;
+            part->put->part = part;
+            list_push_back(&worker->txns.puts, &part->put->node);
+            return false;
+        }
         part->next = part->next->next;
     }
     if (worker->id != part->txn->home->id) {
         worker->stats.ops_for_others++;
     }
+    return true;
 }
 
 /* At once when its locks are granted. What it reads may have to be read again. */
 static void run_eagerly(struct worker *worker, struct txn_part *part) {
     const struct keyspace_stats *stats = keyspace_stats(worker->shard.keyspace);
     uint64_t hits = stats->hits, misses = stats->misses;
-    run_phase(worker, part);
+    check(run_phase(worker, part)); /* a first phase only lends */
     part->hits = stats->hits - hits;
     part->misses = stats->misses - misses;
 }
@@ -317,7 +325,7 @@ static void finish_alone(struct worker *worker, struct txn_part *part) {
     part->now_ms = now_ms > part->now_ms ? now_ms : part->now_ms;
     effects_granted(worker, part->txn->effects);
     if (agrees(worker, part)) {
-        run_phase(worker, part);
+        check(run_phase(worker, part)); /* all its values are here */
     }
     release(worker, part);
     answer(worker, part);
@@ -364,7 +372,9 @@ void txn_part_handle(struct worker *worker, struct txn_part *part) {
         fence(worker, part);
         return;
     case TXN_RUN:
-        run_phase(worker, part);
+        if (UNLIKELY(!run_phase(worker, part))) {
+            return; /* txn_run_puts */
+        }
         break;
     case TXN_AGAIN:
         again(worker, part);
@@ -385,6 +395,43 @@ void txn_part_handle(struct worker *worker, struct txn_part *part) {
         release(worker, part);
     }
     answer(worker, part);
+}
+
+/* ---- Large values ---- */
+
+/* The value is whole: the key has it, and the part goes on. */
+static void put(struct worker *worker, struct put_later *later) {
+    struct txn_part *part = later->part;
+    struct effects_origin origin = {part->txn->effects, order_of(part, part->next)};
+    struct effects_origin before = effects_open(worker, origin);
+    struct entry *entry =
+        keyspace_put_copy(worker->shard.keyspace, later->db, &later->key, &later->copy,
+                          later->expires_at, later->now_ms, later->event);
+    effects_add_key(worker, origin, later->db, later->key.name, entry);
+    effects_close(worker, before);
+    list_remove(&later->node);
+    free(later);
+    part->put = NULL;
+    part->next = part->next->next;
+    if (run_phase(worker, part)) {
+        if (part->release) {
+            release(worker, part);
+        }
+        answer(worker, part);
+    }
+}
+
+bool txn_run_puts(struct worker *worker) {
+    if (LIKELY(list_empty(&worker->txns.puts))) {
+        return false;
+    }
+    worker_slice_enter(worker);
+    struct put_later *later = LIST_ENTRY(list_first(&worker->txns.puts), struct put_later, node);
+    if (keyspace_copy_some(worker->shard.keyspace, &later->copy)) {
+        put(worker, later);
+    }
+    worker->slice.tick = rt_ticks(worker->rt);
+    return !list_empty(&worker->txns.puts);
 }
 
 void txn_part_arrived(struct worker *worker, struct message *message) {

@@ -122,6 +122,7 @@ struct txn_part {
     bool over;             /* more than the client may have: what comes is not kept, nor sent */
     uint32_t loans;        /* the shard's: values of it that are lent */
     uint64_t hits, misses; /* the shard's: of an eager run */
+    struct put_later *put; /* the shard's: what is being done for `next` before all else; or NULL */
 };
 
 enum txn_state {

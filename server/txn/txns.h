@@ -7,6 +7,7 @@
 #ifndef SHOAL_SERVER_TXN_TXNS_H
 #define SHOAL_SERVER_TXN_TXNS_H
 
+#include "base/list.h"
 #include "base/pqueue.h"
 #include "server/worker/stock.h"
 
@@ -17,6 +18,7 @@ struct txns {
     struct txn *pool;
     struct stock stock;
     struct pqueue parts; /* that hold locks here, by the transaction's time */
+    struct list puts;    /* large values on their way to keys here: struct put_later */
 };
 
 struct queues {

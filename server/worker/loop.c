@@ -147,6 +147,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     list_init(&worker->jobs);
     links_init(&worker->batches.suspended);
     pqueue_init(&worker->txns.parts);
+    list_init(&worker->txns.puts);
     list_init(&worker->batches.cut);
     worker->slice.ticks = rt_ns_to_ticks(worker->rt, SLICE_NS);
     worker->tally.commands =
@@ -590,6 +591,7 @@ bool worker_turn(struct worker *worker) {
     batches_go_on(worker);
     worker_slice_begin(worker);
     more |= scatter_run_jobs(worker);
+    more |= txn_run_puts(worker);
     if (UNLIKELY(worker->parked.is)) {
         return stand_still(worker);
     }

@@ -82,6 +82,7 @@ struct keyspace *keyspace_new(const struct keyspace_options *options) {
     list_init(&ks->garbage);
     list_init(&ks->wastes);
     list_init(&ks->handed);
+    list_init(&ks->defrag_values);
     return ks;
 }
 
@@ -90,6 +91,7 @@ void keyspace_free(struct keyspace *ks) {
         return;
     }
     keyspace_flush(ks, UINT32_MAX, false);
+    defrag_forget(ks);
     while (!list_empty(&ks->garbage) || !list_empty(&ks->wastes)) {
         keyspace_work(ks, 0);
     }
@@ -598,6 +600,19 @@ struct entry *keyspace_put(struct keyspace *ks, uint32_t db, const struct key *k
     check(!old || old != loan->entry);
     hook_pre_write(ks, db, key, old);
     struct entry *entry = put_clone(ks, loan, db, key, old, now_ms, false);
+    keyspace_tell(ks, db, key, event, entry_type(entry));
+    return entry;
+}
+
+struct entry *keyspace_put_copy(struct keyspace *ks, uint32_t db, const struct key *key,
+                                const struct value_copy *copy, int64_t expires_at, int64_t now_ms,
+                                enum key_event event) {
+    struct entry *old = keyspace_find_old(ks, db, key, now_ms);
+    hook_pre_write(ks, db, key, old);
+    struct loan loan = {.value = copy->to, .expires_at = expires_at, .present = true};
+    struct entry *entry = put_clone(ks, &loan, db, key, old, now_ms, true);
+    /* ks->bytes has it already. */
+    keyspace_database(ks, db)->slots[key->slot].bytes += value_memory(ks->forms, &copy->to);
     keyspace_tell(ks, db, key, event, entry_type(entry));
     return entry;
 }

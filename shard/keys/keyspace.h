@@ -199,17 +199,37 @@ void keyspace_uncount_lookups(struct keyspace *ks, uint64_t hits, uint64_t misse
  * EVENT_RENAME_TO if the owner then says keyspace_gave, which together count as one change. */
 struct entry *keyspace_put(struct keyspace *ks, uint32_t db, const struct key *key,
                            const struct loan *loan, int64_t now_ms, enum key_event event);
+/* A lent value on its way to a key here, if a copy of it in one go would be a stall. While it is
+ * being made nobody sees it, and the value stays lent. */
+struct value_copy {
+    struct value from, to;
+    uint64_t cursor;
+};
+/* Whether keyspace_put would copy, for longer than a turn may take. */
+bool keyspace_put_is_long(const struct keyspace *ks, const struct loan *loan);
+struct value_copy value_copy_begin(const struct loan *loan);
+/* Copies a slice. True: that was all. */
+bool keyspace_copy_some(struct keyspace *ks, struct value_copy *copy);
+/* Like keyspace_put, with the copy, which is whole. */
+struct entry *keyspace_put_copy(struct keyspace *ks, uint32_t db, const struct key *key,
+                                const struct value_copy *copy, int64_t expires_at, int64_t now_ms,
+                                enum key_event event);
+
 /* The value of a live key is another shard's now: the key goes. EVENT_RENAME_FROM. */
 void keyspace_gave(struct keyspace *ks, uint32_t db, const struct key *key);
 
 /* ---- A slot on its way to another shard ---- */
 
-/* All keys of a slot, in all databases, out of any keyspace; used and freed on any thread. */
-struct slot_cargo;
-/* Takes them out. To nobody here it is a change: no hook is told, and nothing counts. */
-struct slot_cargo *keyspace_take_slot(struct keyspace *ks, uint16_t slot);
-/* Puts them in, as they were, and frees the cargo. The slot must be empty here. */
-void keyspace_put_slot(struct keyspace *ks, struct slot_cargo *cargo, int64_t now_ms);
+/* All keys of a slot, in all databases, lent to the shard that will have them: to nobody it is a
+ * change, no hook is told, and nothing counts. Until they are dropped nobody may look at them. */
+struct slot_loan;
+/* By the shard that has them. */
+struct slot_loan *keyspace_lend_slot(struct keyspace *ks, uint16_t slot);
+/* By the one that gets them, on its thread: puts copies in, a slice of them. The slot must be empty
+ * here at first. True: that was all. */
+bool keyspace_put_slot(struct keyspace *ks, struct slot_loan *lent, int64_t now_ms);
+/* By the first one: they go, and the loan with them. */
+void keyspace_drop_slot(struct keyspace *ks, struct slot_loan *lent);
 
 /* ---- All keys ---- */
 

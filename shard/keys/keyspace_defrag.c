@@ -6,10 +6,14 @@
  * class stay because of some slots that are behind. When that costs more than a few per cent, a
  * walk over all slots moves entries and leaves out of sparse slabs, a little in each millisecond.
  * An entry is known by one word of its leaf only (the wheel names keys by hash), so moving it is a
- * copy and a store. A walk that moved little says what cannot be mended: the next one waits until
- * there is more to gain.
+ * copy and a store. A large value is moved a piece at a time, between the walk's slices. A walk
+ * that moved little says what cannot be mended: the next one waits until there is more to gain.
  */
 #include "shard/keys/keyspace_private.h"
+
+#include "base/must.h"
+
+#include <stdlib.h>
 
 /* A walk begins when slack exceeds what the last one left by this and by a 256th of the memory. */
 #define SLACK_MIN (256u << 10)
@@ -18,19 +22,33 @@
 #define SLICE_ITEMS 1536
 #define SLICE_BYTES (16u << 10)
 #define VALUE_SHARE 16
+/* A value of more is moved in pieces of this size. */
+#define VALUE_AT_ONCE_BYTES ((size_t)64 << 10)
+
 struct slice {
-    const struct keyspace *ks;
+    struct keyspace *ks;
     struct shard_heap *heap;
-    const struct forms *forms;
     uint64_t items;
     uint64_t bytes;
     uint64_t value_bytes; /* of what lies outside of entries */
 };
 
-/* All of a value at once: of strings it is one block. */
+/* A small one at once; a large one is noted. */
 static void move_value(struct slice *slice, struct entry *entry) {
     struct value value = entry_get(entry);
-    const struct form *form = forms_find(slice->forms, &value);
+    const struct form *form = forms_find(slice->ks->forms, &value);
+    if (form->memory(&value) > VALUE_AT_ONCE_BYTES) {
+        struct defrag_value *noted = must_malloc(sizeof *noted);
+        *noted = (struct defrag_value){
+            .key = entry_make_key(slice->ks, entry, (uint16_t)slice->ks->defrag.slot),
+            .db = slice->ks->defrag.db,
+            .root = value.root,
+        };
+        noted->key.name = BYTES("");
+        list_node_init(&noted->link);
+        list_push_back(&slice->ks->defrag_values, &noted->link);
+        return;
+    }
     uint64_t cursor = 0;
     bool done = false;
     while (!done) {
@@ -39,6 +57,42 @@ static void move_value(struct slice *slice, struct entry *entry) {
         slice->value_bytes += SIZE_MAX - budget;
     }
     entry_put_root(entry, value.root);
+}
+
+/* The entry that has the value still, or NULL. */
+static struct entry *find_noted(const struct keyspace *ks, const struct defrag_value *noted) {
+    const struct database *database = ks->databases[noted->db];
+    if (!database) {
+        return NULL;
+    }
+    struct table_probe probe =
+        table_probe(&database->slots[noted->key.slot].table, noted->key.hash);
+    struct entry *entry = table_probe_next(&probe);
+    while (entry && !(entry_is_rooted(entry) && entry_root(entry) == noted->root)) {
+        entry = table_probe_next(&probe);
+    }
+    return entry;
+}
+
+/* A piece of the first large value. */
+static void move_noted(struct keyspace *ks, struct slice *slice) {
+    struct defrag_value *noted =
+        LIST_ENTRY(list_first(&ks->defrag_values), struct defrag_value, link);
+    struct entry *entry = find_noted(ks, noted);
+    bool done = true;
+    if (entry && !entry_is_lent(ks, entry)) {
+        struct value value = entry_get(entry);
+        size_t budget = VALUE_AT_ONCE_BYTES;
+        done =
+            forms_find(ks->forms, &value)->relocate_some(ks->heap, &value, &noted->cursor, &budget);
+        slice->value_bytes += VALUE_AT_ONCE_BYTES - budget;
+        noted->root = value.root;
+        entry_put_root(entry, value.root);
+    }
+    if (done) {
+        list_remove(&noted->link);
+        free(noted);
+    }
 }
 
 static void *move_entry(void *arg, void *item) {
@@ -91,6 +145,13 @@ static bool run_slice(struct keyspace *ks, struct slice *slice) {
     return false;
 }
 
+void defrag_forget(struct keyspace *ks) {
+    struct list_node *node;
+    while ((node = list_pop_front(&ks->defrag_values)) != NULL) {
+        free(LIST_ENTRY(node, struct defrag_value, link));
+    }
+}
+
 static bool is_worth_it(const struct keyspace *ks) {
     size_t slack = heap_slack(ks->heap);
     return slack > ks->defrag.slack_left + SLACK_MIN + heap_used(ks->heap) / 256;
@@ -111,8 +172,13 @@ int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms) {
     if (now_ms < defrag->next_ms && defrag->next_ms <= now_ms + 1) {
         return defrag->next_ms;
     }
-    struct slice slice = {.ks = ks, .heap = ks->heap, .forms = ks->forms};
-    bool more = run_slice(ks, &slice);
+    struct slice slice = {.ks = ks, .heap = ks->heap};
+    bool more = true;
+    if (!list_empty(&ks->defrag_values)) {
+        move_noted(ks, &slice);
+    } else {
+        more = run_slice(ks, &slice) || !list_empty(&ks->defrag_values);
+    }
     defrag->moved += slice.bytes + slice.value_bytes;
     if (!more) {
         /* Only a walk that found little to move says what cannot be mended, and only of what was

@@ -16,6 +16,8 @@
 /* What is shorter is copied at once: some ten microseconds. */
 #define SHARED_BYTES_MIN (64u << 10)
 #define SLICE_BYTES      (256u << 10)
+/* Of many small blocks, with locks held for it. */
+#define COPY_SLICE_BYTES (64u << 10)
 
 /* ---- Lending ---- */
 
@@ -79,6 +81,31 @@ struct value value_hand_over(struct keyspace *ks, const struct value *from, uint
     list_push_back(&ks->handed, &handed->link);
     keyspace_database(ks, db)->slots[to->slot].bytes -= heap_block_bytes(sizeof(*handed));
     return value;
+}
+
+bool keyspace_put_is_long(const struct keyspace *ks, const struct loan *loan) {
+    if (!value_is_rooted(&loan->value)) {
+        return false;
+    }
+    const struct form *form = forms_find(ks->forms, &loan->value);
+    return !form->share && form->memory(&loan->value) >= SHARED_BYTES_MIN;
+}
+
+struct value_copy value_copy_begin(const struct loan *loan) {
+    const struct value *from = &loan->value;
+    return (struct value_copy){
+        .from = *from,
+        .to = {.type = from->type, .form = from->form, .raw = from->raw},
+    };
+}
+
+bool keyspace_copy_some(struct keyspace *ks, struct value_copy *copy) {
+    struct books books = books_open(ks);
+    size_t budget = COPY_SLICE_BYTES;
+    bool whole = forms_find(ks->forms, &copy->from)
+                     ->copy_some(ks->heap, &copy->from, &copy->to, &copy->cursor, &budget);
+    ks->bytes += heap_used(ks->heap) - books.used_before;
+    return whole;
 }
 
 static struct handed *first_handed(const struct keyspace *ks) {

@@ -49,6 +49,15 @@ struct database {
     uint64_t group_counts[GROUP_COUNT];
 };
 
+/* A large value that the walk against fragmentation has come by: it is moved a piece at a time. */
+struct defrag_value {
+    struct list_node link; /* in defrag.values */
+    struct key key;        /* without its name */
+    uint32_t db;
+    void *root; /* found by: if the key has another by then, that is left alone */
+    uint64_t cursor;
+};
+
 /* Where the walk against fragmentation stands. */
 struct defrag {
     bool running;
@@ -81,6 +90,7 @@ struct keyspace {
     struct keyspace_stats stats;
     size_t bytes; /* everything that keyspace_memory reports */
     struct defrag defrag;
+    struct list defrag_values;    /* large values that the walk has still to move */
     struct list garbage;          /* flushed databases that are being freed */
     struct list wastes;           /* large values that are being freed */
     struct list handed;           /* large values that are shared, to be copied */
@@ -292,6 +302,8 @@ void change_deadline(struct change *change, int64_t old_deadline, int64_t deadli
 
 /* One slice, if one is due; returns when the next is, INT64_MAX if there is nothing to mend. */
 int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms);
+/* What it has still to move stays where it is. */
+void defrag_forget(struct keyspace *ks);
 
 /* ---- keyspace_all.c ---- */
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A slot on its way to another shard: its keys are taken out of one keyspace and put into another,
- * while nobody may look at either. Small values are copied, because their blocks belong to a heap;
- * of large ones only the reference goes.
+/* A slot on its way to another shard: all its keys are lent, the other shard copies them, and then
+ * they go here. Nobody else may look at either meanwhile. Blocks belong to a heap, so values are
+ * copied, in slices; of one that can be shared only the reference goes, and it is copied later.
  */
 #include "shard/keys/keyspace_private.h"
 
@@ -9,106 +9,105 @@
 
 #include <stdlib.h>
 
-struct cargo_item {
+/* Of small keys, in one slice. */
+#define KEYS_A_SLICE 200
+
+struct slot_item {
     uint32_t db;
-    struct key key; /* its name is a block of its own; so are the bytes of an inline value */
-    struct loan loan;
-    uint32_t lru;
+    struct entry *entry; /* the lender's */
 };
 
-struct slot_cargo {
-    uint64_t count;
-    struct cargo_item items[];
+struct slot_loan {
+    uint16_t slot;
+    uint64_t count, capacity;
+    uint64_t put; /* the borrower's: so many are there */
+    bool copying; /* and of the next some */
+    struct value_copy copy;
+    struct slot_item items[];
 };
 
-/* Walks one table twice: its entries cannot be deleted while it is walked. */
-struct taking {
-    struct slot_cargo *cargo;
-    struct entry **entries;
-    uint64_t count;
+struct noting {
+    struct slot_loan *slot;
+    uint32_t db;
 };
 
 static void note_entry(void *arg, void *item) {
-    struct taking *taking = arg;
-    taking->entries[taking->count++] = item;
+    struct noting *noting = arg;
+    check(noting->slot->count < noting->slot->capacity);
+    noting->slot->items[noting->slot->count++] = (struct slot_item){noting->db, item};
 }
 
-/* The value stays when its entry goes. */
-static void keep_value(struct keyspace *ks, struct value *value) {
-    if (value_is_inline(value)) {
-        char *text = must_malloc(value->bytes.len + 1);
-        memcpy(text, value->bytes.ptr, value->bytes.len);
-        value->bytes.ptr = text;
-    } else if (value_is_rooted(value)) {
-        const struct form *form = forms_find(ks->forms, value);
-        form->share(ks->heap, value, value);
-        heap_disown(ks->heap, form->memory(value));
-    }
+static struct table *table_of(const struct keyspace *ks, uint32_t db, uint16_t slot) {
+    return ks->databases[db] ? &ks->databases[db]->slots[slot].table : NULL;
 }
 
-static void drop_value(struct keyspace *ks, struct value *value) {
-    if (value_is_inline(value)) {
-        free((char *)value->bytes.ptr);
-    } else if (value_is_rooted(value)) {
-        heap_adopt(ks->heap, value_memory(ks->forms, value));
-        value_free(ks->forms, ks->heap, value);
-    }
-}
-
-static void take_table(struct keyspace *ks, uint32_t db, uint16_t slot, struct slot_cargo *cargo) {
-    struct database *database = ks->databases[db];
-    struct table *table = &database->slots[slot].table;
-    struct taking taking = {.entries = must_malloc(table->count * sizeof(struct entry *))};
-    table_walk(table, &ks->env, 0, TABLE_PLACE_END, UINT64_MAX, note_entry, &taking);
-    for (uint64_t i = 0; i < taking.count; i++) {
-        struct entry *entry = taking.entries[i];
-        struct cargo_item *item = &cargo->items[cargo->count++];
-        struct key key = entry_make_key(ks, entry, slot);
-        check(key.name.len < SIZE_MAX); /* else gcc warns of what cannot be */
-        char *name = must_malloc(key.name.len + 1);
-        memcpy(name, key.name.ptr, key.name.len);
-        *item = (struct cargo_item){db, key, entry_loan(entry), entry->lru};
-        item->key.name.ptr = name;
-        item->loan.entry = NULL;
-        keep_value(ks, &item->loan.value);
-        database_delete(ks, database, &item->key, entry, false);
-    }
-    free(taking.entries);
-}
-
-struct slot_cargo *keyspace_take_slot(struct keyspace *ks, uint16_t slot) {
+struct slot_loan *keyspace_lend_slot(struct keyspace *ks, uint16_t slot) {
     uint64_t count = 0;
     for (uint32_t db = 0; db < ks->database_count; db++) {
-        count += ks->databases[db] != NULL ? ks->databases[db]->slots[slot].table.count : 0;
+        const struct table *table = table_of(ks, db, slot);
+        count += table ? table->count : 0;
     }
     rewrite_forget(ks, UINT32_MAX, slot);
-    struct slot_cargo *cargo = must_calloc(1, sizeof *cargo + count * sizeof cargo->items[0]);
+    struct slot_loan *lent = must_calloc(1, sizeof *lent + count * sizeof lent->items[0]);
+    lent->slot = slot;
+    lent->capacity = count;
     for (uint32_t db = 0; db < ks->database_count; db++) {
-        if (ks->databases[db] != NULL && ks->databases[db]->slots[slot].table.count > 0) {
-            take_table(ks, db, slot, cargo);
+        const struct table *table = table_of(ks, db, slot);
+        if (table && table->count > 0) {
+            struct noting noting = {lent, db};
+            table_walk(table, &ks->env, 0, TABLE_PLACE_END, UINT64_MAX, note_entry, &noting);
         }
     }
-    check(cargo->count == count);
-    return cargo;
+    check(lent->count == count);
+    ks->loans++;
+    return lent;
 }
 
-void keyspace_put_slot(struct keyspace *ks, struct slot_cargo *cargo, int64_t now_ms) {
+/* False: its value takes long, and is not whole yet. */
+static bool put_item(struct keyspace *ks, struct slot_loan *lent, int64_t now_ms) {
+    const struct slot_item *item = &lent->items[lent->put];
+    struct key key = entry_make_key(ks, item->entry, lent->slot);
+    struct loan loan = entry_loan(item->entry);
+    loan.entry = NULL;
+    check(keyspace_find_any(ks, item->db, &key) == NULL);
+    struct entry *entry;
+    if (lent->copying || keyspace_put_is_long(ks, &loan)) {
+        lent->copy = lent->copying ? lent->copy : value_copy_begin(&loan);
+        lent->copying = !keyspace_copy_some(ks, &lent->copy);
+        if (lent->copying) {
+            return false;
+        }
+        entry = keyspace_put_copy(ks, item->db, &key, &lent->copy, loan.expires_at, now_ms,
+                                  EVENT_MOVE_TO);
+    } else {
+        entry = keyspace_put(ks, item->db, &key, &loan, now_ms, EVENT_MOVE_TO);
+    }
+    entry->lru = item->entry->lru;
+    return true;
+}
+
+bool keyspace_put_slot(struct keyspace *ks, struct slot_loan *lent, int64_t now_ms) {
     struct keyspace_hooks hooks = ks->hooks; /* nothing of it is news */
     bool listening = ks->listening;
     uint64_t changes = ks->stats.changes;
     ks->hooks = (struct keyspace_hooks){0};
     ks->listening = false;
-    for (uint64_t i = 0; i < cargo->count; i++) {
-        struct cargo_item *item = &cargo->items[i];
-        check(keyspace_find_any(ks, item->db, &item->key) == NULL);
-        struct entry *entry =
-            keyspace_put(ks, item->db, &item->key, &item->loan, now_ms, EVENT_MOVE_TO);
-        entry->lru = item->lru & 0xFFFFFF;
-        drop_value(ks, &item->loan.value);
-        free((char *)item->key.name.ptr);
+    uint64_t end = lent->put + KEYS_A_SLICE;
+    while (lent->put < lent->count && lent->put < end && put_item(ks, lent, now_ms)) {
+        lent->put++;
     }
     ks->hooks = hooks;
     ks->listening = listening;
     ks->stats.changes = changes;
-    free(cargo);
+    return lent->put == lent->count;
+}
+
+void keyspace_drop_slot(struct keyspace *ks, struct slot_loan *lent) {
+    for (uint64_t i = 0; i < lent->count; i++) {
+        const struct slot_item *item = &lent->items[i];
+        struct key key = entry_make_key(ks, item->entry, lent->slot);
+        database_delete(ks, ks->databases[item->db], &key, item->entry, true);
+    }
+    ks->loans--;
+    free(lent);
 }

@@ -8,6 +8,7 @@
 #include "test/unit/put.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -376,6 +377,68 @@ Test(change, a_copy_can_be_made_in_slices_and_given_up_half_done) {
     cursor = 0;
     cr_assert_not(chain_form.copy_some(f->heap, &from, &to, &cursor, &budget));
     value_free(&f->forms, f->heap, &to);
+    fixture_free(f);
+}
+
+/* What another shard lends, which takes long to copy, is put when its copy is whole. */
+Test(change, a_lent_value_is_copied_in_slices_and_then_put) {
+    struct fixture *f = fixture_new(), *other = fixture_new();
+    struct entry *entry = push(other, "from", 0, 5000);
+    struct loan loan = keyspace_lend(other->ks, entry);
+    cr_assert(keyspace_put_is_long(f->ks, &loan));
+    struct key key = key_of(f, "to");
+    put_string(f->ks, 0, &key, BYTES("in the way"), NOW + 5000, NOW);
+    struct value_copy copy = value_copy_begin(&loan);
+    unsigned slices = 1;
+    while (!keyspace_copy_some(f->ks, &copy)) {
+        slices++;
+        cr_assert_eq(entry_type(keyspace_find(f->ks, 0, &key, NOW, LOOKUP_WRITE)), TYPE_STRING);
+    }
+    cr_assert_gt(slices, 10);
+    text_fini(&f->heard);
+    text_init(&f->heard);
+    keyspace_put_copy(f->ks, 0, &key, &copy, NOW + 7000, NOW, EVENT_COPY_TO);
+    cr_assert_heard(f, "new:to:1 copy_to:to:1 ");
+    keyspace_take_back(other->ks, 1);
+    struct entry *made = keyspace_find(f->ks, 0, &key, NOW, LOOKUP_WRITE);
+    struct value value = entry_value_of(made);
+    cr_assert_eq(chain_count(&value), 5000);
+    cr_assert_eq(entry_expires_at(made), NOW + 7000);
+    keyspace_verify(f->ks);
+    fixture_free(other);
+    fixture_free(f);
+}
+
+Test(change, a_slot_is_lent_copied_and_dropped) {
+    struct fixture *f = fixture_new(), *other = fixture_new();
+    char name[32];
+    uint16_t slot = key_slot(BYTES("{x}"));
+    push(other, "{x}long", 0, 5000);
+    push(other, "{x}short", 0, 3);
+    push(other, "elsewhere", 0, 3);
+    for (int i = 0; i < 1000; i++) {
+        snprintf(name, sizeof name, "{x}%d", i);
+        struct key key = key_of(other, name);
+        put_string(other->ks, i % 2, &key, BYTES("value"), i % 3 ? NO_EXPIRY : NOW + 900, NOW);
+    }
+    struct slot_loan *lent = keyspace_lend_slot(other->ks, slot);
+    text_fini(&f->heard);
+    text_init(&f->heard);
+    unsigned slices = 1;
+    while (!keyspace_put_slot(f->ks, lent, NOW)) {
+        slices++;
+    }
+    cr_assert_gt(slices, 12);
+    keyspace_drop_slot(other->ks, lent);
+    cr_assert_heard(f, "");
+    cr_assert_eq(keyspace_count(other->ks, 0), 1);
+    cr_assert_eq(keyspace_count(other->ks, 1), 0);
+    cr_assert_eq(keyspace_count(f->ks, 0), 502);
+    cr_assert_eq(keyspace_count(f->ks, 1), 500);
+    cr_assert_eq(keyspace_count_expiring(f->ks, 0) + keyspace_count_expiring(f->ks, 1), 334);
+    keyspace_verify(f->ks);
+    keyspace_verify(other->ks);
+    fixture_free(other);
     fixture_free(f);
 }
 

@@ -74,15 +74,6 @@ void command_type(struct exec *x) {
 
 /* ---- Other names ---- */
 
-/* Gives the key a value that may be another shard's. */
-static void put_value(const struct exec *x, uint32_t db, const struct key *key,
-                      const struct loan *from, enum key_event event) {
-    struct entry *entry = keyspace_put(x->keyspace, db, key, from, x->now_ms, event);
-    if (from->entry == NULL) {
-        effect_state_key(x, db, key->name, entry);
-    }
-}
-
 enum rename_outcome { RENAME_MISSING, RENAME_SAME, RENAME_TAKEN, RENAME_DONE };
 
 static enum rename_outcome rename_key(struct exec *x, bool only_if_free) {
@@ -106,7 +97,7 @@ static enum rename_outcome rename_key(struct exec *x, bool only_if_free) {
     if (from.entry != NULL) {
         keyspace_rename(x->keyspace, x->db, &x->key, from.entry, x->db, &to, x->now_ms);
     } else {
-        put_value(x, x->db, &to, &from, EVENT_RENAME_TO);
+        exec_put(x, x->db, &to, &from, EVENT_RENAME_TO);
         exec_take(x);
     }
     return RENAME_DONE;
@@ -195,7 +186,7 @@ void command_copy(struct exec *x) {
     bool copies = exec_input(x, 1, LOOKUP_READ, &from) &&
                   (replace || find(x, to_db, &to, LOOKUP_WRITE) == NULL);
     if (copies) {
-        put_value(x, to_db, &to, &from, EVENT_COPY_TO);
+        exec_put(x, to_db, &to, &from, EVENT_COPY_TO);
     }
     reply_int(x->reply, copies);
 }

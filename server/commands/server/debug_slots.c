@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* debug_slots: see the header. One moment of all shards: a transaction that has everything locked
- * begins the change of the table (server/slots.h), asks all workers, fetches the keys, puts them
- * where they belong from now on, and ends it.
+ * begins the change of the table (server/slots.h), asks all workers, has the keys lent to the shard
+ * where they belong from now on and copied there, and ends it.
  *
  *     all locked -> begin -> ask all -- one says no ----------------------> end: -BUSYSLOT
- *                                   \-- take from the owner -> put -> give -> end: +OK
+ *                                   \-- lend -> put -> drop -> give -> end: +OK
  *
  * A worker says no while one of its clients has an operation on its way whose keys lie in several
  * slots of one shard: those may not part. So does the owner while somebody watches keys there: the
@@ -24,12 +24,12 @@
 struct move_args {
     uint16_t slot;
     uint16_t from, to;
-    struct slot_cargo *cargo; /* on its way */
+    struct slot_loan *lent; /* the keys */
 };
 
 struct move_part {
     bool busy;
-    struct slot_cargo *cargo;
+    struct slot_loan *lent;
 };
 
 static bool ask_part(struct worker *worker, const void *args_ptr, void *part_ptr) {
@@ -41,20 +41,26 @@ static bool ask_part(struct worker *worker, const void *args_ptr, void *part_ptr
     return true;
 }
 
-static bool take_part(struct worker *worker, const void *args_ptr, void *part_ptr) {
+static bool lend_part(struct worker *worker, const void *args_ptr, void *part_ptr) {
     const struct move_args *args = args_ptr;
     struct move_part *part = part_ptr;
-    part->cargo = keyspace_take_slot(worker_shard(worker)->keyspace, args->slot);
+    part->lent = keyspace_lend_slot(worker_shard(worker)->keyspace, args->slot);
     return true;
 }
 
 static bool put_part(struct worker *worker, const void *args_ptr, void *part_ptr) {
     const struct move_args *args = args_ptr;
-    keyspace_put_slot(worker_shard(worker)->keyspace, args->cargo, rt_wall_ms(worker_rt(worker)));
+    return keyspace_put_slot(worker_shard(worker)->keyspace, args->lent,
+                             rt_wall_ms(worker_rt(worker)));
+}
+
+static bool drop_part(struct worker *worker, const void *args_ptr, void *part_ptr) {
+    const struct move_args *args = args_ptr;
+    keyspace_drop_slot(worker_shard(worker)->keyspace, args->lent);
     return true;
 }
 
-static void put_done(struct exec *x, const struct scatter_result *result) {
+static void drop_done(struct exec *x, const struct scatter_result *result) {
     const struct move_args *args = result->args;
     struct slots *slots = &worker_node(x->worker)->slots;
     slots_give(slots, args->slot, args->to);
@@ -62,9 +68,14 @@ static void put_done(struct exec *x, const struct scatter_result *result) {
     reply_ok(x->reply);
 }
 
-static void take_done(struct exec *x, const struct scatter_result *result) {
+static void put_done(struct exec *x, const struct scatter_result *result) {
+    const struct move_args *args = result->args;
+    scatter_one(x, args->from, drop_part, 0, args, sizeof *args, drop_done);
+}
+
+static void lend_done(struct exec *x, const struct scatter_result *result) {
     struct move_args args = *(const struct move_args *)result->args;
-    args.cargo = ((const struct move_part *)result->parts[0])->cargo;
+    args.lent = ((const struct move_part *)result->parts[0])->lent;
     scatter_one(x, args.to, put_part, 0, &args, sizeof args, put_done);
 }
 
@@ -79,7 +90,7 @@ static void ask_done(struct exec *x, const struct scatter_result *result) {
         reply_error(x->reply, "BUSYSLOT Try again: the slot is being used");
         return;
     }
-    scatter_one(x, args->from, take_part, sizeof(struct move_part), args, sizeof *args, take_done);
+    scatter_one(x, args->from, lend_part, sizeof(struct move_part), args, sizeof *args, lend_done);
 }
 
 /* With all locked. */
