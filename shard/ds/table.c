@@ -487,6 +487,20 @@ uint64_t table_walk(const struct table *table, const struct table_env *env, uint
     return walk.place;
 }
 
+const uint64_t *table_leaf_at(const struct table *table, uint64_t *place, uint32_t *ret_count) {
+    while (*place < TABLE_PLACE_END) {
+        unsigned depth;
+        uint64_t ref = table_descend(table->root, *place << (64 - TABLE_PLACE_BITS), &depth);
+        unsigned below = TABLE_PLACE_BITS - depth * TABLE_FANOUT_BITS;
+        *place = ((*place >> below) + 1) << below;
+        if (ref != 0) {
+            *ret_count = table_leaf_count(ref);
+            return ((const struct table_leaf *)table_address(ref))->words;
+        }
+    }
+    return NULL;
+}
+
 uint64_t table_relocate(struct table *table, struct shard_heap *heap, uint64_t place,
                         table_move_fn *move, void *arg, size_t *ret_copied) {
     uint64_t hash = place << (64 - TABLE_PLACE_BITS);

@@ -159,6 +159,21 @@ static inline uint64_t table_place(uint64_t hash) {
     return hash >> (64 - TABLE_PLACE_BITS);
 }
 
+/* A place as a cursor that users see, with its leading bits lowest: a small number while few of
+ * them are used (table_walk), and never more than 2^48. Any number is the cursor of some place. */
+static inline uint64_t table_reverse_bits(uint64_t bits) {
+    bits = (bits & UINT64_C(0x5555555555555555)) << 1 | (bits >> 1 & UINT64_C(0x5555555555555555));
+    bits = (bits & UINT64_C(0x3333333333333333)) << 2 | (bits >> 2 & UINT64_C(0x3333333333333333));
+    bits = (bits & UINT64_C(0x0F0F0F0F0F0F0F0F)) << 4 | (bits >> 4 & UINT64_C(0x0F0F0F0F0F0F0F0F));
+    return __builtin_bswap64(bits);
+}
+static inline uint64_t table_cursor(uint64_t place) {
+    return table_reverse_bits(place << (64 - TABLE_PLACE_BITS));
+}
+static inline uint64_t table_cursor_place(uint64_t cursor) {
+    return table_reverse_bits(cursor) >> (64 - TABLE_PLACE_BITS);
+}
+
 /* Visits the items from `place` on, in the order of their places: all of at least one place, at
  * least `min_items` if there are so many. Stops before `end`, but a leaf knows only 16 more bits
  * than its path: the last group may reach past `end`. Returns the place to go on from, at least
@@ -169,6 +184,10 @@ static inline uint64_t table_place(uint64_t hash) {
  * nothing twice. `visit` must not change the table. */
 uint64_t table_walk(const struct table *table, const struct table_env *env, uint64_t place,
                     uint64_t end, uint64_t min_items, table_item_fn *visit, void *arg);
+
+/* The words of the leaf at a place (0, or where the one before ended), or of the next one behind
+ * it; NULL: there is none. For who goes through all of a table at once. */
+const uint64_t *table_leaf_at(const struct table *table, uint64_t *place, uint32_t *ret_count);
 
 /* Moves the memory of the leaf at `place` out of sparse slabs, and lets the caller move its items:
  * `move` returns where an item is now. Returns the place behind the leaf, and how many

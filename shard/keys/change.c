@@ -31,7 +31,6 @@ struct entry *change_reshape(struct change *change, bool has_ttl, enum value_for
     if (!old) {
         change->entry = entry_new(ks->heap, change->key->name, has_ttl, form, value_length);
         database_link(ks, change->database, change->key, change->entry);
-        change->is_new = true;
         return change->entry;
     }
     change->entry = entry_reshape(ks->heap, old, has_ttl, form, value_length);
@@ -53,7 +52,6 @@ void change_deadline(struct change *change, int64_t old_deadline, int64_t deadli
 void change_make(struct change *change, struct value value) {
     check(value.form != FORM_INT);
     if (change->entry) {
-        check(change->entry->type != value.type);
         change_drop(change);
     }
     bool is_inline = value_is_inline(&value);
@@ -116,7 +114,7 @@ struct entry *change_close(struct change *change, enum key_event event) {
         emptied = forms_find(ks->forms, &change->value)->count(&change->value) == 0;
     }
     change_book(change);
-    if (UNLIKELY(change->is_new)) {
+    if (UNLIKELY(change->is_new) && entry) {
         keyspace_note(ks, change->db, change->key, EVENT_NEW, type);
     }
     if (LIKELY(event != EVENT_NONE)) {

@@ -40,14 +40,14 @@ struct change {
     size_t used; /* bytes of the heap when the books were last done */
     int64_t now_ms;
     uint32_t db;
-    bool is_new;
+    bool is_new; /* it had nothing when it was opened */
 };
 
 /* `entry`: live and just found, or NULL for a key that was found missing. */
 void change_open(struct change *change, struct keyspace *ks, uint32_t db, const struct key *key,
                  struct entry *entry, int64_t now_ms);
-/* The key has this value from now on, and no deadline; it had nothing, or something of another type
- * (which is freed). A rooted one is taken over, one within its entry is copied. */
+/* The key has this value from now on, and no deadline; what it had is freed. A rooted one is taken
+ * over, one within its entry is copied: it must not be of what the key had. */
 void change_make(struct change *change, struct value value);
 /* The value is so many bytes in its entry from now on: what fits of those that it had there stays.
  * Returns where they are. For packed.h. */

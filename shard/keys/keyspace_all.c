@@ -50,17 +50,10 @@ uint32_t database_next_slot(const struct database *database, uint32_t from) {
     return SLOTS;
 }
 
-static uint64_t reverse_bits(uint64_t bits) {
-    bits = (bits & UINT64_C(0x5555555555555555)) << 1 | (bits >> 1 & UINT64_C(0x5555555555555555));
-    bits = (bits & UINT64_C(0x3333333333333333)) << 2 | (bits >> 2 & UINT64_C(0x3333333333333333));
-    bits = (bits & UINT64_C(0x0F0F0F0F0F0F0F0F)) << 4 | (bits >> 4 & UINT64_C(0x0F0F0F0F0F0F0F0F));
-    return __builtin_bswap64(bits);
-}
-
 /* The first bit of a place stands right above the slot. Of a made-up cursor bits may be left over
  * that no place has. */
 static uint64_t cursor_place(uint64_t cursor) {
-    return reverse_bits(cursor / SLOTS) >> (64 - TABLE_PLACE_BITS);
+    return table_cursor_place(cursor / SLOTS);
 }
 
 static_assert((UINT64_C(1) << TABLE_STOP_BITS_MIN) * SLOTS <= UINT64_C(1) << 31, "fits an int");
@@ -68,7 +61,7 @@ static_assert((UINT64_C(1) << TABLE_STOP_BITS_MAX) * SLOTS < UINT64_C(1000000000
               "14 digits");
 
 static uint64_t make_cursor(uint32_t slot, uint64_t place) {
-    return reverse_bits(place << (64 - TABLE_PLACE_BITS)) * SLOTS + slot;
+    return table_cursor(place) * SLOTS + slot;
 }
 
 uint64_t keyspace_scan(struct keyspace *ks, uint32_t db, uint64_t cursor, uint64_t count,

@@ -251,7 +251,7 @@ static inline void change_begin(struct change *change, struct keyspace *ks, uint
     change->used = heap_used(ks->heap);
     change->now_ms = now_ms;
     change->db = db;
-    change->is_new = false;
+    change->is_new = !entry;
 }
 
 /* Opens a change of whatever the key has: what is hidden is out of the way. */

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/must.h"
 #include "shard/types/packed_forms.h"
+#include "shard/types/set_forms.h"
 #include "shard/types/string_forms.h"
 
 const struct forms value_forms = {
@@ -24,7 +25,10 @@ const struct forms value_forms = {
             [TYPE_SET] =
                 {
                     [FORM_INLINE] = &packed_form_inline,
+                    [FORM_INTS] = &set_form_ints,
                     [FORM_LISTPACK] = &packed_form_block,
+                    [FORM_INTSET] = &set_form_intset,
+                    [FORM_TABLE] = &set_form_table,
                 },
             [TYPE_ZSET] =
                 {
