@@ -73,12 +73,18 @@ def sorted_keys(value):
     return sorted(value) if isinstance(value, list) else value
 
 
+def members(value):
+    """What has no order, with the type of its reply."""
+    return (type(value).__name__, sorted_keys(value)) if not isinstance(value, RespError) else value
+
+
 # (command, subcommand or None, normal form of a parsed reply)
 NORMAL = [
     (b"TIME", None, shape),
     (b"RANDOMKEY", None, shape),
     (b"SCAN", None, scan),
     (b"KEYS", None, sorted_keys),
+    (b"SMEMBERS", None, members),
     (b"TTL", None, near(2)),
     (b"PTTL", None, near(3000)),
     (b"EXPIRETIME", None, near(3)),

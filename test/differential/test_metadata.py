@@ -11,6 +11,7 @@ COMMANDS = {
     "getset": [], "incr": [], "incrby": [], "incrbyfloat": [], "lcs": [], "mget": [], "mset": [], "msetex": [],
     "msetnx": [], "psetex": [], "set": [], "setex": [], "setnx": [], "setrange": [], "strlen": [], "substr": [],
     "bitcount": [], "bitfield": [], "bitfield_ro": [], "bitop": [], "bitpos": [], "getbit": [], "setbit": [],
+    "sadd": [], "scard": [], "sismember": [], "smembers": [], "smismember": [], "srem": [],
     "copy": [], "del": [], "exists": [], "expire": [], "expireat": [], "expiretime": [], "keys": [], "move": [],
     "object": ["encoding", "freq", "help", "idletime", "refcount"],
     "persist": [], "pexpire": [], "pexpireat": [], "pexpiretime": [], "pttl": [], "randomkey": [], "rename": [],

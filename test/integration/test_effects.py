@@ -19,7 +19,7 @@ from test_shards import key_in
 
 pytestmark = pytest.mark.row_each
 
-CLASSES = "g$xnm"
+CLASSES = "g$lshztxnm"
 
 
 def each_case():
@@ -166,7 +166,7 @@ def test_events_are_those_of_valkey(c, peer, shards, one):
 READS = [
     "GET {a}", "MGET {a} {b}", "STRLEN {a}", "GETRANGE {a} 0 1", "EXISTS {a} {b}", "TOUCH {a} {b}", "TYPE {a}", "TTL {a}", "PTTL {a}",
     "EXPIRETIME {a}", "PEXPIRETIME {a}", "OBJECT ENCODING {a}", "OBJECT FREQ {a}", "LCS {a} {b}", "DBSIZE", "SCAN 0", "RANDOMKEY",
-    "KEYS *", "SUBSTR {a} 0 1",
+    "KEYS *", "SUBSTR {a} 0 1", "SCARD {a}", "SISMEMBER {a} x", "SMISMEMBER {a} x y", "SMEMBERS {a}",
 ]  # fmt: skip
 
 

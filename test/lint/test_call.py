@@ -22,7 +22,8 @@ ONLY_IN_CALL = {
 # The families whose commands have keys; and their files with commands that have none, which run at home.
 KEY_FAMILIES = ("string", "generic", "list", "set", "hash", "zset", "stream", "geo", "bitmap", "hyperloglog")
 AT_HOME = {"server/commands/generic/generic_all.c", "server/commands/generic/generic_wait.c"}
-NOT_FOR_KEYS = re.compile(r"^server/(worker|client|txn|config)/|^server/(server|node)\.h$")
+# The snapshot of the configuration they may read (exec_config).
+NOT_FOR_KEYS = re.compile(r"^server/(worker|client|txn)/|^server/config/(?!config\.h$)|^server/(server|node)\.h$")
 
 
 def offences(path, text):
