@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* seeds: runs a fuzz target on the files of a folder, once each, without libFuzzer. */
+/* seeds: runs a fuzz target on the files of a folder, once each, without libFuzzer: seeds FOLDER;
+ * or on as many random inputs, always the same: seeds COUNT. */
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -27,10 +28,33 @@ static bool run_file(const char *path) {
     return whole;
 }
 
+static int run_random(unsigned long count) {
+    uint64_t state = 88172645463325252u;
+    for (unsigned long i = 1; i <= count; i++) {
+        size_t size = 40 + i * 37 % 900;
+        uint8_t *data = malloc(size);
+        for (size_t at = 0; at < size; at++) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            data[at] = (uint8_t)(state >> 32);
+        }
+        LLVMFuzzerTestOneInput(data, size);
+        free(data);
+        printf("ok %lu - random input of %zu bytes\n", i, size);
+        fflush(stdout);
+    }
+    printf("1..%lu\n", count);
+    return 0;
+}
+
 int main(int argc, char **argv) {
+    if (argc == 2 && strtoul(argv[1], NULL, 10) > 0) {
+        return run_random(strtoul(argv[1], NULL, 10));
+    }
     DIR *folder = argc == 2 ? opendir(argv[1]) : NULL;
     if (folder == NULL) {
-        fputs("seeds FOLDER\n", stderr);
+        fputs("seeds FOLDER | COUNT\n", stderr);
         return 2;
     }
     int tests = 0;
