@@ -16,7 +16,8 @@ struct shard {
     struct shard_heap *heap;
     struct keyspace *keyspace;
     struct locks locks;
-    struct watch_table watches; /* fed by the hooks of whoever composes the server */
+    uint64_t list_packed_threshold; /* DEBUG QUICKLIST-PACKED-THRESHOLD; 0: as the limits say */
+    struct watch_table watches;     /* fed by the hooks of whoever composes the server */
 };
 
 void shard_init(struct shard *shard, unsigned id, uint32_t databases,

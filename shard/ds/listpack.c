@@ -320,6 +320,37 @@ size_t listpack_find(const char *lp, size_t from, const struct listpack_new *ite
     return 0;
 }
 
+/* The last `limit` equal ones begin here; the first of all if there are fewer. */
+static size_t find_last(const char *lp, const struct listpack_new *item, uint64_t limit) {
+    size_t found = LISTPACK_HEADER_BYTES;
+    for (size_t at = listpack_last(lp); at != 0 && limit > 0; at = listpack_prev(lp, at)) {
+        if (listpack_equals(lp, at, item)) {
+            found = at;
+            limit--;
+        }
+    }
+    return found;
+}
+
+uint32_t listpack_squeeze(char *lp, const struct listpack_new *item, uint64_t limit, bool from_tail,
+                          size_t *ret_end) {
+    size_t end = listpack_bytes(lp) - 1;
+    size_t at = from_tail ? find_last(lp, item, limit) : LISTPACK_HEADER_BYTES, to = at;
+    uint32_t removed = 0;
+    while (at < end) {
+        size_t bytes = listpack_item_bytes(lp, at);
+        if (removed < limit && listpack_equals(lp, at, item)) {
+            removed++;
+        } else {
+            memmove(lp + to, lp + at, removed > 0 ? bytes : 0);
+            to += bytes;
+        }
+        at += bytes;
+    }
+    *ret_end = to;
+    return removed;
+}
+
 /* ---- Foreign bytes ---- */
 
 /* Whether an item begins here, with all of it before the end. */

@@ -87,6 +87,11 @@ char *listpack_put(char *to, const struct listpack_new *item);
 bool listpack_equals(const char *lp, size_t at, const struct listpack_new *item);
 /* The first equal one among `from` and each `stride`th after it. */
 size_t listpack_find(const char *lp, size_t from, const struct listpack_new *item, uint32_t stride);
+/* Moves all but up to `limit` equal items, the first or (from_tail) the last ones, together.
+ * Returns how many are left out; behind those that stay, *ret_end is the first of the bytes that
+ * are to be cut out before the last byte of all, which is still where it was. */
+uint32_t listpack_squeeze(char *lp, const struct listpack_new *item, uint64_t limit, bool from_tail,
+                          size_t *ret_end);
 
 /* ---- Foreign bytes ---- */
 

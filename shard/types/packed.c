@@ -116,8 +116,7 @@ void packed_leave(struct change *change) {
     }
 }
 
-void packed_replace(struct change *change, bool intset, struct bytes bytes) {
-    packed_leave(change);
+static void put_copy(struct change *change, bool intset, struct bytes bytes) {
     struct value *value = &change->value;
     if (bytes.len > PACKED_INLINE_MAX) {
         char *block = heap_alloc(change_heap(change), bytes.len);
@@ -128,6 +127,15 @@ void packed_replace(struct change *change, bool intset, struct bytes bytes) {
         char *start = change_inline(change, intset ? FORM_INTS : FORM_INLINE, bytes.len);
         memcpy(start, bytes.ptr, bytes.len);
     }
+}
+
+void packed_take(struct change *change, struct bytes listpack) {
+    put_copy(change, false, listpack);
+}
+
+void packed_replace(struct change *change, bool intset, struct bytes bytes) {
+    packed_leave(change);
+    put_copy(change, intset, bytes);
 }
 
 /* ---- Listpacks ---- */

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "shard/types/list_forms.h"
 #include "shard/types/packed_forms.h"
 #include "shard/types/set_forms.h"
 #include "shard/types/string_forms.h"
@@ -21,6 +22,7 @@ const struct forms value_forms = {
                 {
                     [FORM_INLINE] = &packed_form_inline,
                     [FORM_LISTPACK] = &packed_form_block,
+                    [FORM_QUICKLIST] = &list_form_quicklist,
                 },
             [TYPE_SET] =
                 {
