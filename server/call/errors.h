@@ -18,6 +18,7 @@
 #define ERR_NO_AUTH         "NOAUTH Authentication required."
 #define ERR_DB_INDEX        "ERR DB index is out of range"
 #define ERR_VALUE_RANGE     "ERR value is out of range"
+#define ERR_NOT_POSITIVE    "ERR value is out of range, must be positive"
 #define ERR_STRING_TOO_LONG "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
 #define ERR_INT_RANGE       "ERR value is out of range, value must between -2147483648 and 2147483647"
 /* With the command's name, for reply_errorf. */

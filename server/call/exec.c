@@ -109,6 +109,23 @@ bool exec_arg_i64(const struct exec *x, uint32_t argv_index, int64_t *ret) {
     return false;
 }
 
+bool exec_arg_range(const struct exec *x, uint32_t argv_index, int64_t min, int64_t max,
+                    const char *error, int64_t *ret) {
+    int64_t value;
+    bool is_number = num_parse_i64(x->argv[argv_index], &value);
+    if (LIKELY(is_number && value >= min && value <= max)) {
+        *ret = value;
+        return true;
+    }
+    if (error != NULL || !is_number) {
+        reply_error(x->reply, error != NULL ? error : ERR_NOT_INTEGER);
+    } else {
+        reply_errorf(x->reply, "ERR value is out of range, value must between %lld and %lld",
+                     (long long)min, (long long)max);
+    }
+    return false;
+}
+
 bool exec_arg_db(const struct exec *x, uint32_t argv_index, uint32_t *ret_db) {
     int64_t db;
     if (!exec_arg_i64(x, argv_index, &db)) {

@@ -65,6 +65,9 @@ int64_t exec_alive_ms(const struct exec *x);
 /* ---- Arguments ---- */
 
 bool exec_arg_i64(const struct exec *x, uint32_t argv_index, int64_t *ret);
+/* The same within bounds; `error` is the answer to anything else, NULL: the usual ones. */
+bool exec_arg_range(const struct exec *x, uint32_t argv_index, int64_t min, int64_t max,
+                    const char *error, int64_t *ret);
 /* A number of a database that exists. */
 bool exec_arg_db(const struct exec *x, uint32_t argv_index, uint32_t *ret_db);
 

@@ -20,7 +20,6 @@
 #include <assert.h>
 #include <limits.h>
 #include <lz4.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* Nodes of a leaf. */
@@ -646,16 +645,6 @@ struct quicklist_shape quicklist_shape(const struct quicklist *list) {
         }
     }
     return shape;
-}
-
-bool quicklist_node_describe(const struct quicklist *list, uint32_t n, char *text, size_t room) {
-    if (n >= list->nodes) {
-        return false;
-    }
-    const struct node *node = node_at(list, n);
-    snprintf(text, room, "%s node, %s, %u elements, %zu bytes", node->plain ? "plain" : "packed",
-             node->compressed ? "compressed" : "raw", node->count, node_bytes(node));
-    return true;
 }
 
 /* A node's listpack, or NULL, and its text is in iter->plain. */

@@ -67,8 +67,6 @@ struct quicklist_shape {
     int fill, depth;
 };
 struct quicklist_shape quicklist_shape(const struct quicklist *list);
-/* Its nth node in words, for DEBUG QUICKLIST; false: it has no such. */
-bool quicklist_node_describe(const struct quicklist *list, uint32_t n, char *text, size_t room);
 
 /* One element after the other, to either end. */
 struct quicklist_iter {

@@ -7,6 +7,8 @@
 #include "shard/types/list_forms.h"
 #include "shard/types/packed.h"
 
+#include <stdio.h>
+
 /* ---- Reading ---- */
 
 uint64_t list_count(const struct value *value) {
@@ -20,6 +22,18 @@ void list_iter_open(struct quicklist_iter *iter, const struct value *value, uint
         quicklist_iter_open(iter, value->root, index, backward);
     } else {
         quicklist_iter_open_packed(iter, packed_start(value), index, backward);
+    }
+}
+
+void list_describe(const struct value *value, char *text, size_t room) {
+    text[0] = 0;
+    if (value->form == FORM_QUICKLIST) {
+        struct quicklist_shape shape = quicklist_shape(value->root);
+        snprintf(text, room,
+                 " ql_nodes:%llu ql_avg_node:%.2f ql_listpack_max:%d ql_compressed:%d"
+                 " ql_uncompressed_size:%llu",
+                 (unsigned long long)shape.nodes, (double)list_count(value) / (double)shape.nodes,
+                 shape.fill, shape.depth > 0, (unsigned long long)shape.bytes);
     }
 }
 

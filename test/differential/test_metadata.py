@@ -27,6 +27,8 @@ COMMANDS = {
     "dbsize": [], "debug": [], "flushall": [], "flushdb": [], "info": [], "lolwut": [],
     "memory": ["doctor", "help", "malloc-stats", "purge", "stats", "usage"],
     "shutdown": [], "swapdb": [], "time": [],
+    "lindex": [], "linsert": [], "llen": [], "lmove": [], "lpop": [], "lpos": [], "lpush": [], "lpushx": [],
+    "lrange": [], "lrem": [], "lset": [], "ltrim": [], "rpop": [], "rpoplpush": [], "rpush": [], "rpushx": [],
     "discard": [], "exec": [], "multi": [], "unwatch": [], "watch": [],
 }  # fmt: skip
 NAMES = sorted(COMMANDS) + sorted("%s|%s" % (c, s) for c, subs in COMMANDS.items() for s in subs)

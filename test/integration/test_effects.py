@@ -167,6 +167,7 @@ READS = [
     "GET {a}", "MGET {a} {b}", "STRLEN {a}", "GETRANGE {a} 0 1", "EXISTS {a} {b}", "TOUCH {a} {b}", "TYPE {a}", "TTL {a}", "PTTL {a}",
     "EXPIRETIME {a}", "PEXPIRETIME {a}", "OBJECT ENCODING {a}", "OBJECT FREQ {a}", "LCS {a} {b}", "DBSIZE", "SCAN 0", "RANDOMKEY",
     "KEYS *", "SUBSTR {a} 0 1", "SCARD {a}", "SISMEMBER {a} x", "SMISMEMBER {a} x y", "SMEMBERS {a}",
+    "LLEN {a}", "LINDEX {a} 0", "LRANGE {a} 0 -1", "LPOS {a} x",
 ]  # fmt: skip
 
 
@@ -310,6 +311,15 @@ def random_command(rng):
             ("MOVE", key, "1"),
             ("GET", key),
             ("MGET", key, other),
+            ("DEL", key),
+            (rng.choice(["LPUSH", "RPUSH"]), key, value, "x" * rng.choice([1, 100, 3000])),
+            (rng.choice(["LPUSHX", "RPUSHX"]), key, value),
+            ("LMOVE", key, other, rng.choice(["LEFT", "RIGHT"]), rng.choice(["LEFT", "RIGHT"])),
+            ("RPOPLPUSH", key, other),
+            (rng.choice(["LPOP", "RPOP"]), key, rng.choice(["1", "3"])),
+            ("LREM", key, "0", value),
+            ("LTRIM", key, "0", "5"),
+            ("LSET", key, "0", value),
         ]
     )
 

@@ -21,7 +21,8 @@ PURE = set(
     "strlen strnlen strcmp strncmp strcasecmp strncasecmp strchr strrchr strstr strspn strcspn strpbrk "
     "strcpy strncpy stpcpy strncat strdup strndup strerror strtod strtold strtol strtoll strtoul strtoull "
     "snprintf vsnprintf strftime gmtime_r inet_pton inet_ntop "
-    "floor floorl ceil ceill round fmod pow log log2 log10 exp sqrt".split()
+    "floor floorl ceil ceill round fmod pow log log2 log10 exp sqrt "
+    "LZ4_compress_default LZ4_decompress_safe".split()
 )
 # What compilers, sanitizers and the allocator bring along.
 MACHINERY = re.compile(

@@ -27,6 +27,7 @@
 #include "server/server.h"
 #include "server/worker/view.h"
 #include "shard/shard.h"
+#include "shard/types/list.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -54,7 +55,7 @@ struct key_args {
 
 struct key_part {
     bool found;
-    char text[192];
+    char text[320];
 };
 
 static bool object_part(struct worker *worker, const void *args, void *result) {
@@ -76,6 +77,11 @@ static bool object_part(struct worker *worker, const void *args, void *result) {
              "Value at:%p refcount:1 encoding:%s%s lru:%u lru_seconds_idle:%u", (const void *)entry,
              entry_encoding_name(entry), length,
              (unsigned)((uint64_t)(now_ms / 1000 - idle_s) & 0xffffff), idle_s);
+    if (!a->fast && entry_type(entry) == TYPE_LIST) {
+        struct value value = entry_value_of(entry);
+        size_t written = strlen(part->text);
+        list_describe(&value, part->text + written, sizeof(part->text) - written);
+    }
     return true;
 }
 
@@ -300,6 +306,24 @@ static void debug_set_active_expire(struct exec *x) {
     scatter_all(x, active_expire_part, 0, &args, sizeof(args), scatter_ok);
 }
 
+/* A little less than 4 GB. */
+#define THRESHOLD_MAX ((UINT64_C(1) << 32) - (1 << 20))
+
+static bool packed_threshold_part(struct worker *worker, const void *args, void *result) {
+    worker_shard(worker)->list_packed_threshold = *(const uint64_t *)args;
+    return true;
+}
+
+static void debug_quicklist_threshold(struct exec *x) {
+    uint64_t bytes;
+    if (!num_parse_memory(x->argv[2], &bytes) || bytes > THRESHOLD_MAX) {
+        reply_error(x->reply,
+                    "ERR argument must be a memory value bigger than 1 and smaller than 4gb");
+        return;
+    }
+    scatter_all(x, packed_threshold_part, 0, &bytes, sizeof(bytes), scatter_ok);
+}
+
 /* ---- A shard that says no ---- */
 
 struct refuse_args {
@@ -434,19 +458,6 @@ static void debug_reload(struct exec *x) {
 
 /* ---- Settings of machinery that is not here, as far as the original looks at them ---- */
 
-/* A little less than 4 GB. */
-#define THRESHOLD_MAX ((UINT64_C(1) << 32) - (1 << 20))
-
-static void debug_quicklist_threshold(struct exec *x) {
-    uint64_t bytes;
-    if (!num_parse_memory(x->argv[2], &bytes) || bytes > THRESHOLD_MAX) {
-        reply_error(x->reply,
-                    "ERR argument must be a memory value bigger than 1 and smaller than 4gb");
-        return;
-    }
-    reply_ok(x->reply);
-}
-
 static void debug_replybuffer(struct exec *x) {
     struct bytes value = x->argv[3];
     int64_t unused;
@@ -544,6 +555,8 @@ static const char *const help_lines[] = {
     "PROTOCOL <type>",
     "    Reply with a value of a type: string, integer, double, bignum, null, array, set, map,",
     "    attrib, push, verbatim, true, false.",
+    "QUICKLIST-PACKED-THRESHOLD <bytes>",
+    "    Let elements of lists from so many bytes on lie by themselves; 0: as the limits say.",
     "REFUSE <key>|ALL <error>",
     "    Let the shard of a key, or each, refuse all commands on its keys.",
     "REFUSE OFF",
@@ -563,7 +576,7 @@ static const char *const help_lines[] = {
     "DELAY-RDB-CLIENT-FREE-SECONDS, DICT-RESIZING, DISABLE-CLUSTER-RANDOM-PING,",
     "DISABLE-CLUSTER-RECONNECTION, DROP-CLUSTER-PACKET-FILTER, FORCE-FREE-PRIMARY-ASYNC,",
     "FORCE-TLS-WRITE-ERROR, HASHTABLE-CAN-ABORT-SHRINK, PAUSE-AFTER-FORK, PAUSE-CRON,",
-    "QUICKLIST-PACKED-THRESHOLD, SET-DISABLE-DENY-SCRIPTS, SET-SKIP-CHECKSUM-VALIDATION <value>,",
+    "SET-DISABLE-DENY-SCRIPTS, SET-SKIP-CHECKSUM-VALIDATION <value>,",
     "REPLYBUFFER <PEAK-RESET-TIME|RESIZING> <value>, CHANGE-REPL-ID, REPLICATE <command>,",
     "SLOTMIGRATION <PREVENT-PAUSE|PREVENT-FAILOVER> <value>",
     "    Taken, without effect.",
