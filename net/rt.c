@@ -465,6 +465,20 @@ bool rt_turn(struct rt *rt, int64_t wait_ns) {
     return rt->ops->turn(rt, wait_ns);
 }
 
+void rt_on_sleep(struct rt *rt, bool (*sleeps)(void *arg), void (*woke)(void *arg), void *arg) {
+    rt->sleeps = sleeps;
+    rt->woke = woke;
+    rt->sleep_arg = arg;
+}
+
+void rt_visit(struct rt *rt) {
+    rt_refresh(rt);
+}
+
+bool rt_has_work(struct rt *rt) {
+    return rt->ops->has_work(rt);
+}
+
 /* Tells the core that it waits: its other thread, and who owns the memory, have room. */
 static void cpu_relax(void) {
 #if defined(__x86_64__)

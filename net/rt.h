@@ -7,7 +7,7 @@
  * waits, and calls back. No callback runs outside rt_turn.
  *
  * Thread: a runtime belongs to the thread that first calls rt_turn, and only that one uses it, but
- * for rt_wake's target.
+ * for rt_wake's target, and who takes its place while it waits (rt_on_sleep).
  * Ownership: a stream is embedded in its owner's struct and must stay in place until `gone` was
  * called. Receive buffers are counted references; memory given to send must stay until `sent`.
  * Errors: 0 or -errno.
@@ -68,6 +68,16 @@ uint64_t rt_ns_to_ticks(const struct rt *rt, uint64_t ns);
  * called or `wait_ns` have passed (0: does not wait; negative: no limit), and runs the callbacks of
  * all that completed. Returns true if it was woken by rt_wake. */
 bool rt_turn(struct rt *rt, int64_t wait_ns);
+
+/* Lets others know when the thread waits in rt_turn: `sleeps` is called right before (false: it
+ * shall not wait), `woke` right after, ahead of all callbacks. In between this thread touches
+ * nothing that is the runtime's or its streams', so another may take its place: it may use them,
+ * but for rt_turn and rt_look, and ends that before `woke` returns. */
+void rt_on_sleep(struct rt *rt, bool (*sleeps)(void *arg), void (*woke)(void *arg), void *arg);
+/* For such another: brings the clocks up to date. */
+void rt_visit(struct rt *rt);
+/* And: something was asked for that is done in the next turn, which should come soon. */
+bool rt_has_work(struct rt *rt);
 
 /* Submits what was asked for since the last turn, as the next would, and calls found(arg) over and
  * over until that is true, something is known to have completed, or `ns` have passed. No callback

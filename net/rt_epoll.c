@@ -379,6 +379,10 @@ static bool epoll_has_news(struct rt *rt) {
     return e->prompt || !list_empty(&e->ready) || !list_empty(&e->gone) || !list_empty(&e->closing);
 }
 
+static bool epoll_has_work(struct rt *rt) {
+    return epoll_has_news(rt) || epoll_of(rt)->sends.count > 0;
+}
+
 static bool epoll_turn(struct rt *rt, int64_t wait_ns) {
     struct rt_epoll *e = epoll_of(rt);
     if (UNLIKELY(e->listeners_ended)) {
@@ -390,8 +394,13 @@ static bool epoll_turn(struct rt *rt, int64_t wait_ns) {
         wait_ns = 0;
     }
     e->prompt = false;
-    int n = wait_events(e, rt_wait_ns(rt, wait_ns));
+    wait_ns = rt_wait_ns(rt, wait_ns);
+    bool sleeps = wait_ns != 0 && rt_sleeps(rt);
+    int n = wait_events(e, sleeps ? wait_ns : 0);
     check(n >= 0 || errno == EINTR);
+    if (sleeps) {
+        rt_woke(rt);
+    }
     rt_refresh(rt);
     retry_listeners(e);
     bool woken = false;
@@ -443,6 +452,7 @@ static const struct rt_ops epoll_ops = {
     .turn = epoll_turn,
     .submit = epoll_submit,
     .has_news = epoll_has_news,
+    .has_work = epoll_has_work,
     .wake = epoll_wake,
     .buffer_recycle = epoll_buffer_recycle,
     .pool_rests = epoll_pool_rests,

@@ -26,6 +26,8 @@ struct rt_ops {
     void (*submit)(struct rt *rt);
     /* Whether the next turn has something to report, as far as that is known without asking. */
     bool (*has_news)(struct rt *rt);
+    /* Whether something was asked for that only the next turn does. */
+    bool (*has_work)(struct rt *rt);
     void (*wake)(struct rt *from, struct rt *target);
     uint64_t (*wall_us)(struct rt *rt);
     uint64_t (*mono_ns)(struct rt *rt);
@@ -95,6 +97,9 @@ struct rt {
     struct rt_stats stats;
     struct rt_pool pool;
     struct rt_clock clock;
+    bool (*sleeps)(void *arg); /* rt_on_sleep; or NULL */
+    void (*woke)(void *arg);
+    void *sleep_arg;
     struct list listeners;
     uint64_t retry_at_ns; /* when a listener that failed tries again; 0: none */
     int spare_fd;         /* given up to accept with when there are no others; -1: none */
@@ -165,6 +170,16 @@ int rt_common_init(struct rt *rt, const struct rt_options *options, int eventfd_
 void rt_common_fini(struct rt *rt);
 /* After each wait: the cached times. */
 void rt_refresh(struct rt *rt);
+
+/* Around what a turn waits in: false, it must not wait; else rt_woke is due right behind it. */
+static inline bool rt_sleeps(struct rt *rt) {
+    return rt->sleeps == NULL || rt->sleeps(rt->sleep_arg);
+}
+static inline void rt_woke(struct rt *rt) {
+    if (rt->woke != NULL) {
+        rt->woke(rt->sleep_arg);
+    }
+}
 
 /* Lets the address sanitizer see a pool buffer as writable while a system call of ours fills it,
  * and shuts it again. */

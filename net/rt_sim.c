@@ -1165,6 +1165,12 @@ static void submit(struct rt_sim *r) {
     r->wakes_count = 0;
 }
 
+static bool op_has_work(struct rt *rt) {
+    const struct rt_sim *r = sim_of(rt);
+    return r->sends.count > 0 || r->wakes_count > 0 || !list_empty(&r->closing) ||
+           !list_empty(&r->gone);
+}
+
 int64_t sim_rt_submit(struct rt *rt, int64_t wait_ns) {
     submit(sim_of(rt));
     return sim_rt_ready(rt) ? 0 : rt_wait_ns(rt, wait_ns);
@@ -1302,6 +1308,7 @@ static bool op_turn(struct rt *rt, int64_t wait_ns) {
             sim_step(sim, until);
         }
     }
+    rt_woke(rt);
     rt_refresh(rt);
     bool woken = r->woken;
     if (woken) {
@@ -1338,6 +1345,7 @@ static void op_free(struct rt *rt) {
 static const struct rt_ops sim_ops = {
     .name = "sim",
     .free = op_free,
+    .has_work = op_has_work,
     .turn = op_turn,
     .wake = op_wake,
     .wall_us = op_wall_us,

@@ -166,9 +166,15 @@ static int enter(struct rt_uring *u, unsigned wait_for, unsigned flags,
         size = sizeof(arg);
     }
     publish_sqes(u);
-    long r = syscall(__NR_io_uring_enter, u->enter_fd, u->unsubmitted, wait_for,
-                     flags | u->enter_flags, argp, size);
+    unsigned submits = u->unsubmitted;
+    flags |= u->enter_flags;
+    bool sleeps = wait_for > 0 && rt_sleeps(&u->rt);
+    long r = syscall(__NR_io_uring_enter, u->enter_fd, submits, sleeps ? wait_for : 0, flags, argp,
+                     size);
     int error = r < 0 ? -errno : 0;
+    if (sleeps) {
+        rt_woke(&u->rt);
+    }
     /* An enter that failed in its wait has submitted all the same: the ring's head tells. */
     u->unsubmitted = u->sq_tail - __atomic_load_n(u->ring.sq.khead, __ATOMIC_ACQUIRE);
     check(__atomic_load_n(u->ring.cq.koverflow, __ATOMIC_RELAXED) == 0);
@@ -810,6 +816,12 @@ static bool uring_has_news(struct rt *rt) {
             (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN));
 }
 
+static bool uring_has_work(struct rt *rt) {
+    const struct rt_uring *u = uring_of(rt);
+    return u->prompt || !list_empty(&u->closing) || !list_empty(&u->gone) || u->wakes_count > 0 ||
+           u->sq_tail != __atomic_load_n(u->ring.sq.ktail, __ATOMIC_RELAXED);
+}
+
 static bool uring_turn(struct rt *rt, int64_t wait_ns) {
     struct rt_uring *u = uring_of(rt);
     if (UNLIKELY(!u->enabled)) {
@@ -1002,6 +1014,7 @@ static const struct rt_ops uring_ops = {
     .turn = uring_turn,
     .submit = uring_submit,
     .has_news = uring_has_news,
+    .has_work = uring_has_work,
     .wake = uring_wake,
     .buffer_recycle = uring_buffer_recycle,
     .pool_rests = uring_pool_rests,

@@ -43,6 +43,80 @@ EACH(rt_turn, waiting_costs_nothing) {
     rt_free(rt);
 }
 
+/* What the hooks of a wait were told, in order: s(leeps), w(oke). */
+struct said {
+    char text[64];
+    bool may;
+};
+
+static void say(struct said *said, char what) {
+    size_t n = strlen(said->text);
+    cr_assert_lt(n, sizeof said->text - 1);
+    said->text[n] = what;
+}
+
+static bool says_sleeps(void *arg) {
+    struct said *said = arg;
+    say(said, 's');
+    return said->may;
+}
+
+static void says_woke(void *arg) {
+    say(arg, 'w');
+}
+
+/* In a simulation the wait is its owner's, who says himself that the thread sleeps. */
+EACH(rt_turn, hooks_are_called_around_each_wait) {
+    struct rt *rt = rt_made(backend);
+    rt_turn(rt, 0);
+    struct said said = {.may = true};
+    rt_on_sleep(rt, says_sleeps, says_woke, &said);
+    cr_assert_not(rt_turn(rt, 5 * 1000 * 1000));
+    cr_assert_str_eq(said.text, backend == RT_SIM ? "w" : "sw");
+    if (backend == RT_SIM) {
+        rt_free(rt);
+        return;
+    }
+    rt_turn(rt, 0);
+    cr_assert_str_eq(said.text, "sw", "a turn that does not wait says nothing");
+    said.may = false;
+    uint64_t start = rt_mono_ns(rt);
+    rt_turn(rt, 3000 * 1000000ll);
+    cr_assert_str_eq(said.text, "sws");
+    cr_assert_lt(rt_mono_ns(rt) - start, 1000 * 1000 * 1000);
+    /* A wake-up that came before ends the wait as ever. */
+    said.may = true;
+    rt_wake(NULL, rt);
+    cr_assert(rt_turn(rt, 10000 * 1000000ll));
+    cr_assert_str_eq(said.text, "swssw");
+    rt_free(rt);
+}
+
+EACH(rt_turn, a_visitor_brings_the_clocks_up_to_date_and_sees_what_is_to_be_done) {
+    struct rt *rt = rt_made(backend);
+    rt_turn(rt, 0);
+    rt_turn(rt, 0);
+    cr_assert_not(rt_has_work(rt));
+    int64_t wall = rt_wall_ms(rt), mono = rt_mono_ms(rt);
+    nap_ms(30);
+    rt_visit(rt);
+    cr_assert_geq(rt_wall_ms(rt), wall + 30);
+    cr_assert_geq(rt_mono_ms(rt), mono + 30);
+    struct end *end = end_made(rt);
+    rt_turn(rt, 0);
+    rt_turn(rt, 0);
+    cr_assert_not(rt_has_work(rt));
+    end_send(end, "x", 1);
+    cr_assert(rt_has_work(rt));
+    rt_turn(rt, 0);
+    rt_turn(rt, 0);
+    cr_assert_not(rt_has_work(rt));
+    rt_stream_close(&end->stream);
+    cr_assert(rt_has_work(rt));
+    end_over(rt, end);
+    rt_free(rt);
+}
+
 EACH(rt_turn, cached_times_are_those_of_the_last_wait) {
     struct rt *rt = rt_made(backend);
     rt_turn(rt, 0);
