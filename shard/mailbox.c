@@ -11,6 +11,7 @@
  *     published = head            (A)         look at `published` again (B')
  *     not AWAKE? -> claim; wake   (B)         sleep
  *         if it was ASLEEP
+ *     told = head
  *
  * Sleeping and waking cost more than a whole trip of a message. So who expects one looks for it for
  * a moment: it announces LOOKING in place of ASLEEP, looks at the boxes once, and from then on at
@@ -18,15 +19,28 @@
  * nobody to wake. Who has looked in vain goes from LOOKING to ASLEEP in one step, and need not look
  * at the boxes again: whoever publishes after the announcement finds one or the other.
  *
+ * And who finds its receiver asleep may do without waking it: it claims it as VISITED, and takes
+ * the messages out itself. Who publishes meanwhile need not wait: it leaves KNOCKED there, and the
+ * visitor looks once more.
+ *
+ *     AWAKE ----> LOOKING ----> ASLEEP <----> VISITED ----> KNOCKED     by the receiver itself:
+ *       ^------------------------'  ^-----------|-------------'|        AWAKE to LOOKING or ASLEEP,
+ *       '---------------------------------------'--------------'        LOOKING to ASLEEP, back
+ *
  * Invariants
  *  1. slots[i] is written before `published` passes i and not again before `taken` has passed i.
  *  2. Either B sees the announcement A', or B' sees the message A: all four are sequentially
  * consistent, so both cannot miss each other. This is what a lost wake-up would break.
- *  3. `state` goes back to AWAKE exactly once a sleep or look: by the sender that claims it, or by
- * the receiver itself. Who claims ASLEEP wakes; from LOOKING to ASLEEP it goes only if nobody has
- * claimed it.
- *  4. While a sender's overflow queue holds something for a receiver, new messages queue behind it:
+ *  3. Every step of `state` is a claim: by a compare and exchange, but for those of who has it
+ * (AWAKE: the receiver; VISITED, KNOCKED: the visitor). So from ASLEEP exactly one goes on: a
+ * sender that wakes, a visitor, or the receiver itself; which waits while it is visited, also when
+ * it takes its announcement back.
+ *  4. A visitor goes from VISITED to ASLEEP in one step, and only if nobody has knocked: who
+ * publishes after that finds ASLEEP, as in 2.
+ *  5. While a sender's overflow queue holds something for a receiver, new messages queue behind it:
  * order per pair holds.
+ *  6. Up to `told` the sender is through with B. So a receiver that is still ASLEEP over such a
+ * message has lost a wake-up, and no other has.
  */
 #include "shard/mailbox.h"
 
@@ -39,11 +53,12 @@
 
 #define LINE 64
 
-enum owner_state { AWAKE, LOOKING, ASLEEP };
+enum owner_state { AWAKE, LOOKING, ASLEEP, VISITED, KNOCKED };
 
 struct ring {
     /* Written once a turn: the receiver's looks must not meet the sender's other writes. */
     _Alignas(LINE) _Atomic uint32_t published;
+    _Atomic uint32_t told; /* up to here the receiver was looked after (ring_up) */
     /* Sender's line. */
     _Alignas(LINE) uint32_t head; /* next slot to write */
     uint32_t taken_seen;          /* last known `taken` */
@@ -58,9 +73,9 @@ struct box_owner {
     _Alignas(LINE) _Atomic uint32_t state;  /* enum owner_state */
     _Alignas(LINE) struct post_stats stats; /* owner's own */
     unsigned away;                          /* messages that are to come back */
-    unsigned grace;                         /* sleeps gone on with an unclaimed message */
     unsigned next_from;                     /* where the fair round starts */
-    uint64_t *dirty; /* bitmap of receivers written to since the last publish */
+    uint64_t *dirty;  /* bitmap of receivers written to since the last publish */
+    uint64_t *visits; /* and of those that it may visit now */
 };
 
 struct post_office {
@@ -96,6 +111,7 @@ struct post_office *post_office_new(unsigned threads, unsigned capacity,
     }
     for (unsigned i = 0; i < threads; i++) {
         office->owners[i].dirty = lines_new((threads + 63) / 64, sizeof(uint64_t));
+        office->owners[i].visits = lines_new((threads + 63) / 64, sizeof(uint64_t));
     }
     return office;
 }
@@ -109,6 +125,7 @@ void post_office_free(struct post_office *office) {
     }
     for (unsigned i = 0; i < office->threads; i++) {
         free(office->owners[i].dirty);
+        free(office->owners[i].visits);
     }
     free(office->rings);
     free(office->owners);
@@ -159,22 +176,31 @@ static bool ring_refill(struct post_office *office, struct ring *ring) {
     return false;
 }
 
-/* The other half of inv. 2, after publishing: wakes who sleeps, and stops who looks. */
-static void ring_up(struct post_office *office, unsigned from, unsigned to) {
-    struct box_owner *owner = &office->owners[to];
-    struct post_stats *stats = &office->owners[from].stats;
-    if (atomic_load_explicit(&owner->state, memory_order_seq_cst) == AWAKE) {
+/* The other half of inv. 2, after publishing: whoever does not look at his boxes by himself is seen
+ * to. */
+static void ring_up(struct post_office *office, unsigned by, unsigned to, bool visits) {
+    struct box_owner *owner = &office->owners[to], *self = &office->owners[by];
+    uint32_t state = atomic_load_explicit(&owner->state, memory_order_seq_cst);
+    static const uint32_t next[] = {[LOOKING] = AWAKE, [ASLEEP] = AWAKE, [VISITED] = KNOCKED};
+    while (state != AWAKE && state != KNOCKED) {
+        bool visit = visits && state == ASLEEP;
+        if (!atomic_compare_exchange_weak_explicit(&owner->state, &state,
+                                                   visit ? VISITED : next[state],
+                                                   memory_order_seq_cst, memory_order_seq_cst)) {
+            continue;
+        }
+        self->stats.spared += state == LOOKING;
+        if (visit) {
+            self->visits[to / 64] |= UINT64_C(1) << (to % 64);
+        } else if (state == ASLEEP) {
+            self->stats.wakes++;
+            office->wake(office->arg, by, to);
+        }
         return;
-    }
-    uint32_t state = atomic_exchange_explicit(&owner->state, AWAKE, memory_order_seq_cst);
-    stats->spared += state == LOOKING;
-    if (state == ASLEEP) {
-        stats->wakes++;
-        office->wake(office->arg, from, to);
     }
 }
 
-bool post_publish(struct post_office *office, unsigned from) {
+bool post_publish(struct post_office *office, unsigned from, unsigned by, bool visits) {
     struct box_owner *self = &office->owners[from];
     bool left = false;
     for (unsigned word = 0; word < (office->threads + 63) / 64; word++) {
@@ -190,10 +216,40 @@ bool post_publish(struct post_office *office, unsigned from) {
             }
             /* inv. 2: the store and the load must be sequentially consistent. */
             atomic_store_explicit(&ring->published, ring->head, memory_order_seq_cst);
-            ring_up(office, from, to);
+            ring_up(office, by, to, visits);
+            atomic_store_explicit(&ring->told, ring->head, memory_order_release);
         }
     }
     return left;
+}
+
+bool post_next_visit(struct post_office *office, unsigned by, unsigned *ret_to) {
+    struct box_owner *self = &office->owners[by];
+    for (unsigned word = 0; word < (office->threads + 63) / 64; word++) {
+        if (self->visits[word] != 0) {
+            *ret_to = word * 64 + (unsigned)__builtin_ctzll(self->visits[word]);
+            self->visits[word] &= self->visits[word] - 1;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool post_leave(struct post_office *office, unsigned to) {
+    _Atomic uint32_t *at = &office->owners[to].state;
+    uint32_t state = VISITED;
+    if (atomic_compare_exchange_strong_explicit(at, &state, ASLEEP, memory_order_seq_cst,
+                                                memory_order_seq_cst)) {
+        return true;
+    }
+    atomic_store_explicit(at, VISITED, memory_order_seq_cst);
+    return false;
+}
+
+void post_leave_awake(struct post_office *office, unsigned to, unsigned by) {
+    atomic_store_explicit(&office->owners[to].state, AWAKE, memory_order_seq_cst);
+    office->owners[by].stats.wakes++;
+    office->wake(office->arg, by, to);
 }
 
 size_t post_receive(struct post_office *office, unsigned to, struct message **ret, size_t max) {
@@ -245,16 +301,22 @@ static bool announce(struct post_office *office, unsigned to, enum owner_state s
         return false;
     }
     atomic_store_explicit(&self->state, state, memory_order_seq_cst);
-    if (anything_there(office, to)) {
-        atomic_store_explicit(&self->state, AWAKE, memory_order_seq_cst);
-        return false;
+    if (!anything_there(office, to)) {
+        return true;
     }
-    return true;
+    /* Taken back, unless somebody has claimed it: a visitor sees to what is there. */
+    uint32_t claimed = state;
+    return !atomic_compare_exchange_strong_explicit(&self->state, &claimed, AWAKE,
+                                                    memory_order_seq_cst, memory_order_seq_cst) &&
+           claimed != AWAKE;
+}
+
+bool post_any(const struct post_office *office, unsigned to) {
+    return anything_there(office, to);
 }
 
 bool post_look(struct post_office *office, unsigned to) {
-    /* One that sleeps on for a wake-up that is due has announced its sleep already. */
-    return office->owners[to].grace == 0 && announce(office, to, LOOKING);
+    return announce(office, to, LOOKING);
 }
 
 bool post_found(const struct post_office *office, unsigned to) {
@@ -267,29 +329,46 @@ bool post_look_end(struct post_office *office, unsigned to) {
                                                     memory_order_seq_cst, memory_order_seq_cst);
 }
 
+bool post_look_over(struct post_office *office, unsigned to) {
+    return atomic_exchange_explicit(&office->owners[to].state, AWAKE, memory_order_seq_cst) ==
+           AWAKE;
+}
+
 bool post_sleep(struct post_office *office, unsigned to) {
-    struct box_owner *self = &office->owners[to];
-    if (self->grace > 0) {
-        if (atomic_load_explicit(&self->state, memory_order_seq_cst) == ASLEEP) {
-            return true; /* still announced: sleeps on for a wake-up that is due */
-        }
-        self->grace = 0; /* claimed since, and perhaps rung in a turn that did not sleep */
-    }
     return announce(office, to, ASLEEP);
 }
 
-bool post_awake(struct post_office *office, unsigned to, bool rung) {
-    struct box_owner *self = &office->owners[to];
-    if (!rung && atomic_load_explicit(&self->state, memory_order_seq_cst) == ASLEEP &&
-        anything_there(office, to)) {
-        if (self->grace < POST_GRACE_SLEEPS) {
-            self->grace++;
-            return false;
+/* A ring with a message whose sender is through with it, or NULL; *ret_told is where it lies. */
+static const struct ring *told_of(const struct post_office *office, unsigned to,
+                                  uint32_t *ret_told) {
+    for (unsigned from = 0; from < office->threads; from++) {
+        const struct ring *ring = ring_of(office, from, to);
+        uint32_t published = atomic_load_explicit(&ring->published, memory_order_seq_cst);
+        if (published != atomic_load_explicit(&ring->taken, memory_order_relaxed) &&
+            published == atomic_load_explicit(&ring->told, memory_order_acquire)) {
+            *ret_told = published;
+            return ring;
         }
-        self->stats.late_wakeups++;
     }
-    self->grace = 0;
-    atomic_store_explicit(&self->state, AWAKE, memory_order_seq_cst);
+    return NULL;
+}
+
+bool post_awake(struct post_office *office, unsigned to) {
+    struct box_owner *self = &office->owners[to];
+    uint32_t state = atomic_load_explicit(&self->state, memory_order_seq_cst);
+    if (state != ASLEEP) {
+        return state == AWAKE;
+    }
+    uint32_t told;
+    const struct ring *ring = told_of(office, to, &told);
+    if (!atomic_compare_exchange_strong_explicit(&self->state, &state, AWAKE, memory_order_seq_cst,
+                                                 memory_order_seq_cst)) {
+        return state == AWAKE;
+    }
+    /* Unless a visitor has come and gone since. */
+    self->stats.late_wakeups +=
+        ring != NULL &&
+        (int32_t)(told - atomic_load_explicit(&ring->taken, memory_order_relaxed)) > 0;
     return true;
 }
 

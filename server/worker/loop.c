@@ -4,14 +4,14 @@
  *     look, sleep or not -> runtime turn (input, sent, accepted) -> messages (batches, parts)
  *       -> batches that were cut -> jobs -> clients that go on -> locks that were given
  *       -> waits that are over -> background slice -> output to the streams -> publish messages
- *       -> again
+ *       -> visits to who sleeps -> again; without a runtime turn, if messages have come already
  *
- * Input is worked off inside the turn's callbacks. Everything that is sent, to sockets or to other
- * threads, goes out once a turn.
+ * Input is worked off inside the turn's callbacks. Everything that is sent to other threads goes
+ * out once a turn, and to sockets with the next runtime turn.
  *
  * Invariants
  *  1. The thread sleeps only after it has announced so and has looked at every mailbox again
- * (shard/mailbox.h).
+ * (shard/mailbox.h). From then until it has claimed itself it touches nothing: it may be visited.
  *  2. No step takes long: what runs commands stops between two of them when its slice is over
  * (worker.h), jobs and background work run in slices.
  */
@@ -31,12 +31,15 @@
 #include "server/observe/log.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
-#include "server/worker/handlers.h"
+#include "server/worker/background.h"
+#include "server/worker/mail.h"
+#include "server/worker/message.h"
 #include "server/worker/park.h"
 #include "server/worker/pausing.h"
 #include "server/worker/pools.h"
 #include "server/worker/shared.h"
 #include "server/worker/totals.h"
+#include "server/worker/visit.h"
 #include "server/worker/worker.h"
 #include "shard/memory/sysmem.h"
 
@@ -62,6 +65,12 @@
 #define WATCHDOG_QUIET_MS 1000 /* without mail for this long, the cron's turns are often enough */
 /* With more threads than this they look less often, so that idling costs no more. */
 #define WATCHDOG_THREADS 8
+/* So long after the kernel was asked for news, mail and visits may still come before the next
+ * time. */
+#define ROUNDS_NS (200 * 1000)
+/* Who wakes while he is visited waits: so many looks, then sleeps for a moment between them. */
+#define VISITED_LOOKS    200
+#define VISITED_BLOCK_NS 20000
 #define EVICTED_A_TURN   256
 #define STOP_DRAIN_MS    500
 #define STOP_GIVE_UP_MS  5000
@@ -171,28 +180,10 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     return worker;
 }
 
-/* The next message, or NULL: of those that waited while the worker was parked, those taken from the
- * mailboxes before, or of more. */
-static struct message *next_message(struct worker *worker) {
-    struct message *waited = parked_next(&worker->parked);
-    if (UNLIKELY(waited != NULL)) {
-        return waited;
-    }
-    if (worker->loop.inbox_at == worker->loop.inbox_count) {
-        worker->loop.inbox_at = 0;
-        worker->loop.inbox_count = (unsigned)post_receive(worker->server->office, worker->id,
-                                                          worker->loop.inbox, INBOX_MESSAGES);
-        if (worker->loop.inbox_count == 0) {
-            return NULL;
-        }
-    }
-    return worker->loop.inbox[worker->loop.inbox_at++];
-}
-
 /* What came after the last turn, and is the receiver's to free. */
 static void end_mail(struct worker *worker) {
     struct message *message;
-    while ((message = next_message(worker)) != NULL) {
+    while ((message = mail_next(worker)) != NULL) {
         if (message->kind == MESSAGE_UNWATCH) {
             multi_unwatch_arrived(worker, message);
         } else if (message->kind == MESSAGE_PARK_OVER) {
@@ -253,32 +244,6 @@ void worker_take_config(struct worker *worker, const struct config *config, uint
     if (number > worker->config_number) {
         worker->config_number = number;
         apply_config(worker, config);
-    }
-}
-
-/* ---- Messages ---- */
-
-/* True if there may be more. */
-static bool handle_messages(struct worker *worker) {
-    struct message *message = next_message(worker);
-    if (message == NULL) {
-        return false;
-    }
-    const struct handlers *handlers = worker->server->handlers;
-    worker->loop.mail_ms = rt_mono_ms(worker->rt);
-    worker_slice_enter(worker);
-    for (;;) {
-        if (LIKELY(!park_keeps(worker, message))) {
-            handlers->messages[message->kind](worker, message);
-        }
-        bool waited = worker->parked.first_kept != NULL && !worker->parked.is;
-        if (worker->loop.inbox_at == worker->loop.inbox_count && !waited) {
-            return worker->loop.inbox_count == INBOX_MESSAGES;
-        }
-        if (worker_slice_over(worker)) {
-            return true;
-        }
-        message = next_message(worker);
     }
 }
 
@@ -396,15 +361,6 @@ static bool evict_clients(struct worker *worker) {
     return false;
 }
 
-/* One slice of background work. Returns when the next is wanted, wall ms. */
-static int64_t work(struct worker *worker) {
-    int64_t now_ms = rt_wall_ms(worker->rt);
-    int64_t until_ms = txn_expiry_ms(worker, now_ms);
-    int64_t next_ms = keyspace_work(worker->shard.keyspace, until_ms);
-    /* What a transaction holds back comes up in the turn in which that ends. */
-    return next_ms > until_ms && next_ms <= now_ms ? now_ms + 1 : next_ms;
-}
-
 /* The first whose output is delayed, or NULL. */
 static struct client *first_delayed(const struct worker *worker) {
     struct list_node *node = list_first(&worker->clients.delayed);
@@ -469,40 +425,81 @@ bool worker_look(struct worker *worker) {
     return worker->loop.looking;
 }
 
-/* True if it found nothing: then it has announced its sleep. */
-static bool end_look(struct worker *worker) {
-    bool found = post_look_end(worker->server->office, worker->id);
-    uint64_t end = rt_ticks(worker->rt);
-    uint64_t took_ns = rt_ticks_to_ns(worker->rt, end - worker->loop.look_start);
-    uint64_t now_ns = (uint64_t)rt_mono_ms(worker->rt) * 1000000;
-    worker->loop.looking = false;
+/* The account of a look that is over. */
+static void account_look(struct worker *worker, bool found, uint64_t now_ns) {
+    uint64_t took = rt_ticks(worker->rt) - worker->loop.look_start;
     worker->stats.looks++;
     worker->stats.looks_found += found;
-    look_over(&worker->loop.look, worker->loop.look_reason, found, took_ns, now_ns);
-    return !found;
+    look_over(&worker->loop.look, worker->loop.look_reason, found, rt_ticks_to_ns(worker->rt, took),
+              now_ns);
+}
+
+/* Announces the sleep, after a look or at once; false: something is there. */
+static bool announce_sleep(struct worker *worker) {
+    const struct post_office *office = worker->server->office;
+    if (!worker->loop.looking) {
+        return post_sleep(worker->server->office, worker->id);
+    }
+    worker->loop.looking = false;
+    bool found = post_found(office, worker->id);
+    account_look(worker, found, (uint64_t)rt_mono_ms(worker->rt) * 1000000);
+    return !post_look_end(worker->server->office, worker->id);
 }
 
 int64_t worker_rest(struct worker *worker) {
-    worker->loop.asleep = worker->loop.looking ? end_look(worker)
-                                               : worker->loop.sleep_ns > 0 &&
-                                                     post_sleep(worker->server->office, worker->id);
-    if (!worker->loop.asleep) {
-        worker->loop.sleep_ns = 0;
+    int64_t sleep_ns = worker->loop.sleep_ns;
+    worker->loop.wake_ms = rt_mono_ms(worker->rt) + sleep_ns / 1000000;
+    worker->loop.asleep = sleep_ns > 0;
+    /* Once that is said, nothing may be touched. */
+    if (sleep_ns > 0 && !announce_sleep(worker)) {
+        worker->loop.asleep = false;
+        worker->loop.sleep_ns = sleep_ns = 0;
     }
-    return worker->loop.sleep_ns;
+    return sleep_ns;
 }
 
-/* One runtime turn with the end of the sleep handshake; false when the mailboxes must be left alone
- * for now. */
-static bool wait_and_wake(struct worker *worker) {
-    if (!worker->loop.asleep) {
-        rt_turn(worker->rt, 0);
-        return true;
+static bool sleeps(void *arg) {
+    return worker_rest(arg) > 0;
+}
+
+static void woke(void *arg) {
+    struct worker *worker = arg;
+    for (unsigned i = 1; worker->loop.asleep && !post_awake(worker->server->office, worker->id);
+         i++) {
+        if (i % VISITED_LOOKS == 0) { /* its visitor may wait for this core */
+            rt_block(worker->rt, VISITED_BLOCK_NS);
+        }
     }
-    int64_t before_ms = rt_mono_ms(worker->rt);
-    bool rung = rt_turn(worker->rt, worker->loop.sleep_ns);
-    bool timed_out = rt_mono_ms(worker->rt) - before_ms >= worker->loop.sleep_ns / 1000000;
-    return post_awake(worker->server->office, worker->id, rung || !timed_out);
+    worker->loop.asleep = false;
+}
+
+/* The kernel has been asked for news not long ago, so more of others' work may come first. */
+static bool may_go_on(const struct worker *worker) {
+    return worker->loop.visits && !worker->loop.stopping && !worker->parked.is &&
+           rt_ticks(worker->rt) < worker->loop.round_until;
+}
+
+/* Mail is there, and may be worked off at once. */
+static bool goes_round(struct worker *worker) {
+    return may_go_on(worker) && !worker->loop.looking &&
+           post_any(worker->server->office, worker->id);
+}
+
+/* One runtime turn, with the look or sleep before it; or none, if mail came while that of this turn
+ * was worked off: a trip or a baton that comes and goes several times need not pay for it each
+ * time. */
+static void wait_and_wake(struct worker *worker) {
+    if (goes_round(worker)) {
+        worker->stats.rounds++;
+        return;
+    }
+    rt_turn(worker->rt, worker->loop.sleep_ns);
+    worker->loop.round_until = rt_woke_ticks(worker->rt) + rt_ns_to_ticks(worker->rt, ROUNDS_NS);
+    if (worker->loop.looking) { /* it did not wait */
+        worker->loop.looking = false;
+        bool found = post_look_over(worker->server->office, worker->id);
+        account_look(worker, found, (uint64_t)rt_mono_ms(worker->rt) * 1000000);
+    }
 }
 
 void worker_stop_arrived(struct worker *worker, struct message *message) {
@@ -580,10 +577,10 @@ static bool stand_still(struct worker *worker) {
 
 bool worker_turn(struct worker *worker) {
     worker_slice_begin(worker);
-    bool mail = wait_and_wake(worker);
+    wait_and_wake(worker);
     uint64_t start = rt_ticks(worker->rt);
     worker_slice_begin(worker);
-    bool more = mail && handle_messages(worker);
+    bool more = mail_handle(worker);
     if (UNLIKELY(worker->parked.is)) {
         return stand_still(worker);
     }
@@ -602,7 +599,7 @@ bool worker_turn(struct worker *worker) {
     int64_t waiter_ms = end_waits(worker);
     cron(worker);
     cron_clients(worker);
-    int64_t work_ms = work(worker);
+    int64_t work_ms = background_work(worker);
     flush_output(worker);
     more |= evict_clients(worker);
     more |= worker_free_waste(worker);
@@ -626,7 +623,16 @@ bool worker_turn(struct worker *worker) {
 }
 
 void worker_publish(struct worker *worker) {
-    bool left = post_publish(worker->server->office, worker->id);
+    struct post_office *office = worker->server->office;
+    bool left = post_publish(office, worker->id, worker->id, may_go_on(worker));
+    unsigned host;
+    while (post_next_visit(office, worker->id, &host)) {
+        if (may_go_on(worker)) {
+            visit(worker, worker->server->workers[host]);
+        } else {
+            post_leave_awake(office, host, worker->id);
+        }
+    }
     if (worker->loop.more && !worker->loop.stopping) {
         worker->loop.sleep_ns = 0;
     } else if (left && worker->loop.sleep_ns > ROOM_WAIT_NS) {
@@ -639,6 +645,8 @@ void worker_start(struct worker *worker) {
     worker->tally.samples.last_ms = worker->loop.cron_next_ms;
     worker->loop.sleep_ns = 0;
     unsigned workers = worker->server->workers_count;
+    worker->loop.visits = workers > 1;
+    rt_on_sleep(worker->rt, sleeps, woke, worker);
     look_init(&worker->loop.look, workers > 1 && rt_may_look(worker->rt, workers));
 }
 
@@ -654,7 +662,6 @@ void worker_run(struct worker *worker) {
         if (worker_look(worker)) {
             rt_look(worker->rt, mail_found, worker, worker->loop.look_ns);
         }
-        worker_rest(worker);
         goes_on = worker_turn(worker);
         worker_publish(worker);
     }

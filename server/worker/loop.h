@@ -29,9 +29,10 @@ void worker_run(struct worker *worker);
 /* The same for who gives the workers their turns himself: first worker_start, then these four over
  * and over. Other threads may do anything between two parts, so a simulator lets them.
  *   look     whether it looks for messages for a while first, look_ns at most, and announces it
- *   rest     ends that; says whether it may sleep, and announces it: how long the turn may wait, ns
- *   turn     waits as long as `rest` said, and works; false: the worker has ended
- *   publish  makes its messages visible to others */
+ *   rest     ends that; says whether it may sleep, and announces it: how long the turn may wait,
+ * ns. A runtime that waits itself has it said by rt_turn, at the last moment (rt_on_sleep) turn
+ * waits as long as `rest` said, and works; false: the worker has ended publish  makes its messages
+ * visible to others, and works off what it may for who sleeps */
 void worker_start(struct worker *worker);
 bool worker_look(struct worker *worker);
 int64_t worker_rest(struct worker *worker);

@@ -21,9 +21,13 @@ struct loop_state {
     bool looking; /* for messages, since look_start, look_ns at most */
     enum look_reason look_reason;
     uint64_t look_start, look_ns;
-    int64_t sleep_ns; /* how long the next turn may wait; 0: there is work */
-    bool asleep;      /* it has announced that */
-    bool more;        /* there is work for another turn at once */
+    int64_t sleep_ns;     /* how long the next turn may wait; 0: there is work */
+    bool asleep;          /* it has announced that */
+    int64_t wake_ms;      /* monotonic: when that ends by itself */
+    bool visits;          /* it may visit others that sleep (visit.h) */
+    int64_t unvisited_ms; /* monotonic: until then nobody visits it */
+    uint64_t round_until; /* ticks: until then the next turn need not ask the kernel for news */
+    bool more;            /* there is work for another turn at once */
     int64_t cron_next_ms;
     int64_t collect_next_ms; /* sysmem_collect */
     int64_t state_logged_ms; /* monotonic */

@@ -183,6 +183,8 @@ static void add_stats(struct worker_stats *sum, const struct worker_stats *part)
     sum->batches_away += part->batches_away;
     sum->looks += part->looks;
     sum->looks_found += part->looks_found;
+    sum->visits += part->visits;
+    sum->rounds += part->rounds;
     sum->net_input += part->net_input;
     sum->net_output += part->net_output;
     sum->reads += part->reads;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* worker: one thread of the server: a runtime, a shard, and the connections that live here.
  *
- * Thread: its own only, but for the fields set before it starts. Others reach it by messages.
+ * Thread: its own only, but for the fields set before it starts. Others reach it by messages, or
+ * take its place while it sleeps (visit.h): "its own" thread is said of both.
  */
 #ifndef SHOAL_SERVER_WORKER_WORKER_H
 #define SHOAL_SERVER_WORKER_WORKER_H

@@ -107,13 +107,13 @@ def test_shards_section(server, shards, r):
         assert min(keys) > 0
     for row in rows:
         fields = dict(f.split("=") for f in row.split(":")[1].split(","))
-        for field in ("keys", "ops", "hops", "connections", "trips", "looks", "looks_found", "wakeups_sent"):
+        for field in ("keys", "ops", "hops", "connections", "trips", "looks", "looks_found", "wakeups_sent", "visits", "rounds"):
             assert fields[field].isdigit(), "no %s in %s" % (field, row)
         assert int(fields["looks_found"]) <= int(fields["looks"])
         per_trip = int(fields["hops"]) / int(fields["trips"]) if int(fields["trips"]) else 0
         assert abs(float(fields["ops_per_trip"]) - per_trip) < 0.01
         if shards == 1:
-            assert int(fields["trips"]) == int(fields["looks"]) == 0
+            assert int(fields["trips"]) == int(fields["looks"]) == int(fields["visits"]) == 0
     assert server.late_wakeups() == 0
 
 

@@ -446,6 +446,42 @@ def test_any_number_of_shards(start_server, count):
         assert isinstance(c.do("CONFIG", "SET", "shards", 2), RespError)
 
 
+def sum_of_shards(c, name):
+    return sum(int(n) for n in re.findall(rb"\b%s=(\d+)" % name, c.do("INFO", "shards")))
+
+
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("command", (("GET",), ("SET", "x"), ("INCR",), ("APPEND", "x")))
+def test_threads_that_sleep_are_visited_and_not_woken(start_server, command):
+    """One request at a time, and all other threads are idle: their answers need no wake-up. On a busy machine some do."""
+    s = start_server(shards=4)
+    names = (b"trips", b"visits", b"wakeups_sent")
+
+    def spared(c):
+        before = [sum_of_shards(c, name) for name in names]
+        for i in range(400):
+            c.do(command[0], "%s%d" % (command[0], i % 40), *command[1:])
+        trips, visits, woken = (sum_of_shards(c, name) - n for name, n in zip(names, before))
+        assert trips >= 200, "the keys are on all shards"
+        return visits > trips / 2 and woken < trips / 4
+
+    with s.raw() as c:
+        assert wait_for(lambda: spared(c))
+    assert s.late_wakeups() == 0
+
+
+@pytest.mark.shoal_only
+def test_what_a_visit_leaves_behind_is_done(start_server):
+    """Deadlines set, and values made and freed, by visitors alone: nobody asks for the keys again, and the threads whose
+    keys they are sleep."""
+    s = start_server(shards=4)
+    with s.raw() as c:
+        for i in range(400):
+            c.do("SET", "k%d" % i, "x" * (i * 10), "PX", 20 + i % 7)
+        assert wait_for(lambda: s.info("stats")["expired_keys"] == "400")
+        assert c.do("DBSIZE") == 0
+
+
 @pytest.mark.shoal_only
 def test_shards_default_to_the_cpus_of_the_process(server_binary, pytestconfig):
     cpu = min(os.sched_getaffinity(0))

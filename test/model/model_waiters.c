@@ -473,7 +473,7 @@ static void step_at_random(struct model *m, unsigned seed, unsigned step) {
     case 6:
     case 7:
     case 8:
-        post_publish(m->office, me);
+        post_publish(m->office, me, me, false);
         break;
     default:
         receive(m, me, 1 + (unsigned)rng_below(&m->rng, 8), seed, step);
@@ -484,7 +484,7 @@ static void step_at_random(struct model *m, unsigned seed, unsigned step) {
 static void settle(struct model *m, unsigned seed) {
     for (unsigned round = 0; round < 200; round++) {
         for (unsigned me = 0; me < THREADS; me++) {
-            post_publish(m->office, me);
+            post_publish(m->office, me, me, false);
             receive(m, me, 8, seed, STEPS);
         }
     }

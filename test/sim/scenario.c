@@ -379,6 +379,7 @@ const char *reached_name(enum reached reached) {
         [REACHED_REFUSED] = "refused commands",
         [REACHED_FOUND] = "looks that found a message",
         [REACHED_PARKED] = "turns of parked workers",
+        [REACHED_VISITS] = "visits to workers that slept",
     };
     return names[reached];
 }
@@ -434,6 +435,7 @@ void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), voi
     ret->reached[REACHED_OUT_OF_TURN] = counts->out_of_turn;
     ret->reached[REACHED_FOUND] = counts->found;
     ret->reached[REACHED_PARKED] = counts->parked;
+    ret->reached[REACHED_VISITS] = counts->visits;
     ret->virtual_ns = sim_now_ns(scenario->sim) - start_ns;
     if (ret->ok) { /* else it is in the middle of something */
         EACH_SERVER(scenario, i) {

@@ -33,6 +33,7 @@ enum reached {
     REACHED_REFUSED,       /* commands that a shard had something against */
     REACHED_FOUND,         /* messages for who looked for them */
     REACHED_PARKED,        /* turns of workers that are parked */
+    REACHED_VISITS,        /* workers that were visited while they slept */
     REACHED_COUNT,
 };
 const char *reached_name(enum reached reached);

@@ -385,6 +385,28 @@ static void run_turn(struct thread *thread) {
     }
 }
 
+/* Sometimes it visits who sleeps, which is like a turn of his; but he who is parked is left alone.
+ */
+static void run_publish(struct thread *thread) {
+    struct world *world = thread->world;
+    const struct server *server = thread->worker->server;
+    thread->worker->loop.visits = rng_below(&world->rng, 2) == 0;
+    uint64_t before = 0, after = 0, visits = 0;
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        before += server->workers[i]->parked.is ? touched(server->workers[i]) : 0;
+        visits -= server->workers[i]->stats.visits;
+    }
+    worker_publish(thread->worker);
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        after += server->workers[i]->parked.is ? touched(server->workers[i]) : 0;
+        visits += server->workers[i]->stats.visits;
+    }
+    world->counts.visits += visits;
+    if (before != after) {
+        world_fail(world, "who is parked was visited, and its shard touched");
+    }
+}
+
 static void run_part(struct thread *thread) {
     struct world *world = thread->world;
     if (thread->sleeping) {
@@ -410,7 +432,7 @@ static void run_part(struct thread *thread) {
         thread->next = PART_PUBLISH;
         break;
     case PART_PUBLISH:
-        worker_publish(thread->worker);
+        run_publish(thread);
         thread->next = PART_LOOK;
         if (!thread->goes_on) {
             rt_turn(thread->worker->rt, 0);

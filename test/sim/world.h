@@ -48,6 +48,7 @@ struct world_counts {
     uint64_t out_of_turn; /* clients with replies at home that wait for others */
     uint64_t found;       /* looks before a sleep that brought a message */
     uint64_t parked;      /* turns of workers that were parked and still are */
+    uint64_t visits;      /* to workers that slept */
 };
 
 struct world *world_new(const struct world_options *options);

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* mail: see the header. */
+#include "server/worker/mail.h"
+
+#include "net/rt.h"
+#include "server/worker/handlers.h"
+#include "server/worker/park.h"
+#include "server/worker/worker.h"
+#include "shard/mailbox.h"
+
+struct message *mail_next(struct worker *worker) {
+    struct message *waited = parked_next(&worker->parked);
+    if (UNLIKELY(waited != NULL)) {
+        return waited;
+    }
+    if (worker->loop.inbox_at == worker->loop.inbox_count) {
+        worker->loop.inbox_at = 0;
+        worker->loop.inbox_count = (unsigned)post_receive(worker->server->office, worker->id,
+                                                          worker->loop.inbox, INBOX_MESSAGES);
+        if (worker->loop.inbox_count == 0) {
+            return NULL;
+        }
+    }
+    return worker->loop.inbox[worker->loop.inbox_at++];
+}
+
+void mail_put_back(struct worker *worker) {
+    check(worker->loop.inbox_at > 0);
+    worker->loop.inbox_at--;
+}
+
+bool mail_handle(struct worker *worker) {
+    struct message *message = mail_next(worker);
+    if (message == NULL) {
+        return false;
+    }
+    const struct handlers *handlers = worker->server->handlers;
+    worker->loop.mail_ms = rt_mono_ms(worker->rt);
+    worker_slice_enter(worker);
+    for (;;) {
+        if (LIKELY(!park_keeps(worker, message))) {
+            handlers->messages[message->kind](worker, message);
+        }
+        bool waited = worker->parked.first_kept != NULL && !worker->parked.is;
+        if (worker->loop.inbox_at == worker->loop.inbox_count && !waited) {
+            return worker->loop.inbox_count == INBOX_MESSAGES;
+        }
+        if (worker_slice_over(worker)) {
+            return true;
+        }
+        message = mail_next(worker);
+    }
+}
