@@ -69,7 +69,7 @@
  * time. */
 #define ROUNDS_NS (200 * 1000)
 /* Who wakes while he is visited waits: so many looks, then sleeps for a moment between them. */
-#define VISITED_LOOKS    200
+#define VISITED_LOOKS    1000
 #define VISITED_BLOCK_NS 20000
 #define EVICTED_A_TURN   256
 #define STOP_DRAIN_MS    500

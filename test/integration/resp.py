@@ -6,6 +6,7 @@ of the protocol and the differential tester want the bytes, so this parser keeps
 begins and ends.
 """
 
+import select
 import socket
 import time
 
@@ -213,8 +214,12 @@ class Raw:
             try:
                 value, end = parse(self.buf, self.pos)
             except Incomplete:
+                wanted = 2 * (len(self.buf) - self.pos)
                 if not self.fill():
                     raise EOFError("closed by the server, unread: %r" % bytes(self.buf[self.pos :][:200]))
+                # A long reply is parsed again from its start: not for each piece of it that is there already.
+                while len(self.buf) - self.pos < wanted and select.select([self.sock], [], [], 0)[0] and self.fill():
+                    pass
                 continue
             raw = bytes(self.buf[self.pos : end])
             self.pos = end
