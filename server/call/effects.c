@@ -13,6 +13,7 @@
 #include "base/must.h"
 #include "base/num.h"
 #include "base/text.h"
+#include "server/call/stream_commands.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
 #include "shard/memory/blob.h"
@@ -168,26 +169,39 @@ static void collection_element(void *arg, const struct value_element *element) {
     }
 }
 
+static void stream_command(void *arg, const struct bytes *argv, uint32_t argc) {
+    const struct collection *c = arg;
+    effects_add(c->worker, c->origin, c->db, argv, argc);
+}
+
+static void add_elements(struct collection *c, const struct value *value, struct bytes name) {
+    static const char *const adds[TYPE_COUNT] = {
+        [TYPE_LIST] = "RPUSH", [TYPE_SET] = "SADD", [TYPE_ZSET] = "ZADD", [TYPE_HASH] = "HSET"};
+    check(adds[value->type] != NULL);
+    c->argv[0] = bytes_of_text(adds[value->type]);
+    c->argv[1] = name;
+    c->argc = 2;
+    const struct form *form = forms_find(&value_forms, value);
+    uint64_t cursor = 0;
+    do {
+        cursor = form->walk(value, cursor, ELEMENTS_MAX, collection_element, c);
+    } while (cursor != 0);
+    collection_flush(c);
+}
+
 /* What is there goes, and all elements are added. */
 static void add_collection(struct worker *worker, struct effects_origin origin, uint32_t db,
                            struct bytes name, const struct entry *entry) {
-    static const char *const adds[TYPE_COUNT] = {
-        [TYPE_LIST] = "RPUSH", [TYPE_SET] = "SADD", [TYPE_ZSET] = "ZADD", [TYPE_HASH] = "HSET"};
     struct arena arena;
     arena_init(&arena, 4096);
     struct value value = entry_value_of(entry);
-    check(adds[value.type] != NULL);
     struct collection c = {worker, origin, db, entry_type(entry), .arena = &arena};
-    c.argv[0] = bytes_of_text(adds[value.type]);
-    c.argv[1] = name;
-    c.argc = 2;
     effects_add(worker, origin, db, (const struct bytes[]){BYTES("DEL"), name}, 2);
-    const struct form *form = forms_find(&value_forms, &value);
-    uint64_t cursor = 0;
-    do {
-        cursor = form->walk(&value, cursor, ELEMENTS_MAX, collection_element, &c);
-    } while (cursor != 0);
-    collection_flush(&c);
+    if (value.type == TYPE_STREAM) {
+        stream_commands(stream_of(&value), name, stream_command, &c);
+    } else {
+        add_elements(&c, &value, name);
+    }
     if (entry_expires_at(entry) != NO_EXPIRY) {
         char when[NUM_I64_BYTES];
         struct bytes at = bytes_make(when, num_format_i64(when, entry_expires_at(entry)));

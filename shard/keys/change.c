@@ -111,7 +111,8 @@ struct entry *change_close(struct change *change, enum key_event event) {
     if (entry && UNLIKELY(type != TYPE_STRING)) {
         put_back(change);
         entry = change->entry;
-        emptied = forms_find(ks->forms, &change->value)->count(&change->value) == 0;
+        emptied = forms_find(ks->forms, &change->value)->count(&change->value) == 0 &&
+                  !type_may_be_empty(type);
     }
     change_book(change);
     if (UNLIKELY(change->is_new) && entry) {

@@ -7,6 +7,7 @@
 #include "shard/types/list_forms.h"
 #include "shard/types/packed_forms.h"
 #include "shard/types/set_forms.h"
+#include "shard/types/stream.h"
 #include "shard/types/string_forms.h"
 
 const struct forms value_forms = {
@@ -41,6 +42,10 @@ const struct forms value_forms = {
                 {
                     [FORM_INLINE] = &packed_form_inline_pairs,
                     [FORM_LISTPACK] = &packed_form_block_pairs,
+                },
+            [TYPE_STREAM] =
+                {
+                    [FORM_STREAM] = &stream_form,
                 },
         },
 };

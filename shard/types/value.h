@@ -81,8 +81,13 @@ static inline bool value_is_inline(const struct value *value) {
     return form_is_inline((enum value_form)value->form);
 }
 
+/* A stream remembers its ids and groups when the last entry has gone. */
+static inline bool type_may_be_empty(enum value_type type) {
+    return type == TYPE_STREAM;
+}
+
 /* One element as a walk shows it: a string's bytes; a list's or set's element; a hash's field and
- * value; a sorted set's member and score. Valid during the visit. */
+ * value; a sorted set's member and score; the id of a stream's entry. Valid during the visit. */
 struct value_element {
     struct bytes first, second;
     double score;
@@ -92,7 +97,8 @@ typedef void value_element_fn(void *arg, const struct value_element *element);
 struct form {
     /* The name that OBJECT ENCODING gives. */
     const char *(*encoding)(const struct value *value);
-    /* How many elements; what has none is no value, and its key goes (a string always has one). */
+    /* How many elements; what has none is no value, and its key goes (a string always has one; but
+     * type_may_be_empty). */
     uint64_t (*count)(const struct value *value);
     /* Bytes of the heap, adopted ones too, that it takes besides its entry. */
     size_t (*memory)(const struct value *value);

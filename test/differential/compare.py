@@ -165,8 +165,11 @@ REDIS_DIFFERS = [
     # No subcommands are an empty set there.
     (rb"COMMAND INFO ", rb"\*.*~0\r\n~0\r\n", rb"\*.*~0\r\n\*0\r\n"),
     (rb"COMMAND GETKEYS", rb"-ERR wrong number of arguments for 'command", rb"-ERR"),
+    # XREAD and XREADGROUP: names in errors, and `+` for the last entry.
+    (rb"XREAD(GROUP)? ", rb"-ERR Unbalanced X", rb"-ERR Unbalanced 'x"),
+    (rb"XREAD .* \+", rb"-ERR Invalid stream ID", rb""),
     # Ranges of bits are read before the key is looked for, and BITCOUNT's may have no end.
-    (rb"BIT(COUNT|POS) ", rb":(0|-1)", rb"-ERR (syntax error|value is not an integer)|-WRONGTYPE"),
+    (rb"BIT(COUNT|POS) ", rb":(0|-1)|-WRONGTYPE", rb"-ERR (syntax error|value is not an integer)|-WRONGTYPE"),
     (rb"BITCOUNT \S* \S*$", rb"-ERR syntax error|:0", rb""),
 ]
 

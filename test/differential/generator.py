@@ -19,6 +19,7 @@ import random
 import time
 
 from bits import BitCalls
+from streams import StreamCalls
 
 LLONG_MIN, LLONG_MAX = -(2**63), 2**63 - 1
 INTS = [
@@ -38,7 +39,7 @@ class Second(list):
     """A call of the second connection."""
 
 
-class Generator(BitCalls):
+class Generator(BitCalls, StreamCalls):
     def __init__(self, seed, classic, one_tag):
         self.rng = random.Random(seed)
         self.classic = classic
@@ -366,7 +367,7 @@ class Generator(BitCalls):
 
     def several_shards(self):
         """A call that needs more than one key, or all shards."""
-        makers = [self.c_mget, self.c_mset, self.c_del, self.c_rename, self.c_copy, self.c_lcs, self.c_bitop, self.c_global, self.c_flush, self.c_swapdb, self.c_keys]
+        makers = [self.c_mget, self.c_mset, self.c_del, self.c_rename, self.c_copy, self.c_lcs, self.c_bitop, self.c_xread, self.c_global, self.c_flush, self.c_swapdb, self.c_keys]
         while True:
             call = self.pick(makers if self.classic else makers + [self.c_msetex])()
             if self.is_safe(call) and not self.short_lived(call):
@@ -435,7 +436,7 @@ class Generator(BitCalls):
         new = [(2, self.c_delifeq), (3, self.c_set_delifeq), (1, self.c_connection_new)]
         transactions = [(5, self.c_transaction), (2, self.c_second)]
         new_several = [(4, self.c_msetex)]
-        return one_key + several + self.bit_families() + transactions + ([] if self.classic else new + new_several)
+        return one_key + several + self.bit_families() + self.stream_families() + transactions + ([] if self.classic else new + new_several)
 
     def call(self):
         while True:
@@ -502,6 +503,8 @@ class Generator(BitCalls):
             return sub in ("GETKEYS", "GETKEYSANDFLAGS", "FOO")
         if name == "SETRANGE" and len(words) > 2:
             return not self.is_huge(words[2], 200_000)
+        if name == "XADD" and "*" in words or name in ("XREAD", "XREADGROUP") and "BLOCK" in words:
+            return False
         if name in ("SETBIT", "BITFIELD"):
             return not any(self.is_huge(word.strip("#"), 20_000) for word in words[2:])
         return True

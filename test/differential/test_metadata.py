@@ -12,6 +12,7 @@ COMMANDS = {
     "msetnx": [], "psetex": [], "set": [], "setex": [], "setnx": [], "setrange": [], "strlen": [], "substr": [],
     "bitcount": [], "bitfield": [], "bitfield_ro": [], "bitop": [], "bitpos": [], "getbit": [], "setbit": [],
     "sadd": [], "scard": [], "sismember": [], "smembers": [], "smismember": [], "srem": [],
+    "xadd": [], "xdel": [], "xlen": [], "xrange": [], "xread": [], "xrevrange": [], "xsetid": [], "xtrim": [],
     "copy": [], "del": [], "exists": [], "expire": [], "expireat": [], "expiretime": [], "keys": [], "move": [],
     "object": ["encoding", "freq", "help", "idletime", "refcount"],
     "persist": [], "pexpire": [], "pexpireat": [], "pexpiretime": [], "pttl": [], "randomkey": [], "rename": [],
@@ -134,6 +135,10 @@ CALLS = [
     ["MSETEX", "-1", "k", "v"], ["MSETEX", "0", "k", "v"], ["MSETEX", "99999999999", "k", "v"], ["MSETEX", "2", "k", "v", "l", "w", "EX", "9"],
     ["OBJECT", "FREQ"], ["MEMORY", "USAGE", "k", "SAMPLES", "1"], ["MEMORY", "STATS"], ["CLIENT", "ID"], ["COMMAND", "GETKEYS", "GET", "k"],
     ["KEYS", "*"], ["SCAN", "0"], ["SWAPDB", "0", "1"], ["SELECT", "1"], ["DEBUG", "OBJECT", "k"],
+]  # fmt: skip
+CALLS += [
+    ["XREAD", "STREAMS", "a", "0"], ["XREAD", "COUNT", "1", "streams", "a", "b", "0", "0"], ["XREAD", "STREAMS", "a", "b", "0"], ["XREAD", "STREAMS"],
+    ["XREAD", "COUNT", "STREAMS", "STREAMS", "a", "0"],
 ]  # fmt: skip
 CALLS += [[name] + ["arg%d" % i for i in range(n)] for name in sorted(COMMANDS) for n in (1, 2, 3, 4)]
 

@@ -168,6 +168,7 @@ READS = [
     "EXPIRETIME {a}", "PEXPIRETIME {a}", "OBJECT ENCODING {a}", "OBJECT FREQ {a}", "LCS {a} {b}", "DBSIZE", "SCAN 0", "RANDOMKEY",
     "KEYS *", "SUBSTR {a} 0 1", "SCARD {a}", "SISMEMBER {a} x", "SMISMEMBER {a} x y", "SMEMBERS {a}",
     "LLEN {a}", "LINDEX {a} 0", "LRANGE {a} 0 -1", "LPOS {a} x",
+    "XLEN {a}", "XRANGE {a} - +", "XREVRANGE {a} + -", "XREAD STREAMS {a} 0", "XREAD STREAMS {a} {c} 0 $",
 ]  # fmt: skip
 
 
@@ -236,6 +237,14 @@ def same_commands(ours, theirs):
     )
 
 
+def without_limit(command):
+    """Valkey logs the LIMIT of a trim with the `=` that takes none: only its own log may say that to it."""
+    if command[0] in ("XADD", "XTRIM") and "LIMIT" in command:
+        at = command.index("LIMIT")
+        return command[:at] + command[at + 2 :]
+    return command
+
+
 @pytest.mark.parametrize("one", each_case())
 def test_effects_are_what_valkey_logs(c, peer, shards, one):
     if shards > 1:
@@ -247,7 +256,7 @@ def test_effects_are_what_valkey_logs(c, peer, shards, one):
     c.do("DEBUG", "EFFECTS", "ON")
     writes.run(c, one["commands"], one["name"])
     found = [command for command in effects(c) if command[0] != "SELECT"]
-    expected = [] if one.get("unlogged") else [command for command in expected if command[0] != "SELECT"]
+    expected = [] if one.get("unlogged") else [without_limit(command) for command in expected if command[0] != "SELECT"]
     assert same_commands(found, expected), (found, expected)
 
 

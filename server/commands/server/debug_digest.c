@@ -10,6 +10,7 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "base/num.h"
 #include "base/sha1.h"
 #include "net/rt.h"
 #include "server/call/scatter.h"
@@ -18,6 +19,7 @@
 #include "server/server.h"
 #include "server/worker/view.h"
 #include "shard/shard.h"
+#include "shard/types/stream.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,18 +79,46 @@ static void digest_field(void *arg, const struct value_element *element) {
     digest_xor(arg, bytes_make((const char *)one.bytes, SHA1_BYTES));
 }
 
-static void digest_value(struct digest *digest, const struct entry *entry) {
+/* Ids here are the only ones with a point. */
+static void digest_stream(struct digest *digest, const struct stream *stream) {
+    struct stream_iter iter;
+    stream_iter_init(&iter, stream, STREAM_ID_MIN, STREAM_ID_MAX, false);
+    while (stream_iter_next(&iter)) {
+        char id[2 * NUM_I64_BYTES], scratch[NUM_I64_BYTES];
+        size_t n = num_format_u64(id, iter.id.ms);
+        id[n++] = '.';
+        n += num_format_u64(id + n, iter.id.seq);
+        digest_mix(digest, bytes_make(id, n));
+        for (uint32_t i = 0; i < iter.fields; i++) {
+            struct listpack_item field, value;
+            stream_iter_field(&iter, &field, &value);
+            digest_mix(digest, listpack_text(&field, scratch));
+            digest_mix(digest, listpack_text(&value, scratch));
+        }
+    }
+}
+
+static void digest_elements(struct digest *digest, const struct value *value) {
     static value_element_fn *const visits[TYPE_COUNT] = {
         [TYPE_STRING] = digest_ordered, [TYPE_LIST] = digest_ordered, [TYPE_SET] = digest_member,
         [TYPE_ZSET] = digest_scored,    [TYPE_HASH] = digest_field,
     };
-    struct value value = entry_value_of(entry);
-    digest_mix_number(digest, value.type);
-    const struct form *form = forms_find(&value_forms, &value);
+    const struct form *form = forms_find(&value_forms, value);
     uint64_t cursor = 0;
     do {
-        cursor = form->walk(&value, cursor, UINT64_MAX, visits[value.type], digest);
+        cursor = form->walk(value, cursor, UINT64_MAX, visits[value->type], digest);
     } while (cursor != 0);
+}
+
+static void digest_value(struct digest *digest, const struct entry *entry) {
+    struct value value = entry_value_of(entry);
+    /* Valkey's numbers have values of modules before streams. */
+    digest_mix_number(digest, value.type + (value.type == TYPE_STREAM));
+    if (value.type == TYPE_STREAM) {
+        digest_stream(digest, stream_of(&value));
+    } else {
+        digest_elements(digest, &value);
+    }
     if (entry_expires_at(entry) != NO_EXPIRY) {
         digest_xor(digest, BYTES("!!expire!!"));
     }
