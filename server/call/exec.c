@@ -213,6 +213,10 @@ void exec_reply_string(const struct exec *x, struct entry *entry) {
     reply_bulk(x->reply, value);
 }
 
+struct rng *exec_rng(const struct exec *x) {
+    return &x->worker->rng;
+}
+
 const struct config *exec_config(const struct exec *x) {
     return x->worker->config;
 }

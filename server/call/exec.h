@@ -13,6 +13,7 @@
 #include "shard/types/string.h"
 
 struct config;
+struct rng;
 
 /* The key at a position of argv: hashed when the command was routed, or now, if what routed it did
  * not take it for a key. */
@@ -98,6 +99,9 @@ void exec_store_argument(const struct exec *x, const struct key *key, uint32_t a
 
 /* The value of a string as a bulk string; large ones are lent, not copied. */
 void exec_reply_string(const struct exec *x, struct entry *entry);
+
+/* The dice of the thread that runs it. */
+struct rng *exec_rng(const struct exec *x);
 
 /* ---- Configuration ---- */
 

@@ -363,6 +363,10 @@ int64_t keyspace_expired_to(const struct keyspace *ks) {
     return ks->expired_to;
 }
 
+void keyspace_hid(struct keyspace *ks, int64_t deadline) {
+    ks->expired_to = deadline > ks->expired_to ? deadline : ks->expired_to;
+}
+
 static void hook_expired(struct keyspace *ks, uint32_t db, const struct key *key,
                          enum value_type type) {
     if (ks->hooks.expired) {

@@ -296,6 +296,8 @@ void keyspace_set_lru(struct keyspace *ks, enum lru_mode mode, int lfu_log_facto
  * more to do at once, INT64_MAX if nothing is waiting. */
 int64_t keyspace_work(struct keyspace *ks, int64_t now_ms);
 
+/* Who looked at a value did not see an element that is past this deadline. */
+void keyspace_hid(struct keyspace *ks, int64_t deadline);
 /* The latest deadline that a lookup, a walk or the wheel has found gone by: who looks at a time
  * after it sees no key that others have seen go. */
 int64_t keyspace_expired_to(const struct keyspace *ks);

@@ -157,8 +157,7 @@ void database_delete(struct keyspace *ks, struct database *database, const struc
                      struct entry *entry, bool lazy);
 /* An entry was found to be past its deadline. */
 static inline void note_dead(struct keyspace *ks, const struct entry *entry) {
-    int64_t deadline = entry_deadline(entry);
-    ks->expired_to = deadline > ks->expired_to ? deadline : ks->expired_to;
+    keyspace_hid(ks, entry_deadline(entry));
 }
 /* As database_delete, for an entry that is past its deadline, with hooks and statistics. */
 void database_expire(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry);

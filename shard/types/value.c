@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "shard/types/hash_forms.h"
 #include "shard/types/list_forms.h"
 #include "shard/types/packed_forms.h"
 #include "shard/types/set_forms.h"
@@ -42,6 +43,7 @@ const struct forms value_forms = {
                 {
                     [FORM_INLINE] = &packed_form_inline_pairs,
                     [FORM_LISTPACK] = &packed_form_block_pairs,
+                    [FORM_TABLE] = &hash_form_table,
                 },
             [TYPE_STREAM] =
                 {

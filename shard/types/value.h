@@ -87,10 +87,12 @@ static inline bool type_may_be_empty(enum value_type type) {
 }
 
 /* One element as a walk shows it: a string's bytes; a list's or set's element; a hash's field and
- * value; a sorted set's member and score; the id of a stream's entry. Valid during the visit. */
+ * value; a sorted set's member and score; the id of a stream's entry. Valid during the visit. A
+ * field past its deadline is shown, too. */
 struct value_element {
     struct bytes first, second;
     double score;
+    int64_t deadline; /* a field's; 0: it has none */
 };
 typedef void value_element_fn(void *arg, const struct value_element *element);
 
@@ -108,6 +110,8 @@ struct form {
                      value_element_fn *visit, void *arg);
     /* Checks all its invariants; `heap`: whose it is. */
     void (*verify)(const struct value *value);
+    /* The earliest deadline of its elements, NO_EXPIRY without any. NULL: they have none. */
+    int64_t (*next_deadline)(const struct value *value);
 
     /* What takes time does some of it, takes the bytes it touched off *budget, and stops when that
      * is used up: at least one step, and true when it is done. Only rooted forms have these. */

@@ -78,6 +78,19 @@ def members(value):
     return (type(value).__name__, sorted_keys(value)) if not isinstance(value, RespError) else value
 
 
+def drawn(value):
+    """How many were drawn, of what shape."""
+    return [shape(one) for one in value] if type(value) is list else shape(value)
+
+
+def pairs(value):
+    """Fields and values, which have no order."""
+    if isinstance(value, RespError) or not isinstance(value, list):
+        return value
+    flat = not isinstance(value, Map)
+    return (type(value).__name__, sorted(zip(value[::2], value[1::2]) if flat else value))
+
+
 # (command, subcommand or None, normal form of a parsed reply)
 NORMAL = [
     (b"TIME", None, shape),
@@ -85,6 +98,11 @@ NORMAL = [
     (b"SCAN", None, scan),
     (b"KEYS", None, sorted_keys),
     (b"SMEMBERS", None, members),
+    (b"HGETALL", None, pairs),
+    (b"HKEYS", None, members),
+    (b"HVALS", None, members),
+    (b"HSCAN", None, scan),
+    (b"HRANDFIELD", None, drawn),
     (b"TTL", None, near(2)),
     (b"PTTL", None, near(3000)),
     (b"EXPIRETIME", None, near(3)),
@@ -168,6 +186,8 @@ REDIS_DIFFERS = [
     # XREAD and XREADGROUP: names in errors, and `+` for the last entry.
     (rb"XREAD(GROUP)? ", rb"-ERR Unbalanced X", rb"-ERR Unbalanced 'x"),
     (rb"XREAD .* \+", rb"-ERR Invalid stream ID", rb""),
+    # Options are read before the key is looked for.
+    (rb"(BITCOUNT|BITPOS|GETEX) ", rb"-WRONGTYPE", rb"-ERR"),
     # Ranges of bits are read before the key is looked for, and BITCOUNT's may have no end.
     (rb"BIT(COUNT|POS) ", rb":(0|-1)|-WRONGTYPE", rb"-ERR (syntax error|value is not an integer)|-WRONGTYPE"),
     (rb"BITCOUNT \S* \S*$", rb"-ERR syntax error|:0", rb""),

@@ -20,6 +20,7 @@ import time
 
 from bits import BitCalls
 from streams import StreamCalls
+from hashes import HashCalls
 
 LLONG_MIN, LLONG_MAX = -(2**63), 2**63 - 1
 INTS = [
@@ -39,7 +40,7 @@ class Second(list):
     """A call of the second connection."""
 
 
-class Generator(BitCalls, StreamCalls):
+class Generator(BitCalls, HashCalls, StreamCalls):
     def __init__(self, seed, classic, one_tag):
         self.rng = random.Random(seed)
         self.classic = classic
@@ -88,6 +89,9 @@ class Generator(BitCalls, StreamCalls):
         if p < 0.99:
             return "v" * self.pick([20, 21, 39, 40, 43, 44, 45, 60, 62, 63, 64, 65, 80, 95, 100, 110, 120, 128, 200])
         return "big" * 1500
+
+    def floats(self):
+        return FLOATS
 
     def option(self, *words):
         """A word, in any case."""
@@ -436,7 +440,7 @@ class Generator(BitCalls, StreamCalls):
         new = [(2, self.c_delifeq), (3, self.c_set_delifeq), (1, self.c_connection_new)]
         transactions = [(5, self.c_transaction), (2, self.c_second)]
         new_several = [(4, self.c_msetex)]
-        return one_key + several + self.bit_families() + self.stream_families() + transactions + ([] if self.classic else new + new_several)
+        return one_key + several + self.bit_families() + self.hash_families() + self.stream_families() + transactions + ([] if self.classic else new + new_several)
 
     def call(self):
         while True:

@@ -13,6 +13,8 @@ COMMANDS = {
     "bitcount": [], "bitfield": [], "bitfield_ro": [], "bitop": [], "bitpos": [], "getbit": [], "setbit": [],
     "sadd": [], "scard": [], "sismember": [], "smembers": [], "smismember": [], "srem": [],
     "xadd": [], "xdel": [], "xlen": [], "xrange": [], "xread": [], "xrevrange": [], "xsetid": [], "xtrim": [],
+    "hdel": [], "hexists": [], "hget": [], "hgetall": [], "hincrby": [], "hincrbyfloat": [], "hkeys": [], "hlen": [],
+    "hmget": [], "hmset": [], "hrandfield": [], "hscan": [], "hset": [], "hsetnx": [], "hstrlen": [], "hvals": [],
     "copy": [], "del": [], "exists": [], "expire": [], "expireat": [], "expiretime": [], "keys": [], "move": [],
     "object": ["encoding", "freq", "help", "idletime", "refcount"],
     "persist": [], "pexpire": [], "pexpireat": [], "pexpiretime": [], "pttl": [], "randomkey": [], "rename": [],

@@ -169,6 +169,8 @@ READS = [
     "KEYS *", "SUBSTR {a} 0 1", "SCARD {a}", "SISMEMBER {a} x", "SMISMEMBER {a} x y", "SMEMBERS {a}",
     "LLEN {a}", "LINDEX {a} 0", "LRANGE {a} 0 -1", "LPOS {a} x",
     "XLEN {a}", "XRANGE {a} - +", "XREVRANGE {a} + -", "XREAD STREAMS {a} 0", "XREAD STREAMS {a} {c} 0 $",
+    "HGET {a} f", "HMGET {a} f g", "HGETALL {a}", "HKEYS {a}", "HVALS {a}", "HLEN {a}", "HSTRLEN {a} f", "HEXISTS {a} f",
+    "HRANDFIELD {a}", "HRANDFIELD {a} 2", "HSCAN {a} 0",
 ]  # fmt: skip
 
 
