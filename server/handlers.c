@@ -7,6 +7,7 @@
 #include "server/call/scatter_private.h"
 #include "server/client/client_private.h"
 #include "server/client/listen.h"
+#include "server/txn/blocked.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
 #include "server/worker/loop.h"
@@ -26,10 +27,15 @@ const struct handlers server_handlers = {
             [MESSAGE_CONNECTION] = listen_connection_arrived,
             [MESSAGE_TXN] = txn_part_arrived,
             [MESSAGE_TXN_DONE] = txn_part_home,
+            [MESSAGE_WAITER_SERVED] = blocked_served,
+            [MESSAGE_WAITER_HOME] = blocked_part_home,
+            [MESSAGE_WAITER_TRIES] = blocked_tries,
+            [MESSAGE_WAITER_CALLED] = blocked_called,
             [MESSAGE_UNWATCH] = multi_unwatch_arrived,
             [MESSAGE_PARK_OVER] = park_over_arrived,
             [MESSAGE_STOP] = worker_stop_arrived,
         },
     .client_input = client_process,
+    .serve_waiters = blocked_serve,
     .client_queue = txn_exec_queue,
 };

@@ -409,3 +409,20 @@ bool locks_block(const struct locks *locks, uint64_t id, bool exclusive) {
     }
     return false;
 }
+
+bool locks_own(const struct lock_request *request, uint64_t id) {
+    if (request->scope != LOCK_KEYS) {
+        return request->scope == LOCK_ALL_EXCLUSIVE;
+    }
+    uint32_t low = 0, high = request->count; /* they are in order */
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (request->locks[middle].id < id) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < request->count && request->locks[low].id == id &&
+           request->locks[low].mode == EXCLUSIVE;
+}

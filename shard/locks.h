@@ -112,5 +112,7 @@ struct lock_request *locks_next_settled(struct locks *locks);
 /* Whether an operation on one key must wait behind a request that stands in line. Ask only if
  * locks->requests is not 0. */
 bool locks_block(const struct locks *locks, uint64_t id, bool exclusive);
+/* Whether a request, all of which is granted, has this key to itself. */
+bool locks_own(const struct lock_request *request, uint64_t id);
 
 #endif

@@ -16,11 +16,13 @@ void shard_init(struct shard *shard, unsigned id, uint32_t databases,
         .now_ms = now_ms,
     });
     watch_init(&shard->watches, shard->keyspace);
+    waiters_init(&shard->waiters);
 }
 
 void shard_fini(struct shard *shard) {
     locks_fini(&shard->locks);
     watch_fini(&shard->watches);
+    waiters_fini(&shard->waiters);
     keyspace_free(shard->keyspace);
     shard_heap_free(shard->heap);
 }

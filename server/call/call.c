@@ -20,6 +20,7 @@
 #include "proto/reply.h"
 #include "server/call/check.h"
 #include "server/call/effects.h"
+#include "server/worker/handlers.h"
 #include "server/worker/worker.h"
 
 /* See above. So many that a clock's reading hardly matters, and so few that a slice of a turn is
@@ -123,12 +124,24 @@ static inline void begin(struct exec *x) {
     }
 }
 
+static __attribute__((noinline)) void after(struct exec *x) {
+    if (x->gathered) {
+        effects_tell(x);
+    }
+    if (x->worker->keys_ready && !x->caller->inside) {
+        x->worker->server->handlers->serve_waiters(x->worker, x->caller->holds, x->now_ms);
+    }
+    if (x->gathered) {
+        effects_end(x);
+    }
+}
+
 static inline void end(struct exec *x) {
     if (UNLIKELY(x->manner & MANNER_SEES_DEAD)) {
         keyspace_see_dead(x->keyspace, false);
     }
-    if (UNLIKELY(x->gathered)) {
-        effects_end(x);
+    if (UNLIKELY(x->gathered | x->worker->keys_ready)) {
+        after(x);
     }
 }
 
@@ -215,8 +228,16 @@ bool call_share(struct caller *caller, const struct call *what, const struct cal
     outcome->reply_bytes = reply->out->bytes - before;
     outcome->errors = reply->errors;
     outcome->takes = x.takes;
+    outcome->waits = caller->waits;
+    outcome->wait_ms = caller->wait_ms;
     if (UNLIKELY(reply->errors > 0)) {
         memcpy(outcome->error_code, reply->error_code, sizeof outcome->error_code);
     }
     return !x.goes_on;
+}
+
+enum waiter_answer call_ready(struct caller *caller, const struct call *what) {
+    struct exec x;
+    exec_init(&x, caller, what, NULL);
+    return what->ref->row->ready(&x);
 }

@@ -18,6 +18,7 @@
 struct client;
 struct keyset;
 struct large;
+struct lock_request;
 struct scatter_result;
 struct shard;
 struct txn_part;
@@ -53,8 +54,16 @@ struct caller {
     uint64_t tick;         /* rt_ticks when the last call that was timed ended, or at first */
     struct call_run run;   /* the calls since then */
     uint32_t db;
-    uint8_t manner;              /* exec_manner */
-    bool asked;                  /* check_owner has been, for all that runs */
+    uint8_t manner; /* exec_manner */
+    bool asked;     /* check_owner has been, for all that runs */
+    /* Of a command with several keys, or one that waits (exec_looks_at, exec_wait): */
+    uint32_t only;   /* the only key that it looks at, by its position in argv; 0: all */
+    bool may_wait;   /* its client may */
+    bool waits;      /* and does, */
+    int64_t wait_ms; /* for so long; 0: for ever */
+    /* What it does is part of something larger: who waits for what it adds is served after that. */
+    bool inside;
+    const struct lock_request *holds; /* what its caller has locked on the shard, or NULL */
     uint32_t order;              /* and which of the commands of a transaction over shards it is: */
     uint64_t txn;                /* its number for effects.h, or 0 */
     struct put_later *put_later; /* set by exec_put; for the caller, who must see to it; or NULL */
@@ -90,11 +99,16 @@ struct call_outcome {
     uint32_t errors;
     char error_code[32];
     bool takes; /* exec_take was said */
+    bool waits; /* exec_wait was */
+    int64_t wait_ms;
 };
 
 /* Runs a command and counts it. False: it goes on elsewhere (other workers, a transaction), has
  * written no reply yet, and is counted when it is over by whoever ends it. */
 bool call(struct caller *caller, const struct call *what, struct reply *reply);
+
+/* What a key has for who waits for it with this command: row->ready. */
+enum waiter_answer call_ready(struct caller *caller, const struct call *what);
 
 /* Counts the calls that are not counted yet: when a caller has made his last one for now. */
 void call_settle(struct caller *caller);

@@ -13,6 +13,7 @@
 #include "base/bytes.h"
 #include "proto/reply.h"
 #include "shard/keys/keyspace.h"
+#include "shard/watchers/waiters.h"
 
 #include <stdint.h>
 
@@ -65,6 +66,8 @@ struct exec {
 };
 
 typedef void command_fn(struct exec *x);
+/* What x->key has for who waits for it with this command. Changes nothing. */
+typedef enum waiter_answer command_ready_fn(const struct exec *x);
 
 /* lookup flags that honour CLIENT NO-TOUCH */
 static inline unsigned exec_lookup_flags(const struct exec *x, unsigned flags) {
@@ -107,20 +110,22 @@ enum command_spread {
     /* It runs at the owner of the key it writes, or, if it writes none, of its largest input. The
      * values that it reads (KEY_ACCESS) are lent to it: it comes by them through exec_input. */
     SPREAD_AT,
-    SPREAD_MOVE, /* the same; and then at the owner of what it took (KEY_DELETE), if it did:
-                    exec_take */
+    SPREAD_MOVE,  /* the same; and then at the owner of what it took (KEY_DELETE), if it did:
+                     exec_take */
+    SPREAD_FIRST, /* at the owner of the first of its keys that has a value: exec_looks_at */
 };
 
 /* What of a command a shard runs, if it is not all of it or all of its share. */
 enum exec_stage {
     STAGE_ALL,
-    STAGE_LEND, /* not the command: its inputs are lent */
+    STAGE_LEND, /* not the command: its inputs are lent; SPREAD_FIRST: looked for */
     STAGE_ASK,  /* SPREAD_IF: it changes nothing. What it writes is the answer, and the end of it;
                    nothing: the keys here let it run */
     STAGE_ACT,  /* and those of all shards did */
-    STAGE_AT,   /* SPREAD_AT, _MOVE: its inputs are lent */
+    STAGE_AT,   /* SPREAD_AT, _MOVE: its inputs are lent; SPREAD_FIRST: they are found */
     STAGE_TAKE, /* SPREAD_MOVE, at the owner of what it took: that goes. What it writes nobody reads
                  */
+    STAGE_JOIN, /* not the command, which waits: its client stands in the lines of the keys here */
 };
 
 /* A value that is lent to a command, for the key at this place of argv. */
@@ -282,6 +287,7 @@ struct command {
     struct key_spec keys[KEY_SPECS_MAX]; /* ended by BEGIN_NONE */
     command_keys_fn *find_keys;          /* NULL: key specs are complete */
     command_dbs_fn *name_dbs;            /* NULL: all keys are in the selected database */
+    command_ready_fn *ready;             /* NULL: it does not wait for keys (exec_wait) */
     const char *const *tips;             /* NULL-ended, or NULL */
     const char *group, *since, *summary, *complexity;
     const char *deprecated_since, *replaced_by;

@@ -306,11 +306,17 @@ static bool paused(const struct client *client, const struct command_ref *ref) {
     return pause_forbids(&worker->pause, rt_mono_ms(worker->rt), flags);
 }
 
+/* Its client waits for its keys if they have nothing for it. */
+static bool may_wait(const struct staged *staged) {
+    return (staged->route == ROUTE_KEY || staged->route == ROUTE_APART) &&
+           UNLIKELY(staged->ref->row->ready != NULL);
+}
+
 /* It must run after all earlier requests and before all later ones. EXEC also when it is refused:
  * the transaction ends with it. */
 static bool is_fence(const struct staged *staged) {
     return staged->route == ROUTE_APART || is_exec(staged) ||
-           (staged->route == ROUTE_HOME && staged->ref->fences);
+           (staged->route == ROUTE_HOME && staged->ref->fences) || may_wait(staged);
 }
 
 /* All keys of all shards at one moment. */
@@ -326,9 +332,10 @@ static bool is_strict_fence(const struct client *client, const struct staged *st
            (kind == CONFIG_PIPELINE_STRICT && staged->route == ROUTE_HOME);
 }
 
-/* It is a transaction: its keys lie on several shards, or it is about all of them at once. */
+/* It is a transaction: its keys lie on several shards, or it is about all of them at once; or it
+ * may have to wait. */
 static bool is_apart(const struct worker *worker, const struct staged *staged) {
-    return staged->route == ROUTE_APART ||
+    return staged->route == ROUTE_APART || may_wait(staged) ||
            (staged->route == ROUTE_HOME && worker->server->workers_count > 1 &&
             is_about_all(staged->ref->row));
 }
@@ -364,7 +371,7 @@ static void run_apart(struct client *client, struct staged *staged) {
     }
     txn_add(client->gathered, staged->ref, &staged->request, staged->keys, staged->large);
     bool drops = client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT);
-    if (drops || txn_count(client->gathered) == TXN_COMMANDS_MAX) {
+    if (drops || may_wait(staged) || txn_count(client->gathered) == TXN_COMMANDS_MAX) {
         start_gathered(client);
     }
 }
@@ -379,7 +386,7 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
     bool refused = refusal != REFUSE_NOT;
     bool stops = !refused && UNLIKELY(paused(client, ref));
     bool apart = !refused && is_apart(worker, staged);
-    if (client->gathered != NULL && (!apart || stops)) {
+    if (client->gathered != NULL && (!apart || stops || may_wait(staged))) {
         start_gathered(client);
     }
     if (client->state != CLIENT_READING) {

@@ -313,7 +313,7 @@ void effects_begin(struct exec *x) {
     x->gathered = true;
 }
 
-void effects_end(struct exec *x) {
+void effects_tell(struct exec *x) {
     struct effects *effects = x->worker->effects;
     const struct mark *mark = &effects->marks[effects->depth - 1];
     bool changed = keyspace_stats(x->keyspace)->changes != mark->changes;
@@ -322,7 +322,11 @@ void effects_end(struct exec *x) {
         add(x->worker, EFFECTS_COMMANDS, effects->origin, x->db, x->argv, x->argc);
     }
     effects->stated = mark->stated;
-    effects_close(x->worker, mark->origin);
+}
+
+void effects_end(struct exec *x) {
+    const struct effects *effects = x->worker->effects;
+    effects_close(x->worker, effects->marks[effects->depth - 1].origin);
 }
 
 void effect_state(const struct exec *x, const struct bytes *argv, uint32_t argc) {

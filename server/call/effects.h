@@ -56,6 +56,8 @@ void effect_keep(const struct exec *x, struct blob *blob);
 /* ---- What calls say ---- */
 
 void effects_begin(struct exec *x);
+/* What the call itself did is over; what it has others do belongs to it until its end. */
+void effects_tell(struct exec *x);
 void effects_end(struct exec *x);
 
 /* ---- What happens outside of calls ---- */

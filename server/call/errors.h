@@ -30,6 +30,7 @@
     "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that " \
     "when switching between policies at runtime LRU and LFU data will take some time to adjust."
 #define ERR_TIMEOUT_NOT_INTEGER "ERR timeout is not an integer or out of range"
+#define ERR_TIMEOUT_NOT_FLOAT   "ERR timeout is not a float or out of range"
 #define ERR_TIMEOUT_NEGATIVE    "ERR timeout is negative"
 #define ERR_TIMEOUT_RANGE       "ERR timeout is out of range"
 

@@ -17,6 +17,8 @@
 #include "server/client/large.h"
 #include "server/worker/worker.h"
 
+#include <math.h>
+
 /* From here on a value is sent from where it lies. Below, the copy costs no more than the pin. */
 #define PIN_BYTES_MIN (8 * 1024)
 
@@ -99,6 +101,69 @@ void exec_put(struct exec *x, uint32_t db, const struct key *key, const struct l
     if (from->entry == NULL) {
         effect_state_key(x, db, key->name, entry);
     }
+}
+
+bool exec_looks_at(const struct exec *x, uint32_t argv_index) {
+    return x->caller->only == 0 || x->caller->only == argv_index;
+}
+
+bool exec_wait(const struct exec *x, int64_t timeout_ms) {
+    x->caller->waits = x->caller->may_wait;
+    x->caller->wait_ms = timeout_ms;
+    return x->caller->waits;
+}
+
+void exec_wait_word(const struct exec *x, uint32_t argv_index, struct bytes word) {
+    if (x->caller->may_wait) {
+        check(x->argv[argv_index].len == 1 && word.len <= EXEC_WORD_MAX);
+        memcpy((char *)x->argv[argv_index].ptr, word.ptr, word.len);
+        x->argv[argv_index].len = word.len;
+    }
+}
+
+const struct entry *exec_peek(const struct exec *x) {
+    bool there = keyspace_has(x->keyspace, x->db, &x->key, exec_alive_ms(x));
+    return there ? keyspace_find_any(x->keyspace, x->db, &x->key) : NULL;
+}
+
+enum waiter_answer exec_ready(const struct exec *x, enum value_type type) {
+    const struct entry *entry = exec_peek(x);
+    if (entry == NULL) {
+        return WAITER_EMPTY;
+    }
+    return entry_type(entry) == type ? WAITER_SERVES : WAITER_PASSES;
+}
+
+static bool timeout_fits(const struct exec *x, int64_t ms) {
+    const char *wrong = ms < 0                       ? ERR_TIMEOUT_NEGATIVE
+                        : ms > INT64_MAX - x->now_ms ? ERR_TIMEOUT_RANGE
+                                                     : NULL;
+    if (wrong != NULL) {
+        reply_error(x->reply, wrong);
+    }
+    return wrong == NULL;
+}
+
+bool exec_arg_timeout(const struct exec *x, uint32_t argv_index, int64_t *ret_ms) {
+    long double seconds;
+    if (!num_parse_long_double(x->argv[argv_index], &seconds)) {
+        reply_error(x->reply, ERR_TIMEOUT_NOT_FLOAT);
+        return false;
+    }
+    if (seconds * 1000 > (long double)INT64_MAX) {
+        reply_error(x->reply, ERR_TIMEOUT_RANGE);
+        return false;
+    }
+    *ret_ms = seconds <= -1 ? -1 : (int64_t)ceill(seconds * 1000);
+    return timeout_fits(x, *ret_ms);
+}
+
+bool exec_arg_timeout_ms(const struct exec *x, uint32_t argv_index, int64_t *ret_ms) {
+    if (!num_parse_i64(x->argv[argv_index], ret_ms)) {
+        reply_error(x->reply, ERR_TIMEOUT_NOT_INTEGER);
+        return false;
+    }
+    return timeout_fits(x, *ret_ms);
 }
 
 bool exec_arg_i64(const struct exec *x, uint32_t argv_index, int64_t *ret) {

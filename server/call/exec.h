@@ -59,6 +59,32 @@ static inline bool exec_takes(const struct exec *x) {
     return x->stage == STAGE_TAKE;
 }
 
+/* ---- Commands that look for the first of their keys that has something, or wait for one ---- */
+
+/* Whether it has to look at the key at this position of argv: not if it is known that another one
+ * is the first that has a value (SPREAD_FIRST), or is what its client was waiting for. Asked for
+ * each key, in their order. */
+bool exec_looks_at(const struct exec *x, uint32_t argv_index);
+
+/* None of its keys has anything for it, and nothing was written: its client waits for those that it
+ * accesses (KEY_ACCESS), so many ms at most (0: for ever). When one has something (row->ready), the
+ * command runs again, where that key is, and looks at no other. If the client's time is up it is
+ * answered with a null array. False: nobody may wait here (EXEC, a script), and it answers itself.
+ */
+bool exec_wait(const struct exec *x, int64_t timeout_ms);
+/* While it waits this word of argv, which has one letter, is another one of up to EXEC_WORD_MAX
+ * bytes: the last entry of a stream is meant as it was when the wait began. */
+#define EXEC_WORD_MAX 44
+void exec_wait_word(const struct exec *x, uint32_t argv_index, struct bytes word);
+/* A timeout as an argument says it: in seconds, fractions too; in milliseconds, whole ones. */
+bool exec_arg_timeout(const struct exec *x, uint32_t argv_index, int64_t *ret_ms);
+bool exec_arg_timeout_ms(const struct exec *x, uint32_t argv_index, int64_t *ret_ms);
+
+/* For row->ready: what x->key has, and nothing is touched or counted; NULL if it has nothing. */
+const struct entry *exec_peek(const struct exec *x);
+/* The answer of commands that wait until their key has a value of this type. */
+enum waiter_answer exec_ready(const struct exec *x, enum value_type type);
+
 /* The time at which a key must be alive to be seen: now, or, for who sees dead ones, none. For what
  * takes its look at keys elsewhere. */
 int64_t exec_alive_ms(const struct exec *x);

@@ -158,7 +158,7 @@ void client_discard(struct client *client) {
 
 bool client_try_free(struct client *client) {
     if (client->state != CLIENT_GONE || client->batches_away > 0 || client->scatter != NULL ||
-        client->txns_open > 0) {
+        client->txns_open > 0 || client->blocked_open > 0) {
         return false;
     }
     struct worker *worker = client->worker;

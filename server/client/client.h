@@ -23,6 +23,7 @@
 #include "server/client/wait.h"
 
 struct batch;
+struct blocked;
 struct command_ref;
 struct large;
 struct multi_queue;
@@ -137,8 +138,10 @@ struct client {
     struct txn *txn;         /* the transaction that its commands are part of, or NULL */
     const struct scatter_parent *parent; /* the same, as scatter sees it */
     struct txn *gathered;                /* dispatch: not started yet */
-    unsigned txns_open;    /* and not yet freed: their locks may be on their way back */
-    unsigned self_batches; /* batches for this very worker, whose ops must wait */
+    unsigned txns_open;      /* and not yet freed: their locks may be on their way back */
+    struct blocked *blocked; /* the wait for keys of its command (txn/blocked.h), or NULL */
+    unsigned blocked_open;   /* and not yet freed: parts of them are on their way back */
+    unsigned self_batches;   /* batches for this very worker, whose ops must wait */
     unsigned batches_away;
     int64_t soft_limit_since_ms; /* output above the soft limit since; 0: it is not */
 

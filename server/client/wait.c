@@ -63,16 +63,32 @@ void clients_run_ready(struct worker *worker) {
 
 /* ---- Waits ---- */
 
-void client_wait(struct client *client, const struct wait_kind *kind, int64_t until_ms) {
-    if (client_is_closing(client)) {
-        return;
-    }
-    client_move(client, CLIENT_WAITING);
+static void wait_for(struct client *client, const struct wait_kind *kind, int64_t until_ms) {
     client->wait.kind = kind;
     client->wait.until_ms = until_ms;
     if (until_ms != INT64_MAX) {
         pqueue_add(&client->worker->clients.deadlines, &client->wait.node, until_ms);
     }
+}
+
+void client_wait(struct client *client, const struct wait_kind *kind, int64_t until_ms) {
+    if (client_is_closing(client)) {
+        return;
+    }
+    client_move(client, CLIENT_WAITING);
+    wait_for(client, kind, until_ms);
+}
+
+void client_wait_on(struct client *client, const struct wait_kind *kind, int64_t until_ms) {
+    check(client->state == CLIENT_WAITING);
+    pqueue_remove(&client->worker->clients.deadlines, &client->wait.node);
+    wait_for(client, kind, until_ms);
+}
+
+int64_t client_wait_until(const struct client *client, int64_t timeout_ms) {
+    int64_t now_ms = rt_mono_ms(client->worker->rt);
+    bool for_ever = timeout_ms == 0 || timeout_ms > INT64_MAX - now_ms;
+    return for_ever ? INT64_MAX : now_ms + timeout_ms;
 }
 
 void client_wait_over_here(struct client *client) {
@@ -93,12 +109,17 @@ void client_wait_over(struct client *client) {
     }
 }
 
-void client_wait_end(struct client *client, enum wait_end end) {
+bool client_wait_end(struct client *client, enum wait_end end) {
     check(client_in_blocking_command(client));
+    if (client->wait.kind->give_up != NULL && !client->wait.kind->give_up(client)) {
+        pqueue_remove(&client->worker->clients.deadlines, &client->wait.node);
+        return false;
+    }
     client->wait.kind->done(client, end);
     outbuf_drain(&client->worker->discard, client->worker->discard.bytes);
     client_command_over(client);
     client_wait_over(client);
+    return true;
 }
 
 void client_cancel_wait(struct client *client) {

@@ -8,10 +8,12 @@
  *     its time, or CLIENT UNBLOCK, if it has a `done`        client_wait_end -> done
  *     the client goes (KILL, a limit, an error, shutdown)    client_close -> cancel
  *     the peer ends while it is `blocked`                    client_leave_wait -> cancel
+ *     it goes on to wait for something else                  client_wait_on
  *
  *     kind        owner                      blocked   time        CLIENT UNBLOCK
  *     paused      the worker's pause         yes       no          no effect
  *     replicas    nobody yet: WAIT           yes       its own     ends it
+ *     keys        a shard: txn/blocked.h     yes       its own     ends it
  *     txn         the transaction            no        no          no effect
  *     gather      the scatter                no        no          no effect
  *
@@ -43,6 +45,9 @@ struct wait_kind {
     /* As Valkey calls a client blocked: CLIENT LIST and INFO say so, and nothing of it happens once
      * the peer has gone. */
     bool blocked;
+    /* Its time or CLIENT UNBLOCK is to end it. False: what it waits for is on its way, and will.
+     * NULL: they may. */
+    bool (*give_up)(struct client *client);
     /* Writes the reply of a command that waits no more. NULL: only its owner ends it. */
     void (*done)(struct client *client, enum wait_end end);
     /* Whoever would end it forgets it. NULL: it needs not be told, or it comes to its end anyway.
@@ -58,12 +63,16 @@ struct wait {
 
 /* The client waits from now on. One that is being closed does not. */
 void client_wait(struct client *client, const struct wait_kind *kind, int64_t until_ms);
+/* And now for something else. */
+void client_wait_on(struct client *client, const struct wait_kind *kind, int64_t until_ms);
+/* The moment at which a timeout of so many ms (0: none) ends. */
+int64_t client_wait_until(const struct client *client, int64_t timeout_ms);
 /* What it waited for has come, and its reply is written if one is due: it goes on later in this
  * turn, or (`here`) where its caller goes on with it at once. */
 void client_wait_over(struct client *client);
 void client_wait_over_here(struct client *client);
-/* Ends a wait with `done`, as its time or CLIENT UNBLOCK. */
-void client_wait_end(struct client *client, enum wait_end end);
+/* Ends a wait with `done`, as its time or CLIENT UNBLOCK. False: it is about to end by itself. */
+bool client_wait_end(struct client *client, enum wait_end end);
 /* The peer has gone: the client waits no more, nothing of what it waits with happens, and it ends.
  */
 void client_leave_wait(struct client *client);

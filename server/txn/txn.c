@@ -493,18 +493,31 @@ static int largest_input(const struct txn_command *command) {
     return at;
 }
 
+/* The first key that has a value, or just the first. */
+static int first_input(struct txn_command *command) {
+    uint32_t i = 0;
+    while (i < command->keys_count && !command->inputs[i].loan.present) {
+        i++;
+    }
+    const struct keyset_key *key = &command->keys[i < command->keys_count ? i : 0];
+    command->only = key->index;
+    return key->worker;
+}
+
 /* What has come of a command's tasks in this phase says what it does in the next ones. */
 static void conclude_command(const struct txn *txn, struct txn_command *command) {
     if (command->spread < SPREAD_IF) {
         return;
     }
     if (command->inputs != NULL && command->at < 0) {
-        command->at = largest_input(command);
+        command->at =
+            command->spread == SPREAD_FIRST ? first_input(command) : largest_input(command);
     }
     for (struct txn_task *task = command->first; task != NULL; task = task->peer) {
         if (task->phase == txn->phase) {
             command->denied |= task->stage == STAGE_ASK && task->outcome.reply_bytes > 0;
             command->takes |= task->stage == STAGE_AT && task->outcome.takes;
+            command->waits |= task->stage == STAGE_AT && task->outcome.waits;
         }
     }
 }
@@ -657,6 +670,15 @@ static bool is_over(struct txn *txn) {
     return over;
 }
 
+/* The one that found nothing yet, so its client waits; or NULL. */
+static const struct txn_task *waiting_task(const struct txn *txn) {
+    const struct txn_task *task = txn->blocked != NULL ? txn->commands[0].first : NULL;
+    while (task != NULL && !task->outcome.waits) {
+        task = task->peer;
+    }
+    return task;
+}
+
 static void write_reply(struct txn *txn, struct reply *reply, bool over) {
     if (txn->queue != NULL && txn->dirty) {
         reply_null_array(reply);
@@ -670,6 +692,9 @@ static void write_reply(struct txn *txn, struct reply *reply, bool over) {
     if (txn->queue != NULL) {
         reply_array(reply, txn->count);
         txn->client->commands += txn->count;
+    }
+    if (waiting_task(txn) != NULL) {
+        return;
     }
     for (uint32_t i = 0; i < txn->count; i++) {
         if (UNLIKELY(txn->commands[i].refusal != NULL)) {
@@ -715,6 +740,14 @@ static void finish(struct txn *txn) {
         rt_buffer_unref(txn->input);
     }
     client->bytes_away -= txn->bytes;
+    const struct txn_task *waiting = waiting_task(txn);
+    if (waiting != NULL) {
+        blocked_begin(txn->blocked, waiting->outcome.wait_ms);
+        return;
+    }
+    if (txn->blocked != NULL) {
+        blocked_over(txn->blocked);
+    }
     if (gone) {
         return;
     }
@@ -786,7 +819,7 @@ static bool reads_first(const struct txn *txn) {
     for (uint32_t i = 0; i < txn->count && txn->commands[i].phase == 0; i++) {
         const struct txn_command *command = &txn->commands[i];
         if (command->kind == TXN_TASKS && command->first->stage == STAGE_ALL &&
-            (command->ref->flags & CMD_WRITE)) {
+            (command->ref->flags & CMD_WRITE || txn->blocked != NULL)) {
             return false;
         }
     }
@@ -970,10 +1003,7 @@ static void go_on(struct txn *txn) {
 /* It runs to its end, also for a client that has gone. */
 static const struct wait_kind wait_txn = {.name = "txn"};
 
-void txn_start(struct txn *txn) {
-    struct client *client = txn->client;
-    txn->starting = true;
-    client_wait(client, &wait_txn, INT64_MAX);
+static void start(struct txn *txn) {
     txn->flags = txn->queue != NULL ? txn->queue->flags : txn->flags;
     txn->effects = effects_txn(txn->home);
     pause_enter(&txn->home->pause, txn->flags);
@@ -992,6 +1022,13 @@ void txn_start(struct txn *txn) {
     if (!send_due(txn)) {
         go_on(txn);
     }
+}
+
+void txn_start(struct txn *txn) {
+    struct client *client = txn->client;
+    txn->starting = true;
+    client_wait(client, &wait_txn, INT64_MAX);
+    start(txn);
     if (client->txn == txn) {
         txn->starting = false;
     }
@@ -1022,7 +1059,11 @@ void txn_add(struct txn *txn, const struct command_ref *ref, const struct reques
     txn->bytes += bytes;
     txn->flags |= ref->flags;
     txn->client->bytes_away += bytes;
-    struct bytes *argv = copy_words(txn, request);
+    if (ref->row->ready != NULL) {
+        txn->blocked = blocked_new(txn->client, ref, request);
+    }
+    struct bytes *argv =
+        txn->blocked != NULL ? blocked_words(txn->blocked) : copy_words(txn, request);
     txn->commands[txn->count++] = (struct txn_command){
         .ref = ref,
         .argv = argv,
@@ -1031,6 +1072,16 @@ void txn_add(struct txn *txn, const struct command_ref *ref, const struct reques
         .set = keyset_copy(&txn->arena, keys, argv),
         .large = large,
     };
+}
+
+void txn_try(struct client *client, struct blocked *blocked, const struct txn_command *command) {
+    struct txn *txn = txn_new(client, NULL);
+    txn->blocked = blocked;
+    txn->commands = arena_alloc(&txn->arena, sizeof *txn->commands);
+    txn->commands[txn->count++] = *command;
+    txn->flags = command->ref->flags;
+    client_wait_on(client, &wait_txn, INT64_MAX);
+    start(txn);
 }
 
 uint32_t txn_count(const struct txn *txn) {
@@ -1126,6 +1177,7 @@ static bool exec_here(struct exec *x, struct multi_queue *queue) {
             .tick = rt_ticks(worker->rt),
             .manner = x->manner,
             .asked = true,
+            .inside = true,
         };
         struct outbuf *out = x->reply->out;
         for (uint32_t i = 0; i < queue->count; i++) {

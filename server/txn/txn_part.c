@@ -18,11 +18,33 @@ static uint32_t order_of(const struct txn_part *part, const struct txn_task *tas
     return (uint32_t)(task->command - part->txn->commands);
 }
 
+/* The time at which a key must be alive for this transaction to see it. */
+static int64_t alive_ms(const struct worker *worker, const struct txn_part *part) {
+    bool sees_dead = part->manner & MANNER_SEES_DEAD && worker->config->import_mode;
+    return sees_dead ? INT64_MIN : part->now_ms;
+}
+
+/* Which of the keys that lie here have a value. */
+static void find_here(const struct worker *worker, const struct txn_part *part,
+                      struct txn_command *command) {
+    for (uint32_t i = 0; i < command->keys_count; i++) {
+        const struct keyset_key *key = &command->keys[i];
+        if (key->worker == worker->id) {
+            command->inputs[i].loan.present =
+                keyspace_has(worker->shard.keyspace, key->db, &key->key, alive_ms(worker, part));
+        }
+    }
+}
+
 /* Where the inputs are that lie here; they are touched as if the command had looked them up here.
  */
 static void lend(struct worker *worker, struct txn_part *part, struct txn_task *task) {
     struct keyspace *keyspace = worker->shard.keyspace;
     struct txn_command *command = task->command;
+    if (command->spread == SPREAD_FIRST) {
+        find_here(worker, part, command);
+        return;
+    }
     bool no_touch = part->manner & MANNER_NO_TOUCH;
     struct effects_origin origin = {part->txn->effects, order_of(part, task)};
     struct effects_origin before = effects_open(worker, origin); /* of keys that have run out */
@@ -55,6 +77,10 @@ static void run_task(struct caller *caller, struct txn_part *part, struct txn_ta
         lend(worker, part, task);
         return;
     }
+    if (task->stage == STAGE_JOIN) {
+        blocked_join(worker, part->txn->blocked);
+        return;
+    }
     bool unread = part->over || task->stage == STAGE_TAKE;
     struct outbuf *out = unread ? &worker->discard : &part->out;
     struct reply reply;
@@ -76,10 +102,16 @@ static void run_task(struct caller *caller, struct txn_part *part, struct txn_ta
     caller->db = task->command->db;
     caller->order = order_of(part, task);
     caller->large = task->large;
+    caller->only = task->command->only;
+    caller->may_wait = part->txn->blocked != NULL;
+    caller->waits = false;
     call_share(caller, &what, &share, &reply, &task->outcome);
     outbuf_drain(&worker->discard, worker->discard.bytes);
     if (task->stage == STAGE_TAKE) {
         task->outcome.reply_bytes = 0;
+    }
+    if (task->outcome.waits && task->stage == STAGE_ALL) {
+        blocked_join(worker, part->txn->blocked);
     }
     part->over |= part->out.bytes > part->txn->reply_max;
 }
@@ -111,6 +143,7 @@ static bool run_phase(struct worker *worker, struct txn_part *part) {
         .tick = rt_ticks(worker->rt),
         .manner = part->manner,
         .txn = part->txn->effects,
+        .inside = true,
     };
     while (is_in_phase(part, part->next)) {
         if (LIKELY(!txn_task_is_off(part->next))) {
@@ -180,8 +213,18 @@ static void unlock(struct worker *worker, struct txn_part *part) {
     }
 }
 
+/* Who waits for what it has added is served while others cannot see it. What that does is a unit of
+ * its own: it may concern keys that were not locked, and have changed since the transaction had its
+ * number. */
+static void serve_waiters(struct worker *worker, const struct txn_part *part) {
+    if (UNLIKELY(worker->keys_ready)) {
+        blocked_serve(worker, part->locked ? &part->lock : NULL, part->now_ms);
+    }
+}
+
 /* All is done here. */
 static void release(struct worker *worker, struct txn_part *part) {
+    serve_waiters(worker, part);
     if (part->watches) {
         watch_drop(&worker->shard.watches, part->txn->client_id);
         part->watches = false;
@@ -212,9 +255,8 @@ static int64_t last_expired_ms(struct worker *worker, const struct txn_part *par
 /* With the locks held, or nobody else having any: did somebody touch what the client watches? */
 static bool is_clean(struct worker *worker, struct txn_part *part) {
     const struct txn *txn = part->txn;
-    bool sees_dead = part->manner & MANNER_SEES_DEAD && worker->config->import_mode;
-    int64_t alive_ms = sees_dead ? INT64_MIN : part->now_ms;
-    part->dirty = part->watches && watch_dirty(&worker->shard.watches, txn->client_id, alive_ms);
+    part->dirty = part->watches &&
+                  watch_dirty(&worker->shard.watches, txn->client_id, alive_ms(worker, part));
     return !part->dirty;
 }
 

@@ -186,6 +186,16 @@ static void plan_divided(struct txn *txn, struct txn_command *command,
     }
 }
 
+/* It waits, perhaps: its client stands in line at each shard that has a key it waits for. */
+static void plan_joins(struct txn *txn, struct txn_command *command, uint32_t phase) {
+    for (uint32_t i = 0; i < command->keys_count; i++) {
+        const struct keyset_key *key = &command->keys[i];
+        if (key->flags & KEY_ACCESS && task_on(command, key->worker, STAGE_JOIN) == NULL) {
+            task_new(txn, command, key->worker, STAGE_JOIN, phase)->key = key->key;
+        }
+    }
+}
+
 /* Its inputs are lent, then it runs where the key lies that it writes, then goes what it took. The
  * largest of inputs is known once they are lent: then each of their owners may have to run it. */
 static void plan_at(struct txn *txn, struct txn_command *command, uint32_t phase) {
@@ -211,6 +221,9 @@ static void plan_at(struct txn *txn, struct txn_command *command, uint32_t phase
         if (command->spread == SPREAD_MOVE && keys[i].flags & KEY_DELETE) {
             task_new(txn, command, keys[i].worker, STAGE_TAKE, phase + 2)->key = keys[i].key;
         }
+    }
+    if (txn->blocked != NULL) {
+        plan_joins(txn, command, phase + 2);
     }
 }
 
@@ -249,7 +262,7 @@ static void plan_command(struct txn *txn, struct txn_command *command, struct ph
         command->kind = TXN_TASKS;
         plan_keys(txn, command);
         enum command_spread spread = command->set->apart ? command->ref->row->spread : SPREAD_NONE;
-        bool lends = spread == SPREAD_AT || spread == SPREAD_MOVE;
+        bool lends = spread >= SPREAD_AT;
         command->phase = lends ? phases->next_lend : phases->next;
         struct division division;
         if (lends) {
@@ -260,6 +273,9 @@ static void plan_command(struct txn *txn, struct txn_command *command, struct ph
             plan_divided(txn, command, &division, command->phase);
         } else {
             plan_whole(txn, command, command->phase);
+        }
+        if (txn->blocked != NULL) {
+            blocked_plan(txn->blocked, command);
         }
         phases->next = command->last_phase + (command->spread == SPREAD_AT);
         phases->next_lend = command->last_phase;

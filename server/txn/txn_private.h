@@ -20,6 +20,7 @@
 #include "base/pqueue.h"
 #include "server/call/call.h"
 #include "server/call/keyset.h"
+#include "server/txn/blocked.h"
 #include "server/txn/txn.h"
 #include "shard/keys/keyspace.h"
 #include "shard/locks.h"
@@ -73,6 +74,8 @@ struct txn_command {
     struct exec_input *inputs;   /* one for each key, each written by its owner */
     int at;                      /* the worker that runs it; -1 till the inputs are known */
     bool takes;                  /* what it moves is there: its owner lets go of it */
+    uint32_t only;               /* SPREAD_FIRST: the first of its keys that has a value (call.h) */
+    bool waits;                  /* exec_wait */
     bool denied;                 /* SPREAD_IF: the keys of a shard do not let it run */
     struct call_outcome outcome; /* of what ran at home */
 };
@@ -146,6 +149,7 @@ struct txn {
     struct client *client; /* stays until the transaction is freed */
     const struct command_ref *ref;
     struct multi_queue *queue; /* EXEC's, else NULL */
+    struct blocked *blocked;   /* of its one command, which may wait for its keys, or NULL */
     struct rt_buffer *input;
     uint64_t client_id;
     uint64_t effects; /* its number there, or 0 (effects.h) */
@@ -184,6 +188,22 @@ static inline bool txn_is_over_early(const struct txn *txn) {
     return txn->dirty || txn->refusal != NULL;
 }
 
+/* ---- txn.c ---- */
+
+/* Its client waits, and what it waits for may be there: its command runs once more. */
+void txn_try(struct client *client, struct blocked *blocked, const struct txn_command *command);
+
+/* ---- blocked.c ---- */
+
+/* Once it is known where the keys of its command are: nobody has been told of its wait yet, or it
+ * tries, and they are where they were. */
+void blocked_plan(struct blocked *blocked, const struct txn_command *command);
+/* The shard: its part stands in line; the locks of its keys are held, or nobody has any. */
+void blocked_join(struct worker *worker, struct blocked *blocked);
+/* The command waits; or it is over, and its reply is written. */
+void blocked_begin(struct blocked *blocked, int64_t timeout_ms);
+void blocked_over(struct blocked *blocked);
+
 /* ---- txn_plan.c ---- */
 
 void txn_plan(struct txn *txn);
@@ -210,6 +230,7 @@ static inline bool txn_task_is_off(const struct txn_task *task) {
 #endif
     return (task->stage == STAGE_AT && (unsigned)command->at != task->worker) ||
            (task->stage == STAGE_TAKE && !command->takes) ||
+           (task->stage == STAGE_JOIN && !command->waits) ||
            (task->stage == STAGE_ACT && command->denied);
 }
 

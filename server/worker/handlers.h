@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 struct client;
+struct lock_request;
 struct message;
 struct multi_queue;
 struct worker;
@@ -22,6 +23,9 @@ struct handlers {
     message_fn *messages[MESSAGE_KINDS]; /* a message arrived */
     /* Works off a client's input until it is used up or must wait. */
     void (*client_input)(struct client *client);
+    /* Serves whom it can of those who wait for keys of this worker's shard. What `holds` has locked
+     * is about to be given back; what others have locked waits. NULL: nothing. */
+    void (*serve_waiters)(struct worker *worker, const struct lock_request *holds, int64_t now_ms);
     /* The queue that EXEC is running for a client, and how many of its commands are done; or NULL.
      */
     const struct multi_queue *(*client_queue)(const struct client *client, uint32_t *ret_done);

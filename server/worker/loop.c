@@ -29,9 +29,11 @@
 #include "server/client/describe.h"
 #include "server/client/listen.h"
 #include "server/observe/log.h"
+#include "server/txn/blocked.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
 #include "server/worker/background.h"
+#include "server/worker/handlers.h"
 #include "server/worker/mail.h"
 #include "server/worker/message.h"
 #include "server/worker/park.h"
@@ -82,6 +84,10 @@
 static void key_changed(void *arg, const struct key_news *news) {
     struct worker *worker = arg;
     watch_touch(&worker->shard.watches, news->db, news->key);
+    if (UNLIKELY(worker->shard.waiters.lines.count > 0)) {
+        waiters_note_key(&worker->shard.waiters, news->db, news->key);
+        worker->keys_ready = true;
+    }
 }
 
 static void key_expired(void *arg, const struct key_news *news) {
@@ -101,14 +107,22 @@ static bool locked(void *arg, uint64_t hash) {
     return locks->requests > 0 && locks_block(locks, hash, true);
 }
 
+static void note_database(struct worker *worker, uint32_t db) {
+    waiters_note_database(&worker->shard.waiters, db);
+    worker->keys_ready = true;
+}
+
 static void flushing(void *arg, uint32_t db) {
     struct worker *worker = arg;
     watch_flush(&worker->shard.watches, db);
+    note_database(worker, db);
 }
 
 static void swapping(void *arg, uint32_t a, uint32_t b) {
     struct worker *worker = arg;
     watch_swap(&worker->shard.watches, a, b, rt_wall_ms(worker->rt));
+    note_database(worker, a);
+    note_database(worker, b);
 }
 
 /* ---- Life ---- */
@@ -157,6 +171,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     links_init(&worker->batches.suspended);
     pqueue_init(&worker->txns.parts);
     list_init(&worker->txns.puts);
+    list_init(&worker->txns.tries);
     list_init(&worker->batches.cut);
     worker->slice.ticks = rt_ns_to_ticks(worker->rt, SLICE_NS);
     worker->tally.commands =
@@ -359,6 +374,16 @@ static bool evict_clients(struct worker *worker) {
         client_close(largest);
     }
     return false;
+}
+
+/* What has come of others than calls, keys that ran out for one, or was locked. */
+static void serve_waiters(struct worker *worker) {
+    if (UNLIKELY(worker->keys_ready)) {
+        worker->server->handlers->serve_waiters(worker, NULL, rt_wall_ms(worker->rt));
+    }
+    if (UNLIKELY(!list_empty(&worker->txns.tries))) {
+        blocked_try_again(worker);
+    }
 }
 
 /* The first whose output is delayed, or NULL. */
@@ -600,6 +625,7 @@ bool worker_turn(struct worker *worker) {
     cron(worker);
     cron_clients(worker);
     int64_t work_ms = background_work(worker);
+    serve_waiters(worker);
     flush_output(worker);
     more |= evict_clients(worker);
     more |= worker_free_waste(worker);

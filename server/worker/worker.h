@@ -58,6 +58,7 @@ struct worker {
     struct parked parked;
     struct spare spare;
     struct effects *effects;   /* effects.h: NULL while nobody wants to know what writes do */
+    bool keys_ready;           /* there may be something for who waits for keys (waiters.h) */
     struct acceptor *acceptor; /* worker 0: listeners and placement (listen.h) */
     struct loop_state loop;
     struct worker_stats stats;

@@ -17,6 +17,7 @@
  *  3. A part that is not lent, or was served, stands in no line.
  *  4. The claim is taken last, when the value is known to serve: who has taken it and does not
  * serve has lost the client.
+ *  5. Who tries is all of his wait, stands first of those whose claim is free, and has the claim.
  */
 #include "shard/watchers/waiters.h"
 
@@ -193,7 +194,17 @@ void waiters_fini(struct waiters *waiters) {
     links_fini(&waiters->lines);
 }
 
+static void join_again(struct waiters *waiters, struct waiter_part *part) {
+    part->tries = false;
+    claim_init(&part->waiter->claim); /* home waits for the transaction, and nobody else has it */
+    line_note(waiters, part->keys[0].line);
+}
+
 void waiters_join(struct waiters *waiters, struct waiter_part *part) {
+    if (part->tries) {
+        join_again(waiters, part);
+        return;
+    }
     for (uint32_t i = 0; i < part->keys_count; i++) {
         struct waiter_key *key = &part->keys[i];
         check_slow(key->line == NULL);
@@ -213,10 +224,14 @@ void waiters_leave(struct waiters *waiters, struct waiter_part *part) {
         struct waiter_key *key = &part->keys[i];
         if (key->line != NULL) {
             list_remove(&key->node);
+            if (part->tries) { /* the next in line may be served again */
+                line_note(waiters, key->line);
+            }
             line_free_if_empty(waiters, key->line);
             key->line = NULL;
         }
     }
+    part->tries = false;
 }
 
 /* ---- Serving ---- */
@@ -232,7 +247,7 @@ void waiters_note_database(struct waiters *waiters, uint32_t db) {
     for (size_t i = 0; i < waiters->lines.buckets_count; i++) {
         for (struct link *at = waiters->lines.buckets[i]; at != NULL; at = at->next) {
             struct waiter_line *line = (struct waiter_line *)at;
-            if (line->db == db) {
+            if (line->db == db || db == UINT32_MAX) {
                 line_note(waiters, line);
             }
         }
@@ -247,6 +262,10 @@ static bool line_serve(struct waiters *waiters, struct waiter_line *line,
     LIST_EACH_SAFE(&line->keys, node) { /* no part stands here twice: the next one stays */
         struct waiter_key *key = LIST_ENTRY(node, struct waiter_key, node);
         struct waiter_part *part = key->part;
+        if (part->tries) {
+            answer = WAITER_EMPTY;
+            break;
+        }
         if (claim_is_taken(&part->waiter->claim)) {
             waiters_leave(waiters, part);
             continue;
@@ -259,6 +278,12 @@ static bool line_serve(struct waiters *waiters, struct waiter_line *line,
             continue;
         }
         bool mine = claim_take(&part->waiter->claim); /* inv. 4 */
+        if (mine && answer == WAITER_TRIES) {
+            check_slow(part->keys_count == 1 && part->waiter->parts_count == 1);
+            part->tries = true;
+            server->serve(server->arg, key);
+            break;
+        }
         waiters_leave(waiters, part);
         if (mine) {
             server->serve(server->arg, key);

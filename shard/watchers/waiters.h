@@ -16,6 +16,14 @@
  *               called back. If it is not, a part with an answer is on its way home.
  *     shard   waiters_leave: called back, it goes home
  *
+ * Who moves what he waits for to a key that is not this shard's, or is locked, cannot be served
+ * here alone: his home has it done by a transaction. Until that is over he stands first in line as
+ * one who *tries*, and nobody behind him is served:
+ *
+ *     shard   waiters_serve: WAITER_TRIES; its home is told
+ *     home    the transaction runs; it has got something: the part is called back
+ *     shard   waiters_leave; or the transaction found nothing: waiters_join, where it stood
+ *
  * The claim (claim.h) decides between shards, and between them and home. Whoever joins is looked at
  * as if its keys had just got something, so what is there already serves it at once. On several
  * shards a transaction looks at the keys first, from left to right, and lets the parts join while
@@ -60,6 +68,7 @@ struct waiter_part {
     struct waiter *waiter;
     unsigned shard;
     enum part_state state;   /* home's */
+    bool tries;              /* the shard's */
     struct waiter_key *keys; /* in their order in the command */
     uint32_t keys_count;
 };
@@ -109,6 +118,7 @@ enum waiter_answer {
     WAITER_SERVES,
     WAITER_PASSES, /* not what this one waits for: the next may be served */
     WAITER_EMPTY,  /* nothing for anybody */
+    WAITER_TRIES,  /* it takes more than this shard to serve it: `serve` tells its home */
     WAITER_LATER,  /* a transaction has its lock: what it does to the key must not be seen yet */
 };
 
@@ -116,7 +126,7 @@ struct waiters_server {
     void *arg;
     enum waiter_answer (*answer)(void *arg, const struct waiter_key *key);
     /* This one is served, and no other will: gives it what the key has and sends its part home. It
-     * stands in no line any more. May note keys. */
+     * stands in no line any more, if it does not try (part->tries). May note keys. */
     void (*serve)(void *arg, struct waiter_key *key);
 };
 
@@ -124,7 +134,8 @@ void waiters_init(struct waiters *waiters);
 /* Nobody may stand there. */
 void waiters_fini(struct waiters *waiters);
 
-/* A part has arrived: it stands at the end of the lines of its keys, which are noted. */
+/* A part has arrived: it stands at the end of the lines of its keys, which are noted. One that has
+ * tried in vain, of a wait with this one key, stays where it is. */
 void waiters_join(struct waiters *waiters, struct waiter_part *part);
 /* It was called back, and goes home: it stands in no line any more. */
 void waiters_leave(struct waiters *waiters, struct waiter_part *part);
@@ -137,7 +148,7 @@ static inline void waiters_note(struct waiters *waiters, uint32_t db, const stru
         waiters_note_key(waiters, db, key);
     }
 }
-/* The same of all keys of a database: two have been swapped. */
+/* The same of all keys of a database (UINT32_MAX: of each): two are swapped, or it is emptied. */
 void waiters_note_database(struct waiters *waiters, uint32_t db);
 
 void waiters_serve_ready(struct waiters *waiters, const struct waiters_server *server);

@@ -30,6 +30,7 @@ COMMANDS = {
     "dbsize": [], "debug": [], "flushall": [], "flushdb": [], "info": [], "lolwut": [],
     "memory": ["doctor", "help", "malloc-stats", "purge", "stats", "usage"],
     "shutdown": [], "swapdb": [], "time": [],
+    "blmove": [], "blmpop": [], "blpop": [], "brpop": [], "brpoplpush": [], "lmpop": [],
     "lindex": [], "linsert": [], "llen": [], "lmove": [], "lpop": [], "lpos": [], "lpush": [], "lpushx": [],
     "lrange": [], "lrem": [], "lset": [], "ltrim": [], "rpop": [], "rpoplpush": [], "rpush": [], "rpushx": [],
     "discard": [], "exec": [], "multi": [], "unwatch": [], "watch": [],

@@ -6,6 +6,7 @@ option (writes.py). Effects, given to a second server, must make the same data, 
 """
 
 import random
+import re
 import threading
 import time
 
@@ -13,7 +14,7 @@ import pytest
 
 import writes
 from resp import RespError, encode, parse
-from server import Server, find_peer
+from server import Server, find_peer, wait_for
 from slots import slot
 from test_shards import key_in
 
@@ -148,6 +149,72 @@ def by_key(found):
     for db, name, key in found:
         order.setdefault((db, key), []).append(name)
     return order
+
+
+def blocked(c):
+    return int(re.search(r"blocked_clients:(\d+)", c.do("INFO", "clients").decode()).group(1))
+
+
+def waits(server, c, *command):
+    """A client that waits."""
+    other = server.raw()
+    before = blocked(c)
+    other.send(encode(*command))
+    assert wait_for(lambda: blocked(c) == before + 1)
+    return other
+
+
+def test_what_served_clients_did_stands_behind_what_served_them(server, c):
+    with waits(server, c, "BLPOP", "k", "0") as one, waits(server, c, "BLMPOP", "0", "2", "j", "k", "RIGHT", "COUNT", "2") as two:
+        c.do("DEBUG", "EFFECTS", "ON")
+        c.do("RPUSH", "k", "1", "2", "3", "4")
+        assert effects(c) == [["MULTI"], ["SELECT", "0"], ["RPUSH", "k", "1", "2", "3", "4"], ["LPOP", "k"], ["RPOP", "k", "2"], ["EXEC"]]
+        assert (one.read(), two.read()) == ([b"k", b"1"], [b"k", [b"4", b"3"]])
+    c.do("DEL", "k")
+    for to in ["to:%d" % i for i in range(8)]:
+        with waits(server, c, "BLMOVE", "k", to, "LEFT", "RIGHT", "0") as one, waits(server, c, "BRPOP", to, "0") as two:
+            c.do("DEBUG", "EFFECTS", "ON")
+            c.do("RPUSH", "k", "1")
+            assert (one.read(), two.read()) == (b"1", [to.encode(), b"1"])
+            got = [effect for effect in effects(c) if effect not in (["MULTI"], ["SELECT", "0"], ["EXEC"])]
+            moved = [["LMOVE", "k", to, "LEFT", "RIGHT"]] if len(got) == 3 else [["RPUSH", to, "1"], ["LPOP", "k"]]
+            assert got[0] == ["RPUSH", "k", "1"] and ["RPOP", to] in got
+            assert sorted(got[1:]) == sorted(moved + [["RPOP", to]])
+
+
+def test_what_served_clients_did_makes_the_same_data_elsewhere(server, c, start_server):
+    keys = ["key:%d" % i for i in range(12)]
+    c.do("DEBUG", "EFFECTS", "ON")
+    stop = threading.Event()
+
+    def wait(seed):
+        rng = random.Random(seed)
+        with server.raw() as one:
+            while not stop.is_set():
+                if rng.random() < 0.5:
+                    one.do("BLMOVE", rng.choice(keys), rng.choice(keys), "LEFT", rng.choice(["LEFT", "RIGHT"]), "0.01")
+                else:
+                    one.do(rng.choice(["BLPOP", "BRPOP"]), *rng.sample(keys, 3), "0.01")
+
+    threads = [threading.Thread(target=wait, args=(i,)) for i in range(8)]
+    for t in threads:
+        t.start()
+    rng = random.Random(1)
+    for i in range(300):
+        group = [rng.choice(["RPUSH", "LPUSH"]) + " %s %d" % (rng.choice(keys), i) for _ in range(rng.choice([1, 1, 2, 4]))]
+        if len(group) > 1:
+            c.do("MULTI")
+        for command in group:
+            c.do(*command.split(" "))
+        if len(group) > 1:
+            c.do("EXEC")
+    stop.set()
+    for t in threads:
+        t.join()
+    told = effects(c)
+    with start_server().raw() as copy:
+        replay(copy, told)
+        assert digest(copy) == digest(c)
 
 
 @pytest.mark.parametrize("one", each_case())

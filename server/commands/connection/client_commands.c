@@ -365,8 +365,7 @@ static bool unblock_part(struct worker *worker, const void *args, void *result) 
     const struct unblock_args *a = args;
     struct client *client = client_of_id(worker, a->id);
     if (client != NULL && client_in_blocking_command(client)) {
-        client_wait_end(client, a->with_error ? WAIT_BROKEN : WAIT_TIMED_OUT);
-        *(bool *)result = true;
+        *(bool *)result = client_wait_end(client, a->with_error ? WAIT_BROKEN : WAIT_TIMED_OUT);
     }
     return true;
 }

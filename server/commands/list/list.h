@@ -8,6 +8,11 @@
 
 #include "server/call/command.h"
 
+command_fn command_blmove;
+command_fn command_blmpop;
+command_fn command_blpop;
+command_fn command_brpop;
+command_fn command_brpoplpush;
 command_fn command_lindex;
 command_fn command_linsert;
 command_fn command_llen;
@@ -25,6 +30,9 @@ command_fn command_rpop;
 command_fn command_rpoplpush;
 command_fn command_rpush;
 command_fn command_rpushx;
+
+/* What a key has for who waits for a list. */
+command_ready_fn list_ready;
 
 /* ---- For commands that may wait ----
  * Each does what the command does once there is something: it takes elements of the list that was
@@ -56,5 +64,7 @@ struct list_pops {
     uint64_t count;
 };
 bool list_arg_pops(const struct exec *x, uint32_t numkeys_index, struct list_pops *ret);
+/* LMPOP, BLMPOP: from the first list that is there. False, and nothing is written: none is. */
+bool list_pop_first(struct exec *x, const struct list_pops *pops);
 
 #endif

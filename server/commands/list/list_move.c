@@ -170,21 +170,27 @@ bool list_arg_pops(const struct exec *x, uint32_t numkeys_index, struct list_pop
     return true;
 }
 
-void command_lmpop(struct exec *x) {
-    struct list_pops pops;
-    if (!list_arg_pops(x, 1, &pops)) {
-        return;
-    }
-    for (uint32_t i = 0; i < pops.keys; i++) {
-        struct key key = exec_key(x, pops.first_key + i);
+bool list_pop_first(struct exec *x, const struct list_pops *pops) {
+    for (uint32_t i = 0; i < pops->keys; i++) {
+        if (!exec_looks_at(x, pops->first_key + i)) {
+            continue;
+        }
+        struct key key = exec_key(x, pops->first_key + i);
         struct entry *entry;
         if (!exec_find(x, &key, TYPE_LIST, LOOKUP_WRITE, &entry)) {
-            return;
+            return true;
         }
         if (entry != NULL) {
-            list_serve_pops(x, &key, entry, pops.tail, pops.count);
-            return;
+            list_serve_pops(x, &key, entry, pops->tail, pops->count);
+            return true;
         }
     }
-    reply_null_array(x->reply);
+    return false;
+}
+
+void command_lmpop(struct exec *x) {
+    struct list_pops pops;
+    if (list_arg_pops(x, 1, &pops) && !list_pop_first(x, &pops)) {
+        reply_null_array(x->reply);
+    }
 }

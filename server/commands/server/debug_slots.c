@@ -7,8 +7,8 @@
  *                                   \-- lend -> put -> drop -> give -> end: +OK
  *
  * A worker says no while one of its clients has an operation on its way whose keys lie in several
- * slots of one shard: those may not part. So does the owner while somebody watches keys there: the
- * marks of watchers do not travel. Both pass, and the change is asked for again.
+ * slots of one shard: those may not part. So does the owner while somebody watches keys there, or
+ * waits for them: marks and lines do not travel. Both pass, and the change is asked for again.
  */
 #include "server/commands/server/debug_slots.h"
 
@@ -35,8 +35,9 @@ struct move_part {
 static bool ask_part(struct worker *worker, const void *args_ptr, void *part_ptr) {
     const struct move_args *args = args_ptr;
     struct move_part *part = part_ptr;
-    bool watched =
-        worker_id(worker) == args->from && worker_shard(worker)->watches.clients.count > 0;
+    const struct shard *shard = worker_shard(worker);
+    bool watched = worker_id(worker) == args->from &&
+                   (shard->watches.clients.count > 0 || shard->waiters.lines.count > 0);
     part->busy = watched || batches_wide(worker);
     return true;
 }

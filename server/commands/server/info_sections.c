@@ -164,7 +164,8 @@ void info_clients(struct info *info) {
     line_u64(info, "watching_clients", t->watching);
     line_u64(info, "clients_in_timeout_table", t->blocked_with_timeout);
     line_u64(info, "total_watched_keys", t->watched_keys);
-    ZERO(info, "total_blocking_keys", "total_blocking_keys_on_nokey");
+    line_u64(info, "total_blocking_keys", t->blocking_keys);
+    ZERO(info, "total_blocking_keys_on_nokey");
     line_text(info, "paused_reason", t->pause == PAUSE_NONE ? "none" : "client_pause");
     line_text(info, "paused_actions", actions[t->pause]);
     line_u64(info, "paused_timeout_milliseconds", (uint64_t)t->pause_left_ms);

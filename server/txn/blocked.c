@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* blocked: see the header. Why so: what is served must be served before anybody else sees the key,
+ * so the shard itself runs the command, in the call that has filled the key, or as the locks are
+ * given back. All that this takes (words, keys, protocol) lies in one block of home's that does not
+ * change while a part is away. The shard that has the claim alone writes the reply.
+ *
+ * Home hears of each end once, by a message of the part, or decides it by taking the claim:
+ *
+ *     stands   its client is WAITING with wait_keys; `client->blocked` is this
+ *     tries    the claim is a shard's, and a transaction runs, or is about to
+ *     over     its client has gone on. Parts come home; the last frees it
+ *
+ * Invariants
+ *  1. A part is called back only once the claim is taken, and not the one whose shard is serving.
+ *  2. Messages of one shard come in order, so a part joins before it is called back, and home hears
+ * that a transaction is over before it hears of what its wait has come to, from that shard.
+ */
+#include "server/txn/blocked.h"
+
+#include "base/must.h"
+#include "proto/parser.h"
+#include "server/call/check.h"
+#include "server/call/errors.h"
+#include "server/call/exec.h"
+#include "server/client/client.h"
+#include "server/client/client_private.h"
+#include "server/txn/txn_private.h"
+#include "server/worker/message.h"
+#include "server/worker/worker.h"
+
+#include <stdlib.h>
+
+#define ARENA_BLOCK_BYTES 512
+
+struct blocked {
+    struct arena arena;
+    struct client *client; /* home's; it stays until this is freed */
+    struct waiter *waiter; /* NULL: not planned, or it has no keys */
+    /* Constant while parts are away. */
+    unsigned home;
+    const struct command_ref *ref;
+    struct bytes *argv; /* but that a shard may say exec_wait_word before it joins */
+    uint32_t argc;
+    uint32_t db;
+    uint8_t resp, manner;
+    struct keyset *keys;
+    uint32_t *waited; /* places in `keys` of those that it waits for */
+    size_t bytes;
+    /* Whose the claim is. */
+    struct outbuf reply;
+    struct message try;
+    /* Home's. */
+    bool stands, tries, over;
+    bool served; /* before its transaction was over */
+    int64_t until_ms;
+    struct list_node try_node; /* of worker->txns.tries */
+};
+
+static struct blocked *blocked_of(const struct waiter_part *part) {
+    return part->waiter->arg;
+}
+
+/* ---- Life ---- */
+
+/* One of one letter may become another one. */
+static struct bytes copy_word(struct arena *arena, struct bytes word) {
+    char *copy = arena_alloc(arena, word.len == 1 ? EXEC_WORD_MAX : word.len);
+    if (word.len > 0) {
+        memcpy(copy, word.ptr, word.len);
+    }
+    return bytes_make(copy, word.len);
+}
+
+struct blocked *blocked_new(struct client *client, const struct command_ref *ref,
+                            const struct request *request) {
+    struct blocked *blocked = must_calloc(1, sizeof *blocked);
+    arena_init(&blocked->arena, ARENA_BLOCK_BYTES);
+    outbuf_init(&blocked->reply);
+    list_node_init(&blocked->try_node);
+    blocked->client = client;
+    blocked->home = client->worker->id;
+    blocked->ref = ref;
+    blocked->argv = arena_alloc(&blocked->arena, request->argc * sizeof *blocked->argv);
+    blocked->argc = request->argc;
+    for (uint32_t i = 0; i < request->argc; i++) {
+        blocked->argv[i] = copy_word(&blocked->arena, request->argv[i]);
+    }
+    blocked->db = client->db;
+    blocked->bytes = sizeof *blocked + ARENA_BLOCK_BYTES + request->bytes;
+    client->bytes_away += blocked->bytes;
+    client->blocked_open++;
+    return blocked;
+}
+
+struct bytes *blocked_words(struct blocked *blocked) {
+    return blocked->argv;
+}
+
+/* Its parts were not sent to anybody. */
+static void forget_plan(struct blocked *blocked) {
+    struct waiter *waiter = blocked->waiter;
+    if (waiter == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < waiter->parts_count; i++) {
+        if (waiter->parts[i].state != PART_HOME) {
+            waiter_returned(&waiter->parts[i]);
+        }
+    }
+    blocked->client->bytes_away -= waiter->bytes;
+    waiter_free(waiter);
+    blocked->waiter = NULL;
+}
+
+static void blocked_free(struct blocked *blocked) {
+    struct client *client = blocked->client;
+    forget_plan(blocked);
+    client->bytes_away -= blocked->bytes;
+    client->blocked_open--;
+    outbuf_fini(&blocked->reply);
+    arena_fini(&blocked->arena);
+    free(blocked);
+    if (client_is_closing(client)) {
+        client_try_free(client);
+    }
+}
+
+void blocked_plan(struct blocked *blocked, const struct txn_command *command) {
+    if (blocked->tries) {
+        return;
+    }
+    forget_plan(blocked);
+    blocked->resp = blocked->client->resp;
+    blocked->manner = client_manner(blocked->client);
+    blocked->keys = keyset_copy(&blocked->arena, command->set, blocked->argv);
+    uint32_t count = 0;
+    blocked->waited =
+        arena_alloc(&blocked->arena, (command->keys_count + 1) * sizeof *blocked->waited);
+    struct waiter_name *names =
+        arena_alloc(&blocked->arena, (command->keys_count + 1) * sizeof *names);
+    for (uint32_t i = 0; i < command->keys_count; i++) {
+        const struct keyset_key *key = &blocked->keys->list[i];
+        if (key->flags & KEY_ACCESS) {
+            names[count] = (struct waiter_name){key->db, key->key, key->worker};
+            blocked->waited[count++] = i;
+        }
+    }
+    if (count == 0) {
+        return; /* its arguments make no sense */
+    }
+    blocked->waiter = waiter_new(names, count, blocked);
+    blocked->client->bytes_away += blocked->waiter->bytes;
+    for (unsigned i = 0; i < blocked->waiter->parts_count; i++) {
+        waiter_lend(&blocked->waiter->parts[i]);
+    }
+}
+
+/* ---- The client ---- */
+
+static void post(const struct worker *worker, unsigned to, struct message *message,
+                 enum message_kind kind) {
+    *message = (struct message){.kind = (uint16_t)kind, .home = POST_ONE_WAY};
+    post_send(worker->server->office, worker->id, to, message);
+}
+
+/* The claim is taken (inv. 1). */
+static void call_back(struct blocked *blocked) {
+    struct waiter_part *part;
+    while ((part = waiter_call_back(blocked->waiter)) != NULL) {
+        post(blocked->client->worker, part->shard, &part->call, MESSAGE_WAITER_CALLED);
+    }
+}
+
+static void leave(struct blocked *blocked) {
+    blocked->stands = false;
+    blocked->over = true;
+    blocked->client->blocked = NULL;
+}
+
+static bool give_up(struct client *client) {
+    struct blocked *blocked = client->blocked;
+    bool mine = waiter_cancel(blocked->waiter);
+    if (mine) {
+        leave(blocked);
+        call_back(blocked);
+    }
+    return mine;
+}
+
+/* If a shard has the claim, its message says when the other parts may be called back. */
+static void forget(struct client *client) {
+    struct blocked *blocked = client->blocked;
+    if (!give_up(client)) {
+        leave(blocked);
+    }
+}
+
+/* Counted as a call, and, as in Valkey, what breaks it as if that had been refused. */
+static void done(struct client *client, enum wait_end end) {
+    struct reply reply = client_reply(client);
+    if (end == WAIT_BROKEN) {
+        reply_error(&reply, ERR_UNBLOCKED);
+        call_refused(client->worker, client->last_command, &reply);
+    } else {
+        reply_null_array(&reply);
+    }
+    call_count(client->worker, client->last_command, &(struct call_outcome){0});
+}
+
+static const struct wait_kind wait_keys = {
+    .name = "keys", .blocked = true, .give_up = give_up, .done = done, .cancel = forget};
+
+static void deliver(struct blocked *blocked) {
+    struct client *client = blocked->client;
+    struct reply reply = client_reply(client);
+    outbuf_splice(reply.out, &blocked->reply);
+    outbuf_drain(&client->worker->discard, client->worker->discard.bytes);
+    client_command_over(client);
+    if (!client_check_output(client)) {
+        client_wait_over(client);
+    }
+}
+
+/* A shard has served it, and its part is home. */
+static void end_served(struct blocked *blocked) {
+    bool wanted = blocked->stands;
+    leave(blocked);
+    call_back(blocked);
+    if (wanted) {
+        deliver(blocked);
+    }
+    if (blocked->waiter->away == 0) {
+        blocked_free(blocked);
+    }
+}
+
+void blocked_begin(struct blocked *blocked, int64_t timeout_ms) {
+    struct client *client = blocked->client;
+    bool first = !blocked->tries;
+    blocked->tries = false;
+    if (first) {
+        blocked->until_ms = client_wait_until(client, timeout_ms);
+    }
+    client->blocked = blocked;
+    if (!client_is_closing(client)) {
+        blocked->stands = true;
+        client_wait_on(client, &wait_keys, blocked->until_ms);
+    }
+    if (blocked->served) {
+        end_served(blocked);
+    } else if (!blocked->stands) {
+        forget(client);
+    } else if (client->flags & CLIENT_ENDED) {
+        client_leave_wait(client);
+    }
+}
+
+void blocked_over(struct blocked *blocked) {
+    if (!blocked->tries) {
+        blocked_free(blocked);
+        return;
+    }
+    blocked->tries = false;
+    blocked->over = true;
+    call_back(blocked);
+}
+
+/* ---- Parts that come home ---- */
+
+void blocked_part_home(struct worker *worker, struct message *message) {
+    struct waiter_part *part = (struct waiter_part *)message;
+    struct blocked *blocked = blocked_of(part);
+    if (waiter_returned(part) && blocked->over) {
+        blocked_free(blocked);
+    }
+}
+
+void blocked_served(struct worker *worker, struct message *message) {
+    struct waiter_part *part = (struct waiter_part *)message;
+    struct blocked *blocked = blocked_of(part);
+    waiter_returned(part);
+    blocked->served = true;
+    if (blocked->stands || blocked->over) { /* else the transaction's parts are not all home */
+        end_served(blocked);
+    }
+}
+
+/* The part stands first in its line until the transaction is over. */
+static void try(struct blocked *blocked) {
+    struct client *client = blocked->client;
+    blocked->stands = false;
+    blocked->tries = true;
+    client->blocked = NULL;
+    const struct txn_command command = {
+        .ref = blocked->ref,
+        .argv = blocked->argv,
+        .argc = blocked->argc,
+        .db = blocked->db,
+    };
+    txn_try(client, blocked, &command);
+}
+
+void blocked_tries(struct worker *worker, struct message *message) {
+    struct blocked *blocked = (struct blocked *)((char *)message - offsetof(struct blocked, try));
+    if (blocked->over) {
+        call_back(blocked);
+    } else if (pause_forbids(&worker->pause, rt_mono_ms(worker->rt), blocked->ref->flags)) {
+        list_push_back(&worker->txns.tries, &blocked->try_node);
+    } else {
+        try(blocked);
+    }
+}
+
+void blocked_try_again(struct worker *worker) {
+    struct list waiting;
+    list_init(&waiting);
+    list_splice_back(&waiting, &worker->txns.tries);
+    struct list_node *node;
+    while ((node = list_pop_front(&waiting)) != NULL) {
+        blocked_tries(worker, &LIST_ENTRY(node, struct blocked, try_node)->try);
+    }
+}
+
+/* ---- A shard ---- */
+
+static void send_home(struct worker *worker, struct waiter_part *part, enum message_kind kind) {
+    post(worker, blocked_of(part)->home, &part->message, kind);
+}
+
+void blocked_join(struct worker *worker, struct blocked *blocked) {
+    for (unsigned i = 0; i < blocked->waiter->parts_count; i++) {
+        if (blocked->waiter->parts[i].shard == worker->id) {
+            waiters_join(&worker->shard.waiters, &blocked->waiter->parts[i]);
+            worker->keys_ready = true;
+        }
+    }
+}
+
+void blocked_called(struct worker *worker, struct message *message) {
+    struct waiter_part *part = WAITER_CALLED(message);
+    waiters_leave(&worker->shard.waiters, part);
+    worker->keys_ready |= !list_empty(&worker->shard.waiters.ready);
+    send_home(worker, part, MESSAGE_WAITER_HOME);
+}
+
+struct serving {
+    struct worker *worker;
+    const struct lock_request *holds;
+    int64_t now_ms;
+};
+
+static bool is_locked(const struct serving *serving, const struct keyset_key *key) {
+    const struct locks *locks = &serving->worker->shard.locks;
+    return locks->requests > 0 &&
+           !(serving->holds != NULL && locks_own(serving->holds, key->key.hash)) &&
+           locks_block(locks, key->key.hash, key->exclusive);
+}
+
+/* It touches keys that are another shard's, or locked. */
+static bool takes_more(const struct serving *serving, const struct blocked *blocked) {
+    const struct worker *worker = serving->worker;
+    bool more = false;
+    for (uint32_t i = 0; i < blocked->keys->count && !more; i++) {
+        const struct keyset_key *key = &blocked->keys->list[i];
+        more = !(key->flags & KEY_ACCESS) &&
+               (node_owner(worker->node, key->key.slot) != worker->id || is_locked(serving, key));
+    }
+    return more;
+}
+
+static const struct keyset_key *waited_key(const struct waiter_key *key) {
+    const struct blocked *blocked = blocked_of(key->part);
+    return &blocked->keys->list[blocked->waited[key->index]];
+}
+
+/* Looks at this key only. */
+static struct caller caller_of(const struct serving *serving, const struct waiter_key *key) {
+    const struct blocked *blocked = blocked_of(key->part);
+    struct worker *worker = serving->worker;
+    return (struct caller){
+        .worker = worker,
+        .shard = &worker->shard,
+        .tick = rt_ticks(worker->rt),
+        .db = blocked->db,
+        .manner = blocked->manner,
+        .only = waited_key(key)->index,
+        .inside = true,
+    };
+}
+
+static struct call call_of(const struct serving *serving, const struct waiter_key *key) {
+    const struct blocked *blocked = blocked_of(key->part);
+    return (struct call){
+        .ref = blocked->ref,
+        .argv = blocked->argv,
+        .argc = blocked->argc,
+        .key = &key->key,
+        .keys = blocked->keys,
+        .now_ms = serving->now_ms,
+    };
+}
+
+static enum waiter_answer answer(void *arg, const struct waiter_key *key) {
+    const struct serving *serving = arg;
+    if (is_locked(serving, waited_key(key))) {
+        return WAITER_LATER;
+    }
+    struct caller caller = caller_of(serving, key);
+    struct call what = call_of(serving, key);
+    enum waiter_answer answer = call_ready(&caller, &what);
+    bool more = answer == WAITER_SERVES && takes_more(serving, blocked_of(key->part));
+    return more ? WAITER_TRIES : answer;
+}
+
+/* It is served as if it came now: all its keys are looked at, from left to right. Of those on other
+ * shards nothing is known here, and what is locked is not for it: then the first here that has
+ * something. */
+static uint32_t looks_only_at(const struct serving *serving, const struct waiter_key *key) {
+    const struct waiter_part *part = key->part;
+    bool all = part->waiter->parts_count == 1;
+    for (uint32_t i = 0; i < part->keys_count && all; i++) {
+        all = !is_locked(serving, waited_key(&part->keys[i]));
+    }
+    for (uint32_t i = 0; i < part->keys_count && !all; i++) {
+        struct caller caller = caller_of(serving, &part->keys[i]);
+        struct call what = call_of(serving, &part->keys[i]);
+        if (!is_locked(serving, waited_key(&part->keys[i])) &&
+            call_ready(&caller, &what) == WAITER_SERVES) {
+            return caller.only;
+        }
+    }
+    return 0;
+}
+
+static void serve(void *arg, struct waiter_key *key) {
+    const struct serving *serving = arg;
+    struct worker *worker = serving->worker;
+    struct blocked *blocked = blocked_of(key->part);
+    if (key->part->tries) {
+        post(worker, blocked->home, &blocked->try, MESSAGE_WAITER_TRIES);
+        return;
+    }
+    struct caller caller = caller_of(serving, key);
+    struct call what = call_of(serving, key);
+    caller.only = looks_only_at(serving, key);
+    struct reply reply;
+    reply_init(&reply, &blocked->reply, blocked->resp);
+    call(&caller, &what, &reply);
+    call_settle(&caller);
+    send_home(worker, key->part, MESSAGE_WAITER_SERVED);
+}
+
+void blocked_serve(struct worker *worker, const struct lock_request *holds, int64_t now_ms) {
+    struct serving serving = {worker, holds, now_ms};
+    const struct waiters_server server = {&serving, answer, serve};
+    waiters_serve(&worker->shard.waiters, &server);
+    worker->keys_ready = !list_empty(&worker->shard.waiters.ready);
+}
