@@ -22,6 +22,8 @@
 #define SLICE_ITEMS 1536
 #define SLICE_BYTES (16u << 10)
 #define VALUE_SHARE 16
+/* To look at a value outside of its entry, mostly not in the cache, costs as much as some items. */
+#define VALUE_ITEMS 6
 /* A value of more is moved in pieces of this size. */
 #define VALUE_AT_ONCE_BYTES ((size_t)64 << 10)
 
@@ -103,6 +105,7 @@ static void *move_entry(void *arg, void *item) {
         return item;
     }
     if (entry_is_rooted(entry)) {
+        slice->items += VALUE_ITEMS;
         move_value(slice, entry);
     }
     size_t copied;
