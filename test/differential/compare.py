@@ -191,6 +191,11 @@ REDIS_DIFFERS = [
     # Ranges of bits are read before the key is looked for, and BITCOUNT's may have no end.
     (rb"BIT(COUNT|POS) ", rb":(0|-1)|-WRONGTYPE", rb"-ERR (syntax error|value is not an integer)|-WRONGTYPE"),
     (rb"BITCOUNT \S* \S*$", rb"-ERR syntax error|:0", rb""),
+    (rb"BITCOUNT ", rb"-ERR value is not an integer", rb"-ERR syntax error"),
+    (rb"(BITCOUNT|BITPOS|GETEX) ", rb"-WRONGTYPE", rb"-ERR "),
+    # Every list is a quicklist; LREM and LPOS take a number that has no opposite.
+    (rb"OBJECT ENCODING ", rb"\$9\r\nquicklist", rb"\$8\r\nlistpack"),
+    (rb"(LREM|LPOS) .*-9223372036854775808", rb"", rb"-ERR value is out of range"),
 ]
 
 

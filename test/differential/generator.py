@@ -21,6 +21,7 @@ import time
 from bits import BitCalls
 from streams import StreamCalls
 from hashes import HashCalls
+from lists import ListCalls
 
 LLONG_MIN, LLONG_MAX = -(2**63), 2**63 - 1
 INTS = [
@@ -40,10 +41,11 @@ class Second(list):
     """A call of the second connection."""
 
 
-class Generator(BitCalls, HashCalls, StreamCalls):
+class Generator(BitCalls, HashCalls, ListCalls, StreamCalls):
     def __init__(self, seed, classic, one_tag):
         self.rng = random.Random(seed)
         self.classic = classic
+        self.one_tag = one_tag
         names = ["a", "b", "c", "d", "e"]
         if one_tag:
             self.keys = ["{t}%s" % n for n in names] + ["t", "x{t}" + "long" * 8]
@@ -371,7 +373,7 @@ class Generator(BitCalls, HashCalls, StreamCalls):
 
     def several_shards(self):
         """A call that needs more than one key, or all shards."""
-        makers = [self.c_mget, self.c_mset, self.c_del, self.c_rename, self.c_copy, self.c_lcs, self.c_bitop, self.c_xread, self.c_global, self.c_flush, self.c_swapdb, self.c_keys]
+        makers = [self.c_mget, self.c_mset, self.c_del, self.c_rename, self.c_copy, self.c_lcs, self.c_bitop, self.c_lmove, self.c_xread, self.c_global, self.c_flush, self.c_swapdb, self.c_keys]
         while True:
             call = self.pick(makers if self.classic else makers + [self.c_msetex])()
             if self.is_safe(call) and not self.short_lived(call):
@@ -440,7 +442,7 @@ class Generator(BitCalls, HashCalls, StreamCalls):
         new = [(2, self.c_delifeq), (3, self.c_set_delifeq), (1, self.c_connection_new)]
         transactions = [(5, self.c_transaction), (2, self.c_second)]
         new_several = [(4, self.c_msetex)]
-        return one_key + several + self.bit_families() + self.hash_families() + self.stream_families() + transactions + ([] if self.classic else new + new_several)
+        return one_key + several + self.bit_families() + self.hash_families() + self.list_families() + self.stream_families() + transactions + ([] if self.classic else new + new_several)
 
     def call(self):
         while True:
@@ -473,6 +475,13 @@ class Generator(BitCalls, HashCalls, StreamCalls):
         else:
             call[at] = self.pick(["", "EX", "KEEPTTL", "GET", "abc", "*"])
         return call
+
+    def is_int64(self, text):
+        """A number that does not fit into 33 bits."""
+        try:
+            return 2**33 <= abs(int(text)) < 2**64
+        except ValueError:
+            return False
 
     def is_huge(self, text, most):
         """An offset up to which a string would grow that takes long to compare."""
@@ -507,6 +516,8 @@ class Generator(BitCalls, HashCalls, StreamCalls):
             return sub in ("GETKEYS", "GETKEYSANDFLAGS", "FOO")
         if name == "SETRANGE" and len(words) > 2:
             return not self.is_huge(words[2], 200_000)
+        if name == "LSET" and len(words) > 2:  # of which Valkey takes the lower 32 bits
+            return not self.is_huge(words[2].lstrip("-"), 2**31 - 1) and not self.is_int64(words[2])
         if name == "XADD" and "*" in words or name in ("XREAD", "XREADGROUP") and "BLOCK" in words:
             return False
         if name in ("SETBIT", "BITFIELD"):
