@@ -25,6 +25,9 @@ bool num_parse_u64(struct bytes text, uint64_t *ret);
 /* A score or an increment: decimal or hexadecimal, "inf" and "infinity" in any case; NaN, a leading
  * space and values that overflow or underflow to zero are refused. */
 bool num_parse_double(struct bytes text, double *ret);
+/* The end of a range of scores: what overflows is infinite, what underflows 0; it ends before a
+ * NUL, and nothing at all is 0. */
+bool num_parse_limit(struct bytes text, double *ret);
 bool num_parse_long_double(struct bytes text, long double *ret);
 /* A size: digits and a unit of b, k, kb, m, mb, g, gb in any case (k is 1000, kb is 1024).
  * Nothing at all is 0. Refused when it exceeds 64 bits. */

@@ -71,7 +71,8 @@ static bool num_parse_short(struct bytes text, double *ret) {
     return true;
 }
 
-bool num_parse_double(struct bytes text, double *ret) {
+/* What is too large or too small for a double is refused, or infinite or 0. */
+static bool num_parse(struct bytes text, bool saturates, double *ret) {
     if (text.len == 0 || num_space(text.ptr[0])) {
         return false;
     }
@@ -91,11 +92,25 @@ bool num_parse_double(struct bytes text, double *ret) {
         free(copy);
     }
     bool out_of_range = errno == ERANGE && (fabs(value) == HUGE_VAL || value == 0);
-    if (!whole || out_of_range || isnan(value)) {
+    if (!whole || (out_of_range && !saturates) || isnan(value)) {
         return false;
     }
     *ret = value;
     return true;
+}
+
+bool num_parse_double(struct bytes text, double *ret) {
+    return num_parse(text, false, ret);
+}
+
+bool num_parse_limit(struct bytes text, double *ret) {
+    const char *nul = memchr(text.ptr, 0, text.len);
+    size_t length = nul != NULL ? (size_t)(nul - text.ptr) : text.len;
+    if (length == 0) {
+        *ret = 0;
+        return true;
+    }
+    return num_parse(bytes_make(text.ptr, length), true, ret);
 }
 
 bool num_parse_long_double(struct bytes text, long double *ret) {

@@ -10,6 +10,7 @@
 #include "shard/types/set_forms.h"
 #include "shard/types/stream.h"
 #include "shard/types/string_forms.h"
+#include "shard/types/zset_tree.h"
 
 const struct forms value_forms = {
     .of =
@@ -38,6 +39,7 @@ const struct forms value_forms = {
                 {
                     [FORM_INLINE] = &packed_form_inline_scores,
                     [FORM_LISTPACK] = &packed_form_block_scores,
+                    [FORM_TREE] = &zset_form_tree,
                 },
             [TYPE_HASH] =
                 {
