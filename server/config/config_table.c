@@ -312,8 +312,8 @@ const struct config_row config_rows[] = {
     INT("set-max-listpack-value", NULL, set_max_listpack_value, "64", ROW_ACTS, 0, INT64_MAX, NULL),
     MEMORY("stream-node-max-bytes", NULL, stream_node_max_bytes, "4096", ROW_ACTS, 0, INT64_MAX, NULL),
     INT("stream-node-max-entries", NULL, stream_node_max_entries, "100", ROW_ACTS, 0, INT64_MAX, NULL),
-    INT("zset-max-listpack-entries", "zset-max-ziplist-entries", zset_max_listpack_entries, "128", 0, 0, INT64_MAX, NULL),
-    MEMORY("zset-max-listpack-value", "zset-max-ziplist-value", zset_max_listpack_value, "64", 0, 0, INT64_MAX, NULL),
+    INT("zset-max-listpack-entries", "zset-max-ziplist-entries", zset_max_listpack_entries, "128", ROW_ACTS, 0, INT64_MAX, NULL),
+    MEMORY("zset-max-listpack-value", "zset-max-ziplist-value", zset_max_listpack_value, "64", ROW_ACTS, 0, INT64_MAX, NULL),
 
     /* Active defragmentation */
     INT("active-defrag-cycle-max", NULL, active_defrag_cycle_max, "25", 0, 1, 99, NULL),

@@ -52,6 +52,11 @@ def scan(value):
     return value
 
 
+def any_members(value):
+    """How many, and of what kind."""
+    return (type(value).__name__, shape(value))
+
+
 def hello(value):
     """Names of the fields, and the values that are not about who answers."""
     if isinstance(value, RespError) or not isinstance(value, list):
@@ -103,6 +108,8 @@ NORMAL = [
     (b"HVALS", None, members),
     (b"HSCAN", None, scan),
     (b"HRANDFIELD", None, drawn),
+    (b"ZSCAN", None, scan),
+    (b"ZRANDMEMBER", None, any_members),
     (b"TTL", None, near(2)),
     (b"PTTL", None, near(3000)),
     (b"EXPIRETIME", None, near(3)),

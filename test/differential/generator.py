@@ -16,12 +16,14 @@ Times are chosen so that no key is about to expire while a sequence runs: either
 """
 
 import random
+import re
 import time
 
 from bits import BitCalls
 from streams import StreamCalls
 from hashes import HashCalls
 from lists import ListCalls
+from sorted_sets import SortedSets
 
 LLONG_MIN, LLONG_MAX = -(2**63), 2**63 - 1
 INTS = [
@@ -41,7 +43,7 @@ class Second(list):
     """A call of the second connection."""
 
 
-class Generator(BitCalls, HashCalls, ListCalls, StreamCalls):
+class Generator(BitCalls, HashCalls, ListCalls, StreamCalls, SortedSets):
     def __init__(self, seed, classic, one_tag):
         self.rng = random.Random(seed)
         self.classic = classic
@@ -52,6 +54,7 @@ class Generator(BitCalls, HashCalls, ListCalls, StreamCalls):
         else:
             self.keys = ["key:%d" % i for i in range(12)]
         self.now = int(time.time())
+        self.typed = not classic and self.chance(0.5)  # of collections
         self.inside = set()  # which connections, first or second, are between MULTI and EXEC
 
     # ---- arguments -----------------------------------------------------------------------------------------------
@@ -431,6 +434,9 @@ class Generator(BitCalls, HashCalls, ListCalls, StreamCalls):
     # ---- sequences ---------------------------------------------------------------------------------------------------
 
     def families(self):
+        if self.typed:  # what Redis 7.0 says of them is not compared
+            others = [(6, self.c_del_one), (5, self.c_object), (3, self.c_ttl), (3, self.c_expire), (3, self.c_copy), (3, self.c_rename)]
+            return self.sorted_set_families() + others + [(3, self.c_set_plain), (5, self.c_transaction), (2, self.c_second)]
         one_key = [
             (14, self.c_set), (6, self.c_set_plain), (10, self.c_get), (5, self.c_getex), (3, self.c_setx), (6, self.c_two),
             (5, self.c_incr), (4, self.c_incrbyfloat), (5, self.c_range), (4, self.c_setrange), (4, self.c_del_one),
@@ -509,11 +515,13 @@ class Generator(BitCalls, HashCalls, ListCalls, StreamCalls):
         if name == "DEBUG":
             return words == ["DEBUG", "SLEEP", "0"] or sub == "FOO"
         if name == "CONFIG" and sub == "SET":
-            return len(words) < 4 or words[3] in ("ABC", "", "-1", str(2**63)) or words[2] == "NOSUCH"
+            return len(words) < 4 or words[3] in ("ABC", "", "-1", str(2**63)) or words[2] == "NOSUCH" or "-MAX-" in words[2]
         if name == "COMMAND" and sub in ("INFO", "DOCS", "LIST", "COUNT", ""):
             return len(words) > 2
         if name == "COMMAND" and len(words) < 3:
             return sub in ("GETKEYS", "GETKEYSANDFLAGS", "FOO")
+        if name == "ZRANDMEMBER" and len(words) > 2:
+            return not re.fullmatch(r"-\d{4,}", words[2])
         if name == "SETRANGE" and len(words) > 2:
             return not self.is_huge(words[2], 200_000)
         if name == "LSET" and len(words) > 2:  # of which Valkey takes the lower 32 bits
@@ -547,7 +555,7 @@ class Generator(BitCalls, HashCalls, ListCalls, StreamCalls):
         return False
 
     def sequence(self, length):
-        out = []
+        out = self.c_zsizes() if self.typed else []
         while len(out) < length:
             if self.chance(0.04):
                 got = [self.c_getkeys()]

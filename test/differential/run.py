@@ -68,12 +68,13 @@ class Target:
 
 
 def state_calls(keys):
-    """Commands whose replies are the whole state, as far as strings go."""
+    """Commands whose replies are the whole state."""
     calls = [["DISCARD"]]  # a sequence may end in the middle of a transaction
     for db in range(16):
         calls += [["SELECT", str(db)], ["KEYS", "*"]]
         for key in keys:
             calls += [[c, key] for c in ("TYPE", "GET", "STRLEN", "PTTL", "PEXPIRETIME")]
+            calls += [["ZRANGE", key, "0", "-1", "WITHSCORES"]]
             calls.append(["OBJECT", "ENCODING", key])
     return calls
 

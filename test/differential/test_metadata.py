@@ -33,6 +33,10 @@ COMMANDS = {
     "blmove": [], "blmpop": [], "blpop": [], "brpop": [], "brpoplpush": [], "lmpop": [],
     "lindex": [], "linsert": [], "llen": [], "lmove": [], "lpop": [], "lpos": [], "lpush": [], "lpushx": [],
     "lrange": [], "lrem": [], "lset": [], "ltrim": [], "rpop": [], "rpoplpush": [], "rpush": [], "rpushx": [],
+    "zadd": [], "zcard": [], "zcount": [], "zincrby": [], "zlexcount": [], "zmscore": [], "zpopmax": [], "zpopmin": [],
+    "zrandmember": [], "zrange": [], "zrangebylex": [], "zrangebyscore": [], "zrangestore": [], "zrank": [], "zrem": [],
+    "zremrangebylex": [], "zremrangebyrank": [], "zremrangebyscore": [], "zrevrange": [], "zrevrangebylex": [],
+    "zrevrangebyscore": [], "zrevrank": [], "zscan": [], "zscore": [],
     "discard": [], "exec": [], "multi": [], "unwatch": [], "watch": [],
 }  # fmt: skip
 NAMES = sorted(COMMANDS) + sorted("%s|%s" % (c, s) for c, subs in COMMANDS.items() for s in subs)

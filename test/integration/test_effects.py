@@ -238,6 +238,8 @@ READS = [
     "XLEN {a}", "XRANGE {a} - +", "XREVRANGE {a} + -", "XREAD STREAMS {a} 0", "XREAD STREAMS {a} {c} 0 $",
     "HGET {a} f", "HMGET {a} f g", "HGETALL {a}", "HKEYS {a}", "HVALS {a}", "HLEN {a}", "HSTRLEN {a} f", "HEXISTS {a} f",
     "HRANDFIELD {a}", "HRANDFIELD {a} 2", "HSCAN {a} 0",
+    "ZCARD {a}", "ZSCORE {a} x", "ZMSCORE {a} x", "ZRANGE {a} 0 -1", "ZRANK {a} x", "ZCOUNT {a} 0 1",
+    "ZLEXCOUNT {a} - +", "ZRANDMEMBER {a}", "ZSCAN {a} 0",
 ]  # fmt: skip
 
 

@@ -15,6 +15,8 @@ import time
 from server import wait_for
 
 SET_AB = ["SET {a} one", "SET {b} two"]
+ZSET = ["ZADD {a} 1 x 2 y 3 z"]
+LARGE_ZSET = ["ZADD {a} 1 x 2 y 3 z 4 " + "long" * 20]
 
 
 def case(name, *commands, before=(), **kwargs):
@@ -171,6 +173,43 @@ CASES = [
     case("move-hash", "MOVE {a} 1", before=["HSET {a} f 1"]),
     case("del-hash", "DEL {a}", before=["HSET {a} f 1"]),
     case("set-over-hash", "SET {a} v", before=["HSET {a} f 1"]),
+    # ---- sorted sets
+    case("zadd", "ZADD {a} 1 x 2 y", "ZADD {a} 1.5 x"),
+    case("zadd-large", "ZADD {a} 5 x 0.1 new", "ZADD {a} 5 x", before=LARGE_ZSET),
+    case("zadd-same", "ZADD {a} 1 x", before=ZSET),
+    case("zadd-nx", "ZADD {a} NX 5 x 6 new", before=ZSET),
+    case("zadd-nx-not", "ZADD {a} NX 5 x", before=ZSET),
+    case("zadd-xx", "ZADD {a} XX 5 x 6 new", before=ZSET),
+    case("zadd-xx-not", "ZADD {a} XX 5 x", "ZADD {b} XX 5 new", before=["ZADD {b} 1 x"]),
+    case("zadd-gt", "ZADD {a} GT CH 5 x 1 y", before=ZSET),
+    case("zadd-lt-not", "ZADD {a} LT 5 x", before=ZSET),
+    case("zadd-incr", "ZADD {a} INCR 5 x", "ZADD {a} INCR 5 new", before=ZSET),
+    case("zadd-incr-not", "ZADD {a} NX INCR 5 x", "ZADD {a} INCR 0 x", before=ZSET),
+    case("zadd-incr-nan", "ZADD {a} INCR -inf x", before=["ZADD {a} inf x"]),
+    case("zadd-error", "ZADD {a} 1 x nan y", "ZADD {a} 1", before=["SET {b} v"]),
+    case("zadd-ttl", "ZADD {a} 1 x", before=ZSET + ["EXPIRE {a} 100"]),
+    case("zincrby", "ZINCRBY {a} 2.5 x", "ZINCRBY {a} 1 new", before=ZSET),
+    case("zincrby-zero", "ZINCRBY {a} 0 x", before=ZSET),
+    case("zincrby-missing", "ZINCRBY {a} 0 x"),
+    case("zrem", "ZREM {a} x none", before=ZSET),
+    case("zrem-not", "ZREM {a} none", "ZREM {b} none", before=ZSET),
+    case("zrem-all", "ZREM {a} x y z w", before=ZSET),
+    case("zrem-large", "ZREM {a} x", "ZREM {a} y z " + "long" * 20, before=LARGE_ZSET),
+    case("zremrangebyrank", "ZREMRANGEBYRANK {a} 0 1", "ZREMRANGEBYRANK {a} 5 7", before=ZSET),
+    case("zremrangebyrank-all", "ZREMRANGEBYRANK {a} 0 -1", before=LARGE_ZSET),
+    case("zremrangebyscore", "ZREMRANGEBYSCORE {a} (1 2", "ZREMRANGEBYSCORE {a} 8 9", before=ZSET),
+    case("zremrangebyscore-all", "ZREMRANGEBYSCORE {a} -inf inf", before=ZSET),
+    case("zremrangebylex", "ZREMRANGEBYLEX {a} [b (d", "ZREMRANGEBYLEX {a} - +", before=["ZADD {a} 0 a 0 b 0 c 0 d"]),
+    case("zpopmin", "ZPOPMIN {a}", "ZPOPMIN {a} 0", "ZPOPMIN {a} 5", "ZPOPMIN {a}", before=ZSET),
+    case("zpopmax", "ZPOPMAX {a}", "ZPOPMAX {a} 2", before=LARGE_ZSET),
+    case("zrangestore", "ZRANGESTORE {b} {a} 0 1", before=ZSET + ["ZADD {b} 1 w", "EXPIRE {b} 100"]),
+    case("zrangestore-new", "ZRANGESTORE {b} {a} 1 (3 BYSCORE LIMIT 0 1", before=ZSET),
+    case("zrangestore-large", "ZRANGESTORE {b} {a} 0 -1 REV", "ZRANGESTORE {a} {a} 0 0", before=LARGE_ZSET),
+    case("zrangestore-over-string", "ZRANGESTORE {b} {a} - + BYLEX", before=ZSET + ["SET {b} v"]),
+    case("zrangestore-nothing", "ZRANGESTORE {b} {a} 5 7", "ZRANGESTORE {b} {c} 0 -1", before=ZSET + ["SET {b} v"]),
+    case("zset-copy", "COPY {a} {b}", "ZADD {b} 9 x", "RENAME {a} {c}", before=ZSET),
+    case("zset-copy-large", "COPY {a} {b}", "ZADD {b} 9 x", "RENAME {a} {c}", "MOVE {c} 1", before=LARGE_ZSET),
+    case("zset-set", "SET {a} v", before=LARGE_ZSET),
     # ---- deadlines
     case("expire", "EXPIRE {a} 100", before=["SET {a} v"]),
     case("expire-again", "EXPIRE {a} 100", before=["SET {a} v EX 100"]),
