@@ -169,7 +169,10 @@ int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms) {
         if (LIKELY(!is_worth_it(ks))) {
             return INT64_MAX;
         }
-        *defrag = (struct defrag){.running = true, .next_ms = now_ms, .slack_then = slack};
+        *defrag = (struct defrag){.running = true,
+                                  .next_ms = now_ms,
+                                  .slack_then = slack,
+                                  .relocated_then = heap_relocated(ks->heap)};
     }
     /* Not yet; but a clock that was set back must not stop us. */
     if (now_ms < defrag->next_ms && defrag->next_ms <= now_ms + 1) {
@@ -182,13 +185,13 @@ int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms) {
     } else {
         more = run_slice(ks, &slice) || !list_empty(&ks->defrag_values);
     }
-    defrag->moved += slice.bytes + slice.value_bytes;
     if (!more) {
         /* Only a walk that found little to move says what cannot be mended, and only of what was
          * there when it began: keys were deleted behind its back. */
         size_t now = heap_slack(ks->heap), then = defrag->slack_then;
         size_t slack = now < then ? now : then;
-        *defrag = (struct defrag){.slack_left = defrag->moved < slack / 8 ? slack : 0};
+        size_t moved = heap_relocated(ks->heap) - defrag->relocated_then;
+        *defrag = (struct defrag){.slack_left = moved < slack / 8 ? slack : 0};
     }
     defrag->next_ms = now_ms + 1;
     return defrag->next_ms;

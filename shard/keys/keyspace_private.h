@@ -65,8 +65,8 @@ struct defrag {
     uint32_t slot;
     uint64_t place;
     int64_t next_ms;   /* the next slice */
-    size_t moved;      /* bytes, in this walk */
-    size_t slack_then; /* when it began */
+    size_t slack_then; /* when it began, and heap_relocated */
+    size_t relocated_then;
     size_t slack_left; /* what the last walk could not mend */
 };
 

@@ -163,6 +163,7 @@ struct shard_heap {
     size_t large_taken;
     size_t large_current;
     size_t large_used;
+    size_t relocated; /* bytes that heap_relocate has copied */
     struct list regions;
     struct list room;
     struct list groups;
@@ -535,8 +536,13 @@ void *heap_relocate(struct shard_heap *heap, void *block, size_t bytes, size_t *
     void *moved = slab_pop(class->current);
     memcpy(moved, block, bytes);
     *ret_copied = slab->block_bytes;
+    heap->relocated += slab->block_bytes;
     slab_push(heap, slab, block);
     return moved;
+}
+
+size_t heap_relocated(const struct shard_heap *heap) {
+    return heap->relocated;
 }
 
 /* ---- Big blocks ---- */

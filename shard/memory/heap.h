@@ -81,6 +81,8 @@ size_t heap_slack(const struct shard_heap *heap);
 /* Moves a block of at most HEAP_SLAB_BLOCK_MAX bytes out of a sparse slab, if there is a better
  * place for it: returns where it is now, and how many bytes were copied. */
 void *heap_relocate(struct shard_heap *heap, void *block, size_t bytes, size_t *ret_copied);
+/* Bytes that it has copied since the heap was made. */
+size_t heap_relocated(const struct shard_heap *heap);
 
 /* Checks the books against the slabs; for tests and debug builds. */
 void heap_verify(const struct shard_heap *heap);
