@@ -64,6 +64,10 @@ uint64_t zset_count(const struct value *value) {
                                     : tree_of(value)->tree.count;
 }
 
+bool zset_is_large(const struct value *value) {
+    return !value_is_listpack(value);
+}
+
 void zset_find(const struct value *value, struct bytes member, struct zset_place *ret) {
     *ret = (struct zset_place){0};
     if (value_is_listpack(value)) {

@@ -26,6 +26,8 @@ struct zset_item {
 /* ---- Reading ---- */
 
 uint64_t zset_count(const struct value *value);
+/* It is no listpack. Users can tell by what the encodings say otherwise. */
+bool zset_is_large(const struct value *value);
 /* False: it is no member. */
 bool zset_score(const struct value *value, struct bytes member, double *ret_score);
 bool zset_rank(const struct value *value, struct bytes member, uint64_t *ret_rank,

@@ -150,7 +150,8 @@ static void free_item(void *arg, void *item) {
     tree_item_free(arg, item);
 }
 
-/* Items that are freed between two looks at the budget, and what each is reckoned at. */
+/* Items that are freed between two looks at the budget, and what each is reckoned at: it is
+ * somewhere in memory. */
 #define ITEMS_A_STEP 64
 #define ITEM_COST    64
 
@@ -238,18 +239,20 @@ static bool relocate_some(struct shard_heap *heap, struct value *value, uint64_t
     }
     struct zset_tree *zset = mover.zset = value->root;
     do {
+        uint64_t from = *cursor;
         mover.copied = copied = 0;
-        if (*cursor < zset->tree.count) {
-            *cursor = tree_relocate(&zset->tree, heap, *cursor, move_item, &mover, &copied);
+        if (from < zset->tree.count) {
+            *cursor = tree_relocate(&zset->tree, heap, from, move_item, &mover, &copied);
+            copied += (*cursor - from) * ITEM_COST; /* they are looked at, moved or not */
         } else {
-            uint64_t place = *cursor & CURSOR_TABLE ? *cursor & ~CURSOR_TABLE : 0;
+            uint64_t place = from & CURSOR_TABLE ? from & ~CURSOR_TABLE : 0;
             place = table_relocate(&zset->members, heap, place, move_no_item, NULL, &copied);
             if (place >= TABLE_PLACE_END) {
                 return true;
             }
             *cursor = CURSOR_TABLE | place;
         }
-        spend(budget, copied + mover.copied + ITEM_COST);
+        spend(budget, copied + mover.copied + sizeof(struct table_leaf));
     } while (*budget > 0);
     return false;
 }

@@ -62,8 +62,7 @@ void sorted_set_store(struct exec *x, const struct zset_item *items, uint64_t co
                       enum key_event event) {
     reply_int(x->reply, (int64_t)count);
     if (count == 0) {
-        keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms,
-                        exec_config(x)->lazyfree_lazy_server_del, EVENT_DEL);
+        keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, true, EVENT_DEL);
         return;
     }
     struct zset_bounds bounds = sorted_set_bounds(x);

@@ -296,7 +296,7 @@ void command_zscan(struct exec *x) {
     if (!sorted_set_find(x, scan_reply_none, &value) || !scan_options(x, &scan, &count)) {
         return;
     }
-    scan.wide = value.form == FORM_TREE;
+    scan.wide = zset_is_large(&value);
     outbuf_init(&scan.found);
     const struct form *form = forms_find(&value_forms, &value);
     cursor = form->walk(&value, cursor, (uint64_t)count, scan_visit, &scan);

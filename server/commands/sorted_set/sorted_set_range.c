@@ -152,7 +152,7 @@ static struct zset_span span_cut(struct zset_span span, const struct range *rang
 }
 
 static struct zset_span range_span(const struct range *range, const struct value *value) {
-    bool large = value->form == FORM_TREE;
+    bool large = zset_is_large(value);
     switch (range->by) {
     case BY_SCORE:
         return span_cut(zset_span_of_scores(value, &range->scores), range, large);
