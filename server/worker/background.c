@@ -3,13 +3,32 @@
 #include "server/worker/background.h"
 
 #include "net/rt.h"
+#include "server/txn/blocked.h"
 #include "server/txn/txn.h"
+#include "server/worker/handlers.h"
 #include "server/worker/worker.h"
+
+/* What has come of others than calls, keys that ran out for one, or was locked. */
+static void serve_waiters(struct worker *worker) {
+    if (UNLIKELY(worker->keys_ready)) {
+        worker->server->handlers->serve_waiters(worker, NULL, rt_wall_ms(worker->rt));
+    }
+    if (UNLIKELY(!list_empty(&worker->txns.tries))) {
+        blocked_try_again(worker);
+    }
+}
 
 int64_t background_work(struct worker *worker) {
     int64_t now_ms = rt_wall_ms(worker->rt);
     int64_t until_ms = txn_expiry_ms(worker, now_ms);
     int64_t next_ms = keyspace_work(worker->shard.keyspace, until_ms);
+    serve_waiters(worker);
     /* What a transaction holds back comes up in the turn in which that ends. */
     return next_ms > until_ms && next_ms <= now_ms ? now_ms + 1 : next_ms;
+}
+
+bool background_is_left(const struct worker *worker) {
+    return worker->loop.cron_clients > 0 || !list_empty(&worker->clients.ready) ||
+           !list_empty(&worker->jobs) || !list_empty(&worker->batches.cut) ||
+           !list_empty(&worker->shard.locks.settled) || !list_empty(&worker->txns.puts);
 }

@@ -29,11 +29,9 @@
 #include "server/client/describe.h"
 #include "server/client/listen.h"
 #include "server/observe/log.h"
-#include "server/txn/blocked.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
 #include "server/worker/background.h"
-#include "server/worker/handlers.h"
 #include "server/worker/mail.h"
 #include "server/worker/message.h"
 #include "server/worker/park.h"
@@ -376,16 +374,6 @@ static bool evict_clients(struct worker *worker) {
     return false;
 }
 
-/* What has come of others than calls, keys that ran out for one, or was locked. */
-static void serve_waiters(struct worker *worker) {
-    if (UNLIKELY(worker->keys_ready)) {
-        worker->server->handlers->serve_waiters(worker, NULL, rt_wall_ms(worker->rt));
-    }
-    if (UNLIKELY(!list_empty(&worker->txns.tries))) {
-        blocked_try_again(worker);
-    }
-}
-
 /* The first whose output is delayed, or NULL. */
 static struct client *first_delayed(const struct worker *worker) {
     struct list_node *node = list_first(&worker->clients.delayed);
@@ -624,16 +612,12 @@ bool worker_turn(struct worker *worker) {
     int64_t waiter_ms = end_waits(worker);
     cron(worker);
     cron_clients(worker);
-    int64_t work_ms = background_work(worker);
-    serve_waiters(worker);
+    int64_t work_ms = background_work(worker); /* what calls cause belongs there: for visitors */
     flush_output(worker);
     more |= evict_clients(worker);
     more |= worker_free_waste(worker);
     check_stop_signal(worker);
-    worker->loop.more = more || worker->loop.cron_clients > 0 ||
-                        !list_empty(&worker->clients.ready) || !list_empty(&worker->jobs) ||
-                        !list_empty(&worker->batches.cut) ||
-                        !list_empty(&worker->shard.locks.settled);
+    worker->loop.more = more || background_is_left(worker);
     worker->stats.cycles++;
     uint64_t end = rt_ticks(worker->rt), turn_ticks = end - rt_woke_ticks(worker->rt);
     worker->stats.cycle_ticks += end - start;

@@ -52,9 +52,8 @@ static bool handle_mail(struct worker *host) {
 
 /* inv. 3, but for the mail */
 static bool may_sleep_on(struct worker *host, int64_t work_ms) {
-    bool idle = list_empty(&host->batches.cut) && list_empty(&host->shard.locks.settled) &&
-                list_empty(&host->clients.dirty) && list_empty(&host->clients.ready) &&
-                list_empty(&host->jobs) && !rt_has_work(host->rt);
+    bool idle =
+        !background_is_left(host) && list_empty(&host->clients.dirty) && !rt_has_work(host->rt);
     return idle && (work_ms == INT64_MAX ||
                     work_ms - rt_wall_ms(host->rt) >= host->loop.wake_ms - rt_mono_ms(host->rt));
 }
