@@ -9,6 +9,7 @@
  * known as soon as it has a row; those that must not run are in `left_out`, each with its reason.
  */
 #include "base/check.h"
+#include "base/quote.h"
 #include "base/random.h"
 #include "base/text.h"
 #include "server/call/command_table.h"
@@ -190,15 +191,32 @@ static bool is_left_out(const char *name) {
 
 static const struct command_ref *draw_command(struct input *in, const struct command_table *table) {
     unsigned count = command_table_count(table);
+    bool any = next(in, 16) == 0; /* else one that names keys */
     unsigned id = (next(in, 256) << 8 | next(in, 256)) % count;
     for (unsigned i = 0; i < count; i++) {
         const struct command_ref *ref = command_table_at(table, (id + i) % count);
-        if (ref->row->run != NULL && !is_left_out(ref->full_name)) {
+        if (ref->row->run != NULL && (any || ref->row->place == PLACE_KEY) &&
+            !is_left_out(ref->full_name)) {
             return ref;
         }
     }
     check(false);
     return NULL;
+}
+
+/* With FUZZ_TELL set: what is asked, as redis-cli takes it. */
+static void tell_request(const struct request *r) {
+    if (getenv("FUZZ_TELL") == NULL) {
+        return;
+    }
+    struct text line;
+    text_init(&line);
+    for (unsigned i = 0; i < r->count; i++) {
+        text_append_char(&line, ' ');
+        quote_append(&line, r->words[i]);
+    }
+    fprintf(stderr, "%.*s\n", (int)line.len, line.ptr);
+    text_fini(&line);
 }
 
 static void draw_request(struct input *in, const struct command_table *table, struct text *out) {
@@ -216,6 +234,7 @@ static void draw_request(struct input *in, const struct command_table *table, st
     if (next(in, 32) == 31) {
         add(&r, pool_text(in, odd, odd_count));
     }
+    tell_request(&r);
     wire_array(out, r.count);
     for (unsigned i = 0; i < r.count; i++) {
         wire_bulk(out, r.words[i]);

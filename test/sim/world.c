@@ -352,7 +352,7 @@ static void check_clients(struct world *world, const struct worker *worker) {
         }
         if (client->pending_count == 0 &&
             (client->ops_pending > 0 || client->home_memory > 0 || client->home_replies > 0 ||
-             (client->bytes_away > 0 && client->txn == NULL))) {
+             (client->bytes_away > 0 && client->txn == NULL && client->blocked_open == 0))) {
             world_fail(world, "client %llu has nothing under way, and %u operations, %zu bytes",
                        (unsigned long long)client->id, client->ops_pending,
                        client->bytes_away + client->home_memory);
