@@ -459,8 +459,9 @@ static int spec_keys(const struct key_spec *spec, const struct bytes *argv, int6
     return spec->flags & KEY_INCOMPLETE ? -1 : n;
 }
 
-int command_keys(const struct command *command, const struct bytes *argv, uint32_t argc,
-                 struct key_ref *ret, int max) {
+/* What the key specs say; -1: one of them makes no sense. */
+static int specs_keys(const struct command *command, const struct bytes *argv, uint32_t argc,
+                      struct key_ref *ret, int max, bool *ret_variable) {
     bool variable = false;
     int n = 0;
     for (int i = 0; i < KEY_SPECS_MAX && command->keys[i].begin != BEGIN_NONE; i++) {
@@ -470,8 +471,24 @@ int command_keys(const struct command *command, const struct bytes *argv, uint32
             n = spec_keys(spec, argv, argc, ret, n, max);
         }
     }
+    *ret_variable = variable;
+    return n;
+}
+
+int command_keys(const struct command *command, const struct bytes *argv, uint32_t argc,
+                 struct key_ref *ret, int max) {
+    bool variable;
+    int n = specs_keys(command, argv, argc, ret, max, &variable);
     if (command->find_keys != NULL && (variable || n < 0 || command->keys[0].begin == BEGIN_NONE)) {
         return command->find_keys(command, argv, argc, ret, max);
     }
     return n;
+}
+
+int command_keys_told(const struct command_ref *ref, const struct bytes *argv, uint32_t argc,
+                      struct key_ref *ret, int max) {
+    bool variable;
+    int n = specs_keys(ref->row, argv, argc, ret, max, &variable);
+    bool specs_alone = !(ref->flags & CMD_MOVABLE_KEYS) && !variable;
+    return specs_alone ? n : command_keys(ref->row, argv, argc, ret, max);
 }

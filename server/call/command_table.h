@@ -56,6 +56,10 @@ const struct command_ref *command_table_top(const struct command_table *table, u
  * sense. */
 int command_keys(const struct command *command, const struct bytes *argv, uint32_t argc,
                  struct key_ref *ret, int max);
+/* The same as COMMAND GETKEYS tells it: of what has plain key specs only if each of them finds a
+ * key, though PFMERGE runs with one. */
+int command_keys_told(const struct command_ref *ref, const struct bytes *argv, uint32_t argc,
+                      struct key_ref *ret, int max);
 
 extern const char *const command_category_names[]; /* by bit, NULL-ended */
 

@@ -293,7 +293,7 @@ const struct config_row config_rows[] = {
     MEMORY("client-query-buffer-limit", NULL, client_query_buffer_limit, "1073741824", ROW_ACTS, 1048576, INT64_MAX, NULL),
     INT("hash-max-listpack-entries", "hash-max-ziplist-entries", hash_max_listpack_entries, "512", ROW_ACTS, 0, INT64_MAX, NULL),
     MEMORY("hash-max-listpack-value", "hash-max-ziplist-value", hash_max_listpack_value, "64", ROW_ACTS, 0, INT64_MAX, NULL),
-    MEMORY("hll-sparse-max-bytes", NULL, hll_sparse_max_bytes, "3000", 0, 0, INT64_MAX, NULL),
+    MEMORY("hll-sparse-max-bytes", NULL, hll_sparse_max_bytes, "3000", ROW_ACTS, 0, INT64_MAX, NULL),
     INT("hz", NULL, hz, "10", ROW_ACTS, 0, INT_MAX, config_adjust_hz),
     STRING("ignore-warnings", NULL, ignore_warnings, "", 0, NULL),
     INT("lfu-decay-time", NULL, lfu_decay_time, "1", ROW_ACTS, 0, INT_MAX, NULL),

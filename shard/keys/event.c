@@ -32,6 +32,7 @@ const struct event_row event_rows[EVENT_COUNT] = {
     [EVENT_NEW] = {"new", 'n'},
     [EVENT_PERSIST] = {"persist", 'g'},
     [EVENT_PFADD] = {"pfadd", '$'},
+    [EVENT_PFCOUNT] = {"", 0},
     [EVENT_RENAME_FROM] = {"rename_from", 'g'},
     [EVENT_RENAME_TO] = {"rename_to", 'g'},
     [EVENT_RPOP] = {"rpop", 'l'},

@@ -38,6 +38,7 @@ enum key_event {
     EVENT_NEW,
     EVENT_PERSIST,
     EVENT_PFADD,
+    EVENT_PFCOUNT, /* it has a cached count now: a change, but notifications do not tell of it */
     EVENT_RENAME_FROM,
     EVENT_RENAME_TO,
     EVENT_RPOP,
@@ -78,7 +79,7 @@ enum key_event {
 
 struct event_row {
     const char *name;
-    char class; /* a letter of notify-keyspace-events */
+    char class; /* a letter of notify-keyspace-events; 0: they do not tell of it */
 };
 extern const struct event_row event_rows[EVENT_COUNT];
 

@@ -225,7 +225,7 @@ static inline void hook_changed(struct keyspace *ks, uint32_t db, const struct k
     if (LIKELY(ks->hooks.changed != NULL)) {
         ks->hooks.changed(ks->hooks.arg, &news);
     }
-    if (UNLIKELY(ks->listening)) {
+    if (UNLIKELY(ks->listening) && event_rows[event].class != 0) {
         ks->hooks.heard(ks->hooks.arg, &news);
     }
 }

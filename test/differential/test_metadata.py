@@ -15,6 +15,7 @@ COMMANDS = {
     "xadd": [], "xdel": [], "xlen": [], "xrange": [], "xread": [], "xrevrange": [], "xsetid": [], "xtrim": [],
     "hdel": [], "hexists": [], "hget": [], "hgetall": [], "hincrby": [], "hincrbyfloat": [], "hkeys": [], "hlen": [],
     "hmget": [], "hmset": [], "hrandfield": [], "hscan": [], "hset": [], "hsetnx": [], "hstrlen": [], "hvals": [],
+    "pfadd": [], "pfcount": [], "pfdebug": [], "pfmerge": [], "pfselftest": [],
     "copy": [], "del": [], "exists": [], "expire": [], "expireat": [], "expiretime": [], "keys": [], "move": [],
     "object": ["encoding", "freq", "help", "idletime", "refcount"],
     "persist": [], "pexpire": [], "pexpireat": [], "pexpiretime": [], "pttl": [], "randomkey": [], "rename": [],

@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- commands config glob num parser words
+[ $# -gt 0 ] || set -- commands config glob hll num parser words
 
 arguments="-Dfuzz=true -Dtests=false -Dmimalloc=false --buildtype=debugoptimized -Db_sanitize=address,undefined"
 if [ "$(cat build-fuzz/run.args 2>/dev/null)" != "$arguments" ]; then
@@ -24,7 +24,7 @@ ninja -C build-fuzz $targets
 for name in "$@"; do
     mkdir -p "build-fuzz/corpus/$name" "build-fuzz/found/$name"
     echo "== $name for $seconds s"
-    "build-fuzz/test/fuzz/fuzz_$name" -max_total_time="$seconds" -timeout=10 -max_len=8192 -print_final_stats=1 \
+    "build-fuzz/test/fuzz/fuzz_$name" -max_total_time="$seconds" -timeout=10 -max_len=16384 -print_final_stats=1 \
         -artifact_prefix="build-fuzz/found/$name/" "build-fuzz/corpus/$name" "test/fuzz/corpus/$name" 2>&1 |
         tee "build-fuzz/found/$name.log" | grep -E 'stat::number_of_executed_units|ERROR|SUMMARY|check failed' || true
     if grep -qE 'ERROR|SUMMARY|check failed' "build-fuzz/found/$name.log" ||

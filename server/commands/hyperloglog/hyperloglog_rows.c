@@ -1,9 +1,130 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* hyperloglog_rows: the rows of the hyperloglog commands: what they are, where their keys and
+/* hyperloglog_rows: the rows of the HyperLogLog commands: what they are, where their keys and
  * arguments stand.
+ *
+ * The functions are in hyperloglog.c and hyperloglog_debug.c.
  */
 #include "server/commands/families.h"
+#include "server/commands/hyperloglog/hyperloglog.h"
+
+static const struct command_arg pfadd_args[] = {
+    {.name = "key", .type = ARG_KEY, .key_spec = 0},
+    {.name = "element", .type = ARG_STRING, .flags = ARG_MULTIPLE | ARG_OPTIONAL},
+    {0},
+};
+
+static const struct command_arg pfcount_args[] = {
+    {.name = "key", .type = ARG_KEY, .flags = ARG_MULTIPLE, .key_spec = 0},
+    {0},
+};
+
+static const struct command_arg pfdebug_args[] = {
+    {.name = "subcommand", .type = ARG_STRING},
+    {.name = "key", .type = ARG_KEY, .key_spec = 0},
+    {0},
+};
+
+static const struct command_arg pfmerge_args[] = {
+    {.name = "destkey", .type = ARG_KEY, .key_spec = 0},
+    {.name = "sourcekey", .type = ARG_KEY, .flags = ARG_MULTIPLE | ARG_OPTIONAL, .key_spec = 1},
+    {0},
+};
 
 const struct command commands_hyperloglog[] = {
+    {.name = "pfadd",
+     .run = command_pfadd,
+     .arity = -2,
+     .flags = CMD_DENYOOM | CMD_FAST | CMD_WRITE,
+     .categories = ACL_HYPERLOGLOG,
+     .place = PLACE_KEY,
+     .keys = {{.flags = KEY_RW | KEY_INSERT,
+               .begin = BEGIN_INDEX,
+               .index = 1,
+               .find = FIND_RANGE,
+               .last = 0,
+               .step = 1}},
+     .logged = LOGGED_AS_SENT,
+     .group = "hyperloglog",
+     .since = "2.8.9",
+     .summary = "Adds elements to a HyperLogLog, which is made if it is missing.",
+     .complexity = "O(1) for each element",
+     .args = pfadd_args},
+    {.name = "pfcount",
+     .run = command_pfcount,
+     .arity = -2,
+     .flags = CMD_READONLY,
+     .categories = ACL_HYPERLOGLOG,
+     .place = PLACE_KEY,
+     .spread = SPREAD_AT,
+     .logged = LOGGED_AS_SENT,
+     .keys = {{.flags = KEY_RW | KEY_ACCESS,
+               .begin = BEGIN_INDEX,
+               .index = 1,
+               .find = FIND_RANGE,
+               .last = -1,
+               .step = 1,
+               .notes = "One key is written to when its count was not known yet."}},
+     .group = "hyperloglog",
+     .since = "2.8.9",
+     .summary = "Estimates how many different elements one or several HyperLogLogs have seen.",
+     .complexity = "O(1) for one key, mostly from its cache; O(N) in the number of several, each a "
+                   "thousand times as much",
+     .args = pfcount_args},
+    {.name = "pfdebug",
+     .run = command_pfdebug,
+     .arity = 3,
+     .flags = CMD_ADMIN | CMD_DENYOOM | CMD_WRITE,
+     .categories = ACL_HYPERLOGLOG,
+     .place = PLACE_KEY,
+     .is_system = true,
+     .keys = {{.flags = KEY_RW | KEY_ACCESS,
+               .begin = BEGIN_INDEX,
+               .index = 2,
+               .find = FIND_RANGE,
+               .last = 0,
+               .step = 1}},
+     .logged = LOGGED_AS_SENT,
+     .group = "hyperloglog",
+     .since = "2.8.9",
+     .summary = "Shows what a HyperLogLog is made of.",
+     .complexity = "O(1)",
+     .args = pfdebug_args},
+    {.name = "pfmerge",
+     .run = command_pfmerge,
+     .arity = -2,
+     .flags = CMD_DENYOOM | CMD_WRITE,
+     .categories = ACL_HYPERLOGLOG,
+     .place = PLACE_KEY,
+     .find_keys = pfmerge_find_keys,
+     .spread = SPREAD_AT,
+     .keys = {{.flags = KEY_RW | KEY_ACCESS | KEY_INSERT,
+               .begin = BEGIN_INDEX,
+               .index = 1,
+               .find = FIND_RANGE,
+               .last = 0,
+               .step = 1},
+              {.flags = KEY_RO | KEY_ACCESS,
+               .begin = BEGIN_INDEX,
+               .index = 2,
+               .find = FIND_RANGE,
+               .last = -1,
+               .step = 1}},
+     .logged = LOGGED_AS_SENT,
+     .group = "hyperloglog",
+     .since = "2.8.9",
+     .summary = "Merges HyperLogLogs into the first of them.",
+     .complexity = "O(N) in the number of keys",
+     .args = pfmerge_args},
+    {.name = "pfselftest",
+     .run = command_pfselftest,
+     .arity = 1,
+     .flags = CMD_ADMIN,
+     .categories = ACL_HYPERLOGLOG,
+     .place = PLACE_PURE,
+     .is_system = true,
+     .group = "hyperloglog",
+     .since = "2.8.9",
+     .summary = "Tests the HyperLogLogs of this server.",
+     .complexity = "O(1)"},
     {0},
 };

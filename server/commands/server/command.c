@@ -479,7 +479,7 @@ static void reply_keys(struct exec *x, bool with_flags) {
         return;
     }
     struct key_ref *refs = arena_alloc(worker_scratch(x->worker), argc * sizeof(*refs));
-    int n = command_keys(ref->row, argv, argc, refs, (int)argc);
+    int n = command_keys_told(ref, argv, argc, refs, (int)argc);
     bool may_lack = (ref->flags & CMD_NO_MANDATORY_KEYS) != 0;
     if (n < 0 || (n == 0 && !may_lack)) {
         if (may_lack) {
