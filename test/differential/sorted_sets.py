@@ -135,8 +135,36 @@ class SortedSets:
         self.rng.shuffle(options)
         return ["ZSCAN", self.zkey(), self.cursor()] + sum(options, [])
 
+    def c_zsadd(self):
+        """A plain set among the inputs."""
+        return ["SADD", self.zkey()] + self.some(self.member, 1, 6)
+
+    def zinputs(self):
+        keys = self.some(self.zkey, 1, 4)
+        return [str(len(keys)) if self.chance(0.93) else self.integer()] + keys
+
+    def c_zalgebra(self):
+        name = self.pick(["ZUNION", "ZINTER", "ZDIFF", "ZUNIONSTORE", "ZINTERSTORE", "ZDIFFSTORE", "ZINTERCARD"])
+        inputs, options = self.zinputs(), []
+        if "DIFF" not in name and name != "ZINTERCARD" or self.chance(0.03):
+            if self.chance(0.4):
+                options.append([self.option("WEIGHTS")] + [self.score() for _ in inputs[1:]])
+            if self.chance(0.4):
+                options.append([self.option("AGGREGATE"), self.pick(["SUM", "MIN", "MAX", "min", "FOO"])])
+        if "STORE" not in name and name != "ZINTERCARD" and self.chance(0.6) or self.chance(0.03):
+            options.append([self.option("WITHSCORES")])
+        if name == "ZINTERCARD" and self.chance(0.5) or self.chance(0.03):
+            options.append([self.option("LIMIT"), self.small()])
+        self.rng.shuffle(options)
+        return [name] + ([self.zkey()] if "STORE" in name else []) + inputs + sum(options, [])
+
+    def c_zmpop(self):
+        options = [self.option("MIN", "MAX")] + ([self.option("COUNT"), self.small()] if self.chance(0.5) else [])
+        return ["ZMPOP"] + self.zinputs() + options
+
     def sorted_set_families(self):
         return [
+            (1, self.c_zsadd), (14, self.c_zalgebra), (4, self.c_zmpop),
             (20, self.c_zadd), (4, self.c_zlexical), (5, self.c_zincrby), (4, self.c_zrem), (6, self.c_zmember), (1, self.c_zcard),
             (4, self.c_zcount), (9, self.c_zrange), (7, self.c_zrange_old), (5, self.c_zrangestore), (3, self.c_zremrange), (3, self.c_zpop),
             (3, self.c_zrandmember), (4, self.c_zscan), (0.5, self.c_zsizes),

@@ -38,6 +38,8 @@ COMMANDS = {
     "zrandmember": [], "zrange": [], "zrangebylex": [], "zrangebyscore": [], "zrangestore": [], "zrank": [], "zrem": [],
     "zremrangebylex": [], "zremrangebyrank": [], "zremrangebyscore": [], "zrevrange": [], "zrevrangebylex": [],
     "zrevrangebyscore": [], "zrevrank": [], "zscan": [], "zscore": [],
+    "bzmpop": [], "bzpopmax": [], "bzpopmin": [], "zdiff": [], "zdiffstore": [], "zinter": [], "zintercard": [],
+    "zinterstore": [], "zmpop": [], "zunion": [], "zunionstore": [],
     "discard": [], "exec": [], "multi": [], "unwatch": [], "watch": [],
 }  # fmt: skip
 NAMES = sorted(COMMANDS) + sorted("%s|%s" % (c, s) for c, subs in COMMANDS.items() for s in subs)

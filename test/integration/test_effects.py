@@ -239,7 +239,7 @@ READS = [
     "HGET {a} f", "HMGET {a} f g", "HGETALL {a}", "HKEYS {a}", "HVALS {a}", "HLEN {a}", "HSTRLEN {a} f", "HEXISTS {a} f",
     "HRANDFIELD {a}", "HRANDFIELD {a} 2", "HSCAN {a} 0",
     "ZCARD {a}", "ZSCORE {a} x", "ZMSCORE {a} x", "ZRANGE {a} 0 -1", "ZRANK {a} x", "ZCOUNT {a} 0 1",
-    "ZLEXCOUNT {a} - +", "ZRANDMEMBER {a}", "ZSCAN {a} 0",
+    "ZLEXCOUNT {a} - +", "ZRANDMEMBER {a}", "ZSCAN {a} 0", "ZUNION 2 {a} {c}", "ZINTER 2 {a} {c}", "ZDIFF 2 {a} {c}", "ZINTERCARD 2 {a} {c}",
 ]  # fmt: skip
 
 

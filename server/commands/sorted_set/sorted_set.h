@@ -9,11 +9,20 @@
 #include "server/call/command.h"
 #include "shard/types/zset.h"
 
+command_fn command_bzmpop;
+command_fn command_bzpopmax;
+command_fn command_bzpopmin;
 command_fn command_zadd;
 command_fn command_zcard;
 command_fn command_zcount;
+command_fn command_zdiff;
+command_fn command_zdiffstore;
 command_fn command_zincrby;
+command_fn command_zinter;
+command_fn command_zintercard;
+command_fn command_zinterstore;
 command_fn command_zlexcount;
+command_fn command_zmpop;
 command_fn command_zmscore;
 command_fn command_zpopmax;
 command_fn command_zpopmin;
@@ -33,6 +42,11 @@ command_fn command_zrevrangebyscore;
 command_fn command_zrevrank;
 command_fn command_zscan;
 command_fn command_zscore;
+command_fn command_zunion;
+command_fn command_zunionstore;
+
+/* For those that wait. */
+command_ready_fn sorted_set_ready;
 
 /* When members leave a listpack. */
 struct zset_bounds sorted_set_bounds(const struct exec *x);
@@ -45,6 +59,9 @@ bool sorted_set_open(struct exec *x, void (*reply_none)(struct reply *r), struct
  * deleted. Whatever it was before: the items may be in it. */
 void sorted_set_store(struct exec *x, const struct zset_item *items, uint64_t count,
                       enum key_event event);
+
+/* Puts different members in order; *items is from malloc, and may be another block afterwards. */
+void sorted_set_sort(struct zset_item **items, uint64_t count);
 
 /* What is popped, and how it is told. */
 struct sorted_set_popping {
