@@ -60,6 +60,7 @@ bool num_parse_i64(struct bytes text, int64_t *ret) {
 
 bool num_parse_u64(struct bytes text, uint64_t *ret) {
     int64_t plain;
+    text.len = text.len > 0 ? strnlen(text.ptr, text.len) : 0;
     if (num_parse_i64(text, &plain)) {
         if (plain >= 0) {
             *ret = (uint64_t)plain;

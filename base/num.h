@@ -20,7 +20,8 @@
 /* Strict decimal: no spaces, no '+', no leading zeros, no "-0". */
 bool num_parse_i64(struct bytes text, int64_t *ret);
 /* 0 to 2^64 - 1, as cursors and identifiers are read: what num_parse_i64 takes and is not negative,
- * and beside that whatever strtoull takes whole, with a leading space, sign or zeros. */
+ * and beside that whatever strtoull takes whole, with a leading space, sign or zeros. Both see only
+ * what stands before a NUL, as C does. */
 bool num_parse_u64(struct bytes text, uint64_t *ret);
 /* A score or an increment: decimal or hexadecimal, "inf" and "infinity" in any case; NaN, a leading
  * space and values that overflow or underflow to zero are refused. */

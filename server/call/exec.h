@@ -50,6 +50,11 @@ bool exec_input(const struct exec *x, uint32_t argv_index, unsigned lookup_flags
  * after the command, and before anybody sees the key: a command does nothing with it after this. */
 void exec_put(struct exec *x, uint32_t db, const struct key *key, const struct loan *from,
               enum key_event event);
+/* Whether some of its keys lie on other shards: what it writes here it states itself, as nobody
+ * could run it again with what is here (effect_state_key). */
+static inline bool exec_is_apart(const struct exec *x) {
+    return x->stage == STAGE_AT;
+}
 /* For SPREAD_MOVE: what it took from another shard is here now; its owner runs the command once
  * more, and exec_takes says so there: x->key goes, or what was taken of it. */
 static inline void exec_take(struct exec *x) {
@@ -131,6 +136,8 @@ struct rng *exec_rng(const struct exec *x);
 
 /* ---- Configuration ---- */
 
+/* Half of the machine's memory: no reply that is repeated as often as a client likes is larger. */
+int64_t exec_reply_bytes_max(const struct exec *x);
 /* The snapshot of it that this thread has: thresholds of encodings and the like. */
 const struct config *exec_config(const struct exec *x);
 

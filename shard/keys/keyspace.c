@@ -130,6 +130,14 @@ struct database *keyspace_make_database(struct keyspace *ks, uint32_t db) {
     return ks->databases[db];
 }
 
+struct shard_heap *keyspace_heap(const struct keyspace *ks) {
+    return ks->heap;
+}
+
+const struct hash_secret *keyspace_secret(const struct keyspace *ks) {
+    return ks->secret;
+}
+
 const struct database *keyspace_peek(const struct keyspace *ks, uint32_t db) {
     check(db < ks->database_count);
     return ks->databases[db];

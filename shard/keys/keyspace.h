@@ -96,6 +96,10 @@ struct keyspace_options {
 struct keyspace *keyspace_new(const struct keyspace_options *options);
 void keyspace_free(struct keyspace *ks);
 
+/* Where blocks of values come from, and what their elements are hashed with. */
+struct shard_heap *keyspace_heap(const struct keyspace *ks);
+const struct hash_secret *keyspace_secret(const struct keyspace *ks);
+
 /* From now on the hook `heard` is called, or not. */
 void keyspace_listen(struct keyspace *ks, bool listening);
 /* Says of a key what is no change of its own: EVENT_EXPIRE after the EVENT_SET of a value with a

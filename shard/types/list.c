@@ -90,7 +90,7 @@ void list_shrink(struct change *change, const struct list_rules *rules) {
         return;
     }
     struct quicklist *list = change->value.root;
-    packed_take(change, listpack);
+    packed_put(change, false, listpack);
     free_list(change_heap(change), list);
 }
 

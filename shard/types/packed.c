@@ -116,7 +116,7 @@ void packed_leave(struct change *change) {
     }
 }
 
-static void put_copy(struct change *change, bool intset, struct bytes bytes) {
+void packed_put(struct change *change, bool intset, struct bytes bytes) {
     struct value *value = &change->value;
     if (bytes.len > PACKED_INLINE_MAX) {
         char *block = heap_alloc(change_heap(change), bytes.len);
@@ -129,13 +129,9 @@ static void put_copy(struct change *change, bool intset, struct bytes bytes) {
     }
 }
 
-void packed_take(struct change *change, struct bytes listpack) {
-    put_copy(change, false, listpack);
-}
-
 void packed_replace(struct change *change, bool intset, struct bytes bytes) {
     packed_leave(change);
-    put_copy(change, intset, bytes);
+    packed_put(change, intset, bytes);
 }
 
 /* ---- Listpacks ---- */

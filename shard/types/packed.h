@@ -46,9 +46,9 @@ char *packed_splice(struct change *change, size_t at, size_t remove, size_t inse
 /* The value's bytes are not needed any more: its type has made another form of it, which is put
  * into change->value afterwards. */
 void packed_leave(struct change *change);
-/* Its type's larger form has become small, and is freed afterwards: from now on it is this
- * listpack, a copy. */
-void packed_take(struct change *change, struct bytes listpack);
+/* Its type's larger form has become small, and is freed by the type: from now on it is this row of
+ * bytes, a copy. */
+void packed_put(struct change *change, bool intset, struct bytes bytes);
 /* The same as packed_leave, but it becomes this row of bytes (another format, or in another order).
  */
 void packed_replace(struct change *change, bool intset, struct bytes bytes);

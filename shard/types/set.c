@@ -55,6 +55,11 @@ uint64_t set_count(const struct value *set) {
     return value_is_intset(set) ? intset_count(packed) : listpack_count(packed);
 }
 
+bool set_is_same(const struct value *a, const struct value *b) {
+    return a->form == b->form &&
+           (value_is_rooted(a) ? a->root == b->root : a->bytes.ptr == b->bytes.ptr);
+}
+
 static size_t find_packed(const char *lp, struct set_member *member) {
     struct listpack_new item = stored(member);
     return listpack_find(lp, listpack_first(lp), &item, 1);
@@ -345,17 +350,17 @@ bool set_remove(struct set_edit *edit, struct set_member *member) {
 
 /* ---- Beginnings and ends ---- */
 
-static void edit_init(struct set_edit *edit, const struct change *change,
+static void edit_init(struct set_edit *edit, const struct keyspace *ks,
                       const struct set_limits *limits) {
     *edit = (struct set_edit){
         .limits = limits,
-        .heap = change_heap(change),
-        .secret = change_secret(change)->bytes,
+        .heap = keyspace_heap(ks),
+        .secret = keyspace_secret(ks)->bytes,
     };
 }
 
 void set_edit_open(struct set_edit *edit, struct change *change, const struct set_limits *limits) {
-    edit_init(edit, change, limits);
+    edit_init(edit, change->ks, limits);
     edit->change = change;
     edit->value = &change->value;
 }
@@ -386,12 +391,22 @@ void set_edit_expect(struct set_edit *edit, uint64_t count) {
     }
 }
 
-void set_edit_new(struct set_edit *edit, const struct change *change,
-                  const struct set_limits *limits) {
-    edit_init(edit, change, limits);
-    edit->made = (struct value){.type = TYPE_SET, .form = FORM_INTS};
+static void make_empty(struct set_edit *edit, bool ints) {
+    edit->made = (struct value){.type = TYPE_SET, .form = ints ? FORM_INTS : FORM_INLINE};
     edit->value = &edit->made;
-    intset_init(splice_buffer(edit, 0, 0, INTSET_HEADER_BYTES));
+    edit->buffer = NULL;
+    edit->capacity = 0;
+    if (ints) {
+        intset_init(splice_buffer(edit, 0, 0, INTSET_HEADER_BYTES));
+    } else {
+        listpack_init(splice_buffer(edit, 0, 0, LISTPACK_EMPTY_BYTES));
+    }
+}
+
+void set_edit_new(struct set_edit *edit, const struct keyspace *ks, const struct set_limits *limits,
+                  bool ints) {
+    edit_init(edit, ks, limits);
+    make_empty(edit, ints);
 }
 
 void set_edit_put(struct set_edit *edit, struct change *change) {
@@ -403,6 +418,21 @@ void set_edit_put(struct set_edit *edit, struct change *change) {
         value.root = block;
     }
     change_make(change, value);
+    free(edit->buffer);
+}
+
+void set_edit_replace(struct set_edit *edit, struct change *change) {
+    struct value *value = &change->value;
+    if (value->form == FORM_TABLE) {
+        members_free(edit->heap, value->root);
+    } else {
+        packed_leave(change);
+    }
+    if (edit->made.form == FORM_TABLE) {
+        *value = edit->made;
+    } else {
+        packed_put(change, edit->made.form == FORM_INTS, edit->made.bytes);
+    }
     free(edit->buffer);
 }
 
@@ -418,13 +448,9 @@ void set_edit_shrink(struct set_edit *edit) {
     if (value_is_intset(edit->value) || set_count(edit->value) > max) {
         return;
     }
-    struct set_edit ints = *edit;
     check(edit->change == NULL);
-    ints.made = (struct value){.type = TYPE_SET, .form = FORM_INTS};
-    ints.value = &ints.made;
-    ints.buffer = NULL;
-    ints.capacity = 0;
-    intset_init(splice_buffer(&ints, 0, 0, INTSET_HEADER_BYTES));
+    struct set_edit ints = *edit;
+    make_empty(&ints, true);
     struct set_walk walk = set_walk(edit->value);
     struct set_member member;
     while (set_next(&walk, &member)) {

@@ -31,7 +31,7 @@ struct set_member {
 };
 
 static inline void set_member_text(struct set_member *member, struct bytes text) {
-    member->text = text;
+    member->text = text.ptr != NULL ? text : BYTES("");
     member->is_parsed = member->is_number = member->is_hashed = false;
 }
 static inline void set_member_number(struct set_member *member, int64_t number) {
@@ -61,6 +61,12 @@ static inline bool set_is_number(struct set_member *member) {
 /* ---- Reading ---- */
 
 uint64_t set_count(const struct value *set);
+/* Its members are found by their hashes; to find one by index takes steps as well. */
+static inline bool set_is_table(const struct value *set) {
+    return set->form == FORM_TABLE;
+}
+/* It is the very same value. */
+bool set_is_same(const struct value *a, const struct value *b);
 bool set_has(const struct value *set, struct set_member *member);
 /* The index-th in the set's own order. */
 void set_at(const struct value *set, uint64_t index, struct set_member *ret);
@@ -109,11 +115,14 @@ void set_edit_make(struct set_edit *edit, struct change *change, const struct se
 /* So many are about to be added: what would become a table on the way is made one at once. */
 void set_edit_expect(struct set_edit *edit, uint64_t count);
 
-/* A new, empty intset. It ends with set_edit_put or set_edit_drop. */
-void set_edit_new(struct set_edit *edit, const struct change *change,
-                  const struct set_limits *limits);
-/* The key of the change, whatever it has, has this set from now on. */
+/* A new one, empty: an intset (which a text that is added makes a listpack), or a listpack. It ends
+ * with one of the three below. */
+void set_edit_new(struct set_edit *edit, const struct keyspace *ks, const struct set_limits *limits,
+                  bool ints);
+/* The key of the change, whatever it has, has this set from now on, and no deadline. */
 void set_edit_put(struct set_edit *edit, struct change *change);
+/* The set of the change becomes this one. */
+void set_edit_replace(struct set_edit *edit, struct change *change);
 void set_edit_drop(struct set_edit *edit);
 
 /* False: it was there already; it was not there. */

@@ -20,6 +20,7 @@ import re
 import time
 
 from bits import BitCalls
+from sets import SetCalls
 from streams import StreamCalls
 from hashes import HashCalls
 from lists import ListCalls
@@ -43,7 +44,7 @@ class Second(list):
     """A call of the second connection."""
 
 
-class Generator(BitCalls, HashCalls, ListCalls, StreamCalls, SortedSets):
+class Generator(BitCalls, HashCalls, ListCalls, SetCalls, StreamCalls, SortedSets):
     def __init__(self, seed, classic, one_tag):
         self.rng = random.Random(seed)
         self.classic = classic
@@ -448,7 +449,8 @@ class Generator(BitCalls, HashCalls, ListCalls, StreamCalls, SortedSets):
         new = [(2, self.c_delifeq), (3, self.c_set_delifeq), (1, self.c_connection_new)]
         transactions = [(5, self.c_transaction), (2, self.c_second)]
         new_several = [(4, self.c_msetex)]
-        return one_key + several + self.bit_families() + self.hash_families() + self.list_families() + self.stream_families() + transactions + ([] if self.classic else new + new_several)
+        of_types = self.bit_families() + self.hash_families() + self.list_families() + self.set_families() + self.stream_families()
+        return one_key + several + of_types + transactions + ([] if self.classic else new + new_several)
 
     def call(self):
         while True:
@@ -516,6 +518,8 @@ class Generator(BitCalls, HashCalls, ListCalls, StreamCalls, SortedSets):
             return words == ["DEBUG", "SLEEP", "0"] or sub == "FOO"
         if name == "CONFIG" and sub == "SET":
             return len(words) < 4 or words[3] in ("ABC", "", "-1", str(2**63)) or words[2] == "NOSUCH" or "-MAX-" in words[2]
+        if name in ("SPOP", "SRANDMEMBER"):
+            return self.is_drawn_alike(words)
         if name == "COMMAND" and sub in ("INFO", "DOCS", "LIST", "COUNT", ""):
             return len(words) > 2
         if name == "COMMAND" and len(words) < 3:

@@ -30,6 +30,10 @@ SEQUENCE_LENGTH = 80
 ROOT = os.path.dirname(os.path.dirname(HERE))
 
 
+# Of which a sequence sets others, if the server knows them.
+SET_LIMITS = [("intset-entries", "512"), ("listpack-entries", "128"), ("listpack-value", "64")]
+
+
 class Target:
     """One running server and the connection that commands go to."""
 
@@ -49,6 +53,7 @@ class Target:
         self.close()
         self.conn, self.second = self.server.raw(timeout=60), self.server.raw(timeout=60)
         setup = [["SWAPDB", "0", "0"], ["FLUSHALL"], ["CONFIG", "SET", "timeout", "0"]]
+        setup += [["CONFIG", "SET", "set-max-%s" % name, value] for name, value in SET_LIMITS]
         hello = [["HELLO", "3"]] if resp3 else []
         self.run(setup + hello + [Second(call) for call in hello])
 
@@ -75,7 +80,7 @@ def state_calls(keys):
         for key in keys:
             calls += [[c, key] for c in ("TYPE", "GET", "STRLEN", "PTTL", "PEXPIRETIME")]
             calls += [["ZRANGE", key, "0", "-1", "WITHSCORES"]]
-            calls.append(["OBJECT", "ENCODING", key])
+            calls += [["OBJECT", "ENCODING", key], ["SMEMBERS", key]]
     return calls
 
 

@@ -7,7 +7,7 @@ names, so that all cases can run on one server. A command that writes and has no
 
 Words: {a} {b} {c} are keys of the case, mostly of different slots. PAST and SOON stand for absolute times in seconds, and
 PASTMS and SOONMS in milliseconds; '' for an empty word; WAIT n in place of a command waits that many ms, GONE until a key is deleted. `lazy`: nothing runs
-out by itself meanwhile. `unlogged`: Valkey logs what changes nothing.
+out by itself meanwhile. `unlogged`: Valkey logs what changes nothing. `drawn`: what it does is drawn at random.
 """
 
 import time
@@ -141,6 +141,33 @@ CASES = [
     case("srem-not", "SREM {a} 7 x", before=["SADD {a} 1 2 3"]),
     case("srem-missing", "SREM {a} 7"),
     case("srem-all", "SREM {a} x 1 7", before=["SADD {a} 1 x"]),
+    case("smove", "SMOVE {a} {b} 1", before=["SADD {a} 1 2", "SADD {b} 3"]),
+    case("smove-there", "SMOVE {a} {b} 1", before=["SADD {a} 1 2", "SADD {b} 1"]),
+    case("smove-last", "SMOVE {a} {b} x", before=["SADD {a} x"]),
+    case("smove-not", "SMOVE {a} {b} 9", "SMOVE {c} {b} 9", before=["SADD {a} x", "SADD {b} 3"]),
+    case("smove-same", "SMOVE {a} {a} x", before=["SADD {a} x"]),
+    case("smove-error", "SMOVE {a} {b} x", "SMOVE {b} {a} x", before=["SADD {a} x", "SET {b} v"]),
+    case("spop", "SPOP {a}", before=["SADD {a} 1 2 3"], drawn=True),
+    case("spop-last", "SPOP {a}", before=["SADD {a} x"]),
+    case("spop-missing", "SPOP {a}", "SPOP {a} 3"),
+    case("spop-count", "SPOP {a} 2", before=["SADD {a} 1 2 3 x y"], drawn=True),
+    case("spop-most", "SPOP {a} 12", before=["SADD {a} 1 2 3 x y z q w e r t u i", "EXPIRE {a} 100"], drawn=True),
+    case("spop-all", "SPOP {a} 5", before=["SADD {a} 1 2 3 x y"]),
+    case("spop-nothing", "SPOP {a} 0", before=["SADD {a} 1 2 3 x y"]),
+    case("spop-table", "SPOP {a}", "SPOP {a} 2", "SPOP {a} 9", before=["SADD {a} 1 2 3 4 5 " + "x" * 65], drawn=True),
+    case("sinterstore", "SINTERSTORE {c} {a} {b}", before=["SADD {a} 1 2 3", "SADD {b} 2 3 x"]),
+    case("sinterstore-over", "SINTERSTORE {b} {a} {b}", before=["SADD {a} 1 2 3", "SADD {b} 2 3 x", "EXPIRE {b} 100"]),
+    case("sinterstore-nothing", "SINTERSTORE {c} {a} {b}", before=["SADD {a} 1", "SADD {b} 2", "SET {c} v"]),
+    case("sinterstore-missing", "SINTERSTORE {c} {a} {b}", "SINTERSTORE {a} {b} {c}", before=["SADD {a} 1"]),
+    case("sinterstore-error", "SINTERSTORE {c} {a} {b}", before=["SADD {a} 1", "SET {b} 2"]),
+    case("sunionstore", "SUNIONSTORE {c} {a} {b}", before=["SADD {a} 1 2 3", "SADD {b} 2 3 x"]),
+    case("sunionstore-over", "SUNIONSTORE {c} {a} {b}", before=["SADD {a} 1 2 3", "SADD {b} 2 3 x", "SET {c} v"]),
+    case("sunionstore-nothing", "SUNIONSTORE {c} {a} {b}", "SUNIONSTORE {c} {a} {b}", before=["SADD {c} 1"]),
+    case("sunionstore-large", "SUNIONSTORE {c} {a} {b}", before=["SADD {a} 1 2 3 " + "x" * 65, "SADD {b} 2 3 x"]),
+    case("sdiffstore", "SDIFFSTORE {c} {a} {b}", before=["SADD {a} 1 2 3", "SADD {b} 2 3 x"]),
+    case("sdiffstore-own", "SDIFFSTORE {a} {a} {b}", before=["SADD {a} 1 2 3", "SADD {b} 2 3 x", "EXPIRE {a} 100"]),
+    case("sdiffstore-nothing", "SDIFFSTORE {c} {a} {a}", "SDIFFSTORE {a} {b} {a}", before=["SADD {a} 1 2"]),
+    case("multi-sets", "MULTI", "SADD {a} 1 x", "SUNIONSTORE {b} {a}", "SMOVE {a} {b} 1", "SINTERSTORE {c} {a} {b}", "SPOP {a}", "EXEC"),
     case("rename-set", "RENAME {a} {b}", before=["SADD {a} 1 2 x", "EXPIRE {a} 100"]),
     case("copy-set", "COPY {a} {b}", before=["SADD {a} 1 2 " + "x" * 65]),
     case("move-set", "MOVE {a} 1", before=["SADD {a} 1 2"]),

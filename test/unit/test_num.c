@@ -102,6 +102,10 @@ Test(num, u64_takes_what_cursors_take) {
         cr_assert(!num_parse_u64(bytes_of_text(refused[i]), &value), "%s", refused[i]);
         cr_assert_eq(value, 77);
     }
+    uint64_t value;
+    /* "SCAN 1\0" was refused, which the original, whose texts end there, takes. */
+    cr_assert(num_parse_u64(BYTES("12\0x"), &value) && value == 12);
+    cr_assert(!num_parse_u64(BYTES("\0"), &value));
 }
 
 Test(num, integers_print_as_printf_prints_them_and_read_back) {

@@ -5,6 +5,8 @@
  * set_random.c, the rows in set_rows.c.
  */
 #include "server/commands/set/set.h"
+#include "base/glob.h"
+#include "server/call/errors.h"
 
 #include "server/config/config.h"
 
@@ -135,4 +137,92 @@ void command_smembers(struct exec *x) {
     while (set_next(&walk, &member)) {
         reply_bulk(x->reply, set_text(&member));
     }
+}
+
+/* ---- Walking ---- */
+
+struct scan_options {
+    struct bytes pattern;
+    bool all_names;
+    int64_t count;
+};
+
+static bool scan_option(const struct exec *x, uint32_t *i, struct scan_options *ret) {
+    struct bytes word = x->argv[*i];
+    bool more = *i + 1 < x->argc;
+    if (bytes_is(word, "count") && more) {
+        if (!exec_arg_i64(x, ++*i, &ret->count)) {
+            return false;
+        }
+        if (ret->count >= 1) {
+            return true;
+        }
+    } else if (bytes_is(word, "match") && more) {
+        ret->pattern = x->argv[++*i];
+        ret->all_names = bytes_equal(ret->pattern, BYTES("*"));
+        return true;
+    } else if (bytes_is(word, "novalues")) {
+        reply_error(x->reply, "ERR NOVALUES option can only be used in HSCAN");
+        return false;
+    } else if (bytes_is(word, "noscores")) {
+        reply_error(x->reply, "ERR NOSCORES option can only be used in ZSCAN");
+        return false;
+    }
+    reply_error(x->reply, ERR_SYNTAX);
+    return false;
+}
+
+/* Members that were found, written before it is known how many there are. */
+struct scanned {
+    const struct scan_options *options;
+    struct reply reply;
+    uint64_t count;
+};
+
+static void scan_visit(void *arg, const struct value_element *element) {
+    struct scanned *scanned = arg;
+    const struct scan_options *options = scanned->options;
+    if (options->all_names || glob_match(options->pattern, element->first, false)) {
+        reply_bulk(&scanned->reply, element->first);
+        scanned->count++;
+    }
+}
+
+static void scan_reply(struct exec *x, uint64_t cursor, struct outbuf *members, uint64_t count) {
+    char text[NUM_I64_BYTES];
+    reply_array(x->reply, 2);
+    reply_bulk(x->reply, bytes_make(text, num_format_u64(text, cursor)));
+    reply_array(x->reply, count);
+    outbuf_splice(x->reply->out, members);
+}
+
+void command_sscan(struct exec *x) {
+    uint64_t cursor;
+    struct value set;
+    if (!num_parse_u64(x->argv[2], &cursor)) {
+        reply_error(x->reply, "ERR invalid cursor");
+        return;
+    }
+    enum found found = find(x, &set);
+    if (found == FOUND_OTHER) {
+        return;
+    }
+    struct scan_options options = {.all_names = true, .count = 10};
+    for (uint32_t i = 3; found == FOUND_SET && i < x->argc; i++) {
+        if (!scan_option(x, &i, &options)) {
+            return;
+        }
+    }
+    struct outbuf members;
+    outbuf_init(&members);
+    struct scanned scanned = {.options = &options};
+    reply_init(&scanned.reply, &members, x->reply->resp);
+    if (found == FOUND_SET) {
+        const struct form *form = forms_find(&value_forms, &set);
+        cursor = form->walk(&set, cursor, (uint64_t)options.count, scan_visit, &scanned);
+    } else {
+        cursor = 0;
+    }
+    scan_reply(x, cursor, &members, scanned.count);
+    outbuf_fini(&members);
 }
