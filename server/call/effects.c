@@ -164,8 +164,15 @@ static void collection_element(void *arg, const struct value_element *element) {
     if (c->type == TYPE_HASH) {
         collection_add(c, element->second);
     }
-    if (++c->elements == ELEMENTS_MAX) {
+    if (++c->elements == ELEMENTS_MAX || element->deadline != 0) {
         collection_flush(c);
+    }
+    if (element->deadline != 0) {
+        char when[NUM_I64_BYTES];
+        struct bytes at = bytes_make(when, num_format_i64(when, element->deadline));
+        struct bytes argv[] = {BYTES("HPEXPIREAT"), c->argv[1], at,
+                               BYTES("FIELDS"),     BYTES("1"), element->first};
+        effects_add(c->worker, c->origin, c->db, argv, 6);
     }
 }
 
@@ -373,13 +380,35 @@ void effect_keep(const struct exec *x, struct blob *blob) {
 
 /* ---- Hooks ---- */
 
+/* How a key goes whose time is over. */
+static struct bytes gone(const struct worker *worker) {
+    return worker->config->lazyfree_lazy_expire ? BYTES("UNLINK") : BYTES("DEL");
+}
+
 void effects_expired(struct worker *worker, const struct key_news *news) {
     if (worker->effects == NULL) {
         return;
     }
-    struct bytes name = worker->config->lazyfree_lazy_expire ? BYTES("UNLINK") : BYTES("DEL");
     add(worker, EFFECTS_COMMANDS, worker->effects->origin, news->db,
-        (const struct bytes[]){name, news->key->name}, 2);
+        (const struct bytes[]){gone(worker), news->key->name}, 2);
+}
+
+void effects_elements_expired(struct worker *worker, uint32_t db, struct bytes name,
+                              const struct bytes *elements, uint32_t count, bool emptied) {
+    if (worker->effects == NULL) {
+        return;
+    }
+    struct bytes argv[2 + ELEMENTS_AT_ONCE] = {BYTES("HDEL"), name};
+    check(count <= ELEMENTS_AT_ONCE);
+    memcpy(&argv[2], elements, count * sizeof *elements);
+    struct effects_origin origin = worker->effects->origin;
+    struct effects_origin before = effects_open(worker, origin);
+    add(worker, EFFECTS_COMMANDS, origin, db, argv, 2 + count);
+    if (emptied) {
+        argv[0] = gone(worker);
+        add(worker, EFFECTS_COMMANDS, origin, db, argv, 2);
+    }
+    effects_close(worker, before);
 }
 
 void effects_heard(struct worker *worker, const struct key_news *news) {

@@ -86,6 +86,8 @@ void effects_add_key(struct worker *worker, struct effects_origin origin, uint32
 
 /* The keyspace's hooks. */
 void effects_expired(struct worker *worker, const struct key_news *news);
+void effects_elements_expired(struct worker *worker, uint32_t db, struct bytes name,
+                              const struct bytes *elements, uint32_t count, bool emptied);
 void effects_heard(struct worker *worker, const struct key_news *news);
 
 /* ---- Who wants to know ---- */

@@ -92,6 +92,11 @@ static void key_expired(void *arg, const struct key_news *news) {
     effects_expired(arg, news);
 }
 
+static void elements_expired(void *arg, uint32_t db, const struct key *key,
+                             const struct bytes *names, uint32_t count, bool emptied) {
+    effects_elements_expired(arg, db, key->name, names, count, emptied);
+}
+
 static void key_heard(void *arg, const struct key_news *news) {
     effects_heard(arg, news);
 }
@@ -179,6 +184,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
         .arg = worker,
         .changed = key_changed,
         .expired = key_expired,
+        .elements_expired = elements_expired,
         .heard = key_heard,
         .expiry_ms = expiry_ms,
         .locked = locked,

@@ -52,6 +52,7 @@ static void take_databases(const struct worker *worker, int64_t now_ms, struct t
         struct database_total *to = &part->databases[db];
         to->keys = keyspace_count(ks, db);
         to->expires = keyspace_count_expiring(ks, db);
+        to->volatiles = keyspace_count_volatile(ks, db);
         if (to->expires > 0) {
             to->ttl_sum_ms = (double)keyspace_average_ttl(ks, db, now_ms) * (double)to->expires;
             to->ttl_weight = to->expires;
@@ -205,6 +206,7 @@ void totals_add(struct totals *sum, const struct totals *part) {
     sum->keyspace.hits += part->keyspace.hits;
     sum->keyspace.misses += part->keyspace.misses;
     sum->keyspace.expired_keys += part->keyspace.expired_keys;
+    sum->keyspace.expired_fields += part->keyspace.expired_fields;
     sum->keyspace.changes += part->keyspace.changes;
     sum->keyspace.lazyfree_pending += part->keyspace.lazyfree_pending;
     sum->keyspace.lazyfreed += part->keyspace.lazyfreed;

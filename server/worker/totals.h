@@ -13,7 +13,7 @@
 #include "shard/mailbox.h"
 
 struct database_total {
-    uint64_t keys, expires;
+    uint64_t keys, expires, volatiles;
     uint64_t ttl_weight; /* keys that ttl_sum stands for */
     double ttl_sum_ms;
     uint64_t table_bytes, wheel_bytes;

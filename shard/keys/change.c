@@ -12,8 +12,10 @@ void change_open(struct change *change, struct keyspace *ks, uint32_t db, const 
     /* One that is hidden may be in the way. */
     check(entry || !keyspace_find_old(ks, db, key, now_ms));
     change_begin(change, ks, db, key, entry, now_ms);
+    change->elements_due = NO_EXPIRY;
     if (entry) {
         change->value = entry_get(entry);
+        change->elements_due = entry_elements_due(ks->forms, entry);
     }
 }
 
@@ -21,6 +23,7 @@ void change_drop(struct change *change) {
     change_book(change);
     database_delete(change->ks, change->database, change->key, change->entry, true);
     change->entry = NULL;
+    change->elements_due = NO_EXPIRY;
     change->used = heap_used(change->ks->heap);
 }
 
@@ -103,6 +106,15 @@ static void put_back(struct change *change) {
     entry_put_root(entry, value->root);
 }
 
+/* The wheel learns when the next of its elements is over. */
+static void follow_elements(struct change *change, int64_t due) {
+    change_book(change);
+    change->ks->now_ms = change->now_ms;
+    database_elements_due_changed(change->ks, change->database, change->key, change->entry,
+                                  change->elements_due, due);
+    change->used = heap_used(change->ks->heap);
+}
+
 struct entry *change_close(struct change *change, enum key_event event) {
     struct keyspace *ks = change->ks;
     struct entry *entry = change->entry;
@@ -111,6 +123,10 @@ struct entry *change_close(struct change *change, enum key_event event) {
     if (entry && UNLIKELY(type != TYPE_STRING)) {
         put_back(change);
         entry = change->entry;
+        int64_t due = value_elements_due(ks->forms, &change->value);
+        if (UNLIKELY(due != change->elements_due)) {
+            follow_elements(change, due);
+        }
         emptied = forms_find(ks->forms, &change->value)->count(&change->value) == 0 &&
                   !type_may_be_empty(type);
     }

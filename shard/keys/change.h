@@ -37,7 +37,8 @@ struct change {
     /* A collection's: where it is, for the functions of its type. What they make of it comes into
      * the entry when the change is closed. */
     struct value value;
-    size_t used; /* bytes of the heap when the books were last done */
+    int64_t elements_due; /* when it was opened: the earliest deadline of its elements */
+    size_t used;          /* bytes of the heap when the books were last done */
     int64_t now_ms;
     uint32_t db;
     bool is_new; /* it had nothing when it was opened */

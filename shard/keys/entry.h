@@ -17,6 +17,7 @@
 #define SHOAL_SHARD_KEYS_ENTRY_H
 
 #include "base/bytes.h"
+#include "base/check.h"
 #include "shard/keys/keyspace.h"
 #include "shard/memory/heap.h"
 #include "shard/types/value.h"
@@ -34,6 +35,7 @@ enum entry_flags {
         1 << 3, /* the timing wheel has a reference to it, not later than its deadline */
     ENTRY_SWEPT =
         1 << 4, /* equal to the database's parity: seen in this or the last sweep of the wheel */
+    ENTRY_VOLATILE = 1 << 5, /* elements of its value have deadlines */
 };
 
 struct entry {
@@ -152,6 +154,15 @@ static inline struct value entry_get(const struct entry *entry) {
         value.root = entry_root(entry);
     }
     return value;
+}
+
+/* The earliest deadline of its elements. */
+static inline int64_t entry_elements_due(const struct forms *forms, const struct entry *entry) {
+    if (LIKELY(!(entry->flags & ENTRY_VOLATILE))) {
+        return NO_EXPIRY;
+    }
+    struct value value = entry_get(entry);
+    return value_elements_due(forms, &value);
 }
 
 /* A string entry with its header and key written; LRU, deadline and value are still to come. */

@@ -14,6 +14,7 @@ const struct event_row event_rows[EVENT_COUNT] = {
     [EVENT_HDEL] = {"hdel", 'h'},
     [EVENT_HEXPIRE] = {"hexpire", 'h'},
     [EVENT_HEXPIRED] = {"hexpired", 'h'},
+    [EVENT_HEXPIRED_IN_TIME] = {"hexpired", 'x'},
     [EVENT_HINCRBY] = {"hincrby", 'h'},
     [EVENT_HINCRBYFLOAT] = {"hincrbyfloat", 'h'},
     [EVENT_HPERSIST] = {"hpersist", 'h'},

@@ -11,13 +11,14 @@
  *     keyspace.bytes is the sum of those, of non-empty slots' structs, of wheels, databases and
  *     of what waits to be freed.
  *  3. database.expiring, deadline_sum and referenced agree with the entries' flags.
- *  4. Every entry with a deadline is ENTRY_REFERENCED: the wheel has a reference to it that comes
- *     up not later than that.
+ *  4. Every entry with a deadline, or whose elements have some, is ENTRY_REFERENCED: the wheel has
+ *     a reference to it that comes up not later than the earliest of them.
  */
 #include "shard/keys/keyspace_private.h"
 
 #include "base/crc16.h"
 #include "base/hash.h"
+#include "base/text.h"
 #include "shard/memory/sysmem.h"
 #include "shard/types/string.h"
 
@@ -324,6 +325,9 @@ void database_delete(struct keyspace *ks, struct database *database, const struc
     if (entry->flags & ENTRY_REFERENCED) {
         database->referenced--;
     }
+    if (UNLIKELY(entry->flags & ENTRY_VOLATILE)) {
+        database->volatile_count--;
+    }
     entry_free(ks, slot, entry, lazy);
     books_close(ks, slot, books);
 }
@@ -341,27 +345,23 @@ static void wheel_refer(struct keyspace *ks, struct database *database, const st
     ks->bytes += wheel_memory(database->wheel) - before;
 }
 
-void database_deadline_changed(struct keyspace *ks, struct database *database,
-                               const struct key *key, struct entry *entry, int64_t old_deadline,
-                               int64_t deadline) {
-    if (old_deadline != NO_EXPIRY) {
-        database->expiring--;
-        database->deadline_sum -= old_deadline;
-    }
-    if (deadline == NO_EXPIRY) {
+/* There is something to do with this entry at `due` (NO_EXPIRY: never) instead of at old_due: the
+ * earlier of its own deadline and those of its elements. */
+static void database_due_changed(struct keyspace *ks, struct database *database,
+                                 const struct key *key, struct entry *entry, int64_t old_due,
+                                 int64_t due) {
+    if (due == NO_EXPIRY) {
         if (entry->flags & ENTRY_REFERENCED) {
             entry->flags &= (uint8_t)~ENTRY_REFERENCED;
             database->referenced--;
         }
         return;
     }
-    database->expiring++;
-    database->deadline_sum += deadline;
     bool referenced = entry->flags & ENTRY_REFERENCED;
-    if (referenced && old_deadline != NO_EXPIRY && deadline >= old_deadline) {
-        return; /* The reference comes up before the deadline, and is told the new one then. */
+    if (referenced && old_due != NO_EXPIRY && due >= old_due) {
+        return; /* The reference comes up before that, and is told the new time then. */
     }
-    wheel_refer(ks, database, key, deadline);
+    wheel_refer(ks, database, key, due);
     database->referenced += !referenced;
     entry->flags = (uint8_t)((entry->flags & ~ENTRY_SWEPT) | ENTRY_REFERENCED |
                              (database->parity ? ENTRY_SWEPT : 0));
@@ -371,8 +371,97 @@ int64_t keyspace_expired_to(const struct keyspace *ks) {
     return ks->expired_to;
 }
 
+void database_deadline_changed(struct keyspace *ks, struct database *database,
+                               const struct key *key, struct entry *entry, int64_t old_deadline,
+                               int64_t deadline) {
+    if (old_deadline != NO_EXPIRY) {
+        database->expiring--;
+        database->deadline_sum -= old_deadline;
+    }
+    if (deadline != NO_EXPIRY) {
+        database->expiring++;
+        database->deadline_sum += deadline;
+    }
+    int64_t elements_due = entry_elements_due(ks->forms, entry);
+    database_due_changed(ks, database, key, entry, earlier_deadline(old_deadline, elements_due),
+                         earlier_deadline(deadline, elements_due));
+}
+
+void database_elements_due_changed(struct keyspace *ks, struct database *database,
+                                   const struct key *key, struct entry *entry, int64_t old_due,
+                                   int64_t due) {
+    bool was = entry->flags & ENTRY_VOLATILE, is = due != NO_EXPIRY;
+    check_slow(was == (old_due != NO_EXPIRY));
+    if (was != is) {
+        entry->flags ^= ENTRY_VOLATILE;
+        database->volatile_count += is ? 1 : UINT64_MAX;
+    }
+    int64_t deadline = entry_deadline(entry);
+    database_due_changed(ks, database, key, entry, earlier_deadline(deadline, old_due),
+                         earlier_deadline(deadline, due));
+}
+
+void keyspace_count_expired_fields(struct keyspace *ks, uint64_t count) {
+    ks->stats.expired_fields += count;
+}
+
 void keyspace_hid(struct keyspace *ks, int64_t deadline) {
     ks->expired_to = deadline > ks->expired_to ? deadline : ks->expired_to;
+}
+
+/* Elements that are over, their names copied. */
+struct taken {
+    struct change *change;
+    struct text text;
+    struct bytes names[ELEMENTS_AT_ONCE]; /* their places are known when all are there */
+    uint32_t count;
+    int64_t last;
+};
+
+static void note_taken(void *arg, const struct value_element *element) {
+    struct taken *taken = arg;
+    change_element(taken->change, &element->first);
+    text_append_bytes(&taken->text, element->first);
+    taken->names[taken->count++] = bytes_make(NULL, element->first.len);
+    taken->last = element->deadline;
+}
+
+static void hook_elements_expired(struct keyspace *ks, struct taken *taken) {
+    const struct change *change = taken->change;
+    if (!ks->hooks.elements_expired) {
+        return;
+    }
+    const char *name = taken->text.ptr;
+    for (uint32_t i = 0; i < taken->count; i++) {
+        taken->names[i].ptr = name;
+        name += taken->names[i].len;
+    }
+    bool emptied = forms_find(ks->forms, &change->value)->count(&change->value) == 0;
+    ks->hooks.elements_expired(ks->hooks.arg, change->db, change->key, taken->names, taken->count,
+                               emptied);
+}
+
+void database_expire_elements(struct keyspace *ks, uint32_t db, const struct key *key,
+                              struct entry *entry, int64_t now_ms, uint64_t *budget) {
+    struct change change;
+    struct taken taken = {.change = &change};
+    struct text name; /* must outlive the entry, whose own it is */
+    text_init(&taken.text);
+    text_init(&name);
+    text_append_bytes(&name, key->name);
+    struct key kept = {text_bytes(&name), key->hash, key->slot};
+    change_open(&change, ks, db, &kept, entry, now_ms);
+    const struct form *form = forms_find(ks->forms, &change.value);
+    while (*budget > 0 && taken.count < ELEMENTS_AT_ONCE &&
+           form->take_over(ks->heap, &change.value, now_ms, note_taken, &taken)) {
+        --*budget;
+    }
+    keyspace_hid(ks, taken.last);
+    ks->stats.expired_fields += taken.count;
+    hook_elements_expired(ks, &taken);
+    change_close(&change, EVENT_HEXPIRED_IN_TIME);
+    text_fini(&taken.text);
+    text_fini(&name);
 }
 
 static void hook_expired(struct keyspace *ks, uint32_t db, const struct key *key,
@@ -601,6 +690,10 @@ static struct entry *put_clone(struct keyspace *ks, const struct loan *from, uin
     books_close(ks, slot, books);
     if (entry->flags & ENTRY_HAS_TTL) {
         database_deadline_changed(ks, database, to, entry, NO_EXPIRY, entry_deadline(entry));
+    }
+    int64_t elements_due = value_elements_due(ks->forms, &from->value);
+    if (UNLIKELY(elements_due != NO_EXPIRY)) {
+        database_elements_due_changed(ks, database, to, entry, NO_EXPIRY, elements_due);
     }
     keyspace_note(ks, to_db, to, EVENT_NEW, entry_type(entry));
     return entry;

@@ -55,6 +55,9 @@ struct key_news {
     enum value_type type;
 };
 
+/* Elements whose end is told together. */
+#define ELEMENTS_AT_ONCE 64
+
 /* What happens to keys, told to whoever composes the server. Called synchronously on the owner's
  * thread, after the change (before it for pre_write and pre_element). Any may be NULL. */
 struct keyspace_hooks {
@@ -70,6 +73,10 @@ struct keyspace_hooks {
     void (*changed)(void *arg, const struct key_news *news);
     /* It was EVENT_EXPIRED: after `changed`. */
     void (*expired)(void *arg, const struct key_news *news);
+    /* These of its elements were past their deadlines: after they were taken out, and before the
+     * news of it. `emptied`: they were the last. */
+    void (*elements_expired)(void *arg, uint32_t db, const struct key *key,
+                             const struct bytes *names, uint32_t count, bool emptied);
     /* While keyspace_listen says so: all that notifications tell of, in their order. Of what also
      * changed a key, after `changed`. */
     void (*heard)(void *arg, const struct key_news *news);
@@ -244,6 +251,8 @@ void keyspace_swap_db(struct keyspace *ks, uint32_t a, uint32_t b);
 uint64_t keyspace_count(const struct keyspace *ks,
                         uint32_t db); /* DBSIZE share; expired keys not yet deleted count */
 uint64_t keyspace_count_expiring(const struct keyspace *ks, uint32_t db); /* keys with a TTL */
+/* Keys whose elements have deadlines. */
+uint64_t keyspace_count_volatile(const struct keyspace *ks, uint32_t db);
 /* Mean of the remaining TTLs of a sample, ms; 0 without any. */
 int64_t keyspace_average_ttl(const struct keyspace *ks, uint32_t db, int64_t now_ms);
 
@@ -302,6 +311,8 @@ int64_t keyspace_work(struct keyspace *ks, int64_t now_ms);
 
 /* Who looked at a value did not see an element that is past this deadline. */
 void keyspace_hid(struct keyspace *ks, int64_t deadline);
+/* A command has taken out or replaced so many elements because of their deadlines. */
+void keyspace_count_expired_fields(struct keyspace *ks, uint64_t count);
 /* The latest deadline that a lookup, a walk or the wheel has found gone by: who looks at a time
  * after it sees no key that others have seen go. */
 int64_t keyspace_expired_to(const struct keyspace *ks);
@@ -312,6 +323,7 @@ int64_t keyspace_next_expiry(const struct keyspace *ks);
 struct keyspace_stats {
     uint64_t hits, misses;
     uint64_t expired_keys;
+    uint64_t expired_fields;
     uint64_t changes;            /* keys changed since start: rdb_changes_since_last_save */
     uint64_t expire_late_ms_max; /* lateness of the worst active expiry so far */
     uint64_t lazyfree_pending, lazyfreed;

@@ -274,6 +274,11 @@ uint64_t keyspace_count_expiring(const struct keyspace *ks, uint32_t db) {
     return database ? database->expiring : 0;
 }
 
+uint64_t keyspace_count_volatile(const struct keyspace *ks, uint32_t db) {
+    const struct database *database = keyspace_peek(ks, db);
+    return database ? database->volatile_count : 0;
+}
+
 int64_t keyspace_average_ttl(const struct keyspace *ks, uint32_t db, int64_t now_ms) {
     const struct database *database = keyspace_peek(ks, db);
     if (!database || database->expiring == 0) {
@@ -291,6 +296,7 @@ void keyspace_reset_stats(struct keyspace *ks) {
     ks->stats.hits = 0;
     ks->stats.misses = 0;
     ks->stats.expired_keys = 0;
+    ks->stats.expired_fields = 0;
     ks->stats.expire_late_ms_max = 0;
     ks->stats.lazyfreed = 0;
 }
@@ -382,6 +388,7 @@ struct tally {
     uint64_t bytes;
     uint64_t expiring;
     uint64_t referenced;
+    uint64_t volatile_count;
     __int128 deadline_sum;
 };
 
@@ -396,16 +403,21 @@ static void verify_item(void *arg, void *item) {
     check(forms_find(tally->ks->forms, &value)->count(&value) > 0 ||
           type_may_be_empty(entry_type(entry)));
     tally->bytes += heap_block_bytes(entry_bytes(entry)) + value_memory(tally->ks->forms, &value);
-    bool referenced = entry->flags & ENTRY_REFERENCED;
-    check(referenced == !!(entry->flags & ENTRY_HAS_TTL));
-    if (referenced) {
+    int64_t elements_due = entry_elements_due(tally->ks->forms, entry);
+    check(elements_due == value_elements_due(tally->ks->forms, &value));
+    tally->volatile_count += elements_due != NO_EXPIRY;
+    if (entry->flags & ENTRY_HAS_TTL) {
         tally->expiring++;
-        tally->referenced++;
         tally->deadline_sum += entry_deadline(entry);
+    }
+    int64_t due = earlier_deadline(entry_deadline(entry), elements_due);
+    check((due != NO_EXPIRY) == !!(entry->flags & ENTRY_REFERENCED));
+    if (due != NO_EXPIRY) {
+        tally->referenced++;
         /* What was dead when it was stored (MSETEX with a time that is over) comes up now. */
-        int64_t deadline = entry_deadline(entry), now_ms = tally->ks->now_ms;
+        int64_t now_ms = tally->ks->now_ms;
         check(comings_has(&tally->comings, ref_name(wheel_ref_make(key.slot, key.hash)),
-                          deadline > now_ms ? deadline : now_ms));
+                          due > now_ms ? due : now_ms));
         check(wheel_sweeping(tally->database->wheel) ||
               !!(entry->flags & ENTRY_SWEPT) == tally->database->parity);
     }
@@ -442,6 +454,7 @@ static size_t database_verify(const struct keyspace *ks, const struct database *
     check(count == database->count && table_total == database->table_bytes);
     check(tally.expiring == database->expiring && tally.referenced == database->referenced);
     check(tally.deadline_sum == database->deadline_sum);
+    check(tally.volatile_count == database->volatile_count);
     if (database->wheel) {
         wheel_verify(database->wheel);
         bytes += wheel_memory(database->wheel);

@@ -42,12 +42,17 @@ struct database {
     struct wheel *wheel;   /* NULL before the first TTL */
     uint64_t count;
     uint64_t expiring;
-    __int128 deadline_sum; /* of all keys with a TTL: their mean is exact for free */
-    uint64_t referenced;   /* entries with ENTRY_REFERENCED */
+    __int128 deadline_sum;   /* of all keys with a TTL: their mean is exact for free */
+    uint64_t referenced;     /* entries with ENTRY_REFERENCED */
+    uint64_t volatile_count; /* and with ENTRY_VOLATILE */
     size_t table_bytes;
     bool parity; /* of ENTRY_SWEPT, for entries seen by the current sweep or, between sweeps, all */
     uint64_t group_counts[GROUP_COUNT];
 };
+
+static inline int64_t earlier_deadline(int64_t a, int64_t b) {
+    return a == NO_EXPIRY || (b != NO_EXPIRY && b < a) ? b : a;
+}
 
 /* A large value that the walk against fragmentation has come by: it is moved a piece at a time. */
 struct defrag_value {
@@ -89,6 +94,11 @@ struct keyspace {
     struct rng rng;
     struct keyspace_stats stats;
     size_t bytes; /* everything that keyspace_memory reports */
+    struct {
+        bool any;
+        uint32_t db;
+        struct wheel_ref ref;
+    } late; /* a key whose elements were over, and too many to be taken out at once */
     struct defrag defrag;
     struct list defrag_values;    /* large values that the walk has still to move */
     struct list garbage;          /* flushed databases that are being freed */
@@ -180,6 +190,14 @@ static inline struct entry *keyspace_find_old(struct keyspace *ks, uint32_t db,
 void database_deadline_changed(struct keyspace *ks, struct database *database,
                                const struct key *key, struct entry *entry, int64_t old_deadline,
                                int64_t deadline);
+/* The same of those of its elements. */
+void database_elements_due_changed(struct keyspace *ks, struct database *database,
+                                   const struct key *key, struct entry *entry, int64_t old_due,
+                                   int64_t due);
+/* Takes out some elements of a live entry that are over, with hooks and statistics; off *budget
+ * comes one for each. The entry may go. */
+void database_expire_elements(struct keyspace *ks, uint32_t db, const struct key *key,
+                              struct entry *entry, int64_t now_ms, uint64_t *budget);
 /* Frees the value and the block of an entry of this slot that is in no table, within open books.
  * `lazy` as above. */
 void entry_free(struct keyspace *ks, struct slot *slot, struct entry *entry, bool lazy);

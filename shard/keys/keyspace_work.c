@@ -14,8 +14,9 @@
  */
 #include "shard/keys/keyspace_private.h"
 
-/* References per slice: about 50 us of work. */
-#define SLICE_REFS 96
+/* References per slice: about 50 us of work; and elements that are over. */
+#define SLICE_REFS     96
+#define SLICE_ELEMENTS 256
 /* Entries freed per slice, some at a time until enough bytes are free. */
 #define SLICE_FREES   256
 #define FREES_AT_ONCE 8
@@ -39,7 +40,10 @@ struct resolving {
     int64_t now_ms;
     struct entry *due[DUE_MAX];
     unsigned due_count;
-    int64_t earliest; /* deadline of what is not due */
+    uint64_t elements; /* that may be taken out still, in this slice */
+    bool again;        /* what is left of a value may be over, too */
+    bool late;         /* there are more that are over */
+    int64_t earliest;  /* deadline of what is not due */
     bool all_swept;
 };
 
@@ -55,15 +59,21 @@ static void look_at(void *arg, void *item) {
     if (!matches(resolving, entry)) {
         return;
     }
+    int64_t elements_due = entry_elements_due(resolving->ks->forms, entry);
     bool dead = entry_is_dead(entry, resolving->now_ms);
-    bool stays = dead && entry_is_lent(resolving->ks, entry);
-    if (dead && !stays) {
+    bool over = elements_due != NO_EXPIRY && resolving->now_ms > elements_due;
+    bool stays = (dead || over) && entry_is_lent(resolving->ks, entry);
+    if (over && !dead && !stays && resolving->elements == 0) {
+        stays = resolving->late = true;
+    }
+    if ((dead || over) && !stays) {
         if (resolving->due_count < DUE_MAX) {
             resolving->due[resolving->due_count++] = entry;
         }
         return;
     }
-    int64_t deadline = stays ? resolving->now_ms + 1 : entry_deadline(entry);
+    int64_t deadline =
+        stays ? resolving->now_ms + 1 : earlier_deadline(entry_deadline(entry), elements_due);
     if (resolving->earliest == WHEEL_DROP || deadline < resolving->earliest) {
         resolving->earliest = deadline;
     }
@@ -91,12 +101,20 @@ static void expire_due(struct resolving *resolving) {
     struct keyspace *ks = resolving->ks;
     for (unsigned i = 0; i < resolving->due_count; i++) {
         struct entry *entry = resolving->due[i];
-        uint64_t late = (uint64_t)(resolving->now_ms - entry_deadline(entry) - 1);
+        bool dead = entry_is_dead(entry, resolving->now_ms);
+        int64_t deadline = dead ? entry_deadline(entry) : entry_elements_due(ks->forms, entry);
+        uint64_t late = (uint64_t)(resolving->now_ms - deadline - 1);
         if (late > ks->stats.expire_late_ms_max) {
             ks->stats.expire_late_ms_max = late;
         }
         struct key key = entry_make_key(ks, entry, resolving->ref.slot);
-        database_expire(ks, resolving->db, &key, entry);
+        if (LIKELY(dead)) {
+            database_expire(ks, resolving->db, &key, entry);
+        } else {
+            database_expire_elements(ks, resolving->db, &key, entry, resolving->now_ms,
+                                     &resolving->elements);
+            resolving->again = true;
+        }
     }
 }
 
@@ -108,9 +126,16 @@ static int64_t resolve(void *arg, struct wheel_ref ref, int64_t now_ms, bool swe
         resolving->due_count = 0;
         resolving->earliest = WHEEL_DROP;
         resolving->all_swept = true;
+        resolving->again = false;
         walk_matches(resolving, look_at);
         expire_due(resolving);
-    } while (resolving->due_count == DUE_MAX);
+    } while (resolving->due_count == DUE_MAX || resolving->again);
+    if (UNLIKELY(resolving->late)) {
+        resolving->ks->late.any = true;
+        resolving->ks->late.db = resolving->db;
+        resolving->ks->late.ref = ref;
+        resolving->late = false;
+    }
     if (sweeping && resolving->earliest != WHEEL_DROP) {
         if (resolving->all_swept) {
             return WHEEL_DROP;
@@ -150,12 +175,26 @@ static int64_t work_wheel(struct keyspace *ks, uint32_t db, int64_t now_ms) {
     if (next > now_ms) {
         return next; /* A sweep that has just begun runs at once. */
     }
-    struct resolving resolving = {.ks = ks, .db = db, .database = database};
+    struct resolving resolving = {
+        .ks = ks, .db = db, .database = database, .elements = SLICE_ELEMENTS};
     struct wheel_owner owner = {&resolving, resolve, prefetch};
     uint64_t budget = SLICE_REFS * (uint64_t)(3 + ks->expire.effort) / 4;
     next = wheel_run(wheel, &owner, now_ms, budget);
     ks->bytes += wheel_memory(wheel) - before;
     return next;
+}
+
+/* Goes on with the key whose elements were too many: its reference comes up again only in the next
+ * millisecond. True: there are still more. */
+static bool work_late(struct keyspace *ks, int64_t now_ms) {
+    struct database *database = ks->databases[ks->late.db];
+    ks->late.any = false;
+    if (database && database->volatile_count > 0) {
+        struct resolving resolving = {
+            .ks = ks, .db = ks->late.db, .database = database, .elements = SLICE_ELEMENTS};
+        resolve(&resolving, ks->late.ref, now_ms, false);
+    }
+    return ks->late.any;
 }
 
 static bool free_some_garbage(struct keyspace *ks, struct database *database) {
@@ -200,7 +239,7 @@ int64_t keyspace_next_expiry(const struct keyspace *ks) {
     int64_t next = INT64_MAX;
     for (uint32_t i = 0; i < ks->database_count; i++) {
         const struct database *database = ks->databases[i];
-        if (database && database->wheel && database->expiring > 0) {
+        if (database && database->wheel && database->referenced > 0) {
             int64_t run = wheel_next_run(database->wheel);
             next = run < next ? run : next;
         }
@@ -217,6 +256,9 @@ int64_t keyspace_work(struct keyspace *ks, int64_t now_ms) {
             int64_t due = work_wheel(ks, i, now_ms);
             next = due < next ? due : next;
         }
+    }
+    if (UNLIKELY(ks->late.any) && active && work_late(ks, now_ms)) {
+        next = now_ms;
     }
     if (next <= now_ms) {
         return now_ms; /* Expiry goes first: it has a deadline. */

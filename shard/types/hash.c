@@ -3,7 +3,6 @@
 #include "shard/types/hash.h"
 
 #include "base/check.h"
-#include "base/must.h"
 #include "shard/ds/fields.h"
 #include "shard/memory/heap.h"
 #include "shard/types/hash_forms.h"
@@ -227,7 +226,7 @@ static bool put_field(struct hash_edit *edit, struct bytes name, struct bytes va
         before = field_deadline(fields, field);
         field = fields_set(fields, heap, field, value);
         if (is_over(before, edit->alive_ms)) {
-            edit->expired = true;
+            edit->expired++;
             added = true;
             deadline = deadline == KEEP_TTL ? NO_EXPIRY : deadline;
         }
@@ -330,23 +329,6 @@ void hash_set_deadline(struct hash_edit *edit, struct bytes name, int64_t deadli
     fields_set_deadline(fields, change_heap(change), field, deadline);
 }
 
-bool hash_take_over(struct change *change, int64_t now_ms, struct bytes *ret_name,
-                    int64_t *ret_deadline) {
-    struct fields *fields = fields_of(&change->value);
-    struct field *field = fields_first_over(fields);
-    if (field == NULL || !is_over(field_deadline(fields, field), now_ms)) {
-        return false;
-    }
-    struct bytes name = field_name(field);
-    char *copy = must_malloc(name.len + 1);
-    memcpy(copy, name.ptr, name.len);
-    *ret_name = bytes_make(copy, name.len);
-    *ret_deadline = field_deadline(fields, field);
-    change_element(change, ret_name);
-    fields_remove(fields, change_heap(change), field);
-    return true;
-}
-
 /* ---- The form ---- */
 
 static const char *table_encoding(const struct value *value) {
@@ -374,6 +356,23 @@ static void form_verify(const struct value *value) {
 
 static int64_t form_next_deadline(const struct value *value) {
     return fields_next_deadline(fields_of(value));
+}
+
+static bool form_take_over(struct shard_heap *heap, struct value *value, int64_t now_ms,
+                           value_element_fn *show_it, void *arg) {
+    struct fields *fields = fields_of(value);
+    struct field *field = fields_first_over(fields);
+    if (field == NULL || !is_over(field_deadline(fields, field), now_ms)) {
+        return false;
+    }
+    struct value_element element = {
+        .first = field_name(field),
+        .second = field_value(field),
+        .deadline = field_deadline(fields, field),
+    };
+    show_it(arg, &element);
+    fields_remove(fields, heap, field);
+    return true;
 }
 
 static bool form_free_some(struct shard_heap *heap, struct value *value, size_t *budget) {
@@ -406,6 +405,7 @@ const struct form hash_form_table = {
     .walk = form_walk,
     .verify = form_verify,
     .next_deadline = form_next_deadline,
+    .take_over = form_take_over,
     .free_some = form_free_some,
     .copy_some = form_copy_some,
     .relocate_some = form_relocate_some,

@@ -59,7 +59,7 @@ struct hash_edit {
     struct change *change;
     struct hash_limits limits;
     int64_t alive_ms; /* as in a look */
-    bool expired;     /* a field that was hidden has been replaced */
+    uint64_t expired; /* fields that were hidden and have been replaced */
 };
 
 /* Sets fields, of a key that may have nothing; `pairs`: a name and a value each. Their deadlines
@@ -71,10 +71,5 @@ bool hash_put(struct hash_edit *edit, struct bytes name, struct bytes value, int
 bool hash_remove(struct hash_edit *edit, struct bytes name);
 /* Gives a field that is seen a deadline, or takes it away (NO_EXPIRY). */
 void hash_set_deadline(struct hash_edit *edit, struct bytes name, int64_t deadline);
-
-/* Takes out a field that is over before `now_ms`, or false. Its name is copied to *ret_name: of
- * malloc. */
-bool hash_take_over(struct change *change, int64_t now_ms, struct bytes *ret_name,
-                    int64_t *ret_deadline);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "shard/keys/keyspace.h"
 #include "shard/types/hash_forms.h"
 #include "shard/types/list_forms.h"
 #include "shard/types/packed_forms.h"
@@ -73,6 +74,11 @@ struct value value_copy(const struct forms *forms, struct shard_heap *heap,
         memory_exhausted(value_memory(forms, from), __FILE__, __LINE__);
     }
     return to;
+}
+
+int64_t value_elements_due(const struct forms *forms, const struct value *value) {
+    const struct form *form = forms_find(forms, value);
+    return form->next_deadline != NULL ? form->next_deadline(value) : NO_EXPIRY;
 }
 
 size_t value_memory(const struct forms *forms, const struct value *value) {

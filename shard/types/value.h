@@ -112,6 +112,9 @@ struct form {
     void (*verify)(const struct value *value);
     /* The earliest deadline of its elements, NO_EXPIRY without any. NULL: they have none. */
     int64_t (*next_deadline)(const struct value *value);
+    /* Beside that: shows an element that is over before now_ms, and takes it out; or false. */
+    bool (*take_over)(struct shard_heap *heap, struct value *value, int64_t now_ms,
+                      value_element_fn *show, void *arg);
 
     /* What takes time does some of it, takes the bytes it touched off *budget, and stops when that
      * is used up: at least one step, and true when it is done. Only rooted forms have these. */
@@ -150,6 +153,8 @@ void value_free(const struct forms *forms, struct shard_heap *heap, struct value
 /* An independent copy of a rooted value. */
 struct value value_copy(const struct forms *forms, struct shard_heap *heap,
                         const struct value *from);
+/* The earliest deadline of its elements, or NO_EXPIRY. */
+int64_t value_elements_due(const struct forms *forms, const struct value *value);
 /* Bytes besides the entry; of what lies within it none. */
 size_t value_memory(const struct forms *forms, const struct value *value);
 

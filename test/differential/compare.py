@@ -32,6 +32,13 @@ def near(tolerance):
     return normal
 
 
+def near_each(tolerance):
+    def normal(value):
+        return [near(tolerance)(one) for one in value] if type(value) is list else value
+
+    return normal
+
+
 class Near:
     """A number that equals any number close to it."""
 
@@ -120,6 +127,10 @@ NORMAL = [
     (b"PTTL", None, near(3000)),
     (b"EXPIRETIME", None, near(3)),
     (b"PEXPIRETIME", None, near(3000)),
+    (b"HTTL", None, near_each(2)),
+    (b"HPTTL", None, near_each(3000)),
+    (b"HEXPIRETIME", None, near_each(3)),
+    (b"HPEXPIRETIME", None, near_each(3000)),
     (b"OBJECT", b"IDLETIME", shape),
     (b"OBJECT", b"FREQ", shape),
     (b"MEMORY", b"USAGE", shape),

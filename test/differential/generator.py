@@ -552,9 +552,9 @@ class Generator(BitCalls, HashCalls, ListCalls, SetCalls, StreamCalls, SortedSet
         for word, value in zip(words, words[1:]):
             if word in limits and between(value, *limits[word]):
                 return True
-        if words[0] in ("EXPIRE", "SETEX") and len(words) > 2:
+        if words[0] in ("EXPIRE", "SETEX", "HEXPIRE") and len(words) > 2:
             return between(words[2], 0, 1000)
-        if words[0] in ("PEXPIRE", "PSETEX") and len(words) > 2:
+        if words[0] in ("PEXPIRE", "PSETEX", "HPEXPIRE") and len(words) > 2:
             return between(words[2], 0, 1_000_000)
         return False
 

@@ -63,9 +63,39 @@ class HashCalls:
             call += self.pick([[self.option("COUNT"), self.small()], [self.option("MATCH"), self.pick(["*", "f*", "n1?", ""])], [self.option("NOVALUES")]])
         return call
 
+    # ---- deadlines
+
+    def numfields(self, fields):
+        return [self.option("FIELDS"), str(len(fields)) if self.chance(0.9) else self.integer()] + fields
+
+    def c_hexpire(self):
+        name, when = self.pick([("HEXPIRE", self.seconds), ("HPEXPIRE", self.milliseconds), ("HEXPIREAT", self.at_seconds), ("HPEXPIREAT", self.at_milliseconds)])
+        conditions = [self.option("NX", "XX", "GT", "LT") for _ in range(self.pick([0, 0, 0, 1, 1, 2]))]
+        time = when() if self.chance(0.9) else "0"
+        return [name, self.key(), time] + conditions + self.numfields(self.fields())
+
+    def c_httl(self):
+        return [self.pick(["HTTL", "HPTTL", "HEXPIRETIME", "HPEXPIRETIME", "HPERSIST", "HGETDEL"]), self.key()] + self.numfields(self.fields())
+
+    def c_hgetex(self):
+        options = self.expiry(persist=True, keepttl=self.chance(0.05)) if self.chance(0.8) else []
+        return ["HGETEX", self.key()] + options + self.numfields(self.fields())
+
+    def c_hsetex(self):
+        options = [self.expiry()] if self.chance(0.7) else []
+        if self.chance(0.3):
+            options.append([self.option("NX", "XX")])
+        if self.chance(0.3):
+            options.append([self.option("FNX", "FXX")])
+        self.rng.shuffle(options)
+        pairs = self.some(self.field_value, 1, self.pick([1, 1, 3]))
+        count = str(len(pairs) // 2) if self.chance(0.9) else self.integer()
+        return ["HSETEX", self.key()] + sum(options, []) + [self.option("FIELDS"), count] + pairs
+
     def hash_families(self):
         one = [
             (6, self.c_hset), (1, self.c_hsetnx), (4, self.c_hget), (2, self.c_hmget), (3, self.c_hall), (3, self.c_hdel),
             (2, self.c_hincrby), (2, self.c_hincrbyfloat), (2, self.c_hrandfield),
         ]  # fmt: skip
-        return one + ([] if self.classic else [(2, self.c_hscan)])
+        new = [(2, self.c_hscan), (4, self.c_hexpire), (4, self.c_httl), (3, self.c_hgetex), (4, self.c_hsetex)]
+        return one + ([] if self.classic else new)

@@ -15,6 +15,8 @@ COMMANDS = {
     "sismember": [], "smembers": [], "smismember": [], "smove": [], "spop": [], "srandmember": [], "srem": [],
     "sscan": [], "sunion": [], "sunionstore": [],
     "xadd": [], "xdel": [], "xlen": [], "xrange": [], "xread": [], "xrevrange": [], "xsetid": [], "xtrim": [],
+    "hexpire": [], "hexpireat": [], "hexpiretime": [], "hgetdel": [], "hgetex": [], "hpersist": [], "hpexpire": [],
+    "hpexpireat": [], "hpexpiretime": [], "hpttl": [], "hsetex": [], "httl": [],
     "hdel": [], "hexists": [], "hget": [], "hgetall": [], "hincrby": [], "hincrbyfloat": [], "hkeys": [], "hlen": [],
     "hmget": [], "hmset": [], "hrandfield": [], "hscan": [], "hset": [], "hsetnx": [], "hstrlen": [], "hvals": [],
     "pfadd": [], "pfcount": [], "pfdebug": [], "pfmerge": [], "pfselftest": [],

@@ -242,6 +242,8 @@ READS = [
     "ZLEXCOUNT {a} - +", "ZRANDMEMBER {a}", "ZSCAN {a} 0", "ZUNION 2 {a} {c}", "ZINTER 2 {a} {c}", "ZDIFF 2 {a} {c}", "ZINTERCARD 2 {a} {c}",
     "SRANDMEMBER {a}", "SRANDMEMBER {a} 3", "SSCAN {a} 0", "SINTER {a} {c}", "SUNION {a} {c}", "SDIFF {a} {c}", "SINTERCARD 2 {a} {c}",
     "SINTER {a} {b}", "SINTERCARD 2 {c} {b}",
+    "ZLEXCOUNT {a} - +", "ZRANDMEMBER {a}", "ZSCAN {a} 0",
+    "HTTL {a} FIELDS 1 f", "HPTTL {a} FIELDS 1 f", "HEXPIRETIME {a} FIELDS 1 f", "HPEXPIRETIME {a} FIELDS 1 f",
 ]  # fmt: skip
 
 
@@ -323,6 +325,8 @@ def test_effects_are_what_valkey_logs(c, peer, shards, one):
     if shards > 1:
         # Valkey has one log; shares of several are held to its state by the replay tests below.
         pytest.skip("what concerns several shards is logged by each of them")
+    if one.get("logs_more"):
+        pytest.skip("what Valkey logs lets fields live on that are over")
     _, expected = run_at_peer(peer, one)
     set_active_expire(c, one)
     writes.run(c, one["before"], one["name"])

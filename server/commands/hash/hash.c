@@ -36,7 +36,8 @@ void hash_change_begin(const struct exec *x, struct hash_change *c, struct entry
 }
 
 void hash_change_end(const struct exec *x, struct hash_change *c, enum key_event event) {
-    if (UNLIKELY(c->edit.expired)) {
+    if (UNLIKELY(c->edit.expired > 0)) {
+        keyspace_count_expired_fields(x->keyspace, c->edit.expired);
         keyspace_note(x->keyspace, x->db, &x->key, EVENT_HEXPIRED, TYPE_HASH);
     }
     change_close(&c->change, event);
@@ -213,7 +214,7 @@ void command_hsetnx(struct exec *x) {
     hash_change_begin(x, &c, entry);
     hash_put_all(&c.edit, &x->argv[2], 1);
     hash_change_end(x, &c, EVENT_HSET);
-    if (UNLIKELY(c.edit.expired)) {
+    if (UNLIKELY(c.edit.expired > 0)) {
         /* Who has the field still does not know that it is over. */
         EFFECT(x, BYTES("HSET"), x->key.name, x->argv[2], x->argv[3]);
     }
@@ -252,7 +253,7 @@ static void put_count(struct exec *x, struct entry *entry, const struct hash_fou
         char scratch[EFFECT_INT_BYTES];
         EFFECT(x, BYTES("HSETEX"), x->key.name, BYTES("PXAT"), effect_int(scratch, deadline),
                BYTES("FIELDS"), BYTES("1"), x->argv[2], text);
-    } else if (!as_sent || c.edit.expired) {
+    } else if (!as_sent || c.edit.expired > 0) {
         EFFECT(x, BYTES("HSET"), x->key.name, x->argv[2], text);
     }
 }

@@ -11,19 +11,31 @@
 
 command_fn command_hdel;
 command_fn command_hexists;
+command_fn command_hexpire;
+command_fn command_hexpireat;
+command_fn command_hexpiretime;
 command_fn command_hget;
 command_fn command_hgetall;
+command_fn command_hgetdel;
+command_fn command_hgetex;
 command_fn command_hincrby;
 command_fn command_hincrbyfloat;
 command_fn command_hkeys;
 command_fn command_hlen;
 command_fn command_hmget;
 command_fn command_hmset;
+command_fn command_hpersist;
+command_fn command_hpexpire;
+command_fn command_hpexpireat;
+command_fn command_hpexpiretime;
+command_fn command_hpttl;
 command_fn command_hrandfield;
 command_fn command_hscan;
 command_fn command_hset;
+command_fn command_hsetex;
 command_fn command_hsetnx;
 command_fn command_hstrlen;
+command_fn command_httl;
 command_fn command_hvals;
 
 /* ---- What they share ---- */

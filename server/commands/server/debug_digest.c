@@ -19,6 +19,7 @@
 #include "server/server.h"
 #include "server/worker/view.h"
 #include "shard/shard.h"
+#include "shard/types/hash.h"
 #include "shard/types/stream.h"
 
 #include <stdio.h>
@@ -98,10 +99,18 @@ static void digest_stream(struct digest *digest, const struct stream *stream) {
     }
 }
 
+/* Without fields that are past their deadlines. */
+static void digest_hash(struct digest *digest, const struct value *value, int64_t now_ms) {
+    struct hash_look look = hash_look(*value, now_ms);
+    hash_each(&look, digest_field, digest);
+}
+
 static void digest_elements(struct digest *digest, const struct value *value) {
     static value_element_fn *const visits[TYPE_COUNT] = {
-        [TYPE_STRING] = digest_ordered, [TYPE_LIST] = digest_ordered, [TYPE_SET] = digest_member,
-        [TYPE_ZSET] = digest_scored,    [TYPE_HASH] = digest_field,
+        [TYPE_STRING] = digest_ordered,
+        [TYPE_LIST] = digest_ordered,
+        [TYPE_SET] = digest_member,
+        [TYPE_ZSET] = digest_scored,
     };
     const struct form *form = forms_find(&value_forms, value);
     uint64_t cursor = 0;
@@ -110,12 +119,14 @@ static void digest_elements(struct digest *digest, const struct value *value) {
     } while (cursor != 0);
 }
 
-static void digest_value(struct digest *digest, const struct entry *entry) {
+static void digest_value(struct digest *digest, const struct entry *entry, int64_t now_ms) {
     struct value value = entry_value_of(entry);
     /* Valkey's numbers have values of modules before streams. */
     digest_mix_number(digest, value.type + (value.type == TYPE_STREAM));
     if (value.type == TYPE_STREAM) {
         digest_stream(digest, stream_of(&value));
+    } else if (value.type == TYPE_HASH) {
+        digest_hash(digest, &value, now_ms);
     } else {
         digest_elements(digest, &value);
     }
@@ -139,6 +150,7 @@ static void reply_digest(struct reply *r, const struct digest *digest) {
 struct digest_part {
     uint32_t db;
     uint64_t cursor;
+    int64_t now_ms;
     struct digest *sums; /* by database */
     bool *any;
 };
@@ -147,7 +159,7 @@ static void digest_key(void *arg, struct entry *entry) {
     struct digest_part *part = arg;
     struct digest digest = {0};
     digest_mix(&digest, entry_key(entry));
-    digest_value(&digest, entry);
+    digest_value(&digest, entry, part->now_ms);
     digest_xor(&part->sums[part->db], bytes_make((const char *)digest.bytes, SHA1_BYTES));
     part->any[part->db] = true;
 }
@@ -159,9 +171,10 @@ static bool digest_part(struct worker *worker, const void *args, void *result) {
         part->sums = must_calloc(databases, sizeof(*part->sums));
         part->any = must_calloc(databases, sizeof(*part->any));
     }
+    part->now_ms = rt_wall_ms(worker_rt(worker));
     for (; part->db < databases; part->db++) {
         part->cursor = keyspace_scan(worker_shard(worker)->keyspace, part->db, part->cursor,
-                                     KEYS_A_SLICE, rt_wall_ms(worker_rt(worker)), digest_key, part);
+                                     KEYS_A_SLICE, part->now_ms, digest_key, part);
         if (part->cursor != 0) {
             return false;
         }
@@ -233,7 +246,7 @@ static bool value_part(struct worker *worker, const void *args, void *result) {
         const struct entry *entry =
             keyspace_find_any(worker_shard(worker)->keyspace, a->db, &a->keys[i]);
         if (entry != NULL) {
-            digest_value(&part->digests[i], entry);
+            digest_value(&part->digests[i], entry, rt_wall_ms(worker_rt(worker)));
         }
     }
     return true;

@@ -124,14 +124,16 @@ void info_keyspace(struct info *info) {
             const struct database_total *part = &part_of(info, i)->databases[db];
             sum.keys += part->keys;
             sum.expires += part->expires;
+            sum.volatiles += part->volatiles;
             sum.ttl_weight += part->ttl_weight;
             sum.ttl_sum_ms += part->ttl_sum_ms;
         }
         if (sum.keys > 0) {
             double ttl = sum.ttl_weight ? sum.ttl_sum_ms / (double)sum.ttl_weight : 0;
-            text_appendf(&info->text,
-                         "db%u:keys=%llu,expires=%llu,avg_ttl=%llu,keys_with_volatile_items=0\r\n",
-                         db, ULL(sum.keys), ULL(sum.expires), ULL(ttl));
+            text_appendf(
+                &info->text,
+                "db%u:keys=%llu,expires=%llu,avg_ttl=%llu,keys_with_volatile_items=%llu\r\n", db,
+                ULL(sum.keys), ULL(sum.expires), ULL(ttl), ULL(sum.volatiles));
         }
     }
 }

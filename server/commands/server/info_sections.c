@@ -314,7 +314,7 @@ static void lines_traffic(struct info *info) {
 static void lines_keys(struct info *info) {
     const struct totals *t = &info->sum;
     line_u64(info, "expired_keys", t->keyspace.expired_keys);
-    ZERO(info, "expired_fields");
+    line_u64(info, "expired_fields", t->keyspace.expired_fields);
     line_ratio(info, "expired_stale_perc", 0);
     line_ratio(info, "expired_keys_with_volatile_items_stale_perc", 0);
     ZERO(info, "expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds", "evicted_keys");
