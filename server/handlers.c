@@ -7,6 +7,7 @@
 #include "server/call/scatter_private.h"
 #include "server/client/client_private.h"
 #include "server/client/listen.h"
+#include "server/pubsub/pubsub.h"
 #include "server/txn/blocked.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
@@ -31,11 +32,15 @@ const struct handlers server_handlers = {
             [MESSAGE_WAITER_HOME] = blocked_part_home,
             [MESSAGE_WAITER_TRIES] = blocked_tries,
             [MESSAGE_WAITER_CALLED] = blocked_called,
+            [MESSAGE_PUBLICATION] = pubsub_arrived,
+            [MESSAGE_SUBSCRIBERS] = pubsub_counts_arrived,
             [MESSAGE_UNWATCH] = multi_unwatch_arrived,
             [MESSAGE_PARK_OVER] = park_over_arrived,
             [MESSAGE_STOP] = worker_stop_arrived,
         },
     .client_input = client_process,
     .serve_waiters = blocked_serve,
+    .client_leaves = pubsub_leave,
+    .deliver = pubsub_deliver_all,
     .client_queue = txn_exec_queue,
 };

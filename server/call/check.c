@@ -53,6 +53,9 @@ enum refusal check_home(const struct client *client, const struct command_ref *r
     if (UNLIKELY(queues) && (flags & CMD_NO_MULTI)) {
         return REFUSE_NO_MULTI;
     }
+    if (UNLIKELY(client->flags & CLIENT_SUBSCRIBED) && client->resp == 2 && !ref->row->subscribed) {
+        return REFUSE_SUBSCRIBED;
+    }
     return REFUSE_NOT;
 }
 
@@ -86,6 +89,12 @@ void check_refuse(const struct client *client, const struct command_ref *ref,
         break;
     case REFUSE_NO_MULTI:
         reply_errorf(reply, "ERR Command '%s' not allowed inside a transaction", ref->full_name);
+        break;
+    case REFUSE_SUBSCRIBED:
+        reply_errorf(reply,
+                     "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
+                     "QUIT / RESET are allowed in this context",
+                     ref->full_name);
         break;
     }
 }

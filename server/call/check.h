@@ -21,6 +21,7 @@ enum refusal {
     REFUSE_PROTECTED,
     REFUSE_AUTH,
     REFUSE_NO_MULTI,
+    REFUSE_SUBSCRIBED,
 };
 
 /* What home knows. `may_run`: the client is logged in, or need not be; `fits`: the number of

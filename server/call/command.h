@@ -280,9 +280,10 @@ struct command {
     enum command_spread spread;
     enum command_fence fence;
     enum command_queue queue;
-    bool walks;     /* ALL_KEYS: it goes through them in slices; one moment only inside MULTI */
-    bool brief;     /* takes no longer than others that CMD_FAST says it of */
-    bool is_system; /* COMMAND DOCS calls it a system command */
+    bool subscribed; /* also a RESP2 client that has subscribed to something may call it */
+    bool walks;      /* ALL_KEYS: it goes through them in slices; one moment only inside MULTI */
+    bool brief;      /* takes no longer than others that CMD_FAST says it of */
+    bool is_system;  /* COMMAND DOCS calls it a system command */
     enum command_logged logged;
     struct key_spec keys[KEY_SPECS_MAX]; /* ended by BEGIN_NONE */
     command_keys_fn *find_keys;          /* NULL: key specs are complete */

@@ -32,6 +32,7 @@
 #include "server/client/large.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
+#include "server/worker/handlers.h"
 #include "server/worker/pausing.h"
 #include "server/worker/worker.h"
 
@@ -131,6 +132,9 @@ static void run_home(struct client *client, struct staged *staged, struct caller
     }
     size_t bytes = target->bytes - before;
     reply_done(client, target, bytes);
+    if (UNLIKELY(!list_empty(&client->worker->topics.queue))) {
+        client->worker->server->handlers->deliver(client->worker); /* behind the reply */
+    }
     if (client->state != CLIENT_WAITING) { /* else the end of the wait says so */
         client_command_over(client);
     }

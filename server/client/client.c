@@ -25,6 +25,7 @@
 #include "server/client/describe.h"
 #include "server/client/large.h"
 #include "server/txn/multi.h"
+#include "server/worker/handlers.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
@@ -116,6 +117,9 @@ void client_close(struct client *client) {
         client_cancel_wait(client);
     }
     client_move(client, CLIENT_CLOSING);
+    if (client->subs != NULL) {
+        client->worker->server->handlers->client_leaves(client);
+    }
     client->flags &= ~(unsigned)CLIENT_DIRTY;
     list_remove(&client->dirty_node);
     list_remove(&client->line_node);
@@ -195,7 +199,8 @@ void client_cron(struct client *client, int64_t now_ms) {
     }
     const struct config *config = client->worker->config;
     int64_t idle_ms = now_ms - client->active_ms;
-    bool waits = client->state != CLIENT_READING && client->state != CLIENT_ENDING;
+    bool waits = (client->state != CLIENT_READING && client->state != CLIENT_ENDING) ||
+                 client->flags & CLIENT_SUBSCRIBED;
     if (config->timeout > 0 && idle_ms > config->timeout * 1000 && !waits &&
         client->pending_count == 0) {
         log_client(client->worker, LOG_VERBOSE, "Closing idle client ", client, "");

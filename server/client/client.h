@@ -29,6 +29,7 @@ struct large;
 struct multi_queue;
 struct multi_watches;
 struct scatter;
+struct subs;
 struct worker;
 
 /* What a client does. One at a time; client_move is the only place that changes it, and in debug
@@ -89,6 +90,7 @@ enum client_flag {
     CLIENT_INPUT_PARTIAL = 1 << 19, /* what is left of the input is no whole request */
     CLIENT_READONLY = 1 << 20,      /* READONLY; replicas and cluster will ask */
     CLIENT_MULTI_USED = 1 << 21,    /* has called MULTI or WATCH: CLIENT LIST shows it */
+    CLIENT_SUBSCRIBED = 1 << 22,    /* to a channel or a pattern, at least */
 };
 
 /* One entry of the reply order. */
@@ -148,6 +150,11 @@ struct client {
     /* MULTI, WATCH (multi.h). */
     struct multi_queue *multi;     /* NULL outside of a transaction */
     struct multi_watches *watches; /* NULL: no keys */
+
+    /* Publish and subscribe (pubsub.h). */
+    struct subs *subs; /* NULL: it never has */
+    uint32_t channels, patterns;
+    size_t subs_bytes;
 
     struct wait wait;
 

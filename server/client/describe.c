@@ -27,6 +27,9 @@ void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_B
     };
     char *p = ret;
     uint32_t done;
+    if (client->flags & CLIENT_SUBSCRIBED) {
+        *p++ = 'P';
+    }
     if (client->multi != NULL || running_queue(client, &done) != NULL) {
         *p++ = 'x';
     }
@@ -116,9 +119,9 @@ void client_describe(struct text *text, const struct client *client, bool redact
                  client->flags & CLIENT_CAPA_REDIRECT ? "r" : "");
     text_appendf(
         text,
-        " db=%u sub=0 psub=0 ssub=0 multi=%d watch=%u qbuf=%zu qbuf-free=%zu argv-mem=%zu"
+        " db=%u sub=%u psub=%u ssub=0 multi=%d watch=%u qbuf=%zu qbuf-free=%zu argv-mem=%zu"
         " multi-mem=%zu rbs=%zu rbp=%zu obl=%zu oll=%u omem=%zu tot-mem=%zu events=%s cmd=%s",
-        client->db, queued, watched, input_bytes,
+        client->db, client->channels, client->patterns, queued, watched, input_bytes,
         buffered > input_bytes ? buffered - input_bytes : 0, argv_bytes,
         queue != NULL ? multi_queue_words_memory(queue) : 0,
         client->out.head ? client->out.head->cap : 0, client->out_peak, first, chunks, chunks_bytes,

@@ -57,7 +57,9 @@ size_t client_output_bytes(const struct client *client) {
 static bool output_over_limit(struct client *client) {
     const struct config *config = client->worker->config;
     const struct config_output_limit *limit =
-        &config->client_output_buffer_limit[CONFIG_OUTPUT_NORMAL];
+        &config
+             ->client_output_buffer_limit[client->flags & CLIENT_SUBSCRIBED ? CONFIG_OUTPUT_PUBSUB
+                                                                            : CONFIG_OUTPUT_NORMAL];
     /* A first chunk is free, as the fixed buffer of each client is in Valkey: no limit, however
      * small, cuts off who reads his replies. */
     size_t bytes = client_output_bytes(client);
@@ -126,6 +128,7 @@ size_t client_memory(const struct client *client) {
     }
     bytes += client->multi != NULL ? multi_queue_memory(client->multi) : 0;
     bytes += client->watches != NULL ? client->watches->bytes : 0;
+    bytes += client->subs_bytes;
     return bytes + client->batches_away * sizeof(struct batch);
 }
 

@@ -3,6 +3,7 @@
 #include "server/worker/background.h"
 
 #include "net/rt.h"
+#include "server/pubsub/pubsub.h"
 #include "server/txn/blocked.h"
 #include "server/txn/txn.h"
 #include "server/worker/handlers.h"
@@ -23,6 +24,9 @@ int64_t background_work(struct worker *worker) {
     int64_t until_ms = txn_expiry_ms(worker, now_ms);
     int64_t next_ms = keyspace_work(worker->shard.keyspace, until_ms);
     serve_waiters(worker);
+    if (pubsub_is_due(&worker->topics)) {
+        pubsub_deliver(worker);
+    }
     /* What a transaction holds back comes up in the turn in which that ends. */
     return next_ms > until_ms && next_ms <= now_ms ? now_ms + 1 : next_ms;
 }
@@ -30,5 +34,6 @@ int64_t background_work(struct worker *worker) {
 bool background_is_left(const struct worker *worker) {
     return worker->loop.cron_clients > 0 || !list_empty(&worker->clients.ready) ||
            !list_empty(&worker->jobs) || !list_empty(&worker->batches.cut) ||
-           !list_empty(&worker->shard.locks.settled) || !list_empty(&worker->txns.puts);
+           !list_empty(&worker->shard.locks.settled) || !list_empty(&worker->txns.puts) ||
+           !list_empty(&worker->topics.queue);
 }

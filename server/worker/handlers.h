@@ -9,6 +9,7 @@
 
 #include "server/worker/message.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct client;
@@ -26,6 +27,10 @@ struct handlers {
     /* Serves whom it can of those who wait for keys of this worker's shard. What `holds` has locked
      * is about to be given back; what others have locked waits. NULL: nothing. */
     void (*serve_waiters)(struct worker *worker, const struct lock_request *holds, int64_t now_ms);
+    /* It is closed: what it has subscribed to goes. */
+    void (*client_leaves)(struct client *client);
+    /* What was published is delivered. */
+    void (*deliver)(struct worker *worker);
     /* The queue that EXEC is running for a client, and how many of its commands are done; or NULL.
      */
     const struct multi_queue *(*client_queue)(const struct client *client, uint32_t *ret_done);

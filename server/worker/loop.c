@@ -29,6 +29,7 @@
 #include "server/client/describe.h"
 #include "server/client/listen.h"
 #include "server/observe/log.h"
+#include "server/pubsub/pubsub.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
 #include "server/worker/background.h"
@@ -172,6 +173,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     pqueue_init(&worker->clients.deadlines);
     list_init(&worker->jobs);
     links_init(&worker->batches.suspended);
+    topics_init(&worker->topics);
     pqueue_init(&worker->txns.parts);
     list_init(&worker->txns.puts);
     list_init(&worker->txns.tries);
@@ -205,7 +207,8 @@ static void end_mail(struct worker *worker) {
     while ((message = mail_next(worker)) != NULL) {
         if (message->kind == MESSAGE_UNWATCH) {
             multi_unwatch_arrived(worker, message);
-        } else if (message->kind == MESSAGE_PARK_OVER) {
+        } else if (message->kind == MESSAGE_PARK_OVER || message->kind == MESSAGE_PUBLICATION ||
+                   message->kind == MESSAGE_SUBSCRIBERS) {
             free(message);
         }
     }
@@ -222,6 +225,7 @@ void worker_free(struct worker *worker) {
     end_mail(worker);
     links_fini(&worker->batches.suspended);
     links_fini(&worker->clients.by_id);
+    topics_free(worker);
     worker_trim_pools(worker, true);
     free(worker->batches.open);
     check_owner_refuses(worker, NULL);

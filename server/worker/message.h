@@ -23,6 +23,8 @@ enum message_kind {
     MESSAGE_WAITER_HOME,   /* struct waiter_part: called back, at home again */
     MESSAGE_WAITER_TRIES,  /* blocked.c's: what a client waits for is there, home is to fetch it */
     MESSAGE_WAITER_CALLED, /* waiter_part's `call`: it is to go home */
+    MESSAGE_PUBLICATION,   /* pubsub.c's: to who listens there; the receiver frees it */
+    MESSAGE_SUBSCRIBERS,   /* pubsub.c's: some have gone elsewhere; the receiver frees it */
     MESSAGE_UNWATCH,       /* multi.c's: a client watches nothing any more; the receiver frees it */
     MESSAGE_PARK_OVER,     /* park.c's: the worker is parked no more; the receiver frees it */
     MESSAGE_STOP,          /* struct message: the worker ends */

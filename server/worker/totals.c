@@ -64,6 +64,7 @@ static void take_databases(const struct worker *worker, int64_t now_ms, struct t
 
 static void take_clients(const struct worker *worker, struct totals *to) {
     to->watched_keys += worker->shard.watches.keys.count;
+    to->subscribed += worker->topics.clients;
     to->blocking_keys += worker->shard.waiters.lines.count;
     to->clients_bytes += watch_memory(&worker->shard.watches);
     LIST_EACH(&worker->clients.all, node) {
@@ -215,6 +216,7 @@ void totals_add(struct totals *sum, const struct totals *part) {
     sum->blocked_with_timeout += part->blocked_with_timeout;
     sum->watching += part->watching;
     sum->watched_keys += part->watched_keys;
+    sum->subscribed += part->subscribed;
     sum->blocking_keys += part->blocking_keys;
     sum->keys += part->keys;
     sum->clients_bytes += part->clients_bytes;

@@ -35,6 +35,7 @@ struct totals {
     uint64_t connections, blocked, blocked_with_timeout;
     uint64_t watching;      /* clients that watch keys */
     uint64_t watched_keys;  /* here, none twice */
+    uint64_t subscribed;    /* clients */
     uint64_t blocking_keys; /* that somebody waits for; the same */
     uint64_t keys;
     uint64_t clients_bytes;  /* clients and all they hold */

@@ -16,6 +16,7 @@
 #include "server/call/batches.h"
 #include "server/client/clients.h"
 #include "server/observe/tally.h"
+#include "server/pubsub/topics.h"
 #include "server/server.h"
 #include "server/txn/txns.h"
 #include "server/worker/loop_state.h"
@@ -53,6 +54,7 @@ struct worker {
     struct batches batches;
     struct txns txns;
     struct queues queues;
+    struct topics topics;
     struct list jobs; /* scatter parts that go on in slices */
     struct pause pause;
     struct parked parked;

@@ -35,6 +35,8 @@ COMMANDS = {
     "dbsize": [], "debug": [], "flushall": [], "flushdb": [], "info": [], "lolwut": [],
     "memory": ["doctor", "help", "malloc-stats", "purge", "stats", "usage"],
     "shutdown": [], "swapdb": [], "time": [],
+    "psubscribe": [], "publish": [], "pubsub": ["channels", "help", "numpat", "numsub"], "punsubscribe": [], "subscribe": [],
+    "unsubscribe": [],
     "blmove": [], "blmpop": [], "blpop": [], "brpop": [], "brpoplpush": [], "lmpop": [],
     "lindex": [], "linsert": [], "llen": [], "lmove": [], "lpop": [], "lpos": [], "lpush": [], "lpushx": [],
     "lrange": [], "lrem": [], "lset": [], "ltrim": [], "rpop": [], "rpoplpush": [], "rpush": [], "rpushx": [],

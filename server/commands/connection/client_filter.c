@@ -31,7 +31,7 @@ enum condition_text {
     TEXT_COUNT,
 };
 
-enum client_kind { KIND_ANY, KIND_NORMAL, KIND_OTHER };
+enum client_kind { KIND_ANY, KIND_NORMAL, KIND_PUBSUB, KIND_OTHER };
 
 struct conditions {
     char *texts[TEXT_COUNT]; /* NULL: not asked */
@@ -121,11 +121,17 @@ static void ids_sort(struct conditions *conditions) {
     }
 }
 
+static enum client_kind kind_of(const struct client *client) {
+    return client->flags & CLIENT_SUBSCRIBED ? KIND_PUBSUB : KIND_NORMAL;
+}
+
 static bool kind_parse(struct exec *x, struct bytes word, enum client_kind *ret) {
     if (bytes_is(word, "normal")) {
         *ret = KIND_NORMAL;
-    } else if (bytes_is(word, "slave") || bytes_is(word, "replica") || bytes_is(word, "pubsub") ||
-               bytes_is(word, "master") || bytes_is(word, "primary")) {
+    } else if (bytes_is(word, "pubsub")) {
+        *ret = KIND_PUBSUB;
+    } else if (bytes_is(word, "slave") || bytes_is(word, "replica") || bytes_is(word, "master") ||
+               bytes_is(word, "primary")) {
         *ret = KIND_OTHER; /* there are none of these */
     } else {
         reply_errorf(x->reply, "ERR Unknown client type '%.*s'", bytes_precision(word), word.ptr);
@@ -336,7 +342,7 @@ static bool conditions_are(const struct conditions *conditions, const struct cli
     if (conditions->ids_given && id_listed(conditions, client->id) != wanted) {
         return false;
     }
-    if (conditions->kind != KIND_ANY && (conditions->kind == KIND_NORMAL) != wanted) {
+    if (conditions->kind != KIND_ANY && (conditions->kind == kind_of(client)) != wanted) {
         return false;
     }
     return conditions->db < 0 || (conditions->db == client->db) == wanted;

@@ -6,6 +6,7 @@
  * Without one any password is right.
  */
 #include "server/commands/connection/connection.h"
+#include "server/pubsub/pubsub.h"
 
 #include "base/num.h"
 #include "server/call/command_table.h"
@@ -186,6 +187,7 @@ void command_reset(struct exec *x) {
     client->flags &= ~(unsigned)(CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT | CLIENT_NO_EVICT |
                                  CLIENT_NO_TOUCH | CLIENT_IMPORT_SOURCE | CLIENT_READONLY);
     client_discard(client);
+    pubsub_leave(client);
     client->db = 0;
     client->resp = 2;
     x->reply->resp = 2;
@@ -208,6 +210,10 @@ void command_quit(struct exec *x) {
 void command_ping(struct exec *x) {
     if (x->argc > 2) {
         exec_arity_error(x);
+    } else if (x->client != NULL && x->client->flags & CLIENT_SUBSCRIBED && x->reply->resp == 2) {
+        reply_array(x->reply, 2);
+        reply_bulk_text(x->reply, "pong");
+        reply_bulk(x->reply, x->argc == 2 ? x->argv[1] : BYTES(""));
     } else if (x->argc == 2) {
         reply_bulk(x->reply, x->argv[1]);
     } else {

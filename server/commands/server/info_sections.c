@@ -6,6 +6,7 @@
 #include "net/rt.h"
 #include "server/config/config.h"
 #include "server/node.h"
+#include "server/pubsub/pubsub.h"
 #include "server/server.h"
 #include "server/worker/view.h"
 
@@ -160,7 +161,8 @@ void info_clients(struct info *info) {
     line_u64(info, "client_recent_max_input_buffer", t->stats.input_max);
     line_u64(info, "client_recent_max_output_buffer", t->stats.output_max);
     line_u64(info, "blocked_clients", t->blocked);
-    ZERO(info, "tracking_clients", "pubsub_clients");
+    ZERO(info, "tracking_clients");
+    line_u64(info, "pubsub_clients", t->subscribed);
     line_u64(info, "watching_clients", t->watching);
     line_u64(info, "clients_in_timeout_table", t->blocked_with_timeout);
     line_u64(info, "total_watched_keys", t->watched_keys);
@@ -322,11 +324,13 @@ static void lines_keys(struct info *info) {
     ZERO(info, "evicted_scripts", "total_eviction_exceeded_time", "current_eviction_exceeded_time");
     line_u64(info, "keyspace_hits", t->keyspace.hits);
     line_u64(info, "keyspace_misses", t->keyspace.misses);
-    ZERO(info, "pubsub_channels", "pubsub_patterns", "pubsubshard_channels", "latest_fork_usec",
-         "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys",
-         "active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits",
-         "active_defrag_key_misses", "total_active_defrag_time", "current_active_defrag_time",
-         "tracking_total_keys", "tracking_total_items", "tracking_total_prefixes");
+    line_u64(info, "pubsub_channels", pubsub_channels(info->worker, NULL, NULL, NULL));
+    line_u64(info, "pubsub_patterns", pubsub_patterns(info->worker));
+    ZERO(info, "pubsubshard_channels", "latest_fork_usec", "total_forks", "migrate_cached_sockets",
+         "slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses",
+         "active_defrag_key_hits", "active_defrag_key_misses", "total_active_defrag_time",
+         "current_active_defrag_time", "tracking_total_keys", "tracking_total_items",
+         "tracking_total_prefixes");
 }
 
 void info_stats(struct info *info) {

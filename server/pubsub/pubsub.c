@@ -1,0 +1,624 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pubsub: see the header. Why so: the alternative is that who publishes asks all workers, and waits
+ * for the number of receivers: a hop for each message, also where nobody listens. Subscriptions
+ * change seldom, so they pay: each change goes to all workers.
+ *
+ *     PUBLISH    counts of the topic -> copies to the workers that have some -> their queues
+ *     SUBSCRIBE  own table -> all workers: counts -> reply -> what came meanwhile
+ *
+ * Invariants
+ *  1. A topic is in the table as long as its total is not 0, or it has subscribers here. Its count
+ * of this worker is the length of its list.
+ *  2. Changes of one worker's counts reach another in their order, because all of them are
+ * messages between these two.
+ */
+#include "server/pubsub/pubsub.h"
+
+#include "base/check.h"
+#include "base/glob.h"
+#include "base/must.h"
+#include "base/text.h"
+#include "proto/reply.h"
+#include "server/call/call.h"
+#include "server/call/scatter.h"
+#include "server/client/client.h"
+#include "server/client/client_private.h"
+#include "server/worker/message.h"
+#include "server/worker/worker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct topic {
+    struct link link;          /* first; of topics->channels or ->patterns */
+    struct list_node in_order; /* of topics->patterns_in_order */
+    struct list_node unused;   /* of topics->unused */
+    bool is_pattern;
+    struct list subs; /* of clients here */
+    uint64_t total;
+    struct bytes name;
+    uint32_t counts[]; /* by worker; behind them the text of the name */
+};
+
+/* One client's subscription to one topic. */
+struct sub {
+    struct link link;      /* first; of subs->by_topic */
+    struct list_node node; /* of topic->subs */
+    struct list_node mine; /* of subs->channels or ->patterns */
+    struct client *client;
+    struct topic *topic;
+};
+
+struct subs {
+    struct links by_topic;
+    struct list channels, patterns; /* in their order */
+    struct client *client;
+    struct list_node confirming; /* of topics->confirming, while it is not told yet */
+    struct outbuf early;         /* what was published meanwhile */
+};
+
+struct publication {
+    struct message message; /* first: to another worker */
+    struct list_node node;  /* of topics->queue */
+    struct bytes channel, text;
+    char data[];
+};
+
+/* ---- Topics ---- */
+
+void topics_init(struct topics *topics) {
+    *topics = (struct topics){0};
+    list_init(&topics->patterns_in_order);
+    list_init(&topics->queue);
+    list_init(&topics->confirming);
+    list_init(&topics->unused);
+}
+
+static struct links *table_of(struct topics *topics, bool is_pattern) {
+    return is_pattern ? &topics->patterns : &topics->channels;
+}
+
+static uint64_t hash_of(const struct worker *worker, struct bytes name) {
+    return key_make(&worker->server->secret, name).hash;
+}
+
+static struct topic *topic_find(const struct worker *worker, bool is_pattern, struct bytes name) {
+    const struct links *table = is_pattern ? &worker->topics.patterns : &worker->topics.channels;
+    if (table->count == 0) {
+        return NULL;
+    }
+    uint64_t hash = hash_of(worker, name);
+    for (struct link *at = links_first(table, hash); at != NULL; at = at->next) {
+        struct topic *topic = (struct topic *)at;
+        if (at->hash == hash && bytes_equal(topic->name, name)) {
+            return topic;
+        }
+    }
+    return NULL;
+}
+
+static size_t topic_bytes(const struct worker *worker, const struct topic *topic) {
+    return sizeof *topic + worker->server->workers_count * sizeof *topic->counts + topic->name.len;
+}
+
+static struct topic *topic_get(struct worker *worker, bool is_pattern, struct bytes name) {
+    struct topic *topic = topic_find(worker, is_pattern, name);
+    if (topic != NULL) {
+        return topic;
+    }
+    unsigned workers = worker->server->workers_count;
+    topic = must_calloc(1, sizeof *topic + workers * sizeof *topic->counts + name.len);
+    list_init(&topic->subs);
+    list_node_init(&topic->in_order);
+    list_node_init(&topic->unused);
+    topic->is_pattern = is_pattern;
+    char *text = (char *)&topic->counts[workers];
+    if (name.len > 0) {
+        memcpy(text, name.ptr, name.len);
+    }
+    topic->name = bytes_make(text, name.len);
+    topic->link.hash = hash_of(worker, name);
+    links_add(table_of(&worker->topics, is_pattern), &topic->link);
+    if (is_pattern) {
+        list_push_back(&worker->topics.patterns_in_order, &topic->in_order);
+    }
+    worker->topics.bytes += topic_bytes(worker, topic);
+    return topic;
+}
+
+/* While something is delivered somebody may stand on it. */
+static void topic_free_if_unused(struct worker *worker, struct topic *topic) {
+    struct topics *topics = &worker->topics;
+    if (topic->total > 0) {
+        return;
+    }
+    if (topics->delivering) {
+        if (!list_node_linked(&topic->unused)) {
+            list_push_back(&topics->unused, &topic->unused);
+        }
+        return;
+    }
+    worker->topics.bytes -= topic_bytes(worker, topic);
+    links_remove(table_of(topics, topic->is_pattern), &topic->link);
+    list_remove(&topic->in_order);
+    free(topic);
+}
+
+static void free_unused(struct worker *worker) {
+    struct list_node *node;
+    while ((node = list_pop_front(&worker->topics.unused)) != NULL) {
+        topic_free_if_unused(worker, LIST_ENTRY(node, struct topic, unused));
+    }
+}
+
+static void count(struct worker *worker, struct topic *topic, unsigned of, int change) {
+    topic->counts[of] += (uint32_t)change;
+    topic->total += (uint64_t)(int64_t)change;
+    topic_free_if_unused(worker, topic);
+}
+
+static void table_free(struct worker *worker, struct links *table) {
+    for (size_t i = 0; table->count > 0; i = table->buckets[i] == NULL ? i + 1 : i) {
+        struct topic *topic = (struct topic *)table->buckets[i];
+        if (topic != NULL) {
+            topic->total = 0;
+            topic_free_if_unused(worker, topic);
+        }
+    }
+}
+
+void topics_free(struct worker *worker) {
+    struct topics *topics = &worker->topics;
+    struct list_node *node;
+    while ((node = list_pop_front(&topics->queue)) != NULL) {
+        free(LIST_ENTRY(node, struct publication, node));
+    }
+    table_free(worker, &topics->channels);
+    table_free(worker, &topics->patterns);
+    check(topics->bytes == 0 && topics->clients == 0);
+    links_fini(&topics->channels);
+    links_fini(&topics->patterns);
+}
+
+/* ---- Publishing ---- */
+
+static struct publication *publication_new(struct bytes channel, struct bytes text) {
+    struct publication *publication = must_malloc(sizeof *publication + channel.len + text.len);
+    publication->message = (struct message){.kind = MESSAGE_PUBLICATION, .home = POST_ONE_WAY};
+    list_node_init(&publication->node);
+    if (channel.len > 0) {
+        memcpy(publication->data, channel.ptr, channel.len);
+    }
+    if (text.len > 0) {
+        memcpy(publication->data + channel.len, text.ptr, text.len);
+    }
+    publication->channel = bytes_make(publication->data, channel.len);
+    publication->text = bytes_make(publication->data + channel.len, text.len);
+    return publication;
+}
+
+static uint64_t add_counts(const struct worker *worker, const struct topic *topic, bool *listen) {
+    for (unsigned i = 0; i < worker->server->workers_count; i++) {
+        listen[i] |= topic->counts[i] > 0;
+    }
+    return topic->total;
+}
+
+uint64_t pubsub_publish(struct worker *worker, struct bytes channel, struct bytes message) {
+    struct topics *topics = &worker->topics;
+    bool listen[CONFIG_SHARDS_MAX] = {false};
+    uint64_t receivers = 0;
+    const struct topic *topic = topic_find(worker, false, channel);
+    if (topic != NULL) {
+        receivers += add_counts(worker, topic, listen);
+    }
+    LIST_EACH(&topics->patterns_in_order, node) {
+        topic = LIST_ENTRY(node, struct topic, in_order);
+        if (glob_match(topic->name, channel, false)) {
+            receivers += add_counts(worker, topic, listen);
+        }
+    }
+    for (unsigned i = 0; receivers > 0 && i < worker->server->workers_count; i++) {
+        if (!listen[i]) {
+            continue;
+        }
+        struct publication *publication = publication_new(channel, message);
+        if (i == worker->id) {
+            list_push_back(&topics->queue, &publication->node);
+        } else {
+            post_send(worker->server->office, worker->id, i, &publication->message);
+        }
+    }
+    return receivers;
+}
+
+void pubsub_arrived(struct worker *worker, struct message *message) {
+    struct publication *publication = (struct publication *)message;
+    list_push_back(&worker->topics.queue, &publication->node);
+}
+
+/* ---- Delivering ---- */
+
+static bool is_confirming(const struct client *client) {
+    return list_node_linked(&client->subs->confirming);
+}
+
+/* Its command is to be answered before it gets what was published. */
+static void confirm_later(struct client *client) {
+    if (!is_confirming(client)) {
+        list_push_back(&client->worker->topics.confirming, &client->subs->confirming);
+    }
+}
+
+/* A client that has said REPLY OFF gets it too, as in Valkey. */
+static void push(const struct sub *sub, const struct publication *publication) {
+    struct client *client = sub->client;
+    if (client->txn != NULL) {
+        confirm_later(client);
+    }
+    struct reply reply;
+    reply_init(&reply, is_confirming(client) ? &client->subs->early : &client->out, client->resp);
+    if (sub->topic->is_pattern) {
+        reply_push(&reply, 4);
+        reply_bulk_text(&reply, "pmessage");
+        reply_bulk(&reply, sub->topic->name);
+    } else {
+        reply_push(&reply, 3);
+        reply_bulk_text(&reply, "message");
+    }
+    reply_bulk(&reply, publication->channel);
+    reply_bulk(&reply, publication->text);
+    client_mark_dirty(client);
+    client_check_output(client);
+}
+
+static void push_all(const struct topic *topic, const struct publication *publication) {
+    LIST_EACH_SAFE(&topic->subs, node) { /* one over its limit goes */
+        push(LIST_ENTRY(node, struct sub, node), publication);
+    }
+}
+
+static void deliver(struct worker *worker, struct publication *publication) {
+    struct topics *topics = &worker->topics;
+    topics->delivering = true;
+    const struct topic *topic = topic_find(worker, false, publication->channel);
+    if (topic != NULL) {
+        push_all(topic, publication);
+    }
+    LIST_EACH(&topics->patterns_in_order, node) {
+        topic = LIST_ENTRY(node, struct topic, in_order);
+        if (!list_empty(&topic->subs) && glob_match(topic->name, publication->channel, false)) {
+            push_all(topic, publication);
+        }
+    }
+    topics->delivering = false;
+    free_unused(worker);
+    free(publication);
+}
+
+void pubsub_deliver_all(struct worker *worker) {
+    struct list_node *node;
+    while ((node = list_pop_front(&worker->topics.queue)) != NULL) {
+        deliver(worker, LIST_ENTRY(node, struct publication, node));
+    }
+}
+
+/* Those whose reply is written: what came meanwhile comes behind it. */
+static void end_confirming(struct worker *worker) {
+    LIST_EACH_SAFE(&worker->topics.confirming, node) {
+        struct subs *subs = LIST_ENTRY(node, struct subs, confirming);
+        struct client *client = subs->client;
+        if (client->scatter == NULL && client->txn == NULL) {
+            list_remove(node);
+            outbuf_splice(&client->out, &subs->early);
+            client_mark_dirty(client);
+        }
+    }
+}
+
+void pubsub_deliver(struct worker *worker) {
+    end_confirming(worker);
+    worker_slice_begin(worker);
+    struct list_node *node;
+    while ((node = list_pop_front(&worker->topics.queue)) != NULL) {
+        worker_slice_enter(worker);
+        deliver(worker, LIST_ENTRY(node, struct publication, node));
+        worker->slice.tick = rt_ticks(worker->rt);
+        if (worker_slice_over(worker)) {
+            return;
+        }
+    }
+}
+
+/* ---- Subscriptions of a client ---- */
+
+static uint32_t subscriptions(const struct client *client) {
+    return client->channels + client->patterns;
+}
+
+static struct sub *sub_find(const struct client *client, const struct topic *topic) {
+    uint64_t hash = topic->link.hash;
+    struct link *at = links_first(&client->subs->by_topic, hash);
+    while (at != NULL && ((struct sub *)at)->topic != topic) {
+        at = at->next;
+    }
+    return (struct sub *)at;
+}
+
+static size_t sub_bytes(const struct topic *topic) {
+    return sizeof(struct sub) + topic->name.len;
+}
+
+static void note_subscriptions(struct client *client) {
+    struct topics *topics = &client->worker->topics;
+    bool was = client->flags & CLIENT_SUBSCRIBED, is = subscriptions(client) > 0;
+    topics->clients += is && !was;
+    topics->clients -= was && !is;
+    client->flags =
+        is ? client->flags | CLIENT_SUBSCRIBED : client->flags & ~(unsigned)CLIENT_SUBSCRIBED;
+}
+
+/* True if it is new. */
+static bool subscribe(struct client *client, bool is_pattern, struct bytes name) {
+    struct worker *worker = client->worker;
+    if (client->subs == NULL) {
+        client->subs = must_calloc(1, sizeof *client->subs);
+        client->subs->client = client;
+        list_init(&client->subs->channels);
+        list_init(&client->subs->patterns);
+        list_node_init(&client->subs->confirming);
+        outbuf_init(&client->subs->early);
+    }
+    struct subs *subs = client->subs;
+    struct topic *topic = topic_get(worker, is_pattern, name);
+    if (sub_find(client, topic) != NULL) {
+        return false;
+    }
+    struct sub *sub = must_calloc(1, sizeof *sub);
+    sub->client = client;
+    sub->topic = topic;
+    sub->link.hash = topic->link.hash;
+    links_add(&subs->by_topic, &sub->link);
+    list_push_back(&topic->subs, &sub->node);
+    list_push_back(is_pattern ? &subs->patterns : &subs->channels, &sub->mine);
+    *(is_pattern ? &client->patterns : &client->channels) += 1;
+    client->subs_bytes += sub_bytes(topic);
+    count(worker, topic, worker->id, 1);
+    return true;
+}
+
+static void sub_free(struct sub *sub) {
+    struct client *client = sub->client;
+    struct topic *topic = sub->topic;
+    links_remove(&client->subs->by_topic, &sub->link);
+    list_remove(&sub->node);
+    list_remove(&sub->mine);
+    *(topic->is_pattern ? &client->patterns : &client->channels) -= 1;
+    client->subs_bytes -= sub_bytes(topic);
+    count(client->worker, topic, client->worker->id, -1);
+    free(sub);
+}
+
+static struct sub *sub_of(const struct client *client, bool is_pattern, struct bytes name) {
+    struct topic *topic =
+        client->subs != NULL ? topic_find(client->worker, is_pattern, name) : NULL;
+    return topic != NULL ? sub_find(client, topic) : NULL;
+}
+
+static struct sub *first_sub(const struct client *client, bool is_pattern) {
+    struct list *list = is_pattern ? &client->subs->patterns : &client->subs->channels;
+    struct list_node *node = list_first(list);
+    return node != NULL ? LIST_ENTRY(node, struct sub, mine) : NULL;
+}
+
+/* ---- Changes that all workers hear of ---- */
+
+/* A row of them, as it travels: `change` subscribers of a topic have come; then the name. */
+struct delta {
+    uint32_t name_bytes;
+    uint32_t subscriptions; /* of the client, for its reply */
+    int8_t change;          /* 1, 0, -1 */
+    bool is_pattern;
+    bool no_name; /* there was nothing to unsubscribe from */
+};
+
+struct deltas {
+    unsigned home;
+    bool off;
+    size_t bytes; /* that follow */
+};
+
+static void add_delta(struct text *text, struct delta delta, struct bytes name) {
+    delta.name_bytes = (uint32_t)name.len;
+    text_append(text, (const char *)&delta, sizeof delta);
+    text_append_bytes(text, name);
+}
+
+/* The next one from *at on; false at the end. */
+static bool next_delta(const struct deltas *deltas, size_t *at, struct delta *ret,
+                       struct bytes *ret_name) {
+    const char *start = (const char *)(deltas + 1);
+    if (*at == deltas->bytes) {
+        return false;
+    }
+    memcpy(ret, start + *at, sizeof *ret);
+    *ret_name = bytes_make(start + *at + sizeof *ret, ret->name_bytes);
+    *at += sizeof *ret + ret->name_bytes;
+    return true;
+}
+
+static void apply(struct worker *worker, const struct deltas *deltas) {
+    struct delta delta;
+    struct bytes name;
+    size_t at = 0;
+    while (next_delta(deltas, &at, &delta, &name)) {
+        if (delta.change != 0) {
+            struct topic *topic = topic_get(worker, delta.is_pattern, name);
+            count(worker, topic, deltas->home, delta.change);
+        }
+    }
+}
+
+static bool apply_part(struct worker *worker, const void *args, void *result) {
+    const struct deltas *deltas = args;
+    if (deltas->home != worker->id) {
+        apply(worker, deltas);
+    }
+    return true;
+}
+
+static void write_replies(struct reply *reply, const struct deltas *deltas) {
+    struct delta delta;
+    struct bytes name;
+    size_t at = 0;
+    while (next_delta(deltas, &at, &delta, &name)) {
+        reply_push(reply, 3);
+        reply_bulk_text(reply, delta.is_pattern ? deltas->off ? "punsubscribe" : "psubscribe"
+                               : deltas->off    ? "unsubscribe"
+                                                : "subscribe");
+        if (delta.no_name) {
+            reply_null(reply);
+        } else {
+            reply_bulk(reply, name);
+        }
+        reply_int(reply, delta.subscriptions);
+    }
+}
+
+/* All workers know. Replies that are off are written nevertheless, as they are pushed. */
+static void change_done(struct exec *x, const struct scatter_result *result) {
+    if (x->client != NULL && x->reply->out == &x->worker->discard && x->client->txn == NULL &&
+        !client_is_closing(x->client)) {
+        struct reply reply;
+        reply_init(&reply, &x->client->out, x->client->resp);
+        write_replies(&reply, result->args);
+        client_mark_dirty(x->client);
+    } else {
+        write_replies(x->reply, result->args);
+    }
+}
+
+static void change_one(struct client *client, struct text *text, bool is_pattern, bool off,
+                       struct bytes name) {
+    struct delta delta = {.is_pattern = is_pattern};
+    if (off) {
+        struct sub *sub = sub_of(client, is_pattern, name);
+        delta.change = sub != NULL ? -1 : 0;
+        delta.subscriptions = subscriptions(client) - (sub != NULL);
+        add_delta(text, delta, name); /* which may be the topic's own */
+        if (sub != NULL) {
+            sub_free(sub);
+        }
+    } else {
+        delta.change = subscribe(client, is_pattern, name);
+        delta.subscriptions = subscriptions(client);
+        add_delta(text, delta, name);
+    }
+}
+
+void pubsub_change(struct exec *x, bool patterns, bool off) {
+    struct client *client = x->client;
+    struct worker *worker = x->worker;
+    pubsub_deliver_all(worker);
+    struct text text;
+    text_init(&text);
+    struct deltas deltas = {.home = worker->id, .off = off};
+    text_append(&text, (const char *)&deltas, sizeof deltas);
+    for (uint32_t i = 1; i < x->argc; i++) {
+        change_one(client, &text, patterns, off, x->argv[i]);
+    }
+    if (x->argc == 1) {
+        struct sub *sub;
+        while (client->subs != NULL && (sub = first_sub(client, patterns)) != NULL) {
+            change_one(client, &text, patterns, off, sub->topic->name);
+        }
+        if (text.len == sizeof deltas) {
+            struct delta none = {
+                .is_pattern = patterns, .no_name = true, .subscriptions = subscriptions(client)};
+            add_delta(&text, none, BYTES(""));
+        }
+    }
+    deltas.bytes = text.len - sizeof deltas;
+    memcpy(text.ptr, &deltas, sizeof deltas);
+    note_subscriptions(client);
+    if (!off) {
+        confirm_later(client);
+    }
+    scatter_all(x, apply_part, 0, text.ptr, text.len, change_done);
+    text_fini(&text);
+}
+
+static void tell_all(const struct worker *worker, const struct text *text) {
+    for (unsigned i = 0; i < worker->server->workers_count; i++) {
+        if (i != worker->id) {
+            struct message *message = must_malloc(sizeof *message + text->len);
+            *message = (struct message){.kind = MESSAGE_SUBSCRIBERS, .home = POST_ONE_WAY};
+            memcpy(message + 1, text->ptr, text->len);
+            post_send(worker->server->office, worker->id, i, message);
+        }
+    }
+}
+
+void pubsub_counts_arrived(struct worker *worker, struct message *message) {
+    apply(worker, (const struct deltas *)(message + 1));
+    free(message);
+}
+
+void pubsub_leave(struct client *client) {
+    struct subs *subs = client->subs;
+    if (subs == NULL) {
+        return;
+    }
+    struct text text;
+    text_init(&text);
+    struct deltas deltas = {.home = client->worker->id, .off = true};
+    text_append(&text, (const char *)&deltas, sizeof deltas);
+    for (int is_pattern = 0; is_pattern <= 1; is_pattern++) {
+        struct sub *sub;
+        while ((sub = first_sub(client, is_pattern)) != NULL) {
+            change_one(client, &text, is_pattern, true, sub->topic->name);
+        }
+    }
+    deltas.bytes = text.len - sizeof deltas;
+    memcpy(text.ptr, &deltas, sizeof deltas);
+    if (deltas.bytes > 0) {
+        tell_all(client->worker, &text);
+    }
+    text_fini(&text);
+    note_subscriptions(client);
+    list_remove(&subs->confirming);
+    outbuf_fini(&subs->early);
+    links_fini(&subs->by_topic);
+    client->subs = NULL;
+    free(subs);
+}
+
+/* ---- What there is ---- */
+
+uint64_t pubsub_channels(const struct worker *worker, const struct bytes *pattern,
+                         void (*each)(void *arg, struct bytes channel), void *arg) {
+    const struct links *table = &worker->topics.channels;
+    uint64_t n = 0;
+    for (size_t i = 0; i < table->buckets_count; i++) {
+        for (const struct link *at = table->buckets[i]; at != NULL; at = at->next) {
+            const struct topic *topic = (const struct topic *)at;
+            if (pattern != NULL && !glob_match(*pattern, topic->name, false)) {
+                continue;
+            }
+            n++;
+            if (each != NULL) {
+                each(arg, topic->name);
+            }
+        }
+    }
+    return n;
+}
+
+uint64_t pubsub_subscribers(const struct worker *worker, struct bytes channel) {
+    const struct topic *topic = topic_find(worker, false, channel);
+    return topic != NULL ? topic->total : 0;
+}
+
+uint64_t pubsub_patterns(const struct worker *worker) {
+    return worker->topics.patterns.count;
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* pubsub: channels and patterns, and who has subscribed to them, over all workers.
+ *
+ * A worker has a table of its own clients' subscriptions, and for each channel and pattern the
+ * number of subscribers on each worker. So who publishes knows where somebody listens: a message
+ * goes there and nowhere else, and its answer, how many get it, waits for nobody. SUBSCRIBE is
+ * answered when all workers know of it: whatever is published after that arrives. What was
+ * published before that, and reached the client's worker, comes behind the answer.
+ *
+ * Messages are delivered at the end of a turn, or before the worker's own subscriptions change. So
+ * those of one publisher come in their order, and never within the reply of a command.
+ *
+ * Thread: the worker's own; of a client, its home.
+ */
+#ifndef SHOAL_SERVER_PUBSUB_PUBSUB_H
+#define SHOAL_SERVER_PUBSUB_PUBSUB_H
+
+#include "base/bytes.h"
+#include "server/pubsub/topics.h"
+
+#include <stdint.h>
+
+struct client;
+struct exec;
+struct message;
+struct worker;
+
+void topics_init(struct topics *topics);
+void topics_free(struct worker *worker);
+
+/* How many clients get it. */
+uint64_t pubsub_publish(struct worker *worker, struct bytes channel, struct bytes message);
+/* Whether anybody has subscribed to anything. */
+static inline bool pubsub_is_used(const struct topics *topics) {
+    return topics->channels.count + topics->patterns.count > 0;
+}
+/* Something is to be delivered. */
+static inline bool pubsub_is_due(const struct topics *topics) {
+    return !list_empty(&topics->queue) || !list_empty(&topics->confirming);
+}
+/* Once a turn: delivers a slice of it; what is left is in the queue. */
+void pubsub_deliver(struct worker *worker);
+/* All of it: behind the reply of who has published, for one. */
+void pubsub_deliver_all(struct worker *worker);
+
+/* SUBSCRIBE, PSUBSCRIBE; and with `off` UNSUBSCRIBE, PUNSUBSCRIBE: of what argv names from 1 on, or
+ * of all there is. Replies now, or when all workers know. */
+void pubsub_change(struct exec *x, bool patterns, bool off);
+/* The client subscribes to nothing any more; others hear of it by themselves. Harmless without. */
+void pubsub_leave(struct client *client);
+
+/* ---- What there is ---- */
+
+/* Channels that match (NULL: all); `each` may be NULL. Returns how many. */
+uint64_t pubsub_channels(const struct worker *worker, const struct bytes *pattern,
+                         void (*each)(void *arg, struct bytes channel), void *arg);
+uint64_t pubsub_subscribers(const struct worker *worker, struct bytes channel);
+uint64_t pubsub_patterns(const struct worker *worker);
+
+/* ---- Messages ---- */
+
+/* Something was published elsewhere; subscribers have come or gone elsewhere. */
+void pubsub_arrived(struct worker *worker, struct message *message);
+void pubsub_counts_arrived(struct worker *worker, struct message *message);
+
+#endif

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* topics: what one worker knows of publish and subscribe (pubsub.h).
+ *
+ * Thread: the worker's own.
+ */
+#ifndef SHOAL_SERVER_PUBSUB_TOPICS_H
+#define SHOAL_SERVER_PUBSUB_TOPICS_H
+
+#include "base/links.h"
+#include "base/list.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct topics {
+    struct links channels, patterns; /* that somebody, anywhere, has subscribed to: struct topic */
+    struct list patterns_in_order;
+    struct list queue;      /* publications to be delivered here, in their order */
+    struct list confirming; /* subs whose client is not told yet that it has subscribed */
+    struct list unused;     /* topics that went while something was being delivered */
+    bool delivering;
+    unsigned clients; /* of this worker that have subscribed to something */
+    size_t bytes;
+};
+
+#endif

@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Publish and subscribe: who gets what, on any thread, in which order, in both protocols; and what a subscribed client may do.
+
+Scenes run on any server.
+"""
+
+import random
+import re
+import threading
+
+import pytest
+
+from resp import Push, RespError, encode
+from server import wait_for
+
+pytestmark = pytest.mark.row_each
+
+
+@pytest.fixture
+def many(server):
+    """Connections, as many as a test wants: they live on different threads."""
+    opened = []
+
+    def open_one(protocol="2", **options):
+        c = server.raw(**options)
+        opened.append(c)
+        if protocol == "3":
+            c.do("HELLO", "3")
+        return c
+
+    yield open_one
+    for c in opened:
+        c.close()
+    with server.raw() as last:
+        assert wait_for(lambda: last.do("PUBSUB", "CHANNELS") == [] and last.do("PUBSUB", "NUMPAT") == 0)
+        assert stat(last, "pubsub_clients") == 0 and stat(last, "pubsub_channels") == 0
+
+
+def stat(c, name):
+    found = re.search(name + r":(\d+)", c.do("INFO", "everything").decode())
+    return int(found.group(1)) if found else 0
+
+
+def subscribe(c, *names, word="subscribe"):
+    c.send(encode(word, *names))
+    return c.read_some(len(names))
+
+
+def test_all_who_have_subscribed_get_it(many):
+    publisher = many()
+    listeners = [many(protocol) for protocol in "23232323"]
+    for n, c in enumerate(listeners):
+        assert subscribe(c, "news", "other") == [[b"subscribe", b"news", 1], [b"subscribe", b"other", 2]]
+        assert publisher.do("PUBLISH", "news", "n%d" % n) == n + 1
+        if n < 6:  # Valkey 9.1.2 answers garbage from 8 on
+            assert publisher.do("PUBSUB", "NUMSUB", "news", "none", "other") == [b"news", n + 1, b"none", 0, b"other", n + 1]
+    for n, c in enumerate(listeners):
+        for i in range(n, len(listeners)):
+            got = c.read()
+            assert got == [b"message", b"news", b"n%d" % i] and isinstance(got, Push) == (n % 2 == 1)
+    assert publisher.do("PUBLISH", "nobody", "x") == 0
+    assert sorted(publisher.do("PUBSUB", "CHANNELS")) == [b"news", b"other"]
+    assert publisher.do("PUBSUB", "CHANNELS", "n*") == [b"news"]
+    for n, c in enumerate(listeners):
+        assert c.read_some(n) == [[b"message", b"news", b"x"]] * n
+        assert subscribe(c, "news", word="UNSUBSCRIBE") == [[b"unsubscribe", b"news", 1]]
+        assert publisher.do("PUBLISH", "news", "x") == len(listeners) - n - 1
+
+
+def test_patterns(many):
+    publisher, a, b = many(), many(), many("3")
+    assert subscribe(a, "n*", "*s", "none", word="PSUBSCRIBE") == [[b"psubscribe", b"n*", 1], [b"psubscribe", b"*s", 2], [b"psubscribe", b"none", 3]]
+    subscribe(b, "n?ws", word="PSUBSCRIBE")
+    subscribe(a, "news")
+    assert publisher.do("PUBSUB", "NUMPAT") == 4
+    assert publisher.do("PUBLISH", "news", "x") == 4
+    assert a.read() == [b"message", b"news", b"x"]
+    assert sorted(a.read_some(2)) == [[b"pmessage", b"*s", b"news", b"x"], [b"pmessage", b"n*", b"news", b"x"]]
+    assert b.read() == [b"pmessage", b"n?ws", b"news", b"x"]
+    assert publisher.do("PUBSUB", "CHANNELS") == [b"news"]
+    subscribe(a, "n*", word="PUNSUBSCRIBE")
+    assert publisher.do("PUBLISH", "never", "y") == 0
+    assert publisher.do("PUBLISH", "news", "z") == 3
+
+
+def test_unsubscribing_from_nothing_and_from_all(many):
+    a = many()
+    for word in ("UNSUBSCRIBE", "PUNSUBSCRIBE"):
+        assert a.do(word) == [word.lower().encode(), None, 0]
+        assert a.do(word, "x") == [word.lower().encode(), b"x", 0]
+    subscribe(a, "x", "y", "x")
+    subscribe(a, "p*", word="PSUBSCRIBE")
+    a.send(encode("UNSUBSCRIBE"))
+    assert sorted(one[1] for one in a.read_some(2)) == [b"x", b"y"]
+    assert a.do("UNSUBSCRIBE") == [b"unsubscribe", None, 1]
+    assert a.do("PUNSUBSCRIBE") == [b"punsubscribe", b"p*", 0]
+    assert a.do("GET", "none") is None
+
+
+def test_what_a_subscribed_client_may_do(many):
+    a = many()
+    subscribe(a, "x")
+    refusal = "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+    for words, name in (("GET a", "get"), ("CLIENT LIST", "client|list"), ("MULTI", "multi"), ("HELLO 3", "hello"), ("PUBLISH x y", "publish")):
+        assert a.do(*words.split(" ")) == RespError(refusal % name)
+    assert a.do("GET").startswith("ERR wrong number")
+    assert a.do("NOSUCH").startswith("ERR unknown command")
+    assert a.do("PING") == [b"pong", b""]
+    assert a.do("PING", "hi") == [b"pong", b"hi"]
+    assert a.do("RESET") == "RESET"
+    assert a.do("PING") == "PONG"
+    subscribe(a, "x")
+    assert a.do("QUIT") == "OK" and a.is_closed()
+
+
+def test_resp3_may_do_all(many):
+    a = many("3")
+    subscribe(a, "x")
+    assert a.do("PING") == "PONG"
+    a.send(encode("PUBLISH", "x", "1") + encode("PING") + encode("PUBLISH", "x", "2") + encode("PING"))
+    assert a.read_some(6) == [1, [b"message", b"x", b"1"], "PONG", 1, [b"message", b"x", b"2"], "PONG"]
+    a.do("HELLO", "2")
+    assert a.do("GET", "x").startswith("ERR Can't execute 'get'")
+
+
+def test_in_transactions(many):
+    a, b = many("3"), many()
+    subscribe(a, "x")
+    a.send(encode("MULTI") + encode("PUBLISH", "x", "1") + encode("GET", "none") + encode("SUBSCRIBE", "k") + encode("PUBLISH", "k", "2") + encode("EXEC"))
+    assert a.read_some(5) == ["OK"] + ["QUEUED"] * 4
+    # Pushes are elements of nothing: here they are read as if they were.
+    assert a.read_raw()[1].startswith(b"*4\r\n:1\r\n_\r\n>3\r\n$9\r\nsubscribe\r\n$1\r\nk\r\n:2\r\n:1\r\n")
+    assert a.read_some(2) == [[b"message", b"x", b"1"], [b"message", b"k", b"2"]]
+    b.send(encode("MULTI") + encode("SUBSCRIBE", "m") + encode("PUBLISH", "m", "1") + encode("EXEC"))
+    assert b.read_some(3) == ["OK", "QUEUED", "QUEUED"]
+    assert b.read() == [[b"subscribe", b"m", 1], 1]
+    assert b.read() == [b"message", b"m", b"1"]
+
+
+def test_reply_off_does_not_hold_messages(many):
+    a, b = many(), many()
+    a.send(encode("CLIENT", "REPLY", "OFF") + encode("SUBSCRIBE", "x"))
+    assert a.read() == [b"subscribe", b"x", 1]
+    assert b.do("PUBLISH", "x", "1") == 1
+    assert a.read() == [b"message", b"x", b"1"]
+
+
+def test_client_list_shows_it(many):
+    a, b = many(), many()
+    who = str(a.do("CLIENT", "ID"))
+    subscribe(a, "x", "y")
+    subscribe(a, "p*", word="PSUBSCRIBE")
+    line = b.do("CLIENT", "LIST", "TYPE", "pubsub").decode()
+    assert "id=%s " % who in line and line.count("\n") == 1
+    assert " flags=P " in line and " sub=2 psub=1 " in line
+    assert "id=%s " % who not in b.do("CLIENT", "LIST", "TYPE", "normal").decode()
+    assert (stat(b, "pubsub_clients"), stat(b, "pubsub_channels"), stat(b, "pubsub_patterns")) in ((1, 2, 1), (0, 2, 1))
+    assert b.do("CLIENT", "KILL", "TYPE", "pubsub") == 1
+    assert wait_for(lambda: b.do("PUBSUB", "NUMSUB", "x") == [b"x", 0])
+
+
+def test_those_who_go_are_not_counted(many):
+    b = many()
+    for how in ("close", "kill"):
+        listeners = [many() for _ in range(10)]
+        ids = [str(c.do("CLIENT", "ID")) for c in listeners]
+        for c in listeners:
+            subscribe(c, "x", *["c%d" % i for i in range(50)])
+        assert b.do("PUBLISH", "x", "1") == 10
+        for c, i in zip(listeners, ids):
+            if how == "kill":
+                b.do("CLIENT", "KILL", "ID", i)
+            else:
+                c.close()
+        assert wait_for(lambda: b.do("PUBLISH", "x", "2") == 0)
+        assert b.do("PUBSUB", "CHANNELS") == []
+
+
+def test_names_and_messages_may_be_anything(many):
+    a, b = many(), many()
+    for name in (b"", b"\r\n", b"\0\xff", b"x" * 100000):
+        assert subscribe(a, name) == [[b"subscribe", name, 1]]
+        for message in (b"", b"\r\n\0", b"y" * 300000):
+            assert b.do("PUBLISH", name, message) == 1
+            assert a.read() == [b"message", name, message]
+        subscribe(a, name, word="UNSUBSCRIBE")
+
+
+def test_errors(many):
+    a = many()
+    for words in (["SUBSCRIBE"], ["PSUBSCRIBE"], ["PUBLISH", "x"], ["PUBLISH", "x", "y", "z"], ["PUBSUB"]):
+        assert a.do(*words) == RespError("ERR wrong number of arguments for '%s' command" % words[0].lower())
+    assert a.do("PUBSUB", "FOO") == RespError("ERR unknown subcommand 'FOO'. Try PUBSUB HELP.")
+    assert a.do("PUBSUB", "CHANNELS", "a", "b") == RespError("ERR unknown subcommand or wrong number of arguments for 'CHANNELS'. Try PUBSUB HELP.")
+    assert a.do("PUBSUB", "NUMPAT", "a") == RespError("ERR wrong number of arguments for 'pubsub|numpat' command")
+    assert a.do("PUBSUB", "NUMSUB") == []
+
+
+def test_a_listener_that_does_not_read_is_closed(many):
+    """Its own limit holds, not that of others."""
+    b = many()
+    b.do("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1mb 0 0 normal 0 0 0")
+    try:
+        a = many(rcvbuf=4096)
+        subscribe(a, "x")
+        assert wait_for(lambda: [b.do("PUBLISH", "x", "y" * 100000) for _ in range(50)][-1] == 0)
+        assert b.do("PUBSUB", "CHANNELS") == []
+    finally:
+        b.do("CONFIG", "SET", "client-output-buffer-limit", "pubsub 33554432 8388608 60 normal 0 0 0")
+
+
+def test_a_subscription_is_known_everywhere_once_it_is_answered(many):
+    publishers = [many() for _ in range(8)]
+    a = many()
+    for i in range(60):
+        name = "c%d" % i
+        subscribe(a, name)
+        assert publishers[i % 8].do("PUBLISH", name, "x") == 1
+        assert a.read() == [b"message", name.encode(), b"x"]
+        subscribe(a, name, word="UNSUBSCRIBE")
+        assert publishers[(i + 1) % 8].do("PUBLISH", name, "x") == 0
+
+
+def test_a_publisher_sees_its_earlier_writes_done(many):
+    """Who gets the message finds what was written before it."""
+    a, b = many("3"), many()
+    subscribe(a, "x")
+    for i in range(50):
+        keys = ["pub:%d:%d" % (i, j) for j in range(8)]
+        b.send(b"".join(encode("SET", key, "v") for key in keys) + encode("PUBLISH", "x", str(i)))
+        assert a.read() == [b"message", b"x", str(i).encode()]
+        assert a.do("EXISTS", *keys) == 8
+        b.read_some(9)
+        b.do("DEL", *keys)
+
+
+def test_many_at_once(server, many):
+    """Messages of one publisher come in their order, all of them, while others come and go."""
+    listeners = [many(random.choice("23")) for _ in range(8)]
+    for c in listeners:
+        subscribe(c, "all")
+    failed = []
+
+    def publish(number):
+        try:
+            with server.raw() as c:
+                for i in range(200):
+                    c.send(encode("PUBLISH", "all", "%d %d" % (number, i)))
+                c.read_some(200)
+        except Exception as e:
+            failed.append(e)
+
+    def come_and_go():
+        try:
+            with server.raw() as c:
+                for i in range(60):
+                    subscribe(c, "all2", "a%d" % i)
+                    c.send(encode("UNSUBSCRIBE"))
+                    c.read_some(2)
+        except Exception as e:
+            failed.append(e)
+
+    threads = [threading.Thread(target=publish, args=(i,)) for i in range(6)] + [threading.Thread(target=come_and_go) for _ in range(3)]
+    for t in threads:
+        t.start()
+    for c in listeners:
+        last = {}
+        for _ in range(6 * 200):
+            kind, channel, text = c.read()
+            number, i = text.split(b" ")
+            assert last.get(number, -1) + 1 == int(i)
+            last[number] = int(i)
+    for t in threads:
+        t.join()
+    assert not failed, failed[0]
