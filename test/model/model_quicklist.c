@@ -27,7 +27,7 @@ static struct bytes text_of(uint64_t seed, char *room) {
     static const uint32_t lengths[] = {1, 3, 20, 40, 70, 130, 400, 3000, 5000, 9000, 11000};
     uint64_t which = seed & 0xFF;
     if (which < 80) {
-        return bytes_make(room, num_format_i64(room, (int64_t)(which - 40) << (which % 50)));
+        return bytes_make(room, num_format_i64(room, (int64_t)((which - 40) << which % 50)));
     }
     uint32_t length = which == 80 ? 0 : lengths[(seed >> 8) % 11];
     for (uint32_t i = 0; i < length; i++) {
