@@ -25,15 +25,19 @@ void list_iter_open(struct quicklist_iter *iter, const struct value *value, uint
     }
 }
 
-void list_describe(const struct value *value, char *text, size_t room) {
+void list_describe(const struct value *value, bool brief, char *text, size_t room) {
     text[0] = 0;
-    if (value->form == FORM_QUICKLIST) {
-        struct quicklist_shape shape = quicklist_shape(value->root);
-        snprintf(text, room,
-                 " ql_nodes:%llu ql_avg_node:%.2f ql_listpack_max:%d ql_compressed:%d"
-                 " ql_uncompressed_size:%llu",
+    if (value->form != FORM_QUICKLIST) {
+        return;
+    }
+    struct quicklist_shape shape = quicklist_shape(value->root);
+    int length =
+        snprintf(text, room, " ql_nodes:%llu ql_avg_node:%.2f ql_listpack_max:%d ql_compressed:%d",
                  (unsigned long long)shape.nodes, (double)list_count(value) / (double)shape.nodes,
-                 shape.fill, shape.depth > 0, (unsigned long long)shape.bytes);
+                 shape.fill, shape.depth > 0);
+    if (!brief && (size_t)length < room) {
+        snprintf(text + length, room - (size_t)length, " ql_uncompressed_size:%llu",
+                 (unsigned long long)shape.bytes);
     }
 }
 

@@ -24,8 +24,9 @@ uint64_t list_count(const struct value *value);
 void list_iter_open(struct quicklist_iter *iter, const struct value *value, uint64_t index,
                     bool backward);
 
-/* What DEBUG OBJECT adds about a quicklist, with a space before it; nothing about another form. */
-void list_describe(const struct value *value, char *text, size_t room);
+/* What DEBUG OBJECT adds about a quicklist, with a space before it; nothing about another form.
+ * `brief`: without the bytes. */
+void list_describe(const struct value *value, bool brief, char *text, size_t room);
 
 /* ---- Changing, within an open change ---- */
 

@@ -46,15 +46,21 @@ static void absent(struct exec *x) {
 
 /* ---- About a key ---- */
 
+/* What others than OBJECT want of a key, which they write to the log. */
+struct key_wish {
+    const char *encoding; /* NULL: nobody has that */
+    const char *answer, *refusal;
+};
+
 struct key_args {
     uint32_t db;
-    bool fast;           /* OBJECT key fast */
-    const char *refusal; /* of others than OBJECT: they are about values of other kinds */
-    struct key key;      /* its name lies behind, in the same allocation, owned by home */
+    bool fast;                   /* OBJECT key fast */
+    const struct key_wish *wish; /* NULL: OBJECT */
+    struct key key;              /* its name lies behind, in the same allocation, owned by home */
 };
 
 struct key_part {
-    bool found;
+    bool found, granted;
     char text[320];
 };
 
@@ -67,7 +73,10 @@ static bool object_part(struct worker *worker, const void *args, void *result) {
     if (entry == NULL) {
         return true;
     }
+    const char *encoding = entry_encoding_name(entry);
     part->found = true;
+    part->granted =
+        a->wish != NULL && a->wish->encoding != NULL && strcmp(a->wish->encoding, encoding) == 0;
     uint32_t idle_s = entry_idle_seconds(ks, entry, now_ms);
     char length[40] = "";
     if (!a->fast && entry_type(entry) == TYPE_STRING) {
@@ -75,12 +84,11 @@ static bool object_part(struct worker *worker, const void *args, void *result) {
     }
     snprintf(part->text, sizeof(part->text),
              "Value at:%p refcount:1 encoding:%s%s lru:%u lru_seconds_idle:%u", (const void *)entry,
-             entry_encoding_name(entry), length,
-             (unsigned)((uint64_t)(now_ms / 1000 - idle_s) & 0xffffff), idle_s);
-    if (!a->fast && entry_type(entry) == TYPE_LIST) {
+             encoding, length, (unsigned)((uint64_t)(now_ms / 1000 - idle_s) & 0xffffff), idle_s);
+    if (entry_type(entry) == TYPE_LIST) {
         struct value value = entry_value_of(entry);
         size_t written = strlen(part->text);
-        list_describe(&value, part->text + written, sizeof(part->text) - written);
+        list_describe(&value, a->fast, part->text + written, sizeof(part->text) - written);
     }
     return true;
 }
@@ -90,22 +98,25 @@ static void object_done(struct exec *x, const struct scatter_result *result) {
     const struct key_part *part = result->parts[0];
     if (!part->found) {
         reply_error(x->reply, ERR_NO_KEY);
-    } else if (a->refusal != NULL) {
-        reply_error(x->reply, a->refusal);
-    } else {
+    } else if (a->wish == NULL) {
         reply_status(x->reply, part->text);
+    } else if (part->granted) {
+        log_worker(x->worker, LOG_WARNING, "DEBUG: %s", part->text);
+        reply_status(x->reply, a->wish->answer);
+    } else {
+        reply_error(x->reply, a->wish->refusal);
     }
     free(a);
 }
 
-static void ask_key(struct exec *x, const char *refusal) {
+static void ask_key(struct exec *x, const struct key_wish *wish) {
     struct bytes name = x->argv[2];
     struct key_args *args = must_malloc(sizeof(*args) + name.len + 1);
     memcpy(args + 1, name.ptr, name.len);
     *args = (struct key_args){
         .db = x->db,
         .fast = x->argc > 3 && bytes_is(x->argv[3], "fast"),
-        .refusal = refusal,
+        .wish = wish,
         .key = key_make(&worker_server(x->worker)->secret,
                         bytes_make((const char *)(args + 1), name.len)),
     };
@@ -118,15 +129,22 @@ static void debug_object(struct exec *x) {
 }
 
 static void debug_htstats_key(struct exec *x) {
-    ask_key(x, "ERR The value stored at the specified key is not represented using an hash table");
+    static const struct key_wish wish = {
+        .refusal =
+            "ERR The value stored at the specified key is not represented using an hash table"};
+    ask_key(x, &wish);
 }
 
 static void debug_listpack(struct exec *x) {
-    ask_key(x, "ERR Not a listpack encoded object.");
+    static const struct key_wish wish = {"listpack", "Listpack structure printed on stdout",
+                                         "ERR Not a listpack encoded object."};
+    ask_key(x, &wish);
 }
 
 static void debug_quicklist(struct exec *x) {
-    ask_key(x, "ERR Not a quicklist encoded object.");
+    static const struct key_wish wish = {"quicklist", "Quicklist structure printed on stdout",
+                                         "ERR Not a quicklist encoded object."};
+    ask_key(x, &wish);
 }
 
 /* ---- HTSTATS ---- */
@@ -540,6 +558,8 @@ static const char *const help_lines[] = {
     "    Show the sizes of a database's tables.",
     "HTSTATS-KEY <key>",
     "    Show the sizes of a value's table.",
+    "LISTPACK <key>",
+    "    Write to the log how a value that is a listpack is stored.",
     "LOG <text>",
     "    Write a line to the log.",
     "MOVE-SLOT <slot> <shard>",
@@ -555,6 +575,8 @@ static const char *const help_lines[] = {
     "PROTOCOL <type>",
     "    Reply with a value of a type: string, integer, double, bignum, null, array, set, map,",
     "    attrib, push, verbatim, true, false.",
+    "QUICKLIST <key> [<how much>]",
+    "    The same for a quicklist.",
     "QUICKLIST-PACKED-THRESHOLD <bytes>",
     "    Let elements of lists from so many bytes on lie by themselves; 0: as the limits say.",
     "REFUSE <key>|ALL <error>",
@@ -580,9 +602,8 @@ static const char *const help_lines[] = {
     "REPLYBUFFER <PEAK-RESET-TIME|RESIZING> <value>, CHANGE-REPL-ID, REPLICATE <command>,",
     "SLOTMIGRATION <PREVENT-PAUSE|PREVENT-FAILOVER> <value>",
     "    Taken, without effect.",
-    "CLIENT-EVICTION, CLUSTERLINK, CONFIG-REWRITE-FORCE-ALL, CRASH-AND-RECOVER, LEAK, LISTPACK,",
-    "LOADAOF, MALLCTL, MALLCTL-STR, PROTECT-CLIENT, QUICKLIST, RESTART, SDSLEN, STRINGMATCH-TEST,",
-    "STRUCTSIZE",
+    "CLIENT-EVICTION, CLUSTERLINK, CONFIG-REWRITE-FORCE-ALL, CRASH-AND-RECOVER, LEAK, LOADAOF,",
+    "MALLCTL, MALLCTL-STR, PROTECT-CLIENT, RESTART, SDSLEN, STRINGMATCH-TEST, STRUCTSIZE",
     "    Refused: they are about what is not there.",
     NULL,
 };
