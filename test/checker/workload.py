@@ -38,7 +38,8 @@ class Keys:
         self.data = spread_names("d", 4)  # written in one pipeline with a pointer, which comes behind it
         self.pointers = spread_names("p", 4)
         self.counters = spread_names("c", 2) + ["c{one}"]
-        self.lists = spread_names("l", 4) + ["l0{one}", "l1{one}"]
+        self.lists = spread_names("l", 4) + ["l0{one}", "l1{one}"]  # strings that are appended to
+        self.queues = spread_names("q", 4) + ["q0{one}", "q1{one}"]  # lists that are pushed to
 
 
 class Request:
@@ -76,6 +77,12 @@ def tokens(reply):
     return ",".join("%d" % int(reply[i : i + DIGITS]) for i in range(0, len(reply), DIGITS))
 
 
+def elements(reply):
+    if any(len(element) != DIGITS for element in reply):
+        raise BadReply("a list has %r" % reply)
+    return ",".join("%d" % int(element) for element in reply)
+
+
 def place(reply):
     if reply % DIGITS:
         raise BadReply("APPEND answers %r" % reply)
@@ -100,6 +107,33 @@ def do_append(key, value):
 
 def do_list(key):
     return ("GET", key), "", lambda reply: "l:%s=%s" % (key, tokens(reply))
+
+
+def do_push(key, value):
+    return ("RPUSH", key, value), "a:%s=%s" % (key, value), lambda reply: "a:%s=%s@%d" % (key, value, reply)
+
+
+def do_range(key):
+    return ("LRANGE", key, "0", "-1"), "", lambda reply: "l:%s=%s" % (key, elements(reply))
+
+
+def do_read_list(key):
+    """A string that was appended to, or a list that was pushed to, whichever it is by its name."""
+    return do_range(key) if key.split(".", 1)[-1 if key.startswith("g") else 0].startswith("q") else do_list(key)
+
+
+def do_push_by_way(key, value):
+    """The same as do_push, in steps of a transaction: the element comes to its list from another one, mostly of another shard."""
+    way = "way:" + value
+
+    def step(*command):
+        return command, "", lambda reply: ""
+
+    if int(value) % 2:
+        moves = [step("LMOVE", way, key, "LEFT", "RIGHT")]
+    else:  # to the head, and from there to the tail
+        moves = [step("RPOPLPUSH", way, key), step("LMOVE", key, key, "LEFT", "RIGHT")]
+    return [step("RPUSH", way, value)] + moves + [(("LLEN", key), "a:%s=%s" % (key, value), lambda reply: "a:%s=%s@%d" % (key, value, reply))]
 
 
 def do_incr(key):
@@ -171,8 +205,8 @@ class Workload:
     def some(self, names, most):
         return self.random.sample(names, self.random.randint(1, min(most, len(names))))
 
-    def list_name(self):
-        name = self.random.choice(self.keys.lists)
+    def list_name(self, names=None):
+        name = self.random.choice(names or self.keys.lists)
         return "%s.%d" % (name, self.clock() / LIST_SECONDS) if "{" not in name else "g%d.%s" % (self.clock() / LIST_SECONDS, name)
 
     def next(self):
@@ -197,12 +231,34 @@ class Workload:
         key = self.list_name()
         yield [one(do_append(key, self.new_value()) if self.random.randrange(2) else do_list(key))]
 
+    def queue_name(self):
+        return self.list_name(self.keys.queues)
+
+    def push(self):
+        key = self.queue_name()
+        yield [one(do_push(key, self.new_value()) if self.random.randrange(2) else do_range(key))]
+
+    def push_multi(self):
+        """Pushes to lists on any shards and reads others, all at one moment."""
+        steps = []
+        for _ in range(self.random.randint(1, 4)):
+            what = self.random.randrange(4)
+            if what == 0:
+                steps.append(do_push(self.queue_name(), self.new_value()))
+            elif what == 1:
+                steps += do_push_by_way(self.queue_name(), self.new_value())
+            else:
+                steps.append(do_range(self.queue_name()))
+        yield [transaction(steps)]
+
     def pipeline(self):
         requests = []
         for _ in range(self.random.randint(2, 8)):
             what = self.random.randrange(4)
             if what == 0:
                 requests.append(one(do_incr(self.random.choice(self.keys.counters))))
+            elif what == 1 and "push" in self.names and self.random.randrange(2):
+                requests.append(one(do_push(self.queue_name(), self.new_value())))
             elif what == 1:
                 requests.append(one(do_append(self.list_name(), self.new_value())))
             elif what == 2 and "mset" in self.names:
@@ -290,6 +346,8 @@ NEEDS = {
     "register": [["SET x0 1", "GETSET x0 2"]],
     "counter": [["INCR c0"]],
     "append": [["APPEND l0 1"]],
+    "push": [["RPUSH q0 1", "LRANGE q0 0 -1"]],
+    "push_multi": [["MULTI", "RPUSH p0 1", "LMOVE p0 p1 LEFT RIGHT", "RPOPLPUSH p1 p2", "LMOVE p2 p3 LEFT RIGHT", "LLEN p3", "LRANGE p3 0 -1", "EXEC", "DEL p3"]],
     "pipeline": [],
     "pointer": [],
     "mset": [["MSET p0 1 p1 1 p2 1 p3 1 p4 1 p5 1 p6 1 p7 1"], ["MGET p0 p1 p2 p3 p4 p5 p6 p7"]],
