@@ -22,6 +22,7 @@ struct lock_request;
 struct scatter_result;
 struct shard;
 struct txn_part;
+struct view;
 struct worker;
 
 /* Brief calls of one command that follow each other: they are timed and counted together, because
@@ -66,6 +67,7 @@ struct caller {
     const struct lock_request *holds; /* what its caller has locked on the shard, or NULL */
     uint32_t order;              /* and which of the commands of a transaction over shards it is: */
     uint64_t txn;                /* its number for effects.h, or 0 */
+    const struct view *view;     /* the shards of all workers, which are parked (park.h), or NULL */
     struct put_later *put_later; /* set by exec_put; for the caller, who must see to it; or NULL */
 };
 

@@ -239,9 +239,9 @@ enum arg_flag { ARG_OPTIONAL = 1, ARG_MULTIPLE = 2, ARG_MULTIPLE_TOKEN = 4 };
 struct command_arg {
     const char *name;
     enum arg_type type;
-    unsigned flags;      /* arg_flag */
-    int key_spec;        /* index of the key spec for ARG_KEY, else -1 */
-    const char *token;   /* or NULL */
+    unsigned flags;    /* arg_flag */
+    int key_spec;      /* index of the key spec for ARG_KEY (-1: none), and above 0 for a pattern */
+    const char *token; /* or NULL */
     const char *summary; /* or NULL */
     const char *since;   /* or NULL */
     const char *deprecated_since;
@@ -288,8 +288,11 @@ struct command {
     struct key_spec keys[KEY_SPECS_MAX]; /* ended by BEGIN_NONE */
     command_keys_fn *find_keys;          /* NULL: key specs are complete */
     command_dbs_fn *name_dbs;            /* NULL: all keys are in the selected database */
-    command_ready_fn *ready;             /* NULL: it does not wait for keys (exec_wait) */
-    const char *const *tips;             /* NULL-ended, or NULL */
+    /* Whether it reads keys that only values name (SORT BY, GET): then it runs at home, with all
+     * keys locked if there are several shards. NULL: never. */
+    bool (*reads_everywhere)(const struct bytes *argv, uint32_t argc);
+    command_ready_fn *ready; /* NULL: it does not wait for keys (exec_wait) */
+    const char *const *tips; /* NULL-ended, or NULL */
     const char *group, *since, *summary, *complexity;
     const char *deprecated_since, *replaced_by;
     const struct command_history *history; /* ended by since NULL, or NULL */

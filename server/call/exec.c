@@ -15,6 +15,7 @@
 #include "server/call/errors.h"
 #include "server/call/keyset.h"
 #include "server/client/large.h"
+#include "server/worker/park.h"
 #include "server/worker/worker.h"
 
 #include <math.h>
@@ -169,6 +170,19 @@ bool exec_arg_timeout_ms(const struct exec *x, uint32_t argv_index, int64_t *ret
         return false;
     }
     return timeout_fits(x, *ret_ms);
+}
+
+struct key exec_key_named(const struct exec *x, struct bytes name) {
+    return key_make(&x->worker->server->secret, name);
+}
+
+bool exec_sees_all(const struct exec *x) {
+    return x->caller->view != NULL;
+}
+
+struct keyspace *exec_keyspace(const struct exec *x, const struct key *key) {
+    const struct view *view = x->caller->view;
+    return view != NULL ? view_shard(view, key->slot)->keyspace : x->keyspace;
 }
 
 bool exec_arg_i64(const struct exec *x, uint32_t argv_index, int64_t *ret) {

@@ -55,6 +55,13 @@ void exec_put(struct exec *x, uint32_t db, const struct key *key, const struct l
 static inline bool exec_is_apart(const struct exec *x) {
     return x->stage == STAGE_AT;
 }
+
+/* For what reads keys that no argument names (row->reads_everywhere): such a key; and the keyspace
+ * that has it, or any other: x->keyspace, but where all shards are in view. */
+struct key exec_key_named(const struct exec *x, struct bytes name);
+bool exec_sees_all(const struct exec *x);
+struct keyspace *exec_keyspace(const struct exec *x, const struct key *key);
+
 /* For SPREAD_MOVE: what it took from another shard is here now; its owner runs the command once
  * more, and exec_takes says so there: x->key goes, or what was taken of it. */
 static inline void exec_take(struct exec *x) {

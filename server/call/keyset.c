@@ -33,7 +33,7 @@ static void fill(struct keyset *keys, const struct node *node, const struct byte
 
 static void route(struct keyset *keys, const struct node *node) {
     keys->slots_epoch = slots_epoch(&node->slots);
-    keys->apart = false;
+    keys->apart = keys->everywhere;
     for (uint32_t i = 0; i < keys->count; i++) {
         keys->list[i].worker = (uint16_t)node_owner(node, keys->list[i].key.slot);
         keys->apart |= keys->list[i].worker != keys->list[0].worker;
@@ -64,6 +64,8 @@ struct keyset *keyset_new(struct arena *arena, const struct node *node,
     check(count <= max);
     struct keyset *keys = arena_alloc(arena, sizeof *keys + count * sizeof *keys->list);
     fill(keys, node, argv, db, refs, count);
+    keys->everywhere = row->reads_everywhere != NULL && node->server->workers_count > 1 &&
+                       row->reads_everywhere(argv, argc);
     route(keys, node);
     return keys;
 }

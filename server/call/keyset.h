@@ -31,6 +31,7 @@ struct keyset {
     uint32_t count;
     bool wide;            /* they lie in several slots */
     bool apart;           /* and on several workers */
+    bool everywhere;      /* others, which its values name, may be on any (row->reads_everywhere) */
     uint64_t slots_epoch; /* of the table that names them (slots.h) */
     struct keyset_key list[];
 };

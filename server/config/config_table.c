@@ -143,7 +143,7 @@ const struct config_row config_rows[] = {
     BOOL("extended-redis-compatibility", NULL, extended_redis_compatibility, "no", ROW_ACTS),
     STRING("hash-seed", NULL, hash_seed, "", ROW_IMMUTABLE | ROW_ACTS, NULL),
     BOOL("hide-user-data-from-log", NULL, hide_user_data_from_log, "yes", ROW_ACTS),
-    STRING("locale-collate", NULL, locale_collate, "", 0, config_check_locale),
+    STRING("locale-collate", NULL, locale_collate, "", ROW_ACTS, config_check_locale),
     ENUM("log-format", NULL, log_format, "legacy", ROW_ACTS, names_log_format),
     ENUM("log-timestamp-format", NULL, log_timestamp_format, "legacy", ROW_ACTS, names_log_timestamp),
     STRING("logfile", NULL, logfile, "", ROW_IMMUTABLE | ROW_ACTS, config_check_logfile),

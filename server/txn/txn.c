@@ -1224,6 +1224,10 @@ bool txn_holds_all(const struct client *client) {
     return txn != NULL && txn->queue == NULL && txn->scope == LOCK_ALL_EXCLUSIVE;
 }
 
+bool txn_locks_all(const struct client *client) {
+    return client->txn != NULL && client->txn->scope != LOCK_KEYS;
+}
+
 void txn_exec(struct exec *x, struct multi_queue *queue) {
     if (exec_here(x, queue)) {
         return;

@@ -237,48 +237,57 @@ struct phases {
     uint32_t end;       /* behind the last one that is used */
 };
 
-/* One without keys. If it must see all that was before it, and be seen by all after it, it has a
- * phase of its own. */
+/* One without keys, or with others than are known. If it must see all that was before it, and be
+ * seen by all after it, it has a phase of its own. */
 static void plan_home(struct txn *txn, struct txn_command *command, struct phases *phases) {
     command->kind = TXN_HOME;
-    if (command->ref->row->place == PLACE_ALL_KEYS) {
+    bool everywhere = command->set != NULL && command->set->everywhere;
+    if (command->ref->row->place == PLACE_ALL_KEYS || everywhere) {
         bool writes = command->ref->flags & CMD_WRITE;
         enum lock_scope scope = writes ? LOCK_ALL_EXCLUSIVE : LOCK_ALL_SHARED;
         txn->scope = scope > txn->scope ? scope : txn->scope;
     }
-    command->phase = command->last_phase = command->ref->fences ? phases->end : phases->next_lend;
-    if (command->ref->fences) {
+    bool fences = command->ref->fences || everywhere;
+    command->phase = command->last_phase = fences ? phases->end : phases->next_lend;
+    if (fences) {
         phases->next = phases->next_lend = command->phase + 1;
     }
+}
+
+static void plan_on_keys(struct txn *txn, struct txn_command *command, struct phases *phases) {
+    enum command_spread spread = command->set->apart ? command->ref->row->spread : SPREAD_NONE;
+    bool lends = spread >= SPREAD_AT;
+    command->phase = lends ? phases->next_lend : phases->next;
+    struct division division;
+    if (lends) {
+        command->spread = spread;
+        plan_at(txn, command, command->phase);
+    } else if (spread != SPREAD_NONE && divide(command, &division)) {
+        command->spread = spread;
+        plan_divided(txn, command, &division, command->phase);
+    } else {
+        plan_whole(txn, command, command->phase);
+    }
+    if (txn->blocked != NULL) {
+        blocked_plan(txn->blocked, command);
+    }
+    phases->next = command->last_phase + (command->spread == SPREAD_AT);
+    phases->next_lend = command->last_phase;
 }
 
 /* A part's tasks stand in the order of commands, so what runs in one phase on one shard runs in
  * that order. On different shards it runs at one time: who lends must not be written to until what
  * it is lent to has run. */
 static void plan_command(struct txn *txn, struct txn_command *command, struct phases *phases) {
-    if (command->ref->row->place != PLACE_KEY) {
-        plan_home(txn, command, phases);
-    } else {
-        command->kind = TXN_TASKS;
+    bool has_keys = command->ref->row->place == PLACE_KEY;
+    command->kind = TXN_TASKS;
+    if (has_keys) {
         plan_keys(txn, command);
-        enum command_spread spread = command->set->apart ? command->ref->row->spread : SPREAD_NONE;
-        bool lends = spread >= SPREAD_AT;
-        command->phase = lends ? phases->next_lend : phases->next;
-        struct division division;
-        if (lends) {
-            command->spread = spread;
-            plan_at(txn, command, command->phase);
-        } else if (spread != SPREAD_NONE && divide(command, &division)) {
-            command->spread = spread;
-            plan_divided(txn, command, &division, command->phase);
-        } else {
-            plan_whole(txn, command, command->phase);
-        }
-        if (txn->blocked != NULL) {
-            blocked_plan(txn->blocked, command);
-        }
-        phases->next = command->last_phase + (command->spread == SPREAD_AT);
-        phases->next_lend = command->last_phase;
+    }
+    if (has_keys && !command->set->everywhere) {
+        plan_on_keys(txn, command, phases);
+    } else {
+        plan_home(txn, command, phases);
     }
     phases->end = command->last_phase >= phases->end ? command->last_phase + 1 : phases->end;
 }

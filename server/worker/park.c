@@ -18,11 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct view {
-    const struct node *node;
-    bool open;
-};
-
 /* Owned by the parker until all is over; the parts only read its address. */
 struct parking {
     park_run_fn *run;
@@ -96,7 +91,7 @@ void park_over_arrived(struct worker *worker, struct message *message) {
 
 /* ---- The parker ---- */
 
-struct shard *view_shard(const struct view *view, uint16_t slot) {
+static struct shard *shard_in_view(const struct view *view, uint16_t slot) {
     check(view->open); /* inv. 2 */
     struct worker *owner = view->node->server->workers[node_owner(view->node, slot)];
     return &owner->shard;
@@ -139,7 +134,7 @@ static void tell_over(struct worker *home) {
 
 static void parked_done(struct exec *x, const struct scatter_result *result) {
     struct parking *parking = *(struct parking *const *)result->args;
-    struct view view = {.node = x->worker->node, .open = true};
+    struct view view = {.node = x->worker->node, .open = true, .shard = shard_in_view};
     parking->run(x, &view, parking->args);
     view.open = false;
     tell_over(x->worker);
@@ -152,7 +147,7 @@ static void ticket_done(struct exec *x, const struct scatter_result *result) {
 }
 
 void park_all(struct exec *x, park_run_fn *run, const void *args, size_t args_bytes) {
-    check(txn_holds_all(x->client));
+    check(txn_locks_all(x->client));
     struct parking *parking = must_malloc(sizeof *parking + args_bytes);
     parking->run = run;
     parking->home = x->worker->id;

@@ -25,8 +25,8 @@
  * behind that: it waits with the messages until then.
  *
  * What a transaction has done on one shard only must not be seen, so the parker holds the locks of
- * all keys (txn_hold_all). Locks come first, then the token: whoever has it waits for nobody who
- * might want it.
+ * all keys (txn_hold_all; SORT: as it is planned). Locks come first, then the token: whoever has it
+ * waits for nobody who might want it.
  *
  * Thread: park_all at the client's home; the rest on the worker's own.
  */
@@ -39,15 +39,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct node;
 struct shard;
 struct worker;
 
 /* ---- The parker ---- */
 
 /* The shards of all workers of a node, while they are parked. */
-struct view;
+struct view {
+    const struct node *node;
+    bool open;
+    struct shard *(*shard)(const struct view *view, uint16_t slot);
+};
 /* The shard that owns a slot. */
-struct shard *view_shard(const struct view *view, uint16_t slot);
+static inline struct shard *view_shard(const struct view *view, uint16_t slot) {
+    return view->shard(view, slot);
+}
 
 /* Runs at the client's home, with the view of everything, and writes x->reply. It must not go on
  * elsewhere. */

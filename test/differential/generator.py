@@ -25,6 +25,8 @@ from streams import StreamCalls
 from hashes import HashCalls
 from lists import ListCalls
 from sorted_sets import SortedSets
+from sorting import SortCalls
+from streams import StreamCalls
 
 LLONG_MIN, LLONG_MAX = -(2**63), 2**63 - 1
 INTS = [
@@ -44,7 +46,7 @@ class Second(list):
     """A call of the second connection."""
 
 
-class Generator(BitCalls, HashCalls, ListCalls, SetCalls, StreamCalls, SortedSets):
+class Generator(BitCalls, HashCalls, ListCalls, SetCalls, StreamCalls, SortedSets, SortCalls):
     def __init__(self, seed, classic, one_tag):
         self.rng = random.Random(seed)
         self.classic = classic
@@ -379,7 +381,7 @@ class Generator(BitCalls, HashCalls, ListCalls, SetCalls, StreamCalls, SortedSet
         """A call that needs more than one key, or all shards."""
         makers = [self.c_mget, self.c_mset, self.c_del, self.c_rename, self.c_copy, self.c_lcs, self.c_bitop, self.c_pfcount, self.c_pfmerge, self.c_lmove, self.c_xread, self.c_global, self.c_flush, self.c_swapdb, self.c_keys]
         while True:
-            call = self.pick(makers if self.classic else makers + [self.c_msetex])()
+            call = self.pick(makers if self.classic else makers + [self.c_msetex, self.c_sort])()
             if self.is_safe(call) and not self.short_lived(call):
                 return call
 
@@ -450,7 +452,7 @@ class Generator(BitCalls, HashCalls, ListCalls, SetCalls, StreamCalls, SortedSet
         transactions = [(5, self.c_transaction), (2, self.c_second)]
         new_several = [(4, self.c_msetex)]
         of_types = self.bit_families() + self.hash_families() + self.list_families() + self.set_families() + self.stream_families()
-        return one_key + several + of_types + transactions + ([] if self.classic else new + new_several)
+        return one_key + several + of_types + transactions + ([] if self.classic else new + new_several + self.sort_families())
 
     def call(self):
         while True:

@@ -23,7 +23,7 @@ COMMANDS = {
     "copy": [], "del": [], "exists": [], "expire": [], "expireat": [], "expiretime": [], "keys": [], "move": [],
     "object": ["encoding", "freq", "help", "idletime", "refcount"],
     "persist": [], "pexpire": [], "pexpireat": [], "pexpiretime": [], "pttl": [], "randomkey": [], "rename": [],
-    "renamenx": [], "scan": [], "touch": [], "ttl": [], "type": [], "unlink": [], "wait": [],
+    "renamenx": [], "scan": [], "sort": [], "sort_ro": [], "touch": [], "ttl": [], "type": [], "unlink": [], "wait": [],
     "auth": [],
     "client": [
         "capa", "getname", "getredir", "help", "id", "info", "kill", "list", "no-evict", "no-touch", "pause", "reply",

@@ -28,7 +28,7 @@ def each_case():
 
 
 def effects(c):
-    return [[word.decode() for word in command] for command in c.do("DEBUG", "EFFECTS", "READ")]
+    return [[word.decode("utf-8", "surrogateescape") for word in command] for command in c.do("DEBUG", "EFFECTS", "READ")]
 
 
 def events(c):

@@ -296,6 +296,16 @@ CASES = [
     case("zset-copy", "COPY {a} {b}", "ZADD {b} 9 x", "RENAME {a} {c}", before=ZSET),
     case("zset-copy-large", "COPY {a} {b}", "ZADD {b} 9 x", "RENAME {a} {c}", "MOVE {c} 1", before=LARGE_ZSET),
     case("zset-set", "SET {a} v", before=LARGE_ZSET),
+    # ---- SORT
+    case("sort", "SORT {a}", "SORT_RO {a} DESC", before=["RPUSH {a} 3 1 2"]),
+    case("sort-store", "SORT {a} STORE {b}", before=["RPUSH {a} 3 1 2"]),
+    case("sort-store-over", "SORT {a} STORE {b}", before=["RPUSH {a} 3 1 2", "SET {b} v EX 100"]),
+    case("sort-store-over-list", "SORT {a} DESC STORE {b}", before=["RPUSH {a} 3 1 2", "RPUSH {b} v"]),
+    case("sort-store-own", "SORT {a} ALPHA STORE {a}", before=["SADD {a} 3 1 2"]),
+    case("sort-store-by", "SORT {a} BY sort*w GET # GET sort*w STORE {b}", before=["RPUSH {a} 3 1 2", "SET sort1w 9", "SET sort2w 3"]),
+    case("sort-store-nothing", "SORT {a} STORE {b}", before=["SET {b} v"]),
+    case("sort-store-nothing-missing", "SORT {a} BY w* STORE {b}"),
+    case("sort-store-error", "SORT {a} STORE {b}", "SORT {b}", before=["RPUSH {a} x", "SET {b} v"]),
     # ---- HyperLogLogs
     case("pfadd", "PFADD {a} x y z", before=["PFADD {a} w"]),
     case("pfadd-missing", "PFADD {a} x y", "PFADD {b}"),

@@ -21,7 +21,9 @@ ONLY_IN_CALL = {
 
 # The families whose commands have keys; and their files with commands that have none, which run at home.
 KEY_FAMILIES = ("string", "generic", "list", "set", "hash", "zset", "stream", "geo", "bitmap", "hyperloglog")
-AT_HOME = {"server/commands/generic/generic_all.c", "server/commands/generic/generic_wait.c"}
+AT_HOME = {
+    "server/commands/generic/generic_all.c", "server/commands/generic/generic_sort_view.c", "server/commands/generic/generic_wait.c",
+}  # fmt: skip
 # The snapshot of the configuration they may read (exec_config).
 NOT_FOR_KEYS = re.compile(r"^server/(worker|client|txn)/|^server/config/(?!config\.h$)|^server/(server|node)\.h$")
 

@@ -7,6 +7,7 @@
 
 #include "base/bits.h"
 #include "base/must.h"
+#include "server/call/effects.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "shard/memory/blob.h"
@@ -243,18 +244,22 @@ static bool inputs_find(const struct exec *x, struct inputs *inputs) {
 static void store(const struct exec *x, const struct key *to, enum bits_op op,
                   const struct inputs *inputs) {
     size_t length = inputs->longest;
+    struct entry *entry = NULL;
     struct string_target target = exec_target(x, to, EVENT_SET);
     target.expires_at = NO_EXPIRY;
     if (length >= BLOB_VALUE_MIN) {
         struct blob *blob = blob_new(x->shard->heap, length, length);
         bits_combine(op, inputs->list, inputs->count, blob->data, length);
-        string_set_blob(&target, blob);
+        entry = string_set_blob(&target, blob);
     } else if (length > 0) {
         char result[BLOB_VALUE_MIN];
         bits_combine(op, inputs->list, inputs->count, result, length);
-        string_set_raw(&target, bytes_make(result, length));
-    } else {
-        keyspace_delete(x->keyspace, x->db, to, x->now_ms, exec_lazy_user_del(x), EVENT_DEL);
+        entry = string_set_raw(&target, bytes_make(result, length));
+    }
+    bool changed = entry != NULL || keyspace_delete(x->keyspace, x->db, to, x->now_ms,
+                                                    exec_lazy_user_del(x), EVENT_DEL);
+    if (changed && exec_is_apart(x)) {
+        effect_state_key(x, x->db, to->name, entry);
     }
     reply_int(x->reply, (int64_t)length);
 }

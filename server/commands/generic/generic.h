@@ -31,11 +31,15 @@ command_fn command_randomkey;
 command_fn command_rename;
 command_fn command_renamenx;
 command_fn command_scan;
+command_fn command_sort;
 command_fn command_touch;
 command_fn command_ttl;
 command_fn command_type;
 command_fn command_unlink;
 command_fn command_wait;
+command_keys_fn sort_find_keys;
+command_fn sort_run; /* where its keys are, or all are in view */
+bool sort_reads_everywhere(const struct bytes *argv, uint32_t argc);
 command_dbs_fn copy_name_dbs;
 command_dbs_fn move_name_dbs;
 

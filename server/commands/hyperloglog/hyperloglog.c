@@ -234,6 +234,9 @@ void command_pfmerge(struct exec *x) {
     }
     check(sound);
     hll_drop_cache((char *)hll.bytes);
-    store(x, &key, entry, &hll, EVENT_PFADD);
+    entry = store(x, &key, entry, &hll, EVENT_PFADD);
+    if (exec_is_apart(x)) {
+        effect_state_key(x, x->db, key.name, entry);
+    }
     reply_ok(x->reply);
 }

@@ -263,7 +263,7 @@ static void reply_args(struct reply *r, const struct command_arg *args) {
     reply_array(r, n);
     for (const struct command_arg *a = args; a->name != NULL; a++) {
         bool nested = a->type == ARG_ONEOF || a->type == ARG_BLOCK;
-        bool has_spec = a->type == ARG_KEY && a->key_spec >= 0;
+        bool has_spec = a->type == ARG_KEY ? a->key_spec >= 0 : a->key_spec > 0;
         reply_map(r, (size_t)2 + !nested + has_spec + (a->token != NULL) + (a->summary != NULL) +
                          (a->since != NULL) + (a->deprecated_since != NULL) + (a->flags != 0) +
                          (a->args != NULL));
