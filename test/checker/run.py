@@ -26,7 +26,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..", "integration")]
 
 from resp import RespError  # noqa: E402
 from server import Server, kind_of, slowness  # noqa: E402
-from workload import NEEDS, BadReply, Keys, do_count, do_get, do_moved_get, do_read_list, do_set, one, probe  # noqa: E402
+from workload import NEEDS, BadReply, Keys, do_count, do_get, do_hget, do_moved_get, do_read_list, do_scard, do_set, do_zscore, one, probe  # noqa: E402
 
 ROUND_SECONDS = 4.0
 PER_PROCESS = 6  # raw connections in one process
@@ -158,6 +158,12 @@ class Round:
             with open(os.path.join(self.folder, name)) as f:
                 names |= set(re.findall(r"\ba:([^=\s]+)=", f.read()))
         self.note(raw, [one(do_read_list(k)) for k in sorted(names)])
+        if "hash" in self.workloads:
+            self.note(raw, [one(do_hget(k)) for k in keys.hashes])
+        if "zset" in self.workloads:
+            self.note(raw, [one(do_zscore(k)) for k in keys.zsets + keys.stored])
+        if "set" in self.workloads:
+            self.note(raw, [one(do_scard(k)) for k in keys.sets])
 
 
 class Run:

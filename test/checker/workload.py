@@ -40,6 +40,10 @@ class Keys:
         self.counters = spread_names("c", 2) + ["c{one}"]
         self.lists = spread_names("l", 4) + ["l0{one}", "l1{one}"]  # strings that are appended to
         self.queues = spread_names("q", 4) + ["q0{one}", "q1{one}"]  # lists that are pushed to
+        self.hashes = spread_names("h", 3)  # a field that is a register
+        self.zsets = spread_names("z", 3)  # a member whose score is one
+        self.stored = spread_names("u", 2)  # the second gets what the first has, by a store
+        self.sets = spread_names("s", 4)  # counters: each member is added by one client alone, to the set that its number names
 
 
 class Request:
@@ -118,7 +122,9 @@ def do_range(key):
 
 
 def do_read_list(key):
-    """A string that was appended to, or a list that was pushed to, whichever it is by its name."""
+    """A string that was appended to, a list that was pushed to or a stream, whichever it is by its name."""
+    if key.endswith("x"):
+        return do_xrange(key)
     return do_range(key) if key.split(".", 1)[-1 if key.startswith("g") else 0].startswith("q") else do_list(key)
 
 
@@ -171,6 +177,73 @@ def do_moved_get(key):
         return "r:%s=%s" % (key, number(reply and reply[-DIGITS:]))
 
     return ("GET", key), "", parse
+
+
+def whole_number(score):
+    """A score as a value: ten digits that have no leading zeros."""
+    if score is None:
+        return "nil"
+    text = score.decode() if isinstance(score, bytes) else "%d" % score
+    if not text.isdigit():
+        raise BadReply("a score of %r" % (score,))
+    return text
+
+
+def do_xadd(key, value):
+    text = "a:%s=%s" % (key, value)
+    return ("XADD", key, "*", "t", value), text, lambda reply: text
+
+
+def do_xrange(key):
+    return ("XRANGE", key, "-", "+"), "", lambda reply: "l:%s=%s" % (key, ",".join(number(field(e[1])) for e in reply))
+
+
+def field(fields):
+    """Of a stream's entry that has one: redis-py makes a dictionary of it."""
+    return fields[b"t"] if isinstance(fields, dict) else fields[1]
+
+
+def do_hset(key, value):
+    text = "w:%s=%s" % (key, value)
+    return ("HSET", key, "f", value), text, lambda reply: text
+
+
+def do_hget(key):
+    return ("HGET", key, "f"), "", lambda reply: "r:%s=%s" % (key, number(reply))
+
+
+def do_zadd(key, value):
+    text = "w:%s=%d" % (key, int(value))
+    return ("ZADD", key, "%d" % int(value), "m"), text, lambda reply: text
+
+
+def do_zscore(key):
+    return ("ZSCORE", key, "m"), "", lambda reply: "r:%s=%s" % (key, whole_number(reply))
+
+
+def do_sadd(key, value):
+    def parse(reply):
+        if reply != 1:
+            raise BadReply("SADD of a new member answers %r" % (reply,))
+        return "i:%s=?" % key
+
+    return ("SADD", key, value), "i:%s=?" % key, parse
+
+
+def do_scard(key):
+    return ("SCARD", key), "", lambda reply: "c:%s=%d" % (key, reply)
+
+
+def do_sunion(keys):
+    """All sets at one moment: how many members of each there are."""
+
+    def parse(reply):
+        counts = [0] * len(keys)
+        for member in reply:
+            counts[int(member) % len(keys)] += 1
+        return " ".join("c:%s=%d" % pair for pair in zip(keys, counts))
+
+    return ("SUNION", *keys), "", parse
 
 
 def one(step, label=None):
@@ -341,6 +414,57 @@ class Workload:
         yield [transaction(steps)]
 
 
+    def xadd(self):
+        key = self.list_name() + "x"
+        yield [one(do_xadd(key, self.new_value()) if self.random.randrange(2) else do_xrange(key))]
+
+    def hash(self):
+        key = self.random.choice(self.keys.hashes)
+        yield [one(do_hset(key, self.new_value()) if self.random.randrange(2) else do_hget(key))]
+
+    def zset(self):
+        key = self.random.choice(self.keys.zsets)
+        yield [one(do_zadd(key, self.new_value()) if self.random.randrange(2) else do_zscore(key))]
+
+    def set(self):
+        keys = self.keys.sets
+        what = self.random.randrange(4)
+        if what == 0:
+            yield [one(do_sunion(keys))]
+        elif what == 1:
+            yield [one(do_scard(self.random.choice(keys)))]
+        else:
+            value = self.new_value()
+            yield [one(do_sadd(keys[int(value) % len(keys)], value))]
+
+    def store(self):
+        """b becomes what a is, then both get values of their own."""
+        a, b = self.keys.stored
+        if self.random.randrange(2):
+            yield [transaction([do_zscore(a), do_zscore(b)])]
+            return
+        values = [self.new_value(), self.new_value()]
+        seen = []
+
+        def before(reply):
+            seen.append(whole_number(reply))
+            return "r:%s=%s" % (a, seen[-1])
+
+        def stored(reply):
+            if whole_number(reply) != seen[-1]:
+                raise BadReply("%s has %r after a store of %s, which has %s" % (b, reply, a, seen[-1]))
+            return ""
+
+        steps = [
+            (("ZSCORE", a, "m"), "", before),
+            (("ZUNIONSTORE", b, "1", a), "", lambda reply: ""),
+            (("ZSCORE", b, "m"), "", stored),
+            do_zadd(b, values[0]),
+            do_zadd(a, values[1]),
+        ]
+        yield [transaction(steps)]
+
+
 # What each workload needs the server to answer without an error, on keys of several shards.
 NEEDS = {
     "register": [["SET x0 1", "GETSET x0 2"]],
@@ -358,6 +482,11 @@ NEEDS = {
         ["SET %s 1" % a, "MULTI", "COPY %s %s REPLACE" % (a, b), "RENAME %s %s" % (a, b), "APPEND %s 1" % b, "SET %s 1" % a, "EXEC"]
         for a, b in [("p%d" % i, "p%d" % (i + 1)) for i in range(8)]
     ],
+    "xadd": [["XADD x * t 1", "XRANGE x - +"]],
+    "hash": [["HSET h f 1", "HGET h f"]],
+    "zset": [["ZADD zz 1 m", "ZSCORE zz m"]],
+    "set": [["SADD s0 1", "SCARD s0", "SUNION s0 s1 s2 s3 s4 s5 s6 s7"]],
+    "store": [["ZADD z%d 1 m" % i, "ZUNIONSTORE z%d 1 z%d" % (i + 1, i)] for i in range(8)],
 }
 
 
