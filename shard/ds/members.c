@@ -11,6 +11,9 @@
 
 /* Members that are freed or copied between two looks at the budget. */
 #define STEP 32
+/* To look at a member that stays where it is costs as much as to copy this many bytes: mostly it is
+ * not in the cache. */
+#define LOOK_BYTES 64
 
 /* ---- A member's block ---- */
 
@@ -183,30 +186,27 @@ bool members_copy_some(struct shard_heap *heap, const struct members *from, stru
 
 struct relocating {
     struct shard_heap *heap;
-    size_t copied;
+    size_t work;
 };
 
 static void *relocate_member(void *arg, void *member) {
     struct relocating *relocating = arg;
-    size_t bytes = member_bytes(member), copied;
-    if (bytes > HEAP_SLAB_BLOCK_MAX) {
-        return member;
+    size_t bytes = member_bytes(member), copied = 0;
+    if (bytes <= HEAP_SLAB_BLOCK_MAX) {
+        member = heap_relocate(relocating->heap, member, bytes, &copied);
     }
-    member = heap_relocate(relocating->heap, member, bytes, &copied);
-    relocating->copied += copied;
+    relocating->work += LOOK_BYTES + copied;
     return member;
 }
 
 bool members_relocate_some(struct shard_heap *heap, struct members *members, uint64_t *place,
                            size_t *budget) {
-    struct relocating relocating = {.heap = heap};
     do {
-        size_t table_copied;
-        relocating.copied = 0;
-        *place = table_relocate(&members->table, heap, *place, relocate_member, &relocating,
-                                &table_copied);
-        /* Looking at a leaf costs, too, when there is nothing to move. */
-        size_t work = relocating.copied + table_copied + sizeof(struct table_leaf);
+        struct relocating relocating = {.heap = heap};
+        size_t copied;
+        *place =
+            table_relocate(&members->table, heap, *place, relocate_member, &relocating, &copied);
+        size_t work = relocating.work + copied + LOOK_BYTES;
         *budget -= work < *budget ? work : *budget;
     } while (*place<TABLE_PLACE_END && * budget> 0);
     return *place >= TABLE_PLACE_END;

@@ -472,6 +472,24 @@ Test(set, is_moved_out_of_sparse_slabs) {
     fixture_fini(&f);
 }
 
+/* A walk that found nothing to move went through a whole large set in one turn. */
+Test(set, is_looked_at_in_slices_when_nothing_is_to_be_moved) {
+    struct fixture f;
+    fixture_init(&f);
+    fill(&f, 20000);
+    struct value set = entry_value_of(entry_of(&f));
+    uint64_t cursor = 0;
+    int steps = 1;
+    const struct form *form = forms_find(&value_forms, &set);
+    for (size_t budget = 65536; !form->relocate_some(f.heap, &set, &cursor, &budget);
+         budget = 65536) {
+        steps++;
+    }
+    cr_assert_gt(steps, 15);
+    form->verify(&set);
+    fixture_fini(&f);
+}
+
 /* What is there all through a walk is seen, whatever comes and goes meanwhile. */
 static void see(void *arg, const struct value_element *element) {
     uint32_t number = (uint32_t)atoi(element->first.ptr + strlen("member:"));
