@@ -88,12 +88,13 @@ const void *members_find(const struct members *members, uint64_t hash, struct by
     return NULL;
 }
 
-void members_prefetch_found(const struct members *members, uint64_t hash) {
+const void *members_find_likely(const struct members *members, uint64_t hash) {
     struct table_probe probe = table_probe(&members->table, hash);
     const void *member = table_probe_next(&probe);
     if (member != NULL) {
         __builtin_prefetch(member);
     }
+    return member;
 }
 
 void members_add(struct shard_heap *heap, struct members *members, uint64_t hash,

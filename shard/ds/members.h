@@ -54,11 +54,9 @@ static inline struct bytes member_name(const void *member) {
 
 /* The member of this name and hash, or NULL. */
 const void *members_find(const struct members *members, uint64_t hash, struct bytes name);
-/* Memory hints, of what will be looked for soon: its place, then the member. */
-static inline void members_prefetch(const struct members *members, uint64_t hash) {
-    table_prefetch(&members->table, hash);
-}
-void members_prefetch_found(const struct members *members, uint64_t hash);
+/* The first that may have this hash, by a few bits of it, or NULL; its memory is asked for. If that
+ * is another one, the one that is looked for may be behind it. */
+const void *members_find_likely(const struct members *members, uint64_t hash);
 /* The index-th in the order of hashes. */
 static inline const void *members_at(const struct members *members, uint64_t index) {
     return table_at(&members->table, index);

@@ -92,18 +92,37 @@ void set_at(const struct value *set, uint64_t index, struct set_member *ret) {
     }
 }
 
-void set_prefetch(const struct value *set, struct set_member *member) {
-    if (set->form == FORM_TABLE) {
-        const struct members *members = table_of(set);
-        members_prefetch(members, hash_of(members->secret, member));
+static uint32_t sift_by_table(const struct members *members, struct set_member *from,
+                              uint8_t *indices, uint32_t count, bool has) {
+    const void *found[SET_SIFT_MAX];
+    check_slow(count <= SET_SIFT_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        found[i] = members_find_likely(members, hash_of(members->secret, &from[indices[i]]));
     }
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct set_member *member = &from[indices[i]];
+        bool is_in = found[i] != NULL && (bytes_equal(member_name(found[i]), set_text(member)) ||
+                                          find_in_table(members, member) != NULL);
+        if (is_in == has) {
+            indices[left++] = indices[i];
+        }
+    }
+    return left;
 }
 
-void set_prefetch_found(const struct value *set, struct set_member *member) {
+uint32_t set_sift(const struct value *set, struct set_member *members, uint8_t *indices,
+                  uint32_t count, bool has) {
     if (set->form == FORM_TABLE) {
-        const struct members *members = table_of(set);
-        members_prefetch_found(members, hash_of(members->secret, member));
+        return sift_by_table(table_of(set), members, indices, count, has);
     }
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (set_has(set, &members[indices[i]]) == has) {
+            indices[left++] = indices[i];
+        }
+    }
+    return left;
 }
 
 struct set_walk set_walk(const struct value *set) {
@@ -305,6 +324,14 @@ bool set_add(struct set_edit *edit, struct set_member *member) {
     }
     return value_is_intset(edit->value) ? add_to_intset(edit, member)
                                         : add_to_listpack(edit, member);
+}
+
+void set_add_new(struct set_edit *edit, struct set_member *member) {
+    if (edit->value->form == FORM_TABLE) {
+        add_to_table(edit, table_of(edit->value), member);
+    } else {
+        check(set_add(edit, member));
+    }
 }
 
 /* ---- Removing ---- */

@@ -70,10 +70,12 @@ bool set_is_same(const struct value *a, const struct value *b);
 bool set_has(const struct value *set, struct set_member *member);
 /* The index-th in the set's own order. */
 void set_at(const struct value *set, uint64_t index, struct set_member *ret);
-/* Memory hints for members that will be looked for: first where they would be, then what is there.
- * They make the member's hash. */
-void set_prefetch(const struct value *set, struct set_member *member);
-void set_prefetch_found(const struct value *set, struct set_member *member);
+/* Of some members, by their indices, keeps those that the set has, or (`has` false) has not;
+ * returns how many are left. Memory is asked for before it is looked at, for all of them: what
+ * comes from a walk of another table is in the order of hashes, and so found in this one. */
+#define SET_SIFT_MAX 64
+uint32_t set_sift(const struct value *set, struct set_member *members, uint8_t *indices,
+                  uint32_t count, bool has);
 
 /* Goes through all members, in the set's own order, while nothing changes. */
 struct set_walk {
@@ -127,6 +129,8 @@ void set_edit_drop(struct set_edit *edit);
 
 /* False: it was there already; it was not there. */
 bool set_add(struct set_edit *edit, struct set_member *member);
+/* Of a member that is not there. */
+void set_add_new(struct set_edit *edit, struct set_member *member);
 bool set_remove(struct set_edit *edit, struct set_member *member);
 /* What holds nothing but integers becomes an intset, if those are not too many for one. */
 void set_edit_shrink(struct set_edit *edit);

@@ -134,7 +134,7 @@ static bool result_add(struct result *result, struct set_member *member) {
         break;
     case RESULT_STORE:
         result->only_numbers = result->only_numbers && set_is_number(member);
-        set_add(&result->edit, member);
+        set_add_new(&result->edit, member);
         break;
     case RESULT_COUNT:
         break;
@@ -209,25 +209,6 @@ static bool batch_fill(struct batch *batch, struct set_walk *walk) {
     return n > 0;
 }
 
-/* Leaves those that the set has, or (`has` false) has not. */
-static void batch_sift(struct batch *batch, const struct value *set, bool has) {
-    if (set_is_table(set)) {
-        for (uint32_t i = 0; i < batch->count; i++) {
-            set_prefetch(set, &batch->members[batch->left[i]]);
-        }
-        for (uint32_t i = 0; i < batch->count; i++) {
-            set_prefetch_found(set, &batch->members[batch->left[i]]);
-        }
-    }
-    uint32_t left = 0;
-    for (uint32_t i = 0; i < batch->count; i++) {
-        if (set_has(set, &batch->members[batch->left[i]]) == has) {
-            batch->left[left++] = batch->left[i];
-        }
-    }
-    batch->count = left;
-}
-
 /* Adds those members of a set that all (or none) of `others` have. False: that is enough. */
 static bool add_sifted(struct result *result, const struct value *set,
                        const struct value *const *others, uint32_t count, bool have) {
@@ -235,7 +216,7 @@ static bool add_sifted(struct result *result, const struct value *set,
     struct batch batch;
     while (batch_fill(&batch, &walk)) {
         for (uint32_t i = 0; i < count && batch.count > 0; i++) {
-            batch_sift(&batch, others[i], have);
+            batch.count = set_sift(others[i], batch.members, batch.left, batch.count, have);
         }
         for (uint32_t i = 0; i < batch.count; i++) {
             if (!result_add(result, &batch.members[batch.left[i]])) {
@@ -259,15 +240,17 @@ static void seen_begin(struct set_edit *seen, const struct exec *x) {
  * nothing else). */
 static void add_new(struct set_edit *to, const struct value *set, struct result *result) {
     struct set_walk walk = set_walk(set);
-    struct batch batch;
-    while (batch_fill(&batch, &walk)) {
-        for (uint32_t i = 0; i < batch.count; i++) {
-            set_prefetch(to->value, &batch.members[i]);
+    struct set_member member;
+    bool all_new = set_count(to->value) == 0;
+    while (set_next(&walk, &member)) {
+        bool added = true;
+        if (all_new) {
+            set_add_new(to, &member);
+        } else {
+            added = set_add(to, &member);
         }
-        for (uint32_t i = 0; i < batch.count; i++) {
-            if (set_add(to, &batch.members[i]) && result != NULL) {
-                result_add(result, &batch.members[i]);
-            }
+        if (added && result != NULL) {
+            result_add(result, &member);
         }
     }
 }
