@@ -457,6 +457,12 @@ static bool any_wanted(const struct effects *effects) {
     return any;
 }
 
+void effects_listen(struct worker *worker) {
+    const struct effects *effects = worker->effects;
+    bool wanted = effects != NULL && effects->records[EFFECTS_EVENTS].wanted;
+    keyspace_listen(worker->shard.keyspace, wanted || worker->notifies);
+}
+
 void effects_want(struct worker *worker, enum effects_kind kind, bool wanted) {
     if (worker->effects == NULL) {
         worker->effects = must_calloc(1, sizeof *worker->effects);
@@ -468,12 +474,10 @@ void effects_want(struct worker *worker, enum effects_kind kind, bool wanted) {
     check(effects->depth == 0);
     records_fini(&effects->records[kind]);
     records_init(&effects->records[kind], wanted);
-    if (kind == EFFECTS_EVENTS) {
-        keyspace_listen(worker->shard.keyspace, wanted);
-    }
     if (!any_wanted(effects)) {
         effects_free(worker);
     }
+    effects_listen(worker);
 }
 
 struct effects_list effects_take(struct worker *worker, enum effects_kind kind) {

@@ -115,6 +115,8 @@ struct effects_list {
     char *text; /* malloc, or NULL */
 };
 
+/* Whether the keyspace tells of events: somebody wants them, or notifications do. */
+void effects_listen(struct worker *worker);
 void effects_want(struct worker *worker, enum effects_kind kind, bool wanted);
 /* What was gathered so far is the caller's now: effects_list_free. */
 struct effects_list effects_take(struct worker *worker, enum effects_kind kind);

@@ -281,7 +281,7 @@ const struct config_row config_rows[] = {
     INT("latency-monitor-threshold", NULL, latency_monitor_threshold, "0", ROW_MISSED, 0, INT64_MAX, NULL),
     BOOL("latency-tracking", NULL, latency_tracking, "yes", ROW_ACTS),
     SPECIAL("latency-tracking-info-percentiles", NULL, latency_tracking_info_percentiles, HEAP_PERCENTILES, "50 99 99.9", ROW_MULTI | ROW_ACTS, config_parse_percentiles, config_print_percentiles),
-    SPECIAL("notify-keyspace-events", NULL, notify_keyspace_events, HEAP_NONE, "", ROW_MISSED, config_parse_notify, config_print_notify),
+    SPECIAL("notify-keyspace-events", NULL, notify_keyspace_events, HEAP_NONE, "", ROW_ACTS, config_parse_notify, config_print_notify),
 
     /* Advanced */
     BOOL("activerehashing", NULL, activerehashing, "yes", 0),

@@ -29,6 +29,7 @@
 #include "server/client/describe.h"
 #include "server/client/listen.h"
 #include "server/observe/log.h"
+#include "server/pubsub/notify.h"
 #include "server/pubsub/pubsub.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
@@ -100,6 +101,7 @@ static void elements_expired(void *arg, uint32_t db, const struct key *key,
 
 static void key_heard(void *arg, const struct key_news *news) {
     effects_heard(arg, news);
+    notify_heard(arg, news);
 }
 
 static int64_t expiry_ms(void *arg, int64_t now_ms) {
@@ -256,6 +258,7 @@ static void apply_config(struct worker *worker, const struct config *config) {
     order_clients(worker);
     worker_set_expiry(worker);
     worker_set_lru(worker);
+    notify_configure(worker);
 }
 
 uint64_t worker_next_config(struct worker *worker, const struct config *config) {

@@ -55,6 +55,7 @@ struct worker {
     struct txns txns;
     struct queues queues;
     struct topics topics;
+    bool notifies;    /* notify-keyspace-events names classes and where they are told */
     struct list jobs; /* scatter parts that go on in slices */
     struct pause pause;
     struct parked parked;
