@@ -234,7 +234,12 @@ enum arg_type {
     ARG_ONEOF,
     ARG_BLOCK
 };
-enum arg_flag { ARG_OPTIONAL = 1, ARG_MULTIPLE = 2, ARG_MULTIPLE_TOKEN = 4 };
+enum arg_flag {
+    ARG_OPTIONAL = 1,
+    ARG_MULTIPLE = 2,
+    ARG_MULTIPLE_TOKEN = 4,
+    ARG_NAMES_KEY_SPEC = 8, /* though it is no key: Valkey's docs have such numbers of fields */
+};
 
 struct command_arg {
     const char *name;

@@ -48,7 +48,7 @@ static const struct command_arg hexpire_args[] = {
 };
 
 static const struct command_arg hexpireat_args_fields[] = {
-    {.name = "numfields", .type = ARG_INTEGER, .key_spec = 0},
+    {.name = "numfields", .type = ARG_INTEGER, .flags = ARG_NAMES_KEY_SPEC, .key_spec = 0},
     {.name = "field", .type = ARG_STRING, .flags = ARG_MULTIPLE},
     {0},
 };
@@ -203,7 +203,7 @@ static const struct command_arg hsetex_args_expiration[] = {
 };
 
 static const struct command_arg hsetex_args_fields[] = {
-    {.name = "numfields", .type = ARG_INTEGER, .key_spec = 0},
+    {.name = "numfields", .type = ARG_INTEGER, .flags = ARG_NAMES_KEY_SPEC, .key_spec = 0},
     {.name = "data", .type = ARG_BLOCK, .flags = ARG_MULTIPLE, .args = hmset_args_data},
     {0},
 };

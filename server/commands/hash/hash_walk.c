@@ -241,6 +241,9 @@ static bool draw_begin(struct exec *x, struct drawing *ret) {
     return true;
 }
 
+/* What a field takes of a reply, at least. */
+#define REPLY_BYTES_MIN 6
+
 /* How many; negative: the same may come up again. */
 static bool draw_count(const struct exec *x, int64_t *ret_count, bool *ret_with_values) {
     if (!num_parse_i64(x->argv[2], ret_count)) {
@@ -250,6 +253,11 @@ static bool draw_count(const struct exec *x, int64_t *ret_count, bool *ret_with_
     if (*ret_count == INT64_MIN) {
         reply_error(x->reply, "ERR value is out of range, value must between "
                               "-9223372036854775807 and 9223372036854775807");
+        return false;
+    }
+    /* Nobody has the memory for such a reply, and it would take years. */
+    if (*ret_count < -exec_reply_bytes_max(x) / REPLY_BYTES_MIN) {
+        reply_error(x->reply, ERR_VALUE_RANGE);
         return false;
     }
     *ret_with_values = x->argc == 4;

@@ -263,9 +263,11 @@ static void reply_args(struct reply *r, const struct command_arg *args) {
     reply_array(r, n);
     for (const struct command_arg *a = args; a->name != NULL; a++) {
         bool nested = a->type == ARG_ONEOF || a->type == ARG_BLOCK;
-        bool has_spec = a->type == ARG_KEY ? a->key_spec >= 0 : a->key_spec > 0;
+        unsigned flags = a->flags & ~(unsigned)ARG_NAMES_KEY_SPEC;
+        bool has_spec =
+            a->type == ARG_KEY ? a->key_spec >= 0 : a->key_spec > 0 || flags != a->flags;
         reply_map(r, (size_t)2 + !nested + has_spec + (a->token != NULL) + (a->summary != NULL) +
-                         (a->since != NULL) + (a->deprecated_since != NULL) + (a->flags != 0) +
+                         (a->since != NULL) + (a->deprecated_since != NULL) + (flags != 0) +
                          (a->args != NULL));
         reply_pair_text(r, "name", a->name);
         reply_pair_text(r, "type", arg_type_names[a->type]);
@@ -279,9 +281,9 @@ static void reply_args(struct reply *r, const struct command_arg *args) {
         reply_pair_text(r, "summary", a->summary);
         reply_pair_text(r, "since", a->since);
         reply_pair_text(r, "deprecated_since", a->deprecated_since);
-        if (a->flags != 0) {
+        if (flags != 0) {
             reply_bulk_text(r, "flags");
-            reply_flags(r, a->flags, arg_flag_names);
+            reply_flags(r, flags, arg_flag_names);
         }
         if (a->args != NULL) {
             reply_bulk_text(r, "arguments");
