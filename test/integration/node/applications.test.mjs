@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Applications that keep their state in a server, through the packages that they use for it and no script: sessions of Express, rate
+// limits, a cache. Time is given in spans that no slow machine overruns; what must come to pass is waited for.
+
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { after, before, beforeEach, describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { RedisStore } from 'connect-redis';
+import express from 'express';
+import session from 'express-session';
+import Redis from 'ioredis';
+import Keyv from 'keyv';
+import KeyvRedis from '@keyv/redis';
+import limits from 'rate-limiter-flexible';
+import { createClient } from 'redis';
+import { startServer } from './server.mjs';
+
+const { RateLimiterRedisNonAtomic, RLWrapperBlackAndWhite } = limits;
+
+let server;
+let redis;
+before(async () => {
+  server = await startServer();
+  redis = createClient({ url: `redis://127.0.0.1:${server.port}` });
+  await redis.connect();
+});
+after(async () => {
+  await redis?.close();
+  await server?.stop();
+});
+beforeEach(() => redis.flushAll());
+
+async function until(condition) {
+  for (let i = 0; i < 1000; i++) {
+    if (await condition()) return;
+    await sleep(10);
+  }
+  assert.fail('it did not come to pass');
+}
+
+describe('sessions of express in connect-redis', () => {
+  let http;
+  let base;
+  let store;
+
+  before(async () => {
+    store = new RedisStore({ client: redis, prefix: 'sess:', ttl: 1000 });
+    const app = express();
+    app.use(express.json());
+    app.use(session({ store, secret: 'a secret', resave: false, saveUninitialized: false, name: 'sid' }));
+    app.post('/login', (req, res) => {
+      req.session.user = req.body.user;
+      req.session.visits = 0;
+      res.json({ ok: true });
+    });
+    app.get('/visits', (req, res) => {
+      if (!req.session.user) return res.status(401).json({ error: 'who are you?' });
+      req.session.visits++;
+      return res.json({ user: req.session.user, visits: req.session.visits });
+    });
+    app.post('/logout', (req, res) => req.session.destroy(() => res.json({ ok: true })));
+    http = app.listen(0, '127.0.0.1');
+    await once(http, 'listening');
+    base = `http://127.0.0.1:${http.address().port}`;
+  });
+  after(() => http?.close());
+
+  async function login(user) {
+    const body = JSON.stringify({ user });
+    const answer = await fetch(`${base}/login`, { method: 'POST', body, headers: { 'content-type': 'application/json' } });
+    await answer.json();
+    return answer.headers.get('set-cookie').split(';')[0];
+  }
+  const visit = async (cookie) => (await fetch(`${base}/visits`, { headers: cookie ? { cookie } : {} })).json();
+
+  test('are kept between requests, and each user has his own', async () => {
+    assert.deepEqual(await visit(), { error: 'who are you?' });
+    const [ada, bob] = [await login('ada'), await login('bob')];
+    for (let i = 1; i <= 3; i++) assert.deepEqual(await visit(ada), { user: 'ada', visits: i });
+    assert.deepEqual(await visit(bob), { user: 'bob', visits: 1 });
+    assert.equal(await store.length(), 2);
+    assert.deepEqual((await store.all()).map((one) => one.user).sort(), ['ada', 'bob']);
+  });
+
+  test('live for their time, which each request begins anew', async () => {
+    const cookie = await login('ada');
+    const [key] = await redis.keys('sess:*');
+    assert.ok((await redis.ttl(key)) > 900);
+    await redis.expire(key, 100);
+    await visit(cookie);
+    assert.ok((await redis.ttl(key)) > 900);
+    await redis.pExpire(key, 1);
+    await until(async () => (await redis.exists(key)) === 0);
+    assert.deepEqual(await visit(cookie), { error: 'who are you?' });
+  });
+
+  test('end with a logout, or all at once', async () => {
+    const cookie = await login('ada');
+    await (await fetch(`${base}/logout`, { method: 'POST', headers: { cookie } })).json();
+    assert.deepEqual(await visit(cookie), { error: 'who are you?' });
+    assert.deepEqual(await redis.keys('*'), []);
+    await Promise.all(Array.from({ length: 250 }, (_, i) => login(`user${i}`)));
+    assert.equal((await store.ids()).length, 250);
+    await store.clear();
+    assert.equal(await store.length(), 0);
+  });
+});
+
+for (const kind of ['ioredis', 'node-redis']) {
+  describe(`limits of rate-limiter-flexible with ${kind}`, () => {
+    let client;
+    let options;
+
+    before(async () => {
+      client = kind === 'ioredis' ? new Redis(server.port, '127.0.0.1') : redis;
+      options = { storeClient: client, useRedisPackage: kind !== 'ioredis', points: 5, duration: 1000 };
+    });
+    after(() => (kind === 'ioredis' ? client?.quit() : undefined));
+
+    test('let so many through, and no more', async () => {
+      const limiter = new RateLimiterRedisNonAtomic(options);
+      for (let left = 4; left >= 0; left--) assert.equal((await limiter.consume('ip')).remainingPoints, left);
+      const refused = await limiter.consume('ip').catch((error) => error);
+      assert.equal(refused.remainingPoints, 0);
+      assert.ok(refused.msBeforeNext > 0 && refused.msBeforeNext <= 1000_000);
+      assert.equal((await limiter.consume('other')).consumedPoints, 1);
+    });
+
+    test('are known, given back, and lifted', async () => {
+      const limiter = new RateLimiterRedisNonAtomic({ ...options, keyPrefix: 'api' });
+      await limiter.consume('ip', 3);
+      assert.equal((await limiter.get('ip')).consumedPoints, 3);
+      await limiter.reward('ip', 2);
+      assert.equal((await limiter.get('ip')).consumedPoints, 1);
+      await limiter.penalty('ip', 4);
+      await assert.rejects(() => limiter.consume('ip').catch((refused) => Promise.reject(new Error(refused.consumedPoints))));
+      assert.equal(await limiter.delete('ip'), true);
+      assert.equal(await limiter.get('ip'), null);
+      await limiter.block('ip', 1000);
+      assert.ok((await limiter.get('ip')).consumedPoints > 5);
+    });
+
+    test('end with their time', async () => {
+      const limiter = new RateLimiterRedisNonAtomic({ ...options, points: 1, keyPrefix: 'short' });
+      await limiter.consume('ip');
+      await redis.pExpire('short:ip', 1);
+      // Not by asking the limiter: it looks and then counts, and what ran out in between would count without an end.
+      await until(async () => (await redis.exists('short:ip')) === 0);
+      assert.equal((await limiter.consume('ip')).consumedPoints, 1);
+    });
+
+    test('stand under lists of who is let through and who is not', async () => {
+      const limiter = new RLWrapperBlackAndWhite({
+        limiter: new RateLimiterRedisNonAtomic({ ...options, keyPrefix: 'lists', points: 1 }),
+        whiteList: ['friend'],
+        blackList: ['foe'],
+        runActionAnyway: true,
+      });
+      for (let i = 0; i < 3; i++) await limiter.consume('friend');
+      await limiter.consume('foe').then(() => assert.fail('let through'), () => true);
+    });
+  });
+}
+
+describe('a cache in keyv', () => {
+  test('keeps values for their time, in namespaces of their own', async () => {
+    const url = `redis://127.0.0.1:${server.port}`;
+    const [pages, users] = ['pages', 'users'].map((namespace) => new Keyv({ store: new KeyvRedis(url), namespace }));
+    try {
+      assert.equal(await pages.set('a', { title: 'olá', tags: [1, 2] }, 100_000), true);
+      await users.set('a', 'ada');
+      assert.deepEqual(await pages.get('a'), { title: 'olá', tags: [1, 2] });
+      assert.equal(await users.get('a'), 'ada');
+      const [key] = await redis.keys('*pages*');
+      const left = await redis.pTTL(key);
+      assert.ok(left > 0 && left <= 100_000);
+      await pages.set('soon', 1, 1);
+      await until(async () => (await pages.get('soon')) === undefined);
+      assert.deepEqual(await users.get(['a', 'b']), ['ada', undefined]);
+      await Promise.all(Array.from({ length: 300 }, (_, i) => pages.set(`page${i}`, i)));
+      assert.equal(await pages.get('page299'), 299);
+      assert.equal(await pages.delete('page299'), true);
+      assert.equal(await pages.has('page299'), false);
+      await pages.clear();
+      assert.deepEqual(await redis.keys('*pages*'), []);
+      assert.equal(await users.get('a'), 'ada');
+    } finally {
+      await Promise.all([pages.disconnect(), users.disconnect()]);
+    }
+  });
+});
