@@ -24,7 +24,7 @@ COMMANDS = {
     "object": ["encoding", "freq", "help", "idletime", "refcount"],
     "persist": [], "pexpire": [], "pexpireat": [], "pexpiretime": [], "pttl": [], "randomkey": [], "rename": [],
     "renamenx": [], "scan": [], "sort": [], "sort_ro": [], "touch": [], "ttl": [], "type": [], "unlink": [], "wait": [],
-    "auth": [],
+    "auth": [], "clusterscan": [],
     "client": [
         "capa", "getname", "getredir", "help", "id", "info", "kill", "list", "no-evict", "no-touch", "pause", "reply",
         "setinfo", "setname", "unblock", "unpause",

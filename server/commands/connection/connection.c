@@ -231,6 +231,11 @@ void command_readonly(struct exec *x) {
     reply_ok(x->reply);
 }
 
+/* There is no cluster to walk through. */
+void command_clusterscan(struct exec *x) {
+    reply_error(x->reply, "ERR This instance has cluster support disabled");
+}
+
 void command_readwrite(struct exec *x) {
     x->client->flags &= ~(unsigned)CLIENT_READONLY;
     reply_ok(x->reply);

@@ -26,6 +26,7 @@ command_fn command_client_setinfo;
 command_fn command_client_setname;
 command_fn command_client_unblock;
 command_fn command_client_unpause;
+command_fn command_clusterscan;
 command_fn command_echo;
 command_fn command_hello;
 command_fn command_ping;

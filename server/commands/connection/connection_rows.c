@@ -670,6 +670,22 @@ static const struct command_arg select_args[] = {
     {0},
 };
 
+static const char *const tips_clusterscan[] = {
+    "nondeterministic_output",
+    "request_policy:special",
+    "response_policy:special",
+    NULL,
+};
+
+static const struct command_arg clusterscan_args[] = {
+    {.name = "cursor", .type = ARG_STRING},
+    {.name = "match-pattern", .type = ARG_PATTERN, .flags = ARG_OPTIONAL, .token = "MATCH"},
+    {.name = "count", .type = ARG_INTEGER, .flags = ARG_OPTIONAL, .token = "COUNT"},
+    {.name = "type", .type = ARG_STRING, .flags = ARG_OPTIONAL, .token = "TYPE"},
+    {.name = "slot", .type = ARG_INTEGER, .flags = ARG_OPTIONAL, .token = "SLOT"},
+    {0},
+};
+
 const struct command commands_connection[] = {
     {.name = "auth",
      .run = command_auth,
@@ -739,6 +755,24 @@ const struct command commands_connection[] = {
      .since = "1.0.0",
      .summary = "Ends the connection.",
      .complexity = "O(1)"},
+    {.name = "clusterscan",
+     .run = command_clusterscan,
+     .arity = -2,
+     .flags = CMD_READONLY,
+     .categories = ACL_KEYSPACE,
+     .place = PLACE_PURE,
+     .keys = {{.flags = KEY_NOT_KEY,
+               .begin = BEGIN_INDEX,
+               .index = 1,
+               .find = FIND_RANGE,
+               .last = 0,
+               .step = 1}},
+     .tips = tips_clusterscan,
+     .group = "cluster",
+     .since = "9.1.0",
+     .summary = "Walks through the keys of a cluster.",
+     .complexity = "O(1) for each call, O(N) for a whole walk",
+     .args = clusterscan_args},
     {.name = "readonly",
      .run = command_readonly,
      .arity = 1,
