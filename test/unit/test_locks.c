@@ -719,3 +719,16 @@ static void crowd_is_overtaken(unsigned n) {
 Test(locks, an_old_number_walks_past_nobody) {
     assert_grows_gently(crowd_is_overtaken, 1000);
 }
+
+Test(locks, a_request_owns_what_it_has_alone) {
+    struct asker asker;
+    want(&asker, 1, "BxaDC");
+    for (const char *key = "abcdexyz"; *key; key++) {
+        bool owns = locks_own(&asker.request, (uint64_t)*key);
+        cr_assert_eq(owns, strchr("bcd", *key) != NULL, "%c", *key);
+    }
+    want(&asker, 1, "!");
+    cr_assert(locks_own(&asker.request, 'a'));
+    want(&asker, 1, "*");
+    cr_assert_not(locks_own(&asker.request, 'a'));
+}

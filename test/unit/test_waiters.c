@@ -16,6 +16,7 @@ static char served[256]; /* wait and key of each, in order */
 static int moves_to;     /* a key that gets what was taken, or -1 */
 static int locked;       /* a key that a transaction has locked, or -1 */
 static unsigned stuck;   /* bits of waits that would move to a key that a transaction has locked */
+static unsigned tries;   /* bits of waits that take more than this shard */
 static bool raced;       /* another thread claims the first wait after it was looked at */
 
 static struct key key_of(unsigned n) {
@@ -43,14 +44,19 @@ static enum waiter_answer answer(void *arg, const struct waiter_key *key) {
     if (raced && (uintptr_t)key->part->waiter->arg == 1) {
         cr_assert(waiter_cancel(key->part->waiter));
     }
-    return passes & 1u << (uintptr_t)key->part->waiter->arg ? WAITER_PASSES : WAITER_SERVES;
+    unsigned bit = 1u << (uintptr_t)key->part->waiter->arg;
+    return passes & bit ? WAITER_PASSES : tries & bit ? WAITER_TRIES : WAITER_SERVES;
 }
 
 static void serve(void *arg, struct waiter_key *key) {
     struct waiter *waiter = key->part->waiter;
     char word[8];
-    snprintf(word, sizeof(word), "%u%c ", (unsigned)(uintptr_t)waiter->arg, key->key.name.ptr[0]);
+    snprintf(word, sizeof(word), "%u%c%s ", (unsigned)(uintptr_t)waiter->arg, key->key.name.ptr[0],
+             key->part->tries ? "?" : "");
     strcat(served, word);
+    if (key->part->tries) {
+        return;
+    }
     values[number(key)]--;
     if (moves_to >= 0) {
         note((unsigned)moves_to, 1);
@@ -67,7 +73,7 @@ static void run(void) {
 static void start(void) {
     waiters_init(&waiters);
     memset(values, 0, sizeof(values));
-    passes = stuck = 0;
+    passes = stuck = tries = 0;
     served[0] = 0;
     moves_to = locked = -1;
     raced = false;
@@ -366,4 +372,63 @@ Test(waiters, one_is_left_for_later_behind_one_that_has_put_its_value_back) {
     run(); /* the lock was given back */
     cr_assert_str_eq(served, "1a 3b 2a ");
     waiters_fini(&waiters);
+}
+
+/* ---- Those that one shard cannot serve alone ---- */
+
+Test(waiters, who_tries_is_told_once_and_nobody_behind_it_is_served) {
+    tries = 1u << 1;
+    struct waiter *first = join(1, "a");
+    join(2, "a");
+    note(0, 2);
+    run();
+    cr_assert_str_eq(served, "1a? ");
+    note(0, 1);
+    run();
+    cr_assert_str_eq(served, "1a? ");
+    cr_assert_not(waiter_cancel(first)); /* neither time nor anybody else ends it meanwhile */
+    values[0]--;                         /* its transaction has got one */
+    call_back(first);
+    run();
+    cr_assert_str_eq(served, "1a? 2a ");
+    nobody_is_left();
+}
+
+Test(waiters, who_tries_in_vain_stands_where_it_stood_and_may_try_again) {
+    tries = 1u << 1;
+    struct waiter *first = join(1, "a");
+    join(2, "a");
+    note(0, 1);
+    run();
+    values[0] = 0; /* somebody else was faster */
+    waiters_join(&waiters, &first->parts[0]);
+    run();
+    cr_assert_str_eq(served, "1a? ");
+    note(0, 1);
+    run();
+    cr_assert_str_eq(served, "1a? 1a? ");
+    waiters_join(&waiters, &first->parts[0]);
+    values[0] = 0;
+    run();
+    cr_assert(waiter_cancel(first)); /* its time is up */
+    call_back(first);
+    note(0, 1);
+    run();
+    cr_assert_str_eq(served, "1a? 1a? 2a ");
+    nobody_is_left();
+}
+
+Test(waiters, who_tries_does_not_hold_up_other_keys) {
+    tries = 1u << 1;
+    struct waiter *first = join(1, "a");
+    join(2, "ab");
+    note(0, 1);
+    run();
+    note(1, 1);
+    run();
+    cr_assert_str_eq(served, "1a? 2b ");
+    call_back(first);
+    values[0] = 0;
+    run();
+    nobody_is_left();
 }
