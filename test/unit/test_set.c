@@ -492,7 +492,10 @@ Test(set, is_looked_at_in_slices_when_nothing_is_to_be_moved) {
 
 /* What is there all through a walk is seen, whatever comes and goes meanwhile. */
 static void see(void *arg, const struct value_element *element) {
-    uint32_t number = (uint32_t)atoi(element->first.ptr + strlen("member:"));
+    size_t prefix = strlen("member:");
+    int64_t number;
+    cr_assert(num_parse_i64(bytes_make(element->first.ptr + prefix, element->first.len - prefix),
+                            &number));
     ((uint32_t *)arg)[number]++;
 }
 
