@@ -131,6 +131,10 @@ struct database *keyspace_make_database(struct keyspace *ks, uint32_t db) {
     return ks->databases[db];
 }
 
+void keyspace_count_elements(struct keyspace *ks, uint64_t elements) {
+    ks->stats.changes += elements > 1 ? elements - 1 : 0;
+}
+
 struct shard_heap *keyspace_heap(const struct keyspace *ks) {
     return ks->heap;
 }

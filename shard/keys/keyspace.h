@@ -330,6 +330,8 @@ struct keyspace_stats {
 };
 const struct keyspace_stats *keyspace_stats(const struct keyspace *ks);
 void keyspace_reset_stats(struct keyspace *ks);
+/* A change that was counted as one, of so many elements: each of them counts. */
+void keyspace_count_elements(struct keyspace *ks, uint64_t elements);
 
 /* Exact bytes held by keys, values, tables and timers of this shard; by one slot; by table overhead
  * of one database. */

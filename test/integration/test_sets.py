@@ -254,3 +254,25 @@ def test_large_sets_are_copied_renamed_and_moved(c, shards):
     assert c.do("OBJECT", "ENCODING", b) == b"hashtable"
     assert c.do("UNLINK", b) == 1
     c.do("SELECT", "0")
+
+
+def test_each_member_counts_as_a_change(c, r):
+    """INFO counted commands, whatever they did; the original counts members."""
+
+    def changes(*call):
+        before = r.info("persistence")["rdb_changes_since_last_save"]
+        c.do(*call)
+        return r.info("persistence")["rdb_changes_since_last_save"] - before
+
+    assert changes("SADD", "{k}s", "1", "2", "3", "3", "x") == 4
+    assert changes("SADD", "{k}s", "1") == 0
+    assert changes("SADD", "{k}t", "9") == 1
+    assert changes("SMOVE", "{k}s", "{k}t", "1") == 2
+    assert changes("SREM", "{k}s", "2", "3", "77") == 2
+    assert changes("SADD", "{k}s", *range(20)) == 20
+    assert changes("SPOP", "{k}s") == 1
+    assert changes("SPOP", "{k}s", "4") == 4
+    assert changes("SUNIONSTORE", "{k}u", "{k}s", "{k}t") == 1
+    assert changes("SPOP", "{k}s", "100") == 16
+    assert changes("SDIFFSTORE", "{k}u", "{k}u", "{k}u") == 1
+    assert changes("SDIFFSTORE", "{k}u", "{k}u", "{k}u") == 0

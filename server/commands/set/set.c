@@ -45,6 +45,7 @@ void command_sadd(struct exec *x) {
         added += set_add(&edit, &member);
     }
     change_close(&change, added > 0 ? EVENT_SADD : EVENT_NONE);
+    keyspace_count_elements(x->keyspace, (uint64_t)added);
     reply_int(x->reply, added);
 }
 
@@ -67,6 +68,7 @@ void command_srem(struct exec *x) {
             removed += set_remove(&edit, &member);
         }
         change_close(&change, removed > 0 ? EVENT_SREM : EVENT_NONE);
+        keyspace_count_elements(x->keyspace, (uint64_t)removed);
     }
     reply_int(x->reply, removed);
 }

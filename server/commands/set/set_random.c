@@ -287,6 +287,7 @@ static void pop_some(struct exec *x, struct entry *entry, uint64_t count) {
     popped_state(&popped);
     text_fini(&popped.names);
     change_close(&change, EVENT_SPOP);
+    keyspace_count_elements(x->keyspace, count);
 }
 
 static void pop_all(struct exec *x, struct entry *entry) {
@@ -294,6 +295,7 @@ static void pop_all(struct exec *x, struct entry *entry) {
     struct value set = entry_value_of(entry);
     reply_set(x->reply, set_count(&set));
     reply_all(x, &set);
+    keyspace_count_elements(x->keyspace, set_count(&set));
     keyspace_note(x->keyspace, x->db, &x->key, EVENT_SPOP, TYPE_SET);
     keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, lazy, EVENT_DEL);
     EFFECT(x, lazy ? BYTES("UNLINK") : BYTES("DEL"), x->key.name);
