@@ -99,9 +99,12 @@ static void elements_expired(void *arg, uint32_t db, const struct key *key,
     effects_elements_expired(arg, db, key->name, names, count, emptied);
 }
 
+/* In a view of all shards it is the parker's thread that hears of keys of this one: it publishes,
+ * as this one goes on to write to its clients. */
 static void key_heard(void *arg, const struct key_news *news) {
-    effects_heard(arg, news);
-    notify_heard(arg, news);
+    struct worker *worker = arg;
+    effects_heard(worker, news);
+    notify_heard(UNLIKELY(worker->parked.is) ? worker->parked.by : worker, news);
 }
 
 static int64_t expiry_ms(void *arg, int64_t now_ms) {

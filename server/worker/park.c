@@ -112,6 +112,7 @@ static bool park_part(struct worker *worker, const void *args, void *part) {
     const struct parking *parking = *(struct parking *const *)args;
     if (worker->id != parking->home) {
         check(!worker->parked.is);
+        worker->parked.by = worker->server->workers[parking->home];
         worker->parked.is = true;
         worker->parked.count++;
     }

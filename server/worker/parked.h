@@ -12,8 +12,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct worker;
+
 struct parked {
     bool is;                                /* it touches no table now */
+    struct worker *by;                      /* but that one does */
     struct message *first_kept, *last_kept; /* messages that wait until it goes on */
     struct list gone;       /* clients that have gone meanwhile, to be freed then: by line_node */
     uint64_t tickets, over; /* keeper: given out; of those, how many have been used and ended */

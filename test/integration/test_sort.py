@@ -144,3 +144,30 @@ def test_a_client_that_goes_leaves_nothing_behind(server, shards):
                     c.do("PING")
             assert len(c.do("SORT", "list", "BY", "w:*")) == 50
         assert c.do("SET", "w:1", "1") == "OK"
+
+
+def test_what_is_stored_in_view_is_published_once(server, shards):
+    """The thread that has parked the others tells of their keys, and subscribers are anybody's."""
+    with server.raw() as c:
+        fill(c, 10)
+        c.do("CONFIG", "SET", "notify-keyspace-events", "El")
+        listeners = [server.raw(timeout=60) for _ in range(2 * shards)]
+        for listener in listeners:
+            listener.do("SUBSCRIBE", "__keyevent@0__:sortstore")
+
+        def sorts(number):
+            with server.raw(timeout=60) as own:
+                calls = [("SORT", "list", "BY", "w:*", "STORE", "to:%d:%d" % (number, i)) for i in range(40)]
+                assert run(own, calls) == [10] * 40
+
+        threads = [threading.Thread(target=sorts, args=(number,)) for number in range(4)]
+        for t in threads:
+            t.start()
+        expect = sorted(b"to:%d:%d" % (number, i) for number in range(4) for i in range(40))
+        for listener in listeners:
+            assert sorted(listener.read()[2] for _ in range(160)) == expect
+        for t in threads:
+            t.join()
+        for listener in listeners:
+            listener.close()
+        c.do("CONFIG", "SET", "notify-keyspace-events", "")
