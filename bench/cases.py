@@ -22,14 +22,23 @@ class Case:
     target_over_plain_two_shards: float | None = None
     words: tuple = ()  # of valkey-benchmark, instead of -t: a sequence of commands
     commands: int = 1  # in the sequence; an operation is all of them
+    fill: str | None = None  # of the group types: what must be there first (FILLS)
+    target_over_valkey: float | None = None
 
     @property
     def key(self):
         return "%s/%s/P%d/%d" % (self.group, self.command, self.pipeline, self.value_bytes)
 
     @property
+    def name(self):
+        """What --only looks at."""
+        return self.key.lower() if self.group == "types" else self.key
+
+    @property
     def title(self):
         size = "%d B" % self.value_bytes if self.value_bytes < 1024 else "%d KB" % (self.value_bytes // 1024)
+        if self.group == "types":
+            return "%s, pipeline %d" % (self.command, self.pipeline)
         if self.words:
             return self.command
         name = "MSET of 10 keys" if self.command == "mset" else self.command.upper()
@@ -69,6 +78,99 @@ MULTI = Case(
 def txn_cases():
     return [Case("txn", "mset", 4, 64, 1_000_000, 60_000, target_us=4.5, target_us_two_shards=6.5), PLAIN, MULTI]
 
+
+# ---- Data types ----------------------------------------------------------------------------------------------------
+
+# What is there before a case is measured: name -> commands. Elements have 16 bytes, and are no numbers.
+
+
+def element(i):
+    return b"element-%08d" % i
+
+
+def many(name, key, count, per_command, words):
+    for begin in range(0, count, per_command):
+        yield (name, key, *[word for i in range(begin, min(begin + per_command, count)) for word in words(i)])
+
+
+def scattered(i):
+    """A score that is not in the order of the members."""
+    return b"%d" % (i * 2654435761 % 1000000007)
+
+
+FILLS = {
+    "list": lambda: many(b"RPUSH", b"list:long", 100_000, 100, lambda i: (element(i),)),
+    "set": lambda: many(b"SADD", b"set:long", 100_000, 100, lambda i: (element(i),)),
+    "set500": lambda: many(b"SADD", b"set:500", 500, 100, lambda i: (element(i),)),
+    "sets": lambda: (c for k in (b"set:a", b"set:b") for c in many(b"SADD", k, 10_000, 100, lambda i, k=k: (element(i * 2 if k == b"set:a" else i * 3),))),
+    "hash": lambda: many(b"HSET", b"hash:long", 100_000, 100, lambda i: (element(i), b"x" * 32)),
+    "hash1000": lambda: many(b"HSET", b"hash:1000", 1000, 100, lambda i: (element(i), b"x" * 32)),
+    "hashes": lambda: ((b"HSET", b"user:%012d" % k, *[w for i in range(10) for w in (b"field%d" % i, b"value-%d" % i)]) for k in range(50_000)),
+    "zset": lambda: many(b"ZADD", b"zset:long", 1_000_000, 100, lambda i: (scattered(i), element(i))),
+    "stream": lambda: ((b"XADD", b"stream:long", b"*", b"temperature", b"21.5", b"humidity", b"%d" % (i % 100)) for i in range(100_000)),
+    "group": lambda: iter([(b"XADD", b"stream:group", b"*", b"a", b"b"), (b"XGROUP", b"CREATE", b"stream:group", b"g", b"0")]),
+    "bits": lambda: iter([(b"SETRANGE", b"bits", b"0", b"\x5a" * 10_000)]),
+    "numbers": lambda: many(b"RPUSH", b"numbers", 1000, 100, lambda i: (b"%d" % (i * 7919 % 1009),)),
+}
+
+# (title, words, fill, random range, requests at pipeline 16, ratio to Valkey's CPU)
+TYPES = [
+    ("LPUSH", ("LPUSH", "list", "__data__"), None, 1, 400_000, 0.6),
+    ("RPOP", ("RPOP", "list"), None, 1, 400_000, 0.6),
+    ("LRANGE of 100", ("LRANGE", "list:long", "1000", "1099"), "list", 1, 40_000, 1.0),
+    ("LRANGE of 500", ("LRANGE", "list:long", "1000", "1499"), "list", 1, 10_000, 1.0),
+    ("SADD", ("SADD", "set", "element-__rand_int__"), None, 1_000_000, 400_000, 0.6),
+    ("SISMEMBER", ("SISMEMBER", "set:long", "element-__rand_int__"), "set", 100_000, 400_000, 0.6),
+    ("SMEMBERS of 500", ("SMEMBERS", "set:500"), "set500", 1, 10_000, 1.0),
+    ("SINTER of two sets of 10k", ("SINTER", "set:a", "set:b"), "sets", 1, 400, 1.0),
+    ("HSET", ("HSET", "hash", "element-__rand_int__", "__data__"), None, 100_000, 400_000, 0.6),
+    ("HGET", ("HGET", "hash:long", "element-__rand_int__"), "hash", 100_000, 400_000, 0.6),
+    ("HSET, small hashes", ("HSET", "user:__rand_int__", "field5", "value-7"), "hashes", 50_000, 400_000, 0.6),
+    ("HGETALL, small hashes", ("HGETALL", "user:__rand_int__"), "hashes", 50_000, 200_000, 0.6),
+    ("HGETALL of 1,000 fields", ("HGETALL", "hash:1000"), "hash1000", 1, 4_000, 1.0),
+    ("ZADD into a million", ("ZADD", "zset:long", "__rand_int__", "element-__rand_int__"), "zset", 1_000_000, 200_000, 0.4),
+    ("ZRANK in a million", ("ZRANK", "zset:long", "element-__rand_int__"), "zset", 1_000_000, 200_000, 0.6),
+    ("ZRANGE of 10 in a million", ("ZRANGE", "zset:long", "500000", "500009"), "zset", 1, 200_000, 0.6),
+    ("ZRANGE of 500", ("ZRANGE", "zset:long", "1000", "1499"), "zset", 1, 10_000, 1.0),
+    ("XADD", ("XADD", "stream", "*", "temperature", "21.5", "humidity", "40"), None, 1, 200_000, 0.6),
+    ("XRANGE of 10", ("XRANGE", "stream:long", "-", "+", "COUNT", "10"), "stream", 1, 100_000, 0.6),
+    ("XREADGROUP, nothing new", ("XREADGROUP", "GROUP", "g", "c", "COUNT", "1", "STREAMS", "stream:group", ">"), "group", 1, 200_000, 0.6),
+    ("PFADD", ("PFADD", "visitors", "element-__rand_int__"), None, 1_000_000, 400_000, 0.6),
+    ("BITCOUNT of 10 KB", ("BITCOUNT", "bits"), "bits", 1, 100_000, 1.0),
+    ("SORT of 1,000", ("SORT", "numbers", "LIMIT", "0", "10"), "numbers", 1, 4_000, 1.0),
+]  # fmt: skip
+
+
+def types_cases():
+    cases = []
+    for pipeline in (1, 16):
+        for title, words, fill, span, requests, ratio in TYPES:
+            count = requests if pipeline == 16 else max(400, min(40_000, requests // 8))
+            cases.append(
+                Case(
+                    "types", title, pipeline, 32, span, count, words=words, fill=fill,
+                    target_over_valkey=ratio if pipeline == 16 else 1.0,
+                )
+            )  # fmt: skip
+    return cases
+
+
+# (title, commands, elements or keys, target in bytes of RSS for each)
+TYPES_MEMORY = [
+    ("zset of 500k, 16 B members", lambda n: many(b"ZADD", b"z", n, 100, lambda i: (scattered(i), element(i))), 500_000, 56),
+    ("set of 500k, 16 B members", lambda n: many(b"SADD", b"s", n, 100, lambda i: (element(i),)), 500_000, 42),
+    ("hash of 500k, 16 B field + 32 B value", lambda n: many(b"HSET", b"h", n, 100, lambda i: (element(i), b"%032x" % (i * 7919))), 500_000, 72),
+    ("hashes of 10 small fields, per hash", lambda n: ((b"HSET", b"user:%08d" % k, *[w for i in range(10) for w in (b"field%d" % i, b"value-%d" % (k % 1000))]) for k in range(n)), 50_000, 300),
+    ("list of 500k, 32 B elements", lambda n: many(b"RPUSH", b"l", n, 100, lambda i: (b"%032x" % (i * 7919),)), 500_000, 35),
+    ("stream of 500k, 2 small fields", lambda n: ((b"XADD", b"x", b"*", b"temperature", b"%d.5" % (i % 40), b"humidity", b"%d" % (i % 100)) for i in range(n)), 500_000, 29),
+]  # fmt: skip
+
+# What is deleted while another client asks: (title, commands, elements)
+STALLS = [
+    ("UNLINK of a set of 5M", lambda n: many(b"SADD", b"big", n, 500, lambda i: (b"%d-x" % i,)), 5_000_000, (b"UNLINK", b"big")),
+    ("SET over a sorted set of 2M", lambda n: many(b"ZADD", b"big", n, 500, lambda i: (scattered(i), b"%d-x" % i)), 2_000_000, (b"SET", b"big", b"1")),
+    ("DEL of a list of 5M", lambda n: many(b"RPUSH", b"big", n, 500, lambda i: (b"element of some length %d" % i,)), 5_000_000, (b"DEL", b"big")),
+]
 
 # (keys, with TTL) of the memory measurements; the targets are bytes of RSS per key.
 MEMORY = [(1_000_000, False), (2_000_000, False), (1_000_000, True), (2_000_000, True)]

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """load: what drives the servers: redis-benchmark for speed, a pipe of exact commands for filling."""
 
+import contextlib
 import csv
 import io
 import random
 import subprocess
+import threading
+import time
 
 CHUNK = 2000  # commands per write while filling
+END = b"that-was-all-of-it"
 
 
 class Sample:
@@ -68,6 +72,59 @@ def pipe(server, commands, count):
                 if b"-" in data:
                     raise SystemExit("bench: %s refused a write: %s" % (server.name, data[:200]))
                 owed -= len(data)
+
+
+def pour(server, commands):
+    """Sends commands, whatever they answer, and waits until all are done."""
+    with server.connect() as s:
+
+        def read():
+            tail = b""
+            while END not in tail:
+                data = s.recv(1 << 20)
+                if not data or b"\r\n-" in data or data[:1] == b"-":
+                    failed.append(data[:300])
+                    return
+                tail = tail[-len(END) :] + data
+
+        failed = []
+        reader = threading.Thread(target=read)
+        reader.start()
+        chunk = []
+        for words in commands:
+            chunk.append(command(*words))
+            if len(chunk) == CHUNK // 10:
+                s.sendall(b"".join(chunk))
+                chunk = []
+        s.sendall(b"".join(chunk) + command(b"ECHO", END))
+        reader.join()
+        if failed:
+            raise SystemExit("bench: %s refused a write: %s" % (server.name, failed[0]))
+
+
+def stall(server, words, seconds):
+    """Sends one command while another client asks for a small key in a closed loop for some seconds. Returns that one's (p99.9,
+    longest) in ms, and how long the command took."""
+    ask, times = command(b"GET", b"small"), []
+    with server.connect() as s, server.connect() as other:
+        s.sendall(command(b"SET", b"small", b"1"))
+        s.recv(64)
+        began = time.monotonic()
+        sent = took = None
+        other.setblocking(False)
+        while time.monotonic() - began < seconds:
+            if sent is None and time.monotonic() - began > 0.2:
+                sent = time.monotonic()
+                other.sendall(command(*words))
+            before = time.perf_counter()
+            s.sendall(ask)
+            s.recv(64)
+            times.append(time.perf_counter() - before)
+            if sent is not None and took is None:
+                with contextlib.suppress(BlockingIOError):
+                    took = (time.monotonic() - sent) * 1000 if other.recv(64) else None
+    times.sort()
+    return times[int(len(times) * 0.999)] * 1000, times[-1] * 1000, took
 
 
 def fill_benchmark_keys(server, keys, value_bytes):

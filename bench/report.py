@@ -140,8 +140,31 @@ def txn_rows(bench):
     return rows
 
 
+def types_rows(bench):
+    rows = []
+    for case in cases.types_cases():
+        ours, theirs = cpu(bench, case, "shoal"), cpu(bench, case, "valkey")
+        if ours is not None and theirs is not None:
+            redis = "%.3f" % v if (v := cpu(bench, case, "redis")) is not None else "-"
+            target = theirs * case.target_over_valkey
+            verdict = "reached" if ours <= target else "missed by %.0f%%" % (100 * ours / target - 100)
+            goal = "%.3f (Valkey x %.1f)" % (target, case.target_over_valkey)
+            rows.append([case.title, "-", redis, "%.3f" % theirs, "%.3f" % ours, goal, verdict])
+    for title, _, _, goal in cases.TYPES_MEMORY:
+        found = bench.types_memory.get(title)
+        if found:
+            others = ["%.1f B" % found[n] if n in found else "-" for n in ("redis", "valkey")]
+            verdict = "reached" if found["shoal"] <= goal else "missed by %.0f%%" % (100 * found["shoal"] / goal - 100)
+            rows.append(["RSS per element, %s" % title, "-"] + others + ["%.1f B" % found["shoal"], "%d B" % goal, verdict])
+    for title, found in bench.stalls.items():
+        others = ["%.2f ms" % found[n][0] if n in found else "-" for n in ("redis", "valkey")]
+        verdict = "reached" if found["shoal"][0] <= 1 else "missed"
+        rows.append(["GET p99.9 of another client, %s" % title, "-"] + others + ["%.2f ms" % found["shoal"][0], "1 ms", verdict])
+    return rows
+
+
 def target_rows(bench, all_cases):
-    rows = txn_rows(bench)
+    rows = txn_rows(bench) + types_rows(bench)
     for case in all_cases:
         target = target_us(bench, case)
         ours = cpu(bench, case, "shoal, 2 shards" if case.target_over_one_shard else "shoal")
@@ -226,6 +249,7 @@ HEADINGS = {
     "small": "SET and GET of 64 B values, a million random keys, 50 clients",
     "large": "SET and GET of 16 KB values, ten thousand random keys, 50 clients",
     "shards": "Two shards against one, random keys over one port",
+    "types": "Data types; one key unless it says otherwise",
     "txn": "Several keys and transactions, random keys; an operation is the whole command or sequence",
 }
 
@@ -239,7 +263,7 @@ def generic(line):
 
 
 def write(bench, out):
-    all_cases = cases.speed_cases() + cases.shard_cases() + cases.txn_cases()
+    all_cases = cases.speed_cases() + cases.shard_cases() + cases.txn_cases() + cases.types_cases()
     lines = ["# Shoal, Redis and Valkey on one machine, %s\n" % datetime.date.today().isoformat()]
     kind = "quick look, one short round: not a measurement" if bench.options.quick else "medians of %d interleaved rounds" % bench.rounds
     lines.append(
@@ -259,8 +283,8 @@ def write(bench, out):
         if not shown:
             continue
         lines.append("## %s\n" % heading)
-        picture = plot_cpu(bench, all_cases, group, out)
-        lines.append("![CPU per operation](%s)\n" % picture)
+        if group != "types":  # too many for one picture
+            lines.append("![CPU per operation](%s)\n" % plot_cpu(bench, all_cases, group, out))
         for case in shown:
             lines.append("**%s**\n" % case.title)
             lines.append(table(["server", "cpu us/op", "", "ops/s", "", "p50 ms", "p95 ms", "p99 ms", "max ms"], case_rows(bench, case)))
@@ -271,6 +295,8 @@ def write(bench, out):
         names = [n for n in SERVERS if n in next(iter(bench.memory.values()))]
         order = sorted(bench.memory, key=lambda item: (item[1], item[0]))
         lines.append(table([""] + names, [[memory_title(*r)] + ["%.1f B" % bench.memory[r][n] for n in names] for r in order]))
+    if bench.types_memory or bench.stalls:
+        lines.append(types_tables(bench))
     lines.append("## Commands\n")
     lines.append("```\n%s\n```\n" % "\n".join([generic(line) for line in bench.lines.values()] + ([generic(bench.load_line)] if bench.load_line else [])))
     lines.append(
@@ -286,8 +312,21 @@ def write(bench, out):
     return path
 
 
+def types_tables(bench):
+    names = [n for n in SERVERS if any(n in found for found in [*bench.types_memory.values(), *bench.stalls.values()])]
+    out = "## Memory per element, and what a deletion costs others\n\n"
+    if bench.types_memory:
+        out += table([""] + names, [[title] + ["%.1f B" % found[n] for n in names] for title, found in bench.types_memory.items()]) + "\n"
+    if bench.stalls:
+        out += "Another client's GETs in a closed loop meanwhile: p99.9 / longest, ms.\n\n"
+        out += table([""] + names, [[title] + ["%.2f / %.2f" % found[n][:2] for n in names] for title, found in bench.stalls.items()])
+    return out
+
+
 def raw(bench):
     return {
+        "types_memory": bench.types_memory,
+        "stalls": bench.stalls,
         "speed": {
             key: {
                 name: [{"ops_per_s": round(s.ops_per_s), "cpu_us": round(s.cpu_us, 4), "latency_ms": s.latency_ms} for s in samples]
@@ -311,6 +350,13 @@ def readme_block(bench, report_path):
     for (keys, ttl), found in sorted(bench.memory.items(), key=lambda item: (item[0][1], item[0][0])):
         values = ["%.0f B" % found[n] if n in found else "-" for n in ("shoal", "valkey", "redis")]
         rows.append([memory_title(keys, ttl), "-"] + values)
+    for case in cases.types_cases():
+        if case.pipeline == 16:
+            values = ["%.2f" % v if (v := cpu(bench, case, n)) is not None else "-" for n in ("shoal", "valkey", "redis")]
+            rows.append([case.title + ", server CPU us/op", "-"] + values)
+    for title, found in bench.types_memory.items():
+        values = ["%.0f B" % found[n] if n in found else "-" for n in ("shoal", "valkey", "redis")]
+        rows.append(["RSS per element, %s" % title, "-"] + values)
     text = table(["", "network floor", "Shoal", "Valkey", "Redis"], rows)
     named = "; ".join("%s: %s" % row for row in versions(bench) if row[0] != "load")
     return "%s\nOne server thread each, load on another CPU, medians of %d rounds; [the whole report](%s). %s.\n" % (

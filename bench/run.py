@@ -41,7 +41,8 @@ def parse_arguments():
     options = p.parse_args()
     if options.rounds is not None and options.rounds < 1:
         p.error("--rounds must be 1 or more")
-    names = [c.key for c in cases.speed_cases() + cases.shard_cases() + cases.txn_cases()] + ["memory"]
+    all_cases = cases.speed_cases() + cases.shard_cases() + cases.txn_cases() + cases.types_cases()
+    names = [c.name for c in all_cases] + ["memory", "stalls"]
     for text in options.only or []:
         if not any(text in name for name in names):
             p.error("no case has '%s' in its name; there are: %s" % (text, ", ".join(sorted(set(names)))))
@@ -69,6 +70,8 @@ class Bench:
         self.floor = os.path.join(ROOT, "build-release", "bench", "floor")
         self.samples = {}  # case key -> server name -> [Sample]
         self.memory = {}  # (keys, ttl) -> server name -> bytes per key
+        self.types_memory = {}  # title -> server name -> bytes per element
+        self.stalls = {}  # title -> server name -> (p99.9 ms, longest ms, how long the command took, ms)
         self.lines = {}  # server name -> command line
         self.load_line = []
         self.commit = report.commit()
@@ -106,7 +109,7 @@ class Bench:
 
     def run_group(self, group, plan):
         """plan: list of (case, [(name in the report, server)])."""
-        plan = [(case, entries) for case, entries in plan if chosen(self.options, case.key)]
+        plan = [(case, entries) for case, entries in plan if chosen(self.options, case.name)]
         if not plan:
             return
         used = list({id(s): s for _, entries in plan for _, s in entries}.values())
@@ -115,7 +118,10 @@ class Bench:
             for server in used:
                 server.start()
                 self.lines.setdefault(server.name, server.line)
-                if server.kind != "floor":
+                if group == "types":
+                    for name in sorted({case.fill for case, _ in plan if case.fill}):
+                        load.pour(server, cases.FILLS[name]())
+                elif server.kind != "floor":
                     case = plan[0][0]
                     keys = min(case.keys, 250_000) if self.options.quick else case.keys
                     load.fill_benchmark_keys(server, keys, case.value_bytes)
@@ -154,6 +160,12 @@ class Bench:
         plan = [(self.shrink(c) if self.options.quick else c, entries) for c in cases.txn_cases() if self.valkey_tool or not c.words]
         self.run_group("txn", plan)
 
+    def run_types(self):
+        if not self.valkey_tool:
+            return
+        entries = [(s.name, s) for s in self.store_servers()]
+        self.run_group("types", [(case, entries) for case in cases.types_cases()])
+
     def shrink(self, case):
         return dataclasses.replace(case, keys=min(case.keys, 250_000))
 
@@ -178,12 +190,46 @@ class Bench:
                     server.stop()
                 self.memory.setdefault((count, ttl), {})[server.name] = per_key
 
+    def run_types_memory(self):
+        for title, commands, elements, _ in cases.TYPES_MEMORY:
+            if not chosen(self.options, "memory"):
+                return
+            count = elements // 4 if self.options.quick else elements
+            print("bench: memory, %s" % title, flush=True)
+            for server in self.store_servers():
+                server.start()
+                try:
+                    time.sleep(0.3)
+                    before = server.rss()
+                    load.pour(server, commands(count))
+                    time.sleep(0.5)
+                    per_element = (server.rss() - before) / count
+                finally:
+                    server.stop()
+                self.types_memory.setdefault(title, {})[server.name] = per_element
+
+    def run_stalls(self):
+        for title, commands, elements, words in cases.STALLS:
+            if not chosen(self.options, "stalls") or self.options.quick:
+                return
+            print("bench: stalls, %s" % title, flush=True)
+            for server in self.store_servers():
+                server.start()
+                try:
+                    load.pour(server, commands(elements))
+                    self.stalls.setdefault(title, {})[server.name] = load.stall(server, words, 4)
+                finally:
+                    server.stop()
+
     def run(self):
         began = time.monotonic()
         self.run_speed()
         self.run_shards()
         self.run_transactions()
+        self.run_types()
         self.run_memory()
+        self.run_types_memory()
+        self.run_stalls()
         self.seconds = time.monotonic() - began
 
 
