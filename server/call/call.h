@@ -100,8 +100,9 @@ struct call_outcome {
     size_t reply_bytes; /* of the last part, as are the errors */
     uint32_t errors;
     char error_code[32];
-    bool takes; /* exec_take was said */
-    bool waits; /* exec_wait was */
+    bool takes;         /* exec_take was said */
+    uint32_t denied_at; /* exec_denies */
+    bool waits;         /* exec_wait was */
     int64_t wait_ms;
 };
 

@@ -52,6 +52,7 @@ struct exec {
     bool goes_on;              /* set by what lets it end later, elsewhere: scatter, txn_exec */
     bool gathered;             /* somebody wants to know what it does (effects.h) */
     bool takes;                /* set by exec_take */
+    uint32_t denied_at;        /* set by exec_denies */
     uint8_t stage;             /* exec_stage */
     struct {                   /* STAGE_AT: in the order of argv */
         const struct exec_input *list;
@@ -68,6 +69,8 @@ struct exec {
 typedef void command_fn(struct exec *x);
 /* What x->key has for who waits for it with this command. Changes nothing. */
 typedef enum waiter_answer command_ready_fn(const struct exec *x);
+/* Whether with these arguments it may wait. */
+typedef bool command_blocks_fn(const struct bytes *argv, uint32_t argc);
 
 /* lookup flags that honour CLIENT NO-TOUCH */
 static inline unsigned exec_lookup_flags(const struct exec *x, unsigned flags) {
@@ -107,6 +110,10 @@ enum command_spread {
     SPREAD_OK,       /* every one answers OK */
     SPREAD_ELEMENTS, /* one element of an array for each key */
     SPREAD_IF,       /* all are asked first whether their keys let it run: exec_is_asked */
+    /* The same, but each runs all of it, on the keys that it has (exec_has). For each of them it
+     * writes an element of a map, or nothing (exec_element), and no head. Whatever their flags say,
+     * all keys are written to. */
+    SPREAD_EACH,
     /* It runs at the owner of the key it writes, or, if it writes none, of its largest input. The
      * values that it reads (KEY_ACCESS) are lent to it: it comes by them through exec_input. */
     SPREAD_AT,
@@ -119,10 +126,10 @@ enum command_spread {
 enum exec_stage {
     STAGE_ALL,
     STAGE_LEND, /* not the command: its inputs are lent; SPREAD_FIRST: looked for */
-    STAGE_ASK,  /* SPREAD_IF: it changes nothing. What it writes is the answer, and the end of it;
-                   nothing: the keys here let it run */
-    STAGE_ACT,  /* and those of all shards did */
-    STAGE_AT,   /* SPREAD_AT, _MOVE: its inputs are lent; SPREAD_FIRST: they are found */
+    STAGE_ASK, /* SPREAD_IF, _EACH: it changes nothing. What it writes is the answer, and the end of
+                  it; nothing: the keys here let it run */
+    STAGE_ACT, /* and those of all shards did */
+    STAGE_AT,  /* SPREAD_AT, _MOVE: its inputs are lent; SPREAD_FIRST: they are found */
     STAGE_TAKE, /* SPREAD_MOVE, at the owner of what it took: that goes. What it writes nobody reads
                  */
     STAGE_JOIN, /* not the command, which waits: its client stands in the lines of the keys here */
@@ -296,8 +303,9 @@ struct command {
     /* Whether it reads keys that only values name (SORT BY, GET): then it runs at home, with all
      * keys locked if there are several shards. NULL: never. */
     bool (*reads_everywhere)(const struct bytes *argv, uint32_t argc);
-    command_ready_fn *ready; /* NULL: it does not wait for keys (exec_wait) */
-    const char *const *tips; /* NULL-ended, or NULL */
+    command_ready_fn *ready;   /* NULL: it does not wait for keys (exec_wait) */
+    command_blocks_fn *blocks; /* NULL: with any arguments it may, if `ready` is there */
+    const char *const *tips;   /* NULL-ended, or NULL */
     const char *group, *since, *summary, *complexity;
     const char *deprecated_since, *replaced_by;
     const struct command_history *history; /* ended by since NULL, or NULL */

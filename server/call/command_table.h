@@ -63,4 +63,10 @@ int command_keys_told(const struct command_ref *ref, const struct bytes *argv, u
 
 extern const char *const command_category_names[]; /* by bit, NULL-ended */
 
+/* Whether it may wait for its keys. */
+static inline bool command_may_wait(const struct command *row, const struct bytes *argv,
+                                    uint32_t argc) {
+    return row->ready != NULL && (row->blocks == NULL || row->blocks(argv, argc));
+}
+
 #endif

@@ -313,7 +313,8 @@ static bool paused(const struct client *client, const struct command_ref *ref) {
 /* Its client waits for its keys if they have nothing for it. */
 static bool may_wait(const struct staged *staged) {
     return (staged->route == ROUTE_KEY || staged->route == ROUTE_APART) &&
-           UNLIKELY(staged->ref->row->ready != NULL);
+           UNLIKELY(staged->ref->row->ready != NULL) &&
+           command_may_wait(staged->ref->row, staged->request.argv, staged->request.argc);
 }
 
 /* It must run after all earlier requests and before all later ones. EXEC also when it is refused:

@@ -109,6 +109,11 @@ void exec_put(struct exec *x, uint32_t db, const struct key *key, const struct l
     }
 }
 
+bool exec_has(const struct exec *x, uint32_t argv_index) {
+    bool divided = x->stage == STAGE_ASK || x->stage == STAGE_ACT;
+    return exec_looks_at(x, argv_index) && (!divided || keyset_find(x->keys, argv_index) != NULL);
+}
+
 bool exec_looks_at(const struct exec *x, uint32_t argv_index) {
     return x->caller->only == 0 || x->caller->only == argv_index;
 }

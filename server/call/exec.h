@@ -41,6 +41,13 @@ static inline bool exec_is_agreed(const struct exec *x) {
     return x->stage == STAGE_ACT;
 }
 
+/* For SPREAD_EACH: whether it is to work on the key at this position of argv; and why it does not
+ * run, which was written, is what the n-th of its keys says. */
+bool exec_has(const struct exec *x, uint32_t argv_index);
+static inline void exec_denies(struct exec *x, uint32_t n) {
+    x->denied_at = n;
+}
+
 /* For SPREAD_AT and SPREAD_MOVE: the value of the key at a position of argv, which the command only
  * reads, wherever it lies. False, and *ret says so, if there is none. Looks it up, touches and
  * counts as keyspace_find does, so it is called once for each key, in the order of argv. */

@@ -14,8 +14,9 @@ static uint32_t db_of(const struct key_ref *ref, const struct node *node, uint32
     return UNLIKELY(says) ? (uint32_t)ref->db : selected;
 }
 
-static void fill(struct keyset *keys, const struct node *node, const struct bytes *argv,
-                 uint32_t db, const struct key_ref *refs, uint32_t count) {
+static void fill(struct keyset *keys, const struct node *node, const struct command *row,
+                 const struct bytes *argv, uint32_t db, const struct key_ref *refs,
+                 uint32_t count) {
     keys->count = count;
     keys->wide = false;
     for (uint32_t i = 0; i < count; i++) {
@@ -25,7 +26,7 @@ static void fill(struct keyset *keys, const struct node *node, const struct byte
             .index = refs[i].index,
             .db = db_of(&refs[i], node, db),
             .flags = (uint16_t)refs[i].flags,
-            .exclusive = !(refs[i].flags & KEY_RO),
+            .exclusive = !(refs[i].flags & KEY_RO) || row->spread == SPREAD_EACH,
         };
         keys->wide |= key.slot != keys->list[0].key.slot;
     }
@@ -63,7 +64,7 @@ struct keyset *keyset_new(struct arena *arena, const struct node *node,
     uint32_t count = n > 0 ? (uint32_t)n : 0;
     check(count <= max);
     struct keyset *keys = arena_alloc(arena, sizeof *keys + count * sizeof *keys->list);
-    fill(keys, node, argv, db, refs, count);
+    fill(keys, node, row, argv, db, refs, count);
     keys->everywhere = row->reads_everywhere != NULL && node->server->workers_count > 1 &&
                        row->reads_everywhere(argv, argc);
     route(keys, node);

@@ -513,13 +513,16 @@ static void conclude_command(const struct txn *txn, struct txn_command *command)
         command->at =
             command->spread == SPREAD_FIRST ? first_input(command) : largest_input(command);
     }
+    bool all_wait = true;
     for (struct txn_task *task = command->first; task != NULL; task = task->peer) {
         if (task->phase == txn->phase) {
+            all_wait &= task->stage == STAGE_ACT && task->outcome.waits;
             command->denied |= task->stage == STAGE_ASK && task->outcome.reply_bytes > 0;
             command->takes |= task->stage == STAGE_AT && task->outcome.takes;
             command->waits |= task->stage == STAGE_AT && task->outcome.waits;
         }
     }
+    command->waits |= command->spread == SPREAD_EACH && all_wait;
 }
 
 static void conclude(struct txn *txn) {
@@ -591,9 +594,44 @@ static void take_reply(struct txn *txn, struct txn_command *command, const struc
     command->outcome.ticks = ticks;
 }
 
-/* Of those who were asked who had something against it, else of one who ran it. */
+/* SPREAD_EACH: what each key has, if it has something, in their order. */
+static void merge_map(struct txn *txn, struct txn_command *command, struct reply *reply) {
+    uint32_t count = 0;
+    for (const struct txn_task *task = command->first; task != NULL; task = task->peer) {
+        for (uint32_t i = 0; task->stage == STAGE_ACT && i < task->set->count; i++) {
+            count += task->element_ends[i] > (i > 0 ? task->element_ends[i - 1] : 0);
+        }
+        command->outcome.ticks += task->outcome.ticks;
+    }
+    if (count == 0) {
+        reply_null_array(reply);
+    } else if (reply->resp == 2) {
+        reply_array(reply, count);
+    } else {
+        reply_map(reply, count);
+    }
+    for (uint32_t i = 0; i < command->keys_count; i++) {
+        struct txn_task *task = command->tasks[command->keys[i].worker];
+        size_t start = task->merged > 0 ? task->element_ends[task->merged - 1] : 0;
+        size_t bytes = task->element_ends[task->merged++] - start;
+        outbuf_move(reply->out, &txn->parts[task->worker]->out, bytes);
+    }
+}
+
+/* Of those who were asked who had something against it, the one who said so of the first key, or of
+ * keys that are known to be asked in order just the first; else one who ran it. */
 static const struct txn_task *first_with_reply(const struct txn_command *command) {
     const struct txn_task *task = command->first;
+    if (command->spread == SPREAD_EACH) {
+        const struct txn_task *first = NULL;
+        for (; task != NULL; task = task->peer) {
+            bool denies = task->stage == STAGE_ASK && task->outcome.reply_bytes > 0;
+            if (denies && (first == NULL || task->outcome.denied_at < first->outcome.denied_at)) {
+                first = task;
+            }
+        }
+        return first;
+    }
     while (task->outcome.reply_bytes == 0 && task->peer != NULL) {
         task = task->peer;
     }
@@ -643,6 +681,8 @@ static void merge(struct txn *txn, struct txn_command *command, struct reply *re
         is_shared_out(command) ? first_with_error(command) : first_with_reply(command);
     if (chosen != NULL) {
         take_reply(txn, command, chosen, reply);
+    } else if (command->spread == SPREAD_EACH) {
+        merge_map(txn, command, reply);
     } else {
         merge_shares(txn, command, reply);
     }
@@ -673,6 +713,9 @@ static bool is_over(struct txn *txn) {
 /* The one that found nothing yet, so its client waits; or NULL. */
 static const struct txn_task *waiting_task(const struct txn *txn) {
     const struct txn_task *task = txn->blocked != NULL ? txn->commands[0].first : NULL;
+    if (task != NULL && task->command->spread == SPREAD_EACH && !task->command->waits) {
+        return NULL;
+    }
     while (task != NULL && !task->outcome.waits) {
         task = task->peer;
     }
@@ -1059,7 +1102,7 @@ void txn_add(struct txn *txn, const struct command_ref *ref, const struct reques
     txn->bytes += bytes;
     txn->flags |= ref->flags;
     txn->client->bytes_away += bytes;
-    if (ref->row->ready != NULL) {
+    if (command_may_wait(ref->row, request->argv, request->argc)) {
         txn->blocked = blocked_new(txn->client, ref, request);
     }
     struct bytes *argv =

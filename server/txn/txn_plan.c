@@ -196,6 +196,25 @@ static void plan_joins(struct txn *txn, struct txn_command *command, uint32_t ph
     }
 }
 
+/* Each shard runs all of it, on its own keys. */
+static void plan_each(struct txn *txn, struct txn_command *command, enum exec_stage stage,
+                      uint32_t phase) {
+    command->tasks = zeroed(txn, txn->home->server->workers_count * sizeof *command->tasks);
+    for (uint32_t i = 0; i < command->keys_count; i++) {
+        const struct keyset_key *key = &command->keys[i];
+        struct txn_task *task = command->tasks[key->worker];
+        if (task == NULL) {
+            task = task_new(txn, command, key->worker, stage, phase);
+            task->key = key->key;
+            task->set = keyset_empty(&txn->arena, command->keys_count);
+            task->element_ends =
+                arena_alloc(&txn->arena, command->keys_count * sizeof *task->element_ends);
+            command->tasks[key->worker] = task;
+        }
+        keyset_add(task->set, key, key->index);
+    }
+}
+
 /* Its inputs are lent, then it runs where the key lies that it writes, then goes what it took. The
  * largest of inputs is known once they are lent: then each of their owners may have to run it. */
 static void plan_at(struct txn *txn, struct txn_command *command, uint32_t phase) {
@@ -262,6 +281,13 @@ static void plan_on_keys(struct txn *txn, struct txn_command *command, struct ph
     if (lends) {
         command->spread = spread;
         plan_at(txn, command, command->phase);
+    } else if (spread == SPREAD_EACH) {
+        command->spread = spread;
+        plan_each(txn, command, STAGE_ASK, command->phase);
+        plan_each(txn, command, STAGE_ACT, command->phase + 1);
+        if (txn->blocked != NULL) {
+            plan_joins(txn, command, command->phase + 2);
+        }
     } else if (spread != SPREAD_NONE && divide(command, &division)) {
         command->spread = spread;
         plan_divided(txn, command, &division, command->phase);

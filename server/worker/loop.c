@@ -83,7 +83,10 @@
 
 static void key_changed(void *arg, const struct key_news *news) {
     struct worker *worker = arg;
-    watch_touch(&worker->shard.watches, news->db, news->key);
+    /* Groups are nothing to who watches a stream, but to who waits for one. */
+    if (LIKELY(news->event != EVENT_XGROUP_DESTROY)) {
+        watch_touch(&worker->shard.watches, news->db, news->key);
+    }
     if (UNLIKELY(worker->shard.waiters.lines.count > 0)) {
         waiters_note_key(&worker->shard.waiters, news->db, news->key);
         worker->keys_ready = true;
@@ -650,7 +653,6 @@ bool worker_turn(struct worker *worker) {
 
 void worker_publish(struct worker *worker) {
     struct post_office *office = worker->server->office;
-    uint64_t wakes = post_get_stats(office, worker->id).wakes;
     bool left = post_publish(office, worker->id, worker->id, may_go_on(worker));
     unsigned host;
     while (post_next_visit(office, worker->id, &host)) {
@@ -659,9 +661,6 @@ void worker_publish(struct worker *worker) {
         } else {
             post_leave_awake(office, host, worker->id);
         }
-    }
-    if (post_get_stats(office, worker->id).wakes != wakes) {
-        worker->loop.round_until = 0; /* they leave with the next runtime turn */
     }
     if (worker->loop.more && !worker->loop.stopping) {
         worker->loop.sleep_ns = 0;

@@ -144,3 +144,20 @@ struct entry *change_close(struct change *change, enum key_event event) {
     }
     return entry;
 }
+
+struct entry *change_close_quietly(struct change *change, enum key_event event) {
+    struct keyspace *ks = change->ks;
+    check(change->entry && !change->is_new && type_may_be_empty(entry_type(change->entry)));
+    put_back(change);
+    change_book(change);
+    ks->stats.changes++;
+    enum value_type type = entry_type(change->entry);
+    if (event == EVENT_XGROUP_DESTROY && ks->hooks.changed) {
+        struct key_news news = {change->key, change->db, event, type};
+        ks->hooks.changed(ks->hooks.arg, &news); /* for who waits for it */
+    }
+    if (event != EVENT_NONE) {
+        keyspace_note(ks, change->db, change->key, event, type);
+    }
+    return change->entry;
+}

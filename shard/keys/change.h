@@ -62,4 +62,9 @@ void change_element(struct change *change, const struct bytes *element);
 /* EVENT_NONE: nothing was changed after all. Returns the entry; NULL if it is gone. */
 struct entry *change_close(struct change *change, enum key_event event);
 
+/* The same for what users do not take for a change of the key: it counts (effects), and
+ * notifications tell of the event unless it is EVENT_NONE, but WATCH and the like do not see it. Of
+ * what is never empty. */
+struct entry *change_close_quietly(struct change *change, enum key_event event);
+
 #endif

@@ -240,7 +240,8 @@ int64_t stream_count_upto(const struct stream *stream, struct stream_id id) {
 
 void stream_group_reach(const struct stream *stream, struct stream_group *group,
                         struct stream_id id) {
-    if (group->entries_read != STREAM_COUNT_UNKNOWN && !has_gaps_from(stream, group->last)) {
+    if (group->entries_read != STREAM_COUNT_UNKNOWN &&
+        !stream_id_less(group->last, stream->first) && !has_gaps_from(stream, group->last)) {
         group->entries_read++;
     } else if (stream->entries_added > 0) {
         group->entries_read = stream_count_upto(stream, id);
@@ -248,14 +249,15 @@ void stream_group_reach(const struct stream *stream, struct stream_group *group,
     group->last = id;
 }
 
-int64_t stream_group_lag(const struct stream *stream, const struct stream_group *group) {
+bool stream_group_lag(const struct stream *stream, const struct stream_group *group, int64_t *ret) {
+    *ret = 0;
     if (stream->entries_added == 0) {
-        return 0;
+        return true;
     }
     int64_t read = group->entries_read;
     if (read == STREAM_COUNT_UNKNOWN || has_gaps_from(stream, group->last)) {
         read = stream_count_upto(stream, group->last);
     }
-    return read == STREAM_COUNT_UNKNOWN ? STREAM_COUNT_UNKNOWN
-                                        : (int64_t)stream->entries_added - read;
+    *ret = (int64_t)(stream->entries_added - (uint64_t)read);
+    return read != STREAM_COUNT_UNKNOWN;
 }

@@ -89,7 +89,8 @@ int64_t stream_count_upto(const struct stream *stream, struct stream_id id);
 /* The group gets the entry of this id, which is greater than its last. */
 void stream_group_reach(const struct stream *stream, struct stream_group *group,
                         struct stream_id id);
-/* How many entries it has not got yet, or STREAM_COUNT_UNKNOWN. */
-int64_t stream_group_lag(const struct stream *stream, const struct stream_group *group);
+/* How many entries it has not got yet; less than none if somebody has set wrong numbers. False:
+ * that is not known. */
+bool stream_group_lag(const struct stream *stream, const struct stream_group *group, int64_t *ret);
 
 #endif

@@ -379,7 +379,7 @@ class Generator(BitCalls, HashCalls, ListCalls, SetCalls, StreamCalls, SortedSet
 
     def several_shards(self):
         """A call that needs more than one key, or all shards."""
-        makers = [self.c_mget, self.c_mset, self.c_del, self.c_rename, self.c_copy, self.c_lcs, self.c_bitop, self.c_pfcount, self.c_pfmerge, self.c_lmove, self.c_xread, self.c_global, self.c_flush, self.c_swapdb, self.c_keys]
+        makers = [self.c_mget, self.c_mset, self.c_del, self.c_rename, self.c_copy, self.c_lcs, self.c_bitop, self.c_pfcount, self.c_pfmerge, self.c_lmove, self.c_xread, self.c_xreadgroup, self.c_global, self.c_flush, self.c_swapdb, self.c_keys]
         while True:
             call = self.pick(makers if self.classic else makers + [self.c_msetex, self.c_sort])()
             if self.is_safe(call) and not self.short_lived(call):

@@ -81,7 +81,70 @@ class StreamCalls:
         after = [self.pick(["$", "+"]) if self.chance(0.2) and not self.classic else self.stream_id() for _ in keys]
         return ["XREAD"] + count + [self.option("STREAMS")] + keys + after
 
+    # ---- groups
+
+    def group(self):
+        return self.pick(["g", "g", "h"]) if self.chance(0.97) else self.pick(["", "nobody", "g\x00"])
+
+    def consumer(self):
+        return self.pick(["c", "d", "e"])
+
+    def c_xgroup(self):
+        word = self.option("CREATE", "CREATE", "SETID", "DESTROY", "CREATECONSUMER", "DELCONSUMER") if self.chance(0.97) else self.pick(["FOO", ""])
+        upper = word.upper()
+        call = ["XGROUP", word, self.stream_key(), self.group()]
+        if upper in ("CREATE", "SETID"):
+            call.append(self.pick(["$", "0", "0", self.stream_id()]))
+            if upper == "CREATE" and self.chance(0.3):
+                call.append(self.option("MKSTREAM"))
+            if self.chance(0.2):
+                call += [self.option("ENTRIESREAD"), self.small()]
+        if upper in ("CREATECONSUMER", "DELCONSUMER"):
+            call.append(self.consumer())
+        return call
+
+    def c_xreadgroup(self):
+        options = [self.option("COUNT"), self.small()] if self.chance(0.5) else []
+        options += [self.option("NOACK")] if self.chance(0.15) else []
+        keys = self.some(self.stream_key, 1, self.pick([1, 1, 3]))
+        after = [">" if self.chance(0.7) else self.stream_id() for _ in keys]
+        return ["XREADGROUP", self.option("GROUP"), self.group(), self.consumer()] + options + [self.option("STREAMS")] + keys + after
+
+    def c_xack(self):
+        return ["XACK", self.stream_key(), self.group()] + self.some(self.stream_id, 1, self.pick([1, 3, 20]))
+
+    def c_xpending(self):
+        call = ["XPENDING", self.stream_key(), self.group()]
+        if self.chance(0.7):
+            call += [self.option("IDLE"), self.pick(["0", "100000", "x"])] if self.chance(0.2) else []
+            call += self.range_ends() + [self.small()]
+            call += [self.consumer()] if self.chance(0.4) else []
+        return call
+
+    def c_xclaim(self):
+        call = ["XCLAIM", self.stream_key(), self.group(), self.consumer(), self.pick(["0", "0", "0", "100000", "-1", "x"])]
+        call += self.some(self.stream_id, 1, 4)
+        for option in self.some(lambda: self.pick(["IDLE", "TIME", "RETRYCOUNT", "FORCE", "JUSTID", "LASTID", "FOO"]), 0, 2):
+            value = {"IDLE": self.small, "TIME": self.small, "RETRYCOUNT": self.small, "LASTID": self.stream_id}.get(option)
+            call += [self.option(option)] + ([value()] if value else [])
+        return call
+
+    def c_xautoclaim(self):
+        call = ["XAUTOCLAIM", self.stream_key(), self.group(), self.consumer(), self.pick(["0", "0", "0", "100000", "-1", "x"]), self.range_end("-")]
+        call += [self.option("COUNT"), self.small()] if self.chance(0.5) else []
+        return call + ([self.option("JUSTID")] if self.chance(0.3) else [])
+
+    def c_xinfo(self):
+        word = self.option("STREAM", "STREAM", "GROUPS", "GROUPS", "CONSUMERS")
+        call = ["XINFO", word, self.stream_key()]
+        if word.upper() == "CONSUMERS":
+            call.append(self.group())
+        elif word.upper() == "STREAM" and self.chance(0.5):
+            call += [self.option("FULL")] + ([self.option("COUNT"), self.small()] if self.chance(0.5) else [])
+        return call
+
     def stream_families(self):
         return [
             (6, self.c_xadd), (1, self.c_xtrim), (2, self.c_xdel), (1, self.c_xsetid), (3, self.c_xrange), (1, self.c_xlen), (2, self.c_xread),
+            (2, self.c_xgroup), (4, self.c_xreadgroup), (1, self.c_xack), (1, self.c_xpending), (1, self.c_xclaim), (1, self.c_xautoclaim), (2, self.c_xinfo),
         ]  # fmt: skip

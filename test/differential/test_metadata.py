@@ -14,9 +14,12 @@ COMMANDS = {
     "sadd": [], "scard": [], "sdiff": [], "sdiffstore": [], "sinter": [], "sintercard": [], "sinterstore": [],
     "sismember": [], "smembers": [], "smismember": [], "smove": [], "spop": [], "srandmember": [], "srem": [],
     "sscan": [], "sunion": [], "sunionstore": [],
-    "xadd": [], "xdel": [], "xlen": [], "xrange": [], "xread": [], "xrevrange": [], "xsetid": [], "xtrim": [],
     "hexpire": [], "hexpireat": [], "hexpiretime": [], "hgetdel": [], "hgetex": [], "hpersist": [], "hpexpire": [],
     "hpexpireat": [], "hpexpiretime": [], "hpttl": [], "hsetex": [], "httl": [],
+    "xack": [], "xadd": [], "xautoclaim": [], "xclaim": [], "xdel": [],
+    "xgroup": ["create", "createconsumer", "delconsumer", "destroy", "help", "setid"],
+    "xinfo": ["consumers", "groups", "help", "stream"],
+    "xlen": [], "xpending": [], "xrange": [], "xread": [], "xreadgroup": [], "xrevrange": [], "xsetid": [], "xtrim": [],
     "hdel": [], "hexists": [], "hget": [], "hgetall": [], "hincrby": [], "hincrbyfloat": [], "hkeys": [], "hlen": [],
     "hmget": [], "hmset": [], "hrandfield": [], "hscan": [], "hset": [], "hsetnx": [], "hstrlen": [], "hvals": [],
     "pfadd": [], "pfcount": [], "pfdebug": [], "pfmerge": [], "pfselftest": [],
@@ -154,7 +157,8 @@ CALLS = [
 ]  # fmt: skip
 CALLS += [
     ["XREAD", "STREAMS", "a", "0"], ["XREAD", "COUNT", "1", "streams", "a", "b", "0", "0"], ["XREAD", "STREAMS", "a", "b", "0"], ["XREAD", "STREAMS"],
-    ["XREAD", "COUNT", "STREAMS", "STREAMS", "a", "0"],
+    ["XREAD", "COUNT", "STREAMS", "STREAMS", "a", "0"], ["XREADGROUP", "GROUP", "g", "c", "STREAMS", "a", "b", ">", ">"],
+    ["XREADGROUP", "GROUP", "STREAMS", "c", "STREAMS", "a", ">"], ["XGROUP", "CREATE", "a", "g", "0"], ["XINFO", "STREAM", "a"],
 ]  # fmt: skip
 CALLS += [[name] + ["arg%d" % i for i in range(n)] for name in sorted(COMMANDS) for n in (1, 2, 3, 4)]
 

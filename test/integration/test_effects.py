@@ -300,7 +300,9 @@ def test_classes_of_events_are_those_of_valkey(c, peer):
 
 
 def same_word(ours, theirs):
-    """Times that both drew from their clocks differ a little."""
+    """Times that both drew from their clocks differ a little; ids of streams begin with such."""
+    if ours.endswith("-0") and theirs.endswith("-0"):
+        ours, theirs = ours[:-2], theirs[:-2]
     if ours.isdigit() and theirs.isdigit() and len(ours) == 13:
         return abs(int(ours) - int(theirs)) < 60000
     return ours == theirs

@@ -69,6 +69,11 @@ bool stream_arg_id(const struct exec *x, uint32_t argv_index, uint64_t seq, bool
     return true;
 }
 
+bool stream_id_parse(struct bytes text, struct stream_id *ret) {
+    bool any_seq;
+    return parse_id(text, 0, 0, &any_seq, ret);
+}
+
 /* One end; *ret_outside: it is not in the range itself. */
 static bool arg_end(const struct exec *x, uint32_t argv_index, uint64_t seq, bool *ret_outside,
                     struct stream_id *ret) {
@@ -81,14 +86,22 @@ static bool arg_end(const struct exec *x, uint32_t argv_index, uint64_t seq, boo
     return parse_id(text, seq, *ret_outside ? 0 : ID_EDGES, &any_seq, ret) || refuse_id(x);
 }
 
+bool stream_arg_from(const struct exec *x, uint32_t argv_index, struct stream_id *ret) {
+    bool outside;
+    if (!arg_end(x, argv_index, 0, &outside, ret)) {
+        return false;
+    }
+    if (outside && !stream_id_up(ret)) {
+        reply_error(x->reply, "ERR invalid start ID for the interval");
+        return false;
+    }
+    return true;
+}
+
 bool stream_arg_range(const struct exec *x, uint32_t from_index, uint32_t to_index,
                       struct stream_id *ret_from, struct stream_id *ret_to) {
     bool outside;
-    if (!arg_end(x, from_index, 0, &outside, ret_from)) {
-        return false;
-    }
-    if (outside && !stream_id_up(ret_from)) {
-        reply_error(x->reply, "ERR invalid start ID for the interval");
+    if (!stream_arg_from(x, from_index, ret_from)) {
         return false;
     }
     if (!arg_end(x, to_index, UINT64_MAX, &outside, ret_to)) {
@@ -99,6 +112,11 @@ bool stream_arg_range(const struct exec *x, uint32_t from_index, uint32_t to_ind
         return false;
     }
     return true;
+}
+
+void stream_no_group(const struct exec *x, struct bytes key, struct bytes group) {
+    reply_errorf(x->reply, "NOGROUP No such consumer group '%.*s' for key name '%.*s'",
+                 bytes_precision(group), group.ptr, bytes_precision(key), key.ptr);
 }
 
 /* ---- Replies ---- */

@@ -14,25 +14,6 @@
 
 /* ---- Words ---- */
 
-static bool read_block(const struct exec *x, uint32_t i, struct read_request *r) {
-    int64_t value;
-    if (!num_parse_i64(x->argv[i], &value)) {
-        reply_error(x->reply, ERR_TIMEOUT_NOT_INTEGER);
-        return false;
-    }
-    if (value < 0) {
-        reply_error(x->reply, ERR_TIMEOUT_NEGATIVE);
-        return false;
-    }
-    r->blocks = true;
-    r->until_ms = 0;
-    if (value > 0 && __builtin_add_overflow(value, x->now_ms, &r->until_ms)) {
-        reply_error(x->reply, ERR_TIMEOUT_RANGE);
-        return false;
-    }
-    return true;
-}
-
 static bool refuse_of_group(const struct exec *x, const char *option) {
     reply_errorf(x->reply,
                  "ERR The %s option is only supported by XREADGROUP. You called XREAD instead.",
@@ -45,7 +26,8 @@ static bool read_option(const struct exec *x, uint32_t *i, struct read_request *
     struct bytes word = x->argv[*i];
     uint32_t more = x->argc - *i - 1;
     if (more > 0 && bytes_is(word, "block")) {
-        return read_block(x, ++*i, r);
+        r->blocks = true;
+        return exec_arg_timeout_ms(x, ++*i, &r->block_ms);
     }
     if (more > 0 && bytes_is(word, "count")) {
         int64_t count;
@@ -99,6 +81,44 @@ bool read_request_parse(const struct exec *x, bool of_group, struct read_request
     return true;
 }
 
+/* Where the first key stands; 0: nowhere, and *ret_blocks as far as it was looked. */
+static uint32_t find_streams(const struct bytes *argv, uint32_t argc, bool *ret_blocks) {
+    *ret_blocks = false;
+    for (uint32_t i = 1; i + 1 < argc; i++) {
+        if (bytes_is(argv[i], "streams")) {
+            return i + 1;
+        }
+        bool blocks = bytes_is(argv[i], "block");
+        *ret_blocks |= blocks;
+        i += blocks || bytes_is(argv[i], "count") ? 1 : bytes_is(argv[i], "group") ? 2 : 0;
+    }
+    return 0;
+}
+
+bool stream_read_blocks(const struct bytes *argv, uint32_t argc) {
+    bool blocks;
+    find_streams(argv, argc, &blocks);
+    return blocks;
+}
+
+struct bytes stream_read_group(const struct bytes *argv, uint32_t argc) {
+    uint32_t i = 1;
+    while (i + 1 < argc && !bytes_is(argv[i], "group")) {
+        i += bytes_is(argv[i], "block") || bytes_is(argv[i], "count") ? 2 : 1;
+    }
+    return i + 1 < argc ? argv[i + 1] : BYTES("");
+}
+
+uint32_t stream_waited_id(const struct exec *x) {
+    bool blocks;
+    uint32_t at = find_streams(x->argv, x->argc, &blocks);
+    uint32_t streams = (x->argc - at) / 2;
+    while (!exec_looks_at(x, at)) {
+        at++;
+    }
+    return at + streams;
+}
+
 /* ---- XREAD ---- */
 
 /* One of the streams, and what of it is asked for. */
@@ -137,6 +157,9 @@ static bool find_source(const struct exec *x, const struct read_request *r, uint
                         struct source *source) {
     struct loan loan;
     *source = (struct source){0};
+    if (!exec_looks_at(x, r->first + i)) {
+        return true;
+    }
     if (exec_input(x, r->first + i, LOOKUP_READ, &loan)) {
         if (loan.value.type != TYPE_STREAM) {
             reply_error(x->reply, ERR_WRONG_TYPE);
@@ -193,17 +216,45 @@ static void reply_source(const struct exec *x, struct bytes name, const struct s
     }
 }
 
+/* `$` means the last entry that there is now. */
+static bool wait(struct exec *x, const struct read_request *r, const struct source *sources) {
+    for (uint32_t i = 0; i < r->streams; i++) {
+        uint32_t id = r->first + r->streams + i;
+        if (is_word(x->argv[id], '$')) {
+            char text[STREAM_ID_BYTES];
+            exec_wait_word(x, id, stream_id_text(text, sources[i].after));
+        }
+    }
+    return exec_wait(x, r->block_ms);
+}
+
+enum waiter_answer stream_read_ready(const struct exec *x) {
+    const struct entry *entry = exec_peek(x);
+    if (entry == NULL || entry_type(entry) != TYPE_STREAM) {
+        return WAITER_PASSES;
+    }
+    struct value value = entry_value_of(entry);
+    struct source source = {.stream = stream_of(&value)};
+    return read_after(x, stream_waited_id(x), source.stream, &source.after) && has_more(&source)
+               ? WAITER_SERVES
+               : WAITER_PASSES;
+}
+
 static void reply_sources(struct exec *x, const struct read_request *r, struct source *sources) {
     uint32_t served = 0;
     for (uint32_t i = 0; i < r->streams; i++) {
-        look_again(x, r->first + i, sources[i].stream != NULL);
+        if (exec_looks_at(x, r->first + i)) {
+            look_again(x, r->first + i, sources[i].stream != NULL);
+        }
         if (!has_more(&sources[i])) {
             sources[i].stream = NULL;
         }
         served += sources[i].stream != NULL;
     }
     if (served == 0) {
-        reply_null_array(x->reply);
+        if (!r->blocks || !wait(x, r, sources)) {
+            reply_null_array(x->reply);
+        }
         return;
     }
     reply_streams_head(x->reply, served);

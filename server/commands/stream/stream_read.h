@@ -13,12 +13,17 @@ struct read_request {
     bool has_group, no_ack, blocks;
     struct bytes group, consumer;
     uint64_t count;          /* of each stream, at most */
-    int64_t until_ms;        /* BLOCK: wall clock; 0: for ever */
+    int64_t block_ms;        /* 0: for ever */
     uint32_t first, streams; /* the first key in argv; its id stands `streams` words further */
 };
 
 /* All words up to the ids. False, with an error, if they make no sense. */
 bool read_request_parse(const struct exec *x, bool of_group, struct read_request *r);
+
+/* The name after GROUP. */
+struct bytes stream_read_group(const struct bytes *argv, uint32_t argc);
+/* For row->ready: where the id of x->key, for which a client waits, stands in argv. */
+uint32_t stream_waited_id(const struct exec *x);
 
 /* The reply's head; of each stream that is in it the beginning. */
 void reply_streams_head(struct reply *r, uint32_t streams);
