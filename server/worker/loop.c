@@ -653,6 +653,7 @@ bool worker_turn(struct worker *worker) {
 
 void worker_publish(struct worker *worker) {
     struct post_office *office = worker->server->office;
+    uint64_t wakes = post_get_stats(office, worker->id).wakes;
     bool left = post_publish(office, worker->id, worker->id, may_go_on(worker));
     unsigned host;
     while (post_next_visit(office, worker->id, &host)) {
@@ -661,6 +662,9 @@ void worker_publish(struct worker *worker) {
         } else {
             post_leave_awake(office, host, worker->id);
         }
+    }
+    if (post_get_stats(office, worker->id).wakes != wakes) {
+        worker->loop.round_until = 0; /* they leave with the next runtime turn */
     }
     if (worker->loop.more && !worker->loop.stopping) {
         worker->loop.sleep_ns = 0;

@@ -397,6 +397,7 @@ void stream_iter_init(struct stream_iter *iter, const struct stream *stream, str
     iter->from = from;
     iter->to = to;
     iter->reverse = reverse;
+    iter->found = false;
     iter->left = 0;
     iter->entry.at = 0;
     if (stream_id_less(to, from)) {
@@ -464,7 +465,7 @@ static bool settle(struct stream_iter *iter) {
     return true;
 }
 
-bool stream_iter_next(struct stream_iter *iter) {
+static bool find_next(struct stream_iter *iter) {
     while (iter->more && (iter->more = settle(iter))) {
         read_entry(iter);
         enum where where = entry_where(iter);
@@ -479,6 +480,12 @@ bool stream_iter_next(struct stream_iter *iter) {
     return false;
 }
 
+bool stream_iter_next(struct stream_iter *iter) {
+    bool found = iter->found || find_next(iter);
+    iter->found = false;
+    return found;
+}
+
 /* The next entry is its node's first, and all of that are within the range. */
 static bool all_within(const struct stream_iter *iter) {
     return !iter->reverse && iter->entry_at == iter->node.entries_at && !iter->node.deleted &&
@@ -486,9 +493,14 @@ static bool all_within(const struct stream_iter *iter) {
            !stream_id_less(iter->to, stream_node_last(&iter->node).id);
 }
 
-uint64_t stream_iter_count(const struct stream_iter *iter, uint64_t max) {
+/* The first is looked for once, by who counts. */
+uint64_t stream_iter_count(struct stream_iter *iter, uint64_t max) {
+    iter->found = iter->found || find_next(iter);
+    if (!iter->found || max == 0) {
+        return 0;
+    }
     struct stream_iter copy = *iter;
-    uint64_t count = 0;
+    uint64_t count = 1;
     while (count < max && copy.more && (copy.more = settle(&copy))) {
         if (all_within(&copy)) {
             count += (uint64_t)copy.node.live;

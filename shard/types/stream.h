@@ -84,6 +84,7 @@ struct stream_iter {
     size_t field_at; /* the next field, if the master names them */
     size_t entry_at; /* the next entry, or 0 */
     bool reverse, more;
+    bool found; /* the next entry is this one */
 };
 
 /* Entries from `from` to `to`, both of them too; in reverse from `to` on. */
@@ -91,7 +92,7 @@ void stream_iter_init(struct stream_iter *iter, const struct stream *stream, str
                       struct stream_id to, bool reverse);
 bool stream_iter_next(struct stream_iter *iter);
 /* How many are still to come, or `max` if there are more. */
-uint64_t stream_iter_count(const struct stream_iter *iter, uint64_t max);
+uint64_t stream_iter_count(struct stream_iter *iter, uint64_t max);
 /* The next field and value, `fields` times. */
 void stream_iter_field(struct stream_iter *iter, struct listpack_item *ret_field,
                        struct listpack_item *ret_value);

@@ -309,6 +309,61 @@ def test_bug_32_counts_around_every_fixed_size(server, r, name, count):
             assert isinstance(c.do("MSETEX", str(count + 1), *pairs), RespError)
 
 
+# A stream with entries, some of which are deleted, that one consumer was given.
+STREAM_CALLS = [
+    ["XADD", "s", "MAXLEN", "~", None, "*", "f", "v"], ["XADD", "s", "MAXLEN", "~", "1", "LIMIT", None, "*", "f", "v"], ["XTRIM", "s", "MAXLEN", None],
+    ["XRANGE", "s", "-", "+", "COUNT", None], ["XRANGE", "s", None, None], ["XREAD", "COUNT", None, "STREAMS", "s", "0"],
+    ["XREADGROUP", "GROUP", "g", "d", "COUNT", None, "STREAMS", "s", ">"], ["XREADGROUP", "GROUP", "g", "c", "COUNT", None, "STREAMS", "s", "0"],
+    ["XAUTOCLAIM", "s", "g", "d", "0", "0", "COUNT", None], ["XAUTOCLAIM", "s", "g", "d", None, "0"], ["XCLAIM", "s", "g", "d", None, "1-1"],
+    ["XCLAIM", "s", "g", "d", "0", "1-1", "IDLE", None], ["XCLAIM", "s", "g", "d", "0", "1-1", "TIME", None, "RETRYCOUNT", None],
+    ["XPENDING", "s", "g", "-", "+", None], ["XPENDING", "s", "g", "IDLE", None, "-", "+", "5"], ["XINFO", "STREAM", "s", "FULL", "COUNT", None],
+    ["XSETID", "s", None, "ENTRIESADDED", None], ["XGROUP", "SETID", "s", "g", "0", "ENTRIESREAD", None], ["XGROUP", "CREATE", "s", "h", None],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call", STREAM_CALLS, ids=lambda c: "-".join(str(a) for a in c[:7]))
+def test_bug_31_counts_of_streams_at_the_edge(server, request, call):
+    """CVE-2022-31144, CVE-2022-35951: XAUTOCLAIM multiplied its COUNT, and forgot what it found deleted."""
+
+    def answers(s):
+        out = []
+        for number in BOUNDARIES:
+            with s.raw() as c:
+                c.do("DEL", "s")
+                for i in range(1, 8):
+                    c.do("XADD", "s", "1-%d" % i, "f", "v")
+                c.do("XGROUP", "CREATE", "s", "g", "0")
+                c.do("XREADGROUP", "GROUP", "g", "c", "COUNT", "6", "STREAMS", "s", ">")
+                c.do("XDEL", "s", "1-2", "1-3")
+                got = c.do(*[number if a is None else a for a in call])
+                out.append((number, got.text if isinstance(got, RespError) else len(got) if isinstance(got, list) else type(got).__name__))
+                out.append((c.do("XLEN", "s"), c.do("XPENDING", "s", "g")))
+        return out
+
+    ours = answers(server)
+    assert ours == answers(request.getfixturevalue("valkey"))
+
+
+@pytest.mark.parametrize("count", (0, 1, 7, 8, 9, 15, 16, 17, 1024, 10_000))
+def test_bug_32_ids_around_every_fixed_size(server, r, count):
+    """CVE-2025-62507: XACKDEL had room for eight ids on its stack. All that takes ids, with any number of them."""
+    ids = ["1-%d" % i for i in range(1, count + 1)]
+    with server.raw() as c:
+        c.do("DEL", "s")
+        c.do("XGROUP", "CREATE", "s", "g", "0", "MKSTREAM")
+        c.send(b"".join(encode("XADD", "s", i, "f", "v") for i in ids))
+        assert [c.read() for _ in ids] == [i.encode() for i in ids]
+        for call, done in [
+            (["XREADGROUP", "GROUP", "g", "c", "STREAMS"] + ["s"] * count + [">"] * count, None),
+            (["XCLAIM", "s", "g", "d", "0"] + ids + ["JUSTID"], [i.encode() for i in ids]),
+            (["XACK", "s", "g"] + ids, count),
+            (["XREAD", "COUNT", "1", "STREAMS"] + ["s"] * count + ids, None),
+            (["XDEL", "s"] + ids, count),
+        ]:
+            got = c.do(*call)
+            assert isinstance(got, RespError) if count == 0 and call[0] != "XCLAIM" else done is None or got == done, call[:6]
+
+
 def test_bug_34_msetnx_with_the_same_key_twice(server, r):
     """CVE-2023-28425: MSETNX with a key named twice hit an assertion."""
     with server.raw() as c:

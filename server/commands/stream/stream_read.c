@@ -125,6 +125,8 @@ uint32_t stream_waited_id(const struct exec *x) {
 struct source {
     const struct stream *stream; /* NULL: it is missing */
     struct stream_id after;
+    struct stream_iter iter;
+    uint64_t count;
 };
 
 #define SOURCES_ON_STACK 8
@@ -156,7 +158,8 @@ static bool read_after(const struct exec *x, uint32_t argv_index, const struct s
 static bool find_source(const struct exec *x, const struct read_request *r, uint32_t i,
                         struct source *source) {
     struct loan loan;
-    *source = (struct source){0};
+    source->stream = NULL;
+    source->after = STREAM_ID_MIN;
     if (!exec_looks_at(x, r->first + i)) {
         return true;
     }
@@ -179,12 +182,16 @@ static void look_again(const struct exec *x, uint32_t argv_index, bool present) 
     }
 }
 
-static bool has_more(const struct source *source) {
+/* Whether it has something, of which iter and count are then; up to `max`. */
+static bool has_more(struct source *source, uint64_t max) {
     const struct stream *stream = source->stream;
-    if (stream == NULL || stream->length == 0 || !stream_id_less(source->after, stream->last)) {
+    struct stream_id from = source->after;
+    if (stream == NULL || !stream_id_less(source->after, stream->last) || !stream_id_up(&from)) {
         return false;
     }
-    return stream_id_less(source->after, stream_last_entry(stream));
+    stream_iter_init(&source->iter, stream, from, STREAM_ID_MAX, false);
+    source->count = stream_iter_count(&source->iter, max);
+    return source->count > 0;
 }
 
 void reply_streams_head(struct reply *r, uint32_t streams) {
@@ -202,17 +209,11 @@ void reply_stream_name(struct reply *r, struct bytes name) {
     reply_bulk(r, name);
 }
 
-static void reply_source(const struct exec *x, struct bytes name, const struct source *source,
-                         uint64_t count) {
-    struct stream_id from = source->after;
-    stream_id_up(&from);
-    struct stream_iter iter;
-    stream_iter_init(&iter, source->stream, from, STREAM_ID_MAX, false);
-    uint64_t left = stream_iter_count(&iter, count);
+static void reply_source(const struct exec *x, struct bytes name, struct source *source) {
     reply_stream_name(x->reply, name);
-    reply_array(x->reply, left);
-    for (; left > 0 && stream_iter_next(&iter); left--) {
-        reply_stream_entry(x->reply, &iter);
+    reply_array(x->reply, source->count);
+    for (uint64_t left = source->count; left > 0 && stream_iter_next(&source->iter); left--) {
+        reply_stream_entry(x->reply, &source->iter);
     }
 }
 
@@ -234,8 +235,9 @@ enum waiter_answer stream_read_ready(const struct exec *x) {
         return WAITER_PASSES;
     }
     struct value value = entry_value_of(entry);
-    struct source source = {.stream = stream_of(&value)};
-    return read_after(x, stream_waited_id(x), source.stream, &source.after) && has_more(&source)
+    struct source source;
+    source.stream = stream_of(&value);
+    return read_after(x, stream_waited_id(x), source.stream, &source.after) && has_more(&source, 1)
                ? WAITER_SERVES
                : WAITER_PASSES;
 }
@@ -246,7 +248,7 @@ static void reply_sources(struct exec *x, const struct read_request *r, struct s
         if (exec_looks_at(x, r->first + i)) {
             look_again(x, r->first + i, sources[i].stream != NULL);
         }
-        if (!has_more(&sources[i])) {
+        if (!has_more(&sources[i], r->count)) {
             sources[i].stream = NULL;
         }
         served += sources[i].stream != NULL;
@@ -260,7 +262,7 @@ static void reply_sources(struct exec *x, const struct read_request *r, struct s
     reply_streams_head(x->reply, served);
     for (uint32_t i = 0; i < r->streams; i++) {
         if (sources[i].stream != NULL) {
-            reply_source(x, x->argv[r->first + i], &sources[i], r->count);
+            reply_source(x, x->argv[r->first + i], &sources[i]);
         }
     }
 }

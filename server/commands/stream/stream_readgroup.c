@@ -105,21 +105,27 @@ static void give(struct serving *s, struct stream_id id) {
     }
 }
 
-/* What the group has not had yet; there is some. */
-static void serve_new(struct serving *s) {
+/* What the group has not had yet. False: there is nothing. */
+static bool begin_new(const struct stream *stream, const struct stream_group *group, uint64_t max,
+                      struct stream_iter *iter, uint64_t *ret_count) {
+    struct stream_id from = group->last;
+    if (!stream_id_less(group->last, stream->last) || !stream_id_up(&from)) {
+        return false;
+    }
+    stream_iter_init(iter, stream, from, STREAM_ID_MAX, false);
+    *ret_count = stream_iter_count(iter, max);
+    return *ret_count > 0;
+}
+
+static void serve_new(struct serving *s, struct stream_iter *iter, uint64_t count) {
     struct exec *x = s->x;
-    struct stream_id from = s->group->last;
-    stream_id_up(&from);
-    struct stream_iter iter;
-    stream_iter_init(&iter, s->stream, from, STREAM_ID_MAX, false);
-    uint64_t left = stream_iter_count(&iter, s->r->count);
-    reply_array(x->reply, left);
-    for (; left > 0 && stream_iter_next(&iter); left--) {
-        stream_group_reach(s->stream, s->group, iter.id);
-        reply_stream_entry(x->reply, &iter);
+    reply_array(x->reply, count);
+    for (; count > 0 && stream_iter_next(iter); count--) {
+        stream_group_reach(s->stream, s->group, iter->id);
+        reply_stream_entry(x->reply, iter);
         s->consumer->active_ms = x->now_ms;
         if (!s->r->no_ack) {
-            give(s, iter.id);
+            give(s, iter->id);
         }
     }
     stream_say_group(x, s->key.name, s->group);
@@ -154,11 +160,6 @@ static void serve_history(struct serving *s, struct stream_id after) {
     }
 }
 
-static bool has_new(const struct serving *s) {
-    return s->stream->length > 0 && stream_id_less(s->group->last, s->stream->last) &&
-           stream_id_less(s->group->last, stream_last_entry(s->stream));
-}
-
 /* The i-th stream; false: it has nothing for the consumer. */
 static bool serve_one(struct exec *x, const struct read_request *r, uint32_t i, bool head) {
     struct serving s;
@@ -170,8 +171,10 @@ static bool serve_one(struct exec *x, const struct read_request *r, uint32_t i, 
     change_open(&s.change, x->keyspace, x->db, &s.key, s.entry, x->now_ms);
     change_element(&s.change, NULL);
     come_as(&s);
+    struct stream_iter iter;
+    uint64_t count;
     bool history = !stream_id_equal(after, STREAM_ID_MAX);
-    bool serves = history || has_new(&s);
+    bool serves = history || begin_new(s.stream, s.group, r->count, &iter, &count);
     if (serves) {
         if (head) {
             reply_streams_head(x->reply, 1);
@@ -180,7 +183,7 @@ static bool serve_one(struct exec *x, const struct read_request *r, uint32_t i, 
         if (history) {
             serve_history(&s, after);
         } else {
-            serve_new(&s);
+            serve_new(&s, &iter, count);
         }
         s.changed = true;
     }
@@ -232,9 +235,13 @@ enum waiter_answer stream_readgroup_ready(const struct exec *x) {
         return WAITER_SERVES;
     }
     struct value value = entry_value_of(entry);
-    struct serving s = {.stream = stream_of(&value)};
-    s.group = stream_group_find(s.stream, stream_read_group(x->argv, x->argc));
-    return s.group == NULL || has_new(&s) ? WAITER_SERVES : WAITER_PASSES;
+    const struct stream *stream = stream_of(&value);
+    const struct stream_group *group =
+        stream_group_find(stream, stream_read_group(x->argv, x->argc));
+    struct stream_iter iter;
+    uint64_t count;
+    return group == NULL || begin_new(stream, group, 1, &iter, &count) ? WAITER_SERVES
+                                                                       : WAITER_PASSES;
 }
 
 void command_xreadgroup(struct exec *x) {
