@@ -10,6 +10,7 @@ const struct event_row event_rows[EVENT_COUNT] = {
     [EVENT_DEL] = {"del", 'g'},
     [EVENT_EXPIRE] = {"expire", 'g'},
     [EVENT_EXPIRED] = {"expired", 'x'},
+    [EVENT_GEORADIUSSTORE] = {"georadiusstore", 'z'},
     [EVENT_GEOSEARCHSTORE] = {"geosearchstore", 'z'},
     [EVENT_HDEL] = {"hdel", 'h'},
     [EVENT_HEXPIRE] = {"hexpire", 'h'},

@@ -47,6 +47,8 @@ COMMANDS = {
     "zrandmember": [], "zrange": [], "zrangebylex": [], "zrangebyscore": [], "zrangestore": [], "zrank": [], "zrem": [],
     "zremrangebylex": [], "zremrangebyrank": [], "zremrangebyscore": [], "zrevrange": [], "zrevrangebylex": [],
     "zrevrangebyscore": [], "zrevrank": [], "zscan": [], "zscore": [],
+    "geoadd": [], "geodist": [], "geohash": [], "geopos": [], "georadius": [], "georadius_ro": [], "georadiusbymember": [],
+    "georadiusbymember_ro": [], "geosearch": [], "geosearchstore": [],
     "bzmpop": [], "bzpopmax": [], "bzpopmin": [], "zdiff": [], "zdiffstore": [], "zinter": [], "zintercard": [],
     "zinterstore": [], "zmpop": [], "zunion": [], "zunionstore": [],
     "discard": [], "exec": [], "multi": [], "unwatch": [], "watch": [],

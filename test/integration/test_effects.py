@@ -242,8 +242,8 @@ READS = [
     "ZLEXCOUNT {a} - +", "ZRANDMEMBER {a}", "ZSCAN {a} 0", "ZUNION 2 {a} {c}", "ZINTER 2 {a} {c}", "ZDIFF 2 {a} {c}", "ZINTERCARD 2 {a} {c}",
     "SRANDMEMBER {a}", "SRANDMEMBER {a} 3", "SSCAN {a} 0", "SINTER {a} {c}", "SUNION {a} {c}", "SDIFF {a} {c}", "SINTERCARD 2 {a} {c}",
     "SINTER {a} {b}", "SINTERCARD 2 {c} {b}",
-    "ZLEXCOUNT {a} - +", "ZRANDMEMBER {a}", "ZSCAN {a} 0",
     "HTTL {a} FIELDS 1 f", "HPTTL {a} FIELDS 1 f", "HEXPIRETIME {a} FIELDS 1 f", "HPEXPIRETIME {a} FIELDS 1 f",
+    "GEOPOS {a} x", "GEOSEARCH {a} FROMLONLAT 1 2 BYRADIUS 1 km", "GEORADIUS {a} 1 2 3 km",
 ]  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from server import wait_for
 
 SET_AB = ["SET {a} one", "SET {b} two"]
 ZSET = ["ZADD {a} 1 x 2 y 3 z"]
+GEO = ["GEOADD {a} 13.361389 38.115556 x 15.087269 37.502669 y 0 0 z"]
 LARGE_ZSET = ["ZADD {a} 1 x 2 y 3 z 4 " + "long" * 20]
 
 
@@ -293,6 +294,17 @@ CASES = [
     case("bzpopmin", "BZPOPMIN {b} {a} {c} 0", "BZPOPMIN {a} 0", before=ZSET),
     case("bzpopmax", "BZPOPMAX {a} {b} 0", before=["ZADD {a} 1 x"]),
     case("bzmpop", "BZMPOP 0 3 {b} {a} {c} MIN", "BZMPOP 0 3 {b} {a} {c} MAX COUNT 9", before=ZSET),
+    case("geoadd", "GEOADD {a} 13.361389 38.115556 x 15.087269 37.502669 y", "GEOADD {a} XX CH 1 2 x", "GEOADD {a} NX 1 2 x 3 4 w"),
+    case("geoadd-not", "GEOADD {a} NX 1 2 x", "GEOADD {a} 1 2 x 200 1 y", "GEOADD {b} XX 1 2 x", before=GEO),
+    case("geosearchstore", "GEOSEARCHSTORE {b} {a} FROMLONLAT 15 37 BYRADIUS 300 km", before=GEO),
+    case("geosearchstore-dist", "GEOSEARCHSTORE {b} {a} FROMMEMBER x BYBOX 9000 9000 km COUNT 2 STOREDIST", before=GEO + ["SET {b} v"]),
+    case("geosearchstore-polygon", "GEOSEARCHSTORE {a} {a} BYPOLYGON 4 12 37 16 37 16 39 12 39", before=GEO),
+    case("geosearchstore-nothing", "GEOSEARCHSTORE {b} {a} FROMLONLAT 90 10 BYRADIUS 1 km", "GEOSEARCHSTORE {a} {c} FROMLONLAT 1 2 BYRADIUS 1 km", before=GEO + ["ZADD {b} 1 x"]),
+    case("georadius", "GEORADIUS {a} 15 37 300 km", before=GEO),
+    case("georadius-store", "GEORADIUS {a} 15 37 300 km STORE {b}", before=GEO),
+    case("georadius-storedist", "GEORADIUS {a} 15 37 300 km STORE {c} STOREDIST {b} COUNT 1", before=GEO),
+    case("georadius-nothing", "GEORADIUS {a} 90 10 1 km STORE {b}", before=GEO + ["ZADD {b} 1 x"]),
+    case("georadiusbymember", "GEORADIUSBYMEMBER {a} x 300 km STOREDIST {a}", "GEORADIUSBYMEMBER {c} x 300 km STORE {a}", before=GEO),
     case("zset-copy", "COPY {a} {b}", "ZADD {b} 9 x", "RENAME {a} {c}", before=ZSET),
     case("zset-copy-large", "COPY {a} {b}", "ZADD {b} 9 x", "RENAME {a} {c}", "MOVE {c} 1", before=LARGE_ZSET),
     case("zset-set", "SET {a} v", before=LARGE_ZSET),

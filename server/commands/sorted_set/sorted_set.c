@@ -3,6 +3,7 @@
 #include "server/commands/sorted_set/sorted_set.h"
 
 #include "base/must.h"
+#include "server/call/effects.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/config/config.h"
@@ -58,17 +59,17 @@ bool sorted_set_open(struct exec *x, void (*reply_none)(struct reply *r), struct
     return true;
 }
 
-void sorted_set_store(struct exec *x, const struct zset_item *items, uint64_t count,
-                      enum key_event event) {
+void sorted_set_store(struct exec *x, const struct key *key, const struct zset_item *items,
+                      uint64_t count, enum key_event event) {
     reply_int(x->reply, (int64_t)count);
     if (count == 0) {
-        keyspace_delete(x->keyspace, x->db, &x->key, x->now_ms, true, EVENT_DEL);
+        keyspace_delete(x->keyspace, x->db, key, x->now_ms, true, EVENT_DEL);
         return;
     }
     struct zset_bounds bounds = sorted_set_bounds(x);
-    struct entry *entry = keyspace_find(x->keyspace, x->db, &x->key, x->now_ms, LOOKUP_WRITE);
+    struct entry *entry = keyspace_find(x->keyspace, x->db, key, x->now_ms, LOOKUP_WRITE);
     struct change change;
-    change_open(&change, x->keyspace, x->db, &x->key, entry, x->now_ms);
+    change_open(&change, x->keyspace, x->db, key, entry, x->now_ms);
     zset_make_of(&change, &bounds, items, count);
     change_close(&change, event);
 }
@@ -219,7 +220,8 @@ static bool add_all(struct exec *x, struct adding *adding) {
     return sound;
 }
 
-static void add(struct exec *x, unsigned options) {
+/* Returns whether it changed anything. */
+static bool add(struct exec *x, unsigned options) {
     struct adding adding;
     adding.options = options;
     adding.scores = NULL;
@@ -227,7 +229,7 @@ static void add(struct exec *x, unsigned options) {
     adding.added = adding.updated = 0;
     adding.answered = false;
     if (!add_options(x, &adding)) {
-        return;
+        return false;
     }
     if (add_scores(x, &adding) && add_all(x, &adding)) {
         if (!(adding.options & ADD_INCR)) {
@@ -241,6 +243,16 @@ static void add(struct exec *x, unsigned options) {
     }
     if (adding.scores != adding.few) {
         free(adding.scores);
+    }
+    return adding.added + adding.updated > 0;
+}
+
+void sorted_set_add(struct exec *x, struct bytes *argv, uint32_t argc) {
+    struct exec zadd = *x;
+    zadd.argv = argv;
+    zadd.argc = argc;
+    if (add(&zadd, 0)) {
+        effect_state(x, argv, argc);
     }
 }
 

@@ -55,10 +55,12 @@ struct zset_bounds sorted_set_bounds(const struct exec *x);
 bool sorted_set_find(struct exec *x, void (*reply_none)(struct reply *r), struct value *ret);
 /* An open change of it. False: as above. */
 bool sorted_set_open(struct exec *x, void (*reply_none)(struct reply *r), struct change *ret);
-/* The command's first key becomes these, which ascend, and the reply is how many; of none it is
- * deleted. Whatever it was before: the items may be in it. */
-void sorted_set_store(struct exec *x, const struct zset_item *items, uint64_t count,
-                      enum key_event event);
+/* A key becomes these, which ascend, and the reply is how many; of none it is deleted. Whatever it
+ * was before: the items may be in it. */
+void sorted_set_store(struct exec *x, const struct key *key, const struct zset_item *items,
+                      uint64_t count, enum key_event event);
+/* What ZADD with these words does, on the command's key; and that is its effect. */
+void sorted_set_add(struct exec *x, struct bytes *argv, uint32_t argc);
 
 /* Puts different members in order; *items is from malloc, and may be another block afterwards. */
 void sorted_set_sort(struct zset_item **items, uint64_t count);

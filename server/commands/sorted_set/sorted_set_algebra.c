@@ -419,7 +419,7 @@ static void run(struct exec *x, enum algebra algebra, uint32_t numkeys_index, bo
         } else {
             sorted_set_sort(&op.items, op.item_count);
             if (op.stores) {
-                sorted_set_store(x, op.items, op.item_count, event);
+                sorted_set_store(x, &x->key, op.items, op.item_count, event);
             } else {
                 reply_items(x->reply, &op);
             }

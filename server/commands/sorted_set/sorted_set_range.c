@@ -300,13 +300,13 @@ void command_zrangestore(struct exec *x) {
         span = range_span(&range, &source.value);
     }
     if (zset_span_count(span) == 0) {
-        sorted_set_store(x, NULL, 0, EVENT_ZRANGESTORE);
+        sorted_set_store(x, &x->key, NULL, 0, EVENT_ZRANGESTORE);
         return;
     }
     struct arena arena;
     arena_init(&arena, 4096);
     struct zset_item *items = span_items(&source.value, span, &arena);
-    sorted_set_store(x, items, zset_span_count(span), EVENT_ZRANGESTORE);
+    sorted_set_store(x, &x->key, items, zset_span_count(span), EVENT_ZRANGESTORE);
     free(items);
     arena_fini(&arena);
 }
