@@ -58,7 +58,7 @@ class Generator(BitCalls, HashCalls, ListCalls, SetCalls, StreamCalls, SortedSet
         else:
             self.keys = ["key:%d" % i for i in range(12)]
         self.now = int(time.time())
-        self.typed = not classic and self.pick([None, 'zset', 'geo'])  # of sorted sets
+        self.typed = not classic and self.pick([None, None, None, "zset", "geo"])  # of sorted sets
         self.inside = set()  # which connections, first or second, are between MULTI and EXEC
 
     # ---- arguments -----------------------------------------------------------------------------------------------
@@ -440,7 +440,7 @@ class Generator(BitCalls, HashCalls, ListCalls, SetCalls, StreamCalls, SortedSet
     def families(self):
         if self.typed:  # what Redis 7.0 says of them is not compared
             others = [(6, self.c_del_one), (5, self.c_object), (3, self.c_ttl), (3, self.c_expire), (3, self.c_copy), (3, self.c_rename)]
-            return (self.geo_families() if self.typed == 'geo' else self.sorted_set_families()) + others + [(3, self.c_set_plain), (5, self.c_transaction), (2, self.c_second)]
+            return (self.geo_families() if self.typed == "geo" else self.sorted_set_families()) + others + [(3, self.c_set_plain), (5, self.c_transaction), (2, self.c_second)]
         one_key = [
             (14, self.c_set), (6, self.c_set_plain), (10, self.c_get), (5, self.c_getex), (3, self.c_setx), (6, self.c_two),
             (5, self.c_incr), (4, self.c_incrbyfloat), (5, self.c_range), (4, self.c_setrange), (4, self.c_del_one),
