@@ -48,13 +48,39 @@ static struct listpack_new new_score(double score, char *scratch) {
     return listpack_new(bytes_make(scratch, num_format_double(scratch, score)));
 }
 
-static bool pair_stands_before(const char *lp, size_t at, struct bytes member, double score) {
-    double here = score_at(lp, listpack_next(lp, at));
-    if (here != score) {
-        return here < score;
+/* A bound among pairs, as it would be in a tree. */
+static bool pair_stands_before(const char *lp, size_t at, const struct tree_bound *bound) {
+    double score = score_at(lp, listpack_next(lp, at));
+    if (score != bound->score || !bound->by_member) {
+        return score < bound->score || (score == bound->score && bound->behind);
     }
     char scratch[NUM_I64_BYTES];
-    return bytes_compare(member_at(lp, at, scratch), member) < 0;
+    return bytes_compare(member_at(lp, at, scratch), bound->member) < 0;
+}
+
+/* Scores that are texts take longer to read than to pass by: one in so many is looked at first. */
+#define PAIRS_A_STEP 8
+
+/* The first pair from `at` on that does not stand before the bound, 0: none. Adds to *rank how many
+ * do. */
+static size_t seek_pair(const char *lp, size_t at, const struct tree_bound *bound, uint64_t *rank) {
+    size_t probe = at;
+    unsigned passed = 0;
+    while (probe != 0) {
+        at = probe;
+        for (passed = 0; passed < PAIRS_A_STEP && probe != 0; passed++) {
+            probe = next_pair(lp, probe);
+        }
+        if (probe == 0 || !pair_stands_before(lp, probe, bound)) {
+            break;
+        }
+        *rank += passed;
+    }
+    while (at != probe && pair_stands_before(lp, at, bound)) {
+        at = next_pair(lp, at);
+        ++*rank;
+    }
+    return at;
 }
 
 /* ---- Reading ---- */
@@ -122,33 +148,21 @@ static struct zset_span span_make(uint64_t start, uint64_t end) {
     return (struct zset_span){start, end > start ? end : start};
 }
 
-static bool score_is_below(double score, double limit, bool or_equal) {
-    return score < limit || (or_equal && score == limit);
-}
-
 struct zset_span zset_span_of_scores(const struct value *value, const struct zset_scores *scores) {
     if (scores->min > scores->max) {
         return span_make(0, 0);
     }
+    struct tree_bound min = {.by_score = true, .score = scores->min, .behind = scores->min_open};
+    struct tree_bound max = {.by_score = true, .score = scores->max, .behind = !scores->max_open};
     if (!value_is_listpack(value)) {
         const struct tree *tree = &tree_of(value)->tree;
-        struct tree_bound min = {
-            .by_score = true, .score = scores->min, .behind = scores->min_open};
-        struct tree_bound max = {
-            .by_score = true, .score = scores->max, .behind = !scores->max_open};
         return span_make(tree_rank_of(tree, &min), tree_rank_of(tree, &max));
     }
     const char *lp = packed_start(value);
-    uint64_t start = 0, end = 0;
-    for (size_t at = listpack_first(lp); at != 0; at = listpack_next(lp, at)) {
-        at = listpack_next(lp, at);
-        double score = score_at(lp, at);
-        if (!score_is_below(score, scores->max, !scores->max_open)) {
-            break;
-        }
-        start += score_is_below(score, scores->min, scores->min_open);
-        end++;
-    }
+    uint64_t start = 0;
+    size_t at = seek_pair(lp, listpack_first(lp), &min, &start);
+    uint64_t end = start;
+    seek_pair(lp, at, &max, &end);
     return span_make(start, end);
 }
 
@@ -290,19 +304,21 @@ void zset_expect(struct change *change, const struct zset_bounds *bounds, uint64
 
 /* ---- Changing a listpack ---- */
 
+static struct tree_bound bound_of(struct bytes member, double score) {
+    return (struct tree_bound){
+        .by_score = true, .by_member = true, .score = score, .member = member};
+}
+
 static void packed_add(struct change *change, struct bytes member, double score) {
     const char *lp = packed_start(&change->value);
+    struct tree_bound bound = bound_of(member, score);
+    uint64_t unused = 0;
     size_t at = listpack_last(lp);
     /* What is added at the end is found to be so at once. */
     at = at != 0 ? listpack_prev(lp, at) : 0;
-    if (at != 0 && !pair_stands_before(lp, at, member, score)) {
-        at = listpack_first(lp);
-        while (pair_stands_before(lp, at, member, score)) {
-            at = next_pair(lp, at);
-        }
-    } else {
-        at = 0;
-    }
+    at = at == 0 || pair_stands_before(lp, at, &bound)
+             ? 0
+             : seek_pair(lp, listpack_first(lp), &bound, &unused);
     char scratch[NUM_DOUBLE_BYTES];
     struct listpack_new first = listpack_new(member), second = new_score(score, scratch);
     size_t bytes = packed_bytes(&change->value).len;
@@ -335,21 +351,12 @@ static void packed_rescore(struct change *change, size_t at, double score) {
     struct listpack_new item = new_score(score, scratch);
     packed_set(change, second, &item);
     char *lp = (char *)packed_start(&change->value);
-    struct bytes member = member_at(lp, at, member_scratch);
-    size_t behind = listpack_next(lp, second), to = behind;
-    while (to != 0 && pair_stands_before(lp, to, member, score)) {
-        to = next_pair(lp, to);
-    }
+    struct tree_bound bound = bound_of(member_at(lp, at, member_scratch), score);
+    uint64_t unused = 0;
+    size_t behind = listpack_next(lp, second), to = seek_pair(lp, behind, &bound, &unused);
     if (to == behind) {
-        to = at;
-        for (size_t before = listpack_prev(lp, at); before != 0;
-             before = listpack_prev(lp, before)) {
-            before = listpack_prev(lp, before);
-            if (pair_stands_before(lp, before, member, score)) {
-                break;
-            }
-            to = before;
-        }
+        /* It does not stand before itself: at the latest it stays. */
+        to = seek_pair(lp, listpack_first(lp), &bound, &unused);
     }
     if (to != at) {
         move_pair(lp, at, second - at + item.bytes, to);
