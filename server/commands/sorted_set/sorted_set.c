@@ -248,10 +248,14 @@ static bool add(struct exec *x, unsigned options) {
 }
 
 void sorted_set_add(struct exec *x, struct bytes *argv, uint32_t argc) {
-    struct exec zadd = *x;
-    zadd.argv = argv;
-    zadd.argc = argc;
-    if (add(&zadd, 0)) {
+    struct bytes *sent = x->argv;
+    uint32_t sent_count = x->argc;
+    x->argv = argv;
+    x->argc = argc;
+    bool changed = add(x, 0);
+    x->argv = sent;
+    x->argc = sent_count;
+    if (changed) {
         effect_state(x, argv, argc);
     }
 }
