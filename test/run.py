@@ -38,7 +38,8 @@ DIFFERENTIAL = [("uring", 1), ("uring", 4), ("epoll", 2)]
 NODE = [("uring", 2), ("epoll", 2)]
 CHECKER = [(backend, shards) for backend in ("uring", "epoll") for shards in (1, 2, 3, 4)]
 CHECKER_SECONDS = 4
-PARTS = ["unit", "lint", "integration", "node", "differential", "checker"]
+CONFORMANCE = [("uring", 4), ("epoll", 1)]
+PARTS = ["unit", "lint", "integration", "node", "differential", "conformance", "checker"]
 
 
 class Step:
@@ -272,6 +273,19 @@ class Runner:
             return *read_tap(text), status
 
         return [Step(row_name("node clients", *row), 8, lambda row=row: act(*row)) for row in self.rows(NODE)]
+
+    def conformance(self):
+        """Redis's own tests against the server; each of them counts."""
+
+        def act(backend, shards):
+            command = [PYTHON, "test/conformance/run.py", "--server", self.options.server, "--shards", str(shards), "--io-backend", backend]
+            status, text = run([*command, "--may-be-missing"])
+            found = re.search(r"^conformance: (\d+) passed, (\d+) failed, (\d+) left out$", text, re.M)
+            if not found:
+                return 0, [], 1, status
+            return int(found.group(1)), re.findall(r"^FAILED (.*)$", text, re.M), int(found.group(3)), status
+
+        return [Step(row_name("conformance", *row), 60, lambda row=row: act(*row)) for row in self.rows(CONFORMANCE)]
 
     def checker(self):
         """Histories of real threads, a few seconds per row; then those of other orders of pipelines, and servers that must be found out: one that is held to what it does not promise, one whose locks are off."""

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Runs Redis's own test suite against a running server, in the suite's external mode.
+
+The suite is that of Debian 12's source package (7.0.15): the last version whose words Valkey shares. It is fetched into a private
+apt state whose one source entry has the mirror and the key of this machine's own configuration, and unpacked below .cache;
+nothing of it is in this tree. Two things of the private copy are changed before it runs: what its start-up asks for that is not
+there yet, and that tests which fail do not end it.
+
+`left_out.txt` names each test that is not run, with its reason. A name there that the suite does not have is a failure: the list
+can only shrink.
+
+    test/conformance/run.py --server build-release/server/shoal-server --shards 4 [UNIT...]
+    test/conformance/run.py --fetch       only fetch the suite
+
+The last line is `conformance: N passed, N failed, N left out`.
+"""
+
+import argparse
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+CACHE = os.path.join(ROOT, ".cache", "conformance")
+SUITE = "bookworm"
+VERSION = "7.0.15"
+LEFT_OUT = os.path.join(HERE, "left_out.txt")
+
+# In the order of the suite. Those that are not here need what a later issue builds, or start servers of their own.
+UNITS = """unit/protocol unit/keyspace unit/scan unit/info unit/info-command unit/type/string unit/type/incr unit/type/list
+unit/type/list-2 unit/type/list-3 unit/type/set unit/type/zset unit/type/hash unit/type/stream unit/type/stream-cgroups unit/sort
+unit/expire unit/other unit/multi unit/quit unit/pubsub unit/introspection unit/introspection-2 unit/limits unit/bitops
+unit/bitfield unit/geo unit/hyperloglog unit/lazyfree unit/pause unit/querybuf unit/networking""".split()
+
+# Asked for at every start of a part of the suite, and not there yet.
+TAKEN_OUT = ["r function flush"]
+
+NOISE = re.compile(r"\x1b\[[0-9;]*m")
+RESULT = re.compile(r"^\[(ok|err|exception|ignore|skip)\]: (.*)$")
+
+
+# ---- Fetching ------------------------------------------------------------------------------------------------------------------
+
+
+def stanzas(text):
+    """deb822: a dict per paragraph."""
+    for paragraph in re.split(r"\n\s*\n", text):
+        fields = {}
+        for line in paragraph.splitlines():
+            if line[:1] not in ("#", " ", "\t") and ":" in line:
+                key, value = line.split(":", 1)
+                fields[key.strip().lower()] = value.strip()
+        if fields:
+            yield fields
+
+
+def mirror(folder="/etc/apt"):
+    """(address, key or None) of the Debian archive that this machine uses, or None."""
+    parts = os.path.join(folder, "sources.list.d")
+    names = sorted(os.listdir(parts)) if os.path.isdir(parts) else []
+    for path in [os.path.join(folder, "sources.list")] + [os.path.join(parts, name) for name in names]:
+        if not os.path.isfile(path):
+            continue
+        with open(path, errors="replace") as f:
+            text = f.read()
+        found = []
+        if path.endswith(".sources"):
+            for fields in stanzas(text):
+                found += [(uri, fields.get("signed-by")) for uri in fields.get("uris", "").split()]
+        else:
+            for options, uri in re.findall(r"^\s*deb(?:-src)?\s+(?:\[([^]]*)\]\s+)?(\S+)\s", text, re.M):
+                key = re.search(r"signed-by=(\S+)", options)
+                found.append((uri, key and key.group(1)))
+        for uri, key in found:
+            if re.search(r"/debian/?$", uri):
+                return uri, key
+    return None
+
+
+def fetch():
+    """The folder of the suite; None, and a line that says why, if it cannot be had."""
+    folder = os.path.join(CACHE, "redis-" + VERSION)
+    if os.path.isdir(os.path.join(folder, "tests")):
+        return folder
+    if not shutil.which("apt-get") or not mirror():
+        print("no Debian archive is configured here")
+        return None
+    uri, key = mirror()
+    state = os.path.join(CACHE, "apt")
+    for name in ("lists/partial", "cache/archives/partial", "etc"):
+        os.makedirs(os.path.join(state, name), exist_ok=True)
+    with open(os.path.join(state, "etc", "source.sources"), "w") as f:
+        signed = "Signed-By: %s\n" % key if key else ""
+        f.write("Types: deb-src\nURIs: %s\nSuites: %s\nComponents: main\n%s" % (uri, SUITE, signed))
+    options = {
+        "Dir::State::lists": state + "/lists", "Dir::Cache": state + "/cache", "Dir::Etc::sourcelist": "/dev/null",
+        "Dir::Etc::sourceparts": state + "/etc", "APT::Sandbox::User": "",
+    }  # fmt: skip
+    apt = ["apt-get", "-qq"] + [word for name, value in options.items() for word in ("-o", "%s=%s" % (name, value))]
+    for command in (["update"], ["source", "--download-only", "redis"]):
+        done = subprocess.run(apt + command, cwd=state, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode:
+            print("the suite could not be fetched: " + done.stdout.strip()[-500:])
+            return None
+    archive = os.path.join(state, "redis_%s.orig.tar.gz" % VERSION)
+    if not os.path.exists(archive):
+        print("the archive has another version of redis: %s" % sorted(os.listdir(state)))
+        return None
+    with tempfile.TemporaryDirectory(dir=CACHE) as unpacked:
+        with tarfile.open(archive) as tar:
+            wanted = [m for m in tar.getmembers() if m.name.startswith("redis-%s/tests/" % VERSION)]
+            tar.extractall(unpacked, members=wanted)
+        os.rename(os.path.join(unpacked, "redis-" + VERSION), folder)
+    return folder
+
+
+def prepare(suite, folder):
+    """A copy of the suite that can be run here."""
+    shutil.copytree(os.path.join(suite, "tests"), os.path.join(folder, "tests"))
+    path = os.path.join(folder, "tests", "support", "server.tcl")
+    with open(path) as f:
+        text = f.read()
+    for line in TAKEN_OUT:
+        assert len(re.findall(r"^\s*%s$" % re.escape(line), text, re.M)) == 1, line
+        text = re.sub(r"(?m)^\s*%s$" % re.escape(line), "", text)
+    with open(path, "w") as f:
+        f.write(text)
+
+
+# ---- What is left out ----------------------------------------------------------------------------------------------------------
+
+
+def left_out():
+    """{unit: {name: reason}}"""
+    out = {}
+    with open(LEFT_OUT) as f:
+        for line in f:
+            if line.strip() and not line.startswith("#"):
+                unit, name, reason = (part.strip() for part in line.split(" | "))
+                assert reason, line
+                assert unit in UNITS, "no unit %s" % unit
+                assert name not in out.setdefault(unit, {}), "twice: " + line
+                out[unit][name] = reason
+    return out
+
+
+# ---- Running -------------------------------------------------------------------------------------------------------------------
+
+
+class Server:
+    def __init__(self, options):
+        self.folder = tempfile.TemporaryDirectory(prefix="shoal-conformance-")
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        command = [options.server, "--port", str(self.port), "--enable-debug-command", "yes", "--save", "", "--dir", self.folder.name]
+        if not options.original:
+            command += ["--shards", str(options.shards), "--io-backend", options.io_backend]
+        self.log = open(os.path.join(self.folder.name, "log"), "w+", errors="replace")
+        self.process = subprocess.Popen(command, stdout=self.log, stderr=subprocess.STDOUT)
+        for _ in range(600):
+            with socket.socket() as s:
+                if s.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        sys.exit("the server does not listen")
+
+    def end(self):
+        """What is wrong with how it ended, or None."""
+        status = self.process.poll()
+        if status is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                status = self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                status = self.process.wait()
+        self.log.seek(0)
+        tail = self.log.read()[-3000:]
+        self.log.close()
+        self.folder.cleanup()
+        return None if status == 0 else "the server ended with status %s\n%s" % (status, tail)
+
+
+def run_unit(options, suite, unit, names):
+    """(passed, failures, names that were seen)"""
+    server = Server(options)
+    passed, failed, seen = 0, [], set()
+    with tempfile.TemporaryDirectory(prefix="shoal-conformance-") as folder:
+        prepare(suite, folder)
+        skip = os.path.join(folder, "skip")
+        with open(skip, "w") as f:
+            f.write("\n".join(names))
+        command = ["tclsh", "tests/test_helper.tcl", "--host", "127.0.0.1", "--port", str(server.port), "--single", unit]
+        command += ["--baseport", str(random.randrange(10000, 30000, 40))]
+        command += ["--durable", "--skipfile", skip, "--tags", "-needs:repl"]
+        try:
+            done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=options.timeout)
+            text = done.stdout.decode(errors="replace")
+            status = done.returncode
+        except subprocess.TimeoutExpired as e:
+            text, status = (e.stdout or b"").decode(errors="replace"), "124 (it was not over in time)"
+    lines = [NOISE.sub("", line) for line in text.splitlines()]
+    for i, line in enumerate(lines):
+        found = RESULT.match(line)
+        if not found:
+            continue
+        kind, rest = found.groups()
+        if kind == "ok":
+            passed += 1
+        elif kind == "skip":
+            seen.add(rest)
+        elif kind in ("err", "exception"):
+            failed.append("%s: %s" % (unit, "\n    ".join([rest] + lines[i + 1 : i + 4])))
+    if status and not failed:
+        failed.append("%s: exit status %s\n    %s" % (unit, status, "\n    ".join(lines[-12:])))
+    bad_end = server.end()
+    if bad_end:
+        failed.append("%s: %s" % (unit, bad_end))
+    return passed, failed, seen
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("units", nargs="*", metavar="UNIT")
+    parser.add_argument("--server", default=os.path.join(ROOT, "build-release", "server", "shoal-server"))
+    parser.add_argument("--original", action="store_true", help="the server is a redis-server or valkey-server")
+    parser.add_argument("--shards", type=int, default=4)
+    parser.add_argument("--io-backend", default="uring")
+    parser.add_argument("--timeout", type=int, default=600, help="seconds for one unit")
+    parser.add_argument("--all", action="store_true", help="leave nothing out")
+    parser.add_argument("--fetch", action="store_true")
+    parser.add_argument("--may-be-missing", action="store_true", help="without the suite nothing is run, and that is no failure")
+    options = parser.parse_args()
+    suite = fetch()
+    if options.fetch or suite is None:
+        sys.exit(0 if suite or options.may_be_missing else 3)
+    out = {} if options.all else left_out()
+    passed, failed, left = 0, [], 0
+    for unit in options.units or UNITS:
+        names = out.get(unit, {})
+        if "*" in names:
+            print("%-28s left out: %s" % (unit, names["*"]))
+            left += 1
+            continue
+        began = time.monotonic()
+        ok, bad, seen = run_unit(options, suite, unit, list(names))
+        bad += ["%s: left_out.txt names a test that the suite does not have: %s" % (unit, name) for name in names if name not in seen]
+        print("%-28s %4d passed, %d failed, %d left out (%d s)" % (unit, ok, len(bad), len(names), time.monotonic() - began), flush=True)
+        passed, left = passed + ok, left + len(names)
+        failed += bad
+    for text in failed:
+        print("FAILED %s" % text)
+    print("conformance: %d passed, %d failed, %d left out" % (passed, len(failed), left))
+    sys.exit(1 if failed or not passed else 0)
+
+
+if __name__ == "__main__":
+    main()
