@@ -12,6 +12,7 @@ and TAP), never from their screens.
 """
 
 import argparse
+import concurrent.futures
 import contextlib
 import os
 import re
@@ -19,6 +20,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import xml.etree.ElementTree as ElementTree
 
@@ -64,21 +66,18 @@ class Progress:
     def __init__(self, steps):
         self.steps = steps
         self.done = 0
-        self.took = self.estimated = 0.0
-
-    def begin(self):
-        width = len(str(len(self.steps)))
-        print("[%*d/%d] %-36s" % (width, self.done + 1, len(self.steps), self.steps[self.done].name), end="", flush=True)
+        self.estimated = 0.0
         self.began = time.monotonic()
 
-    def end(self):
-        """The seconds of the step, and what remains, as text."""
-        seconds = time.monotonic() - self.began
-        self.took += seconds
-        self.estimated += self.steps[self.done].seconds
+    def end(self, step):
+        """`[3/9] name`, and what remains, as texts."""
+        self.estimated += step.seconds
         self.done += 1
-        left = sum(step.seconds for step in self.steps[self.done :]) * self.took / self.estimated
-        return seconds, ", about %s left" % duration(left) if self.done < len(self.steps) else ""
+        width = len(str(len(self.steps)))
+        took = time.monotonic() - self.began
+        left = (sum(s.seconds for s in self.steps) - self.estimated) * took / self.estimated
+        head = "[%*d/%d] %-36s" % (width, self.done, len(self.steps), step.name)
+        return head, ", about %s left" % duration(left) if self.done < len(self.steps) else ""
 
 
 class Tally:
@@ -140,6 +139,15 @@ def end_group(proc):
             proc.wait(seconds)
 
 
+RUNNING = set()  # processes with groups of their own
+PRINTING = threading.Lock()
+
+
+def end_all():
+    for proc in list(RUNNING):
+        end_group(proc)
+
+
 def run(command, env=None, cwd=ROOT, timeout=1500):
     """Runs a command; its output is shown only when it fails. Returns (status, output). Nothing that it started outlives it."""
     with tempfile.TemporaryFile() as out:
@@ -148,18 +156,21 @@ def run(command, env=None, cwd=ROOT, timeout=1500):
             start_new_session=True,
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # who runs in the background ignores it
         )
+        RUNNING.add(proc)
         try:
             status = proc.wait(timeout)
         except subprocess.TimeoutExpired:
             status = 124
         finally:
             end_group(proc)
+            RUNNING.discard(proc)
         out.seek(0)
         text = out.read().decode(errors="replace")
     if status:
-        sys.stdout.write("\n" + (text if len(text) < 60000 else text[:20000] + "\n[...]\n" + text[-40000:]))
         late = " (it was not over after %d s)" % timeout if status == 124 else ""
-        print("exit status %d%s: %s" % (status, late, " ".join(command)), flush=True)
+        with PRINTING:
+            sys.stdout.write("\n" + (text if len(text) < 60000 else text[:20000] + "\n[...]\n" + text[-40000:]))
+            print("exit status %d%s: %s" % (status, late, " ".join(command)), flush=True)
     return status, text
 
 
@@ -172,22 +183,39 @@ class Runner:
         self.plan = [step for part in options.parts for step in getattr(self, part)()]
 
     def all(self):
+        """Several steps at a time: most of what they do is waiting. Each prints its line when it is over."""
         progress = Progress(self.plan)
         with tempfile.TemporaryDirectory(prefix="shoal-reports-") as self.reports:
-            for step in self.plan:
-                progress.begin()
-                passed, failed, skipped, status = step.act()
-                if status and not failed:
-                    failed = ["exit status %d" % status]
-                if not status and passed == 0 and not failed:
-                    failed = ["nothing ran"]
-                result = self.tally.add(step.name, passed, failed, skipped)
-                seconds, left = progress.end()
-                print("%s%s  (%d s%s)" % ("" if not failed else "%-36s" % step.name, result, seconds, left), flush=True)
+            with concurrent.futures.ThreadPoolExecutor(self.options.jobs) as pool:
+                began = {}
+
+                def run_step(step):
+                    began[step] = time.monotonic()
+                    return step.act()
+
+                # What takes longest begins first, so that nothing is left over alone in the end.
+                running = {pool.submit(run_step, step): step for step in sorted(self.plan, key=lambda step: -step.seconds)}
+                try:
+                    for future in concurrent.futures.as_completed(running):
+                        step = running[future]
+                        self.note(progress, step, *future.result(), time.monotonic() - began[step])
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    end_all()
+                    raise
         for name in self.tally.failed:
             print("FAILED %s" % name)
         print("%d passed, %d failed" % (self.tally.passed, len(self.tally.failed)))
         return 1 if self.tally.failed or not self.tally.passed else 0
+
+    def note(self, progress, step, passed, failed, skipped, status, seconds):
+        if status and not failed:
+            failed = ["exit status %d" % status]
+        if not status and passed == 0 and not failed and not skipped:
+            failed = ["nothing ran"]
+        result = self.tally.add(step.name, passed, failed, skipped)
+        head, left = progress.end(step)
+        print("%s%s  (%d s%s)" % (head, result, seconds, left), flush=True)
 
     def rows(self, rows):
         return [
@@ -259,14 +287,16 @@ class Runner:
     def node(self):
         """ioredis and node-redis against the server, each test file in its own process."""
         folder = os.path.join(ROOT, "test", "integration", "node")
+        fetching = threading.Lock()
 
         def act(backend, shards):
-            lock = os.path.join(folder, "package-lock.json")
-            done = os.path.join(folder, "node_modules", ".package-lock.json")
-            if not os.path.exists(done) or os.path.getmtime(done) < os.path.getmtime(lock):
-                status, _ = run(["npm", "ci", "--no-fund", "--no-audit", "--loglevel=error"], cwd=folder)
-                if status:
-                    return 0, ["npm ci"], 0, status
+            with fetching:
+                lock = os.path.join(folder, "package-lock.json")
+                done = os.path.join(folder, "node_modules", ".package-lock.json")
+                if not os.path.exists(done) or os.path.getmtime(done) < os.path.getmtime(lock):
+                    status, _ = run(["npm", "ci", "--no-fund", "--no-audit", "--loglevel=error"], cwd=folder)
+                    if status:
+                        return 0, ["npm ci"], 0, status
             env = {"SHOAL_SERVER": self.options.server, "SHOAL_SHARDS": str(shards), "SHOAL_IO_BACKEND": backend}
             files = sorted(n for n in os.listdir(folder) if n.endswith(".test.mjs"))
             status, text = run(["node", "--test", "--test-reporter=tap", *files], env=env, cwd=folder)
@@ -332,12 +362,15 @@ def parse_arguments(args):
     parser.add_argument("--io-backend", choices=("uring", "epoll"), help="only these rows of the matrix, with all tests")
     parser.add_argument("--seed", type=int, default=1, help="of the differential test")
     parser.add_argument("--ops", type=int, default=20_000, help="commands of each differential run")
+    parser.add_argument("--jobs", type=int, default=min(2, len(os.sched_getaffinity(0))), help="steps at a time (%(default)s)")
     parser.add_argument("--plan", action="store_true", help="say what would be run, and run nothing")
     parser.add_argument("--check-arguments", action="store_true", help=argparse.SUPPRESS)  # ./dev asks before it installs or builds
     options = parser.parse_args(args)
     for part in options.parts:
         if part not in PARTS + ["quick"]:
             parser.error("no part '%s'; there are: %s" % (part, ", ".join(PARTS + ["quick"])))
+    if options.jobs < 1:
+        parser.error("--jobs must be 1 or more")
     if options.shards not in {None} | {shards for _, shards in MATRIX + CHECKER}:
         parser.error("no row with %d shards" % options.shards)
     options.quick = "quick" in options.parts
@@ -366,7 +399,7 @@ def main():
         total = sum(step.seconds for step in runner.plan)
         for step in runner.plan:
             print("%-36s about %s" % (step.name, duration(step.seconds)))
-        print("%d steps, about %s" % (len(runner.plan), duration(total)))
+        print("%d steps, about %s with %d at a time" % (len(runner.plan), duration(total / options.jobs), options.jobs))
         return
     if not find_peer("valkey"):
         print("no valkey-server: what compares with it is skipped (./dev bench --setup-peers fetches one)")

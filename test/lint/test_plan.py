@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 import tree
@@ -90,21 +91,34 @@ def test_the_plan_names_its_steps():
     assert done.stdout.splitlines()[-1].startswith("2 steps, about ")
 
 
-def test_the_time_left_follows_how_fast_the_steps_are(monkeypatch, capsys):
+def test_the_time_left_follows_how_fast_the_steps_are(monkeypatch):
     now = [100.0]
     monkeypatch.setattr(suite.time, "monotonic", lambda: now[0])
-    progress = suite.Progress([suite.Step("a", 10, None), suite.Step("b", 20, None), suite.Step("c", 30, None)])
-    progress.begin()
+    steps = [suite.Step("a", 10, None), suite.Step("b", 20, None), suite.Step("c", 30, None)]
+    progress = suite.Progress(steps)
     now[0] += 15  # half more than was estimated
-    assert progress.end() == (15, ", about 75 s left")
-    progress.begin()
+    head, left = progress.end(steps[0])
+    assert head.split() == ["[1/3]", "a"] and left == ", about 75 s left"
     now[0] += 15
-    assert progress.end() == (15, ", about 30 s left")
-    progress.begin()
+    assert progress.end(steps[1])[1] == ", about 30 s left"
     now[0] += 100
-    assert progress.end() == (100, "")
+    head, left = progress.end(steps[2])
+    assert head.split() == ["[3/3]", "c"] and left == ""
+
+
+def test_steps_run_side_by_side_and_each_says_its_line(capsys):
+    both = threading.Barrier(2, timeout=30)
+
+    def act(passed, failed):
+        both.wait()
+        return passed, failed, 0, 0
+
+    tests = runner("lint", "--jobs", "2")
+    tests.plan = [suite.Step("one", 1, lambda: act(3, [])), suite.Step("two", 1, lambda: act(1, ["x"]))]
+    assert tests.all() == 1
     out = capsys.readouterr().out
-    assert "[1/3] a" in out and "[3/3] c" in out
+    assert "/2] one" in out and "/2] two" in out and "FAILED two: x" in out
+    assert out.splitlines()[-1] == "4 passed, 1 failed"
 
 
 def hanging(command, came_far):
