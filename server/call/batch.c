@@ -302,6 +302,7 @@ static struct batch *batch_of_lock(struct lock_request *request) {
 static void run_locked(struct worker *worker, struct batch *batch) {
     worker->slice.tick = rt_ticks(worker->rt);
     struct caller caller = caller_of(worker);
+    caller.holds = &batch->lock; /* who waits for what it brings is served before others see it */
     if (is_owner(worker, batch)) {
         run_op(&caller, batch);
         call_settle(&caller);

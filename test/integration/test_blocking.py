@@ -201,6 +201,33 @@ def test_exec_serves_when_it_is_over(many):
     assert (b.read(), c.read()) == ([b"k", b"2"], [b"k", b"3"])
 
 
+def test_a_push_that_waited_for_its_key_shows_nobody_what_it_brought(server, many):
+    """Clients look at the list in transactions over shards, so pushes wait for its lock; as long as somebody waits for what they
+    bring, the list is empty for all others."""
+    first, open_one = many
+    pushes, seen, over = 60, [], threading.Event()
+    waiting = [open_one() for _ in range(pushes)]
+    for c in waiting:
+        block(c, first, "BLPOP", "list", "0")
+
+    def look():
+        with server.raw() as c:
+            while not over.is_set():
+                c.send(encode("MULTI") + encode("LLEN", "list") + encode("EXISTS", *KEYS) + encode("EXEC"))
+                seen.append([c.read() for _ in range(4)][3][0])
+
+    lookers = [threading.Thread(target=look) for _ in range(4)]
+    for thread in lookers:
+        thread.start()
+    for i in range(pushes):
+        assert first.do("RPUSH", "list", "%d" % i) == 1
+    over.set()
+    for thread in lookers:
+        thread.join()
+    assert set(seen) == {0}
+    assert [c.read() for c in waiting] == [[b"list", b"%d" % i] for i in range(pushes)]
+
+
 def test_exec_that_takes_back_serves_nobody(many):
     a, more = many
     b = more()
