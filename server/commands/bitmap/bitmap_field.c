@@ -158,6 +158,12 @@ static bool field_fit(const struct field *field, __int128 *number) {
     }
     switch (field->overflow) {
     case OVERFLOW_SAT:
+        /* SET to what is further below the range than 63 bits can say ends at the other end, in
+         * Valkey too. */
+        if (field->action == FIELD_SET && field->width < 64 && high - *number > INT64_MAX) {
+            *number = high;
+            return true;
+        }
         *number = *number < low ? low : high;
         return true;
     case OVERFLOW_WRAP:
