@@ -322,6 +322,10 @@ static void verify(struct world *world) {
     }
 }
 
+static bool stopped(void *world) {
+    return world_stopped(world, 0);
+}
+
 static void play(struct run *run, struct input *in) {
     const struct command_table *table = world_server(run->world, 0)->commands;
     struct text requests;
@@ -350,6 +354,10 @@ static void play(struct run *run, struct input *in) {
     wait_ns(run, 3 * SECOND);
     world_check_idle(run->world);
     world_check_empty(run->world);
+    world_stop(run->world, 0);
+    check(world_run(run->world, sim_now_ns(world_sim(run->world)) + 10 * SECOND, stopped,
+                    run->world));
+    world_check_stopped(run->world);
     text_fini(&requests);
 }
 
