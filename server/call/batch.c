@@ -439,6 +439,11 @@ static bool run_ops(struct worker *worker, struct batch *batch) {
             op_wait(worker, batch);
             return false;
         }
+        if (UNLIKELY(worker->loop.visited) && !batch->ops[batch->ran].ref->brief) {
+            call_settle(&caller);
+            batch_cut(worker, batch); /* who visits does not keep two threads waiting */
+            return false;
+        }
         size_t bytes = run_op(&caller, batch);
         if (UNLIKELY(is_enough(worker, batch, bytes)) && batch->ran < batch->count) {
             call_settle(&caller);

@@ -25,6 +25,7 @@ struct loop_state {
     bool asleep;          /* it has announced that */
     int64_t wake_ms;      /* monotonic: when that ends by itself */
     bool visits;          /* it may visit others that sleep (visit.h) */
+    bool visited;         /* and is visited: what may take long is left to its own thread */
     int64_t unvisited_ms; /* monotonic: until then nobody visits it */
     uint64_t round_until; /* ticks: until then the next turn need not ask the kernel for news */
     bool more;            /* there is work for another turn at once */

@@ -69,7 +69,9 @@ static bool round_of(struct worker *visitor, struct worker *host) {
     worker_slice_begin(host);
     worker_slice_enter(host);
     host->loop.mail_ms = rt_mono_ms(host->rt);
+    host->loop.visited = true;
     bool all = handle_mail(host);
+    host->loop.visited = false;
     host->slice.ticks = ticks;
     int64_t work_ms = background_work(host);
     post_publish(host->server->office, host->id, visitor->id, true);

@@ -325,9 +325,13 @@ STREAM_CALLS = [
 def test_bug_31_counts_of_streams_at_the_edge(server, request, call):
     """CVE-2022-31144, CVE-2022-35951: XAUTOCLAIM multiplied its COUNT, and forgot what it found deleted."""
 
+    idle = call[:2] == ["XPENDING", "s"] and "IDLE" in call or call[0] in ("XCLAIM", "XAUTOCLAIM") and call[4] is None
+
     def answers(s):
         out = []
         for number in BOUNDARIES:
+            if idle and 0 < int(number) < 60000:
+                continue  # so long it may have been idle, or not
             with s.raw() as c:
                 c.do("DEL", "s")
                 for i in range(1, 8):
@@ -425,7 +429,8 @@ def test_bug_38_no_command_takes_more_than_a_second(server, r, slow):
     with server.raw(timeout=5 * slow) as c:
         names = [n.decode() for n in c.do("COMMAND", "LIST")]
         skip = ("shutdown", "debug", "wait", "client|pause", "client|reply", "client|kill", "quit", "config|set", "sync", "psync")
-        names = [n for n in names if n not in skip and not n.startswith(("subscribe", "psub", "ssub", "monitor", "client"))]
+        blocking = [n.decode() for n in c.do("COMMAND", "LIST", "FILTERBY", "ACLCAT", "blocking")]  # as long as they are told to
+        names = [n for n in names if n not in skip and n not in blocking and not n.startswith(("subscribe", "psub", "ssub", "monitor", "client"))]
         values = [str(b) for b in BOUNDARIES] + ["", "k", "COUNT", "*", "EX", "x" * 1000, "0", "\x00"]
         for name in names:
             for _ in range(12):
