@@ -22,7 +22,6 @@
 #include "shard/types/hash.h"
 #include "shard/types/stream.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 /* Keys a turn; a scan of a big database goes on in later turns. */
@@ -66,10 +65,9 @@ static void digest_member(void *arg, const struct value_element *element) {
 
 static void digest_scored(void *arg, const struct value_element *element) {
     struct digest one = {0};
-    char score[128];
+    char score[NUM_DOUBLE_BYTES];
     digest_mix(&one, element->first);
-    digest_mix(&one,
-               bytes_make(score, (size_t)snprintf(score, sizeof score, "%.17g", element->score)));
+    digest_mix(&one, bytes_make(score, num_format_double(score, element->score)));
     digest_xor(arg, bytes_make((const char *)one.bytes, SHA1_BYTES));
 }
 
