@@ -79,13 +79,13 @@ def pour(server, commands):
     with server.connect() as s:
 
         def read():
-            tail = b""
+            tail = b"\r\n"
             while END not in tail:
                 data = s.recv(1 << 20)
-                if not data or b"\r\n-" in data or data[:1] == b"-":
+                tail = tail[-len(END) :] + data
+                if not data or b"\r\n-" in tail:
                     failed.append(data[:300])
                     return
-                tail = tail[-len(END) :] + data
 
         failed = []
         reader = threading.Thread(target=read)
