@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* quicklist: see the header.
+/* quicklist: see the header. Long, and one file: nodes, leaves, directory and compression keep the
+ * invariants below together, and each change of a list goes through all four.
  *
  * Nodes are named by their number from the head, which is what remains true while leaves are
  * divided and joined; finding one is a look at the directory, from the nearer end.

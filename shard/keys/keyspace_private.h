@@ -8,7 +8,7 @@
  *   change.c           changing values
  *   keyspace_all.c     walking, random keys, flushing, statistics, verification
  *   keyspace_work.c    the wheel's answers and background slices
- *   keyspace_carry.c   values on their way between shards
+ *   keyspace_lend.c    values on their way between shards
  *   keyspace_slot.c    whole slots on their way
  *   keyspace_defrag.c  moving entries out of sparse slabs
  */

@@ -328,6 +328,7 @@ def test_effects_are_what_valkey_logs(c, peer, shards, one):
         # Valkey has one log; shares of several are held to its state by the replay tests below.
         pytest.skip("what concerns several shards is logged by each of them")
     if one.get("logs_more"):
+        # Shoal logs less there on purpose (docs/compat.md); the replay test below holds it.
         pytest.skip("what Valkey logs lets fields live on that are over")
     _, expected = run_at_peer(peer, one)
     set_active_expire(c, one)

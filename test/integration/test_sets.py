@@ -92,7 +92,7 @@ def test_each_member_is_popped_equally_often(c, form, share):
 
 def test_more_than_there_is_memory_for_is_not_drawn(c, kind):
     if kind != "shoal":
-        pytest.skip("the original goes on until it is killed")
+        pytest.skip("the original goes on until it is killed")  # here such a count is refused: docs/compat.md
     c.do("SADD", "s", "a", "b")
     for count in ("-9223372036854775807", "-1000000000000000"):
         assert c.do("SRANDMEMBER", "s", count) == RespError("ERR value is out of range")

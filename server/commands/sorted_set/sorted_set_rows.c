@@ -2,7 +2,8 @@
 /* sorted_set_rows: the rows of the sorted set commands: what they are, where their keys and
  * arguments stand.
  *
- * The functions are in sorted_set.c, and in the files beside it.
+ * The functions are in sorted_set.c, and in the files beside it. Long, and one file: it is one
+ * table of 35 alike rows.
  */
 #include "server/commands/families.h"
 #include "server/commands/sorted_set/sorted_set.h"
