@@ -215,6 +215,23 @@ bool exec_arg_range(const struct exec *x, uint32_t argv_index, int64_t min, int6
     return false;
 }
 
+/* What an element takes of a reply, at least. */
+#define DRAWN_BYTES_MIN 6
+
+bool exec_arg_draws(const struct exec *x, uint32_t argv_index, int64_t *ret) {
+    int64_t count;
+    if (!exec_arg_range(x, argv_index, -INT64_MAX, INT64_MAX, NULL, &count)) {
+        return false;
+    }
+    /* Half of the machine's memory is more than any client takes. */
+    if (count < -x->worker->server->string_bytes_max / DRAWN_BYTES_MIN) {
+        reply_error(x->reply, ERR_VALUE_RANGE);
+        return false;
+    }
+    *ret = count;
+    return true;
+}
+
 bool exec_arg_db(const struct exec *x, uint32_t argv_index, uint32_t *ret_db) {
     int64_t db;
     if (!exec_arg_i64(x, argv_index, &db)) {
@@ -304,10 +321,6 @@ void exec_reply_string(const struct exec *x, struct entry *entry) {
 
 struct rng *exec_rng(const struct exec *x) {
     return &x->worker->rng;
-}
-
-int64_t exec_reply_bytes_max(const struct exec *x) {
-    return x->worker->server->string_bytes_max;
 }
 
 const struct config *exec_config(const struct exec *x) {

@@ -114,6 +114,9 @@ bool exec_arg_i64(const struct exec *x, uint32_t argv_index, int64_t *ret);
 /* The same within bounds; `error` is the answer to anything else, NULL: the usual ones. */
 bool exec_arg_range(const struct exec *x, uint32_t argv_index, int64_t min, int64_t max,
                     const char *error, int64_t *ret);
+/* How many elements are to be drawn at random; negative: the same may come up again. No more than
+ * there is memory for: nobody waits for such a reply. */
+bool exec_arg_draws(const struct exec *x, uint32_t argv_index, int64_t *ret);
 /* A number of a database that exists. */
 bool exec_arg_db(const struct exec *x, uint32_t argv_index, uint32_t *ret_db);
 
@@ -150,8 +153,6 @@ struct rng *exec_rng(const struct exec *x);
 
 /* ---- Configuration ---- */
 
-/* Half of the machine's memory: no reply that is repeated as often as a client likes is larger. */
-int64_t exec_reply_bytes_max(const struct exec *x);
 /* The snapshot of it that this thread has: thresholds of encodings and the like. */
 const struct config *exec_config(const struct exec *x);
 

@@ -149,6 +149,26 @@ def test_hidden_fields_are_not_seen(server, lazy_expiry):
         assert c.do("HTTL", "h", "FIELDS", 2, "a", "c") == [-2, -1]
 
 
+@pytest.mark.shoal_only
+def test_many_draws_of_few_seen_fields_go_through_the_hidden_ones_once(server, lazy_expiry):
+    """Each draw went through all of them."""
+
+    def drawn(c, count):
+        begin = time.time()
+        assert set(c.do("HRANDFIELD", "h", -count)) == {b"a", b"b", b"c"}
+        return time.time() - begin
+
+    with server.raw(timeout=120) as c:
+        fill(c, "h", names("over", 30_000))
+        for start in range(0, 30_000, 1000):
+            c.do("HPEXPIRE", "h", 50, "FIELDS", 1000, *names("over", 30_000)[start : start + 1000])
+        fill(c, "h", "abc")
+        wait_for(lambda: c.do("HKEYS", "h") and len(c.do("HKEYS", "h")) == 3)
+        assert c.do("HLEN", "h") == 30_003
+        few = min(drawn(c, 50) for _ in range(5))
+        assert min(drawn(c, 5000) for _ in range(3)) < 30 * few
+
+
 def test_a_transaction_sees_one_time(server, r):
     with server.raw() as c:
         for _ in range(30):

@@ -90,13 +90,14 @@ def test_each_member_is_popped_equally_often(c, form, share):
     assert is_even(counts.values(), times * count / len(members))
 
 
-def test_more_than_there_is_memory_for_is_not_drawn(c, kind):
+@pytest.mark.parametrize("command", ["SRANDMEMBER", "HRANDFIELD", "ZRANDMEMBER"])
+def test_more_than_there_is_memory_for_is_not_drawn(c, kind, command):
     if kind != "shoal":
         pytest.skip("the original goes on until it is killed")  # here such a count is refused: docs/compat.md
-    c.do("SADD", "s", "a", "b")
+    c.do(*{"S": ("SADD", "k", "1", "2"), "H": ("HSET", "k", "1", "a", "2", "b"), "Z": ("ZADD", "k", "1", "1", "2", "2")}[command[0]])
     for count in ("-9223372036854775807", "-1000000000000000"):
-        assert c.do("SRANDMEMBER", "s", count) == RespError("ERR value is out of range")
-    assert len(c.do("SRANDMEMBER", "s", "-100000")) == 100000
+        assert c.do(command, "k", count) == RespError("ERR value is out of range")
+    assert len(c.do(command, "k", "-100000")) == 100000
 
 
 # ---- Walks

@@ -157,9 +157,14 @@ static void draw_by_walk(struct drawing *drawing, uint64_t count) {
     hash_each(&drawing->look, choose_visit, &choosing);
 }
 
+/* So few of those that are there that it takes long to come upon one by chance. */
+static bool few_are_seen(const struct drawing *drawing) {
+    return drawing->seen < drawing->there / 8;
+}
+
 /* One of those that are seen. */
 static void draw_one(struct drawing *drawing) {
-    if (drawing->seen < drawing->there / 8) {
+    if (few_are_seen(drawing)) {
         draw_by_walk(drawing, 1);
         return;
     }
@@ -218,10 +223,36 @@ static void draw_different(struct drawing *drawing, uint64_t count) {
     }
 }
 
+/* Those that are seen. Only a table hides fields, and its pairs stay where they are while nothing
+ * changes. */
+struct noted {
+    struct value_element *list;
+    uint64_t count;
+};
+
+static void note_visit(void *arg, const struct value_element *element) {
+    struct noted *noted = arg;
+    noted->list[noted->count++] = *element;
+}
+
+/* As often as `count`, but with one walk. */
+static void draw_of_few(struct drawing *drawing, uint64_t count) {
+    struct noted noted = {.list = must_malloc(drawing->seen * sizeof *noted.list)};
+    hash_each(&drawing->look, note_visit, &noted);
+    for (; count > 0; count--) {
+        draw_visit(drawing, &noted.list[rng_below(rng_of(drawing), noted.count)]);
+    }
+    free(noted.list);
+}
+
 /* With repetition. */
 static void draw_any(struct drawing *drawing, uint64_t count) {
     count = drawing->seen > 0 ? count : 0;
     draw_header(drawing, count);
+    if (count > 0 && few_are_seen(drawing)) {
+        draw_of_few(drawing, count);
+        return;
+    }
     for (; count > 0; count--) {
         draw_one(drawing);
     }
@@ -241,23 +272,9 @@ static bool draw_begin(struct exec *x, struct drawing *ret) {
     return true;
 }
 
-/* What a field takes of a reply, at least. */
-#define REPLY_BYTES_MIN 6
-
 /* How many; negative: the same may come up again. */
 static bool draw_count(const struct exec *x, int64_t *ret_count, bool *ret_with_values) {
-    if (!num_parse_i64(x->argv[2], ret_count)) {
-        reply_error(x->reply, ERR_NOT_INTEGER);
-        return false;
-    }
-    if (*ret_count == INT64_MIN) {
-        reply_error(x->reply, "ERR value is out of range, value must between "
-                              "-9223372036854775807 and 9223372036854775807");
-        return false;
-    }
-    /* Nobody has the memory for such a reply, and it would take years. */
-    if (*ret_count < -exec_reply_bytes_max(x) / REPLY_BYTES_MIN) {
-        reply_error(x->reply, ERR_VALUE_RANGE);
+    if (!exec_arg_draws(x, 2, ret_count)) {
         return false;
     }
     *ret_with_values = x->argc == 4;

@@ -134,26 +134,6 @@ static void reply_any(struct exec *x, const struct value *set, uint64_t count) {
     free(items);
 }
 
-/* What a member takes of a reply, at least. */
-#define REPLY_BYTES_MIN 6
-
-static bool parse_drawn(const struct exec *x, int64_t *ret) {
-    if (!exec_arg_i64(x, 2, ret)) {
-        return false;
-    }
-    if (*ret == INT64_MIN) {
-        reply_errorf(x->reply, "ERR value is out of range, value must between %lld and %lld",
-                     (long long)-INT64_MAX, (long long)INT64_MAX);
-        return false;
-    }
-    /* Nobody has the memory for such a reply, and it would take years. */
-    if (*ret < -exec_reply_bytes_max(x) / REPLY_BYTES_MIN) {
-        reply_error(x->reply, ERR_VALUE_RANGE);
-        return false;
-    }
-    return true;
-}
-
 void command_srandmember(struct exec *x) {
     int64_t count = 1;
     struct entry *entry;
@@ -161,7 +141,7 @@ void command_srandmember(struct exec *x) {
         reply_error(x->reply, ERR_SYNTAX);
         return;
     }
-    if ((x->argc == 3 && !parse_drawn(x, &count)) ||
+    if ((x->argc == 3 && !exec_arg_draws(x, 2, &count)) ||
         !exec_find(x, &x->key, TYPE_SET, LOOKUP_READ, &entry)) {
         return;
     }

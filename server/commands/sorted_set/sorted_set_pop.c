@@ -16,8 +16,6 @@
 #include <stdlib.h>
 
 #define ERR_MUST_BE_POSITIVE "ERR value is out of range, must be positive"
-#define ERR_LONG_RANGE                                                                             \
-    "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807"
 
 /* ---- Popping ---- */
 
@@ -198,11 +196,7 @@ void command_zrandmember(struct exec *x) {
         return;
     }
     int64_t count;
-    if (!exec_arg_i64(x, 2, &count)) {
-        return;
-    }
-    if (count == INT64_MIN) {
-        reply_error(x->reply, ERR_LONG_RANGE);
+    if (!exec_arg_draws(x, 2, &count)) {
         return;
     }
     bool with_scores = x->argc == 4;
