@@ -276,33 +276,46 @@ static void relocate_pending(struct shard_heap *heap, struct stream_group *group
     idtree_set(&own, pending);
 }
 
-/* A cursor says what it is in: the nodes, then each group; the stream where in it. What was added
- * or taken out meanwhile does no harm. Groups and consumers stay, to which much points. */
-static bool relocate_some(struct shard_heap *heap, struct value *value, uint64_t *cursor,
+/* What it costs, as bytes, to look at one that stays where it is: mostly it is not in the cache. */
+#define LOOK_BYTES 64
+
+/* Some of the nodes (part 0) or of what is pending in a group, from where it stopped. True: all. */
+static bool relocate_part(struct shard_heap *heap, struct stream *stream, uint64_t part,
                           size_t *budget) {
-    struct stream *stream = stream_of(value);
-    size_t copied = 0, moved = 0;
-    if (*cursor == 0) {
-        stream->moved_to = STREAM_ID_MIN;
-    }
-    struct stream_group *group =
-        *cursor > 0 && *cursor <= stream->groups_count ? stream->groups[*cursor - 1] : NULL;
-    struct idtree *tree = group != NULL ? &group->pending : &stream->nodes;
+    struct stream_group *group = part > 0 ? stream->groups[part - 1] : NULL;
     struct idtree_place place;
-    bool more = *cursor <= stream->groups_count && idtree_from(tree, stream->moved_to, &place);
+    size_t copied = 0;
+    bool more =
+        idtree_from(group != NULL ? &group->pending : &stream->nodes, stream->moved_to, &place);
     for (; more && copied < *budget; more = idtree_next(&place)) {
         if (group != NULL) {
             relocate_pending(heap, group, &place, &copied);
         } else {
             relocate_node(heap, stream, &place, &copied);
         }
+        copied += LOOK_BYTES;
     }
     stream->moved_to = more ? idtree_id(&place) : STREAM_ID_MIN;
-    *cursor += !more;
-    spend(budget, copied);
-    if (*cursor <= stream->groups_count) {
-        return false;
+    spend(budget, copied + LOOK_BYTES);
+    return !more;
+}
+
+/* A cursor is the part that it is in, and 1; the stream says where in that. What was added or taken
+ * out meanwhile does no harm. Groups and consumers stay, to which much points. */
+static bool relocate_some(struct shard_heap *heap, struct value *value, uint64_t *cursor,
+                          size_t *budget) {
+    struct stream *stream = stream_of(value);
+    if (*cursor == 0) {
+        stream->moved_to = STREAM_ID_MIN;
+        *cursor = 1;
     }
+    while (*cursor - 1 <= stream->groups_count) {
+        if (*budget == 0) {
+            return false;
+        }
+        *cursor += relocate_part(heap, stream, *cursor - 1, budget);
+    }
+    size_t moved = 0;
     value->root = heap_relocate(heap, stream, sizeof *stream, &moved);
     return true;
 }

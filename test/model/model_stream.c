@@ -450,6 +450,43 @@ Test(stream, groups_keep_what_is_pending_once_for_all_and_once_for_each) {
     }
 }
 
+/* A slice ended only when so much had been copied: of what lies well already it looked at all, and
+ * each began with the first node again. */
+Test(stream, what_needs_no_move_is_looked_at_in_slices_and_once) {
+    struct shard_heap *heap = shard_heap_new();
+    struct value value = stream_new(heap);
+    struct stream *stream = stream_of(&value);
+    const struct stream_limits limits = {.node_entries = 1};
+    const uint64_t entries = 5000;
+    struct stream_group *group =
+        stream_group_add(heap, stream, BYTES("group"), STREAM_ID_MIN, STREAM_COUNT_UNKNOWN);
+    struct stream_consumer *consumer =
+        stream_consumer_add(heap, stream, group, BYTES("consumer"), 1);
+    for (uint64_t i = 1; i <= entries; i++) {
+        struct bytes pair[] = {BYTES("field"), BYTES("value")};
+        stream_append(heap, stream, (struct stream_id){i, 0}, pair, 1, &limits);
+        stream_pending_give(heap, stream, group, consumer, (struct stream_id){i, 0});
+    }
+    cr_assert_eq(stream->nodes.count, entries);
+    uint64_t cursor = 0, slices = 0;
+    bool done = false;
+    while (!done) {
+        size_t budget = 4096;
+        struct stream_id before = stream->moved_to;
+        uint64_t part = cursor;
+        done = stream_form.relocate_some(heap, &value, &cursor, &budget);
+        stream = stream_of(&value);
+        cr_assert(done || cursor > part || stream_id_less(before, stream->moved_to));
+        slices++;
+    }
+    stream_form.verify(&value);
+    cr_assert_gt(slices, 2 * entries / 1000);
+    cr_assert_lt(slices, 2 * entries);
+    size_t budget = SIZE_MAX;
+    cr_assert(stream_form.free_some(heap, &value, &budget));
+    shard_heap_free(heap);
+}
+
 static void count_element(void *arg, const struct value_element *element) {
     (void)element;
     ++*(uint64_t *)arg;
