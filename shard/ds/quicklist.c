@@ -237,6 +237,32 @@ static struct place place_of(const struct quicklist *list, uint32_t n) {
     return place;
 }
 
+/* One further, one back; false: there is none, and it stays. Who goes from node to node goes so: to
+ * look a number up is to look through the directory. */
+static bool place_next(const struct quicklist *list, struct place *place) {
+    if (place->node + 1 < list->row[place->leaf].nodes) {
+        place->node++;
+        return true;
+    }
+    if (place->leaf + 1 >= list->rows) {
+        return false;
+    }
+    *place = (struct place){place->leaf + 1, 0};
+    return true;
+}
+
+static bool place_prev(const struct quicklist *list, struct place *place) {
+    if (place->node > 0) {
+        place->node--;
+        return true;
+    }
+    if (place->leaf == 0) {
+        return false;
+    }
+    *place = (struct place){place->leaf - 1, list->row[place->leaf - 1].nodes - 1};
+    return true;
+}
+
 static struct node *node_in(const struct quicklist *list, struct place place) {
     return &list->row[place.leaf].leaf->node[place.node];
 }
@@ -339,25 +365,43 @@ static void node_link(struct shard_heap *heap, struct quicklist *list, uint32_t 
     list->nodes++;
 }
 
-static void node_unlink(struct shard_heap *heap, struct quicklist *list, uint32_t n) {
-    struct place place = place_of(list, n);
-    struct leaf_row *row = &list->row[place.leaf];
-    struct node *at = &row->leaf->node[place.node];
+/* The nth node, whose place it is; then that is where the next one is, if there is one. */
+static void node_unlink_in(struct shard_heap *heap, struct quicklist *list, uint32_t n,
+                           struct place *place) {
+    uint32_t rows = list->rows;
+    struct leaf_row *row = &list->row[place->leaf];
+    struct node *at = &row->leaf->node[place->node];
     give(heap, list, at->block, at->capacity);
     row->elements -= at->count;
     list->count -= at->count;
-    memmove(at, at + 1, (row->nodes - place.node - 1) * sizeof *at);
+    memmove(at, at + 1, (row->nodes - place->node - 1) * sizeof *at);
     row->nodes--;
     list->nodes--;
-    leaf_tidy(heap, list, place.leaf);
+    leaf_tidy(heap, list, place->leaf);
+    if (n == list->nodes) {
+        return;
+    }
+    if (rows != list->rows) {
+        *place = place_of(list, n);
+    } else if (place->node == list->row[place->leaf].nodes) {
+        *place = (struct place){place->leaf + 1, 0};
+    }
 }
 
-static void count_changed(struct quicklist *list, uint32_t n, int64_t change) {
+static void node_unlink(struct shard_heap *heap, struct quicklist *list, uint32_t n) {
     struct place place = place_of(list, n);
+    node_unlink_in(heap, list, n, &place);
+}
+
+static void count_changed_in(struct quicklist *list, struct place place, int64_t change) {
     struct leaf_row *row = &list->row[place.leaf];
     row->leaf->node[place.node].count += (uint32_t)change;
     row->elements += (uint64_t)change;
     list->count += (uint64_t)change;
+}
+
+static void count_changed(struct quicklist *list, uint32_t n, int64_t change) {
+    count_changed_in(list, place_of(list, n), change);
 }
 
 /* ---- A node's listpack ---- */
@@ -536,8 +580,9 @@ static void take_apart(const struct node *node, char *to, size_t bytes) {
 }
 
 /* To be written to, or because it has come near an end. */
-static struct node *node_open(struct shard_heap *heap, struct quicklist *list, uint32_t n) {
-    struct node *node = node_at(list, n);
+static struct node *node_open_in(struct shard_heap *heap, struct quicklist *list,
+                                 struct place place) {
+    struct node *node = node_in(list, place);
     if (UNLIKELY(node->compressed)) {
         size_t bytes = node_bytes(node);
         char *block = take(heap, list, bytes);
@@ -550,14 +595,23 @@ static struct node *node_open(struct shard_heap *heap, struct quicklist *list, u
     return node;
 }
 
+static struct node *node_open(struct shard_heap *heap, struct quicklist *list, uint32_t n) {
+    return node_open_in(heap, list, place_of(list, n));
+}
+
 /* Nodes have come, gone or been open, those numbered from - 2 to from + 4 among them at most:
- * invariants 3 and 4. */
-static void settle(struct shard_heap *heap, struct quicklist *list, uint32_t from) {
-    uint32_t begin = from > 2 ? from - 2 : 0, end = from + 5, depth = list->depth;
+ * invariants 3 and 4. `first`: where that one is. */
+static void settle_in(struct shard_heap *heap, struct quicklist *list, uint32_t from,
+                      struct place first) {
+    uint32_t begin = from, end = from + 5, depth = list->depth;
     end = end < list->nodes ? end : list->nodes;
-    for (uint32_t n = begin; n < end; n++) {
+    while (begin + 2 > from && place_prev(list, &first)) {
+        begin--;
+    }
+    struct place place = first;
+    for (uint32_t n = begin; n < end; n++, place_next(list, &place)) {
         if (n > 0 && n + 1 < list->nodes) {
-            node_fit(heap, list, node_at(list, n));
+            node_fit(heap, list, node_in(list, place));
         }
     }
     if (LIKELY(depth == 0)) {
@@ -571,12 +625,23 @@ static void settle(struct shard_heap *heap, struct quicklist *list, uint32_t fro
         return;
     }
     uint32_t last = list->nodes - 1 - depth; /* the last that may be compressed */
-    for (uint32_t n = begin > depth ? begin : depth; n < end && n <= last; n++) {
-        node_compress(heap, list, node_at(list, n));
+    place = first;
+    for (uint32_t n = begin; n < end && n <= last; n++, place_next(list, &place)) {
+        if (n >= depth) {
+            node_compress(heap, list, node_in(list, place));
+        }
     }
     for (uint32_t i = 0; i < 3 && depth + i <= last; i++) {
         node_compress(heap, list, node_at(list, depth + i));
         node_compress(heap, list, node_at(list, last - i));
+    }
+}
+
+/* The same; there may be no such node any more. */
+static void settle(struct shard_heap *heap, struct quicklist *list, uint32_t from) {
+    if (list->nodes > 0) {
+        from = from < list->nodes ? from : list->nodes - 1;
+        settle_in(heap, list, from, place_of(list, from));
     }
 }
 
@@ -694,38 +759,16 @@ void quicklist_iter_close(struct quicklist_iter *iter) {
     iter->scratch = NULL;
 }
 
-static bool step_node(struct quicklist_iter *iter) {
-    const struct quicklist *list = iter->list;
-    if (list == NULL) {
-        return false;
-    }
-    if (iter->backward) {
-        if (iter->node == 0) {
-            if (iter->leaf == 0) {
-                return false;
-            }
-            iter->leaf--;
-            iter->node = list->row[iter->leaf].nodes;
-        }
-        iter->node--;
-        return true;
-    }
-    if (++iter->node == list->row[iter->leaf].nodes) {
-        if (iter->leaf + 1 == list->rows) {
-            return false;
-        }
-        iter->leaf++;
-        iter->node = 0;
-    }
-    return true;
-}
-
 void quicklist_iter_enter_next(struct quicklist_iter *iter) {
-    if (!step_node(iter)) {
+    const struct quicklist *list = iter->list;
+    struct place place = {iter->leaf, iter->node};
+    if (list == NULL || !(iter->backward ? place_prev(list, &place) : place_next(list, &place))) {
         iter->over = true;
         return;
     }
-    iter->lp = look_at(iter, node_in(iter->list, (struct place){iter->leaf, iter->node}));
+    iter->leaf = place.leaf;
+    iter->node = place.node;
+    iter->lp = look_at(iter, node_in(list, place));
     if (iter->lp != NULL) {
         iter->at = iter->backward ? listpack_last(iter->lp) : listpack_first(iter->lp);
     }
@@ -952,18 +995,20 @@ void quicklist_remove(struct shard_heap *heap, struct quicklist *list, uint64_t 
     }
     check(index < list->count && count <= list->count - index);
     struct spot spot = seek(list, index);
+    struct place place = spot.place;
     uint32_t n = spot.n, offset = spot.offset, nodes = list->nodes;
     while (count > 0) {
-        uint32_t has = node_at(list, n)->count - offset;
+        uint32_t has = node_in(list, place)->count - offset;
         uint32_t gone = count < has ? (uint32_t)count : has;
         count -= gone;
         if (offset == 0 && gone == has) {
-            node_unlink(heap, list, n);
+            node_unlink_in(heap, list, n, &place);
             continue;
         }
-        node_cut(heap, list, node_open(heap, list, n), offset, gone);
-        count_changed(list, n, -(int64_t)gone);
+        node_cut(heap, list, node_open_in(heap, list, place), offset, gone);
+        count_changed_in(list, place, -(int64_t)gone);
         n++;
+        place_next(list, &place);
         offset = 0;
     }
     bool is_end = spot.n == 0 || spot.n + 1 == nodes;
@@ -984,12 +1029,12 @@ static uint32_t squeeze_packed(struct shard_heap *heap, struct quicklist *list, 
     return removed;
 }
 
-/* Out of the nth node; it may be gone then. */
+/* Out of the nth node, whose place it is; it may be gone then, and that the next one's place. */
 static uint64_t remove_equal_here(struct shard_heap *heap, struct quicklist *list, uint32_t n,
-                                  struct bytes text, const struct listpack_new *item,
-                                  uint64_t limit, bool from_tail) {
+                                  struct place *place, struct bytes text,
+                                  const struct listpack_new *item, uint64_t limit, bool from_tail) {
     struct quicklist_iter look = {.list = list};
-    const struct node *node = node_at(list, n);
+    struct node *node = node_in(list, *place);
     const char *lp = look_at(&look, node);
     bool found = lp != NULL ? listpack_find(lp, listpack_first(lp), item, 1) != 0
                             : bytes_equal(look.plain, text);
@@ -999,15 +1044,16 @@ static uint64_t remove_equal_here(struct shard_heap *heap, struct quicklist *lis
     }
     uint32_t removed = 1;
     if (lp != NULL) {
-        removed = squeeze_packed(heap, list, node_open(heap, list, n), item, limit, from_tail);
-        count_changed(list, n, -(int64_t)removed);
-        if (node_at(list, n)->count > 0) {
+        node = node_open_in(heap, list, *place);
+        removed = squeeze_packed(heap, list, node, item, limit, from_tail);
+        count_changed_in(list, *place, -(int64_t)removed);
+        if (node->count > 0) {
             return removed;
         }
     } else {
         check_slow(node->count == 1);
     }
-    node_unlink(heap, list, n);
+    node_unlink_in(heap, list, n, place);
     return removed;
 }
 
@@ -1015,16 +1061,33 @@ uint64_t quicklist_remove_equal(struct shard_heap *heap, struct quicklist *list,
                                 uint64_t limit, bool from_tail) {
     struct listpack_new item = listpack_new(text);
     uint64_t removed = 0;
-    uint32_t n = from_tail ? list->nodes : 0;
-    while (removed < limit && (from_tail ? n > 0 : n < list->nodes)) {
-        n -= from_tail;
+    if (list->nodes == 0) {
+        return 0;
+    }
+    uint32_t n = from_tail ? list->nodes - 1 : 0;
+    struct place place = place_of(list, n);
+    for (bool more = true; more && removed < limit;) {
         uint32_t nodes = list->nodes;
-        uint64_t gone = remove_equal_here(heap, list, n, text, &item, limit - removed, from_tail);
+        uint64_t gone =
+            remove_equal_here(heap, list, n, &place, text, &item, limit - removed, from_tail);
         removed += gone;
-        if (gone > 0) {
+        if (n == list->nodes) { /* it was the last, and went */
             settle(heap, list, n);
+            more = from_tail && n > 0;
+            n -= more;
+            place = more ? place_of(list, n) : place;
+            continue;
         }
-        n += !from_tail && nodes == list->nodes;
+        if (gone > 0) {
+            settle_in(heap, list, n, place);
+        }
+        if (from_tail) {
+            more = place_prev(list, &place);
+            n--;
+        } else if (nodes == list->nodes) {
+            more = place_next(list, &place);
+            n++;
+        }
     }
     return removed;
 }
@@ -1041,8 +1104,10 @@ bool quicklist_copy_some(struct shard_heap *heap, const struct quicklist *from,
         *to = quicklist_new(heap, from->fill, from->depth);
     }
     struct quicklist *list = *to;
-    while (*cursor < from->nodes) {
-        const struct node *node = node_at(from, (uint32_t)*cursor);
+    bool more = *cursor < from->nodes;
+    struct place place = more ? place_of(from, (uint32_t)*cursor) : (struct place){0};
+    while (more) {
+        const struct node *node = node_in(from, place);
         bool packed = !node->plain && !node->compressed;
         size_t bytes = packed ? node_bytes(node) : node->capacity;
         struct node copy = *node;
@@ -1053,9 +1118,7 @@ bool quicklist_copy_some(struct shard_heap *heap, const struct quicklist *from,
         node_link(heap, list, list->nodes, copy);
         (*cursor)++;
         spend(budget, bytes);
-        if (*budget == 0) {
-            break;
-        }
+        more = place_next(from, &place) && *budget > 0;
     }
     return *cursor >= from->nodes;
 }
@@ -1080,8 +1143,9 @@ bool quicklist_relocate_some(struct shard_heap *heap, struct quicklist **root, u
             move_block(heap, (*root)->row, (*root)->row_capacity * sizeof *(*root)->row, budget);
     }
     struct quicklist *list = *root;
-    while (*cursor<list->nodes && * budget> 0) {
-        struct place place = place_of(list, (uint32_t)*cursor);
+    bool more = *cursor < list->nodes;
+    struct place place = more ? place_of(list, (uint32_t)*cursor) : (struct place){0};
+    while (more && *budget > 0) {
         struct leaf_row *row = &list->row[place.leaf];
         if (place.node == 0) {
             row->leaf = move_block(heap, row->leaf, leaf_bytes(row->leaf->capacity), budget);
@@ -1090,6 +1154,7 @@ bool quicklist_relocate_some(struct shard_heap *heap, struct quicklist **root, u
         node->block = move_block(heap, node->block, node->capacity, budget);
         spend(budget, LOOK_COST);
         (*cursor)++;
+        more = place_next(list, &place);
     }
     return *cursor >= list->nodes;
 }
