@@ -285,7 +285,7 @@ class Runner:
         return steps + [Step(name, 5, lambda: self.pytest(name, "test/differential", args, env))]
 
     def node(self):
-        """ioredis and node-redis against the server, each test file in its own process."""
+        """ioredis, iovalkey and node-redis against the server, each test file in its own process."""
         folder = os.path.join(ROOT, "test", "integration", "node")
         fetching = threading.Lock()
 
@@ -302,7 +302,7 @@ class Runner:
             status, text = run(["node", "--test", "--test-reporter=tap", *files], env=env, cwd=folder)
             return *read_tap(text), status
 
-        return [Step(row_name("node clients", *row), 8, lambda row=row: act(*row)) for row in self.rows(NODE)]
+        return [Step(row_name("node clients", *row), 15, lambda row=row: act(*row)) for row in self.rows(NODE)]
 
     def conformance(self):
         """Redis's own tests against the server; each of them counts."""

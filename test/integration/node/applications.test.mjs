@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Applications that keep their state in a server, through the packages that they use for it and no script: sessions of Express, rate
-// limits, a cache. Time is given in spans that no slow machine overruns; what must come to pass is waited for.
+// limits, caches, rooms of socket.io over several processes. Time is given in spans that no slow machine overruns; what must come to
+// pass is waited for.
 
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { createServer } from 'node:http';
 import { after, before, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { createAdapter as createPubSubAdapter } from '@socket.io/redis-adapter';
+import { createAdapter as createStreamAdapter } from '@socket.io/redis-streams-adapter';
+import { createCache } from 'cache-manager';
 import { RedisStore } from 'connect-redis';
 import express from 'express';
 import session from 'express-session';
@@ -14,6 +19,8 @@ import Keyv from 'keyv';
 import KeyvRedis from '@keyv/redis';
 import limits from 'rate-limiter-flexible';
 import { createClient } from 'redis';
+import { Server } from 'socket.io';
+import { io } from 'socket.io-client';
 import { startServer } from './server.mjs';
 
 const { RateLimiterRedisNonAtomic, RLWrapperBlackAndWhite } = limits;
@@ -190,3 +197,90 @@ describe('a cache in keyv', () => {
     }
   });
 });
+
+describe('a cache in cache-manager', () => {
+  test('asks for what it does not have, once', async () => {
+    const cache = createCache({ stores: [new Keyv({ store: new KeyvRedis(`redis://127.0.0.1:${server.port}`) })] });
+    try {
+      let asked = 0;
+      const page = () => cache.wrap('page', async () => ({ body: 'hello', asked: ++asked }), 100_000);
+      assert.deepEqual([await page(), await page()], [{ body: 'hello', asked: 1 }, { body: 'hello', asked: 1 }]);
+      await cache.del('page');
+      assert.equal((await page()).asked, 2);
+      await cache.mset([{ key: 'a', value: 1 }, { key: 'b', value: [2] }]);
+      assert.deepEqual(await cache.mget(['a', 'b', 'c']), [1, [2], undefined]);
+      assert.ok((await cache.ttl('page')) > Date.now());
+      await cache.mdel(['a', 'b']);
+      assert.equal(await cache.get('a'), undefined);
+      await cache.clear();
+      assert.deepEqual(await redis.keys('*'), []);
+    } finally {
+      await cache.disconnect();
+    }
+  });
+});
+
+// Two processes of a service, here in one: what is said in one of them reaches those in the room in both.
+for (const kind of ['ioredis', 'node-redis']) {
+  for (const [way, clientsEach] of [['publish and subscribe', 2], ['a stream', 1]]) {
+    test(`rooms of socket.io by ${way}, with ${kind}`, async () => {
+      const services = [];
+      const clients = [];
+      const people = [];
+      const connected = async () => Number((await redis.info('clients')).match(/^connected_clients:(\d+)\r$/m)[1]);
+      const others = await connected();
+      const connect = async () => {
+        const client = kind === 'ioredis' ? new Redis(server.port, '127.0.0.1') : createClient({ url: `redis://127.0.0.1:${server.port}` });
+        if (kind !== 'ioredis') await client.connect();
+        clients.push(client);
+        return client;
+      };
+      try {
+        for (let i = 0; i < 2; i++) {
+          const mine = [];
+          while (mine.length < clientsEach) mine.push(await connect());
+          const http = createServer();
+          const service = new Server(http, { adapter: clientsEach === 2 ? createPubSubAdapter(...mine) : createStreamAdapter(...mine, { heartbeatInterval: 200 }) });
+          service.on('connection', (socket) => {
+            socket.on('join', (room, done) => done(socket.join(room)));
+            socket.on('say', (room, text) => service.to(room).emit('said', text));
+          });
+          http.listen(0, '127.0.0.1');
+          await once(http, 'listening');
+          services.push(service);
+          for (let j = 0; j < 2; j++) {
+            const heard = [];
+            const socket = io(`http://127.0.0.1:${http.address().port}`, { transports: ['websocket'] });
+            socket.on('said', (text) => heard.push(text));
+            people.push({ socket, heard });
+            if (!socket.connected) await once(socket, 'connect');
+          }
+        }
+        for (const { socket } of [people[0], people[2]]) await socket.emitWithAck('join', 'room');
+        // Each service has to hear of the other before it asks it anything.
+        const inRoom = async (service) => (await service.in('room').fetchSockets().catch(() => [])).length;
+        await until(async () => (await inRoom(services[0])) === 2 && (await inRoom(services[1])) === 2);
+        for (let i = 0; i < 40; i++) people[i % 4].socket.emit('say', 'room', i);
+        await until(() => people[0].heard.length >= 40 && people[2].heard.length >= 40);
+        const all = Array.from({ length: 40 }, (_, i) => i);
+        const [one, , two] = people.map(({ heard }) => heard);
+        for (const heard of [one, two]) {
+          assert.deepEqual([...heard].sort((a, b) => a - b), all);
+          for (let speaker = 0; speaker < 4; speaker++) {
+            const own = heard.filter((i) => i % 4 === speaker);
+            assert.deepEqual(own, [...own].sort((a, b) => a - b));
+          }
+        }
+        assert.deepEqual([people[1].heard, people[3].heard], [[], []]);
+        assert.equal((await services[1].fetchSockets()).length, 4);
+      } finally {
+        people.forEach(({ socket }) => socket.close());
+        await Promise.all(services.map((service) => service.close()));
+        // The adapter of streams has a connection of its own, and ends it when the next entry comes.
+        await redis.xAdd('socket.io', '*', { end: '' });
+        await until(async () => (await connected()) <= others + clients.length);
+        clients.forEach((client) => (kind === 'ioredis' ? client.disconnect() : client.destroy()));
+      }
+    });
+  }
+}
