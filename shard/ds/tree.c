@@ -408,12 +408,16 @@ static bool is_first_leaf(const struct tree *tree, const struct path *path) {
     return depth == tree->height;
 }
 
-static bool is_last_leaf(const struct tree *tree, const struct path *path) {
-    uint32_t depth = 0;
-    while (depth < tree->height && path->indexes[depth] + 1 == path->nodes[depth]->count) {
-        depth++;
+/* Whether the node at this depth is the last of its level. */
+static bool is_last(const struct path *path, uint32_t depth) {
+    while (depth > 0 && path->indexes[depth - 1] + 1 == path->nodes[depth - 1]->count) {
+        depth--;
     }
-    return depth == tree->height;
+    return depth == 0;
+}
+
+static bool is_last_leaf(const struct tree *tree, const struct path *path) {
+    return is_last(path, tree->height);
 }
 
 static void count_changed(const struct tree *tree, const struct path *path, int64_t by) {
@@ -457,11 +461,12 @@ static void inner_insert(struct inner *inner, uint32_t index, struct branch bran
     inner->count++;
 }
 
-/* Divides a full node for what is to be put at `index`, with room for it in either half: all at the
- * end and at the beginning of the level stay together. Returns the second half. */
-static struct inner *inner_divide(struct shard_heap *heap, struct inner **inner, uint32_t index) {
+/* Divides a full node for what is to be put at `index`, with room for it in either half: all stay
+ * together if it is put at the end or the beginning of the level. Returns the second half. */
+static struct inner *inner_divide(struct shard_heap *heap, struct inner **inner, uint32_t index,
+                                  bool is_last_node) {
     uint32_t count = (*inner)->count;
-    uint32_t kept = index == count ? count : index == 0 ? 0 : count / 2;
+    uint32_t kept = index == count && is_last_node ? count : index == 0 ? 0 : count / 2;
     uint32_t moved = count - kept;
     struct inner *right = inner_new(heap);
     right = inner_fit(heap, right, moved < INNER_MAX ? moved + 1 : moved);
@@ -481,7 +486,7 @@ static void add_branch(struct tree *tree, struct shard_heap *heap, struct path *
         if (inner->count < INNER_MAX) {
             inner = inner_fit(heap, inner, inner->count + 1);
         } else {
-            right = inner_divide(heap, &inner, index);
+            right = inner_divide(heap, &inner, index, is_last(path, depth));
         }
         path->nodes[depth] = inner;
         *link_of(tree, path, depth) = inner;

@@ -333,3 +333,32 @@ Test(tree, takes_little_more_than_a_word_for_each_item) {
     cr_assert_lt(bytes_per_item(SPREAD), 9.3);
     cr_assert_lt(bytes_per_item(EQUAL), 9.3);
 }
+
+/* Ascending items leave full nodes. What then came in between, at the end of one of them but not of
+ * its level, each before the one before, made a node of one leaf of every half that was left over.
+ */
+Test(tree, what_comes_in_between_full_nodes_takes_no_more) {
+    enum { PUT_FIRST = 4 * 64 * 126, GAP = 64 * 126 - 100, PUT_BETWEEN = 60000 };
+    struct shard_heap *heap = shard_heap_new();
+    struct tree tree = {0};
+    for (unsigned i = 0; i < PUT_FIRST; i++) {
+        tree_insert(&tree, heap, tree_item_new(heap, BYTES("member"), i));
+    }
+    for (unsigned i = 1; i <= PUT_BETWEEN; i++) {
+        tree_insert(&tree, heap, tree_item_new(heap, BYTES("member"), GAP + 1 - i * 1e-6));
+    }
+    tree_verify(&tree);
+    cr_assert_lt((double)tree_bytes(&tree) / (PUT_FIRST + PUT_BETWEEN), 10);
+    struct rng rng;
+    rng_seed(&rng, 1);
+    while (tree.count > 0) {
+        struct tree_item *item = tree_at(&tree, rng_below(&rng, tree.count));
+        tree_remove(&tree, heap, item);
+        tree_item_free(heap, item);
+        if (tree.count % 4096 == 0) {
+            tree_verify(&tree);
+        }
+    }
+    cr_assert_eq(heap_used(heap), 0);
+    shard_heap_free(heap);
+}
