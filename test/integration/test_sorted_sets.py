@@ -33,6 +33,19 @@ def scan(c, key, *options):
         yield found
 
 
+@pytest.mark.shoal_only
+def test_a_union_takes_memory_for_what_is_in_it(start_server, slow):
+    """It had a place for each member of each input, and what is in many of them (or in one that is named often) is there once."""
+    s = start_server(shards=1)
+    with s.raw(timeout=120) as c:
+        fill(c, "k", list(range(30_000)))
+        assert c.do("ZUNIONSTORE", "to", 2, "k", "k") == 30_000
+        before = s.rss_peak()
+        assert c.do("ZUNIONSTORE", "to", 300, *["k"] * 300) == 30_000
+        assert c.do("ZSCORE", "to", "m000007") == b"2100"
+        assert s.rss_peak() - before < 25 * 2**20 * slow
+
+
 def test_a_walk_sees_what_stays(c):
     rng = random.Random(1)
     fill(c, "k", list(range(3000)))

@@ -277,36 +277,57 @@ static void subtract(struct operation *op) {
     }
 }
 
-/* What is in the union so far: places in `items`, by the hashes of members. */
+/* What is in the union so far: places in `items`, by the hashes of members. It grows with the
+ * union, which may have far fewer members than its inputs together. */
 struct gathering {
     const unsigned char *secret;
     struct place {
-        uint32_t tag;
+        uint32_t tag;   /* of the hash: where it is looked for first */
         uint32_t index; /* + 1; 0: nobody's */
     } * places;
     uint64_t mask;
 };
 
-static void gathering_init(struct gathering *gathering, const struct exec *x,
-                           const struct operation *op) {
-    uint64_t sum = 0, room = 64;
-    for (uint32_t i = 0; i < op->source_count; i++) {
-        sum += op->sources[i].count;
-    }
-    check(sum < UINT32_MAX);
-    while (room < sum + sum / 2) {
+/* Room for so many members: a third of the places stays empty. */
+static void gathering_make(struct gathering *gathering, uint64_t members) {
+    uint64_t room = 64;
+    while (room < members + members / 2) {
         room *= 2;
     }
-    gathering->secret = worker_server(x->worker)->secret.bytes;
     gathering->places = must_calloc(room, sizeof *gathering->places);
     gathering->mask = room - 1;
 }
 
+static void gathering_init(struct gathering *gathering, const struct exec *x,
+                           const struct operation *op) {
+    uint64_t sum = 0, largest = op->sources[op->source_count - 1].count;
+    for (uint32_t i = 0; i < op->source_count; i++) {
+        sum += op->sources[i].count;
+    }
+    gathering->secret = worker_server(x->worker)->secret.bytes;
+    gathering_make(gathering, sum < 2 * largest ? sum : 2 * largest);
+}
+
+static void gathering_grow(struct gathering *gathering) {
+    struct place *old = gathering->places;
+    uint64_t room = gathering->mask + 1;
+    gathering_make(gathering, room);
+    for (uint64_t i = 0; i < room; i++) {
+        uint64_t at = old[i].tag & gathering->mask;
+        if (old[i].index != 0) {
+            while (gathering->places[at].index != 0) {
+                at = (at + 1) & gathering->mask;
+            }
+            gathering->places[at] = old[i];
+        }
+    }
+    free(old);
+}
+
 static void gather(struct gathering *gathering, struct operation *op,
                    const struct source_walk *walk, const struct zset_item *item, double score) {
-    uint64_t hash = hash_bytes(gathering->secret, item->member);
-    uint64_t at = hash & gathering->mask;
-    uint32_t tag = (uint32_t)(hash >> 32);
+    uint32_t tag = (uint32_t)hash_bytes(gathering->secret, item->member);
+    uint64_t at = tag & gathering->mask;
     struct place *place = &gathering->places[at];
     while (place->index != 0) {
         struct zset_item *there = &op->items[place->index - 1];
@@ -317,8 +338,12 @@ static void gather(struct gathering *gathering, struct operation *op,
         at = (at + 1) & gathering->mask;
         place = &gathering->places[at];
     }
+    check(op->item_count < UINT32_MAX - 1);
     result_add(op, walk, item, score);
     *place = (struct place){tag, (uint32_t)op->item_count};
+    if (op->item_count + op->item_count / 2 > gathering->mask) {
+        gathering_grow(gathering);
+    }
 }
 
 static void unite(const struct exec *x, struct operation *op) {
