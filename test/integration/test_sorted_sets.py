@@ -46,6 +46,27 @@ def test_a_union_takes_memory_for_what_is_in_it(start_server, slow):
         assert s.rss_peak() - before < 25 * 2**20 * slow
 
 
+def test_a_range_that_is_stored_loses_the_signs_of_zeros_as_far_as_it_was_a_listpack(c):
+    """It is one until a member is too long for it, or, where the range says no ranks, until there are too many."""
+    names = ["a%03d" % i for i in range(200)]
+    names[50] += "x" * 100
+    c.do("ZADD", "k", *[word for name in names for word in ("-0", name)])
+
+    def stored(*words):
+        c.do("ZRANGESTORE", "to", "k", *words)
+        return b"".join(b"-" if score == b"-0" else b"+" for score in c.do("ZRANGE", "to", "0", "-1", "WITHSCORES")[1::2])
+
+    assert stored("0", "-1") == b"-" * 200  # too many from the beginning
+    assert stored("0", "99") == b"+" * 50 + b"-" * 50
+    assert stored("0", "99", "REV") == b"+" * 100
+    assert stored("100", "199", "REV") == b"-" * 51 + b"+" * 49
+    assert stored("-inf", "+inf", "BYSCORE") == b"+" * 50 + b"-" * 150
+    assert stored("+inf", "-inf", "BYSCORE", "REV") == b"-" * 72 + b"+" * 128
+    assert stored("[a060", "+", "BYLEX") == b"+" * 128 + b"-" * 12
+    c.do("ZUNIONSTORE", "to", "1", "k")
+    assert c.do("ZSCORE", "to", "a000") == b"-0"
+
+
 def test_a_walk_sees_what_stays(c):
     rng = random.Random(1)
     fill(c, "k", list(range(3000)))

@@ -285,6 +285,22 @@ static struct zset_item *span_items(const struct value *value, struct zset_span 
     return items;
 }
 
+/* In Valkey they are added one by one, in the order of the range, to what is a listpack at first:
+ * that knows no negative zero. How many there are it knows only of ranks. */
+static void lose_signs_of_zeros(const struct exec *x, const struct range *range,
+                                struct zset_item *items, uint64_t count) {
+    struct zset_bounds bounds = sorted_set_bounds(x);
+    uint64_t packed = count < bounds.entries ? count : bounds.entries;
+    packed = range->by == BY_RANK && count > bounds.entries ? 0 : packed;
+    for (uint64_t i = 0; i < packed; i++) {
+        struct zset_item *item = &items[range->down ? count - 1 - i : i];
+        if (item->member.len > bounds.member_bytes) {
+            break;
+        }
+        item->score += 0.0;
+    }
+}
+
 void command_zrangestore(struct exec *x) {
     struct range range;
     struct loan source;
@@ -306,6 +322,7 @@ void command_zrangestore(struct exec *x) {
     struct arena arena;
     arena_init(&arena, 4096);
     struct zset_item *items = span_items(&source.value, span, &arena);
+    lose_signs_of_zeros(x, &range, items, zset_span_count(span));
     sorted_set_store(x, &x->key, items, zset_span_count(span), EVENT_ZRANGESTORE);
     free(items);
     arena_fini(&arena);
