@@ -25,18 +25,12 @@
  *  1. The reply is written, and the client told to go on, exactly once: after all effects.
  *  2. Locks on all shards are granted before any is released (this is what keeps the order).
  *  3. The transaction is freed when no part is away and none is locked.
- *
- * Long, and one file: every step, the time, what runs at home and the reply work on the one state
- * that `step` moves on.
  */
 #include "server/txn/txn.h"
 
 #include "base/check.h"
-#include "base/must.h"
-#include "base/num.h"
 #include "net/rt.h"
 #include "proto/parser.h"
-#include "server/call/check.h"
 #include "server/call/effects.h"
 #include "server/call/exec.h"
 #include "server/call/scatter.h"
@@ -51,62 +45,8 @@
 #include "server/worker/worker.h"
 
 #include <stdlib.h>
-#include <sys/uio.h>
-
-#define ARENA_BLOCK_BYTES (16 * 1024)
-#define KEYS_HERE_MAX     64
-#define TXNS_KEPT_MAX     64
-
-#define EACH_PART(txn, part)                                                                       \
-    NODE_EACH_WORKER((txn)->home->node, part##_i)                                                  \
-    for (struct txn_part *part = (txn)->parts[part##_i]; part != NULL; part = NULL)
 
 /* ---- Life ---- */
-
-static struct txn *txn_take(struct worker *worker) {
-    struct txn *txn = worker->txns.pool;
-    if (txn != NULL) {
-        worker->txns.pool = txn->next;
-        stock_take(&worker->txns.stock);
-        *txn = (struct txn){.arena = txn->arena, .space = txn->space};
-    } else {
-        txn = must_calloc(1, sizeof *txn);
-        arena_init(&txn->arena, ARENA_BLOCK_BYTES);
-        txn->space = must_calloc(worker->server->workers_count, sizeof *txn->space);
-    }
-    outbuf_init(&txn->out);
-    return txn;
-}
-
-static void txn_drop(struct txn *txn) {
-    arena_fini(&txn->arena);
-    free(txn->space);
-    free(txn);
-}
-
-static void txn_put(struct worker *worker, struct txn *txn) {
-    if (worker->txns.stock.count >= TXNS_KEPT_MAX) {
-        txn_drop(txn);
-        return;
-    }
-    arena_reset(&txn->arena);
-    txn->next = worker->txns.pool;
-    worker->txns.pool = txn;
-    stock_put(&worker->txns.stock);
-}
-
-void txn_pool_drop(struct worker *worker, unsigned count) {
-    for (; count > 0; count--) {
-        struct txn *txn = worker->txns.pool;
-        worker->txns.pool = txn->next;
-        txn_drop(txn);
-    }
-}
-
-size_t txn_pool_memory(const struct worker *worker) {
-    return worker->txns.stock.count * (sizeof(struct txn) + ARENA_BLOCK_BYTES +
-                                       worker->server->workers_count * sizeof(struct txn_part));
-}
 
 /* A global command that ran inside a transaction is complete: its reply goes to txn_reply. */
 static struct reply txn_reply(struct client *client);
@@ -320,13 +260,6 @@ static void forget_reads(struct txn_part *part) {
     }
 }
 
-static void forget_votes(struct txn *txn) {
-    txn->refusal = NULL;
-    for (uint32_t i = 0; i < txn->count; i++) {
-        txn->commands[i].refusal = NULL;
-    }
-}
-
 static bool any_moved(const struct txn *txn) {
     bool any = false;
     EACH_PART(txn, part) {
@@ -342,7 +275,7 @@ static void cancel(struct txn *txn) {
         txn->refusals++;
         txn->home->stats.txn_refusals++;
     }
-    forget_votes(txn);
+    txn_forget_votes(txn);
     EACH_PART(txn, part) {
         forget_reads(part);
         if (!part->refused) {
@@ -371,7 +304,7 @@ static bool look_again(struct txn *txn) {
     bool late = txn->now_ms > before_ms;
     if (late) {
         txn->home->stats.txn_times_moved++;
-        forget_votes(txn);
+        txn_forget_votes(txn);
     }
     EACH_PART(txn, part) {
         if (late && part->locked) {
@@ -382,21 +315,6 @@ static bool look_again(struct txn *txn) {
         }
     }
     return late;
-}
-
-/* Those who hold their locks have voted: what one of them refuses, nobody runs. */
-static void count_votes(struct txn *txn) {
-    EACH_PART(txn, part) {
-        struct txn_task *task = part->refuses ? part->first : NULL;
-        for (; task != NULL; task = task->next) {
-            if (task->refusal != NULL && task->command->refusal == NULL) {
-                task->command->refusal = task->refusal;
-            }
-            if (txn->queue != NULL && txn->refusal == NULL) {
-                txn->refusal = task->refusal;
-            }
-        }
-    }
 }
 
 /* The next shard in ascending order; false when all are fenced. */
@@ -478,62 +396,6 @@ static void start_phase(struct txn *txn) {
     }
 }
 
-/* Its inputs are known. */
-static int largest_input(const struct txn_command *command) {
-    int at = command->first->worker;
-    size_t largest = 0;
-    for (uint32_t i = 0; i < command->keys_count; i++) {
-        const struct loan *loan = &command->inputs[i].loan;
-        size_t bytes = loan->present ? value_memory(&value_forms, &loan->value) : 0;
-        if (bytes > largest) {
-            largest = bytes;
-            at = command->keys[i].worker;
-        }
-    }
-    return at;
-}
-
-/* The first key that has a value, or just the first. */
-static int first_input(struct txn_command *command) {
-    uint32_t i = 0;
-    while (i < command->keys_count && !command->inputs[i].loan.present) {
-        i++;
-    }
-    const struct keyset_key *key = &command->keys[i < command->keys_count ? i : 0];
-    command->only = key->index;
-    return key->worker;
-}
-
-/* What has come of a command's tasks in this phase says what it does in the next ones. */
-static void conclude_command(const struct txn *txn, struct txn_command *command) {
-    if (command->spread < SPREAD_IF) {
-        return;
-    }
-    if (command->inputs != NULL && command->at < 0) {
-        command->at =
-            command->spread == SPREAD_FIRST ? first_input(command) : largest_input(command);
-    }
-    bool all_wait = true;
-    for (struct txn_task *task = command->first; task != NULL; task = task->peer) {
-        if (task->phase == txn->phase) {
-            all_wait &= task->stage == STAGE_ACT && task->outcome.waits;
-            command->denied |= task->stage == STAGE_ASK && task->outcome.reply_bytes > 0;
-            command->takes |= task->stage == STAGE_AT && task->outcome.takes;
-            command->waits |= task->stage == STAGE_AT && task->outcome.waits;
-        }
-    }
-    command->waits |= command->spread == SPREAD_EACH && all_wait;
-}
-
-static void conclude(struct txn *txn) {
-    for (uint32_t i = txn->concluded; i < txn->count && txn->commands[i].phase <= txn->phase; i++) {
-        conclude_command(txn, &txn->commands[i]);
-    }
-    while (txn->concluded < txn->count && txn->commands[txn->concluded].last_phase <= txn->phase) {
-        txn->concluded++;
-    }
-}
-
 /* Runs what home has to run of this phase. False: a scatter is on its way. */
 static bool run_at_home(struct txn *txn) {
     while (txn->at < txn->count && txn->commands[txn->at].phase == txn->phase) {
@@ -549,213 +411,13 @@ static bool run_at_home(struct txn *txn) {
     return true;
 }
 
-/* ---- The reply ---- */
-
-static int64_t take_int(struct outbuf *out, size_t bytes) {
-    struct iovec vectors[2];
-    int n = outbuf_vectors(out, vectors, 2);
-    check(n > 0 && vectors[0].iov_len >= bytes && bytes > 3);
-    int64_t value = 0;
-    bool ok = num_parse_i64(bytes_make((char *)vectors[0].iov_base + 1, bytes - 3), &value);
-    check(ok);
-    outbuf_drain(out, bytes);
-    return value;
-}
-
-static void merge_elements(struct txn *txn, struct txn_command *command, struct reply *reply) {
-    reply_array(reply, command->keys_count);
-    for (uint32_t i = 0; i < command->keys_count; i++) {
-        unsigned worker = command->keys[i].worker;
-        struct txn_task *task = command->tasks[worker];
-        struct outbuf *out = &txn->parts[worker]->out;
-        size_t end = task->element_ends[task->merged + 1], start = task->element_ends[task->merged];
-        if (task->merged == 0) {
-            outbuf_drain(out, start); /* the shard's own header */
-        }
-        outbuf_move(reply->out, out, end - start);
-        task->merged++;
-    }
-}
-
-/* Passes the reply of this task on, as the whole command's, and drops those of the others. */
-static void take_reply(struct txn *txn, struct txn_command *command, const struct txn_task *chosen,
-                       struct reply *reply) {
-    uint64_t ticks = 0;
-    for (const struct txn_task *task = command->first; task != NULL; task = task->peer) {
-        struct outbuf *out = &txn->parts[task->worker]->out;
-        ticks += task->outcome.ticks;
-        if (task == chosen) {
-            outbuf_move(reply->out, out, task->outcome.reply_bytes);
-        } else {
-            outbuf_drain(out, task->outcome.reply_bytes);
-        }
-    }
-    command->outcome = chosen->outcome;
-    command->outcome.ticks = ticks;
-}
-
-/* SPREAD_EACH: what each key has, if it has something, in their order. */
-static void merge_map(struct txn *txn, struct txn_command *command, struct reply *reply) {
-    uint32_t count = 0;
-    for (const struct txn_task *task = command->first; task != NULL; task = task->peer) {
-        for (uint32_t i = 0; task->stage == STAGE_ACT && i < task->set->count; i++) {
-            count += task->element_ends[i] > (i > 0 ? task->element_ends[i - 1] : 0);
-        }
-        command->outcome.ticks += task->outcome.ticks;
-    }
-    if (count == 0) {
-        reply_null_array(reply);
-    } else if (reply->resp == 2) {
-        reply_array(reply, count);
-    } else {
-        reply_map(reply, count);
-    }
-    for (uint32_t i = 0; i < command->keys_count; i++) {
-        struct txn_task *task = command->tasks[command->keys[i].worker];
-        size_t start = task->merged > 0 ? task->element_ends[task->merged - 1] : 0;
-        size_t bytes = task->element_ends[task->merged++] - start;
-        outbuf_move(reply->out, &txn->parts[task->worker]->out, bytes);
-    }
-}
-
-/* Of those who were asked who had something against it, the one who said so of the first key, or of
- * keys that are known to be asked in order just the first; else one who ran it. */
-static const struct txn_task *first_with_reply(const struct txn_command *command) {
-    const struct txn_task *task = command->first;
-    if (command->spread == SPREAD_EACH) {
-        const struct txn_task *first = NULL;
-        for (; task != NULL; task = task->peer) {
-            bool denies = task->stage == STAGE_ASK && task->outcome.reply_bytes > 0;
-            if (denies && (first == NULL || task->outcome.denied_at < first->outcome.denied_at)) {
-                first = task;
-            }
-        }
-        return first;
-    }
-    while (task->outcome.reply_bytes == 0 && task->peer != NULL) {
-        task = task->peer;
-    }
-    return task;
-}
-
-static const struct txn_task *first_with_error(const struct txn_command *command) {
-    const struct txn_task *task = command->first;
-    while (task != NULL && task->outcome.errors == 0) {
-        task = task->peer;
-    }
-    return task;
-}
-
-/* The replies of all shards become one. */
-static void merge_shares(struct txn *txn, struct txn_command *command, struct reply *reply) {
-    int64_t sum = 0;
-    if (command->spread == SPREAD_ELEMENTS) {
-        merge_elements(txn, command, reply);
-    }
-    for (const struct txn_task *task = command->first; task != NULL; task = task->peer) {
-        struct outbuf *out = &txn->parts[task->worker]->out;
-        if (command->spread == SPREAD_SUM) {
-            sum += take_int(out, task->outcome.reply_bytes);
-        } else if (command->spread == SPREAD_OK) {
-            outbuf_drain(out, task->outcome.reply_bytes);
-        }
-        command->outcome.ticks += task->outcome.ticks;
-    }
-    if (command->spread == SPREAD_SUM) {
-        reply_int(reply, sum);
-    } else if (command->spread == SPREAD_OK) {
-        reply_ok(reply);
-    }
-}
-
-static bool is_shared_out(const struct txn_command *command) {
-    return command->spread != SPREAD_NONE && command->spread < SPREAD_IF;
-}
-
-static void merge(struct txn *txn, struct txn_command *command, struct reply *reply) {
-    if (command->kind == TXN_HOME) {
-        outbuf_move(reply->out, &txn->out, command->outcome.reply_bytes);
-        return;
-    }
-    const struct txn_task *chosen =
-        is_shared_out(command) ? first_with_error(command) : first_with_reply(command);
-    if (chosen != NULL) {
-        take_reply(txn, command, chosen, reply);
-    } else if (command->spread == SPREAD_EACH) {
-        merge_map(txn, command, reply);
-    } else {
-        merge_shares(txn, command, reply);
-    }
-}
-
-/* What was read before somebody refused it is dropped. */
-static void refuse(struct txn *txn, const struct txn_command *command, struct reply *reply,
-                   bool over) {
-    const struct txn_task *task = over ? NULL : command->first;
-    for (; task != NULL; task = task->peer) {
-        outbuf_drain(&txn->parts[task->worker]->out, task->outcome.reply_bytes);
-    }
-    struct reply own;
-    reply_init(&own, reply->out, reply->resp);
-    reply_error(&own, command->refusal);
-    call_refused(txn->home, command->ref, &own);
-}
-
-/* Some shard had more to answer than the client may have. */
-static bool is_over(struct txn *txn) {
-    bool over = false;
-    EACH_PART(txn, part) {
-        over |= part->over;
-    }
-    return over;
-}
-
-/* The one that found nothing yet, so its client waits; or NULL. */
-static const struct txn_task *waiting_task(const struct txn *txn) {
-    const struct txn_task *task = txn->blocked != NULL ? txn->commands[0].first : NULL;
-    if (task != NULL && task->command->spread == SPREAD_EACH && !task->command->waits) {
-        return NULL;
-    }
-    while (task != NULL && !task->outcome.waits) {
-        task = task->peer;
-    }
-    return task;
-}
-
-static void write_reply(struct txn *txn, struct reply *reply, bool over) {
-    if (txn->queue != NULL && txn->dirty) {
-        reply_null_array(reply);
-        return;
-    }
-    if (txn->refusal != NULL) {
-        reply_errorf(reply, "EXECABORT Transaction discarded because of: %s", txn->refusal);
-        call_refused(txn->home, txn->ref, reply);
-        return;
-    }
-    if (txn->queue != NULL) {
-        reply_array(reply, txn->count);
-        txn->client->commands += txn->count;
-    }
-    if (waiting_task(txn) != NULL) {
-        return;
-    }
-    for (uint32_t i = 0; i < txn->count; i++) {
-        if (UNLIKELY(txn->commands[i].refusal != NULL)) {
-            refuse(txn, &txn->commands[i], reply, over);
-            continue;
-        }
-        if (!over) {
-            merge(txn, &txn->commands[i], reply);
-        }
-        call_count(txn->home, txn->commands[i].ref, &txn->commands[i].outcome);
-    }
-}
+/* ---- The end ---- */
 
 /* The client has its reply and goes on. */
 static void finish(struct txn *txn) {
     struct worker *worker = txn->home;
     struct client *client = txn->client;
-    bool over = is_over(txn);
+    bool over = txn_is_over_limit(txn);
     if (over && !client_is_closing(client)) {
         client_close_over_limit(client);
     }
@@ -768,7 +430,7 @@ static void finish(struct txn *txn) {
     } else {
         reply = client_reply(client);
     }
-    write_reply(txn, &reply, over);
+    txn_write_reply(txn, &reply, over);
     if (reply.out == &worker->discard) {
         outbuf_drain(reply.out, reply.out->bytes);
     }
@@ -783,7 +445,7 @@ static void finish(struct txn *txn) {
         rt_buffer_unref(txn->input);
     }
     client->bytes_away -= txn->bytes;
-    const struct txn_task *waiting = waiting_task(txn);
+    const struct txn_task *waiting = txn_waiting_task(txn);
     if (waiting != NULL) {
         blocked_begin(txn->blocked, waiting->outcome.wait_ms);
         return;
@@ -948,7 +610,7 @@ static bool step(struct txn *txn) {
             break;
         }
         look_for_dirt(txn);
-        count_votes(txn);
+        txn_count_votes(txn);
         if (!txn_is_over_early(txn)) {
             schedule_other(txn);
         }
@@ -962,7 +624,7 @@ static bool step(struct txn *txn) {
             break;
         }
         look_for_dirt(txn);
-        count_votes(txn);
+        txn_count_votes(txn);
         if (!txn_is_over_early(txn)) {
             start_phase(txn); /* nothing is due if it was read already */
         }
@@ -985,7 +647,7 @@ static bool step(struct txn *txn) {
         if (!run_at_home(txn)) {
             return true;
         }
-        conclude(txn);
+        txn_conclude(txn);
         txn->phase++;
         start_phase(txn);
         break;
@@ -1023,7 +685,7 @@ static void go_on(struct txn *txn) {
             move_time(txn, part->now_ms);
         }
         look_for_dirt(txn);
-        count_votes(txn);
+        txn_count_votes(txn);
         if (!txn_is_over_early(txn)) {
             run_at_home(txn); /* PING and the like */
         }
@@ -1131,127 +793,6 @@ uint32_t txn_count(const struct txn *txn) {
     return txn->count;
 }
 
-/* All keys of a queued command are home's. */
-static bool is_here(const struct worker *worker, const struct multi_command *command) {
-    const struct keyset *keys = command->keys;
-    return command->ref->row->place == PLACE_KEY && keys->count > 0 && !keys->apart &&
-           keys->list[0].worker == worker->id;
-}
-
-/* Where the keys of all commands are, at last. False: they are not all home's. */
-static bool find_keys(const struct worker *worker, struct multi_queue *queue) {
-    bool here = true;
-    for (uint32_t i = 0; i < queue->count; i++) {
-        struct multi_command *command = &queue->commands[i];
-        command->keys = keyset_new(&queue->arena, worker->node, command->ref, command->argv,
-                                   command->argc, command->db);
-        queue->bytes += keyset_bytes(command->keys);
-        here &= is_here(worker, command);
-    }
-    return here;
-}
-
-static bool watches_here(const struct client *client) {
-    const struct multi_watches *watches = client->watches;
-    const struct worker *worker = client->worker;
-    for (uint32_t i = 0; watches != NULL && i < watches->count; i++) {
-        if (node_owner(worker->node, watches->keys[i].key.slot) != worker->id) {
-            return false;
-        }
-    }
-    return true;
-}
-
-static const struct key *first_key(const struct multi_command *command) {
-    return &command->keys->list[0].key;
-}
-
-static void prefetch(const struct keyspace *keyspace, const struct multi_queue *queue) {
-    for (uint32_t i = 0; i < queue->count; i++) {
-        keyspace_prefetch_slot(keyspace, queue->commands[i].db, first_key(&queue->commands[i]));
-    }
-    for (uint32_t i = 0; i < queue->count; i++) {
-        keyspace_prefetch_bucket(keyspace, queue->commands[i].db, first_key(&queue->commands[i]));
-    }
-    for (uint32_t i = 0; i < queue->count; i++) {
-        keyspace_prefetch_entry(keyspace, queue->commands[i].db, first_key(&queue->commands[i]));
-    }
-}
-
-/* Where the next reply of a queue goes: nowhere, once the client has asked for more than it may
- * have. All of the queue runs nevertheless. */
-static struct outbuf *out_after(struct client *client, struct outbuf *out) {
-    struct outbuf *discard = &client->worker->discard;
-    if (out == &client->out && out->bytes > OUTBUF_CHUNK_BYTES && client_check_output(client)) {
-        return discard;
-    }
-    if (out == discard) {
-        outbuf_drain(discard, discard->bytes);
-    }
-    return out;
-}
-
-/* This shard has something against one of the commands: the answer is a transaction's. */
-static bool is_refused(const struct worker *worker, const struct multi_queue *queue) {
-    bool refused = false;
-    for (uint32_t i = 0; i < queue->count && !refused; i++) {
-        refused = check_owner(worker, queue->commands[i].ref) != NULL;
-    }
-    return refused;
-}
-
-/* All of it is home's and nobody holds locks: it runs like any other command. */
-static bool exec_here(struct exec *x, struct multi_queue *queue) {
-    struct worker *worker = x->worker;
-    struct client *client = x->client;
-    struct watch_table *watches = &worker->shard.watches;
-    if (!find_keys(worker, queue) || worker->shard.locks.requests > 0 || !watches_here(client) ||
-        is_refused(worker, queue)) {
-        return false;
-    }
-    if (client->watches != NULL && watch_dirty(watches, client->id, exec_alive_ms(x))) {
-        reply_null_array(x->reply);
-    } else {
-        prefetch(x->keyspace, queue);
-        reply_array(x->reply, queue->count);
-        struct caller caller = {
-            .worker = worker,
-            .shard = x->shard,
-            .tick = rt_ticks(worker->rt),
-            .manner = x->manner,
-            .asked = true,
-            .inside = true,
-        };
-        struct outbuf *out = x->reply->out;
-        for (uint32_t i = 0; i < queue->count; i++) {
-            const struct multi_command *command = &queue->commands[i];
-            struct reply reply;
-            reply_init(&reply, out, x->reply->resp);
-            struct call what = {
-                .ref = command->ref,
-                .argv = command->argv,
-                .argc = command->argc,
-                .key = first_key(command),
-                .keys = command->keys,
-                .now_ms = x->now_ms,
-            };
-            caller.db = command->db;
-            call(&caller, &what, &reply);
-            out = out_after(client, out);
-        }
-        call_settle(&caller);
-        x->caller->tick = caller.tick; /* their time is not EXEC's */
-        client->commands += queue->count;
-        worker->stats.ops_here += queue->count;
-    }
-    if (client->watches != NULL) {
-        watch_drop(watches, client->id);
-        client_forget_watches(client);
-    }
-    multi_queue_free(worker, queue);
-    return true;
-}
-
 void txn_hold_all(struct exec *x) {
     struct client *client = x->client;
     x->goes_on = true;
@@ -1272,7 +813,7 @@ bool txn_locks_all(const struct client *client) {
 }
 
 void txn_exec(struct exec *x, struct multi_queue *queue) {
-    if (exec_here(x, queue)) {
+    if (txn_exec_here(x, queue)) {
         return;
     }
     x->goes_on = true;

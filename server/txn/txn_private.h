@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* txn_private: what the files of a transaction share.
  *
- *   txn_plan.c   from commands to phases, parts and tasks
- *   txn.c        the coordinator, at home
- *   txn_part.c   what a shard does with its part
+ *   txn_plan.c      from commands to phases, parts and tasks
+ *   txn.c           the coordinator, at home: what comes after what
+ *   txn_conclude.c  what the parts have brought, and what follows from it
+ *   txn_reply.c     from their replies to the one of the transaction
+ *   txn_here.c      EXEC that needs no other shard
+ *   txn_pool.c      transactions that are not in use
+ *   txn_part.c      what a shard does with its part
  *
  * A plan is a row of phases. In one phase each shard runs the tasks it has, in the order of the
  * commands; what needs the results of several shards comes in a later phase, what needs all shards
@@ -188,6 +192,10 @@ static inline bool txn_is_over_early(const struct txn *txn) {
     return txn->dirty || txn->refusal != NULL;
 }
 
+#define EACH_PART(txn, part)                                                                       \
+    NODE_EACH_WORKER((txn)->home->node, part##_i)                                                  \
+    for (struct txn_part *part = (txn)->parts[part##_i]; part != NULL; part = NULL)
+
 /* ---- txn.c ---- */
 
 /* Its client waits, and what it waits for may be there: its command runs once more. */
@@ -207,6 +215,36 @@ void blocked_over(struct blocked *blocked);
 /* ---- txn_plan.c ---- */
 
 void txn_plan(struct txn *txn);
+
+/* ---- txn_conclude.c ---- */
+
+/* Those who hold their locks have voted: what one of them refuses, nobody runs. */
+void txn_count_votes(struct txn *txn);
+/* They will vote once more. */
+void txn_forget_votes(struct txn *txn);
+/* The tasks of this phase are done. */
+void txn_conclude(struct txn *txn);
+
+/* ---- txn_reply.c ---- */
+
+/* Some shard had more to answer than the client may have. */
+bool txn_is_over_limit(struct txn *txn);
+/* The task that found nothing yet, so the client waits; or NULL. */
+const struct txn_task *txn_waiting_task(const struct txn *txn);
+/* All is done. `over`: txn_is_over_limit, the replies are incomplete. Nothing is written if the
+ * client waits. */
+void txn_write_reply(struct txn *txn, struct reply *reply, bool over);
+
+/* ---- txn_here.c ---- */
+
+/* Runs all of the queue, and frees it, if it may; or does nothing: false. */
+bool txn_exec_here(struct exec *x, struct multi_queue *queue);
+
+/* ---- txn_pool.c ---- */
+
+/* All of it is empty, but for the arena and the space for parts. */
+struct txn *txn_take(struct worker *worker);
+void txn_put(struct worker *worker, struct txn *txn);
 
 /* ---- txn_part.c ---- */
 

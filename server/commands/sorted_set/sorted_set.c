@@ -89,6 +89,8 @@ enum add_option {
 #define SCORES_FEW 16
 
 struct adding {
+    const struct bytes *argv; /* ZADD's, whoever says so */
+    uint32_t argc;
     unsigned options;
     uint32_t first, count; /* of the pairs, in argv */
     double *scores;
@@ -117,10 +119,10 @@ static unsigned add_option(struct bytes word) {
 
 static bool add_options(const struct exec *x, struct adding *adding) {
     uint32_t i = 2;
-    for (unsigned option; i < x->argc && (option = add_option(x->argv[i])) != 0; i++) {
+    for (unsigned option; i < adding->argc && (option = add_option(adding->argv[i])) != 0; i++) {
         adding->options |= option;
     }
-    uint32_t words = x->argc - i;
+    uint32_t words = adding->argc - i;
     if (words == 0 || words % 2 != 0) {
         reply_error(x->reply, ERR_SYNTAX);
         return false;
@@ -151,7 +153,7 @@ static bool add_scores(const struct exec *x, struct adding *adding) {
         adding->scores = must_malloc(adding->count * sizeof(double));
     }
     for (uint32_t i = 0; i < adding->count; i++) {
-        const struct bytes *pair = &x->argv[adding->first + 2 * i];
+        const struct bytes *pair = &adding->argv[adding->first + 2 * i];
         if (!num_parse_double(pair[0], &adding->scores[i])) {
             reply_error(x->reply, ERR_NOT_FLOAT);
             return false;
@@ -209,7 +211,7 @@ static bool add_all(struct exec *x, struct adding *adding) {
     }
     bool sound = true;
     for (uint32_t i = 0; sound && i < adding->count; i++) {
-        struct bytes member = x->argv[adding->first + 2 * i + 1];
+        struct bytes member = adding->argv[adding->first + 2 * i + 1];
         sound = add_one(&change, &bounds, adding, member, adding->scores[i]);
     }
     enum key_event event = adding->options & ADD_INCR ? EVENT_ZINCR : EVENT_ZADD;
@@ -220,9 +222,11 @@ static bool add_all(struct exec *x, struct adding *adding) {
     return sound;
 }
 
-/* Returns whether it changed anything. */
-static bool add(struct exec *x, unsigned options) {
+/* What ZADD with these words does to x's key. Returns whether it changed anything. */
+static bool add(struct exec *x, const struct bytes *argv, uint32_t argc, unsigned options) {
     struct adding adding;
+    adding.argv = argv;
+    adding.argc = argc;
     adding.options = options;
     adding.scores = NULL;
     adding.longest = 0;
@@ -247,25 +251,18 @@ static bool add(struct exec *x, unsigned options) {
     return adding.added + adding.updated > 0;
 }
 
-void sorted_set_add(struct exec *x, struct bytes *argv, uint32_t argc) {
-    struct bytes *sent = x->argv;
-    uint32_t sent_count = x->argc;
-    x->argv = argv;
-    x->argc = argc;
-    bool changed = add(x, 0);
-    x->argv = sent;
-    x->argc = sent_count;
-    if (changed) {
+void sorted_set_add(struct exec *x, const struct bytes *argv, uint32_t argc) {
+    if (add(x, argv, argc, 0)) {
         effect_state(x, argv, argc);
     }
 }
 
 void command_zadd(struct exec *x) {
-    add(x, 0);
+    add(x, x->argv, x->argc, 0);
 }
 
 void command_zincrby(struct exec *x) {
-    add(x, ADD_INCR);
+    add(x, x->argv, x->argc, ADD_INCR);
 }
 
 /* ---- ZREM ---- */

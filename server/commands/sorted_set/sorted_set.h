@@ -60,7 +60,7 @@ bool sorted_set_open(struct exec *x, void (*reply_none)(struct reply *r), struct
 void sorted_set_store(struct exec *x, const struct key *key, const struct zset_item *items,
                       uint64_t count, enum key_event event);
 /* What ZADD with these words does, on the command's key; and that is its effect. */
-void sorted_set_add(struct exec *x, struct bytes *argv, uint32_t argc);
+void sorted_set_add(struct exec *x, const struct bytes *argv, uint32_t argc);
 
 /* Puts different members in order; *items is from malloc, and may be another block afterwards. */
 void sorted_set_sort(struct zset_item **items, uint64_t count);

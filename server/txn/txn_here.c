@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* txn_here: an EXEC whose keys are all home's, while nobody holds locks there: it is no transaction
+ * over shards, and runs like any other command.
+ */
+#include "net/rt.h"
+#include "proto/reply.h"
+#include "server/call/check.h"
+#include "server/call/exec.h"
+#include "server/client/client.h"
+#include "server/client/client_private.h"
+#include "server/txn/multi.h"
+#include "server/txn/txn_private.h"
+#include "server/worker/worker.h"
+
+/* All keys of a queued command are home's. */
+static bool is_here(const struct worker *worker, const struct multi_command *command) {
+    const struct keyset *keys = command->keys;
+    return command->ref->row->place == PLACE_KEY && keys->count > 0 && !keys->apart &&
+           keys->list[0].worker == worker->id;
+}
+
+/* Where the keys of all commands are, at last. False: they are not all home's. */
+static bool find_keys(const struct worker *worker, struct multi_queue *queue) {
+    bool here = true;
+    for (uint32_t i = 0; i < queue->count; i++) {
+        struct multi_command *command = &queue->commands[i];
+        command->keys = keyset_new(&queue->arena, worker->node, command->ref, command->argv,
+                                   command->argc, command->db);
+        queue->bytes += keyset_bytes(command->keys);
+        here &= is_here(worker, command);
+    }
+    return here;
+}
+
+static bool watches_here(const struct client *client) {
+    const struct multi_watches *watches = client->watches;
+    const struct worker *worker = client->worker;
+    for (uint32_t i = 0; watches != NULL && i < watches->count; i++) {
+        if (node_owner(worker->node, watches->keys[i].key.slot) != worker->id) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static const struct key *first_key(const struct multi_command *command) {
+    return &command->keys->list[0].key;
+}
+
+static void prefetch(const struct keyspace *keyspace, const struct multi_queue *queue) {
+    for (uint32_t i = 0; i < queue->count; i++) {
+        keyspace_prefetch_slot(keyspace, queue->commands[i].db, first_key(&queue->commands[i]));
+    }
+    for (uint32_t i = 0; i < queue->count; i++) {
+        keyspace_prefetch_bucket(keyspace, queue->commands[i].db, first_key(&queue->commands[i]));
+    }
+    for (uint32_t i = 0; i < queue->count; i++) {
+        keyspace_prefetch_entry(keyspace, queue->commands[i].db, first_key(&queue->commands[i]));
+    }
+}
+
+/* Where the next reply of a queue goes: nowhere, once the client has asked for more than it may
+ * have. All of the queue runs nevertheless. */
+static struct outbuf *out_after(struct client *client, struct outbuf *out) {
+    struct outbuf *discard = &client->worker->discard;
+    if (out == &client->out && out->bytes > OUTBUF_CHUNK_BYTES && client_check_output(client)) {
+        return discard;
+    }
+    if (out == discard) {
+        outbuf_drain(discard, discard->bytes);
+    }
+    return out;
+}
+
+/* This shard has something against one of the commands: the answer is a transaction's. */
+static bool is_refused(const struct worker *worker, const struct multi_queue *queue) {
+    bool refused = false;
+    for (uint32_t i = 0; i < queue->count && !refused; i++) {
+        refused = check_owner(worker, queue->commands[i].ref) != NULL;
+    }
+    return refused;
+}
+
+bool txn_exec_here(struct exec *x, struct multi_queue *queue) {
+    struct worker *worker = x->worker;
+    struct client *client = x->client;
+    struct watch_table *watches = &worker->shard.watches;
+    if (!find_keys(worker, queue) || worker->shard.locks.requests > 0 || !watches_here(client) ||
+        is_refused(worker, queue)) {
+        return false;
+    }
+    if (client->watches != NULL && watch_dirty(watches, client->id, exec_alive_ms(x))) {
+        reply_null_array(x->reply);
+    } else {
+        prefetch(x->keyspace, queue);
+        reply_array(x->reply, queue->count);
+        struct caller caller = {
+            .worker = worker,
+            .shard = x->shard,
+            .tick = rt_ticks(worker->rt),
+            .manner = x->manner,
+            .asked = true,
+            .inside = true,
+        };
+        struct outbuf *out = x->reply->out;
+        for (uint32_t i = 0; i < queue->count; i++) {
+            const struct multi_command *command = &queue->commands[i];
+            struct reply reply;
+            reply_init(&reply, out, x->reply->resp);
+            struct call what = {
+                .ref = command->ref,
+                .argv = command->argv,
+                .argc = command->argc,
+                .key = first_key(command),
+                .keys = command->keys,
+                .now_ms = x->now_ms,
+            };
+            caller.db = command->db;
+            call(&caller, &what, &reply);
+            out = out_after(client, out);
+        }
+        call_settle(&caller);
+        x->caller->tick = caller.tick; /* their time is not EXEC's */
+        client->commands += queue->count;
+        worker->stats.ops_here += queue->count;
+    }
+    if (client->watches != NULL) {
+        watch_drop(watches, client->id);
+        client_forget_watches(client);
+    }
+    multi_queue_free(worker, queue);
+    return true;
+}
