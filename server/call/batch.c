@@ -500,12 +500,11 @@ static bool follows(struct worker *worker, struct batch *batch) {
     return true;
 }
 
-void batch_arrived(struct worker *worker, struct message *message) {
-    struct batch *batch = (struct batch *)message;
-    if (UNLIKELY(worker->batches.suspended.count > 0) && follows(worker, batch)) {
-        return;
-    }
-    struct keyspace *keyspace = worker->shard.keyspace;
+/* The memory of all its keys is asked for before the first is touched, and so is that of the
+ * elements that are looked up in large values. */
+static void prefetch_ops(const struct keyspace *keyspace, const struct batch *batch) {
+    struct element_hint hints[BATCH_OPS_MAX];
+    unsigned hints_count = 0;
     for (uint32_t i = 0; i < batch->count; i++) {
         keyspace_prefetch_slot(keyspace, batch->ops[i].db, &batch->ops[i].key);
     }
@@ -513,7 +512,26 @@ void batch_arrived(struct worker *worker, struct message *message) {
         keyspace_prefetch_bucket(keyspace, batch->ops[i].db, &batch->ops[i].key);
     }
     for (uint32_t i = 0; i < batch->count; i++) {
-        keyspace_prefetch_entry(keyspace, batch->ops[i].db, &batch->ops[i].key);
+        const struct op *op = &batch->ops[i];
+        keyspace_prefetch_entry(keyspace, op->db, &op->key);
+        if (op->ref->element != 0) {
+            hints[hints_count++] = (struct element_hint){
+                .key = &op->key,
+                .element = command_element(op->ref, op->argv, op->argc),
+                .db = op->db,
+            };
+        }
     }
+    if (hints_count > 1) {
+        keyspace_prefetch_elements(keyspace, hints, hints_count);
+    }
+}
+
+void batch_arrived(struct worker *worker, struct message *message) {
+    struct batch *batch = (struct batch *)message;
+    if (UNLIKELY(worker->batches.suspended.count > 0) && follows(worker, batch)) {
+        return;
+    }
+    prefetch_ops(worker->shard.keyspace, batch);
     batch_go_on(worker, batch);
 }

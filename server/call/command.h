@@ -297,6 +297,10 @@ struct command {
     bool walks;      /* ALL_KEYS: it goes through them in slices; one moment only inside MULTI */
     bool brief;      /* takes no longer than others that CMD_FAST says it of */
     bool is_system;  /* COMMAND DOCS calls it a system command */
+    /* Where in argv the first of the elements stands that it looks up by name in its key's value;
+     * negative: counted from the end; 0: none, or not always at one place. A hint, for prefetching.
+     */
+    int element;
     enum command_logged logged;
     struct key_spec keys[KEY_SPECS_MAX]; /* ended by BEGIN_NONE */
     command_keys_fn *find_keys;          /* NULL: key specs are complete */

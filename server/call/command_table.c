@@ -227,6 +227,7 @@ static void ref_derive(struct command_ref *ref) {
         ref->simple = ref->first_key > 0 && ref->shown_last == ref->first_key &&
                       row->place == PLACE_KEY && row->name_dbs == NULL;
     }
+    ref->element = ref->simple ? row->element : 0;
     bool is_fast = row->brief || (ref->flags & CMD_FAST);
     ref->brief = is_fast && (ref->simple || row->place == PLACE_PURE);
 }

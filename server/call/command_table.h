@@ -26,6 +26,7 @@ struct command_ref {
     const struct command_ref *subcommands; /* array */
     unsigned subcommands_count;
     bool simple;   /* it has one key, at argv[first_key], in the selected database */
+    int element;   /* the row's, of a command that is simple; else 0 */
     int first_key; /* where the first key stands in every call; 0: the arguments say it */
     /* What COMMAND shows as first key, last key and step: also where the keys are not so simple. */
     int shown_first, shown_last, shown_step;
@@ -62,6 +63,12 @@ int command_keys_told(const struct command_ref *ref, const struct bytes *argv, u
                       struct key_ref *ret, int max);
 
 extern const char *const command_category_names[]; /* by bit, NULL-ended */
+
+/* The element that a call of a command with `element` looks up first. */
+static inline struct bytes command_element(const struct command_ref *ref, const struct bytes *argv,
+                                           uint32_t argc) {
+    return argv[ref->element > 0 ? (uint32_t)ref->element : argc + (uint32_t)ref->element];
+}
 
 /* Whether it may wait for its keys. */
 static inline bool command_may_wait(const struct command *row, const struct bytes *argv,

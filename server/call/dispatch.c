@@ -505,9 +505,15 @@ static bool is_here(const struct client *client, const struct staged *staged) {
     return staged->route == ROUTE_KEY && staged->target == client->worker->id;
 }
 
-/* The memory of all keys of the window is asked for before the first is touched. */
+/* The memory of all keys of the window is asked for before the first is touched, and so is that of
+ * the elements that are looked up in large values. */
 static void prefetch_window(const struct client *client, const struct staged *window, unsigned n) {
     const struct keyspace *keyspace = client->worker->shard.keyspace;
+    struct element_hint hints[DISPATCH_WINDOW];
+    unsigned count = 0;
+    if (n < 2) {
+        return; /* it is touched at once */
+    }
     for (unsigned i = 0; i < n; i++) {
         if (is_here(client, &window[i])) {
             keyspace_prefetch_bucket(keyspace, client->db, &window[i].key);
@@ -516,7 +522,19 @@ static void prefetch_window(const struct client *client, const struct staged *wi
     for (unsigned i = 0; i < n; i++) {
         if (is_here(client, &window[i])) {
             keyspace_prefetch_entry(keyspace, client->db, &window[i].key);
+            const struct command_ref *ref = window[i].ref;
+            if (ref->element != 0) {
+                const struct request *request = &window[i].request;
+                hints[count++] = (struct element_hint){
+                    .key = &window[i].key,
+                    .element = command_element(ref, request->argv, request->argc),
+                    .db = client->db,
+                };
+            }
         }
+    }
+    if (count > 1) {
+        keyspace_prefetch_elements(keyspace, hints, count);
     }
 }
 

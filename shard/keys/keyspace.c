@@ -621,6 +621,49 @@ void keyspace_prefetch_entry(const struct keyspace *ks, uint32_t db, const struc
     }
 }
 
+/* Where the elements of a key's value are found by name, NULL if it is not large; asks for that.
+ * What the name of the key is need not be looked at for a hint. */
+static const struct table *prefetch_names(const struct keyspace *ks, uint32_t db,
+                                          const struct key *key) {
+    const struct database *database = keyspace_peek(ks, db);
+    if (!database) {
+        return NULL;
+    }
+    struct table_probe probe = table_probe(&database->slots[key->slot].table, key->hash);
+    const struct entry *entry = table_probe_next(&probe);
+    if (!entry || !entry_is_rooted(entry)) {
+        return NULL;
+    }
+    struct value value = entry_get(entry);
+    __builtin_prefetch(value.root);
+    const struct form *form = forms_find(ks->forms, &value);
+    return form->names ? form->names(&value) : NULL;
+}
+
+void keyspace_prefetch_elements(const struct keyspace *ks, struct element_hint *hints, unsigned n) {
+    for (unsigned i = 0; i < n; i++) {
+        struct element_hint *hint = &hints[i], *before = hint - 1;
+        bool same = i > 0 && hint->key->hash == before->key->hash && hint->db == before->db;
+        hint->names = same ? before->names : prefetch_names(ks, hint->db, hint->key);
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (hints[i].names) {
+            hints[i].hash = hash_bytes(ks->secret->bytes, hints[i].element);
+            table_prefetch(hints[i].names, hints[i].hash);
+        }
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (hints[i].names) {
+            struct table_probe probe = table_probe(hints[i].names, hints[i].hash);
+            const char *item = table_probe_next(&probe);
+            if (item) {
+                __builtin_prefetch(item);
+                __builtin_prefetch(item + 32);
+            }
+        }
+    }
+}
+
 size_t entry_memory(const struct keyspace *ks, const struct entry *entry) {
     struct value value = entry_get(entry);
     return heap_block_bytes(entry_bytes(entry)) + value_memory(ks->forms, &value) +

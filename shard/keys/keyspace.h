@@ -143,6 +143,17 @@ void keyspace_prefetch_slot(const struct keyspace *ks, uint32_t db, const struct
 void keyspace_prefetch_bucket(const struct keyspace *ks, uint32_t db, const struct key *key);
 void keyspace_prefetch_entry(const struct keyspace *ks, uint32_t db, const struct key *key);
 
+/* The same for elements that will be looked up in large values, by name: all stages, for all that
+ * a pipeline asks for, after their entries. */
+struct element_hint {
+    const struct key *key;
+    struct bytes element;
+    uint32_t db;
+    uint64_t hash;             /* the rest is its own */
+    const struct table *names; /* NULL: there is nothing to prefetch */
+};
+void keyspace_prefetch_elements(const struct keyspace *ks, struct element_hint *hints, unsigned n);
+
 /* ---- What an entry says ---- */
 
 enum value_type entry_type(const struct entry *entry);

@@ -398,9 +398,14 @@ static bool form_relocate_some(struct shard_heap *heap, struct value *value, uin
     return done;
 }
 
+static const struct table *form_names(const struct value *value) {
+    return &fields_of(value)->table;
+}
+
 const struct form hash_form_table = {
     .encoding = table_encoding,
     .count = table_count,
+    .names = form_names,
     .memory = table_memory,
     .walk = form_walk,
     .verify = form_verify,

@@ -587,9 +587,14 @@ static bool relocate_some_of_table(struct shard_heap *heap, struct value *value,
     return members_relocate_some(heap, value->root, cursor, budget);
 }
 
+static const struct table *names_of_table(const struct value *value) {
+    return &table_of(value)->table;
+}
+
 const struct form set_form_table = {
     .encoding = encoding_table,
     .count = set_count,
+    .names = names_of_table,
     .memory = memory_table,
     .walk = walk_table,
     .verify = verify_table,

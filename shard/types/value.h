@@ -37,6 +37,7 @@
 #include <stdint.h>
 
 struct shard_heap;
+struct table;
 
 enum value_type { TYPE_STRING, TYPE_LIST, TYPE_SET, TYPE_ZSET, TYPE_HASH, TYPE_STREAM, TYPE_COUNT };
 
@@ -102,6 +103,9 @@ struct form {
     /* How many elements; what has none is no value, and its key goes (a string always has one; but
      * type_may_be_empty). */
     uint64_t (*count)(const struct value *value);
+    /* The table in which its elements are found by the hashes of their names (hash_bytes with the
+     * keyspace's secret). NULL: they are found in another way. */
+    const struct table *(*names)(const struct value *value);
     /* Bytes of the heap, adopted ones too, that it takes besides its entry. */
     size_t (*memory)(const struct value *value);
     /* Visits about `count` elements from a cursor on (0: the first), at least one; returns where to

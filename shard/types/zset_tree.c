@@ -257,9 +257,14 @@ static bool relocate_some(struct shard_heap *heap, struct value *value, uint64_t
     return false;
 }
 
+static const struct table *names(const struct value *value) {
+    return &((const struct zset_tree *)value->root)->members;
+}
+
 const struct form zset_form_tree = {
     .encoding = encoding,
     .count = count,
+    .names = names,
     .memory = memory,
     .walk = walk,
     .verify = verify,

@@ -6,6 +6,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 static struct command_table *table_new(const struct bytes *renames, size_t pairs) {
     int error;
@@ -291,5 +292,42 @@ Test(command_table, several_keys_are_spread) {
             cr_expect_eq(one, row->spread == SPREAD_NONE, "%s", ref->full_name);
         }
     }
+    command_table_free(table);
+}
+
+static bool names_elements(const struct command_arg *args) {
+    for (; args != NULL && args->name != NULL; args++) {
+        bool is_one = strcmp(args->name, "field") == 0 || strncmp(args->name, "member", 6) == 0;
+        bool may_miss = args->token != NULL || args->flags & ARG_OPTIONAL;
+        if (!may_miss && (is_one || names_elements(args->args))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Where it is not said, a pipeline waits for memory at each element. */
+Test(command_table, what_looks_elements_up_by_name_says_where) {
+    struct command_table *table = table_new(NULL, 0);
+    unsigned saying = 0;
+    for (unsigned i = 0; i < command_table_count(table); i++) {
+        const struct command_ref *ref = command_table_at(table, i);
+        int element = ref->row->element, least = abs(ref->row->arity);
+        if (element != 0) {
+            /* In every call it is an argument, and not the key. */
+            cr_expect(ref->simple && ref->first_key == 1, "%s", ref->full_name);
+            int at = element > 0 ? element : least + element;
+            cr_expect(at > 1 && at < least, "%s", ref->full_name);
+            saying++;
+        } else if (ref->simple && strcmp(ref->row->group, "stream") != 0) {
+            cr_expect_not(names_elements(ref->row->args), "%s", ref->full_name);
+        }
+        cr_expect_eq(ref->element, element, "%s", ref->full_name);
+    }
+    cr_assert_gt(saying, 25);
+    const struct command_ref *zadd = find(table, "zadd"), *hset = find(table, "hset");
+    const struct bytes words[] = {BYTES("c"), BYTES("k"), BYTES("1"), BYTES("m")};
+    cr_expect(bytes_is(command_element(zadd, words, 4), "m"));
+    cr_expect(bytes_is(command_element(hset, words, 4), "1"));
     command_table_free(table);
 }

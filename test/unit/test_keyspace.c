@@ -917,6 +917,18 @@ Test(keyspace, prefetching_is_harmless_wherever_nothing_is) {
     keyspace_prefetch_entry(f->ks, 0, &key);
     struct key missing = key_of(f, "{k}missing");
     keyspace_prefetch_entry(f->ks, 0, &missing);
+    struct key blob = key_of(f, "blob");
+    char large[10000];
+    memset(large, 'x', sizeof large);
+    put_string(f->ks, 0, &blob, bytes_make(large, sizeof large), NO_EXPIRY, NOW);
+    struct element_hint hints[] = {
+        {.key = &key, .db = 7},     {.key = &key, .db = 0},  {.key = &missing, .db = 0},
+        {.key = &missing, .db = 0}, {.key = &blob, .db = 0},
+    };
+    keyspace_prefetch_elements(f->ks, hints, 5);
+    for (int i = 0; i < 5; i++) {
+        cr_expect_null(hints[i].names, "%d", i);
+    }
     fixture_free(f);
 }
 

@@ -396,14 +396,38 @@ Test(set, becomes_larger_where_the_limits_say_so) {
     fixture_fini(&f);
 }
 
-/* ---- In slices ---- */
-
 static void fill(struct fixture *f, uint32_t count) {
     char text[64];
     for (uint32_t i = 0; i < count; i++) {
         add(f, bytes_make(text, (size_t)sprintf(text, "member:%u", i)));
     }
 }
+
+/* A hint is worth something if it leads to where the member is. */
+Test(set, members_of_a_large_one_are_prefetched_where_they_are) {
+    for (int large = 0; large < 2; large++) {
+        struct fixture f;
+        fixture_init(&f);
+        fill(&f, large ? 5000 : 10);
+        struct element_hint hints[3] = {
+            {.key = &f.key, .element = BYTES("member:3")},
+            {.key = &f.key, .element = BYTES("member:9")},
+            {.key = &f.key, .element = BYTES("nobody")},
+        };
+        keyspace_prefetch_elements(f.ks, hints, 3);
+        for (int i = 0; i < 3; i++) {
+            cr_assert_eq(hints[i].names != NULL, large);
+            if (large && i < 2) {
+                struct table_probe probe = table_probe(hints[i].names, hints[i].hash);
+                const void *member = table_probe_next(&probe);
+                cr_assert(bytes_equal(member_name(member), hints[i].element));
+            }
+        }
+        fixture_fini(&f);
+    }
+}
+
+/* ---- In slices ---- */
 
 Test(set, is_copied_and_freed_in_slices) {
     struct fixture f;

@@ -169,6 +169,13 @@ static void verify(struct model *model) {
     }
     for (unsigned member = 0; member < MEMBERS; member += 7) {
         char room[40];
+        struct element_hint hint = {.key = &model->key, .element = name_of(member, room)};
+        keyspace_prefetch_elements(model->ks, &hint, 1);
+        cr_assert_eq(hint.names != NULL, zset_is_large(&value));
+        if (hint.names != NULL && model->is_member[member]) {
+            struct table_probe probe = table_probe(hint.names, hint.hash);
+            cr_assert_not_null(table_probe_next(&probe));
+        }
         uint64_t rank;
         double score;
         bool found = zset_rank(&value, name_of(member, room), &rank, &score);
