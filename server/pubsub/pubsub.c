@@ -152,6 +152,7 @@ static void free_unused(struct worker *worker) {
 }
 
 static void count(struct worker *worker, struct topic *topic, unsigned of, int change) {
+    check(change > 0 || topic->counts[of] > 0);
     topic->counts[of] += (uint32_t)change;
     topic->total += (uint64_t)(int64_t)change;
     topic_free_if_unused(worker, topic);
@@ -459,11 +460,8 @@ static void apply(struct worker *worker, const struct deltas *deltas) {
     }
 }
 
-static bool apply_part(struct worker *worker, const void *args, void *result) {
-    const struct deltas *deltas = args;
-    if (deltas->home != worker->id) {
-        apply(worker, deltas);
-    }
+/* What has come by post before this has been applied. */
+static bool nothing_part(struct worker *worker, const void *args, void *result) {
     return true;
 }
 
@@ -510,9 +508,23 @@ static void change_one(struct client *client, struct text *text, bool is_pattern
             sub_free(sub);
         }
     } else {
-        delta.change = subscribe(client, is_pattern, name);
+        /* EXEC goes on when its client has gone, which has left all already. */
+        delta.change = !client_is_closing(client) && subscribe(client, is_pattern, name);
         delta.subscriptions = subscriptions(client);
         add_delta(text, delta, name);
+    }
+}
+
+/* By post always, and first: parts of a scatter wait for their turn, so who leaves meanwhile would
+ * be taken away elsewhere before it was added. */
+static void tell_all(const struct worker *worker, const struct text *text) {
+    for (unsigned i = 0; i < worker->server->workers_count; i++) {
+        if (i != worker->id) {
+            struct message *message = must_malloc(sizeof *message + text->len);
+            *message = (struct message){.kind = MESSAGE_SUBSCRIBERS, .home = POST_ONE_WAY};
+            memcpy(message + 1, text->ptr, text->len);
+            post_send(worker->server->office, worker->id, i, message);
+        }
     }
 }
 
@@ -541,22 +553,12 @@ void pubsub_change(struct exec *x, bool patterns, bool off) {
     deltas.bytes = text.len - sizeof deltas;
     memcpy(text.ptr, &deltas, sizeof deltas);
     note_subscriptions(client);
-    if (!off) {
+    if (!off && !client_is_closing(client)) {
         confirm_later(client);
     }
-    scatter_all(x, apply_part, 0, text.ptr, text.len, change_done);
+    tell_all(worker, &text);
+    scatter_all(x, nothing_part, 0, text.ptr, text.len, change_done);
     text_fini(&text);
-}
-
-static void tell_all(const struct worker *worker, const struct text *text) {
-    for (unsigned i = 0; i < worker->server->workers_count; i++) {
-        if (i != worker->id) {
-            struct message *message = must_malloc(sizeof *message + text->len);
-            *message = (struct message){.kind = MESSAGE_SUBSCRIBERS, .home = POST_ONE_WAY};
-            memcpy(message + 1, text->ptr, text->len);
-            post_send(worker->server->office, worker->id, i, message);
-        }
-    }
 }
 
 void pubsub_counts_arrived(struct worker *worker, struct message *message) {

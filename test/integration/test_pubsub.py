@@ -6,6 +6,8 @@ Scenes run on any server.
 
 import random
 import re
+import socket
+import struct
 import threading
 
 import pytest
@@ -174,6 +176,50 @@ def test_those_who_go_are_not_counted(many):
                 c.close()
         assert wait_for(lambda: b.do("PUBLISH", "x", "2") == 0)
         assert b.do("PUBSUB", "CHANNELS") == []
+
+
+def test_those_who_go_before_all_workers_know_that_they_came(server, many):
+    """On a thread that was busy their going overtook their coming: a topic that only one of its own clients listened to was freed there."""
+    stayers, killers, publishers, busy = [many() for _ in range(8)], [many() for _ in range(4)], [many() for _ in range(8)], many(timeout=60)
+    names = ["x%d" % i for i in range(8)]
+    for c, name in zip(stayers, names):
+        subscribe(c, name)
+    for i in range(10):
+        assert busy.do("RPUSH", "pub:long", *[str(n) for n in range(i * 20000, (i + 1) * 20000)]) == (i + 1) * 20000
+    for _ in range(10):
+        comers = [many() for _ in range(16)]
+        ids = [str(c.do("CLIENT", "ID")) for c in comers]
+        busy.send(encode("SORT", "pub:long", "ALPHA", "DESC", "LIMIT", "0", "1"))
+        for c in comers:
+            c.send(encode("SUBSCRIBE", *names))
+        for n, c in enumerate(killers):
+            c.send(b"".join(encode("CLIENT", "KILL", "ID", i) for i in ids[n::4]))
+        for c in killers:
+            assert c.read_some(4) == [1] * 4
+        assert busy.read() == [b"99999"]
+    assert wait_for(lambda: stat(busy, "pubsub_clients") == 8)
+    for c, name in zip(stayers, names):
+        assert wait_for(lambda: all(b.do("PUBSUB", "NUMSUB", name) == [name.encode(), 1] for b in publishers))
+        assert [b.do("PUBLISH", name, "1") for b in publishers] == [1] * 8
+        assert c.read_some(8) == [[b"message", name.encode(), b"1"]] * 8
+    busy.do("DEL", "pub:long")
+
+
+def test_who_goes_while_its_exec_subscribes_leaves_nothing(server, many):
+    """EXEC goes on to its end; what it then subscribed to belonged to a client that was freed."""
+    b = many()
+    words = encode("MULTI") + b"".join(encode("SET", "pub:%d" % i, "v") for i in range(40))
+    words += encode("SUBSCRIBE", "x", "y") + encode("PSUBSCRIBE", "x*") + encode("UNSUBSCRIBE", "y") + encode("EXEC")
+    for i in range(300):
+        c = server.raw()
+        name = str(c.do("CLIENT", "ID")) if i % 3 == 0 else None
+        c.send(words)
+        if name:
+            b.do("CLIENT", "KILL", "ID", name)
+        c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        c.close()
+    assert wait_for(lambda: b.do("PUBSUB", "NUMSUB", "x", "y") == [b"x", 0, b"y", 0] and b.do("PUBSUB", "NUMPAT") == 0)
+    assert wait_for(lambda: b.do("PUBLISH", "x", "1") == 0)
 
 
 def test_names_and_messages_may_be_anything(many):
