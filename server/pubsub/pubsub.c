@@ -235,6 +235,10 @@ uint64_t pubsub_publish(struct worker *worker, struct bytes channel, struct byte
 
 void pubsub_arrived(struct worker *worker, struct message *message) {
     struct publication *publication = (struct publication *)message;
+#ifdef SHOAL_UNSAFE_TOPICS_ORDER /* for the test that users of the simulator notice */
+    list_push_front(&worker->topics.queue, &publication->node);
+    return;
+#endif
     list_push_back(&worker->topics.queue, &publication->node);
 }
 
@@ -304,15 +308,18 @@ void pubsub_deliver_all(struct worker *worker) {
     }
 }
 
-/* Those whose reply is written: what came meanwhile comes behind it. */
+/* Its reply is written: what came meanwhile comes behind it. */
+static void confirmed(struct client *client) {
+    list_remove(&client->subs->confirming);
+    outbuf_splice(&client->out, &client->subs->early);
+    client_mark_dirty(client);
+}
+
 static void end_confirming(struct worker *worker) {
     LIST_EACH_SAFE(&worker->topics.confirming, node) {
-        struct subs *subs = LIST_ENTRY(node, struct subs, confirming);
-        struct client *client = subs->client;
+        struct client *client = LIST_ENTRY(node, struct subs, confirming)->client;
         if (client->scatter == NULL && client->txn == NULL) {
-            list_remove(node);
-            outbuf_splice(&client->out, &subs->early);
-            client_mark_dirty(client);
+            confirmed(client);
         }
     }
 }
@@ -449,6 +456,11 @@ static bool next_delta(const struct deltas *deltas, size_t *at, struct delta *re
 }
 
 static void apply(struct worker *worker, const struct deltas *deltas) {
+#ifdef SHOAL_UNSAFE_TOPICS_DEAF /* for the test that users of the simulator notice */
+    if (worker->id % 2 == 1) {
+        return;
+    }
+#endif
     struct delta delta;
     struct bytes name;
     size_t at = 0;
@@ -532,6 +544,11 @@ void pubsub_change(struct exec *x, bool patterns, bool off) {
     struct client *client = x->client;
     struct worker *worker = x->worker;
     pubsub_deliver_all(worker);
+#ifndef SHOAL_UNSAFE_TOPICS_BEHIND /* for the test that users of the simulator notice */
+    if (client->subs != NULL && is_confirming(client) && client->txn == NULL) {
+        confirmed(client); /* in this very turn: what it got until now comes before this reply */
+    }
+#endif
     struct text text;
     text_init(&text);
     struct deltas deltas = {.home = worker->id, .off = off};

@@ -267,6 +267,21 @@ def test_a_subscription_is_known_everywhere_once_it_is_answered(many):
         assert publishers[(i + 1) % 8].do("PUBLISH", name, "x") == 0
 
 
+@pytest.mark.parametrize("command", ["subscribe", "psubscribe"])
+def test_nothing_comes_behind_the_answer_to_unsubscribe(many, command):
+    """A client that had subscribed in the same write as it published got its message after it had been told that it had
+    unsubscribed. Found by users of the simulator."""
+    c, off = many("3"), command.replace("subscribe", "unsubscribe")
+    for n in range(20):
+        name = "channel-%d" % n
+        c.send(b"".join(encode(*words) for words in [(command, name), ("PUBLISH", name, "m"), (off, name),
+                                                            ("PUBLISH", name, "late"), ("ECHO", "end")]))
+        got = c.read_some(5 + 1)
+        kinds = [item[0] for item in got if isinstance(item, Push)]
+        assert kinds == [command.encode(), b"message" if command == "subscribe" else b"pmessage", off.encode()], got
+        assert sorted(item for item in got if isinstance(item, int)) == [0, 1] and b"end" in got
+
+
 def test_a_publisher_sees_its_earlier_writes_done(many):
     """Who gets the message finds what was written before it."""
     a, b = many("3"), many()
