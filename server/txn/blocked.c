@@ -184,6 +184,12 @@ static bool give_up(struct client *client) {
         leave(blocked);
         call_back(blocked);
     }
+#ifdef SHOAL_UNSAFE_WAITS_TIME /* for the test that users of the simulator notice */
+    if (!mine) {
+        leave(blocked);
+        return true;
+    }
+#endif
     return mine;
 }
 

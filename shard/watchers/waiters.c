@@ -214,7 +214,11 @@ void waiters_join(struct waiters *waiters, struct waiter_part *part) {
             continue; /* inv. 2: nobody else has come meanwhile */
         }
         key->line = line;
+#ifdef SHOAL_UNSAFE_WAITS_ORDER /* for the test that users of the simulator notice */
+        list_push_front(&line->keys, &key->node);
+#else
         list_push_back(&line->keys, &key->node);
+#endif
         line_note(waiters, line);
     }
 }
@@ -266,10 +270,12 @@ static bool line_serve(struct waiters *waiters, struct waiter_line *line,
             answer = WAITER_EMPTY;
             break;
         }
+#ifndef SHOAL_UNSAFE_WAITS_CLAIM
         if (claim_is_taken(&part->waiter->claim)) {
             waiters_leave(waiters, part);
             continue;
         }
+#endif
         answer = server->answer(server->arg, key);
         if (answer == WAITER_EMPTY || answer == WAITER_LATER) {
             break;
@@ -278,6 +284,9 @@ static bool line_serve(struct waiters *waiters, struct waiter_line *line,
             continue;
         }
         bool mine = claim_take(&part->waiter->claim); /* inv. 4 */
+#ifdef SHOAL_UNSAFE_WAITS_CLAIM /* for the test that users of the simulator notice */
+        mine = true;
+#endif
         if (mine && answer == WAITER_TRIES) {
             check_slow(part->keys_count == 1 && part->waiter->parts_count == 1);
             part->tries = true;

@@ -49,6 +49,7 @@ struct scenario {
     bool abrupt; /* the servers stop in the middle of the trouble */
     bool mortal; /* keys have deadlines, and the wall clock does not jump */
     enum history_order order; /* how pipelines happen */
+    bool topics;              /* users subscribe, also to keyspace events */
     bool refuses;             /* shards have something against what they are asked, now and then */
     bool calm;
 };
@@ -94,6 +95,10 @@ static void draw_settings(struct scenario *scenario) {
         scenario->limited = true;
         set(scenario, "client-output-buffer-limit", "normal %u %u 1",
             (unsigned)draw(scenario, 20000, 60000), (unsigned)draw(scenario, 10000, 20000));
+    }
+    scenario->topics = draw(scenario, 0, 2) == 0;
+    if (scenario->topics) {
+        set(scenario, "notify-keyspace-events", "KEA");
     }
     if (draw(scenario, 0, 5) == 0) {
         set(scenario, "maxmemory-clients", "%u", (unsigned)draw(scenario, 700000, 2000000));
@@ -183,6 +188,9 @@ static void start(struct scenario *scenario, uint64_t seed,
         .pauses = draw(scenario, 0, 3) == 0,
         .moves = draw(scenario, 0, 2) == 0 && has_command(scenario, BYTES("debug")),
         .views = draw(scenario, 0, 2) == 0 && has_command(scenario, BYTES("debug")),
+        .queues = draw(scenario, 0, 1) == 0,
+        .topics = scenario->topics,
+        .unblocks = draw(scenario, 0, 2) == 0,
     };
     users.order = users.troubles ? HISTORY_RELAXED : scenario->order; /* those set it, too */
     users.views &= !users.pauses; /* DEBUG is no command that writes, whatever it has others do */
@@ -379,6 +387,12 @@ const char *reached_name(enum reached reached) {
         [REACHED_REFUSED] = "refused commands",
         [REACHED_FOUND] = "looks that found a message",
         [REACHED_PARKED] = "turns of parked workers",
+        [REACHED_WAITED] = "waits that ended with an element",
+        [REACHED_WAITED_LONG] = "waits that ended without",
+        [REACHED_BEHIND] = "waits behind others",
+        [REACHED_HANDED] = "entries that groups have handed out",
+        [REACHED_TOLD] = "messages",
+        [REACHED_EVENTS] = "keyspace events",
         [REACHED_VISITS] = "visits to workers that slept",
     };
     return names[reached];
@@ -423,6 +437,12 @@ void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), voi
         ret->reached[REACHED_PAUSES] += counts->stood;
         ret->reached[REACHED_UNBLOCKED] += counts->unblocked;
         ret->reached[REACHED_REFUSED] += counts->refused;
+        ret->reached[REACHED_WAITED] += counts->waited;
+        ret->reached[REACHED_WAITED_LONG] += counts->waited_long;
+        ret->reached[REACHED_BEHIND] += counts->behind;
+        ret->reached[REACHED_HANDED] += counts->handed;
+        ret->reached[REACHED_TOLD] += counts->told;
+        ret->reached[REACHED_EVENTS] += counts->events;
         ret->refuted |= users_refuted(scenario->users[i]);
         const struct server *server = world_server(scenario->world, i);
         for (unsigned j = 0; j < server->workers_count; j++) {

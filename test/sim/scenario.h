@@ -34,6 +34,12 @@ enum reached {
     REACHED_FOUND,         /* messages for who looked for them */
     REACHED_PARKED,        /* turns of workers that are parked */
     REACHED_VISITS,        /* workers that were visited while they slept */
+    REACHED_WAITED,        /* for an element, and got it */
+    REACHED_WAITED_LONG,   /* and did not */
+    REACHED_BEHIND,        /* others, in a line */
+    REACHED_HANDED,        /* entries of streams, by groups */
+    REACHED_TOLD,          /* messages, to who has subscribed */
+    REACHED_EVENTS,        /* of keys, the same */
     REACHED_COUNT,
 };
 const char *reached_name(enum reached reached);

@@ -51,6 +51,21 @@ static unsigned last_reads(const struct users *users) {
            (users->options.transactions ? CAS_KEYS + 1 : 0);
 }
 
+/* What only who is alone can judge: all of each queue; of each stream its entries, what the group
+ * has not had yet, and what it has not acknowledged. */
+static unsigned account_reads(const struct users *users) {
+    return users->options.queues ? QUEUES + 3 * STREAMS : 0;
+}
+
+static void issue_account(struct user *user, unsigned i) {
+    static const enum kind of_streams[] = {KIND_STREAM_READ, KIND_STREAM_TAKE, KIND_STREAM_PENDING};
+    if (i < QUEUES) {
+        user_issue(user, KIND_QUEUE_READ, i);
+    } else {
+        user_issue(user, of_streams[(i - QUEUES) / STREAMS], (i - QUEUES) % STREAMS);
+    }
+}
+
 static void issue_last(struct user *user, unsigned i) {
     const struct users_options *options = &user->users->options;
     unsigned own = options->own_keys, groups = options->several_shards ? GROUPS : 0;
@@ -89,7 +104,12 @@ static void issue_some(struct user *user) {
         return;
     }
     if (users->finishing) {
-        if (user->sweeping && user->last_next == last_reads(users)) {
+        unsigned accounts = user->sweeping ? account_reads(users) : 0, reads = last_reads(users);
+        while (user->sweeping && user->last_next >= reads && user->last_next < reads + accounts) {
+            issue_account(user, user->last_next++ - reads);
+        }
+        if (user->sweeping && user->last_next == reads + accounts && user->pending_count == 0) {
+            queues_account(users);
             user_issue(user, KIND_FLUSH, 0);
             user->last_next++;
         }
@@ -153,6 +173,7 @@ static void forget_pending(struct user *user) {
         if (user_ops[request->kind].record != NULL) {
             user_ops[request->kind].record(user, request, NULL);
         }
+        queue_lost(user, request);
         if (request->kind == KIND_SET) {
             own_ghost(&user->own[request->key], request->value);
         } else if (request->kind == KIND_DELETE) {
@@ -165,10 +186,12 @@ static void forget_pending(struct user *user) {
             user->moves_lost = true;
         }
     }
+    topics_lost(user);
     user->cas = CAS_NOT;
     user->stand_until_ns = 0;
     user->stand_reads = false;
     user->pending_count = 0;
+    user->waits = 0;
     text_clear(&user->out);
     text_clear(&user->in);
     user->out_sent = 0;
@@ -198,12 +221,16 @@ static void connect_user(struct user *user) {
         return;
     }
     user->process = ++users->processes;
+    user->client_id = 0;
     user_begin_trail(user);
     user->slow = choice < users->options.slow && !users->finishing;
     user->floods = rng_below(&users->rng, 65536) < users->options.floods && !users->finishing;
     sim_peer_on_change(user->peer, on_change, user);
-    if (choice % 4 == 0) {
+    if (choice % 4 == 0 || (users->options.topics && choice % 4 < 3)) {
         user_issue(user, KIND_HELLO, 0);
+    }
+    if (users->options.queues) {
+        user_issue(user, KIND_ID, 0);
     }
 }
 
@@ -244,6 +271,11 @@ static bool read_replies(struct user *user) {
         if (value.type == '-' && bytes_equal(value.text, BYTES(ERR_MAX_CLIENTS))) {
             return false; /* refused at the door, before anything was read */
         }
+        if (topic_message(user, &value)) {
+            used += (size_t)bytes;
+            arena_reset(&users->arena);
+            continue;
+        }
         if (user->pending_count == 0) {
             world_fail(users->world, "user %u: a reply to nothing: %.*s", user->index, (int)bytes,
                        rest.ptr);
@@ -251,6 +283,7 @@ static bool read_replies(struct user *user) {
         struct request request = *pending_at(user, 0);
         user->pending_head++;
         user->pending_count--;
+        user->waits -= request.timeout_ns != 0;
         users->counts.answered++;
         used += (size_t)bytes;
         if (sim_prints(users->sim)) {
@@ -318,7 +351,9 @@ static void step_last(struct user *user) {
     } else if (!user->reading_last) {
         user->reading_last = true;
         step_soon(user, STEP_NS);
-    } else if (user->last_next == last_reads(users) + user->sweeping) {
+    } else if (user->last_next ==
+               last_reads(users) + (user->sweeping ? account_reads(users) + 1 : 0)) {
+        topics_leave(user);
         sim_peer_close(user->peer);
         user->peer = NULL;
         user->done = true;
@@ -361,7 +396,7 @@ static void step(void *arg, uint64_t token) {
 struct users *users_new(struct world *world, const struct users_options *options) {
     struct users *users = calloc(1, sizeof *users);
     check(users != NULL);
-    check(options->pipeline_max <= PENDING_MAX - 8);
+    check(options->pipeline_max <= PENDING_MAX - 8 && options->count <= USERS_MAX);
     users->world = world;
     users->sim = world_sim(world);
     users->options = *options;
@@ -406,6 +441,8 @@ void users_free(struct users *users) {
     arena_fini(&users->arena);
     history_fini(&users->history);
     free(users->refused);
+    free(users->elements);
+    free(users->told);
     free(users->items);
     free(users);
 }
@@ -476,6 +513,8 @@ static uint64_t trail_number(const struct users *users, const struct key *key) {
 }
 
 void users_look(struct users *users) {
+    queues_look(users);
+    topics_look(users);
     if (!users->options.trails || users->flushed) {
         return;
     }
@@ -514,6 +553,7 @@ static void check_history(struct users *users) {
 }
 
 void users_check(struct users *users) {
+    topics_account(users);
     if (!users->flushed) {
         check_history(users);
     }

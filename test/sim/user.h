@@ -43,6 +43,9 @@ struct users_options {
     bool mortal;              /* keys with deadlines; then the wall clock does not jump */
     bool pauses;              /* CLIENT PAUSE, whose end they do not await */
     bool moves;               /* DEBUG MOVE-SLOT: slots go from shard to shard */
+    bool queues;              /* they wait for elements of lists, sorted sets and streams */
+    bool topics;              /* they publish and subscribe */
+    bool unblocks;            /* and CLIENT UNBLOCK ends their waits */
     bool views;               /* DEBUG VIEW: they have workers parked */
     bool troubles;            /* and CONFIG SET, CLIENT KILL, CLIENT PAUSE, SWAPDB */
 };
@@ -83,6 +86,12 @@ struct users_counts {
     uint64_t large_values;  /* of SETs that were done */
     uint64_t stood;         /* second looks at what was paused */
     uint64_t unblocked;     /* by CLIENT UNBLOCK */
+    uint64_t waited;        /* waits for an element that ended with one */
+    uint64_t waited_long;   /* that ended without */
+    uint64_t behind;        /* that somebody else stood in line before */
+    uint64_t told;          /* messages */
+    uint64_t events;        /* of keys */
+    uint64_t handed;        /* entries of streams, by groups */
     uint64_t refused;       /* commands, by a shard that had something against them */
 };
 const struct users_counts *users_counts(const struct users *users);

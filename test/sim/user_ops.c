@@ -284,8 +284,52 @@ static void send_cas(struct user *user, struct request *request) {
     }
 }
 
+/* The first ones are strings, the last two a list and a stream. */
+#define LIST_LIST   3
+#define LIST_STREAM 4
+
 static void append_token(struct user *user, unsigned list, uint64_t token) {
-    wire_requestf(&user->out, "APPEND list:%u %08llu;", list, (unsigned long long)token);
+    const char *form = list == LIST_LIST     ? "RPUSH list:%u %08llu;"
+                       : list == LIST_STREAM ? "XADD list:%u * token %08llu;"
+                                             : "APPEND list:%u %08llu;";
+    wire_requestf(&user->out, form, list, (unsigned long long)token);
+}
+
+static void ask_for_list(struct user *user, unsigned list) {
+    const char *form = list == LIST_LIST     ? "LRANGE list:%u 0 -1"
+                       : list == LIST_STREAM ? "XRANGE list:%u - +"
+                                             : "GET list:%u";
+    wire_requestf(&user->out, form, list);
+}
+
+/* A read of one in the form that a string has. */
+static struct bytes list_text(struct users *users, const struct wire_value *value) {
+    if (value->type != '*') {
+        return value->text;
+    }
+    char *text = arena_alloc(&users->arena, value->count * TOKEN_BYTES + 1);
+    for (size_t i = 0; i < value->count; i++) {
+        const struct wire_value *item = &value->items[i];
+        bool entry = item->type == '*' && item->count == 2 && item->items[1].type == '*' &&
+                     item->items[1].count == 2;
+        struct bytes token = entry ? item->items[1].items[1].text : item->text;
+        if (token.len != TOKEN_BYTES) {
+            return bytes_make("?", 1);
+        }
+        memcpy(text + i * TOKEN_BYTES, token.ptr, TOKEN_BYTES);
+    }
+    return bytes_make(text, value->count * TOKEN_BYTES);
+}
+
+/* The length that the answer to an append tells, in bytes; 0: it tells none. */
+static uint64_t list_length(unsigned list, const struct wire_value *value) {
+    return value == NULL || list == LIST_STREAM ? 0
+           : list == LIST_LIST                  ? (uint64_t)value->integer * TOKEN_BYTES
+                                                : (uint64_t)value->integer;
+}
+
+static bool list_appended(unsigned list, const struct wire_value *value) {
+    return value->type == (list == LIST_STREAM ? '$' : ':');
 }
 
 /* Appends to one list, reads the next and appends to the one after it. */
@@ -297,7 +341,7 @@ static void send_lists(struct user *user, struct request *request) {
     user_issue(user, KIND_QUEUED, 0);
     append_token(user, list, token);
     user_issue(user, KIND_QUEUED, 0);
-    wire_requestf(&user->out, "GET list:%u", (list + 1) % LISTS);
+    ask_for_list(user, (list + 1) % LISTS);
     user_issue(user, KIND_QUEUED, 0);
     append_token(user, (list + 2) % LISTS, token + 1);
     user_issue(user, KIND_EXEC_LISTS, list);
@@ -412,11 +456,12 @@ static void send_queued(struct user *user, struct request *request) {
 /* A slot that somebody uses goes to some shard. */
 static void send_move(struct user *user) {
     static const char *const names[] = {"counter:%u", "pair:%u",  "list:%u",    "shared:%u",
-                                        "cas:%u",     "own:0:%u", "group:0:%u", "mortal:0:%u"};
+                                        "cas:%u",     "own:0:%u", "group:0:%u", "mortal:0:%u",
+                                        "queue:%u",   "stream:%u"};
     struct users *users = user->users;
     unsigned workers = world_server(users->world, users->options.server)->workers_count;
     char name[32];
-    snprintf(name, sizeof name, names[rng_below(&users->rng, 8)],
+    snprintf(name, sizeof name, names[rng_below(&users->rng, 10)],
              (unsigned)rng_below(&users->rng, 3));
     wire_requestf(&user->out, "DEBUG MOVE-SLOT %u %u", key_slot(bytes_of_text(name)),
                   (unsigned)rng_below(&users->rng, workers));
@@ -451,6 +496,7 @@ static void send_trouble(struct user *user, struct request *request) {
         wire_requestf(&user->out, "CONFIG SET %s", settings[n % 7]);
         break;
     case KIND_UNBLOCK: /* one of the latest connections, most likely */
+        user->users->unblocks_early = true;
         wire_requestf(&user->out, "CLIENT UNBLOCK %lld %s",
                       (long long)user->users->processes -
                           (long long)rng_below(&user->users->rng, user->users->options.count),
@@ -461,6 +507,19 @@ static void send_trouble(struct user *user, struct request *request) {
     }
 }
 
+/* The first ones are strings, the others a field, a score and bits of a string. */
+#define COUNTER_STRINGS 3
+
+static const char *counter_form(const struct request *request) {
+    static const char *const adds[] = {"INCR counter:%u", "HINCRBY counter:%u n 1",
+                                       "ZINCRBY counter:%u 1 n",
+                                       "BITFIELD counter:%u INCRBY u32 8 1"};
+    static const char *const reads[] = {"GET counter:%u", "HGET counter:%u n",
+                                        "ZSCORE counter:%u n", "BITFIELD_RO counter:%u GET u32 8"};
+    unsigned form = request->key < COUNTER_STRINGS ? 0 : 1 + (request->key - COUNTER_STRINGS) % 3;
+    return request->kind == KIND_INCREMENT ? adds[form] : reads[form];
+}
+
 static void send_counter(struct user *user, struct request *request) {
     struct counter *counter = &user->users->counters[request->key % COUNTERS];
     request->key %= COUNTERS;
@@ -468,8 +527,7 @@ static void send_counter(struct user *user, struct request *request) {
     if (request->kind == KIND_INCREMENT) {
         counter->asked++;
     }
-    wire_requestf(&user->out, "%s counter:%u", request->kind == KIND_INCREMENT ? "INCR" : "GET",
-                  request->key);
+    wire_requestf(&user->out, counter_form(request), request->key);
 }
 
 static void send_list(struct user *user, struct request *request) {
@@ -480,7 +538,7 @@ static void send_list(struct user *user, struct request *request) {
         request->value = ++users->values;
         append_token(user, request->key, request->value);
     } else {
-        wire_requestf(&user->out, "GET list:%u", request->key);
+        ask_for_list(user, request->key);
     }
 }
 
@@ -542,6 +600,11 @@ static void want(const struct user *user, const struct request *request,
     if (!ok) {
         wrong(user, request, value, why);
     }
+}
+
+void user_wants(const struct user *user, const struct request *request,
+                const struct wire_value *value, bool ok, const char *why) {
+    want(user, request, value, ok, why);
 }
 
 static bool is_ok(const struct wire_value *value) {
@@ -679,6 +742,7 @@ static uint64_t token_of(const struct wire_value *value) {
 
 /* The number in a reply of any kind; 0 for none. */
 static uint64_t number_of(const struct wire_value *value) {
+    value = value->type == '*' && value->count == 1 ? &value->items[0] : value;
     return value->type == ':' ? (uint64_t)value->integer : value_number(value->text);
 }
 
@@ -704,8 +768,9 @@ static void reply_exec(struct user *user, const struct request *request,
     }
     if (request->kind == KIND_EXEC_LISTS) {
         want(user, request, value,
-             value->type == '*' && value->count == 3 && value->items[0].type == ':' &&
-                 value->items[2].type == ':',
+             value->type == '*' && value->count == 3 &&
+                 list_appended(request->key, &value->items[0]) &&
+                 list_appended((request->key + 2) % LISTS, &value->items[2]),
              "not three replies");
         return;
     }
@@ -877,7 +942,14 @@ static void reply_counter(struct user *user, const struct request *request,
     struct counter *counter = &user->users->counters[request->key];
     uint64_t n = number_of(value);
     bool increments = request->kind == KIND_INCREMENT;
-    want(user, request, value, value->type == (increments ? ':' : n > 0 ? '$' : '_'), "no number");
+    if (request->key < COUNTER_STRINGS) {
+        want(user, request, value,
+             value->type == (increments ? ':'
+                             : n > 0    ? '$'
+                                        : '_'),
+             "no number");
+    }
+    want(user, request, value, n > 0 || !increments, "no number");
     check_counter(user, request, value, counter, n, increments);
     counter->answered += increments;
 }
@@ -887,25 +959,27 @@ static void reply_list(struct user *user, const struct request *request,
                        const struct wire_value *value) {
     struct appended *list = &user->users->lists[request->key];
     if (request->kind == KIND_APPEND) {
-        want(user, request, value, value->type == ':', "no length");
-        uint64_t length = (uint64_t)value->integer;
-        want(user, request, value, length > request->floor || user->users->flushed,
+        want(user, request, value, list_appended(request->key, value), "not appended");
+        uint64_t length = list_length(request->key, value);
+        want(user, request, value,
+             length > request->floor || user->users->flushed || request->key == LIST_STREAM,
              "shorter than it was before");
         list->answered = length > list->answered ? length : list->answered;
         return;
     }
-    want(user, request, value, value->type == '$' || value->type == '_', "no text");
+    want(user, request, value, value->type == '$' || value->type == '_' || value->type == '*',
+         "no text");
     if (user->users->flushed) {
         return;
     }
-    struct bytes seen = text_bytes(&list->longest);
-    want(user, request, value, value->text.len >= request->floor, "what was appended is not there");
-    size_t both = seen.len < value->text.len ? seen.len : value->text.len;
-    want(user, request, value, both == 0 || memcmp(seen.ptr, value->text.ptr, both) == 0,
+    struct bytes seen = text_bytes(&list->longest), text = list_text(user->users, value);
+    want(user, request, value, text.len >= request->floor, "what was appended is not there");
+    size_t both = seen.len < text.len ? seen.len : text.len;
+    want(user, request, value, both == 0 || memcmp(seen.ptr, text.ptr, both) == 0,
          "another order than others have seen");
-    text_append(&list->longest, value->text.ptr + both, value->text.len - both);
-    if (value->text.len > list->answered) {
-        list->answered = value->text.len;
+    text_append(&list->longest, text.ptr + both, text.len - both);
+    if (text.len > list->answered) {
+        list->answered = text.len;
     }
 }
 
@@ -944,6 +1018,7 @@ static void reply_plain(struct user *user, const struct request *request,
     case KIND_GROUP_MULTI:
     case KIND_MORTAL_MULTI:
     case KIND_STAND_MULTI:
+    case KIND_QUEUE_MULTI:
         want(user, request, value, is_ok(value), "not OK");
         break;
     case KIND_WAIT:
@@ -952,6 +1027,7 @@ static void reply_plain(struct user *user, const struct request *request,
         break;
     case KIND_HELLO:
         want(user, request, value, value->type == '*' && value->count >= 12, "no map");
+        user->resp3 = true;
         break;
     default:
         want(user, request, value, value->type == ':', "no number");
@@ -984,6 +1060,10 @@ bool user_refused(struct user *user, const struct request *request,
     case KIND_STAND_READ:
         user->stand_reads = false;
         return true;
+    case KIND_STREAM_TAKE:
+    case KIND_STREAM_FOLLOW:
+    case KIND_STREAM_ACK:
+        return true; /* what it has in `value` is nothing that it writes */
     case KIND_EXEC_STAND:
         user->stand_until_ns = 0;
         return true;
@@ -994,7 +1074,11 @@ bool user_refused(struct user *user, const struct request *request,
         values = users->options.own_keys;
         break;
     case KIND_EXEC_LISTS:
+    case KIND_EXEC_QUEUE:
         values = 2;
+        break;
+    case KIND_QUEUE_PUSH:
+        values = request->other;
         break;
     default:
         break;
@@ -1043,9 +1127,10 @@ static void record_counter(struct user *user, const struct request *request,
 static void record_read_list(struct users *users, unsigned list, const struct wire_value *value) {
     uint64_t tokens[4096];
     size_t count = 0;
-    check(value->text.len / TOKEN_BYTES <= sizeof tokens / sizeof tokens[0]);
-    for (size_t at = 0; at + TOKEN_BYTES <= value->text.len; at += TOKEN_BYTES) {
-        tokens[count++] = value_number(bytes_make(value->text.ptr + at, TOKEN_BYTES));
+    struct bytes text = list_text(users, value);
+    check(text.len / TOKEN_BYTES <= sizeof tokens / sizeof tokens[0]);
+    for (size_t at = 0; at + TOKEN_BYTES <= text.len; at += TOKEN_BYTES) {
+        tokens[count++] = value_number(bytes_make(text.ptr + at, TOKEN_BYTES));
     }
     history_read_list(&users->history, key_named(users, "list:%u", list, 0), tokens, count);
 }
@@ -1053,7 +1138,7 @@ static void record_read_list(struct users *users, unsigned list, const struct wi
 static void record_append(struct users *users, unsigned list, uint64_t token,
                           const struct wire_value *value) {
     history_append(&users->history, key_named(users, "list:%u", list, 0), token,
-                   value != NULL ? (uint64_t)value->integer / TOKEN_BYTES : 0);
+                   list_length(list, value) / TOKEN_BYTES);
 }
 
 static void record_list(struct user *user, const struct request *request,
@@ -1216,6 +1301,25 @@ const struct op_row user_ops[KINDS] = {
     [KIND_STAND_MULTI] = {"MULTI, pausing", 1, send_stand, reply_plain, NULL},
     [KIND_EXEC_STAND] = {"EXEC, pausing", 0, send_stand, reply_stand, NULL},
     [KIND_STAND_READ] = {"MGET while all writes are paused", 0, send_stand, reply_stand, NULL},
+    [KIND_ID] = {"CLIENT ID", 0, queue_send, queue_reply, NULL},
+    [KIND_QUEUE_PUSH] = {"a push to a queue", 12, queue_send, queue_reply, NULL},
+    [KIND_QUEUE_TAKE] = {"a pop from a queue", 4, queue_send, queue_reply, NULL},
+    [KIND_QUEUE_WAIT] = {"a wait for queues", 34, queue_send, queue_reply, NULL},
+    [KIND_QUEUE_MOVE] = {"BLMOVE", 10, queue_send, queue_reply, NULL},
+    [KIND_QUEUE_MULTI] = {"MULTI, pushing", 4, queue_send, reply_plain, NULL},
+    [KIND_EXEC_QUEUE] = {"EXEC, pushing", 0, send_exec, queue_reply, NULL},
+    [KIND_QUEUE_READ] = {"what a queue has", 0, queue_send, queue_reply, NULL},
+    [KIND_STREAM_ADD] = {"XADD", 14, stream_send, stream_reply, NULL},
+    [KIND_STREAM_GROUP] = {"XGROUP CREATE", 3, stream_send, stream_reply, NULL},
+    [KIND_STREAM_TAKE] = {"XREADGROUP", 12, stream_send, stream_reply, NULL},
+    [KIND_STREAM_ACK] = {"XACK", 5, stream_send, stream_reply, NULL},
+    [KIND_STREAM_CLAIM] = {"XAUTOCLAIM", 3, stream_send, stream_reply, NULL},
+    [KIND_STREAM_FOLLOW] = {"XREAD", 8, stream_send, stream_reply, NULL},
+    [KIND_STREAM_READ] = {"XRANGE", 2, stream_send, stream_reply, NULL},
+    [KIND_STREAM_PENDING] = {"XPENDING", 0, stream_send, stream_reply, NULL},
+    [KIND_SUBSCRIBE] = {"SUBSCRIBE", 10, topic_send, topic_reply, NULL},
+    [KIND_UNSUBSCRIBE] = {"UNSUBSCRIBE", 5, topic_send, topic_reply, NULL},
+    [KIND_PUBLISH] = {"PUBLISH", 30, topic_send, topic_reply, NULL},
     [KIND_MOVE] = {"DEBUG MOVE-SLOT", 8, send_trouble, reply_trouble, NULL},
     [KIND_FLUSH] = {"FLUSHALL", 2, send_trouble, reply_trouble, NULL},
     [KIND_SWAP] = {"SWAPDB", 2, send_trouble, reply_trouble, NULL},
@@ -1252,7 +1356,10 @@ static unsigned weight_of(const struct users *users, enum kind kind) {
     const struct users_options *options = &users->options;
     bool off = (kind == KIND_FLUSH && !options->flushes) ||
                (kind == KIND_MOVE && !options->moves) || (kind == KIND_TRAIL && !options->trails) ||
-               (kind > KIND_FLUSH && !options->troubles) ||
+               (kind > KIND_FLUSH && !options->troubles &&
+                !(kind == KIND_UNBLOCK && options->queues && options->unblocks)) ||
+               (kind >= KIND_SUBSCRIBE && kind <= KIND_PUBLISH && !options->topics) ||
+               (kind >= KIND_ID && kind <= KIND_STREAM_PENDING && !options->queues) ||
                (kind >= KIND_MSET && kind <= KIND_GROUP_LCS && !options->several_shards) ||
                (kind >= KIND_PAIR_ADD && kind <= KIND_EXEC_LISTS && !options->transactions) ||
                ((kind == KIND_VIEW_ADD || kind == KIND_VIEW_READ) && !options->views) ||

@@ -13,8 +13,8 @@
 
 #define PENDING_MAX  2048
 #define FLOOD_MAX    1500
-#define COUNTERS     3
-#define LISTS        3
+#define COUNTERS     6 /* of a type each: user_ops.c */
+#define LISTS        5
 #define GROUPS       3
 #define GROUP_MAX    6
 #define CAS_KEYS     3
@@ -22,6 +22,14 @@
 #define TRAIL_KEYS   4
 #define TRAIL_MAX    16 /* that are sent together */
 #define TOKEN_BYTES  9  /* of what is appended to a list */
+#define QUEUES       9  /* user_queues.c */
+#define STREAMS      2
+#define TAKEN_KEPT   32
+#define FOLLOWED_MAX 4096 /* entries of a stream */
+#define CHANNELS     3
+#define TOPICS       (CHANNELS + 2) /* user_topics.c */
+#define TOLD_LAST    64
+#define USERS_MAX    16 /* bits of struct told */
 
 enum kind {
     KIND_SET,
@@ -81,6 +89,27 @@ enum kind {
     KIND_STAND_MULTI,
     KIND_EXEC_STAND,
     KIND_STAND_READ,
+    /* Elements that are taken by whom they find, or who waits for them. */
+    KIND_ID,
+    KIND_QUEUE_PUSH,
+    KIND_QUEUE_TAKE,
+    KIND_QUEUE_WAIT,
+    KIND_QUEUE_MOVE,
+    KIND_QUEUE_MULTI,
+    KIND_EXEC_QUEUE,
+    KIND_QUEUE_READ,
+    KIND_STREAM_ADD,
+    KIND_STREAM_GROUP,
+    KIND_STREAM_TAKE,
+    KIND_STREAM_ACK,
+    KIND_STREAM_CLAIM,
+    KIND_STREAM_FOLLOW,
+    KIND_STREAM_READ,
+    KIND_STREAM_PENDING,
+    /* Messages. */
+    KIND_SUBSCRIBE,
+    KIND_UNSUBSCRIBE,
+    KIND_PUBLISH,
     /* Those who disturb. */
     KIND_MOVE,
     KIND_FLUSH,
@@ -99,6 +128,11 @@ struct request {
     uint64_t at_ns;  /* when it was issued */
     uint64_t before; /* what was read, for a write that depends on it */
     uint64_t floor;  /* what was known then: acknowledged increments, length of a list */
+    /* Of those that may wait for an element. */
+    unsigned queues;       /* bits of the queues, or streams, it waits for */
+    uint64_t timeout_ns;   /* 0: it does not wait */
+    uint64_t stood_ns;     /* it stood in line then, or 0 */
+    uint64_t overtaken_ns; /* by then one who came later had got something of these, or 0 */
 };
 
 /* A key that one user alone writes. Values are numbers; what is stored is made from them. 0: none.
@@ -123,6 +157,57 @@ struct mortal {
     uint64_t value;
     uint64_t known_ns; /* it was there then, or 0 */
     uint64_t gone_ns;  /* and then it was not any more, or 0 */
+};
+
+/* An element of a queue or entry of a stream, by its number. */
+struct element {
+    uint64_t began_ns, added_ns; /* somebody asked for it; and was told that it is there, or 0 */
+    uint64_t taken_ns;           /* somebody was told that it is his, or 0 */
+    uint64_t id;                 /* of an entry, as far as it is known */
+    uint64_t acked_ns;           /* XACK was answered */
+    uint8_t queue;               /* where it was put, or QUEUES + the stream */
+    bool ack_asked, left, pending;
+};
+
+/* What somebody got, or, with element 0, that he got nothing. */
+struct taken {
+    uint64_t element, at_ns, answered_ns;
+};
+
+struct queue {
+    struct taken taken[TAKEN_KEPT]; /* the latest */
+    unsigned taken_next;
+};
+
+struct stream_seen {
+    uint64_t order[FOLLOWED_MAX]; /* its entries, as all have seen them */
+    size_t known;
+    uint64_t added;      /* were acknowledged */
+    uint64_t delivered;  /* the greatest id that the group has had */
+    uint64_t grouped_ns; /* the group was there then, or 0 */
+    bool made;           /* somebody was told that he has made it */
+};
+
+/* A message that was published, by its number. */
+struct told {
+    uint64_t process, prior; /* who has sent it, and before it to the same channel */
+    uint64_t began_ns, answered_ns;
+    unsigned channel, count, deliveries;
+    uint16_t had[TOPICS]; /* bits of the users who have got it, by topic */
+};
+
+struct told_last {
+    uint64_t process, number;
+};
+
+struct subscription {
+    bool on;
+    unsigned asked; /* that are not answered */
+    uint64_t on_ns, off_ns;
+    struct told_last last[CHANNELS][TOLD_LAST]; /* of each connection that has published */
+    /* Of counters: events, changes that were answered before it was asked for, and asked for before
+     * it was answered. */
+    uint64_t events[COUNTERS], answered[COUNTERS], asked_before[COUNTERS];
 };
 
 struct user {
@@ -153,7 +238,15 @@ struct user {
     struct request pending[PENDING_MAX];
     unsigned pending_head, pending_count;
     struct own_key *own;
-    bool moves_lost; /* a RENAME or COPY may still move what is written now */
+    uint64_t client_id; /* of its connection, or 0 */
+    unsigned waits;     /* requests under way that may wait for an element */
+    uint64_t got[16];   /* entries that it got last, for XACK */
+    unsigned got_next;
+    size_t followed[STREAMS]; /* entries that it has read one after the other */
+    bool resp3;               /* as it was told */
+    struct subscription subs[TOPICS];
+    uint64_t published[CHANNELS]; /* the last of this connection */
+    bool moves_lost;              /* a RENAME or COPY may still move what is written now */
 };
 
 struct users {
@@ -172,6 +265,16 @@ struct users {
     uint64_t values;   /* numbers handed out: no value is written twice */
     uint64_t *refused; /* a bit for each value of which a write was refused: nobody may see it */
     uint64_t refused_words;
+    struct queue queues[QUEUES + STREAMS];
+    struct stream_seen streams[STREAMS];
+    struct element *elements; /* by number */
+    uint64_t elements_size;
+    uint64_t takes_lost; /* elements that those may have who went before they were told */
+    bool unblocks_early; /* CLIENT UNBLOCK was sent */
+    struct told *told;   /* by number */
+    uint64_t told_size, told_last;
+    unsigned subs_lost; /* subscriptions of those who went */
+    uint64_t answered_before[2][COUNTERS], answered_since_ns;
     struct users_counts counts;
     bool finishing;
     bool refuted; /* the history of all is none that a server may give */
@@ -207,6 +310,36 @@ void own_ghost(struct own_key *own, uint64_t value);
 /* A shard has refused it: it had no effect. False if the reply says something else. */
 bool user_refused(struct user *user, const struct request *request, const struct wire_value *value);
 bool value_is_refused(const struct users *users, uint64_t value);
+/* It is over: `value` is not what it must be. */
+void user_wants(const struct user *user, const struct request *request,
+                const struct wire_value *value, bool ok, const char *why);
+
+/* ---- Queues and streams (user_queues.c) ---- */
+
+void queue_send(struct user *user, struct request *request);
+void queue_reply(struct user *user, const struct request *request, const struct wire_value *value);
+void stream_send(struct user *user, struct request *request);
+void stream_reply(struct user *user, const struct request *request, const struct wire_value *value);
+/* Its reply will never come. */
+void queue_lost(struct user *user, const struct request *request);
+/* After a turn of a worker: who stands in a line now. */
+void queues_look(struct users *users);
+/* Everything that is left was read, and nobody else is there: fails if something is missing. */
+void queues_account(struct users *users);
+
+/* ---- Messages (user_topics.c) ---- */
+
+void topic_send(struct user *user, struct request *request);
+void topic_reply(struct user *user, const struct request *request, const struct wire_value *value);
+/* False: it is no message, but a reply. */
+bool topic_message(struct user *user, const struct wire_value *value);
+/* Its connection is gone. */
+void topics_lost(struct user *user);
+/* It is done, and goes: fails if something that it should have got is missing. */
+void topics_leave(struct user *user);
+void topics_look(struct users *users);
+void topics_account(struct users *users);
+
 /* The number that a text begins with, 0 for none. */
 uint64_t value_number(struct bytes text);
 

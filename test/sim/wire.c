@@ -55,6 +55,10 @@ ssize_t value_read(struct bytes input, struct arena *arena, struct wire_value *r
         return (ssize_t)n;
     case ':':
         return line_number(line, &ret->integer) ? (ssize_t)n : -1;
+    case ',':
+        ret->type = '$';
+        ret->text = bytes_make(line.ptr + 1, n - 3);
+        return (ssize_t)n;
     case '_':
         return n == 3 ? (ssize_t)n : -1;
     case '$':
@@ -71,6 +75,7 @@ ssize_t value_read(struct bytes input, struct arena *arena, struct wire_value *r
         ret->text = bytes_make(input.ptr + n, (size_t)number);
         return memcmp(input.ptr + n + number, "\r\n", 2) == 0 ? (ssize_t)n + number + 2 : -1;
     case '*':
+    case '>':
     case '%':
         if (!line_number(line, &number) || number < -1 || number > 1000000) {
             return -1;
@@ -79,7 +84,9 @@ ssize_t value_read(struct bytes input, struct arena *arena, struct wire_value *r
             ret->type = '_';
             return (ssize_t)n;
         }
-        return read_items(input, n, (size_t)number * (line.ptr[0] == '%' ? 2 : 1), arena, ret);
+        n = (size_t)read_items(input, n, (size_t)number * (line.ptr[0] == '%' ? 2 : 1), arena, ret);
+        ret->type = line.ptr[0] == '>' ? '>' : '*';
+        return (ssize_t)n;
     default:
         return -1;
     }
@@ -94,6 +101,7 @@ void value_print(const struct wire_value *value, struct text *to) {
         text_append_text(to, "nil");
         break;
     case '*':
+    case '>':
         text_append_char(to, '[');
         for (size_t i = 0; i < value->count && i < 8; i++) {
             text_append_text(to, i > 0 ? ", " : "");

@@ -20,6 +20,7 @@
 #include "server/client/listen.h"
 #include "server/commands/families.h"
 #include "server/handlers.h"
+#include "server/pubsub/pubsub.h"
 #include "server/worker/loop.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
@@ -551,6 +552,15 @@ static void check_worker_idle(struct world *world, const struct worker *worker) 
     const struct watch_table *watches = &worker->shard.watches;
     NOTHING_OF(world, worker, "watched keys", watches->keys.count);
     NOTHING_OF(world, worker, "clients that watch", watches->clients.count);
+    const struct waiters *waiters = &worker->shard.waiters;
+    NOTHING_OF(world, worker, "keys that somebody waits for", waiters->lines.count);
+    NOTHING_OF(world, worker, "keys to be served from", !list_empty(&waiters->ready));
+    NOTHING_OF(world, worker, "waits to be tried again", !list_empty(&worker->txns.tries));
+    const struct topics *topics = &worker->topics;
+    NOTHING_OF(world, worker, "channels", topics->channels.count);
+    NOTHING_OF(world, worker, "patterns", topics->patterns.count);
+    NOTHING_OF(world, worker, "clients that have subscribed", topics->clients);
+    NOTHING_OF(world, worker, "messages to be delivered", pubsub_is_due(topics));
     NOTHING_OF(world, worker, "open batches", worker->batches.open_count);
     NOTHING_OF(world, worker, "replies nobody wants", worker->discard.bytes);
     NOTHING_OF(world, worker, "receive buffers", sim_rt_buffers_held(worker->rt));
@@ -582,6 +592,17 @@ void world_check_idle(struct world *world) {
     if (sim_open_sockets(world->sim) != 0) {
         world_fail(world, "%u sockets are still open", sim_open_sockets(world->sim));
     }
+}
+
+bool world_client_stands(const struct world *world, unsigned server, uint64_t client) {
+    const struct server *of = world->machines[server].server;
+    for (unsigned i = 0; i < of->workers_count; i++) {
+        const struct client *found = client_of_id(of->workers[i], client);
+        if (found != NULL) {
+            return found->blocked != NULL && found->state == CLIENT_WAITING;
+        }
+    }
+    return false;
 }
 
 const struct world_counts *world_counts(const struct world *world) {

@@ -58,6 +58,9 @@ struct server *world_server(struct world *world, unsigned index);
 /* The port that server listens on. */
 uint16_t world_port(const struct world *world, unsigned index);
 
+/* A client of a server, by its number, stands in the lines of the keys it waits for. */
+bool world_client_stands(const struct world *world, unsigned server, uint64_t client);
+
 /* Lets time pass until done(arg) says so; false: it did not by then. */
 bool world_run(struct world *world, uint64_t until_ns, bool (*done)(void *arg), void *arg);
 /* look(arg) is called after every turn of a worker. */
