@@ -39,6 +39,9 @@ size_t num_format_i64(char *buf, int64_t value);
 size_t num_format_u64(char *buf, uint64_t value);
 /* The shortest decimal text that reads back as the same double. */
 size_t num_format_double(char *buf, double value);
+/* The same, but a whole number with many zeros at its end has an exponent, and one beyond 2^53 no
+ * more digits than it needs. */
+size_t num_format_shortest(char *buf, double value);
 /* Fixed point with at most 17 digits after the point, as INCRBYFLOAT answers. */
 size_t num_format_long_double(char *buf, long double value);
 

@@ -169,7 +169,20 @@ static size_t num_layout(char *buf, const char *digits, int n, int point) {
     return (size_t)(p - buf);
 }
 
+static bool is_whole(double value) {
+    return value >= -0x1p62 && value <= 0x1p62 && value == (double)(int64_t)value;
+}
+
 size_t num_format_double(char *buf, double value) {
+    if (!is_whole(value)) {
+        return num_format_shortest(buf, value);
+    }
+    size_t sign = signbit(value) != 0;
+    buf[0] = '-';
+    return sign + num_format_u64(buf + sign, (uint64_t)fabs(value));
+}
+
+size_t num_format_shortest(char *buf, double value) {
     if (isnan(value)) {
         memcpy(buf, "nan", 3);
         return 3;
@@ -183,8 +196,9 @@ size_t num_format_double(char *buf, double value) {
         memcpy(buf, "inf", 3);
         return sign + 3;
     }
-    if (value <= 0x1p62 && value == (double)(int64_t)value) {
-        return sign + num_format_u64(buf, (uint64_t)value);
+    if (value == 0) {
+        buf[0] = '0';
+        return sign + 1;
     }
     char digits[20];
     int power;

@@ -63,19 +63,21 @@ static void digest_member(void *arg, const struct value_element *element) {
     digest_xor(arg, element->first);
 }
 
-static void digest_scored(void *arg, const struct value_element *element) {
+static void digest_pair(struct digest *digest, struct bytes first, struct bytes second) {
     struct digest one = {0};
+    digest_mix(&one, first);
+    digest_mix(&one, second);
+    digest_xor(digest, bytes_make((const char *)one.bytes, SHA1_BYTES));
+}
+
+static void digest_scored(void *arg, const struct value_element *element) {
     char score[NUM_DOUBLE_BYTES];
-    digest_mix(&one, element->first);
-    digest_mix(&one, bytes_make(score, num_format_double(score, element->score)));
-    digest_xor(arg, bytes_make((const char *)one.bytes, SHA1_BYTES));
+    size_t length = num_format_shortest(score, element->score);
+    digest_pair(arg, element->first, bytes_make(score, length));
 }
 
 static void digest_field(void *arg, const struct value_element *element) {
-    struct digest one = {0};
-    digest_mix(&one, element->first);
-    digest_mix(&one, element->second);
-    digest_xor(arg, bytes_make((const char *)one.bytes, SHA1_BYTES));
+    digest_pair(arg, element->first, element->second);
 }
 
 /* Ids here are the only ones with a point. */
