@@ -321,7 +321,12 @@ static bool may_wait(const struct staged *staged) {
  * the transaction ends with it. */
 static bool is_fence(const struct staged *staged) {
     return staged->route == ROUTE_APART || is_exec(staged) ||
-           (staged->route == ROUTE_HOME && staged->ref->fences) || may_wait(staged);
+           (staged->route == ROUTE_HOME && staged->ref->fences);
+}
+
+/* What comes behind it is staged later. */
+static bool ends_window(const struct client *client, const struct staged *staged) {
+    return is_fence(staged) || (may_wait(staged) && staged->target != client->worker->id);
 }
 
 /* All keys of all shards at one moment. */
@@ -337,10 +342,9 @@ static bool is_strict_fence(const struct client *client, const struct staged *st
            (kind == CONFIG_PIPELINE_STRICT && staged->route == ROUTE_HOME);
 }
 
-/* It is a transaction: its keys lie on several shards, or it is about all of them at once; or it
- * may have to wait. */
+/* It is a transaction: its keys lie on several shards, or it is about all of them at once. */
 static bool is_apart(const struct worker *worker, const struct staged *staged) {
-    return staged->route == ROUTE_APART || may_wait(staged) ||
+    return staged->route == ROUTE_APART ||
            (staged->route == ROUTE_HOME && worker->server->workers_count > 1 &&
             is_about_all(staged->ref->row));
 }
@@ -361,6 +365,36 @@ static bool must_wait_here(const struct client *client, const struct staged *sta
            keyset_is_blocked(&worker->shard.locks, staged->ref, &staged->key, staged->keys);
 }
 
+/* One of the keys that it would wait for has something for it, here and now. */
+static bool is_ready(const struct staged *staged, struct caller *caller) {
+    struct call what = {
+        .ref = staged->ref,
+        .argv = staged->request.argv,
+        .argc = staged->request.argc,
+        .keys = staged->keys,
+        .now_ms = rt_wall_ms(caller->worker->rt),
+    };
+    bool ready = false;
+    for (uint32_t i = 0; staged->keys != NULL && i < staged->keys->count && !ready; i++) {
+        const struct keyset_key *key = &staged->keys->list[i];
+        if (key->flags & KEY_ACCESS) {
+            what.key = &key->key;
+            caller->only = key->index;
+            ready = call_ready(caller, &what) == WAITER_SERVES;
+        }
+    }
+    caller->only = 0;
+    return ready;
+}
+
+/* It may have to wait, which takes a transaction: unless its keys are here and it is served at
+ * once, as its like that does not wait would be. */
+static bool waits(const struct client *client, const struct staged *staged, struct caller *caller) {
+    return may_wait(staged) &&
+           (staged->route != ROUTE_KEY || staged->target != client->worker->id ||
+            must_wait_here(client, staged) || !is_ready(staged, caller));
+}
+
 /* ---- The window ---- */
 
 static void start_gathered(struct client *client) {
@@ -370,13 +404,13 @@ static void start_gathered(struct client *client) {
 }
 
 /* Joins the transaction that is being gathered. */
-static void run_apart(struct client *client, struct staged *staged) {
+static void run_apart(struct client *client, struct staged *staged, bool may_wait) {
     if (client->gathered == NULL) {
         client->gathered = txn_open(client, client->input_buffer);
     }
     txn_add(client->gathered, staged->ref, &staged->request, staged->keys, staged->large);
     bool drops = client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT);
-    if (drops || may_wait(staged) || txn_count(client->gathered) == TXN_COMMANDS_MAX) {
+    if (drops || may_wait || txn_count(client->gathered) == TXN_COMMANDS_MAX) {
         start_gathered(client);
     }
 }
@@ -390,8 +424,9 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
                                       staged->route == ROUTE_QUEUE);
     bool refused = refusal != REFUSE_NOT;
     bool stops = !refused && UNLIKELY(paused(client, ref));
-    bool apart = !refused && is_apart(worker, staged);
-    if (client->gathered != NULL && (!apart || stops || may_wait(staged))) {
+    bool alone = !refused && waits(client, staged, caller);
+    bool apart = alone || (!refused && is_apart(worker, staged));
+    if (client->gathered != NULL && (!apart || stops || alone)) {
         start_gathered(client);
     }
     if (client->state != CLIENT_READING) {
@@ -420,7 +455,7 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
         }
         refuse_and_count(client, staged, refusal);
     } else if (apart) {
-        run_apart(client, staged);
+        run_apart(client, staged, alone);
     } else if (UNLIKELY(staged->route == ROUTE_QUEUE)) {
         queue(client, staged);
     } else if (staged->route == ROUTE_HOME) {
@@ -487,7 +522,7 @@ static unsigned stage_window(struct client *client, struct staged *window, size_
         n++;
         bool after_apart = n > 1 && staged[-1].route == ROUTE_APART;
         if (staged->route == ROUTE_APART ? n == TXN_COMMANDS_MAX
-                                         : after_apart || is_fence(staged)) {
+                                         : after_apart || ends_window(client, staged)) {
             break;
         }
     }

@@ -56,6 +56,8 @@ def id_of(c):
     return c.do("CLIENT", "ID")
 
 
+WRONG_TYPE = "WRONGTYPE Operation against a key holding the wrong kind of value"
+
 # Keys in sixteen places: on four shards each has some.
 KEYS = ["key:%d" % i for i in range(16)]
 
@@ -80,6 +82,46 @@ def test_what_is_there_already_is_taken_from_left_to_right(many):
     for i, key in enumerate(KEYS):
         assert a.do("BLPOP", *KEYS, "0") == [key.encode(), str(i).encode()]
     assert a.do("BLPOP", *KEYS, "0.001") == NULL_ARRAY
+
+
+PIPELINED = [
+    (["ZADD {k} 1 x 2 y 3 z", "BZPOPMIN {k} 0", "BZMPOP 0 1 {k} MAX"], [3, [b"{k}", b"x", b"1"], [b"{k}", [[b"z", b"3"]]]]),
+    (["DEL {k}", "BLPOP {k} {k} 0.01", "RPUSH {k} a b c"], [1, NULL_ARRAY, 3]),
+    (["BLPOP {k} 0", "BRPOP {k} nothing", "BLMPOP 0 1 {k} LEFT", "BLMOVE {k} {k} LEFT LEFT 0.01", "LLEN {k}"],
+     [[b"{k}", b"a"], RespError("ERR timeout is not a float or out of range"), [b"{k}", [b"b"]], b"c", 1]),
+    (["BRPOPLPUSH {k} {k} 0", "LPOP {k}", "SET {k} v", "BLPOP {k} 0", "DEL {k}"], [b"c", b"c", "OK", RespError(WRONG_TYPE), 1]),
+    (["XADD {k} 1-1 f v", "XREAD BLOCK 0 STREAMS {k} 0", "XREAD BLOCK 10 STREAMS {k} $"], [b"1-1", [[b"{k}", [[b"1-1", [b"f", b"v"]]]]], NULL_ARRAY]),
+    (["XREAD BLOCK 0 STREAMS {k} nothing", "XREADGROUP GROUP g c BLOCK 0 STREAMS {k} >", "XGROUP CREATE {k} g 0"],
+     [RespError("ERR Invalid stream ID specified as stream command argument"), RespError("NOGROUP No such key '{k}' or consumer group 'g' in XREADGROUP with GROUP option"), "OK"]),
+    (["XREADGROUP GROUP g c BLOCK 0 STREAMS {k} >", "XREADGROUP GROUP g c BLOCK 10 STREAMS {k} >", "DEL {k}"],
+     [[[b"{k}", [[b"1-1", [b"f", b"v"]]]]], NULL_ARRAY, 1]),
+]  # fmt: skip
+
+
+def named(value, key):
+    if isinstance(value, list):
+        return [named(one, key) for one in value] if value is not NULL_ARRAY else value
+    if isinstance(value, RespError):
+        return RespError(value.text.replace("{k}", key))
+    return value.replace(b"{k}", key.encode()) if isinstance(value, bytes) else value
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+def test_what_is_there_is_taken_in_the_order_of_a_pipeline(many, at_once):
+    """Also of keys on several shards in one pipeline: those of the client's own, and others."""
+    c, _ = many
+    calls, expected = [], []
+    for commands, answers in PIPELINED:
+        for key in KEYS[:8]:
+            calls += [command.format(k=key).split(" ") for command in commands]
+            expected += [named(answer, key) for answer in answers]
+    if at_once:
+        c.send(b"".join(encode(*call) for call in calls))
+        found = [c.read() for _ in calls]
+    else:
+        found = [c.do(*call) for call in calls]
+    for call, one, other in zip(calls, found, expected):
+        assert one == other, call
 
 
 def test_any_of_many_keys_serves(many):
