@@ -296,6 +296,7 @@ struct command {
     bool subscribed; /* also a RESP2 client that has subscribed to something may call it */
     bool walks;      /* ALL_KEYS: it goes through them in slices; one moment only inside MULTI */
     bool brief;      /* takes no longer than others that CMD_FAST says it of */
+    bool reads_many; /* it may write to its key only if that is its only one */
     bool is_system;  /* COMMAND DOCS calls it a system command */
     /* Where in argv the first of the elements stands that it looks up by name in its key's value;
      * negative: counted from the end; 0: none, or not always at one place. A hint, for prefetching.
@@ -309,6 +310,7 @@ struct command {
      * keys locked if there are several shards. NULL: never. */
     bool (*reads_everywhere)(const struct bytes *argv, uint32_t argc);
     command_ready_fn *ready;   /* NULL: it does not wait for keys (exec_wait) */
+    bool ready_when_gone;      /* beside that: who waits is also told that the key has gone */
     command_blocks_fn *blocks; /* NULL: with any arguments it may, if `ready` is there */
     const char *const *tips;   /* NULL-ended, or NULL */
     const char *group, *since, *summary, *complexity;

@@ -21,12 +21,16 @@ static void fill(struct keyset *keys, const struct node *node, const struct comm
     keys->wide = false;
     for (uint32_t i = 0; i < count; i++) {
         struct key key = key_make(&node->server->secret, argv[refs[i].index]);
+        unsigned flags = refs[i].flags;
+        if (UNLIKELY(row->reads_many) && count > 1) {
+            flags = KEY_RO | KEY_ACCESS;
+        }
         keys->list[i] = (struct keyset_key){
             .key = key,
             .index = refs[i].index,
             .db = db_of(&refs[i], node, db),
-            .flags = (uint16_t)refs[i].flags,
-            .exclusive = !(refs[i].flags & KEY_RO) || row->spread == SPREAD_EACH,
+            .flags = (uint16_t)flags,
+            .exclusive = !(flags & KEY_RO) || row->spread == SPREAD_EACH,
         };
         keys->wide |= key.slot != keys->list[0].key.slot;
     }

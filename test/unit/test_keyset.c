@@ -170,3 +170,14 @@ Test(keyset, locks_are_as_strong_as_the_row_says) {
     locks_release(&locks, &write);
     locks_fini(&locks);
 }
+
+/* With several keys it writes to none, and others may count those at the same time. */
+Test(keyset, pfcount_owns_a_key_only_if_it_has_no_other) {
+    struct keyset *keys = keys_of("pfcount a", 0);
+    cr_assert_eq(keys->count, 1);
+    cr_expect(keys->list[0].exclusive);
+    keys = keys_of("pfcount a b", 0);
+    cr_assert_eq(keys->count, 2);
+    cr_expect(!keys->list[0].exclusive && !keys->list[1].exclusive);
+    cr_expect(keys->list[0].flags & KEY_ACCESS);
+}

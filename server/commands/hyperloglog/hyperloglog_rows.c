@@ -51,6 +51,7 @@ const struct command commands_hyperloglog[] = {
      .args = pfadd_args},
     {.name = "pfcount",
      .run = command_pfcount,
+     .reads_many = true,
      .arity = -2,
      .flags = CMD_READONLY | CMD_MAY_REPLICATE,
      .categories = ACL_HYPERLOGLOG,
