@@ -141,7 +141,8 @@ void blocked_plan(struct blocked *blocked, const struct txn_command *command) {
     for (uint32_t i = 0; i < command->keys_count; i++) {
         const struct keyset_key *key = &blocked->keys->list[i];
         if (key->flags & KEY_ACCESS) {
-            names[count] = (struct waiter_name){key->db, key->key, key->worker};
+            names[count] = (struct waiter_name){key->db, key->key, key->worker,
+                                                command->ref->row->ready_when_gone};
             blocked->waited[count++] = i;
         }
     }

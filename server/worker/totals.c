@@ -66,6 +66,7 @@ static void take_clients(const struct worker *worker, struct totals *to) {
     to->watched_keys += worker->shard.watches.keys.count;
     to->subscribed += worker->topics.clients;
     to->blocking_keys += worker->shard.waiters.lines.count;
+    to->blocking_keys_when_gone += worker->shard.waiters.lines_when_gone;
     to->clients_bytes += watch_memory(&worker->shard.watches);
     LIST_EACH(&worker->clients.all, node) {
         const struct client *client = LIST_ENTRY(node, struct client, node);
@@ -211,6 +212,7 @@ void totals_add(struct totals *sum, const struct totals *part) {
     sum->keyspace.changes += part->keyspace.changes;
     sum->keyspace.lazyfree_pending += part->keyspace.lazyfree_pending;
     sum->keyspace.lazyfreed += part->keyspace.lazyfreed;
+    sum->keyspace.lazyfreed_many += part->keyspace.lazyfreed_many;
     sum->connections += part->connections;
     sum->blocked += part->blocked;
     sum->blocked_with_timeout += part->blocked_with_timeout;
@@ -218,6 +220,7 @@ void totals_add(struct totals *sum, const struct totals *part) {
     sum->watched_keys += part->watched_keys;
     sum->subscribed += part->subscribed;
     sum->blocking_keys += part->blocking_keys;
+    sum->blocking_keys_when_gone += part->blocking_keys_when_gone;
     sum->keys += part->keys;
     sum->clients_bytes += part->clients_bytes;
     sum->keyspace_bytes += part->keyspace_bytes;

@@ -33,10 +33,11 @@ struct totals {
     struct post_stats post;
     uint64_t mailbox_depth;
     uint64_t connections, blocked, blocked_with_timeout;
-    uint64_t watching;      /* clients that watch keys */
-    uint64_t watched_keys;  /* here, none twice */
-    uint64_t subscribed;    /* clients */
-    uint64_t blocking_keys; /* that somebody waits for; the same */
+    uint64_t watching;                /* clients that watch keys */
+    uint64_t watched_keys;            /* here, none twice */
+    uint64_t subscribed;              /* clients */
+    uint64_t blocking_keys;           /* that somebody waits for; the same */
+    uint64_t blocking_keys_when_gone; /* also for their end */
     uint64_t keys;
     uint64_t clients_bytes;  /* clients and all they hold */
     uint64_t keyspace_bytes; /* keys, values, tables, timers */

@@ -701,6 +701,10 @@ bool quicklist_single(const struct quicklist *list, struct bytes *ret) {
     return true;
 }
 
+uint64_t quicklist_nodes(const struct quicklist *list) {
+    return list->nodes;
+}
+
 struct quicklist_shape quicklist_shape(const struct quicklist *list) {
     struct quicklist_shape shape = {.nodes = list->nodes, .fill = list->fill, .depth = list->depth};
     for (uint32_t i = 0; i < list->rows; i++) {

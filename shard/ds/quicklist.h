@@ -55,6 +55,7 @@ bool quicklist_free_some(struct shard_heap *heap, struct quicklist *list, size_t
 /* ---- Reading ---- */
 
 uint64_t quicklist_count(const struct quicklist *list);
+uint64_t quicklist_nodes(const struct quicklist *list);
 /* Bytes of the heap. */
 size_t quicklist_memory(const struct quicklist *list);
 /* The listpack that it is, if it has one node and that is one. */

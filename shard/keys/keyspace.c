@@ -135,6 +135,10 @@ void keyspace_count_elements(struct keyspace *ks, uint64_t elements) {
     ks->stats.changes += elements > 1 ? elements - 1 : 0;
 }
 
+void keyspace_set_changes(struct keyspace *ks, uint64_t changes) {
+    ks->stats.changes = changes;
+}
+
 struct shard_heap *keyspace_heap(const struct keyspace *ks) {
     return ks->heap;
 }
@@ -289,17 +293,22 @@ void database_moved(struct database *database, const struct key *key, const stru
 
 /* A value that is not freed at once may take this much of a turn. */
 #define FREE_AT_ONCE_BYTES ((size_t)64 << 10)
+/* More pieces Valkey would free later, and counts (lazyfreed_objects), whoever frees them now. */
+#define FEW_PIECES 64
 
-/* Frees a rooted value of this slot; a large one, if `lazy`, goes among those that are freed in
- * slices: its bytes are the slot's no more, but still the keyspace's. */
-static void root_free(struct keyspace *ks, struct slot *slot, struct value *value, bool lazy) {
-    size_t budget = lazy ? FREE_AT_ONCE_BYTES : SIZE_MAX;
+/* Frees a rooted value of this slot; a large one, but for FREE_NOW, goes among those that are freed
+ * in slices: its bytes are the slot's no more, but still the keyspace's. */
+static void root_free(struct keyspace *ks, struct slot *slot, struct value *value,
+                      enum freeing how) {
+    size_t budget = how != FREE_NOW ? FREE_AT_ONCE_BYTES : SIZE_MAX;
     const struct form *form = forms_find(ks->forms, value);
+    bool is_many = how == FREE_LAZILY && form->pieces != NULL && form->pieces(value) > FEW_PIECES;
     while (UNLIKELY(!form->free_some(ks->heap, value, &budget))) {
-        if (lazy) {
+        if (how != FREE_NOW) {
             struct waste *waste = heap_alloc(ks->heap, sizeof(*waste));
             list_node_init(&waste->link);
             waste->value = *value;
+            waste->is_many = is_many;
             list_push_back(&ks->wastes, &waste->link);
             slot->bytes -= form->memory(value) + heap_block_bytes(sizeof(*waste));
             ks->stats.lazyfree_pending++;
@@ -307,12 +316,13 @@ static void root_free(struct keyspace *ks, struct slot *slot, struct value *valu
         }
         budget = SIZE_MAX;
     }
+    ks->stats.lazyfreed_many += is_many;
 }
 
-void entry_free(struct keyspace *ks, struct slot *slot, struct entry *entry, bool lazy) {
+void entry_free(struct keyspace *ks, struct slot *slot, struct entry *entry, enum freeing how) {
     if (entry_is_rooted(entry)) {
         struct value value = entry_get(entry);
-        root_free(ks, slot, &value, lazy);
+        root_free(ks, slot, &value, how);
     }
     heap_release(ks->heap, entry, entry_bytes(entry));
 }
@@ -332,7 +342,7 @@ void database_delete(struct keyspace *ks, struct database *database, const struc
     if (UNLIKELY(entry->flags & ENTRY_VOLATILE)) {
         database->volatile_count--;
     }
-    entry_free(ks, slot, entry, lazy);
+    entry_free(ks, slot, entry, lazy ? FREE_LAZILY : FREE_NOW);
     books_close(ks, slot, books);
 }
 
@@ -463,7 +473,9 @@ void database_expire_elements(struct keyspace *ks, uint32_t db, const struct key
     keyspace_hid(ks, taken.last);
     ks->stats.expired_fields += taken.count;
     hook_elements_expired(ks, &taken);
+    uint64_t changes = ks->stats.changes;
     change_close(&change, EVENT_HEXPIRED_IN_TIME);
+    ks->stats.changes = changes; /* time does not count, as for keys */
     text_fini(&taken.text);
     text_fini(&name);
 }

@@ -338,11 +338,18 @@ struct keyspace_stats {
     uint64_t changes;            /* keys changed since start: rdb_changes_since_last_save */
     uint64_t expire_late_ms_max; /* lateness of the worst active expiry so far */
     uint64_t lazyfree_pending, lazyfreed;
+    uint64_t
+        lazyfreed_many; /* of many pieces, at once or later, and flushed keys: lazyfreed_objects */
 };
 const struct keyspace_stats *keyspace_stats(const struct keyspace *ks);
 void keyspace_reset_stats(struct keyspace *ks);
 /* A change that was counted as one, of so many elements: each of them counts. */
 void keyspace_count_elements(struct keyspace *ks, uint64_t elements);
+/* What else counts in another way: how many there were, and how many there are to be instead. */
+static inline uint64_t keyspace_changes(const struct keyspace *ks) {
+    return keyspace_stats(ks)->changes;
+}
+void keyspace_set_changes(struct keyspace *ks, uint64_t changes);
 
 /* Exact bytes held by keys, values, tables and timers of this shard; by one slot; by table overhead
  * of one database. */

@@ -182,7 +182,7 @@ struct draining {
 
 static void release_item(void *arg, void *item) {
     struct draining *draining = arg;
-    entry_free(draining->ks, draining->slot, item, true);
+    entry_free(draining->ks, draining->slot, item, FREE_FLUSHED);
 }
 
 bool database_drain(struct keyspace *ks, struct database *database, uint64_t max,
@@ -299,6 +299,7 @@ void keyspace_reset_stats(struct keyspace *ks) {
     ks->stats.expired_fields = 0;
     ks->stats.expire_late_ms_max = 0;
     ks->stats.lazyfreed = 0;
+    ks->stats.lazyfreed_many = 0;
 }
 
 size_t keyspace_memory(const struct keyspace *ks) {

@@ -123,6 +123,7 @@ struct handed {
 struct waste {
     struct list_node link; /* in keyspace.wastes */
     struct value value;
+    bool is_many; /* it counts */
 };
 
 /* ---- The books ----------------------------------------------------------------------------------
@@ -198,9 +199,13 @@ void database_elements_due_changed(struct keyspace *ks, struct database *databas
  * comes one for each. The entry may go. */
 void database_expire_elements(struct keyspace *ks, uint32_t db, const struct key *key,
                               struct entry *entry, int64_t now_ms, uint64_t *budget);
-/* Frees the value and the block of an entry of this slot that is in no table, within open books.
- * `lazy` as above. */
-void entry_free(struct keyspace *ks, struct slot *slot, struct entry *entry, bool lazy);
+enum freeing {
+    FREE_NOW,
+    FREE_LAZILY,  /* in slices, if it is large; it counts (lazyfreed_many) */
+    FREE_FLUSHED, /* the same, but its database's keys count */
+};
+/* Frees the value and the block of an entry of this slot that is in no table, within open books. */
+void entry_free(struct keyspace *ks, struct slot *slot, struct entry *entry, enum freeing how);
 
 struct key entry_make_key(const struct keyspace *ks, const struct entry *entry, uint16_t slot);
 /* The clock of a new entry, or after a touch of an old one. */

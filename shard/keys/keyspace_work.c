@@ -202,6 +202,7 @@ static bool free_some_garbage(struct keyspace *ks, struct database *database) {
     bool done = database_drain(ks, database, FREES_AT_ONCE, &freed);
     ks->stats.lazyfree_pending -= freed;
     ks->stats.lazyfreed += freed;
+    ks->stats.lazyfreed_many += freed;
     return done;
 }
 
@@ -228,6 +229,7 @@ static void free_waste(struct keyspace *ks) {
     size_t budget = SLICE_WASTE_BYTES;
     if (forms_find(ks->forms, &waste->value)->free_some(ks->heap, &waste->value, &budget)) {
         list_remove(&waste->link);
+        ks->stats.lazyfreed_many += waste->is_many;
         heap_release(ks->heap, waste, sizeof(*waste));
         ks->stats.lazyfree_pending--;
         ks->stats.lazyfreed++;

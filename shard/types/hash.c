@@ -411,6 +411,7 @@ const struct form hash_form_table = {
     .verify = form_verify,
     .next_deadline = form_next_deadline,
     .take_over = form_take_over,
+    .pieces = table_count,
     .free_some = form_free_some,
     .copy_some = form_copy_some,
     .relocate_some = form_relocate_some,

@@ -166,6 +166,10 @@ static uint64_t count(const struct value *value) {
     return quicklist_count(value->root);
 }
 
+static uint64_t pieces(const struct value *value) {
+    return quicklist_nodes(value->root);
+}
+
 static size_t memory(const struct value *value) {
     return quicklist_memory(value->root);
 }
@@ -216,6 +220,7 @@ const struct form list_form_quicklist = {
     .memory = memory,
     .walk = walk,
     .verify = verify,
+    .pieces = pieces,
     .free_some = free_some,
     .copy_some = copy_some,
     .relocate_some = relocate_some,

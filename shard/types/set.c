@@ -598,6 +598,7 @@ const struct form set_form_table = {
     .memory = memory_table,
     .walk = walk_table,
     .verify = verify_table,
+    .pieces = set_count,
     .free_some = free_some_of_table,
     .copy_some = copy_some_of_table,
     .relocate_some = relocate_some_of_table,

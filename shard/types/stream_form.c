@@ -17,6 +17,16 @@ static uint64_t count(const struct value *value) {
     return stream_of(value)->length;
 }
 
+/* Valkey counts the nodes of its radix trees, of which there are more than leaves: about that. */
+static uint64_t pieces(const struct value *value) {
+    const struct stream *stream = stream_of(value);
+    uint64_t count = stream->nodes.count;
+    if (stream->groups_count > 0) {
+        count += stream->groups_count * (1 + stream->groups[0]->pending.count);
+    }
+    return count;
+}
+
 static size_t memory(const struct value *value) {
     return stream_of(value)->bytes;
 }
@@ -395,6 +405,7 @@ const struct form stream_form = {
     .memory = memory,
     .walk = walk,
     .verify = verify,
+    .pieces = pieces,
     .free_some = free_some,
     .copy_some = copy_some,
     .relocate_some = relocate_some,

@@ -123,6 +123,8 @@ struct form {
     /* What takes time does some of it, takes the bytes it touched off *budget, and stops when that
      * is used up: at least one step, and true when it is done. Only rooted forms have these. */
 
+    /* How many pieces there are to free, as Valkey counts them; NULL: one. */
+    uint64_t (*pieces)(const struct value *value);
     /* Frees a value that nobody reaches any more. */
     bool (*free_some)(struct shard_heap *heap, struct value *value, size_t *budget);
     /* Makes *to, at the first call (cursor 0) of type and form of `from` without a root, an

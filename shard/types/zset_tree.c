@@ -268,6 +268,7 @@ const struct form zset_form_tree = {
     .memory = memory,
     .walk = walk,
     .verify = verify,
+    .pieces = count,
     .free_some = free_some,
     .copy_some = copy_some,
     .relocate_some = relocate_some,

@@ -30,6 +30,7 @@ struct waiter_line {
     struct link link; /* first; of waiters->lines */
     struct list keys; /* that stand here */
     struct list_node ready_node;
+    uint32_t when_gone; /* how many of them are served when the key has gone */
     uint32_t db;
     struct bytes name;
     bool serving; /* it goes when that is over, not before */
@@ -88,7 +89,8 @@ struct waiter *waiter_new(const struct waiter_name *names, uint32_t count, void 
         keys[i] = (struct waiter_key){.part = part,
                                       .db = sorted[i]->db,
                                       .key = sorted[i]->key,
-                                      .index = (uint32_t)(sorted[i] - names)};
+                                      .index = (uint32_t)(sorted[i] - names),
+                                      .when_gone = sorted[i]->when_gone};
         list_node_init(&keys[i].node);
         text = copy_name(&keys[i], text);
     }
@@ -186,11 +188,12 @@ static void line_note(struct waiters *waiters, struct waiter_line *line) {
 void waiters_init(struct waiters *waiters) {
     links_init(&waiters->lines);
     list_init(&waiters->ready);
+    waiters->lines_when_gone = 0;
     waiters->bytes = 0;
 }
 
 void waiters_fini(struct waiters *waiters) {
-    check(waiters->lines.count == 0 && waiters->bytes == 0);
+    check(waiters->lines.count == 0 && waiters->lines_when_gone == 0 && waiters->bytes == 0);
     links_fini(&waiters->lines);
 }
 
@@ -220,6 +223,7 @@ void waiters_join(struct waiters *waiters, struct waiter_part *part) {
         list_push_back(&line->keys, &key->node);
 #endif
         line_note(waiters, line);
+        waiters->lines_when_gone += key->when_gone && line->when_gone++ == 0;
     }
 }
 
@@ -228,6 +232,7 @@ void waiters_leave(struct waiters *waiters, struct waiter_part *part) {
         struct waiter_key *key = &part->keys[i];
         if (key->line != NULL) {
             list_remove(&key->node);
+            waiters->lines_when_gone -= key->when_gone && --key->line->when_gone == 0;
             if (part->tries) { /* the next in line may be served again */
                 line_note(waiters, key->line);
             }

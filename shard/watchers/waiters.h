@@ -58,6 +58,7 @@ struct waiter_key {
     uint32_t db;
     struct key key;
     uint32_t index; /* in the list that waiter_new was given */
+    bool when_gone;
 };
 
 enum part_state { PART_HOME, PART_LENT, PART_CALLED };
@@ -89,6 +90,7 @@ struct waiter_name {
     uint32_t db;
     struct key key;
     unsigned shard;
+    bool when_gone; /* it is also served when the key has gone */
 };
 
 /* A wait for these keys, whose names are copied. Its parts are at home. */
@@ -108,8 +110,9 @@ struct waiter_part *waiter_call_back(struct waiter *waiter);
 /* ---- A shard ---- */
 
 struct waiters {
-    struct links lines; /* by key; none is empty */
-    struct list ready;  /* those that may have something, in the order in which they got it */
+    struct links lines;     /* by key; none is empty */
+    size_t lines_when_gone; /* those with somebody who is served when the key has gone */
+    struct list ready;      /* those that may have something, in the order in which they got it */
     size_t bytes;
 };
 

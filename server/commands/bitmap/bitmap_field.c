@@ -6,6 +6,7 @@
  */
 #include "base/bits.h"
 #include "base/must.h"
+#include "server/call/effects.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/commands/bitmap/bitmap.h"
@@ -181,8 +182,10 @@ static void field_get(const struct exec *x, const struct field *field, struct by
     reply_int(x->reply, (int64_t)field_number(field, bits));
 }
 
-/* Returns whether the field is another than before. */
-static bool field_put(const struct exec *x, const struct field *field, char *bytes, size_t length) {
+/* Returns whether the field is another than before, as all that is written in a new part of the
+ * string is. */
+static bool field_put(const struct exec *x, const struct field *field, char *bytes, size_t length,
+                      bool grown) {
     uint64_t bits = bits_field(bytes_make(bytes, length), field->offset, field->width);
     __int128 before = field_number(field, bits), after;
     if (field->action == FIELD_INCRBY) {
@@ -197,7 +200,7 @@ static bool field_put(const struct exec *x, const struct field *field, char *byt
     }
     reply_int(x->reply, (int64_t)(field->action == FIELD_INCRBY ? after : before));
     bits_put_field(bytes, field->offset, field->width, (uint64_t)after);
-    return after != before;
+    return grown || after != before;
 }
 
 static void run_reads(const struct exec *x, const struct fields *fields) {
@@ -219,17 +222,22 @@ static void run_writes(const struct exec *x, const struct fields *fields) {
     if (!bitmap_open(x, fields->last_written, &edit)) {
         return;
     }
-    bool changed = edit.grown;
+    uint64_t changes = 0;
     reply_array(x->reply, fields->count);
     for (uint32_t i = 0; i < fields->count; i++) {
         const struct field *field = &fields->list[i];
         if (field->action == FIELD_GET) {
             field_get(x, field, bytes_make(edit.bytes, edit.length));
         } else {
-            changed |= field_put(x, field, edit.bytes, edit.length);
+            changes += field_put(x, field, edit.bytes, edit.length, edit.grown);
         }
     }
-    change_close(&edit.change, changed ? EVENT_SETBIT : EVENT_NONE);
+    uint64_t before = keyspace_changes(x->keyspace);
+    change_close(&edit.change, changes > 0 || edit.grown ? EVENT_SETBIT : EVENT_NONE);
+    keyspace_set_changes(x->keyspace, before + changes);
+    if (changes == 0 && edit.grown) {
+        effect_state(x, x->argv, x->argc);
+    }
 }
 
 static void run(const struct exec *x, bool may_write, struct field *room) {

@@ -592,6 +592,7 @@ static void finish(const struct exec *x, const struct sort *sort, struct lookup 
     results.list = must_malloc((replies + 1) * sizeof *results.list);
     tell_all(x, sort, lookup, list, count, tell_results, &results);
     store(x, sort, &results);
+    keyspace_count_elements(x->keyspace, replies);
     free(results.list);
     reply_int(x->reply, (int64_t)replies);
 }

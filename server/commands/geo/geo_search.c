@@ -378,6 +378,7 @@ static void store_found(struct exec *x, const struct search *search) {
     struct key target = exec_key(x, search->target);
     sorted_set_store(x, &target, items, search->found_count,
                      is_search(search) ? EVENT_GEOSEARCHSTORE : EVENT_GEORADIUSSTORE);
+    keyspace_count_elements(x->keyspace, search->found_count);
     free(items);
 }
 

@@ -183,6 +183,7 @@ static bool set_pairs(struct exec *x, uint64_t *ret_added) {
     hash_change_begin(x, &c, entry);
     *ret_added = hash_put_all(&c.edit, &x->argv[2], (x->argc - 2) / 2);
     hash_change_end(x, &c, EVENT_HSET);
+    keyspace_count_elements(x->keyspace, (x->argc - 2) / 2);
     return true;
 }
 
@@ -234,6 +235,7 @@ void command_hdel(struct exec *x) {
             removed += hash_remove(&c.edit, x->argv[i]);
         }
         hash_change_end(x, &c, removed > 0 ? EVENT_HDEL : EVENT_NONE);
+        keyspace_count_elements(x->keyspace, (uint64_t)removed);
     }
     reply_int(x->reply, removed);
 }

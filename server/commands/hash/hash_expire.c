@@ -258,6 +258,7 @@ static void expire_fields(struct exec *x, struct entry *entry, const struct expi
                     names_count(&set) > 0    ? EVENT_HEXPIRE
                     : names_count(&gone) > 0 ? EVENT_HEXPIRED
                                              : EVENT_NONE);
+    keyspace_count_elements(x->keyspace, names_count(&set) + names_count(&gone));
     if (names_count(&set) > 0) {
         say_deadline(x, expiring->deadline, &set, hid);
     }
@@ -341,6 +342,7 @@ void command_hpersist(struct exec *x) {
     }
     if (entry != NULL) {
         hash_change_end(x, &c, names_count(&changed) > 0 ? EVENT_HPERSIST : EVENT_NONE);
+        keyspace_count_elements(x->keyspace, names_count(&changed));
     }
     if (UNLIKELY(hid)) {
         say_fields(x, &changed, BYTES("HPERSIST"), bytes_make(NULL, 0));
@@ -554,6 +556,7 @@ void command_hgetex(struct exec *x) {
                                                                 : EVENT_HPERSIST;
     keyspace_count_expired_fields(x->keyspace, options.past ? names_count(&changed) : 0);
     hash_change_end(x, &c, names_count(&changed) > 0 ? event : EVENT_NONE);
+    keyspace_count_elements(x->keyspace, names_count(&changed));
     say_read(x, &changed, &options);
     names_free(&changed);
 }
@@ -570,7 +573,7 @@ void command_hgetdel(struct exec *x) {
         return;
     }
     struct hash_change c;
-    bool changed = false;
+    uint64_t removed = 0;
     hash_change_begin(x, &c, entry);
     for (uint32_t i = fields.first; i < x->argc; i++) {
         struct hash_found found;
@@ -579,9 +582,10 @@ void command_hgetdel(struct exec *x) {
             continue;
         }
         reply_bulk(x->reply, found.value);
-        changed |= hash_remove(&c.edit, x->argv[i]);
+        removed += hash_remove(&c.edit, x->argv[i]);
     }
-    hash_change_end(x, &c, changed ? EVENT_HDEL : EVENT_NONE);
+    hash_change_end(x, &c, removed > 0 ? EVENT_HDEL : EVENT_NONE);
+    keyspace_count_elements(x->keyspace, removed);
 }
 
 /* ---- HSETEX ---- */
@@ -646,6 +650,7 @@ static void set_fields(const struct exec *x, struct entry *entry, const struct o
         }
     }
     hash_change_end(x, &c, EVENT_HSET);
+    keyspace_count_elements(x->keyspace, (uint64_t)fields->count);
     if (options->options & OPTION_DEADLINES) {
         keyspace_note(x->keyspace, x->db, &x->key, EVENT_HEXPIRE, TYPE_HASH);
     }
@@ -683,8 +688,10 @@ static void set_past(const struct exec *x, struct entry *entry, const struct opt
     if (entry != NULL) {
         note_present(x, entry, fields, &gone);
     }
+    uint64_t changes = keyspace_changes(x->keyspace);
     set_fields(x, entry, options, fields, &unused);
     take_out(x, fields);
+    keyspace_set_changes(x->keyspace, changes + names_count(&gone));
     effect_told(x);
     names_state(x, &gone, BYTES("HDEL"));
     names_free(&gone);

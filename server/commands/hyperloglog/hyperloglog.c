@@ -75,14 +75,16 @@ static void add_to_dense(const struct exec *x, struct entry *entry, struct bytes
         i++;
     }
     if (i < x->argc) {
+        uint64_t raised = 0;
         struct change change;
         change_open(&change, x->keyspace, x->db, &x->key, entry, x->now_ms);
         char *edited = string_edit(&change, bytes.len, false);
         hll_drop_cache(edited);
         for (uint32_t j = i; j < x->argc; j++) {
-            hll_dense_add(edited, x->argv[j]);
+            raised += hll_dense_add(edited, x->argv[j]);
         }
         change_close(&change, EVENT_PFADD);
+        keyspace_count_elements(x->keyspace, raised);
     }
     reply_int(x->reply, i < x->argc);
 }
@@ -90,7 +92,8 @@ static void add_to_dense(const struct exec *x, struct entry *entry, struct bytes
 /* Runs that make no sense may show only after some elements have been added: those stay. */
 static void add_to_sparse(const struct exec *x, struct entry *entry, struct bytes bytes) {
     struct hll hll;
-    bool sound = true, changed = entry == NULL;
+    bool sound = true;
+    uint64_t changes = entry == NULL;
     if (entry == NULL) {
         hll_make(&hll);
         hll_drop_cache((char *)hll.bytes);
@@ -100,18 +103,19 @@ static void add_to_sparse(const struct exec *x, struct entry *entry, struct byte
     for (uint32_t i = 2; i < x->argc && sound; i++) {
         enum hll_change change = hll_add(&hll, x->argv[i], sparse_max(x));
         sound = change != HLL_CORRUPT;
-        changed |= change == HLL_CHANGED;
+        changes += change == HLL_CHANGED;
     }
-    if (changed) {
+    if (changes > 0) {
         entry = store(x, &x->key, entry, &hll, sound ? EVENT_PFADD : EVENT_PFCOUNT);
+        keyspace_count_elements(x->keyspace, changes);
     } else {
         hyperloglog_make_raw(x, &x->key, entry);
     }
     if (sound) {
-        reply_int(x->reply, changed);
+        reply_int(x->reply, changes > 0);
         return;
     }
-    if (changed) {
+    if (changes > 0) {
         effect_state_key(x, x->db, x->key.name, entry);
     }
     reply_error(x->reply, ERR_HLL_CORRUPT);

@@ -51,6 +51,7 @@ static void push(struct exec *x, bool tail, bool only_if_there) {
     }
     reply_int(x->reply, (int64_t)list_count(&change.value));
     change_close(&change, list_push_event(tail));
+    keyspace_count_elements(x->keyspace, x->argc - 2);
 }
 
 void command_lpush(struct exec *x) {
@@ -78,6 +79,7 @@ void list_take(const struct exec *x, struct change *change, bool tail, uint64_t 
     list_cut(change, tail ? has - count : 0, count);
     list_shrink(change, &rules);
     change_close(change, list_pop_event(tail));
+    keyspace_count_elements(x->keyspace, count);
 }
 
 void list_reply_elements(struct reply *reply, const struct value *value, uint64_t index,

@@ -97,6 +97,7 @@ void command_lrem(struct exec *x) {
     }
     reply_int(x->reply, (int64_t)removed);
     change_close(&change, removed > 0 ? EVENT_LREM : EVENT_NONE);
+    keyspace_count_elements(x->keyspace, removed);
 }
 
 /* Tells the event also if all elements stay; then there is no effect. */
@@ -119,9 +120,8 @@ void command_ltrim(struct exec *x) {
     list_cut(&change, stays.index + stays.count, has - stays.index - stays.count);
     list_cut(&change, 0, stays.index);
     list_shrink(&change, &rules);
-    if (stays.count == has) {
-        effect_told(x);
-    }
+    uint64_t changes = keyspace_changes(x->keyspace);
     change_close(&change, EVENT_LTRIM);
+    keyspace_set_changes(x->keyspace, changes + has - stays.count);
     reply_ok(x->reply);
 }

@@ -65,9 +65,11 @@ static void take_moved(struct exec *x, struct list_move move) {
     return;
 #endif
     struct entry *entry = keyspace_find_any(x->keyspace, x->db, &x->key);
+    uint64_t changes = keyspace_changes(x->keyspace);
     struct change change;
     list_open(x, &change, &x->key, entry);
     list_take(x, &change, move.from_tail, 1);
+    keyspace_set_changes(x->keyspace, changes); /* where it went to it was counted */
     EFFECT(x, move.from_tail ? BYTES("RPOP") : BYTES("LPOP"), x->key.name);
 }
 
@@ -88,8 +90,10 @@ static void move_text(struct exec *x, const struct loan *from, const struct key 
         exec_take(x);
         return;
     }
+    uint64_t changes = keyspace_changes(x->keyspace);
     list_open(x, &change, &source, from->entry);
     list_take(x, &change, move.from_tail, 1);
+    keyspace_set_changes(x->keyspace, changes); /* all of it is one */
     state_move(x, move);
 }
 

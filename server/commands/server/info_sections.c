@@ -167,7 +167,7 @@ void info_clients(struct info *info) {
     line_u64(info, "clients_in_timeout_table", t->blocked_with_timeout);
     line_u64(info, "total_watched_keys", t->watched_keys);
     line_u64(info, "total_blocking_keys", t->blocking_keys);
-    ZERO(info, "total_blocking_keys_on_nokey");
+    line_u64(info, "total_blocking_keys_on_nokey", t->blocking_keys_when_gone);
     line_text(info, "paused_reason", t->pause == PAUSE_NONE ? "none" : "client_pause");
     line_text(info, "paused_actions", actions[t->pause]);
     line_u64(info, "paused_timeout_milliseconds", (uint64_t)t->pause_left_ms);
@@ -266,7 +266,7 @@ void info_memory(struct info *info) {
     line_text(info, "mem_allocator", SHOAL_ALLOCATOR);
     ZERO(info, "mem_overhead_db_hashtable_rehashing", "active_defrag_running");
     line_u64(info, "lazyfree_pending_objects", t->keyspace.lazyfree_pending);
-    line_u64(info, "lazyfreed_objects", t->keyspace.lazyfreed);
+    line_u64(info, "lazyfreed_objects", t->keyspace.lazyfreed_many);
 }
 
 /* ---- Persistence, Stats ---- */

@@ -106,12 +106,15 @@ void command_flushdb(struct exec *x) {
 
 struct swap_args {
     uint32_t a, b;
+    unsigned home; /* where it counts, once */
     struct all_effect effect;
 };
 
 static bool swap_part(struct worker *worker, const void *args, void *result) {
     const struct swap_args *swap = args;
-    keyspace_swap_db(worker_shard(worker)->keyspace, swap->a, swap->b);
+    struct keyspace *ks = worker_shard(worker)->keyspace;
+    keyspace_swap_db(ks, swap->a, swap->b);
+    keyspace_set_changes(ks, keyspace_changes(ks) + (worker_id(worker) == swap->home));
     char a[EFFECT_INT_BYTES], b[EFFECT_INT_BYTES];
     struct bytes argv[] = {BYTES("SWAPDB"), effect_int(a, swap->a), effect_int(b, swap->b)};
     say_all(worker, &swap->effect, argv, 3);
@@ -137,10 +140,12 @@ void command_swapdb(struct exec *x) {
         return;
     }
     if (a == b) {
+        keyspace_set_changes(x->keyspace, keyspace_changes(x->keyspace) + 1);
+        effect_told(x); /* there is nothing to do again */
         reply_ok(x->reply);
         return;
     }
-    struct swap_args args = {(uint32_t)a, (uint32_t)b, all_effect_of(x)};
+    struct swap_args args = {(uint32_t)a, (uint32_t)b, worker_id(x->worker), all_effect_of(x)};
     scatter_all(x, swap_part, 0, &args, sizeof(args), scatter_ok);
 }
 

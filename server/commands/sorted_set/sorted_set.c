@@ -216,6 +216,7 @@ static bool add_all(struct exec *x, struct adding *adding) {
     }
     enum key_event event = adding->options & ADD_INCR ? EVENT_ZINCR : EVENT_ZADD;
     change_close(&change, adding->added + adding->updated > 0 ? event : EVENT_NONE);
+    keyspace_count_elements(x->keyspace, adding->added + adding->updated);
     if (!sound) {
         reply_error(x->reply, ERR_SCORE_NAN);
     }
@@ -282,6 +283,7 @@ void command_zrem(struct exec *x) {
         }
     }
     change_close(&change, removed > 0 ? EVENT_ZREM : EVENT_NONE);
+    keyspace_count_elements(x->keyspace, (uint64_t)removed);
     reply_int(x->reply, removed);
 }
 

@@ -54,6 +54,7 @@ uint64_t sorted_set_pop(struct exec *x, const struct key *key, struct entry *ent
     uint64_t start = max ? all - count : 0;
     zset_remove_span(&change, (struct zset_span){start, start + count});
     change_close(&change, max ? EVENT_ZPOPMAX : EVENT_ZPOPMIN);
+    keyspace_count_elements(x->keyspace, count);
     return count;
 }
 

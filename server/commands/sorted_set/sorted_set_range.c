@@ -250,6 +250,7 @@ static void remove_range(struct exec *x, enum range_by by, enum key_event event)
     zset_remove_span(&change, span);
     uint64_t removed = zset_span_count(span);
     change_close(&change, removed > 0 ? event : EVENT_NONE);
+    keyspace_count_elements(x->keyspace, removed);
     reply_int(x->reply, (int64_t)removed);
 }
 

@@ -259,6 +259,7 @@ void command_xack(struct exec *x) {
         }
         if (done > 0) {
             change_close_quietly(&change, EVENT_NONE);
+            keyspace_count_elements(x->keyspace, (uint64_t)done);
         } else {
             change_close(&change, EVENT_NONE);
         }

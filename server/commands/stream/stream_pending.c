@@ -167,7 +167,7 @@ struct claiming {
     struct stream *stream;
     struct stream_group *group;
     struct stream_consumer *consumer;
-    bool changed;
+    uint64_t changes;
     struct stream_id *given; /* what the consumer has now */
     uint32_t given_count;
 };
@@ -189,14 +189,15 @@ static void claim_as(struct claiming *c, struct bytes name) {
         c->consumer =
             stream_consumer_add(change_heap(&c->change), c->stream, c->group, name, x->now_ms);
         keyspace_note(x->keyspace, x->db, &x->key, EVENT_XGROUP_CREATECONSUMER, TYPE_STREAM);
-        c->changed = true;
+        c->changes++;
     }
     c->consumer->seen_ms = x->now_ms;
 }
 
 static void claim_close(struct claiming *c) {
-    if (c->changed) {
+    if (c->changes > 0) {
         change_close_quietly(&c->change, EVENT_NONE);
+        keyspace_count_elements(c->x->keyspace, c->changes);
     } else {
         change_close(&c->change, EVENT_NONE);
     }
@@ -253,7 +254,7 @@ static void claim_drop(struct claiming *c, struct stream_id id, struct bytes tex
                        const struct stream_pending *pending) {
     claim_say(c, text, pending);
     stream_pending_remove(change_heap(&c->change), c->stream, c->group, id);
-    c->changed = true;
+    c->changes++;
 }
 
 /* It is the consumer's from now on. */
@@ -264,7 +265,7 @@ static struct stream_pending *claim_give(struct claiming *c, struct stream_id id
     pending->delivered_ms = delivered_ms;
     c->consumer->active_ms = c->x->now_ms;
     c->given[c->given_count++] = id;
-    c->changed = true;
+    c->changes++;
     return pending;
 }
 
@@ -367,17 +368,13 @@ void command_xclaim(struct exec *x) {
         group->last = o.last;
     }
     claim_as(&c, x->argv[3]);
-    bool said = false;
+    uint64_t before = c.changes;
     for (uint32_t i = 5; i < o.ids_end; i++) {
-        bool before = c.changed;
-        c.changed = false;
         claim_one(&c, &o, x->argv[i]);
-        said |= c.changed;
-        c.changed |= before;
     }
-    if (moves && !said) {
+    if (moves && c.changes == before) {
         stream_say_group(x, x->key.name, group);
-        c.changed = true;
+        c.changes++;
     }
     claim_close(&c);
     claim_reply(&c, o.just_ids);

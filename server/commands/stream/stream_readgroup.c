@@ -23,7 +23,7 @@ struct serving {
     struct stream *stream;
     struct stream_group *group;
     struct stream_consumer *consumer;
-    bool changed;
+    uint64_t changes;
 };
 
 #define MEANINGLESS(id)                                                                            \
@@ -84,7 +84,7 @@ static void come_as(struct serving *s) {
     if (s->consumer == NULL) {
         s->consumer = stream_consumer_add(change_heap(&s->change), s->stream, s->group,
                                           s->r->consumer, x->now_ms);
-        s->changed = true;
+        s->changes++;
         keyspace_note(x->keyspace, x->db, &s->key, EVENT_XGROUP_CREATECONSUMER, TYPE_STREAM);
         if (s->r->no_ack && effects_wanted(x)) {
             EFFECT(x, BYTES("XGROUP"), BYTES("CREATECONSUMER"), s->key.name,
@@ -185,10 +185,11 @@ static bool serve_one(struct exec *x, const struct read_request *r, uint32_t i, 
         } else {
             serve_new(&s, &iter, count);
         }
-        s.changed = true;
+        s.changes++;
     }
-    if (s.changed) {
+    if (s.changes > 0) {
         change_close_quietly(&s.change, EVENT_NONE);
+        keyspace_count_elements(x->keyspace, s.changes);
     } else {
         change_close(&s.change, EVENT_NONE);
     }

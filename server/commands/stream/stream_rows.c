@@ -700,6 +700,7 @@ const struct command commands_stream[] = {
      .place = PLACE_KEY,
      .spread = SPREAD_EACH,
      .ready = stream_readgroup_ready,
+     .ready_when_gone = true,
      .blocks = stream_read_blocks,
      .keys = {{.flags = KEY_RO | KEY_ACCESS,
                .begin = BEGIN_KEYWORD,

@@ -282,6 +282,7 @@ void command_xtrim(struct exec *x) {
     struct stream *stream = stream_of(&change.value);
     uint64_t trimmed = stream_trim(change_heap(&change), stream, &options.trim);
     change_close(&change, trimmed > 0 ? EVENT_XTRIM : EVENT_NONE);
+    keyspace_count_elements(x->keyspace, trimmed);
     if (trimmed > 0 && options.trim.approximate && effects_wanted(x)) {
         state(x, &options, stream, NULL);
     }
@@ -333,6 +334,7 @@ void command_xdel(struct exec *x) {
         struct stream *stream = stream_of(&change.value);
         uint64_t deleted = delete_entries(change_heap(&change), stream, ids, count);
         change_close(&change, deleted > 0 ? EVENT_XDEL : EVENT_NONE);
+        keyspace_count_elements(x->keyspace, deleted);
         reply_int(x->reply, (int64_t)deleted);
     }
     if (ids != on_stack) {
