@@ -44,11 +44,13 @@ static bool read_count(const struct exec *x, uint32_t word, uint32_t each, const
     if (word != 0 && !exec_arg_i64(x, word + 1, &ret->count)) {
         return false;
     }
-    if (ret->count <= 0 || ret->count > UINT32_MAX ||
-        (uint64_t)ret->count * each != x->argc - ret->first) {
+    /* As in Valkey's arithmetic, half of 2^64 too much makes no difference to twice the number. */
+    uint64_t words = (uint64_t)ret->count * each;
+    if (ret->count == 0 || words != x->argc - (uint64_t)ret->first) {
         reply_error(x->reply, error);
         return false;
     }
+    ret->count = (int64_t)(words / each);
     return true;
 }
 
