@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """tree: the source tree and its object files, as the structure checks see them."""
 
+import functools
 import os
 import re
 import subprocess
@@ -81,10 +82,28 @@ def objects(folder):
     return sorted(found)
 
 
+def read_names(paths, option):
+    """{path: names in its table of symbols}, for --undefined-only or --defined-only."""
+    out = subprocess.run(["nm", "--extern-only", option, "--format=posix"] + paths, capture_output=True, text=True, check=True).stdout
+    found = {path: set() for path in paths}
+    here = found[paths[0]]
+    for line in out.splitlines():
+        if line.endswith(":") and line[:-1] in found:
+            here = found[line[:-1]]
+        elif line:
+            here.add(line.split()[0].split("@")[0])
+    return found
+
+
+@functools.lru_cache(maxsize=None)
+def names_of_all(option):
+    return read_names([path for folder in FOLDERS for _, path in objects(folder)], option)
+
+
 def names(path, option):
-    """Names in an object's table of symbols: --undefined-only or --defined-only."""
-    out = subprocess.run(["nm", "--extern-only", option, "--format=posix", path], capture_output=True, text=True, check=True).stdout
-    return {line.split()[0].split("@")[0] for line in out.splitlines()}
+    """Names in an object's table of symbols."""
+    everywhere = names_of_all(option)
+    return everywhere[path] if path in everywhere else read_names([path], option)[path]
 
 
 def defined(path):
