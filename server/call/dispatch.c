@@ -541,35 +541,39 @@ static bool is_here(const struct client *client, const struct staged *staged) {
 }
 
 /* The memory of all keys of the window is asked for before the first is touched, and so is that of
- * the elements that are looked up in large values. */
+ * the elements that are looked up in large values. Often it is one key again and again. */
 static void prefetch_window(const struct client *client, const struct staged *window, unsigned n) {
     const struct keyspace *keyspace = client->worker->shard.keyspace;
+    const struct key *keys[DISPATCH_WINDOW];
     struct element_hint hints[DISPATCH_WINDOW];
-    unsigned count = 0;
+    unsigned keys_count = 0, hints_count = 0;
     if (n < 2) {
         return; /* it is touched at once */
     }
     for (unsigned i = 0; i < n; i++) {
-        if (is_here(client, &window[i])) {
-            keyspace_prefetch_bucket(keyspace, client->db, &window[i].key);
+        if (!is_here(client, &window[i])) {
+            continue;
+        }
+        const struct key *key = &window[i].key;
+        if (keys_count == 0 || key->hash != keys[keys_count - 1]->hash) {
+            keys[keys_count++] = key;
+            keyspace_prefetch_bucket(keyspace, client->db, key);
+        }
+        const struct command_ref *ref = window[i].ref;
+        if (ref->element != 0) {
+            const struct request *request = &window[i].request;
+            hints[hints_count++] = (struct element_hint){
+                .key = key,
+                .element = command_element(ref, request->argv, request->argc),
+                .db = client->db,
+            };
         }
     }
-    for (unsigned i = 0; i < n; i++) {
-        if (is_here(client, &window[i])) {
-            keyspace_prefetch_entry(keyspace, client->db, &window[i].key);
-            const struct command_ref *ref = window[i].ref;
-            if (ref->element != 0) {
-                const struct request *request = &window[i].request;
-                hints[count++] = (struct element_hint){
-                    .key = &window[i].key,
-                    .element = command_element(ref, request->argv, request->argc),
-                    .db = client->db,
-                };
-            }
-        }
+    for (unsigned i = 0; i < keys_count; i++) {
+        keyspace_prefetch_entry(keyspace, client->db, keys[i]);
     }
-    if (count > 1) {
-        keyspace_prefetch_elements(keyspace, hints, count);
+    if (hints_count > 1) {
+        keyspace_prefetch_elements(keyspace, hints, hints_count);
     }
 }
 
