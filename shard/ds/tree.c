@@ -374,15 +374,50 @@ static void find_path(const struct tree *tree, const struct sought *sought, stru
     path->leaf = node;
 }
 
+/* The branch that has the item of this rank, which becomes its rank below it. Branches are passed
+ * by from the end that is nearer, four at a time: `total` items are below the node. */
+static uint32_t branch_of_rank(const struct inner *inner, uint64_t total, uint64_t *rank) {
+    const struct branch *branches = inner->branches;
+    if (*rank >= total / 2) {
+        uint32_t i = inner->count;
+        uint64_t before = total; /* items below the branches before the i-th */
+        for (; i >= 4; i -= 4) {
+            const struct branch *four = &branches[i - 4];
+            uint64_t sum = four[0].count + four[1].count + four[2].count + four[3].count;
+            if (before - sum <= *rank) {
+                break;
+            }
+            before -= sum;
+        }
+        do {
+            before -= branches[--i].count;
+        } while (before > *rank);
+        *rank -= before;
+        return i;
+    }
+    uint32_t i = 0;
+    for (; i + 4 <= inner->count; i += 4) {
+        const struct branch *four = &branches[i];
+        uint64_t sum = four[0].count + four[1].count + four[2].count + four[3].count;
+        if (*rank < sum) {
+            break;
+        }
+        *rank -= sum;
+    }
+    for (; *rank >= branches[i].count; i++) {
+        *rank -= branches[i].count;
+    }
+    return i;
+}
+
 static void find_rank(const struct tree *tree, uint64_t rank, struct path *path) {
     check_slow(rank < tree->count);
     void *node = tree->root;
+    uint64_t total = tree->count;
     for (uint32_t depth = 0; depth < tree->height; depth++) {
         struct inner *inner = node;
-        uint32_t i = 0;
-        for (; rank >= inner->branches[i].count; i++) {
-            rank -= inner->branches[i].count;
-        }
+        uint32_t i = branch_of_rank(inner, total, &rank);
+        total = inner->branches[i].count;
         path->nodes[depth] = inner;
         path->indexes[depth] = i;
         node = inner->branches[i].child;
@@ -810,19 +845,34 @@ uint64_t tree_relocate(struct tree *tree, struct shard_heap *heap, uint64_t rank
 
 /* ---- Ranks ---- */
 
+/* Items below the branches before this one, of `total` below the node: counted from the end that is
+ * nearer. */
+static uint64_t count_before(const struct inner *inner, uint32_t index, uint64_t total) {
+    uint64_t sum = 0;
+    if (index <= inner->count / 2) {
+        for (uint32_t i = 0; i < index; i++) {
+            sum += inner->branches[i].count;
+        }
+        return sum;
+    }
+    for (uint32_t i = index; i < inner->count; i++) {
+        sum += inner->branches[i].count;
+    }
+    return total - sum;
+}
+
 uint64_t tree_rank_of(const struct tree *tree, const struct tree_bound *bound) {
     if (tree->root == NULL) {
         return 0;
     }
     struct sought sought = seek_bound(bound);
     const void *node = tree->root;
-    uint64_t rank = 0;
+    uint64_t rank = 0, total = tree->count;
     for (uint32_t depth = 0; depth < tree->height; depth++) {
         const struct inner *inner = node;
         uint32_t index = inner_search(inner, &sought);
-        for (uint32_t i = 0; i < index; i++) {
-            rank += inner->branches[i].count;
-        }
+        rank += count_before(inner, index, total);
+        total = inner->branches[index].count;
         node = inner->branches[index].child;
     }
     return rank + leaf_search(node, &sought);
