@@ -23,6 +23,7 @@ extern const struct command commands_bitmap[];
 extern const struct command commands_hyperloglog[];
 extern const struct command commands_geo[];
 extern const struct command commands_pubsub[];
+extern const struct command commands_persistence[];
 
 /* All of them, ended by NULL: for command_table_new. */
 extern const struct command *const command_families[];

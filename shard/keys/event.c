@@ -37,6 +37,7 @@ const struct event_row event_rows[EVENT_COUNT] = {
     [EVENT_PFCOUNT] = {"", 0},
     [EVENT_RENAME_FROM] = {"rename_from", 'g'},
     [EVENT_RENAME_TO] = {"rename_to", 'g'},
+    [EVENT_RESTORE] = {"restore", 'g'},
     [EVENT_RPOP] = {"rpop", 'l'},
     [EVENT_RPUSH] = {"rpush", 'l'},
     [EVENT_SADD] = {"sadd", 's'},

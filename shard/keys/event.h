@@ -43,6 +43,7 @@ enum key_event {
     EVENT_PFCOUNT, /* it has a cached count now: a change, but notifications do not tell of it */
     EVENT_RENAME_FROM,
     EVENT_RENAME_TO,
+    EVENT_RESTORE,
     EVENT_RPOP,
     EVENT_RPUSH,
     EVENT_SADD,

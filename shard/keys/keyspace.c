@@ -243,6 +243,17 @@ uint8_t entry_frequency(const struct keyspace *ks, const struct entry *entry, in
     return (uint8_t)lfu_decayed(ks, entry->lru, now_ms);
 }
 
+void keyspace_set_usage(struct keyspace *ks, uint32_t db, const struct key *key,
+                        int64_t idle_seconds, int frequency, int64_t now_ms) {
+    struct entry *entry = keyspace_find_any(ks, db, key);
+    if (ks->lru_mode == LFU_COUNTER && frequency >= 0) {
+        entry->lru = (lfu_minutes(now_ms) << 8 | (uint32_t)frequency) & LRU_MASK;
+    } else if (ks->lru_mode == LRU_CLOCK && idle_seconds >= 0) {
+        int64_t touched = now_ms / 1000 - idle_seconds;
+        entry->lru = (uint32_t)(touched > 0 ? touched : 0) & LRU_MASK;
+    }
+}
+
 /* ---- Entries in tables ---- */
 
 struct entry *database_find(const struct database *database, const struct key *key) {
@@ -768,17 +779,31 @@ struct entry *keyspace_put(struct keyspace *ks, uint32_t db, const struct key *k
     return entry;
 }
 
+size_t keyspace_making(const struct keyspace *ks) {
+    return heap_used(ks->heap);
+}
+
+void keyspace_made(struct keyspace *ks, size_t making) {
+    ks->bytes += heap_used(ks->heap) - making;
+}
+
+struct entry *keyspace_take(struct keyspace *ks, uint32_t db, const struct key *key,
+                            const struct value *value, int64_t expires_at, int64_t now_ms,
+                            enum key_event event) {
+    struct entry *old = keyspace_find_old(ks, db, key, now_ms);
+    hook_pre_write(ks, db, key, old);
+    struct loan loan = {.value = *value, .expires_at = expires_at, .present = true};
+    struct entry *entry = put_clone(ks, &loan, db, key, old, now_ms, true);
+    /* ks->bytes has it already. */
+    keyspace_database(ks, db)->slots[key->slot].bytes += value_memory(ks->forms, value);
+    keyspace_tell(ks, db, key, event, entry_type(entry));
+    return entry;
+}
+
 struct entry *keyspace_put_copy(struct keyspace *ks, uint32_t db, const struct key *key,
                                 const struct value_copy *copy, int64_t expires_at, int64_t now_ms,
                                 enum key_event event) {
-    struct entry *old = keyspace_find_old(ks, db, key, now_ms);
-    hook_pre_write(ks, db, key, old);
-    struct loan loan = {.value = copy->to, .expires_at = expires_at, .present = true};
-    struct entry *entry = put_clone(ks, &loan, db, key, old, now_ms, true);
-    /* ks->bytes has it already. */
-    keyspace_database(ks, db)->slots[key->slot].bytes += value_memory(ks->forms, &copy->to);
-    keyspace_tell(ks, db, key, event, entry_type(entry));
-    return entry;
+    return keyspace_take(ks, db, key, &copy->to, expires_at, now_ms, event);
 }
 
 void keyspace_gave(struct keyspace *ks, uint32_t db, const struct key *key) {

@@ -169,6 +169,11 @@ size_t entry_memory(const struct keyspace *ks, const struct entry *entry);
 uint32_t entry_idle_seconds(const struct keyspace *ks, const struct entry *entry, int64_t now_ms);
 uint8_t entry_frequency(const struct keyspace *ks, const struct entry *entry, int64_t now_ms);
 
+/* What another server knows of how a live key was used, if it says something about the clock that
+ * is kept: seconds since the last touch, the counter of touches; less than 0: nothing. */
+void keyspace_set_usage(struct keyspace *ks, uint32_t db, const struct key *key,
+                        int64_t idle_seconds, int frequency, int64_t now_ms);
+
 #define KEEP_TTL INT64_C(-2)
 
 /* ---- Keys ---- */
@@ -236,6 +241,16 @@ bool keyspace_copy_some(struct keyspace *ks, struct value_copy *copy);
 struct entry *keyspace_put_copy(struct keyspace *ks, uint32_t db, const struct key *key,
                                 const struct value_copy *copy, int64_t expires_at, int64_t now_ms,
                                 enum key_event event);
+
+/* A value that is made in the heap outside of any key: its bytes are in nobody's books but between
+ * these two, which are to be called around each step of making (or freeing) it. */
+size_t keyspace_making(const struct keyspace *ks);
+void keyspace_made(struct keyspace *ks, size_t making);
+/* Gives a key such a value, whose root is the keyspace's from now on (what is a row of bytes is
+ * copied), with this deadline, as fresh as a new one; replaces what is there. */
+struct entry *keyspace_take(struct keyspace *ks, uint32_t db, const struct key *key,
+                            const struct value *value, int64_t expires_at, int64_t now_ms,
+                            enum key_event event);
 
 /* The value of a live key is another shard's now: the key goes. EVENT_RENAME_FROM. */
 void keyspace_gave(struct keyspace *ks, uint32_t db, const struct key *key);

@@ -463,11 +463,15 @@ void set_edit_replace(struct set_edit *edit, struct change *change) {
     free(edit->buffer);
 }
 
+void set_edit_drop_buffer(struct set_edit *edit) {
+    free(edit->buffer);
+}
+
 void set_edit_drop(struct set_edit *edit) {
     if (edit->made.form == FORM_TABLE) {
         members_free(edit->heap, edit->made.root);
     }
-    free(edit->buffer);
+    set_edit_drop_buffer(edit);
 }
 
 void set_edit_shrink(struct set_edit *edit) {

@@ -126,6 +126,8 @@ void set_edit_put(struct set_edit *edit, struct change *change);
 /* The set of the change becomes this one. */
 void set_edit_replace(struct set_edit *edit, struct change *change);
 void set_edit_drop(struct set_edit *edit);
+/* The table that it has become, edit->made, is somebody else's. */
+void set_edit_drop_buffer(struct set_edit *edit);
 
 /* False: it was there already; it was not there. */
 bool set_add(struct set_edit *edit, struct set_member *member);

@@ -195,6 +195,22 @@ static void append_node(struct shard_heap *heap, struct stream *stream, struct s
     idtree_add(heap, &stream->nodes, id, lp);
 }
 
+bool stream_take_node(struct shard_heap *heap, struct stream *stream, struct stream_id master,
+                      struct bytes listpack) {
+    if (!stream_node_is_sound(listpack, master) ||
+        (stream->nodes.count > 0 && !stream_id_less(stream_last_entry(stream), master))) {
+        return false;
+    }
+    size_t used = heap_used(heap);
+    char *lp = heap_alloc(heap, listpack.len);
+    memcpy(lp, listpack.ptr, listpack.len);
+    idtree_add(heap, &stream->nodes, master, lp);
+    stream->tail_room = listpack.len;
+    stream->length += (uint64_t)stream_node_read(lp, master).live;
+    stream->bytes += heap_used(heap) - used;
+    return true;
+}
+
 static void append_entry(struct shard_heap *heap, struct stream *stream,
                          const struct idtree_place *place, const struct stream_node *node,
                          struct stream_id id, const struct bytes *pairs, uint32_t fields,

@@ -49,6 +49,11 @@ struct stream_limits {
 /* An entry behind the last. `pairs`: field, value, field ... */
 void stream_append(struct shard_heap *heap, struct stream *stream, struct stream_id id,
                    const struct bytes *pairs, uint32_t fields, const struct stream_limits *limits);
+/* A copy of a node as another server has it, behind those that are there. False: these bytes are no
+ * node, or it does not belong there. `length` grows; nothing else that the stream says of itself.
+ */
+bool stream_take_node(struct shard_heap *heap, struct stream *stream, struct stream_id master,
+                      struct bytes listpack);
 /* False: it is not there. Neither `first` nor `max_deleted` is touched. */
 bool stream_delete(struct shard_heap *heap, struct stream *stream, struct stream_id id);
 bool stream_has(const struct stream *stream, struct stream_id id);

@@ -340,6 +340,22 @@ static char *edit_inline(struct change *change, size_t length, bool growing) {
     return blob->data;
 }
 
+struct value string_new(struct shard_heap *heap, struct bytes text) {
+    struct value value = {.type = TYPE_STRING, .form = FORM_INLINE};
+    if (text.len <= 20 && num_parse_i64(text, &value.number)) {
+        value.form = FORM_INT;
+    } else if (text.len <= VALUE_INLINE_MAX) {
+        value.bytes = text;
+    } else {
+        struct blob *blob = blob_new(heap, text.len, text.len);
+        heap_adopt(heap, blob_bytes(blob));
+        memcpy(blob->data, text.ptr, text.len);
+        value.form = FORM_BLOB;
+        value.root = blob;
+    }
+    return value;
+}
+
 char *string_edit(struct change *change, size_t length, bool growing) {
     struct keyspace *ks = change->ks;
     if (!change->entry) {

@@ -12,6 +12,7 @@
 #include "shard/keys/change.h"
 
 struct blob;
+struct shard_heap;
 
 /* ---- Reading ---- */
 
@@ -63,6 +64,9 @@ struct entry *string_set_int(const struct string_target *target, int64_t value);
  * where it is one already. */
 struct entry *string_replace_int(const struct string_target *target, struct entry *entry,
                                  int64_t value);
+/* A string for keyspace_take: a number, a copy in a block of its own, or, if they are few, the
+ * bytes themselves. */
+struct value string_new(struct shard_heap *heap, struct bytes text);
 /* A writable view of the string that a change is open for (of none: one is created) of `length`
  * bytes; old content is kept up to `length`, new bytes are zero. Leaves room to grow if `growing`.
  * The result is "raw" encoded as APPEND and SETRANGE make it. The TTL stays. Valid until the change

@@ -41,7 +41,7 @@ static size_t next_pair(const char *lp, size_t at) {
 }
 
 /* How a score is stored; a text stands in `scratch` (NUM_DOUBLE_BYTES). */
-static struct listpack_new new_score(double score, char *scratch) {
+struct listpack_new zset_score_item(double score, char *scratch) {
     if (score > -0x1p62 && score < 0x1p62 && score == (double)(int64_t)score) {
         return listpack_new_int((int64_t)score);
     }
@@ -320,7 +320,7 @@ static void packed_add(struct change *change, struct bytes member, double score)
              ? 0
              : seek_pair(lp, listpack_first(lp), &bound, &unused);
     char scratch[NUM_DOUBLE_BYTES];
-    struct listpack_new first = listpack_new(member), second = new_score(score, scratch);
+    struct listpack_new first = listpack_new(member), second = zset_score_item(score, scratch);
     size_t bytes = packed_bytes(&change->value).len;
     at = at == 0 ? bytes - 1 : at;
     char *start = packed_splice(change, at, 0, first.bytes + second.bytes);
@@ -348,7 +348,7 @@ static void move_pair(char *lp, size_t at, size_t bytes, size_t to) {
 static void packed_rescore(struct change *change, size_t at, double score) {
     size_t second = listpack_next(packed_start(&change->value), at);
     char scratch[NUM_DOUBLE_BYTES], member_scratch[NUM_I64_BYTES];
-    struct listpack_new item = new_score(score, scratch);
+    struct listpack_new item = zset_score_item(score, scratch);
     packed_set(change, second, &item);
     char *lp = (char *)packed_start(&change->value);
     struct tree_bound bound = bound_of(member_at(lp, at, member_scratch), score);
@@ -420,7 +420,8 @@ static void make_listpack(struct change *change, const struct zset_item *items, 
     char scratch[NUM_DOUBLE_BYTES];
     size_t bytes = LISTPACK_EMPTY_BYTES;
     for (uint64_t i = 0; i < count; i++) {
-        bytes += listpack_new(items[i].member).bytes + new_score(items[i].score, scratch).bytes;
+        bytes +=
+            listpack_new(items[i].member).bytes + zset_score_item(items[i].score, scratch).bytes;
     }
     struct value value = {.type = TYPE_ZSET};
     char room[PACKED_INLINE_MAX], *lp = room;
@@ -431,7 +432,7 @@ static void make_listpack(struct change *change, const struct zset_item *items, 
     char *to = lp + LISTPACK_HEADER_BYTES, end = *to;
     for (uint64_t i = 0; i < count; i++) {
         struct listpack_new first = listpack_new(items[i].member);
-        struct listpack_new second = new_score(items[i].score, scratch);
+        struct listpack_new second = zset_score_item(items[i].score, scratch);
         to = listpack_put(listpack_put(to, &first), &second);
     }
     *to = end;

@@ -14,6 +14,7 @@
 #define SHOAL_SHARD_TYPES_ZSET_H
 
 #include "base/num.h"
+#include "shard/ds/listpack.h"
 #include "shard/ds/tree.h"
 #include "shard/keys/change.h"
 
@@ -71,6 +72,10 @@ struct zset_walk {
 /* Stands at this rank; behind the last (either) there is nothing. */
 void zset_walk_init(struct zset_walk *walk, const struct value *value, uint64_t rank, bool down);
 bool zset_walk_next(struct zset_walk *walk, struct zset_item *ret);
+
+/* A score as a listpack has it; its text, if it is no whole number, is written to `scratch`
+ * (NUM_DOUBLE_BYTES). */
+struct listpack_new zset_score_item(double score, char *scratch);
 
 /* ---- Changing ---- */
 

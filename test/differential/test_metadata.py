@@ -23,10 +23,10 @@ COMMANDS = {
     "hdel": [], "hexists": [], "hget": [], "hgetall": [], "hincrby": [], "hincrbyfloat": [], "hkeys": [], "hlen": [],
     "hmget": [], "hmset": [], "hrandfield": [], "hscan": [], "hset": [], "hsetnx": [], "hstrlen": [], "hvals": [],
     "pfadd": [], "pfcount": [], "pfdebug": [], "pfmerge": [], "pfselftest": [],
-    "copy": [], "del": [], "exists": [], "expire": [], "expireat": [], "expiretime": [], "keys": [], "move": [],
+    "copy": [], "del": [], "dump": [], "exists": [], "expire": [], "expireat": [], "expiretime": [], "keys": [], "move": [],
     "object": ["encoding", "freq", "help", "idletime", "refcount"],
     "persist": [], "pexpire": [], "pexpireat": [], "pexpiretime": [], "pttl": [], "randomkey": [], "rename": [],
-    "renamenx": [], "scan": [], "sort": [], "sort_ro": [], "touch": [], "ttl": [], "type": [], "unlink": [], "wait": [],
+    "renamenx": [], "restore": [], "restore-asking": [], "scan": [], "sort": [], "sort_ro": [], "touch": [], "ttl": [], "type": [], "unlink": [], "wait": [],
     "auth": [], "clusterscan": [],
     "client": [
         "capa", "getname", "getredir", "help", "id", "info", "kill", "list", "no-evict", "no-touch", "pause", "reply",

@@ -114,7 +114,7 @@ class Peer:
         at, found = 0, []
         while at < len(data):
             command, at = parse(data, at)
-            found.append([word.decode() for word in command])
+            found.append([word.decode("utf-8", "surrogateescape") for word in command])
         return found
 
 

@@ -6,13 +6,14 @@ replicas. A case is a name, what is there before, and the commands that are look
 names, so that all cases can run on one server. A command that writes and has no case fails the tests that read this list.
 
 Words: {a} {b} {c} are keys of the case, mostly of different slots. PAST and SOON stand for absolute times in seconds, and
-PASTMS and SOONMS in milliseconds; '' for an empty word; WAIT n in place of a command waits that many ms, GONE until a key is deleted. `lazy`: nothing runs
+PASTMS and SOONMS in milliseconds; DUMPED for the dump of a string, DUMPEDHASH for that of a hash; '' for an empty word; WAIT n in place of a command waits that many ms, GONE until a key is deleted. `lazy`: nothing runs
 out by itself meanwhile. `unlogged`: Valkey logs what changes nothing. `drawn`: what it does is drawn at random.
 out by itself meanwhile. `unlogged`: Valkey logs what changes nothing. `logs_more`: it names fields, too, that are over.
 """
 
 import time
 
+import dumps
 from server import wait_for
 
 SET_AB = ["SET {a} one", "SET {b} two"]
@@ -24,6 +25,8 @@ LARGE_ZSET = ["ZADD {a} 1 x 2 y 3 z 4 " + "long" * 20]
 def case(name, *commands, before=(), **kwargs):
     return dict(name=name, before=list(before), commands=list(commands), **kwargs)
 
+
+DUMPS = {"DUMPED": dumps.dump(0, dumps.text(b"v")), "DUMPEDHASH": dumps.dump(4, b"\x01" + dumps.text(b"f") + dumps.text(b"v"))}
 
 CASES = [
     # ---- SET and its relatives
@@ -506,6 +509,18 @@ CASES = [
     case("multi-list", "MULTI", "RPUSH {a} 1 2", "LMOVE {a} {b} LEFT RIGHT", "RPOP {b}", "LTRIM {a} 5 6", "EXEC"),
     case("multi-swapdb", "MULTI", "SET {a} v", "SWAPDB 0 1", "SET {a} w", "SWAPDB 0 1", "EXEC"),
     case("multi-flushdb", "SELECT 3", "MULTI", "SET {a} v", "FLUSHDB", "SET {b} w", "EXEC", "SELECT 0"),
+    case("restore", "RESTORE {a} 0 DUMPED"),
+    case("restore-replace", "RESTORE {a} 0 DUMPED REPLACE", before=["SET {a} u EX 100"]),
+    case("restore-replace-type", "RESTORE {a} 0 DUMPEDHASH REPLACE", before=["RPUSH {a} u"]),
+    case("restore-ttl", "RESTORE {a} 100000 DUMPED"),
+    case("restore-ttl-replace", "RESTORE {a} 100000 DUMPEDHASH REPLACE", before=["SET {a} u"]),
+    case("restore-absttl", "RESTORE {a} SOONMS DUMPED ABSTTL"),
+    case("restore-idle", "RESTORE {a} 100000 DUMPED IDLETIME 100", "RESTORE {b} 0 DUMPED FREQ 100"),
+    case("restore-past", "RESTORE {a} PASTMS DUMPED ABSTTL REPLACE", before=["SET {a} u"]),
+    case("restore-past-missing", "RESTORE {a} PASTMS DUMPED ABSTTL"),
+    case("restore-error", "RESTORE {a} 0 DUMPED", "RESTORE {b} 0 u", before=["SET {a} u"]),
+    case("restore-asking", "RESTORE-ASKING {a} 0 DUMPED REPLACE", "RESTORE-ASKING {a} 100000 DUMPED REPLACE"),
+    case("multi-restore", "MULTI", "RESTORE {a} 100000 DUMPED", "RESTORE {b} 0 DUMPEDHASH", "EXEC"),
     case("flushall", "FLUSHALL", before=["SET {a} v", "COPY {a} {b} DB 2"]),
     case("flushall-async", "FLUSHALL ASYNC", "FLUSHALL", before=["SET {a} v"]),
     case("multi-flushall", "MULTI", "SET {a} v", "FLUSHALL", "SET {b} w", "EXEC"),
@@ -520,7 +535,7 @@ def words_of(command, name, now=None):
     for word in command.split(" "):
         word = {"SOON": str(int(now) + 1000), "PAST": str(int(now) - 1000)}.get(word, word)
         word = {"SOONMS": str(int(now * 1000) + 1000000), "PASTMS": str(int(now * 1000) - 1000000)}.get(word, word)
-        out.append("" if word == "''" else word.format(**keys))
+        out.append(DUMPS.get(word) or ("" if word == "''" else word.format(**keys)))
     return out
 
 

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* persistence: the functions that persistence_rows.c names.
+ *
+ * Thread: the shard that owns the key.
+ */
+#ifndef SHOAL_SERVER_COMMANDS_PERSISTENCE_PERSISTENCE_H
+#define SHOAL_SERVER_COMMANDS_PERSISTENCE_PERSISTENCE_H
+
+#include "server/call/command.h"
+
+command_fn command_dump;
+command_fn command_restore;
+
+#endif

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Dumps of values made by hand, in forms that no server writes any more: what Redis up to 6.2 and Valkey still read."""
+
+import struct
+
+POLYNOMIAL = 0x95AC9329AC4BC9B5
+
+
+def _row(byte):
+    for _ in range(8):
+        byte = byte >> 1 ^ (POLYNOMIAL if byte & 1 else 0)
+    return byte
+
+
+TABLE = [_row(i) for i in range(256)]
+
+
+def crc64(data):
+    crc = 0
+    for byte in data:
+        crc = TABLE[(crc ^ byte) & 255] ^ crc >> 8
+    return crc
+
+
+def length(n):
+    if n < 64:
+        return bytes([n])
+    if n < 16384:
+        return bytes([0x40 | n >> 8, n & 255])
+    return b"\x80" + struct.pack(">I", n) if n < 2**32 else b"\x81" + struct.pack(">Q", n)
+
+
+def text(data):
+    return length(len(data)) + data
+
+
+def dump(kind, body, version=9):
+    data = bytes([kind]) + body + struct.pack("<H", version)
+    return data + struct.pack("<Q", crc64(data))
+
+
+def signed(data):
+    """The dump that these bytes are, with a checksum that is right."""
+    return data[:-8] + struct.pack("<Q", crc64(data[:-8]))
+
+
+def _ziplist_content(element):
+    try:
+        number = int(element)
+        if str(number).encode() != element:
+            raise ValueError
+    except ValueError:
+        n = len(element)
+        head = bytes([n]) if n < 64 else bytes([0x40 | n >> 8, n & 255]) if n < 16384 else b"\x80" + struct.pack(">I", n)
+        return head + element
+    if 0 <= number <= 12:
+        return bytes([0xF1 + number])
+    if -128 <= number < 128:
+        return b"\xfe" + struct.pack("<b", number)
+    if -(2**15) <= number < 2**15:
+        return b"\xc0" + struct.pack("<h", number)
+    if -(2**23) <= number < 2**23:
+        return b"\xf0" + struct.pack("<i", number)[:3]
+    if -(2**31) <= number < 2**31:
+        return b"\xd0" + struct.pack("<i", number)
+    return b"\xe0" + struct.pack("<q", number)
+
+
+def ziplist(elements):
+    items, before, last = b"", 0, 0
+    for element in elements:
+        item = (bytes([before]) if before < 254 else b"\xfe" + struct.pack("<I", before)) + _ziplist_content(element)
+        last = len(items)
+        items += item
+        before = len(item)
+    count = min(len(elements), 65535)
+    return struct.pack("<IIH", 11 + len(items), 10 + last, count) + items + b"\xff"
+
+
+def zipmap(pairs):
+    def size(n):
+        return bytes([n]) if n < 254 else b"\xfe" + struct.pack("<I", n)
+
+    out = bytes([min(len(pairs), 254)])
+    for i, (name, value) in enumerate(pairs):
+        unused = i % 3
+        out += size(len(name)) + name + size(len(value)) + bytes([unused]) + value + b"?" * unused
+    return out + b"\xff"
+
+
+def intset(numbers):
+    numbers = sorted(numbers)
+    width = next(w for w in (2, 4, 8) if all(-(1 << 8 * w - 1) <= n < 1 << 8 * w - 1 for n in numbers))
+    form = {2: "<h", 4: "<i", 8: "<q"}[width]
+    return struct.pack("<II", width, len(numbers)) + b"".join(struct.pack(form, n) for n in numbers)
+
+
+def digits(score):
+    if score != score:
+        return b"\xfd"
+    if score in (float("inf"), float("-inf")):
+        return b"\xfe" if score > 0 else b"\xff"
+    data = repr(score).encode()
+    return bytes([len(data)]) + data
