@@ -231,6 +231,29 @@ static size_t run_op(struct caller *caller, struct batch *batch) {
     return bytes;
 }
 
+/* A pipeline whose writes go to and fro between two shards comes in many stretches of an op or two:
+ * their calls are counted together, as are those of one stretch. */
+static void take_run(struct worker *worker, struct caller *caller) {
+    if (worker->batches.run.calls > 0) {
+        caller->run = worker->batches.run;
+        caller->tick = worker->batches.run_tick;
+        worker->batches.run = (struct call_run){0};
+    }
+}
+
+static void leave_run(struct worker *worker, const struct caller *caller) {
+    worker->batches.run = caller->run;
+    worker->batches.run_tick = caller->tick;
+}
+
+void batches_settle(struct worker *worker) {
+    if (worker->batches.run.calls > 0) {
+        struct caller caller = caller_of(worker);
+        take_run(worker, &caller);
+        call_settle(&caller);
+    }
+}
+
 static void batch_go_on(struct worker *worker, struct batch *batch);
 
 /* Until it is over it stands among those that wait, so that what comes behind it from the same
@@ -280,6 +303,7 @@ void batches_go_on(struct worker *worker) {
     struct list_node *node;
     while (!worker_slice_over(worker) && (node = list_pop_front(&cut)) != NULL) {
         batch_go_on(worker, LIST_ENTRY(node, struct batch, cut_node));
+        batches_settle(worker);
     }
     list_splice_back(&cut, &worker->batches.cut);
     list_splice_back(&worker->batches.cut, &cut);
@@ -300,6 +324,7 @@ static struct batch *batch_of_lock(struct lock_request *request) {
 
 /* Its key's lock was waited for, and perhaps the slot has gone meanwhile. */
 static void run_locked(struct worker *worker, struct batch *batch) {
+    batches_settle(worker);
     worker->slice.tick = rt_ticks(worker->rt);
     struct caller caller = caller_of(worker);
     caller.holds = &batch->lock; /* who waits for what it brings is served before others see it */
@@ -315,6 +340,7 @@ static void op_settled(void *context, struct lock_request *request) {
     struct batch *batch = batch_of_lock(request);
     run_locked(worker, batch);
     batch_go_on(worker, batch);
+    batches_settle(worker);
 }
 
 /* Stands in line for the next op's keys. */
@@ -391,6 +417,7 @@ void batch_lent(struct worker *worker, struct message *message) {
 void batch_back(struct worker *worker, struct message *message) {
     struct batch *batch = (struct batch *)message;
     batch_go_on(worker, batch);
+    batches_settle(worker);
 }
 
 /* Home it goes; and the first that stood behind it comes up, with the others behind it. */
@@ -419,13 +446,14 @@ static bool is_enough(const struct worker *worker, const struct batch *batch, si
            (UNLIKELY(reply_bytes > OUTBUF_CHUNK_BYTES) && batch->out.bytes > REPLIES_MAX);
 }
 
-/* Runs its ops as far as they may; true if all have run. */
+/* Runs its ops as far as they may; true if all have run. Leaves a run of calls to be settled. */
 static bool run_ops(struct worker *worker, struct batch *batch) {
     struct caller caller = caller_of(worker);
+    take_run(worker, &caller);
     bool moved = batch->slots_epoch != slots_epoch(&worker->node->slots);
     while (batch->ran < batch->count) {
         if (UNLIKELY(batch->ops[batch->ran].waits) && !order_may_run(batch)) {
-            call_settle(&caller);
+            leave_run(worker, &caller);
             suspend(worker, batch);
             return false;
         }
@@ -439,7 +467,7 @@ static bool run_ops(struct worker *worker, struct batch *batch) {
             op_wait(worker, batch);
             return false;
         }
-        if (UNLIKELY(worker->loop.visited) && !batch->ops[batch->ran].ref->brief) {
+        if (UNLIKELY(worker->loop.in_visit) && !batch->ops[batch->ran].ref->brief) {
             call_settle(&caller);
             batch_cut(worker, batch); /* who visits does not keep two threads waiting */
             return false;
@@ -451,7 +479,7 @@ static bool run_ops(struct worker *worker, struct batch *batch) {
             return false;
         }
     }
-    call_settle(&caller);
+    leave_run(worker, &caller);
     return true;
 }
 

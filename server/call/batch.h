@@ -40,9 +40,12 @@ struct op {
 
 struct batch {
     struct message message; /* first */
-    struct client *client;  /* home's: never looked at by the owner of the keys */
-    uint64_t client_id;     /* for the owner, who knows it by that */
-    struct batch *next;     /* in the pool */
+    /* From who had it. Nobody who runs the ops writes to it or beside it: another thread sends it
+     * while they run. */
+    struct message baton;
+    struct client *client; /* home's: never looked at by the owner of the keys */
+    uint64_t client_id;    /* for the owner, who knows it by that */
+    struct batch *next;    /* in the pool */
     struct rt_buffer *input;
     struct large *large; /* of its first op, or NULL; lives as long as input */
     uint32_t count;
@@ -62,7 +65,6 @@ struct batch {
     uint32_t ran;   /* ops so far */
     bool suspended; /* linked in worker->batches.suspended */
     bool has_baton, waits_for_baton;
-    struct message baton;      /* from who had it */
     struct link link;          /* of worker->batches.suspended */
     struct list_node cut_node; /* of worker->batches.cut */
     struct batch *followers;   /* of the same client, that came meanwhile, linked by next */
@@ -109,6 +111,9 @@ void batch_baton_arrived(struct worker *worker, struct message *baton);
 void batch_send_baton(struct worker *worker, struct batch *batch);
 /* Owner of the keys, once a turn: goes on with those that were cut. */
 void batches_go_on(struct worker *worker);
+/* Owner of the keys: counts the calls of batches that are not counted yet. Behind each row of
+ * messages that are batches or batons, before anything else is done. */
+void batches_settle(struct worker *worker);
 /* Home: what came ahead of a batch, or with it, is ready. Batch news are freed. */
 void batch_take_news(struct batch *batch, struct batch_news *news);
 void batch_returned(struct batch *batch);

@@ -8,6 +8,7 @@
 
 #include "base/links.h"
 #include "base/list.h"
+#include "server/call/call.h"
 #include "server/worker/stock.h"
 
 struct batch;
@@ -22,6 +23,8 @@ struct batches {
     /* The owner's. */
     struct links suspended; /* whose next op waits, by client: for a lock */
     struct list cut;        /* or for the next turn */
+    struct call_run run;    /* calls that are not counted yet: batches_settle */
+    uint64_t run_tick;      /* since then */
 };
 
 #endif

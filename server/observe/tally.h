@@ -25,9 +25,9 @@ struct worker_stats {
     uint64_t ops_away; /* that were sent to other shards: hops */
     uint64_t ops_for_others;
     uint64_t ops_moved; /* that went on, or were planned anew, as their slot had gone elsewhere */
-    uint64_t batches_away;       /* trips */
-    uint64_t visits;             /* to it, while it slept (visit.h) */
-    uint64_t rounds;             /* turns that went on with mail, without asking the kernel */
+    uint64_t batches_away; /* trips */
+    uint64_t visits;       /* to it, while it slept (visit.h) */
+    uint64_t rounds;       /* turns, and visits in between, for mail, without asking the kernel */
     uint64_t looks, looks_found; /* for messages before a sleep; that brought some (look.h) */
     uint64_t txns, txn_refusals; /* operations on several shards; numbers that came too late */
     uint64_t txn_times_moved;    /* because keys had run out while the locks were asked for */

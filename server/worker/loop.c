@@ -511,10 +511,12 @@ static bool may_go_on(const struct worker *worker) {
            rt_ticks(worker->rt) < worker->loop.round_until;
 }
 
-/* Mail is there, and may be worked off at once. */
+/* Mail is there, or has been in a visit, and may be worked off at once. */
 static bool goes_round(struct worker *worker) {
+    bool own_mail = worker->loop.own_mail;
+    worker->loop.own_mail = false;
     return may_go_on(worker) && !worker->loop.looking &&
-           post_any(worker->server->office, worker->id);
+           (own_mail || post_any(worker->server->office, worker->id));
 }
 
 /* One runtime turn, with the look or sleep before it; or none, if mail came while that of this turn
@@ -666,7 +668,8 @@ void worker_publish(struct worker *worker) {
     if (post_get_stats(office, worker->id).wakes != wakes) {
         worker->loop.round_until = 0; /* they leave with the next runtime turn */
     }
-    if (worker->loop.more && !worker->loop.stopping) {
+    bool more = worker->loop.more || worker->loop.own_mail;
+    if (more && !worker->loop.stopping) {
         worker->loop.sleep_ns = 0;
     } else if (left && worker->loop.sleep_ns > ROOM_WAIT_NS) {
         worker->loop.sleep_ns = ROOM_WAIT_NS;

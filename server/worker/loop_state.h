@@ -21,11 +21,12 @@ struct loop_state {
     bool looking; /* for messages, since look_start, look_ns at most */
     enum look_reason look_reason;
     uint64_t look_start, look_ns;
-    int64_t sleep_ns;     /* how long the next turn may wait; 0: there is work */
-    bool asleep;          /* it has announced that */
-    int64_t wake_ms;      /* monotonic: when that ends by itself */
-    bool visits;          /* it may visit others that sleep (visit.h) */
-    bool visited;         /* and is visited: what may take long is left to its own thread */
+    int64_t sleep_ns; /* how long the next turn may wait; 0: there is work */
+    bool asleep;      /* it has announced that */
+    int64_t wake_ms;  /* monotonic: when that ends by itself */
+    bool visits;      /* it may visit others that sleep (visit.h) */
+    bool in_visit;    /* as host or visitor: what may take long is left to a turn of its own */
+    bool own_mail;    /* it has worked off some of its own in a visit: a turn sees to the rest */
     int64_t unvisited_ms; /* monotonic: until then nobody visits it */
     uint64_t round_until; /* ticks: until then the next turn need not ask the kernel for news */
     bool more;            /* there is work for another turn at once */

@@ -3,7 +3,9 @@
 #include "server/worker/mail.h"
 
 #include "net/rt.h"
+#include "server/call/batch.h"
 #include "server/worker/handlers.h"
+#include "server/worker/message.h"
 #include "server/worker/park.h"
 #include "server/worker/worker.h"
 #include "shard/mailbox.h"
@@ -29,17 +31,24 @@ void mail_put_back(struct worker *worker) {
     worker->loop.inbox_at--;
 }
 
-bool mail_handle(struct worker *worker) {
+void mail_hand(struct worker *worker, struct message *message) {
+    if (message->kind != MESSAGE_BATCH && message->kind != MESSAGE_BATON) {
+        batches_settle(worker);
+    }
+    worker->server->handlers->messages[message->kind](worker, message);
+}
+
+/* True if there may be more. */
+static bool handle_all(struct worker *worker) {
     struct message *message = mail_next(worker);
     if (message == NULL) {
         return false;
     }
-    const struct handlers *handlers = worker->server->handlers;
     worker->loop.mail_ms = rt_mono_ms(worker->rt);
     worker_slice_enter(worker);
     for (;;) {
         if (LIKELY(!park_keeps(worker, message))) {
-            handlers->messages[message->kind](worker, message);
+            mail_hand(worker, message);
         }
         bool waited = worker->parked.first_kept != NULL && !worker->parked.is;
         if (worker->loop.inbox_at == worker->loop.inbox_count && !waited) {
@@ -50,4 +59,10 @@ bool mail_handle(struct worker *worker) {
         }
         message = mail_next(worker);
     }
+}
+
+bool mail_handle(struct worker *worker) {
+    bool more = handle_all(worker);
+    batches_settle(worker);
+    return more;
 }

@@ -16,6 +16,8 @@ struct worker;
 struct message *mail_next(struct worker *worker);
 /* The message that was given last is the next once more; none of those that waited. */
 void mail_put_back(struct worker *worker);
+/* Has it handled. When the last for now has been, batches_settle is due. */
+void mail_hand(struct worker *worker, struct message *message);
 /* Handles what is there, for a slice; true if there may be more. */
 bool mail_handle(struct worker *worker);
 

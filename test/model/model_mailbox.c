@@ -339,11 +339,13 @@ struct handshake {
     bool blind_withdraw; /* who takes his announcement back does not ask whether he is visited */
     bool barges_in;      /* nor who wakes by himself */
     bool blind_leave;    /* the visitor does not ask whether somebody knocked */
+    bool unknocked;      /* what the visitor himself sends the host is no knock */
     bool told_early;     /* before the receiver was looked after */
     bool hasty;          /* what was told of may have been taken since by a visitor */
     /* What is walked. */
     bool looks;                     /* before it sleeps */
     bool visits;                    /* the senders do */
+    bool sends_inside;              /* and send the host more, while they visit it */
     unsigned char timeouts;         /* how often the receiver's sleep may end by itself */
     unsigned char to_send[SENDERS]; /* messages */
     /* Where it stands. */
@@ -351,6 +353,7 @@ struct handshake {
     unsigned char state; /* of the receiver */
     unsigned char seen[SENDERS];
     bool claimed[SENDERS]; /* by this sender, for a visit */
+    bool inside[SENDERS];  /* it sends from inside one */
     unsigned char sender[SENDERS], receiver;
     bool rung;
     unsigned char sees_told[SENDERS]; /* the receiver: a message that was told of */
@@ -393,6 +396,9 @@ static void sender_step(struct handshake *h, unsigned i) {
     case S_LOOK:
         h->seen[i] = h->state;
         h->sender[i] = h->state != AWAKE && h->state != KNOCKED ? S_CLAIM : S_TELL;
+        if (h->inside[i] && h->unknocked) {
+            h->sender[i] = S_TELL;
+        }
         break;
     case S_CLAIM: /* a compare and exchange: only who finds it asleep rings, or visits */
         if (h->state != h->seen[i]) {
@@ -412,7 +418,8 @@ static void sender_step(struct handshake *h, unsigned i) {
         break;
     case S_TELL:
         h->told[i] = h->published[i];
-        h->sender[i] = h->claimed[i] ? S_VISIT : S_PUBLISH;
+        h->sender[i] = h->inside[i] ? S_LEAVE : h->claimed[i] ? S_VISIT : S_PUBLISH;
+        h->inside[i] = false;
         break;
     case S_VISIT:
         take(h);
@@ -588,6 +595,13 @@ static void walk_from(struct walk *walk, const struct handshake *h) {
                 next.sender[i] = S_WAKE; /* whatever is there, or has been taken */
                 walk_from(walk, &next);
             }
+            if (h->sends_inside && h->sender[i] == S_LEAVE && h->to_send[i] > 1) {
+                next = *h;
+                next.to_send[i]--;
+                next.inside[i] = true;
+                next.sender[i] = S_PUBLISH;
+                walk_from(walk, &next);
+            }
         }
     }
     if (receiver_can(h)) {
@@ -626,6 +640,8 @@ Test(mailbox, no_interleaving_of_the_handshake_loses_a_wake_up) {
         {.to_send = {2, 2}, .timeouts = 2, .looks = true},
         {.to_send = {2, 2}, .timeouts = 2, .visits = true},
         {.to_send = {3, 2}, .timeouts = 2, .visits = true, .looks = true},
+        {.to_send = {3, 2}, .timeouts = 2, .visits = true, .sends_inside = true},
+        {.to_send = {2, 2}, .timeouts = 2, .visits = true, .sends_inside = true, .looks = true},
     };
     for (size_t i = 0; i < sizeof sound / sizeof *sound; i++) {
         struct walk done = walk(&sound[i]);
@@ -644,6 +660,7 @@ Test(mailbox, the_model_finds_what_can_lose_a_wake_up) {
         {.to_send = {1}, .looks = true, .blind_end = true},
         {.to_send = {1}, .looks = true, .unclaimed = true},
         {.to_send = {1, 1}, .visits = true, .blind_leave = true},
+        {.to_send = {2}, .visits = true, .sends_inside = true, .unknocked = true},
     };
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
         cr_assert_gt(walk(&faults[i]).lost, 0, "fault %zu", i);

@@ -394,6 +394,7 @@ const char *reached_name(enum reached reached) {
         [REACHED_TOLD] = "messages",
         [REACHED_EVENTS] = "keyspace events",
         [REACHED_VISITS] = "visits to workers that slept",
+        [REACHED_OWN_ROUNDS] = "rounds of visitors in between",
     };
     return names[reached];
 }
@@ -456,6 +457,7 @@ void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), voi
     ret->reached[REACHED_FOUND] = counts->found;
     ret->reached[REACHED_PARKED] = counts->parked;
     ret->reached[REACHED_VISITS] = counts->visits;
+    ret->reached[REACHED_OWN_ROUNDS] = counts->own_rounds;
     ret->virtual_ns = sim_now_ns(scenario->sim) - start_ns;
     if (ret->ok) { /* else it is in the middle of something */
         EACH_SERVER(scenario, i) {

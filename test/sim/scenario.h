@@ -40,6 +40,7 @@ enum reached {
     REACHED_HANDED,        /* entries of streams, by groups */
     REACHED_TOLD,          /* messages, to who has subscribed */
     REACHED_EVENTS,        /* of keys, the same */
+    REACHED_OWN_ROUNDS,    /* mail of the visitor's that it worked off in between */
     REACHED_COUNT,
 };
 const char *reached_name(enum reached reached);

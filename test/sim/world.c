@@ -392,7 +392,7 @@ static void run_publish(struct thread *thread) {
     struct world *world = thread->world;
     const struct server *server = thread->worker->server;
     thread->worker->loop.visits = rng_below(&world->rng, 2) == 0;
-    uint64_t before = 0, after = 0, visits = 0;
+    uint64_t before = 0, after = 0, visits = 0, rounds = thread->worker->stats.rounds;
     for (unsigned i = 0; i < server->workers_count; i++) {
         before += server->workers[i]->parked.is ? touched(server->workers[i]) : 0;
         visits -= server->workers[i]->stats.visits;
@@ -403,6 +403,7 @@ static void run_publish(struct thread *thread) {
         visits += server->workers[i]->stats.visits;
     }
     world->counts.visits += visits;
+    world->counts.own_rounds += thread->worker->stats.rounds - rounds;
     if (before != after) {
         world_fail(world, "who is parked was visited, and its shard touched");
     }

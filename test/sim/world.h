@@ -49,6 +49,7 @@ struct world_counts {
     uint64_t found;       /* looks before a sleep that brought a message */
     uint64_t parked;      /* turns of workers that were parked and still are */
     uint64_t visits;      /* to workers that slept */
+    uint64_t own_rounds;  /* of visitors, in between */
 };
 
 struct world *world_new(const struct world_options *options);
