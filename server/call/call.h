@@ -32,14 +32,15 @@ struct call_run {
     uint32_t calls, max; /* so far, and at most */
 };
 
-/* What is left of a command: its key gets a value of another shard's that takes long to copy. The
- * call is over, and what it replied stands; but it has not happened before this has. */
+/* What is left of a command: its key gets a copy of a value that takes long to make. The call is
+ * over, and what it replied stands; but it has not happened before this has. */
 struct put_later {
     struct list_node node; /* of worker->txns.puts */
     struct txn_part *part; /* whose it is, and who frees it */
     struct value_copy copy;
     struct key key;
     uint32_t db;
+    bool is_here; /* the value it is a copy of is the same shard's, and lent for it */
     enum key_event event;
     int64_t expires_at;
     int64_t now_ms;
@@ -65,9 +66,10 @@ struct caller {
     /* What it does is part of something larger: who waits for what it adds is served after that. */
     bool inside;
     const struct lock_request *holds; /* what its caller has locked on the shard, or NULL */
-    uint32_t order;              /* and which of the commands of a transaction over shards it is: */
-    uint64_t txn;                /* its number for effects.h, or 0 */
-    const struct view *view;     /* the shards of all workers, which are parked (park.h), or NULL */
+    uint32_t order;          /* and which of the commands of a transaction over shards it is: */
+    uint64_t txn;            /* its number for effects.h, or 0 */
+    const struct view *view; /* the shards of all workers, which are parked (park.h), or NULL */
+    bool puts_later; /* exec_put may leave what is long: the keys are locked till it is done */
     struct put_later *put_later; /* set by exec_put; for the caller, who must see to it; or NULL */
 };
 

@@ -46,7 +46,7 @@
 enum route {
     ROUTE_UNKNOWN, /* no such command or subcommand, wrong arity: refuse says which */
     ROUTE_KEY,     /* on the shard of its keys: `target` */
-    ROUTE_APART,   /* keys on several shards: a transaction */
+    ROUTE_APART,   /* a transaction: keys on several shards, or what takes long with them locked */
     ROUTE_HOME,    /* on this thread */
     ROUTE_QUEUE,   /* inside MULTI: run by EXEC */
 };
@@ -199,7 +199,8 @@ static enum route route_keys(struct client *client, struct staged *staged) {
     uint64_t epoch = staged->keys->slots_epoch;
     bool may_part =
         staged->keys->wide && (slots_changing(epoch) || epoch != slots_epoch(&worker->node->slots));
-    return staged->keys->apart || may_part ? ROUTE_APART : ROUTE_KEY;
+    bool apart = staged->keys->apart || may_part || staged->ref->row->copies;
+    return apart ? ROUTE_APART : ROUTE_KEY;
 }
 
 /* The command of a request. `previous` is the one staged before it, or NULL: pipelines repeat

@@ -87,14 +87,19 @@ bool exec_input(const struct exec *x, uint32_t argv_index, unsigned lookup_flags
 
 void exec_put(struct exec *x, uint32_t db, const struct key *key, const struct loan *from,
               enum key_event event) {
-    if (from->entry == NULL && UNLIKELY(keyspace_put_is_long(x->keyspace, from))) {
-        check(x->stage == STAGE_AT && x->caller->put_later == NULL);
+    bool is_here = from->entry != NULL;
+    if (UNLIKELY(keyspace_put_is_long(x->keyspace, from)) && (!is_here || x->caller->puts_later)) {
+        check((is_here || x->stage == STAGE_AT) && x->caller->put_later == NULL);
         effect_told(x);
+        if (is_here) {
+            keyspace_lend(x->keyspace, from->entry);
+        }
         struct put_later *later = must_malloc(sizeof *later);
         *later = (struct put_later){
             .copy = value_copy_begin(from),
             .key = *key,
             .db = db,
+            .is_here = is_here,
             .event = event,
             .expires_at = from->expires_at,
             .now_ms = x->now_ms,
@@ -104,7 +109,7 @@ void exec_put(struct exec *x, uint32_t db, const struct key *key, const struct l
         return;
     }
     struct entry *entry = keyspace_put(x->keyspace, db, key, from, x->now_ms, event);
-    if (from->entry == NULL) {
+    if (!is_here) {
         effect_state_key(x, db, key->name, entry);
     }
 }

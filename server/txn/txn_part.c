@@ -144,6 +144,7 @@ static bool run_phase(struct worker *worker, struct txn_part *part) {
         .manner = part->manner,
         .txn = part->txn->effects,
         .inside = true,
+        .puts_later = part->locked,
     };
     while (is_in_phase(part, part->next)) {
         if (LIKELY(!txn_task_is_off(part->next))) {
@@ -152,6 +153,7 @@ static bool run_phase(struct worker *worker, struct txn_part *part) {
         if (UNLIKELY(caller.put_later != NULL)) {
             part->put = caller.put_later;
             part->put->part = part;
+            part->loans += part->put->is_here;
             list_push_back(&worker->txns.puts, &part->put->node);
             return false;
         }
@@ -163,13 +165,17 @@ static bool run_phase(struct worker *worker, struct txn_part *part) {
     return true;
 }
 
-/* At once when its locks are granted. What it reads may have to be read again. */
-static void run_eagerly(struct worker *worker, struct txn_part *part) {
+/* At once when its locks are granted. What it reads may have to be read again. False: as above, and
+ * it did not only read. */
+static bool run_eagerly(struct worker *worker, struct txn_part *part) {
     const struct keyspace_stats *stats = keyspace_stats(worker->shard.keyspace);
     uint64_t hits = stats->hits, misses = stats->misses;
-    check(run_phase(worker, part)); /* a first phase only lends */
+    if (UNLIKELY(!run_phase(worker, part))) {
+        return false;
+    }
     part->hits = stats->hits - hits;
     part->misses = stats->misses - misses;
+    return true;
 }
 
 /* It was not read: nobody has counted it, or heard of what was missing. */
@@ -310,7 +316,9 @@ static void scheduled(void *context, struct lock_request *request) {
         part->late = false;
 #endif
         if (!part->late && agrees(worker, part) && part->eager) {
-            run_eagerly(worker, part);
+            if (UNLIKELY(!run_eagerly(worker, part))) {
+                return; /* txn_run_puts */
+            }
             if (part->release) {
                 release(worker, part);
             }
@@ -326,7 +334,7 @@ static void again(struct worker *worker, struct txn_part *part) {
     take_back(worker, part);
     part->dies_ms = keyspace_next_expiry(worker->shard.keyspace);
     if (agrees(worker, part) && part->eager) {
-        run_eagerly(worker, part);
+        check(run_eagerly(worker, part)); /* only reads are done again */
     }
 }
 
@@ -366,8 +374,9 @@ static void finish_alone(struct worker *worker, struct txn_part *part) {
     int64_t now_ms = rt_wall_ms(worker->rt);
     part->now_ms = now_ms > part->now_ms ? now_ms : part->now_ms;
     effects_granted(worker, part->txn->effects);
-    if (agrees(worker, part)) {
-        check(run_phase(worker, part)); /* all its values are here */
+    part->release = true;
+    if (agrees(worker, part) && UNLIKELY(!run_phase(worker, part))) {
+        return; /* txn_run_puts */
     }
     release(worker, part);
     answer(worker, part);
@@ -388,10 +397,20 @@ static bool is_blocked(const struct locks *locks, const struct txn_part *part) {
     return false;
 }
 
+/* Whether a command in it may go on after this turn. */
+static bool may_copy(const struct txn_part *part) {
+    bool may = false;
+    for (const struct txn_task *task = part->first; task != NULL; task = task->next) {
+        may |= task->command->ref->row->copies;
+    }
+    return may;
+}
+
 static void run_alone(struct worker *worker, struct txn_part *part) {
     struct locks *locks = &worker->shard.locks;
-    if (UNLIKELY(locks->requests > 0 && is_blocked(locks, part))) {
-        worker->stats.lock_waits++;
+    bool waits = locks->requests > 0 && is_blocked(locks, part);
+    if (UNLIKELY(waits || may_copy(part))) {
+        worker->stats.lock_waits += waits;
         part->lock.settled = alone;
         if (locks_submit(locks, &part->lock) != LOCK_WAITS) {
             alone(worker, &part->lock);
@@ -449,7 +468,12 @@ static void put(struct worker *worker, struct put_later *later) {
     struct entry *entry =
         keyspace_put_copy(worker->shard.keyspace, later->db, &later->key, &later->copy,
                           later->expires_at, later->now_ms, later->event);
-    effects_add_key(worker, origin, later->db, later->key.name, entry);
+    if (later->is_here) {
+        const struct txn_task *task = part->next;
+        effects_add(worker, origin, task->command->db, task->argv, task->argc);
+    } else {
+        effects_add_key(worker, origin, later->db, later->key.name, entry);
+    }
     effects_close(worker, before);
     list_remove(&later->node);
     free(later);

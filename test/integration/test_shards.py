@@ -132,7 +132,8 @@ def test_a_renamed_value_keeps_its_deadline_encoding_and_size_over_shards(server
 
 @pytest.mark.several_shards
 def test_a_large_value_is_renamed_over_shards_without_a_copy(start_server, shards, slow):
-    """It was copied to where the command ran, and copied again to its new place: three times the memory for a while."""
+    """It was copied to where the command ran, and copied again to its new place: three times the memory for a while. One copy
+    is made, when there is nothing else to do, after which what it was made of goes."""
     if slow > 1:
         pytest.skip("a sanitizer's memory says nothing")
     s = start_server()
@@ -154,12 +155,16 @@ def test_a_large_value_is_renamed_over_shards_without_a_copy(start_server, shard
         watcher = threading.Thread(target=watch)
         watcher.start()
         for n in range(5):
-            assert c.do("RENAME", keys[n % shards], keys[(n + 1) % shards]) == "OK"
+            at = (n + 1) % shards
+            assert c.do("RENAME", keys[n % shards], keys[at]) == "OK"
+            # The copy is made: the shard has the value once in its books; and what it was made of has gone back to the system.
+            assert wait_for(lambda at=at: int(shard_lines(s)[at]["memory"]) < size * 1.5, 30), shard_lines(s)
+            assert wait_for(lambda: s.rss() < before + size / 4, 30), (s.rss(), before)
         stop.set()
         watcher.join()
         last = keys[5 % shards]
         assert (c.do("STRLEN", last), c.do("GETRANGE", last, 0, 3), c.do("GETRANGE", last, -1, -1)) == (size, b"head", b"t")
-    assert peak < before + size / 2
+    assert peak < before + size * 1.5
 
 
 @pytest.mark.several_shards

@@ -310,6 +310,7 @@ CASES = [
     case("georadiusbymember", "GEORADIUSBYMEMBER {a} x 300 km STOREDIST {a}", "GEORADIUSBYMEMBER {c} x 300 km STORE {a}", before=GEO),
     case("zset-copy", "COPY {a} {b}", "ZADD {b} 9 x", "RENAME {a} {c}", before=ZSET),
     case("zset-copy-large", "COPY {a} {b}", "ZADD {b} 9 x", "RENAME {a} {c}", "MOVE {c} 1", before=LARGE_ZSET),
+    case("zset-copy-long", "COPY {a} {b}", "COPY {a} {b} REPLACE", "COPY {a} {b} DB 1", "MULTI", "COPY {a} {c}", "ZADD {a} 9 x", "COPY {a} {c} REPLACE", "EXEC", before=["ZADD {a} 1 " + "x" * 70_000, "EXPIRE {a} 100"]),
     case("zset-set", "SET {a} v", before=LARGE_ZSET),
     # ---- SORT
     case("sort", "SORT {a}", "SORT_RO {a} DESC", before=["RPUSH {a} 3 1 2"]),

@@ -312,6 +312,7 @@ const struct command commands_generic[] = {
      .categories = ACL_KEYSPACE,
      .place = PLACE_KEY,
      .spread = SPREAD_AT,
+     .copies = true,
      .keys = {{.flags = KEY_RO | KEY_ACCESS,
                .begin = BEGIN_INDEX,
                .index = 1,

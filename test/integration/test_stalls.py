@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Commands on values of hundreds of thousands of elements: others are served meanwhile."""
+
+import select
+
+import pytest
+
+from resp import encode
+from slots import tag_of
+
+pytestmark = pytest.mark.slow
+
+FILLS = {
+    "list": ("RPUSH", lambda i: ("element:%09d" % i,)),
+    "set": ("SADD", lambda i: ("element:%09d" % i,)),
+    "zset": ("ZADD", lambda i: (str(i), "element:%09d" % i)),
+    "hash": ("HSET", lambda i: ("element:%09d" % i, "value:%09d" % i)),
+}
+COUNTS = {"list": "LLEN", "set": "SCARD", "zset": "ZCARD", "hash": "HLEN", "stream": "XLEN"}
+
+
+def fill(c, kind, key, n):
+    if kind == "stream":
+        for begin in range(0, n, 1000):
+            c.send(b"".join(encode("XADD", key, "%d-1" % (i + 1), "f", "element:%09d" % i) for i in range(begin, begin + 1000)))
+            c.read_some(1000)
+        return
+    name, words = FILLS[kind]
+    for begin in range(0, n, 1000):
+        c.do(name, key, *[word for i in range(begin, begin + 1000) for word in words(i)])
+
+
+def served_meanwhile(server, c, small, *call):
+    """How many times another client of the shard has been answered before the call was, and what that answered."""
+    served = 0
+    with server.raw(timeout=60) as other:
+        other.do("SET", small, "v")
+        c.send(encode(*call))
+        while not select.select([c.sock], [], [], 0)[0]:
+            assert other.do("GET", small) == b"v"
+            served += 1
+    return served, c.read()
+
+
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("way", ("alone", "over", "exec"))
+def test_a_copy_on_one_shard_lets_others_pass(server, r, shards, slow, way):
+    """It was made in one piece, as long as keys lay on one shard: 2 s for a sorted set of two million."""
+    n = 400_000 // slow // 1000 * 1000
+    tag = "{%s}" % tag_of(0, shards)
+    with server.raw(timeout=60) as c:
+        fill(c, "zset", tag + "a", n)
+        if way == "over":
+            c.do("SET", tag + "b", "v")
+        if way == "exec":
+            assert c.do("MULTI") == "OK"
+            for call in (("ZADD", tag + "a", "1", "before"), ("COPY", tag + "a", tag + "b"), ("ZADD", tag + "a", "1", "behind"), ("ZCARD", tag + "b")):
+                assert c.do(*call) == "QUEUED"
+            served, reply = served_meanwhile(server, c, tag + "small", "EXEC")
+            assert reply == [1, 1, 1, n + 1]
+        else:
+            served, reply = served_meanwhile(server, c, tag + "small", "COPY", tag + "a", tag + "b", "REPLACE")
+            assert reply == 1
+        assert served >= 3
+        assert c.do("ZRANGE", tag + "b", "0", "0") == [b"element:000000000"]
+        assert c.do("ZREM", tag + "a", "behind") == (way == "exec")
+        a, b = c.do("DEBUG", "DIGEST-VALUE", tag + "a", tag + "b")
+        assert a == b
+        assert c.do("DEL", tag + "a", tag + "b") == 2
+
+
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("shape", COUNTS)
+def test_a_copy_is_of_one_moment(server, r, shards, slow, shape):
+    """What others do to both keys while it is made comes before it or after it."""
+    n = 100_000 // slow // 1000 * 1000
+    tag = "{%s}" % tag_of(shards - 1, shards)
+    a, b = tag + "a", tag + "b"
+    with server.raw(timeout=60) as c, server.raw(timeout=60) as other:
+        fill(c, shape, a, n)
+        c.do("PEXPIRE", a, "10000000")
+        c.send(encode("COPY", a, b) + encode("DEL", a) + encode(COUNTS[shape], b))
+        other.send(encode(COUNTS[shape], b) + encode("EXISTS", a) + encode("PERSIST", b))
+        assert c.read_some(3) == [1, 1, n]
+        seen, _, persisted = other.read_some(3)
+        assert seen in (0, n)
+        assert (c.do("PTTL", b) == -1) == bool(persisted)
+        c.do("DEL", b)
