@@ -12,10 +12,11 @@
 #include "server/txn/txn_private.h"
 #include "server/worker/worker.h"
 
-/* All keys of a queued command are home's. */
+/* All keys of a queued command are home's, and it is over when it has run. */
 static bool is_here(const struct worker *worker, const struct multi_command *command) {
+    const struct command *row = command->ref->row;
     const struct keyset *keys = command->keys;
-    return command->ref->row->place == PLACE_KEY && keys->count > 0 && !keys->apart &&
+    return row->place == PLACE_KEY && !row->copies && keys->count > 0 && !keys->apart &&
            keys->list[0].worker == worker->id;
 }
 
