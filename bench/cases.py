@@ -165,10 +165,30 @@ TYPES_MEMORY = [
     ("stream of 500k, 2 small fields", lambda n: ((b"XADD", b"x", b"*", b"temperature", b"%d.5" % (i % 40), b"humidity", b"%d" % (i % 100)) for i in range(n)), 500_000, 29),
 ]  # fmt: skip
 
-# What is deleted while another client asks: (title, commands, elements)
+
+
+def pending(key, n):
+    """A stream of n entries that have all been given to one consumer of a group."""
+    for i in range(n):
+        yield (b"XADD", key, b"%d-1" % (i + 1), b"f", b"v")
+    yield (b"XGROUP", b"CREATE", key, b"g", b"0")
+    for _ in range(0, n, 1000):
+        yield (b"XREADGROUP", b"GROUP", b"g", b"c", b"COUNT", b"1000", b"STREAMS", key, b">")
+
+
+def big_zset(n):
+    return many(b"ZADD", b"big", n, 500, lambda i: (scattered(i), b"%d-x" % i))
+
+
+# What is done while another client asks the same shard: (title, what is there, elements, command)
 STALLS = [
     ("UNLINK of a set of 5M", lambda n: many(b"SADD", b"big", n, 500, lambda i: (b"%d-x" % i,)), 5_000_000, (b"UNLINK", b"big")),
-    ("SET over a sorted set of 2M", lambda n: many(b"ZADD", b"big", n, 500, lambda i: (scattered(i), b"%d-x" % i)), 2_000_000, (b"SET", b"big", b"1")),
+    ("SET over a sorted set of 2M", big_zset, 2_000_000, (b"SET", b"big", b"1")),
+    ("COPY of a sorted set of 2M", big_zset, 2_000_000, (b"COPY", b"big", b"{big}copy")),
+    ("ZREMRANGEBYRANK of 2M but 100", big_zset, 2_000_000, (b"ZREMRANGEBYRANK", b"big", b"0", b"-101")),
+    ("ZREMRANGEBYRANK of half of 2M", big_zset, 2_000_000, (b"ZREMRANGEBYRANK", b"big", b"0", b"999999")),
+    ("XGROUP DESTROY, 1M pending", lambda n: pending(b"big", n), 1_000_000, (b"XGROUP", b"DESTROY", b"big", b"g")),
+    ("XTRIM of 1M to 100", lambda n: pending(b"big", n), 1_000_000, (b"XTRIM", b"big", b"MAXLEN", b"100")),
     ("DEL of a list of 5M", lambda n: many(b"RPUSH", b"big", n, 500, lambda i: (b"element of some length %d" % i,)), 5_000_000, (b"DEL", b"big")),
 ]
 

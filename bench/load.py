@@ -103,11 +103,11 @@ def pour(server, commands):
 
 
 def stall(server, words, seconds):
-    """Sends one command while another client asks for a small key in a closed loop for some seconds. Returns that one's (p99.9,
-    longest) in ms, and how long the command took."""
-    ask, times = command(b"GET", b"small"), []
+    """Sends one command on `big` while another client asks its shard for a small key in a closed loop for some seconds. Returns
+    that one's (p99.9, longest) in ms, and how long the command took."""
+    ask, times = command(b"GET", b"{big}small"), []
     with server.connect() as s, server.connect() as other:
-        s.sendall(command(b"SET", b"small", b"1"))
+        s.sendall(command(b"SET", b"{big}small", b"1"))
         s.recv(64)
         began = time.monotonic()
         sent = took = None

@@ -314,7 +314,7 @@ def write(bench, out):
 
 def types_tables(bench):
     names = [n for n in SERVERS if any(n in found for found in [*bench.types_memory.values(), *bench.stalls.values()])]
-    out = "## Memory per element, and what a deletion costs others\n\n"
+    out = "## Memory per element, and what huge values cost others\n\n"
     if bench.types_memory:
         out += table([""] + names, [[title] + ["%.1f B" % found[n] for n in names] for title, found in bench.types_memory.items()]) + "\n"
     if bench.stalls:
