@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """COMMAND and its subcommands say the same about every command as Valkey does, but for prose."""
 
+import pathlib
+import re
+
 import pytest
 
 from resp import Map, RespError, Set
@@ -199,3 +202,15 @@ def test_help_texts_are_lists_of_lines(shoal):
         assert isinstance(lines, list) and len(lines) > 4
         assert lines[0] == "%s <subcommand> [<arg> [value] [opt] ...]. Subcommands are:" % container
         assert "HELP" in lines
+
+
+def test_the_page_names_what_is_missing(shoal, valkey):
+    """docs/compat.md lists every command and subcommand of Valkey that is unknown here, and none that is known."""
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "compat.md").read_text()
+    listed = page[page.index("- **Commands** that are unknown so far:") :].partition("\n- ")[0]
+    ours, theirs = ({name.decode() for name in ask(server, 2, "COMMAND", "LIST")} for server in (shoal, valkey))
+    missing = {name for name in theirs - ours if "|" not in name or name.split("|")[0] in ours}
+    names = {name: r"(?<![\w-])%s(?![\w-])" % name.upper().replace("|", " ") for name in missing | ours}
+    assert [name for name in sorted(missing) if not re.search(names[name], listed)] == []
+    containers = {name.split("|")[0] for name in missing if "|" in name}
+    assert [name for name in sorted(ours - containers) if re.search(names[name], listed)] == []
