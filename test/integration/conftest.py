@@ -231,10 +231,13 @@ def system_log():
 
 
 def tool(name):
-    """Path of redis-cli, redis-benchmark ...; skips when it is missing."""
+    """Path of redis-cli, valkey-cli, redis-benchmark ...; skips when it is missing. Those of Valkey are also where it was fetched to."""
     import shutil
 
-    path = shutil.which(name) or shutil.which(name.replace("redis-", "valkey-"))
+    peer = find_peer("valkey")
+    folder = os.path.dirname(peer) if peer else None
+    valkeys = name.replace("redis-", "valkey-")
+    path = shutil.which(name) or shutil.which(valkeys) or (folder and shutil.which(valkeys, path=folder))
     if not path:
         pytest.skip("%s is not installed" % name)
     return path

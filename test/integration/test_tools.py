@@ -49,6 +49,46 @@ def test_cli_memkeys(run_tool, filled):
     assert '"tool299" has ' in out or "Biggest string found" in out
 
 
+@pytest.fixture
+def all_types(r):
+    """Keys of all types on all shards; of each type one that is by far the biggest."""
+    for i in range(40):
+        some = range(40 if i == 7 else 3)
+        r.set("string%d" % i, "x" * len(some) * 100)
+        r.rpush("list%d" % i, *some)
+        r.sadd("set%d" % i, *["m%d" % j for j in some])
+        r.hset("hash%d" % i, mapping={"f%d" % j: j for j in some})
+        r.zadd("zset%d" % i, {"m%d" % j: j for j in some})
+        for j in some:
+            r.xadd("stream%d" % i, {"n": j})
+    return r
+
+
+@pytest.mark.parametrize("cli", ("redis-cli", "valkey-cli"))
+def test_cli_big_and_hot_keys_of_all_types(run_tool, all_types, cli):
+    names = {"list": "items", "set": "members", "hash": "fields", "zset": "members", "stream": "entries"}
+    out = run_tool(cli, "--bigkeys").stdout
+    assert "Sampled 240 keys in the keyspace!" in out
+    for kind, unit in names.items():
+        assert re.search(r"Biggest +%s found '?\"%s7\"'? has 40 %s" % (kind, kind, unit), out), out
+        assert "40 %ss with %d %s" % (kind, 39 * 3 + 40, unit) in out
+    out = run_tool(cli, "--memkeys").stdout
+    for kind in ("string", *names):
+        found = re.search(r"Biggest +%s found '?\"%s\d+\"'? has (\d+) bytes" % (kind, kind), out)
+        sizes = [all_types.memory_usage(kind + str(i)) for i in range(40)]
+        assert found and int(found[1]) == max(sizes) == sizes[7], out
+        assert "40 %ss with %d bytes" % (kind, sum(sizes)) in out
+    all_types.config_set("maxmemory-policy", "allkeys-lfu")
+    try:
+        for _ in range(500):
+            all_types.hget("hash3", "f1")
+        out = run_tool(cli, "--hotkeys").stdout
+        hottest = re.findall(r"hot key found with counter: (\d+)\s+keyname: \"(\w+)\"", out)
+        assert hottest and hottest[0][1] == "hash3", out
+    finally:
+        all_types.config_set("maxmemory-policy", "noeviction")
+
+
 def test_cli_scan(run_tool, filled):
     out = run_tool("redis-cli", "--scan", "--pattern", "tool1*").stdout.split()
     assert sorted(out) == sorted("tool%d" % i for i in range(300) if str(i).startswith("1"))
@@ -110,6 +150,20 @@ def test_benchmark(run_tool, server, r, pipeline):
     for name in ("PING_INLINE", "PING_MBULK", "SET", "GET", "INCR", "MSET (10 keys)"):
         assert re.search(re.escape(name) + r": \d+", out), name
     assert r.dbsize() > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ("redis-benchmark", "valkey-benchmark"))
+def test_benchmark_of_all_types(run_tool, server, r, name):
+    """Every test that the program has and that needs no script, each with its own answer."""
+    tests = ["lpush", "rpush", "lpop", "rpop", "sadd", "hset", "spop", "zadd", "zpopmin", "lrange_100", "lrange_600"]
+    if name == "valkey-benchmark":
+        tests += ["mget", "xadd"]
+    done = run_tool(name, "-t", ",".join(tests), "-P", "4", "-n", "2000", "-r", "500", "-q", timeout=100)
+    out = done.stdout + done.stderr
+    assert done.returncode == 0 and "rror" not in out.replace("WARNING", ""), out
+    for test in tests:
+        assert re.search(test + r"[^\r\n]*: \d+", out, re.I), test
 
 
 def test_benchmark_with_resp3_and_many_clients(run_tool, server, r):
