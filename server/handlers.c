@@ -4,8 +4,8 @@
 
 #include "server/call/batch.h"
 #include "server/call/dispatch.h"
-#include "server/call/scatter_private.h"
-#include "server/client/client_private.h"
+#include "server/call/scatter_part.h"
+#include "server/client/client_flow.h"
 #include "server/client/listen.h"
 #include "server/pubsub/pubsub.h"
 #include "server/txn/blocked.h"

@@ -27,7 +27,7 @@
 #include "server/call/call.h"
 #include "server/call/check.h"
 #include "server/client/client.h"
-#include "server/client/client_private.h"
+#include "server/client/client_flow.h"
 #include "server/client/describe.h"
 #include "server/client/large.h"
 #include "server/txn/multi.h"

@@ -181,6 +181,8 @@ void client_accept(struct worker *worker, const struct rt_accepted *accepted, ui
 static inline bool client_is_closing(const struct client *client) {
     return client->state >= CLIENT_CLOSING;
 }
+/* It needs no password, or has given it. */
+bool client_may_run(const struct client *client);
 /* Whether every request that was taken up has been answered, and every reply is out. */
 bool client_all_sent(const struct client *client);
 /* Closes as soon as the turn allows; idempotent. Replies not yet sent are lost. */
@@ -189,6 +191,20 @@ void client_close(struct client *client);
 void client_close_after_reply(struct client *client);
 /* The client has new output: it is sent at the end of the turn. */
 void client_mark_dirty(struct client *client);
+/* Closes a client whose output is over its limit; true if so. */
+bool client_check_output(struct client *client);
+/* What a transaction may answer: who asks for more is closed. SIZE_MAX if there is no limit. */
+size_t client_reply_max(const struct client *client);
+void client_close_over_limit(struct client *client);
+/* Frees it if nothing is on its way any more; true if freed. */
+bool client_try_free(struct client *client);
+/* A command of the client is over: what CLIENT REPLY SKIP said moves on. */
+static inline void client_command_over(struct client *client) {
+    client->flags &= ~(unsigned)CLIENT_REPLY_SKIP;
+    if (client->flags & CLIENT_REPLY_SKIP_NEXT) { /* the command after it is the one */
+        client->flags = (client->flags & ~(unsigned)CLIENT_REPLY_SKIP_NEXT) | CLIENT_REPLY_SKIP;
+    }
+}
 /* How its commands look at keys: exec_manner. */
 static inline uint8_t client_manner(const struct client *client) {
     return (uint8_t)((client->flags & CLIENT_NO_TOUCH ? MANNER_NO_TOUCH : 0) |

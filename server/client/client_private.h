@@ -1,33 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* client_private: what dispatch, the worker's loop and scatter need of a client beyond client.h.
+/* client_private: what the files of a client share.
  *
  * Thread: home worker only.
  */
 #ifndef SHOAL_SERVER_CLIENT_CLIENT_PRIVATE_H
 #define SHOAL_SERVER_CLIENT_CLIENT_PRIVATE_H
 
-#include "base/check.h"
-#include "server/client/client.h"
-
-struct batch;
-struct message;
-
-/* It needs no password, or has given it. */
-bool client_may_run(const struct client *client);
+#include "server/client/client_flow.h"
 
 /* What the stream tells. */
 void client_on_data(struct rt_stream *stream, struct rt_buffer *buffer, struct bytes bytes);
 void client_on_ended(struct rt_stream *stream, int error);
 void client_on_sent(struct rt_stream *stream, size_t n);
 
-/* Whether a client may go from one state straight to another. */
-bool client_state_leads(enum client_state from, enum client_state to);
-static inline void client_move(struct client *client, enum client_state to) {
-    check_slow(client_state_leads(client->state, to));
-    client->state = to;
-}
-/* Nothing keeps it any more: it goes on with its input later in this turn, or in the next. */
-void client_resume(struct client *client);
 /* The client goes while it is WAITING: its wait is ended, the state is not. */
 void client_cancel_wait(struct client *client);
 
@@ -35,58 +20,9 @@ void client_cancel_wait(struct client *client);
 void client_input_drop(struct client *client);
 /* Closes a client whose input is over its limit. */
 void client_limit_input(struct client *client);
-/* The first n bytes of the input are done with. */
-void client_input_used(struct client *client, size_t n);
-/* At the end of client_process: what is left of the input is kept, output is announced, limits are
- * looked at. */
-void client_after_process(struct client *client);
-
-/* The order of replies: bytes just written to held; one op just added to a batch. */
-void client_pend_held(struct client *client, size_t bytes);
-void client_pend_op(struct client *client, struct batch *batch, bool discard);
-/* Sends the open batch for one target, or all of them. */
-void client_send_batch(struct client *client, unsigned target);
-void client_send_batches(struct client *client);
-/* So much is on its way, or home and not yet next in line, that it is not read on for now. What
- * counts is what nobody else sees: once replies have moved to `out`, limits on output do. A window
- * of requests more may be begun. */
-#define CLIENT_OPS_PENDING_MAX   1024
-#define CLIENT_BATCHES_AWAY_MAX  256 /* they are large, however few ops they hold */
-#define CLIENT_PENDING_BYTES_MAX (4 * 1024 * 1024)
-bool client_is_full(const struct client *client);
-/* Replies came home ahead of their batch, which has not ended. */
-void client_batch_news(struct worker *worker, struct message *message);
-/* A batch of the client came home. */
-void client_batch_done(struct worker *worker, struct message *message);
-
 /* Replies that have not left, those out of turn too. */
 size_t client_output_bytes(const struct client *client);
-/* Closes a client whose output is over its limit; true if so. */
-bool client_check_output(struct client *client);
-/* What a transaction may answer: who asks for more is closed. SIZE_MAX if there is no limit. */
-size_t client_reply_max(const struct client *client);
-void client_close_over_limit(struct client *client);
-/* Output was delayed for long enough. */
-void client_end_delay(struct client *client);
-/* Hands output to the stream, if it is free. */
-void client_flush(struct client *client);
-/* Frees it if nothing is on its way any more; true if freed. */
-bool client_try_free(struct client *client);
-/* A command of the client is over: what CLIENT REPLY SKIP said moves on. */
-static inline void client_command_over(struct client *client) {
-    client->flags &= ~(unsigned)CLIENT_REPLY_SKIP;
-    if (client->flags & CLIENT_REPLY_SKIP_NEXT) { /* the command after it is the one */
-        client->flags = (client->flags & ~(unsigned)CLIENT_REPLY_SKIP_NEXT) | CLIENT_REPLY_SKIP;
-    }
-}
-/* Goes on with the clients that client_resume has put in line. Not from inside a command: a command
- * never runs inside another. */
-void clients_run_ready(struct worker *worker);
-/* Once in a while: idle timeout, soft limits, memory that is not needed. */
-void client_cron(struct client *client, int64_t now_ms);
 /* Updates the worker's sum of client memory. */
 void client_account(struct client *client);
-/* Puts it where it belongs among those that may be evicted, if its worker evicts. */
-void client_order(struct client *client);
 
 #endif

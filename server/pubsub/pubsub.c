@@ -22,7 +22,6 @@
 #include "server/call/call.h"
 #include "server/call/scatter.h"
 #include "server/client/client.h"
-#include "server/client/client_private.h"
 #include "server/worker/message.h"
 #include "server/worker/worker.h"
 

@@ -23,7 +23,6 @@
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/client/client.h"
-#include "server/client/client_private.h"
 #include "server/txn/txn_private.h"
 #include "server/worker/message.h"
 #include "server/worker/worker.h"

@@ -35,7 +35,6 @@
 #include "server/call/exec.h"
 #include "server/call/scatter.h"
 #include "server/client/client.h"
-#include "server/client/client_private.h"
 #include "server/client/large.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn_private.h"

@@ -7,7 +7,6 @@
 #include "server/call/check.h"
 #include "server/call/exec.h"
 #include "server/client/client.h"
-#include "server/client/client_private.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn_private.h"
 #include "server/worker/worker.h"

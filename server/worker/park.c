@@ -10,7 +10,6 @@
 #include "base/check.h"
 #include "base/must.h"
 #include "server/client/client.h"
-#include "server/client/client_private.h"
 #include "server/txn/txn.h"
 #include "server/worker/message.h"
 #include "server/worker/worker.h"

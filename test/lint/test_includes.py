@@ -27,6 +27,8 @@ def wrong_arrows(path, text):
             bad.append("%s includes %s: of %s it may see only %s" % (path, name, target, tree.NARROW[(folder, target)]))
         elif target != folder and name.endswith(PRIVATE):
             bad.append("%s includes %s, which is for %s alone" % (path, name, target))
+        elif folder == "server" and name.endswith("_private.h") and os.path.dirname(name) != os.path.dirname(path):
+            bad.append("%s includes %s, which is for its room alone" % (path, name))
     return bad
 
 
@@ -90,6 +92,8 @@ def test_a_wrong_arrow_is_seen():
     assert wrong_arrows("base/x.c", "#include <shard/shard.h>\n")
     assert wrong_arrows("base/x.c", "#include HEADER\n")
     assert wrong_arrows("server/x.c", '#include "net/rt_private.h"\n')
+    assert wrong_arrows("server/txn/x.c", '#include "server/client/x_private.h"\n')
+    assert not wrong_arrows("server/txn/x.c", '#include "server/txn/x_private.h"\n')
     assert not wrong_arrows("shard/x.c", '#include "net/rt.h"\n#include "base/check.h"\n#include <stdlib.h>\n')
 
 

@@ -16,7 +16,7 @@
 #include "server/call/batch.h"
 #include "server/call/dispatch.h"
 #include "server/client/client.h"
-#include "server/client/client_private.h"
+#include "server/client/client_flow.h"
 #include "server/client/listen.h"
 #include "server/commands/families.h"
 #include "server/handlers.h"

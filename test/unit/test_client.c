@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "server/client/client_private.h"
+#include "server/client/client_flow.h"
 
 #include <criterion/criterion.h>
 #include <signal.h>

@@ -13,7 +13,6 @@
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/client/client.h"
-#include "server/client/client_private.h"
 #include "server/config/config.h"
 #include "server/observe/tally.h"
 #include "server/server.h"

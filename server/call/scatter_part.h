@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* scatter_private: what the worker's loop needs of scatter.
+/* scatter_part: what the worker's loop needs of scatter.
  *
  * Thread: the worker's own.
  */
-#ifndef SHOAL_SERVER_CALL_SCATTER_PRIVATE_H
-#define SHOAL_SERVER_CALL_SCATTER_PRIVATE_H
+#ifndef SHOAL_SERVER_CALL_SCATTER_PART_H
+#define SHOAL_SERVER_CALL_SCATTER_PART_H
 
 #include "base/list.h"
 #include "shard/mailbox.h"
