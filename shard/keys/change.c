@@ -86,6 +86,12 @@ struct shard_heap *change_heap(const struct change *change) {
     return change->ks->heap;
 }
 
+void change_discard(struct change *change, struct value value) {
+    change_book(change);
+    root_free(change->ks, change->slot, &value, FREE_UNCOUNTED);
+    change_book(change);
+}
+
 void change_element(struct change *change, const struct bytes *element) {
     const struct keyspace_hooks *hooks = &change->ks->hooks;
     if (hooks->pre_element) {

@@ -59,6 +59,9 @@ const struct hash_secret *change_secret(const struct change *change);
 /* An element is about to change, come or go. `element`: its name (a member, a field); NULL: the
  * change is about the order (a list's, a stream's). */
 void change_element(struct change *change, const struct bytes *element);
+/* A rooted value that the key's no longer leads to, of the same type: it is freed, and what is
+ * large of it later, in slices. */
+void change_discard(struct change *change, struct value value);
 /* EVENT_NONE: nothing was changed after all. Returns the entry; NULL if it is gone. */
 struct entry *change_close(struct change *change, enum key_event event);
 

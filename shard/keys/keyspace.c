@@ -307,10 +307,7 @@ void database_moved(struct database *database, const struct key *key, const stru
 /* More pieces Valkey would free later, and counts (lazyfreed_objects), whoever frees them now. */
 #define FEW_PIECES 64
 
-/* Frees a rooted value of this slot; a large one, but for FREE_NOW, goes among those that are freed
- * in slices: its bytes are the slot's no more, but still the keyspace's. */
-static void root_free(struct keyspace *ks, struct slot *slot, struct value *value,
-                      enum freeing how) {
+void root_free(struct keyspace *ks, struct slot *slot, struct value *value, enum freeing how) {
     size_t budget = how != FREE_NOW ? FREE_AT_ONCE_BYTES : SIZE_MAX;
     const struct form *form = forms_find(ks->forms, value);
     bool is_many = how == FREE_LAZILY && form->pieces != NULL && form->pieces(value) > FEW_PIECES;

@@ -182,7 +182,7 @@ struct draining {
 
 static void release_item(void *arg, void *item) {
     struct draining *draining = arg;
-    entry_free(draining->ks, draining->slot, item, FREE_FLUSHED);
+    entry_free(draining->ks, draining->slot, item, FREE_UNCOUNTED);
 }
 
 bool database_drain(struct keyspace *ks, struct database *database, uint64_t max,

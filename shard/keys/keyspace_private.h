@@ -201,9 +201,12 @@ void database_expire_elements(struct keyspace *ks, uint32_t db, const struct key
                               struct entry *entry, int64_t now_ms, uint64_t *budget);
 enum freeing {
     FREE_NOW,
-    FREE_LAZILY,  /* in slices, if it is large; it counts (lazyfreed_many) */
-    FREE_FLUSHED, /* the same, but its database's keys count */
+    FREE_LAZILY,    /* in slices, if it is large; it counts (lazyfreed_many) */
+    FREE_UNCOUNTED, /* the same: of a flushed database keys count, of what is cut off nothing */
 };
+/* Frees a rooted value of this slot; a large one, but for FREE_NOW, goes among those that are freed
+ * in slices: its bytes are the slot's no more, but still the keyspace's. */
+void root_free(struct keyspace *ks, struct slot *slot, struct value *value, enum freeing how);
 /* Frees the value and the block of an entry of this slot that is in no table, within open books. */
 void entry_free(struct keyspace *ks, struct slot *slot, struct entry *entry, enum freeing how);
 

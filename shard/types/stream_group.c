@@ -87,6 +87,18 @@ static void consumer_free(struct shard_heap *heap, struct stream_consumer *consu
     heap_release(heap, consumer, sizeof *consumer + consumer->name_length);
 }
 
+/* The stream has it no more. */
+static void unlink_group(struct shard_heap *heap, struct stream *stream,
+                         struct stream_group *group) {
+    row_drop((void **)stream->groups, &stream->groups_count,
+             group_place(stream, stream_group_name(group)));
+    if (stream->groups_count == 0) {
+        heap_release(heap, stream->groups, stream->groups_room * sizeof *stream->groups);
+        stream->groups = NULL;
+        stream->groups_room = 0;
+    }
+}
+
 void stream_group_remove(struct shard_heap *heap, struct stream *stream,
                          struct stream_group *group) {
     size_t used = heap_used(heap);
@@ -98,15 +110,44 @@ void stream_group_remove(struct shard_heap *heap, struct stream *stream,
     if (group->consumers != NULL) {
         heap_release(heap, group->consumers, group->consumers_room * sizeof *group->consumers);
     }
-    row_drop((void **)stream->groups, &stream->groups_count,
-             group_place(stream, stream_group_name(group)));
+    unlink_group(heap, stream, group);
     heap_release(heap, group, sizeof *group + group->name_length);
-    if (stream->groups_count == 0) {
-        heap_release(heap, stream->groups, stream->groups_room * sizeof *stream->groups);
-        stream->groups = NULL;
-        stream->groups_room = 0;
-    }
     stream->bytes += heap_used(heap) - used;
+}
+
+static size_t consumer_memory(const struct stream_consumer *consumer) {
+    return heap_block_bytes(sizeof *consumer + consumer->name_length) +
+           idtree_memory(&consumer->pending);
+}
+
+static size_t pending_memory(const struct stream_group *group) {
+    return idtree_memory(&group->pending) +
+           group->pending.count * heap_block_bytes(sizeof(struct stream_pending));
+}
+
+static size_t group_memory(const struct stream_group *group) {
+    size_t bytes = heap_block_bytes(sizeof *group + group->name_length) + pending_memory(group);
+    for (uint32_t i = 0; i < group->consumers_count; i++) {
+        bytes += consumer_memory(group->consumers[i]);
+    }
+    if (group->consumers_room > 0) {
+        bytes += heap_block_bytes(group->consumers_room * sizeof *group->consumers);
+    }
+    return bytes;
+}
+
+struct value stream_group_detach(struct shard_heap *heap, struct stream *stream,
+                                 struct stream_group *group) {
+    size_t used = heap_used(heap), moves = group_memory(group);
+    unlink_group(heap, stream, group);
+    stream->bytes += heap_used(heap) - used - moves;
+    struct value value = stream_new(heap);
+    struct stream *detached = stream_of(&value);
+    used = heap_used(heap);
+    detached->groups = (struct stream_group **)row_grow(heap, NULL, &detached->groups_room, 0);
+    row_add((void **)detached->groups, &detached->groups_count, 0, group);
+    detached->bytes += heap_used(heap) - used + moves;
+    return value;
 }
 
 /* ---- Consumers ---- */
@@ -147,6 +188,35 @@ struct stream_consumer *stream_consumer_add(struct shard_heap *heap, struct stre
     row_add((void **)group->consumers, &group->consumers_count, at, consumer);
     stream->bytes += heap_used(heap) - used;
     return consumer;
+}
+
+/* So many are taken out in less than a millisecond. */
+#define ONE_BY_ONE_MAX 1000
+
+bool stream_consumer_has_all(const struct stream_group *group,
+                             const struct stream_consumer *consumer) {
+    return consumer->pending.count == group->pending.count &&
+           consumer->pending.count > ONE_BY_ONE_MAX;
+}
+
+struct value stream_consumer_detach(struct shard_heap *heap, struct stream *stream,
+                                    struct stream_group *group, struct stream_consumer *consumer) {
+    check(consumer->pending.count == group->pending.count);
+    size_t moves = pending_memory(group) + consumer_memory(consumer);
+    struct value value = stream_new(heap);
+    struct stream *detached = stream_of(&value);
+    struct stream_group *of_all =
+        stream_group_add(heap, detached, BYTES(""), STREAM_ID_MIN, STREAM_COUNT_UNKNOWN);
+    of_all->pending = group->pending;
+    group->pending = (struct idtree){0};
+    row_drop((void **)group->consumers, &group->consumers_count,
+             consumer_place(group, stream_consumer_name(consumer)));
+    stream->bytes -= moves;
+    size_t used = heap_used(heap);
+    of_all->consumers = (struct stream_consumer **)row_grow(heap, NULL, &of_all->consumers_room, 0);
+    row_add((void **)of_all->consumers, &of_all->consumers_count, 0, consumer);
+    detached->bytes += heap_used(heap) - used + moves;
+    return value;
 }
 
 void stream_consumer_remove(struct shard_heap *heap, struct stream *stream,

@@ -55,6 +55,9 @@ struct stream_group *stream_group_add(struct shard_heap *heap, struct stream *st
                                       int64_t entries_read);
 void stream_group_remove(struct shard_heap *heap, struct stream *stream,
                          struct stream_group *group);
+/* Takes it out with all that is pending in it: a stream of nothing else, to be freed in slices. */
+struct value stream_group_detach(struct shard_heap *heap, struct stream *stream,
+                                 struct stream_group *group);
 
 /* ---- Consumers ---- */
 
@@ -63,6 +66,13 @@ struct stream_consumer *stream_consumer_find(const struct stream_group *group, s
 struct stream_consumer *stream_consumer_add(struct shard_heap *heap, struct stream *stream,
                                             struct stream_group *group, struct bytes name,
                                             int64_t now_ms);
+/* Whether all that is pending in the group is this one's, and so much that it had better be taken
+ * out at once (stream_consumer_detach) than one by one. */
+bool stream_consumer_has_all(const struct stream_group *group,
+                             const struct stream_consumer *consumer);
+/* Takes it out with all that is pending, which it must have: as stream_group_detach. */
+struct value stream_consumer_detach(struct shard_heap *heap, struct stream *stream,
+                                    struct stream_group *group, struct stream_consumer *consumer);
 /* With all that it was given. */
 void stream_consumer_remove(struct shard_heap *heap, struct stream *stream,
                             struct stream_group *group, struct stream_consumer *consumer);

@@ -409,9 +409,17 @@ void zset_remove_span(struct change *change, struct zset_span span) {
     if (value_is_listpack(&change->value)) {
         size_t at = listpack_seek(packed_start(&change->value), (int64_t)span.start * 2);
         packed_remove(change, at, (uint32_t)count * 2);
-    } else {
-        zset_tree_remove_range(change_heap(change), change->value.root, span.start, count);
+        return;
     }
+    struct zset_tree *zset = change->value.root;
+    struct zset_tree *rest = zset_tree_without(change_heap(change), zset, span.start, count);
+    if (rest == NULL) {
+        zset_tree_remove_range(change_heap(change), zset, span.start, count);
+        return;
+    }
+    struct value all = change->value;
+    change->value.root = rest;
+    change_discard(change, all);
 }
 
 /* ---- All at once ---- */

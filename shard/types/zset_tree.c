@@ -89,6 +89,37 @@ void zset_tree_remove_range(struct shard_heap *heap, struct zset_tree *zset, uin
     zset->memory += heap_used(heap) - before;
 }
 
+/* To add one costs as much as to take out some. */
+#define COST_OF_ADDING 8
+/* So many are taken out in less than a millisecond. */
+#define ONE_BY_ONE_MAX 2000
+
+static void copy_items(struct shard_heap *heap, const struct zset_tree *from, struct zset_tree *to,
+                       uint64_t rank, uint64_t end) {
+    if (rank == end) {
+        return;
+    }
+    struct tree_iter iter;
+    tree_iter_init(&iter, &from->tree, rank, false);
+    for (; rank < end; rank++) {
+        const struct tree_item *item = tree_iter_next(&iter);
+        struct bytes member = tree_item_member(item);
+        zset_tree_add(heap, to, zset_tree_hash(from, member), member, item->score);
+    }
+}
+
+struct zset_tree *zset_tree_without(struct shard_heap *heap, const struct zset_tree *zset,
+                                    uint64_t rank, uint64_t count) {
+    uint64_t left = zset->tree.count - count;
+    if (count < ONE_BY_ONE_MAX || count / COST_OF_ADDING < left) {
+        return NULL;
+    }
+    struct zset_tree *rest = zset_tree_new(heap, zset->secret);
+    copy_items(heap, zset, rest, 0, rank);
+    copy_items(heap, zset, rest, rank + count, zset->tree.count);
+    return rest;
+}
+
 /* ---- The form ---- */
 
 static const char *encoding(const struct value *value) {

@@ -40,5 +40,9 @@ void zset_tree_remove(struct shard_heap *heap, struct zset_tree *zset, uint64_t 
                       struct tree_item *item);
 void zset_tree_remove_range(struct shard_heap *heap, struct zset_tree *zset, uint64_t rank,
                             uint64_t count);
+/* What would be left without these, where that is so little that a copy of it costs less than they
+ * do; or NULL. */
+struct zset_tree *zset_tree_without(struct shard_heap *heap, const struct zset_tree *zset,
+                                    uint64_t rank, uint64_t count);
 
 #endif

@@ -6,6 +6,7 @@ import select
 import pytest
 
 from resp import encode
+from server import wait_for
 from slots import tag_of
 
 pytestmark = pytest.mark.slow
@@ -86,3 +87,40 @@ def test_a_copy_is_of_one_moment(server, r, shards, slow, shape):
         assert seen in (0, n)
         assert (c.do("PTTL", b) == -1) == bool(persisted)
         c.do("DEL", b)
+
+
+@pytest.mark.shoal_only
+@pytest.mark.parametrize(
+    "shape, before, command, reply",
+    [
+        ("zset", [], ["ZREMRANGEBYRANK", "a", "0", "-1"], 50_000),
+        ("zset", [], ["ZREMRANGEBYRANK", "a", "0", "-101"], 49_900),
+        ("zset", [], ["ZREMRANGEBYSCORE", "a", "100", "inf"], 49_900),
+        ("zset", [], ["ZREMRANGEBYRANK", "a", "50", "-51"], 49_900),
+        ("stream", ["all"], ["XGROUP", "DESTROY", "a", "g"], 1),
+        ("stream", ["all"], ["XGROUP", "DELCONSUMER", "a", "g", "c"], 50_000),
+        ("stream", ["half", "half"], ["XGROUP", "DESTROY", "a", "g"], 1),
+    ],
+    ids=lambda x: "-".join(x) if isinstance(x, list) else None,
+)
+def test_what_a_command_cuts_off_is_gone_at_once_and_its_memory_later(server, r, shards, shape, before, command, reply):
+    """Members, and what was pending in a group, were freed one after the other by the command."""
+    n = 50_000
+    with server.raw(timeout=60) as c:
+        fill(c, shape, "a", n)
+        if before:
+            c.do("XGROUP", "CREATE", "a", "g", "0")
+        for i, share in enumerate(before):
+            c.do("XREADGROUP", "GROUP", "g", "c" * (i + 1), "COUNT", str(n if share == "all" else n // 2), "STREAMS", "a", ">")
+        memory = c.do("MEMORY", "USAGE", "a")
+        assert c.do(*command) == reply
+        left = n - reply if shape == "zset" else n
+        assert c.do(COUNTS[shape], "a") == left
+        if shape == "zset":
+            assert len(c.do("ZRANGE", "a", "0", "-1")) == left
+        else:
+            assert c.do("MEMORY", "USAGE", "a") < memory - n * 24
+            assert c.do("XGROUP", "CREATE", "a", "g2", "0") == "OK"
+            assert c.do("XPENDING", "a", "g2")[0] == 0
+        c.do("DEL", "a")
+        assert wait_for(lambda: int(server.info("memory")["lazyfree_pending_objects"]) == 0)

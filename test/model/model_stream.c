@@ -376,6 +376,37 @@ static struct stream_consumer *some_consumer(struct model *m, struct stream_grou
                             : stream_consumer_add(m->heap, stream(m), *ret_group, name, 5);
 }
 
+/* What was taken out leads to all that it should, and is all freed in slices. */
+static void free_detached(struct model *m, struct value value) {
+    size_t used = heap_used(m->heap), bytes = stream_of(&value)->bytes;
+    stream_form.verify(&value);
+    size_t budget;
+    do {
+        budget = 200;
+    } while (!stream_form.free_some(m->heap, &value, &budget));
+    cr_assert_eq(used - heap_used(m->heap), bytes);
+}
+
+/* At once, or taken out whole; or all that is pending in it is one consumer's, which is. */
+static void remove_group(struct model *m, struct stream_group *group,
+                         struct stream_consumer *consumer, unsigned how) {
+    if (how == 0) {
+        stream_group_remove(m->heap, stream(m), group);
+        return;
+    }
+    if (how == 1) {
+        free_detached(m, stream_group_detach(m->heap, stream(m), group));
+        return;
+    }
+    while (group->consumers_count > 1) {
+        bool is_last = group->consumers[0] == consumer;
+        stream_consumer_remove(m->heap, stream(m), group, group->consumers[is_last]);
+    }
+    cr_assert_eq(consumer->pending.count, group->pending.count);
+    free_detached(m, stream_consumer_detach(m->heap, stream(m), group, consumer));
+    cr_assert_eq(group->consumers_count + group->pending.count, 0);
+}
+
 static void expect_copy(const struct stream *a, const struct stream *b) {
     cr_assert_eq(a->groups_count, b->groups_count);
     for (uint32_t i = 0; i < a->groups_count; i++) {
@@ -417,7 +448,7 @@ Test(stream, groups_keep_what_is_pending_once_for_all_and_once_for_each) {
             } else if (action < 99) {
                 stream_consumer_remove(m->heap, stream(m), group, consumer);
             } else if (chance(m, 5) == 0) {
-                stream_group_remove(m->heap, stream(m), group);
+                remove_group(m, group, consumer, chance(m, 3));
             }
             if (n % 100 == 0) {
                 expect_stream(m);

@@ -272,3 +272,40 @@ Test(zset, what_is_made_of_its_own_members_has_them) {
         }
     }
 }
+
+/* Each was taken out of the tree and the table by itself, and freed: ZREMRANGEBYRANK of all but a
+ * few was a stall. */
+Test(zset, what_is_left_of_much_is_a_small_one_and_the_rest_is_freed_in_slices) {
+    static const struct zset_span spans[] = {{0, 5000}, {0, 4900}, {100, 5000}, {50, 4950}};
+    for (unsigned i = 0; i < sizeof spans / sizeof spans[0]; i++) {
+        struct model *model = model_new((struct zset_bounds){0, 0}, 6);
+        struct zset_item items[5000];
+        char texts[5000][40];
+        for (unsigned n = 0; n < 5000; n++) {
+            items[n] = (struct zset_item){.member = name_of(n, texts[n]), .score = n};
+        }
+        struct change change;
+        change_open(&change, model->ks, 0, &model->key, NULL, NOW);
+        zset_make_of(&change, &model->bounds, items, 5000);
+        change_close(&change, EVENT_ZUNIONSTORE);
+        size_t used = heap_used(model->heap);
+        change_open(&change, model->ks, 0, &model->key, find(model), NOW);
+        zset_remove_span(&change, spans[i]);
+        change_close(&change, EVENT_ZREMRANGEBYRANK);
+        cr_assert_gt(heap_used(model->heap), used / 3);
+        cr_assert_eq(keyspace_stats(model->ks)->lazyfree_pending, 1);
+        keyspace_verify(model->ks);
+        struct entry *entry = find(model);
+        uint64_t left = 5000 - (spans[i].end - spans[i].start);
+        cr_assert_eq(entry != NULL, left > 0);
+        if (entry != NULL) {
+            struct value value = entry_value_of(entry);
+            cr_assert_eq(zset_count(&value), left);
+        }
+        while (keyspace_stats(model->ks)->lazyfree_pending > 0) {
+            keyspace_work(model->ks, NOW);
+        }
+        cr_assert_lt(heap_used(model->heap), used / 3);
+        model_free(model);
+    }
+}

@@ -156,7 +156,7 @@ void command_xgroup_destroy(struct exec *x) {
         struct change change;
         change_open(&change, x->keyspace, x->db, &x->key, entry, x->now_ms);
         change_element(&change, NULL);
-        stream_group_remove(change_heap(&change), stream, group);
+        change_discard(&change, stream_group_detach(change_heap(&change), stream, group));
         change_close_quietly(&change, EVENT_XGROUP_DESTROY);
     }
     reply_int(x->reply, group != NULL);
@@ -193,7 +193,13 @@ void command_xgroup_delconsumer(struct exec *x) {
         struct change change;
         change_open(&change, x->keyspace, x->db, &x->key, entry, x->now_ms);
         change_element(&change, NULL);
-        stream_consumer_remove(change_heap(&change), stream_of(&change.value), group, consumer);
+        struct shard_heap *heap = change_heap(&change);
+        struct stream *stream = stream_of(&change.value);
+        if (stream_consumer_has_all(group, consumer)) {
+            change_discard(&change, stream_consumer_detach(heap, stream, group, consumer));
+        } else {
+            stream_consumer_remove(heap, stream, group, consumer);
+        }
         change_close_quietly(&change, EVENT_XGROUP_DELCONSUMER);
     }
     reply_int(x->reply, pending);
