@@ -3,9 +3,11 @@
  *
  * A worker has a table of its own clients' subscriptions, and for each channel and pattern the
  * number of subscribers on each worker. So who publishes knows where somebody listens: a message
- * goes there and nowhere else, and its answer, how many get it, waits for nobody. SUBSCRIBE is
- * answered when all workers know of it: whatever is published after that arrives. What was
- * published before that, and reached the client's worker, comes behind the answer.
+ * goes there and nowhere else, and its answer, how many get it, waits for nobody. Those who are
+ * counted get it, and nobody else. SUBSCRIBE is answered when all workers know of it: whatever is
+ * published after that arrives, nothing that was answered before it was sent, and what was
+ * published meanwhile by who knew comes behind the answer. UNSUBSCRIBE is answered when nobody
+ * counts it any more, behind what was published before.
  *
  * Messages are delivered at the end of a turn, or before the worker's own subscriptions change. So
  * those of one publisher come in their order, and never within the reply of a command.
@@ -25,7 +27,7 @@ struct exec;
 struct message;
 struct worker;
 
-void topics_init(struct topics *topics);
+void topics_init(struct topics *topics, unsigned workers);
 void topics_free(struct worker *worker);
 
 /* How many clients get it. */

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct topics {
     struct links channels, patterns; /* that somebody, anywhere, has subscribed to: struct topic */
@@ -18,6 +19,7 @@ struct topics {
     struct list queue;      /* publications to be delivered here, in their order */
     struct list confirming; /* subs whose client is not told yet that it has subscribed */
     struct list unused;     /* topics that went while something was being delivered */
+    uint64_t *changes;      /* of each worker's counts: made by this one, or counted here */
     bool delivering;
     unsigned clients; /* of this worker that have subscribed to something */
     size_t bytes;

@@ -181,7 +181,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     pqueue_init(&worker->clients.deadlines);
     list_init(&worker->jobs);
     links_init(&worker->batches.suspended);
-    topics_init(&worker->topics);
+    topics_init(&worker->topics, server->workers_count);
     pqueue_init(&worker->txns.parts);
     list_init(&worker->txns.puts);
     list_init(&worker->txns.tries);

@@ -267,6 +267,33 @@ def test_a_subscription_is_known_everywhere_once_it_is_answered(many):
         assert publishers[(i + 1) % 8].do("PUBLISH", name, "x") == 0
 
 
+def test_nothing_comes_that_was_answered_before_subscribe_was_sent(many):
+    """Input of a client overtook messages that lay in its thread's box."""
+    publisher = many()
+    for _ in range(20):
+        listeners = [many() for _ in range(8)]
+        for n, c in enumerate(listeners):
+            assert subscribe(c, "news") == [[b"subscribe", b"news", 1]]
+            assert publisher.do("PUBLISH", "news", str(n)) == n + 1
+        for n, c in enumerate(listeners):
+            assert c.read() == [b"message", b"news", b"%d" % n]
+            c.close()
+        assert wait_for(lambda: publisher.do("PUBSUB", "NUMSUB", "news") == [b"news", 0])
+
+
+@pytest.mark.parametrize("command", ["subscribe", "psubscribe"])
+def test_what_was_answered_before_unsubscribe_was_sent_comes_before_its_answer(many, command):
+    """It was lost for who had been counted."""
+    publishers, listeners, off = [many() for _ in range(4)], [many(protocol) for protocol in "23232323"], command.replace("subscribe", "unsubscribe")
+    for n in range(40):
+        for i, c in enumerate(listeners):
+            subscribe(c, "a", "b", word=command)
+            publisher = publishers[(n + i) % 4]
+            assert [publisher.do("PUBLISH", name, "x") for name in ("a", "b")] == [1, 1]
+            c.send(encode(off, *([] if i % 2 else ["a", "b"])))
+            assert [item[0] for item in c.read_some(4)] == [b"message" if command == "subscribe" else b"pmessage"] * 2 + [off.encode()] * 2
+
+
 @pytest.mark.parametrize("command", ["subscribe", "psubscribe"])
 def test_nothing_comes_behind_the_answer_to_unsubscribe(many, command):
     """A client that had subscribed in the same write as it published got its message after it had been told that it had

@@ -203,7 +203,7 @@ struct told_last {
 struct subscription {
     bool on;
     unsigned asked; /* that are not answered */
-    uint64_t on_ns, off_ns;
+    uint64_t asked_ns, on_ns, off_ns;
     struct told_last last[CHANNELS][TOLD_LAST]; /* of each connection that has published */
     /* Of counters: events, changes that were answered before it was asked for, and asked for before
      * it was answered. */

@@ -5,10 +5,11 @@
  * to the same channel before it (`prior`). So of what a subscriber gets can be told:
  *
  *  1. It comes once, and only to who has subscribed: behind the answer to SUBSCRIBE, and never
- *     behind that to UNSUBSCRIBE.
+ *     behind that to UNSUBSCRIBE. What was answered before SUBSCRIBE was sent does not come.
  *  2. Those of one connection come in their order, and none is missing between two. The first one
  *     that comes is not later than the first that was sent after SUBSCRIBE was answered.
- *  3. What was sent after that has come, or comes soon: SOON_NS after it was answered it is there.
+ *  3. What was sent after that has come, or comes soon: SOON_NS after it was answered it is there;
+ *     and before the answer to UNSUBSCRIBE, if that was sent later.
  *  4. PUBLISH tells how many get it: not fewer than have got it of those who had subscribed before,
  *     and not more than there may be subscriptions.
  *
@@ -166,6 +167,7 @@ void topic_reply(struct user *user, const struct request *request, const struct 
         sub->asked--;
         if (!sub->on) {
             sub->on = true;
+            sub->asked_ns = request->at_ns;
             sub->on_ns = now_of(users);
             memset(sub->last, 0, sizeof sub->last);
             memset(sub->events, 0, sizeof sub->events);
@@ -174,7 +176,7 @@ void topic_reply(struct user *user, const struct request *request, const struct 
             }
         }
     } else if (sub->on) {
-        check_complete(user, request->key, soon_before(request->at_ns));
+        check_complete(user, request->key, request->at_ns);
         sub->on = false;
         sub->off_ns = now_of(users);
     }
@@ -197,6 +199,8 @@ static void got(struct user *user, unsigned topic, uint64_t number, bool known) 
         why = "a message that nobody has sent to that channel";
     } else if (!sub->on) {
         why = "a message of what it has not subscribed to";
+    } else if (message->answered_ns != 0 && message->answered_ns < sub->asked_ns) {
+        why = "a message that is older than its subscription";
     } else {
         struct told_last *last = &sub->last[message->channel][message->process % TOLD_LAST];
         const struct told *prior = &users->told[message->prior];
