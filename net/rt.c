@@ -193,6 +193,7 @@ void rt_common_fini(struct rt *rt) {
     if (rt->spare_fd >= 0) {
         close(rt->spare_fd);
     }
+    rt_helper_free(rt->helper);
 }
 
 /* ---- Time ---- */

@@ -13,6 +13,8 @@
  */
 #include "net/rt_private.h"
 
+#include "net/rt_file.h"
+
 #include "base/check.h"
 #include "base/must.h"
 
@@ -33,7 +35,7 @@ enum {
     HANGUP = RT_STREAM_BACKEND << 1,   /* an end or error is waiting to be read */
 };
 
-enum tag { TAG_STREAM, TAG_LISTENER, TAG_WAKE };
+enum tag { TAG_STREAM, TAG_LISTENER, TAG_WAKE, TAG_FILES };
 #define TAG_MASK 7ull
 
 struct stream_list {
@@ -54,7 +56,10 @@ struct rt_epoll {
     struct stream_list sent;  /* to be told */
     struct list ready;        /* streams to read */
     struct list closing;
-    struct list gone; /* to be told */
+    struct list gone;         /* to be told */
+    struct list files;        /* operations to hand to the helper */
+    struct list files_failed; /* without one: to be told */
+    bool files_done;          /* the helper has some */
     struct epoll_event events[EVENTS_PER_TURN];
 };
 
@@ -323,6 +328,69 @@ static void retry_listeners(struct rt_epoll *e) {
     }
 }
 
+/* ---- Files: a thread of their own does them ---- */
+
+static void epoll_file(struct rt *rt, struct rt_file_op *op) {
+    list_push_back(&epoll_of(rt)->files, &op->link);
+}
+
+static int make_helper(struct rt_epoll *e) {
+    if (e->rt.helper != NULL) {
+        return 0;
+    }
+    int r = rt_helper_new(&e->rt.helper);
+    if (r == 0) {
+        r = control(e, EPOLL_CTL_ADD, rt_helper_fd(e->rt.helper), EPOLLIN, NULL, TAG_FILES);
+    }
+    if (r < 0) {
+        rt_helper_free(e->rt.helper);
+        e->rt.helper = NULL;
+    }
+    return r;
+}
+
+static void start_files(struct rt_epoll *e) {
+    if (LIKELY(list_empty(&e->files))) {
+        return;
+    }
+    int r = make_helper(e);
+    if (r == 0) {
+        rt_helper_ask(e->rt.helper, &e->files);
+        return;
+    }
+    LIST_EACH(&e->files, node) {
+        LIST_ENTRY(node, struct rt_file_op, link)->result = r;
+    }
+    list_splice_back(&e->files_failed, &e->files);
+}
+
+static void tell_files(struct rt_epoll *e) {
+    struct list done;
+    list_init(&done);
+    list_splice_back(&done, &e->files_failed);
+    if (e->files_done) {
+        e->files_done = false;
+        uint64_t value;
+        ssize_t r = read(rt_helper_fd(e->rt.helper), &value, sizeof(value));
+        (void)r;
+        rt_helper_take(e->rt.helper, &done);
+    }
+    for (struct list_node *node; (node = list_pop_front(&done)) != NULL;) {
+        struct rt_file_op *op = LIST_ENTRY(node, struct rt_file_op, link);
+        op->done(op, op->result);
+    }
+}
+
+/* What nobody has begun: only a file that is to be closed is anybody's business. */
+static void drop_files(struct rt_epoll *e) {
+    LIST_EACH(&e->files, node) {
+        struct rt_file_op *op = LIST_ENTRY(node, struct rt_file_op, link);
+        if (op->kind == RT_FILE_CLOSE) {
+            close(op->file);
+        }
+    }
+}
+
 /* ---- The turn ---- */
 
 static void epoll_wake(struct rt *from, struct rt *target) {
@@ -372,15 +440,17 @@ static void on_stream_event(struct rt_epoll *e, struct rt_stream *stream, uint32
 
 static void epoll_submit(struct rt *rt) {
     try_sends(epoll_of(rt));
+    start_files(epoll_of(rt));
 }
 
 static bool epoll_has_news(struct rt *rt) {
     const struct rt_epoll *e = epoll_of(rt);
-    return e->prompt || !list_empty(&e->ready) || !list_empty(&e->gone) || !list_empty(&e->closing);
+    return e->prompt || !list_empty(&e->ready) || !list_empty(&e->gone) ||
+           !list_empty(&e->closing) || !list_empty(&e->files_failed);
 }
 
 static bool epoll_has_work(struct rt *rt) {
-    return epoll_has_news(rt) || epoll_of(rt)->sends.count > 0;
+    return epoll_has_news(rt) || epoll_of(rt)->sends.count > 0 || !list_empty(&epoll_of(rt)->files);
 }
 
 static bool epoll_turn(struct rt *rt, int64_t wait_ns) {
@@ -390,7 +460,8 @@ static bool epoll_turn(struct rt *rt, int64_t wait_ns) {
     }
     do_closes(e);
     try_sends(e);
-    if (e->prompt || !list_empty(&e->ready) || !list_empty(&e->gone)) {
+    start_files(e);
+    if (epoll_has_news(rt)) {
         wait_ns = 0;
     }
     e->prompt = false;
@@ -413,9 +484,14 @@ static bool epoll_turn(struct rt *rt, int64_t wait_ns) {
         } else if ((data & TAG_MASK) == TAG_WAKE) {
             take_wake(e);
             woken = true;
+        } else if ((data & TAG_MASK) == TAG_FILES) {
+            e->files_done = true;
         }
     }
     tell_sent(e);
+    if (UNLIKELY(e->files_done || !list_empty(&e->files_failed))) {
+        tell_files(e);
+    }
     read_ready(e);
     for (int i = 0; i < n; i++) {
         uint64_t data = e->events[i].data.u64;
@@ -436,6 +512,7 @@ static void epoll_free(struct rt *rt) {
         rt_stream_free_vectors(stream);
         close(stream->socket);
     }
+    drop_files(e);
     rt_common_fini(rt);
     if (e->fd >= 0) {
         close(e->fd);
@@ -463,6 +540,7 @@ static const struct rt_ops epoll_ops = {
     .stream_pause = epoll_stream_pause,
     .stream_resume = epoll_stream_resume,
     .stream_close = epoll_stream_close,
+    .file = epoll_file,
     RT_REAL_OPS,
 };
 
@@ -472,6 +550,8 @@ int rt_epoll_new(const struct rt_options *options, struct rt **ret_rt) {
     list_init(&e->ready);
     list_init(&e->closing);
     list_init(&e->gone);
+    list_init(&e->files);
+    list_init(&e->files_failed);
     e->fd = epoll_create1(EPOLL_CLOEXEC);
     int r = e->fd < 0 ? -errno : 0;
     int common = rt_common_init(&e->rt, options, EFD_NONBLOCK);

@@ -18,6 +18,9 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+struct rt_file_op;
+struct rt_helper;
+
 struct rt_ops {
     const char *name;
     void (*free)(struct rt *rt);
@@ -58,6 +61,7 @@ struct rt_ops {
     int64_t (*file_limit)(struct rt *rt, int64_t wanted);
     void (*socket_close)(struct rt *rt, rt_socket socket);
     void (*refuse)(struct rt *rt, rt_socket socket, struct bytes text);
+    void (*file)(struct rt *rt, struct rt_file_op *op);
 };
 
 /* How the cheap counter relates to nanoseconds: ns = ticks * scale >> 32. */
@@ -82,11 +86,13 @@ struct rt_pool {
 
 /* What a test may have go wrong (rt_inject). */
 enum rt_fault {
-    RT_FAULT_ACCEPT, /* -errno, or the socket that the last completion of an accept brings */
-    RT_FAULT_RECV,   /* -errno; ENOBUFS: the pool is empty */
-    RT_FAULT_SEND,   /* -errno, or how many bytes the socket takes */
-    RT_FAULT_ENTER,  /* io_uring: the submission fails with -errno, nothing is taken */
-    RT_FAULT_CANCEL, /* io_uring: what cancelling a stream's requests says, nothing is done */
+    RT_FAULT_ACCEPT,     /* -errno, or the socket that the last completion of an accept brings */
+    RT_FAULT_RECV,       /* -errno; ENOBUFS: the pool is empty */
+    RT_FAULT_SEND,       /* -errno, or how many bytes the socket takes */
+    RT_FAULT_ENTER,      /* io_uring: the submission fails with -errno, nothing is taken */
+    RT_FAULT_CANCEL,     /* io_uring: what cancelling a stream's requests says, nothing is done */
+    RT_FAULT_FILE_WRITE, /* -errno, or how many bytes the first write of an operation takes */
+    RT_FAULT_FILE_SYNC,  /* -errno, what was written before is written all the same */
     RT_FAULTS
 };
 
@@ -101,8 +107,9 @@ struct rt {
     void (*woke)(void *arg);
     void *sleep_arg;
     struct list listeners;
-    uint64_t retry_at_ns; /* when a listener that failed tries again; 0: none */
-    int spare_fd;         /* given up to accept with when there are no others; -1: none */
+    uint64_t retry_at_ns;     /* when a listener that failed tries again; 0: none */
+    int spare_fd;             /* given up to accept with when there are no others; -1: none */
+    struct rt_helper *helper; /* for files, made when it is first needed; or NULL */
     unsigned random_left;
     unsigned char random[256];
 #ifdef SHOAL_FAULTS
@@ -211,6 +218,25 @@ bool rt_wake_announce(struct rt *target);
 void rt_wake_take(struct rt *rt);
 /* Ends a wait by way of wake_fd. Safe in a signal handler. */
 void rt_wake_write(struct rt *target);
+
+/* ---- Files (rt_file.c) ---- */
+
+/* n bytes more of what it reads or writes are through: vectors and counts say what is left, and the
+ * first vector is not empty. */
+void rt_file_advance(struct rt_file_op *op, uint64_t n);
+/* Does the operation, or what is left of it, by system calls that block: what its result is. */
+int64_t rt_file_call(struct rt_file_op *op);
+/* Nobody will be told of the result: lets go of what it brought. */
+void rt_file_drop(const struct rt_file_op *op, int64_t result);
+
+/* ---- A thread that does so (rt_helper.c) ---- */
+
+/* 0 or -errno. The runtime's thread makes, asks, takes and frees. */
+int rt_helper_new(struct rt_helper **ret_helper);
+int rt_helper_fd(const struct rt_helper *helper); /* readable when there is something to take */
+void rt_helper_ask(struct rt_helper *helper, struct list *ops);      /* takes all of the list */
+void rt_helper_take(struct rt_helper *helper, struct list *ret_ops); /* those that are done */
+void rt_helper_free(struct rt_helper *helper); /* when all that was asked is done. NULL is fine */
 
 /* ---- Faults (rt.c) ---- */
 

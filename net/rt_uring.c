@@ -19,6 +19,8 @@
  * are settled only when the whole submission queue was taken and no completion overflowed.
  *  3. A buffer that was given to the kernel is in the buffer ring, in a completion not yet handled,
  * or held (rt.c).
+ *  4. A write and the sync behind it are taken together, so the sync begins when all is written,
+ * and one completion tells of both: that of the sync, or of the write that failed or was short.
  *
  * Not used, though newer kernels have it, as measured with bench/floor.c on Linux 6.18 (server CPU,
  * medians of 5 interleaved rounds on a busy machine): buffers that the kernel fills piece by piece
@@ -40,16 +42,20 @@
  */
 #include "net/rt_private.h"
 
+#include "net/rt_file.h"
+
 #include "base/check.h"
 #include "base/must.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -57,6 +63,7 @@
 #define FEAT_NO_IOWAIT   (1u << 17)
 #define ENTER_NO_IOWAIT  (1u << 7)
 #define SETUP_NO_SQARRAY (1u << 16)
+#define OP_FTRUNCATE     55
 
 #define SQ_ENTRIES    512u
 #define CQ_RATIO      8u /* completions that may wait, per entry of the submission queue */
@@ -65,7 +72,7 @@
 
 /* Tags of user_data. Pointers are 8-aligned, so three bits are ours. */
 enum tag {
-    TAG_NONE,   /* no pointer: one of the CODE_ values */
+    TAG_NONE,   /* one of the CODE_ values, or the operation on a file: no such address is one */
     TAG_RECV,   /* stream */
     TAG_SEND,   /* stream: a send that waits for room */
     TAG_QUICK,  /* stream: a quick send that did not go out whole */
@@ -80,7 +87,13 @@ enum code {
     CODE_IGNORE = 0 << 3,
     CODE_WAKE = 1 << 3,    /* another ring sent a wake-up */
     CODE_EVENTFD = 2 << 3, /* the read of wake_fd */
+    CODE_HELPER = 3 << 3,  /* the read of the helper's: some of what it was asked is done */
+    CODES = 4 << 3,
 };
+
+/* With the address of an operation on a file, which is 16-aligned: its sync is linked behind this
+ * write, and follows only one that wrote all. */
+#define SYNC_FOLLOWS 8ull
 
 enum {
     ARMED = RT_STREAM_BACKEND << 0,    /* a receive is in flight */
@@ -109,7 +122,9 @@ struct rt_uring {
     bool multishot;
     bool prompt; /* something must be reported without waiting */
     bool woken;
-    uint64_t wake_value; /* target of the read of wake_fd */
+    uint64_t wake_value;   /* target of the read of wake_fd */
+    uint64_t helper_value; /* and of the helper's */
+    unsigned files;        /* operations on files of which the ring has a request */
     struct io_uring_buf_ring *buffers;
     size_t buffers_bytes;
     uint16_t buffers_tail;
@@ -150,6 +165,12 @@ static void publish_sqes(struct rt_uring *u) {
     __atomic_store_n(u->ring.sq.ktail, u->sq_tail, __ATOMIC_RELEASE);
 }
 
+/* The kernel stopped between a write and the sync that is linked to it (inv. 4). */
+static bool link_cut(const struct rt_uring *u) {
+    unsigned last = u->sq_tail - u->unsubmitted - 1;
+    return u->ring.sq.sqes[last & u->ring.sq.ring_mask].flags & IOSQE_IO_LINK;
+}
+
 /* Returns what the kernel says: entries taken, or -errno. */
 static int enter(struct rt_uring *u, unsigned wait_for, unsigned flags,
                  const struct __kernel_timespec *timeout) {
@@ -177,6 +198,7 @@ static int enter(struct rt_uring *u, unsigned wait_for, unsigned flags,
     }
     /* An enter that failed in its wait has submitted all the same: the ring's head tells. */
     u->unsubmitted = u->sq_tail - __atomic_load_n(u->ring.sq.khead, __ATOMIC_ACQUIRE);
+    check(u->unsubmitted == 0 || !link_cut(u));
     check(__atomic_load_n(u->ring.cq.koverflow, __ATOMIC_RELAXED) == 0);
     return r < 0 ? error : (int)r;
 }
@@ -726,10 +748,314 @@ static void send_wakes(struct rt_uring *u) {
     u->wakes_count = 0;
 }
 
+/* ---- Files ----------------------------------------------------------------------------------- */
+
+/* Steps of a write. */
+enum { WRITES, WRITES_LINKED, SYNCS };
+/* Of the sync of a directory. */
+enum { DIR_OPENS, DIR_SYNCS, DIR_CLOSES };
+
+#define FILE_GOES_ON INT64_MIN
+
+static struct io_uring_sqe *file_sqe(struct rt_uring *u, struct rt_file_op *op, uint8_t opcode,
+                                     int fd) {
+    return get_sqe(u, opcode, fd, (uint64_t)(uintptr_t)op);
+}
+
+static void prepare_move(struct io_uring_sqe *sqe, const struct rt_file_op *op) {
+    sqe->off = op->offset;
+    if (sqe->opcode == IORING_OP_READ || sqe->opcode == IORING_OP_WRITE) {
+        sqe->addr = (uint64_t)(uintptr_t)op->vectors->iov_base;
+        sqe->len = (uint32_t)op->vectors->iov_len;
+    } else {
+        sqe->addr = (uint64_t)(uintptr_t)op->vectors;
+        sqe->len = (uint32_t)op->count;
+    }
+}
+
+static void start_sync(struct rt_uring *u, struct rt_file_op *op) {
+    if (UNLIKELY(op->sync_fault != 0)) {
+        fake_cqe(u, (uint64_t)(uintptr_t)op, op->sync_fault);
+        return;
+    }
+    struct io_uring_sqe *sqe = file_sqe(u, op, IORING_OP_FSYNC, op->file);
+    bool data =
+        op->kind == RT_FILE_WRITE_SYNC || (op->kind == RT_FILE_SYNC && op->flags == RT_SYNC_DATA);
+    sqe->fsync_flags = data ? IORING_FSYNC_DATASYNC : 0;
+}
+
+/* The first write of an operation goes as a test wants it. */
+static void start_faulted_write(struct rt_uring *u, struct rt_file_op *op) {
+    int fault = op->write_fault;
+    op->write_fault = 0;
+    op->step = WRITES;
+    if (fault < 0) {
+        fake_cqe(u, (uint64_t)(uintptr_t)op, fault);
+        return;
+    }
+    struct io_uring_sqe *sqe = file_sqe(u, op, IORING_OP_WRITE, op->file);
+    prepare_move(sqe, op);
+    sqe->len = sqe->len < (uint32_t)fault ? sqe->len : (uint32_t)fault;
+}
+
+static void start_write(struct rt_uring *u, struct rt_file_op *op) {
+    if (UNLIKELY(op->write_fault != 0)) {
+        start_faulted_write(u, op);
+        return;
+    }
+    bool linked = op->kind == RT_FILE_WRITE_SYNC && op->sync_fault == 0;
+    reserve_sqes(u, 2);
+    uint8_t opcode = op->count == 1 ? IORING_OP_WRITE : IORING_OP_WRITEV;
+    struct io_uring_sqe *sqe = file_sqe(u, op, opcode, op->file);
+    prepare_move(sqe, op);
+    op->step = WRITES;
+    if (linked) {
+        op->step = WRITES_LINKED;
+        sqe->flags = IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS;
+        sqe->user_data |= SYNC_FOLLOWS;
+        start_sync(u, op);
+    }
+}
+
+static void start_move(struct rt_uring *u, struct rt_file_op *op) {
+    if (op->left > 0 && op->kind == RT_FILE_READ) {
+        uint8_t opcode = op->count == 1 ? IORING_OP_READ : IORING_OP_READV;
+        prepare_move(file_sqe(u, op, opcode, op->file), op);
+    } else if (op->left > 0) {
+        start_write(u, op);
+    } else if (op->kind == RT_FILE_WRITE_SYNC) {
+        op->step = SYNCS;
+        start_sync(u, op);
+    } else {
+        fake_cqe(u, (uint64_t)(uintptr_t)op, 0);
+    }
+}
+
+static void start_size(struct rt_uring *u, struct rt_file_op *op) {
+    op->memory = must_malloc(sizeof(struct statx));
+    struct io_uring_sqe *sqe = file_sqe(u, op, IORING_OP_STATX, op->file);
+    sqe->addr = (uint64_t)(uintptr_t) "";
+    sqe->off = (uint64_t)(uintptr_t)op->memory;
+    sqe->len = STATX_SIZE;
+    sqe->statx_flags = AT_EMPTY_PATH;
+}
+
+static void start_dir_sync(struct rt_uring *u, struct rt_file_op *op) {
+    struct io_uring_sqe *sqe;
+    switch (op->step) {
+    case DIR_OPENS:
+        sqe = file_sqe(u, op, IORING_OP_OPENAT, AT_FDCWD);
+        sqe->addr = (uint64_t)(uintptr_t)op->path;
+        sqe->open_flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+        return;
+    case DIR_SYNCS:
+        start_sync(u, op);
+        return;
+    default:
+        file_sqe(u, op, IORING_OP_CLOSE, op->file);
+    }
+}
+
+/* Asks for the next step; one completion will tell of it. */
+static void start_file(struct rt_uring *u, struct rt_file_op *op) {
+    struct io_uring_sqe *sqe;
+    u->files++;
+    switch (op->kind) {
+    case RT_FILE_OPEN:
+        sqe = file_sqe(u, op, IORING_OP_OPENAT, AT_FDCWD);
+        sqe->addr = (uint64_t)(uintptr_t)op->path;
+        sqe->len = op->mode;
+        sqe->open_flags = op->flags;
+        return;
+    case RT_FILE_WRITE:
+    case RT_FILE_WRITE_SYNC:
+    case RT_FILE_READ:
+        start_move(u, op);
+        return;
+    case RT_FILE_SYNC:
+        start_sync(u, op);
+        return;
+    case RT_FILE_TRUNCATE:
+        file_sqe(u, op, OP_FTRUNCATE, op->file)->off = op->offset;
+        return;
+    case RT_FILE_SIZE:
+        start_size(u, op);
+        return;
+    case RT_FILE_ALLOCATE:
+        sqe = file_sqe(u, op, IORING_OP_FALLOCATE, op->file);
+        sqe->off = op->offset;
+        sqe->addr = op->left;
+        sqe->len = FALLOC_FL_KEEP_SIZE;
+        return;
+    case RT_FILE_CLOSE:
+        file_sqe(u, op, IORING_OP_CLOSE, op->file);
+        return;
+    case RT_FILE_RENAME:
+        sqe = file_sqe(u, op, IORING_OP_RENAMEAT, AT_FDCWD);
+        sqe->addr = (uint64_t)(uintptr_t)op->path;
+        sqe->off = (uint64_t)(uintptr_t)op->target;
+        sqe->len = (uint32_t)AT_FDCWD;
+        return;
+    case RT_FILE_REMOVE:
+        file_sqe(u, op, IORING_OP_UNLINKAT, AT_FDCWD)->addr = (uint64_t)(uintptr_t)op->path;
+        return;
+    case RT_DIR_MAKE:
+        sqe = file_sqe(u, op, IORING_OP_MKDIRAT, AT_FDCWD);
+        sqe->addr = (uint64_t)(uintptr_t)op->path;
+        sqe->len = op->mode;
+        return;
+    case RT_DIR_SYNC:
+        start_dir_sync(u, op);
+        return;
+    }
+}
+
+static void uring_file(struct rt *rt, struct rt_file_op *op) {
+    start_file(uring_of(rt), op);
+}
+
+static void arm_helper(struct rt_uring *u) {
+    struct io_uring_sqe *sqe = get_sqe(u, IORING_OP_READ, rt_helper_fd(u->rt.helper), CODE_HELPER);
+    sqe->addr = (uint64_t)(uintptr_t)&u->helper_value;
+    sqe->len = sizeof(u->helper_value);
+}
+
+/* A kernel that has no such request (truncating, before 6.9) says that it is not valid: the helper
+ * finds out whether that is so. */
+static int64_t ask_helper(struct rt_uring *u, struct rt_file_op *op) {
+    if (u->rt.helper == NULL) {
+        int r = rt_helper_new(&u->rt.helper);
+        if (r < 0) {
+            return r;
+        }
+        arm_helper(u);
+    }
+    struct list ops;
+    list_init(&ops);
+    list_push_back(&ops, &op->link);
+    rt_helper_ask(u->rt.helper, &ops);
+    return FILE_GOES_ON;
+}
+
+static void on_helper(struct rt_uring *u, int result) {
+    if (result == -ECANCELED) {
+        return;
+    }
+    struct list done;
+    list_init(&done);
+    rt_helper_take(u->rt.helper, &done);
+    arm_helper(u);
+    for (struct list_node *node; (node = list_pop_front(&done)) != NULL;) {
+        struct rt_file_op *op = LIST_ENTRY(node, struct rt_file_op, link);
+        op->done(op, op->result);
+    }
+}
+
+static int64_t next_step(struct rt_uring *u, struct rt_file_op *op) {
+    start_file(u, op);
+    return FILE_GOES_ON;
+}
+
+static int64_t on_move(struct rt_uring *u, struct rt_file_op *op, int result, bool sync_follows) {
+    if (result < 0) {
+        return result;
+    }
+    if (op->kind != RT_FILE_READ &&
+        (op->step == SYNCS || (op->step == WRITES_LINKED && !sync_follows))) {
+        rt_file_advance(op, op->left);
+        return (int64_t)op->moved;
+    }
+    if (result == 0 && op->left > 0) {
+        return op->kind == RT_FILE_READ ? (int64_t)op->moved : -EIO;
+    }
+    rt_file_advance(op, (uint64_t)result);
+    if (op->left > 0 || op->kind == RT_FILE_WRITE_SYNC) {
+        return next_step(u, op);
+    }
+    return (int64_t)op->moved;
+}
+
+static int64_t on_size(struct rt_file_op *op, int result) {
+    const struct statx *stat = op->memory;
+    int64_t r = result < 0 ? result : (int64_t)stat->stx_size;
+    free(op->memory);
+    op->memory = NULL;
+    return r;
+}
+
+static int64_t on_dir_sync(struct rt_uring *u, struct rt_file_op *op, int result) {
+    switch (op->step++) {
+    case DIR_OPENS:
+        op->file = result;
+        return result < 0 ? result : next_step(u, op);
+    case DIR_SYNCS:
+        op->result = result;
+        return next_step(u, op);
+    default:
+        return op->result;
+    }
+}
+
+static bool has_no_request(const struct rt_file_op *op, int result) {
+    return (result == -EINVAL || result == -EOPNOTSUPP || result == -ENOSYS) &&
+           !(op->kind == RT_DIR_SYNC && op->step != DIR_OPENS);
+}
+
+/* What the step led to: the result, or that another follows. */
+static int64_t file_step(struct rt_uring *u, struct rt_file_op *op, int result, bool sync_follows) {
+    if (result == -EINTR || result == -EAGAIN) {
+        return op->kind == RT_FILE_CLOSE ? 0 : next_step(u, op);
+    }
+    if (has_no_request(op, result)) {
+        free(op->memory);
+        op->memory = NULL;
+        return ask_helper(u, op);
+    }
+    switch (op->kind) {
+    case RT_FILE_WRITE:
+    case RT_FILE_WRITE_SYNC:
+    case RT_FILE_READ:
+        return on_move(u, op, result, sync_follows);
+    case RT_FILE_SIZE:
+        return on_size(op, result);
+    case RT_DIR_SYNC:
+        return on_dir_sync(u, op, result);
+    default:
+        return result;
+    }
+}
+
+static struct rt_file_op *file_op_of(uint64_t user_data) {
+    return (struct rt_file_op *)(uintptr_t)(user_data & ~(TAG_MASK | SYNC_FOLLOWS));
+}
+
+static void on_file(struct rt_uring *u, uint64_t user_data, int result) {
+    struct rt_file_op *op = file_op_of(user_data);
+    u->files--;
+    int64_t r = file_step(u, op, result, user_data & SYNC_FOLLOWS);
+    if (r != FILE_GOES_ON) {
+        op->done(op, r);
+    }
+}
+
+/* Nobody is told any more. */
+static void drop_file(struct rt_uring *u, const struct rt_file_op *op, int result) {
+    u->files--;
+    rt_file_drop(op, result);
+    free(op->memory);
+    if (op->kind == RT_DIR_SYNC && (op->step == DIR_OPENS ? result >= 0 : op->step == DIR_SYNCS)) {
+        close(op->step == DIR_OPENS ? result : op->file);
+    }
+}
+
 /* ---- The turn -------------------------------------------------------------------------------- */
 
 static void on_code(struct rt_uring *u, uint64_t code, int result) {
     if (code == CODE_IGNORE) {
+        return;
+    }
+    if (code == CODE_HELPER) {
+        on_helper(u, result);
         return;
     }
     if (code == CODE_EVENTFD) {
@@ -748,7 +1074,11 @@ static void on_cqe(struct rt_uring *u, uint64_t user_data, int result, unsigned 
     void *pointer = (void *)(uintptr_t)(user_data & ~TAG_MASK);
     switch ((enum tag)(user_data & TAG_MASK)) {
     case TAG_NONE:
-        on_code(u, user_data, result);
+        if (user_data < CODES) {
+            on_code(u, user_data, result);
+        } else {
+            on_file(u, user_data, result);
+        }
         break;
     case TAG_RECV:
         on_recv(u, pointer, result, flags);
@@ -965,6 +1295,8 @@ static void finish_unsubmitted(struct rt_uring *u) {
         struct io_uring_sqe *sqe = &u->ring.sq.sqes[(u->sq_tail - i) & u->ring.sq.ring_mask];
         if (sqe->opcode == IORING_OP_CLOSE) {
             close(sqe->fd);
+        } else if (sqe->opcode == IORING_OP_STATX) {
+            free(file_op_of(sqe->user_data)->memory);
         } else if (sqe->opcode == IORING_OP_MSG_RING) {
             rt_wake_write((struct rt *)(uintptr_t)(sqe->user_data & ~TAG_MASK));
         }
@@ -976,22 +1308,39 @@ static void finish_unsubmitted(struct rt_uring *u) {
     }
 }
 
-/* Sockets that were accepted and nobody was told of. */
-static void close_accepted(struct rt_uring *u) {
+/* Sockets that were accepted, and files opened, and nobody was told of. */
+static void drop_completions(struct rt_uring *u) {
     for (unsigned left = completions(u); left > 0; left--) {
         struct io_uring_cqe cqe;
         take_cqe(u, &cqe);
         if ((cqe.user_data & TAG_MASK) == TAG_ACCEPT && cqe.res >= 0) {
             close(cqe.res);
+        } else if ((cqe.user_data & TAG_MASK) == TAG_NONE && cqe.user_data >= CODES) {
+            drop_file(u, file_op_of(cqe.user_data), cqe.res);
         }
+    }
+}
+
+/* The kernel reads and writes the memory that operations on files name until they are done. Where
+ * the ring's thread has ended it has waited for them itself. */
+static void wait_for_files(struct rt_uring *u) {
+    drop_completions(u);
+    if (u->files == 0 || !u->enabled || u->thread != gettid()) {
+        return;
+    }
+    submit_all(u);
+    u->rt.sleeps = NULL;
+    u->rt.woke = NULL;
+    for (drop_completions(u); u->files > 0; drop_completions(u)) {
+        enter(u, 1, IORING_ENTER_GETEVENTS, NULL);
     }
 }
 
 static void uring_free(struct rt *rt) {
     struct rt_uring *u = uring_of(rt);
     if (u->ring.ring_fd >= 0) {
+        wait_for_files(u);
         finish_unsubmitted(u);
-        close_accepted(u);
         release_enter_fd(u);
         io_uring_queue_exit(&u->ring);
     }
@@ -1026,6 +1375,7 @@ static const struct rt_ops uring_ops = {
     .stream_resume = uring_stream_resume,
     .stream_look_again = uring_stream_look_again,
     .stream_close = uring_stream_close,
+    .file = uring_file,
     RT_REAL_OPS,
 };
 
