@@ -28,6 +28,7 @@
  */
 #include "net/rt_sim.h"
 
+#include "net/rt_file.h"
 #include "net/rt_private.h"
 
 #include "base/check.h"
@@ -143,7 +144,9 @@ struct rt_sim {
     struct side_list lazy; /* outcomes that may wait */
     struct side_list turn; /* what the turn at hand works on */
     struct list closing, gone;
-    struct rt_sim **wakes; /* whom to wake at the next submit */
+    struct sim_disk *disk;               /* or NULL: none was needed yet */
+    struct list files_asked, files_done; /* to be started; to be told */
+    struct rt_sim **wakes;               /* whom to wake at the next submit */
     unsigned wakes_count, wakes_capacity;
     bool wake_due; /* a wake-up is on its way, or was not taken yet */
     bool woken;    /* it has arrived */
@@ -170,6 +173,8 @@ struct sim {
     struct rt_sim **rts;
     unsigned rts_count;
     uint64_t rts_made;
+    struct sim_disk **disks;
+    unsigned disks_count;
     uint16_t next_port;
     uint64_t hash, noted;
 };
@@ -1139,6 +1144,92 @@ static void op_refuse(struct rt *rt, rt_socket socket, struct bytes text) {
     side_close(side, false);
 }
 
+/* ---- Files ---- */
+
+static void disk_after(void *arg, uint64_t delay_ns, void (*fn)(void *disk, uint64_t token),
+                       struct sim_disk *disk, uint64_t token) {
+    sim_after(arg, delay_ns, fn, disk, token);
+}
+
+static void disk_note(void *arg, const char *what, uint64_t a, uint64_t b, uint64_t c) {
+    sim_note(arg, what, a, b, c);
+}
+
+struct sim_disk *sim_new_disk(struct sim *sim, const struct sim_disk_options *options) {
+    struct sim_disk_world world = {&sim->rng, sim, disk_after, disk_note};
+    sim->disks = must_realloc(sim->disks, (sim->disks_count + 1) * sizeof(struct sim_disk *));
+    return sim->disks[sim->disks_count++] = sim_disk_new(&world, options);
+}
+
+void sim_rt_use_disk(struct rt *rt, struct sim_disk *disk) {
+    sim_of(rt)->disk = disk;
+}
+
+static struct sim_disk *disk_of(struct rt_sim *r) {
+    struct sim *sim = r->sim;
+    if (r->disk == NULL && sim->disks_count == 0) {
+        struct sim_disk_options options = {
+            .sector_bytes = 4096,
+            .latency_min_ns = sim->options.faults.latency_min_ns,
+            .latency_max_ns = sim->options.faults.latency_max_ns,
+            .sync_min_ns = sim->options.faults.latency_max_ns,
+            .sync_max_ns = 4 * sim->options.faults.latency_max_ns,
+        };
+        sim_new_disk(sim, &options);
+    }
+    if (r->disk == NULL) {
+        r->disk = sim->disks[0];
+    }
+    return r->disk;
+}
+
+static void op_file(struct rt *rt, struct rt_file_op *op) {
+    list_push_back(&sim_of(rt)->files_asked, &op->link);
+}
+
+static void file_done(void *arg, struct rt_file_op *op) {
+    struct rt_sim *r = arg;
+    list_push_back(&r->files_done, &op->link);
+    rt_ready_changed(r);
+}
+
+static void start_files(struct rt_sim *r) {
+    for (struct list_node *node; (node = list_pop_front(&r->files_asked)) != NULL;) {
+        sim_disk_start(disk_of(r), LIST_ENTRY(node, struct rt_file_op, link), file_done, r);
+    }
+}
+
+static void report_files(struct rt_sim *r) {
+    struct list now;
+    list_init(&now);
+    list_splice_back(&now, &r->files_done);
+    for (struct list_node *node; (node = list_pop_front(&now)) != NULL;) {
+        struct rt_file_op *op = LIST_ENTRY(node, struct rt_file_op, link);
+        if (sim_chance(r->sim, r->sim->options.faults.defer)) {
+            file_done(r, op);
+        } else {
+            op->done(op, op->result);
+        }
+    }
+}
+
+/* What is under way is done, and what was not begun is not: but for files that were to be closed.
+ */
+static void end_files(struct rt_sim *r) {
+    for (struct list_node *node; (node = list_pop_front(&r->files_asked)) != NULL;) {
+        struct rt_file_op *op = LIST_ENTRY(node, struct rt_file_op, link);
+        if (op->kind == RT_FILE_CLOSE) {
+            sim_disk_start(disk_of(r), op, NULL, r);
+        }
+    }
+    if (r->disk != NULL) {
+        sim_disk_finish(r->disk, r);
+    }
+    for (struct list_node *node; (node = list_pop_front(&r->files_done)) != NULL;) {
+        sim_disk_drop(r->disk, LIST_ENTRY(node, struct rt_file_op, link));
+    }
+}
+
 /* ---- The turn ---- */
 
 static void do_closes(struct rt_sim *r) {
@@ -1159,6 +1250,7 @@ static void submit(struct rt_sim *r) {
         }
     }
     r->sends.count = 0;
+    start_files(r);
     for (unsigned i = 0; i < r->wakes_count; i++) {
         wake_leaves(r->wakes[i]);
     }
@@ -1168,7 +1260,7 @@ static void submit(struct rt_sim *r) {
 static bool op_has_work(struct rt *rt) {
     const struct rt_sim *r = sim_of(rt);
     return r->sends.count > 0 || r->wakes_count > 0 || !list_empty(&r->closing) ||
-           !list_empty(&r->gone);
+           !list_empty(&r->gone) || !list_empty(&r->files_asked);
 }
 
 int64_t sim_rt_submit(struct rt *rt, int64_t wait_ns) {
@@ -1178,7 +1270,7 @@ int64_t sim_rt_submit(struct rt *rt, int64_t wait_ns) {
 
 bool sim_rt_ready(const struct rt *rt) {
     const struct rt_sim *r = (const struct rt_sim *)rt;
-    if (r->woken || !list_empty(&r->gone)) {
+    if (r->woken || !list_empty(&r->gone) || !list_empty(&r->files_done)) {
         return true;
     }
     for (unsigned i = 0; i < r->ready.count; i++) {
@@ -1316,6 +1408,7 @@ static bool op_turn(struct rt *rt, int64_t wait_ns) {
         rt_wake_take(rt);
     }
     report_lazy(r);
+    report_files(r);
     report_streams(r);
     accept_all(r);
     for (struct list_node *node; (node = list_pop_front(&r->gone)) != NULL;) {
@@ -1331,6 +1424,7 @@ static bool op_turn(struct rt *rt, int64_t wait_ns) {
 static void op_free(struct rt *rt) {
     struct rt_sim *r = sim_of(rt);
     do_closes(r);
+    end_files(r);
     r->sim->rts[r->slot] = NULL;
     rt_common_fini(rt);
     free(r->free_buffers);
@@ -1372,6 +1466,7 @@ static const struct rt_ops sim_ops = {
     .file_limit = op_file_limit,
     .socket_close = op_socket_close,
     .refuse = op_refuse,
+    .file = op_file,
 };
 
 int sim_rt_make(void *world, const struct rt_options *options, struct rt **ret_rt) {
@@ -1381,6 +1476,8 @@ int sim_rt_make(void *world, const struct rt_options *options, struct rt **ret_r
     r->sim = sim;
     list_init(&r->closing);
     list_init(&r->gone);
+    list_init(&r->files_asked);
+    list_init(&r->files_done);
     uint32_t slot = 0;
     while (slot < sim->rts_count && sim->rts[slot] != NULL) {
         slot++;
@@ -1426,6 +1523,10 @@ void sim_free(struct sim *sim) {
             connection_free(sim->connections[i]);
         }
     }
+    for (unsigned i = 0; i < sim->disks_count; i++) {
+        sim_disk_free(sim->disks[i]);
+    }
+    free(sim->disks);
     free(sim->events);
     free(sim->connections);
     free(sim->sockets);

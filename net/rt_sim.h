@@ -23,6 +23,7 @@
 #include "base/bytes.h"
 #include "base/random.h"
 #include "net/rt.h"
+#include "net/sim_disk.h"
 
 struct sim;
 struct sim_peer;
@@ -102,6 +103,14 @@ void sim_rt_on_ready(struct rt *rt, void (*fn)(void *arg), void *arg);
 bool sim_rt_wake_due(const struct rt *rt);
 /* Buffers of the runtime's pool that are not free. */
 unsigned sim_rt_buffers_held(const struct rt *rt);
+
+/* ---- Disks ---- */
+
+/* The disk of a host: its world frees it. */
+struct sim_disk *sim_new_disk(struct sim *sim, const struct sim_disk_options *options);
+/* Whose files are on it from now on. A runtime that nobody gave one uses the world's first, which
+ * is made when there is none. */
+void sim_rt_use_disk(struct rt *rt, struct sim_disk *disk);
 
 /* ---- Peers ---- */
 

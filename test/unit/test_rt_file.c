@@ -150,7 +150,7 @@ static void leave_room(struct rt *rt) {
 
 /* ---- Each operation ---- */
 
-BOTH(rt_file, what_was_written_is_read) {
+EACH(rt_file, what_was_written_is_read) {
     struct rt *rt = in_room(backend);
     rt_file file = opened(rt, "a", FRESH);
     char *data = pattern(300000, 1), *have = malloc(300010);
@@ -174,7 +174,7 @@ BOTH(rt_file, what_was_written_is_read) {
     leave_room(rt);
 }
 
-BOTH(rt_file, a_write_of_nothing_is_done) {
+EACH(rt_file, a_write_of_nothing_is_done) {
     struct rt *rt = in_room(backend);
     rt_file file = opened(rt, "a", FRESH);
     struct job job = job_made();
@@ -189,7 +189,7 @@ BOTH(rt_file, a_write_of_nothing_is_done) {
     leave_room(rt);
 }
 
-BOTH(rt_file, a_hole_reads_as_zeros) {
+EACH(rt_file, a_hole_reads_as_zeros) {
     struct rt *rt = in_room(backend);
     rt_file file = opened(rt, "a", FRESH);
     char have[8];
@@ -201,7 +201,7 @@ BOTH(rt_file, a_hole_reads_as_zeros) {
     leave_room(rt);
 }
 
-BOTH(rt_file, a_file_is_cut_and_made_longer) {
+EACH(rt_file, a_file_is_cut_and_made_longer) {
     struct rt *rt = in_room(backend);
     rt_file file = opened(rt, "a", FRESH);
     char have[16];
@@ -218,7 +218,7 @@ BOTH(rt_file, a_file_is_cut_and_made_longer) {
     leave_room(rt);
 }
 
-BOTH(rt_file, room_is_made_and_the_size_stays) {
+EACH(rt_file, room_is_made_and_the_size_stays) {
     struct rt *rt = in_room(backend);
     rt_file file = opened(rt, "a", FRESH);
     struct job job = job_made();
@@ -230,7 +230,7 @@ BOTH(rt_file, room_is_made_and_the_size_stays) {
     leave_room(rt);
 }
 
-BOTH(rt_file, flags_of_opening_mean_what_they_say) {
+EACH(rt_file, flags_of_opening_mean_what_they_say) {
     struct rt *rt = in_room(backend);
     cr_assert_eq(open_on(rt, "a", READ_WRITE), -ENOENT);
     rt_file file = opened(rt, "a", FRESH_ALONE);
@@ -276,7 +276,7 @@ BOTH(rt_file, files_are_their_owners_not_inherited_and_no_links) {
     leave_room(rt);
 }
 
-BOTH(rt_file, names_are_made_changed_and_removed) {
+EACH(rt_file, names_are_made_changed_and_removed) {
     struct rt *rt = in_room(backend);
     cr_assert_eq(dir_on(rt, "d", make_dir), 0);
     cr_assert_eq(dir_on(rt, "d", make_dir), -EEXIST);
@@ -303,7 +303,7 @@ BOTH(rt_file, names_are_made_changed_and_removed) {
     leave_room(rt);
 }
 
-BOTH(rt_file, many_under_way_are_each_told_once) {
+EACH(rt_file, many_under_way_are_each_told_once) {
     enum { JOBS = 700, BYTES = 3000 };
     struct rt *rt = in_room(backend);
     rt_file files[4];
@@ -368,7 +368,7 @@ static void chain_next(struct rt_file_op *op, int64_t result) {
     }
 }
 
-BOTH(rt_file, an_operation_may_be_asked_for_where_it_was_told) {
+EACH(rt_file, an_operation_may_be_asked_for_where_it_was_told) {
     struct rt *rt = in_room(backend);
     rt_file file = opened(rt, "a", FRESH);
     struct chain chain = {.op.done = chain_next, .rt = rt, .file = file, .left = 30};
@@ -382,7 +382,7 @@ BOTH(rt_file, an_operation_may_be_asked_for_where_it_was_told) {
     leave_room(rt);
 }
 
-BOTH(rt_file, who_asks_has_work_and_then_waits_for_the_end) {
+EACH(rt_file, who_asks_has_work_and_then_waits_for_the_end) {
     struct rt *rt = in_room(backend);
     rt_file file = opened(rt, "a", FRESH);
     pump_for(rt, 2);
@@ -425,7 +425,7 @@ BOTH(rt_file, a_look_submits_and_tells_nothing) {
 
 /* ---- Faults ---- */
 
-BOTH(rt_file, a_short_write_goes_on_where_it_stopped) {
+EACH(rt_file, a_short_write_goes_on_where_it_stopped) {
     struct rt *rt = in_room(backend);
     rt_file file = opened(rt, "a", FRESH);
     char *data = pattern(10000, 5), have[10000];
@@ -443,7 +443,7 @@ BOTH(rt_file, a_short_write_goes_on_where_it_stopped) {
     leave_room(rt);
 }
 
-BOTH(rt_file, a_write_that_fails_says_why) {
+EACH(rt_file, a_write_that_fails_says_why) {
     static const int errors[] = {ENOSPC, EIO, EDQUOT};
     struct rt *rt = in_room(backend);
     rt_file file = opened(rt, "a", FRESH);
@@ -457,7 +457,7 @@ BOTH(rt_file, a_write_that_fails_says_why) {
     leave_room(rt);
 }
 
-BOTH(rt_file, a_sync_that_fails_says_so_also_behind_its_write) {
+EACH(rt_file, a_sync_that_fails_says_so_also_behind_its_write) {
     struct rt *rt = in_room(backend);
     rt_file file = opened(rt, "a", FRESH);
     for (int what = 0; what < 2; what++) {
@@ -537,7 +537,7 @@ BOTH(rt_file, queues_of_a_few_entries_do_all_the_same) {
 /* ---- The end ---- */
 
 /* What is under way reads memory that is freed behind it. */
-BOTH(rt_file, the_end_waits_for_what_is_under_way) {
+EACH(rt_file, the_end_waits_for_what_is_under_way) {
     enum { JOBS = 40, BYTES = 200000 };
     for (int turns = 0; turns < 3; turns++) {
         struct rt *rt = in_room(backend);
