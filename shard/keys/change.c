@@ -93,9 +93,9 @@ void change_discard(struct change *change, struct value value) {
 }
 
 void change_element(struct change *change, const struct bytes *element) {
-    const struct keyspace_hooks *hooks = &change->ks->hooks;
-    if (hooks->pre_element) {
-        hooks->pre_element(hooks->arg, change->db, change->key, &change->value, element);
+    const struct keyspace_before *before = change->ks->before;
+    if (UNLIKELY(before != NULL)) {
+        before->element(before->arg, &change->value, element);
     }
 }
 

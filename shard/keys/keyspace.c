@@ -80,7 +80,9 @@ struct keyspace *keyspace_new(const struct keyspace_options *options) {
     uint64_t seed;
     memcpy(&seed, ks->secret->bytes, sizeof(seed));
     rng_seed(&ks->rng, seed ^ (uint64_t)options->now_ms);
+    list_init(&ks->flushed);
     list_init(&ks->garbage);
+    list_init(&ks->kept);
     list_init(&ks->wastes);
     list_init(&ks->handed);
     list_init(&ks->defrag_values);
@@ -91,7 +93,9 @@ void keyspace_free(struct keyspace *ks) {
     if (!ks) {
         return;
     }
+    check(ks->before == NULL);
     keyspace_flush(ks, UINT32_MAX, false);
+    check(list_empty(&ks->flushed) && list_empty(&ks->kept));
     defrag_forget(ks);
     while (!list_empty(&ks->garbage) || !list_empty(&ks->wastes)) {
         keyspace_work(ks, 0);
@@ -307,19 +311,29 @@ void database_moved(struct database *database, const struct key *key, const stru
 /* More pieces Valkey would free later, and counts (lazyfreed_objects), whoever frees them now. */
 #define FEW_PIECES 64
 
+/* It is freed later, or when nobody reads it any more. */
+static void root_put_off(struct keyspace *ks, struct slot *slot, const struct value *value,
+                         bool is_many, struct list *list) {
+    struct waste *waste = heap_alloc(ks->heap, sizeof(*waste));
+    list_node_init(&waste->link);
+    waste->value = *value;
+    waste->is_many = is_many;
+    list_push_back(list, &waste->link);
+    slot->bytes -= value_memory(ks->forms, value) + heap_block_bytes(sizeof(*waste));
+    ks->stats.lazyfree_pending++;
+}
+
 void root_free(struct keyspace *ks, struct slot *slot, struct value *value, enum freeing how) {
     size_t budget = how != FREE_NOW ? FREE_AT_ONCE_BYTES : SIZE_MAX;
     const struct form *form = forms_find(ks->forms, value);
     bool is_many = how == FREE_LAZILY && form->pieces != NULL && form->pieces(value) > FEW_PIECES;
+    if (root_is_read(ks, value->root)) {
+        root_put_off(ks, slot, value, is_many, &ks->kept);
+        return;
+    }
     while (UNLIKELY(!form->free_some(ks->heap, value, &budget))) {
         if (how != FREE_NOW) {
-            struct waste *waste = heap_alloc(ks->heap, sizeof(*waste));
-            list_node_init(&waste->link);
-            waste->value = *value;
-            waste->is_many = is_many;
-            list_push_back(&ks->wastes, &waste->link);
-            slot->bytes -= form->memory(value) + heap_block_bytes(sizeof(*waste));
-            ks->stats.lazyfree_pending++;
+            root_put_off(ks, slot, value, is_many, &ks->wastes);
             return;
         }
         budget = SIZE_MAX;

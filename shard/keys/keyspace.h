@@ -59,15 +59,9 @@ struct key_news {
 #define ELEMENTS_AT_ONCE 64
 
 /* What happens to keys, told to whoever composes the server. Called synchronously on the owner's
- * thread, after the change (before it for pre_write and pre_element). Any may be NULL. */
+ * thread, after the change; who must know before it: shard/keys/cut.h. Any may be NULL. */
 struct keyspace_hooks {
     void *arg;
-    /* The entry (NULL: about to be created) is about to change or go. */
-    void (*pre_write)(void *arg, uint32_t db, struct key key, struct entry *entry);
-    /* An element of this value is about to change, come or go, by its name; NULL: the order of many
-     * may change. After pre_write of the key. */
-    void (*pre_element)(void *arg, uint32_t db, const struct key *key, const struct value *value,
-                        const struct bytes *element);
     /* A key changed, was created, deleted, renamed or expired: WATCH and tracking. Once for each
      * change. */
     void (*changed)(void *arg, const struct key_news *news);

@@ -222,9 +222,9 @@ static uint64_t flush_one(struct keyspace *ks, uint32_t db, bool lazy) {
     }
     uint64_t count = database->count;
     ks->databases[db] = NULL;
-    if (lazy) {
+    if (lazy || database->holds > 0) {
         ks->stats.lazyfree_pending += count;
-        list_push_back(&ks->garbage, &database->link);
+        list_push_back(database->holds > 0 ? &ks->flushed : &ks->garbage, &database->link);
         return count;
     }
     uint64_t freed;
@@ -463,15 +463,24 @@ static size_t database_verify(const struct keyspace *ks, const struct database *
     return bytes + heap_block_bytes(sizeof(*database));
 }
 
+static size_t wastes_memory(const struct keyspace *ks, const struct list *wastes) {
+    size_t bytes = 0;
+    LIST_EACH(wastes, node) {
+        const struct waste *waste = LIST_ENTRY(node, struct waste, link);
+        bytes += heap_block_bytes(sizeof(*waste)) + value_memory(ks->forms, &waste->value);
+    }
+    return bytes;
+}
+
 void keyspace_verify(struct keyspace *ks) {
     size_t bytes = 0;
     for (uint32_t i = 0; i < ks->database_count; i++) {
         bytes += ks->databases[i] ? database_verify(ks, ks->databases[i]) : 0;
     }
-    LIST_EACH(&ks->wastes, node) {
-        struct waste *waste = LIST_ENTRY(node, struct waste, link);
-        bytes += heap_block_bytes(sizeof(*waste)) + value_memory(ks->forms, &waste->value);
+    LIST_EACH(&ks->flushed, node) {
+        bytes += database_verify(ks, LIST_ENTRY(node, struct database, link));
     }
+    bytes += wastes_memory(ks, &ks->wastes) + wastes_memory(ks, &ks->kept);
     bytes += rewrite_memory(ks);
     /* Half-freed databases cannot be told apart any more. */
     check(list_empty(&ks->garbage) ? bytes == ks->bytes : bytes <= ks->bytes);

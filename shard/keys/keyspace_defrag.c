@@ -39,6 +39,9 @@ struct slice {
 static void move_value(struct slice *slice, struct entry *entry) {
     struct value value = entry_get(entry);
     const struct form *form = forms_find(slice->ks->forms, &value);
+    if (root_is_read(slice->ks, value.root)) {
+        return;
+    }
     if (form->memory(&value) > VALUE_AT_ONCE_BYTES) {
         struct defrag_value *noted = must_malloc(sizeof *noted);
         *noted = (struct defrag_value){
@@ -82,7 +85,7 @@ static void move_noted(struct keyspace *ks, struct slice *slice) {
         LIST_ENTRY(list_first(&ks->defrag_values), struct defrag_value, link);
     struct entry *entry = find_noted(ks, noted);
     bool done = true;
-    if (entry && !entry_is_lent(ks, entry)) {
+    if (entry && !entry_is_lent(ks, entry) && !root_is_read(ks, noted->root)) {
         struct value value = entry_get(entry);
         size_t budget = VALUE_AT_ONCE_BYTES;
         done =

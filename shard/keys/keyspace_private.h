@@ -11,6 +11,7 @@
  *   keyspace_lend.c    values on their way between shards
  *   keyspace_slot.c    whole slots on their way
  *   keyspace_defrag.c  moving entries out of sparse slabs
+ *   cut.c              what a walk sees of a keyspace that goes on changing
  */
 #ifndef SHOAL_SHARD_KEYS_KEYSPACE_PRIVATE_H
 #define SHOAL_SHARD_KEYS_KEYSPACE_PRIVATE_H
@@ -20,6 +21,7 @@
 #include "base/random.h"
 #include "shard/ds/table.h"
 #include "shard/keys/change.h"
+#include "shard/keys/cut.h"
 #include "shard/keys/entry.h"
 #include "shard/keys/keyspace.h"
 #include "shard/keys/wheel.h"
@@ -37,7 +39,7 @@ struct slot {
 };
 
 struct database {
-    struct list_node link; /* in keyspace.garbage */
+    struct list_node link; /* in keyspace.garbage, or keyspace.flushed */
     struct slot *slots;    /* SLOTS of them; pages of slots that hold nothing are not touched */
     struct wheel *wheel;   /* NULL before the first TTL */
     uint64_t count;
@@ -46,6 +48,7 @@ struct database {
     uint64_t referenced;     /* entries with ENTRY_REFERENCED */
     uint64_t volatile_count; /* and with ENTRY_VOLATILE */
     size_t table_bytes;
+    uint32_t holds; /* keyspace_hold */
     bool parity; /* of ENTRY_SWEPT, for entries seen by the current sweep or, between sweeps, all */
     uint64_t group_counts[GROUP_COUNT];
 };
@@ -80,7 +83,8 @@ struct keyspace {
     const struct hash_secret *secret;
     const struct forms *forms;
     struct keyspace_hooks hooks;
-    bool listening; /* keyspace_listen */
+    const struct keyspace_before *before; /* cut.h */
+    bool listening;                       /* keyspace_listen */
     struct table_env env;
     uint32_t database_count;
     struct database **databases; /* NULL before the first key */
@@ -101,7 +105,9 @@ struct keyspace {
     } late; /* a key whose elements were over, and too many to be taken out at once */
     struct defrag defrag;
     struct list defrag_values;    /* large values that the walk has still to move */
+    struct list flushed;          /* flushed databases that somebody reads still */
     struct list garbage;          /* flushed databases that are being freed */
+    struct list kept;             /* large values without a key that somebody reads still */
     struct list wastes;           /* large values that are being freed */
     struct list handed;           /* large values that are shared, to be copied */
     struct value rewritten;       /* the copy of the first of them, as far as it is */
@@ -121,7 +127,7 @@ struct handed {
 
 /* A value in nobody's reach. */
 struct waste {
-    struct list_node link; /* in keyspace.wastes */
+    struct list_node link; /* in keyspace.wastes, or keyspace.kept */
     struct value value;
     bool is_many; /* it counts */
 };
@@ -236,8 +242,8 @@ bool entry_is_lent(const struct keyspace *ks, const struct entry *entry);
 
 static inline void hook_pre_write(struct keyspace *ks, uint32_t db, const struct key *key,
                                   struct entry *entry) {
-    if (UNLIKELY(ks->hooks.pre_write != NULL)) {
-        ks->hooks.pre_write(ks->hooks.arg, db, *key, entry);
+    if (UNLIKELY(ks->before != NULL)) {
+        ks->before->write(ks->before->arg, db, key, entry);
     }
     if (UNLIKELY(ks->rewriting)) {
         rewrite_told(ks, entry);
@@ -322,6 +328,13 @@ static inline struct entry *change_close_string(struct change *change, enum key_
 void change_drop(struct change *change);
 /* The entry, which has room for it, gets its deadline (NO_EXPIRY: it had one). */
 void change_deadline(struct change *change, int64_t old_deadline, int64_t deadline);
+
+/* ---- cut.c ---- */
+
+/* Whether somebody reads what this root leads to: it stays where it is, and is not freed. */
+static inline bool root_is_read(const struct keyspace *ks, const void *root) {
+    return UNLIKELY(ks->before != NULL) && ks->before->reads(ks->before->arg, root);
+}
 
 /* ---- keyspace_defrag.c ---- */
 

@@ -106,6 +106,7 @@ void keyspace_drop_slot(struct keyspace *ks, struct slot_loan *lent) {
     for (uint64_t i = 0; i < lent->count; i++) {
         const struct slot_item *item = &lent->items[i];
         struct key key = entry_make_key(ks, item->entry, lent->slot);
+        hook_pre_write(ks, item->db, &key, item->entry);
         database_delete(ks, ks->databases[item->db], &key, item->entry, true);
     }
     ks->loans--;

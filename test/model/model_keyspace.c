@@ -3,7 +3,7 @@
  * and jumps, and after each the same answers; the books are recomputed all the while. */
 #include "base/num.h"
 #include "base/random.h"
-#include "shard/keys/keyspace.h"
+#include "shard/keys/cut.h"
 #include "shard/memory/heap.h"
 #include "shard/memory/sysmem.h"
 #include "test/unit/put.h"
@@ -41,6 +41,7 @@ struct model {
     uint64_t expired_hooks;
     uint64_t changed_hooks;
     uint64_t pre_write_hooks;
+    struct keyspace_before before;
 };
 
 /* ---- Hooks ---- */
@@ -81,11 +82,17 @@ static void on_changed(void *arg, const struct key_news *news) {
     model->changed_hooks++;
 }
 
-static void on_pre_write(void *arg, uint32_t db, struct key key, struct entry *entry) {
+static void before_write(void *arg, uint32_t db, const struct key *key, struct entry *entry) {
     struct model *model = arg;
     (void)db;
-    cr_assert(!entry || bytes_equal(entry_key(entry), key.name));
+    cr_assert(!entry || bytes_equal(entry_key(entry), key->name));
     model->pre_write_hooks++;
+}
+
+static bool on_reads(void *arg, const void *root) {
+    (void)arg;
+    (void)root;
+    return false;
 }
 
 /* ---- The model ---- */
@@ -116,8 +123,11 @@ static struct model *model_new(uint64_t seed) {
         .secret = &model->secret,
         .heap = model->heap,
         .now_ms = model->now,
-        .hooks = {.arg = model, .pre_write = on_pre_write, .changed = on_changed},
+        .hooks = {.arg = model, .changed = on_changed},
     });
+    model->before =
+        (struct keyspace_before){.arg = model, .write = before_write, .reads = on_reads};
+    keyspace_tell_before(model->ks, &model->before);
     for (unsigned i = 0; i < KEYS; i++) {
         make_name(model, i);
         for (unsigned db = 0; db < DATABASES; db++) {
@@ -128,6 +138,7 @@ static struct model *model_new(uint64_t seed) {
 }
 
 static void model_free(struct model *model) {
+    keyspace_tell_before(model->ks, NULL);
     keyspace_free(model->ks);
     cr_assert_eq(heap_used(model->heap), 0);
     shard_heap_free(model->heap);

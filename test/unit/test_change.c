@@ -160,20 +160,24 @@ struct fixture {
     struct forms forms;
     struct text heard; /* "event:key " of each */
     unsigned changed, pre_writes, pre_elements;
-    bool pre_all; /* pre_element without a name */
+    bool pre_all; /* an element without a name */
+    struct keyspace_before before;
 };
 
-static void on_pre_write(void *arg, uint32_t db, struct key key, struct entry *entry) {
+static void before_write(void *arg, uint32_t db, const struct key *key, struct entry *entry) {
     ((struct fixture *)arg)->pre_writes++;
 }
 
-static void on_pre_element(void *arg, uint32_t db, const struct key *key, const struct value *value,
-                           const struct bytes *element) {
+static void before_element(void *arg, const struct value *value, const struct bytes *element) {
     struct fixture *f = arg;
     cr_assert_gt(f->pre_writes, 0);
     cr_assert_eq(value->type, TYPE_LIST);
     f->pre_elements++;
     f->pre_all = element == NULL;
+}
+
+static bool on_reads(void *arg, const void *root) {
+    return false;
 }
 
 static void on_changed(void *arg, const struct key_news *news) {
@@ -198,18 +202,17 @@ static struct fixture *fixture_new(void) {
         .heap = f->heap,
         .now_ms = NOW,
         .forms = &f->forms,
-        .hooks = {.arg = f,
-                  .pre_write = on_pre_write,
-                  .pre_element = on_pre_element,
-                  .changed = on_changed,
-                  .heard = on_heard},
+        .hooks = {.arg = f, .changed = on_changed, .heard = on_heard},
     });
+    f->before = (struct keyspace_before){f, before_write, before_element, on_reads};
+    keyspace_tell_before(f->ks, &f->before);
     keyspace_listen(f->ks, true);
     return f;
 }
 
 static void fixture_free(struct fixture *f) {
     keyspace_verify(f->ks);
+    keyspace_tell_before(f->ks, NULL);
     keyspace_free(f->ks);
     cr_assert_eq(heap_used(f->heap), 0);
     shard_heap_free(f->heap);

@@ -26,6 +26,7 @@ struct fixture {
     unsigned expired;
     unsigned changed;
     unsigned pre_writes;
+    struct keyspace_before before;
     bool locked; /* all keys are */
 };
 
@@ -34,11 +35,17 @@ static void on_changed(void *arg, const struct key_news *news) {
     ((struct fixture *)arg)->expired += news->event == EVENT_EXPIRED;
 }
 
-static void on_pre_write(void *arg, uint32_t db, struct key key, struct entry *entry) {
+static void before_write(void *arg, uint32_t db, const struct key *key, struct entry *entry) {
     (void)db;
     (void)key;
     (void)entry;
     ((struct fixture *)arg)->pre_writes++;
+}
+
+static bool on_reads(void *arg, const void *root) {
+    (void)arg;
+    (void)root;
+    return false;
 }
 
 static bool on_locked(void *arg, uint64_t hash) {
@@ -59,13 +66,16 @@ static struct fixture *fixture_new(void) {
         .secret = &f->secret,
         .heap = f->heap,
         .now_ms = NOW,
-        .hooks = {.arg = f, .changed = on_changed, .pre_write = on_pre_write, .locked = on_locked},
+        .hooks = {.arg = f, .changed = on_changed, .locked = on_locked},
     });
+    f->before = (struct keyspace_before){.arg = f, .write = before_write, .reads = on_reads};
+    keyspace_tell_before(f->ks, &f->before);
     return f;
 }
 
 static void fixture_free(struct fixture *f) {
     keyspace_verify(f->ks);
+    keyspace_tell_before(f->ks, NULL);
     keyspace_free(f->ks);
     cr_assert_eq(heap_used(f->heap), 0);
     shard_heap_free(f->heap);
