@@ -65,7 +65,7 @@ bool value_write_begin(struct value_write *write, const struct value *value, uns
 
 /* ---- Rows of bytes ---- */
 
-static void put(struct value_write *write, struct text *out, struct bytes text) {
+static void put(const struct value_write *write, struct text *out, struct bytes text) {
     rdb_put_text(out, text, write->compress);
 }
 
@@ -85,16 +85,24 @@ struct visit {
     struct text *out;
 };
 
+void value_write_element(const struct value_write *write, const struct value_element *element,
+                         struct text *out) {
+    put(write, out, element->first);
+    if (write->value.type == TYPE_HASH) {
+        put(write, out, element->second);
+    }
+    if (write->value.type == TYPE_ZSET) {
+        rdb_put_double(out, element->score);
+    }
+    if (write->type == RDB_HASH_2) {
+        int64_t deadline = element->deadline != 0 ? element->deadline : NO_EXPIRY;
+        rdb_put_u64(out, (uint64_t)deadline);
+    }
+}
+
 static void put_element(void *arg, const struct value_element *element) {
     struct visit *visit = arg;
-    put(visit->write, visit->out, element->first);
-    if (visit->write->value.type == TYPE_HASH) {
-        put(visit->write, visit->out, element->second);
-    }
-    if (visit->write->type == RDB_HASH_2) {
-        int64_t deadline = element->deadline != 0 ? element->deadline : NO_EXPIRY;
-        rdb_put_u64(visit->out, (uint64_t)deadline);
-    }
+    value_write_element(visit->write, element, visit->out);
 }
 
 static bool put_walk(struct value_write *write, struct text *out, size_t end) {

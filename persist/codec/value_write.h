@@ -41,6 +41,11 @@ bool value_write_begin(struct value_write *write, const struct value *value, uns
 /* Puts about `budget` bytes behind `out`, at least something. True: that was all. */
 bool value_write_some(struct value_write *write, struct text *out, size_t budget);
 
+/* Puts one element of a set, a hash or a sorted set, as a walk shows it: such a value is a count
+ * (rdb_put_length) and so many of them, in any order. */
+void value_write_element(const struct value_write *write, const struct value_element *element,
+                         struct text *out);
+
 /* A dump: type, value, and a footer with the version. Of a value that `version` carries. */
 void value_write_dump(const struct value *value, unsigned version, bool compress,
                       struct text *out);
