@@ -7,7 +7,7 @@ from collections import Counter
 
 import pytest
 
-from resp import encode
+from resp import NULL_ARRAY, encode
 from server import wait_for
 from test_shards import key_in
 
@@ -132,6 +132,31 @@ def test_many_fields_end_in_one_moment_and_nobody_waits(server, r, slow):
             assert time.time() * 1000 < at + 10_000 * slow
         assert c.do("HGETALL", "h") == [b"stays", b"1"]
     assert longest < 0.1 * slow
+
+
+PAST = ["HSETEX", "h", "PXAT", 1000, "FIELDS"]
+
+
+def test_fields_that_are_over_when_they_are_set_leave_the_hash_as_it_was(server, r):
+    """They were put in and taken out again, and one that was too long for it left a small hash a large one."""
+    with server.raw() as c:
+        c.do("HSET", "h", "a", 1, "b", 2)
+        assert c.do(*PAST, 3, "a", "x" * 1000, "c" * 1000, 1, "d", 2) == 1
+        assert c.do("HGETALL", "h") == [b"b", b"2"] and c.do("OBJECT", "ENCODING", "h") == b"listpack"
+        assert c.do(*PAST, 1, "b", "x" * 1000) == 1 and c.do("EXISTS", "h") == 0
+
+
+@pytest.mark.parametrize("before, fields, touched", [([], "f", False), (["a"], "f", False), (["a"], "fa", True), (["a"], "a", True), (["a", "b"], "aa", True)])
+def test_fields_that_are_over_when_they_are_set_touch_what_they_take_away(server, r, before, fields, touched):
+    with server.raw() as c:
+        for name in before:
+            c.do("HSET", "h", name, 1)
+        changes = r.info()["rdb_changes_since_last_save"]
+        c.do("WATCH", "h")
+        assert c.do(*PAST, len(fields), *[word for name in fields for word in (name, 1)]) == 1
+        assert r.info()["rdb_changes_since_last_save"] - changes == touched  # as many as were taken away, and none twice
+        c.do("MULTI")
+        assert c.do("EXEC") == (NULL_ARRAY if touched else [])
 
 
 def test_hidden_fields_are_not_seen(server, lazy_expiry):

@@ -636,13 +636,15 @@ static void say_set(const struct exec *x, const struct options *options,
     free(argv);
 }
 
+static void note_hash(const struct exec *x, enum key_event event) {
+    keyspace_note(x->keyspace, x->db, &x->key, event, TYPE_HASH);
+}
+
 /* Sets the fields. `gone`: those that were over, and whose deadlines others would keep. */
 static void set_fields(const struct exec *x, struct entry *entry, const struct options *options,
                        const struct field_args *fields, struct names *gone) {
     struct hash_change c;
-    int64_t deadline = options->options & OPTION_KEEPTTL ? KEEP_TTL
-                       : options->past                   ? NO_EXPIRY
-                                                         : options->deadline;
+    int64_t deadline = options->options & OPTION_KEEPTTL ? KEEP_TTL : options->deadline;
     hash_change_begin(x, &c, entry);
     for (uint32_t i = fields->first; i < x->argc; i += 2) {
         uint64_t expired = c.edit.expired;
@@ -654,45 +656,37 @@ static void set_fields(const struct exec *x, struct entry *entry, const struct o
     hash_change_end(x, &c, EVENT_HSET);
     keyspace_count_elements(x->keyspace, (uint64_t)fields->count);
     if (options->options & OPTION_DEADLINES) {
-        keyspace_note(x->keyspace, x->db, &x->key, EVENT_HEXPIRE, TYPE_HASH);
+        note_hash(x, EVENT_HEXPIRE);
     }
 }
 
-/* Those that were set when their time was over already. */
-static void take_out(const struct exec *x, const struct field_args *fields) {
-    struct entry *entry =
-        keyspace_find(x->keyspace, x->db, &x->key, x->now_ms, LOOKUP_WRITE | LOOKUP_NOTOUCH);
-    struct hash_change c;
-    hash_change_begin(x, &c, entry);
-    for (uint32_t i = fields->first; i < x->argc; i += 2) {
-        hash_remove(&c.edit, x->argv[i]);
-    }
-    keyspace_count_expired_fields(x->keyspace, (uint64_t)fields->count);
-    hash_change_end(x, &c, EVENT_HEXPIRED);
-}
-
-/* Fields that are there before they are set. */
-static void note_present(const struct exec *x, const struct entry *entry,
-                         const struct field_args *fields, struct names *names) {
-    struct hash_look look = hash_look_begin(x, entry);
-    for (uint32_t i = fields->first; i < x->argc; i += 2) {
-        struct hash_found found;
-        if (hash_find(&look, x->argv[i], &found)) {
-            names_add(names, x->argv[i]);
-        }
-    }
-    hash_look_end(x, &look);
-}
-
-static void set_past(const struct exec *x, struct entry *entry, const struct options *options,
-                     const struct field_args *fields) {
-    struct names gone = names_new(x, 2, fields->count), unused = {0};
-    if (entry != NULL) {
-        note_present(x, entry, fields, &gone);
-    }
+/* Fields whose time is over already: listeners hear that they came and went, but the hash sees
+ * those go that were there, and no more: it is not made, or made larger, for the others. */
+static void set_past(const struct exec *x, struct entry *entry, const struct field_args *fields) {
+    struct names gone = names_new(x, 2, fields->count);
     uint64_t changes = keyspace_changes(x->keyspace);
-    set_fields(x, entry, options, fields, &unused);
-    take_out(x, fields);
+    if (entry == NULL) {
+        note_hash(x, EVENT_NEW);
+    }
+    note_hash(x, EVENT_HSET);
+    note_hash(x, EVENT_HEXPIRE);
+    keyspace_count_expired_fields(x->keyspace, (uint64_t)fields->count);
+    if (entry != NULL) {
+        struct hash_change c;
+        hash_change_begin(x, &c, entry);
+        for (uint32_t i = fields->first; i < x->argc; i += 2) {
+            if (hash_remove(&c.edit, x->argv[i])) {
+                names_add(&gone, x->argv[i]);
+            }
+        }
+        hash_change_end(x, &c, names_count(&gone) > 0 ? EVENT_HEXPIRED : EVENT_NONE);
+    }
+    if (names_count(&gone) == 0) {
+        note_hash(x, EVENT_HEXPIRED);
+    }
+    if (entry == NULL) {
+        note_hash(x, EVENT_DEL);
+    }
     keyspace_set_changes(x->keyspace, changes + names_count(&gone));
     effect_told(x);
     names_state(x, &gone, BYTES("HDEL"));
@@ -716,7 +710,7 @@ void command_hsetex(struct exec *x) {
         return;
     }
     if (options.past) {
-        set_past(x, entry, &options, &fields);
+        set_past(x, entry, &fields);
     } else {
         struct names gone = names_new(x, 2, fields.count);
         set_fields(x, entry, &options, &fields, &gone);
