@@ -22,6 +22,7 @@ const struct handlers server_handlers = {
             [MESSAGE_BATCH_BACK] = batch_back,
             [MESSAGE_BATON] = batch_baton_arrived,
             [MESSAGE_BATCH_NEWS] = client_batch_news,
+            [MESSAGE_BATCH_HEARD] = batch_heard,
             [MESSAGE_BATCH_DONE] = client_batch_done,
             [MESSAGE_PART] = scatter_part_arrived,
             [MESSAGE_PART_DONE] = scatter_part_home,

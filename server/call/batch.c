@@ -6,11 +6,14 @@
  *
  * A batch may be long: 64 ops that each take milliseconds, or write megabytes. It is cut then, and
  * goes on in the next turn; what it has done so far goes home ahead of it, in a message of its own,
- * so that the client's replies are seen, sent and counted while the rest runs.
+ * so that the client's replies are seen, sent and counted while the rest runs. Only home knows what
+ * its client may have of them, and may be off its processor: with more than AHEAD_MAX that home has
+ * not taken yet, nothing more runs.
  *
  *     arrived -> runs -- locked key --> suspended, in line -------\
  *                  |---- no baton ----> suspended, till it comes --\
  *                  |---- slice over --> suspended, and cut --> goes on
+ *                  |---- far ahead ---> suspended, till home has taken it
  *                  |---- slot gone --> lent to where the slot is, for one op; back, goes on
  *                  \---- all ran -----> home; its followers come up
  *
@@ -41,6 +44,7 @@
 #define BATCHES_KEPT_MAX  256
 /* With more replies than this it is cut. */
 #define REPLIES_MAX (1024 * 1024)
+#define AHEAD_MAX   (4 * REPLIES_MAX)
 
 struct batch *batch_take(struct worker *worker, struct client *client, struct rt_buffer *input,
                          unsigned target) {
@@ -67,6 +71,7 @@ struct batch *batch_take(struct worker *worker, struct client *client, struct rt
     batch->handed_on = 0;
     batch->client_memory = 0;
     batch->ran = 0;
+    batch->ahead = 0;
     batch->followers = batch->last_follower = NULL;
     list_node_init(&batch->cut_node);
     batch->sent = batch->returned = false;
@@ -164,12 +169,17 @@ size_t batch_add(struct batch *batch, const struct command_ref *ref, const struc
 
 /* ---- Home again ---- */
 
-void batch_take_news(struct batch *batch, struct batch_news *news) {
-    check(!batch->returned && news->ran > batch->ready && news->ran < batch->count);
+void batch_take_news(struct worker *worker, struct batch *batch, struct batch_news *news) {
+    check(!batch->returned && news->ran >= batch->ready && news->ran < batch->count);
     batch->ready = news->ran;
     outbuf_splice(&batch->early, &news->out);
     outbuf_fini(&news->out);
-    free(news);
+    if (news->stands) {
+        news->message.kind = MESSAGE_BATCH_HEARD;
+        post_send(worker->server->office, worker->id, batch->target, &news->message);
+    } else {
+        free(news);
+    }
 }
 
 void batch_returned(struct batch *batch) {
@@ -266,7 +276,7 @@ static void suspend(struct worker *worker, struct batch *batch) {
     }
 }
 
-/* What is ready goes home now, the rest goes on in the next turn. */
+/* What is ready goes home now, the rest goes on in the next turn, or when home has taken that. */
 static void batch_cut(struct worker *worker, struct batch *batch) {
 #ifdef SHOAL_UNSAFE_ORDER_CUT /* a test: the baton is handed on before the write has run */
     for (uint32_t i = batch->ran; i < batch->count; i++) {
@@ -281,19 +291,31 @@ static void batch_cut(struct worker *worker, struct batch *batch) {
     }
 #endif
     suspend(worker, batch);
-    list_push_back(&worker->batches.cut, &batch->cut_node);
-    if (batch->out.bytes == 0) {
-        return;
+    batch->ahead += batch->out.bytes;
+    bool stands = batch->ahead > AHEAD_MAX;
+    if (!stands) {
+        list_push_back(&worker->batches.cut, &batch->cut_node);
+        if (batch->out.bytes == 0) {
+            return;
+        }
     }
     struct batch_news *news = must_malloc(sizeof *news);
     *news = (struct batch_news){
         .message = {.kind = MESSAGE_BATCH_NEWS, .home = POST_ONE_WAY},
         .batch = batch,
         .ran = batch->ran,
+        .stands = stands,
         .out = batch->out,
     };
     outbuf_init(&batch->out);
     post_send(worker->server->office, worker->id, batch->message.home, &news->message);
+}
+
+void batch_heard(struct worker *worker, struct message *message) {
+    struct batch *batch = ((struct batch_news *)message)->batch;
+    free(message);
+    batch->ahead = 0;
+    list_push_back(&worker->batches.cut, &batch->cut_node);
 }
 
 void batches_go_on(struct worker *worker) {
@@ -430,12 +452,14 @@ static struct batch *batch_over(struct worker *worker, struct batch *batch) {
     if (batch->message.home != worker->id) {
         worker->stats.ops_for_others += batch->count;
     }
+    size_t ahead = batch->ahead + batch->out.bytes;
     batch->message.kind = MESSAGE_BATCH_DONE;
     post_send(worker->server->office, worker->id, batch->message.home, &batch->message);
     if (follower != NULL) {
         follower->followers = follower->next;
         follower->last_follower = follower->next != NULL ? batch->last_follower : NULL;
         follower->next = NULL;
+        follower->ahead = ahead;
     }
     return follower;
 }
@@ -490,7 +514,7 @@ static void batch_go_on(struct worker *worker, struct batch *batch) {
         if (LIKELY(batch == NULL)) {
             return;
         }
-        if (worker_slice_over(worker)) {
+        if (worker_slice_over(worker) || batch->ahead > AHEAD_MAX) {
             batch_cut(worker, batch);
             return;
         }

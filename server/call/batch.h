@@ -63,6 +63,7 @@ struct batch {
     struct batch *next_in_order; /* that the baton goes to when this one is back, or NULL */
     /* The owner's, while it waits for a lock, the baton or its next slice. */
     uint32_t ran;   /* ops so far */
+    size_t ahead;   /* bytes of replies that went home and may not have been taken there */
     bool suspended; /* linked in worker->batches.suspended */
     bool has_baton, waits_for_baton;
     struct link link;          /* of worker->batches.suspended */
@@ -79,11 +80,12 @@ struct batch {
 };
 
 /* The replies of the first ops of a batch, ahead of it: from the owner of the keys, who frees
- * nothing; home does. */
+ * nothing; home does. If the batch stands it goes on when home has sent them back, empty. */
 struct batch_news {
     struct message message; /* first */
     struct batch *batch;
     uint32_t ran;
+    bool stands;
     struct outbuf out;
 };
 
@@ -109,13 +111,15 @@ void batch_back(struct worker *worker, struct message *message);
 void batch_baton_arrived(struct worker *worker, struct message *baton);
 /* Owner of the keys, or home: the baton goes to `batch`. */
 void batch_send_baton(struct worker *worker, struct batch *batch);
+/* Owner of the keys: home has taken the news of a batch that stands. */
+void batch_heard(struct worker *worker, struct message *message);
 /* Owner of the keys, once a turn: goes on with those that were cut. */
 void batches_go_on(struct worker *worker);
 /* Owner of the keys: counts the calls of batches that are not counted yet. Behind each row of
  * messages that are batches or batons, before anything else is done. */
 void batches_settle(struct worker *worker);
-/* Home: what came ahead of a batch, or with it, is ready. Batch news are freed. */
-void batch_take_news(struct batch *batch, struct batch_news *news);
+/* Home: what came ahead of a batch, or with it, is ready. Batch news are freed, or sent back. */
+void batch_take_news(struct worker *worker, struct batch *batch, struct batch_news *news);
 void batch_returned(struct batch *batch);
 /* Home: the replies that are ready. */
 static inline struct outbuf *batch_replies(struct batch *batch) {

@@ -183,7 +183,7 @@ void client_batch_news(struct worker *worker, struct message *message) {
     struct batch_news *news = (struct batch_news *)message;
     struct batch *batch = news->batch;
     size_t bytes = news->out.bytes;
-    batch_take_news(batch, news);
+    batch_take_news(worker, batch, news);
     replies_came(batch->client, batch, bytes);
 }
 

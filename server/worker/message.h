@@ -7,18 +7,19 @@
 #define SHOAL_SERVER_WORKER_MESSAGE_H
 
 enum message_kind {
-    MESSAGE_BATCH,      /* struct batch: run it */
-    MESSAGE_BATCH_NEWS, /* struct batch_news: replies of a batch that goes on; home frees it */
-    MESSAGE_BATCH_DONE, /* struct batch: back home */
-    MESSAGE_BATCH_LENT, /* struct batch: its next op is of a slot that has gone to the receiver */
-    MESSAGE_BATCH_BACK, /* struct batch: that op has run; back at the shard it was sent to */
-    MESSAGE_BATON,      /* struct batch's: its ordered ops may run (order.h) */
-    MESSAGE_PART,       /* struct scatter_part: run it */
-    MESSAGE_PART_DONE,  /* struct scatter_part: back home */
-    MESSAGE_CONNECTION, /* struct connection_message: from worker 0, an accepted socket; the
-                           receiver frees it */
-    MESSAGE_TXN,        /* struct txn_part: do what it asks */
-    MESSAGE_TXN_DONE,   /* struct txn_part: back home */
+    MESSAGE_BATCH,       /* struct batch: run it */
+    MESSAGE_BATCH_NEWS,  /* struct batch_news: replies of a batch that goes on; home frees it */
+    MESSAGE_BATCH_HEARD, /* struct batch_news: home has taken them; the owner frees it */
+    MESSAGE_BATCH_DONE,  /* struct batch: back home */
+    MESSAGE_BATCH_LENT,  /* struct batch: its next op is of a slot that has gone to the receiver */
+    MESSAGE_BATCH_BACK,  /* struct batch: that op has run; back at the shard it was sent to */
+    MESSAGE_BATON,       /* struct batch's: its ordered ops may run (order.h) */
+    MESSAGE_PART,        /* struct scatter_part: run it */
+    MESSAGE_PART_DONE,   /* struct scatter_part: back home */
+    MESSAGE_CONNECTION,  /* struct connection_message: from worker 0, an accepted socket; the
+                            receiver frees it */
+    MESSAGE_TXN,         /* struct txn_part: do what it asks */
+    MESSAGE_TXN_DONE,    /* struct txn_part: back home */
     MESSAGE_WAITER_SERVED, /* struct waiter_part: its client was served (txn/blocked.h) */
     MESSAGE_WAITER_HOME,   /* struct waiter_part: called back, at home again */
     MESSAGE_WAITER_TRIES,  /* blocked.c's: what a client waits for is there, home is to fetch it */

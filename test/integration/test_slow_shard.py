@@ -324,3 +324,26 @@ def test_output_is_limited_after_each_reply(start_server, shards, how, slow):
             assert r.get("ran") == "1"  # whoever asked for it is gone, but nothing is done by halves
             r.delete("ran")
     assert wait_for(lambda: int(s.info("stats")["client_output_buffer_limit_disconnections"]) == len(keys))
+
+
+def test_an_owner_does_not_run_ahead_of_a_home_that_is_busy(start_server, shards, slow):
+    """Only home looks at its client's limit: while it was busy, or off its processor, the owner ran all of a batch."""
+    if shards < 2:
+        pytest.skip("nobody is another's owner")
+    s = start_server(proto_max_bulk_len="100gb", config={"client-output-buffer-limit": ["normal", "1mb", "0", "0"]})
+    r = connect(s)
+    key = b"{%s}value" % tag_of(0, shards)
+    r.set(key, b"x" * 8 * MB)
+    others = [SlowShard(s, shards, part) for part in range(1, shards)]
+    words = [other.command(0.3) for other in others]
+    busy = [s.raw(timeout=60) for _ in others]
+    before = peak(s)
+    for _ in range(6):
+        with s.raw(timeout=60) as c:
+            c.send(b"".join(encode("GETRANGE", key, i, 8 * MB) for i in range(64)))
+            time.sleep(0.001)
+            for b, word in zip(busy, words):
+                b.send(word)
+            for b in busy:
+                b.read()
+    assert peak(s) - before < 100 * MB * slow

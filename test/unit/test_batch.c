@@ -111,7 +111,7 @@ Test(batch, replies_that_come_ahead_stay_in_order) {
     struct batch_news *news = calloc(1, sizeof *news);
     *news = (struct batch_news){.batch = batch, .ran = 1};
     outbuf_append(&news->out, "+1\r\n", 4);
-    batch_take_news(batch, news);
+    batch_take_news(worker, batch, news);
     cr_assert_eq(batch->ready, 1);
     cr_assert_not(batch->returned);
     cr_assert_eq(batch_replies(batch)->bytes, 4);
