@@ -90,17 +90,22 @@ int rt_new(const struct rt_options *options, unsigned count, struct rt **ret_rts
     check(options->recv_buffers >= 2 && options->recv_buffers <= 32768);
     check((options->recv_buffers & (options->recv_buffers - 1)) == 0);
     check(options->recv_buffer_bytes > 0);
+    int r = -ENOSYS;
     if (options->backend != RT_EPOLL) {
-        int r = make_all(RT_URING, options, count, ret_rts, ret_reason);
-        if (r == 0 || options->backend == RT_URING) {
-            return r;
-        }
+        r = make_all(RT_URING, options, count, ret_rts, ret_reason);
     }
-    return make_all(RT_EPOLL, options, count, ret_rts, ret_reason);
+    if (r < 0 && options->backend != RT_URING) {
+        r = make_all(RT_EPOLL, options, count, ret_rts, ret_reason);
+    }
+    if (r == 0 && options->make == NULL) {
+        rt_resolver_share(ret_rts, count);
+    }
+    return r;
 }
 
 void rt_free(struct rt *rt) {
     if (rt) {
+        rt_resolver_leave(rt);
         rt->ops->free(rt);
     }
 }
@@ -150,6 +155,7 @@ static void clock_init(struct rt *rt);
 
 int rt_common_init(struct rt *rt, const struct rt_options *options, int eventfd_flags) {
     list_init(&rt->listeners);
+    list_init(&rt->resolved);
     atomic_init(&rt->wake_pending, false);
     rt->wake_fd = -1;
     rt->spare_fd = -1;
@@ -463,7 +469,11 @@ void rt_trim(struct rt *rt, bool all) {
 
 bool rt_turn(struct rt *rt, int64_t wait_ns) {
     rt->stats.turns++;
-    return rt->ops->turn(rt, wait_ns);
+    bool woken = rt->ops->turn(rt, wait_ns);
+    if (UNLIKELY(rt->resolving > 0)) {
+        rt_resolve_tell(rt);
+    }
+    return woken;
 }
 
 void rt_on_sleep(struct rt *rt, bool (*sleeps)(void *arg), void (*woke)(void *arg), void *arg) {
@@ -684,17 +694,46 @@ struct rt_listener *rt_listener_due(struct rt *rt) {
 
 /* ---- Streams ---- */
 
-int rt_stream_open(struct rt *rt, struct rt_stream *stream, rt_socket socket,
-                   const struct rt_stream_events *events) {
+static void stream_init(struct rt *rt, struct rt_stream *stream, rt_socket socket, unsigned flags,
+                        const struct rt_stream_events *events) {
     stream->rt = rt;
     stream->events = events;
     stream->socket = socket;
-    stream->flags = RT_STREAM_OPEN;
+    stream->flags = RT_STREAM_OPEN | flags;
     stream->in_flight = 0;
     list_node_init(&stream->link);
+    stream->send_bytes = 0;
     stream->vectors = stream->few;
     stream->vectors_count = 0;
+}
+
+int rt_stream_open(struct rt *rt, struct rt_stream *stream, rt_socket socket,
+                   const struct rt_stream_events *events) {
+    stream_init(rt, stream, socket, 0, events);
     return rt->ops->stream_open(rt, stream);
+}
+
+int rt_stream_connect(struct rt *rt, struct rt_stream *stream, const char *address, uint16_t port,
+                      const struct rt_connect_options *options,
+                      const struct rt_stream_events *events) {
+    check(events->connected != NULL);
+    stream_init(rt, stream, -1, RT_STREAM_CONNECTING | RT_STREAM_SENDING, events);
+    return rt->ops->stream_connect(rt, stream, address, port, options);
+}
+
+void rt_stream_tell_connected(struct rt_stream *stream, int result) {
+    struct rt_stats *stats = &stream->rt->stats;
+    stream->flags &= ~(unsigned)(RT_STREAM_CONNECTING | RT_STREAM_SENDING);
+    stats->connects += result == 0;
+    stats->connect_errors += result < 0;
+    if (stream->flags & RT_STREAM_CLOSING) {
+        return;
+    }
+    if (result == 0) {
+        stream->events->connected(stream);
+    } else {
+        rt_stream_tell_end(stream, result);
+    }
 }
 
 /* One send of the kernel takes less than 2 GB, and cuts the rest off without a word. */
@@ -757,14 +796,18 @@ size_t rt_stream_taken(const struct rt_stream *stream) {
 void rt_stream_pause(struct rt_stream *stream) {
     if (!(stream->flags & (RT_STREAM_PAUSED | RT_STREAM_CLOSING))) {
         stream->flags |= RT_STREAM_PAUSED;
-        stream->rt->ops->stream_pause(stream->rt, stream);
+        if (!(stream->flags & RT_STREAM_CONNECTING)) { /* else it receives nothing yet */
+            stream->rt->ops->stream_pause(stream->rt, stream);
+        }
     }
 }
 
 void rt_stream_resume(struct rt_stream *stream) {
     if ((stream->flags & (RT_STREAM_PAUSED | RT_STREAM_CLOSING)) == RT_STREAM_PAUSED) {
         stream->flags &= ~RT_STREAM_PAUSED;
-        stream->rt->ops->stream_resume(stream->rt, stream);
+        if (!(stream->flags & RT_STREAM_CONNECTING)) {
+            stream->rt->ops->stream_resume(stream->rt, stream);
+        }
     }
 }
 

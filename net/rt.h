@@ -100,6 +100,7 @@ void rt_wake(struct rt *from, struct rt *target);
 struct rt_stats {
     uint64_t turns;
     uint64_t accepts, accept_errors;
+    uint64_t connects, connect_errors;
     uint64_t recvs, sends, recv_bytes, sent_bytes;
     uint64_t buffers_exhausted; /* receives that found the whole pool in use */
     uint64_t cq_overflows;      /* turns that began with completions beyond the queue */
@@ -187,6 +188,9 @@ struct rt_stream_events {
     /* After rt_stream_close: nothing is in flight any more, the memory is the owner's again. From
      * the close on, only this is called. */
     void (*gone)(struct rt_stream *stream);
+    /* Of rt_stream_connect: it may send from now on, and receives. If that fails, `ended` says why
+     * and this is never called. NULL for accepted streams. */
+    void (*connected)(struct rt_stream *stream);
 };
 
 /* A pipeline of large values is two vectors each, and a send costs more than either. */
@@ -213,6 +217,16 @@ struct rt_stream {
 /* Takes over an accepted socket and starts receiving. After an error it is still the caller's. */
 int rt_stream_open(struct rt *rt, struct rt_stream *stream, rt_socket socket,
                    const struct rt_stream_events *events);
+/* Connects to a numeric address (IPv4 or IPv6; rt_resolve makes one of a name). After 0 either
+ * `connected` or `ended` follows, in a turn. Until then nothing can be sent, and the stream may be
+ * closed at any time, which is how who asked puts an end to it: there is no other limit than the
+ * system's, which is minutes. After an error, -EINVAL for what is no address, nothing was begun. */
+struct rt_connect_options {
+    const char *source; /* a numeric address to connect from, or NULL */
+};
+int rt_stream_connect(struct rt *rt, struct rt_stream *stream, const char *address, uint16_t port,
+                      const struct rt_connect_options *options,
+                      const struct rt_stream_events *events);
 /* Sends the vectors (1 to RT_SEND_VECTORS); one send may be in flight. The array is copied, the
  * memory it names is not. */
 void rt_stream_send(struct rt_stream *stream, const struct iovec *vectors, int count);
@@ -250,6 +264,30 @@ void rt_socket_close(struct rt *rt, rt_socket socket); /* one that is no stream 
 /* Sends a last short text to a socket that is no stream, without waiting, and closes it (protected
  * mode, maxclients). */
 void rt_socket_refuse(struct rt *rt, rt_socket socket, struct bytes text);
+
+/* ---- Names ---- */
+
+#define RT_ADDRESSES_MAX 8
+#define RT_HOST_BYTES    48  /* text of a numeric address without a port */
+#define RT_HOST_NAME_MAX 255 /* longer names are nobody's */
+
+/* Numeric addresses of a host, the one to try first first. */
+struct rt_addresses {
+    unsigned count;
+    char text[RT_ADDRESSES_MAX][RT_HOST_BYTES];
+};
+
+struct rt_resolve;
+/* 0 and at least one address, or -ENOENT: there is no such name, -EAGAIN: nobody knows now, or
+ * another -errno. The addresses live during the call. */
+typedef void rt_resolved_fn(void *arg, int error, const struct rt_addresses *addresses);
+
+/* Asks for the addresses of a host name. `done` is called in a turn, once, unless it is cancelled
+ * or the runtime is freed before. Asking may take long, so a thread beside the runtimes does, one
+ * for all that rt_new made, started when it is first needed; a name that is a numeric address needs
+ * no asking. Returns what may be cancelled until `done` is called. */
+struct rt_resolve *rt_resolve(struct rt *rt, const char *name, rt_resolved_fn *done, void *arg);
+void rt_resolve_cancel(struct rt *rt, struct rt_resolve *resolve);
 
 /* ---- Process ---- */
 

@@ -54,6 +54,8 @@ struct rt_epoll {
     unsigned free_count;
     struct stream_list sends; /* to be tried; NULL: closed meanwhile */
     struct stream_list sent;  /* to be told */
+    struct list connects;     /* streams to connect */
+    struct list connected;    /* how that went is to be told */
     struct list ready;        /* streams to read */
     struct list closing;
     struct list gone;         /* to be told */
@@ -95,7 +97,8 @@ static bool epoll_pool_rests(struct rt *rt) {
 
 static void make_ready(struct rt_epoll *e, struct rt_stream *stream) {
     if ((stream->flags & READABLE) && !list_node_linked(&stream->link) &&
-        !(stream->flags & (RT_STREAM_PAUSED | RT_STREAM_ENDED | RT_STREAM_CLOSING))) {
+        !(stream->flags &
+          (RT_STREAM_PAUSED | RT_STREAM_ENDED | RT_STREAM_CLOSING | RT_STREAM_CONNECTING))) {
         list_push_back(&e->ready, &stream->link);
     }
 }
@@ -220,6 +223,52 @@ static void tell_sent(struct rt_epoll *e) {
         }
     }
     e->sent.count = 0;
+}
+
+/* ---- Connecting ---- */
+
+static int epoll_stream_connect(struct rt *rt, struct rt_stream *stream, const char *address,
+                                uint16_t port, const struct rt_connect_options *options) {
+    int r = rt_real_dial(stream, address, port, options);
+    if (r < 0) {
+        return r;
+    }
+    r = epoll_stream_open(rt, stream);
+    if (r < 0) {
+        close(stream->socket);
+        return r;
+    }
+    list_push_back(&epoll_of(rt)->connects, &stream->link);
+    return 0;
+}
+
+/* In no list until the kernel has something to say of it. */
+static void try_connect(struct rt_epoll *e, struct rt_stream *stream) {
+    int result;
+    if (LIKELY(!rt_faulted(&e->rt, RT_FAULT_CONNECT, &result))) {
+        result = rt_real_connect(stream);
+    }
+    list_remove(&stream->link);
+    if (result != -EAGAIN) {
+        stream->send_result = result;
+        list_push_back(&e->connected, &stream->link);
+    }
+}
+
+/* A socket that does not connect yet looks as if its peer had hung up; so this is before a wait,
+ * never behind one. */
+static void try_connects(struct rt_epoll *e) {
+    while (!list_empty(&e->connects)) {
+        try_connect(e, LIST_ENTRY(list_first(&e->connects), struct rt_stream, link));
+    }
+}
+
+static void tell_connected(struct rt_epoll *e) {
+    for (struct list_node *node; (node = list_pop_front(&e->connected)) != NULL;) {
+        struct rt_stream *stream = LIST_ENTRY(node, struct rt_stream, link);
+        rt_stream_tell_connected(stream, (int)stream->send_result);
+        make_ready(e, stream);
+    }
 }
 
 /* ---- Closing ---- */
@@ -433,6 +482,9 @@ static void on_stream_event(struct rt_epoll *e, struct rt_stream *stream, uint32
         stream->flags |= READABLE;
         make_ready(e, stream);
     }
+    if (UNLIKELY(stream->flags & RT_STREAM_CONNECTING) && !list_node_linked(&stream->link)) {
+        try_connect(e, stream);
+    }
     if ((stream->flags & RT_STREAM_FULL) && (events & (EPOLLOUT | EPOLLHUP | EPOLLERR))) {
         try_send(e, stream);
     }
@@ -441,16 +493,19 @@ static void on_stream_event(struct rt_epoll *e, struct rt_stream *stream, uint32
 static void epoll_submit(struct rt *rt) {
     try_sends(epoll_of(rt));
     start_files(epoll_of(rt));
+    try_connects(epoll_of(rt));
 }
 
 static bool epoll_has_news(struct rt *rt) {
     const struct rt_epoll *e = epoll_of(rt);
     return e->prompt || !list_empty(&e->ready) || !list_empty(&e->gone) ||
-           !list_empty(&e->closing) || !list_empty(&e->files_failed);
+           !list_empty(&e->closing) || !list_empty(&e->connected) || !list_empty(&e->files_failed);
 }
 
 static bool epoll_has_work(struct rt *rt) {
-    return epoll_has_news(rt) || epoll_of(rt)->sends.count > 0 || !list_empty(&epoll_of(rt)->files);
+    const struct rt_epoll *e = epoll_of(rt);
+    return epoll_has_news(rt) || e->sends.count > 0 || !list_empty(&e->connects) ||
+           !list_empty(&e->files);
 }
 
 static bool epoll_turn(struct rt *rt, int64_t wait_ns) {
@@ -460,6 +515,7 @@ static bool epoll_turn(struct rt *rt, int64_t wait_ns) {
     }
     do_closes(e);
     try_sends(e);
+    try_connects(e);
     start_files(e);
     if (epoll_has_news(rt)) {
         wait_ns = 0;
@@ -488,6 +544,7 @@ static bool epoll_turn(struct rt *rt, int64_t wait_ns) {
             e->files_done = true;
         }
     }
+    tell_connected(e);
     tell_sent(e);
     if (UNLIKELY(e->files_done || !list_empty(&e->files_failed))) {
         tell_files(e);
@@ -536,6 +593,7 @@ static const struct rt_ops epoll_ops = {
     .listen = epoll_listen,
     .unlisten = epoll_unlisten,
     .stream_open = epoll_stream_open,
+    .stream_connect = epoll_stream_connect,
     .stream_send = epoll_stream_send,
     .stream_pause = epoll_stream_pause,
     .stream_resume = epoll_stream_resume,
@@ -547,6 +605,8 @@ static const struct rt_ops epoll_ops = {
 int rt_epoll_new(const struct rt_options *options, struct rt **ret_rt) {
     struct rt_epoll *e = must_aligned(_Alignof(struct rt_epoll), sizeof(*e));
     e->rt.ops = &epoll_ops;
+    list_init(&e->connects);
+    list_init(&e->connected);
     list_init(&e->ready);
     list_init(&e->closing);
     list_init(&e->gone);

@@ -20,6 +20,7 @@
 
 struct rt_file_op;
 struct rt_helper;
+struct rt_resolver;
 
 struct rt_ops {
     const char *name;
@@ -41,6 +42,8 @@ struct rt_ops {
     int (*listen)(struct rt *rt, struct rt_listener *listener);
     void (*unlisten)(struct rt *rt, struct rt_listener *listener);
     int (*stream_open)(struct rt *rt, struct rt_stream *stream);
+    int (*stream_connect)(struct rt *rt, struct rt_stream *stream, const char *address,
+                          uint16_t port, const struct rt_connect_options *options);
     void (*stream_send)(struct rt *rt, struct rt_stream *stream);
     void (*stream_pause)(struct rt *rt, struct rt_stream *stream);
     void (*stream_resume)(struct rt *rt, struct rt_stream *stream);
@@ -62,6 +65,8 @@ struct rt_ops {
     void (*socket_close)(struct rt *rt, rt_socket socket);
     void (*refuse)(struct rt *rt, rt_socket socket, struct bytes text);
     void (*file)(struct rt *rt, struct rt_file_op *op);
+    /* What a name that is no numeric address means: 0 or -errno, at once. NULL: ask the helper. */
+    int (*resolve)(struct rt *rt, const char *name, struct rt_addresses *ret_addresses);
 };
 
 /* How the cheap counter relates to nanoseconds: ns = ticks * scale >> 32. */
@@ -91,6 +96,7 @@ enum rt_fault {
     RT_FAULT_SEND,       /* -errno, or how many bytes the socket takes */
     RT_FAULT_ENTER,      /* io_uring: the submission fails with -errno, nothing is taken */
     RT_FAULT_CANCEL,     /* io_uring: what cancelling a stream's requests says, nothing is done */
+    RT_FAULT_CONNECT,    /* -errno */
     RT_FAULT_FILE_WRITE, /* -errno, or how many bytes the first write of an operation takes */
     RT_FAULT_FILE_SYNC,  /* -errno, what was written before is written all the same */
     RT_FAULTS
@@ -107,9 +113,12 @@ struct rt {
     void (*woke)(void *arg);
     void *sleep_arg;
     struct list listeners;
-    uint64_t retry_at_ns;     /* when a listener that failed tries again; 0: none */
-    int spare_fd;             /* given up to accept with when there are no others; -1: none */
-    struct rt_helper *helper; /* for files, made when it is first needed; or NULL */
+    uint64_t retry_at_ns;         /* when a listener that failed tries again; 0: none */
+    int spare_fd;                 /* given up to accept with when there are no others; -1: none */
+    struct rt_helper *helper;     /* for files, made when it is first needed; or NULL */
+    struct rt_resolver *resolver; /* that of all made together; NULL in a simulation */
+    struct list resolved;         /* rt_resolve: to be told */
+    unsigned resolving;           /* and all that were asked for and not told or cancelled */
     unsigned random_left;
     unsigned char random[256];
 #ifdef SHOAL_FAULTS
@@ -147,7 +156,8 @@ enum {
     RT_STREAM_LAZY = 1u << 6,    /* its sent may wait */
     RT_STREAM_FULL = 1u << 7,   /* the socket took less than all last time; a send waits for room */
     RT_STREAM_WAITED = 1u << 8, /* the latest send has waited for room, or does */
-    RT_STREAM_BACKEND = 1u << 9, /* the first bit that a backend may use as it likes */
+    RT_STREAM_CONNECTING = 1u << 9, /* is SENDING, too: nothing else can be sent */
+    RT_STREAM_BACKEND = 1u << 10,   /* the first bit that a backend may use as it likes */
 };
 
 /* An accept that fails for want of something is tried again after this long. */
@@ -201,6 +211,8 @@ void rt_stream_tell_end(struct rt_stream *stream, int error);
 void rt_stream_free_vectors(struct rt_stream *stream);
 /* Ends the send in flight and tells its outcome: n >= 0, or -errno. */
 void rt_stream_tell_sent(struct rt_stream *stream, ssize_t result);
+/* The connect in flight is over: 0 or -errno. */
+void rt_stream_tell_connected(struct rt_stream *stream, int result);
 /* Calls accept of the listener for a new connection. */
 void rt_listener_accepted(struct rt *rt, struct rt_listener *listener, rt_socket socket,
                           bool no_room);
@@ -218,6 +230,15 @@ bool rt_wake_announce(struct rt *target);
 void rt_wake_take(struct rt *rt);
 /* Ends a wait by way of wake_fd. Safe in a signal handler. */
 void rt_wake_write(struct rt *target);
+
+/* ---- Names (rt_resolve.c) ---- */
+
+/* Before anything is resolved: one helper for all of them. */
+void rt_resolver_share(struct rt **rts, unsigned count);
+/* The runtime is about to be freed: what it asked for is forgotten. */
+void rt_resolver_leave(struct rt *rt);
+/* Calls back for what was found out; only if rt->resolving > 0. */
+void rt_resolve_tell(struct rt *rt);
 
 /* ---- Files (rt_file.c) ---- */
 
@@ -262,6 +283,13 @@ int rt_real_bind_tcp(struct rt *rt, const char *address, uint16_t port,
 int rt_real_bind_unix(struct rt *rt, const char *path, const struct rt_listen_options *options,
                       rt_socket *ret_socket);
 void rt_real_unlink_unix(struct rt *rt, const char *path);
+/* Makes a socket, bound to the source if there is one, into stream->socket, and puts where it shall
+ * connect to into stream->message_storage. */
+int rt_real_dial(struct rt_stream *stream, const char *address, uint16_t port,
+                 const struct rt_connect_options *options);
+const struct sockaddr *rt_real_dialled(const struct rt_stream *stream, socklen_t *ret_len);
+/* Connects without waiting, or looks how that went: 0, -EAGAIN: not yet, or -errno. */
+int rt_real_connect(const struct rt_stream *stream);
 void rt_real_no_delay(struct rt *rt, rt_socket socket);
 void rt_real_keep_alive(struct rt *rt, rt_socket socket, int seconds);
 void rt_real_addresses(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_BYTES],

@@ -12,6 +12,9 @@
  * the kernel notices when data stays unanswered and breaks the connection with ETIMEDOUT, much
  * later.
  *
+ * Runtimes connect to each other, too: then both sides are sockets of the world, side 1 that of who
+ * asked. It stays unconnected until the answer has come, in order with what follows it.
+ *
  * A runtime keeps its sides with something to tell in `ready`. A turn takes that list, in an order
  * that the seed shuffles, and leaves some of it for the next one: so completions come in any order
  * and any grouping that a real ring or poller could show.
@@ -34,6 +37,7 @@
 #include "base/check.h"
 #include "base/must.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -55,6 +59,7 @@
 enum event_kind {
     EVENT_CALL,    /* fn(arg, token) */
     EVENT_CONNECT, /* a connection reaches its listener */
+    EVENT_ANSWER,  /* and the word of that a runtime that connects */
     EVENT_SEGMENT, /* n more bytes arrived at a side */
     EVENT_END,     /* the end of the data arrived */
     EVENT_BREAK,   /* the side's connection broke; n is the error */
@@ -112,7 +117,7 @@ struct connection {
     struct side side[2];
 };
 
-/* Side 1 of its connection, in other words. */
+/* Side 1 of its connection, in other words, if no runtime has it. */
 struct sim_peer {
     struct side side;
 };
@@ -125,6 +130,11 @@ struct sim_listener {
     struct rt_sim *rt;      /* NULL: bound, not yet listened to */
     uint64_t backlog[BACKLOG_MAX];
     unsigned waiting;
+};
+
+struct sim_host {
+    char *name;
+    char address[RT_HOST_BYTES];
 };
 
 struct side_list {
@@ -176,6 +186,8 @@ struct sim {
     struct sim_disk **disks;
     unsigned disks_count;
     uint16_t next_port;
+    struct sim_host *hosts;
+    unsigned hosts_count;
     uint64_t hash, noted;
 };
 
@@ -413,7 +425,8 @@ static void rt_ready_changed(struct rt_sim *r) {
 
 static bool side_receives(const struct side *side) {
     return side->stream != NULL && !side->starved &&
-           !(side->stream->flags & (RT_STREAM_PAUSED | RT_STREAM_ENDED | RT_STREAM_CLOSING)) &&
+           !(side->stream->flags &
+             (RT_STREAM_PAUSED | RT_STREAM_ENDED | RT_STREAM_CLOSING | RT_STREAM_CONNECTING)) &&
            (side->arrived > 0 || side->end_arrived || side->error != 0);
 }
 
@@ -536,14 +549,15 @@ static void side_end(struct side *side) {
     }
 }
 
-static void side_close(struct side *side, bool reset) {
+/* `error`: what the other side hears instead of the end; 0: the end, if nothing is unread. */
+static void side_close_telling(struct side *side, int error) {
     struct connection *connection = side->connection;
     struct sim *sim = connection->sim;
     struct side *other = other_side(side);
     check(!side->closed);
-    sim_note(sim, reset ? "reset" : "close", connection->number, side->index, side->arrived);
-    if (reset || (side->arrived > 0 && connection->tcp)) {
-        side_break(other, ECONNRESET);
+    sim_note(sim, error ? "reset" : "close", connection->number, side->index, side->arrived);
+    if (error != 0 || (side->arrived > 0 && connection->tcp)) {
+        side_break(other, error ? error : ECONNRESET);
     } else {
         side_end(side);
     }
@@ -567,6 +581,10 @@ static void side_close(struct side *side, bool reset) {
     }
 }
 
+static void side_close(struct side *side, bool reset) {
+    side_close_telling(side, reset ? ECONNRESET : 0);
+}
+
 /* Nobody answers any more: whoever has sent something learns of it in the end. */
 static void time_out(struct side *side) {
     if (!side->timing_out) {
@@ -581,8 +599,11 @@ static void vanish(struct connection *connection) {
     connection->dead = true;
     sim_note(connection->sim, "vanish", connection->number, 0, 0);
     /* Keep-alive probes find it on the side of the server. */
-    if (!connection->side[0].closed) {
-        time_out(&connection->side[0]);
+    for (unsigned i = 0; i < 2; i++) {
+        struct side *side = &connection->side[i];
+        if (!side->closed && (i == 0 || side->rt != NULL)) {
+            time_out(side);
+        }
     }
 }
 
@@ -707,7 +728,23 @@ static void stream_try_send(struct side *side) {
 static void stream_told_sent(struct side *side) {
     struct rt_stream *stream = side->stream;
     side->outcome = false;
-    rt_stream_tell_sent(stream, stream->send_result);
+    if (stream->flags & RT_STREAM_CONNECTING) {
+        rt_stream_tell_connected(stream, (int)stream->send_result);
+    } else {
+        rt_stream_tell_sent(stream, stream->send_result);
+    }
+}
+
+static bool side_connects(const struct side *side) {
+    return side->stream != NULL && (side->stream->flags & RT_STREAM_CONNECTING) && !side->outcome;
+}
+
+/* How a connect went: 0 or -errno. */
+static void stream_connect_over(struct side *side, int result) {
+    if (side_connects(side)) {
+        side->stream->send_result = result;
+        side->outcome = true;
+    }
 }
 
 /* ---- What events do ---- */
@@ -724,6 +761,12 @@ static void on_side_event(struct sim *sim, const struct event *event) {
     case EVENT_CONNECT:
         on_connect(sim, connection);
         return;
+    case EVENT_ANSWER:
+        if (connection->dead || side->cut) {
+            return;
+        }
+        stream_connect_over(side, 0);
+        break;
     case EVENT_SEGMENT:
         if (connection->dead || side->cut) {
             return;
@@ -754,6 +797,7 @@ static void on_side_event(struct sim *sim, const struct event *event) {
         if (side->blocked && side->stream != NULL) {
             stream_try_send(side);
         }
+        stream_connect_over(side, side->error);
         break;
     case EVENT_ROOM:
         if (side->blocked && side->stream != NULL && !(side->stream->flags & RT_STREAM_CLOSING)) {
@@ -869,6 +913,15 @@ static bool address_known(const char *address) {
     return false;
 }
 
+static bool address_numeric(const char *address) {
+    unsigned char ip[sizeof(struct in6_addr)];
+    return inet_pton(AF_INET, address, ip) == 1 || inet_pton(AF_INET6, address, ip) == 1;
+}
+
+static uint16_t port_of_peer(const struct connection *connection) {
+    return (uint16_t)(1024 + connection->number % 60000);
+}
+
 static int op_bind_tcp(struct rt *rt, const char *address, uint16_t port,
                        const struct rt_listen_options *options, rt_socket *ret_socket) {
     struct sim *sim = sim_of(rt)->sim;
@@ -943,14 +996,34 @@ static void free_listeners(struct rt_sim *r) {
     }
 }
 
+/* What asks to connect is dropped: it is asked again and again, and then given up. */
+static void go_unanswered(struct connection *connection) {
+    struct side *asks = &connection->side[1];
+    sim_note(connection->sim, "unanswered", connection->number, connection->port, 0);
+    connection->dead = true;
+    if (!asks->closed) {
+        time_out(asks);
+    }
+    side_close(&connection->side[0], false);
+}
+
 static void on_connect(struct sim *sim, struct connection *connection) {
     struct sim_listener *listener = listener_at(sim, connection->port, connection->path);
-    if (connection->side[0].closed) {
+    struct side *side = &connection->side[0], *other = &connection->side[1];
+    if (side->closed) {
         return;
     }
-    if (listener == NULL || listener->waiting == BACKLOG_MAX) {
-        side_close(&connection->side[0], true);
+    if (other->rt != NULL && listener != NULL && listener->waiting == BACKLOG_MAX) {
+        go_unanswered(connection);
         return;
+    }
+    bool closed = listener == NULL || (other->rt != NULL && listener->rt == NULL);
+    if (closed || listener->waiting == BACKLOG_MAX) {
+        side_close_telling(side, other->rt != NULL ? ECONNREFUSED : ECONNRESET);
+        return;
+    }
+    if (other->rt != NULL && !other->closed) {
+        side_event(other, arrival_ns(other), EVENT_ANSWER, 0);
     }
     listener->backlog[listener->waiting++] = connection->number;
     sim_note(sim, "connects", connection->number, connection->port, 0);
@@ -1066,6 +1139,53 @@ static void op_wake(struct rt *from, struct rt *target) {
     r->wakes[r->wakes_count++] = sim_of(target);
 }
 
+/* It leaves with the next submit, as a send does. */
+static int op_stream_connect(struct rt *rt, struct rt_stream *stream, const char *address,
+                             uint16_t port, const struct rt_connect_options *options) {
+    struct rt_sim *r = sim_of(rt);
+    if (!address_numeric(address) ||
+        (options->source != NULL && !address_numeric(options->source))) {
+        return -EINVAL;
+    }
+    struct connection *connection = connection_new(r->sim, true);
+    struct side *side = &connection->side[1];
+    connection->port = port;
+    connection->peer_port = port_of_peer(connection);
+    connection->dead = !address_known(address);
+    stream->socket = number_take(r->sim, side);
+    side->rt = r;
+    side->stream = stream;
+    side_list_add(&r->sends, side);
+    return 0;
+}
+
+static void stream_try_connect(struct side *side) {
+    struct connection *connection = side->connection;
+    struct sim *sim = connection->sim;
+    sim_note(sim, "connects-to", connection->number, connection->port, 0);
+    if (connection->dead || sim_chance(sim, sim->options.faults.vanish)) {
+        go_unanswered(connection);
+    } else {
+        side_event(&connection->side[0], sim->now_ns + latency(sim), EVENT_CONNECT, 0);
+    }
+}
+
+static int op_resolve(struct rt *rt, const char *name, struct rt_addresses *ret) {
+    const struct sim *sim = sim_of(rt)->sim;
+    const char *address = strcmp(name, "localhost") == 0 ? "127.0.0.1" : NULL;
+    for (unsigned i = 0; i < sim->hosts_count && address == NULL; i++) {
+        if (strcmp(sim->hosts[i].name, name) == 0) {
+            address = sim->hosts[i].address;
+        }
+    }
+    if (address == NULL) {
+        return -ENOENT;
+    }
+    ret->count = 1;
+    strcpy(ret->text[0], address);
+    return 0;
+}
+
 static int op_stream_open(struct rt *rt, struct rt_stream *stream) {
     struct rt_sim *r = sim_of(rt);
     struct side *side = side_of(r->sim, stream->socket);
@@ -1110,8 +1230,9 @@ static void op_addresses(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_B
         strcpy(peer, local);
         return;
     }
-    snprintf(local, RT_ADDRESS_BYTES, "127.0.0.1:%u", connection->port);
-    snprintf(peer, RT_ADDRESS_BYTES, "127.0.0.1:%u", connection->peer_port);
+    bool asked = side_of(sim_of(rt)->sim, socket)->index == 1;
+    snprintf(asked ? peer : local, RT_ADDRESS_BYTES, "127.0.0.1:%u", connection->port);
+    snprintf(asked ? local : peer, RT_ADDRESS_BYTES, "127.0.0.1:%u", connection->peer_port);
 }
 
 static bool op_peer_is_local(struct rt *rt, rt_socket socket) {
@@ -1245,8 +1366,11 @@ static void do_closes(struct rt_sim *r) {
 static void submit(struct rt_sim *r) {
     do_closes(r);
     for (unsigned i = 0; i < r->sends.count; i++) {
-        if (r->sends.items[i] != NULL) {
-            stream_try_send(r->sends.items[i]);
+        struct side *side = r->sends.items[i];
+        if (side != NULL && (side->stream->flags & RT_STREAM_CONNECTING)) {
+            stream_try_connect(side);
+        } else if (side != NULL) {
+            stream_try_send(side);
         }
     }
     r->sends.count = 0;
@@ -1450,6 +1574,7 @@ static const struct rt_ops sim_ops = {
     .listen = op_listen,
     .unlisten = op_unlisten,
     .stream_open = op_stream_open,
+    .stream_connect = op_stream_connect,
     .stream_send = op_stream_send,
     .stream_pause = op_stream_pause,
     .stream_resume = op_stream_resume,
@@ -1467,6 +1592,7 @@ static const struct rt_ops sim_ops = {
     .socket_close = op_socket_close,
     .refuse = op_refuse,
     .file = op_file,
+    .resolve = op_resolve,
 };
 
 int sim_rt_make(void *world, const struct rt_options *options, struct rt **ret_rt) {
@@ -1527,12 +1653,27 @@ void sim_free(struct sim *sim) {
         sim_disk_free(sim->disks[i]);
     }
     free(sim->disks);
+    for (unsigned i = 0; i < sim->hosts_count; i++) {
+        free(sim->hosts[i].name);
+    }
+    free(sim->hosts);
     free(sim->events);
     free(sim->connections);
     free(sim->sockets);
     free(sim->listeners);
     free(sim->rts);
     free(sim);
+}
+
+/* ---- Names ---- */
+
+void sim_name(struct sim *sim, const char *name, const char *address) {
+    check(strlen(address) < RT_HOST_BYTES);
+    sim->hosts = must_realloc(sim->hosts, (sim->hosts_count + 1) * sizeof(*sim->hosts));
+    struct sim_host *host = &sim->hosts[sim->hosts_count++];
+    size_t bytes = strlen(name) + 1;
+    host->name = memcpy(must_malloc(bytes), name, bytes);
+    strcpy(host->address, address);
 }
 
 /* ---- Peers ---- */
@@ -1552,7 +1693,7 @@ static int dial(struct sim *sim, uint16_t port, const char *path, struct sim_pee
         size_t bytes = strlen(path) + 1;
         connection->path = memcpy(must_malloc(bytes), path, bytes);
     }
-    connection->peer_port = (uint16_t)(1024 + connection->number % 60000);
+    connection->peer_port = port_of_peer(connection);
     sim_note(sim, "dials", connection->number, port, 0);
     side_event(&connection->side[0], sim->now_ns + latency(sim), EVENT_CONNECT, 0);
     *ret_peer = peer_of(&connection->side[1]);
@@ -1632,7 +1773,10 @@ uint16_t sim_peer_port(const struct sim_peer *peer) {
 unsigned sim_connections(const struct sim *sim) {
     unsigned n = 0;
     for (unsigned i = 0; i < sim->connections_count; i++) {
-        n += sim->connections[i] != NULL && !sim->connections[i]->side[0].closed;
+        const struct connection *connection = sim->connections[i];
+        n +=
+            connection != NULL && (!connection->side[0].closed ||
+                                   (connection->side[1].rt != NULL && !connection->side[1].closed));
     }
     return n;
 }

@@ -114,6 +114,11 @@ void sim_rt_use_disk(struct rt *rt, struct sim_disk *disk);
 
 /* ---- Peers ---- */
 
+/* The name of a host of this world, for rt_resolve: a numeric address. Beside these there is
+ * "localhost". Known for connecting are the addresses of one host, those of the loopback; from all
+ * others there is no answer. */
+void sim_name(struct sim *sim, const char *name, const char *address);
+
 /* Connects to who listens on a port: 0 or -ECONNREFUSED. */
 int sim_dial(struct sim *sim, uint16_t port, struct sim_peer **ret_peer);
 int sim_dial_unix(struct sim *sim, const char *path, struct sim_peer **ret_peer);

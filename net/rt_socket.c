@@ -9,6 +9,7 @@
 #include "base/check.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -167,6 +168,71 @@ void rt_real_unlink_unix(struct rt *rt, const char *path) {
     if (lstat(path, &st) == 0 && S_ISSOCK(st.st_mode)) {
         unlink(path);
     }
+}
+
+/* ---- Connecting ---- */
+
+static socklen_t address_len(const union address *a) {
+    return a->any.sa_family == AF_INET6 ? sizeof(a->in6) : sizeof(a->in4);
+}
+
+static int parse_address(const char *text, uint16_t port, union address *ret) {
+    memset(ret, 0, sizeof(*ret));
+    if (inet_pton(AF_INET, text, &ret->in4.sin_addr) == 1) {
+        ret->in4.sin_family = AF_INET;
+        ret->in4.sin_port = htons(port);
+        return 0;
+    }
+    if (inet_pton(AF_INET6, text, &ret->in6.sin6_addr) == 1) {
+        ret->in6.sin6_family = AF_INET6;
+        ret->in6.sin6_port = htons(port);
+        return 0;
+    }
+    return -EINVAL;
+}
+
+int rt_real_dial(struct rt_stream *stream, const char *address, uint16_t port,
+                 const struct rt_connect_options *options) {
+    union address to, from;
+    int r = parse_address(address, port, &to);
+    bool bound = options->source != NULL;
+    if (r == 0 && bound) {
+        r = parse_address(options->source, 0, &from);
+    }
+    if (r < 0) {
+        return r;
+    }
+    int fd = socket(to.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -errno;
+    }
+    if (bound && bind(fd, &from.any, address_len(&from)) < 0) {
+        r = -errno;
+        close(fd);
+        return r;
+    }
+    stream->socket = fd;
+    memcpy(stream->message_storage, &to, address_len(&to));
+    return 0;
+}
+
+const struct sockaddr *rt_real_dialled(const struct rt_stream *stream, socklen_t *ret_len) {
+    static_assert(sizeof(struct sockaddr_in6) <= sizeof(stream->message_storage),
+                  "room for an address");
+    const union address *to = (const union address *)stream->message_storage;
+    *ret_len = address_len(to);
+    return &to->any;
+}
+
+/* A second call for the same socket tells the outcome of the first. */
+int rt_real_connect(const struct rt_stream *stream) {
+    socklen_t len;
+    const struct sockaddr *to = rt_real_dialled(stream, &len);
+    int flags = fcntl(stream->socket, F_GETFL);
+    fcntl(stream->socket, F_SETFL, flags | O_NONBLOCK);
+    int r = connect(stream->socket, to, len) < 0 ? -errno : 0;
+    fcntl(stream->socket, F_SETFL, flags);
+    return r == -EINPROGRESS || r == -EALREADY ? -EAGAIN : r == -EAGAIN ? -EADDRNOTAVAIL : r;
 }
 
 /* ---- Addresses ---- */

@@ -74,7 +74,7 @@
 enum tag {
     TAG_NONE,   /* one of the CODE_ values, or the operation on a file: no such address is one */
     TAG_RECV,   /* stream */
-    TAG_SEND,   /* stream: a send that waits for room */
+    TAG_SEND,   /* stream: a send that waits for room, or the connect ahead of all sends */
     TAG_QUICK,  /* stream: a quick send that did not go out whole */
     TAG_CANCEL, /* stream: cancelling all of it to close */
     TAG_PAUSE,  /* stream: cancelling its receive */
@@ -345,8 +345,8 @@ static void arm_recv(struct rt_uring *u, struct rt_stream *stream) {
 
 /* Receives again if the stream wants to and does not already. */
 static void rearm_recv(struct rt_uring *u, struct rt_stream *stream) {
-    if (!(stream->flags &
-          (ARMED | STARVED | RT_STREAM_PAUSED | RT_STREAM_ENDED | RT_STREAM_CLOSING))) {
+    if (!(stream->flags & (ARMED | STARVED | RT_STREAM_PAUSED | RT_STREAM_ENDED |
+                           RT_STREAM_CLOSING | RT_STREAM_CONNECTING))) {
         arm_recv(u, stream);
     }
 }
@@ -577,6 +577,44 @@ static void quick_settle(struct rt_uring *u) {
         }
     }
     u->quick.count = 0;
+}
+
+/* ---- Connecting ------------------------------------------------------------------------------ */
+
+static void prepare_connect(struct rt_uring *u, struct rt_stream *stream) {
+    stream->in_flight++;
+    int fault;
+    if (UNLIKELY(rt_faulted(&u->rt, RT_FAULT_CONNECT, &fault))) {
+        fake_cqe(u, tagged(stream, TAG_SEND), fault);
+        return;
+    }
+    socklen_t len;
+    const struct sockaddr *to = rt_real_dialled(stream, &len);
+    struct io_uring_sqe *sqe =
+        get_sqe(u, IORING_OP_CONNECT, stream->socket, tagged(stream, TAG_SEND));
+    sqe->addr = (uint64_t)(uintptr_t)to;
+    sqe->off = len;
+}
+
+static int uring_stream_connect(struct rt *rt, struct rt_stream *stream, const char *address,
+                                uint16_t port, const struct rt_connect_options *options) {
+    int r = rt_real_dial(stream, address, port, options);
+    if (r == 0) {
+        prepare_connect(uring_of(rt), stream);
+    }
+    return r;
+}
+
+static void on_connected(struct rt_uring *u, struct rt_stream *stream, int result) {
+    stream->in_flight--;
+    if (stream->flags & RT_STREAM_CLOSING) {
+        settle_close(u, stream);
+    } else if (result == -EINTR) {
+        prepare_connect(u, stream);
+    } else {
+        rt_stream_tell_connected(stream, result);
+        rearm_recv(u, stream);
+    }
 }
 
 /* ---- Closing --------------------------------------------------------------------------------- */
@@ -1084,7 +1122,11 @@ static void on_cqe(struct rt_uring *u, uint64_t user_data, int result, unsigned 
         on_recv(u, pointer, result, flags);
         break;
     case TAG_SEND:
-        on_send(u, pointer, result);
+        if (UNLIKELY(((struct rt_stream *)pointer)->flags & RT_STREAM_CONNECTING)) {
+            on_connected(u, pointer, result);
+        } else {
+            on_send(u, pointer, result);
+        }
         break;
     case TAG_QUICK:
         on_quick(u, pointer, result);
@@ -1370,6 +1412,7 @@ static const struct rt_ops uring_ops = {
     .listen = uring_listen,
     .unlisten = uring_unlisten,
     .stream_open = uring_stream_open,
+    .stream_connect = uring_stream_connect,
     .stream_send = uring_stream_send,
     .stream_pause = uring_stream_pause,
     .stream_resume = uring_stream_resume,

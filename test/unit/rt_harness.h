@@ -282,7 +282,8 @@ struct end {
     unsigned ended_calls;
     int ended_error;
     bool gone;
-    bool close_on_data, close_on_end;
+    bool close_on_data, close_on_end, close_on_connect;
+    unsigned connected_calls;
     struct rt_buffer *kept[256];
     unsigned kept_count, keep_max;
 };
@@ -335,7 +336,20 @@ static inline void end_gone(struct rt_stream *stream) {
     end->gone = true;
 }
 
-static const struct rt_stream_events end_events = {end_data, end_sent, end_ended, end_gone};
+static inline void end_connected(struct rt_stream *stream) {
+    struct end *end = (struct end *)stream;
+    cr_assert_not(end->gone);
+    cr_assert_eq(end->ended_calls, 0);
+    cr_assert_eq(end->data_calls, 0);
+    cr_assert_not(rt_stream_sending(stream));
+    end->connected_calls++;
+    if (end->close_on_connect) {
+        rt_stream_close(stream);
+    }
+}
+
+static const struct rt_stream_events end_events = {end_data, end_sent, end_ended, end_gone,
+                                                   end_connected};
 
 static inline struct end *end_on(struct rt *rt, int socket, int peer) {
     struct end *end = calloc(1, sizeof(*end));
@@ -484,7 +498,8 @@ static inline void echo_gone(struct rt_stream *stream) {
 }
 
 static inline void echo_open(struct rt *rt, struct echo *echo, int socket) {
-    static const struct rt_stream_events events = {echo_data, echo_sent, echo_ended, echo_gone};
+    static const struct rt_stream_events events = {echo_data, echo_sent, echo_ended, echo_gone,
+                                                   NULL};
     memset(echo, 0, sizeof(*echo));
     outbuf_init(&echo->out);
     cr_assert_eq(rt_stream_open(rt, &echo->stream, socket, &events), 0);
