@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* An item is read whole or not at all: what is missing in its middle makes the reader go back to
+ * its first byte, and nothing of it was believed yet. What stands before a key (its deadline, how it
+ * was used) is an item of its own here, kept until the key comes.
+ */
+#include "persist/codec/rdb_file.h"
+
+#include "base/check.h"
+#include "base/crc64.h"
+#include "persist/codec/rdb_write.h"
+
+#include <stdio.h>
+
+/* Files before this version have no checksum. */
+#define SUM_SINCE 5
+
+/* ---- Reading ---- */
+
+static void forget_key(struct rdb_file *file) {
+    file->expires_at = -1;
+    file->idle_seconds = -1;
+    file->frequency = -1;
+}
+
+void rdb_file_init(struct rdb_file *file) {
+    *file = (struct rdb_file){0};
+    forget_key(file);
+}
+
+void rdb_file_fini(struct rdb_file *file) {
+    rdb_text_fini(&file->texts[0]);
+    rdb_text_fini(&file->texts[1]);
+}
+
+void rdb_file_passed(struct rdb_file *file, struct bytes bytes) {
+    file->passed += bytes.len;
+    file->sum = crc64(file->sum, bytes);
+}
+
+/* "REDIS0011", "VALKEY080". */
+static bool read_begin(struct rdb_file *file, struct rdb_input *in) {
+    struct bytes magic;
+    int64_t version;
+    if (!rdb_get_raw(in, 9, &magic)) {
+        return false;
+    }
+    bool redis = memcmp(magic.ptr, "REDIS", 5) == 0;
+    file->is_valkey = memcmp(magic.ptr, "VALKEY", 6) == 0;
+    size_t word = redis ? 5 : 6;
+    for (size_t i = word; i < 9; i++) {
+        if (magic.ptr[i] < '0' || magic.ptr[i] > '9') {
+            redis = file->is_valkey = false;
+        }
+    }
+    if (!redis && !file->is_valkey) {
+        return rdb_fail(in, "it is no RDB file");
+    }
+    version = 0;
+    for (size_t i = word; i < 9; i++) {
+        version = version * 10 + (magic.ptr[i] - '0');
+    }
+    file->version = (unsigned)version;
+    bool known = redis ? version >= 1 && version <= RDB_VERSION_SHARED
+                       : version == RDB_VERSION_VALKEY;
+    if (!known && !(file->relaxed && version > 0)) {
+        return rdb_fail(in, "an RDB version that is not known");
+    }
+    file->begun = true;
+    return true;
+}
+
+static bool get_lengths(struct rdb_input *in, uint64_t *ret, int count) {
+    for (int i = 0; i < count; i++) {
+        if (!rdb_get_length(in, &ret[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What a module has put down, up to its end. */
+static bool pass_module(struct rdb_input *in) {
+    enum { MODULE_END, MODULE_INT, MODULE_UINT, MODULE_FLOAT, MODULE_DOUBLE, MODULE_TEXT };
+    for (;;) {
+        uint64_t what, number;
+        uint32_t four;
+        if (!rdb_get_length(in, &what)) {
+            return false;
+        }
+        bool got;
+        switch (what) {
+        case MODULE_END:
+            return true;
+        case MODULE_INT:
+        case MODULE_UINT:
+            got = rdb_get_length(in, &number);
+            break;
+        case MODULE_FLOAT:
+            got = rdb_get_u32(in, &four);
+            break;
+        case MODULE_DOUBLE:
+            got = rdb_get_u64(in, &number);
+            break;
+        case MODULE_TEXT:
+            got = rdb_pass_text(in);
+            break;
+        default:
+            got = rdb_fail(in, "data of a module that is broken");
+        }
+        if (!got) {
+            return false;
+        }
+    }
+}
+
+static bool pass_slot_import(struct rdb_input *in) {
+    uint64_t ranges, ends[2];
+    if (!rdb_pass_text(in) || !rdb_get_length(in, &ranges)) {
+        return false;
+    }
+    for (uint64_t i = 0; i < ranges; i++) {
+        if (!get_lengths(in, ends, 2)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The checksum has not been added to itself. */
+static bool read_end(struct rdb_file *file, struct rdb_input *in) {
+    uint64_t sum;
+    if (file->version < SUM_SINCE) {
+        return true;
+    }
+    uint64_t expected = crc64(file->sum, RDB_FILE_END);
+    return rdb_get_u64(in, &sum) &&
+           (sum == 0 || sum == expected || rdb_fail(in, "the checksum of the file is wrong"));
+}
+
+/* Behind an opcode. True: `*ret` is there. */
+static bool read_opcode(struct rdb_file *file, struct rdb_input *in, uint8_t opcode,
+                        enum rdb_item *ret) {
+    uint64_t lengths[3], ms;
+    uint32_t seconds;
+    uint8_t frequency;
+    *ret = RDB_ITEM_OTHER;
+    switch (opcode) {
+    case RDB_AUX:
+        *ret = RDB_ITEM_AUX;
+        return rdb_get_text(in, &file->texts[0]) && rdb_get_text(in, &file->texts[1]);
+    case RDB_SELECT:
+        *ret = RDB_ITEM_DB;
+        return rdb_get_length(in, &file->db);
+    case RDB_RESIZE:
+        *ret = RDB_ITEM_SIZES;
+        if (!get_lengths(in, lengths, 2)) {
+            return false;
+        }
+        file->keys = lengths[0];
+        file->deadlines = lengths[1];
+        return true;
+    case RDB_FUNCTION:
+        *ret = RDB_ITEM_FUNCTION;
+        return rdb_get_text(in, &file->texts[0]);
+    case RDB_FUNCTION_PRE:
+        return rdb_fail(in, "functions of a version that was never released");
+    case RDB_MODULE_AUX:
+        return get_lengths(in, lengths, 3) && pass_module(in);
+    case RDB_SLOT_INFO:
+        return get_lengths(in, lengths, 3);
+    case RDB_SLOT_IMPORT:
+        return pass_slot_import(in);
+    case RDB_EXPIRY_MS:
+        if (!rdb_get_u64(in, &ms)) {
+            return false;
+        }
+        file->expires_at = (int64_t)ms;
+        return true;
+    case RDB_EXPIRY_SECONDS:
+        if (!rdb_get_u32(in, &seconds)) {
+            return false;
+        }
+        file->expires_at = (int64_t)(int32_t)seconds * 1000;
+        return true;
+    case RDB_IDLE:
+        if (!rdb_get_length(in, &lengths[0])) {
+            return false;
+        }
+        file->idle_seconds = lengths[0] < INT64_MAX ? (int64_t)lengths[0] : INT64_MAX;
+        return true;
+    case RDB_FREQUENCY:
+        if (!rdb_get_byte(in, &frequency)) {
+            return false;
+        }
+        file->frequency = frequency;
+        return true;
+    case RDB_END:
+        *ret = RDB_ITEM_END;
+        return read_end(file, in);
+    default:
+        *ret = RDB_ITEM_KEY;
+        file->type = opcode;
+        return rdb_get_text(in, &file->texts[0]);
+    }
+}
+
+/* Belongs to the key that comes. */
+static bool is_of_key(uint8_t opcode) {
+    return opcode == RDB_EXPIRY_MS || opcode == RDB_EXPIRY_SECONDS || opcode == RDB_IDLE ||
+           opcode == RDB_FREQUENCY;
+}
+
+enum rdb_item rdb_file_next(struct rdb_file *file, struct rdb_input *in) {
+    for (;;) {
+        const char *before = in->at;
+        enum rdb_item item = RDB_ITEM_OTHER;
+        uint8_t opcode = 0;
+        bool got = file->begun
+                       ? rdb_get_byte(in, &opcode) && read_opcode(file, in, opcode, &item)
+                       : read_begin(file, in);
+        if (in->error != NULL) {
+            return RDB_ITEM_BAD;
+        }
+        if (!got) {
+            in->at = before;
+            return RDB_ITEM_MORE;
+        }
+        rdb_file_passed(file, bytes_make(before, (size_t)(in->at - before)));
+        if (opcode != 0 && item == RDB_ITEM_OTHER && !is_of_key(opcode)) {
+            return item;
+        }
+        if (item != RDB_ITEM_OTHER) {
+            return item;
+        }
+    }
+}
+
+/* ---- Passing values ---- */
+
+static bool pass_texts(struct rdb_input *in, uint64_t count) {
+    while (count > 0 && rdb_pass_text(in)) {
+        count--;
+    }
+    return count == 0;
+}
+
+static bool pass_counted(struct rdb_input *in, uint64_t texts, size_t raw) {
+    uint64_t count;
+    struct bytes bytes;
+    if (!rdb_get_length(in, &count)) {
+        return false;
+    }
+    for (; count > 0; count--) {
+        if (!pass_texts(in, texts) || !rdb_get_raw(in, raw, &bytes)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool pass_digits(struct rdb_input *in) {
+    uint64_t count;
+    double score;
+    if (!rdb_get_length(in, &count)) {
+        return false;
+    }
+    for (; count > 0; count--) {
+        if (!rdb_pass_text(in) || !rdb_get_digits(in, &score)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool pass_nodes(struct rdb_input *in) {
+    uint64_t count, kind;
+    if (!rdb_get_length(in, &count)) {
+        return false;
+    }
+    for (; count > 0; count--) {
+        if (!rdb_get_length(in, &kind) || !rdb_pass_text(in)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool pass_rows(struct rdb_input *in, size_t raw, bool counts) {
+    uint64_t count, deliveries;
+    struct bytes bytes;
+    if (!rdb_get_length(in, &count)) {
+        return false;
+    }
+    for (; count > 0; count--) {
+        if (!rdb_get_raw(in, raw, &bytes) || (counts && !rdb_get_length(in, &deliveries))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool pass_group(struct rdb_input *in, enum rdb_type type) {
+    enum { ID_BYTES = 16, TIME_BYTES = 8 };
+    uint64_t lengths[3], consumers;
+    struct bytes bytes;
+    if (!rdb_pass_text(in) || !get_lengths(in, lengths, type == RDB_STREAM ? 2 : 3) ||
+        !pass_rows(in, ID_BYTES + TIME_BYTES, true) || !rdb_get_length(in, &consumers)) {
+        return false;
+    }
+    for (; consumers > 0; consumers--) {
+        size_t times = type == RDB_STREAM_3 ? 2 * TIME_BYTES : TIME_BYTES;
+        if (!rdb_pass_text(in) || !rdb_get_raw(in, times, &bytes) ||
+            !pass_rows(in, ID_BYTES, false)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool pass_stream(struct rdb_input *in, enum rdb_type type) {
+    uint64_t lengths[8], groups;
+    if (!pass_counted(in, 2, 0) || !get_lengths(in, lengths, type == RDB_STREAM ? 3 : 8) ||
+        !rdb_get_length(in, &groups)) {
+        return false;
+    }
+    while (groups > 0 && pass_group(in, type)) {
+        groups--;
+    }
+    return groups == 0;
+}
+
+static bool pass_value(struct rdb_file *file, struct rdb_input *in) {
+    uint64_t id;
+    switch (file->type) {
+    case RDB_STRING:
+    case RDB_HASH_ZIPMAP:
+    case RDB_LIST_ZIPLIST:
+    case RDB_SET_INTSET:
+    case RDB_ZSET_ZIPLIST:
+    case RDB_HASH_ZIPLIST:
+    case RDB_HASH_LISTPACK:
+    case RDB_ZSET_LISTPACK:
+    case RDB_SET_LISTPACK:
+        return rdb_pass_text(in);
+    case RDB_LIST:
+    case RDB_SET:
+    case RDB_LIST_QUICKLIST:
+        return pass_counted(in, 1, 0);
+    case RDB_HASH:
+        return pass_counted(in, 2, 0);
+    case RDB_ZSET:
+        return pass_digits(in);
+    case RDB_ZSET_2:
+        return pass_counted(in, 1, sizeof(double));
+    case RDB_LIST_QUICKLIST_2:
+        return pass_nodes(in);
+    case RDB_STREAM:
+    case RDB_STREAM_2:
+    case RDB_STREAM_3:
+        return pass_stream(in, file->type);
+    case RDB_MODULE_2:
+        return rdb_get_length(in, &id) && pass_module(in);
+    case RDB_HASH_2:
+        if (file->is_valkey) {
+            return pass_counted(in, 2, sizeof(int64_t));
+        }
+        return rdb_fail(in, "a type of value that is not known");
+    default:
+        return rdb_fail(in, "a type of value that is not known");
+    }
+}
+
+bool rdb_file_pass(struct rdb_file *file, struct rdb_input *in) {
+    const char *before = in->at;
+    if (!pass_value(file, in)) {
+        in->at = before;
+        return false;
+    }
+    rdb_file_passed(file, bytes_make(before, (size_t)(in->at - before)));
+    forget_key(file);
+    return true;
+}
+
+/* ---- Writing ---- */
+
+void rdb_file_put_begin(struct text *out, unsigned version) {
+    bool valkey = version > RDB_VERSION_SHARED;
+    text_appendf(out, valkey ? "VALKEY%03u" : "REDIS%04u", version);
+}
+
+void rdb_file_put_aux(struct text *out, struct bytes name, struct bytes value) {
+    rdb_put_byte(out, RDB_AUX);
+    rdb_put_text(out, name, false);
+    rdb_put_text(out, value, false);
+}
+
+void rdb_file_put_db(struct text *out, uint32_t db, uint64_t keys, uint64_t deadlines) {
+    rdb_put_byte(out, RDB_SELECT);
+    rdb_put_length(out, db);
+    rdb_put_byte(out, RDB_RESIZE);
+    rdb_put_length(out, keys);
+    rdb_put_length(out, deadlines);
+}
+
+void rdb_file_put_key(struct text *out, struct bytes name, enum rdb_type type, int64_t expires_at,
+                      bool compress) {
+    if (expires_at != -1) {
+        rdb_put_byte(out, RDB_EXPIRY_MS);
+        rdb_put_u64(out, (uint64_t)expires_at);
+    }
+    rdb_put_byte(out, (uint8_t)type);
+    rdb_put_text(out, name, compress);
+}
+
+void rdb_file_put_end(struct text *out, uint64_t sum) {
+    text_append_bytes(out, RDB_FILE_END);
+    rdb_put_u64(out, sum);
+}
