@@ -208,6 +208,38 @@ static int real_remove(void *arg, const char *path) {
     return unlink(path) < 0 ? -errno : 0;
 }
 
+/* ---- Data ---- */
+
+static int real_open_data(void *arg, const char *path, bool write, mode_t mode, int *ret_file) {
+    int flags = write ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY;
+    int fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW, mode);
+    if (fd < 0) {
+        return -errno;
+    }
+    *ret_file = fd;
+    return 0;
+}
+
+static ssize_t real_read_data(void *arg, int file, void *buffer, size_t size) {
+    ssize_t n;
+    do {
+        n = read(file, buffer, size);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+static int real_write_data(void *arg, int file, struct bytes content) {
+    return write_fd(file, content);
+}
+
+static int real_close_data(void *arg, int file, bool sync) {
+    return close_fd(file, sync && fsync(file) < 0 ? -errno : 0);
+}
+
+static int real_rename(void *arg, const char *from, const char *to) {
+    return rename(from, to) < 0 ? -errno : sync_parent(to);
+}
+
 /* ---- Names ---- */
 
 static void free_names(char **names) {
@@ -266,6 +298,11 @@ const struct fs *fs_real(void) {
         .append = real_append,
         .system_log = real_system_log,
         .remove = real_remove,
+        .open_data = real_open_data,
+        .read_data = real_read_data,
+        .write_data = real_write_data,
+        .close_data = real_close_data,
+        .rename = real_rename,
         .match = real_match,
         .change_dir = real_change_dir,
         .current_dir = real_current_dir,

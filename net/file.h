@@ -32,6 +32,15 @@ struct fs {
      * behind it. Async-signal-safe. */
     int (*system_log)(void *arg, struct bytes message);
     int (*remove)(void *arg, const char *path);
+    /* A file of data, read or written piece by piece; nothing is followed through a symlink. A new
+     * one takes the place of what was there. 0 or -errno. */
+    int (*open_data)(void *arg, const char *path, bool write, mode_t mode, int *ret_file);
+    /* Bytes read, 0 at the end; or -errno. */
+    ssize_t (*read_data)(void *arg, int file, void *buffer, size_t size);
+    int (*write_data)(void *arg, int file, struct bytes content); /* all of it */
+    int (*close_data)(void *arg, int file, bool sync);
+    /* Gives a file another name, in the place of what has it, and makes that last. */
+    int (*rename)(void *arg, const char *from, const char *to);
     /* Names that match a shell pattern, sorted; NULL-ended array of strings, each and the array to
      * be freed. 0 or -errno. */
     int (*match)(void *arg, const char *pattern, char ***ret_names);

@@ -12,6 +12,7 @@
 #include "net/rt.h"
 #include "server/client/listen.h"
 #include "server/commands/families.h"
+#include "server/commands/persistence/save.h"
 #include "server/commit.h"
 #include "server/handlers.h"
 #include "server/observe/log.h"
@@ -238,7 +239,7 @@ static bool make_runtimes(struct launch *launch) {
     return false;
 }
 
-static void log_start(struct server *server, const struct launch *launch) {
+static void log_begin(struct server *server, const struct launch *launch) {
     const struct config *config = server->config;
     int64_t now_us = rt_wall_us_early();
     log_line(config, server->fs, now_us, LOG_NOTICE,
@@ -264,10 +265,13 @@ static void log_start(struct server *server, const struct launch *launch) {
                  server->executable);
     }
     say(server, LOG_WARNING,
-        "Nothing is saved: there is no persistence yet, what is in memory does not survive a "
-        "restart.");
+        "Nothing is saved by itself yet: only SAVE and SHUTDOWN SAVE keep what is in memory.");
     log_missed(config, NULL, server->fs, now_us);
     log_line(config, server->fs, now_us, LOG_NOTICE, "Server initialized");
+}
+
+static void log_ready(struct server *server) {
+    const struct config *config = server->config;
     listen_log(server->workers[0]); /* it waits for main */
     if (config->port > 0) {
         say(server, LOG_NOTICE, "Ready to accept connections tcp");
@@ -406,6 +410,20 @@ static _Noreturn void refuse_threads(struct server *server, int error) {
     _exit(1);
 }
 
+/* The data of the last time, while the workers wait: nobody else has their shards. */
+static void load_data(struct launch *launch) {
+    struct text said, why;
+    text_init(&said);
+    text_init(&why);
+    if (!load_all(launch->server, &said, &why)) {
+        launch_failed(launch, why.ptr);
+    } else if (said.len > 0) {
+        say(launch->server, LOG_NOTICE, said.ptr);
+    }
+    text_fini(&said);
+    text_fini(&why);
+}
+
 /* Starts the threads, waits for the end; the exit code. */
 static int run(struct server *server, int argc, char **argv) {
     sigset_t signals;
@@ -436,11 +454,15 @@ static int run(struct server *server, int argc, char **argv) {
         }
     }
     pthread_barrier_wait(&launch.started);
+    if (launch.reason.len == 0) {
+        log_begin(server, &launch);
+        load_data(&launch);
+    }
     launch.go = launch.reason.len == 0;
     if (launch.go) {
         write_pid_file(server);
         set_title(server->config, argc, argv);
-        log_start(server, &launch);
+        log_ready(server);
         tell_ready(server);
     }
     pthread_barrier_wait(&launch.started);

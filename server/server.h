@@ -57,7 +57,9 @@ struct server {
     int (*rt_make)(void *world, const struct rt_options *options, struct rt **ret_rt); /* or NULL */
     void *world;                       /* of rt_make */
     enum config_supervised supervised; /* by whom indeed: never "auto" */
-    void (*ending)(void);              /* worker 0 calls it when the end begins; or NULL */
+    /* What was loaded at the start. */
+    uint64_t loaded_keys, loaded_expired;
+    void (*ending)(void); /* worker 0 calls it when the end begins; or NULL */
 
     /* Worker 0 only: the newest configuration; others hold a reference to theirs. */
     struct config *config;

@@ -43,6 +43,7 @@ struct rdb_file {
     unsigned version;
     bool is_valkey; /* by the word that it begins with */
     bool relaxed;   /* versions of others are tried as well */
+    bool trusted;   /* nobody looks at the checksum */
     uint64_t db;
     uint64_t keys, deadlines; /* RDB_ITEM_SIZES */
     /* A key: texts[0] is its name. */
@@ -61,6 +62,8 @@ enum rdb_item rdb_file_next(struct rdb_file *file, struct rdb_input *input);
 /* The value of the key that is there is passed unread. False: it is not all there (rdb_left), or
  * (input->error) nobody knows such a value, and where it ends. */
 bool rdb_file_pass(struct rdb_file *file, struct rdb_input *input);
+/* The value was read by somebody else: what stood before the key is not said of the next. */
+void rdb_file_forget_key(struct rdb_file *file);
 /* These bytes were passed by somebody else, since the latest call. */
 void rdb_file_passed(struct rdb_file *file, struct bytes bytes);
 

@@ -157,12 +157,12 @@ const struct config_row config_rows[] = {
     STRING("syslog-ident", NULL, syslog_ident, "valkey", ROW_IMMUTABLE | ROW_ACTS, NULL),
 
     /* Snapshots */
-    STRING("dbfilename", NULL, dbfilename, "dump.rdb", ROW_PROTECTED, config_check_filename),
+    STRING("dbfilename", NULL, dbfilename, "dump.rdb", ROW_PROTECTED | ROW_ACTS, config_check_filename),
     SPECIAL("dir", NULL, dir, HEAP_BYTES, "", ROW_PROTECTED | ROW_NO_LOADING | ROW_ACTS, config_parse_dir, config_print_dir),
     BOOL("rdb-del-sync-files", NULL, rdb_del_sync_files, "no", 0),
-    ENUM("rdb-version-check", NULL, rdb_version_check, "strict", 0, names_rdb_version_check),
-    BOOL("rdbchecksum", NULL, rdbchecksum, "yes", ROW_IMMUTABLE),
-    BOOL("rdbcompression", NULL, rdbcompression, "yes", 0),
+    ENUM("rdb-version-check", NULL, rdb_version_check, "strict", ROW_ACTS, names_rdb_version_check),
+    BOOL("rdbchecksum", NULL, rdbchecksum, "yes", ROW_IMMUTABLE | ROW_ACTS),
+    BOOL("rdbcompression", NULL, rdbcompression, "yes", ROW_ACTS),
     SPECIAL("save", NULL, save, HEAP_SAVES, "3600 1 300 100 60 10000", ROW_MULTI | ROW_MISSED, config_parse_save, config_print_save),
     BOOL("stop-writes-on-bgsave-error", NULL, stop_writes_on_bgsave_error, "yes", 0),
 

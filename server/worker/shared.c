@@ -22,6 +22,8 @@ struct shared_counters {
     unsigned workers;
     struct worker_line *lines;
     _Atomic int stop_signal;
+    _Atomic int64_t saved_at;
+    _Atomic uint64_t saves;
     _Atomic unsigned resting;
     _Alignas(LINE) _Atomic uint64_t number;
 };
@@ -109,4 +111,21 @@ void shared_ask_stop(struct shared_counters *shared, int signal) {
 
 int shared_stop_signal(const struct shared_counters *shared) {
     return atomic_load_explicit(&shared->stop_signal, memory_order_acquire);
+}
+
+void shared_set_saved_at(struct shared_counters *shared, int64_t at_seconds) {
+    atomic_store_explicit(&shared->saved_at, at_seconds, memory_order_relaxed);
+}
+
+void shared_saved(struct shared_counters *shared, int64_t at_seconds) {
+    shared_set_saved_at(shared, at_seconds);
+    atomic_fetch_add_explicit(&shared->saves, 1, memory_order_relaxed);
+}
+
+int64_t shared_saved_at(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->saved_at, memory_order_relaxed);
+}
+
+uint64_t shared_saves(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->saves, memory_order_relaxed);
 }

@@ -39,6 +39,13 @@ uint64_t shared_next_number(struct shared_counters *shared);
 void shared_set_resting(struct shared_counters *shared, bool resting);
 bool shared_all_rest(const struct shared_counters *shared);
 
+/* The latest save: when it ended, in seconds of wall time (at first: when the server began), and
+ * how many there were. */
+void shared_saved(struct shared_counters *shared, int64_t at_seconds);
+int64_t shared_saved_at(const struct shared_counters *shared);
+uint64_t shared_saves(const struct shared_counters *shared);
+void shared_set_saved_at(struct shared_counters *shared, int64_t at_seconds);
+
 /* The signal that ends the process, 0 for none yet: written by the signal thread or a SHUTDOWN,
  * read by worker 0. */
 #define STOP_BY_COMMAND (-1)

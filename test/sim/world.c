@@ -86,6 +86,11 @@ static int log_append(void *arg, const char *path, struct bytes content) {
     return 0;
 }
 
+static int no_data(void *arg, const char *path, bool write, mode_t mode, int *ret_file) {
+    (void)arg, (void)path, (void)mode, (void)ret_file;
+    return write ? -EROFS : -ENOENT;
+}
+
 static int no_remove(void *arg, const char *path) {
     return -ENOENT;
 }
@@ -226,6 +231,7 @@ struct world *world_new(const struct world_options *options) {
         .write_all = no_write,
         .append = log_append,
         .remove = no_remove,
+        .open_data = no_data,
         .match = no_match,
         .change_dir = any_dir,
         .current_dir = root_dir,

@@ -12,7 +12,7 @@
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/commands/persistence/persistence.h"
-#include "server/config/config.h"
+#include "server/commands/persistence/rules.h"
 #include "shard/shard.h"
 
 #include <stdlib.h>
@@ -95,18 +95,9 @@ static bool deadline_read(const struct exec *x, struct restore *restore) {
 }
 
 static struct value_rules rules_of(const struct exec *x) {
-    const struct config *config = exec_config(x);
-    return (struct value_rules){
-        .list = {config->list_max_listpack_size, config->list_compress_depth,
-                 x->shard->list_packed_threshold},
-        .set = {(uint64_t)config->set_max_intset_entries,
-                (uint64_t)config->set_max_listpack_entries,
-                (uint64_t)config->set_max_listpack_value},
-        .zset = {(uint64_t)config->zset_max_listpack_entries,
-                 (uint64_t)config->zset_max_listpack_value},
-        .hash = {(uint64_t)config->hash_max_listpack_entries,
-                 (uint64_t)config->hash_max_listpack_value},
-    };
+    struct value_rules rules = value_rules_of(exec_config(x));
+    rules.list.packed_threshold = x->shard->list_packed_threshold;
+    return rules;
 }
 
 /* Beside the key. False: it makes no sense. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* persistence: the functions that persistence_rows.c names.
  *
- * Thread: the shard that owns the key.
+ * Thread: the shard that owns the key; SAVE and LASTSAVE: the client's home.
  */
 #ifndef SHOAL_SERVER_COMMANDS_PERSISTENCE_PERSISTENCE_H
 #define SHOAL_SERVER_COMMANDS_PERSISTENCE_PERSISTENCE_H
@@ -9,6 +9,8 @@
 #include "server/call/command.h"
 
 command_fn command_dump;
+command_fn command_lastsave;
 command_fn command_restore;
+command_fn command_save;
 
 #endif

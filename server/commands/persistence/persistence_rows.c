@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* persistence_rows: the rows of the commands by which values leave the server and come back: as
- * dumps of one value. The functions are in dump.c.
+ * dumps of one value (dump.c), and all of them as a file (save.c).
  */
 #include "server/commands/families.h"
 #include "server/commands/persistence/persistence.h"
@@ -67,6 +67,17 @@ const struct command commands_persistence[] = {
      .summary = "Gives the value of a key as bytes that RESTORE takes.",
      .complexity = "O(N) in the size of the value",
      .args = dump_args},
+    {.name = "lastsave",
+     .run = command_lastsave,
+     .arity = 1,
+     .flags = CMD_LOADING | CMD_STALE | CMD_FAST,
+     .categories = ACL_ADMIN | ACL_DANGEROUS,
+     .place = PLACE_SELF,
+     .tips = tips_dump,
+     .group = "server",
+     .since = "1.0.0",
+     .summary = "Tells when the data was saved last, in seconds of unix time.",
+     .complexity = "O(1)"},
     {.name = "restore",
      .run = command_restore,
      .arity = -4,
@@ -106,5 +117,14 @@ const struct command commands_persistence[] = {
      .complexity = "O(N) in the size of the value; O(N*log(N)) for a sorted set",
      .history = restore_history,
      .args = restore_args},
+    {.name = "save",
+     .run = command_save,
+     .arity = 1,
+     .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_NO_ASYNC_LOADING | CMD_NO_MULTI,
+     .place = PLACE_EACH_WORKER,
+     .group = "server",
+     .since = "1.0.0",
+     .summary = "Saves all keys to the file of the data, while everybody waits.",
+     .complexity = "O(N) in the size of all keys"},
     {0},
 };

@@ -8,6 +8,7 @@
 #include "server/node.h"
 #include "server/pubsub/pubsub.h"
 #include "server/server.h"
+#include "server/worker/shared.h"
 #include "server/worker/view.h"
 
 #include <sys/utsname.h>
@@ -279,14 +280,16 @@ void info_persistence(struct info *info) {
     ZERO(info, "current_save_keys_processed", "current_save_keys_total");
     line_u64(info, "rdb_changes_since_last_save", info->sum.keyspace.changes);
     ZERO(info, "rdb_bgsave_in_progress");
-    line_u64(info, "rdb_last_save_time",
-             (uint64_t)worker_server(info->worker)->start_wall_ms / 1000);
+    const struct server *server = worker_server(info->worker);
+    line_u64(info, "rdb_last_save_time", (uint64_t)shared_saved_at(server->shared));
     line_text(info, "rdb_last_bgsave_status", "ok");
     line_text(info, "rdb_last_bgsave_time_sec", "-1");
     line_text(info, "rdb_current_bgsave_time_sec", "-1");
-    ZERO(info, "rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired",
-         "rdb_last_load_keys_loaded", "aof_enabled", "aof_rewrite_in_progress",
-         "aof_rewrite_scheduled");
+    line_u64(info, "rdb_saves", shared_saves(server->shared));
+    ZERO(info, "rdb_last_cow_size");
+    line_u64(info, "rdb_last_load_keys_expired", server->loaded_expired);
+    line_u64(info, "rdb_last_load_keys_loaded", server->loaded_keys);
+    ZERO(info, "aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled");
     line_text(info, "aof_last_rewrite_time_sec", "-1");
     line_text(info, "aof_current_rewrite_time_sec", "-1");
     line_text(info, "aof_last_bgrewrite_status", "ok");

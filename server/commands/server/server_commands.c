@@ -13,10 +13,12 @@
 #include "server/call/errors.h"
 #include "server/call/scatter.h"
 #include "server/commands/connection/client_filter.h"
+#include "server/commands/persistence/save.h"
 #include "server/config/config.h"
 #include "server/observe/log.h"
 #include "server/server.h"
 #include "server/txn/txn.h"
+#include "server/worker/park.h"
 #include "server/worker/view.h"
 #include "shard/shard.h"
 
@@ -188,6 +190,16 @@ static unsigned shutdown_option(struct bytes word) {
     return 0;
 }
 
+static void save_and_shut_down(struct exec *x, struct view *view, const void *args) {
+    (void)view;
+    const unsigned *options = args;
+    if (!save_all(x->worker, x->now_ms) && !(*options & SHUTDOWN_FORCE)) {
+        reply_error(x->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
+        return;
+    }
+    server_shutdown(worker_server(x->worker), worker_rt(x->worker));
+}
+
 void command_shutdown(struct exec *x) {
     unsigned options = 0;
     for (uint32_t i = 1; i < x->argc; i++) {
@@ -211,9 +223,8 @@ void command_shutdown(struct exec *x) {
         reply_error(x->reply, "ERR SHUTDOWN FAILOVER is only supported in cluster mode.");
         return;
     }
-    if ((options & SHUTDOWN_SAVE) && !(options & SHUTDOWN_FORCE)) {
-        log_worker(x->worker, LOG_WARNING, "SHUTDOWN SAVE refused: nothing can be saved yet.");
-        reply_error(x->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
+    if ((options & SHUTDOWN_SAVE) && !txn_holds_all(x->client)) {
+        txn_hold_all(x); /* it comes again then */
         return;
     }
     struct text who;
@@ -222,6 +233,10 @@ void command_shutdown(struct exec *x) {
     log_worker(x->worker, LOG_NOTICE, "User requested shutdown... (user request from '%s')",
                who.ptr);
     text_fini(&who);
+    if (options & SHUTDOWN_SAVE) {
+        park_all(x, save_and_shut_down, &options, sizeof(options));
+        return;
+    }
     server_shutdown(worker_server(x->worker),
                     worker_rt(x->worker)); /* no reply: the connection ends */
 }
