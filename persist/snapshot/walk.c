@@ -166,6 +166,27 @@ static bool tell_reads(void *arg, const void *root) {
     return walks_read(arg, root);
 }
 
+bool walks_would_stall(struct walks *walks, uint32_t db, const struct key *key,
+                       const struct entry *entry) {
+    bool stalls = false;
+    if (list_empty(&walks->list) || !entry) {
+        return false;
+    }
+    struct value value = entry_value_of(entry);
+    LIST_EACH(&walks->list, node) {
+        struct walk *walk = LIST_ENTRY(node, struct walk, link);
+        if (walk_stalls(walk, &value)) {
+            before_write(walk, db, key);
+            struct waiting *waiting = walk_reader(walk, value.root);
+            if (waiting) {
+                walk_hurry(walk, waiting);
+                stalls = true;
+            }
+        }
+    }
+    return stalls;
+}
+
 /* ---- Going on ---- */
 
 static void visit(void *arg, struct entry *entry) {

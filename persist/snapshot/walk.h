@@ -75,6 +75,11 @@ bool walk_some(struct walk *walk, size_t budget);
 /* At any time. */
 void walk_end(struct walk *walk);
 
+/* Whether a change of this key would have to write more than a turn may take: a long list or
+ * stream, whose changes name no element, that is still to be shown. It is shown next, so who can
+ * wait asks again later. The entry: as it was found, or NULL. */
+bool walks_would_stall(struct walks *walks, uint32_t db, const struct key *key,
+                       const struct entry *entry);
 /* The slot comes next, as soon as the one at hand is over: before it moves to another shard. */
 void walk_take_next(struct walk *walk, uint16_t slot);
 /* Whether keys of the slot may still be to come. */

@@ -12,7 +12,8 @@
  *    in front is that of the cut.
  *  - Of lists and streams, and of tables where many elements change at once, no element is named:
  *    what is left is written to `rest` at once. That is a copy at the speed of memory, and the one
- *    stall that is left here (walk_progress says how large it was).
+ *    stall that is left here: who can put a change off asks walks_would_stall, and walk_progress
+ *    says what those who did not ask have cost.
  *
  * A value is known by its root, which is neither moved nor freed while it is read: so a key may be
  * deleted, replaced or renamed, and nothing is written for it.
@@ -44,8 +45,20 @@ bool walk_is_large(const struct walk *walk, const struct value *value) {
            (value->type == TYPE_STRING || form->pieces != NULL);
 }
 
+static bool names_elements(const struct value *value) {
+    return form_of(value)->names != NULL;
+}
+
+/* Less is copied in some hundred microseconds. */
+#define STALL_FACTOR 16
+
+bool walk_stalls(const struct walk *walk, const struct value *value) {
+    return walk_is_large(walk, value) && value->type != TYPE_STRING && !names_elements(value) &&
+           form_of(value)->memory(value) > walk->options.large_bytes * STALL_FACTOR;
+}
+
 static bool is_table(const struct waiting *waiting) {
-    return form_of(&waiting->write.value)->names != NULL;
+    return names_elements(&waiting->write.value);
 }
 
 /* ---- Waiting ---- */
@@ -92,6 +105,19 @@ struct waiting *walk_reader(const struct walk *walk, const void *root) {
         }
     }
     return NULL;
+}
+
+void walk_hurry(struct walk *walk, struct waiting *waiting) {
+    if (waiting->started) {
+        return;
+    }
+    struct list_node *first = list_first(&walk->waiting);
+    list_remove(&waiting->link);
+    if (walk->open) {
+        list_insert_after(first, &waiting->link);
+    } else {
+        list_push_front(&walk->waiting, &waiting->link);
+    }
 }
 
 /* It has been read; another walk may still be reading it. */

@@ -72,6 +72,10 @@ bool walks_read(const struct walks *walks, const void *root);
 
 /* Whether it is shown in pieces. */
 bool walk_is_large(const struct walk *walk, const struct value *value);
+/* Whether a change of it writes all that is left, and that is too much. */
+bool walk_stalls(const struct walk *walk, const struct value *value);
+/* It is shown next. */
+void walk_hurry(struct walk *walk, struct waiting *waiting);
 /* It waits; `item` describes it. */
 void walk_wait(struct walk *walk, const struct walk_item *item, struct entry *entry);
 /* It waits, with these bytes, which are the whole value. */

@@ -92,6 +92,10 @@ void change_discard(struct change *change, struct value value) {
     change_book(change);
 }
 
+bool change_is_told(const struct change *change) {
+    return change->ks->before != NULL;
+}
+
 void change_element(struct change *change, const struct bytes *element) {
     const struct keyspace_before *before = change->ks->before;
     if (UNLIKELY(before != NULL)) {

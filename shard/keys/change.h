@@ -56,7 +56,10 @@ char *change_inline(struct change *change, enum value_form form, size_t length);
 /* Where a value's blocks come from, and what its elements are hashed with. */
 struct shard_heap *change_heap(const struct change *change);
 const struct hash_secret *change_secret(const struct change *change);
-/* An element is about to change, come or go. `element`: its name (a member, a field); NULL: the
+/* Whether somebody listens to change_element. */
+bool change_is_told(const struct change *change);
+/* An element is about to change, come or go, in a value that stays (not of one that is made anew,
+ * or discarded as a whole). `element`: its name (a member, a field); NULL: the
  * change is about the order (a list's, a stream's). */
 void change_element(struct change *change, const struct bytes *element);
 /* A rooted value that the key's no longer leads to, of the same type: it is freed, and what is

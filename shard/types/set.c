@@ -451,7 +451,7 @@ void set_edit_put(struct set_edit *edit, struct change *change) {
 void set_edit_replace(struct set_edit *edit, struct change *change) {
     struct value *value = &change->value;
     if (value->form == FORM_TABLE) {
-        members_free(edit->heap, value->root);
+        change_discard(change, *value);
     } else {
         packed_leave(change);
     }

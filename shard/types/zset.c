@@ -400,12 +400,24 @@ void zset_remove(struct change *change, struct bytes member, const struct zset_p
     }
 }
 
+/* Members of a tree that are about to go. */
+static void tell_span(struct change *change, struct zset_span span) {
+    if (LIKELY(!change_is_told(change))) {
+        return;
+    }
+    struct zset_walk walk;
+    struct zset_item item;
+    zset_walk_init(&walk, &change->value, span.start, false);
+    for (uint64_t n = zset_span_count(span); n > 0 && zset_walk_next(&walk, &item); n--) {
+        change_element(change, &item.member);
+    }
+}
+
 void zset_remove_span(struct change *change, struct zset_span span) {
     uint64_t count = zset_span_count(span);
     if (count == 0) {
         return;
     }
-    change_element(change, NULL);
     if (value_is_listpack(&change->value)) {
         size_t at = listpack_seek(packed_start(&change->value), (int64_t)span.start * 2);
         packed_remove(change, at, (uint32_t)count * 2);
@@ -414,6 +426,7 @@ void zset_remove_span(struct change *change, struct zset_span span) {
     struct zset_tree *zset = change->value.root;
     struct zset_tree *rest = zset_tree_without(change_heap(change), zset, span.start, count);
     if (rest == NULL) {
+        tell_span(change, span);
         zset_tree_remove_range(change_heap(change), zset, span.start, count);
         return;
     }

@@ -413,6 +413,21 @@ static unsigned how_many(struct model *model) {
     return 1 + (unsigned)below(model, below(model, 4) ? 5 : 200);
 }
 
+/* As SPOP of most does. */
+static void keep_half(struct place *place) {
+    struct set_edit stay;
+    struct set_member member;
+    struct value *value = &place->change.value;
+    struct set_walk walk = set_walk(value);
+    set_edit_new(&stay, place->model->ks, &rules.set, value_is_intset(value));
+    for (unsigned n = 0; set_next(&walk, &member); n++) {
+        if (n % 2 == 0) {
+            set_add(&stay, &member);
+        }
+    }
+    set_edit_replace(&stay, &place->change);
+}
+
 static void change_set(struct place *place) {
     struct model *model = place->model;
     char room[64];
@@ -437,6 +452,9 @@ static void change_set(struct place *place) {
         }
         set_member_text(&member, numbers ? number_name(model, room) : element_name(model, room));
     }
+    if (below(model, 10) == 0) {
+        keep_half(place);
+    }
     change_close(&place->change, EVENT_SADD);
 }
 
@@ -459,7 +477,7 @@ static void change_zset(struct place *place) {
             zset_put(&place->change, &rules.zset, member, &found, (double)below(model, 1000) / 8);
         }
     }
-    if (below(model, 20) == 0) {
+    if (below(model, 10) == 0) {
         uint64_t count = zset_count(&place->change.value), start = below(model, count);
         zset_remove_span(&place->change,
                          (struct zset_span){start, start + below(model, count - start + 1)});

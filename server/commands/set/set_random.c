@@ -235,7 +235,6 @@ static void pop_most(struct set_edit *edit, struct change *change, struct popped
     struct set_walk walk = set_walk(&change->value);
     struct set_member member;
     set_edit_new(&stay, popped->x->keyspace, edit->limits, value_is_intset(&change->value));
-    change_element(change, NULL);
     while (set_next(&walk, &member)) {
         if (choose(&choice)) {
             set_add(&stay, &member);
