@@ -63,7 +63,8 @@ struct rt_file_op {
     uint64_t moved;  /* and those that are done */
     const char *path, *target;
     void *memory; /* the backend's */
-    int64_t result;
+    int64_t result, sync_result;
+    unsigned parts; /* that are still to come */
     /* What rt_inject wants of it: 0: nothing. */
     int write_fault; /* -errno, or the bytes that the first write takes */
     int sync_fault;  /* -errno */
