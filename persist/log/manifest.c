@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Read strictly: one way to write each thing, so that nothing else has the same meaning, and what is
+ * read and written again is the same bytes.
+ */
+#include "persist/log/manifest.h"
+
+#include "base/check.h"
+#include "base/must.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+void manifest_init(struct manifest *manifest) {
+    *manifest = (struct manifest){.segments = NULL};
+}
+
+void manifest_fini(struct manifest *manifest) {
+    free(manifest->segments);
+    manifest_init(manifest);
+}
+
+void manifest_add(struct manifest *manifest, const struct manifest_segment *segment) {
+    if (manifest->count == manifest->room) {
+        manifest->room = manifest->room ? manifest->room * 2 : 16;
+        manifest->segments =
+            must_realloc(manifest->segments, manifest->room * sizeof *manifest->segments);
+    }
+    manifest->segments[manifest->count++] = *segment;
+}
+
+/* ---- Writing ---- */
+
+void manifest_encode(struct text *out, const struct manifest *manifest) {
+    size_t start = out->len;
+    text_append_text(out, "shoal-manifest 1\n");
+    text_appendf(out, "generation %" PRIu64 " created-ms %" PRIu64, manifest->generation,
+                 manifest->created_ms);
+    text_appendf(out, " first %" PRIu64 " shards %" PRIu32 "\n", manifest->first, manifest->shards);
+    for (uint32_t i = 0; i < manifest->count; i++) {
+        const struct manifest_segment *segment = &manifest->segments[i];
+        text_appendf(out, "segment shard %" PRIu32 " sequence %" PRIu64 " salt %016" PRIx64,
+                     segment->shard, segment->sequence, segment->salt);
+        text_appendf(out, " bytes %" PRIu64 " until %" PRIu64 "\n", segment->bytes, segment->until);
+    }
+    uint64_t hash = XXH3_64bits(out->ptr + start, out->len - start);
+    text_appendf(out, "end %016" PRIx64 "\n", hash);
+}
+
+/* ---- Reading ---- */
+
+/* Takes a word off the input: these very bytes. */
+static bool take_word(struct bytes *in, const char *word) {
+    size_t length = strlen(word);
+    if (in->len < length || memcmp(in->ptr, word, length) != 0) {
+        return false;
+    }
+    *in = bytes_make(in->ptr + length, in->len - length);
+    return true;
+}
+
+static int digit_of(char c, unsigned base) {
+    int digit = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 16;
+    return digit < (int)base ? digit : -1;
+}
+
+/* A number as it is written: no sign, no zeros in front. */
+static bool take_number(struct bytes *in, const char *word, uint64_t *ret) {
+    uint64_t number = 0;
+    size_t digits = 0;
+    if (!take_word(in, word)) {
+        return false;
+    }
+    for (; digits < in->len && digit_of(in->ptr[digits], 10) >= 0; digits++) {
+        if (__builtin_mul_overflow(number, 10, &number) ||
+            __builtin_add_overflow(number, (uint64_t)digit_of(in->ptr[digits], 10), &number)) {
+            return false;
+        }
+    }
+    if (digits == 0 || (digits > 1 && in->ptr[0] == '0')) {
+        return false;
+    }
+    *in = bytes_make(in->ptr + digits, in->len - digits);
+    *ret = number;
+    return true;
+}
+
+/* Sixteen digits. */
+static bool take_hash(struct bytes *in, const char *word, uint64_t *ret) {
+    if (!take_word(in, word) || in->len < 16) {
+        return false;
+    }
+    *ret = 0;
+    for (unsigned i = 0; i < 16; i++) {
+        int digit = digit_of(in->ptr[i], 16);
+        if (digit < 0) {
+            return false;
+        }
+        *ret = *ret << 4 | (unsigned)digit;
+    }
+    *in = bytes_make(in->ptr + 16, in->len - 16);
+    return true;
+}
+
+static bool take_segment(struct bytes *in, struct manifest_segment *ret) {
+    uint64_t shard;
+    if (!take_number(in, "segment shard ", &shard) || shard >= MANIFEST_SHARDS_MAX) {
+        return false;
+    }
+    ret->shard = (uint32_t)shard;
+    return take_number(in, " sequence ", &ret->sequence) && take_hash(in, " salt ", &ret->salt) &&
+           take_number(in, " bytes ", &ret->bytes) && take_number(in, " until ", &ret->until) &&
+           take_word(in, "\n");
+}
+
+static bool take_front(struct bytes *in, struct manifest *manifest) {
+    uint64_t shards;
+    if (!take_word(in, "\n") || !take_number(in, "generation ", &manifest->generation) ||
+        !take_number(in, " created-ms ", &manifest->created_ms) ||
+        !take_number(in, " first ", &manifest->first) || !take_number(in, " shards ", &shards) ||
+        !take_word(in, "\n") || shards > MANIFEST_SHARDS_MAX) {
+        return false;
+    }
+    manifest->shards = (uint32_t)shards;
+    return true;
+}
+
+static int by_salt(const void *a, const void *b) {
+    uint64_t one = *(const uint64_t *)a, other = *(const uint64_t *)b;
+    return (one > other) - (one < other);
+}
+
+static bool salts_differ(const struct manifest *manifest) {
+    uint64_t *salts = must_malloc((manifest->count + 1) * sizeof *salts);
+    for (uint32_t i = 0; i < manifest->count; i++) {
+        salts[i] = manifest->segments[i].salt;
+    }
+    qsort(salts, manifest->count, sizeof *salts, by_salt);
+    bool differ = true;
+    for (uint32_t i = 1; i < manifest->count; i++) {
+        differ &= salts[i] != salts[i - 1];
+    }
+    free(salts);
+    return differ;
+}
+
+/* What the whole says, beyond its form. */
+static const char *check_order(const struct manifest *manifest) {
+    for (uint32_t i = 0; i < manifest->count; i++) {
+        const struct manifest_segment *segment = &manifest->segments[i];
+        const struct manifest_segment *before = i ? segment - 1 : NULL;
+        if (segment->shard >= manifest->shards) {
+            return "a segment of a shard that there is not";
+        }
+        if (before != NULL && before->shard > segment->shard) {
+            return "segments out of order";
+        }
+        if (before != NULL && before->shard == segment->shard) {
+            if (segment->sequence != before->sequence + 1) {
+                return "segments missing, swapped or twice there";
+            }
+            if (before->bytes == 0) {
+                return "a segment that is still written, before another";
+            }
+        } else if (segment->sequence != 1) {
+            return "a shard's first segment is missing";
+        }
+        if (segment->bytes != 0 && segment->bytes < LOG_SEGMENT_BYTES) {
+            return "a segment shorter than its header";
+        }
+    }
+    return salts_differ(manifest) ? NULL : "two segments with one salt";
+}
+
+static const char *decode(struct bytes input, struct manifest *manifest) {
+    struct bytes in = input;
+    if (!take_word(&in, "shoal-manifest 1")) {
+        return take_word(&in, "shoal-manifest ") ? "it is of an unknown version"
+                                                 : "it is no manifest";
+    }
+    if (!take_front(&in, manifest)) {
+        return "its front cannot be read";
+    }
+    struct manifest_segment segment;
+    while (in.len > 0 && in.ptr[0] == 's') {
+        if (!take_segment(&in, &segment)) {
+            return "a segment's line cannot be read";
+        }
+        manifest_add(manifest, &segment);
+    }
+    uint64_t hash, found = XXH3_64bits(input.ptr, (size_t)(in.ptr - input.ptr));
+    if (!take_hash(&in, "end ", &hash) || !take_word(&in, "\n")) {
+        return "its end is missing";
+    }
+    if (in.len != 0) {
+        return "something follows its end";
+    }
+    return hash != found ? "its checksum is wrong" : check_order(manifest);
+}
+
+const char *manifest_decode(struct bytes input, struct manifest *manifest) {
+    check(manifest->segments == NULL);
+    const char *error = decode(input, manifest);
+    if (error != NULL) {
+        manifest_fini(manifest);
+    }
+    return error;
+}
+
+const char *manifest_check(const struct manifest *manifest, uint32_t i,
+                           const struct log_segment *segment, uint64_t file_bytes) {
+    const struct manifest_segment *named = &manifest->segments[i];
+    if (segment->generation != manifest->generation) {
+        return "it is of another generation";
+    }
+    if (segment->shard != named->shard) {
+        return "it is another shard's";
+    }
+    if (segment->sequence != named->sequence) {
+        return "it is another segment of the shard";
+    }
+    if (segment->salt != named->salt) {
+        return "it is another file of that name";
+    }
+    return file_bytes < named->bytes ? "it is shorter than it was" : NULL;
+}

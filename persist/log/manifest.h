@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* manifest: the small file that says which files are the data: a generation and its segments, each
+ * shard's in their order. It is text, so that one can look at it, but there is one way only to
+ * write it, and its last line is its checksum.
+ *
+ *     shoal-manifest 1
+ *     generation 7 created-ms 1790000000000 first 1 shards 2
+ *     segment shard 0 sequence 1 salt 8c... bytes 4096 until 812
+ *     segment shard 0 sequence 2 salt 03... bytes 0 until 0
+ *     segment shard 1 sequence 1 salt f1... bytes 0 until 0
+ *     end 5d...
+ *
+ * Thread: any; pure but for memory.
+ */
+#ifndef SHOAL_PERSIST_LOG_MANIFEST_H
+#define SHOAL_PERSIST_LOG_MANIFEST_H
+
+#include "persist/log/log_block.h"
+
+#define MANIFEST_SHARDS_MAX 1024
+
+struct manifest_segment {
+    uint32_t shard;
+    uint64_t sequence;
+    uint64_t salt;
+    uint64_t bytes; /* of the file that count; 0: it is still written, all whole blocks do */
+    uint64_t until; /* numbers behind it do not count; 0: all do */
+};
+
+struct manifest {
+    uint64_t generation;
+    uint64_t created_ms;
+    uint64_t first; /* the first number of its log */
+    uint32_t shards;
+    struct manifest_segment *segments; /* by shard and sequence */
+    uint32_t count;
+    uint32_t room;
+};
+
+void manifest_init(struct manifest *manifest);
+void manifest_fini(struct manifest *manifest);
+/* Behind those that are there. */
+void manifest_add(struct manifest *manifest, const struct manifest_segment *segment);
+
+void manifest_encode(struct text *out, const struct manifest *manifest);
+/* Into one that is empty. NULL, or what is wrong: then it is empty still. */
+const char *manifest_decode(struct bytes input, struct manifest *manifest);
+
+/* Is the file that lies in the place of segment i that segment? NULL, or what it is instead. */
+const char *manifest_check(const struct manifest *manifest, uint32_t i,
+                           const struct log_segment *segment, uint64_t file_bytes);
+
+#endif
