@@ -7,7 +7,7 @@ import time
 import pytest
 
 import writes
-from resp import encode
+from resp import RespError, encode
 from server import wait_for
 
 pytestmark = pytest.mark.row_each
@@ -113,6 +113,16 @@ def test_what_is_published_is_what_happened(pair):
 
 
 @pytest.mark.shoal_only
+@pytest.mark.parametrize("words", ["x 0", "10 x", "10 0 COUNT 0", "10 0 COUNT", "10 0 OTHER", "10 0"])
+def test_xautoclaim_looks_before_it_reads(pair, words):
+    """Also when it is asked wrongly a miss is told, and counted."""
+    a, b = pair
+    listen(a, b, "KEm")
+    assert isinstance(a.do("XAUTOCLAIM", "s", "g", "c", *words.split(" ")), RespError)
+    a.do("GET", "last")
+    assert drain(a, b, 2) == [("__keyspace@0__:s", "keymiss"), ("__keyevent@0__:keymiss", "s")]
+
+
 def test_keys_run_out_on_time(pair):
     a, b = pair
     listen(a, b, "Ex")

@@ -13,14 +13,15 @@
 
 #include <stdlib.h>
 
-/* The stream and its group; or the error that one of them is missing. */
-static bool find_group(struct exec *x, struct entry **ret_entry, struct stream_group **ret) {
+/* The group of a stream that was looked up; or the error that one of them is missing. */
+static bool group_of(struct exec *x, struct entry *entry, struct stream_group **ret) {
     *ret = NULL;
-    if (!exec_find(x, &x->key, TYPE_STREAM, LOOKUP_READ, ret_entry)) {
-        return false;
-    }
-    if (*ret_entry != NULL) {
-        struct value value = entry_value_of(*ret_entry);
+    if (entry != NULL) {
+        if (entry_type(entry) != TYPE_STREAM) {
+            reply_error(x->reply, ERR_WRONG_TYPE);
+            return false;
+        }
+        struct value value = entry_value_of(entry);
         *ret = stream_group_find(stream_of(&value), x->argv[2]);
     }
     if (*ret == NULL) {
@@ -29,6 +30,15 @@ static bool find_group(struct exec *x, struct entry **ret_entry, struct stream_g
                      x->argv[2].ptr);
     }
     return *ret != NULL;
+}
+
+static struct entry *look_up(const struct exec *x) {
+    return keyspace_find(x->keyspace, x->db, &x->key, x->now_ms, exec_lookup_flags(x, LOOKUP_READ));
+}
+
+static bool find_group(struct exec *x, struct entry **ret_entry, struct stream_group **ret) {
+    *ret_entry = look_up(x);
+    return group_of(x, *ret_entry, ret);
 }
 
 /* A number with an error of its own. */
@@ -448,9 +458,9 @@ static uint32_t walk_pending(struct claiming *c, const struct autoclaim *o,
 
 void command_xautoclaim(struct exec *x) {
     struct autoclaim o;
-    struct entry *entry;
     struct stream_group *group;
-    if (!read_autoclaim(x, &o) || !find_group(x, &entry, &group)) {
+    struct entry *entry = look_up(x); /* counted, and a miss told, whatever else is said */
+    if (!read_autoclaim(x, &o) || !group_of(x, entry, &group)) {
         return;
     }
     /* No more than there is. */
