@@ -38,7 +38,7 @@ LEFT_OUT = os.path.join(HERE, "left_out.txt")
 # In the order of the suite. Those that are not here need what a later issue builds, or start servers of their own.
 UNITS = """unit/protocol unit/keyspace unit/scan unit/info unit/info-command unit/type/string unit/type/incr unit/type/list
 unit/type/list-2 unit/type/list-3 unit/type/set unit/type/zset unit/type/hash unit/type/stream unit/type/stream-cgroups unit/sort
-unit/expire unit/other unit/multi unit/quit unit/pubsub unit/introspection unit/introspection-2 unit/limits unit/bitops
+unit/dump unit/expire unit/other unit/multi unit/quit unit/pubsub unit/introspection unit/introspection-2 unit/limits unit/bitops
 unit/bitfield unit/geo unit/hyperloglog unit/lazyfree unit/pause unit/querybuf unit/networking""".split()
 
 # (file, line, what it becomes) in the private copy.
