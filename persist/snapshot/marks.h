@@ -10,9 +10,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct mark {
+    uint32_t where; /* MARK_NONE: nothing is here */
+    uint32_t hash[2];
+};
+
 struct marks {
-    uint64_t *hashes;
-    uint32_t *wheres; /* MARK_NONE: nothing is here */
+    struct mark *cells;
     uint32_t count, capacity;
 };
 #define MARK_NONE UINT32_MAX

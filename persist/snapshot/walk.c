@@ -35,8 +35,6 @@
 /* What a key costs besides its bytes, and a slot without keys. */
 #define KEY_COST  48
 #define SLOT_COST 8
-/* Looked at between two looks at the budget. */
-#define KEYS_AT_ONCE 16
 
 /* ---- Where it stands ---- */
 
@@ -189,8 +187,7 @@ bool walks_would_stall(struct walks *walks, uint32_t db, const struct key *key,
 
 /* ---- Going on ---- */
 
-static void visit(void *arg, struct entry *entry) {
-    struct walk *walk = arg;
+static void pass(struct walk *walk, struct entry *entry) {
     const struct marks *marks = &walk->marks[walk->front.slot / 64];
     if (marks->count > 0) {
         uint64_t hash = hash_bytes(keyspace_secret(walk->ks)->bytes, entry_key(entry));
@@ -200,6 +197,24 @@ static void visit(void *arg, struct entry *entry) {
         }
     }
     show_entry(walk, entry, walk->front.slot, walk->front.db);
+}
+
+static void pass_batch(struct walk *walk) {
+    for (uint32_t i = 0; i < walk->batch_count; i++) {
+        pass(walk, walk->batch[i]);
+    }
+    walk->batch_count = 0;
+}
+
+/* An entry is seldom in the cache: some are asked for before the first is looked at. */
+static void visit(void *arg, struct entry *entry) {
+    struct walk *walk = arg;
+    __builtin_prefetch(entry);
+    __builtin_prefetch((const char *)entry + 64);
+    if (walk->batch_count == WALK_BATCH) {
+        pass_batch(walk);
+    }
+    walk->batch[walk->batch_count++] = entry;
 }
 
 static void leave_slot(struct walk *walk) {
@@ -242,7 +257,8 @@ static void go_on(struct walk *walk) {
         if (database && walk->front.place < TABLE_PLACE_END &&
             keyspace_held_count(database, slot) > 0) {
             walk->front.place = keyspace_walk_held(walk->ks, database, slot, walk->front.place,
-                                                   KEYS_AT_ONCE, visit, walk);
+                                                   WALK_BATCH, visit, walk);
+            pass_batch(walk);
             return;
         }
         walk->front.db++;
@@ -357,7 +373,7 @@ struct walk_progress walk_progress(const struct walk *walk) {
     progress.slots_left = walk->slots_left;
     for (uint32_t i = 0; i < SLOTS / 64; i++) {
         const struct marks *marks = &walk->marks[i];
-        progress.bytes_kept += marks->capacity * (sizeof *marks->hashes + sizeof *marks->wheres);
+        progress.bytes_kept += marks->capacity * sizeof *marks->cells;
     }
     LIST_EACH(&walk->waiting, node) {
         const struct waiting *waiting = LIST_ENTRY(node, struct waiting, link);

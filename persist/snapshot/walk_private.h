@@ -11,6 +11,9 @@
 #include "persist/snapshot/marks.h"
 #include "persist/snapshot/walk.h"
 
+/* Keys looked at together, between two looks at the budget. */
+#define WALK_BATCH 32
+
 /* walk_options.large_bytes, if it is not said. */
 #define LARGE_BYTES ((size_t)64 << 10)
 
@@ -51,6 +54,8 @@ struct walk {
     struct marks marks[SLOTS / 64]; /* of keys ahead of the front that are settled */
     struct list waiting, readers;
     bool open; /* the first of them is being shown */
+    struct entry *batch[WALK_BATCH];
+    uint32_t batch_count;
     struct text out;
     size_t spent; /* in this slice */
     struct walk_progress progress;
