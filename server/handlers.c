@@ -32,6 +32,7 @@ const struct handlers server_handlers = {
             [MESSAGE_WAITER_SERVED] = blocked_served,
             [MESSAGE_WAITER_HOME] = blocked_part_home,
             [MESSAGE_WAITER_TRIES] = blocked_tries,
+            [MESSAGE_WAITER_PUT_OFF] = blocked_put_off,
             [MESSAGE_WAITER_CALLED] = blocked_called,
             [MESSAGE_PUBLICATION] = pubsub_arrived,
             [MESSAGE_SUBSCRIBERS] = pubsub_counts_arrived,

@@ -24,6 +24,8 @@
  *  2. Of two that conflict and are in line, the one that came first has the lower number, or the
  * same: so it goes first on every shard, and nobody waits for a higher one.
  *  3. request->waits is the number of its locks not granted.
+ *  4. Who is shut out waits for the one that the key is closed for: for nobody with a higher
+ * number, once that one has asked; and before it has, that one waits for nobody.
  */
 #include "shard/locks.h"
 
@@ -50,8 +52,9 @@ static const uint8_t conflicts[MODES] = {
 struct lock_target {
     struct lock_target *next; /* in its bucket, or spare */
     uint64_t id;
-    uint32_t all;     /* locks of the line */
-    uint32_t waiting; /* of them, not granted */
+    uint32_t all;                 /* locks of the line */
+    uint32_t waiting;             /* of them, not granted */
+    struct lock_closing *closing; /* or NULL */
     struct line {
         uint32_t count, granted;
         struct list waiting;     /* in the order they came */
@@ -258,9 +261,6 @@ static enum lock_answer place(struct locks *locks, struct lock_request *request)
     return LOCK_GRANTED;
 #endif
     struct lock *whole = &request->locks[request->count];
-    if (!request->many) {
-        request->number = last_number(locks);
-    }
     if (too_late_for(locks->shard, whole)) {
         return LOCK_REFUSED;
     }
@@ -284,6 +284,57 @@ static void settle(struct locks *locks, struct lock_request *request, enum lock_
     list_push_back(&locks->settled, &request->node);
 }
 
+/* What shuts it out, or NULL. Who has a key closed for him is not shut out by others: else two that
+ * move elements to and fro would wait for each other. */
+static struct lock_closing *shut_by(const struct locks *locks, const struct lock_request *request) {
+    for (uint32_t i = 0; i < request->count && request->own == NULL; i++) {
+        const struct lock_target *target = target_find(locks, request->locks[i].id);
+        if (target != NULL && target->closing != NULL) {
+            return target->closing;
+        }
+    }
+    return NULL;
+}
+
+static bool is_earlier(const struct lock_request *request, const struct lock_closing *closing) {
+    return request->many && request->number < closing->number;
+}
+
+/* Inv. 4: the one for whom it is closed has this number now. */
+static void refuse_earlier(struct locks *locks, struct lock_closing *closing, uint64_t number) {
+    closing->number = number;
+    LIST_EACH_SAFE(&closing->waiting, node) {
+        struct lock_request *request = LIST_ENTRY(node, struct lock_request, node);
+        if (is_earlier(request, closing)) {
+            list_remove(node);
+            settle(locks, request, LOCK_REFUSED);
+        }
+    }
+}
+
+/* It stands in line, or is refused: nothing shuts it out. */
+static enum lock_answer admit(struct locks *locks, struct lock_request *request) {
+    if (!request->many) {
+        request->number = last_number(locks);
+    }
+    if (UNLIKELY(request->own != NULL)) {
+        refuse_earlier(locks, request->own, request->number);
+    }
+    return place(locks, request);
+}
+
+static enum lock_answer admit_or_shut_out(struct locks *locks, struct lock_request *request) {
+    struct lock_closing *closing = locks->closings > 0 ? shut_by(locks, request) : NULL;
+    if (UNLIKELY(closing != NULL)) {
+        if (is_earlier(request, closing)) {
+            return LOCK_REFUSED;
+        }
+        list_push_back(&closing->waiting, &request->node);
+        return LOCK_WAITS;
+    }
+    return admit(locks, request);
+}
+
 /* Those who came meanwhile, in their order, up to the next fence. */
 static void end_fence(struct locks *locks) {
     locks->fence = NULL;
@@ -295,7 +346,7 @@ static void end_fence(struct locks *locks) {
             settle(locks, request, LOCK_GRANTED);
             continue;
         }
-        enum lock_answer answer = place(locks, request);
+        enum lock_answer answer = admit_or_shut_out(locks, request);
         if (answer != LOCK_WAITS) {
             settle(locks, request, answer);
         }
@@ -308,22 +359,15 @@ enum lock_answer locks_submit(struct locks *locks, struct lock_request *request)
         list_push_back(&locks->deferred, &request->node);
         return LOCK_WAITS;
     }
-    enum lock_answer answer = place(locks, request);
-    if (UNLIKELY(request->fence != NULL)) {
-        request->fence = NULL;
-        end_fence(locks);
+    if (LIKELY(request->fence == NULL)) {
+        request->passes = false;
+        return admit_or_shut_out(locks, request);
     }
+    request->passes = true;
+    enum lock_answer answer = admit(locks, request);
+    request->fence = NULL;
+    end_fence(locks);
     return answer;
-}
-
-enum lock_answer locks_fence(struct locks *locks, struct lock_request *request) {
-    request->is_fence = true;
-    if (locks->fence == NULL) {
-        locks->fence = request;
-        return LOCK_GRANTED;
-    }
-    list_push_back(&locks->deferred, &request->node);
-    return LOCK_WAITS;
 }
 
 static struct lock *first_waiting(const struct line *line) {
@@ -373,11 +417,12 @@ static void grant_next(struct locks *locks, struct lock_target *target) {
 static void leave_line(struct locks *locks, struct lock *lock) {
     struct lock_target *target = lock->target;
     struct line *line = &target->lines[lock->mode];
-    check(lock->granted);
     line->count--;
-    line->granted--;
+    line->granted -= lock->granted;
+    target->waiting -= !lock->granted;
+    list_remove(&lock->node);
     pqueue_remove(&line->by_number, &lock->by_number);
-    if (--target->all == 0 && target != locks->shard) {
+    if (--target->all == 0 && target != locks->shard && target->closing == NULL) {
         target_drop(locks, target);
     } else if (target->waiting > 0) {
         grant_next(locks, target);
@@ -388,10 +433,86 @@ void locks_release(struct locks *locks, struct lock_request *request) {
 #ifdef SHOAL_UNSAFE_NO_LOCKS
     return;
 #endif
+    check(request->waits == 0);
     for (uint32_t i = 0; i <= request->count; i++) {
         leave_line(locks, &request->locks[i]);
     }
     locks->requests--;
+}
+
+/* It stands in line, but has not got all yet. */
+static void shut_out(struct locks *locks, struct lock_closing *closing,
+                     struct lock_request *request) {
+    if (request->passes) {
+        return;
+    }
+    for (uint32_t i = 0; i <= request->count; i++) {
+        leave_line(locks, &request->locks[i]);
+    }
+    locks->requests--;
+    if (request->many) {
+        settle(locks, request, LOCK_REFUSED); /* who closes it will have a higher number */
+    } else {
+        list_push_back(&closing->waiting, &request->node);
+    }
+}
+
+bool locks_is_closed(const struct locks *locks, uint64_t id) {
+    const struct lock_target *target = locks->closings > 0 ? target_find(locks, id) : NULL;
+    return target != NULL && target->closing != NULL;
+}
+
+void locks_close(struct locks *locks, struct lock_closing *closing, uint64_t id) {
+    struct lock_target *target = target_get(locks, id);
+    check(target->closing == NULL);
+    *closing = (struct lock_closing){.target = target};
+    list_init(&closing->waiting);
+    target->closing = closing;
+    locks->closings++;
+    locks->requests++;
+    for (unsigned i = 0; i < MODES; i++) {
+        LIST_EACH_SAFE(&target->lines[i].waiting, node) {
+            shut_out(locks, closing, LIST_ENTRY(node, struct lock, node)->request);
+        }
+    }
+}
+
+void locks_open(struct locks *locks, struct lock_closing *closing) {
+    struct lock_target *target = closing->target;
+    if (target == NULL) {
+        return;
+    }
+    closing->target = NULL;
+    target->closing = NULL;
+    locks->closings--;
+    locks->requests--;
+    if (target->all == 0) {
+        target_drop(locks, target);
+    }
+}
+
+void locks_let_in(struct locks *locks, struct lock_closing *closing) {
+    struct list waiting;
+    list_init(&waiting);
+    list_splice_back(&waiting, &closing->waiting);
+    struct list_node *node;
+    while ((node = list_pop_front(&waiting)) != NULL) {
+        struct lock_request *request = LIST_ENTRY(node, struct lock_request, node);
+        enum lock_answer answer = admit_or_shut_out(locks, request);
+        if (answer != LOCK_WAITS) {
+            settle(locks, request, answer);
+        }
+    }
+}
+
+enum lock_answer locks_fence(struct locks *locks, struct lock_request *request) {
+    request->is_fence = true;
+    if (locks->fence == NULL) {
+        locks->fence = request;
+        return LOCK_GRANTED;
+    }
+    list_push_back(&locks->deferred, &request->node);
+    return LOCK_WAITS;
 }
 
 struct lock_request *locks_next_settled(struct locks *locks) {
@@ -402,8 +523,9 @@ struct lock_request *locks_next_settled(struct locks *locks) {
 bool locks_block(const struct locks *locks, uint64_t id, bool exclusive) {
     const struct lock_target *targets[] = {locks->shard, target_find(locks, id)};
     for (unsigned i = 0; i < 2; i++) {
-        if (targets[i] != NULL && (targets[i]->lines[EXCLUSIVE].count > 0 ||
-                                   (exclusive && targets[i]->lines[SHARED].count > 0))) {
+        if (targets[i] != NULL &&
+            (targets[i]->lines[EXCLUSIVE].count > 0 || targets[i]->closing != NULL ||
+             (exclusive && targets[i]->lines[SHARED].count > 0))) {
             return true;
         }
     }

@@ -11,6 +11,13 @@
  *
  * Ordinary operations on one shard take no locks: they only ask locks_block.
  *
+ * A key can be *closed* for a request that is still on its way, and has no number yet: who waited
+ * for what lies there has it fetched (watchers/waiters.h), and nobody who comes later is to have it
+ * before. Whoever asks for a closed key is shut out: it stands in no line till the key is opened.
+ * But nobody may wait for a higher number: when the request comes, or comes again with a new
+ * number, those shut out with lower ones are refused. Who has fences passes, as he cannot be
+ * refused; and so does who asks for the shard as a whole.
+ *
  * Thread: owner shard only. A request's memory is its owner's, lent from submit until it is
  * released or refused.
  */
@@ -54,17 +61,26 @@ struct lock {
     bool granted;
 };
 
+/* A key that is closed. Its owner's memory, lent from locks_close to locks_let_in. */
+struct lock_closing {
+    struct lock_target *target; /* NULL: it is open */
+    uint64_t number;     /* the last of the request that it is closed for; 0: it has not come yet */
+    struct list waiting; /* requests that are shut out by it */
+};
+
 struct lock_request {
     uint64_t number;
     enum lock_scope scope;
     bool many; /* part of an operation on several shards */
     bool is_fence;
     struct lock_request *fence; /* that its operation holds here, or NULL */
+    struct lock_closing *own;   /* the key that is closed for this one, which nothing shuts out */
+    bool passes;                /* it had a fence: it is not refused, and nothing shuts it out */
     struct lock *locks;         /* one for each key, and one for the shard */
     uint32_t count;             /* of keys */
     uint32_t waits;             /* for so many of its locks */
     enum lock_answer answer;
-    struct list_node node; /* among the deferred, or the settled */
+    struct list_node node; /* among the deferred, the shut out, or the settled */
     /* The owner's: called by whoever empties locks_next_settled, with the answer above. */
     void (*settled)(void *context, struct lock_request *request);
 };
@@ -76,7 +92,8 @@ struct locks {
     size_t targets;
     struct lock_target *spare;
     size_t spare_count;
-    uint32_t requests; /* that stand in lines */
+    uint32_t requests; /* that stand in lines; and keys that are closed */
+    uint32_t closings; /* of them, the latter */
     uint64_t places;   /* given so far */
     struct lock_request *fence;
     struct list deferred; /* came while another one's fence stood */
@@ -106,11 +123,19 @@ void locks_release(struct locks *locks, struct lock_request *request);
  * locks_submit, never LOCK_REFUSED. */
 enum lock_answer locks_fence(struct locks *locks, struct lock_request *request);
 
+/* Whoever waits for the key is shut out as well. It is not closed yet. */
+void locks_close(struct locks *locks, struct lock_closing *closing, uint64_t id);
+bool locks_is_closed(const struct locks *locks, uint64_t id);
+/* The key is open again, if it is not yet. Who was shut out stands in line once locks_let_in says
+ * so: till then it may be closed for another. */
+void locks_open(struct locks *locks, struct lock_closing *closing);
+void locks_let_in(struct locks *locks, struct lock_closing *closing);
+
 /* A request whose wait is over, with its answer; NULL if there is none. */
 struct lock_request *locks_next_settled(struct locks *locks);
 
-/* Whether an operation on one key must wait behind a request that stands in line. Ask only if
- * locks->requests is not 0. */
+/* Whether an operation on one key must wait: behind a request that stands in line, or because it is
+ * closed. Ask only if locks->requests is not 0. */
 bool locks_block(const struct locks *locks, uint64_t id, bool exclusive);
 /* Whether a request, all of which is granted, has this key to itself. */
 bool locks_own(const struct lock_request *request, uint64_t id);

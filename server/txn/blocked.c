@@ -14,6 +14,10 @@
  *  1. A part is called back only once the claim is taken, and not the one whose shard is serving.
  *  2. Messages of one shard come in order, so a part joins before it is called back, and home hears
  * that a transaction is over before it hears of what its wait has come to, from that shard.
+ *  3. From the moment at which a shard finds that a transaction must fetch what is there, till it
+ * has been in vain or the part is called back, the key is closed (locks.h): who comes later does
+ * not get it. While it is, nothing that home waits for may keep the transaction from asking that
+ * shard for its locks: see txn.c's schedule_first, and CLIENT PAUSE below.
  */
 #include "server/txn/blocked.h"
 
@@ -48,9 +52,11 @@ struct blocked {
     /* Whose the claim is. */
     struct outbuf reply;
     struct message try;
+    struct lock_closing closing; /* of the key that it tries for: that shard's */
     /* Home's. */
     bool stands, tries, over;
-    bool served; /* before its transaction was over */
+    bool put_off; /* it tries once CLIENT PAUSE is over */
+    bool served;  /* before its transaction was over */
     int64_t until_ms;
     struct list_node try_node; /* of worker->txns.tries */
 };
@@ -76,6 +82,7 @@ struct blocked *blocked_new(struct client *client, const struct command_ref *ref
     arena_init(&blocked->arena, ARENA_BLOCK_BYTES);
     outbuf_init(&blocked->reply);
     list_node_init(&blocked->try_node);
+    list_init(&blocked->closing.waiting);
     blocked->client = client;
     blocked->home = client->worker->id;
     blocked->ref = ref;
@@ -306,15 +313,33 @@ static void try(struct blocked *blocked) {
     txn_try(client, blocked, &command);
 }
 
-void blocked_tries(struct worker *worker, struct message *message) {
-    struct blocked *blocked = (struct blocked *)((char *)message - offsetof(struct blocked, try));
+static struct blocked *blocked_of_try(struct message *message) {
+    return (struct blocked *)((char *)message - offsetof(struct blocked, try));
+}
+
+/* What was begun before a pause and is shut out by the key must not wait for its end. */
+static void put_off(struct worker *worker, struct blocked *blocked) {
+    list_push_back(&worker->txns.tries, &blocked->try_node);
+    if (!blocked->put_off) {
+        blocked->put_off = true;
+        post(worker, blocked->waiter->parts[0].shard, &blocked->try, MESSAGE_WAITER_PUT_OFF);
+    }
+}
+
+static void try_now(struct worker *worker, struct blocked *blocked) {
     if (blocked->over) {
         call_back(blocked);
     } else if (pause_forbids(&worker->pause, rt_mono_ms(worker->rt), blocked->ref->flags)) {
-        list_push_back(&worker->txns.tries, &blocked->try_node);
+        put_off(worker, blocked);
     } else {
         try(blocked);
     }
+}
+
+void blocked_tries(struct worker *worker, struct message *message) {
+    struct blocked *blocked = blocked_of_try(message);
+    blocked->put_off = false;
+    try_now(worker, blocked);
 }
 
 void blocked_try_again(struct worker *worker) {
@@ -323,8 +348,13 @@ void blocked_try_again(struct worker *worker) {
     list_splice_back(&waiting, &worker->txns.tries);
     struct list_node *node;
     while ((node = list_pop_front(&waiting)) != NULL) {
-        blocked_tries(worker, &LIST_ENTRY(node, struct blocked, try_node)->try);
+        try_now(worker, LIST_ENTRY(node, struct blocked, try_node));
     }
+}
+
+struct lock_closing *blocked_closing(struct blocked *blocked, unsigned shard) {
+    bool there = blocked->tries && blocked->waiter->parts[0].shard == shard;
+    return there ? &blocked->closing : NULL;
 }
 
 /* ---- A shard ---- */
@@ -333,19 +363,40 @@ static void send_home(struct worker *worker, struct waiter_part *part, enum mess
     post(worker, blocked_of(part)->home, &part->message, kind);
 }
 
+static void open_key(struct worker *worker, struct blocked *blocked) {
+    locks_open(&worker->shard.locks, &blocked->closing);
+    locks_let_in(&worker->shard.locks, &blocked->closing);
+}
+
+void blocked_put_off(struct worker *worker, struct message *message) {
+    open_key(worker, blocked_of_try(message));
+}
+
 void blocked_join(struct worker *worker, struct blocked *blocked) {
     for (unsigned i = 0; i < blocked->waiter->parts_count; i++) {
-        if (blocked->waiter->parts[i].shard == worker->id) {
-            waiters_join(&worker->shard.waiters, &blocked->waiter->parts[i]);
+        struct waiter_part *part = &blocked->waiter->parts[i];
+        if (part->shard == worker->id) {
+            bool tried = part->tries;
+            waiters_join(&worker->shard.waiters, part);
             worker->keys_ready = true;
+            if (tried) {
+                open_key(worker, blocked);
+            }
         }
     }
 }
 
 void blocked_called(struct worker *worker, struct message *message) {
     struct waiter_part *part = WAITER_CALLED(message);
+    struct blocked *blocked = blocked_of(part);
+    bool tried = part->tries;
     waiters_leave(&worker->shard.waiters, part);
     worker->keys_ready |= !list_empty(&worker->shard.waiters.ready);
+    if (tried) { /* who stands in line goes before those who were shut out */
+        locks_open(&worker->shard.locks, &blocked->closing);
+        blocked_serve(worker, NULL, rt_wall_ms(worker->rt));
+        locks_let_in(&worker->shard.locks, &blocked->closing);
+    }
     send_home(worker, part, MESSAGE_WAITER_HOME);
 }
 
@@ -357,9 +408,12 @@ struct serving {
 
 static bool is_locked(const struct serving *serving, const struct keyset_key *key) {
     const struct locks *locks = &serving->worker->shard.locks;
-    return locks->requests > 0 &&
-           !(serving->holds != NULL && locks_own(serving->holds, key->key.hash)) &&
-           locks_block(locks, key->key.hash, key->exclusive);
+    if (locks->requests == 0) {
+        return false;
+    }
+    bool own = serving->holds != NULL && locks_own(serving->holds, key->key.hash);
+    return own ? locks_is_closed(locks, key->key.hash)
+               : locks_block(locks, key->key.hash, key->exclusive);
 }
 
 /* It touches keys that are another shard's, or locked. */
@@ -443,6 +497,9 @@ static void serve(void *arg, struct waiter_key *key) {
     struct worker *worker = serving->worker;
     struct blocked *blocked = blocked_of(key->part);
     if (key->part->tries) {
+#ifndef SHOAL_UNSAFE_WAITS_TURN /* for the test that users of the simulator notice */
+        locks_close(&worker->shard.locks, &blocked->closing, key->key.hash);
+#endif
         post(worker, blocked->home, &blocked->try, MESSAGE_WAITER_TRIES);
         return;
     }

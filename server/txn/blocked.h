@@ -48,6 +48,8 @@ void blocked_called(struct worker *worker, struct message *message);
 void blocked_served(struct worker *worker, struct message *message);
 void blocked_part_home(struct worker *worker, struct message *message);
 void blocked_tries(struct worker *worker, struct message *message);
+/* The shard: a client does not try yet. */
+void blocked_put_off(struct worker *worker, struct message *message);
 /* Once a turn: those that CLIENT PAUSE had wait. */
 void blocked_try_again(struct worker *worker);
 

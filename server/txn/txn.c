@@ -572,9 +572,18 @@ static void plan_anew(struct txn *txn) {
     plan(txn);
 }
 
+/* Another shard has closed a key for it: whoever is shut out there may hold locks here. */
+static bool is_awaited_elsewhere(const struct txn *txn) {
+    bool is = false;
+    EACH_PART(txn, part) {
+        is |= part->lock.own != NULL && part->worker != txn->home->id;
+    }
+    return is;
+}
+
 /* The first question to the shards. */
 static void schedule_first(struct txn *txn) {
-    if (txn->parts_count == 2 && txn->parts[txn->home->id] != NULL) {
+    if (txn->parts_count == 2 && txn->parts[txn->home->id] != NULL && !is_awaited_elsewhere(txn)) {
         schedule_home(txn);
     } else {
         schedule(txn);

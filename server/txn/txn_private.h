@@ -206,6 +206,8 @@ void txn_try(struct client *client, struct blocked *blocked, const struct txn_co
 /* Once it is known where the keys of its command are: nobody has been told of its wait yet, or it
  * tries, and they are where they were. */
 void blocked_plan(struct blocked *blocked, const struct txn_command *command);
+/* That of the key for which it tries, if that is this shard's; or NULL. */
+struct lock_closing *blocked_closing(struct blocked *blocked, unsigned shard);
 /* The shard: its part stands in line; the locks of its keys are held, or nobody has any. */
 void blocked_join(struct worker *worker, struct blocked *blocked);
 /* The command waits; or it is over, and its reply is written. */

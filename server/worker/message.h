@@ -20,15 +20,16 @@ enum message_kind {
                             receiver frees it */
     MESSAGE_TXN,         /* struct txn_part: do what it asks */
     MESSAGE_TXN_DONE,    /* struct txn_part: back home */
-    MESSAGE_WAITER_SERVED, /* struct waiter_part: its client was served (txn/blocked.h) */
-    MESSAGE_WAITER_HOME,   /* struct waiter_part: called back, at home again */
-    MESSAGE_WAITER_TRIES,  /* blocked.c's: what a client waits for is there, home is to fetch it */
-    MESSAGE_WAITER_CALLED, /* waiter_part's `call`: it is to go home */
-    MESSAGE_PUBLICATION,   /* pubsub.c's: to who listens there; the receiver frees it */
-    MESSAGE_SUBSCRIBERS,   /* pubsub.c's: some have gone elsewhere; the receiver frees it */
-    MESSAGE_UNWATCH,       /* multi.c's: a client watches nothing any more; the receiver frees it */
-    MESSAGE_PARK_OVER,     /* park.c's: the worker is parked no more; the receiver frees it */
-    MESSAGE_STOP,          /* struct message: the worker ends */
+    MESSAGE_WAITER_SERVED,  /* struct waiter_part: its client was served (txn/blocked.h) */
+    MESSAGE_WAITER_HOME,    /* struct waiter_part: called back, at home again */
+    MESSAGE_WAITER_TRIES,   /* blocked.c's: what a client waits for is there, home is to fetch it */
+    MESSAGE_WAITER_PUT_OFF, /* the same, back: not yet */
+    MESSAGE_WAITER_CALLED,  /* waiter_part's `call`: it is to go home */
+    MESSAGE_PUBLICATION,    /* pubsub.c's: to who listens there; the receiver frees it */
+    MESSAGE_SUBSCRIBERS,    /* pubsub.c's: some have gone elsewhere; the receiver frees it */
+    MESSAGE_UNWATCH,   /* multi.c's: a client watches nothing any more; the receiver frees it */
+    MESSAGE_PARK_OVER, /* park.c's: the worker is parked no more; the receiver frees it */
+    MESSAGE_STOP,      /* struct message: the worker ends */
     MESSAGE_KINDS,
 };
 

@@ -108,12 +108,11 @@ void queues_look(struct users *users) {
 }
 
 /* It has got something of `queue`: those who stood there before it asked have something by now, or
- * have gone. Not where elements are moved: while the first in line has that done by a transaction,
- * who comes may take what lies there. And not if it waits for several: when one of them has got
- * something, it looks at all, as Valkey does, and takes what others stand for in another. */
+ * have gone. Not if it waits for several: when one of them has got something, it looks at all, as
+ * Valkey does, and takes what others stand for in another. */
 static void overtakes(struct user *user, const struct request *request, unsigned queue) {
     struct users *users = user->users;
-    bool alone = request->queues == 1u << queue && !has_moves(queue);
+    bool alone = request->queues == 1u << queue;
     for (unsigned i = 0; i < users->options.count && alone; i++) {
         struct user *other = &users->items[i];
         struct request *wait = other->waits > 0 && other != user ? first_wait(other) : NULL;
@@ -448,11 +447,11 @@ static void reply_pop(struct user *user, const struct request *request,
         struct wire_value rest = {
             .type = '*', .items = value->items + 1, .count = value->count - 1};
         take_all(user, request, &rest, queue, &takes);
-        overtakes(user, request, queue);
         user->users->counts.waited += request->stood_ns != 0;
     } else {
         take_all(user, request, value, queue, &takes);
     }
+    overtakes(user, request, queue);
     user_wants(user, request, value, takes.count >= 1, "no elements");
     remember_all(user, request, value, queue, &takes);
 }
@@ -472,6 +471,8 @@ static void reply_move_element(struct user *user, const struct request *request,
         element_of(user, request, value, value_number(value->text), request->key);
     user_wants(user, request, value, element->taken_ns == 0 || element->taken_ns > request->at_ns,
                "moved what was taken");
+    check_turn(user, request, value, element);
+    overtakes(user, request, request->key);
     user->users->counts.waited += request->stood_ns != 0;
 }
 

@@ -732,3 +732,164 @@ Test(locks, a_request_owns_what_it_has_alone) {
     want(&asker, 1, "*");
     cr_assert_not(locks_own(&asker.request, 'a'));
 }
+
+/* ---- Closed keys ---- */
+
+static uint64_t id_of(char letter) {
+    return (uint64_t)letter;
+}
+
+static void close_key(struct locks *locks, struct lock_closing *closing, char letter) {
+    locks_close(locks, closing, id_of(letter));
+}
+
+static void open_key(struct locks *locks, struct lock_closing *closing) {
+    locks_open(locks, closing);
+    locks_let_in(locks, closing);
+}
+
+static enum lock_answer ask_own(struct locks *locks, struct asker *asker, uint64_t number,
+                                const char *what, struct lock_closing *own) {
+    want(asker, number, what);
+    asker->request.own = own;
+    return locks_submit(locks, &asker->request);
+}
+
+Test(locks, a_closed_key_blocks_all_and_others_do_not) {
+    struct locks locks;
+    struct lock_closing closing;
+    locks_init(&locks);
+    close_key(&locks, &closing, 'a');
+    cr_assert_neq(locks.requests, 0);
+    cr_assert(locks_block(&locks, id_of('a'), true));
+    cr_assert(locks_block(&locks, id_of('a'), false));
+    cr_assert(!locks_block(&locks, id_of('b'), true));
+    open_key(&locks, &closing);
+    open_key(&locks, &closing); /* it is open */
+    cr_assert_eq(locks.requests, 0);
+    locks_fini(&locks);
+}
+
+Test(locks, who_asks_for_a_closed_key_comes_after_the_one_for_whom_it_is_closed) {
+    struct locks locks;
+    struct lock_closing closing;
+    struct asker own, later, alone;
+    locks_init(&locks);
+    close_key(&locks, &closing, 'a');
+    want(&alone, 0, "A");
+    alone.request.many = false;
+    cr_assert_eq(locks_submit(&locks, &alone.request), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &later, 9, "aB"), LOCK_WAITS);
+    cr_assert(!locks_block(&locks, id_of('b'), true), "who is shut out stands in a line");
+    cr_assert_eq(ask_own(&locks, &own, 5, "A", &closing), LOCK_GRANTED);
+    release(&locks, &own);
+    assert_nothing_settles(&locks);
+    open_key(&locks, &closing);
+    assert_settles(&locks, &alone, LOCK_GRANTED);
+    assert_nothing_settles(&locks);
+    release(&locks, &alone);
+    assert_settles(&locks, &later, LOCK_GRANTED);
+    release(&locks, &later);
+    locks_fini(&locks);
+}
+
+/* A transaction that held a lock elsewhere was shut out by a key that was closed for one with a
+ * higher number, which waited for that lock: found by the simulator. */
+Test(locks, who_is_shut_out_is_refused_by_a_higher_number) {
+    struct locks locks;
+    struct lock_closing closing;
+    struct asker own, before, after;
+    locks_init(&locks);
+    close_key(&locks, &closing, 'a');
+    cr_assert_eq(ask(&locks, &before, 4, "A"), LOCK_WAITS);
+    cr_assert_eq(ask_own(&locks, &own, 5, "A", &closing), LOCK_GRANTED);
+    assert_settles(&locks, &before, LOCK_REFUSED);
+    cr_assert_eq(ask(&locks, &after, 3, "A"), LOCK_REFUSED);
+    cr_assert_eq(ask(&locks, &after, 6, "A"), LOCK_WAITS);
+    release(&locks, &own); /* it was refused elsewhere, and comes again */
+    cr_assert_eq(ask_own(&locks, &own, 7, "A", &closing), LOCK_GRANTED);
+    assert_settles(&locks, &after, LOCK_REFUSED);
+    release(&locks, &own);
+    open_key(&locks, &closing);
+    locks_fini(&locks);
+}
+
+/* One that is alone on the shard has the number of the last in line there. */
+Test(locks, who_is_shut_out_is_refused_by_one_who_is_behind_a_higher_number) {
+    struct locks locks;
+    struct lock_closing closing;
+    struct asker own, last, before;
+    locks_init(&locks);
+    close_key(&locks, &closing, 'a');
+    cr_assert_eq(ask(&locks, &before, 4, "A"), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &last, 6, "B"), LOCK_GRANTED);
+    want(&own, 0, "AB");
+    own.request.many = false;
+    own.request.own = &closing;
+    cr_assert_eq(locks_submit(&locks, &own.request), LOCK_WAITS);
+    assert_settles(&locks, &before, LOCK_REFUSED);
+    release(&locks, &last);
+    assert_settles(&locks, &own, LOCK_GRANTED);
+    release(&locks, &own);
+    open_key(&locks, &closing);
+    locks_fini(&locks);
+}
+
+/* What a transaction moved to a key was for the first in line, who had to try, and went to one who
+ * waited for its lock: found by the simulator. */
+Test(locks, who_waits_for_a_key_as_it_is_closed_is_shut_out) {
+    struct locks locks;
+    struct lock_closing closing;
+    struct asker holder, many, alone, other;
+    locks_init(&locks);
+    cr_assert_eq(ask(&locks, &holder, 1, "A"), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &many, 2, "AB"), LOCK_WAITS);
+    want(&alone, 0, "aC");
+    alone.request.many = false;
+    cr_assert_eq(locks_submit(&locks, &alone.request), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &other, 3, "BC"), LOCK_WAITS);
+    close_key(&locks, &closing, 'a');
+    assert_settles(&locks, &other, LOCK_GRANTED);
+    assert_settles(&locks, &many, LOCK_REFUSED);
+    release(&locks, &holder);
+    assert_nothing_settles(&locks);
+    release(&locks, &other);
+    open_key(&locks, &closing);
+    assert_settles(&locks, &alone, LOCK_GRANTED);
+    release(&locks, &alone);
+    locks_fini(&locks);
+}
+
+Test(locks, who_has_a_fence_is_not_shut_out) {
+    struct locks locks;
+    struct lock_closing closing;
+    struct asker fenced, fence = {0};
+    locks_init(&locks);
+    close_key(&locks, &closing, 'a');
+    list_node_init(&fence.request.node);
+    cr_assert_eq(locks_fence(&locks, &fence.request), LOCK_GRANTED);
+    want(&fenced, 3, "A");
+    fenced.request.fence = &fence.request;
+    cr_assert_eq(locks_submit(&locks, &fenced.request), LOCK_GRANTED);
+    release(&locks, &fenced);
+    open_key(&locks, &closing);
+    locks_fini(&locks);
+}
+
+Test(locks, those_for_whom_keys_are_closed_do_not_wait_for_each_other) {
+    struct locks locks;
+    struct lock_closing a, b;
+    struct asker to, fro;
+    locks_init(&locks);
+    close_key(&locks, &a, 'a');
+    close_key(&locks, &b, 'b');
+    cr_assert(locks_is_closed(&locks, id_of('b')));
+    cr_assert_eq(ask_own(&locks, &to, 1, "AB", &a), LOCK_GRANTED);
+    cr_assert_eq(ask_own(&locks, &fro, 2, "AB", &b), LOCK_WAITS);
+    release(&locks, &to);
+    assert_settles(&locks, &fro, LOCK_GRANTED);
+    release(&locks, &fro);
+    open_key(&locks, &a);
+    open_key(&locks, &b);
+    locks_fini(&locks);
+}
