@@ -14,6 +14,7 @@
  */
 #include "shard/ds/fields.h"
 
+#include "base/budget.h"
 #include "base/check.h"
 #include "base/hash.h"
 #include "shard/memory/heap.h"
@@ -315,10 +316,6 @@ void fields_remove(struct fields *fields, struct shard_heap *heap, struct field 
 /* What to look at a pair costs, as bytes. */
 #define TOUCH_BYTES 64
 
-static void spend(size_t *budget, size_t bytes) {
-    *budget -= bytes < *budget ? bytes : *budget;
-}
-
 struct freeing {
     struct shard_heap *heap;
     size_t bytes;
@@ -342,7 +339,7 @@ bool fields_free_some(struct fields *fields, struct shard_heap *heap, size_t *bu
             done = true;
             break;
         }
-        spend(budget, freeing.bytes + STEP);
+        budget_spend(budget, freeing.bytes + STEP);
     } while (*budget > 0);
     book(fields, heap, before);
     if (done) {
@@ -375,7 +372,7 @@ void fields_copy_some(const struct fields *from, struct fields *to, struct shard
     while (*place<TABLE_PLACE_END && * budget> 0) {
         struct copying copying = {from, to, heap, 0};
         *place = fields_walk(from, *place, STEP, copy_item, &copying);
-        spend(budget, copying.bytes);
+        budget_spend(budget, copying.bytes);
     }
 }
 
@@ -413,12 +410,12 @@ struct fields *fields_relocate_some(struct fields *fields, struct shard_heap *he
         if (*step < TABLE_PLACE_END) {
             struct moving moving = {fields, heap, copied};
             *step = table_relocate(&fields->table, heap, *step, move_item, &moving, &copied);
-            spend(budget, moving.bytes + copied);
+            budget_spend(budget, moving.bytes + copied);
         } else {
             uint32_t chunk = (uint32_t)(*step - TABLE_PLACE_END);
             *ret_done = !deadlines_relocate(&fields->deadlines, heap, chunk, &copied);
             ++*step;
-            spend(budget, TOUCH_BYTES + copied);
+            budget_spend(budget, TOUCH_BYTES + copied);
         }
         copied = 0;
     } while (!*ret_done && *budget > 0);

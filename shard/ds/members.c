@@ -6,6 +6,7 @@
  */
 #include "shard/ds/members.h"
 
+#include "base/budget.h"
 #include "base/check.h"
 #include "shard/memory/heap.h"
 
@@ -146,7 +147,7 @@ bool members_free_some(struct shard_heap *heap, struct members *members, size_t 
         table_drain(&members->table, &env, STEP, release_member, heap);
         size_t freed = books.before - heap_used(heap);
         books_close(&books);
-        *budget -= freed < *budget ? freed : *budget;
+        budget_spend(budget, freed);
     } while (members->table.count > 0 && *budget > 0);
     if (members->table.count > 0) {
         return false;
@@ -180,7 +181,7 @@ bool members_copy_some(struct shard_heap *heap, const struct members *from, stru
         size_t before = to->memory;
         *place = members_visit(from, *place, STEP, copy_member, &copying);
         size_t copied = to->memory - before;
-        *budget -= copied < *budget ? copied : *budget;
+        budget_spend(budget, copied);
     } while (*place<TABLE_PLACE_END && * budget> 0);
     return *place >= TABLE_PLACE_END;
 }
@@ -208,7 +209,7 @@ bool members_relocate_some(struct shard_heap *heap, struct members *members, uin
         *place =
             table_relocate(&members->table, heap, *place, relocate_member, &relocating, &copied);
         size_t work = relocating.work + copied + LOOK_BYTES;
-        *budget -= work < *budget ? work : *budget;
+        budget_spend(budget, work);
     } while (*place<TABLE_PLACE_END && * budget> 0);
     return *place >= TABLE_PLACE_END;
 }

@@ -14,6 +14,7 @@
  */
 #include "shard/ds/quicklist.h"
 
+#include "base/budget.h"
 #include "base/check.h"
 #include "base/must.h"
 #include "shard/memory/heap.h"
@@ -671,7 +672,7 @@ bool quicklist_free_some(struct shard_heap *heap, struct quicklist *list, size_t
         if (*budget == 0) {
             return false;
         }
-        *budget -= *budget < FREE_COST ? *budget : FREE_COST;
+        budget_spend(budget, FREE_COST);
         node_unlink(heap, list, list->nodes - 1);
     }
     check(list->memory == heap_block_bytes(sizeof *list));
@@ -1098,10 +1099,6 @@ uint64_t quicklist_remove_equal(struct shard_heap *heap, struct quicklist *list,
 
 /* ---- In steps ---- */
 
-static void spend(size_t *budget, size_t bytes) {
-    *budget -= bytes < *budget ? bytes : *budget;
-}
-
 bool quicklist_copy_some(struct shard_heap *heap, const struct quicklist *from,
                          struct quicklist **to, uint64_t *cursor, size_t *budget) {
     if (*to == NULL) {
@@ -1121,7 +1118,7 @@ bool quicklist_copy_some(struct shard_heap *heap, const struct quicklist *from,
         memcpy(copy.block, node->block + node->front, bytes);
         node_link(heap, list, list->nodes, copy);
         (*cursor)++;
-        spend(budget, bytes);
+        budget_spend(budget, bytes);
         more = place_next(from, &place) && *budget > 0;
     }
     return *cursor >= from->nodes;
@@ -1131,7 +1128,7 @@ static void *move_block(struct shard_heap *heap, void *block, size_t bytes, size
     size_t copied = 0;
     if (block != NULL && bytes <= HEAP_SLAB_BLOCK_MAX) {
         block = heap_relocate(heap, block, bytes, &copied);
-        spend(budget, copied);
+        budget_spend(budget, copied);
     }
     return block;
 }
@@ -1156,7 +1153,7 @@ bool quicklist_relocate_some(struct shard_heap *heap, struct quicklist **root, u
         }
         struct node *node = &row->leaf->node[place.node];
         node->block = move_block(heap, node->block, node->capacity, budget);
-        spend(budget, LOOK_COST);
+        budget_spend(budget, LOOK_COST);
         (*cursor)++;
         more = place_next(list, &place);
     }

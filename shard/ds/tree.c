@@ -22,6 +22,7 @@
  */
 #include "shard/ds/tree.h"
 
+#include "base/budget.h"
 #include "base/check.h"
 #include "shard/memory/heap.h"
 
@@ -805,7 +806,7 @@ bool tree_free_some(struct tree *tree, struct shard_heap *heap, size_t *budget) 
         if (depth == 0) {
             *tree = (struct tree){0};
         }
-        *budget -= bytes < *budget ? bytes : *budget;
+        budget_spend(budget, bytes);
         if (*budget == 0) {
             break;
         }

@@ -6,6 +6,7 @@
  */
 #include "shard/types/packed.h"
 
+#include "base/budget.h"
 #include "base/check.h"
 #include "shard/memory/heap.h"
 #include "shard/types/packed_forms.h"
@@ -260,7 +261,7 @@ bool packed_block_copy_some(struct shard_heap *heap, const struct value *from, s
     struct bytes bytes = packed_bytes(from);
     to->root = heap_alloc(heap, bytes.len);
     memcpy(to->root, bytes.ptr, bytes.len);
-    *budget -= bytes.len < *budget ? bytes.len : *budget;
+    budget_spend(budget, bytes.len);
     return true;
 }
 
@@ -271,7 +272,7 @@ bool packed_block_relocate_some(struct shard_heap *heap, struct value *value, ui
     if (bytes <= HEAP_SLAB_BLOCK_MAX) {
         value->root = heap_relocate(heap, value->root, bytes, &copied);
     }
-    *budget -= copied < *budget ? copied : *budget;
+    budget_spend(budget, copied);
     return true;
 }
 

@@ -7,6 +7,7 @@
  */
 #include "shard/types/set.h"
 
+#include "base/budget.h"
 #include "base/check.h"
 #include "base/must.h"
 #include "shard/ds/intset.h"
@@ -586,7 +587,7 @@ static bool relocate_some_of_table(struct shard_heap *heap, struct value *value,
     if (*cursor == 0) {
         size_t copied;
         value->root = heap_relocate(heap, value->root, sizeof(struct members), &copied);
-        *budget -= copied < *budget ? copied : *budget;
+        budget_spend(budget, copied);
     }
     return members_relocate_some(heap, value->root, cursor, budget);
 }

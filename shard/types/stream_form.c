@@ -4,6 +4,7 @@
  * A cursor of a walk is how many entries were seen. A copy finds in what it has copied where to go
  * on: nodes first, then group by group, its consumers and what is pending.
  */
+#include "base/budget.h"
 #include "base/check.h"
 #include "shard/memory/heap.h"
 #include "shard/types/stream_group.h"
@@ -76,10 +77,6 @@ static uint64_t walk(const struct value *value, uint64_t cursor, uint64_t count,
 
 /* ---- Freeing ---- */
 
-static void spend(size_t *budget, size_t bytes) {
-    *budget -= bytes < *budget ? bytes : *budget;
-}
-
 struct freeing {
     struct shard_heap *heap;
     const void *tail;
@@ -146,7 +143,7 @@ static bool free_some(struct shard_heap *heap, struct value *value, size_t *budg
         struct freeing freeing = {.heap = heap};
         bool more = free_step(stream, &freeing);
         stream->bytes = bytes + heap_used(heap) - used;
-        spend(budget, freeing.freed);
+        budget_spend(budget, freeing.freed);
         if (!more) {
             heap_release(heap, stream, sizeof *stream);
             value->root = NULL;
@@ -166,7 +163,7 @@ static void copy_node(struct shard_heap *heap, struct stream *to, const struct i
     memcpy(copy, lp, bytes);
     idtree_add(heap, &to->nodes, idtree_id(from), copy);
     to->tail_room = bytes;
-    spend(budget, bytes);
+    budget_spend(budget, bytes);
 }
 
 /* The first that is not copied yet. */
@@ -188,9 +185,9 @@ static void copy_group(struct shard_heap *heap, struct stream *to, const struct 
         const struct stream_consumer *consumer = group->consumers[i];
         stream_consumer_add(heap, to, copy, stream_consumer_name(consumer), consumer->seen_ms)
             ->active_ms = consumer->active_ms;
-        spend(budget, sizeof *consumer + consumer->name_length);
+        budget_spend(budget, sizeof *consumer + consumer->name_length);
     }
-    spend(budget, sizeof *group + group->name_length);
+    budget_spend(budget, sizeof *group + group->name_length);
 }
 
 static void copy_pending(struct shard_heap *heap, struct stream *to, struct stream_group *group,
@@ -201,7 +198,7 @@ static void copy_pending(struct shard_heap *heap, struct stream *to, struct stre
     struct stream_pending *copy = stream_pending_give(heap, to, group, consumer, idtree_id(from));
     copy->delivered_ms = pending->delivered_ms;
     copy->deliveries = pending->deliveries;
-    spend(budget, sizeof *pending);
+    budget_spend(budget, sizeof *pending);
 }
 
 static bool copy_nodes(struct shard_heap *heap, const struct stream *from, struct stream *to,
@@ -306,7 +303,7 @@ static bool relocate_part(struct shard_heap *heap, struct stream *stream, uint64
         copied += LOOK_BYTES;
     }
     stream->moved_to = more ? idtree_id(&place) : STREAM_ID_MIN;
-    spend(budget, copied + LOOK_BYTES);
+    budget_spend(budget, copied + LOOK_BYTES);
     return !more;
 }
 

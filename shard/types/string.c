@@ -11,6 +11,7 @@
  */
 #include "shard/types/string.h"
 
+#include "base/budget.h"
 #include "base/num.h"
 #include "shard/keys/keyspace_private.h"
 #include "shard/memory/blob.h"
@@ -443,7 +444,7 @@ static bool blob_copy_some(struct shard_heap *heap, const struct value *from, st
     size_t rest = source->length - *cursor, bytes = rest < step ? rest : step;
     memcpy(((struct blob *)to->root)->data + *cursor, source->data + *cursor, bytes);
     *cursor += bytes;
-    *budget -= bytes < *budget ? bytes : *budget;
+    budget_spend(budget, bytes);
     return bytes == rest;
 }
 
@@ -463,7 +464,7 @@ static bool blob_relocate_some(struct shard_heap *heap, struct value *value, uin
     check(*cursor == 0);
     size_t copied;
     value->root = blob_relocate(heap, value->root, &copied);
-    *budget -= copied < *budget ? copied : *budget;
+    budget_spend(budget, copied);
     return true;
 }
 

@@ -6,6 +6,7 @@
  */
 #include "shard/types/zset_tree.h"
 
+#include "base/budget.h"
 #include "base/check.h"
 #include "base/hash.h"
 #include "shard/keys/keyspace.h"
@@ -186,10 +187,6 @@ static void free_item(void *arg, void *item) {
 #define ITEMS_A_STEP 64
 #define ITEM_COST    64
 
-static void spend(size_t *budget, size_t bytes) {
-    *budget -= bytes < *budget ? bytes : *budget;
-}
-
 static bool free_some(struct shard_heap *heap, struct value *value, size_t *budget) {
     struct zset_tree *zset = value->root;
     size_t before = heap_used(heap);
@@ -198,8 +195,8 @@ static bool free_some(struct shard_heap *heap, struct value *value, size_t *budg
     while (done && zset->members.count > 0) {
         done = *budget > 0;
         if (done) {
-            spend(budget,
-                  ITEM_COST * table_drain(&zset->members, &env, ITEMS_A_STEP, free_item, heap));
+            budget_spend(budget, ITEM_COST * table_drain(&zset->members, &env, ITEMS_A_STEP,
+                                                         free_item, heap));
         }
     }
     zset->memory += heap_used(heap) - before;
@@ -226,7 +223,7 @@ static bool copy_some(struct shard_heap *heap, const struct value *from, struct 
         item = tree_iter_next(&iter);
         struct bytes member = tree_item_member(item);
         zset_tree_add(heap, to->root, zset_tree_hash(zset, member), member, item->score);
-        spend(budget, ITEM_COST + member.len);
+        budget_spend(budget, ITEM_COST + member.len);
         ++*cursor;
     } while (*budget > 0 && *cursor < zset->tree.count);
     return *cursor == zset->tree.count;
@@ -266,7 +263,7 @@ static bool relocate_some(struct shard_heap *heap, struct value *value, uint64_t
     size_t copied;
     if (*cursor == 0) {
         value->root = heap_relocate(heap, value->root, sizeof *mover.zset, &copied);
-        spend(budget, copied);
+        budget_spend(budget, copied);
     }
     struct zset_tree *zset = mover.zset = value->root;
     do {
@@ -283,7 +280,7 @@ static bool relocate_some(struct shard_heap *heap, struct value *value, uint64_t
             }
             *cursor = CURSOR_TABLE | place;
         }
-        spend(budget, copied + mover.copied + sizeof(struct table_leaf));
+        budget_spend(budget, copied + mover.copied + sizeof(struct table_leaf));
     } while (*budget > 0);
     return false;
 }
