@@ -13,8 +13,11 @@
 
 #define VERSION 1
 
-/* Less is not tried: a block of one or two small writes. */
-#define COMPRESS_MIN 256
+/* Less is not tried: some small writes, which have little in common. */
+#define COMPRESS_MIN 1024
+/* LZ4's acceleration: requests with values of no pattern take half the time of 1, and 2% more
+ * room. */
+#define HASTE 4
 /* No compressed byte stands for more. */
 #define LZ4_RATIO_MAX 255
 
@@ -133,8 +136,8 @@ static uint64_t store(struct text *out, struct bytes payload) {
     if (payload.len >= COMPRESS_MIN && payload.len <= LZ4_MAX_INPUT_SIZE) {
         size_t room = payload.len - payload.len / 8; /* else it is not worth unpacking */
         text_reserve(out, room);
-        int packed = LZ4_compress_default(payload.ptr, out->ptr + out->len, (int)payload.len,
-                                          (int)room);
+        int packed = LZ4_compress_fast(payload.ptr, out->ptr + out->len, (int)payload.len,
+                                       (int)room, HASTE);
         if (packed > 0) {
             out->len += (size_t)packed;
             out->ptr[out->len] = 0;

@@ -23,7 +23,7 @@ PURE = set(
     "strcpy strncpy stpcpy strncat strdup strndup strerror strtod strtold strtol strtoll strtoul strtoull "
     "snprintf vsnprintf strftime gmtime_r inet_pton inet_ntop "
     "floor floorl ceil ceill round fmod pow log log2 log10 exp sqrt "
-    "LZ4_compress_default LZ4_decompress_safe lzf_compress lzf_decompress".split()
+    "LZ4_compress_default LZ4_compress_fast LZ4_decompress_safe lzf_compress lzf_decompress".split()
 )
 # What compilers, sanitizers and the allocator bring along.
 MACHINERY = re.compile(
