@@ -805,9 +805,7 @@ void rt_stream_pause(struct rt_stream *stream) {
 void rt_stream_resume(struct rt_stream *stream) {
     if ((stream->flags & (RT_STREAM_PAUSED | RT_STREAM_CLOSING)) == RT_STREAM_PAUSED) {
         stream->flags &= ~RT_STREAM_PAUSED;
-        if (!(stream->flags & RT_STREAM_CONNECTING)) {
-            stream->rt->ops->stream_resume(stream->rt, stream);
-        }
+        stream->rt->ops->stream_resume(stream->rt, stream);
     }
 }
 

@@ -3,6 +3,8 @@
 #include "net/rt_private.h"
 #include "test/unit/rt_harness.h"
 
+#include <fcntl.h>
+
 static const struct rt_connect_options anywhere = {.source = NULL};
 
 static struct end *end_connecting(struct rt *rt, const char *address, uint16_t port) {
@@ -256,14 +258,14 @@ EACH(rt_connect, many_connect_side_by_side) {
 
 /* A port whose queue is full, so that the kernel says nothing to who connects: *ret_fd listens, and
  * the fillers are in. An address that is not routed would do, where there is a network. */
-static uint16_t full_port(int *ret_fd, int fillers[8]) {
+static uint16_t full_port(int *ret_fd, int *fillers, int count) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(address);
     *ret_fd = socket(AF_INET, SOCK_STREAM, 0);
     cr_assert_eq(bind(*ret_fd, (struct sockaddr *)&address, len), 0);
     cr_assert_eq(listen(*ret_fd, 0), 0);
     cr_assert_eq(getsockname(*ret_fd, (struct sockaddr *)&address, &len), 0);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < count; i++) {
         fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
         connect(fillers[i], (struct sockaddr *)&address, len);
     }
@@ -274,7 +276,7 @@ static uint16_t full_port(int *ret_fd, int fillers[8]) {
 BOTH(rt_connect, who_gets_no_answer_may_give_up) {
     struct rt *rt = rt_made(backend);
     int fd, fillers[8];
-    uint16_t port = full_port(&fd, fillers);
+    uint16_t port = full_port(&fd, fillers, 8);
     struct end *caller = end_connecting(rt, "127.0.0.1", port);
     pump_for(rt, 100);
     cr_assert_eq(caller->connected_calls, 0);
@@ -290,6 +292,68 @@ BOTH(rt_connect, who_gets_no_answer_may_give_up) {
         close(fillers[i]);
     }
     close(fd);
+    rt_free(rt);
+}
+
+static uint16_t local_port(rt_socket socket) {
+    struct sockaddr_in address;
+    socklen_t len = sizeof(address);
+    cr_assert_eq(getsockname(socket, (struct sockaddr *)&address, &len), 0);
+    return ntohs(address.sin_port);
+}
+
+/* All of it happens while the runtime looks elsewhere: it hears of the connection, the bytes and
+ * the end at once, in this order. The kernel asks once more after a second, when there is room. */
+BOTH(rt_connect, what_came_right_behind_the_answer_is_heard) {
+    struct rt *rt = rt_made(backend);
+    int fd, fillers[2];
+    uint16_t port = full_port(&fd, fillers, 2);
+    struct end *caller = end_connecting(rt, "127.0.0.1", port);
+    pump_for(rt, 50);
+    cr_assert_eq(caller->connected_calls, 0);
+    uint16_t own = local_port(caller->stream.socket);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    bool came = false;
+    for (int64_t until_ms = now_ms() + PUMP_LIMIT_MS; !came && now_ms() < until_ms;) {
+        struct sockaddr_in from;
+        socklen_t len = sizeof(from);
+        int peer = accept(fd, (struct sockaddr *)&from, &len);
+        if (peer < 0) {
+            nap_ms(5);
+            continue;
+        }
+        came = ntohs(from.sin_port) == own;
+        peer_write(peer, "go away", 7);
+        close(peer);
+    }
+    cr_assert(came);
+    pump(rt, caller->got_len == 7);
+    for (int i = 0; i < 100 && caller->ended_calls == 0; i++) {
+        rt_stream_look_again(&caller->stream);
+        pump_for(rt, 5);
+    }
+    cr_assert_eq(caller->connected_calls, 1);
+    cr_assert_eq(caller->ended_calls, 1);
+    cr_assert_eq(caller->ended_error, 0);
+    end_over(rt, caller);
+    close(fillers[0]);
+    close(fillers[1]);
+    close(fd);
+    rt_free(rt);
+}
+
+BOTH(rt_connect, out_of_descriptors_is_said_at_once) {
+    struct rt *rt = rt_made(backend);
+    struct rt_stream stream;
+    rt_turn(rt, 0);
+    int next = dup(0);
+    close(next);
+    struct rlimit before, none;
+    getrlimit(RLIMIT_NOFILE, &before);
+    none = (struct rlimit){(rlim_t)next, before.rlim_max};
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    cr_assert_eq(rt_stream_connect(rt, &stream, "127.0.0.1", 1, &anywhere, &end_events), -EMFILE);
+    setrlimit(RLIMIT_NOFILE, &before);
     rt_free(rt);
 }
 
