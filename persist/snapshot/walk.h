@@ -15,7 +15,8 @@
  * moves slots, wants all of a slot together, and a switch of databases is two bytes. But what is
  * about to change is shown before that, whatever its turn.
  *
- * Thread: owner shard only. Ownership: a walk belongs to its walks until walk_end.
+ * Thread: owner shard only; changes may also be told by who works on the keyspace in its place, while
+ * it is parked: then that thread calls `show`. Ownership: a walk belongs to its walks until walk_end.
  */
 #ifndef SHOAL_PERSIST_SNAPSHOT_WALK_H
 #define SHOAL_PERSIST_SNAPSHOT_WALK_H

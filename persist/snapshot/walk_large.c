@@ -191,6 +191,8 @@ static void write_some(struct walk *walk, struct waiting *waiting, struct text *
 static void write_rest(struct walk *walk, struct waiting *waiting) {
     struct text saved = waiting->rest;
     text_init(&waiting->rest);
+    /* It grows in one step, not in twenty that are copied. */
+    text_reserve(&waiting->rest, form_of(&waiting->write.value)->memory(&waiting->write.value));
     write_some(walk, waiting, &waiting->rest, SIZE_MAX);
     size_t bytes = waiting->rest.len;
     text_append_bytes(&waiting->rest, text_bytes(&saved));
