@@ -128,13 +128,9 @@ bool rdb_save(const struct rdb_save_options *options, struct rdb_saved *ret, str
     *ret = (struct rdb_saved){0};
     struct save save = {.options = options, .saved = ret};
     const struct fs *fs = options->fs;
-    struct text temporary;
-    text_init(&temporary);
-    text_appendf(&temporary, "temp-%d.rdb", options->process_id);
-    int error = fs->open_data(fs->arg, temporary.ptr, true, 0600, &save.file);
+    int error = fs->open_data(fs->arg, options->temporary, true, 0600, &save.file);
     if (error != 0) {
-        text_appendf(why, "%s cannot be made: %s", temporary.ptr, strerror(-error));
-        text_fini(&temporary);
+        text_appendf(why, "%s cannot be made: %s", options->temporary, strerror(-error));
         return false;
     }
     text_init(&save.out);
@@ -142,11 +138,10 @@ bool rdb_save(const struct rdb_save_options *options, struct rdb_saved *ret, str
     text_fini(&save.out);
     error = fs->close_data(fs->arg, save.file, true);
     error = save.error != 0 ? save.error : error;
-    error = error != 0 ? error : fs->rename(fs->arg, temporary.ptr, options->path);
+    error = error != 0 ? error : fs->rename(fs->arg, options->temporary, options->path);
     if (error != 0) {
         text_appendf(why, "%s cannot be written: %s", options->path, strerror(-error));
-        fs->remove(fs->arg, temporary.ptr);
+        fs->remove(fs->arg, options->temporary);
     }
-    text_fini(&temporary);
     return error == 0;
 }

@@ -16,12 +16,12 @@
 struct rdb_save_options {
     const struct fs *fs;
     const char *path;
+    const char *temporary; /* what it is called until it is whole */
     const char *redis_version; /* what it says that it was written by */
     const char *valkey_version;
     uint32_t databases;
     uint64_t used_memory;
     int64_t now_ms;
-    int process_id; /* for the name that it has until it is whole */
     bool compress, check_sum;
     struct keyspace *const *keyspaces;
     unsigned count;

@@ -148,6 +148,21 @@ def test_what_is_over_is_not_loaded(start_server, kind):
         assert info(c, "rdb_last_load_keys_expired") == "1"
 
 
+def test_debug_reload_leaves_everything_as_it_was(start_server, kind):
+    s = start_server()
+    with s.raw() as c:
+        fill(c, 4)
+        before, changes = facts(c), info(c, "rdb_changes_since_last_save")
+        assert c.do("DEBUG", "RELOAD") == "OK"
+        assert facts(c) == before
+        if kind == "shoal":
+            assert info(c, "rdb_changes_since_last_save") == changes and os.listdir(s.dir) == ["server.log"]
+            assert isinstance(c.do("DEBUG", "RELOAD", "NOSAVE"), RespError)
+            assert (c.do("MULTI"), c.do("DEBUG", "RELOAD")) == ("OK", "QUEUED")
+            assert str(c.do("EXEC")[0]) == "ERR DEBUG RELOAD is not for MULTI"
+        assert facts(c) == before
+
+
 @pytest.mark.shoal_only
 def test_shutdown_saves_if_it_is_told_to(start_server):
     s = start_server()

@@ -21,6 +21,7 @@
 #include "shard/shard.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* ---- Saving ---- */
@@ -37,6 +38,8 @@ bool save_all(struct worker *worker, int64_t now_ms) {
     struct server *server = worker_server(worker);
     const struct config *config = worker_config(worker);
     struct keyspace **all = keyspaces_of(server);
+    char temporary[64];
+    snprintf(temporary, sizeof temporary, "temp-%d.rdb", server->process_id);
     struct rdb_save_options options = {
         .fs = server->fs,
         .path = config->dbfilename.ptr,
@@ -44,7 +47,7 @@ bool save_all(struct worker *worker, int64_t now_ms) {
         .valkey_version = SHOAL_VALKEY_VERSION,
         .databases = (uint32_t)config->databases,
         .now_ms = now_ms,
-        .process_id = server->process_id,
+        .temporary = temporary,
         .compress = config->rdbcompression,
         .check_sum = config->rdbchecksum,
         .keyspaces = all,

@@ -18,6 +18,7 @@
 #include "server/client/client.h"
 #include "server/commands/server/debug_digest.h"
 #include "server/commands/server/debug_effects.h"
+#include "server/commands/server/debug_reload.h"
 #include "server/commands/server/debug_slots.h"
 #include "server/commands/server/debug_view.h"
 #include "server/commands/server/server_commands.h"
@@ -468,10 +469,6 @@ static void debug_log(struct exec *x) {
     log_worker(x->worker, LOG_WARNING, "DEBUG LOG: %.*s", bytes_precision(x->argv[2]),
                x->argv[2].ptr);
     reply_ok(x->reply);
-}
-
-static void debug_reload(struct exec *x) {
-    reply_error(x->reply, "ERR DEBUG RELOAD needs persistence, which is not there yet");
 }
 
 /* ---- Settings of machinery that is not here, as far as the original looks at them ---- */
