@@ -220,20 +220,19 @@ bool exec_arg_range(const struct exec *x, uint32_t argv_index, int64_t min, int6
     return false;
 }
 
+bool exec_arg_draws(const struct exec *x, uint32_t argv_index, int64_t *ret) {
+    return exec_arg_range(x, argv_index, -INT64_MAX, INT64_MAX, NULL, ret);
+}
+
 /* What an element takes of a reply, at least. */
 #define DRAWN_BYTES_MIN 6
 
-bool exec_arg_draws(const struct exec *x, uint32_t argv_index, int64_t *ret) {
-    int64_t count;
-    if (!exec_arg_range(x, argv_index, -INT64_MAX, INT64_MAX, NULL, &count)) {
-        return false;
-    }
+bool exec_draws_fit(const struct exec *x, int64_t count) {
     /* Half of the machine's memory is more than any client takes. */
     if (count < -x->worker->server->string_bytes_max / DRAWN_BYTES_MIN) {
         reply_error(x->reply, ERR_VALUE_RANGE);
         return false;
     }
-    *ret = count;
     return true;
 }
 

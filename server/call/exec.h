@@ -114,9 +114,11 @@ bool exec_arg_i64(const struct exec *x, uint32_t argv_index, int64_t *ret);
 /* The same within bounds; `error` is the answer to anything else, NULL: the usual ones. */
 bool exec_arg_range(const struct exec *x, uint32_t argv_index, int64_t min, int64_t max,
                     const char *error, int64_t *ret);
-/* How many elements are to be drawn at random; negative: the same may come up again. No more than
- * there is memory for: nobody waits for such a reply. */
+/* How many elements are to be drawn at random; negative: the same may come up again. */
 bool exec_arg_draws(const struct exec *x, uint32_t argv_index, int64_t *ret);
+/* Asked once there is something to draw from: an error if the reply takes more memory than there
+ * is, which nobody waits for. */
+bool exec_draws_fit(const struct exec *x, int64_t count);
 /* A number of a database that exists. */
 bool exec_arg_db(const struct exec *x, uint32_t argv_index, uint32_t *ret_db);
 

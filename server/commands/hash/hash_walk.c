@@ -303,7 +303,9 @@ void command_hrandfield(struct exec *x) {
     if (x->argc >= 3 && count >= 0) {
         draw_different(&drawing, (uint64_t)count);
     } else if (x->argc >= 3) {
-        draw_any(&drawing, 0 - (uint64_t)count);
+        if (drawing.seen == 0 || exec_draws_fit(x, count)) {
+            draw_any(&drawing, 0 - (uint64_t)count);
+        }
     } else if (drawing.seen > 0) {
         draw_one(&drawing);
     } else {

@@ -158,7 +158,9 @@ void command_srandmember(struct exec *x) {
     } else if (entry == NULL || count == 0) {
         reply_array(x->reply, 0);
     } else if (count < 0) {
-        reply_any(x, &set, (uint64_t)-count);
+        if (exec_draws_fit(x, count)) {
+            reply_any(x, &set, (uint64_t)-count);
+        }
     } else {
         reply_different(x, &set, (uint64_t)count);
     }

@@ -168,6 +168,9 @@ static void random_members(struct exec *x, int64_t count, bool with_scores) {
     }
     uint64_t all = zset_count(&value);
     if (count < 0) {
+        if (!exec_draws_fit(x, count)) {
+            return;
+        }
         uint64_t n = (uint64_t)-count;
         reply_random_header(x->reply, n, with_scores);
         for (uint64_t i = 0; i < n; i++) {
