@@ -15,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "base/num.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -378,23 +379,6 @@ const struct command_ref *command_table_top(const struct command_table *table, u
 
 /* ---- Keys of a call ---- */
 
-/* A whole decimal number without sign tricks, as a count of keys must be. */
-static bool number_parse(struct bytes text, int64_t *ret) {
-    bool negative = text.len > 0 && text.ptr[0] == '-';
-    int64_t value = 0;
-    if (text.len == negative || text.len > 10) {
-        return false;
-    }
-    for (size_t i = negative; i < text.len; i++) {
-        if (text.ptr[i] < '0' || text.ptr[i] > '9') {
-            return false;
-        }
-        value = value * 10 + (text.ptr[i] - '0');
-    }
-    *ret = negative ? -value : value;
-    return true;
-}
-
 /* Where a spec's keys begin: index in argv, 0 if its keyword is not there. */
 static int64_t spec_begin(const struct key_spec *spec, const struct bytes *argv, int64_t argc) {
     if (spec->begin == BEGIN_INDEX) {
@@ -440,8 +424,8 @@ static int spec_keys(const struct key_spec *spec, const struct bytes *argv, int6
     } else if (spec->find == FIND_KEYNUM) {
         int64_t count;
         step = spec->keynum_step;
-        if (first + spec->keynum >= argc || !number_parse(argv[first + spec->keynum], &count) ||
-            count <= 0) {
+        if (first + spec->keynum >= argc || !num_parse_i64(argv[first + spec->keynum], &count) ||
+            count <= 0 || count > argc) {
             return -1;
         }
         first += spec->first;
@@ -486,10 +470,63 @@ int command_keys(const struct command *command, const struct bytes *argv, uint32
     return n;
 }
 
+/* A number as C's atoi reads it: blanks, a sign, digits, no matter what follows; of what is too
+ * large, the low half of the nearest long. */
+static int number_loose(struct bytes text) {
+    size_t i = 0;
+    while (i < text.len && (text.ptr[i] == ' ' || (text.ptr[i] >= '\t' && text.ptr[i] <= '\r'))) {
+        i++;
+    }
+    bool negative = i < text.len && text.ptr[i] == '-';
+    i += negative || (i < text.len && text.ptr[i] == '+');
+    int64_t value = 0;
+    for (; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9'; i++) {
+        int digit = text.ptr[i] - '0';
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, negative ? -digit : digit, &value)) {
+            value = negative ? INT64_MIN : INT64_MAX;
+            break;
+        }
+    }
+    return (int)(uint32_t)value;
+}
+
+/* The keys of a call whose specs make no sense, of a command that says how many keys it has: their
+ * number is read loosely, nothing is said of what becomes of them, and the target comes last. -1:
+ * not such a command (MSETEX, whose keys are a pair's first each, is none), or not so many keys. */
+static int counted_keys(const struct command *command, const struct bytes *argv, uint32_t argc,
+                        struct key_ref *ret, int max) {
+    uint32_t target = 0;
+    const struct key_spec *spec = command->keys;
+    if (spec->find == FIND_RANGE && spec->begin == BEGIN_INDEX) {
+        target = (uint32_t)spec++->index;
+    }
+    if (spec->begin != BEGIN_INDEX || spec->find != FIND_KEYNUM || spec->keynum_step != 1) {
+        return -1;
+    }
+    uint32_t at = (uint32_t)(spec->index + spec->keynum);
+    uint32_t first = (uint32_t)(spec->index + spec->first);
+    int count = at < argc ? number_loose(argv[at]) : 0;
+    if (count < 1 || (uint32_t)count > argc - first) {
+        return -1;
+    }
+    int n = 0;
+    for (; n < count && n < max; n++) {
+        ret[n] = (struct key_ref){first + (uint32_t)n, 0, KEY_DB_SELECTED};
+    }
+    if (target != 0 && n < max) {
+        ret[n] = (struct key_ref){target, 0, KEY_DB_SELECTED};
+    }
+    return count + (target != 0);
+}
+
 int command_keys_told(const struct command_ref *ref, const struct bytes *argv, uint32_t argc,
                       struct key_ref *ret, int max) {
     bool variable;
     int n = specs_keys(ref->row, argv, argc, ret, max, &variable);
+    if (n < 0 && ref->row->find_keys == NULL) {
+        return counted_keys(ref->row, argv, argc, ret, max);
+    }
     bool specs_alone = !(ref->flags & CMD_MOVABLE_KEYS) && !variable;
     return specs_alone ? n : command_keys(ref->row, argv, argc, ret, max);
 }

@@ -58,7 +58,7 @@ const struct command_ref *command_table_top(const struct command_table *table, u
 int command_keys(const struct command *command, const struct bytes *argv, uint32_t argc,
                  struct key_ref *ret, int max);
 /* The same as COMMAND GETKEYS tells it: of what has plain key specs only if each of them finds a
- * key, though PFMERGE runs with one. */
+ * key, though PFMERGE runs with one, and with a number of keys that no command would take. */
 int command_keys_told(const struct command_ref *ref, const struct bytes *argv, uint32_t argc,
                       struct key_ref *ret, int max);
 
