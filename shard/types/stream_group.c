@@ -283,7 +283,8 @@ int64_t stream_count_upto(const struct stream *stream, struct stream_id id) {
     if (stream->entries_added == 0) {
         return 0;
     }
-    int64_t added = (int64_t)stream->entries_added, length = (int64_t)stream->length;
+    int64_t added = (int64_t)stream->entries_added;
+    int64_t before = (int64_t)(stream->entries_added - stream->length);
     if (stream->length == 0 && !stream_id_less(stream->last, id)) {
         return added;
     }
@@ -299,10 +300,10 @@ int64_t stream_count_upto(const struct stream *stream, struct stream_id id) {
     if (stream_id_is_zero(stream->max_deleted) ||
         stream_id_less(stream->max_deleted, stream->first)) {
         if (stream_id_less(id, stream->first)) {
-            return added - length;
+            return before;
         }
         if (stream_id_equal(id, stream->first)) {
-            return added - length + 1;
+            return stream_one_more(before);
         }
     }
     return STREAM_COUNT_UNKNOWN;
@@ -312,7 +313,7 @@ void stream_group_reach(const struct stream *stream, struct stream_group *group,
                         struct stream_id id) {
     if (group->entries_read != STREAM_COUNT_UNKNOWN &&
         !stream_id_less(group->last, stream->first) && !has_gaps_from(stream, group->last)) {
-        group->entries_read++;
+        group->entries_read = stream_one_more(group->entries_read);
     } else if (stream->entries_added > 0) {
         group->entries_read = stream_count_upto(stream, id);
     }

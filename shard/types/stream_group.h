@@ -39,6 +39,12 @@ struct stream_group {
     char name[];
 };
 
+/* One more of a count that clients and dumps may set: behind the last number comes the first, as in
+ * Valkey. */
+static inline int64_t stream_one_more(int64_t count) {
+    return (int64_t)((uint64_t)count + 1);
+}
+
 static inline struct bytes stream_group_name(const struct stream_group *group) {
     return bytes_make(group->name, group->name_length);
 }

@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 
+import dumps
 import pytest
 
 from resp import RespError, encode
@@ -238,6 +239,435 @@ def test_bug_09_output_accounting_misses_some_replies(start_server):
         assert wait_for(lambda: int(s.info("memory")["mem_clients_normal"]) < MB)
 
 
+# ---- C. dumps that are made to hurt -------------------------------------------------------------------------------------------
+
+BAD_DUMP = "ERR Bad data format"
+
+
+def lp(*items, count=None, size=None, broken=None):
+    """A listpack of short texts and numbers; `count` and `size`: what it says of itself, `broken`: of its last element's length."""
+    body = b""
+    for item in items:
+        if isinstance(item, int):
+            data = bytes([item]) if 0 <= item < 128 else b"\xf4" + struct.pack("<q", item)
+        else:
+            data = bytes([0x80 | len(item)]) + item
+        body += data + bytes([len(data)])
+    if broken is not None:
+        body = body[:-1] + bytes([broken])
+    whole = 7 + len(body)
+    return struct.pack("<IH", whole if size is None else size, len(items) if count is None else count) + body + b"\xff"
+
+
+def packed(kind, row, version=11):
+    return dumps.dump(kind, dumps.text(row), version)
+
+
+def texts(*items):
+    return b"".join(map(dumps.text, items))
+
+
+def refuses(c, dump, why=""):
+    """It is refused as broken and leaves nothing, and the server goes on; the same as a second dump over a key that is there."""
+    assert c.do("RESTORE", "bad", "0", dump) == BAD_DUMP, why
+    assert c.do("EXISTS", "bad") == 0, why
+    c.do("SET", "bad", "old")
+    assert c.do("RESTORE", "bad", "0", dump, "REPLACE") == BAD_DUMP, why
+    assert c.do("GET", "bad") == b"old" and c.do("DEL", "bad") == 1, why
+
+
+def takes(c, dump, key="good"):
+    """It is taken; what it became can be dumped, and read once more."""
+    assert c.do("RESTORE", key, "0", dump, "REPLACE") == "OK"
+    again = c.do("DUMP", key)
+    assert c.do("RESTORE", "again", "0", again, "REPLACE") == "OK"
+    assert c.do("DEBUG", "DIGEST-VALUE", key) == c.do("DEBUG", "DIGEST-VALUE", "again")
+
+
+@pytest.mark.shoal_only
+def test_bug_20_elements_that_are_there_twice(server, r):
+    """CVE-2026-25243: what a dump had twice was there twice, and walks of it left the memory of the value."""
+    score = struct.pack("<d", 1.5)
+    pad = [b"m%d" % i for i in range(700)]  # so many make a table at once
+    with server.raw() as c:
+        for name, dump in {
+            "hash": dumps.dump(4, dumps.length(2) + texts(b"f", b"1", b"f", b"2")),
+            "hash, a number and a text": dumps.dump(4, dumps.length(2) + texts(b"5", b"1") + b"\xc0\x05" + texts(b"2")),
+            "large hash": dumps.dump(4, dumps.length(701) + texts(*[w for m in pad + pad[:1] for w in (m, b"v")])),
+            "hash with deadlines": dumps.dump(22, dumps.length(2) + (texts(b"f", b"1") + struct.pack("<q", 2**45)) * 2, 80),
+            "hash listpack": packed(16, lp(b"f", b"1", b"f", b"2")),
+            "hash listpack, a number and a text": packed(16, lp(5, b"1", b"5", b"2")),
+            "hash ziplist": packed(13, dumps.ziplist([b"f", b"1", b"f", b"2"])),
+            "hash zipmap": packed(9, dumps.zipmap([(b"f", b"1"), (b"f", b"2")])),
+            "hash listpack, a name alone": packed(16, lp(b"f", b"1", b"g")),
+            "set": dumps.dump(2, dumps.length(2) + texts(b"m", b"m")),
+            "large set": dumps.dump(2, dumps.length(701) + texts(*pad, b"m0")),
+            "set listpack": packed(20, lp(b"m", b"n", b"m")),
+            "set listpack, a number and a text": packed(20, lp(7, b"7")),
+            "zset": dumps.dump(5, dumps.length(2) + (texts(b"m") + score) * 2),
+            "large zset": dumps.dump(5, dumps.length(701) + b"".join(texts(m) + score for m in pad + pad[:1])),
+            "zset in digits": dumps.dump(3, dumps.length(2) + (texts(b"m") + dumps.digits(1.5)) * 2),
+            "zset listpack": packed(17, lp(b"m", 1, b"m", 2)),
+            "zset ziplist": packed(12, dumps.ziplist([b"m", b"1", b"m", b"2"])),
+            "zset listpack, a member alone": packed(17, lp(b"m", 1, b"n")),
+        }.items():
+            refuses(c, dump, name)
+
+
+@pytest.mark.shoal_only
+def test_bug_20_scores_that_are_no_numbers(server, r):
+    """CVE-2026-25243: a score that is no number is in no order, and a tree with one cannot be searched."""
+    nan, mad = struct.pack("<d", float("nan")), struct.pack("<Q", 0xFFF8000000000001)
+    pad = b"".join(texts(b"m%d" % i) + struct.pack("<d", i) for i in range(200))
+    with server.raw() as c:
+        for name, dump in {
+            "zset": dumps.dump(5, dumps.length(1) + texts(b"m") + nan),
+            "zset, another": dumps.dump(5, dumps.length(1) + texts(b"m") + mad),
+            "large zset": dumps.dump(5, dumps.length(201) + pad + texts(b"m") + nan),
+            "zset in digits": dumps.dump(3, dumps.length(1) + texts(b"m") + b"\xfd"),
+            "zset in digits, spelt": dumps.dump(3, dumps.length(1) + texts(b"m") + b"\x03nan"),
+            "zset in digits, none": dumps.dump(3, dumps.length(1) + texts(b"m") + b"\x00"),
+            "zset listpack": packed(17, lp(b"m", b"nan")),
+            "zset listpack, a word": packed(17, lp(b"m", b"1x")),
+            "zset listpack, nothing": packed(17, lp(b"m", b"")),
+            "zset ziplist": packed(12, dumps.ziplist([b"m", b"-nan"])),
+        }.items():
+            refuses(c, dump, name)
+
+
+@pytest.mark.shoal_only
+def test_bug_20_rows_that_are_out_of_order(server, r):
+    """CVE-2026-25243: a small sorted set was searched as if its order were right. Here it is put right."""
+    rows = [b"c", 3, b"a", 1, b"z", 1, b"b", 2]
+    with server.raw() as c:
+        for dump in (packed(17, lp(*rows)), packed(12, dumps.ziplist([str(x).encode() if isinstance(x, int) else x for x in rows]))):
+            takes(c, dump)
+            assert c.do("ZRANGE", "good", "0", "-1") == [b"a", b"z", b"b", b"c"]
+            assert c.do("ZRANK", "good", "c") == 3 and c.do("ZRANGEBYSCORE", "good", "2", "3") == [b"b", b"c"]
+        # A text that should have been a number is found all the same.
+        takes(c, packed(16, lp(b"12", b"v")))
+        assert c.do("HGET", "good", "12") == b"v"
+        takes(c, packed(20, lp(b"12", b"x")))
+        assert c.do("SISMEMBER", "good", "12") == 1
+        takes(c, dumps.dump(18, dumps.length(1) + dumps.length(2) + dumps.text(lp(b"12", b"x"))))
+        assert c.do("LREM", "good", "0", "12") == 1
+
+
+@pytest.mark.shoal_only
+def test_bug_20_compressed_texts_and_lengths_that_lie(server, r):
+    """CVE-2026-25243: what a text said of its length, packed or not, was believed."""
+
+    def lzf(data, length, size=None):
+        return b"\xc3" + dumps.length(len(data) if size is None else size) + dumps.length(length) + data
+
+    sound = b"\x00a\xe0\x10\x00"  # an a, and 25 bytes more from one byte before
+    with server.raw() as c:
+        takes(c, dumps.dump(0, lzf(sound, 26)))
+        assert c.do("GET", "good") == b"a" * 26
+        for name, body in {
+            "longer than it is": lzf(sound, 27),
+            "shorter than it is": lzf(sound, 25),
+            "of no length": lzf(sound, 0),
+            "of nothing": lzf(b"", 26),
+            "of more than there is": lzf(sound, 26, 1000),
+            "from before its beginning": lzf(b"\x00a\xe0\x10\x07", 26),
+            "ends in a run": lzf(b"\x00a\xe0", 26),
+            "ends in texts": lzf(b"\x1fa", 32),
+            "of gigabytes": lzf(sound, 2**32 - 1),
+            "of more": lzf(sound, 2**63),
+            "of all": lzf(sound, 2**64 - 1, 2**64 - 1),
+            "a text of all": dumps.length(2**64 - 1) + b"abc",
+            "a text of one more": dumps.length(4) + b"abc",
+            "a number cut off": b"\xc2\x01\x00",
+            "an unknown kind": b"\xc4abc",
+            "a length of a kind that is none": b"\x82\x00\x00\x00\x03abc",
+            "nothing": b"",
+        }.items():
+            refuses(c, dumps.dump(0, body), name)
+
+
+@pytest.mark.shoal_only
+def test_bug_20_modules_and_types_that_are_none(server, r):
+    """CVE-2026-25588, CVE-2026-25589: values of modules. There are none here, so none is read; nor any other unknown type."""
+    with server.raw() as c:
+        for kind in [6, 7, 8] + list(range(23, 256)):
+            for body in (b"", b"\x81" + b"\xff" * 8, b"\x81\x00\x00\x00\x00\x00\x00\x04\x00\x05\x01x\x00"):
+                assert c.do("RESTORE", "bad", "0", dumps.dump(kind, body, 11)) == BAD_DUMP, kind
+        hash_2 = dumps.length(1) + texts(b"f", b"v") + struct.pack("<q", -1)
+        assert c.do("RESTORE", "bad", "0", dumps.dump(22, hash_2, 11)) == BAD_DUMP  # Redis means something else by it
+        takes(c, dumps.dump(22, hash_2, 80))
+        refuses(c, dumps.dump(22, dumps.length(1) + texts(b"f", b"v") + struct.pack("<q", -2), 80))
+        assert c.do("EXISTS", "bad") == 0
+
+
+MASTER = lp(1, 0, 1, b"f", 0, 2, 0, 0, b"v", 4)  # a node with the one entry 1-1
+EVERYTHING = b"\x81" + b"\xff" * 8
+
+
+def stream_id(ms, seq):
+    return struct.pack(">QQ", ms, seq)
+
+
+def stream(nodes=None, length=1, last=(1, 1), first=(1, 1), deleted=(0, 0), added=1, groups=b"\x00", kind=21):
+    nodes = [(stream_id(1, 1), MASTER)] if nodes is None else nodes
+    body = dumps.length(len(nodes)) + b"".join(texts(*node) for node in nodes)
+    numbers = (length, *last) if kind == 15 else (length, *last, *first, *deleted, added)
+    return dumps.dump(kind, body + b"".join(map(dumps.length, numbers)) + groups, 11)
+
+
+def group(pending, consumers, name=b"g", read=1, last=(1, 1)):
+    """`pending`: (id, delivered, deliveries) each; `consumers`: (name, seen, ids) each."""
+    body = dumps.text(name) + b"".join(map(dumps.length, last)) + dumps.length(read) + dumps.length(len(pending))
+    body += b"".join(stream_id(*i) + struct.pack("<q", at) + dumps.length(times) for i, at, times in pending)
+    body += dumps.length(len(consumers))
+    for name, seen, ids in consumers:
+        body += dumps.text(name) + struct.pack("<qq", seen, seen) + dumps.length(len(ids)) + b"".join(stream_id(*i) for i in ids)
+    return body
+
+
+def groups(*some):
+    return dumps.length(len(some)) + b"".join(some)
+
+
+@pytest.mark.shoal_only
+def test_bug_21_pending_entries_of_two_consumers(server, r):
+    """CVE-2026-63639: two consumers had one pending entry, and it was freed twice."""
+    one, two = ((1, 1), 5, 1), ((1, 2), 5, 1)
+    with server.raw() as c:
+        takes(c, stream(groups=groups(group([one], [(b"a", 5, [(1, 1)]), (b"b", 5, [])]))))
+        assert c.do("XPENDING", "good", "g") == [1, b"1-1", b"1-1", [[b"a", b"1"]]]
+        assert c.do("XGROUP", "DELCONSUMER", "good", "g", "a") == 1
+        for name, some in {
+            "two have it": [group([one], [(b"a", 5, [(1, 1)]), (b"b", 5, [(1, 1)])])],
+            "one has it twice": [group([one], [(b"a", 5, [(1, 1), (1, 1)])])],
+            "and another has none": [group([one, two], [(b"a", 5, [(1, 1), (1, 1)])])],
+            "nobody has it": [group([one], [(b"a", 5, [])])],
+            "there is nobody": [group([one], [])],
+            "one has what is not pending": [group([one], [(b"a", 5, [(1, 1), (1, 2)])])],
+            "it is pending twice": [group([one, one], [(b"a", 5, [(1, 1)]), (b"b", 5, [(1, 1)])])],
+            "out of order": [group([two, one], [(b"a", 5, [(1, 1), (1, 2)])])],
+            "two consumers of one name": [group([one], [(b"a", 5, []), (b"a", 5, [(1, 1)])])],
+            "two groups of one name": [group([], []), group([one], [(b"a", 5, [(1, 1)])])],
+            "in the second group": [group([], []), group([one], [(b"a", 5, [])], name=b"h")],
+        }.items():
+            refuses(c, stream(groups=groups(*some)), name)
+
+
+@pytest.mark.shoal_only
+def test_bug_21_times_and_counts_at_the_edge(server, request, r):
+    """Numbers of groups that no server writes: nothing overflows, and the group goes on as in Valkey."""
+    odd = [-(2**63), -(2**63) + 1, -2, -1, 0, 2**63 - 1]
+    scenes = []
+    for number in odd:
+        whole = number % 2**64
+        scenes.append(stream(added=whole, groups=groups(group([((1, 1), number, whole)], [(b"a", number, [(1, 1)])], read=whole))))
+        scenes.append(stream(added=1, last=(2**64 - 1, 2**64 - 1), groups=groups(group([((1, 1), number, 1)], [(b"a", number, [(1, 1)])], read=whole, last=(0, 0)))))
+
+    def answers(s):
+        out = []
+        with s.raw() as c:
+            for dump in scenes:
+                out.append(str(c.do("RESTORE", "k", "0", dump, "REPLACE")))
+                for call in [
+                    ["XINFO", "GROUPS", "k"], ["XREADGROUP", "GROUP", "g", "a", "STREAMS", "k", ">"], ["XINFO", "GROUPS", "k"],
+                    ["XADD", "k", "*", "f", "v"], ["XREADGROUP", "GROUP", "g", "a", "COUNT", "1", "STREAMS", "k", ">"], ["XPENDING", "k", "g"],
+                    ["XREADGROUP", "GROUP", "g", "a", "STREAMS", "k", "0"], ["XACK", "k", "g", "1-1"], ["XLEN", "k"],
+                ]:  # fmt: skip
+                    got = c.do(*call)
+                    text = re.sub(r"\d{13}-\d+", "now", str(got))  # what was added
+                    out.append((call, text))
+                for call in (["XINFO", "CONSUMERS", "k", "g"], ["XINFO", "STREAM", "k", "FULL"], ["XPENDING", "k", "g", "-", "+", "9"], ["XAUTOCLAIM", "k", "g", "b", "0", "0"]):
+                    assert isinstance(c.do(*call), list)
+        return out
+
+    ours = answers(server)
+    theirs = answers(request.getfixturevalue("valkey"))
+    for mine, other in zip(ours, theirs):
+        assert mine == other
+    # What nobody has asked about since, too: a consumer's age alone.
+    with server.raw() as c:
+        for number in odd:
+            takes(c, stream(groups=groups(group([((1, 1), number, 1)], [(b"a", number, [(1, 1)])]))))
+            assert isinstance(c.do("XINFO", "CONSUMERS", "good", "g"), list)
+            assert isinstance(c.do("XPENDING", "good", "g", "IDLE", "1", "-", "+", "9"), list)
+            assert isinstance(c.do("XCLAIM", "good", "g", "b", "1", "1-1"), list)
+
+
+@pytest.mark.shoal_only
+def test_bug_22_counts_inside_of_a_stream_that_lie(server, r):
+    """Dragonfly #7931: the count of fields inside of a stream's node was trusted."""
+    at = stream_id(1, 1)
+    with server.raw() as c:
+        takes(c, stream())
+        takes(c, stream(kind=15))
+        assert c.do("XRANGE", "good", "-", "+") == [[b"1-1", [b"f", b"v"]]]
+        assert c.do("XADD", "good", "2-0", "f", "v") == b"2-0" and c.do("XTRIM", "good", "MAXLEN", "0") == 2
+        huge = 2**63 - 1
+        for name, node in {
+            "more fields of the master": lp(1, 0, 2, b"f", 0, 2, 0, 0, b"v", 4),
+            "fields beyond all": lp(1, 0, huge, b"f", 0, 2, 0, 0, b"v", 4),
+            "fewer than none": lp(1, 0, -1, b"f", 0, 2, 0, 0, b"v", 4),
+            "more entries": lp(2, 0, 1, b"f", 0, 2, 0, 0, b"v", 4),
+            "entries beyond all": lp(huge, 0, 1, b"f", 0, 2, 0, 0, b"v", 4),
+            "deleted ones that are not": lp(0, 1, 1, b"f", 0, 2, 0, 0, b"v", 4),
+            "deleted ones, and they are": lp(1, 0, 1, b"f", 0, 3, 0, 0, b"v", 4),
+            "an entry of more fields": lp(1, 0, 1, b"f", 0, 0, 0, 0, 9, b"f", b"v", 6),
+            "an entry of fields beyond all": lp(1, 0, 1, b"f", 0, 0, 0, 0, huge, b"f", b"v", 6),
+            "an entry of fewer than none": lp(1, 0, 1, b"f", 0, 0, 0, 0, -1, b"f", b"v", 6),
+            "a way back that is wrong": lp(1, 0, 1, b"f", 0, 2, 0, 0, b"v", 9),
+            "flags that are none": lp(1, 0, 1, b"f", 0, 64, 0, 0, b"v", 4),
+            "counts that are texts": lp(b"x", 0, 1, b"f", 0, 2, 0, 0, b"v", 4),
+            "a master without an end": lp(1, 0, 1, b"f", 7, 2, 0, 0, b"v", 4),
+            "two of one id": lp(2, 0, 1, b"f", 0, 2, 0, 0, b"v", 4, 2, 0, 0, b"v", 4),
+            "ids that go back": lp(2, 0, 1, b"f", 0, 2, 0, 5, b"v", 4, 2, 0, 1, b"v", 4),
+            "only a master": lp(1, 0, 1),
+            "nothing": lp(),
+            "no listpack": b"",
+            "another count of elements": lp(1, 0, 1, b"f", 0, 2, 0, 0, b"v", 4, count=9),
+        }.items():
+            refuses(c, stream([(at, node)], length=1), name)
+        for name, dump in {
+            "a length of more": stream(length=2),
+            "a length of none": stream(length=0),
+            "a last id before the last entry": stream(last=(1, 0)),
+            "a node's id that is none": stream([(b"abc", MASTER)]),
+            "a node twice": stream([(at, MASTER), (at, MASTER)], length=2),
+            "nodes out of order": stream([(stream_id(2, 0), MASTER), (at, MASTER)], length=2, last=(3, 0)),
+            "groups beyond all": stream(groups=EVERYTHING),
+        }.items():
+            refuses(c, dump, name)
+
+
+@pytest.mark.shoal_only
+def test_bug_23_packed_rows_that_lie(server, r):
+    """CVE-2021-32627, 32628, 32687: sizes and counts of ziplists, intsets and streams were believed, or overflowed."""
+    zl = dumps.ziplist([b"a", b"bb", b"3"])  # 10 bytes of head, then 3, 4 and 2 bytes, and the end
+    assert len(zl) == 20
+
+    def put(at, data):
+        return zl[:at] + data + zl[at + len(data) :]
+
+    u32 = struct.Struct("<I").pack
+    ziplists = {
+        "cut off": zl[:-1], "empty": b"", "a head": zl[:10], "longer": zl + b"\xff", "size less": put(0, u32(19)), "size more": put(0, u32(21)),
+        "size of all": put(0, u32(2**32 - 1)), "tail before": put(4, u32(13)), "tail beyond": put(4, u32(2**31)), "count less": put(8, b"\x02\x00"),
+        "count more": put(8, b"\x04\x00"), "way back": put(13, b"\x02"), "way back of five bytes": put(13, b"\xfe"), "length beyond": put(14, b"\x3f"),
+        "length of 14 bits": put(14, b"\x7f\xff"), "length of 32 bits": put(11, b"\x80\xff\xff\xff\xff"), "no kind": put(18, b"\xff"), "no end": put(19, b"\x01"),
+    }  # fmt: skip
+    listpacks = {
+        "cut off": lp(b"a", b"b")[:-1], "longer": lp(b"a", b"b") + b"\xff", "size less": lp(b"a", b"b", size=12), "size more": lp(b"a", b"b", size=14),
+        "size of all": lp(b"a", b"b", size=2**32 - 1), "count less": lp(b"a", b"b", count=1), "count more": lp(b"a", b"b", count=3), "way back": lp(b"a", b"b", broken=1),
+        "way back beyond": lp(b"a", b"b", broken=127), "way back of many bytes": lp(b"a", b"b", broken=255), "length beyond": lp(b"a", b"b").replace(b"\x81b", b"\xbfb"),
+        "length of 12 bits": lp(b"a", b"bb").replace(b"\x82bb", b"\xef\xffb"), "length of 32 bits": lp(b"a", b"bbbbb").replace(b"\x85bbbbb", b"\xf0\xff\xff\xff\xffb"),
+        "no kind": lp(b"a", b"b").replace(b"\x81b", b"\xf5b"), "no end": lp(b"a", b"b")[:-1] + b"\x01", "empty": b"", "a head": lp()[:6],
+    }  # fmt: skip
+    ints = dumps.intset([1, 2, 300])
+    assert ints[:8] == struct.pack("<II", 2, 3)
+    intsets = {
+        "count more": struct.pack("<II", 2, 4) + ints[8:], "count less": struct.pack("<II", 2, 2) + ints[8:], "count of all": struct.pack("<II", 2, 2**32 - 1) + ints[8:],
+        "count that overflows": struct.pack("<II", 2, 2**31 + 3) + ints[8:], "width": struct.pack("<II", 4, 3) + ints[8:], "width of none": struct.pack("<II", 0, 3) + ints[8:],
+        "width of three": struct.pack("<II", 3, 2) + ints[8:], "out of order": ints[:8] + struct.pack("<hhh", 2, 1, 300), "twice": ints[:8] + struct.pack("<hhh", 1, 1, 300),
+        "cut off": ints[:-1], "longer": ints + b"\x00\x00", "a head": ints[:7], "empty": b"",
+    }  # fmt: skip
+    zm = dumps.zipmap([(b"a", b"1"), (b"b", b"2")])
+    zipmaps = {
+        "cut off": zm[:-1], "longer": zm + b"\xff", "count more": b"\x03" + zm[1:], "count less": b"\x01" + zm[1:], "length beyond": zm[:1] + b"\x50" + zm[2:],
+        "length of 32 bits": zm[:1] + b"\xfe\xff\xff\xff\xff" + zm[2:], "unused beyond": zm[:4] + b"\xf0" + zm[5:], "empty": b"", "a count": b"\x01",
+    }  # fmt: skip
+    with server.raw() as c:
+        takes(c, dumps.dump(10, dumps.text(zl), 6))
+        assert c.do("LRANGE", "good", "0", "-1") == [b"a", b"bb", b"3"]
+        takes(c, packed(11, ints))
+        assert c.do("SCARD", "good") == 3
+        takes(c, packed(9, zm))
+        assert c.do("HGETALL", "good") == [b"a", b"1", b"b", b"2"]
+        for name, row in ziplists.items():
+            refuses(c, packed(10, row), "list ziplist " + name)
+            refuses(c, packed(13, row), "hash ziplist " + name)
+            refuses(c, packed(12, row), "zset ziplist " + name)
+            refuses(c, dumps.dump(14, dumps.length(2) + texts(zl, row)), "quicklist " + name)
+        for name, row in listpacks.items():
+            for kind in (16, 17, 20):
+                refuses(c, packed(kind, row), "listpack %d %s" % (kind, name))
+            refuses(c, dumps.dump(18, dumps.length(2) + dumps.length(2) + dumps.text(lp(b"x")) + dumps.length(2) + dumps.text(row)), "quicklist " + name)
+        refuses(c, dumps.dump(18, dumps.length(1) + dumps.length(3) + dumps.text(lp(b"x"))), "a node of no kind")
+        for name, row in intsets.items():
+            refuses(c, packed(11, row), "intset " + name)
+        for name, row in zipmaps.items():
+            refuses(c, packed(9, row), "zipmap " + name)
+
+
+@pytest.mark.shoal_only
+def test_bug_24_hyperloglogs_of_any_bytes(server, r):
+    """CVE-2025-32023: runs of a sparse HyperLogLog that reached past its end. By SET and by RESTORE."""
+    rng = random.Random(32023)
+    with server.raw() as c:
+        c.do("PFADD", "sound", *range(50))
+        sound = c.do("GET", "sound")
+        for turn in range(600):
+            runs = bytearray(sound[16:]) if turn % 2 else bytearray(rng.choice([0x7F, 0xFF, 0x80, 0x40, 0x00, rng.randrange(256)]) for _ in range(rng.randrange(60)))
+            for _ in range(rng.randrange(3) if runs else 0):
+                runs[rng.randrange(len(runs))] = rng.choice([0x7F, 0xFF, 0x00, rng.randrange(256)])
+            data = b"HYLL" + bytes([rng.choice([0, 1, 1, 1, 2])]) + bytes(3) + struct.pack("<Q", rng.choice([0, 2**63, 2**64 - 1])) + bytes(runs)
+            if turn % 3:
+                c.do("SET", "h", data)
+            else:
+                assert c.do("RESTORE", "h", "0", dumps.dump(0, dumps.text(data)), "REPLACE") == "OK"
+            for call in (["PFCOUNT", "h"], ["PFCOUNT", "h", "sound"], ["PFMERGE", "to", "h", "sound"], ["PFADD", "h", "a", "b"], ["PFMERGE", "h", "sound"], ["PFCOUNT", "h"]):
+                got = c.do(*call)
+                assert isinstance(got, (int, RespError)) or got == "OK", (call, data)
+        assert c.do("PFCOUNT", "sound") == 50
+
+
+def test_bug_26_floats_that_are_none_are_never_stored(server, r):
+    """CVE-2023-28856: HINCRBYFLOAT stored what could not be read back, and the server ended when it was asked for."""
+    rng = random.Random(28856)
+    numbers = ["nan", "-nan", "inf", "-inf", "+inf", "1e308", "-1e308", "1.7976931348623157e308", "1e4932", "-1e4932", "1e5000", "5e-324", "1e-5000", "0", "-0", "3.0e3", "0x1p3", "1e17"]
+    with server.raw() as c:
+        for turn in range(400):
+            c.do("DEL", "h", "s") if turn % 5 == 0 else None
+            by = rng.choice(numbers) if rng.random() < 0.7 else repr(rng.uniform(-1, 1) * 10 ** rng.randrange(-300, 300))
+            for call, get in ((["HINCRBYFLOAT", "h", "f", by], ["HGET", "h", "f"]), (["INCRBYFLOAT", "s", by], ["GET", "s"])):
+                before, got = c.do(*get), c.do(*call)
+                kept = c.do(*get)
+                assert kept == (before if isinstance(got, RespError) else got), by
+                assert kept is None or (b"n" not in kept and b"x" not in kept), (by, kept)
+        c.do("HSET", "h", "f", "nan"), c.do("SET", "s", "nan")
+        assert isinstance(c.do("HINCRBYFLOAT", "h", "f", "1"), RespError) and isinstance(c.do("INCRBYFLOAT", "s", "1"), RespError)
+        c.do("HSET", "h", "f", "1.5")
+        assert c.do("RESTORE", "again", "0", c.do("DUMP", "h"), "REPLACE") == "OK" and c.do("HGET", "again", "f") == b"1.5"
+
+
+@pytest.mark.shoal_only
+def test_bug_27_counts_of_much_with_few_bytes(server, r, slow):
+    """"Added limits during RDB load": a dump of a few bytes said how many elements come, and memory for them was taken."""
+    counts = [2**20, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**40, 2**60, 2**61, 2**62, 2**63 - 1, 2**63, 2**64 - 1]
+    with server.raw() as c:
+        c.do("SET", "warm", "up")
+        before = server.rss()
+        for n in counts:
+            for kind, body in [
+                (1, texts(b"a")), (2, texts(b"a")), (3, texts(b"a") + dumps.digits(1.0)), (4, texts(b"a", b"1")), (5, texts(b"a") + struct.pack("<d", 1)),
+                (14, texts(dumps.ziplist([b"a"]))), (18, b"\x02" + texts(lp(b"a"))), (18, b"\x01" + texts(b"a")),
+                (15, texts(stream_id(1, 1), MASTER)), (19, texts(stream_id(1, 1), MASTER)), (21, texts(stream_id(1, 1), MASTER)),
+                (22, texts(b"a", b"1") + struct.pack("<q", -1)),
+            ]:  # fmt: skip
+                version = 80 if kind == 22 else 11
+                t = time.monotonic()
+                refuses(c, dumps.dump(kind, dumps.length(n) + body, version), (kind, n))
+                refuses(c, dumps.dump(kind, dumps.length(n), version), (kind, n))
+                assert time.monotonic() - t < 1 * slow
+            many = dumps.length(n)
+            for some in (
+                many,
+                b"\x01" + dumps.text(b"g") + b"\x01\x01\x01" + many,  # pending entries
+                b"\x01" + dumps.text(b"g") + b"\x01\x01\x01\x00" + many,  # consumers
+                b"\x01" + dumps.text(b"g") + b"\x01\x01\x01\x00\x01" + dumps.text(b"c") + bytes(16) + many,  # what one has
+            ):
+                refuses(c, stream(groups=some), ("groups", n))
+        assert server.rss() - before < 16 * MB * slow
+
+
 # ---- D. arithmetic -----------------------------------------------------------------------------------------------------------
 
 # Commands and where their integers are (None marks the place).
@@ -366,6 +796,122 @@ def test_bug_32_ids_around_every_fixed_size(server, r, count):
         ]:
             got = c.do(*call)
             assert isinstance(got, RespError) if count == 0 and call[0] != "XCLAIM" else done is None or got == done, call[:6]
+
+
+# The same for commands on collections; None marks the places.
+COLLECTION_CALLS = [
+    "LPOP l ?", "RPOP l ?", "LMPOP 1 l LEFT COUNT ?", "LMPOP ? l LEFT", "LPOS l a RANK ?", "LPOS l a COUNT ?", "LPOS l a MAXLEN ?", "LRANGE l ? ?", "LINDEX l ?",
+    "LSET l ? x", "LTRIM l ? ?", "LREM l ? a", "SORT l ALPHA LIMIT ? ?", "SORT l ALPHA LIMIT 1 ?", "SRANDMEMBER s ?", "SPOP s ?", "SINTERCARD ? s", "SINTERCARD 1 s LIMIT ?",
+    "SSCAN s ?", "SSCAN s 0 COUNT ?", "HSCAN h ?", "HSCAN h 0 COUNT ?", "HRANDFIELD h ?", "HRANDFIELD h ? WITHVALUES", "HINCRBY h n ?", "HEXPIRE h ? FIELDS 1 a",
+    "HPEXPIREAT h ? FIELDS 1 a", "HEXPIRE h 100 FIELDS ? a", "HGETEX h EX ? FIELDS 1 a", "HGETEX h FIELDS ? a", "HSETEX h FIELDS ? a 1", "ZSCAN z ?", "ZSCAN z 0 COUNT ?",
+    "ZRANDMEMBER z ?", "ZRANDMEMBER z ? WITHSCORES", "ZRANGE z ? ?", "ZREVRANGE z ? ? WITHSCORES", "ZRANGE z 0 9 BYSCORE LIMIT ? ?", "ZRANGE z 0 9 BYSCORE LIMIT 1 ?",
+    "ZRANGESTORE {z}d {z}z ? ?", "ZREVRANGEBYSCORE z 9 0 LIMIT ? 2", "ZRANGEBYLEX z - + LIMIT ? ?", "ZREMRANGEBYRANK z ? ?", "ZREMRANGEBYSCORE z ? ?", "ZCOUNT z ? ?",
+    "ZPOPMIN z ?", "ZPOPMAX z ?", "ZMPOP 1 z MIN COUNT ?", "ZMPOP ? z MIN", "ZINTERCARD 1 z LIMIT ?", "ZUNION ? z", "ZINCRBY z ? m", "GEOSEARCH g FROMMEMBER m BYRADIUS 9 km COUNT ?",
+    "BITCOUNT k ? ?", "BITCOUNT k ? ? BIT", "BITPOS k 1 ? ?", "BITPOS k 0 ? ? BIT", "GETBIT k ?", "SETBIT k ? 1", "BITFIELD k GET u8 ?", "BITFIELD k GET u8 #?", "BITFIELD k SET u8 ? 1",
+    "BITFIELD k SET i64 #0 ?", "BITFIELD k OVERFLOW SAT INCRBY i64 0 ? INCRBY i64 0 ?", "BITFIELD k OVERFLOW FAIL INCRBY u63 0 ? INCRBY i8 3 ?",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call", COLLECTION_CALLS)
+def test_bug_30_boundary_integers_of_collections(server, request, call):
+    """CVE-2023-22458, CVE-2023-25155: a count of LONG_MIN for HRANDFIELD and ZRANDMEMBER, a huge one for SRANDMEMBER, hit an
+    assertion. Redis #14982: COUNT of SCAN and ZMPOP overflowed. CVE-2021-32761: places of bits did. Here all integers of collections."""
+    draws = "RAND" in call
+    writes_bits = call.startswith(("SETBIT", "BITFIELD k SET u8"))
+
+    def answers(s):
+        out = []
+        for number in BOUNDARIES:
+            if draws and LLONG_MIN // 2 <= number < -1 or number == LLONG_MIN + 1 and draws and "WITH" not in call:
+                continue  # so many would come
+            if writes_bits and 2**31 - 1 <= number < 2**32:
+                continue  # a string so long
+            with s.raw() as c:
+                c.do("FLUSHALL")
+                c.do("RPUSH", "l", "a", "b", "a", "c", "d"), c.do("SADD", "s", "a", "b", "1"), c.do("SET", "k", "\x0f\xff\x00ab")
+                c.do("HSET", "h", "a", "1", "n", "7"), c.do("GEOADD", "g", "13.3", "38.1", "m")
+                c.do("ZADD", "z", "1", "m", "2", "n", "3", "o"), c.do("ZADD", "{z}z", "1", "m", "2", "n")
+                got = c.do(*call.replace("?", str(number)).split())
+                if (call.startswith("LSET") or "#?" in call) and abs(number) > 2**31 + 1:
+                    got = None if s.kind != "shoal" or isinstance(got, RespError) else got  # Valkey's overflow: docs/compat.md
+                if isinstance(got, RespError):
+                    got = got.text
+                elif draws or call.startswith("SPOP") or "SCAN" in call:
+                    got = len(got)
+                out.append((number, got, [c.do("EXISTS", key) for key in ("l", "s", "h", "z", "{z}d")], c.do("ZCARD", "z"), c.do("LLEN", "l"), c.do("GET", "k")))
+        return out
+
+    ours = answers(server)
+    assert ours == answers(request.getfixturevalue("valkey"))
+
+
+def test_bug_31_counters_of_groups_at_their_end(server, request, r):
+    """Counters of groups and pending entries that were set to the last number there is went on from it by undefined arithmetic."""
+
+    def answers(s):
+        with s.raw() as c:
+            c.do("DEL", "s")
+            for i in range(1, 4):
+                c.do("XADD", "s", "1-%d" % i, "f", "v")
+            calls = [
+                ["XGROUP", "CREATE", "s", "g", "1-1", "ENTRIESREAD", LLONG_MAX], ["XREADGROUP", "GROUP", "g", "c", "COUNT", "1", "STREAMS", "s", ">"], ["XINFO", "GROUPS", "s"],
+                ["XCLAIM", "s", "g", "d", "0", "1-2", "RETRYCOUNT", LLONG_MAX], ["XCLAIM", "s", "g", "d", "0", "1-2"], ["XPENDING", "s", "g"],
+                ["XCLAIM", "s", "g", "d", "0", "1-2", "RETRYCOUNT", LLONG_MAX], ["XAUTOCLAIM", "s", "g", "c", "0", "0"], ["XPENDING", "s", "g"],
+                ["XCLAIM", "s", "g", "d", "0", "1-2", "RETRYCOUNT", LLONG_MAX], ["XREADGROUP", "GROUP", "g", "d", "STREAMS", "s", "0"], ["XPENDING", "s", "g"],
+                ["XSETID", "s", "9-9", "ENTRIESADDED", LLONG_MAX], ["XADD", "s", "10-0", "f", "v"], ["XGROUP", "CREATE", "s", "h", "1-1"], ["XGROUP", "CREATE", "s", "i", "0"], ["XINFO", "GROUPS", "s"],
+            ]  # fmt: skip
+            out = [c.do(*call) for call in calls]
+            return out + [row[3] for row in c.do("XPENDING", "s", "g", "-", "+", "9")]
+
+    ours = answers(server)
+    assert ours == answers(request.getfixturevalue("valkey"))
+
+
+@pytest.mark.parametrize("count", (0, 1, 7, 8, 9, 15, 16, 17, 255, 256, 1024, 10_000))
+def test_bug_32_fields_around_every_fixed_size(server, r, count):
+    """Redis 8: HGETEX without its numfields read past its arguments. Any number of fields, and numbers that are not theirs."""
+    fields = ["f%d" % i for i in range(count)]
+    pairs = [word for f in fields for word in (f, "v")]
+    with server.raw() as c:
+        for call in (["HGETEX", "h", "FIELDS"], ["HGETEX", "h", "EX", "9", "FIELDS"], ["HTTL", "h", "FIELDS"], ["HPERSIST", "h", "FIELDS"], ["HEXPIRE", "h", "9", "FIELDS"], ["HSETEX", "h", "FIELDS"]):
+            if "" in c.do("COMMAND", "INFO", call[0]) or c.do("COMMAND", "INFO", call[0]) == [None]:
+                continue  # not in this version
+            given = pairs if call[0] == "HSETEX" else fields
+            assert isinstance(c.do(*call), RespError) and isinstance(c.do(*call, *given), RespError)
+            for wrong in (0, -1, count + 1, count - 1, 2**31, 2**32 + count, LLONG_MAX, LLONG_MIN):
+                assert isinstance(c.do(*call, wrong, *given), RespError), (call, wrong)
+            c.do("DEL", "h")
+            got = c.do(*call, count, *given)
+            assert isinstance(got, RespError) if count == 0 else got == 1 if call[0] == "HSETEX" else len(got) == count, call
+
+
+def test_bug_34_one_key_for_all(server, request, r):
+    """CVE-2023-28425, of collections: a key that is source and destination, or both sources."""
+
+    def answers(s):
+        with s.raw() as c:
+            c.do("FLUSHALL")
+            c.do("RPUSH", "l", "a", "b", "c"), c.do("SADD", "s", "1", "2"), c.do("ZADD", "z", "1", "m", "2", "n"), c.do("SET", "k", "ab"), c.do("PFADD", "p", "a")
+            calls = "LMOVE l l LEFT RIGHT|RPOPLPUSH l l|BLMOVE l l LEFT LEFT 1|LMPOP 2 l l LEFT|BLPOP l l 1|SMOVE s s 1|SINTER s s|SUNIONSTORE s s s|SDIFFSTORE s s s|SINTERCARD 2 z z|\
+ZUNIONSTORE z 2 z z|ZINTERSTORE z 2 z z WEIGHTS 2 3|ZRANGESTORE z z 0 0|ZMPOP 2 z z MIN|ZDIFFSTORE z 2 z z|BITOP AND k k k|BITOP NOT k k|PFMERGE p p p|PFCOUNT p p|SORT l STORE l|EXISTS l s z k p|DEL l l p p"
+            return [sorted(got) if isinstance(got, list) and call.startswith("S") else str(got) for call in calls.split("|") for got in [c.do(*call.split())]]
+
+    ours = answers(server)
+    assert ours == answers(request.getfixturevalue("valkey"))
+
+
+@pytest.mark.parametrize("count", (1, 511, 512, 513, 5000))
+def test_bug_36_copy_of_a_set_of_numbers(server, r, count):
+    """CVE-2021-29478: COPY of a large intset wrote behind its copy."""
+    with server.raw() as c:
+        c.do("CONFIG", "SET", "set-max-intset-entries", "1000000")
+        c.do("SADD", "{i}from", *range(-count, 0), *range(2**40, 2**40 + count))
+        assert c.do("COPY", "{i}from", "{i}to") == 1
+        c.do("SADD", "{i}to", "7"), c.do("SREM", "{i}from", str(-count))
+        assert c.do("SCARD", "{i}to") == 2 * count + 1 and c.do("SCARD", "{i}from") == 2 * count - 1
+        assert c.do("SISMEMBER", "{i}to", str(-count)) == 1 and c.do("OBJECT", "ENCODING", "{i}to") == b"intset"
+        assert c.do("SDIFF", "{i}to", "{i}from") == [str(-count).encode(), b"7"]
+        c.do("CONFIG", "SET", "set-max-intset-entries", "512")
 
 
 def test_bug_34_msetnx_with_the_same_key_twice(server, r):

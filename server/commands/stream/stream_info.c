@@ -201,7 +201,7 @@ void command_xinfo_consumers(struct exec *x) {
     reply_array(r, group->consumers_count);
     for (uint32_t i = 0; i < group->consumers_count; i++) {
         const struct stream_consumer *consumer = group->consumers[i];
-        int64_t idle = x->now_ms - consumer->seen_ms;
+        int64_t idle = (int64_t)((uint64_t)x->now_ms - (uint64_t)consumer->seen_ms);
         reply_map(r, 4);
         pair_text(r, "name", stream_consumer_name(consumer));
         pair_int(r, "pending", (int64_t)consumer->pending.count);

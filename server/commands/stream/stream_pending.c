@@ -359,7 +359,7 @@ static void claim_one(struct claiming *c, const struct xclaim *o, struct bytes t
     if (o->deliveries >= 0) {
         pending->deliveries = o->deliveries;
     } else if (!o->just_ids) {
-        pending->deliveries++;
+        pending->deliveries = stream_one_more(pending->deliveries);
     }
     claim_say(c, text, pending);
 }
@@ -446,7 +446,10 @@ static uint32_t walk_pending(struct claiming *c, const struct autoclaim *o,
             continue;
         }
         if (o->min_idle_ms <= 0 || idle_ms(c->x, pending) >= o->min_idle_ms) {
-            claim_give(c, id, c->x->now_ms)->deliveries += !o->just_ids;
+            pending = claim_give(c, id, c->x->now_ms);
+            if (!o->just_ids) {
+                pending->deliveries = stream_one_more(pending->deliveries);
+            }
             claim_say(c, stream_id_text(text, id), pending);
             left--;
         }

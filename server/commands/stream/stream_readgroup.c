@@ -150,7 +150,7 @@ static void serve_history(struct serving *s, struct stream_id after) {
         if (stream_iter_next(&iter)) {
             struct stream_pending *pending = idtree_get(&place);
             pending->delivered_ms = x->now_ms;
-            pending->deliveries++;
+            pending->deliveries = stream_one_more(pending->deliveries);
             reply_stream_entry(x->reply, &iter);
         } else {
             reply_array(x->reply, 2);
