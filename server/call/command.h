@@ -294,7 +294,7 @@ struct command {
     enum command_fence fence;
     enum command_queue queue;
     bool subscribed; /* also a RESP2 client that has subscribed to something may call it */
-    bool copies;     /* values that may be large: a transaction, wherever its keys are (exec_put) */
+    bool copies;     /* values: a transaction, if one is large or not at home (exec_put) */
     bool walks;      /* ALL_KEYS: it goes through them in slices; one moment only inside MULTI */
     bool brief;      /* takes no longer than others that CMD_FAST says it of */
     bool reads_many; /* it may write to its key only if that is its only one */

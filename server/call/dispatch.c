@@ -199,8 +199,8 @@ static enum route route_keys(struct client *client, struct staged *staged) {
     uint64_t epoch = staged->keys->slots_epoch;
     bool may_part =
         staged->keys->wide && (slots_changing(epoch) || epoch != slots_epoch(&worker->node->slots));
-    bool apart = staged->keys->apart || may_part || staged->ref->row->copies;
-    return apart ? ROUTE_APART : ROUTE_KEY;
+    bool may_copy = staged->ref->row->copies && staged->target != worker->id;
+    return staged->keys->apart || may_part || may_copy ? ROUTE_APART : ROUTE_KEY;
 }
 
 /* The command of a request. `previous` is the one staged before it, or NULL: pipelines repeat
@@ -343,13 +343,6 @@ static bool is_strict_fence(const struct client *client, const struct staged *st
            (kind == CONFIG_PIPELINE_STRICT && staged->route == ROUTE_HOME);
 }
 
-/* It is a transaction: its keys lie on several shards, or it is about all of them at once. */
-static bool is_apart(const struct worker *worker, const struct staged *staged) {
-    return staged->route == ROUTE_APART ||
-           (staged->route == ROUTE_HOME && worker->server->workers_count > 1 &&
-            is_about_all(staged->ref->row));
-}
-
 /* An op on a key of this shard that a transaction has locked, or that comes after one which may not
  * have run on another shard, waits in a batch like those for other shards; and what comes behind it
  * goes the same way, to stay in order. */
@@ -364,6 +357,32 @@ static bool must_wait_here(const struct client *client, const struct staged *sta
     }
     return worker->shard.locks.requests > 0 &&
            keyset_is_blocked(&worker->shard.locks, staged->ref, &staged->key, staged->keys);
+}
+
+/* A command that copies, and whose keys are here: a value of theirs takes long to copy. */
+static bool copies_long(const struct client *client, const struct staged *staged) {
+    const struct keyspace *keyspace = client->worker->shard.keyspace;
+    bool is_long = false;
+    for (uint32_t i = 0; i < staged->keys->count; i++) {
+        const struct keyset_key *key = &staged->keys->list[i];
+        if (key->flags & KEY_ACCESS) {
+            struct loan loan = entry_loan(keyspace_find_any(keyspace, key->db, &key->key));
+            is_long |= loan.present && keyspace_put_is_long(keyspace, &loan);
+        }
+    }
+    return is_long;
+}
+
+/* It is a transaction: its keys lie on several shards, or it is about all of them at once; or it
+ * makes a copy that takes long, or that cannot be made yet, when what it is of may have grown. */
+static bool is_apart(const struct client *client, const struct staged *staged) {
+    if (LIKELY(staged->route == ROUTE_KEY)) {
+        return UNLIKELY(staged->keys != NULL) && staged->ref->row->copies &&
+               (must_wait_here(client, staged) || copies_long(client, staged));
+    }
+    return staged->route == ROUTE_APART ||
+           (staged->route == ROUTE_HOME && client->worker->server->workers_count > 1 &&
+            is_about_all(staged->ref->row));
 }
 
 /* One of the keys that it would wait for has something for it, here and now. */
@@ -426,7 +445,7 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
     bool refused = refusal != REFUSE_NOT;
     bool stops = !refused && UNLIKELY(paused(client, ref));
     bool alone = !refused && waits(client, staged, caller);
-    bool apart = alone || (!refused && is_apart(worker, staged));
+    bool apart = alone || (!refused && is_apart(client, staged));
     if (client->gathered != NULL && (!apart || stops || alone)) {
         start_gathered(client);
     }

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Commands on values of hundreds of thousands of elements: others are served meanwhile."""
 
+import re
 import select
 
 import pytest
 
-from resp import encode
+from resp import RespError, encode
 from server import wait_for
 from slots import tag_of
 
@@ -68,6 +69,37 @@ def test_a_copy_on_one_shard_lets_others_pass(server, r, shards, slow, way):
         a, b = c.do("DEBUG", "DIGEST-VALUE", tag + "a", tag + "b")
         assert a == b
         assert c.do("DEL", tag + "a", tag + "b") == 2
+
+
+@pytest.mark.shoal_only
+def test_a_copy_of_a_small_value_at_home_is_no_transaction(start_server, shards):
+    """Each was one, and a fence in pipelines."""
+    s = start_server()
+
+    def begun(c, calls, replies):
+        before = count(c)
+        c.send(b"".join(encode(*call) for call in calls))
+        assert c.read_some(len(calls)) == replies
+        return count(c) - before
+
+    def count(c):
+        return sum(int(re.search(r"txns=(\d+)", line)[1]) for line in c.do("INFO", "shards").decode().splitlines() if "txns=" in line)
+
+    with s.raw(timeout=60) as c:
+        at_home = 0
+        for part in range(shards):
+            a, b, t = ("{%s}%s" % (tag_of(part, shards), name) for name in ("a", "b", "t"))
+            calls = [("SET", a, "1"), ("COPY", a, b, "REPLACE"), ("INCR", a), ("COPY", a, b), ("GET", b), ("COPY", a, a), ("COPY", a, b, "DB", "x")]
+            calls += [("COPY", a, a, "DB", "1", "REPLACE"), ("COPY", t, a, "REPLACE"), ("INCR", b)]
+            errors = [RespError("ERR source and destination objects are the same"), RespError("ERR value is not an integer or out of range")]
+            small = begun(c, calls * 20, ["OK", 1, 2, 0, b"1", *errors, 1, 0, 2] * 20)
+            assert small == 0 or small >= 20
+            at_home += small == 0
+            # It is large from the first command of the pipeline on, and small again from the third.
+            value = [word for i in range(20_000) for word in ("%d" % i, "element:%09d" % i)]
+            calls = [("ZADD", t, *value), ("COPY", t, b, "REPLACE"), ("DEL", t), ("COPY", b, t), ("DEL", b), ("COPY", t, b), ("ZCARD", b), ("SET", t, "v")]
+            assert begun(c, [*calls, ("COPY", t, b, "REPLACE"), ("GET", b)], [20_000, 1, 1, 1, 1, 1, 20_000, "OK", 1, b"v"]) >= 3
+        assert at_home == 1
 
 
 @pytest.mark.shoal_only
