@@ -15,6 +15,8 @@
  *  1. The platter changes by what a sync (or sim_disk_put) made durable, and by a crash.
  *  2. A sync covers the changes that were complete when it began, and no others.
  *  3. What is under way is known by its number; an event that finds none has come too late.
+ *
+ * Long, and one file: contents, names, what is under way and a crash are one state.
  */
 #include "net/sim_disk.h"
 

@@ -2,7 +2,7 @@
 /* rdb_file: an RDB file, put together and taken apart as its bytes come, in whatever pieces.
  *
  * Reading gives one item after the other. After RDB_ITEM_KEY its value stands in the input, and is
- * the caller's to read (value_read_some) or to pass (rdb_file_pass) before he asks for the next:
+ * the caller's to read (value_read_some) before he asks for the next:
  *
  *     rdb_file_init(&file);
  *     while ((item = rdb_file_next(&file, &input)) != RDB_ITEM_END && ...)
@@ -59,10 +59,7 @@ struct rdb_file {
 void rdb_file_init(struct rdb_file *file);
 void rdb_file_fini(struct rdb_file *file);
 enum rdb_item rdb_file_next(struct rdb_file *file, struct rdb_input *input);
-/* The value of the key that is there is passed unread. False: it is not all there (rdb_left), or
- * (input->error) nobody knows such a value, and where it ends. */
-bool rdb_file_pass(struct rdb_file *file, struct rdb_input *input);
-/* The value was read by somebody else: what stood before the key is not said of the next. */
+/* The value has been read: what stood before the key is not said of the next. */
 void rdb_file_forget_key(struct rdb_file *file);
 /* These bytes were passed by somebody else, since the latest call. */
 void rdb_file_passed(struct rdb_file *file, struct bytes bytes);

@@ -3,8 +3,8 @@
  * nobody uses yet.
  *
  * All or nothing is said of it: what cannot be understood ends it with a reason and the place, and
- * who started it does not serve what was read by then. What belongs to modules, and is not data of
- * a key, is passed and counted.
+ * who started it does not serve what was read by then. What modules have put down beside the keys is
+ * passed.
  *
  * Thread: any, while it alone has the keyspaces.
  */

@@ -19,6 +19,9 @@
  *
  * What is added at the end of all begins a new leaf when the last is full, and so it is at the
  * beginning: ascending and descending items fill their leaves.
+ *
+ * Long, and one file: descent, division, joining, ranges and walks all know the layout of the two
+ * kinds of node.
  */
 #include "shard/ds/tree.h"
 

@@ -108,7 +108,7 @@ def test_what_was_saved_is_there_after_a_restart(start_server, kind):
 def test_files_go_to_other_servers_and_come_back(start_server, kind, peer):
     path = find_peer(peer)
     if kind != "shoal" or not path:
-        pytest.skip("needs Shoal and the other server")
+        pytest.skip("needs Shoal and the other server")  # files go between two; without the other there is nothing to ask
     s = start_server()
     with s.raw() as c:
         fill(c, 2, deadlines=peer == "valkey")
