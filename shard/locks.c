@@ -440,7 +440,7 @@ void locks_release(struct locks *locks, struct lock_request *request) {
     locks->requests--;
 }
 
-/* It stands in line, but has not got all yet. */
+/* It stands in line, but has not got all yet, or has done nothing with it. */
 static void shut_out(struct locks *locks, struct lock_closing *closing,
                      struct lock_request *request) {
     if (request->passes) {
@@ -455,6 +455,15 @@ static void shut_out(struct locks *locks, struct lock_closing *closing,
     } else {
         list_push_back(&closing->waiting, &request->node);
     }
+}
+
+bool locks_give_way(struct locks *locks, struct lock_request *request) {
+    struct lock_closing *closing = locks->closings > 0 ? shut_by(locks, request) : NULL;
+    if (LIKELY(closing == NULL) || request->passes) {
+        return false;
+    }
+    shut_out(locks, closing, request);
+    return true;
 }
 
 bool locks_is_closed(const struct locks *locks, uint64_t id) {

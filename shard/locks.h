@@ -131,6 +131,10 @@ bool locks_is_closed(const struct locks *locks, uint64_t id);
 void locks_open(struct locks *locks, struct lock_closing *closing);
 void locks_let_in(struct locks *locks, struct lock_closing *closing);
 
+/* It was granted and has done nothing yet. True: a key of it has been closed meanwhile, so it holds
+ * nothing any longer, and is shut out, or will be settled as refused. */
+bool locks_give_way(struct locks *locks, struct lock_request *request);
+
 /* A request whose wait is over, with its answer; NULL if there is none. */
 struct lock_request *locks_next_settled(struct locks *locks);
 

@@ -35,6 +35,7 @@
 #include "server/call/call.h"
 #include "server/call/order.h"
 #include "server/client/client.h"
+#include "server/worker/handlers.h"
 #include "server/worker/message.h"
 #include "server/worker/worker.h"
 
@@ -355,6 +356,9 @@ static void run_locked(struct worker *worker, struct batch *batch) {
         call_settle(&caller);
     }
     locks_release(&worker->shard.locks, &batch->lock);
+    if (UNLIKELY(worker->keys_ready)) { /* what it only reads it has kept from who waits */
+        worker->server->handlers->serve_waiters(worker, NULL, rt_wall_ms(worker->rt));
+    }
 }
 
 static void op_settled(void *context, struct lock_request *request) {

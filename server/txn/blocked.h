@@ -38,7 +38,8 @@ struct blocked *blocked_new(struct client *client, const struct command_ref *ref
 struct bytes *blocked_words(struct blocked *blocked);
 
 /* The shard: keys have got something. Serves whom it can; what `holds` (NULL: nothing) has locked
- * is about to be given back, what others have locked waits. */
+ * is about to be given back, or has been granted and not used yet; what others have locked waits.
+ */
 void blocked_serve(struct worker *worker, const struct lock_request *holds, int64_t now_ms);
 /* The shard: a part is called back. */
 void blocked_called(struct worker *worker, struct message *message);

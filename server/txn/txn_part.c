@@ -210,27 +210,29 @@ int64_t txn_expiry_ms(const struct worker *worker, int64_t now_ms) {
     return oldest != NULL && oldest->key < now_ms ? oldest->key : now_ms;
 }
 
+/* Who waits for what somebody has added is served while others cannot see it. What that does is a
+ * unit of its own: it may concern keys that were not locked, and have changed since the transaction
+ * had its number. */
+static void serve_waiters(struct worker *worker, const struct lock_request *holds, int64_t now_ms) {
+    if (UNLIKELY(worker->keys_ready)) {
+        blocked_serve(worker, holds, now_ms);
+    }
+}
+
+/* What it has only read, or had not run, may have kept an element from who waits for it. */
 static void unlock(struct worker *worker, struct txn_part *part) {
     if (part->locked) {
         part->locked = false;
         take_back(worker, part);
         pqueue_remove(&worker->txns.parts, &part->node);
         locks_release(&worker->shard.locks, &part->lock);
-    }
-}
-
-/* Who waits for what it has added is served while others cannot see it. What that does is a unit of
- * its own: it may concern keys that were not locked, and have changed since the transaction had its
- * number. */
-static void serve_waiters(struct worker *worker, const struct txn_part *part) {
-    if (UNLIKELY(worker->keys_ready)) {
-        blocked_serve(worker, part->locked ? &part->lock : NULL, part->now_ms);
+        serve_waiters(worker, NULL, rt_wall_ms(worker->rt));
     }
 }
 
 /* All is done here. */
 static void release(struct worker *worker, struct txn_part *part) {
-    serve_waiters(worker, part);
+    serve_waiters(worker, part->locked ? &part->lock : NULL, part->now_ms);
     if (part->watches) {
         watch_drop(&worker->shard.watches, part->txn->client_id);
         part->watches = false;
@@ -505,13 +507,23 @@ void txn_part_arrived(struct worker *worker, struct message *message) {
     worker->slice.tick = rt_ticks(worker->rt);
 }
 
+/* Whom others' locks have kept from an element stands before those who came meanwhile: he has it
+ * before this one sees it. False: it must be fetched, and this one waits till it is. */
+static bool goes_on(struct worker *worker, struct lock_request *request) {
+    bool granted = request->answer == LOCK_GRANTED;
+    serve_waiters(worker, granted ? request : NULL, rt_wall_ms(worker->rt));
+    return !granted || !locks_give_way(&worker->shard.locks, request);
+}
+
 /* Who gives a popular key back lets all go on that waited for it: not in one turn. */
 void txn_settle(struct worker *worker) {
     struct lock_request *request;
     while (!worker_slice_over(worker) &&
            (request = locks_next_settled(&worker->shard.locks)) != NULL) {
         worker_slice_enter(worker);
-        request->settled(worker, request);
+        if (LIKELY(goes_on(worker, request))) {
+            request->settled(worker, request);
+        }
         worker->slice.tick = rt_ticks(worker->rt);
     }
 }

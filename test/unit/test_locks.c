@@ -860,6 +860,41 @@ Test(locks, who_waits_for_a_key_as_it_is_closed_is_shut_out) {
     locks_fini(&locks);
 }
 
+/* What had lain behind another's lock for the first in line, who had to try, went to one who had
+ * come later, as that lock was given back. */
+Test(locks, who_has_been_granted_a_key_and_not_used_it_gives_way) {
+    struct locks locks;
+    struct lock_closing closing;
+    struct asker holder, alone, many;
+    locks_init(&locks);
+    cr_assert_eq(ask(&locks, &holder, 1, "A"), LOCK_GRANTED);
+    want(&alone, 0, "A");
+    alone.request.many = false;
+    cr_assert_eq(locks_submit(&locks, &alone.request), LOCK_WAITS);
+    release(&locks, &holder);
+    assert_settles(&locks, &alone, LOCK_GRANTED);
+    cr_assert(!locks_give_way(&locks, &alone.request), "nothing is closed");
+    close_key(&locks, &closing, 'a');
+    cr_assert(locks_give_way(&locks, &alone.request));
+    assert_nothing_settles(&locks);
+    open_key(&locks, &closing);
+    assert_settles(&locks, &alone, LOCK_GRANTED);
+    cr_assert(!locks_give_way(&locks, &alone.request));
+    release(&locks, &alone);
+    cr_assert_eq(ask(&locks, &many, 2, "AB"), LOCK_GRANTED);
+    close_key(&locks, &closing, 'b');
+    cr_assert(locks_give_way(&locks, &many.request));
+    assert_settles(&locks, &many, LOCK_REFUSED);
+    cr_assert(!locks_block(&locks, id_of('a'), true));
+    open_key(&locks, &closing);
+    cr_assert_eq(ask(&locks, &many, 3, "!"), LOCK_GRANTED);
+    close_key(&locks, &closing, 'b');
+    cr_assert(!locks_give_way(&locks, &many.request), "it is about all keys");
+    release(&locks, &many);
+    open_key(&locks, &closing);
+    locks_fini(&locks);
+}
+
 Test(locks, who_has_a_fence_is_not_shut_out) {
     struct locks locks;
     struct lock_closing closing;
