@@ -8,6 +8,7 @@
 #include "base/must.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -17,8 +18,17 @@ void manifest_init(struct manifest *manifest) {
 }
 
 void manifest_fini(struct manifest *manifest) {
+    free(manifest->bases);
     free(manifest->segments);
     manifest_init(manifest);
+}
+
+void manifest_base_name(char to[MANIFEST_NAME_BYTES], uint64_t generation, uint32_t shard) {
+    snprintf(to, MANIFEST_NAME_BYTES, "base-%" PRIu64 "-%" PRIu32 ".snapshot", generation, shard);
+}
+
+void manifest_segment_name(char to[MANIFEST_NAME_BYTES], uint32_t shard, uint64_t sequence) {
+    snprintf(to, MANIFEST_NAME_BYTES, "log-%" PRIu32 "-%" PRIu64 ".segment", shard, sequence);
 }
 
 void manifest_add(struct manifest *manifest, const struct manifest_segment *segment) {
@@ -30,6 +40,15 @@ void manifest_add(struct manifest *manifest, const struct manifest_segment *segm
     manifest->segments[manifest->count++] = *segment;
 }
 
+void manifest_add_base(struct manifest *manifest, const struct manifest_base *base) {
+    if (manifest->bases_count == manifest->bases_room) {
+        manifest->bases_room = manifest->bases_room ? manifest->bases_room * 2 : 16;
+        manifest->bases =
+            must_realloc(manifest->bases, manifest->bases_room * sizeof *manifest->bases);
+    }
+    manifest->bases[manifest->bases_count++] = *base;
+}
+
 /* ---- Writing ---- */
 
 void manifest_encode(struct text *out, const struct manifest *manifest) {
@@ -38,11 +57,17 @@ void manifest_encode(struct text *out, const struct manifest *manifest) {
     text_appendf(out, "generation %" PRIu64 " created-ms %" PRIu64, manifest->generation,
                  manifest->created_ms);
     text_appendf(out, " first %" PRIu64 " shards %" PRIu32 "\n", manifest->first, manifest->shards);
+    for (uint32_t i = 0; i < manifest->bases_count; i++) {
+        const struct manifest_base *base = &manifest->bases[i];
+        text_appendf(out, "base shard %" PRIu32 " salt %016" PRIx64, base->shard, base->salt);
+        text_appendf(out, " bytes %" PRIu64 " keys %" PRIu64 "\n", base->bytes, base->keys);
+    }
     for (uint32_t i = 0; i < manifest->count; i++) {
         const struct manifest_segment *segment = &manifest->segments[i];
         text_appendf(out, "segment shard %" PRIu32 " sequence %" PRIu64 " salt %016" PRIx64,
                      segment->shard, segment->sequence, segment->salt);
-        text_appendf(out, " bytes %" PRIu64 " until %" PRIu64 "\n", segment->bytes, segment->until);
+        text_appendf(out, " bytes %" PRIu64 " until %" PRIu64 " generation %" PRIu64 "\n",
+                     segment->bytes, segment->until, segment->generation);
     }
     uint64_t hash = XXH3_64bits(out->ptr + start, out->len - start);
     text_appendf(out, "end %016" PRIx64 "\n", hash);
@@ -111,7 +136,17 @@ static bool take_segment(struct bytes *in, struct manifest_segment *ret) {
     ret->shard = (uint32_t)shard;
     return take_number(in, " sequence ", &ret->sequence) && take_hash(in, " salt ", &ret->salt) &&
            take_number(in, " bytes ", &ret->bytes) && take_number(in, " until ", &ret->until) &&
-           take_word(in, "\n");
+           take_number(in, " generation ", &ret->generation) && take_word(in, "\n");
+}
+
+static bool take_base(struct bytes *in, struct manifest_base *ret) {
+    uint64_t shard;
+    if (!take_number(in, "base shard ", &shard) || shard >= MANIFEST_SHARDS_MAX) {
+        return false;
+    }
+    ret->shard = (uint32_t)shard;
+    return take_hash(in, " salt ", &ret->salt) && take_number(in, " bytes ", &ret->bytes) &&
+           take_number(in, " keys ", &ret->keys) && take_word(in, "\n");
 }
 
 static bool take_front(struct bytes *in, struct manifest *manifest) {
@@ -132,21 +167,26 @@ static int by_salt(const void *a, const void *b) {
 }
 
 static bool salts_differ(const struct manifest *manifest) {
-    uint64_t *salts = must_malloc((manifest->count + 1) * sizeof *salts);
-    for (uint32_t i = 0; i < manifest->count; i++) {
-        salts[i] = manifest->segments[i].salt;
+    uint32_t count = manifest->bases_count + manifest->count;
+    uint64_t *salts = must_malloc((count + 1) * sizeof *salts);
+    for (uint32_t i = 0; i < manifest->bases_count; i++) {
+        salts[i] = manifest->bases[i].salt;
     }
-    qsort(salts, manifest->count, sizeof *salts, by_salt);
+    for (uint32_t i = 0; i < manifest->count; i++) {
+        salts[manifest->bases_count + i] = manifest->segments[i].salt;
+    }
+    qsort(salts, count, sizeof *salts, by_salt);
     bool differ = true;
-    for (uint32_t i = 1; i < manifest->count; i++) {
+    for (uint32_t i = 1; i < count; i++) {
         differ &= salts[i] != salts[i - 1];
     }
     free(salts);
     return differ;
 }
 
-/* What the whole says, beyond its form. */
-static const char *check_order(const struct manifest *manifest) {
+/* What the whole says, beyond its form. While a snapshot is made each shard has two segments that
+ * are still written: that of the cut, and the one before it. */
+static const char *check_segments(const struct manifest *manifest) {
     for (uint32_t i = 0; i < manifest->count; i++) {
         const struct manifest_segment *segment = &manifest->segments[i];
         const struct manifest_segment *before = i ? segment - 1 : NULL;
@@ -160,17 +200,44 @@ static const char *check_order(const struct manifest *manifest) {
             if (segment->sequence != before->sequence + 1) {
                 return "segments missing, swapped or twice there";
             }
-            if (before->bytes == 0) {
-                return "a segment that is still written, before another";
+            if (i > 1 && before->bytes == 0 && before[-1].shard == segment->shard &&
+                before[-1].bytes == 0) {
+                return "three segments of a shard that are still written";
             }
-        } else if (segment->sequence != 1) {
-            return "a shard's first segment is missing";
+        }
+        if (segment->sequence == 0) {
+            return "a segment without a number";
+        }
+        if (segment->generation > manifest->generation) {
+            return "a segment of a generation that is still to come";
         }
         if (segment->bytes != 0 && segment->bytes < LOG_SEGMENT_BYTES) {
             return "a segment shorter than its header";
         }
     }
-    return salts_differ(manifest) ? NULL : "two segments with one salt";
+    return NULL;
+}
+
+static const char *check_bases(const struct manifest *manifest) {
+    for (uint32_t i = 0; i < manifest->bases_count; i++) {
+        const struct manifest_base *base = &manifest->bases[i];
+        if (i > 0 && base->shard <= base[-1].shard) {
+            return "files of the snapshot out of order";
+        }
+        if (base->shard >= manifest->shards) {
+            return "a file of the snapshot of a shard that there is not";
+        }
+    }
+    if (manifest->bases_count != 0 && manifest->bases_count != manifest->shards) {
+        return "a file of the snapshot is missing";
+    }
+    return NULL;
+}
+
+static const char *check_order(const struct manifest *manifest) {
+    const char *error = check_bases(manifest);
+    error = error != NULL ? error : check_segments(manifest);
+    return error != NULL || salts_differ(manifest) ? error : "two files with one salt";
 }
 
 static const char *decode(struct bytes input, struct manifest *manifest) {
@@ -181,6 +248,13 @@ static const char *decode(struct bytes input, struct manifest *manifest) {
     }
     if (!take_front(&in, manifest)) {
         return "its front cannot be read";
+    }
+    struct manifest_base base;
+    while (in.len > 0 && in.ptr[0] == 'b') {
+        if (!take_base(&in, &base)) {
+            return "the line of a snapshot's file cannot be read";
+        }
+        manifest_add_base(manifest, &base);
     }
     struct manifest_segment segment;
     while (in.len > 0 && in.ptr[0] == 's') {
@@ -200,7 +274,7 @@ static const char *decode(struct bytes input, struct manifest *manifest) {
 }
 
 const char *manifest_decode(struct bytes input, struct manifest *manifest) {
-    check(manifest->segments == NULL);
+    check(manifest->segments == NULL && manifest->bases == NULL);
     const char *error = decode(input, manifest);
     if (error != NULL) {
         manifest_fini(manifest);
@@ -211,7 +285,7 @@ const char *manifest_decode(struct bytes input, struct manifest *manifest) {
 const char *manifest_check(const struct manifest *manifest, uint32_t i,
                            const struct log_segment *segment, uint64_t file_bytes) {
     const struct manifest_segment *named = &manifest->segments[i];
-    if (segment->generation != manifest->generation) {
+    if (segment->generation != named->generation) {
         return "it is of another generation";
     }
     if (segment->shard != named->shard) {

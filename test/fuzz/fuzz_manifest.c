@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         for (uint32_t i = 0; i < manifest.count; i++) {
             const struct manifest_segment *named = &manifest.segments[i];
             struct log_segment segment = {.shard = named->shard,
-                                          .generation = manifest.generation,
+                                          .generation = named->generation,
                                           .sequence = named->sequence,
                                           .salt = named->salt};
             check(manifest_check(&manifest, i, &segment, named->bytes) == NULL);

@@ -80,7 +80,8 @@ static void write_manifest(struct data *data, uint64_t generation) {
         struct manifest_segment segment = {.shard = file->segment.shard,
                                            .sequence = file->segment.sequence,
                                            .salt = file->segment.salt,
-                                           .bytes = f == 0 ? file->bytes.len : 0};
+                                           .bytes = f == 0 ? file->bytes.len : 0,
+                                           .generation = generation};
         manifest_add(&manifest, &segment);
     }
     text_init(&data->manifest);

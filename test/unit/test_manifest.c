@@ -5,10 +5,10 @@
 
 static void make(struct manifest *manifest) {
     static const struct manifest_segment segments[] = {
-        {0, 1, 0xa1, 4096, 812},
-        {0, 2, 0xfffffffffffffff0, 0, 0},
-        {2, 1, 3, 64, 0},
-        {2, 2, 4, UINT64_MAX, UINT64_MAX},
+        {0, 1, 0xa1, 4096, 812, 7},
+        {0, 2, 0xfffffffffffffff0, 0, 0, 7},
+        {2, 8, 3, 64, 0, 6},
+        {2, 9, 4, UINT64_MAX, UINT64_MAX, 7},
     };
     manifest_init(manifest);
     manifest->generation = 7;
@@ -17,6 +17,9 @@ static void make(struct manifest *manifest) {
     manifest->shards = 3;
     for (unsigned i = 0; i < 4; i++) {
         manifest_add(manifest, &segments[i]);
+    }
+    for (uint32_t shard = 0; shard < 3; shard++) {
+        manifest_add_base(manifest, &(struct manifest_base){shard, 100 + shard, 4096, shard});
     }
 }
 
@@ -40,6 +43,8 @@ Test(manifest, is_read_as_it_was_written) {
     cr_assert_eq(read.count, 4);
     cr_assert_eq(read.segments[1].salt, 0xfffffffffffffff0);
     cr_assert_eq(read.segments[3].bytes, UINT64_MAX);
+    cr_assert_eq(read.bases_count, 3);
+    cr_assert_eq(read.bases[2].salt, 102);
     manifest_encode(&again, &read);
     cr_assert(bytes_equal(text_bytes(&out), text_bytes(&again)));
     manifest_fini(&manifest);
@@ -71,17 +76,22 @@ Test(manifest, every_bit_counts_and_every_byte_is_needed) {
 /* Two lines changed places, one is missing or twice there, all under a checksum that is right. */
 Test(manifest, segments_that_cannot_be_are_refused) {
     static const struct {
-        struct manifest_segment segments[2];
+        struct manifest_segment segments[3];
         const char *error;
     } rows[] = {
-        {{{0, 2, 1, 0, 0}, {1, 1, 2, 0, 0}}, "a shard's first segment is missing"},
-        {{{0, 1, 1, 99, 0}, {0, 3, 2, 0, 0}}, "segments missing, swapped or twice there"},
-        {{{0, 1, 1, 99, 0}, {0, 1, 2, 0, 0}}, "segments missing, swapped or twice there"},
-        {{{1, 1, 1, 0, 0}, {0, 1, 2, 0, 0}}, "segments out of order"},
-        {{{0, 1, 1, 0, 0}, {0, 2, 2, 0, 0}}, "a segment that is still written, before another"},
-        {{{0, 1, 1, 0, 0}, {1, 1, 1, 0, 0}}, "two segments with one salt"},
-        {{{0, 1, 1, 0, 0}, {2, 1, 2, 0, 0}}, "a segment of a shard that there is not"},
-        {{{0, 1, 1, 63, 0}, {1, 1, 2, 0, 0}}, "a segment shorter than its header"},
+        {{{0, 0, 1, 0, 0, 0}, {1, 1, 2, 0, 0, 0}, {0}}, "a segment without a number"},
+        {{{0, 1, 1, 0, 0, 1}, {1, 1, 2, 0, 0, 0}, {0}},
+         "a segment of a generation that is still to come"},
+        {{{0, 1, 1, 99, 0, 0}, {0, 3, 2, 0, 0, 0}, {0}},
+         "segments missing, swapped or twice there"},
+        {{{0, 1, 1, 99, 0, 0}, {0, 1, 2, 0, 0, 0}, {0}},
+         "segments missing, swapped or twice there"},
+        {{{1, 1, 1, 0, 0, 0}, {0, 1, 2, 0, 0, 0}, {0}}, "segments out of order"},
+        {{{0, 1, 1, 0, 0, 0}, {0, 2, 2, 0, 0, 0}, {0, 3, 3, 0, 0, 0}},
+         "three segments of a shard that are still written"},
+        {{{0, 1, 1, 0, 0, 0}, {1, 1, 1, 0, 0, 0}, {0}}, "two files with one salt"},
+        {{{0, 1, 1, 0, 0, 0}, {2, 1, 2, 0, 0, 0}, {0}}, "a segment of a shard that there is not"},
+        {{{0, 1, 1, 63, 0, 0}, {1, 1, 2, 0, 0, 0}, {0}}, "a segment shorter than its header"},
     };
     struct text out;
     text_init(&out);
@@ -91,6 +101,9 @@ Test(manifest, segments_that_cannot_be_are_refused) {
         manifest.shards = 2;
         manifest_add(&manifest, &rows[i].segments[0]);
         manifest_add(&manifest, &rows[i].segments[1]);
+        if (rows[i].segments[2].sequence > 0) {
+            manifest_add(&manifest, &rows[i].segments[2]);
+        }
         text_clear(&out);
         manifest_encode(&out, &manifest);
         const char *error = decode(text_bytes(&out));
@@ -99,6 +112,44 @@ Test(manifest, segments_that_cannot_be_are_refused) {
         manifest_fini(&manifest);
     }
     text_fini(&out);
+}
+
+Test(manifest, snapshots_that_cannot_be_are_refused) {
+    static const struct {
+        struct manifest_base bases[2];
+        const char *error;
+    } rows[] = {
+        {{{0, 1, 1, 0}, {0, 2, 1, 0}}, "files of the snapshot out of order"},
+        {{{1, 1, 1, 0}, {0, 2, 1, 0}}, "files of the snapshot out of order"},
+        {{{0, 1, 1, 0}, {2, 2, 1, 0}}, "a file of the snapshot of a shard that there is not"},
+        {{{1, 1, 1, 0}, {0}}, "a file of the snapshot is missing"},
+        {{{0, 1, 1, 0}, {1, 1, 1, 0}}, "two files with one salt"},
+    };
+    struct text out;
+    text_init(&out);
+    for (unsigned i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct manifest manifest;
+        manifest_init(&manifest);
+        manifest.shards = 2;
+        for (unsigned j = 0; j < 2 && rows[i].bases[j].salt > 0; j++) {
+            manifest_add_base(&manifest, &rows[i].bases[j]);
+        }
+        text_clear(&out);
+        manifest_encode(&out, &manifest);
+        const char *error = decode(text_bytes(&out));
+        cr_assert_not_null(error, "row %u", i);
+        cr_assert_str_eq(error, rows[i].error, "row %u", i);
+        manifest_fini(&manifest);
+    }
+    text_fini(&out);
+}
+
+Test(manifest, names_are_told_apart) {
+    char base[MANIFEST_NAME_BYTES], segment[MANIFEST_NAME_BYTES];
+    manifest_base_name(base, UINT64_MAX, 3);
+    cr_assert_str_eq(base, "base-18446744073709551615-3.snapshot");
+    manifest_segment_name(segment, 1023, UINT64_MAX);
+    cr_assert_str_eq(segment, "log-1023-18446744073709551615.segment");
 }
 
 Test(manifest, forms_that_nobody_writes_are_refused) {
