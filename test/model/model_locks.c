@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The locks of a shard against a reference that keeps one array of requests and asks every one of
  * them each time: the same answers, in the same order, and the invariants of shard/locks.c.
+ *
+ * Keys are closed for some of the requests, and opened again, at any time; what was granted and not
+ * used gives way. What the reference says of that is also said wrongly, in several ways: each must
+ * be seen to differ.
  */
 #include "base/random.h"
 #include "shard/locks.h"
@@ -14,11 +18,27 @@
 #define SEEDS    2500
 #define STEPS    300
 #define NAMED_TO 7
+#define CLOSINGS 3
+
+/* Ways for the reference to be wrong. */
+enum fault {
+    SOUND,
+    LETS_PASS,         /* a closed key shuts nobody out */
+    LEAVES_IN_LINE,    /* who waits for a key as it is closed stays there */
+    KEEPS_EARLIER,     /* those shut out stay so, when the one for whom it is closed asks */
+    SHUTS_EARLIER_OUT, /* who comes after that one, with a lower number, is not refused */
+    SHUTS_OWN_OUT,     /* who has a key closed for him is shut out by others */
+    SHUTS_FENCED_OUT,  /* so is who had a fence, if he waits as the key is closed */
+    KEEPS_GRANTED,     /* what was granted does not give way */
+    LETS_IN_BACKWARDS, /* the last first */
+    LETS_ALL_IN,       /* though the key is closed again for another */
+    FAULTS,
+};
 
 /* What one asker wants of a line. */
 enum wish { NOTHING, SOME_SHARED, SOME_EXCLUSIVE, SHARED, EXCLUSIVE };
 
-enum state { IDLE, DEFERRED, STANDS, REFUSED };
+enum state { IDLE, DEFERRED, STANDS, REFUSED, SHUT_OUT };
 
 struct asker {
     struct lock_request request;
@@ -30,6 +50,16 @@ struct asker {
     bool waits;          /* for the answer of locks_next_settled */
     bool is_fence;       /* this one is a fence, not a request */
     struct asker *fence; /* it holds, and names when it asks */
+    bool passes;         /* it had one */
+    struct closing *own; /* or NULL */
+};
+
+struct closing {
+    struct lock_closing real;
+    unsigned key; /* WHOLE: none */
+    uint64_t number;
+    struct asker *shut[ASKERS];
+    unsigned shut_count;
 };
 
 struct expected {
@@ -44,15 +74,26 @@ struct model {
     uint64_t ids[KEYS];
     uint64_t numbers; /* drawn so far */
     uint64_t placed;
+    const char *differs; /* how the real ones do from the reference */
     /* The reference. */
+    enum fault fault;
+    struct closing closings[CLOSINGS];
     struct asker *fence;
     struct asker *deferred[ASKERS];
     unsigned deferred_count;
     struct expected settled[ASKERS];
     unsigned settled_count;
     /* How often what was tried, so that the test can tell that it tried everything. */
-    unsigned granted, waited, refused, fenced, grants_later;
+    unsigned granted, waited, refused, fenced, grants_later, shut_out, gave_way, let_in;
 };
+
+static void same(struct model *m, bool is, const char *what) {
+    if (!is && m->differs == NULL) {
+        m->differs = what;
+    }
+}
+
+#define SAME(m, is) same(m, is, #is)
 
 /* ---- The reference ---- */
 
@@ -99,17 +140,19 @@ static bool too_late(const struct model *m, const struct asker *asker) {
     return false;
 }
 
-static enum lock_answer reference_place(struct model *m, struct asker *asker) {
-    asker->number = asker->request.number;
-    if (!asker->request.many) {
-        asker->number = 0;
-        for (unsigned i = 0; i < ASKERS; i++) {
-            const struct asker *other = &m->askers[i];
-            if (other->state == STANDS && !other->is_fence && other->number > asker->number) {
-                asker->number = other->number;
-            }
+static uint64_t reference_last_number(const struct model *m) {
+    uint64_t last = 0;
+    for (unsigned i = 0; i < ASKERS; i++) {
+        const struct asker *other = &m->askers[i];
+        if (other->state == STANDS && !other->is_fence && other->number > last) {
+            last = other->number;
         }
     }
+    return last;
+}
+
+static enum lock_answer reference_place(struct model *m, struct asker *asker) {
+    asker->number = asker->request.many ? asker->request.number : reference_last_number(m);
     asker->place = ++m->placed;
     if (too_late(m, asker)) {
         asker->state = REFUSED;
@@ -125,6 +168,62 @@ static void expect(struct model *m, struct asker *asker, enum lock_answer answer
     m->settled[m->settled_count++] = (struct expected){asker, answer};
 }
 
+/* Which of the keys that it wants is closed: the first by their ids. */
+static struct closing *shut_by(struct model *m, const struct asker *asker) {
+    for (unsigned key = 0; key < KEYS; key++) {
+        for (unsigned i = 0; i < CLOSINGS && asker->wishes[key] != NOTHING; i++) {
+            if (m->closings[i].key == key) {
+                return &m->closings[i];
+            }
+        }
+    }
+    return NULL;
+}
+
+static bool is_earlier(const struct asker *asker, const struct closing *closing) {
+    return asker->request.many && asker->request.number < closing->number;
+}
+
+static void shut(struct closing *closing, struct asker *asker) {
+    asker->state = SHUT_OUT;
+    asker->waits = true;
+    closing->shut[closing->shut_count++] = asker;
+}
+
+static void refuse_earlier(struct model *m, struct closing *closing, uint64_t number) {
+    unsigned kept = 0;
+    closing->number = number;
+    for (unsigned i = 0; i < closing->shut_count; i++) {
+        struct asker *asker = closing->shut[i];
+        if (is_earlier(asker, closing) && m->fault != KEEPS_EARLIER) {
+            asker->state = REFUSED;
+            expect(m, asker, LOCK_REFUSED);
+        } else {
+            closing->shut[kept++] = asker;
+        }
+    }
+    closing->shut_count = kept;
+}
+
+static enum lock_answer reference_admit(struct model *m, struct asker *asker, bool may_be_shut) {
+    bool owns = asker->own != NULL && m->fault != SHUTS_OWN_OUT;
+    struct closing *closing =
+        may_be_shut && !owns && m->fault != LETS_PASS ? shut_by(m, asker) : NULL;
+    if (closing != NULL && closing != asker->own) {
+        if (is_earlier(asker, closing) && m->fault != SHUTS_EARLIER_OUT) {
+            asker->state = REFUSED;
+            return LOCK_REFUSED;
+        }
+        shut(closing, asker);
+        return LOCK_WAITS;
+    }
+    if (asker->own != NULL) {
+        uint64_t number = asker->request.many ? asker->request.number : reference_last_number(m);
+        refuse_earlier(m, asker->own, number);
+    }
+    return reference_place(m, asker);
+}
+
 static enum lock_answer reference_defer(struct model *m, struct asker *asker) {
     asker->state = DEFERRED;
     asker->waits = true;
@@ -136,7 +235,8 @@ static enum lock_answer reference_submit(struct model *m, struct asker *asker) {
     if (m->fence != asker->fence) {
         return reference_defer(m, asker);
     }
-    enum lock_answer answer = reference_place(m, asker);
+    asker->passes = asker->fence != NULL;
+    enum lock_answer answer = reference_admit(m, asker, !asker->passes);
     if (m->fence == NULL) {
         return answer;
     }
@@ -151,7 +251,7 @@ static enum lock_answer reference_submit(struct model *m, struct asker *asker) {
             next->state = STANDS;
             expect(m, next, LOCK_GRANTED);
         } else {
-            enum lock_answer later = reference_place(m, next);
+            enum lock_answer later = reference_admit(m, next, true);
             if (later != LOCK_WAITS) {
                 expect(m, next, later);
             }
@@ -171,7 +271,10 @@ static enum lock_answer reference_fence(struct model *m, struct asker *asker) {
 
 /* The lines are left one by one, by the id of the key and the shard last; each time, those that no
  * longer have to wait are granted in the order they came. */
-static void reference_release(struct model *m, struct asker *asker) {
+static void reference_leave(struct model *m, struct asker *asker) {
+    enum wish wishes[KEYS + 1];
+    memcpy(wishes, asker->wishes, sizeof wishes);
+    asker->waits = false;
     for (unsigned line = 0; line <= WHOLE; line++) {
         asker->wishes[line] = NOTHING;
         for (;;) {
@@ -190,13 +293,92 @@ static void reference_release(struct model *m, struct asker *asker) {
         }
     }
     asker->state = IDLE;
+    memcpy(asker->wishes, wishes, sizeof wishes);
+}
+
+static void reference_shut_out(struct model *m, struct closing *closing, struct asker *asker) {
+    if (asker->passes && m->fault != SHUTS_FENCED_OUT) {
+        return;
+    }
+    reference_leave(m, asker);
+    if (asker->request.many) {
+        asker->state = REFUSED;
+        expect(m, asker, LOCK_REFUSED);
+    } else {
+        shut(closing, asker);
+    }
+}
+
+/* In this key's line, by the order of coming, readers first. */
+static struct asker *next_that_waits(struct model *m, unsigned key, enum wish wish,
+                                     uint64_t behind) {
+    struct asker *next = NULL;
+    for (unsigned i = 0; i < ASKERS; i++) {
+        struct asker *asker = &m->askers[i];
+        if (asker->state != STANDS || asker->wishes[key] != wish || asker->place <= behind ||
+            (next != NULL && is_before(next, asker))) {
+            continue;
+        }
+        for (unsigned j = 0; j < ASKERS; j++) {
+            const struct asker *other = &m->askers[j];
+            if (other->state == STANDS && is_before(other, asker) &&
+                wishes_conflict(other->wishes[key], wish)) {
+                next = asker;
+            }
+        }
+    }
+    return next;
+}
+
+static void reference_close(struct model *m, struct closing *closing, unsigned key) {
+    *closing = (struct closing){.key = key};
+    for (enum wish wish = SHARED; wish <= EXCLUSIVE && m->fault != LEAVES_IN_LINE; wish++) {
+        uint64_t behind = 0;
+        struct asker *asker;
+        while ((asker = next_that_waits(m, key, wish, behind)) != NULL) {
+            behind = asker->place;
+            reference_shut_out(m, closing, asker);
+        }
+    }
+}
+
+static void reference_let_in(struct model *m, struct closing *closing) {
+    struct asker *shut[ASKERS];
+    unsigned count = closing->shut_count;
+    memcpy(shut, closing->shut, sizeof shut);
+    closing->shut_count = 0;
+    for (unsigned i = 0; i < count; i++) {
+        struct asker *asker = shut[m->fault == LETS_IN_BACKWARDS ? count - 1 - i : i];
+        asker->waits = false;
+        enum lock_answer answer = reference_admit(m, asker, m->fault != LETS_ALL_IN);
+        if (answer != LOCK_WAITS) {
+            expect(m, asker, answer);
+        }
+    }
+}
+
+static bool reference_gives_way(struct model *m, struct asker *asker) {
+    struct closing *closing = asker->own == NULL ? shut_by(m, asker) : NULL;
+    if (closing == NULL || asker->passes || m->fault == KEEPS_GRANTED) {
+        return false;
+    }
+    reference_shut_out(m, closing, asker);
+    return true;
+}
+
+static bool reference_closed(const struct model *m, unsigned key) {
+    bool closed = false;
+    for (unsigned i = 0; i < CLOSINGS; i++) {
+        closed |= m->closings[i].key == key;
+    }
+    return closed;
 }
 
 static bool reference_blocks(const struct model *m, unsigned key, bool exclusive) {
     struct asker op = {.place = UINT64_MAX};
     op.wishes[key] = exclusive ? EXCLUSIVE : SHARED;
     op.wishes[WHOLE] = exclusive ? SOME_EXCLUSIVE : SOME_SHARED;
-    return must_wait(m, &op);
+    return reference_closed(m, key) || must_wait(m, &op);
 }
 
 /* ---- Both sides ---- */
@@ -204,11 +386,11 @@ static bool reference_blocks(const struct model *m, unsigned key, bool exclusive
 static void check_settled(struct model *m) {
     for (unsigned i = 0; i < m->settled_count; i++) {
         const struct lock_request *request = locks_next_settled(&m->locks);
-        cr_assert_eq(request, &m->settled[i].asker->request);
-        cr_assert_eq(request->answer, m->settled[i].answer);
+        SAME(m, request == &m->settled[i].asker->request);
+        SAME(m, request == NULL || request->answer == m->settled[i].answer);
         m->grants_later++;
     }
-    cr_assert_null(locks_next_settled(&m->locks));
+    SAME(m, locks_next_settled(&m->locks) == NULL);
     m->settled_count = 0;
 }
 
@@ -223,9 +405,9 @@ static unsigned line_of(const struct model *m, const struct lock *lock) {
 }
 
 /* Inv. 1 to 3 of shard/locks.c, of one request in its lines. */
-static void check_invariants(const struct model *m, const struct asker *asker) {
+static void check_invariants(struct model *m, const struct asker *asker) {
     uint32_t waits = 0;
-    cr_assert_eq(asker->request.number, asker->number);
+    SAME(m, asker->request.number == asker->number);
     for (uint32_t i = 0; i <= asker->request.count; i++) {
         const struct lock *lock = &asker->memory[i];
         unsigned line = line_of(m, lock);
@@ -235,18 +417,31 @@ static void check_invariants(const struct model *m, const struct asker *asker) {
             if (other->state == STANDS && is_before(other, asker) &&
                 wishes_conflict(other->wishes[line], asker->wishes[line])) {
                 free = false;
-                cr_assert_leq(other->number, asker->number);
+                SAME(m, other->number <= asker->number);
             }
         }
-        cr_assert_eq(lock->granted, free);
+        SAME(m, lock->granted == free);
         waits += !free;
     }
-    cr_assert_eq(asker->request.waits, waits);
-    cr_assert_eq(waits > 0, asker->waits);
+    SAME(m, asker->request.waits == waits);
+    SAME(m, (waits > 0) == asker->waits);
 }
 
-static void check_all(const struct model *m) {
-    uint32_t standing = 0;
+/* Inv. 4, and that the same are shut out. */
+static void check_closing(struct model *m, const struct closing *closing) {
+    unsigned count = 0;
+    LIST_EACH(&closing->real.waiting, node) {
+        const struct lock_request *request = LIST_ENTRY(node, struct lock_request, node);
+        SAME(m, count < closing->shut_count && request == &closing->shut[count]->request);
+        SAME(m, !request->many || request->number >= closing->real.number);
+        count++;
+    }
+    SAME(m, count == closing->shut_count);
+    SAME(m, closing->real.number == closing->number);
+}
+
+static void check_all(struct model *m) {
+    uint32_t standing = 0, closed = 0;
     bool used[KEYS] = {false};
     for (unsigned i = 0; i < ASKERS; i++) {
         const struct asker *asker = &m->askers[i];
@@ -259,14 +454,21 @@ static void check_all(const struct model *m) {
         }
         check_invariants(m, asker);
     }
-    cr_assert_eq(m->locks.requests, standing);
     size_t targets = 0;
     for (unsigned key = 0; key < KEYS; key++) {
-        targets += used[key];
-        cr_assert_eq(locks_block(&m->locks, m->ids[key], false), reference_blocks(m, key, false));
-        cr_assert_eq(locks_block(&m->locks, m->ids[key], true), reference_blocks(m, key, true));
+        bool is_closed = reference_closed(m, key);
+        closed += is_closed;
+        targets += used[key] || is_closed;
+        SAME(m, locks_is_closed(&m->locks, m->ids[key]) == is_closed);
+        SAME(m, locks_block(&m->locks, m->ids[key], false) == reference_blocks(m, key, false));
+        SAME(m, locks_block(&m->locks, m->ids[key], true) == reference_blocks(m, key, true));
     }
-    cr_assert_eq(m->locks.targets, targets);
+    SAME(m, m->locks.targets == targets);
+    SAME(m, m->locks.requests == standing + closed);
+    SAME(m, m->locks.closings == closed);
+    for (unsigned i = 0; i < CLOSINGS; i++) {
+        check_closing(m, &m->closings[i]);
+    }
 }
 
 /* ---- Random operations ---- */
@@ -315,6 +517,26 @@ static void want(struct model *m, struct asker *asker) {
     asker->request.many = rng_below(&m->rng, 3) != 0;
     asker->is_fence = false;
     asker->fence = NULL;
+    asker->passes = false;
+    asker->own = NULL;
+}
+
+static bool is_owned(const struct model *m, const struct closing *closing) {
+    bool is = false;
+    for (unsigned i = 0; i < ASKERS; i++) {
+        is |= m->askers[i].state != IDLE && m->askers[i].own == closing;
+    }
+    return is;
+}
+
+/* If a key is closed and nobody has asked for it yet, this may be who it is closed for. */
+static void own(struct model *m, struct asker *asker) {
+    struct closing *closing = &m->closings[rng_below(&m->rng, CLOSINGS)];
+    if (asker->wishes[WHOLE] != SOME_EXCLUSIVE || closing->key == WHOLE || is_owned(m, closing)) {
+        return;
+    }
+    asker->own = closing;
+    asker->request.own = &closing->real;
 }
 
 static void submit(struct model *m, struct asker *asker) {
@@ -326,9 +548,9 @@ static void submit(struct model *m, struct asker *asker) {
     }
     bool fenced = asker->fence != NULL;
     enum lock_answer answer = reference_submit(m, asker);
-    cr_assert_eq(locks_submit(&m->locks, &asker->request), answer);
-    cr_assert(answer != LOCK_REFUSED || (!fenced && asker->request.many));
-    cr_assert_null(asker->request.fence);
+    SAME(m, locks_submit(&m->locks, &asker->request) == answer);
+    SAME(m, answer != LOCK_REFUSED || (!fenced && asker->request.many));
+    SAME(m, asker->request.fence == NULL);
     m->granted += answer == LOCK_GRANTED;
     m->waited += answer == LOCK_WAITS;
     m->refused += answer == LOCK_REFUSED;
@@ -354,8 +576,9 @@ static void ask_fence(struct model *m) {
     memset(&asker->request, 0, sizeof asker->request);
     memset(asker->wishes, 0, sizeof asker->wishes);
     asker->is_fence = true;
+    asker->own = NULL;
     enum lock_answer answer = reference_fence(m, asker);
-    cr_assert_eq(locks_fence(&m->locks, &asker->request), answer);
+    SAME(m, locks_fence(&m->locks, &asker->request) == answer);
 }
 
 static void end_fence(struct model *m) {
@@ -367,6 +590,7 @@ static void end_fence(struct model *m) {
         return;
     }
     want(m, asker);
+    own(m, asker);
     asker->fence = m->fence;
     submit(m, asker);
 }
@@ -375,8 +599,59 @@ static void ask(struct model *m) {
     struct asker *asker = idle(m);
     if (asker != NULL) {
         want(m, asker);
+        own(m, asker);
         submit(m, asker);
     }
+}
+
+static void close_key(struct model *m) {
+    struct closing *closing = &m->closings[rng_below(&m->rng, CLOSINGS)];
+    unsigned key = (unsigned)rng_below(&m->rng, rng_below(&m->rng, 2) ? KEYS : 2);
+    if (closing->key != WHOLE || closing->shut_count > 0 || is_owned(m, closing) ||
+        reference_closed(m, key)) {
+        return;
+    }
+    reference_close(m, closing, key);
+    locks_close(&m->locks, &closing->real, m->ids[key]);
+    m->shut_out += closing->shut_count;
+}
+
+static void open_key(struct model *m, struct closing *closing) {
+    closing->key = WHOLE;
+    locks_open(&m->locks, &closing->real);
+}
+
+static void let_in(struct model *m, struct closing *closing) {
+    m->let_in += closing->shut_count;
+    reference_let_in(m, closing);
+    locks_let_in(&m->locks, &closing->real);
+}
+
+/* Sometimes it is closed for another, before those who were shut out are let in. */
+static void open_or_let_in(struct model *m) {
+    struct closing *closing = &m->closings[rng_below(&m->rng, CLOSINGS)];
+    if (closing->key == WHOLE) {
+        let_in(m, closing);
+        return;
+    }
+    open_key(m, closing);
+    if (rng_below(&m->rng, 2)) {
+        let_in(m, closing);
+    }
+}
+
+/* One of those that have all they wanted, if there is one that gives way. */
+static void give_way(struct model *m) {
+    unsigned first = (unsigned)rng_below(&m->rng, ASKERS);
+    bool gives = false;
+    for (unsigned i = 0; i < ASKERS && !gives; i++) {
+        struct asker *asker = &m->askers[(first + i) % ASKERS];
+        if (asker->state == STANDS && !asker->waits && !asker->is_fence) {
+            gives = reference_gives_way(m, asker);
+            SAME(m, locks_give_way(&m->locks, &asker->request) == gives);
+        }
+    }
+    m->gave_way += gives;
 }
 
 static bool go_on(struct model *m, struct asker *asker) {
@@ -385,7 +660,7 @@ static bool go_on(struct model *m, struct asker *asker) {
         return true;
     }
     if (asker->state == STANDS && !asker->waits && !asker->is_fence) {
-        reference_release(m, asker);
+        reference_leave(m, asker);
         locks_release(&m->locks, &asker->request);
         return true;
     }
@@ -393,8 +668,14 @@ static bool go_on(struct model *m, struct asker *asker) {
 }
 
 static void step(struct model *m) {
-    unsigned kind = (unsigned)rng_below(&m->rng, 60);
-    if (kind == 0) {
+    unsigned kind = (unsigned)rng_below(&m->rng, 80);
+    if (kind >= 78) {
+        close_key(m);
+    } else if (kind >= 66) {
+        open_or_let_in(m);
+    } else if (kind >= 60) {
+        give_way(m);
+    } else if (kind == 0) {
         ask_fence(m);
     } else if (kind <= 8) {
         end_fence(m);
@@ -411,7 +692,12 @@ static void step(struct model *m) {
 
 /* Everybody gets an answer and leaves; nothing is left. */
 static void finish(struct model *m) {
-    for (unsigned round = 0;; round++) {
+    for (unsigned i = 0; i < CLOSINGS && m->differs == NULL; i++) {
+        open_key(m, &m->closings[i]);
+        let_in(m, &m->closings[i]);
+        check_settled(m);
+    }
+    for (unsigned round = 0; m->differs == NULL; round++) {
         cr_assert_lt(round, 100u);
         bool busy = false;
         for (unsigned i = 0; i < ASKERS; i++) {
@@ -429,12 +715,19 @@ static void finish(struct model *m) {
         check_settled(m);
         check_all(m);
     }
-    cr_assert_eq(m->locks.requests, 0);
-    locks_fini(&m->locks);
+    if (m->differs == NULL) {
+        cr_assert_eq(m->locks.requests, 0);
+        locks_fini(&m->locks);
+    }
 }
 
+/* Till the end, or till the two differ: then the locks stay as they are. */
 static void run(struct model *m, uint64_t seed) {
     rng_seed(&m->rng, seed);
+    for (unsigned i = 0; i < CLOSINGS; i++) {
+        m->closings[i] = (struct closing){.key = WHOLE};
+        list_init(&m->closings[i].real.waiting);
+    }
     locks_init(&m->locks);
     m->numbers = 0;
     for (unsigned key = 0; key < KEYS; key++) {
@@ -442,7 +735,7 @@ static void run(struct model *m, uint64_t seed) {
         m->ids[key] = key * (rng_below(&m->rng, 2) ? 64 : 1) + (key > 0 ? m->ids[key - 1] : 0);
         m->askers[key].state = IDLE;
     }
-    for (unsigned i = 0; i < STEPS; i++) {
+    for (unsigned i = 0; i < STEPS && m->differs == NULL; i++) {
         step(m);
     }
     finish(m);
@@ -452,10 +745,26 @@ Test(locks, answers_as_a_naive_one_does) {
     static struct model m;
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
         run(&m, seed);
+        cr_assert_null(m.differs, "seed %llu: %s", (unsigned long long)seed, m.differs);
     }
     cr_assert_gt(m.granted, 10u * SEEDS);
     cr_assert_gt(m.waited, 10u * SEEDS);
     cr_assert_gt(m.refused, 10u * SEEDS);
     cr_assert_gt(m.fenced, SEEDS);
     cr_assert_gt(m.grants_later, 10u * SEEDS);
+    cr_assert_gt(m.shut_out, SEEDS);
+    cr_assert_gt(m.gave_way, SEEDS);
+    cr_assert_gt(m.let_in, SEEDS);
+}
+
+Test(locks, a_reference_that_is_wrong_is_seen_to_differ) {
+    static struct model models[FAULTS]; /* what they hold stays where it is */
+    for (enum fault fault = SOUND + 1; fault < FAULTS; fault++) {
+        struct model *m = &models[fault];
+        m->fault = fault;
+        for (uint64_t seed = 0; seed < SEEDS && m->differs == NULL; seed++) {
+            run(m, seed);
+        }
+        cr_assert_not_null(m->differs, "fault %u is not seen", fault);
+    }
 }
