@@ -632,11 +632,8 @@ void pubsub_counts_arrived(struct worker *worker, struct message *message) {
     free(message);
 }
 
-void pubsub_leave(struct client *client) {
-    struct subs *subs = client->subs;
-    if (subs == NULL) {
-        return;
-    }
+/* All workers are told. */
+static void end_all(struct client *client) {
     struct text text;
     text_init(&text);
     struct deltas deltas = {.home = client->worker->id, .off = true};
@@ -654,12 +651,48 @@ void pubsub_leave(struct client *client) {
     }
     text_fini(&text);
     note_subscriptions(client);
+}
+
+void pubsub_leave(struct client *client) {
+    struct subs *subs = client->subs;
+    if (subs == NULL) {
+        return;
+    }
+    end_all(client);
     free_ended(client);
     list_remove(&subs->confirming);
     outbuf_fini(&subs->early);
     links_fini(&subs->by_topic);
     client->subs = NULL;
     free(subs);
+}
+
+struct reset {
+    void (*done)(struct exec *x);
+};
+
+static void reset_done(struct exec *x, const struct scatter_result *result) {
+    const struct reset *reset = result->args;
+    if (x->client != NULL) {
+        pubsub_deliver_all(x->worker);
+        pubsub_leave(x->client);
+        reset->done(x);
+    }
+}
+
+void pubsub_reset(struct exec *x, void (*done)(struct exec *x)) {
+    struct client *client = x->client;
+    if (client->subs == NULL) {
+        done(x);
+        return;
+    }
+    pubsub_deliver_all(x->worker);
+    if (is_confirming(client)) {
+        confirmed(client);
+    }
+    end_all(client);
+    struct reset reset = {done};
+    scatter_all(x, nothing_part, 0, &reset, sizeof reset, reset_done);
 }
 
 /* ---- What there is ---- */

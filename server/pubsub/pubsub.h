@@ -48,6 +48,8 @@ void pubsub_deliver_all(struct worker *worker);
 /* SUBSCRIBE, PSUBSCRIBE; and with `off` UNSUBSCRIBE, PUNSUBSCRIBE: of what argv names from 1 on, or
  * of all there is. Replies now, or when all workers know. */
 void pubsub_change(struct exec *x, bool patterns, bool off);
+/* RESET: the same of all there is. `done` replies, behind what was published before. */
+void pubsub_reset(struct exec *x, void (*done)(struct exec *x));
 /* The client subscribes to nothing any more; others hear of it by themselves. Harmless without. */
 void pubsub_leave(struct client *client);
 

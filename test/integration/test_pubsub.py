@@ -295,6 +295,37 @@ def test_what_was_answered_before_unsubscribe_was_sent_comes_before_its_answer(m
 
 
 @pytest.mark.parametrize("command", ["subscribe", "psubscribe"])
+def test_what_was_counted_comes_before_the_answer_to_reset(server, many, command):
+    """It was lost, if it came from another thread."""
+    publishers, listeners = [many() for _ in range(4)], [many(protocol) for protocol in "23232323"]
+    for n in range(20):
+        for i, c in enumerate(listeners):
+            if i % 2:
+                c.do("HELLO", "3")
+            subscribe(c, "a", word=command)
+            for publisher in publishers:
+                publisher.send(encode("PUBLISH", "a", "x") * 3)
+            counted = sum(publishers[0].read_some(3)) if n % 2 else 0
+            c.send(encode("RESET") + encode("PING"))
+            counted += sum(sum(publisher.read_some(3)) for publisher in publishers[n % 2 :])
+            got = c.read_some(counted + 2)
+            assert [item[-1] for item in got[:-2]] == [b"x"] * counted and got[-2:] == ["RESET", "PONG"], got
+            assert all(isinstance(item, Push) == bool(i % 2) for item in got[:-2])
+
+
+def test_reset_of_what_subscribes_in_the_same_write(many):
+    """In EXEC, with replies that are off, and twice."""
+    c, d = many(), many()
+    for n in range(30):
+        c.send(b"".join(encode(*words) for words in [("MULTI",), ("SUBSCRIBE", "a"), ("PUBLISH", "a", "x"), ("EXEC",), ("RESET",), ("RESET",), ("PING",)]))
+        got = c.read_some(8)
+        assert got[:3] == ["OK", "QUEUED", "QUEUED"] and got[-3:] == ["RESET", "RESET", "PONG"], got
+        assert d.do("PUBLISH", "a", "late") == 0
+        c.send(b"".join(encode(*words) for words in [("HELLO", "3"), ("SUBSCRIBE", "a"), ("CLIENT", "REPLY", "OFF"), ("PUBLISH", "a", "y"), ("RESET",), ("PING",)]))
+        assert c.read_some(5)[1:] == [[b"subscribe", b"a", 1], [b"message", b"a", b"y"], "RESET", "PONG"]
+
+
+@pytest.mark.parametrize("command", ["subscribe", "psubscribe"])
 def test_nothing_comes_behind_the_answer_to_unsubscribe(many, command):
     """A client that had subscribed in the same write as it published got its message after it had been told that it had
     unsubscribed. Found by users of the simulator."""

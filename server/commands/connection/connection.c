@@ -181,12 +181,10 @@ void command_select(struct exec *x) {
     }
 }
 
-void command_reset(struct exec *x) {
+static void reset(struct exec *x) {
     struct client *client = x->client;
     client->flags &= ~(unsigned)(CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT | CLIENT_NO_EVICT |
                                  CLIENT_NO_TOUCH | CLIENT_IMPORT_SOURCE | CLIENT_READONLY);
-    client_discard(client);
-    pubsub_leave(client);
     client->db = 0;
     client->resp = 2;
     x->reply->resp = 2;
@@ -199,6 +197,11 @@ void command_reset(struct exec *x) {
         client->flags &= ~(unsigned)CLIENT_AUTHENTICATED;
     }
     reply_status(x->reply, "RESET");
+}
+
+void command_reset(struct exec *x) {
+    client_discard(x->client);
+    pubsub_reset(x, reset);
 }
 
 void command_quit(struct exec *x) {
