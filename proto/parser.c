@@ -329,16 +329,35 @@ static inline const char *parser_fast_number(const char *p, const char *end, uin
     return NULL;
 }
 
+/* The same, and it must be of this type. Numbers of one and two digits, as nearly all are, are
+ * taken at a glance: all bytes that must be there at once, the first one lowest. */
+static inline const char *parser_fast_header(const char *p, const char *end, char type,
+                                             uint64_t *ret) {
+    if (LIKELY(end - p >= 8)) {
+        uint64_t word;
+        memcpy(&word, p, sizeof(word));
+        unsigned digit = (unsigned)(word >> 8 & 0xFF) - '0';
+        unsigned second = (unsigned)(word >> 16 & 0xFF) - '0';
+        if ((word & 0xFFFF00FF) == (0x0A0D0000 | (unsigned char)type) && digit <= 9) {
+            *ret = digit;
+            return p + 4;
+        }
+        if ((word & 0xFFFF0000FF) == (0x0A0D000000 | (unsigned char)type) && digit - 1 < 9 &&
+            second <= 9) {
+            *ret = digit * 10 + second;
+            return p + 5;
+        }
+    }
+    return p < end && *p == type ? parser_fast_number(p, end, ret) : NULL;
+}
+
 /* How many bytes the request takes, or 0 when the slow path must look. */
 static inline size_t parser_fast(const struct parser_limits *limits, struct bytes input,
                                  struct arena *arena, struct request *ret_request) {
     const char *p = input.ptr;
     const char *end = p + input.len;
     uint64_t argc;
-    if (UNLIKELY(input.len == 0 || *p != '*')) {
-        return 0;
-    }
-    p = parser_fast_number(p, end, &argc);
+    p = parser_fast_header(p, end, '*', &argc);
     /* "$0" and two line ends are the shortest argument, so argc is bounded by what is there. */
     if (UNLIKELY(!p || argc == 0 || argc > INT_MAX || argc > (size_t)(end - p) / 6)) {
         return 0;
@@ -347,11 +366,9 @@ static inline size_t parser_fast(const struct parser_limits *limits, struct byte
     uint64_t bulk_len_max = (uint64_t)limits->bulk_len_max;
     for (uint64_t i = 0; i < argc; i++) {
         uint64_t len;
-        if (UNLIKELY(p >= end || *p != '$')) {
-            return 0;
-        }
-        p = parser_fast_number(p, end, &len);
-        if (UNLIKELY(!p || len > bulk_len_max || end - p < 2 || (size_t)(end - p) - 2 < len)) {
+        p = parser_fast_header(p, end, '$', &len);
+        /* Of at most 12 digits: nothing overflows. */
+        if (UNLIKELY(!p || len > bulk_len_max || (size_t)(end - p) < len + 2)) {
             return 0;
         }
         if (UNLIKELY(!parser_at_crlf(p + len))) {

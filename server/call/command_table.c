@@ -228,6 +228,9 @@ static void ref_derive(struct command_ref *ref) {
         ref->simple = ref->first_key > 0 && ref->shown_last == ref->first_key &&
                       row->place == PLACE_KEY && row->name_dbs == NULL;
     }
+    ref->repeats = ref->container == NULL && row->subcommands == NULL;
+    ref->plain = ref->simple && ref->repeats && row->ready == NULL && !row->copies &&
+                 !(ref->flags & CMD_PROTECTED);
     ref->element = ref->simple ? row->element : 0;
     bool is_fast = row->brief || (ref->flags & CMD_FAST);
     ref->brief = is_fast && (ref->simple || row->place == PLACE_PURE);

@@ -26,6 +26,9 @@ struct command_ref {
     const struct command_ref *subcommands; /* array */
     unsigned subcommands_count;
     bool simple;   /* it has one key, at argv[first_key], in the selected database */
+    bool repeats;  /* who finds it again by its name alone finds the same: no subcommands */
+    bool plain;    /* simple, and it repeats, and nothing about it may have to wait, or be refused:
+                      GET, LPUSH */
     int element;   /* the row's, of a command that is simple; else 0 */
     int first_key; /* where the first key stands in every call; 0: the arguments say it */
     /* What COMMAND shows as first key, last key and step: also where the keys are not so simple. */

@@ -73,7 +73,10 @@ static struct outbuf *reply_target(struct client *client) {
 }
 
 /* After a reply of `bytes` went to `target`: keeps the order (inv. 2). */
-static void reply_done(struct client *client, struct outbuf *target, size_t bytes) {
+static inline void reply_done(struct client *client, struct outbuf *target, size_t bytes) {
+    if (LIKELY(target == &client->out)) {
+        return;
+    }
     if (target == &client->held) {
         client_pend_held(client, bytes);
     } else if (target == &client->worker->discard) {
@@ -209,8 +212,7 @@ static const struct command_ref *find_command(const struct command_table *table,
                                               const struct request *request,
                                               const struct staged *previous) {
     if (previous != NULL && (previous->route == ROUTE_KEY || previous->route == ROUTE_QUEUE) &&
-        previous->ref->container == NULL && previous->ref->subcommands_count == 0 &&
-        bytes_equal(previous->request.argv[0], request->argv[0])) {
+        previous->ref->repeats && bytes_equal_brief(previous->request.argv[0], request->argv[0])) {
         return previous->ref;
     }
     const struct command_ref *ref = command_table_find(table, request->argv[0]);
@@ -220,7 +222,40 @@ static const struct command_ref *find_command(const struct command_table *table,
     return ref;
 }
 
+/* Its one key; pipelines often name one again and again. */
+static inline void route_simple(struct client *client, struct staged *staged,
+                                const struct staged *previous) {
+    const struct worker *worker = client->worker;
+    struct bytes name = staged->request.argv[staged->ref->first_key];
+    bool asked = previous != NULL && previous->route == ROUTE_KEY &&
+                 bytes_equal_brief(previous->key.name, name);
+    if (asked) {
+        staged->key = (struct key){name, previous->key.hash, previous->key.slot};
+    } else {
+        staged->key = key_make(&worker->server->secret, name);
+    }
+    staged->target = node_owner(worker->node, staged->key.slot);
+    staged->route = ROUTE_KEY;
+    if (!asked && staged->target == worker->id) {
+        keyspace_prefetch_slot(worker->shard.keyspace, client->db, &staged->key);
+    }
+}
+
+/* The same command as the one before it, with as many arguments: what was looked at there is as it
+ * was. */
+static inline bool is_like(const struct request *request, const struct staged *previous) {
+    return previous != NULL && previous->route == ROUTE_KEY && previous->ref->plain &&
+           request->argc == previous->request.argc &&
+           bytes_equal_brief(request->argv[0], previous->request.argv[0]);
+}
+
 static void stage(struct client *client, struct staged *staged, const struct staged *previous) {
+    if (LIKELY(is_like(&staged->request, previous))) {
+        staged->ref = previous->ref;
+        staged->keys = NULL;
+        route_simple(client, staged, previous);
+        return;
+    }
     struct worker *worker = client->worker;
     const struct request *request = &staged->request;
     const struct command_ref *ref = find_command(worker->server->commands, request, previous);
@@ -247,12 +282,10 @@ static void stage(struct client *client, struct staged *staged, const struct sta
         return;
     }
     if (LIKELY(ref->simple)) {
-        staged->key = key_make(&worker->server->secret, request->argv[ref->first_key]);
-        staged->target = node_owner(worker->node, staged->key.slot);
-        staged->route = ROUTE_KEY;
-    } else {
-        staged->route = route_keys(client, staged);
+        route_simple(client, staged, previous);
+        return;
     }
+    staged->route = route_keys(client, staged);
     if (staged->target == worker->id) {
         keyspace_prefetch_slot(worker->shard.keyspace, client->db, &staged->key);
     }
@@ -435,11 +468,29 @@ static void run_apart(struct client *client, struct staged *staged, bool may_wai
     }
 }
 
+/* There is nothing to do but to run it: its key is here, nothing of its client is away or waits,
+ * and nobody holds anything back. All that run_staged looks at is looked at here too; this is what
+ * nearly every command takes, so it asks no more than it must. */
+static inline bool goes_ahead(const struct client *client, const struct staged *staged,
+                              bool may_run) {
+    const struct worker *worker = client->worker;
+    return staged->route == ROUTE_KEY && staged->ref->plain && staged->target == worker->id &&
+           may_run && client->pending_count == 0 && client->gathered == NULL &&
+           client->state == CLIENT_READING && !(client->flags & CLIENT_SUBSCRIBED) &&
+           worker->pause.kind == PAUSE_NONE && !must_wait_here(client, staged);
+}
+
 /* False: it must wait, and nothing of it was done. */
 static bool run_staged(struct client *client, struct staged *staged, struct caller *caller,
                        bool may_run, bool slots_moved) {
     struct worker *worker = client->worker;
     const struct command_ref *ref = staged->ref;
+    if (LIKELY(goes_ahead(client, staged, may_run))) {
+        client->commands++;
+        client->last_command = ref;
+        run_here(client, staged, caller);
+        return true;
+    }
     enum refusal refusal = check_home(client, ref, may_run, staged->route != ROUTE_UNKNOWN,
                                       staged->route == ROUTE_QUEUE);
     bool refused = refusal != REFUSE_NOT;
@@ -541,6 +592,9 @@ static unsigned stage_window(struct client *client, struct staged *window, size_
         stage(client, staged, n > 0 ? staged - 1 : NULL);
         n++;
         bool after_apart = n > 1 && staged[-1].route == ROUTE_APART;
+        if (LIKELY(staged->route == ROUTE_KEY && staged->ref->plain && !after_apart)) {
+            continue;
+        }
         if (staged->route == ROUTE_APART ? n == TXN_COMMANDS_MAX
                                          : after_apart || ends_window(client, staged)) {
             break;

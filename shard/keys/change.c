@@ -133,12 +133,12 @@ struct entry *change_close(struct change *change, enum key_event event) {
     if (entry && UNLIKELY(type != TYPE_STRING)) {
         put_back(change);
         entry = change->entry;
-        int64_t due = value_elements_due(ks->forms, &change->value);
+        const struct form *form = forms_find(ks->forms, &change->value);
+        int64_t due = form->next_deadline != NULL ? form->next_deadline(&change->value) : NO_EXPIRY;
         if (UNLIKELY(due != change->elements_due)) {
             follow_elements(change, due);
         }
-        emptied = forms_find(ks->forms, &change->value)->count(&change->value) == 0 &&
-                  !type_may_be_empty(type);
+        emptied = form->count(&change->value) == 0 && !type_may_be_empty(type);
     }
     change_book(change);
     if (UNLIKELY(change->is_new) && entry) {

@@ -73,7 +73,7 @@ static inline struct bytes entry_key_bytes(const struct entry *entry) {
 }
 
 static inline bool entry_is_named(const struct entry *entry, struct bytes name) {
-    return bytes_equal(entry_key_bytes(entry), name);
+    return bytes_equal_brief(entry_key_bytes(entry), name);
 }
 
 static inline int64_t entry_deadline(const struct entry *entry) {

@@ -604,7 +604,14 @@ struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *
         }
     }
     if (entry && !(lookup_flags & LOOKUP_NOTOUCH)) {
-        lru_touch(ks, entry, now_ms);
+        if (LIKELY(ks->lru_mode == LRU_CLOCK)) {
+            uint32_t lru = lru_seconds(now_ms);
+            if (UNLIKELY(entry->lru != lru)) {
+                entry->lru = lru & LRU_MASK;
+            }
+        } else {
+            lru_touch(ks, entry, now_ms);
+        }
     }
     return entry;
 }

@@ -11,6 +11,25 @@ Test(bytes, equal_wants_same_length_and_bytes) {
     cr_assert(bytes_equal(BYTES(""), bytes_make(NULL, 0)));
 }
 
+Test(bytes, equal_brief_is_equal_at_every_length) {
+    char a[40], b[40];
+    for (size_t n = 0; n <= sizeof a - 2; n++) {
+        memset(a, 'x', sizeof a);
+        memset(b, 'x', sizeof b);
+        a[0] = a[n + 1] = '1'; /* what stands around them does not matter */
+        b[0] = b[n + 1] = '2';
+        struct bytes left = bytes_make(a + 1, n), right = bytes_make(b + 1, n);
+        cr_assert(bytes_equal_brief(left, right), "%zu", n);
+        cr_assert(!bytes_equal_brief(left, bytes_make(b + 1, n + 1)), "%zu", n);
+        for (size_t i = 0; i < n; i++) {
+            b[1 + i] = 'y';
+            cr_assert(!bytes_equal_brief(left, right), "%zu of %zu", i, n);
+            b[1 + i] = 'x';
+        }
+    }
+    cr_assert(bytes_equal_brief(BYTES(""), bytes_make(NULL, 0)));
+}
+
 Test(bytes, nocase_folds_ascii_only) {
     cr_assert(bytes_is(BYTES("KeepTTL"), "keepttl"));
     cr_assert(!bytes_is(BYTES("keepttl2"), "keepttl"));

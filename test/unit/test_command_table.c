@@ -116,9 +116,22 @@ Test(command_table, key_specs_fold_into_first_last_and_step) {
     cr_expect(!mset->simple && mset->first_key == 1 && mset->shown_step == 2);
     const struct command_ref *copy = find(table, "copy"); /* two specs side by side */
     cr_expect(!copy->simple && copy->first_key == 1 && copy->shown_step == 1);
-    const struct command_ref *msetex = find(table, "msetex"); /* counted keys */
+    cr_expect(get->plain && !mset->plain && !copy->plain);
+    cr_expect(!find(table, "blpop")->plain && !find(table, "ping")->plain); /* it waits; no key */
+    const struct command_ref *msetex = find(table, "msetex");               /* counted keys */
     cr_expect(msetex->first_key == 0 && msetex->shown_first == 0);
     cr_expect(msetex->flags & CMD_MOVABLE_KEYS);
+    command_table_free(table);
+}
+
+Test(command_table, what_has_subcommands_does_not_repeat) {
+    struct command_table *table = table_new(NULL, 0);
+    cr_expect(find(table, "get")->repeats && find(table, "mset")->repeats);
+    for (unsigned i = 0; i < command_table_count(table); i++) {
+        const struct command_ref *ref = command_table_at(table, i);
+        cr_expect_eq(ref->repeats, ref->container == NULL && ref->subcommands_count == 0, "%s",
+                     ref->full_name);
+    }
     command_table_free(table);
 }
 
