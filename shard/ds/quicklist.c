@@ -264,6 +264,16 @@ static bool place_prev(const struct quicklist *list, struct place *place) {
     return true;
 }
 
+/* Of the node at an end, which is not compressed (inv. 3). */
+static struct place end_of(const struct quicklist *list, bool tail) {
+    struct place place = {0, 0};
+    if (tail) {
+        place.leaf = list->rows - 1;
+        place.node = list->row[place.leaf].nodes - 1;
+    }
+    return place;
+}
+
 static struct node *node_in(const struct quicklist *list, struct place place) {
     return &list->row[place.leaf].leaf->node[place.node];
 }
@@ -424,9 +434,12 @@ static size_t node_bytes(const struct node *node) {
 
 /* Whether an element of this length may go into it. */
 static bool node_takes(const struct quicklist *list, const struct node *node, size_t length) {
-    return !node->plain && !is_large(list, length) &&
-           !quicklist_exceeds(list->fill, node_bytes(node) + length + ITEM_OVERHEAD,
-                              (uint64_t)node->count + 1);
+    struct quicklist_limit limit = quicklist_limit(list->fill);
+    size_t max = limit.by_items ? COUNTED_BYTES_MAX : limit.bytes;
+    if (node->plain || (UNLIKELY(list->packed_threshold != 0) && is_large(list, length))) {
+        return false;
+    }
+    return node_bytes(node) + length + ITEM_OVERHEAD <= max && node->count < limit.items;
 }
 
 /* Divides a node's room: most of it to where it is wanted. */
@@ -792,11 +805,7 @@ void quicklist_take(struct shard_heap *heap, struct quicklist *list, char *lp) {
 
 void quicklist_push(struct shard_heap *heap, struct quicklist *list, struct bytes text, bool tail) {
     if (LIKELY(list->nodes > 0)) {
-        struct place place = {0, 0};
-        if (tail) {
-            place.leaf = list->rows - 1;
-            place.node = list->row[place.leaf].nodes - 1;
-        }
+        struct place place = end_of(list, tail);
         struct node *node = node_in(list, place);
         if (LIKELY(node_takes(list, node, text.len))) {
             struct listpack_new item = listpack_new(text);
@@ -810,6 +819,36 @@ void quicklist_push(struct shard_heap *heap, struct quicklist *list, struct byte
     uint32_t n = tail ? list->nodes : 0;
     node_link(heap, list, n, node_of(heap, list, text, !tail));
     settle(heap, list, n);
+}
+
+/* ---- The ends ---- */
+
+static size_t item_at_end(const char *lp, bool tail) {
+    return tail ? listpack_last(lp) : LISTPACK_HEADER_BYTES;
+}
+
+struct bytes quicklist_end(const struct quicklist *list, bool tail, char *scratch) {
+    const struct node *node = node_in(list, end_of(list, tail));
+    if (UNLIKELY(node->plain)) {
+        return bytes_make(node->block, node->capacity);
+    }
+    const char *lp = node_lp(node);
+    struct listpack_item item = listpack_get(lp, item_at_end(lp, tail));
+    return listpack_text(&item, scratch);
+}
+
+void quicklist_drop(struct shard_heap *heap, struct quicklist *list, bool tail) {
+    struct place place = end_of(list, tail);
+    struct node *node = node_in(list, place);
+    if (UNLIKELY(node->count == 1)) {
+        quicklist_remove(heap, list, tail ? list->count - 1 : 0, 1);
+        return;
+    }
+    const char *lp = node_lp(node);
+    size_t bytes = listpack_bytes(lp), at = item_at_end(lp, tail);
+    size_t gone = tail ? bytes - 1 - at : listpack_item_bytes(lp, at);
+    listpack_changed(node_splice(heap, list, node, at, gone, 0), bytes - gone, -1);
+    count_changed_in(list, place, -1);
 }
 
 /* Takes `count` items at `offset` out of a node's listpack. */

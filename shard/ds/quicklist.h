@@ -55,6 +55,9 @@ bool quicklist_free_some(struct shard_heap *heap, struct quicklist *list, size_t
 /* ---- Reading ---- */
 
 uint64_t quicklist_count(const struct quicklist *list);
+/* The element at an end of a list that has some; a number is written to `scratch` (NUM_I64_BYTES).
+ */
+struct bytes quicklist_end(const struct quicklist *list, bool tail, char *scratch);
 uint64_t quicklist_nodes(const struct quicklist *list);
 /* Bytes of the heap. */
 size_t quicklist_memory(const struct quicklist *list);
@@ -129,6 +132,8 @@ void quicklist_insert(struct shard_heap *heap, struct quicklist *list, uint64_t 
                       struct bytes text, bool after);
 void quicklist_set(struct shard_heap *heap, struct quicklist *list, uint64_t index,
                    struct bytes text);
+/* The element at an end of a list that has some. */
+void quicklist_drop(struct shard_heap *heap, struct quicklist *list, bool tail);
 /* Elements that are there. */
 void quicklist_remove(struct shard_heap *heap, struct quicklist *list, uint64_t index,
                       uint64_t count);

@@ -25,6 +25,15 @@ void list_iter_open(struct quicklist_iter *iter, const struct value *value, uint
     }
 }
 
+struct bytes list_end(const struct value *value, bool tail, char *scratch) {
+    if (LIKELY(value->form == FORM_QUICKLIST)) {
+        return quicklist_end(value->root, tail, scratch);
+    }
+    const char *lp = packed_start(value);
+    struct listpack_item item = listpack_get(lp, tail ? listpack_last(lp) : listpack_first(lp));
+    return listpack_text(&item, scratch);
+}
+
 void list_describe(const struct value *value, bool brief, char *text, size_t room) {
     text[0] = 0;
     if (value->form != FORM_QUICKLIST) {
@@ -135,6 +144,15 @@ void list_cut(struct change *change, uint64_t index, uint64_t count) {
     } else if (count > 0) {
         size_t at = listpack_seek(packed_start(&change->value), (int64_t)index);
         packed_remove(change, at, (uint32_t)count);
+    }
+}
+
+void list_drop(struct change *change, bool tail) {
+    if (LIKELY(change->value.form == FORM_QUICKLIST)) {
+        quicklist_drop(change_heap(change), change->value.root, tail);
+    } else {
+        const char *lp = packed_start(&change->value);
+        packed_remove(change, tail ? listpack_last(lp) : listpack_first(lp), 1);
     }
 }
 

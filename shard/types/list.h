@@ -20,6 +20,9 @@ struct list_rules {
 /* ---- Reading ---- */
 
 uint64_t list_count(const struct value *value);
+/* The element at an end of a list that has some; a number is written to `scratch` (NUM_I64_BYTES).
+ */
+struct bytes list_end(const struct value *value, bool tail, char *scratch);
 /* One element after the other, from an index on: quicklist_iter_next, and _close in the end. */
 void list_iter_open(struct quicklist_iter *iter, const struct value *value, uint64_t index,
                     bool backward);
@@ -38,6 +41,7 @@ void list_push(struct change *change, struct bytes text, bool tail);
 void list_insert(struct change *change, uint64_t index, struct bytes text, bool after);
 void list_set(struct change *change, uint64_t index, struct bytes text);
 void list_cut(struct change *change, uint64_t index, uint64_t count);
+void list_drop(struct change *change, bool tail); /* the one at an end */
 /* The first or (from_tail) last ones with this text; returns how many there were. */
 uint64_t list_remove_equal(struct change *change, struct bytes text, uint64_t limit,
                            bool from_tail);

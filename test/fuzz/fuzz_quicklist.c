@@ -98,7 +98,12 @@ static void step(struct model *m, struct input *in) {
         uint64_t removed = quicklist_remove_equal(m->heap, m->list, text, limit, flag);
         check(removed == cut_equal(m, kind, limit, flag));
     } else {
-        uint32_t count = 1 + kind % 16;
+        uint32_t count = kind % 16;
+        if (count == 0) {
+            quicklist_drop(m->heap, m->list, flag);
+            cut(m, flag ? m->count - 1 : 0, 1);
+            return;
+        }
         count = count < m->count - at ? count : m->count - at;
         quicklist_remove(m->heap, m->list, at, count);
         cut(m, at, count);

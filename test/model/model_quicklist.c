@@ -103,6 +103,11 @@ static void expect_all(struct model *m, const struct quicklist *list) {
     quicklist_verify(list);
     cr_assert_eq(quicklist_count(list), m->count);
     if (m->count > 0) {
+        static char room[TEXT_MAX];
+        char scratch[NUM_I64_BYTES];
+        cr_assert(bytes_equal(quicklist_end(list, false, scratch), text_of(m->seeds[0], room)));
+        cr_assert(
+            bytes_equal(quicklist_end(list, true, scratch), text_of(m->seeds[m->count - 1], room)));
         expect_from(m, list, 0, false, UINT64_MAX);
         expect_from(m, list, m->count - 1, true, UINT64_MAX);
     }
@@ -126,6 +131,10 @@ static void change(struct model *m, bool growing) {
     } else if (action < 12) {
         quicklist_set(m->heap, m->list, at, text);
         m->seeds[at] = seed;
+    } else if (action == 12) {
+        bool tail = below(m, 2);
+        quicklist_drop(m->heap, m->list, tail);
+        model_remove(m, tail ? m->count - 1 : 0, 1);
     } else if (action < 15) {
         uint64_t span = below(m, 100) > 0 ? 1 + below(m, 2) : below(m, 300), end = below(m, 3);
         span = span < m->count - at ? span : m->count - at;

@@ -76,7 +76,11 @@ void list_take(const struct exec *x, struct change *change, bool tail, uint64_t 
     struct list_rules rules = list_rules_of(x);
     uint64_t has = list_count(&change->value);
     count = count < has ? count : has;
-    list_cut(change, tail ? has - count : 0, count);
+    if (count == 1) {
+        list_drop(change, tail);
+    } else {
+        list_cut(change, tail ? has - count : 0, count);
+    }
     list_shrink(change, &rules);
     change_close(change, list_pop_event(tail));
     keyspace_count_elements(x->keyspace, count);
@@ -135,7 +139,8 @@ static void pop(struct exec *x, bool tail) {
     if (counted) {
         reply_taken(x->reply, &change.value, tail, (uint64_t)count);
     } else {
-        list_reply_element(x->reply, &change.value, tail ? list_count(&change.value) - 1 : 0);
+        char scratch[NUM_I64_BYTES];
+        reply_bulk(x->reply, list_end(&change.value, tail, scratch));
     }
     list_take(x, &change, tail, (uint64_t)count);
 }
@@ -155,7 +160,8 @@ void list_serve_pop(struct exec *x, const struct key *key, struct entry *entry, 
     list_open(x, &change, key, entry);
     reply_array(x->reply, 2);
     reply_bulk(x->reply, key->name);
-    list_reply_element(x->reply, &change.value, tail ? list_count(&change.value) - 1 : 0);
+    char scratch[NUM_I64_BYTES];
+    reply_bulk(x->reply, list_end(&change.value, tail, scratch));
     list_take(x, &change, tail, 1);
     EFFECT(x, tail ? BYTES("RPOP") : BYTES("LPOP"), key->name);
 }
