@@ -175,3 +175,22 @@ size_t num_format_i64(char *buf, int64_t value) {
     buf[0] = '-';
     return 1 + num_format_u64(buf + 1, 0 - (uint64_t)value);
 }
+
+int num_parse_loose(struct bytes text) {
+    size_t i = 0;
+    while (i < text.len && (text.ptr[i] == ' ' || (text.ptr[i] >= '\t' && text.ptr[i] <= '\r'))) {
+        i++;
+    }
+    bool negative = i < text.len && text.ptr[i] == '-';
+    i += negative || (i < text.len && text.ptr[i] == '+');
+    int64_t value = 0;
+    for (; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9'; i++) {
+        int digit = text.ptr[i] - '0';
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, negative ? -digit : digit, &value)) {
+            value = negative ? INT64_MIN : INT64_MAX;
+            break;
+        }
+    }
+    return (int)(uint32_t)value;
+}

@@ -33,6 +33,9 @@ bool num_parse_long_double(struct bytes text, long double *ret);
 /* A size: digits and a unit of b, k, kb, m, mb, g, gb in any case (k is 1000, kb is 1024).
  * Nothing at all is 0. Refused when it exceeds 64 bits. */
 bool num_parse_memory(struct bytes text, uint64_t *ret);
+/* As C's atoi reads it: blanks, a sign, digits, no matter what follows; of what is too large, the
+ * low half of the nearest long. */
+int num_parse_loose(struct bytes text);
 
 /* Each returns how many bytes it wrote into `buf`, which has room for NUM_..._BYTES. */
 size_t num_format_i64(char *buf, int64_t value);

@@ -118,8 +118,13 @@ void rdb_put_text(struct text *out, struct bytes text, bool compress) {
     }
 }
 
-void rdb_put_footer(struct text *out, size_t start, unsigned version) {
+void rdb_put_footer_after(struct text *out, uint64_t crc, unsigned version) {
     uint16_t raw = (uint16_t)version;
     text_append(out, &raw, sizeof(raw));
-    rdb_put_u64(out, crc64(0, bytes_make(out->ptr + start, out->len - start)));
+    rdb_put_u64(out, crc64(crc, bytes_make((const char *)&raw, sizeof(raw))));
+}
+
+void rdb_put_footer(struct text *out, size_t start, unsigned version) {
+    uint64_t crc = crc64(0, bytes_make(out->ptr + start, out->len - start));
+    rdb_put_footer_after(out, crc, version);
 }

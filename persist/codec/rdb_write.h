@@ -23,5 +23,7 @@ void rdb_put_plain(struct text *out, struct bytes text);
 void rdb_put_int(struct text *out, int64_t number);
 /* Version and checksum of all that is in `out` from `start` on: the end of a dump. */
 void rdb_put_footer(struct text *out, size_t start, unsigned version);
+/* The same where `crc` is the checksum (crc64.h) of what is before it. */
+void rdb_put_footer_after(struct text *out, uint64_t crc, unsigned version);
 
 #endif

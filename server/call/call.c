@@ -214,6 +214,7 @@ bool call_share(struct caller *caller, const struct call *what, const struct cal
         x.stage = (uint8_t)part->stage;
         x.inputs.list = part->inputs;
         x.inputs.count = part->inputs_count;
+        x.parcels = part->parcels;
         x.elements.ends = part->element_ends;
         x.elements.start = before;
     }

@@ -88,7 +88,8 @@ struct call_part {
     enum exec_stage stage;
     const struct exec_input *inputs; /* STAGE_AT */
     uint32_t inputs_count;
-    size_t *element_ends; /* exec_element; NULL: nobody wants to know */
+    struct parcel *parcels; /* SPREAD_SEND */
+    size_t *element_ends;   /* exec_element; NULL: nobody wants to know */
     /* What runs in place of the command's function, or NULL: a later part of its work. */
     void (*later)(struct exec *x, const struct scatter_result *result);
     const struct scatter_result *result;

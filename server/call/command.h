@@ -21,6 +21,8 @@ struct caller;
 struct client;
 struct command_ref;
 struct keyset;
+struct parcel;
+struct sending;
 struct shard;
 struct worker;
 
@@ -54,6 +56,7 @@ struct exec {
     bool takes;                /* set by exec_take */
     uint32_t denied_at;        /* set by exec_denies */
     uint8_t stage;             /* exec_stage */
+    struct parcel *parcels;    /* SPREAD_SEND: one for each of all its keys, in their order */
     struct {                   /* STAGE_AT: in the order of argv */
         const struct exec_input *list;
         uint32_t count;
@@ -71,6 +74,8 @@ typedef void command_fn(struct exec *x);
 typedef enum waiter_answer command_ready_fn(const struct exec *x);
 /* Whether with these arguments it may wait. */
 typedef bool command_blocks_fn(const struct bytes *argv, uint32_t argc);
+/* SPREAD_SEND, at home: sends the parcels. True: that is over already (parcel.h). */
+typedef bool command_send_fn(struct sending *sending);
 
 /* lookup flags that honour CLIENT NO-TOUCH */
 static inline unsigned exec_lookup_flags(const struct exec *x, unsigned flags) {
@@ -114,6 +119,10 @@ enum command_spread {
      * writes an element of a map, or nothing (exec_element), and no head. Whatever their flags say,
      * all keys are written to. */
     SPREAD_EACH,
+    /* Its values go to another server, wherever they lie, and even if it has one key. Each shard
+     * that has some makes parcels of them (parcel.h); then home sends them (row->send), with all of
+     * them locked till an answer comes; then each does what follows from that. */
+    SPREAD_SEND,
     /* It runs at the owner of the key it writes, or, if it writes none, of its largest input. The
      * values that it reads (KEY_ACCESS) are lent to it: it comes by them through exec_input. */
     SPREAD_AT,
@@ -126,9 +135,9 @@ enum command_spread {
 enum exec_stage {
     STAGE_ALL,
     STAGE_LEND, /* not the command: its inputs are lent; SPREAD_FIRST: looked for */
-    STAGE_ASK, /* SPREAD_IF, _EACH: it changes nothing. What it writes is the answer, and the end of
-                  it; nothing: the keys here let it run */
-    STAGE_ACT, /* and those of all shards did */
+    STAGE_ASK, /* SPREAD_IF, _EACH, _SEND: it changes nothing. What it writes is the answer, and the
+                  end of it; nothing: the keys here let it run */
+    STAGE_ACT, /* and those of all shards did; SPREAD_SEND: the other server has answered */
     STAGE_AT,  /* SPREAD_AT, _MOVE: its inputs are lent; SPREAD_FIRST: they are found */
     STAGE_TAKE, /* SPREAD_MOVE, at the owner of what it took: that goes. What it writes nobody reads
                  */
@@ -313,6 +322,7 @@ struct command {
     command_ready_fn *ready;   /* NULL: it does not wait for keys (exec_wait) */
     bool ready_when_gone;      /* beside that: who waits is also told that the key has gone */
     command_blocks_fn *blocks; /* NULL: with any arguments it may, if `ready` is there */
+    command_send_fn *send;     /* SPREAD_SEND */
     const char *const *tips;   /* NULL-ended, or NULL */
     const char *group, *since, *summary, *complexity;
     const char *deprecated_since, *replaced_by;

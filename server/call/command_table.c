@@ -473,27 +473,6 @@ int command_keys(const struct command *command, const struct bytes *argv, uint32
     return n;
 }
 
-/* A number as C's atoi reads it: blanks, a sign, digits, no matter what follows; of what is too
- * large, the low half of the nearest long. */
-static int number_loose(struct bytes text) {
-    size_t i = 0;
-    while (i < text.len && (text.ptr[i] == ' ' || (text.ptr[i] >= '\t' && text.ptr[i] <= '\r'))) {
-        i++;
-    }
-    bool negative = i < text.len && text.ptr[i] == '-';
-    i += negative || (i < text.len && text.ptr[i] == '+');
-    int64_t value = 0;
-    for (; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9'; i++) {
-        int digit = text.ptr[i] - '0';
-        if (__builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, negative ? -digit : digit, &value)) {
-            value = negative ? INT64_MIN : INT64_MAX;
-            break;
-        }
-    }
-    return (int)(uint32_t)value;
-}
-
 /* The keys of a call whose specs make no sense, of a command that says how many keys it has: their
  * number is read loosely, nothing is said of what becomes of them, and the target comes last. -1:
  * not such a command (MSETEX, whose keys are a pair's first each, is none), or not so many keys. */
@@ -509,7 +488,7 @@ static int counted_keys(const struct command *command, const struct bytes *argv,
     }
     uint32_t at = (uint32_t)(spec->index + spec->keynum);
     uint32_t first = (uint32_t)(spec->index + spec->first);
-    int count = at < argc ? number_loose(argv[at]) : 0;
+    int count = at < argc ? num_parse_loose(argv[at]) : 0;
     if (count < 1 || (uint32_t)count > argc - first) {
         return -1;
     }

@@ -183,6 +183,11 @@ static void run_away(struct client *client, struct staged *staged) {
 
 /* ---- Routing ---- */
 
+/* It waits for another server, with its keys locked. */
+static bool sends(const struct staged *staged) {
+    return staged->ref->row->spread == SPREAD_SEND;
+}
+
 /* Finds the target of a command that is not simple. */
 static enum route route_keys(struct client *client, struct staged *staged) {
     struct worker *worker = client->worker;
@@ -203,7 +208,8 @@ static enum route route_keys(struct client *client, struct staged *staged) {
     bool may_part =
         staged->keys->wide && (slots_changing(epoch) || epoch != slots_epoch(&worker->node->slots));
     bool may_copy = staged->ref->row->copies && staged->target != worker->id;
-    return staged->keys->apart || may_part || may_copy ? ROUTE_APART : ROUTE_KEY;
+    bool apart = staged->keys->apart || may_part || may_copy || sends(staged);
+    return apart ? ROUTE_APART : ROUTE_KEY;
 }
 
 /* The command of a request. `previous` is the one staged before it, or NULL: pipelines repeat
@@ -448,6 +454,11 @@ static bool waits(const struct client *client, const struct staged *staged, stru
             must_wait_here(client, staged) || !is_ready(staged, caller));
 }
 
+/* What came before it is answered before, and what comes behind it locks nothing meanwhile. */
+static bool waits_for_others(const struct staged *staged) {
+    return staged->route == ROUTE_APART && UNLIKELY(sends(staged));
+}
+
 /* ---- The window ---- */
 
 static void start_gathered(struct client *client) {
@@ -495,7 +506,7 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
                                       staged->route == ROUTE_QUEUE);
     bool refused = refusal != REFUSE_NOT;
     bool stops = !refused && UNLIKELY(paused(client, ref));
-    bool alone = !refused && waits(client, staged, caller);
+    bool alone = !refused && (waits(client, staged, caller) || waits_for_others(staged));
     bool apart = alone || (!refused && is_apart(client, staged));
     if (client->gathered != NULL && (!apart || stops || alone)) {
         start_gathered(client);

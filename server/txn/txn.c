@@ -74,8 +74,18 @@ static void tasks_free(struct txn_task *first) {
     }
 }
 
+/* What a command has packed for another server. */
+static void parcels_free(const struct txn_command *command) {
+    for (uint32_t i = 0; command->parcels != NULL && i < command->keys_count; i++) {
+        parcel_fini(&command->parcels[i]);
+    }
+}
+
 static void txn_free(struct txn *txn) {
     struct client *client = txn->client;
+    for (uint32_t i = 0; UNLIKELY(txn->packs) && i < txn->count; i++) {
+        parcels_free(&txn->commands[i]);
+    }
     tasks_free(txn->stale);
     EACH_PART(txn, part) {
         tasks_free(part->first);
@@ -410,6 +420,50 @@ static bool run_at_home(struct txn *txn) {
     return true;
 }
 
+/* ---- Another server ---- */
+
+static void sent(struct txn *txn) {
+    struct txn_command *command = txn->sender;
+    const struct reply *reply = &txn->errand->reply;
+    txn->sender = NULL;
+    command->sent = true;
+    command->denied = !txn->errand->acts;
+    command->outcome.reply_bytes = txn->out.bytes - txn->out_mark;
+    command->outcome.errors = reply->errors;
+    memcpy(command->outcome.error_code, reply->error_code, sizeof command->outcome.error_code);
+    parcels_free(command);
+}
+
+static void sending_over(struct sending *sending) {
+    struct txn *txn = sending->arg;
+    sent(txn);
+    go_on(txn);
+}
+
+/* The parcels of a command are packed, and its keys are locked till it is known what has become of
+ * them. False: they are on their way. */
+static bool send_parcels(struct txn *txn) {
+    struct txn_command *command = txn->sender;
+    txn->state = STATE_SEND;
+    txn->out_mark = txn->out.bytes;
+    txn->errand = arena_alloc(&txn->arena, sizeof *txn->errand);
+    *txn->errand = (struct sending){
+        .worker = txn->home,
+        .argv = command->argv,
+        .argc = command->argc,
+        .parcels = command->parcels,
+        .count = command->keys_count,
+        .reply = txn_reply(txn->client),
+        .over = sending_over,
+        .arg = txn,
+    };
+    if (!command->ref->row->send(txn->errand)) {
+        return false;
+    }
+    sent(txn);
+    return true;
+}
+
 /* ---- The end ---- */
 
 /* The client has its reply and goes on. */
@@ -524,6 +578,9 @@ static bool reads_first(const struct txn *txn) {
         const struct txn_command *command = &txn->commands[i];
         if (command->kind == TXN_TASKS && command->first->stage == STAGE_ALL &&
             (command->ref->flags & CMD_WRITE || txn->blocked != NULL)) {
+            return false;
+        }
+        if (command->spread == SPREAD_SEND) { /* it packs for long, perhaps */
             return false;
         }
     }
@@ -656,6 +713,13 @@ static bool step(struct txn *txn) {
             return true;
         }
         txn_conclude(txn);
+        if (UNLIKELY(txn->sender != NULL) && !send_parcels(txn)) {
+            return true;
+        }
+        txn->phase++;
+        start_phase(txn);
+        break;
+    case STATE_SEND:
         txn->phase++;
         start_phase(txn);
         break;

@@ -77,8 +77,9 @@ size_t txn_pool_memory(const struct worker *worker);
 /* The locks of a worker's shard: those whose wait is over go on, some in this turn, the others in
  * the next. */
 void txn_settle(struct worker *worker);
-/* A slice of what is copied to keys here for transactions. True if there is more. */
-bool txn_run_puts(struct worker *worker);
+/* A slice of what is copied to keys here for transactions, and packed of them for other servers.
+ * True if there is more. */
+bool txn_run_slices(struct worker *worker);
 
 /* The time up to which keys of this worker's shard that have run out may be deleted: now, or that
  * of the oldest transaction that holds locks here, because what it sees must not go while it runs.

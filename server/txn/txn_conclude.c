@@ -58,7 +58,7 @@ static int first_input(struct txn_command *command) {
 }
 
 /* What has come of a command's tasks in this phase says what it does in the next ones. */
-static void conclude_command(const struct txn *txn, struct txn_command *command) {
+static void conclude_command(struct txn *txn, struct txn_command *command) {
     if (command->spread < SPREAD_IF) {
         return;
     }
@@ -76,6 +76,10 @@ static void conclude_command(const struct txn *txn, struct txn_command *command)
         }
     }
     command->waits |= command->spread == SPREAD_EACH && all_wait;
+    if (command->spread == SPREAD_SEND && command->phase == txn->phase && !command->denied &&
+        command->refusal == NULL) {
+        txn->sender = command;
+    }
 }
 
 void txn_conclude(struct txn *txn) {

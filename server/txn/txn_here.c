@@ -15,8 +15,8 @@
 static bool is_here(const struct worker *worker, const struct multi_command *command) {
     const struct command *row = command->ref->row;
     const struct keyset *keys = command->keys;
-    return row->place == PLACE_KEY && !row->copies && keys->count > 0 && !keys->apart &&
-           keys->list[0].worker == worker->id;
+    return row->place == PLACE_KEY && !row->copies && row->spread != SPREAD_SEND &&
+           keys->count > 0 && !keys->apart && keys->list[0].worker == worker->id;
 }
 
 /* Where the keys of all commands are, at last. False: they are not all home's. */

@@ -97,6 +97,7 @@ static void run_task(struct caller *caller, struct txn_part *part, struct txn_ta
         .stage = task->stage,
         .inputs = task->command->inputs,
         .inputs_count = task->command->keys_count,
+        .parcels = task->command->parcels,
         .element_ends = task->element_ends,
     };
     caller->db = task->command->db;
@@ -114,6 +115,47 @@ static void run_task(struct caller *caller, struct txn_part *part, struct txn_ta
         blocked_join(worker, part->txn->blocked);
     }
     part->over |= part->out.bytes > part->txn->reply_max;
+}
+
+/* ---- Packing for another server ---- */
+
+/* So many bytes at once: a millisecond, where they are compressed. */
+#define PACK_BYTES (128 * 1024)
+
+static bool packs(const struct txn_task *task) {
+    return task->stage == STAGE_ASK && task->command->spread == SPREAD_SEND;
+}
+
+static struct parcel *parcel_at(const struct txn_task *task, uint32_t i) {
+    struct parcel *parcels = task->command->parcels;
+    return &parcels[task->set->list[i].index - parcels[0].index];
+}
+
+/* The values are lent for it. */
+static void pack_begin(struct txn_part *part, const struct txn_task *task) {
+    for (uint32_t i = 0; i < task->set->count; i++) {
+        part->loans += parcel_at(task, i)->present;
+    }
+}
+
+/* True: all that the task packs is. */
+static bool pack_some(struct txn_task *task) {
+    size_t budget = PACK_BYTES;
+    while (task->packed < task->set->count &&
+           parcel_pack_some(parcel_at(task, task->packed), &budget)) {
+        task->packed++;
+    }
+    return task->packed == task->set->count;
+}
+
+/* What it has seen of its keys is in the parcels, and it is all that it has seen: so nobody needs
+ * to wait for it to see keys run out, which may be long. */
+static void packed(struct worker *worker, struct txn_part *part) {
+    take_back(worker, part);
+    if (part->txn->count == 1 && part->txn->queue == NULL) {
+        pqueue_remove(&worker->txns.parts, &part->node);
+        pqueue_add(&worker->txns.parts, &part->node, INT64_MAX);
+    }
 }
 
 static bool is_in_phase(const struct txn_part *part, const struct txn_task *task) {
@@ -149,6 +191,14 @@ static bool run_phase(struct worker *worker, struct txn_part *part) {
     while (is_in_phase(part, part->next)) {
         if (LIKELY(!txn_task_is_off(part->next))) {
             run_task(&caller, part, part->next);
+        }
+        if (UNLIKELY(packs(part->next)) && !txn_task_is_off(part->next)) {
+            pack_begin(part, part->next);
+            if (!pack_some(part->next)) {
+                list_push_back(&worker->txns.packs, &part->pack);
+                return false;
+            }
+            packed(worker, part);
         }
         if (UNLIKELY(caller.put_later != NULL)) {
             part->put = caller.put_later;
@@ -319,7 +369,7 @@ static void scheduled(void *context, struct lock_request *request) {
 #endif
         if (!part->late && agrees(worker, part) && part->eager) {
             if (UNLIKELY(!run_eagerly(worker, part))) {
-                return; /* txn_run_puts */
+                return; /* txn_run_slices */
             }
             if (part->release) {
                 release(worker, part);
@@ -378,7 +428,7 @@ static void finish_alone(struct worker *worker, struct txn_part *part) {
     effects_granted(worker, part->txn->effects);
     part->release = true;
     if (agrees(worker, part) && UNLIKELY(!run_phase(worker, part))) {
-        return; /* txn_run_puts */
+        return; /* txn_run_slices */
     }
     release(worker, part);
     answer(worker, part);
@@ -436,7 +486,7 @@ void txn_part_handle(struct worker *worker, struct txn_part *part) {
         return;
     case TXN_RUN:
         if (UNLIKELY(!run_phase(worker, part))) {
-            return; /* txn_run_puts */
+            return; /* txn_run_slices */
         }
         break;
     case TXN_AGAIN:
@@ -462,6 +512,17 @@ void txn_part_handle(struct worker *worker, struct txn_part *part) {
 
 /* ---- Large values ---- */
 
+/* What was done for its next task is done. */
+static void after_slices(struct worker *worker, struct txn_part *part) {
+    part->next = part->next->next;
+    if (run_phase(worker, part)) {
+        if (part->release) {
+            release(worker, part);
+        }
+        answer(worker, part);
+    }
+}
+
 /* The value is whole: the key has it, and the part goes on. */
 static void put(struct worker *worker, struct put_later *later) {
     struct txn_part *part = later->part;
@@ -480,26 +541,41 @@ static void put(struct worker *worker, struct put_later *later) {
     list_remove(&later->node);
     free(later);
     part->put = NULL;
-    part->next = part->next->next;
-    if (run_phase(worker, part)) {
-        if (part->release) {
-            release(worker, part);
-        }
-        answer(worker, part);
+    after_slices(worker, part);
+}
+
+/* Those that pack take turns. */
+static void run_packs(struct worker *worker) {
+    struct txn_part *part = LIST_ENTRY(list_pop_front(&worker->txns.packs), struct txn_part, pack);
+    if (pack_some(part->next)) {
+        packed(worker, part);
+        after_slices(worker, part);
+    } else {
+        list_push_back(&worker->txns.packs, &part->pack);
     }
 }
 
-bool txn_run_puts(struct worker *worker) {
-    if (LIKELY(list_empty(&worker->txns.puts))) {
-        return false;
-    }
-    worker_slice_enter(worker);
+static void run_puts(struct worker *worker) {
     struct put_later *later = LIST_ENTRY(list_first(&worker->txns.puts), struct put_later, node);
     if (keyspace_copy_some(worker->shard.keyspace, &later->copy)) {
         put(worker, later);
     }
+}
+
+bool txn_run_slices(struct worker *worker) {
+    struct txns *txns = &worker->txns;
+    if (LIKELY(list_empty(&txns->puts) && list_empty(&txns->packs))) {
+        return false;
+    }
+    worker_slice_enter(worker);
+    if (!list_empty(&txns->puts)) {
+        run_puts(worker);
+    }
+    if (!list_empty(&txns->packs)) {
+        run_packs(worker);
+    }
     worker->slice.tick = rt_ticks(worker->rt);
-    return !list_empty(&worker->txns.puts);
+    return !list_empty(&txns->puts) || !list_empty(&txns->packs);
 }
 
 void txn_part_arrived(struct worker *worker, struct message *message) {

@@ -215,6 +215,18 @@ static void plan_each(struct txn *txn, struct txn_command *command, enum exec_st
     }
 }
 
+/* Its keys' owners pack, home sends, and they do what follows. What was before it has been done by
+ * then, what comes behind waits: of all that a transaction sends one is on its way at a time. */
+static void plan_send(struct txn *txn, struct txn_command *command, uint32_t phase) {
+    command->parcels = zeroed(txn, command->keys_count * sizeof *command->parcels);
+    for (uint32_t i = 0; i < command->keys_count; i++) {
+        command->parcels[i].index = command->keys[i].index;
+    }
+    plan_each(txn, command, STAGE_ASK, phase);
+    plan_each(txn, command, STAGE_ACT, phase + 1);
+    txn->packs = true;
+}
+
 /* Its inputs are lent, then it runs where the key lies that it writes, then goes what it took. The
  * largest of inputs is known once they are lent: then each of their owners may have to run it. */
 static void plan_at(struct txn *txn, struct txn_command *command, uint32_t phase) {
@@ -274,13 +286,18 @@ static void plan_home(struct txn *txn, struct txn_command *command, struct phase
 }
 
 static void plan_on_keys(struct txn *txn, struct txn_command *command, struct phases *phases) {
-    enum command_spread spread = command->set->apart ? command->ref->row->spread : SPREAD_NONE;
+    bool sends = command->ref->row->spread == SPREAD_SEND && command->keys_count > 0;
+    bool divided = command->set->apart || sends;
+    enum command_spread spread = divided ? command->ref->row->spread : SPREAD_NONE;
     bool lends = spread >= SPREAD_AT;
-    command->phase = lends ? phases->next_lend : phases->next;
+    command->phase = sends ? phases->end : lends ? phases->next_lend : phases->next;
     struct division division;
     if (lends) {
         command->spread = spread;
         plan_at(txn, command, command->phase);
+    } else if (sends) {
+        command->spread = spread;
+        plan_send(txn, command, command->phase);
     } else if (spread == SPREAD_EACH) {
         command->spread = spread;
         plan_each(txn, command, STAGE_ASK, command->phase);
@@ -297,8 +314,8 @@ static void plan_on_keys(struct txn *txn, struct txn_command *command, struct ph
     if (txn->blocked != NULL) {
         blocked_plan(txn->blocked, command);
     }
-    phases->next = command->last_phase + (command->spread == SPREAD_AT);
-    phases->next_lend = command->last_phase;
+    phases->next = command->last_phase + (command->spread == SPREAD_AT || sends);
+    phases->next_lend = command->last_phase + sends;
 }
 
 /* A part's tasks stand in the order of commands, so what runs in one phase on one shard runs in

@@ -24,6 +24,7 @@
 #include "base/pqueue.h"
 #include "server/call/call.h"
 #include "server/call/keyset.h"
+#include "server/call/parcel.h"
 #include "server/txn/blocked.h"
 #include "server/txn/txn.h"
 #include "shard/keys/keyspace.h"
@@ -57,6 +58,7 @@ struct txn_task {
     struct call_outcome outcome;
     size_t *element_ends; /* SPREAD_ELEMENTS: where each ends in the reply; else NULL */
     uint32_t merged;      /* elements that were moved to the reply */
+    uint32_t packed;      /* SPREAD_SEND: of its keys */
 };
 
 struct txn_command {
@@ -75,7 +77,10 @@ struct txn_command {
     struct txn_task **tasks; /* by worker, of a plainly divided one: NULL if it has none */
     struct txn_task *first, *last;
     /* SPREAD_AT, _MOVE */
-    struct exec_input *inputs;   /* one for each key, each written by its owner */
+    struct exec_input *inputs; /* one for each key, each written by its owner */
+    /* SPREAD_SEND */
+    struct parcel *parcels;      /* the same */
+    bool sent;                   /* and home has, what it has answered is `outcome` */
     int at;                      /* the worker that runs it; -1 till the inputs are known */
     bool takes;                  /* what it moves is there: its owner lets go of it */
     uint32_t only;               /* SPREAD_FIRST: the first of its keys that has a value (call.h) */
@@ -130,6 +135,7 @@ struct txn_part {
     uint32_t loans;        /* the shard's: values of it that are lent */
     uint64_t hits, misses; /* the shard's: of an eager run */
     struct put_later *put; /* the shard's: what is being done for `next` before all else; or NULL */
+    struct list_node pack; /* the same of parcels: in worker->txns.packs */
 };
 
 enum txn_state {
@@ -140,6 +146,7 @@ enum txn_state {
     STATE_FENCE,
     STATE_PHASE,   /* tasks are away */
     STATE_SCATTER, /* a global command is */
+    STATE_SEND,    /* values are: to another server */
     STATE_LET_GO,  /* all is done, but CLIENT PAUSE does not stand yet: locks go back */
     STATE_STANDS,  /* and what others had begun ends */
     STATE_RELEASE, /* the reply is written; locks are on their way back */
@@ -177,8 +184,11 @@ struct txn {
     struct txn_command *commands;
     uint32_t count, at; /* at: the next command that runs at home */
     uint32_t phase, phases;
-    uint32_t concluded;      /* commands whose phases are all over */
-    struct txn_part **parts; /* by worker, or NULL */
+    uint32_t concluded;         /* commands whose phases are all over */
+    struct txn_command *sender; /* the one that has parcels to be sent, or NULL */
+    struct sending *errand;     /* its, while they are */
+    bool packs;                 /* some command has parcels */
+    struct txn_part **parts;    /* by worker, or NULL */
     unsigned parts_count;
     unsigned open;     /* parts away */
     struct outbuf out; /* what home commands answered */

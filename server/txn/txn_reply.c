@@ -140,6 +140,13 @@ static void merge(struct txn *txn, struct txn_command *command, struct reply *re
         outbuf_move(reply->out, &txn->out, command->outcome.reply_bytes);
         return;
     }
+    if (command->sent) { /* as those did nothing that they say of */
+        for (const struct txn_task *task = command->first; task != NULL; task = task->peer) {
+            command->outcome.ticks += task->outcome.ticks;
+        }
+        outbuf_move(reply->out, &txn->out, command->outcome.reply_bytes);
+        return;
+    }
     const struct txn_task *chosen =
         is_shared_out(command) ? first_with_error(command) : first_with_reply(command);
     if (chosen != NULL) {

@@ -19,6 +19,7 @@ struct txns {
     struct stock stock;
     struct pqueue parts; /* that hold locks here, by the transaction's time */
     struct list puts;    /* large values on their way to keys here: struct put_later */
+    struct list packs;   /* parts that pack values for another server */
     struct list tries;   /* waits that may be over, once CLIENT PAUSE is (blocked.h) */
 };
 

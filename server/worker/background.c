@@ -35,5 +35,5 @@ bool background_is_left(const struct worker *worker) {
     return worker->loop.cron_clients > 0 || !list_empty(&worker->clients.ready) ||
            !list_empty(&worker->jobs) || !list_empty(&worker->batches.cut) ||
            !list_empty(&worker->shard.locks.settled) || !list_empty(&worker->txns.puts) ||
-           !list_empty(&worker->topics.queue);
+           !list_empty(&worker->txns.packs) || !list_empty(&worker->topics.queue);
 }

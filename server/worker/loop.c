@@ -38,6 +38,7 @@
 #include "server/worker/message.h"
 #include "server/worker/park.h"
 #include "server/worker/pausing.h"
+#include "server/worker/peers.h"
 #include "server/worker/pools.h"
 #include "server/worker/shared.h"
 #include "server/worker/totals.h"
@@ -184,6 +185,8 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     topics_init(&worker->topics, server->workers_count);
     pqueue_init(&worker->txns.parts);
     list_init(&worker->txns.puts);
+    list_init(&worker->txns.packs);
+    peers_init(&worker->peers);
     list_init(&worker->txns.tries);
     list_init(&worker->batches.cut);
     worker->slice.ticks = rt_ns_to_ticks(worker->rt, SLICE_NS);
@@ -243,7 +246,9 @@ void worker_free(struct worker *worker) {
     arena_fini(&worker->spare.waste);
     arena_fini(&worker->scratch);
     shard_fini(&worker->shard);
+    peers_stop(worker);
     rt_free(worker->rt);
+    peers_free(worker);
     free(worker);
 }
 
@@ -622,15 +627,17 @@ bool worker_turn(struct worker *worker) {
     batches_go_on(worker);
     worker_slice_begin(worker);
     more |= scatter_run_jobs(worker);
-    more |= txn_run_puts(worker);
+    more |= txn_run_slices(worker);
     if (UNLIKELY(worker->parked.is)) {
         return stand_still(worker);
     }
     worker_slice_begin(worker);
+    int64_t peers_ms = peers_work(worker);
     clients_run_ready(worker);
     worker_slice_begin(worker);
     txn_settle(worker);
     int64_t waiter_ms = end_waits(worker);
+    waiter_ms = peers_ms < waiter_ms ? peers_ms : waiter_ms;
     cron(worker);
     cron_clients(worker);
     int64_t work_ms = background_work(worker); /* what calls cause belongs there: for visitors */
@@ -646,6 +653,7 @@ bool worker_turn(struct worker *worker) {
         worker->stats.longest_turn_ticks = turn_ticks;
     }
     if (worker->loop.stopping) {
+        peers_stop(worker);
         worker->loop.sleep_ns = worker->loop.more ? 0 : STOP_TURN_NS;
         return drain(worker);
     }

@@ -116,6 +116,7 @@ static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *t
         to->keys += keyspace_count(ks, db);
     }
     take_clients(worker, to);
+    to->peers = worker->peers.count;
     to->keyspace_bytes = keyspace_memory(ks);
     to->fixed_bytes = memory_fixed(worker);
     to->pools_bytes = worker_pools_memory(worker);
@@ -217,6 +218,7 @@ void totals_add(struct totals *sum, const struct totals *part) {
     sum->blocked += part->blocked;
     sum->blocked_with_timeout += part->blocked_with_timeout;
     sum->watching += part->watching;
+    sum->peers += part->peers;
     sum->watched_keys += part->watched_keys;
     sum->subscribed += part->subscribed;
     sum->blocking_keys += part->blocking_keys;

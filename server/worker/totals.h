@@ -33,6 +33,7 @@ struct totals {
     struct post_stats post;
     uint64_t mailbox_depth;
     uint64_t connections, blocked, blocked_with_timeout;
+    uint64_t peers;                   /* connections to other servers */
     uint64_t watching;                /* clients that watch keys */
     uint64_t watched_keys;            /* here, none twice */
     uint64_t subscribed;              /* clients */

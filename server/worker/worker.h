@@ -22,6 +22,7 @@
 #include "server/worker/loop_state.h"
 #include "server/worker/parked.h"
 #include "server/worker/pause.h"
+#include "server/worker/peers.h"
 #include "server/worker/spare.h"
 #include "server/worker/stock.h"
 #include "server/worker/view.h"
@@ -59,6 +60,7 @@ struct worker {
     struct list jobs; /* scatter parts that go on in slices */
     struct pause pause;
     struct parked parked;
+    struct peers peers;
     struct spare spare;
     struct effects *effects;   /* effects.h: NULL while nobody wants to know what writes do */
     bool keys_ready;           /* there may be something for who waits for keys (waiters.h) */

@@ -6,15 +6,17 @@ replicas. A case is a name, what is there before, and the commands that are look
 names, so that all cases can run on one server. A command that writes and has no case fails the tests that read this list.
 
 Words: {a} {b} {c} are keys of the case, mostly of different slots. PAST and SOON stand for absolute times in seconds, and
-PASTMS and SOONMS in milliseconds; DUMPED for the dump of a string, DUMPEDHASH for that of a hash; '' for an empty word; WAIT n in place of a command waits that many ms, GONE until a key is deleted. `lazy`: nothing runs
+PASTMS and SOONMS in milliseconds; DUMPED for the dump of a string, DUMPEDHASH for that of a hash; TARGET for the port of a server that says OK to everything, CLOSED for one where nobody is; '' for an empty word; WAIT n in place of a command waits that many ms, GONE until a key is deleted. `lazy`: nothing runs
 out by itself meanwhile. `unlogged`: Valkey logs what changes nothing. `drawn`: what it does is drawn at random.
 out by itself meanwhile. `unlogged`: Valkey logs what changes nothing. `logs_more`: it names fields, too, that are over.
 """
 
+import functools
 import time
 
 import dumps
 from server import wait_for
+from target import Target
 
 SET_AB = ["SET {a} one", "SET {b} two"]
 ZSET = ["ZADD {a} 1 x 2 y 3 z"]
@@ -522,10 +524,21 @@ CASES = [
     case("restore-error", "RESTORE {a} 0 DUMPED", "RESTORE {b} 0 u", before=["SET {a} u"]),
     case("restore-asking", "RESTORE-ASKING {a} 0 DUMPED REPLACE", "RESTORE-ASKING {a} 100000 DUMPED REPLACE"),
     case("multi-restore", "MULTI", "RESTORE {a} 100000 DUMPED", "RESTORE {b} 0 DUMPEDHASH", "EXEC"),
+    case("migrate", "MIGRATE 127.0.0.1 TARGET {a} 0 10000", before=["SET {a} v"]),
+    case("migrate-copy", "MIGRATE 127.0.0.1 TARGET {a} 0 10000 COPY REPLACE", before=["SET {a} v"]),
+    case("migrate-keys", "MIGRATE 127.0.0.1 TARGET '' 0 10000 KEYS {a} {b}", "MIGRATE 127.0.0.1 TARGET '' 0 10000 KEYS {a} {c}", before=["SET {a} v", "SET {b} v"]),
+    case("migrate-missing", "MIGRATE 127.0.0.1 TARGET {a} 0 10000"),
+    case("migrate-closed", "MIGRATE 127.0.0.1 CLOSED {a} 0 10000", before=["SET {a} v"]),
+    case("multi-migrate", "MULTI", "SET {a} v", "MIGRATE 127.0.0.1 TARGET '' 0 10000 KEYS {a} {b}", "SET {a} w", "EXEC", before=["SET {b} v"]),
     case("flushall", "FLUSHALL", before=["SET {a} v", "COPY {a} {b} DB 2"]),
     case("flushall-async", "FLUSHALL ASYNC", "FLUSHALL", before=["SET {a} v"]),
     case("multi-flushall", "MULTI", "SET {a} v", "FLUSHALL", "SET {b} w", "EXEC"),
 ]
+
+
+@functools.cache
+def target():
+    return Target()
 
 
 def words_of(command, name, now=None):
@@ -536,6 +549,7 @@ def words_of(command, name, now=None):
     for word in command.split(" "):
         word = {"SOON": str(int(now) + 1000), "PAST": str(int(now) - 1000)}.get(word, word)
         word = {"SOONMS": str(int(now * 1000) + 1000000), "PASTMS": str(int(now * 1000) - 1000000)}.get(word, word)
+        word = target().port if word == "TARGET" else "1" if word == "CLOSED" else word
         out.append(DUMPS.get(word) or ("" if word == "''" else word.format(**keys)))
     return out
 

@@ -14,6 +14,63 @@ static const struct command_arg dump_args[] = {
     {0},
 };
 
+static const struct command_history migrate_history[] = {
+    {"3.0.0", "Takes `COPY` and `REPLACE`."},
+    {"3.0.6", "Takes `KEYS`."},
+    {"4.0.7", "Takes `AUTH`."},
+    {"6.0.0", "Takes `AUTH2`."},
+    {0},
+};
+
+static const struct command_arg migrate_key_args[] = {
+    {.name = "key", .type = ARG_KEY, .key_spec = 0},
+    {.name = "empty-string", .type = ARG_PURE_TOKEN, .token = ""},
+    {0},
+};
+
+static const struct command_arg migrate_user_args[] = {
+    {.name = "username", .type = ARG_STRING},
+    {.name = "password", .type = ARG_STRING},
+    {0},
+};
+
+static const struct command_arg migrate_auth_args[] = {
+    {.name = "auth", .type = ARG_STRING, .token = "AUTH", .since = "4.0.7", .display = "password"},
+    {.name = "auth2",
+     .type = ARG_BLOCK,
+     .token = "AUTH2",
+     .since = "6.0.0",
+     .args = migrate_user_args},
+    {0},
+};
+
+static const struct command_arg migrate_args[] = {
+    {.name = "host", .type = ARG_STRING},
+    {.name = "port", .type = ARG_INTEGER},
+    {.name = "key-selector", .type = ARG_ONEOF, .args = migrate_key_args},
+    {.name = "destination-db", .type = ARG_INTEGER},
+    {.name = "timeout", .type = ARG_INTEGER},
+    {.name = "copy",
+     .type = ARG_PURE_TOKEN,
+     .flags = ARG_OPTIONAL,
+     .token = "COPY",
+     .since = "3.0.0"},
+    {.name = "replace",
+     .type = ARG_PURE_TOKEN,
+     .flags = ARG_OPTIONAL,
+     .token = "REPLACE",
+     .since = "3.0.0"},
+    {.name = "authentication", .type = ARG_ONEOF, .flags = ARG_OPTIONAL, .args = migrate_auth_args},
+    {.name = "keys",
+     .type = ARG_KEY,
+     .key_spec = 1,
+     .flags = ARG_OPTIONAL | ARG_MULTIPLE,
+     .token = "KEYS",
+     .since = "3.0.6",
+     .display = "key"},
+    {0},
+};
+
 static const struct command_history restore_history[] = {
     {"3.0.0", "Takes `REPLACE`."},
     {"5.0.0", "Takes `ABSTTL`."},
@@ -78,6 +135,36 @@ const struct command commands_persistence[] = {
      .since = "1.0.0",
      .summary = "Tells when the data was saved last, in seconds of unix time.",
      .complexity = "O(1)"},
+    {.name = "migrate",
+     .run = command_migrate,
+     .arity = -6,
+     .flags = CMD_WRITE | CMD_MOVABLE_KEYS,
+     .categories = ACL_KEYSPACE | ACL_DANGEROUS,
+     .place = PLACE_KEY,
+     .spread = SPREAD_SEND,
+     .send = migrate_send,
+     .find_keys = migrate_find_keys,
+     .keys = {{.flags = KEY_RW | KEY_ACCESS | KEY_DELETE,
+               .begin = BEGIN_INDEX,
+               .index = 3,
+               .find = FIND_RANGE,
+               .last = 0,
+               .step = 1},
+              {.flags = KEY_RW | KEY_ACCESS | KEY_DELETE | KEY_INCOMPLETE,
+               .begin = BEGIN_KEYWORD,
+               .keyword = "KEYS",
+               .index = -2,
+               .find = FIND_RANGE,
+               .last = -1,
+               .step = 1}},
+     .logged = LOGGED_STATED,
+     .tips = tips_dump,
+     .group = "generic",
+     .since = "2.6.0",
+     .summary = "Moves keys to another server, where they are before they go here.",
+     .complexity = "O(N) in the size of the values, here and there, and for what goes over the net",
+     .history = migrate_history,
+     .args = migrate_args},
     {.name = "restore",
      .run = command_restore,
      .arity = -4,

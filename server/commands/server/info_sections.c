@@ -329,8 +329,9 @@ static void lines_keys(struct info *info) {
     line_u64(info, "keyspace_misses", t->keyspace.misses);
     line_u64(info, "pubsub_channels", pubsub_channels(info->worker, NULL, NULL, NULL));
     line_u64(info, "pubsub_patterns", pubsub_patterns(info->worker));
-    ZERO(info, "pubsubshard_channels", "latest_fork_usec", "total_forks", "migrate_cached_sockets",
-         "slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses",
+    ZERO(info, "pubsubshard_channels", "latest_fork_usec", "total_forks");
+    line_u64(info, "migrate_cached_sockets", t->peers);
+    ZERO(info, "slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses",
          "active_defrag_key_hits", "active_defrag_key_misses", "total_active_defrag_time",
          "current_active_defrag_time", "tracking_total_keys", "tracking_total_items",
          "tracking_total_prefixes");
