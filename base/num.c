@@ -10,10 +10,36 @@ const char num_digit_pairs[200] = {"00010203040506070809101112131415161718192021
                                    "08182838485868788899091929394959697"
                                    "9899"};
 
+/* 4 to 8 digits, all at once: text in a word, its first byte lowest, filled up with zeros in front.
+ * Two loads that may overlap make it; then neighbours are put together, to numbers of two digits,
+ * of four, of eight. */
+static bool num_parse_word(const char *p, size_t n, uint64_t *ret) {
+    uint32_t first, last;
+    memcpy(&first, p, 4);
+    memcpy(&last, p + n - 4, 4);
+    unsigned empty = (unsigned)(8 - n) * 8;
+    uint64_t word = (uint64_t)last << 32 | (uint64_t)first << empty;
+    word |= UINT64_C(0x30303030) & ((UINT64_C(1) << empty) - 1);
+    uint64_t digits = word - UINT64_C(0x3030303030303030);
+    /* Above '9', or below '0': a high bit, of the byte itself or of the one that it took from. */
+    if (((digits | (digits + UINT64_C(0x7676767676767676)) | word) &
+         UINT64_C(0x8080808080808080))) {
+        return false;
+    }
+    digits = digits * 10 + (digits >> 8);
+    uint64_t even = (digits & UINT64_C(0x000000FF000000FF)) * (100 + (UINT64_C(1000000) << 32));
+    uint64_t odd = (digits >> 16 & UINT64_C(0x000000FF000000FF)) * (1 + (UINT64_C(10000) << 32));
+    *ret = (even + odd) >> 32;
+    return true;
+}
+
 /* 1 to 20 digits without a leading zero. */
 static bool num_parse_digits(const char *p, size_t n, uint64_t *ret) {
     if (n == 0 || n > 20 || (unsigned char)(p[0] - '1') > 8) {
         return false;
+    }
+    if (n >= 4 && n <= 8) {
+        return num_parse_word(p, n, ret);
     }
     size_t safe = n < 18 ? n : 18;
     uint64_t value = 0;

@@ -9,6 +9,7 @@
 #define SHOAL_PROTO_REPLY_H
 
 #include "base/bytes.h"
+#include "base/check.h"
 #include "base/num.h"
 #include "base/outbuf.h"
 
@@ -94,6 +95,41 @@ static inline void reply_bulk(struct reply *r, struct bytes bytes) {
     }
     memcpy(p + header + bytes.len, "\r\n", 2);
     outbuf_commit(r->out, header + bytes.len + 2);
+}
+
+/* Many bulks that follow each other, with nothing between them: room is asked for once for some,
+ * and each is written there and then. The last is in the reply after reply_bulks_end. */
+struct reply_bulks {
+    struct reply *reply;
+    char *begin, *at, *end; /* of the room; NULL at first */
+};
+#define REPLY_BULKS_ROOM 512
+
+static inline void reply_bulks_end(struct reply_bulks *bulks) {
+    if (bulks->at != bulks->begin) {
+        outbuf_commit(bulks->reply->out, (size_t)(bulks->at - bulks->begin));
+    }
+    bulks->begin = bulks->at = bulks->end = NULL;
+}
+
+static inline void reply_bulks_add(struct reply_bulks *bulks, struct bytes bytes) {
+    size_t most = bytes.len + REPLY_HEADER_BYTES + 2;
+    if (UNLIKELY((size_t)(bulks->end - bulks->at) < most)) {
+        reply_bulks_end(bulks);
+        size_t room = most < REPLY_BULKS_ROOM ? REPLY_BULKS_ROOM : most;
+        bulks->begin = bulks->at = outbuf_reserve(bulks->reply->out, room);
+        bulks->end = bulks->at + room;
+    }
+    char *p = bulks->at + reply_put_header(bulks->at, '$', bytes.len);
+    if (bytes.len >= 8 && bytes.len <= 16) { /* as bytes_equal_brief */
+        char *last = p + bytes.len - 8;
+        memcpy(p, bytes.ptr, 8);
+        memcpy(last, bytes.ptr + bytes.len - 8, 8);
+    } else if (bytes.len > 0) {
+        memcpy(p, bytes.ptr, bytes.len);
+    }
+    memcpy(p + bytes.len, "\r\n", 2);
+    bulks->at = p + bytes.len + 2;
 }
 
 static inline void reply_array(struct reply *r, size_t n) {

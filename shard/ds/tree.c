@@ -923,8 +923,10 @@ void tree_iter_init(struct tree_iter *iter, const struct tree *tree, uint64_t ra
     stand_in_leaf(iter, path.leaf, path.index);
 }
 
-/* The next leaf of the walk, or none. */
-static void next_leaf(struct tree_iter *iter) {
+/* The next leaf of the walk, or none. Returns `item`, so that who needs no leaf need not keep it.
+ */
+static __attribute__((noinline)) const struct tree_item *next_leaf(struct tree_iter *iter,
+                                                                   const struct tree_item *item) {
     uint32_t depth = iter->height;
     const struct inner *inner = NULL;
     bool over = true;
@@ -935,7 +937,7 @@ static void next_leaf(struct tree_iter *iter) {
     }
     if (over) {
         iter->leaf = NULL;
-        return;
+        return item;
     }
     iter->indexes[depth] += iter->down ? UINT32_MAX : 1;
     const void *node = inner->branches[iter->indexes[depth]].child;
@@ -947,6 +949,7 @@ static void next_leaf(struct tree_iter *iter) {
     }
     const struct leaf *leaf = node;
     stand_in_leaf(iter, leaf, iter->down ? leaf->count - 1u : 0);
+    return item;
 }
 
 const struct tree_item *tree_iter_next(struct tree_iter *iter) {
@@ -957,8 +960,7 @@ const struct tree_item *tree_iter_next(struct tree_iter *iter) {
     const struct tree_item *item = leaf_item(leaf, iter->index);
     iter->index += iter->down ? UINT32_MAX : 1;
     if (UNLIKELY(iter->index >= leaf->count)) {
-        next_leaf(iter);
-        return item;
+        return next_leaf(iter, item);
     }
     uint32_t ahead = iter->down ? iter->index - (AHEAD - 1) : iter->index + (AHEAD - 1);
     ask_for(leaf, ahead, 1, false);

@@ -238,14 +238,7 @@ void zset_walk_init(struct zset_walk *walk, const struct value *value, uint64_t 
     }
 }
 
-bool zset_walk_next(struct zset_walk *walk, struct zset_item *ret) {
-    if (walk->lp == NULL) {
-        const struct tree_item *item = tree_iter_next(&walk->iter);
-        if (item != NULL) {
-            *ret = (struct zset_item){tree_item_member(item), item->score};
-        }
-        return item != NULL;
-    }
+bool zset_walk_next_packed(struct zset_walk *walk, struct zset_item *ret) {
     size_t at = walk->at;
     if (at == 0) {
         return false;

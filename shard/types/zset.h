@@ -13,6 +13,7 @@
 #ifndef SHOAL_SHARD_TYPES_ZSET_H
 #define SHOAL_SHARD_TYPES_ZSET_H
 
+#include "base/check.h"
 #include "base/num.h"
 #include "shard/ds/listpack.h"
 #include "shard/ds/tree.h"
@@ -71,7 +72,17 @@ struct zset_walk {
 };
 /* Stands at this rank; behind the last (either) there is nothing. */
 void zset_walk_init(struct zset_walk *walk, const struct value *value, uint64_t rank, bool down);
-bool zset_walk_next(struct zset_walk *walk, struct zset_item *ret);
+bool zset_walk_next_packed(struct zset_walk *walk, struct zset_item *ret);
+static inline bool zset_walk_next(struct zset_walk *walk, struct zset_item *ret) {
+    if (UNLIKELY(walk->lp != NULL)) {
+        return zset_walk_next_packed(walk, ret);
+    }
+    const struct tree_item *item = tree_iter_next(&walk->iter);
+    if (item != NULL) {
+        *ret = (struct zset_item){tree_item_member(item), item->score};
+    }
+    return item != NULL;
+}
 
 /* A score as a listpack has it; its text, if it is no whole number, is written to `scratch`
  * (NUM_DOUBLE_BYTES). */

@@ -63,6 +63,32 @@ Test(num, i64_is_strict) {
     cr_assert(!num_parse_i64(bytes_make(NULL, 0), &value));
 }
 
+Test(num, every_byte_of_every_length_counts) {
+    char text[24];
+    for (size_t n = 1; n <= 18; n++) {
+        int64_t expected = 0, value;
+        for (size_t i = 0; i < n; i++) {
+            text[i] = (char)('1' + (i * 7 + n) % 9);
+            expected = expected * 10 + (text[i] - '0');
+        }
+        text[n] = '5'; /* what stands behind it does not matter */
+        cr_assert(num_parse_i64(bytes_make(text, n), &value));
+        cr_assert_eq(value, expected, "%zu digits", n);
+        for (size_t i = 0; i < n; i++) {
+            char was = text[i];
+            for (int c = 0; c < 256; c++) {
+                text[i] = (char)c;
+                bool digit = c >= '0' && c <= '9';
+                bool sign = c == '-' && i == 0 && n > 1;
+                bool zero = c == '0' && i == 0 && n > 1;
+                cr_assert_eq(num_parse_i64(bytes_make(text, n), &value), (digit && !zero) || sign,
+                             "byte %d at %zu of %zu", c, i, n);
+            }
+            text[i] = was;
+        }
+    }
+}
+
 Test(num, u64_takes_what_cursors_take) {
     static const struct {
         const char *text;

@@ -207,6 +207,32 @@ Test(reply, bulks_of_every_size_come_out_whole) {
     outbuf_fini(&fixture.out);
 }
 
+Test(reply, bulks_in_a_row_are_those_one_by_one) {
+    struct fixture one, row;
+    struct reply *each = open_reply(&one, 2), *r = open_reply(&row, 2);
+    size_t max = 2 * OUTBUF_CHUNK_BYTES;
+    char *value = malloc(max);
+    for (size_t i = 0; i < max; i++) {
+        value[i] = (char)(i * 31 + i / 256);
+    }
+    struct reply_bulks bulks = {.reply = r};
+    for (size_t n = 0; n < max; n += n < 64 ? 1 : n / 7) {
+        reply_bulk(each, bytes_make(value + n % 5, n - n % 5));
+        reply_bulks_add(&bulks, bytes_make(value + n % 5, n - n % 5));
+    }
+    reply_bulks_end(&bulks);
+    reply_bulks_end(&bulks); /* nothing is left */
+    cr_assert_eq(one.out.bytes, row.out.bytes);
+    struct text expected = written(&one), text = written(&row);
+    cr_assert_eq(text.len, expected.len);
+    cr_assert_eq(memcmp(text.ptr, expected.ptr, text.len), 0);
+    text_fini(&text);
+    text_fini(&expected);
+    free(value);
+    outbuf_fini(&one.out);
+    outbuf_fini(&row.out);
+}
+
 static void count_release(void *pin) {
     ++*(int *)pin;
 }

@@ -90,11 +90,13 @@ void list_reply_elements(struct reply *reply, const struct value *value, uint64_
                          uint64_t count, bool backward) {
     struct quicklist_iter iter;
     char scratch[NUM_I64_BYTES];
+    struct reply_bulks bulks = {.reply = reply};
     reply_array(reply, count);
     for (list_iter_open(&iter, value, index, backward); count > 0; count--) {
-        reply_bulk(reply, quicklist_iter_text(&iter, scratch));
+        reply_bulks_add(&bulks, quicklist_iter_text(&iter, scratch));
         quicklist_iter_next(&iter);
     }
+    reply_bulks_end(&bulks);
     quicklist_iter_close(&iter);
 }
 

@@ -175,15 +175,22 @@ static void reply_span(struct reply *r, const struct value *value, struct zset_s
     struct zset_walk walk;
     struct zset_item item;
     zset_walk_init(&walk, value, down ? span.end - 1 : span.start, down);
+    if (LIKELY(!with_scores)) {
+        struct reply_bulks bulks = {.reply = r};
+        for (uint64_t i = 0; i < count; i++) {
+            check(zset_walk_next(&walk, &item));
+            reply_bulks_add(&bulks, item.member);
+        }
+        reply_bulks_end(&bulks);
+        return;
+    }
     for (uint64_t i = 0; i < count; i++) {
         check(zset_walk_next(&walk, &item));
-        if (with_scores && r->resp > 2) {
+        if (r->resp > 2) {
             reply_array(r, 2);
         }
         reply_bulk(r, item.member);
-        if (with_scores) {
-            reply_double(r, item.score);
-        }
+        reply_double(r, item.score);
     }
 }
 
