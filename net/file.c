@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -94,6 +95,18 @@ static int close_fd(int fd, int rc) {
     return rc;
 }
 
+static int sync_dir(const char *path) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    /* Some file systems cannot sync a directory and say EINVAL: then there is nothing to wait for.
+     */
+    int rc = fsync(fd) < 0 && errno != EINVAL ? -errno : 0;
+    close(fd);
+    return rc;
+}
+
 static int sync_parent(const char *path) {
     char dir[PATH_MAX];
     const char *slash = strrchr(path, '/');
@@ -103,15 +116,7 @@ static int sync_parent(const char *path) {
     }
     memcpy(dir, path, len);
     memcpy(dir + len, len == 0 ? "." : "", len == 0 ? 2 : 1);
-    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return -errno;
-    }
-    /* Some file systems cannot sync a directory and say EINVAL: then there is nothing to wait for.
-     */
-    int rc = fsync(fd) < 0 && errno != EINVAL ? -errno : 0;
-    close(fd);
-    return rc;
+    return sync_dir(dir);
 }
 
 /* Beside the target, in the same directory, so that the rename stays inside one file system. A file
@@ -236,8 +241,34 @@ static int real_close_data(void *arg, int file, bool sync) {
     return close_fd(file, sync && fsync(file) < 0 ? -errno : 0);
 }
 
+static int real_seek_data(void *arg, int file, uint64_t offset) {
+    return lseek(file, (off_t)offset, SEEK_SET) < 0 ? -errno : 0;
+}
+
 static int real_rename(void *arg, const char *from, const char *to) {
     return rename(from, to) < 0 ? -errno : sync_parent(to);
+}
+
+static int real_make_dir(void *arg, const char *path, mode_t mode) {
+    return mkdir(path, mode) < 0 ? -errno : sync_parent(path);
+}
+
+static int real_sync_dir(void *arg, const char *path) {
+    return sync_dir(path);
+}
+
+static int real_lock_dir(void *arg, const char *path, int *ret_file) {
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+        return -errno;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+        int error = errno;
+        close(fd);
+        return -error;
+    }
+    *ret_file = fd;
+    return 0;
 }
 
 /* ---- Names ---- */
@@ -302,7 +333,11 @@ const struct fs *fs_real(void) {
         .read_data = real_read_data,
         .write_data = real_write_data,
         .close_data = real_close_data,
+        .seek_data = real_seek_data,
         .rename = real_rename,
+        .make_dir = real_make_dir,
+        .sync_dir = real_sync_dir,
+        .lock_dir = real_lock_dir,
         .match = real_match,
         .change_dir = real_change_dir,
         .current_dir = real_current_dir,

@@ -39,8 +39,17 @@ struct fs {
     ssize_t (*read_data)(void *arg, int file, void *buffer, size_t size);
     int (*write_data)(void *arg, int file, struct bytes content); /* all of it */
     int (*close_data)(void *arg, int file, bool sync);
+    /* One that is read goes on from this byte. */
+    int (*seek_data)(void *arg, int file, uint64_t offset);
     /* Gives a file another name, in the place of what has it, and makes that last. */
     int (*rename)(void *arg, const char *from, const char *to);
+    /* A directory of this mode, whose name lasts; -EEXIST if something has it. */
+    int (*make_dir)(void *arg, const char *path, mode_t mode);
+    /* Names of new files in it last from now on. */
+    int (*sync_dir)(void *arg, const char *path);
+    /* Says that this process alone works in a directory, until close_data or its end. -EWOULDBLOCK:
+     * another one does. Nothing is written for that (flock); who does not ask is not kept out. */
+    int (*lock_dir)(void *arg, const char *path, int *ret_file);
     /* Names that match a shell pattern, sorted; NULL-ended array of strings, each and the array to
      * be freed. 0 or -errno. */
     int (*match)(void *arg, const char *pattern, char ***ret_names);

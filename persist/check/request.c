@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Lengths are as Redis and we write them, digits only: an AOF that somebody has written by hand with
+ * anything else is told of.
+ */
+#include "persist/check/request.h"
+
+#include "base/must.h"
+#include "base/num.h"
+
+#include <stdlib.h>
+
+void request_words_fini(struct request_words *words) {
+    free(words->argv);
+    *words = (struct request_words){0};
+}
+
+/* A line of such a type with a number. */
+static enum request_got take_length(struct bytes *in, char type, uint64_t max, uint64_t *ret) {
+    if (in->len == 0) {
+        return REQUEST_SHORT;
+    }
+    if (in->ptr[0] != type) {
+        return REQUEST_BAD;
+    }
+    size_t look = in->len < NUM_I64_BYTES ? in->len : NUM_I64_BYTES;
+    const char *end = memchr(in->ptr, '\r', look);
+    if (end == NULL || end + 1 == in->ptr + in->len) {
+        return end == NULL && look == NUM_I64_BYTES ? REQUEST_BAD : REQUEST_SHORT;
+    }
+    if (end[1] != '\n' ||
+        !num_parse_u64(bytes_make(in->ptr + 1, (size_t)(end - in->ptr - 1)), ret) || *ret > max) {
+        return REQUEST_BAD;
+    }
+    *in = bytes_make(end + 2, in->len - (size_t)(end + 2 - in->ptr));
+    return REQUEST_WHOLE;
+}
+
+static enum request_got take_word(struct bytes *in, struct bytes *ret) {
+    uint64_t length;
+    enum request_got got = take_length(in, '$', INT64_MAX, &length);
+    if (got != REQUEST_WHOLE) {
+        return got;
+    }
+    if (in->len < 2 || length > in->len - 2) {
+        return REQUEST_SHORT;
+    }
+    if (in->ptr[length] != '\r' || in->ptr[length + 1] != '\n') {
+        return REQUEST_BAD;
+    }
+    *ret = bytes_make(in->ptr, (size_t)length);
+    *in = bytes_make(in->ptr + length + 2, in->len - (size_t)length - 2);
+    return REQUEST_WHOLE;
+}
+
+enum request_got request_take(struct bytes *input, struct request_words *ret) {
+    struct bytes in = *input;
+    uint64_t count;
+    ret->argc = 0;
+    enum request_got got = take_length(&in, '*', INT32_MAX, &count);
+    if (got == REQUEST_WHOLE && count == 0) {
+        got = REQUEST_BAD;
+    }
+    for (uint64_t i = 0; got == REQUEST_WHOLE && i < count; i++) {
+        if (ret->argc == ret->room) {
+            ret->room = ret->room ? ret->room * 2 : 16;
+            ret->argv = must_realloc(ret->argv, ret->room * sizeof *ret->argv);
+        }
+        got = take_word(&in, &ret->argv[ret->argc]);
+        ret->argc += got == REQUEST_WHOLE;
+    }
+    if (got == REQUEST_WHOLE) {
+        *input = in;
+    }
+    return got;
+}
+
+bool request_take_db(struct request_words *words, uint32_t *ret_db) {
+    *ret_db = 0;
+    if (words->argc == 0) {
+        return false;
+    }
+    struct bytes first = words->argv[0];
+    if (first.len == 0 || first.ptr[0] != '@') {
+        return true;
+    }
+    uint64_t db;
+    if (!num_parse_u64(bytes_make(first.ptr + 1, first.len - 1), &db) || db == 0 ||
+        db > INT32_MAX || words->argc < 2) {
+        return false;
+    }
+    *ret_db = (uint32_t)db;
+    memmove(words->argv, words->argv + 1, --words->argc * sizeof *words->argv);
+    return true;
+}

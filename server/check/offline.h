@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* offline: keys in memory, and the server's commands to change them, without a server: one shard,
+ * no sockets, no clock of its own. Records of a log run here as they ran.
+ *
+ * Keys past their deadline stay until a record deletes them, whatever the time is.
+ *
+ * Thread: the one that made it.
+ */
+#ifndef SHOAL_SERVER_CHECK_OFFLINE_H
+#define SHOAL_SERVER_CHECK_OFFLINE_H
+
+#include "base/text.h"
+#include "net/file.h"
+#include "persist/check/keys.h"
+
+struct offline;
+
+/* NULL, and why. */
+struct offline *offline_new(const struct fs *fs, struct text *why);
+void offline_free(struct offline *offline);
+
+struct keyspace *offline_keyspace(struct offline *offline);
+const struct value_rules *offline_rules(const struct offline *offline);
+
+/* Puts a key of a snapshot among the others; for struct keys_options, whose `arg` is `offline`. */
+const char *offline_put(void *arg, const struct keys_key *key);
+/* Runs a command at that time. False: it was refused, and *why says how. */
+bool offline_run(struct offline *offline, uint32_t db, const struct bytes *argv, uint32_t argc,
+                 int64_t now_ms, struct text *why);
+
+/* A key as commands that make it, each a RESP request; then it goes. For struct keys_options, whose
+ * `arg` is an offline_shown. */
+struct offline_shown {
+    struct offline *offline;
+    void (*show)(void *arg, uint32_t db, struct bytes request);
+    void *arg;
+};
+const char *offline_show(void *arg, const struct keys_key *key);
+
+#endif
