@@ -317,8 +317,8 @@ static enum lock_answer admit(struct locks *locks, struct lock_request *request)
     if (!request->many) {
         request->number = last_number(locks);
     }
-    if (UNLIKELY(request->own != NULL)) {
-        refuse_earlier(locks, request->own, request->number);
+    for (struct lock_closing *own = request->own; own != NULL; own = own->next) {
+        refuse_earlier(locks, own, request->number);
     }
     return place(locks, request);
 }
@@ -440,10 +440,18 @@ void locks_release(struct locks *locks, struct lock_request *request) {
     locks->requests--;
 }
 
+static bool is_own(const struct lock_request *request, const struct lock_closing *closing) {
+    const struct lock_closing *own = request->own;
+    while (own != NULL && own != closing) {
+        own = own->next;
+    }
+    return own != NULL;
+}
+
 /* It stands in line, but has not got all yet, or has done nothing with it. */
 static void shut_out(struct locks *locks, struct lock_closing *closing,
                      struct lock_request *request) {
-    if (request->passes) {
+    if (request->passes || is_own(request, closing)) {
         return;
     }
     for (uint32_t i = 0; i <= request->count; i++) {
@@ -451,7 +459,7 @@ static void shut_out(struct locks *locks, struct lock_closing *closing,
     }
     locks->requests--;
     if (request->many) {
-        settle(locks, request, LOCK_REFUSED); /* who closes it will have a higher number */
+        settle(locks, request, LOCK_REFUSED); /* the other one has a higher number, or will */
     } else {
         list_push_back(&closing->waiting, &request->node);
     }
@@ -471,11 +479,15 @@ bool locks_is_closed(const struct locks *locks, uint64_t id) {
     return target != NULL && target->closing != NULL;
 }
 
+void lock_closing_init(struct lock_closing *closing) {
+    *closing = (struct lock_closing){0};
+    list_init(&closing->waiting);
+}
+
 void locks_close(struct locks *locks, struct lock_closing *closing, uint64_t id) {
     struct lock_target *target = target_get(locks, id);
-    check(target->closing == NULL);
-    *closing = (struct lock_closing){.target = target};
-    list_init(&closing->waiting);
+    check(target->closing == NULL && closing->target == NULL);
+    closing->target = target; /* its request may have come before */
     target->closing = closing;
     locks->closings++;
     locks->requests++;

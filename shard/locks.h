@@ -61,8 +61,10 @@ struct lock {
     bool granted;
 };
 
-/* A key that is closed. Its owner's memory, lent from locks_close to locks_let_in. */
+/* A key that is closed, or may be. Its owner's memory, lent from the first locks_close, or the
+ * first request that owns it, to the last locks_let_in. */
 struct lock_closing {
+    struct lock_closing *next;  /* another one of the same request, or NULL */
     struct lock_target *target; /* NULL: it is open */
     uint64_t number;     /* the last of the request that it is closed for; 0: it has not come yet */
     struct list waiting; /* requests that are shut out by it */
@@ -74,7 +76,8 @@ struct lock_request {
     bool many; /* part of an operation on several shards */
     bool is_fence;
     struct lock_request *fence; /* that its operation holds here, or NULL */
-    struct lock_closing *own;   /* the key that is closed for this one, which nothing shuts out */
+    struct lock_closing *own;   /* keys that are closed for this one, or will be; or NULL. Nothing
+                                   shuts it out */
     bool passes;                /* it had a fence: it is not refused, and nothing shuts it out */
     struct lock *locks;         /* one for each key, and one for the shard */
     uint32_t count;             /* of keys */
@@ -123,7 +126,9 @@ void locks_release(struct locks *locks, struct lock_request *request);
  * locks_submit, never LOCK_REFUSED. */
 enum lock_answer locks_fence(struct locks *locks, struct lock_request *request);
 
-/* Whoever waits for the key is shut out as well. It is not closed yet. */
+void lock_closing_init(struct lock_closing *closing);
+/* Whoever waits for the key is shut out as well, but for the one that it is closed for. It is not
+ * closed yet. */
 void locks_close(struct locks *locks, struct lock_closing *closing, uint64_t id);
 bool locks_is_closed(const struct locks *locks, uint64_t id);
 /* The key is open again, if it is not yet. Who was shut out stands in line once locks_let_in says

@@ -16,8 +16,9 @@
  * that a transaction is over before it hears of what its wait has come to, from that shard.
  *  3. From the moment at which a shard finds that a transaction must fetch what is there, till it
  * has been in vain or the part is called back, the key is closed (locks.h): who comes later does
- * not get it. While it is, nothing that home waits for may keep the transaction from asking that
- * shard for its locks: see txn.c's schedule_first, and CLIENT PAUSE below.
+ * not get it. So are those of its other keys that get something meanwhile, on any shard. While one
+ * is, nothing that home waits for may keep the transaction from asking that shard for its locks:
+ * see txn.c's schedule_first, and CLIENT PAUSE below.
  */
 #include "server/txn/blocked.h"
 
@@ -34,6 +35,13 @@
 #include <stdlib.h>
 
 #define ARENA_BLOCK_BYTES 512
+
+/* What a shard needs besides its part for one that tries. */
+struct attempt {
+    struct message put_off;
+    struct waiter_part *part;
+    bool is_put_off; /* the shard's: it has opened the keys, and closes none until that is over */
+};
 
 struct blocked {
     struct arena arena;
@@ -52,9 +60,12 @@ struct blocked {
     /* Whose the claim is. */
     struct outbuf reply;
     struct message try;
-    struct lock_closing closing; /* of the key that it tries for: that shard's */
+    /* A shard's, while its part is lent to it. */
+    struct attempt *attempts;      /* by part */
+    struct lock_closing *closings; /* by key; those of one part are linked */
     /* Home's. */
     bool stands, tries, over;
+    bool hurries; /* a shard has asked for a transaction before that of its beginning was over */
     bool put_off; /* it tries once CLIENT PAUSE is over */
     bool served;  /* before its transaction was over */
     int64_t until_ms;
@@ -82,7 +93,6 @@ struct blocked *blocked_new(struct client *client, const struct command_ref *ref
     arena_init(&blocked->arena, ARENA_BLOCK_BYTES);
     outbuf_init(&blocked->reply);
     list_node_init(&blocked->try_node);
-    list_init(&blocked->closing.waiting);
     blocked->client = client;
     blocked->home = client->worker->id;
     blocked->ref = ref;
@@ -131,6 +141,31 @@ static void blocked_free(struct blocked *blocked) {
     }
 }
 
+static struct lock_closing *closing_of(const struct blocked *blocked,
+                                       const struct waiter_key *key) {
+    return &blocked->closings[key - blocked->waiter->parts[0].keys];
+}
+
+static struct attempt *attempt_of(const struct blocked *blocked, const struct waiter_part *part) {
+    return &blocked->attempts[part - blocked->waiter->parts];
+}
+
+static void plan_attempts(struct blocked *blocked, uint32_t keys_count) {
+    struct waiter *waiter = blocked->waiter;
+    blocked->attempts =
+        arena_alloc(&blocked->arena, waiter->parts_count * sizeof *blocked->attempts);
+    blocked->closings = arena_alloc(&blocked->arena, keys_count * sizeof *blocked->closings);
+    for (unsigned i = 0; i < waiter->parts_count; i++) {
+        struct waiter_part *part = &waiter->parts[i];
+        blocked->attempts[i] = (struct attempt){.part = part};
+        for (uint32_t j = part->keys_count; j-- > 0;) {
+            struct lock_closing *closing = closing_of(blocked, &part->keys[j]);
+            lock_closing_init(closing);
+            closing->next = j + 1 < part->keys_count ? closing + 1 : NULL;
+        }
+    }
+}
+
 void blocked_plan(struct blocked *blocked, const struct txn_command *command) {
     if (blocked->tries) {
         return;
@@ -157,6 +192,7 @@ void blocked_plan(struct blocked *blocked, const struct txn_command *command) {
     }
     blocked->waiter = waiter_new(names, count, blocked);
     blocked->client->bytes_away += blocked->waiter->bytes;
+    plan_attempts(blocked, count);
     for (unsigned i = 0; i < blocked->waiter->parts_count; i++) {
         waiter_lend(&blocked->waiter->parts[i]);
     }
@@ -259,12 +295,22 @@ void blocked_begin(struct blocked *blocked, int64_t timeout_ms) {
         blocked->stands = true;
         client_wait_on(client, &wait_keys, blocked->until_ms);
     }
+    if (blocked->hurries) {
+        blocked->hurries = false;
+        list_push_back(&client->worker->txns.tries, &blocked->try_node);
+    }
     if (blocked->served) {
         end_served(blocked);
     } else if (!blocked->stands) {
         forget(client);
     } else if (client->flags & CLIENT_ENDED) {
         client_leave_wait(client);
+    }
+}
+
+void blocked_waits(struct blocked *blocked) {
+    if (blocked->tries) {
+        claim_give_back(&blocked->waiter->claim);
     }
 }
 
@@ -298,7 +344,7 @@ void blocked_served(struct worker *worker, struct message *message) {
     }
 }
 
-/* The part stands first in its line until the transaction is over. */
+/* Nobody is served before it until the transaction is over. */
 static void try(struct blocked *blocked) {
     struct client *client = blocked->client;
     blocked->stands = false;
@@ -313,16 +359,15 @@ static void try(struct blocked *blocked) {
     txn_try(client, blocked, &command);
 }
 
-static struct blocked *blocked_of_try(struct message *message) {
-    return (struct blocked *)((char *)message - offsetof(struct blocked, try));
-}
-
 /* What was begun before a pause and is shut out by the key must not wait for its end. */
 static void put_off(struct worker *worker, struct blocked *blocked) {
     list_push_back(&worker->txns.tries, &blocked->try_node);
     if (!blocked->put_off) {
         blocked->put_off = true;
-        post(worker, blocked->waiter->parts[0].shard, &blocked->try, MESSAGE_WAITER_PUT_OFF);
+        for (unsigned i = 0; i < blocked->waiter->parts_count; i++) {
+            struct attempt *attempt = &blocked->attempts[i];
+            post(worker, attempt->part->shard, &attempt->put_off, MESSAGE_WAITER_PUT_OFF);
+        }
     }
 }
 
@@ -337,9 +382,13 @@ static void try_now(struct worker *worker, struct blocked *blocked) {
 }
 
 void blocked_tries(struct worker *worker, struct message *message) {
-    struct blocked *blocked = blocked_of_try(message);
+    struct blocked *blocked = (struct blocked *)((char *)message - offsetof(struct blocked, try));
     blocked->put_off = false;
-    try_now(worker, blocked);
+    if (blocked->stands || blocked->over) {
+        try_now(worker, blocked);
+    } else { /* the transaction's parts are not all home */
+        blocked->hurries = true;
+    }
 }
 
 void blocked_try_again(struct worker *worker) {
@@ -352,9 +401,13 @@ void blocked_try_again(struct worker *worker) {
     }
 }
 
-struct lock_closing *blocked_closing(struct blocked *blocked, unsigned shard) {
-    bool there = blocked->tries && blocked->waiter->parts[0].shard == shard;
-    return there ? &blocked->closing : NULL;
+struct lock_closing *blocked_closings(struct blocked *blocked, unsigned shard) {
+    struct lock_closing *first = NULL;
+    for (unsigned i = 0; blocked->tries && i < blocked->waiter->parts_count; i++) {
+        const struct waiter_part *part = &blocked->waiter->parts[i];
+        first = part->shard == shard ? closing_of(blocked, part->keys) : first;
+    }
+    return first;
 }
 
 /* ---- A shard ---- */
@@ -363,39 +416,48 @@ static void send_home(struct worker *worker, struct waiter_part *part, enum mess
     post(worker, blocked_of(part)->home, &part->message, kind);
 }
 
-static void open_key(struct worker *worker, struct blocked *blocked) {
-    locks_open(&worker->shard.locks, &blocked->closing);
-    locks_let_in(&worker->shard.locks, &blocked->closing);
+static void open_keys(struct worker *worker, const struct waiter_part *part) {
+    for (uint32_t i = 0; i < part->keys_count; i++) {
+        locks_open(&worker->shard.locks, closing_of(blocked_of(part), &part->keys[i]));
+    }
+}
+
+static void let_in(struct worker *worker, const struct waiter_part *part) {
+    for (uint32_t i = 0; i < part->keys_count; i++) {
+        locks_let_in(&worker->shard.locks, closing_of(blocked_of(part), &part->keys[i]));
+    }
 }
 
 void blocked_put_off(struct worker *worker, struct message *message) {
-    open_key(worker, blocked_of_try(message));
+    struct attempt *attempt =
+        (struct attempt *)((char *)message - offsetof(struct attempt, put_off));
+    attempt->is_put_off = true;
+    open_keys(worker, attempt->part);
+    let_in(worker, attempt->part);
 }
 
 void blocked_join(struct worker *worker, struct blocked *blocked) {
     for (unsigned i = 0; i < blocked->waiter->parts_count; i++) {
         struct waiter_part *part = &blocked->waiter->parts[i];
         if (part->shard == worker->id) {
-            bool tried = part->tries;
+            blocked->attempts[i].is_put_off = false;
             waiters_join(&worker->shard.waiters, part);
             worker->keys_ready = true;
-            if (tried) {
-                open_key(worker, blocked);
-            }
+            open_keys(worker, part);
+            let_in(worker, part);
         }
     }
 }
 
 void blocked_called(struct worker *worker, struct message *message) {
     struct waiter_part *part = WAITER_CALLED(message);
-    struct blocked *blocked = blocked_of(part);
     bool tried = part->tries;
     waiters_leave(&worker->shard.waiters, part);
     worker->keys_ready |= !list_empty(&worker->shard.waiters.ready);
     if (tried) { /* who stands in line goes before those who were shut out */
-        locks_open(&worker->shard.locks, &blocked->closing);
+        open_keys(worker, part);
         blocked_serve(worker, NULL, rt_wall_ms(worker->rt));
-        locks_let_in(&worker->shard.locks, &blocked->closing);
+        let_in(worker, part);
     }
     send_home(worker, part, MESSAGE_WAITER_HOME);
 }
@@ -426,6 +488,28 @@ static bool takes_more(const struct serving *serving, const struct blocked *bloc
                (node_owner(worker->node, key->key.slot) != worker->id || is_locked(serving, key));
     }
     return more;
+}
+
+/* What is served has come by a transaction over shards, which gives its locks back. */
+static const struct txn *filled_by(const struct serving *serving) {
+    const struct lock_request *holds = serving->holds;
+    const struct txn *txn = holds != NULL && holds->many ? txn_part_of_lock(holds)->txn : NULL;
+    return txn != NULL && txn->blocked == NULL ? txn : NULL; /* one that waited fills one key */
+}
+
+/* It may have filled others of its keys, on other shards, too. In Valkey the command runs as a
+ * whole once that is over. */
+static bool came_as_one(const struct serving *serving, const struct blocked *blocked) {
+    const struct txn *txn = filled_by(serving);
+    bool came = false;
+    for (uint32_t i = 0; i < blocked->keys->count && !came; i++) {
+        const struct keyset_key *key = &blocked->keys->list[i];
+        if (key->worker != serving->worker->id) {
+            came = txn == NULL || (txn->parts[key->worker] != NULL &&
+                                   locks_own(&txn->parts[key->worker]->lock, key->key.hash));
+        }
+    }
+    return came;
 }
 
 static const struct keyset_key *waited_key(const struct waiter_key *key) {
@@ -460,7 +544,26 @@ static struct call call_of(const struct serving *serving, const struct waiter_ke
     };
 }
 
-static enum waiter_answer answer(void *arg, const struct waiter_key *key) {
+static bool is_ready(const struct serving *serving, const struct waiter_key *key) {
+    struct caller caller = caller_of(serving, key);
+    struct call what = call_of(serving, key);
+    return !is_locked(serving, waited_key(key)) && call_ready(&caller, &what) == WAITER_SERVES;
+}
+
+/* Others of its keys here have something, too, and it takes from each. One whose keys are all here
+ * looks at all of them anyway. */
+static bool takes_from_others(const struct serving *serving, const struct waiter_key *key) {
+    const struct waiter_part *part = key->part;
+    enum command_spread spread = blocked_of(part)->ref->row->spread;
+    bool each = spread == SPREAD_AT || spread == SPREAD_EACH;
+    bool takes = false;
+    for (uint32_t i = 0; i < part->keys_count && each && part->waiter->parts_count > 1; i++) {
+        takes |= &part->keys[i] != key && is_ready(serving, &part->keys[i]);
+    }
+    return takes;
+}
+
+static enum waiter_answer answer(void *arg, const struct waiter_key *key, bool as_one) {
     const struct serving *serving = arg;
     if (is_locked(serving, waited_key(key))) {
         return WAITER_LATER;
@@ -468,7 +571,10 @@ static enum waiter_answer answer(void *arg, const struct waiter_key *key) {
     struct caller caller = caller_of(serving, key);
     struct call what = call_of(serving, key);
     enum waiter_answer answer = call_ready(&caller, &what);
-    bool more = answer == WAITER_SERVES && takes_more(serving, blocked_of(key->part));
+    const struct blocked *blocked = blocked_of(key->part);
+    bool more = answer == WAITER_SERVES &&
+                (takes_more(serving, blocked) || takes_from_others(serving, key) ||
+                 (as_one && came_as_one(serving, blocked)));
     return more ? WAITER_TRIES : answer;
 }
 
@@ -482,11 +588,8 @@ static uint32_t looks_only_at(const struct serving *serving, const struct waiter
         all = !is_locked(serving, waited_key(&part->keys[i]));
     }
     for (uint32_t i = 0; i < part->keys_count && !all; i++) {
-        struct caller caller = caller_of(serving, &part->keys[i]);
-        struct call what = call_of(serving, &part->keys[i]);
-        if (!is_locked(serving, waited_key(&part->keys[i])) &&
-            call_ready(&caller, &what) == WAITER_SERVES) {
-            return caller.only;
+        if (is_ready(serving, &part->keys[i])) {
+            return waited_key(&part->keys[i])->index;
         }
     }
     return 0;
@@ -496,13 +599,6 @@ static void serve(void *arg, struct waiter_key *key) {
     const struct serving *serving = arg;
     struct worker *worker = serving->worker;
     struct blocked *blocked = blocked_of(key->part);
-    if (key->part->tries) {
-#ifndef SHOAL_UNSAFE_WAITS_TURN /* for the test that users of the simulator notice */
-        locks_close(&worker->shard.locks, &blocked->closing, key->key.hash);
-#endif
-        post(worker, blocked->home, &blocked->try, MESSAGE_WAITER_TRIES);
-        return;
-    }
     struct caller caller = caller_of(serving, key);
     struct call what = call_of(serving, key);
     caller.only = looks_only_at(serving, key);
@@ -513,9 +609,35 @@ static void serve(void *arg, struct waiter_key *key) {
     send_home(worker, key->part, MESSAGE_WAITER_SERVED);
 }
 
+static void begin_to_try(void *arg, struct waiter_key *key) {
+    const struct serving *serving = arg;
+    struct blocked *blocked = blocked_of(key->part);
+    post(serving->worker, blocked->home, &blocked->try, MESSAGE_WAITER_TRIES);
+}
+
+/* Till it is over nobody else comes to the key, but others who only read it. */
+static bool hold(void *arg, struct waiter_key *key) {
+    const struct serving *serving = arg;
+    struct locks *locks = &serving->worker->shard.locks;
+    const struct blocked *blocked = blocked_of(key->part);
+    bool closed = locks_is_closed(locks, key->key.hash); /* for it, or one of the same hash */
+#ifdef SHOAL_UNSAFE_WAITS_TURN /* for the test that users of the simulator notice */
+    closed = true;
+#endif
+    if (!closed && !attempt_of(blocked, key->part)->is_put_off) {
+        locks_close(locks, closing_of(blocked, key), key->key.hash);
+    }
+    return waited_key(key)->exclusive;
+}
+
 void blocked_serve(struct worker *worker, const struct lock_request *holds, int64_t now_ms) {
     struct serving serving = {worker, holds, now_ms};
-    const struct waiters_server server = {&serving, answer, serve};
+    const struct waiters_server server = {.arg = &serving,
+                                          .as_one = filled_by(&serving) != NULL,
+                                          .answer = answer,
+                                          .serve = serve,
+                                          .try = begin_to_try,
+                                          .hold = hold};
     waiters_serve(&worker->shard.waiters, &server);
     worker->keys_ready = !list_empty(&worker->shard.waiters.ready);
 }

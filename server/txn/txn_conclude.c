@@ -66,7 +66,7 @@ static void conclude_command(struct txn *txn, struct txn_command *command) {
         command->at =
             command->spread == SPREAD_FIRST ? first_input(command) : largest_input(command);
     }
-    bool all_wait = true;
+    bool all_wait = true, waited = command->waits;
     for (struct txn_task *task = command->first; task != NULL; task = task->peer) {
         if (task->phase == txn->phase) {
             all_wait &= task->stage == STAGE_ACT && task->outcome.waits;
@@ -76,6 +76,9 @@ static void conclude_command(struct txn *txn, struct txn_command *command) {
         }
     }
     command->waits |= command->spread == SPREAD_EACH && all_wait;
+    if (command->waits && !waited) {
+        blocked_waits(txn->blocked);
+    }
     if (command->spread == SPREAD_SEND && command->phase == txn->phase && !command->denied &&
         command->refusal == NULL) {
         txn->sender = command;

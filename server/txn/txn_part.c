@@ -112,6 +112,7 @@ static void run_task(struct caller *caller, struct txn_part *part, struct txn_ta
         task->outcome.reply_bytes = 0;
     }
     if (task->outcome.waits && task->stage == STAGE_ALL) {
+        blocked_waits(part->txn->blocked);
         blocked_join(worker, part->txn->blocked);
     }
     part->over |= part->out.bytes > part->txn->reply_max;

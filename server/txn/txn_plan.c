@@ -403,7 +403,7 @@ static void plan_locks(struct txn *txn) {
         if (part != NULL) {
             struct lock *memory = arena_alloc(&txn->arena, (part->lock_count + 1) * sizeof *memory);
             lock_request_init(&part->lock, txn->scope, part->lock_keys, part->lock_count, memory);
-            part->lock.own = txn->blocked != NULL ? blocked_closing(txn->blocked, i) : NULL;
+            part->lock.own = txn->blocked != NULL ? blocked_closings(txn->blocked, i) : NULL;
         }
     }
 }

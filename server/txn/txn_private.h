@@ -216,10 +216,13 @@ void txn_try(struct client *client, struct blocked *blocked, const struct txn_co
 /* Once it is known where the keys of its command are: nobody has been told of its wait yet, or it
  * tries, and they are where they were. */
 void blocked_plan(struct blocked *blocked, const struct txn_command *command);
-/* That of the key for which it tries, if that is this shard's; or NULL. */
-struct lock_closing *blocked_closing(struct blocked *blocked, unsigned shard);
+/* If it tries, those of the keys of this shard for which it does; or NULL. */
+struct lock_closing *blocked_closings(struct blocked *blocked, unsigned shard);
 /* The shard: its part stands in line; the locks of its keys are held, or nobody has any. */
 void blocked_join(struct worker *worker, struct blocked *blocked);
+/* It is known that the command waits, before its parts join; and while they do, all its keys are
+ * locked. */
+void blocked_waits(struct blocked *blocked);
 /* The command waits; or it is over, and its reply is written. */
 void blocked_begin(struct blocked *blocked, int64_t timeout_ms);
 void blocked_over(struct blocked *blocked);
@@ -259,6 +262,10 @@ struct txn *txn_take(struct worker *worker);
 void txn_put(struct worker *worker, struct txn *txn);
 
 /* ---- txn_part.c ---- */
+
+static inline const struct txn_part *txn_part_of_lock(const struct lock_request *request) {
+    return (const struct txn_part *)((const char *)request - offsetof(struct txn_part, lock));
+}
 
 /* Does what the part asks, now or when its locks are granted, and hands it back. */
 void txn_part_handle(struct worker *worker, struct txn_part *part);

@@ -15,14 +15,25 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+enum claim_state {
+    CLAIM_FREE,
+    CLAIM_TAKEN, /* for good */
+    CLAIM_TRIED, /* a transaction of home's fetches what is there; if it is in vain, the claim is
+                    free again */
+};
+
 struct claim {
-    atomic_bool claimed;
+    _Atomic(enum claim_state) claimed;
 };
 
 void claim_init(struct claim *claim);
-/* True for one caller: it must end the wait. */
-bool claim_take(struct claim *claim);
-/* Somebody has it. That nobody has may be over before the caller looks again. */
-bool claim_is_taken(const struct claim *claim);
+/* What it was. It is `wanted` now if it was free: the caller, and nobody else, must end the wait,
+ * or have home try to. */
+enum claim_state claim_take(struct claim *claim, enum claim_state wanted);
+/* What it was tried for was not there. Home's, while that transaction has the locks of all keys, so
+ * that no shard asks for it. */
+void claim_give_back(struct claim *claim);
+/* What it is may be over before the caller looks again, but for CLAIM_TAKEN. */
+enum claim_state claim_look(const struct claim *claim);
 
 #endif

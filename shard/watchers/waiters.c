@@ -17,7 +17,8 @@
  *  3. A part that is not lent, or was served, stands in no line.
  *  4. The claim is taken last, when the value is known to serve: who has taken it and does not
  * serve has lost the client.
- *  5. Who tries is all of his wait, stands first of those whose claim is free, and has the claim.
+ *  5. Who tries has the claim; his parts stay in their lines, and where something has come that he
+ * may take nobody behind him is looked at.
  */
 #include "shard/watchers/waiters.h"
 
@@ -34,6 +35,7 @@ struct waiter_line {
     uint32_t db;
     struct bytes name;
     bool serving; /* it goes when that is over, not before */
+    bool as_one;  /* not all were asked since something has come so */
     char text[];  /* of the name */
 };
 
@@ -116,11 +118,11 @@ bool waiter_returned(struct waiter_part *part) {
 }
 
 bool waiter_cancel(struct waiter *waiter) {
-    return claim_take(&waiter->claim);
+    return claim_take(&waiter->claim, CLAIM_TAKEN) == CLAIM_FREE;
 }
 
 struct waiter_part *waiter_call_back(struct waiter *waiter) {
-    check(claim_is_taken(&waiter->claim));
+    check(claim_look(&waiter->claim) != CLAIM_FREE);
     for (unsigned i = 0; i < waiter->parts_count; i++) {
         struct waiter_part *part = &waiter->parts[i];
         if (part->state == PART_LENT) {
@@ -199,12 +201,15 @@ void waiters_fini(struct waiters *waiters) {
 
 static void join_again(struct waiters *waiters, struct waiter_part *part) {
     part->tries = false;
-    claim_init(&part->waiter->claim); /* home waits for the transaction, and nobody else has it */
-    line_note(waiters, part->keys[0].line);
+    for (uint32_t i = 0; i < part->keys_count; i++) {
+        if (part->keys[i].line != NULL) {
+            line_note(waiters, part->keys[i].line);
+        }
+    }
 }
 
 void waiters_join(struct waiters *waiters, struct waiter_part *part) {
-    if (part->tries) {
+    if (part->keys[0].line != NULL) { /* inv. 5 */
         join_again(waiters, part);
         return;
     }
@@ -263,49 +268,76 @@ void waiters_note_database(struct waiters *waiters, uint32_t db) {
     }
 }
 
+/* How the turn of one in a line ends. */
+enum turn {
+    TURN_OVER,
+    TURN_IS_LAST, /* there is nothing for those behind it */
+    TURN_HOLDS,   /* they are asked when it has tried */
+    TURN_LATER,   /* it is asked again, and they behind it */
+};
+
+static enum turn key_holds(struct waiter_key *key, const struct waiters_server *server) {
+    key->part->tries = true;
+    return server->hold(server->arg, key) ? TURN_HOLDS : TURN_OVER;
+}
+
+static enum turn key_serve(struct waiters *waiters, struct waiter_key *key,
+                           const struct waiters_server *server) {
+    struct waiter_part *part = key->part;
+    struct claim *claim = &part->waiter->claim;
+    enum claim_state state = claim_look(claim);
+    if (part->tries || state == CLAIM_TRIED) {
+        return key_holds(key, server);
+    }
+#ifndef SHOAL_UNSAFE_WAITS_CLAIM
+    if (state == CLAIM_TAKEN) {
+        waiters_leave(waiters, part);
+        return TURN_OVER;
+    }
+#endif
+    enum waiter_answer answer = server->answer(server->arg, key, key->line->as_one);
+    if (answer == WAITER_EMPTY || answer == WAITER_LATER) {
+        return answer == WAITER_EMPTY ? TURN_IS_LAST : TURN_LATER;
+    }
+    if (answer == WAITER_PASSES) {
+        return TURN_OVER;
+    }
+    state = claim_take(claim, answer == WAITER_TRIES ? CLAIM_TRIED : CLAIM_TAKEN); /* inv. 4 */
+    bool mine = state == CLAIM_FREE;
+#ifdef SHOAL_UNSAFE_WAITS_CLAIM /* for the test that users of the simulator notice */
+    mine = true;
+#endif
+    if (mine && answer == WAITER_TRIES) {
+        enum turn turn = key_holds(key, server);
+        server->try(server->arg, key);
+        return turn;
+    }
+    if (!mine && state == CLAIM_TRIED) { /* by another shard, just now */
+        return key_holds(key, server);
+    }
+    waiters_leave(waiters, part);
+    if (mine) {
+        server->serve(server->arg, key);
+    }
+    return TURN_OVER;
+}
+
 /* False: it is to be asked again. */
 static bool line_serve(struct waiters *waiters, struct waiter_line *line,
                        const struct waiters_server *server) {
-    enum waiter_answer answer = WAITER_EMPTY;
+    enum turn turn = TURN_OVER;
     line->serving = true;
+    line->as_one |= server->as_one;
     LIST_EACH_SAFE(&line->keys, node) { /* no part stands here twice: the next one stays */
-        struct waiter_key *key = LIST_ENTRY(node, struct waiter_key, node);
-        struct waiter_part *part = key->part;
-        if (part->tries) {
-            answer = WAITER_EMPTY;
+        turn = key_serve(waiters, LIST_ENTRY(node, struct waiter_key, node), server);
+        if (turn != TURN_OVER) {
             break;
-        }
-#ifndef SHOAL_UNSAFE_WAITS_CLAIM
-        if (claim_is_taken(&part->waiter->claim)) {
-            waiters_leave(waiters, part);
-            continue;
-        }
-#endif
-        answer = server->answer(server->arg, key);
-        if (answer == WAITER_EMPTY || answer == WAITER_LATER) {
-            break;
-        }
-        if (answer == WAITER_PASSES) {
-            continue;
-        }
-        bool mine = claim_take(&part->waiter->claim); /* inv. 4 */
-#ifdef SHOAL_UNSAFE_WAITS_CLAIM /* for the test that users of the simulator notice */
-        mine = true;
-#endif
-        if (mine && answer == WAITER_TRIES) {
-            check_slow(part->keys_count == 1 && part->waiter->parts_count == 1);
-            part->tries = true;
-            server->serve(server->arg, key);
-            break;
-        }
-        waiters_leave(waiters, part);
-        if (mine) {
-            server->serve(server->arg, key);
         }
     }
     line->serving = false;
+    line->as_one &= turn == TURN_HOLDS || turn == TURN_LATER;
     line_free_if_empty(waiters, line);
-    return answer != WAITER_LATER; /* else the one that was asked still stands here */
+    return turn != TURN_LATER;
 }
 
 void waiters_serve_ready(struct waiters *waiters, const struct waiters_server *server) {

@@ -17,12 +17,15 @@
  *     shard   waiters_leave: called back, it goes home
  *
  * Who moves what he waits for to a key that is not this shard's, or is locked, cannot be served
- * here alone: his home has it done by a transaction. Until that is over he stands first in line as
- * one who *tries*, and nobody behind him is served:
+ * here alone; nor can one for whom something has come on several shards as one. His home has it
+ * done by a transaction. Until that is over he *tries*: where something comes for him he stays in
+ * line, on every shard, and nobody behind him is served, unless he only reads:
  *
  *     shard   waiters_serve: WAITER_TRIES; its home is told
- *     home    the transaction runs; it has got something: the part is called back
- *     shard   waiters_leave; or the transaction found nothing: waiters_join, where it stood
+ *     others  waiters_serve: the claim says so, no need to ask
+ *     home    the transaction runs; it has got something: the parts are called back
+ *     shards  waiters_leave; or the transaction found nothing: home has given the claim back, and
+ *               waiters_join, where they stood
  *
  * The claim (claim.h) decides between shards, and between them and home. Whoever joins is looked at
  * as if its keys had just got something, so what is there already serves it at once. On several
@@ -69,7 +72,7 @@ struct waiter_part {
     struct waiter *waiter;
     unsigned shard;
     enum part_state state;   /* home's */
-    bool tries;              /* the shard's */
+    bool tries;              /* the shard's: something has come for it here as it tried */
     struct waiter_key *keys; /* in their order in the command */
     uint32_t keys_count;
 };
@@ -121,24 +124,32 @@ enum waiter_answer {
     WAITER_SERVES,
     WAITER_PASSES, /* not what this one waits for: the next may be served */
     WAITER_EMPTY,  /* nothing for anybody */
-    WAITER_TRIES,  /* it takes more than this shard to serve it: `serve` tells its home */
+    WAITER_TRIES,  /* it takes more than this shard to serve it: its home is told */
     WAITER_LATER,  /* a transaction has its lock: what it does to the key must not be seen yet */
 };
 
 struct waiters_server {
     void *arg;
-    enum waiter_answer (*answer)(void *arg, const struct waiter_key *key);
+    bool as_one; /* what is served has come on several shards as one, or may have */
+    /* `as_one`: that is so of what this key has, or was when it was served last: who is behind one
+     * that tries is asked when that is over. */
+    enum waiter_answer (*answer)(void *arg, const struct waiter_key *key, bool as_one);
     /* This one is served, and no other will: gives it what the key has and sends its part home. It
-     * stands in no line any more, if it does not try (part->tries). May note keys. */
+     * stands in no line any more. May note keys. */
     void (*serve)(void *arg, struct waiter_key *key);
+    /* The same for one that tries: its home is to begin (once for each claim). */
+    void (*try)(void *arg, struct waiter_key *key);
+    /* This key may have something for one that tries. True: nobody behind it is to have it before;
+     * it would leave less of it. */
+    bool (*hold)(void *arg, struct waiter_key *key);
 };
 
 void waiters_init(struct waiters *waiters);
 /* Nobody may stand there. */
 void waiters_fini(struct waiters *waiters);
 
-/* A part has arrived: it stands at the end of the lines of its keys, which are noted. One that has
- * tried in vain, of a wait with this one key, stays where it is. */
+/* A part has arrived: it stands at the end of the lines of its keys, which are noted. One of a wait
+ * that has tried in vain stays where it is. */
 void waiters_join(struct waiters *waiters, struct waiter_part *part);
 /* It was called back, and goes home: it stands in no line any more. */
 void waiters_leave(struct waiters *waiters, struct waiter_part *part);

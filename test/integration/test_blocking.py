@@ -298,9 +298,8 @@ def test_exec_fills_keys_on_many_shards(many):
     assert a.do("EXEC") == [2] * len(KEYS)
     for key, c in zip(KEYS, waiting):
         assert c.read() == [key.encode(), key.encode()]
-    key, element = everywhere.read()
-    assert element == b"second"
-    assert sorted(a.do("LLEN", other) for other in KEYS) == [0] + [1] * (len(KEYS) - 1)
+    assert everywhere.read() == [KEYS[0].encode(), b"second"]
+    assert [a.do("LLEN", key) for key in KEYS] == [0] + [1] * (len(KEYS) - 1)
 
 
 def test_served_as_if_it_came_now(many):
@@ -313,6 +312,33 @@ def test_served_as_if_it_came_now(many):
     a.do("RPUSH", "{t}1", "x1")
     a.do("EXEC")
     assert b.read() == [b"{t}1", b"x1"]
+
+
+POPS = {
+    "RPUSH": ["BLPOP", "BRPOP", "BLMPOP"],
+    "ZADD": ["BZPOPMIN", "BZPOPMAX", "BZMPOP"],
+}
+
+
+def pop_of(command, keys):
+    if "MPOP" in command:
+        return [command, "0", str(len(keys)), *keys, "LEFT" if command == "BLMPOP" else "MIN"]
+    return [command, *keys, "0"]
+
+
+@pytest.mark.parametrize("fill, command", [(fill, command) for fill in POPS for command in POPS[fill]])
+def test_of_what_came_as_one_the_first_key_serves_the_first(many, fill, command):
+    """On however many shards; and each who waits gets one, in the order of coming."""
+    a, more = many
+    waiting = [more() for _ in KEYS]
+    for c in waiting:
+        block(c, a, *pop_of(command, KEYS))
+    a.do("MULTI")
+    for key in KEYS[::-1]:
+        a.do(fill, key, *["1"] * (fill == "ZADD"), key)
+    a.do("EXEC")
+    assert [c.read()[0] for c in waiting] == [key.encode() for key in KEYS]
+    assert a.do("DBSIZE") == 0
 
 
 @pytest.mark.parametrize("fill", [

@@ -203,3 +203,85 @@ def test_history_never_waits(many):
     a, _ = many
     a.do("XGROUP", "CREATE", "s", "g", "0", "MKSTREAM")
     assert a.do("XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", "s", "0") == [[b"s", []]]
+
+
+def fill_all(c, keys, id="1-1"):
+    """As one: who waits for several of them sees all."""
+    c.do("MULTI")
+    for key in keys:
+        c.do("XADD", key, id, "f", key)
+    assert c.do("EXEC") == [id.encode()] * len(keys)
+
+
+def of_each(keys, id="1-1"):
+    return [[key.encode(), [entry(id, "f", key)]] for key in keys]
+
+
+@pytest.mark.parametrize("filled", [KEYS[:2], KEYS[1:4], KEYS[::-1], KEYS])
+def test_a_reader_sees_all_that_came_as_one(many, filled):
+    """And nothing of what came later."""
+    a, more = many
+    readers = [more() for _ in range(3)]
+    for c in readers:
+        block(c, a, "XREAD", "BLOCK", "0", "STREAMS", *KEYS, *["$"] * len(KEYS))
+    fill_all(a, filled)
+    for key in filled:
+        a.do("XADD", key, "2-1", "later", "v")
+    for c in readers:
+        assert c.read() == of_each([key for key in KEYS if key in filled])
+
+
+@pytest.mark.parametrize("filled", [KEYS[:2], KEYS[1:4], KEYS[::-1], KEYS])
+def test_of_a_group_one_gets_all_that_came_as_one(many, filled):
+    a, more = many
+    for key in KEYS:
+        a.do("XGROUP", "CREATE", key, "g", "$", "MKSTREAM")
+    first, second = more(), more()
+    for c, name in ((first, "first"), (second, "second")):
+        block(c, a, "XREADGROUP", "GROUP", "g", name, "BLOCK", "0", "STREAMS", *KEYS, *[">"] * len(KEYS))
+    fill_all(a, filled)
+    a.do("XADD", filled[-1], "2-1", "f", "later")
+    assert first.read() == of_each([key for key in KEYS if key in filled])
+    assert second.read() == answer(filled[-1], entry("2-1", "f", "later"))
+    for key in KEYS:
+        pending = [b"first"] * (key in filled) + [b"second"] * (key == filled[-1])
+        assert [p[1] for p in a.do("XPENDING", key, "g", "-", "+", "10")] == pending
+
+
+def test_of_groups_that_go_as_one_the_first_is_told(many):
+    a, more = many
+    for key in KEYS:
+        a.do("XGROUP", "CREATE", key, "g", "$", "MKSTREAM")
+    b = more()
+    block(b, a, "XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", *KEYS, *[">"] * len(KEYS))
+    a.do("DEL", *KEYS[::-1])
+    assert str(b.read()).startswith("NOGROUP No such key '%s'" % KEYS[0])
+
+
+def test_a_reader_sees_all_of_a_database_that_is_swapped_in(many):
+    a, more = many
+    a.do("SELECT", "1")
+    for key in KEYS[3:9]:
+        a.do("XADD", key, "1-1", "f", key)
+    a.do("SELECT", "0")
+    b = more()
+    block(b, a, "XREAD", "BLOCK", "0", "STREAMS", *KEYS, *["0"] * len(KEYS))
+    a.do("SWAPDB", "0", "1")
+    assert b.read() == of_each(KEYS[3:9])
+
+
+def test_who_is_too_late_for_what_came_as_one_waits_on(many):
+    """FLUSHALL may come before the readers have it from all shards: then they have the next."""
+    a, more = many
+    readers = [more() for _ in range(3)]
+    for _ in range(10):
+        for c in readers:
+            block(c, a, "XREAD", "BLOCK", "0", "STREAMS", *KEYS, *["$"] * len(KEYS))
+        words = [["MULTI"], *[["XADD", key, "1-1", "f", key] for key in KEYS], ["EXEC"], ["FLUSHALL"]]
+        a.send(b"".join(encode(*command) for command in words))
+        for _ in words:
+            a.read()
+        fill_all(a, KEYS[3:6], "2-1")
+        for c in readers:
+            assert c.read() in (of_each(KEYS), of_each(KEYS[3:6], "2-1"))
+        a.do("FLUSHALL")

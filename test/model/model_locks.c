@@ -612,6 +612,7 @@ static void close_key(struct model *m) {
         return;
     }
     reference_close(m, closing, key);
+    lock_closing_init(&closing->real);
     locks_close(&m->locks, &closing->real, m->ids[key]);
     m->shut_out += closing->shut_count;
 }

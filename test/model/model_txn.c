@@ -306,7 +306,7 @@ static void world_init(struct world *world, const struct scenario *scenario) {
             text += length + (text[length] == ' ');
         }
         client->last = (uint8_t)world->ops_count;
-        list_init(&client->closing.waiting);
+        lock_closing_init(&client->closing);
         for (unsigned s = 0; s < scenario->shards; s++) {
             struct link *link = &client->links[s];
             link->asks[0].client = link->asks[1].client = link->fence.client = (uint8_t)c;

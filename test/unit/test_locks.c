@@ -758,6 +758,7 @@ static enum lock_answer ask_own(struct locks *locks, struct asker *asker, uint64
 Test(locks, a_closed_key_blocks_all_and_others_do_not) {
     struct locks locks;
     struct lock_closing closing;
+    lock_closing_init(&closing);
     locks_init(&locks);
     close_key(&locks, &closing, 'a');
     cr_assert_neq(locks.requests, 0);
@@ -773,6 +774,7 @@ Test(locks, a_closed_key_blocks_all_and_others_do_not) {
 Test(locks, who_asks_for_a_closed_key_comes_after_the_one_for_whom_it_is_closed) {
     struct locks locks;
     struct lock_closing closing;
+    lock_closing_init(&closing);
     struct asker own, later, alone;
     locks_init(&locks);
     close_key(&locks, &closing, 'a');
@@ -798,6 +800,7 @@ Test(locks, who_asks_for_a_closed_key_comes_after_the_one_for_whom_it_is_closed)
 Test(locks, who_is_shut_out_is_refused_by_a_higher_number) {
     struct locks locks;
     struct lock_closing closing;
+    lock_closing_init(&closing);
     struct asker own, before, after;
     locks_init(&locks);
     close_key(&locks, &closing, 'a');
@@ -818,6 +821,7 @@ Test(locks, who_is_shut_out_is_refused_by_a_higher_number) {
 Test(locks, who_is_shut_out_is_refused_by_one_who_is_behind_a_higher_number) {
     struct locks locks;
     struct lock_closing closing;
+    lock_closing_init(&closing);
     struct asker own, last, before;
     locks_init(&locks);
     close_key(&locks, &closing, 'a');
@@ -840,6 +844,7 @@ Test(locks, who_is_shut_out_is_refused_by_one_who_is_behind_a_higher_number) {
 Test(locks, who_waits_for_a_key_as_it_is_closed_is_shut_out) {
     struct locks locks;
     struct lock_closing closing;
+    lock_closing_init(&closing);
     struct asker holder, many, alone, other;
     locks_init(&locks);
     cr_assert_eq(ask(&locks, &holder, 1, "A"), LOCK_GRANTED);
@@ -865,6 +870,7 @@ Test(locks, who_waits_for_a_key_as_it_is_closed_is_shut_out) {
 Test(locks, who_has_been_granted_a_key_and_not_used_it_gives_way) {
     struct locks locks;
     struct lock_closing closing;
+    lock_closing_init(&closing);
     struct asker holder, alone, many;
     locks_init(&locks);
     cr_assert_eq(ask(&locks, &holder, 1, "A"), LOCK_GRANTED);
@@ -898,6 +904,7 @@ Test(locks, who_has_been_granted_a_key_and_not_used_it_gives_way) {
 Test(locks, who_has_a_fence_is_not_shut_out) {
     struct locks locks;
     struct lock_closing closing;
+    lock_closing_init(&closing);
     struct asker fenced, fence = {0};
     locks_init(&locks);
     close_key(&locks, &closing, 'a');
@@ -914,6 +921,8 @@ Test(locks, who_has_a_fence_is_not_shut_out) {
 Test(locks, those_for_whom_keys_are_closed_do_not_wait_for_each_other) {
     struct locks locks;
     struct lock_closing a, b;
+    lock_closing_init(&a);
+    lock_closing_init(&b);
     struct asker to, fro;
     locks_init(&locks);
     close_key(&locks, &a, 'a');
@@ -926,5 +935,32 @@ Test(locks, those_for_whom_keys_are_closed_do_not_wait_for_each_other) {
     release(&locks, &fro);
     open_key(&locks, &a);
     open_key(&locks, &b);
+    locks_fini(&locks);
+}
+
+/* It has keys that are closed on several shards: on one of them it may stand in line already. */
+Test(locks, a_key_may_be_closed_for_one_who_is_in_line) {
+    struct locks locks;
+    struct lock_closing first, second;
+    struct asker holder, own, later, earlier;
+    locks_init(&locks);
+    lock_closing_init(&first);
+    lock_closing_init(&second);
+    first.next = &second;
+    cr_assert_eq(ask(&locks, &holder, 1, "AB"), LOCK_GRANTED);
+    cr_assert_eq(ask_own(&locks, &own, 5, "AB", &first), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &later, 6, "B"), LOCK_WAITS);
+    close_key(&locks, &second, 'b');
+    assert_settles(&locks, &later, LOCK_REFUSED);
+    cr_assert_eq(ask(&locks, &earlier, 3, "B"), LOCK_REFUSED, "its number is known");
+    cr_assert_eq(ask(&locks, &later, 7, "B"), LOCK_WAITS);
+    release(&locks, &holder);
+    assert_settles(&locks, &own, LOCK_GRANTED);
+    assert_nothing_settles(&locks);
+    release(&locks, &own);
+    open_key(&locks, &first);
+    open_key(&locks, &second);
+    assert_settles(&locks, &later, LOCK_GRANTED);
+    release(&locks, &later);
     locks_fini(&locks);
 }

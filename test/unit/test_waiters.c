@@ -17,6 +17,7 @@ static int moves_to;     /* a key that gets what was taken, or -1 */
 static int locked;       /* a key that a transaction has locked, or -1 */
 static unsigned stuck;   /* bits of waits that would move to a key that a transaction has locked */
 static unsigned tries;   /* bits of waits that take more than this shard */
+static unsigned reads;   /* bits of waits that leave all as it is */
 static bool raced;       /* another thread claims the first wait after it was looked at */
 
 static struct key key_of(unsigned n) {
@@ -34,7 +35,7 @@ static void note(unsigned n, int count) {
     waiters_note(&waiters, 0, &key);
 }
 
-static enum waiter_answer answer(void *arg, const struct waiter_key *key) {
+static enum waiter_answer answer(void *arg, const struct waiter_key *key, bool as_one) {
     if ((int)number(key) == locked || stuck & 1u << (uintptr_t)key->part->waiter->arg) {
         return WAITER_LATER;
     }
@@ -51,12 +52,8 @@ static enum waiter_answer answer(void *arg, const struct waiter_key *key) {
 static void serve(void *arg, struct waiter_key *key) {
     struct waiter *waiter = key->part->waiter;
     char word[8];
-    snprintf(word, sizeof(word), "%u%c%s ", (unsigned)(uintptr_t)waiter->arg, key->key.name.ptr[0],
-             key->part->tries ? "?" : "");
+    snprintf(word, sizeof(word), "%u%c ", (unsigned)(uintptr_t)waiter->arg, key->key.name.ptr[0]);
     strcat(served, word);
-    if (key->part->tries) {
-        return;
-    }
     values[number(key)]--;
     if (moves_to >= 0) {
         note((unsigned)moves_to, 1);
@@ -66,14 +63,28 @@ static void serve(void *arg, struct waiter_key *key) {
     }
 }
 
+static void try(void *arg, struct waiter_key *key) {
+    char word[8];
+    cr_assert(key->part->tries);
+    snprintf(word, sizeof(word), "%u%c? ", (unsigned)(uintptr_t)key->part->waiter->arg,
+             key->key.name.ptr[0]);
+    strcat(served, word);
+}
+
+static bool hold(void *arg, struct waiter_key *key) {
+    return !(reads & 1u << (uintptr_t)key->part->waiter->arg);
+}
+
 static void run(void) {
-    waiters_serve(&waiters, &(struct waiters_server){.answer = answer, .serve = serve});
+    const struct waiters_server server = {
+        .answer = answer, .serve = serve, .try = try, .hold = hold};
+    waiters_serve(&waiters, &server);
 }
 
 static void start(void) {
     waiters_init(&waiters);
     memset(values, 0, sizeof(values));
-    passes = stuck = tries = 0;
+    passes = stuck = tries = reads = 0;
     served[0] = 0;
     moves_to = locked = -1;
     raced = false;
@@ -275,7 +286,7 @@ Test(waiters, a_wait_that_was_cancelled_is_passed_over_before_it_has_left) {
 Test(waiters, a_wait_that_another_shard_serves_is_passed_over) {
     struct waiter *first = join(1, "aB");
     join(2, "a");
-    cr_assert(claim_take(&first->claim)); /* the other shard */
+    cr_assert_eq(claim_take(&first->claim, CLAIM_TAKEN), CLAIM_FREE); /* the other shard */
     note(0, 1);
     run();
     cr_assert_str_eq(served, "2a ");
@@ -401,12 +412,14 @@ Test(waiters, who_tries_in_vain_stands_where_it_stood_and_may_try_again) {
     note(0, 1);
     run();
     values[0] = 0; /* somebody else was faster */
+    claim_give_back(&first->claim);
     waiters_join(&waiters, &first->parts[0]);
     run();
     cr_assert_str_eq(served, "1a? ");
     note(0, 1);
     run();
     cr_assert_str_eq(served, "1a? 1a? ");
+    claim_give_back(&first->claim);
     waiters_join(&waiters, &first->parts[0]);
     values[0] = 0;
     run();
@@ -429,6 +442,44 @@ Test(waiters, who_tries_does_not_hold_up_other_keys) {
     cr_assert_str_eq(served, "1a? 2b ");
     call_back(first);
     values[0] = 0;
+    run();
+    nobody_is_left();
+}
+
+Test(waiters, who_tries_at_another_shard_holds_keys_here_when_they_get_something) {
+    struct waiter *first = join(1, "abC");
+    join(2, "ab");
+    join(3, "b");
+    cr_assert_eq(claim_take(&first->claim, CLAIM_TRIED), CLAIM_FREE); /* the other shard */
+    cr_assert_not(first->parts[0].tries);
+    note(1, 2);
+    run();
+    cr_assert(first->parts[0].tries);
+    cr_assert_str_eq(served, "");
+    claim_give_back(&first->claim); /* it was in vain: it stands where it stood */
+    waiters_join(&waiters, &first->parts[0]);
+    run();
+    cr_assert_str_eq(served, "1b 2b ");
+    struct waiter_part *part = waiter_call_back(first);
+    cr_assert_eq(part, &first->parts[1]);
+    cr_assert(waiter_returned(part));
+    waiter_free(first);
+    note(1, 1);
+    run();
+    cr_assert_str_eq(served, "1b 2b 3b ");
+    nobody_is_left();
+}
+
+Test(waiters, behind_one_that_reads_others_are_asked_at_once) {
+    tries = 1u << 1 | 1u << 2;
+    reads = 1u << 1 | 1u << 2;
+    struct waiter *first = join(1, "a"), *second = join(2, "a");
+    join(3, "a");
+    note(0, 1);
+    run();
+    cr_assert_str_eq(served, "1a? 2a? 3a ");
+    call_back(first);
+    call_back(second);
     run();
     nobody_is_left();
 }
