@@ -16,6 +16,7 @@
 #include "server/call/command_table.h"
 
 struct client;
+struct effects_saying;
 struct keyset;
 struct large;
 struct lock_request;
@@ -38,6 +39,7 @@ struct put_later {
     struct list_node node; /* of worker->txns.puts */
     struct txn_part *part; /* whose it is, and who frees it */
     struct value_copy copy;
+    struct effects_saying *saying; /* of the copy, when it is whole; or NULL */
     struct key key;
     uint32_t db;
     bool is_here; /* the value it is a copy of is the same shard's, and lent for it */

@@ -13,10 +13,10 @@
 #include "base/must.h"
 #include "base/num.h"
 #include "base/text.h"
-#include "server/call/stream_commands.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
 #include "shard/memory/blob.h"
+#include "shard/types/stream.h"
 #include "shard/types/string.h"
 
 #include <assert.h>
@@ -181,40 +181,94 @@ static void stream_command(void *arg, const struct bytes *argv, uint32_t argc) {
     effects_add(c->worker, c->origin, c->db, argv, argc);
 }
 
-static void add_elements(struct collection *c, const struct value *value, struct bytes name) {
-    static const char *const adds[TYPE_COUNT] = {
-        [TYPE_LIST] = "RPUSH", [TYPE_SET] = "SADD", [TYPE_ZSET] = "ZADD", [TYPE_HASH] = "HSET"};
-    check(adds[value->type] != NULL);
-    c->argv[0] = bytes_of_text(adds[value->type]);
-    c->argv[1] = name;
-    c->argc = 2;
-    const struct form *form = forms_find(&value_forms, value);
-    uint64_t cursor = 0;
-    do {
-        cursor = form->walk(value, cursor, ELEMENTS_MAX, collection_element, c);
-    } while (cursor != 0);
-    collection_flush(c);
+static void say_elements(struct collection *c, struct effects_saying *saying) {
+    const struct form *form = forms_find(&value_forms, &saying->value);
+    saying->cursor =
+        form->walk(&saying->value, saying->cursor, ELEMENTS_MAX, collection_element, c);
+    saying->stage += saying->cursor == 0;
 }
 
-/* What is there goes, and all elements are added. */
-static void add_collection(struct worker *worker, struct effects_origin origin, uint32_t db,
-                           struct bytes name, const struct entry *entry) {
+static void say_stream(struct collection *c, struct effects_saying *saying) {
+    struct stream_saying *stream = &saying->stream;
+    if (stream->stream == NULL) {
+        *stream = (struct stream_saying){
+            .stream = stream_of(&saying->value), .name = saying->name, .say = stream_command};
+    }
+    stream->arg = c;
+    saying->stage += stream_say_some(stream, ELEMENTS_MAX);
+}
+
+static void say_deadline(const struct collection *c, const struct effects_saying *saying) {
+    if (saying->expires_at != NO_EXPIRY) {
+        char when[NUM_I64_BYTES];
+        struct bytes at = bytes_make(when, num_format_i64(when, saying->expires_at));
+        const struct bytes argv[] = {BYTES("PEXPIREAT"), saying->name, at};
+        effects_add(c->worker, c->origin, c->db, argv, 3);
+    }
+}
+
+/* What is there goes, all elements are added, and the key has its deadline. */
+static void say_step(struct collection *c, struct effects_saying *saying) {
+    switch (saying->stage) {
+    case SAYING_BEGINS:
+        effects_add(c->worker, c->origin, c->db, (const struct bytes[]){BYTES("DEL"), saying->name},
+                    2);
+        saying->stage = SAYING_ELEMENTS;
+        return;
+    case SAYING_ELEMENTS:
+        if (c->type == TYPE_STREAM) {
+            say_stream(c, saying);
+        } else {
+            say_elements(c, saying);
+        }
+        return;
+    case SAYING_DEADLINE:
+        collection_flush(c);
+        say_deadline(c, saying);
+        saying->stage = SAYING_OVER;
+        return;
+    case SAYING_OVER:
+        return;
+    }
+}
+
+static const char *const adds[TYPE_COUNT] = {
+    [TYPE_LIST] = "RPUSH", [TYPE_SET] = "SADD",    [TYPE_ZSET] = "ZADD",
+    [TYPE_HASH] = "HSET",  [TYPE_STREAM] = "XADD",
+};
+
+bool effects_say_some(struct worker *worker, struct effects_saying *saying, size_t bytes) {
+    const struct effects *effects = worker->effects;
+    if (effects == NULL || !effects->records[EFFECTS_COMMANDS].wanted) {
+        return true;
+    }
+    if (saying->wants != worker->effects_wants) { /* what was said of it is not known any more */
+        saying->wants = worker->effects_wants;
+        saying->stage = SAYING_BEGINS;
+        saying->cursor = 0;
+        saying->stream = (struct stream_saying){0};
+    }
     struct arena arena;
     arena_init(&arena, 4096);
-    struct value value = entry_value_of(entry);
-    struct collection c = {worker, origin, db, entry_type(entry), .arena = &arena};
-    effects_add(worker, origin, db, (const struct bytes[]){BYTES("DEL"), name}, 2);
-    if (value.type == TYPE_STREAM) {
-        stream_commands(stream_of(&value), name, stream_command, &c);
-    } else {
-        add_elements(&c, &value, name);
-    }
-    if (entry_expires_at(entry) != NO_EXPIRY) {
-        char when[NUM_I64_BYTES];
-        struct bytes at = bytes_make(when, num_format_i64(when, entry_expires_at(entry)));
-        effects_add(worker, origin, db, (const struct bytes[]){BYTES("PEXPIREAT"), name, at}, 3);
-    }
+    enum value_type type = saying->value.type;
+    check(adds[type] != NULL);
+    struct collection c = {
+        .worker = worker,
+        .origin = saying->origin,
+        .db = saying->db,
+        .type = type,
+        .argv = {bytes_of_text(adds[type]), saying->name},
+        .argc = 2,
+        .arena = &arena,
+    };
+    const struct text *text = &effects->records[EFFECTS_COMMANDS].text;
+    size_t before = text->len;
+    do {
+        say_step(&c, saying);
+    } while (saying->stage != SAYING_OVER && text->len - before < bytes);
+    collection_flush(&c);
     arena_fini(&arena);
+    return saying->stage == SAYING_OVER;
 }
 
 void effects_add_key(struct worker *worker, struct effects_origin origin, uint32_t db,
@@ -228,9 +282,16 @@ void effects_add_key(struct worker *worker, struct effects_origin origin, uint32
     }
     if (entry_type(entry) == TYPE_STRING) {
         add_string(worker, origin, db, name, entry);
-    } else {
-        add_collection(worker, origin, db, name, entry);
+        return;
     }
+    struct effects_saying saying = {
+        .origin = origin,
+        .value = entry_value_of(entry),
+        .name = name,
+        .db = db,
+        .expires_at = entry_expires_at(entry),
+    };
+    effects_say_some(worker, &saying, SIZE_MAX);
 }
 
 /* ---- Transactions ---- */
@@ -470,6 +531,7 @@ void effects_want(struct worker *worker, enum effects_kind kind, bool wanted) {
             records_init(&worker->effects->records[i], false);
         }
     }
+    worker->effects_wants++;
     struct effects *effects = worker->effects;
     check(effects->depth == 0);
     records_fini(&effects->records[kind]);

@@ -23,6 +23,7 @@
 
 #include "base/check.h"
 #include "server/call/call.h"
+#include "server/call/stream_commands.h"
 
 struct blob;
 struct key_news;
@@ -83,6 +84,24 @@ void effects_add(struct worker *worker, struct effects_origin origin, uint32_t d
 /* The key has this value and deadline now, or (NULL) nothing. */
 void effects_add_key(struct worker *worker, struct effects_origin origin, uint32_t db,
                      struct bytes name, const struct entry *entry);
+
+/* The same of a value that is large, and of which the key gets a copy when all is said: what was
+ * there must not run out after this has begun (keyspace_bury). */
+enum saying_stage { SAYING_BEGINS, SAYING_ELEMENTS, SAYING_DEADLINE, SAYING_OVER };
+struct effects_saying {
+    struct effects_origin origin; /* a transaction's: else it would not be one unit */
+    struct value value;           /* a collection; nobody changes it meanwhile */
+    struct bytes name;
+    uint32_t db;
+    int64_t expires_at;
+    /* How far it is; 0 at first: */
+    enum saying_stage stage;
+    uint64_t cursor;
+    struct stream_saying stream;
+    uint64_t wants; /* worker->effects_wants, when it began */
+};
+/* Says so many bytes of it, and one step more. True: that was all. */
+bool effects_say_some(struct worker *worker, struct effects_saying *saying, size_t bytes);
 
 /* The keyspace's hooks. */
 void effects_expired(struct worker *worker, const struct key_news *news);

@@ -3,18 +3,12 @@
  * rewrites. */
 #include "server/call/stream_commands.h"
 
+#include "base/check.h"
 #include "base/must.h"
 #include "base/num.h"
 #include "shard/types/stream_group.h"
 
 #include <stdlib.h>
-
-struct saying {
-    const struct stream *stream;
-    struct bytes name;
-    stream_command_fn *say;
-    void *arg;
-};
 
 #define SAY(s, ...)                                                                                \
     (s)->say((s)->arg, (const struct bytes[]){__VA_ARGS__},                                        \
@@ -32,7 +26,7 @@ static struct bytes int_text(char *text, int64_t number) {
     return bytes_make(text, num_format_i64(text, number));
 }
 
-static void say_entry(const struct saying *s, struct stream_iter *iter) {
+static void say_entry(const struct stream_saying *s, struct stream_iter *iter) {
     char id[ID_BYTES];
     uint64_t texts = UINT64_C(2) * iter->fields;
     struct bytes *argv = must_malloc((3 + texts) * sizeof *argv);
@@ -54,12 +48,7 @@ static void say_entry(const struct saying *s, struct stream_iter *iter) {
     free(numbers);
 }
 
-static void say_entries(const struct saying *s) {
-    struct stream_iter iter;
-    stream_iter_init(&iter, s->stream, STREAM_ID_MIN, STREAM_ID_MAX, false);
-    while (stream_iter_next(&iter)) {
-        say_entry(s, &iter);
-    }
+static void say_end_of_entries(const struct stream_saying *s) {
     char last[ID_BYTES], added[NUM_I64_BYTES], deleted[ID_BYTES];
     if (s->stream->length == 0) {
         struct stream_id id = s->stream->last;
@@ -72,39 +61,81 @@ static void say_entries(const struct saying *s) {
         id_text(deleted, s->stream->max_deleted));
 }
 
-static void say_pending(const struct saying *s, const struct stream_group *group,
-                        const struct stream_consumer *consumer) {
-    struct idtree_place place;
-    bool more = idtree_first(&consumer->pending, &place);
-    for (; more; more = idtree_next(&place)) {
-        if (stream_has(s->stream, idtree_id(&place))) {
-            const struct stream_pending *pending = idtree_get(&place);
-            char id[ID_BYTES], time[NUM_I64_BYTES], count[NUM_I64_BYTES];
-            SAY(s, BYTES("XCLAIM"), s->name, stream_group_name(group),
-                stream_consumer_name(consumer), BYTES("0"), id_text(id, idtree_id(&place)),
-                BYTES("TIME"), int_text(time, pending->delivered_ms), BYTES("RETRYCOUNT"),
-                int_text(count, pending->deliveries), BYTES("JUSTID"), BYTES("FORCE"));
-        }
+static void say_entries(struct stream_saying *s, uint64_t *budget) {
+    struct stream_iter iter;
+    stream_iter_init(&iter, s->stream, s->from, STREAM_ID_MAX, false);
+    bool more = stream_iter_next(&iter);
+    for (; more && *budget > 0; --*budget) {
+        say_entry(s, &iter);
+        s->from = iter.id;
+        more = stream_id_up(&s->from) && stream_iter_next(&iter);
+    }
+    if (!more) {
+        say_end_of_entries(s);
+        s->entries_said = true;
     }
 }
 
-static void say_group(const struct saying *s, const struct stream_group *group) {
-    char last[ID_BYTES], read[NUM_I64_BYTES];
-    SAY(s, BYTES("XGROUP"), BYTES("CREATE"), s->name, stream_group_name(group),
-        id_text(last, group->last), BYTES("ENTRIESREAD"), int_text(read, group->entries_read));
-    for (uint32_t i = 0; i < group->consumers_count; i++) {
-        const struct stream_consumer *consumer = group->consumers[i];
+static void say_pending(const struct stream_saying *s, const struct stream_group *group,
+                        const struct stream_consumer *consumer, const struct idtree_place *place) {
+    struct stream_id which = idtree_id(place);
+    if (stream_has(s->stream, which)) {
+        const struct stream_pending *pending = idtree_get(place);
+        char id[ID_BYTES], time[NUM_I64_BYTES], count[NUM_I64_BYTES];
+        SAY(s, BYTES("XCLAIM"), s->name, stream_group_name(group), stream_consumer_name(consumer),
+            BYTES("0"), id_text(id, which), BYTES("TIME"), int_text(time, pending->delivered_ms),
+            BYTES("RETRYCOUNT"), int_text(count, pending->deliveries), BYTES("JUSTID"),
+            BYTES("FORCE"));
+    }
+}
+
+static void say_consumer(struct stream_saying *s, const struct stream_group *group,
+                         const struct stream_consumer *consumer, uint64_t *budget) {
+    if (!s->consumer_said) {
         SAY(s, BYTES("XGROUP"), BYTES("CREATECONSUMER"), s->name, stream_group_name(group),
             stream_consumer_name(consumer));
-        say_pending(s, group, consumer);
+        s->consumer_said = true;
+        s->from = STREAM_ID_MIN;
+        --*budget;
+    }
+    struct idtree_place place;
+    bool more = idtree_from(&consumer->pending, s->from, &place);
+    for (; more && *budget > 0; --*budget) {
+        say_pending(s, group, consumer, &place);
+        s->from = idtree_id(&place);
+        more = idtree_next(&place);
+        check(!more || stream_id_up(&s->from));
+    }
+    if (!more) {
+        s->consumer++;
+        s->consumer_said = false;
     }
 }
 
-void stream_commands(const struct stream *stream, struct bytes name, stream_command_fn *say,
-                     void *arg) {
-    struct saying s = {stream, name, say, arg};
-    say_entries(&s);
-    for (uint32_t i = 0; i < stream->groups_count; i++) {
-        say_group(&s, stream->groups[i]);
+static void say_group(struct stream_saying *s, const struct stream_group *group, uint64_t *budget) {
+    if (!s->group_said) {
+        char last[ID_BYTES], read[NUM_I64_BYTES];
+        SAY(s, BYTES("XGROUP"), BYTES("CREATE"), s->name, stream_group_name(group),
+            id_text(last, group->last), BYTES("ENTRIESREAD"), int_text(read, group->entries_read));
+        s->group_said = true;
+        s->consumer = 0;
+        --*budget;
     }
+    while (s->consumer<group->consumers_count && * budget> 0) {
+        say_consumer(s, group, group->consumers[s->consumer], budget);
+    }
+    if (s->consumer == group->consumers_count) {
+        s->group++;
+        s->group_said = false;
+    }
+}
+
+bool stream_say_some(struct stream_saying *s, uint64_t count) {
+    if (!s->entries_said) {
+        say_entries(s, &count);
+    }
+    while (s->entries_said && s->group < s->stream->groups_count && count > 0) {
+        say_group(s, s->stream->groups[s->group], &count);
+    }
+    return s->entries_said && s->group == s->stream->groups_count;
 }

@@ -524,25 +524,64 @@ static void after_slices(struct worker *worker, struct txn_part *part) {
     }
 }
 
-/* The value is whole: the key has it, and the part goes on. */
-static void put(struct worker *worker, struct put_later *later) {
+static void copied(struct worker *worker, struct put_later *later) {
     struct txn_part *part = later->part;
-    struct effects_origin origin = {part->txn->effects, order_of(part, part->next)};
+    later->saying = must_malloc(sizeof *later->saying);
+    *later->saying = (struct effects_saying){
+        .origin = {part->txn->effects, order_of(part, part->next)},
+        .value = later->copy.to,
+        .name = later->key.name,
+        .db = later->db,
+        .expires_at = later->expires_at,
+    };
+    struct effects_origin before = effects_open(worker, later->saying->origin);
+    keyspace_bury(worker->shard.keyspace, later->db, &later->key, later->now_ms);
+    effects_close(worker, before);
+}
+
+/* The records of a slice of it, in bytes. */
+#define SAID_BYTES (64u << 10)
+
+/* The value is whole: what makes it is said in slices, too, while nobody sees it. True: all is. */
+static bool say_some(struct worker *worker, struct put_later *later) {
+    const struct txn_part *part = later->part;
+    const struct txn_task *task = part->next;
+    struct effects_origin origin = later->saying->origin;
     struct effects_origin before = effects_open(worker, origin);
-    struct entry *entry =
-        keyspace_put_copy(worker->shard.keyspace, later->db, &later->key, &later->copy,
-                          later->expires_at, later->now_ms, later->event);
+    bool all = true;
     if (later->is_here) {
-        const struct txn_task *task = part->next;
         effects_add(worker, origin, task->command->db, task->argv, task->argc);
     } else {
-        effects_add_key(worker, origin, later->db, later->key.name, entry);
+        /* Who had no number when it began, as nobody wanted to know, is a unit by itself. */
+        all = effects_say_some(worker, later->saying, origin.txn > 0 ? SAID_BYTES : SIZE_MAX);
     }
     effects_close(worker, before);
+    return all;
+}
+
+/* The key has it, and the part goes on. */
+static void put(struct worker *worker, struct put_later *later) {
+    struct txn_part *part = later->part;
+    struct effects_origin before = effects_open(worker, later->saying->origin);
+    keyspace_put_copy(worker->shard.keyspace, later->db, &later->key, &later->copy,
+                      later->expires_at, later->now_ms, later->event);
+    effects_close(worker, before);
     list_remove(&later->node);
+    free(later->saying);
     free(later);
     part->put = NULL;
     after_slices(worker, part);
+}
+
+static void run_puts(struct worker *worker) {
+    struct put_later *later = LIST_ENTRY(list_first(&worker->txns.puts), struct put_later, node);
+    if (later->saying == NULL) {
+        if (keyspace_copy_some(worker->shard.keyspace, &later->copy)) {
+            copied(worker, later);
+        }
+    } else if (say_some(worker, later)) {
+        put(worker, later);
+    }
 }
 
 /* Those that pack take turns. */
@@ -553,13 +592,6 @@ static void run_packs(struct worker *worker) {
         after_slices(worker, part);
     } else {
         list_push_back(&worker->txns.packs, &part->pack);
-    }
-}
-
-static void run_puts(struct worker *worker) {
-    struct put_later *later = LIST_ENTRY(list_first(&worker->txns.puts), struct put_later, node);
-    if (keyspace_copy_some(worker->shard.keyspace, &later->copy)) {
-        put(worker, later);
     }
 }
 

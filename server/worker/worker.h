@@ -71,6 +71,8 @@ struct worker {
 
     char *refuses;      /* DEBUG REFUSE: its error for every command on its keys; NULL: none */
     bool active_expire; /* DEBUG SET-ACTIVE-EXPIRE */
+
+    uint64_t effects_wants; /* how often it was said who wants effects */
 };
 
 /* Slices: a turn has parts, as input, messages and clients that go on. Each works for a slice of

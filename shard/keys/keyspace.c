@@ -818,6 +818,10 @@ struct entry *keyspace_take(struct keyspace *ks, uint32_t db, const struct key *
     return entry;
 }
 
+void keyspace_bury(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms) {
+    keyspace_find_old(ks, db, key, now_ms);
+}
+
 struct entry *keyspace_put_copy(struct keyspace *ks, uint32_t db, const struct key *key,
                                 const struct value_copy *copy, int64_t expires_at, int64_t now_ms,
                                 enum key_event event) {

@@ -231,6 +231,8 @@ bool keyspace_put_is_long(const struct keyspace *ks, const struct loan *loan);
 struct value_copy value_copy_begin(const struct loan *loan);
 /* Copies a slice. True: that was all. */
 bool keyspace_copy_some(struct keyspace *ks, struct value_copy *copy);
+/* What is dead at that time, as keyspace_put sees it, goes. */
+void keyspace_bury(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms);
 /* Like keyspace_put, with the copy, which is whole. */
 struct entry *keyspace_put_copy(struct keyspace *ks, uint32_t db, const struct key *key,
                                 const struct value_copy *copy, int64_t expires_at, int64_t now_ms,

@@ -139,20 +139,20 @@ static void reply_one_word(struct reply *reply, const char *word) {
     reply_bulk_text(reply, word);
 }
 
-struct stream {
+struct telling {
     struct reply *reply; /* NULL: they are only counted */
     uint64_t count;
     uint32_t db; /* UINT32_MAX: not said yet */
 };
 
-static void stream_word(struct stream *stream, const char *word) {
+static void stream_word(struct telling *stream, const char *word) {
     stream->count++;
     if (stream->reply != NULL) {
         reply_one_word(stream->reply, word);
     }
 }
 
-static void stream_command(struct stream *stream, const struct placed *placed) {
+static void stream_command(struct telling *stream, const struct placed *placed) {
     if (placed->effect->db != stream->db) {
         stream->db = placed->effect->db;
         stream->count++;
@@ -168,7 +168,7 @@ static void stream_command(struct stream *stream, const struct placed *placed) {
     }
 }
 
-static uint64_t stream_all(struct stream stream, const struct placed_list *placed) {
+static uint64_t stream_all(struct telling stream, const struct placed_list *placed) {
     for (size_t i = 0, end; i < placed->count; i = end) {
         for (end = i + 1; end < placed->count && placed->list[end].number == placed->list[i].number;
              end++) {
@@ -188,8 +188,8 @@ static uint64_t stream_all(struct stream stream, const struct placed_list *place
 }
 
 static void reply_commands(struct reply *reply, const struct placed_list *placed) {
-    reply_array(reply, stream_all((struct stream){.db = UINT32_MAX}, placed));
-    stream_all((struct stream){.reply = reply, .db = UINT32_MAX}, placed);
+    reply_array(reply, stream_all((struct telling){.db = UINT32_MAX}, placed));
+    stream_all((struct telling){.reply = reply, .db = UINT32_MAX}, placed);
 }
 
 static void reply_events(struct reply *reply, const struct placed_list *placed) {
