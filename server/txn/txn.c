@@ -440,12 +440,23 @@ static void sending_over(struct sending *sending) {
     go_on(txn);
 }
 
+/* They are the client's who asked for it, till the end. */
+static void account_parcels(struct txn *txn, const struct txn_command *command) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < command->keys_count; i++) {
+        bytes += command->parcels[i].present ? command->parcels[i].dump.cap : 0;
+    }
+    txn->bytes += bytes;
+    txn->client->bytes_away += bytes;
+}
+
 /* The parcels of a command are packed, and its keys are locked till it is known what has become of
  * them. False: they are on their way. */
 static bool send_parcels(struct txn *txn) {
     struct txn_command *command = txn->sender;
     txn->state = STATE_SEND;
     txn->out_mark = txn->out.bytes;
+    account_parcels(txn, command);
     txn->errand = arena_alloc(&txn->arena, sizeof *txn->errand);
     *txn->errand = (struct sending){
         .worker = txn->home,

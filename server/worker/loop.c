@@ -632,11 +632,11 @@ bool worker_turn(struct worker *worker) {
         return stand_still(worker);
     }
     worker_slice_begin(worker);
-    int64_t peers_ms = peers_work(worker);
     clients_run_ready(worker);
     worker_slice_begin(worker);
     txn_settle(worker);
     int64_t waiter_ms = end_waits(worker);
+    int64_t peers_ms = peers_work(worker); /* last of those who may ask others for something */
     waiter_ms = peers_ms < waiter_ms ? peers_ms : waiter_ms;
     cron(worker);
     cron_clients(worker);

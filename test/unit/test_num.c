@@ -201,3 +201,14 @@ Test(num, memory_knows_units) {
         cr_assert(!num_parse_memory(bytes_of_text(refused[i]), &value), "%s", refused[i]);
     }
 }
+
+Test(num, loose_reads_what_there_is) {
+    cr_assert_eq(num_parse_loose(BYTES("6379")), 6379);
+    cr_assert_eq(num_parse_loose(BYTES(" \t+12x9")), 12);
+    cr_assert_eq(num_parse_loose(BYTES("-1")), -1);
+    cr_assert_eq(num_parse_loose(BYTES("none")), 0);
+    cr_assert_eq(num_parse_loose(BYTES("")), 0);
+    cr_assert_eq(num_parse_loose(BYTES("-")), 0);
+    cr_assert_eq(num_parse_loose(BYTES("99999999999999999999")), -1);
+    cr_assert_eq(num_parse_loose(BYTES("-99999999999999999999")), 0);
+}
