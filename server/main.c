@@ -16,6 +16,7 @@
 #include "server/commit.h"
 #include "server/handlers.h"
 #include "server/observe/log.h"
+#include "server/persistence/load.h"
 #include "server/server.h"
 #include "server/worker/loop.h"
 #include "server/worker/shared.h"
@@ -120,6 +121,8 @@ static void *worker_thread(void *arg) {
 
 /* ---- Server ---- */
 
+static void tell_ready(struct server *server); /* below, with what it says */
+
 static void tell_stopping(void) {
     process_notify("STOPPING=1\n");
 }
@@ -135,6 +138,7 @@ static struct server *make_server(struct config *config, enum config_supervised 
         .handlers = &server_handlers,
         .families = command_families,
         .supervised = supervised,
+        .ready = tell_ready,
         .ending = supervised == CONFIG_SUPERVISED_SYSTEMD ? tell_stopping : NULL,
         .process_id = (int)getpid(),
         .commit = build_commit,
@@ -308,6 +312,7 @@ static enum config_supervised find_supervisor(const struct config *config) {
 }
 
 static void tell_ready(struct server *server) {
+    log_ready(server);
     if (server->supervised == CONFIG_SUPERVISED_SYSTEMD) {
         process_notify("STATUS=Ready to accept connections\nREADY=1\n");
     } else if (server->supervised == CONFIG_SUPERVISED_UPSTART) {
@@ -410,15 +415,18 @@ static _Noreturn void refuse_threads(struct server *server, int error) {
     _exit(1);
 }
 
-/* The data of the last time, while the workers wait: nobody else has their shards. */
-static void load_data(struct launch *launch) {
+/* What there is of the last time. The workers load it, but for a file of Redis's and Valkey's kind:
+ * that is read now, while they wait and nobody else has their shards. */
+static void find_data(struct launch *launch) {
+    struct server *server = launch->server;
     struct text said, why;
     text_init(&said);
     text_init(&why);
-    if (!load_all(launch->server, &said, &why)) {
+    if (!load_plan(server, &said, &why) ||
+        (server->load == NULL && !load_all(server, &said, &why))) {
         launch_failed(launch, why.ptr);
     } else if (said.len > 0) {
-        say(launch->server, LOG_NOTICE, said.ptr);
+        say(server, LOG_NOTICE, said.ptr);
     }
     text_fini(&said);
     text_fini(&why);
@@ -456,14 +464,15 @@ static int run(struct server *server, int argc, char **argv) {
     pthread_barrier_wait(&launch.started);
     if (launch.reason.len == 0) {
         log_begin(server, &launch);
-        load_data(&launch);
+        find_data(&launch);
     }
     launch.go = launch.reason.len == 0;
     if (launch.go) {
         write_pid_file(server);
         set_title(server->config, argc, argv);
-        log_ready(server);
-        tell_ready(server);
+        if (server->load == NULL) { /* else worker 0 does so */
+            tell_ready(server);
+        }
     }
     pthread_barrier_wait(&launch.started);
     wait_for_end(&launch, &signals);
@@ -479,12 +488,16 @@ static int run(struct server *server, int argc, char **argv) {
             say(server, LOG_NOTICE, "Removing the pid file.");
             server->fs->remove(server->fs->arg, path.ptr);
         }
-        say(server, LOG_WARNING, "Shoal is now ready to exit, bye bye...");
+    }
+    const char *failure = launch.go ? load_failure(server->load) : launch.reason.ptr;
+    if (failure != NULL) {
+        refuse(server, failure);
     } else {
-        refuse(server, launch.reason.ptr);
+        say(server, LOG_WARNING, "Shoal is now ready to exit, bye bye...");
     }
     text_fini(&launch.reason);
-    return launch.go ? 0 : 1;
+    load_free(server->load);
+    return failure != NULL ? 1 : 0;
 }
 
 static void print_version(void) {

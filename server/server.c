@@ -108,6 +108,7 @@ struct server *server_new(const struct server_options *options, struct text *err
     server->rt_make = options->rt_make;
     server->world = options->world;
     server->supervised = options->supervised;
+    server->ready = options->ready;
     server->ending = options->ending;
     server->process_id = options->process_id;
     server->string_bytes_max = options->string_bytes_max;

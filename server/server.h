@@ -20,6 +20,7 @@
 struct worker;
 struct command_table;
 struct handlers;
+struct load;
 struct shared_counters;
 
 /* What the program was made of. */
@@ -57,9 +58,12 @@ struct server {
     int (*rt_make)(void *world, const struct rt_options *options, struct rt **ret_rt); /* or NULL */
     void *world;                       /* of rt_make */
     enum config_supervised supervised; /* by whom indeed: never "auto" */
-    /* What was loaded at the start. */
-    uint64_t loaded_keys, loaded_expired;
-    void (*ending)(void); /* worker 0 calls it when the end begins; or NULL */
+    /* Worker 0 calls them: when what was to be loaded at the start is; when the end begins. Or
+     * NULL.
+     */
+    void (*ready)(struct server *server);
+    void (*ending)(void);
+    struct load *load; /* persistence/load.h; NULL: there was nothing to load */
 
     /* Worker 0 only: the newest configuration; others hold a reference to theirs. */
     struct config *config;
@@ -78,7 +82,8 @@ struct server_options {
     int (*rt_make)(void *world, const struct rt_options *options, struct rt **ret_rt); /* or NULL */
     void *world;
     enum config_supervised supervised;
-    void (*ending)(void); /* or NULL */
+    void (*ready)(struct server *server); /* or NULL */
+    void (*ending)(void);                 /* the same */
     int process_id;
     int64_t start_wall_ms;
     int64_t string_bytes_max;

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "persist/log/log_bytes.h"
+#include "shard/keys/keyspace.h"
 
 #include <lz4.h>
 #include <string.h>
@@ -158,11 +159,9 @@ static enum frame_got bad(const char **ret_error, const char *error) {
     return FRAME_BAD;
 }
 
-enum frame_got frame_decode(struct bytes input, const struct frames_head *head, uint64_t index,
-                            uint64_t offset, struct frame *ret, size_t *ret_need,
-                            const char **ret_error) {
+enum frame_got frame_peek(struct bytes input, uint64_t index, uint64_t offset, struct frame *ret,
+                          const char **ret_error) {
     *ret_error = NULL;
-    *ret_need = FRAME_HEAD_BYTES;
     size_t magic = input.len < sizeof frame_magic ? input.len : sizeof frame_magic;
     if (memcmp(input.ptr, frame_magic, magic) != 0) {
         return bad(ret_error, "no frame begins there");
@@ -177,6 +176,21 @@ enum frame_got frame_decode(struct bytes input, const struct frames_head *head, 
     if (ret->raw_bytes > FRAME_RAW_MAX || ret->stored_bytes > ret->raw_bytes) {
         return bad(ret_error, "lengths that cannot be");
     }
+    /* Who passes frames relies on this: its slots are somebody's. */
+    if (ret->slot_first > ret->slot_last || ret->slot_last >= SLOTS) {
+        return bad(ret_error, "slots that cannot be");
+    }
+    return FRAME_WHOLE;
+}
+
+enum frame_got frame_decode(struct bytes input, const struct frames_head *head, uint64_t index,
+                            uint64_t offset, struct frame *ret, size_t *ret_need,
+                            const char **ret_error) {
+    *ret_need = FRAME_HEAD_BYTES;
+    enum frame_got got = frame_peek(input, index, offset, ret, ret_error);
+    if (got != FRAME_WHOLE) {
+        return got;
+    }
     if (input.len < ret->bytes) {
         *ret_need = (size_t)ret->bytes;
         return FRAME_SHORT;
@@ -184,7 +198,7 @@ enum frame_got frame_decode(struct bytes input, const struct frames_head *head, 
     if (log_get_u64(input.ptr + FRAME_HASH) != hash_of(input.ptr, ret->bytes, head)) {
         return bad(ret_error, "the checksum of a frame is wrong");
     }
-    if (ret->slot_first > ret->slot_last || (ret->flags & ~(FRAME_GOES_ON | FRAME_LAST)) != 0 ||
+    if ((ret->flags & ~(FRAME_GOES_ON | FRAME_LAST)) != 0 ||
         ((ret->flags & FRAME_LAST) != 0 && ret->raw_bytes != 0)) {
         return bad(ret_error, "a frame's header makes no sense");
     }

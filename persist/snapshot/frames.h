@@ -74,6 +74,10 @@ enum frame_got {
 enum frame_got frame_decode(struct bytes input, const struct frames_head *head, uint64_t index,
                             uint64_t offset, struct frame *ret, size_t *ret_need,
                             const char **ret_error);
+/* What the frame that begins with the input says of itself, which only frame_decode finds to be true;
+ * FRAME_SHORT: FRAME_HEAD_BYTES are needed. For who passes frames that others read. */
+enum frame_got frame_peek(struct bytes input, uint64_t index, uint64_t offset, struct frame *ret,
+                          const char **ret_error);
 /* What a frame that was read whole holds: in the input, or in `room`. False: it cannot be unpacked.
  */
 bool frame_raw(const struct frame *frame, struct text *room, struct bytes *ret);

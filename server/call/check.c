@@ -31,10 +31,10 @@ static void error_unknown_command(struct reply *reply, const struct request *req
                  (int)(name.len < 128 ? name.len : 128), name.ptr, args);
 }
 
-enum refusal check_home(const struct client *client, const struct command_ref *ref, bool may_run,
-                        bool fits, bool queues) {
+enum refusal check_home(const struct client *client, const struct command_ref *ref,
+                        unsigned hindrances, bool fits, bool queues) {
     unsigned flags = ref != NULL ? ref->row->flags : 0;
-    if (UNLIKELY(!may_run) && !(flags & CMD_NO_AUTH)) {
+    if (UNLIKELY(hindrances & HINDERED_LOGIN) && !(flags & CMD_NO_AUTH)) {
         return REFUSE_AUTH;
     }
     if (UNLIKELY(ref == NULL)) {
@@ -55,6 +55,9 @@ enum refusal check_home(const struct client *client, const struct command_ref *r
     }
     if (UNLIKELY(client->flags & CLIENT_SUBSCRIBED) && client->resp == 2 && !ref->row->subscribed) {
         return REFUSE_SUBSCRIBED;
+    }
+    if (UNLIKELY(hindrances & HINDERED_LOADING) && !(flags & CMD_LOADING)) {
+        return REFUSE_LOADING;
     }
     return REFUSE_NOT;
 }
@@ -95,6 +98,11 @@ void check_refuse(const struct client *client, const struct command_ref *ref,
                      "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
                      "QUIT / RESET are allowed in this context",
                      ref->full_name);
+        break;
+    case REFUSE_LOADING:
+        reply_error(reply, client->worker->config->extended_redis_compatibility
+                               ? "LOADING Redis is loading the dataset in memory"
+                               : "LOADING Valkey is loading the dataset in memory");
         break;
     }
 }

@@ -22,12 +22,19 @@ enum refusal {
     REFUSE_AUTH,
     REFUSE_NO_MULTI,
     REFUSE_SUBSCRIBED,
+    REFUSE_LOADING,
 };
 
-/* What home knows. `may_run`: the client is logged in, or need not be; `fits`: the number of
- * arguments is right; `queues`: EXEC is to run it. `ref` is NULL if there is no such command. */
-enum refusal check_home(const struct client *client, const struct command_ref *ref, bool may_run,
-                        bool fits, bool queues);
+/* What keeps a client from most commands, whatever they are: seldom anything. */
+enum hindrance {
+    HINDERED_LOGIN = 1 << 0,   /* it is not logged in, and must be */
+    HINDERED_LOADING = 1 << 1, /* the data is being loaded */
+};
+
+/* What home knows. `fits`: the number of arguments is right; `queues`: EXEC is to run it. `ref` is
+ * NULL if there is no such command. */
+enum refusal check_home(const struct client *client, const struct command_ref *ref,
+                        unsigned hindrances, bool fits, bool queues);
 /* Writes why. */
 void check_refuse(const struct client *client, const struct command_ref *ref,
                   const struct request *request, enum refusal refusal, struct reply *reply);

@@ -34,6 +34,7 @@
 #include "server/txn/txn.h"
 #include "server/worker/handlers.h"
 #include "server/worker/pausing.h"
+#include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
 #include <stdio.h>
@@ -483,26 +484,26 @@ static void run_apart(struct client *client, struct staged *staged, bool may_wai
  * and nobody holds anything back. All that run_staged looks at is looked at here too; this is what
  * nearly every command takes, so it asks no more than it must. */
 static inline bool goes_ahead(const struct client *client, const struct staged *staged,
-                              bool may_run) {
+                              unsigned hindrances) {
     const struct worker *worker = client->worker;
     return staged->route == ROUTE_KEY && staged->ref->plain && staged->target == worker->id &&
-           may_run && client->pending_count == 0 && client->gathered == NULL &&
+           hindrances == 0 && client->pending_count == 0 && client->gathered == NULL &&
            client->state == CLIENT_READING && !(client->flags & CLIENT_SUBSCRIBED) &&
            worker->pause.kind == PAUSE_NONE && !must_wait_here(client, staged);
 }
 
 /* False: it must wait, and nothing of it was done. */
 static bool run_staged(struct client *client, struct staged *staged, struct caller *caller,
-                       bool may_run, bool slots_moved) {
+                       unsigned hindrances, bool slots_moved) {
     struct worker *worker = client->worker;
     const struct command_ref *ref = staged->ref;
-    if (LIKELY(goes_ahead(client, staged, may_run))) {
+    if (LIKELY(goes_ahead(client, staged, hindrances))) {
         client->commands++;
         client->last_command = ref;
         run_here(client, staged, caller);
         return true;
     }
-    enum refusal refusal = check_home(client, ref, may_run, staged->route != ROUTE_UNKNOWN,
+    enum refusal refusal = check_home(client, ref, hindrances, staged->route != ROUTE_UNKNOWN,
                                       staged->route == ROUTE_QUEUE);
     bool refused = refusal != REFUSE_NOT;
     bool stops = !refused && UNLIKELY(paused(client, ref));
@@ -662,6 +663,15 @@ static void prefetch_window(const struct client *client, const struct staged *wi
     }
 }
 
+static unsigned hindrances_of(const struct client *client) {
+    const struct worker *worker = client->worker;
+    unsigned hindrances = client_may_run(client) ? 0 : HINDERED_LOGIN;
+    if (UNLIKELY(worker->load != NULL) && shared_loading(worker->server->shared)) {
+        hindrances |= HINDERED_LOADING;
+    }
+    return hindrances;
+}
+
 static void run_window(struct client *client) {
     struct worker *worker = client->worker;
     struct staged window[DISPATCH_WINDOW];
@@ -678,7 +688,7 @@ static void run_window(struct client *client) {
     bool moved =
         epoch != client->slots_epoch || slots_changing(epoch) || epoch != slots_epoch(slots);
     prefetch_window(client, window, n);
-    bool may_run = client_may_run(client);
+    unsigned hindrances = hindrances_of(client);
     bool whole = true, cut = false;
     worker_slice_enter(worker);
     struct caller caller = {
@@ -690,7 +700,7 @@ static void run_window(struct client *client) {
     };
     for (unsigned i = 0; i < n; i++) {
         cut = i > 0 && UNLIKELY(worker_slice_over(worker));
-        if (cut || !run_staged(client, &window[i], &caller, may_run, moved)) {
+        if (cut || !run_staged(client, &window[i], &caller, hindrances, moved)) {
             used = window[i].start; /* inv. 1 */
             whole = false;
             break;

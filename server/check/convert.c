@@ -136,9 +136,7 @@ static struct keyspace *only_keyspace(void *arg, uint16_t slot) {
 
 static bool load(struct check_run *run, struct offline *offline, const char *path) {
     struct keyspace *ks = offline_keyspace(offline);
-    struct rdb_load_options options = {
-        .fs = run->fs,
-        .path = path,
+    struct rdb_keys_options options = {
         .secret = keyspace_secret(ks),
         .rules = offline_rules(offline),
         .databases = KEYS_DATABASES_MAX,
@@ -147,9 +145,10 @@ static bool load(struct check_run *run, struct offline *offline, const char *pat
         .check_sum = true,
         .keyspace_of = only_keyspace,
         .arg = ks,
+        .any = ks,
     };
     struct rdb_loaded loaded;
-    if (!rdb_load(&options, &loaded, &run->error)) {
+    if (!rdb_load(run->fs, path, &options, &loaded, &run->error)) {
         return false;
     }
     text_appendf(&run->out, "%s: ", path);

@@ -328,8 +328,12 @@ static void report_foreign(struct text *why, const struct config *config, struct
 }
 
 bool config_foreign_data(const struct config *config, const struct fs *fs, struct text *why) {
+    struct text manifest;
+    text_init(&manifest);
+    text_appendf(&manifest, "%s/%s.manifest", config->appenddirname.ptr,
+                 config->appendfilename.ptr);
     /* The append-only file of Redis before 7 is a file, not a directory. */
-    struct bytes names[] = {config->appenddirname, config->appendfilename};
+    struct bytes names[] = {text_bytes(&manifest), config->appendfilename};
     bool any = false;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         if (fs->exists(fs->arg, names[i].ptr, false) == 0) { /* `dir` is where we are */
@@ -337,6 +341,7 @@ bool config_foreign_data(const struct config *config, const struct fs *fs, struc
             any = true;
         }
     }
+    text_fini(&manifest);
     return any;
 }
 

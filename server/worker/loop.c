@@ -29,6 +29,7 @@
 #include "server/client/describe.h"
 #include "server/client/listen.h"
 #include "server/observe/log.h"
+#include "server/persistence/load.h"
 #include "server/pubsub/notify.h"
 #include "server/pubsub/pubsub.h"
 #include "server/txn/multi.h"
@@ -245,10 +246,11 @@ void worker_free(struct worker *worker) {
     outbuf_fini(&worker->spare.waste_replies);
     arena_fini(&worker->spare.waste);
     arena_fini(&worker->scratch);
-    shard_fini(&worker->shard);
     peers_stop(worker);
     rt_free(worker->rt);
     peers_free(worker);
+    load_end(worker); /* files were read into its memory until now */
+    shard_fini(&worker->shard);
     free(worker);
 }
 
@@ -641,6 +643,10 @@ bool worker_turn(struct worker *worker) {
     cron(worker);
     cron_clients(worker);
     int64_t work_ms = background_work(worker); /* what calls cause belongs there: for visitors */
+    if (UNLIKELY(worker->load != NULL)) {
+        int64_t load_ms = load_some(worker);
+        work_ms = load_ms < work_ms ? load_ms : work_ms;
+    }
     flush_output(worker);
     more |= evict_clients(worker);
     more |= worker_free_waste(worker);
@@ -688,6 +694,7 @@ void worker_start(struct worker *worker) {
     worker->loop.cron_next_ms = rt_mono_ms(worker->rt);
     worker->tally.samples.last_ms = worker->loop.cron_next_ms;
     worker->loop.sleep_ns = 0;
+    load_begin(worker);
     unsigned workers = worker->server->workers_count;
     worker->loop.visits = workers > 1;
     rt_on_sleep(worker->rt, sleeps, woke, worker);

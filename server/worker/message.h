@@ -29,6 +29,8 @@ enum message_kind {
     MESSAGE_SUBSCRIBERS,    /* pubsub.c's: some have gone elsewhere; the receiver frees it */
     MESSAGE_UNWATCH,   /* multi.c's: a client watches nothing any more; the receiver frees it */
     MESSAGE_PARK_OVER, /* park.c's: the worker is parked no more; the receiver frees it */
+    MESSAGE_LOAD_NEWS, /* load.c's, to worker 0: a worker has loaded its share, or failed */
+    MESSAGE_LOAD_OVER, /* load.c's, from worker 0: nothing is loaded any more */
     MESSAGE_STOP,      /* struct message: the worker ends */
     MESSAGE_KINDS,
 };

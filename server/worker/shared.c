@@ -16,6 +16,7 @@ struct worker_line {
     _Alignas(LINE) _Atomic uint32_t connections;
     _Atomic size_t clients_memory;
     _Atomic size_t largest_client;
+    _Atomic uint64_t loaded_bytes;
 };
 
 struct shared_counters {
@@ -25,6 +26,10 @@ struct shared_counters {
     _Atomic int64_t saved_at;
     _Atomic uint64_t saves;
     _Atomic unsigned resting;
+    _Atomic bool loading;
+    _Atomic int64_t loading_began_at;
+    _Atomic uint64_t loading_bytes;
+    _Atomic uint64_t loaded_keys, loaded_expired;
     _Alignas(LINE) _Atomic uint64_t number;
 };
 
@@ -128,4 +133,50 @@ int64_t shared_saved_at(const struct shared_counters *shared) {
 
 uint64_t shared_saves(const struct shared_counters *shared) {
     return atomic_load_explicit(&shared->saves, memory_order_relaxed);
+}
+
+void shared_begin_loading(struct shared_counters *shared, int64_t at_seconds, uint64_t bytes) {
+    atomic_store_explicit(&shared->loading_began_at, at_seconds, memory_order_relaxed);
+    atomic_store_explicit(&shared->loading_bytes, bytes, memory_order_relaxed);
+    atomic_store_explicit(&shared->loading, true, memory_order_release);
+}
+
+void shared_add_loaded_bytes(struct shared_counters *shared, unsigned worker, uint64_t bytes) {
+    atomic_fetch_add_explicit(&shared->lines[worker].loaded_bytes, bytes, memory_order_relaxed);
+}
+
+void shared_end_loading(struct shared_counters *shared) {
+    atomic_store_explicit(&shared->loading, false, memory_order_release);
+}
+
+bool shared_loading(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->loading, memory_order_acquire);
+}
+
+struct shared_progress shared_loading_progress(const struct shared_counters *shared) {
+    struct shared_progress progress = {
+        .began_at = atomic_load_explicit(&shared->loading_began_at, memory_order_relaxed),
+        .bytes = atomic_load_explicit(&shared->loading_bytes, memory_order_relaxed),
+    };
+    for (unsigned i = 0; i < shared->workers; i++) {
+        progress.loaded_bytes +=
+            atomic_load_explicit(&shared->lines[i].loaded_bytes, memory_order_relaxed);
+    }
+    if (progress.loaded_bytes > progress.bytes) { /* frames at the edge of a shard count twice */
+        progress.loaded_bytes = progress.bytes;
+    }
+    return progress;
+}
+
+void shared_set_loaded(struct shared_counters *shared, uint64_t keys, uint64_t expired) {
+    atomic_store_explicit(&shared->loaded_keys, keys, memory_order_relaxed);
+    atomic_store_explicit(&shared->loaded_expired, expired, memory_order_relaxed);
+}
+
+uint64_t shared_loaded_keys(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->loaded_keys, memory_order_relaxed);
+}
+
+uint64_t shared_loaded_expired(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->loaded_expired, memory_order_relaxed);
 }

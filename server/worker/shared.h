@@ -46,6 +46,22 @@ int64_t shared_saved_at(const struct shared_counters *shared);
 uint64_t shared_saves(const struct shared_counters *shared);
 void shared_set_saved_at(struct shared_counters *shared, int64_t at_seconds);
 
+/* Loading, from the start until worker 0 says that all workers are done: since when (seconds of
+ * wall time), bytes to load, how many of them each worker has passed; and what came of it. Who
+ * finds that it is over sees all that was loaded. */
+void shared_begin_loading(struct shared_counters *shared, int64_t at_seconds, uint64_t bytes);
+void shared_add_loaded_bytes(struct shared_counters *shared, unsigned worker, uint64_t bytes);
+void shared_end_loading(struct shared_counters *shared);
+bool shared_loading(const struct shared_counters *shared);
+struct shared_progress {
+    int64_t began_at;
+    uint64_t bytes, loaded_bytes;
+};
+struct shared_progress shared_loading_progress(const struct shared_counters *shared);
+void shared_set_loaded(struct shared_counters *shared, uint64_t keys, uint64_t expired);
+uint64_t shared_loaded_keys(const struct shared_counters *shared);
+uint64_t shared_loaded_expired(const struct shared_counters *shared);
+
 /* The signal that ends the process, 0 for none yet: written by the signal thread or a SHUTDOWN,
  * read by worker 0. */
 #define STOP_BY_COMMAND (-1)

@@ -69,7 +69,7 @@ void worker_set_expiry(struct worker *worker) {
     struct keyspace_expire_options options = {
         .active = worker->active_expire,
         .effort = (int)config->active_expire_effort,
-        .paused = worker->pause.kind != PAUSE_NONE,
+        .paused = worker->pause.kind != PAUSE_NONE || worker->load != NULL,
         .importing = config->import_mode,
     };
     keyspace_set_expire_options(worker->shard.keyspace, options);

@@ -30,6 +30,7 @@
 
 struct acceptor;
 struct effects;
+struct load_worker;
 
 /* A part of a turn works for so long. */
 struct slice {
@@ -62,6 +63,7 @@ struct worker {
     struct parked parked;
     struct peers peers;
     struct spare spare;
+    struct load_worker *load;  /* persistence/load.h: it loads its share; NULL: nothing to load */
     struct effects *effects;   /* effects.h: NULL while nobody wants to know what writes do */
     bool keys_ready;           /* there may be something for who waits for keys (waiters.h) */
     struct acceptor *acceptor; /* worker 0: listeners and placement (listen.h) */

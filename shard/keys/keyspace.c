@@ -758,15 +758,12 @@ static struct entry *clone(struct keyspace *ks, const struct loan *from, struct 
     return entry;
 }
 
-/* Puts an equal entry, as fresh as a new one, in the place of `old`, or where nothing is. A rooted
- * value is handed over, or (`move`) taken over. */
-static struct entry *put_clone(struct keyspace *ks, const struct loan *from, uint32_t to_db,
-                               const struct key *to, struct entry *old, int64_t now_ms, bool move) {
+/* Puts an equal entry, as fresh as a new one, where nothing is. A rooted value is handed over, or
+ * (`move`) taken over. Nobody is told. */
+static struct entry *put_new(struct keyspace *ks, const struct loan *from, uint32_t to_db,
+                             const struct key *to, int64_t now_ms, bool move) {
     struct database *database = keyspace_database(ks, to_db);
     struct slot *slot = &database->slots[to->slot];
-    if (old) {
-        database_delete(ks, database, to, old, true);
-    }
     struct books books = books_open(ks);
     struct entry *entry = clone(ks, from, to->name);
     if (value_is_rooted(&from->value)) {
@@ -783,6 +780,16 @@ static struct entry *put_clone(struct keyspace *ks, const struct loan *from, uin
     if (UNLIKELY(elements_due != NO_EXPIRY)) {
         database_elements_due_changed(ks, database, to, entry, NO_EXPIRY, elements_due);
     }
+    return entry;
+}
+
+/* The same in the place of `old`, or where nothing is. */
+static struct entry *put_clone(struct keyspace *ks, const struct loan *from, uint32_t to_db,
+                               const struct key *to, struct entry *old, int64_t now_ms, bool move) {
+    if (old) {
+        database_delete(ks, keyspace_database(ks, to_db), to, old, true);
+    }
+    struct entry *entry = put_new(ks, from, to_db, to, now_ms, move);
     keyspace_note(ks, to_db, to, EVENT_NEW, entry_type(entry));
     return entry;
 }
@@ -820,6 +827,16 @@ struct entry *keyspace_take(struct keyspace *ks, uint32_t db, const struct key *
 
 void keyspace_bury(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms) {
     keyspace_find_old(ks, db, key, now_ms);
+}
+
+struct entry *keyspace_add(struct keyspace *ks, uint32_t db, const struct key *key,
+                           const struct value *value, int64_t expires_at, int64_t now_ms) {
+    struct loan loan = {.value = *value, .expires_at = expires_at, .present = true};
+    struct entry *entry = put_new(ks, &loan, db, key, now_ms, true);
+    if (value_is_rooted(value)) { /* ks->bytes has it already */
+        keyspace_database(ks, db)->slots[key->slot].bytes += value_memory(ks->forms, value);
+    }
+    return entry;
 }
 
 struct entry *keyspace_put_copy(struct keyspace *ks, uint32_t db, const struct key *key,

@@ -248,6 +248,11 @@ struct entry *keyspace_take(struct keyspace *ks, uint32_t db, const struct key *
                             const struct value *value, int64_t expires_at, int64_t now_ms,
                             enum key_event event);
 
+/* The same for a key that is not there, as it was before the server started: nobody is told, and it
+ * is no change. */
+struct entry *keyspace_add(struct keyspace *ks, uint32_t db, const struct key *key,
+                           const struct value *value, int64_t expires_at, int64_t now_ms);
+
 /* The value of a live key is another shard's now: the key goes. EVENT_RENAME_FROM. */
 void keyspace_gave(struct keyspace *ks, uint32_t db, const struct key *key);
 

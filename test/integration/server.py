@@ -99,6 +99,7 @@ class Server:
         self.proc = None
         self.port = None
         self.stopped_by_test = False
+        self.waits_for_data = True  # start() is over when nothing is loaded any more
 
     def __enter__(self):
         return self.start()
@@ -148,7 +149,8 @@ class Server:
             try:
                 with self.raw(timeout=5) as c:
                     reply = c.do("PING")
-                    if reply == "PONG" or isinstance(reply, RespError):
+                    loading = isinstance(reply, RespError) and str(reply).startswith("LOADING")
+                    if (reply == "PONG" or isinstance(reply, RespError)) and not (loading and self.waits_for_data):
                         return self
             except (OSError, EOFError):
                 pass

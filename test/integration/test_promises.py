@@ -91,9 +91,9 @@ def test_data_that_cannot_be_loaded_is_a_refusal(start_server, options, name, di
     path = os.path.join(s.dir, name)
     if directory:
         os.mkdir(path)
-    else:
-        with open(path, "w") as f:
-            f.write("REDIS0011")
+        name += "/appendonly.aof.manifest"
+    with open(os.path.join(s.dir, name), "w") as f:
+        f.write("REDIS0011")
     with pytest.raises(ServerFailed, match="exited with 1") as failed:
         s.start()
     s.stopped_by_test = True

@@ -24,33 +24,43 @@ static const struct command_ref *ref_of(const char *name) {
 /* In Valkey's order: who is not logged in does not learn which commands there are. */
 Test(call_check, the_first_reason_counts) {
     const struct command_ref *get = ref_of("get"), *watch = ref_of("watch");
-    cr_expect_eq(check_home(&client, get, true, true, false), REFUSE_NOT);
-    cr_expect_eq(check_home(&client, NULL, true, false, false), REFUSE_UNKNOWN);
-    cr_expect_eq(check_home(&client, NULL, false, false, false), REFUSE_AUTH);
-    cr_expect_eq(check_home(&client, get, false, false, false), REFUSE_AUTH);
-    cr_expect_eq(check_home(&client, get, true, false, false), REFUSE_ARITY);
-    cr_expect_eq(check_home(&client, watch, true, true, false), REFUSE_NOT);
-    cr_expect_eq(check_home(&client, watch, true, true, true), REFUSE_NO_MULTI);
-    cr_expect_eq(check_home(&client, watch, true, false, true), REFUSE_ARITY);
+    cr_expect_eq(check_home(&client, get, 0, true, false), REFUSE_NOT);
+    cr_expect_eq(check_home(&client, NULL, 0, false, false), REFUSE_UNKNOWN);
+    cr_expect_eq(check_home(&client, NULL, HINDERED_LOGIN, false, false), REFUSE_AUTH);
+    cr_expect_eq(check_home(&client, get, HINDERED_LOGIN, false, false), REFUSE_AUTH);
+    cr_expect_eq(check_home(&client, get, 0, false, false), REFUSE_ARITY);
+    cr_expect_eq(check_home(&client, watch, 0, true, false), REFUSE_NOT);
+    cr_expect_eq(check_home(&client, watch, 0, true, true), REFUSE_NO_MULTI);
+    cr_expect_eq(check_home(&client, watch, 0, false, true), REFUSE_ARITY);
 }
 
 Test(call_check, some_commands_need_no_login) {
-    cr_expect_eq(check_home(&client, ref_of("auth"), false, true, false), REFUSE_NOT);
-    cr_expect_eq(check_home(&client, ref_of("hello"), false, true, false), REFUSE_NOT);
-    cr_expect_eq(check_home(&client, ref_of("auth"), false, false, false), REFUSE_ARITY);
+    cr_expect_eq(check_home(&client, ref_of("auth"), HINDERED_LOGIN, true, false), REFUSE_NOT);
+    cr_expect_eq(check_home(&client, ref_of("hello"), HINDERED_LOGIN, true, false), REFUSE_NOT);
+    cr_expect_eq(check_home(&client, ref_of("auth"), HINDERED_LOGIN, false, false), REFUSE_ARITY);
+}
+
+Test(call_check, the_data_is_being_loaded) {
+    const struct command_ref *get = ref_of("get");
+    cr_expect_eq(check_home(&client, get, HINDERED_LOADING, true, false), REFUSE_LOADING);
+    cr_expect_eq(check_home(&client, get, HINDERED_LOADING, true, true), REFUSE_LOADING);
+    cr_expect_eq(check_home(&client, ref_of("watch"), HINDERED_LOADING, true, false), REFUSE_NOT);
+    cr_expect_eq(check_home(&client, get, HINDERED_LOADING, false, false), REFUSE_ARITY);
+    cr_expect_eq(check_home(&client, get, HINDERED_LOADING | HINDERED_LOGIN, true, false),
+                 REFUSE_AUTH);
 }
 
 Test(call_check, debugging_is_for_whom_the_configuration_names) {
     const struct command_ref *debug = ref_of("debug");
     env->config->enable_debug_command = CONFIG_PROTECTED_NO;
     client.flags = CLIENT_LOCAL;
-    cr_expect_eq(check_home(&client, debug, true, true, false), REFUSE_PROTECTED);
+    cr_expect_eq(check_home(&client, debug, 0, true, false), REFUSE_PROTECTED);
     env->config->enable_debug_command = CONFIG_PROTECTED_LOCAL;
-    cr_expect_eq(check_home(&client, debug, true, true, false), REFUSE_NOT);
+    cr_expect_eq(check_home(&client, debug, 0, true, false), REFUSE_NOT);
     client.flags = 0;
-    cr_expect_eq(check_home(&client, debug, true, true, false), REFUSE_PROTECTED);
+    cr_expect_eq(check_home(&client, debug, 0, true, false), REFUSE_PROTECTED);
     env->config->enable_debug_command = CONFIG_PROTECTED_YES;
-    cr_expect_eq(check_home(&client, debug, true, true, false), REFUSE_NOT);
+    cr_expect_eq(check_home(&client, debug, 0, true, false), REFUSE_NOT);
 }
 
 Test(call_check, the_owner_has_something_against_commands_on_its_keys_alone) {

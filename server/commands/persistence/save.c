@@ -123,14 +123,11 @@ static void say_loaded(struct text *said, const struct rdb_loaded *loaded, const
 bool load_all(struct server *server, struct text *ret_said, struct text *why) {
     const struct config *config = server->config;
     int64_t start_us = rt_wall_us_early();
-    shared_set_saved_at(server->shared, start_us / 1000000);
     if (server->fs->exists(server->fs->arg, config->dbfilename.ptr, false) == -ENOENT) {
         return true;
     }
     struct value_rules rules = value_rules_of(config);
-    struct rdb_load_options options = {
-        .fs = server->fs,
-        .path = config->dbfilename.ptr,
+    struct rdb_keys_options options = {
         .secret = &server->secret,
         .rules = &rules,
         .databases = (uint32_t)config->databases,
@@ -139,13 +136,13 @@ bool load_all(struct server *server, struct text *ret_said, struct text *why) {
         .check_sum = config->rdbchecksum,
         .keyspace_of = keyspace_of_slot,
         .arg = server,
+        .any = worker_shard(server->workers[0])->keyspace,
     };
     struct rdb_loaded loaded;
-    if (!rdb_load(&options, &loaded, why)) {
+    if (!rdb_load(server->fs, config->dbfilename.ptr, &options, &loaded, why)) {
         return false;
     }
-    server->loaded_keys = loaded.keys;
-    server->loaded_expired = loaded.expired;
+    shared_set_loaded(server->shared, loaded.keys, loaded.expired);
     for (unsigned i = 0; i < server->workers_count; i++) {
         keyspace_set_changes(worker_shard(server->workers[i])->keyspace, 0);
     }

@@ -52,9 +52,7 @@ static bool load_own(struct worker *worker, const char *path, struct text *why) 
     struct keyspace *ks = worker_shard(worker)->keyspace;
     const struct config *config = worker_config(worker);
     struct value_rules rules = value_rules_of(config);
-    struct rdb_load_options options = {
-        .fs = worker_server(worker)->fs,
-        .path = path,
+    struct rdb_keys_options options = {
         .secret = &worker_server(worker)->secret,
         .rules = &rules,
         .databases = (uint32_t)config->databases,
@@ -62,9 +60,10 @@ static bool load_own(struct worker *worker, const char *path, struct text *why) 
         .check_sum = config->rdbchecksum,
         .keyspace_of = own_keyspace,
         .arg = ks,
+        .any = ks,
     };
     struct rdb_loaded loaded;
-    return rdb_load(&options, &loaded, why);
+    return rdb_load(worker_server(worker)->fs, path, &options, &loaded, why);
 }
 
 static bool reload_part(struct worker *worker, const void *args, void *result) {

@@ -272,23 +272,39 @@ void info_memory(struct info *info) {
 
 /* ---- Persistence, Stats ---- */
 
+static void lines_loading(struct info *info, const struct server *server) {
+    struct shared_progress progress = shared_loading_progress(server->shared);
+    double share = ratio(progress.loaded_bytes, progress.bytes);
+    int64_t passed = rt_wall_us(worker_rt(info->worker)) / 1000000 - progress.began_at;
+    uint64_t left = progress.bytes - progress.loaded_bytes;
+    uint64_t eta = passed > 0 && progress.loaded_bytes > 0
+                       ? (uint64_t)passed * left / (progress.loaded_bytes + 1)
+                       : 1; /* nobody knows yet */
+    line_u64(info, "loading_start_time", (uint64_t)progress.began_at);
+    line_u64(info, "loading_total_bytes", progress.bytes);
+    line_u64(info, "loading_rdb_used_mem", 0);
+    line_u64(info, "loading_loaded_bytes", progress.loaded_bytes);
+    text_appendf(&info->text, "loading_loaded_perc:%.2f%%\r\n", 100 * share);
+    line_u64(info, "loading_eta_seconds", eta);
+}
+
 void info_persistence(struct info *info) {
     text_append_text(&info->text, "# Persistence\r\n");
-    ZERO(info, "loading", "async_loading", "current_cow_peak", "current_cow_size",
-         "current_cow_size_age");
+    const struct server *server = worker_server(info->worker);
+    line_u64(info, "loading", shared_loading(server->shared));
+    ZERO(info, "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age");
     line_ratio(info, "current_fork_perc", 0);
     ZERO(info, "current_save_keys_processed", "current_save_keys_total");
     line_u64(info, "rdb_changes_since_last_save", info->sum.keyspace.changes);
     ZERO(info, "rdb_bgsave_in_progress");
-    const struct server *server = worker_server(info->worker);
     line_u64(info, "rdb_last_save_time", (uint64_t)shared_saved_at(server->shared));
     line_text(info, "rdb_last_bgsave_status", "ok");
     line_text(info, "rdb_last_bgsave_time_sec", "-1");
     line_text(info, "rdb_current_bgsave_time_sec", "-1");
     line_u64(info, "rdb_saves", shared_saves(server->shared));
     ZERO(info, "rdb_last_cow_size");
-    line_u64(info, "rdb_last_load_keys_expired", server->loaded_expired);
-    line_u64(info, "rdb_last_load_keys_loaded", server->loaded_keys);
+    line_u64(info, "rdb_last_load_keys_expired", shared_loaded_expired(server->shared));
+    line_u64(info, "rdb_last_load_keys_loaded", shared_loaded_keys(server->shared));
     ZERO(info, "aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled");
     line_text(info, "aof_last_rewrite_time_sec", "-1");
     line_text(info, "aof_current_rewrite_time_sec", "-1");
@@ -297,6 +313,9 @@ void info_persistence(struct info *info) {
     line_text(info, "aof_last_write_status", "ok");
     ZERO(info, "aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size",
          "slot_migration_fork_in_progress");
+    if (shared_loading(server->shared)) {
+        lines_loading(info, server);
+    }
 }
 
 static void lines_traffic(struct info *info) {

@@ -19,6 +19,7 @@
 #include "server/server.h"
 #include "server/txn/txn.h"
 #include "server/worker/park.h"
+#include "server/worker/shared.h"
 #include "server/worker/view.h"
 #include "shard/shard.h"
 
@@ -222,6 +223,9 @@ void command_shutdown(struct exec *x) {
     if (options & SHUTDOWN_FAILOVER) {
         reply_error(x->reply, "ERR SHUTDOWN FAILOVER is only supported in cluster mode.");
         return;
+    }
+    if (shared_loading(worker_server(x->worker)->shared)) { /* what is there is no whole */
+        options &= ~(unsigned)SHUTDOWN_SAVE;
     }
     if ((options & SHUTDOWN_SAVE) && !txn_holds_all(x->client)) {
         txn_hold_all(x); /* it comes again then */

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* load: the data of the last time, read while the server is up already and answers -LOADING.
+ *
+ *     main         load_plan: what is there, and where it begins
+ *     each worker  load_begin, then load_some in every turn; its share of the bases goes into its
+ *                  own shard; news to worker 0 when that is done, or something is wrong
+ *     worker 0     all are done, and what they say agrees with the manifest: no loading any more,
+ *                  all are told; or the process ends, with the reason
+ *
+ * What is there: a manifest of Shoal's own (persist/log/manifest.h) is the data. Else the file
+ * `dbfilename` is imported; else there is none.
+ *
+ * All or nothing: what is wrong with any file ends the process, which says file and place.
+ *
+ * Thread: load_plan and load_free: main's, while no worker runs; the rest the worker's own.
+ */
+#ifndef SHOAL_SERVER_PERSISTENCE_LOAD_H
+#define SHOAL_SERVER_PERSISTENCE_LOAD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct load;
+struct message;
+struct server;
+struct text;
+struct worker;
+
+/* Looks at what is there. False, and why: the server must not start. server->load is NULL if there
+ * is nothing to do for workers. *ret_said: for the log, or empty. */
+bool load_plan(struct server *server, struct text *ret_said, struct text *why);
+void load_free(struct load *load);
+/* After the workers: why the data could not be loaded, or NULL. */
+const char *load_failure(const struct load *load);
+
+/* Before a worker's first turn; nothing happens if there is nothing to load. */
+void load_begin(struct worker *worker);
+/* A slice, while worker->load is not NULL. Returns when it wants the next, wall ms. */
+int64_t load_some(struct worker *worker);
+/* Its runtime has gone. */
+void load_end(struct worker *worker);
+
+/* Messages. */
+void load_news_arrived(struct worker *worker, struct message *message);
+void load_over_arrived(struct worker *worker, struct message *message);
+
+#endif
