@@ -158,7 +158,8 @@ static enum parse_status parser_inline(struct parser *parser, struct bytes input
     char *storage = arena_alloc(arena, line.len);
     struct bytes *argv = arena_alloc(arena, (size_t)argc * sizeof(*argv));
     words_fill(line, storage, argv);
-    *ret_request = (struct request){argv, (uint32_t)argc, true, consumed};
+    *ret_request =
+        (struct request){.argv = argv, .argc = (uint32_t)argc, .inlined = true, .bytes = consumed};
     return PARSE_REQUEST;
 }
 
@@ -245,7 +246,7 @@ static void parser_finish(struct parser *parser, struct bytes input, struct aren
             argv[i] = bytes_make(input.ptr + offset, parser->args[i].len);
         }
     }
-    *ret_request = (struct request){argv, parser->argc, false, bytes};
+    *ret_request = (struct request){.argv = argv, .argc = parser->argc, .bytes = bytes};
     *ret_consumed = parser->pos;
     parser_restart(parser);
 }
@@ -351,20 +352,42 @@ static inline const char *parser_fast_header(const char *p, const char *end, cha
     return p < end && *p == type ? parser_fast_number(p, end, ret) : NULL;
 }
 
+/* Pipelines repeat themselves: up to the name, and its line end, the same bytes mean the same. */
+static inline bool parser_begins_alike(struct bytes input, const struct request *before) {
+    if (before == NULL || before->name_at == 0) {
+        return false;
+    }
+    const char *start = before->argv[0].ptr - before->name_at;
+    size_t head = before->name_at + before->argv[0].len + 2;
+    return input.len >= head &&
+           bytes_equal_brief(bytes_make(input.ptr, head), bytes_make(start, head));
+}
+
 /* How many bytes the request takes, or 0 when the slow path must look. */
 static inline size_t parser_fast(const struct parser_limits *limits, struct bytes input,
-                                 struct arena *arena, struct request *ret_request) {
+                                 const struct request *before, struct arena *arena,
+                                 struct request *ret_request) {
     const char *p = input.ptr;
     const char *end = p + input.len;
-    uint64_t argc;
-    p = parser_fast_header(p, end, '*', &argc);
-    /* "$0" and two line ends are the shortest argument, so argc is bounded by what is there. */
-    if (UNLIKELY(!p || argc == 0 || argc > INT_MAX || argc > (size_t)(end - p) / 6)) {
-        return 0;
+    uint64_t argc, i = 0;
+    struct bytes *argv;
+    bool alike = parser_begins_alike(input, before);
+    if (alike) {
+        argc = before->argc;
+        argv = arena_alloc(arena, argc * sizeof(*argv));
+        argv[0] = bytes_make(p + before->name_at, before->argv[0].len);
+        p = argv[0].ptr + argv[0].len + 2;
+        i = 1;
+    } else {
+        p = parser_fast_header(p, end, '*', &argc);
+        /* "$0" and two line ends are the shortest argument, so argc is bounded by what is there. */
+        if (UNLIKELY(!p || argc == 0 || argc > INT_MAX || argc > (size_t)(end - p) / 6)) {
+            return 0;
+        }
+        argv = arena_alloc(arena, argc * sizeof(*argv));
     }
-    struct bytes *argv = arena_alloc(arena, argc * sizeof(*argv));
     uint64_t bulk_len_max = (uint64_t)limits->bulk_len_max;
-    for (uint64_t i = 0; i < argc; i++) {
+    for (; i < argc; i++) {
         uint64_t len;
         p = parser_fast_header(p, end, '$', &len);
         /* Of at most 12 digits: nothing overflows. */
@@ -377,15 +400,28 @@ static inline size_t parser_fast(const struct parser_limits *limits, struct byte
         argv[i] = bytes_make(p, len);
         p += len + 2;
     }
-    *ret_request = (struct request){argv, (uint32_t)argc, false, (size_t)(p - input.ptr)};
+    *ret_request = (struct request){
+        .argv = argv,
+        .argc = (uint32_t)argc,
+        .alike = alike,
+        .name_at = (uint8_t)(argv[0].ptr - input.ptr), /* two headers of at most 15 bytes */
+        .bytes = (size_t)(p - input.ptr),
+    };
     return ret_request->bytes;
 }
 
 enum parse_status parser_run(struct parser *parser, const struct parser_limits *limits,
                              struct bytes input, struct arena *arena, struct request *ret_request,
                              size_t *ret_consumed) {
+    return parser_run_after(parser, limits, input, NULL, arena, ret_request, ret_consumed);
+}
+
+enum parse_status parser_run_after(struct parser *parser, const struct parser_limits *limits,
+                                   struct bytes input, const struct request *before,
+                                   struct arena *arena, struct request *ret_request,
+                                   size_t *ret_consumed) {
     if (LIKELY(parser->args_left < 0 && limits->authenticated && parser->apart_count == 0)) {
-        size_t bytes = parser_fast(limits, input, arena, ret_request);
+        size_t bytes = parser_fast(limits, input, before, arena, ret_request);
         if (LIKELY(bytes)) {
             *ret_consumed = bytes;
             return PARSE_REQUEST;

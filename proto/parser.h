@@ -34,8 +34,10 @@ struct parser_limits {
 struct request {
     struct bytes *argv; /* in the arena */
     uint32_t argc;
-    bool inlined; /* came as an inline command */
-    size_t bytes; /* length on the wire, what lies apart included */
+    bool inlined;    /* came as an inline command */
+    bool alike;      /* begins as the one before it: as many arguments, and the same name */
+    uint8_t name_at; /* where argv[0] stands, from its first byte on; 0: nobody has noted it */
+    size_t bytes;    /* length on the wire, what lies apart included */
 };
 
 struct parser_arg {
@@ -77,6 +79,12 @@ void parser_fini(struct parser *parser);
 enum parse_status parser_run(struct parser *parser, const struct parser_limits *limits,
                              struct bytes input, struct arena *arena, struct request *ret_request,
                              size_t *ret_consumed);
+/* The same. `before`: a request found under the same limits, whose bytes are still there, or NULL:
+ * if this one begins as that did, its beginning need not be understood anew. */
+enum parse_status parser_run_after(struct parser *parser, const struct parser_limits *limits,
+                                   struct bytes input, const struct request *before,
+                                   struct arena *arena, struct request *ret_request,
+                                   size_t *ret_consumed);
 
 /* The text of the last PARSE_ERROR, as reply_error_bytes wants it. */
 static inline struct bytes parser_error(const struct parser *parser) {

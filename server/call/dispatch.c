@@ -248,17 +248,9 @@ static inline void route_simple(struct client *client, struct staged *staged,
     }
 }
 
-/* The same command as the one before it, with as many arguments: what was looked at there is as it
- * was. */
-static inline bool is_like(const struct request *request, const struct staged *previous) {
-    return previous != NULL && previous->route == ROUTE_KEY && previous->ref->plain &&
-           request->argc == previous->request.argc &&
-           bytes_equal_brief(request->argv[0], previous->request.argv[0]);
-}
-
 static void stage(struct client *client, struct staged *staged, const struct staged *previous) {
-    if (LIKELY(is_like(&staged->request, previous))) {
-        staged->ref = previous->ref;
+    if (LIKELY(staged->request.alike && previous->route == ROUTE_KEY && previous->ref->plain)) {
+        staged->ref = previous->ref; /* and all that was looked at there is as it was */
         staged->keys = NULL;
         route_simple(client, staged, previous);
         return;
@@ -383,13 +375,17 @@ static bool is_strict_fence(const struct client *client, const struct staged *st
            (kind == CONFIG_PIPELINE_STRICT && staged->route == ROUTE_HOME);
 }
 
+static inline bool nothing_waits_here(const struct client *client) {
+    return client->worker->shard.locks.requests == 0 && client->self_batches == 0 &&
+           client->order.last == NULL;
+}
+
 /* An op on a key of this shard that a transaction has locked, or that comes after one which may not
  * have run on another shard, waits in a batch like those for other shards; and what comes behind it
  * goes the same way, to stay in order. */
 static bool must_wait_here(const struct client *client, const struct staged *staged) {
     const struct worker *worker = client->worker;
-    if (LIKELY(worker->shard.locks.requests == 0 && client->self_batches == 0 &&
-               client->order.last == NULL)) {
+    if (LIKELY(nothing_waits_here(client))) {
         return false;
     }
     if (client->self_batches > 0 || order_must_wait(&client->order, staged->ref->flags)) {
@@ -489,7 +485,7 @@ static inline bool goes_ahead(const struct client *client, const struct staged *
     return staged->route == ROUTE_KEY && staged->ref->plain && staged->target == worker->id &&
            hindrances == 0 && client->pending_count == 0 && client->gathered == NULL &&
            client->state == CLIENT_READING && !(client->flags & CLIENT_SUBSCRIBED) &&
-           worker->pause.kind == PAUSE_NONE && !must_wait_here(client, staged);
+           worker->pause.kind == PAUSE_NONE && nothing_waits_here(client);
 }
 
 /* False: it must wait, and nothing of it was done. */
@@ -582,8 +578,10 @@ static unsigned stage_window(struct client *client, struct staged *window, size_
         if (used == 0) {
             large_tell(client->large, &client->parser);
         }
-        status = parser_run(&client->parser, &limits, rest, &worker->scratch, &staged->request,
-                            &consumed);
+        const struct staged *previous = n > 0 ? staged - 1 : NULL;
+        status = parser_run_after(&client->parser, &limits, rest,
+                                  previous != NULL ? &previous->request : NULL, &worker->scratch,
+                                  &staged->request, &consumed);
         if (status == PARSE_MORE) {
             break;
         }
@@ -601,7 +599,7 @@ static unsigned stage_window(struct client *client, struct staged *window, size_
         if (status == PARSE_EMPTY) {
             continue;
         }
-        stage(client, staged, n > 0 ? staged - 1 : NULL);
+        stage(client, staged, previous);
         n++;
         bool after_apart = n > 1 && staged[-1].route == ROUTE_APART;
         if (LIKELY(staged->route == ROUTE_KEY && staged->ref->plain && !after_apart)) {

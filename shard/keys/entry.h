@@ -72,7 +72,8 @@ static inline struct bytes entry_key_bytes(const struct entry *entry) {
     return bytes_make(entry->body + entry_key_offset(entry), entry_key_length(entry));
 }
 
-static inline bool entry_is_named(const struct entry *entry, struct bytes name) {
+static inline __attribute__((always_inline)) bool entry_is_named(const struct entry *entry,
+                                                                 struct bytes name) {
     return bytes_equal_brief(entry_key_bytes(entry), name);
 }
 
@@ -140,7 +141,7 @@ static inline bool entry_is_rooted(const struct entry *entry) {
 }
 
 /* Where its value is. */
-static inline struct value entry_get(const struct entry *entry) {
+static inline __attribute__((always_inline)) struct value entry_get(const struct entry *entry) {
     struct value value = {
         .type = entry->type,
         .form = entry->form,

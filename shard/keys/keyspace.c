@@ -260,7 +260,8 @@ void keyspace_set_usage(struct keyspace *ks, uint32_t db, const struct key *key,
 
 /* ---- Entries in tables ---- */
 
-struct entry *database_find(const struct database *database, const struct key *key) {
+static inline __attribute__((always_inline)) struct entry *find_in(const struct database *database,
+                                                                   const struct key *key) {
     struct table_probe probe = table_probe(&database->slots[key->slot].table, key->hash);
     struct entry *entry;
     while ((entry = table_probe_next(&probe)) != NULL) {
@@ -269,6 +270,10 @@ struct entry *database_find(const struct database *database, const struct key *k
         }
     }
     return NULL;
+}
+
+struct entry *database_find(const struct database *database, const struct key *key) {
+    return find_in(database, key);
 }
 
 void database_link(struct keyspace *ks, struct database *database, const struct key *key,
@@ -593,7 +598,7 @@ static __attribute__((noinline)) void note_miss(struct keyspace *ks, uint32_t db
 struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
                             unsigned lookup_flags) {
     const struct database *database = keyspace_peek(ks, db);
-    struct entry *entry = database ? database_find(database, key) : NULL;
+    struct entry *entry = database ? find_in(database, key) : NULL; /* in line: the hot one */
     if (entry && UNLIKELY(entry_is_dead(entry, now_ms))) {
         entry = find_dead(ks, db, key, entry, now_ms, lookup_flags & LOOKUP_WRITE);
     }

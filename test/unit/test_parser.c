@@ -33,13 +33,19 @@ struct feed {
     uint32_t apart_count;
     size_t apart_missing; /* of the last one */
     unsigned apart_requests;
+    bool remembers; /* parser_run_after */
+    struct request before;
+    struct bytes before_name;
+    char *before_bytes;
 };
 
 static void feed_open(struct feed *feed, const struct parser_limits *limits) {
     feed->limits = limits;
     feed->failed = false;
     feed->apart_min = 0;
-    feed->anew = false;
+    feed->anew = feed->remembers = false;
+    feed->before = (struct request){0};
+    feed->before_bytes = NULL;
     feed->apart_count = feed->apart_requests = 0;
     feed->apart_missing = 0;
     parser_init(&feed->parser);
@@ -90,6 +96,7 @@ static void feed_close(struct feed *feed) {
     feed_forget_apart(feed);
     parser_fini(&feed->parser);
     arena_fini(&feed->arena);
+    free(feed->before_bytes);
     text_fini(&feed->waiting);
     text_fini(&feed->transcript);
 }
@@ -109,6 +116,15 @@ static void feed_note_request(struct feed *feed, const struct request *request, 
     text_append_text(&feed->transcript, request->inlined ? "]i\n" : "]\n");
 }
 
+/* The bytes of the last request stay, and its name. */
+static void feed_remember(struct feed *feed, const struct request *request, char *bytes) {
+    free(feed->before_bytes);
+    feed->before_bytes = bytes;
+    feed->before_name = request->argv[0];
+    feed->before = *request;
+    feed->before.argv = &feed->before_name;
+}
+
 /* One call on a copy of exactly the waiting bytes, so that a sanitizer sees each byte read too
  * many. */
 static bool feed_once(struct feed *feed) {
@@ -121,10 +137,13 @@ static bool feed_once(struct feed *feed) {
         parser_fini(&feed->parser);
     }
     parser_set_apart(&feed->parser, feed->apart, feed->apart_count);
-    enum parse_status status = parser_run(&feed->parser, feed->limits, bytes_make(copy, n),
-                                          &feed->arena, &request, &consumed);
+    enum parse_status status =
+        parser_run_after(&feed->parser, feed->limits, bytes_make(copy, n),
+                         feed->remembers ? &feed->before : NULL, &feed->arena, &request, &consumed);
     if (status == PARSE_REQUEST) {
         feed_note_request(feed, &request, consumed);
+        feed_remember(feed, &request, copy);
+        copy = NULL;
     } else if (status == PARSE_EMPTY) {
         text_append_text(&feed->transcript, "empty\n");
     } else if (status == PARSE_ERROR) {
@@ -164,6 +183,7 @@ static struct text transcript_of(struct bytes stream, const struct parser_limits
                                  size_t part_max, struct rng *rng) {
     struct feed feed;
     feed_open(&feed, limits);
+    feed.remembers = part_max > 0;
     if (part_max > 0 && rng_below(rng, 2)) {
         feed.apart_min = 1 + rng_below(rng, 4);
         feed.anew = rng_below(rng, 2);
@@ -211,6 +231,22 @@ Test(parser, multibulk_requests) {
           "$1\r\n0\r\n$1\r\n1\r\n$1\r\n2\r\n$1\r\n3\r\n$1\r\n4\r\n$1\r\n5\r\n"
           "$1\r\n6\r\n$1\r\n7\r\n$1\r\n8\r\n$1\r\n9\r\n$1\r\na\r\n$12\r\n123456789012\r\n",
           "[0,1,2,3,4,5,6,7,8,9,a,123456789012]\n");
+}
+
+/* The second begins as the first, and is another one all the same. */
+Test(parser, requests_like_the_one_before) {
+    READS("*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$3\r\nGET\r\n$2\r\nbc\r\n", "[GET,a]\n[GET,bc]\n");
+    READS("*2\r\n$3\r\nGET\r\n$1\r\na\r\n*3\r\n$3\r\nGET\r\n$1\r\nb\r\n$0\r\n\r\n",
+          "[GET,a]\n[GET,b,]\n");
+    READS("*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$4\r\nGETX\r\n$1\r\nb\r\n*2\r\n$3\r\nget\r\n$"
+          "1\r\nc\r\n",
+          "[GET,a]\n[GETX,b]\n[get,c]\n");
+    READS("*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r\n*1\r\n$4\r\nPING\r", "[PING]\n[PING]\nmore\n");
+    READS("*2\r\n$3\r\nGET\r\n$1\r\na\r\n*2\r\n$3\r\nGET\r\n:1\r\nb\r\n",
+          "[GET,a]\nerror: ERR Protocol error: expected '$', got ':'\n");
+    READS("*1\r\n$0\r\n\r\n*1\r\n$0\r\n\r\n", "[]\n[]\n");
+    READS("*1\r\n$20\r\n01234567890123456789\r\n*1\r\n$20\r\n01234567890123456788\r\n",
+          "[01234567890123456789]\n[01234567890123456788]\n");
 }
 
 Test(parser, inline_requests) {
@@ -480,8 +516,9 @@ static void add_request(struct text *stream, struct rng *rng) {
         return;
     }
     size_t argc = 1 + rng_below(rng, rng_below(rng, 10) ? 5 : 40);
-    text_appendf(stream, "*%zu\r\n", argc);
-    for (size_t i = 0; i < argc; i++) {
+    bool again = rng_below(rng, 2); /* a name that others have, too */
+    text_appendf(stream, "*%zu\r\n%s", argc, again ? "$3\r\nGET\r\n" : "");
+    for (size_t i = again; i < argc; i++) {
         add_bulk(stream, rng);
     }
 }
