@@ -190,9 +190,11 @@ static void start(struct scenario *scenario, uint64_t seed,
         .views = draw(scenario, 0, 2) == 0 && has_command(scenario, BYTES("debug")),
         .queues = draw(scenario, 0, 1) == 0,
         .topics = scenario->topics,
+        .bags = seed % 4 == 3, /* not drawn: other runs stay what they were */
         .unblocks = draw(scenario, 0, 2) == 0,
     };
     users.order = users.troubles ? HISTORY_RELAXED : scenario->order; /* those set it, too */
+    users.bags &= users.several_shards;
     users.views &= !users.pauses; /* DEBUG is no command that writes, whatever it has others do */
     scenario->mortal = users.mortal;
     scenario->refuses = draw(scenario, 0, 2) == 0;
@@ -391,6 +393,9 @@ const char *reached_name(enum reached reached) {
         [REACHED_WAITED_LONG] = "waits that ended without",
         [REACHED_BEHIND] = "waits behind others",
         [REACHED_HANDED] = "entries that groups have handed out",
+        [REACHED_POPPED] = "members popped from sets",
+        [REACHED_SET_MOVES] = "members moved from set to set",
+        [REACHED_NEAR] = "searches of a map that were stored",
         [REACHED_TOLD] = "messages",
         [REACHED_EVENTS] = "keyspace events",
         [REACHED_VISITS] = "visits to workers that slept",
@@ -442,6 +447,9 @@ void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), voi
         ret->reached[REACHED_WAITED_LONG] += counts->waited_long;
         ret->reached[REACHED_BEHIND] += counts->behind;
         ret->reached[REACHED_HANDED] += counts->handed;
+        ret->reached[REACHED_POPPED] += counts->popped;
+        ret->reached[REACHED_SET_MOVES] += counts->moved;
+        ret->reached[REACHED_NEAR] += counts->near;
         ret->reached[REACHED_TOLD] += counts->told;
         ret->reached[REACHED_EVENTS] += counts->events;
         ret->refuted |= users_refuted(scenario->users[i]);

@@ -38,6 +38,9 @@ enum reached {
     REACHED_WAITED_LONG,   /* and did not */
     REACHED_BEHIND,        /* others, in a line */
     REACHED_HANDED,        /* entries of streams, by groups */
+    REACHED_POPPED,        /* members of sets */
+    REACHED_SET_MOVES,     /* of members, from set to set */
+    REACHED_NEAR,          /* what was near a place was stored */
     REACHED_TOLD,          /* messages, to who has subscribed */
     REACHED_EVENTS,        /* of keys, the same */
     REACHED_OWN_ROUNDS,    /* mail of the visitor's that it worked off in between */

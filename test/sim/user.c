@@ -54,12 +54,14 @@ static unsigned last_reads(const struct users *users) {
 /* What only who is alone can judge: all of each queue; of each stream its entries, what the group
  * has not had yet, and what it has not acknowledged. */
 static unsigned account_reads(const struct users *users) {
-    return users->options.queues ? QUEUES + 3 * STREAMS : 0;
+    return users->options.bags + (users->options.queues ? QUEUES + 3 * STREAMS : 0);
 }
 
 static void issue_account(struct user *user, unsigned i) {
     static const enum kind of_streams[] = {KIND_STREAM_READ, KIND_STREAM_TAKE, KIND_STREAM_PENDING};
-    if (i < QUEUES) {
+    if (user->users->options.bags && i-- == 0) {
+        user_issue(user, KIND_BAG_READ, 0);
+    } else if (i < QUEUES) {
         user_issue(user, KIND_QUEUE_READ, i);
     } else {
         user_issue(user, of_streams[(i - QUEUES) / STREAMS], (i - QUEUES) % STREAMS);
@@ -110,6 +112,7 @@ static void issue_some(struct user *user) {
         }
         if (user->sweeping && user->last_next == reads + accounts && user->pending_count == 0) {
             queues_account(users);
+            bags_account(users);
             user_issue(user, KIND_FLUSH, 0);
             user->last_next++;
         }
@@ -174,6 +177,7 @@ static void forget_pending(struct user *user) {
             user_ops[request->kind].record(user, request, NULL);
         }
         queue_lost(user, request);
+        bag_lost(user, request);
         if (request->kind == KIND_SET) {
             own_ghost(&user->own[request->key], request->value);
         } else if (request->kind == KIND_DELETE) {
@@ -442,6 +446,7 @@ void users_free(struct users *users) {
     history_fini(&users->history);
     free(users->refused);
     free(users->elements);
+    free(users->members);
     free(users->told);
     free(users->items);
     free(users);

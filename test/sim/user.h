@@ -45,6 +45,7 @@ struct users_options {
     bool moves;               /* DEBUG MOVE-SLOT: slots go from shard to shard */
     bool queues;              /* they wait for elements of lists, sorted sets and streams */
     bool topics;              /* they publish and subscribe */
+    bool bags;                /* they use sets, HyperLogLogs and a map */
     bool unblocks;            /* and CLIENT UNBLOCK ends their waits */
     bool views;               /* DEBUG VIEW: they have workers parked */
     bool troubles;            /* and CONFIG SET, CLIENT KILL, CLIENT PAUSE, SWAPDB */
@@ -91,6 +92,9 @@ struct users_counts {
     uint64_t behind;        /* that somebody else stood in line before */
     uint64_t told;          /* messages */
     uint64_t events;        /* of keys */
+    uint64_t popped;        /* members of sets */
+    uint64_t moved;         /* from set to set */
+    uint64_t near;          /* what was near was stored */
     uint64_t handed;        /* entries of streams, by groups */
     uint64_t refused;       /* commands, by a shard that had something against them */
 };

@@ -1081,6 +1081,9 @@ bool user_refused(struct user *user, const struct request *request,
         values = request->other;
         break;
     default:
+        if (request->kind >= KIND_BAG_ADD && request->kind <= KIND_MAP_READ) {
+            return true; /* those have numbers of their own */
+        }
         break;
     }
     for (unsigned i = 0; i < values && request->value != 0; i++) {
@@ -1320,6 +1323,17 @@ const struct op_row user_ops[KINDS] = {
     [KIND_SUBSCRIBE] = {"SUBSCRIBE", 10, topic_send, topic_reply, NULL},
     [KIND_UNSUBSCRIBE] = {"UNSUBSCRIBE", 5, topic_send, topic_reply, NULL},
     [KIND_PUBLISH] = {"PUBLISH", 30, topic_send, topic_reply, NULL},
+    [KIND_BAG_ADD] = {"SADD", 24, bag_send, bag_reply, NULL},
+    [KIND_BAG_POP] = {"SPOP", 8, bag_send, bag_reply, NULL},
+    [KIND_BAG_MOVE] = {"SMOVE", 24, bag_send, bag_reply, NULL},
+    [KIND_BAG_COMMON] = {"what sets have in common", 8, bag_send, bag_reply, NULL},
+    [KIND_BAG_READ] = {"SUNION", 8, bag_send, bag_reply, NULL},
+    [KIND_SEEN_ADD] = {"PFADD", 10, bag_send, bag_reply, NULL},
+    [KIND_SEEN_MERGE] = {"PFMERGE", 5, bag_send, bag_reply, NULL},
+    [KIND_SEEN_COUNT] = {"PFCOUNT", 6, bag_send, bag_reply, NULL},
+    [KIND_MAP_ADD] = {"GEOADD", 10, bag_send, bag_reply, NULL},
+    [KIND_MAP_STORE] = {"GEOSEARCHSTORE", 8, bag_send, bag_reply, NULL},
+    [KIND_MAP_READ] = {"what is near", 6, bag_send, bag_reply, NULL},
     [KIND_MOVE] = {"DEBUG MOVE-SLOT", 8, send_trouble, reply_trouble, NULL},
     [KIND_FLUSH] = {"FLUSHALL", 2, send_trouble, reply_trouble, NULL},
     [KIND_SWAP] = {"SWAPDB", 2, send_trouble, reply_trouble, NULL},
@@ -1359,6 +1373,7 @@ static unsigned weight_of(const struct users *users, enum kind kind) {
                (kind > KIND_FLUSH && !options->troubles &&
                 !(kind == KIND_UNBLOCK && options->queues && options->unblocks)) ||
                (kind >= KIND_SUBSCRIBE && kind <= KIND_PUBLISH && !options->topics) ||
+               (kind >= KIND_BAG_ADD && kind <= KIND_MAP_READ && !options->bags) ||
                (kind >= KIND_ID && kind <= KIND_STREAM_PENDING && !options->queues) ||
                (kind >= KIND_MSET && kind <= KIND_GROUP_LCS && !options->several_shards) ||
                (kind >= KIND_PAIR_ADD && kind <= KIND_EXEC_LISTS && !options->transactions) ||

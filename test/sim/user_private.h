@@ -110,6 +110,18 @@ enum kind {
     KIND_SUBSCRIBE,
     KIND_UNSUBSCRIBE,
     KIND_PUBLISH,
+    /* Sets, what was seen, and a map. */
+    KIND_BAG_ADD,
+    KIND_BAG_POP,
+    KIND_BAG_MOVE,
+    KIND_BAG_COMMON,
+    KIND_BAG_READ,
+    KIND_SEEN_ADD,
+    KIND_SEEN_MERGE,
+    KIND_SEEN_COUNT,
+    KIND_MAP_ADD,
+    KIND_MAP_STORE,
+    KIND_MAP_READ,
     /* Those who disturb. */
     KIND_MOVE,
     KIND_FLUSH,
@@ -167,6 +179,15 @@ struct element {
     uint64_t acked_ns;           /* XACK was answered */
     uint8_t queue;               /* where it was put, or QUEUES + the stream */
     bool ack_asked, left, pending;
+};
+
+/* A member of one of the sets, by its number. */
+struct member {
+    uint64_t began_ns, added_ns; /* somebody asked for it; and was told that it is new, or 0 */
+    uint64_t taken_ns;           /* somebody was told that he has popped it, or 0 */
+    uint64_t missed_ns;          /* by then a read of all sets had not found it, or 0 */
+    uint64_t read;               /* the last one that has */
+    bool refused;                /* nobody may see it */
 };
 
 /* What somebody got, or, with element 0, that he got nothing. */
@@ -275,6 +296,13 @@ struct users {
     uint64_t told_size, told_last;
     unsigned subs_lost; /* subscriptions of those who went */
     uint64_t answered_before[2][COUNTERS], answered_since_ns;
+    struct member *members; /* by number */
+    uint64_t members_size, members_last;
+    uint64_t bag_reads;
+    uint64_t bags_left;     /* of the last read: members that should be there, and are not */
+    uint64_t bag_pops_lost; /* members that those may have who went before they were told */
+    struct counter seen;
+    uint64_t seen_most; /* the most that anybody was told */
     struct users_counts counts;
     bool finishing;
     bool refuted; /* the history of all is none that a server may give */
@@ -339,6 +367,15 @@ void topics_lost(struct user *user);
 void topics_leave(struct user *user);
 void topics_look(struct users *users);
 void topics_account(struct users *users);
+
+/* ---- Sets, what was seen, and a map (user_bags.c) ---- */
+
+void bag_send(struct user *user, struct request *request);
+void bag_reply(struct user *user, const struct request *request, const struct wire_value *value);
+/* Its reply will never come. */
+void bag_lost(struct user *user, const struct request *request);
+/* As queues_account. */
+void bags_account(struct users *users);
 
 /* The number that a text begins with, 0 for none. */
 uint64_t value_number(struct bytes text);

@@ -75,6 +75,7 @@ ssize_t value_read(struct bytes input, struct arena *arena, struct wire_value *r
         ret->text = bytes_make(input.ptr + n, (size_t)number);
         return memcmp(input.ptr + n + number, "\r\n", 2) == 0 ? (ssize_t)n + number + 2 : -1;
     case '*':
+    case '~':
     case '>':
     case '%':
         if (!line_number(line, &number) || number < -1 || number > 1000000) {

@@ -14,7 +14,8 @@
 #include <sys/types.h>
 
 /* One reply. `type` is its first byte; what RESP3 says in other words is brought to the older ones:
- * '_' and the null bulk and array are '_', a map is an array of twice its length, a double a bulk.
+ * '_' and the null bulk and array are '_', a map is an array of twice its length, a set an array, a
+ * double a bulk.
  */
 struct wire_value {
     char type; /* + - : $ * > _ */

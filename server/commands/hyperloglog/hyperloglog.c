@@ -172,6 +172,11 @@ static bool merge_all(const struct exec *x, struct hll_registers *registers, boo
     for (uint32_t i = 1; i < x->argc; i++) {
         struct loan loan;
         struct bytes bytes;
+#ifdef SHOAL_UNSAFE_BAGS_SEEN /* for the test that users of the simulator notice */
+        if (i > 1 && i + 1 == x->argc) {
+            continue;
+        }
+#endif
         if (!exec_input(x, i, LOOKUP_READ, &loan)) {
             continue;
         }

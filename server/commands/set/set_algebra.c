@@ -534,6 +534,9 @@ static bool put_member(struct exec *x, const struct key *key, struct entry *entr
 
 /* At the owner of the first key, which is not that of the second: there it was put. */
 static void give_member(struct exec *x) {
+#ifdef SHOAL_UNSAFE_BAGS_MOVE /* for the test that users of the simulator notice */
+    return;
+#endif
     struct key key = exec_key(x, 1);
     struct entry *entry =
         keyspace_find(x->keyspace, x->db, &key, x->now_ms, LOOKUP_WRITE | LOOKUP_NOTOUCH);
