@@ -5,7 +5,8 @@
  * In the first, threads with real mailboxes take turns at random; each is home of some clients and
  * has some keys. What the locks of a transaction do is done by a count of those who are about to
  * join: as long as there are any, a key is not filled. Each time something was added, the reference
- * says who must be served with what, and in which order.
+ * says who must be served with what, and in which order; or who must try to move it to a key that
+ * is another's, or locked, while nobody else comes to it.
  *
  * In the last, the protocol is modelled step by step (each step one access to a claim, or one
  * message taken) and all interleavings are walked. Some clients move what they wait for to a key
@@ -20,6 +21,7 @@
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,18 +38,23 @@
 #define STANDS_MAX  256
 #define SERVED_MAX  64
 #define NOBODY      UINT32_MAX
+#define TRIED       UINT32_MAX /* instead of a value */
 #define MOVES_NEVER KEYS
 
-enum { JOIN, CALL, HOME, SERVED, TRIES }; /* kinds of messages; the last in the walk only */
+enum { JOIN, CALL, HOME, SERVED, TRIES }; /* kinds of messages */
 
 /* A wait as the judge knows it. */
 struct wait {
     struct waiter *waiter; /* NULL once it was freed */
     unsigned client;
     unsigned type;     /* of values it can be served with */
-    unsigned moves_to; /* a key of the same shard that gets the value, or MOVES_NEVER */
+    unsigned moves_to; /* a key that gets the value, or MOVES_NEVER */
+    unsigned key;      /* that it waits for, if it moves */
     bool open;         /* neither served nor cancelled */
-    bool looked;       /* its home has looked at its keys, which are kept empty until it stands */
+    bool tries;        /* it has the claim, and its home is told, or will be */
+    bool told;         /* and is; and what it tries has not come to an end */
+    struct message try;
+    bool looked; /* its home has looked at its keys, which are kept empty until it stands */
     bool answered;
 };
 
@@ -75,6 +82,7 @@ struct model {
     uint32_t current[CLIENTS]; /* the wait of each client, or NOBODY */
     unsigned joining[KEYS];    /* waits that are about to join its line */
     bool locked[KEYS];         /* by a transaction, which may fill it */
+    bool closed[KEYS];         /* for one who tries */
     unsigned types[KEYS];
     unsigned values[KEYS][VALUES_MAX], values_count[KEYS];
     unsigned next_value, taken;
@@ -86,7 +94,10 @@ struct model {
     unsigned expected_count, served_count;
     /* How often what was tried. */
     unsigned served_far, served_twice_named, cancelled, too_late, passed_over, moved, served_later;
+    unsigned tried, tried_in_vain;
 };
+
+#define TALLIES 9
 
 static struct model *model; /* of the callbacks */
 
@@ -126,6 +137,13 @@ static bool fits(const struct model *m, const struct wait *wait, unsigned key) {
     return m->values_count[key] > 0 && m->types[key] == wait->type;
 }
 
+/* Its shard alone cannot serve it. */
+static bool takes_more(const struct model *m, const struct wait *wait) {
+    unsigned to = wait->moves_to;
+    return to != MOVES_NEVER &&
+           (shard_of(to) != shard_of(wait->key) || m->locked[to] || m->closed[to]);
+}
+
 static void set_type(struct model *m, unsigned key, unsigned type) {
     if (m->values_count[key] == 0) {
         m->types[key] = type;
@@ -147,8 +165,16 @@ static void expect_line(struct model *m, unsigned key) {
     const struct line_up *line = &m->lines[shard_of(key)];
     for (unsigned i = 0; i < line->count; i++) {
         struct wait *wait = &m->waits[line->stands[i].wait];
+        if (line->stands[i].key == key && wait->open && wait->tries) {
+            return;
+        }
         if (line->stands[i].key != key || !wait->open || !fits(m, wait, key)) {
             continue;
+        }
+        if (takes_more(m, wait)) {
+            wait->tries = m->closed[key] = true;
+            m->expected[m->expected_count++] = (struct service){line->stands[i].wait, key, TRIED};
+            return;
         }
         wait->open = false;
         unsigned value = take(m, key);
@@ -163,6 +189,17 @@ static void expect_line(struct model *m, unsigned key) {
     }
 }
 
+/* Else it is one who has been passed over. */
+static bool first_tries(const struct model *m, unsigned key) {
+    const struct line_up *line = &m->lines[shard_of(key)];
+    unsigned i = 0;
+    while (i < line->count &&
+           (line->stands[i].key != key || !m->waits[line->stands[i].wait].open)) {
+        i++;
+    }
+    return i < line->count && m->waits[line->stands[i].wait].tries;
+}
+
 /* What must come of what was noted, leaving all as it was but `expected`. */
 static void expect(struct model *m, unsigned shard) {
     struct model *copy = malloc(sizeof(*copy));
@@ -172,7 +209,8 @@ static void expect(struct model *m, unsigned shard) {
     while (copy->noted_count > 0) {
         unsigned key = copy->noted[0];
         memmove(copy->noted, copy->noted + 1, --copy->noted_count * sizeof(unsigned));
-        if (copy->locked[key] || shard_of(key) != shard) {
+        bool later = copy->locked[key] || (copy->closed[key] && !first_tries(copy, key));
+        if (later || shard_of(key) != shard) {
             m->noted[m->noted_count++] = key; /* it stays so until it is not */
         } else {
             expect_line(copy, key);
@@ -199,16 +237,17 @@ static void note(struct model *m, unsigned key) {
 
 static enum waiter_answer answer(void *arg, const struct waiter_key *key, bool as_one) {
     unsigned n = number(key);
-    if (model->locked[n]) {
+    const struct wait *wait = &model->waits[wait_of(key->part)];
+    if (model->locked[n] || model->closed[n]) {
         model->served_later += model->values_count[n] > 0;
         return WAITER_LATER;
     }
     if (model->values_count[n] == 0) {
         return WAITER_EMPTY;
     }
-    bool fit = fits(model, &model->waits[wait_of(key->part)], n);
+    bool fit = fits(model, wait, n);
     model->passed_over += !fit;
-    return fit ? WAITER_SERVES : WAITER_PASSES;
+    return !fit ? WAITER_PASSES : takes_more(model, wait) ? WAITER_TRIES : WAITER_SERVES;
 }
 
 static void serve(void *arg, struct waiter_key *key) {
@@ -217,6 +256,13 @@ static void serve(void *arg, struct waiter_key *key) {
     uint32_t number_of_wait = wait_of(key->part);
     struct wait *wait = &m->waits[number_of_wait];
     cr_assert(wait->open, "served although it was over");
+    if (key->part->tries) {
+        wait->tries = m->closed[n] = true;
+        m->served[m->served_count++] = (struct service){number_of_wait, n, TRIED};
+        m->tried++;
+        send(m, shard, wait->client % THREADS, &wait->try, TRIES);
+        return;
+    }
     wait->open = false;
     unsigned value = take(m, n);
     m->served[m->served_count++] = (struct service){number_of_wait, n, value};
@@ -251,11 +297,11 @@ static void compare(const struct model *m, unsigned seed, unsigned step) {
 
 /* A command is over. */
 static void serve_all(struct model *m, unsigned shard, unsigned seed, unsigned step) {
-    /* What is kept empty or locked is not filled by a wait that is served either. */
+    /* What is kept empty is not filled by a wait that is served either. */
     for (uint32_t i = 0; i < m->waits_count; i++) {
         struct wait *wait = &m->waits[i];
-        if (wait->open && wait->moves_to != MOVES_NEVER &&
-            (m->joining[wait->moves_to] > 0 || m->locked[wait->moves_to])) {
+        if (wait->open && !wait->tries && wait->moves_to != MOVES_NEVER && !takes_more(m, wait) &&
+            m->joining[wait->moves_to] > 0) {
             wait->moves_to = MOVES_NEVER;
         }
     }
@@ -269,7 +315,7 @@ static void push(struct model *m, unsigned shard, unsigned seed, unsigned step) 
     unsigned keys = 1 + (unsigned)rng_below(&m->rng, 2);
     for (unsigned i = 0; i < keys; i++) {
         unsigned key = shard + THREADS * (unsigned)rng_below(&m->rng, KEYS / THREADS + 1);
-        if (key >= KEYS || m->joining[key] > 0 || m->values_count[key] > 1) {
+        if (key >= KEYS || m->joining[key] > 0 || m->closed[key] || m->values_count[key] > 1) {
             continue;
         }
         set_type(m, key, (unsigned)rng_below(&m->rng, 4) == 0);
@@ -285,7 +331,7 @@ static void push(struct model *m, unsigned shard, unsigned seed, unsigned step) 
 /* A transaction gets the lock of a key, or gives it back. */
 static void lock(struct model *m, unsigned shard, unsigned seed, unsigned step) {
     unsigned key = shard + THREADS * (unsigned)rng_below(&m->rng, KEYS / THREADS + 1);
-    if (key < KEYS && (m->locked[key] || m->joining[key] == 0)) {
+    if (key < KEYS && !m->closed[key] && (m->locked[key] || m->joining[key] == 0)) {
         m->locked[key] = !m->locked[key];
         serve_all(m, shard, seed, step);
     }
@@ -311,7 +357,7 @@ static void begin(struct model *m, unsigned client) {
     bool here = true, locked = false;
     for (uint32_t i = 0; i < count; i++) {
         here &= shard_of(keys[i]) == shard_of(keys[0]);
-        locked |= m->locked[keys[i]];
+        locked |= m->locked[keys[i]] || m->closed[keys[i]];
     }
     wait->looked = !here || rng_below(&m->rng, 2) == 0;
     if (wait->looked && locked) {
@@ -325,8 +371,9 @@ static void begin(struct model *m, unsigned client) {
         }
     }
     if (count == 1) { /* as BLMOVE, when it falls on the same shard */
-        unsigned to = (unsigned)rng_below(&m->rng, KEYS);
-        wait->moves_to = shard_of(to) == shard_of(keys[0]) ? to : MOVES_NEVER;
+        unsigned to = (unsigned)rng_below(&m->rng, 2 * KEYS);
+        wait->moves_to = to < KEYS ? to : MOVES_NEVER;
+        wait->key = keys[0];
     }
     m->waits_count++;
     m->current[client] = number_of_wait;
@@ -361,7 +408,7 @@ static void cancel(struct model *m, unsigned client) {
     struct wait *wait = &m->waits[m->current[client]];
     cr_assert_eq(wait->waiter->arg, (void *)(uintptr_t)m->current[client]);
     bool cancelled = waiter_cancel(wait->waiter);
-    cr_assert_eq(cancelled, wait->open);
+    cr_assert_eq(cancelled, wait->open && !wait->tries);
     if (!cancelled) {
         m->too_late++;
         return; /* its answer comes */
@@ -371,6 +418,43 @@ static void cancel(struct model *m, unsigned client) {
     wait->answered = true;
     m->current[client] = NOBODY;
     call_all_back(m, wait->waiter, client % THREADS);
+}
+
+/* The transaction of one who tries. It has all that it takes; or somebody who needs no locks, as he
+ * has all of them, has been there before, and it tries in vain. */
+static void try(struct model *m, unsigned client, unsigned seed, unsigned step) {
+    struct wait *wait = m->current[client] != NOBODY ? &m->waits[m->current[client]] : NULL;
+    if (wait == NULL || !wait->told || m->joining[wait->moves_to] > 0 ||
+        m->locked[wait->moves_to]) {
+        return;
+    }
+    wait->told = false;
+    unsigned home = client % THREADS, to = wait->moves_to;
+    if (!fits(m, wait, wait->key)) {
+        m->tried_in_vain++;
+        send(m, home, shard_of(wait->key), &wait->waiter->parts[0].message, JOIN);
+        return;
+    }
+    unsigned value = take(m, wait->key);
+    wait->open = false;
+    wait->answered = true;
+    m->current[client] = NOBODY;
+    call_all_back(m, wait->waiter, home);
+    set_type(m, to, wait->type);
+    if (m->types[to] == wait->type) {
+        put(m, to, value);
+        note(m, to);
+        expect_note(m, to);
+        serve_all(m, shard_of(to), seed, step);
+    } else {
+        m->taken++;
+    }
+}
+
+static void tried(struct model *m, unsigned me, struct wait *wait, unsigned seed, unsigned step) {
+    wait->tries = m->closed[wait->key] = false;
+    expect_note(m, wait->key);
+    serve_all(m, me, seed, step);
 }
 
 static void came_home(struct model *m, struct waiter_part *part, bool served) {
@@ -394,7 +478,12 @@ static void came_home(struct model *m, struct waiter_part *part, bool served) {
 static void joined(struct model *m, unsigned me, struct waiter_part *part, unsigned seed,
                    unsigned step) {
     struct line_up *line = &m->lines[me];
+    bool again = part->tries;
     waiters_join(&m->waiters[me], part);
+    if (again) {
+        tried(m, me, &m->waits[wait_of(part)], seed, step);
+        return;
+    }
     for (uint32_t i = 0; i < part->keys_count; i++) {
         unsigned key = number(&part->keys[i]);
         m->joining[key] -= m->waits[wait_of(part)].looked;
@@ -421,10 +510,18 @@ static void receive(struct model *m, unsigned me, unsigned max, unsigned seed, u
         case JOIN:
             joined(m, me, part, seed, step);
             break;
-        case CALL:
+        case CALL: {
             part = WAITER_CALLED(messages[i]);
+            bool tries = part->tries;
             waiters_leave(&m->waiters[me], part);
+            if (tries) {
+                tried(m, me, &m->waits[wait_of(part)], seed, step);
+            }
             send(m, me, messages[i]->home, &part->message, HOME);
+            break;
+        }
+        case TRIES:
+            ((struct wait *)((char *)messages[i] - offsetof(struct wait, try)))->told = true;
             break;
         case HOME:
         case SERVED:
@@ -441,7 +538,7 @@ static void nobody_is_overlooked(const struct model *m, unsigned seed, unsigned 
         for (unsigned i = 0; i < line->count; i++) {
             const struct wait *wait = &m->waits[line->stands[i].wait];
             unsigned key = line->stands[i].key;
-            cr_assert_not(wait->open && fits(m, wait, key) && !m->locked[key],
+            cr_assert_not(wait->open && fits(m, wait, key) && !m->locked[key] && !m->closed[key],
                           "seed %u, step %u: %c has what wait %u stands in line for", seed, step,
                           letters[key], line->stands[i].wait);
         }
@@ -451,7 +548,7 @@ static void nobody_is_overlooked(const struct model *m, unsigned seed, unsigned 
 static void step_at_random(struct model *m, unsigned seed, unsigned step) {
     unsigned me = (unsigned)rng_below(&m->rng, THREADS);
     unsigned client = me + THREADS * (unsigned)rng_below(&m->rng, CLIENTS / THREADS);
-    switch (rng_below(&m->rng, 13)) {
+    switch (rng_below(&m->rng, 14)) {
     case 0:
     case 1:
         if (m->current[client] == NOBODY) {
@@ -473,8 +570,11 @@ static void step_at_random(struct model *m, unsigned seed, unsigned step) {
         lock(m, me, seed, step);
         break;
     case 6:
+        try(m, client, seed, step);
+        break;
     case 7:
     case 8:
+    case 9:
         post_publish(m->office, me, me, false);
         break;
     default:
@@ -488,6 +588,13 @@ static void settle(struct model *m, unsigned seed) {
         for (unsigned me = 0; me < THREADS; me++) {
             post_publish(m->office, me, me, false);
             receive(m, me, 8, seed, STEPS);
+        }
+        for (unsigned i = 0; i < KEYS; i++) {
+            m->locked[i] = false;
+            serve_all(m, shard_of(i), seed, STEPS);
+        }
+        for (unsigned client = 0; client < CLIENTS; client++) {
+            try(m, client, seed, STEPS);
         }
     }
 }
@@ -530,20 +637,22 @@ static void run_seed(struct model *m, unsigned seed) {
 }
 
 Test(waiters, are_served_as_the_reference_says) {
-    unsigned tried[7] = {0};
+    unsigned tallies[TALLIES] = {0};
     for (unsigned seed = 1; seed <= SEEDS; seed++) {
         model = calloc(1, sizeof(*model));
         run_seed(model, seed);
-        const unsigned some[] = {model->served_far,  model->served_twice_named, model->cancelled,
-                                 model->too_late,    model->passed_over,        model->moved,
-                                 model->served_later};
-        for (unsigned i = 0; i < 7; i++) {
-            tried[i] += some[i];
+        const unsigned some[] = {model->served_far,   model->served_twice_named,
+                                 model->cancelled,    model->too_late,
+                                 model->passed_over,  model->moved,
+                                 model->served_later, model->tried,
+                                 model->tried_in_vain};
+        for (unsigned i = 0; i < TALLIES; i++) {
+            tallies[i] += some[i];
         }
         free(model);
     }
-    for (unsigned i = 0; i < 7; i++) {
-        cr_assert_gt(tried[i], SEEDS / 2, "the %u. was hardly tried: %u", i, tried[i]);
+    for (unsigned i = 0; i < TALLIES; i++) {
+        cr_assert_gt(tallies[i], SEEDS / 2, "the %u. was hardly tried: %u", i, tallies[i]);
     }
 }
 
