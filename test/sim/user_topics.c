@@ -83,11 +83,11 @@ void topic_send(struct user *user, struct request *request) {
     struct subscription *sub = &user->subs[topic];
     request->key = topic;
     if (request->kind == KIND_SUBSCRIBE) {
-        sub->asked++;
         request->before = sub->on;
-        for (unsigned i = 0; i < COUNTERS; i++) {
-            sub->answered[i] = sub->on ? sub->answered[i] : users->counters[i].answered;
+        for (unsigned i = 0; i < COUNTERS && !sub->on && sub->asked == 0; i++) {
+            sub->answered[i] = users->counters[i].answered;
         }
+        sub->asked++;
         write_topic(user, "SUBSCRIBE", topic);
     } else {
         write_topic(user, "UNSUBSCRIBE", topic);
