@@ -241,6 +241,15 @@ static int real_close_data(void *arg, int file, bool sync) {
     return close_fd(file, sync && fsync(file) < 0 ? -errno : 0);
 }
 
+static int real_size_data(void *arg, int file, uint64_t *ret_bytes) {
+    struct stat status;
+    if (fstat(file, &status) < 0) {
+        return -errno;
+    }
+    *ret_bytes = (uint64_t)status.st_size;
+    return 0;
+}
+
 static int real_seek_data(void *arg, int file, uint64_t offset) {
     return lseek(file, (off_t)offset, SEEK_SET) < 0 ? -errno : 0;
 }
@@ -333,6 +342,7 @@ const struct fs *fs_real(void) {
         .read_data = real_read_data,
         .write_data = real_write_data,
         .close_data = real_close_data,
+        .size_data = real_size_data,
         .seek_data = real_seek_data,
         .rename = real_rename,
         .make_dir = real_make_dir,

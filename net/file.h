@@ -39,6 +39,7 @@ struct fs {
     ssize_t (*read_data)(void *arg, int file, void *buffer, size_t size);
     int (*write_data)(void *arg, int file, struct bytes content); /* all of it */
     int (*close_data)(void *arg, int file, bool sync);
+    int (*size_data)(void *arg, int file, uint64_t *ret_bytes);
     /* One that is read goes on from this byte. */
     int (*seek_data)(void *arg, int file, uint64_t offset);
     /* Gives a file another name, in the place of what has it, and makes that last. */

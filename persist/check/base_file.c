@@ -34,7 +34,6 @@ static bool read_head(struct reading *r) {
     if (error != NULL) {
         return wrong(r, 0, error);
     }
-    r->ret->has_head = true;
     source_pass(source, FRAMES_HEAD_BYTES);
     return true;
 }
@@ -129,36 +128,24 @@ static bool read_frames(struct reading *r) {
     return true;
 }
 
-static bool read_all(const struct fs *fs, const char *path, const struct keys_options *options,
-                     struct base_file *ret) {
+bool base_file_read(const struct fs *fs, const char *path, const struct keys_options *options,
+                    struct base_file *ret) {
     *ret = (struct base_file){0};
     struct reading r = {.ret = ret, .options = options};
     if (source_open(&r.source, fs, path) != 0) {
         source_close(&r.source);
         return wrong(&r, 0, "it cannot be opened");
     }
-    bool sound = read_head(&r);
-    if (sound && options != NULL) {
-        struct keys_options own = *options;
-        own.key = show_key;
-        own.arg = &r;
-        keys_init(&r.keys, &own, false);
-        text_init(&r.room);
-        sound = read_frames(&r);
-        ret->keys = r.keys.count;
-        text_fini(&r.room);
-        keys_fini(&r.keys);
-    }
+    struct keys_options own = *options;
+    own.key = show_key;
+    own.arg = &r;
+    keys_init(&r.keys, &own, false);
+    text_init(&r.room);
+    bool sound = read_head(&r) && read_frames(&r);
+    ret->keys = r.keys.count;
     ret->bytes = r.source.at;
+    text_fini(&r.room);
+    keys_fini(&r.keys);
     source_close(&r.source);
     return sound;
-}
-
-bool base_file_head(const struct fs *fs, const char *path, struct base_file *ret) {
-    return read_all(fs, path, NULL, ret);
-}
-
-bool base_file_read(const struct fs *fs, const char *path, const struct keys_options *options,
-                    struct base_file *ret) {
-    return read_all(fs, path, options, ret);
 }

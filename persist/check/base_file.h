@@ -13,7 +13,6 @@
 
 struct base_file {
     struct frames_head head;
-    bool has_head;
     uint64_t bytes, frames, keys;
     /* What is wrong, in the frame or header that begins there. */
     const char *error;
@@ -21,9 +20,7 @@ struct base_file {
     int errno_; /* it cannot be read: -errno */
 };
 
-/* Only its header. False: ret->error. */
-bool base_file_head(const struct fs *fs, const char *path, struct base_file *ret);
-/* All of it; its keys are shown as options say. */
+/* Its keys are shown as options say. False: ret->error. */
 bool base_file_read(const struct fs *fs, const char *path, const struct keys_options *options,
                     struct base_file *ret);
 

@@ -224,10 +224,10 @@ static const char *base_differs(const struct data_dir *dir, uint32_t i) {
     if (head->number + 1 != manifest->first) {
         return "it is of another moment than the log begins at";
     }
-    if (file->frames > 0 && file->bytes != named->bytes) {
+    if (file->bytes != named->bytes) {
         return "it is of another length than it was";
     }
-    if (file->frames > 0 && file->keys != named->keys) {
+    if (file->keys != named->keys) {
         return "it has another number of keys than it had";
     }
     return NULL;
@@ -242,17 +242,15 @@ static void look_at_bases(struct data_dir *dir, const struct data_dir_options *o
         struct dir_base *base = &dir->bases[i];
         look.base = base;
         data_dir_file(dir, base->name, &path);
-        bool sound = options->look_at_keys
-                         ? base_file_read(dir->fs, path.ptr, &keys, &base->file)
-                         : base_file_head(dir->fs, path.ptr, &base->file);
+        bool sound = base_file_read(dir->fs, path.ptr, &keys, &base->file);
         if (!sound && base->file.errno_ != 0) {
             find(dir, FINDING_WRONG, "%s: byte %" PRIu64 ": %s: %s", base->name,
                  base->file.error_at, base->file.error, strerror(-base->file.errno_));
         } else if (!sound) {
             find_at(dir, base->name, base->file.error_at, base->file.error);
         }
-        const char *differs = base->file.has_head ? base_differs(dir, i) : NULL;
-        if (differs != NULL && sound) {
+        const char *differs = sound ? base_differs(dir, i) : NULL;
+        if (differs != NULL) {
             find_at(dir, base->name, 0, differs);
         }
         dir->is_repairable &= sound && differs == NULL;
@@ -273,8 +271,8 @@ static void add_run(struct data_dir *dir, const struct dir_run *run) {
 }
 
 /* So many whole requests. NULL, or what is wrong. */
-static const char *check_records(struct bytes payload, uint32_t records,
-                                 struct request_words *words) {
+static const char *check_records(const struct data_dir_options *options, struct bytes payload,
+                                 uint32_t records, struct request_words *words) {
     uint32_t db;
     for (uint32_t i = 0; i < records; i++) {
         if (request_take(&payload, words) != REQUEST_WHOLE) {
@@ -283,12 +281,19 @@ static const char *check_records(struct bytes payload, uint32_t records,
         if (!request_take_db(words, &db) || db >= KEYS_DATABASES_MAX) {
             return "a record of a database that cannot be";
         }
+        const char *error = options->record != NULL
+                                ? options->record(options->arg, words->argv, words->argc)
+                                : NULL;
+        if (error != NULL) {
+            return error;
+        }
     }
     return payload.len > 0 ? "a run has more records than it says" : NULL;
 }
 
 struct scanning {
     struct data_dir *dir;
+    const struct data_dir_options *options;
     uint32_t index;
     struct source source;
     struct text room;
@@ -333,7 +338,7 @@ static bool take_records(struct scanning *s, const struct log_block *block) {
             return fail_block(s, block, "a run longer than its block");
         }
         struct bytes records = bytes_make(payload.ptr, (size_t)run.bytes);
-        const char *error = check_records(records, run.records, &s->words);
+        const char *error = check_records(s->options, records, run.records, &s->words);
         if (error != NULL) {
             return fail_block(s, block, error);
         }
@@ -410,15 +415,16 @@ static void judge_scan(struct data_dir *dir, const struct scanning *s) {
     }
 }
 
-static void scan_segment(struct data_dir *dir, uint32_t index, struct log_recover *recover) {
+static void scan_segment(struct data_dir *dir, const struct data_dir_options *options,
+                         uint32_t index, struct log_recover *recover) {
     struct dir_segment *segment = &dir->segments[index];
-    struct scanning s = {.dir = dir, .index = index};
+    struct scanning s = {.dir = dir, .options = options, .index = index};
     struct text path;
     text_init(&path);
     data_dir_file(dir, segment->name, &path);
-    int error = source_size(dir->fs, path.ptr, &segment->bytes);
+    int error = source_open(&s.source, dir->fs, path.ptr);
+    error = error != 0 ? error : source_size(&s.source, &segment->bytes);
     if (error == 0) {
-        error = source_open(&s.source, dir->fs, path.ptr);
         uint64_t bytes = dir->manifest.segments[index].bytes;
         source_set_limit(&s.source, bytes != 0 ? bytes : UINT64_MAX);
         text_init(&s.room);
@@ -426,8 +432,8 @@ static void scan_segment(struct data_dir *dir, uint32_t index, struct log_recove
         text_fini(&s.room);
         request_words_fini(&s.words);
         error = s.source.error;
-        source_close(&s.source);
     }
+    source_close(&s.source);
     segment->is_there = error == 0;
     if (error != 0) {
         find(dir, FINDING_WRONG, "%s: it cannot be read: %s", segment->name, strerror(-error));
@@ -469,7 +475,7 @@ static void count_runs(struct data_dir *dir) {
     }
 }
 
-static void recover_log(struct data_dir *dir) {
+static void recover_log(struct data_dir *dir, const struct data_dir_options *options) {
     const struct manifest *manifest = &dir->manifest;
     struct log_recover recover;
     struct log_recover_file *files = must_calloc(manifest->count + 1, sizeof *files);
@@ -479,7 +485,7 @@ static void recover_log(struct data_dir *dir) {
     }
     log_recover_init(&recover, files, manifest->count, manifest->first);
     for (uint32_t i = 0; i < manifest->count; i++) {
-        scan_segment(dir, i, &recover);
+        scan_segment(dir, options, i, &recover);
     }
     if (!log_recover_end(&recover)) {
         find(dir, FINDING_WRONG, "%s: number %" PRIu64 ": %s",
@@ -581,13 +587,14 @@ static void look_for_strays(struct data_dir *dir) {
 }
 
 bool data_dir_look(struct data_dir *dir, const struct data_dir_options *options) {
+    check(options->ks != NULL);
     if (dir->manifest.first == 0) {
         find_at(dir, MANIFEST_NAME, 0, "its log begins with number 0");
         dir->is_repairable = false;
         return false;
     }
     look_at_bases(dir, options);
-    recover_log(dir);
+    recover_log(dir, options);
     look_for_strays(dir);
     return dir->wrong == 0;
 }

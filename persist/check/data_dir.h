@@ -96,7 +96,9 @@ void data_dir_close(struct data_dir *dir);
 struct data_dir_options {
     struct keyspace *ks; /* values of the snapshot are made in its memory, and freed */
     const struct value_rules *rules;
-    bool look_at_keys; /* else only headers of the snapshot's files */
+    /* NULL, or why no log has such a record; or NULL: nobody knows commands. */
+    const char *(*record)(void *arg, const struct bytes *argv, uint32_t argc);
+    void *arg;
 };
 /* Reads all files. True: a start would take it. */
 bool data_dir_look(struct data_dir *dir, const struct data_dir_options *options);

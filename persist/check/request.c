@@ -15,7 +15,7 @@ void request_words_fini(struct request_words *words) {
 }
 
 /* A line of such a type with a number. */
-static enum request_got take_length(struct bytes *in, char type, uint64_t max, uint64_t *ret) {
+static enum request_got take_length(struct bytes *in, char type, int64_t max, int64_t *ret) {
     if (in->len == 0) {
         return REQUEST_SHORT;
     }
@@ -28,7 +28,8 @@ static enum request_got take_length(struct bytes *in, char type, uint64_t max, u
         return end == NULL && look == NUM_I64_BYTES ? REQUEST_BAD : REQUEST_SHORT;
     }
     if (end[1] != '\n' ||
-        !num_parse_u64(bytes_make(in->ptr + 1, (size_t)(end - in->ptr - 1)), ret) || *ret > max) {
+        !num_parse_i64(bytes_make(in->ptr + 1, (size_t)(end - in->ptr - 1)), ret) || *ret < 0 ||
+        *ret > max) {
         return REQUEST_BAD;
     }
     *in = bytes_make(end + 2, in->len - (size_t)(end + 2 - in->ptr));
@@ -36,12 +37,12 @@ static enum request_got take_length(struct bytes *in, char type, uint64_t max, u
 }
 
 static enum request_got take_word(struct bytes *in, struct bytes *ret) {
-    uint64_t length;
+    int64_t length;
     enum request_got got = take_length(in, '$', INT64_MAX, &length);
     if (got != REQUEST_WHOLE) {
         return got;
     }
-    if (in->len < 2 || length > in->len - 2) {
+    if (in->len < 2 || (uint64_t)length > in->len - 2) {
         return REQUEST_SHORT;
     }
     if (in->ptr[length] != '\r' || in->ptr[length + 1] != '\n') {
@@ -54,13 +55,13 @@ static enum request_got take_word(struct bytes *in, struct bytes *ret) {
 
 enum request_got request_take(struct bytes *input, struct request_words *ret) {
     struct bytes in = *input;
-    uint64_t count;
+    int64_t count;
     ret->argc = 0;
     enum request_got got = take_length(&in, '*', INT32_MAX, &count);
     if (got == REQUEST_WHOLE && count == 0) {
         got = REQUEST_BAD;
     }
-    for (uint64_t i = 0; got == REQUEST_WHOLE && i < count; i++) {
+    for (int64_t i = 0; got == REQUEST_WHOLE && i < count; i++) {
         if (ret->argc == ret->room) {
             ret->room = ret->room ? ret->room * 2 : 16;
             ret->argv = must_realloc(ret->argv, ret->room * sizeof *ret->argv);
@@ -83,8 +84,8 @@ bool request_take_db(struct request_words *words, uint32_t *ret_db) {
     if (first.len == 0 || first.ptr[0] != '@') {
         return true;
     }
-    uint64_t db;
-    if (!num_parse_u64(bytes_make(first.ptr + 1, first.len - 1), &db) || db == 0 ||
+    int64_t db;
+    if (!num_parse_i64(bytes_make(first.ptr + 1, first.len - 1), &db) || db <= 0 ||
         db > INT32_MAX || words->argc < 2) {
         return false;
     }

@@ -66,17 +66,8 @@ void source_pass(struct source *source, size_t bytes) {
     source->at += bytes;
 }
 
-int source_size(const struct fs *fs, const char *path, uint64_t *ret) {
-    struct source source;
-    int error = source_open(&source, fs, path);
-    *ret = 0;
-    while (error == 0 && source_more(&source)) {
-        source_pass(&source, source_bytes(&source).len);
-    }
-    *ret = source.at;
-    error = error != 0 ? error : source.error;
-    source_close(&source);
-    return error;
+int source_size(const struct source *source, uint64_t *ret_bytes) {
+    return source->fs->size_data(source->fs->arg, source->file, ret_bytes);
 }
 
 void text_append_pattern(struct text *text, struct bytes path) {

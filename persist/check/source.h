@@ -39,8 +39,8 @@ static inline struct bytes source_bytes(const struct source *source) {
 bool source_more(struct source *source);
 void source_pass(struct source *source, size_t bytes);
 
-/* The size of a file. 0 or -errno. */
-int source_size(const struct fs *fs, const char *path, uint64_t *ret);
+/* Of the file. 0 or -errno. */
+int source_size(const struct source *source, uint64_t *ret_bytes);
 
 /* A path as a pattern that matches nothing else. */
 void text_append_pattern(struct text *text, struct bytes path);

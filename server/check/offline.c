@@ -154,26 +154,53 @@ static bool refused(struct text *why, struct bytes name, const char *what) {
     return false;
 }
 
-/* What is done to all keys at once. False: it is none of that. */
-static bool run_on_all(struct offline *offline, uint32_t db, const struct bytes *argv,
-                       uint32_t argc) {
+static const struct command_ref *find(const struct offline *offline, const struct bytes *argv,
+                                      uint32_t argc) {
+    const struct command_ref *ref = command_table_find(offline->server->commands, argv[0]);
+    if (ref != NULL && ref->subcommands_count > 0) {
+        ref = argc > 1 ? command_ref_find_sub(ref, argv[1]) : NULL;
+    }
+    return ref;
+}
+
+static bool read_db(struct bytes word, uint32_t *ret) {
+    uint64_t db;
+    bool sound = num_parse_u64(word, &db) && db < KEYS_DATABASES_MAX;
+    *ret = sound ? (uint32_t)db : 0;
+    return sound;
+}
+
+/* What is done to all keys at once. */
+static bool is_about_all(const struct bytes *argv, uint32_t argc) {
+    uint32_t db;
+    return bytes_is(argv[0], "flushall") || bytes_is(argv[0], "flushdb") ||
+           (bytes_is(argv[0], "swapdb") && argc == 3 && read_db(argv[1], &db) &&
+            read_db(argv[2], &db));
+}
+
+static void run_on_all(struct offline *offline, uint32_t db, const struct bytes *argv) {
     struct keyspace *ks = offline_keyspace(offline);
-    int64_t a, b;
-    if (bytes_is(argv[0], "flushall")) {
-        keyspace_flush(ks, UINT32_MAX, false);
-        return true;
+    if (bytes_is(argv[0], "swapdb")) {
+        uint32_t a, b;
+        read_db(argv[1], &a);
+        read_db(argv[2], &b);
+        keyspace_swap_db(ks, a, b);
+    } else {
+        keyspace_flush(ks, bytes_is(argv[0], "flushdb") ? db : UINT32_MAX, false);
     }
-    if (bytes_is(argv[0], "flushdb")) {
-        keyspace_flush(ks, db, false);
-        return true;
+}
+
+const char *offline_accepts(void *arg, const struct bytes *argv, uint32_t argc) {
+    const struct command_ref *ref = find(arg, argv, argc);
+    if (is_about_all(argv, argc)) {
+        return NULL;
     }
-    if (bytes_is(argv[0], "swapdb") && argc == 3 && num_parse_i64(argv[1], &a) &&
-        num_parse_i64(argv[2], &b) && a >= 0 && a < KEYS_DATABASES_MAX && b >= 0 &&
-        b < KEYS_DATABASES_MAX) {
-        keyspace_swap_db(ks, (uint32_t)a, (uint32_t)b);
-        return true;
+    if (ref == NULL || ref->row->place != PLACE_KEY || ref->row->logged == LOGGED_NO) {
+        return "a record of a command that no log has";
     }
-    return false;
+    int arity = ref->row->arity;
+    bool fits = arity > 0 ? argc == (uint32_t)arity : argc >= (uint32_t)-arity;
+    return fits ? NULL : "a record with a wrong number of arguments";
 }
 
 /* Writes how a call was answered behind its name, if that was an error. */
@@ -195,32 +222,21 @@ static bool answered(struct offline *offline, const struct reply *reply, struct 
     return fine;
 }
 
-static const struct command_ref *find(struct offline *offline, const struct bytes *argv,
-                                      uint32_t argc) {
-    const struct command_ref *ref = command_table_find(offline->server->commands, argv[0]);
-    if (ref != NULL && ref->subcommands_count > 0) {
-        ref = argc > 1 ? command_ref_find_sub(ref, argv[1]) : NULL;
-    }
-    return ref;
-}
-
 bool offline_run(struct offline *offline, uint32_t db, const struct bytes *argv, uint32_t argc,
                  int64_t now_ms, struct text *why) {
     struct worker *worker = offline->worker;
+    const char *error = offline_accepts(offline, argv, argc);
+    if (error != NULL) {
+        return refused(why, argv[0], error);
+    }
     if (++offline->ran % WORK_EVERY == 0) {
         keyspace_work(offline_keyspace(offline), now_ms);
     }
-    if (run_on_all(offline, db, argv, argc)) {
+    if (is_about_all(argv, argc)) {
+        run_on_all(offline, db, argv);
         return true;
     }
     const struct command_ref *ref = find(offline, argv, argc);
-    if (ref == NULL || ref->row->place != PLACE_KEY || ref->row->logged == LOGGED_NO) {
-        return refused(why, argv[0], "no command that a log has");
-    }
-    int arity = ref->row->arity;
-    if (arity > 0 ? argc != (uint32_t)arity : argc < (uint32_t)-arity) {
-        return refused(why, argv[0], "a wrong number of arguments");
-    }
     arena_reset(&offline->arena);
     struct keyset *keys = keyset_new(&offline->arena, worker->node, ref, argv, argc, db);
     if (keys->count == 0) {
@@ -247,5 +263,5 @@ bool offline_run(struct offline *offline, uint32_t db, const struct bytes *argv,
     bool over = call(&caller, &what, &reply);
     call_settle(&caller);
     return over ? answered(offline, &reply, argv[0], why)
-                : refused(why, argv[0], "no command that a log has");
+                : refused(why, argv[0], "it waits for something");
 }

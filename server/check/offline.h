@@ -28,6 +28,9 @@ const char *offline_put(void *arg, const struct keys_key *key);
 bool offline_run(struct offline *offline, uint32_t db, const struct bytes *argv, uint32_t argc,
                  int64_t now_ms, struct text *why);
 
+/* Whether a log may have such a command: NULL, or why not. Of struct data_dir_options. */
+const char *offline_accepts(void *arg, const struct bytes *argv, uint32_t argc);
+
 /* A key as commands that make it, each a RESP request; then it goes. For struct keys_options, whose
  * `arg` is an offline_shown. */
 struct offline_shown {

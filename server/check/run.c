@@ -56,7 +56,8 @@ enum check_code check_look(struct check_run *run, const char *path, struct data_
         check_close(run, dir);
         return CHECK_FAILED;
     }
-    struct data_dir_options options = {offline_keyspace(offline), offline_rules(offline), true};
+    struct data_dir_options options = {offline_keyspace(offline), offline_rules(offline),
+                                       offline_accepts, offline};
     data_dir_look(dir, &options);
     offline_free(offline);
     return CHECK_FINE;

@@ -125,3 +125,36 @@ Test(file, directories_are_told_from_files) {
     cr_assert_str_eq(here, dir);
     cr_assert_eq(fs->current_dir(fs->arg, here, 2), -ERANGE);
 }
+
+Test(file, data_is_read_from_any_place) {
+    int file;
+    char bytes[3];
+    uint64_t size;
+    cr_assert_eq(fs->write_all(fs->arg, "a", BYTES("0123456789"), 0644), 0);
+    cr_assert_eq(fs->open_data(fs->arg, "a", false, 0, &file), 0);
+    cr_assert_eq(fs->size_data(fs->arg, file, &size), 0);
+    cr_assert_eq(size, 10);
+    for (uint64_t at = 7; at < 8; at -= 2) {
+        cr_assert_eq(fs->seek_data(fs->arg, file, at), 0);
+        cr_assert_eq(fs->read_data(fs->arg, file, bytes, sizeof bytes), 3);
+        cr_assert_eq(bytes[0], (char)('0' + at));
+    }
+    cr_assert_eq(fs->seek_data(fs->arg, file, UINT64_MAX), -EINVAL);
+    cr_assert_eq(fs->close_data(fs->arg, file, false), 0);
+}
+
+Test(file, a_directory_is_made_once_and_locked_by_one) {
+    int file, other;
+    cr_assert_eq(fs->make_dir(fs->arg, "d", 0700), 0);
+    cr_assert_eq(mode_of("d"), 0700);
+    cr_assert_eq(fs->make_dir(fs->arg, "d", 0700), -EEXIST);
+    cr_assert_eq(fs->make_dir(fs->arg, "none/d", 0700), -ENOENT);
+    cr_assert_eq(fs->sync_dir(fs->arg, "d"), 0);
+    cr_assert_eq(fs->sync_dir(fs->arg, "none"), -ENOENT);
+    cr_assert_eq(fs->lock_dir(fs->arg, "d", &file), 0);
+    cr_assert_eq(fs->lock_dir(fs->arg, "d", &other), -EWOULDBLOCK);
+    cr_assert_eq(fs->close_data(fs->arg, file, false), 0);
+    cr_assert_eq(fs->lock_dir(fs->arg, "d", &other), 0);
+    cr_assert_eq(fs->close_data(fs->arg, other, false), 0);
+    cr_assert_eq(rmdir("d"), 0);
+}
