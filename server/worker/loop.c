@@ -592,6 +592,9 @@ static bool drain(struct worker *worker) {
     if (!shared_all_rest(shared)) { /* one is busy, perhaps for long, with what others wait for */
         worker->loop.give_up_ms = now_ms + STOP_GIVE_UP_MS;
     }
+    /* Or there is news of it: who takes turns with another rests whenever that one looks. */
+    int64_t news_ms = worker->loop.mail_ms + STOP_GIVE_UP_MS;
+    worker->loop.give_up_ms = worker->loop.give_up_ms > news_ms ? worker->loop.give_up_ms : news_ms;
     int64_t passed_ms = now_ms - worker->loop.drain_start_ms;
     LIST_EACH(&worker->clients.all, node) {
         struct client *client = LIST_ENTRY(node, struct client, node);

@@ -7,6 +7,7 @@
 #include "server/worker/handlers.h"
 #include "server/worker/message.h"
 #include "server/worker/park.h"
+#include "server/worker/shared.h"
 #include "server/worker/worker.h"
 #include "shard/mailbox.h"
 
@@ -45,6 +46,10 @@ static bool handle_all(struct worker *worker) {
         return false;
     }
     worker->loop.mail_ms = rt_mono_ms(worker->rt);
+    if (UNLIKELY(worker->loop.resting)) { /* what it brings may take long */
+        worker->loop.resting = false;
+        shared_set_resting(worker->server->shared, false);
+    }
     worker_slice_enter(worker);
     for (;;) {
         if (LIKELY(!park_keeps(worker, message))) {
