@@ -626,11 +626,22 @@ def test_very_many_watches(r, server, raw, other, slow):
     assert raw.do("EXEC") is NULL_ARRAY
 
 
+def watch_what_runs_out(raw, other, key):
+    """A key that was there when it was watched, and is over."""
+    ms = 30
+    while True:
+        assert other.do("SET", key, "v", "PX", str(ms)) == "OK"
+        raw.do("WATCH", key)
+        if raw.do("PTTL", key) > 0:
+            break
+        raw.do("UNWATCH")  # it was too late
+        ms *= 2
+    time.sleep((ms + 10) / 1000)
+
+
 def test_key_that_runs_out(r, raw, other, shards):
     for key in spread(shards, shards):
-        other.do("SET", key, "v", "PX", "60")
-        raw.do("WATCH", key)
-        time.sleep(0.1)
+        watch_what_runs_out(raw, other, key)
         raw.do("MULTI")
         raw.do("SET", key, "w")
         assert raw.do("EXEC") is NULL_ARRAY
@@ -642,9 +653,7 @@ def test_key_that_runs_out_and_nobody_deletes(r, raw, other, shards):
         pytest.skip("no DEBUG SET-ACTIVE-EXPIRE")
     try:
         for key in spread(shards, shards):
-            other.do("SET", key, "v", "PX", "30")
-            raw.do("WATCH", key)
-            time.sleep(0.06)
+            watch_what_runs_out(raw, other, key)
             raw.do("MULTI")
             raw.do("PING")
             assert raw.do("EXEC") is NULL_ARRAY
