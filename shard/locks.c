@@ -440,19 +440,11 @@ void locks_release(struct locks *locks, struct lock_request *request) {
     locks->requests--;
 }
 
-static bool is_own(const struct lock_request *request, const struct lock_closing *closing) {
-    const struct lock_closing *own = request->own;
-    while (own != NULL && own != closing) {
-        own = own->next;
-    }
-    return own != NULL;
-}
-
 /* It stands in line, but has not got all yet, or has done nothing with it. */
 static void shut_out(struct locks *locks, struct lock_closing *closing,
                      struct lock_request *request) {
-    if (request->passes || is_own(request, closing)) {
-        return;
+    if (request->passes || request->own != NULL) {
+        return; /* nor is it shut out as it comes */
     }
     for (uint32_t i = 0; i <= request->count; i++) {
         leave_line(locks, &request->locks[i]);

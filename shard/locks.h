@@ -127,8 +127,8 @@ void locks_release(struct locks *locks, struct lock_request *request);
 enum lock_answer locks_fence(struct locks *locks, struct lock_request *request);
 
 void lock_closing_init(struct lock_closing *closing);
-/* Whoever waits for the key is shut out as well, but for the one that it is closed for. It is not
- * closed yet. */
+/* Whoever waits for the key is shut out as well, but for those who have keys closed for them. It is
+ * not closed yet. */
 void locks_close(struct locks *locks, struct lock_closing *closing, uint64_t id);
 bool locks_is_closed(const struct locks *locks, uint64_t id);
 /* The key is open again, if it is not yet. Who was shut out stands in line once locks_let_in says

@@ -297,7 +297,8 @@ static void reference_leave(struct model *m, struct asker *asker) {
 }
 
 static void reference_shut_out(struct model *m, struct closing *closing, struct asker *asker) {
-    if (asker->passes && m->fault != SHUTS_FENCED_OUT) {
+    if ((asker->passes && m->fault != SHUTS_FENCED_OUT) ||
+        (asker->own != NULL && m->fault != SHUTS_OWN_OUT)) {
         return;
     }
     reference_leave(m, asker);

@@ -964,3 +964,30 @@ Test(locks, a_key_may_be_closed_for_one_who_is_in_line) {
     release(&locks, &later);
     locks_fini(&locks);
 }
+
+/* Of a move on one shard, for which its source was closed: its target was closed for another move,
+ * which waited for one that the first kept out, and that waited for both: nobody went on. */
+Test(locks, one_in_line_for_whom_a_key_is_closed_is_not_shut_out_from_another) {
+    struct locks locks;
+    struct lock_closing a, b;
+    struct asker holder, to, fro;
+    locks_init(&locks);
+    lock_closing_init(&a);
+    lock_closing_init(&b);
+    cr_assert_eq(ask(&locks, &holder, 1, "B"), LOCK_GRANTED);
+    close_key(&locks, &a, 'a');
+    want(&to, 0, "AB");
+    to.request.many = false;
+    to.request.own = &a;
+    cr_assert_eq(locks_submit(&locks, &to.request), LOCK_WAITS);
+    close_key(&locks, &b, 'b');
+    release(&locks, &holder);
+    assert_settles(&locks, &to, LOCK_GRANTED);
+    cr_assert_eq(ask_own(&locks, &fro, 3, "B", &b), LOCK_WAITS);
+    release(&locks, &to);
+    assert_settles(&locks, &fro, LOCK_GRANTED);
+    release(&locks, &fro);
+    open_key(&locks, &a);
+    open_key(&locks, &b);
+    locks_fini(&locks);
+}
