@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* parcel: see the header. The checksum is taken slice by slice, as the bytes come: of a large dump
- * it would be a stall of its own. */
+/* parcel: see the header. The checksum is taken in slices, too: of a large dump it would be a stall
+ * of its own. */
 #include "server/call/parcel.h"
 
 #include "base/check.h"
@@ -9,6 +9,19 @@
 #include "server/call/command.h"
 #include "server/call/keyset.h"
 #include "shard/keys/keyspace.h"
+#include "shard/types/string.h"
+
+/* What a value costs beside its bytes, as bytes: a slice holds so many small ones. */
+#define VALUE_COST 512
+/* So many bytes are summed while one is written. */
+#define SUMMED_AT_COST 8
+/* A longer string goes as it is: it cannot be compressed in slices, and what cannot be compressed
+ * takes a second for some ten megabytes to be found so. */
+#define COMPRESSED_MAX ((size_t)1024 * 1024)
+
+static bool is_long_string(const struct entry *entry) {
+    return entry_type(entry) == TYPE_STRING && string_length(entry) > COMPRESSED_MAX;
+}
 
 struct parcel *parcel_of(const struct exec *x, uint32_t argv_index) {
     struct parcel *parcel = &x->parcels[argv_index - x->parcels[0].index];
@@ -23,29 +36,39 @@ void parcel_begin(struct parcel *parcel, struct keyspace *keyspace, struct entry
     parcel->present = true;
     parcel->expires_at = loan.expires_at;
     text_init(&parcel->dump);
+    compress = compress && !is_long_string(entry);
     check(value_write_begin(&parcel->write, &loan.value, version, compress));
     rdb_put_byte(&parcel->dump, parcel->write.type);
 }
 
-static void sum(struct parcel *parcel) {
+static void charge(size_t *budget, size_t cost) {
+    *budget -= cost < *budget ? cost : *budget;
+}
+
+/* Some of what the checksum is not of yet. */
+static void sum_some(struct parcel *parcel, size_t *budget) {
     const struct text *dump = &parcel->dump;
-    struct bytes added = bytes_make(dump->ptr + parcel->summed, dump->len - parcel->summed);
-    parcel->crc = crc64(parcel->crc, added);
-    parcel->summed = dump->len;
+    size_t left = dump->len - parcel->summed, most = *budget * SUMMED_AT_COST;
+    size_t bytes = left < most ? left : most;
+    parcel->crc = crc64(parcel->crc, bytes_make(dump->ptr + parcel->summed, bytes));
+    parcel->summed += bytes;
+    charge(budget, bytes / SUMMED_AT_COST + 1);
 }
 
 bool parcel_pack_some(struct parcel *parcel, size_t *budget) {
     while (parcel->present && !parcel->packed) {
+        struct text *dump = &parcel->dump;
         if (*budget == 0) {
             return false;
         }
-        size_t before = parcel->dump.len;
-        bool whole = value_write_some(&parcel->write, &parcel->dump, *budget);
-        size_t bytes = parcel->dump.len - before;
-        *budget -= bytes < *budget ? bytes : *budget;
-        sum(parcel);
-        if (whole) {
-            rdb_put_footer_after(&parcel->dump, parcel->crc, parcel->write.version);
+        if (!parcel->written) {
+            size_t before = dump->len;
+            parcel->written = value_write_some(&parcel->write, dump, *budget);
+            charge(budget, dump->len - before + VALUE_COST);
+        } else if (parcel->summed < dump->len) {
+            sum_some(parcel, budget);
+        } else {
+            rdb_put_footer_after(dump, parcel->crc, parcel->write.version);
             parcel->packed = true;
         }
     }

@@ -23,7 +23,8 @@ struct worker;
 struct parcel {
     uint32_t index; /* of its key in argv */
     bool present;   /* the key has a value */
-    bool packed;    /* and all of it is in `dump` */
+    bool written;   /* and all of it is in `dump`, */
+    bool packed;    /* with what comes at a dump's end */
     bool sent;      /* it was still alive by then */
     bool accepted;  /* the other server has it */
     int64_t expires_at;

@@ -120,8 +120,9 @@ static void run_task(struct caller *caller, struct txn_part *part, struct txn_ta
 
 /* ---- Packing for another server ---- */
 
-/* So many bytes at once: a millisecond, where they are compressed. */
-#define PACK_BYTES (128 * 1024)
+/* So many bytes between two looks at the time, which may be of several times as many before they
+ * are compressed. */
+#define PACK_BYTES (16 * 1024)
 
 static bool packs(const struct txn_task *task) {
     return task->stage == STAGE_ASK && task->command->spread == SPREAD_SEND;
@@ -139,13 +140,17 @@ static void pack_begin(struct txn_part *part, const struct txn_task *task) {
     }
 }
 
-/* True: all that the task packs is. */
-static bool pack_some(struct txn_task *task) {
-    size_t budget = PACK_BYTES;
-    while (task->packed < task->set->count &&
-           parcel_pack_some(parcel_at(task, task->packed), &budget)) {
-        task->packed++;
-    }
+/* As long as a slice lasts. True: all that the task packs is. */
+static bool pack_some(struct worker *worker, struct txn_task *task) {
+    worker_slice_enter(worker);
+    do {
+        size_t budget = PACK_BYTES;
+        while (task->packed < task->set->count &&
+               parcel_pack_some(parcel_at(task, task->packed), &budget)) {
+            task->packed++;
+        }
+        worker->slice.tick = rt_ticks(worker->rt);
+    } while (task->packed < task->set->count && !worker_slice_over(worker));
     return task->packed == task->set->count;
 }
 
@@ -195,7 +200,7 @@ static bool run_phase(struct worker *worker, struct txn_part *part) {
         }
         if (UNLIKELY(packs(part->next)) && !txn_task_is_off(part->next)) {
             pack_begin(part, part->next);
-            if (!pack_some(part->next)) {
+            if (!pack_some(worker, part->next)) {
                 list_push_back(&worker->txns.packs, &part->pack);
                 return false;
             }
@@ -587,7 +592,7 @@ static void run_puts(struct worker *worker) {
 /* Those that pack take turns. */
 static void run_packs(struct worker *worker) {
     struct txn_part *part = LIST_ENTRY(list_pop_front(&worker->txns.packs), struct txn_part, pack);
-    if (pack_some(part->next)) {
+    if (pack_some(worker, part->next)) {
         packed(worker, part);
         after_slices(worker, part);
     } else {

@@ -197,7 +197,7 @@ def test_passwords(c, other, kind):
 
 
 def test_a_large_value(c, other, slow):
-    """It is packed in slices; what comes out is the same."""
+    """It is packed in slices; what comes out is the same. A long string is not compressed."""
     with other.raw() as there:
         there.do("FLUSHALL")
         for start in range(0, 60_000, 2000):
@@ -205,7 +205,8 @@ def test_a_large_value(c, other, slow):
             c.do("ZADD", "z", *[word for i in n for word in (i, "a member of some length %d" % i)])
             c.do("HSET", "h", *[word for i in n for word in ("field %d" % i, "value %d" % i)])
             c.do("RPUSH", "l", *["an element of some length %d" % i for i in n])
-        keys = ["z", "h", "l"]
+        c.do("SET", "s", "abc" * 2_000_000)
+        keys = ["z", "h", "l", "s"]
         before = values(c, keys)
         timeout = str(int(LONG) * slow)
         c.sock.settimeout(60 * slow)
@@ -514,6 +515,27 @@ def test_keys_run_out_in_time_meanwhile(server, c):
         wait_for(lambda: server.info_of(other, "stats")["expired_keys"] == "20")
         held.go_on.set()
         assert c.read() == "OK"
+        assert c.do("DBSIZE") == 0
+
+
+@pytest.mark.shoal_only
+def test_a_key_that_runs_out_on_its_way(server, c):
+    """It goes by itself, and is not told of twice."""
+    with Held() as held, server.raw() as other:
+        c.do("MSET", "stays", "v", "goes", "v")
+        c.do("PEXPIRE", "goes", "2000")
+        c.do("CONFIG", "RESETSTAT")
+        c.do("DEBUG", "EFFECTS", "ON")
+        try:
+            c.send(encode("MIGRATE", "127.0.0.1", held.port, "", "0", LONG, "KEYS", "stays", "goes"))
+            held.wait()
+            wait_for(lambda: server.info_of(other, "stats")["expired_keys"] == "1")
+            held.go_on.set()
+            assert c.read() == "OK"
+            told = [command for command in effects(c) if command[0] in ("DEL", "UNLINK")]
+        finally:
+            c.do("DEBUG", "EFFECTS", "OFF")
+        assert sorted(key for command in told for key in command[1:]) == ["goes", "stays"]
         assert c.do("DBSIZE") == 0
 
 
