@@ -53,6 +53,7 @@ struct wait {
     bool open;         /* neither served nor cancelled */
     bool tries;        /* it has the claim, and its home is told, or will be */
     bool told;         /* and is; and what it tries has not come to an end */
+    bool in_vain;      /* it was; the shard does not know yet */
     struct message try;
     bool looked; /* its home has looked at its keys, which are kept empty until it stands */
     bool answered;
@@ -165,7 +166,7 @@ static void expect_line(struct model *m, unsigned key) {
     const struct line_up *line = &m->lines[shard_of(key)];
     for (unsigned i = 0; i < line->count; i++) {
         struct wait *wait = &m->waits[line->stands[i].wait];
-        if (line->stands[i].key == key && wait->open && wait->tries) {
+        if (line->stands[i].key == key && wait->tries) {
             return;
         }
         if (line->stands[i].key != key || !wait->open || !fits(m, wait, key)) {
@@ -192,12 +193,13 @@ static void expect_line(struct model *m, unsigned key) {
 /* Else it is one who has been passed over. */
 static bool first_tries(const struct model *m, unsigned key) {
     const struct line_up *line = &m->lines[shard_of(key)];
-    unsigned i = 0;
-    while (i < line->count &&
-           (line->stands[i].key != key || !m->waits[line->stands[i].wait].open)) {
-        i++;
+    for (unsigned i = 0; i < line->count; i++) {
+        const struct wait *wait = &m->waits[line->stands[i].wait];
+        if (line->stands[i].key == key && (wait->open || wait->tries)) {
+            return wait->tries;
+        }
     }
-    return i < line->count && m->waits[line->stands[i].wait].tries;
+    return false;
 }
 
 /* What must come of what was noted, leaving all as it was but `expected`. */
@@ -256,13 +258,6 @@ static void serve(void *arg, struct waiter_key *key) {
     uint32_t number_of_wait = wait_of(key->part);
     struct wait *wait = &m->waits[number_of_wait];
     cr_assert(wait->open, "served although it was over");
-    if (key->part->tries) {
-        wait->tries = m->closed[n] = true;
-        m->served[m->served_count++] = (struct service){number_of_wait, n, TRIED};
-        m->tried++;
-        send(m, shard, wait->client % THREADS, &wait->try, TRIES);
-        return;
-    }
     wait->open = false;
     unsigned value = take(m, n);
     m->served[m->served_count++] = (struct service){number_of_wait, n, value};
@@ -283,6 +278,21 @@ static void serve(void *arg, struct waiter_key *key) {
         cr_assert_null(key->part->keys[i].line, "it still stands in a line");
     }
     send(m, shard, wait->client % THREADS, &key->part->message, SERVED);
+}
+
+static void begin_try(void *arg, struct waiter_key *key) {
+    struct model *m = model;
+    unsigned n = number(key);
+    struct wait *wait = &m->waits[wait_of(key->part)];
+    cr_assert(wait->open && !wait->tries, "tries although it was over");
+    wait->tries = m->closed[n] = true;
+    m->served[m->served_count++] = (struct service){wait_of(key->part), n, TRIED};
+    m->tried++;
+    send(m, shard_of(n), wait->client % THREADS, &wait->try, TRIES);
+}
+
+static bool hold(void *arg, struct waiter_key *key) {
+    return true;
 }
 
 static void compare(const struct model *m, unsigned seed, unsigned step) {
@@ -307,7 +317,9 @@ static void serve_all(struct model *m, unsigned shard, unsigned seed, unsigned s
     }
     expect(m, shard);
     m->served_count = 0;
-    waiters_serve(&m->waiters[shard], &(struct waiters_server){.answer = answer, .serve = serve});
+    waiters_serve(
+        &m->waiters[shard],
+        &(struct waiters_server){.answer = answer, .serve = serve, .try = begin_try, .hold = hold});
     compare(m, seed, step);
 }
 
@@ -408,7 +420,7 @@ static void cancel(struct model *m, unsigned client) {
     struct wait *wait = &m->waits[m->current[client]];
     cr_assert_eq(wait->waiter->arg, (void *)(uintptr_t)m->current[client]);
     bool cancelled = waiter_cancel(wait->waiter);
-    cr_assert_eq(cancelled, wait->open && !wait->tries);
+    cr_assert_eq(cancelled, wait->open && (!wait->tries || wait->in_vain));
     if (!cancelled) {
         m->too_late++;
         return; /* its answer comes */
@@ -432,6 +444,8 @@ static void try(struct model *m, unsigned client, unsigned seed, unsigned step) 
     unsigned home = client % THREADS, to = wait->moves_to;
     if (!fits(m, wait, wait->key)) {
         m->tried_in_vain++;
+        wait->in_vain = true;
+        claim_give_back(&wait->waiter->claim);
         send(m, home, shard_of(wait->key), &wait->waiter->parts[0].message, JOIN);
         return;
     }
@@ -452,7 +466,7 @@ static void try(struct model *m, unsigned client, unsigned seed, unsigned step) 
 }
 
 static void tried(struct model *m, unsigned me, struct wait *wait, unsigned seed, unsigned step) {
-    wait->tries = m->closed[wait->key] = false;
+    wait->tries = wait->in_vain = m->closed[wait->key] = false;
     expect_note(m, wait->key);
     serve_all(m, me, seed, step);
 }
@@ -490,7 +504,8 @@ static void joined(struct model *m, unsigned me, struct waiter_part *part, unsig
         expect_note(m, key);
         unsigned kept = 0; /* those that are over stand in nobody's way */
         for (unsigned j = 0; j < line->count; j++) {
-            if (m->waits[line->stands[j].wait].open) {
+            const struct wait *wait = &m->waits[line->stands[j].wait];
+            if (wait->open || wait->tries) {
                 line->stands[kept++] = line->stands[j];
             }
         }
