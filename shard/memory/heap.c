@@ -172,6 +172,7 @@ struct shard_heap {
     struct giving giving;
     size_t shared; /* blocks handed out as such and not taken back */
     struct size_class classes[CLASS_COUNT];
+    size_t churned;                                   /* heap_churned */
     _Alignas(64) _Atomic(struct returned *) returned; /* &closed: it has ended */
     _Atomic size_t orphans;                           /* then: blocks that are not back yet */
     struct returned closed;
@@ -615,6 +616,12 @@ static void *resize_in_place(struct shard_heap *heap, void *block, size_t old_by
     return runs_resize(&heap->runs, block, old_bytes, new_bytes);
 }
 
+static inline void count_churn(struct shard_heap *heap, size_t bytes) {
+#ifdef SHOAL_CHECK_SLOW
+    heap->churned += bytes;
+#endif
+}
+
 /* ---- The interface ---- */
 
 struct shard_heap *shard_heap_new(void) {
@@ -666,12 +673,14 @@ void *heap_alloc(struct shard_heap *heap, size_t bytes) {
         memory_exhausted(bytes, __FILE__, __LINE__);
     }
     heap->used += heap_block_bytes(bytes);
+    count_churn(heap, bytes);
     return block;
 }
 
 void heap_release(struct shard_heap *heap, void *block, size_t bytes) {
     if (block) {
         heap->used -= heap_block_bytes(bytes);
+        count_churn(heap, bytes);
         block_release(heap, block, bytes);
     }
 }
@@ -768,6 +777,10 @@ void heap_disown(struct shard_heap *heap, size_t bytes) {
 
 size_t heap_used(const struct shard_heap *heap) {
     return heap->used;
+}
+
+size_t heap_churned(const struct shard_heap *heap) {
+    return heap->churned;
 }
 
 size_t heap_slack(const struct shard_heap *heap) {

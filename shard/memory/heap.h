@@ -61,6 +61,8 @@ void heap_disown(struct shard_heap *heap, size_t bytes);
 /* Sum of heap_block_bytes of all live blocks, and of what was adopted; and what is reserved from
  * the system for them. */
 size_t heap_used(const struct shard_heap *heap);
+/* Bytes of blocks that it has ever given and taken back; 0 but where slow checks are on. */
+size_t heap_churned(const struct shard_heap *heap);
 size_t heap_reserved(const struct shard_heap *heap);
 
 /* ---- Giving back ---- */

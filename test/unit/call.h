@@ -24,6 +24,7 @@ struct call_env {
     struct command_table *table;
     int64_t now_ms;
     uint8_t resp;
+    bool unverified; /* the keyspace is large: its invariants are not checked after every call */
 };
 
 static inline struct call_env *call_new(void) {
@@ -94,7 +95,9 @@ static inline struct text call_run(struct call_env *call, const char *line) {
         x.key = key_make(&call->server.secret, argv[ref->first_key]);
     }
     ref->row->run(&x);
-    keyspace_verify(x.keyspace);
+    if (!call->unverified) {
+        keyspace_verify(x.keyspace);
+    }
     struct text text;
     text_init(&text);
     struct iovec vectors[16];
