@@ -229,6 +229,8 @@ struct subscription {
     /* Of counters: events, changes that were answered before it was asked for, and asked for before
      * it was answered. */
     uint64_t events[COUNTERS], answered[COUNTERS], asked_before[COUNTERS];
+    bool leaving;           /* it was asked to end */
+    uint64_t due[COUNTERS]; /* changes whose events were to be there by then */
 };
 
 struct user {

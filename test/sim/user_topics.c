@@ -90,6 +90,10 @@ void topic_send(struct user *user, struct request *request) {
         sub->asked++;
         write_topic(user, "SUBSCRIBE", topic);
     } else {
+        if (sub->on && !sub->leaving) {
+            sub->leaving = true;
+            memcpy(sub->due, users->answered_before[1], sizeof sub->due);
+        }
         write_topic(user, "UNSUBSCRIBE", topic);
     }
 }
@@ -121,7 +125,8 @@ static void reply_publish(struct user *user, const struct request *request,
 }
 
 /* It has been subscribed to since `on_ns`; what is to be there by `until_ns` has come. */
-static void check_complete(const struct user *user, unsigned topic, uint64_t until_ns) {
+static void check_complete(const struct user *user, unsigned topic, uint64_t until_ns,
+                           const uint64_t due[COUNTERS]) {
     const struct users *users = user->users;
     const struct subscription *sub = &user->subs[topic];
     for (uint64_t n = 1; n <= users->told_last && topic <= ALL_TOPIC; n++) {
@@ -135,7 +140,7 @@ static void check_complete(const struct user *user, unsigned topic, uint64_t unt
     }
     for (unsigned i = 0; i < COUNTERS && topic == EVENT_TOPIC && !users->flushed; i++) {
         uint64_t had = sub->events[i], asked = users->counters[i].asked - sub->answered[i];
-        uint64_t answered = users->answered_before[1][i];
+        uint64_t answered = due[i];
         if (had > asked || had + sub->asked_before[i] < answered) {
             world_fail(users->world,
                        "user %u has had %llu events of counter %u, of %llu changes at least and "
@@ -171,12 +176,14 @@ void topic_reply(struct user *user, const struct request *request, const struct 
             sub->on_ns = now_of(users);
             memset(sub->last, 0, sizeof sub->last);
             memset(sub->events, 0, sizeof sub->events);
+            memset(sub->due, 0, sizeof sub->due);
+            sub->leaving = false;
             for (unsigned i = 0; i < COUNTERS; i++) {
                 sub->asked_before[i] = users->counters[i].asked;
             }
         }
     } else if (sub->on) {
-        check_complete(user, request->key, request->at_ns);
+        check_complete(user, request->key, request->at_ns, sub->due);
         sub->on = false;
         sub->off_ns = now_of(users);
     }
@@ -287,7 +294,8 @@ void topics_look(struct users *users) {
 void topics_leave(struct user *user) {
     for (unsigned topic = 0; topic < TOPICS; topic++) {
         if (user->subs[topic].on) {
-            check_complete(user, topic, soon_before(now_of(user->users)));
+            check_complete(user, topic, soon_before(now_of(user->users)),
+                           user->users->answered_before[1]);
         }
     }
     topics_lost(user);
