@@ -135,6 +135,7 @@ static void on_resolved(void *arg, int error, const struct rt_addresses *address
         return;
     }
     peer->addresses = *addresses;
+    moved(peer);
     connect_next(peer);
 }
 
