@@ -7,6 +7,7 @@
 #include "server/call/scatter_part.h"
 #include "server/client/client_flow.h"
 #include "server/client/listen.h"
+#include "server/persistence/alone.h"
 #include "server/persistence/load.h"
 #include "server/pubsub/pubsub.h"
 #include "server/txn/blocked.h"
@@ -40,6 +41,8 @@ const struct handlers server_handlers = {
             [MESSAGE_UNWATCH] = multi_unwatch_arrived,
             [MESSAGE_PARK_OVER] = park_over_arrived,
             [MESSAGE_LOAD_NEWS] = load_news_arrived,
+            [MESSAGE_ALONE] = alone_asked,
+            [MESSAGE_ALONE_GRANTED] = load_alone_granted,
             [MESSAGE_LOAD_OVER] = load_over_arrived,
             [MESSAGE_STOP] = worker_stop_arrived,
         },

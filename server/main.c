@@ -12,7 +12,6 @@
 #include "net/rt.h"
 #include "server/client/listen.h"
 #include "server/commands/families.h"
-#include "server/commands/persistence/save.h"
 #include "server/commit.h"
 #include "server/handlers.h"
 #include "server/observe/log.h"
@@ -415,15 +414,13 @@ static _Noreturn void refuse_threads(struct server *server, int error) {
     _exit(1);
 }
 
-/* What there is of the last time. The workers load it, but for a file of Redis's and Valkey's kind:
- * that is read now, while they wait and nobody else has their shards. */
+/* What there is of the last time: the workers load it. */
 static void find_data(struct launch *launch) {
     struct server *server = launch->server;
     struct text said, why;
     text_init(&said);
     text_init(&why);
-    if (!load_plan(server, &said, &why) ||
-        (server->load == NULL && !load_all(server, &said, &why))) {
+    if (!load_plan(server, &said, &why)) {
         launch_failed(launch, why.ptr);
     } else if (said.len > 0) {
         say(server, LOG_NOTICE, said.ptr);
@@ -557,11 +554,6 @@ static struct config *read_config(int argc, char **argv) {
     bool bad = config_load(config, fs_real(), argc, argv, &err) != 0;
     if (!bad && config_refusals(config, &err)) {
         bad = true;
-    }
-    if (!bad && config_foreign_data(config, fs_real(), &err)) {
-        bad = true;
-        log_line(config, fs_real(), rt_wall_us_early(), LOG_WARNING, "%.*s",
-                 (int)strcspn(err.ptr, "\n"), err.ptr);
     }
     if (bad) {
         fprintf(stderr, "%s%s", err.ptr, err.len > 0 && err.ptr[err.len - 1] == '\n' ? "" : "\n");

@@ -32,6 +32,7 @@ struct worker;
 enum exec_manner {
     MANNER_NO_TOUCH = 1 << 0,  /* CLIENT NO-TOUCH */
     MANNER_SEES_DEAD = 1 << 1, /* CLIENT IMPORT-SOURCE, which matters in import mode */
+    MANNER_REPLAYS = 1 << 2,   /* a log is replayed: as if it were import mode */
 };
 
 struct exec {

@@ -346,7 +346,8 @@ bool exec_lazy_expire(const struct exec *x) {
 }
 
 int64_t exec_alive_ms(const struct exec *x) {
-    bool sees_dead = x->manner & MANNER_SEES_DEAD && x->worker->config->import_mode;
+    bool sees_dead = x->manner & MANNER_SEES_DEAD &&
+                     (x->manner & MANNER_REPLAYS || x->worker->config->import_mode);
     return sees_dead ? INT64_MIN : x->now_ms;
 }
 
@@ -356,7 +357,8 @@ bool exec_run_out(const struct exec *x, const struct key *key) {
 }
 
 bool exec_is_past(const struct exec *x, int64_t deadline) {
-    return deadline <= x->now_ms && !x->worker->config->import_mode;
+    return deadline <= x->now_ms && !x->worker->config->import_mode &&
+           !(x->manner & MANNER_REPLAYS);
 }
 
 bool exec_policy_is_lfu(const struct exec *x) {

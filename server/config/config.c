@@ -319,32 +319,6 @@ bool config_refusals(const struct config *config, struct text *why) {
     return any;
 }
 
-static void report_foreign(struct text *why, const struct config *config, struct bytes name) {
-    text_append_bytes(why, name);
-    text_append_text(why, " was found in ");
-    text_append_bytes(why, config->dir);
-    text_append_text(why, ", and Shoal cannot load it yet: the server would start empty beside it. "
-                          "To start without this data, move it away or set another dir.\n");
-}
-
-bool config_foreign_data(const struct config *config, const struct fs *fs, struct text *why) {
-    struct text manifest;
-    text_init(&manifest);
-    text_appendf(&manifest, "%s/%s.manifest", config->appenddirname.ptr,
-                 config->appendfilename.ptr);
-    /* The append-only file of Redis before 7 is a file, not a directory. */
-    struct bytes names[] = {text_bytes(&manifest), config->appendfilename};
-    bool any = false;
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (fs->exists(fs->arg, names[i].ptr, false) == 0) { /* `dir` is where we are */
-            report_foreign(why, config, names[i]);
-            any = true;
-        }
-    }
-    text_fini(&manifest);
-    return any;
-}
-
 /* 0 is a processor in a list of them, and a limit that everything is over where -1 says none. */
 static bool is_off(const struct config_row *row, struct bytes value) {
     if (row->kind == KIND_STRING) {

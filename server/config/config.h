@@ -409,10 +409,6 @@ int config_load(struct config *config, const struct fs *fs, int argc, char **arg
  * start. */
 bool config_refusals(const struct config *config, struct text *why);
 
-/* Data of Redis or Valkey lies where the server would keep its own, and cannot be read yet: to
- * start empty beside it would look like having lost it. True with a line for each in `why`. */
-bool config_foreign_data(const struct config *config, const struct fs *fs, struct text *why);
-
 /* Appends the names, with commas, of directives that somebody would miss (ROW_MISSED) and that are
  * set otherwise than in `before`; NULL is the defaults. What is off is not missed. */
 void config_missed(const struct config *config, const struct config *before, struct text *names);

@@ -222,13 +222,13 @@ const struct config_row config_rows[] = {
     SPECIAL("oom-score-adj-values", NULL, oom_score_adj_values, HEAP_NONE, "0 200 800", ROW_MULTI | ROW_ACTS, config_parse_oom_values, config_print_oom_values),
 
     /* Append-only file */
-    BOOL("aof-load-truncated", NULL, aof_load_truncated, "yes", 0),
+    BOOL("aof-load-truncated", NULL, aof_load_truncated, "yes", ROW_ACTS),
     BOOL("aof-timestamp-enabled", NULL, aof_timestamp_enabled, "no", 0),
     BOOL("aof-use-rdb-preamble", NULL, aof_use_rdb_preamble, "yes", 0),
     STRING("appenddirname", NULL, appenddirname, "appendonlydir", ROW_IMMUTABLE | ROW_ACTS, config_check_dirname),
-    STRING("appendfilename", NULL, appendfilename, "appendonly.aof", ROW_IMMUTABLE, config_check_filename),
+    STRING("appendfilename", NULL, appendfilename, "appendonly.aof", ROW_IMMUTABLE | ROW_ACTS, config_check_filename),
     ENUM("appendfsync", NULL, appendfsync, "everysec", 0, names_appendfsync),
-    BOOL("appendonly", NULL, appendonly, "no", ROW_NO_LOADING),
+    BOOL("appendonly", NULL, appendonly, "no", ROW_NO_LOADING | ROW_ACTS),
     MEMORY("auto-aof-rewrite-min-size", NULL, auto_aof_rewrite_min_size, "67108864", 0, 0, INT64_MAX, NULL),
     INT("auto-aof-rewrite-percentage", NULL, auto_aof_rewrite_percentage, "100", 0, 0, INT_MAX, NULL),
     BOOL("no-appendfsync-on-rewrite", NULL, no_appendfsync_on_rewrite, "no", 0),

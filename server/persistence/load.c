@@ -15,133 +15,25 @@
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
-#include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
-/* No manifest has more. */
-#define MANIFEST_BYTES_MAX ((size_t)64 << 20)
-#define PIECE_BYTES        ((size_t)64 << 10)
 /* Of loading in a turn, so that whoever asks meanwhile is told soon. */
 #define SLICE_US 5000
+/* So often the log says how far it is. */
+#define PROGRESS_MS 5000
 /* A shorter rest is saved up. */
 #define DELAY_LEAST_US 2000
 
-/* ---- The plan ---- */
-
-/* The whole of a small file; 0 or -errno. */
-static int read_small(const struct fs *fs, const char *path, struct text *ret) {
-    int file;
-    int error = fs->open_data(fs->arg, path, false, 0, &file);
-    if (error != 0) {
-        return error;
-    }
-    ssize_t n;
-    do {
-        text_reserve(ret, PIECE_BYTES);
-        n = fs->read_data(fs->arg, file, ret->ptr + ret->len, PIECE_BYTES);
-        ret->len += n > 0 ? (size_t)n : 0;
-        ret->ptr[ret->len] = 0;
-        if (ret->len > MANIFEST_BYTES_MAX) {
-            n = -EFBIG;
-        }
-    } while (n > 0);
-    fs->close_data(fs->arg, file, false);
-    return (int)n;
-}
-
-static void say_wrong(struct text *why, const char *path, const char *reason) {
-    text_appendf(why, "%s is not loaded: %s.", path, reason);
-}
-
-/* What to do then. */
-static void say_repair(struct text *why, const struct load *load) {
-    text_appendf(why,
-                 " Nothing was changed. 'shoal-check verify %.*s' says what is there and how to "
-                 "repair it.",
-                 (int)(load->dir.len - 1), load->dir.ptr);
-}
-
-static bool plan_manifest(struct server *server, struct load *load, bool *ret_there,
-                          struct text *why) {
-    struct text path, content;
-    text_init(&path);
-    text_init(&content);
-    text_append_bytes(&path, text_bytes(&load->dir));
-    text_append_text(&path, MANIFEST_NAME);
-    int error = read_small(server->fs, path.ptr, &content);
-    *ret_there = error != -ENOENT;
-    const char *wrong = NULL;
-    if (error == 0) {
-        wrong = manifest_decode(text_bytes(&content), &load->manifest);
-    } else if (*ret_there) {
-        wrong = strerror(-error);
-    }
-    if (wrong == NULL && load->manifest.count > 0) {
-        wrong = "it names segments of a log, which this version does not read";
-    }
-    if (wrong != NULL) {
-        say_wrong(why, path.ptr, wrong);
-        say_repair(why, load);
-    }
-    text_fini(&path);
-    text_fini(&content);
-    return wrong == NULL;
-}
-
-static struct load *load_new(const struct server *server) {
-    struct load *load = must_calloc(1, sizeof *load);
-    text_init(&load->dir);
-    text_init(&load->failure);
-    manifest_init(&load->manifest);
-    text_append_bytes(&load->dir, server->config->appenddirname);
-    text_append_text(&load->dir, "/");
-    load->start_us = rt_wall_us_early();
-    load->now_ms = load->start_us / 1000;
-    load->left = server->workers_count;
-    load->over = must_calloc(server->workers_count, sizeof *load->over);
-    return load;
-}
-
-void load_free(struct load *load) {
-    if (load != NULL) {
-        text_fini(&load->dir);
-        text_fini(&load->failure);
-        manifest_fini(&load->manifest);
-        free(load->keys);
-        free(load->over);
-        free(load);
-    }
-}
+/* ---- Reasons ---- */
 
 const char *load_failure(const struct load *load) {
     return load != NULL && load->failure.len > 0 ? load->failure.ptr : NULL;
 }
 
-bool load_plan(struct server *server, struct text *ret_said, struct text *why) {
-    shared_set_saved_at(server->shared, rt_wall_us_early() / 1000000);
-    struct load *load = load_new(server);
-    bool there;
-    if (!plan_manifest(server, load, &there, why)) {
-        load_free(load);
-        return false;
-    }
-    if (!there || load->manifest.bases_count == 0) {
-        load_free(load);
-        return true;
-    }
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < load->manifest.bases_count; i++) {
-        bytes += load->manifest.bases[i].bytes;
-    }
-    load->keys = must_calloc(load->manifest.bases_count, sizeof *load->keys);
-    shared_begin_loading(server->shared, load->start_us / 1000000, bytes);
-    server->load = load;
-    text_appendf(ret_said,
-                 "Loading the snapshot of generation %llu from %.*s: %u files, %llu bytes",
-                 (unsigned long long)load->manifest.generation, (int)load->dir.len - 1,
-                 load->dir.ptr, load->manifest.bases_count, (unsigned long long)bytes);
-    return true;
+void load_fail(struct load_worker *self, const char *path, uint64_t at, const char *reason) {
+    text_appendf(&self->error, "%s is not loaded: at byte %llu: %s.", path, (unsigned long long)at,
+                 reason);
+    load_say_repair(&self->error, self->load);
 }
 
 /* ---- A worker's share ---- */
@@ -155,37 +47,32 @@ void load_begin(struct worker *worker) {
     self->worker = worker;
     self->load = load;
     text_init(&self->error);
-    self->keys = must_calloc(load->manifest.bases_count, sizeof *self->keys);
     worker->load = self;
     worker_set_expiry(worker);
-    self->bases = load_bases_new(self);
+    if (load->bases) {
+        self->keys = must_calloc(load->manifest.bases_count, sizeof *self->keys);
+        self->bases = load_bases_new(self);
+    } else if (worker->id == 0) {
+        self->files = load_files_new(self);
+    }
+    load->said_ms = worker->id == 0 ? rt_mono_ms(worker->rt) : load->said_ms;
+}
+
+static void drop_readers(struct load_worker *self) {
+    load_bases_free(self->bases);
+    load_files_free(self->files);
+    self->bases = NULL;
+    self->files = NULL;
 }
 
 void load_end(struct worker *worker) {
     struct load_worker *self = worker->load;
     if (self != NULL) {
-        load_bases_free(self->bases);
+        drop_readers(self);
         text_fini(&self->error);
         free(self->keys);
         free(self);
         worker->load = NULL;
-    }
-}
-
-void load_fail(struct load_worker *self, const char *path, uint64_t at, const char *reason) {
-    text_appendf(&self->error, "%s is not loaded: at byte %llu: %s.", path, (unsigned long long)at,
-                 reason);
-    say_repair(&self->error, self->load);
-}
-
-static void tell(struct load_worker *self) {
-    struct worker *worker = self->worker;
-    self->told = true;
-    self->news = (struct message){.kind = MESSAGE_LOAD_NEWS, .home = POST_ONE_WAY};
-    if (worker->id == 0) {
-        load_news_arrived(worker, &self->news);
-    } else {
-        post_send(worker->server->office, worker->id, 0, &self->news);
     }
 }
 
@@ -204,17 +91,55 @@ bool load_delay(struct load_worker *self, uint64_t keys) {
     return true;
 }
 
+static void tell(struct load_worker *self) {
+    struct worker *worker = self->worker;
+    self->told = true;
+    self->news = (struct message){.kind = MESSAGE_LOAD_NEWS, .home = POST_ONE_WAY};
+    if (worker->id == 0) {
+        load_news_arrived(worker, &self->news);
+    } else {
+        post_send(worker->server->office, worker->id, 0, &self->news);
+    }
+}
+
+/* How far it is, for who follows the log. */
+static void say_progress(struct worker *worker, struct load *load) {
+    int64_t now_ms = rt_mono_ms(worker->rt);
+    if (worker->id == 0 && now_ms - load->said_ms >= PROGRESS_MS) {
+        load->said_ms = now_ms;
+        struct shared_progress progress = shared_loading_progress(worker->server->shared);
+        log_worker(worker, LOG_NOTICE, "Loading: %llu of %llu bytes",
+                   (unsigned long long)progress.loaded_bytes, (unsigned long long)progress.bytes);
+    }
+}
+
+/* Of files of others: with all shards at hand, if that is needed and has been granted. */
+static enum load_step files_some(struct load_worker *self, uint64_t end) {
+    struct alone *alone = &self->load->alone;
+    enum load_step step = load_files_some(self->files, end);
+    if (alone_is(alone)) {
+        alone_over(alone, self->worker);
+    }
+    if (step == LOAD_GOES_ON && load_files_want_all(self->files)) {
+        alone_ask(alone, self->worker);
+        step = alone_is(alone) ? LOAD_GOES_ON : LOAD_WAITS;
+    }
+    return step;
+}
+
 int64_t load_some(struct worker *worker) {
     struct load_worker *self = worker->load;
     int64_t now_ms = rt_wall_ms(worker->rt);
-    if (self->told || worker->loop.stopping) {
+    bool nothing = self->bases == NULL && self->files == NULL;
+    if (nothing || self->told || self->stops || worker->loop.stopping) {
         return INT64_MAX;
     }
+    say_progress(worker, self->load);
     if (now_ms < self->wait_ms) {
         return self->wait_ms;
     }
     uint64_t end = rt_ticks(worker->rt) + rt_ns_to_ticks(worker->rt, SLICE_US * 1000);
-    switch (load_bases_some(self->bases, end)) {
+    switch (self->bases != NULL ? load_bases_some(self->bases, end) : files_some(self, end)) {
     case LOAD_GOES_ON:
         return now_ms;
     case LOAD_WAITS:
@@ -222,14 +147,43 @@ int64_t load_some(struct worker *worker) {
     case LOAD_RESTS:
         return self->wait_ms;
     case LOAD_IS_DONE:
-        load_bases_free(self->bases);
-        self->bases = NULL;
+        if (self->files != NULL) {
+            self->load->requests = load_files_requests(self->files);
+        }
+        drop_readers(self);
         break;
     case LOAD_FAILED:
         break;
     }
     tell(self);
     return INT64_MAX;
+}
+
+bool load_stop(struct worker *worker) {
+    struct load_worker *self = worker->load;
+    if (self == NULL || self->files == NULL) {
+        return true;
+    }
+    struct alone *alone = &self->load->alone;
+    self->stops = true;
+    if (load_files_hold_value(self->files)) {
+        alone_ask(alone, worker);
+    }
+    if (alone->asked && !alone_is(alone)) {
+        return false;
+    }
+    if (load_files_hold_value(self->files)) {
+        load_files_drop_value(self->files);
+    }
+    alone_over(alone, worker);
+    return true;
+}
+
+void load_alone_granted(struct worker *worker, struct message *message) {
+    (void)message; /* load_some looks, in this turn */
+    struct alone *alone = &worker->server->load->alone;
+    check(alone->away > 0);
+    alone->away--;
 }
 
 void load_over_arrived(struct worker *worker, struct message *message) {
@@ -257,9 +211,17 @@ static void say_loaded(struct worker *worker, const struct load *load) {
     text_init(&said);
     int64_t us = rt_wall_us(worker->rt) - load->start_us;
     text_appendf(&said, "DB loaded from %.*s: %llu keys, %llu were over, %lld.%03lld seconds",
-                 (int)load->dir.len - 1, load->dir.ptr, (unsigned long long)sum->keys,
+                 (int)load->dir.len - load->bases, load->dir.ptr, (unsigned long long)sum->keys,
                  (unsigned long long)sum->expired, (long long)(us / 1000000),
                  (long long)(us / 1000 % 1000));
+    if (load->aof) {
+        text_appendf(&said, "; %llu commands", (unsigned long long)load->requests);
+    }
+    if (sum->functions > 0) {
+        text_appendf(&said,
+                     "; %llu libraries of functions were left out, there are no functions yet",
+                     (unsigned long long)sum->functions);
+    }
     if (sum->empty > 0) {
         text_appendf(&said, "; %llu empty collections were left out",
                      (unsigned long long)sum->empty);
@@ -278,7 +240,7 @@ static bool keys_agree(struct load *load) {
             text_appendf(&load->failure, "%s%s is not loaded: it has %llu keys, it counts %llu.",
                          load->dir.ptr, name, (unsigned long long)load->keys[i],
                          (unsigned long long)base->keys);
-            say_repair(&load->failure, load);
+            load_say_repair(&load->failure, load);
             return false;
         }
     }

@@ -7,8 +7,9 @@
  *     worker 0     all are done, and what they say agrees with the manifest: no loading any more,
  *                  all are told; or the process ends, with the reason
  *
- * What is there: a manifest of Shoal's own (persist/log/manifest.h) is the data. Else the file
- * `dbfilename` is imported; else there is none.
+ * What is there: a manifest of Shoal's own (persist/log/manifest.h) is the data. Else files of
+ * Redis or Valkey are imported by worker 0: an RDB file (dbfilename), or an AOF. load_plan.c has
+ * the order.
  *
  * All or nothing: what is wrong with any file ends the process, which says file and place.
  *
@@ -37,11 +38,15 @@ const char *load_failure(const struct load *load);
 void load_begin(struct worker *worker);
 /* A slice, while worker->load is not NULL. Returns when it wants the next, wall ms. */
 int64_t load_some(struct worker *worker);
+/* Worker 0: the process is to end. True: the others may be told so; what was begun in their shards
+ * is dropped. False: ask again in the next turn. */
+bool load_stop(struct worker *worker);
 /* Its runtime has gone. */
 void load_end(struct worker *worker);
 
 /* Messages. */
 void load_news_arrived(struct worker *worker, struct message *message);
+void load_alone_granted(struct worker *worker, struct message *message);
 void load_over_arrived(struct worker *worker, struct message *message);
 
 #endif

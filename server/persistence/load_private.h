@@ -9,16 +9,22 @@
 #include "base/text.h"
 #include "persist/log/manifest.h"
 #include "persist/snapshot/rdb_keys.h"
+#include "server/persistence/alone.h"
 #include "server/persistence/load.h"
 #include "shard/mailbox.h"
 
 struct load_bases;
+struct load_files;
 
 /* The process's. What stands first is main's until the workers run, and constant then; the rest is
  * worker 0's. */
 struct load {
-    struct text dir; /* that has the files, with a slash behind it */
+    struct text dir; /* that has the files, with a slash behind it; or what is imported */
+    bool bases;      /* a snapshot of ours, */
     struct manifest manifest;
+    char **files; /* or files of Redis and Valkey, in this order */
+    uint32_t files_count;
+    bool aof;         /* which are an AOF */
     int64_t start_us; /* wall */
     int64_t now_ms;   /* what was over before that is left out */
 
@@ -27,6 +33,9 @@ struct load {
     uint64_t *keys; /* by base: those that were found */
     struct text failure;
     struct message *over; /* by worker */
+    struct alone alone;
+    uint64_t requests; /* of an AOF */
+    int64_t said_ms;   /* monotonic: when the log was last told how far it is */
 };
 
 /* A worker's. Its news is worker 0's while it is under way. */
@@ -35,13 +44,19 @@ struct load_worker {
     struct worker *worker;
     struct load *load;
     struct load_bases *bases; /* NULL: they are done */
+    struct load_files *files; /* worker 0, the same */
     struct rdb_loaded loaded;
     uint64_t *keys;    /* by base */
     struct text error; /* what is wrong; empty: nothing */
     uint64_t delay_us; /* key-load-delay: so long it is still to do nothing */
     int64_t wait_ms;   /* and until then it does, wall */
     bool told;
+    bool stops; /* nothing more is loaded */
 };
+
+/* ---- load_plan.c ---- */
+
+void load_say_repair(struct text *why, const struct load *load);
 
 /* ---- load.c ---- */
 
@@ -65,5 +80,19 @@ enum load_step {
 };
 /* Goes on until `end` (rt_ticks), or as far as it can. */
 enum load_step load_bases_some(struct load_bases *bases, uint64_t end);
+
+/* ---- load_files.c ---- */
+
+struct load_files *load_files_new(struct load_worker *self);
+void load_files_free(struct load_files *files);
+/* As above. LOAD_GOES_ON before `end`: it waits until worker 0 is alone. */
+enum load_step load_files_some(struct load_files *files, uint64_t end);
+/* What it does next needs the keys of all shards. */
+bool load_files_want_all(const struct load_files *files);
+/* It stands in the middle of a value, in any shard. Drops that: for who is alone. */
+bool load_files_hold_value(const struct load_files *files);
+void load_files_drop_value(struct load_files *files);
+/* Commands that were run. */
+uint64_t load_files_requests(const struct load_files *files);
 
 #endif

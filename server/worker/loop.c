@@ -549,7 +549,8 @@ void worker_stop_arrived(struct worker *worker, struct message *message) {
 
 static void check_stop_signal(struct worker *worker) {
     struct server *server = worker->server;
-    if (worker->id != 0 || worker->loop.stopping || shared_stop_signal(server->shared) == 0) {
+    if (worker->id != 0 || worker->loop.stopping || shared_stop_signal(server->shared) == 0 ||
+        !load_stop(worker)) {
         return;
     }
     worker->loop.stopping = true;

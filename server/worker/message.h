@@ -27,11 +27,13 @@ enum message_kind {
     MESSAGE_WAITER_CALLED,  /* waiter_part's `call`: it is to go home */
     MESSAGE_PUBLICATION,    /* pubsub.c's: to who listens there; the receiver frees it */
     MESSAGE_SUBSCRIBERS,    /* pubsub.c's: some have gone elsewhere; the receiver frees it */
-    MESSAGE_UNWATCH,   /* multi.c's: a client watches nothing any more; the receiver frees it */
-    MESSAGE_PARK_OVER, /* park.c's: the worker is parked no more; the receiver frees it */
-    MESSAGE_LOAD_NEWS, /* load.c's, to worker 0: a worker has loaded its share, or failed */
-    MESSAGE_LOAD_OVER, /* load.c's, from worker 0: nothing is loaded any more */
-    MESSAGE_STOP,      /* struct message: the worker ends */
+    MESSAGE_UNWATCH,       /* multi.c's: a client watches nothing any more; the receiver frees it */
+    MESSAGE_PARK_OVER,     /* park.c's: the worker is parked no more; the receiver frees it */
+    MESSAGE_LOAD_NEWS,     /* load.c's, to worker 0: a worker has loaded its share, or failed */
+    MESSAGE_ALONE,         /* alone.c's, from worker 0: be parked */
+    MESSAGE_ALONE_GRANTED, /* the same, back home: it is */
+    MESSAGE_LOAD_OVER,     /* load.c's, from worker 0: nothing is loaded any more */
+    MESSAGE_STOP,          /* struct message: the worker ends */
     MESSAGE_KINDS,
 };
 

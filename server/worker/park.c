@@ -118,7 +118,7 @@ static bool park_part(struct worker *worker, const void *args, void *part) {
     return true;
 }
 
-static void tell_over(struct worker *home) {
+void park_tell_over(struct worker *home) {
     const struct node *node = home->node;
     NODE_EACH_WORKER(node, i) {
         if (i != home->id) {
@@ -127,9 +127,6 @@ static void tell_over(struct worker *home) {
             post_send(home->server->office, home->id, i, &over->message);
         }
     }
-    if (is_keeper(home)) {
-        ticket_over(home);
-    }
 }
 
 static void parked_done(struct exec *x, const struct scatter_result *result) {
@@ -137,7 +134,10 @@ static void parked_done(struct exec *x, const struct scatter_result *result) {
     struct view view = {.node = x->worker->node, .open = true, .shard = shard_in_view};
     parking->run(x, &view, parking->args);
     view.open = false;
-    tell_over(x->worker);
+    park_tell_over(x->worker);
+    if (is_keeper(x->worker)) {
+        ticket_over(x->worker);
+    }
     free(parking);
 }
 

@@ -68,6 +68,8 @@ void park_all(struct exec *x, park_run_fn *run, const void *args, size_t args_by
 /* Takes a message that has to wait until the worker goes on (parked.h); false: it is to be worked
  * off now. */
 bool park_keeps(struct worker *worker, struct message *message);
+/* By who has parked all others of its node: they go on. */
+void park_tell_over(struct worker *home);
 /* The parker's word that it may. */
 void park_over_arrived(struct worker *worker, struct message *message);
 

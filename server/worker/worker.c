@@ -70,7 +70,7 @@ void worker_set_expiry(struct worker *worker) {
         .active = worker->active_expire,
         .effort = (int)config->active_expire_effort,
         .paused = worker->pause.kind != PAUSE_NONE || worker->load != NULL,
-        .importing = config->import_mode,
+        .importing = config->import_mode || worker->load != NULL,
     };
     keyspace_set_expire_options(worker->shard.keyspace, options);
 }

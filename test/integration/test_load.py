@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from resp import RespError
-from server import ServerFailed, wait_for
+from server import Server, ServerFailed, find_peer, wait_for
 from test_save import facts, fill, info
 
 pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
@@ -204,6 +204,214 @@ def test_nobody_is_told_of_keys_that_are_loaded(start_server):
         assert other.do("EXEC") == [b"value:1"]
         other.do("SET", "key:1", "2")
         assert c.read()[2:] == [b"__keyspace@0__:key:1", b"set"]
+
+
+# ---- files of Redis and Valkey ------------------------------------------------------------------------------------------
+
+
+def write_everything(c):
+    """Commands of every kind that names several keys, and what logs state otherwise than it was sent."""
+    c.do("MSET", *[word for i in range(100) for word in ("m%d" % i, str(i))])
+    c.do("MSETNX", *[word for i in range(10) for word in ("mx%d" % i, str(i))])
+    c.do("DEL", *["m%d" % i for i in range(50)])
+    for i in range(500):
+        c.do("RPUSH", "big%d" % (i % 7), "x" * 50 + str(i))
+    for line in """
+        SELECT 3;SET db3 1 EX 1000;ZADD z1 1 a 2 b;ZADD z2 5 a 9 c;ZUNIONSTORE z3 2 z1 z2;ZINTERSTORE z4 2 z1 z2;ZRANGESTORE z5 z1 0 -1
+        SADD s1 a b c;SMOVE s1 s2 a;SINTERSTORE s3 s1 s2;SUNIONSTORE s4 s1 s2;SDIFFSTORE s5 s1 s2;RENAME db3 db4;RENAMENX db4 db5
+        LMOVE nix nax LEFT LEFT;RPUSH l1 1 2 3;LMOVE l1 l2 LEFT RIGHT;RPOPLPUSH l1 l3;COPY z3 zcopy;COPY z3 zcopy DB 5;MOVE l3 6
+        PFADD h1 a b;PFADD h2 c;PFMERGE h3 h1 h2;SET b1 abc;SET b2 xyz;BITOP AND b3 b1 b2;XADD st 1-1 a b;XGROUP CREATE st g 0
+        XREADGROUP GROUP g me STREAMS st >;INCRBYFLOAT f 1.5;SORT l1 BY nosort STORE sorted;GEOADD geo 13.36 38.11 P
+        GEOSEARCHSTORE geo2 geo FROMMEMBER P BYRADIUS 100 km;LMPOP 2 nope l1 LEFT;ZMPOP 1 z2 MIN;SPOP s4;EXPIRE b1 1000;GETEX b2 EX 5000
+        HSET hh a 1 b 2;SETEX past 1 x;PEXPIREAT b3 1;MULTI;SET mm1 1;SET mm2 2;EXEC;SELECT 4;SET four 4;SWAPDB 3 4;SELECT 9;SET x 1;FLUSHDB;SELECT 0
+        """.replace("\n", ";").split(";"):
+        if line.strip():
+            c.do(*line.split())
+    assert wait_for(lambda: c.do("SELECT", "4") == "OK" and c.do("EXISTS", "past") == 0 and c.do("SELECT", "0") == "OK")
+
+
+def aof_of(peer, preamble):
+    """A server of theirs with an AOF of a base and an increment, and the digest of what it has."""
+    s = Server(peer, {"appendonly": "yes", "aof-use-rdb-preamble": preamble, "aof-timestamp-enabled": "yes", "appendfsync": "always"})
+    s.start()
+    with s.raw() as c:
+        c.do("DEBUG", "POPULATE", "1000", "key", "20")
+        for i in range(200):
+            c.do("SET", "a%d" % i, "v%d" % i)
+        c.do("BGREWRITEAOF")
+        assert wait_for(lambda: info(c, "aof_rewrite_in_progress") == "0" and info(c, "aof_rewrite_scheduled") == "0")
+        write_everything(c)
+        return s, c.do("DEBUG", "DIGEST")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preamble", ("yes", "no"))
+@pytest.mark.parametrize("peer", ("valkey", "redis"))
+def test_an_aof_of_theirs(start_server, peer, preamble):
+    binary = find_peer(peer)
+    if binary is None:
+        pytest.skip("no %s here" % peer)
+    theirs, digest = aof_of(binary, preamble)
+    try:
+        s = start_server(start=False)
+        shutil.copytree(os.path.join(theirs.dir, "appendonlydir"), os.path.join(s.dir, "appendonlydir"))
+        s.start()
+        with s.raw() as c:
+            assert c.do("DEBUG", "DIGEST") == digest
+            assert info(c, "loading") == "0"
+        # What is its own now may be saved, and is there again.
+        with s.raw() as c:
+            assert c.do("SAVE") == "OK"
+    finally:
+        theirs.stop()
+
+
+def request(*words):
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(w), w) for w in (w.encode() if isinstance(w, str) else w for w in words))
+
+
+def put(s, name, data):
+    path = os.path.join(s.dir, name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as f:
+        f.write(data)
+
+
+def parts(s, *contents, manifest=None):
+    """An appendonlydir of increments."""
+    lines = b""
+    for i, content in enumerate(contents, 1):
+        put(s, "appendonlydir/appendonly.aof.%d.incr.aof" % i, content)
+        lines += b"file appendonly.aof.%d.incr.aof seq %d type i\n" % (i, i)
+    put(s, "appendonlydir/appendonly.aof.manifest", manifest if manifest is not None else lines)
+
+
+def test_one_old_file(start_server):
+    s = start_server(start=False)
+    put(s, "appendonly.aof", request("SELECT", "2") + request("SET", "a", "1") + b"#TS:1700000000\r\n" + request("APPEND", "a", "2"))
+    s.start()
+    with s.raw() as c:
+        c.do("SELECT", "2")
+        assert c.do("GET", "a") == b"12"
+
+
+def test_one_old_file_with_an_rdb_file_ahead(start_server):
+    rdb = small(start_server, 30)
+    s = start_server(start=False)
+    put(s, "appendonly.aof", open(rdb, "rb").read() + request("SELECT", "0") + request("APPEND", "key:3", "more") + request("DEL", "key:4", "key:5", "key:6"))
+    s.start()
+    with s.raw() as c:
+        assert c.do("GET", "key:3") == b"value:3more"
+        assert c.do("DBSIZE") == 27
+
+
+def test_deadlines_of_a_log_end_nothing_by_themselves(start_server):
+    s = start_server(start=False)
+    parts(s, request("SET", "a", "1", "PXAT", "1000") + request("APPEND", "a", "2") + request("PERSIST", "a") + request("SET", "b", "1") + request("PEXPIREAT", "b", "1000")
+          + request("RENAME", "b", "c") + request("SET", "d", "1") + request("PEXPIREAT", "d", "1000") + request("COPY", "d", "e") + request("PERSIST", "e"))  # fmt: skip
+    s.start()
+    with s.raw() as c:
+        assert c.do("GET", "a") == b"12"
+        assert c.do("MGET", "b", "c", "d", "e") == [None, None, None, b"1"]
+        assert wait_for(lambda: c.do("DBSIZE") == 2)
+
+
+def test_transactions_count_whole_or_not_at_all(start_server):
+    whole = request("SET", "a", "1") + request("MULTI") + request("SET", "b", "1") + request("SET", "c", "1") + request("EXEC")
+    for end in (b"", request("MULTI") + request("SET", "d", "1"), request("MULTI") + request("SET", "d", "1") + request("EXEC")[:-1], request("SET", "d", "1")[:-3], b"*", b"#TS:17"):
+        for allowed in ("yes", "no"):
+            s = start_server(start=False, aof_load_truncated=allowed)
+            parts(s, whole + end)
+            if end and allowed == "no":
+                refused(s, "appendonly.aof.1.incr.aof is not loaded: at byte %d: it ends in the middle of a command, and aof-load-truncated is no" % len(whole))
+                continue
+            s.start()
+            with s.raw() as c:
+                assert c.do("MGET", "a", "b", "c", "d") == [b"1", b"1", b"1", None]
+            assert ("its last %d bytes, from byte %d on, are left out" % (len(end), len(whole)) in s.log()) == bool(end)
+            assert os.path.getsize(os.path.join(s.dir, "appendonlydir/appendonly.aof.1.incr.aof")) == len(whole + end)
+
+
+def test_what_is_wrong_with_an_aof(start_server):
+    good = request("SET", "a", "1")
+    s = start_server(start=False)
+    for contents, manifest, said in (
+        ([good + b"nonsense\r\n"], None, "1.incr.aof is not loaded: at byte %d: no command" % len(good)),
+        ([good + request("EVAL", "return 1", "0")], None, "1.incr.aof is not loaded: at byte %d: 'EVAL': no command that a log can have" % len(good)),
+        ([good + request("SELECT", "99")], None, "at byte %d: a database beyond" % len(good)),
+        ([good + request("GET")], None, "at byte %d: 'GET': a wrong number of arguments" % len(good)),
+        ([good[:-2], good], None, "1.incr.aof is not loaded: at byte 0: it ends in the middle of a command, and is not the last file"),
+        ([good], b"file nothing.aof seq 1 type i\n", "appendonlydir/nothing.aof is not loaded: at byte 0: it cannot be opened: No such file or directory"),
+        ([good], b"file ../x seq 1 type i\n", "appendonly.aof.manifest is not loaded: a file in another directory"),
+        ([good], b"file x seq 1 type q\n", "appendonly.aof.manifest is not loaded: a file of an unknown type"),
+        ([good], b"file x seq 1 type i", "appendonly.aof.manifest is not loaded: its last line has no end"),
+        ([good], b"file x seq 2 type i\nfile y seq 1 type i\n", "appendonly.aof.manifest is not loaded: increments whose numbers do not grow"),
+        ([good], b"file x seq 1 type i\nfile y seq 1 type b\n", "appendonly.aof.manifest is not loaded: a base that is not the first file"),
+        ([good], b"", "appendonly.aof.manifest is not loaded: it names no file"),
+    ):  # fmt: skip
+        parts(s, *contents, manifest=manifest)
+        refused(s, said)
+    parts(s, good, manifest=b'# a note\nfile "appendonly.aof.1.incr.aof" seq 1 type i new 1\nfile gone.aof seq 1 type h\n')
+    s.start()
+    with s.raw() as c:
+        assert c.do("GET", "a") == b"1"
+
+
+def test_errors_in_a_log_are_errors_that_were_answered(start_server):
+    s = start_server(start=False)
+    parts(s, request("SET", "a", "1") + request("LPUSH", "a", "1") + request("SET", "b", "1"))
+    s.start()
+    with s.raw() as c:
+        assert c.do("MGET", "a", "b") == [b"1", b"1"]
+    assert "1.incr.aof, at byte 27: 'LPUSH': -WRONGTYPE" in s.log()
+
+
+def test_which_of_several_is_the_data(start_server):
+    """Shoal's own; else, as appendonly is no, the RDB file; else the AOF."""
+    rdb = small(start_server, 30)
+    s = start_server(start=False)
+    parts(s, request("SET", "aof", "1"))
+    shutil.copy(rdb, os.path.join(s.dir, "dump.rdb"))
+    s.start()
+    with s.raw() as c:
+        assert c.do("DBSIZE") == 30 and c.do("EXISTS", "aof") == 0
+    s = start_server(start=False)
+    parts(s, request("SET", "aof", "1"))
+    make(s, small(start_server, 20), 2)
+    shutil.copy(rdb, os.path.join(s.dir, "dump.rdb"))
+    s.start()
+    with s.raw() as c:
+        assert c.do("DBSIZE") == 20 and c.do("EXISTS", "aof") == 0
+
+
+@pytest.mark.parametrize("kind", ("rdb", "aof"))
+def test_an_import_is_answered_for_and_can_be_stopped(start_server, kind):
+    def slow(delay):
+        s = start_server(start=False, key_load_delay=delay)
+        s.waits_for_data = False
+        if kind == "rdb":
+            shutil.copy(rdb, os.path.join(s.dir, "dump.rdb"))
+        else:
+            parts(s, b"".join(request("SET", "key:%d" % i, "value:%d" % i) for i in range(300)))
+        return s.start()
+
+    rdb = small(start_server)
+    s = slow(20000)
+    with s.raw() as c, s.raw() as other:
+        for client in (c, other):
+            assert str(client.do("PING")) == LOADING
+            assert str(client.do("MGET", "key:1", "key:2")) == LOADING
+            assert str(client.do("DEBUG", "DIGEST")) == LOADING
+        assert info(c, "loading") == "1"
+        assert int(info(c, "loading_total_bytes")) > 0
+        assert wait_for(lambda: 0 < int(info(c, "loading_loaded_bytes")) < int(info(c, "loading_total_bytes")))
+        assert other.do("CONFIG", "SET", "key-load-delay", "0") == "OK"
+        assert wait_for(lambda: other.do("DBSIZE") == 300)
+        assert c.do("MGET", "key:1", "key:2", "key:3") == [b"value:1", b"value:2", b"value:3"]
+    s = slow(20000)
+    s.proc.terminate()
+    assert s.wait() == 0
+    s.stopped_by_test = True
 
 
 # ---- what is wrong -----------------------------------------------------------------------------------------------------

@@ -80,28 +80,6 @@ def test_a_stock_configuration_file_promises_nothing(start_server):
 
 
 @pytest.mark.shoal_only
-@pytest.mark.parametrize("options, name, directory", (
-    ({}, "appendonlydir", True),
-    ({}, "appendonly.aof", False),
-    ({"appenddirname": "logs"}, "logs", True),
-))  # fmt: skip
-def test_data_that_cannot_be_loaded_is_a_refusal(start_server, options, name, directory):
-    """It started empty beside the data of the server it took the place of."""
-    s = start_server(start=False, config=dict(options, logfile="own.log"))
-    path = os.path.join(s.dir, name)
-    if directory:
-        os.mkdir(path)
-        name += "/appendonly.aof.manifest"
-    with open(os.path.join(s.dir, name), "w") as f:
-        f.write("REDIS0011")
-    with pytest.raises(ServerFailed, match="exited with 1") as failed:
-        s.start()
-    s.stopped_by_test = True
-    for said in (str(failed.value), open(os.path.join(s.dir, "own.log")).read()):
-        assert re.search(r"%s was found in %s, .*[Mm]ove it away" % (re.escape(name), re.escape(s.dir)), said.replace("\n", " "))
-
-
-@pytest.mark.shoal_only
 def test_data_elsewhere_does_not_matter(start_server):
     s = start_server(start=False, dbfilename="other.rdb")
     open(os.path.join(s.dir, "dump.rdb"), "w").close()

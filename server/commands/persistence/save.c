@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* save: SAVE, LASTSAVE, and the file that is there at the start.
+/* save: SAVE, LASTSAVE.
  *
  * SAVE is one moment, as it is said of it: all shards stand still (worker/park.h) while one thread
  * writes what they have. Whoever has time for a save beside traffic does not use it.
@@ -8,10 +8,8 @@
 
 #include "base/must.h"
 #include "net/rt.h"
-#include "persist/snapshot/rdb_load.h"
 #include "persist/snapshot/rdb_save.h"
 #include "server/commands/persistence/persistence.h"
-#include "server/commands/persistence/rules.h"
 #include "server/observe/log.h"
 #include "server/server.h"
 #include "server/txn/txn.h"
@@ -95,57 +93,4 @@ void command_save(struct exec *x) {
 
 void command_lastsave(struct exec *x) {
     reply_int(x->reply, shared_saved_at(worker_server(x->worker)->shared));
-}
-
-/* ---- Loading ---- */
-
-static struct keyspace *keyspace_of_slot(void *arg, uint16_t slot) {
-    struct server *server = arg;
-    return worker_shard(server->workers[node_owner(&server->nodes[0], slot)])->keyspace;
-}
-
-static void say_loaded(struct text *said, const struct rdb_loaded *loaded, const char *path,
-                       int64_t us) {
-    text_appendf(said, "DB loaded from %s: %llu keys, %llu were over, %lld.%03lld seconds", path,
-                 (unsigned long long)loaded->keys, (unsigned long long)loaded->expired,
-                 (long long)(us / 1000000), (long long)(us / 1000 % 1000));
-    if (loaded->empty > 0) {
-        text_appendf(said, "; %llu empty collections were left out",
-                     (unsigned long long)loaded->empty);
-    }
-    if (loaded->functions > 0) {
-        text_appendf(said,
-                     "; %llu libraries of functions were left out, there are no functions yet",
-                     (unsigned long long)loaded->functions);
-    }
-}
-
-bool load_all(struct server *server, struct text *ret_said, struct text *why) {
-    const struct config *config = server->config;
-    int64_t start_us = rt_wall_us_early();
-    if (server->fs->exists(server->fs->arg, config->dbfilename.ptr, false) == -ENOENT) {
-        return true;
-    }
-    struct value_rules rules = value_rules_of(config);
-    struct rdb_keys_options options = {
-        .secret = &server->secret,
-        .rules = &rules,
-        .databases = (uint32_t)config->databases,
-        .now_ms = start_us / 1000,
-        .relaxed = config->rdb_version_check != 0,
-        .check_sum = config->rdbchecksum,
-        .keyspace_of = keyspace_of_slot,
-        .arg = server,
-        .any = worker_shard(server->workers[0])->keyspace,
-    };
-    struct rdb_loaded loaded;
-    if (!rdb_load(server->fs, config->dbfilename.ptr, &options, &loaded, why)) {
-        return false;
-    }
-    shared_set_loaded(server->shared, loaded.keys, loaded.expired);
-    for (unsigned i = 0; i < server->workers_count; i++) {
-        keyspace_set_changes(worker_shard(server->workers[i])->keyspace, 0);
-    }
-    say_loaded(ret_said, &loaded, config->dbfilename.ptr, rt_wall_us_early() - start_us);
-    return true;
 }

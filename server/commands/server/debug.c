@@ -26,6 +26,7 @@
 #include "server/node.h"
 #include "server/observe/log.h"
 #include "server/server.h"
+#include "server/worker/shared.h"
 #include "server/worker/view.h"
 #include "shard/shard.h"
 #include "shard/types/list.h"
@@ -674,7 +675,22 @@ static const struct {
     {"structsize", 2, 2, absent},
 };
 
+/* Keys are nobody's to look at while they are loaded, and nobody may park others meanwhile
+ * (persistence/alone.h). */
+static bool is_kept(const struct exec *x) {
+    static const char *const harmless[] = {"help", "log", "panic", "segfault", "sleep"};
+    bool kept = shared_loading(worker_server(x->worker)->shared);
+    for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++) {
+        kept &= !bytes_equal_nocase(x->argv[1], bytes_of_text(harmless[i]));
+    }
+    return kept;
+}
+
 void command_debug(struct exec *x) {
+    if (is_kept(x)) {
+        reply_error(x->reply, "LOADING Valkey is loading the dataset in memory");
+        return;
+    }
     for (size_t i = 0; i < sizeof(subcommands) / sizeof(subcommands[0]); i++) {
         if (bytes_equal_nocase(x->argv[1], bytes_of_text(subcommands[i].name)) &&
             x->argc >= subcommands[i].argc_min && x->argc <= subcommands[i].argc_max) {

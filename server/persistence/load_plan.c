@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What there is to load, found before any worker runs:
+ *
+ *     a manifest of Shoal's own             is the data, whatever lies beside it
+ *     appendonly yes: the AOF of Redis and Valkey, then dbfilename
+ *     appendonly no: dbfilename, then the AOF
+ *
+ * An AOF is appenddirname with a manifest for its parts (Redis 7 and Valkey), or one file.
+ */
+#include "base/must.h"
+#include "base/words.h"
+#include "server/persistence/load_private.h"
+#include "server/server.h"
+#include "server/worker/shared.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* No manifest has more. */
+#define MANIFEST_BYTES_MAX ((size_t)64 << 20)
+#define PIECE_BYTES        ((size_t)64 << 10)
+
+/* The whole of a small file; 0 or -errno. */
+static int read_small(const struct fs *fs, const char *path, struct text *ret) {
+    int file;
+    int error = fs->open_data(fs->arg, path, false, 0, &file);
+    if (error != 0) {
+        return error;
+    }
+    ssize_t n;
+    do {
+        text_reserve(ret, PIECE_BYTES);
+        n = fs->read_data(fs->arg, file, ret->ptr + ret->len, PIECE_BYTES);
+        ret->len += n > 0 ? (size_t)n : 0;
+        ret->ptr[ret->len] = 0;
+        if (ret->len > MANIFEST_BYTES_MAX) {
+            n = -EFBIG;
+        }
+    } while (n > 0);
+    fs->close_data(fs->arg, file, false);
+    return (int)n;
+}
+
+static void say_wrong(struct text *why, const char *path, const char *reason) {
+    text_appendf(why, "%s is not loaded: %s.", path, reason);
+}
+
+void load_say_repair(struct text *why, const struct load *load) {
+    int length = (int)load->dir.len - (load->dir.len > 1 && load->bases);
+    text_appendf(why,
+                 " Nothing was changed. 'shoal-check verify %.*s' says what is there and how "
+                 "to repair it.",
+                 length, load->dir.ptr);
+}
+
+/* ---- Shoal's own ---- */
+
+static bool plan_manifest(struct server *server, struct load *load, bool *ret_there,
+                          struct text *why) {
+    struct text path, content;
+    text_init(&path);
+    text_init(&content);
+    load->bases = true;
+    text_append_bytes(&load->dir, server->config->appenddirname);
+    text_append_text(&load->dir, "/");
+    text_append_bytes(&path, text_bytes(&load->dir));
+    text_append_text(&path, MANIFEST_NAME);
+    int error = read_small(server->fs, path.ptr, &content);
+    *ret_there = error != -ENOENT && error != -ENOTDIR;
+    const char *wrong = NULL;
+    if (error == 0) {
+        wrong = manifest_decode(text_bytes(&content), &load->manifest);
+    } else if (*ret_there) {
+        wrong = strerror(-error);
+    }
+    if (wrong == NULL && load->manifest.count > 0) {
+        wrong = "it names segments of a log, which this version does not read";
+    }
+    if (wrong != NULL) {
+        say_wrong(why, path.ptr, wrong);
+        load_say_repair(why, load);
+    }
+    load->bases = *ret_there;
+    text_fini(&path);
+    text_fini(&content);
+    return wrong == NULL;
+}
+
+static void say_bases(struct server *server, struct load *load, struct text *said) {
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < load->manifest.bases_count; i++) {
+        bytes += load->manifest.bases[i].bytes;
+    }
+    load->keys = must_calloc(load->manifest.bases_count, sizeof *load->keys);
+    load->left = server->workers_count;
+    shared_begin_loading(server->shared, load->start_us / 1000000, bytes);
+    text_appendf(said, "Loading the snapshot of generation %llu from %.*s: %u files, %llu bytes",
+                 (unsigned long long)load->manifest.generation, (int)load->dir.len - 1,
+                 load->dir.ptr, load->manifest.bases_count, (unsigned long long)bytes);
+}
+
+/* ---- Files of others ---- */
+
+static void add_file(struct load *load, struct bytes dir, struct bytes name) {
+    load->files = must_realloc(load->files, (load->files_count + 1) * sizeof *load->files);
+    char *path = must_malloc(dir.len + 1 + name.len + 1);
+    size_t n = 0;
+    if (dir.len > 0) {
+        memcpy(path, dir.ptr, dir.len);
+        path[dir.len] = '/';
+        n = dir.len + 1;
+    }
+    memcpy(path + n, name.ptr, name.len);
+    path[n + name.len] = 0;
+    load->files[load->files_count++] = path;
+}
+
+/* What a line says of a part: name, number and type. */
+struct part_line {
+    struct bytes name;
+    int64_t sequence;
+    char type;
+};
+
+/* NULL, or what is wrong with it. */
+static const char *read_part(const struct bytes *words, int count, struct part_line *ret) {
+    *ret = (struct part_line){0};
+    for (int i = 0; i + 1 < count;
+         i += 2) { /* words that are not known are passed, as Redis does */
+        if (bytes_is(words[i], "file")) {
+            ret->name = words[i + 1];
+        } else if (bytes_is(words[i], "seq") && !num_parse_i64(words[i + 1], &ret->sequence)) {
+            return "a number that is none";
+        } else if (bytes_is(words[i], "type")) {
+            ret->type = words[i + 1].len == 1 ? words[i + 1].ptr[0] : '?';
+        }
+    }
+    if (count % 2 != 0 || ret->name.len == 0 || ret->sequence <= 0 || ret->type == 0) {
+        return "a line that names no file, number and type";
+    }
+    if (memchr(ret->name.ptr, '/', ret->name.len) != NULL) {
+        return "a file in another directory";
+    }
+    return memchr("bih", ret->type, 3) == NULL ? "a file of an unknown type" : NULL;
+}
+
+/* The parts in the order in which they are to be loaded. */
+static const char *read_parts(struct load *load, struct bytes dir, struct bytes content) {
+    int64_t last = 0;
+    bool base = false;
+    while (content.len > 0) {
+        const char *end = memchr(content.ptr, '\n', content.len);
+        if (end == NULL) {
+            return "its last line has no end";
+        }
+        struct bytes line = bytes_make(content.ptr, (size_t)(end - content.ptr));
+        content = bytes_make(end + 1, content.len - line.len - 1);
+        if (line.len > 0 && line.ptr[0] == '#') {
+            continue;
+        }
+        struct bytes *words;
+        struct part_line part;
+        int count = words_split(line, &words);
+        const char *wrong =
+            count < 0 ? "a line with a quote that does not end" : read_part(words, count, &part);
+        if (wrong == NULL && part.type == 'b') {
+            wrong = base || load->files_count > 0 ? "a base that is not the first file" : NULL;
+            base = true;
+        } else if (wrong == NULL && part.type == 'i') {
+            wrong = part.sequence <= last ? "increments whose numbers do not grow" : NULL;
+            last = part.sequence;
+        }
+        if (wrong == NULL && part.type != 'h') {
+            add_file(load, dir, part.name);
+        }
+        free(words);
+        if (wrong != NULL) {
+            return wrong;
+        }
+    }
+    return load->files_count == 0 ? "it names no file" : NULL;
+}
+
+static bool exists(const struct server *server, const char *path) {
+    return server->fs->exists(server->fs->arg, path, false) != -ENOENT;
+}
+
+static bool plan_aof(struct server *server, struct load *load, struct text *why) {
+    const struct config *config = server->config;
+    struct text path, content;
+    text_init(&path);
+    text_init(&content);
+    text_appendf(&path, "%s/%s.manifest", config->appenddirname.ptr, config->appendfilename.ptr);
+    const char *wrong = NULL;
+    int error = read_small(server->fs, path.ptr, &content);
+    if (error == 0) {
+        wrong = read_parts(load, config->appenddirname, text_bytes(&content));
+        text_append_bytes(&load->dir, config->appenddirname);
+    } else if (error != -ENOENT && error != -ENOTDIR) {
+        wrong = strerror(-error);
+    } else if (exists(server, config->appendfilename.ptr)) {
+        add_file(load, bytes_make("", 0), config->appendfilename);
+        text_append_bytes(&load->dir, config->appendfilename);
+    }
+    if (wrong != NULL) {
+        say_wrong(why, path.ptr, wrong);
+        load_say_repair(why, load);
+    }
+    load->aof = load->files_count > 0;
+    text_fini(&path);
+    text_fini(&content);
+    return wrong == NULL;
+}
+
+static void plan_rdb(struct server *server, struct load *load) {
+    struct bytes name = server->config->dbfilename;
+    if (exists(server, name.ptr)) {
+        add_file(load, bytes_make("", 0), name);
+        text_append_bytes(&load->dir, name);
+    }
+}
+
+static bool plan_files(struct server *server, struct load *load, struct text *said,
+                       struct text *why) {
+    const struct config *config = server->config;
+    text_clear(&load->dir);
+    if (!config->appendonly) {
+        plan_rdb(server, load);
+    }
+    if (load->files_count == 0 && !plan_aof(server, load, why)) {
+        return false;
+    }
+    if (load->files_count == 0 && config->appendonly) {
+        plan_rdb(server, load);
+    }
+    if (load->files_count > 0) {
+        load->left = 1;
+        shared_begin_loading(server->shared, load->start_us / 1000000, 0);
+        text_appendf(said, "Importing %s", load->dir.ptr);
+    }
+    return true;
+}
+
+/* ---- All of it ---- */
+
+static struct load *load_new(const struct server *server) {
+    struct load *load = must_calloc(1, sizeof *load);
+    text_init(&load->dir);
+    text_init(&load->failure);
+    manifest_init(&load->manifest);
+    load->start_us = rt_wall_us_early();
+    load->now_ms = load->start_us / 1000;
+    load->over = must_calloc(server->workers_count, sizeof *load->over);
+    alone_init(&load->alone, server->workers_count);
+    return load;
+}
+
+void load_free(struct load *load) {
+    if (load != NULL) {
+        text_fini(&load->dir);
+        text_fini(&load->failure);
+        manifest_fini(&load->manifest);
+        alone_fini(&load->alone);
+        for (uint32_t i = 0; i < load->files_count; i++) {
+            free(load->files[i]);
+        }
+        free(load->files);
+        free(load->keys);
+        free(load->over);
+        free(load);
+    }
+}
+
+bool load_plan(struct server *server, struct text *ret_said, struct text *why) {
+    shared_set_saved_at(server->shared, rt_wall_us_early() / 1000000);
+    struct load *load = load_new(server);
+    bool there;
+    bool sound = plan_manifest(server, load, &there, why);
+    if (sound && there && load->manifest.bases_count > 0) {
+        say_bases(server, load, ret_said);
+    } else if (sound && !there) {
+        sound = plan_files(server, load, ret_said, why);
+    }
+    if (sound && load->left > 0) {
+        server->load = load;
+    } else {
+        load_free(load);
+    }
+    return sound;
+}
