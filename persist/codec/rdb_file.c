@@ -246,9 +246,13 @@ void rdb_file_put_aux(struct text *out, struct bytes name, struct bytes value) {
     rdb_put_text(out, value, false);
 }
 
-void rdb_file_put_db(struct text *out, uint32_t db, uint64_t keys, uint64_t deadlines) {
+void rdb_file_put_select(struct text *out, uint32_t db) {
     rdb_put_byte(out, RDB_SELECT);
     rdb_put_length(out, db);
+}
+
+void rdb_file_put_db(struct text *out, uint32_t db, uint64_t keys, uint64_t deadlines) {
+    rdb_file_put_select(out, db);
     rdb_put_byte(out, RDB_RESIZE);
     rdb_put_length(out, keys);
     rdb_put_length(out, deadlines);

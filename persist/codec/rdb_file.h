@@ -69,6 +69,8 @@ void rdb_file_passed(struct rdb_file *file, struct bytes bytes);
 void rdb_file_put_begin(struct text *out, unsigned version);
 void rdb_file_put_aux(struct text *out, struct bytes name, struct bytes value);
 void rdb_file_put_db(struct text *out, uint32_t db, uint64_t keys, uint64_t deadlines);
+/* The same, and nothing is said of how many there are. */
+void rdb_file_put_select(struct text *out, uint32_t db);
 /* What stands before a value. `expires_at`: -1 without one. */
 void rdb_file_put_key(struct text *out, struct bytes name, enum rdb_type type, int64_t expires_at,
                       bool compress);
