@@ -9,6 +9,8 @@
 #include "server/client/listen.h"
 #include "server/persistence/alone.h"
 #include "server/persistence/load.h"
+#include "server/persistence/save.h"
+#include "server/persistence/save_share.h"
 #include "server/pubsub/pubsub.h"
 #include "server/txn/blocked.h"
 #include "server/txn/multi.h"
@@ -44,6 +46,8 @@ const struct handlers server_handlers = {
             [MESSAGE_ALONE] = alone_asked,
             [MESSAGE_ALONE_GRANTED] = load_alone_granted,
             [MESSAGE_LOAD_OVER] = load_over_arrived,
+            [MESSAGE_SAVE] = save_task_arrived,
+            [MESSAGE_SAVE_BACK] = save_task_home,
             [MESSAGE_STOP] = worker_stop_arrived,
         },
     .client_input = client_process,

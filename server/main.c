@@ -267,8 +267,6 @@ static void log_begin(struct server *server, const struct launch *launch) {
                  "specify a config file use %s /path/to/shoal.conf",
                  server->executable);
     }
-    say(server, LOG_WARNING,
-        "Nothing is saved by itself yet: only SAVE and SHUTDOWN SAVE keep what is in memory.");
     log_missed(config, NULL, server->fs, now_us);
     log_line(config, server->fs, now_us, LOG_NOTICE, "Server initialized");
 }
@@ -520,7 +518,8 @@ static void print_help(void) {
         "       shoal-server --port 7777 --shards 4\n"
         "       shoal-server /etc/shoal.conf --loglevel verbose -\n"
         "\n"
-        "Directives of Shoal's own: shards, pipeline-order, shard-cpulist, io-backend.");
+        "Directives of Shoal's own: shards, pipeline-order, shard-cpulist, io-backend, "
+        "save-format.");
 }
 
 /* Words that are no configuration; true if there was one, and *ret_code is what to exit with. */

@@ -22,6 +22,7 @@ struct command_table;
 struct handlers;
 struct load;
 struct shared_counters;
+struct saver;
 
 /* What the program was made of. */
 struct build {
@@ -68,6 +69,7 @@ struct server {
     /* Worker 0 only: the newest configuration; others hold a reference to theirs. */
     struct config *config;
     struct oom_score oom_score;
+    struct saver *saver; /* server/persistence/save.h */
 };
 
 /* What a server is made of besides its configuration: the outside world gives it, or a simulation.

@@ -9,6 +9,7 @@
 #include "server/call/errors.h"
 #include "server/call/help.h"
 #include "server/client/client.h"
+#include "server/txn/multi.h"
 #include "server/worker/worker.h"
 
 #include <stdio.h>
@@ -31,6 +32,18 @@ static void error_unknown_command(struct reply *reply, const struct request *req
                  (int)(name.len < 128 ? name.len : 128), name.ptr, args);
 }
 
+/* What has writes refused, because it was not saved. PING says so too, for who watches over it. */
+static bool must_be_saved(const struct client *client, const struct command_ref *ref) {
+    bool queued = ref->row->queue == QUEUE_EXEC && client->multi != NULL &&
+                  (client->multi->flags & CMD_WRITE) != 0;
+    return (ref->flags & CMD_WRITE) != 0 || queued || strcmp(ref->full_name, "ping") == 0;
+}
+
+void check_configure(struct worker *worker) {
+    worker->hindered_by_disk = worker->saves_fail && worker->config->stop_writes_on_bgsave_error &&
+                               worker->config->save.count > 0;
+}
+
 enum refusal check_home(const struct client *client, const struct command_ref *ref,
                         unsigned hindrances, bool fits, bool queues) {
     unsigned flags = ref != NULL ? ref->row->flags : 0;
@@ -50,6 +63,9 @@ enum refusal check_home(const struct client *client, const struct command_ref *r
             return REFUSE_PROTECTED;
         }
     }
+    if (UNLIKELY(hindrances & HINDERED_DISK) && must_be_saved(client, ref)) {
+        return REFUSE_DISK;
+    }
     if (UNLIKELY(queues) && (flags & CMD_NO_MULTI)) {
         return REFUSE_NO_MULTI;
     }
@@ -66,8 +82,9 @@ void check_refuse(const struct client *client, const struct command_ref *ref,
                   const struct request *request, enum refusal refusal, struct reply *reply) {
     if (UNLIKELY(ref != NULL && ref->row->queue == QUEUE_EXEC)) {
         reply_errorf(reply, "EXECABORT Transaction discarded because of: %s",
-                     refusal == REFUSE_AUTH ? ERR_NO_AUTH
-                                            : "wrong number of arguments for 'exec' command");
+                     refusal == REFUSE_AUTH   ? ERR_NO_AUTH
+                     : refusal == REFUSE_DISK ? ERR_NOT_SAVED
+                                              : "wrong number of arguments for 'exec' command");
         return;
     }
     switch (refusal) {
@@ -89,6 +106,9 @@ void check_refuse(const struct client *client, const struct command_ref *ref,
         break;
     case REFUSE_AUTH:
         reply_error(reply, ERR_NO_AUTH);
+        break;
+    case REFUSE_DISK:
+        reply_error(reply, ERR_NOT_SAVED);
         break;
     case REFUSE_NO_MULTI:
         reply_errorf(reply, "ERR Command '%s' not allowed inside a transaction", ref->full_name);

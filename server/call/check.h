@@ -22,6 +22,7 @@ enum refusal {
     REFUSE_AUTH,
     REFUSE_NO_MULTI,
     REFUSE_SUBSCRIBED,
+    REFUSE_DISK, /* the last save failed */
     REFUSE_LOADING,
 };
 
@@ -29,12 +30,16 @@ enum refusal {
 enum hindrance {
     HINDERED_LOGIN = 1 << 0,   /* it is not logged in, and must be */
     HINDERED_LOADING = 1 << 1, /* the data is being loaded */
+    HINDERED_DISK =
+        1 << 2, /* the last save failed, and writes have to wait for one that does not */
 };
 
 /* What home knows. `fits`: the number of arguments is right; `queues`: EXEC is to run it. `ref` is
  * NULL if there is no such command. */
 enum refusal check_home(const struct client *client, const struct command_ref *ref,
                         unsigned hindrances, bool fits, bool queues);
+/* After the configuration of the worker changed, or how its last save went. */
+void check_configure(struct worker *worker);
 /* Writes why. */
 void check_refuse(const struct client *client, const struct command_ref *ref,
                   const struct request *request, enum refusal refusal, struct reply *reply);

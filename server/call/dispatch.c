@@ -667,6 +667,9 @@ static unsigned hindrances_of(const struct client *client) {
     if (UNLIKELY(worker->load != NULL) && shared_loading(worker->server->shared)) {
         hindrances |= HINDERED_LOADING;
     }
+    if (UNLIKELY(worker->hindered_by_disk)) {
+        hindrances |= HINDERED_DISK;
+    }
     return hindrances;
 }
 

@@ -7,15 +7,21 @@
 #ifndef SHOAL_SERVER_CALL_ERRORS_H
 #define SHOAL_SERVER_CALL_ERRORS_H
 
-#define ERR_WRONG_TYPE      "WRONGTYPE Operation against a key holding the wrong kind of value"
-#define ERR_NO_KEY          "ERR no such key"
-#define ERR_SYNTAX          "ERR syntax error"
-#define ERR_NOT_INTEGER     "ERR value is not an integer or out of range"
-#define ERR_NOT_FLOAT       "ERR value is not a valid float"
-#define ERR_OUT_OF_RANGE    "ERR index out of range"
-#define ERR_SAME_OBJECT     "ERR source and destination objects are the same"
-#define ERR_OVERFLOW        "ERR increment or decrement would overflow"
-#define ERR_NO_AUTH         "NOAUTH Authentication required."
+#define ERR_WRONG_TYPE   "WRONGTYPE Operation against a key holding the wrong kind of value"
+#define ERR_NO_KEY       "ERR no such key"
+#define ERR_SYNTAX       "ERR syntax error"
+#define ERR_NOT_INTEGER  "ERR value is not an integer or out of range"
+#define ERR_NOT_FLOAT    "ERR value is not a valid float"
+#define ERR_OUT_OF_RANGE "ERR index out of range"
+#define ERR_SAME_OBJECT  "ERR source and destination objects are the same"
+#define ERR_OVERFLOW     "ERR increment or decrement would overflow"
+#define ERR_NO_AUTH      "NOAUTH Authentication required."
+#define ERR_NOT_SAVED                                                                              \
+    "MISCONF Valkey is configured to save RDB snapshots, but it's currently unable to persist to " \
+    "disk. Commands that may modify the data set are disabled, because this instance is "          \
+    "configured to report errors during writes if RDB snapshotting fails "                         \
+    "(stop-writes-on-bgsave-error option). Please check the Valkey logs for details about the "    \
+    "RDB error."
 #define ERR_DB_INDEX        "ERR DB index is out of range"
 #define ERR_VALUE_RANGE     "ERR value is out of range"
 #define ERR_NOT_POSITIVE    "ERR value is out of range, must be positive"

@@ -140,6 +140,14 @@ void scatter_ok(struct exec *x, const struct scatter_result *result) {
     reply_ok(x->reply);
 }
 
+void scatter_sleep(struct worker *worker) {
+    worker->job_sleeps = true;
+}
+
+void scatter_wake(struct worker *worker) {
+    list_splice_back(&worker->jobs, &worker->jobs_asleep);
+}
+
 void scatter_part_arrived(struct worker *worker, struct message *message) {
     struct scatter_part *part = (struct scatter_part *)message;
     list_push_back(&worker->jobs, &part->node);
@@ -165,7 +173,8 @@ bool scatter_run_jobs(struct worker *worker) {
         }
         part->begun = true;
         if (!part->scatter->part(worker, part->scatter->args, part->result)) {
-            list_push_back(&worker->jobs, &part->node);
+            list_push_back(worker->job_sleeps ? &worker->jobs_asleep : &worker->jobs, &part->node);
+            worker->job_sleeps = false;
         } else if (part->message.home == worker->id) {
             scatter_part_home(worker, &part->message);
         } else {

@@ -25,6 +25,11 @@ struct worker;
  * job in slices, its state in `part`); true when it is done. */
 typedef bool scatter_part_fn(struct worker *worker, const void *args, void *part);
 
+/* Before a part returns false: there is nothing to do for it until somebody calls scatter_wake for
+ * its worker. */
+void scatter_sleep(struct worker *worker);
+void scatter_wake(struct worker *worker);
+
 struct scatter;
 
 struct scatter_result {

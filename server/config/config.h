@@ -79,6 +79,8 @@ struct config_words {
     size_t len; /* bytes, NULs counted */
 };
 
+enum config_save_format { CONFIG_SAVE_SHOAL, CONFIG_SAVE_RDB };
+
 struct config_save {
     int64_t seconds, changes;
 };
@@ -191,6 +193,7 @@ struct config {
     bool rdbchecksum;
     bool rdbcompression;
     struct config_saves save;
+    int save_format; /* config_save_format */
     bool stop_writes_on_bgsave_error;
 
     /* Replication. */

@@ -62,6 +62,8 @@ static const struct config_name names_oom_score_adj[] = {
     {"no", CONFIG_OOM_NO}, {"yes", CONFIG_OOM_RELATIVE}, {"relative", CONFIG_OOM_RELATIVE},
     {"absolute", CONFIG_OOM_ABSOLUTE}, {NULL, 0}};
 static const struct config_name names_config_save[] = {{"sync", 0}, {"best-effort", 1}, {NULL, 0}};
+static const struct config_name names_save_format[] = {
+    {"shoal", CONFIG_SAVE_SHOAL}, {"rdb", CONFIG_SAVE_RDB}, {NULL, 0}};
 static const struct config_name names_endpoint_type[] = {
     {"ip", 0}, {"hostname", 1}, {"unknown-endpoint", 2}, {NULL, 0}};
 
@@ -163,8 +165,8 @@ const struct config_row config_rows[] = {
     ENUM("rdb-version-check", NULL, rdb_version_check, "strict", ROW_ACTS, names_rdb_version_check),
     BOOL("rdbchecksum", NULL, rdbchecksum, "yes", ROW_IMMUTABLE | ROW_ACTS),
     BOOL("rdbcompression", NULL, rdbcompression, "yes", ROW_ACTS),
-    SPECIAL("save", NULL, save, HEAP_SAVES, "3600 1 300 100 60 10000", ROW_MULTI | ROW_MISSED, config_parse_save, config_print_save),
-    BOOL("stop-writes-on-bgsave-error", NULL, stop_writes_on_bgsave_error, "yes", 0),
+    SPECIAL("save", NULL, save, HEAP_SAVES, "3600 1 300 100 60 10000", ROW_MULTI | ROW_ACTS, config_parse_save, config_print_save),
+    BOOL("stop-writes-on-bgsave-error", NULL, stop_writes_on_bgsave_error, "yes", ROW_ACTS),
 
     /* Replication */
     BOOL("dual-channel-replication-enabled", NULL, dual_channel_replication_enabled, "no", 0),
@@ -234,8 +236,8 @@ const struct config_row config_rows[] = {
     BOOL("no-appendfsync-on-rewrite", NULL, no_appendfsync_on_rewrite, "no", 0),
 
     /* Shutdown, long commands */
-    FLAGS("shutdown-on-sigint", NULL, shutdown_on_sigint, "default", ROW_MULTI, names_shutdown, config_check_shutdown),
-    FLAGS("shutdown-on-sigterm", NULL, shutdown_on_sigterm, "default", ROW_MULTI, names_shutdown, config_check_shutdown),
+    FLAGS("shutdown-on-sigint", NULL, shutdown_on_sigint, "default", ROW_MULTI | ROW_ACTS, names_shutdown, config_check_shutdown),
+    FLAGS("shutdown-on-sigterm", NULL, shutdown_on_sigterm, "default", ROW_MULTI | ROW_ACTS, names_shutdown, config_check_shutdown),
     INT("shutdown-timeout", NULL, shutdown_timeout, "10", 0, 0, INT_MAX, NULL),
     INT("busy-reply-threshold", "lua-time-limit", busy_reply_threshold, "5000", 0, 0, INT64_MAX, NULL),
 
@@ -305,7 +307,7 @@ const struct config_row config_rows[] = {
     PERCENT("maxmemory-clients", NULL, maxmemory_clients, "0", ROW_ACTS, -100, INT64_MAX),
     INT("prefetch-batch-max-size", NULL, prefetch_batch_max_size, "16", 0, 0, 128, NULL),
     MEMORY("proto-max-bulk-len", NULL, proto_max_bulk_len, "536870912", ROW_ACTS, 1048576, INT64_MAX, NULL),
-    BOOL("rdb-save-incremental-fsync", NULL, rdb_save_incremental_fsync, "yes", 0),
+    BOOL("rdb-save-incremental-fsync", NULL, rdb_save_incremental_fsync, "yes", ROW_ACTS),
     STRING("server-cpulist", "server_cpulist", server_cpulist, "", ROW_IMMUTABLE | ROW_MISSED, NULL),
     INT("set-max-intset-entries", NULL, set_max_intset_entries, "512", ROW_ACTS, 0, INT64_MAX, NULL),
     INT("set-max-listpack-entries", NULL, set_max_listpack_entries, "128", ROW_ACTS, 0, INT64_MAX, NULL),
@@ -346,6 +348,7 @@ const struct config_row config_rows[] = {
     /* Shoal's own */
     INT("shards", NULL, shards, "0", ROW_IMMUTABLE | ROW_OWN | ROW_ACTS, 0, CONFIG_SHARDS_MAX, NULL),
     ENUM("pipeline-order", NULL, pipeline_order, "writes", ROW_OWN | ROW_ACTS, names_pipeline_order),
+    ENUM("save-format", NULL, save_format, "rdb", ROW_OWN | ROW_ACTS, names_save_format),
     STRING("shard-cpulist", NULL, shard_cpulist, "", ROW_IMMUTABLE | ROW_OWN | ROW_ACTS, config_check_cpulist),
     ENUM("io-backend", NULL, io_backend, "auto", ROW_IMMUTABLE | ROW_OWN | ROW_ACTS, names_io_backend),
     {.name = NULL},

@@ -3,6 +3,7 @@
 #include "server/worker/background.h"
 
 #include "net/rt.h"
+#include "server/persistence/save_share.h"
 #include "server/pubsub/pubsub.h"
 #include "server/txn/blocked.h"
 #include "server/txn/txn.h"
@@ -35,5 +36,6 @@ bool background_is_left(const struct worker *worker) {
     return worker->loop.cron_clients > 0 || !list_empty(&worker->clients.ready) ||
            !list_empty(&worker->jobs) || !list_empty(&worker->batches.cut) ||
            !list_empty(&worker->shard.locks.settled) || !list_empty(&worker->txns.puts) ||
-           !list_empty(&worker->txns.packs) || !list_empty(&worker->topics.queue);
+           !list_empty(&worker->txns.packs) || !list_empty(&worker->topics.queue) ||
+           (worker->save_share != NULL && save_share_is_busy(worker->save_share));
 }

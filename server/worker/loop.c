@@ -27,9 +27,13 @@
 #include "server/client/client.h"
 #include "server/client/client_flow.h"
 #include "server/client/describe.h"
+#include "server/client/inner.h"
 #include "server/client/listen.h"
 #include "server/observe/log.h"
+#include "server/persistence/due.h"
 #include "server/persistence/load.h"
+#include "server/persistence/save.h"
+#include "server/persistence/save_share.h"
 #include "server/pubsub/notify.h"
 #include "server/pubsub/pubsub.h"
 #include "server/txn/multi.h"
@@ -77,9 +81,11 @@
 #define VISITED_BLOCK_NS 20000
 #define EVICTED_A_TURN   256
 #define STOP_DRAIN_MS    500
-#define STOP_GIVE_UP_MS  5000
-#define STOP_TURN_NS     (1000 * 1000)
-#define PARKED_TURN_NS   (WATCHDOG_MS * 1000000)
+/* And some more until all workers have closed them. */
+#define STOP_CLOSED_MS  600
+#define STOP_GIVE_UP_MS 5000
+#define STOP_TURN_NS    (1000 * 1000)
+#define PARKED_TURN_NS  (WATCHDOG_MS * 1000000)
 
 /* ---- What happens to keys ---- */
 
@@ -182,6 +188,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     list_init(&worker->clients.paused);
     pqueue_init(&worker->clients.deadlines);
     list_init(&worker->jobs);
+    list_init(&worker->jobs_asleep);
     links_init(&worker->batches.suspended);
     topics_init(&worker->topics, server->workers_count);
     pqueue_init(&worker->txns.parts);
@@ -192,7 +199,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     list_init(&worker->batches.cut);
     worker->slice.ticks = rt_ns_to_ticks(worker->rt, SLICE_NS);
     worker->tally.commands =
-        must_calloc(command_table_count(server->commands), sizeof *worker->tally.commands);
+        must_calloc(command_table_count(server->commands) + 1, sizeof *worker->tally.commands);
     worker->batches.open = must_calloc(server->workers_count, sizeof *worker->batches.open);
     struct keyspace_hooks hooks = {
         .arg = worker,
@@ -207,8 +214,13 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     };
     shard_init(&worker->shard, id, (uint32_t)config->databases, &server->secret, &hooks,
                rt_wall_ms(worker->rt));
+    walks_init(&worker->walks, worker->shard.keyspace);
     apply_config(worker, config);
     server->workers[id] = worker;
+    if (id == 0) {
+        server->saver = saver_new(worker);
+        worker->inner = inner_new(worker);
+    }
     server->threads[id] = rt;
     return worker;
 }
@@ -230,7 +242,7 @@ void worker_free(struct worker *worker) {
     if (worker == NULL || worker->loop.gave_up) {
         return;
     }
-    for (unsigned i = 0; i < command_table_count(worker->server->commands); i++) {
+    for (unsigned i = 0; i <= command_table_count(worker->server->commands); i++) {
         free(worker->tally.commands[i].latency);
     }
     free(worker->tally.commands);
@@ -242,6 +254,11 @@ void worker_free(struct worker *worker) {
     free(worker->batches.open);
     check_owner_refuses(worker, NULL);
     effects_free(worker);
+    inner_free(worker->inner);
+    if (worker->id == 0) {
+        saver_free(worker->server->saver);
+    }
+    walks_fini(&worker->walks);
     outbuf_fini(&worker->discard);
     outbuf_fini(&worker->spare.waste_replies);
     arena_fini(&worker->spare.waste);
@@ -272,6 +289,7 @@ static void apply_config(struct worker *worker, const struct config *config) {
     worker_set_expiry(worker);
     worker_set_lru(worker);
     notify_configure(worker);
+    check_configure(worker);
 }
 
 uint64_t worker_next_config(struct worker *worker, const struct config *config) {
@@ -346,6 +364,12 @@ static void cron(struct worker *worker) {
         log_state(worker);
     }
     worker->loop.cron_clients = cron_share(worker);
+    shared_set_changes(worker->server->shared, worker->id,
+                       keyspace_changes(worker->shard.keyspace));
+    if (worker->id == 0) {
+        inner_settle(worker->inner);
+        save_cron(worker);
+    }
 }
 
 /* Clients whose time to wait is over. Returns when the next one's is, monotonic ms. */
@@ -547,19 +571,35 @@ void worker_stop_arrived(struct worker *worker, struct message *message) {
     worker->loop.stopping = true;
 }
 
+/* False: all is saved before; then it is as after a SHUTDOWN, which has logged itself. */
+static bool ends_by_signal(struct worker *worker, int signal_number) {
+    const struct config *config = worker->config;
+    if (worker->loop.saves_for_signal) {
+        return false;
+    }
+    log_worker(worker, LOG_WARNING, "Received %s scheduling shutdown...",
+               signal_number == SIGINT ? "SIGINT" : "SIGTERM");
+    log_worker(worker, LOG_NOTICE, "User requested shutdown...");
+    unsigned words =
+        signal_number == SIGINT ? config->shutdown_on_sigint : config->shutdown_on_sigterm;
+    if (!save_before_end(worker, words & CONFIG_SHUTDOWN_SAVE, words & CONFIG_SHUTDOWN_NOSAVE)) {
+        return true;
+    }
+    worker->loop.saves_for_signal = save_for_signal(worker);
+    return false;
+}
+
 static void check_stop_signal(struct worker *worker) {
     struct server *server = worker->server;
     if (worker->id != 0 || worker->loop.stopping || shared_stop_signal(server->shared) == 0 ||
         !load_stop(worker)) {
         return;
     }
-    worker->loop.stopping = true;
     int signal_number = shared_stop_signal(server->shared);
-    if (signal_number != STOP_BY_COMMAND) { /* SHUTDOWN has logged itself */
-        log_worker(worker, LOG_WARNING, "Received %s scheduling shutdown...",
-                   signal_number == SIGINT ? "SIGINT" : "SIGTERM");
-        log_worker(worker, LOG_NOTICE, "User requested shutdown...");
+    if (signal_number != STOP_BY_COMMAND && !ends_by_signal(worker, signal_number)) {
+        return;
     }
+    worker->loop.stopping = true;
     if (server->ending != NULL) {
         server->ending();
     }
@@ -587,8 +627,17 @@ static bool drain(struct worker *worker) {
         worker->loop.resting = !worker->loop.more;
         shared_set_resting(shared, worker->loop.resting);
     }
-    if (shared_connections_total(shared) == 0) {
-        return false;
+    if (worker->id == 0) {
+        save_cancel(worker->server->saver);
+        inner_settle(worker->inner);
+        if (shared_connections_total(shared) <= 1 ||
+            now_ms - worker->loop.drain_start_ms > STOP_CLOSED_MS) {
+            worker->loop.nobody_left = true;
+            scatter_wake(worker);
+        }
+    }
+    if (shared_connections_total(shared) == 0 && worker->save_share == NULL) {
+        return worker->id == 0 && !save_is_idle(worker->server->saver);
     }
     if (!shared_all_rest(shared)) { /* one is busy, perhaps for long, with what others wait for */
         worker->loop.give_up_ms = now_ms + STOP_GIVE_UP_MS;
@@ -609,6 +658,16 @@ static bool drain(struct worker *worker) {
         return false;
     }
     return true;
+}
+
+/* What a save does beside everything else. */
+static void save_turn(struct worker *worker) {
+    if (UNLIKELY(worker->save_share != NULL)) {
+        save_share_work(worker);
+    }
+    if (worker->id == 0) {
+        save_work(worker);
+    }
 }
 
 /* The turn of a worker that is parked, or has just been: replies leave, nothing else happens. */
@@ -651,6 +710,7 @@ bool worker_turn(struct worker *worker) {
         int64_t load_ms = load_some(worker);
         work_ms = load_ms < work_ms ? load_ms : work_ms;
     }
+    save_turn(worker);
     flush_output(worker);
     more |= evict_clients(worker);
     more |= worker_free_waste(worker);

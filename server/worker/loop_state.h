@@ -35,7 +35,9 @@ struct loop_state {
     int64_t state_logged_ms; /* monotonic */
     unsigned cron_clients;   /* that are still to be looked at, by turns */
     /* The end. */
+    bool saves_for_signal; /* worker 0: before it stops */
     bool stopping;
+    bool nobody_left;            /* who could be answered */
     bool resting;                /* it has nothing more to work off */
     int64_t drain_start_ms;      /* monotonic: when it began to stop; 0: it has not */
     int64_t give_up_ms;          /* monotonic: when it stops waiting for connections to end */

@@ -33,6 +33,8 @@ enum message_kind {
     MESSAGE_ALONE,         /* alone.c's, from worker 0: be parked */
     MESSAGE_ALONE_GRANTED, /* the same, back home: it is */
     MESSAGE_LOAD_OVER,     /* load.c's, from worker 0: nothing is loaded any more */
+    MESSAGE_SAVE,          /* struct save_task: from worker 0 */
+    MESSAGE_SAVE_BACK,     /* struct save_task: home again */
     MESSAGE_STOP,          /* struct message: the worker ends */
     MESSAGE_KINDS,
 };

@@ -17,6 +17,7 @@ struct worker_line {
     _Atomic size_t clients_memory;
     _Atomic size_t largest_client;
     _Atomic uint64_t loaded_bytes;
+    _Atomic uint64_t changes;
 };
 
 struct shared_counters {
@@ -24,7 +25,6 @@ struct shared_counters {
     struct worker_line *lines;
     _Atomic int stop_signal;
     _Atomic int64_t saved_at;
-    _Atomic uint64_t saves;
     _Atomic unsigned resting;
     _Atomic bool loading;
     _Atomic int64_t loading_began_at;
@@ -122,17 +122,20 @@ void shared_set_saved_at(struct shared_counters *shared, int64_t at_seconds) {
     atomic_store_explicit(&shared->saved_at, at_seconds, memory_order_relaxed);
 }
 
-void shared_saved(struct shared_counters *shared, int64_t at_seconds) {
-    shared_set_saved_at(shared, at_seconds);
-    atomic_fetch_add_explicit(&shared->saves, 1, memory_order_relaxed);
-}
-
 int64_t shared_saved_at(const struct shared_counters *shared) {
     return atomic_load_explicit(&shared->saved_at, memory_order_relaxed);
 }
 
-uint64_t shared_saves(const struct shared_counters *shared) {
-    return atomic_load_explicit(&shared->saves, memory_order_relaxed);
+void shared_set_changes(struct shared_counters *shared, unsigned worker, uint64_t changes) {
+    atomic_store_explicit(&shared->lines[worker].changes, changes, memory_order_relaxed);
+}
+
+uint64_t shared_changes(const struct shared_counters *shared) {
+    uint64_t total = 0;
+    for (unsigned i = 0; i < shared->workers; i++) {
+        total += atomic_load_explicit(&shared->lines[i].changes, memory_order_relaxed);
+    }
+    return total;
 }
 
 void shared_begin_loading(struct shared_counters *shared, int64_t at_seconds, uint64_t bytes) {

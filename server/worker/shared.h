@@ -39,12 +39,12 @@ uint64_t shared_next_number(struct shared_counters *shared);
 void shared_set_resting(struct shared_counters *shared, bool resting);
 bool shared_all_rest(const struct shared_counters *shared);
 
-/* The latest save: when it ended, in seconds of wall time (at first: when the server began), and
- * how many there were. */
-void shared_saved(struct shared_counters *shared, int64_t at_seconds);
+/* When the latest save ended, in seconds of wall time; at first: when the server began. */
 int64_t shared_saved_at(const struct shared_counters *shared);
-uint64_t shared_saves(const struct shared_counters *shared);
 void shared_set_saved_at(struct shared_counters *shared, int64_t at_seconds);
+/* Changes since then, by worker, as it says now and then. */
+void shared_set_changes(struct shared_counters *shared, unsigned worker, uint64_t changes);
+uint64_t shared_changes(const struct shared_counters *shared);
 
 /* Loading, from the start until worker 0 says that all workers are done: since when (seconds of
  * wall time), bytes to load, how many of them each worker has passed; and what came of it. Who

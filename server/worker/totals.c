@@ -10,6 +10,7 @@
 #include "base/must.h"
 #include "server/call/command_table.h"
 #include "server/client/client.h"
+#include "server/persistence/save_share.h"
 #include "server/worker/pools.h"
 #include "server/worker/worker.h"
 
@@ -103,6 +104,27 @@ static uint64_t larger(uint64_t a, uint64_t b) {
     return a > b ? a : b;
 }
 
+static void take_save(const struct worker *worker, struct totals *to) {
+    const struct save_share *share = worker->save_share;
+    if (share != NULL) {
+        to->save_keys = save_share_keys(share);
+        to->save_keys_total = share->keys_total;
+        to->save_bytes = save_share_memory(share);
+        to->save_bytes_max = share->kept_max;
+    }
+}
+
+static struct totals_saves take_saves(const struct saver *saver) {
+    return (struct totals_saves){
+        .saving = saver->save != NULL && saver->purpose == SAVE_BACKGROUND,
+        .rewriting = saver->save != NULL && saver->purpose == SAVE_REWRITE,
+        .rewrite_scheduled = saver->rewrite_scheduled,
+        .saves = saver->saves,
+        .rewrites = saver->rewrites,
+        .last_keys_total = saver->last_keys_total,
+    };
+}
+
 static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *to) {
     const struct keyspace *ks = worker->shard.keyspace;
     const struct rt_stats *rt = rt_get_stats(worker->rt);
@@ -134,6 +156,7 @@ static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *t
         to->pause = worker->pause.kind;
         to->pause_left_ms = pause_left_ms;
     }
+    take_save(worker, to);
     to->sends = rt->sends;
     to->recvs = rt->recvs;
     note_peak(worker, totals_memory(to));
@@ -145,6 +168,9 @@ bool totals_take(struct worker *worker, const void *args, void *result) {
     struct totals_part *part = result;
     int64_t now_ms = rt_wall_ms(worker->rt);
     take_numbers(worker, now_ms, &part->totals);
+    if (worker->id == 0) {
+        part->saves = take_saves(worker->server->saver);
+    }
     if (request->databases) {
         take_databases(worker, now_ms, part);
     }
@@ -242,6 +268,10 @@ void totals_add(struct totals *sum, const struct totals *part) {
     if (part->pause_left_ms > sum->pause_left_ms) {
         sum->pause_left_ms = part->pause_left_ms;
     }
+    sum->save_keys += part->save_keys;
+    sum->save_keys_total += part->save_keys_total;
+    sum->save_bytes += part->save_bytes;
+    sum->save_bytes_max += part->save_bytes_max;
     sum->sends += part->sends;
     sum->recvs += part->recvs;
 }

@@ -8,6 +8,7 @@
 
 #include "server/call/scatter.h"
 #include "server/observe/tally.h"
+#include "server/persistence/save.h"
 #include "server/worker/pause.h"
 #include "shard/keys/keyspace.h"
 #include "shard/mailbox.h"
@@ -53,6 +54,16 @@ struct totals {
     enum pause_kind pause;
     int64_t pause_left_ms;
     uint64_t sends, recvs;
+    /* Of the save that is under way: keys that it has written, and had; memory that it keeps now,
+     * and kept at most. */
+    uint64_t save_keys, save_keys_total, save_bytes, save_bytes_max;
+};
+
+/* What worker 0 knows of saves (server/persistence/save.h). */
+struct totals_saves {
+    bool saving, rewriting, rewrite_scheduled;
+    struct save_record saves, rewrites;
+    uint64_t last_keys_total; /* of the latest, also when it is over */
 };
 
 /* What is gathered besides. */
@@ -62,6 +73,7 @@ struct totals_request {
 
 struct totals_part {
     struct totals totals;
+    struct totals_saves saves; /* worker 0's */
     struct database_total *databases;
     struct command_total *commands;
     struct error_stat *errors;

@@ -13,6 +13,7 @@
 #include "base/outbuf.h"
 #include "base/random.h"
 #include "net/rt.h"
+#include "persist/snapshot/walk.h"
 #include "server/call/batches.h"
 #include "server/client/clients.h"
 #include "server/observe/tally.h"
@@ -30,7 +31,9 @@
 
 struct acceptor;
 struct effects;
+struct inner;
 struct load_worker;
+struct save_share;
 
 /* A part of a turn works for so long. */
 struct slice {
@@ -57,8 +60,10 @@ struct worker {
     struct txns txns;
     struct queues queues;
     struct topics topics;
-    bool notifies;    /* notify-keyspace-events names classes and where they are told */
-    struct list jobs; /* scatter parts that go on in slices */
+    bool notifies;           /* notify-keyspace-events names classes and where they are told */
+    struct list jobs;        /* scatter parts that go on in slices */
+    struct list jobs_asleep; /* that were told nothing can be done yet (scatter_sleep) */
+    bool job_sleeps;
     struct pause pause;
     struct parked parked;
     struct peers peers;
@@ -66,10 +71,16 @@ struct worker {
     struct load_worker *load;  /* persistence/load.h: it loads its share; NULL: nothing to load */
     struct effects *effects;   /* effects.h: NULL while nobody wants to know what writes do */
     bool keys_ready;           /* there may be something for who waits for keys (waiters.h) */
+    struct inner *inner;       /* worker 0: inner.h */
     struct acceptor *acceptor; /* worker 0: listeners and placement (listen.h) */
     struct loop_state loop;
     struct worker_stats stats;
     struct tally tally;
+
+    struct walks walks;            /* of its shard, by whatever writes it */
+    struct save_share *save_share; /* its share of the save that is under way; or NULL */
+    bool saves_fail;               /* the last one did */
+    bool hindered_by_disk;         /* so writes wait for one that does not (check.h) */
 
     char *refuses;      /* DEBUG REFUSE: its error for every command on its keys; NULL: none */
     bool active_expire; /* DEBUG SET-ACTIVE-EXPIRE */

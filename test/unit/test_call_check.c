@@ -63,6 +63,28 @@ Test(call_check, debugging_is_for_whom_the_configuration_names) {
     cr_expect_eq(check_home(&client, debug, 0, true, false), REFUSE_NOT);
 }
 
+Test(call_check, what_writes_waits_for_a_save_that_works) {
+    cr_expect_eq(check_home(&client, ref_of("set"), HINDERED_DISK, true, false), REFUSE_DISK);
+    cr_expect_eq(check_home(&client, ref_of("ping"), HINDERED_DISK, true, false), REFUSE_DISK);
+    cr_expect_eq(check_home(&client, ref_of("set"), HINDERED_DISK, false, false), REFUSE_ARITY);
+    cr_expect_eq(check_home(&client, ref_of("get"), HINDERED_DISK, true, false), REFUSE_NOT);
+    struct config_save point = {900, 1};
+    env->config->save = (struct config_saves){&point, 1};
+    env->config->stop_writes_on_bgsave_error = true;
+    check_configure(&env->worker);
+    cr_expect(!env->worker.hindered_by_disk);
+    env->worker.saves_fail = true;
+    check_configure(&env->worker);
+    cr_expect(env->worker.hindered_by_disk);
+    env->config->stop_writes_on_bgsave_error = false;
+    check_configure(&env->worker);
+    cr_expect(!env->worker.hindered_by_disk);
+    env->config->stop_writes_on_bgsave_error = true;
+    env->config->save = (struct config_saves){0};
+    check_configure(&env->worker);
+    cr_expect(!env->worker.hindered_by_disk);
+}
+
 Test(call_check, the_owner_has_something_against_commands_on_its_keys_alone) {
     cr_expect_eq(check_owner(&env->worker, ref_of("set")), NULL);
     check_owner_refuses(&env->worker, "OOM no");

@@ -105,7 +105,48 @@ static const struct command_arg restore_args[] = {
     {0},
 };
 
+static const struct command_history bgsave_history[] = {
+    {"3.2.2", "Takes `SCHEDULE`."},
+    {"8.1.0", "Takes `CANCEL`."},
+    {0},
+};
+
+static const struct command_arg bgsave_operations[] = {
+    {.name = "schedule", .type = ARG_PURE_TOKEN, .token = "SCHEDULE", .since = "3.2.2"},
+    {.name = "cancel", .type = ARG_PURE_TOKEN, .token = "CANCEL", .since = "8.1.0"},
+    {0},
+};
+
+static const struct command_arg bgsave_args[] = {
+    {.name = "operation",
+     .type = ARG_ONEOF,
+     .flags = ARG_OPTIONAL,
+     .since = "3.2.2",
+     .args = bgsave_operations},
+    {0},
+};
+
 const struct command commands_persistence[] = {
+    {.name = "bgrewriteaof",
+     .run = command_bgrewriteaof,
+     .arity = 1,
+     .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_NO_ASYNC_LOADING,
+     .place = PLACE_EACH_WORKER,
+     .group = "server",
+     .since = "1.0.0",
+     .summary = "Writes all keys anew, so that the log begins with them.",
+     .complexity = "O(1)"},
+    {.name = "bgsave",
+     .run = command_bgsave,
+     .arity = -1,
+     .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_NO_ASYNC_LOADING,
+     .place = PLACE_EACH_WORKER,
+     .group = "server",
+     .since = "1.0.0",
+     .summary = "Saves all keys as they are now, beside everything else.",
+     .complexity = "O(1)",
+     .history = bgsave_history,
+     .args = bgsave_args},
     {.name = "dump",
      .run = command_dump,
      .arity = 2,

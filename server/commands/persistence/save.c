@@ -1,96 +1,211 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* save: SAVE, LASTSAVE.
+/* save: SAVE, BGSAVE, BGREWRITEAOF, LASTSAVE.
  *
- * SAVE is one moment, as it is said of it: all shards stand still (worker/park.h) while one thread
- * writes what they have. Whoever has time for a save beside traffic does not use it.
+ * A save begins at one moment of all shards: a transaction holds all locks, and who has parked the
+ * workers looks whether another one is under way, and makes the cut (server/persistence/save.h).
+ * From then on BGSAVE is answered; SAVE goes on holding the locks until worker 0 says that it is
+ * over, and no thread waits for a disk meanwhile.
  */
-#include "server/commands/persistence/save.h"
-
-#include "base/must.h"
-#include "net/rt.h"
-#include "persist/snapshot/rdb_save.h"
+#include "server/persistence/save.h"
+#include "server/call/errors.h"
+#include "server/call/scatter.h"
 #include "server/commands/persistence/persistence.h"
 #include "server/observe/log.h"
+#include "server/persistence/due.h"
 #include "server/server.h"
 #include "server/txn/txn.h"
 #include "server/worker/park.h"
 #include "server/worker/shared.h"
 #include "server/worker/view.h"
-#include "shard/shard.h"
 
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-/* ---- Saving ---- */
-
-static struct keyspace **keyspaces_of(const struct server *server) {
-    struct keyspace **all = must_malloc(server->workers_count * sizeof(*all));
-    for (unsigned i = 0; i < server->workers_count; i++) {
-        all[i] = worker_shard(server->workers[i])->keyspace;
-    }
-    return all;
+static struct saver *saver_at(const struct exec *x) {
+    return saver_of(worker_server(x->worker));
 }
 
-bool save_all(struct worker *worker, int64_t now_ms) {
-    struct server *server = worker_server(worker);
-    const struct config *config = worker_config(worker);
-    struct keyspace **all = keyspaces_of(server);
-    char temporary[64];
-    snprintf(temporary, sizeof temporary, "temp-%d.rdb", server->process_id);
-    struct rdb_save_options options = {
-        .fs = server->fs,
-        .path = config->dbfilename.ptr,
-        .redis_version = SHOAL_REDIS_VERSION,
-        .valkey_version = SHOAL_VALKEY_VERSION,
-        .databases = (uint32_t)config->databases,
-        .now_ms = now_ms,
-        .temporary = temporary,
-        .compress = config->rdbcompression,
-        .check_sum = config->rdbchecksum,
-        .keyspaces = all,
-        .count = server->workers_count,
-    };
-    for (unsigned i = 0; i < server->workers_count; i++) {
-        options.used_memory += keyspace_memory(all[i]);
-    }
-    struct rdb_saved saved;
-    struct text why;
-    text_init(&why);
-    bool done = rdb_save(&options, &saved, &why);
-    if (done) {
-        for (unsigned i = 0; i < server->workers_count; i++) {
-            keyspace_set_changes(all[i], 0);
-        }
-        shared_saved(server->shared, rt_wall_us(worker_rt(worker)) / 1000000);
-        log_worker(worker, LOG_NOTICE, "DB saved on disk: %llu keys, %llu bytes",
-                   (unsigned long long)saved.keys, (unsigned long long)saved.bytes);
+static bool in_exec(const struct exec *x) {
+    uint32_t done;
+    return txn_exec_queue(x->client, &done) != NULL;
+}
+
+/* Runs it in a view of all shards. */
+static void with_all(struct exec *x, park_run_fn *run, const void *args, size_t args_bytes) {
+    if (txn_holds_all(x->client)) {
+        park_all(x, run, args, args_bytes);
     } else {
-        log_worker(worker, LOG_WARNING, "Error saving the data: %s", why.ptr);
+        txn_hold_all(x); /* it comes again then */
     }
-    text_fini(&why);
-    free(all);
-    return done;
 }
 
-static void save_run(struct exec *x, struct view *view, const void *args) {
-    (void)view, (void)args;
-    if (save_all(x->worker, x->now_ms)) {
+/* ---- SAVE ---- */
+
+static void save_ended(struct exec *x, const struct scatter_result *result) {
+    if (save_ended_well(result)) {
         reply_ok(x->reply);
     } else {
         reply_error(x->reply, "ERR");
     }
 }
 
+static void save_run(struct exec *x, struct view *view, const void *args);
+
+static void save_again(struct exec *x, const struct scatter_result *result) {
+    char nothing = 0;
+    (void)result;
+    park_all(x, save_run, &nothing, sizeof nothing);
+}
+
+static void save_run(struct exec *x, struct view *view, const void *args) {
+    (void)view;
+    const struct saver *saver = saver_at(x);
+    if (saver->save == NULL) {
+        save_begin(x->worker, SAVE_WAITED_FOR);
+        save_wait(x, args, 1, save_ended);
+    } else if (saver->purpose == SAVE_REWRITE) {
+        save_wait(x, args, 1, save_again);
+    } else {
+        reply_error(x->reply, "ERR Background save already in progress");
+    }
+}
+
 void command_save(struct exec *x) {
     char nothing = 0;
-    if (txn_holds_all(x->client)) {
-        park_all(x, save_run, &nothing, sizeof(nothing));
-    } else {
-        txn_hold_all(x); /* it comes again then */
-    }
+    with_all(x, save_run, &nothing, sizeof nothing);
 }
 
 void command_lastsave(struct exec *x) {
     reply_int(x->reply, shared_saved_at(worker_server(x->worker)->shared));
+}
+
+/* ---- BGSAVE ---- */
+
+static bool cancel_part(struct worker *worker, const void *args, void *result) {
+    (void)args;
+    const char **said = result;
+    struct saver *saver = saver_of(worker_server(worker));
+    if (saver->save != NULL && saver->purpose == SAVE_BACKGROUND) {
+        log_worker(worker, LOG_NOTICE, "Background saving will be aborted due to user request");
+        save_cancel(saver);
+        *said = "Background saving cancelled";
+    } else if (saver->save_scheduled) {
+        log_worker(worker, LOG_NOTICE,
+                   "Scheduled background saving will be cancelled due to user request");
+        saver->save_scheduled = false;
+        *said = "Scheduled background saving cancelled";
+    }
+    return true;
+}
+
+static void cancel_done(struct exec *x, const struct scatter_result *result) {
+    const char *said = *(const char *const *)result->parts[0];
+    if (said != NULL) {
+        reply_status(x->reply, said);
+    } else {
+        reply_error(x->reply, "ERR Background saving is currently not in progress or scheduled");
+    }
+}
+
+/* What is said of one that cannot begin now; `later`: it is scheduled, if that helps. */
+static void answer_busy(struct exec *x, struct saver *saver, bool later) {
+    if (saver->save != NULL && saver->purpose != SAVE_REWRITE) {
+        reply_error(x->reply, "ERR Background save already in progress");
+    } else if (later) {
+        saver->save_scheduled = true;
+        reply_status(x->reply, "Background saving scheduled");
+    } else {
+        reply_error(x->reply, "ERR Another child process is active (AOF?): can't BGSAVE right now. "
+                              "Use BGSAVE SCHEDULE in order to schedule a BGSAVE whenever "
+                              "possible.");
+    }
+}
+
+static void bgsave_run(struct exec *x, struct view *view, const void *args) {
+    (void)view;
+    struct saver *saver = saver_at(x);
+    if (saver->save == NULL) {
+        save_begin(x->worker, SAVE_BACKGROUND);
+        reply_status(x->reply, "Background saving started");
+    } else {
+        answer_busy(x, saver, *(const bool *)args);
+    }
+}
+
+/* Inside EXEC it comes after it. */
+struct later_part {
+    bool busy; /* one of its kind is under way */
+};
+
+static bool later_part(struct worker *worker, const void *args, void *result) {
+    enum save_purpose purpose = *(const enum save_purpose *)args;
+    struct saver *saver = saver_of(worker_server(worker));
+    struct later_part *part = result;
+    bool rewrites = purpose == SAVE_REWRITE;
+    part->busy = saver->save != NULL && (saver->purpose == SAVE_REWRITE) == rewrites;
+    if (!part->busy && rewrites) {
+        saver->rewrite_scheduled = true;
+        saver->rewrites.failures_in_a_row = 0;
+        log_worker(worker, LOG_NOTICE, "Background append only file rewriting scheduled.");
+    } else if (!part->busy) {
+        saver->save_scheduled = true;
+        log_worker(worker, LOG_NOTICE,
+                   "Background saving scheduled to run after transaction execution");
+    }
+    return true;
+}
+
+static void later_done(struct exec *x, const struct scatter_result *result) {
+    bool rewrites = *(const enum save_purpose *)result->args == SAVE_REWRITE;
+    const struct later_part *part = result->parts[0];
+    if (part->busy) {
+        reply_error(x->reply, rewrites
+                                  ? "ERR Background append only file rewriting already in progress"
+                                  : "ERR Background save already in progress");
+    } else {
+        reply_status(x->reply, rewrites ? "Background append only file rewriting scheduled"
+                                        : "Background saving scheduled");
+    }
+}
+
+static void schedule(struct exec *x, enum save_purpose purpose) {
+    scatter_one(x, 0, later_part, sizeof(struct later_part), &purpose, sizeof purpose, later_done);
+}
+
+void command_bgsave(struct exec *x) {
+    bool later = x->argc == 2 && bytes_is(x->argv[1], "schedule");
+    char nothing = 0;
+    if (x->argc == 2 && bytes_is(x->argv[1], "cancel")) {
+        scatter_one(x, 0, cancel_part, sizeof(const char *), &nothing, 1, cancel_done);
+    } else if (x->argc > 1 && !later) {
+        reply_error(x->reply, ERR_SYNTAX);
+    } else if (in_exec(x)) {
+        schedule(x, SAVE_BACKGROUND);
+    } else {
+        with_all(x, bgsave_run, &later, sizeof later);
+    }
+}
+
+/* ---- BGREWRITEAOF ---- */
+
+static void rewrite_run(struct exec *x, struct view *view, const void *args) {
+    (void)view, (void)args;
+    struct saver *saver = saver_at(x);
+    if (saver->save == NULL) {
+        save_begin(x->worker, SAVE_REWRITE);
+        reply_status(x->reply, "Background append only file rewriting started");
+    } else if (saver->purpose == SAVE_REWRITE) {
+        reply_error(x->reply, "ERR Background append only file rewriting already in progress");
+    } else {
+        saver->rewrite_scheduled = true;
+        saver->rewrites.failures_in_a_row = 0;
+        log_worker(x->worker, LOG_NOTICE, "Background append only file rewriting scheduled.");
+        reply_status(x->reply, "Background append only file rewriting scheduled");
+    }
+}
+
+void command_bgrewriteaof(struct exec *x) {
+    char nothing = 0;
+    if (in_exec(x)) {
+        schedule(x, SAVE_REWRITE);
+    } else {
+        with_all(x, rewrite_run, &nothing, sizeof nothing);
+    }
 }

@@ -288,30 +288,57 @@ static void lines_loading(struct info *info, const struct server *server) {
     line_u64(info, "loading_eta_seconds", eta);
 }
 
+static void line_seconds_since(struct info *info, const char *name, int64_t from) {
+    int64_t now = rt_wall_ms(worker_rt(info->worker)) / 1000;
+    text_appendf(&info->text, "%s:%lld\r\n", name, from < 0 ? -1LL : (long long)(now - from));
+}
+
+static void line_took(struct info *info, const char *name, const struct save_record *record) {
+    text_appendf(&info->text, "%s:%lld\r\n", name, (long long)record->took);
+}
+
+static const char *status(const struct save_record *record) {
+    return record->failed ? "err" : "ok";
+}
+
+/* No process is forked: what Valkey counts as copied by one is the memory that a save keeps. */
 void info_persistence(struct info *info) {
-    text_append_text(&info->text, "# Persistence\r\n");
     const struct server *server = worker_server(info->worker);
+    const struct totals_part *first = info->result->parts[0];
+    const struct totals_saves *saves = &first->saves;
+    const struct totals *sum = &info->sum;
+    text_append_text(&info->text, "# Persistence\r\n");
     line_u64(info, "loading", shared_loading(server->shared));
-    ZERO(info, "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age");
-    line_ratio(info, "current_fork_perc", 0);
-    ZERO(info, "current_save_keys_processed", "current_save_keys_total");
-    line_u64(info, "rdb_changes_since_last_save", info->sum.keyspace.changes);
-    ZERO(info, "rdb_bgsave_in_progress");
+    ZERO(info, "async_loading");
+    line_u64(info, "current_cow_peak", sum->save_bytes_max);
+    line_u64(info, "current_cow_size", sum->save_bytes);
+    ZERO(info, "current_cow_size_age");
+    line_ratio(
+        info, "current_fork_perc",
+        sum->save_keys_total > 0 ? 100 * (double)sum->save_keys / (double)sum->save_keys_total : 0);
+    line_u64(info, "current_save_keys_processed", sum->save_keys);
+    line_u64(info, "current_save_keys_total", saves->last_keys_total);
+    line_u64(info, "rdb_changes_since_last_save", sum->keyspace.changes);
+    line_u64(info, "rdb_bgsave_in_progress", saves->saving);
     line_u64(info, "rdb_last_save_time", (uint64_t)shared_saved_at(server->shared));
-    line_text(info, "rdb_last_bgsave_status", "ok");
-    line_text(info, "rdb_last_bgsave_time_sec", "-1");
-    line_text(info, "rdb_current_bgsave_time_sec", "-1");
-    line_u64(info, "rdb_saves", shared_saves(server->shared));
-    ZERO(info, "rdb_last_cow_size");
+    line_text(info, "rdb_last_bgsave_status", status(&saves->saves));
+    line_took(info, "rdb_last_bgsave_time_sec", &saves->saves);
+    line_seconds_since(info, "rdb_current_bgsave_time_sec", saves->saves.began_at);
+    line_u64(info, "rdb_saves", saves->saves.count);
+    line_u64(info, "rdb_last_cow_size", saves->saves.kept);
     line_u64(info, "rdb_last_load_keys_expired", shared_loaded_expired(server->shared));
     line_u64(info, "rdb_last_load_keys_loaded", shared_loaded_keys(server->shared));
-    ZERO(info, "aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled");
-    line_text(info, "aof_last_rewrite_time_sec", "-1");
-    line_text(info, "aof_current_rewrite_time_sec", "-1");
-    line_text(info, "aof_last_bgrewrite_status", "ok");
-    ZERO(info, "aof_rewrites", "aof_rewrites_consecutive_failures");
+    ZERO(info, "aof_enabled");
+    line_u64(info, "aof_rewrite_in_progress", saves->rewriting);
+    line_u64(info, "aof_rewrite_scheduled", saves->rewrite_scheduled);
+    line_took(info, "aof_last_rewrite_time_sec", &saves->rewrites);
+    line_seconds_since(info, "aof_current_rewrite_time_sec", saves->rewrites.began_at);
+    line_text(info, "aof_last_bgrewrite_status", status(&saves->rewrites));
+    line_u64(info, "aof_rewrites", saves->rewrites.count);
+    line_u64(info, "aof_rewrites_consecutive_failures", saves->rewrites.failures_in_a_row);
     line_text(info, "aof_last_write_status", "ok");
-    ZERO(info, "aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size",
+    line_u64(info, "aof_last_cow_size", saves->rewrites.kept);
+    ZERO(info, "module_fork_in_progress", "module_fork_last_cow_size",
          "slot_migration_fork_in_progress");
     if (shared_loading(server->shared)) {
         lines_loading(info, server);

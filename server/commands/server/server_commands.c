@@ -13,9 +13,9 @@
 #include "server/call/errors.h"
 #include "server/call/scatter.h"
 #include "server/commands/connection/client_filter.h"
-#include "server/commands/persistence/save.h"
 #include "server/config/config.h"
 #include "server/observe/log.h"
+#include "server/persistence/due.h"
 #include "server/server.h"
 #include "server/txn/txn.h"
 #include "server/worker/park.h"
@@ -191,16 +191,6 @@ static unsigned shutdown_option(struct bytes word) {
     return 0;
 }
 
-static void save_and_shut_down(struct exec *x, struct view *view, const void *args) {
-    (void)view;
-    const unsigned *options = args;
-    if (!save_all(x->worker, x->now_ms) && !(*options & SHUTDOWN_FORCE)) {
-        reply_error(x->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
-        return;
-    }
-    server_shutdown(worker_server(x->worker), worker_rt(x->worker));
-}
-
 void command_shutdown(struct exec *x) {
     unsigned options = 0;
     for (uint32_t i = 1; i < x->argc; i++) {
@@ -224,10 +214,8 @@ void command_shutdown(struct exec *x) {
         reply_error(x->reply, "ERR SHUTDOWN FAILOVER is only supported in cluster mode.");
         return;
     }
-    if (shared_loading(worker_server(x->worker)->shared)) { /* what is there is no whole */
-        options &= ~(unsigned)SHUTDOWN_SAVE;
-    }
-    if ((options & SHUTDOWN_SAVE) && !txn_holds_all(x->client)) {
+    bool saves = save_before_end(x->worker, options & SHUTDOWN_SAVE, options & SHUTDOWN_NOSAVE);
+    if (saves && !txn_holds_all(x->client)) {
         txn_hold_all(x); /* it comes again then */
         return;
     }
@@ -237,8 +225,8 @@ void command_shutdown(struct exec *x) {
     log_worker(x->worker, LOG_NOTICE, "User requested shutdown... (user request from '%s')",
                who.ptr);
     text_fini(&who);
-    if (options & SHUTDOWN_SAVE) {
-        park_all(x, save_and_shut_down, &options, sizeof(options));
+    if (saves) {
+        save_and_shut_down(x, options & SHUTDOWN_FORCE);
         return;
     }
     server_shutdown(worker_server(x->worker),
