@@ -120,7 +120,7 @@ const char *data_dir_file(const struct data_dir *dir, const char *name, struct t
 struct dir_record {
     uint64_t number, time_ms;
     uint32_t shard, parts, db;
-    const struct bytes *argv;
+    struct bytes *argv;
     uint32_t argc;
     const char *name; /* of its segment, and where its block begins */
     uint64_t block;

@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A worker like any other, which never turns: what it is asked to do is over when the call returns.
- * Commands about all keys are done by hand, as they ask all workers, which takes turns.
+/* offline: see the header. A worker like any other, which never turns: what it is asked to do is
+ * over when the call returns.
  */
 #include "server/check/offline.h"
 
 #include "base/must.h"
-#include "base/num.h"
 #include "net/rt.h"
-#include "proto/reply.h"
 #include "server/call/effects.h"
-#include "server/call/keyset.h"
 #include "server/commands/families.h"
 #include "server/commands/persistence/rules.h"
 #include "server/handlers.h"
+#include "server/persistence/replay.h"
 #include "server/server.h"
 #include "server/worker/loop.h"
 #include "server/worker/worker.h"
@@ -26,8 +24,7 @@ struct offline {
     struct server *server;
     struct worker *worker;
     struct value_rules rules;
-    struct arena arena;
-    struct outbuf out;
+    struct replay *replay;
     unsigned ran;
 };
 
@@ -66,8 +63,7 @@ struct offline *offline_new(const struct fs *fs, struct text *why) {
     offline->server = server;
     offline->worker = worker_new(server, 0, server->config, rt);
     offline->rules = value_rules_of(server->config);
-    arena_init(&offline->arena, 4096);
-    outbuf_init(&offline->out);
+    offline->replay = replay_new(offline->worker);
     return offline;
 }
 
@@ -75,8 +71,7 @@ void offline_free(struct offline *offline) {
     if (offline == NULL) {
         return;
     }
-    arena_fini(&offline->arena);
-    outbuf_fini(&offline->out);
+    replay_free(offline->replay);
     worker_free(offline->worker);
     server_free(offline->server);
     free(offline);
@@ -141,127 +136,21 @@ const char *offline_show(void *arg, const struct keys_key *key) {
     effects_close(worker, before);
     show_effects(shown, key->db);
     effects_want(worker, EFFECTS_COMMANDS, false);
-    keyspace_flush(ks, UINT32_MAX, false);
-    while (keyspace_work(ks, 0) <= 0) {
-    }
+    keyspace_delete(ks, key->db, &hashed, 0, false, EVENT_DEL);
     return NULL;
 }
 
 /* ---- Commands ---- */
 
-static bool refused(struct text *why, struct bytes name, const char *what) {
-    text_appendf(why, "'%.*s': %s", name.len < 64 ? (int)name.len : 64, name.ptr, what);
-    return false;
-}
-
-static const struct command_ref *find(const struct offline *offline, const struct bytes *argv,
-                                      uint32_t argc) {
-    const struct command_ref *ref = command_table_find(offline->server->commands, argv[0]);
-    if (ref != NULL && ref->subcommands_count > 0) {
-        ref = argc > 1 ? command_ref_find_sub(ref, argv[1]) : NULL;
-    }
-    return ref;
-}
-
-static bool read_db(struct bytes word, uint32_t *ret) {
-    uint64_t db;
-    bool sound = num_parse_u64(word, &db) && db < KEYS_DATABASES_MAX;
-    *ret = sound ? (uint32_t)db : 0;
-    return sound;
-}
-
-/* What is done to all keys at once. */
-static bool is_about_all(const struct bytes *argv, uint32_t argc) {
-    uint32_t db;
-    return bytes_is(argv[0], "flushall") || bytes_is(argv[0], "flushdb") ||
-           (bytes_is(argv[0], "swapdb") && argc == 3 && read_db(argv[1], &db) &&
-            read_db(argv[2], &db));
-}
-
-static void run_on_all(struct offline *offline, uint32_t db, const struct bytes *argv) {
-    struct keyspace *ks = offline_keyspace(offline);
-    if (bytes_is(argv[0], "swapdb")) {
-        uint32_t a, b;
-        read_db(argv[1], &a);
-        read_db(argv[2], &b);
-        keyspace_swap_db(ks, a, b);
-    } else {
-        keyspace_flush(ks, bytes_is(argv[0], "flushdb") ? db : UINT32_MAX, false);
-    }
-}
-
 const char *offline_accepts(void *arg, const struct bytes *argv, uint32_t argc) {
-    const struct command_ref *ref = find(arg, argv, argc);
-    if (is_about_all(argv, argc)) {
-        return NULL;
-    }
-    if (ref == NULL || ref->row->place != PLACE_KEY || ref->row->logged == LOGGED_NO) {
-        return "a record of a command that no log has";
-    }
-    int arity = ref->row->arity;
-    bool fits = arity > 0 ? argc == (uint32_t)arity : argc >= (uint32_t)-arity;
-    return fits ? NULL : "a record with a wrong number of arguments";
+    const struct offline *offline = arg;
+    return replay_refusal(offline->worker, argv, argc);
 }
 
-/* Writes how a call was answered behind its name, if that was an error. */
-static bool answered(struct offline *offline, const struct reply *reply, struct bytes name,
-                     struct text *why) {
-    char text[200];
-    struct iovec part;
-    bool fine = reply->errors == 0;
-    if (!fine && outbuf_vectors(&offline->out, &part, 1) > 0) {
-        size_t n = part.iov_len < sizeof text - 1 ? part.iov_len : sizeof text - 1;
-        memcpy(text, part.iov_base, n);
-        text[n] = 0;
-        text[strcspn(text, "\r\n")] = 0;
-        refused(why, name, text);
-    } else if (!fine) {
-        refused(why, name, reply->error_code);
-    }
-    outbuf_drain(&offline->out, offline->out.bytes);
-    return fine;
-}
-
-bool offline_run(struct offline *offline, uint32_t db, const struct bytes *argv, uint32_t argc,
+bool offline_run(struct offline *offline, uint32_t db, struct bytes *argv, uint32_t argc,
                  int64_t now_ms, struct text *why) {
-    struct worker *worker = offline->worker;
-    const char *error = offline_accepts(offline, argv, argc);
-    if (error != NULL) {
-        return refused(why, argv[0], error);
-    }
     if (++offline->ran % WORK_EVERY == 0) {
         keyspace_work(offline_keyspace(offline), now_ms);
     }
-    if (is_about_all(argv, argc)) {
-        run_on_all(offline, db, argv);
-        return true;
-    }
-    const struct command_ref *ref = find(offline, argv, argc);
-    arena_reset(&offline->arena);
-    struct keyset *keys = keyset_new(&offline->arena, worker->node, ref, argv, argc, db);
-    if (keys->count == 0) {
-        return refused(why, argv[0], "no key");
-    }
-    struct caller caller = {
-        .worker = worker,
-        .shard = &worker->shard,
-        .tick = rt_ticks(worker->rt),
-        .db = db,
-        .manner = MANNER_SEES_DEAD,
-        .asked = true,
-    };
-    struct call what = {
-        .ref = ref,
-        .argv = (struct bytes *)argv,
-        .argc = argc,
-        .key = &keys->list[0].key,
-        .keys = ref->simple ? NULL : keys,
-        .now_ms = now_ms,
-    };
-    struct reply reply;
-    reply_init(&reply, &offline->out, 2);
-    bool over = call(&caller, &what, &reply);
-    call_settle(&caller);
-    return over ? answered(offline, &reply, argv[0], why)
-                : refused(why, argv[0], "it waits for something");
+    return replay_run(offline->replay, db, argv, argc, now_ms, why) == REPLAY_DONE;
 }

@@ -25,7 +25,7 @@ const struct value_rules *offline_rules(const struct offline *offline);
 /* Puts a key of a snapshot among the others; for struct keys_options, whose `arg` is `offline`. */
 const char *offline_put(void *arg, const struct keys_key *key);
 /* Runs a command at that time. False: it was refused, and *why says how. */
-bool offline_run(struct offline *offline, uint32_t db, const struct bytes *argv, uint32_t argc,
+bool offline_run(struct offline *offline, uint32_t db, struct bytes *argv, uint32_t argc,
                  int64_t now_ms, struct text *why);
 
 /* Whether a log may have such a command: NULL, or why not. Of struct data_dir_options. */

@@ -68,32 +68,37 @@ static enum replayed say(enum replayed what, struct text *why, struct bytes name
 
 /* ---- All keys ---- */
 
-static bool get_db(const struct replay *replay, struct bytes word, uint32_t *ret) {
+static bool get_db(const struct worker *worker, struct bytes word, uint32_t *ret) {
     int64_t db;
-    if (!num_parse_i64(word, &db) || db < 0 || db >= replay->worker->config->databases) {
+    if (!num_parse_i64(word, &db) || db < 0 || db >= worker->config->databases) {
         return false;
     }
     *ret = (uint32_t)db;
     return true;
 }
 
-/* False: it is none of those. */
-static bool run_on_all(struct run *run) {
-    const struct replay *replay = run->replay;
-    const struct server *server = replay->worker->server;
-    bool flushes = bytes_is(run->argv[0], "flushall"), db = bytes_is(run->argv[0], "flushdb");
+static bool is_about_all(const struct worker *worker, const struct bytes *argv, uint32_t argc) {
     uint32_t a, b;
-    bool swaps = bytes_is(run->argv[0], "swapdb") && run->argc == 3 &&
-                 get_db(replay, run->argv[1], &a) && get_db(replay, run->argv[2], &b);
-    for (unsigned i = 0; i < server->workers_count && (flushes || db || swaps); i++) {
+    return bytes_is(argv[0], "flushall") || bytes_is(argv[0], "flushdb") ||
+           (bytes_is(argv[0], "swapdb") && argc == 3 && get_db(worker, argv[1], &a) &&
+            get_db(worker, argv[2], &b));
+}
+
+static void run_on_all(const struct run *run) {
+    const struct worker *worker = run->replay->worker;
+    const struct server *server = worker->server;
+    uint32_t a = 0, b = 0;
+    bool swaps = bytes_is(run->argv[0], "swapdb") && get_db(worker, run->argv[1], &a) &&
+                 get_db(worker, run->argv[2], &b);
+    bool all = bytes_is(run->argv[0], "flushall");
+    for (unsigned i = 0; i < server->workers_count; i++) {
         struct keyspace *ks = server->workers[i]->shard.keyspace;
         if (swaps) {
             keyspace_swap_db(ks, a, b);
         } else {
-            keyspace_flush(ks, flushes ? UINT32_MAX : run->db, false);
+            keyspace_flush(ks, all ? UINT32_MAX : run->db, false);
         }
     }
-    return flushes || db || swaps;
 }
 
 /* ---- Calls ---- */
@@ -299,26 +304,42 @@ static enum replayed answered(struct run *run, struct text *why) {
     return what;
 }
 
-enum replayed replay_run(struct replay *replay, uint32_t db, struct bytes *argv, uint32_t argc,
-                         int64_t now_ms, struct text *why) {
-    struct run run = {.replay = replay, .argv = argv, .argc = argc, .db = db, .now_ms = now_ms};
-    if (run_on_all(&run)) {
-        return REPLAY_DONE;
-    }
-    const struct command_ref *ref = command_table_find(replay->worker->server->commands, argv[0]);
+static const struct command_ref *find(const struct worker *worker, const struct bytes *argv,
+                                      uint32_t argc) {
+    const struct command_ref *ref = command_table_find(worker->server->commands, argv[0]);
     if (ref != NULL && ref->subcommands_count > 0) {
         ref = argc > 1 ? command_ref_find_sub(ref, argv[1]) : NULL;
     }
+    return ref;
+}
+
+const char *replay_refusal(const struct worker *worker, const struct bytes *argv, uint32_t argc) {
+    if (is_about_all(worker, argv, argc)) {
+        return NULL;
+    }
+    const struct command_ref *ref = find(worker, argv, argc);
     if (ref == NULL || ref->row->place != PLACE_KEY) {
-        return say(REPLAY_UNKNOWN, why, argv[0], "no command that a log can have");
+        return "no command that a log can have";
     }
     int arity = ref->row->arity;
-    if (arity > 0 ? argc != (uint32_t)arity : argc < (uint32_t)-arity) {
-        return say(REPLAY_UNKNOWN, why, argv[0], "a wrong number of arguments");
+    bool fits = arity > 0 ? argc == (uint32_t)arity : argc >= (uint32_t)-arity;
+    return fits ? NULL : "a wrong number of arguments";
+}
+
+enum replayed replay_run(struct replay *replay, uint32_t db, struct bytes *argv, uint32_t argc,
+                         int64_t now_ms, struct text *why) {
+    struct run run = {.replay = replay, .argv = argv, .argc = argc, .db = db, .now_ms = now_ms};
+    const char *refusal = replay_refusal(replay->worker, argv, argc);
+    if (refusal != NULL) {
+        return say(REPLAY_UNKNOWN, why, argv[0], refusal);
+    }
+    if (is_about_all(replay->worker, argv, argc)) {
+        run_on_all(&run);
+        return REPLAY_DONE;
     }
     arena_reset(&replay->arena);
-    run.ref = ref;
-    run.keys = keyset_new(&replay->arena, replay->worker->node, ref, argv, argc, db);
+    run.ref = find(replay->worker, argv, argc);
+    run.keys = keyset_new(&replay->arena, replay->worker->node, run.ref, argv, argc, db);
     if (run.keys->count == 0) {
         return say(REPLAY_UNKNOWN, why, argv[0], "its keys cannot be found");
     }
