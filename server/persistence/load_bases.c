@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/must.h"
 #include "net/rt_file.h"
+#include "persist/snapshot/frame_keys.h"
 #include "persist/snapshot/frame_reader.h"
 #include "server/commands/persistence/rules.h"
 #include "server/persistence/load_private.h"
@@ -43,12 +44,10 @@ struct load_bases {
     char *buffer;
     size_t room, length;
     uint64_t at; /* where in the file it begins */
-    /* The frame at hand, and what the one before left of a value. */
+    /* The frame at hand. */
     uint64_t frame_at;
-    struct text raw, rest;
-    struct rdb_input input;
     struct value_rules rules;
-    struct rdb_keys keys;
+    struct frame_keys keys;
 };
 
 static void done(struct rt_file_op *op, int64_t result) {
@@ -129,7 +128,7 @@ static enum load_step open_next(struct load_bases *bases) {
         .arg = worker,
         .any = worker->shard.keyspace,
     };
-    rdb_keys_init(&bases->keys, &options);
+    frame_keys_begin(&bases->keys, &options);
     bases->waits = true;
     bases->stage = STAGE_SIZE;
     bases->file = -1;
@@ -208,68 +207,34 @@ static enum load_step has_read(struct load_bases *bases) {
 
 /* ---- Frames ---- */
 
-/* What stands before it in the same value has been read as far as it could be. */
 static enum load_step begin_frame(struct load_bases *bases, const struct frame *frame) {
-    struct bytes raw;
-    bases->frame_at = frame->offset;
-    if (!frame_raw(frame, &bases->raw, &raw)) {
-        return fail(bases, frame->offset, "a frame that cannot be unpacked");
-    }
-    if (frame->flags & FRAME_GOES_ON) {
-        if (bases->rest.len > 0) {
-            text_append_bytes(&bases->rest, raw);
-            raw = text_bytes(&bases->rest);
-        }
-    } else {
-        if (rdb_keys_in_own_key(&bases->keys)) {
-            return fail(bases, frame->offset, "a value ends in its middle before this frame");
-        }
-        if (raw.len == 0 || (uint8_t)raw.ptr[0] != RDB_SELECT) {
-            return fail(bases, frame->offset, "a frame that begins without a database");
-        }
-        rdb_keys_leave_value(&bases->keys);
-        text_clear(&bases->rest);
-    }
-    bases->input = rdb_input(raw);
-    bases->stage = STAGE_KEYS;
     struct worker *worker = worker_of(bases);
+    bases->frame_at = frame->offset;
+    const char *error = frame_keys_frame(&bases->keys, frame);
+    if (error != NULL) {
+        return fail(bases, frame->offset, error);
+    }
+    bases->stage = STAGE_KEYS;
     shared_add_loaded_bytes(worker->server->shared, worker->id, frame->bytes);
     return LOAD_GOES_ON;
 }
 
-/* What is left of a frame is kept for the one that goes on with it: of a value, or of a name that
- * is longer than a frame. If none goes on, and it was this worker's, a key is missing in the end.
- */
-static enum load_step end_frame(struct load_bases *bases) {
-    struct bytes left = bytes_make(bases->input.at, rdb_left(&bases->input));
-    if (left.len > 0 && left.ptr >= bases->rest.ptr &&
-        left.ptr < bases->rest.ptr + bases->rest.len) {
-        memmove(bases->rest.ptr, left.ptr, left.len);
-        bases->rest.len = left.len;
-    } else {
-        text_clear(&bases->rest);
-        text_append_bytes(&bases->rest, left);
-    }
-    bases->stage = STAGE_FRAMES;
-    return LOAD_GOES_ON;
-}
-
 static enum load_step read_keys(struct load_bases *bases) {
-    const struct rdb_loaded *loaded = &bases->keys.loaded;
+    const struct rdb_loaded *loaded = &bases->keys.keys.loaded;
     uint64_t before = loaded->keys;
     uint32_t budget = worker_of(bases)->config->key_load_delay > 0 ? 1 : KEYS_AT_ONCE;
-    enum rdb_keys_got got = rdb_keys_some(&bases->keys, &bases->input, budget);
+    enum frame_keys_got got = frame_keys_some(&bases->keys, budget);
     bool rests = load_delay(bases->self, loaded->keys - before);
     switch (got) {
-    case RDB_KEYS_MORE:
-        return end_frame(bases);
-    case RDB_KEYS_SLICE:
-        return rests ? LOAD_RESTS : LOAD_GOES_ON;
-    case RDB_KEYS_BAD:
-        return fail(bases, bases->frame_at, bases->input.error);
-    default:
-        return fail(bases, bases->frame_at, "a frame has the end of an RDB file in it");
+    case FRAME_KEYS_BAD:
+        return fail(bases, bases->frame_at, bases->keys.input.error);
+    case FRAME_KEYS_DONE:
+        bases->stage = STAGE_FRAMES;
+        break;
+    case FRAME_KEYS_SLICE:
+        break;
     }
+    return rests ? LOAD_RESTS : LOAD_GOES_ON;
 }
 
 static enum load_step next_frame(struct load_bases *bases) {
@@ -289,10 +254,10 @@ static enum load_step next_frame(struct load_bases *bases) {
     case FRAME_READ_END:
         break;
     }
-    if (rdb_keys_in_own_key(&bases->keys)) {
+    if (!frame_keys_is_whole(&bases->keys)) {
         return fail(bases, bases->reader.at, "the file ends in the middle of a value");
     }
-    const struct rdb_loaded *loaded = &bases->keys.loaded;
+    const struct rdb_loaded *loaded = &bases->keys.keys.loaded;
     struct load_worker *self = bases->self;
     self->keys[bases->base - self->load->manifest.bases] =
         loaded->keys + loaded->expired + loaded->empty;
@@ -307,7 +272,7 @@ static enum load_step next_frame(struct load_bases *bases) {
 }
 
 static enum load_step has_closed(struct load_bases *bases) {
-    rdb_keys_fini(&bases->keys);
+    frame_keys_end(&bases->keys);
     bases->base = NULL;
     bases->files_done++;
     bases->stage = STAGE_OPEN;
@@ -337,8 +302,6 @@ struct load_bases *load_bases_new(struct load_worker *self) {
         .rules = value_rules_of(self->worker->config),
     };
     text_init(&bases->path);
-    text_init(&bases->raw);
-    text_init(&bases->rest);
     return bases;
 }
 
@@ -347,11 +310,9 @@ void load_bases_free(struct load_bases *bases) {
         return;
     }
     if (bases->base != NULL) {
-        rdb_keys_fini(&bases->keys);
+        frame_keys_end(&bases->keys);
     }
     text_fini(&bases->path);
-    text_fini(&bases->raw);
-    text_fini(&bases->rest);
     free(bases->buffer);
     free(bases);
 }
