@@ -58,6 +58,8 @@ struct fs {
     int (*current_dir)(void *arg, char *buffer, size_t size);
     /* 0 if it exists (and is a directory if want_dir). */
     int (*exists)(void *arg, const char *path, bool want_dir);
+    /* When it was last written to, wall ms. 0 or -errno. NULL: nobody knows. */
+    int (*modified)(void *arg, const char *path, int64_t *ret_ms);
 };
 
 /* The real file system. */

@@ -9,6 +9,7 @@
  */
 #include "base/must.h"
 #include "base/words.h"
+#include "server/observe/line.h"
 #include "server/persistence/load_private.h"
 #include "server/server.h"
 #include "server/worker/shared.h"
@@ -56,6 +57,20 @@ void load_say_repair(struct text *why, const struct load *load) {
 
 /* ---- Shoal's own ---- */
 
+/* Somebody may have put it there to be loaded. */
+static void warn_of_newer(struct server *server, const char *manifest) {
+    const struct config *config = server->config;
+    const struct fs *fs = server->fs;
+    int64_t manifest_ms, rdb_ms;
+    if (fs->modified != NULL && fs->modified(fs->arg, manifest, &manifest_ms) == 0 &&
+        fs->modified(fs->arg, config->dbfilename.ptr, &rdb_ms) == 0 && rdb_ms > manifest_ms) {
+        log_line(config, fs, rt_wall_us_early(), LOG_WARNING,
+                 "%s is newer than %s, and is not loaded: the data is what the manifest names. To "
+                 "import it, move %s away.",
+                 config->dbfilename.ptr, manifest, config->appenddirname.ptr);
+    }
+}
+
 static bool plan_manifest(struct server *server, struct load *load, bool *ret_there,
                           struct text *why) {
     struct text path, content;
@@ -80,6 +95,8 @@ static bool plan_manifest(struct server *server, struct load *load, bool *ret_th
     if (wrong != NULL) {
         say_wrong(why, path.ptr, wrong);
         load_say_repair(why, load);
+    } else if (*ret_there) {
+        warn_of_newer(server, path.ptr);
     }
     load->bases = *ret_there;
     text_fini(&path);

@@ -382,6 +382,7 @@ def test_which_of_several_is_the_data(start_server):
     s.start()
     with s.raw() as c:
         assert c.do("DBSIZE") == 20 and c.do("EXISTS", "aof") == 0
+    assert "dump.rdb is newer than appendonlydir/shoal.manifest, and is not loaded" in s.log()
 
 
 @pytest.mark.parametrize("kind", ("rdb", "aof"))
