@@ -182,6 +182,30 @@ def test_files_of_others(check, tmp_path, name):
         assert test_save.plain(test_save.facts(c)) == expected
 
 
+def test_what_a_server_saves(check, start_server, server_binary, tmp_path):
+    """Generations of a server's own: whole, and taken elsewhere as they are."""
+    first = start_server(save_format="shoal")
+    with first.raw() as c:
+        test_save.fill(c)
+        c.do("SELECT", "7"), c.do("HSET", "large", *[w for i in range(20000) for w in ("f%d" % i, "v" * 40)])
+        c.do("SET", b"n" * 5000000, "a name longer than a frame"), c.do("SELECT", "0")
+        for generation in (1, 2):
+            c.do("SET", "generation", generation)
+            assert c.do("BGSAVE") == "Background saving started"
+            assert wait_for(lambda: test_save.info(c, "rdb_bgsave_in_progress") == "0", 60)
+        expected, digest = test_save.facts(c), c.do("DEBUG", "DIGEST")
+        c.send(encode("SHUTDOWN", "NOSAVE"))
+        assert c.is_closed()
+    assert first.wait() == 0
+    first.stopped_by_test = True
+    shutil.copytree(os.path.join(first.dir, "appendonlydir"), tmp_path / "data")
+    text = check("show", "data")
+    assert "generation 2" in text and "a start takes the snapshot" in text and "wrong" not in text and "note" not in text
+    check("export", "data", "out.rdb")
+    with load(server_binary, tmp_path / "out.rdb") as other, other.raw() as c:
+        assert test_save.facts(c) == expected and c.do("DEBUG", "DIGEST") == digest
+
+
 # ---- The log
 
 
