@@ -348,7 +348,7 @@ const struct config_row config_rows[] = {
     /* Shoal's own */
     INT("shards", NULL, shards, "0", ROW_IMMUTABLE | ROW_OWN | ROW_ACTS, 0, CONFIG_SHARDS_MAX, NULL),
     ENUM("pipeline-order", NULL, pipeline_order, "writes", ROW_OWN | ROW_ACTS, names_pipeline_order),
-    ENUM("save-format", NULL, save_format, "rdb", ROW_OWN | ROW_ACTS, names_save_format),
+    ENUM("save-format", NULL, save_format, "shoal", ROW_OWN | ROW_ACTS, names_save_format),
     STRING("shard-cpulist", NULL, shard_cpulist, "", ROW_IMMUTABLE | ROW_OWN | ROW_ACTS, config_check_cpulist),
     ENUM("io-backend", NULL, io_backend, "auto", ROW_IMMUTABLE | ROW_OWN | ROW_ACTS, names_io_backend),
     {.name = NULL},

@@ -113,6 +113,17 @@ void save_cron(struct worker *worker) {
     }
 }
 
+void save_flushed(struct worker *worker) {
+    struct saver *saver = saver_of(worker->server);
+    if (worker->config->save.count == 0) {
+        return;
+    }
+    if (saver->save != NULL && saver->purpose == SAVE_BACKGROUND) {
+        save_cancel(saver);
+    }
+    saver->save_scheduled = true;
+}
+
 /* ---- The end ---- */
 
 bool save_before_end(const struct worker *worker, bool save, bool nosave) {

@@ -20,6 +20,10 @@ bool save_ended_well(const struct scatter_result *result);
 /* Save points and what was scheduled. Worker 0, now and then. */
 void save_cron(struct worker *worker);
 
+/* FLUSHALL is under way: if there are save points, the disk is to hear of it soon, and no save of
+ * what was there before is wanted. Worker 0. */
+void save_flushed(struct worker *worker);
+
 /* Whether all is saved before the server ends, if it is told to end with these words. Any worker.
  */
 bool save_before_end(const struct worker *worker, bool save, bool nosave);

@@ -13,7 +13,7 @@ import pytest
 import snapshots
 from resp import RespError, encode
 from server import Server, find_peer, wait_for
-from test_save import facts, fill, info
+from test_save import again, facts, fill
 
 pytestmark = [pytest.mark.row_each]
 
@@ -66,6 +66,12 @@ def test_all_of_it_is_in_the_files(start_server, fmt):
     assert wait_for(lambda: not leftovers(s))
     with loaded(s, fmt, version=b"VALKEY080") as other, other.raw() as c:
         assert facts(c) == before and c.do("DEBUG", "DIGEST") == digest
+    for shards in (1, 3):
+        again(s, shards=shards)
+        with s.raw() as c:
+            assert facts(c) == before and c.do("DEBUG", "DIGEST") == digest
+            c.do("SET", "more", "v"), c.do("DEL", "more")
+            assert c.do("SAVE") == "OK" and wait_for(lambda: not leftovers(s))
 
 
 @pytest.mark.slow
@@ -195,10 +201,14 @@ def test_kill_in_the_middle_leaves_the_old(start_server, fmt):
         assert c.do("BGSAVE") == "Background saving started"
         c.do("SET", "k", "v")
     s.kill()
-    s.stopped_by_test = True
-    with loaded(s, fmt) as other, other.raw() as c:
+    s.start_again()
+    with s.raw() as c:
+        assert wait_for(lambda: isinstance(c.do("DBSIZE"), int)), c.do("DBSIZE")
         assert c.do("DBSIZE") in (300000, 299999) and c.do("GET", "k") is None
         assert c.do("DBSIZE") == 299999 or c.do("DEBUG", "DIGEST") == digest
+        assert c.do("SAVE") == "OK"
+        if fmt == "shoal":  # else a file with the number of the process stays, as with Valkey
+            assert wait_for(lambda: not leftovers(s))
 
 
 @pytest.mark.slow
@@ -259,6 +269,20 @@ def test_save_points(start_server, kind):
         assert wait_for(lambda: said(c)["rdb_changes_since_last_save"] == "0")
         assert said(c)["rdb_saves"] == "1" and c.do("LASTSAVE") > at and "3 changes in 1 seconds. Saving..." in s.log()
         assert c.do("CONFIG", "SET", "save", "") == "OK"
+
+
+@pytest.mark.slow
+def test_flushall_is_saved_where_there_are_save_points(start_server, kind):
+    s = start_server(save=["900", "1"])
+    with s.raw() as c:
+        c.do("DEBUG", "POPULATE", "1000")
+        assert c.do("SAVE") == "OK" and c.do("FLUSHALL") == "OK"
+        if kind == "shoal":
+            assert wait_for(lambda: said(c)["rdb_saves"] == "2") and saved(c)
+    s.kill()
+    s.start_again()
+    with s.raw() as c:
+        assert wait_for(lambda: c.do("DBSIZE") == 0, 5)
 
 
 MISCONF = "MISCONF Valkey is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Valkey logs for details about the RDB error."

@@ -35,7 +35,7 @@ def saved(tmp_path_factory):
 
 def filled(saved, start_server):
     if "facts" not in saved:
-        s = start_server()
+        s = start_server(save_format="rdb")
         with s.raw() as c:
             fill(c)
             c.do("SET", "{big}string", bytes(range(256)) * 20000)
@@ -51,7 +51,7 @@ def filled(saved, start_server):
 
 def small(start_server, keys=300):
     """A small RDB file, whose snapshot has some frames."""
-    s = start_server()
+    s = start_server(save_format="rdb")
     with s.raw() as c:
         for i in range(keys):
             c.do("SET", "key:%d" % i, "value:%d" % i)
@@ -85,7 +85,7 @@ def test_snapshots_of_any_number_of_shards_load_into_any_number(start_server, sa
 
 
 def test_keys_that_ran_out_are_left_out(start_server):
-    s = start_server()
+    s = start_server(save_format="rdb")
     with s.raw() as c:
         for i in range(50):
             c.do("SET", "dead:%d" % i, "1", "PX", "300")
@@ -103,7 +103,7 @@ def test_keys_that_ran_out_are_left_out(start_server):
 
 
 def test_a_snapshot_of_nothing(start_server):
-    s = start_server()
+    s = start_server(save_format="rdb")
     with s.raw() as c:
         assert c.do("SAVE") == "OK"
     again = start_server(start=False)

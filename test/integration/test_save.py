@@ -15,6 +15,11 @@ from server import Server, ServerFailed, find_peer, wait_for
 pytestmark = pytest.mark.row_each
 
 
+def rdb(kind):
+    """Settings of a server whose saves are one file."""
+    return {"save_format": "rdb"} if kind == "shoal" else {}
+
+
 def info(c, name):
     found = dict(line.split(":", 1) for line in c.do("INFO", "persistence").decode().splitlines() if ":" in line)
     return found[name]
@@ -80,7 +85,7 @@ def again(server, **config):
 
 @pytest.mark.slow
 def test_what_was_saved_is_there_after_a_restart(start_server, kind):
-    s = start_server()
+    s = start_server(**rdb(kind))
     with s.raw() as c:
         fill(c)
         before, saves = facts(c), int(info(c, "rdb_saves"))
@@ -109,7 +114,7 @@ def test_files_go_to_other_servers_and_come_back(start_server, kind, peer):
     path = find_peer(peer)
     if kind != "shoal" or not path:
         pytest.skip("needs Shoal and the other server")  # files go between two; without the other there is nothing to ask
-    s = start_server()
+    s = start_server(**rdb(kind))
     with s.raw() as c:
         fill(c, 2, deadlines=peer == "valkey")
         before = facts(c)
@@ -136,7 +141,7 @@ def test_files_go_to_other_servers_and_come_back(start_server, kind, peer):
 
 
 def test_what_is_over_is_not_loaded(start_server, kind):
-    s = start_server()
+    s = start_server(**rdb(kind))
     with s.raw() as c:
         c.do("DEBUG", "SET-ACTIVE-EXPIRE", "0")
         c.do("SET", "soon", "v", "PX", "400"), c.do("SET", "late", "v", "EX", "1000")
@@ -178,7 +183,7 @@ def test_shutdown_saves_if_it_is_told_to(start_server):
 
 @pytest.mark.shoal_only
 def test_a_save_that_fails_leaves_the_old_file(start_server):
-    s = start_server(dbfilename="own.rdb")
+    s = start_server(dbfilename="own.rdb", save_format="rdb")
     path = os.path.join(s.dir, "own.rdb")
     with s.raw() as c:
         c.do("SET", "k", "old")
@@ -206,7 +211,7 @@ def refused(s, data, reason):
 @pytest.mark.slow
 def test_a_file_that_makes_no_sense_is_refused(start_server):
     """With a reason and the place; never started with a part of it."""
-    s = start_server()
+    s = start_server(save_format="rdb")
     with s.raw() as c:
         for i in range(50):
             c.do("SET", "k%d" % i, "value"), c.do("RPUSH", "l%d" % i, *range(20))

@@ -122,7 +122,7 @@ def facts_of(binary, rdb):
 
 @pytest.mark.parametrize("shards", [1, 5])
 def test_import_and_export_keep_everything(check, start_server, server_binary, tmp_path, shards):
-    first = start_server()
+    first = start_server(save_format="rdb")
     with first.raw() as c:
         test_save.fill(c)
         c.do("SET", "huge", b"h" * 9000000)

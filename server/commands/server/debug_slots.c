@@ -8,7 +8,8 @@
  *
  * A worker says no while one of its clients has an operation on its way whose keys lie in several
  * slots of one shard: those may not part. So does the owner while somebody watches keys there, or
- * waits for them: marks and lines do not travel. Both pass, and the change is asked for again.
+ * waits for them: marks and lines do not travel; or while a save has still to see them. All of that
+ * passes, and the change is asked for again.
  */
 #include "server/commands/server/debug_slots.h"
 
@@ -17,6 +18,7 @@
 #include "server/call/batch.h"
 #include "server/call/scatter.h"
 #include "server/node.h"
+#include "server/persistence/save_share.h"
 #include "server/txn/txn.h"
 #include "server/worker/view.h"
 #include "shard/shard.h"
@@ -38,7 +40,8 @@ static bool ask_part(struct worker *worker, const void *args_ptr, void *part_ptr
     const struct shard *shard = worker_shard(worker);
     bool watched = worker_id(worker) == args->from &&
                    (shard->watches.clients.count > 0 || shard->waiters.lines.count > 0);
-    part->busy = watched || batches_wide(worker);
+    bool saved = worker_id(worker) == args->from && save_share_needs_slot(worker, args->slot);
+    part->busy = watched || saved || batches_wide(worker);
     return true;
 }
 

@@ -80,6 +80,9 @@ static bool flush_part(struct worker *worker, const void *args, void *result) {
     struct bytes name = a->db == UINT32_MAX ? BYTES("FLUSHALL") : BYTES("FLUSHDB");
     struct bytes argv[] = {name, a->word != NULL ? bytes_of_text(a->word) : BYTES("")};
     say_all(worker, &a->effect, argv, a->word != NULL ? 2 : 1);
+    if (a->db == UINT32_MAX && worker_id(worker) == 0) {
+        save_flushed(worker);
+    }
     return true;
 }
 
