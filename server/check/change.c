@@ -110,24 +110,27 @@ static void say_loss(struct check_run *run, const struct data_dir *dir,
     text_append_text(&run->out, unread > 0 ? " (some of which cannot be read)\n" : "\n");
 }
 
-static void name_backup(const struct check_run *run, const struct data_dir *dir, struct text *to) {
+/* A directory for what was there, of a name that nothing has. */
+static bool make_backup(struct check_run *run, const struct data_dir *dir, struct text *ret) {
     time_t seconds = (time_t)(run->now_ms / 1000);
     struct tm tm;
     char when[32] = "backup";
     if (gmtime_r(&seconds, &tm) != NULL) {
         strftime(when, sizeof when, "%Y%m%d-%H%M%S", &tm);
     }
-    text_appendf(to, "%s/removed-%s", dir->path.ptr, when);
+    text_appendf(ret, "%s/removed-%s", dir->path.ptr, when);
+    int error = run->fs->make_dir(run->fs->arg, ret->ptr, 0700);
+    while (error == -EEXIST) {
+        text_append_text(ret, "+"); /* it was tried in the same second */
+        error = run->fs->make_dir(run->fs->arg, ret->ptr, 0700);
+    }
+    return error == 0 || check_errno(run, ret->ptr, error);
 }
 
 /* Copies first, then the manifest, which makes it so; at last what would be in the way of a start.
  */
 static bool repair(struct check_run *run, const struct data_dir *dir, const struct manifest *cut,
                    const char *backup) {
-    int error = run->fs->make_dir(run->fs->arg, backup, 0700);
-    if (error != 0) {
-        return check_errno(run, backup, error);
-    }
     bool done = copy_to(run, dir, MANIFEST_NAME, backup, UINT64_MAX);
     for (uint32_t i = 0; done && i < dir->manifest.count; i++) {
         bool out = is_left_out(dir, i, cut);
@@ -158,8 +161,7 @@ static enum check_code repair_cut(struct check_run *run, struct data_dir *dir) {
     if (!run->yes) {
         text_append_text(&run->out, "nothing was changed: say --yes to do it\n");
     } else {
-        name_backup(run, dir, &backup);
-        if (repair(run, dir, &cut, backup.ptr)) {
+        if (make_backup(run, dir, &backup) && repair(run, dir, &cut, backup.ptr)) {
             text_appendf(&run->out, "repaired; what was there is in %s\n", backup.ptr);
             code = CHECK_FINE;
         } else {

@@ -4,7 +4,9 @@
 import fcntl
 import os
 import random
+import resource
 import shutil
+import signal
 import subprocess
 
 import pytest
@@ -456,6 +458,36 @@ def test_files_that_nobody_names(check, tmp_path):
     (tmp_path / "data" / "log-0-2.segment").write_bytes(Segment(0, 2).data)  # about to be used
     text = check("verify", "data")
     assert text.count("note: ") == 3 and "wrong" not in text
+
+
+def test_a_disk_that_is_full_leaves_what_was_there(check, tmp_path):
+    """Whatever cannot be written is told, and no half of it is taken for data."""
+    segments = small(tmp_path / "data", until=40, synced=1)
+    late = segments[1]
+    late.block((41, 1, [record(0, "SET", "late", "v")]), synced=len(late.data), safe=40)
+    (tmp_path / "data" / late.name).write_bytes(late.data)
+    damage(tmp_path / "data" / late.name, late.blocks[20] + 30)
+    before = {p.name: p.read_bytes() for p in (tmp_path / "data").iterdir()}
+    small(tmp_path / "sound", until=40)
+
+    def limited(*args):
+        def limit():
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+        done = subprocess.run([check.program, *args], capture_output=True, text=True, cwd=tmp_path, preexec_fn=limit)
+        assert done.returncode == 2 and "File too large" in done.stderr, done
+
+    limited("repair", "data", "--yes")
+    limited("repair", "data", "--yes")
+    assert {p.name: p.read_bytes() for p in (tmp_path / "data").iterdir() if p.is_file()} == before
+    limited("export", "sound", "out.rdb")
+    assert not list(tmp_path.glob("out.rdb*"))
+    limited("restore", "sound", "new", "--to", "30")
+    assert not list(tmp_path.glob("new/appendonlydir/shoal.manifest*"))
+    check("export", "sound", "out.rdb")
+    limited("import", "out.rdb", "newer", "--shards", "2")
+    assert not list(tmp_path.glob("newer/appendonlydir/shoal.manifest*"))
 
 
 # ---- Bytes changed at random
