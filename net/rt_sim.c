@@ -1560,6 +1560,33 @@ static void op_free(struct rt *rt) {
     free(r);
 }
 
+/* What its listeners have taken and nobody has begun to use goes as well. */
+void sim_rt_kill(struct rt *rt) {
+    struct rt_sim *r = sim_of(rt);
+    struct sim *sim = r->sim;
+    for (unsigned i = 0; i < sim->connections_count; i++) {
+        struct connection *connection = sim->connections[i];
+        if (connection == NULL) {
+            continue;
+        }
+        const struct sim_listener *listener = listener_at(sim, connection->port, connection->path);
+        bool taken = listener != NULL && listener->rt == r;
+        for (unsigned j = 0; j < 2 && sim->connections[i] == connection; j++) {
+            struct side *side = &connection->side[j];
+            if (!side->closed && (side->rt == r || (j == 0 && side->rt == NULL && taken))) {
+                side_close(side, true);
+            }
+        }
+    }
+    for (unsigned i = sim->listeners_count; i-- > 0;) {
+        if (sim->listeners[i]->rt == r) {
+            listener_close(sim, sim->listeners[i]);
+        }
+    }
+    list_init(&r->closing);
+    rt_free(rt);
+}
+
 static const struct rt_ops sim_ops = {
     .name = "sim",
     .free = op_free,

@@ -104,6 +104,10 @@ bool sim_rt_wake_due(const struct rt *rt);
 /* Buffers of the runtime's pool that are not free. */
 unsigned sim_rt_buffers_held(const struct rt *rt);
 
+/* Its process ends by force: connections are reset, listeners are gone, nobody is told. It is
+ * freed. What it had under way on a disk is ended by sim_disk_crash before. */
+void sim_rt_kill(struct rt *rt);
+
 /* ---- Disks ---- */
 
 /* The disk of a host: its world frees it. */

@@ -82,6 +82,7 @@ struct name_change {
 struct handle {
     struct inode *inode; /* NULL: free */
     bool reads, writes;
+    uint64_t place; /* where who reads or writes it piece by piece is */
 };
 
 struct under_way {
@@ -495,7 +496,8 @@ static rt_file handle_open(struct sim_disk *disk, struct inode *inode, unsigned 
         disk->handles_count++;
     }
     unsigned how = flags & O_ACCMODE;
-    disk->handles[at] = (struct handle){inode, how != O_WRONLY, how != O_RDONLY};
+    disk->handles[at] =
+        (struct handle){.inode = inode, .reads = how != O_WRONLY, .writes = how != O_RDONLY};
     return FIRST_FILE + (rt_file)at;
 }
 
@@ -830,6 +832,32 @@ void sim_disk_start(struct sim_disk *disk, struct rt_file_op *op,
         way->error = sync_begin(disk, way);
     }
     wait_for(disk, way);
+}
+
+int64_t sim_disk_call(struct sim_disk *disk, struct rt_file_op *op) {
+    struct under_way way = {.number = ++disk->started, .op = op};
+    op->result = 0;
+    if (op->kind == RT_FILE_SYNC || op->kind == RT_DIR_SYNC) {
+        way.error = sync_begin(disk, &way);
+    }
+    int64_t result;
+    while (!go_on(disk, &way, &result)) {
+    }
+    disk->world.note(disk->world.arg, "file-call", way.number, op->kind, (uint64_t)result);
+    return result;
+}
+
+uint64_t *sim_disk_place(struct sim_disk *disk, int file) {
+    struct handle *handle = handle_of(disk, file);
+    return handle != NULL ? &handle->place : NULL;
+}
+
+bool sim_disk_exists(const struct sim_disk *disk, const char *path, bool *ret_is_dir) {
+    char *plain = plain_path(path);
+    const struct inode *inode = names_find(&disk->names, plain);
+    free(plain);
+    *ret_is_dir = inode != NULL && inode->is_dir;
+    return inode != NULL;
 }
 
 void sim_disk_finish(struct sim_disk *disk, const void *arg) {

@@ -39,6 +39,15 @@ struct sim_disk_options {
     unsigned name_error; /* -EIO of opening, renaming, removing ...: nothing is done */
 };
 
+/* What a server opens by blocking calls, when it starts: at once, with the disk's faults, and no
+ * time passes (sim_fs.c). Fills in what there is for files of data; logs, patterns and the
+ * directory it is in are its caller's, whose struct may begin with this one, which is `arg`. */
+struct fs;
+struct sim_fs {
+    struct sim_disk *disk;
+};
+void sim_fs_fill(struct sim_fs *sim_fs, struct fs *ret_fs);
+
 /* A disk is made by sim_new_disk, and given to a runtime by sim_rt_use_disk (rt_sim.h). */
 void sim_disk_set(struct sim_disk *disk, const struct sim_disk_options *options);
 
@@ -79,6 +88,11 @@ void sim_disk_start(struct sim_disk *disk, struct rt_file_op *op,
                     void (*told)(void *arg, struct rt_file_op *op), void *arg);
 /* All that is under way for `arg` is done now, and not told. */
 void sim_disk_finish(struct sim_disk *disk, const void *arg);
+/* An operation as a call: it is done, and gives its result. */
+int64_t sim_disk_call(struct sim_disk *disk, struct rt_file_op *op);
+/* Where who goes through an open file piece by piece is; NULL: it is not open. */
+uint64_t *sim_disk_place(struct sim_disk *disk, int file);
+bool sim_disk_exists(const struct sim_disk *disk, const char *path, bool *ret_is_dir);
 /* Nobody was told of what an operation brought. */
 void sim_disk_drop(struct sim_disk *disk, const struct rt_file_op *op);
 

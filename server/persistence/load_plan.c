@@ -13,6 +13,7 @@
 #include "server/persistence/load_private.h"
 #include "server/server.h"
 #include "server/worker/shared.h"
+#include "server/worker/worker.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -64,7 +65,7 @@ static void warn_of_newer(struct server *server, const char *manifest) {
     int64_t manifest_ms, rdb_ms;
     if (fs->modified != NULL && fs->modified(fs->arg, manifest, &manifest_ms) == 0 &&
         fs->modified(fs->arg, config->dbfilename.ptr, &rdb_ms) == 0 && rdb_ms > manifest_ms) {
-        log_line(config, fs, rt_wall_us_early(), LOG_WARNING,
+        log_line(config, fs, rt_wall_us(server->workers[0]->rt), LOG_WARNING,
                  "%s is newer than %s, and is not loaded: the data is what the manifest names. To "
                  "import it, move %s away.",
                  config->dbfilename.ptr, manifest, config->appenddirname.ptr);
@@ -266,7 +267,7 @@ static struct load *load_new(const struct server *server) {
     text_init(&load->dir);
     text_init(&load->failure);
     manifest_init(&load->manifest);
-    load->start_us = rt_wall_us_early();
+    load->start_us = rt_wall_us(server->workers[0]->rt);
     load->now_ms = load->start_us / 1000;
     load->over = must_calloc(server->workers_count, sizeof *load->over);
     alone_init(&load->alone, server->workers_count);
@@ -290,7 +291,7 @@ void load_free(struct load *load) {
 }
 
 bool load_plan(struct server *server, struct text *ret_said, struct text *why) {
-    shared_set_saved_at(server->shared, rt_wall_us_early() / 1000000);
+    shared_set_saved_at(server->shared, rt_wall_us(server->workers[0]->rt) / 1000000);
     struct load *load = load_new(server);
     bool there;
     bool sound = plan_manifest(server, load, &there, why);

@@ -103,7 +103,7 @@ static struct arguments read_arguments(int argc, char **argv) {
 static void leave(int status, bool failed) __attribute__((noreturn));
 
 static void leave(int status, bool failed) {
-    if (failed) {
+    if (failed || scenario_leaks) {
         fflush(NULL);
         _exit(status);
     }
@@ -137,9 +137,9 @@ static void run_one(const struct arguments *args) {
 /* What all runs have reached; false when many never reached something. */
 #define SEEDS_THAT_REACH_ALL 200
 
-static bool print_reached(const uint64_t sums[REACHED_COUNT], uint64_t seeds) {
+static bool print_reached(const uint64_t sums[REACHED_MAX], uint64_t seeds) {
     unsigned missing = 0;
-    for (unsigned i = 0; i < REACHED_COUNT; i++) {
+    for (unsigned i = 0; i < reached_count; i++) {
         printf("%s%" PRIu64 " %s", i > 0 ? ", " : "", sums[i], reached_name(i));
         missing += sums[i] == 0;
     }
@@ -158,7 +158,7 @@ struct failures {
 };
 
 struct sums {
-    uint64_t answered, reached[REACHED_COUNT];
+    uint64_t answered, reached[REACHED_MAX];
     struct failures failures;
 };
 
@@ -168,7 +168,7 @@ static void run_seed(uint64_t seed, bool twice, struct sums *sums) {
     current_seed = seed;
     scenario_run(seed, NULL, NULL, &result);
     sums->answered += result.answered;
-    for (unsigned i = 0; i < REACHED_COUNT; i++) {
+    for (unsigned i = 0; i < reached_count; i++) {
         sums->reached[i] += result.reached[i];
     }
     if (!result.ok) {
@@ -234,7 +234,8 @@ int main(int argc, char **argv) {
     double slowest = 0, last = start;
     uint64_t slowest_seed = 0;
     while (args.seconds > 0 ? now_seconds() - start < args.seconds : done < args.seeds) {
-        (args.must_fail ? run_seed_apart : run_seed)(args.first + done, args.twice, sums);
+        (args.must_fail || scenario_leaks ? run_seed_apart : run_seed)(args.first + done,
+                                                                       args.twice, sums);
         double now = now_seconds();
         if (now - last > slowest) {
             slowest = now - last;

@@ -366,7 +366,10 @@ static void play(struct scenario *scenario) {
     stop_all(scenario);
 }
 
-const char *reached_name(enum reached reached) {
+const bool scenario_leaks = false;
+const unsigned reached_count = REACHED_COUNT;
+
+const char *reached_name(unsigned reached) {
     static const char *const names[REACHED_COUNT] = {
         [REACHED_TRANSACTIONS] = "transactions",
         [REACHED_REFUSALS] = "refused numbers",

@@ -46,7 +46,13 @@ enum reached {
     REACHED_OWN_ROUNDS,    /* mail of the visitor's that it worked off in between */
     REACHED_COUNT,
 };
-const char *reached_name(enum reached reached);
+/* main.c knows them by number only: another scenario has others. */
+#define REACHED_MAX 64
+extern const unsigned reached_count;
+const char *reached_name(unsigned reached);
+
+/* What a run had in memory is not all freed: each seed needs a process of its own. */
+extern const bool scenario_leaks;
 
 struct scenario_result {
     bool ok;
@@ -56,7 +62,7 @@ struct scenario_result {
     uint64_t events;   /* in it */
     uint64_t answered; /* requests */
     uint64_t virtual_ns;
-    uint64_t reached[REACHED_COUNT];
+    uint64_t reached[REACHED_MAX];
 };
 
 /* print(arg, line) gets the trace, or is NULL. */

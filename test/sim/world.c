@@ -20,6 +20,7 @@
 #include "server/client/listen.h"
 #include "server/commands/families.h"
 #include "server/handlers.h"
+#include "server/persistence/load.h"
 #include "server/pubsub/pubsub.h"
 #include "server/worker/loop.h"
 #include "server/worker/shared.h"
@@ -46,17 +47,25 @@ struct thread {
     uint64_t slice_ticks; /* of its worker's, when they are not short */
 };
 
+/* What the functions of a machine's struct fs get. */
+struct files {
+    struct sim_fs on; /* its disk, or NULL */
+    struct world *world;
+};
+
 struct machine {
-    struct server *server;
+    struct server *server; /* NULL: it is down */
     struct thread *threads;
     uint16_t port;
+    struct files files;
+    struct fs fs;
+    unsigned starts;
 };
 
 struct world {
     struct world_options options;
     struct sim *sim;
     struct rng rng;
-    struct fs fs;
     struct machine *machines;
     struct world_counts counts;
     void (*look)(void *arg);
@@ -65,7 +74,7 @@ struct world {
     char reason[1024];
 };
 
-/* ---- Files: there are none, and logs go to the trace ---- */
+/* ---- Files: there are none, or those of the disk; and logs go to the trace ---- */
 
 static int no_read(void *arg, const char *path, char **ret_data, size_t *ret_len) {
     return -ENOENT;
@@ -76,7 +85,7 @@ static int no_write(void *arg, const char *path, struct bytes content, mode_t mo
 }
 
 static int log_append(void *arg, const char *path, struct bytes content) {
-    struct world *world = arg;
+    struct world *world = ((struct files *)arg)->world;
     if (world->options.sim.print != NULL) {
         char line[400];
         size_t n = content.len < sizeof line - 8 ? content.len : sizeof line - 8;
@@ -110,8 +119,35 @@ static int root_dir(void *arg, char *buffer, size_t size) {
     return 0;
 }
 
+static int disk_dir(void *arg, char *buffer, size_t size) {
+    snprintf(buffer, size, ".");
+    return 0;
+}
+
 static int exists(void *arg, const char *path, bool want_dir) {
     return want_dir ? 0 : -ENOENT;
+}
+
+static void make_fs(struct world *world, struct machine *machine) {
+    machine->files.world = world;
+    machine->fs = (struct fs){
+        .arg = &machine->files,
+        .read_all = no_read,
+        .replace = no_write,
+        .write_all = no_write,
+        .remove = no_remove,
+        .open_data = no_data,
+        .exists = exists,
+        .current_dir = root_dir,
+    };
+    if (world->options.disks != NULL) {
+        machine->files.on.disk = sim_new_disk(world->sim, world->options.disks);
+        sim_fs_fill(&machine->files.on, &machine->fs);
+        machine->fs.current_dir = disk_dir;
+    }
+    machine->fs.append = log_append;
+    machine->fs.match = no_match;
+    machine->fs.change_dir = any_dir;
 }
 
 /* ---- Making ---- */
@@ -136,10 +172,10 @@ static void thread_ready(void *arg) {
     }
 }
 
-static struct config *make_config(struct world *world, uint16_t port) {
+static struct config *make_config(const struct world *world, const struct machine *machine) {
     struct config *config = config_defaults();
     char port_text[8];
-    snprintf(port_text, sizeof port_text, "%u", port);
+    snprintf(port_text, sizeof port_text, "%u", machine->port);
     size_t count = world->options.settings_count + 1;
     struct bytes *pairs = malloc(2 * count * sizeof *pairs);
     check(pairs != NULL);
@@ -150,7 +186,7 @@ static struct config *make_config(struct world *world, uint16_t port) {
     }
     struct text err;
     text_init(&err);
-    struct config_setting setting = {.fs = &world->fs, .local = true};
+    struct config_setting setting = {.fs = &machine->fs, .local = true};
     struct config *made = config_set(config, pairs, count, &setting, &err);
     if (made == NULL) {
         fprintf(stderr, "settings of the world: %s\n", err.ptr);
@@ -163,18 +199,17 @@ static struct config *make_config(struct world *world, uint16_t port) {
     return made;
 }
 
-static void make_machine(struct world *world, unsigned index) {
+static struct server *make_server(struct world *world, unsigned index) {
     struct machine *machine = &world->machines[index];
-    machine->port = (uint16_t)(WORLD_PORT + index);
     struct server_options options = {
-        .config = make_config(world, machine->port),
+        .config = make_config(world, machine),
         .workers = world->options.workers,
-        .fs = &world->fs,
+        .fs = &machine->fs,
         .handlers = &server_handlers,
         .families = command_families,
         .rt_make = make_rt,
         .world = world,
-        .process_id = 100 + (int)index,
+        .process_id = 100 + (int)(index + 100 * machine->starts++),
         .start_wall_ms = 1750000000000,
         .string_bytes_max = INT64_C(1) << 30,
         .executable = "/shoal-server",
@@ -184,23 +219,38 @@ static void make_machine(struct world *world, unsigned index) {
     }
     struct text err;
     text_init(&err);
-    machine->server = server_new(&options, &err);
-    check(machine->server != NULL);
+    struct server *server = server_new(&options, &err);
+    check(server != NULL);
+    text_fini(&err);
+    return server;
+}
+
+static void make_workers(struct world *world, struct machine *machine) {
     struct server *server = machine->server;
-    machine->threads = calloc(server->workers_count, sizeof *machine->threads);
-    check(machine->threads != NULL);
     struct rt **rts = calloc(server->workers_count, sizeof(struct rt *));
     check(rts != NULL);
     char *reason;
     check(worker_runtimes(server, rts, &reason) == 0);
     for (unsigned i = 0; i < server->workers_count; i++) {
+        if (machine->files.on.disk != NULL) {
+            sim_rt_use_disk(rts[i], machine->files.on.disk);
+        }
         worker_new(server, i, server->config, rts[i]);
     }
     free(rts);
+    struct text err;
+    text_init(&err);
     if (listen_start(server->workers[0], &err) != 0) {
         fprintf(stderr, "%s\n", err.ptr);
         abort();
     }
+    text_fini(&err);
+}
+
+static void start_threads(struct world *world, struct machine *machine) {
+    struct server *server = machine->server;
+    machine->threads = calloc(server->workers_count, sizeof *machine->threads);
+    check(machine->threads != NULL);
     for (unsigned i = 0; i < server->workers_count; i++) {
         struct thread *thread = &machine->threads[i];
         *thread = (struct thread){
@@ -214,7 +264,72 @@ static void make_machine(struct world *world, unsigned index) {
         worker_start(thread->worker);
         sim_rt_on_ready(thread->worker->rt, thread_ready, thread);
     }
-    text_fini(&err);
+}
+
+static void free_machine(struct machine *machine) {
+    struct server *server = machine->server;
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        worker_free(server->workers[i]);
+    }
+    load_free(server->load);
+    server_free(server);
+    free(machine->threads);
+    machine->server = NULL;
+    machine->threads = NULL;
+}
+
+bool world_start(struct world *world, unsigned index) {
+    struct machine *machine = &world->machines[index];
+    if (machine->server != NULL) {
+        check(world_stopped(world, index));
+        free_machine(machine);
+    }
+    sim_note(world->sim, "start", index, machine->starts, 0);
+    machine->server = make_server(world, index);
+    make_workers(world, machine);
+    struct text said, why;
+    text_init(&said);
+    text_init(&why);
+    bool sound = world->options.disks == NULL || load_plan(machine->server, &said, &why);
+    if (sound) {
+        start_threads(world, machine);
+    } else {
+        snprintf(world->reason, sizeof world->reason, "%s", why.ptr);
+        listen_stop(machine->server->workers[0]);
+        free_machine(machine);
+    }
+    text_fini(&said);
+    text_fini(&why);
+    return sound;
+}
+
+void world_crash(struct world *world, unsigned index, enum sim_crash crash) {
+    struct machine *machine = &world->machines[index];
+    struct server *server = machine->server;
+    sim_note(world->sim, "crash", index, crash, 0);
+    sim_disk_crash(machine->files.on.disk, crash);
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        sim_rt_kill(server->workers[i]->rt);
+    }
+    free(machine->threads);
+    machine->server = NULL;
+    machine->threads = NULL;
+}
+
+struct sim_disk *world_disk(const struct world *world, unsigned index) {
+    return world->machines[index].files.on.disk;
+}
+
+bool world_is_up(const struct world *world, unsigned index) {
+    return world->machines[index].server != NULL && !world_stopped(world, index);
+}
+
+bool world_loads(const struct world *world, unsigned index) {
+    return shared_loading(world->machines[index].server->shared);
+}
+
+const char *world_load_failure(const struct world *world, unsigned index) {
+    return load_failure(world->machines[index].server->load);
 }
 
 struct world *world_new(const struct world_options *options) {
@@ -224,35 +339,22 @@ struct world *world_new(const struct world_options *options) {
     world->options.sim.driven = true;
     world->sim = sim_new(&world->options.sim);
     rng_seed(&world->rng, options->seed ^ UINT64_C(0x77f4a1c3));
-    world->fs = (struct fs){
-        .arg = world,
-        .read_all = no_read,
-        .replace = no_write,
-        .write_all = no_write,
-        .append = log_append,
-        .remove = no_remove,
-        .open_data = no_data,
-        .match = no_match,
-        .change_dir = any_dir,
-        .current_dir = root_dir,
-        .exists = exists,
-    };
     world->machines = calloc(options->servers, sizeof *world->machines);
     check(world->machines != NULL);
     for (unsigned i = 0; i < options->servers; i++) {
-        make_machine(world, i);
+        struct machine *machine = &world->machines[i];
+        machine->port = (uint16_t)(WORLD_PORT + i);
+        make_fs(world, machine);
+        check(world_start(world, i));
     }
     return world;
 }
 
 void world_free(struct world *world) {
     for (unsigned i = 0; i < world->options.servers; i++) {
-        struct machine *machine = &world->machines[i];
-        for (unsigned j = 0; j < machine->server->workers_count; j++) {
-            worker_free(machine->server->workers[j]);
+        if (world->machines[i].server != NULL) {
+            free_machine(&world->machines[i]);
         }
-        server_free(machine->server);
-        free(machine->threads);
     }
     sim_free(world->sim);
     free(world->machines);
@@ -460,7 +562,8 @@ static struct thread *next_thread(struct world *world) {
     struct thread *first = NULL;
     for (unsigned i = 0; i < world->options.servers; i++) {
         struct machine *machine = &world->machines[i];
-        for (unsigned j = 0; j < machine->server->workers_count; j++) {
+        unsigned count = machine->server != NULL ? machine->server->workers_count : 0;
+        for (unsigned j = 0; j < count; j++) {
             struct thread *thread = &machine->threads[j];
             if (first == NULL || thread->run_at_ns < first->run_at_ns) {
                 first = thread;

@@ -6,8 +6,10 @@
  * and how long it is held up in between, so the workers' parts interleave in every order that
  * threads could show. The mailboxes between them are the real ones.
  *
- * Places kept for later: a disk per server (today there are no files), replication and cluster
- * between the servers of a world.
+ * A server of a world with disks has one of its own (net/sim_disk.h), which outlives it: it may end
+ * by force, or lose power, at any moment, and start again from what its disk has left. Without
+ * disks there are no files at the start. Places kept for later: replication and cluster between the
+ * servers of a world.
  *
  * Thread: one. Ownership: world_new gives, world_free takes, servers included.
  */
@@ -36,6 +38,7 @@ struct world_options {
     uint64_t slow_ns;
     bool short_slices; /* in every other turn a worker leaves off after every command */
     unsigned spurious; /* chance that a sleeping worker has a turn for nothing */
+    const struct sim_disk_options *disks; /* of each server; or NULL */
     struct sim_options sim;
 };
 
@@ -71,6 +74,22 @@ void world_calm(struct world *world);
 /* A server is told to end, as by a signal. */
 void world_stop(struct world *world, unsigned index);
 bool world_stopped(const struct world *world, unsigned index);
+
+/* ---- Servers that end by force, and come again: worlds with disks ---- */
+
+struct sim_disk *world_disk(const struct world *world, unsigned index);
+/* It is gone at once; its connections are reset. What it had in memory is left where it lies: run
+ * such a world in a process of its own, that ends with it. */
+void world_crash(struct world *world, unsigned index, enum sim_crash crash);
+/* A server that has crashed or stopped is started from its disk. False: what it found there kept it
+ * from starting, and the world's reason (world_reason) is what it said. */
+bool world_start(struct world *world, unsigned index);
+/* It runs, or is about to end in good order. */
+bool world_is_up(const struct world *world, unsigned index);
+/* It has data to load, and has not got all of it yet. */
+bool world_loads(const struct world *world, unsigned index);
+/* After it has stopped: what kept it from loading; or NULL. */
+const char *world_load_failure(const struct world *world, unsigned index);
 
 /* Something is wrong: the run ends here, in the setjmp of whoever runs the world. */
 void world_fail(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3)))
