@@ -39,6 +39,9 @@ void data_init(struct data *data, struct rt *rt) {
 }
 
 void data_fini(struct data *data) {
+    if (data->step == STEP_WRITING) {
+        save_file_forget(&data->file);
+    }
     text_fini(&data->dir);
     text_fini(&data->content);
     text_fini(&data->path);

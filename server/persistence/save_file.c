@@ -19,17 +19,34 @@
 struct save_write {
     struct rt_file_op op; /* first */
     struct save_file *file;
+    struct list_node link; /* of file->writes */
     struct iovec vector;
     struct text bytes;
 };
 
 void save_file_init(struct save_file *file, struct rt *rt) {
     *file = (struct save_file){.rt = rt, .file = -1};
+    list_init(&file->writes);
     text_init(&file->filling);
 }
 
 void save_file_fini(struct save_file *file) {
     check(file->at == SAVE_FILE_OVER || (file->at == SAVE_FILE_CLOSED && !file->asked));
+    text_fini(&file->filling);
+    free(file->path);
+}
+
+static void write_free(struct save_write *write) {
+    list_remove(&write->link);
+    text_fini(&write->bytes);
+    free(write);
+}
+
+void save_file_forget(struct save_file *file) {
+    struct list_node *node;
+    while ((node = list_first(&file->writes)) != NULL) {
+        write_free(LIST_ENTRY(node, struct save_write, link));
+    }
     text_fini(&file->filling);
     free(file->path);
 }
@@ -107,11 +124,9 @@ static void written(struct rt_file_op *op, int64_t result) {
     struct save_write *write = (struct save_write *)op;
     struct save_file *file = write->file;
     failed(file, result);
-    file->writes--;
     file->writes_bytes -= write->bytes.len;
     file->done += write->bytes.len;
-    text_fini(&write->bytes);
-    free(write);
+    write_free(write);
 }
 
 /* ---- What comes next ---- */
@@ -131,7 +146,7 @@ static void write_filling(struct save_file *file) {
     write->bytes = file->filling;
     write->vector = (struct iovec){write->bytes.ptr, write->bytes.len};
     text_init(&file->filling);
-    file->writes++;
+    list_push_back(&file->writes, &write->link);
     file->writes_bytes += write->bytes.len;
     rt_file_write(file->rt, &write->op, file->file, &write->vector, 1, file->offset);
     file->offset += write->bytes.len;
@@ -150,7 +165,7 @@ static void step_open(struct save_file *file) {
     if (file->asked) {
         return;
     }
-    if (ends && file->writes == 0) {
+    if (ends && list_empty(&file->writes)) {
         if (file->syncs) {
             rt_file_sync(file->rt, ask(file, synced_all), file->file, RT_SYNC_ALL);
         } else {
@@ -177,7 +192,7 @@ bool save_file_step(struct save_file *file) {
     case SAVE_FILE_OPEN:
         if (!drops) {
             step_open(file);
-        } else if (!file->asked && file->writes == 0) {
+        } else if (!file->asked && list_empty(&file->writes)) {
             close_file(file);
         }
         break;

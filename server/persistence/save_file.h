@@ -48,13 +48,15 @@ struct save_file {
     uint64_t offset; /* in the file, of what is in `filling` */
     uint64_t done;   /* bytes written, and of these synced */
     uint64_t synced;
-    unsigned writes;     /* under way */
+    struct list writes;  /* under way */
     size_t writes_bytes; /* of those */
     int error;           /* -errno */
 };
 
 void save_file_init(struct save_file *file, struct rt *rt);
 void save_file_fini(struct save_file *file); /* when it is over, or was never opened */
+/* The same for one whose runtime has gone, whatever it was doing. */
+void save_file_forget(struct save_file *file);
 /* Makes it, or goes on behind its first `offset` bytes. The path is copied. `syncs`: at its end;
  * `on_the_way`: every few megabytes too, so that the end does not take long. */
 void save_file_open(struct save_file *file, const char *path, uint64_t offset, bool syncs,
