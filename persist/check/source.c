@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* source: see the header. It reads a megabyte at a time, and more stays in memory only where one thing
- * is longer.
+/* source: see the header. It reads some kilobytes at a time; more stays in memory only where one
+ * thing is longer.
  */
 #include "persist/check/source.h"
 
 #include "base/check.h"
 
-#define PIECE_BYTES ((size_t)1 << 20)
+#define PIECE_BYTES ((size_t)64 << 10)
 
 int source_open(struct source *source, const struct fs *fs, const char *path) {
     *source = (struct source){.fs = fs, .limit = UINT64_MAX};
