@@ -330,12 +330,14 @@ static int real_exists(void *arg, const char *path, bool want_dir) {
     return want_dir && !S_ISDIR(status.st_mode) ? -ENOTDIR : 0;
 }
 
-static int real_modified(void *arg, const char *path, int64_t *ret_ms) {
+static int real_measure(void *arg, const char *path, uint64_t *ret_bytes,
+                        int64_t *ret_modified_ms) {
     struct stat status;
     if (stat(path, &status) < 0) {
         return -errno;
     }
-    *ret_ms = (int64_t)status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1000000;
+    *ret_bytes = (uint64_t)status.st_size;
+    *ret_modified_ms = (int64_t)status.st_mtim.tv_sec * 1000 + status.st_mtim.tv_nsec / 1000000;
     return 0;
 }
 
@@ -361,7 +363,7 @@ const struct fs *fs_real(void) {
         .change_dir = real_change_dir,
         .current_dir = real_current_dir,
         .exists = real_exists,
-        .modified = real_modified,
+        .measure = real_measure,
     };
     return &fs;
 }

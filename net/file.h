@@ -58,8 +58,9 @@ struct fs {
     int (*current_dir)(void *arg, char *buffer, size_t size);
     /* 0 if it exists (and is a directory if want_dir). */
     int (*exists)(void *arg, const char *path, bool want_dir);
-    /* When it was last written to, wall ms. 0 or -errno. NULL: nobody knows. */
-    int (*modified)(void *arg, const char *path, int64_t *ret_ms);
+    /* How long a file is, and when it was last written to (wall ms). 0 or -errno. NULL: nobody
+     * knows. */
+    int (*measure)(void *arg, const char *path, uint64_t *ret_bytes, int64_t *ret_modified_ms);
 };
 
 /* The real file system. */

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Files of Redis and Valkey, one after the other, by worker 0 alone: an RDB file, or the parts of
  * an AOF. What each is says its beginning: an RDB file, which in an AOF requests may follow, or
- * requests. First all of them are opened, to know how much there is.
+ * requests.
  *
- *     OPEN -> SIZE -> READ <-> WORK -> CLOSE -> OPEN of the next
- *                               |
- *                  needs the keys of all shards (alone.h)
+ *     OPEN -> WORK <-> READ
+ *              |  ^
+ *              |  +---- needs the keys of all shards (alone.h)
+ *              +-> CLOSE -> OPEN of the next
  */
 #include "base/check.h"
 #include "base/must.h"
@@ -26,7 +27,7 @@
 /* Between two looks at the clock. */
 #define KEYS_AT_ONCE 64
 
-enum stage { STAGE_OPEN, STAGE_SIZE, STAGE_READ, STAGE_WORK, STAGE_CLOSE };
+enum stage { STAGE_OPEN, STAGE_OPENED, STAGE_READ, STAGE_WORK, STAGE_CLOSE };
 
 /* What stands where the file is read. */
 enum kind { KIND_UNKNOWN, KIND_RDB, KIND_REQUESTS };
@@ -37,7 +38,6 @@ struct load_files {
     bool waits; /* op is under way; then result has what came of it */
     int64_t result;
     enum stage stage;
-    bool measures;   /* they are only opened, to know how long they are */
     uint32_t number; /* which file */
     rt_file file;
     /* What is in memory of it, from `used` on, which is `at` in the file. */
@@ -92,11 +92,7 @@ static enum load_step fail_errno(struct load_files *files, const char *what) {
 static enum load_step open_next(struct load_files *files) {
     const struct load *load = files->self->load;
     if (files->number == load->files_count) {
-        if (!files->measures) {
-            return LOAD_IS_DONE;
-        }
-        files->measures = false;
-        files->number = 0;
+        return LOAD_IS_DONE;
     }
     files->at = 0;
     files->length = files->used = 0;
@@ -106,7 +102,7 @@ static enum load_step open_next(struct load_files *files) {
     files->multi = 0;
     files->file = -1;
     files->waits = true;
-    files->stage = STAGE_SIZE;
+    files->stage = STAGE_OPENED;
     rt_file_open(worker_of(files)->rt, &files->op, path_of(files), RT_OPEN_READ, 0);
     return LOAD_GOES_ON;
 }
@@ -118,25 +114,11 @@ static void close_file(struct load_files *files) {
 }
 
 static enum load_step opened(struct load_files *files) {
-    struct worker *worker = worker_of(files);
-    if (files->file < 0) {
-        if (files->result < 0) {
-            return fail_errno(files, "opened");
-        }
-        files->file = (rt_file)files->result;
-        files->waits = true;
-        rt_file_size(worker->rt, &files->op, files->file);
-        return LOAD_GOES_ON;
-    }
     if (files->result < 0) {
-        return fail_errno(files, "looked at");
+        return fail_errno(files, "opened");
     }
-    if (files->measures) {
-        shared_add_loading_bytes(worker->server->shared, (uint64_t)files->result);
-        close_file(files);
-    } else {
-        files->stage = STAGE_WORK;
-    }
+    files->file = (rt_file)files->result;
+    files->stage = STAGE_WORK;
     return LOAD_GOES_ON;
 }
 
@@ -415,7 +397,7 @@ bool load_files_want_all(const struct load_files *files) {
 
 enum load_step load_files_some(struct load_files *files, uint64_t end) {
     static enum load_step (*const steps[])(struct load_files * files) = {
-        [STAGE_OPEN] = open_next, [STAGE_SIZE] = opened,      [STAGE_READ] = has_read,
+        [STAGE_OPEN] = open_next, [STAGE_OPENED] = opened,    [STAGE_READ] = has_read,
         [STAGE_WORK] = work,      [STAGE_CLOSE] = has_closed,
     };
     enum load_step step = LOAD_GOES_ON;
@@ -445,7 +427,6 @@ struct load_files *load_files_new(struct load_worker *self) {
     *files = (struct load_files){
         .op.done = done,
         .self = self,
-        .measures = true,
         .rules = value_rules_of(self->worker->config),
         .replay = replay_new(self->worker),
     };

@@ -63,8 +63,10 @@ static void warn_of_newer(struct server *server, const char *manifest) {
     const struct config *config = server->config;
     const struct fs *fs = server->fs;
     int64_t manifest_ms, rdb_ms;
-    if (fs->modified != NULL && fs->modified(fs->arg, manifest, &manifest_ms) == 0 &&
-        fs->modified(fs->arg, config->dbfilename.ptr, &rdb_ms) == 0 && rdb_ms > manifest_ms) {
+    uint64_t bytes;
+    if (fs->measure != NULL && fs->measure(fs->arg, manifest, &bytes, &manifest_ms) == 0 &&
+        fs->measure(fs->arg, config->dbfilename.ptr, &bytes, &rdb_ms) == 0 &&
+        rdb_ms > manifest_ms) {
         log_line(config, fs, rt_wall_us(server->workers[0]->rt), LOG_WARNING,
                  "%s is newer than %s, and is not loaded: the data is what the manifest names. To "
                  "import it, move %s away.",
@@ -239,6 +241,16 @@ static void plan_rdb(struct server *server, struct load *load) {
     }
 }
 
+static uint64_t files_bytes(const struct server *server, const struct load *load) {
+    const struct fs *fs = server->fs;
+    uint64_t sum = 0, bytes;
+    int64_t modified_ms;
+    for (uint32_t i = 0; i < load->files_count && fs->measure != NULL; i++) {
+        sum += fs->measure(fs->arg, load->files[i], &bytes, &modified_ms) == 0 ? bytes : 0;
+    }
+    return sum;
+}
+
 static bool plan_files(struct server *server, struct load *load, struct text *said,
                        struct text *why) {
     const struct config *config = server->config;
@@ -254,7 +266,7 @@ static bool plan_files(struct server *server, struct load *load, struct text *sa
     }
     if (load->files_count > 0) {
         load->left = 1;
-        shared_begin_loading(server->shared, load->start_us / 1000000, 0);
+        shared_begin_loading(server->shared, load->start_us / 1000000, files_bytes(server, load));
         text_appendf(said, "Importing %s", load->dir.ptr);
     }
     return true;

@@ -144,10 +144,6 @@ void shared_begin_loading(struct shared_counters *shared, int64_t at_seconds, ui
     atomic_store_explicit(&shared->loading, true, memory_order_release);
 }
 
-void shared_add_loading_bytes(struct shared_counters *shared, uint64_t bytes) {
-    atomic_fetch_add_explicit(&shared->loading_bytes, bytes, memory_order_relaxed);
-}
-
 void shared_add_loaded_bytes(struct shared_counters *shared, unsigned worker, uint64_t bytes) {
     atomic_fetch_add_explicit(&shared->lines[worker].loaded_bytes, bytes, memory_order_relaxed);
 }

@@ -50,7 +50,6 @@ uint64_t shared_changes(const struct shared_counters *shared);
  * wall time), bytes to load, how many of them each worker has passed; and what came of it. Who
  * finds that it is over sees all that was loaded. */
 void shared_begin_loading(struct shared_counters *shared, int64_t at_seconds, uint64_t bytes);
-void shared_add_loading_bytes(struct shared_counters *shared, uint64_t bytes);
 void shared_add_loaded_bytes(struct shared_counters *shared, unsigned worker, uint64_t bytes);
 void shared_end_loading(struct shared_counters *shared);
 bool shared_loading(const struct shared_counters *shared);

@@ -155,6 +155,47 @@ def test_what_is_answered_while_data_is_loaded(start_server):
     assert "Ready to accept connections tcp" in s.log()
 
 
+def refused_while_loading(s):
+    """The commands, by name, that a server which loads answers with -LOADING; and those that it does not."""
+    refused, others = set(), set()
+    with s.raw() as c:
+        rows = c.do("COMMAND")
+        dangerous = {b"shutdown", b"quit", b"subscribe", b"psubscribe", b"ssubscribe", b"unsubscribe", b"punsubscribe", b"sunsubscribe", b"monitor",
+                     b"sync", b"psync", b"reset", b"multi", b"debug", b"failover", b"hello", b"auth", b"wait", b"waitaof", b"discard", b"exec"}  # fmt: skip
+        rows = [row for row in rows if row[0] not in dangerous]
+        # All at once: Valkey listens only now and then while it loads.
+        c.send(b"".join(request(name.decode(), *["1"] * (abs(arity) - 1)) for name, arity, *_rest in rows))
+        for name, *_rest in rows:
+            reply = c.read()
+            loading = isinstance(reply, RespError) and str(reply) == LOADING
+            (refused if loading else others).add(name)
+        assert info(c, "loading") == "1"
+    return refused, others
+
+
+def test_the_same_commands_are_refused_as_by_valkey(start_server):
+    binary = find_peer("valkey")
+    if binary is None:
+        pytest.skip("no valkey here")
+    rdb = small(start_server, 3000)
+    ours = start_server(start=False, key_load_delay=3000)
+    theirs = Server(binary, {"key-load-delay": "3000", "loading-process-events-interval-bytes": "1024"})
+    try:
+        seen = []
+        for s in (ours, theirs):
+            shutil.copy(rdb, os.path.join(s.dir, "dump.rdb"))
+            s.waits_for_data = False
+            seen.append(refused_while_loading(s.start()))
+        (refused, others), (their_refused, their_others) = seen
+        common = (refused | others) & (their_refused | their_others)
+        assert len(common) > 150
+        assert refused & common == their_refused & common
+    finally:
+        theirs.stopped_by_test = True
+        theirs.kill()
+        theirs.stop()
+
+
 def test_how_far_it_is(start_server):
     s = slow_start(start_server)
     with s.raw() as c:
