@@ -1578,13 +1578,8 @@ void sim_rt_kill(struct rt *rt) {
             }
         }
     }
-    for (unsigned i = sim->listeners_count; i-- > 0;) {
-        if (sim->listeners[i]->rt == r) {
-            listener_close(sim, sim->listeners[i]);
-        }
-    }
     list_init(&r->closing);
-    rt_free(rt);
+    rt_free(rt); /* and its listeners */
 }
 
 static const struct rt_ops sim_ops = {

@@ -265,10 +265,12 @@ void save_begin(struct worker *parker, enum save_purpose purpose) {
 }
 
 bool save_cancel(struct saver *saver) {
-    if (saver->save != NULL) {
-        saver->save->cancelled = true;
+    struct save *save = saver->save;
+    if (save == NULL || save->phase >= PHASE_PLACE) {
+        return false;
     }
-    return saver->save != NULL;
+    save->cancelled = true;
+    return true;
 }
 
 /* ---- Shares ---- */

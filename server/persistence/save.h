@@ -59,7 +59,8 @@ struct saver *saver_of(const struct server *server);
 
 /* None may be under way. */
 void save_begin(struct worker *parker, enum save_purpose purpose);
-/* It ends before its time, as soon as it can; false: there is none. */
+/* It ends before its time, as soon as it can; false: there is none, or it is too late: its files
+ * may be the data by now. */
 bool save_cancel(struct saver *saver);
 /* In each turn of worker 0. */
 void save_work(struct worker *worker);

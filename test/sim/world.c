@@ -604,9 +604,13 @@ void world_calm(struct world *world) {
 }
 
 void world_stop(struct world *world, unsigned index) {
+    world_signal(world, index, STOP_BY_COMMAND);
+}
+
+void world_signal(struct world *world, unsigned index, int number) {
     struct server *server = world->machines[index].server;
-    sim_note(world->sim, "stop", index, 0, 0);
-    shared_ask_stop(server->shared, STOP_BY_COMMAND);
+    sim_note(world->sim, "stop", index, (uint64_t)number, 0);
+    shared_ask_stop(server->shared, number);
     if (!world_stopped(world, index)) {
         rt_wake(NULL, server->workers[0]->rt);
     }

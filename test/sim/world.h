@@ -71,8 +71,10 @@ bool world_run(struct world *world, uint64_t until_ns, bool (*done)(void *arg), 
 void world_on_turn(struct world *world, void (*look)(void *arg), void *arg);
 /* Workers are held up no more. */
 void world_calm(struct world *world);
-/* A server is told to end, as by a signal. */
+/* A server is told to end, as by SHUTDOWN NOSAVE. */
 void world_stop(struct world *world, unsigned index);
+/* And by a signal: it may save first. */
+void world_signal(struct world *world, unsigned index, int number);
 bool world_stopped(const struct world *world, unsigned index);
 
 /* ---- Servers that end by force, and come again: worlds with disks ---- */

@@ -82,9 +82,8 @@ static bool cancel_part(struct worker *worker, const void *args, void *result) {
     (void)args;
     const char **said = result;
     struct saver *saver = saver_of(worker_server(worker));
-    if (saver->save != NULL && saver->purpose == SAVE_BACKGROUND) {
+    if (saver->save != NULL && saver->purpose == SAVE_BACKGROUND && save_cancel(saver)) {
         log_worker(worker, LOG_NOTICE, "Background saving will be aborted due to user request");
-        save_cancel(saver);
         *said = "Background saving cancelled";
     } else if (saver->save_scheduled) {
         log_worker(worker, LOG_NOTICE,

@@ -1,0 +1,709 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* crash: a scenario for main.c: one server whose data lie on a simulated disk, and users that
+ * write, read and save, while it ends by force again and again. A run has a few lives:
+ *
+ *     start    from what the disk has left, perhaps with errors, perhaps killed in the middle of
+ * it; without errors it must succeed judge    one reads everything, and the ledger (ledger.h) says
+ * whether that can be work     users write, move and read; one saves; the disk fails, as the seed
+ * says end      kill -9, a loss of power, or a stop in good order, at any moment; often soon after
+ * a save has begun
+ *
+ * What is promised: what was known when a save was asked for that was answered. With a log, what
+ * was known at the end, as far as appendfsync promises it.
+ */
+#include "test/sim/scenario.h"
+
+#include "base/check.h"
+#include "base/must.h"
+#include "server/persistence/save.h"
+#include "server/worker/worker.h"
+#include "test/sim/ledger.h"
+#include "test/sim/world.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MS           UINT64_C(1000000)
+#define SECOND       (1000 * MS)
+#define USERS_MAX    7
+#define ITEMS_MAX    4
+#define SETTINGS_MAX 16
+#define STEP_NS      2000
+/* A start, or what is asked of a healthy server, takes no longer. */
+#define PATIENCE (20 * SECOND)
+
+enum crash_reached {
+    REACHED_KILLS,
+    REACHED_POWER_CUTS,
+    REACHED_STOPS,
+    REACHED_SAVES,
+    REACHED_BACKGROUND_SAVES,
+    REACHED_SAVES_FAILED,
+    REACHED_CRASHES_IN_SAVES,
+    REACHED_CRASHES_IN_STARTS,
+    REACHED_STARTS_REFUSED, /* the disk failed meanwhile */
+    REACHED_ASKED_LOADING,
+    REACHED_PROMISED,
+    REACHED_SURVIVED,
+    REACHED_KNOWN_GONE, /* that nobody had promised */
+    REACHED_CRASH_COUNT,
+};
+
+const unsigned reached_count = REACHED_CRASH_COUNT;
+const bool scenario_leaks = true;
+
+const char *reached_name(unsigned reached) {
+    static const char *const names[REACHED_CRASH_COUNT] = {
+        [REACHED_KILLS] = "kills",
+        [REACHED_POWER_CUTS] = "losses of power",
+        [REACHED_STOPS] = "stops",
+        [REACHED_SAVES] = "SAVEs",
+        [REACHED_BACKGROUND_SAVES] = "BGSAVEs",
+        [REACHED_SAVES_FAILED] = "saves that failed",
+        [REACHED_CRASHES_IN_SAVES] = "ends while one saved",
+        [REACHED_CRASHES_IN_STARTS] = "ends of a start",
+        [REACHED_STARTS_REFUSED] = "starts that failed with the disk",
+        [REACHED_ASKED_LOADING] = "questions while it loaded",
+        [REACHED_PROMISED] = "promised writes",
+        [REACHED_SURVIVED] = "writes found by a start",
+        [REACHED_KNOWN_GONE] = "known writes gone that were not promised",
+    };
+    return names[reached];
+}
+
+enum item_kind {
+    ITEM_WRITE,
+    ITEM_READ,
+    ITEM_MOVE,
+    ITEM_JUDGE,
+    ITEM_SAVE,
+    ITEM_BGSAVE,
+    ITEM_POLL, /* INFO: is it over? */
+};
+
+/* What was asked, and is answered by so many replies. */
+struct item {
+    enum item_kind kind;
+    uint64_t number;
+    unsigned mask, replies;
+    uint64_t asked_ns;
+};
+
+struct crash_run;
+
+struct crash_user {
+    struct crash_run *run;
+    unsigned index;
+    struct sim_peer *peer;
+    struct text in, out;
+    size_t out_sent;
+    struct item items[ITEMS_MAX];
+    unsigned count;
+    uint64_t step_ns;
+    uint64_t rest_until_ns;
+    uint64_t saving_ns; /* a BGSAVE was begun then, or 0 */
+};
+
+enum promise { PROMISE_SAVES, PROMISE_LOG_NO, PROMISE_LOG_EVERYSEC, PROMISE_LOG_ALWAYS };
+
+struct crash_run {
+    struct rng rng;
+    struct world *world;
+    struct sim *sim;
+    struct arena arena;
+    struct ledger *ledger;
+    struct bytes settings[2 * SETTINGS_MAX];
+    char texts[SETTINGS_MAX][32];
+    size_t settings_count;
+    enum promise promise;
+    bool save_points;
+    struct sim_disk_options disk; /* without errors */
+    bool fails;                   /* the disk, in this life */
+    struct crash_user users[USERS_MAX];
+    unsigned users_count;
+    unsigned saves; /* chance of a user's turn, in 64 */
+    bool working;   /* users ask */
+    bool finishing; /* they ask for nothing new */
+    bool judged;
+    uint64_t answered;
+    uint64_t last_save_asked_ns;
+    uint64_t reached[REACHED_CRASH_COUNT];
+    struct text why;
+};
+
+static uint64_t draw(struct crash_run *run, uint64_t first, uint64_t last) {
+    return first + rng_below(&run->rng, last - first + 1);
+}
+
+static bool one_in(struct crash_run *run, unsigned n) {
+    return rng_below(&run->rng, n) == 0;
+}
+
+static void set(struct crash_run *run, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void set(struct crash_run *run, const char *name, const char *format, ...) {
+    check(run->settings_count < SETTINGS_MAX);
+    size_t i = run->settings_count++;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(run->texts[i], sizeof run->texts[i], format, args);
+    va_end(args);
+    run->settings[2 * i] = bytes_of_text(name);
+    run->settings[2 * i + 1] = bytes_of_text(run->texts[i]);
+}
+
+/* ---- Users ---- */
+
+static void step(void *arg, uint64_t token);
+
+static void step_soon(struct crash_user *user, uint64_t delay_ns) {
+    uint64_t at = sim_now_ns(user->run->sim) + 1 + delay_ns;
+    if (user->step_ns > at || user->step_ns <= sim_now_ns(user->run->sim)) {
+        user->step_ns = at;
+        sim_after(user->run->sim, 1 + delay_ns, step, user, at);
+    }
+}
+
+static void on_change(void *arg) {
+    step_soon(arg, rng_below(&((struct crash_user *)arg)->run->rng, STEP_NS));
+}
+
+static void hang_up(struct crash_user *user) {
+    if (user->peer != NULL) {
+        sim_peer_close(user->peer);
+        user->peer = NULL;
+    }
+    user->count = 0;
+    user->saving_ns = 0;
+    user->out_sent = 0;
+    text_clear(&user->in);
+    text_clear(&user->out);
+}
+
+static void wrong(struct crash_run *run) __attribute__((noreturn));
+
+static void wrong(struct crash_run *run) {
+    world_fail(run->world, "%s", run->why.ptr);
+}
+
+static struct item *ask(struct crash_user *user, enum item_kind kind) {
+    check(user->count < ITEMS_MAX);
+    struct item *item = &user->items[user->count++];
+    *item = (struct item){.kind = kind, .replies = 1, .asked_ns = sim_now_ns(user->run->sim)};
+    return item;
+}
+
+static void ask_write(struct crash_user *user) {
+    struct crash_run *run = user->run;
+    struct item *item = ask(user, ITEM_WRITE);
+    item->number = ledger_write(run->ledger, &run->rng, item->asked_ns, &user->out, &item->replies);
+}
+
+static void ask_read(struct crash_user *user, enum item_kind kind, unsigned mask) {
+    struct item *item = ask(user, kind);
+    item->mask = mask;
+    ledger_read(mask, &user->out, &item->replies);
+}
+
+static void ask_save(struct crash_user *user, bool background) {
+    struct crash_run *run = user->run;
+    const struct item *item = ask(user, background ? ITEM_BGSAVE : ITEM_SAVE);
+    run->last_save_asked_ns = item->asked_ns;
+    wire_requestf(&user->out, background ? "BGSAVE" : "SAVE");
+}
+
+static void ask_something(struct crash_user *user) {
+    struct crash_run *run = user->run;
+    unsigned choice = (unsigned)rng_below(&run->rng, 64);
+    if (user->saving_ns != 0) {
+        ask(user, ITEM_POLL);
+        wire_requestf(&user->out, "INFO persistence");
+        return;
+    }
+    if (user->index == 0 && choice < run->saves) {
+        ask_save(user, one_in(run, 2));
+        return;
+    }
+    if (choice < 8) {
+        ask_read(user, ITEM_READ, (unsigned)rng_below(&run->rng, LEDGER_ALL) + 1);
+    } else if (choice < 20) {
+        ask(user, ITEM_MOVE);
+        ledger_move(&run->rng, &user->out);
+    } else {
+        ask_write(user);
+    }
+}
+
+static bool has_line(struct bytes text, const char *line) {
+    size_t n = strlen(line);
+    for (size_t i = 0; i + n <= text.len; i++) {
+        if (memcmp(text.ptr + i, line, n) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void promise(struct crash_run *run, uint64_t before_ns) {
+    run->reached[REACHED_PROMISED] += ledger_promise(run->ledger, before_ns);
+}
+
+/* The last reply to it. */
+static void answered(struct crash_user *user, const struct item *item,
+                     const struct wire_value *value) {
+    struct crash_run *run = user->run;
+    uint64_t now_ns = sim_now_ns(run->sim);
+    bool fine = true;
+    run->answered++;
+    switch (item->kind) {
+    case ITEM_WRITE:
+        fine = ledger_written(run->ledger, item->number, now_ns, value, &run->why);
+        break;
+    case ITEM_READ:
+        fine = ledger_seen(run->ledger, item->mask, now_ns, value, &run->why);
+        break;
+    case ITEM_MOVE:
+        break;
+    case ITEM_JUDGE:
+        if (value->type == '-') {
+            run->reached[REACHED_ASKED_LOADING]++;
+            user->rest_until_ns = now_ns + draw(run, 1, MS);
+            break;
+        }
+        fine = ledger_judge(run->ledger, now_ns, value, &run->why);
+        run->judged = true;
+        break;
+    case ITEM_SAVE:
+        if (value->type == '+') {
+            run->reached[REACHED_SAVES]++;
+            promise(run, item->asked_ns);
+        } else {
+            run->reached[REACHED_SAVES_FAILED]++;
+        }
+        break;
+    case ITEM_BGSAVE:
+        user->saving_ns = value->type == '+' ? item->asked_ns : 0;
+        break;
+    case ITEM_POLL:
+        if (has_line(value->text, "rdb_bgsave_in_progress:0")) {
+            if (has_line(value->text, "rdb_last_bgsave_status:ok")) {
+                run->reached[REACHED_BACKGROUND_SAVES]++;
+                promise(run, user->saving_ns);
+            } else {
+                run->reached[REACHED_SAVES_FAILED]++;
+            }
+            user->saving_ns = 0;
+        }
+        break;
+    }
+    if (!fine) {
+        wrong(run);
+    }
+}
+
+/* False: the connection is over. */
+static bool read_replies(struct crash_user *user) {
+    struct crash_run *run = user->run;
+    size_t room = sim_peer_readable(user->peer);
+    text_reserve(&user->in, room);
+    ssize_t n = sim_peer_read(user->peer, user->in.ptr + user->in.len, room);
+    if (n < 0) {
+        return false;
+    }
+    user->in.len += (size_t)n;
+    size_t used = 0;
+    for (;;) {
+        struct wire_value value;
+        struct bytes rest = bytes_make(user->in.ptr + used, user->in.len - used);
+        arena_reset(&run->arena);
+        ssize_t bytes = value_read(rest, &run->arena, &value);
+        if (bytes == 0) {
+            break;
+        }
+        if (bytes < 0 || user->count == 0) {
+            world_fail(run->world, "user %u: a reply that is none: %.*s", user->index,
+                       (int)(rest.len < 80 ? rest.len : 80), rest.ptr);
+        }
+        used += (size_t)bytes;
+        if (sim_prints(run->sim)) {
+            struct text text;
+            text_init(&text);
+            value_print(&value, &text);
+            sim_tell(run->sim, "user %u, item %d %llu: %.300s", user->index, user->items[0].kind,
+                     (unsigned long long)user->items[0].number, text.ptr);
+            text_fini(&text);
+        }
+        if (--user->items[0].replies == 0) {
+            struct item item = user->items[0];
+            user->count--;
+            memmove(user->items, user->items + 1, user->count * sizeof(struct item));
+            answered(user, &item, &value);
+        }
+    }
+    memmove(user->in.ptr, user->in.ptr + used, user->in.len - used);
+    user->in.len -= used;
+    return !sim_peer_ended(user->peer) && !sim_peer_broken(user->peer);
+}
+
+static bool write_requests(struct crash_user *user) {
+    while (user->out_sent < user->out.len) {
+        ssize_t n = sim_peer_write(user->peer, user->out.ptr + user->out_sent,
+                                   user->out.len - user->out_sent);
+        if (n <= 0) {
+            return n == 0;
+        }
+        user->out_sent += (size_t)n;
+    }
+    text_clear(&user->out);
+    user->out_sent = 0;
+    return true;
+}
+
+static void ask_more(struct crash_user *user) {
+    struct crash_run *run = user->run;
+    uint64_t now_ns = sim_now_ns(run->sim);
+    if (user->count > 0 || run->finishing) {
+        return;
+    }
+    if (now_ns < user->rest_until_ns) {
+        step_soon(user, user->rest_until_ns - now_ns);
+        return;
+    }
+    if (!run->working) {
+        if (user->index == 0 && !run->judged) {
+            ask_read(user, ITEM_JUDGE, LEDGER_ALL);
+        }
+        return;
+    }
+    unsigned replies;
+    if (user->index == 0) {
+        uint64_t number = ledger_fill(run->ledger, now_ns, &user->out, &replies);
+        if (number != 0) {
+            struct item *item = ask(user, ITEM_WRITE);
+            item->number = number;
+            item->replies = replies;
+        }
+    }
+    for (unsigned n = (unsigned)draw(run, 1, ITEMS_MAX - 1); n > 0; n--) {
+        ask_something(user);
+    }
+    user->rest_until_ns = now_ns + rng_below(&run->rng, 2 * MS);
+}
+
+static void step(void *arg, uint64_t token) {
+    struct crash_user *user = arg;
+    struct crash_run *run = user->run;
+    if (user->step_ns != token) {
+        return;
+    }
+    user->step_ns = UINT64_MAX;
+    if (user->peer == NULL) {
+        if (sim_dial(run->sim, world_port(run->world, 0), &user->peer) != 0) {
+            user->peer = NULL;
+            step_soon(user, MS);
+            return;
+        }
+        sim_peer_on_change(user->peer, on_change, user);
+    }
+    if (!read_replies(user)) {
+        hang_up(user);
+        step_soon(user, draw(run, 1, MS));
+        return;
+    }
+    ask_more(user);
+    if (!write_requests(user)) {
+        hang_up(user);
+        step_soon(user, draw(run, 1, MS));
+    }
+}
+
+static void step_all(struct crash_run *run) {
+    for (unsigned i = 0; i < run->users_count; i++) {
+        step_soon(&run->users[i], rng_below(&run->rng, STEP_NS));
+    }
+}
+
+/* ---- Lives ---- */
+
+static bool never(void *arg) {
+    return false;
+}
+
+static bool is_judged(void *arg) {
+    const struct crash_run *run = arg;
+    return run->judged || world_stopped(run->world, 0);
+}
+
+static bool is_stopped(void *arg) {
+    return world_stopped(((struct crash_run *)arg)->world, 0);
+}
+
+static bool all_answered(void *arg) {
+    const struct crash_run *run = arg;
+    for (unsigned i = 0; i < run->users_count; i++) {
+        if (run->users[i].count > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void let_pass(struct crash_run *run, uint64_t ns) {
+    world_run(run->world, sim_now_ns(run->sim) + ns, never, NULL);
+}
+
+static unsigned sometimes(struct crash_run *run, unsigned max) {
+    return one_in(run, 4) ? (unsigned)draw(run, 1, max) : 0;
+}
+
+static void disk_well(struct crash_run *run) {
+    run->fails = false;
+    sim_disk_set(world_disk(run->world, 0), &run->disk);
+}
+
+static void disk_ill(struct crash_run *run) {
+    struct sim_disk_options disk = run->disk;
+    disk.write_error = sometimes(run, 2000);
+    disk.sync_error = sometimes(run, 6000);
+    disk.name_error = sometimes(run, 6000);
+    if (one_in(run, 6)) {
+        disk.room_bytes = draw(run, 2000, 40000);
+    }
+    run->fails = disk.write_error + disk.sync_error + disk.name_error + disk.room_bytes > 0;
+    sim_disk_set(world_disk(run->world, 0), &disk);
+}
+
+static enum sim_crash any_crash(struct crash_run *run) {
+    return one_in(run, 2) ? SIM_CRASH_KILL : SIM_CRASH_POWER;
+}
+
+static void promise_of_log(struct crash_run *run, enum sim_crash crash) {
+    uint64_t now_ns = sim_now_ns(run->sim);
+    bool all = run->promise == PROMISE_LOG_ALWAYS ||
+               (run->promise != PROMISE_SAVES && crash == SIM_CRASH_KILL);
+    if (all) {
+        promise(run, now_ns + 1);
+    }
+}
+
+static void crash(struct crash_run *run, enum sim_crash how) {
+    promise_of_log(run, how);
+    run->reached[how == SIM_CRASH_KILL ? REACHED_KILLS : REACHED_POWER_CUTS]++;
+    run->working = run->finishing = run->judged = false;
+    world_crash(run->world, 0, how);
+    for (unsigned i = 0; i < run->users_count; i++) {
+        hang_up(&run->users[i]);
+    }
+}
+
+/* The disk fails while the server starts, or it is killed: what it finds the next time is no less.
+ */
+static void start_in_vain(struct crash_run *run) {
+    struct sim_disk_options disk = run->disk;
+    disk.read_error = one_in(run, 3) ? (unsigned)draw(run, 100, 20000) : 0;
+    disk.write_error = disk.sync_error = disk.name_error = sometimes(run, 8000);
+    sim_disk_set(world_disk(run->world, 0), &disk);
+    if (!world_start(run->world, 0)) {
+        run->reached[REACHED_STARTS_REFUSED]++;
+        return;
+    }
+    run->finishing = true;
+    let_pass(run, draw(run, 1, one_in(run, 2) ? 5 * MS : MS / 2));
+    if (world_stopped(run->world, 0)) {
+        run->reached[REACHED_STARTS_REFUSED]++;
+    } else {
+        run->reached[REACHED_CRASHES_IN_STARTS] += world_loads(run->world, 0);
+        world_crash(run->world, 0, any_crash(run));
+    }
+    run->finishing = false;
+}
+
+static void start(struct crash_run *run) {
+    while (!world_is_up(run->world, 0) && one_in(run, 4)) {
+        start_in_vain(run);
+    }
+    disk_well(run);
+    if (!world_is_up(run->world, 0) && !world_start(run->world, 0)) {
+        char reason[512];
+        snprintf(reason, sizeof reason, "%.500s", world_reason(run->world));
+        world_fail(run->world, "it does not start: %s", reason);
+    }
+}
+
+static void judge(struct crash_run *run) {
+    run->judged = run->working = false;
+    step_all(run);
+    if (!world_run(run->world, sim_now_ns(run->sim) + PATIENCE, is_judged, run)) {
+        world_fail(run->world, "nobody gets an answer after the start");
+    }
+    if (!run->judged) {
+        const char *failure = world_load_failure(run->world, 0);
+        world_fail(run->world, "it does not load: %s", failure != NULL ? failure : "it stops");
+    }
+}
+
+static void work(struct crash_run *run) {
+    if (one_in(run, 2)) {
+        disk_ill(run);
+    }
+    run->working = true;
+    run->last_save_asked_ns = 0;
+    step_all(run);
+    let_pass(run, draw(run, 1, one_in(run, 4) ? 400 * MS : 40 * MS));
+    if (one_in(run, 2)) { /* soon after the next save has begun */
+        for (unsigned i = 0; i < 200 && run->last_save_asked_ns + MS / 5 < sim_now_ns(run->sim);
+             i++) {
+            let_pass(run, MS / 5);
+        }
+        let_pass(run, draw(run, 1, 6 * MS));
+    }
+}
+
+static void stop(struct crash_run *run) {
+    bool saves = run->promise == PROMISE_SAVES && run->save_points;
+    disk_well(run);
+    run->finishing = true;
+    run->reached[REACHED_STOPS]++;
+    uint64_t asked_ns = sim_now_ns(run->sim);
+    world_signal(run->world, 0, SIGTERM);
+    if (!world_run(run->world, asked_ns + PATIENCE, is_stopped, run)) {
+        world_fail(run->world, "the server does not stop");
+    }
+    if (run->promise != PROMISE_SAVES) {
+        promise(run, sim_now_ns(run->sim) + 1);
+    } else if (saves) {
+        promise(run, asked_ns);
+    }
+    if (one_in(run, 2)) {
+        sim_disk_crash(world_disk(run->world, 0), SIM_CRASH_POWER);
+    }
+    for (unsigned i = 0; i < run->users_count; i++) {
+        hang_up(&run->users[i]);
+    }
+    run->working = run->finishing = run->judged = false;
+}
+
+static bool saves_now(const struct crash_run *run) {
+    return world_server(run->world, 0)->saver->save != NULL;
+}
+
+static void play(struct crash_run *run) {
+    for (uint64_t lives = draw(run, 2, 6); lives > 0; lives--) {
+        start(run);
+        judge(run);
+        work(run);
+        if (world_stopped(run->world, 0)) {
+            world_fail(run->world, "the server has stopped by itself");
+        }
+        if (one_in(run, 6)) {
+            stop(run);
+        } else {
+            run->reached[REACHED_CRASHES_IN_SAVES] += saves_now(run);
+            crash(run, any_crash(run));
+        }
+    }
+    start(run);
+    judge(run);
+    run->working = true;
+    step_all(run);
+    let_pass(run, 20 * MS);
+    run->finishing = true;
+    if (!world_run(run->world, sim_now_ns(run->sim) + PATIENCE, all_answered, run)) {
+        world_fail(run->world, "not every user gets an answer");
+    }
+    run->finishing = false;
+    promise(run, sim_now_ns(run->sim) + 1); /* it runs */
+    judge(run);
+}
+
+/* ---- A run ---- */
+
+static void make_settings(struct crash_run *run) {
+    set(run, "save-format", "%s", one_in(run, 3) ? "rdb" : "shoal");
+    run->save_points = one_in(run, 3);
+    set(run, "save", "%s", run->save_points ? "1 3" : "");
+    run->promise = PROMISE_SAVES;
+}
+
+static void make_disk(struct crash_run *run) {
+    uint64_t slow = one_in(run, 3) ? 20 : 1;
+    run->disk = (struct sim_disk_options){
+        .sector_bytes = one_in(run, 2) ? 512 : 4096,
+        .latency_min_ns = 1000,
+        .latency_max_ns = draw(run, 2000, 100000) * slow,
+        .sync_min_ns = 20000,
+        .sync_max_ns = draw(run, 50000, 1000000) * slow,
+        .stall = sometimes(run, 3000),
+        .stall_max_ns = 100 * MS,
+    };
+}
+
+static void make_world(struct crash_run *run, uint64_t seed, void (*print)(void *, const char *),
+                       void *arg) {
+    make_settings(run);
+    make_disk(run);
+    struct world_options options = {
+        .seed = seed,
+        .servers = 1,
+        .workers = (unsigned)draw(run, 1, 4),
+        .settings = run->settings,
+        .settings_count = run->settings_count,
+        .recv_buffers = 64,
+        .recv_buffer_bytes = 2048,
+        .preempt = one_in(run, 3) ? (unsigned)draw(run, 100, 5000) : 0,
+        .preempt_max_ns = 3 * MS,
+        .short_slices = one_in(run, 2),
+        .disks = &run->disk,
+        .sim = {.seed = seed * 0x2545f4914f6cdd1du + 7,
+                .wake_with_submit = one_in(run, 2),
+                .buffer_min_bytes = 4096,
+                .buffer_max_bytes = 65536,
+                .faults = {.latency_min_ns = 1000,
+                           .latency_max_ns = draw(run, 5000, 100000),
+                           .defer = sometimes(run, 8000),
+                           .shuffle = sometimes(run, 30000)},
+                .print = print,
+                .arg = arg},
+    };
+    run->world = world_new(&options);
+    run->sim = world_sim(run->world);
+}
+
+void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), void *arg,
+                  struct scenario_result *ret) {
+    memset(ret, 0, sizeof *ret);
+    struct crash_run *run = must_calloc(1, sizeof *run);
+    rng_seed(&run->rng, seed * 0x9e3779b97f4a7c15u + 3);
+    make_world(run, seed, print, arg);
+    arena_init(&run->arena, 4096);
+    text_init(&run->why);
+    run->ledger = ledger_new();
+    run->users_count = (unsigned)draw(run, 2, USERS_MAX);
+    run->saves = (unsigned)draw(run, 1, 20);
+    for (unsigned i = 0; i < run->users_count; i++) {
+        struct crash_user *user = &run->users[i];
+        user->run = run;
+        user->index = i;
+        user->step_ns = UINT64_MAX;
+        text_init(&user->in);
+        text_init(&user->out);
+    }
+    uint64_t start_ns = sim_now_ns(run->sim);
+    ret->ok = setjmp(*world_failure(run->world)) == 0;
+    if (ret->ok) {
+        play(run);
+    } else {
+        snprintf(ret->reason, sizeof ret->reason, "%s", world_reason(run->world));
+    }
+    const struct ledger_counts *counts = ledger_counts(run->ledger);
+    run->reached[REACHED_SURVIVED] = counts->survived;
+    run->reached[REACHED_KNOWN_GONE] = counts->known_gone;
+    memcpy(ret->reached, run->reached, sizeof run->reached);
+    ret->hash = sim_trace_hash(run->sim);
+    ret->events = sim_trace_events(run->sim);
+    ret->answered = run->answered;
+    ret->virtual_ns = sim_now_ns(run->sim) - start_ns;
+}

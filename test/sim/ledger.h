@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* ledger: what was written to a server that may end by force, and whether what is there afterwards
+ * can be.
+ *
+ * A write has a number, and leaves it in one to four keys, by one command or one transaction: as a
+ * token at the end of a text or list, as a member of a hash, set or sorted set, as one more on a
+ * counter, as the value of a register. So all keys together show which writes are there. After a
+ * start the ledger judges:
+ *
+ *     no write that nobody asked for, or that was gone after an earlier start
+ *     no write in some of its keys only
+ *     what is there is one moment: with a write all that was known before it was asked for
+ *     tokens stand where their replies said
+ *     what was promised is there
+ *
+ * `known` is what somebody was told: by its reply, or by a read. What is promised its caller says.
+ *
+ * Elements of a pool are put in by one write, and then moved: all of them are there, each once, if
+ * that write is, and else none.
+ *
+ * Thread: the world's. Ownership: ledger_new gives, ledger_free takes.
+ */
+#ifndef SHOAL_TEST_SIM_LEDGER_H
+#define SHOAL_TEST_SIM_LEDGER_H
+
+#include "base/random.h"
+#include "base/text.h"
+#include "test/sim/wire.h"
+
+#define LEDGER_KEYS     14
+#define LEDGER_ELEMENTS 12 /* of each pool */
+#define LEDGER_POOLS    3  /* keys of each pool */
+
+struct ledger;
+
+struct ledger *ledger_new(void);
+void ledger_free(struct ledger *ledger);
+
+/* Begins a write: its requests are appended to `out`. Returns its number; *ret_replies will come.
+ */
+uint64_t ledger_write(struct ledger *ledger, struct rng *rng, uint64_t now_ns, struct text *out,
+                      unsigned *ret_replies);
+/* Puts the pools' elements in; then for as long as that is there. 0: they are there. */
+uint64_t ledger_fill(struct ledger *ledger, uint64_t now_ns, struct text *out,
+                     unsigned *ret_replies);
+/* Something of the pools goes elsewhere. One reply will come, which says nothing. */
+void ledger_move(struct rng *rng, struct text *out);
+/* A read of the keys that `mask` names, or with all of them of the pools too: three and more
+ * replies, the last of which is an array. */
+#define LEDGER_ALL ((1u << LEDGER_KEYS) - 1)
+void ledger_read(unsigned mask, struct text *out, unsigned *ret_replies);
+
+/* The last reply to a write or read; false, and *why: it cannot be. Errors are no news. */
+bool ledger_written(struct ledger *ledger, uint64_t number, uint64_t now_ns,
+                    const struct wire_value *value, struct text *why);
+bool ledger_seen(struct ledger *ledger, unsigned mask, uint64_t now_ns,
+                 const struct wire_value *value, struct text *why);
+
+/* All that was known before this moment must be there from now on. Returns how much that is. */
+uint64_t ledger_promise(struct ledger *ledger, uint64_t before_ns);
+/* The server has started anew, and `value` is a read of LEDGER_ALL: false, and *why it cannot be.
+ * What is not there will never be. */
+bool ledger_judge(struct ledger *ledger, uint64_t now_ns, const struct wire_value *value,
+                  struct text *why);
+
+/* So far. */
+struct ledger_counts {
+    uint64_t writes, known, survived, gone, known_gone;
+};
+const struct ledger_counts *ledger_counts(const struct ledger *ledger);
+
+#endif
