@@ -55,7 +55,9 @@ void load_begin(struct worker *worker) {
     } else if (worker->id == 0) {
         self->files = load_files_new(self);
     }
-    load->said_ms = worker->id == 0 ? rt_mono_ms(worker->rt) : load->said_ms;
+    if (worker->id == 0) {
+        load->said_ms = rt_mono_ms(worker->rt);
+    }
 }
 
 static void drop_readers(struct load_worker *self) {
