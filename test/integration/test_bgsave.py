@@ -238,6 +238,38 @@ def test_what_is_said_while_one_is_under_way(start_server, kind):
         s.stop(check=False)
 
 
+@pytest.mark.slow
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_one_that_is_cancelled_at_any_moment_leaves_what_is_whole(start_server, fmt):
+    s = start_server(save_format=fmt)
+    rng = random.Random(3)
+    ends = {True: 0, False: 0}
+    with s.raw() as c:
+        c.do("DEBUG", "POPULATE", "3000")
+        assert c.do("SAVE") == "OK"
+        took = time.monotonic()
+        assert c.do("SAVE") == "OK"
+        took = time.monotonic() - took
+        for i in range(60):
+            c.do("SET", "n", str(i))
+            assert c.do("BGSAVE") == "Background saving started"
+            time.sleep(rng.random() * 1.3 * took)
+            c.do("BGSAVE", "CANCEL")
+            assert saved(c) and said(c)["rdb_last_bgsave_status"] == "ok"
+            ends[said(c)["rdb_changes_since_last_save"] == "0"] += 1
+            if fmt == "shoal":
+                assert sum(keys for path, keys in snapshots.bases(s.dir) if snapshots.frames(path)) in (3000, 3001)
+                assert wait_for(lambda: not leftovers(s))
+        assert ends[True] > 3 and ends[False] > 3, ends
+        n = c.do("GET", "n")
+        assert c.do("SAVE") == "OK"
+    s.kill()
+    s.start_again()
+    with s.raw() as c:
+        assert wait_for(lambda: c.do("DBSIZE") == 3001) and c.do("GET", "n") == n
+
+
 def test_arguments(start_server, kind):
     s = start_server()
     with s.raw() as c:
