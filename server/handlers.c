@@ -9,6 +9,7 @@
 #include "server/client/listen.h"
 #include "server/persistence/alone.h"
 #include "server/persistence/load.h"
+#include "server/persistence/rotate.h"
 #include "server/persistence/save.h"
 #include "server/persistence/save_share.h"
 #include "server/pubsub/pubsub.h"
@@ -48,6 +49,8 @@ const struct handlers server_handlers = {
             [MESSAGE_LOAD_OVER] = load_over_arrived,
             [MESSAGE_SAVE] = save_task_arrived,
             [MESSAGE_SAVE_BACK] = save_task_home,
+            [MESSAGE_ROTATE] = rotate_task_arrived,
+            [MESSAGE_ROTATE_DONE] = rotate_task_home,
             [MESSAGE_STOP] = worker_stop_arrived,
         },
     .client_input = client_process,

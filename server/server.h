@@ -23,6 +23,7 @@ struct handlers;
 struct load;
 struct shared_counters;
 struct saver;
+struct wals;
 
 /* What the program was made of. */
 struct build {
@@ -70,6 +71,8 @@ struct server {
     struct config *config;
     struct oom_score oom_score;
     struct saver *saver; /* server/persistence/save.h */
+    struct wals *wals;   /* server/persistence/wals.h */
+    bool data_locked;    /* server/persistence/data_lock.h */
 };
 
 /* What a server is made of besides its configuration: the outside world gives it, or a simulation.

@@ -184,8 +184,7 @@ static bool salts_differ(const struct manifest *manifest) {
     return differ;
 }
 
-/* What the whole says, beyond its form. While a snapshot is made each shard has two segments that
- * are still written: that of the cut, and the one before it. */
+/* What the whole says, beyond its form. */
 static const char *check_segments(const struct manifest *manifest) {
     for (uint32_t i = 0; i < manifest->count; i++) {
         const struct manifest_segment *segment = &manifest->segments[i];
@@ -199,10 +198,6 @@ static const char *check_segments(const struct manifest *manifest) {
         if (before != NULL && before->shard == segment->shard) {
             if (segment->sequence != before->sequence + 1) {
                 return "segments missing, swapped or twice there";
-            }
-            if (i > 1 && before->bytes == 0 && before[-1].shard == segment->shard &&
-                before[-1].bytes == 0) {
-                return "three segments of a shard that are still written";
             }
         }
         if (segment->sequence == 0) {

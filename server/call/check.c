@@ -40,8 +40,9 @@ static bool must_be_saved(const struct client *client, const struct command_ref 
 }
 
 void check_configure(struct worker *worker) {
-    worker->hindered_by_disk = worker->saves_fail && worker->config->stop_writes_on_bgsave_error &&
-                               worker->config->save.count > 0;
+    bool unsaved = worker->saves_fail && worker->config->stop_writes_on_bgsave_error &&
+                   worker->config->save.count > 0;
+    worker->hindered_by_disk = unsaved || worker->refuses_writes;
 }
 
 enum refusal check_home(const struct client *client, const struct command_ref *ref,
@@ -108,7 +109,8 @@ void check_refuse(const struct client *client, const struct command_ref *ref,
         reply_error(reply, ERR_NO_AUTH);
         break;
     case REFUSE_DISK:
-        reply_error(reply, ERR_NOT_SAVED);
+        reply_error(reply,
+                    client->worker->refuses_writes ? client->worker->refuses : ERR_NOT_SAVED);
         break;
     case REFUSE_NO_MULTI:
         reply_errorf(reply, "ERR Command '%s' not allowed inside a transaction", ref->full_name);
@@ -130,17 +132,21 @@ void check_refuse(const struct client *client, const struct command_ref *ref,
 /* ---- What the owner of the keys knows ---- */
 
 const char *check_owner(const struct worker *worker, const struct command_ref *ref) {
-    if (UNLIKELY(worker->refuses != NULL) && ref->row->place == PLACE_KEY) {
-        return worker->refuses;
+    if (LIKELY(worker->refuses == NULL)) {
+        return NULL;
     }
-    return NULL;
+    bool concerned =
+        worker->refuses_writes ? ref->row->flags & CMD_WRITE : ref->row->place == PLACE_KEY;
+    return concerned ? worker->refuses : NULL;
 }
 
-void check_owner_refuses(struct worker *worker, const char *error) {
+void check_owner_refuses(struct worker *worker, const char *error, bool writes) {
+    worker->refuses_writes = writes;
     free(worker->refuses);
     worker->refuses = NULL;
     if (error != NULL) {
         size_t bytes = strlen(error) + 1;
         worker->refuses = memcpy(must_malloc(bytes), error, bytes);
     }
+    check_configure(worker);
 }

@@ -48,7 +48,7 @@ void check_refuse(const struct client *client, const struct command_ref *ref,
  * anything of it has happened; the answer holds until the owner has done something else. */
 const char *check_owner(const struct worker *worker, const struct command_ref *ref);
 /* DEBUG REFUSE: from now on this worker has something against every command on its keys, and says
- * it with this text; NULL: nothing any more. */
-void check_owner_refuses(struct worker *worker, const char *error);
+ * it with this text; NULL: nothing any more. `writes`: only against those that write. */
+void check_owner_refuses(struct worker *worker, const char *error, bool writes);
 
 #endif

@@ -13,6 +13,7 @@
 #include "base/must.h"
 #include "base/num.h"
 #include "base/text.h"
+#include "server/persistence/wal.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
 #include "shard/memory/blob.h"
@@ -42,9 +43,11 @@ struct mark {
 
 struct effects {
     struct records records[EFFECTS_KINDS];
+    struct wal *wal;              /* which records them as well, or NULL */
     struct effects_origin origin; /* of the call that runs */
     unsigned depth;               /* calls within calls */
     struct mark marks[DEPTH_MAX]; /* of those */
+    uint64_t said;                /* bytes of elements: effects_say_some */
     bool stated;                  /* the innermost said what it did */
     struct blob **kept;
     uint32_t kept_count, kept_capacity;
@@ -95,6 +98,9 @@ static struct effect *add(struct worker *worker, enum effects_kind kind,
                           uint32_t argc) {
     struct effects *effects = worker->effects;
     struct records *records = &effects->records[kind];
+    if (kind == EFFECTS_COMMANDS && effects->wal != NULL) {
+        wal_record(effects->wal, origin.txn, db, argv, argc);
+    }
     if (!records->wanted) {
         return NULL;
     }
@@ -140,6 +146,9 @@ struct collection {
 };
 
 static void collection_flush(struct collection *c) {
+    for (uint32_t i = 0; i < c->argc; i++) {
+        c->worker->effects->said += c->argv[i].len;
+    }
     if (c->elements > 0) {
         effects_add(c->worker, c->origin, c->db, c->argv, c->argc);
     }
@@ -178,6 +187,9 @@ static void collection_element(void *arg, const struct value_element *element) {
 
 static void stream_command(void *arg, const struct bytes *argv, uint32_t argc) {
     const struct collection *c = arg;
+    for (uint32_t i = 0; i < argc; i++) {
+        c->worker->effects->said += argv[i].len;
+    }
     effects_add(c->worker, c->origin, c->db, argv, argc);
 }
 
@@ -239,7 +251,7 @@ static const char *const adds[TYPE_COUNT] = {
 
 bool effects_say_some(struct worker *worker, struct effects_saying *saying, size_t bytes) {
     const struct effects *effects = worker->effects;
-    if (effects == NULL || !effects->records[EFFECTS_COMMANDS].wanted) {
+    if (effects == NULL || (!effects->records[EFFECTS_COMMANDS].wanted && effects->wal == NULL)) {
         return true;
     }
     if (saying->wants != worker->effects_wants) { /* what was said of it is not known any more */
@@ -261,11 +273,10 @@ bool effects_say_some(struct worker *worker, struct effects_saying *saying, size
         .argc = 2,
         .arena = &arena,
     };
-    const struct text *text = &effects->records[EFFECTS_COMMANDS].text;
-    size_t before = text->len;
+    uint64_t before = effects->said;
     do {
         say_step(&c, saying);
-    } while (saying->stage != SAYING_OVER && text->len - before < bytes);
+    } while (saying->stage != SAYING_OVER && effects->said - before < bytes);
     collection_flush(&c);
     arena_fini(&arena);
     return saying->stage == SAYING_OVER;
@@ -511,7 +522,7 @@ void effects_free(struct worker *worker) {
 }
 
 static bool any_wanted(const struct effects *effects) {
-    bool any = false;
+    bool any = effects->wal != NULL;
     for (unsigned kind = 0; kind < EFFECTS_KINDS; kind++) {
         any |= effects->records[kind].wanted;
     }
@@ -524,7 +535,7 @@ void effects_listen(struct worker *worker) {
     keyspace_listen(worker->shard.keyspace, wanted || worker->notifies);
 }
 
-void effects_want(struct worker *worker, enum effects_kind kind, bool wanted) {
+static struct effects *effects_of(struct worker *worker) {
     if (worker->effects == NULL) {
         worker->effects = must_calloc(1, sizeof *worker->effects);
         for (unsigned i = 0; i < EFFECTS_KINDS; i++) {
@@ -532,8 +543,20 @@ void effects_want(struct worker *worker, enum effects_kind kind, bool wanted) {
         }
     }
     worker->effects_wants++;
-    struct effects *effects = worker->effects;
-    check(effects->depth == 0);
+    check(worker->effects->depth == 0);
+    return worker->effects;
+}
+
+void effects_log(struct worker *worker, struct wal *wal) {
+    struct effects *effects = effects_of(worker);
+    effects->wal = wal;
+    if (!any_wanted(effects)) {
+        effects_free(worker);
+    }
+}
+
+void effects_want(struct worker *worker, enum effects_kind kind, bool wanted) {
+    struct effects *effects = effects_of(worker);
     records_fini(&effects->records[kind]);
     records_init(&effects->records[kind], wanted);
     if (!any_wanted(effects)) {

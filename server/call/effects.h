@@ -27,6 +27,7 @@
 
 struct blob;
 struct key_news;
+struct wal;
 
 /* ---- What commands say ---- */
 
@@ -138,6 +139,8 @@ struct effects_list {
 void effects_listen(struct worker *worker);
 void effects_want(struct worker *worker, enum effects_kind kind, bool wanted);
 /* What was gathered so far is the caller's now: effects_list_free. */
+/* The worker's log does, or (NULL) does not. */
+void effects_log(struct worker *worker, struct wal *wal);
 struct effects_list effects_take(struct worker *worker, enum effects_kind kind);
 void effects_list_free(struct effects_list *list);
 void effects_free(struct worker *worker);

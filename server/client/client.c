@@ -89,6 +89,7 @@ void client_accept(struct worker *worker, const struct rt_accepted *accepted, ui
     pqueue_node_init(&client->wait.node);
     pqueue_node_init(&client->memory_node);
     list_node_init(&client->delay_node);
+    list_node_init(&client->gate.node);
     client->created_ms = client->active_ms = rt_wall_ms(worker->rt);
     rt_socket_addresses(worker->rt, accepted->socket, client->peer, client->local);
     if (!accepted->is_unix) {
@@ -125,6 +126,7 @@ void client_close(struct client *client) {
     list_remove(&client->line_node);
     pqueue_remove(&client->worker->clients.evictable, &client->memory_node);
     list_remove(&client->delay_node);
+    gate_forget(client);
     client->input.len =
         0; /* the buffer is dropped with the client: a window may be running over it */
     rt_stream_close(&client->stream);

@@ -20,6 +20,7 @@
 #include "net/rt.h"
 #include "proto/parser.h"
 #include "server/call/order.h"
+#include "server/client/gate.h"
 #include "server/client/wait.h"
 
 struct batch;
@@ -122,7 +123,8 @@ struct client {
 
     /* Output. */
     struct outbuf out;
-    size_t out_flushed; /* its bytes at the end of the last turn that touched it */
+    size_t out_flushed;      /* its bytes at the end of the last turn that touched it */
+    struct client_gate gate; /* which of them may leave, while there is a log */
     struct outbuf held;
     struct pending *pending; /* ring, capacity a power of two */
     uint32_t pending_head, pending_count, pending_cap;

@@ -37,6 +37,7 @@ struct inner *inner_new(struct worker *worker) {
     list_node_init(&client->dirty_node);
     list_node_init(&client->line_node);
     list_node_init(&client->delay_node);
+    list_node_init(&client->gate.node);
     pqueue_node_init(&client->wait.node);
     pqueue_node_init(&client->memory_node);
     inner->row = (struct command){

@@ -13,6 +13,7 @@
 #include "server/call/batch.h"
 #include "server/client/client.h"
 #include "server/client/client_private.h"
+#include "server/client/gate.h"
 #include "server/worker/pause.h"
 #include "server/worker/worker.h"
 
@@ -242,6 +243,29 @@ void client_end_delay(struct client *client) {
     client_mark_dirty(client);
 }
 
+/* Its first n bytes. */
+static void send_some(struct client *client, size_t n) {
+    struct iovec vectors[RT_SEND_VECTORS];
+    int count = outbuf_vectors(&client->out, vectors, RT_SEND_VECTORS);
+    int used = 0;
+    for (size_t left = n; used < count && left > 0; used++) {
+        vectors[used].iov_len = vectors[used].iov_len < left ? vectors[used].iov_len : left;
+        left -= vectors[used].iov_len;
+    }
+    bool all = used < RT_SEND_VECTORS && n == client->out.bytes;
+    if (all && !(client->flags & CLIENT_CLOSE_AFTER_REPLY)) {
+        rt_stream_send_lazy(&client->stream, vectors, used);
+    } else {
+        rt_stream_send(&client->stream, vectors, used);
+    }
+}
+
+/* Those that may leave. */
+static size_t open_bytes(struct client *client) {
+    struct wal *wal = client->worker->wal;
+    return LIKELY(wal == NULL) ? client->out.bytes : gate_open_bytes(wal, client);
+}
+
 void client_flush(struct client *client) {
     client->flags &= ~(unsigned)CLIENT_DIRTY;
     list_remove(&client->dirty_node);
@@ -249,17 +273,12 @@ void client_flush(struct client *client) {
     if (client_is_closing(client)) {
         return;
     }
-    if (client->out.bytes > 0 && !rt_stream_sending(&client->stream) && !delays_output(client)) {
+    size_t n = open_bytes(client);
+    if (n > 0 && !rt_stream_sending(&client->stream) && !delays_output(client)) {
         client->delayed = false;
         client->delay = 0;
         list_remove(&client->delay_node);
-        struct iovec vectors[RT_SEND_VECTORS];
-        int n = outbuf_vectors(&client->out, vectors, RT_SEND_VECTORS);
-        if (n < RT_SEND_VECTORS && !(client->flags & CLIENT_CLOSE_AFTER_REPLY)) {
-            rt_stream_send_lazy(&client->stream, vectors, n);
-        } else {
-            rt_stream_send(&client->stream, vectors, n);
-        }
+        send_some(client, n);
         client->worker->stats.writes++;
         client->active_ms = rt_wall_ms(client->worker->rt);
     }
@@ -273,6 +292,7 @@ void client_flush(struct client *client) {
 void client_on_sent(struct rt_stream *stream, size_t n) {
     struct client *client = (struct client *)stream;
     outbuf_drain(&client->out, n);
+    gate_drained(client, n);
     client->bytes_out += n;
     client->worker->stats.net_output += n;
     if (rt_stream_waited(stream)) { /* who reads a long reply is not idle */

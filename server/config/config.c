@@ -285,10 +285,6 @@ bool config_is_sensitive(struct bytes name) {
  * each promises to keep data or to keep others out. */
 const char *config_row_refusal(const struct config_row *row, const struct config *config) {
     switch (row->offset) {
-    case offsetof(struct config, appendonly):
-        return config->appendonly
-                   ? "the append-only file is not there yet in Shoal, data would not be kept"
-                   : NULL;
     case offsetof(struct config, replicaof):
         return config->replicaof.len > 0 ? "replication is not there yet in Shoal" : NULL;
     case offsetof(struct config, cluster_enabled):

@@ -229,11 +229,11 @@ const struct config_row config_rows[] = {
     BOOL("aof-use-rdb-preamble", NULL, aof_use_rdb_preamble, "yes", 0),
     STRING("appenddirname", NULL, appenddirname, "appendonlydir", ROW_IMMUTABLE | ROW_ACTS, config_check_dirname),
     STRING("appendfilename", NULL, appendfilename, "appendonly.aof", ROW_IMMUTABLE | ROW_ACTS, config_check_filename),
-    ENUM("appendfsync", NULL, appendfsync, "everysec", 0, names_appendfsync),
+    ENUM("appendfsync", NULL, appendfsync, "everysec", ROW_ACTS, names_appendfsync),
     BOOL("appendonly", NULL, appendonly, "no", ROW_NO_LOADING | ROW_ACTS),
-    MEMORY("auto-aof-rewrite-min-size", NULL, auto_aof_rewrite_min_size, "67108864", 0, 0, INT64_MAX, NULL),
-    INT("auto-aof-rewrite-percentage", NULL, auto_aof_rewrite_percentage, "100", 0, 0, INT_MAX, NULL),
-    BOOL("no-appendfsync-on-rewrite", NULL, no_appendfsync_on_rewrite, "no", 0),
+    MEMORY("auto-aof-rewrite-min-size", NULL, auto_aof_rewrite_min_size, "67108864", ROW_ACTS, 0, INT64_MAX, NULL),
+    INT("auto-aof-rewrite-percentage", NULL, auto_aof_rewrite_percentage, "100", ROW_ACTS, 0, INT_MAX, NULL),
+    BOOL("no-appendfsync-on-rewrite", NULL, no_appendfsync_on_rewrite, "no", ROW_ACTS),
 
     /* Shutdown, long commands */
     FLAGS("shutdown-on-sigint", NULL, shutdown_on_sigint, "default", ROW_MULTI | ROW_ACTS, names_shutdown, config_check_shutdown),
@@ -288,7 +288,7 @@ const struct config_row config_rows[] = {
     /* Advanced */
     BOOL("activerehashing", NULL, activerehashing, "yes", 0),
     STRING("aof-rewrite-cpulist", "aof_rewrite_cpulist", aof_rewrite_cpulist, "", ROW_IMMUTABLE, NULL),
-    BOOL("aof-rewrite-incremental-fsync", NULL, aof_rewrite_incremental_fsync, "yes", 0),
+    BOOL("aof-rewrite-incremental-fsync", NULL, aof_rewrite_incremental_fsync, "yes", ROW_ACTS),
     STRING("bgsave-cpulist", "bgsave_cpulist", bgsave_cpulist, "", ROW_IMMUTABLE | ROW_MISSED, NULL),
     STRING("bio-cpulist", "bio_cpulist", bio_cpulist, "", ROW_IMMUTABLE | ROW_MISSED, NULL),
     SPECIAL("client-output-buffer-limit", NULL, client_output_buffer_limit, HEAP_NONE, "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", ROW_MULTI | ROW_ACTS, config_parse_output_limits, config_print_output_limits),

@@ -129,9 +129,28 @@ static enum load_step files_some(struct load_worker *self, uint64_t end) {
     return step;
 }
 
+/* The same for the log. True: there is more to do at once. */
+static bool log_some(struct worker *worker, struct load *load) {
+    struct alone *alone = &load->alone;
+    if (alone_is(alone)) {
+        uint64_t end = rt_ticks(worker->rt) + rt_ns_to_ticks(worker->rt, SLICE_US * 1000);
+        load_log_some(load, end);
+        alone_over(alone, worker);
+    }
+    if (load->log != NULL && load_log_wants(load)) {
+        alone_ask(alone, worker);
+        return alone_is(alone);
+    }
+    return false;
+}
+
 int64_t load_some(struct worker *worker) {
     struct load_worker *self = worker->load;
     int64_t now_ms = rt_wall_ms(worker->rt);
+    if (self->load->log != NULL && worker->id == 0 && !self->stops && !worker->loop.stopping) {
+        say_progress(worker, self->load);
+        return log_some(worker, self->load) ? now_ms : INT64_MAX;
+    }
     bool nothing = self->bases == NULL && self->files == NULL;
     if (nothing || self->told || self->stops || worker->loop.stopping) {
         return INT64_MAX;
@@ -163,11 +182,17 @@ int64_t load_some(struct worker *worker) {
 
 bool load_stop(struct worker *worker) {
     struct load_worker *self = worker->load;
-    if (self == NULL || self->files == NULL) {
+    if (self == NULL || (self->files == NULL && worker->id != 0)) {
         return true;
     }
     struct alone *alone = &self->load->alone;
     self->stops = true;
+    if (self->files == NULL) {
+        if (alone_is(alone)) {
+            alone_over(alone, worker);
+        }
+        return !alone->asked;
+    }
     if (load_files_hold_value(self->files)) {
         alone_ask(alone, worker);
     }
@@ -249,7 +274,7 @@ static bool keys_agree(struct load *load) {
     return true;
 }
 
-static void give_up(struct worker *worker) {
+void load_give_up(struct worker *worker) {
     log_worker(worker, LOG_WARNING, "Loading has failed: the server ends.");
     server_shutdown(worker->server, worker->rt);
 }
@@ -263,7 +288,7 @@ void load_news_arrived(struct worker *worker, struct message *message) {
     }
     if (from->error.len > 0) {
         text_append_bytes(&load->failure, text_bytes(&from->error));
-        give_up(worker);
+        load_give_up(worker);
         return;
     }
     for (uint32_t i = 0; i < load->manifest.bases_count; i++) {
@@ -278,13 +303,19 @@ void load_news_arrived(struct worker *worker, struct message *message) {
         return;
     }
     if (!keys_agree(load)) {
-        give_up(worker);
+        load_give_up(worker);
         return;
     }
     shared_set_loaded(server->shared, load->sum.keys, load->sum.expired);
-    say_loaded(worker, load);
+    if (!load->bases || load->manifest.bases_count > 0) {
+        say_loaded(worker, load);
+    }
+    load_log_begin(worker);
+}
+
+void load_complete(struct worker *worker) {
     end_all(worker);
-    if (server->ready != NULL) {
-        server->ready(server);
+    if (worker->server->ready != NULL) {
+        worker->server->ready(worker->server);
     }
 }

@@ -10,6 +10,7 @@
 #include "base/must.h"
 #include "base/words.h"
 #include "server/observe/line.h"
+#include "server/persistence/data_lock.h"
 #include "server/persistence/load_private.h"
 #include "server/server.h"
 #include "server/worker/shared.h"
@@ -92,9 +93,6 @@ static bool plan_manifest(struct server *server, struct load *load, bool *ret_th
     } else if (*ret_there) {
         wrong = strerror(-error);
     }
-    if (wrong == NULL && load->manifest.count > 0) {
-        wrong = "it names segments of a log, which this version does not read";
-    }
     if (wrong != NULL) {
         say_wrong(why, path.ptr, wrong);
         load_say_repair(why, load);
@@ -115,9 +113,12 @@ static void say_bases(struct server *server, struct load *load, struct text *sai
     load->keys = must_calloc(load->manifest.bases_count, sizeof *load->keys);
     load->left = server->workers_count;
     shared_begin_loading(server->shared, load->start_us / 1000000, bytes);
-    text_appendf(said, "Loading the snapshot of generation %llu from %.*s: %u files, %llu bytes",
-                 (unsigned long long)load->manifest.generation, (int)load->dir.len - 1,
-                 load->dir.ptr, load->manifest.bases_count, (unsigned long long)bytes);
+    if (load->manifest.bases_count > 0) {
+        text_appendf(said,
+                     "Loading the snapshot of generation %llu from %.*s: %u files, %llu bytes",
+                     (unsigned long long)load->manifest.generation, (int)load->dir.len - 1,
+                     load->dir.ptr, load->manifest.bases_count, (unsigned long long)bytes);
+    }
 }
 
 /* ---- Files of others ---- */
@@ -279,6 +280,9 @@ static struct load *load_new(const struct server *server) {
     text_init(&load->dir);
     text_init(&load->failure);
     manifest_init(&load->manifest);
+    if (server->fs->current_dir(server->fs->arg, load->absolute, sizeof load->absolute) != 0) {
+        strcpy(load->absolute, ".");
+    }
     load->start_us = rt_wall_us(server->workers[0]->rt);
     load->now_ms = load->start_us / 1000;
     load->over = must_calloc(server->workers_count, sizeof *load->over);
@@ -292,6 +296,7 @@ void load_free(struct load *load) {
         text_fini(&load->failure);
         manifest_fini(&load->manifest);
         alone_fini(&load->alone);
+        load_log_free(load);
         for (uint32_t i = 0; i < load->files_count; i++) {
             free(load->files[i]);
         }
@@ -306,11 +311,19 @@ bool load_plan(struct server *server, struct text *ret_said, struct text *why) {
     shared_set_saved_at(server->shared, rt_wall_us(server->workers[0]->rt) / 1000000);
     struct load *load = load_new(server);
     bool there;
+    if (data_lock(server, server->config->appenddirname.ptr) != 0) {
+        text_appendf(why, "Another process works in %s/%s", load->absolute,
+                     server->config->appenddirname.ptr);
+        load_free(load);
+        return false;
+    }
     bool sound = plan_manifest(server, load, &there, why);
-    if (sound && there && load->manifest.bases_count > 0) {
-        say_bases(server, load, ret_said);
-    } else if (sound && !there) {
+    if (sound && !there) {
         sound = plan_files(server, load, ret_said, why);
+    }
+    if (sound && load->left == 0 && (there || server->config->appendonly)) {
+        load->bases = true; /* there may be none, but a log */
+        say_bases(server, load, ret_said);
     }
     if (sound && load->left > 0) {
         server->load = load;

@@ -15,6 +15,8 @@
 
 struct load_bases;
 struct load_files;
+struct replay;
+struct wal_start;
 
 /* The process's. What stands first is main's until the workers run, and constant then; the rest is
  * worker 0's. */
@@ -22,7 +24,8 @@ struct load {
     struct text dir; /* that has the files, with a slash behind it; or what is imported */
     bool bases;      /* a snapshot of ours, */
     struct manifest manifest;
-    char **files; /* or files of Redis and Valkey, in this order */
+    char absolute[4096]; /* `dir` of the configuration */
+    char **files;        /* or files of Redis and Valkey, in this order */
     uint32_t files_count;
     bool aof;         /* which are an AOF */
     int64_t start_us; /* wall */
@@ -34,8 +37,10 @@ struct load {
     struct text failure;
     struct message *over; /* by worker */
     struct alone alone;
-    uint64_t requests; /* of an AOF */
-    int64_t said_ms;   /* monotonic: when the log was last told how far it is */
+    uint64_t requests;     /* of an AOF */
+    struct wal_start *log; /* load_log.c; NULL: not begun, or over */
+    struct replay *replay;
+    int64_t said_ms; /* monotonic: when the log was last told how far it is */
 };
 
 /* A worker's. Its news is worker 0's while it is under way. */
@@ -65,6 +70,20 @@ void load_fail(struct load_worker *self, const char *path, uint64_t at, const ch
 
 /* Keys have been loaded: key-load-delay wants a rest for each. True: for a while. */
 bool load_delay(struct load_worker *self, uint64_t keys);
+
+/* Worker 0: everything is there, and clients may come. */
+void load_complete(struct worker *worker);
+/* It cannot be; the reason is in load->failure. */
+void load_give_up(struct worker *worker);
+
+/* ---- load_log.c ---- */
+
+/* Worker 0, when all else is loaded: the log's turn. It ends with one of those two. */
+void load_log_begin(struct worker *worker);
+/* A slice, with all shards at hand if load_log_wants them. */
+bool load_log_wants(struct load *load);
+void load_log_some(struct load *load, uint64_t end);
+void load_log_free(struct load *load);
 
 /* ---- load_bases.c ---- */
 

@@ -2,7 +2,7 @@
 /* A row of phases; in each something is asked for, of the runtime, of the data or of the shares,
  * and the next follows when all of it is done:
  *
- *     BEGIN -> [DATA] -> SHARES -> [JOIN -> PLACE] -> SWITCH -> REMOVE -> TELL -> over
+ *     BEGIN -> [DATA] -> SHARES -> [JOIN -> PLACE] -> SWITCH -> REMOVE -> TELL -> PREPARE
  *                 \----------\---------\--------\---------\------^ failed: files of its own go
  *
  * An RDB file: the first share begins it, the others write parts, which are copied behind it then,
@@ -17,7 +17,9 @@
 #include "persist/codec/rdb_file.h"
 #include "server/call/scatter.h"
 #include "server/observe/log.h"
+#include "server/persistence/data_lock.h"
 #include "server/persistence/save_share.h"
+#include "server/persistence/wals.h"
 #include "server/worker/message.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
@@ -39,7 +41,8 @@ enum phase {
     PHASE_PLACE,
     PHASE_SWITCH,
     PHASE_REMOVE,
-    PHASE_TELL
+    PHASE_TELL,
+    PHASE_PREPARE /* the logs' next segments */
 };
 
 enum join_step { JOIN_OPEN, JOIN_OPENED, JOIN_READ, JOIN_CLOSED, JOIN_ENDS };
@@ -80,7 +83,8 @@ struct save {
     uint64_t part_at, sum;
     /* REMOVE */
     unsigned removed;
-    struct text error; /* what went wrong; empty: nothing */
+    struct wals_cut cut; /* of the logs, for a snapshot */
+    struct text error;   /* what went wrong; empty: nothing */
 };
 
 /* ---- Life ---- */
@@ -106,6 +110,7 @@ static void save_free(struct save *save) {
     free(save->paths);
     free(save->shares);
     free(save->away);
+    free(save->cut.sequences);
     free(save);
 }
 
@@ -224,7 +229,8 @@ void save_begin(struct worker *parker, enum save_purpose purpose) {
     save->manner = (struct save_manner){
         .frames = frames,
         .compress = config->rdbcompression,
-        .syncs_on_the_way = config->rdb_save_incremental_fsync,
+        .syncs_on_the_way = purpose == SAVE_REWRITE ? config->aof_rewrite_incremental_fsync
+                                                    : config->rdb_save_incremental_fsync,
         .version = frames ? RDB_VERSION_MIN : rdb_version_for(server, (uint32_t)config->databases),
     };
     set_names(save, config);
@@ -232,6 +238,13 @@ void save_begin(struct worker *parker, enum save_purpose purpose) {
     save->shares = must_calloc(save->count, sizeof *save->shares);
     save->paths = must_calloc(save->count, sizeof *save->paths);
     save->away = must_calloc(save->count, sizeof *save->away);
+    bool fit = true;
+    if (frames) {
+        wals_cut(parker, &save->cut, &fit);
+    }
+    if (!fit) {
+        text_append_text(&save->error, "The log has no segments yet to go on in");
+    }
     uint64_t keys = 0;
     for (unsigned i = 0; i < save->count; i++) {
         struct save_manner manner = save->manner;
@@ -324,6 +337,7 @@ static void begin_shares(struct save *save) {
         share->head.shards = save->count;
         share->head.generation = save->generation;
         share->head.created_ms = save->created_ms;
+        share->head.number = save->cut.first - (save->cut.first > 0);
         save->away[i] = true;
         send_task(save, &share->go);
     }
@@ -529,7 +543,7 @@ static bool apply_bases(struct data_change *change, struct manifest *manifest) {
     manifest->generation = save->generation;
     manifest->created_ms = save->created_ms;
     manifest->shards = save->count;
-    manifest->first = manifest->first == 0 ? 1 : manifest->first;
+    wals_cut_manifest(&save->cut, manifest);
     manifest->bases_count = 0;
     for (unsigned i = 0; i < save->count; i++) {
         const struct save_share *share = save->shares[i];
@@ -576,6 +590,7 @@ static void tell(struct save *save) {
         share->settles =
             is_save && (!failed || (save->purpose == SAVE_BACKGROUND && !save->cancelled));
         share->refuses = failed;
+        share->promises = save->cut.records && !failed;
         send_task(save, &share->end);
     }
 }
@@ -613,9 +628,14 @@ static void conclude(struct save *save) {
     int64_t now = rt_wall_us(home->rt) / 1000000;
     bool failed = has_failed(save);
     size_t kept = 0;
+    uint64_t bytes = 0;
     for (unsigned i = 0; i < save->count; i++) {
         kept += save->shares[i]->kept_max;
+        bytes += save->shares[i]->file.offset;
         save_share_free(save->shares[i]);
+    }
+    if (!failed && save->manner.frames) {
+        wals_saved(home->server->wals, bytes);
     }
     if (!failed) {
         record->failed = false;
@@ -648,7 +668,7 @@ static bool go_on(struct save *save) {
     }
     switch (save->phase) {
     case PHASE_BEGIN:
-        if (save->cancelled) {
+        if (has_failed(save)) {
             save->phase = PHASE_REMOVE;
         } else if (save->manner.frames) {
             save->phase = PHASE_DATA;
@@ -658,6 +678,11 @@ static bool go_on(struct save *save) {
         }
         return true;
     case PHASE_DATA:
+        if (save->change_error == 0) {
+            char path[PATH_BYTES + 256];
+            snprintf(path, sizeof path, "%s/%s", save->dir, save->dir_name);
+            save->change_error = data_lock(save->home->server, path);
+        }
         if (save->change_error != 0) {
             fail(save, save->change_error, "%s/%s cannot be used", save->dir, save->dir_name);
         }
@@ -693,6 +718,10 @@ static bool go_on(struct save *save) {
             save->phase = PHASE_REMOVE;
             return true;
         }
+        if (!save->manner.frames && save->home->config->appendonly) {
+            save->phase = PHASE_REMOVE; /* the log goes on to be the data */
+            return true;
+        }
         save->switches = true;
         ask_data(save, save->manner.frames ? apply_bases : apply_none);
         return true;
@@ -703,6 +732,15 @@ static bool go_on(struct save *save) {
         return true;
     case PHASE_TELL:
         if (save->out > 0) {
+            return false;
+        }
+        if (save->cut.records) { /* the next may come soon */
+            wals_prepare(save->home->server->wals);
+        }
+        save->phase = PHASE_PREPARE;
+        return true;
+    case PHASE_PREPARE:
+        if (wals_is_busy(save->home->server->wals)) {
             return false;
         }
         conclude(save);

@@ -10,6 +10,7 @@
 #include "base/must.h"
 #include "persist/codec/rdb.h"
 #include "server/call/check.h"
+#include "server/client/gate.h"
 #include "server/worker/handlers.h"
 #include "server/worker/worker.h"
 
@@ -210,6 +211,9 @@ static void end(struct worker *worker, struct save_share *share) {
     if (share->settles) {
         worker->saves_fail = share->refuses;
         check_configure(worker);
+    }
+    if (share->promises) {
+        gate_promise(worker->wal);
     }
     worker->save_share = NULL;
 }

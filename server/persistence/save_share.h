@@ -61,6 +61,7 @@ struct save_share {
     bool saved;   /* what was changed before the cut is not to be saved any more */
     bool settles; /* how it ended says whether writes may go on */
     bool refuses;
+    bool promises; /* the log behind the cut may */
     /* The worker's. */
     enum save_share_at at;
     bool has_go, stopped;

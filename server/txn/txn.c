@@ -83,6 +83,9 @@ static void parcels_free(const struct txn_command *command) {
 
 static void txn_free(struct txn *txn) {
     struct client *client = txn->client;
+    if (txn->home->wal != NULL) {
+        wal_let_go(txn->home->wal, &txn->stand); /* its parts are in blocks by now */
+    }
     for (uint32_t i = 0; UNLIKELY(txn->packs) && i < txn->count; i++) {
         parcels_free(&txn->commands[i]);
     }
@@ -246,13 +249,19 @@ static void schedule_home(struct txn *txn) {
     schedule_part(txn, txn->parts[txn->home->id], false);
 }
 
+/* It needs a number, which is drawn at home when all locks are granted: not in the last one's hop.
+ */
+static bool is_logged(const struct txn *txn) {
+    return txn->home->wal != NULL && (txn->flags & CMD_WRITE) != 0;
+}
+
 static void schedule_other(struct txn *txn) {
     txn->state = STATE_SCHEDULE;
     int64_t dies_ms = first_death_ms(txn);
     EACH_PART(txn, part) {
         if (part->worker != txn->home->id) {
             part->others_die_ms = dies_ms;
-            schedule_part(txn, part, true);
+            schedule_part(txn, part, !is_logged(txn));
         }
     }
 }
@@ -392,10 +401,26 @@ static bool has_task(const struct txn *txn, struct txn_part *part) {
     return part->next != NULL && part->next->phase == txn->phase;
 }
 
+/* Whether something of this phase may write. */
+static bool may_write(const struct txn *txn) {
+    bool may = runs_at_home(txn);
+    EACH_PART(txn, part) {
+        for (const struct txn_task *task = has_task(txn, part) ? part->next : NULL;
+             task != NULL && task->phase == txn->phase; task = task->next) {
+            may |= task->stage != STAGE_LEND && task->stage != STAGE_ASK;
+        }
+    }
+    return may;
+}
+
 /* Each part that has tasks in this phase runs them; in the last one they are also what it had to
- * wait for. */
+ * wait for. All locks are held: the latest moment for the transaction's number is the best, since
+ * everybody's replies wait for what has one. */
 static void start_phase(struct txn *txn) {
     txn->state = STATE_PHASE;
+    if (UNLIKELY(is_logged(txn)) && txn->stand.number == 0 && may_write(txn)) {
+        wal_draw(txn->home->wal, &txn->stand);
+    }
     EACH_PART(txn, part) {
         if (has_task(txn, part)) {
             part->release = is_last(txn);

@@ -286,8 +286,19 @@ static void unlock(struct worker *worker, struct txn_part *part) {
     }
 }
 
+/* What it has done here goes to the log, with its number: every part that was locked, so that it is
+ * known how many there are. */
+static void log_part(struct worker *worker, const struct txn_part *part) {
+    const struct txn *txn = part->txn;
+    if (UNLIKELY(worker->wal != NULL)) {
+        uint64_t number = part->locked ? txn->stand.number : 0;
+        wal_part(worker->wal, txn->effects, number, txn->parts_count);
+    }
+}
+
 /* All is done here. */
 static void release(struct worker *worker, struct txn_part *part) {
+    log_part(worker, part);
     serve_waiters(worker, part->locked ? &part->lock : NULL, part->now_ms);
     if (part->watches) {
         watch_drop(&worker->shard.watches, part->txn->client_id);
@@ -500,6 +511,7 @@ void txn_part_handle(struct worker *worker, struct txn_part *part) {
         break;
     case TXN_CANCEL:
         unread(worker, part);
+        log_part(worker, part);
         unlock(worker, part);
         answer(worker, part);
         return;

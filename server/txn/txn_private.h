@@ -25,6 +25,7 @@
 #include "server/call/call.h"
 #include "server/call/keyset.h"
 #include "server/call/parcel.h"
+#include "server/persistence/wal.h"
 #include "server/txn/blocked.h"
 #include "server/txn/txn.h"
 #include "shard/keys/keyspace.h"
@@ -163,7 +164,8 @@ struct txn {
     struct blocked *blocked;   /* of its one command, which may wait for its keys, or NULL */
     struct rt_buffer *input;
     uint64_t client_id;
-    uint64_t effects; /* its number there, or 0 (effects.h) */
+    uint64_t effects;       /* its number there, or 0 (effects.h) */
+    struct wal_stand stand; /* and in the order of the logs, once all locks are granted; or 0 */
     int64_t now_ms; /* settled when all locks are granted, in the first phase's hop at the latest */
     int64_t now_us; /* the same for TIME inside EXEC */
     bool dirty;

@@ -27,6 +27,7 @@
 #include "server/client/client.h"
 #include "server/client/client_flow.h"
 #include "server/client/describe.h"
+#include "server/client/gate.h"
 #include "server/client/inner.h"
 #include "server/client/listen.h"
 #include "server/observe/log.h"
@@ -34,6 +35,8 @@
 #include "server/persistence/load.h"
 #include "server/persistence/save.h"
 #include "server/persistence/save_share.h"
+#include "server/persistence/wal.h"
+#include "server/persistence/wals.h"
 #include "server/pubsub/notify.h"
 #include "server/pubsub/pubsub.h"
 #include "server/txn/multi.h"
@@ -219,6 +222,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     server->workers[id] = worker;
     if (id == 0) {
         server->saver = saver_new(worker);
+        server->wals = wals_new(worker);
         worker->inner = inner_new(worker);
     }
     server->threads[id] = rt;
@@ -252,11 +256,13 @@ void worker_free(struct worker *worker) {
     topics_free(worker);
     worker_trim_pools(worker, true);
     free(worker->batches.open);
-    check_owner_refuses(worker, NULL);
+    check_owner_refuses(worker, NULL, false);
+    wal_free(worker->wal);
     effects_free(worker);
     inner_free(worker->inner);
     if (worker->id == 0) {
         saver_free(worker->server->saver);
+        wals_free(worker->server->wals);
     }
     walks_fini(&worker->walks);
     outbuf_fini(&worker->discard);
@@ -294,6 +300,7 @@ static void apply_config(struct worker *worker, const struct config *config) {
 
 uint64_t worker_next_config(struct worker *worker, const struct config *config) {
     apply_config(worker, config);
+    wals_cron(worker);
     return ++worker->config_number;
 }
 
@@ -368,6 +375,7 @@ static void cron(struct worker *worker) {
                        keyspace_changes(worker->shard.keyspace));
     if (worker->id == 0) {
         inner_settle(worker->inner);
+        wals_cron(worker);
         save_cron(worker);
     }
 }
@@ -440,6 +448,11 @@ static void flush_output(struct worker *worker) {
     while ((node = list_first(&worker->clients.dirty)) != NULL) {
         client_flush(LIST_ENTRY(node, struct client, dirty_node));
     }
+}
+
+/* There is a log, and somebody waits for what is in files by now. */
+static bool is_gate_open(const struct worker *worker) {
+    return UNLIKELY(worker->wal != NULL) && !gate_may_sleep(worker->wal);
 }
 
 /* ---- The loop ---- */
@@ -540,6 +553,11 @@ static void woke(void *arg) {
 static bool may_go_on(const struct worker *worker) {
     return worker->loop.visits && !worker->loop.stopping && !worker->parked.is &&
            rt_ticks(worker->rt) < worker->loop.round_until;
+}
+
+/* Who has a log asks something of the runtime in each turn: others do not take its place. */
+static bool may_visit(const struct worker *worker) {
+    return may_go_on(worker) && (worker->wal == NULL || worker->wal->state == WAL_OFF);
 }
 
 /* Mail is there, or has been in a visit, and may be worked off at once. */
@@ -672,6 +690,9 @@ static void save_turn(struct worker *worker) {
 
 /* The turn of a worker that is parked, or has just been: replies leave, nothing else happens. */
 static bool stand_still(struct worker *worker) {
+    if (UNLIKELY(worker->wal != NULL)) {
+        gate_settle(worker->wal); /* what was sealed before is on its way to the file */
+    }
     flush_output(worker);
     worker->stats.cycles++;
     worker->loop.more = false;
@@ -711,7 +732,12 @@ bool worker_turn(struct worker *worker) {
         work_ms = load_ms < work_ms ? load_ms : work_ms;
     }
     save_turn(worker);
+    if (UNLIKELY(worker->wal != NULL)) {
+        gate_seal(worker->wal);
+        wal_cron(worker->wal);
+    }
     flush_output(worker);
+    more |= is_gate_open(worker);
     more |= evict_clients(worker);
     more |= worker_free_waste(worker);
     check_stop_signal(worker);
@@ -725,7 +751,7 @@ bool worker_turn(struct worker *worker) {
     if (worker->loop.stopping) {
         peers_stop(worker);
         worker->loop.sleep_ns = worker->loop.more ? 0 : STOP_TURN_NS;
-        return drain(worker);
+        return drain(worker) || (worker->wal != NULL && !wal_end(worker->wal));
     }
     worker->loop.sleep_ns = wait_ns(worker, work_ms, waiter_ms);
     return true;
@@ -734,7 +760,7 @@ bool worker_turn(struct worker *worker) {
 void worker_publish(struct worker *worker) {
     struct post_office *office = worker->server->office;
     uint64_t wakes = post_get_stats(office, worker->id).wakes;
-    bool left = post_publish(office, worker->id, worker->id, may_go_on(worker));
+    bool left = post_publish(office, worker->id, worker->id, may_visit(worker));
     unsigned host;
     while (post_next_visit(office, worker->id, &host)) {
         if (may_go_on(worker)) {

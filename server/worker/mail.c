@@ -4,6 +4,7 @@
 
 #include "net/rt.h"
 #include "server/call/batch.h"
+#include "server/client/gate.h"
 #include "server/worker/handlers.h"
 #include "server/worker/message.h"
 #include "server/worker/park.h"
@@ -49,6 +50,9 @@ static bool handle_all(struct worker *worker) {
     if (UNLIKELY(worker->loop.resting)) { /* what it brings may take long */
         worker->loop.resting = false;
         shared_set_resting(worker->server->shared, false);
+    }
+    if (UNLIKELY(worker->wal != NULL)) {
+        gate_heard(worker->wal);
     }
     worker_slice_enter(worker);
     for (;;) {

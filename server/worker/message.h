@@ -36,6 +36,8 @@ enum message_kind {
     MESSAGE_SAVE,          /* struct save_task: from worker 0 */
     MESSAGE_SAVE_BACK,     /* struct save_task: home again */
     MESSAGE_STOP,          /* struct message: the worker ends */
+    MESSAGE_ROTATE,        /* struct rotate_task: do what it asks (persistence/rotate.h) */
+    MESSAGE_ROTATE_DONE,   /* the same, back home */
     MESSAGE_KINDS,
 };
 

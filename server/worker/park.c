@@ -10,6 +10,8 @@
 #include "base/check.h"
 #include "base/must.h"
 #include "server/client/client.h"
+#include "server/client/gate.h"
+#include "server/persistence/wal.h"
 #include "server/txn/txn.h"
 #include "server/worker/message.h"
 #include "server/worker/worker.h"
@@ -65,6 +67,9 @@ static void go_on(struct worker *worker) {
     struct parked *parked = &worker->parked;
     check(parked->is);
     parked->is = false;
+    if (worker->wal != NULL) {
+        wal_take_cut(worker->wal);
+    }
     struct list_node *node;
     while ((node = list_pop_front(&parked->gone)) != NULL) {
         client_try_free(LIST_ENTRY(node, struct client, line_node));
@@ -112,6 +117,9 @@ static bool park_part(struct worker *worker, const void *args, void *part) {
     if (worker->id != parking->home) {
         check(!worker->parked.is);
         worker->parked.by = worker->server->workers[parking->home];
+        if (worker->wal != NULL) {
+            gate_seal(worker->wal); /* from now on it is the parker's */
+        }
         worker->parked.is = true;
         worker->parked.count++;
     }
@@ -134,6 +142,9 @@ static void parked_done(struct exec *x, const struct scatter_result *result) {
     struct view view = {.node = x->worker->node, .open = true, .shard = shard_in_view};
     parking->run(x, &view, parking->args);
     view.open = false;
+    if (x->worker->wal != NULL) {
+        wal_take_cut(x->worker->wal);
+    }
     park_tell_over(x->worker);
     if (is_keeper(x->worker)) {
         ticket_over(x->worker);

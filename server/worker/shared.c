@@ -20,9 +20,19 @@ struct worker_line {
     _Atomic uint64_t changes;
 };
 
+/* Of its log: written by the worker, read by all. */
+struct wal_line {
+    _Alignas(LINE) _Atomic uint64_t stands;
+    _Atomic uint64_t sealed;
+    _Atomic uint64_t wanted;
+    _Atomic uint64_t bytes;
+};
+
 struct shared_counters {
     unsigned workers;
     struct worker_line *lines;
+    struct wal_line *wal_lines;
+    _Atomic int wal_error;
     _Atomic int stop_signal;
     _Atomic int64_t saved_at;
     _Atomic unsigned resting;
@@ -31,18 +41,25 @@ struct shared_counters {
     _Atomic uint64_t loading_bytes;
     _Atomic uint64_t loaded_keys, loaded_expired;
     _Alignas(LINE) _Atomic uint64_t number;
+    _Alignas(LINE) _Atomic uint64_t wal_count;
 };
 
 struct shared_counters *shared_new(unsigned workers) {
     struct shared_counters *shared = must_aligned(LINE, sizeof *shared);
     shared->workers = workers;
     shared->lines = must_aligned(LINE, workers * sizeof *shared->lines);
+    shared->wal_lines = must_aligned(LINE, workers * sizeof *shared->wal_lines);
+    for (unsigned i = 0; i < workers; i++) {
+        shared_wal_stand(shared, i, UINT64_MAX);
+        shared_wal_want(shared, i, UINT64_MAX);
+    }
     return shared;
 }
 
 void shared_free(struct shared_counters *shared) {
     if (shared != NULL) {
         free(shared->lines);
+        free(shared->wal_lines);
         free(shared);
     }
 }
@@ -96,6 +113,69 @@ unsigned shared_largest_client_worker(const struct shared_counters *shared) {
 
 uint64_t shared_next_number(struct shared_counters *shared) {
     return atomic_fetch_add_explicit(&shared->number, 1, memory_order_seq_cst) + 1;
+}
+
+uint64_t shared_wal_count(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->wal_count, memory_order_seq_cst);
+}
+
+uint64_t shared_wal_draw(struct shared_counters *shared) {
+    return atomic_fetch_add_explicit(&shared->wal_count, 1, memory_order_seq_cst) + 1;
+}
+
+void shared_wal_begin(struct shared_counters *shared, uint64_t count) {
+    atomic_store_explicit(&shared->wal_count, count, memory_order_seq_cst);
+}
+
+void shared_wal_stand(struct shared_counters *shared, unsigned worker, uint64_t number) {
+    atomic_store_explicit(&shared->wal_lines[worker].stands, number, memory_order_seq_cst);
+}
+
+uint64_t shared_wal_stands(const struct shared_counters *shared, unsigned worker) {
+    return atomic_load_explicit(&shared->wal_lines[worker].stands, memory_order_seq_cst);
+}
+
+/* The counter first, then all words twice: a transaction may be handed over from a worker that was
+ * not read yet to one that was (docs/durability.md). */
+uint64_t shared_wal_safe(const struct shared_counters *shared) {
+    uint64_t safe = shared_wal_count(shared);
+    for (unsigned i = 0; i < 2 * shared->workers; i++) {
+        uint64_t stands = shared_wal_stands(shared, i % shared->workers);
+        safe = stands - 1 < safe ? stands - 1 : safe;
+    }
+    return safe;
+}
+
+void shared_wal_seal(struct shared_counters *shared, unsigned worker, uint64_t number) {
+    atomic_store_explicit(&shared->wal_lines[worker].sealed, number, memory_order_release);
+}
+
+uint64_t shared_wal_sealed(const struct shared_counters *shared, unsigned worker) {
+    return atomic_load_explicit(&shared->wal_lines[worker].sealed, memory_order_acquire);
+}
+
+void shared_wal_want(struct shared_counters *shared, unsigned worker, uint64_t number) {
+    atomic_store_explicit(&shared->wal_lines[worker].wanted, number, memory_order_seq_cst);
+}
+
+uint64_t shared_wal_wanted(const struct shared_counters *shared, unsigned worker) {
+    return atomic_load_explicit(&shared->wal_lines[worker].wanted, memory_order_seq_cst);
+}
+
+void shared_wal_set_bytes(struct shared_counters *shared, unsigned worker, uint64_t bytes) {
+    atomic_store_explicit(&shared->wal_lines[worker].bytes, bytes, memory_order_relaxed);
+}
+
+uint64_t shared_wal_bytes(const struct shared_counters *shared, unsigned worker) {
+    return atomic_load_explicit(&shared->wal_lines[worker].bytes, memory_order_relaxed);
+}
+
+void shared_wal_fail(struct shared_counters *shared, int error) {
+    atomic_store_explicit(&shared->wal_error, error, memory_order_release);
+}
+
+int shared_wal_error(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->wal_error, memory_order_acquire);
 }
 
 void shared_set_resting(struct shared_counters *shared, bool resting) {

@@ -34,6 +34,32 @@ unsigned shared_largest_client_worker(const struct shared_counters *shared);
  */
 uint64_t shared_next_number(struct shared_counters *shared);
 
+/* The one order of the logs of all shards (docs/durability.md): how many numbers were drawn, and
+ * the next. */
+uint64_t shared_wal_count(const struct shared_counters *shared);
+uint64_t shared_wal_draw(struct shared_counters *shared);
+/* At the start: those that were drawn in earlier lives. */
+void shared_wal_begin(struct shared_counters *shared, uint64_t count);
+/* The smallest number on which a worker stands; UINT64_MAX: it stands on nothing, as at first. Said
+ * before what is drawn after it. */
+void shared_wal_stand(struct shared_counters *shared, unsigned worker, uint64_t number);
+uint64_t shared_wal_stands(const struct shared_counters *shared, unsigned worker);
+/* All numbers up to this one are safe. */
+uint64_t shared_wal_safe(const struct shared_counters *shared);
+/* The largest number that a worker's messages may tell of, said before they are published. */
+void shared_wal_seal(struct shared_counters *shared, unsigned worker, uint64_t number);
+uint64_t shared_wal_sealed(const struct shared_counters *shared, unsigned worker);
+/* The smallest number for which a worker's clients wait; UINT64_MAX: for none. Said before it looks
+ * for the last time whether that is safe: who makes it so sees it, and wakes the worker. */
+void shared_wal_want(struct shared_counters *shared, unsigned worker, uint64_t number);
+uint64_t shared_wal_wanted(const struct shared_counters *shared, unsigned worker);
+/* How large a worker's segment is: an estimate. */
+void shared_wal_set_bytes(struct shared_counters *shared, unsigned worker, uint64_t bytes);
+uint64_t shared_wal_bytes(const struct shared_counters *shared, unsigned worker);
+/* A log could not be written: errno; 0: all can be. */
+void shared_wal_fail(struct shared_counters *shared, int error);
+int shared_wal_error(const struct shared_counters *shared);
+
 /* A worker that ends has (true) or no longer has nothing more to work off: others wait for what it
  * has. Each says so when that changes; none rests at first. */
 void shared_set_resting(struct shared_counters *shared, bool resting);

@@ -114,10 +114,12 @@ static void take_save(const struct worker *worker, struct totals *to) {
     }
 }
 
-static struct totals_saves take_saves(const struct saver *saver) {
+static struct totals_saves take_saves(const struct server *server) {
+    const struct saver *saver = server->saver;
     return (struct totals_saves){
         .saving = saver->save != NULL && saver->purpose == SAVE_BACKGROUND,
         .rewriting = saver->save != NULL && saver->purpose == SAVE_REWRITE,
+        .log = wals_state(server),
         .rewrite_scheduled = saver->rewrite_scheduled,
         .saves = saver->saves,
         .rewrites = saver->rewrites,
@@ -169,7 +171,7 @@ bool totals_take(struct worker *worker, const void *args, void *result) {
     int64_t now_ms = rt_wall_ms(worker->rt);
     take_numbers(worker, now_ms, &part->totals);
     if (worker->id == 0) {
-        part->saves = take_saves(worker->server->saver);
+        part->saves = take_saves(worker->server);
     }
     if (request->databases) {
         take_databases(worker, now_ms, part);

@@ -9,6 +9,7 @@
 #include "server/call/scatter.h"
 #include "server/observe/tally.h"
 #include "server/persistence/save.h"
+#include "server/persistence/wals.h"
 #include "server/worker/pause.h"
 #include "shard/keys/keyspace.h"
 #include "shard/mailbox.h"
@@ -64,6 +65,7 @@ struct totals_saves {
     bool saving, rewriting, rewrite_scheduled;
     struct save_record saves, rewrites;
     uint64_t last_keys_total; /* of the latest, also when it is over */
+    struct wals_state log;
 };
 
 /* What is gathered besides. */

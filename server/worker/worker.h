@@ -34,6 +34,7 @@ struct effects;
 struct inner;
 struct load_worker;
 struct save_share;
+struct wal;
 
 /* A part of a turn works for so long. */
 struct slice {
@@ -70,6 +71,7 @@ struct worker {
     struct spare spare;
     struct load_worker *load;  /* persistence/load.h: it loads its share; NULL: nothing to load */
     struct effects *effects;   /* effects.h: NULL while nobody wants to know what writes do */
+    struct wal *wal;           /* persistence/wal.h: NULL: there has been no log yet */
     bool keys_ready;           /* there may be something for who waits for keys (waiters.h) */
     struct inner *inner;       /* worker 0: inner.h */
     struct acceptor *acceptor; /* worker 0: listeners and placement (listen.h) */
@@ -82,8 +84,9 @@ struct worker {
     bool saves_fail;               /* the last one did */
     bool hindered_by_disk;         /* so writes wait for one that does not (check.h) */
 
-    char *refuses;      /* DEBUG REFUSE: its error for every command on its keys; NULL: none */
-    bool active_expire; /* DEBUG SET-ACTIVE-EXPIRE */
+    char *refuses;       /* an error for commands on its keys: DEBUG REFUSE; NULL: none */
+    bool refuses_writes; /* only for those that write: the log cannot be written */
+    bool active_expire;  /* DEBUG SET-ACTIVE-EXPIRE */
 
     uint64_t effects_wants; /* how often it was said who wants effects */
 };

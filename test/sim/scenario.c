@@ -234,7 +234,7 @@ static void refuse(void *arg, uint64_t token) {
         unsigned one = (unsigned)draw(scenario, 0, 4 * server->workers_count);
         for (unsigned j = 0; j < server->workers_count; j++) {
             bool says_no = j == one && !scenario->calm;
-            check_owner_refuses(server->workers[j], says_no ? USERS_REFUSED : NULL);
+            check_owner_refuses(server->workers[j], says_no ? USERS_REFUSED : NULL, false);
         }
     }
     if (!scenario->calm) {

@@ -25,7 +25,7 @@ static void teardown(void) {
     }
     free(env->worker.tally.commands);
     rt_free(env->worker.rt);
-    check_owner_refuses(&env->worker, NULL);
+    check_owner_refuses(&env->worker, NULL, false);
     call_free(env);
 }
 
@@ -138,17 +138,17 @@ Test(call, errors_are_counted_with_the_call_that_had_them) {
 }
 
 Test(call, what_the_owner_refuses_does_not_run) {
-    check_owner_refuses(&env->worker, "OOM no");
+    check_owner_refuses(&env->worker, "OOM no", false);
     run("set a x");
     cr_expect_eq(stats_of("set")->rejected, 1);
     cr_expect_str_eq(env->worker.tally.errors[0].code, "OOM");
-    check_owner_refuses(&env->worker, NULL);
+    check_owner_refuses(&env->worker, NULL, false);
     cr_expect_eq(run("get a"), strlen("$-1\r\n"));
     call_settle(&caller);
     cr_expect_eq(stats_of("set")->calls, 0);
     cr_expect_eq(stats_of("get")->rejected, 0);
 
-    check_owner_refuses(&env->worker, "OOM no");
+    check_owner_refuses(&env->worker, "OOM no", false);
     caller.asked = true; /* before anything of a transaction ran */
     run("set a x");
     call_settle(&caller);

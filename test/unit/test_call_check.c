@@ -87,10 +87,10 @@ Test(call_check, what_writes_waits_for_a_save_that_works) {
 
 Test(call_check, the_owner_has_something_against_commands_on_its_keys_alone) {
     cr_expect_eq(check_owner(&env->worker, ref_of("set")), NULL);
-    check_owner_refuses(&env->worker, "OOM no");
+    check_owner_refuses(&env->worker, "OOM no", false);
     cr_expect_str_eq(check_owner(&env->worker, ref_of("set")), "OOM no");
     cr_expect_eq(check_owner(&env->worker, ref_of("debug")), NULL);
     cr_expect_eq(check_owner(&env->worker, ref_of("ping")), NULL);
-    check_owner_refuses(&env->worker, NULL);
+    check_owner_refuses(&env->worker, NULL, false);
     cr_expect_eq(check_owner(&env->worker, ref_of("set")), NULL);
 }

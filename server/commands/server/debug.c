@@ -354,7 +354,7 @@ struct refuse_args {
 static bool refuse_part(struct worker *worker, const void *args, void *result) {
     const struct refuse_args *a = args;
     if (a->worker < 0 || (unsigned)a->worker == worker_id(worker)) {
-        check_owner_refuses(worker, a->error[0] != 0 ? a->error : NULL);
+        check_owner_refuses(worker, a->error[0] != 0 ? a->error : NULL, false);
     }
     return true;
 }

@@ -301,6 +301,30 @@ static const char *status(const struct save_record *record) {
     return record->failed ? "err" : "ok";
 }
 
+/* Valkey's, and how far what is safe is behind what was done: numbers of the one order, and the
+ * shard that all wait for. */
+static void lines_log(struct info *info, const struct server *server,
+                      const struct wals_state *state) {
+    line_u64(info, "aof_current_size", state->bytes);
+    line_u64(info, "aof_base_size", state->base_bytes);
+    ZERO(info, "aof_pending_rewrite", "aof_buffer_length", "aof_pending_bio_fsync",
+         "aof_delayed_fsync");
+    unsigned shard = 0;
+    uint64_t least = UINT64_MAX;
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        uint64_t stands = shared_wal_stands(server->shared, i);
+        shard = stands < least ? i : shard;
+        least = stands < least ? stands : least;
+    }
+    line_u64(info, "log_last_number", shared_wal_count(server->shared));
+    line_u64(info, "log_safe_number", shared_wal_safe(server->shared));
+    if (least == UINT64_MAX) {
+        line_text(info, "log_waits_for_shard", "none");
+    } else {
+        line_u64(info, "log_waits_for_shard", shard);
+    }
+}
+
 /* No process is forked: what Valkey counts as copied by one is the memory that a save keeps. */
 void info_persistence(struct info *info) {
     const struct server *server = worker_server(info->worker);
@@ -328,18 +352,21 @@ void info_persistence(struct info *info) {
     line_u64(info, "rdb_last_cow_size", saves->saves.kept);
     line_u64(info, "rdb_last_load_keys_expired", shared_loaded_expired(server->shared));
     line_u64(info, "rdb_last_load_keys_loaded", shared_loaded_keys(server->shared));
-    ZERO(info, "aof_enabled");
-    line_u64(info, "aof_rewrite_in_progress", saves->rewriting);
+    line_u64(info, "aof_enabled", saves->log.on);
+    line_u64(info, "aof_rewrite_in_progress", saves->rewriting || saves->log.begins);
     line_u64(info, "aof_rewrite_scheduled", saves->rewrite_scheduled);
     line_took(info, "aof_last_rewrite_time_sec", &saves->rewrites);
     line_seconds_since(info, "aof_current_rewrite_time_sec", saves->rewrites.began_at);
     line_text(info, "aof_last_bgrewrite_status", status(&saves->rewrites));
     line_u64(info, "aof_rewrites", saves->rewrites.count);
     line_u64(info, "aof_rewrites_consecutive_failures", saves->rewrites.failures_in_a_row);
-    line_text(info, "aof_last_write_status", "ok");
+    line_text(info, "aof_last_write_status", shared_wal_error(server->shared) ? "err" : "ok");
     line_u64(info, "aof_last_cow_size", saves->rewrites.kept);
     ZERO(info, "module_fork_in_progress", "module_fork_last_cow_size",
          "slot_migration_fork_in_progress");
+    if (saves->log.on) {
+        lines_log(info, server, &saves->log);
+    }
     if (shared_loading(server->shared)) {
         lines_loading(info, server);
     }

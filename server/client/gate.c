@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* gate: see the header. Why so: a client has one mark at a time, so the list of those that wait is
+ * in the order of marks by itself, and nobody is looked at before it may go.
+ */
+#include "server/client/gate.h"
+
+#include "base/check.h"
+#include "server/call/check.h"
+#include "server/client/client.h"
+#include "server/client/client_private.h"
+#include "server/persistence/wal.h"
+#include "server/worker/shared.h"
+#include "server/worker/worker.h"
+
+void gate_heard(struct wal *wal) {
+    const struct server *server = wal->worker->server;
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        uint64_t sealed = shared_wal_sealed(server->shared, i);
+        wal->mark = sealed > wal->mark ? sealed : wal->mark;
+    }
+}
+
+size_t gate_open_bytes(struct wal *wal, struct client *client) {
+    if (wal->state != WAL_ON || wal->mark <= wal->safe) {
+        gate_forget(client);
+        return client->out.bytes;
+    }
+    struct client_gate *gate = &client->gate;
+    if (!gate->waits && client->out.bytes > gate->open) {
+        gate->waits = true;
+        gate->mark = wal->mark;
+        gate->until = client->out.bytes;
+        list_push_back(&wal->waiting, &gate->node);
+    }
+    return gate->open;
+}
+
+void gate_drained(struct client *client, size_t bytes) {
+    struct client_gate *gate = &client->gate;
+    gate->open -= bytes < gate->open ? bytes : gate->open;
+    gate->until -= bytes < gate->until ? bytes : gate->until;
+}
+
+void gate_forget(struct client *client) {
+    list_remove(&client->gate.node);
+    client->gate.waits = false;
+    client->gate.open = 0;
+}
+
+static struct client *first_waiting(const struct wal *wal) {
+    struct list_node *node = list_first(&wal->waiting);
+    return node != NULL ? LIST_ENTRY(node, struct client, gate.node) : NULL;
+}
+
+/* Those that need not wait any more. */
+static void let_go(struct wal *wal) {
+    struct client *client;
+    while ((client = first_waiting(wal)) != NULL && client->gate.mark <= wal->safe) {
+        list_remove(&client->gate.node);
+        client->gate.waits = false;
+        client->gate.open = client->gate.until;
+        client_mark_dirty(client);
+    }
+}
+
+void gate_settle(struct wal *wal) {
+    struct worker *worker = wal->worker;
+    struct shared_counters *shared = worker->server->shared;
+    if (LIKELY(wal->state != WAL_ON)) {
+        return;
+    }
+    if (wal->mark > wal->safe) {
+        wal->safe = shared_wal_safe(shared);
+        let_go(wal);
+    }
+    const struct client *first = first_waiting(wal);
+    uint64_t wants = first != NULL ? first->gate.mark : UINT64_MAX;
+    if (wants != shared_wal_wanted(shared, worker->id)) {
+        shared_wal_want(shared, worker->id, wants);
+    }
+}
+
+bool gate_may_sleep(struct wal *wal) {
+    gate_settle(wal); /* those of this turn have said now what they wait for */
+    if (first_waiting(wal) == NULL) {
+        return true;
+    }
+    wal->safe = shared_wal_safe(wal->worker->server->shared);
+    return first_waiting(wal)->gate.mark > wal->safe;
+}
+
+/* Who has been told nothing yet of something that may have written. */
+static bool is_unanswered(const struct client *client) {
+    return client->out.bytes > client->gate.open || client->pending_count > 0 ||
+           client->txn != NULL;
+}
+
+static void gate_break(struct wal *wal) {
+    struct worker *worker = wal->worker;
+    LIST_EACH_SAFE(&worker->clients.all, node) {
+        struct client *client = LIST_ENTRY(node, struct client, node);
+        bool unanswered = is_unanswered(client);
+        gate_forget(client);
+        if (unanswered) {
+            client_close(client);
+        }
+    }
+    check(list_empty(&wal->waiting));
+    shared_wal_want(worker->server->shared, worker->id, UINT64_MAX);
+}
+
+void gate_seal(struct wal *wal) {
+    bool breaks = wal->state != WAL_BROKEN && wal_look_for_failure(wal);
+    if (UNLIKELY(breaks || wal->broke)) {
+        wal->broke = false;
+        check_owner_refuses(wal->worker, wal_refusal(wal).ptr, true);
+        gate_break(wal);
+    }
+    if (wal->state != WAL_BROKEN) {
+        wal_seal(wal);
+        gate_settle(wal);
+    }
+}
+
+void gate_promise(struct wal *wal) {
+    wal_promise(wal);
+    if (wal->worker->refuses_writes) {
+        check_owner_refuses(wal->worker, NULL, false);
+    }
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The log at the start, behind the snapshot that it goes on from: what its segments hold is done
+ * again (recover.h), and if there is to be a log, it begins (wal_start.h). No client is let in
+ * before, so none sees what the recovery rule does not take, or writes what nobody logs.
+ */
+#include "base/must.h"
+#include "server/call/command_table.h"
+#include "server/observe/log.h"
+#include "server/persistence/load_private.h"
+#include "server/persistence/replay.h"
+#include "server/persistence/save.h"
+#include "server/persistence/wal_start.h"
+#include "server/server.h"
+#include "server/worker/shared.h"
+#include "server/worker/worker.h"
+
+#include <string.h>
+
+/* What a transaction has done to whole databases stands in all its parts. */
+static bool is_of_all(const struct worker *worker, struct bytes name) {
+    const struct command_ref *ref = command_table_find(worker->server->commands, name);
+    return ref != NULL && ref->row->place != PLACE_KEY;
+}
+
+static bool run(void *arg, uint32_t db, struct bytes *argv, uint32_t argc, int64_t now_ms,
+                bool again, struct text *why) {
+    struct worker *worker = arg;
+    const struct load *load = worker->server->load;
+    if (again && is_of_all(worker, argv[0])) {
+        return true;
+    }
+    if (db >= (uint32_t)worker->config->databases) {
+        text_appendf(why, "a record of database %u, which there is not", db);
+        return false;
+    }
+    return replay_run(load->replay, db, argv, argc, now_ms, why) == REPLAY_DONE;
+}
+
+static void progress(void *arg, uint64_t bytes) {
+    struct worker *worker = arg;
+    shared_add_loaded_bytes(worker->server->shared, worker->id, bytes);
+}
+
+static void done(void *arg, const char *failure, const char *report) {
+    struct worker *worker = arg;
+    struct load *load = worker->server->load;
+    if (failure != NULL) {
+        text_append_text(&load->failure, failure);
+        load_give_up(worker);
+        return;
+    }
+    if (report[0] != 0) {
+        log_worker(worker, LOG_NOTICE, "%s", report);
+    }
+    load_complete(worker);
+}
+
+void load_log_begin(struct worker *worker) {
+    struct server *server = worker->server;
+    struct load *load = server->load;
+    bool logs = server->config->appendonly;
+    if (!logs && load->manifest.count == 0) {
+        load_complete(worker);
+        return;
+    }
+    load->replay = replay_new(worker);
+    struct wal_start_options options = {
+        .worker = worker,
+        .data = &saver_of(server)->data,
+        .manifest = &load->manifest,
+        .dir = load->absolute,
+        .dir_name = server->config->appenddirname.ptr,
+        .logs = logs,
+        .imported = !load->bases && load->sum.keys + load->requests > 0,
+        .run = run,
+        .progress = progress,
+        .done = done,
+        .arg = worker,
+    };
+    load->log = wal_start_begin(&options);
+}
+
+bool load_log_wants(struct load *load) {
+    return wal_start_step(load->log);
+}
+
+void load_log_some(struct load *load, uint64_t end) {
+    wal_start_some(load->log, end);
+}
+
+void load_log_free(struct load *load) {
+    if (load->log != NULL) {
+        wal_start_free(load->log);
+    }
+    replay_free(load->replay);
+}

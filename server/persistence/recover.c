@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* recover: see the header. Why so: what counts is known only when all files have been read to their
+ * ends, so they are read twice; of the first reading only the places of runs are kept. The second
+ * follows the numbers, and as those nearly grow along each file, a window of each is enough.
+ *
+ *     open, size, read .. scan, for each segment -> the rule -> sort -> read, run .. -> done
+ */
+#include "server/persistence/recover.h"
+
+#include "base/check.h"
+#include "base/must.h"
+#include "base/num.h"
+#include "net/rt_file.h"
+#include "persist/log/log_index.h"
+#include "persist/log/log_scan.h"
+#include "proto/parser.h"
+#include "server/worker/worker.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WINDOW_BYTES ((size_t)4 * 1024 * 1024)
+#define PATH_BYTES   512
+
+/* One segment's file. */
+struct segment_reader {
+    char path[PATH_BYTES];
+    rt_file file; /* -1: not open */
+    uint64_t size, end;
+    struct log_segment segment;
+    struct text window; /* of the file from window_at on */
+    uint64_t window_at;
+};
+
+struct recover_private {
+    struct rt_file_op op; /* first */
+    struct recover *recover;
+    struct segment_reader *readers;
+    uint32_t at; /* the segment that is read */
+    struct log_scan scan;
+    struct log_recover rule;
+    struct log_recover_file *files;
+    struct log_index index;
+    size_t place;     /* of the index: what is next */
+    bool running;     /* the second reading has begun, */
+    bool reads;       /* and waits for a file */
+    struct text room; /* of an unpacked payload */
+    struct arena arena;
+    struct parser parser;
+};
+
+static struct rt *rt_of(const struct recover *recover) {
+    return recover->options.worker->rt;
+}
+
+static struct recover *of_op(struct rt_file_op *op) {
+    return ((struct recover_private *)op)->recover;
+}
+
+static struct segment_reader *reader_of(const struct recover *recover) {
+    return &recover->private->readers[recover->private->at];
+}
+
+/* ---- The end ---- */
+
+static void close_next(struct recover *recover);
+
+static void closed(struct rt_file_op *op, int64_t result) {
+    (void)result;
+    struct recover *recover = of_op(op);
+    reader_of(recover)->file = -1;
+    close_next(recover);
+}
+
+static void close_next(struct recover *recover) {
+    struct recover_private *p = recover->private;
+    for (p->at = 0; p->at < recover->options.manifest->count; p->at++) {
+        if (p->readers[p->at].file >= 0) {
+            p->op.done = closed;
+            rt_file_close(rt_of(recover), &p->op, p->readers[p->at].file);
+            return;
+        }
+    }
+    recover->options.done(recover->options.arg, recover);
+}
+
+/* The start is refused. */
+static void refuse(struct recover *recover, uint32_t file, uint64_t offset, const char *what) {
+    text_appendf(&recover->why,
+                 "%s, byte %" PRIu64 ": %s ('shoal-check verify %s' shows more, "
+                 "'shoal-check repair %s' cuts the data to what is sound)",
+                 recover->private->readers[file].path, offset, what, recover->options.directory,
+                 recover->options.directory);
+    close_next(recover);
+}
+
+static void refuse_system(struct recover *recover, const char *what, int64_t result) {
+    text_appendf(&recover->why, "%s cannot be %s: %s", reader_of(recover)->path, what,
+                 strerror((int)-result));
+    close_next(recover);
+}
+
+/* ---- Reading ---- */
+
+/* Appends to the window, as far as the file goes. `done` gets how many bytes came. */
+static void read_more(struct recover *recover, struct segment_reader *reader, size_t bytes,
+                      void (*done)(struct rt_file_op *op, int64_t result)) {
+    struct recover_private *p = recover->private;
+    uint64_t at = reader->window_at + reader->window.len;
+    uint64_t left = reader->size > at ? reader->size - at : 0;
+    size_t n = bytes < left ? bytes : (size_t)left;
+    text_reserve(&reader->window, n);
+    p->op.done = done;
+    rt_file_read(rt_of(recover), &p->op, reader->file, reader->window.ptr + reader->window.len, n,
+                 at);
+}
+
+static bool took(struct recover *recover, struct segment_reader *reader, int64_t result) {
+    if (result < 0) {
+        refuse_system(recover, "read", result);
+        return false;
+    }
+    reader->window.len += (size_t)result;
+    recover->options.progress(recover->options.arg, (uint64_t)result);
+    return true;
+}
+
+/* What lies before `at` is not needed any more. */
+static void slide(struct segment_reader *reader, uint64_t at) {
+    size_t n = (size_t)(at - reader->window_at);
+    memmove(reader->window.ptr, reader->window.ptr + n, reader->window.len - n);
+    reader->window.len -= n;
+    reader->window_at = at;
+}
+
+static void empty(struct segment_reader *reader, uint64_t at) {
+    text_clear(&reader->window);
+    reader->window_at = at;
+}
+
+/* ---- What counts ---- */
+
+static void open_next(struct recover *recover);
+
+static void report(struct recover *recover, const struct segment_reader *reader,
+                   const struct log_scan *scan) {
+    if (scan->lost_bytes > 0) {
+        text_appendf(&recover->report,
+                     "%s ends in the middle of a write at byte %" PRIu64 ": %" PRIu64
+                     " bytes behind it are left out. ",
+                     reader->path, scan->end, scan->lost_bytes);
+    }
+}
+
+static void judge(struct recover *recover) {
+    struct recover_private *p = recover->private;
+    if (!log_recover_end(&p->rule)) {
+        char what[160];
+        snprintf(what, sizeof what, "%s (number %" PRIu64 ")", p->rule.error, p->rule.wrong);
+        refuse(recover, p->rule.wrong_file, p->readers[p->rule.wrong_file].end, what);
+        return;
+    }
+    recover->last = p->rule.last;
+    if (p->rule.dropped_records > 0 || p->rule.dropped_transactions > 0) {
+        text_appendf(&recover->report,
+                     "Not complete on all shards, so left out: %" PRIu64 " transactions, %" PRIu64
+                     " records, %" PRIu64 " bytes. ",
+                     p->rule.dropped_transactions, p->rule.dropped_records, p->rule.dropped_bytes);
+    }
+    log_index_sort(&p->index, recover->last);
+    for (uint32_t i = 0; i < recover->options.manifest->count; i++) {
+        empty(&p->readers[i], 0);
+    }
+    p->running = true;
+}
+
+/* A whole block of the segment at hand. */
+static void take_block(struct recover *recover, const struct log_block *block) {
+    struct recover_private *p = recover->private;
+    log_recover_add(&p->rule, p->at, block);
+    log_index_add(&p->index, p->at, p->files[p->at].until, block);
+    recover->next_records[p->at] = block->first_record + block->records;
+}
+
+static void scan_some(struct recover *recover);
+
+static void scan_read(struct rt_file_op *op, int64_t result) {
+    struct recover *recover = of_op(op);
+    if (took(recover, reader_of(recover), result)) {
+        struct segment_reader *reader = reader_of(recover);
+        if (result == 0) {
+            reader->size = reader->window_at + reader->window.len;
+        }
+        scan_some(recover);
+    }
+}
+
+static void scan_ended(struct recover *recover) {
+    struct recover_private *p = recover->private;
+    struct segment_reader *reader = reader_of(recover);
+    const struct manifest_segment *named = &recover->options.manifest->segments[p->at];
+    const struct log_scan *scan = &p->scan;
+    if (scan->verdict == LOG_SCAN_CORRUPT ||
+        (scan->verdict == LOG_SCAN_TORN && (named->bytes != 0 || !scan->begun))) {
+        refuse(recover, p->at, scan->end, scan->error ? scan->error : "the file ends too early");
+        return;
+    }
+    const char *error =
+        manifest_check(recover->options.manifest, p->at, &scan->segment, reader->size);
+    if (error != NULL) {
+        refuse(recover, p->at, 0, error);
+        return;
+    }
+    report(recover, reader, scan);
+    reader->segment = scan->segment;
+    reader->end = scan->end;
+    recover->ends[p->at] = scan->end;
+    if (recover->next_records[p->at] == 0) {
+        recover->next_records[p->at] = scan->segment.first_record;
+    }
+    p->at++;
+    open_next(recover);
+}
+
+static void scan_some(struct recover *recover) {
+    struct recover_private *p = recover->private;
+    struct segment_reader *reader = reader_of(recover);
+    for (;;) {
+        size_t skip = (size_t)(p->scan.at - reader->window_at);
+        struct bytes input = bytes_make(reader->window.ptr + skip, reader->window.len - skip);
+        bool last = reader->window_at + reader->window.len >= reader->size;
+        struct log_block block;
+        switch (log_scan_next(&p->scan, input, last, &block)) {
+        case LOG_SCAN_BLOCK:
+            take_block(recover, &block);
+            break;
+        case LOG_SCAN_MORE:
+            check(!last);
+            slide(reader, p->scan.at);
+            read_more(recover, reader,
+                      reader->window.len > WINDOW_BYTES ? reader->window.len : WINDOW_BYTES,
+                      scan_read);
+            return;
+        case LOG_SCAN_END:
+            scan_ended(recover);
+            return;
+        }
+    }
+}
+
+static void sized(struct rt_file_op *op, int64_t result) {
+    struct recover *recover = of_op(op);
+    struct recover_private *p = recover->private;
+    struct segment_reader *reader = reader_of(recover);
+    const struct manifest_segment *named = &recover->options.manifest->segments[p->at];
+    if (result < 0) {
+        refuse_system(recover, "looked at", result);
+        return;
+    }
+    if ((uint64_t)result < named->bytes) {
+        refuse(recover, p->at, (uint64_t)result, "the file is shorter than it was");
+        return;
+    }
+    reader->size = named->bytes > 0 ? named->bytes : (uint64_t)result;
+    log_scan_init(&p->scan);
+    scan_some(recover);
+}
+
+static void opened(struct rt_file_op *op, int64_t result) {
+    struct recover *recover = of_op(op);
+    struct recover_private *p = recover->private;
+    if (result < 0) {
+        refuse_system(recover, "opened", result);
+        return;
+    }
+    reader_of(recover)->file = (rt_file)result;
+    p->op.done = sized;
+    rt_file_size(rt_of(recover), &p->op, reader_of(recover)->file);
+}
+
+static void open_next(struct recover *recover) {
+    struct recover_private *p = recover->private;
+    if (p->at == recover->options.manifest->count) {
+        judge(recover);
+        return;
+    }
+    p->op.done = opened;
+    rt_file_open(rt_of(recover), &p->op, reader_of(recover)->path, RT_OPEN_READ, 0);
+}
+
+/* ---- Doing it again ---- */
+
+/* A record's first word may be the number of its database. */
+static bool run_record(struct recover *recover, const struct request *request, int64_t now_ms,
+                       bool again) {
+    struct bytes *argv = request->argv;
+    uint32_t argc = request->argc;
+    uint64_t db = 0;
+    if (argv[0].len > 1 && argv[0].ptr[0] == '@') {
+        if (!num_parse_u64(bytes_make(argv[0].ptr + 1, argv[0].len - 1), &db) || db > UINT32_MAX ||
+            argc == 1) {
+            text_append_text(&recover->why, "a record without a command");
+            return false;
+        }
+        argv++;
+        argc--;
+    }
+    recover->records++;
+    return recover->options.run(recover->options.arg, (uint32_t)db, argv, argc, now_ms, again,
+                                &recover->why);
+}
+
+/* NULL, or what is wrong. */
+static const char *run_records(struct recover *recover, struct bytes records, int64_t now_ms,
+                               bool again) {
+    struct recover_private *p = recover->private;
+    static const struct parser_limits limits = {
+        .bulk_len_max = INT64_MAX, .query_bytes_max = INT64_MAX, .authenticated = true};
+    while (records.len > 0) {
+        struct request request;
+        size_t used;
+        arena_reset(&p->arena);
+        if (parser_run(&p->parser, &limits, records, &p->arena, &request, &used) != PARSE_REQUEST) {
+            return "a record is no command";
+        }
+        if (!run_record(recover, &request, now_ms, again)) {
+            return recover->why.ptr;
+        }
+        records = bytes_make(records.ptr + used, records.len - used);
+    }
+    return NULL;
+}
+
+static bool is_in_window(const struct segment_reader *reader, const struct log_place *place) {
+    return place->offset >= reader->window_at &&
+           place->offset + place->bytes <= reader->window_at + reader->window.len;
+}
+
+static void apply_read(struct rt_file_op *op, int64_t result) {
+    struct recover *recover = of_op(op);
+    struct recover_private *p = recover->private;
+    const struct log_place *place = &p->index.places[p->place];
+    struct segment_reader *reader = &p->readers[place->file];
+    if (!took(recover, reader, result)) {
+        return;
+    }
+    p->reads = false;
+    if (!is_in_window(reader, place)) {
+        refuse(recover, place->file, place->offset, "the file changes while it is read");
+    }
+}
+
+static const char *apply(struct recover *recover, const struct log_place *place) {
+    struct recover_private *p = recover->private;
+    struct segment_reader *reader = &p->readers[place->file];
+    struct log_block block;
+    struct bytes payload;
+    const char *error;
+    struct bytes input =
+        bytes_make(reader->window.ptr + (place->offset - reader->window_at), (size_t)place->bytes);
+    if (log_block_decode(input, &reader->segment, place->offset, &block, &error) != LOG_WHOLE) {
+        return "the file changes while it is read";
+    }
+    if (!log_block_payload(&block, &p->room, &payload)) {
+        return "a block cannot be unpacked";
+    }
+    bool again = place > p->index.places && place[-1].number == place->number;
+    return run_records(recover, log_index_records(&block, place->run, payload),
+                       (int64_t)block.time_ms, again);
+}
+
+bool recover_wants(const struct recover *recover) {
+    return recover->private->running && !recover->private->reads;
+}
+
+void recover_some(struct recover *recover, uint64_t end) {
+    struct recover_private *p = recover->private;
+    for (; p->place < p->index.count; p->place++) {
+        if (rt_ticks(rt_of(recover)) >= end) {
+            return;
+        }
+        const struct log_place *place = &p->index.places[p->place];
+        struct segment_reader *reader = &p->readers[place->file];
+        if (!is_in_window(reader, place)) {
+            empty(reader, place->offset);
+            p->reads = true;
+            read_more(recover, reader,
+                      place->bytes > WINDOW_BYTES ? (size_t)place->bytes : WINDOW_BYTES,
+                      apply_read);
+            return;
+        }
+        const char *error = apply(recover, place);
+        if (error != NULL) {
+            struct text what;
+            text_init(&what);
+            text_append_text(&what, error);
+            text_clear(&recover->why);
+            p->running = false;
+            refuse(recover, place->file, place->offset, what.ptr);
+            text_fini(&what);
+            return;
+        }
+    }
+    p->running = false;
+    close_next(recover);
+}
+
+/* ---- Life ---- */
+
+struct recover *recover_begin(const struct recover_options *options) {
+    struct recover *recover = must_calloc(1, sizeof *recover);
+    struct recover_private *p = must_calloc(1, sizeof *p);
+    const struct manifest *manifest = options->manifest;
+    uint32_t count = manifest->count;
+    recover->options = *options;
+    recover->private = p;
+    text_init(&recover->why);
+    text_init(&recover->report);
+    recover->last = manifest->first > 0 ? manifest->first - 1 : 0;
+    recover->ends = must_calloc(count + 1, sizeof *recover->ends);
+    recover->next_records = must_calloc(count + 1, sizeof *recover->next_records);
+    p->recover = recover;
+    p->readers = must_calloc(count + 1, sizeof *p->readers);
+    p->files = must_calloc(count + 1, sizeof *p->files);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct manifest_segment *segment = &manifest->segments[i];
+        char name[MANIFEST_NAME_BYTES];
+        manifest_segment_name(name, segment->shard, segment->sequence);
+        snprintf(p->readers[i].path, PATH_BYTES, "%s/%s", options->directory, name);
+        p->readers[i].file = -1;
+        text_init(&p->readers[i].window);
+        p->files[i] = (struct log_recover_file){
+            .shard = segment->shard, .until = segment->until, .bytes = segment->bytes};
+    }
+    log_recover_init(&p->rule, p->files, count, manifest->first);
+    log_index_init(&p->index);
+    text_init(&p->room);
+    arena_init(&p->arena, 4096);
+    parser_init(&p->parser);
+    open_next(recover);
+    return recover;
+}
+
+void recover_free(struct recover *recover) {
+    struct recover_private *p = recover->private;
+    for (uint32_t i = 0; i < recover->options.manifest->count; i++) {
+        text_fini(&p->readers[i].window);
+    }
+    log_recover_fini(&p->rule);
+    log_index_fini(&p->index);
+    text_fini(&p->room);
+    arena_fini(&p->arena);
+    parser_fini(&p->parser);
+    free(p->readers);
+    free(p->files);
+    free(p);
+    text_fini(&recover->why);
+    text_fini(&recover->report);
+    free(recover->ends);
+    free(recover->next_records);
+    free(recover);
+}

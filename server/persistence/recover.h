@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* recover: what the segments of a manifest hold is done again, as far as the recovery rule takes it
+ * (docs/durability.md): all segments are read and checked, the rule says up to which number they
+ * count, and their records run in the order of numbers.
+ *
+ * Thread: worker 0's own. Files are read through its runtime, so it turns meanwhile; records run
+ * while it alone has the keys of all shards (alone.h).
+ */
+#ifndef SHOAL_SERVER_PERSISTENCE_RECOVER_H
+#define SHOAL_SERVER_PERSISTENCE_RECOVER_H
+
+#include "base/text.h"
+#include "persist/log/log_recover.h"
+#include "persist/log/manifest.h"
+
+struct recover;
+struct worker;
+
+/* One record, as of that time. `again`: another shard's part of the same transaction came before.
+ */
+typedef bool recover_run_fn(void *arg, uint32_t db, struct bytes *argv, uint32_t argc,
+                            int64_t now_ms, bool again, struct text *why);
+
+struct recover_options {
+    struct worker *worker;
+    const char *directory;
+    const struct manifest *manifest;
+    /* Runs one record. False: what is wrong with it was appended to `why`. */
+    recover_run_fn *run;
+    /* So many bytes of files more have been read. */
+    void (*progress)(void *arg, uint64_t bytes);
+    /* All is done, or (`why` is not empty) nothing counts: what is wrong, where, and what to do. */
+    void (*done)(void *arg, struct recover *recover);
+    void *arg;
+};
+
+struct recover {
+    struct recover_options options;
+    /* For `done`. */
+    struct text why;
+    struct text report;     /* what was dropped, or empty; in words */
+    uint64_t last;          /* the last number that counts; the next one is drawn behind it */
+    uint64_t records;       /* that were done again */
+    uint64_t *ends;         /* by segment of the manifest: bytes that count */
+    uint64_t *next_records; /* by segment: how many records its shard had logged behind it */
+    /* Private. */
+    struct recover_private *private;
+};
+
+/* The manifest and the directory's name stay the caller's, until `done`. */
+struct recover *recover_begin(const struct recover_options *options);
+/* Whether it has records to run, which needs the keys of all shards; and runs some, until `end`
+ * (rt_ticks). */
+bool recover_wants(const struct recover *recover);
+void recover_some(struct recover *recover, uint64_t end);
+void recover_free(struct recover *recover);
+
+#endif

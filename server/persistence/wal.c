@@ -1,0 +1,680 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* wal: see the header. Records of one shard without a transaction make one run of the block that
+ * their turn ends with; a number that is drawn in the middle of a turn divides it, so that what
+ * came before a transaction has the smaller number. Parts of transactions are runs of their own,
+ * gathered over as many turns as the transaction takes.
+ *
+ * Invariants
+ *  1. What the worker has said to stand on (shared_wal_stand) is never above a number that is not
+ * safe here: it says a bound before it draws, and takes that back when the block has its place.
+ *  2. One write is on its way at a time, at the end of the file: blocks become safe in the order in
+ * which they lie there.
+ */
+#include "server/persistence/wal.h"
+
+#include "base/check.h"
+#include "base/must.h"
+#include "base/num.h"
+#include "net/rt.h"
+#include "server/observe/log.h"
+#include "server/worker/shared.h"
+#include "server/worker/worker.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NOTHING UINT64_MAX
+/* Memory that one large turn took is given back. */
+#define KEEP_BYTES ((size_t)1024 * 1024)
+#define SYNC_MS    1000
+
+static struct wal_file no_file(void) {
+    return (struct wal_file){.file = -1};
+}
+
+/* ---- Life ---- */
+
+struct wal *wal_new(struct worker *worker) {
+    struct wal *wal = must_calloc(1, sizeof *wal);
+    wal->worker = worker;
+    wal->file = wal->next = wal->old = no_file();
+    wal->pending_least = wal->tail_least = wal->flying_least = wal->parts_least = NOTHING;
+    list_init(&wal->stands);
+    list_init(&wal->waiting);
+    text_init(&wal->text);
+    text_init(&wal->parts_text);
+    text_init(&wal->pending);
+    text_init(&wal->tail);
+    text_init(&wal->flying);
+    return wal;
+}
+
+static void forget_open(struct wal *wal) {
+    for (uint32_t i = 0; i < wal->open_count; i++) {
+        text_fini(&wal->open[i].text);
+    }
+    wal->open_count = 0;
+}
+
+void wal_free(struct wal *wal) {
+    if (wal == NULL) {
+        return;
+    }
+    forget_open(wal);
+    free(wal->open);
+    free(wal->runs);
+    free(wal->parts);
+    text_fini(&wal->text);
+    text_fini(&wal->parts_text);
+    text_fini(&wal->pending);
+    text_fini(&wal->tail);
+    text_fini(&wal->flying);
+    free(wal);
+}
+
+static struct shared_counters *shared_of(const struct wal *wal) {
+    return wal->worker->server->shared;
+}
+
+static bool records(const struct wal *wal) {
+    return wal->state == WAL_FILLING || wal->state == WAL_ON;
+}
+
+/* ---- What the worker stands on ---- */
+
+static uint64_t least(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+static uint64_t stands_on(const struct wal *wal) {
+    uint64_t number = least(wal->flying_least, least(wal->tail_least, wal->pending_least));
+    number = least(number, wal->parts_least);
+    const struct list_node *first = list_first(&wal->stands);
+    if (first != NULL) {
+        number = least(number, LIST_ENTRY(first, struct wal_stand, node)->number);
+    }
+    return wal->bounded ? least(number, wal->bound) : number;
+}
+
+/* Others that wait for a number which is safe now. They have said so before they looked for the
+ * last time; whoever changes his word last sees them. */
+static void wake_others(const struct wal *wal) {
+    struct worker *worker = wal->worker;
+    struct server *server = worker->server;
+    uint64_t safe = 0;
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        uint64_t wanted = shared_wal_wanted(server->shared, i);
+        if (i == worker->id || wanted == NOTHING) {
+            continue;
+        }
+        safe = safe > 0 ? safe : shared_wal_safe(server->shared);
+        if (wanted <= safe) {
+            rt_wake(worker->rt, server->threads[i]);
+        }
+    }
+}
+
+static void say(const struct wal *wal) {
+    uint64_t number = stands_on(wal);
+    struct shared_counters *shared = shared_of(wal);
+    unsigned id = wal->worker->id;
+    uint64_t before = shared_wal_stands(shared, id);
+    if (number != before) {
+        shared_wal_stand(shared, id, number);
+        if (number > before) {
+            wake_others(wal);
+        }
+    }
+}
+
+/* No number that it will draw is below the one that comes next. */
+static void say_bound(struct wal *wal) {
+    if (!wal->bounded) {
+        wal->bound = shared_wal_count(shared_of(wal)) + 1;
+        wal->bounded = true;
+        say(wal);
+    }
+}
+
+/* ---- Records ---- */
+
+static void put_count(struct text *text, char sign, size_t n) {
+    char head[NUM_I64_BYTES + 4];
+    head[0] = sign;
+    size_t bytes = 1 + num_put_u64(head + 1, n);
+    head[bytes++] = '\r';
+    head[bytes++] = '\n';
+    text_append(text, head, bytes);
+}
+
+static void put_bulk(struct text *text, struct bytes word) {
+    put_count(text, '$', word.len);
+    text_append_bytes(text, word);
+    text_append(text, "\r\n", 2);
+}
+
+static struct wal_open *find_open(struct wal *wal, uint64_t txn) {
+    for (uint32_t i = 0; i < wal->open_count; i++) {
+        if (wal->open[i].txn == txn) {
+            return &wal->open[i];
+        }
+    }
+    return NULL;
+}
+
+static struct wal_open *open_of(struct wal *wal, uint64_t txn) {
+    struct wal_open *open = find_open(wal, txn);
+    if (open != NULL) {
+        return open;
+    }
+    if (wal->open_count == wal->open_room) {
+        wal->open_room = wal->open_room > 0 ? wal->open_room * 2 : 4;
+        wal->open = must_realloc(wal->open, wal->open_room * sizeof *wal->open);
+    }
+    open = &wal->open[wal->open_count++];
+    *open = (struct wal_open){.txn = txn};
+    text_init(&open->text);
+    return open;
+}
+
+void wal_record(struct wal *wal, uint64_t txn, uint32_t db, const struct bytes *argv,
+                uint32_t argc) {
+    if (!records(wal)) {
+        return;
+    }
+    struct text *text = &wal->text;
+    if (txn != 0) {
+        struct wal_open *open = open_of(wal, txn);
+        open->records++;
+        text = &open->text;
+    } else {
+        wal->records++;
+    }
+    put_count(text, '*', argc + (db > 0));
+    if (db > 0) {
+        char word[NUM_I64_BYTES + 1] = "@";
+        put_bulk(text, bytes_make(word, 1 + num_format_u64(word + 1, db)));
+    }
+    for (uint32_t i = 0; i < argc; i++) {
+        put_bulk(text, argv[i]);
+    }
+}
+
+static void add_run(struct wal_run **runs, uint32_t *count, uint32_t *room, struct wal_run run) {
+    if (*count == *room) {
+        *room = *room > 0 ? *room * 2 : 8;
+        *runs = must_realloc(*runs, *room * sizeof **runs);
+    }
+    (*runs)[(*count)++] = run;
+}
+
+/* What is open gets its number. */
+static void close_run(struct wal *wal) {
+    if (wal->records == 0) {
+        return;
+    }
+    struct wal_run run = {.number = shared_wal_draw(shared_of(wal)),
+                          .records = wal->records,
+                          .parts = 1,
+                          .bytes = wal->text.len - wal->begun};
+    add_run(&wal->runs, &wal->runs_count, &wal->runs_room, run);
+    wal->records = 0;
+    wal->begun = wal->text.len;
+}
+
+void wal_part(struct wal *wal, uint64_t txn, uint64_t number, uint32_t parts) {
+    if (!records(wal)) {
+        return;
+    }
+    struct wal_open *open = find_open(wal, txn);
+    struct bytes text = open != NULL ? text_bytes(&open->text) : bytes_make("", 0);
+    uint32_t count = open != NULL ? open->records : 0;
+    if (number == 0) {
+        wal->records += count;
+        text_append_bytes(&wal->text, text);
+    } else {
+        struct wal_run run = {
+            .number = number, .records = count, .parts = parts, .bytes = text.len};
+        add_run(&wal->parts, &wal->parts_count, &wal->parts_room, run);
+        wal->parts_least = least(wal->parts_least, number);
+        text_append_bytes(&wal->parts_text, text);
+    }
+    if (open != NULL) {
+        text_fini(&open->text);
+        *open = wal->open[--wal->open_count];
+    }
+}
+
+uint64_t wal_draw(struct wal *wal, struct wal_stand *stand) {
+    if (!records(wal)) {
+        return 0;
+    }
+    say_bound(wal);
+    close_run(wal);
+    stand->number = shared_wal_draw(shared_of(wal));
+    list_push_back(&wal->stands, &stand->node);
+    wal->mark = stand->number;
+    return stand->number;
+}
+
+void wal_let_go(struct wal *wal, struct wal_stand *stand) {
+    if (stand->number == 0) {
+        return;
+    }
+    bool was_first = list_first(&wal->stands) == &stand->node;
+    list_remove(&stand->node);
+    stand->number = 0;
+    if (was_first) {
+        say(wal);
+    }
+}
+
+/* ---- Writing ---- */
+
+static void write_done(struct rt_file_op *op, int64_t result);
+
+static void trim(struct text *text) {
+    if (text->len > KEEP_BYTES) {
+        text_fini(text);
+        text_init(text);
+    } else {
+        text_clear(text);
+    }
+}
+
+static void failed(struct wal *wal, const char *what, int64_t result) {
+    int error = (int)-result;
+    log_worker(wal->worker, LOG_WARNING, "Error %s the append only file of shard %u: %s", what,
+               wal->worker->id, strerror(error));
+    shared_wal_fail(shared_of(wal), error);
+}
+
+static void take_flying(struct wal *wal, struct text *from, uint64_t *least_of_it) {
+    struct text empty = wal->flying;
+    wal->flying = *from;
+    *from = empty;
+    wal->flying_least = *least_of_it;
+    *least_of_it = NOTHING;
+}
+
+static void retire(struct wal *wal);
+
+/* appendfsync, but for no-appendfsync-on-rewrite. */
+static bool syncs(const struct wal *wal, enum config_appendfsync when) {
+    const struct worker *worker = wal->worker;
+    return worker->config->appendfsync == when &&
+           (worker->save_share == NULL || !worker->config->no_appendfsync_on_rewrite);
+}
+
+/* What is sealed goes to the file; what is left for the old one first. */
+static void submit(struct wal *wal) {
+    if (wal->writing || wal->state == WAL_BROKEN) {
+        return;
+    }
+    wal->flying_old = wal->tail.len > 0;
+    if (wal->flying_old) {
+        take_flying(wal, &wal->tail, &wal->tail_least);
+    } else if (wal->pending.len > 0) {
+        take_flying(wal, &wal->pending, &wal->pending_least);
+    } else {
+        return;
+    }
+    struct wal_file *file = wal->flying_old ? &wal->old : &wal->file;
+    wal->writing = true;
+    wal->flying_end = file->bytes;
+    wal->flying_synced = syncs(wal, CONFIG_FSYNC_ALWAYS);
+    wal->vector = (struct iovec){.iov_base = wal->flying.ptr, .iov_len = wal->flying.len};
+    wal->write.done = write_done;
+    (wal->flying_synced ? rt_file_write_sync : rt_file_write)(wal->worker->rt, &wal->write,
+                                                              file->file, &wal->vector, 1,
+                                                              wal->flying_end - wal->flying.len);
+}
+
+static void write_done(struct rt_file_op *op, int64_t result) {
+    struct wal *wal = (struct wal *)((char *)op - offsetof(struct wal, write));
+    wal->writing = false;
+    trim(&wal->flying);
+    if (result < 0) {
+        failed(wal, "writing to", result);
+        return; /* what stood there goes on to stand there: nothing behind it is safe */
+    }
+    if (wal->flying_synced && !wal->flying_old) {
+        wal->file.synced = wal->flying_end;
+    }
+    wal->flying_least = NOTHING;
+    submit(wal);
+    say(wal);
+    retire(wal);
+}
+
+static void sync_done(struct rt_file_op *op, int64_t result) {
+    struct wal *wal = (struct wal *)((char *)op - offsetof(struct wal, sync));
+    wal->syncing = false;
+    if (result < 0) {
+        failed(wal, "syncing", result);
+    } else if (wal->syncing_file == wal->file.file && wal->syncing_end > wal->file.synced) {
+        wal->file.synced = wal->syncing_end;
+    }
+    retire(wal);
+}
+
+static void sync_some(struct wal *wal) {
+    uint64_t written = wal->file.bytes - wal->pending.len -
+                       (wal->writing && !wal->flying_old ? wal->flying.len : 0);
+    if (!wal->syncing && written > wal->file.synced) {
+        wal->syncing = true;
+        wal->syncing_end = written;
+        wal->syncing_file = wal->file.file;
+        wal->sync.done = sync_done;
+        rt_file_sync(wal->worker->rt, &wal->sync, wal->file.file, RT_SYNC_DATA);
+    }
+}
+
+void wal_cron(struct wal *wal) {
+    struct worker *worker = wal->worker;
+    if (records(wal) && syncs(wal, CONFIG_FSYNC_EVERYSEC) &&
+        rt_mono_ms(worker->rt) - wal->synced_ms >= SYNC_MS) {
+        wal->synced_ms = rt_mono_ms(worker->rt);
+        sync_some(wal);
+    }
+}
+
+bool wal_end(struct wal *wal) {
+    if (!records(wal)) {
+        return !wal->writing && !wal->syncing;
+    }
+    if (wal->writing || wal->pending.len > 0 || wal->syncing) {
+        return false;
+    }
+    sync_some(wal);
+    return !wal->syncing;
+}
+
+/* ---- Files that are written no more ---- */
+
+static void retired(struct rt_file_op *op, int64_t result) {
+    struct wal *wal = (struct wal *)((char *)op - offsetof(struct wal, retire));
+    wal->old = no_file();
+    wal->retiring = false;
+    if (wal->prepare_waits) {
+        wal->prepare_waits = false;
+        wal->prepared(wal->worker, 0);
+    }
+}
+
+static void retire_synced(struct rt_file_op *op, int64_t result) {
+    struct wal *wal = (struct wal *)((char *)op - offsetof(struct wal, retire));
+    if (result < 0 && wal->state != WAL_BROKEN) {
+        failed(wal, "syncing", result);
+    }
+    wal->retire.done = retired;
+    rt_file_close(wal->worker->rt, &wal->retire, wal->old.file);
+}
+
+/* The old file is closed when all of it is written, and nobody syncs it. */
+static void retire(struct wal *wal) {
+    if (wal->old.file < 0 || wal->retiring || wal->tail.len > 0 || wal->syncing ||
+        (wal->writing && wal->flying_old)) {
+        return;
+    }
+    wal->retiring = true;
+    wal->retire.done = retire_synced;
+    rt_file_sync(wal->worker->rt, &wal->retire, wal->old.file, RT_SYNC_DATA);
+}
+
+/* ---- The seal ---- */
+
+/* All runs of the turn, and their bytes behind each other. */
+static void encode(struct wal *wal) {
+    uint32_t count = wal->runs_count + wal->parts_count;
+    struct log_run runs[16], *all = runs;
+    if (count > sizeof runs / sizeof *runs) {
+        all = must_malloc(count * sizeof *all);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct wal_run *run =
+            i < wal->runs_count ? &wal->runs[i] : &wal->parts[i - wal->runs_count];
+        all[i] = (struct log_run){.number = run->number,
+                                  .bytes = run->bytes,
+                                  .records = run->records,
+                                  .parts = run->parts};
+        wal->pending_least = least(wal->pending_least, run->number);
+        wal->mark = run->number > wal->mark ? run->number : wal->mark;
+    }
+    text_append_bytes(&wal->text, text_bytes(&wal->parts_text));
+    bool always = wal->worker->config->appendfsync == CONFIG_FSYNC_ALWAYS;
+    struct log_block block = {
+        .offset = wal->file.bytes,
+        .first_record = wal->records_count,
+        .runs = count,
+        .synced = wal->file.synced,
+        .safe = always && wal->state == WAL_ON ? wal->safe : 0,
+        .time_ms = (uint64_t)rt_wall_ms(wal->worker->rt),
+    };
+    log_block_encode(&wal->pending, &wal->file.segment, &block, all, text_bytes(&wal->text));
+    wal->file.bytes += block.bytes;
+    wal->records_count += block.records;
+    if (all != runs) {
+        free(all);
+    }
+}
+
+void wal_seal(struct wal *wal) {
+    if (wal->records > 0) {
+        say_bound(wal);
+        close_run(wal);
+    }
+    if (wal->runs_count + wal->parts_count > 0) {
+        encode(wal);
+        wal->runs_count = wal->parts_count = 0;
+        wal->parts_least = NOTHING; /* they are in the block */
+        wal->begun = 0;
+        trim(&wal->text);
+        trim(&wal->parts_text);
+        shared_wal_set_bytes(shared_of(wal), wal->worker->id, wal->file.bytes);
+        submit(wal);
+    }
+    if (wal->mark != wal->said_mark) {
+        wal->said_mark = wal->mark;
+        shared_wal_seal(shared_of(wal), wal->worker->id, wal->mark);
+    }
+    if (wal->bounded) {
+        wal->bounded = false;
+        say(wal);
+    }
+}
+
+/* ---- Files ---- */
+
+static struct wal *wal_of_prepare(struct rt_file_op *op) {
+    return (struct wal *)((char *)op - offsetof(struct wal, prepare));
+}
+
+static void prepare_failed(struct rt_file_op *op, int64_t result) {
+    struct wal *wal = wal_of_prepare(op);
+    wal->next = no_file();
+    wal->prepared(wal->worker, (int)wal->prepare_error);
+}
+
+static void prepare_written(struct rt_file_op *op, int64_t result) {
+    struct wal *wal = wal_of_prepare(op);
+    if (result < 0) {
+        wal->prepare_error = result;
+        wal->prepare.done = prepare_failed;
+        rt_file_close(wal->worker->rt, &wal->prepare, wal->next.file);
+        return;
+    }
+    wal->next.bytes = wal->next.synced = LOG_SEGMENT_BYTES;
+    wal->prepare_waits = wal->old.file >= 0; /* one more at a time */
+    if (!wal->prepare_waits) {
+        wal->prepared(wal->worker, 0);
+    }
+}
+
+static void open_next(struct wal *wal);
+
+/* ---- One that is there already, and that no manifest names ---- */
+
+static void found_removed(struct rt_file_op *op, int64_t result) {
+    struct wal *wal = wal_of_prepare(op);
+    if (result < 0) {
+        wal->prepared(wal->worker, (int)result);
+        return;
+    }
+    open_next(wal);
+}
+
+/* Without a block it was made, and then the process ended. With one, there was a manifest that
+ * named it, and what lies here now is an older one: nobody may write over what that one had. */
+static void found_closed(struct rt_file_op *op, int64_t result) {
+    (void)result;
+    struct wal *wal = wal_of_prepare(op);
+    wal->next = no_file();
+    if (wal->prepare_error > LOG_SEGMENT_BYTES || wal->prepare_error < 0) {
+        wal->prepared(wal->worker, -EEXIST);
+        return;
+    }
+    wal->prepare.done = found_removed;
+    rt_file_remove(wal->worker->rt, &wal->prepare, wal->prepare_path);
+}
+
+static void found_sized(struct rt_file_op *op, int64_t result) {
+    struct wal *wal = wal_of_prepare(op);
+    wal->prepare_error = result; /* a size, for a moment */
+    wal->prepare.done = found_closed;
+    rt_file_close(wal->worker->rt, &wal->prepare, wal->next.file);
+}
+
+static void found_opened(struct rt_file_op *op, int64_t result) {
+    struct wal *wal = wal_of_prepare(op);
+    if (result < 0) {
+        wal->prepared(wal->worker, (int)result);
+        return;
+    }
+    wal->next.file = (rt_file)result;
+    wal->prepare.done = found_sized;
+    rt_file_size(wal->worker->rt, &wal->prepare, wal->next.file);
+}
+
+/* ---- A new one ---- */
+
+static void prepare_opened(struct rt_file_op *op, int64_t result) {
+    struct wal *wal = wal_of_prepare(op);
+    if (result == -EEXIST) {
+        wal->prepare.done = found_opened;
+        rt_file_open(wal->worker->rt, &wal->prepare, wal->prepare_path, RT_OPEN_READ, 0);
+        return;
+    }
+    if (result < 0) {
+        wal->prepared(wal->worker, (int)result);
+        return;
+    }
+    wal->next.file = (rt_file)result;
+    wal->next.segment = wal->prepare_segment;
+    wal->prepare_vector =
+        (struct iovec){.iov_base = wal->prepare_head, .iov_len = LOG_SEGMENT_BYTES};
+    wal->prepare.done = prepare_written;
+    rt_file_write_sync(wal->worker->rt, &wal->prepare, wal->next.file, &wal->prepare_vector, 1, 0);
+}
+
+static void open_next(struct wal *wal) {
+    wal->prepare.done = prepare_opened;
+    rt_file_open(wal->worker->rt, &wal->prepare, wal->prepare_path,
+                 RT_OPEN_WRITE | RT_OPEN_CREATE | RT_OPEN_EXCLUSIVE, 0);
+}
+
+void wal_prepare(struct wal *wal, const char *directory, const struct log_segment *segment,
+                 void (*prepared)(struct worker *worker, int error)) {
+    check(wal->next.file < 0);
+    char name[MANIFEST_NAME_BYTES];
+    manifest_segment_name(name, segment->shard, segment->sequence);
+    snprintf(wal->prepare_path, sizeof wal->prepare_path, "%s/%s", directory, name);
+    wal->prepared = prepared;
+    wal->prepare_segment = *segment;
+    log_segment_encode(segment, wal->prepare_head);
+    open_next(wal);
+}
+
+void wal_ask_cut(struct wal *wal, enum wal_state state) {
+    wal->cut_asked = true;
+    wal->cut_to = state;
+}
+
+/* Nothing of it is written, or waited for. */
+static void drop_sealed(struct wal *wal) {
+    wal->records = wal->runs_count = wal->parts_count = 0;
+    wal->begun = 0;
+    text_clear(&wal->text);
+    text_clear(&wal->parts_text);
+    text_clear(&wal->pending);
+    text_clear(&wal->tail);
+    forget_open(wal);
+    wal->pending_least = wal->tail_least = wal->parts_least = NOTHING;
+    wal->flying_least = wal->writing ? wal->flying_least : NOTHING;
+}
+
+void wal_take_cut(struct wal *wal) {
+    if (!wal->cut_asked) {
+        return;
+    }
+    wal->cut_asked = false;
+    wal->broke |= wal->state == WAL_ON && wal->cut_to == WAL_FILLING;
+    if (records(wal) && !wal->broke) {
+        wal_seal(wal); /* what was recorded in the view */
+    } else {
+        drop_sealed(wal);
+    }
+    check(wal->old.file < 0 && wal->tail.len == 0 && wal->open_count == 0);
+    struct text empty = wal->tail;
+    wal->tail = wal->pending;
+    wal->pending = empty;
+    wal->tail_least = wal->pending_least;
+    wal->pending_least = NOTHING;
+    wal->flying_old = wal->writing;
+    wal->old = wal->file;
+    wal->file = no_file();
+    if (wal->cut_to != WAL_OFF) {
+        wal->file = wal->next;
+        wal->next = no_file();
+    }
+    check(wal->cut_to == WAL_OFF || wal->file.file >= 0);
+    wal->state = wal->cut_to;
+    wal->records_count = wal->file.segment.first_record;
+    shared_wal_set_bytes(shared_of(wal), wal->worker->id, wal->file.bytes);
+    submit(wal);
+    retire(wal);
+    say(wal);
+}
+
+void wal_promise(struct wal *wal) {
+    if (wal->state == WAL_FILLING) {
+        wal->state = WAL_ON;
+    }
+}
+
+bool wal_look_for_failure(struct wal *wal) {
+    if (LIKELY(shared_wal_error(shared_of(wal)) == 0) || !records(wal)) {
+        return wal->state == WAL_BROKEN;
+    }
+    wal->error = shared_wal_error(shared_of(wal));
+    wal->state = WAL_BROKEN;
+    drop_sealed(wal);
+    return true;
+}
+
+struct bytes wal_refusal(struct wal *wal) {
+    int n = snprintf(wal->refusal, sizeof wal->refusal,
+                     "MISCONF Errors writing to the AOF file: %s", strerror(wal->error));
+    return bytes_make(wal->refusal, (size_t)n);
+}
+
+uint64_t wal_records(const struct wal *wal) {
+    return wal->records_count;
+}
+
+void wal_set_records(struct wal *wal, uint64_t count) {
+    wal->records_count = count;
+}

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* wal_start: see the header. Why new segments at each start: behind the end of an old one may lie
+ * bytes of a write that never counted, and numbers above the last one that counts are drawn again.
+ */
+#include "server/persistence/wal_start.h"
+
+#include "base/must.h"
+#include "server/persistence/save.h"
+#include "server/persistence/wals.h"
+#include "server/worker/shared.h"
+#include "server/worker/worker.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum base { BASE_IS_THERE, BASE_IS_WANTED, BASE_IS_MADE };
+
+struct wal_start {
+    struct wal_start_options options;
+    enum base base;
+    uint64_t last;            /* the last number that counts */
+    struct manifest manifest; /* as it was found */
+    char directory[512];
+    struct recover *recover; /* NULL: there were no segments */
+    struct rotate rotate;
+    uint64_t *records; /* by shard */
+    struct text report, failure;
+};
+
+void wal_start_free(struct wal_start *start) {
+    if (start->recover != NULL) {
+        recover_free(start->recover);
+    }
+    rotate_fini(&start->rotate);
+    manifest_fini(&start->manifest);
+    text_fini(&start->report);
+    text_fini(&start->failure);
+    free(start->records);
+    free(start);
+}
+
+static uint64_t snapshot_bytes(const struct wal_start *start) {
+    const struct manifest *manifest = &start->options.data->manifest;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < manifest->bases_count; i++) {
+        bytes += manifest->bases[i].bytes;
+    }
+    return bytes;
+}
+
+static void over(struct wal_start *start) {
+    const char *failure = start->failure.len > 0 ? start->failure.ptr : NULL;
+    start->options.done(start->options.arg, failure, start->report.ptr);
+}
+
+static void failed(struct wal_start *start, int error) {
+    text_appendf(&start->failure, "The log in %s cannot be begun: %s", start->directory,
+                 error == -EEXIST ? "a segment with records is there that " MANIFEST_NAME
+                                    " does not name; is that an older one?"
+                                  : strerror(-error));
+    over(start);
+}
+
+/* The segments after those are there, too. */
+static void made_more(struct rotate *rotate, int error) {
+    struct wal_start *start = rotate->arg;
+    if (error != 0) {
+        failed(start, error);
+        return;
+    }
+    wals_prepared(start->options.worker->server->wals);
+    wals_saved(start->options.worker->server->wals, snapshot_bytes(start));
+    over(start);
+}
+
+static void cut(struct rotate *rotate, int error) {
+    (void)error; /* there is none */
+    rotate->done = made_more;
+    rotate->ends = NULL;
+    rotate->records = NULL;
+    rotate_begin(rotate);
+}
+
+static void made(struct rotate *rotate, int error) {
+    struct wal_start *start = rotate->arg;
+    if (error != 0) {
+        failed(start, error);
+        return;
+    }
+    rotate->done = cut;
+    rotate_cut(rotate, WAL_ON);
+}
+
+static void begin_segments(struct wal_start *start) {
+    const struct wal_start_options *o = &start->options;
+    start->rotate = (struct rotate){
+        .home = o->worker,
+        .data = o->data,
+        .dir = o->dir,
+        .dir_name = o->dir_name,
+        .done = made,
+        .arg = start,
+        .ends = start->recover != NULL ? start->recover->ends : NULL,
+        .until = start->last,
+        .records = start->records,
+    };
+    rotate_begin(&start->rotate);
+}
+
+static void begin_log(struct wal_start *start) {
+    shared_wal_begin(start->options.worker->server->shared, start->last);
+    if (!start->options.logs) {
+        over(start);
+    } else if (start->options.imported) {
+        start->base = BASE_IS_WANTED;
+    } else {
+        begin_segments(start);
+    }
+}
+
+static void recovered(void *arg, struct recover *recover) {
+    struct wal_start *start = arg;
+    if (recover->why.len > 0) {
+        text_append_bytes(&start->failure, text_bytes(&recover->why));
+        over(start);
+        return;
+    }
+    text_appendf(&start->report, "%" PRIu64 " records of the log were done again. ",
+                 recover->records);
+    text_append_bytes(&start->report, text_bytes(&recover->report));
+    const struct server *server = start->options.worker->server;
+    for (uint32_t i = 0; i < start->manifest.count; i++) {
+        uint32_t shard = start->manifest.segments[i].shard;
+        if (shard < server->workers_count) {
+            start->records[shard] = recover->next_records[i];
+        }
+    }
+    start->last = recover->last;
+    begin_log(start);
+}
+
+static bool run(void *arg, uint32_t db, struct bytes *argv, uint32_t argc, int64_t now_ms,
+                bool again, struct text *why) {
+    const struct wal_start_options *o = &((struct wal_start *)arg)->options;
+    return o->run(o->arg, db, argv, argc, now_ms, again, why);
+}
+
+static void progress(void *arg, uint64_t bytes) {
+    const struct wal_start_options *o = &((struct wal_start *)arg)->options;
+    o->progress(o->arg, bytes);
+}
+
+/* The manifest changes once new segments are named. */
+static void copy_manifest(struct manifest *to, const struct manifest *from) {
+    manifest_init(to);
+    to->generation = from->generation;
+    to->created_ms = from->created_ms;
+    to->first = from->first;
+    to->shards = from->shards;
+    for (uint32_t i = 0; i < from->count; i++) {
+        manifest_add(to, &from->segments[i]);
+    }
+}
+
+struct wal_start *wal_start_begin(const struct wal_start_options *options) {
+    struct wal_start *start = must_calloc(1, sizeof *start);
+    start->options = *options;
+    text_init(&start->report);
+    text_init(&start->failure);
+    text_appendf(&start->failure, "%s/%s", options->dir, options->dir_name);
+    memcpy(start->directory, start->failure.ptr,
+           start->failure.len < sizeof start->directory ? start->failure.len + 1
+                                                        : sizeof start->directory - 1);
+    text_clear(&start->failure);
+    copy_manifest(&start->manifest, options->manifest);
+    start->records = must_calloc(options->worker->server->workers_count, sizeof *start->records);
+    if (start->manifest.count == 0) {
+        start->last = start->manifest.first > 0 ? start->manifest.first - 1 : 0;
+        begin_log(start);
+        return start;
+    }
+    struct recover_options recover = {
+        .worker = options->worker,
+        .directory = start->directory,
+        .manifest = &start->manifest,
+        .run = run,
+        .progress = progress,
+        .done = recovered,
+        .arg = start,
+    };
+    start->recover = recover_begin(&recover);
+    return start;
+}
+
+bool wal_start_step(struct wal_start *start) {
+    const struct saver *saver = saver_of(start->options.worker->server);
+    if (start->base == BASE_IS_MADE && saver->save == NULL) {
+        start->base = BASE_IS_THERE;
+        if (saver->ended_well) {
+            begin_segments(start);
+        } else {
+            text_appendf(&start->failure,
+                         "What was imported cannot be saved in %s, so no log can "
+                         "begin (the log above says why)",
+                         start->directory);
+            over(start);
+        }
+    }
+    return start->base == BASE_IS_WANTED ||
+           (start->recover != NULL && recover_wants(start->recover));
+}
+
+void wal_start_some(struct wal_start *start, uint64_t end) {
+    if (start->base == BASE_IS_WANTED) {
+        start->base = BASE_IS_MADE;
+        save_begin(start->options.worker, SAVE_REWRITE);
+    } else {
+        recover_some(start->recover, end);
+    }
+}

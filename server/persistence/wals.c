@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* wals: see the header. */
+#include "server/persistence/wals.h"
+
+#include "base/must.h"
+#include "net/rt.h"
+#include "server/client/inner.h"
+#include "server/observe/log.h"
+#include "server/persistence/rotate.h"
+#include "server/persistence/save.h"
+#include "server/persistence/wal.h"
+#include "server/txn/txn.h"
+#include "server/worker/park.h"
+#include "server/worker/shared.h"
+#include "server/worker/worker.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* After something failed it is tried again as late as this. */
+#define RETRY_MS 1000
+
+struct wals {
+    struct worker *first;
+    struct rotate rotate;
+    char dir[4096], dir_name[256];
+    bool preparing;
+    bool ready; /* all have their next segment */
+    int64_t tried_ms;
+    uint64_t snapshot_bytes; /* of the last one */
+    uint64_t base_bytes;     /* of that and the segments, when it was ready */
+};
+
+struct wals *wals_new(struct worker *first) {
+    struct wals *wals = must_aligned(16, sizeof *wals);
+    memset(wals, 0, sizeof *wals);
+    wals->first = first;
+    const struct fs *fs = first->server->fs;
+    if (fs->current_dir(fs->arg, wals->dir, sizeof wals->dir) != 0) {
+        strcpy(wals->dir, ".");
+    }
+    snprintf(wals->dir_name, sizeof wals->dir_name, "%s", first->config->appenddirname.ptr);
+    return wals;
+}
+
+void wals_free(struct wals *wals) {
+    if (wals != NULL) {
+        rotate_fini(&wals->rotate);
+        free(wals);
+    }
+}
+
+/* ---- The cut ---- */
+
+static enum wal_state state_of(const struct worker *worker) {
+    return worker->wal != NULL ? worker->wal->state : WAL_OFF;
+}
+
+void wals_cut(struct worker *parker, struct wals_cut *ret, bool *ret_fit) {
+    struct server *server = parker->server;
+    struct wals *wals = server->wals;
+    bool broken = shared_wal_error(server->shared) != 0;
+    enum wal_state state = state_of(wals->first);
+    *ret = (struct wals_cut){.shards = server->workers_count};
+    *ret_fit = wals->ready || (state == WAL_OFF && !wals->preparing);
+    if (parker->wal != NULL && !broken) {
+        wal_seal(parker->wal); /* the others did as they were parked */
+    }
+    ret->first = shared_wal_count(server->shared) + 1;
+    if (!wals->ready) {
+        return;
+    }
+    ret->is = true;
+    ret->records = state != WAL_OFF || wals->first->config->appendonly;
+    ret->sequences = must_calloc(ret->shards, sizeof *ret->sequences);
+    for (unsigned i = 0; i < ret->shards; i++) {
+        struct wal *wal = server->workers[i]->wal;
+        ret->sequences[i] = wal->next.segment.sequence;
+        if (ret->records) {
+            wal_ask_cut(wal, state == WAL_ON && !broken ? WAL_ON : WAL_FILLING);
+        }
+    }
+    if (ret->records) {
+        wals->ready = false;
+        shared_wal_fail(server->shared, 0);
+    }
+}
+
+void wals_cut_manifest(const struct wals_cut *cut, struct manifest *manifest) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < manifest->count && cut->is; i++) {
+        const struct manifest_segment *segment = &manifest->segments[i];
+        if (segment->shard < cut->shards && segment->sequence >= cut->sequences[segment->shard]) {
+            manifest->segments[kept++] = *segment;
+        }
+    }
+    manifest->count = kept;
+    manifest->first = cut->first;
+}
+
+static uint64_t segments_bytes(const struct server *server) {
+    uint64_t bytes = 0;
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        bytes += shared_wal_bytes(server->shared, i);
+    }
+    return bytes;
+}
+
+void wals_saved(struct wals *wals, uint64_t bytes) {
+    wals->snapshot_bytes = bytes;
+    wals->base_bytes = bytes + segments_bytes(wals->first->server);
+}
+
+/* ---- The next segments ---- */
+
+static void prepared(struct rotate *rotate, int error) {
+    struct wals *wals = rotate->arg;
+    wals->preparing = false;
+    wals->ready = error == 0;
+    wals->tried_ms = rt_mono_ms(wals->first->rt);
+    if (error != 0) {
+        log_worker(wals->first, LOG_WARNING, "The next segments of the log cannot be made: %s",
+                   strerror(-error));
+    }
+}
+
+void wals_prepared(struct wals *wals) {
+    wals->ready = true;
+}
+
+void wals_prepare(struct wals *wals) {
+    wals->preparing = true;
+    wals->rotate.home = wals->first;
+    wals->rotate.data = &wals->first->server->saver->data;
+    wals->rotate.dir = wals->dir;
+    wals->rotate.dir_name = wals->dir_name;
+    wals->rotate.done = prepared;
+    wals->rotate.arg = wals;
+    rotate_begin(&wals->rotate);
+}
+
+bool wals_is_busy(const struct wals *wals) {
+    return wals->preparing;
+}
+
+/* ---- What is due ---- */
+
+static void stop_run(struct exec *x, struct view *view, const void *args) {
+    (void)view, (void)args;
+    struct server *server = x->worker->server;
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        struct wal *wal = server->workers[i]->wal;
+        if (wal != NULL && wal->state != WAL_OFF) {
+            wal_ask_cut(wal, WAL_OFF);
+        }
+    }
+    shared_wal_fail(server->shared, 0);
+    reply_ok(x->reply);
+}
+
+static void stop(struct exec *x) {
+    char nothing = 0;
+    if (txn_holds_all(x->client)) {
+        park_all(x, stop_run, &nothing, sizeof nothing);
+    } else {
+        txn_hold_all(x); /* it comes again then */
+    }
+}
+
+/* auto-aof-rewrite-percentage and -min-size. */
+static bool has_grown(const struct wals *wals, const struct config *config) {
+    uint64_t bytes = wals->snapshot_bytes + segments_bytes(wals->first->server);
+    uint64_t base = wals->base_bytes > 0 ? wals->base_bytes : 1;
+    return config->auto_aof_rewrite_percentage > 0 &&
+           bytes > (uint64_t)config->auto_aof_rewrite_min_size && bytes > base &&
+           (bytes - base) * 100 / base >= (uint64_t)config->auto_aof_rewrite_percentage;
+}
+
+void wals_cron(struct worker *worker) {
+    struct wals *wals = worker->server->wals;
+    struct saver *saver = worker->server->saver;
+    const struct config *config = worker->config;
+    enum wal_state state = state_of(worker);
+    bool begins = config->appendonly && state != WAL_ON;
+    if (LIKELY(!config->appendonly && state == WAL_OFF)) {
+        return;
+    }
+    if (worker->loop.stopping || worker->load != NULL || wals->preparing || saver->save != NULL ||
+        saver->rewrite_scheduled) {
+        return;
+    }
+    if (!config->appendonly) {
+        inner_run(worker->inner, stop);
+    } else if (begins || !wals->ready) {
+        int64_t now_ms = rt_mono_ms(worker->rt);
+        if (wals->tried_ms != 0 && now_ms - wals->tried_ms < RETRY_MS) {
+            return;
+        }
+        wals->tried_ms = now_ms;
+        if (!wals->ready) {
+            wals_prepare(wals);
+            wals->tried_ms = 0;
+        } else {
+            saver->rewrite_scheduled = true;
+        }
+    } else if (has_grown(wals, config)) {
+        log_worker(worker, LOG_NOTICE, "Starting automatic rewriting of AOF");
+        saver->rewrite_scheduled = true;
+    }
+}
+
+struct wals_state wals_state(const struct server *server) {
+    const struct wals *wals = server->wals;
+    const struct worker *worker = wals->first;
+    enum wal_state state = state_of(worker);
+    return (struct wals_state){
+        .on = state == WAL_ON || state == WAL_FILLING || state == WAL_BROKEN,
+        .begins = worker->config->appendonly && state != WAL_ON,
+        .bytes = wals->snapshot_bytes + segments_bytes(server),
+        .base_bytes = wals->base_bytes,
+    };
+}

@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The log: what was answered is there after kill -9, a log begins and ends while clients write, grows and is rewritten; and what
+happens when it cannot be written."""
+
+import os
+import random
+import resource
+import subprocess
+
+import pytest
+
+import kills
+from resp import RespError
+from server import ServerFailed, free_port, wait_for
+
+pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
+
+MODES = ["always", "everysec", "no"]
+
+
+def said(c):
+    return dict(line.split(":", 1) for line in c.do("INFO", "persistence").decode().splitlines() if ":" in line)
+
+
+def rewritten(c):
+    return wait_for(lambda: said(c)["aof_rewrite_in_progress"] == "0" and said(c)["aof_rewrite_scheduled"] == "0", 60)
+
+
+def killed(server):
+    server.proc.kill()
+    server.proc.wait()
+    server.start_again()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_what_was_answered_is_there_after_kill_9(start_server, mode):
+    s = start_server(appendonly="yes", appendfsync=mode, auto_aof_rewrite_min_size="64kb")
+    rng = random.Random(os.urandom(8))
+    clients = [kills.Client(i, rng.getrandbits(32)) for i in range(6)]
+
+    def crash():
+        s.proc.kill()
+        s.proc.wait()
+
+    for _ in range(4):
+        refused = kills.run(clients, s.port, crash, rng.uniform(0.05, 0.5))
+        s.start_again()
+        assert kills.check(clients, s.port) == []
+        assert refused == []
+
+
+def test_every_type_every_database_and_what_happens_to_whole_ones(start_server):
+    s = start_server(appendonly="yes")
+    with s.raw() as c:
+        for db in (0, 3):
+            c.do("SELECT", db)
+            c.do("SET", "s", "1", "EX", "1000"), c.do("RPUSH", "l", "a", "b"), c.do("SADD", "set", "x", "7"), c.do("ZADD", "z", "1.5", "m")
+            c.do("HSET", "h", "f", "v", "g", "w"), c.do("HPEXPIRE", "h", "1000000", "FIELDS", "1", "f")
+            c.do("XADD", "x", "1-1", "k", "v"), c.do("XGROUP", "CREATE", "x", "g", "0"), c.do("XREADGROUP", "GROUP", "g", "me", "STREAMS", "x", ">")
+            c.do("PFADD", "p", "a", "b"), c.do("SETRANGE", "s2", "5", b"\x00\r\n")
+        c.do("SELECT", 5), c.do("SET", "gone", "1"), c.do("FLUSHDB")
+        c.do("SWAPDB", 3, 4)
+        c.do("SELECT", 0), c.do("MOVE", "l", 9), c.do("COPY", "z", "zz", "DB", 9), c.do("RENAME", "set", "set2")
+        c.do("SUNIONSTORE", "u", "set2", "none"), c.do("SPOP", "u"), c.do("INCRBYFLOAT", "f", "1.25")
+        before = c.do("DEBUG", "DIGEST")
+    killed(s)
+    with s.raw() as c:
+        assert c.do("DEBUG", "DIGEST") == before
+        c.do("FLUSHALL"), c.do("SET", "after", "1")
+    killed(s)
+    with s.raw() as c:
+        assert (c.do("DBSIZE"), c.do("GET", "after")) == (1, b"1")
+
+
+def test_keys_that_ran_out_do_not_come_back(start_server):
+    s = start_server(appendonly="yes")
+    with s.raw() as c:
+        c.do("SET", "short", "1", "PX", "30"), c.do("SET", "long", "1", "PX", "100000"), c.do("HSET", "h", "f", "1", "g", "2")
+        c.do("HPEXPIRE", "h", "30", "FIELDS", "1", "f")
+        assert wait_for(lambda: c.do("EXISTS", "short") == 0 and c.do("HLEN", "h") == 1)
+        c.do("INCR", "short")  # it has no deadline now
+    killed(s)
+    with s.raw() as c:
+        assert c.do("GET", "short") == b"1" and c.do("TTL", "short") == -1
+        assert 0 < c.do("PTTL", "long") <= 100000
+        assert c.do("HGETALL", "h") == [b"g", b"2"]
+
+
+def test_a_log_begins_and_ends_at_run_time(start_server):
+    s = start_server()
+    with s.raw() as c:
+        c.do("SET", "before", "1")
+        assert said(c)["aof_enabled"] == "0"
+        assert c.do("CONFIG", "SET", "appendonly", "yes") == "OK"
+        assert rewritten(c)
+        assert said(c)["aof_enabled"] == "1"
+        c.do("SET", "during", "2")
+    s.config["appendonly"] = "yes"
+    killed(s)
+    with s.raw() as c:
+        assert c.do("MGET", "before", "during") == [b"1", b"2"]
+        assert c.do("CONFIG", "SET", "appendonly", "no") == "OK"
+        assert wait_for(lambda: said(c)["aof_enabled"] == "0")
+        c.do("SET", "not-logged", "3")
+        assert c.do("CONFIG", "SET", "appendonly", "yes") == "OK"
+        assert rewritten(c)
+        c.do("SET", "again", "4")
+    killed(s)
+    with s.raw() as c:
+        assert c.do("MGET", "before", "during", "not-logged", "again") == [b"1", b"2", b"3", b"4"]
+
+
+def test_a_rewrite_while_clients_write_makes_the_log_small(start_server):
+    s = start_server(appendonly="yes", appendfsync="no", auto_aof_rewrite_percentage="0")
+    with s.raw() as c:
+        for _ in range(3000):
+            c.send(kills.encode("SET", "same", "x" * 100))
+        for _ in range(3000):
+            c.read()
+        large = int(said(c)["aof_current_size"])
+        assert c.do("BGREWRITEAOF") == "Background append only file rewriting started"
+        assert rewritten(c)
+        assert int(said(c)["aof_current_size"]) < large / 2
+        assert c.do("SET", "then", "1") == "OK"
+        before = c.do("DEBUG", "DIGEST")
+    killed(s)
+    with s.raw() as c:
+        assert c.do("DEBUG", "DIGEST") == before
+
+
+def test_it_is_rewritten_when_it_has_grown(start_server):
+    s = start_server(appendonly="yes", appendfsync="no", auto_aof_rewrite_min_size="16kb")
+    with s.raw() as c:
+        for i in range(3000):
+            c.send(kills.encode("SET", "same", os.urandom(60).hex()))
+        for _ in range(3000):
+            c.read()
+        assert wait_for(lambda: int(said(c)["aof_rewrites"]) > 0 and rewritten(c))
+        before = c.do("DEBUG", "DIGEST")
+    killed(s)
+    with s.raw() as c:
+        assert c.do("DEBUG", "DIGEST") == before
+
+
+def test_another_number_of_shards_reads_it(start_server):
+    s = start_server(appendonly="yes")
+    with s.raw() as c:
+        for i in range(200):
+            c.do("MSET", *[w for j in range(4) for w in ("k%d-%d" % (i, j), i)])
+            c.do("RENAME", "k%d-0" % i, "r%d" % i)
+        before = c.do("DEBUG", "DIGEST")
+    for shards in (3, 1, 2):
+        s.config["shards"] = shards
+        killed(s)
+        with s.raw() as c:
+            assert c.do("DEBUG", "DIGEST") == before
+            c.do("MSET", "a%d" % shards, 1, "b%d" % shards, 2, "c%d" % shards, 3)
+            before = c.do("DEBUG", "DIGEST")
+
+
+def test_a_dump_of_another_server_is_the_beginning_of_a_log(start_server):
+    s = start_server(save_format="rdb")
+    with s.raw() as c:
+        c.do("SET", "old", "1"), c.do("SAVE")
+    s.config["appendonly"] = "yes"
+    killed(s)
+    with s.raw() as c:
+        assert c.do("GET", "old") == b"1"
+        c.do("SET", "new", "2")
+    killed(s)
+    with s.raw() as c:
+        assert c.do("MGET", "old", "new") == [b"1", b"2"]
+
+
+def test_a_torn_end_is_cut_and_told(start_server):
+    s = start_server(appendonly="yes", shards=1)
+    with s.raw() as c:
+        c.do("SET", "a", "1"), c.do("SET", "b", "2")
+    s.proc.kill()
+    s.proc.wait()
+    folder = os.path.join(s.dir, "appendonlydir")
+    largest = max((os.path.join(folder, n) for n in os.listdir(folder) if n.endswith(".segment")), key=os.path.getsize)
+    with open(largest, "r+b") as f:
+        f.truncate(os.path.getsize(largest) - 3)
+    s.start_again()
+    with s.raw() as c:
+        assert c.do("MGET", "a", "b") == [b"1", None]
+    assert "ends in the middle of a write" in s.log()
+
+
+def test_bytes_that_changed_and_segments_that_are_missing_are_refused(start_server):
+    s = start_server(appendonly="yes", appendfsync="always", shards=1)
+    with s.raw() as c:
+        for i in range(20):
+            c.do("SET", "k%d" % i, "v")
+    s.proc.kill()
+    s.proc.wait()
+    folder = os.path.join(s.dir, "appendonlydir")
+    largest = max((os.path.join(folder, n) for n in os.listdir(folder) if n.endswith(".segment")), key=os.path.getsize)
+    with open(largest, "rb") as f:
+        whole = f.read()
+    with open(largest, "wb") as f:
+        f.write(whole[:400] + bytes([whole[400] ^ 1]) + whole[401:])
+    with pytest.raises(ServerFailed, match="shoal-check"):
+        s.start_again()
+    os.rename(largest, largest + ".away")
+    with pytest.raises(ServerFailed, match="cannot be opened"):
+        s.start_again()
+    with open(largest, "wb") as f:
+        f.write(whole)
+    s.start_again()
+    with s.raw() as c:
+        assert c.do("DBSIZE") == 20
+
+
+def test_two_servers_do_not_share_a_directory(start_server):
+    s = start_server(appendonly="yes")
+    other = subprocess.run([s.binary, "--port", str(free_port()), "--dir", s.dir, "--appendonly", "yes"],
+                           capture_output=True, text=True, timeout=60)
+    assert other.returncode != 0 and "Another process" in other.stderr
+
+
+def test_a_disk_that_is_full_is_told_and_forgotten(start_server):
+    """A limit on the size of files stands for a disk that is full."""
+    s = start_server(appendonly="yes", appendfsync="always")
+    with s.raw() as c:
+        c.do("SET", "kept", "1")
+        resource.prlimit(s.proc.pid, resource.RLIMIT_FSIZE, (1 << 16, resource.RLIM_INFINITY))
+        with s.raw() as writer:
+            refused = None
+            try:
+                for i in range(2000):
+                    reply = writer.do("SET", "big%d" % i, os.urandom(2000).hex())
+                    if isinstance(reply, RespError):
+                        refused = reply
+                        break
+            except (OSError, EOFError):
+                refused = "closed"
+            assert refused is not None
+        assert wait_for(lambda: isinstance(s_set(s), RespError))
+        with s.raw() as d:
+            error = d.do("SET", "x", "1")
+            assert error.startswith("MISCONF Errors writing to the AOF file: "), error
+            assert d.do("GET", "kept") == b"1"
+            assert said(d)["aof_last_write_status"] == "err" or said(d)["aof_rewrite_in_progress"] == "1"
+        resource.prlimit(s.proc.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert wait_for(lambda: s_set(s) == "OK", 30)
+        with s.raw() as d:
+            assert said(d)["aof_last_write_status"] == "ok"
+            before = d.do("DEBUG", "DIGEST")
+    killed(s)
+    with s.raw() as d:
+        assert d.do("DEBUG", "DIGEST") == before
+
+
+def s_set(server):
+    with server.raw() as c:
+        return c.do("SET", "probe", "1")
