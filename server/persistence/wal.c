@@ -476,6 +476,8 @@ void wal_seal(struct wal *wal) {
         trim(&wal->parts_text);
         shared_wal_set_bytes(shared_of(wal), wal->worker->id, wal->file.bytes);
         submit(wal);
+        wal->bounded = false;
+        say(wal); /* before who has stood on the numbers of parts hears that they are here */
     }
     if (wal->mark != wal->said_mark) {
         wal->said_mark = wal->mark;
