@@ -78,7 +78,7 @@ struct wal {
     struct text parts_text; /* of transactions that are over, in the order of `parts` */
     struct wal_run *parts;
     uint32_t parts_count, parts_room;
-    uint64_t parts_least; /* the smallest number of those; UINT64_MAX: none */
+    uint64_t parts_least;  /* the smallest number of those; UINT64_MAX: none */
     struct wal_open *open; /* transactions that are not */
     uint32_t open_count, open_room;
     bool bounded; /* it has said that it may draw */
