@@ -33,6 +33,8 @@
 #define STEP_NS      2000
 /* A start, or what is asked of a healthy server, takes no longer. */
 #define PATIENCE (20 * SECOND)
+/* With appendfsync everysec and a disk that is well, no more than so much is lost. */
+#define EVERYSEC_NS (2 * SECOND + 200 * MS)
 
 enum crash_reached {
     REACHED_KILLS,
@@ -117,6 +119,7 @@ struct crash_run {
     struct bytes settings[2 * SETTINGS_MAX];
     char texts[SETTINGS_MAX][32];
     size_t settings_count;
+    bool log;
     enum promise promise;
     bool save_points;
     struct sim_disk_options disk; /* without errors */
@@ -126,6 +129,7 @@ struct crash_run {
     unsigned saves; /* chance of a user's turn, in 64 */
     bool working;   /* users ask */
     bool finishing; /* they ask for nothing new */
+    bool slowly;    /* and take their time */
     bool judged;
     uint64_t answered;
     uint64_t last_save_asked_ns;
@@ -390,7 +394,7 @@ static void ask_more(struct crash_user *user) {
     for (unsigned n = (unsigned)draw(run, 1, ITEMS_MAX - 1); n > 0; n--) {
         ask_something(user);
     }
-    user->rest_until_ns = now_ns + rng_below(&run->rng, 2 * MS);
+    user->rest_until_ns = now_ns + rng_below(&run->rng, run->slowly ? 80 * MS : 2 * MS);
 }
 
 static void step(void *arg, uint64_t token) {
@@ -486,6 +490,9 @@ static void promise_of_log(struct crash_run *run, enum sim_crash crash) {
                (run->promise != PROMISE_SAVES && crash == SIM_CRASH_KILL);
     if (all) {
         promise(run, now_ns + 1);
+    } else if (run->promise == PROMISE_LOG_EVERYSEC && !run->fails && run->disk.stall == 0 &&
+               now_ns > EVERYSEC_NS) {
+        promise(run, now_ns - EVERYSEC_NS);
     }
 }
 
@@ -553,6 +560,11 @@ static void work(struct crash_run *run) {
     run->last_save_asked_ns = 0;
     step_all(run);
     let_pass(run, draw(run, 1, one_in(run, 4) ? 400 * MS : 40 * MS));
+    if (run->promise == PROMISE_LOG_EVERYSEC && one_in(run, 4)) {
+        run->slowly = true;
+        let_pass(run, draw(run, SECOND, 4 * SECOND));
+        run->slowly = false;
+    }
     if (one_in(run, 2)) { /* soon after the next save has begun */
         for (unsigned i = 0; i < 200 && run->last_save_asked_ns + MS / 5 < sim_now_ns(run->sim);
              i++) {
@@ -625,7 +637,13 @@ static void make_settings(struct crash_run *run) {
     set(run, "save-format", "%s", one_in(run, 3) ? "rdb" : "shoal");
     run->save_points = one_in(run, 3);
     set(run, "save", "%s", run->save_points ? "1 3" : "");
-    run->promise = PROMISE_SAVES;
+    if (run->log) {
+        static const char *const fsyncs[] = {"no", "everysec", "always"};
+        unsigned kind = (unsigned)draw(run, 0, 2);
+        set(run, "appendonly", "yes");
+        set(run, "appendfsync", "%s", fsyncs[kind]);
+        run->promise = PROMISE_LOG_NO + kind;
+    }
 }
 
 static void make_disk(struct crash_run *run) {
@@ -672,11 +690,12 @@ static void make_world(struct crash_run *run, uint64_t seed, void (*print)(void 
     run->sim = world_sim(run->world);
 }
 
-void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), void *arg,
+void scenario_run(uint64_t seed, bool log, void (*print)(void *arg, const char *line), void *arg,
                   struct scenario_result *ret) {
     memset(ret, 0, sizeof *ret);
     struct crash_run *run = must_calloc(1, sizeof *run);
     rng_seed(&run->rng, seed * 0x9e3779b97f4a7c15u + 3);
+    run->log = log;
     make_world(run, seed, print, arg);
     arena_init(&run->arena, 4096);
     text_init(&run->why);

@@ -6,6 +6,8 @@
  *     shoal-sim ... --must-see      until the users of one see nonsense
  *     shoal-sim --seed N [--trace FILE]                            one, with its trace
  *
+ *     shoal-sim-crash ... --log     servers keep a log
+ *
  * --twice runs each seed again and compares the hashes of the traces: nothing may depend on an
  * address, real time or real chance. What must fail may also fail a check, which ends a process: so
  * each seed has one of its own then.
@@ -25,7 +27,7 @@
 struct arguments {
     uint64_t first, seeds;
     double seconds;
-    bool one, twice, must_fail, must_see;
+    bool one, twice, log, must_fail, must_see;
     const char *trace;
 };
 
@@ -58,8 +60,9 @@ static void print_line(void *arg, const char *line) {
 }
 
 static void usage(void) {
-    fputs("shoal-sim [--seeds N | --seconds N] [--first N] [--twice] [--must-fail | --must-see]\n"
-          "shoal-sim --seed N [--trace FILE]\n",
+    fputs("shoal-sim [--seeds N | --seconds N] [--first N] [--twice] [--log] "
+          "[--must-fail | --must-see]\n"
+          "shoal-sim [--log] --seed N [--trace FILE]\n",
           stderr);
     exit(2);
 }
@@ -70,6 +73,10 @@ static struct arguments read_arguments(int argc, char **argv) {
         const char *word = argv[i];
         if (strcmp(word, "--twice") == 0) {
             args.twice = true;
+            continue;
+        }
+        if (strcmp(word, "--log") == 0) {
+            args.log = true;
             continue;
         }
         if (strcmp(word, "--must-fail") == 0 || strcmp(word, "--must-see") == 0) {
@@ -123,7 +130,7 @@ static void run_one(const struct arguments *args) {
     }
     struct scenario_result result;
     current_seed = args->first;
-    scenario_run(args->first, file != NULL ? print_line : NULL, file, &result);
+    scenario_run(args->first, args->log, file != NULL ? print_line : NULL, file, &result);
     printf("seed %" PRIu64 ": %s%s\n%" PRIu64 " requests answered, %" PRIu64
            " events in %.3f virtual seconds, hash %016" PRIx64 "\n",
            args->first, result.ok ? "passed" : "FAILED: ", result.reason, result.answered,
@@ -162,11 +169,11 @@ struct sums {
     struct failures failures;
 };
 
-static void run_seed(uint64_t seed, bool twice, struct sums *sums) {
+static void run_seed(uint64_t seed, const struct arguments *args, struct sums *sums) {
     struct failures *failures = &sums->failures;
     struct scenario_result result, again;
     current_seed = seed;
-    scenario_run(seed, NULL, NULL, &result);
+    scenario_run(seed, args->log, NULL, NULL, &result);
     sums->answered += result.answered;
     for (unsigned i = 0; i < reached_count; i++) {
         sums->reached[i] += result.reached[i];
@@ -178,8 +185,8 @@ static void run_seed(uint64_t seed, bool twice, struct sums *sums) {
         failures->seen += !result.refuted;
         return;
     }
-    if (twice) {
-        scenario_run(seed, NULL, NULL, &again);
+    if (args->twice) {
+        scenario_run(seed, args->log, NULL, NULL, &again);
         if (again.hash != result.hash || again.events != result.events) {
             printf("FAILED seed %" PRIu64 ": the second run differs: %" PRIu64
                    " events, hash %016" PRIx64 ", then %" PRIu64 " events, hash %016" PRIx64 "\n",
@@ -190,11 +197,11 @@ static void run_seed(uint64_t seed, bool twice, struct sums *sums) {
 }
 
 /* The sums must be memory that a child shares. */
-static void run_seed_apart(uint64_t seed, bool twice, struct sums *sums) {
+static void run_seed_apart(uint64_t seed, const struct arguments *args, struct sums *sums) {
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {
-        run_seed(seed, twice, sums);
+        run_seed(seed, args, sums);
         fflush(NULL);
         _exit(0);
     }
@@ -234,8 +241,8 @@ int main(int argc, char **argv) {
     double slowest = 0, last = start;
     uint64_t slowest_seed = 0;
     while (args.seconds > 0 ? now_seconds() - start < args.seconds : done < args.seeds) {
-        (args.must_fail || scenario_leaks ? run_seed_apart : run_seed)(args.first + done,
-                                                                       args.twice, sums);
+        (args.must_fail || scenario_leaks ? run_seed_apart : run_seed)(args.first + done, &args,
+                                                                       sums);
         double now = now_seconds();
         if (now - last > slowest) {
             slowest = now - last;

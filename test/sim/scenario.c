@@ -422,7 +422,7 @@ static void add_reached(const struct worker *worker, uint64_t sums[REACHED_COUNT
     sums[REACHED_WAKES] += post_get_stats(worker->server->office, worker->id).wakes;
 }
 
-void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), void *arg,
+void scenario_run(uint64_t seed, bool log, void (*print)(void *arg, const char *line), void *arg,
                   struct scenario_result *ret) {
     memset(ret, 0, sizeof *ret);
     struct scenario *scenario = calloc(1, sizeof *scenario);

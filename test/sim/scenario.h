@@ -65,8 +65,9 @@ struct scenario_result {
     uint64_t reached[REACHED_MAX];
 };
 
-/* print(arg, line) gets the trace, or is NULL. */
-void scenario_run(uint64_t seed, void (*print)(void *arg, const char *line), void *arg,
+/* `log`: servers keep a log (appendonly yes), if the scenario has data at all.
+ * print(arg, line) gets the trace, or is NULL. */
+void scenario_run(uint64_t seed, bool log, void (*print)(void *arg, const char *line), void *arg,
                   struct scenario_result *ret);
 
 #endif
