@@ -273,12 +273,12 @@ static void add_run(struct data_dir *dir, const struct dir_run *run) {
 /* So many whole requests. NULL, or what is wrong. */
 static const char *check_records(const struct data_dir_options *options, struct bytes payload,
                                  uint32_t records, struct request_words *words) {
-    uint32_t db;
+    uint32_t db, order;
     for (uint32_t i = 0; i < records; i++) {
         if (request_take(&payload, words) != REQUEST_WHOLE) {
             return "a record is no request";
         }
-        if (!request_take_db(words, &db) || db >= KEYS_DATABASES_MAX) {
+        if (!request_take_mark(words, &db, &order) || db >= KEYS_DATABASES_MAX) {
             return "a record of a database that cannot be";
         }
         const char *error = options->record != NULL
@@ -723,8 +723,9 @@ static bool show_run(struct records *records, const struct dir_run *run) {
             .name = records->dir->segments[run->segment].name,
             .block = run->block,
         };
+        uint32_t order;
         if (request_take(&left, &records->words) != REQUEST_WHOLE ||
-            !request_take_db(&records->words, &record.db)) {
+            !request_take_mark(&records->words, &record.db, &order)) {
             return lost(records, "it has changed meanwhile");
         }
         record.argv = records->words.argv;

@@ -75,21 +75,33 @@ enum request_got request_take(struct bytes *input, struct request_words *ret) {
     return got;
 }
 
-bool request_take_db(struct request_words *words, uint32_t *ret_db) {
-    *ret_db = 0;
-    if (words->argc == 0) {
-        return false;
-    }
-    struct bytes first = words->argv[0];
-    if (first.len == 0 || first.ptr[0] != '@') {
-        return true;
-    }
-    int64_t db;
-    if (!num_parse_i64(bytes_make(first.ptr + 1, first.len - 1), &db) || db <= 0 ||
-        db > INT32_MAX || words->argc < 2) {
+bool request_mark(struct bytes word, uint32_t *ret_db, uint32_t *ret_order) {
+    const char *end = word.ptr + word.len;
+    const char *dot = word.len > 0 ? memchr(word.ptr, '.', word.len) : NULL;
+    int64_t db, order = 0;
+    if (word.len == 0 || word.ptr[0] != '@' ||
+        !num_parse_i64(bytes_make(word.ptr + 1, (size_t)((dot ? dot : end) - word.ptr - 1)), &db) ||
+        (dot != NULL && (!num_parse_i64(bytes_make(dot + 1, (size_t)(end - dot - 1)), &order) ||
+                         order <= 0 || order > INT32_MAX)) ||
+        db < (dot == NULL) || db > INT32_MAX) {
         return false;
     }
     *ret_db = (uint32_t)db;
+    *ret_order = (uint32_t)order;
+    return true;
+}
+
+bool request_take_mark(struct request_words *words, uint32_t *ret_db, uint32_t *ret_order) {
+    *ret_db = *ret_order = 0;
+    if (words->argc == 0) {
+        return false;
+    }
+    if (words->argv[0].len == 0 || words->argv[0].ptr[0] != '@') {
+        return true;
+    }
+    if (words->argc < 2 || !request_mark(words->argv[0], ret_db, ret_order)) {
+        return false;
+    }
     memmove(words->argv, words->argv + 1, --words->argc * sizeof *words->argv);
     return true;
 }

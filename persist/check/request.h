@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* request: a command as logs have it: a RESP array of bulk strings, in whole bytes. In Shoal's log
  * (docs/durability.md) a first word that begins with '@' is no part of it, but says in which
- * database it ran.
+ * database it ran, and which command of its transaction it was.
  *
  * Thread: any; pure.
  */
@@ -26,8 +26,10 @@ enum request_got {
 };
 /* Takes one off the input's beginning, if it is whole. */
 enum request_got request_take(struct bytes *input, struct request_words *ret);
-/* Takes the database off its words; 0 if they say none. False: it says one that cannot be, or
- * nothing is left. */
-bool request_take_db(struct request_words *words, uint32_t *ret_db);
+/* Takes that word off; 0 and 0 if there is none. False: it says what cannot be, or nothing is left.
+ */
+bool request_take_mark(struct request_words *words, uint32_t *ret_db, uint32_t *ret_order);
+/* The same of a first word alone: false: it is no such word, or cannot be. */
+bool request_mark(struct bytes word, uint32_t *ret_db, uint32_t *ret_order);
 
 #endif

@@ -99,7 +99,7 @@ static struct effect *add(struct worker *worker, enum effects_kind kind,
     struct effects *effects = worker->effects;
     struct records *records = &effects->records[kind];
     if (kind == EFFECTS_COMMANDS && effects->wal != NULL) {
-        wal_record(effects->wal, origin.txn, db, argv, argc);
+        wal_record(effects->wal, origin.txn, origin.order, db, argv, argc);
     }
     if (!records->wanted) {
         return NULL;

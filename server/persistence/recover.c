@@ -9,8 +9,8 @@
 
 #include "base/check.h"
 #include "base/must.h"
-#include "base/num.h"
 #include "net/rt_file.h"
+#include "persist/check/request.h"
 #include "persist/log/log_index.h"
 #include "persist/log/log_scan.h"
 #include "proto/parser.h"
@@ -43,10 +43,10 @@ struct recover_private {
     struct log_recover rule;
     struct log_recover_file *files;
     struct log_index index;
-    size_t place;     /* of the index: what is next */
-    bool running;     /* the second reading has begun, */
-    bool reads;       /* and waits for a file */
-    struct text room; /* of an unpacked payload */
+    size_t place;                    /* of the index: what is next */
+    bool running;                    /* the second reading has begun, */
+    bool reads;                      /* and waits for a file */
+    const struct log_place *reading; /* for that one */
     struct arena arena;
     struct parser parser;
 };
@@ -292,45 +292,80 @@ static void open_next(struct recover *recover) {
 
 /* ---- Doing it again ---- */
 
-/* A record's first word may be the number of its database. */
-static bool run_record(struct recover *recover, const struct request *request, int64_t now_ms,
-                       bool again) {
-    struct bytes *argv = request->argv;
-    uint32_t argc = request->argc;
-    uint64_t db = 0;
-    if (argv[0].len > 1 && argv[0].ptr[0] == '@') {
-        if (!num_parse_u64(bytes_make(argv[0].ptr + 1, argv[0].len - 1), &db) || db > UINT32_MAX ||
-            argc == 1) {
-            text_append_text(&recover->why, "a record without a command");
-            return false;
-        }
-        argv++;
-        argc--;
+/* A part of the number whose turn it is. */
+struct part {
+    struct bytes records; /* that are left */
+    struct text text;     /* where they are */
+    int64_t now_ms;
+};
+
+/* Which command of its transaction the next record is of: it is marked in its first word. */
+static uint32_t next_order(struct bytes records) {
+    struct bytes word = records;
+    const char *line = memchr(word.ptr, '$', word.len < 32 ? word.len : 32);
+    const char *end =
+        line != NULL ? memchr(line, '\n', (size_t)(word.ptr + word.len - line)) : NULL;
+    if (end == NULL || end + 1 == word.ptr + word.len || end[1] != '@') {
+        return 0;
     }
-    recover->records++;
-    return recover->options.run(recover->options.arg, (uint32_t)db, argv, argc, now_ms, again,
-                                &recover->why);
+    word = bytes_make(end + 1, (size_t)(records.ptr + records.len - end - 1));
+    end = memchr(word.ptr, '\r', word.len);
+    uint32_t db, order;
+    return end != NULL && request_mark(bytes_make(word.ptr, (size_t)(end - word.ptr)), &db, &order)
+               ? order
+               : 0;
 }
 
-/* NULL, or what is wrong. */
-static const char *run_records(struct recover *recover, struct bytes records, int64_t now_ms,
-                               bool again) {
+/* Runs the next record of a part. NULL, or what is wrong. */
+static const char *run_record(struct recover *recover, struct part *part, bool again) {
     struct recover_private *p = recover->private;
     static const struct parser_limits limits = {
         .bulk_len_max = INT64_MAX, .query_bytes_max = INT64_MAX, .authenticated = true};
-    while (records.len > 0) {
-        struct request request;
-        size_t used;
-        arena_reset(&p->arena);
-        if (parser_run(&p->parser, &limits, records, &p->arena, &request, &used) != PARSE_REQUEST) {
-            return "a record is no command";
-        }
-        if (!run_record(recover, &request, now_ms, again)) {
-            return recover->why.ptr;
-        }
-        records = bytes_make(records.ptr + used, records.len - used);
+    struct request request;
+    size_t used;
+    arena_reset(&p->arena);
+    if (parser_run(&p->parser, &limits, part->records, &p->arena, &request, &used) !=
+        PARSE_REQUEST) {
+        return "a record is no command";
     }
-    return NULL;
+    part->records = bytes_make(part->records.ptr + used, part->records.len - used);
+    struct request_words words = {.argv = request.argv, .argc = request.argc};
+    uint32_t db, order;
+    if (!request_take_mark(&words, &db, &order)) {
+        return "a record without a command";
+    }
+    recover->records++;
+    return recover->options.run(recover->options.arg, db, words.argv, words.argc, part->now_ms,
+                                again, &recover->why)
+               ? NULL
+               : recover->why.ptr;
+}
+
+/* All parts of one number, command by command. */
+static const char *run_parts(struct recover *recover, struct part *parts, size_t count) {
+    const char *error = NULL;
+    uint32_t order = 0;
+    size_t first = count; /* who had the first record of that order */
+    while (error == NULL) {
+        size_t best = count;
+        uint32_t best_order = 0;
+        for (size_t i = 0; i < count; i++) {
+            uint32_t its = parts[i].records.len > 0 ? next_order(parts[i].records) : 0;
+            if (parts[i].records.len > 0 && (best == count || its < best_order)) {
+                best = i;
+                best_order = its;
+            }
+        }
+        if (best == count) {
+            break;
+        }
+        if (first == count || best_order != order) {
+            order = best_order;
+            first = best;
+        }
+        error = run_record(recover, &parts[best], best != first);
+    }
+    return error;
 }
 
 static bool is_in_window(const struct segment_reader *reader, const struct log_place *place) {
@@ -341,7 +376,7 @@ static bool is_in_window(const struct segment_reader *reader, const struct log_p
 static void apply_read(struct rt_file_op *op, int64_t result) {
     struct recover *recover = of_op(op);
     struct recover_private *p = recover->private;
-    const struct log_place *place = &p->index.places[p->place];
+    const struct log_place *place = p->reading;
     struct segment_reader *reader = &p->readers[place->file];
     if (!took(recover, reader, result)) {
         return;
@@ -352,7 +387,9 @@ static void apply_read(struct rt_file_op *op, int64_t result) {
     }
 }
 
-static const char *apply(struct recover *recover, const struct log_place *place) {
+/* Its records, copied if the payload is packed, as parts of one number stay side by side. */
+static const char *take_part(struct recover *recover, const struct log_place *place,
+                             struct part *part) {
     struct recover_private *p = recover->private;
     struct segment_reader *reader = &p->readers[place->file];
     struct log_block block;
@@ -363,45 +400,85 @@ static const char *apply(struct recover *recover, const struct log_place *place)
     if (log_block_decode(input, &reader->segment, place->offset, &block, &error) != LOG_WHOLE) {
         return "the file changes while it is read";
     }
-    if (!log_block_payload(&block, &p->room, &payload)) {
+    if (!log_block_payload(&block, &part->text, &payload)) {
         return "a block cannot be unpacked";
     }
-    bool again = place > p->index.places && place[-1].number == place->number;
-    return run_records(recover, log_index_records(&block, place->run, payload),
-                       (int64_t)block.time_ms, again);
+    part->records = log_index_records(&block, place->run, payload);
+    part->now_ms = (int64_t)block.time_ms;
+    return NULL;
+}
+
+/* So many places that have one number. */
+static const char *apply(struct recover *recover, const struct log_place *places, size_t count) {
+    struct part few[4], *parts = count > 4 ? must_malloc(count * sizeof *parts) : few;
+    const char *error = NULL;
+    for (size_t i = 0; i < count; i++) {
+        text_init(&parts[i].text);
+        parts[i].records = bytes_make("", 0);
+        error = error != NULL ? error : take_part(recover, &places[i], &parts[i]);
+    }
+    error = error != NULL ? error : run_parts(recover, parts, count);
+    for (size_t i = 0; i < count; i++) {
+        text_fini(&parts[i].text);
+    }
+    if (parts != few) {
+        free(parts);
+    }
+    return error;
 }
 
 bool recover_wants(const struct recover *recover) {
     return recover->private->running && !recover->private->reads;
 }
 
+static void fail(struct recover *recover, const struct log_place *place, const char *error) {
+    struct text what;
+    text_init(&what);
+    text_append_text(&what, error); /* it may be in `why` */
+    text_clear(&recover->why);
+    recover->private->running = false;
+    refuse(recover, place->file, place->offset, what.ptr);
+    text_fini(&what);
+}
+
+/* False: one of them is read first. */
+static bool are_in_windows(struct recover *recover, const struct log_place *places, size_t count) {
+    struct recover_private *p = recover->private;
+    for (size_t i = 0; i < count; i++) {
+        struct segment_reader *reader = &p->readers[places[i].file];
+        if (!is_in_window(reader, &places[i])) {
+            empty(reader, places[i].offset);
+            p->reads = true;
+            p->reading = &places[i];
+            read_more(recover, reader,
+                      places[i].bytes > WINDOW_BYTES ? (size_t)places[i].bytes : WINDOW_BYTES,
+                      apply_read);
+            return false;
+        }
+    }
+    return true;
+}
+
 void recover_some(struct recover *recover, uint64_t end) {
     struct recover_private *p = recover->private;
-    for (; p->place < p->index.count; p->place++) {
+    while (p->place < p->index.count) {
         if (rt_ticks(rt_of(recover)) >= end) {
             return;
         }
         const struct log_place *place = &p->index.places[p->place];
-        struct segment_reader *reader = &p->readers[place->file];
-        if (!is_in_window(reader, place)) {
-            empty(reader, place->offset);
-            p->reads = true;
-            read_more(recover, reader,
-                      place->bytes > WINDOW_BYTES ? (size_t)place->bytes : WINDOW_BYTES,
-                      apply_read);
+        size_t count = 1;
+        while (p->place + count < p->index.count && place[count].number == place->number) {
+            count++;
+        }
+        if (!are_in_windows(recover, place, count)) {
             return;
         }
-        const char *error = apply(recover, place);
+        const char *error = apply(recover, place, count);
         if (error != NULL) {
-            struct text what;
-            text_init(&what);
-            text_append_text(&what, error);
-            text_clear(&recover->why);
-            p->running = false;
-            refuse(recover, place->file, place->offset, what.ptr);
-            text_fini(&what);
+            fail(recover, place, error);
             return;
         }
+        p->place += count;
     }
     p->running = false;
     close_next(recover);
@@ -436,7 +513,6 @@ struct recover *recover_begin(const struct recover_options *options) {
     }
     log_recover_init(&p->rule, p->files, count, manifest->first);
     log_index_init(&p->index);
-    text_init(&p->room);
     arena_init(&p->arena, 4096);
     parser_init(&p->parser);
     open_next(recover);
@@ -450,7 +526,6 @@ void recover_free(struct recover *recover) {
     }
     log_recover_fini(&p->rule);
     log_index_fini(&p->index);
-    text_fini(&p->room);
     arena_fini(&p->arena);
     parser_fini(&p->parser);
     free(p->readers);

@@ -16,7 +16,8 @@
 struct recover;
 struct worker;
 
-/* One record, as of that time. `again`: another shard's part of the same transaction came before.
+/* One record, as of that time. `again`: another shard's part has the same command of the
+ * same transaction, and it ran.
  */
 typedef bool recover_run_fn(void *arg, uint32_t db, struct bytes *argv, uint32_t argc,
                             int64_t now_ms, bool again, struct text *why);

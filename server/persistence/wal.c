@@ -180,8 +180,20 @@ static struct wal_open *open_of(struct wal *wal, uint64_t txn) {
     return open;
 }
 
-void wal_record(struct wal *wal, uint64_t txn, uint32_t db, const struct bytes *argv,
-                uint32_t argc) {
+/* What stands before the command, if it says anything: "@DB" or "@DB.ORDER". */
+static struct bytes mark_of(char *room, uint32_t db, uint32_t order) {
+    size_t n = 0;
+    room[n++] = '@';
+    n += num_format_u64(room + n, db);
+    if (order > 0) {
+        room[n++] = '.';
+        n += num_format_u64(room + n, order);
+    }
+    return bytes_make(room, n);
+}
+
+void wal_record(struct wal *wal, uint64_t txn, uint32_t order, uint32_t db,
+                const struct bytes *argv, uint32_t argc) {
     if (!records(wal)) {
         return;
     }
@@ -193,10 +205,12 @@ void wal_record(struct wal *wal, uint64_t txn, uint32_t db, const struct bytes *
     } else {
         wal->records++;
     }
-    put_count(text, '*', argc + (db > 0));
-    if (db > 0) {
-        char word[NUM_I64_BYTES + 1] = "@";
-        put_bulk(text, bytes_make(word, 1 + num_format_u64(word + 1, db)));
+    order = txn != 0 ? order : 0;
+    bool marked = db > 0 || order > 0;
+    put_count(text, '*', argc + marked);
+    if (marked) {
+        char room[2 * NUM_I64_BYTES + 2];
+        put_bulk(text, mark_of(room, db, order));
     }
     for (uint32_t i = 0; i < argc; i++) {
         put_bulk(text, argv[i]);

@@ -131,9 +131,9 @@ void wal_free(struct wal *wal);
 
 /* ---- Records ---- */
 
-/* `txn`: the transaction over shards that it belongs to, or 0. */
-void wal_record(struct wal *wal, uint64_t txn, uint32_t db, const struct bytes *argv,
-                uint32_t argc);
+/* `txn`: the transaction over shards that it belongs to, or 0; `order`: which of its commands. */
+void wal_record(struct wal *wal, uint64_t txn, uint32_t order, uint32_t db,
+                const struct bytes *argv, uint32_t argc);
 /* Here all of it is done: with 0 for a number it goes as if there had been no transaction. */
 void wal_part(struct wal *wal, uint64_t txn, uint64_t number, uint32_t parts);
 /* All locks of a transaction are held: its number. The worker stands on it until wal_let_go. */

@@ -44,10 +44,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
             check(request_take(&shorter, &words) == REQUEST_SHORT);
         }
         check(request_take(&before, &words) == REQUEST_WHOLE);
-        uint32_t db, argc = words.argc;
+        uint32_t db, order, argc = words.argc;
         bool has_db = words.argv[0].len > 0 && words.argv[0].ptr[0] == '@';
-        if (request_take_db(&words, &db)) {
-            check(words.argc == argc - has_db && words.argc > 0 && has_db == (db > 0));
+        if (request_take_mark(&words, &db, &order)) {
+            check(words.argc == argc - has_db && words.argc > 0 && has_db == (db > 0 || order > 0));
         }
     }
     text_fini(&again);

@@ -72,6 +72,28 @@ def test_every_type_every_database_and_what_happens_to_whole_ones(start_server):
         assert (c.do("DBSIZE"), c.do("GET", "after")) == (1, b"1")
 
 
+def test_commands_of_a_transaction_run_in_their_order(start_server):
+    """FLUSHDB and SWAPDB are all shards', so each part has them among its own."""
+    s = start_server(appendonly="yes")
+    keys = ["k%d" % i for i in range(12)]
+    with s.raw() as c:
+        c.do("MULTI")
+        for key in keys:
+            c.do("SET", key, "before")
+        c.do("FLUSHDB")
+        for key in keys[::2]:
+            c.do("SET", key, "between")
+        c.do("SWAPDB", 0, 1)
+        for key in keys[1::2]:
+            c.do("RPUSH", key, "after")
+        assert len(c.do("EXEC")) == 2 + 12 + 6 + 6
+        before = c.do("DEBUG", "DIGEST")
+    killed(s)
+    with s.raw() as c:
+        assert c.do("DEBUG", "DIGEST") == before
+        assert c.do("DBSIZE") == 6
+
+
 def test_keys_that_ran_out_do_not_come_back(start_server):
     s = start_server(appendonly="yes")
     with s.raw() as c:
