@@ -121,6 +121,8 @@ struct crash_run {
     size_t settings_count;
     bool log;
     enum promise promise;
+    bool kernel_keeps; /* what was promised: the power must stay until it was judged */
+    bool saves_last;   /* what was saved is what a start finds */
     bool save_points;
     struct sim_disk_options disk; /* without errors */
     bool fails;                   /* the disk, in this life */
@@ -255,6 +257,12 @@ static void promise(struct crash_run *run, uint64_t before_ns) {
     run->reached[REACHED_PROMISED] += ledger_promise(run->ledger, before_ns);
 }
 
+static void promise_of_save(struct crash_run *run, uint64_t asked_ns) {
+    if (run->saves_last) {
+        promise(run, asked_ns);
+    }
+}
+
 /* The last reply to it. */
 static void answered(struct crash_user *user, const struct item *item,
                      const struct wire_value *value) {
@@ -283,7 +291,7 @@ static void answered(struct crash_user *user, const struct item *item,
     case ITEM_SAVE:
         if (value->type == '+') {
             run->reached[REACHED_SAVES]++;
-            promise(run, item->asked_ns);
+            promise_of_save(run, item->asked_ns);
         } else {
             run->reached[REACHED_SAVES_FAILED]++;
         }
@@ -295,7 +303,7 @@ static void answered(struct crash_user *user, const struct item *item,
         if (has_line(value->text, "rdb_bgsave_in_progress:0")) {
             if (has_line(value->text, "rdb_last_bgsave_status:ok")) {
                 run->reached[REACHED_BACKGROUND_SAVES]++;
-                promise(run, user->saving_ns);
+                promise_of_save(run, user->saving_ns);
             } else {
                 run->reached[REACHED_SAVES_FAILED]++;
             }
@@ -488,6 +496,7 @@ static void promise_of_log(struct crash_run *run, enum sim_crash crash) {
     uint64_t now_ns = sim_now_ns(run->sim);
     bool all = run->promise == PROMISE_LOG_ALWAYS ||
                (run->promise != PROMISE_SAVES && crash == SIM_CRASH_KILL);
+    run->kernel_keeps = all && run->promise != PROMISE_LOG_ALWAYS;
     if (all) {
         promise(run, now_ns + 1);
     } else if (run->promise == PROMISE_LOG_EVERYSEC && !run->fails && run->disk.stall == 0 &&
@@ -523,7 +532,7 @@ static void start_in_vain(struct crash_run *run) {
         run->reached[REACHED_STARTS_REFUSED]++;
     } else {
         run->reached[REACHED_CRASHES_IN_STARTS] += world_loads(run->world, 0);
-        world_crash(run->world, 0, any_crash(run));
+        world_crash(run->world, 0, run->kernel_keeps ? SIM_CRASH_KILL : any_crash(run));
     }
     run->finishing = false;
 }
@@ -634,7 +643,9 @@ static void play(struct crash_run *run) {
 /* ---- A run ---- */
 
 static void make_settings(struct crash_run *run) {
-    set(run, "save-format", "%s", one_in(run, 3) ? "rdb" : "shoal");
+    bool rdb = one_in(run, 3);
+    set(run, "save-format", "%s", rdb ? "rdb" : "shoal");
+    run->saves_last = !rdb || !run->log; /* else the log is the data, and they lie beside it */
     run->save_points = one_in(run, 3);
     set(run, "save", "%s", run->save_points ? "1 3" : "");
     if (run->log) {
@@ -688,6 +699,9 @@ static void make_world(struct crash_run *run, uint64_t seed, void (*print)(void 
     };
     run->world = world_new(&options);
     run->sim = world_sim(run->world);
+    for (size_t i = 0; i < 2 * run->settings_count; i += 2) {
+        sim_tell(run->sim, "%s %s", run->settings[i].ptr, run->settings[i + 1].ptr);
+    }
 }
 
 void scenario_run(uint64_t seed, bool log, void (*print)(void *arg, const char *line), void *arg,
