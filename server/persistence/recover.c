@@ -74,12 +74,34 @@ static void closed(struct rt_file_op *op, int64_t result) {
     close_next(recover);
 }
 
+static void close_it(struct recover *recover) {
+    struct recover_private *p = recover->private;
+    p->op.done = closed;
+    rt_file_close(rt_of(recover), &p->op, reader_of(recover)->file);
+}
+
+static void synced(struct rt_file_op *op, int64_t result) {
+    struct recover *recover = of_op(op);
+    if (result < 0 && recover->why.len == 0) {
+        text_appendf(&recover->why, "%s cannot be synced: %s", reader_of(recover)->path,
+                     strerror((int)-result));
+    }
+    close_it(recover);
+}
+
+/* What was read of a segment that was still written may lie in the kernel's memory alone. From now
+ * on it counts, and others build on it: so it is made to last first. */
 static void close_next(struct recover *recover) {
     struct recover_private *p = recover->private;
     for (p->at = 0; p->at < recover->options.manifest->count; p->at++) {
-        if (p->readers[p->at].file >= 0) {
-            p->op.done = closed;
-            rt_file_close(rt_of(recover), &p->op, p->readers[p->at].file);
+        struct segment_reader *reader = reader_of(recover);
+        if (reader->file >= 0) {
+            if (recover->options.manifest->segments[p->at].bytes == 0 && recover->why.len == 0) {
+                p->op.done = synced;
+                rt_file_sync(rt_of(recover), &p->op, reader->file, RT_SYNC_ALL);
+            } else {
+                close_it(recover);
+            }
             return;
         }
     }

@@ -41,6 +41,11 @@ static void prepare(struct worker *worker, struct rotate_task *task) {
     } else {
         wal_set_records(wal, task->segment.first_record);
     }
+    if (wal->next.file >= 0) { /* made the last time, when another's could not be */
+        task->segment = wal->next.segment;
+        answer(task);
+        return;
+    }
     rt_random(worker->rt, &task->segment.salt, sizeof task->segment.salt);
     wal->task = task;
     wal_prepare(wal, task->rotate->directory, &task->segment, prepared);
@@ -83,8 +88,11 @@ static uint64_t last_sequence(const struct manifest *manifest, uint32_t shard) {
     return sequence;
 }
 
-/* Behind those of its shard. */
+/* Behind those of its shard, if it is not there already. */
 static void insert(struct manifest *manifest, const struct manifest_segment *segment) {
+    if (last_sequence(manifest, segment->shard) >= segment->sequence) {
+        return;
+    }
     manifest_add(manifest, segment);
     uint32_t at = manifest->count - 1;
     for (; at > 0 && manifest->segments[at - 1].shard > segment->shard; at--) {

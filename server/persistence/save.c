@@ -740,14 +740,14 @@ static bool go_on(struct save *save) {
         if (save->out > 0) {
             return false;
         }
-        if (save->cut.records) { /* the next may come soon */
+        if (save->cut.records && !save->home->loop.stopping) { /* the next may come soon */
             wals_prepare(save->home->server->wals);
         }
         save->phase = PHASE_PREPARE;
         return true;
     case PHASE_PREPARE:
-        if (wals_is_busy(save->home->server->wals)) {
-            return false;
+        if (wals_is_busy(save->home->server->wals) && !save->home->loop.stopping) {
+            return false; /* at the end others may have gone who would make them */
         }
         conclude(save);
         return false;

@@ -257,7 +257,6 @@ void worker_free(struct worker *worker) {
     worker_trim_pools(worker, true);
     free(worker->batches.open);
     check_owner_refuses(worker, NULL, false);
-    wal_free(worker->wal);
     effects_free(worker);
     inner_free(worker->inner);
     if (worker->id == 0) {
@@ -271,6 +270,7 @@ void worker_free(struct worker *worker) {
     arena_fini(&worker->scratch);
     peers_stop(worker);
     rt_free(worker->rt);
+    wal_free(worker->wal); /* what it wrote was under way until now */
     peers_free(worker);
     load_end(worker); /* files were read into its memory until now */
     shard_fini(&worker->shard);
