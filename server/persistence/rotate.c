@@ -109,7 +109,9 @@ static bool name_them(struct data_change *change, struct manifest *manifest) {
     struct rotate *rotate = rotate_of(change);
     for (uint32_t i = 0; i < manifest->count && rotate->ends != NULL; i++) {
         struct manifest_segment *segment = &manifest->segments[i];
-        if (segment->bytes == 0) {
+        if (rotate->until == 0) { /* which would say that all count: none does */
+            segment->bytes = LOG_SEGMENT_BYTES;
+        } else if (segment->bytes == 0) {
             segment->bytes = rotate->ends[i];
         }
         if (segment->until == 0 || segment->until > rotate->until) {
