@@ -71,8 +71,8 @@ void gate_settle(struct wal *wal) {
     }
     if (wal->mark > wal->safe) {
         wal->safe = shared_wal_safe(shared);
-        let_go(wal);
     }
+    let_go(wal);
     const struct client *first = first_waiting(wal);
     uint64_t wants = first != NULL ? first->gate.mark : UINT64_MAX;
     if (wants != shared_wal_wanted(shared, worker->id)) {
@@ -82,11 +82,9 @@ void gate_settle(struct wal *wal) {
 
 bool gate_may_sleep(struct wal *wal) {
     gate_settle(wal); /* those of this turn have said now what they wait for */
-    if (first_waiting(wal) == NULL) {
-        return true;
-    }
-    wal->safe = shared_wal_safe(wal->worker->server->shared);
-    return first_waiting(wal)->gate.mark > wal->safe;
+    const struct client *first = first_waiting(wal);
+    bool waits = first == NULL || first->gate.mark > shared_wal_safe(wal->worker->server->shared);
+    return waits && list_empty(&wal->worker->clients.dirty);
 }
 
 /* Who has been told nothing yet of something that may have written. */

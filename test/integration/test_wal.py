@@ -278,3 +278,11 @@ def test_a_disk_that_is_full_is_told_and_forgotten(start_server):
 def s_set(server):
     with server.raw() as c:
         return c.do("SET", "probe", "1")
+
+
+def test_nobody_waits_for_what_is_safe(start_server):
+    """A worker that has just found out that a number is safe lets those go who wait for it."""
+    s = start_server(appendonly="yes", appendfsync="no")
+    with s.raw() as c:
+        for i in range(1500):
+            assert c.do("MSET", "a", i, "b", i, "c", i, "d", i) == "OK"
