@@ -150,7 +150,7 @@ def test_all_or_nothing(raw):
 
 
 @pytest.mark.shoal_only
-@pytest.mark.parametrize("name, asked", [("appendonly", "yes"), ("tls-port", "6380"), ("rdma-port", "6380")])
+@pytest.mark.parametrize("name, asked", [("tls-port", "6380"), ("rdma-port", "6380")])
 def test_what_would_endanger_data_is_refused(raw, name, asked):
     reply = raw.do("CONFIG", "SET", name, asked)
     assert isinstance(reply, RespError) and name in reply.args[0]
@@ -160,7 +160,7 @@ def test_what_would_endanger_data_is_refused(raw, name, asked):
 @pytest.mark.shoal_only
 @pytest.mark.parametrize(
     "line",
-    ["appendonly yes", "replicaof 127.0.0.1 6379", "tls-port 6380", "cluster-enabled yes", "aclfile users.acl",
+    ["replicaof 127.0.0.1 6379", "tls-port 6380", "cluster-enabled yes", "aclfile users.acl",
      "loadmodule /x.so", "user alice on nopass +@all"],
 )  # fmt: skip
 def test_start_is_refused_for_what_is_not_there(server_binary, tmp_path, line):
