@@ -177,12 +177,21 @@ static struct config *make_config(const struct world *world, const struct machin
     char port_text[8];
     snprintf(port_text, sizeof port_text, "%u", machine->port);
     size_t count = world->options.settings_count + 1;
-    struct bytes *pairs = malloc(2 * count * sizeof *pairs);
+    struct bytes *pairs = malloc(2 * (count + 1) * sizeof *pairs);
     check(pairs != NULL);
     pairs[0] = BYTES("port");
     pairs[1] = bytes_of_text(port_text);
+    bool saves = false;
     if (count > 1) {
         memcpy(pairs + 2, world->options.settings, 2 * (count - 1) * sizeof *pairs);
+    }
+    for (size_t i = 1; i < count; i++) {
+        saves |= bytes_equal(pairs[2 * i], BYTES("save"));
+    }
+    if (!saves) { /* who is not about saves has no save points: there is no disk for them */
+        pairs[2 * count] = BYTES("save");
+        pairs[2 * count + 1] = BYTES("");
+        count++;
     }
     struct text err;
     text_init(&err);

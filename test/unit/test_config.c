@@ -207,23 +207,15 @@ Test(config, while_loading_some_names_wait) {
     text_fini(&err);
 }
 
-/* Who believes that an append-only file is written, or that a port speaks TLS, must be told that it
- * is not so. */
+/* Who believes that a port speaks TLS must be told that it is not so. */
 Test(config, what_would_endanger_data_is_refused) {
     struct text why;
-    REFUSED(FAILED("appendonly",
-                   "the append-only file is not there yet in Shoal, data would not be kept"),
-            "appendonly", "yes");
     REFUSED(FAILED("tls-port", "TLS is not there yet in Shoal"), "tls-port", "6380");
     text_init(&why);
     cr_assert_not(config_refusals(config, &why));
-    config->appendonly = true;
     config->cluster_enabled = true;
     cr_assert(config_refusals(config, &why));
-    cr_assert_str_eq(
-        why.ptr,
-        "appendonly yes: the append-only file is not there yet in Shoal, data would not be kept\n"
-        "cluster-enabled yes: cluster mode is not there yet in Shoal\n");
+    cr_assert_str_eq(why.ptr, "cluster-enabled yes: cluster mode is not there yet in Shoal\n");
     text_fini(&why);
 }
 
