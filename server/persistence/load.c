@@ -147,7 +147,8 @@ static bool log_some(struct worker *worker, struct load *load) {
 int64_t load_some(struct worker *worker) {
     struct load_worker *self = worker->load;
     int64_t now_ms = rt_wall_ms(worker->rt);
-    if (self->load->log != NULL && worker->id == 0 && !self->stops && !worker->loop.stopping) {
+    /* The log is worker 0's: others do not look whether it is there. */
+    if (worker->id == 0 && self->load->log != NULL && !self->stops && !worker->loop.stopping) {
         say_progress(worker, self->load);
         return log_some(worker, self->load) ? now_ms : INT64_MAX;
     }

@@ -316,11 +316,12 @@ static void take_flying(struct wal *wal, struct text *from, uint64_t *least_of_i
 
 static void retire(struct wal *wal);
 
-/* appendfsync, but for no-appendfsync-on-rewrite. */
+/* appendfsync, but for no-appendfsync-on-rewrite. Writes end while the worker is parked, too: then
+ * whether there is a save is being decided by the parker, and is not looked at. */
 static bool syncs(const struct wal *wal, enum config_appendfsync when) {
     const struct worker *worker = wal->worker;
-    return worker->config->appendfsync == when &&
-           (worker->save_share == NULL || !worker->config->no_appendfsync_on_rewrite);
+    return worker->config->appendfsync == when && (!worker->config->no_appendfsync_on_rewrite ||
+                                                   worker->parked.is || worker->save_share == NULL);
 }
 
 /* What is sealed goes to the file; what is left for the old one first. */
