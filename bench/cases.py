@@ -24,10 +24,12 @@ class Case:
     commands: int = 1  # in the sequence; an operation is all of them
     fill: str | None = None  # of the group types: what must be there first (FILLS)
     target_over_valkey: float | None = None
+    log: str | None = None  # appendfsync; None: no log
 
     @property
     def key(self):
-        return "%s/%s/P%d/%d" % (self.group, self.command, self.pipeline, self.value_bytes)
+        group = "%s/%s" % (self.group, self.log) if self.log else self.group
+        return "%s/%s/P%d/%d" % (group, self.command, self.pipeline, self.value_bytes)
 
     @property
     def name(self):
@@ -42,7 +44,8 @@ class Case:
         if self.words:
             return self.command
         name = "MSET of 10 keys" if self.command == "mset" else self.command.upper()
-        return "%s %s, pipeline %d" % (name, size, self.pipeline)
+        log = ", log at %s" % self.log if self.log else ""
+        return "%s %s, pipeline %d%s" % (name, size, self.pipeline, log)
 
 
 def speed_cases():
@@ -78,6 +81,27 @@ MULTI = Case(
 def txn_cases():
     return [Case("txn", "mset", 4, 64, 1_000_000, 60_000, target_us=4.5, target_us_two_shards=6.5), PLAIN, MULTI]
 
+
+# ---- Durability ----------------------------------------------------------------------------------------------------
+
+LOG_MODES = ("always", "everysec", "no")
+LOG_TARGET_US = {("always", 1): 7.0, ("always", 16): 1.2}
+
+
+def durability_cases():
+    return [
+        Case("durability", "set", pipeline, 64, 1_000_000, requests, log=mode, target_us=LOG_TARGET_US.get((mode, pipeline)))
+        for mode in LOG_MODES
+        for pipeline, requests in ((1, 40_000), (16, 400_000))
+    ]
+
+
+# What is saved, and loaded at a start. The writes beside a save are so many a second for every server, else the fastest has most to copy.
+DURABLE = Case("durability", "set", 16, 64, 2_000_000, 1_000_000_000)
+SAVE_WRITES_PER_S = 50_000
+SAVE_TARGET_PEAK = 0.05  # over the memory at the start
+SAVE_TARGET_MS = 2.0  # GET p99.9 of another client meanwhile
+START_TARGET_S = 0.6  # on two shards
 
 # ---- Data types ----------------------------------------------------------------------------------------------------
 

@@ -5,6 +5,7 @@ import contextlib
 import csv
 import io
 import random
+import re
 import subprocess
 import threading
 import time
@@ -127,10 +128,94 @@ def stall(server, words, seconds):
     return times[int(len(times) * 0.999)] * 1000, times[-1] * 1000, took
 
 
+def ask(server, *words):
+    """One command; what has come of its answer."""
+    with server.connect() as s:
+        s.sendall(command(*words))
+        return s.recv(65536)
+
+
+class Asker:
+    """A client that asks for random keys in a closed loop, and looks at the server's memory between two questions."""
+
+    LOOKS = 0.05  # seconds between two looks
+
+    def __init__(self, server, keys):
+        self.server, self.keys, self.rng = server, keys, random.Random(3)
+
+    def run(self, done):
+        """Asks until done(), which is looked at like the memory. Returns (p50, p99.9, longest) in ms and the peaks of RSS and PSS."""
+        times, peaks, look = [], (0, 0), 0
+        with self.server.connect() as s:
+            while True:
+                before = time.perf_counter()
+                s.sendall(command(b"GET", b"key:%012d" % self.rng.randrange(self.keys)))
+                if s.recv(256)[:1] != b"$":
+                    raise SystemExit("bench: %s does not answer GET" % self.server.name)
+                after = time.perf_counter()
+                times.append(after - before)
+                if after >= look:
+                    peaks = tuple(map(max, peaks, self.server.rss_and_pss()))
+                    if done():
+                        break
+                    look = time.perf_counter() + self.LOOKS
+        times.sort()
+        return [times[int(len(times) * q)] * 1000 for q in (0.5, 0.999)] + [times[-1] * 1000], peaks
+
+    def for_seconds(self, seconds):
+        end = time.monotonic() + seconds
+        return self.run(lambda: time.monotonic() >= end)
+
+
+def save(server, asker):
+    """BGSAVE while the asker asks. Returns how many seconds it took, and what the asker has seen."""
+    with server.connect() as s:
+        s.setblocking(False)
+        heard, ended = bytearray(), []
+        question = command(b"INFO", b"persistence")
+        began = time.monotonic()
+        s.sendall(command(b"BGSAVE") + question)
+
+        def done():
+            with contextlib.suppress(BlockingIOError):
+                heard.extend(s.recv(65536))
+            state = re.search(rb"rdb_bgsave_in_progress:(\d)\r\n.*rdb_last_bgsave_status:(\w+)\r\n.*\r\n\Z", heard, re.S)
+            if state and state.group(1) == b"0":
+                if heard[:1] != b"+" or state.group(2) != b"ok":
+                    raise SystemExit("bench: %s did not save: %s" % (server.name, bytes(heard[:300])))
+                ended.append(time.monotonic())
+            elif state:
+                del heard[1:]
+                s.sendall(question)
+            return bool(ended)
+
+        seen = asker.run(done)
+    return ended[0] - began, seen
+
+
+@contextlib.contextmanager
+def writes(tool, cpu, server, case, per_second):
+    """Writes of a benchmark in the background, so many a second."""
+    line = benchmark_line(tool, cpu, server.port, case, case.requests) + ["--rps", str(per_second)]
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
+        try:
+            yield line
+            if run.poll() is not None:
+                raise SystemExit("bench: the writes to %s have ended early" % server.name)
+        finally:
+            run.kill()
+
+
 def fill_benchmark_keys(server, keys, value_bytes):
     """Every key that redis-benchmark -r may ask for, so that GET finds something."""
     value = b"x" * value_bytes
     pipe(server, (command(b"SET", b"key:%012d" % i, value) for i in range(keys)), keys)
+
+
+def fill_durable_keys(server, keys, value_bytes):
+    """The same keys with values that differ and do not pack well, for sizes of files."""
+    rng = random.Random(2)
+    pipe(server, (command(b"SET", b"key:%012d" % i, b"%0*x" % (value_bytes, rng.getrandbits(4 * value_bytes))) for i in range(keys)), keys)
 
 
 def fill_exact_keys(server, keys, ttl):

@@ -8,6 +8,7 @@ import platform
 import re
 import statistics
 import subprocess
+import tempfile
 
 import cases
 import servers
@@ -52,6 +53,12 @@ def machine():
         ("Kernel", "%s %s" % (platform.system(), platform.release())),
         ("System", first_match("/etc/os-release", r'^PRETTY_NAME="?([^"\n]*)')),
     ]
+
+
+def file_system():
+    """The kind of the one that has the servers' directories: on tmpfs a sync costs nothing."""
+    run = subprocess.run(["stat", "-f", "-c", "%T", tempfile.gettempdir()], capture_output=True, text=True)
+    return {"ext2/ext3": "ext4"}.get(run.stdout.strip(), run.stdout.strip()) or "an unknown file system"
 
 
 def commit():
@@ -140,6 +147,55 @@ def txn_rows(bench):
     return rows
 
 
+def durability_rows(bench):
+    """Against the targets."""
+    rows = []
+    for case in cases.durability_cases():
+        ours = cpu(bench, case, "shoal")
+        if ours is not None and case.target_us:
+            others = ["%.3f" % v if (v := cpu(bench, case, n)) is not None else "-" for n in ("redis", "valkey")]
+            verdict = "reached" if ours <= case.target_us else "missed by %.0f%%" % (100 * ours / case.target_us - 100)
+            rows.append([case.title, "-", *others, "%.3f" % ours, "%.1f us" % case.target_us, verdict])
+    one, two = "shoal", "shoal, 2 shards"
+    goals = [
+        ("memory at the peak of a save over the start", one, lambda s: 100 * (s["rss"][1] / s["rss"][0] - 1), "%+.0f%%", 100 * cases.SAVE_TARGET_PEAK),
+        ("GET p99.9 of another client during a save", one, lambda s: s["during_ms"][1], "%.2f ms", cases.SAVE_TARGET_MS),
+        ("start from a snapshot, two shards", two, lambda s: s["start_s"], "%.2f s", cases.START_TARGET_S),
+    ]
+    for title, name, value, shape, goal in goals:
+        if name in bench.saves:
+            ours = value(bench.saves[name])
+            others = [shape % value(bench.saves[n]) if n in bench.saves else "-" for n in ("redis", "valkey")]
+            rows.append([title, "-", *others, shape % ours, shape % goal, "reached" if ours <= goal else "missed"])
+    return rows
+
+
+def save_rows(bench):
+    rows = []
+    for name, s in bench.saves.items():
+        growth = ["%.0f MB, %+.0f%%" % (peak / 1e6, 100 * (peak / start - 1)) for start, peak in (s["rss"], s["pss"])]
+        gets = [" / ".join("%.2f" % v for v in s[when]) for when in ("before_ms", "loaded_ms", "during_ms")]
+        rows.append([name, "%.2f" % s["seconds"], *growth, *gets, "%.0f MB" % (s["disk"] / 1e6), "%.2f" % s["start_s"]])
+    return rows
+
+
+def durability_tables(bench):
+    out = "## A save, and starts\n\nEvery server may use both CPUs. Files are in %s, and in the page cache when a server starts.\n\n" % file_system()
+    if bench.saves:
+        out += (
+            "BGSAVE of %s keys of 16 B with 64 B values (random hexadecimal digits), beside %s SETs a second (50 clients, pipeline 16), and what another client's GETs in "
+            "a closed loop took before the writes, beside them, and during the save: p50 / p99.9 / longest, ms. Memory is the peak, and its "
+            "growth over the peak beside the writes alone; children count. RSS has a page that parent and child share twice, PSS once. "
+            "The start is from what was saved.\n\n"
+        ) % ("{:,}".format(next(iter(bench.saves.values()))["keys"]), "{:,}".format(cases.SAVE_WRITES_PER_S))
+        head = ["", "save, s", "RSS", "PSS", "GET before", "beside writes", "during the save", "on disk", "start, s"]
+        out += table(head, save_rows(bench)) + "\n"
+    if bench.log_starts:
+        out += "A log (`everysec`, never rewritten) of %s SETs of as many keys:\n\n" % "{:,}".format(next(iter(bench.log_starts.values()))["keys"])
+        out += table(["", "on disk", "start, s"], [[n, "%.0f MB" % (f["disk"] / 1e6), "%.2f" % f["start_s"]] for n, f in bench.log_starts.items()])
+    return out
+
+
 def types_rows(bench):
     rows = []
     for case in cases.types_cases():
@@ -164,7 +220,7 @@ def types_rows(bench):
 
 
 def target_rows(bench, all_cases):
-    rows = txn_rows(bench) + types_rows(bench)
+    rows = txn_rows(bench) + durability_rows(bench) + types_rows(bench)
     for case in all_cases:
         target = target_us(bench, case)
         ours = cpu(bench, case, "shoal, 2 shards" if case.target_over_one_shard else "shoal")
@@ -249,6 +305,7 @@ HEADINGS = {
     "small": "SET and GET of 64 B values, a million random keys, 50 clients",
     "large": "SET and GET of 16 KB values, ten thousand random keys, 50 clients",
     "shards": "Two shards against one, random keys over one port",
+    "durability": "SET of 64 B values with the log at always, everysec and no, a million random keys, 50 clients",
     "types": "Data types; one key unless it says otherwise",
     "txn": "Several keys and transactions, random keys; an operation is the whole command or sequence",
 }
@@ -263,7 +320,7 @@ def generic(line):
 
 
 def write(bench, out):
-    all_cases = cases.speed_cases() + cases.shard_cases() + cases.txn_cases() + cases.types_cases()
+    all_cases = cases.speed_cases() + cases.shard_cases() + cases.txn_cases() + cases.durability_cases() + cases.types_cases()
     lines = ["# Shoal, Redis and Valkey on one machine, %s\n" % datetime.date.today().isoformat()]
     kind = "quick look, one short round: not a measurement" if bench.options.quick else "medians of %d interleaved rounds" % bench.rounds
     lines.append(
@@ -295,6 +352,8 @@ def write(bench, out):
         names = [n for n in SERVERS if n in next(iter(bench.memory.values()))]
         order = sorted(bench.memory, key=lambda item: (item[1], item[0]))
         lines.append(table([""] + names, [[memory_title(*r)] + ["%.1f B" % bench.memory[r][n] for n in names] for r in order]))
+    if bench.saves or bench.log_starts:
+        lines.append(durability_tables(bench))
     if bench.types_memory or bench.stalls:
         lines.append(types_tables(bench))
     lines.append("## Commands\n")
@@ -327,6 +386,8 @@ def raw(bench):
     return {
         "types_memory": bench.types_memory,
         "stalls": bench.stalls,
+        "saves": bench.saves,
+        "log_starts": bench.log_starts,
         "speed": {
             key: {
                 name: [{"ops_per_s": round(s.ops_per_s), "cpu_us": round(s.cpu_us, 4), "latency_ms": s.latency_ms} for s in samples]

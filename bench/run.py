@@ -25,6 +25,9 @@ ROOT = servers.ROOT
 # What is asked for is what the data takes: receive buffers that have been idle for a second are given back by then.
 MEMORY_SETTLES = 1.5
 
+# Names of what the group durability measures beside its cases.
+SAVES, STARTS = "durability/save", "durability/start"
+
 
 def parse_arguments():
     p = argparse.ArgumentParser(prog="./dev bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -37,15 +40,15 @@ def parse_arguments():
     allowed = sorted(os.sched_getaffinity(0))
     p.add_argument("--server-cpu", default=str(allowed[0]), help="CPU of the server (default: %(default)s, the first that may be used)")
     p.add_argument("--load-cpu", default=str(allowed[min(1, len(allowed) - 1)]), help="CPU of the load (default: %(default)s, the second)")
-    p.add_argument("--only", metavar="TEXT", action="append", help="only cases whose name holds TEXT: small, large, shards, memory, set, P16 ...")
+    p.add_argument("--only", metavar="TEXT", action="append", help="only cases whose name holds TEXT: small, large, shards, memory, durability, set, P16 ...")
     p.add_argument("--out", metavar="DIR", help="where the report goes (default bench/results/<date>)")
     p.add_argument("--readme", action="store_true", help="also put the figures into README.md")
     p.add_argument("--check-arguments", action="store_true", help=argparse.SUPPRESS)  # ./dev asks before it installs or builds
     options = p.parse_args()
     if options.rounds is not None and options.rounds < 1:
         p.error("--rounds must be 1 or more")
-    all_cases = cases.speed_cases() + cases.shard_cases() + cases.txn_cases() + cases.types_cases()
-    names = [c.name for c in all_cases] + ["memory", "stalls"]
+    all_cases = cases.speed_cases() + cases.shard_cases() + cases.txn_cases() + cases.durability_cases() + cases.types_cases()
+    names = [c.name for c in all_cases] + ["memory", "stalls", SAVES, STARTS]
     for text in options.only or []:
         if not any(text in name for name in names):
             p.error("no case has '%s' in its name; there are: %s" % (text, ", ".join(sorted(set(names)))))
@@ -75,6 +78,8 @@ class Bench:
         self.memory = {}  # (keys, ttl) -> server name -> bytes per key
         self.types_memory = {}  # title -> server name -> bytes per element
         self.stalls = {}  # title -> server name -> (p99.9 ms, longest ms, how long the command took, ms)
+        self.saves = {}  # server name -> what a save has cost, and a start from it (report.save_rows)
+        self.log_starts = {}  # server name -> what its log takes, and a start from it
         self.lines = {}  # server name -> command line
         self.load_line = []
         self.commit = report.commit()
@@ -169,6 +174,85 @@ class Bench:
         entries = [(s.name, s) for s in self.store_servers()]
         self.run_group("types", [(case, entries) for case in cases.types_cases()])
 
+    # ---- Durability --------------------------------------------------------------------------------------------------
+
+    def run_logs(self):
+        """SET with a log. Each mode has servers of its own."""
+        for mode in cases.LOG_MODES:
+            entries = []
+            for server in self.store_servers():
+                name, server.command = server.name, servers.logged(server.command, mode)
+                server.name += ", log at %s" % mode
+                entries.append((name, server))
+            self.run_group("durability", [(self.shrink(c) if self.options.quick else c, entries) for c in cases.durability_cases() if c.log == mode])
+
+    def durable_servers(self):
+        """All on both CPUs: the child that saves for Redis and Valkey would else take the CPU of its parent."""
+        found = self.store_servers() + [self.shoal_server(2)]
+        for server in found:
+            server.cpus = "%s,%s" % (self.options.server_cpu, self.options.load_cpu)
+        return found
+
+    def saving_servers(self):
+        found = self.durable_servers()
+        for server in self.durable_servers():
+            if server.kind == "shoal":
+                server.name, server.command = server.name + ", dump.rdb", servers.as_rdb(server.command)
+                found.append(server)
+        return found
+
+    def run_saves(self):
+        """A save beside writes, and a start from what it left."""
+        if not self.valkey_tool or not chosen(self.options, SAVES):
+            return
+        case, seconds = self.durable_case(), 0.5 if self.options.quick else 4
+        for server in self.saving_servers():
+            print("bench: %s, %s" % (SAVES, server.name), flush=True)
+            server.start()
+            try:
+                load.fill_durable_keys(server, case.keys, case.value_bytes)
+                time.sleep(MEMORY_SETTLES)
+                asker = load.Asker(server, case.keys)
+                before, _ = asker.for_seconds(seconds)
+                with load.writes(self.valkey_tool, self.options.load_cpu, server, case, cases.SAVE_WRITES_PER_S):
+                    time.sleep(0.3)
+                    loaded, memory = asker.for_seconds(seconds)
+                    took, (during, peak) = load.save(server, asker)
+                self.saves[server.name] = {
+                    "keys": case.keys, "seconds": took, "before_ms": before, "loaded_ms": loaded, "during_ms": during,
+                    "rss": [memory[0], peak[0]], "pss": [memory[1], peak[1]], "disk": server.disk(), "start_s": self.start_again(server, case.keys),
+                }  # fmt: skip
+                self.lines.setdefault("save, " + server.name, server.line)
+            finally:
+                server.stop()
+
+    def run_log_starts(self):
+        """A start from a log of as many SETs as there are keys."""
+        if not chosen(self.options, STARTS):
+            return
+        case = self.durable_case()
+        for server in self.durable_servers():
+            print("bench: %s, %s" % (STARTS, server.name), flush=True)
+            server.command = servers.logged(server.command, "everysec")
+            server.start()
+            try:
+                load.fill_durable_keys(server, case.keys, case.value_bytes)
+                took = self.start_again(server, case.keys)
+                self.log_starts[server.name] = {"keys": case.keys, "disk": server.disk(), "start_s": took}
+                self.lines.setdefault("log, " + server.name, server.line)
+            finally:
+                server.stop()
+
+    def durable_case(self):
+        return dataclasses.replace(cases.DURABLE, keys=100_000) if self.options.quick else cases.DURABLE
+
+    def start_again(self, server, keys):
+        took = server.restart()
+        there = load.ask(server, b"DBSIZE")
+        if there != b":%d\r\n" % keys:
+            sys.exit("bench: %s has started without its keys: %s of %d" % (server.name, there, keys))
+        return took
+
     def shrink(self, case):
         return dataclasses.replace(case, keys=min(case.keys, 250_000))
 
@@ -229,6 +313,9 @@ class Bench:
         self.run_speed()
         self.run_shards()
         self.run_transactions()
+        self.run_logs()
+        self.run_saves()
+        self.run_log_starts()
         self.run_types()
         self.run_memory()
         self.run_types_memory()

@@ -31,25 +31,40 @@ class Server:
 
     def start(self):
         self.dir = tempfile.mkdtemp(prefix="shoal-bench-")
+        self.launch(20)
+        return self
+
+    def launch(self, patience):
+        """Starts the process over what its directory has, and waits until it serves: a server that loads answers an error."""
         self.port = free_port()
         self.line = ["taskset", "-c", self.cpus] + self.command(self.port, self.dir)
         self.log = open(os.path.join(self.dir, "log"), "wb")
         self.proc = subprocess.Popen(self.line, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, cwd=self.dir)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + patience
         while time.monotonic() < deadline:
             if self.proc.poll() is not None:
                 break
             try:
                 with self.connect() as s:
                     s.sendall(b"*1\r\n$4\r\nPING\r\n")
-                    if s.recv(64):
-                        return self
+                    if s.recv(64).startswith(b"+"):
+                        return
             except OSError:
-                time.sleep(0.02)
+                pass
+            time.sleep(0.005)
         with open(os.path.join(self.dir, "log"), errors="replace") as f:
             text = f.read()
         self.stop()
         raise SystemExit("bench: %s did not start: %s\n%s" % (self.name, " ".join(self.line), text[-2000:]))
+
+    def restart(self):
+        """Ends the process in good order and starts it again over the same directory. Returns the seconds until it served."""
+        self.proc.terminate()
+        self.proc.wait(timeout=60)
+        self.log.close()
+        began = time.monotonic()
+        self.launch(300)
+        return time.monotonic() - began
 
     def stop(self):
         if self.proc and self.proc.poll() is None:
@@ -68,8 +83,29 @@ class Server:
         return time.clock_gettime_ns((~self.proc.pid) << 3 | 2)
 
     def rss(self):
-        with open("/proc/%d/status" % self.proc.pid) as f:
-            return int(re.search(r"^VmRSS:\s+(\d+) kB", f.read(), re.M).group(1)) * 1024
+        return proc_bytes(self.proc.pid, "status", "VmRSS")
+
+    def rss_and_pss(self):
+        """Of the process and its children. RSS has what they share once for each of them, PSS has it once."""
+        pid = self.proc.pid
+        with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+            pids = [pid] + [int(child) for child in f.read().split()]
+        return tuple(sum(proc_bytes(p, *what) for p in pids) for what in (("status", "VmRSS"), ("smaps_rollup", "Pss")))
+
+    def disk(self):
+        """Bytes that its files take on the disk."""
+        files = [os.path.join(where, name) for where, _, names in os.walk(self.dir) for name in names]
+        return sum(os.stat(path).st_blocks * 512 for path in files if path != self.log.name)
+
+
+def proc_bytes(pid, file, field):
+    """A field of a process's file in /proc; 0 when it has just ended."""
+    try:
+        with open("/proc/%d/%s" % (pid, file)) as f:
+            found = re.search(r"^%s:\s+(\d+) kB" % field, f.read(), re.M)
+    except (FileNotFoundError, ProcessLookupError):
+        found = None
+    return int(found.group(1)) * 1024 if found else 0
 
 
 def version_of(path):
@@ -110,6 +146,20 @@ def shoal(path, shards, backend):
         return line + (["--io-backend", backend] if backend else [])
 
     return command
+
+
+def logged(command, mode):
+    """The same server with a log. It is never rewritten: what is measured is one log, of all that was written."""
+
+    def with_log(port, directory):
+        return command(port, directory) + ["--appendonly", "yes", "--appendfsync", mode, "--auto-aof-rewrite-percentage", "0"]
+
+    return with_log
+
+
+def as_rdb(command):
+    """Shoal, saving as dump.rdb."""
+    return lambda port, directory: command(port, directory) + ["--save-format", "rdb"]
 
 
 def floor(path, reply_bytes):
