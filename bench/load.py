@@ -150,8 +150,9 @@ class Asker:
             while True:
                 before = time.perf_counter()
                 s.sendall(command(b"GET", b"key:%012d" % self.rng.randrange(self.keys)))
-                if s.recv(256)[:1] != b"$":
-                    raise SystemExit("bench: %s does not answer GET" % self.server.name)
+                answer = s.recv(256)
+                if answer[:1] != b"$":
+                    raise SystemExit("bench: %s does not answer GET, but %s" % (self.server.name, answer or b"hangs up"))
                 after = time.perf_counter()
                 times.append(after - before)
                 if after >= look:
