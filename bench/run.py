@@ -31,7 +31,7 @@ SAVES, STARTS = "durability/save", "durability/start"
 
 def parse_arguments():
     p = argparse.ArgumentParser(prog="./dev bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--quick", action="store_true", help="a look, not a measurement: one short round, under two minutes")
+    p.add_argument("--quick", action="store_true", help="a look, not a measurement: one short round, about two minutes")
     p.add_argument("--rounds", type=int, help="rounds (default 7, with --quick 1)")
     p.add_argument("--valkey", metavar="PATH", help="valkey-server, or a directory that holds it (default: --setup-peers', then PATH)")
     p.add_argument("--redis", metavar="PATH", help="redis-server (default: from PATH)")

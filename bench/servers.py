@@ -47,7 +47,7 @@ class Server:
             try:
                 with self.connect() as s:
                     s.sendall(b"*1\r\n$4\r\nPING\r\n")
-                    if s.recv(64).startswith(b"+"):
+                    if s.recv(64)[:1] not in (b"", b"-"):
                         return
             except OSError:
                 pass
