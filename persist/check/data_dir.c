@@ -215,7 +215,7 @@ static const char *base_differs(const struct data_dir *dir, uint32_t i) {
     if (head->generation != manifest->generation) {
         return "it is of another generation";
     }
-    if (head->shard != named->shard || head->shards != manifest->shards) {
+    if (head->shard != named->shard || head->shards != manifest->bases_count) {
         return "it is another shard's";
     }
     if (head->salt != named->salt) {

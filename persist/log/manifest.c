@@ -213,6 +213,7 @@ static const char *check_segments(const struct manifest *manifest) {
     return NULL;
 }
 
+/* How many there are in all each of them says: a log may go on with more shards. */
 static const char *check_bases(const struct manifest *manifest) {
     for (uint32_t i = 0; i < manifest->bases_count; i++) {
         const struct manifest_base *base = &manifest->bases[i];
@@ -222,9 +223,9 @@ static const char *check_bases(const struct manifest *manifest) {
         if (base->shard >= manifest->shards) {
             return "a file of the snapshot of a shard that there is not";
         }
-    }
-    if (manifest->bases_count != 0 && manifest->bases_count != manifest->shards) {
-        return "a file of the snapshot is missing";
+        if (base->shard != i) {
+            return "a file of the snapshot is missing";
+        }
     }
     return NULL;
 }

@@ -21,11 +21,11 @@ void gate_heard(struct wal *wal) {
 }
 
 size_t gate_open_bytes(struct wal *wal, struct client *client) {
-    if (wal->state != WAL_ON || wal->mark <= wal->safe) {
+    struct client_gate *gate = &client->gate;
+    if ((wal->state != WAL_ON && !gate->waits) || wal->mark <= wal->safe) {
         gate_forget(client);
         return client->out.bytes;
     }
-    struct client_gate *gate = &client->gate;
     if (!gate->waits && client->out.bytes > gate->open) {
         gate->waits = true;
         gate->mark = wal->mark;
@@ -66,11 +66,16 @@ static void let_go(struct wal *wal) {
 void gate_settle(struct wal *wal) {
     struct worker *worker = wal->worker;
     struct shared_counters *shared = worker->server->shared;
-    if (LIKELY(wal->state != WAL_ON)) {
+    if (wal->state != WAL_ON && list_empty(&wal->waiting)) { /* after its end some may wait still */
         return;
     }
+    enum shared_wal_word word = wal_word(wal);
+    if (word != wal->word) { /* what was safe for the one need not be for the other */
+        wal->word = word;
+        wal->safe = 0;
+    }
     if (wal->mark > wal->safe) {
-        wal->safe = shared_wal_safe(shared);
+        wal->safe = shared_wal_safe(shared, word);
     }
     let_go(wal);
     const struct client *first = first_waiting(wal);
@@ -83,7 +88,8 @@ void gate_settle(struct wal *wal) {
 bool gate_may_sleep(struct wal *wal) {
     gate_settle(wal); /* those of this turn have said now what they wait for */
     const struct client *first = first_waiting(wal);
-    bool waits = first == NULL || first->gate.mark > shared_wal_safe(wal->worker->server->shared);
+    bool waits = first == NULL ||
+                 first->gate.mark > shared_wal_safe(wal->worker->server->shared, wal_word(wal));
     return waits && list_empty(&wal->worker->clients.dirty);
 }
 

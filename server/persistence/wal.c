@@ -42,6 +42,7 @@ struct wal *wal_new(struct worker *worker) {
     wal->worker = worker;
     wal->file = wal->next = wal->old = no_file();
     wal->pending_least = wal->tail_least = wal->flying_least = wal->parts_least = NOTHING;
+    wal->unsynced_least = wal->syncing_least = wal->old_least = NOTHING;
     list_init(&wal->stands);
     list_init(&wal->waiting);
     text_init(&wal->text);
@@ -89,9 +90,13 @@ static uint64_t least(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
-static uint64_t stands_on(const struct wal *wal) {
+static uint64_t stands_on(const struct wal *wal, enum shared_wal_word word) {
     uint64_t number = least(wal->flying_least, least(wal->tail_least, wal->pending_least));
     number = least(number, wal->parts_least);
+    if (word == WAL_SYNCED) {
+        number = least(number, least(wal->unsynced_least, wal->syncing_least));
+        number = least(number, wal->old_least);
+    }
     const struct list_node *first = list_first(&wal->stands);
     if (first != NULL) {
         number = least(number, LIST_ENTRY(first, struct wal_stand, node)->number);
@@ -110,7 +115,7 @@ static void wake_others(const struct wal *wal) {
         if (i == worker->id || wanted == NOTHING) {
             continue;
         }
-        safe = safe > 0 ? safe : shared_wal_safe(server->shared);
+        safe = safe > 0 ? safe : shared_wal_safe(server->shared, WAL_WRITTEN);
         if (wanted <= safe) {
             rt_wake(worker->rt, server->threads[i]);
         }
@@ -118,15 +123,19 @@ static void wake_others(const struct wal *wal) {
 }
 
 static void say(const struct wal *wal) {
-    uint64_t number = stands_on(wal);
     struct shared_counters *shared = shared_of(wal);
     unsigned id = wal->worker->id;
-    uint64_t before = shared_wal_stands(shared, id);
-    if (number != before) {
-        shared_wal_stand(shared, id, number);
-        if (number > before) {
-            wake_others(wal);
+    bool more = false;
+    for (enum shared_wal_word word = 0; word < WAL_WORDS; word++) {
+        uint64_t number = stands_on(wal, word);
+        uint64_t before = shared_wal_stands(shared, id, word);
+        if (number != before) {
+            shared_wal_stand(shared, id, word, number);
+            more |= number > before;
         }
+    }
+    if (more) {
+        wake_others(wal);
     }
 }
 
@@ -348,6 +357,16 @@ static void submit(struct wal *wal) {
                                                               wal->flying_end - wal->flying.len);
 }
 
+/* It is written: is it on the disk, and what was written before it? */
+static void note_written(struct wal *wal) {
+    uint64_t *unsynced = wal->flying_old ? &wal->old_least : &wal->unsynced_least;
+    *unsynced = wal->flying_synced ? NOTHING : least(*unsynced, wal->flying_least);
+    if (wal->flying_synced && !wal->flying_old) {
+        wal->file.synced = wal->flying_end;
+    }
+    wal->flying_least = NOTHING;
+}
+
 static void write_done(struct rt_file_op *op, int64_t result) {
     struct wal *wal = (struct wal *)((char *)op - offsetof(struct wal, write));
     wal->writing = false;
@@ -356,10 +375,7 @@ static void write_done(struct rt_file_op *op, int64_t result) {
         failed(wal, "writing to", result);
         return; /* what stood there goes on to stand there: nothing behind it is safe */
     }
-    if (wal->flying_synced && !wal->flying_old) {
-        wal->file.synced = wal->flying_end;
-    }
-    wal->flying_least = NOTHING;
+    note_written(wal);
     submit(wal);
     say(wal);
     retire(wal);
@@ -370,8 +386,12 @@ static void sync_done(struct rt_file_op *op, int64_t result) {
     wal->syncing = false;
     if (result < 0) {
         failed(wal, "syncing", result);
-    } else if (wal->syncing_file == wal->file.file && wal->syncing_end > wal->file.synced) {
-        wal->file.synced = wal->syncing_end;
+    } else if (wal->syncing_file == wal->file.file) {
+        wal->file.synced =
+            wal->syncing_end > wal->file.synced ? wal->syncing_end : wal->file.synced;
+        wal->syncing_least =
+            NOTHING; /* else it went over to the old file's, which is synced again */
+        say(wal);
     }
     retire(wal);
 }
@@ -383,6 +403,8 @@ static void sync_some(struct wal *wal) {
         wal->syncing = true;
         wal->syncing_end = written;
         wal->syncing_file = wal->file.file;
+        wal->syncing_least = wal->unsynced_least;
+        wal->unsynced_least = NOTHING;
         wal->sync.done = sync_done;
         rt_file_sync(wal->worker->rt, &wal->sync, wal->file.file, RT_SYNC_DATA);
     }
@@ -390,11 +412,21 @@ static void sync_some(struct wal *wal) {
 
 void wal_cron(struct wal *wal) {
     struct worker *worker = wal->worker;
-    if (records(wal) && syncs(wal, CONFIG_FSYNC_EVERYSEC) &&
-        rt_mono_ms(worker->rt) - wal->synced_ms >= SYNC_MS) {
-        wal->synced_ms = rt_mono_ms(worker->rt);
+    int64_t now_ms = rt_mono_ms(worker->rt);
+    bool due = syncs(wal, CONFIG_FSYNC_EVERYSEC) && now_ms - wal->synced_ms >= SYNC_MS;
+    /* Of a time when they did not wait for that: everybody's replies do now. */
+    due |= wal->unsynced_least != NOTHING && syncs(wal, CONFIG_FSYNC_ALWAYS);
+    if (records(wal) && due) {
+        wal->synced_ms = now_ms;
         sync_some(wal);
     }
+}
+
+enum shared_wal_word wal_word(const struct wal *wal) {
+    const struct config *config = wal->worker->config;
+    return config->appendfsync == CONFIG_FSYNC_ALWAYS && !config->no_appendfsync_on_rewrite
+               ? WAL_SYNCED
+               : WAL_WRITTEN;
 }
 
 bool wal_end(struct wal *wal) {
@@ -414,6 +446,8 @@ static void retired(struct rt_file_op *op, int64_t result) {
     struct wal *wal = (struct wal *)((char *)op - offsetof(struct wal, retire));
     wal->old = no_file();
     wal->retiring = false;
+    shared_wal_set_closing(shared_of(wal), wal->worker->id, false);
+    say(wal);
     if (wal->prepare_waits) {
         wal->prepare_waits = false;
         wal->prepared(wal->worker, 0);
@@ -422,7 +456,9 @@ static void retired(struct rt_file_op *op, int64_t result) {
 
 static void retire_synced(struct rt_file_op *op, int64_t result) {
     struct wal *wal = (struct wal *)((char *)op - offsetof(struct wal, retire));
-    if (result < 0 && wal->state != WAL_BROKEN) {
+    if (result >= 0) {
+        wal->old_least = NOTHING;
+    } else if (wal->state != WAL_BROKEN) {
         failed(wal, "syncing", result);
     }
     wal->retire.done = retired;
@@ -466,7 +502,7 @@ static void encode(struct wal *wal) {
         .first_record = wal->records_count,
         .runs = count,
         .synced = wal->file.synced,
-        .safe = always && wal->state == WAL_ON ? wal->safe : 0,
+        .safe = always && wal->state == WAL_ON ? shared_wal_safe(shared_of(wal), WAL_SYNCED) : 0,
         .time_ms = (uint64_t)rt_wall_ms(wal->worker->rt),
     };
     log_block_encode(&wal->pending, &wal->file.segment, &block, all, text_bytes(&wal->text));
@@ -620,7 +656,7 @@ void wal_ask_cut(struct wal *wal, enum wal_state state) {
     wal->cut_to = state;
 }
 
-/* Nothing of it is written, or waited for. */
+/* Nothing of it is written. The worker goes on to stand on its numbers: they are not safe. */
 static void drop_sealed(struct wal *wal) {
     wal->records = wal->runs_count = wal->parts_count = 0;
     wal->begun = 0;
@@ -629,8 +665,14 @@ static void drop_sealed(struct wal *wal) {
     text_clear(&wal->pending);
     text_clear(&wal->tail);
     forget_open(wal);
+}
+
+/* The snapshot of this moment has all that a log of before has not kept. */
+static void stand_on_nothing(struct wal *wal) {
     wal->pending_least = wal->tail_least = wal->parts_least = NOTHING;
+    wal->unsynced_least = wal->syncing_least = NOTHING;
     wal->flying_least = wal->writing ? wal->flying_least : NOTHING;
+    wal->bounded = false;
 }
 
 void wal_take_cut(struct wal *wal) {
@@ -643,6 +685,7 @@ void wal_take_cut(struct wal *wal) {
         wal_seal(wal); /* what was recorded in the view */
     } else {
         drop_sealed(wal);
+        stand_on_nothing(wal);
     }
     check(wal->old.file < 0 && wal->tail.len == 0 && wal->open_count == 0);
     struct text empty = wal->tail;
@@ -652,6 +695,9 @@ void wal_take_cut(struct wal *wal) {
     wal->pending_least = NOTHING;
     wal->flying_old = wal->writing;
     wal->old = wal->file;
+    wal->old_least = least(wal->unsynced_least, wal->syncing_least);
+    wal->unsynced_least = wal->syncing_least = NOTHING;
+    shared_wal_set_closing(shared_of(wal), wal->worker->id, wal->old.file >= 0);
     wal->file = no_file();
     if (wal->cut_to != WAL_OFF) {
         wal->file = wal->next;

@@ -23,6 +23,7 @@
 #include "net/rt_file.h"
 #include "persist/log/log_block.h"
 #include "persist/log/manifest.h"
+#include "server/worker/shared.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -91,6 +92,9 @@ struct wal {
     uint64_t records_count;
     struct text pending, tail, flying; /* sealed; the same for the old file; on its way */
     uint64_t pending_least, tail_least, flying_least; /* the smallest number; UINT64_MAX: none */
+    /* The same of what is written, but not known to be on the disk: in this file, of it what a sync
+     * under way sees to, and in the old one. */
+    uint64_t unsynced_least, syncing_least, old_least;
     bool writing, flying_synced, flying_old;
     bool syncing, retiring;
     uint64_t flying_end; /* of its file, once the write is done */
@@ -105,9 +109,10 @@ struct wal {
     enum wal_state cut_to;
 
     /* The gate (gate.h). */
-    uint64_t mark;       /* the largest number that anything here may tell of */
-    uint64_t safe;       /* all up to it is in files, as this worker knows */
-    struct list waiting; /* clients, in the order of their marks */
+    uint64_t mark;             /* the largest number that anything here may tell of */
+    uint64_t safe;             /* all up to it is in files, as this worker knows */
+    enum shared_wal_word word; /* which means that */
+    struct list waiting;       /* clients, in the order of their marks */
 
     /* The next file's making. */
     struct rt_file_op prepare;
@@ -142,6 +147,8 @@ void wal_let_go(struct wal *wal, struct wal_stand *stand);
 
 /* ---- Turns ---- */
 
+/* What its replies wait for, by appendfsync. */
+enum shared_wal_word wal_word(const struct wal *wal);
 /* Before anything of the turn is seen. */
 void wal_seal(struct wal *wal);
 /* How many records it has logged. */

@@ -63,16 +63,18 @@ void wals_cut(struct worker *parker, struct wals_cut *ret, bool *ret_fit) {
     bool broken = shared_wal_error(server->shared) != 0;
     enum wal_state state = state_of(wals->first);
     *ret = (struct wals_cut){.shards = server->workers_count};
-    *ret_fit = wals->ready || (state == WAL_OFF && !wals->preparing);
+    bool records = state != WAL_OFF || wals->first->config->appendonly;
+    bool closing = records && shared_wal_any_closing(server->shared);
+    *ret_fit = (wals->ready || (state == WAL_OFF && !wals->preparing)) && !closing;
     if (parker->wal != NULL && !broken) {
         wal_seal(parker->wal); /* the others did as they were parked */
     }
     ret->first = shared_wal_count(server->shared) + 1;
-    if (!wals->ready) {
+    if (!wals->ready || closing) {
         return;
     }
     ret->is = true;
-    ret->records = state != WAL_OFF || wals->first->config->appendonly;
+    ret->records = records;
     ret->sequences = must_calloc(ret->shards, sizeof *ret->sequences);
     for (unsigned i = 0; i < ret->shards; i++) {
         struct wal *wal = server->workers[i]->wal;
@@ -149,6 +151,10 @@ bool wals_is_busy(const struct wals *wals) {
 static void stop_run(struct exec *x, struct view *view, const void *args) {
     (void)view, (void)args;
     struct server *server = x->worker->server;
+    reply_ok(x->reply);
+    if (shared_wal_any_closing(server->shared)) { /* somebody has cut just before */
+        return;
+    }
     for (unsigned i = 0; i < server->workers_count; i++) {
         struct wal *wal = server->workers[i]->wal;
         if (wal != NULL && wal->state != WAL_OFF) {
@@ -156,7 +162,6 @@ static void stop_run(struct exec *x, struct view *view, const void *args) {
         }
     }
     shared_wal_fail(server->shared, 0);
-    reply_ok(x->reply);
 }
 
 static void stop(struct exec *x) {
@@ -187,7 +192,7 @@ void wals_cron(struct worker *worker) {
         return;
     }
     if (worker->loop.stopping || worker->load != NULL || wals->preparing || saver->save != NULL ||
-        saver->rewrite_scheduled) {
+        saver->rewrite_scheduled || shared_wal_any_closing(worker->server->shared)) {
         return;
     }
     if (!config->appendonly) {

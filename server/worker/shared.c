@@ -22,10 +22,11 @@ struct worker_line {
 
 /* Of its log: written by the worker, read by all. */
 struct wal_line {
-    _Alignas(LINE) _Atomic uint64_t stands;
+    _Alignas(LINE) _Atomic uint64_t stands[WAL_WORDS];
     _Atomic uint64_t sealed;
     _Atomic uint64_t wanted;
     _Atomic uint64_t bytes;
+    _Atomic bool closing;
 };
 
 struct shared_counters {
@@ -50,7 +51,8 @@ struct shared_counters *shared_new(unsigned workers) {
     shared->lines = must_aligned(LINE, workers * sizeof *shared->lines);
     shared->wal_lines = must_aligned(LINE, workers * sizeof *shared->wal_lines);
     for (unsigned i = 0; i < workers; i++) {
-        shared_wal_stand(shared, i, UINT64_MAX);
+        shared_wal_stand(shared, i, WAL_WRITTEN, UINT64_MAX);
+        shared_wal_stand(shared, i, WAL_SYNCED, UINT64_MAX);
         shared_wal_want(shared, i, UINT64_MAX);
     }
     return shared;
@@ -127,20 +129,22 @@ void shared_wal_begin(struct shared_counters *shared, uint64_t count) {
     atomic_store_explicit(&shared->wal_count, count, memory_order_seq_cst);
 }
 
-void shared_wal_stand(struct shared_counters *shared, unsigned worker, uint64_t number) {
-    atomic_store_explicit(&shared->wal_lines[worker].stands, number, memory_order_seq_cst);
+void shared_wal_stand(struct shared_counters *shared, unsigned worker, enum shared_wal_word word,
+                      uint64_t number) {
+    atomic_store_explicit(&shared->wal_lines[worker].stands[word], number, memory_order_seq_cst);
 }
 
-uint64_t shared_wal_stands(const struct shared_counters *shared, unsigned worker) {
-    return atomic_load_explicit(&shared->wal_lines[worker].stands, memory_order_seq_cst);
+uint64_t shared_wal_stands(const struct shared_counters *shared, unsigned worker,
+                           enum shared_wal_word word) {
+    return atomic_load_explicit(&shared->wal_lines[worker].stands[word], memory_order_seq_cst);
 }
 
 /* The counter first, then all words twice: a transaction may be handed over from a worker that was
  * not read yet to one that was (docs/durability.md). */
-uint64_t shared_wal_safe(const struct shared_counters *shared) {
+uint64_t shared_wal_safe(const struct shared_counters *shared, enum shared_wal_word word) {
     uint64_t safe = shared_wal_count(shared);
     for (unsigned i = 0; i < 2 * shared->workers; i++) {
-        uint64_t stands = shared_wal_stands(shared, i % shared->workers);
+        uint64_t stands = shared_wal_stands(shared, i % shared->workers, word);
         safe = stands - 1 < safe ? stands - 1 : safe;
     }
     return safe;
@@ -160,6 +164,18 @@ void shared_wal_want(struct shared_counters *shared, unsigned worker, uint64_t n
 
 uint64_t shared_wal_wanted(const struct shared_counters *shared, unsigned worker) {
     return atomic_load_explicit(&shared->wal_lines[worker].wanted, memory_order_seq_cst);
+}
+
+void shared_wal_set_closing(struct shared_counters *shared, unsigned worker, bool closing) {
+    atomic_store_explicit(&shared->wal_lines[worker].closing, closing, memory_order_release);
+}
+
+bool shared_wal_any_closing(const struct shared_counters *shared) {
+    bool any = false;
+    for (unsigned i = 0; i < shared->workers; i++) {
+        any |= atomic_load_explicit(&shared->wal_lines[i].closing, memory_order_acquire);
+    }
+    return any;
 }
 
 void shared_wal_set_bytes(struct shared_counters *shared, unsigned worker, uint64_t bytes) {

@@ -40,12 +40,16 @@ uint64_t shared_wal_count(const struct shared_counters *shared);
 uint64_t shared_wal_draw(struct shared_counters *shared);
 /* At the start: those that were drawn in earlier lives. */
 void shared_wal_begin(struct shared_counters *shared, uint64_t count);
+/* What a worker's number must be before it is safe: written, or on the disk, too. */
+enum shared_wal_word { WAL_WRITTEN, WAL_SYNCED, WAL_WORDS };
 /* The smallest number on which a worker stands; UINT64_MAX: it stands on nothing, as at first. Said
  * before what is drawn after it. */
-void shared_wal_stand(struct shared_counters *shared, unsigned worker, uint64_t number);
-uint64_t shared_wal_stands(const struct shared_counters *shared, unsigned worker);
+void shared_wal_stand(struct shared_counters *shared, unsigned worker, enum shared_wal_word word,
+                      uint64_t number);
+uint64_t shared_wal_stands(const struct shared_counters *shared, unsigned worker,
+                           enum shared_wal_word word);
 /* All numbers up to this one are safe. */
-uint64_t shared_wal_safe(const struct shared_counters *shared);
+uint64_t shared_wal_safe(const struct shared_counters *shared, enum shared_wal_word word);
 /* The largest number that a worker's messages may tell of, said before they are published. */
 void shared_wal_seal(struct shared_counters *shared, unsigned worker, uint64_t number);
 uint64_t shared_wal_sealed(const struct shared_counters *shared, unsigned worker);
@@ -53,6 +57,9 @@ uint64_t shared_wal_sealed(const struct shared_counters *shared, unsigned worker
  * for the last time whether that is safe: who makes it so sees it, and wakes the worker. */
 void shared_wal_want(struct shared_counters *shared, unsigned worker, uint64_t number);
 uint64_t shared_wal_wanted(const struct shared_counters *shared, unsigned worker);
+/* A worker's segment of before the last cut is still being written or synced. */
+void shared_wal_set_closing(struct shared_counters *shared, unsigned worker, bool closing);
+bool shared_wal_any_closing(const struct shared_counters *shared);
 /* How large a worker's segment is: an estimate. */
 void shared_wal_set_bytes(struct shared_counters *shared, unsigned worker, uint64_t bytes);
 uint64_t shared_wal_bytes(const struct shared_counters *shared, unsigned worker);

@@ -6,6 +6,7 @@ import os
 import random
 import resource
 import subprocess
+import threading
 
 import pytest
 
@@ -286,3 +287,58 @@ def test_nobody_waits_for_what_is_safe(start_server):
     with s.raw() as c:
         for i in range(1500):
             assert c.do("MSET", "a", i, "b", i, "c", i, "d", i) == "OK"
+
+
+@pytest.mark.parametrize("shards", [3, 7])
+def test_more_shards_go_on_from_a_snapshot_of_fewer(start_server, shards):
+    s = start_server(appendonly="yes", shards=2)
+    with s.raw() as c:
+        c.do("SET", "x", "1"), c.do("BGREWRITEAOF")
+        assert rewritten(c)
+    s.config["shards"] = shards
+    killed(s)
+    with s.raw() as c:
+        c.do("SET", "y", "2")
+    for n in (shards, 2):
+        s.config["shards"] = n
+        killed(s)
+        with s.raw() as c:
+            assert c.do("MGET", "x", "y") == [b"1", b"2"]
+
+
+def test_who_waits_when_the_log_ends_is_answered(start_server):
+    s = start_server(appendonly="yes", appendfsync="always")
+    done = threading.Event()
+    hung = []
+
+    def work(n):
+        try:
+            with s.raw(timeout=20) as c:
+                while not done.is_set():
+                    c.do("SET", "k%d" % n, "v")
+        except OSError as e:
+            hung.append(repr(e))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    with s.raw(timeout=20) as c:
+        for _ in range(8):
+            assert c.do("CONFIG", "SET", "appendonly", "no") == "OK"
+            assert wait_for(lambda: said(c)["aof_enabled"] == "0")
+            assert c.do("CONFIG", "SET", "appendonly", "yes") == "OK"
+            assert rewritten(c)
+    done.set()
+    for thread in threads:
+        thread.join(30)
+    assert hung == []
+
+
+def test_what_was_written_before_is_synced_when_replies_begin_to_wait_for_that(start_server):
+    s = start_server(appendonly="yes", appendfsync="no")
+    with s.raw() as c:
+        for i in range(50):
+            c.do("SET", "k%d" % i, "v")
+        assert c.do("CONFIG", "SET", "appendfsync", "always") == "OK"
+        assert wait_for(lambda: said(c)["log_safe_number"] == said(c)["log_last_number"])
+        assert c.do("SET", "then", "1") == "OK"

@@ -17,6 +17,7 @@ import fcntl
 import os
 import random
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -88,6 +89,7 @@ class Torture:
     def crash(self):
         self.cut_at = time.monotonic()
         if self.disk:
+            self.server.proc.send_signal(signal.SIGSTOP)  # a power cut ends both at once
             self.disk.cut_power()
         self.server.proc.kill()
         self.server.proc.wait()

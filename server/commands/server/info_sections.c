@@ -311,13 +311,16 @@ static void lines_log(struct info *info, const struct server *server,
          "aof_delayed_fsync");
     unsigned shard = 0;
     uint64_t least = UINT64_MAX;
+    const struct config *config = worker_config(info->worker);
+    enum shared_wal_word word =
+        config->appendfsync == CONFIG_FSYNC_ALWAYS ? WAL_SYNCED : WAL_WRITTEN;
     for (unsigned i = 0; i < server->workers_count; i++) {
-        uint64_t stands = shared_wal_stands(server->shared, i);
+        uint64_t stands = shared_wal_stands(server->shared, i, word);
         shard = stands < least ? i : shard;
         least = stands < least ? stands : least;
     }
     line_u64(info, "log_last_number", shared_wal_count(server->shared));
-    line_u64(info, "log_safe_number", shared_wal_safe(server->shared));
+    line_u64(info, "log_safe_number", shared_wal_safe(server->shared, word));
     if (least == UINT64_MAX) {
         line_text(info, "log_waits_for_shard", "none");
     } else {
