@@ -49,6 +49,20 @@ void manifest_add_base(struct manifest *manifest, const struct manifest_base *ba
     manifest->bases[manifest->bases_count++] = *base;
 }
 
+void manifest_copy(struct manifest *to, const struct manifest *from) {
+    manifest_init(to);
+    to->generation = from->generation;
+    to->created_ms = from->created_ms;
+    to->first = from->first;
+    to->shards = from->shards;
+    for (uint32_t i = 0; i < from->bases_count; i++) {
+        manifest_add_base(to, &from->bases[i]);
+    }
+    for (uint32_t i = 0; i < from->count; i++) {
+        manifest_add(to, &from->segments[i]);
+    }
+}
+
 /* ---- Writing ---- */
 
 void manifest_encode(struct text *out, const struct manifest *manifest) {

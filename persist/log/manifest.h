@@ -61,6 +61,8 @@ void manifest_segment_name(char to[MANIFEST_NAME_BYTES], uint32_t shard, uint64_
 
 void manifest_init(struct manifest *manifest);
 void manifest_fini(struct manifest *manifest);
+/* Into one that is empty, or nothing yet. */
+void manifest_copy(struct manifest *to, const struct manifest *from);
 /* Behind those that are there. */
 void manifest_add(struct manifest *manifest, const struct manifest_segment *segment);
 void manifest_add_base(struct manifest *manifest, const struct manifest_base *base);

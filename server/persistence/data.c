@@ -171,27 +171,13 @@ static void found_closed(struct data *data) {
 
 /* ---- The change ---- */
 
-static void copy_manifest(struct manifest *to, const struct manifest *from) {
-    manifest_init(to);
-    to->generation = from->generation;
-    to->created_ms = from->created_ms;
-    to->first = from->first;
-    to->shards = from->shards;
-    for (uint32_t i = 0; i < from->bases_count; i++) {
-        manifest_add_base(to, &from->bases[i]);
-    }
-    for (uint32_t i = 0; i < from->count; i++) {
-        manifest_add(to, &from->segments[i]);
-    }
-}
-
 static void known(struct data *data) {
     struct data_change *change = change_at(data);
     if (change->apply == NULL) {
         over(data, 0);
         return;
     }
-    copy_manifest(&data->next, &data->manifest);
+    manifest_copy(&data->next, &data->manifest);
     data->next_is = change->apply(change, &data->next);
     if (!data->next_is) { /* it names nothing; generations go on */
         data->next.bases_count = data->next.count = 0;

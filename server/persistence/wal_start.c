@@ -152,18 +152,6 @@ static void progress(void *arg, uint64_t bytes) {
     o->progress(o->arg, bytes);
 }
 
-/* The manifest changes once new segments are named. */
-static void copy_manifest(struct manifest *to, const struct manifest *from) {
-    manifest_init(to);
-    to->generation = from->generation;
-    to->created_ms = from->created_ms;
-    to->first = from->first;
-    to->shards = from->shards;
-    for (uint32_t i = 0; i < from->count; i++) {
-        manifest_add(to, &from->segments[i]);
-    }
-}
-
 struct wal_start *wal_start_begin(const struct wal_start_options *options) {
     struct wal_start *start = must_calloc(1, sizeof *start);
     start->options = *options;
@@ -174,7 +162,7 @@ struct wal_start *wal_start_begin(const struct wal_start_options *options) {
            start->failure.len < sizeof start->directory ? start->failure.len + 1
                                                         : sizeof start->directory - 1);
     text_clear(&start->failure);
-    copy_manifest(&start->manifest, options->manifest);
+    manifest_copy(&start->manifest, options->manifest); /* it changes once new ones are named */
     start->records = must_calloc(options->worker->server->workers_count, sizeof *start->records);
     if (start->manifest.count == 0) {
         start->last = start->manifest.first > 0 ? start->manifest.first - 1 : 0;

@@ -176,7 +176,7 @@ def refused_while_loading(s):
 def test_the_same_commands_are_refused_as_by_valkey(start_server):
     binary = find_peer("valkey")
     if binary is None:
-        pytest.skip("no valkey here")
+        pytest.skip("no valkey here")  # its answers are what is compared
     rdb = small(start_server, 3000)
     ours = start_server(start=False, key_load_delay=3000)
     theirs = Server(binary, {"key-load-delay": "3000", "loading-process-events-interval-bytes": "1024"})
@@ -291,7 +291,7 @@ def aof_of(peer, preamble):
 def test_an_aof_of_theirs(start_server, peer, preamble):
     binary = find_peer(peer)
     if binary is None:
-        pytest.skip("no %s here" % peer)
+        pytest.skip("no %s here" % peer)  # its files are what is read
     theirs, digest = aof_of(binary, preamble)
     try:
         s = start_server(start=False)

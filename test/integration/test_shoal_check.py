@@ -26,7 +26,7 @@ pytestmark = pytest.mark.row_once
 def program(server_binary, kind):
     path = os.path.join(os.path.dirname(os.path.abspath(server_binary)), "shoal-check")
     if kind != "shoal":
-        pytest.skip("it is Shoal's")
+        pytest.skip("it is Shoal's")  # another server has no such program
     return path
 
 
@@ -161,7 +161,7 @@ def test_import_and_export_keep_everything(check, start_server, server_binary, t
 def test_files_of_others(check, tmp_path, name):
     path = find_peer(name)
     if not path:
-        pytest.skip("no %s-server" % name)
+        pytest.skip("no %s-server" % name)  # its files are what is looked at
     with Server(path, {"appendonly": "yes", "appendfsync": "no", "auto-aof-rewrite-percentage": "0"}) as server:
         with server.raw() as c:
             test_save.fill(c, deadlines=False)

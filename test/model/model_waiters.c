@@ -13,6 +13,9 @@
  * that is not the shard's: they try, by a transaction of their home, while the key is closed for
  * others; it may have been emptied when that comes. The same walk must find a fault in each of
  * several broken protocols.
+ *
+ * Long, and one file: the three judge the same words of one protocol, and share its clients and
+ * keys.
  */
 #include "shard/watchers/waiters.h"
 
