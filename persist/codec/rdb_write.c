@@ -45,10 +45,6 @@ void rdb_put_length(struct text *out, uint64_t length) {
     }
 }
 
-void rdb_put_u32(struct text *out, uint32_t number) {
-    text_append(out, &number, sizeof(number));
-}
-
 void rdb_put_u64(struct text *out, uint64_t number) {
     text_append(out, &number, sizeof(number));
 }

@@ -12,7 +12,6 @@
 
 void rdb_put_byte(struct text *out, uint8_t byte);
 void rdb_put_length(struct text *out, uint64_t length);
-void rdb_put_u32(struct text *out, uint32_t number);
 void rdb_put_u64(struct text *out, uint64_t number);
 void rdb_put_double(struct text *out, double number);
 /* A text as short as it can be: a small number, or, if `compress`, what LZF makes of it. */

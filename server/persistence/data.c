@@ -51,18 +51,6 @@ void data_fini(struct data *data) {
     manifest_fini(&data->before);
 }
 
-void data_found(struct data *data, struct bytes dir, struct manifest *manifest) {
-    check(list_empty(&data->changes));
-    text_clear(&data->dir);
-    text_append_bytes(&data->dir, dir);
-    manifest_fini(&data->manifest);
-    data->is = manifest != NULL;
-    if (manifest != NULL) {
-        data->manifest = *manifest;
-        manifest_init(manifest);
-    }
-}
-
 void data_path(struct text *to, const char *dir, const char *dir_name, const char *name) {
     text_appendf(to, "%s/%s%s%s", dir, dir_name, name[0] != 0 ? "/" : "", name);
 }

@@ -58,8 +58,6 @@ struct data {
 
 void data_init(struct data *data, struct rt *rt);
 void data_fini(struct data *data); /* when its runtime has gone, if anything is under way */
-/* What a start has found there. Takes the manifest over; NULL: none. Before anything is asked. */
-void data_found(struct data *data, struct bytes dir, struct manifest *manifest);
 void data_ask(struct data *data, struct data_change *change);
 /* In each turn. */
 void data_step(struct data *data);
