@@ -45,17 +45,23 @@ unit/bitfield unit/geo unit/hyperloglog unit/lazyfree unit/pause unit/querybuf u
 CHANGED = [
     # Asked for at every start of a part of the suite, and not there yet.
     ("support/server.tcl", "    r function flush", ""),
-    # A part that wants appendonly runs without it; which of its tests need it, left_out.txt says.
-    (
-        "support/server.tcl",
-        "        r config set $param $val\n\n        # If we enable appendonly, wait for for rewrite to complete. This is",
-        "        if {[catch {r config set $param $val}]} {dict unset saved_config $param; continue}\n",
-    ),
     # Small lists and sets are listpacks since then: a test that wants one of the larger encodings is about something else.
     (
         "support/test.tcl",
         "    assert_match $enc $val",
         "    if {$val eq {listpack} && $enc in {quicklist hashtable}} {set enc $val}\n    assert_match $enc $val",
+    ),
+    # Commands of two connections that are not waited for are served by two threads, and the second may come first.
+    (
+        "unit/type/list.tcl",
+        "        $rd1 brpoplpush blist{t} target1{t} 0\n        $rd2 brpoplpush blist{t} target2{t} 0",
+        "        $rd1 brpoplpush blist{t} target1{t} 0\n        wait_for_blocked_clients_count 1\n"
+        "        $rd2 brpoplpush blist{t} target2{t} 0\n        wait_for_blocked_clients_count 2",
+    ),
+    (
+        "unit/type/stream-cgroups.tcl",
+        '        $rd XREAD BLOCK 0 STREAMS mystream "$"\n        r SET mystream val1',
+        '        $rd XREAD BLOCK 0 STREAMS mystream "$"\n        wait_for_blocked_client\n        r SET mystream val1',
     ),
     # UNSUBSCRIBE without arguments: its replies are not waited for, and another connection's PUBLISH, served by another thread,
     # may come first.
