@@ -79,13 +79,18 @@ enum refusal check_home(const struct client *client, const struct command_ref *r
     return REFUSE_NOT;
 }
 
+#define ONLY_SUBSCRIBED                                                                            \
+    "only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+
 void check_refuse(const struct client *client, const struct command_ref *ref,
                   const struct request *request, enum refusal refusal, struct reply *reply) {
     if (UNLIKELY(ref != NULL && ref->row->queue == QUEUE_EXEC)) {
         reply_errorf(reply, "EXECABORT Transaction discarded because of: %s",
                      refusal == REFUSE_AUTH   ? ERR_NO_AUTH
                      : refusal == REFUSE_DISK ? ERR_NOT_SAVED
-                                              : "wrong number of arguments for 'exec' command");
+                     : refusal == REFUSE_SUBSCRIBED
+                         ? "Can't execute 'exec': " ONLY_SUBSCRIBED
+                         : "wrong number of arguments for 'exec' command");
         return;
     }
     switch (refusal) {
@@ -116,10 +121,7 @@ void check_refuse(const struct client *client, const struct command_ref *ref,
         reply_errorf(reply, "ERR Command '%s' not allowed inside a transaction", ref->full_name);
         break;
     case REFUSE_SUBSCRIBED:
-        reply_errorf(reply,
-                     "ERR Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / "
-                     "QUIT / RESET are allowed in this context",
-                     ref->full_name);
+        reply_errorf(reply, "ERR Can't execute '%s': " ONLY_SUBSCRIBED, ref->full_name);
         break;
     case REFUSE_LOADING:
         reply_error(reply, client->worker->config->extended_redis_compatibility

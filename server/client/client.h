@@ -22,6 +22,7 @@
 #include "server/call/order.h"
 #include "server/client/gate.h"
 #include "server/client/wait.h"
+#include "server/pubsub/topics.h"
 
 struct batch;
 struct blocked;
@@ -91,7 +92,7 @@ enum client_flag {
     CLIENT_INPUT_PARTIAL = 1 << 19, /* what is left of the input is no whole request */
     CLIENT_READONLY = 1 << 20,      /* READONLY; replicas and cluster will ask */
     CLIENT_MULTI_USED = 1 << 21,    /* has called MULTI or WATCH: CLIENT LIST shows it */
-    CLIENT_SUBSCRIBED = 1 << 22,    /* to a channel or a pattern, at least */
+    CLIENT_SUBSCRIBED = 1 << 22,    /* to something, at least */
 };
 
 /* One entry of the reply order. */
@@ -155,7 +156,7 @@ struct client {
 
     /* Publish and subscribe (pubsub.h). */
     struct subs *subs; /* NULL: it never has */
-    uint32_t channels, patterns;
+    uint32_t subscriptions[TOPIC_KINDS];
     size_t subs_bytes;
 
     struct wait wait;

@@ -119,9 +119,10 @@ void client_describe(struct text *text, const struct client *client, bool redact
                  client->flags & CLIENT_CAPA_REDIRECT ? "r" : "");
     text_appendf(
         text,
-        " db=%u sub=%u psub=%u ssub=0 multi=%d watch=%u qbuf=%zu qbuf-free=%zu argv-mem=%zu"
+        " db=%u sub=%u psub=%u ssub=%u multi=%d watch=%u qbuf=%zu qbuf-free=%zu argv-mem=%zu"
         " multi-mem=%zu rbs=%zu rbp=%zu obl=%zu oll=%u omem=%zu tot-mem=%zu events=%s cmd=%s",
-        client->db, client->channels, client->patterns, queued, watched, input_bytes,
+        client->db, client->subscriptions[TOPIC_CHANNEL], client->subscriptions[TOPIC_PATTERN],
+        client->subscriptions[TOPIC_SHARD_CHANNEL], queued, watched, input_bytes,
         buffered > input_bytes ? buffered - input_bytes : 0, argv_bytes,
         queue != NULL ? multi_queue_words_memory(queue) : 0,
         client->out.head ? client->out.head->cap : 0, client->out_peak, first, chunks, chunks_bytes,

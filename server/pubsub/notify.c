@@ -27,7 +27,7 @@ static void publish(struct worker *worker, const char *what, uint32_t db, struct
     text_init(&channel);
     text_appendf(&channel, "__%s@%u__:", what, db);
     text_append_bytes(&channel, name);
-    pubsub_publish(worker, text_bytes(&channel), message);
+    pubsub_publish(worker, TOPIC_CHANNEL, text_bytes(&channel), message);
     text_fini(&channel);
 }
 

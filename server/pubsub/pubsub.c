@@ -32,10 +32,10 @@
 #include <string.h>
 
 struct topic {
-    struct link link;          /* first; of topics->channels or ->patterns */
+    struct link link;          /* first; of topics->tables[kind] */
     struct list_node in_order; /* of topics->patterns_in_order */
     struct list_node unused;   /* of topics->unused */
-    bool is_pattern;
+    enum topic_kind kind;
     struct list subs; /* of clients here */
     uint64_t total;
     struct bytes name;
@@ -46,7 +46,7 @@ struct topic {
 struct sub {
     struct link link;      /* first; of subs->by_topic, until it ends */
     struct list_node node; /* of topic->subs */
-    struct list_node mine; /* of subs->channels or ->patterns, or ->ended */
+    struct list_node mine; /* of subs->lists[kind], or ->ended */
     struct client *client;
     struct topic *topic;
     uint64_t since, until; /* changes of this worker with which it came, and goes: inv. 2 */
@@ -54,7 +54,7 @@ struct sub {
 
 struct subs {
     struct links by_topic;
-    struct list channels, patterns; /* in their order */
+    struct list lists[TOPIC_KINDS]; /* in their order */
     struct list ended;              /* which some worker may still count */
     struct client *client;
     struct list_node confirming; /* of topics->confirming, while it is not told yet */
@@ -65,8 +65,18 @@ struct publication {
     struct message message; /* first: to another worker */
     struct list_node node;  /* of topics->queue */
     uint64_t counted;       /* changes of the receiver that its sender had counted */
+    enum topic_kind kind;   /* of its channel */
     struct bytes channel, text;
     char data[];
+};
+
+/* What clients are told. */
+static const struct {
+    const char *on, *off, *message;
+} words[TOPIC_KINDS] = {
+    [TOPIC_CHANNEL] = {"subscribe", "unsubscribe", "message"},
+    [TOPIC_PATTERN] = {"psubscribe", "punsubscribe", "pmessage"},
+    [TOPIC_SHARD_CHANNEL] = {"ssubscribe", "sunsubscribe", "smessage"},
 };
 
 /* ---- Topics ---- */
@@ -79,16 +89,13 @@ void topics_init(struct topics *topics, unsigned workers) {
     list_init(&topics->unused);
 }
 
-static struct links *table_of(struct topics *topics, bool is_pattern) {
-    return is_pattern ? &topics->patterns : &topics->channels;
-}
-
 static uint64_t hash_of(const struct worker *worker, struct bytes name) {
     return key_make(&worker->server->secret, name).hash;
 }
 
-static struct topic *topic_find(const struct worker *worker, bool is_pattern, struct bytes name) {
-    const struct links *table = is_pattern ? &worker->topics.patterns : &worker->topics.channels;
+static struct topic *topic_find(const struct worker *worker, enum topic_kind kind,
+                                struct bytes name) {
+    const struct links *table = &worker->topics.tables[kind];
     if (table->count == 0) {
         return NULL;
     }
@@ -106,8 +113,8 @@ static size_t topic_bytes(const struct worker *worker, const struct topic *topic
     return sizeof *topic + worker->server->workers_count * sizeof *topic->counts + topic->name.len;
 }
 
-static struct topic *topic_get(struct worker *worker, bool is_pattern, struct bytes name) {
-    struct topic *topic = topic_find(worker, is_pattern, name);
+static struct topic *topic_get(struct worker *worker, enum topic_kind kind, struct bytes name) {
+    struct topic *topic = topic_find(worker, kind, name);
     if (topic != NULL) {
         return topic;
     }
@@ -116,15 +123,15 @@ static struct topic *topic_get(struct worker *worker, bool is_pattern, struct by
     list_init(&topic->subs);
     list_node_init(&topic->in_order);
     list_node_init(&topic->unused);
-    topic->is_pattern = is_pattern;
+    topic->kind = kind;
     char *text = (char *)&topic->counts[workers];
     if (name.len > 0) {
         memcpy(text, name.ptr, name.len);
     }
     topic->name = bytes_make(text, name.len);
     topic->link.hash = hash_of(worker, name);
-    links_add(table_of(&worker->topics, is_pattern), &topic->link);
-    if (is_pattern) {
+    links_add(&worker->topics.tables[kind], &topic->link);
+    if (kind == TOPIC_PATTERN) {
         list_push_back(&worker->topics.patterns_in_order, &topic->in_order);
     }
     worker->topics.bytes += topic_bytes(worker, topic);
@@ -144,7 +151,7 @@ static void topic_free_if_unused(struct worker *worker, struct topic *topic) {
         return;
     }
     worker->topics.bytes -= topic_bytes(worker, topic);
-    links_remove(table_of(topics, topic->is_pattern), &topic->link);
+    links_remove(&topics->tables[topic->kind], &topic->link);
     list_remove(&topic->in_order);
     free(topic);
 }
@@ -179,11 +186,11 @@ void topics_free(struct worker *worker) {
     while ((node = list_pop_front(&topics->queue)) != NULL) {
         free(LIST_ENTRY(node, struct publication, node));
     }
-    table_free(worker, &topics->channels);
-    table_free(worker, &topics->patterns);
+    for (unsigned kind = 0; kind < TOPIC_KINDS; kind++) {
+        table_free(worker, &topics->tables[kind]);
+        links_fini(&topics->tables[kind]);
+    }
     check(topics->bytes == 0 && topics->clients == 0);
-    links_fini(&topics->channels);
-    links_fini(&topics->patterns);
     free(topics->changes);
 }
 
@@ -211,17 +218,18 @@ static uint64_t add_counts(const struct worker *worker, const struct topic *topi
     return topic->total;
 }
 
-uint64_t pubsub_publish(struct worker *worker, struct bytes channel, struct bytes message) {
+uint64_t pubsub_publish(struct worker *worker, enum topic_kind kind, struct bytes channel,
+                        struct bytes message) {
     struct topics *topics = &worker->topics;
     bool listen[CONFIG_SHARDS_MAX] = {false};
     uint64_t receivers = 0;
-    const struct topic *topic = topic_find(worker, false, channel);
+    const struct topic *topic = topic_find(worker, kind, channel);
     if (topic != NULL) {
         receivers += add_counts(worker, topic, listen);
     }
     LIST_EACH(&topics->patterns_in_order, node) {
         topic = LIST_ENTRY(node, struct topic, in_order);
-        if (glob_match(topic->name, channel, false)) {
+        if (kind == TOPIC_CHANNEL && glob_match(topic->name, channel, false)) {
             receivers += add_counts(worker, topic, listen);
         }
     }
@@ -230,6 +238,7 @@ uint64_t pubsub_publish(struct worker *worker, struct bytes channel, struct byte
             continue;
         }
         struct publication *publication = publication_new(channel, message);
+        publication->kind = kind;
         publication->counted = topics->changes[i];
         if (i == worker->id) {
             list_push_back(&topics->queue, &publication->node);
@@ -270,13 +279,11 @@ static void push(const struct sub *sub, const struct publication *publication) {
     }
     struct reply reply;
     reply_init(&reply, is_confirming(client) ? &client->subs->early : &client->out, client->resp);
-    if (sub->topic->is_pattern) {
-        reply_push(&reply, 4);
-        reply_bulk_text(&reply, "pmessage");
+    bool is_pattern = sub->topic->kind == TOPIC_PATTERN;
+    reply_push(&reply, is_pattern ? 4 : 3);
+    reply_bulk_text(&reply, words[sub->topic->kind].message);
+    if (is_pattern) {
         reply_bulk(&reply, sub->topic->name);
-    } else {
-        reply_push(&reply, 3);
-        reply_bulk_text(&reply, "message");
     }
     reply_bulk(&reply, publication->channel);
     reply_bulk(&reply, publication->text);
@@ -304,13 +311,14 @@ static void push_all(const struct topic *topic, const struct publication *public
 static void deliver(struct worker *worker, struct publication *publication) {
     struct topics *topics = &worker->topics;
     topics->delivering = true;
-    const struct topic *topic = topic_find(worker, false, publication->channel);
+    const struct topic *topic = topic_find(worker, publication->kind, publication->channel);
     if (topic != NULL) {
         push_all(topic, publication);
     }
     LIST_EACH(&topics->patterns_in_order, node) {
         topic = LIST_ENTRY(node, struct topic, in_order);
-        if (!list_empty(&topic->subs) && glob_match(topic->name, publication->channel, false)) {
+        if (publication->kind == TOPIC_CHANNEL && !list_empty(&topic->subs) &&
+            glob_match(topic->name, publication->channel, false)) {
             push_all(topic, publication);
         }
     }
@@ -358,8 +366,11 @@ void pubsub_deliver(struct worker *worker) {
 
 /* ---- Subscriptions of a client ---- */
 
-static uint32_t subscriptions(const struct client *client) {
-    return client->channels + client->patterns;
+/* As replies count them: shard channels by themselves. */
+static uint32_t subscriptions(const struct client *client, enum topic_kind kind) {
+    const uint32_t *counts = client->subscriptions;
+    return kind == TOPIC_SHARD_CHANNEL ? counts[kind]
+                                       : counts[TOPIC_CHANNEL] + counts[TOPIC_PATTERN];
 }
 
 static struct sub *sub_find(const struct client *client, const struct topic *topic) {
@@ -377,7 +388,8 @@ static size_t sub_bytes(const struct topic *topic) {
 
 static void note_subscriptions(struct client *client) {
     struct topics *topics = &client->worker->topics;
-    bool was = client->flags & CLIENT_SUBSCRIBED, is = subscriptions(client) > 0;
+    bool was = client->flags & CLIENT_SUBSCRIBED,
+         is = subscriptions(client, TOPIC_CHANNEL) + subscriptions(client, TOPIC_SHARD_CHANNEL) > 0;
     topics->clients += is && !was;
     topics->clients -= was && !is;
     client->flags =
@@ -390,19 +402,20 @@ static uint64_t next_change(const struct worker *worker) {
 }
 
 /* True if it is new. */
-static bool subscribe(struct client *client, bool is_pattern, struct bytes name) {
+static bool subscribe(struct client *client, enum topic_kind kind, struct bytes name) {
     struct worker *worker = client->worker;
     if (client->subs == NULL) {
         client->subs = must_calloc(1, sizeof *client->subs);
         client->subs->client = client;
-        list_init(&client->subs->channels);
-        list_init(&client->subs->patterns);
+        for (unsigned i = 0; i < TOPIC_KINDS; i++) {
+            list_init(&client->subs->lists[i]);
+        }
         list_init(&client->subs->ended);
         list_node_init(&client->subs->confirming);
         outbuf_init(&client->subs->early);
     }
     struct subs *subs = client->subs;
-    struct topic *topic = topic_get(worker, is_pattern, name);
+    struct topic *topic = topic_get(worker, kind, name);
     if (sub_find(client, topic) != NULL) {
         return false;
     }
@@ -414,8 +427,8 @@ static bool subscribe(struct client *client, bool is_pattern, struct bytes name)
     sub->link.hash = topic->link.hash;
     links_add(&subs->by_topic, &sub->link);
     list_push_back(&topic->subs, &sub->node);
-    list_push_back(is_pattern ? &subs->patterns : &subs->channels, &sub->mine);
-    *(is_pattern ? &client->patterns : &client->channels) += 1;
+    list_push_back(&subs->lists[kind], &sub->mine);
+    client->subscriptions[kind]++;
     client->subs_bytes += sub_bytes(topic);
     count(worker, topic, worker->id, 1);
     return true;
@@ -429,7 +442,7 @@ static void sub_end(struct sub *sub) {
     links_remove(&client->subs->by_topic, &sub->link);
     list_remove(&sub->mine);
     list_push_back(&client->subs->ended, &sub->mine);
-    *(topic->is_pattern ? &client->patterns : &client->channels) -= 1;
+    client->subscriptions[topic->kind]--;
     count(client->worker, topic, client->worker->id, -1);
 }
 
@@ -444,15 +457,13 @@ static void free_ended(struct client *client) {
     }
 }
 
-static struct sub *sub_of(const struct client *client, bool is_pattern, struct bytes name) {
-    struct topic *topic =
-        client->subs != NULL ? topic_find(client->worker, is_pattern, name) : NULL;
+static struct sub *sub_of(const struct client *client, enum topic_kind kind, struct bytes name) {
+    struct topic *topic = client->subs != NULL ? topic_find(client->worker, kind, name) : NULL;
     return topic != NULL ? sub_find(client, topic) : NULL;
 }
 
-static struct sub *first_sub(const struct client *client, bool is_pattern) {
-    struct list *list = is_pattern ? &client->subs->patterns : &client->subs->channels;
-    struct list_node *node = list_first(list);
+static struct sub *first_sub(const struct client *client, enum topic_kind kind) {
+    struct list_node *node = list_first(&client->subs->lists[kind]);
     return node != NULL ? LIST_ENTRY(node, struct sub, mine) : NULL;
 }
 
@@ -463,8 +474,8 @@ struct delta {
     uint32_t name_bytes;
     uint32_t subscriptions; /* of the client, for its reply */
     int8_t change;          /* 1, 0, -1 */
-    bool is_pattern;
-    bool no_name; /* there was nothing to unsubscribe from */
+    uint8_t kind;           /* topic_kind */
+    bool no_name;           /* there was nothing to unsubscribe from */
 };
 
 struct deltas {
@@ -503,7 +514,7 @@ static void apply(struct worker *worker, const struct deltas *deltas) {
     size_t at = 0;
     while (next_delta(deltas, &at, &delta, &name)) {
         if (delta.change != 0) {
-            struct topic *topic = topic_get(worker, delta.is_pattern, name);
+            struct topic *topic = topic_get(worker, delta.kind, name);
             count(worker, topic, deltas->home, delta.change);
         }
     }
@@ -520,9 +531,7 @@ static void write_replies(struct reply *reply, const struct deltas *deltas) {
     size_t at = 0;
     while (next_delta(deltas, &at, &delta, &name)) {
         reply_push(reply, 3);
-        reply_bulk_text(reply, delta.is_pattern ? deltas->off ? "punsubscribe" : "psubscribe"
-                               : deltas->off    ? "unsubscribe"
-                                                : "subscribe");
+        reply_bulk_text(reply, deltas->off ? words[delta.kind].off : words[delta.kind].on);
         if (delta.no_name) {
             reply_null(reply);
         } else {
@@ -551,21 +560,21 @@ static void change_done(struct exec *x, const struct scatter_result *result) {
     }
 }
 
-static void change_one(struct client *client, struct text *text, bool is_pattern, bool off,
+static void change_one(struct client *client, struct text *text, enum topic_kind kind, bool off,
                        struct bytes name) {
-    struct delta delta = {.is_pattern = is_pattern};
+    struct delta delta = {.kind = (uint8_t)kind};
     if (off) {
-        struct sub *sub = sub_of(client, is_pattern, name);
+        struct sub *sub = sub_of(client, kind, name);
         delta.change = sub != NULL ? -1 : 0;
-        delta.subscriptions = subscriptions(client) - (sub != NULL);
+        delta.subscriptions = subscriptions(client, kind) - (sub != NULL);
         add_delta(text, delta, name); /* which may be the topic's own */
         if (sub != NULL) {
             sub_end(sub);
         }
     } else {
         /* EXEC goes on when its client has gone, which has left all already. */
-        delta.change = !client_is_closing(client) && subscribe(client, is_pattern, name);
-        delta.subscriptions = subscriptions(client);
+        delta.change = !client_is_closing(client) && subscribe(client, kind, name);
+        delta.subscriptions = subscriptions(client, kind);
         add_delta(text, delta, name);
     }
 }
@@ -584,7 +593,7 @@ static void tell_all(struct worker *worker, const struct text *text) {
     }
 }
 
-void pubsub_change(struct exec *x, bool patterns, bool off) {
+void pubsub_change(struct exec *x, enum topic_kind kind, bool off) {
     struct client *client = x->client;
     struct worker *worker = x->worker;
     pubsub_deliver_all(worker);
@@ -598,16 +607,17 @@ void pubsub_change(struct exec *x, bool patterns, bool off) {
     struct deltas deltas = {.home = worker->id, .off = off};
     text_append(&text, (const char *)&deltas, sizeof deltas);
     for (uint32_t i = 1; i < x->argc; i++) {
-        change_one(client, &text, patterns, off, x->argv[i]);
+        change_one(client, &text, kind, off, x->argv[i]);
     }
     if (x->argc == 1) {
         struct sub *sub;
-        while (client->subs != NULL && (sub = first_sub(client, patterns)) != NULL) {
-            change_one(client, &text, patterns, off, sub->topic->name);
+        while (client->subs != NULL && (sub = first_sub(client, kind)) != NULL) {
+            change_one(client, &text, kind, off, sub->topic->name);
         }
         if (text.len == sizeof deltas) {
-            struct delta none = {
-                .is_pattern = patterns, .no_name = true, .subscriptions = subscriptions(client)};
+            struct delta none = {.kind = (uint8_t)kind,
+                                 .no_name = true,
+                                 .subscriptions = subscriptions(client, kind)};
             add_delta(&text, none, BYTES(""));
         }
     }
@@ -638,10 +648,10 @@ static void end_all(struct client *client) {
     text_init(&text);
     struct deltas deltas = {.home = client->worker->id, .off = true};
     text_append(&text, (const char *)&deltas, sizeof deltas);
-    for (int is_pattern = 0; is_pattern <= 1; is_pattern++) {
+    for (unsigned kind = 0; kind < TOPIC_KINDS; kind++) {
         struct sub *sub;
-        while ((sub = first_sub(client, is_pattern)) != NULL) {
-            change_one(client, &text, is_pattern, true, sub->topic->name);
+        while ((sub = first_sub(client, kind)) != NULL) {
+            change_one(client, &text, kind, true, sub->topic->name);
         }
     }
     deltas.bytes = text.len - sizeof deltas;
@@ -697,9 +707,14 @@ void pubsub_reset(struct exec *x, void (*done)(struct exec *x)) {
 
 /* ---- What there is ---- */
 
-uint64_t pubsub_channels(const struct worker *worker, const struct bytes *pattern,
-                         void (*each)(void *arg, struct bytes channel), void *arg) {
-    const struct links *table = &worker->topics.channels;
+uint64_t pubsub_count(const struct worker *worker, enum topic_kind kind) {
+    return worker->topics.tables[kind].count;
+}
+
+uint64_t pubsub_names(const struct worker *worker, enum topic_kind kind,
+                      const struct bytes *pattern, void (*each)(void *arg, struct bytes name),
+                      void *arg) {
+    const struct links *table = &worker->topics.tables[kind];
     uint64_t n = 0;
     for (size_t i = 0; i < table->buckets_count; i++) {
         for (const struct link *at = table->buckets[i]; at != NULL; at = at->next) {
@@ -716,11 +731,7 @@ uint64_t pubsub_channels(const struct worker *worker, const struct bytes *patter
     return n;
 }
 
-uint64_t pubsub_subscribers(const struct worker *worker, struct bytes channel) {
-    const struct topic *topic = topic_find(worker, false, channel);
+uint64_t pubsub_subscribers(const struct worker *worker, enum topic_kind kind, struct bytes name) {
+    const struct topic *topic = topic_find(worker, kind, name);
     return topic != NULL ? topic->total : 0;
-}
-
-uint64_t pubsub_patterns(const struct worker *worker) {
-    return worker->topics.patterns.count;
 }

@@ -30,11 +30,12 @@ struct worker;
 void topics_init(struct topics *topics, unsigned workers);
 void topics_free(struct worker *worker);
 
-/* How many clients get it. */
-uint64_t pubsub_publish(struct worker *worker, struct bytes channel, struct bytes message);
-/* Whether anybody has subscribed to anything. */
+/* To a channel, or a shard channel. How many clients get it. */
+uint64_t pubsub_publish(struct worker *worker, enum topic_kind kind, struct bytes channel,
+                        struct bytes message);
+/* Whether anybody has subscribed to channels or patterns. */
 static inline bool pubsub_is_used(const struct topics *topics) {
-    return topics->channels.count + topics->patterns.count > 0;
+    return topics->tables[TOPIC_CHANNEL].count + topics->tables[TOPIC_PATTERN].count > 0;
 }
 /* Something is to be delivered. */
 static inline bool pubsub_is_due(const struct topics *topics) {
@@ -45,9 +46,9 @@ void pubsub_deliver(struct worker *worker);
 /* All of it: behind the reply of who has published, for one. */
 void pubsub_deliver_all(struct worker *worker);
 
-/* SUBSCRIBE, PSUBSCRIBE; and with `off` UNSUBSCRIBE, PUNSUBSCRIBE: of what argv names from 1 on, or
- * of all there is. Replies now, or when all workers know. */
-void pubsub_change(struct exec *x, bool patterns, bool off);
+/* SUBSCRIBE, PSUBSCRIBE, SSUBSCRIBE; and with `off` UNSUBSCRIBE and the like: of what argv names
+ * from 1 on, or of all of the kind. Replies now, or when all workers know. */
+void pubsub_change(struct exec *x, enum topic_kind kind, bool off);
 /* RESET: the same of all there is. `done` replies, behind what was published before. */
 void pubsub_reset(struct exec *x, void (*done)(struct exec *x));
 /* The client subscribes to nothing any more; others hear of it by themselves. Harmless without. */
@@ -55,11 +56,13 @@ void pubsub_leave(struct client *client);
 
 /* ---- What there is ---- */
 
-/* Channels that match (NULL: all); `each` may be NULL. Returns how many. */
-uint64_t pubsub_channels(const struct worker *worker, const struct bytes *pattern,
-                         void (*each)(void *arg, struct bytes channel), void *arg);
-uint64_t pubsub_subscribers(const struct worker *worker, struct bytes channel);
-uint64_t pubsub_patterns(const struct worker *worker);
+/* Topics of a kind: how many there are; those that match (NULL: all), where `each` may be NULL, and
+ * how many these are. */
+uint64_t pubsub_count(const struct worker *worker, enum topic_kind kind);
+uint64_t pubsub_names(const struct worker *worker, enum topic_kind kind,
+                      const struct bytes *pattern, void (*each)(void *arg, struct bytes name),
+                      void *arg);
+uint64_t pubsub_subscribers(const struct worker *worker, enum topic_kind kind, struct bytes name);
 
 /* ---- Messages ---- */
 

@@ -13,8 +13,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Shard channels have names of their own. They are told apart by slot in a cluster; all workers of
+ * a node hear of them. */
+enum topic_kind { TOPIC_CHANNEL, TOPIC_PATTERN, TOPIC_SHARD_CHANNEL, TOPIC_KINDS };
+
 struct topics {
-    struct links channels, patterns; /* that somebody, anywhere, has subscribed to: struct topic */
+    /* By kind, that somebody, anywhere, has subscribed to: struct topic. */
+    struct links tables[TOPIC_KINDS];
     struct list patterns_in_order;
     struct list queue;      /* publications to be delivered here, in their order */
     struct list confirming; /* subs whose client is not told yet that it has subscribed */

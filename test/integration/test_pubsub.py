@@ -34,7 +34,7 @@ def many(server):
     for c in opened:
         c.close()
     with server.raw() as last:
-        assert wait_for(lambda: last.do("PUBSUB", "CHANNELS") == [] and last.do("PUBSUB", "NUMPAT") == 0)
+        assert wait_for(lambda: last.do("PUBSUB", "CHANNELS") == [] and last.do("PUBSUB", "NUMPAT") == 0 and last.do("PUBSUB", "SHARDCHANNELS") == [])
         assert stat(last, "pubsub_clients") == 0 and stat(last, "pubsub_channels") == 0
 
 
@@ -137,6 +137,51 @@ def test_in_transactions(many):
     assert b.read_some(3) == ["OK", "QUEUED", "QUEUED"]
     assert b.read() == [[b"subscribe", b"m", 1], 1]
     assert b.read() == [b"message", b"m", b"1"]
+
+
+def test_shard_channels_are_names_of_their_own(many):
+    publisher, a, b = many(), many(), many("3")
+    assert subscribe(a, "x", "y", "x", word="SSUBSCRIBE") == [[b"ssubscribe", b"x", 1], [b"ssubscribe", b"y", 2], [b"ssubscribe", b"x", 2]]
+    assert subscribe(a, "x") == [[b"subscribe", b"x", 1]]
+    assert subscribe(a, "x*", word="PSUBSCRIBE") == [[b"psubscribe", b"x*", 2]]
+    assert subscribe(b, "x", word="SSUBSCRIBE") == [[b"ssubscribe", b"x", 1]]
+    assert publisher.do("SPUBLISH", "x", "1") == 2 and publisher.do("PUBLISH", "x", "2") == 2 and publisher.do("SPUBLISH", "none", "1") == 0
+    assert a.read_some(3) == [[b"smessage", b"x", b"1"], [b"message", b"x", b"2"], [b"pmessage", b"x*", b"x", b"2"]]
+    got = b.read()
+    assert got == [b"smessage", b"x", b"1"] and isinstance(got, Push)
+    assert sorted(publisher.do("PUBSUB", "SHARDCHANNELS")) == [b"x", b"y"] and publisher.do("PUBSUB", "SHARDCHANNELS", "y*") == [b"y"]
+    assert publisher.do("PUBSUB", "SHARDNUMSUB") == [] and publisher.do("PUBSUB", "SHARDNUMSUB", "x", "z") == [b"x", 2, b"z", 0]
+    assert publisher.do("PUBSUB", "CHANNELS") == [b"x"] and publisher.do("PUBSUB", "NUMSUB", "x", "y") == [b"x", 1, b"y", 0]
+    assert (stat(publisher, "pubsub_channels"), stat(publisher, "pubsub_patterns"), stat(publisher, "pubsubshard_channels")) == (1, 1, 2)
+    line = next(one for one in publisher.do("CLIENT", "LIST", "TYPE", "pubsub").decode().splitlines() if " ssub=2 " in one)
+    assert " flags=P " in line and " sub=1 psub=1 ssub=2 " in line
+    assert subscribe(a, "none", word="SUNSUBSCRIBE") == [[b"sunsubscribe", b"none", 2]]
+    a.send(encode("SUNSUBSCRIBE"))
+    assert sorted(one[1] for one in a.read_some(2)) == [b"x", b"y"]
+    assert a.do("SUNSUBSCRIBE") == [b"sunsubscribe", None, 0]
+    assert a.do("UNSUBSCRIBE") == [b"unsubscribe", b"x", 1] and a.do("PUNSUBSCRIBE") == [b"punsubscribe", b"x*", 0]
+    assert publisher.do("SPUBLISH", "x", "3") == 1 and b.read() == [b"smessage", b"x", b"3"]
+    assert b.do("RESET") == "RESET" and publisher.do("SPUBLISH", "x", "4") == 0
+
+
+def test_who_listens_to_shard_channels_alone_is_a_subscriber(many):
+    publisher, a = many(), many()
+    subscribe(a, "x", word="SSUBSCRIBE")
+    refusal = "Can't execute '%s': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+    assert a.do("GET", "k") == RespError("ERR " + refusal % "get")
+    assert a.do("SPUBLISH", "x", "1") == RespError("ERR " + refusal % "spublish")
+    assert a.do("EXEC") == RespError("EXECABORT Transaction discarded because of: " + refusal % "exec")
+    assert a.do("PING") == [b"pong", b""]
+    assert publisher.do("CLIENT", "KILL", "TYPE", "pubsub") == 1 and a.is_closed()
+    assert wait_for(lambda: publisher.do("SPUBLISH", "x", "1") == 0)
+
+
+def test_shard_channels_in_transactions(many):
+    a = many()
+    a.send(encode("MULTI") + encode("SSUBSCRIBE", "x") + encode("SPUBLISH", "x", "1") + encode("PUBSUB", "SHARDCHANNELS") + encode("SUNSUBSCRIBE", "x") + encode("EXEC"))
+    assert a.read_some(5) == ["OK"] + ["QUEUED"] * 4
+    assert a.read() == [RespError("ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client"), 0, [], [b"sunsubscribe", b"x", 0]]
+    assert a.do("GET", "none") is None
 
 
 def test_reply_off_does_not_hold_messages(many):

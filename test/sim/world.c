@@ -680,8 +680,9 @@ static void check_worker_idle(struct world *world, const struct worker *worker) 
     NOTHING_OF(world, worker, "keys to be served from", !list_empty(&waiters->ready));
     NOTHING_OF(world, worker, "waits to be tried again", !list_empty(&worker->txns.tries));
     const struct topics *topics = &worker->topics;
-    NOTHING_OF(world, worker, "channels", topics->channels.count);
-    NOTHING_OF(world, worker, "patterns", topics->patterns.count);
+    NOTHING_OF(world, worker, "channels", topics->tables[TOPIC_CHANNEL].count);
+    NOTHING_OF(world, worker, "patterns", topics->tables[TOPIC_PATTERN].count);
+    NOTHING_OF(world, worker, "shard channels", topics->tables[TOPIC_SHARD_CHANNEL].count);
     NOTHING_OF(world, worker, "clients that have subscribed", topics->clients);
     NOTHING_OF(world, worker, "messages to be delivered", pubsub_is_due(topics));
     NOTHING_OF(world, worker, "open batches", worker->batches.open_count);

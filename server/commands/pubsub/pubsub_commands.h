@@ -14,8 +14,13 @@ command_fn command_pubsub_channels;
 command_fn command_pubsub_help;
 command_fn command_pubsub_numpat;
 command_fn command_pubsub_numsub;
+command_fn command_pubsub_shardchannels;
+command_fn command_pubsub_shardnumsub;
 command_fn command_punsubscribe;
+command_fn command_spublish;
+command_fn command_ssubscribe;
 command_fn command_subscribe;
+command_fn command_sunsubscribe;
 command_fn command_unsubscribe;
 
 #endif

@@ -403,9 +403,10 @@ static void lines_keys(struct info *info) {
     ZERO(info, "evicted_scripts", "total_eviction_exceeded_time", "current_eviction_exceeded_time");
     line_u64(info, "keyspace_hits", t->keyspace.hits);
     line_u64(info, "keyspace_misses", t->keyspace.misses);
-    line_u64(info, "pubsub_channels", pubsub_channels(info->worker, NULL, NULL, NULL));
-    line_u64(info, "pubsub_patterns", pubsub_patterns(info->worker));
-    ZERO(info, "pubsubshard_channels", "latest_fork_usec", "total_forks");
+    line_u64(info, "pubsub_channels", pubsub_count(info->worker, TOPIC_CHANNEL));
+    line_u64(info, "pubsub_patterns", pubsub_count(info->worker, TOPIC_PATTERN));
+    line_u64(info, "pubsubshard_channels", pubsub_count(info->worker, TOPIC_SHARD_CHANNEL));
+    ZERO(info, "latest_fork_usec", "total_forks");
     line_u64(info, "migrate_cached_sockets", t->peers);
     ZERO(info, "slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses",
          "active_defrag_key_hits", "active_defrag_key_misses", "total_active_defrag_time",
