@@ -13,6 +13,7 @@
 #include "server/persistence/save.h"
 #include "server/persistence/save_share.h"
 #include "server/pubsub/pubsub.h"
+#include "server/script/state.h"
 #include "server/txn/blocked.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
@@ -57,5 +58,6 @@ const struct handlers server_handlers = {
     .serve_waiters = blocked_serve,
     .client_leaves = pubsub_leave,
     .deliver = pubsub_deliver_all,
+    .script_is_everywhere = script_is_known_everywhere,
     .client_queue = txn_exec_queue,
 };

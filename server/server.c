@@ -4,6 +4,7 @@
  * whole servers the way main does.
  */
 #include "server/server.h"
+#include "server/script/scripts.h"
 
 #include "base/check.h"
 #include "base/must.h"
@@ -124,6 +125,7 @@ struct server *server_new(const struct server_options *options, struct text *err
     make_secret(config, &server->secret);
     make_nodes(server, options->random + sizeof server->secret);
     server->shared = shared_new(server->workers_count);
+    server->scripts = scripts_new();
     server->threads_count = server->workers_count;
     server->threads = must_calloc(server->threads_count, sizeof *server->threads);
     server->office = post_office_new(server->threads_count, MAILBOX_MESSAGES, wake_thread, server);
@@ -138,6 +140,7 @@ void server_shutdown(struct server *server, struct rt *from) {
 void server_free(struct server *server) {
     post_office_free(server->office);
     shared_free(server->shared);
+    scripts_free(server->scripts);
     command_table_free((struct command_table *)server->commands);
     config_free(server->config);
     config_free((struct config *)server->at_start);

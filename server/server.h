@@ -23,6 +23,7 @@ struct handlers;
 struct load;
 struct shared_counters;
 struct saver;
+struct scripts;
 struct wals;
 
 /* What the program was made of. */
@@ -50,6 +51,7 @@ struct server {
     const struct fs *fs;
     const struct handlers *handlers;
     struct shared_counters *shared;
+    struct scripts *scripts; /* server/script/scripts.h: with its own lock */
     int64_t start_wall_ms;
     struct build build;
     const struct config *at_start; /* a copy: for threads that have no view of their own */

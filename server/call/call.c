@@ -230,6 +230,7 @@ bool call_share(struct caller *caller, const struct call *what, const struct cal
     outcome->errors = reply->errors;
     outcome->takes = x.takes;
     outcome->denied_at = x.denied_at;
+    outcome->escapes = caller->escapes;
     outcome->waits = caller->waits;
     outcome->wait_ms = caller->wait_ms;
     if (UNLIKELY(reply->errors > 0)) {

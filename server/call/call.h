@@ -72,6 +72,8 @@ struct caller {
     uint64_t txn;            /* its number for effects.h, or 0 */
     const struct view *view; /* the shards of all workers, which are parked (park.h), or NULL */
     bool puts_later; /* exec_put may leave what is long: the keys are locked till it is done */
+    bool escapes;    /* set by a script: nothing of it has happened, and it is to be planned anew,
+                        about all keys */
     struct put_later *put_later; /* set by exec_put; for the caller, who must see to it; or NULL */
 };
 
@@ -107,6 +109,7 @@ struct call_outcome {
     char error_code[32];
     bool takes;         /* exec_take was said */
     uint32_t denied_at; /* exec_denies */
+    bool escapes;       /* caller->escapes */
     bool waits;         /* exec_wait was */
     int64_t wait_ms;
 };

@@ -184,9 +184,19 @@ static void run_away(struct client *client, struct staged *staged) {
 
 /* ---- Routing ---- */
 
-/* It waits for another server, with its keys locked. */
+/* It waits for another server, with its keys locked; or it is a script, which may have to begin
+ * anew. */
 static bool sends(const struct staged *staged) {
-    return staged->ref->row->spread == SPREAD_SEND;
+    return staged->ref->row->spread == SPREAD_SEND || staged->ref->row->runs_script;
+}
+
+/* What is known of a script from its last call. */
+static void route_script(struct worker *worker, struct staged *staged) {
+    const struct request *request = &staged->request;
+    if (staged->keys->is_script && !staged->keys->everywhere &&
+        worker->server->handlers->script_is_everywhere(worker, staged->ref, request->argv)) {
+        keyset_go_everywhere(staged->keys);
+    }
 }
 
 /* Finds the target of a command that is not simple. */
@@ -195,6 +205,10 @@ static enum route route_keys(struct client *client, struct staged *staged) {
     const struct request *request = &staged->request;
     staged->keys = keyset_new(&worker->scratch, worker->node, staged->ref, request->argv,
                               request->argc, client->db);
+    if (UNLIKELY(staged->ref->row->runs_script)) {
+        route_script(worker, staged);
+        return ROUTE_APART;
+    }
     if (staged->keys->count == 0) {
         /* The arguments make no sense: the command says so itself, on any shard. */
         staged->key = key_make(&worker->server->secret, BYTES(""));

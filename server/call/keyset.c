@@ -43,6 +43,11 @@ static void route(struct keyset *keys, const struct node *node) {
         keys->list[i].worker = (uint16_t)node_owner(node, keys->list[i].key.slot);
         keys->apart |= keys->list[i].worker != keys->list[0].worker;
     }
+    keys->everywhere |= keys->is_script && keys->apart;
+}
+
+void keyset_go_everywhere(struct keyset *keys) {
+    keys->everywhere = keys->apart = true;
 }
 
 void keyset_reroute(struct keyset *keys, const struct node *node, uint64_t slots_epoch) {
@@ -71,6 +76,7 @@ struct keyset *keyset_new(struct arena *arena, const struct node *node,
     fill(keys, node, row, argv, db, refs, count);
     keys->everywhere = row->reads_everywhere != NULL && node->server->workers_count > 1 &&
                        row->reads_everywhere(argv, argc);
+    keys->is_script = row->runs_script && node->server->workers_count > 1;
     route(keys, node);
     return keys;
 }

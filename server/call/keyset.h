@@ -31,6 +31,7 @@ struct keyset {
     uint32_t count;
     bool wide;            /* they lie in several slots */
     bool apart;           /* and on several workers */
+    bool is_script;       /* row->runs_script, and there are several shards */
     bool everywhere;      /* others, which its values name, may be on any (row->reads_everywhere) */
     uint64_t slots_epoch; /* of the table that names them (slots.h) */
     struct keyset_key list[];
@@ -42,6 +43,8 @@ struct keyset *keyset_new(struct arena *arena, const struct node *node,
                           uint32_t db);
 /* Looks at the table again, if it is not the one of this epoch: slots may have moved. */
 void keyset_reroute(struct keyset *keys, const struct node *node, uint64_t slots_epoch);
+/* What has these keys is about all keys from now on. */
+void keyset_go_everywhere(struct keyset *keys);
 /* The same keys (or NULL) of the same arguments, which lie elsewhere now. */
 struct keyset *keyset_copy(struct arena *arena, const struct keyset *keys,
                            const struct bytes *argv);

@@ -93,6 +93,44 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
     return scatter;
 }
 
+/* Who has all shards in view runs all of it at once. A part that sleeps waits for something that
+ * cannot happen meanwhile: no command that a script may call has one. */
+static void run_in_view(struct exec *x, unsigned first, unsigned count, scatter_part_fn *part,
+                        size_t part_bytes, const void *args, size_t args_bytes,
+                        scatter_done_fn *done, int slot) {
+    struct worker *const *workers = x->worker->server->workers;
+    size_t each = round_up(part_bytes);
+    char *memory = must_calloc(1, count * each + 1);
+    void *results[CONFIG_SHARDS_MAX];
+    for (unsigned i = 0; i < count; i++) {
+        results[i] = memory + i * each;
+        while (!part(workers[first + i], args, results[i])) {
+            check(!workers[first + i]->job_sleeps);
+        }
+    }
+    struct scatter scatter = {
+        .caller = *x->caller,
+        .part = part,
+        .done = done,
+        .args = (void *)args,
+        .part_bytes = part_bytes,
+        .args_bytes = args_bytes,
+        .slot = slot,
+    };
+    struct scatter_result result = {
+        .scatter = &scatter,
+        .args = args,
+        .parts = results,
+        .parts_count = count,
+    };
+    done(x, &result);
+    free(memory);
+}
+
+static bool has_view(const struct exec *x) {
+    return x->caller->view != NULL;
+}
+
 static void part_send(struct worker *from, struct scatter_part *part, unsigned to) {
     part->worker = to;
     if (to == from->id) {
@@ -106,6 +144,10 @@ static void part_send(struct worker *from, struct scatter_part *part, unsigned t
 void scatter_all(struct exec *x, scatter_part_fn *part, size_t part_bytes, const void *args,
                  size_t args_bytes, scatter_done_fn *done) {
     const struct node *node = x->worker->node;
+    if (has_view(x)) {
+        run_in_view(x, node->first, node->count, part, part_bytes, args, args_bytes, done, -1);
+        return;
+    }
     struct scatter *scatter = scatter_new(x, node->count, part, part_bytes, args, args_bytes, done);
     NODE_EACH_WORKER(node, i) {
         part_send(x->worker, &scatter->parts[i - node->first], i);
@@ -114,12 +156,21 @@ void scatter_all(struct exec *x, scatter_part_fn *part, size_t part_bytes, const
 
 void scatter_one(struct exec *x, unsigned worker, scatter_part_fn *part, size_t part_bytes,
                  const void *args, size_t args_bytes, scatter_done_fn *done) {
+    if (has_view(x)) {
+        run_in_view(x, worker, 1, part, part_bytes, args, args_bytes, done, -1);
+        return;
+    }
     struct scatter *scatter = scatter_new(x, 1, part, part_bytes, args, args_bytes, done);
     part_send(x->worker, &scatter->parts[0], worker);
 }
 
 void scatter_slot(struct exec *x, uint16_t slot, scatter_part_fn *part, size_t part_bytes,
                   const void *args, size_t args_bytes, scatter_done_fn *done) {
+    if (has_view(x)) {
+        run_in_view(x, node_owner(x->worker->node, slot), 1, part, part_bytes, args, args_bytes,
+                    done, slot);
+        return;
+    }
     struct scatter *scatter = scatter_new(x, 1, part, part_bytes, args, args_bytes, done);
     scatter->slot = slot;
     part_send(x->worker, &scatter->parts[0], node_owner(x->worker->node, slot));

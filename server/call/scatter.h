@@ -45,6 +45,7 @@ struct scatter_result {
  * of writing a reply; also for a client that has gone, when what was begun must be ended. */
 typedef void scatter_done_fn(struct exec *x, const struct scatter_result *result);
 
+/* With all shards in view (x->caller->view) all of it runs at once: the reply is written then. */
 void scatter_all(struct exec *x, scatter_part_fn *part, size_t part_bytes, const void *args,
                  size_t args_bytes, scatter_done_fn *done);
 void scatter_one(struct exec *x, unsigned worker, scatter_part_fn *part, size_t part_bytes,

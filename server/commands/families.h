@@ -24,6 +24,7 @@ extern const struct command commands_hyperloglog[];
 extern const struct command commands_geo[];
 extern const struct command commands_pubsub[];
 extern const struct command commands_persistence[];
+extern const struct command commands_scripting[];
 
 /* All of them, ended by NULL: for command_table_new. */
 extern const struct command *const command_families[];

@@ -252,7 +252,7 @@ static void schedule_home(struct txn *txn) {
 /* It needs a number, which is drawn at home when all locks are granted: not in the last one's hop.
  */
 static bool is_logged(const struct txn *txn) {
-    return txn->home->wal != NULL && (txn->flags & CMD_WRITE) != 0;
+    return txn->home->wal != NULL && (txn->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
 }
 
 static void schedule_other(struct txn *txn) {
@@ -613,7 +613,7 @@ static bool reads_first(const struct txn *txn) {
     for (uint32_t i = 0; i < txn->count && txn->commands[i].phase == 0; i++) {
         const struct txn_command *command = &txn->commands[i];
         if (command->kind == TXN_TASKS && command->first->stage == STAGE_ALL &&
-            (command->ref->flags & CMD_WRITE || txn->blocked != NULL)) {
+            (command->ref->flags & (CMD_WRITE | CMD_MAY_REPLICATE) || txn->blocked != NULL)) {
             return false;
         }
         if (command->spread == SPREAD_SEND) { /* it packs for long, perhaps */
@@ -681,6 +681,17 @@ static void schedule_first(struct txn *txn) {
     } else {
         schedule(txn);
     }
+}
+
+/* A script has looked for a key that is not here, or that somebody has locked, and has done nothing
+ * yet: it begins once more, with all shards in view. */
+static bool escapes(struct txn *txn) {
+    struct txn_command *command = &txn->commands[0];
+    if (txn->count > 1 || command->first == NULL || !command->first->outcome.escapes) {
+        return false;
+    }
+    keyset_go_everywhere(command->set);
+    return true;
 }
 
 /* ---- What comes after what ---- */
@@ -781,7 +792,7 @@ static void go_on(struct txn *txn) {
         txn_free(txn);
         return;
     }
-    if (txn->state == STATE_ALONE && UNLIKELY(any_moved(txn))) {
+    if (txn->state == STATE_ALONE && UNLIKELY(any_moved(txn) || escapes(txn))) {
         plan_anew(txn);
         schedule_first(txn);
         if (send_due(txn)) {

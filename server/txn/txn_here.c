@@ -26,6 +26,9 @@ static bool find_keys(const struct worker *worker, struct multi_queue *queue) {
         struct multi_command *command = &queue->commands[i];
         command->keys = keyset_new(&queue->arena, worker->node, command->ref, command->argv,
                                    command->argc, command->db);
+        if (command->keys->is_script) { /* it cannot begin anew in the middle of others */
+            keyset_go_everywhere(command->keys);
+        }
         queue->bytes += keyset_bytes(command->keys);
         here &= is_here(worker, command);
     }

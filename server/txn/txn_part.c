@@ -106,6 +106,7 @@ static void run_task(struct caller *caller, struct txn_part *part, struct txn_ta
     caller->only = task->command->only;
     caller->may_wait = part->txn->blocked != NULL;
     caller->waits = false;
+    caller->escapes = false;
     call_share(caller, &what, &share, &reply, &task->outcome);
     outbuf_drain(&worker->discard, worker->discard.bytes);
     if (task->stage == STAGE_TAKE) {
@@ -192,6 +193,7 @@ static bool run_phase(struct worker *worker, struct txn_part *part) {
         .manner = part->manner,
         .txn = part->txn->effects,
         .inside = true,
+        .holds = part->locked ? &part->lock : NULL,
         .puts_later = part->locked,
     };
     while (is_in_phase(part, part->next)) {

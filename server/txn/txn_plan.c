@@ -274,7 +274,7 @@ static void plan_home(struct txn *txn, struct txn_command *command, struct phase
     command->kind = TXN_HOME;
     bool everywhere = command->set != NULL && command->set->everywhere;
     if (command->ref->row->place == PLACE_ALL_KEYS || everywhere) {
-        bool writes = command->ref->flags & CMD_WRITE;
+        bool writes = command->ref->flags & (CMD_WRITE | CMD_MAY_REPLICATE);
         enum lock_scope scope = writes ? LOCK_ALL_EXCLUSIVE : LOCK_ALL_SHARED;
         txn->scope = scope > txn->scope ? scope : txn->scope;
     }

@@ -12,7 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct bytes;
 struct client;
+struct command_ref;
 struct lock_request;
 struct message;
 struct multi_queue;
@@ -31,6 +33,9 @@ struct handlers {
     void (*client_leaves)(struct client *client);
     /* What was published is delivered. */
     void (*deliver)(struct worker *worker);
+    /* Whether the script that a command runs has looked for keys of other shards before. */
+    bool (*script_is_everywhere)(struct worker *worker, const struct command_ref *ref,
+                                 const struct bytes *argv);
     /* The queue that EXEC is running for a client, and how many of its commands are done; or NULL.
      */
     const struct multi_queue *(*client_queue)(const struct client *client, uint32_t *ret_done);

@@ -39,6 +39,7 @@
 #include "server/persistence/wals.h"
 #include "server/pubsub/notify.h"
 #include "server/pubsub/pubsub.h"
+#include "server/script/state.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
 #include "server/worker/background.h"
@@ -104,13 +105,19 @@ static void key_changed(void *arg, const struct key_news *news) {
     }
 }
 
+/* In a view of all shards it is the parker's thread that meets keys of this one that have run out:
+ * it belongs to what that does. */
+static struct worker *teller(struct worker *worker) {
+    return UNLIKELY(worker->parked.is) ? worker->parked.by : worker;
+}
+
 static void key_expired(void *arg, const struct key_news *news) {
-    effects_expired(arg, news);
+    effects_expired(teller(arg), news);
 }
 
 static void elements_expired(void *arg, uint32_t db, const struct key *key,
                              const struct bytes *names, uint32_t count, bool emptied) {
-    effects_elements_expired(arg, db, key->name, names, count, emptied);
+    effects_elements_expired(teller(arg), db, key->name, names, count, emptied);
 }
 
 /* In a view of all shards it is the parker's thread that hears of keys of this one: it publishes,
@@ -118,7 +125,7 @@ static void elements_expired(void *arg, uint32_t db, const struct key *key,
 static void key_heard(void *arg, const struct key_news *news) {
     struct worker *worker = arg;
     effects_heard(worker, news);
-    notify_heard(UNLIKELY(worker->parked.is) ? worker->parked.by : worker, news);
+    notify_heard(teller(worker), news);
 }
 
 static int64_t expiry_ms(void *arg, int64_t now_ms) {
@@ -258,6 +265,7 @@ void worker_free(struct worker *worker) {
     free(worker->batches.open);
     check_owner_refuses(worker, NULL, false);
     effects_free(worker);
+    script_state_free(worker->script_state);
     inner_free(worker->inner);
     if (worker->id == 0) {
         saver_free(worker->server->saver);

@@ -34,6 +34,7 @@ struct effects;
 struct inner;
 struct load_worker;
 struct save_share;
+struct script_state;
 struct wal;
 
 /* A part of a turn works for so long. */
@@ -69,12 +70,13 @@ struct worker {
     struct parked parked;
     struct peers peers;
     struct spare spare;
-    struct load_worker *load;  /* persistence/load.h: it loads its share; NULL: nothing to load */
-    struct effects *effects;   /* effects.h: NULL while nobody wants to know what writes do */
-    struct wal *wal;           /* persistence/wal.h: NULL: there has been no log yet */
-    bool keys_ready;           /* there may be something for who waits for keys (waiters.h) */
-    struct inner *inner;       /* worker 0: inner.h */
-    struct acceptor *acceptor; /* worker 0: listeners and placement (listen.h) */
+    struct load_worker *load; /* persistence/load.h: it loads its share; NULL: nothing to load */
+    struct effects *effects;  /* effects.h: NULL while nobody wants to know what writes do */
+    struct wal *wal;          /* persistence/wal.h: NULL: there has been no log yet */
+    bool keys_ready;          /* there may be something for who waits for keys (waiters.h) */
+    struct script_state *script_state; /* script/state.h; NULL until the first script */
+    struct inner *inner;               /* worker 0: inner.h */
+    struct acceptor *acceptor;         /* worker 0: listeners and placement (listen.h) */
     struct loop_state loop;
     struct worker_stats stats;
     struct tally tally;

@@ -66,11 +66,15 @@ def find_cycle(graph):
     return None
 
 
+# Lua's headers are the only ones that do not lie where the compiler looks.
+LUA_FLAGS = subprocess.run(["pkg-config", "--cflags", "lua5.1"], capture_output=True, text=True).stdout.split()
+
+
 def compile_alone(header, root=tree.ROOT):
     cc = os.environ.get("CC") or shutil.which("cc") or "gcc"
     run = subprocess.run(
         [cc, "-std=gnu17", "-D_GNU_SOURCE", "-fsyntax-only", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
-        + ["-Wno-unused-function", "-I", root, "-x", "c", "-"],
+        + ["-Wno-unused-function", "-I", root, *LUA_FLAGS, "-x", "c", "-"],
         input='#include "%s"\nextern int one_declaration;\n' % header,
         capture_output=True,
         text=True,

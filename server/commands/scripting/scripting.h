@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* scripting: EVAL, EVALSHA and SCRIPT.
+ *
+ * Thread: the worker's that runs them.
+ */
+#ifndef SHOAL_SERVER_COMMANDS_SCRIPTING_SCRIPTING_H
+#define SHOAL_SERVER_COMMANDS_SCRIPTING_SCRIPTING_H
+
+#include "server/call/command.h"
+
+command_fn command_eval, command_evalsha, command_eval_ro, command_evalsha_ro;
+command_fn command_script_load, command_script_exists, command_script_flush, command_script_show,
+    command_script_kill, command_script_debug, command_script_help;
+
+#endif

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* run: see the header. Why so: what a script calls goes through call_share, as all commands do, and
+ * its reply is read back from where a client's would be sent from: nothing here knows what any
+ * command does. Where it may run is the one question that is asked for each call:
+ *
+ *     all shards in view      -> anywhere (call/anywhere.h)
+ *     keys here, not locked   -> here
+ *     else                    -> the script escapes, if nothing has come of it yet
+ *
+ * An escape is an error that no pcall keeps: a hook raises it again before the next instruction of
+ * whoever has caught it.
+ */
+#include "server/script/run.h"
+
+#include "base/check.h"
+#include "base/num.h"
+#include "net/rt.h"
+#include "server/call/anywhere.h"
+#include "server/call/check.h"
+#include "server/call/errors.h"
+#include "server/call/exec.h"
+#include "server/call/keyset.h"
+#include "server/worker/park.h"
+#include "server/worker/worker.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+#include <string.h>
+
+#define ARENA_BYTES 4096
+/* Instructions between two looks at whether a script is to end. */
+#define LOOK_INSTRUCTIONS 100000
+
+/* ---- What it may call ---- */
+
+static const char *product(const struct script_run *run) {
+    return run->x->worker->config->extended_redis_compatibility ? "Redis" : "Valkey";
+}
+
+/* NULL, and the error is written: there is no such command, or not from a script. */
+static const struct command_ref *find(const struct script_run *run, const struct bytes *argv,
+                                      uint32_t argc, struct reply *reply) {
+    const struct command_ref *ref = command_table_find(run->x->worker->server->commands, argv[0]);
+    if (ref == NULL) {
+        reply_error(reply, "ERR Unknown command called from script");
+        return NULL;
+    }
+    if (ref->subcommands_count > 0 && (argc > 1 || ref->row->run == NULL)) {
+        const struct command_ref *sub = argc > 1 ? command_ref_find_sub(ref, argv[1]) : NULL;
+        if (sub == NULL && argc > 1) {
+            char upper[32];
+            size_t n = 0;
+            for (; ref->served_name[n] != 0 && n < sizeof upper - 1; n++) {
+                char c = ref->served_name[n];
+                upper[n] = c >= 'a' && c <= 'z' ? (char)(c - 'a' + 'A') : c;
+            }
+            upper[n] = 0;
+            reply_errorf(reply, "ERR unknown subcommand '%.*s'. Try %s HELP.",
+                         argv[1].len < 128 ? (int)argv[1].len : 128, argv[1].ptr, upper);
+            return NULL;
+        }
+        ref = sub;
+    }
+    int arity = ref != NULL ? ref->row->arity : 0;
+    if (ref == NULL || (arity > 0 ? argc != (uint32_t)arity : argc < (uint32_t)-arity)) {
+        reply_error(reply, "ERR Wrong number of args calling command from script");
+        return NULL;
+    }
+    if (ref->flags & CMD_NOSCRIPT) {
+        reply_errorf(reply, "ERR This %s command is not allowed from script", product(run));
+        return NULL;
+    }
+    return ref;
+}
+
+/* What is against it, or NULL. */
+static const char *refusal_of(const struct script_run *run, const struct command_ref *ref) {
+    const struct worker *worker = run->x->worker;
+    bool writes = ref->flags & CMD_WRITE;
+    if (writes && run->read_only) {
+        return "ERR Write commands are not allowed from read-only scripts.";
+    }
+    if (writes && worker->hindered_by_disk) {
+        return worker->refuses_writes ? worker->refuses : ERR_NOT_SAVED;
+    }
+    if (run->view == NULL) {
+        return check_owner(worker, ref);
+    }
+    NODE_EACH_WORKER(worker->node, i) {
+        const char *refusal = check_owner(worker->server->workers[i], ref);
+        if (refusal != NULL) {
+            return refusal;
+        }
+    }
+    return NULL;
+}
+
+/* ---- Where ---- */
+
+static bool is_alone(const struct script_run *run) {
+    return run->x->worker->node->count == 1;
+}
+
+static struct caller caller_of(const struct script_run *run) {
+    const struct exec *x = run->x;
+    return (struct caller){
+        .worker = x->worker,
+        .shard = x->shard,
+        .tick = rt_ticks(x->worker->rt),
+        .db = run->db,
+        .manner = x->manner,
+        .asked = true,
+        .inside = true,
+        .holds = x->caller->holds,
+        .order = x->caller->order,
+        .txn = x->caller->txn,
+    };
+}
+
+/* A transaction has locked it, and it is not the one that this script is part of. */
+static bool is_locked(const struct script_run *run, uint64_t id, bool exclusive) {
+    const struct locks *locks = &run->x->shard->locks;
+    const struct lock_request *holds = run->x->caller->holds;
+    return locks->requests > 0 && locks_block(locks, id, exclusive) &&
+           !(holds != NULL && locks_own(holds, id));
+}
+
+/* What has been done cannot be undone. */
+static bool is_dirty(const struct script_run *run) {
+    return run->wrote || keyspace_stats(run->keyspace)->changes != run->changes;
+}
+
+/* What it needs is not here. `far`: it never will be. */
+static bool escape(struct script_run *run, struct reply *reply, bool far) {
+    if (far) {
+        script_note_everywhere(run->script);
+    }
+    if (is_dirty(run)) {
+        reply_error(reply,
+                    "ERR Script has written, and then looked for a key of another shard that "
+                    "it did not declare. It may from now on: try again");
+        return true;
+    }
+    run->escapes = true;
+    return false;
+}
+
+static bool share(const struct script_run *run, struct caller *caller, const struct call *what,
+                  struct reply *reply) {
+    struct call_outcome outcome = {0};
+    bool over = call_share(caller, what, NULL, reply, &outcome);
+    check(over);
+    call_count(run->x->worker, what->ref, &outcome);
+    return true;
+}
+
+/* With all shards in view. */
+static bool run_anywhere(struct script_run *run, struct call *what, struct reply *reply) {
+    struct caller caller = caller_of(run);
+    const struct command_ref *ref = what->ref;
+    if (ref->row->place != PLACE_KEY) {
+        caller.view = run->view;
+        caller.client = run->x->client;
+        what->key = &NO_KEY;
+        return share(run, &caller, what, reply);
+    }
+    struct key key;
+    if (ref->simple) {
+        key = key_make(&run->x->worker->server->secret, what->argv[ref->first_key]);
+        what->key = &key;
+        caller.shard = view_shard(run->view, key.slot);
+        return share(run, &caller, what, reply);
+    }
+    struct keyset *keys =
+        keyset_new(&run->arena, run->x->worker->node, ref, what->argv, what->argc, run->db);
+    what->keys = keys;
+    if (keys->count == 0) {
+        key = key_make(&run->x->worker->server->secret, BYTES(""));
+        what->key = &key;
+        return share(run, &caller, what, reply);
+    }
+    struct anywhere anywhere = {.caller = caller, .view = run->view, .arena = &run->arena};
+    struct call_outcome outcome = {0};
+    if (!anywhere_run(&anywhere, what, reply, &outcome)) {
+        reply_errorf(reply, "ERR This %s command is not allowed from script", product(run));
+    }
+    call_count(run->x->worker, ref, &outcome);
+    return true;
+}
+
+/* On the keys of this shard, if it is about no others. */
+static bool run_here(struct script_run *run, struct call *what, struct reply *reply) {
+    struct worker *worker = run->x->worker;
+    struct caller caller = caller_of(run);
+    const struct command_ref *ref = what->ref;
+    struct key key;
+    if (ref->simple) {
+        key = key_make(&worker->server->secret, what->argv[ref->first_key]);
+        what->key = &key;
+        if (UNLIKELY(node_owner(worker->node, key.slot) != worker->id)) {
+            return escape(run, reply, true);
+        }
+        if (is_locked(run, key.hash, !(ref->row->keys[0].flags & KEY_RO))) {
+            return escape(run, reply, false);
+        }
+        return share(run, &caller, what, reply);
+    }
+    struct keyset *keys =
+        keyset_new(&run->arena, worker->node, ref, what->argv, what->argc, run->db);
+    what->keys = keys;
+    if (keys->count == 0) {
+        key = key_make(&worker->server->secret, BYTES(""));
+        what->key = &key;
+        return share(run, &caller, what, reply);
+    }
+    if (ref->row->spread == SPREAD_SEND) {
+        reply_errorf(reply, "ERR This %s command is not allowed from script", product(run));
+        return true;
+    }
+    if (keys->apart || keys->list[0].worker != worker->id) {
+        return escape(run, reply, true);
+    }
+    for (uint32_t i = 0; i < keys->count; i++) {
+        if (is_locked(run, keys->list[i].key.hash, keys->list[i].exclusive)) {
+            return escape(run, reply, false);
+        }
+    }
+    what->key = &keys->list[0].key;
+    return share(run, &caller, what, reply);
+}
+
+static void select_db(struct script_run *run, struct bytes word, struct reply *reply) {
+    int64_t db;
+    if (!num_parse_i64(word, &db)) {
+        reply_error(reply, ERR_NOT_INTEGER);
+    } else if (db < 0 || db >= run->x->worker->config->databases) {
+        reply_error(reply, ERR_DB_INDEX);
+    } else {
+        run->db = (uint32_t)db;
+        reply_ok(reply);
+    }
+}
+
+static bool call_from_script(struct script_run *run, struct bytes *argv, uint32_t argc,
+                             struct reply *reply) {
+    const struct command_ref *ref = find(run, argv, argc, reply);
+    if (ref == NULL) {
+        return true;
+    }
+    const char *refusal = refusal_of(run, ref);
+    if (refusal != NULL) {
+        reply_error(reply, refusal);
+        return true;
+    }
+    struct call what = {
+        .ref = ref,
+        .argv = argv,
+        .argc = argc,
+        .now_ms = run->x->now_ms,
+    };
+    switch (ref->row->place) {
+    case PLACE_KEY:
+        return run->view != NULL ? run_anywhere(run, &what, reply) : run_here(run, &what, reply);
+    case PLACE_SELF:
+        if (bytes_is(argv[0], "select")) {
+            select_db(run, argv[1], reply);
+            return true;
+        }
+        break;
+    case PLACE_PURE:
+        break;
+    case PLACE_EACH_WORKER:
+    case PLACE_ALL_KEYS:
+        if (run->view == NULL) {
+            return escape(run, reply, true);
+        }
+        break;
+    }
+    run->wrote |= (ref->flags & CMD_MAY_REPLICATE) != 0;
+    return run_anywhere(run, &what, reply);
+}
+
+/* ---- Running ---- */
+
+static void look(lua_State *lua, lua_Debug *debug) {
+    const struct script_run *run = script_state_in(lua)->run;
+    if (run != NULL && run->escapes) {
+        lua_sethook(lua, look, LUA_MASKCOUNT, 1);
+        luaL_error(lua, "escapes");
+    }
+}
+
+/* What is behind an error: its text, and where it was raised, as fields of a table. */
+static int error_handler(lua_State *lua) {
+    lua_settop(lua, 1);
+    if (!lua_istable(lua, 1)) {
+        lua_getglobal(lua, "tostring");
+        lua_pushvalue(lua, 1);
+        lua_call(lua, 1, 1);
+        lua_pushliteral(lua, "ERR ");
+        lua_insert(lua, -2);
+        lua_concat(lua, 2);
+        lua_createtable(lua, 0, 3);
+        lua_insert(lua, -2);
+        lua_setfield(lua, -2, "err");
+        lua_replace(lua, 1);
+    }
+    lua_Debug at;
+    bool found = lua_getstack(lua, 1, &at) && lua_getinfo(lua, "Sl", &at);
+    if (found && strcmp(at.what, "C") == 0) {
+        found = lua_getstack(lua, 2, &at) && lua_getinfo(lua, "Sl", &at);
+    }
+    if (found) {
+        lua_pushliteral(lua, "source");
+        lua_pushstring(lua, at.source);
+        lua_rawset(lua, 1);
+        lua_pushliteral(lua, "line");
+        lua_pushnumber(lua, at.currentline);
+        lua_rawset(lua, 1);
+    }
+    return 1;
+}
+
+/* The error that is on top of the stack. */
+static void write_failure(lua_State *lua, struct reply *reply) {
+    if (!lua_istable(lua, -1)) { /* no memory was left to make one */
+        const char *text = lua_tostring(lua, -1);
+        reply_errorf(reply, "ERR %s", text != NULL ? text : "unknown error");
+        return;
+    }
+    lua_pushliteral(lua, "err");
+    lua_rawget(lua, -2);
+    lua_pushliteral(lua, "source");
+    lua_rawget(lua, -3);
+    lua_pushliteral(lua, "line");
+    lua_rawget(lua, -4);
+    const char *error = lua_isstring(lua, -3) ? lua_tostring(lua, -3) : "ERR unknown error";
+    if (lua_isstring(lua, -2)) {
+        reply_errorf(reply, "%s script: on %s:%d.", error, lua_tostring(lua, -2),
+                     (int)lua_tonumber(lua, -1));
+    } else {
+        reply_error(reply, error);
+    }
+    lua_pop(lua, 3);
+}
+
+static void push_words(lua_State *lua, const struct bytes *words, uint32_t count) {
+    lua_createtable(lua, (int)count, 0);
+    for (uint32_t i = 0; i < count; i++) {
+        lua_pushlstring(lua, words[i].ptr != NULL ? words[i].ptr : "", words[i].len);
+        lua_rawseti(lua, -2, (int)i + 1);
+    }
+}
+
+struct attempt {
+    struct script_run *run;
+    const struct script_start *start;
+};
+
+static int run_protected(lua_State *lua) {
+    const struct attempt *attempt = lua_touserdata(lua, 1);
+    struct script_run *run = attempt->run;
+    const struct script_start *start = attempt->start;
+    struct exec *x = run->x;
+    uint32_t args_at = start->keys_at + start->keys_count;
+    lua_pushcfunction(lua, error_handler);
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, start->function);
+    push_words(lua, x->argv + start->keys_at, start->keys_count);
+    script_set_global(lua, "KEYS");
+    push_words(lua, x->argv + args_at, x->argc - args_at);
+    script_set_global(lua, "ARGV");
+    int status = lua_pcall(lua, 0, 1, 2);
+    if (run->escapes) {
+        return 0;
+    }
+    if (status != 0) {
+        write_failure(lua, x->reply);
+    } else {
+        script_write_value(lua, x->reply, run->resp);
+    }
+    return 0;
+}
+
+static struct shard *only_shard(const struct view *view, uint16_t slot) {
+    return &view->node->server->workers[view->node->first]->shard;
+}
+
+void script_run(struct exec *x, const struct script_start *start) {
+    struct script_state *state = script_state_of(x->worker);
+    const struct view alone = {.node = x->worker->node, .open = true, .shard = only_shard};
+    struct script_run run = {
+        .state = state,
+        .x = x,
+        .script = start->script,
+        .flags = start->flags,
+        .resp = 2,
+        .db = x->db,
+        .read_only = start->read_only,
+        .keyspace = x->keyspace,
+        .changes = keyspace_stats(x->keyspace)->changes,
+        .call = call_from_script,
+        .look = look,
+        .began = rt_ticks(x->worker->rt),
+    };
+    run.view = start->view != NULL                               ? start->view
+               : is_alone(&run) && x->shard->locks.requests == 0 ? &alone
+                                                                 : NULL;
+    check(state->run == NULL);
+    arena_init(&run.arena, ARENA_BYTES);
+    outbuf_init(&run.out);
+    reader_init(&run.reader);
+    text_init(&run.text);
+    state->run = &run;
+    state->random = 0x330E;
+    lua_sethook(state->lua, look, LUA_MASKCOUNT, LOOK_INSTRUCTIONS);
+    struct attempt attempt = {&run, start};
+    if (lua_cpcall(state->lua, run_protected, &attempt) != 0) {
+        if (!run.escapes) {
+            write_failure(state->lua, x->reply);
+        }
+        lua_pop(state->lua, 1);
+    }
+    lua_sethook(state->lua, NULL, 0, 0);
+    state->run = NULL;
+    x->caller->escapes = run.escapes;
+    text_fini(&run.text);
+    reader_fini(&run.reader);
+    outbuf_fini(&run.out);
+    arena_fini(&run.arena);
+}

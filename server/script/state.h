@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* state: the Lua state of a worker, with what scripts may see in it, and the scripts that it has
+ * compiled.
+ *
+ * What scripts see is an exact list. Tables that are everybody's (the globals, the libraries, the
+ * metatable of strings) cannot be changed: scripts hold proxies of them, which are empty, are read
+ * through, and refuse to be written. What could get round that (rawset, setmetatable, next ...)
+ * knows of proxies.
+ *
+ * Thread: the worker's own, which is also the one that runs a script with all shards in view.
+ */
+#ifndef SHOAL_SERVER_SCRIPT_STATE_H
+#define SHOAL_SERVER_SCRIPT_STATE_H
+
+#include "base/links.h"
+#include "base/text.h"
+#include "server/script/scripts.h"
+
+#include <lua.h>
+
+struct command_ref;
+struct script_run;
+struct worker;
+
+/* A script as a worker knows it. */
+struct script_local {
+    struct link by_sha, by_body;
+    struct script *script;
+    int function; /* in the state's registry; LUA_NOREF: it is not compiled here yet */
+};
+
+struct script_state {
+    struct worker *worker;
+    struct lua_State *lua; /* NULL until a script runs here */
+    size_t bytes, bytes_max;
+    uint64_t epoch; /* scripts_epoch of what is here */
+    struct links by_sha, by_body;
+    struct script_run *run; /* the script that runs, or NULL */
+    uint64_t random;        /* of math.random: 48 bits */
+};
+
+/* Made at the first use: worker->script_state. */
+struct script_state *script_state_of(struct worker *worker);
+void script_state_free(struct script_state *state);
+
+/* The script that EVAL names with its text; compiled. NULL, and the error: it cannot be. `stays` is
+ * for scripts_add. */
+struct script_local *script_of_body(struct script_state *state, struct bytes body, bool stays,
+                                    struct text *err);
+/* The same for EVALSHA; the error is NOSCRIPT if it is not known. */
+struct script_local *script_of_sha(struct script_state *state, struct bytes sha, struct text *err);
+/* Whether it is known here, and goes everywhere: asked where the call is routed. */
+bool script_is_known_everywhere(struct worker *worker, const struct command_ref *ref,
+                                const struct bytes *argv);
+
+/* Bytes of all that a state has. */
+size_t script_state_memory(const struct script_state *state);
+
+/* ---- For the other files of this room ---- */
+
+/* Sets the fields of `server` and `redis` in the table on top of the stack: api.c. */
+void script_api_open(struct lua_State *lua);
+static inline struct script_state *script_state_in(lua_State *lua) {
+    void *state;
+    lua_getallocf(lua, &state);
+    return state;
+}
+/* The table on top of the stack is replaced by a proxy that reads it. */
+void script_protect(struct lua_State *lua);
+/* Sets a global that scripts can read; takes the value from the stack. */
+void script_set_global(struct lua_State *lua, const char *name);
+
+#endif
