@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "server/call/scatter.h"
 #include "server/observe/log.h"
 #include "server/server.h"
 #include "server/worker/message.h"
@@ -132,6 +133,10 @@ static enum load_step files_some(struct load_worker *self, uint64_t end) {
 /* The same for the log. True: there is more to do at once. */
 static bool log_some(struct worker *worker, struct load *load) {
     struct alone *alone = &load->alone;
+    if (load->log_waits) {
+        load_log_begin(worker);
+        return load->log_waits;
+    }
     if (alone_is(alone)) {
         uint64_t end = rt_ticks(worker->rt) + rt_ns_to_ticks(worker->rt, SLICE_US * 1000);
         load_log_some(load, end);
@@ -148,7 +153,8 @@ int64_t load_some(struct worker *worker) {
     struct load_worker *self = worker->load;
     int64_t now_ms = rt_wall_ms(worker->rt);
     /* The log is worker 0's: others do not look whether it is there. */
-    if (worker->id == 0 && self->load->log != NULL && !self->stops && !worker->loop.stopping) {
+    if (worker->id == 0 && (self->load->log != NULL || self->load->log_waits) && !self->stops &&
+        !worker->loop.stopping) {
         say_progress(worker, self->load);
         return log_some(worker, self->load) ? now_ms : INT64_MAX;
     }
@@ -218,6 +224,7 @@ void load_over_arrived(struct worker *worker, struct message *message) {
     (void)message;
     load_end(worker);
     worker_set_expiry(worker);
+    scatter_wake(worker); /* who asked for it */
 }
 
 /* ---- Worker 0 ---- */
@@ -315,8 +322,9 @@ void load_news_arrived(struct worker *worker, struct message *message) {
 }
 
 void load_complete(struct worker *worker) {
+    bool again = worker->server->load->again;
     end_all(worker);
-    if (worker->server->ready != NULL) {
+    if (worker->server->ready != NULL && !again) {
         worker->server->ready(worker->server);
     }
 }

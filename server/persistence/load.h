@@ -13,6 +13,9 @@
  *
  * All or nothing: what is wrong with any file ends the process, which says file and place.
  *
+ * The same once more, of a server that runs (DEBUG LOADAOF): by a command that holds the locks of
+ * all shards to the end, load_plan_again, then at each worker an empty shard and load_begin.
+ *
  * Thread: load_plan and load_free: main's, while no worker runs; the rest the worker's own.
  */
 #ifndef SHOAL_SERVER_PERSISTENCE_LOAD_H
@@ -31,6 +34,12 @@ struct worker;
  * is nothing to do for workers. *ret_said: for the log, or empty. */
 bool load_plan(struct server *server, struct text *ret_said, struct text *why);
 void load_free(struct load *load);
+/* By who has a view of all shards: the data that the log is of. It ends there, and begins again
+ * when all is loaded. */
+enum load_planned { LOAD_AGAIN, LOAD_NO_DATA, LOAD_REFUSED };
+enum load_planned load_plan_again(struct worker *parker, struct text *why);
+/* At its end, if it has come to one: worker->load is NULL everywhere. */
+void load_again_over(struct server *server);
 /* After the workers: why the data could not be loaded, or NULL. */
 const char *load_failure(const struct load *load);
 

@@ -59,6 +59,10 @@ void load_log_begin(struct worker *worker) {
     struct server *server = worker->server;
     struct load *load = server->load;
     bool logs = server->config->appendonly;
+    load->log_waits = load->again && shared_wal_any_closing(server->shared);
+    if (load->log_waits) {
+        return;
+    }
     if (!logs && load->manifest.count == 0) {
         load_complete(worker);
         return;
@@ -71,6 +75,7 @@ void load_log_begin(struct worker *worker) {
         .dir = load->absolute,
         .dir_name = server->config->appenddirname.ptr,
         .logs = logs,
+        .again = load->again,
         .imported = !load->bases && load->sum.keys + load->requests > 0,
         .run = run,
         .progress = progress,

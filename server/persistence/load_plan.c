@@ -12,6 +12,8 @@
 #include "server/observe/line.h"
 #include "server/persistence/data_lock.h"
 #include "server/persistence/load_private.h"
+#include "server/persistence/save.h"
+#include "server/persistence/wals.h"
 #include "server/server.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
@@ -96,7 +98,7 @@ static bool plan_manifest(struct server *server, struct load *load, bool *ret_th
     if (wrong != NULL) {
         say_wrong(why, path.ptr, wrong);
         load_say_repair(why, load);
-    } else if (*ret_there) {
+    } else if (*ret_there && !load->again) {
         warn_of_newer(server, path.ptr);
     }
     load->bases = *ret_there;
@@ -275,7 +277,7 @@ static bool plan_files(struct server *server, struct load *load, struct text *sa
 
 /* ---- All of it ---- */
 
-static struct load *load_new(const struct server *server) {
+static struct load *load_new(const struct server *server, int64_t now_us) {
     struct load *load = must_calloc(1, sizeof *load);
     text_init(&load->dir);
     text_init(&load->failure);
@@ -283,7 +285,7 @@ static struct load *load_new(const struct server *server) {
     if (server->fs->current_dir(server->fs->arg, load->absolute, sizeof load->absolute) != 0) {
         strcpy(load->absolute, ".");
     }
-    load->start_us = rt_wall_us(server->workers[0]->rt);
+    load->start_us = now_us;
     load->now_ms = load->start_us / 1000;
     load->over = must_calloc(server->workers_count, sizeof *load->over);
     alone_init(&load->alone, server->workers_count);
@@ -308,8 +310,9 @@ void load_free(struct load *load) {
 }
 
 bool load_plan(struct server *server, struct text *ret_said, struct text *why) {
-    shared_set_saved_at(server->shared, rt_wall_us(server->workers[0]->rt) / 1000000);
-    struct load *load = load_new(server);
+    int64_t now_us = rt_wall_us(server->workers[0]->rt);
+    shared_set_saved_at(server->shared, now_us / 1000000);
+    struct load *load = load_new(server, now_us);
     bool there;
     if (data_lock(server, server->config->appenddirname.ptr) != 0) {
         text_appendf(why, "Another process works in %s/%s", load->absolute,
@@ -331,4 +334,61 @@ bool load_plan(struct server *server, struct text *ret_said, struct text *why) {
         load_free(load);
     }
     return sound;
+}
+
+/* ---- Once more ---- */
+
+/* What was found is what this server has written, as far as it has looked at that at all. */
+static bool is_ours(const struct data *data, const struct load *load, bool there) {
+    if (data->dir.len == 0 || !data->is) {
+        return data->dir.len == 0 || !there;
+    }
+    struct text found, known;
+    text_init(&found);
+    text_init(&known);
+    manifest_encode(&found, &load->manifest);
+    manifest_encode(&known, &data->manifest);
+    bool same = there && bytes_equal(text_bytes(&found), text_bytes(&known));
+    text_fini(&found);
+    text_fini(&known);
+    return same;
+}
+
+static enum load_planned plan_log(struct server *server, struct load *load, struct text *why) {
+    bool there;
+    if (!wals_are_whole(server)) {
+        text_append_text(why, "The log is not whole: what is on the disk is not the data");
+        return LOAD_REFUSED;
+    }
+    if (!plan_manifest(server, load, &there, why)) {
+        return LOAD_REFUSED;
+    }
+    if (!is_ours(&saver_of(server)->data, load, there)) {
+        text_appendf(why, "%s" MANIFEST_NAME " is not what this server has written", load->dir.ptr);
+        return LOAD_REFUSED;
+    }
+    return there ? LOAD_AGAIN : LOAD_NO_DATA;
+}
+
+enum load_planned load_plan_again(struct worker *parker, struct text *why) {
+    struct server *server = parker->server;
+    struct load *load = load_new(server, rt_wall_us(parker->rt));
+    struct text said;
+    text_init(&said);
+    load->again = true;
+    enum load_planned what = plan_log(server, load, why);
+    if (what == LOAD_AGAIN) {
+        wals_end(server);
+        say_bases(server, load, &said);
+        server->load = load;
+    } else {
+        load_free(load);
+    }
+    text_fini(&said);
+    return what;
+}
+
+void load_again_over(struct server *server) {
+    load_free(server->load);
+    server->load = NULL;
 }

@@ -38,6 +38,8 @@ struct load {
     struct message *over; /* by worker */
     struct alone alone;
     uint64_t requests;     /* of an AOF */
+    bool again;            /* load_plan_again */
+    bool log_waits;        /* for files of the log that was to be closed */
     struct wal_start *log; /* load_log.c; NULL: not begun, or over */
     struct replay *replay;
     int64_t said_ms; /* monotonic: when the log was last told how far it is */

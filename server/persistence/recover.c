@@ -449,6 +449,14 @@ static const char *apply(struct recover *recover, const struct log_place *places
     return error;
 }
 
+bool recover_is_empty(const struct recover *recover, uint32_t i, struct log_segment *ret) {
+    const struct manifest_segment *named = &recover->options.manifest->segments[i];
+    const struct segment_reader *reader = &recover->private->readers[i];
+    *ret = reader->segment;
+    return named->bytes == 0 && named->until == 0 && reader->size == LOG_SEGMENT_BYTES &&
+           reader->end == LOG_SEGMENT_BYTES;
+}
+
 bool recover_wants(const struct recover *recover) {
     return recover->private->running && !recover->private->reads;
 }

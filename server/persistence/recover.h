@@ -50,6 +50,9 @@ struct recover {
 
 /* The manifest and the directory's name stay the caller's, until `done`. */
 struct recover *recover_begin(const struct recover_options *options);
+/* In `done`: segment i of the manifest was open, and its file is a header and nothing else: it can
+ * be gone on with. */
+bool recover_is_empty(const struct recover *recover, uint32_t i, struct log_segment *ret);
 /* Whether it has records to run, which needs the keys of all shards; and runs some, until `end`
  * (rt_ticks). */
 bool recover_wants(const struct recover *recover);

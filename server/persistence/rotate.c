@@ -36,19 +36,22 @@ static void prepare(struct worker *worker, struct rotate_task *task) {
     }
     struct wal *wal = worker->wal;
     effects_log(worker, wal);
-    if (task->rotate->records == NULL) {
+    if (task->rotate->records != NULL) {
+        wal_set_records(wal, task->rotate->records[worker->id]);
+    }
+    if (!task->is_there) {
         task->segment.first_record = wal_records(wal);
-    } else {
-        wal_set_records(wal, task->segment.first_record);
     }
     if (wal->next.file >= 0) { /* made the last time, when another's could not be */
         task->segment = wal->next.segment;
         answer(task);
         return;
     }
-    rt_random(worker->rt, &task->segment.salt, sizeof task->segment.salt);
+    if (!task->is_there) {
+        rt_random(worker->rt, &task->segment.salt, sizeof task->segment.salt);
+    }
     wal->task = task;
-    wal_prepare(wal, task->rotate->directory, &task->segment, prepared);
+    wal_prepare(wal, task->rotate->directory, &task->segment, task->is_there, prepared);
 }
 
 void rotate_task_arrived(struct worker *worker, struct message *message) {
@@ -105,10 +108,19 @@ static struct rotate *rotate_of(struct data_change *change) {
     return (struct rotate *)((char *)change - offsetof(struct rotate, change));
 }
 
+/* It is the next one of its shard, or one behind that: nothing was written to it. */
+static bool goes_on(const struct rotate *rotate, const struct manifest_segment *segment) {
+    return segment->shard < rotate->count &&
+           segment->sequence >= rotate->tasks[segment->shard].segment.sequence;
+}
+
 static bool name_them(struct data_change *change, struct manifest *manifest) {
     struct rotate *rotate = rotate_of(change);
     for (uint32_t i = 0; i < manifest->count && rotate->ends != NULL; i++) {
         struct manifest_segment *segment = &manifest->segments[i];
+        if (goes_on(rotate, segment)) {
+            continue;
+        }
         if (rotate->until == 0) { /* which would say that all count: none does */
             segment->bytes = LOG_SEGMENT_BYTES;
         } else if (segment->bytes == 0) {
@@ -141,6 +153,18 @@ static void named(struct data_change *change, int error) {
     rotate->done(rotate, error);
 }
 
+/* What its shard has goes on behind it. */
+static void forget_empty(struct rotate *rotate, const struct log_segment *taken) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < rotate->empty_count; i++) {
+        const struct log_segment *segment = &rotate->empty[i];
+        if (segment->shard != taken->shard || segment->sequence > taken->sequence) {
+            rotate->empty[kept++] = *segment;
+        }
+    }
+    rotate->empty_count = kept;
+}
+
 void rotate_task_home(struct worker *worker, struct message *message) {
     (void)worker;
     struct rotate_task *task = (struct rotate_task *)message;
@@ -148,6 +172,7 @@ void rotate_task_home(struct worker *worker, struct message *message) {
     if (task->error != 0) {
         rotate->error = task->error;
     }
+    forget_empty(rotate, &task->segment);
     if (--rotate->open > 0) {
         return;
     }
@@ -163,6 +188,17 @@ void rotate_task_home(struct worker *worker, struct message *message) {
     data_ask(rotate->data, &rotate->change);
 }
 
+static const struct log_segment *first_empty(const struct rotate *rotate, uint32_t shard) {
+    const struct log_segment *first = NULL;
+    for (uint32_t i = 0; i < rotate->empty_count; i++) {
+        const struct log_segment *segment = &rotate->empty[i];
+        if (segment->shard == shard && (first == NULL || segment->sequence < first->sequence)) {
+            first = segment;
+        }
+    }
+    return first;
+}
+
 /* What there is is known now, and the directory is there. */
 static void looked(struct data_change *change, int error) {
     struct rotate *rotate = rotate_of(change);
@@ -173,15 +209,20 @@ static void looked(struct data_change *change, int error) {
     }
     const struct manifest *manifest = &rotate->data->manifest;
     for (unsigned i = 0; i < rotate->count; i++) {
-        rotate->tasks[i] = (struct rotate_task){
+        struct rotate_task *task = &rotate->tasks[i];
+        const struct log_segment *empty = first_empty(rotate, i);
+        *task = (struct rotate_task){
             .rotate = rotate,
             .worker = rotate->home->server->workers[i],
             .segment = {.shard = i,
                         .generation = manifest->generation > 0 ? manifest->generation : 1,
                         .sequence = last_sequence(manifest, i) + 1,
-                        .created_ms = (uint64_t)rt_wall_ms(rotate->home->rt),
-                        .first_record = rotate->records != NULL ? rotate->records[i] : 0},
+                        .created_ms = (uint64_t)rt_wall_ms(rotate->home->rt)},
+            .is_there = empty != NULL,
         };
+        if (empty != NULL) {
+            task->segment = *empty;
+        }
     }
     send_all(rotate, ROTATE_PREPARE);
 }

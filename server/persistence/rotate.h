@@ -32,6 +32,7 @@ struct rotate_task {
     struct worker *worker;
     enum rotate_order order;
     struct log_segment segment;
+    bool is_there; /* wal_prepare */
     enum wal_state state;
     int error;
 };
@@ -47,6 +48,10 @@ struct rotate {
      * places in the manifest, and numbers up to this one; NULL: there are none. */
     const uint64_t *ends;
     uint64_t until;
+    /* Of those, the last ones of each shard that nothing was written to: they are taken before new
+     * ones are made, and forgotten here. */
+    struct log_segment *empty;
+    uint32_t empty_count;
     /* How many records each shard has logged so far, by shard; NULL: its worker knows. */
     const uint64_t *records;
     /* Private. */

@@ -552,6 +552,14 @@ static void prepare_failed(struct rt_file_op *op, int64_t result) {
     wal->prepared(wal->worker, (int)wal->prepare_error);
 }
 
+static void next_is_there(struct wal *wal) {
+    wal->next.bytes = wal->next.synced = LOG_SEGMENT_BYTES;
+    wal->prepare_waits = wal->old.file >= 0; /* one more at a time */
+    if (!wal->prepare_waits) {
+        wal->prepared(wal->worker, 0);
+    }
+}
+
 static void prepare_written(struct rt_file_op *op, int64_t result) {
     struct wal *wal = wal_of_prepare(op);
     if (result < 0) {
@@ -560,11 +568,7 @@ static void prepare_written(struct rt_file_op *op, int64_t result) {
         rt_file_close(wal->worker->rt, &wal->prepare, wal->next.file);
         return;
     }
-    wal->next.bytes = wal->next.synced = LOG_SEGMENT_BYTES;
-    wal->prepare_waits = wal->old.file >= 0; /* one more at a time */
-    if (!wal->prepare_waits) {
-        wal->prepared(wal->worker, 0);
-    }
+    next_is_there(wal);
 }
 
 static void open_next(struct wal *wal);
@@ -639,14 +643,30 @@ static void open_next(struct wal *wal) {
                  RT_OPEN_WRITE | RT_OPEN_CREATE | RT_OPEN_EXCLUSIVE, 0);
 }
 
+static void opened_again(struct rt_file_op *op, int64_t result) {
+    struct wal *wal = wal_of_prepare(op);
+    if (result < 0) {
+        wal->prepared(wal->worker, (int)result);
+        return;
+    }
+    wal->next.file = (rt_file)result;
+    wal->next.segment = wal->prepare_segment;
+    next_is_there(wal);
+}
+
 void wal_prepare(struct wal *wal, const char *directory, const struct log_segment *segment,
-                 void (*prepared)(struct worker *worker, int error)) {
+                 bool is_there, void (*prepared)(struct worker *worker, int error)) {
     check(wal->next.file < 0);
     char name[MANIFEST_NAME_BYTES];
     manifest_segment_name(name, segment->shard, segment->sequence);
     snprintf(wal->prepare_path, sizeof wal->prepare_path, "%s/%s", directory, name);
     wal->prepared = prepared;
     wal->prepare_segment = *segment;
+    if (is_there) {
+        wal->prepare.done = opened_again;
+        rt_file_open(wal->worker->rt, &wal->prepare, wal->prepare_path, RT_OPEN_WRITE, 0);
+        return;
+    }
     log_segment_encode(segment, wal->prepare_head);
     open_next(wal);
 }

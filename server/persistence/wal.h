@@ -167,9 +167,9 @@ bool wal_end(struct wal *wal);
 
 /* Makes the segment that the worker goes over to at the next cut, with its header on the disk, and
  * tells `prepared` with 0 or -errno. Its name is durable when the directory is synced, which is the
- * caller's to do. */
+ * caller's to do. `is_there`: the file is, with its header and nothing else. */
 void wal_prepare(struct wal *wal, const char *directory, const struct log_segment *segment,
-                 void (*prepared)(struct worker *worker, int error));
+                 bool is_there, void (*prepared)(struct worker *worker, int error));
 /* In a view of all shards, by whoever has it: what comes behind it goes to the prepared file, or
  * (WAL_OFF) nowhere. Each worker does that with wal_take_cut, before it does anything else. */
 void wal_ask_cut(struct wal *wal, enum wal_state state);

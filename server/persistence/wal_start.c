@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* wal_start: see the header. Why new segments at each start: behind the end of an old one may lie
- * bytes of a write that never counted, and numbers above the last one that counts are drawn again.
+/* wal_start: see the header. Why a start does not go on in a segment that has blocks: behind its
+ * end may lie bytes of a write that never counted, and numbers above the last one that counts are
+ * drawn again. One that has none yet is as good as new: so a start makes one segment a shard at
+ * most, and none after a life without a write.
  */
 #include "server/persistence/wal_start.h"
 
@@ -25,7 +27,9 @@ struct wal_start {
     char directory[512];
     struct recover *recover; /* NULL: there were no segments */
     struct rotate rotate;
-    uint64_t *records; /* by shard */
+    uint64_t *records;         /* by shard */
+    struct log_segment *empty; /* that it goes on in */
+    uint32_t empty_count;
     struct text report, failure;
 };
 
@@ -38,6 +42,7 @@ void wal_start_free(struct wal_start *start) {
     text_fini(&start->report);
     text_fini(&start->failure);
     free(start->records);
+    free(start->empty);
     free(start);
 }
 
@@ -105,18 +110,46 @@ static void begin_segments(struct wal_start *start) {
         .ends = start->recover != NULL ? start->recover->ends : NULL,
         .until = start->last,
         .records = start->records,
+        .empty = start->empty,
+        .empty_count = start->empty_count,
     };
     rotate_begin(&start->rotate);
 }
 
 static void begin_log(struct wal_start *start) {
-    shared_wal_begin(start->options.worker->server->shared, start->last);
+    struct shared_counters *shared = start->options.worker->server->shared;
+    if (!start->options.again) {
+        shared_wal_begin(shared, start->last);
+    } else if (start->options.logs && start->last != shared_wal_count(shared)) {
+        text_appendf(&start->failure,
+                     "The log in %s ends with number %" PRIu64
+                     ", but this server has written up to "
+                     "%" PRIu64,
+                     start->directory, start->last, shared_wal_count(shared));
+        over(start);
+        return;
+    }
     if (!start->options.logs) {
         over(start);
     } else if (start->options.imported) {
         start->base = BASE_IS_WANTED;
     } else {
         begin_segments(start);
+    }
+}
+
+/* The last ones of each shard, as long as they are empty. */
+static void note_empty(struct wal_start *start, const struct recover *recover) {
+    const struct manifest *manifest = &start->manifest;
+    start->empty = must_calloc(manifest->count, sizeof *start->empty);
+    uint32_t full = UINT32_MAX; /* the shard at hand, once it has shown one that is not */
+    for (uint32_t i = manifest->count; i-- > 0;) {
+        uint32_t shard = manifest->segments[i].shard;
+        if (shard != full && recover_is_empty(recover, i, &start->empty[start->empty_count])) {
+            start->empty_count++;
+        } else {
+            full = shard;
+        }
     }
 }
 
@@ -138,6 +171,7 @@ static void recovered(void *arg, struct recover *recover) {
         }
     }
     start->last = recover->last;
+    note_empty(start, recover);
     begin_log(start);
 }
 

@@ -18,6 +18,7 @@ struct wal_start_options {
     const struct manifest *manifest; /* as it was found; may be empty */
     const char *dir, *dir_name;
     bool logs;     /* appendonly yes */
+    bool again;    /* the log of this life is among it */
     bool imported; /* what is in memory is no data of ours yet: a snapshot of it comes first */
     /* recover.h */
     recover_run_fn *run;

@@ -146,6 +146,29 @@ bool wals_is_busy(const struct wals *wals) {
     return wals->preparing;
 }
 
+/* ---- The end ---- */
+
+bool wals_are_whole(const struct server *server) {
+    bool wanted = server->wals->first->config->appendonly;
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        enum wal_state state = state_of(server->workers[i]);
+        if (state != WAL_ON && (wanted || state != WAL_OFF)) {
+            return false;
+        }
+    }
+    return shared_wal_error(server->shared) == 0;
+}
+
+void wals_end(struct server *server) {
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        struct wal *wal = server->workers[i]->wal;
+        if (wal != NULL && wal->state != WAL_OFF) {
+            wal_ask_cut(wal, WAL_OFF);
+        }
+    }
+    shared_wal_fail(server->shared, 0);
+}
+
 /* ---- What is due ---- */
 
 static void stop_run(struct exec *x, struct view *view, const void *args) {
@@ -155,13 +178,7 @@ static void stop_run(struct exec *x, struct view *view, const void *args) {
     if (shared_wal_any_closing(server->shared)) { /* somebody has cut just before */
         return;
     }
-    for (unsigned i = 0; i < server->workers_count; i++) {
-        struct wal *wal = server->workers[i]->wal;
-        if (wal != NULL && wal->state != WAL_OFF) {
-            wal_ask_cut(wal, WAL_OFF);
-        }
-    }
-    shared_wal_fail(server->shared, 0);
+    wals_end(server);
 }
 
 static void stop(struct exec *x) {
@@ -191,8 +208,9 @@ void wals_cron(struct worker *worker) {
     if (LIKELY(!config->appendonly && state == WAL_OFF)) {
         return;
     }
-    if (worker->loop.stopping || worker->load != NULL || wals->preparing || saver->save != NULL ||
-        saver->rewrite_scheduled || shared_wal_any_closing(worker->server->shared)) {
+    if (worker->loop.stopping || shared_loading(worker->server->shared) || wals->preparing ||
+        saver->save != NULL || saver->rewrite_scheduled ||
+        shared_wal_any_closing(worker->server->shared)) {
         return;
     }
     if (!config->appendonly) {

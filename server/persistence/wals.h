@@ -39,6 +39,13 @@ void wals_cut_manifest(const struct wals_cut *cut, struct manifest *manifest);
 /* Of a snapshot of so many bytes, which is what a start would find. */
 void wals_saved(struct wals *wals, uint64_t bytes);
 
+/* For who has a view of all shards. Each log that there is promises, and so does a log of all if
+ * there is to be one. */
+bool wals_are_whole(const struct server *server);
+/* All logs end here: nothing is recorded from now on. Their files are closed in the background
+ * (shared_wal_any_closing). */
+void wals_end(struct server *server);
+
 /* The next segments, in the background; wals_is_busy until they are there, or cannot be made. */
 void wals_prepare(struct wals *wals);
 bool wals_is_busy(const struct wals *wals);

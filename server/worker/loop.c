@@ -595,6 +595,7 @@ static void wait_and_wake(struct worker *worker) {
 
 void worker_stop_arrived(struct worker *worker, struct message *message) {
     worker->loop.stopping = true;
+    scatter_wake(worker);
 }
 
 /* False: all is saved before; then it is as after a SHUTDOWN, which has logged itself. */
@@ -626,6 +627,7 @@ static void check_stop_signal(struct worker *worker) {
         return;
     }
     worker->loop.stopping = true;
+    scatter_wake(worker);
     if (server->ending != NULL) {
         server->ending();
     }

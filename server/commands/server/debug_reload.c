@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Each worker writes what it has to a file of its own and reads that back, while a transaction
- * holds the locks of all shards. So it is one moment for everybody, and it is what it is for: all
- * values go through the codec. The file of the data (dbfilename) is not touched.
+/* RELOAD: each worker writes what it has to a file of its own and reads that back, while a
+ * transaction holds the locks of all shards. So it is one moment for everybody, and it is what it
+ * is for: all values go through the codec. The file of the data (dbfilename) is not touched.
+ *
+ * LOADAOF: the log ends, and what is on the disk is loaded as at a start
+ * (server/persistence/load_again.h).
  */
 #include "server/commands/server/debug_reload.h"
 
@@ -12,6 +15,7 @@
 #include "server/call/scatter.h"
 #include "server/commands/persistence/rules.h"
 #include "server/observe/log.h"
+#include "server/persistence/load_again.h"
 #include "server/server.h"
 #include "server/txn/txn.h"
 #include "server/worker/view.h"
@@ -113,6 +117,19 @@ void debug_reload(struct exec *x) {
                     reload_done);
     } else if (txn_exec_queue(x->client, &done) != NULL) {
         reply_error(x->reply, "ERR DEBUG RELOAD is not for MULTI");
+    } else {
+        txn_hold_all(x);
+    }
+}
+
+/* ---- LOADAOF ---- */
+
+void debug_loadaof(struct exec *x) {
+    uint32_t done;
+    if (txn_holds_all(x->client)) {
+        load_again(x, "ERR Error trying to load the AOF files, check server logs.");
+    } else if (txn_exec_queue(x->client, &done) != NULL) {
+        reply_error(x->reply, "ERR DEBUG LOADAOF is not for MULTI");
     } else {
         txn_hold_all(x);
     }

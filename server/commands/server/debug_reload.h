@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* debug_reload: DEBUG RELOAD: all that is there is written as a file and read back.
+/* debug_reload: DEBUG RELOAD: all that is there is written as a file and read back; and DEBUG
+ * LOADAOF: what is on the disk takes its place.
  *
  * Thread: the client's home, and each worker for what it has.
  */
@@ -9,5 +10,6 @@
 #include "server/call/command.h"
 
 void debug_reload(struct exec *x);
+void debug_loadaof(struct exec *x);
 
 #endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* load_again: what is on the disk takes the place of what is in memory, by all that a start does,
+ * of a server that runs: DEBUG LOADAOF.
+ *
+ *     the command holds the locks of all shards, to its end
+ *     nothing of logs and files is under way        else it waits for that
+ *     in a view of all shards: the log ends; from now on -LOADING
+ *     each worker: its shard is emptied, and load_begin
+ *     all is loaded, and the log goes on (load.h, wal_start.h)
+ *
+ * Commands that have come before wait for the locks meanwhile, and find what was loaded.
+ *
+ * Thread: the client's home.
+ */
+#ifndef SHOAL_SERVER_PERSISTENCE_LOAD_AGAIN_H
+#define SHOAL_SERVER_PERSISTENCE_LOAD_AGAIN_H
+
+struct exec;
+
+/* For a command that holds all locks: it is answered with OK, or `error` (which stays), and the log
+ * says why. */
+void load_again(struct exec *x, const char *error);
+
+#endif
