@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* lua_bare: a Lua state for the tests of one library, without a server: its memory is counted, and
+/* lua_bare: a Lua state with the libraries of scripts, without a server: its memory is counted, and
  * may run out. */
 #ifndef SHOAL_TEST_UNIT_LUA_BARE_H
 #define SHOAL_TEST_UNIT_LUA_BARE_H
+
+#include "server/script/lib/lib.h"
 
 #include <criterion/criterion.h>
 #include <lauxlib.h>
@@ -38,22 +40,24 @@ static void *lua_bare_alloc(void *context, void *old, size_t old_size, size_t si
 }
 
 static int lua_bare_open(lua_State *lua) {
-    lua_CFunction *library = lua_touserdata(lua, 1);
     luaopen_base(lua);
     luaopen_string(lua);
     luaopen_table(lua);
     luaopen_math(lua);
-    (*library)(lua);
+    lua_settop(lua, 0);
+    script_lib_bit(lua);
+    script_lib_cjson(lua);
+    script_lib_cmsgpack(lua);
+    script_lib_struct(lua);
+    cr_assert_eq(lua_gettop(lua), 0);
     return 0;
 }
 
-/* `library` is one of server/script/lib/lib.h. */
-static inline void lua_bare_init(struct lua_bare *bare, void (*library)(lua_State *)) {
+static inline void lua_bare_init(struct lua_bare *bare) {
     *bare = (struct lua_bare){.limit = SIZE_MAX};
     bare->lua = lua_newstate(lua_bare_alloc, bare);
     cr_assert(bare->lua);
-    cr_assert_eq(lua_cpcall(bare->lua, lua_bare_open, (void *)&library), 0);
-    cr_assert_eq(lua_gettop(bare->lua), 0);
+    cr_assert_eq(lua_cpcall(bare->lua, lua_bare_open, NULL), 0);
 }
 
 static inline void lua_bare_fini(struct lua_bare *bare) {
@@ -118,6 +122,35 @@ static inline void lua_bare_rows(struct lua_bare *bare, const struct lua_bare_ro
         cr_expect_str_eq(answer, rows[i].answer, "%s: %s, not %s", rows[i].expression, answer,
                          rows[i].answer);
     }
+}
+
+/* An expression that succeeds with enough memory ends with an error, or succeeds, with any less. */
+static inline void lua_bare_starves(struct lua_bare *bare, const char *expression) {
+    char wanted[4096];
+    snprintf(wanted, sizeof(wanted), "%s", lua_bare_says(bare, expression));
+    size_t refused = 0;
+    for (size_t more = 4096;; more += more / 8) {
+        lua_gc(bare->lua, LUA_GCCOLLECT, 0);
+        bare->limit = bare->used + more;
+        int failed =
+            luaL_loadstring(bare->lua, "return pcall(assert(loadstring('return ' .. ...)))");
+        if (!failed) {
+            lua_pushstring(bare->lua, expression);
+            failed = lua_pcall(bare->lua, 1, 2, 0) || !lua_toboolean(bare->lua, -2);
+        }
+        if (failed) {
+            cr_expect_str_eq(lua_tostring(bare->lua, -1), "not enough memory", "%s: %s", expression,
+                             lua_tostring(bare->lua, -1));
+            refused++;
+        }
+        bare->limit = SIZE_MAX;
+        lua_settop(bare->lua, 0);
+        if (!failed) {
+            break;
+        }
+    }
+    cr_expect(refused > 0, "%s never wanted for memory", expression);
+    cr_expect_str_eq(lua_bare_says(bare, expression), wanted);
 }
 
 #endif

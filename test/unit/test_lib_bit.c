@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* bit, the library of scripts: every function at the edges of 32 bits, and wrong arguments. The
  * answers are Valkey's. */
-#include "server/script/lib/lib.h"
-
 #include "lua_bare.h"
 
 Test(lib_bit, answers_as_valkey_does) {
@@ -57,7 +55,7 @@ Test(lib_bit, answers_as_valkey_does) {
         {"bit.rol(true, 1)", "t:1: bad argument #1 to 'rol' (number expected, got boolean)"},
     };
     struct lua_bare bare;
-    lua_bare_init(&bare, script_lib_bit);
+    lua_bare_init(&bare);
     lua_bare_rows(&bare, rows, sizeof(rows) / sizeof(rows[0]));
     lua_bare_fini(&bare);
 }

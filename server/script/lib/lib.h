@@ -17,5 +17,8 @@
 struct lua_State;
 
 void script_lib_bit(struct lua_State *lua);
+void script_lib_cjson(struct lua_State *lua);
+void script_lib_cmsgpack(struct lua_State *lua);
+void script_lib_struct(struct lua_State *lua);
 
 #endif
