@@ -31,6 +31,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A frame of at least so many bytes is not copied to who gets it. */
+#define FRAME_SHARED_BYTES 1024
+/* More than what stands around names and text. */
+#define FRAME_WORDS_BYTES 128
+
 struct topic {
     struct link link;          /* first; of topics->tables[kind] */
     struct list_node in_order; /* of topics->patterns_in_order */
@@ -271,22 +276,58 @@ static void confirm_later(struct client *client) {
     }
 }
 
+/* A publication as it is sent to those who have subscribed to one topic: one for all of them. */
+struct frame {
+    uint32_t refs;
+    struct text text;
+};
+
+static void add_bulk(struct text *text, struct bytes bytes) {
+    text_appendf(text, "$%zu\r\n", bytes.len);
+    text_append_bytes(text, bytes);
+    text_append_text(text, "\r\n");
+}
+
+static struct frame *frame_new(const struct topic *topic, const struct publication *publication,
+                               uint8_t resp) {
+    struct frame *frame = must_malloc(sizeof *frame);
+    bool is_pattern = topic->kind == TOPIC_PATTERN;
+    frame->refs = 1;
+    text_init(&frame->text);
+    text_reserve(&frame->text, topic->name.len + publication->channel.len + publication->text.len +
+                                   FRAME_WORDS_BYTES);
+    text_appendf(&frame->text, "%c%d\r\n", resp == 2 ? '*' : '>', is_pattern ? 4 : 3);
+    add_bulk(&frame->text, bytes_of_text(words[topic->kind].message));
+    if (is_pattern) {
+        add_bulk(&frame->text, topic->name);
+    }
+    add_bulk(&frame->text, publication->channel);
+    add_bulk(&frame->text, publication->text);
+    return frame;
+}
+
+static void frame_unref(void *pin) {
+    struct frame *frame = pin;
+    if (frame != NULL && --frame->refs == 0) {
+        text_fini(&frame->text);
+        free(frame);
+    }
+}
+
 /* A client that has said REPLY OFF gets it too, as in Valkey. */
-static void push(const struct sub *sub, const struct publication *publication) {
+static void push(const struct sub *sub, struct frame *frame) {
     struct client *client = sub->client;
     if (client->txn != NULL) {
         confirm_later(client);
     }
-    struct reply reply;
-    reply_init(&reply, is_confirming(client) ? &client->subs->early : &client->out, client->resp);
-    bool is_pattern = sub->topic->kind == TOPIC_PATTERN;
-    reply_push(&reply, is_pattern ? 4 : 3);
-    reply_bulk_text(&reply, words[sub->topic->kind].message);
-    if (is_pattern) {
-        reply_bulk(&reply, sub->topic->name);
+    struct outbuf *out = is_confirming(client) ? &client->subs->early : &client->out;
+    struct bytes bytes = text_bytes(&frame->text);
+    if (bytes.len < FRAME_SHARED_BYTES) {
+        outbuf_append(out, bytes.ptr, bytes.len);
+    } else {
+        frame->refs++;
+        outbuf_append_pinned(out, bytes, frame_unref, frame);
     }
-    reply_bulk(&reply, publication->channel);
-    reply_bulk(&reply, publication->text);
     client_mark_dirty(client);
     client_check_output(client);
 }
@@ -300,12 +341,19 @@ static bool is_for(const struct publication *publication, const struct sub *sub)
 }
 
 static void push_all(const struct topic *topic, const struct publication *publication) {
+    struct frame *frames[2] = {NULL};    /* by protocol */
     LIST_EACH_SAFE(&topic->subs, node) { /* one over its limit goes */
         const struct sub *sub = LIST_ENTRY(node, struct sub, node);
         if (is_for(publication, sub)) {
-            push(sub, publication);
+            struct frame **frame = &frames[sub->client->resp == 3];
+            if (*frame == NULL) {
+                *frame = frame_new(topic, publication, sub->client->resp);
+            }
+            push(sub, *frame);
         }
     }
+    frame_unref(frames[0]);
+    frame_unref(frames[1]);
 }
 
 static void deliver(struct worker *worker, struct publication *publication) {
