@@ -216,6 +216,12 @@ STALLS = [
     ("DEL of a list of 5M", lambda n: many(b"RPUSH", b"big", n, 500, lambda i: (b"element of some length %d" % i,)), 5_000_000, (b"DEL", b"big")),
 ]
 
+# One publisher, many who have subscribed: (title, subscribers, bytes of a message, messages, ratio to Valkey's CPU)
+PUBSUB = [
+    ("64 B to 10,000 subscribers", 10_000, 64, 30, 0.5),
+    ("16 KB to 1,000 subscribers", 1_000, 16_384, 100, 1.0),
+]
+
 # (keys, with TTL) of the memory measurements; the targets are bytes of RSS per key.
 MEMORY = [(1_000_000, False), (2_000_000, False), (1_000_000, True), (2_000_000, True)]
 MEMORY_TARGET = {False: 100, True: 112}

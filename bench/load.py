@@ -6,6 +6,7 @@ import csv
 import io
 import random
 import re
+import select
 import subprocess
 import threading
 import time
@@ -133,6 +134,33 @@ def ask(server, *words):
     with server.connect() as s:
         s.sendall(command(*words))
         return s.recv(65536)
+
+
+def fan_out(server, subscribers, value_bytes, messages):
+    """Publishes to many who have subscribed, each message once all have the one before. CPU us of the server for each that arrives."""
+    ask(server, b"CONFIG", b"SET", b"maxclients", b"%d" % (subscribers + 100))
+    answer, payload = b"*3\r\n$9\r\nsubscribe\r\n$4\r\nnews\r\n:1\r\n", b"x" * value_bytes
+    frame = len(b"*3\r\n$7\r\nmessage\r\n$4\r\nnews\r\n$%d\r\n%s\r\n" % (value_bytes, payload))
+    with contextlib.ExitStack() as stack, select.epoll() as epoll, server.connect() as publisher:
+        listeners = {}
+        for _ in range(subscribers):
+            s = stack.enter_context(server.connect())
+            s.sendall(command(b"SUBSCRIBE", b"news"))
+            got = b""
+            while len(got) < len(answer):
+                got += s.recv(len(answer) - len(got))
+            s.setblocking(False)
+            epoll.register(s, select.EPOLLIN)
+            listeners[s.fileno()] = s
+        before = server.cpu_ns()
+        for _ in range(messages):
+            publisher.sendall(command(b"PUBLISH", b"news", payload))
+            left = subscribers * frame
+            while left > 0:
+                for fd, _ in epoll.poll():
+                    left -= len(listeners[fd].recv(1 << 17))
+            publisher.recv(64)
+        return (server.cpu_ns() - before) / 1000 / (subscribers * messages)
 
 
 class Asker:

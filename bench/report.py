@@ -219,8 +219,20 @@ def types_rows(bench):
     return rows
 
 
+def pubsub_rows(bench):
+    rows = []
+    for title, _, _, _, ratio in cases.PUBSUB:
+        found = {name: median(samples) for name, samples in bench.pubsub.get(title, {}).items()}
+        if "valkey" in found:
+            goal = found["valkey"] * ratio
+            verdict = "reached" if found["shoal"] <= goal else "missed by %.0f%%" % (100 * found["shoal"] / goal - 100)
+            redis = "%.3f" % found["redis"] if "redis" in found else "-"
+            rows.append(["PUBLISH of %s, each" % title, "-", redis, "%.3f" % found["valkey"], "%.3f" % found["shoal"], "%.3f (Valkey x %.1f)" % (goal, ratio), verdict])
+    return rows
+
+
 def target_rows(bench, all_cases):
-    rows = txn_rows(bench) + durability_rows(bench) + types_rows(bench)
+    rows = txn_rows(bench) + durability_rows(bench) + types_rows(bench) + pubsub_rows(bench)
     for case in all_cases:
         target = target_us(bench, case)
         ours = cpu(bench, case, "shoal, 2 shards" if case.target_over_one_shard else "shoal")
@@ -356,6 +368,8 @@ def write(bench, out):
         lines.append(durability_tables(bench))
     if bench.types_memory or bench.stalls:
         lines.append(types_tables(bench))
+    if bench.pubsub:
+        lines.append(pubsub_table(bench))
     lines.append("## Commands\n")
     lines.append("```\n%s\n```\n" % "\n".join([generic(line) for line in bench.lines.values()] + ([generic(bench.load_line)] if bench.load_line else [])))
     lines.append(
@@ -369,6 +383,12 @@ def write(bench, out):
     with open(path, "w") as f:
         f.write("\n".join(lines))
     return path
+
+
+def pubsub_table(bench):
+    names = [n for n in SERVERS if any(n in found for found in bench.pubsub.values())]
+    rows = [[title] + ["%.2f" % median(found[n]) for n in names] for title, found in bench.pubsub.items()]
+    return "## Publish and subscribe\n\nThe server's CPU us for each message that arrives.\n\n" + table([""] + names, rows)
 
 
 def types_tables(bench):
@@ -386,6 +406,7 @@ def raw(bench):
     return {
         "types_memory": bench.types_memory,
         "stalls": bench.stalls,
+        "pubsub": bench.pubsub,
         "saves": bench.saves,
         "log_starts": bench.log_starts,
         "speed": {

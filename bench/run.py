@@ -11,6 +11,7 @@ import dataclasses
 import datetime
 import os
 import random
+import resource
 import shutil
 import sys
 import time
@@ -48,7 +49,7 @@ def parse_arguments():
     if options.rounds is not None and options.rounds < 1:
         p.error("--rounds must be 1 or more")
     all_cases = cases.speed_cases() + cases.shard_cases() + cases.txn_cases() + cases.durability_cases() + cases.types_cases()
-    names = [c.name for c in all_cases] + ["memory", "stalls", SAVES, STARTS]
+    names = [c.name for c in all_cases] + ["memory", "stalls", "pubsub", SAVES, STARTS]
     for text in options.only or []:
         if not any(text in name for name in names):
             p.error("no case has '%s' in its name; there are: %s" % (text, ", ".join(sorted(set(names)))))
@@ -78,6 +79,7 @@ class Bench:
         self.memory = {}  # (keys, ttl) -> server name -> bytes per key
         self.types_memory = {}  # title -> server name -> bytes per element
         self.stalls = {}  # title -> server name -> (p99.9 ms, longest ms, how long the command took, ms)
+        self.pubsub = {}  # title -> server name -> [CPU us for each message that arrives]
         self.saves = {}  # server name -> what a save has cost, and a start from it (report.save_rows)
         self.log_starts = {}  # server name -> what its log takes, and a start from it
         self.lines = {}  # server name -> command line
@@ -308,6 +310,21 @@ class Bench:
                 finally:
                     server.stop()
 
+    def run_pubsub(self):
+        if not chosen(self.options, "pubsub"):
+            return
+        resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
+        for title, subscribers, value_bytes, messages, _ in cases.PUBSUB:
+            print("bench: pubsub, %s" % title, flush=True)
+            for _ in range(min(self.rounds, 3)):
+                for server in self.store_servers():
+                    server.start()
+                    try:
+                        us = load.fan_out(server, subscribers, value_bytes, max(5, int(messages * self.scale)))
+                    finally:
+                        server.stop()
+                    self.pubsub.setdefault(title, {}).setdefault(server.name, []).append(us)
+
     def run(self):
         began = time.monotonic()
         self.run_speed()
@@ -320,6 +337,7 @@ class Bench:
         self.run_memory()
         self.run_types_memory()
         self.run_stalls()
+        self.run_pubsub()
         self.seconds = time.monotonic() - began
 
 
