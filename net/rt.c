@@ -503,6 +503,12 @@ bool rt_may_look(const struct rt *rt, unsigned threads) {
     return rt->ops->submit == NULL || (rt->clock.tsc && threads <= rt_cpus());
 }
 
+void rt_submit(struct rt *rt) {
+    if (rt->ops->submit != NULL) {
+        rt->ops->submit(rt);
+    }
+}
+
 void rt_look(struct rt *rt, bool (*found)(void *arg), void *arg, uint64_t ns) {
     if (rt->ops->has_news(rt)) {
         return;

@@ -79,6 +79,10 @@ void rt_visit(struct rt *rt);
 /* And: something was asked for that is done in the next turn, which should come soon. */
 bool rt_has_work(struct rt *rt);
 
+/* Submits what was asked for since the last turn, as the next would: before work that takes longer
+ * than a turn should. Nothing in a simulation, where work takes no time. */
+void rt_submit(struct rt *rt);
+
 /* Submits what was asked for since the last turn, as the next would, and calls found(arg) over and
  * over until that is true, something is known to have completed, or `ns` have passed. No callback
  * runs. */

@@ -26,7 +26,8 @@ struct rt_ops {
     const char *name;
     void (*free)(struct rt *rt);
     bool (*turn)(struct rt *rt, int64_t wait_ns);
-    /* rt_look: submits without waiting. NULL in a simulation, whose owner lets time pass. */
+    /* rt_submit, rt_look: submits without waiting. NULL in a simulation, whose owner lets time
+     * pass. */
     void (*submit)(struct rt *rt);
     /* Whether the next turn has something to report, as far as that is known without asking. */
     bool (*has_news)(struct rt *rt);

@@ -25,7 +25,7 @@
 #define FRAMES_HEAD_BYTES 64
 #define FRAME_HEAD_BYTES  72
 /* About so much is one frame: who writes begins another when it has this. */
-#define FRAME_RAW_BYTES ((size_t)256 * 1024)
+#define FRAME_RAW_BYTES ((size_t)64 * 1024)
 /* No frame has more: a piece of a value that is longer is divided. */
 #define FRAME_RAW_MAX ((size_t)4 * 1024 * 1024)
 

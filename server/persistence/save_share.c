@@ -18,7 +18,7 @@
 #include <string.h>
 
 /* So long is walked in a turn, and between two looks at the clock about so much. */
-#define WALK_NS    (250 * 1000)
+#define WALK_NS    (100 * 1000)
 #define WALK_BYTES ((size_t)16 << 10)
 
 /* ---- What is shown ---- */
@@ -122,8 +122,11 @@ static void sum_up(struct save_share *share, uint64_t offset) {
     share->summed = offset + filling.len;
 }
 
-static void walk_on(struct save_share *share) {
-    struct worker *worker = share->worker;
+void save_share_walk(struct worker *worker) {
+    struct save_share *share = worker->save_share;
+    if (!save_share_is_busy(share)) {
+        return;
+    }
     uint64_t until = rt_ticks(worker->rt) + rt_ns_to_ticks(worker->rt, WALK_NS);
     bool over = false;
     while (!over && !save_file_is_full(&share->file) && rt_ticks(worker->rt) < until) {
@@ -148,8 +151,6 @@ void save_share_work(struct worker *worker) {
     if (failed) {
         end_walk(share);
         save_file_drop(&share->file);
-    } else if (share->at == SHARE_WALKS) {
-        walk_on(share);
     }
     size_t memory = save_share_memory(share);
     share->kept_max = memory > share->kept_max ? memory : share->kept_max;

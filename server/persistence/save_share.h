@@ -83,7 +83,9 @@ struct save_share *save_share_new(struct worker *worker, const struct save_manne
                                   struct rt *rt);
 /* When it is the save's again. */
 void save_share_free(struct save_share *share);
-/* In each turn of a worker that has one, while it is not parked. */
+/* In each turn of a worker that has one, while it is not parked: a slice of the walk, and what is
+ * to be asked of the disk. */
+void save_share_walk(struct worker *worker);
 void save_share_work(struct worker *worker);
 /* Whether there is something to do without waiting for a disk. */
 bool save_share_is_busy(const struct save_share *share);

@@ -420,6 +420,22 @@ BOTH(rt_turn, a_look_sends_what_is_ready_and_ends_by_itself_or_for_news) {
     rt_free(rt);
 }
 
+BOTH(rt_turn, what_is_ready_leaves_before_long_work) {
+    struct rt *rt = rt_made(backend);
+    struct end *end = end_made(rt);
+    pump_for(rt, 5);
+    struct iovec vector = {"reply", 5};
+    rt_stream_send_lazy(&end->stream, &vector, 1);
+    rt_submit(rt);
+    char got[8];
+    cr_assert_eq(peer_read(end->peer, got, 5), 5);
+    rt_submit(rt);
+    rt_turn(rt, 0);
+    cr_assert_not(rt_stream_sending(&end->stream));
+    end_over(rt, end);
+    rt_free(rt);
+}
+
 struct flood {
     struct rt *rt;
     struct rt *target;
