@@ -54,6 +54,8 @@ struct manifest {
 };
 
 #define MANIFEST_NAME "shoal.manifest"
+/* Of one that is no data any more, until all that it names is removed. */
+#define MANIFEST_GONE_NAME "shoal.manifest.gone"
 /* Room for the name of any file that a manifest has. */
 #define MANIFEST_NAME_BYTES 64
 void manifest_base_name(char to[MANIFEST_NAME_BYTES], uint64_t generation, uint32_t shard);

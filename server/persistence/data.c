@@ -24,6 +24,8 @@ enum step {
     STEP_RENAMED,
     STEP_NAMES_SYNCED,
     STEP_CLEANING,
+    STEP_CLEANED,
+    STEP_FORGOTTEN,
 };
 
 void data_init(struct data *data, struct rt *rt) {
@@ -200,7 +202,8 @@ static void parent_synced(struct data *data) {
     }
     if (!data->next_is) {
         set_path(&data->path, change_at(data), MANIFEST_NAME);
-        rt_file_remove(data->rt, ask(data, STEP_RENAMED), data->path.ptr);
+        set_path(&data->other_path, change_at(data), MANIFEST_GONE_NAME);
+        rt_file_rename(data->rt, ask(data, STEP_RENAMED), data->path.ptr, data->other_path.ptr);
         return;
     }
     set_path(&data->path, change_at(data), TEMPORARY_NAME);
@@ -254,10 +257,12 @@ static void names_synced(struct data *data) {
     manifest_init(&data->next);
     data->is = data->next_is;
     data->removed = 0;
+    data->left_some = data->result < 0;
     int error = data->result < 0 ? (int)data->result : 0;
     struct data_change *change = change_at(data);
     list_remove(&change->link);
     data->step = STEP_CLEANING;
+    data->result = 0;
     change->done(change, error);
 }
 
@@ -305,6 +310,7 @@ static bool next_left_over(struct data *data, char name[MANIFEST_NAME_BYTES]) {
 
 static void clean(struct data *data) {
     char name[MANIFEST_NAME_BYTES];
+    data->left_some |= data->result < 0;
     if (next_left_over(data, name)) {
         text_clear(&data->path);
         text_appendf(&data->path, "%s/%s", data->dir.ptr, name);
@@ -313,6 +319,19 @@ static void clean(struct data *data) {
     }
     manifest_fini(&data->before);
     data->step = STEP_BEGIN;
+    if (!data->is && !data->left_some) {
+        rt_dir_sync(data->rt, ask(data, STEP_CLEANED), data->dir.ptr);
+    }
+}
+
+/* Its files have gone for good: what it said of them may go. */
+static void cleaned(struct data *data) {
+    data->step = STEP_BEGIN;
+    if (data->result >= 0) {
+        text_clear(&data->path);
+        text_appendf(&data->path, "%s/%s", data->dir.ptr, MANIFEST_GONE_NAME);
+        rt_file_remove(data->rt, ask(data, STEP_FORGOTTEN), data->path.ptr);
+    }
 }
 
 /* ---- In each turn ---- */
@@ -385,6 +404,12 @@ void data_step(struct data *data) {
             break;
         case STEP_CLEANING:
             clean(data);
+            break;
+        case STEP_CLEANED:
+            cleaned(data);
+            break;
+        case STEP_FORGOTTEN:
+            data->step = STEP_BEGIN;
             break;
         }
     }

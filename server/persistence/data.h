@@ -11,6 +11,9 @@
  *       -> change->done
  *       -> files that only the one before has named are removed
  *
+ * If there shall be none from now on, it is not removed but gets the name MANIFEST_GONE_NAME, and
+ * is removed behind its files: whoever starts between the two knows that they are nothing.
+ *
  * At any moment of that a crash leaves the one before or the new one, with all its files.
  *
  * Thread: worker 0. Ownership: a change is its owner's, and stays until `done`.
@@ -54,6 +57,7 @@ struct data {
     bool next_is;
     struct save_file file;
     uint32_t removed; /* names of `before` that were looked at */
+    bool left_some;   /* and one of those files could not be removed */
 };
 
 void data_init(struct data *data, struct rt *rt);

@@ -11,6 +11,7 @@
 #include "base/words.h"
 #include "server/observe/line.h"
 #include "server/persistence/data_lock.h"
+#include "server/persistence/leftovers.h"
 #include "server/persistence/load_private.h"
 #include "server/persistence/save.h"
 #include "server/persistence/wals.h"
@@ -77,6 +78,28 @@ static void warn_of_newer(struct server *server, const char *manifest) {
     }
 }
 
+/* Segments that no manifest names are no reason to begin with nothing. */
+static bool is_without(struct server *server, struct text *why) {
+    struct text path, gone, segment;
+    text_init(&path);
+    text_init(&gone);
+    text_init(&segment);
+    const char *dir = server->config->appenddirname.ptr;
+    text_appendf(&path, "%s/%s", dir, MANIFEST_GONE_NAME);
+    read_small(server->fs, path.ptr, &gone);
+    bool is = leftovers_without(server->fs, dir, text_bytes(&gone), &segment);
+    if (!is) {
+        text_appendf(why,
+                     "%s/%s is missing: %s has records. Nothing was changed. To begin without "
+                     "them, move %s away.",
+                     dir, MANIFEST_NAME, segment.ptr, dir);
+    }
+    text_fini(&path);
+    text_fini(&gone);
+    text_fini(&segment);
+    return is;
+}
+
 static bool plan_manifest(struct server *server, struct load *load, bool *ret_there,
                           struct text *why) {
     struct text path, content;
@@ -100,11 +123,12 @@ static bool plan_manifest(struct server *server, struct load *load, bool *ret_th
         load_say_repair(why, load);
     } else if (*ret_there && !load->again) {
         warn_of_newer(server, path.ptr);
+        leftovers_remove(server->fs, server->config->appenddirname.ptr, &load->manifest);
     }
     load->bases = *ret_there;
     text_fini(&path);
     text_fini(&content);
-    return wrong == NULL;
+    return wrong == NULL && (*ret_there || is_without(server, why));
 }
 
 static void say_bases(struct server *server, struct load *load, struct text *said) {
