@@ -88,6 +88,15 @@ void process_stop(void) {
     raise(SIGSTOP);
 }
 
+void process_kill(void) {
+    kill(getpid(), SIGKILL);
+    pause(); /* the signal may be taken on another thread, a moment later */
+}
+
+const char *process_kill_point(void) {
+    return getenv("SHOAL_KILL_POINT");
+}
+
 void process_set_title(int argc, char **argv, const char *title) {
     char *start = argv[0];
     char *end = start;

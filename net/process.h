@@ -2,7 +2,7 @@
 /* process: what a server does to itself as a process: goes to the background, tells its supervisor,
  * names itself.
  *
- * Thread: main, before others exist, but for process_notify: any.
+ * Thread: main, before others exist, but for process_notify and process_kill: any.
  */
 #ifndef SHOAL_NET_PROCESS_H
 #define SHOAL_NET_PROCESS_H
@@ -21,6 +21,11 @@ bool process_under_systemd(void);
 int process_notify(const char *state);
 /* Stops the whole process until somebody lets it go on: how upstart is told. */
 void process_stop(void);
+/* Ends the process at once, as `kill -9` does. */
+void process_kill(void);
+/* The kill point that the environment names (SHOAL_KILL_POINT; server/persistence/kill_points.h),
+ * or NULL. */
+const char *process_kill_point(void);
 /* Overwrites the words main was given with a title that ps shows. argv must be main's own. */
 void process_set_title(int argc, char **argv, const char *title);
 

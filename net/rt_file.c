@@ -33,6 +33,61 @@ void rt_file_advance(struct rt_file_op *op, uint64_t n) {
     }
 }
 
+/* ---- Watching ---- */
+
+void rt_file_watch(struct rt *rt, unsigned (*asked)(void *arg, struct rt_file_op *op),
+                   void (*over)(void *arg, unsigned noted), void *arg) {
+    rt->file_asked = asked;
+    rt->file_over = over;
+    rt->file_arg = arg;
+}
+
+void rt_file_look(const struct rt_file_op *op, struct rt_file_sight *ret_sight) {
+    bool has_path = op->kind == RT_FILE_OPEN || op->kind >= RT_FILE_RENAME;
+    *ret_sight = (struct rt_file_sight){
+        .kind = op->kind,
+        .creates = op->kind == RT_FILE_OPEN && (op->flags & O_CREAT) != 0,
+        .offset = op->offset,
+    };
+    if (has_path) {
+        snprintf(ret_sight->path, sizeof(ret_sight->path), "%s", op->path);
+        return;
+    }
+    char link[64];
+    snprintf(link, sizeof(link), "/proc/self/fd/%d", op->file);
+    ssize_t n = readlink(link, ret_sight->path, sizeof(ret_sight->path) - 1);
+    ret_sight->path[n > 0 ? n : 0] = 0;
+}
+
+void rt_file_write_half(const struct rt_file_op *op) {
+    uint64_t left = op->left / 2, offset = op->offset;
+    for (int i = 0; i < op->count && left > 0; i++) {
+        const struct iovec *vector = &op->vectors[i];
+        size_t n = left < vector->iov_len ? (size_t)left : vector->iov_len;
+        if (pwrite(op->file, vector->iov_base, n, (off_t)offset) != (ssize_t)n) {
+            return;
+        }
+        offset += n;
+        left -= n;
+    }
+}
+
+static void watched_done(struct rt_file_op *op, int64_t result) {
+    const struct rt *rt = op->watched;
+    op->done = op->watched_done;
+    rt->file_over(rt->file_arg, op->noted);
+    op->done(op, result);
+}
+
+static void watch(struct rt *rt, struct rt_file_op *op) {
+    op->noted = rt->file_asked(rt->file_arg, op);
+    if (op->noted != 0) {
+        op->watched = rt;
+        op->watched_done = op->done;
+        op->done = watched_done;
+    }
+}
+
 /* ---- Asking ---- */
 
 static void ask(struct rt *rt, struct rt_file_op *op, enum rt_file_kind kind) {
@@ -49,6 +104,9 @@ static void ask(struct rt *rt, struct rt_file_op *op, enum rt_file_kind kind) {
     }
     if (kind == RT_FILE_WRITE_SYNC || kind == RT_FILE_SYNC) {
         rt_faulted(rt, RT_FAULT_FILE_SYNC, &op->sync_fault);
+    }
+    if (UNLIKELY(rt->file_asked != NULL)) {
+        watch(rt, op);
     }
     rt->ops->file(rt, op);
 }

@@ -68,6 +68,10 @@ struct rt_file_op {
     /* What rt_inject wants of it: 0: nothing. */
     int write_fault; /* -errno, or the bytes that the first write takes */
     int sync_fault;  /* -errno */
+    /* Of one that the watch wants to see the end of (rt_file_watch). */
+    struct rt *watched;
+    void (*watched_done)(struct rt_file_op *op, int64_t result);
+    unsigned noted;
 };
 
 /* One operation moves no more: the kernel would cut it off without a word. */
@@ -117,5 +121,26 @@ void rt_file_rename(struct rt *rt, struct rt_file_op *op, const char *path, cons
 void rt_file_remove(struct rt *rt, struct rt_file_op *op, const char *path);
 void rt_dir_make(struct rt *rt, struct rt_file_op *op, const char *path, mode_t mode); /* 0: 0700 */
 void rt_dir_sync(struct rt *rt, struct rt_file_op *op, const char *path);
+
+/* ---- Watching: for who ends the process at a chosen operation, to see what a start makes of it
+ * ----
+ */
+
+/* `asked` is called with each operation before it is asked for; what it returns, if not 0, `over`
+ * gets when the operation is done, before its owner is told. */
+void rt_file_watch(struct rt *rt, unsigned (*asked)(void *arg, struct rt_file_op *op),
+                   void (*over)(void *arg, unsigned noted), void *arg);
+
+/* What an operation is about, by its path or the name of its file. */
+struct rt_file_sight {
+    enum rt_file_kind kind;
+    bool creates; /* opening */
+    uint64_t offset;
+    char path[1024];
+};
+void rt_file_look(const struct rt_file_op *op, struct rt_file_sight *ret_sight);
+/* Writes the first half of what it would write, at once, as a process leaves it that is killed in
+ * the middle. */
+void rt_file_write_half(const struct rt_file_op *op);
 
 #endif

@@ -120,6 +120,9 @@ struct rt {
     struct rt_resolver *resolver; /* that of all made together; NULL in a simulation */
     struct list resolved;         /* rt_resolve: to be told */
     unsigned resolving;           /* and all that were asked for and not told or cancelled */
+    unsigned (*file_asked)(void *arg, struct rt_file_op *op); /* rt_file_watch; or NULL */
+    void (*file_over)(void *arg, unsigned noted);
+    void *file_arg;
     unsigned random_left;
     unsigned char random[256];
 #ifdef SHOAL_FAULTS

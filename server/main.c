@@ -141,6 +141,7 @@ static struct server *make_server(struct config *config, enum config_supervised 
         .ending = supervised == CONFIG_SUPERVISED_SYSTEMD ? tell_stopping : NULL,
         .process_id = (int)getpid(),
         .commit = build_commit,
+        .kill_point = process_kill_point(),
         .start_wall_ms = rt_wall_us_early() / 1000,
         .string_bytes_max =
             usage.total_system_bytes > 0 ? (int64_t)(usage.total_system_bytes / 2) : INT64_MAX,

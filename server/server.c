@@ -11,6 +11,7 @@
 #include "base/sha256.h"
 #include "base/text.h"
 #include "server/call/command_table.h"
+#include "server/persistence/kill_points.h"
 #include "server/worker/shared.h"
 
 #include <stdio.h>
@@ -94,15 +95,38 @@ struct build build_of(const char *described) {
     return build;
 }
 
+static struct kill_points *make_kill_points(const struct server_options *options,
+                                            struct text *err) {
+    struct kill_points *points = must_calloc(1, sizeof *points);
+    if (options->kill_point != NULL) {
+        struct bytes name = bytes_of_text(options->kill_point), count = bytes_make("", 0);
+        const char *space = strchr(options->kill_point, ' ');
+        if (space != NULL) {
+            name.len = (size_t)(space - name.ptr);
+            count = bytes_of_text(space + 1);
+        }
+        if (!kill_points_arm(points, name, count)) {
+            text_appendf(err, "SHOAL_KILL_POINT: there is no kill point '%s'", options->kill_point);
+            free(points);
+            return NULL;
+        }
+    }
+    return points;
+}
+
 struct server *server_new(const struct server_options *options, struct text *err) {
     struct config *config = options->config;
-    const struct command_table *commands = make_commands(config, options->families, err);
+    struct kill_points *kill_points = make_kill_points(options, err);
+    const struct command_table *commands =
+        kill_points != NULL ? make_commands(config, options->families, err) : NULL;
     if (commands == NULL) {
         config_free(config);
+        free(kill_points);
         return NULL;
     }
     struct server *server = must_calloc(1, sizeof *server);
     server->config = config;
+    server->kill_points = kill_points;
     server->commands = commands;
     server->fs = options->fs;
     server->handlers = options->handlers;
@@ -114,6 +138,7 @@ struct server *server_new(const struct server_options *options, struct text *err
     server->process_id = options->process_id;
     server->string_bytes_max = options->string_bytes_max;
     server->at_start = config_copy(config);
+    server->kill_points->dir_name = server->at_start->appenddirname; /* it stays as it is */
     server->build = build_of(options->commit);
     server->start_wall_ms = options->start_wall_ms;
     snprintf(server->executable, sizeof server->executable, "%s", options->executable);
@@ -144,6 +169,7 @@ void server_free(struct server *server) {
     command_table_free((struct command_table *)server->commands);
     config_free(server->config);
     config_free((struct config *)server->at_start);
+    free(server->kill_points);
     free(server->threads);
     free(server->nodes);
     free(server->workers);

@@ -25,6 +25,7 @@ struct shared_counters;
 struct saver;
 struct scripts;
 struct wals;
+struct kill_points;
 
 /* What the program was made of. */
 struct build {
@@ -75,6 +76,8 @@ struct server {
     struct saver *saver; /* server/persistence/save.h */
     struct wals *wals;   /* server/persistence/wals.h */
     bool data_locked;    /* server/persistence/data_lock.h */
+
+    struct kill_points *kill_points; /* server/persistence/kill_points.h: any thread */
 };
 
 /* What a server is made of besides its configuration: the outside world gives it, or a simulation.
@@ -96,6 +99,7 @@ struct server_options {
     int64_t string_bytes_max;
     const char *executable; /* copied */
     const char *commit;     /* for build_of */
+    const char *kill_point; /* armed from the start on: "NAME" or "NAME COUNT"; or NULL */
     unsigned char random[sizeof(struct hash_secret) + SERVER_RUN_ID_BYTES];
 };
 

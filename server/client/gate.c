@@ -8,6 +8,7 @@
 #include "server/call/check.h"
 #include "server/client/client.h"
 #include "server/client/client_private.h"
+#include "server/persistence/kill_points.h"
 #include "server/persistence/wal.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
@@ -37,6 +38,9 @@ size_t gate_open_bytes(struct wal *wal, struct client *client) {
 
 void gate_drained(struct client *client, size_t bytes) {
     struct client_gate *gate = &client->gate;
+    if (UNLIKELY(gate->open > 0)) { /* something had to wait */
+        kill_point(client->worker->server->kill_points, KILL_GATE_SENT);
+    }
     gate->open -= bytes < gate->open ? bytes : gate->open;
     gate->until -= bytes < gate->until ? bytes : gate->until;
 }
@@ -56,6 +60,7 @@ static struct client *first_waiting(const struct wal *wal) {
 static void let_go(struct wal *wal) {
     struct client *client;
     while ((client = first_waiting(wal)) != NULL && client->gate.mark <= wal->safe) {
+        kill_point(wal->worker->server->kill_points, KILL_GATE_OPENS);
         list_remove(&client->gate.node);
         client->gate.waits = false;
         client->gate.open = client->gate.until;

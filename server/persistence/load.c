@@ -11,6 +11,7 @@
 #include "base/must.h"
 #include "server/call/scatter.h"
 #include "server/observe/log.h"
+#include "server/persistence/kill_points.h"
 #include "server/server.h"
 #include "server/worker/message.h"
 #include "server/worker/shared.h"
@@ -47,6 +48,7 @@ void load_begin(struct worker *worker) {
     struct load_worker *self = must_calloc(1, sizeof *self);
     self->worker = worker;
     self->load = load;
+    kill_point(worker->server->kill_points, KILL_START_PLANNED);
     text_init(&self->error);
     worker->load = self;
     worker_set_expiry(worker);
@@ -323,6 +325,7 @@ void load_news_arrived(struct worker *worker, struct message *message) {
 
 void load_complete(struct worker *worker) {
     bool again = worker->server->load->again;
+    kill_point(worker->server->kill_points, KILL_START_OVER);
     end_all(worker);
     if (worker->server->ready != NULL && !again) {
         worker->server->ready(worker->server);

@@ -6,6 +6,7 @@
 #include "base/must.h"
 #include "server/call/command_table.h"
 #include "server/observe/log.h"
+#include "server/persistence/kill_points.h"
 #include "server/persistence/load_private.h"
 #include "server/persistence/replay.h"
 #include "server/persistence/save.h"
@@ -63,6 +64,7 @@ void load_log_begin(struct worker *worker) {
     if (load->log_waits) {
         return;
     }
+    kill_point(server->kill_points, KILL_START_LOADED);
     if (!logs && load->manifest.count == 0) {
         load_complete(worker);
         return;

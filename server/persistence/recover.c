@@ -14,6 +14,7 @@
 #include "persist/log/log_index.h"
 #include "persist/log/log_scan.h"
 #include "proto/parser.h"
+#include "server/persistence/kill_points.h"
 #include "server/worker/worker.h"
 
 #include <inttypes.h>
@@ -196,6 +197,7 @@ static void judge(struct recover *recover) {
         empty(&p->readers[i], 0);
     }
     p->running = true;
+    kill_point(recover->options.worker->server->kill_points, KILL_START_JUDGED);
 }
 
 /* A whole block of the segment at hand. */
@@ -510,6 +512,7 @@ void recover_some(struct recover *recover, uint64_t end) {
         }
         p->place += count;
     }
+    kill_point(recover->options.worker->server->kill_points, KILL_START_APPLIED);
     p->running = false;
     close_next(recover);
 }

@@ -8,6 +8,7 @@
 #include "net/rt.h"
 #include "server/call/effects.h"
 #include "server/persistence/data_lock.h"
+#include "server/persistence/kill_points.h"
 #include "server/server.h"
 #include "server/worker/message.h"
 #include "server/worker/worker.h"
@@ -150,6 +151,7 @@ static bool name_them(struct data_change *change, struct manifest *manifest) {
 
 static void named(struct data_change *change, int error) {
     struct rotate *rotate = rotate_of(change);
+    kill_point(rotate->home->server->kill_points, KILL_LOG_NAMED);
     rotate->done(rotate, error);
 }
 

@@ -18,6 +18,7 @@
 #include "server/call/scatter.h"
 #include "server/observe/log.h"
 #include "server/persistence/data_lock.h"
+#include "server/persistence/kill_points.h"
 #include "server/persistence/save_share.h"
 #include "server/persistence/wals.h"
 #include "server/worker/message.h"
@@ -238,6 +239,7 @@ void save_begin(struct worker *parker, enum save_purpose purpose) {
     save->shares = must_calloc(save->count, sizeof *save->shares);
     save->paths = must_calloc(save->count, sizeof *save->paths);
     save->away = must_calloc(save->count, sizeof *save->away);
+    kill_point(server->kill_points, KILL_CUT_BEGINS);
     bool fit = true;
     if (frames) {
         wals_cut(parker, &save->cut, &fit);
@@ -275,6 +277,7 @@ void save_begin(struct worker *parker, enum save_purpose purpose) {
     }
     saver->purpose = purpose;
     saver->save = save;
+    kill_point(server->kill_points, KILL_CUT_TAKEN);
 }
 
 bool save_cancel(struct saver *saver) {
@@ -452,6 +455,7 @@ static bool join_ended(struct save *save) {
         fail(save, save->whole.error, "Write error while saving DB to the disk(%s)",
              save->paths[0]);
     }
+    kill_point(save->home->server->kill_points, KILL_SAVE_JOINED);
     save->phase = has_failed(save) ? PHASE_REMOVE : PHASE_PLACE;
     save->step = PLACE_RENAME;
     return true;
@@ -590,6 +594,7 @@ static void tell(struct save *save) {
     bool failed = has_failed(save);
     bool is_save = save->purpose != SAVE_REWRITE;
     save->phase = PHASE_TELL;
+    kill_point(save->home->server->kill_points, KILL_SAVE_TELLS);
     for (unsigned i = 0; i < save->count; i++) {
         struct save_share *share = save->shares[i];
         share->saved = is_save && !failed;
@@ -659,6 +664,7 @@ static void conclude(struct save *save) {
         record->kept = kept;
     }
     log_end(save, kept);
+    kill_point(home->server->kill_points, KILL_SAVE_OVER);
     saver->ended_well = !failed;
     saver->save = NULL;
     save_free(save);
@@ -703,6 +709,7 @@ static bool go_on(struct save *save) {
         if (!shares_done(save)) {
             return false;
         }
+        kill_point(save->home->server->kill_points, KILL_SAVE_WRITTEN);
         save->phase = has_failed(save)      ? PHASE_REMOVE
                       : save->manner.frames ? PHASE_SWITCH
                                             : PHASE_JOIN;

@@ -11,6 +11,7 @@
 #include "persist/codec/rdb.h"
 #include "server/call/check.h"
 #include "server/client/gate.h"
+#include "server/persistence/kill_points.h"
 #include "server/worker/handlers.h"
 #include "server/worker/worker.h"
 
@@ -134,6 +135,7 @@ void save_share_walk(struct worker *worker) {
     }
     if (over) {
         end_walk(share);
+        kill_point(worker->server->kill_points, KILL_SAVE_WALKED);
         if (share->manner.frames) {
             frame_writer_end(&share->frames, &share->file.filling);
         }

@@ -17,6 +17,7 @@
 #include "base/num.h"
 #include "net/rt.h"
 #include "server/observe/log.h"
+#include "server/persistence/kill_points.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
@@ -264,6 +265,7 @@ void wal_part(struct wal *wal, uint64_t txn, uint64_t number, uint32_t parts) {
         add_run(&wal->parts, &wal->parts_count, &wal->parts_room, run);
         wal->parts_least = least(wal->parts_least, number);
         text_append_bytes(&wal->parts_text, text);
+        kill_point(wal->worker->server->kill_points, KILL_TXN_PART);
     }
     if (open != NULL) {
         text_fini(&open->text);
@@ -280,6 +282,7 @@ uint64_t wal_draw(struct wal *wal, struct wal_stand *stand) {
     stand->number = shared_wal_draw(shared_of(wal));
     list_push_back(&wal->stands, &stand->node);
     wal->mark = stand->number;
+    kill_point(wal->worker->server->kill_points, KILL_TXN_DRAWN);
     return stand->number;
 }
 
@@ -287,6 +290,7 @@ void wal_let_go(struct wal *wal, struct wal_stand *stand) {
     if (stand->number == 0) {
         return;
     }
+    kill_point(wal->worker->server->kill_points, KILL_TXN_ENDS);
     bool was_first = list_first(&wal->stands) == &stand->node;
     list_remove(&stand->node);
     stand->number = 0;
@@ -375,6 +379,7 @@ static void write_done(struct rt_file_op *op, int64_t result) {
         failed(wal, "writing to", result);
         return; /* what stood there goes on to stand there: nothing behind it is safe */
     }
+    kill_point(wal->worker->server->kill_points, KILL_LOG_WRITTEN);
     note_written(wal);
     submit(wal);
     say(wal);
@@ -387,6 +392,7 @@ static void sync_done(struct rt_file_op *op, int64_t result) {
     if (result < 0) {
         failed(wal, "syncing", result);
     } else if (wal->syncing_file == wal->file.file) {
+        kill_point(wal->worker->server->kill_points, KILL_LOG_SYNCED);
         wal->file.synced =
             wal->syncing_end > wal->file.synced ? wal->syncing_end : wal->file.synced;
         wal->syncing_least =
@@ -446,6 +452,7 @@ static void retired(struct rt_file_op *op, int64_t result) {
     struct wal *wal = (struct wal *)((char *)op - offsetof(struct wal, retire));
     wal->old = no_file();
     wal->retiring = false;
+    kill_point(wal->worker->server->kill_points, KILL_LOG_RETIRED);
     shared_wal_set_closing(shared_of(wal), wal->worker->id, false);
     say(wal);
     if (wal->prepare_waits) {
@@ -525,6 +532,7 @@ void wal_seal(struct wal *wal) {
         wal->begun = 0;
         trim(&wal->text);
         trim(&wal->parts_text);
+        kill_point(wal->worker->server->kill_points, KILL_LOG_SEALED);
         shared_wal_set_bytes(shared_of(wal), wal->worker->id, wal->file.bytes);
         submit(wal);
         wal->bounded = false;
@@ -554,6 +562,7 @@ static void prepare_failed(struct rt_file_op *op, int64_t result) {
 
 static void next_is_there(struct wal *wal) {
     wal->next.bytes = wal->next.synced = LOG_SEGMENT_BYTES;
+    kill_point(wal->worker->server->kill_points, KILL_LOG_PREPARED);
     wal->prepare_waits = wal->old.file >= 0; /* one more at a time */
     if (!wal->prepare_waits) {
         wal->prepared(wal->worker, 0);
@@ -725,6 +734,7 @@ void wal_take_cut(struct wal *wal) {
     }
     check(wal->cut_to == WAL_OFF || wal->file.file >= 0);
     wal->state = wal->cut_to;
+    kill_point(wal->worker->server->kill_points, KILL_CUT_SHARD);
     wal->records_count = wal->file.segment.first_record;
     shared_wal_set_bytes(shared_of(wal), wal->worker->id, wal->file.bytes);
     submit(wal);
@@ -735,6 +745,7 @@ void wal_take_cut(struct wal *wal) {
 void wal_promise(struct wal *wal) {
     if (wal->state == WAL_FILLING) {
         wal->state = WAL_ON;
+        kill_point(wal->worker->server->kill_points, KILL_LOG_PROMISES);
     }
 }
 

@@ -7,6 +7,7 @@
 #include "server/persistence/wal_start.h"
 
 #include "base/must.h"
+#include "server/persistence/kill_points.h"
 #include "server/persistence/save.h"
 #include "server/persistence/wals.h"
 #include "server/worker/shared.h"
@@ -75,6 +76,7 @@ static void made_more(struct rotate *rotate, int error) {
         failed(start, error);
         return;
     }
+    kill_point(start->options.worker->server->kill_points, KILL_START_MORE);
     wals_prepared(start->options.worker->server->wals);
     wals_saved(start->options.worker->server->wals, snapshot_bytes(start));
     over(start);
@@ -82,6 +84,7 @@ static void made_more(struct rotate *rotate, int error) {
 
 static void cut(struct rotate *rotate, int error) {
     (void)error; /* there is none */
+    kill_point(rotate->home->server->kill_points, KILL_START_CUT);
     rotate->done = made_more;
     rotate->ends = NULL;
     rotate->records = NULL;
@@ -95,6 +98,7 @@ static void made(struct rotate *rotate, int error) {
         return;
     }
     rotate->done = cut;
+    kill_point(start->options.worker->server->kill_points, KILL_START_MADE);
     rotate_cut(rotate, WAL_ON);
 }
 
@@ -172,6 +176,7 @@ static void recovered(void *arg, struct recover *recover) {
     }
     start->last = recover->last;
     note_empty(start, recover);
+    kill_point(server->kill_points, KILL_START_RECOVERED);
     begin_log(start);
 }
 
@@ -220,6 +225,7 @@ bool wal_start_step(struct wal_start *start) {
     const struct saver *saver = saver_of(start->options.worker->server);
     if (start->base == BASE_IS_MADE && saver->save == NULL) {
         start->base = BASE_IS_THERE;
+        kill_point(start->options.worker->server->kill_points, KILL_START_IMPORTED);
         if (saver->ended_well) {
             begin_segments(start);
         } else {

@@ -6,6 +6,7 @@
 #include "net/rt.h"
 #include "server/client/inner.h"
 #include "server/observe/log.h"
+#include "server/persistence/kill_points.h"
 #include "server/persistence/rotate.h"
 #include "server/persistence/save.h"
 #include "server/persistence/wal.h"
@@ -178,6 +179,7 @@ static void stop_run(struct exec *x, struct view *view, const void *args) {
     if (shared_wal_any_closing(server->shared)) { /* somebody has cut just before */
         return;
     }
+    kill_point(server->kill_points, KILL_LOG_STOPS);
     wals_end(server);
 }
 

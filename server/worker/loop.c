@@ -32,6 +32,7 @@
 #include "server/client/listen.h"
 #include "server/observe/log.h"
 #include "server/persistence/due.h"
+#include "server/persistence/kill_points.h"
 #include "server/persistence/load.h"
 #include "server/persistence/save.h"
 #include "server/persistence/save_share.h"
@@ -809,6 +810,7 @@ void worker_start(struct worker *worker) {
     worker->loop.cron_next_ms = rt_mono_ms(worker->rt);
     worker->tally.samples.last_ms = worker->loop.cron_next_ms;
     worker->loop.sleep_ns = 0;
+    kill_points_watch(worker->server->kill_points, worker->rt);
     load_begin(worker);
     unsigned workers = worker->server->workers_count;
     worker->loop.visits = workers > 1;

@@ -100,6 +100,7 @@ class Server:
         self.port = None
         self.stopped_by_test = False
         self.waits_for_data = True  # start() is over when nothing is loaded any more
+        self.env = {}  # besides this process's
 
     def __enter__(self):
         return self.start()
@@ -140,7 +141,7 @@ class Server:
     def _start_once(self):
         with open(self.log_path, "ab") as log:
             self.proc = subprocess.Popen(
-                self.command_line(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir
+                self.command_line(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir, env={**os.environ, **self.env}
             )
         deadline = time.monotonic() + self.start_timeout
         while time.monotonic() < deadline:

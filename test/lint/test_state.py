@@ -15,6 +15,8 @@ ATOMIC_FILES = {
     "net/rt_private.h",
     "net/rt_uring.c",  # the rings shared with the kernel
     "server/script/scripts.c",  # how many hold a script, and what is known of where it goes
+    "server/persistence/kill_points.c",  # which point is armed: any thread arms it, and any passes it
+    "server/persistence/kill_points.h",
     "server/slots.h",  # the table of slots: read by all threads for every key, changed by one
     "server/worker/shared.c",  # counters of the whole process
     "shard/memory/blob.c",  # pins of large values, which any thread may let go

@@ -423,6 +423,75 @@ BOTH(rt_file, a_look_submits_and_tells_nothing) {
     leave_room(rt);
 }
 
+/* ---- Who watches ---- */
+
+struct watcher {
+    struct rt_file_sight sights[4];
+    unsigned asked, over, wants;
+    rt_file half; /* of what is written to it, half is written at once; or -1 */
+};
+
+static unsigned watcher_asked(void *arg, struct rt_file_op *op) {
+    struct watcher *watcher = arg;
+    rt_file_look(op, &watcher->sights[watcher->asked % 4]);
+    if (op->kind == RT_FILE_WRITE && op->file == watcher->half) {
+        rt_file_write_half(op);
+        op->left = 0; /* as if the process ended here */
+        op->count = 0;
+    }
+    return ++watcher->asked == watcher->wants ? 7 : 0;
+}
+
+static void watcher_over(void *arg, unsigned noted) {
+    struct watcher *watcher = arg;
+    cr_assert_eq(noted, 7);
+    watcher->over++;
+}
+
+EACH(rt_file, a_watcher_sees_what_is_asked_for_and_the_end_of_what_it_wants) {
+    struct rt *rt = in_room(backend);
+    struct watcher watcher = {.wants = 2, .half = -1};
+    rt_file_watch(rt, watcher_asked, watcher_over, &watcher);
+    rt_file file = opened(rt, "watched", FRESH);
+    cr_assert_eq(watcher.over, 0);
+    cr_assert_eq(write_on(rt, file, "0123456789", 10, 5, false), 10);
+    cr_assert_eq(watcher.over, 1);
+    close_on(rt, file);
+    cr_assert_eq(remove_on(rt, "watched"), 0);
+    cr_assert_eq(watcher.asked, 4);
+    cr_assert_eq(watcher.over, 1, "it wanted no more");
+    static const enum rt_file_kind kinds[] = {RT_FILE_OPEN, RT_FILE_WRITE, RT_FILE_CLOSE,
+                                              RT_FILE_REMOVE};
+    for (unsigned i = 0; i < 4; i++) {
+        const struct rt_file_sight *sight = &watcher.sights[i];
+        bool by_name = i == 0 || i == 3;
+        cr_assert_eq(sight->kind, kinds[i]);
+        cr_assert_eq(sight->creates, i == 0);
+        if (by_name || backend != RT_SIM) { /* there a file has no name that could be asked for */
+            const char *slash = strrchr(sight->path, '/');
+            cr_assert_str_eq(slash != NULL ? slash + 1 : sight->path, "watched");
+        }
+    }
+    cr_assert_eq(watcher.sights[1].offset, 5);
+    rt_file_watch(rt, NULL, NULL, NULL);
+    leave_room(rt);
+}
+
+BOTH(rt_file, half_of_a_write_is_what_a_kill_leaves) {
+    struct rt *rt = in_room(backend);
+    struct watcher watcher = {.half = -1};
+    rt_file_watch(rt, watcher_asked, watcher_over, &watcher);
+    rt_file file = opened(rt, "torn", FRESH);
+    watcher.half = file;
+    write_on(rt, file, "0123456789", 10, 3, false);
+    char have[16];
+    cr_assert_eq(read_on(rt, file, have, sizeof(have), 0), 8);
+    cr_assert_arr_eq(have + 3, "01234", 5);
+    close_on(rt, file);
+    rt_file_watch(rt, NULL, NULL, NULL);
+    leave_room(rt);
+}
+
 /* ---- Faults ---- */
 
 EACH(rt_file, a_short_write_goes_on_where_it_stopped) {

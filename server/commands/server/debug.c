@@ -25,6 +25,7 @@
 #include "server/config/config.h"
 #include "server/node.h"
 #include "server/observe/log.h"
+#include "server/persistence/kill_points.h"
 #include "server/server.h"
 #include "server/worker/shared.h"
 #include "server/worker/view.h"
@@ -537,6 +538,40 @@ static void debug_segfault(struct exec *x) {
     *(volatile uintptr_t *)nowhere = 0;
 }
 
+/* ---- Kill points ---- */
+
+static void list_kill_points(struct reply *r) {
+    struct text name;
+    text_init(&name);
+    uint32_t count = 0;
+    for (unsigned point = 1; kill_points_name(point, &name); point++, text_clear(&name)) {
+        count += name.len > 0;
+    }
+    reply_array(r, count);
+    text_clear(&name);
+    for (unsigned point = 1; kill_points_name(point, &name); point++, text_clear(&name)) {
+        if (name.len > 0) {
+            reply_bulk(r, text_bytes(&name));
+        }
+    }
+    text_fini(&name);
+}
+
+static void debug_kill_point(struct exec *x) {
+    struct kill_points *points = worker_server(x->worker)->kill_points;
+    struct bytes count = x->argc > 3 ? x->argv[3] : bytes_make("", 0);
+    if (x->argc == 3 && bytes_equal_nocase(x->argv[2], BYTES("list"))) {
+        list_kill_points(x->reply);
+    } else if (x->argc == 3 && bytes_equal_nocase(x->argv[2], BYTES("off"))) {
+        kill_points_disarm(points);
+        reply_ok(x->reply);
+    } else if (kill_points_arm(points, x->argv[2], count)) {
+        reply_ok(x->reply);
+    } else {
+        reply_error(x->reply, "ERR no such kill point (DEBUG KILL-POINT LIST), or no such count");
+    }
+}
+
 /* ---- The table ---- */
 
 static const char *const help_lines[] = {
@@ -556,6 +591,8 @@ static const char *const help_lines[] = {
     "    Show the sizes of a database's tables.",
     "HTSTATS-KEY <key>",
     "    Show the sizes of a value's table.",
+    "KILL-POINT <name> [<count>]|LIST|OFF",
+    "    End the server as by kill -9 where it passes that point, for the count-th time.",
     "LISTPACK <key>",
     "    Write to the log how a value that is a listpack is stored.",
     "LOADAOF",
@@ -626,6 +663,7 @@ static const struct {
     {"events", 3, 3, debug_events},
     {"htstats", 3, 4, debug_htstats},
     {"htstats-key", 3, 4, debug_htstats_key},
+    {"kill-point", 3, 4, debug_kill_point},
     {"listpack", 3, 3, debug_listpack},
     {"log", 3, 3, debug_log},
     {"object", 3, 4, debug_object},
