@@ -106,7 +106,7 @@ struct sim_disk {
     struct handle *handles;
     unsigned handles_count;
     struct list under_way;
-    uint64_t started, changes;
+    uint64_t started, changes, failed_syncs;
 };
 
 static bool coin(struct sim_disk *disk) {
@@ -743,6 +743,7 @@ static int sync_end(struct sim_disk *disk, const struct under_way *way) {
         inode_sync(disk, way->syncing, way->sync_up_to);
     } else {
         inode_sync_failed(disk, way->syncing, way->sync_up_to);
+        disk->failed_syncs++;
     }
     return error;
 }
@@ -984,6 +985,10 @@ bool sim_disk_dirty(const struct sim_disk *disk) {
         }
     }
     return !list_empty(&disk->pending_names);
+}
+
+uint64_t sim_disk_failed_syncs(const struct sim_disk *disk) {
+    return disk->failed_syncs;
 }
 
 unsigned sim_disk_open_files(const struct sim_disk *disk) {

@@ -67,6 +67,8 @@ int sim_disk_get(const struct sim_disk *disk, const char *path, struct bytes *re
 int sim_disk_flip(struct sim_disk *disk, const char *path, uint64_t offset, unsigned char mask);
 /* Whether anything is pending. */
 bool sim_disk_dirty(const struct sim_disk *disk);
+/* Syncs of files that failed, so far. */
+uint64_t sim_disk_failed_syncs(const struct sim_disk *disk);
 unsigned sim_disk_open_files(const struct sim_disk *disk);
 
 /* ---- For rt_sim.c ---- */

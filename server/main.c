@@ -192,14 +192,16 @@ static void refuse(struct server *server, const char *reason) {
 }
 
 /* Until all workers have ended. A SIGINT that is not the first signal ends the process at once: who
- * presses Ctrl+C twice means it. A supervisor that says SIGTERM twice does not. */
+ * presses Ctrl+C twice means it. A supervisor that says SIGTERM twice does not. When what had to be
+ * saved could not be, the server goes on, and the next signal is a first one. */
 static void wait_for_end(struct launch *launch, const sigset_t *signals) {
     struct server *server = launch->server;
-    bool asked = false;
     while (still_running(launch) > 0) {
         int signal_number = 0;
         sigwait(signals, &signal_number);
         bool ends = signal_number == SIGTERM || signal_number == SIGINT;
+        int before = shared_stop_signal(server->shared);
+        bool asked = before == SIGTERM || before == SIGINT;
         if (!ends || (asked && signal_number == SIGTERM)) {
             continue;
         }
@@ -208,7 +210,7 @@ static void wait_for_end(struct launch *launch, const sigset_t *signals) {
                      "You insist... exiting now.");
             _exit(1);
         }
-        asked = true; /* worker 0 logs it: the configuration, and so the log, is the workers' */
+        /* Worker 0 logs it: the configuration, and so the log, is the workers'. */
         shared_ask_stop(server->shared, signal_number);
         pthread_mutex_lock(&launch->mutex);
         if (!launch->ending) {

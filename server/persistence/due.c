@@ -7,6 +7,7 @@
 #include "server/client/inner.h"
 #include "server/observe/log.h"
 #include "server/persistence/save.h"
+#include "server/persistence/wals.h"
 #include "server/txn/txn.h"
 #include "server/worker/park.h"
 #include "server/worker/shared.h"
@@ -36,6 +37,10 @@ static bool wait_part(struct worker *worker, const void *args, void *result) {
 
 void save_wait(struct exec *x, const void *args, size_t args_bytes, scatter_done_fn *done) {
     scatter_one(x, 0, wait_part, sizeof(struct ended_part), args, args_bytes, done);
+}
+
+void save_wait_for_log(struct exec *x, const void *args, size_t args_bytes, scatter_done_fn *done) {
+    scatter_one(x, 0, wals_await_part, WALS_AWAIT_BYTES, args, args_bytes, done);
 }
 
 bool save_ended_well(const struct scatter_result *result) {
@@ -131,10 +136,15 @@ bool save_before_end(const struct worker *worker, bool save, bool nosave) {
     return whole && (save || (worker->config->save.count > 0 && !nosave));
 }
 
+struct shut {
+    bool force;
+    bool waited; /* for the log */
+};
+
 static void shut_run(struct exec *x, struct view *view, const void *args);
 
 static void shut_again(struct exec *x, const struct scatter_result *result) {
-    park_all(x, shut_run, result->args, sizeof(bool));
+    park_all(x, shut_run, result->args, sizeof(struct shut));
 }
 
 /* What was changed after the last save must not be answered: so the locks are held until nobody is
@@ -152,20 +162,20 @@ static void hold_done(struct exec *x, const struct scatter_result *result) {
 static void shut_ended(struct exec *x, const struct scatter_result *result) {
     struct worker *worker = x->worker;
     struct server *server = worker->server;
-    bool force = *(const bool *)result->args;
+    bool force = ((const struct shut *)result->args)->force;
     if (save_ended_well(result) || force) {
         char nothing = 0;
         server_shutdown(server, worker->rt);
         scatter_one(x, 0, hold_part, 1, &nothing, 1, hold_done);
         return;
     }
-    log_worker(worker, LOG_WARNING, "Error trying to save the DB, can't exit.");
-    log_worker(worker, LOG_WARNING,
-               "Errors trying to shut down the server. Check the logs for more information.");
-    if (inner_is(worker, x->client)) {
+    if (inner_is(worker, x->client)) { /* first: who reads the log may send the next signal */
         worker->loop.saves_for_signal = false;
         shared_ask_stop(server->shared, 0);
     }
+    log_worker(worker, LOG_WARNING, "Error trying to save the DB, can't exit.");
+    log_worker(worker, LOG_WARNING,
+               "Errors trying to shut down the server. Check the logs for more information.");
     reply_error(x->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
 }
 
@@ -178,16 +188,23 @@ static void shut_run(struct exec *x, struct view *view, const void *args) {
                        ? "There is a child rewriting the AOF. Killing it!"
                        : "There is a child saving an .rdb. Killing it!");
         save_cancel(saver);
-        save_wait(x, args, sizeof(bool), shut_again);
+        save_wait(x, args, sizeof(struct shut), shut_again);
+        return;
+    }
+    struct shut shut = *(const struct shut *)args;
+    if (!shut.waited && save_waits_for_log(x->worker, SAVE_WAITED_FOR)) {
+        shut.waited = true;
+        save_wait_for_log(x, &shut, sizeof shut, shut_again);
         return;
     }
     log_worker(x->worker, LOG_NOTICE, "Saving the final RDB snapshot before exiting.");
     save_begin(x->worker, SAVE_WAITED_FOR);
-    save_wait(x, args, sizeof(bool), shut_ended);
+    save_wait(x, args, sizeof(struct shut), shut_ended);
 }
 
 void save_and_shut_down(struct exec *x, bool force) {
-    park_all(x, shut_run, &force, sizeof force);
+    struct shut shut = {.force = force};
+    park_all(x, shut_run, &shut, sizeof shut);
 }
 
 static void shut_for_signal(struct exec *x) {

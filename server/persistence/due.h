@@ -16,6 +16,8 @@ struct worker;
 void save_wait(struct exec *x, const void *args, size_t args_bytes, scatter_done_fn *done);
 /* In `done`: how the latest ended. */
 bool save_ended_well(const struct scatter_result *result);
+/* The same until the log is fit (save_waits_for_log), or that was tried in vain. */
+void save_wait_for_log(struct exec *x, const void *args, size_t args_bytes, scatter_done_fn *done);
 
 /* Save points and what was scheduled. Worker 0, now and then. */
 void save_cron(struct worker *worker);

@@ -17,6 +17,7 @@
 #include "server/persistence/kill_points.h"
 #include "server/worker/worker.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,8 +29,10 @@
 /* One segment's file. */
 struct segment_reader {
     char path[PATH_BYTES];
-    rt_file file; /* -1: not open */
+    rt_file file;  /* -1: not open */
+    rt_file again; /* the same, to be written; -1: not open */
     uint64_t size, end;
+    uint64_t lasts; /* so much of it is on the disk */
     struct log_segment segment;
     struct text window; /* of the file from window_at on */
     uint64_t window_at;
@@ -37,6 +40,7 @@ struct segment_reader {
 
 struct recover_private {
     struct rt_file_op op; /* first */
+    struct iovec vector;
     struct recover *recover;
     struct segment_reader *readers;
     uint32_t at; /* the segment that is read */
@@ -81,25 +85,99 @@ static void close_it(struct recover *recover) {
     rt_file_close(rt_of(recover), &p->op, reader_of(recover)->file);
 }
 
-static void synced(struct rt_file_op *op, int64_t result) {
+/* ---- What was read of a segment that was still written may lie in the kernel's memory alone. From
+ * now on it counts, and others build on it: so it is made to last first. After a sync that has
+ * failed the kernel takes such bytes for written, though they are not, and the next sync succeeds:
+ * so they are written once more. ---- */
+
+static void again_closed(struct rt_file_op *op, int64_t result) {
+    (void)result;
     struct recover *recover = of_op(op);
-    if (result < 0 && recover->why.len == 0) {
-        text_appendf(&recover->why, "%s cannot be synced: %s", reader_of(recover)->path,
-                     strerror((int)-result));
-    }
+    reader_of(recover)->again = -1;
     close_it(recover);
 }
 
-/* What was read of a segment that was still written may lie in the kernel's memory alone. From now
- * on it counts, and others build on it: so it is made to last first. */
+static void lasts(struct recover *recover, int64_t result) {
+    struct recover_private *p = recover->private;
+    if (result < 0) {
+        text_appendf(&recover->why, "%s cannot be synced: %s", reader_of(recover)->path,
+                     strerror((int)-result));
+    }
+    p->op.done = again_closed;
+    rt_file_close(rt_of(recover), &p->op, reader_of(recover)->again);
+}
+
+static void synced(struct rt_file_op *op, int64_t result) {
+    lasts(of_op(op), result);
+}
+
+static void write_again(struct recover *recover);
+
+static void written_again(struct rt_file_op *op, int64_t result) {
+    struct recover *recover = of_op(op);
+    struct segment_reader *reader = reader_of(recover);
+    if (result < 0) {
+        lasts(recover, result);
+        return;
+    }
+    reader->lasts += reader->window.len;
+    write_again(recover);
+}
+
+static void read_again(struct rt_file_op *op, int64_t result) {
+    struct recover *recover = of_op(op);
+    struct recover_private *p = recover->private;
+    struct segment_reader *reader = reader_of(recover);
+    if (result <= 0) {
+        lasts(recover, result < 0 ? result : -EIO);
+        return;
+    }
+    reader->window.len = (size_t)result;
+    p->vector = (struct iovec){.iov_base = reader->window.ptr, .iov_len = reader->window.len};
+    p->op.done = written_again;
+    rt_file_write(rt_of(recover), &p->op, reader->again, &p->vector, 1, reader->lasts);
+}
+
+static void write_again(struct recover *recover) {
+    struct recover_private *p = recover->private;
+    struct segment_reader *reader = reader_of(recover);
+    uint64_t left = reader->end - reader->lasts;
+#ifdef SHOAL_UNSAFE_LOG_AGAIN /* for the test that crashes in the simulator show it */
+    left = 0;
+#endif
+    if (left == 0) {
+        p->op.done = synced;
+        rt_file_sync(rt_of(recover), &p->op, reader->again, RT_SYNC_ALL);
+        return;
+    }
+    size_t n = left < WINDOW_BYTES ? (size_t)left : WINDOW_BYTES;
+    text_clear(&reader->window);
+    text_reserve(&reader->window, n);
+    p->op.done = read_again;
+    rt_file_read(rt_of(recover), &p->op, reader->file, reader->window.ptr, n, reader->lasts);
+}
+
+static void again_opened(struct rt_file_op *op, int64_t result) {
+    struct recover *recover = of_op(op);
+    struct segment_reader *reader = reader_of(recover);
+    if (result < 0) {
+        text_appendf(&recover->why, "%s cannot be written: %s", reader->path,
+                     strerror((int)-result));
+        close_it(recover);
+        return;
+    }
+    reader->again = (rt_file)result;
+    write_again(recover);
+}
+
 static void close_next(struct recover *recover) {
     struct recover_private *p = recover->private;
     for (p->at = 0; p->at < recover->options.manifest->count; p->at++) {
         struct segment_reader *reader = reader_of(recover);
         if (reader->file >= 0) {
             if (recover->options.manifest->segments[p->at].bytes == 0 && recover->why.len == 0) {
-                p->op.done = synced;
-                rt_file_sync(rt_of(recover), &p->op, reader->file, RT_SYNC_ALL);
+                p->op.done = again_opened;
+                rt_file_open(rt_of(recover), &p->op, reader->path, RT_OPEN_WRITE, 0);
             } else {
                 close_it(recover);
             }
@@ -240,6 +318,7 @@ static void scan_ended(struct recover *recover) {
     report(recover, reader, scan);
     reader->segment = scan->segment;
     reader->end = scan->end;
+    reader->lasts = scan->synced < LOG_SEGMENT_BYTES ? LOG_SEGMENT_BYTES : scan->synced;
     recover->ends[p->at] = scan->end;
     if (recover->next_records[p->at] == 0) {
         recover->next_records[p->at] = scan->segment.first_record;
@@ -539,7 +618,7 @@ struct recover *recover_begin(const struct recover_options *options) {
         char name[MANIFEST_NAME_BYTES];
         manifest_segment_name(name, segment->shard, segment->sequence);
         snprintf(p->readers[i].path, PATH_BYTES, "%s/%s", options->directory, name);
-        p->readers[i].file = -1;
+        p->readers[i].file = p->readers[i].again = -1;
         text_init(&p->readers[i].window);
         p->files[i] = (struct log_recover_file){
             .shard = segment->shard, .until = segment->until, .bytes = segment->bytes};

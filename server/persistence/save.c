@@ -211,6 +211,15 @@ static void set_names(struct save *save, const struct config *config) {
     snprintf(save->final_name, sizeof save->final_name, "%s", config->dbfilename.ptr);
 }
 
+/* What it writes is a snapshot, no RDB file. */
+static bool in_frames(const struct server *server, enum save_purpose purpose) {
+    return purpose == SAVE_REWRITE || server->workers[0]->config->save_format == CONFIG_SAVE_SHOAL;
+}
+
+bool save_waits_for_log(struct worker *parker, enum save_purpose purpose) {
+    return in_frames(parker->server, purpose) && !wals_are_fit(parker->server);
+}
+
 void save_begin(struct worker *parker, enum save_purpose purpose) {
     struct server *server = parker->server;
     struct saver *saver = server->saver;
@@ -226,7 +235,7 @@ void save_begin(struct worker *parker, enum save_purpose purpose) {
     save->purpose = purpose;
     save->created_ms = (uint64_t)rt_wall_ms(parker->rt);
     save->part = -1;
-    bool frames = purpose == SAVE_REWRITE || config->save_format == CONFIG_SAVE_SHOAL;
+    bool frames = in_frames(server, purpose);
     save->manner = (struct save_manner){
         .frames = frames,
         .compress = config->rdbcompression,

@@ -57,6 +57,8 @@ struct saver *saver_new(struct worker *first);
 void saver_free(struct saver *saver);
 struct saver *saver_of(const struct server *server);
 
+/* It must not begin yet: the log that it would cut is not fit (wals.h). */
+bool save_waits_for_log(struct worker *parker, enum save_purpose purpose);
 /* None may be under way. */
 void save_begin(struct worker *parker, enum save_purpose purpose);
 /* It ends before its time, as soon as it can; false: there is none, or it is too late: its files

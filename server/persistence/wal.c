@@ -356,9 +356,14 @@ static void submit(struct wal *wal) {
     wal->flying_synced = syncs(wal, CONFIG_FSYNC_ALWAYS);
     wal->vector = (struct iovec){.iov_base = wal->flying.ptr, .iov_len = wal->flying.len};
     wal->write.done = write_done;
-    (wal->flying_synced ? rt_file_write_sync : rt_file_write)(wal->worker->rt, &wal->write,
-                                                              file->file, &wal->vector, 1,
-                                                              wal->flying_end - wal->flying.len);
+#ifdef SHOAL_UNSAFE_LOG_FSYNC /* for the test that crashes in the simulator show it */
+    bool with_sync = false;
+#else
+    bool with_sync = wal->flying_synced;
+#endif
+    (with_sync ? rt_file_write_sync : rt_file_write)(wal->worker->rt, &wal->write, file->file,
+                                                     &wal->vector, 1,
+                                                     wal->flying_end - wal->flying.len);
 }
 
 /* It is written: is it on the disk, and what was written before it? */
@@ -377,6 +382,7 @@ static void write_done(struct rt_file_op *op, int64_t result) {
     trim(&wal->flying);
     if (result < 0) {
         failed(wal, "writing to", result);
+        retire(wal);
         return; /* what stood there goes on to stand there: nothing behind it is safe */
     }
     kill_point(wal->worker->server->kill_points, KILL_LOG_WRITTEN);
@@ -436,13 +442,14 @@ enum shared_wal_word wal_word(const struct wal *wal) {
 }
 
 bool wal_end(struct wal *wal) {
-    if (!records(wal)) {
-        return !wal->writing && !wal->syncing;
-    }
-    if (wal->writing || wal->pending.len > 0 || wal->syncing) {
+    if (wal->writing || wal->pending.len > 0 || wal->syncing || wal->old.file >= 0) {
         return false;
     }
-    sync_some(wal);
+    /* A log that broke, too: what was answered before may not be on the disk yet. But only once. */
+    if (wal->file.file >= 0 && !(wal->state == WAL_BROKEN && wal->ended)) {
+        wal->ended = true;
+        sync_some(wal);
+    }
     return !wal->syncing;
 }
 
@@ -756,6 +763,7 @@ bool wal_look_for_failure(struct wal *wal) {
     wal->error = shared_wal_error(shared_of(wal));
     wal->state = WAL_BROKEN;
     drop_sealed(wal);
+    retire(wal);
     return true;
 }
 

@@ -122,6 +122,7 @@ struct wal {
     struct iovec prepare_vector;
     int64_t prepare_error;
     bool prepare_waits; /* for the old file to be closed */
+    bool ended;         /* all that can be synced was asked for (wal_end) */
     bool broke;         /* it broke just before a cut: who waits has to be told (gate.h) */
     char refusal[160];
     int error;                /* errno, of the last failure that it has seen */

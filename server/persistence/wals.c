@@ -4,6 +4,7 @@
 
 #include "base/must.h"
 #include "net/rt.h"
+#include "server/call/scatter.h"
 #include "server/client/inner.h"
 #include "server/observe/log.h"
 #include "server/persistence/kill_points.h"
@@ -58,24 +59,38 @@ static enum wal_state state_of(const struct worker *worker) {
     return worker->wal != NULL ? worker->wal->state : WAL_OFF;
 }
 
+/* There is a log behind the cut. */
+static bool cut_records(const struct wals *wals) {
+    return state_of(wals->first) != WAL_OFF || wals->first->config->appendonly;
+}
+
+/* A file of before the last cut is written still. */
+static bool is_closing(const struct wals *wals) {
+    return cut_records(wals) && shared_wal_any_closing(wals->first->server->shared);
+}
+
+bool wals_are_fit(const struct server *server) {
+    const struct wals *wals = server->wals;
+    return (wals->ready || (state_of(wals->first) == WAL_OFF && !wals->preparing)) &&
+           !is_closing(wals);
+}
+
 void wals_cut(struct worker *parker, struct wals_cut *ret, bool *ret_fit) {
     struct server *server = parker->server;
     struct wals *wals = server->wals;
     bool broken = shared_wal_error(server->shared) != 0;
     enum wal_state state = state_of(wals->first);
     *ret = (struct wals_cut){.shards = server->workers_count};
-    bool records = state != WAL_OFF || wals->first->config->appendonly;
-    bool closing = records && shared_wal_any_closing(server->shared);
-    *ret_fit = (wals->ready || (state == WAL_OFF && !wals->preparing)) && !closing;
+    *ret_fit = wals_are_fit(server);
     if (parker->wal != NULL && !broken) {
         wal_seal(parker->wal); /* the others did as they were parked */
     }
     ret->first = shared_wal_count(server->shared) + 1;
-    if (!wals->ready || closing) {
+    if (!wals->ready || is_closing(wals)) {
         return;
     }
     ret->is = true;
-    ret->records = records;
+    ret->records = cut_records(wals);
     ret->sequences = must_calloc(ret->shards, sizeof *ret->sequences);
     for (unsigned i = 0; i < ret->shards; i++) {
         struct wal *wal = server->workers[i]->wal;
@@ -126,6 +141,7 @@ static void prepared(struct rotate *rotate, int error) {
         log_worker(wals->first, LOG_WARNING, "The next segments of the log cannot be made: %s",
                    strerror(-error));
     }
+    scatter_wake(wals->first);
 }
 
 void wals_prepared(struct wals *wals) {
@@ -141,6 +157,26 @@ void wals_prepare(struct wals *wals) {
     wals->rotate.done = prepared;
     wals->rotate.arg = wals;
     rotate_begin(&wals->rotate);
+}
+
+bool wals_await_part(struct worker *worker, const void *args, void *result) {
+    (void)args;
+    struct wals *wals = worker->server->wals;
+    bool *tried = result;
+    if (wals_are_fit(worker->server) || worker->loop.stopping) {
+        return true;
+    }
+    if (!wals->ready && !wals->preparing) {
+        if (*tried) {
+            return true;
+        }
+        *tried = true;
+        wals_prepare(wals);
+    }
+    if (!wals->ready) {
+        scatter_sleep(worker);
+    }
+    return false;
 }
 
 bool wals_is_busy(const struct wals *wals) {

@@ -31,8 +31,11 @@ struct wals_cut {
     unsigned shards;
 };
 
-/* For who has a view of all shards, and makes a snapshot of this moment. `fit` is false: the log
- * has no next segments, and there can be no snapshot that it goes on from; a moment later. */
+/* For who has a view of all shards: the log has what a cut needs, or is off. It has not after the
+ * disk failed as its next segments were made. */
+bool wals_are_fit(const struct server *server);
+/* For the same: makes a snapshot of this moment. `fit` is false: they are not, and there can be no
+ * snapshot that the log goes on from; a moment later. */
 void wals_cut(struct worker *parker, struct wals_cut *ret, bool *ret_fit);
 /* Leaves out what the snapshot has. */
 void wals_cut_manifest(const struct wals_cut *cut, struct manifest *manifest);
@@ -49,6 +52,9 @@ void wals_end(struct server *server);
 /* The next segments, in the background; wals_is_busy until they are there, or cannot be made. */
 void wals_prepare(struct wals *wals);
 bool wals_is_busy(const struct wals *wals);
+/* A part of a scatter, at worker 0, until they are there or could not be made once more. */
+bool wals_await_part(struct worker *worker, const void *args, void *result);
+#define WALS_AWAIT_BYTES sizeof(bool)
 /* They are, by somebody else. */
 void wals_prepared(struct wals *wals);
 

@@ -664,6 +664,7 @@ static bool drain(struct worker *worker) {
         worker->loop.give_up_ms = now_ms + STOP_GIVE_UP_MS;
         if (worker->id == 0) {
             listen_stop(worker);
+            scatter_wake(worker); /* who waits for what will not come now */
         }
     }
     if (worker->loop.resting == worker->loop.more) {

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 import kills
-from resp import RespError
+from resp import RespError, encode
 from server import ServerFailed, free_port, wait_for
 
 pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
@@ -274,6 +274,36 @@ def test_a_disk_that_is_full_is_told_and_forgotten(start_server):
     killed(s)
     with s.raw() as d:
         assert d.do("DEBUG", "DIGEST") == before
+
+
+@pytest.mark.parametrize("how", ["SHUTDOWN", "SIGTERM", "SHUTDOWN FORCE", "SHUTDOWN NOSAVE"])
+def test_it_ends_when_the_disk_is_well_again_or_if_forced(start_server, how):
+    """While nothing can be saved it stays; as soon as it can, one word is enough, whatever the log still lacks."""
+    s = start_server(appendonly="yes", save="3600 1")
+    in_the_way = os.path.join(s.dir, "appendonlydir", "log-0-3.segment")  # of the segment after the next
+    os.mkdir(in_the_way)
+    with s.raw() as c:
+        c.do("SET", "kept", "1")
+        assert c.do("BGREWRITEAOF") == "Background append only file rewriting started" and rewritten(c)
+        assert wait_for(lambda: "The next segments of the log cannot be made" in s.log())
+        assert str(c.do("SAVE")) == "ERR"
+        assert str(c.do("SHUTDOWN")) == "ERR Errors trying to SHUTDOWN. Check logs."
+        s.proc.terminate()
+        assert wait_for(lambda: s.log().count("Errors trying to shut down the server.") == 2)
+        assert c.do("GET", "kept") == b"1" and c.do("SET", "kept", "2") == "OK"
+        if " " not in how:
+            os.rmdir(in_the_way)
+        if how == "SIGTERM":
+            s.proc.terminate()
+        else:
+            c.send(encode(*how.split()))
+        assert s.wait() == 0
+    if os.path.isdir(in_the_way):
+        os.rmdir(in_the_way)
+    s.start_again()
+    with s.raw() as c:
+        assert c.do("GET", "kept") == b"2"
+        assert c.do("SET", "then", "1") == "OK"
 
 
 def s_set(server):

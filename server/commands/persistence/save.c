@@ -46,30 +46,33 @@ static void save_ended(struct exec *x, const struct scatter_result *result) {
     }
 }
 
+/* `args`: it has waited for the log. */
 static void save_run(struct exec *x, struct view *view, const void *args);
 
 static void save_again(struct exec *x, const struct scatter_result *result) {
-    char nothing = 0;
-    (void)result;
-    park_all(x, save_run, &nothing, sizeof nothing);
+    park_all(x, save_run, result->args, sizeof(bool));
 }
 
 static void save_run(struct exec *x, struct view *view, const void *args) {
     (void)view;
     const struct saver *saver = saver_at(x);
-    if (saver->save == NULL) {
+    bool waited = *(const bool *)args;
+    if (saver->save == NULL && !waited && save_waits_for_log(x->worker, SAVE_WAITED_FOR)) {
+        waited = true;
+        save_wait_for_log(x, &waited, sizeof waited, save_again);
+    } else if (saver->save == NULL) {
         save_begin(x->worker, SAVE_WAITED_FOR);
-        save_wait(x, args, 1, save_ended);
+        save_wait(x, args, sizeof waited, save_ended);
     } else if (saver->purpose == SAVE_REWRITE) {
-        save_wait(x, args, 1, save_again);
+        save_wait(x, args, sizeof waited, save_again);
     } else {
         reply_error(x->reply, "ERR Background save already in progress");
     }
 }
 
 void command_save(struct exec *x) {
-    char nothing = 0;
-    with_all(x, save_run, &nothing, sizeof nothing);
+    bool waited = false;
+    with_all(x, save_run, &waited, sizeof waited);
 }
 
 void command_lastsave(struct exec *x) {
