@@ -16,6 +16,8 @@
 #include "base/check.h"
 #include "base/must.h"
 #include "server/persistence/save.h"
+#include "server/persistence/wal.h"
+#include "server/worker/shared.h"
 #include "server/worker/worker.h"
 #include "test/sim/ledger.h"
 #include "test/sim/world.h"
@@ -121,7 +123,8 @@ struct crash_run {
     size_t settings_count;
     bool log;
     enum promise promise;
-    bool kernel_keeps; /* what was promised: the power must stay until it was judged */
+    bool kernel_keeps; /* what was promised: the power must stay until it was judged, and no sync
+                          fail, with which the kernel lets go of it */
     bool saves_last;   /* what was saved is what a start finds */
     bool save_points;
     struct sim_disk_options disk; /* without errors */
@@ -135,6 +138,10 @@ struct crash_run {
     bool judged;
     uint64_t answered;
     uint64_t last_save_asked_ns;
+    uint64_t unsafe_ns; /* the last moment at which reads did not wait for the log */
+    /* Syncs that had failed when this life began. With one goes what was answered when it was
+     * written, and not yet synced. */
+    uint64_t failed_syncs;
     uint64_t reached[REACHED_CRASH_COUNT];
     struct text why;
 };
@@ -275,7 +282,8 @@ static void answered(struct crash_user *user, const struct item *item,
         fine = ledger_written(run->ledger, item->number, now_ns, value, &run->why);
         break;
     case ITEM_READ:
-        fine = ledger_seen(run->ledger, item->mask, now_ns, value, &run->why);
+        fine = ledger_seen(run->ledger, item->mask, item->asked_ns > run->unsafe_ns, now_ns, value,
+                           &run->why);
         break;
     case ITEM_MOVE:
         break;
@@ -438,6 +446,27 @@ static void step_all(struct crash_run *run) {
     }
 }
 
+/* ---- The log ---- */
+
+/* Of all workers: what they answer is in files. */
+static bool log_promises(const struct server *server) {
+    bool all = shared_wal_error(server->shared) == 0;
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        const struct wal *wal = server->workers[i]->wal;
+        all &= wal != NULL && wal->state == WAL_ON;
+    }
+    return all;
+}
+
+/* After each turn. While a log cannot be written, reads show what a crash may take back. */
+static void look(void *arg) {
+    struct crash_run *run = arg;
+    const struct server *server = world_server(run->world, 0);
+    if (run->log && server != NULL && !log_promises(server)) {
+        run->unsafe_ns = sim_now_ns(run->sim);
+    }
+}
+
 /* ---- Lives ---- */
 
 static bool never(void *arg) {
@@ -492,10 +521,15 @@ static enum sim_crash any_crash(struct crash_run *run) {
     return one_in(run, 2) ? SIM_CRASH_KILL : SIM_CRASH_POWER;
 }
 
+/* The kernel has all that was written. */
+static bool kernel_has_all(const struct crash_run *run) {
+    return sim_disk_failed_syncs(world_disk(run->world, 0)) == run->failed_syncs;
+}
+
 static void promise_of_log(struct crash_run *run, enum sim_crash crash) {
     uint64_t now_ns = sim_now_ns(run->sim);
     bool all = run->promise == PROMISE_LOG_ALWAYS ||
-               (run->promise != PROMISE_SAVES && crash == SIM_CRASH_KILL);
+               (run->promise != PROMISE_SAVES && crash == SIM_CRASH_KILL && kernel_has_all(run));
     run->kernel_keeps = all && run->promise != PROMISE_LOG_ALWAYS;
     if (all) {
         promise(run, now_ns + 1);
@@ -507,6 +541,7 @@ static void promise_of_log(struct crash_run *run, enum sim_crash crash) {
 
 static void crash(struct crash_run *run, enum sim_crash how) {
     promise_of_log(run, how);
+    disk_well(run); /* it does not fail at the very end */
     run->reached[how == SIM_CRASH_KILL ? REACHED_KILLS : REACHED_POWER_CUTS]++;
     run->working = run->finishing = run->judged = false;
     world_crash(run->world, 0, how);
@@ -521,6 +556,7 @@ static void start_in_vain(struct crash_run *run) {
     struct sim_disk_options disk = run->disk;
     disk.read_error = one_in(run, 3) ? (unsigned)draw(run, 100, 20000) : 0;
     disk.write_error = disk.sync_error = disk.name_error = sometimes(run, 8000);
+    disk.sync_error = run->kernel_keeps ? 0 : disk.sync_error;
     sim_disk_set(world_disk(run->world, 0), &disk);
     if (!world_start(run->world, 0)) {
         run->reached[REACHED_STARTS_REFUSED]++;
@@ -542,6 +578,7 @@ static void start(struct crash_run *run) {
         start_in_vain(run);
     }
     disk_well(run);
+    run->failed_syncs = sim_disk_failed_syncs(world_disk(run->world, 0));
     if (!world_is_up(run->world, 0) && !world_start(run->world, 0)) {
         char reason[512];
         snprintf(reason, sizeof reason, "%.500s", world_reason(run->world));
@@ -593,7 +630,8 @@ static void stop(struct crash_run *run) {
     if (!world_run(run->world, asked_ns + PATIENCE, is_stopped, run)) {
         world_fail(run->world, "the server does not stop");
     }
-    if (run->promise != PROMISE_SAVES) {
+    if (run->promise == PROMISE_LOG_ALWAYS ||
+        (run->promise != PROMISE_SAVES && kernel_has_all(run))) {
         promise(run, sim_now_ns(run->sim) + 1);
     } else if (saves) {
         promise(run, asked_ns);
@@ -699,6 +737,7 @@ static void make_world(struct crash_run *run, uint64_t seed, void (*print)(void 
     };
     run->world = world_new(&options);
     run->sim = world_sim(run->world);
+    world_on_turn(run->world, look, run);
     for (size_t i = 0; i < 2 * run->settings_count; i += 2) {
         sim_tell(run->sim, "%s %s", run->settings[i].ptr, run->settings[i + 1].ptr);
     }

@@ -331,6 +331,7 @@ bool ledger_written(struct ledger *ledger, uint64_t number, uint64_t now_ns,
 
 struct seen {
     struct ledger *ledger;
+    bool counts;
     uint64_t now_ns;
 };
 
@@ -341,12 +342,12 @@ static bool see_one(void *arg, unsigned key, uint64_t number, uint64_t place, st
         return false;
     }
     share->place = place > 0 ? place : share->place;
-    return learn(seen->ledger, &seen->ledger->entries[number - 1], seen->now_ns);
+    return !seen->counts || learn(seen->ledger, &seen->ledger->entries[number - 1], seen->now_ns);
 }
 
-bool ledger_seen(struct ledger *ledger, unsigned mask, uint64_t now_ns,
+bool ledger_seen(struct ledger *ledger, unsigned mask, bool counts, uint64_t now_ns,
                  const struct wire_value *value, struct text *why) {
-    struct seen seen = {ledger, now_ns};
+    struct seen seen = {ledger, counts, now_ns};
     if (value->type != '*') {
         return true;
     }

@@ -50,10 +50,11 @@ void ledger_move(struct rng *rng, struct text *out);
 #define LEDGER_ALL ((1u << LEDGER_KEYS) - 1)
 void ledger_read(unsigned mask, struct text *out, unsigned *ret_replies);
 
-/* The last reply to a write or read; false, and *why: it cannot be. Errors are no news. */
+/* The last reply to a write or read; false, and *why: it cannot be. Errors are no news. What a read
+ * shows is known from then on, if it `counts`. */
 bool ledger_written(struct ledger *ledger, uint64_t number, uint64_t now_ns,
                     const struct wire_value *value, struct text *why);
-bool ledger_seen(struct ledger *ledger, unsigned mask, uint64_t now_ns,
+bool ledger_seen(struct ledger *ledger, unsigned mask, bool counts, uint64_t now_ns,
                  const struct wire_value *value, struct text *why);
 
 /* All that was known before this moment must be there from now on. Returns how much that is. */
