@@ -259,10 +259,18 @@ void rdb_file_put_db(struct text *out, uint32_t db, uint64_t keys, uint64_t dead
 }
 
 void rdb_file_put_key(struct text *out, struct bytes name, enum rdb_type type, int64_t expires_at,
-                      bool compress) {
+                      struct rdb_usage usage, bool compress) {
     if (expires_at != -1) {
         rdb_put_byte(out, RDB_EXPIRY_MS);
         rdb_put_u64(out, (uint64_t)expires_at);
+    }
+    if (usage.idle_seconds >= 0) {
+        rdb_put_byte(out, RDB_IDLE);
+        rdb_put_length(out, (uint64_t)usage.idle_seconds);
+    }
+    if (usage.frequency >= 0) {
+        rdb_put_byte(out, RDB_FREQUENCY);
+        rdb_put_byte(out, (uint8_t)usage.frequency);
     }
     rdb_put_byte(out, (uint8_t)type);
     rdb_put_text(out, name, compress);

@@ -71,9 +71,15 @@ void rdb_file_put_aux(struct text *out, struct bytes name, struct bytes value);
 void rdb_file_put_db(struct text *out, uint32_t db, uint64_t keys, uint64_t deadlines);
 /* The same, and nothing is said of how many there are. */
 void rdb_file_put_select(struct text *out, uint32_t db);
+/* How a key was used, if anything is said of it: else both are less than 0. */
+struct rdb_usage {
+    int64_t idle_seconds;
+    int frequency;
+};
+#define RDB_USAGE_UNSAID ((struct rdb_usage){-1, -1})
 /* What stands before a value. `expires_at`: -1 without one. */
 void rdb_file_put_key(struct text *out, struct bytes name, enum rdb_type type, int64_t expires_at,
-                      bool compress);
+                      struct rdb_usage usage, bool compress);
 /* `sum`: of all that was put before and behind this end's first byte; 0: nobody shall look. */
 void rdb_file_put_end(struct text *out, uint64_t sum);
 /* The first byte of the end, for the sum. */

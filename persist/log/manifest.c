@@ -49,6 +49,18 @@ void manifest_add_base(struct manifest *manifest, const struct manifest_base *ba
     manifest->bases[manifest->bases_count++] = *base;
 }
 
+bool manifest_names_base(const struct manifest *manifest, uint64_t generation, uint32_t shard) {
+    if (manifest->generation != generation) {
+        return false;
+    }
+    for (uint32_t i = 0; i < manifest->bases_count; i++) {
+        if (manifest->bases[i].shard == shard) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void manifest_copy(struct manifest *to, const struct manifest *from) {
     manifest_init(to);
     to->generation = from->generation;

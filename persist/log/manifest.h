@@ -69,6 +69,8 @@ void manifest_copy(struct manifest *to, const struct manifest *from);
 void manifest_add(struct manifest *manifest, const struct manifest_segment *segment);
 void manifest_add_base(struct manifest *manifest, const struct manifest_base *base);
 
+bool manifest_names_base(const struct manifest *manifest, uint64_t generation, uint32_t shard);
+
 void manifest_encode(struct text *out, const struct manifest *manifest);
 /* Into one that is empty. NULL, or what is wrong: then it is empty still. */
 const char *manifest_decode(struct bytes input, struct manifest *manifest);

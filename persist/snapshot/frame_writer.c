@@ -16,7 +16,7 @@ void key_stream_put(struct key_stream *stream, struct text *out, const struct wa
             rdb_file_put_select(out, item->db);
         }
         rdb_file_put_key(out, item->name, (enum rdb_type)item->type, item->expires_at,
-                         stream->compress);
+                         usage_of(&stream->usage, item->entry), stream->compress);
         stream->keys++;
     }
     text_append_bytes(out, item->piece);

@@ -15,12 +15,14 @@
 
 #include "base/text.h"
 #include "persist/snapshot/frames.h"
+#include "persist/snapshot/usage.h"
 #include "persist/snapshot/walk.h"
 
 struct key_stream {
     bool compress;
     int64_t db; /* the last that was named; -1: none */
     uint64_t keys;
+    struct usage_clock usage;
 };
 
 /* The item behind what is in `out`. */

@@ -59,6 +59,19 @@ static void put(struct rdb_keys *keys, const struct value *value) {
     keys->loaded.keys++;
 }
 
+/* It is there already, and stays. One that is over in the file replaces nothing. */
+static bool is_twice(struct rdb_keys *keys) {
+    uint32_t db = (uint32_t)keys->file.db;
+    if (keyspace_find_any(keys->ks, db, &keys->key) == NULL) {
+        return false;
+    }
+    if (keys->options.replaces && !is_over(keys)) {
+        keyspace_delete(keys->ks, db, &keys->key, keys->options.now_ms, false, EVENT_DEL);
+        return keyspace_find_any(keys->ks, db, &keys->key) != NULL;
+    }
+    return !keys->options.replaces;
+}
+
 /* ---- Values ---- */
 
 static void begin_value(struct rdb_keys *keys) {
@@ -86,7 +99,7 @@ static bool end_value(struct rdb_keys *keys, struct rdb_input *input, bool empty
     }
     if (empty) {
         keys->loaded.empty++;
-    } else if (keyspace_find_any(keys->ks, (uint32_t)keys->file.db, &keys->key) != NULL) {
+    } else if (is_twice(keys)) {
         sound = fail(input, "a key is there twice");
     } else if (is_over(keys)) {
         keys->loaded.expired++;
@@ -126,7 +139,7 @@ static bool take_string(struct rdb_keys *keys, struct rdb_input *input) {
     rdb_file_passed(&keys->file, bytes_make(before, (size_t)(input->at - before)));
     bool sound = true;
     if (keys->ks != NULL) {
-        if (keyspace_find_any(keys->ks, (uint32_t)keys->file.db, &keys->key) != NULL) {
+        if (is_twice(keys)) {
             sound = fail(input, "a key is there twice");
         } else if (is_over(keys)) {
             keys->loaded.expired++;

@@ -26,6 +26,7 @@ struct rdb_keys_options {
     bool check_sum; /* rdbchecksum */
     bool frames;    /* a snapshot's: no beginning, no end */
     bool keep_over; /* what was over is kept: its end is still to come (a log's) */
+    bool replaces;  /* a key that is there already, in the keyspace, gives way */
     /* The keyspace of a slot; NULL: somebody else's, such a key is passed. */
     struct keyspace *(*keyspace_of)(void *arg, uint16_t slot);
     void *arg;

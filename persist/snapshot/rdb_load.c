@@ -74,3 +74,26 @@ bool rdb_load(const struct fs *fs, const char *path, const struct rdb_keys_optio
     fs->close_data(fs->arg, load.handle, false);
     return whole;
 }
+
+bool rdb_begins(const struct fs *fs, const char *path, struct text *why) {
+    char head[9]; /* a word and a version */
+    int handle;
+    int error = fs->open_data(fs->arg, path, false, 0, &handle);
+    if (error != 0) {
+        text_appendf(why, "%s cannot be opened: %s", path, strerror(-error));
+        return false;
+    }
+    ssize_t n = fs->read_data(fs->arg, handle, head, sizeof head);
+    fs->close_data(fs->arg, handle, false);
+    struct rdb_file file;
+    struct rdb_input input = rdb_input(bytes_make(head, n > 0 ? (size_t)n : 0));
+    rdb_file_init(&file);
+    enum rdb_item item = rdb_file_next(&file, &input);
+    bool begins = item == RDB_ITEM_MORE && file.begun;
+    if (!begins) {
+        text_appendf(why, "%s is not loaded: %s", path,
+                     input.error != NULL ? input.error : RDB_KEYS_CUT_OFF);
+    }
+    rdb_file_fini(&file);
+    return begins;
+}

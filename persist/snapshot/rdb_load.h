@@ -14,6 +14,8 @@
 #include "net/file.h"
 #include "persist/snapshot/rdb_keys.h"
 
+/* Whether it is there, and begins as such a file does; else why not. */
+bool rdb_begins(const struct fs *fs, const char *path, struct text *why);
 /* False, and why. */
 bool rdb_load(const struct fs *fs, const char *path, const struct rdb_keys_options *options,
               struct rdb_loaded *ret, struct text *why);

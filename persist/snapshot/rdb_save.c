@@ -18,6 +18,7 @@
 struct save {
     const struct rdb_save_options *options;
     struct rdb_saved *saved;
+    const struct keyspace *keyspace; /* whose keys are put */
     struct text out;
     unsigned version;
     uint64_t sum;
@@ -41,14 +42,16 @@ static void flush(struct save *save) {
 
 static void put_key(void *arg, struct entry *entry) {
     struct save *save = arg;
+    const struct rdb_save_options *options = save->options;
+    struct usage_clock usage = {options->usage, save->keyspace, options->now_ms};
     struct value value = entry_value_of(entry);
     struct value_write write;
     if (save->error != 0) {
         return;
     }
-    value_write_begin(&write, &value, save->version, save->options->compress);
+    value_write_begin(&write, &value, save->version, options->compress);
     rdb_file_put_key(&save->out, entry_key(entry), write.type, entry_expires_at(entry),
-                     save->options->compress);
+                     usage_of(&usage, entry), options->compress);
     while (!value_write_some(&write, &save->out, PIECE_BYTES)) {
         flush(save);
     }
@@ -62,6 +65,7 @@ static void put_keys(struct save *save, uint32_t db) {
     const struct rdb_save_options *options = save->options;
     for (unsigned i = 0; i < options->count; i++) {
         uint64_t cursor = 0;
+        save->keyspace = options->keyspaces[i];
         do {
             cursor = keyspace_scan(options->keyspaces[i], db, cursor, KEYS_AT_ONCE, options->now_ms,
                                    put_key, save);

@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "net/file.h"
+#include "persist/snapshot/usage.h"
 #include "shard/keys/keyspace.h"
 
 struct rdb_save_options {
@@ -23,6 +24,7 @@ struct rdb_save_options {
     uint64_t used_memory;
     int64_t now_ms;
     bool compress, check_sum;
+    enum usage_kind usage;
     struct keyspace *const *keyspaces;
     unsigned count;
 };

@@ -266,18 +266,6 @@ static void names_synced(struct data *data) {
     change->done(change, error);
 }
 
-static bool names_base(const struct manifest *manifest, uint64_t generation, uint32_t shard) {
-    if (manifest->generation != generation) {
-        return false;
-    }
-    for (uint32_t i = 0; i < manifest->bases_count; i++) {
-        if (manifest->bases[i].shard == shard) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool names_segment(const struct manifest *manifest, uint32_t shard, uint64_t sequence) {
     for (uint32_t i = 0; i < manifest->count; i++) {
         if (manifest->segments[i].shard == shard && manifest->segments[i].sequence == sequence) {
@@ -294,7 +282,7 @@ static bool next_left_over(struct data *data, char name[MANIFEST_NAME_BYTES]) {
         uint32_t i = data->removed++;
         if (i < before->bases_count) {
             manifest_base_name(name, before->generation, before->bases[i].shard);
-            if (!names_base(&data->manifest, before->generation, before->bases[i].shard)) {
+            if (!manifest_names_base(&data->manifest, before->generation, before->bases[i].shard)) {
                 return true;
             }
             continue;

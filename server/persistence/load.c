@@ -326,6 +326,9 @@ void load_news_arrived(struct worker *worker, struct message *message) {
 void load_complete(struct worker *worker) {
     bool again = worker->server->load->again;
     kill_point(worker->server->kill_points, KILL_START_OVER);
+    if (!again) {
+        load_clean(worker->server, worker->server->load);
+    }
     end_all(worker);
     if (worker->server->ready != NULL && !again) {
         worker->server->ready(worker->server);

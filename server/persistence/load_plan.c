@@ -8,6 +8,7 @@
  * An AOF is appenddirname with a manifest for its parts (Redis 7 and Valkey), or one file.
  */
 #include "base/must.h"
+#include "base/num.h"
 #include "base/words.h"
 #include "server/observe/line.h"
 #include "server/persistence/data_lock.h"
@@ -358,6 +359,61 @@ bool load_plan(struct server *server, struct text *ret_said, struct text *why) {
         load_free(load);
     }
     return sound;
+}
+
+/* ---- What is left over ---- */
+
+/* The number that stands from there on, up to that character; NULL: none does. */
+static const char *number_until(const char *from, char end, int64_t *ret) {
+    const char *at = strchr(from, end);
+    bool is = at != NULL && num_parse_i64(bytes_make(from, (size_t)(at - from)), ret) && *ret >= 0;
+    return is ? at + 1 : NULL;
+}
+
+/* A file of a snapshot, by its whole name. */
+static bool is_base(const char *name, uint64_t *ret_generation, uint32_t *ret_shard) {
+    char same[MANIFEST_NAME_BYTES];
+    int64_t generation, shard;
+    const char *at = strncmp(name, "base-", 5) == 0 ? name + 5 : NULL;
+    at = at != NULL ? number_until(at, '-', &generation) : NULL;
+    at = at != NULL ? number_until(at, '.', &shard) : NULL;
+    if (at == NULL || shard >= MANIFEST_SHARDS_MAX) {
+        return false;
+    }
+    *ret_generation = (uint64_t)generation;
+    *ret_shard = (uint32_t)shard;
+    manifest_base_name(same, *ret_generation, *ret_shard);
+    return strcmp(name, same) == 0;
+}
+
+/* Only of snapshots: a segment with blocks that no manifest names would be a sign of something else
+ * (docs/durability.md). Without a manifest nothing is known of what is there. */
+void load_clean(struct server *server, const struct load *load) {
+    const struct fs *fs = server->fs;
+    const struct data *data = &saver_of(server)->data;
+    const struct manifest *manifest = data->is ? &data->manifest : &load->manifest;
+    char **paths = NULL;
+    struct text pattern;
+    if (!load->bases || manifest->generation == 0 || fs->match == NULL) {
+        return;
+    }
+    text_init(&pattern);
+    text_appendf(&pattern, "%.*sbase-*.snapshot", (int)load->dir.len, load->dir.ptr);
+    int error = fs->match(fs->arg, pattern.ptr, &paths);
+    for (size_t i = 0; error == 0 && paths[i] != NULL; i++) {
+        uint64_t generation;
+        uint32_t shard;
+        const char *slash = strrchr(paths[i], '/');
+        if (is_base(slash != NULL ? slash + 1 : paths[i], &generation, &shard) &&
+            !manifest_names_base(manifest, generation, shard)) {
+            fs->remove(fs->arg, paths[i]);
+        }
+        free(paths[i]);
+    }
+    if (error == 0) {
+        free(paths);
+    }
+    text_fini(&pattern);
 }
 
 /* ---- Once more ---- */

@@ -64,6 +64,8 @@ struct load_worker {
 /* ---- load_plan.c ---- */
 
 void load_say_repair(struct text *why, const struct load *load);
+/* All is loaded: what saves that came to no end have left is removed. */
+void load_clean(struct server *server, const struct load *load);
 
 /* ---- load.c ---- */
 

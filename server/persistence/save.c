@@ -16,6 +16,7 @@
 #include "base/num.h"
 #include "persist/codec/rdb_file.h"
 #include "server/call/scatter.h"
+#include "server/commands/persistence/rules.h"
 #include "server/observe/log.h"
 #include "server/persistence/data_lock.h"
 #include "server/persistence/kill_points.h"
@@ -242,6 +243,7 @@ void save_begin(struct worker *parker, enum save_purpose purpose) {
         .syncs_on_the_way = purpose == SAVE_REWRITE ? config->aof_rewrite_incremental_fsync
                                                     : config->rdb_save_incremental_fsync,
         .version = frames ? RDB_VERSION_MIN : rdb_version_for(server, (uint32_t)config->databases),
+        .usage = usage_kind_of(config),
     };
     set_names(save, config);
     save->count = server->workers_count;

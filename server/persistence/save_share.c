@@ -64,6 +64,7 @@ struct save_share *save_share_new(struct worker *worker, const struct save_manne
     share->changes = keyspace_changes(ks);
     share->keys_total = count_keys(ks);
     share->keys = (struct key_stream){.compress = manner->compress, .db = -1};
+    share->usage = manner->frames ? &share->frames.keys.usage : &share->keys.usage;
     save_file_init(&share->file, worker->rt);
     if (manner->frames) {
         uint64_t salt;
@@ -73,6 +74,9 @@ struct save_share *save_share_new(struct worker *worker, const struct save_manne
         char room[FRAMES_HEAD_BYTES] = {0}; /* written once all of it is known */
         text_append(&share->file.filling, room, sizeof room);
     }
+    share->usage->kind = manner->usage;
+    share->usage->ks = ks;
+    share->usage->now_ms = rt_wall_ms(rt);
     struct slot_set slots;
     owned_slots(worker, &slots);
     struct walk_options options = {
@@ -130,6 +134,7 @@ void save_share_walk(struct worker *worker) {
     }
     uint64_t until = rt_ticks(worker->rt) + rt_ns_to_ticks(worker->rt, WALK_NS);
     bool over = false;
+    share->usage->now_ms = rt_wall_ms(worker->rt);
     while (!over && !save_file_is_full(&share->file) && rt_ticks(worker->rt) < until) {
         over = walk_some(share->walk, WALK_BYTES);
     }

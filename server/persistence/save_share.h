@@ -48,6 +48,7 @@ struct save_manner {
     bool check_sum; /* of an RDB file */
     bool syncs_on_the_way;
     unsigned version; /* of RDB */
+    enum usage_kind usage;
 };
 
 struct save_share {
@@ -68,6 +69,7 @@ struct save_share {
     struct walk *walk;
     struct frame_writer frames;
     struct key_stream keys;
+    struct usage_clock *usage; /* of what is written */
     struct save_file file;
     uint64_t sum; /* of the first `summed` bytes */
     uint64_t summed;

@@ -112,34 +112,10 @@ def test_fields_with_deadlines_go_both_ways(shoal, valkey):
             assert other.do(*asked) == c.do(*asked) == [4000000000000, 4100000000000, -1, -2]
 
 
-def old_dumps(rng):
-    """(name, dump): each in a form of older servers."""
-    for n in SIZES[:-2]:
-        elements = [text(rng) for _ in range(n)]
-        names = sorted(set(elements)) or [b"a"]
-        pairs = [(name, text(rng)) for name in names]
-        scores = [(name, float(rng.choice([rng.randrange(100), 1.5, -2.25, 1e20, float("inf")]))) for name in names]
-        ordered = sorted(scores, key=lambda pair: (pair[1], pair[0]))
-        flat = [item for pair in pairs for item in pair]
-        packed = [item for name, value in ordered for item in (name, (b"%d" % value if value == int(value) else repr(value).encode()) if abs(value) < 1e18 else repr(value).encode())]
-        numbers = {rng.randrange(-100, 100) for _ in range(n)} | {rng.randrange(-(2 ** rng.choice([15, 31, 40])), 2**15) for _ in range(n)}
-        yield "list", dumps.dump(1, dumps.length(n) + b"".join(map(dumps.text, elements)), 6)
-        yield "set", dumps.dump(2, dumps.length(len(names)) + b"".join(map(dumps.text, names)))
-        yield "zset", dumps.dump(3, dumps.length(len(names)) + b"".join(dumps.text(name) + dumps.digits(value) for name, value in scores), 6)
-        yield "hash", dumps.dump(4, dumps.length(len(pairs)) + b"".join(map(dumps.text, flat)))
-        yield "zipmap", dumps.dump(9, dumps.text(dumps.zipmap(pairs)), 2)
-        yield "list ziplist", dumps.dump(10, dumps.text(dumps.ziplist(elements)), 6)
-        yield "intset", dumps.dump(11, dumps.text(dumps.intset(numbers)))
-        yield "zset ziplist", dumps.dump(12, dumps.text(dumps.ziplist(packed)))
-        yield "hash ziplist", dumps.dump(13, dumps.text(dumps.ziplist(flat)))
-        nodes = [elements[i : i + 7] for i in range(0, n, 7)]
-        yield "quicklist", dumps.dump(14, dumps.length(len(nodes)) + b"".join(dumps.text(dumps.ziplist(node)) for node in nodes))
-
-
 def test_old_forms_are_read_as_valkey_reads_them(shoal, valkey):
     rng = random.Random(7)
     with shoal.raw() as ours, valkey.raw() as theirs:
-        for name, dump in old_dumps(rng):
+        for name, dump in dumps.old_forms(rng, SIZES[:-2], text):
             ours.do("FLUSHALL"), theirs.do("FLUSHALL")
             assert theirs.do("RESTORE", "k", "0", dump) == "OK", name
             assert ours.do("RESTORE", "k", "0", dump) == "OK", name

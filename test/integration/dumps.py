@@ -102,3 +102,27 @@ def digits(score):
         return b"\xfe" if score > 0 else b"\xff"
     data = repr(score).encode()
     return bytes([len(data)]) + data
+
+
+def old_forms(rng, sizes, element):
+    """(name, dump): values of these sizes, each in a form of older servers; element(rng) makes one element."""
+    for n in sizes:
+        elements = [element(rng) for _ in range(n)]
+        names = sorted(set(elements)) or [b"a"]
+        pairs = [(name, element(rng)) for name in names]
+        scores = [(name, float(rng.choice([rng.randrange(100), 1.5, -2.25, 1e20, float("inf")]))) for name in names]
+        ordered = sorted(scores, key=lambda pair: (pair[1], pair[0]))
+        flat = [item for pair in pairs for item in pair]
+        packed = [item for name, value in ordered for item in (name, (b"%d" % value if value == int(value) else repr(value).encode()) if abs(value) < 1e18 else repr(value).encode())]
+        numbers = {rng.randrange(-100, 100) for _ in range(n)} | {rng.randrange(-(2 ** rng.choice([15, 31, 40])), 2**15) for _ in range(n)}
+        yield "list", dump(1, length(n) + b"".join(map(text, elements)), 6)
+        yield "set", dump(2, length(len(names)) + b"".join(map(text, names)))
+        yield "zset", dump(3, length(len(names)) + b"".join(text(name) + digits(value) for name, value in scores), 6)
+        yield "hash", dump(4, length(len(pairs)) + b"".join(map(text, flat)))
+        yield "zipmap", dump(9, text(zipmap(pairs)), 2)
+        yield "list ziplist", dump(10, text(ziplist(elements)), 6)
+        yield "intset", dump(11, text(intset(numbers)))
+        yield "zset ziplist", dump(12, text(ziplist(packed)))
+        yield "hash ziplist", dump(13, text(ziplist(flat)))
+        nodes = [elements[i : i + 7] for i in range(0, n, 7)]
+        yield "quicklist", dump(14, length(len(nodes)) + b"".join(text(ziplist(node)) for node in nodes))

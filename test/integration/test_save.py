@@ -153,6 +153,74 @@ def test_what_is_over_is_not_loaded(start_server, kind):
         assert info(c, "rdb_last_load_keys_expired") == "1"
 
 
+@pytest.mark.parametrize("form", ["shoal", "rdb"])
+def test_old_forms_are_saved_as_what_they_are(start_server, kind, form):
+    """Values that came in forms which nobody writes any more."""
+    if kind != "shoal" and form == "shoal":
+        pytest.skip("there is one form")
+    rng = random.Random(os.urandom(8))
+    s = start_server(**rdb(kind) if form == "rdb" else {})
+
+    def element(rng):
+        number = rng.choice([rng.randrange(-200, 200), rng.randrange(-(2**63), 2**63)])
+        return rng.choice([str(number).encode(), b"x" * rng.randrange(30), rng.randbytes(rng.randrange(80)), b"y" * rng.choice([63, 64, 65, 5000])])
+
+    with s.raw() as c:
+        for i, (name, dump) in enumerate(dumps.old_forms(rng, [1, 3, 10, 127, 129, 513], element)):
+            assert c.do("RESTORE", "%s:%d" % (name, i), "0" if i % 3 else "1000000", dump) == "OK", name
+        keys = sorted(c.do("KEYS", "*"))
+        before = c.do("DEBUG", "DIGEST-VALUE", *keys)
+        ours = [key for key in keys if not key.startswith(b"list ziplist")]  # which Valkey leaves a quicklist until it is saved
+        forms = [c.do("OBJECT", "ENCODING", key) for key in ours]
+        assert len(keys) == 60
+        assert c.do("SAVE") == "OK"
+    again(s)
+    with s.raw() as c:
+        assert c.do("DEBUG", "DIGEST-VALUE", *keys) == before
+        assert [c.do("OBJECT", "ENCODING", key) for key in ours] == forms
+        assert c.do("DEBUG", "RELOAD") == "OK"
+        assert c.do("DEBUG", "DIGEST-VALUE", *keys) == before
+
+
+@pytest.mark.parametrize("form", ["shoal", "rdb"])
+def test_how_keys_were_used_is_saved_if_the_policy_goes_by_it(start_server, kind, form):
+    if kind != "shoal" and form == "shoal":
+        pytest.skip("there is one form")
+    value = dumps.dump(0, dumps.text(b"v"))
+
+    def idle(c):
+        return [c.do("OBJECT", "IDLETIME", "k%d" % i) for i in range(8)]
+
+    def count(c):
+        return [c.do("OBJECT", "FREQ", "k%d" % i) for i in range(8)]
+
+    s = start_server(maxmemory_policy="allkeys-lru", lfu_decay_time="0", **rdb(kind) if form == "rdb" else {})
+    with s.raw() as c:
+        for i in range(8):
+            c.do("RESTORE", "k%d" % i, "0" if i % 2 else "1000000", value, "IDLETIME", str(1000 * i))
+        assert c.do("SAVE") == "OK"
+        assert c.do("DEBUG", "RELOAD") == "OK"
+        assert all(1000 * i <= n < 1000 * i + 100 for i, n in enumerate(idle(c)))
+    again(s)
+    with s.raw() as c:
+        assert all(1000 * i <= n < 1000 * i + 100 for i, n in enumerate(idle(c)))
+        c.do("CONFIG", "SET", "maxmemory-policy", "noeviction")
+        assert c.do("SAVE") == "OK"
+    again(s, maxmemory_policy="volatile-lfu")
+    with s.raw() as c:
+        for i in range(8):
+            c.do("RESTORE", "k%d" % i, "0", value, "REPLACE", "FREQ", str(30 * i))
+        assert c.do("SAVE") == "OK"
+        assert c.do("DEBUG", "RELOAD") == "OK"
+        assert count(c) == [30 * i for i in range(8)]
+    again(s)
+    with s.raw() as c:
+        assert count(c) == [30 * i for i in range(8)]
+    again(s, maxmemory_policy="noeviction")
+    with s.raw() as c:
+        assert all(n < 100 for n in idle(c))  # a clock that the file says nothing of
+
+
 def test_debug_reload_leaves_everything_as_it_was(start_server, kind):
     s = start_server()
     with s.raw() as c:
@@ -162,10 +230,71 @@ def test_debug_reload_leaves_everything_as_it_was(start_server, kind):
         assert facts(c) == before
         if kind == "shoal":
             assert info(c, "rdb_changes_since_last_save") == changes and os.listdir(s.dir) == ["server.log"]
-            assert isinstance(c.do("DEBUG", "RELOAD", "NOSAVE"), RespError)
             assert (c.do("MULTI"), c.do("DEBUG", "RELOAD")) == ("OK", "QUEUED")
             assert str(c.do("EXEC")[0]) == "ERR DEBUG RELOAD is not for MULTI"
         assert facts(c) == before
+
+
+@pytest.mark.parametrize("appendonly", ["no", "yes"])
+def test_debug_reload_takes_options(start_server, kind, appendonly):
+    error = RespError("ERR Error trying to load the RDB dump, check server logs.")
+    s = start_server(appendonly=appendonly, **rdb(kind))
+    with s.raw() as c:
+        assert c.do("DEBUG", "RELOAD", "NOSAVE", "x") == RespError("ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.")
+        keys = ["key%d" % i for i in range(40)]
+        for key in keys:
+            c.do("SET", key, "saved"), c.do("RPUSH", "list" + key, "saved")
+        assert wait_for(lambda: info(c, "aof_rewrite_in_progress") == "0")
+        assert c.do("SAVE") == "OK"
+        c.do("FLUSHALL"), c.do("SET", "key0", "later"), c.do("SET", "key1", "later", "PX", "100000000"), c.do("RPUSH", "other", "later")
+        assert c.do("DEBUG", "RELOAD", "nosave", "NOFLUSH", "Merge") == "OK"
+        assert c.do("DBSIZE") == 81
+        assert c.do("MGET", *keys) == [b"saved"] * 40 and c.do("LRANGE", "other", "0", "-1") == [b"later"] and c.do("TTL", "key1") == -1
+        c.do("FLUSHALL"), c.do("SET", "other", "later")
+        assert c.do("DEBUG", "RELOAD", "NOSAVE", "NOFLUSH") == "OK"
+        assert c.do("DBSIZE") == 81
+        c.do("SET", "key0", "later")
+        assert c.do("DEBUG", "RELOAD", "NOSAVE") == "OK"
+        assert c.do("DBSIZE") == 80 and c.do("GET", "key0") == b"saved"
+        c.do("SET", "key1", "last")
+        assert c.do("DEBUG", "RELOAD", "MERGE") == "OK"
+        if kind == "shoal":
+            assert c.do("DEBUG", "RELOAD", "MERGE", "NOFLUSH") == "OK"
+        assert c.do("DBSIZE") == 80 and c.do("MGET", "key0", "key1") == [b"saved", b"last"]
+        before = c.do("DEBUG", "DIGEST")
+        if kind == "shoal" and appendonly == "yes":
+            assert c.do("DEBUG", "LOADAOF") == "OK"
+            assert c.do("DEBUG", "DIGEST") == before
+        os.rename(os.path.join(s.dir, "dump.rdb"), os.path.join(s.dir, "away"))
+        assert c.do("DEBUG", "RELOAD", "NOSAVE") == error
+        with open(os.path.join(s.dir, "dump.rdb"), "wb") as f:
+            f.write(b"NOT A FILE OF KEYS")
+        assert c.do("DEBUG", "RELOAD", "NOSAVE") == error
+        assert c.do("DEBUG", "DIGEST") == before
+        os.rename(os.path.join(s.dir, "away"), os.path.join(s.dir, "dump.rdb"))
+        if kind == "shoal" and appendonly == "yes":
+            s.proc.kill(), s.proc.wait()
+            s.start_again()
+            with s.raw() as d:
+                assert d.do("DEBUG", "DIGEST") == before
+
+
+@pytest.mark.shoal_only
+def test_files_of_a_save_that_came_to_no_end_go_with_the_next_start(start_server):
+    s = start_server()
+    with s.raw() as c:
+        c.do("SET", "a", "1")
+        assert c.do("SAVE") == "OK"
+    folder = os.path.join(s.dir, "appendonlydir")
+    files = sorted(os.listdir(folder))
+    theirs = ["base-x-1.snapshot", "base-07-0.snapshot", "base-7-0.snapshot.old", "notes"]
+    for name in ["base-2-0.snapshot", "base-2-9.snapshot", "base-0-0.snapshot"] + theirs:
+        with open(os.path.join(folder, name), "wb") as f:
+            f.write(b"x")
+    again(s)
+    assert wait_for(lambda: sorted(os.listdir(folder)) == sorted(files + theirs))
+    with s.raw() as c:
+        assert c.do("GET", "a") == b"1"
 
 
 @pytest.mark.shoal_only

@@ -62,7 +62,8 @@ static void show(void *arg, const struct walk_item *item) {
     if (item->first) {
         rdb_put_byte(&file->raw, RDB_SELECT);
         rdb_put_length(&file->raw, item->db);
-        rdb_file_put_key(&file->raw, item->name, item->type, item->expires_at, true);
+        rdb_file_put_key(&file->raw, item->name, item->type, item->expires_at, RDB_USAGE_UNSAID,
+                         true);
         frame->keys++;
         file->keys++;
     }

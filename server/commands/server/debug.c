@@ -620,8 +620,10 @@ static const char *const help_lines[] = {
     "    Let the shard of a key, or each, refuse all commands on its keys.",
     "REFUSE OFF",
     "    No shard refuses any more.",
-    "RELOAD",
-    "    Not there yet.",
+    "RELOAD [NOSAVE] [NOFLUSH] [MERGE]",
+    "    Save what is in memory, drop it, and load it again. NOSAVE: load the RDB file that is "
+    "there.",
+    "    NOFLUSH: drop nothing. MERGE: keys of the file replace those in memory.",
     "SEGFAULT",
     "    End the server by touching memory that is not there.",
     "SET-ACTIVE-EXPIRE <0|1>",
