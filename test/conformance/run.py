@@ -39,10 +39,19 @@ LEFT_OUT = os.path.join(HERE, "left_out.txt")
 UNITS = """unit/protocol unit/keyspace unit/scan unit/info unit/info-command unit/type/string unit/type/incr unit/type/list
 unit/type/list-2 unit/type/list-3 unit/type/set unit/type/zset unit/type/hash unit/type/stream unit/type/stream-cgroups unit/sort
 unit/dump unit/expire unit/other unit/multi unit/quit unit/pubsub unit/introspection unit/introspection-2 unit/limits unit/bitops
-unit/bitfield unit/geo unit/hyperloglog unit/lazyfree unit/pause unit/querybuf unit/networking""".split()
+unit/bitfield unit/geo unit/hyperloglog unit/lazyfree unit/pause unit/querybuf unit/networking unit/aofrw
+integration/dismiss-mem""".split()
 
 # (file, line, what it becomes) in the private copy.
 CHANGED = [
+    # These do not need a server that the suite has started, but for some of their tests (left_out.txt).
+    ("unit/aofrw.tcl", 'start_server {tags {"aofrw external:skip"}} {', 'start_server {tags {"aofrw"}} {'),
+    (
+        "unit/aofrw.tcl",
+        'start_server {tags {"aofrw external:skip"} overrides {aof-use-rdb-preamble no}} {',
+        'start_server {tags {"aofrw"} overrides {aof-use-rdb-preamble no}} {',
+    ),
+    ("integration/dismiss-mem.tcl", 'start_server {tags {"dismiss external:skip"}} {', 'start_server {tags {"dismiss"}} {'),
     # Asked for at every start of a part of the suite, and not there yet.
     ("support/server.tcl", "    r function flush", ""),
     # Small lists and sets are listpacks since then: a test that wants one of the larger encodings is about something else.
@@ -162,10 +171,10 @@ def prepare(suite, folder):
     for name, line, becomes in CHANGED:
         path = os.path.join(folder, "tests", name)
         with open(path, encoding="latin-1") as f:
-            text = f.read()
+            text = "\n" + f.read()
         assert text.count("\n%s\n" % line) == 1, line
         with open(path, "w", encoding="latin-1") as f:
-            f.write(text.replace("\n%s\n" % line, "\n%s\n" % becomes))
+            f.write(text.replace("\n%s\n" % line, "\n%s\n" % becomes)[1:])
 
 
 # ---- What is left out ----------------------------------------------------------------------------------------------------------
