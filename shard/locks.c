@@ -147,6 +147,7 @@ void locks_init(struct locks *locks) {
     locks->buckets = must_calloc(locks->buckets_count, sizeof *locks->buckets);
     locks->shard = target_new(locks, 0);
     list_init(&locks->deferred);
+    list_init(&locks->sealed_out);
     list_init(&locks->settled);
 }
 
@@ -323,7 +324,28 @@ static enum lock_answer admit(struct locks *locks, struct lock_request *request)
     return place(locks, request);
 }
 
+/* The seal of another keeps it out, be it with a fence. *ret is the answer then. */
+static bool is_sealed_out(struct locks *locks, struct lock_request *request,
+                          enum lock_answer *ret) {
+    request->sealed_by = 0;
+    if (LIKELY(locks->seal == 0) || request->is_sealer) {
+        return false;
+    }
+    if (request->many) {
+        request->sealed_by = locks->seal;
+        *ret = LOCK_REFUSED;
+    } else {
+        list_push_back(&locks->sealed_out, &request->node);
+        *ret = LOCK_WAITS;
+    }
+    return true;
+}
+
 static enum lock_answer admit_or_shut_out(struct locks *locks, struct lock_request *request) {
+    enum lock_answer sealed;
+    if (UNLIKELY(is_sealed_out(locks, request, &sealed))) {
+        return sealed;
+    }
     struct lock_closing *closing = locks->closings > 0 ? shut_by(locks, request) : NULL;
     if (UNLIKELY(closing != NULL)) {
         if (is_earlier(request, closing)) {
@@ -364,7 +386,10 @@ enum lock_answer locks_submit(struct locks *locks, struct lock_request *request)
         return admit_or_shut_out(locks, request);
     }
     request->passes = true;
-    enum lock_answer answer = admit(locks, request);
+    enum lock_answer answer;
+    if (!is_sealed_out(locks, request, &answer)) {
+        answer = admit(locks, request);
+    }
     request->fence = NULL;
     end_fence(locks);
     return answer;
@@ -504,18 +529,22 @@ void locks_open(struct locks *locks, struct lock_closing *closing) {
     }
 }
 
-void locks_let_in(struct locks *locks, struct lock_closing *closing) {
-    struct list waiting;
-    list_init(&waiting);
-    list_splice_back(&waiting, &closing->waiting);
+static void let_in(struct locks *locks, struct list *waiting) {
     struct list_node *node;
-    while ((node = list_pop_front(&waiting)) != NULL) {
+    while ((node = list_pop_front(waiting)) != NULL) {
         struct lock_request *request = LIST_ENTRY(node, struct lock_request, node);
         enum lock_answer answer = admit_or_shut_out(locks, request);
         if (answer != LOCK_WAITS) {
             settle(locks, request, answer);
         }
     }
+}
+
+void locks_let_in(struct locks *locks, struct lock_closing *closing) {
+    struct list waiting;
+    list_init(&waiting);
+    list_splice_back(&waiting, &closing->waiting);
+    let_in(locks, &waiting);
 }
 
 enum lock_answer locks_fence(struct locks *locks, struct lock_request *request) {
@@ -528,12 +557,54 @@ enum lock_answer locks_fence(struct locks *locks, struct lock_request *request) 
     return LOCK_WAITS;
 }
 
+/* It stands in line behind what the seal's owner gives back, and must not have it yet. */
+static void seal_out(struct locks *locks, struct lock_request *request) {
+    for (uint32_t i = 0; i <= request->count; i++) {
+        leave_line(locks, &request->locks[i]);
+    }
+    locks->requests--;
+    enum lock_answer answer;
+    is_sealed_out(locks, request, &answer);
+    if (answer == LOCK_REFUSED) {
+        settle(locks, request, answer);
+    }
+}
+
+void locks_seal(struct locks *locks, uint64_t number, struct lock_request *held) {
+    check(locks->seal == 0 && number > 0);
+    locks->seal = number;
+    locks->requests++;
+    for (uint32_t i = 0; held != NULL && i <= held->count; i++) {
+        for (unsigned mode = 0; mode < MODES; mode++) {
+            LIST_EACH_SAFE(&held->locks[i].target->lines[mode].waiting, node) {
+                seal_out(locks, LIST_ENTRY(node, struct lock, node)->request);
+            }
+        }
+    }
+    if (held != NULL) {
+        locks_release(locks, held);
+    }
+}
+
+void locks_unseal(struct locks *locks) {
+    check(locks->seal > 0);
+    locks->seal = 0;
+    locks->requests--;
+    struct list waiting;
+    list_init(&waiting);
+    list_splice_back(&waiting, &locks->sealed_out);
+    let_in(locks, &waiting);
+}
+
 struct lock_request *locks_next_settled(struct locks *locks) {
     struct list_node *node = list_pop_front(&locks->settled);
     return node == NULL ? NULL : LIST_ENTRY(node, struct lock_request, node);
 }
 
 bool locks_block(const struct locks *locks, uint64_t id, bool exclusive) {
+    if (UNLIKELY(locks->seal > 0)) {
+        return true;
+    }
     const struct lock_target *targets[] = {locks->shard, target_find(locks, id)};
     for (unsigned i = 0; i < 2; i++) {
         if (targets[i] != NULL &&

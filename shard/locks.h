@@ -18,6 +18,11 @@
  * number, those shut out with lower ones are refused. Who has fences passes, as he cannot be
  * refused; and so does who asks for the shard as a whole.
  *
+ * The shard can be *sealed* for an operation that has changed it already, though it has to have all
+ * locks of all shards yet: what it has changed is not to be seen. Who asks for anything waits till
+ * the seal is broken, or, if he may hold something elsewhere that its owner waits for, is refused.
+ * Who stands in line already does not want what was changed, and goes ahead.
+ *
  * Thread: owner shard only. A request's memory is its owner's, lent from submit until it is
  * released or refused.
  */
@@ -78,6 +83,8 @@ struct lock_request {
     struct lock_request *fence; /* that its operation holds here, or NULL */
     struct lock_closing *own;   /* keys that are closed for this one, or will be; or NULL. Nothing
                                    shuts it out */
+    bool is_sealer;             /* the shard is sealed for this one */
+    uint64_t sealed_by;         /* it was refused, because the shard is: that seal's number; or 0 */
     bool passes;                /* it had a fence: it is not refused, and nothing shuts it out */
     struct lock *locks;         /* one for each key, and one for the shard */
     uint32_t count;             /* of keys */
@@ -95,9 +102,11 @@ struct locks {
     size_t targets;
     struct lock_target *spare;
     size_t spare_count;
-    uint32_t requests; /* that stand in lines; and keys that are closed */
-    uint32_t closings; /* of them, the latter */
-    uint64_t places;   /* given so far */
+    uint32_t requests;      /* that stand in lines; and keys that are closed */
+    uint32_t closings;      /* of them, the latter */
+    uint64_t places;        /* given so far */
+    uint64_t seal;          /* its number; 0: there is none */
+    struct list sealed_out; /* came while it was sealed */
     struct lock_request *fence;
     struct list deferred; /* came while another one's fence stood */
     struct list settled;
@@ -139,6 +148,13 @@ void locks_let_in(struct locks *locks, struct lock_closing *closing);
 /* It was granted and has done nothing yet. True: a key of it has been closed meanwhile, so it holds
  * nothing any longer, and is shut out, or will be settled as refused. */
 bool locks_give_way(struct locks *locks, struct lock_request *request);
+
+/* Seals the shard, which is not sealed. Of what was changed nobody holds or wants anything, but for
+ * `held` (or NULL), which is released, and who waits for that. The number is to be above that of
+ * any seal before, on all shards. */
+void locks_seal(struct locks *locks, uint64_t number, struct lock_request *held);
+/* Its owner has got and given back what it waited for, or gives up. */
+void locks_unseal(struct locks *locks);
 
 /* A request whose wait is over, with its answer; NULL if there is none. */
 struct lock_request *locks_next_settled(struct locks *locks);

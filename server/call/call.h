@@ -72,8 +72,9 @@ struct caller {
     uint64_t txn;            /* its number for effects.h, or 0 */
     const struct view *view; /* the shards of all workers, which are parked (park.h), or NULL */
     bool puts_later; /* exec_put may leave what is long: the keys are locked till it is done */
-    bool escapes;    /* set by a script: nothing of it has happened, and it is to be planned anew,
-                        about all keys */
+    bool escapes;    /* set by a script: it is to be planned anew, about all keys. Nothing of it has
+                        happened, */
+    void *record;    /* or what has is here (script/run.h), from malloc: the rest is to follow */
     struct put_later *put_later; /* set by exec_put; for the caller, who must see to it; or NULL */
 };
 
@@ -110,6 +111,7 @@ struct call_outcome {
     bool takes;         /* exec_take was said */
     uint32_t denied_at; /* exec_denies */
     bool escapes;       /* caller->escapes */
+    void *record;       /* and ->record */
     bool waits;         /* exec_wait was */
     int64_t wait_ms;
 };

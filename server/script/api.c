@@ -43,9 +43,9 @@ static struct bytes number_word(struct arena *arena, lua_Number number) {
     if (number >= -0x1p53 && number <= 0x1p53 && number == (lua_Number)(int64_t)number) {
         return bytes_make(text, num_format_i64(text, (int64_t)number));
     }
-    if (isinf(number) || isnan(number)) { /* both with a sign, whatever it is */
+    if (isinf(number) || isnan(number)) {
         const char *word = isnan(number) ? "-nan" : "-inf";
-        return bytes_make(word, 4);
+        return bytes_of_text(signbit(number) ? word : word + 1);
     }
     return bytes_make(text, num_format_double(text, number));
 }
@@ -281,6 +281,10 @@ static int api_log(lua_State *lua) {
         }
     }
     luaL_pushresult(&buffer);
+    const struct script_run *run = script_state_in(lua)->run;
+    if (run != NULL && run->before != NULL && run->told < run->before->bytes) {
+        return 0; /* it has said so before */
+    }
     log_worker(script_state_in(lua)->worker, levels[(int)level], "%s", lua_tostring(lua, -1));
     return 0;
 }

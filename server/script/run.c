@@ -13,6 +13,8 @@
 #include "server/script/run.h"
 
 #include "base/check.h"
+#include "base/hash.h"
+#include "base/must.h"
 #include "base/num.h"
 #include "net/rt.h"
 #include "server/call/anywhere.h"
@@ -25,6 +27,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define ARENA_BYTES 4096
@@ -125,21 +128,27 @@ static bool is_locked(const struct script_run *run, uint64_t id, bool exclusive)
            !(holds != NULL && locks_own(holds, id));
 }
 
+/* A key that it looks for. One in a slot that it does not declare may lie here by chance: the next
+ * may not. */
+static void note_slot(struct script_run *run, uint16_t slot) {
+    const struct keyset *declared = run->x->keys;
+    for (uint32_t i = 0; declared != NULL && i < declared->count; i++) {
+        if (declared->list[i].key.slot == slot) {
+            return;
+        }
+    }
+    run->far = true;
+}
+
 /* What has been done cannot be undone. */
 static bool is_dirty(const struct script_run *run) {
     return run->wrote || keyspace_stats(run->keyspace)->changes != run->changes;
 }
 
 /* What it needs is not here. `far`: it never will be. */
-static bool escape(struct script_run *run, struct reply *reply, bool far) {
+static bool escape(struct script_run *run, bool far) {
     if (far) {
-        script_note_everywhere(run->script);
-    }
-    if (is_dirty(run)) {
-        reply_error(reply,
-                    "ERR Script has written, and then looked for a key of another shard that "
-                    "it did not declare. It may from now on: try again");
-        return true;
+        script_note_reach(run->script, REACH_FAR);
     }
     run->escapes = true;
     return false;
@@ -169,6 +178,7 @@ static bool run_anywhere(struct script_run *run, struct call *what, struct reply
         key = key_make(&run->x->worker->server->secret, what->argv[ref->first_key]);
         what->key = &key;
         caller.shard = view_shard(run->view, key.slot);
+        note_slot(run, key.slot);
         return share(run, &caller, what, reply);
     }
     struct keyset *keys =
@@ -179,6 +189,10 @@ static bool run_anywhere(struct script_run *run, struct call *what, struct reply
         what->key = &key;
         return share(run, &caller, what, reply);
     }
+    for (uint32_t i = 0; i < keys->count; i++) {
+        note_slot(run, keys->list[i].key.slot);
+    }
+    run->far |= keys->everywhere;
     struct anywhere anywhere = {.caller = caller, .view = run->view, .arena = &run->arena};
     struct call_outcome outcome = {0};
     if (!anywhere_run(&anywhere, what, reply, &outcome)) {
@@ -198,11 +212,12 @@ static bool run_here(struct script_run *run, struct call *what, struct reply *re
         key = key_make(&worker->server->secret, what->argv[ref->first_key]);
         what->key = &key;
         if (UNLIKELY(node_owner(worker->node, key.slot) != worker->id)) {
-            return escape(run, reply, true);
+            return escape(run, true);
         }
         if (is_locked(run, key.hash, !(ref->row->keys[0].flags & KEY_RO))) {
-            return escape(run, reply, false);
+            return escape(run, false);
         }
+        note_slot(run, key.slot);
         return share(run, &caller, what, reply);
     }
     struct keyset *keys =
@@ -218,12 +233,13 @@ static bool run_here(struct script_run *run, struct call *what, struct reply *re
         return true;
     }
     if (keys->apart || keys->list[0].worker != worker->id) {
-        return escape(run, reply, true);
+        return escape(run, true);
     }
     for (uint32_t i = 0; i < keys->count; i++) {
         if (is_locked(run, keys->list[i].key.hash, keys->list[i].exclusive)) {
-            return escape(run, reply, false);
+            return escape(run, false);
         }
+        note_slot(run, keys->list[i].key.slot);
     }
     what->key = &keys->list[0].key;
     return share(run, &caller, what, reply);
@@ -241,8 +257,8 @@ static void select_db(struct script_run *run, struct bytes word, struct reply *r
     }
 }
 
-static bool call_from_script(struct script_run *run, struct bytes *argv, uint32_t argc,
-                             struct reply *reply) {
+static bool call_now(struct script_run *run, struct bytes *argv, uint32_t argc,
+                     struct reply *reply) {
     const struct command_ref *ref = find(run, argv, argc, reply);
     if (ref == NULL) {
         return true;
@@ -272,12 +288,84 @@ static bool call_from_script(struct script_run *run, struct bytes *argv, uint32_
     case PLACE_EACH_WORKER:
     case PLACE_ALL_KEYS:
         if (run->view == NULL) {
-            return escape(run, reply, true);
+            return escape(run, true);
         }
+        run->far = true;
         break;
     }
     run->wrote |= (ref->flags & CMD_MAY_REPLICATE) != 0;
     return run_anywhere(run, &what, reply);
+}
+
+/* ---- What was done before ---- */
+
+struct row {
+    uint64_t words;
+    size_t bytes;
+};
+
+static uint64_t hash_words(const struct script_run *run, const struct bytes *argv, uint32_t argc) {
+    uint64_t hash = argc;
+    for (uint32_t i = 0; i < argc; i++) {
+        hash = hash * UINT64_C(0x9E3779B97F4A7C15) +
+               hash_bytes(run->x->worker->server->secret.bytes, argv[i]);
+    }
+    return hash;
+}
+
+static void record(struct script_run *run, const struct bytes *argv, uint32_t argc) {
+    struct script_record *record = run->record;
+    struct row row = {hash_words(run, argv, argc), run->out.bytes};
+    size_t needed = (record != NULL ? record->bytes : 0) + sizeof row + row.bytes;
+    if (record == NULL || needed > record->capacity) {
+        size_t bytes = record != NULL ? record->bytes : 0;
+        record = must_realloc(record, sizeof *record + needed * 2);
+        record->bytes = bytes;
+        record->capacity = needed * 2;
+        record->random = run->random;
+        run->record = record;
+    }
+    memcpy(record->data + record->bytes, &row, sizeof row);
+    record->bytes += sizeof row;
+    struct iovec parts[16];
+    int count = outbuf_vectors(&run->out, parts, 16);
+    size_t copied = 0;
+    for (int i = 0; i < count; i++) {
+        memcpy(record->data + record->bytes + copied, parts[i].iov_base, parts[i].iov_len);
+        copied += parts[i].iov_len;
+    }
+    check(copied == row.bytes);
+    record->bytes += copied;
+}
+
+static bool was_told(const struct script_run *run) {
+    return run->before == NULL || run->told == run->before->bytes;
+}
+
+static void tell(struct script_run *run, const struct bytes *argv, uint32_t argc,
+                 struct reply *reply) {
+    struct row row;
+    memcpy(&row, run->before->data + run->told, sizeof row);
+    if (row.words != hash_words(run, argv, argc)) {
+        reply_error(reply, "ERR Script has written, needs keys of another shard that it did not "
+                           "declare, and does not do the same when it begins anew");
+        return;
+    }
+    outbuf_append(reply->out, run->before->data + run->told + sizeof row, row.bytes);
+    run->told += sizeof row + row.bytes;
+}
+
+static bool call_from_script(struct script_run *run, struct bytes *argv, uint32_t argc,
+                             struct reply *reply) {
+    if (UNLIKELY(!was_told(run)) && !bytes_is(argv[0], "select")) {
+        tell(run, argv, argc, reply);
+        return true;
+    }
+    bool answered = call_now(run, argv, argc, reply);
+    if (answered && run->view == NULL && !bytes_is(argv[0], "select")) {
+        record(run, argv, argc);
+    }
+    return answered;
 }
 
 /* ---- Running ---- */
@@ -396,6 +484,7 @@ void script_run(struct exec *x, const struct script_start *start) {
         .resp = 2,
         .db = x->db,
         .read_only = start->read_only,
+        .before = start->before,
         .keyspace = x->keyspace,
         .changes = keyspace_stats(x->keyspace)->changes,
         .call = call_from_script,
@@ -411,7 +500,10 @@ void script_run(struct exec *x, const struct script_start *start) {
     reader_init(&run.reader);
     text_init(&run.text);
     state->run = &run;
-    state->random = 0x330E;
+    if (run.before != NULL) {
+        state->random = run.before->random;
+    }
+    run.random = state->random;
     lua_sethook(state->lua, look, LUA_MASKCOUNT, LOOK_INSTRUCTIONS);
     struct attempt attempt = {&run, start};
     if (lua_cpcall(state->lua, run_protected, &attempt) != 0) {
@@ -420,9 +512,17 @@ void script_run(struct exec *x, const struct script_start *start) {
         }
         lua_pop(state->lua, 1);
     }
+    if (run.far || start->view != NULL) {
+        script_note_reach(start->script, run.far ? REACH_FAR : REACH_NEAR);
+    }
     lua_sethook(state->lua, NULL, 0, 0);
     state->run = NULL;
     x->caller->escapes = run.escapes;
+    if (run.escapes && is_dirty(&run)) {
+        x->caller->record = run.record;
+    } else {
+        free(run.record);
+    }
     text_fini(&run.text);
     reader_fini(&run.reader);
     outbuf_fini(&run.out);

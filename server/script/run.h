@@ -4,8 +4,14 @@
  * Its keys lie on one shard: there, as any command, and what it calls are plain calls. If it looks
  * for a key that lies elsewhere, or that a transaction has locked, and has changed nothing yet, it
  * *escapes*: nothing of it has happened, and its transaction is planned anew, about all keys of all
- * shards. So does one whose keys lie on several shards, and one that has escaped before, at once.
- * Then it runs at its client's home, with all shards in view (park.h).
+ * shards. So begins at once one whose keys lie on several shards, one that has looked elsewhere
+ * before, and one that has never run, as nobody knows where it will look. Then it runs at its
+ * client's home, with all shards in view (park.h).
+ *
+ * If it has changed something by then, that cannot be undone: its shard is sealed (locks.h), and
+ * the script begins anew all the same. What it was answered so far was recorded; it is told that
+ * again, without anything being done, up to the call that it could not make: as it does the same
+ * with the same answers, it is where it was, now with all shards in view.
  *
  * Thread: the worker's that runs it.
  */
@@ -20,6 +26,14 @@
 
 struct lua_Debug;
 
+/* What a script has called and was answered: rows of {hash of the words, bytes of the reply}, and
+ * the reply. One block of malloc, whose size is its first number. */
+struct script_record {
+    size_t bytes, capacity;
+    uint64_t random; /* state->random, as it began */
+    char data[];
+};
+
 /* One run. */
 struct script_run {
     struct script_state *state;
@@ -30,9 +44,13 @@ struct script_run {
     uint8_t resp;            /* of the replies that it reads: redis.setresp */
     uint32_t db;
     bool read_only;
-    bool wrote;   /* it has had something done that cannot be taken back */
-    bool escapes; /* what it needs is not here, and it is to end without a trace */
-    bool calls;   /* a call of it runs */
+    bool far;                     /* it has looked for a key in a slot that it does not declare */
+    bool wrote;                   /* it has had something done that cannot be taken back */
+    bool escapes;                 /* what it needs is not here, and it is to end without a trace */
+    bool calls;                   /* a call of it runs */
+    struct script_record *record; /* of this run, while only the keys here are its own */
+    const struct script_record *before; /* of the one before, or NULL, */
+    size_t told;                        /* of which it was told so much */
     /* For redis.call and redis.pcall: runs the command in argv, with its reply in `out`. False:
      * there is none, as the script escapes. An error that is not the command's is the reply, too.
      */
@@ -41,6 +59,7 @@ struct script_run {
     void (*look)(struct lua_State *lua, struct lua_Debug *debug);
     struct keyspace *keyspace; /* its own, of */
     uint64_t changes;          /* so many changes when it began */
+    uint64_t random;           /* state->random, then */
     uint64_t began;            /* rt_ticks */
     struct arena arena;        /* of one call */
     struct outbuf out;         /* its reply */
@@ -56,6 +75,7 @@ struct script_start {
     bool read_only;
     uint32_t keys_at, keys_count; /* in argv; the rest are arguments */
     const struct view *view;
+    const struct script_record *before; /* txn_script_record */
 };
 void script_run(struct exec *x, const struct script_start *start);
 

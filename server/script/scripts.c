@@ -20,7 +20,7 @@ struct script {
     bool stays;
     unsigned flags;
     _Atomic unsigned refs;
-    _Atomic bool everywhere;
+    _Atomic unsigned char reach;
     unsigned char sha[SHA1_BYTES];
     size_t len;
     char body[];
@@ -259,12 +259,18 @@ unsigned script_flags(const struct script *script) {
     return script->flags;
 }
 
-bool script_goes_everywhere(const struct script *script) {
-    return atomic_load_explicit(&script->everywhere, memory_order_relaxed);
+enum script_reach script_reach(const struct script *script) {
+    return (enum script_reach)atomic_load_explicit(&script->reach, memory_order_relaxed);
 }
 
-void script_note_everywhere(struct script *script) {
-    atomic_store_explicit(&script->everywhere, true, memory_order_relaxed);
+void script_note_reach(struct script *script, enum script_reach reach) {
+    unsigned char known = REACH_UNKNOWN;
+    if (reach == REACH_FAR) {
+        atomic_store_explicit(&script->reach, REACH_FAR, memory_order_relaxed);
+    } else {
+        atomic_compare_exchange_strong_explicit(&script->reach, &known, (unsigned char)reach,
+                                                memory_order_relaxed, memory_order_relaxed);
+    }
 }
 
 static int digit(char c) {

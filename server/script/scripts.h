@@ -59,9 +59,12 @@ void script_unref(struct script *script);
 struct bytes script_body(const struct script *script);
 const unsigned char *script_sha(const struct script *script);
 unsigned script_flags(const struct script *script);
-/* It has looked for a key that lies elsewhere: its next call begins with all shards in view. */
-bool script_goes_everywhere(const struct script *script);
-void script_note_everywhere(struct script *script);
+/* Where its keys were. One that has not run yet may do anything: it begins with all shards in view,
+ * and so does one that has ever looked for a key in another slot than those it declares. */
+enum script_reach { REACH_UNKNOWN, REACH_NEAR, REACH_FAR };
+enum script_reach script_reach(const struct script *script);
+/* What it was in a run; FAR stays. */
+void script_note_reach(struct script *script, enum script_reach reach);
 
 /* 40 hexadecimal digits. */
 bool script_parse_sha(struct bytes text, unsigned char ret[SHA1_BYTES]);

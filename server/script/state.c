@@ -275,7 +275,7 @@ static int f_load(lua_State *lua) {
     return loaded(lua, load_text(lua, text, len, name));
 }
 
-/* ---- Numbers at random: the same ones in each run of a script ---- */
+/* ---- Numbers at random ---- */
 
 /* Those of the family of lrand48 of POSIX, from its seed. */
 static uint32_t draw(struct script_state *state) {
@@ -435,6 +435,9 @@ static int open_all(lua_State *lua) {
     open_library(lua, LUA_MATHLIBNAME, luaopen_math);
     open_own(lua);
     script_lib_bit(lua);
+    script_lib_cjson(lua);
+    script_lib_cmsgpack(lua);
+    script_lib_struct(lua);
     lua_newtable(lua);
     script_api_open(lua);
     lua_pushvalue(lua, -1);
@@ -443,7 +446,7 @@ static int open_all(lua_State *lua) {
     for (unsigned i = 0; kept_tables[i] != NULL; i++) {
         protect_global(lua, kept_tables[i]);
     }
-    static const char *const more[] = {"bit", "redis", NULL};
+    static const char *const more[] = {"bit", "cjson", "cmsgpack", "struct", "redis", NULL};
     for (unsigned i = 0; more[i] != NULL; i++) {
         protect_global(lua, more[i]);
     }
@@ -469,6 +472,7 @@ struct script_state *script_state_of(struct worker *worker) {
     if (state == NULL) {
         state = must_calloc(1, sizeof *state);
         state->worker = worker;
+        state->random = rng_next(&worker->rng) & ((UINT64_C(1) << 48) - 1);
         state->bytes_max = (size_t)worker->server->string_bytes_max;
         links_init(&state->by_sha);
         links_init(&state->by_body);
@@ -679,5 +683,6 @@ bool script_is_known_everywhere(struct worker *worker, const struct command_ref 
             local = remember(state, script);
         }
     }
-    return local != NULL && script_goes_everywhere(local->script);
+    /* A digest that nobody knows is answered anywhere. */
+    return local != NULL ? script_reach(local->script) != REACH_NEAR : !is_sha;
 }

@@ -90,6 +90,7 @@ static void txn_free(struct txn *txn) {
         parcels_free(&txn->commands[i]);
     }
     tasks_free(txn->stale);
+    free(txn->record);
     EACH_PART(txn, part) {
         tasks_free(part->first);
         worker_reclaim_chunk(txn->home, &part->out);
@@ -286,8 +287,19 @@ static bool any_moved(const struct txn *txn) {
     return any;
 }
 
+/* Of two that have begun on a shard that is sealed for them the later one gives up: each would wait
+ * for the other. */
+static bool gives_up(const struct txn *txn) {
+    bool gives = false;
+    EACH_PART(txn, part) {
+        gives |= part->refused && part->lock.sealed_by > 0 && part->lock.sealed_by < txn->seal;
+    }
+    return gives;
+}
+
 static void cancel(struct txn *txn) {
     txn->state = STATE_CANCEL;
+    txn->gives_up = txn->seal > 0 && gives_up(txn);
     txn->plan_anew = any_moved(txn);
     if (!txn->plan_anew) {
         txn->refusals++;
@@ -559,7 +571,8 @@ static void finish(struct txn *txn) {
 static void release_all(struct txn *txn, enum txn_state state) {
     txn->state = state;
     EACH_PART(txn, part) {
-        if (part->locked || part->watches) { /* it may have been left alone, as home said no */
+        if (part->locked || part->watches ||
+            part->seal > 0) { /* it may have been left alone, as home said no */
             due(part, TXN_RELEASE);
         }
     }
@@ -683,12 +696,18 @@ static void schedule_first(struct txn *txn) {
     }
 }
 
-/* A script has looked for a key that is not here, or that somebody has locked, and has done nothing
- * yet: it begins once more, with all shards in view. */
+/* A script has looked for a key that is not here, or that somebody has locked: it begins once more,
+ * with all shards in view. If it has done something, that stays, its shard is sealed until all is
+ * over, and it is told again what it was answered so far (script/run.h). */
 static bool escapes(struct txn *txn) {
     struct txn_command *command = &txn->commands[0];
     if (txn->count > 1 || command->first == NULL || !command->first->outcome.escapes) {
         return false;
+    }
+    if (command->first->outcome.record != NULL) {
+        txn->record = command->first->outcome.record;
+        txn->sealed = command->first->worker;
+        txn->seal = txn->parts[txn->sealed]->seal;
     }
     keyset_go_everywhere(command->set);
     return true;
@@ -742,7 +761,11 @@ static bool step(struct txn *txn) {
         }
         break;
     case STATE_CANCEL:
-        if (txn->plan_anew) {
+        if (UNLIKELY(txn->gives_up)) {
+            txn->commands[0].refusal =
+                "ERR Script has written, and so has another one that it would have to wait for";
+            txn->phase = txn->phases;
+        } else if (txn->plan_anew) {
             plan_anew(txn);
             schedule_first(txn);
         } else if (txn->refusals < TXN_REFUSALS_MAX || !fence_next(txn)) {
@@ -925,6 +948,10 @@ void txn_hold_all(struct exec *x) {
 bool txn_holds_all(const struct client *client) {
     const struct txn *txn = client->txn;
     return txn != NULL && txn->queue == NULL && txn->scope == LOCK_ALL_EXCLUSIVE;
+}
+
+const void *txn_script_record(const struct client *client) {
+    return client->txn != NULL ? client->txn->record : NULL;
 }
 
 bool txn_locks_all(const struct client *client) {

@@ -63,6 +63,9 @@ void txn_hold_all(struct exec *x);
 /* It is so now: the client's command runs with all of them locked. Not inside EXEC, whatever that
  * has locked: what comes behind it there is planned already. */
 bool txn_holds_all(const struct client *client);
+/* What was recorded of the script that its transaction runs, when that had to begin anew; or NULL.
+ */
+const void *txn_script_record(const struct client *client);
 /* All are locked, to be read or to be written, be it by EXEC or what else. */
 bool txn_locks_all(const struct client *client);
 

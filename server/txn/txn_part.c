@@ -7,6 +7,7 @@
 #include "server/call/effects.h"
 #include "server/txn/txn_private.h"
 #include "server/worker/message.h"
+#include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
 #include <stdlib.h>
@@ -107,6 +108,7 @@ static void run_task(struct caller *caller, struct txn_part *part, struct txn_ta
     caller->may_wait = part->txn->blocked != NULL;
     caller->waits = false;
     caller->escapes = false;
+    caller->record = NULL;
     call_share(caller, &what, &share, &reply, &task->outcome);
     outbuf_drain(&worker->discard, worker->discard.bytes);
     if (task->stage == STAGE_TAKE) {
@@ -298,6 +300,26 @@ static void log_part(struct worker *worker, const struct txn_part *part) {
     }
 }
 
+/* A script has changed what is here, and needs what is not: nobody sees it before all of it is
+ * done.
+ */
+static void seal(struct worker *worker, struct txn_part *part) {
+    part->seal = shared_next_number(worker->server->shared);
+    locks_seal(&worker->shard.locks, part->seal, part->locked ? &part->lock : NULL);
+    if (part->locked) { /* to have all, it asks once more */
+        part->locked = false;
+        pqueue_remove(&worker->txns.parts, &part->node);
+    }
+}
+
+static void unseal(struct worker *worker, struct txn_part *part) {
+    if (UNLIKELY(part->seal > 0)) {
+        part->seal = 0;
+        locks_unseal(&worker->shard.locks);
+        serve_waiters(worker, NULL, rt_wall_ms(worker->rt));
+    }
+}
+
 /* All is done here. */
 static void release(struct worker *worker, struct txn_part *part) {
     log_part(worker, part);
@@ -307,6 +329,7 @@ static void release(struct worker *worker, struct txn_part *part) {
         part->watches = false;
     }
     unlock(worker, part);
+    unseal(worker, part);
 }
 
 /* What others have seen run out on this shard. A clock that was set back is not waited for. */
@@ -446,10 +469,17 @@ static void finish_alone(struct worker *worker, struct txn_part *part) {
     part->now_ms = now_ms > part->now_ms ? now_ms : part->now_ms;
     effects_granted(worker, part->txn->effects);
     part->release = true;
-    if (agrees(worker, part) && UNLIKELY(!run_phase(worker, part))) {
+    if (UNLIKELY(worker->shard.locks.seal > 0) && part->first->command->ref->row->runs_script) {
+        /* Another one has half of what it does here: this one might, too. */
+        part->first->outcome.escapes = true;
+    } else if (agrees(worker, part) && UNLIKELY(!run_phase(worker, part))) {
         return; /* txn_run_slices */
     }
-    release(worker, part);
+    if (UNLIKELY(part->first->outcome.record != NULL)) {
+        seal(worker, part);
+    } else {
+        release(worker, part);
+    }
     answer(worker, part);
 }
 

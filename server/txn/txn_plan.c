@@ -403,6 +403,8 @@ static void plan_locks(struct txn *txn) {
         if (part != NULL) {
             struct lock *memory = arena_alloc(&txn->arena, (part->lock_count + 1) * sizeof *memory);
             lock_request_init(&part->lock, txn->scope, part->lock_keys, part->lock_count, memory);
+            part->seal = txn->seal > 0 && txn->sealed == i ? txn->seal : 0;
+            part->lock.is_sealer = part->seal > 0;
             part->lock.own = txn->blocked != NULL ? blocked_closings(txn->blocked, i) : NULL;
         }
     }

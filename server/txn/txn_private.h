@@ -133,6 +133,7 @@ struct txn_part {
     struct txn_task *next; /* to run */
     struct outbuf out;
     bool over;             /* more than the client may have: what comes is not kept, nor sent */
+    uint64_t seal;         /* of its shard (locks.h), for what a script has done there; or 0 */
     uint32_t loans;        /* the shard's: values of it that are lent */
     uint64_t hits, misses; /* the shard's: of an eager run */
     struct put_later *put; /* the shard's: what is being done for `next` before all else; or NULL */
@@ -189,8 +190,12 @@ struct txn {
     uint32_t concluded;         /* commands whose phases are all over */
     struct txn_command *sender; /* the one that has parcels to be sent, or NULL */
     struct sending *errand;     /* its, while they are */
-    bool packs;                 /* some command has parcels */
-    struct txn_part **parts;    /* by worker, or NULL */
+    void *record;            /* of its script, which has begun on a shard that is sealed for it: */
+    unsigned sealed;         /* that one, */
+    uint64_t seal;           /* with this number; 0: none is */
+    bool gives_up;           /* another one has begun so, too, and before it */
+    bool packs;              /* some command has parcels */
+    struct txn_part **parts; /* by worker, or NULL */
     unsigned parts_count;
     unsigned open;     /* parts away */
     struct outbuf out; /* what home commands answered */

@@ -10,6 +10,7 @@
 #include "server/call/keyset.h"
 #include "server/commands/scripting/scripting.h"
 #include "server/script/run.h"
+#include "server/txn/txn.h"
 #include "server/worker/park.h"
 #include "server/worker/view.h"
 
@@ -19,6 +20,7 @@
 struct in_view {
     struct bytes *argv;
     uint32_t argc;
+    const struct keyset *keys;
     bool by_sha, read_only;
 };
 
@@ -38,7 +40,8 @@ static bool read_keys_count(const struct exec *x, int64_t *ret) {
     return true;
 }
 
-static void start(struct exec *x, bool by_sha, bool read_only, const struct view *view) {
+static void start(struct exec *x, bool by_sha, bool read_only, const struct view *view,
+                  const struct script_record *before) {
     int64_t keys_count;
     struct text err;
     text_init(&err);
@@ -58,6 +61,7 @@ static void start(struct exec *x, bool by_sha, bool read_only, const struct view
                 .keys_at = KEYS_AT,
                 .keys_count = (uint32_t)keys_count,
                 .view = view,
+                .before = before,
             };
             script_run(x, &how);
         }
@@ -69,16 +73,17 @@ static void run_in_view(struct exec *x, struct view *view, const void *args) {
     const struct in_view *in_view = args;
     x->argv = in_view->argv;
     x->argc = in_view->argc;
-    start(x, in_view->by_sha, in_view->read_only, view);
+    x->keys = in_view->keys;
+    start(x, in_view->by_sha, in_view->read_only, view, txn_script_record(x->client));
 }
 
 static void eval(struct exec *x, bool by_sha, bool read_only) {
     if (x->keys != NULL && x->keys->everywhere) {
-        struct in_view in_view = {x->argv, x->argc, by_sha, read_only};
+        struct in_view in_view = {x->argv, x->argc, x->keys, by_sha, read_only};
         park_all(x, run_in_view, &in_view, sizeof in_view);
         return;
     }
-    start(x, by_sha, read_only, NULL);
+    start(x, by_sha, read_only, NULL, NULL);
 }
 
 void command_eval(struct exec *x) {

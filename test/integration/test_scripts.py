@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Scripts: where they run, what they may do, and that nobody sees half of one."""
+
+import threading
+
+import pytest
+
+from resp import NullArray
+
+pytestmark = [pytest.mark.row_each]
+
+DEPOSIT = """local n = redis.call('INCRBY', KEYS[1], ARGV[1])
+if ARGV[3] == 'near' then return n end
+redis.call('RPUSH', 'log:' .. ARGV[2], KEYS[1] .. ':' .. n)
+redis.call('INCRBY', 'total', ARGV[1])
+return n"""
+WINDOW = """local n = redis.call('INCR', KEYS[1] .. ':seq')
+redis.call('ZADD', KEYS[1], ARGV[1], n)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1] - 50)
+return redis.call('ZCARD', KEYS[1])"""
+SWEEP = """local cursor, n = '0', 0
+repeat
+  local page = redis.call('SCAN', cursor, 'MATCH', ARGV[1], 'COUNT', 100)
+  cursor = page[1]
+  for _, key in ipairs(page[2]) do n = n + redis.call('DEL', key) end
+until cursor == '0'
+return n"""
+
+
+def in_threads(count, run):
+    """Runs run(i) in threads; what one of them raises is raised here."""
+    errors = []
+
+    def safely(i):
+        try:
+            run(i)
+        except BaseException as e:
+            errors.append(e)
+
+    threads = [threading.Thread(target=safely, args=(i,)) for i in range(count)]
+    [t.start() for t in threads], [t.join(120) for t in threads]
+    assert not errors, errors[0]
+
+
+def test_what_it_has_written_before_it_looked_elsewhere_stays_once(start_server):
+    """A script that is known to stay with its keys writes, and then needs keys of other shards."""
+    s = start_server()
+    with s.raw() as c:
+        for i in range(120):
+            script = "-- %d\n" % i + DEPOSIT
+            assert c.do("EVAL", script, "1", "account:%d" % i, "5", str(i), "near") == 5
+            assert c.do("EVAL", script, "1", "account:%d" % i, "5", str(i)) == 10
+            assert c.do("GET", "account:%d" % i) == b"10"
+            assert c.do("LRANGE", "log:%d" % i, "0", "-1") == [b"account:%d:10" % i]
+        assert c.do("GET", "total") == b"600"
+
+
+def test_deposits_of_many_are_whole(start_server):
+    s = start_server()
+
+    def run(i):
+        with s.raw() as c:
+            for j in range(60):
+                # One has scripts that nobody knows to look elsewhere: they begin on their shard.
+                script = "-- %d\n" % j + DEPOSIT if i == 0 else DEPOSIT
+                if i == 0:
+                    assert c.do("EVAL", script, "1", "{near}%d" % j, "1", "x", "near") == 1
+                assert c.do("EVAL", script, "1", "account:%d" % ((i + j) % 7), "1", "x") > 0
+
+    stop = threading.Event()
+    seen = []
+
+    def watch():
+        with s.raw() as c:
+            while not stop.is_set():
+                c.do("MULTI"), c.do("GET", "total"), c.do("LLEN", "log:x")
+                [c.do("GET", "account:%d" % k) for k in range(7)]
+                got = c.do("EXEC")
+                total = int(got[0] or 0)
+                assert total == got[1] == sum(int(n or 0) for n in got[2:]), got
+                seen.append(total)
+
+    watchers = [threading.Thread(target=watch) for _ in range(3)]
+    [w.start() for w in watchers]
+    in_threads(8, run)
+    stop.set(), [w.join(60) for w in watchers]
+    with s.raw() as c:
+        assert c.do("GET", "total") == b"480" and c.do("LLEN", "log:x") == 480
+        assert sum(int(c.do("GET", "account:%d" % k)) for k in range(7)) == 480
+    assert seen
+
+
+def test_a_window_that_derives_its_second_key(start_server):
+    s = start_server()
+    with s.raw() as c:
+        sha = c.do("SCRIPT", "LOAD", WINDOW)
+
+    def run(i):
+        with s.raw() as c:
+            for j in range(100):
+                assert 0 < c.do("EVALSHA", sha, "1", "window:%d" % (j % 5), str(j)) <= 8 * 100
+
+    in_threads(8, run)
+    with s.raw() as c:
+        for k in range(5):
+            assert c.do("GET", "window:%d:seq" % k) == b"160"
+            assert c.do("ZCARD", "window:%d" % k) == 8 * 10  # scores above 45 .. 95 - 50
+
+
+def test_scan_and_del_without_keys(start_server):
+    s = start_server()
+    with s.raw() as c:
+        for i in range(300):
+            c.do("SET", ("session:%d" if i % 3 else "other:%d") % i, "x")
+        assert c.do("EVAL", SWEEP, "0", "session:*") == 200
+        assert c.do("DBSIZE") == 100 and c.do("EVAL", SWEEP, "0", "session:*") == 0
+
+
+def test_every_division_of_a_command_in_view(start_server):
+    """With all shards in view a script's commands answer as they do alone."""
+    s = start_server()
+    questions = [
+        ["MSET", "a", "1", "b", "2", "c", "3", "d", "4"],
+        ["MGET", "a", "b", "missing", "d"],
+        ["DEL", "a", "b", "missing"],
+        ["EXISTS", "c", "d", "c", "a"],
+        ["MSETNX", "c", "1", "e", "2"],
+        ["MSETNX", "f", "1", "e", "2", "g", "3"],
+        ["UNLINK", "f", "e", "g"],
+        ["SADD", "s1", "x", "y", "z"],
+        ["SADD", "s2", "y", "z", "w"],
+        ["SINTER", "s1", "s2", "s1"],
+        ["SUNIONSTORE", "s3", "s1", "s2", "nothing"],
+        ["SMOVE", "s1", "s4", "x"],
+        ["RPUSH", "l1", "1", "2", "3"],
+        ["LMOVE", "l1", "l2", "LEFT", "RIGHT"],
+        ["LMPOP", "3", "nothing", "l2", "l1", "LEFT", "COUNT", "2"],
+        ["BLMPOP", "0", "3", "nothing", "none", "l9", "LEFT"],
+        ["RENAME", "l1", "l5"],
+        ["COPY", "l5", "l6"],
+        ["ZADD", "z1", "1", "a", "2", "b"],
+        ["ZADD", "z2", "5", "a"],
+        ["ZUNIONSTORE", "z3", "2", "z1", "z2"],
+        ["PFADD", "h1", "a", "b"],
+        ["PFADD", "h2", "c"],
+        ["PFCOUNT", "h1", "h2"],
+        ["PFMERGE", "h3", "h1", "h2"],
+        ["BITOP", "OR", "bits", "c", "d"],
+        ["XADD", "x1", "1-1", "f", "v"],
+        ["XADD", "x2", "1-1", "f", "v"],
+        ["XGROUP", "CREATE", "x1", "g", "0"],
+        ["XGROUP", "CREATE", "x2", "g", "0"],
+        ["XREAD", "STREAMS", "x1", "x2", "0", "0"],
+        ["XREADGROUP", "GROUP", "g", "c", "STREAMS", "x1", "x2", ">", ">"],
+        ["XREADGROUP", "GROUP", "g", "c", "STREAMS", "x1", "x2", ">", ">"],
+        ["SORT", "l5", "BY", "w*", "GET", "#"],
+        ["TOUCH", "l5", "l6", "x1"],
+        ["DBSIZE"],
+        ["LPUSH", "s1", "x"],
+        ["EVAL", "return 1", "0"],
+    ]
+    with s.raw() as c:
+        plain = [c.do(*(q if q[0] != "BLMPOP" else ["PING"])) for q in questions]
+        c.do("FLUSHALL")
+        c.do("EVAL", "redis.call('DBSIZE') return redis.pcall(unpack(ARGV))", "0", "PING")  # known to go everywhere
+        scripted = []
+        for q in questions:
+            scripted.append(c.do("EVAL", "redis.call('DBSIZE') return redis.pcall(unpack(ARGV))", "0", *q))
+    for q, a, b in zip(questions, plain, scripted):
+        if q[0] == "EVAL":
+            assert "not allowed from script" in str(b)
+        elif q[0] == "BLMPOP":
+            assert b is None
+        elif isinstance(a, Exception):
+            assert str(a) == str(b), q
+        elif isinstance(a, list) and q[0] in ("SINTER", "SUNION"):
+            assert sorted(a) == sorted(b), q
+        else:
+            assert a == b or (isinstance(a, NullArray) and b is None), q
