@@ -17,6 +17,7 @@
 
 struct client;
 struct effects_saying;
+struct found_names;
 struct keyset;
 struct large;
 struct lock_request;
@@ -76,6 +77,7 @@ struct caller {
                         happened, */
     void *record;    /* or what has is here (script/run.h), from malloc: the rest is to follow */
     struct put_later *put_later; /* set by exec_put; for the caller, who must see to it; or NULL */
+    struct found_names *names;   /* the same, by exec_has_named */
 };
 
 /* What is to run. */

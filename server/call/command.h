@@ -319,8 +319,8 @@ struct command {
     struct key_spec keys[KEY_SPECS_MAX]; /* ended by BEGIN_NONE */
     command_keys_fn *find_keys;          /* NULL: key specs are complete */
     command_dbs_fn *name_dbs;            /* NULL: all keys are in the selected database */
-    /* Whether it reads keys that only values name (SORT BY, GET): then it runs at home, with all
-     * keys locked if there are several shards. NULL: never. */
+    /* Whether it reads keys that only values name (SORT BY, GET): on several shards it begins anew
+     * with those that it has found (exec_has_named). NULL: never. */
     bool (*reads_everywhere)(const struct bytes *argv, uint32_t argc);
     command_ready_fn *ready;   /* NULL: it does not wait for keys (exec_wait) */
     bool ready_when_gone;      /* beside that: who waits is also told that the key has gone */

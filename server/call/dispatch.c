@@ -465,9 +465,10 @@ static bool waits(const struct client *client, const struct staged *staged, stru
             must_wait_here(client, staged) || !is_ready(staged, caller));
 }
 
-/* What came before it is answered before, and what comes behind it locks nothing meanwhile. */
-static bool waits_for_others(const struct staged *staged) {
-    return staged->route == ROUTE_APART && UNLIKELY(sends(staged));
+/* It is a transaction by itself. What it sends: what came before is answered before, and what comes
+ * behind it locks nothing meanwhile. Keys that its values name: it may begin anew to have them. */
+static bool goes_alone(const struct staged *staged) {
+    return staged->route == ROUTE_APART && UNLIKELY(sends(staged) || staged->keys->everywhere);
 }
 
 /* ---- The window ---- */
@@ -479,13 +480,13 @@ static void start_gathered(struct client *client) {
 }
 
 /* Joins the transaction that is being gathered. */
-static void run_apart(struct client *client, struct staged *staged, bool may_wait) {
+static void run_apart(struct client *client, struct staged *staged, bool alone) {
     if (client->gathered == NULL) {
         client->gathered = txn_open(client, client->input_buffer);
     }
     txn_add(client->gathered, staged->ref, &staged->request, staged->keys, staged->large);
     bool drops = client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT);
-    if (drops || may_wait || txn_count(client->gathered) == TXN_COMMANDS_MAX) {
+    if (drops || alone || txn_count(client->gathered) == TXN_COMMANDS_MAX) {
         start_gathered(client);
     }
 }
@@ -517,7 +518,7 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
                                       staged->route == ROUTE_QUEUE);
     bool refused = refusal != REFUSE_NOT;
     bool stops = !refused && UNLIKELY(paused(client, ref));
-    bool alone = !refused && (waits(client, staged, caller) || waits_for_others(staged));
+    bool alone = !refused && (waits(client, staged, caller) || goes_alone(staged));
     bool apart = alone || (!refused && is_apart(client, staged));
     if (client->gathered != NULL && (!apart || stops || alone)) {
         start_gathered(client);

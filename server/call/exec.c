@@ -68,17 +68,22 @@ static const struct loan *find_lent(const struct exec *x, uint32_t argv_index) {
     return &list[i].loan;
 }
 
+/* It was touched where it lies. */
+static void count_lent(const struct exec *x, const struct key *key, bool present,
+                       unsigned lookup_flags) {
+    keyspace_count_lookup(x->keyspace, present, lookup_flags);
+    if (!present && !(lookup_flags & LOOKUP_WRITE)) {
+        keyspace_note(x->keyspace, x->db, key, EVENT_KEYMISS, TYPE_STRING);
+    }
+}
+
 bool exec_input(const struct exec *x, uint32_t argv_index, unsigned lookup_flags,
                 struct loan *ret) {
+    struct key key = exec_key(x, argv_index);
     if (x->stage == STAGE_AT) {
-        *ret = *find_lent(x, argv_index); /* touched where it lies */
-        keyspace_count_lookup(x->keyspace, ret->present, lookup_flags);
-        if (!ret->present && !(lookup_flags & LOOKUP_WRITE)) {
-            struct key key = exec_key(x, argv_index);
-            keyspace_note(x->keyspace, x->db, &key, EVENT_KEYMISS, TYPE_STRING);
-        }
+        *ret = *find_lent(x, argv_index);
+        count_lent(x, &key, ret->present, lookup_flags);
     } else {
-        struct key key = exec_key(x, argv_index);
         lookup_flags = exec_lookup_flags(x, lookup_flags);
         *ret = entry_loan(keyspace_find(x->keyspace, x->db, &key, x->now_ms, lookup_flags));
     }
@@ -182,8 +187,30 @@ bool exec_arg_timeout_ms(const struct exec *x, uint32_t argv_index, int64_t *ret
     return timeout_fits(x, *ret_ms);
 }
 
-struct key exec_key_named(const struct exec *x, struct bytes name) {
-    return key_make(&x->worker->server->secret, name);
+bool exec_has_named(const struct exec *x, struct bytes name) {
+    if (!x->keys->everywhere || exec_sees_all(x)) {
+        return true;
+    }
+    struct key key = key_make(&x->worker->server->secret, name);
+    if (keyset_found(x->keys, &key) > 0) {
+        return true;
+    }
+    found_names_add(&x->caller->names, name);
+    return false;
+}
+
+bool exec_named(const struct exec *x, struct bytes name, struct loan *ret) {
+    struct key key = key_make(&x->worker->server->secret, name);
+    if (x->stage == STAGE_AT) {
+        uint32_t place = keyset_found(x->keys, &key);
+        check(place > 0);
+        *ret = x->inputs.list[place].loan;
+        count_lent(x, &key, ret->present, LOOKUP_READ);
+    } else {
+        *ret = entry_loan(keyspace_find(exec_keyspace(x, &key), x->db, &key, x->now_ms,
+                                        exec_lookup_flags(x, LOOKUP_READ)));
+    }
+    return ret->present;
 }
 
 bool exec_sees_all(const struct exec *x) {

@@ -63,9 +63,13 @@ static inline bool exec_is_apart(const struct exec *x) {
     return x->stage == STAGE_AT;
 }
 
-/* For what reads keys that no argument names (row->reads_everywhere): such a key; and the keyspace
- * that has it, or any other: x->keyspace, but where all shards are in view. */
-struct key exec_key_named(const struct exec *x, struct bytes name);
+/* For what reads keys that no argument names (row->reads_everywhere). Whether it may look at one.
+ * If not, then it runs once more, where it may: it asks so about all that it will look at, as far
+ * as it knows them, writes nothing and changes nothing. What it has looked at did not count. */
+bool exec_has_named(const struct exec *x, struct bytes name);
+/* What one has at which it may look, as exec_input. */
+bool exec_named(const struct exec *x, struct bytes name, struct loan *ret);
+/* All shards are in view: it may look at any key. And the keyspace of one. */
 bool exec_sees_all(const struct exec *x);
 struct keyspace *exec_keyspace(const struct exec *x, const struct key *key);
 

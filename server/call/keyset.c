@@ -3,7 +3,10 @@
 #include "server/call/keyset.h"
 
 #include "base/check.h"
+#include "base/must.h"
 #include "server/server.h"
+
+#include <stdlib.h>
 
 /* References of commands with more keys than this are looked for in memory of their own. */
 #define REFS_ON_STACK 64
@@ -17,8 +20,7 @@ static uint32_t db_of(const struct key_ref *ref, const struct node *node, uint32
 static void fill(struct keyset *keys, const struct node *node, const struct command *row,
                  const struct bytes *argv, uint32_t db, const struct key_ref *refs,
                  uint32_t count) {
-    keys->count = count;
-    keys->wide = false;
+    *keys = (struct keyset){.count = count};
     for (uint32_t i = 0; i < count; i++) {
         struct key key = key_make(&node->server->secret, argv[refs[i].index]);
         unsigned flags = refs[i].flags;
@@ -44,6 +46,14 @@ static void route(struct keyset *keys, const struct node *node) {
         keys->apart |= keys->list[i].worker != keys->list[0].worker;
     }
     keys->everywhere |= keys->is_script && keys->apart;
+}
+
+bool keyset_lies_apart(const struct keyset *keys) {
+    uint32_t i = 1;
+    while (i < keys->count && keys->list[i].worker == keys->list[0].worker) {
+        i++;
+    }
+    return i < keys->count;
 }
 
 void keyset_go_everywhere(struct keyset *keys) {
@@ -117,6 +127,85 @@ const struct key *keyset_find(const struct keyset *keys, uint32_t argv_index) {
         }
     }
     return NULL;
+}
+
+/* ---- Keys that values name ---- */
+
+void found_names_add(struct found_names **names, struct bytes name) {
+    if (*names == NULL) {
+        *names = must_calloc(1, sizeof **names);
+        text_init(&(*names)->text);
+    }
+    if ((*names)->count++ < FOUND_NAMES_MAX) {
+        uint64_t length = name.len;
+        text_append(&(*names)->text, &length, sizeof length);
+        text_append_bytes(&(*names)->text, name);
+    }
+}
+
+void found_names_free(struct found_names *names) {
+    if (names != NULL) {
+        text_fini(&names->text);
+        free(names);
+    }
+}
+
+static void put_place(struct keyset *keys, uint32_t place) {
+    uint64_t at = keys->list[place].key.hash;
+    while (keys->places[at & keys->places_mask] != 0) {
+        at++;
+    }
+    keys->places[at & keys->places_mask] = place;
+}
+
+struct keyset *keyset_with(struct arena *arena, const struct node *node, const struct keyset *keys,
+                           const struct found_names *names, uint32_t db) {
+    uint32_t found = keys->found + names->count, room = 4;
+    check(keys->count > keys->found && names->count <= FOUND_NAMES_MAX);
+    while (room < 2 * found) {
+        room *= 2;
+    }
+    struct keyset *all = keyset_empty(arena, keys->count + names->count);
+    memcpy(all->list, keys->list, keys->count * sizeof *keys->list);
+    all->count = keys->count + names->count;
+    all->found = found;
+    all->everywhere = keys->everywhere;
+    all->places = arena_alloc(arena, room * sizeof *all->places);
+    memset(all->places, 0, room * sizeof *all->places);
+    all->places_mask = room - 1;
+    const char *text =
+        memcpy(arena_alloc(arena, names->text.len), names->text.ptr, names->text.len);
+    for (uint32_t i = keys->count; i < all->count; i++) {
+        uint64_t length;
+        memcpy(&length, text, sizeof length);
+        struct bytes name = bytes_make(text + sizeof length, length);
+        text = name.ptr + name.len;
+        all->list[i] = (struct keyset_key){
+            .key = key_make(&node->server->secret, name),
+            .index = UINT32_MAX,
+            .db = db,
+            .flags = KEY_RO | KEY_ACCESS,
+        };
+    }
+    for (uint32_t i = all->count - found; i < all->count; i++) {
+        put_place(all, i);
+    }
+    all->wide = true;
+    route(all, node);
+    return all;
+}
+
+uint32_t keyset_found(const struct keyset *keys, const struct key *key) {
+    if (keys->places == NULL) {
+        return 0;
+    }
+    for (uint64_t at = key->hash;; at++) {
+        uint32_t place = keys->places[at & keys->places_mask];
+        const struct key *found = &keys->list[place].key;
+        if (place == 0 || (found->hash == key->hash && bytes_equal(found->name, key->name))) {
+            return place;
+        }
+    }
 }
 
 /* ---- Locks ---- */

@@ -13,6 +13,7 @@
 #define SHOAL_SERVER_CALL_KEYSET_H
 
 #include "base/arena.h"
+#include "base/text.h"
 #include "server/call/command_table.h"
 #include "shard/locks.h"
 
@@ -29,11 +30,14 @@ struct keyset_key {
 
 struct keyset {
     uint32_t count;
+    uint32_t found;       /* the last so many of them are no arguments: values name them */
     bool wide;            /* they lie in several slots */
     bool apart;           /* and on several workers */
     bool is_script;       /* row->runs_script, and there are several shards */
     bool everywhere;      /* others, which its values name, may be on any (row->reads_everywhere) */
     uint64_t slots_epoch; /* of the table that names them (slots.h) */
+    uint32_t *places;     /* of what was found, by hash: a position in the list, or 0 */
+    uint32_t places_mask;
     struct keyset_key list[];
 };
 
@@ -43,6 +47,8 @@ struct keyset *keyset_new(struct arena *arena, const struct node *node,
                           uint32_t db);
 /* Looks at the table again, if it is not the one of this epoch: slots may have moved. */
 void keyset_reroute(struct keyset *keys, const struct node *node, uint64_t slots_epoch);
+/* Whether those that are in it do, when others may be anywhere. */
+bool keyset_lies_apart(const struct keyset *keys);
 /* What has these keys is about all keys from now on. */
 void keyset_go_everywhere(struct keyset *keys);
 /* The same keys (or NULL) of the same arguments, which lie elsewhere now. */
@@ -60,6 +66,23 @@ static inline size_t keyset_bytes(const struct keyset *keys) {
 
 /* The key at a position of argv, or NULL. */
 const struct key *keyset_find(const struct keyset *keys, uint32_t argv_index);
+
+/* ---- Keys that values name ---- */
+
+/* Names that a command has found and whose keys it had not. Its own memory, malloc. */
+#define FOUND_NAMES_MAX 4096
+struct found_names {
+    uint32_t count; /* more than the most: those beyond are left out */
+    struct text text;
+};
+void found_names_add(struct found_names **names, struct bytes name);
+void found_names_free(struct found_names *names);
+
+/* The keys of the set, with those of these names, which are only read, behind them. */
+struct keyset *keyset_with(struct arena *arena, const struct node *node, const struct keyset *keys,
+                           const struct found_names *names, uint32_t db);
+/* The place in the list of a key that was found, or 0. */
+uint32_t keyset_found(const struct keyset *keys, const struct key *key);
 
 /* ---- What an op on one shard has to do with locks ---- */
 

@@ -8,6 +8,7 @@
  *     else:                  SCHEDULE
  *
  *     any of these, slots have moved -> (CANCEL) -> planned anew -> SCHEDULE
+ *     the same from PHASE, if what was read names keys that are not locked
  *     SCHEDULE, all granted ----> PHASE [SCATTER] -> PHASE ... -> reply, RELEASE
  *         ^   \-- some refused -> CANCEL
  *         +----------------------/  \-- three times -> FENCE, shard by shard -> SCHEDULE
@@ -70,6 +71,7 @@ static struct txn *txn_new(struct client *client, const struct command_ref *ref)
 static void tasks_free(struct txn_task *first) {
     for (struct txn_task *task = first; task != NULL; task = task->next) {
         large_free(task->large);
+        found_names_free(task->names);
         free(task->refusal);
     }
 }
@@ -274,6 +276,8 @@ static void forget_reads(struct txn_part *part) {
     outbuf_drain(&part->out, part->out.bytes);
     for (struct txn_task *task = part->first; task != NULL; task = task->next) {
         task->outcome = (struct call_outcome){0};
+        found_names_free(task->names);
+        task->names = NULL;
         free(task->refusal);
         task->refusal = NULL;
     }
@@ -649,10 +653,14 @@ static struct txn_part *plan(struct txn *txn) {
     return some;
 }
 
-/* Slots have moved before anything of it was done: nothing of the plan counts, and nothing is
- * locked by it. What its tasks hold may be named by the commands. */
+/* Slots have moved before anything of it was done, or it has found keys that it had not: nothing of
+ * the plan counts, and nothing is locked by it. What its tasks hold may be named by the commands.
+ */
 static void plan_anew(struct txn *txn) {
-    txn->home->stats.ops_moved++;
+    txn->home->stats.ops_moved += any_moved(txn);
+    if (txn->home->wal != NULL) {
+        wal_let_go(txn->home->wal, &txn->stand); /* its parts are in blocks, and did nothing */
+    }
     EACH_PART(txn, part) {
         if (part->first != NULL) {
             part->last->next = txn->stale;
@@ -669,13 +677,49 @@ static void plan_anew(struct txn *txn) {
             .argc = command->argc,
             .db = command->db,
             .set = command->set,
+            .tries = command->tries,
+            .parks = command->parks,
         };
     }
     txn->parts_count = 0;
     txn->refusals = txn->fenced = 0;
-    txn->phase = txn->concluded = 0;
+    txn->phase = txn->concluded = txn->at = 0;
     txn->plan_anew = false;
     plan(txn);
+}
+
+/* What it began to read names keys that it had not locked: it has them next time. Those that it had
+ * are kept, as what it reads may still name them. False: there are none. */
+static bool take_names(struct txn *txn) {
+    struct txn_command *command = &txn->commands[0];
+    const struct txn_task *task = txn->count == 1 ? command->first : NULL;
+    while (task != NULL && task->names == NULL) {
+        task = task->peer;
+    }
+    if (LIKELY(task == NULL)) {
+        return false;
+    }
+    const struct found_names *names = task->names;
+    size_t count = (size_t)names->count + command->set->found;
+    command->parks = ++command->tries > TXN_TRIES_MAX || count > FOUND_NAMES_MAX;
+    if (!command->parks) {
+        command->set = keyset_with(&txn->arena, txn->home->node, command->set, names, command->db);
+        size_t bytes = names->text.len + keyset_bytes(command->set);
+        txn->bytes += bytes;
+        txn->client->bytes_away += bytes;
+    }
+    return true;
+}
+
+/* What it has locked goes back before that. */
+static void begin_anew(struct txn *txn) {
+    txn->state = STATE_CANCEL;
+    txn->plan_anew = true;
+    EACH_PART(txn, part) {
+        if (part->locked) {
+            due(part, TXN_CANCEL);
+        }
+    }
 }
 
 /* Another shard has closed a key for it: whoever is shut out there may hold locks here. */
@@ -783,6 +827,10 @@ static bool step(struct txn *txn) {
             return true;
         }
         txn_conclude(txn);
+        if (UNLIKELY(take_names(txn))) {
+            begin_anew(txn);
+            break;
+        }
         if (UNLIKELY(txn->sender != NULL) && !send_parcels(txn)) {
             return true;
         }
@@ -815,7 +863,7 @@ static void go_on(struct txn *txn) {
         txn_free(txn);
         return;
     }
-    if (txn->state == STATE_ALONE && UNLIKELY(any_moved(txn) || escapes(txn))) {
+    if (txn->state == STATE_ALONE && UNLIKELY(any_moved(txn) || escapes(txn) || take_names(txn))) {
         plan_anew(txn);
         schedule_first(txn);
         if (send_due(txn)) {

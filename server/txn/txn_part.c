@@ -59,8 +59,14 @@ static void lend(struct worker *worker, struct txn_part *part, struct txn_task *
                                             LOOKUP_NOSTATS | (no_touch ? LOOKUP_NOTOUCH : 0));
         command->inputs[i].loan = (struct loan){.present = false};
         if (entry != NULL) {
-            command->inputs[i].loan = keyspace_lend(keyspace, entry);
+            struct loan loan = keyspace_lend(keyspace, entry);
+            command->inputs[i].loan = loan;
             part->loans++;
+            /* Who reads it elsewhere may find elements hidden. */
+            int64_t due_ms = value_elements_due(&value_forms, &loan.value);
+            if (UNLIKELY(due_ms != NO_EXPIRY && due_ms <= part->now_ms)) {
+                keyspace_hid(keyspace, part->now_ms);
+            }
         }
     }
     keyspace_see_dead(keyspace, false);
@@ -101,6 +107,9 @@ static void run_task(struct caller *caller, struct txn_part *part, struct txn_ta
         .parcels = task->command->parcels,
         .element_ends = task->element_ends,
     };
+    caller->names = NULL;
+    const struct keyspace_stats *stats = keyspace_stats(worker->shard.keyspace);
+    uint64_t hits = stats->hits, misses = stats->misses;
     caller->db = task->command->db;
     caller->order = order_of(part, task);
     caller->large = task->large;
@@ -113,6 +122,12 @@ static void run_task(struct caller *caller, struct txn_part *part, struct txn_ta
     outbuf_drain(&worker->discard, worker->discard.bytes);
     if (task->stage == STAGE_TAKE) {
         task->outcome.reply_bytes = 0;
+    }
+    if (UNLIKELY(caller->names != NULL)) {
+        task->names = caller->names;
+        keyspace_uncount_lookups(worker->shard.keyspace, stats->hits - hits,
+                                 stats->misses - misses);
+        effects_unread(worker, part->txn->effects);
     }
     if (task->outcome.waits && task->stage == STAGE_ALL) {
         blocked_waits(part->txn->blocked);

@@ -272,13 +272,12 @@ struct phases {
  * seen by all after it, it has a phase of its own. */
 static void plan_home(struct txn *txn, struct txn_command *command, struct phases *phases) {
     command->kind = TXN_HOME;
-    bool everywhere = command->set != NULL && command->set->everywhere;
-    if (command->ref->row->place == PLACE_ALL_KEYS || everywhere) {
+    if (command->ref->row->place == PLACE_ALL_KEYS || command->parks) {
         bool writes = command->ref->flags & (CMD_WRITE | CMD_MAY_REPLICATE);
         enum lock_scope scope = writes ? LOCK_ALL_EXCLUSIVE : LOCK_ALL_SHARED;
         txn->scope = scope > txn->scope ? scope : txn->scope;
     }
-    bool fences = command->ref->fences || everywhere;
+    bool fences = command->ref->fences || command->parks;
     command->phase = command->last_phase = fences ? phases->end : phases->next_lend;
     if (fences) {
         phases->next = phases->next_lend = command->phase + 1;
@@ -287,7 +286,8 @@ static void plan_home(struct txn *txn, struct txn_command *command, struct phase
 
 static void plan_on_keys(struct txn *txn, struct txn_command *command, struct phases *phases) {
     bool sends = command->ref->row->spread == SPREAD_SEND && command->keys_count > 0;
-    bool divided = command->set->apart || sends;
+    bool divided =
+        sends || (command->set->everywhere ? keyset_lies_apart(command->set) : command->set->apart);
     enum command_spread spread = divided ? command->ref->row->spread : SPREAD_NONE;
     bool lends = spread >= SPREAD_AT;
     command->phase = sends ? phases->end : lends ? phases->next_lend : phases->next;
@@ -327,7 +327,10 @@ static void plan_command(struct txn *txn, struct txn_command *command, struct ph
     if (has_keys) {
         plan_keys(txn, command);
     }
-    if (has_keys && !command->set->everywhere) {
+    /* Inside EXEC nothing can begin anew. */
+    command->parks |=
+        has_keys && command->set->everywhere && (txn->queue != NULL || command->set->is_script);
+    if (has_keys && !command->parks) {
         plan_on_keys(txn, command, phases);
     } else {
         plan_home(txn, command, phases);

@@ -34,6 +34,9 @@
 
 /* How often a number may come too late before the shards are fenced. */
 #define TXN_REFUSALS_MAX 3
+/* How often what it reads may name keys that it has not locked, before it locks all. Once is the
+ * rule; twice if what one key says decides which others are read. */
+#define TXN_TRIES_MAX 4
 
 enum txn_kind {
     TXN_TASKS, /* shards run it, or each its share */
@@ -57,9 +60,10 @@ struct txn_task {
     struct large *large; /* values of its words that may be taken over, or NULL */
     char *refusal;       /* the owner's, malloc: why it may not run; or NULL */
     struct call_outcome outcome;
-    size_t *element_ends; /* SPREAD_ELEMENTS: where each ends in the reply; else NULL */
-    uint32_t merged;      /* elements that were moved to the reply */
-    uint32_t packed;      /* SPREAD_SEND: of its keys */
+    size_t *element_ends;      /* SPREAD_ELEMENTS: where each ends in the reply; else NULL */
+    uint32_t merged;           /* elements that were moved to the reply */
+    uint32_t packed;           /* SPREAD_SEND: of its keys */
+    struct found_names *names; /* the owner's: it began to run, and had not the keys; or NULL */
 };
 
 struct txn_command {
@@ -80,13 +84,16 @@ struct txn_command {
     /* SPREAD_AT, _MOVE */
     struct exec_input *inputs; /* one for each key, each written by its owner */
     /* SPREAD_SEND */
-    struct parcel *parcels;      /* the same */
-    bool sent;                   /* and home has, what it has answered is `outcome` */
-    int at;                      /* the worker that runs it; -1 till the inputs are known */
-    bool takes;                  /* what it moves is there: its owner lets go of it */
-    uint32_t only;               /* SPREAD_FIRST: the first of its keys that has a value (call.h) */
-    bool waits;                  /* exec_wait */
-    bool denied;                 /* SPREAD_IF: the keys of a shard do not let it run */
+    struct parcel *parcels; /* the same */
+    bool sent;              /* and home has, what it has answered is `outcome` */
+    int at;                 /* the worker that runs it; -1 till the inputs are known */
+    bool takes;             /* what it moves is there: its owner lets go of it */
+    uint32_t only;          /* SPREAD_FIRST: the first of its keys that has a value (call.h) */
+    bool waits;             /* exec_wait */
+    bool denied;            /* SPREAD_IF: the keys of a shard do not let it run */
+    /* Of one that reads keys which its values name: */
+    uint8_t tries;               /* it had not all of them, so often */
+    bool parks;                  /* it runs at home, with all shards in view */
     struct call_outcome outcome; /* of what ran at home */
 };
 

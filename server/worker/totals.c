@@ -150,6 +150,7 @@ static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *t
         to->rates[i] = worker_rate(worker, (enum worker_rate)i);
     }
     to->longest_turn_ns = rt_ticks_to_ns(worker->rt, worker->stats.longest_turn_ticks);
+    to->parked = worker->parked.count;
     to->cycle_ns = rt_ticks_to_ns(worker->rt, worker->stats.cycle_ticks);
     to->cycle_command_ns = rt_ticks_to_ns(worker->rt, worker->stats.cycle_command_ticks);
     rt_thread_usage(&to->user_us, &to->system_us);

@@ -42,6 +42,7 @@ class Keys:
         self.queues = spread_names("q", 4) + ["q0{one}", "q1{one}"]  # lists that are pushed to
         self.hashes = spread_names("h", 3)  # a field that is a register
         self.zsets = spread_names("z", 3)  # a member whose score is one
+        self.named = spread_names("k", 4)  # registers that are read by SORT: elements of a set name them
         self.stored = spread_names("u", 2)  # the second gets what the first has, by a store
         self.sets = spread_names("s", 4)  # counters: each member is added by one client alone, to the set that its number names
 
@@ -166,6 +167,19 @@ def do_mget(keys):
 
 def do_lists(keys):
     return ("MGET", *keys), "", lambda reply: " ".join("l:%s=%s" % (k, tokens(v)) for k, v in zip(keys, reply))
+
+
+def do_sort():
+    """The registers that the elements name, at one moment, and in the order that they had then."""
+
+    def parse(reply):
+        names, values = [b"k" + name for name in reply[::2]], [number(value) for value in reply[1::2]]
+        weights = [0 if value == "nil" else int(value) for value in values]
+        if weights != sorted(weights):
+            raise BadReply("SORT answers %r" % (reply,))
+        return " ".join("r:%s=%s" % (name.decode(), value) for name, value in zip(names, values))
+
+    return ("SORT_RO", "names", "BY", "k*", "GET", "#", "GET", "k*"), "", parse
 
 
 def do_moved_get(key):
@@ -437,6 +451,16 @@ class Workload:
             value = self.new_value()
             yield [one(do_sadd(keys[int(value) % len(keys)], value))]
 
+    def sort(self):
+        names = [key[1:] for key in self.keys.named]
+        what = self.random.randrange(4)
+        if what == 0:  # so that what a sort has found is no longer all
+            yield [Request(None, "", [(self.random.choice(("SADD", "SREM")), "names", *self.some(names[1:], 2))], lambda replies: "")]
+        elif what == 1:
+            yield [one(do_mset(self.some(self.keys.named, 4), self.new_value()))]
+        else:
+            yield [Request(None, "", [("SADD", "names", names[0])], lambda replies: ""), one(do_sort())]
+
     def store(self):
         """b becomes what a is, then both get values of their own."""
         a, b = self.keys.stored
@@ -486,6 +510,7 @@ NEEDS = {
     "hash": [["HSET h f 1", "HGET h f"]],
     "zset": [["ZADD zz 1 m", "ZSCORE zz m"]],
     "set": [["SADD s0 1", "SCARD s0", "SUNION s0 s1 s2 s3 s4 s5 s6 s7"]],
+    "sort": [["SADD names 1 2 3 4 5 6 7 8", "SORT_RO names BY k* GET # GET k*"]],
     "store": [["ZADD z%d 1 m" % i, "ZUNIONSTORE z%d 1 z%d" % (i + 1, i)] for i in range(8)],
 }
 

@@ -2,6 +2,7 @@
 """SORT with weights and results on any shards: one moment, in pipelines and EXEC, and what is stored is seen by who waits for it."""
 
 import random
+import re
 import threading
 
 import pytest
@@ -87,8 +88,106 @@ def test_all_is_seen_at_one_moment(server, shards):
                 t.join()
 
 
+def test_names_that_change_while_they_are_looked_for(server, shards):
+    """A list gets other elements, whose weights are other keys, again and again; what is found is never of two such moments."""
+    n, rounds = 12, 150
+    over = threading.Event()
+    sorts = [
+        ("SORT", "list", "BY", "w:*", "GET", "#", "GET", "w:*", "GET", "h:*->f"),
+        ("SORT_RO", "list", "BY", "h:*->f", "LIMIT", "3", "6", "GET", "#", "GET", "w:*", "GET", "h:*->f"),
+    ]
+
+    def commands(era):
+        elements = ["%d:%d" % (era, i) for i in range(n)]
+        gone = ["%s:%d:%d" % (kind, era - 1, i) for kind in "wh" for i in range(n)]
+        weights = [word for i, name in enumerate(elements) for word in ("w:" + name, "%d" % (era * 100 + i))]
+        hashes = [("HSET", "h:" + name, "f", "%d" % (era * 100 + i)) for i, name in enumerate(elements)]
+        return [("DEL", "list", *gone), ("RPUSH", "list", *reversed(elements)), ("MSET", *weights), *hashes]
+
+    with server.raw(timeout=60) as c:
+        c.do("FLUSHALL")
+        run_exec(c, commands(1))
+
+        def change():
+            with server.raw(timeout=60) as writer:
+                for era in range(2, 100_000):
+                    if over.is_set():
+                        return
+                    run_exec(writer, commands(era))
+
+        writer = threading.Thread(target=change)
+        writer.start()
+        try:
+            for i in range(rounds):
+                sort = sorts[i % 2]
+                got = run_exec(c, [sort])[0] if i % 10 == 9 else c.do(*sort)
+                found = [tuple(got[j : j + 3]) for j in range(0, len(got), 3)]
+                era = int(found[0][0].split(b":")[0])
+                expect = [(b"%d:%d" % (era, j), *[b"%d" % (era * 100 + j)] * 2) for j in range(n)]
+                assert found == (expect if i % 2 == 0 else expect[3:9])
+        finally:
+            over.set()
+            writer.join()
+
+
+def parked(c):
+    return sum(int(count) for count in re.findall(rb"parked=(\d+)", c.do("INFO", "shards")))
+
+
+def test_nobody_stands_still_for_a_few_names(homes):
+    for c in homes:
+        fill(c, 40)
+        before = parked(c)
+        for _ in range(3):
+            c.do("SORT", "list", "BY", "w:*", "LIMIT", "0", "9", "GET", "h:*->f", "STORE", "there")
+            c.do("SORT_RO", "there", "BY", "h:*->f", "ALPHA", "GET", "w:*")
+        assert parked(c) == before
+
+
+def test_more_names_than_are_looked_for(homes):
+    """From some thousands on all shards are looked at together."""
+    c, n = homes[0], 5000
+    c.do("FLUSHALL")
+    c.do("RPUSH", "list", *range(n))
+    c.do("MSET", *[word for i in range(n) for word in ("w:%d" % i, n - i)])
+    assert c.do("SORT", "list", "BY", "w:*", "LIMIT", "0", "3", "GET", "#") == texts((n - 1, n - 2, n - 3))
+    assert c.do("SORT", "list", "BY", "w:*", "STORE", "there") == n
+    assert c.do("LRANGE", "there", "0", "1") == texts((n - 1, n - 2))
+    assert c.do("SORT", "list", "BY", "nosort", "LIMIT", "0", "5", "GET", "w:*") == texts(range(n, n - 5, -1))
+
+
+def lookups(c):
+    found = dict(line.split(":") for line in c.do("INFO", "stats").decode().split("\r\n") if line.startswith("keyspace_"))
+    return int(found["keyspace_hits"]), int(found["keyspace_misses"])
+
+
+@pytest.mark.parametrize("options, hits, misses", [
+    (("BY", "w:*"), 6, 0), (("BY", "none:*"), 1, 5), (("BY", "w:*", "GET", "w:*", "GET", "none:*"), 11, 5), (("BY", "w:*", "STORE", "there"), 6, 0),
+    (("BY", "w:*", "LIMIT", "1", "2", "GET", "h:*->f", "GET", "#", "GET", "none:*"), 8, 2), (("BY", "nosort", "GET", "h:*->g"), 6, 0),
+])  # fmt: skip
+def test_each_key_is_looked_up_once(homes, options, hits, misses):
+    """Whatever it takes to find out which they are. The numbers are Valkey's."""
+    for c in homes:
+        fill(c, 5)
+        before = lookups(c)
+        c.do("SORT", "list", *options)
+        after = lookups(c)
+        assert (after[0] - before[0], after[1] - before[1]) == (hits, misses)
+
+
+def test_fields_that_are_over_are_not_found(homes):
+    for c in homes:
+        fill(c, 8)
+        c.do("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+        for i in range(0, 8, 2):
+            c.do("HPEXPIRE", "h:%d" % i, "1", "FIELDS", "1", "f")
+        wait_for(lambda: all(c.do("HGET", "h:%d" % i, "f") is None for i in range(0, 8, 2)))
+        assert c.do("SORT", "list", "BY", "w:*", "GET", "h:*->f") == [b"field%d" % i if i % 2 else None for i in range(7, -1, -1)]
+        c.do("DEBUG", "SET-ACTIVE-EXPIRE", "1")
+
+
 def test_many_sort_at_once(server, shards):
-    """Each parks the others; all come to an end, and other commands between them."""
+    """They meet at the keys that they read and store; all come to an end, and other commands between them."""
     with server.raw() as c:
         fill(c, 20)
     failed = []
@@ -146,8 +245,9 @@ def test_a_client_that_goes_leaves_nothing_behind(server, shards):
         assert c.do("SET", "w:1", "1") == "OK"
 
 
-def test_what_is_stored_in_view_is_published_once(server, shards):
-    """The thread that has parked the others tells of their keys, and subscribers are anybody's."""
+@pytest.mark.parametrize("way", (run, run_exec))
+def test_what_is_stored_is_published_once(server, shards, way):
+    """Also by a thread that has parked the others, of their keys; and subscribers are anybody's."""
     with server.raw() as c:
         fill(c, 10)
         c.do("CONFIG", "SET", "notify-keyspace-events", "El")
@@ -158,7 +258,7 @@ def test_what_is_stored_in_view_is_published_once(server, shards):
         def sorts(number):
             with server.raw(timeout=60) as own:
                 calls = [("SORT", "list", "BY", "w:*", "STORE", "to:%d:%d" % (number, i)) for i in range(40)]
-                assert run(own, calls) == [10] * 40
+                assert way(own, calls) == [10] * 40
 
         threads = [threading.Thread(target=sorts, args=(number,)) for number in range(4)]
         for t in threads:

@@ -181,3 +181,50 @@ Test(keyset, pfcount_owns_a_key_only_if_it_has_no_other) {
     cr_expect(!keys->list[0].exclusive && !keys->list[1].exclusive);
     cr_expect(keys->list[0].flags & KEY_ACCESS);
 }
+
+/* What was found before is kept, and what is named twice is one key to who looks for it. */
+Test(keyset, takes_keys_that_values_name) {
+    unsigned workers_count = env->server.workers_count;
+    env->server.workers_count = WORKERS;
+    struct keyset *keys = keys_of("sort list by w:* store to", 3);
+    cr_assert(keys->everywhere && keys->count == 2 && keys->found == 0);
+    struct key one = key_make(&env->server.secret, BYTES("w:1"));
+    cr_expect_eq(keyset_found(keys, &one), 0);
+    for (unsigned round = 0; round < 2; round++) {
+        struct found_names *names = NULL;
+        char text[16];
+        for (unsigned i = 0; i < 100; i++) {
+            sprintf(text, "w:%u", i / 2 + 50 * round);
+            found_names_add(&names, bytes_of_text(text));
+        }
+        found_names_add(&names, BYTES(""));
+        keys = keyset_with(&arena, &node, keys, names, 3);
+        found_names_free(names);
+        cr_assert_eq(keys->count, 2 + 101 * (round + 1));
+        cr_assert_eq(keys->found, 101 * (round + 1));
+        for (unsigned i = 0; i < 100; i++) {
+            sprintf(text, "w:%u", i);
+            struct key key = key_make(&env->server.secret, bytes_of_text(text));
+            uint32_t place = keyset_found(keys, &key);
+            cr_assert_eq(place > 0, i < 50 * (round + 1));
+            const struct keyset_key *found = &keys->list[place];
+            cr_expect(place == 0 ||
+                      (bytes_equal(found->key.name, key.name) && found->db == 3 &&
+                       found->worker == node_owner(&node, key.slot) && !found->exclusive));
+        }
+    }
+    cr_expect(keys->apart && keys->everywhere && keys->list[1].exclusive);
+    struct key list = key_make(&env->server.secret, BYTES("list")),
+               empty = key_make(&env->server.secret, BYTES(""));
+    cr_expect_eq(keyset_found(keys, &list), 0); /* an argument's: it is locked, but not read so */
+    cr_expect_gt(keyset_found(keys, &empty), 0);
+    struct found_names *many = NULL;
+    for (unsigned i = 0; i < FOUND_NAMES_MAX + 5; i++) {
+        found_names_add(&many, BYTES("x"));
+    }
+    cr_expect_eq(many->count, FOUND_NAMES_MAX + 5);
+    cr_expect_eq(many->text.len, FOUND_NAMES_MAX * 9);
+    found_names_free(many);
+    found_names_free(NULL);
+    env->server.workers_count = workers_count;
+}

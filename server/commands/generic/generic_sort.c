@@ -3,9 +3,10 @@
  * other keys may say, with what other keys hold.
  *
  * BY and GET make names of elements, so which keys they read is known only when the elements are.
- * Where there are several shards such a call is about all keys, and runs with all of them in view
- * (generic_sort_view.c); what has no such pattern has the keys that its words name, and runs as any
- * other command.
+ * Where there are several shards, such a call asks for those keys when it has the elements, and
+ * runs once more with their locks (exec_has_named). That is a guess: if the elements are others by
+ * then, it asks again. Where that cannot be done, or is in vain, all shards are put in view for it
+ * (generic_sort_view.c).
  *
  * Elements are copied before anything is looked up. The sort is stable: what is equal stays in the
  * order of its collection.
@@ -37,8 +38,9 @@ struct sort {
     bool has_by;
     bool keeps_order; /* BY something without a star */
     bool descending, alpha;
-    uint32_t gets;  /* how many there are */
-    uint32_t store; /* where its key stands in argv; 0: nowhere */
+    uint32_t gets_count;
+    uint32_t store;       /* where its key stands in argv; 0: nowhere */
+    struct pattern *gets; /* once the options are read */
 };
 
 /* Patterns are read as C strings. */
@@ -75,7 +77,7 @@ static bool option_read(const struct exec *x, uint32_t at, struct sort *sort, ui
         sort->keeps_order |= !names_keys(sort->by);
     } else if (bytes_is(word, "get") && rest >= 1) {
         *words = 2;
-        sort->gets++;
+        sort->gets_count++;
     } else {
         return false;
     }
@@ -177,6 +179,18 @@ static struct pattern pattern_read(struct bytes text) {
     return pattern;
 }
 
+/* Memory to be freed. */
+static void gets_read(const struct exec *x, struct sort *sort) {
+    sort->gets = must_malloc((sort->gets_count + 1) * sizeof *sort->gets);
+    uint32_t n = 0;
+    for (uint32_t at = 2; n < sort->gets_count; at++) {
+        if (bytes_is(x->argv[at], "get")) {
+            sort->gets[n++] = pattern_read(x->argv[at + 1]);
+        }
+        at += bytes_is(x->argv[at], "store") ? 1 : words_after(x->argv[at]);
+    }
+}
+
 /* A look at the keys that elements name. What was found lasts until the next one. */
 struct lookup {
     const struct exec *x;
@@ -185,6 +199,15 @@ struct lookup {
     struct hash_found field;
 };
 
+static struct bytes name_for(struct lookup *lookup, const struct pattern *pattern,
+                             struct bytes element) {
+    text_clear(&lookup->name);
+    text_append_bytes(&lookup->name, pattern->before);
+    text_append_bytes(&lookup->name, element);
+    text_append_bytes(&lookup->name, pattern->after);
+    return text_bytes(&lookup->name);
+}
+
 static bool look_at(struct lookup *lookup, const struct pattern *pattern, struct bytes element,
                     struct bytes *ret) {
     const struct exec *x = lookup->x;
@@ -192,35 +215,24 @@ static bool look_at(struct lookup *lookup, const struct pattern *pattern, struct
         *ret = element;
         return true;
     }
-    if (!pattern->has_star) {
-        return false;
-    }
-    text_clear(&lookup->name);
-    text_append_bytes(&lookup->name, pattern->before);
-    text_append_bytes(&lookup->name, element);
-    text_append_bytes(&lookup->name, pattern->after);
-    struct key key = exec_key_named(x, text_bytes(&lookup->name));
-    struct keyspace *keyspace = exec_keyspace(x, &key);
-    struct entry *entry =
-        keyspace_find(keyspace, x->db, &key, x->now_ms, exec_lookup_flags(x, LOOKUP_READ));
+    struct loan loan;
     enum value_type type = pattern->has_field ? TYPE_HASH : TYPE_STRING;
-    if (entry == NULL || entry_type(entry) != type) {
+    if (!pattern->has_star || !exec_named(x, name_for(lookup, pattern, element), &loan) ||
+        loan.value.type != type) {
         return false;
     }
     if (!pattern->has_field) {
-        *ret = string_bytes(entry, lookup->scratch);
+        *ret = string_value_bytes(&loan.value, lookup->scratch);
         return true;
     }
-    struct hash_look look = hash_look(entry_value_of(entry), exec_alive_ms(x));
+    struct hash_look look = hash_look(loan.value, exec_alive_ms(x));
     bool found = hash_find(&look, pattern->field, &lookup->field);
     if (look.hidden_to > 0) {
-        keyspace_hid(keyspace, look.hidden_to);
+        keyspace_hid(x->keyspace, look.hidden_to);
     }
     *ret = lookup->field.value;
     return found;
 }
-
-/* ---- Elements ---- */
 
 struct item {
     struct bytes text;
@@ -236,6 +248,18 @@ struct items {
     uint64_t count;
     struct arena texts;
 };
+
+/* Whether the keys may be looked at that this pattern names with these elements. */
+static bool has_keys(struct lookup *lookup, const struct pattern *pattern, const struct item *list,
+                     uint64_t count) {
+    bool all = true;
+    for (uint64_t i = 0; pattern->has_star && i < count; i++) {
+        all &= exec_has_named(lookup->x, name_for(lookup, pattern, list[i].text));
+    }
+    return all;
+}
+
+/* ---- Elements ---- */
 
 static struct bytes keep(struct arena *texts, struct bytes text) {
     char *copy = arena_alloc(texts, text.len + 1);
@@ -347,11 +371,14 @@ static bool score_read(struct bytes text, double *ret) {
     return num_parse_double(bytes_make(text.ptr, pattern_length(text)), ret);
 }
 
+static struct pattern weight_pattern(const struct sort *sort) {
+    return sort->has_by ? pattern_read(sort->by) : (struct pattern){.is_element = true};
+}
+
 /* False: one that should be a number is none. */
 static bool weigh(const struct exec *x, const struct sort *sort, struct lookup *lookup,
                   struct items *items) {
-    struct pattern by =
-        sort->has_by ? pattern_read(sort->by) : (struct pattern){.is_element = true};
+    struct pattern by = weight_pattern(sort);
     struct collation collation = {.by_bytes = true};
     bool sound = true;
     if (sort->alpha) {
@@ -494,26 +521,17 @@ static void order(const struct sort *sort, struct items *items, uint64_t wanted)
 typedef void tell_fn(void *arg, const struct bytes *value);
 
 /* Tells of each element itself, or what each GET says (NULL: nothing). */
-static void tell_all(const struct exec *x, const struct sort *sort, struct lookup *lookup,
-                     const struct item *list, uint64_t count, tell_fn *tell, void *arg) {
-    struct pattern *gets = must_malloc((sort->gets + 1) * sizeof *gets);
-    uint32_t n = 0;
-    for (uint32_t at = 2; n < sort->gets; at++) {
-        if (bytes_is(x->argv[at], "get")) {
-            gets[n++] = pattern_read(x->argv[at + 1]);
-        }
-        at += bytes_is(x->argv[at], "store") ? 1 : words_after(x->argv[at]);
-    }
+static void tell_all(const struct sort *sort, struct lookup *lookup, const struct item *list,
+                     uint64_t count, tell_fn *tell, void *arg) {
     for (uint64_t i = 0; i < count; i++) {
-        if (n == 0) {
+        if (sort->gets_count == 0) {
             tell(arg, &list[i].text);
         }
-        for (uint32_t j = 0; j < n; j++) {
+        for (uint32_t j = 0; j < sort->gets_count; j++) {
             struct bytes value;
-            tell(arg, look_at(lookup, &gets[j], list[i].text, &value) ? &value : NULL);
+            tell(arg, look_at(lookup, &sort->gets[j], list[i].text, &value) ? &value : NULL);
         }
     }
-    free(gets);
 }
 
 static void tell_reply(void *arg, const struct bytes *value) {
@@ -581,20 +599,43 @@ static void store(const struct exec *x, const struct sort *sort, const struct re
 
 static void finish(const struct exec *x, const struct sort *sort, struct lookup *lookup,
                    struct items *items, uint64_t first, uint64_t count) {
-    uint64_t replies = count * (sort->gets > 0 ? sort->gets : 1);
+    uint64_t replies = count * (sort->gets_count > 0 ? sort->gets_count : 1);
     const struct item *list = items->list + first;
     if (sort->store == 0) {
         reply_array(x->reply, replies);
-        tell_all(x, sort, lookup, list, count, tell_reply, x->reply);
+        tell_all(sort, lookup, list, count, tell_reply, x->reply);
         return;
     }
     struct results results = {.texts = &items->texts};
     results.list = must_malloc((replies + 1) * sizeof *results.list);
-    tell_all(x, sort, lookup, list, count, tell_results, &results);
+    tell_all(sort, lookup, list, count, tell_results, &results);
     store(x, sort, &results);
     keyspace_count_elements(x->keyspace, replies);
     free(results.list);
     reply_int(x->reply, (int64_t)replies);
+}
+
+/* ---- Keys that elements name ---- */
+
+static bool has_results(const struct sort *sort, struct lookup *lookup, const struct item *list,
+                        uint64_t count) {
+    bool all = true;
+    for (uint32_t i = 0; i < sort->gets_count; i++) {
+        all &= has_keys(lookup, &sort->gets[i], list, count);
+    }
+    return all;
+}
+
+/* If they are missing, what all results need is asked for with them; of some it is not known yet
+ * which they are. */
+static bool has_weights(const struct sort *sort, struct lookup *lookup, const struct items *items,
+                        uint64_t wanted) {
+    struct pattern by = weight_pattern(sort);
+    bool all = has_keys(lookup, &by, items->list, items->count);
+    if (!all && wanted == items->count) {
+        has_results(sort, lookup, items->list, wanted);
+    }
+    return all;
 }
 
 /* ---- The command ---- */
@@ -617,20 +658,22 @@ static void run(const struct exec *x, struct sort *sort) {
     struct lookup lookup = {.x = x};
     arena_init(&items.texts, TEXTS_BLOCK_BYTES);
     text_init(&lookup.name);
-    bool sound = true;
+    bool has_all = true, sound = true;
     if (total > 0 && sort->keeps_order && value.type != TYPE_SET) {
         load_some(&items, &value, first, count, sort->descending);
         first = 0;
     } else if (total > 0) {
         load_all(&items, &value);
         if (!sort->keeps_order) {
-            sound = weigh(x, sort, &lookup, &items);
-            order(sort, &items, count > 0 ? first + count : 0);
+            has_all = has_weights(sort, &lookup, &items, count);
+            sound = has_all && weigh(x, sort, &lookup, &items);
+            order(sort, &items, sound && count > 0 ? first + count : 0);
         }
     }
-    if (sound) {
+    has_all = has_all && (!sound || has_results(sort, &lookup, items.list + first, count));
+    if (has_all && sound) {
         finish(x, sort, &lookup, &items, first, count);
-    } else {
+    } else if (has_all) {
         reply_error(x->reply, "ERR One or more scores can't be converted into double");
     }
     text_fini(&lookup.name);
@@ -641,6 +684,8 @@ static void run(const struct exec *x, struct sort *sort) {
 void sort_run(struct exec *x) {
     struct sort sort;
     if (options_read(x, &sort)) {
+        gets_read(x, &sort);
         run(x, &sort);
+        free(sort.gets);
     }
 }
