@@ -29,6 +29,7 @@ def pytest_addoption(parser):
         default=os.environ.get("SHOAL_IO_BACKEND", "auto"),
         help="runtime backend",
     )
+    group.addoption("--appendonly", action="store_true", help="every server keeps a log, where a test does not say otherwise")
     group.addoption("--leave-out", default="", metavar="MARK,...", help="tests with these marks are run in other rows (./dev test)")
 
 
@@ -103,7 +104,10 @@ def base_config(pytestconfig):
     """Settings that every server of this run gets."""
     if pytestconfig.server_kind != "shoal":
         return {}
-    return {"shards": pytestconfig.getoption("--shards"), "io-backend": pytestconfig.getoption("--io-backend")}
+    config = {"shards": pytestconfig.getoption("--shards"), "io-backend": pytestconfig.getoption("--io-backend")}
+    if pytestconfig.getoption("--appendonly"):
+        config["appendonly"] = "yes"
+    return config
 
 
 @pytest.fixture(scope="module")

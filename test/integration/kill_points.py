@@ -143,7 +143,8 @@ class Deaths:
         return self.look(died, refused, since)
 
     def rdb_instead(self, point, count):
-        """An RDB file takes the place of the manifest."""
+        """An RDB file takes the place of the manifest, and of a snapshot that it names."""
+        assert self.ask("SAVE") == "OK"
 
         def crash():
             since = time.monotonic()

@@ -2,6 +2,7 @@
 """The log: what was answered is there after kill -9, a log begins and ends while clients write, grows and is rewritten; and what
 happens when it cannot be written."""
 
+import errno
 import os
 import random
 import resource
@@ -11,6 +12,7 @@ import threading
 import pytest
 
 import kills
+from failing_disk import FailingDisk
 from resp import RespError, encode
 from server import ServerFailed, free_port, wait_for
 
@@ -304,6 +306,59 @@ def test_it_ends_when_the_disk_is_well_again_or_if_forced(start_server, how):
     with s.raw() as c:
         assert c.do("GET", "kept") == b"2"
         assert c.do("SET", "then", "1") == "OK"
+
+
+FAILURES = [("w", "ENOSPC"), ("w", "EDQUOT"), ("w", "EIO"), ("s", "EIO"), ("s", "ENOSPC"), ("s", "EDQUOT"), ("ow", "EROFS"), ("ows", "EROFS")]
+
+
+@pytest.mark.row_once
+@pytest.mark.parametrize("mode", ["always", "everysec"])
+@pytest.mark.parametrize("calls, error", FAILURES)
+def test_a_disk_that_fails_acknowledges_nothing_and_is_trusted_again_after_a_snapshot(start_server, slow, mode, calls, error):
+    if slow > 1:
+        pytest.skip("a sanitizer wants to be the first library")
+    s = start_server(start=False, appendonly="yes", appendfsync=mode, io_backend="epoll")
+    disk = FailingDisk(s)
+    s.start()
+    acked = {}
+    with s.raw() as c:
+        for i in range(30):
+            assert c.do("SET", "k%d" % i, "before") == "OK"
+            acked[b"k%d" % i] = b"before"
+        disk.fails(calls, getattr(errno, error))
+
+        def one(i):
+            """Whether it was acknowledged."""
+            try:
+                with s.raw() as d:
+                    if d.do("SET", "k%d" % (i % 30), "%d" % i) != "OK":
+                        return False
+                    acked[b"k%d" % (i % 30)] = b"%d" % i
+                    return True
+            except (OSError, EOFError):
+                return False
+
+        # Without a sync behind each write a sync that fails is seen after a second; from then on nothing is acknowledged.
+        number = iter(range(1, 1 << 30))
+        assert wait_for(lambda: not one(next(number)), 30)
+        assert wait_for(lambda: isinstance(s_set(s), RespError), 30)
+        for _ in range(20):
+            assert not one(next(number))
+        with s.raw() as d:
+            refusal = d.do("SET", "k1", "no")
+            assert str(refusal) == "MISCONF Errors writing to the AOF file: " + os.strerror(getattr(errno, error)), refusal
+            d.do("MULTI"), d.do("SET", "k1", "no"), d.do("SET", "k2", "no")
+            assert isinstance(d.do("EXEC"), RespError)
+            assert d.do("GET", "k0") is not None and d.do("EXISTS", *["k%d" % i for i in range(30)]) == 30
+            # It is tried again each second, which may be now.
+            assert said(d)["aof_last_write_status"] == "err" or said(d)["aof_rewrite_in_progress"] == "1"
+        disk.works()
+    assert wait_for(lambda: s_set(s) == "OK", 60)
+    for i in range(1000, 1030):
+        assert one(i)
+    killed(s)
+    with s.raw() as d:
+        assert {key: d.do("GET", key) for key in acked} == acked
 
 
 def s_set(server):

@@ -4,7 +4,8 @@
 
     torture.py crash|power --server PATH [--minutes N | --cycles N] [--mode always|everysec|no] [--shards N] [--seed N]
 
-crash: kill -9 at random times under load; whatever appendfsync says, nothing that was acknowledged may be lost.
+crash: kill -9 under load, at random times and, every other cycle, at a kill point (kill_points.py: all of them, in any order, again
+and again); whatever appendfsync says, nothing that was acknowledged may be lost.
 power: the data lie on an ext4 of their own in a file, which is shut down under load as the kernel would be at a power cut: what
 was not synced may be gone. `always` loses nothing that was acknowledged; `everysec` what is older than a second and the sync
 that was under way; whatever is lost, what is left makes sense (kills.py). Needs root and loop devices.
@@ -26,6 +27,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
 
+import kill_points  # noqa: E402
 import kills  # noqa: E402
 from server import BAD_LOG, Server  # noqa: E402
 
@@ -85,6 +87,9 @@ class Torture:
         self.server = Server(options.server, config=config, start_timeout=120)
         self.clients = [kills.Client(i, self.rng.getrandbits(32)) for i in range(options.clients)]
         self.cut_at = 0
+        self.deaths = kill_points.Deaths(self.server, self.clients, self.rng, 60)
+        self.points = []  # that come next
+        self.points_died_at = set()
 
     def crash(self):
         self.cut_at = time.monotonic()
@@ -94,7 +99,19 @@ class Torture:
         self.server.proc.kill()
         self.server.proc.wait()
 
-    def cycle(self):
+    def die_at_point(self):
+        if not self.points:
+            self.points = [p for p in kill_points.names(self.server) if kill_points.can_be_reached(p, self.options.mode, self.options.shards)]
+            self.rng.shuffle(self.points)
+        point = self.points.pop()
+        often = set(kill_points.ways_to(point)) <= {"traffic", "rewrite"}
+        count = self.rng.choice([1, 1, 2, 4]) if often else 1
+        self.points_died_at.add(point)
+        return ["%s %d: %s" % (point, count, w) for w in self.deaths.death(point, count)]
+
+    def cycle(self, number):
+        if not self.disk and number % 2:
+            return self.die_at_point()
         seconds = self.rng.choice([0.02, 0.1, 0.3, 1.0, 2.5]) * self.rng.uniform(0.5, 1.5)
         rewrites = self.rng.random() < 0.3
         if rewrites:
@@ -120,7 +137,7 @@ class Torture:
         deadline = time.monotonic() + self.options.minutes * 60 if self.options.minutes else None
         cycles = acked = failed = 0
         while (deadline and time.monotonic() < deadline) or (not deadline and cycles < self.options.cycles):
-            wrong = self.cycle()
+            wrong = self.cycle(cycles)
             cycles += 1
             acked = sum(c.acks for c in self.clients)
             print("cycle %d: %d acknowledged%s" % (cycles, acked, "".join("\n  " + w for w in wrong)), flush=True)
@@ -133,8 +150,8 @@ class Torture:
         self.server.stop()
         if self.disk:
             self.disk.remove()
-        print("%s, %s, %d shards: %d cycles, %d operations acknowledged, %d failed" % (
-            self.options.kind, self.options.mode, self.options.shards, cycles, acked, failed))
+        print("%s, %s, %d shards: %d cycles, %d kill points, %d operations acknowledged, %d failed" % (
+            self.options.kind, self.options.mode, self.options.shards, cycles, len(self.points_died_at), acked, failed))
         return failed == 0
 
 
