@@ -14,11 +14,17 @@
 #include "server/persistence/save_share.h"
 #include "server/pubsub/pubsub.h"
 #include "server/script/state.h"
+#include "server/tracking/tracking.h"
 #include "server/txn/blocked.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
 #include "server/worker/loop.h"
 #include "server/worker/park.h"
+
+static void client_leaves(struct client *client) {
+    pubsub_leave(client);
+    tracking_leave(client);
+}
 
 const struct handlers server_handlers = {
     .messages =
@@ -42,6 +48,7 @@ const struct handlers server_handlers = {
             [MESSAGE_WAITER_CALLED] = blocked_called,
             [MESSAGE_PUBLICATION] = pubsub_arrived,
             [MESSAGE_SUBSCRIBERS] = pubsub_counts_arrived,
+            [MESSAGE_TRACKING] = tracking_arrived,
             [MESSAGE_UNWATCH] = multi_unwatch_arrived,
             [MESSAGE_PARK_OVER] = park_over_arrived,
             [MESSAGE_LOAD_NEWS] = load_news_arrived,
@@ -56,7 +63,8 @@ const struct handlers server_handlers = {
         },
     .client_input = client_process,
     .serve_waiters = blocked_serve,
-    .client_leaves = pubsub_leave,
+    .client_leaves = client_leaves,
+    .client_freed = tracking_forget,
     .deliver = pubsub_deliver_all,
     .script_is_everywhere = script_is_known_everywhere,
     .client_queue = txn_exec_queue,

@@ -17,12 +17,14 @@ void shard_init(struct shard *shard, unsigned id, uint32_t databases,
     });
     watch_init(&shard->watches, shard->keyspace);
     waiters_init(&shard->waiters);
+    tracks_init(&shard->tracks);
 }
 
 void shard_fini(struct shard *shard) {
     locks_fini(&shard->locks);
     watch_fini(&shard->watches);
     waiters_fini(&shard->waiters);
+    tracks_fini(&shard->tracks);
     keyspace_free(shard->keyspace);
     shard_heap_free(shard->heap);
 }

@@ -9,6 +9,7 @@
 #include "shard/keys/keyspace.h"
 #include "shard/locks.h"
 #include "shard/memory/heap.h"
+#include "shard/watchers/tracks.h"
 #include "shard/watchers/waiters.h"
 #include "shard/watchers/watch.h"
 
@@ -19,7 +20,8 @@ struct shard {
     struct locks locks;
     uint64_t list_packed_threshold; /* DEBUG QUICKLIST-PACKED-THRESHOLD; 0: as the limits say */
     struct watch_table watches;     /* fed by the hooks of whoever composes the server, */
-    struct waiters waiters;         /* as these are */
+    struct waiters waiters;         /* as these are, */
+    struct tracks tracks;           /* and these */
 };
 
 void shard_init(struct shard *shard, unsigned id, uint32_t databases,

@@ -10,6 +10,7 @@
 #include "base/num.h"
 #include "net/rt.h"
 #include "server/call/keyset.h"
+#include "server/tracking/news.h"
 #include "server/worker/park.h"
 #include "server/worker/worker.h"
 
@@ -290,6 +291,10 @@ static bool run_at(const struct run *run) {
         inputs[i] = (struct exec_input){.index = key->index};
         if (!(key->flags & KEY_ACCESS)) {
             continue;
+        }
+        if (UNLIKELY(run->anywhere->caller.manner & MANNER_TRACKS)) {
+            news_remember_key(run->anywhere->caller.worker, key->worker, run->what->ref->row,
+                              &key->key);
         }
         struct keyspace *ks = keyspace_of(run, key);
         struct entry *entry =

@@ -210,9 +210,15 @@ size_t batch_memory_at_home(const struct batch *batch) {
 
 /* ---- At the owner of the keys ---- */
 
-/* In whose name its ops run. */
 static struct caller caller_of(struct worker *worker) {
     return (struct caller){.worker = worker, .shard = &worker->shard, .tick = worker->slice.tick};
+}
+
+/* In whose name its ops run. */
+static struct caller caller_for(struct worker *worker, const struct batch *batch) {
+    worker->runs_for.client = batch->client_id;
+    worker->runs_for.home = batch->message.home;
+    return caller_of(worker);
 }
 
 /* Runs the next op; returns the bytes of its reply. */
@@ -349,7 +355,7 @@ static struct batch *batch_of_lock(struct lock_request *request) {
 static void run_locked(struct worker *worker, struct batch *batch) {
     batches_settle(worker);
     worker->slice.tick = rt_ticks(worker->rt);
-    struct caller caller = caller_of(worker);
+    struct caller caller = caller_for(worker, batch);
     caller.holds = &batch->lock; /* who waits for what it brings is served before others see it */
     if (is_owner(worker, batch)) {
         run_op(&caller, batch);
@@ -433,7 +439,7 @@ void batch_lent(struct worker *worker, struct message *message) {
     } else if (op_is_blocked_here(worker, &batch->ops[batch->ran])) {
         op_lock(worker, batch, lent_settled);
     } else {
-        struct caller caller = caller_of(worker);
+        struct caller caller = caller_for(worker, batch);
         run_op(&caller, batch);
         call_settle(&caller);
         give_back(worker, batch);
@@ -476,7 +482,7 @@ static bool is_enough(const struct worker *worker, const struct batch *batch, si
 
 /* Runs its ops as far as they may; true if all have run. Leaves a run of calls to be settled. */
 static bool run_ops(struct worker *worker, struct batch *batch) {
-    struct caller caller = caller_of(worker);
+    struct caller caller = caller_for(worker, batch);
     take_run(worker, &caller);
     bool moved = batch->slots_epoch != slots_epoch(&worker->node->slots);
     while (batch->ran < batch->count) {

@@ -20,6 +20,7 @@
 #include "proto/reply.h"
 #include "server/call/check.h"
 #include "server/call/effects.h"
+#include "server/tracking/news.h"
 #include "server/worker/handlers.h"
 #include "server/worker/worker.h"
 
@@ -136,9 +137,18 @@ static __attribute__((noinline)) void after(struct exec *x) {
     }
 }
 
-static inline void end(struct exec *x) {
-    if (UNLIKELY(x->manner & MANNER_SEES_DEAD)) {
+static __attribute__((noinline)) void end_of_manner(const struct exec *x) {
+    if (x->manner & MANNER_SEES_DEAD) {
         keyspace_see_dead(x->keyspace, false);
+    }
+    if (x->manner & MANNER_TRACKS) {
+        news_remember(x);
+    }
+}
+
+static inline void end(struct exec *x) {
+    if (UNLIKELY(x->manner & (MANNER_SEES_DEAD | MANNER_TRACKS))) {
+        end_of_manner(x);
     }
     if (UNLIKELY(x->gathered | x->worker->keys_ready)) {
         after(x);

@@ -33,6 +33,7 @@ enum exec_manner {
     MANNER_NO_TOUCH = 1 << 0,  /* CLIENT NO-TOUCH */
     MANNER_SEES_DEAD = 1 << 1, /* CLIENT IMPORT-SOURCE, which matters in import mode */
     MANNER_REPLAYS = 1 << 2,   /* a log is replayed: as if it were import mode */
+    MANNER_TRACKS = 1 << 3,    /* CLIENT TRACKING: what is read is remembered for it */
 };
 
 struct exec {

@@ -30,6 +30,7 @@
 #include "server/client/client_flow.h"
 #include "server/client/describe.h"
 #include "server/client/large.h"
+#include "server/tracking/tracking.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
 #include "server/worker/handlers.h"
@@ -499,7 +500,8 @@ static inline bool goes_ahead(const struct client *client, const struct staged *
     const struct worker *worker = client->worker;
     return staged->route == ROUTE_KEY && staged->ref->plain && staged->target == worker->id &&
            hindrances == 0 && client->pending_count == 0 && client->gathered == NULL &&
-           client->state == CLIENT_READING && !(client->flags & CLIENT_SUBSCRIBED) &&
+           client->state == CLIENT_READING &&
+           !(client->flags & (CLIENT_SUBSCRIBED | CLIENT_TRACKED)) &&
            worker->pause.kind == PAUSE_NONE && nothing_waits_here(client);
 }
 
@@ -513,6 +515,13 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
         client->last_command = ref;
         run_here(client, staged, caller);
         return true;
+    }
+    bool tracked = client->flags & CLIENT_TRACKED;
+    if (UNLIKELY(tracked)) {
+        if (!tracking_may_go_on(client)) {
+            return false;
+        }
+        caller->manner = client_manner(client);
     }
     enum refusal refusal = check_home(client, ref, hindrances, staged->route != ROUTE_UNKNOWN,
                                       staged->route == ROUTE_QUEUE);
@@ -534,7 +543,8 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
     bool away = !refused && staged->route == ROUTE_KEY &&
                 (staged->target != worker->id || must_wait_here(client, staged));
     if (client->pending_count > 0 && !refused) {
-        if (apart || is_fence(staged) || slots_moved || is_strict_fence(client, staged)) {
+        if (apart || tracked || is_fence(staged) || slots_moved ||
+            is_strict_fence(client, staged)) {
             client_move(client, CLIENT_FENCED);
             return false;
         }
@@ -549,7 +559,7 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
         }
         refuse_and_count(client, staged, refusal);
     } else if (apart) {
-        run_apart(client, staged, alone);
+        run_apart(client, staged, alone || tracked);
     } else if (UNLIKELY(staged->route == ROUTE_QUEUE)) {
         queue(client, staged);
     } else if (staged->route == ROUTE_HOME) {
@@ -558,6 +568,9 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
         run_away(client, staged);
     } else {
         run_here(client, staged, caller);
+    }
+    if (UNLIKELY(tracked)) {
+        tracking_took_up(client, ref);
     }
     return true;
 }
@@ -707,6 +720,8 @@ static void run_window(struct client *client) {
     unsigned hindrances = hindrances_of(client);
     bool whole = true, cut = false;
     worker_slice_enter(worker);
+    worker->runs_for.client = client->id;
+    worker->runs_for.home = worker->id;
     struct caller caller = {
         .worker = worker,
         .shard = &worker->shard,

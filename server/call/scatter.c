@@ -260,6 +260,8 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
     struct caller caller = scatter->caller;
     caller.client = gone ? NULL : client;
     caller.asker = client;
+    worker->runs_for.client = client->id;
+    worker->runs_for.home = worker->id;
     caller.tick = rt_ticks(worker->rt);
     uint64_t epoch = slots_epoch(&worker->node->slots);
     struct scatter_result result = {

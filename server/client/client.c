@@ -118,7 +118,7 @@ void client_close(struct client *client) {
         client_cancel_wait(client);
     }
     client_move(client, CLIENT_CLOSING);
-    if (client->subs != NULL) {
+    if (client->subs != NULL || client->tracking != NULL) {
         client->worker->server->handlers->client_leaves(client);
     }
     client->flags &= ~(unsigned)CLIENT_DIRTY;
@@ -172,6 +172,9 @@ bool client_try_free(struct client *client) {
         list_remove(&client->line_node);
         list_push_back(&worker->parked.gone, &client->line_node);
         return false;
+    }
+    if (client->tracking != NULL) {
+        worker->server->handlers->client_freed(client);
     }
     check(client->pending_count == 0 && client->ops_pending == 0);
     check(client->home_memory == 0 && client->home_replies == 0);

@@ -32,6 +32,7 @@ struct multi_queue;
 struct multi_watches;
 struct scatter;
 struct subs;
+struct tracking;
 struct worker;
 
 /* What a client does. One at a time; client_move is the only place that changes it, and in debug
@@ -93,6 +94,8 @@ enum client_flag {
     CLIENT_READONLY = 1 << 20,      /* READONLY; replicas and cluster will ask */
     CLIENT_MULTI_USED = 1 << 21,    /* has called MULTI or WATCH: CLIENT LIST shows it */
     CLIENT_SUBSCRIBED = 1 << 22,    /* to something, at least */
+    CLIENT_TRACKED = 1 << 24,       /* it tracks keys (tracking.h): its requests run one by one; */
+    CLIENT_TRACKS_READS = 1 << 25,  /* what the next one reads is remembered for it */
 };
 
 /* One entry of the reply order. */
@@ -159,6 +162,8 @@ struct client {
     uint32_t subscriptions[TOPIC_KINDS];
     size_t subs_bytes;
 
+    struct tracking *tracking; /* client-side caching (tracking.h); NULL: it never has */
+
     struct wait wait;
 
     /* What CLIENT shows. */
@@ -211,7 +216,8 @@ static inline void client_command_over(struct client *client) {
 /* How its commands look at keys: exec_manner. */
 static inline uint8_t client_manner(const struct client *client) {
     return (uint8_t)((client->flags & CLIENT_NO_TOUCH ? MANNER_NO_TOUCH : 0) |
-                     (client->flags & CLIENT_IMPORT_SOURCE ? MANNER_SEES_DEAD : 0));
+                     (client->flags & CLIENT_IMPORT_SOURCE ? MANNER_SEES_DEAD : 0) |
+                     (client->flags & CLIENT_TRACKS_READS ? MANNER_TRACKS : 0));
 }
 /* What UNWATCH does: it watches nothing any more. What DISCARD does: and the queue of its MULTI
  * goes. Harmless without. */

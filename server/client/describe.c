@@ -6,6 +6,7 @@
 #include "server/client/client_private.h"
 #include "server/client/large.h"
 #include "server/observe/log.h"
+#include "server/tracking/tracking.h"
 #include "server/txn/multi.h"
 #include "server/worker/handlers.h"
 #include "server/worker/worker.h"
@@ -35,6 +36,16 @@ void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_B
     }
     if (client_is_blocked(client)) {
         *p++ = 'b';
+    }
+    const struct tracking *tracking = client->flags & CLIENT_TRACKED ? client->tracking : NULL;
+    if (tracking != NULL) {
+        *p++ = 't';
+    }
+    if (tracking != NULL && tracking->broken) {
+        *p++ = 'R';
+    }
+    if (tracking != NULL && tracking->options.bcast) {
+        *p++ = 'B';
     }
     if (client->flags & CLIENT_CLOSE_AFTER_REPLY) {
         *p++ = 'c';
@@ -112,6 +123,8 @@ void client_describe(struct text *text, const struct client *client, bool redact
         input_bytes += large_bytes(client->large);
     }
     const struct command_ref *last = client->last_command;
+    long long redirect =
+        client->flags & CLIENT_TRACKED ? (long long)client->tracking->options.redirect : -1;
     describe_who(text, client, redacted);
     text_appendf(text, " age=%lld idle=%lld flags=%s capa=%s",
                  (long long)client_seconds_since(client->created_ms, now_ms),
@@ -130,14 +143,15 @@ void client_describe(struct text *text, const struct client *client, bool redact
         last ? last->full_name : "NULL");
     /* What runs counts when it is over. */
     bool running_now = argv_bytes > 0 || client_in_blocking_command(client);
-    text_appendf(
-        text,
-        " user=%s redir=-1 resp=%d lib-name=%s lib-ver=%s tot-net-in=%llu"
-        " tot-net-out=%llu tot-cmds=%llu",
-        redacted ? REDACTED : "default", client->resp, client->lib_name ? client->lib_name : "",
-        client->lib_version ? client->lib_version : "", (unsigned long long)client->bytes_in,
-        (unsigned long long)(client->bytes_out + rt_stream_taken(&client->stream)),
-        (unsigned long long)(client->commands - running_now + done));
+    text_appendf(text,
+                 " user=%s redir=%lld resp=%d lib-name=%s lib-ver=%s tot-net-in=%llu"
+                 " tot-net-out=%llu tot-cmds=%llu",
+                 redacted ? REDACTED : "default", redirect, client->resp,
+                 client->lib_name ? client->lib_name : "",
+                 client->lib_version ? client->lib_version : "",
+                 (unsigned long long)client->bytes_in,
+                 (unsigned long long)(client->bytes_out + rt_stream_taken(&client->stream)),
+                 (unsigned long long)(client->commands - running_now + done));
 }
 
 /* ---- In the log ---- */

@@ -196,7 +196,7 @@ const struct config_row config_rows[] = {
     SPECIAL("replicaof", "slaveof", replicaof, HEAP_BYTES, "", ROW_IMMUTABLE | ROW_MULTI, config_parse_replicaof, config_print_replicaof),
 
     /* Keys tracking, security, clients */
-    INT("tracking-table-max-keys", NULL, tracking_table_max_keys, "1000000", 0, 0, INT64_MAX, NULL),
+    INT("tracking-table-max-keys", NULL, tracking_table_max_keys, "1000000", ROW_ACTS, 0, INT64_MAX, NULL),
     ENUM("acl-pubsub-default", NULL, acl_pubsub_default, "resetchannels", 0, names_acl_pubsub),
     STRING("aclfile", NULL, aclfile, "", ROW_IMMUTABLE, NULL),
     INT("acllog-max-len", NULL, acllog_max_len, "128", 0, 0, INT64_MAX, NULL),

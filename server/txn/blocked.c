@@ -28,6 +28,7 @@
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/client/client.h"
+#include "server/tracking/news.h"
 #include "server/txn/txn_private.h"
 #include "server/worker/message.h"
 #include "server/worker/worker.h"
@@ -49,6 +50,7 @@ struct blocked {
     struct waiter *waiter; /* NULL: not planned, or it has no keys */
     /* Constant while parts are away. */
     unsigned home;
+    uint64_t client_id;
     const struct command_ref *ref;
     struct bytes *argv; /* but that a shard may say exec_wait_word before it joins */
     uint32_t argc;
@@ -95,6 +97,7 @@ struct blocked *blocked_new(struct client *client, const struct command_ref *ref
     list_node_init(&blocked->try_node);
     blocked->client = client;
     blocked->home = client->worker->id;
+    blocked->client_id = client->id;
     blocked->ref = ref;
     blocked->argv = arena_alloc(&blocked->arena, request->argc * sizeof *blocked->argv);
     blocked->argc = request->argc;
@@ -604,8 +607,16 @@ static void serve(void *arg, struct waiter_key *key) {
     caller.only = looks_only_at(serving, key);
     struct reply reply;
     reply_init(&reply, &blocked->reply, blocked->resp);
+    /* That the key has changed it is told before its reply. */
+    news_send_if_any(worker, &worker->trackers);
+    uint64_t runs_for = worker->runs_for.client;
+    unsigned home = worker->runs_for.home;
+    worker->runs_for.client = blocked->client_id;
+    worker->runs_for.home = blocked->home;
     call(&caller, &what, &reply);
     call_settle(&caller);
+    worker->runs_for.client = runs_for;
+    worker->runs_for.home = home;
     send_home(worker, key->part, MESSAGE_WAITER_SERVED);
 }
 

@@ -370,6 +370,8 @@ static bool fence_next(struct txn *txn) {
 /* In whose name home runs what comes next. */
 static struct caller caller_of(const struct txn *txn, struct shard *shard) {
     struct worker *worker = txn->home;
+    worker->runs_for.client = txn->client_id;
+    worker->runs_for.home = worker->id;
     return (struct caller){
         .worker = worker,
         .shard = shard,

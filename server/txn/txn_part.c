@@ -5,6 +5,7 @@
 #include "base/must.h"
 #include "server/call/check.h"
 #include "server/call/effects.h"
+#include "server/tracking/news.h"
 #include "server/txn/txn_private.h"
 #include "server/worker/message.h"
 #include "server/worker/shared.h"
@@ -58,6 +59,9 @@ static void lend(struct worker *worker, struct txn_part *part, struct txn_task *
         struct entry *entry = keyspace_find(keyspace, key->db, &key->key, part->now_ms,
                                             LOOKUP_NOSTATS | (no_touch ? LOOKUP_NOTOUCH : 0));
         command->inputs[i].loan = (struct loan){.present = false};
+        if (UNLIKELY(part->manner & MANNER_TRACKS)) {
+            news_remember_key(worker, worker->id, command->ref->row, &key->key);
+        }
         if (entry != NULL) {
             struct loan loan = keyspace_lend(keyspace, entry);
             command->inputs[i].loan = loan;
@@ -203,6 +207,8 @@ static void prefetch_phase(struct worker *worker, const struct txn_part *part) {
 /* False: it goes on later, when what is put for the last command that ran has its value. */
 static bool run_phase(struct worker *worker, struct txn_part *part) {
     prefetch_phase(worker, part);
+    worker->runs_for.client = part->txn->client_id;
+    worker->runs_for.home = part->txn->home->id;
     struct caller caller = {
         .worker = worker,
         .shard = &worker->shard,

@@ -5,6 +5,8 @@
 #include "net/rt.h"
 #include "server/persistence/save_share.h"
 #include "server/pubsub/pubsub.h"
+#include "server/tracking/news.h"
+#include "server/tracking/tracking.h"
 #include "server/txn/blocked.h"
 #include "server/txn/txn.h"
 #include "server/worker/handlers.h"
@@ -23,10 +25,18 @@ static void serve_waiters(struct worker *worker) {
 int64_t background_work(struct worker *worker) {
     int64_t now_ms = rt_wall_ms(worker->rt);
     int64_t until_ms = txn_expiry_ms(worker, now_ms);
+    worker->runs_for.client = 0; /* keys run out by themselves */
     int64_t next_ms = keyspace_work(worker->shard.keyspace, until_ms);
     serve_waiters(worker);
     if (pubsub_is_due(&worker->topics)) {
         pubsub_deliver(worker);
+    }
+    if (UNLIKELY(worker->trackers.due || !list_empty(&worker->trackers.later))) {
+        news_send(worker);
+        tracking_deliver(worker);
+    }
+    if (UNLIKELY(tracks_is_left(&worker->shard.tracks))) {
+        tracks_free_some(&worker->shard.tracks);
     }
     /* What a transaction holds back comes up in the turn in which that ends. */
     return next_ms > until_ms && next_ms <= now_ms ? now_ms + 1 : next_ms;
@@ -37,5 +47,6 @@ bool background_is_left(const struct worker *worker) {
            !list_empty(&worker->jobs) || !list_empty(&worker->batches.cut) ||
            !list_empty(&worker->shard.locks.settled) || !list_empty(&worker->txns.puts) ||
            !list_empty(&worker->txns.packs) || !list_empty(&worker->topics.queue) ||
+           tracks_is_left(&worker->shard.tracks) ||
            (worker->save_share != NULL && save_share_is_busy(worker->save_share));
 }

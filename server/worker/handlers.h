@@ -29,8 +29,10 @@ struct handlers {
     /* Serves whom it can of those who wait for keys of this worker's shard. What `holds` has locked
      * is about to be given back; what others have locked waits. NULL: nothing. */
     void (*serve_waiters)(struct worker *worker, const struct lock_request *holds, int64_t now_ms);
-    /* It is closed: what it has subscribed to goes. */
+    /* It is closed: what it has subscribed to goes, and it tracks nothing any more. */
     void (*client_leaves)(struct client *client);
+    /* Nothing of it is on its way any more: what it has tracked is forgotten. */
+    void (*client_freed)(struct client *client);
     /* What was published is delivered. */
     void (*deliver)(struct worker *worker);
     /* Whether the script that a command runs has looked for keys of other shards before. */

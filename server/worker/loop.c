@@ -41,6 +41,7 @@
 #include "server/pubsub/notify.h"
 #include "server/pubsub/pubsub.h"
 #include "server/script/state.h"
+#include "server/tracking/news.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
 #include "server/worker/background.h"
@@ -96,12 +97,18 @@
 
 static void key_changed(void *arg, const struct key_news *news) {
     struct worker *worker = arg;
+    struct shard *shard = &worker->shard;
+    if (LIKELY((shard->watches.keys.count | shard->waiters.lines.count | shard->tracks.keys.count |
+                worker->trackers.prefixes.count) == 0)) {
+        return; /* nobody wants to know */
+    }
     /* Groups are nothing to who watches a stream, but to who waits for one. */
     if (LIKELY(news->event != EVENT_XGROUP_DESTROY)) {
-        watch_touch(&worker->shard.watches, news->db, news->key);
+        watch_touch(&shard->watches, news->db, news->key);
+        news_key_changed(worker, news);
     }
-    if (UNLIKELY(worker->shard.waiters.lines.count > 0)) {
-        waiters_note_key(&worker->shard.waiters, news->db, news->key);
+    if (UNLIKELY(shard->waiters.lines.count > 0)) {
+        waiters_note_key(&shard->waiters, news->db, news->key);
         worker->keys_ready = true;
     }
 }
@@ -146,6 +153,7 @@ static void note_database(struct worker *worker, uint32_t db) {
 static void flushing(void *arg, uint32_t db) {
     struct worker *worker = arg;
     watch_flush(&worker->shard.watches, db);
+    news_flushing(worker);
     note_database(worker, db);
 }
 
@@ -202,6 +210,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     list_init(&worker->jobs_asleep);
     links_init(&worker->batches.suspended);
     topics_init(&worker->topics, server->workers_count);
+    trackers_init(&worker->trackers, server->workers_count);
     pqueue_init(&worker->txns.parts);
     list_init(&worker->txns.puts);
     list_init(&worker->txns.packs);
@@ -244,7 +253,7 @@ static void end_mail(struct worker *worker) {
         if (message->kind == MESSAGE_UNWATCH) {
             multi_unwatch_arrived(worker, message);
         } else if (message->kind == MESSAGE_PARK_OVER || message->kind == MESSAGE_PUBLICATION ||
-                   message->kind == MESSAGE_SUBSCRIBERS) {
+                   message->kind == MESSAGE_SUBSCRIBERS || message->kind == MESSAGE_TRACKING) {
             free(message);
         }
     }
@@ -262,6 +271,7 @@ void worker_free(struct worker *worker) {
     links_fini(&worker->batches.suspended);
     links_fini(&worker->clients.by_id);
     topics_free(worker);
+    trackers_free(&worker->trackers, worker->server->workers_count);
     worker_trim_pools(worker, true);
     free(worker->batches.open);
     check_owner_refuses(worker, NULL, false);
@@ -305,6 +315,7 @@ static void apply_config(struct worker *worker, const struct config *config) {
     worker_set_lru(worker);
     notify_configure(worker);
     check_configure(worker);
+    news_cron(worker);
 }
 
 uint64_t worker_next_config(struct worker *worker, const struct config *config) {
@@ -374,6 +385,7 @@ static void cron(struct worker *worker) {
         sysmem_collect(false);
     }
     totals_cron(worker);
+    news_cron(worker);
     if (UNLIKELY(log_wants(worker, LOG_VERBOSE)) &&
         now_ms - worker->loop.state_logged_ms >= STATE_LOG_MS) {
         worker->loop.state_logged_ms = now_ms;
@@ -719,6 +731,7 @@ static bool stand_still(struct worker *worker) {
     if (UNLIKELY(worker->wal != NULL)) {
         gate_settle(worker->wal); /* what was sealed before is on its way to the file */
     }
+    news_send_if_any(worker, &worker->trackers); /* what it did in this turn is published, too */
     flush_output(worker);
     worker->stats.cycles++;
     worker->loop.more = false;

@@ -27,6 +27,7 @@ enum message_kind {
     MESSAGE_WAITER_CALLED,  /* waiter_part's `call`: it is to go home */
     MESSAGE_PUBLICATION,    /* pubsub.c's: to who listens there; the receiver frees it */
     MESSAGE_SUBSCRIBERS,    /* pubsub.c's: some have gone elsewhere; the receiver frees it */
+    MESSAGE_TRACKING,       /* news.c's: what is to be told to clients that track; the same */
     MESSAGE_UNWATCH,       /* multi.c's: a client watches nothing any more; the receiver frees it */
     MESSAGE_PARK_OVER,     /* park.c's: the worker is parked no more; the receiver frees it */
     MESSAGE_LOAD_NEWS,     /* load.c's, to worker 0: a worker has loaded its share, or failed */

@@ -18,6 +18,7 @@ struct worker_line {
     _Atomic size_t largest_client;
     _Atomic uint64_t loaded_bytes;
     _Atomic uint64_t changes;
+    _Atomic size_t tracked;
 };
 
 /* Of its log: written by the worker, read by all. */
@@ -33,6 +34,8 @@ struct shared_counters {
     unsigned workers;
     struct worker_line *lines;
     struct wal_line *wal_lines;
+    _Atomic uint64_t *told; /* rows by `from`, each on lines of its own */
+    size_t told_row;
     _Atomic int wal_error;
     _Atomic int stop_signal;
     _Atomic int64_t saved_at;
@@ -50,6 +53,8 @@ struct shared_counters *shared_new(unsigned workers) {
     shared->workers = workers;
     shared->lines = must_aligned(LINE, workers * sizeof *shared->lines);
     shared->wal_lines = must_aligned(LINE, workers * sizeof *shared->wal_lines);
+    shared->told_row = (workers + LINE / 8 - 1) / (LINE / 8) * (LINE / 8);
+    shared->told = must_aligned(LINE, workers * shared->told_row * sizeof *shared->told);
     for (unsigned i = 0; i < workers; i++) {
         shared_wal_stand(shared, i, WAL_WRITTEN, UINT64_MAX);
         shared_wal_stand(shared, i, WAL_SYNCED, UINT64_MAX);
@@ -62,6 +67,7 @@ void shared_free(struct shared_counters *shared) {
     if (shared != NULL) {
         free(shared->lines);
         free(shared->wal_lines);
+        free(shared->told);
         free(shared);
     }
 }
@@ -111,6 +117,28 @@ unsigned shared_largest_client_worker(const struct shared_counters *shared) {
         }
     }
     return best;
+}
+
+void shared_set_tracked(struct shared_counters *shared, unsigned worker, size_t keys) {
+    atomic_store_explicit(&shared->lines[worker].tracked, keys, memory_order_relaxed);
+}
+
+size_t shared_tracked(const struct shared_counters *shared) {
+    size_t total = 0;
+    for (unsigned i = 0; i < shared->workers; i++) {
+        total += atomic_load_explicit(&shared->lines[i].tracked, memory_order_relaxed);
+    }
+    return total;
+}
+
+/* Who hears of what they are about has seen what was stored before that was published. */
+void shared_tell_trackers(struct shared_counters *shared, unsigned from, unsigned to,
+                          uint64_t count) {
+    atomic_store_explicit(&shared->told[from * shared->told_row + to], count, memory_order_release);
+}
+
+uint64_t shared_told_trackers(const struct shared_counters *shared, unsigned from, unsigned to) {
+    return atomic_load_explicit(&shared->told[from * shared->told_row + to], memory_order_acquire);
 }
 
 uint64_t shared_next_number(struct shared_counters *shared) {

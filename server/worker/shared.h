@@ -67,6 +67,15 @@ uint64_t shared_wal_bytes(const struct shared_counters *shared, unsigned worker)
 void shared_wal_fail(struct shared_counters *shared, int error);
 int shared_wal_error(const struct shared_counters *shared);
 
+/* Keys that clients track (shard/watchers/tracks.h), by worker. */
+void shared_set_tracked(struct shared_counters *shared, unsigned worker, size_t keys);
+size_t shared_tracked(const struct shared_counters *shared);
+/* How many messages a worker has for the clients of another that track: said before they are
+ * published, and before anything that they are about. */
+void shared_tell_trackers(struct shared_counters *shared, unsigned from, unsigned to,
+                          uint64_t count);
+uint64_t shared_told_trackers(const struct shared_counters *shared, unsigned from, unsigned to);
+
 /* A worker that ends has (true) or no longer has nothing more to work off: others wait for what it
  * has. Each says so when that changes; none rests at first. */
 void shared_set_resting(struct shared_counters *shared, bool resting);

@@ -66,9 +66,14 @@ static void take_databases(const struct worker *worker, int64_t now_ms, struct t
 static void take_clients(const struct worker *worker, struct totals *to) {
     to->watched_keys += worker->shard.watches.keys.count;
     to->subscribed += worker->topics.clients;
+    to->tracking += worker->trackers.clients;
+    to->tracked_prefixes = worker->trackers.prefixes.count;
+    to->tracked_keys += worker->shard.tracks.keys.count;
+    to->tracked_items += worker->shard.tracks.items.count;
     to->blocking_keys += worker->shard.waiters.lines.count;
     to->blocking_keys_when_gone += worker->shard.waiters.lines_when_gone;
-    to->clients_bytes += watch_memory(&worker->shard.watches);
+    to->clients_bytes +=
+        watch_memory(&worker->shard.watches) + tracks_memory(&worker->shard.tracks);
     LIST_EACH(&worker->clients.all, node) {
         const struct client *client = LIST_ENTRY(node, struct client, node);
         to->clients_bytes += client_memory(client);
@@ -249,6 +254,10 @@ void totals_add(struct totals *sum, const struct totals *part) {
     sum->watching += part->watching;
     sum->peers += part->peers;
     sum->watched_keys += part->watched_keys;
+    sum->tracking += part->tracking;
+    sum->tracked_prefixes = larger(sum->tracked_prefixes, part->tracked_prefixes);
+    sum->tracked_keys += part->tracked_keys;
+    sum->tracked_items += part->tracked_items;
     sum->subscribed += part->subscribed;
     sum->blocking_keys += part->blocking_keys;
     sum->blocking_keys_when_gone += part->blocking_keys_when_gone;

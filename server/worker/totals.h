@@ -38,6 +38,10 @@ struct totals {
     uint64_t peers;                   /* connections to other servers */
     uint64_t watching;                /* clients that watch keys */
     uint64_t watched_keys;            /* here, none twice */
+    uint64_t tracking;                /* clients that track; */
+    uint64_t tracked_prefixes;        /* for prefixes; all workers know all */
+    uint64_t tracked_keys;            /* keys here that some have read, */
+    uint64_t tracked_items;           /* by how many clients, added up */
     uint64_t subscribed;              /* clients */
     uint64_t blocking_keys;           /* that somebody waits for; the same */
     uint64_t blocking_keys_when_gone; /* also for their end */

@@ -19,6 +19,7 @@
 #include "server/observe/tally.h"
 #include "server/pubsub/topics.h"
 #include "server/server.h"
+#include "server/tracking/trackers.h"
 #include "server/txn/txns.h"
 #include "server/worker/loop_state.h"
 #include "server/worker/parked.h"
@@ -55,6 +56,11 @@ struct worker {
     struct slice slice;
     struct arena scratch; /* of the requests being parsed; reset when a read is done with */
     struct rng rng;
+    /* For whom commands run, if any do: told by who lets them, for clients that track. */
+    struct {
+        uint64_t client;
+        unsigned home; /* of that */
+    } runs_for;
     struct outbuf discard; /* where replies go that nobody wants */
 
     struct clients clients;
@@ -62,6 +68,7 @@ struct worker {
     struct txns txns;
     struct queues queues;
     struct topics topics;
+    struct trackers trackers;
     bool notifies;           /* notify-keyspace-events names classes and where they are told */
     struct list jobs;        /* scatter parts that go on in slices */
     struct list jobs_asleep; /* that were told nothing can be done yet (scatter_sleep) */

@@ -66,10 +66,6 @@ void command_client_setinfo(struct exec *x) {
     reply_ok(x->reply);
 }
 
-void command_client_getredir(struct exec *x) {
-    reply_int(x->reply, -1); /* not tracking */
-}
-
 void command_client_capa(struct exec *x) {
     for (uint32_t i = 2; i < x->argc; i++) {
         if (bytes_is(x->argv[i], "redirect")) {
@@ -437,6 +433,8 @@ void command_client_unpause(struct exec *x) {
 }
 
 static const char *const help_lines[] = {
+    "CACHING (YES|NO)",
+    "    Say whether keys of the next command are tracked, with OPTIN or OPTOUT.",
     "CAPA <capability> [<capability> ...]",
     "    Say what this client can handle. REDIRECT: it follows redirections of a replica.",
     "GETNAME",
@@ -471,6 +469,10 @@ static const char *const help_lines[] = {
     "    Record the library of this connection.",
     "SETNAME <name>",
     "    Name this connection.",
+    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]] [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Have this connection, or another one, told of keys that change.",
+    "TRACKINGINFO",
+    "    Tell how this connection tracks keys.",
     "UNBLOCK <id> [TIMEOUT|ERROR]",
     "    End the wait of a client in a blocking command.",
     "UNPAUSE",

@@ -7,6 +7,7 @@
  */
 #include "server/commands/connection/connection.h"
 #include "server/pubsub/pubsub.h"
+#include "server/tracking/tracking.h"
 
 #include "base/num.h"
 #include "server/call/command_table.h"
@@ -201,6 +202,7 @@ static void reset(struct exec *x) {
 
 void command_reset(struct exec *x) {
     client_discard(x->client);
+    tracking_off(x->client);
     pubsub_reset(x, reset);
 }
 

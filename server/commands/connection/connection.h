@@ -9,6 +9,7 @@
 #include "server/call/command.h"
 
 command_fn command_auth;
+command_fn command_client_caching;
 command_fn command_client_capa;
 command_fn command_client_getname;
 command_fn command_client_getredir;
@@ -24,6 +25,8 @@ command_fn command_client_pause;
 command_fn command_client_reply;
 command_fn command_client_setinfo;
 command_fn command_client_setname;
+command_fn command_client_tracking;
+command_fn command_client_trackinginfo;
 command_fn command_client_unblock;
 command_fn command_client_unpause;
 command_fn command_clusterscan;

@@ -430,7 +430,49 @@ static const struct command_arg client_unblock_args[] = {
     {0},
 };
 
+static const struct command_arg client_caching_args_mode[] = {
+    {.name = "yes", .type = ARG_PURE_TOKEN, .token = "YES"},
+    {.name = "no", .type = ARG_PURE_TOKEN, .token = "NO"},
+    {0},
+};
+
+static const struct command_arg client_caching_args[] = {
+    {.name = "mode", .type = ARG_ONEOF, .args = client_caching_args_mode},
+    {0},
+};
+
+static const struct command_arg client_tracking_args_status[] = {
+    {.name = "on", .type = ARG_PURE_TOKEN, .token = "ON"},
+    {.name = "off", .type = ARG_PURE_TOKEN, .token = "OFF"},
+    {0},
+};
+
+static const struct command_arg client_tracking_args[] = {
+    {.name = "status", .type = ARG_ONEOF, .args = client_tracking_args_status},
+    {.name = "client-id", .type = ARG_INTEGER, .flags = ARG_OPTIONAL, .token = "REDIRECT"},
+    {.name = "prefix",
+     .type = ARG_STRING,
+     .flags = ARG_OPTIONAL | ARG_MULTIPLE | ARG_MULTIPLE_TOKEN,
+     .token = "PREFIX"},
+    {.name = "bcast", .type = ARG_PURE_TOKEN, .flags = ARG_OPTIONAL, .token = "BCAST"},
+    {.name = "optin", .type = ARG_PURE_TOKEN, .flags = ARG_OPTIONAL, .token = "OPTIN"},
+    {.name = "optout", .type = ARG_PURE_TOKEN, .flags = ARG_OPTIONAL, .token = "OPTOUT"},
+    {.name = "noloop", .type = ARG_PURE_TOKEN, .flags = ARG_OPTIONAL, .token = "NOLOOP"},
+    {0},
+};
+
 static const struct command client_subcommands[] = {
+    {.name = "caching",
+     .run = command_client_caching,
+     .arity = 3,
+     .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE | CMD_ALLOW_BUSY,
+     .categories = ACL_CONNECTION,
+     .place = PLACE_SELF,
+     .group = "connection",
+     .since = "6.0.0",
+     .summary = "Says whether the keys of the next command are tracked.",
+     .complexity = "O(1)",
+     .args = client_caching_args},
     {.name = "capa",
      .run = command_client_capa,
      .arity = -3,
@@ -600,6 +642,27 @@ static const struct command client_subcommands[] = {
      .summary = "Gives this connection a name.",
      .complexity = "O(1)",
      .args = client_setname_args},
+    {.name = "tracking",
+     .run = command_client_tracking,
+     .arity = -3,
+     .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE,
+     .categories = ACL_CONNECTION,
+     .place = PLACE_EACH_WORKER,
+     .group = "connection",
+     .since = "6.0.0",
+     .summary = "Switches on and off that the connection is told of keys that change.",
+     .complexity = "O(1), and more with some options.",
+     .args = client_tracking_args},
+    {.name = "trackinginfo",
+     .run = command_client_trackinginfo,
+     .arity = 2,
+     .flags = CMD_NOSCRIPT | CMD_LOADING | CMD_STALE,
+     .categories = ACL_CONNECTION,
+     .place = PLACE_SELF,
+     .group = "connection",
+     .since = "6.2.0",
+     .summary = "Tells how the connection tracks keys.",
+     .complexity = "O(1)"},
     {.name = "unblock",
      .run = command_client_unblock,
      .arity = -3,

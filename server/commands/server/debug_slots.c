@@ -19,6 +19,7 @@
 #include "server/call/scatter.h"
 #include "server/node.h"
 #include "server/persistence/save_share.h"
+#include "server/tracking/news.h"
 #include "server/txn/txn.h"
 #include "server/worker/view.h"
 #include "shard/shard.h"
@@ -48,6 +49,7 @@ static bool ask_part(struct worker *worker, const void *args_ptr, void *part_ptr
 static bool lend_part(struct worker *worker, const void *args_ptr, void *part_ptr) {
     const struct move_args *args = args_ptr;
     struct move_part *part = part_ptr;
+    news_slot_leaves(worker, args->slot);
     part->lent = keyspace_lend_slot(worker_shard(worker)->keyspace, args->slot);
     return true;
 }

@@ -162,7 +162,7 @@ void info_clients(struct info *info) {
     line_u64(info, "client_recent_max_input_buffer", t->stats.input_max);
     line_u64(info, "client_recent_max_output_buffer", t->stats.output_max);
     line_u64(info, "blocked_clients", t->blocked);
-    ZERO(info, "tracking_clients");
+    line_u64(info, "tracking_clients", t->tracking);
     line_u64(info, "pubsub_clients", t->subscribed);
     line_u64(info, "watching_clients", t->watching);
     line_u64(info, "clients_in_timeout_table", t->blocked_with_timeout);
@@ -410,8 +410,10 @@ static void lines_keys(struct info *info) {
     line_u64(info, "migrate_cached_sockets", t->peers);
     ZERO(info, "slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses",
          "active_defrag_key_hits", "active_defrag_key_misses", "total_active_defrag_time",
-         "current_active_defrag_time", "tracking_total_keys", "tracking_total_items",
-         "tracking_total_prefixes");
+         "current_active_defrag_time");
+    line_u64(info, "tracking_total_keys", t->tracked_keys);
+    line_u64(info, "tracking_total_items", t->tracked_items);
+    line_u64(info, "tracking_total_prefixes", t->tracked_prefixes);
 }
 
 void info_stats(struct info *info) {
