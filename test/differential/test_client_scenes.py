@@ -244,9 +244,23 @@ def large_replies(a, o, rec):
     rec.ask(INFO)
 
 
+def client_side_caching(a, o, rec):
+    a.do("HELLO", "3")
+    a.do("CLIENT", "TRACKING", "ON", "OPTIN")
+    rec.look()
+    a.do("CLIENT", "TRACKING", "OFF")
+    a.do("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "key:")
+    rec.look()
+    o.do("SET", "key:1", "1")
+    a.read()
+    rec.look()
+    a.do("RESET")
+    rec.look()
+
+
 SCENES = (
     idle_at_first, key_commands, commands_over_all_shards, pipelines, inside_multi, inside_exec_over_shards, multi_that_comes_to_nothing, errors,
-    watching, waiting, paused, half_a_request, inline_requests, silent_replies, names_and_switches, large_replies,
+    watching, waiting, paused, half_a_request, inline_requests, silent_replies, names_and_switches, large_replies, client_side_caching,
 )  # fmt: skip
 
 
