@@ -188,7 +188,7 @@ bool exec_arg_timeout_ms(const struct exec *x, uint32_t argv_index, int64_t *ret
 }
 
 bool exec_has_named(const struct exec *x, struct bytes name) {
-    if (!x->keys->everywhere || exec_sees_all(x)) {
+    if (x->keys == NULL || !x->keys->everywhere || exec_sees_all(x)) {
         return true;
     }
     struct key key = key_make(&x->worker->server->secret, name);

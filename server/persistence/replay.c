@@ -133,7 +133,7 @@ const char *replay_refusal(const struct worker *worker, const struct bytes *argv
         return NULL;
     }
     const struct command_ref *ref = find(worker, argv, argc);
-    if (ref == NULL || ref->row->place != PLACE_KEY) {
+    if (ref == NULL || ref->row->place != PLACE_KEY || ref->row->runs_script) {
         return "no command that a log can have";
     }
     int arity = ref->row->arity;
