@@ -998,7 +998,9 @@ def test_bug_40_keys_of_calls_that_are_cut_short(server):
             for count in (0, 1, 2, 3, 4, 7):
                 args = [rng.choice(values) for _ in range(count)]
                 got = c.do("COMMAND", "GETKEYS", *name.split(b"|"), *args)
-                assert isinstance(got, RespError) or (got and set(got) <= set(args)), (name, args, got)
+                # Scripts may have no keys, and what they say of how many they have is not believed.
+                some = got or name.startswith(b"eval")
+                assert isinstance(got, RespError) or (some and set(got) <= set(args)), (name, args, got)
 
 
 def test_bug_46_config_values_cannot_bring_in_lines(start_server):
