@@ -61,7 +61,7 @@ void command_script_flush(struct exec *x) {
 }
 
 void command_script_kill(struct exec *x) {
-    reply_error(x->reply, "NOTBUSY No scripts in execution right now.");
+    reply_error(x->reply, "ERR SCRIPT KILL is not supported yet: a script runs to its end");
 }
 
 /* There is no debugger: it would stop the server for everybody. */
@@ -84,7 +84,7 @@ void command_script_help(struct exec *x) {
         "FLUSH [ASYNC|SYNC]",
         "    Forget all scripts.",
         "KILL",
-        "    End the script that runs, if it has not written yet.",
+        "    Not supported yet.",
         "LOAD <script>",
         "    Know a script without running it.",
         "SHOW <sha1>",
