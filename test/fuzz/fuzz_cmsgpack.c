@@ -3,6 +3,8 @@
  * all at once. */
 #include "bounded_lua.h"
 
+#include <string.h>
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* How many values there are, asked for one after the other; -1: something is wrong with one. */
@@ -36,8 +38,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         int all = lua_gettop(lua);
         check(all == n || all >= 100);
         if (all > 0 && bounded_lua_call(&bounded, "cmsgpack", "pack", all)) {
-            check(bounded_lua_call(&bounded, "cmsgpack", "unpack", 1));
-            check(lua_gettop(lua) == all);
+            bool again = bounded_lua_call(&bounded, "cmsgpack", "unpack", 1);
+            /* A key that is a table inside of sixteen others was packed as nil, and nil is no key.
+             */
+            check(again ? lua_gettop(lua) == all
+                        : strcmp(lua_tostring(lua, -1), "table index is nil") == 0);
         }
     }
     bounded_lua_fini(&bounded, size);
