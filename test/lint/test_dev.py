@@ -120,7 +120,7 @@ def test_what_apt_says_is_shown_when_it_fails(front):
         (["checker", "--io-backend", "nosuch"], "--io-backend"),
         (["fmt", "nosuch"], "nosuch"),
         (["fuzz", "soon"], "soon"),
-        (["fuzz", "60", "nosuch"], "no fuzz target 'nosuch'; there are: base_file commands"),
+        (["fuzz", "60", "nosuch"], "no fuzz target 'nosuch'; there are: base_file cjson"),
         (["sim", "soon"], "soon"),
         (["sim", "10m10"], "10m10"),
         (["sim", "--seed"], "--seed needs a number"),
