@@ -200,6 +200,14 @@ class Server:
     def alive(self):
         return self.proc is not None and self.proc.poll() is None
 
+    def has_stopped(self):
+        """Whether all of its threads have, after SIGSTOP: one is told, and tells the others when it runs next."""
+        states = set()
+        for thread in os.listdir("/proc/%d/task" % self.pid):
+            with open("/proc/%d/task/%s/stat" % (self.pid, thread)) as f:
+                states.add(f.read().rsplit(")", 1)[1].split()[0])
+        return states == {"T"}
+
     def rss(self):
         """Resident memory in bytes."""
         with open("/proc/%d/statm" % self.pid) as f:

@@ -29,7 +29,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 
 import kill_points  # noqa: E402
 import kills  # noqa: E402
-from server import BAD_LOG, Server  # noqa: E402
+from server import BAD_LOG, Server, wait_for  # noqa: E402
 
 EXT4_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32)
 SHUT_WITHOUT_FLUSHING_ITS_JOURNAL = 2
@@ -94,7 +94,11 @@ class Torture:
     def crash(self):
         self.cut_at = time.monotonic()
         if self.disk:
-            self.server.proc.send_signal(signal.SIGSTOP)  # a power cut ends both at once
+            # A power cut ends both at once. Threads that go on a moment longer would hear errors of the disk, refuse writes, and
+            # show what is in memory to who reads (docs/durability.md).
+            self.server.proc.send_signal(signal.SIGSTOP)
+            assert wait_for(self.server.has_stopped, 60)
+            self.cut_at = time.monotonic()
             self.disk.cut_power()
         self.server.proc.kill()
         self.server.proc.wait()
