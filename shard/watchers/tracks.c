@@ -113,7 +113,7 @@ static bool has_item(const struct tracks *tracks, const struct tracked *tracked,
     struct link *at = links_first(&tracks->items, item_hash(tracked, client));
     for (; at != NULL; at = at->next) {
         const struct item *item = (const struct item *)at;
-        if (item->tracked == tracked && item->reader->client == client) {
+        if (item->tracked == tracked && item->reader->client == client && !item->reader->gone) {
             return true;
         }
     }
