@@ -212,15 +212,14 @@ static bool is_busy(const struct client *client) {
 static struct outbuf *push_target(struct client *client) {
     struct tracking *tracking = client->tracking;
     client_mark_dirty(client);
-#ifndef SHOAL_UNSAFE_TRACKING_BESIDE /* for the test that the cache that is checked notices */
-    if (is_tracked(client) && is_busy(client)) {
-        if (!list_node_linked(&tracking->later)) {
-            list_push_back(&client->worker->trackers.later, &tracking->later);
-        }
-        return &tracking->late;
-    }
+    bool is_late = is_tracked(client) && is_busy(client);
+#ifdef SHOAL_UNSAFE_TRACKING_BESIDE /* for the test that caches notice */
+    is_late = false;
 #endif
-    return &client->out;
+    if (is_late && !list_node_linked(&tracking->later)) {
+        list_push_back(&client->worker->trackers.later, &tracking->later);
+    }
+    return is_late ? &tracking->late : &client->out;
 }
 
 /* `value` is RESP: an array of keys, or null. */
@@ -465,6 +464,9 @@ void tracking_deliver(struct worker *worker) {
 
 /* Home has heard all that owners had said when it was first asked for this request. */
 static bool has_heard(struct client *client) {
+#ifdef SHOAL_UNSAFE_TRACKING_AHEAD /* for the test that caches notice */
+    return true;
+#endif
     const struct worker *worker = client->worker;
     struct tracking *tracking = client->tracking;
     unsigned workers = worker->server->workers_count;
@@ -500,11 +502,9 @@ bool tracking_may_go_on(struct client *client) {
         tracking->spent = tracking->caching = false;
         note_flags(client, true);
     }
-#ifndef SHOAL_UNSAFE_TRACKING_AHEAD /* for the test that the cache that is checked notices */
     if (!has_heard(client)) {
         client_resume(client);
         return false;
     }
-#endif
     return true;
 }

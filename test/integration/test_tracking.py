@@ -5,6 +5,7 @@ honours what it is told is never behind.
 Scenes run on any server.
 """
 
+import os
 import random
 import re
 import threading
@@ -12,7 +13,7 @@ import threading
 import pytest
 
 from resp import Push, RespError, encode
-from server import slowness, wait_for
+from server import Server, slowness, wait_for
 from slots import slot
 
 pytestmark = pytest.mark.row_each
@@ -396,10 +397,9 @@ class Cache:
             self.kept[key] = int(value or 0)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("options", [["on"], ["on", "noloop"], ["on", "bcast"], ["on", "bcast", "prefix", "key"]])
-def test_a_cache_is_never_behind(many, server, options):
-    """Who has seen the reply of a write asks any connection for anything, and what that keeps then is as new as the write."""
+def run_caches(server, caches, reads, seed):
+    """Three write, and others read. Who has seen the reply of a write asks any connection for anything; what that keeps then is
+    to be as new as the write. Returns what is not."""
     keys = [b"key:%d" % n for n in range(24)]
     written = dict.fromkeys(keys, 0)  # what was answered
     stop, errors = threading.Event(), []
@@ -426,21 +426,73 @@ def test_a_cache_is_never_behind(many, server, options):
     writers = [threading.Thread(target=write, args=(n,)) for n in range(3)]
     for writer in writers:
         writer.start()
-    rng = random.Random(len(options))
-    caches = [Cache(many("3", *options)) for _ in range(6)]
-    hits = 0
+    rng = random.Random(seed)
+    hits, behind = 0, {}
     try:
-        for _ in range(1200 // slowness(server.binary)):
+        for _ in range(reads):
             cache = rng.choice(caches)
             cache.read(rng.sample(keys, 3), rng.choice(("get", "mget", "exec")))
             cache = rng.choice(caches)
             floor = {key: written[key] for key in cache.kept}
             cache.ask(*rng.choice((["PING"], ["GET", "other"], ["EXISTS", "a", "b", "c"])))
             behind = {key: (cache.kept[key], floor[key]) for key in floor if key in cache.kept and cache.kept[key] < floor[key]}
-            assert not behind
             hits += len(cache.kept)
+            if behind:
+                break
     finally:
         stop.set()
         for writer in writers:
             writer.join()
     assert not errors and hits > 0
+    return behind
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [["on"], ["on", "noloop"], ["on", "bcast"], ["on", "bcast", "prefix", "key"]])
+def test_a_cache_is_never_behind(many, server, options):
+    caches = [Cache(many("3", *options)) for _ in range(6)]
+    assert not run_caches(server, caches, 3000 // slowness(server.binary), len(options))
+
+
+def faulty_server(pytestconfig, fault):
+    folder = os.path.dirname(os.path.dirname(pytestconfig.getoption("--server")))
+    binary = os.path.join(folder, "test", "checker", "shoal-server-tracking-" + fault)
+    if not os.path.exists(binary):
+        pytest.skip("this build has no faulty servers (the debug build has)")
+    return Server(binary, kind="shoal", config={"shards": "4"})
+
+
+@pytest.mark.shoal_only
+@pytest.mark.several_shards
+@pytest.mark.row_once
+def test_requests_ahead_of_what_owners_have_said_are_found(pytestconfig):
+    """A planted fault: a request of a client that tracks does not wait for invalidations on their way to it."""
+    with faulty_server(pytestconfig, "ahead") as server:
+        for seed in range(200):
+            caches = [Cache(server.raw()) for _ in range(6)]
+            for cache in caches:
+                cache.c.do("HELLO", "3")
+                cache.c.do("CLIENT", "TRACKING", "on")
+            behind = run_caches(server, caches, 1000, seed)
+            for cache in caches:
+                cache.c.close()
+            if behind:
+                return
+    pytest.fail("the fault was not found")
+
+
+@pytest.mark.shoal_only
+@pytest.mark.several_shards
+@pytest.mark.row_once
+def test_an_invalidation_beside_the_reply_is_found(pytestconfig):
+    """A planted fault: what comes while a transaction runs is pushed before its reply."""
+    with faulty_server(pytestconfig, "beside") as server, server.raw() as c:
+        c.do("HELLO", "3")
+        c.do("CLIENT", "TRACKING", "on")
+        for _ in range(2000):
+            c.do("MGET", *names(6))
+            c.send(encode("MULTI") + b"".join(encode("SET", key, "1") for key in names(6)) + encode("EXEC"))
+            assert c.read_some(7) == ["OK"] + ["QUEUED"] * 6
+            if isinstance(c.read_some(7)[0], Push):
+                return
+    pytest.fail("the fault was not found")
