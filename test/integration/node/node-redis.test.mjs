@@ -203,3 +203,34 @@ for (const RESP of [2, 3]) {
     });
   });
 }
+
+// Its cache uses CLIENT TRACKING.
+test('node-redis, client-side caching', async () => {
+  const server = await startServer();
+  const socket = { host: '127.0.0.1', port: server.port };
+  const cached = createClient({ RESP: 3, socket, clientSideCache: { ttl: 0, maxEntries: 0 } });
+  const writer = createClient({ socket });
+  try {
+    await cached.connect();
+    await writer.connect();
+    const keys = Array.from({ length: 16 }, (_, i) => `key:${i}`);
+    for (let round = 1; round <= 20; round++) {
+      await Promise.all(keys.map((key) => writer.set(key, `${round}`)));
+      await cached.ping(); // what was told before it has been heard
+      for (let again = 0; again < 2; again++) {
+        const values = await Promise.all(keys.map((key) => cached.get(key)));
+        assert.deepEqual(values, keys.map(() => `${round}`));
+      }
+    }
+    const info = await writer.info('commandstats');
+    const calls = Number(/cmdstat_get:calls=(\d+)/.exec(info)[1]);
+    assert.equal(calls, 20 * keys.length); // each second time it came from the cache
+    await writer.flushAll();
+    await cached.ping();
+    assert.equal(await cached.get('key:1'), null);
+  } finally {
+    cached.destroy();
+    writer.destroy();
+    await server.stop();
+  }
+});
