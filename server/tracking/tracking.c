@@ -203,9 +203,16 @@ void tracking_forget(struct client *client) {
 
 /* ---- Pushing ---- */
 
-/* Its reply is not written yet. Who waits for keys, or for time to pass, gets what comes. */
+/* Its reply is not written yet. Who waits for keys, or for time to pass, gets what comes, unless it
+ * is known that it has been served. */
 static bool is_busy(const struct client *client) {
-    return client->pending_count > 0 || client->txn != NULL || client->scatter != NULL;
+    bool served = client->tracking != NULL && client->tracking->served && client_is_blocked(client);
+    return client->pending_count > 0 || client->txn != NULL || client->scatter != NULL || served;
+}
+
+/* A change that this client has made. */
+static void note_own(struct client *client) {
+    client->tracking->served |= client_is_blocked(client);
 }
 
 /* Where a push for it goes now. Replies that are off are none of it. */
@@ -293,6 +300,9 @@ static void key_changed(struct worker *worker, const struct news_record *record,
         (client->tracking->options.noloop && record->by == client->id)) {
         return;
     }
+    if (record->by == client->id) {
+        note_own(client);
+    }
     struct text text;
     text_init(&text);
     text_append_text(&text, "*1\r\n");
@@ -321,8 +331,21 @@ static uint32_t keys_of(struct bytes records, size_t at, uint32_t count, uint64_
     return told;
 }
 
+static void note_own_keys(struct client *client, struct bytes records, size_t at, uint32_t count) {
+    struct news_record record;
+    struct bytes key;
+    for (uint32_t i = 0; i < count && news_next(records, &at, &record, &key); i++) {
+        if (record.by == client->id) {
+            note_own(client);
+        }
+    }
+}
+
 static void tell_prefix_client(struct client *client, struct bytes all, struct bytes records,
                                size_t at, uint32_t count) {
+    if (client_is_blocked(client)) {
+        note_own_keys(client, records, at, count);
+    }
     if (!client->tracking->options.noloop) {
         tell(client, all);
         return;
@@ -445,7 +468,11 @@ static void take_up_own(struct worker *worker) {
 /* Nothing is on its way for it any more. */
 static void catch_up(struct client *client) {
     struct tracking *tracking = client->tracking;
-    if (list_node_linked(&tracking->later) && !is_busy(client)) {
+    if (is_busy(client)) {
+        return;
+    }
+    tracking->served = false;
+    if (list_node_linked(&tracking->later)) {
         list_remove(&tracking->later);
         outbuf_splice(&client->out, &tracking->late);
         client_mark_dirty(client);

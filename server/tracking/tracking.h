@@ -43,6 +43,7 @@ struct tracking {
     bool spent;             /* which has been taken up */
     bool broken;            /* whom it redirects to has gone */
     bool reads;             /* owners of keys may know it */
+    bool served;            /* it has waited for keys, and what it did comes ahead of its reply */
     struct list prefixes;   /* struct prefix_client */
     struct outbuf late;     /* what comes behind the reply that it waits for */
     struct list_node later; /* of trackers->later, while there is something */

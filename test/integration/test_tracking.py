@@ -287,6 +287,32 @@ def test_who_waits_is_told_meanwhile(many):
     assert a.read() == told("x1")
 
 
+@pytest.mark.parametrize("options", [["on"], ["on", "bcast"]])
+def test_behind_the_reply_of_who_has_waited(many, options):
+    c, writer = many("3", *options), many("2")
+    for n in range(8):
+        source, target = "from:%d{t}" % n, "to:%d" % n
+        c.do("EXISTS", target)
+        c.send(encode("BLMOVE", source, target, "LEFT", "RIGHT", "0") + encode("ECHO", "end"))
+        assert wait_for(lambda: stat(writer, "blocked_clients") == 1)
+        writer.do("RPUSH", source, "foo")
+        got = c.read()
+        while got == told(source):  # by the writer
+            got = c.read()
+        assert got == b"foo"
+        rest = [c.read(), c.read()]
+        if options == ["on"]:
+            assert rest == [told(target), b"end"]
+        else:
+            while not any(isinstance(one, Push) and target.encode() in one[1] for one in rest):
+                rest.append(c.read())
+            while b"end" not in rest:
+                rest.append(c.read())
+            c.send(encode("ECHO", "over"))
+            while c.read() != b"over":
+                pass
+
+
 def test_replies_that_are_off(many):
     c, writer = many("3", "on"), many("2")
     c.do("GET", "k1")
