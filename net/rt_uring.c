@@ -40,6 +40,9 @@
  *
  * Long, and one file all the same: what accepts, receives and sends shares one ring, one order of
  * completions and one count of what is in flight.
+ *
+ * Long, and one file: sockets, files, timers and the turn share one ring and one way to match what
+ * completes with what asked.
  */
 #include "net/rt_private.h"
 

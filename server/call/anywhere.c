@@ -270,8 +270,8 @@ static bool run_at_first(const struct run *run) {
     return true;
 }
 
-/* Of what it writes, or, if it only reads, of its largest input. */
-static uint32_t place_of(const struct run *run, const struct exec_input *inputs) {
+/* Of what it writes, or, if it only reads, of any: no input is far. */
+static uint32_t place_of(const struct run *run) {
     const struct keyset *keys = run->keys;
     for (uint32_t i = 0; i < keys->count; i++) {
         if (!(keys->list[i].flags & (KEY_RO | KEY_DELETE))) {
@@ -305,7 +305,7 @@ static bool run_at(const struct run *run) {
             inputs[i].loan = keyspace_lend(ks, entry);
         }
     }
-    const struct keyset_key *at = &keys->list[place_of(run, inputs)];
+    const struct keyset_key *at = &keys->list[place_of(run)];
     struct caller caller = caller_at(run, at);
     struct call_part part = {.stage = STAGE_AT, .inputs = inputs, .inputs_count = keys->count};
     struct call what = call_of(run, at);

@@ -19,7 +19,7 @@ struct anywhere {
     struct caller caller;
     const struct view *view;
     struct arena *arena;  /* of one command: its keys and shares; the caller resets it */
-    bool is_known_to_run; /* SPREAD_IF, _EACH: nobody needs to be asked */
+    bool is_known_to_run; /* SPREAD_IF: nobody needs to be asked */
 };
 
 /* The command on keys (of keyset_new; none, if it has none). False: no such command can run so, and

@@ -70,6 +70,7 @@ struct caller {
     bool inside;
     const struct lock_request *holds; /* what its caller has locked on the shard, or NULL */
     uint32_t order;          /* and which of the commands of a transaction over shards it is: */
+    int64_t now_us;          /* a script's: TIME stands still for it; or 0 */
     uint64_t txn;            /* its number for effects.h, or 0 */
     const struct view *view; /* the shards of all workers, which are parked (park.h), or NULL */
     bool puts_later; /* exec_put may leave what is long: the keys are locked till it is done */

@@ -13,9 +13,6 @@
 #include <math.h>
 #include <string.h>
 
-/* Arguments of one call that are given room without asking. */
-#define ARGS_MAX 1000000
-
 static struct script_run *running(lua_State *lua) {
     struct script_run *run = script_state_in(lua)->run;
     if (run == NULL) { /* while it is loaded */

@@ -116,6 +116,7 @@ static struct caller caller_of(const struct script_run *run) {
         .inside = true,
         .holds = x->caller->holds,
         .order = x->caller->order,
+        .now_us = run->now_us,
         .txn = x->caller->txn,
     };
 }
@@ -169,7 +170,6 @@ static bool run_anywhere(struct script_run *run, struct call *what, struct reply
     const struct command_ref *ref = what->ref;
     if (ref->row->place != PLACE_KEY) {
         caller.view = run->view;
-        caller.client = run->x->client;
         what->key = &NO_KEY;
         return share(run, &caller, what, reply);
     }
@@ -257,6 +257,18 @@ static void select_db(struct script_run *run, struct bytes word, struct reply *r
     }
 }
 
+/* What concerns a connection concerns that of the script, which has a database and no more: what it
+ * says of how it reads (READONLY) ends with it. */
+static void call_on_self(struct script_run *run, const struct bytes *argv, struct reply *reply) {
+    if (bytes_is(argv[0], "select")) {
+        select_db(run, argv[1], reply);
+    } else if (bytes_is(argv[0], "readonly") || bytes_is(argv[0], "readwrite")) {
+        reply_ok(reply);
+    } else {
+        reply_errorf(reply, "ERR This %s command is not allowed from script", product(run));
+    }
+}
+
 static bool call_now(struct script_run *run, struct bytes *argv, uint32_t argc,
                      struct reply *reply) {
     const struct command_ref *ref = find(run, argv, argc, reply);
@@ -278,11 +290,8 @@ static bool call_now(struct script_run *run, struct bytes *argv, uint32_t argc,
     case PLACE_KEY:
         return run->view != NULL ? run_anywhere(run, &what, reply) : run_here(run, &what, reply);
     case PLACE_SELF:
-        if (bytes_is(argv[0], "select")) {
-            select_db(run, argv[1], reply);
-            return true;
-        }
-        break;
+        call_on_self(run, argv, reply);
+        return true;
     case PLACE_PURE:
         break;
     case PLACE_EACH_WORKER:
@@ -480,16 +489,15 @@ void script_run(struct exec *x, const struct script_start *start) {
         .state = state,
         .x = x,
         .script = start->script,
-        .flags = start->flags,
         .resp = 2,
         .db = x->db,
         .read_only = start->read_only,
         .before = start->before,
+        .now_us = rt_wall_us(x->worker->rt),
         .keyspace = x->keyspace,
         .changes = keyspace_stats(x->keyspace)->changes,
         .call = call_from_script,
         .look = look,
-        .began = rt_ticks(x->worker->rt),
     };
     run.view = start->view != NULL                               ? start->view
                : is_alone(&run) && x->shard->locks.requests == 0 ? &alone

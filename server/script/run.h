@@ -39,7 +39,6 @@ struct script_run {
     struct script_state *state;
     struct exec *x; /* the call that runs it */
     struct script *script;
-    unsigned flags;
     const struct view *view; /* all shards, or NULL: those keys that are here */
     uint8_t resp;            /* of the replies that it reads: redis.setresp */
     uint32_t db;
@@ -60,7 +59,7 @@ struct script_run {
     struct keyspace *keyspace; /* its own, of */
     uint64_t changes;          /* so many changes when it began */
     uint64_t random;           /* state->random, then */
-    uint64_t began;            /* rt_ticks */
+    int64_t now_us;            /* and the time: that of all its calls of TIME */
     struct arena arena;        /* of one call */
     struct outbuf out;         /* its reply */
     struct reader reader;
@@ -71,7 +70,6 @@ struct script_run {
 struct script_start {
     struct script *script;
     int function;
-    unsigned flags;
     bool read_only;
     uint32_t keys_at, keys_count; /* in argv; the rest are arguments */
     const struct view *view;

@@ -25,8 +25,6 @@
 
 /* Scripts that one worker keeps compiled. */
 #define COMPILED_MAX 1000
-/* A state may take so much more than it has before it looks for garbage. */
-#define STACK_SLOTS 32
 
 static const char mark;        /* its address is a key of each proxy's metatable */
 static const char globals_key; /* the real globals */

@@ -26,6 +26,8 @@
  *  1. The reply is written, and the client told to go on, exactly once: after all effects.
  *  2. Locks on all shards are granted before any is released (this is what keeps the order).
  *  3. The transaction is freed when no part is away and none is locked.
+ *
+ * Long, and one file: every step names the one that follows it, and all change the one state.
  */
 #include "server/txn/txn.h"
 

@@ -102,7 +102,7 @@ class FailingDisk:
     def __init__(self, server):
         cc = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
         if not cc:
-            pytest.skip("no compiler")
+            pytest.skip("no compiler")  # which makes the library that fails
         source, library = (os.path.join(server.dir, "failing_disk" + end) for end in (".c", ".so"))
         self.says = os.path.join(server.dir, "failing_disk.says")
         with open(source, "w") as f:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Scripts: where they run, what they may do, and that nobody sees half of one."""
 
+import random
 import threading
 
 import pytest
@@ -177,3 +178,30 @@ def test_every_division_of_a_command_in_view(start_server):
             assert sorted(a) == sorted(b), q
         else:
             assert a == b or (isinstance(a, NullArray) and b is None), q
+
+
+def test_every_command_may_be_tried_by_a_script(start_server):
+    """Whatever it calls with whatever words: it is answered, and the server lives. Each command has a script of its own, so it is
+    tried with all shards in view first, and then, if it has looked nowhere else, on one."""
+    s = start_server()
+    words = [b"", b"k", b"1", b"0", b"-1", b"*", b"GET", b"COUNT", b"STORE", b"STREAMS", b"$", b"nan", b"KEYS", b"LEFT"]
+    rng = random.Random(5)
+    with s.raw() as c:
+        for name in sorted(c.do("COMMAND", "LIST")):
+            script = b"-- " + name + b"\nreturn redis.pcall(unpack(ARGV))"
+            for count in (0, 0, 1, 1, 2, 2, 3, 3, 4, 5):
+                c.do("EVAL", script, "1", "k", *name.split(b"|"), *[rng.choice(words) for _ in range(count)])
+        assert c.do("PING") == "PONG"
+
+
+def test_what_concerns_a_connection_concerns_the_script(start_server):
+    s = start_server()
+    with s.raw() as c:
+        for _ in range(2):  # in view, and then on a shard
+            times = c.do("EVAL", "local a = redis.call('TIME') for i = 1, 1e6 do end return {a, redis.call('TIME')}", "1", "k")
+            assert times[0] == times[1] and int(times[0][0]) > 1700000000
+            assert c.do("EVAL", "redis.call('SELECT', 3) redis.call('SET', KEYS[1], 'x') return redis.call('PING')", "1", "k") == "PONG"
+            assert c.do("EVAL", "return {redis.call('READONLY'), redis.call('READWRITE')}", "1", "k") == ["OK", "OK"]
+            assert c.do("GET", "k") is None
+        c.do("SELECT", "3")
+        assert c.do("GET", "k") == b"x"

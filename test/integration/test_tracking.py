@@ -487,7 +487,7 @@ def faulty_server(pytestconfig, fault):
     folder = os.path.dirname(os.path.dirname(pytestconfig.getoption("--server")))
     binary = os.path.join(folder, "test", "checker", "shoal-server-tracking-" + fault)
     if not os.path.exists(binary):
-        pytest.skip("this build has no faulty servers (the debug build has)")
+        pytest.skip("this build has no faulty servers (the debug build has)")  # they are made with SHOAL_UNSAFE_...
     return Server(binary, kind="shoal", config={"shards": "4"})
 
 

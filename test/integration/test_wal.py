@@ -316,7 +316,7 @@ FAILURES = [("w", "ENOSPC"), ("w", "EDQUOT"), ("w", "EIO"), ("s", "EIO"), ("s", 
 @pytest.mark.parametrize("calls, error", FAILURES)
 def test_a_disk_that_fails_acknowledges_nothing_and_is_trusted_again_after_a_snapshot(start_server, slow, mode, calls, error):
     if slow > 1:
-        pytest.skip("a sanitizer wants to be the first library")
+        pytest.skip("a sanitizer wants to be the first library")  # and so does the one that fails
     s = start_server(start=False, appendonly="yes", appendfsync=mode, io_backend="epoll")
     disk = FailingDisk(s)
     s.start()

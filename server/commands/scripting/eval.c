@@ -56,7 +56,6 @@ static void start(struct exec *x, bool by_sha, bool read_only, const struct view
             struct script_start how = {
                 .script = local->script,
                 .function = local->function,
-                .flags = flags,
                 .read_only = read_only || flags & SCRIPT_NO_WRITES,
                 .keys_at = KEYS_AT,
                 .keys_count = (uint32_t)keys_count,

@@ -158,7 +158,7 @@ void command_swapdb(struct exec *x) {
 /* ---- TIME ---- */
 
 void command_time(struct exec *x) {
-    int64_t us = txn_exec_time_us(x->client);
+    int64_t us = x->client != NULL ? txn_exec_time_us(x->client) : x->caller->now_us;
     us = us > 0 ? us : rt_wall_us(worker_rt(x->worker));
     reply_array(x->reply, 2);
     reply_bulk_int(x->reply, us / 1000000);
