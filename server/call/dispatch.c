@@ -194,7 +194,7 @@ static bool sends(const struct staged *staged) {
 /* What is known of a script from its last call. */
 static void route_script(struct worker *worker, struct staged *staged) {
     const struct request *request = &staged->request;
-    if (staged->keys->is_script && !staged->keys->everywhere &&
+    if (worker->server->workers_count > 1 && !staged->keys->everywhere &&
         worker->server->handlers->script_is_everywhere(worker, staged->ref, request->argv)) {
         keyset_go_everywhere(staged->keys);
     }

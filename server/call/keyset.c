@@ -86,7 +86,7 @@ struct keyset *keyset_new(struct arena *arena, const struct node *node,
     fill(keys, node, row, argv, db, refs, count);
     keys->everywhere = row->reads_everywhere != NULL && node->server->workers_count > 1 &&
                        row->reads_everywhere(argv, argc);
-    keys->is_script = row->runs_script && node->server->workers_count > 1;
+    keys->is_script = row->runs_script;
     route(keys, node);
     return keys;
 }

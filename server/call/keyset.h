@@ -33,7 +33,7 @@ struct keyset {
     uint32_t found;       /* the last so many of them are no arguments: values name them */
     bool wide;            /* they lie in several slots */
     bool apart;           /* and on several workers */
-    bool is_script;       /* row->runs_script, and there are several shards */
+    bool is_script;       /* row->runs_script */
     bool everywhere;      /* others, which its values name, may be on any (row->reads_everywhere) */
     uint64_t slots_epoch; /* of the table that names them (slots.h) */
     uint32_t *places;     /* of what was found, by hash: a position in the list, or 0 */

@@ -1023,6 +1023,9 @@ void txn_exec(struct exec *x, struct multi_queue *queue) {
     txn->commands = arena_alloc(&txn->arena, queue->count * sizeof *txn->commands);
     for (uint32_t i = 0; i < queue->count; i++) {
         const struct multi_command *command = &queue->commands[i];
+        if (command->keys->is_script) { /* it cannot begin anew in the middle of others */
+            keyset_go_everywhere(command->keys);
+        }
         txn->commands[i] = (struct txn_command){
             .ref = command->ref,
             .argv = command->argv,

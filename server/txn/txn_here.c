@@ -15,7 +15,8 @@
 static bool is_here(const struct worker *worker, const struct multi_command *command) {
     const struct command *row = command->ref->row;
     const struct keyset *keys = command->keys;
-    return row->place == PLACE_KEY && !row->copies && row->spread != SPREAD_SEND &&
+    bool begins_anew = row->runs_script && worker->server->workers_count > 1; /* perhaps */
+    return row->place == PLACE_KEY && !begins_anew && !row->copies && row->spread != SPREAD_SEND &&
            keys->count > 0 && !keys->apart && keys->list[0].worker == worker->id;
 }
 
@@ -26,9 +27,6 @@ static bool find_keys(const struct worker *worker, struct multi_queue *queue) {
         struct multi_command *command = &queue->commands[i];
         command->keys = keyset_new(&queue->arena, worker->node, command->ref, command->argv,
                                    command->argc, command->db);
-        if (command->keys->is_script) { /* it cannot begin anew in the middle of others */
-            keyset_go_everywhere(command->keys);
-        }
         queue->bytes += keyset_bytes(command->keys);
         here &= is_here(worker, command);
     }

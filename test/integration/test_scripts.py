@@ -6,7 +6,9 @@ import threading
 
 import pytest
 
-from resp import NullArray
+from resp import NullArray, encode
+from server import wait_for
+from target import Target
 
 pytestmark = [pytest.mark.row_each]
 
@@ -205,3 +207,48 @@ def test_what_concerns_a_connection_concerns_the_script(start_server):
             assert c.do("GET", "k") is None
         c.do("SELECT", "3")
         assert c.do("GET", "k") == b"x"
+
+
+def test_it_waits_for_a_key_that_is_locked(start_server):
+    """MIGRATE has a key locked until the other server answers. A script that comes by that key, declared or not, waits; also if it
+    has written before, and nobody sees what until it is over."""
+    s = start_server()
+    for script, declared in [
+        ("return redis.call('APPEND', KEYS[1], '2')", "moved"),
+        ("return redis.call('APPEND', 'moved', '2')", "{moved}other"),
+        ("redis.call('INCR', KEYS[1]) return redis.call('APPEND', 'moved', '2')", "{moved}other"),
+        ("redis.call('INCR', KEYS[1]) redis.call('DBSIZE') return redis.call('APPEND', 'moved', '2')", "{moved}other"),
+    ]:
+        go = threading.Event()
+        with Target(lambda connection, request, words: go.wait(60) and b"+OK\r\n") as target, s.raw() as c, s.raw() as d, s.raw() as e:
+            c.do("FLUSHALL"), c.do("SET", "moved", "1")
+            for key in ("a", "b"):  # the script is known to stay where it is
+                assert c.do("EVAL", script, "1", declared) > 0
+            c.do("SET", "moved", "1"), c.do("DEL", "{moved}other")
+            c.send(encode("MIGRATE", "127.0.0.1", target.port, "moved", "0", "60000", "COPY"))
+            assert wait_for(lambda: target.requests)
+            d.send(encode("EVAL", script, "1", declared))
+            assert e.do("PING") == "PONG"
+            e.send(encode("GET", "{moved}other"))
+            go.set()
+            assert c.read() == "OK"
+            assert d.read() == 2
+            assert e.read() in (None, b"1")
+            assert c.do("GET", "moved") == b"12"
+            assert c.do("GET", "{moved}other") == (b"1" if "INCR" in script else None)
+
+
+def test_in_exec_it_waits_too(start_server):
+    s = start_server()
+    script = "return redis.call('INCR', KEYS[1]) + redis.call('APPEND', 'moved', '2')"
+    for commands in (1, 3):
+        go = threading.Event()
+        with Target(lambda connection, request, words: go.wait(60) and b"+OK\r\n") as target, s.raw() as c, s.raw() as d:
+            c.do("FLUSHALL"), c.do("SET", "moved", "1")
+            c.send(encode("MIGRATE", "127.0.0.1", target.port, "moved", "0", "60000", "COPY"))
+            assert wait_for(lambda: target.requests)
+            d.do("MULTI"), [d.do("EVAL", script, "1", "{moved}other") for _ in range(commands)], d.do("PING")
+            d.send(encode("EXEC"))
+            go.set()
+            assert c.read() == "OK"
+            assert d.read() == [3, 5, 7][:commands] + ["PONG"]
