@@ -146,6 +146,8 @@ const struct draw_left_out draw_left_out[] = {
     {"unsubscribe", "answers of other numbers"},
     {"psubscribe", "answers of other numbers"},
     {"punsubscribe", "answers of other numbers"},
+    {"ssubscribe", "answers of other numbers"},
+    {"sunsubscribe", "answers of other numbers"},
     {"hello", "the other protocol is what half of the runs speak"},
     {"reset", "leaves it"},
     {"auth", "there is no password"},

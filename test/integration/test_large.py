@@ -57,6 +57,7 @@ def test_a_value_of_200_mb_takes_its_memory_once(start_server, slow):
         assert c.read() == "OK"
     stop.set()
     watcher.join()
+    peak[0] = max(peak[0], s.rss())  # a watcher that does not get the CPU has missed the end
     assert peak[0] - before > size * 0.9
     assert peak[0] - before < size * 1.1 + 16 * MB
     memory = r.info("memory")["used_memory"]
@@ -180,14 +181,15 @@ def test_half_a_value_counts_to_its_client_and_dies_with_it(server, slow):
     before = r.info("memory")["used_memory"]
     rss = server.rss()
     for round in range(20):
+        name = "half%d" % round  # the one before may not be gone yet
         with server.raw() as c:
-            c.do("CLIENT", "SETNAME", "half")
+            c.do("CLIENT", "SETNAME", name)
             c.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n" % (20 * MB) + b"x" * (10 * MB))
-            wait_for(lambda: 10 * MB <= qbuf(r, "half") < 10 * MB + 100)
-            line = next(x for x in r.client_list() if x["name"] == "half")
+            wait_for(lambda: 10 * MB <= qbuf(r, name) < 10 * MB + 100)
+            line = next(x for x in r.client_list() if x["name"] == name)
             assert 0 <= int(line["qbuf-free"]) - 10 * MB < 100_000
             assert 20 * MB < int(line["tot-mem"]) < 21 * MB
-    wait_for(lambda: all(x["name"] != "half" for x in r.client_list()))
+    wait_for(lambda: all(not x["name"].startswith("half") for x in r.client_list()))
     assert r.info("memory")["used_memory"] < before + MB
     if slow == 1:
         assert server.rss() < rss + 64 * MB
