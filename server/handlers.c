@@ -7,6 +7,7 @@
 #include "server/call/scatter_part.h"
 #include "server/client/client_flow.h"
 #include "server/client/listen.h"
+#include "server/observe/monitor.h"
 #include "server/persistence/alone.h"
 #include "server/persistence/load.h"
 #include "server/persistence/rotate.h"
@@ -21,9 +22,11 @@
 #include "server/worker/loop.h"
 #include "server/worker/park.h"
 
+/* A client goes, which others know of. */
 static void client_leaves(struct client *client) {
     pubsub_leave(client);
     tracking_leave(client);
+    monitor_leave(client);
 }
 
 const struct handlers server_handlers = {
@@ -49,6 +52,9 @@ const struct handlers server_handlers = {
             [MESSAGE_PUBLICATION] = pubsub_arrived,
             [MESSAGE_SUBSCRIBERS] = pubsub_counts_arrived,
             [MESSAGE_TRACKING] = tracking_arrived,
+            [MESSAGE_MONITOR_LINES] = monitor_lines_arrived,
+            [MESSAGE_MONITOR_ORDER] = monitor_order_arrived,
+            [MESSAGE_MONITORS] = monitor_change_arrived,
             [MESSAGE_UNWATCH] = multi_unwatch_arrived,
             [MESSAGE_PARK_OVER] = park_over_arrived,
             [MESSAGE_LOAD_NEWS] = load_news_arrived,

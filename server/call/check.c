@@ -9,6 +9,7 @@
 #include "server/call/errors.h"
 #include "server/call/help.h"
 #include "server/client/client.h"
+#include "server/observe/monitor.h"
 #include "server/txn/multi.h"
 #include "server/worker/worker.h"
 
@@ -43,6 +44,8 @@ void check_configure(struct worker *worker) {
     bool unsaved = worker->saves_fail && worker->config->stop_writes_on_bgsave_error &&
                    worker->config->save.count > 0;
     worker->hindered_by_disk = unsaved || worker->refuses_writes;
+    worker->hindrances = (worker->hindered_by_disk ? HINDERED_DISK : 0) |
+                         (monitors_look(&worker->monitors) ? HINDERED_MONITORS : 0);
 }
 
 enum refusal check_home(const struct client *client, const struct command_ref *ref,
@@ -75,6 +78,10 @@ enum refusal check_home(const struct client *client, const struct command_ref *r
     }
     if (UNLIKELY(hindrances & HINDERED_LOADING) && !(flags & CMD_LOADING)) {
         return REFUSE_LOADING;
+    }
+    if (UNLIKELY(client->monitor != NULL) &&
+        (flags & (CMD_WRITE | CMD_READONLY | CMD_MAY_REPLICATE))) {
+        return REFUSE_MONITOR;
     }
     return REFUSE_NOT;
 }
@@ -122,6 +129,9 @@ void check_refuse(const struct client *client, const struct command_ref *ref,
         break;
     case REFUSE_SUBSCRIBED:
         reply_errorf(reply, "ERR Can't execute '%s': " ONLY_SUBSCRIBED, ref->full_name);
+        break;
+    case REFUSE_MONITOR:
+        reply_error(reply, "ERR Replica can't interact with the keyspace");
         break;
     case REFUSE_LOADING:
         reply_error(reply, client->worker->config->extended_redis_compatibility

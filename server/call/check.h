@@ -24,14 +24,17 @@ enum refusal {
     REFUSE_SUBSCRIBED,
     REFUSE_DISK, /* the last save failed */
     REFUSE_LOADING,
+    REFUSE_MONITOR, /* it monitors, which to Valkey is a kind of replica */
 };
 
-/* What keeps a client from most commands, whatever they are: seldom anything. */
+/* What keeps a client from most commands, or commands from the short way, whatever they are: seldom
+ * anything. */
 enum hindrance {
     HINDERED_LOGIN = 1 << 0,   /* it is not logged in, and must be */
     HINDERED_LOADING = 1 << 1, /* the data is being loaded */
     HINDERED_DISK =
         1 << 2, /* the last save failed, and writes have to wait for one that does not */
+    HINDERED_MONITORS = 1 << 3, /* somebody is told of all that runs (monitor.h) */
 };
 
 /* What home knows. `fits`: the number of arguments is right; `queues`: EXEC is to run it. `ref` is

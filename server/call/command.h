@@ -78,6 +78,8 @@ typedef enum waiter_answer command_ready_fn(const struct exec *x);
 typedef bool command_blocks_fn(const struct bytes *argv, uint32_t argc);
 /* SPREAD_SEND, at home: sends the parcels. True: that is over already (parcel.h). */
 typedef bool command_send_fn(struct sending *sending);
+/* Whether a word must not be shown: a password, or whose it is. */
+typedef bool command_secret_fn(const struct bytes *argv, uint32_t argc, uint32_t index);
 
 /* lookup flags that honour CLIENT NO-TOUCH */
 static inline unsigned exec_lookup_flags(const struct exec *x, unsigned flags) {
@@ -327,6 +329,7 @@ struct command {
     bool ready_when_gone;      /* beside that: who waits is also told that the key has gone */
     command_blocks_fn *blocks; /* NULL: with any arguments it may, if `ready` is there */
     command_send_fn *send;     /* SPREAD_SEND */
+    command_secret_fn *secret; /* NULL: none of its words is */
     const char *const *tips;   /* NULL-ended, or NULL */
     const char *group, *since, *summary, *complexity;
     const char *deprecated_since, *replaced_by;
@@ -334,5 +337,10 @@ struct command {
     const struct command_arg *args;        /* ended by name NULL, or NULL */
     const struct command *subcommands;     /* ended by name NULL, or NULL */
 };
+
+static inline bool command_word_is_secret(const struct command *row, const struct bytes *argv,
+                                          uint32_t argc, uint32_t index) {
+    return row->secret != NULL && row->secret(argv, argc, index);
+}
 
 #endif

@@ -30,6 +30,7 @@
 #include "server/client/client_flow.h"
 #include "server/client/describe.h"
 #include "server/client/large.h"
+#include "server/observe/monitor.h"
 #include "server/tracking/tracking.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
@@ -115,7 +116,8 @@ static void run_here(struct client *client, struct staged *staged, struct caller
     limit_reply(client, bytes);
 }
 
-static void run_home(struct client *client, struct staged *staged, struct caller *caller) {
+/* False: it goes on elsewhere. */
+static bool run_home(struct client *client, struct staged *staged, struct caller *caller) {
     struct outbuf *target = reply_target(client);
     size_t before = target->bytes;
     struct reply reply;
@@ -133,7 +135,7 @@ static void run_home(struct client *client, struct staged *staged, struct caller
     bool complete = call(caller, &what, &reply);
     caller->client = NULL;
     if (!complete) {
-        return;
+        return false;
     }
     size_t bytes = target->bytes - before;
     reply_done(client, target, bytes);
@@ -144,6 +146,7 @@ static void run_home(struct client *client, struct staged *staged, struct caller
         client_command_over(client);
     }
     limit_reply(client, bytes);
+    return true;
 }
 
 static void run_away(struct client *client, struct staged *staged) {
@@ -472,6 +475,32 @@ static bool goes_alone(const struct staged *staged) {
     return staged->route == ROUTE_APART && UNLIKELY(sends(staged) || staged->keys->everywhere);
 }
 
+/* ---- What monitors are told ---- */
+
+static void tell(struct client *client, const struct staged *staged) {
+    if (!monitor_shows(staged->ref)) {
+        return;
+    }
+    struct text line;
+    text_init(&line);
+    monitor_add(&line, client, staged->ref, staged->request.argv, staged->request.argc, client->db);
+    monitor_tell(client->worker, &line);
+}
+
+/* Before it runs: it may take over its words. */
+static void tell_here(struct client *client, const struct staged *staged) {
+    if (check_owner(client->worker, staged->ref) == NULL) {
+        tell(client, staged);
+    }
+}
+
+/* After it has run, behind its reply. An EXEC that goes on tells by itself. */
+static void tell_home(struct client *client, const struct staged *staged, bool complete) {
+    if (complete || !is_exec(staged)) {
+        tell(client, staged);
+    }
+}
+
 /* ---- The window ---- */
 
 static void start_gathered(struct client *client) {
@@ -528,7 +557,10 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
     bool refused = refusal != REFUSE_NOT;
     bool stops = !refused && UNLIKELY(paused(client, ref));
     bool alone = !refused && (waits(client, staged, caller) || goes_alone(staged));
-    bool apart = alone || (!refused && is_apart(client, staged));
+    bool away = !refused && staged->route == ROUTE_KEY &&
+                (staged->target != worker->id || must_wait_here(client, staged));
+    bool told = UNLIKELY(hindrances & HINDERED_MONITORS);
+    bool apart = alone || (!refused && is_apart(client, staged)) || (told && away);
     if (client->gathered != NULL && (!apart || stops || alone)) {
         start_gathered(client);
     }
@@ -540,8 +572,6 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
         pause_client(client);
         return false;
     }
-    bool away = !refused && staged->route == ROUTE_KEY &&
-                (staged->target != worker->id || must_wait_here(client, staged));
     if (client->pending_count > 0 && !refused) {
         if (apart || tracked || is_fence(staged) || slots_moved ||
             is_strict_fence(client, staged)) {
@@ -563,10 +593,16 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
     } else if (UNLIKELY(staged->route == ROUTE_QUEUE)) {
         queue(client, staged);
     } else if (staged->route == ROUTE_HOME) {
-        run_home(client, staged, caller);
+        bool complete = run_home(client, staged, caller);
+        if (told) {
+            tell_home(client, staged, complete);
+        }
     } else if (away) {
         run_away(client, staged);
     } else {
+        if (told) {
+            tell_here(client, staged);
+        }
         run_here(client, staged, caller);
     }
     if (UNLIKELY(tracked)) {
@@ -695,10 +731,7 @@ static unsigned hindrances_of(const struct client *client) {
     if (UNLIKELY(worker->load != NULL) && shared_loading(worker->server->shared)) {
         hindrances |= HINDERED_LOADING;
     }
-    if (UNLIKELY(worker->hindered_by_disk)) {
-        hindrances |= HINDERED_DISK;
-    }
-    return hindrances;
+    return hindrances | worker->hindrances;
 }
 
 static void run_window(struct client *client) {

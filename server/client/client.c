@@ -118,7 +118,7 @@ void client_close(struct client *client) {
         client_cancel_wait(client);
     }
     client_move(client, CLIENT_CLOSING);
-    if (client->subs != NULL || client->tracking != NULL) {
+    if (client->subs != NULL || client->tracking != NULL || client->monitor != NULL) {
         client->worker->server->handlers->client_leaves(client);
     }
     client->flags &= ~(unsigned)CLIENT_DIRTY;
@@ -205,7 +205,7 @@ void client_cron(struct client *client, int64_t now_ms) {
     const struct config *config = client->worker->config;
     int64_t idle_ms = now_ms - client->active_ms;
     bool waits = (client->state != CLIENT_READING && client->state != CLIENT_ENDING) ||
-                 client->flags & CLIENT_SUBSCRIBED;
+                 client->flags & CLIENT_SUBSCRIBED || client->monitor != NULL;
     if (config->timeout > 0 && idle_ms > config->timeout * 1000 && !waits &&
         client->pending_count == 0) {
         log_client(client->worker, LOG_VERBOSE, "Closing idle client ", client, "");

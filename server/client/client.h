@@ -28,6 +28,7 @@ struct batch;
 struct blocked;
 struct command_ref;
 struct large;
+struct monitor;
 struct multi_queue;
 struct multi_watches;
 struct scatter;
@@ -163,6 +164,7 @@ struct client {
     size_t subs_bytes;
 
     struct tracking *tracking; /* client-side caching (tracking.h); NULL: it never has */
+    struct monitor *monitor;   /* MONITOR (observe/monitor.h): NULL: it does not */
 
     struct wait wait;
 

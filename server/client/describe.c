@@ -28,6 +28,9 @@ void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_B
     };
     char *p = ret;
     uint32_t done;
+    if (client->monitor != NULL) {
+        *p++ = 'O';
+    }
     if (client->flags & CLIENT_SUBSCRIBED) {
         *p++ = 'P';
     }

@@ -40,8 +40,11 @@ struct inner *inner_new(struct worker *worker) {
     list_node_init(&client->gate.node);
     pqueue_node_init(&client->wait.node);
     pqueue_node_init(&client->memory_node);
-    inner->row = (struct command){
-        .name = "inner", .arity = 1, .place = PLACE_EACH_WORKER, .group = "server"};
+    inner->row = (struct command){.name = "inner",
+                                  .arity = 1,
+                                  .flags = CMD_ADMIN,
+                                  .place = PLACE_EACH_WORKER,
+                                  .group = "server"};
     inner->ref = (struct command_ref){
         .row = &inner->row,
         .id = command_table_count(worker->server->commands),

@@ -39,6 +39,7 @@
 #include "server/call/scatter.h"
 #include "server/client/client.h"
 #include "server/client/large.h"
+#include "server/observe/monitor.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn_private.h"
 #include "server/worker/message.h"
@@ -66,6 +67,7 @@ static struct txn *txn_new(struct client *client, const struct command_ref *ref)
     client->txn = txn;
     client->parent = &txn_parent;
     client->txns_open++;
+    txn->tells = monitors_look(&worker->monitors);
     worker->stats.txns++;
     return txn;
 }
@@ -255,7 +257,7 @@ static void schedule_home(struct txn *txn) {
 }
 
 /* It needs a number, which is drawn at home when all locks are granted: not in the last one's hop.
- */
+ * So does one that tells monitors. */
 static bool is_logged(const struct txn *txn) {
     return txn->home->wal != NULL && (txn->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
 }
@@ -266,7 +268,7 @@ static void schedule_other(struct txn *txn) {
     EACH_PART(txn, part) {
         if (part->worker != txn->home->id) {
             part->others_die_ms = dies_ms;
-            schedule_part(txn, part, !is_logged(txn));
+            schedule_part(txn, part, !is_logged(txn) && !txn->tells);
         }
     }
 }
@@ -438,6 +440,9 @@ static bool may_write(const struct txn *txn) {
  * everybody's replies wait for what has one. */
 static void start_phase(struct txn *txn) {
     txn->state = STATE_PHASE;
+    if (UNLIKELY(txn->tells)) {
+        txn_tell(txn);
+    }
     if (UNLIKELY(is_logged(txn)) && txn->stand.number == 0 && may_write(txn)) {
         wal_draw(txn->home->wal, &txn->stand);
     }
@@ -591,6 +596,9 @@ static void release_all(struct txn *txn, enum txn_state state) {
 
 static void end(struct txn *txn) {
     pause_leave(&txn->home->pause, txn->flags);
+    if (UNLIKELY(txn->tells)) { /* it holds none */
+        txn_tell(txn);
+    }
     if (txn->pauses) {
         release_all(txn, STATE_LET_GO);
         return;
@@ -902,18 +910,37 @@ static void go_on(struct txn *txn) {
 /* It runs to its end, also for a client that has gone. */
 static const struct wait_kind wait_txn = {.name = "txn"};
 
+static bool runs_script(const struct txn *txn) {
+    return txn->queue == NULL && txn->commands[0].ref->row->runs_script;
+}
+
+/* What monitors see of a script is said when it holds its locks, and it begins no second time after
+ * that: so it has all shards in view from the first, if there are several. */
+static void prepare_to_tell(const struct txn *txn) {
+    struct keyset *set = runs_script(txn) ? txn->commands[0].set : NULL;
+    if (set != NULL && set->is_script && txn->home->node->count > 1) {
+        keyset_go_everywhere(set);
+    }
+}
+
 static void start(struct txn *txn) {
     txn->flags = txn->queue != NULL ? txn->queue->flags : txn->flags;
     txn->effects = effects_txn(txn->home);
+    if (UNLIKELY(txn->tells)) {
+        prepare_to_tell(txn);
+    }
     pause_enter(&txn->home->pause, txn->flags);
     struct txn_part *some = plan(txn);
     if (txn->parts_count == 0) {
         txn->state = STATE_PHASE;
         take_time(txn);
     } else if (txn->parts_count == 1 && txn->phases == 1 && txn->scope == LOCK_KEYS &&
-               some->first != NULL) {
+               some->first != NULL && (!txn->tells || runs_script(txn))) {
         txn->state = STATE_ALONE;
         take_time(txn);
+        if (UNLIKELY(txn->tells)) {
+            txn_tell(txn);
+        }
         due(some, TXN_ALONE);
     } else {
         schedule_first(txn);
@@ -979,6 +1006,7 @@ void txn_try(struct client *client, struct blocked *blocked, const struct txn_co
     txn->commands = arena_alloc(&txn->arena, sizeof *txn->commands);
     txn->commands[txn->count++] = *command;
     txn->flags = command->ref->flags;
+    txn->tells = false; /* it has been told, when the client began to wait */
     client_wait_on(client, &wait_txn, INT64_MAX);
     start(txn);
 }
@@ -993,6 +1021,7 @@ void txn_hold_all(struct exec *x) {
     struct txn *txn = txn_open(client, client->input_buffer);
     struct request request = {.argv = x->argv, .argc = x->argc, .inlined = true}; /* copied */
     txn->scope = LOCK_ALL_EXCLUSIVE;
+    txn->tells = false; /* dispatch does */
     txn_add(txn, x->ref, &request, NULL, NULL);
     txn_start(txn);
 }
@@ -1017,6 +1046,8 @@ void txn_exec(struct exec *x, struct multi_queue *queue) {
     x->goes_on = true;
     struct txn *txn = txn_new(x->client, x->ref);
     txn->queue = queue;
+    txn->word = bytes_make(arena_alloc(&txn->arena, x->argv[0].len), x->argv[0].len);
+    memcpy((char *)txn->word.ptr, x->argv[0].ptr, txn->word.len);
     txn->bytes = multi_queue_memory(queue);
     x->client->bytes_away += txn->bytes;
     txn->count = queue->count;

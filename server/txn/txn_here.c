@@ -7,6 +7,7 @@
 #include "server/call/check.h"
 #include "server/call/exec.h"
 #include "server/client/client.h"
+#include "server/observe/monitor.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn_private.h"
 #include "server/worker/worker.h"
@@ -93,6 +94,9 @@ bool txn_exec_here(struct exec *x, struct multi_queue *queue) {
     if (client->watches != NULL && watch_dirty(watches, client->id, exec_alive_ms(x))) {
         reply_null_array(x->reply);
     } else {
+        if (UNLIKELY(monitors_look(&worker->monitors))) {
+            txn_tell_queue(client, queue);
+        }
         prefetch(x->keyspace, queue);
         reply_array(x->reply, queue->count);
         struct caller caller = {

@@ -6,6 +6,7 @@
  *   txn_conclude.c  what the parts have brought, and what follows from it
  *   txn_reply.c     from their replies to the one of the transaction
  *   txn_here.c      EXEC that needs no other shard
+ *   txn_tell.c      what monitors see of it
  *   txn_pool.c      transactions that are not in use
  *   txn_part.c      what a shard does with its part
  *
@@ -169,6 +170,7 @@ struct txn {
     struct client *client; /* stays until the transaction is freed */
     const struct command_ref *ref;
     struct multi_queue *queue; /* EXEC's, else NULL */
+    struct bytes word;         /* the name of EXEC as it was sent */
     struct blocked *blocked;   /* of its one command, which may wait for its keys, or NULL */
     struct rt_buffer *input;
     uint64_t client_id;
@@ -182,6 +184,7 @@ struct txn {
     unsigned flags;      /* of all commands: command_flag */
     bool reads_first;    /* the first phase changes nothing: it may be done twice */
     bool time_settled;
+    bool tells;     /* monitors what it does, when it holds its locks */
     bool plan_anew; /* a shard has said that slots have moved */
     bool starting;  /* inside txn_start: the client goes on by itself */
     bool sending;   /* inside send_due: the next step is its caller's */
@@ -240,6 +243,13 @@ void blocked_waits(struct blocked *blocked);
 /* The command waits; or it is over, and its reply is written. */
 void blocked_begin(struct blocked *blocked, int64_t timeout_ms);
 void blocked_over(struct blocked *blocked);
+
+/* ---- txn_tell.c ---- */
+
+/* What it does, or will not do, to monitors. */
+void txn_tell(struct txn *txn);
+/* An EXEC that is no transaction: its commands, before they run. */
+void txn_tell_queue(const struct client *client, const struct multi_queue *queue);
 
 /* ---- txn_plan.c ---- */
 

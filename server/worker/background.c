@@ -3,6 +3,7 @@
 #include "server/worker/background.h"
 
 #include "net/rt.h"
+#include "server/observe/monitor.h"
 #include "server/persistence/save_share.h"
 #include "server/pubsub/pubsub.h"
 #include "server/tracking/news.h"
@@ -37,6 +38,9 @@ int64_t background_work(struct worker *worker) {
     }
     if (UNLIKELY(tracks_is_left(&worker->shard.tracks))) {
         tracks_free_some(&worker->shard.tracks);
+    }
+    if (UNLIKELY(monitors_are_late(&worker->monitors))) {
+        monitors_catch_up(worker);
     }
     /* What a transaction holds back comes up in the turn in which that ends. */
     return next_ms > until_ms && next_ms <= now_ms ? now_ms + 1 : next_ms;

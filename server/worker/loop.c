@@ -31,6 +31,7 @@
 #include "server/client/inner.h"
 #include "server/client/listen.h"
 #include "server/observe/log.h"
+#include "server/observe/monitor.h"
 #include "server/persistence/due.h"
 #include "server/persistence/kill_points.h"
 #include "server/persistence/load.h"
@@ -211,6 +212,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     links_init(&worker->batches.suspended);
     topics_init(&worker->topics, server->workers_count);
     trackers_init(&worker->trackers, server->workers_count);
+    monitors_init(&worker->monitors, server->workers_count);
     pqueue_init(&worker->txns.parts);
     list_init(&worker->txns.puts);
     list_init(&worker->txns.packs);
@@ -253,7 +255,9 @@ static void end_mail(struct worker *worker) {
         if (message->kind == MESSAGE_UNWATCH) {
             multi_unwatch_arrived(worker, message);
         } else if (message->kind == MESSAGE_PARK_OVER || message->kind == MESSAGE_PUBLICATION ||
-                   message->kind == MESSAGE_SUBSCRIBERS || message->kind == MESSAGE_TRACKING) {
+                   message->kind == MESSAGE_SUBSCRIBERS || message->kind == MESSAGE_TRACKING ||
+                   message->kind == MESSAGE_MONITOR_LINES ||
+                   message->kind == MESSAGE_MONITOR_ORDER || message->kind == MESSAGE_MONITORS) {
             free(message);
         }
     }
@@ -272,6 +276,7 @@ void worker_free(struct worker *worker) {
     links_fini(&worker->clients.by_id);
     topics_free(worker);
     trackers_free(&worker->trackers, worker->server->workers_count);
+    monitors_free(&worker->monitors);
     worker_trim_pools(worker, true);
     free(worker->batches.open);
     check_owner_refuses(worker, NULL, false);

@@ -28,6 +28,9 @@ enum message_kind {
     MESSAGE_PUBLICATION,    /* pubsub.c's: to who listens there; the receiver frees it */
     MESSAGE_SUBSCRIBERS,    /* pubsub.c's: some have gone elsewhere; the receiver frees it */
     MESSAGE_TRACKING,       /* news.c's: what is to be told to clients that track; the same */
+    MESSAGE_MONITOR_LINES,  /* monitor.c's, to worker 0: commands that ran; the receiver frees it */
+    MESSAGE_MONITOR_ORDER,  /* monitor.c's, from worker 0: the same in order; freed as well */
+    MESSAGE_MONITORS,       /* monitor.c's: one more or less elsewhere; the receiver frees it */
     MESSAGE_UNWATCH,       /* multi.c's: a client watches nothing any more; the receiver frees it */
     MESSAGE_PARK_OVER,     /* park.c's: the worker is parked no more; the receiver frees it */
     MESSAGE_LOAD_NEWS,     /* load.c's, to worker 0: a worker has loaded its share, or failed */

@@ -45,6 +45,7 @@ struct shared_counters {
     _Atomic uint64_t loading_bytes;
     _Atomic uint64_t loaded_keys, loaded_expired;
     _Alignas(LINE) _Atomic uint64_t number;
+    _Alignas(LINE) _Atomic uint64_t line;
     _Alignas(LINE) _Atomic uint64_t wal_count;
 };
 
@@ -143,6 +144,10 @@ uint64_t shared_told_trackers(const struct shared_counters *shared, unsigned fro
 
 uint64_t shared_next_number(struct shared_counters *shared) {
     return atomic_fetch_add_explicit(&shared->number, 1, memory_order_seq_cst) + 1;
+}
+
+uint64_t shared_next_line(struct shared_counters *shared) {
+    return atomic_fetch_add_explicit(&shared->line, 1, memory_order_seq_cst) + 1;
 }
 
 uint64_t shared_wal_count(const struct shared_counters *shared) {

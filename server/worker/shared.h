@@ -34,6 +34,9 @@ unsigned shared_largest_client_worker(const struct shared_counters *shared);
  */
 uint64_t shared_next_number(struct shared_counters *shared);
 
+/* The next line of MONITOR, in one order over all threads: from 1 on, and none is left out. */
+uint64_t shared_next_line(struct shared_counters *shared);
+
 /* The one order of the logs of all shards (docs/durability.md): how many numbers were drawn, and
  * the next. */
 uint64_t shared_wal_count(const struct shared_counters *shared);

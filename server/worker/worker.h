@@ -16,6 +16,7 @@
 #include "persist/snapshot/walk.h"
 #include "server/call/batches.h"
 #include "server/client/clients.h"
+#include "server/observe/monitors.h"
 #include "server/observe/tally.h"
 #include "server/pubsub/topics.h"
 #include "server/server.h"
@@ -69,6 +70,7 @@ struct worker {
     struct queues queues;
     struct topics topics;
     struct trackers trackers;
+    struct monitors monitors;
     bool notifies;           /* notify-keyspace-events names classes and where they are told */
     struct list jobs;        /* scatter parts that go on in slices */
     struct list jobs_asleep; /* that were told nothing can be done yet (scatter_sleep) */
@@ -92,6 +94,7 @@ struct worker {
     struct save_share *save_share; /* its share of the save that is under way; or NULL */
     bool saves_fail;               /* the last one did */
     bool hindered_by_disk;         /* so writes wait for one that does not (check.h) */
+    unsigned hindrances;           /* that, and what else concerns all clients (check.h) */
 
     char *refuses;       /* an error for commands on its keys: DEBUG REFUSE; NULL: none */
     bool refuses_writes; /* only for those that write: the log cannot be written */

@@ -38,7 +38,7 @@ COMMANDS = {
     "echo": [], "hello": [], "ping": [], "quit": [], "reset": [], "select": [],
     "command": ["count", "docs", "getkeys", "getkeysandflags", "help", "info", "list"],
     "config": ["get", "help", "resetstat", "rewrite", "set"],
-    "dbsize": [], "debug": [], "flushall": [], "lastsave": [], "save": [], "flushdb": [], "info": [], "lolwut": [],
+    "dbsize": [], "debug": [], "flushall": [], "lastsave": [], "save": [], "flushdb": [], "info": [], "lolwut": [], "monitor": [],
     "memory": ["doctor", "help", "malloc-stats", "purge", "stats", "usage"],
     "shutdown": [], "swapdb": [], "time": [],
     "psubscribe": [], "publish": [], "pubsub": ["channels", "help", "numpat", "numsub", "shardchannels", "shardnumsub"],

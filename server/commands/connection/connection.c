@@ -6,6 +6,7 @@
  * Without one any password is right.
  */
 #include "server/commands/connection/connection.h"
+#include "server/observe/monitor.h"
 #include "server/pubsub/pubsub.h"
 #include "server/tracking/tracking.h"
 
@@ -45,6 +46,10 @@ static bool authenticate(struct exec *x, struct bytes user, struct bytes passwor
     }
     x->client->flags |= CLIENT_AUTHENTICATED;
     return true;
+}
+
+bool auth_secret(const struct bytes *argv, uint32_t argc, uint32_t index) {
+    return index > 0;
 }
 
 void command_auth(struct exec *x) {
@@ -148,6 +153,19 @@ static void reply_hello(struct exec *x) {
     }
 }
 
+bool hello_secret(const struct bytes *argv, uint32_t argc, uint32_t index) {
+    bool secret = false;
+    for (uint32_t i = 2; i + 2 < argc && i < index; i++) {
+        if (bytes_is(argv[i], "auth")) {
+            secret |= index <= i + 2;
+            i += 2;
+        } else if (bytes_is(argv[i], "setname")) {
+            i++;
+        }
+    }
+    return secret;
+}
+
 void command_hello(struct exec *x) {
     struct hello hello;
     struct client *client = x->client;
@@ -203,6 +221,7 @@ static void reset(struct exec *x) {
 void command_reset(struct exec *x) {
     client_discard(x->client);
     tracking_off(x->client);
+    monitor_leave(x->client);
     pubsub_reset(x, reset);
 }
 

@@ -44,4 +44,8 @@ command_fn command_select;
 /* Whether a name, or a library's name or version, is made of visible ASCII only. */
 bool client_text_valid(struct bytes text);
 
+/* All but the name; what stands behind AUTH. */
+command_secret_fn auth_secret;
+command_secret_fn hello_secret;
+
 #endif

@@ -28,6 +28,16 @@
 
 /* ---- Words ---- */
 
+bool migrate_secret(const struct bytes *argv, uint32_t argc, uint32_t index) {
+    bool secret = false;
+    for (uint32_t i = ARG_OPTIONS_AT; i < index && !bytes_is(argv[i], "keys"); i++) {
+        uint32_t words = bytes_is(argv[i], "auth") ? 1 : bytes_is(argv[i], "auth2") ? 2 : 0;
+        secret |= words > 0 && index <= i + words;
+        i += words;
+    }
+    return secret;
+}
+
 /* NULL, or what is wrong with the options. */
 static const char *options_read(const struct bytes *argv, uint32_t argc, struct migrate_args *ret) {
     for (uint32_t i = ARG_OPTIONS_AT; i < argc; i++) {

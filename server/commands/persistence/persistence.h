@@ -14,6 +14,7 @@ command_fn command_dump;
 command_fn command_lastsave;
 command_fn command_migrate;
 command_keys_fn migrate_find_keys;
+command_secret_fn migrate_secret;
 command_send_fn migrate_send;
 command_fn command_restore;
 command_fn command_save;

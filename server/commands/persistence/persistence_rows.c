@@ -184,6 +184,7 @@ const struct command commands_persistence[] = {
      .place = PLACE_KEY,
      .spread = SPREAD_SEND,
      .send = migrate_send,
+     .secret = migrate_secret,
      .find_keys = migrate_find_keys,
      .keys = {{.flags = KEY_RW | KEY_ACCESS | KEY_DELETE,
                .begin = BEGIN_INDEX,

@@ -28,6 +28,7 @@ command_fn command_flushdb;
 command_fn command_info;
 command_fn command_lolwut;
 command_fn command_memory_doctor;
+command_fn command_monitor;
 command_fn command_memory_help;
 command_fn command_memory_malloc_stats;
 command_fn command_memory_purge;
