@@ -300,6 +300,53 @@ def test_a_listener_that_does_not_read_is_closed(many):
         b.do("CONFIG", "SET", "client-output-buffer-limit", "pubsub 33554432 8388608 60 normal 0 0 0")
 
 
+def test_a_listener_that_reads_too_slowly_for_too_long_is_closed(many):
+    """The soft limit: over it for so many seconds; who is below it again in time stays."""
+    b = many()
+    b.do("CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 200kb 1 normal 0 0 0")
+    try:
+        slow, late = many(rcvbuf=4096), many(rcvbuf=4096)
+        subscribe(slow, "x")
+        subscribe(late, "x")
+        frame = len(encode("message", "x", "y" * 100000))
+        total = 300  # more than a socket holds
+        for _ in range(total):
+            assert b.do("PUBLISH", "x", "y" * 100000) == 2
+        left = total * frame
+        late.sock.settimeout(20)
+        while left > 0:
+            left -= len(late.sock.recv(1 << 20))
+        assert wait_for(lambda: b.do("PUBLISH", "x", "z") == 1)
+        assert late.read() == [b"message", b"x", b"z"]
+    finally:
+        b.do("CONFIG", "SET", "client-output-buffer-limit", "pubsub 33554432 8388608 60 normal 0 0 0")
+
+
+@pytest.mark.shoal_only
+def test_a_message_is_there_once_for_all_who_have_not_read_it(server, many):
+    b = many()
+    b.do("CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 0 0")
+
+    def rss():
+        with open("/proc/%d/status" % server.pid) as f:
+            return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)) * 1024
+
+    try:
+        slow = [many("3" if n % 2 else "2", rcvbuf=4096) for n in range(40)]
+        for c in slow:
+            subscribe(c, "x")
+        before, message, count = rss(), "y" * 1000000, 20
+        for _ in range(count):
+            assert b.do("PUBLISH", "x", message) == len(slow)
+        workers = server.shards if hasattr(server, "shards") else 4
+        # Copies would be 800 MB. What the sockets hold is not the process's.
+        assert rss() - before < 150_000_000 + workers * 3 * count * len(message)
+        for c in slow[:4]:
+            assert c.read_some(count) == [[b"message", b"x", message.encode()]] * count
+    finally:
+        b.do("CONFIG", "SET", "client-output-buffer-limit", "pubsub 33554432 8388608 60")
+
+
 def test_a_subscription_is_known_everywhere_once_it_is_answered(many):
     publishers = [many() for _ in range(8)]
     a = many()
