@@ -148,6 +148,7 @@ const struct draw_left_out draw_left_out[] = {
     {"punsubscribe", "answers of other numbers"},
     {"ssubscribe", "answers of other numbers"},
     {"sunsubscribe", "answers of other numbers"},
+    {"monitor", "lines that are no answers"},
     {"hello", "the other protocol is what half of the runs speak"},
     {"reset", "leaves it"},
     {"auth", "there is no password"},
