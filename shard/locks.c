@@ -563,7 +563,7 @@ static void seal_out(struct locks *locks, struct lock_request *request) {
         leave_line(locks, &request->locks[i]);
     }
     locks->requests--;
-    enum lock_answer answer;
+    enum lock_answer answer = LOCK_WAITS;
     is_sealed_out(locks, request, &answer);
     if (answer == LOCK_REFUSED) {
         settle(locks, request, answer);

@@ -230,7 +230,7 @@ static void model_release(void *opaque) {
 }
 
 static void model_append(struct model *model, int i, size_t n, bool pinned) {
-    char *bytes = malloc(n + 1);
+    char *bytes = calloc(n + 1, 1);
     model_fill(model, bytes, n);
     text_append(&model->text[i], bytes, n);
     if (pinned) {
