@@ -29,6 +29,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -859,6 +860,25 @@ bool sim_disk_exists(const struct sim_disk *disk, const char *path, bool *ret_is
     free(plain);
     *ret_is_dir = inode != NULL && inode->is_dir;
     return inode != NULL;
+}
+
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+char **sim_disk_match(const struct sim_disk *disk, const char *pattern) {
+    char *plain = plain_path(pattern);
+    char **found = must_calloc(disk->names.count + 1, sizeof *found);
+    unsigned count = 0;
+    for (unsigned i = 0; i < disk->names.count; i++) {
+        const char *path = disk->names.items[i].path;
+        if (fnmatch(plain, path, FNM_PATHNAME | FNM_PERIOD) == 0) {
+            found[count++] = text_copy(path, strlen(path));
+        }
+    }
+    free(plain);
+    qsort(found, count, sizeof *found, by_text);
+    return found;
 }
 
 void sim_disk_finish(struct sim_disk *disk, const void *arg) {

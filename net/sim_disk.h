@@ -40,7 +40,7 @@ struct sim_disk_options {
 };
 
 /* What a server opens by blocking calls, when it starts: at once, with the disk's faults, and no
- * time passes (sim_fs.c). Fills in what there is for files of data; logs, patterns and the
+ * time passes (sim_fs.c). Fills in what there is for files of data; logs and the
  * directory it is in are its caller's, whose struct may begin with this one, which is `arg`. */
 struct fs;
 struct sim_fs {
@@ -95,6 +95,8 @@ int64_t sim_disk_call(struct sim_disk *disk, struct rt_file_op *op);
 /* Where who goes through an open file piece by piece is; NULL: it is not open. */
 uint64_t *sim_disk_place(struct sim_disk *disk, int file);
 bool sim_disk_exists(const struct sim_disk *disk, const char *path, bool *ret_is_dir);
+/* Paths that match a shell pattern, sorted; NULL-ended, each and the array to be freed. */
+char **sim_disk_match(const struct sim_disk *disk, const char *pattern);
 /* Nobody was told of what an operation brought. */
 void sim_disk_drop(struct sim_disk *disk, const struct rt_file_op *op);
 

@@ -184,6 +184,11 @@ static int fs_exists(void *arg, const char *path, bool want_dir) {
     return want_dir && !is_dir ? -ENOTDIR : 0;
 }
 
+static int fs_match(void *arg, const char *pattern, char ***ret_names) {
+    *ret_names = sim_disk_match(disk_of(arg), pattern);
+    return 0;
+}
+
 void sim_fs_fill(struct sim_fs *sim_fs, struct fs *ret_fs) {
     *ret_fs = (struct fs){
         .arg = sim_fs,
@@ -200,6 +205,7 @@ void sim_fs_fill(struct sim_fs *sim_fs, struct fs *ret_fs) {
         .rename = fs_rename,
         .make_dir = fs_make_dir,
         .sync_dir = fs_sync_dir,
+        .match = fs_match,
         .exists = fs_exists,
     };
 }

@@ -137,6 +137,7 @@ static void make_fs(struct world *world, struct machine *machine) {
         .write_all = no_write,
         .remove = no_remove,
         .open_data = no_data,
+        .match = no_match,
         .exists = exists,
         .current_dir = root_dir,
     };
@@ -146,7 +147,6 @@ static void make_fs(struct world *world, struct machine *machine) {
         machine->fs.current_dir = disk_dir;
     }
     machine->fs.append = log_append;
-    machine->fs.match = no_match;
     machine->fs.change_dir = any_dir;
 }
 

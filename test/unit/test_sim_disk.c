@@ -523,3 +523,19 @@ Test(sim_disk, a_seed_gives_the_same_run_again) {
     }
     cr_assert_eq(differ, 20);
 }
+
+Test(sim_disk, names_are_found_by_patterns) {
+    static const char *const paths[] = {"d/b.x", "d/a.x", "d/a.y", "d/e/c.x"};
+    struct host host = host_made(1);
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        sim_disk_put(host.disk, paths[i], BYTES("1"));
+    }
+    char **found = sim_disk_match(host.disk, "./d/*.x");
+    cr_assert_str_eq(found[0], "d/a.x");
+    cr_assert_str_eq(found[1], "d/b.x");
+    cr_assert_eq(found[2], NULL);
+    free(found[0]);
+    free(found[1]);
+    free(found);
+    host_over(&host);
+}
