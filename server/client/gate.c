@@ -128,6 +128,9 @@ void gate_seal(struct wal *wal) {
         check_owner_refuses(wal->worker, wal_refusal(wal).ptr, true);
         gate_break(wal);
     }
+    if (UNLIKELY(wal->state == WAL_OFF && wal->worker->refuses_writes)) {
+        check_owner_refuses(wal->worker, NULL, false); /* nobody wants the log any more */
+    }
     if (wal->state != WAL_BROKEN) {
         wal_seal(wal);
         gate_settle(wal);

@@ -3,8 +3,11 @@
 #include "server/persistence/data.h"
 
 #include "base/check.h"
+#include "base/must.h"
 
 #include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
 #define TEMPORARY_NAME "shoal.manifest.new"
 /* Nothing that is a manifest is larger. */
@@ -51,6 +54,7 @@ void data_fini(struct data *data) {
     manifest_fini(&data->manifest);
     manifest_fini(&data->next);
     manifest_fini(&data->before);
+    free(data->sequences);
 }
 
 void data_path(struct text *to, const char *dir, const char *dir_name, const char *name) {
@@ -90,6 +94,28 @@ static void over(struct data *data, int error) {
     change->done(change, error);
 }
 
+/* ---- Sequences ---- */
+
+uint64_t data_last_sequence(const struct data *data, uint32_t shard) {
+    return shard < data->sequences_count ? data->sequences[shard] : 0;
+}
+
+static void note_sequences(struct data *data, const struct manifest *manifest) {
+    for (uint32_t i = 0; i < manifest->count; i++) {
+        const struct manifest_segment *segment = &manifest->segments[i];
+        if (segment->shard >= data->sequences_count) {
+            uint32_t count = segment->shard + 1;
+            data->sequences = must_realloc(data->sequences, count * sizeof *data->sequences);
+            memset(data->sequences + data->sequences_count, 0,
+                   (count - data->sequences_count) * sizeof *data->sequences);
+            data->sequences_count = count;
+        }
+        if (segment->sequence > data->sequences[segment->shard]) {
+            data->sequences[segment->shard] = segment->sequence;
+        }
+    }
+}
+
 /* ---- What is there ---- */
 
 static bool is_where(const struct data *data, const char *dir) {
@@ -99,6 +125,7 @@ static bool is_where(const struct data *data, const char *dir) {
 static void know(struct data *data, bool is) {
     set_path(&data->dir, change_at(data), "");
     data->is = is;
+    note_sequences(data, &data->manifest);
     data->step = STEP_KNOWN;
 }
 
@@ -109,7 +136,8 @@ static void look(struct data *data) {
         return;
     }
     manifest_fini(&data->manifest);
-    data->is = false;
+    data->is = data->unsure = false;
+    data->sequences_count = 0;
     text_clear(&data->dir);
     set_path(&data->path, change_at(data), MANIFEST_NAME);
     rt_file_open(data->rt, ask(data, STEP_OPENED), data->path.ptr, RT_OPEN_READ, 0);
@@ -173,6 +201,11 @@ static void known(struct data *data) {
         data->next.bases_count = data->next.count = 0;
     }
     if (!data->next_is && !data->is) {
+        if (data->unsure) { /* it may be there again after a power cut */
+            set_path(&data->path, change, "");
+            rt_dir_sync(data->rt, ask(data, STEP_NAMES_SYNCED), data->path.ptr);
+            return;
+        }
         over(data, 0);
         return;
     }
@@ -256,8 +289,10 @@ static void names_synced(struct data *data) {
     data->manifest = data->next;
     manifest_init(&data->next);
     data->is = data->next_is;
+    note_sequences(data, &data->manifest);
     data->removed = 0;
-    data->left_some = data->result < 0;
+    data->unsure = data->result < 0;
+    data->left_some |= data->result < 0;
     int error = data->result < 0 ? (int)data->result : 0;
     struct data_change *change = change_at(data);
     list_remove(&change->link);

@@ -43,7 +43,7 @@ struct data {
     struct rt *rt;
     struct text dir;          /* where it looked last; empty: nowhere */
     bool is;                  /* there is one there: */
-    struct manifest manifest; /* else empty */
+    struct manifest manifest; /* else it names nothing; generations go on */
     /* Private. */
     struct list changes; /* the first is being made */
     int step;
@@ -56,13 +56,19 @@ struct data {
     struct manifest next, before;
     bool next_is;
     struct save_file file;
-    uint32_t removed; /* names of `before` that were looked at */
-    bool left_some;   /* and one of those files could not be removed */
+    uint32_t removed;    /* names of `before` that were looked at */
+    bool left_some;      /* a file that is nothing any more could not be removed, in this life */
+    bool unsure;         /* the last change may not last: its names could not be synced */
+    uint64_t *sequences; /* by shard: the largest that a segment has had */
+    uint32_t sequences_count;
 };
 
 void data_init(struct data *data, struct rt *rt);
 void data_fini(struct data *data); /* when its runtime has gone, if anything is under way */
 void data_ask(struct data *data, struct data_change *change);
+/* The largest sequence that any manifest there has named for a segment of the shard, as far as this
+ * life knows; 0: none. Files of smaller ones may still lie there. */
+uint64_t data_last_sequence(const struct data *data, uint32_t shard);
 /* In each turn. */
 void data_step(struct data *data);
 /* Nothing is left to do. */

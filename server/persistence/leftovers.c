@@ -76,24 +76,32 @@ static bool generation_of(const char *name, uint64_t *ret) {
     return num_parse_u64(bytes_make(from, (size_t)(to - from)), ret);
 }
 
-void leftovers_remove(const struct fs *fs, const char *dir, const struct manifest *manifest) {
+/* Snapshots and segments of generations below that one, but for what is named. */
+static bool remove_below(const struct fs *fs, const char *dir, uint64_t end,
+                         const struct manifest *named) {
     char **bases = find(fs, dir, ".snapshot"), **segments = find(fs, dir, ".segment");
+    bool all = true;
     for (size_t i = 0; bases != NULL && bases[i] != NULL; i++) {
         uint64_t generation;
-        if (generation_of(name_of(bases[i]), &generation) && generation < manifest->generation) {
-            fs->remove(fs->arg, bases[i]);
+        if (generation_of(name_of(bases[i]), &generation) && generation < end) {
+            all &= fs->remove(fs->arg, bases[i]) == 0;
         }
     }
     for (size_t i = 0; segments != NULL && segments[i] != NULL; i++) {
         struct log_segment segment;
         bool more;
-        if (read_head(fs, segments[i], &segment, &more) &&
-            segment.generation < manifest->generation && !names_segment(manifest, &segment)) {
-            fs->remove(fs->arg, segments[i]);
+        if (read_head(fs, segments[i], &segment, &more) && segment.generation < end &&
+            (named == NULL || !names_segment(named, &segment))) {
+            all &= fs->remove(fs->arg, segments[i]) == 0;
         }
     }
     free_paths(bases);
     free_paths(segments);
+    return all;
+}
+
+bool leftovers_remove(const struct fs *fs, const char *dir, const struct manifest *manifest) {
+    return remove_below(fs, dir, manifest->generation, manifest);
 }
 
 /* ---- Without a manifest ---- */
@@ -124,6 +132,7 @@ bool leftovers_without(const struct fs *fs, const char *dir, struct bytes gone,
     manifest_init(&manifest);
     if (gone.len > 0 && manifest_decode(gone, &manifest) == NULL) {
         remove_named(fs, dir, &manifest);
+        remove_below(fs, dir, manifest.generation + 1, NULL);
         manifest_fini(&manifest);
         if (fs->sync_dir(fs->arg, dir) == 0) { /* first these, then what names them */
             remove_file(fs, dir, MANIFEST_GONE_NAME);

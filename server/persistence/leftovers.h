@@ -11,12 +11,12 @@
 #include "persist/log/manifest.h"
 
 /* There is a manifest: removes snapshots and segments that are older than those it names. Younger
- * ones are left: is it the manifest that is an old one, they are data. */
-void leftovers_remove(const struct fs *fs, const char *dir, const struct manifest *manifest);
+ * ones are left: is it the manifest that is an old one, they are data. False: not all could be. */
+bool leftovers_remove(const struct fs *fs, const char *dir, const struct manifest *manifest);
 
 /* There is none. `gone` is what stands in one that was given up on purpose (MANIFEST_GONE_NAME), or
- * empty: it says what was its, and that is removed. False, with the path of a segment that has
- * records: nobody gave its manifest up, so that is missing. */
+ * empty: it says what was its, and that is removed, with all that is older. False, with the path of
+ * a segment that has records: nobody gave its manifest up, so that is missing. */
 bool leftovers_without(const struct fs *fs, const char *dir, struct bytes gone,
                        struct text *ret_path);
 

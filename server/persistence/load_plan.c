@@ -101,6 +101,19 @@ static bool is_without(struct server *server, struct text *why) {
     return is;
 }
 
+/* A log was to begin, and the snapshot behind which it does was not made (rotate.h). NULL, or what
+ * is wrong. */
+static const char *give_up(struct server *server, struct load *load, const char *path) {
+    struct text gone;
+    text_init(&gone);
+    text_append_bytes(&gone, text_bytes(&load->dir));
+    text_append_text(&gone, MANIFEST_GONE_NAME);
+    int error = server->fs->rename(server->fs->arg, path, gone.ptr);
+    text_fini(&gone);
+    manifest_fini(&load->manifest);
+    return error != 0 ? strerror(-error) : NULL;
+}
+
 static bool plan_manifest(struct server *server, struct load *load, bool *ret_there,
                           struct text *why) {
     struct text path, content;
@@ -119,12 +132,17 @@ static bool plan_manifest(struct server *server, struct load *load, bool *ret_th
     } else if (*ret_there) {
         wrong = strerror(-error);
     }
+    if (wrong == NULL && *ret_there && !load->again && load->manifest.first == 0) {
+        wrong = give_up(server, load, path.ptr);
+        *ret_there = false;
+    }
     if (wrong != NULL) {
         say_wrong(why, path.ptr, wrong);
         load_say_repair(why, load);
     } else if (*ret_there && !load->again) {
         warn_of_newer(server, path.ptr);
-        leftovers_remove(server->fs, server->config->appenddirname.ptr, &load->manifest);
+        bool all = leftovers_remove(server->fs, server->config->appenddirname.ptr, &load->manifest);
+        saver_of(server)->data.left_some |= !all;
     }
     load->bases = *ret_there;
     text_fini(&path);
@@ -447,7 +465,7 @@ static enum load_planned plan_log(struct server *server, struct load *load, stru
         text_appendf(why, "%s" MANIFEST_NAME " is not what this server has written", load->dir.ptr);
         return LOAD_REFUSED;
     }
-    return there ? LOAD_AGAIN : LOAD_NO_DATA;
+    return there && load->manifest.first > 0 ? LOAD_AGAIN : LOAD_NO_DATA;
 }
 
 enum load_planned load_plan_again(struct worker *parker, struct text *why) {

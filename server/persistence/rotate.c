@@ -43,7 +43,9 @@ static void prepare(struct worker *worker, struct rotate_task *task) {
     if (!task->is_there) {
         task->segment.first_record = wal_records(wal);
     }
-    if (wal->next.file >= 0) { /* made the last time, when another's could not be */
+    /* Made the last time, when another's could not be. One that no manifest names (any more) may
+     * have been removed. */
+    if (wal->next.file >= 0 && wal->next.segment.sequence == task->named) {
         task->segment = wal->next.segment;
         answer(task);
         return;
@@ -115,6 +117,10 @@ static bool goes_on(const struct rotate *rotate, const struct manifest_segment *
            segment->sequence >= rotate->tasks[segment->shard].segment.sequence;
 }
 
+static bool is_none(const struct manifest *manifest) {
+    return manifest->bases_count == 0 && manifest->count == 0;
+}
+
 static bool name_them(struct data_change *change, struct manifest *manifest) {
     struct rotate *rotate = rotate_of(change);
     for (uint32_t i = 0; i < manifest->count && rotate->ends != NULL; i++) {
@@ -131,10 +137,10 @@ static bool name_them(struct data_change *change, struct manifest *manifest) {
             segment->until = rotate->until;
         }
     }
-    if (manifest->generation == 0) { /* there was none */
-        manifest->generation = 1;
+    if (is_none(manifest)) {
+        manifest->generation++;
         manifest->created_ms = (uint64_t)rt_wall_ms(rotate->home->rt);
-        manifest->first = rotate->until + 1;
+        manifest->first = rotate->awaits_snapshot ? 0 : rotate->until + 1;
     }
     if (manifest->shards < rotate->count) {
         manifest->shards = rotate->count;
@@ -217,10 +223,11 @@ static void looked(struct data_change *change, int error) {
             .rotate = rotate,
             .worker = rotate->home->server->workers[i],
             .segment = {.shard = i,
-                        .generation = manifest->generation > 0 ? manifest->generation : 1,
-                        .sequence = last_sequence(manifest, i) + 1,
+                        .generation = manifest->generation + is_none(manifest),
+                        .sequence = data_last_sequence(rotate->data, i) + 1,
                         .created_ms = (uint64_t)rt_wall_ms(rotate->home->rt)},
             .is_there = empty != NULL,
+            .named = last_sequence(manifest, i),
         };
         if (empty != NULL) {
             task->segment = *empty;

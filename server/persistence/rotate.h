@@ -32,7 +32,8 @@ struct rotate_task {
     struct worker *worker;
     enum rotate_order order;
     struct log_segment segment;
-    bool is_there; /* wal_prepare */
+    bool is_there;  /* wal_prepare */
+    uint64_t named; /* the last sequence of its shard in the manifest; 0: it has none */
     enum wal_state state;
     int error;
 };
@@ -52,6 +53,10 @@ struct rotate {
      * ones are made, and forgotten here. */
     struct log_segment *empty;
     uint32_t empty_count;
+    /* There is a log only when a snapshot is made. If there is no manifest until then, one is made
+     * that is none: it says of what it names that it is nothing (manifest.first is 0), since what
+     * is written to segments must not be taken for data that a manifest is missing for. */
+    bool awaits_snapshot;
     /* How many records each shard has logged so far, by shard; NULL: its worker knows. */
     const uint64_t *records;
     /* Private. */

@@ -58,6 +58,7 @@ struct save {
     struct save_manner manner;
     char dir[PATH_BYTES], dir_name[256];
     char final_name[PATH_BYTES]; /* of the RDB file */
+    bool is_data;                /* nothing is recorded behind its cut */
     bool switches;               /* that was asked for */
     bool switched;               /* and is what a start would find, though not for sure */
     uint64_t generation, created_ms;
@@ -217,8 +218,31 @@ static bool in_frames(const struct server *server, enum save_purpose purpose) {
     return purpose == SAVE_REWRITE || server->workers[0]->config->save_format == CONFIG_SAVE_SHOAL;
 }
 
+/* An RDB file becomes the data in the place of a log that nobody wants any more: that ends here, so
+ * that the file has all that the log has. */
+static void take_cut(struct save *save, struct worker *parker) {
+    struct server *server = parker->server;
+    bool fit = true;
+    if (save->manner.frames) {
+        wals_cut(parker, &save->cut, &fit);
+    } else if (!save->home->config->appendonly) {
+        save->is_data = fit = wals_can_end(server);
+        if (fit) {
+            wals_end(server);
+        }
+    }
+    if (!fit) {
+        text_append_text(&save->error, save->manner.frames
+                                           ? "The log has no segments yet to go on in"
+                                           : "The log is being closed still");
+    }
+}
+
 bool save_waits_for_log(struct worker *parker, enum save_purpose purpose) {
-    return in_frames(parker->server, purpose) && !wals_are_fit(parker->server);
+    const struct server *server = parker->server;
+    return in_frames(server, purpose)
+               ? !wals_are_fit(server)
+               : !server->workers[0]->config->appendonly && !wals_can_end(server);
 }
 
 void save_begin(struct worker *parker, enum save_purpose purpose) {
@@ -251,13 +275,7 @@ void save_begin(struct worker *parker, enum save_purpose purpose) {
     save->paths = must_calloc(save->count, sizeof *save->paths);
     save->away = must_calloc(save->count, sizeof *save->away);
     kill_point(server->kill_points, KILL_CUT_BEGINS);
-    bool fit = true;
-    if (frames) {
-        wals_cut(parker, &save->cut, &fit);
-    }
-    if (!fit) {
-        text_append_text(&save->error, "The log has no segments yet to go on in");
-    }
+    take_cut(save, parker);
     uint64_t keys = 0;
     for (unsigned i = 0; i < save->count; i++) {
         struct save_manner manner = save->manner;
@@ -734,6 +752,9 @@ static bool go_on(struct save *save) {
     case PHASE_SWITCH:
         if (save->switches) { /* and it is done */
             const struct data *data = &save->saver->data;
+            if (!save->manner.frames) {
+                wals_unprepared(save->home->server->wals);
+            }
             if (save->change_error != 0) {
                 fail(save, save->change_error, "%s/%s/%s cannot be changed", save->dir,
                      save->dir_name, MANIFEST_NAME);
@@ -742,7 +763,7 @@ static bool go_on(struct save *save) {
             save->phase = PHASE_REMOVE;
             return true;
         }
-        if (!save->manner.frames && save->home->config->appendonly) {
+        if (!save->manner.frames && (!save->is_data || save->home->config->appendonly)) {
             save->phase = PHASE_REMOVE; /* the log goes on to be the data */
             return true;
         }

@@ -670,21 +670,37 @@ static void opened_again(struct rt_file_op *op, int64_t result) {
     next_is_there(wal);
 }
 
+static void prepare_file(struct wal *wal) {
+    if (wal->prepare_there) {
+        wal->prepare.done = opened_again;
+        rt_file_open(wal->worker->rt, &wal->prepare, wal->prepare_path, RT_OPEN_WRITE, 0);
+    } else {
+        open_next(wal);
+    }
+}
+
+static void stale_closed(struct rt_file_op *op, int64_t result) {
+    (void)result;
+    prepare_file(wal_of_prepare(op));
+}
+
 void wal_prepare(struct wal *wal, const char *directory, const struct log_segment *segment,
                  bool is_there, void (*prepared)(struct worker *worker, int error)) {
-    check(wal->next.file < 0);
     char name[MANIFEST_NAME_BYTES];
     manifest_segment_name(name, segment->shard, segment->sequence);
     snprintf(wal->prepare_path, sizeof wal->prepare_path, "%s/%s", directory, name);
     wal->prepared = prepared;
     wal->prepare_segment = *segment;
-    if (is_there) {
-        wal->prepare.done = opened_again;
-        rt_file_open(wal->worker->rt, &wal->prepare, wal->prepare_path, RT_OPEN_WRITE, 0);
+    wal->prepare_there = is_there;
+    log_segment_encode(segment, wal->prepare_head);
+    if (wal->next.file >= 0) {
+        rt_file stale = wal->next.file;
+        wal->next = no_file();
+        wal->prepare.done = stale_closed;
+        rt_file_close(wal->worker->rt, &wal->prepare, stale);
         return;
     }
-    log_segment_encode(segment, wal->prepare_head);
-    open_next(wal);
+    prepare_file(wal);
 }
 
 void wal_ask_cut(struct wal *wal, enum wal_state state) {

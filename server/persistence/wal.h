@@ -122,6 +122,7 @@ struct wal {
     struct iovec prepare_vector;
     int64_t prepare_error;
     bool prepare_waits; /* for the old file to be closed */
+    bool prepare_there; /* the file is */
     bool ended;         /* all that can be synced was asked for (wal_end) */
     bool broke;         /* it broke just before a cut: who waits has to be told (gate.h) */
     char refusal[160];
@@ -168,7 +169,8 @@ bool wal_end(struct wal *wal);
 
 /* Makes the segment that the worker goes over to at the next cut, with its header on the disk, and
  * tells `prepared` with 0 or -errno. Its name is durable when the directory is synced, which is the
- * caller's to do. `is_there`: the file is, with its header and nothing else. */
+ * caller's to do. `is_there`: the file is, with its header and nothing else. One that was made
+ * before is let go of. */
 void wal_prepare(struct wal *wal, const char *directory, const struct log_segment *segment,
                  bool is_there, void (*prepared)(struct worker *worker, int error));
 /* In a view of all shards, by whoever has it: what comes behind it goes to the prepared file, or

@@ -85,6 +85,12 @@ void wals_cut(struct worker *parker, struct wals_cut *ret, bool *ret_fit) {
     if (parker->wal != NULL && !broken) {
         wal_seal(parker->wal); /* the others did as they were parked */
     }
+    bool goes_on = state == WAL_ON && !broken;
+    if (!goes_on && wals->ready && !is_closing(wals) && cut_records(wals)) {
+        /* What happened while nothing was recorded is in the snapshot alone. Without that a start
+         * must not take what is recorded from now on: recovery ends at a number that is missing. */
+        shared_wal_draw(server->shared);
+    }
     ret->first = shared_wal_count(server->shared) + 1;
     if (!wals->ready || is_closing(wals)) {
         return;
@@ -96,7 +102,7 @@ void wals_cut(struct worker *parker, struct wals_cut *ret, bool *ret_fit) {
         struct wal *wal = server->workers[i]->wal;
         ret->sequences[i] = wal->next.segment.sequence;
         if (ret->records) {
-            wal_ask_cut(wal, state == WAL_ON && !broken ? WAL_ON : WAL_FILLING);
+            wal_ask_cut(wal, goes_on ? WAL_ON : WAL_FILLING);
         }
     }
     if (ret->records) {
@@ -148,12 +154,17 @@ void wals_prepared(struct wals *wals) {
     wals->ready = true;
 }
 
+void wals_unprepared(struct wals *wals) {
+    wals->ready = false;
+}
+
 void wals_prepare(struct wals *wals) {
     wals->preparing = true;
     wals->rotate.home = wals->first;
     wals->rotate.data = &wals->first->server->saver->data;
     wals->rotate.dir = wals->dir;
     wals->rotate.dir_name = wals->dir_name;
+    wals->rotate.awaits_snapshot = true;
     wals->rotate.done = prepared;
     wals->rotate.arg = wals;
     rotate_begin(&wals->rotate);
@@ -194,6 +205,10 @@ bool wals_are_whole(const struct server *server) {
         }
     }
     return shared_wal_error(server->shared) == 0;
+}
+
+bool wals_can_end(const struct server *server) {
+    return state_of(server->wals->first) == WAL_OFF || !shared_wal_any_closing(server->shared);
 }
 
 void wals_end(struct server *server) {

@@ -45,6 +45,8 @@ void wals_saved(struct wals *wals, uint64_t bytes);
 /* For who has a view of all shards. Each log that there is promises, and so does a log of all if
  * there is to be one. */
 bool wals_are_whole(const struct server *server);
+/* For the same: the log is off, or can be ended now. */
+bool wals_can_end(const struct server *server);
 /* All logs end here: nothing is recorded from now on. Their files are closed in the background
  * (shared_wal_any_closing). */
 void wals_end(struct server *server);
@@ -57,6 +59,8 @@ bool wals_await_part(struct worker *worker, const void *args, void *result);
 #define WALS_AWAIT_BYTES sizeof(bool)
 /* They are, by somebody else. */
 void wals_prepared(struct wals *wals);
+/* They are nothing any more: no manifest names them. */
+void wals_unprepared(struct wals *wals);
 
 /* Now and then, and when the configuration has changed: begins what is due. */
 void wals_cron(struct worker *worker);

@@ -361,6 +361,134 @@ def test_a_disk_that_fails_acknowledges_nothing_and_is_trusted_again_after_a_sna
         assert {key: d.do("GET", key) for key in acked} == acked
 
 
+def test_without_the_log_writes_are_let_in_again(start_server):
+    s = start_server(appendonly="yes", appendfsync="always")
+    resource.prlimit(s.proc.pid, resource.RLIMIT_FSIZE, (1 << 16, resource.RLIM_INFINITY))
+    with s.raw() as c:
+        try:
+            while c.do("SET", "big", os.urandom(5000).hex()) == "OK":
+                pass
+        except (OSError, EOFError):
+            pass
+    assert wait_for(lambda: isinstance(s_set(s), RespError))
+    with s.raw() as c:
+        assert c.do("CONFIG", "SET", "appendonly", "no") == "OK"
+        assert wait_for(lambda: s_set(s) == "OK")
+        resource.prlimit(s.proc.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert c.do("CONFIG", "SET", "appendonly", "yes") == "OK" and rewritten(c)
+        assert s_set(s) == "OK" and said(c)["aof_last_write_status"] == "ok"
+
+
+def died_at(server, point, lead):
+    """Arms the point, does what leads to it, and starts the server again when it has died there."""
+    with server.raw() as c:
+        assert c.do("DEBUG", "KILL-POINT", point) == "OK"
+        try:
+            lead(c)
+        except (OSError, EOFError):
+            pass
+    assert wait_for(lambda: server.proc.poll() is not None), "not passed: " + point
+    killed(server)
+
+
+def switched(c, value):
+    """Until nothing is recorded any more, or the log is the data."""
+    assert c.do("CONFIG", "SET", "appendonly", value) == "OK"
+    assert rewritten(c) and wait_for(lambda: said(c)["aof_enabled"] == ("1" if value == "yes" else "0"))
+
+
+def test_what_a_new_log_has_does_not_go_on_from_the_one_before(start_server):
+    """In between something happened that only the snapshot has which is being made."""
+    s = start_server(appendonly="yes", appendfsync="always")
+    with s.raw() as c:
+        assert c.do("DEBUG", "POPULATE", "20000") == "OK" and c.do("SET", "first", "1") == "OK" and c.do("SET", "count", "1") == "OK"
+        switched(c, "no")
+        assert c.do("SET", "first", "2") == "OK"
+        stop = threading.Event()
+
+        def count():
+            try:
+                with s.raw() as d:
+                    while not stop.is_set():
+                        d.do("INCR", "count")
+            except (OSError, EOFError):
+                pass
+
+        counting = threading.Thread(target=count)
+        counting.start()
+    died_at(s, "save.written", lambda c: c.do("CONFIG", "SET", "appendonly", "yes"))
+    stop.set()
+    counting.join()
+    with s.raw() as c:
+        assert c.do("MGET", "first", "count") == [b"1", b"1"]
+
+
+RDB_POINTS = ["log.prepared", "log.named", "cut.taken", "save.written", "manifest-temp.rename.before", "manifest-temp.rename.after", "save.tells"]
+
+
+@pytest.mark.parametrize("point", RDB_POINTS)
+def test_until_a_log_is_there_the_rdb_file_is_the_data(start_server, point):
+    s = start_server(save_format="rdb")
+    stop = threading.Event()
+
+    def count():
+        try:
+            with s.raw() as d:
+                while not stop.is_set():
+                    d.do("INCR", "count")
+        except (OSError, EOFError):
+            pass
+
+    for appendonly in ("no", "yes"):  # of the next start
+        with s.raw() as c:
+            if said(c)["aof_enabled"] == "1":
+                switched(c, "no")
+            assert c.do("SET", "it", "1") == "OK" and c.do("SET", "count", "0") == "OK" and c.do("SAVE") == "OK"
+        counting = threading.Thread(target=count)
+        counting.start()
+        s.config["appendonly"] = appendonly
+        died_at(s, point, lambda c: c.do("CONFIG", "SET", "appendonly", "yes"))
+        counting.join()
+        with s.raw() as c:
+            assert c.do("GET", "it") == b"1", "then a start with appendonly " + appendonly
+            assert s.alive()
+
+
+@pytest.mark.parametrize("sync", ["always", "no"])
+def test_a_log_that_follows_an_rdb_file_which_was_the_data_is_one(start_server, sync):
+    s = start_server(appendonly="yes", appendfsync=sync, save_format="rdb")
+    for i in range(3):
+        with s.raw() as c:
+            assert c.do("SET", "before", i) == "OK"
+            switched(c, "no")
+            assert c.do("SET", "between", i) == "OK" and c.do("SAVE") == "OK"
+            if i == 2:
+                assert c.do("BGREWRITEAOF").startswith("Background") and rewritten(c) and c.do("SAVE") == "OK"
+            switched(c, "yes")
+            assert c.do("SET", "it", i) == "OK"
+        killed(s)
+        with s.raw() as c:
+            assert c.do("MGET", "before", "between", "it") == [b"%d" % i] * 3
+            assert c.do("SET", "after", i) == "OK"
+        killed(s)
+        with s.raw() as c:
+            assert c.do("MGET", "before", "between", "it", "after") == [b"%d" % i] * 4
+
+
+def test_an_rdb_file_does_not_take_the_place_of_a_log_that_records(start_server):
+    s = start_server(appendonly="yes", appendfsync="always", save_format="rdb")
+    for i in range(5):
+        with s.raw() as c:
+            # The log ends a moment after the first, but for the last it never would have.
+            c.send(encode("CONFIG", "SET", "appendonly", "no") + encode("SAVE") + encode("CONFIG", "SET", "appendonly", "yes"))
+            assert [c.read() for _ in range(3)] == ["OK"] * 3
+            assert rewritten(c) and wait_for(lambda: said(c)["aof_enabled"] == "1")
+            assert c.do("SET", "it", i) == "OK"
+        killed(s)
+        with s.raw() as c:
+            assert c.do("GET", "it") == b"%d" % i
+
+
 def s_set(server):
     with server.raw() as c:
         return c.do("SET", "probe", "1")

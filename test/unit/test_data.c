@@ -254,3 +254,48 @@ Test(data, errors_leave_the_old_or_the_new) {
     }
     cr_expect(failures > 40, "%u", failures);
 }
+
+static bool name_none(struct data_change *change, struct manifest *manifest) {
+    (void)change, (void)manifest;
+    return false;
+}
+
+static void asked_again(struct data_change *change, int error) {
+    struct saving *saving = (struct saving *)change;
+    saving->error = error;
+    saving->done = true;
+}
+
+/* Whoever was told that it is gone once, after a sync of names that failed, too. */
+Test(data, what_was_given_up_does_not_come_back) {
+    unsigned failures = 0;
+    for (unsigned seed = 1; seed <= 200; seed++) {
+        struct host host = host_made(seed);
+        struct data data;
+        struct saving saving;
+        make_parent(&host);
+        data_init(&data, host.rt);
+        cr_assert(saves(&host, &data, &saving, UINT32_MAX) && saving.error == 0);
+        forget(&saving);
+        struct sim_disk_options bad = calm;
+        bad.sync_error = 25000;
+        sim_disk_set(host.disk, &bad);
+        do {
+            saving = (struct saving){
+                .change = {.dir = "/d", .dir_name = "a", .apply = name_none, .done = asked_again}};
+            data_ask(&data, &saving.change);
+            while (!saving.done) {
+                data_step(&data);
+                rt_turn(host.rt, 1000000);
+            }
+            failures += saving.error != 0;
+        } while (saving.error != 0);
+        sim_disk_crash(host.disk, SIM_CRASH_POWER);
+        rt_free(host.rt);
+        data_fini(&data);
+        boot(&host);
+        cr_assert_eq(found(&host), 0, "seed %u", seed);
+        host_over(&host);
+    }
+    cr_expect(failures > 50, "%u", failures);
+}
