@@ -2,6 +2,7 @@
 """cases: what is measured, how long, and what it should come to (docs/architecture.md, targets)."""
 
 import dataclasses
+import hashlib
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Case:
     commands: int = 1  # in the sequence; an operation is all of them
     fill: str | None = None  # of the group types: what must be there first (FILLS)
     target_over_valkey: float | None = None
+    target_over_near_two_shards: float | None = None  # a script of any keys against one of its own key, on one shard
     log: str | None = None  # appendfsync; None: no log
 
     @property
@@ -177,6 +179,31 @@ def types_cases():
                 )
             )  # fmt: skip
     return cases
+
+
+# ---- Scripts ------------------------------------------------------------------------------------------------------
+
+# One keeps to the key that it declares, the other derives its key, so that it has all shards to itself.
+SCRIPTS = {
+    "near": b"local v = redis.call('GET', KEYS[1]) redis.call('SET', KEYS[1], ARGV[1]) return v",
+    "far": b"local k = KEYS[1] .. ':x' local v = redis.call('GET', k) redis.call('SET', k, ARGV[1]) return v",
+}
+FILLS["scripts"] = lambda: ((b"SCRIPT", b"LOAD", body) for body in SCRIPTS.values())
+
+
+def script_case(kind, pipeline, requests, **target):
+    sha = hashlib.sha1(SCRIPTS[kind]).hexdigest()
+    title = "EVALSHA of GET and SET%s" % (", key derived" if kind == "far" else "")
+    return Case("scripts", title, pipeline, 64, 100_000, requests, words=("EVALSHA", sha, "1", "key:__rand_int__", "__data__"), fill="scripts", **target)
+
+
+# In global mode two shards are compared with what one takes for the other script.
+NEAR = {p: script_case("near", p, n, target_over_valkey=0.8) for p, n in ((1, 40_000), (16, 320_000))}
+FAR = {p: script_case("far", p, n, target_over_near_two_shards=3.0) for p, n in ((1, 20_000), (16, 80_000))}
+
+
+def script_cases():
+    return [case for p in NEAR for case in (NEAR[p], FAR[p])]
 
 
 # (title, commands, elements or keys, target in bytes of RSS for each)

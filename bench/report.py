@@ -219,6 +219,23 @@ def types_rows(bench):
     return rows
 
 
+def script_rows(bench):
+    rows = []
+    for case in cases.script_cases():
+        ours, theirs = cpu(bench, case, "shoal"), cpu(bench, case, "valkey")
+        if case.target_over_valkey:
+            base, ratio, name = theirs, case.target_over_valkey, "Valkey"
+        else:
+            near, ours = next(c for c in cases.script_cases() if c.pipeline == case.pipeline and c.target_over_valkey), cpu(bench, case, "shoal, 2 shards")
+            base, ratio, name = cpu(bench, near, "shoal"), case.target_over_near_two_shards, "one shard, own key"
+        if ours is not None and base is not None:
+            others = ["%.3f" % v if (v := cpu(bench, case, n)) is not None else "-" for n in ("redis", "valkey")]
+            verdict = "reached" if ours <= base * ratio else "missed by %.0f%%" % (100 * ours / (base * ratio) - 100)
+            title = "%s, pipeline %d%s" % (case.title, case.pipeline, "" if case.target_over_valkey else ", two shards")
+            rows.append([title, "-", *others, "%.3f" % ours, "%.3f (%s x %.1f)" % (base * ratio, name, ratio), verdict])
+    return rows
+
+
 def pubsub_rows(bench):
     rows = []
     for title, _, _, _, ratio in cases.PUBSUB:
@@ -232,7 +249,7 @@ def pubsub_rows(bench):
 
 
 def target_rows(bench, all_cases):
-    rows = txn_rows(bench) + durability_rows(bench) + types_rows(bench) + pubsub_rows(bench)
+    rows = txn_rows(bench) + durability_rows(bench) + types_rows(bench) + script_rows(bench) + pubsub_rows(bench)
     for case in all_cases:
         target = target_us(bench, case)
         ours = cpu(bench, case, "shoal, 2 shards" if case.target_over_one_shard else "shoal")
@@ -319,6 +336,7 @@ HEADINGS = {
     "shards": "Two shards against one, random keys over one port",
     "durability": "SET of 64 B values with the log at always, everysec and no, a million random keys, 50 clients",
     "types": "Data types; one key unless it says otherwise",
+    "scripts": "Scripts that get and set one key of 100,000, 50 clients",
     "txn": "Several keys and transactions, random keys; an operation is the whole command or sequence",
 }
 
@@ -332,7 +350,7 @@ def generic(line):
 
 
 def write(bench, out):
-    all_cases = cases.speed_cases() + cases.shard_cases() + cases.txn_cases() + cases.durability_cases() + cases.types_cases()
+    all_cases = cases.speed_cases() + cases.shard_cases() + cases.txn_cases() + cases.durability_cases() + cases.types_cases() + cases.script_cases()
     lines = ["# Shoal, Redis and Valkey on one machine, %s\n" % datetime.date.today().isoformat()]
     kind = "quick look, one short round: not a measurement" if bench.options.quick else "medians of %d interleaved rounds" % bench.rounds
     lines.append(

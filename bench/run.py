@@ -48,7 +48,7 @@ def parse_arguments():
     options = p.parse_args()
     if options.rounds is not None and options.rounds < 1:
         p.error("--rounds must be 1 or more")
-    all_cases = cases.speed_cases() + cases.shard_cases() + cases.txn_cases() + cases.durability_cases() + cases.types_cases()
+    all_cases = cases.speed_cases() + cases.shard_cases() + cases.txn_cases() + cases.durability_cases() + cases.types_cases() + cases.script_cases()
     names = [c.name for c in all_cases] + ["memory", "stalls", "pubsub", SAVES, STARTS]
     for text in options.only or []:
         if not any(text in name for name in names):
@@ -128,7 +128,7 @@ class Bench:
             for server in used:
                 server.start()
                 self.lines.setdefault(server.name, server.line)
-                if group == "types":
+                if group in ("types", "scripts"):
                     for name in sorted({case.fill for case, _ in plan if case.fill}):
                         load.pour(server, cases.FILLS[name]())
                 elif server.kind != "floor":
@@ -175,6 +175,12 @@ class Bench:
             return
         entries = [(s.name, s) for s in self.store_servers()]
         self.run_group("types", [(case, entries) for case in cases.types_cases()])
+
+    def run_scripts(self):
+        if not self.valkey_tool:
+            return
+        entries = [(s.name, s) for s in self.store_servers() + [self.shoal_server(2)]]
+        self.run_group("scripts", [(case, entries) for case in cases.script_cases()])
 
     # ---- Durability --------------------------------------------------------------------------------------------------
 
@@ -334,6 +340,7 @@ class Bench:
         self.run_saves()
         self.run_log_starts()
         self.run_types()
+        self.run_scripts()
         self.run_memory()
         self.run_types_memory()
         self.run_stalls()

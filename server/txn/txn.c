@@ -48,6 +48,7 @@
 #include "server/worker/worker.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- Life ---- */
 
@@ -385,10 +386,13 @@ static struct caller caller_of(const struct txn *txn, struct shard *shard) {
     };
 }
 
-/* Runs a command on this thread, on keys of `shard`. False: it asks all workers. */
-static bool run_on(struct txn *txn, struct txn_command *command, struct shard *shard) {
+/* Runs a command on this thread: with all shards in view, or (NULL) on this one. False: it asks all
+ * workers. */
+static bool run_on(struct txn *txn, struct txn_command *command, const struct view *view) {
     struct reply reply = txn_reply(txn->client);
-    struct caller caller = caller_of(txn, shard);
+    struct caller caller = caller_of(txn, &txn->home->shard);
+    caller.view = view;
+    caller.inside = view != NULL;
     caller.db = command->db;
     caller.order = (uint32_t)(command - txn->commands);
     caller.client = command->kind == TXN_HOME ? txn->client : NULL;
@@ -461,7 +465,7 @@ static bool run_at_home(struct txn *txn) {
         struct txn_command *command = &txn->commands[txn->at++];
         if (command->kind == TXN_HOME) {
             txn->out_mark = txn->out.bytes;
-            if (!run_on(txn, command, &txn->home->shard)) {
+            if (!run_on(txn, command, NULL)) {
                 txn->state = STATE_SCATTER;
                 return false;
             }
@@ -603,8 +607,29 @@ static void end(struct txn *txn) {
         release_all(txn, STATE_LET_GO);
         return;
     }
+    struct worker *home = txn->home;
+    struct txn *riders = txn->riders;
+    bool asked_view = home->txns.asks_view == txn;
     finish(txn);
     release_all(txn, STATE_RELEASE);
+    if (UNLIKELY(asked_view)) {
+        txn_riders_end(home, riders);
+    }
+}
+
+void txn_run_in_view(struct txn *txn, const struct view *view) {
+    size_t bytes = txn->home->server->workers_count * sizeof *txn->parts;
+    txn->parts = memset(arena_alloc(&txn->arena, bytes), 0, bytes); /* it has none */
+    txn->commands[0].kind = TXN_HOME;
+    bool over = run_on(txn, &txn->commands[0], view);
+    check(over);
+    txn->rode = true;
+}
+
+void txn_end_ridden(struct txn *txn) {
+    pause_leave(&txn->home->pause, txn->flags);
+    finish(txn);
+    txn_free(txn);
 }
 
 static void stands(struct exec *x, const struct scatter_result *result) {
@@ -930,6 +955,12 @@ static void start(struct txn *txn) {
         prepare_to_tell(txn);
     }
     pause_enter(&txn->home->pause, txn->flags);
+    if (LIKELY(!txn_stands_in_line(txn))) {
+        txn_begin(txn);
+    }
+}
+
+void txn_begin(struct txn *txn) {
     struct txn_part *some = plan(txn);
     if (txn->parts_count == 0) {
         txn->state = STATE_PHASE;

@@ -28,6 +28,7 @@ struct reply;
 struct request;
 struct rt_buffer;
 struct txn;
+struct view;
 struct worker;
 
 /* Begins a transaction of commands whose keys lie on several shards, or that concern all of them:
@@ -66,6 +67,9 @@ bool txn_holds_all(const struct client *client);
 /* What was recorded of the script that its transaction runs, when that had to begin anew; or NULL.
  */
 const void *txn_script_record(const struct client *client);
+/* With all shards in view, once the script of this client's transaction has run: so do those that
+ * stood in line behind it, one after the other. */
+void txn_run_riders(struct exec *x, const struct view *view);
 /* All are locked, to be read or to be written, be it by EXEC or what else. */
 bool txn_locks_all(const struct client *client);
 

@@ -7,6 +7,7 @@
  *   txn_reply.c     from their replies to the one of the transaction
  *   txn_here.c      EXEC that needs no other shard
  *   txn_tell.c      what monitors see of it
+ *   txn_riders.c    scripts that share the view of all shards
  *   txn_pool.c      transactions that are not in use
  *   txn_part.c      what a shard does with its part
  *
@@ -163,7 +164,9 @@ enum txn_state {
 };
 
 struct txn {
-    struct txn *next; /* in the worker's pool */
+    struct txn *next;   /* in the worker's pool, in its line for the view, or among riders */
+    struct txn *riders; /* that run with this one's view, or NULL */
+    bool rode;          /* it has run so */
     struct arena arena;
     struct txn_part *space; /* room for a part for each worker */
     struct worker *home;
@@ -227,6 +230,11 @@ static inline bool txn_is_over_early(const struct txn *txn) {
 
 /* Its client waits, and what it waits for may be there: its command runs once more. */
 void txn_try(struct client *client, struct blocked *blocked, const struct txn_command *command);
+/* It has entered, and begins: nothing of it has happened yet. */
+void txn_begin(struct txn *txn);
+/* Runs its one command with the view that another one has; and ends it, later. */
+void txn_run_in_view(struct txn *txn, const struct view *view);
+void txn_end_ridden(struct txn *txn);
 
 /* ---- blocked.c ---- */
 
@@ -278,6 +286,13 @@ void txn_write_reply(struct txn *txn, struct reply *reply, bool over);
 
 /* Runs all of the queue, and frees it, if it may; or does nothing: false. */
 bool txn_exec_here(struct exec *x, struct multi_queue *queue);
+
+/* ---- txn_riders.c ---- */
+
+/* Begins later, or rides. */
+bool txn_stands_in_line(struct txn *txn);
+/* A transaction that had these riders is over. */
+void txn_riders_end(struct worker *home, struct txn *riders);
 
 /* ---- txn_pool.c ---- */
 

@@ -18,9 +18,12 @@ struct txns {
     struct txn *pool;
     struct stock stock;
     struct pqueue parts; /* that hold locks here, by the transaction's time */
-    struct list puts;    /* large values on their way to keys here: struct put_later */
-    struct list packs;   /* parts that pack values for another server */
-    struct list tries;   /* waits that may be over, once CLIENT PAUSE is (blocked.h) */
+    /* Scripts of this home that need all shards in view (txn_riders.c): the one that has asked for
+     * it, and those that wait for it to end. */
+    struct txn *asks_view, *first_in_line, *last_in_line;
+    struct list puts;  /* large values on their way to keys here: struct put_later */
+    struct list packs; /* parts that pack values for another server */
+    struct list tries; /* waits that may be over, once CLIENT PAUSE is (blocked.h) */
 };
 
 struct queues {

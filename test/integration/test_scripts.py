@@ -252,3 +252,74 @@ def test_in_exec_it_waits_too(start_server):
             go.set()
             assert c.read() == "OK"
             assert d.read() == [3, 5, 7][:commands] + ["PONG"]
+
+
+def test_who_waits_is_served_between_two_that_run_together(start_server):
+    """Scripts that need all shards share a view when many come at once. What one of them pushes is for who waits, and not for the next
+    script; each has its own reply, in its own database, and none is done twice or left out."""
+    s = start_server()
+    taken, lost, rounds, crowd = [], [], 60, 8
+    push = "redis.call('INCR', 'pushed:' .. ARGV[1]) return redis.call('LPUSH', 'line:' .. ARGV[1], ARGV[2])"
+    steal = "local v = redis.call('RPOP', 'line:' .. ARGV[1]) redis.call('INCR', 'stolen:' .. ARGV[1]) return v or ARGV[2]"
+    with s.raw() as waiter, s.raw() as c:
+
+        def wait_first(round_):
+            waiter.send(encode("BLPOP", "line:%d" % round_, "0"))
+            wait_for(lambda: b"blocked_clients:1" in c.do("INFO", "clients"))
+
+        for r in range(rounds):
+            wait_first(r)
+
+            def one(i, r=r):
+                with s.raw() as mine:
+                    if i == 0:
+                        assert mine.do("EVAL", push, "0", str(r), "token:%d" % r) == 1
+                    else:
+                        got = mine.do("EVAL", steal, "0", str(r), "mine:%d" % i)
+                        (taken if got == b"mine:%d" % i else lost).append(got)
+
+            in_threads(crowd, one)
+            assert waiter.read() == [b"line:%d" % r, b"token:%d" % r]
+            assert c.do("MGET", "pushed:%d" % r, "stolen:%d" % r) == [b"1", b"%d" % (crowd - 1)]
+    assert not lost and len(taken) == rounds * (crowd - 1)
+
+
+def test_many_that_run_together_have_each_its_own_reply(start_server):
+    """In several databases and both protocols, in pipelines; errors among them; and clients that leave without waiting for theirs."""
+    s = start_server()
+    script = (
+        "local n = redis.call('INCR', 'sum:' .. ARGV[1]) redis.call('RPUSH', 'all', ARGV[2]) "
+        "if ARGV[3] == 'fails' then redis.call('LPUSH', 'sum:' .. ARGV[1], 1) end return {n, ARGV[2]}"
+    )
+    rounds, crowd = 40, 8
+
+    def one(i):
+        with s.raw() as c:
+            c.do("SELECT", str(i % 3))
+            for r in range(rounds):
+                for k in range(4):
+                    c.send(encode("EVAL", script, "0", str(i), "%d:%d:%d" % (i, r, k), "fails" if k == 2 else ""))
+                for k in range(4):
+                    reply = c.read()
+                    if k == 2:
+                        assert "WRONGTYPE" in str(reply)
+                    else:
+                        assert reply == [r * 4 + k + 1, b"%d:%d:%d" % (i, r, k)]
+                if r % 10 == 9:
+                    with s.raw() as leaver:
+                        leaver.do("SELECT", str(i % 3))
+                        leaver.send(encode("EVAL", "return redis.call('RPUSH', 'left', ARGV[1])", "0", str(i)))
+
+    in_threads(crowd, one)
+    with s.raw() as c:
+        everything = set()
+        for db in range(3):
+            c.do("SELECT", str(db))
+            wait_for(lambda db=db: c.do("LLEN", "left") == 4 * len([i for i in range(crowd) if i % 3 == db]))
+            mine = c.do("LRANGE", "all", "0", "-1")
+            assert len(mine) == len(set(mine))
+            everything |= set(mine)
+            for i in range(crowd):
+                own = [m for m in mine if m.startswith(b"%d:" % i)]
+                assert own == ([b"%d:%d:%d" % (i, r, k) for r in range(rounds) for k in range(4)] if i % 3 == db else [])
+        assert len(everything) == crowd * rounds * 4

@@ -74,15 +74,17 @@ static void run_in_view(struct exec *x, struct view *view, const void *args) {
     x->argc = in_view->argc;
     x->keys = in_view->keys;
     start(x, in_view->by_sha, in_view->read_only, view, txn_script_record(x->client));
+    txn_run_riders(x, view);
 }
 
 static void eval(struct exec *x, bool by_sha, bool read_only) {
-    if (x->keys != NULL && x->keys->everywhere) {
+    const struct view *view = x->caller->view;
+    if (x->keys != NULL && x->keys->everywhere && view == NULL) {
         struct in_view in_view = {x->argv, x->argc, x->keys, by_sha, read_only};
         park_all(x, run_in_view, &in_view, sizeof in_view);
         return;
     }
-    start(x, by_sha, read_only, NULL, NULL);
+    start(x, by_sha, read_only, view, NULL);
 }
 
 void command_eval(struct exec *x) {
