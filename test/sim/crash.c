@@ -45,6 +45,9 @@ enum crash_reached {
     REACHED_SAVES,
     REACHED_BACKGROUND_SAVES,
     REACHED_SAVES_FAILED,
+    REACHED_REWRITES,
+    REACHED_SWITCHES,
+    REACHED_FSYNCS,
     REACHED_CRASHES_IN_SAVES,
     REACHED_CRASHES_IN_STARTS,
     REACHED_STARTS_REFUSED, /* the disk failed meanwhile */
@@ -65,6 +68,9 @@ const char *reached_name(unsigned reached) {
         [REACHED_STOPS] = "stops",
         [REACHED_SAVES] = "SAVEs",
         [REACHED_BACKGROUND_SAVES] = "BGSAVEs",
+        [REACHED_REWRITES] = "BGREWRITEAOFs",
+        [REACHED_SWITCHES] = "changes of appendonly",
+        [REACHED_FSYNCS] = "changes of appendfsync",
         [REACHED_SAVES_FAILED] = "saves that failed",
         [REACHED_CRASHES_IN_SAVES] = "ends while one saved",
         [REACHED_CRASHES_IN_STARTS] = "ends of a start",
@@ -84,7 +90,10 @@ enum item_kind {
     ITEM_JUDGE,
     ITEM_SAVE,
     ITEM_BGSAVE,
-    ITEM_POLL, /* INFO: is it over? */
+    ITEM_REWRITE,
+    ITEM_SWITCH, /* CONFIG SET appendonly */
+    ITEM_FSYNC,  /* CONFIG SET appendfsync */
+    ITEM_POLL,   /* INFO: is it over? */
 };
 
 /* What was asked, and is answered by so many replies. */
@@ -121,8 +130,19 @@ struct crash_run {
     struct bytes settings[2 * SETTINGS_MAX];
     char texts[SETTINGS_MAX][32];
     size_t settings_count;
-    bool log;
-    enum promise promise;
+    bool log, changes;                   /* at run time */
+    enum promise promise, promise_first; /* now; at the start of a life */
+    uint64_t promised_ns;                /* since then */
+    bool changing;                       /* a change of it is asked for */
+    bool switches;                       /* the log was ended in this life, by a command */
+    bool recorded;                       /* the log promised, as it was last looked at, */
+    uint64_t recorded_ns;                /* or did then */
+    uint64_t looked_ns;
+    /* A log began: what was answered between its snapshot's cut and its promise waited for nothing,
+     * and is not in the snapshot. */
+    bool begins;
+    uint64_t off_ns; /* appendonly no was answered then, and nothing else was asked for; or 0 */
+    uint64_t begins_from_ns, begins_until_ns;
     bool kernel_keeps; /* what was promised: the power must stay until it was judged, and no sync
                           fail, with which the kernel lets go of it */
     bool saves_last;   /* what was saved is what a start finds */
@@ -191,6 +211,7 @@ static void hang_up(struct crash_user *user) {
     }
     user->count = 0;
     user->saving_ns = 0;
+    user->run->changing &= user->index != 0;
     user->out_sent = 0;
     text_clear(&user->in);
     text_clear(&user->out);
@@ -228,12 +249,42 @@ static void ask_save(struct crash_user *user, bool background) {
     wire_requestf(&user->out, background ? "BGSAVE" : "SAVE");
 }
 
+static const char *const fsyncs[] = {"no", "everysec", "always"};
+
+/* The weaker of both is promised until it is answered. */
+static void ask_change(struct crash_user *user) {
+    struct crash_run *run = user->run;
+    run->changing = true;
+    if (one_in(run, 2)) {
+        bool on = run->switches && !one_in(run, 4);
+        ask(user, ITEM_SWITCH)->number = on;
+        run->off_ns = on ? 0 : run->off_ns;
+        wire_requestf(&user->out, "CONFIG SET appendonly %s", on ? "yes" : "no");
+        run->switches = true;
+    } else {
+        enum promise kind = PROMISE_LOG_NO + (unsigned)draw(run, 0, 2);
+        struct item *item = ask(user, ITEM_FSYNC);
+        item->number = kind;
+        wire_requestf(&user->out, "CONFIG SET appendfsync %s", fsyncs[kind - PROMISE_LOG_NO]);
+        run->promise = kind < run->promise ? kind : run->promise;
+    }
+}
+
 static void ask_something(struct crash_user *user) {
     struct crash_run *run = user->run;
     unsigned choice = (unsigned)rng_below(&run->rng, 64);
     if (user->saving_ns != 0) {
         ask(user, ITEM_POLL);
         wire_requestf(&user->out, "INFO persistence");
+        return;
+    }
+    if (user->index == 0 && run->changes && !run->changing && one_in(run, 8)) {
+        ask_change(user);
+        return;
+    }
+    if (user->index == 0 && choice < run->saves && run->log && one_in(run, 4)) {
+        ask(user, ITEM_REWRITE);
+        wire_requestf(&user->out, "BGREWRITEAOF");
         return;
     }
     if (user->index == 0 && choice < run->saves) {
@@ -243,8 +294,8 @@ static void ask_something(struct crash_user *user) {
     if (choice < 8) {
         ask_read(user, ITEM_READ, (unsigned)rng_below(&run->rng, LEDGER_ALL) + 1);
     } else if (choice < 20) {
-        ask(user, ITEM_MOVE);
-        ledger_move(&run->rng, &user->out);
+        struct item *item = ask(user, ITEM_MOVE);
+        ledger_move(&run->rng, &user->out, &item->replies);
     } else {
         ask_write(user);
     }
@@ -260,12 +311,26 @@ static bool has_line(struct bytes text, const char *line) {
     return false;
 }
 
+static uint64_t least(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+static void promise_since(struct crash_run *run, uint64_t after_ns, uint64_t before_ns) {
+    uint64_t until_ns = run->begins_until_ns;
+    run->reached[REACHED_PROMISED] += ledger_promise(
+        run->ledger, after_ns, until_ns > 0 ? least(before_ns, run->begins_from_ns) : before_ns);
+    if (until_ns > 0) {
+        run->reached[REACHED_PROMISED] +=
+            ledger_promise(run->ledger, after_ns > until_ns ? after_ns : until_ns, before_ns);
+    }
+}
+
 static void promise(struct crash_run *run, uint64_t before_ns) {
-    run->reached[REACHED_PROMISED] += ledger_promise(run->ledger, before_ns);
+    promise_since(run, 0, before_ns);
 }
 
 static void promise_of_save(struct crash_run *run, uint64_t asked_ns) {
-    if (run->saves_last) {
+    if (run->saves_last || (run->off_ns != 0 && run->off_ns < asked_ns)) {
         promise(run, asked_ns);
     }
 }
@@ -303,6 +368,20 @@ static void answered(struct crash_user *user, const struct item *item,
         } else {
             run->reached[REACHED_SAVES_FAILED]++;
         }
+        break;
+    case ITEM_REWRITE:
+        run->reached[REACHED_REWRITES] += value->type == '+';
+        break;
+    case ITEM_SWITCH:
+        run->reached[REACHED_SWITCHES]++;
+        run->changing = false;
+        run->off_ns = item->number == 0 && value->type == '+' ? now_ns : 0;
+        break;
+    case ITEM_FSYNC:
+        run->reached[REACHED_FSYNCS]++;
+        run->promise = (enum promise)item->number;
+        run->promised_ns = now_ns;
+        run->changing = false;
         break;
     case ITEM_BGSAVE:
         user->saving_ns = value->type == '+' ? item->asked_ns : 0;
@@ -448,23 +527,42 @@ static void step_all(struct crash_run *run) {
 
 /* ---- The log ---- */
 
-/* Of all workers: what they answer is in files. */
-static bool log_promises(const struct server *server) {
-    bool all = shared_wal_error(server->shared) == 0;
+static unsigned logs_that_are(const struct server *server, enum wal_state state) {
+    unsigned count = 0;
     for (unsigned i = 0; i < server->workers_count; i++) {
         const struct wal *wal = server->workers[i]->wal;
-        all &= wal != NULL && wal->state == WAL_ON;
+        count += wal != NULL && wal->state == state;
     }
-    return all;
+    return count;
+}
+
+/* Of all workers: what they answer is in files. */
+static bool log_promises(const struct server *server) {
+    return shared_wal_error(server->shared) == 0 &&
+           logs_that_are(server, WAL_ON) == server->workers_count;
+}
+
+static void look_for_begin(struct crash_run *run, const struct server *server, uint64_t now_ns) {
+    if (logs_that_are(server, WAL_FILLING) > 0) {
+        run->begins_from_ns = run->begins ? run->begins_from_ns : run->looked_ns;
+        run->begins = true;
+    } else if (run->begins) {
+        run->begins = false;
+        run->begins_until_ns = run->recorded ? now_ns : run->begins_until_ns;
+    }
+    run->looked_ns = now_ns;
 }
 
 /* After each turn. While a log cannot be written, reads show what a crash may take back. */
 static void look(void *arg) {
     struct crash_run *run = arg;
     const struct server *server = world_server(run->world, 0);
-    if (run->log && server != NULL && !log_promises(server)) {
-        run->unsafe_ns = sim_now_ns(run->sim);
+    if (!run->log || server == NULL) {
+        return;
     }
+    run->recorded = log_promises(server);
+    *(run->recorded ? &run->recorded_ns : &run->unsafe_ns) = sim_now_ns(run->sim);
+    look_for_begin(run, server, sim_now_ns(run->sim));
 }
 
 /* ---- Lives ---- */
@@ -526,16 +624,23 @@ static bool kernel_has_all(const struct crash_run *run) {
     return sim_disk_failed_syncs(world_disk(run->world, 0)) == run->failed_syncs;
 }
 
+/* Behind this moment nothing was promised: a log that a command has ended, and that is not there
+ * again. One that broke has promised all that was answered. */
+static uint64_t log_end_ns(const struct crash_run *run) {
+    return run->switches && !run->recorded ? run->recorded_ns : sim_now_ns(run->sim) + 1;
+}
+
 static void promise_of_log(struct crash_run *run, enum sim_crash crash) {
-    uint64_t now_ns = sim_now_ns(run->sim);
-    bool all = run->promise == PROMISE_LOG_ALWAYS ||
-               (run->promise != PROMISE_SAVES && crash == SIM_CRASH_KILL && kernel_has_all(run));
-    run->kernel_keeps = all && run->promise != PROMISE_LOG_ALWAYS;
-    if (all) {
-        promise(run, now_ns + 1);
+    uint64_t now_ns = sim_now_ns(run->sim), end_ns = log_end_ns(run);
+    bool kept = run->promise != PROMISE_SAVES && crash == SIM_CRASH_KILL && kernel_has_all(run);
+    run->kernel_keeps = kept && (run->promise != PROMISE_LOG_ALWAYS || run->promised_ns > 0);
+    if (kept) {
+        promise(run, end_ns);
+    } else if (run->promise == PROMISE_LOG_ALWAYS) {
+        promise_since(run, run->promised_ns, end_ns);
     } else if (run->promise == PROMISE_LOG_EVERYSEC && !run->fails && run->disk.stall == 0 &&
                now_ns > EVERYSEC_NS) {
-        promise(run, now_ns - EVERYSEC_NS);
+        promise_since(run, run->promised_ns, least(now_ns - EVERYSEC_NS, end_ns));
     }
 }
 
@@ -578,6 +683,10 @@ static void start(struct crash_run *run) {
         start_in_vain(run);
     }
     disk_well(run);
+    run->promise = run->promise_first;
+    run->promised_ns = 0;
+    run->switches = run->changing = run->begins = false;
+    run->begins_until_ns = run->off_ns = 0;
     run->failed_syncs = sim_disk_failed_syncs(world_disk(run->world, 0));
     if (!world_is_up(run->world, 0) && !world_start(run->world, 0)) {
         char reason[512];
@@ -630,9 +739,10 @@ static void stop(struct crash_run *run) {
     if (!world_run(run->world, asked_ns + PATIENCE, is_stopped, run)) {
         world_fail(run->world, "the server does not stop");
     }
-    if (run->promise == PROMISE_LOG_ALWAYS ||
-        (run->promise != PROMISE_SAVES && kernel_has_all(run))) {
-        promise(run, sim_now_ns(run->sim) + 1);
+    if (run->promise != PROMISE_SAVES && kernel_has_all(run)) {
+        promise(run, log_end_ns(run));
+    } else if (run->promise == PROMISE_LOG_ALWAYS) {
+        promise_since(run, run->promised_ns, log_end_ns(run));
     } else if (saves) {
         promise(run, asked_ns);
     }
@@ -674,6 +784,7 @@ static void play(struct crash_run *run) {
         world_fail(run->world, "not every user gets an answer");
     }
     run->finishing = false;
+    run->begins_until_ns = 0;
     promise(run, sim_now_ns(run->sim) + 1); /* it runs */
     judge(run);
 }
@@ -687,11 +798,11 @@ static void make_settings(struct crash_run *run) {
     run->save_points = one_in(run, 3);
     set(run, "save", "%s", run->save_points ? "1 3" : "");
     if (run->log) {
-        static const char *const fsyncs[] = {"no", "everysec", "always"};
         unsigned kind = (unsigned)draw(run, 0, 2);
         set(run, "appendonly", "yes");
         set(run, "appendfsync", "%s", fsyncs[kind]);
-        run->promise = PROMISE_LOG_NO + kind;
+        run->promise_first = PROMISE_LOG_NO + kind;
+        run->changes = one_in(run, 3);
     }
 }
 

@@ -160,18 +160,49 @@ uint64_t ledger_fill(struct ledger *ledger, uint64_t now_ns, struct text *out,
     return ledger->count;
 }
 
-void ledger_move(struct rng *rng, struct text *out) {
+/* What a start must do once, and in its place: done twice or in part, or to another database, it
+ * shows in all keys. */
+static void put_whole_databases(struct rng *rng, struct text *out, unsigned *ret_replies) {
+    wire_requestf(out, "MULTI");
+    wire_requestf(out, "SELECT 1");
+    wire_requestf(out, "SET there:%u 1", (unsigned)rng_below(rng, 10));
+    wire_requestf(out, rng_below(rng, 2) == 0 ? "FLUSHDB" : "FLUSHDB ASYNC");
+    wire_requestf(out, "RPUSH there:%u 1", (unsigned)rng_below(rng, 10));
+    wire_requestf(out, "SELECT 0");
+    wire_requestf(out, "SWAPDB 0 1");
+    wire_requestf(out, "SWAPDB 1 0");
+    wire_requestf(out, "EXEC");
+    *ret_replies = 9;
+}
+
+static void put_large(struct rng *rng, struct text *out) {
+    static char value[50000];
+    memset(value, 'v', sizeof value);
+    wire_requestf(out, "SETRANGE large:%u %u %.*s", (unsigned)rng_below(rng, 3),
+                  (unsigned)rng_below(rng, 100), 1 + (int)rng_below(rng, sizeof value), value);
+}
+
+void ledger_move(struct rng *rng, struct text *out, unsigned *ret_replies) {
+    *ret_replies = 1;
     unsigned from = (unsigned)rng_below(rng, LEDGER_POOLS);
     unsigned to = (from + 1 + (unsigned)rng_below(rng, LEDGER_POOLS - 1)) % LEDGER_POOLS;
-    switch (rng_below(rng, 3)) {
-    case 0:
+    unsigned kind = (unsigned)rng_below(rng, 32);
+    if (kind < 2) {
+        put_whole_databases(rng, out, ret_replies);
+    } else if (kind < 3) {
+        put_large(rng, out);
+    } else if (kind < 6) {
+        wire_requestf(out, "SET mortal:%u 1 PX %u", (unsigned)rng_below(rng, 8),
+                      1 + (unsigned)rng_below(rng, 30));
+    } else if (kind < 9) {
+        wire_requestf(out, "BLMOVE line:%u line:%u RIGHT LEFT 0.0%u", from, to,
+                      1 + (unsigned)rng_below(rng, 9));
+    } else if (kind < 16) {
         wire_requestf(out, "LMOVE line:%u line:%u LEFT RIGHT", from, to);
-        break;
-    case 1:
+    } else if (kind < 24) {
         wire_requestf(out, "SMOVE bag:%u bag:%u %u", from, to,
                       (unsigned)rng_below(rng, LEDGER_ELEMENTS));
-        break;
-    default:
+    } else {
         wire_requestf(out, "RENAMENX box:%u box:%u", from, to);
     }
 }
@@ -360,11 +391,11 @@ bool ledger_seen(struct ledger *ledger, unsigned mask, bool counts, uint64_t now
     return true;
 }
 
-uint64_t ledger_promise(struct ledger *ledger, uint64_t before_ns) {
+uint64_t ledger_promise(struct ledger *ledger, uint64_t after_ns, uint64_t before_ns) {
     uint64_t n = 0;
     for (uint64_t i = 0; i < ledger->count; i++) {
         struct entry *entry = &ledger->entries[i];
-        if (!entry->gone && entry->known_ns != 0 && entry->known_ns < before_ns) {
+        if (!entry->gone && entry->known_ns > after_ns && entry->known_ns < before_ns) {
             entry->promised = true;
             n++;
         }

@@ -43,8 +43,10 @@ uint64_t ledger_write(struct ledger *ledger, struct rng *rng, uint64_t now_ns, s
 /* Puts the pools' elements in; then for as long as that is there. 0: they are there. */
 uint64_t ledger_fill(struct ledger *ledger, uint64_t now_ns, struct text *out,
                      unsigned *ret_replies);
-/* Something of the pools goes elsewhere. One reply will come, which says nothing. */
-void ledger_move(struct rng *rng, struct text *out);
+/* Something of the pools goes elsewhere, or something comes and goes that leaves all keys of the
+ * ledger as they are: in another database, with a deadline, large. *ret_replies will come, which
+ * say nothing. */
+void ledger_move(struct rng *rng, struct text *out, unsigned *ret_replies);
 /* A read of the keys that `mask` names, or with all of them of the pools too: three and more
  * replies, the last of which is an array. */
 #define LEDGER_ALL ((1u << LEDGER_KEYS) - 1)
@@ -57,8 +59,9 @@ bool ledger_written(struct ledger *ledger, uint64_t number, uint64_t now_ns,
 bool ledger_seen(struct ledger *ledger, unsigned mask, bool counts, uint64_t now_ns,
                  const struct wire_value *value, struct text *why);
 
-/* All that was known before this moment must be there from now on. Returns how much that is. */
-uint64_t ledger_promise(struct ledger *ledger, uint64_t before_ns);
+/* All that came to be known after the one moment and before the other must be there from now on.
+ * Returns how much that is. */
+uint64_t ledger_promise(struct ledger *ledger, uint64_t after_ns, uint64_t before_ns);
 /* The server has started anew, and `value` is a read of LEDGER_ALL: false, and *why it cannot be.
  * What is not there will never be. */
 bool ledger_judge(struct ledger *ledger, uint64_t now_ns, const struct wire_value *value,
