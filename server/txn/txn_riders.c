@@ -15,9 +15,9 @@
  * Who rides has come before its leader took the time that it sees (take_time), so it sees nothing
  * that is older than what its client has seen.
  *
- * Who must be told of between two of them does not ride: one that is logged has a place in the
- * order of the logs on every shard; and when somebody waits for a key that was changed, it is
- * served before the next one runs.
+ * What others must be told of each does not ride: one that is logged has a place in the order of
+ * the logs on every shard, monitors are told when the locks are held; and when somebody waits for a
+ * key that was changed, it is served before the next one runs.
  */
 #include "base/check.h"
 #include "net/rt.h"
@@ -34,7 +34,7 @@ static bool may_ride(const struct txn *txn) {
     const struct txn_command *command = &txn->commands[0];
     return txn->count == 1 && txn->queue == NULL && command->ref->row->runs_script &&
            command->set != NULL && command->set->everywhere &&
-           txn->flags & (CMD_WRITE | CMD_MAY_REPLICATE) && txn->effects == 0 &&
+           txn->flags & (CMD_WRITE | CMD_MAY_REPLICATE) && txn->effects == 0 && !txn->tells &&
            txn->home->wal == NULL && !(client_manner(txn->client) & MANNER_TRACKS);
 }
 

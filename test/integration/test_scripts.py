@@ -311,7 +311,20 @@ def test_many_that_run_together_have_each_its_own_reply(start_server):
                         leaver.send(encode("EVAL", "return redis.call('RPUSH', 'left', ARGV[1])", "0", str(i)))
 
     in_threads(crowd, one)
-    with s.raw() as c:
+    with s.raw() as c, s.raw(timeout=60) as monitor:
+        monitor.do("MONITOR")
+
+        def told(i):
+            with s.raw() as mine:
+                for r in range(rounds):
+                    mine.do("EVAL", "return redis.call('INCR', 'told:' .. ARGV[1])", "0", "told-%d-%d." % (i, r))
+
+        in_threads(crowd, told)
+        seen = set()
+        while len(seen) < crowd * rounds:
+            line = str(monitor.read())
+            if '"EVAL"' in line:
+                seen.add(line[line.index("told-") :])
         everything = set()
         for db in range(3):
             c.do("SELECT", str(db))
