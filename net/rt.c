@@ -192,6 +192,7 @@ void rt_common_fini(struct rt *rt) {
         }
         listener_free(rt, listener);
     }
+    rt_tls_fini(rt);
     pool_fini(&rt->pool);
     if (rt->wake_fd >= 0) {
         close(rt->wake_fd);
@@ -467,11 +468,21 @@ void rt_trim(struct rt *rt, bool all) {
 
 /* ---- The turn and wake-ups ---- */
 
+/* What is not done by the backend. */
+static void tell_others(struct rt *rt) {
+    if (rt->resolving > 0) {
+        rt_resolve_tell(rt);
+    }
+    if (rt->tls_waiting > 0) {
+        rt_tls_run(rt);
+    }
+}
+
 bool rt_turn(struct rt *rt, int64_t wait_ns) {
     rt->stats.turns++;
-    bool woken = rt->ops->turn(rt, wait_ns);
-    if (UNLIKELY(rt->resolving > 0)) {
-        rt_resolve_tell(rt);
+    bool woken = rt->ops->turn(rt, rt->tls_waiting > 0 ? 0 : wait_ns);
+    if (UNLIKELY((rt->resolving | rt->tls_waiting) > 0)) {
+        tell_others(rt);
     }
     return woken;
 }
@@ -487,7 +498,7 @@ void rt_visit(struct rt *rt) {
 }
 
 bool rt_has_work(struct rt *rt) {
-    return rt->ops->has_work(rt);
+    return rt->ops->has_work(rt) || rt->tls_waiting > 0;
 }
 
 /* Tells the core that it waits: its other thread, and who owns the memory, have room. */
@@ -510,7 +521,7 @@ void rt_submit(struct rt *rt) {
 }
 
 void rt_look(struct rt *rt, bool (*found)(void *arg), void *arg, uint64_t ns) {
-    if (rt->ops->has_news(rt)) {
+    if (rt->ops->has_news(rt) || rt->tls_waiting > 0) {
         return;
     }
     rt->ops->submit(rt);
@@ -577,9 +588,10 @@ bool rt_faulted(struct rt *rt, enum rt_fault fault, int *ret_result) {
 
 /* ---- Listeners ---- */
 
-static int listener_start(struct rt *rt, rt_socket socket, const char *path, rt_accept_fn *accept,
-                          void *arg, struct rt_listener **ret_listener) {
+static int listener_start(struct rt *rt, rt_socket socket, const char *path, bool tls,
+                          rt_accept_fn *accept, void *arg, struct rt_listener **ret_listener) {
     struct rt_listener *listener = must_calloc(1, sizeof(*listener));
+    listener->is_tls = tls;
     listener->socket = socket;
     listener->accept = accept;
     listener->arg = arg;
@@ -605,14 +617,14 @@ int rt_listen_tcp(struct rt *rt, const char *address, uint16_t port,
                   struct rt_listener **ret_listener) {
     rt_socket socket;
     int r = rt->ops->bind_tcp(rt, address, port, options, &socket);
-    return r < 0 ? r : listener_start(rt, socket, NULL, accept, arg, ret_listener);
+    return r < 0 ? r : listener_start(rt, socket, NULL, options->tls, accept, arg, ret_listener);
 }
 
 int rt_listen_unix(struct rt *rt, const char *path, const struct rt_listen_options *options,
                    rt_accept_fn *accept, void *arg, struct rt_listener **ret_listener) {
     rt_socket socket;
     int r = rt->ops->bind_unix(rt, path, options, &socket);
-    return r < 0 ? r : listener_start(rt, socket, path, accept, arg, ret_listener);
+    return r < 0 ? r : listener_start(rt, socket, path, false, accept, arg, ret_listener);
 }
 
 void rt_unlisten(struct rt *rt, struct rt_listener *listener) {
@@ -646,6 +658,7 @@ void rt_listener_accepted(struct rt *rt, struct rt_listener *listener, rt_socket
     struct rt_accepted accepted = {
         .socket = socket,
         .is_unix = listener->is_unix,
+        .is_tls = listener->is_tls,
         .is_local = listener->is_unix || rt->ops->peer_is_local(rt, socket),
         .no_room = no_room,
     };
@@ -700,9 +713,10 @@ struct rt_listener *rt_listener_due(struct rt *rt) {
 
 /* ---- Streams ---- */
 
-static void stream_init(struct rt *rt, struct rt_stream *stream, rt_socket socket, unsigned flags,
-                        const struct rt_stream_events *events) {
+void rt_stream_init(struct rt *rt, struct rt_stream *stream, rt_socket socket, unsigned flags,
+                    const struct rt_stream_events *events) {
     stream->rt = rt;
+    stream->ops = &rt->ops->stream;
     stream->events = events;
     stream->socket = socket;
     stream->flags = RT_STREAM_OPEN | flags;
@@ -715,7 +729,7 @@ static void stream_init(struct rt *rt, struct rt_stream *stream, rt_socket socke
 
 int rt_stream_open(struct rt *rt, struct rt_stream *stream, rt_socket socket,
                    const struct rt_stream_events *events) {
-    stream_init(rt, stream, socket, 0, events);
+    rt_stream_init(rt, stream, socket, 0, events);
     return rt->ops->stream_open(rt, stream);
 }
 
@@ -723,7 +737,7 @@ int rt_stream_connect(struct rt *rt, struct rt_stream *stream, const char *addre
                       const struct rt_connect_options *options,
                       const struct rt_stream_events *events) {
     check(events->connected != NULL);
-    stream_init(rt, stream, -1, RT_STREAM_CONNECTING | RT_STREAM_SENDING, events);
+    rt_stream_init(rt, stream, -1, RT_STREAM_CONNECTING | RT_STREAM_SENDING, events);
     return rt->ops->stream_connect(rt, stream, address, port, options);
 }
 
@@ -772,7 +786,7 @@ static void stream_send(struct rt_stream *stream, const struct iovec *vectors, i
     stream->send_bytes = bytes;
     stream->flags =
         (stream->flags & ~(unsigned)(RT_STREAM_LAZY | RT_STREAM_WAITED)) | RT_STREAM_SENDING | how;
-    stream->rt->ops->stream_send(stream->rt, stream);
+    stream->ops->send(stream->rt, stream);
 }
 
 void rt_stream_send(struct rt_stream *stream, const struct iovec *vectors, int count) {
@@ -788,7 +802,9 @@ bool rt_stream_sending(const struct rt_stream *stream) {
 }
 
 bool rt_stream_stuck(const struct rt_stream *stream) {
-    return rt_stream_sending(stream) && (stream->flags & RT_STREAM_FULL);
+    const struct rt_stream *below =
+        stream->ops->below != NULL ? stream->ops->below(stream) : stream;
+    return rt_stream_sending(stream) && rt_stream_sending(below) && (below->flags & RT_STREAM_FULL);
 }
 
 bool rt_stream_waited(const struct rt_stream *stream) {
@@ -803,7 +819,7 @@ void rt_stream_pause(struct rt_stream *stream) {
     if (!(stream->flags & (RT_STREAM_PAUSED | RT_STREAM_CLOSING))) {
         stream->flags |= RT_STREAM_PAUSED;
         if (!(stream->flags & RT_STREAM_CONNECTING)) { /* else it receives nothing yet */
-            stream->rt->ops->stream_pause(stream->rt, stream);
+            stream->ops->pause(stream->rt, stream);
         }
     }
 }
@@ -811,14 +827,13 @@ void rt_stream_pause(struct rt_stream *stream) {
 void rt_stream_resume(struct rt_stream *stream) {
     if ((stream->flags & (RT_STREAM_PAUSED | RT_STREAM_CLOSING)) == RT_STREAM_PAUSED) {
         stream->flags &= ~RT_STREAM_PAUSED;
-        stream->rt->ops->stream_resume(stream->rt, stream);
+        stream->ops->resume(stream->rt, stream);
     }
 }
 
 void rt_stream_look_again(struct rt_stream *stream) {
-    const struct rt_ops *ops = stream->rt->ops;
-    if (ops->stream_look_again != NULL && !(stream->flags & RT_STREAM_CLOSING)) {
-        ops->stream_look_again(stream->rt, stream);
+    if (stream->ops->look_again != NULL && !(stream->flags & RT_STREAM_CLOSING)) {
+        stream->ops->look_again(stream->rt, stream);
     }
 }
 
@@ -826,7 +841,7 @@ void rt_stream_close(struct rt_stream *stream) {
     check(stream->flags & RT_STREAM_OPEN);
     if (!(stream->flags & RT_STREAM_CLOSING)) {
         stream->flags |= RT_STREAM_CLOSING;
-        stream->rt->ops->stream_close(stream->rt, stream);
+        stream->ops->close(stream->rt, stream);
     }
 }
 

@@ -124,6 +124,7 @@ struct rt_accepted {
     rt_socket socket;
     bool is_unix;
     bool is_local; /* peer is loopback or unix: protected mode lets it in */
+    bool is_tls;   /* asked for with the listener: it shall be opened by tls_stream_open */
     bool no_room;  /* no descriptor is left for another: to be told so at once (rt_socket_refuse) */
 };
 
@@ -132,6 +133,7 @@ typedef void rt_accept_fn(void *arg, const struct rt_accepted *accepted);
 
 struct rt_listen_options {
     int backlog;
+    bool tls;               /* nothing but what is_tls of who is accepted says */
     int unix_mode;          /* permissions of a unix socket, set before it listens; 0: leave */
     const char *unix_group; /* or NULL */
 };
@@ -192,8 +194,8 @@ struct rt_stream_events {
     /* After rt_stream_close: nothing is in flight any more, the memory is the owner's again. From
      * the close on, only this is called. */
     void (*gone)(struct rt_stream *stream);
-    /* Of rt_stream_connect: it may send from now on, and receives. If that fails, `ended` says why
-     * and this is never called. NULL for accepted streams. */
+    /* Of rt_stream_connect: it may send from now on, and receives. Of TLS: the handshake is over.
+     * If that fails, `ended` says why and this is never called. NULL for other accepted streams. */
     void (*connected)(struct rt_stream *stream);
 };
 
@@ -201,9 +203,12 @@ struct rt_stream_events {
 #define RT_SEND_VECTORS 256
 #define RT_FEW_VECTORS  4 /* as most sends have: a stream has room for them */
 
+struct rt_stream_ops;
+
 struct rt_stream {
     struct rt *rt;
     const struct rt_stream_events *events;
+    const struct rt_stream_ops *ops; /* private to net, as is what follows `socket` */
     rt_socket socket;
     /* Private to the backend. */
     unsigned flags;

@@ -513,8 +513,8 @@ static bool epoll_turn(struct rt *rt, int64_t wait_ns) {
     if (UNLIKELY(e->listeners_ended)) {
         free_listeners(e);
     }
+    try_sends(e); /* a stream may be closed behind its last words */
     do_closes(e);
-    try_sends(e);
     try_connects(e);
     start_files(e);
     if (epoll_has_news(rt)) {
@@ -594,10 +594,13 @@ static const struct rt_ops epoll_ops = {
     .unlisten = epoll_unlisten,
     .stream_open = epoll_stream_open,
     .stream_connect = epoll_stream_connect,
-    .stream_send = epoll_stream_send,
-    .stream_pause = epoll_stream_pause,
-    .stream_resume = epoll_stream_resume,
-    .stream_close = epoll_stream_close,
+    .stream =
+        {
+            .send = epoll_stream_send,
+            .pause = epoll_stream_pause,
+            .resume = epoll_stream_resume,
+            .close = epoll_stream_close,
+        },
     .file = epoll_file,
     RT_REAL_OPS,
 };

@@ -22,6 +22,17 @@ struct rt_file_op;
 struct rt_helper;
 struct rt_resolver;
 
+/* What is done with an open stream: by a backend, or by a filter on top of another stream. */
+struct rt_stream_ops {
+    void (*send)(struct rt *rt, struct rt_stream *stream);
+    void (*pause)(struct rt *rt, struct rt_stream *stream);
+    void (*resume)(struct rt *rt, struct rt_stream *stream);
+    void (*look_again)(struct rt *rt, struct rt_stream *stream); /* NULL: no need */
+    void (*close)(struct rt *rt, struct rt_stream *stream);
+    /* The stream that the bytes of a filter's leave by. NULL: by itself. */
+    const struct rt_stream *(*below)(const struct rt_stream *stream);
+};
+
 struct rt_ops {
     const char *name;
     void (*free)(struct rt *rt);
@@ -45,11 +56,7 @@ struct rt_ops {
     int (*stream_open)(struct rt *rt, struct rt_stream *stream);
     int (*stream_connect)(struct rt *rt, struct rt_stream *stream, const char *address,
                           uint16_t port, const struct rt_connect_options *options);
-    void (*stream_send)(struct rt *rt, struct rt_stream *stream);
-    void (*stream_pause)(struct rt *rt, struct rt_stream *stream);
-    void (*stream_resume)(struct rt *rt, struct rt_stream *stream);
-    void (*stream_look_again)(struct rt *rt, struct rt_stream *stream); /* NULL: no need */
-    void (*stream_close)(struct rt *rt, struct rt_stream *stream);
+    struct rt_stream_ops stream; /* of one that it has opened or connected */
     int (*bind_tcp)(struct rt *rt, const char *address, uint16_t port,
                     const struct rt_listen_options *options, rt_socket *ret_socket);
     int (*bind_unix)(struct rt *rt, const char *path, const struct rt_listen_options *options,
@@ -118,6 +125,8 @@ struct rt {
     int spare_fd;                 /* given up to accept with when there are no others; -1: none */
     struct rt_helper *helper;     /* for files, made when it is first needed; or NULL */
     struct rt_resolver *resolver; /* that of all made together; NULL in a simulation */
+    struct tls_rt *tls;           /* of streams with TLS, made with the first; or NULL */
+    unsigned tls_waiting;         /* handshakes of this runtime that can go on, or 0 */
     struct list resolved;         /* rt_resolve: to be told */
     unsigned resolving;           /* and all that were asked for and not told or cancelled */
     unsigned (*file_asked)(void *arg, struct rt_file_op *op); /* rt_file_watch; or NULL */
@@ -140,6 +149,7 @@ struct rt_listener {
     struct list_node link;
     rt_socket socket;
     bool is_unix;
+    bool is_tls;
     bool armed; /* the backend is told of connections */
     bool ended; /* rt_unlisten was called */
     uint64_t retry_at_ns;
@@ -208,6 +218,9 @@ void rt_buffer_open(struct rt_buffer *buffer);
 void rt_buffer_shut(struct rt_buffer *buffer);
 /* A pool buffer that holds n fresh bytes: tells the stream of it and lets go. */
 void rt_deliver(struct rt_stream *stream, struct rt_buffer *buffer, size_t n);
+/* A stream that is open, as its backend has it; `flags` besides. */
+void rt_stream_init(struct rt *rt, struct rt_stream *stream, rt_socket socket, unsigned flags,
+                    const struct rt_stream_events *events);
 /* The peer ended (0) or the connection broke: tells the owner what it does not know yet. */
 void rt_stream_tell_end(struct rt_stream *stream, int error);
 /* Nothing names the vectors of its send any more. Called where a stream closes; the end of a send
@@ -243,6 +256,13 @@ void rt_resolver_share(struct rt **rts, unsigned count);
 void rt_resolver_leave(struct rt *rt);
 /* Calls back for what was found out; only if rt->resolving > 0. */
 void rt_resolve_tell(struct rt *rt);
+
+/* ---- TLS (tls_stream.c) ---- */
+
+struct tls_rt;
+/* Handshakes go on for a part of the turn; only if rt->tls_waiting > 0. */
+void rt_tls_run(struct rt *rt);
+void rt_tls_fini(struct rt *rt);
 
 /* ---- Files (rt_file.c) ---- */
 

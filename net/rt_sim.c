@@ -1597,10 +1597,13 @@ static const struct rt_ops sim_ops = {
     .unlisten = op_unlisten,
     .stream_open = op_stream_open,
     .stream_connect = op_stream_connect,
-    .stream_send = op_stream_send,
-    .stream_pause = op_stream_pause,
-    .stream_resume = op_stream_resume,
-    .stream_close = op_stream_close,
+    .stream =
+        {
+            .send = op_stream_send,
+            .pause = op_stream_pause,
+            .resume = op_stream_resume,
+            .close = op_stream_close,
+        },
     .bind_tcp = op_bind_tcp,
     .bind_unix = op_bind_unix,
     .unlink_unix = op_unlink_unix,

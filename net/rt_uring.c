@@ -1444,11 +1444,14 @@ static const struct rt_ops uring_ops = {
     .unlisten = uring_unlisten,
     .stream_open = uring_stream_open,
     .stream_connect = uring_stream_connect,
-    .stream_send = uring_stream_send,
-    .stream_pause = uring_stream_pause,
-    .stream_resume = uring_stream_resume,
-    .stream_look_again = uring_stream_look_again,
-    .stream_close = uring_stream_close,
+    .stream =
+        {
+            .send = uring_stream_send,
+            .pause = uring_stream_pause,
+            .resume = uring_stream_resume,
+            .look_again = uring_stream_look_again,
+            .close = uring_stream_close,
+        },
     .file = uring_file,
     RT_REAL_OPS,
 };

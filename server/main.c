@@ -283,6 +283,9 @@ static void log_ready(struct server *server) {
     if (config->unixsocket.len > 0) {
         say(server, LOG_NOTICE, "Ready to accept connections unix");
     }
+    if (config->tls_port > 0) {
+        say(server, LOG_NOTICE, "Ready to accept connections tls");
+    }
 }
 
 /* Who of those that the configuration names is really there. */

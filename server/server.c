@@ -10,6 +10,7 @@
 #include "base/must.h"
 #include "base/sha256.h"
 #include "base/text.h"
+#include "net/tls.h"
 #include "server/call/command_table.h"
 #include "server/persistence/kill_points.h"
 #include "server/worker/shared.h"
@@ -151,6 +152,7 @@ struct server *server_new(const struct server_options *options, struct text *err
     make_nodes(server, options->random + sizeof server->secret);
     server->shared = shared_new(server->workers_count);
     server->scripts = scripts_new();
+    server->tls = tls_new();
     server->threads_count = server->workers_count;
     server->threads = must_calloc(server->threads_count, sizeof *server->threads);
     server->office = post_office_new(server->threads_count, MAILBOX_MESSAGES, wake_thread, server);
@@ -166,6 +168,7 @@ void server_free(struct server *server) {
     post_office_free(server->office);
     shared_free(server->shared);
     scripts_free(server->scripts);
+    tls_free(server->tls);
     command_table_free((struct command_table *)server->commands);
     config_free(server->config);
     config_free((struct config *)server->at_start);

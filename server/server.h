@@ -26,6 +26,7 @@ struct saver;
 struct scripts;
 struct wals;
 struct kill_points;
+struct tls;
 
 /* What the program was made of. */
 struct build {
@@ -76,6 +77,9 @@ struct server {
     struct saver *saver; /* server/persistence/save.h */
     struct wals *wals;   /* server/persistence/wals.h */
     bool data_locked;    /* server/persistence/data_lock.h */
+
+    struct tls *tls;        /* net/tls.h: any thread */
+    int64_t tls_watched_ms; /* worker 0 only: when its files were looked at last; 0: never */
 
     struct kill_points *kill_points; /* server/persistence/kill_points.h: any thread */
 };

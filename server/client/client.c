@@ -21,9 +21,11 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "net/tls.h"
 #include "server/client/client_private.h"
 #include "server/client/describe.h"
 #include "server/client/large.h"
+#include "server/client/secure.h"
 #include "server/txn/multi.h"
 #include "server/worker/handlers.h"
 #include "server/worker/shared.h"
@@ -59,6 +61,10 @@ bool client_may_run(const struct client *client) {
     return (client->flags & CLIENT_AUTHENTICATED) || client->worker->config->requirepass.len == 0;
 }
 
+bool client_is_stranger(const struct config *config, bool is_local) {
+    return config->protected_mode && config->requirepass.len == 0 && !is_local;
+}
+
 static void on_gone(struct rt_stream *stream) {
     struct client *client = (struct client *)stream;
     client_move(client, CLIENT_GONE);
@@ -72,12 +78,30 @@ static const struct rt_stream_events client_events = {
     .gone = on_gone,
 };
 
+static const struct rt_stream_events secured_events = {
+    .data = client_on_data,
+    .sent = client_on_sent,
+    .ended = client_on_ended,
+    .gone = on_gone,
+    .connected = client_on_secured,
+};
+
+static int open_stream(struct client *client, const struct rt_accepted *accepted) {
+    struct worker *worker = client->worker;
+    if (accepted->is_tls) {
+        return tls_stream_open(worker->server->tls, worker->rt, &client->stream, accepted->socket,
+                               &secured_events);
+    }
+    return rt_stream_open(worker->rt, &client->stream, accepted->socket, &client_events);
+}
+
 void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id) {
     struct client *client = must_calloc(1, sizeof *client);
     client->worker = worker;
     client->id = id;
     client->resp = 2;
-    client->flags = (accepted->is_unix ? CLIENT_UNIX : 0) | (accepted->is_local ? CLIENT_LOCAL : 0);
+    client->flags = (accepted->is_unix ? CLIENT_UNIX : 0) |
+                    (accepted->is_local ? CLIENT_LOCAL : 0) | (accepted->is_tls ? CLIENT_TLS : 0);
     if (worker->config->requirepass.len == 0) {
         client->flags |= CLIENT_AUTHENTICATED;
     }
@@ -100,7 +124,7 @@ void client_accept(struct worker *worker, const struct rt_accepted *accepted, ui
     client->id_link.hash = links_hash(id);
     links_add(&worker->clients.by_id, &client->id_link);
     worker->clients.count++;
-    if (rt_stream_open(worker->rt, &client->stream, accepted->socket, &client_events) != 0) {
+    if (open_stream(client, accepted) != 0) {
         rt_socket_close(worker->rt, accepted->socket);
         client_move(client, CLIENT_CLOSING);
         client_move(client, CLIENT_GONE);

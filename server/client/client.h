@@ -27,6 +27,7 @@
 struct batch;
 struct blocked;
 struct command_ref;
+struct config;
 struct large;
 struct monitor;
 struct multi_queue;
@@ -78,6 +79,7 @@ enum client_state {
 /* What is true of it in any state. */
 enum client_flag {
     CLIENT_CLOSE_AFTER_REPLY = 1 << 0, /* ends as soon as it waits for nothing: state ENDING */
+    CLIENT_TLS = 1 << 1,
     CLIENT_UNIX = 1 << 2,
     CLIENT_LOCAL = 1 << 3, /* loopback or unix peer */
     CLIENT_AUTHENTICATED = 1 << 4,
@@ -186,6 +188,8 @@ struct client {
 /* NULL: there is none on this worker. One that is closing is still found. */
 struct client *client_of_id(const struct worker *worker, uint64_t id);
 void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id);
+/* Protected mode keeps it out. */
+bool client_is_stranger(const struct config *config, bool is_local);
 
 /* It is as good as gone: what comes for it is dropped. */
 static inline bool client_is_closing(const struct client *client) {

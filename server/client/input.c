@@ -9,6 +9,7 @@
  */
 #include "base/check.h"
 #include "base/must.h"
+#include "net/tls.h"
 #include "server/client/client.h"
 #include "server/client/client_private.h"
 #include "server/client/describe.h"
@@ -181,10 +182,23 @@ static void close_if_ended(struct client *client) {
     }
 }
 
+static void log_broken(const struct client *client, int error) {
+    bool tls = client->flags & CLIENT_TLS;
+    const char *why = tls ? tls_stream_error(&client->stream) : "";
+    why = why[0] != 0 ? why : strerror(abs(error));
+    if (tls && !tls_stream_is_open(&client->stream) && client->bytes_in == 0) {
+        log_worker(client->worker, LOG_WARNING,
+                   "Error accepting a client connection: %s (addr=%s laddr=%s)", why, client->peer,
+                   client->local);
+    } else {
+        log_worker(client->worker, LOG_VERBOSE, "Reading from client: %s", why);
+    }
+}
+
 void client_on_ended(struct rt_stream *stream, int error) {
     struct client *client = (struct client *)stream;
     if (error != 0) {
-        log_worker(client->worker, LOG_VERBOSE, "Reading from client: %s", strerror(abs(error)));
+        log_broken(client, error);
         client_close(client);
         return;
     }

@@ -11,6 +11,7 @@
 #include "net/rt.h"
 #include "server/call/errors.h"
 #include "server/client/client.h"
+#include "server/client/secure.h"
 #include "server/observe/log.h"
 #include "server/worker/message.h"
 #include "server/worker/shared.h"
@@ -34,6 +35,7 @@ struct listening {
 
 struct acceptor {
     struct listening tcp;
+    struct listening tls;
     struct rt_listener *unix_socket;
     uint64_t last_id;
     int64_t no_room_logged_ms; /* monotonic; 0: not yet */
@@ -82,6 +84,15 @@ static void log_accepted(struct worker *worker, const struct rt_accepted *accept
     }
 }
 
+/* Who speaks TLS could not read it. */
+static void refuse(struct worker *worker, const struct rt_accepted *accepted, struct bytes text) {
+    if (accepted->is_tls) {
+        rt_socket_close(worker->rt, accepted->socket);
+    } else {
+        rt_socket_refuse(worker->rt, accepted->socket, text);
+    }
+}
+
 static void on_accept(void *arg, const struct rt_accepted *accepted) {
     struct worker *worker = arg;
     struct server *server = worker->server;
@@ -95,12 +106,12 @@ static void on_accept(void *arg, const struct rt_accepted *accepted) {
     if (accepted->no_room ||
         (int64_t)shared_connections_total(server->shared) >= config->maxclients) {
         worker->stats.connections_rejected++;
-        rt_socket_refuse(worker->rt, accepted->socket, BYTES("-" ERR_MAX_CLIENTS "\r\n"));
+        refuse(worker, accepted, BYTES("-" ERR_MAX_CLIENTS "\r\n"));
         return;
     }
-    if (config->protected_mode && config->requirepass.len == 0 && !accepted->is_local) {
+    if (!accepted->is_tls && client_is_stranger(config, accepted->is_local)) {
         worker->stats.connections_rejected++;
-        rt_socket_refuse(worker->rt, accepted->socket, BYTES("-" ERR_PROTECTED_MODE "\r\n"));
+        refuse(worker, accepted, BYTES("-" ERR_PROTECTED_MODE "\r\n"));
         return;
     }
     worker->stats.connections_received++;
@@ -165,14 +176,16 @@ static int listen_address(struct worker *worker, const char *address, uint16_t p
 }
 
 /* `patience` is of a start: when a thread serves already, it must not wait. */
-static int listen_tcp(struct worker *worker, const struct config *config, struct patience *patience,
-                      struct listening *ret_listening, struct text *err) {
-    struct rt_listen_options options = {.backlog = (int)config->tcp_backlog};
+static int listen_tcp(struct worker *worker, const struct config *config, bool tls,
+                      struct patience *patience, struct listening *ret_listening,
+                      struct text *err) {
+    struct rt_listen_options options = {.backlog = (int)config->tcp_backlog, .tls = tls};
     ret_listening->count = 0;
-    if (config->port == 0) {
+    int64_t directive = tls ? config->tls_port : config->port;
+    if (directive == 0) {
         return 0;
     }
-    int port = (int)node_port(worker->node, config->port);
+    int port = (int)node_port(worker->node, directive);
     const char *word = config->bind.ptr;
     const char *end = word + config->bind.len;
     while (word != NULL && word < end && ret_listening->count < CONFIG_BIND_MAX) {
@@ -203,7 +216,14 @@ int listen_start(struct worker *worker, struct text *err) {
     struct patience patience = {
         .until_ns = rt_mono_ns(worker->rt) + START_PATIENCE_MS * UINT64_C(1000000),
     };
-    if (listen_tcp(worker, config, &patience, &acceptor->tcp, err) != 0) {
+    if (!secure_start(worker, err)) {
+        log_worker(worker, LOG_WARNING, "%s", err->ptr);
+        text_clear(err);
+        text_append_text(err, "Failed to configure TLS. Check logs for more info.");
+        return -1;
+    }
+    if (listen_tcp(worker, config, false, &patience, &acceptor->tcp, err) != 0 ||
+        listen_tcp(worker, config, true, &patience, &acceptor->tls, err) != 0) {
         return -1;
     }
     if (config->unixsocket.len > 0) {
@@ -220,43 +240,75 @@ int listen_start(struct worker *worker, struct text *err) {
             return -1;
         }
     }
-    if (acceptor->tcp.count == 0 && acceptor->unix_socket == NULL) {
+    if (acceptor->tcp.count == 0 && acceptor->tls.count == 0 && acceptor->unix_socket == NULL) {
         text_append_text(err, "Configured to not listen anywhere, exiting.");
         return -1;
     }
     return 0;
 }
 
+/* Another port can be opened before the old one is given up. */
+static int change_port(struct worker *worker, const struct config *next, bool tls,
+                       struct listening *listening, struct text *err) {
+    struct listening fresh;
+    if (listen_tcp(worker, next, tls, NULL, &fresh, err) != 0) {
+        return -1;
+    }
+    unlisten_all(worker, listening);
+    *listening = fresh;
+    return 0;
+}
+
+static int listen_both(struct worker *worker, const struct config *config, struct text *err) {
+    struct acceptor *acceptor = worker->acceptor;
+    if (listen_tcp(worker, config, false, NULL, &acceptor->tcp, err) != 0) {
+        return -1;
+    }
+    if (listen_tcp(worker, config, true, NULL, &acceptor->tls, err) != 0) {
+        unlisten_all(worker, &acceptor->tcp);
+        return -1;
+    }
+    return 0;
+}
+
+/* What `wanted` names is listened on, as far as it still can be. */
+static void listen_again(struct worker *worker, const struct config *wanted) {
+    struct text again;
+    text_init(&again);
+    if (listen_both(worker, wanted, &again) != 0) {
+        log_worker(worker, LOG_WARNING, "%s", again.ptr); /* an address may have gone since */
+    }
+    text_fini(&again);
+}
+
 int listen_update(struct worker *worker, const struct config *next, struct text *err) {
     const struct config *now = worker->config;
     bool same_bind = now->bind.len == next->bind.len &&
                      memcmp(now->bind.ptr, next->bind.ptr, now->bind.len) == 0;
+    bool same_port = now->port == next->port;
+    bool same_tls_port = now->tls_port == next->tls_port;
     struct acceptor *acceptor = worker->acceptor;
-    if ((now->port == next->port && same_bind) || acceptor == NULL) { /* the end has begun */
+    if ((same_port && same_tls_port && same_bind) || acceptor == NULL) { /* the end has begun */
         return 0;
     }
-    struct listening old = acceptor->tcp;
-    if (now->port != next->port) {
-        /* Another port can be opened before the old one is given up. */
-        struct listening fresh;
-        if (listen_tcp(worker, next, NULL, &fresh, err) != 0) {
-            return -1;
-        }
-        unlisten_all(worker, &old);
-        acceptor->tcp = fresh;
+    if (same_bind && (same_port || same_tls_port)) {
+        return change_port(worker, next, same_port, same_port ? &acceptor->tls : &acceptor->tcp,
+                           err);
+    }
+    unlisten_all(worker, &acceptor->tcp);
+    unlisten_all(worker, &acceptor->tls);
+    if (listen_both(worker, next, err) == 0) {
         return 0;
     }
-    unlisten_all(worker, &old);
-    if (listen_tcp(worker, next, NULL, &acceptor->tcp, err) == 0) {
-        return 0;
-    }
-    struct text again;
-    text_init(&again);
-    if (listen_tcp(worker, now, NULL, &acceptor->tcp, &again) != 0) {
-        log_worker(worker, LOG_WARNING, "%s", again.ptr); /* an address may have gone since */
-    }
-    text_fini(&again);
+    listen_again(worker, now);
     return -1;
+}
+
+static void log_listening(struct worker *worker, const struct listening *listening,
+                          const char *what) {
+    for (unsigned i = 0; i < listening->count; i++) {
+        log_worker(worker, LOG_NOTICE, "Listening on %s%s", listening->addresses[i], what);
+    }
 }
 
 void listen_log(struct worker *worker) {
@@ -264,9 +316,8 @@ void listen_log(struct worker *worker) {
     if (acceptor == NULL) { /* the end has begun */
         return;
     }
-    for (unsigned i = 0; i < acceptor->tcp.count; i++) {
-        log_worker(worker, LOG_NOTICE, "Listening on %s", acceptor->tcp.addresses[i]);
-    }
+    log_listening(worker, &acceptor->tcp, "");
+    log_listening(worker, &acceptor->tls, " with TLS");
     if (acceptor->unix_socket != NULL) {
         log_worker(worker, LOG_NOTICE, "Listening on unix socket %s",
                    worker->config->unixsocket.ptr);
@@ -279,6 +330,7 @@ void listen_stop(struct worker *worker) {
         return;
     }
     unlisten_all(worker, &acceptor->tcp);
+    unlisten_all(worker, &acceptor->tls);
     if (acceptor->unix_socket != NULL) {
         log_worker(worker, LOG_NOTICE, "Removing the unix socket file.");
         rt_unlisten(worker->rt, acceptor->unix_socket);

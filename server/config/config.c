@@ -289,8 +289,6 @@ const char *config_row_refusal(const struct config_row *row, const struct config
         return config->replicaof.len > 0 ? "replication is not there yet in Shoal" : NULL;
     case offsetof(struct config, cluster_enabled):
         return config->cluster_enabled ? "cluster mode is not there yet in Shoal" : NULL;
-    case offsetof(struct config, tls_port):
-        return config->tls_port != 0 ? "TLS is not there yet in Shoal" : NULL;
     case offsetof(struct config, rdma_port):
         return config->rdma_port != 0 ? "No RDMA building support." : NULL;
     case offsetof(struct config, aclfile):

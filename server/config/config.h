@@ -46,6 +46,9 @@ enum config_pipeline_order {
 };
 enum config_io_backend { CONFIG_IO_AUTO, CONFIG_IO_URING, CONFIG_IO_EPOLL };
 
+enum config_tls_auth { CONFIG_TLS_AUTH_NO, CONFIG_TLS_AUTH_YES, CONFIG_TLS_AUTH_OPTIONAL };
+enum config_tls_user { CONFIG_TLS_USER_CN, CONFIG_TLS_USER_URI, CONFIG_TLS_USER_OFF };
+
 /* oom-score-adj: yes is relative. */
 enum config_oom { CONFIG_OOM_NO, CONFIG_OOM_RELATIVE, CONFIG_OOM_ABSOLUTE };
 
@@ -133,8 +136,8 @@ struct config {
     int64_t unixsocketperm;
 
     /* Tls. */
-    int tls_auth_clients;
-    int tls_auth_clients_user;
+    enum config_tls_auth tls_auth_clients;
+    enum config_tls_user tls_auth_clients_user;
     int64_t tls_auto_reload_interval;
     struct bytes tls_ca_cert_dir;
     struct bytes tls_ca_cert_file;

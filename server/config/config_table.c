@@ -49,9 +49,12 @@ static const struct config_name names_pipeline_order[] = {
 static const struct config_name names_io_backend[] = {
     {"auto", CONFIG_IO_AUTO}, {"uring", CONFIG_IO_URING}, {"epoll", CONFIG_IO_EPOLL}, {NULL, 0}};
 
+static const struct config_name names_tls_auth[] = {
+    {"no", CONFIG_TLS_AUTH_NO}, {"yes", CONFIG_TLS_AUTH_YES}, {"optional", CONFIG_TLS_AUTH_OPTIONAL}, {NULL, 0}};
+static const struct config_name names_tls_user[] = {
+    {"CN", CONFIG_TLS_USER_CN}, {"URI", CONFIG_TLS_USER_URI}, {"off", CONFIG_TLS_USER_OFF}, {NULL, 0}};
+
 /* Kept only: the numbers mean nothing yet. */
-static const struct config_name names_tls_auth[] = {{"no", 0}, {"yes", 1}, {"optional", 2}, {NULL, 0}};
-static const struct config_name names_tls_user[] = {{"CN", 0}, {"URI", 1}, {"off", 2}, {NULL, 0}};
 static const struct config_name names_rdb_version_check[] = {{"strict", 0}, {"relaxed", 1}, {NULL, 0}};
 static const struct config_name names_propagation_error[] = {
     {"ignore", 0}, {"panic", 1}, {"panic-on-replicas", 2}, {NULL, 0}};
@@ -106,28 +109,28 @@ const struct config_row config_rows[] = {
     OCTAL("unixsocketperm", NULL, unixsocketperm, "0", ROW_IMMUTABLE | ROW_ACTS, 0, 0777),
 
     /* Tls */
-    ENUM("tls-auth-clients", NULL, tls_auth_clients, "yes", 0, names_tls_auth),
-    ENUM("tls-auth-clients-user", NULL, tls_auth_clients_user, "off", 0, names_tls_user),
-    INT("tls-auto-reload-interval", NULL, tls_auto_reload_interval, "0", 0, 0, INT_MAX, NULL),
-    STRING("tls-ca-cert-dir", NULL, tls_ca_cert_dir, "", ROW_VOLATILE, NULL),
-    STRING("tls-ca-cert-file", NULL, tls_ca_cert_file, "", ROW_VOLATILE, NULL),
-    STRING("tls-cert-file", NULL, tls_cert_file, "", ROW_VOLATILE | ROW_MISSED, NULL),
-    STRING("tls-ciphers", NULL, tls_ciphers, "", 0, NULL),
-    STRING("tls-ciphersuites", NULL, tls_ciphersuites, "", 0, NULL),
-    STRING("tls-client-cert-file", NULL, tls_client_cert_file, "", ROW_VOLATILE, NULL),
-    STRING("tls-client-key-file", NULL, tls_client_key_file, "", ROW_VOLATILE, NULL),
-    STRING("tls-client-key-file-pass", NULL, tls_client_key_file_pass, "", ROW_SENSITIVE, NULL),
+    ENUM("tls-auth-clients", NULL, tls_auth_clients, "yes", ROW_ACTS, names_tls_auth),
+    ENUM("tls-auth-clients-user", NULL, tls_auth_clients_user, "off", ROW_ACTS, names_tls_user),
+    INT("tls-auto-reload-interval", NULL, tls_auto_reload_interval, "0", ROW_ACTS, 0, INT_MAX, NULL),
+    STRING("tls-ca-cert-dir", NULL, tls_ca_cert_dir, "", ROW_VOLATILE | ROW_ACTS, NULL),
+    STRING("tls-ca-cert-file", NULL, tls_ca_cert_file, "", ROW_VOLATILE | ROW_ACTS, NULL),
+    STRING("tls-cert-file", NULL, tls_cert_file, "", ROW_VOLATILE | ROW_ACTS, NULL),
+    STRING("tls-ciphers", NULL, tls_ciphers, "", ROW_ACTS, NULL),
+    STRING("tls-ciphersuites", NULL, tls_ciphersuites, "", ROW_ACTS, NULL),
+    STRING("tls-client-cert-file", NULL, tls_client_cert_file, "", ROW_VOLATILE | ROW_ACTS, NULL),
+    STRING("tls-client-key-file", NULL, tls_client_key_file, "", ROW_VOLATILE | ROW_ACTS, NULL),
+    STRING("tls-client-key-file-pass", NULL, tls_client_key_file_pass, "", ROW_SENSITIVE | ROW_ACTS, NULL),
     BOOL("tls-cluster", NULL, tls_cluster, "no", ROW_MISSED),
-    STRING("tls-dh-params-file", NULL, tls_dh_params_file, "", ROW_VOLATILE, NULL),
-    STRING("tls-key-file", NULL, tls_key_file, "", ROW_VOLATILE, NULL),
-    STRING("tls-key-file-pass", NULL, tls_key_file_pass, "", ROW_SENSITIVE, NULL),
-    INT("tls-port", NULL, tls_port, "0", 0, 0, 65535, NULL),
-    BOOL("tls-prefer-server-ciphers", NULL, tls_prefer_server_ciphers, "no", 0),
-    STRING("tls-protocols", NULL, tls_protocols, "", 0, NULL),
+    STRING("tls-dh-params-file", NULL, tls_dh_params_file, "", ROW_VOLATILE | ROW_ACTS, NULL),
+    STRING("tls-key-file", NULL, tls_key_file, "", ROW_VOLATILE | ROW_ACTS, NULL),
+    STRING("tls-key-file-pass", NULL, tls_key_file_pass, "", ROW_SENSITIVE | ROW_ACTS, NULL),
+    INT("tls-port", NULL, tls_port, "0", ROW_ACTS, 0, 65535, NULL),
+    BOOL("tls-prefer-server-ciphers", NULL, tls_prefer_server_ciphers, "no", ROW_ACTS),
+    STRING("tls-protocols", NULL, tls_protocols, "", ROW_ACTS, NULL),
     BOOL("tls-replication", NULL, tls_replication, "no", ROW_MISSED),
-    INT("tls-session-cache-size", NULL, tls_session_cache_size, "20480", 0, 0, INT_MAX, NULL),
-    INT("tls-session-cache-timeout", NULL, tls_session_cache_timeout, "300", 0, 0, INT_MAX, NULL),
-    BOOL("tls-session-caching", NULL, tls_session_caching, "yes", 0),
+    INT("tls-session-cache-size", NULL, tls_session_cache_size, "20480", ROW_ACTS, 0, INT_MAX, NULL),
+    INT("tls-session-cache-timeout", NULL, tls_session_cache_timeout, "300", ROW_ACTS, 0, INT_MAX, NULL),
+    BOOL("tls-session-caching", NULL, tls_session_caching, "yes", ROW_ACTS),
 
     /* Rdma */
     SPECIAL("rdma-bind", NULL, rdma_bind, HEAP_BYTES, "", ROW_MULTI, config_parse_rdma_bind, config_print_rdma_bind),

@@ -19,6 +19,7 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "net/tls.h"
 #include "server/call/batch.h"
 #include "server/call/check.h"
 #include "server/call/command_table.h"
@@ -30,6 +31,7 @@
 #include "server/client/gate.h"
 #include "server/client/inner.h"
 #include "server/client/listen.h"
+#include "server/client/secure.h"
 #include "server/observe/log.h"
 #include "server/observe/monitor.h"
 #include "server/persistence/due.h"
@@ -384,6 +386,7 @@ static void cron(struct worker *worker) {
     worker->loop.cron_next_ms = now_ms + (idle ? 10 * CRON_MS : CRON_MS);
     worker_sample_rates(worker);
     rt_trim(worker->rt, false);
+    tls_tick(worker->rt);
     if (now_ms >= worker->loop.collect_next_ms) {
         worker->loop.collect_next_ms = now_ms + COLLECT_MS;
         worker_trim_pools(worker, false);
@@ -401,6 +404,7 @@ static void cron(struct worker *worker) {
                        keyspace_changes(worker->shard.keyspace));
     if (worker->id == 0) {
         inner_settle(worker->inner);
+        secure_cron(worker);
         wals_cron(worker);
         save_cron(worker);
     }

@@ -21,7 +21,7 @@ min-string-size-avoid-copy-reply-threaded rdb-key-save-delay use-exit-on-panic w
 
 # Directives whose value is refused with a text of our own because what they ask for is not there, or that Debian's Valkey
 # refuses for want of a library.
-OWN_WORDS = {"appendonly", "tls-port", "tls-cluster", "tls-replication", "rdma-port", "rdma-bind", "activedefrag"}
+OWN_WORDS = {"appendonly", "tls-cluster", "tls-replication", "rdma-port", "rdma-bind", "activedefrag"}
 
 # Values that would cut the test off, or lie outside of what a machine allows.
 CUTS_OFF = {"port", "bind", "maxclients", "timeout"}
@@ -150,7 +150,7 @@ def test_all_or_nothing(raw):
 
 
 @pytest.mark.shoal_only
-@pytest.mark.parametrize("name, asked", [("tls-port", "6380"), ("rdma-port", "6380")])
+@pytest.mark.parametrize("name, asked", [("rdma-port", "6380")])
 def test_what_would_endanger_data_is_refused(raw, name, asked):
     reply = raw.do("CONFIG", "SET", name, asked)
     assert isinstance(reply, RespError) and name in reply.args[0]
@@ -160,7 +160,7 @@ def test_what_would_endanger_data_is_refused(raw, name, asked):
 @pytest.mark.shoal_only
 @pytest.mark.parametrize(
     "line",
-    ["replicaof 127.0.0.1 6379", "tls-port 6380", "cluster-enabled yes", "aclfile users.acl",
+    ["replicaof 127.0.0.1 6379", "cluster-enabled yes", "aclfile users.acl",
      "loadmodule /x.so", "user alice on nopass +@all"],
 )  # fmt: skip
 def test_start_is_refused_for_what_is_not_there(server_binary, tmp_path, line):

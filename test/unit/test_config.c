@@ -207,10 +207,8 @@ Test(config, while_loading_some_names_wait) {
     text_fini(&err);
 }
 
-/* Who believes that a port speaks TLS must be told that it is not so. */
 Test(config, what_would_endanger_data_is_refused) {
     struct text why;
-    REFUSED(FAILED("tls-port", "TLS is not there yet in Shoal"), "tls-port", "6380");
     text_init(&why);
     cr_assert_not(config_refusals(config, &why));
     config->cluster_enabled = true;

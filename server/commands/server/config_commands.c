@@ -16,11 +16,13 @@
 #include "base/num.h"
 #include "base/text.h"
 #include "net/rt.h"
+#include "net/tls.h"
 #include "server/call/errors.h"
 #include "server/call/help.h"
 #include "server/call/scatter.h"
 #include "server/client/client.h"
 #include "server/client/listen.h"
+#include "server/client/secure.h"
 #include "server/commands/server/server_commands.h"
 #include "server/config/config.h"
 #include "server/observe/log.h"
@@ -146,24 +148,70 @@ static bool set_listeners(struct worker *worker, const struct config *next, stru
     bool listens = listen_update(worker, next, &reason) == 0;
     if (!listens) {
         bool port = worker_config(worker)->port != next->port;
-        config_set_failed(err, port ? BYTES("port") : BYTES("bind"),
-                          port ? "Unable to listen on this port. Check server logs."
-                               : "Failed to bind to specified addresses.");
+        bool tls_port = worker_config(worker)->tls_port != next->tls_port;
+        config_set_failed(err,
+                          port       ? BYTES("port")
+                          : tls_port ? BYTES("tls-port")
+                                     : BYTES("bind"),
+                          port || tls_port ? "Unable to listen on this port. Check server logs."
+                                           : "Failed to bind to specified addresses.");
         log_worker(worker, LOG_WARNING, "%s", reason.ptr);
     }
     text_fini(&reason);
     return listens;
 }
 
+/* The first setting of how TLS is done, or NULL. Such a one reads the files again, the same as
+ * before or not. */
+static const struct bytes *find_tls(const struct set_args *a) {
+    for (size_t i = 0; i < a->count; i++) {
+        const struct bytes *name = &a->pairs[2 * i];
+        if (name->len > 4 && bytes_is(bytes_make(name->ptr, 4), "tls-") &&
+            !bytes_is(*name, "tls-auto-reload-interval") &&
+            !bytes_is(*name, "tls-auth-clients-user")) {
+            return name;
+        }
+    }
+    return NULL;
+}
+
+/* False with the error if what TLS needs is wrong. Else *ret_context is what comes into use with
+ * the new configuration; NULL: it changes nothing. */
+static bool read_tls(struct worker *worker, const struct set_args *a, const struct config *next,
+                     struct tls_context **ret_context, struct text *err) {
+    const struct bytes *name = find_tls(a);
+    *ret_context = NULL;
+    if (name == NULL || next->tls_port == 0) {
+        return true;
+    }
+    struct text why;
+    text_init(&why);
+    *ret_context = secure_read(next, &why);
+    if (*ret_context == NULL) {
+        log_worker(worker, LOG_WARNING, "%s", why.ptr);
+        config_set_failed(err, *name, "Unable to update TLS configuration. Check server logs.");
+    }
+    text_fini(&why);
+    return *ret_context != NULL;
+}
+
 /* Asks the system for what the new configuration needs; false with the error, and everything as it
  * was, also the directory that config_set may have moved to. */
-static bool set_effects(struct worker *worker, const struct config *next, struct text *err) {
+static bool set_effects(struct worker *worker, const struct set_args *a, const struct config *next,
+                        struct text *err) {
     const struct config *now = worker_config(worker);
     struct server *server = worker_server(worker);
     const struct fs *fs = server->fs;
+    struct tls_context *tls;
     if (set_maxclients(worker, next, err) && set_oom_score(worker, next, err) &&
-        set_listeners(worker, next, err)) {
-        return true;
+        read_tls(worker, a, next, &tls, err)) {
+        if (set_listeners(worker, next, err)) {
+            if (tls != NULL) {
+                secure_use(worker, tls);
+            }
+            return true;
+        }
+        tls_context_free(tls);
     }
     if (oom_score_differs(now, next)) {
         oom_score_follow(&server->oom_score, fs, rt_wall_us(worker_rt(worker)), now);
@@ -186,7 +234,7 @@ static bool set_part(struct worker *worker, const void *args, void *result) {
     struct config_setting setting = {.fs = server->fs, .loading = false, .local = a->local};
     text_init(&part->error);
     struct config *next = config_set(server->config, a->pairs, a->count, &setting, &part->error);
-    if (next == NULL || !set_effects(worker, next, &part->error)) {
+    if (next == NULL || !set_effects(worker, a, next, &part->error)) {
         config_free(next);
         return true;
     }
@@ -195,7 +243,8 @@ static bool set_part(struct worker *worker, const void *args, void *result) {
     server->config = next;
     part->number = worker_next_config(worker, next);
     log_missed(next, part->previous, server->fs, rt_wall_us(worker_rt(worker)));
-    if (part->previous->port != next->port || !same_bind(part->previous, next)) {
+    if (part->previous->port != next->port || part->previous->tls_port != next->tls_port ||
+        !same_bind(part->previous, next)) {
         listen_log(worker);
     }
     return true;

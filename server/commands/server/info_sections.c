@@ -4,6 +4,7 @@
  */
 #include "server/commands/server/info_sections.h"
 #include "net/rt.h"
+#include "net/tls.h"
 #include "server/config/config.h"
 #include "server/node.h"
 #include "server/pubsub/pubsub.h"
@@ -59,19 +60,26 @@ static void lines_zero(struct info *info, const char *const *names) {
 
 /* ---- Server ---- */
 
+/* Numbers are those of the kinds, as in Valkey. */
+static void line_listener(struct info *info, const struct config *config, unsigned number,
+                          const char *name, int64_t port) {
+    text_appendf(&info->text, "listener%u:name=%s", number, name);
+    for (const char *word = config_word(config->bind, NULL); word != NULL;
+         word = config_word(config->bind, word)) {
+        text_appendf(&info->text, ",bind=%s", word);
+    }
+    text_appendf(&info->text, ",port=%d\r\n", (int)node_port(worker_node(info->worker), port));
+}
+
 static void lines_listeners(struct info *info, const struct config *config) {
-    unsigned n = 0;
     if (config->port > 0) {
-        text_appendf(&info->text, "listener%u:name=tcp", n++);
-        for (const char *word = config_word(config->bind, NULL); word != NULL;
-             word = config_word(config->bind, word)) {
-            text_appendf(&info->text, ",bind=%s", word);
-        }
-        text_appendf(&info->text, ",port=%d\r\n",
-                     (int)node_port(worker_node(info->worker), config->port));
+        line_listener(info, config, 0, "tcp", config->port);
     }
     if (config->unixsocket.len > 0) {
-        text_appendf(&info->text, "listener%u:name=unix,bind=%s\r\n", n, config->unixsocket.ptr);
+        text_appendf(&info->text, "listener1:name=unix,bind=%s\r\n", config->unixsocket.ptr);
+    }
+    if (config->tls_port > 0) {
+        line_listener(info, config, 2, "tls", config->tls_port);
     }
 }
 
@@ -143,13 +151,21 @@ void info_server(struct info *info) {
     line_text(info, "shoal_version", SHOAL_VERSION);
 }
 
+static void lines_certificate(struct info *info, const char *whose,
+                              const struct tls_certificate *certificate, int64_t now_s) {
+    int64_t left_s = certificate->expires_s != 0 ? certificate->expires_s - now_s : 0;
+    text_appendf(&info->text, "tls_%s_cert_serial:%s\r\ntls_%s_cert_expires_in_seconds:%lld\r\n",
+                 whose, certificate->serial, whose, (long long)(left_s > 0 ? left_s : 0));
+}
+
 void info_tls(struct info *info) {
-    static const char *const kinds[] = {"server", "client", "ca"};
+    struct tls_certificates all;
+    tls_certificates(worker_server(info->worker)->tls, &all);
+    int64_t now_s = rt_wall_us(worker_rt(info->worker)) / 1000000;
     text_append_text(&info->text, "# TLS\r\n");
-    for (unsigned i = 0; i < 3; i++) {
-        text_appendf(&info->text, "tls_%s_cert_serial:none\r\ntls_%s_cert_expires_in_seconds:0\r\n",
-                     kinds[i], kinds[i]);
-    }
+    lines_certificate(info, "server", &all.server, now_s);
+    lines_certificate(info, "client", &all.client, now_s);
+    lines_certificate(info, "ca", &all.ca, now_s);
 }
 
 void info_clients(struct info *info) {
