@@ -217,6 +217,10 @@ bool exec_sees_all(const struct exec *x) {
     return x->caller->view != NULL;
 }
 
+bool exec_is_of_script(const struct exec *x) {
+    return x->caller->now_us != 0;
+}
+
 struct keyspace *exec_keyspace(const struct exec *x, const struct key *key) {
     const struct view *view = x->caller->view;
     return view != NULL ? view_shard(view, key->slot)->keyspace : x->keyspace;

@@ -73,6 +73,9 @@ bool exec_named(const struct exec *x, struct bytes name, struct loan *ret);
 bool exec_sees_all(const struct exec *x);
 struct keyspace *exec_keyspace(const struct exec *x, const struct key *key);
 
+/* Whether a script calls it. */
+bool exec_is_of_script(const struct exec *x);
+
 /* For SPREAD_MOVE: what it took from another shard is here now; its owner runs the command once
  * more, and exec_takes says so there: x->key goes, or what was taken of it. */
 static inline void exec_take(struct exec *x) {

@@ -149,7 +149,6 @@ static bool is_error(const struct script_run *run) {
 static int call_command(lua_State *lua, bool raises) {
     struct script_run *run = running(lua);
     const char *wrong = NULL;
-    luaL_checkstack(lua, 10, "too many results to unpack");
     if (run->calls) { /* from inside of a call */
         return raise(lua, "ERR call in a call");
     }
@@ -171,6 +170,7 @@ static int call_command(lua_State *lua, bool raises) {
         return raise(lua, "ERR escapes");
     }
     bool failed = is_error(run);
+    lua_settop(lua, 0); /* there may have been as many words as a stack takes */
     push_reply(lua, run);
     outbuf_drain(&run->out, run->out.bytes);
     if (failed) {

@@ -5,8 +5,8 @@
  *     string, table, redis ...   -> proxy {}  --__index-->  the real library
  *
  * A proxy's metatable has MARK at a key that scripts cannot name, which is how the functions here
- * know one. The metatable itself is never given out (getmetatable answers nil), and is never a
- * value that a script holds.
+ * know one. The metatable itself is never given out (getmetatable answers nil, or what the real
+ * table has), and is never a value that a script holds.
  */
 #include "server/script/state.h"
 
@@ -28,24 +28,25 @@
 
 static const char mark;        /* its address is a key of each proxy's metatable */
 static const char globals_key; /* the real globals */
-static const char strings_key; /* a proxy of the metatable of strings */
+static const char strings_key; /* a proxy of the metatable of strings; */
+static const char missing_key; /* of that of the globals */
 
 /* ---- Memory ---- */
 
 static void *allocate(void *arg, void *ptr, size_t before, size_t after) {
     struct script_state *state = arg;
     if (after == 0) {
-        state->bytes -= before;
+        state->worker->script_bytes -= before;
         free(ptr);
         return NULL;
     }
-    size_t others = state->bytes - before;
+    size_t others = state->worker->script_bytes - before;
     if (after > before && (after > state->bytes_max || others > state->bytes_max - after)) {
         return NULL; /* Lua collects, tries again, and says "not enough memory" */
     }
     void *memory = realloc(ptr, after);
     if (memory != NULL) {
-        state->bytes = others + after;
+        state->worker->script_bytes = others + after;
     }
     return memory;
 }
@@ -161,6 +162,11 @@ static int f_getmetatable(lua_State *lua) {
     luaL_checkany(lua, 1);
     if (lua_type(lua, 1) == LUA_TSTRING) {
         lua_pushlightuserdata(lua, (void *)&strings_key);
+        lua_rawget(lua, LUA_REGISTRYINDEX);
+        return 1;
+    }
+    if (lua_rawequal(lua, 1, LUA_GLOBALSINDEX)) {
+        lua_pushlightuserdata(lua, (void *)&missing_key);
         lua_rawget(lua, LUA_REGISTRYINDEX);
         return 1;
     }
@@ -401,6 +407,10 @@ static void make_globals(lua_State *lua) {
     lua_newtable(lua);
     lua_pushcfunction(lua, unknown_global);
     lua_setfield(lua, -2, "__index");
+    lua_pushlightuserdata(lua, (void *)&missing_key);
+    lua_pushvalue(lua, -2);
+    script_protect(lua);
+    lua_rawset(lua, LUA_REGISTRYINDEX);
     lua_setmetatable(lua, -2);
     lua_pushlightuserdata(lua, (void *)&globals_key);
     lua_pushvalue(lua, -2);
@@ -510,16 +520,15 @@ void script_state_free(struct script_state *state) {
     }
 }
 
-size_t script_state_memory(const struct script_state *state) {
-    return state != NULL ? state->bytes : 0;
-}
-
 /* ---- Scripts ---- */
 
 static void keep_up(struct script_state *state) {
     uint64_t epoch = scripts_epoch(state->worker->server->scripts);
     if (UNLIKELY(epoch != state->epoch) || state->by_sha.count > COMPILED_MAX) {
         forget_all(state);
+        if (state->lua != NULL) {
+            lua_gc(state->lua, LUA_GCCOLLECT, 0);
+        }
         state->epoch = epoch;
     }
 }

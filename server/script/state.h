@@ -32,8 +32,8 @@ struct script_local {
 struct script_state {
     struct worker *worker;
     struct lua_State *lua; /* NULL until a script runs here */
-    size_t bytes, bytes_max;
-    uint64_t epoch; /* scripts_epoch of what is here */
+    size_t bytes_max;      /* of worker->script_bytes */
+    uint64_t epoch;        /* scripts_epoch of what is here */
     struct links by_sha, by_body;
     struct script_run *run; /* the script that runs, or NULL */
     uint64_t random;        /* of math.random: 48 bits */
@@ -52,9 +52,6 @@ struct script_local *script_of_sha(struct script_state *state, struct bytes sha,
 /* Whether it is known here, and goes everywhere: asked where the call is routed. */
 bool script_is_known_everywhere(struct worker *worker, const struct command_ref *ref,
                                 const struct bytes *argv);
-
-/* Bytes of all that a state has. */
-size_t script_state_memory(const struct script_state *state);
 
 /* ---- For the other files of this room ---- */
 

@@ -155,6 +155,19 @@ static void write_status(lua_State *lua, struct reply *reply) {
     reply_status(reply, lua_tostring(lua, -1)); /* line ends become spaces */
 }
 
+/* Line ends become spaces, also where the protocol has it as a bulk. */
+static void write_big_number(lua_State *lua, struct reply *reply) {
+    struct text text;
+    text_init(&text);
+    struct bytes digits = text_at(lua, -1);
+    for (size_t i = 0; i < digits.len; i++) {
+        bool ends_line = digits.ptr[i] == '\r' || digits.ptr[i] == '\n';
+        text_append_char(&text, ends_line ? ' ' : digits.ptr[i]);
+    }
+    reply_big_number(reply, text_bytes(&text));
+    text_fini(&text);
+}
+
 static void write_pairs(lua_State *lua, struct reply *reply, bool is_map, uint8_t resp) {
     size_t count = 0;
     lua_pushnil(lua);
@@ -227,7 +240,7 @@ static void write_table(lua_State *lua, struct reply *reply, uint8_t resp) {
     } else if (get_field(lua, "set", LUA_TTABLE)) {
         write_pairs(lua, reply, false, resp);
     } else if (get_field(lua, "big_number", LUA_TSTRING)) {
-        reply_big_number(reply, text_at(lua, -1));
+        write_big_number(lua, reply);
     } else if (get_field(lua, "verbatim_string", LUA_TTABLE)) {
         if (write_verbatim(lua, reply)) {
             lua_pop(lua, 1);
@@ -260,7 +273,7 @@ void script_write_value(lua_State *lua, struct reply *reply, uint8_t resp) {
         break;
     }
     case LUA_TBOOLEAN:
-        if (reply->resp == 3 && resp == 3) {
+        if (resp == 3) {
             reply_bool(reply, lua_toboolean(lua, -1));
         } else if (lua_toboolean(lua, -1)) {
             reply_int(reply, 1);

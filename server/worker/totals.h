@@ -50,6 +50,7 @@ struct totals {
     uint64_t keyspace_bytes; /* keys, values, tables, timers */
     uint64_t fixed_bytes;    /* what a worker takes without keys and clients */
     uint64_t pools_bytes;    /* what it keeps for use again */
+    uint64_t scripts_bytes;  /* what Lua takes */
     uint64_t heap_used, heap_reserved;
     uint64_t peak_bytes;
     uint64_t rates[RATE_COUNT];

@@ -35,5 +35,7 @@ struct clients *worker_clients(struct worker *worker);
 struct worker_stats *worker_stats(struct worker *worker);
 /* DEBUG SET-ACTIVE-EXPIRE. */
 void worker_set_active_expire(struct worker *worker, bool active);
+/* DEBUG SET-DISABLE-DENY-SCRIPTS. */
+void worker_set_scripts_debug(struct worker *worker, bool may);
 
 #endif

@@ -55,6 +55,10 @@ void worker_set_active_expire(struct worker *worker, bool active) {
     worker_set_expiry(worker);
 }
 
+void worker_set_scripts_debug(struct worker *worker, bool may) {
+    worker->scripts_debug = may;
+}
+
 /* ---- How its keys are dealt with ---- */
 
 void worker_set_lru(const struct worker *worker) {

@@ -84,6 +84,8 @@ struct worker {
     struct wal *wal;          /* persistence/wal.h: NULL: there has been no log yet */
     bool keys_ready;          /* there may be something for who waits for keys (waiters.h) */
     struct script_state *script_state; /* script/state.h; NULL until the first script */
+    size_t script_bytes;               /* that it takes in Lua */
+    bool scripts_debug;                /* scripts may call DEBUG */
     struct inner *inner;               /* worker 0: inner.h */
     struct acceptor *acceptor;         /* worker 0: listeners and placement (listen.h) */
     struct loop_state loop;

@@ -647,7 +647,8 @@ static void run(const struct exec *x, struct sort *sort) {
         reply_error(x->reply, ERR_WRONG_TYPE);
         return;
     }
-    if (present && value.type == TYPE_SET && sort->keeps_order && sort->store > 0) {
+    if (present && value.type == TYPE_SET && sort->keeps_order &&
+        (sort->store > 0 || exec_is_of_script(x))) {
         /* A set has no order that would be the same elsewhere. */
         sort->keeps_order = sort->has_by = false;
         sort->alpha = true;

@@ -327,6 +327,18 @@ static void debug_set_active_expire(struct exec *x) {
     scatter_all(x, active_expire_part, 0, &args, sizeof(args), scatter_ok);
 }
 
+static bool scripts_debug_part(struct worker *worker, const void *args, void *result) {
+    worker_set_scripts_debug(worker, *(const bool *)args);
+    return true;
+}
+
+static void debug_set_disable_deny_scripts(struct exec *x) {
+    int64_t on = 0;
+    num_parse_i64(x->argv[2], &on);
+    bool args = on != 0;
+    scatter_all(x, scripts_debug_part, 0, &args, sizeof(args), scatter_ok);
+}
+
 /* A little less than 4 GB. */
 #define THRESHOLD_MAX ((UINT64_C(1) << 32) - (1 << 20))
 
@@ -628,6 +640,8 @@ static const char *const help_lines[] = {
     "    End the server by touching memory that is not there.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Let keys run out on time, or only when somebody looks.",
+    "SET-DISABLE-DENY-SCRIPTS <0|1>",
+    "    Let scripts call DEBUG ERROR, HELP, LOG, PROTOCOL and SLEEP.",
     "SLEEP <seconds>",
     "    Stop all threads for some time.",
     "VIEW <command> [; <command> ...]",
@@ -637,7 +651,7 @@ static const char *const help_lines[] = {
     "DELAY-RDB-CLIENT-FREE-SECONDS, DICT-RESIZING, DISABLE-CLUSTER-RANDOM-PING,",
     "DISABLE-CLUSTER-RECONNECTION, DROP-CLUSTER-PACKET-FILTER, FORCE-FREE-PRIMARY-ASYNC,",
     "FORCE-TLS-WRITE-ERROR, HASHTABLE-CAN-ABORT-SHRINK, PAUSE-AFTER-FORK, PAUSE-CRON,",
-    "SET-DISABLE-DENY-SCRIPTS, SET-SKIP-CHECKSUM-VALIDATION <value>,",
+    "SET-SKIP-CHECKSUM-VALIDATION <value>,",
     "REPLYBUFFER <PEAK-RESET-TIME|RESIZING> <value>, CHANGE-REPL-ID, REPLICATE <command>,",
     "SLOTMIGRATION <PREVENT-PAUSE|PREVENT-FAILOVER> <value>",
     "    Taken, without effect.",
@@ -680,6 +694,7 @@ static const struct {
     {"reload", 2, UINT32_MAX, debug_reload},
     {"segfault", 2, UINT32_MAX, debug_segfault},
     {"set-active-expire", 3, 3, debug_set_active_expire},
+    {"set-disable-deny-scripts", 3, 3, debug_set_disable_deny_scripts},
     {"sleep", 3, 3, debug_sleep},
     {"view", 3, UINT32_MAX, debug_view},
     /* Settings of machinery that is not here: scripts of tests set them first thing. */
@@ -700,7 +715,6 @@ static const struct {
     {"quicklist-packed-threshold", 3, 3, debug_quicklist_threshold},
     {"replicate", 3, UINT32_MAX, accepted}, /* to no replica */
     {"replybuffer", 4, 4, debug_replybuffer},
-    {"set-disable-deny-scripts", 3, 3, accepted},
     {"set-skip-checksum-validation", 3, 3, accepted},
     {"slotmigration", 4, 4, debug_slotmigration},
     {"client-eviction", 2, 2, debug_client_eviction},
@@ -717,20 +731,34 @@ static const struct {
     {"structsize", 2, 2, absent},
 };
 
+static bool is_among(struct bytes word, const char *const *names) {
+    while (*names != NULL && !bytes_equal_nocase(word, bytes_of_text(*names))) {
+        names++;
+    }
+    return *names != NULL;
+}
+
 /* Keys are nobody's to look at while they are loaded, and nobody may park others meanwhile
  * (persistence/alone.h). */
 static bool is_kept(const struct exec *x) {
-    static const char *const harmless[] = {"help", "log", "panic", "segfault", "sleep"};
-    bool kept = shared_loading(worker_server(x->worker)->shared);
-    for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++) {
-        kept &= !bytes_equal_nocase(x->argv[1], bytes_of_text(harmless[i]));
-    }
-    return kept;
+    static const char *const harmless[] = {"help", "log", "panic", "segfault", "sleep", NULL};
+    return shared_loading(worker_server(x->worker)->shared) && !is_among(x->argv[1], harmless);
+}
+
+/* One that a script calls runs with all shards in view, or with its own: it does nothing that needs
+ * others. */
+static bool is_nothing_for_scripts(const struct exec *x) {
+    static const char *const fit[] = {"error", "help", "log", "protocol", "sleep", NULL};
+    return exec_is_of_script(x) && !is_among(x->argv[1], fit);
 }
 
 void command_debug(struct exec *x) {
     if (is_kept(x)) {
         reply_error(x->reply, "LOADING Valkey is loading the dataset in memory");
+        return;
+    }
+    if (is_nothing_for_scripts(x)) {
+        reply_error(x->reply, "ERR This DEBUG subcommand is not allowed from script");
         return;
     }
     for (size_t i = 0; i < sizeof(subcommands) / sizeof(subcommands[0]); i++) {

@@ -8,6 +8,7 @@
 #include "server/config/config.h"
 #include "server/node.h"
 #include "server/pubsub/pubsub.h"
+#include "server/script/scripts.h"
 #include "server/server.h"
 #include "server/worker/shared.h"
 #include "server/worker/view.h"
@@ -235,13 +236,17 @@ static uint64_t tables_bytes(const struct info *info) {
 }
 
 static void lines_scripts(struct info *info) {
-    ZERO(info, "used_memory_lua", "used_memory_vm_eval");
-    line_human(info, "used_memory_lua_human", 0);
-    ZERO(info, "used_memory_scripts_eval", "number_of_cached_scripts", "number_of_functions",
-         "number_of_libraries", "used_memory_vm_functions", "used_memory_vm_total");
-    line_human(info, "used_memory_vm_total_human", 0);
-    ZERO(info, "used_memory_functions", "used_memory_scripts");
-    line_human(info, "used_memory_scripts_human", 0);
+    struct scripts_stats scripts = scripts_stats(worker_server(info->worker)->scripts);
+    uint64_t lua = info->sum.scripts_bytes;
+    line_u64(info, "used_memory_lua", lua);
+    line_u64(info, "used_memory_vm_eval", lua);
+    line_human(info, "used_memory_lua_human", lua);
+    line_u64(info, "used_memory_scripts_eval", scripts.bytes);
+    line_u64(info, "number_of_cached_scripts", scripts.count);
+    ZERO(info, "number_of_functions", "number_of_libraries", "used_memory_vm_functions");
+    line_bytes_and_human(info, "used_memory_vm_total", "used_memory_vm_total_human", lua);
+    ZERO(info, "used_memory_functions");
+    line_bytes_and_human(info, "used_memory_scripts", "used_memory_scripts_human", scripts.bytes);
 }
 
 void info_memory(struct info *info) {
@@ -250,7 +255,8 @@ void info_memory(struct info *info) {
     uint64_t used = totals_memory(t), rss = info->usage.rss_bytes;
     uint64_t peak = t->peak_bytes > used ? t->peak_bytes : used;
     uint64_t active = used - t->heap_used + t->heap_reserved;
-    uint64_t overhead = t->fixed_bytes + t->pools_bytes + t->clients_bytes + tables_bytes(info);
+    uint64_t overhead =
+        t->fixed_bytes + t->pools_bytes + t->scripts_bytes + t->clients_bytes + tables_bytes(info);
     uint64_t dataset = used > overhead ? used - overhead : 0;
     text_append_text(&info->text, "# Memory\r\n");
     line_bytes_and_human(info, "used_memory", "used_memory_human", used);
@@ -416,7 +422,8 @@ static void lines_keys(struct info *info) {
     line_ratio(info, "expired_keys_with_volatile_items_stale_perc", 0);
     ZERO(info, "expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds", "evicted_keys");
     line_u64(info, "evicted_clients", t->stats.evicted_clients);
-    ZERO(info, "evicted_scripts", "total_eviction_exceeded_time", "current_eviction_exceeded_time");
+    line_u64(info, "evicted_scripts", scripts_stats(worker_server(info->worker)->scripts).evicted);
+    ZERO(info, "total_eviction_exceeded_time", "current_eviction_exceeded_time");
     line_u64(info, "keyspace_hits", t->keyspace.hits);
     line_u64(info, "keyspace_misses", t->keyspace.misses);
     line_u64(info, "pubsub_channels", pubsub_count(info->worker, TOPIC_CHANNEL));

@@ -9,6 +9,7 @@
 #include "server/call/help.h"
 #include "server/commands/server/server_commands.h"
 #include "server/config/config.h"
+#include "server/script/scripts.h"
 #include "server/server.h"
 #include "server/worker/pools.h"
 #include "server/worker/totals.h"
@@ -70,7 +71,8 @@ static void report_make(const struct scatter_result *result, struct memory_repor
     ret->used = totals_memory(&ret->sum);
     ret->peak = ret->sum.peak_bytes;
     ret->startup = ret->sum.fixed_bytes;
-    ret->overhead = ret->startup + ret->sum.pools_bytes + ret->sum.clients_bytes;
+    ret->overhead =
+        ret->startup + ret->sum.pools_bytes + ret->sum.scripts_bytes + ret->sum.clients_bytes;
     ret->reserved = ret->used - ret->sum.heap_used + ret->sum.heap_reserved;
 }
 
@@ -159,7 +161,7 @@ static void stats_done(struct exec *x, const struct scatter_result *result) {
     pair_int(r, "cluster.slot_import", 0);
     pair_int(r, "cluster.slot_export", 0);
     pair_int(r, "aof.buffer", 0);
-    pair_int(r, "lua.caches", 0);
+    pair_int(r, "lua.caches", scripts_stats(worker_server(x->worker)->scripts).bytes);
     pair_int(r, "functions.caches", 0);
     reply_databases(x, result, databases);
     pair_int(r, "overhead.db.hashtable.lut", tables);
