@@ -308,11 +308,14 @@ void effects_add_key(struct worker *worker, struct effects_origin origin, uint32
 /* ---- Transactions ---- */
 
 uint64_t effects_txn(struct worker *worker) {
-    return worker->effects != NULL ? shared_next_number(worker->server->shared) : 0;
+    if (worker->effects != NULL) {
+        return shared_next_number(worker->server->shared);
+    }
+    return EFFECTS_TXN_UNNUMBERED | (uint64_t)worker->id << 48 | ++worker->effects_txns;
 }
 
 void effects_granted(struct worker *worker, uint64_t txn) {
-    if (worker->effects == NULL || txn == 0) {
+    if (worker->effects == NULL) {
         return;
     }
     uint64_t number = shared_next_number(worker->server->shared);
@@ -325,7 +328,7 @@ void effects_granted(struct worker *worker, uint64_t txn) {
 }
 
 void effects_unread(struct worker *worker, uint64_t txn) {
-    if (worker->effects == NULL || txn == 0) {
+    if (worker->effects == NULL) {
         return;
     }
     check(worker->effects->depth == 0);
@@ -366,6 +369,33 @@ static void forget_kept(struct effects *effects) {
     }
 }
 
+static bool any_wanted(const struct effects *effects) {
+    bool any = effects->wal != NULL;
+    for (unsigned kind = 0; kind < EFFECTS_KINDS; kind++) {
+        any |= effects->records[kind].wanted;
+    }
+    return any;
+}
+
+static void records_fini(struct records *records) {
+    free(records->list);
+    text_fini(&records->text);
+}
+
+void effects_free(struct worker *worker) {
+    struct effects *effects = worker->effects;
+    if (effects == NULL) {
+        return;
+    }
+    for (unsigned kind = 0; kind < EFFECTS_KINDS; kind++) {
+        records_fini(&effects->records[kind]);
+    }
+    forget_kept(effects);
+    free(effects->kept);
+    free(effects);
+    worker->effects = NULL;
+}
+
 void effects_close(struct worker *worker, struct effects_origin before) {
     struct effects *effects = worker->effects;
     if (effects == NULL) {
@@ -377,6 +407,9 @@ void effects_close(struct worker *worker, struct effects_origin before) {
             close_unit(worker, &effects->records[kind]);
         }
         forget_kept(effects);
+        if (UNLIKELY(!any_wanted(effects))) { /* any more, since it began */
+            effects_free(worker);
+        }
     }
 }
 
@@ -390,6 +423,7 @@ void effects_begin(struct exec *x) {
     mark->stated = effects->stated;
     effects->stated = false;
     x->gathered = true;
+    x->worker->stats.gathered++;
 }
 
 void effects_tell(struct exec *x) {
@@ -497,36 +531,9 @@ void effects_heard(struct worker *worker, const struct key_news *news) {
 
 /* ---- Who wants to know ---- */
 
-static void records_fini(struct records *records) {
-    free(records->list);
-    text_fini(&records->text);
-}
-
 static void records_init(struct records *records, bool wanted) {
     *records = (struct records){.wanted = wanted};
     text_init(&records->text);
-}
-
-void effects_free(struct worker *worker) {
-    struct effects *effects = worker->effects;
-    if (effects == NULL) {
-        return;
-    }
-    for (unsigned kind = 0; kind < EFFECTS_KINDS; kind++) {
-        records_fini(&effects->records[kind]);
-    }
-    forget_kept(effects);
-    free(effects->kept);
-    free(effects);
-    worker->effects = NULL;
-}
-
-static bool any_wanted(const struct effects *effects) {
-    bool any = effects->wal != NULL;
-    for (unsigned kind = 0; kind < EFFECTS_KINDS; kind++) {
-        any |= effects->records[kind].wanted;
-    }
-    return any;
 }
 
 void effects_listen(struct worker *worker) {
@@ -543,25 +550,30 @@ static struct effects *effects_of(struct worker *worker) {
         }
     }
     worker->effects_wants++;
-    check(worker->effects->depth == 0);
     return worker->effects;
 }
 
-void effects_log(struct worker *worker, struct wal *wal) {
-    struct effects *effects = effects_of(worker);
-    effects->wal = wal;
-    if (!any_wanted(effects)) {
+/* Nobody wants them any more: they go, with the call that runs, if there is one. */
+static void let_go(struct worker *worker) {
+    if (!any_wanted(worker->effects) && worker->effects->depth == 0) {
         effects_free(worker);
+    }
+}
+
+void effects_log(struct worker *worker, struct wal *wal) {
+    const struct effects *before = worker->effects;
+    if ((before != NULL ? before->wal : NULL) != wal) {
+        effects_of(worker)->wal = wal;
+        let_go(worker);
     }
 }
 
 void effects_want(struct worker *worker, enum effects_kind kind, bool wanted) {
     struct effects *effects = effects_of(worker);
+    check(effects->depth == 0);
     records_fini(&effects->records[kind]);
     records_init(&effects->records[kind], wanted);
-    if (!any_wanted(effects)) {
-        effects_free(worker);
-    }
+    let_go(worker);
     effects_listen(worker);
 }
 

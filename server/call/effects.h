@@ -70,7 +70,10 @@ struct effects_origin {
     uint32_t order;
 };
 
-/* A transaction over several shards begins, at home; 0 if nobody wants to know. */
+/* A transaction over several shards begins, at home: its name. Somebody may want to know of it
+ * before it runs though nobody does yet: then it has one that says nothing of an order, and costs
+ * no number. */
+#define EFFECTS_TXN_UNNUMBERED (UINT64_C(1) << 63)
 uint64_t effects_txn(struct worker *worker);
 /* A shard has granted its locks. */
 void effects_granted(struct worker *worker, uint64_t txn);
@@ -138,9 +141,10 @@ struct effects_list {
 /* Whether the keyspace tells of events: somebody wants them, or notifications do. */
 void effects_listen(struct worker *worker);
 void effects_want(struct worker *worker, enum effects_kind kind, bool wanted);
-/* What was gathered so far is the caller's now: effects_list_free. */
-/* The worker's log does, or (NULL) does not. */
+/* The worker's log does, or (NULL) does not; within a call, too: of one that nobody had wanted to
+ * know of as it began, nothing is told. */
 void effects_log(struct worker *worker, struct wal *wal);
+/* What was gathered so far is the caller's now: effects_list_free. */
 struct effects_list effects_take(struct worker *worker, enum effects_kind kind);
 void effects_list_free(struct effects_list *list);
 void effects_free(struct worker *worker);

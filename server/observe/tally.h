@@ -32,6 +32,7 @@ struct worker_stats {
     uint64_t txns, txn_refusals; /* operations on several shards; numbers that came too late */
     uint64_t txn_times_moved;    /* because keys had run out while the locks were asked for */
     uint64_t lock_waits;         /* operations on one shard that had to wait for those */
+    uint64_t gathered;           /* calls whose effects somebody wanted to know (effects.h) */
     uint64_t net_input, net_output;
     uint64_t reads, writes;
     uint64_t error_replies;

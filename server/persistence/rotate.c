@@ -36,7 +36,6 @@ static void prepare(struct worker *worker, struct rotate_task *task) {
         worker->wal = wal_new(worker);
     }
     struct wal *wal = worker->wal;
-    effects_log(worker, wal);
     if (task->rotate->records != NULL) {
         wal_set_records(wal, task->rotate->records[worker->id]);
     }
@@ -57,6 +56,14 @@ static void prepare(struct worker *worker, struct rotate_task *task) {
     wal_prepare(wal, task->rotate->directory, &task->segment, task->is_there, prepared);
 }
 
+void rotate_take_cut(struct worker *worker) {
+    struct wal *wal = worker->wal;
+    if (wal != NULL) {
+        wal_take_cut(wal);
+        effects_log(worker, wal_is_recording(wal) ? wal : NULL);
+    }
+}
+
 void rotate_task_arrived(struct worker *worker, struct message *message) {
     struct rotate_task *task = (struct rotate_task *)message;
     switch (task->order) {
@@ -65,7 +72,7 @@ void rotate_task_arrived(struct worker *worker, struct message *message) {
         break;
     case ROTATE_CUT:
         wal_ask_cut(worker->wal, task->state);
-        wal_take_cut(worker->wal);
+        rotate_take_cut(worker);
         answer(task);
         break;
     }

@@ -71,6 +71,8 @@ struct rotate {
 void rotate_begin(struct rotate *rotate);
 /* Each worker takes its cut. `done` again. */
 void rotate_cut(struct rotate *rotate, enum wal_state state);
+/* The cut that was asked for, if one was: what writes do is gathered while there is a log. */
+void rotate_take_cut(struct worker *worker);
 void rotate_fini(struct rotate *rotate);
 
 /* A task arrived at its worker, or is home again. */

@@ -81,7 +81,7 @@ static struct shared_counters *shared_of(const struct wal *wal) {
     return wal->worker->server->shared;
 }
 
-static bool records(const struct wal *wal) {
+bool wal_is_recording(const struct wal *wal) {
     return wal->state == WAL_FILLING || wal->state == WAL_ON;
 }
 
@@ -204,7 +204,7 @@ static struct bytes mark_of(char *room, uint32_t db, uint32_t order) {
 
 void wal_record(struct wal *wal, uint64_t txn, uint32_t order, uint32_t db,
                 const struct bytes *argv, uint32_t argc) {
-    if (!records(wal)) {
+    if (!wal_is_recording(wal)) {
         return;
     }
     struct text *text = &wal->text;
@@ -250,7 +250,7 @@ static void close_run(struct wal *wal) {
 }
 
 void wal_part(struct wal *wal, uint64_t txn, uint64_t number, uint32_t parts) {
-    if (!records(wal)) {
+    if (!wal_is_recording(wal)) {
         return;
     }
     struct wal_open *open = find_open(wal, txn);
@@ -274,7 +274,7 @@ void wal_part(struct wal *wal, uint64_t txn, uint64_t number, uint32_t parts) {
 }
 
 uint64_t wal_draw(struct wal *wal, struct wal_stand *stand) {
-    if (!records(wal)) {
+    if (!wal_is_recording(wal)) {
         return 0;
     }
     say_bound(wal);
@@ -428,7 +428,7 @@ void wal_cron(struct wal *wal) {
     bool due = syncs(wal, CONFIG_FSYNC_EVERYSEC) && now_ms - wal->synced_ms >= SYNC_MS;
     /* Of a time when they did not wait for that: everybody's replies do now. */
     due |= wal->unsynced_least != NOTHING && syncs(wal, CONFIG_FSYNC_ALWAYS);
-    if (records(wal) && due) {
+    if (wal_is_recording(wal) && due) {
         wal->synced_ms = now_ms;
         sync_some(wal);
     }
@@ -733,7 +733,7 @@ void wal_take_cut(struct wal *wal) {
     }
     wal->cut_asked = false;
     wal->broke |= wal->state == WAL_ON && wal->cut_to == WAL_FILLING;
-    if (records(wal) && !wal->broke) {
+    if (wal_is_recording(wal) && !wal->broke) {
         wal_seal(wal); /* what was recorded in the view */
     } else {
         drop_sealed(wal);
@@ -773,7 +773,7 @@ void wal_promise(struct wal *wal) {
 }
 
 bool wal_look_for_failure(struct wal *wal) {
-    if (LIKELY(shared_wal_error(shared_of(wal)) == 0) || !records(wal)) {
+    if (LIKELY(shared_wal_error(shared_of(wal)) == 0) || !wal_is_recording(wal)) {
         return wal->state == WAL_BROKEN;
     }
     wal->error = shared_wal_error(shared_of(wal));

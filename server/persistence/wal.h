@@ -153,6 +153,8 @@ void wal_let_go(struct wal *wal, struct wal_stand *stand);
 enum shared_wal_word wal_word(const struct wal *wal);
 /* Before anything of the turn is seen. */
 void wal_seal(struct wal *wal);
+/* Whether what is done now is to be recorded. */
+bool wal_is_recording(const struct wal *wal);
 /* How many records it has logged. */
 uint64_t wal_records(const struct wal *wal);
 void wal_set_records(struct wal *wal, uint64_t count); /* before the first */
@@ -174,7 +176,7 @@ bool wal_end(struct wal *wal);
 void wal_prepare(struct wal *wal, const char *directory, const struct log_segment *segment,
                  bool is_there, void (*prepared)(struct worker *worker, int error));
 /* In a view of all shards, by whoever has it: what comes behind it goes to the prepared file, or
- * (WAL_OFF) nowhere. Each worker does that with wal_take_cut, before it does anything else. */
+ * (WAL_OFF) nowhere. Each worker does that with rotate_take_cut, before it does anything else. */
 void wal_ask_cut(struct wal *wal, enum wal_state state);
 void wal_take_cut(struct wal *wal);
 /* The snapshot behind which this log goes on is there: from now on it promises. */

@@ -257,19 +257,13 @@ static void schedule_home(struct txn *txn) {
     schedule_part(txn, txn->parts[txn->home->id], false);
 }
 
-/* It needs a number, which is drawn at home when all locks are granted: not in the last one's hop.
- * So does one that tells monitors. */
-static bool is_logged(const struct txn *txn) {
-    return txn->home->wal != NULL && (txn->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
-}
-
 static void schedule_other(struct txn *txn) {
     txn->state = STATE_SCHEDULE;
     int64_t dies_ms = first_death_ms(txn);
     EACH_PART(txn, part) {
         if (part->worker != txn->home->id) {
             part->others_die_ms = dies_ms;
-            schedule_part(txn, part, !is_logged(txn) && !txn->tells);
+            schedule_part(txn, part, !txn_is_logged(txn->home, txn) && !txn->tells);
         }
     }
 }
@@ -447,7 +441,7 @@ static void start_phase(struct txn *txn) {
     if (UNLIKELY(txn->tells)) {
         txn_tell(txn);
     }
-    if (UNLIKELY(is_logged(txn)) && txn->stand.number == 0 && may_write(txn)) {
+    if (UNLIKELY(txn_is_logged(txn->home, txn)) && txn->stand.number == 0 && may_write(txn)) {
         wal_draw(txn->home->wal, &txn->stand);
     }
     EACH_PART(txn, part) {

@@ -415,9 +415,23 @@ static struct txn_part *part_of_lock(struct lock_request *request) {
     return (struct txn_part *)((char *)request - offsetof(struct txn_part, lock));
 }
 
+bool txn_is_logged(const struct worker *worker, const struct txn *txn) {
+    return UNLIKELY(worker->wal != NULL && worker->wal->state != WAL_OFF) &&
+           (txn->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
+}
+
+/* A log has begun since home asked, while its locks were waited for: there is no last hop. */
+static void note_log(const struct worker *worker, struct txn_part *part) {
+    if (part->grants_last && txn_is_logged(worker, part->txn)) {
+        part->grants_last = part->release = false;
+        part->eager = part->txn->reads_first;
+    }
+}
+
 static void scheduled(void *context, struct lock_request *request) {
     struct worker *worker = context;
     struct txn_part *part = part_of_lock(request);
+    note_log(worker, part);
     part->refused = request->answer == LOCK_REFUSED;
     part->moved = !part->refused && slots_moved(worker, part);
     if (!part->refused) {
@@ -622,8 +636,7 @@ static bool say_some(struct worker *worker, struct put_later *later) {
     if (later->is_here) {
         effects_add(worker, origin, task->command->db, task->argv, task->argc);
     } else {
-        /* Who had no number when it began, as nobody wanted to know, is a unit by itself. */
-        all = effects_say_some(worker, later->saying, origin.txn > 0 ? SAID_BYTES : SIZE_MAX);
+        all = effects_say_some(worker, later->saying, SAID_BYTES);
     }
     effects_close(worker, before);
     return all;

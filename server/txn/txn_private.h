@@ -177,7 +177,7 @@ struct txn {
     struct blocked *blocked;   /* of its one command, which may wait for its keys, or NULL */
     struct rt_buffer *input;
     uint64_t client_id;
-    uint64_t effects;       /* its number there, or 0 (effects.h) */
+    uint64_t effects;       /* its name there (effects.h) */
     struct wal_stand stand; /* and in the order of the logs, once all locks are granted; or 0 */
     int64_t now_ms; /* settled when all locks are granted, in the first phase's hop at the latest */
     int64_t now_us; /* the same for TIME inside EXEC */
@@ -307,6 +307,9 @@ static inline const struct txn_part *txn_part_of_lock(const struct lock_request 
 }
 
 /* Does what the part asks, now or when its locks are granted, and hands it back. */
+/* There is a log, as this worker knows, which is the same everywhere while locks are held: it needs
+ * a number, which is drawn at home when all are, so not in the hop of who grants last. */
+bool txn_is_logged(const struct worker *worker, const struct txn *txn);
 void txn_part_handle(struct worker *worker, struct txn_part *part);
 /* txn.c: it is done. */
 void txn_part_done(struct txn_part *part);

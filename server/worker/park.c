@@ -11,6 +11,7 @@
 #include "base/must.h"
 #include "server/client/client.h"
 #include "server/client/gate.h"
+#include "server/persistence/rotate.h"
 #include "server/persistence/wal.h"
 #include "server/txn/txn.h"
 #include "server/worker/message.h"
@@ -67,9 +68,7 @@ static void go_on(struct worker *worker) {
     struct parked *parked = &worker->parked;
     check(parked->is);
     parked->is = false;
-    if (worker->wal != NULL) {
-        wal_take_cut(worker->wal);
-    }
+    rotate_take_cut(worker);
     struct list_node *node;
     while ((node = list_pop_front(&parked->gone)) != NULL) {
         client_try_free(LIST_ENTRY(node, struct client, line_node));
@@ -142,9 +141,7 @@ static void parked_done(struct exec *x, const struct scatter_result *result) {
     struct view view = {.node = x->worker->node, .open = true, .shard = shard_in_view};
     parking->run(x, &view, parking->args);
     view.open = false;
-    if (x->worker->wal != NULL) {
-        wal_take_cut(x->worker->wal);
-    }
+    rotate_take_cut(x->worker);
     park_tell_over(x->worker);
     if (is_keeper(x->worker)) {
         ticket_over(x->worker);

@@ -219,6 +219,7 @@ static void add_stats(struct worker_stats *sum, const struct worker_stats *part)
     sum->txns += part->txns;
     sum->txn_refusals += part->txn_refusals;
     sum->lock_waits += part->lock_waits;
+    sum->gathered += part->gathered;
     sum->ops_moved += part->ops_moved;
     sum->ops_for_others += part->ops_for_others;
     sum->batches_away += part->batches_away;

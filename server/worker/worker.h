@@ -103,6 +103,7 @@ struct worker {
     bool active_expire;  /* DEBUG SET-ACTIVE-EXPIRE */
 
     uint64_t effects_wants; /* how often it was said who wants effects */
+    uint64_t effects_txns;  /* transactions that began while nobody did */
 };
 
 /* Slices: a turn has parts, as input, messages and clients that go on. Each works for a slice of

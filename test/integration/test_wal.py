@@ -5,6 +5,7 @@ happens when it cannot be written."""
 import errno
 import os
 import random
+import re
 import resource
 import subprocess
 import threading
@@ -133,6 +134,74 @@ def test_a_log_begins_and_ends_at_run_time(start_server):
     killed(s)
     with s.raw() as c:
         assert c.do("MGET", "before", "during", "not-logged", "again") == [b"1", b"2", b"3", b"4"]
+
+
+def gathered(c):
+    return [int(n) for n in re.findall(r"gathered=(\d+)", c.do("INFO", "shards").decode())]
+
+
+def some_of_all(c):
+    """Writes and reads of one key, of many, and of all."""
+    keys = ["k%d" % i for i in range(40)]
+    c.do("MSET", *[word for key in keys for word in (key, "v")])
+    c.do("MULTI"), [c.do("INCR", "n%s" % key) for key in keys], c.do("EXEC")
+    for key in keys:
+        c.do("APPEND", key, "w"), c.do("GET", key)
+    c.do("RENAME", "k1", "k2"), c.do("COPY", "k3", "k4", "REPLACE"), c.do("DEL", *keys)
+    c.do("FLUSHALL")
+
+
+@pytest.mark.slow
+def test_nothing_is_gathered_without_a_log(start_server):
+    """Until it began again after CONFIG SET appendonly no, a log that was off made servers gather all that writes did."""
+    s = start_server()
+    with s.raw() as c:
+        some_of_all(c)
+        assert set(gathered(c)) == {0}
+        for _ in range(2):
+            c.do("CONFIG", "SET", "appendonly", "yes")
+            assert rewritten(c) and wait_for(lambda: said(c)["aof_enabled"] == "1")
+            before = gathered(c)
+            some_of_all(c)
+            assert all(now > then for now, then in zip(gathered(c), before))
+            c.do("CONFIG", "SET", "appendonly", "no")
+            assert wait_for(lambda: said(c)["aof_enabled"] == "0")
+            some_of_all(c)  # a worker that has not heard of it yet has now
+            before = gathered(c)
+            some_of_all(c)
+            c.do("BGSAVE")
+            assert wait_for(lambda: said(c)["rdb_bgsave_in_progress"] == "0")
+            some_of_all(c)
+            assert gathered(c) == before
+
+
+@pytest.mark.slow
+def test_transactions_that_have_waited_for_the_beginning_of_a_log_are_whole(start_server):
+    """Clients that always wait for locks somewhere, while it begins and ends, and the server is killed as soon as it promises."""
+    s = start_server(appendfsync="no", auto_aof_rewrite_percentage="0")
+    rng = random.Random(os.urandom(8))
+    clients = [kills.Client(i, rng.getrandbits(32)) for i in range(6)]
+
+    def crash():
+        with s.raw() as c:
+            for _ in range(2):
+                c.do("CONFIG", "SET", "appendonly", "yes")
+                assert rewritten(c) and wait_for(lambda: said(c)["aof_enabled"] == "1")
+                c.do("CONFIG", "SET", "appendonly", "no")
+                assert wait_for(lambda: said(c)["aof_enabled"] == "0")
+            c.do("CONFIG", "SET", "appendonly", "yes")
+            assert rewritten(c) and wait_for(lambda: said(c)["aof_enabled"] == "1")
+        s.proc.kill()
+        s.proc.wait()
+
+    for _ in range(2):
+        kills.run(clients, s.port, crash, 0.1)
+        s.config["appendonly"] = "yes"
+        s.start_again()
+        assert kills.check(clients, s.port) == []
+        with s.raw() as c:
+            c.do("CONFIG", "SET", "appendonly", "no")
+            assert wait_for(lambda: said(c)["aof_enabled"] == "0")
 
 
 def test_a_rewrite_while_clients_write_makes_the_log_small(start_server):

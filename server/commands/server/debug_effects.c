@@ -76,7 +76,7 @@ static int by_place(const void *a_ptr, const void *b_ptr) {
 /* The place of a transaction: the greatest number that a shard has drawn for it; its own, if it
  * asked none for locks. `numbers` are sorted. */
 static uint64_t number_of(const struct txn_number *numbers, size_t count, uint64_t txn) {
-    uint64_t number = txn;
+    uint64_t number = (txn & EFFECTS_TXN_UNNUMBERED) == 0 ? txn : 0;
     size_t low = 0, high = count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
