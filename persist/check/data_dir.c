@@ -12,6 +12,7 @@
 #include "base/must.h"
 #include "persist/check/request.h"
 #include "persist/check/source.h"
+#include "persist/log/log_index.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -657,6 +658,16 @@ bool data_dir_loses(const struct data_dir *dir, uint32_t segment, const struct m
 
 /* ---- Records ---- */
 
+/* The records of one run that are left. */
+struct record_part {
+    const struct dir_run *run;
+    struct bytes left;
+    struct text copy; /* what they are in, if the number has more parts */
+    uint32_t records;
+    struct request_words words; /* of the next one */
+    uint32_t db, order;
+};
+
 struct records {
     const struct data_dir *dir;
     struct source *sources; /* by segment */
@@ -664,7 +675,9 @@ struct records {
     void *arg;
     struct text *why;
     struct text path, room;
-    struct request_words words;
+    struct record_part *parts; /* of the number at hand */
+    uint64_t *orders;
+    size_t parts_room;
     /* The block at hand. */
     uint32_t segment;
     uint64_t block;
@@ -707,34 +720,105 @@ static bool get_block(struct records *records, const struct dir_run *run) {
            lost(records, "it cannot be unpacked");
 }
 
-static bool show_run(struct records *records, const struct dir_run *run) {
+static bool has_changed(struct records *records, const struct record_part *part) {
+    records->segment = part->run->segment;
+    records->block = part->run->block;
+    return lost(records, "it has changed meanwhile");
+}
+
+/* The next record of a part, and which one of its transaction it is. */
+static bool take_next(struct records *records, struct record_part *part, uint64_t *ret_order) {
+    *ret_order = LOG_ORDER_NONE;
+    if (part->records == 0) {
+        return true;
+    }
+    part->records--;
+    if (request_take(&part->left, &part->words) != REQUEST_WHOLE ||
+        !request_take_mark(&part->words, &part->db, &part->order)) {
+        return has_changed(records, part);
+    }
+    *ret_order = part->order;
+    return true;
+}
+
+static bool take_part(struct records *records, struct record_part *part, const struct dir_run *run,
+                      bool is_only) {
     if (!records->has_block || records->segment != run->segment || records->block != run->block) {
         if (!get_block(records, run)) {
             return false;
         }
     }
-    struct bytes left = bytes_make(records->payload.ptr + run->at, (size_t)run->bytes);
-    for (uint32_t i = 0; i < run->records; i++) {
-        struct dir_record record = {
-            .number = run->number,
-            .time_ms = run->time_ms,
-            .shard = records->dir->manifest.segments[run->segment].shard,
-            .parts = run->parts,
-            .name = records->dir->segments[run->segment].name,
-            .block = run->block,
-        };
-        uint32_t order;
-        if (request_take(&left, &records->words) != REQUEST_WHOLE ||
-            !request_take_mark(&records->words, &record.db, &order)) {
-            return lost(records, "it has changed meanwhile");
+    part->run = run;
+    part->records = run->records;
+    part->left = bytes_make(records->payload.ptr + run->at, (size_t)run->bytes);
+    if (!is_only) { /* another part's block takes the place of this one's */
+        text_clear(&part->copy);
+        text_append_bytes(&part->copy, part->left);
+        part->left = text_bytes(&part->copy);
+    }
+    return true;
+}
+
+static void make_room(struct records *records, size_t count) {
+    if (count <= records->parts_room) {
+        return;
+    }
+    records->parts = must_realloc(records->parts, count * sizeof *records->parts);
+    records->orders = must_realloc(records->orders, count * sizeof *records->orders);
+    for (size_t i = records->parts_room; i < count; i++) {
+        records->parts[i] = (struct record_part){0};
+        text_init(&records->parts[i].copy);
+    }
+    records->parts_room = count;
+}
+
+/* So many runs of one number, as a start does them. */
+static bool show_number(struct records *records, const struct dir_run *runs, size_t count) {
+    uint64_t at = 0, of = 0;
+    make_room(records, count);
+    for (size_t i = 0; i < count; i++) {
+        if (!take_part(records, &records->parts[i], &runs[i], count == 1)) {
+            return false;
         }
-        record.argv = records->words.argv;
-        record.argc = records->words.argc;
-        if (!records->each(records->arg, &record, records->why)) {
+        of += runs[i].records;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!take_next(records, &records->parts[i], &records->orders[i])) {
+            return false;
+        }
+    }
+    struct log_order order = {0};
+    bool again;
+    size_t next;
+    while ((next = log_order_next(&order, records->orders, count, &again)) < count) {
+        struct record_part *part = &records->parts[next];
+        struct dir_record record = {
+            .number = part->run->number,
+            .time_ms = part->run->time_ms,
+            .at = at++,
+            .of = of,
+            .again = again,
+            .shard = records->dir->manifest.segments[part->run->segment].shard,
+            .db = part->db,
+            .argv = part->words.argv,
+            .argc = part->words.argc,
+            .name = records->dir->segments[part->run->segment].name,
+            .block = part->run->block,
+        };
+        if (!records->each(records->arg, &record, records->why) ||
+            !take_next(records, part, &records->orders[next])) {
             return false;
         }
     }
     return true;
+}
+
+static size_t runs_of_number(const struct data_dir *dir, size_t at) {
+    size_t end = at + 1;
+    while (end < dir->runs_count && dir->runs[end].number == dir->runs[at].number) {
+        end++;
+    }
+    return end - at;
 }
 
 bool data_dir_records(const struct data_dir *dir, uint64_t last, dir_record_fn *each, void *arg,
@@ -748,13 +832,20 @@ bool data_dir_records(const struct data_dir *dir, uint64_t last, dir_record_fn *
                     data_dir_file(dir, dir->segments[i].name, &records.path));
     }
     bool whole = true;
-    for (size_t i = 0; whole && i < dir->runs_count && dir->runs[i].number <= last; i++) {
-        whole = show_run(&records, &dir->runs[i]);
+    size_t count;
+    for (size_t i = 0; whole && i < dir->runs_count && dir->runs[i].number <= last; i += count) {
+        count = runs_of_number(dir, i);
+        whole = show_number(&records, &dir->runs[i], count);
     }
     for (uint32_t i = 0; i < dir->manifest.count; i++) {
         source_close(&records.sources[i]);
     }
-    request_words_fini(&records.words);
+    for (size_t i = 0; i < records.parts_room; i++) {
+        request_words_fini(&records.parts[i].words);
+        text_fini(&records.parts[i].copy);
+    }
+    free(records.parts);
+    free(records.orders);
     text_fini(&records.path);
     text_fini(&records.room);
     free(records.sources);

@@ -115,11 +115,14 @@ uint64_t data_dir_number_at(const struct data_dir *dir, uint64_t time_ms);
 /* The path of a file in it, in `to`. */
 const char *data_dir_file(const struct data_dir *dir, const char *name, struct text *to);
 
-/* All records that are taken, by number up to `last`. `each` gets the words and the database; false
+/* All records that are taken, by number up to `last`; those of one number, its parts' on several
+ * shards too, in the order in which they were done. `each` gets the words and the database; false
  * ends it. False: something could not be read; *why has it. */
 struct dir_record {
     uint64_t number, time_ms;
-    uint32_t shard, parts, db;
+    uint64_t at, of; /* which one of its number's, from 0, and how many there are */
+    bool again;      /* another part had one of the same command of the transaction */
+    uint32_t shard, db;
     struct bytes *argv;
     uint32_t argc;
     const char *name; /* of its segment, and where its block begins */

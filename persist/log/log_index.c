@@ -66,3 +66,19 @@ struct bytes log_index_records(const struct log_block *block, uint32_t run, stru
     }
     return bytes_make(payload.ptr + at, (size_t)log_block_run(block, run).bytes);
 }
+
+size_t log_order_next(struct log_order *order, const uint64_t *orders, size_t count,
+                      bool *ret_again) {
+    size_t best = 0;
+    for (size_t i = 1; i < count; i++) {
+        best = orders[i] < orders[best] ? i : best;
+    }
+    if (count == 0 || orders[best] == LOG_ORDER_NONE) {
+        return count;
+    }
+    if (!order->has_begun || order->now != orders[best]) {
+        *order = (struct log_order){.now = orders[best], .first = best, .has_begun = true};
+    }
+    *ret_again = best != order->first;
+    return best;
+}

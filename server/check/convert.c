@@ -60,6 +60,9 @@ static bool read_bases(struct check_run *run, const struct data_dir *dir,
 
 static bool run_record(void *arg, const struct dir_record *record, struct text *why) {
     size_t before = why->len;
+    if (record->again && offline_is_of_all(arg, record->argv, record->argc)) {
+        return true;
+    }
     if (offline_run(arg, record->db, record->argv, record->argc, (int64_t)record->time_ms, why)) {
         return true;
     }
@@ -249,7 +252,7 @@ enum check_code check_import(struct check_run *run) {
 
 struct printing {
     struct check_run *run;
-    const struct data_dir *dir;
+    const struct offline *offline;
     struct request_words words;
     uint32_t db; /* that was selected */
     bool has_db, closed;
@@ -277,6 +280,20 @@ static void put_request(struct printing *p, uint32_t db, const struct bytes *arg
     }
 }
 
+/* What has one number is one thing: nobody may see a part of it elsewhere, either. */
+static void put_record(struct printing *p, const struct dir_record *record, bool is_left_out) {
+    struct text *out = &p->run->out;
+    if (record->of > 1 && record->at == 0) {
+        text_append_text(out, "*1\r\n$5\r\nMULTI\r\n");
+    }
+    if (!is_left_out) {
+        put_request(p, record->db, record->argv, record->argc);
+    }
+    if (record->of > 1 && record->at + 1 == record->of) {
+        text_append_text(out, "*1\r\n$4\r\nEXEC\r\n");
+    }
+}
+
 /* Number, time, shard, database, command; a dash where it is of the snapshot. */
 static void put_line(struct printing *p, const struct dir_record *record) {
     struct text *out = &p->run->out;
@@ -298,9 +315,10 @@ static void put_line(struct printing *p, const struct dir_record *record) {
 static bool print(void *arg, const struct dir_record *record, struct text *why) {
     struct printing *p = arg;
     (void)why;
+    bool is_left_out = record->again && offline_is_of_all(p->offline, record->argv, record->argc);
     if (p->run->resp) {
-        put_request(p, record->db, record->argv, record->argc);
-    } else {
+        put_record(p, record, is_left_out);
+    } else if (!is_left_out) {
         put_line(p, record);
     }
     if (p->run->out.len >= OUT_BYTES) {
@@ -324,7 +342,7 @@ enum check_code check_records(struct check_run *run) {
     if (code != CHECK_FINE) {
         return code;
     }
-    struct printing printing = {.run = run, .dir = &dir};
+    struct printing printing = {.run = run, .offline = offline};
     struct offline_shown shown = {offline, print_made, &printing};
     struct keys_options options = {offline_keyspace(offline), offline_rules(offline), offline_show,
                                    &shown};

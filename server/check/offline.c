@@ -147,6 +147,10 @@ const char *offline_accepts(void *arg, const struct bytes *argv, uint32_t argc) 
     return replay_refusal(offline->worker, argv, argc);
 }
 
+bool offline_is_of_all(const struct offline *offline, const struct bytes *argv, uint32_t argc) {
+    return replay_is_of_all(offline->worker, argv, argc);
+}
+
 bool offline_run(struct offline *offline, uint32_t db, struct bytes *argv, uint32_t argc,
                  int64_t now_ms, struct text *why) {
     if (++offline->ran % WORK_EVERY == 0) {

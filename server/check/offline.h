@@ -28,6 +28,9 @@ const char *offline_put(void *arg, const struct keys_key *key);
 bool offline_run(struct offline *offline, uint32_t db, struct bytes *argv, uint32_t argc,
                  int64_t now_ms, struct text *why);
 
+/* What a transaction says in each of its parts, though it is done once. */
+bool offline_is_of_all(const struct offline *offline, const struct bytes *argv, uint32_t argc);
+
 /* Whether a log may have such a command: NULL, or why not. Of struct data_dir_options. */
 const char *offline_accepts(void *arg, const struct bytes *argv, uint32_t argc);
 

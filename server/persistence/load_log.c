@@ -4,7 +4,6 @@
  * before, so none sees what the recovery rule does not take, or writes what nobody logs.
  */
 #include "base/must.h"
-#include "server/call/command_table.h"
 #include "server/observe/log.h"
 #include "server/persistence/kill_points.h"
 #include "server/persistence/load_private.h"
@@ -17,17 +16,11 @@
 
 #include <string.h>
 
-/* What a transaction has done to whole databases stands in all its parts. */
-static bool is_of_all(const struct worker *worker, struct bytes name) {
-    const struct command_ref *ref = command_table_find(worker->server->commands, name);
-    return ref != NULL && ref->row->place != PLACE_KEY;
-}
-
 static bool run(void *arg, uint32_t db, struct bytes *argv, uint32_t argc, int64_t now_ms,
                 bool again, struct text *why) {
     struct worker *worker = arg;
     const struct load *load = worker->server->load;
-    if (again && is_of_all(worker, argv[0])) {
+    if (again && replay_is_of_all(worker, argv, argc)) {
         return true;
     }
     if (db >= (uint32_t)worker->config->databases) {

@@ -447,26 +447,21 @@ static const char *run_record(struct recover *recover, struct part *part, bool a
 /* All parts of one number, command by command. */
 static const char *run_parts(struct recover *recover, struct part *parts, size_t count) {
     const char *error = NULL;
-    uint32_t order = 0;
-    size_t first = count; /* who had the first record of that order */
+    uint64_t few[4], *orders = count > 4 ? must_malloc(count * sizeof *orders) : few;
+    struct log_order order = {0};
     while (error == NULL) {
-        size_t best = count;
-        uint32_t best_order = 0;
         for (size_t i = 0; i < count; i++) {
-            uint32_t its = parts[i].records.len > 0 ? next_order(parts[i].records) : 0;
-            if (parts[i].records.len > 0 && (best == count || its < best_order)) {
-                best = i;
-                best_order = its;
-            }
+            orders[i] = parts[i].records.len > 0 ? next_order(parts[i].records) : LOG_ORDER_NONE;
         }
-        if (best == count) {
+        bool again;
+        size_t next = log_order_next(&order, orders, count, &again);
+        if (next == count) {
             break;
         }
-        if (first == count || best_order != order) {
-            order = best_order;
-            first = best;
-        }
-        error = run_record(recover, &parts[best], best != first);
+        error = run_record(recover, &parts[next], again);
+    }
+    if (orders != few) {
+        free(orders);
     }
     return error;
 }

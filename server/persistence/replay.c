@@ -141,6 +141,11 @@ const char *replay_refusal(const struct worker *worker, const struct bytes *argv
     return fits ? NULL : "a wrong number of arguments";
 }
 
+bool replay_is_of_all(const struct worker *worker, const struct bytes *argv, uint32_t argc) {
+    const struct command_ref *ref = find(worker, argv, argc);
+    return ref != NULL && ref->row->place != PLACE_KEY;
+}
+
 enum replayed replay_run(struct replay *replay, uint32_t db, struct bytes *argv, uint32_t argc,
                          int64_t now_ms, struct text *why) {
     struct run run = {.replay = replay, .argv = argv, .argc = argc, .db = db, .now_ms = now_ms};

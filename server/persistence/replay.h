@@ -25,6 +25,9 @@ void replay_free(struct replay *replay);
 /* Whether a log can have such a command at all: NULL, or why not. Also without a replay. */
 const char *replay_refusal(const struct worker *worker, const struct bytes *argv, uint32_t argc);
 
+/* It is about whole databases: a transaction that has it says so in all its parts. */
+bool replay_is_of_all(const struct worker *worker, const struct bytes *argv, uint32_t argc);
+
 enum replayed {
     REPLAY_DONE,
     REPLAY_FAILED,  /* it answered with an error, which is in `why` */

@@ -30,8 +30,8 @@ def xxh3(data, seed=None):
 
 
 def record(db, *words):
-    """A command as the log has it."""
-    return encode(*(["@%d" % db] if db else []), *words)
+    """A command as the log has it; db: a number, or "DB.ORDER" for which of its transaction's it is of."""
+    return encode(*(["@%s" % db] if db else []), *words)
 
 
 class Segment:

@@ -16,7 +16,7 @@ import dumps
 import test_save
 import writes
 from datadir import Base, Segment, record
-from resp import RespError, encode
+from resp import RespError, encode, parse
 from server import Server, find_peer, wait_for
 
 pytestmark = pytest.mark.row_once
@@ -301,6 +301,73 @@ def test_records_as_text(check, tmp_path):
         '4 2026-09-21T14:13:24.000Z 0 0 "SET" "key:4" "4"',
     ]
     assert check("records", "data", "--resp").count("SELECT") == 3
+
+
+def transaction(path, extra=()):
+    """A transaction of six commands over three shards, whole databases among them, whose parts lie in blocks of different times."""
+    segments = [Segment(i) for i in range(3)]
+    segments[1].block((1, 1, [record(0, "SET", "before", "1"), record(1, "SET", "other", "1")]), time_ms=1790000001000)
+    marked = [
+        [record(0, "SET", "a0", "1"), record("0.1", "FLUSHDB"), record("0.3", "SWAPDB", "0", "1")],
+        [record("0.1", "FLUSHDB"), record("0.2", "SET", "b2", "2"), record("0.3", "SWAPDB", "0", "1"), record("1.5", "SET", "b5", "5")],
+        [record("0.1", "FLUSHDB"), record("0.3", "SWAPDB", "0", "1"), record("0.4", "SET", "c4", "4")],
+    ]
+    for i, times in enumerate((4000, 2000, 3000)):
+        segments[i].block((2, 3, marked[i]), time_ms=1790000000000 + times)
+    segments[2].block((3, 1, [record(0, "SET", "behind", "3")]), time_ms=1790000005000)
+    datadir.write(path, 3, [], segments)
+
+
+IN_ITS_ORDER = ["SET a0 1", "FLUSHDB", "SET b2 2", "SWAPDB 0 1", "SET c4 4", "SET b5 5"]
+
+
+def test_a_transaction_over_shards_is_shown_as_it_was_done(check, tmp_path):
+    """Its parts were shown one behind the other, and what it did to whole databases once for each of them."""
+    transaction(tmp_path / "data")
+    lines = [line.split(" ", 3) for line in check("records", "data").splitlines()]
+    assert [line[3].split(" ", 1)[1].replace('"', "") for line in lines if line[0] == "2"] == IN_ITS_ORDER
+    out, words = check("records", "data", "--resp", text=False), []
+    while out:
+        request, end = parse(out)
+        out, words = out[end:], words + [" ".join(word.decode() for word in request)]
+    assert words[:6] == ["MULTI", "SELECT 0", "SET before 1", "SELECT 1", "SET other 1", "EXEC"]
+    assert [w for w in words[6:] if not w.startswith("SELECT")] == ["MULTI", *IN_ITS_ORDER, "EXEC", "SET behind 3"]
+
+
+def test_a_transaction_over_shards_is_exported_as_it_was_done(check, start_server, tmp_path):
+    transaction(tmp_path / "data")
+    check("export", "data", "out.rdb")
+    check("import", "out.rdb", "new", "--shards", 2)
+    expected = ['0 SET behind 3', '0 SET c4 4', '0 SET other 1', '1 SET b2 2', '1 SET b5 5']
+    assert sorted(line[6:].replace('"', "") for line in check("records", "new").splitlines()) == expected
+    s = start_server()
+    with s.raw() as c:
+        c.send(check("records", "data", "--resp", text=False) + encode("ECHO", "end"))
+        while (reply := c.read()) != b"end":
+            assert not isinstance(reply, RespError), reply
+        found = []
+        for db in (0, 1):
+            c.do("SELECT", db)
+            found += ["%d SET %s %s" % (db, key.decode(), c.do("GET", key).decode()) for key in c.do("KEYS", "*")]
+        assert sorted(found) == expected
+
+
+@pytest.mark.parametrize("at, last", [(1500, 1), (2000, 1), (3500, 1), (4000, 2), (5000, 3)])
+def test_a_transaction_over_shards_is_restored_as_a_whole_or_not_at_all(check, tmp_path, at, last):
+    transaction(tmp_path / "data")
+    check("restore", "data", "new", "--to", "2026-09-21T14:13:2%d.%03dZ" % divmod(at, 1000))
+    assert numbers(check, "new") == list(range(1, last + 1))
+
+
+@pytest.mark.parametrize("shard", range(3))
+def test_a_transaction_over_shards_is_cut_as_a_whole(check, tmp_path, shard):
+    transaction(tmp_path / "data")
+    path = tmp_path / "data" / ("log-%d-1.segment" % shard)
+    data = bytearray(path.read_bytes())
+    data[-40 if shard != 2 else data.rindex(b"ShBlock1") - 40] ^= 1
+    path.write_bytes(data)
+    check("repair", "data", "--yes")
+    assert numbers(check, "data") == [1]
 
 
 def test_keys_past_their_deadline_stay_until_a_record_deletes_them(check, tmp_path):

@@ -76,6 +76,24 @@ def test_every_type_every_database_and_what_happens_to_whole_ones(start_server):
         assert (c.do("DBSIZE"), c.do("GET", "after")) == (1, b"1")
 
 
+def test_streams_with_groups_go_from_shard_to_shard(start_server):
+    """What makes them at the other shard came behind what takes them away here, and XGROUP was taken for a command about whole
+    databases, which is done once: the next start was refused."""
+    s = start_server(appendonly="yes")
+    with s.raw() as c:
+        for i in range(12):
+            name = "s%d" % i
+            c.do("XADD", name, "1-1", "k", "v"), c.do("XGROUP", "CREATE", name, "g", "0")
+            c.do("XREADGROUP", "GROUP", "g", "me", "STREAMS", name, ">")
+            c.do("COPY", name, "copy%d" % i), c.do("RENAME", name, "new%d" % i)
+        c.do("MULTI"), [c.do("RENAME", "new%d" % i, "last%d" % i) for i in range(12)], c.do("EXEC")
+        before = c.do("DEBUG", "DIGEST")
+    killed(s)
+    with s.raw() as c:
+        assert c.do("DEBUG", "DIGEST") == before
+        assert c.do("XPENDING", "last7", "g")[0] == 1
+
+
 def test_commands_of_a_transaction_run_in_their_order(start_server):
     """FLUSHDB and SWAPDB are all shards', so each part has them among its own."""
     s = start_server(appendonly="yes")
