@@ -88,7 +88,12 @@ static void run_on_all(const struct run *run) {
     bool swaps = bytes_is(run->argv[0], "swapdb") && get_db(worker, run->argv[1], &a) &&
                  get_db(worker, run->argv[2], &b);
     bool all = bytes_is(run->argv[0], "flushall");
-    for (unsigned i = 0; i < server->workers_count; i++) {
+#ifdef SHOAL_UNSAFE_LOG_FLUSH /* for the test that crashes in the simulator show it */
+    const unsigned first = all;
+#else
+    const unsigned first = 0;
+#endif
+    for (unsigned i = first; i < server->workers_count; i++) {
         struct keyspace *ks = server->workers[i]->shard.keyspace;
         if (swaps) {
             keyspace_swap_db(ks, a, b);

@@ -46,6 +46,8 @@ enum crash_reached {
     REACHED_BACKGROUND_SAVES,
     REACHED_SAVES_FAILED,
     REACHED_REWRITES,
+    REACHED_FLUSHES,
+    REACHED_FLUSHED,
     REACHED_SWITCHES,
     REACHED_FSYNCS,
     REACHED_CRASHES_IN_SAVES,
@@ -59,6 +61,8 @@ enum crash_reached {
 };
 
 const unsigned reached_count = REACHED_CRASH_COUNT;
+const uint64_t reached_with_log = UINT64_C(1) << REACHED_REWRITES |
+                                  UINT64_C(1) << REACHED_SWITCHES | UINT64_C(1) << REACHED_FSYNCS;
 const bool scenario_leaks = true;
 
 const char *reached_name(unsigned reached) {
@@ -69,6 +73,8 @@ const char *reached_name(unsigned reached) {
         [REACHED_SAVES] = "SAVEs",
         [REACHED_BACKGROUND_SAVES] = "BGSAVEs",
         [REACHED_REWRITES] = "BGREWRITEAOFs",
+        [REACHED_FLUSHES] = "flushes",
+        [REACHED_FLUSHED] = "writes that a flush has taken along",
         [REACHED_SWITCHES] = "changes of appendonly",
         [REACHED_FSYNCS] = "changes of appendfsync",
         [REACHED_SAVES_FAILED] = "saves that failed",
@@ -152,6 +158,7 @@ struct crash_run {
     struct crash_user users[USERS_MAX];
     unsigned users_count;
     unsigned saves; /* chance of a user's turn, in 64 */
+    bool flushes;
     bool working;   /* users ask */
     bool finishing; /* they ask for nothing new */
     bool slowly;    /* and take their time */
@@ -236,6 +243,13 @@ static void ask_write(struct crash_user *user) {
     item->number = ledger_write(run->ledger, &run->rng, item->asked_ns, &user->out, &item->replies);
 }
 
+static void ask_flush(struct crash_user *user) {
+    struct crash_run *run = user->run;
+    struct item *item = ask(user, ITEM_WRITE);
+    item->number = ledger_flush(run->ledger, &run->rng, item->asked_ns, &user->out, &item->replies);
+    run->reached[REACHED_FLUSHES]++;
+}
+
 static void ask_read(struct crash_user *user, enum item_kind kind, unsigned mask) {
     struct item *item = ask(user, kind);
     item->mask = mask;
@@ -280,6 +294,10 @@ static void ask_something(struct crash_user *user) {
     }
     if (user->index == 0 && run->changes && !run->changing && one_in(run, 8)) {
         ask_change(user);
+        return;
+    }
+    if (user->index == 0 && run->flushes && one_in(run, 30)) {
+        ask_flush(user);
         return;
     }
     if (user->index == 0 && choice < run->saves && run->log && one_in(run, 4)) {
@@ -866,6 +884,7 @@ void scenario_run(uint64_t seed, bool log, void (*print)(void *arg, const char *
     run->ledger = ledger_new();
     run->users_count = (unsigned)draw(run, 2, USERS_MAX);
     run->saves = (unsigned)draw(run, 1, 20);
+    run->flushes = one_in(run, 3);
     for (unsigned i = 0; i < run->users_count; i++) {
         struct crash_user *user = &run->users[i];
         user->run = run;
@@ -884,6 +903,7 @@ void scenario_run(uint64_t seed, bool log, void (*print)(void *arg, const char *
     const struct ledger_counts *counts = ledger_counts(run->ledger);
     run->reached[REACHED_SURVIVED] = counts->survived;
     run->reached[REACHED_KNOWN_GONE] = counts->known_gone;
+    run->reached[REACHED_FLUSHED] = counts->flushed;
     memcpy(ret->reached, run->reached, sizeof run->reached);
     ret->hash = sim_trace_hash(run->sim);
     ret->events = sim_trace_events(run->sim);

@@ -31,8 +31,10 @@ struct entry {
     unsigned shares_count;
     uint64_t asked_ns, known_ns; /* 0: nobody was told */
     bool single;                 /* one command, no transaction */
+    bool flushes;                /* all that was there before */
     bool gone, promised;
     enum presence presence; /* while something is judged */
+    bool open;              /* the same: was it before a flush, or behind it? */
 };
 
 struct ledger {
@@ -135,6 +137,30 @@ uint64_t ledger_write(struct ledger *ledger, struct rng *rng, uint64_t now_ns, s
     if (!entry->single) {
         wire_requestf(out, "EXEC");
     }
+    return ledger->count;
+}
+
+uint64_t ledger_flush(struct ledger *ledger, struct rng *rng, uint64_t now_ns, struct text *out,
+                      unsigned *ret_replies) {
+    static const char *const words[] = {"FLUSHALL", "FLUSHALL ASYNC", "FLUSHALL SYNC", "FLUSHDB",
+                                        "FLUSHDB ASYNC"};
+    struct entry *entry = begin(ledger, now_ns);
+    entry->flushes = true;
+    unsigned shares = 1 + (unsigned)rng_below(rng, SHARES_MAX);
+    while (entry->shares_count < shares) { /* in keys that show all that they have */
+        unsigned key = (unsigned)rng_below(rng, LEDGER_KEYS);
+        if (!has_share(entry, key) && kind_of(key) != KIND_COUNTER &&
+            kind_of(key) != KIND_REGISTER) {
+            entry->shares[entry->shares_count++].key = key;
+        }
+    }
+    wire_requestf(out, "MULTI");
+    wire_requestf(out, "%s", words[rng_below(rng, sizeof words / sizeof *words)]);
+    for (unsigned i = 0; i < shares; i++) {
+        put_share(out, entry->shares[i].key, ledger->count);
+    }
+    wire_requestf(out, "EXEC");
+    *ret_replies = shares + 3;
     return ledger->count;
 }
 
@@ -338,11 +364,12 @@ bool ledger_written(struct ledger *ledger, uint64_t number, uint64_t now_ns,
         return true;
     }
     bool pool = number == ledger->pool;
-    if (!entry->single && (value->type != '*' || (!pool && value->count != entry->shares_count))) {
+    if (!entry->single &&
+        (value->type != '*' || (!pool && value->count != entry->shares_count + entry->flushes))) {
         return wrong(why, "write %" PRIu64 ": EXEC answers otherwise", number);
     }
     for (unsigned i = 0; i < entry->shares_count; i++) {
-        const struct wire_value *item = entry->single ? value : &value->items[i];
+        const struct wire_value *item = entry->single ? value : &value->items[i + entry->flushes];
         struct share *share = &entry->shares[i];
         enum kind kind = kind_of(share->key);
         if (item->type == '-') {
@@ -422,6 +449,63 @@ static bool find_one(void *arg, unsigned key, uint64_t number, uint64_t place, s
     return true;
 }
 
+static bool is_there(const struct entry *entry) {
+    for (unsigned i = 0; i < entry->shares_count; i++) {
+        if (entry->shares[i].presence == THERE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The flush that is there: no other one can be. */
+static const struct entry *find_flush(const struct ledger *ledger) {
+    for (uint64_t i = ledger->count; i-- > 0;) {
+        const struct entry *entry = &ledger->entries[i];
+        if (entry->flushes && !entry->gone && is_there(entry)) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+/* A flush was lost: what counters said behind it, they said of other writes. */
+static void forget_counts(struct ledger *ledger, const struct entry *flush) {
+    for (uint64_t i = 0; i < ledger->count; i++) {
+        struct entry *entry = &ledger->entries[i];
+        for (unsigned j = 0; j < entry->shares_count && entry->known_ns >= flush->asked_ns; j++) {
+            struct share *share = &entry->shares[j];
+            share->place = kind_of(share->key) == KIND_COUNTER ? 0 : share->place;
+        }
+    }
+}
+
+/* With a flush what was before it has gone. */
+static bool drop_flushed(struct ledger *ledger, struct text *why) {
+    const struct entry *flush = find_flush(ledger);
+    for (uint64_t i = 0; i < ledger->count; i++) {
+        struct entry *entry = &ledger->entries[i];
+        entry->open = false;
+        if (entry->flushes && !entry->gone && !is_there(entry)) {
+            forget_counts(ledger, entry);
+        }
+        if (flush == NULL || entry == flush || entry->gone) {
+            continue;
+        }
+        if (entry->known_ns == 0 || entry->known_ns >= flush->asked_ns) {
+            entry->open = flush->known_ns == 0 || entry->asked_ns <= flush->known_ns;
+            continue;
+        }
+        if (is_there(entry)) {
+            return wrong(why, "write %" PRIu64 " is there, and flush %" PRIu64 " behind it", i + 1,
+                         (uint64_t)(flush - ledger->entries) + 1);
+        }
+        entry->gone = true;
+        ledger->counts.flushed++;
+    }
+    return true;
+}
+
 /* A register shows its last write only: what was written before that may be there or not. */
 static enum presence of_register(const struct ledger *ledger, const struct entry *entry,
                                  uint64_t shown) {
@@ -452,7 +536,9 @@ static bool infer(struct ledger *ledger, unsigned key, const struct wire_value *
             if (share->key != key || share->presence == THERE) {
                 continue;
             }
-            if (kind == KIND_COUNTER) {
+            if (entry->open && (kind == KIND_COUNTER || kind == KIND_REGISTER)) {
+                share->presence = MAYBE;
+            } else if (kind == KIND_COUNTER) {
                 share->presence = share->place == 0       ? MAYBE
                                   : share->place <= shown ? THERE
                                                           : NOT_THERE;
@@ -497,7 +583,7 @@ static bool one_moment(struct ledger *ledger, struct text *why) {
     }
     for (uint64_t i = 0; i < ledger->count; i++) {
         const struct entry *entry = &ledger->entries[i];
-        if (entry->gone || entry->presence != NOT_THERE) {
+        if (entry->gone || entry->open || entry->presence != NOT_THERE) {
             continue;
         }
         if (entry->promised) {
@@ -603,8 +689,15 @@ bool ledger_judge(struct ledger *ledger, uint64_t now_ns, const struct wire_valu
         }
     }
     for (unsigned key = 0; key < LEDGER_KEYS; key++) {
-        if (!each_of(key, &value->items[key], find_one, ledger, why) ||
-            !infer(ledger, key, &value->items[key], why)) {
+        if (!each_of(key, &value->items[key], find_one, ledger, why)) {
+            return false;
+        }
+    }
+    if (!drop_flushed(ledger, why)) {
+        return false;
+    }
+    for (unsigned key = 0; key < LEDGER_KEYS; key++) {
+        if (!infer(ledger, key, &value->items[key], why)) {
             return false;
         }
     }

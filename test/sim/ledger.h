@@ -15,6 +15,10 @@
  *
  * `known` is what somebody was told: by its reply, or by a read. What is promised its caller says.
  *
+ * A flush is a write too, of one transaction that empties all keys first: with it, what was known
+ * before it was asked for is not there, and of what was asked for before it was known nobody can
+ * say.
+ *
  * Elements of a pool are put in by one write, and then moved: all of them are there, each once, if
  * that write is, and else none.
  *
@@ -39,6 +43,9 @@ void ledger_free(struct ledger *ledger);
 /* Begins a write: its requests are appended to `out`. Returns its number; *ret_replies will come.
  */
 uint64_t ledger_write(struct ledger *ledger, struct rng *rng, uint64_t now_ns, struct text *out,
+                      unsigned *ret_replies);
+/* A write that is the only one there when it is done. */
+uint64_t ledger_flush(struct ledger *ledger, struct rng *rng, uint64_t now_ns, struct text *out,
                       unsigned *ret_replies);
 /* Puts the pools' elements in; then for as long as that is there. 0: they are there. */
 uint64_t ledger_fill(struct ledger *ledger, uint64_t now_ns, struct text *out,
@@ -69,7 +76,7 @@ bool ledger_judge(struct ledger *ledger, uint64_t now_ns, const struct wire_valu
 
 /* So far. */
 struct ledger_counts {
-    uint64_t writes, known, survived, gone, known_gone;
+    uint64_t writes, known, survived, gone, known_gone, flushed;
 };
 const struct ledger_counts *ledger_counts(const struct ledger *ledger);
 

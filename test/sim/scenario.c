@@ -368,6 +368,7 @@ static void play(struct scenario *scenario) {
 
 const bool scenario_leaks = false;
 const unsigned reached_count = REACHED_COUNT;
+const uint64_t reached_with_log = 0;
 
 const char *reached_name(unsigned reached) {
     static const char *const names[REACHED_COUNT] = {

@@ -50,6 +50,8 @@ enum reached {
 #define REACHED_MAX 64
 extern const unsigned reached_count;
 const char *reached_name(unsigned reached);
+/* Bits of those that servers without a log cannot reach. */
+extern const uint64_t reached_with_log;
 
 /* What a run had in memory is not all freed: each seed needs a process of its own. */
 extern const bool scenario_leaks;
