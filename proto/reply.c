@@ -56,6 +56,14 @@ static bool reply_line_end(char c) {
     return c == '\r' || c == '\n';
 }
 
+void reply_error_verbatim(struct reply *r, struct bytes text) {
+    while (text.len && reply_line_end(text.ptr[text.len - 1])) {
+        text.len--;
+    }
+    reply_note_error(r, text.len > 0 ? text : BYTES("ERR"));
+    reply_line(r, '-', text);
+}
+
 void reply_errorf(struct reply *r, const char *format, ...) {
     struct text text;
     text_init(&text);

@@ -144,6 +144,8 @@ void reply_error(struct reply *r, const char *text);
 /* As reply_error; line ends at either end of the text are dropped. */
 void reply_errorf(struct reply *r, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void reply_error_bytes(struct reply *r, struct bytes text);
+/* A text that a script has made: as it is, whatever it begins with; line ends at its end go. */
+void reply_error_verbatim(struct reply *r, struct bytes text);
 void reply_bulk_text(struct reply *r, const char *text);
 void reply_bulk_int(struct reply *r, int64_t value); /* the number as a bulk string */
 /* A large value in place: release(pin) runs when it was sent. */

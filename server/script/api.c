@@ -174,8 +174,10 @@ static int call_command(lua_State *lua, bool raises) {
     push_reply(lua, run);
     outbuf_drain(&run->out, run->out.bytes);
     if (failed) {
-        lua_pushboolean(lua, 1);
-        lua_setfield(lua, -2, "ignore_error_stats_update");
+        if (wrong == NULL) {
+            lua_pushboolean(lua, 1);
+            lua_setfield(lua, -2, "ignore_error_stats_update");
+        }
         if (raises) {
             return lua_error(lua);
         }
@@ -201,6 +203,7 @@ static int single_field(lua_State *lua, const char *name, bool is_error_text) {
     size_t len;
     const char *text = lua_tolstring(lua, 1, &len);
     lua_createtable(lua, 0, 1);
+    len = is_error_text ? strlen(text) : len;
     if (is_error_text && len > 0 && text[0] == '-') {
         text++, len--;
     }

@@ -26,6 +26,7 @@
 #include "server/worker/worker.h"
 
 #include <lauxlib.h>
+#include <limits.h>
 #include <lua.h>
 #include <stdlib.h>
 #include <string.h>
@@ -250,6 +251,8 @@ static void select_db(struct script_run *run, struct bytes word, struct reply *r
     int64_t db;
     if (!num_parse_i64(word, &db)) {
         reply_error(reply, ERR_NOT_INTEGER);
+    } else if (db < INT_MIN || db > INT_MAX) {
+        reply_error(reply, ERR_INT_RANGE);
     } else if (db < 0 || db >= run->x->worker->config->databases) {
         reply_error(reply, ERR_DB_INDEX);
     } else {
@@ -291,8 +294,12 @@ static bool call_now(struct script_run *run, struct bytes *argv, uint32_t argc,
     case PLACE_KEY:
         return run->view != NULL ? run_anywhere(run, &what, reply) : run_here(run, &what, reply);
     case PLACE_SELF:
-        call_on_self(run, argv, reply);
-        return true;
+        /* Each worker knows of all who have subscribed; and no script waits for replicas. */
+        if (!(ref->flags & (CMD_PUBSUB | CMD_BLOCKING))) {
+            call_on_self(run, argv, reply);
+            return true;
+        }
+        break;
     case PLACE_PURE:
         break;
     case PLACE_EACH_WORKER:
@@ -432,13 +439,15 @@ static void write_failure(lua_State *lua, struct reply *reply) {
     lua_rawget(lua, -3);
     lua_pushliteral(lua, "line");
     lua_rawget(lua, -4);
-    const char *error = lua_isstring(lua, -3) ? lua_tostring(lua, -3) : "ERR unknown error";
+    struct text text;
+    text_init(&text);
+    text_append_text(&text, lua_isstring(lua, -3) ? lua_tostring(lua, -3) : "ERR unknown error");
     if (lua_isstring(lua, -2)) {
-        reply_errorf(reply, "%s script: on %s:%d.", error, lua_tostring(lua, -2),
+        text_appendf(&text, " script: on %s:%d.", lua_tostring(lua, -2),
                      (int)lua_tonumber(lua, -1));
-    } else {
-        reply_error(reply, error);
     }
+    reply_error_verbatim(reply, text_bytes(&text));
+    text_fini(&text);
     lua_pop(lua, 3);
 }
 

@@ -110,10 +110,12 @@ void script_set_global(lua_State *lua, const char *name) {
 }
 
 static int unknown_global(lua_State *lua) {
-    size_t len = 0;
-    const char *name = lua_tolstring(lua, 2, &len);
-    return luaL_error(lua, "Script attempted to access nonexistent global variable '%s'",
-                      name != NULL ? name : "?");
+    const char *name = lua_tostring(lua, 2);
+    return name != NULL
+               ? luaL_error(lua, "Script attempted to access nonexistent global variable '%s'",
+                            name)
+               : luaL_error(lua, "Second argument to luaProtectedTableError must be a string or "
+                                 "number");
 }
 
 /* ---- What knows of proxies ---- */
@@ -206,10 +208,8 @@ static int f_pcall(lua_State *lua) {
     if (status != 0 && lua_istable(lua, -1)) {
         lua_pushliteral(lua, "err");
         lua_rawget(lua, -2);
-        if (lua_type(lua, -1) == LUA_TSTRING) {
+        if (lua_isstring(lua, -1)) { /* else it is given, too */
             lua_replace(lua, -2);
-        } else {
-            lua_pop(lua, 1);
         }
     }
     lua_pushboolean(lua, status == 0);
@@ -217,10 +217,11 @@ static int f_pcall(lua_State *lua) {
     return lua_gettop(lua);
 }
 
-/* One of the table library's that change their first argument. */
-static int f_changes(lua_State *lua) {
+/* The others that change a table find nothing to change in a proxy. */
+static int f_insert(lua_State *lua) {
     if (is_protected(lua, 1)) {
-        return luaL_error(lua, "Attempt to modify a readonly table");
+        lua_pushliteral(lua, "Attempt to modify a readonly table");
+        return lua_error(lua);
     }
     return lua_tocfunction(lua, lua_upvalueindex(1))(lua);
 }
@@ -349,7 +350,6 @@ static const char *const kept_globals[] = {
     "setmetatable", "tonumber", "tostring",       "type",      "unpack", "xpcall", NULL,
 };
 static const char *const kept_tables[] = {"coroutine", "math", "os", "string", "table", NULL};
-static const char *const changers[] = {"insert", "remove", "setn", "sort", NULL};
 
 static void open_library(lua_State *lua, const char *name, lua_CFunction open) {
     lua_pushcfunction(lua, open);
@@ -373,11 +373,9 @@ static void open_own(lua_State *lua) {
     lua_pushcclosure(lua, f_pairs, 1);
     lua_setglobal(lua, "pairs");
     lua_getglobal(lua, "table");
-    for (unsigned i = 0; changers[i] != NULL; i++) {
-        lua_getfield(lua, -1, changers[i]);
-        lua_pushcclosure(lua, f_changes, 1);
-        lua_setfield(lua, -2, changers[i]);
-    }
+    lua_getfield(lua, -1, "insert");
+    lua_pushcclosure(lua, f_insert, 1);
+    lua_setfield(lua, -2, "insert");
     lua_pop(lua, 1);
     lua_getglobal(lua, "math");
     lua_pushcfunction(lua, f_random);

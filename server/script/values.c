@@ -144,11 +144,7 @@ static struct bytes text_at(lua_State *lua, int index) {
 }
 
 static void write_error(lua_State *lua, struct reply *reply) {
-    struct bytes text = text_at(lua, -1);
-    if (text.len > 0 && text.ptr[0] == '-') {
-        text.ptr++, text.len--;
-    }
-    reply_error_bytes(reply, text);
+    reply_error_verbatim(reply, bytes_of_text(lua_tostring(lua, -1)));
 }
 
 static void write_status(lua_State *lua, struct reply *reply) {

@@ -336,3 +336,30 @@ def test_many_that_run_together_have_each_its_own_reply(start_server):
                 own = [m for m in mine if m.startswith(b"%d:" % i)]
                 assert own == ([b"%d:%d:%d" % (i, r, k) for r in range(rounds) for k in range(4)] if i % 3 == db else [])
         assert len(everything) == crowd * rounds * 4
+
+
+def test_what_it_publishes_arrives_once(start_server):
+    """A script publishes, wherever it runs, before it looks elsewhere, and behind that; in EXEC; and asks who listens."""
+    s = start_server()
+    script = (
+        "redis.call('INCR', KEYS[1]) local n = redis.call('PUBLISH', 'news', ARGV[1] .. ':first') "
+        "if ARGV[2] == 'far' then redis.call('INCR', 'far:' .. ARGV[1]) end "
+        "return n + redis.call('PUBLISH', 'news', ARGV[1] .. ':second')"
+    )
+    with s.raw() as listener, s.raw() as c:
+        assert listener.do("SUBSCRIBE", "news") == [b"subscribe", b"news", 1]
+        expected = []
+        for i in range(40):
+            own = "-- %d\n" % i + script
+            for how in ("near", "near", "far", "far"):
+                assert c.do("EVAL", own, "1", "key:%d" % i, "%d%s" % (i, how), how) == 2
+                expected += [b"%d%s:first" % (i, how.encode()), b"%d%s:second" % (i, how.encode())]
+            c.do("MULTI")
+            c.do("EVAL", own, "1", "key:%d" % i, "%dexec" % i, "near")
+            assert c.do("EXEC") == [2]
+            expected += [b"%dexec:first" % i, b"%dexec:second" % i]
+            assert c.do("GET", "key:%d" % i) == b"5"
+        assert [listener.read()[2] for _ in expected] == expected
+        assert c.do("EVAL", "return redis.call('PUBSUB', 'NUMSUB', 'news', 'none')", "0") == [b"news", 1, b"none", 0]
+        assert c.do("EVAL", "return {redis.call('PUBSUB', 'CHANNELS'), redis.call('PUBSUB', 'NUMPAT'), redis.call('SPUBLISH', 'news', 'x')}", "0") == [[b"news"], 0, 0]
+        assert c.do("EVAL", "return redis.call('WAIT', '1', '0')", "0") == 0

@@ -26,7 +26,8 @@ void command_wait(struct exec *x) {
     if (!exec_arg_i64(x, 1, &replicas) || !exec_arg_timeout_ms(x, 2, &timeout_ms)) {
         return;
     }
-    if (replicas <= 0 || x->client->txn != NULL) { /* inside of EXEC nobody waits */
+    bool waits = x->client != NULL && x->client->txn == NULL; /* no script, and nobody in EXEC */
+    if (replicas <= 0 || !waits) {
         reply_int(x->reply, 0);
         return;
     }
