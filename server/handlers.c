@@ -14,7 +14,7 @@
 #include "server/persistence/save.h"
 #include "server/persistence/save_share.h"
 #include "server/pubsub/pubsub.h"
-#include "server/script/state.h"
+#include "server/script/functions.h"
 #include "server/tracking/tracking.h"
 #include "server/txn/blocked.h"
 #include "server/txn/multi.h"
@@ -72,6 +72,6 @@ const struct handlers server_handlers = {
     .client_leaves = client_leaves,
     .client_freed = tracking_forget,
     .deliver = pubsub_deliver_all,
-    .script_is_everywhere = script_is_known_everywhere,
+    .script_is_everywhere = functions_is_known_everywhere,
     .client_queue = txn_exec_queue,
 };

@@ -4,6 +4,7 @@
  * whole servers the way main does.
  */
 #include "server/server.h"
+#include "server/script/libraries.h"
 #include "server/script/scripts.h"
 
 #include "base/check.h"
@@ -153,6 +154,7 @@ struct server *server_new(const struct server_options *options, struct text *err
     server->shared = shared_new(server->workers_count);
     server->scripts = scripts_new();
     server->tls = tls_new();
+    server->libraries = libraries_new();
     server->threads_count = server->workers_count;
     server->threads = must_calloc(server->threads_count, sizeof *server->threads);
     server->office = post_office_new(server->threads_count, MAILBOX_MESSAGES, wake_thread, server);
@@ -169,6 +171,7 @@ void server_free(struct server *server) {
     shared_free(server->shared);
     scripts_free(server->scripts);
     tls_free(server->tls);
+    libraries_free(server->libraries);
     command_table_free((struct command_table *)server->commands);
     config_free(server->config);
     config_free((struct config *)server->at_start);

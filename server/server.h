@@ -53,7 +53,8 @@ struct server {
     const struct fs *fs;
     const struct handlers *handlers;
     struct shared_counters *shared;
-    struct scripts *scripts; /* server/script/scripts.h: with its own lock */
+    struct scripts *scripts;     /* server/script/scripts.h: with its own lock */
+    struct libraries *libraries; /* server/script/libraries.h: the same */
     int64_t start_wall_ms;
     struct build build;
     const struct config *at_start; /* a copy: for threads that have no view of their own */

@@ -154,6 +154,9 @@ struct exec_input {
     uint32_t index;
 };
 
+/* What it runs, of what a user has brought. */
+enum command_runs { RUNS_NOTHING, RUNS_SCRIPT, RUNS_FUNCTION };
+
 /* How a command that writes goes to the log and to replicas (effects.h). */
 enum command_logged {
     LOGGED_NO,      /* it writes nothing */
@@ -306,14 +309,15 @@ struct command {
     enum command_spread spread;
     enum command_fence fence;
     enum command_queue queue;
-    bool subscribed;  /* also a RESP2 client that has subscribed to something may call it */
-    bool copies;      /* values: a transaction, if one is large or not at home (exec_put) */
-    bool walks;       /* ALL_KEYS: it goes through them in slices; one moment only inside MULTI */
-    bool brief;       /* takes no longer than others that CMD_FAST says it of */
-    bool reads_many;  /* it may write to its key only if that is its only one */
-    bool runs_script; /* at its keys' shard; or, if they lie on several, or others do that it looks
-                         for, as one that reads everywhere */
-    bool is_system;   /* COMMAND DOCS calls it a system command */
+    bool subscribed; /* also a RESP2 client that has subscribed to something may call it */
+    bool copies;     /* values: a transaction, if one is large or not at home (exec_put) */
+    bool walks;      /* ALL_KEYS: it goes through them in slices; one moment only inside MULTI */
+    bool brief;      /* takes no longer than others that CMD_FAST says it of */
+    bool reads_many; /* it may write to its key only if that is its only one */
+    /* At its keys' shard; or, if they lie on several, or others do that it looks for, as one that
+     * reads everywhere. */
+    enum command_runs runs_script;
+    bool is_system; /* COMMAND DOCS calls it a system command */
     /* Where in argv the first of the elements stands that it looks up by name in its key's value;
      * negative: counted from the end; 0: none, or not always at one place. A hint, for prefetching.
      */

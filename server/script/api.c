@@ -340,7 +340,7 @@ static int api_acl_check_cmd(lua_State *lua) {
 
 /* ---- The table ---- */
 
-static const luaL_Reg functions[] = {
+static const luaL_Reg of_all[] = {
     {"call", api_call},
     {"pcall", api_pcall},
     {"error_reply", api_error_reply},
@@ -348,11 +348,19 @@ static const luaL_Reg functions[] = {
     {"sha1hex", api_sha1hex},
     {"setresp", api_setresp},
     {"log", api_log},
-    {"replicate_commands", api_replicate_commands},
     {"set_repl", api_set_repl},
+    {"acl_check_cmd", api_acl_check_cmd},
+    {NULL, NULL},
+};
+static const luaL_Reg of_scripts[] = {
+    {"replicate_commands", api_replicate_commands},
     {"breakpoint", api_breakpoint},
     {"debug", api_debug},
-    {"acl_check_cmd", api_acl_check_cmd},
+    {NULL, NULL},
+};
+static const luaL_Reg of_loads[] = {
+    {"register_function", script_api_register},
+    {"log", api_log},
     {NULL, NULL},
 };
 
@@ -363,6 +371,7 @@ static const struct {
     {"LOG_DEBUG", 0}, {"LOG_VERBOSE", 1},  {"LOG_NOTICE", 2}, {"LOG_WARNING", 3}, {"REPL_NONE", 0},
     {"REPL_AOF", 1},  {"REPL_REPLICA", 2}, {"REPL_SLAVE", 2}, {"REPL_ALL", 3},
 };
+#define LOG_NUMBERS 4
 
 static int version_number(const char *text) {
     int number = 0;
@@ -387,17 +396,38 @@ static void set_number(lua_State *lua, const char *name, int number) {
     lua_setfield(lua, -2, name);
 }
 
-void script_api_open(lua_State *lua) {
-    for (const luaL_Reg *reg = functions; reg->name != NULL; reg++) {
+static void set_functions(lua_State *lua, const luaL_Reg *reg) {
+    for (; reg->name != NULL; reg++) {
         lua_pushcfunction(lua, reg->func);
         lua_setfield(lua, -2, reg->name);
     }
-    for (unsigned i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+}
+
+static void set_numbers(lua_State *lua, size_t count) {
+    for (size_t i = 0; i < count; i++) {
         set_number(lua, numbers[i].name, numbers[i].value);
     }
+}
+
+static void set_versions(lua_State *lua) {
     set_text(lua, "REDIS_VERSION", SHOAL_REDIS_VERSION);
     set_number(lua, "REDIS_VERSION_NUM", version_number(SHOAL_REDIS_VERSION));
     set_text(lua, "VALKEY_VERSION", SHOAL_VALKEY_VERSION);
     set_number(lua, "VALKEY_VERSION_NUM", version_number(SHOAL_VALKEY_VERSION));
     set_text(lua, "SERVER_NAME", "valkey");
+}
+
+void script_api_open(lua_State *lua) {
+    set_functions(lua, of_all);
+    if (!script_state_in(lua)->of_functions) {
+        set_functions(lua, of_scripts);
+    }
+    set_numbers(lua, sizeof numbers / sizeof *numbers);
+    set_versions(lua);
+}
+
+void script_api_open_load(lua_State *lua) {
+    set_functions(lua, of_loads);
+    set_numbers(lua, LOG_NUMBERS);
+    set_versions(lua);
 }

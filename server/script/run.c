@@ -472,11 +472,16 @@ static int run_protected(lua_State *lua) {
     uint32_t args_at = start->keys_at + start->keys_count;
     lua_pushcfunction(lua, error_handler);
     lua_rawgeti(lua, LUA_REGISTRYINDEX, start->function);
+    bool has_arguments = start->state->of_functions;
     push_words(lua, x->argv + start->keys_at, start->keys_count);
-    script_set_global(lua, "KEYS");
+    if (!has_arguments) {
+        script_set_global(lua, "KEYS");
+    }
     push_words(lua, x->argv + args_at, x->argc - args_at);
-    script_set_global(lua, "ARGV");
-    int status = lua_pcall(lua, 0, 1, 2);
+    if (!has_arguments) {
+        script_set_global(lua, "ARGV");
+    }
+    int status = lua_pcall(lua, has_arguments ? 2 : 0, 1, 2);
     if (run->escapes) {
         return 0;
     }
@@ -492,8 +497,28 @@ static struct shard *only_shard(const struct view *view, uint16_t slot) {
     return &view->node->server->workers[view->node->first]->shard;
 }
 
+/* What is against it before it begins, or NULL. Of one that says nothing about itself that is asked
+ * as it writes. */
+static const char *refusal_to_begin(const struct exec *x, const struct script_start *start) {
+    unsigned flags = script_flags(start->script);
+    if (flags & (SCRIPT_COMPATIBLE | SCRIPT_NO_WRITES)) {
+        return NULL;
+    }
+    const struct worker *worker = x->worker;
+    if (worker->hindered_by_disk) {
+        return worker->refuses_writes ? worker->refuses : ERR_NOT_SAVED;
+    }
+    return start->read_only ? "ERR Can not execute a script with write flag using *_ro command."
+                            : NULL;
+}
+
 void script_run(struct exec *x, const struct script_start *start) {
-    struct script_state *state = script_state_of(x->worker);
+    const char *refusal = refusal_to_begin(x, start);
+    if (refusal != NULL) {
+        reply_error(x->reply, refusal);
+        return;
+    }
+    struct script_state *state = start->state;
     const struct view alone = {.node = x->worker->node, .open = true, .shard = only_shard};
     struct script_run run = {
         .state = state,
@@ -501,7 +526,7 @@ void script_run(struct exec *x, const struct script_start *start) {
         .script = start->script,
         .resp = 2,
         .db = x->db,
-        .read_only = start->read_only,
+        .read_only = start->read_only || script_flags(start->script) & SCRIPT_NO_WRITES,
         .before = start->before,
         .now_us = rt_wall_us(x->worker->rt),
         .keyspace = x->keyspace,

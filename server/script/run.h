@@ -66,11 +66,13 @@ struct script_run {
     struct text text; /* a reply that lies in several pieces */
 };
 
-/* What runs it: EVAL and its like. `function` is the compiled one of the worker's state. */
+/* What runs it: EVAL, FCALL and their like. `function` is the compiled one of the state, the
+ * worker's. */
 struct script_start {
+    struct script_state *state;
     struct script *script;
     int function;
-    bool read_only;
+    bool read_only;               /* the command is one of those that only read */
     uint32_t keys_at, keys_count; /* in argv; the rest are arguments */
     const struct view *view;
     const struct script_record *before; /* txn_script_record */

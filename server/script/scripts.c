@@ -241,6 +241,14 @@ struct scripts_stats scripts_stats(struct scripts *scripts) {
 
 /* ---- One script ---- */
 
+struct script *script_of_function(unsigned flags) {
+    struct script *script = must_calloc(1, sizeof *script);
+    list_node_init(&script->node);
+    script->flags = flags;
+    script->refs = 1;
+    return script;
+}
+
 void script_unref(struct script *script) {
     if (script != NULL && atomic_fetch_sub_explicit(&script->refs, 1, memory_order_acq_rel) == 1) {
         free(script);

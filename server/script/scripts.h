@@ -55,6 +55,8 @@ struct scripts_stats {
 };
 struct scripts_stats scripts_stats(struct scripts *scripts);
 
+/* One that no table has: a function of a library (libraries.h). It has no body. */
+struct script *script_of_function(unsigned flags);
 void script_unref(struct script *script);
 struct bytes script_body(const struct script *script);
 const unsigned char *script_sha(const struct script *script);

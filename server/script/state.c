@@ -30,23 +30,24 @@ static const char mark;        /* its address is a key of each proxy's metatable
 static const char globals_key; /* the real globals */
 static const char strings_key; /* a proxy of the metatable of strings; */
 static const char missing_key; /* of that of the globals */
+static const char load_key;    /* the globals of what loads a library */
 
 /* ---- Memory ---- */
 
 static void *allocate(void *arg, void *ptr, size_t before, size_t after) {
     struct script_state *state = arg;
     if (after == 0) {
-        state->worker->script_bytes -= before;
+        *state->bytes -= before;
         free(ptr);
         return NULL;
     }
-    size_t others = state->worker->script_bytes - before;
+    size_t others = *state->bytes - before;
     if (after > before && (after > state->bytes_max || others > state->bytes_max - after)) {
         return NULL; /* Lua collects, tries again, and says "not enough memory" */
     }
     void *memory = realloc(ptr, after);
     if (memory != NULL) {
-        state->worker->script_bytes = others + after;
+        *state->bytes = others + after;
     }
     return memory;
 }
@@ -238,7 +239,7 @@ static int loaded(lua_State *lua, int status) {
 }
 
 /* Compiled code is not checked by Lua: it is refused. */
-static int load_text(lua_State *lua, const char *text, size_t len, const char *name) {
+int script_load_text(lua_State *lua, const char *text, size_t len, const char *name) {
     if (len > 0 && text[0] == LUA_SIGNATURE[0]) {
         lua_pushliteral(lua, "attempt to load chunk with wrong mode");
         return LUA_ERRSYNTAX;
@@ -249,7 +250,7 @@ static int load_text(lua_State *lua, const char *text, size_t len, const char *n
 static int f_loadstring(lua_State *lua) {
     size_t len;
     const char *text = luaL_checklstring(lua, 1, &len);
-    return loaded(lua, load_text(lua, text, len, luaL_optstring(lua, 2, text)));
+    return loaded(lua, script_load_text(lua, text, len, luaL_optstring(lua, 2, text)));
 }
 
 static int f_load(lua_State *lua) {
@@ -277,7 +278,7 @@ static int f_load(lua_State *lua) {
     luaL_pushresult(&buffer);
     size_t len;
     const char *text = lua_tolstring(lua, -1, &len);
-    return loaded(lua, load_text(lua, text, len, name));
+    return loaded(lua, script_load_text(lua, text, len, name));
 }
 
 /* ---- Numbers at random ---- */
@@ -389,6 +390,14 @@ static void open_own(lua_State *lua) {
     lua_setglobal(lua, "os");
 }
 
+/* The table on top of the stack raises an error for what it does not have. */
+static void refuse_unknown(lua_State *lua) {
+    lua_newtable(lua);
+    lua_pushcfunction(lua, unknown_global);
+    lua_setfield(lua, -2, "__index");
+    lua_setmetatable(lua, -2);
+}
+
 /* The real globals: a table of its own, with those that are kept. */
 static void make_globals(lua_State *lua) {
     lua_newtable(lua);
@@ -402,14 +411,11 @@ static void make_globals(lua_State *lua) {
         lua_getglobal(lua, added[i]);
         lua_setfield(lua, -2, added[i]);
     }
-    lua_newtable(lua);
-    lua_pushcfunction(lua, unknown_global);
-    lua_setfield(lua, -2, "__index");
+    refuse_unknown(lua);
     lua_pushlightuserdata(lua, (void *)&missing_key);
-    lua_pushvalue(lua, -2);
+    lua_getmetatable(lua, -2);
     script_protect(lua);
     lua_rawset(lua, LUA_REGISTRYINDEX);
-    lua_setmetatable(lua, -2);
     lua_pushlightuserdata(lua, (void *)&globals_key);
     lua_pushvalue(lua, -2);
     lua_rawset(lua, LUA_REGISTRYINDEX);
@@ -431,6 +437,36 @@ static void protect_strings(lua_State *lua) {
     lua_pushlightuserdata(lua, (void *)&strings_key);
     lua_insert(lua, -2);
     lua_rawset(lua, LUA_REGISTRYINDEX);
+    lua_pop(lua, 1);
+}
+
+/* What a library sees while it is loaded: `server` and `redis`, one table of few fields. */
+static void make_load_globals(lua_State *lua) {
+    lua_pushlightuserdata(lua, (void *)&load_key);
+    lua_newtable(lua);
+    lua_newtable(lua);
+    script_api_open_load(lua);
+    refuse_unknown(lua);
+    script_protect(lua);
+    lua_pushvalue(lua, -1);
+    lua_setfield(lua, -3, "redis");
+    lua_setfield(lua, -2, "server");
+    refuse_unknown(lua);
+    lua_rawset(lua, LUA_REGISTRYINDEX);
+}
+
+/* The proxy stays: what is compiled now sees the real globals when it is called. Nothing is
+ * allocated, so this cannot fail. */
+void script_show_load(lua_State *lua, bool loads) {
+    lua_getmetatable(lua, LUA_GLOBALSINDEX);
+    lua_pushlightuserdata(lua, (void *)(loads ? &load_key : &globals_key));
+    lua_rawget(lua, LUA_REGISTRYINDEX);
+    lua_pushliteral(lua, "__index");
+    lua_pushvalue(lua, -2);
+    lua_rawset(lua, -4);
+    lua_pushlightuserdata(lua, (void *)&mark);
+    lua_insert(lua, -2);
+    lua_rawset(lua, -3);
     lua_pop(lua, 1);
 }
 
@@ -460,10 +496,15 @@ static int open_all(lua_State *lua) {
     lua_setglobal(lua, "server");
     protect_strings(lua);
     make_globals(lua);
+    if (script_state_in(lua)->of_functions) {
+        make_load_globals(lua);
+    }
+    lua_pushboolean(lua, 1); /* so that luaL_unref finds the list that it keeps in the registry */
+    luaL_unref(lua, LUA_REGISTRYINDEX, luaL_ref(lua, LUA_REGISTRYINDEX));
     return 0;
 }
 
-static void open_state(struct script_state *state) {
+void script_state_open(struct script_state *state) {
     state->lua = lua_newstate(allocate, state);
     check(state->lua != NULL);
     lua_atpanic(state->lua, panicked);
@@ -471,18 +512,30 @@ static void open_state(struct script_state *state) {
     check(status == 0);
 }
 
+void script_state_close(struct script_state *state) {
+    if (state->lua != NULL) {
+        lua_close(state->lua);
+        state->lua = NULL;
+    }
+}
+
 /* ---- Life ---- */
+
+void script_state_init(struct script_state *state, struct worker *worker) {
+    state->worker = worker;
+    state->random = rng_next(&worker->rng) & ((UINT64_C(1) << 48) - 1);
+    state->bytes = state->of_functions ? &worker->function_bytes : &worker->script_bytes;
+    state->bytes_max = (size_t)worker->server->string_bytes_max;
+    links_init(&state->by_sha);
+    links_init(&state->by_body);
+    state->epoch = scripts_epoch(worker->server->scripts);
+}
 
 struct script_state *script_state_of(struct worker *worker) {
     struct script_state *state = worker->script_state;
     if (state == NULL) {
         state = must_calloc(1, sizeof *state);
-        state->worker = worker;
-        state->random = rng_next(&worker->rng) & ((UINT64_C(1) << 48) - 1);
-        state->bytes_max = (size_t)worker->server->string_bytes_max;
-        links_init(&state->by_sha);
-        links_init(&state->by_body);
-        state->epoch = scripts_epoch(worker->server->scripts);
+        script_state_init(state, worker);
         worker->script_state = state;
     }
     return state;
@@ -511,9 +564,7 @@ void script_state_free(struct script_state *state) {
         forget_all(state);
         links_fini(&state->by_sha);
         links_fini(&state->by_body);
-        if (state->lua != NULL) {
-            lua_close(state->lua);
-        }
+        script_state_close(state);
         free(state);
     }
 }
@@ -585,7 +636,7 @@ struct source {
 
 static int compile_protected(lua_State *lua) {
     struct source *source = lua_touserdata(lua, 1);
-    int status = load_text(lua, source->code.ptr, source->code.len, "@user_script");
+    int status = script_load_text(lua, source->code.ptr, source->code.len, "@user_script");
     if (status != 0) {
         return lua_error(lua);
     }
@@ -596,7 +647,7 @@ static int compile_protected(lua_State *lua) {
 /* LUA_NOREF, and the error. */
 static int compile(struct script_state *state, struct bytes code, struct text *err) {
     if (state->lua == NULL) {
-        open_state(state);
+        script_state_open(state);
     }
     struct source source = {.code = code, .function = LUA_NOREF};
     if (lua_cpcall(state->lua, compile_protected, &source) != 0) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* state: the Lua state of a worker, with what scripts may see in it, and the scripts that it has
- * compiled.
+/* state: a Lua state of a worker, with what scripts may see in it, and the scripts that it has
+ * compiled. Functions of libraries have another one (functions.h).
  *
  * What scripts see is an exact list. Tables that are everybody's (the globals, the libraries, the
  * metatable of strings) cannot be changed: scripts hold proxies of them, which are empty, are read
@@ -19,6 +19,7 @@
 #include <lua.h>
 
 struct command_ref;
+struct function_load;
 struct script_run;
 struct worker;
 
@@ -32,11 +33,14 @@ struct script_local {
 struct script_state {
     struct worker *worker;
     struct lua_State *lua; /* NULL until a script runs here */
-    size_t bytes_max;      /* of worker->script_bytes */
-    uint64_t epoch;        /* scripts_epoch of what is here */
+    size_t *bytes;         /* that it takes: worker->script_bytes or function_bytes */
+    size_t bytes_max;
+    uint64_t epoch; /* scripts_epoch of what is here */
     struct links by_sha, by_body;
-    struct script_run *run; /* the script that runs, or NULL */
-    uint64_t random;        /* of math.random: 48 bits */
+    struct script_run *run;     /* the script that runs, or NULL */
+    uint64_t random;            /* of math.random: 48 bits */
+    bool of_functions;          /* those are its scripts */
+    struct function_load *load; /* of a library that registers them now; or NULL */
 };
 
 /* Made at the first use: worker->script_state. */
@@ -55,8 +59,22 @@ bool script_is_known_everywhere(struct worker *worker, const struct command_ref 
 
 /* ---- For the other files of this room ---- */
 
-/* Sets the fields of `server` and `redis` in the table on top of the stack: api.c. */
+/* One that is all zero, but that `of_functions` may be said. Without Lua, until it is opened. */
+void script_state_init(struct script_state *state, struct worker *worker);
+void script_state_open(struct script_state *state);
+/* What it has goes; it can be opened again. */
+void script_state_close(struct script_state *state);
+/* Pushes what has come as text, compiled, or an error: as luaL_loadbuffer. */
+int script_load_text(struct lua_State *lua, const char *text, size_t len, const char *name);
+
+/* Sets the fields of `server` and `redis` in the table on top of the stack: api.c. What a
+ * library has while it is loaded is less. */
 void script_api_open(struct lua_State *lua);
+void script_api_open_load(struct lua_State *lua);
+/* `server.register_function`: register.c. */
+int script_api_register(struct lua_State *lua);
+/* While a library loads its code sees, for globals, `server` and `redis` as they are then. */
+void script_show_load(struct lua_State *lua, bool loads);
 static inline struct script_state *script_state_in(lua_State *lua) {
     void *state;
     lua_getallocf(lua, &state);

@@ -43,6 +43,7 @@
 #include "server/persistence/wals.h"
 #include "server/pubsub/notify.h"
 #include "server/pubsub/pubsub.h"
+#include "server/script/functions.h"
 #include "server/script/state.h"
 #include "server/tracking/news.h"
 #include "server/txn/multi.h"
@@ -284,6 +285,7 @@ void worker_free(struct worker *worker) {
     check_owner_refuses(worker, NULL, false);
     effects_free(worker);
     script_state_free(worker->script_state);
+    functions_free(worker);
     inner_free(worker->inner);
     if (worker->id == 0) {
         saver_free(worker->server->saver);

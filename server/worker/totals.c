@@ -95,7 +95,7 @@ static void note_peak(struct worker *worker, uint64_t bytes) {
 void totals_cron(struct worker *worker) {
     note_peak(worker, keyspace_memory(worker->shard.keyspace) + worker->clients.memory +
                           memory_fixed(worker) + worker_pools_memory(worker) +
-                          worker->script_bytes);
+                          worker->script_bytes + worker->function_bytes);
     int64_t now_ms = rt_mono_ms(worker->rt);
     if (now_ms - worker->tally.recent.since_ms >= RECENT_MS) {
         worker->tally.recent.since_ms = now_ms;
@@ -151,6 +151,7 @@ static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *t
     to->fixed_bytes = memory_fixed(worker);
     to->pools_bytes = worker_pools_memory(worker);
     to->scripts_bytes = worker->script_bytes;
+    to->functions_bytes = worker->function_bytes;
     to->heap_used = heap_used(worker->shard.heap);
     to->heap_reserved = heap_reserved(worker->shard.heap);
     for (int i = 0; i < RATE_COUNT; i++) {
@@ -207,7 +208,7 @@ void totals_part_fini(struct totals_part *part, unsigned commands) {
 
 uint64_t totals_memory(const struct totals *totals) {
     return totals->keyspace_bytes + totals->clients_bytes + totals->fixed_bytes +
-           totals->pools_bytes + totals->scripts_bytes;
+           totals->pools_bytes + totals->scripts_bytes + totals->functions_bytes;
 }
 
 static void add_stats(struct worker_stats *sum, const struct worker_stats *part) {
@@ -270,6 +271,7 @@ void totals_add(struct totals *sum, const struct totals *part) {
     sum->fixed_bytes += part->fixed_bytes;
     sum->pools_bytes += part->pools_bytes;
     sum->scripts_bytes += part->scripts_bytes;
+    sum->functions_bytes += part->functions_bytes;
     sum->heap_used += part->heap_used;
     sum->heap_reserved += part->heap_reserved;
     sum->peak_bytes += part->peak_bytes;

@@ -46,11 +46,11 @@ struct totals {
     uint64_t blocking_keys;           /* that somebody waits for; the same */
     uint64_t blocking_keys_when_gone; /* also for their end */
     uint64_t keys;
-    uint64_t clients_bytes;  /* clients and all they hold */
-    uint64_t keyspace_bytes; /* keys, values, tables, timers */
-    uint64_t fixed_bytes;    /* what a worker takes without keys and clients */
-    uint64_t pools_bytes;    /* what it keeps for use again */
-    uint64_t scripts_bytes;  /* what Lua takes */
+    uint64_t clients_bytes;                  /* clients and all they hold */
+    uint64_t keyspace_bytes;                 /* keys, values, tables, timers */
+    uint64_t fixed_bytes;                    /* what a worker takes without keys and clients */
+    uint64_t pools_bytes;                    /* what it keeps for use again */
+    uint64_t scripts_bytes, functions_bytes; /* what Lua takes for either */
     uint64_t heap_used, heap_reserved;
     uint64_t peak_bytes;
     uint64_t rates[RATE_COUNT];

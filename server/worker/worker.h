@@ -33,6 +33,7 @@
 
 struct acceptor;
 struct effects;
+struct functions;
 struct inner;
 struct load_worker;
 struct save_share;
@@ -86,6 +87,8 @@ struct worker {
     struct script_state *script_state; /* script/state.h; NULL until the first script */
     size_t script_bytes;               /* that it takes in Lua */
     bool scripts_debug;                /* scripts may call DEBUG */
+    struct functions *functions;       /* script/functions.h; NULL until the first of them, */
+    size_t function_bytes;             /* and in Lua */
     struct inner *inner;               /* worker 0: inner.h */
     struct acceptor *acceptor;         /* worker 0: listeners and placement (listen.h) */
     struct loop_state loop;

@@ -14,6 +14,7 @@ ATOMIC_FILES = {
     "net/rt.c",  # rt_wake: ends the sleep of another thread
     "net/rt_private.h",
     "net/rt_uring.c",  # the rings shared with the kernel
+    "server/script/libraries.c",  # how many hold a library, and whether any has changed
     "server/script/scripts.c",  # how many hold a script, and what is known of where it goes
     "server/persistence/kill_points.c",  # which point is armed: any thread arms it, and any passes it
     "server/persistence/kill_points.h",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* eval: EVAL and its like. A script whose keys are not all on one shard, or not known, has been
- * planned as a command about all keys (keyset->everywhere): then it runs at home, all keys are
+/* eval: EVAL, FCALL and their like. A script whose keys are not all on one shard, or not known, has
+ * been planned as a command about all keys (keyset->everywhere): then it runs at home, all keys are
  * locked, and it parks the other threads (park.h) and runs with all shards in view. */
 #include "base/check.h"
 #include "base/num.h"
@@ -9,6 +9,7 @@
 #include "server/call/exec.h"
 #include "server/call/keyset.h"
 #include "server/commands/scripting/scripting.h"
+#include "server/script/functions.h"
 #include "server/script/run.h"
 #include "server/txn/txn.h"
 #include "server/worker/park.h"
@@ -16,17 +17,27 @@
 
 #define KEYS_AT 3
 
+/* What argv[1] is. */
+enum named_by { BY_TEXT, BY_SHA, BY_FUNCTION };
+
+struct what {
+    enum named_by by;
+    bool read_only;
+};
+
 /* What EVAL was called with, for when all are parked. The words are its transaction's. */
 struct in_view {
     struct bytes *argv;
     uint32_t argc;
     const struct keyset *keys;
-    bool by_sha, read_only;
+    struct what what;
 };
 
 /* False: the number of keys makes no sense, and the error is written. */
-static bool read_keys_count(const struct exec *x, int64_t *ret) {
-    if (!exec_arg_i64(x, 2, ret)) {
+static bool read_keys_count(const struct exec *x, struct what what, int64_t *ret) {
+    if (!num_parse_i64(x->argv[2], ret)) {
+        reply_error(x->reply,
+                    what.by == BY_FUNCTION ? "ERR Bad number of keys provided" : ERR_NOT_INTEGER);
         return false;
     }
     if (*ret > (int64_t)x->argc - KEYS_AT) {
@@ -40,30 +51,47 @@ static bool read_keys_count(const struct exec *x, int64_t *ret) {
     return true;
 }
 
-static void start(struct exec *x, bool by_sha, bool read_only, const struct view *view,
+static bool find_script(const struct exec *x, struct what what, struct script_start *start,
+                        struct text *err) {
+    struct script_state *state = script_state_of(x->worker);
+    const struct script_local *local = what.by == BY_SHA
+                                           ? script_of_sha(state, x->argv[1], err)
+                                           : script_of_body(state, x->argv[1], false, err);
+    if (local == NULL) {
+        return false;
+    }
+    start->state = state;
+    start->script = local->script;
+    start->function = local->function;
+    return true;
+}
+
+static bool find_function(const struct exec *x, struct script_start *start, struct text *err) {
+    struct function_local local;
+    if (!functions_find(x->worker, x->argv[1], &local, err)) {
+        return false;
+    }
+    start->state = local.state;
+    start->script = local.function->script;
+    start->function = local.reference;
+    return true;
+}
+
+static void start(struct exec *x, struct what what, const struct view *view,
                   const struct script_record *before) {
-    int64_t keys_count;
     struct text err;
     text_init(&err);
-    struct script_state *state = script_state_of(x->worker);
-    if (read_keys_count(x, &keys_count)) {
-        struct script_local *local = by_sha ? script_of_sha(state, x->argv[1], &err)
-                                            : script_of_body(state, x->argv[1], false, &err);
-        if (local == NULL) {
-            reply_error(x->reply, err.ptr);
-        } else {
-            unsigned flags = script_flags(local->script);
-            struct script_start how = {
-                .script = local->script,
-                .function = local->function,
-                .read_only = read_only || flags & SCRIPT_NO_WRITES,
-                .keys_at = KEYS_AT,
-                .keys_count = (uint32_t)keys_count,
-                .view = view,
-                .before = before,
-            };
-            script_run(x, &how);
-        }
+    struct script_start how = {
+        .read_only = what.read_only, .keys_at = KEYS_AT, .view = view, .before = before};
+    int64_t keys_count = 0;
+    bool good = what.by == BY_FUNCTION
+                    ? find_function(x, &how, &err) && read_keys_count(x, what, &keys_count)
+                    : read_keys_count(x, what, &keys_count) && find_script(x, what, &how, &err);
+    if (good) {
+        how.keys_count = (uint32_t)keys_count;
+        script_run(x, &how);
+    } else if (err.len > 0) {
+        reply_error(x->reply, err.ptr);
     }
     text_fini(&err);
 }
@@ -73,32 +101,41 @@ static void run_in_view(struct exec *x, struct view *view, const void *args) {
     x->argv = in_view->argv;
     x->argc = in_view->argc;
     x->keys = in_view->keys;
-    start(x, in_view->by_sha, in_view->read_only, view, txn_script_record(x->client));
+    start(x, in_view->what, view, txn_script_record(x->client));
     txn_run_riders(x, view);
 }
 
-static void eval(struct exec *x, bool by_sha, bool read_only) {
+static void eval(struct exec *x, enum named_by by, bool read_only) {
+    struct what what = {by, read_only};
     const struct view *view = x->caller->view;
     if (x->keys != NULL && x->keys->everywhere && view == NULL) {
-        struct in_view in_view = {x->argv, x->argc, x->keys, by_sha, read_only};
+        struct in_view in_view = {x->argv, x->argc, x->keys, what};
         park_all(x, run_in_view, &in_view, sizeof in_view);
         return;
     }
-    start(x, by_sha, read_only, view, NULL);
+    start(x, what, view, NULL);
 }
 
 void command_eval(struct exec *x) {
-    eval(x, false, false);
+    eval(x, BY_TEXT, false);
 }
 
 void command_evalsha(struct exec *x) {
-    eval(x, true, false);
+    eval(x, BY_SHA, false);
 }
 
 void command_eval_ro(struct exec *x) {
-    eval(x, false, true);
+    eval(x, BY_TEXT, true);
 }
 
 void command_evalsha_ro(struct exec *x) {
-    eval(x, true, true);
+    eval(x, BY_SHA, true);
+}
+
+void command_fcall(struct exec *x) {
+    eval(x, BY_FUNCTION, false);
+}
+
+void command_fcall_ro(struct exec *x) {
+    eval(x, BY_FUNCTION, true);
 }

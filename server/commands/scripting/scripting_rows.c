@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* scripting_rows: the rows of EVAL, EVALSHA and SCRIPT. */
+/* scripting_rows: the rows of EVAL, EVALSHA and SCRIPT, FCALL and FUNCTION. */
 #include "server/commands/families.h"
 #include "server/commands/scripting/scripting.h"
 
@@ -21,6 +21,14 @@ static const struct command_arg evalsha_args[] = {
     {0},
 };
 
+static const struct command_arg fcall_args[] = {
+    {.name = "function", .type = ARG_STRING},
+    {.name = "numkeys", .type = ARG_INTEGER},
+    {.name = "key", .type = ARG_KEY, .flags = ARG_MULTIPLE | ARG_OPTIONAL, .key_spec = 0},
+    {.name = "arg", .type = ARG_STRING, .flags = ARG_MULTIPLE | ARG_OPTIONAL},
+    {0},
+};
+
 static const struct command_arg flush_types[] = {
     {.name = "async", .type = ARG_PURE_TOKEN, .token = "ASYNC"},
     {.name = "sync", .type = ARG_PURE_TOKEN, .token = "SYNC"},
@@ -31,6 +39,177 @@ static const char *const tips_kill[] = {
     "request_policy:all_shards",
     "response_policy:one_succeeded",
     NULL,
+};
+
+static const char *const tips_function_write[] = {
+    "request_policy:all_shards",
+    "response_policy:all_succeeded",
+    NULL,
+};
+
+static const char *const tips_function_list[] = {
+    "nondeterministic_output_order",
+    NULL,
+};
+
+static const char *const tips_function_stats[] = {
+    "nondeterministic_output",
+    "request_policy:all_shards",
+    "response_policy:special",
+    NULL,
+};
+
+static const struct command_arg function_delete_args[] = {
+    {.name = "library-name", .type = ARG_STRING},
+    {0},
+};
+
+static const struct command_arg function_flush_args[] = {
+    {.name = "flush-type", .type = ARG_ONEOF, .flags = ARG_OPTIONAL, .args = flush_types},
+    {0},
+};
+
+static const struct command_arg function_list_args[] = {
+    {.name = "library-name-pattern",
+     .type = ARG_STRING,
+     .flags = ARG_OPTIONAL,
+     .token = "LIBRARYNAME"},
+    {.name = "withcode", .type = ARG_PURE_TOKEN, .flags = ARG_OPTIONAL, .token = "WITHCODE"},
+    {0},
+};
+
+static const struct command_arg function_load_args[] = {
+    {.name = "replace", .type = ARG_PURE_TOKEN, .flags = ARG_OPTIONAL, .token = "REPLACE"},
+    {.name = "function-code", .type = ARG_STRING},
+    {0},
+};
+
+static const struct command_arg function_restore_policies[] = {
+    {.name = "flush", .type = ARG_PURE_TOKEN, .token = "FLUSH"},
+    {.name = "append", .type = ARG_PURE_TOKEN, .token = "APPEND"},
+    {.name = "replace", .type = ARG_PURE_TOKEN, .token = "REPLACE"},
+    {0},
+};
+
+static const struct command_arg function_restore_args[] = {
+    {.name = "serialized-value", .type = ARG_STRING},
+    {.name = "policy", .type = ARG_ONEOF, .flags = ARG_OPTIONAL, .args = function_restore_policies},
+    {0},
+};
+
+static const struct command function_subcommands[] = {
+    {.name = "delete",
+     .run = command_function_delete,
+     .arity = 3,
+     .flags = CMD_NOSCRIPT | CMD_WRITE,
+     .categories = ACL_SCRIPTING,
+     .place = PLACE_ALL_KEYS,
+     .tips = tips_function_write,
+     .logged = LOGGED_STATED,
+     .group = "scripting",
+     .since = "7.0.0",
+     .summary = "Deletes a library with its functions.",
+     .complexity = "O(1)",
+     .args = function_delete_args},
+    {.name = "dump",
+     .run = command_function_dump,
+     .arity = 2,
+     .flags = CMD_NOSCRIPT,
+     .categories = ACL_SCRIPTING,
+     .place = PLACE_PURE,
+     .fence = FENCE_YES,
+     .group = "scripting",
+     .since = "7.0.0",
+     .summary = "Returns all libraries in one string of bytes, for FUNCTION RESTORE.",
+     .complexity = "O(N) in the number of libraries"},
+    {.name = "flush",
+     .run = command_function_flush,
+     .arity = -2,
+     .flags = CMD_NOSCRIPT | CMD_WRITE,
+     .categories = ACL_SCRIPTING,
+     .place = PLACE_ALL_KEYS,
+     .tips = tips_function_write,
+     .logged = LOGGED_STATED,
+     .group = "scripting",
+     .since = "7.0.0",
+     .summary = "Deletes all libraries.",
+     .complexity = "O(N) in the number of libraries",
+     .args = function_flush_args},
+    {.name = "help",
+     .run = command_function_help,
+     .arity = 2,
+     .flags = CMD_LOADING | CMD_STALE,
+     .categories = ACL_SCRIPTING,
+     .place = PLACE_PURE,
+     .fence = FENCE_YES,
+     .group = "scripting",
+     .since = "7.0.0",
+     .summary = "Describes the subcommands.",
+     .complexity = "O(1)"},
+    {.name = "kill",
+     .run = command_function_kill,
+     .arity = 2,
+     .flags = CMD_ALLOW_BUSY | CMD_NOSCRIPT,
+     .categories = ACL_SCRIPTING,
+     .place = PLACE_PURE,
+     .fence = FENCE_YES,
+     .tips = tips_kill,
+     .group = "scripting",
+     .since = "7.0.0",
+     .summary = "Ends the function that runs.",
+     .complexity = "O(1)"},
+    {.name = "list",
+     .run = command_function_list,
+     .arity = -2,
+     .flags = CMD_NOSCRIPT,
+     .categories = ACL_SCRIPTING,
+     .place = PLACE_PURE,
+     .fence = FENCE_YES,
+     .tips = tips_function_list,
+     .group = "scripting",
+     .since = "7.0.0",
+     .summary = "Describes the libraries and their functions.",
+     .complexity = "O(N) in the number of functions",
+     .args = function_list_args},
+    {.name = "load",
+     .run = command_function_load,
+     .arity = -3,
+     .flags = CMD_DENYOOM | CMD_NOSCRIPT | CMD_WRITE,
+     .categories = ACL_SCRIPTING,
+     .place = PLACE_ALL_KEYS,
+     .tips = tips_function_write,
+     .logged = LOGGED_STATED,
+     .group = "scripting",
+     .since = "7.0.0",
+     .summary = "Makes a library.",
+     .complexity = "Whatever the library does while it is loaded",
+     .args = function_load_args},
+    {.name = "restore",
+     .run = command_function_restore,
+     .arity = -3,
+     .flags = CMD_DENYOOM | CMD_NOSCRIPT | CMD_WRITE,
+     .categories = ACL_SCRIPTING,
+     .place = PLACE_ALL_KEYS,
+     .tips = tips_function_write,
+     .logged = LOGGED_STATED,
+     .group = "scripting",
+     .since = "7.0.0",
+     .summary = "Makes the libraries that FUNCTION DUMP has returned.",
+     .complexity = "O(N) in the number of libraries of the payload",
+     .args = function_restore_args},
+    {.name = "stats",
+     .run = command_function_stats,
+     .arity = 2,
+     .flags = CMD_ALLOW_BUSY | CMD_NOSCRIPT,
+     .categories = ACL_SCRIPTING,
+     .place = PLACE_PURE,
+     .fence = FENCE_YES,
+     .tips = tips_function_stats,
+     .group = "scripting",
+     .since = "7.0.0",
+     .summary = "Tells how many functions there are, and which one runs.",
+     .complexity = "O(1)"},
+    {0},
 };
 
 static const struct command_arg script_debug_args_mode[] = {
@@ -181,7 +360,7 @@ static const struct command script_subcommands[] = {
 const struct command commands_scripting[] = {
     {.name = "eval",
      .run = command_eval,
-     .runs_script = true,
+     .runs_script = RUNS_SCRIPT,
      .fence = FENCE_YES,
      .arity = -3,
      .flags = CMD_NOSCRIPT | CMD_MAY_REPLICATE | CMD_NO_MANDATORY_KEYS | CMD_SKIP_MONITOR |
@@ -203,7 +382,7 @@ const struct command commands_scripting[] = {
      .args = eval_args},
     {.name = "eval_ro",
      .run = command_eval_ro,
-     .runs_script = true,
+     .runs_script = RUNS_SCRIPT,
      .fence = FENCE_YES,
      .arity = -3,
      .flags = CMD_NOSCRIPT | CMD_NO_MANDATORY_KEYS | CMD_READONLY | CMD_SKIP_MONITOR | CMD_STALE |
@@ -225,7 +404,7 @@ const struct command commands_scripting[] = {
      .args = eval_args},
     {.name = "evalsha",
      .run = command_evalsha,
-     .runs_script = true,
+     .runs_script = RUNS_SCRIPT,
      .fence = FENCE_YES,
      .arity = -3,
      .flags = CMD_NOSCRIPT | CMD_MAY_REPLICATE | CMD_NO_MANDATORY_KEYS | CMD_SKIP_MONITOR |
@@ -246,7 +425,7 @@ const struct command commands_scripting[] = {
      .args = evalsha_args},
     {.name = "evalsha_ro",
      .run = command_evalsha_ro,
-     .runs_script = true,
+     .runs_script = RUNS_SCRIPT,
      .fence = FENCE_YES,
      .arity = -3,
      .flags = CMD_NOSCRIPT | CMD_NO_MANDATORY_KEYS | CMD_READONLY | CMD_SKIP_MONITOR | CMD_STALE |
@@ -265,6 +444,58 @@ const struct command commands_scripting[] = {
      .summary = "Runs a Lua script that is known and only reads, by its digest.",
      .complexity = "Whatever the script does",
      .args = evalsha_args},
+    {.name = "fcall",
+     .run = command_fcall,
+     .runs_script = RUNS_FUNCTION,
+     .fence = FENCE_YES,
+     .arity = -3,
+     .flags = CMD_NOSCRIPT | CMD_MAY_REPLICATE | CMD_NO_MANDATORY_KEYS | CMD_SKIP_MONITOR |
+              CMD_STALE | CMD_MOVABLE_KEYS,
+     .categories = ACL_SCRIPTING,
+     .place = PLACE_KEY,
+     .keys = {{.flags = KEY_RW | KEY_ACCESS | KEY_UPDATE,
+               .begin = BEGIN_INDEX,
+               .index = 2,
+               .find = FIND_KEYNUM,
+               .keynum = 0,
+               .first = 1,
+               .keynum_step = 1,
+               .notes = "A function may do anything with them: they count as read and written"}},
+     .group = "scripting",
+     .since = "7.0.0",
+     .summary = "Calls a function of a library.",
+     .complexity = "Whatever the function does",
+     .args = fcall_args},
+    {.name = "fcall_ro",
+     .run = command_fcall_ro,
+     .runs_script = RUNS_FUNCTION,
+     .fence = FENCE_YES,
+     .arity = -3,
+     .flags = CMD_NOSCRIPT | CMD_NO_MANDATORY_KEYS | CMD_READONLY | CMD_SKIP_MONITOR | CMD_STALE |
+              CMD_MOVABLE_KEYS,
+     .categories = ACL_SCRIPTING,
+     .place = PLACE_KEY,
+     .keys = {{.flags = KEY_RO | KEY_ACCESS,
+               .begin = BEGIN_INDEX,
+               .index = 2,
+               .find = FIND_KEYNUM,
+               .keynum = 0,
+               .first = 1,
+               .keynum_step = 1,
+               .notes = "A function may do anything with them that only reads"}},
+     .group = "scripting",
+     .since = "7.0.0",
+     .summary = "Calls a function of a library that only reads.",
+     .complexity = "Whatever the function does",
+     .args = fcall_args},
+    {.name = "function",
+     .arity = -2,
+     .place = PLACE_PURE,
+     .group = "scripting",
+     .since = "7.0.0",
+     .summary = "Holds the commands about functions.",
+     .complexity = "That of the subcommand",
+     .subcommands = function_subcommands},
     {.name = "script",
      .arity = -2,
      .place = PLACE_PURE,

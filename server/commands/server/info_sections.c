@@ -8,6 +8,7 @@
 #include "server/config/config.h"
 #include "server/node.h"
 #include "server/pubsub/pubsub.h"
+#include "server/script/libraries.h"
 #include "server/script/scripts.h"
 #include "server/server.h"
 #include "server/worker/shared.h"
@@ -236,17 +237,23 @@ static uint64_t tables_bytes(const struct info *info) {
 }
 
 static void lines_scripts(struct info *info) {
-    struct scripts_stats scripts = scripts_stats(worker_server(info->worker)->scripts);
-    uint64_t lua = info->sum.scripts_bytes;
+    const struct server *server = worker_server(info->worker);
+    struct scripts_stats scripts = scripts_stats(server->scripts);
+    struct libraries_stats libraries = libraries_stats(server->libraries);
+    uint64_t lua = info->sum.scripts_bytes, functions_lua = info->sum.functions_bytes;
     line_u64(info, "used_memory_lua", lua);
     line_u64(info, "used_memory_vm_eval", lua);
     line_human(info, "used_memory_lua_human", lua);
     line_u64(info, "used_memory_scripts_eval", scripts.bytes);
     line_u64(info, "number_of_cached_scripts", scripts.count);
-    ZERO(info, "number_of_functions", "number_of_libraries", "used_memory_vm_functions");
-    line_bytes_and_human(info, "used_memory_vm_total", "used_memory_vm_total_human", lua);
-    ZERO(info, "used_memory_functions");
-    line_bytes_and_human(info, "used_memory_scripts", "used_memory_scripts_human", scripts.bytes);
+    line_u64(info, "number_of_functions", libraries.functions);
+    line_u64(info, "number_of_libraries", libraries.count);
+    line_u64(info, "used_memory_vm_functions", functions_lua);
+    line_bytes_and_human(info, "used_memory_vm_total", "used_memory_vm_total_human",
+                         lua + functions_lua);
+    line_u64(info, "used_memory_functions", libraries.bytes);
+    line_bytes_and_human(info, "used_memory_scripts", "used_memory_scripts_human",
+                         scripts.bytes + libraries.bytes);
 }
 
 void info_memory(struct info *info) {
@@ -515,7 +522,13 @@ void info_cluster_info(struct info *info) {
 
 void info_scripting_engines(struct info *info) {
     text_append_text(&info->text, "# Scripting Engines\r\n");
-    ZERO(info, "engines_count", "engines_total_used_memory", "engines_total_memory_overhead");
+    unsigned long long used = info->sum.scripts_bytes + info->sum.functions_bytes;
+    line_u64(info, "engines_count", 1);
+    line_u64(info, "engines_total_used_memory", used);
+    ZERO(info, "engines_total_memory_overhead");
+    text_appendf(
+        &info->text,
+        "engine_0:name=LUA,module=lua,abi_version=4,used_memory=%llu,memory_overhead=0\r\n", used);
 }
 
 void info_debug(struct info *info) {

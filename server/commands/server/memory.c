@@ -9,6 +9,7 @@
 #include "server/call/help.h"
 #include "server/commands/server/server_commands.h"
 #include "server/config/config.h"
+#include "server/script/libraries.h"
 #include "server/script/scripts.h"
 #include "server/server.h"
 #include "server/worker/pools.h"
@@ -162,7 +163,7 @@ static void stats_done(struct exec *x, const struct scatter_result *result) {
     pair_int(r, "cluster.slot_export", 0);
     pair_int(r, "aof.buffer", 0);
     pair_int(r, "lua.caches", scripts_stats(worker_server(x->worker)->scripts).bytes);
-    pair_int(r, "functions.caches", 0);
+    pair_int(r, "functions.caches", libraries_stats(worker_server(x->worker)->libraries).bytes);
     reply_databases(x, result, databases);
     pair_int(r, "overhead.db.hashtable.lut", tables);
     pair_int(r, "overhead.db.hashtable.rehashing", 0);
