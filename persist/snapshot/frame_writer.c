@@ -4,7 +4,9 @@
  */
 #include "persist/snapshot/frame_writer.h"
 
+#include "persist/codec/rdb.h"
 #include "persist/codec/rdb_file.h"
+#include "persist/codec/rdb_write.h"
 #include "base/check.h"
 
 /* ---- Keys ---- */
@@ -88,6 +90,15 @@ void frame_writer_put(struct frame_writer *writer, struct text *out, const struc
     if (writer->raw.len >= FRAME_RAW_BYTES || (goes_on && item->last)) {
         cut(writer, out);
     }
+}
+
+void frame_writer_put_library(struct frame_writer *writer, struct text *out, struct bytes code) {
+    check(!writer->inside && writer->raw.len == 0);
+    rdb_file_put_select(&writer->raw, 0);
+    rdb_put_byte(&writer->raw, RDB_FUNCTION);
+    rdb_put_plain(&writer->raw, code);
+    writer->frame.slot_first = writer->frame.slot_last = 0;
+    cut(writer, out);
 }
 
 void frame_writer_end(struct frame_writer *writer, struct text *out) {

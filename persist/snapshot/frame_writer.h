@@ -41,6 +41,9 @@ void frame_writer_init(struct frame_writer *writer, uint64_t salt, bool pack);
 void frame_writer_fini(struct frame_writer *writer);
 /* Frames that are full are appended to `out`, which begins behind the file's header. */
 void frame_writer_put(struct frame_writer *writer, struct text *out, const struct walk_item *item);
+/* A library of functions, which has frames of its own; before all keys. They are of slot 0, so that
+ * exactly one of those who share out the slots takes it. */
+void frame_writer_put_library(struct frame_writer *writer, struct text *out, struct bytes code);
 /* The rest, and the last frame. */
 void frame_writer_end(struct frame_writer *writer, struct text *out);
 

@@ -202,6 +202,11 @@ enum rdb_keys_got rdb_keys_some(struct rdb_keys *keys, struct rdb_input *input, 
             break;
         case RDB_ITEM_FUNCTION:
             keys->loaded.functions++;
+            if (keys->options.library != NULL &&
+                !keys->options.library(keys->options.arg, file->texts[0].bytes)) {
+                input->error = "a library of functions that does not load";
+                return RDB_KEYS_BAD;
+            }
             break;
         case RDB_ITEM_BAD:
             return RDB_KEYS_BAD;

@@ -31,12 +31,15 @@ struct rdb_keys_options {
     struct keyspace *(*keyspace_of)(void *arg, uint16_t slot);
     void *arg;
     struct keyspace *any; /* where what is passed is read into, and dropped */
+    /* A library of functions. False: it is none; who says so has told the log why. NULL: they are
+     * somebody else's, and only counted. */
+    bool (*library)(void *arg, struct bytes code);
 };
 
 struct rdb_loaded {
     uint64_t keys, expired;
     uint64_t empty;     /* collections of nothing, which are none */
-    uint64_t functions; /* libraries that were left out: there are no functions yet */
+    uint64_t functions; /* libraries */
     uint64_t bytes;
 };
 

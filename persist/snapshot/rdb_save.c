@@ -115,6 +115,7 @@ static void put_begin(struct save *save) {
 
 static void put_all(struct save *save) {
     put_begin(save);
+    text_append_bytes(&save->out, save->options->libraries);
     for (uint32_t db = 0; db < save->options->databases; db++) {
         struct sums sums = sums_of(save, db);
         if (sums.keys > 0) {

@@ -27,6 +27,7 @@ struct rdb_save_options {
     enum usage_kind usage;
     struct keyspace *const *keyspaces;
     unsigned count;
+    struct bytes libraries; /* of functions, as items of the file; or empty */
 };
 
 struct rdb_saved {

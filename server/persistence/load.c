@@ -12,6 +12,7 @@
 #include "server/call/scatter.h"
 #include "server/observe/log.h"
 #include "server/persistence/kill_points.h"
+#include "server/script/library_dump.h"
 #include "server/server.h"
 #include "server/worker/message.h"
 #include "server/worker/shared.h"
@@ -242,6 +243,18 @@ static void end_all(struct worker *worker) {
     load_over_arrived(worker, NULL);
 }
 
+bool load_library(void *arg, struct bytes code) {
+    struct worker *worker = arg;
+    struct text why;
+    text_init(&why);
+    bool good = library_dump_add(worker, code, worker->server->libraries, LIBRARIES_APPEND, &why);
+    if (!good) {
+        log_worker(worker, LOG_WARNING, "A library of functions does not load: %s", why.ptr);
+    }
+    text_fini(&why);
+    return good;
+}
+
 static void say_loaded(struct worker *worker, const struct load *load) {
     const struct rdb_loaded *sum = &load->sum;
     struct text said;
@@ -255,9 +268,7 @@ static void say_loaded(struct worker *worker, const struct load *load) {
         text_appendf(&said, "; %llu commands", (unsigned long long)load->requests);
     }
     if (sum->functions > 0) {
-        text_appendf(&said,
-                     "; %llu libraries of functions were left out, there are no functions yet",
-                     (unsigned long long)sum->functions);
+        text_appendf(&said, "; %llu libraries of functions", (unsigned long long)sum->functions);
     }
     if (sum->empty > 0) {
         text_appendf(&said, "; %llu empty collections were left out",

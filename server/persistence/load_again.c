@@ -8,6 +8,7 @@
 #include "server/persistence/load.h"
 #include "server/persistence/save.h"
 #include "server/persistence/wals.h"
+#include "server/script/libraries.h"
 #include "server/server.h"
 #include "server/worker/park.h"
 #include "server/worker/shared.h"
@@ -100,9 +101,11 @@ static void run(struct exec *x, struct view *view, const void *args) {
     text_init(&why);
     switch (load_plan_again(worker, &why)) {
     case LOAD_AGAIN:
+        libraries_flush(worker->server->libraries);
         scatter_all(x, again_part, sizeof(struct again_part), args, sizeof(struct wish), loaded);
         break;
     case LOAD_NO_DATA: /* as by Valkey, all is gone then */
+        libraries_flush(worker->server->libraries);
         log_worker(worker, LOG_WARNING, "DEBUG LOADAOF: there is neither a log nor a snapshot");
         scatter_all(x, empty_part, 0, args, sizeof(struct wish), refuse);
         break;

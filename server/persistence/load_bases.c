@@ -127,6 +127,7 @@ static enum load_step open_next(struct load_bases *bases) {
         .keyspace_of = keyspace_of,
         .arg = worker,
         .any = worker->shard.keyspace,
+        .library = load_library,
     };
     frame_keys_begin(&bases->keys, &options);
     bases->waits = true;

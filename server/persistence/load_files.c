@@ -189,6 +189,7 @@ static void begin_rdb(struct load_files *files) {
         .keyspace_of = keyspace_of,
         .arg = worker,
         .any = worker->shard.keyspace,
+        .library = load_library,
     };
     rdb_keys_init(&files->keys, &options);
     files->kind = KIND_RDB;

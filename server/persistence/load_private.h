@@ -74,6 +74,8 @@ void load_fail(struct load_worker *self, const char *path, uint64_t at, const ch
 
 /* Keys have been loaded: key-load-delay wants a rest for each. True: for a while. */
 bool load_delay(struct load_worker *self, uint64_t keys);
+/* A library of functions: rdb_keys_options.library; arg is the worker. */
+bool load_library(void *arg, struct bytes code);
 
 /* Worker 0: everything is there, and clients may come. */
 void load_complete(struct worker *worker);

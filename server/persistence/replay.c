@@ -8,6 +8,7 @@
 #include "net/rt.h"
 #include "server/call/anywhere.h"
 #include "server/call/keyset.h"
+#include "server/script/library_dump.h"
 #include "server/server.h"
 #include "server/worker/park.h"
 #include "server/worker/worker.h"
@@ -103,6 +104,47 @@ static void run_on_all(const struct run *run) {
     }
 }
 
+/* ---- Libraries of functions ---- */
+
+static bool is_about_libraries(const struct bytes *argv, uint32_t argc) {
+    return bytes_is(argv[0], "function") && argc > 1 &&
+           (((bytes_is(argv[1], "load") || bytes_is(argv[1], "restore")) && argc >= 3) ||
+            (bytes_is(argv[1], "delete") && argc == 3) ||
+            (bytes_is(argv[1], "flush") && argc <= 3));
+}
+
+static enum libraries_policy policy_of(struct bytes word, enum libraries_policy otherwise) {
+    return bytes_is(word, "replace") ? LIBRARIES_REPLACE
+           : bytes_is(word, "flush") ? LIBRARIES_FLUSH
+                                     : otherwise;
+}
+
+/* It was good once: however long it takes. */
+static enum replayed run_on_libraries(const struct run *run, struct text *why) {
+    struct worker *worker = run->replay->worker;
+    struct libraries *libraries = worker->server->libraries;
+    struct text err;
+    text_init(&err);
+    bool good = true;
+    if (bytes_is(run->argv[1], "flush")) {
+        libraries_flush(libraries);
+    } else if (bytes_is(run->argv[1], "delete")) {
+        good = libraries_delete(libraries, run->argv[2]);
+        text_append_text(&err, "ERR Library not found");
+    } else if (bytes_is(run->argv[1], "load")) {
+        good = library_dump_add(
+            worker, run->argv[run->argc - 1], libraries,
+            policy_of(run->argc > 3 ? run->argv[2] : BYTES(""), LIBRARIES_APPEND), &err);
+    } else {
+        good = library_dump_read(
+            worker, run->argv[2], true, libraries,
+            policy_of(run->argc > 3 ? run->argv[3] : BYTES(""), LIBRARIES_APPEND), &err);
+    }
+    enum replayed what = good ? REPLAY_DONE : say(REPLAY_FAILED, why, run->argv[0], err.ptr);
+    text_fini(&err);
+    return what;
+}
+
 /* ---- One command ---- */
 
 /* What was answered, if that was an error. */
@@ -134,7 +176,7 @@ static const struct command_ref *find(const struct worker *worker, const struct 
 }
 
 const char *replay_refusal(const struct worker *worker, const struct bytes *argv, uint32_t argc) {
-    if (is_about_all(worker, argv, argc)) {
+    if (is_about_all(worker, argv, argc) || is_about_libraries(argv, argc)) {
         return NULL;
     }
     const struct command_ref *ref = find(worker, argv, argc);
@@ -161,6 +203,9 @@ enum replayed replay_run(struct replay *replay, uint32_t db, struct bytes *argv,
     if (is_about_all(replay->worker, argv, argc)) {
         run_on_all(&run);
         return REPLAY_DONE;
+    }
+    if (is_about_libraries(argv, argc)) {
+        return run_on_libraries(&run, why);
     }
     arena_reset(&replay->arena);
     run.ref = find(replay->worker, argv, argc);

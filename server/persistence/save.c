@@ -22,6 +22,7 @@
 #include "server/persistence/kill_points.h"
 #include "server/persistence/save_share.h"
 #include "server/persistence/wals.h"
+#include "server/script/library_dump.h"
 #include "server/worker/message.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
@@ -177,6 +178,15 @@ static unsigned rdb_version_for(const struct server *server, uint32_t databases)
     return RDB_VERSION_MIN;
 }
 
+/* The first share has the libraries of functions. */
+static void put_libraries(struct save_share *share, struct libraries *libraries) {
+    struct libraries_list all = libraries_all(libraries);
+    for (uint32_t i = 0; i < all.count; i++) {
+        frame_writer_put_library(&share->frames, &share->file.filling, library_text(all.list[i]));
+    }
+    libraries_list_free(&all);
+}
+
 /* What an RDB file begins with: how large each database will be stands before all keys, which come
  * shard by shard. */
 static void put_rdb_head(const struct save *save, struct text *out, uint32_t databases) {
@@ -192,6 +202,7 @@ static void put_rdb_head(const struct save *save, struct text *out, uint32_t dat
     put_number(out, "ctime", save->created_ms / 1000);
     put_number(out, "used-mem", used_memory);
     put_number(out, "aof-base", 0);
+    library_dump_put(out, server->libraries, save->manner.compress);
     for (uint32_t db = 0; db < databases; db++) {
         struct sums sums = sums_of(server, db);
         if (sums.keys > 0) {
@@ -286,7 +297,9 @@ void save_begin(struct worker *parker, enum save_purpose purpose) {
         keys += save->shares[i]->keys_total;
     }
     saver->last_keys_total = keys;
-    if (!frames) {
+    if (frames) {
+        put_libraries(save->shares[0], server->libraries);
+    } else {
         save->manner.check_sum = config->rdbchecksum;
         put_rdb_head(save, &save->shares[0]->file.filling, (uint32_t)config->databases);
     }

@@ -29,7 +29,7 @@
 struct loaded {
     struct link link; /* by its library's address */
     struct library *library;
-    int references[]; /* one for each of its functions */
+    int compiled[]; /* one for each of its functions */
 };
 
 /* A name that was asked for. */
@@ -93,7 +93,7 @@ static void unload(struct functions *functions, struct loaded *loaded) {
     uint32_t count;
     library_functions(loaded->library, &count);
     for (uint32_t i = 0; i < count; i++) {
-        luaL_unref(functions->state.lua, LUA_REGISTRYINDEX, loaded->references[i]);
+        luaL_unref(functions->state.lua, LUA_REGISTRYINDEX, loaded->compiled[i]);
     }
     links_remove(&functions->loaded, &loaded->link);
     library_unref(loaded->library);
@@ -184,7 +184,9 @@ static int load_protected(lua_State *lua) {
         return lua_error(lua);
     }
     source->compiled = true;
-    lua_sethook(lua, look, LUA_MASKCOUNT, LOOK_INSTRUCTIONS);
+    if (script_state_in(lua)->load->end_ns != UINT64_MAX) {
+        lua_sethook(lua, look, LUA_MASKCOUNT, LOOK_INSTRUCTIONS);
+    }
     lua_call(lua, 0, 0);
     return 0;
 }
@@ -233,13 +235,13 @@ static bool run(struct functions *functions, struct bytes code, int64_t limit_ms
 static struct loaded *add_loaded(struct functions *functions, struct library *library) {
     uint32_t count;
     library_functions(library, &count);
-    struct loaded *loaded = must_calloc(1, sizeof *loaded + count * sizeof *loaded->references);
+    struct loaded *loaded = must_calloc(1, sizeof *loaded + count * sizeof *loaded->compiled);
     loaded->library = library;
     library_ref(library);
     loaded->link.hash = links_hash((uint64_t)(uintptr_t)library);
     links_add(&functions->loaded, &loaded->link);
     for (uint32_t i = 0; i < count; i++) {
-        loaded->references[i] = LUA_NOREF;
+        loaded->compiled[i] = LUA_NOREF;
     }
     return loaded;
 }
@@ -263,10 +265,10 @@ static struct library *library_of(const struct library_header *header, struct by
     return good ? library : NULL;
 }
 
-/* The references are the loaded library's then. */
+/* What was compiled is the loaded library's then. */
 static void take_references(struct loaded *loaded, struct function_load *load) {
     for (uint32_t i = 0; i < load->count; i++) {
-        loaded->references[i] = load->list[i].function;
+        loaded->compiled[i] = load->list[i].function;
         load->list[i].function = LUA_NOREF;
     }
 }
@@ -376,7 +378,7 @@ bool functions_find(struct worker *worker, struct bytes name, struct function_lo
     *ret = (struct function_local){
         .state = &functions->state,
         .function = &library_functions(known->library, &count)[known->index],
-        .reference = known->loaded->references[known->index],
+        .reference = known->loaded->compiled[known->index],
     };
     return true;
 }

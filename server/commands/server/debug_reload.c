@@ -20,6 +20,7 @@
 #include "server/persistence/due.h"
 #include "server/persistence/load_again.h"
 #include "server/persistence/save.h"
+#include "server/script/library_dump.h"
 #include "server/server.h"
 #include "server/txn/txn.h"
 #include "server/worker/park.h"
@@ -52,7 +53,8 @@ static struct keyspace *own_keyspace(void *arg, uint16_t slot) {
     return own ? worker_shard(worker)->keyspace : NULL;
 }
 
-static bool save_own(struct worker *worker, const char *path, struct text *why) {
+static bool save_own(struct worker *worker, const char *path, const struct text *libraries,
+                     struct text *why) {
     struct keyspace *ks = worker_shard(worker)->keyspace;
     const struct config *config = worker_config(worker);
     struct rdb_save_options options = {
@@ -68,9 +70,34 @@ static bool save_own(struct worker *worker, const char *path, struct text *why) 
         .usage = usage_kind_of(config),
         .keyspaces = &ks,
         .count = 1,
+        .libraries = text_bytes(libraries),
     };
     struct rdb_saved saved;
     return rdb_save(&options, &saved, why);
+}
+
+/* Libraries of functions are the first worker's. */
+static bool has_libraries(const struct worker *worker) {
+    return worker_id(worker) == 0;
+}
+
+static bool add_library(struct worker *worker, struct bytes code, enum libraries_policy policy) {
+    struct text why;
+    text_init(&why);
+    bool good = library_dump_add(worker, code, worker_server(worker)->libraries, policy, &why);
+    if (!good) {
+        log_worker(worker, LOG_WARNING, "DEBUG RELOAD: %s", why.ptr);
+    }
+    text_fini(&why);
+    return good;
+}
+
+static bool new_library(void *arg, struct bytes code) {
+    return add_library(arg, code, LIBRARIES_APPEND);
+}
+
+static bool any_library(void *arg, struct bytes code) {
+    return add_library(arg, code, LIBRARIES_REPLACE);
 }
 
 static bool load_own(struct worker *worker, const char *path, bool merge, struct text *why) {
@@ -86,6 +113,9 @@ static bool load_own(struct worker *worker, const char *path, bool merge, struct
         .keyspace_of = own_keyspace,
         .arg = worker,
         .any = worker_shard(worker)->keyspace,
+        .library = !has_libraries(worker) ? NULL
+                   : merge                ? any_library
+                                          : new_library,
     };
     struct rdb_loaded loaded;
     return rdb_load(worker_server(worker)->fs, path, &options, &loaded, why);
@@ -101,11 +131,20 @@ static bool reload_part(struct worker *worker, const void *args, void *result) {
     snprintf(own, sizeof own, "temp-reload-%d-%u.rdb", worker_server(worker)->process_id,
              worker_id(worker));
     const char *path = wish->save ? own : wish->path;
+    struct text libraries;
     text_init(&why);
+    text_init(&libraries);
+    if (has_libraries(worker)) {
+        library_dump_put(&libraries, worker_server(worker)->libraries,
+                         worker_config(worker)->rdbcompression);
+    }
     uint64_t changes = keyspace_changes(ks);
-    if (wish->save ? save_own(worker, path, &why) : rdb_begins(fs, path, &why)) {
+    if (wish->save ? save_own(worker, path, &libraries, &why) : rdb_begins(fs, path, &why)) {
         if (wish->flush) {
             keyspace_flush(ks, UINT32_MAX, false);
+            if (has_libraries(worker)) {
+                libraries_flush(worker_server(worker)->libraries);
+            }
         }
         part->lost = !load_own(worker, path, wish->merge, &why) && !wish->save;
         if (wish->save && why.len == 0) {
@@ -118,6 +157,7 @@ static bool reload_part(struct worker *worker, const void *args, void *result) {
         log_worker(worker, LOG_WARNING, "DEBUG RELOAD: %s", why.ptr);
     }
     text_fini(&why);
+    text_fini(&libraries);
     return true;
 }
 
