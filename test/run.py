@@ -41,6 +41,9 @@ NODE = [("uring", 2), ("epoll", 2)]
 CHECKER = [(backend, shards) for backend in ("uring", "epoll") for shards in (1, 2, 3, 4)]
 CHECKER_SECONDS = 4
 CONFORMANCE = [("uring", 4), ("epoll", 1)]
+# Files of integration tests that also run within TLS (--tls): what streams do, more than what commands do.
+TLS = [("uring", 4), ("epoll", 1)]
+TLS_FILES = ["large", "pipeline", "protocol"]
 PARTS = ["unit", "lint", "integration", "node", "differential", "conformance", "checker"]
 
 
@@ -260,6 +263,15 @@ class Runner:
                 args += ["--leave-out", ",".join(["row_each"] * (row not in EACH) + ["row_once"] * (row not in ONCE))]
             name = row_name("integration", backend, shards)
             steps.append(Step(name, 30 if self.options.quick else 90, lambda n=name, a=args: self.pytest(n, "test/integration", a)))
+        return steps + ([] if self.options.quick else self.integration_tls())
+
+    def integration_tls(self):
+        steps = []
+        first, *others = ["test/integration/test_%s.py" % name for name in TLS_FILES]
+        for backend, shards in self.rows(TLS):
+            args = [*others, "--server", self.options.server, "--shards", str(shards), "--io-backend", backend, "--tls"]
+            name = row_name("integration within TLS", backend, shards)
+            steps.append(Step(name, 30, lambda n=name, a=args: self.pytest(n, first, a)))
         return steps
 
     def differential(self):

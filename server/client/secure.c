@@ -121,11 +121,12 @@ static void log_in_by_certificate(struct client *client) {
          i++) {
         found = bytes_is(bytes_of_text(user), "default");
     }
+    const char *shown = worker->config->hide_user_data_from_log ? "*redacted*" : user;
     if (found) {
         client->flags |= CLIENT_AUTHENTICATED;
-        log_worker(worker, LOG_VERBOSE, "TLS: Auto-authenticated client as %s", user);
+        log_worker(worker, LOG_VERBOSE, "TLS: Auto-authenticated client as %s", shown);
     } else if (field == CONFIG_TLS_USER_CN) {
-        log_worker(worker, LOG_VERBOSE, "TLS: No matching user found for certificate CN %s", user);
+        log_worker(worker, LOG_VERBOSE, "TLS: No matching user found for certificate CN %s", shown);
     } else {
         log_worker(worker, LOG_VERBOSE,
                    "TLS: No matching user found in certificate SAN URI fields");

@@ -9,7 +9,9 @@ import threading
 
 import pytest
 
+import certs
 from pyclient import py_client
+from resp import Raw
 from server import Server, find_peer, kind_of, slowness, wait_for
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -30,12 +32,14 @@ def pytest_addoption(parser):
         help="runtime backend",
     )
     group.addoption("--appendonly", action="store_true", help="every server keeps a log, where a test does not say otherwise")
+    group.addoption("--tls", action="store_true", help="servers listen with TLS, and tests speak it; not those marked plain_port")
     group.addoption("--leave-out", default="", metavar="MARK,...", help="tests with these marks are run in other rows (./dev test)")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "shoal_only: tests something that only Shoal has")
     config.addinivalue_line("markers", "several_shards: needs at least two shards")
+    config.addinivalue_line("markers", "plain_port: about the directive port, or a program without TLS; --tls leaves it out")
     config.addinivalue_line("markers", "slow: takes more than a second; ./dev test quick leaves it out")
     config.addinivalue_line("markers", "row_each: each number of shards and each backend matters, not which with which")
     config.addinivalue_line("markers", "row_once: neither the number of shards nor the backend matters")
@@ -43,6 +47,8 @@ def pytest_configure(config):
     if not os.access(binary, os.X_OK):
         raise pytest.UsageError("no server at %s: build it first (./dev build release) or give --server PATH" % binary)
     config.server_kind = kind_of(binary)
+    if config.getoption("--tls"):
+        Raw.tls = certs.client_context()
 
 
 def pytest_collection_modifyitems(config, items):
@@ -51,6 +57,8 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=elsewhere)
         items[:] = [item for item in items if item not in elsewhere]
     for item in items:
+        if config.getoption("--tls") and item.get_closest_marker("plain_port"):
+            item.add_marker(pytest.mark.skip(reason="needs a plain port"))
         if config.server_kind != "shoal":
             if item.get_closest_marker("shoal_only") or item.get_closest_marker("several_shards"):
                 item.add_marker(pytest.mark.skip(reason="only Shoal has it, this is %s" % config.server_kind))
@@ -247,11 +255,16 @@ def tool(name):
     return path
 
 
+def tls_arguments():
+    """What redis-cli and its like need to reach the port of a server."""
+    return ["--tls", "--cacert", certs.shared().path("ca.crt")] if Raw.tls else []
+
+
 @pytest.fixture
 def run_tool(server):
     def run(name, *args, stdin=None, timeout=60, port=None):
         return subprocess.run(
-            [tool(name), "-p", str(port or server.port), *args],
+            [tool(name), "-p", str(port or server.port), *tls_arguments(), *args],
             input=stdin,
             capture_output=True,
             text=isinstance(stdin, str) or stdin is None,

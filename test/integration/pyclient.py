@@ -9,7 +9,12 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+import certs
+from resp import Raw
+
 
 def py_client(port, **options):
+    if Raw.tls:
+        options = {"ssl": True, "ssl_ca_certs": certs.shared().path("ca.crt"), "ssl_check_hostname": False, **options}
     # By address: a system without /etc/hosts does not know the name localhost.
     return redis.Redis(host="127.0.0.1", port=port, retry=Retry(NoBackoff(), 0), **options)

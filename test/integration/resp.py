@@ -171,6 +171,8 @@ def parse(buf, pos=0):
 class Raw:
     """A raw connection: what is sent and what comes back, byte for byte."""
 
+    tls = None  # an ssl.SSLContext: all connections but those to unix sockets are within TLS (pytest --tls)
+
     def __init__(self, address, timeout=10.0, rcvbuf=None):
         family = socket.AF_UNIX
         if not isinstance(address, str):
@@ -182,6 +184,12 @@ class Raw:
         self.sock.connect(address)
         if family != socket.AF_UNIX:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.tls:
+                try:
+                    self.sock = self.tls.wrap_socket(self.sock, server_hostname="localhost")
+                except BaseException:
+                    self.sock.close()
+                    raise
         self.buf = bytearray()
         self.pos = 0
 
@@ -208,6 +216,10 @@ class Raw:
         self.buf += data
         return bool(data)
 
+    def has_more(self):
+        """Whether something is there to read."""
+        return bool(self.tls and self.sock.pending()) or bool(select.select([self.sock], [], [], 0)[0])
+
     def read_raw(self):
         """One reply as (value, raw bytes). Raises EOFError when the server closed."""
         while True:
@@ -218,7 +230,7 @@ class Raw:
                 if not self.fill():
                     raise EOFError("closed by the server, unread: %r" % bytes(self.buf[self.pos :][:200]))
                 # A long reply is parsed again from its start: not for each piece of it that is there already.
-                while len(self.buf) - self.pos < wanted and select.select([self.sock], [], [], 0)[0] and self.fill():
+                while len(self.buf) - self.pos < wanted and self.has_more() and self.fill():
                     pass
                 continue
             raw = bytes(self.buf[self.pos : end])

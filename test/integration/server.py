@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import time
 
+import certs
 from resp import Raw, RespError
 
 CACHE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".cache")
@@ -122,6 +123,8 @@ class Server:
         if "port" in self.config:
             self.port = int(self.config["port"])
         config.update(self.config)
+        if Raw.tls and "tls-port" not in config:
+            config = {**certs.server_config(), **config, "tls-port": config["port"], "port": 0}
         for name, value in config.items():
             line.append("--" + name.replace("_", "-"))
             values = value if isinstance(value, (list, tuple)) else [value]

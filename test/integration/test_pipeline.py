@@ -266,6 +266,7 @@ def test_quit_in_a_pipeline_answers_what_came_before(server):
         assert c.do("GET", "q") == b"1"
 
 
+@pytest.mark.plain_port  # no half of a TLS connection can be shut
 def test_half_closed_connection_still_gets_its_replies(server):
     with server.raw() as c:
         c.send(b"".join(encode("SET", "h%d" % i, i) for i in range(100)))
@@ -276,6 +277,7 @@ def test_half_closed_connection_still_gets_its_replies(server):
         assert c.is_closed()
 
 
+@pytest.mark.plain_port  # the same
 @pytest.mark.shoal_only
 def test_half_closed_while_it_is_in_line_to_go_on(start_server):
     """Its wait is over, and the rest of its pipeline is to be run in the next turn, when its end arrives: the rest was
@@ -418,6 +420,7 @@ def test_maxmemory_clients_evicts_the_biggest_client(start_server):
         assert w.do("PING") == "PONG"
 
 
+@pytest.mark.plain_port  # Python reads 16 KB at a time, slower than the kernel tells of room
 @pytest.mark.slow
 def test_who_reads_a_long_reply_slowly_is_not_idle(start_server):
     s = start_server(timeout=1)
@@ -476,6 +479,7 @@ def test_output_limit_holds_for_replies_of_all_shards(start_server):
         assert int(s.info("stats")["client_output_buffer_limit_disconnections"]) == 1
 
 
+@pytest.mark.plain_port  # who is refused is told nothing
 def test_maxclients_refuses_and_counts(start_server):
     s = start_server(maxclients=12)
     clients = []
