@@ -314,7 +314,7 @@ class Runner:
             status, text = run(["node", "--test", "--test-reporter=tap", *files], env=env, cwd=folder)
             return *read_tap(text), status
 
-        return [Step(row_name("node clients", *row), 15, lambda row=row: act(*row)) for row in self.rows(NODE)]
+        return [Step(row_name("node clients", *row), 40, lambda row=row: act(*row)) for row in self.rows(NODE)]
 
     def conformance(self):
         """Redis's own tests against the server; each of them counts."""

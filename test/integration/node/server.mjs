@@ -40,10 +40,8 @@ async function answers(port) {
 export async function startServer(...settings) {
   const port = await freePort();
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'shoal-node-'));
-  const args = ['--port', String(port), '--dir', dir, '--save', '', ...settings];
-  if (isShoal) {
-    args.push('--shards', process.env.SHOAL_SHARDS ?? '2', '--io-backend', process.env.SHOAL_IO_BACKEND ?? 'auto');
-  }
+  const own = isShoal ? ['--shards', process.env.SHOAL_SHARDS ?? '2', '--io-backend', process.env.SHOAL_IO_BACKEND ?? 'auto'] : [];
+  const args = ['--port', String(port), '--dir', dir, '--save', '', ...own, ...settings];
   const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let log = '';
   child.stdout.on('data', (data) => (log += data));
