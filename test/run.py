@@ -36,6 +36,10 @@ MATRIX = [("uring", 1), ("uring", 2), ("uring", 4), ("epoll", 1), ("epoll", 2), 
 EACH = [("uring", 1), ("epoll", 2), ("uring", 4)]
 ONCE = [("epoll", 2)]
 QUICK = [("uring", 4), ("epoll", 1)]
+# Tests of what writes do run on a server with a log, too.
+LOGGED = [("uring", 4)]
+LOGGED_FILES = ["expiry", "hash", "keyspace", "lent", "lists", "real_use", "refused", "scripts", "sets", "slots", "sort", "sorted_sets"]
+LOGGED_FILES += ["stream_blocking", "transactions"]
 DIFFERENTIAL = [("uring", 1), ("uring", 4), ("epoll", 2)]
 NODE = [("uring", 2), ("epoll", 2)]
 CHECKER = [(backend, shards) for backend in ("uring", "epoll") for shards in (1, 2, 3, 4)]
@@ -263,7 +267,16 @@ class Runner:
                 args += ["--leave-out", ",".join(["row_each"] * (row not in EACH) + ["row_once"] * (row not in ONCE))]
             name = row_name("integration", backend, shards)
             steps.append(Step(name, 30 if self.options.quick else 90, lambda n=name, a=args: self.pytest(n, "test/integration", a)))
-        return steps + ([] if self.options.quick else self.integration_tls())
+        return steps + ([] if self.options.quick else self.integration_tls() + self.integration_logged())
+
+    def integration_logged(self):
+        steps = []
+        first, *others = ["test/integration/test_%s.py" % name for name in LOGGED_FILES]
+        for backend, shards in self.rows(LOGGED):
+            args = [*others, "--server", self.options.server, "--shards", str(shards), "--io-backend", backend, "--appendonly"]
+            name = row_name("integration with a log", backend, shards)
+            steps.append(Step(name, 60, lambda n=name, a=args: self.pytest(n, first, a)))
+        return steps
 
     def integration_tls(self):
         steps = []

@@ -124,7 +124,21 @@ def server(server_binary, base_config, kind):
     s = Server(server_binary, base_config, kind=kind)
     s.start()
     yield s
+    if base_config.get("appendonly") == "yes":
+        check_log(s)
     s.stop()
+
+
+def check_log(server):
+    """What a start would read from the log is what the server has."""
+    with server.raw(timeout=60) as c:
+        for _ in range(5):  # in between keys may run out
+            before = c.do("DEBUG", "DIGEST")
+            assert c.do("DEBUG", "LOADAOF") == "OK", server.log()[-2000:]
+            after = c.do("DEBUG", "DIGEST")
+            if after == before:
+                return
+        raise AssertionError("the log says something else: %s, %s" % (before, after))
 
 
 @pytest.fixture

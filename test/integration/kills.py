@@ -228,3 +228,107 @@ def check_queue(clients, there, lost_allowed):
         client.popped = set()
         client.pops_open = 0
     return wrong
+
+
+# ---- One client, whose writes are about whole databases, too
+
+
+class Sequence:
+    """What one connection writes, in its order, so that what is there after a crash is what some number of its operations leave:
+    at least as many as were acknowledged. FLUSHALL, FLUSHDB and SWAPDB are among them, alone and in EXEC."""
+
+    DATABASES = 2
+
+    def __init__(self, seed):
+        self.rng = random.Random(seed)
+        self.state = [{} for _ in range(self.DATABASES)]
+        self.sent = []  # operations: lists of (database, command)
+        self.acked = 0
+        self.count = 0
+
+    def draw_command(self):
+        self.count += 1
+        key = ["k%d" % self.rng.randrange(20) for _ in range(3)]
+        return self.rng.choice(
+            [("SET", key[0], self.count)] * 4
+            + [("MSET", key[0], self.count, key[1], self.count, key[2], self.count)] * 4
+            + [("DEL", *key), ("FLUSHDB",), ("FLUSHALL",), ("SWAPDB", 0, 1)]
+        )
+
+    def draw(self):
+        length = self.rng.choice([1, 1, 1, 3, 6])
+        return [(self.rng.randrange(self.DATABASES), self.draw_command()) for _ in range(length)]
+
+    @staticmethod
+    def apply(state, operation):
+        for db, (name, *words) in operation:
+            if name == "FLUSHALL":
+                for one in state:
+                    one.clear()
+            elif name == "FLUSHDB":
+                state[db].clear()
+            elif name == "SWAPDB":
+                state[0], state[1] = state[1], state[0]
+            elif name == "DEL":
+                for key in words:
+                    state[db].pop(key, None)
+            else:
+                state[db].update({key: str(value) for key, value in zip(words[::2], words[1::2])})
+
+    @staticmethod
+    def request(operation):
+        """What is sent, and how many replies there will be."""
+        commands = []
+        for db, command in operation:
+            commands += [("SELECT", db), command]
+        if len(operation) > 1:
+            commands = [("MULTI",), *commands, ("EXEC",)]
+        return b"".join(encode(*command) for command in commands), len(commands)
+
+    def work(self, port, stop):
+        try:
+            with Raw(("127.0.0.1", port), timeout=20) as raw:
+                while not stop.is_set():
+                    batch = [self.draw() for _ in range(self.rng.choice([1, 1, 2, 8, 30]))]
+                    requests = [self.request(operation) for operation in batch]
+                    self.sent += batch
+                    raw.send(b"".join(request for request, _ in requests))
+                    for _, replies in requests:
+                        assert not any(has_error(raw.read()) for _ in range(replies))
+                        self.acked += 1
+        except (OSError, EOFError):
+            pass
+
+    def run(self, port, crash, seconds):
+        stop = threading.Event()
+        thread = threading.Thread(target=self.work, args=(port, stop), daemon=True)
+        thread.start()
+        stop.wait(seconds)
+        crash()
+        stop.set()
+        thread.join(60)
+        assert not thread.is_alive(), "a client still waits for a server that has gone"
+
+    def check(self, port):
+        """What the server has is what so many operations leave; it goes on from there. Returns what is wrong."""
+        there = []
+        with Raw(("127.0.0.1", port), timeout=60) as raw:
+
+            def ask(*command):
+                raw.send(encode(*command))
+                return raw.read()
+
+            assert wait_for(lambda: not has_error(ask("GET", "none")), 120), "it loads for ever"
+            for db in range(self.DATABASES):
+                ask("SELECT", db)
+                keys = [text(key) for key in ask("KEYS", "*")]
+                there.append({key: text(ask("GET", key)) for key in keys})
+        state, found = self.state, None
+        for i in range(len(self.sent) + 1):
+            if i >= self.acked and state == there:
+                found = [dict(one) for one in state]
+            if i < len(self.sent):
+                self.apply(state, self.sent[i])
+        wrong = "%s is there, %d acknowledged of %d would leave %s" % (there, self.acked, len(self.sent), state)
+        self.state, self.sent, self.acked = there, [], 0
+        return [] if found is not None else [wrong]

@@ -53,6 +53,25 @@ def test_what_was_answered_is_there_after_kill_9(start_server, mode):
         assert refused == []
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_flushes_and_swaps_have_their_place_after_kill_9(start_server, mode):
+    s = start_server(appendonly="yes", appendfsync=mode, auto_aof_rewrite_min_size="64kb")
+    seed = random.getrandbits(32)
+    sequence = kills.Sequence(seed)
+
+    def crash():
+        s.proc.kill()
+        s.proc.wait()
+
+    for _ in range(4):
+        sequence.run(s.port, crash, sequence.rng.uniform(0.05, 0.4))
+        s.start_again()
+        assert sequence.check(s.port) == [], seed
+    with s.raw() as c:
+        c.do("SET", "of-somebody-else", "1")
+    assert sequence.check(s.port) != []
+
+
 def test_every_type_every_database_and_what_happens_to_whole_ones(start_server):
     s = start_server(appendonly="yes")
     with s.raw() as c:

@@ -63,6 +63,19 @@ def test_rows_are_left_out_in_the_whole_matrix_only():
         assert not left_out(runner("integration", *args).plan, "epoll", 4)
 
 
+def test_what_writes_do_is_tried_with_a_log(monkeypatch):
+    """Of files that are there, in the whole matrix only."""
+    seen = []
+    monkeypatch.setattr(suite.Runner, "pytest", lambda self, name, folder, args=(), env=None: seen.append([folder, *args]))
+    for step in runner("integration").plan:
+        step.act()
+    logged = [args for args in seen if "--appendonly" in args]
+    assert len(logged) == len(suite.LOGGED) > 0
+    files = [word for word in logged[0] if word.endswith(".py")]
+    assert len(files) > 10 and all(os.path.exists(os.path.join(tree.ROOT, path)) for path in files)
+    assert not [s for s in runner("quick").plan if "log" in s.name]
+
+
 def test_everything_fits_into_half_an_hour_and_quick_into_three_minutes():
     assert sum(step.seconds for step in runner().plan) < 30 * 60
     assert sum(step.seconds for step in runner("quick").plan) < 3 * 60

@@ -5,7 +5,8 @@
     torture.py crash|power --server PATH [--minutes N | --cycles N] [--mode always|everysec|no] [--shards N] [--seed N]
 
 crash: kill -9 under load, at random times and, every other cycle, at a kill point (kill_points.py: all of them, in any order, again
-and again); whatever appendfsync says, nothing that was acknowledged may be lost.
+and again); whatever appendfsync says, nothing that was acknowledged may be lost. Every tenth cycle has a client whose writes are
+about whole databases, and what is left is what a beginning of them leaves.
 power: the data lie on an ext4 of their own in a file, which is shut down under load as the kernel would be at a power cut: what
 was not synced may be gone. `always` loses nothing that was acknowledged; `everysec` what is older than a second and the sync
 that was under way; whatever is lost, what is left makes sense (kills.py). Needs root and loop devices.
@@ -113,7 +114,27 @@ class Torture:
         self.points_died_at.add(point)
         return ["%s %d: %s" % (point, count, w) for w in self.deaths.death(point, count)]
 
+    def flush_and_swap(self):
+        """With data of its own: all that there was goes, and so does this."""
+        sequence = kills.Sequence(self.rng.getrandbits(32))
+        with self.server.raw() as raw:
+            raw.do("FLUSHALL")
+        wrong = []
+        for _ in range(3):
+            sequence.run(self.server.port, self.crash, self.rng.choice([0.02, 0.1, 0.5]))
+            self.server.start_again()
+            wrong += sequence.check(self.server.port)
+        with self.server.raw() as raw:
+            raw.do("FLUSHALL")
+        acks = [client.acks for client in self.clients]
+        self.clients[:] = [kills.Client(i, self.rng.getrandbits(32)) for i in range(len(acks))]
+        for client, count in zip(self.clients, acks):
+            client.acks = count
+        return wrong
+
     def cycle(self, number):
+        if not self.disk and number % 10 == 8:
+            return self.flush_and_swap()
         if not self.disk and number % 2:
             return self.die_at_point()
         seconds = self.rng.choice([0.02, 0.1, 0.3, 1.0, 2.5]) * self.rng.uniform(0.5, 1.5)
