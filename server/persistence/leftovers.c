@@ -100,8 +100,14 @@ static bool remove_below(const struct fs *fs, const char *dir, uint64_t end,
     return all;
 }
 
+/* Who was killed may have renamed the manifest and synced nothing: a power cut could take that back
+ * and leave the removals. */
+static bool names_last(const struct fs *fs, const char *dir) {
+    return fs->sync_dir(fs->arg, dir) == 0;
+}
+
 bool leftovers_remove(const struct fs *fs, const char *dir, const struct manifest *manifest) {
-    return remove_below(fs, dir, manifest->generation, manifest);
+    return names_last(fs, dir) && remove_below(fs, dir, manifest->generation, manifest);
 }
 
 /* ---- Without a manifest ---- */
@@ -130,7 +136,7 @@ bool leftovers_without(const struct fs *fs, const char *dir, struct bytes gone,
                        struct text *ret_path) {
     struct manifest manifest;
     manifest_init(&manifest);
-    if (gone.len > 0 && manifest_decode(gone, &manifest) == NULL) {
+    if (gone.len > 0 && names_last(fs, dir) && manifest_decode(gone, &manifest) == NULL) {
         remove_named(fs, dir, &manifest);
         remove_below(fs, dir, manifest.generation + 1, NULL);
         manifest_fini(&manifest);
