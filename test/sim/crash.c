@@ -37,6 +37,8 @@
 #define PATIENCE (20 * SECOND)
 /* With appendfsync everysec and a disk that is well, no more than so much is lost. */
 #define EVERYSEC_NS (2 * SECOND + 200 * MS)
+/* A reply that has left arrives within that time. */
+#define ON_ITS_WAY_NS (5 * MS)
 
 enum crash_reached {
     REACHED_KILLS,
@@ -398,7 +400,7 @@ static void answered(struct crash_user *user, const struct item *item,
     case ITEM_FSYNC:
         run->reached[REACHED_FSYNCS]++;
         run->promise = (enum promise)item->number;
-        run->promised_ns = now_ns;
+        run->promised_ns = now_ns + ON_ITS_WAY_NS;
         run->changing = false;
         break;
     case ITEM_BGSAVE:
@@ -566,7 +568,7 @@ static void look_for_begin(struct crash_run *run, const struct server *server, u
         run->begins = true;
     } else if (run->begins) {
         run->begins = false;
-        run->begins_until_ns = run->recorded ? now_ns : run->begins_until_ns;
+        run->begins_until_ns = run->recorded ? now_ns + ON_ITS_WAY_NS : run->begins_until_ns;
     }
     run->looked_ns = now_ns;
 }
