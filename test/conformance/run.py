@@ -39,7 +39,7 @@ LEFT_OUT = os.path.join(HERE, "left_out.txt")
 UNITS = """unit/protocol unit/keyspace unit/scan unit/info unit/info-command unit/type/string unit/type/incr unit/type/list
 unit/type/list-2 unit/type/list-3 unit/type/set unit/type/zset unit/type/hash unit/type/stream unit/type/stream-cgroups unit/sort
 unit/dump unit/expire unit/other unit/multi unit/quit unit/pubsub unit/introspection unit/introspection-2 unit/limits unit/bitops
-unit/bitfield unit/geo unit/hyperloglog unit/lazyfree unit/pause unit/querybuf unit/networking unit/tracking unit/scripting unit/aofrw
+unit/bitfield unit/geo unit/hyperloglog unit/lazyfree unit/pause unit/querybuf unit/networking unit/tracking unit/scripting unit/functions unit/aofrw
 integration/dismiss-mem""".split()
 
 # (file, line, what it becomes) in the private copy.
@@ -52,10 +52,6 @@ CHANGED = [
         'start_server {tags {"aofrw"} overrides {aof-use-rdb-preamble no}} {',
     ),
     ("integration/dismiss-mem.tcl", 'start_server {tags {"dismiss external:skip"}} {', 'start_server {tags {"dismiss"}} {'),
-    # Asked for at every start of a part of the suite, and not there yet.
-    ("support/server.tcl", "    r function flush", ""),
-    # Each test once more as a function: there are none yet.
-    ("unit/scripting.tcl", "foreach is_eval {0 1} {", "foreach is_eval {1} {"),
     # Small lists and sets are listpacks since then: a test that wants one of the larger encodings is about something else.
     (
         "support/test.tcl",
