@@ -181,11 +181,13 @@ static inline void run_begin(struct caller *caller, const struct command_ref *re
 
 bool call(struct caller *caller, const struct call *what, struct reply *reply) {
     struct worker *worker = caller->worker;
-    const char *refusal = check_owner(worker, what->ref);
-    if (UNLIKELY(refusal != NULL) && !caller->asked) {
-        reply_error(reply, refusal);
-        call_refused(worker, what->ref, reply);
-        return true;
+    if (UNLIKELY(worker->owner_asks) && !caller->asked) {
+        const char *refusal = check_owner(worker, what->ref);
+        if (refusal != NULL) {
+            reply_error(reply, refusal);
+            call_refused(worker, what->ref, reply);
+            return true;
+        }
     }
     if (caller->run.ref != what->ref) {
         run_begin(caller, what->ref);

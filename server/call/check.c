@@ -46,6 +46,7 @@ void check_configure(struct worker *worker) {
     worker->hindered_by_disk = unsaved || worker->refuses_writes;
     worker->hindrances = (worker->hindered_by_disk ? HINDERED_DISK : 0) |
                          (monitors_look(&worker->monitors) ? HINDERED_MONITORS : 0);
+    worker->owner_asks = worker->refuses != NULL || worker->room.limit > 0;
 }
 
 enum refusal check_home(const struct client *client, const struct command_ref *ref,
@@ -66,6 +67,9 @@ enum refusal check_home(const struct client *client, const struct command_ref *r
             (allowed == CONFIG_PROTECTED_LOCAL && !(client->flags & CLIENT_LOCAL))) {
             return REFUSE_PROTECTED;
         }
+    }
+    if (UNLIKELY(hindrances & HINDERED_MEMORY) && queues && flags & CMD_DENYOOM) {
+        return REFUSE_MEMORY;
     }
     if (UNLIKELY(hindrances & HINDERED_DISK) && must_be_saved(client, ref)) {
         return REFUSE_DISK;
@@ -120,6 +124,9 @@ void check_refuse(const struct client *client, const struct command_ref *ref,
     case REFUSE_AUTH:
         reply_error(reply, ERR_NO_AUTH);
         break;
+    case REFUSE_MEMORY:
+        reply_error(reply, ERR_OOM);
+        break;
     case REFUSE_DISK:
         reply_error(reply,
                     client->worker->refuses_writes ? client->worker->refuses : ERR_NOT_SAVED);
@@ -143,13 +150,26 @@ void check_refuse(const struct client *client, const struct command_ref *ref,
 
 /* ---- What the owner of the keys knows ---- */
 
-const char *check_owner(const struct worker *worker, const struct command_ref *ref) {
+const char *check_refuses(const struct worker *worker, const struct command_ref *ref) {
     if (LIKELY(worker->refuses == NULL)) {
         return NULL;
     }
     bool concerned =
         worker->refuses_writes ? ref->row->flags & CMD_WRITE : ref->row->place == PLACE_KEY;
     return concerned ? worker->refuses : NULL;
+}
+
+const char *check_owner(struct worker *worker, const struct command_ref *ref) {
+    bool denies = worker->room.limit > 0 && !room_make(worker);
+    return UNLIKELY(denies) && ref->row->flags & CMD_DENYOOM ? ERR_OOM : check_refuses(worker, ref);
+}
+
+const char *check_vote(struct worker *worker, const struct command_ref *ref) {
+    if (LIKELY(!worker->owner_asks)) {
+        return NULL;
+    }
+    bool denies = ref->row->flags & CMD_DENYOOM && !room_is_there(worker);
+    return UNLIKELY(denies) ? ERR_OOM : check_refuses(worker, ref);
 }
 
 void check_owner_refuses(struct worker *worker, const char *error, bool writes) {

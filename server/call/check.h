@@ -22,7 +22,8 @@ enum refusal {
     REFUSE_AUTH,
     REFUSE_NO_MULTI,
     REFUSE_SUBSCRIBED,
-    REFUSE_DISK, /* the last save failed */
+    REFUSE_MEMORY, /* it would be queued, and there is none */
+    REFUSE_DISK,   /* the last save failed */
     REFUSE_LOADING,
     REFUSE_MONITOR, /* it monitors, which to Valkey is a kind of replica */
 };
@@ -35,6 +36,7 @@ enum hindrance {
     HINDERED_DISK =
         1 << 2, /* the last save failed, and writes have to wait for one that does not */
     HINDERED_MONITORS = 1 << 3, /* somebody is told of all that runs (monitor.h) */
+    HINDERED_MEMORY = 1 << 4,   /* there is none for what it would queue */
 };
 
 /* What home knows. `fits`: the number of arguments is right; `queues`: EXEC is to run it. `ref` is
@@ -48,8 +50,13 @@ void check_refuse(const struct client *client, const struct command_ref *ref,
                   const struct request *request, enum refusal refusal, struct reply *reply);
 
 /* What the owner of the keys knows: the error to answer, or NULL when the command may run. Before
- * anything of it has happened; the answer holds until the owner has done something else. */
-const char *check_owner(const struct worker *worker, const struct command_ref *ref);
+ * anything of it has happened; the answer holds until the owner has done something else. Asked only
+ * where worker->owner_asks. Makes room for it, if there is a limit (room.h). */
+const char *check_owner(struct worker *worker, const struct command_ref *ref);
+/* The same when its keys are locked, or others have been asked already: changes nothing. */
+const char *check_vote(struct worker *worker, const struct command_ref *ref);
+/* The same without a look at memory. */
+const char *check_refuses(const struct worker *worker, const struct command_ref *ref);
 /* DEBUG REFUSE: from now on this worker has something against every command on its keys, and says
  * it with this text; NULL: nothing any more. `writes`: only against those that write. */
 void check_owner_refuses(struct worker *worker, const char *error, bool writes);

@@ -726,10 +726,13 @@ static void prefetch_window(const struct client *client, const struct staged *wi
 }
 
 static unsigned hindrances_of(const struct client *client) {
-    const struct worker *worker = client->worker;
+    struct worker *worker = client->worker;
     unsigned hindrances = client_may_run(client) ? 0 : HINDERED_LOGIN;
     if (UNLIKELY(worker->load != NULL) && shared_loading(worker->server->shared)) {
         hindrances |= HINDERED_LOADING;
+    }
+    if (UNLIKELY(worker->room.limit > 0) && client->multi != NULL && !room_is_anywhere(worker)) {
+        hindrances |= HINDERED_MEMORY;
     }
     return hindrances | worker->hindrances;
 }

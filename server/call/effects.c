@@ -486,17 +486,19 @@ void effect_keep(const struct exec *x, struct blob *blob) {
 
 /* ---- Hooks ---- */
 
-/* How a key goes whose time is over. */
-static struct bytes gone(const struct worker *worker) {
-    return worker->config->lazyfree_lazy_expire ? BYTES("UNLINK") : BYTES("DEL");
+static struct bytes gone(bool lazy) {
+    return lazy ? BYTES("UNLINK") : BYTES("DEL");
 }
 
 void effects_expired(struct worker *worker, const struct key_news *news) {
     if (worker->effects == NULL) {
         return;
     }
+    const struct config *config = worker->config;
+    struct bytes word = gone(news->event == EVENT_EVICTED ? config->lazyfree_lazy_eviction
+                                                          : config->lazyfree_lazy_expire);
     add(worker, EFFECTS_COMMANDS, worker->effects->origin, news->db,
-        (const struct bytes[]){gone(worker), news->key->name}, 2);
+        (const struct bytes[]){word, news->key->name}, 2);
 }
 
 void effects_elements_expired(struct worker *worker, uint32_t db, struct bytes name,
@@ -511,7 +513,7 @@ void effects_elements_expired(struct worker *worker, uint32_t db, struct bytes n
     struct effects_origin before = effects_open(worker, origin);
     add(worker, EFFECTS_COMMANDS, origin, db, argv, 2 + count);
     if (emptied) {
-        argv[0] = gone(worker);
+        argv[0] = gone(worker->config->lazyfree_lazy_expire);
         add(worker, EFFECTS_COMMANDS, origin, db, argv, 2);
     }
     effects_close(worker, before);

@@ -22,6 +22,7 @@
     "configured to report errors during writes if RDB snapshotting fails "                         \
     "(stop-writes-on-bgsave-error option). Please check the Valkey logs for details about the "    \
     "RDB error."
+#define ERR_OOM             "OOM command not allowed when used memory > 'maxmemory'."
 #define ERR_DB_INDEX        "ERR DB index is out of range"
 #define ERR_VALUE_RANGE     "ERR value is out of range"
 #define ERR_NOT_POSITIVE    "ERR value is out of range, must be positive"

@@ -85,14 +85,18 @@ static const char *refusal_of(const struct script_run *run, const struct command
     if (writes && run->read_only) {
         return "ERR Write commands are not allowed from read-only scripts.";
     }
+    /* Once it has written something it may go on to its end. */
+    if (run->out_of_memory && ref->flags & CMD_DENYOOM && !run->has_written) {
+        return ERR_OOM;
+    }
     if (writes && worker->hindered_by_disk) {
         return worker->refuses_writes ? worker->refuses : ERR_NOT_SAVED;
     }
     if (run->view == NULL) {
-        return check_owner(worker, ref);
+        return check_refuses(worker, ref);
     }
     NODE_EACH_WORKER(worker->node, i) {
-        const char *refusal = check_owner(worker->server->workers[i], ref);
+        const char *refusal = check_refuses(worker->server->workers[i], ref);
         if (refusal != NULL) {
             return refusal;
         }
@@ -290,6 +294,7 @@ static bool call_now(struct script_run *run, struct bytes *argv, uint32_t argc,
         .argc = argc,
         .now_ms = run->x->now_ms,
     };
+    run->has_written |= (ref->flags & CMD_WRITE) != 0;
     switch (ref->row->place) {
     case PLACE_KEY:
         return run->view != NULL ? run_anywhere(run, &what, reply) : run_here(run, &what, reply);
@@ -512,6 +517,21 @@ static const char *refusal_to_begin(const struct exec *x, const struct script_st
                             : NULL;
 }
 
+/* As it begins: it was made room for before. */
+static bool is_out_of_memory(const struct script_run *run) {
+    struct worker *worker = run->x->worker;
+    if (LIKELY(worker->room.limit == 0)) {
+        return false;
+    }
+    bool out = false;
+    NODE_EACH_WORKER(worker->node, i) {
+        if (run->view != NULL || i == worker->id) {
+            out |= !room_is_there(worker->server->workers[i]);
+        }
+    }
+    return out;
+}
+
 void script_run(struct exec *x, const struct script_start *start) {
     const char *refusal = refusal_to_begin(x, start);
     if (refusal != NULL) {
@@ -537,6 +557,13 @@ void script_run(struct exec *x, const struct script_start *start) {
     run.view = start->view != NULL                               ? start->view
                : is_alone(&run) && x->shard->locks.requests == 0 ? &alone
                                                                  : NULL;
+    unsigned flags = script_flags(start->script);
+    bool may_run_out = flags & SCRIPT_ALLOW_OOM;
+    run.out_of_memory = !may_run_out && is_out_of_memory(&run);
+    if (UNLIKELY(run.out_of_memory) && !(flags & (SCRIPT_COMPATIBLE | SCRIPT_NO_WRITES))) {
+        reply_error(x->reply, ERR_OOM);
+        return;
+    }
     check(state->run == NULL);
     arena_init(&run.arena, ARENA_BYTES);
     outbuf_init(&run.out);

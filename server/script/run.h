@@ -47,6 +47,8 @@ struct script_run {
     bool wrote;                   /* it has had something done that cannot be taken back */
     bool escapes;                 /* what it needs is not here, and it is to end without a trace */
     bool calls;                   /* a call of it runs */
+    bool out_of_memory;           /* there was none when it began */
+    bool has_written;             /* it has called what writes */
     struct script_record *record; /* of this run, while only the keys here are its own */
     const struct script_record *before; /* of the one before, or NULL, */
     size_t told;                        /* of which it was told so much */

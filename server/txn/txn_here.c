@@ -75,10 +75,10 @@ static struct outbuf *out_after(struct client *client, struct outbuf *out) {
 }
 
 /* This shard has something against one of the commands: the answer is a transaction's. */
-static bool is_refused(const struct worker *worker, const struct multi_queue *queue) {
+static bool is_refused(struct worker *worker, const struct multi_queue *queue) {
     bool refused = false;
     for (uint32_t i = 0; i < queue->count && !refused; i++) {
-        refused = check_owner(worker, queue->commands[i].ref) != NULL;
+        refused = check_vote(worker, queue->commands[i].ref) != NULL;
     }
     return refused;
 }

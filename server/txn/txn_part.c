@@ -394,7 +394,7 @@ static bool slots_moved(const struct worker *worker, const struct txn_part *part
 static bool vote(struct worker *worker, struct txn_part *part) {
     part->refuses = false;
     for (struct txn_task *task = part->first; task != NULL; task = task->next) {
-        const char *refusal = check_owner(worker, task->command->ref);
+        const char *refusal = check_vote(worker, task->command->ref);
         if (UNLIKELY(refusal != NULL)) {
             size_t bytes = strlen(refusal) + 1;
             free(task->refusal);
@@ -468,6 +468,9 @@ static void again(struct worker *worker, struct txn_part *part) {
 }
 
 static void schedule(struct worker *worker, struct txn_part *part) {
+    if (UNLIKELY(worker->room.limit > 0)) {
+        room_make(worker); /* before anything is locked for it */
+    }
     part->lock.settled = scheduled;
     part->lock.many = true;
     part->lock.answer = locks_submit(&worker->shard.locks, &part->lock);

@@ -11,6 +11,7 @@
 #include "server/txn/blocked.h"
 #include "server/txn/txn.h"
 #include "server/worker/handlers.h"
+#include "server/worker/totals.h"
 #include "server/worker/worker.h"
 
 /* What has come of others than calls, keys that ran out for one, or was locked. */
@@ -28,6 +29,11 @@ int64_t background_work(struct worker *worker) {
     int64_t until_ms = txn_expiry_ms(worker, now_ms);
     worker->runs_for.client = 0; /* keys run out by themselves */
     int64_t next_ms = keyspace_work(worker->shard.keyspace, until_ms);
+    if (UNLIKELY(worker->room.limit > 0)) {
+        worker->room.beside = totals_memory_beside_keys(worker);
+        int64_t room_ms = room_turn(worker, now_ms);
+        next_ms = room_ms < next_ms ? room_ms : next_ms;
+    }
     serve_waiters(worker);
     if (pubsub_is_due(&worker->topics)) {
         pubsub_deliver(worker);

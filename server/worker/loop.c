@@ -323,6 +323,8 @@ static void apply_config(struct worker *worker, const struct config *config) {
     worker_set_expiry(worker);
     worker_set_lru(worker);
     notify_configure(worker);
+    room_note(worker, totals_memory_beside_keys(worker));
+    room_configure(worker);
     check_configure(worker);
     news_cron(worker);
 }

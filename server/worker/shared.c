@@ -4,6 +4,7 @@
  */
 #include "server/worker/shared.h"
 
+#include "base/check.h"
 #include "base/must.h"
 
 #include <stdatomic.h>
@@ -21,6 +22,14 @@ struct worker_line {
     _Atomic size_t tracked;
 };
 
+/* Of its memory, while there is a limit. */
+struct room_line {
+    _Alignas(LINE) _Atomic size_t used;
+    _Atomic size_t keys;
+    _Atomic uint64_t score;
+    _Alignas(LINE) _Atomic size_t asked; /* written by others */
+};
+
 /* Of its log: written by the worker, read by all. */
 struct wal_line {
     _Alignas(LINE) _Atomic uint64_t stands[WAL_WORDS];
@@ -34,6 +43,7 @@ struct shared_counters {
     unsigned workers;
     struct worker_line *lines;
     struct wal_line *wal_lines;
+    struct room_line *room_lines;
     _Atomic uint64_t *told; /* rows by `from`, each on lines of its own */
     size_t told_row;
     _Atomic int wal_error;
@@ -47,6 +57,7 @@ struct shared_counters {
     _Alignas(LINE) _Atomic uint64_t number;
     _Alignas(LINE) _Atomic uint64_t line;
     _Alignas(LINE) _Atomic uint64_t wal_count;
+    _Alignas(LINE) _Atomic size_t leased;
 };
 
 struct shared_counters *shared_new(unsigned workers) {
@@ -54,6 +65,7 @@ struct shared_counters *shared_new(unsigned workers) {
     shared->workers = workers;
     shared->lines = must_aligned(LINE, workers * sizeof *shared->lines);
     shared->wal_lines = must_aligned(LINE, workers * sizeof *shared->wal_lines);
+    shared->room_lines = must_aligned(LINE, workers * sizeof *shared->room_lines);
     shared->told_row = (workers + LINE / 8 - 1) / (LINE / 8) * (LINE / 8);
     shared->told = must_aligned(LINE, workers * shared->told_row * sizeof *shared->told);
     for (unsigned i = 0; i < workers; i++) {
@@ -68,6 +80,7 @@ void shared_free(struct shared_counters *shared) {
     if (shared != NULL) {
         free(shared->lines);
         free(shared->wal_lines);
+        free(shared->room_lines);
         free(shared->told);
         free(shared);
     }
@@ -118,6 +131,91 @@ unsigned shared_largest_client_worker(const struct shared_counters *shared) {
         }
     }
     return best;
+}
+
+size_t shared_lease_left(const struct shared_counters *shared, uint64_t limit) {
+    size_t leased = atomic_load_explicit(&shared->leased, memory_order_relaxed);
+    return leased < limit ? limit - leased : 0;
+}
+
+size_t shared_leased_over(const struct shared_counters *shared, uint64_t limit) {
+    size_t leased = atomic_load_explicit(&shared->leased, memory_order_relaxed);
+    return leased > limit ? leased - limit : 0;
+}
+
+/* Relaxed: nothing but the sum depends on it. */
+size_t shared_lease_take(struct shared_counters *shared, uint64_t limit, size_t need, size_t more,
+                         size_t parts) {
+    size_t leased = atomic_load_explicit(&shared->leased, memory_order_relaxed);
+    size_t taken;
+    do {
+        size_t left = leased < limit ? limit - leased : 0;
+        taken = need < left ? need : left;
+        size_t part = (left - taken) / parts;
+        taken += more < part ? more : part;
+#ifdef SHOAL_UNSAFE_LEASES /* for the test that users of the simulator notice */
+        return taken;
+#endif
+    } while (!atomic_compare_exchange_weak_explicit(&shared->leased, &leased, leased + taken,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return taken;
+}
+
+void shared_lease_return(struct shared_counters *shared, size_t bytes) {
+    atomic_fetch_sub_explicit(&shared->leased, bytes, memory_order_relaxed);
+}
+
+void shared_set_used_memory(struct shared_counters *shared, unsigned worker, size_t bytes,
+                            size_t keys_bytes, uint64_t score) {
+    atomic_store_explicit(&shared->room_lines[worker].keys, keys_bytes, memory_order_relaxed);
+    atomic_store_explicit(&shared->room_lines[worker].used, bytes, memory_order_relaxed);
+    atomic_store_explicit(&shared->room_lines[worker].score, score, memory_order_relaxed);
+}
+
+size_t shared_used_memory(const struct shared_counters *shared) {
+    size_t total = 0;
+    for (unsigned i = 0; i < shared->workers; i++) {
+        total += atomic_load_explicit(&shared->room_lines[i].used, memory_order_relaxed);
+    }
+    return total;
+}
+
+unsigned shared_best_to_evict(const struct shared_counters *shared, unsigned self, uint64_t score,
+                              uint64_t margin, size_t bytes) {
+    unsigned best = self, largest = self;
+    uint64_t best_score = score + margin;
+    for (unsigned i = 0; i < shared->workers; i++) {
+        const struct room_line *line = &shared->room_lines[i];
+        uint64_t other = atomic_load_explicit(&line->score, memory_order_relaxed);
+        size_t keys = atomic_load_explicit(&line->keys, memory_order_relaxed);
+        if (i == self || other == 0) {
+            continue;
+        }
+        if (other > best_score) {
+            best_score = other;
+            best = i;
+        }
+        if (other + margin >= score && keys > bytes) {
+            bytes = keys;
+            largest = i;
+        }
+    }
+    return best != self ? best : largest;
+}
+
+bool shared_ask_room(struct shared_counters *shared, unsigned worker, size_t bytes) {
+    _Atomic size_t *asked = &shared->room_lines[worker].asked;
+    size_t before = atomic_load_explicit(asked, memory_order_relaxed);
+    return before < bytes && atomic_compare_exchange_strong_explicit(
+                                 asked, &before, bytes, memory_order_relaxed, memory_order_relaxed);
+}
+
+size_t shared_asked_room(struct shared_counters *shared, unsigned worker) {
+    _Atomic size_t *asked = &shared->room_lines[worker].asked;
+    if (LIKELY(atomic_load_explicit(asked, memory_order_relaxed) == 0)) {
+        return 0;
+    }
+    return atomic_exchange_explicit(asked, 0, memory_order_relaxed);
 }
 
 void shared_set_tracked(struct shared_counters *shared, unsigned worker, size_t keys) {

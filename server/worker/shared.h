@@ -30,6 +30,30 @@ size_t shared_clients_memory_total(const struct shared_counters *shared);
 /* The worker with the largest evictable client. */
 unsigned shared_largest_client_worker(const struct shared_counters *shared);
 
+/* maxmemory (room.h). What is left of a limit of which workers have leases; takes `need` of it, or
+ * what there is, and up to `more` on top, but of what is left then only one part in `parts`.
+ * Returns how much that was. */
+size_t shared_lease_left(const struct shared_counters *shared, uint64_t limit);
+/* How much more than the limit is leased. */
+size_t shared_leased_over(const struct shared_counters *shared, uint64_t limit);
+size_t shared_lease_take(struct shared_counters *shared, uint64_t limit, size_t need, size_t more,
+                         size_t parts);
+void shared_lease_return(struct shared_counters *shared, size_t bytes);
+/* What a worker uses, for its keys too, and how good its best key is to do without
+ * (keyspace_evict_next). */
+void shared_set_used_memory(struct shared_counters *shared, unsigned worker, size_t bytes,
+                            size_t keys_bytes, uint64_t score);
+size_t shared_used_memory(const struct shared_counters *shared);
+/* Whose keys are the best to do without: of another whose score is more than the margin above this
+ * one's; if there is none, of the one with the most of those whose score is about the same and
+ * whose keys take more than so many bytes: else one that has lost keys by chance would lose ever
+ * more. Itself, if nobody is. */
+unsigned shared_best_to_evict(const struct shared_counters *shared, unsigned self, uint64_t score,
+                              uint64_t margin, size_t bytes);
+/* Asks a worker for room. True: nobody else has. And what it was asked for, once. */
+bool shared_ask_room(struct shared_counters *shared, unsigned worker, size_t bytes);
+size_t shared_asked_room(struct shared_counters *shared, unsigned worker);
+
 /* The number of an operation that needs a place in the order of all: higher than any given before.
  */
 uint64_t shared_next_number(struct shared_counters *shared);

@@ -92,10 +92,17 @@ static void note_peak(struct worker *worker, uint64_t bytes) {
     }
 }
 
+size_t totals_memory_beside_keys(const struct worker *worker) {
+    return worker->clients.memory + watch_memory(&worker->shard.watches) +
+           tracks_memory(&worker->shard.tracks) + memory_fixed(worker) +
+           worker_pools_memory(worker) + worker->script_bytes + worker->function_bytes;
+}
+
 void totals_cron(struct worker *worker) {
-    note_peak(worker, keyspace_memory(worker->shard.keyspace) + worker->clients.memory +
-                          memory_fixed(worker) + worker_pools_memory(worker) +
-                          worker->script_bytes + worker->function_bytes);
+    if (worker->room.limit == 0) {
+        room_note(worker, totals_memory_beside_keys(worker));
+    }
+    note_peak(worker, keyspace_memory(worker->shard.keyspace) + worker->room.beside);
     int64_t now_ms = rt_mono_ms(worker->rt);
     if (now_ms - worker->tally.recent.since_ms >= RECENT_MS) {
         worker->tally.recent.since_ms = now_ms;
@@ -152,6 +159,9 @@ static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *t
     to->pools_bytes = worker_pools_memory(worker);
     to->scripts_bytes = worker->script_bytes;
     to->functions_bytes = worker->function_bytes;
+    to->leased_bytes = worker->room.lease;
+    to->over_ms = worker->room.over_ms;
+    to->over_now_ms = worker->room.over ? rt_mono_ms(worker->rt) - worker->room.over_since_ms : 0;
     to->heap_used = heap_used(worker->shard.heap);
     to->heap_reserved = heap_reserved(worker->shard.heap);
     for (int i = 0; i < RATE_COUNT; i++) {
@@ -248,6 +258,7 @@ void totals_add(struct totals *sum, const struct totals *part) {
     sum->keyspace.misses += part->keyspace.misses;
     sum->keyspace.expired_keys += part->keyspace.expired_keys;
     sum->keyspace.expired_fields += part->keyspace.expired_fields;
+    sum->keyspace.evicted_keys += part->keyspace.evicted_keys;
     sum->keyspace.changes += part->keyspace.changes;
     sum->keyspace.lazyfree_pending += part->keyspace.lazyfree_pending;
     sum->keyspace.lazyfreed += part->keyspace.lazyfreed;
@@ -272,6 +283,8 @@ void totals_add(struct totals *sum, const struct totals *part) {
     sum->pools_bytes += part->pools_bytes;
     sum->scripts_bytes += part->scripts_bytes;
     sum->functions_bytes += part->functions_bytes;
+    sum->over_ms = part->over_ms > sum->over_ms ? part->over_ms : sum->over_ms;
+    sum->over_now_ms = part->over_now_ms > sum->over_now_ms ? part->over_now_ms : sum->over_now_ms;
     sum->heap_used += part->heap_used;
     sum->heap_reserved += part->heap_reserved;
     sum->peak_bytes += part->peak_bytes;
@@ -296,6 +309,7 @@ void totals_add(struct totals *sum, const struct totals *part) {
 
 void totals_reset(struct worker *worker) {
     memset(&worker->stats, 0, sizeof(worker->stats));
+    worker->room.over_ms = 0;
     memset(&worker->tally.recent, 0, sizeof(worker->tally.recent));
     memset(worker->tally.errors, 0, sizeof(worker->tally.errors));
     memset(&worker->tally.samples.last, 0, sizeof(worker->tally.samples.last));

@@ -51,6 +51,8 @@ struct totals {
     uint64_t fixed_bytes;                    /* what a worker takes without keys and clients */
     uint64_t pools_bytes;                    /* what it keeps for use again */
     uint64_t scripts_bytes, functions_bytes; /* what Lua takes for either */
+    uint64_t leased_bytes;                   /* of maxmemory */
+    int64_t over_ms, over_now_ms; /* for how long it used more than it may: in all, and now */
     uint64_t heap_used, heap_reserved;
     uint64_t peak_bytes;
     uint64_t rates[RATE_COUNT];
@@ -96,6 +98,9 @@ void totals_part_fini(struct totals_part *part, unsigned commands);
 void totals_add(struct totals *sum, const struct totals *part);
 /* Bytes in use. */
 uint64_t totals_memory(const struct totals *totals);
+
+/* The same of a worker, without its keys, as far as its clients are accounted for. */
+size_t totals_memory_beside_keys(const struct worker *worker);
 
 /* Now and then: looks how much memory is in use, for the peak, and forgets what is not recent any
  * more. */

@@ -26,6 +26,7 @@
 #include "server/worker/parked.h"
 #include "server/worker/pause.h"
 #include "server/worker/peers.h"
+#include "server/worker/room.h"
 #include "server/worker/spare.h"
 #include "server/worker/stock.h"
 #include "server/worker/view.h"
@@ -101,6 +102,8 @@ struct worker {
     bool hindered_by_disk;         /* so writes wait for one that does not (check.h) */
     unsigned hindrances;           /* that, and what else concerns all clients (check.h) */
 
+    struct room room;    /* of maxmemory */
+    bool owner_asks;     /* there is a limit, or it refuses something: check_owner may say no */
     char *refuses;       /* an error for commands on its keys: DEBUG REFUSE; NULL: none */
     bool refuses_writes; /* only for those that write: the log cannot be written */
     bool active_expire;  /* DEBUG SET-ACTIVE-EXPIRE */

@@ -8,6 +8,7 @@ const struct event_row event_rows[EVENT_COUNT] = {
     [EVENT_APPEND] = {"append", '$'},
     [EVENT_COPY_TO] = {"copy_to", 'g'},
     [EVENT_DEL] = {"del", 'g'},
+    [EVENT_EVICTED] = {"evicted", 'e'},
     [EVENT_EXPIRE] = {"expire", 'g'},
     [EVENT_EXPIRED] = {"expired", 'x'},
     [EVENT_GEORADIUSSTORE] = {"georadiusstore", 'z'},

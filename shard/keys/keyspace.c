@@ -507,16 +507,16 @@ void database_expire_elements(struct keyspace *ks, uint32_t db, const struct key
     text_fini(&name);
 }
 
-static void hook_expired(struct keyspace *ks, uint32_t db, const struct key *key,
-                         enum value_type type) {
+static void hook_gone(struct keyspace *ks, uint32_t db, const struct key *key, enum key_event event,
+                      enum value_type type) {
     if (ks->hooks.expired) {
-        struct key_news news = {key, db, EVENT_EXPIRED, type};
+        struct key_news news = {key, db, event, type};
         ks->hooks.expired(ks->hooks.arg, &news);
     }
 }
 
-void database_expire(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry) {
-    note_dead(ks, entry);
+void database_take_out(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry,
+                       enum key_event event, bool lazy) {
     hook_pre_write(ks, db, key, entry);
     /* The name must outlive the entry, whose own it may be. */
     char small[256];
@@ -524,13 +524,18 @@ void database_expire(struct keyspace *ks, uint32_t db, const struct key *key, st
     memcpy(copy, key->name.ptr, key->name.len);
     struct key kept = {bytes_make(copy, key->name.len), key->hash, key->slot};
     enum value_type type = entry_type(entry);
-    database_delete(ks, keyspace_database(ks, db), &kept, entry, true);
-    ks->stats.expired_keys++;
-    hook_changed(ks, db, &kept, EVENT_EXPIRED, type);
-    hook_expired(ks, db, &kept, type);
+    database_delete(ks, keyspace_database(ks, db), &kept, entry, lazy);
+    hook_changed(ks, db, &kept, event, type);
+    hook_gone(ks, db, &kept, event, type);
     if (copy != small) {
         sysmem_release(copy);
     }
+}
+
+void database_expire(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry) {
+    note_dead(ks, entry);
+    ks->stats.expired_keys++;
+    database_take_out(ks, db, key, entry, EVENT_EXPIRED, true);
 }
 
 struct entry *keyspace_set_expiry(struct keyspace *ks, uint32_t db, const struct key *key,
@@ -733,7 +738,7 @@ bool keyspace_delete(struct keyspace *ks, uint32_t db, const struct key *key, in
     keyspace_tell(ks, db, key, event, type);
     if (UNLIKELY(event == EVENT_EXPIRED)) {
         ks->stats.expired_keys++;
-        hook_expired(ks, db, key, type);
+        hook_gone(ks, db, key, event, type);
     }
     return true;
 }

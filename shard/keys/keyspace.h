@@ -65,7 +65,7 @@ struct keyspace_hooks {
     /* A key changed, was created, deleted, renamed or expired: WATCH and tracking. Once for each
      * change. */
     void (*changed)(void *arg, const struct key_news *news);
-    /* It was EVENT_EXPIRED: after `changed`. */
+    /* It was EVENT_EXPIRED or EVENT_EVICTED: after `changed`. */
     void (*expired)(void *arg, const struct key_news *news);
     /* These of its elements were past their deadlines: after they were taken out, and before the
      * news of it. `emptied`: they were the last. */
@@ -77,8 +77,8 @@ struct keyspace_hooks {
     /* Keys are deleted for being past their deadline only if it is past at this time too: no later
      * than now_ms. What ran out after it is hidden and stays. NULL: now_ms. */
     int64_t (*expiry_ms)(void *arg, int64_t now_ms);
-    /* Whether somebody has locked this key, or one of the same hash. Asked while something is lent.
-     * NULL: nothing ever is. */
+    /* Whether somebody has locked this key, or one of the same hash. Asked while something is lent,
+     * and of keys that are to be evicted. NULL: nothing ever is. */
     bool (*locked)(void *arg, uint64_t hash);
     /* A database (UINT32_MAX: each) is about to be emptied; two are about to be swapped. */
     void (*flushing)(void *arg, uint32_t db);
@@ -336,6 +336,35 @@ void keyspace_set_lru(struct keyspace *ks, enum lru_mode mode, int lfu_log_facto
  * more to do at once, INT64_MAX if nothing is waiting. */
 int64_t keyspace_work(struct keyspace *ks, int64_t now_ms);
 
+/* ---- Eviction: keyspace_evict.c ---- */
+
+enum evict_by { EVICT_BY_IDLE, EVICT_BY_FREQUENCY, EVICT_BY_DEADLINE, EVICT_AT_RANDOM };
+/* Which keys go first when memory is short. */
+struct evict_rule {
+    enum evict_by by;
+    bool expiring_only; /* only such as have a deadline may go */
+    bool lazy;          /* large values are freed in slices */
+    uint32_t samples;   /* maxmemory-samples */
+};
+enum evicted {
+    EVICTED_NONE,  /* there is nothing that may go */
+    EVICTED_LATER, /* it has not been found yet, or it is locked */
+    EVICTED_KEY,   /* one has gone */
+};
+/* Deletes the key that is the best to do without, of those that it knows of. */
+enum evicted keyspace_evict(struct keyspace *ks, const struct evict_rule *rule, int64_t now_ms);
+/* Whether there is anything that may go. */
+bool keyspace_may_evict(const struct keyspace *ks, const struct evict_rule *rule);
+/* How good the next one is to do without: comparable between shards, more is better; 0: there is
+ * none, as far as it knows. */
+uint64_t keyspace_evict_next(struct keyspace *ks, const struct evict_rule *rule, int64_t now_ms);
+/* Forgets what it knows: the rule is another one. */
+void keyspace_evict_anew(struct keyspace *ks);
+/* Frees a slice of what nobody has any more; false: there is none. */
+bool keyspace_free_some(struct keyspace *ks);
+/* Bytes that stay because somebody reads them still, though no key has them. */
+size_t keyspace_kept_memory(const struct keyspace *ks);
+
 /* Who looked at a value did not see an element that is past this deadline. */
 void keyspace_hid(struct keyspace *ks, int64_t deadline);
 /* A command has taken out or replaced so many elements because of their deadlines. */
@@ -351,6 +380,7 @@ struct keyspace_stats {
     uint64_t hits, misses;
     uint64_t expired_keys;
     uint64_t expired_fields;
+    uint64_t evicted_keys;
     uint64_t changes;            /* keys changed since start: rdb_changes_since_last_save */
     uint64_t expire_late_ms_max; /* lateness of the worst active expiry so far */
     uint64_t lazyfree_pending, lazyfreed;

@@ -97,9 +97,7 @@ uint64_t keyspace_scan_slots(struct keyspace *ks, uint32_t db, uint64_t cursor, 
 
 /* ---- Random keys ---- */
 
-/* The index-th key of a database, in the order of slots and hashes. */
-static struct entry *database_at(const struct database *database, uint64_t index,
-                                 uint16_t *ret_slot) {
+struct entry *database_at(const struct database *database, uint64_t index, uint16_t *ret_slot) {
     uint32_t group = 0;
     while (index >= database->group_counts[group]) {
         index -= database->group_counts[group];
@@ -297,6 +295,7 @@ void keyspace_reset_stats(struct keyspace *ks) {
     ks->stats.misses = 0;
     ks->stats.expired_keys = 0;
     ks->stats.expired_fields = 0;
+    ks->stats.evicted_keys = 0;
     ks->stats.expire_late_ms_max = 0;
     ks->stats.lazyfreed = 0;
     ks->stats.lazyfreed_many = 0;
@@ -470,6 +469,10 @@ static size_t wastes_memory(const struct keyspace *ks, const struct list *wastes
         bytes += heap_block_bytes(sizeof(*waste)) + value_memory(ks->forms, &waste->value);
     }
     return bytes;
+}
+
+size_t keyspace_kept_memory(const struct keyspace *ks) {
+    return wastes_memory(ks, &ks->kept);
 }
 
 void keyspace_verify(struct keyspace *ks) {

@@ -7,6 +7,7 @@
  *   keyspace.c         databases, lookup, deleting, deadlines, the books
  *   change.c           changing values
  *   keyspace_all.c     walking, random keys, flushing, statistics, verification
+ *   keyspace_evict.c   which keys go when memory is short
  *   keyspace_work.c    the wheel's answers and background slices
  *   keyspace_lend.c    values on their way between shards
  *   keyspace_slot.c    whole slots on their way
@@ -38,6 +39,15 @@ struct slot {
     uint64_t bytes; /* entries, values, table; not the slot itself */
 };
 
+/* Where the search for keys to evict looks next: keyspace_evict.c. */
+#define EVICT_HANDS 4
+struct evict_hand {
+    uint64_t place; /* of a leaf, in the table of the slot */
+    uint32_t slot;
+    uint32_t index; /* in that leaf */
+    uint32_t left;  /* so many keys more, then elsewhere */
+};
+
 struct database {
     struct list_node link; /* in keyspace.garbage, or keyspace.flushed */
     struct slot *slots;    /* SLOTS of them; pages of slots that hold nothing are not touched */
@@ -51,6 +61,8 @@ struct database {
     uint32_t holds; /* keyspace_hold */
     bool parity; /* of ENTRY_SWEPT, for entries seen by the current sweep or, between sweeps, all */
     uint64_t group_counts[GROUP_COUNT];
+    struct evict_hand hands[EVICT_HANDS];
+    struct evict_hand sweep; /* goes through all keys, where few may go */
 };
 
 static inline int64_t earlier_deadline(int64_t a, int64_t b) {
@@ -77,6 +89,15 @@ struct defrag {
     size_t relocated_then;
     size_t slack_left; /* what the last walk could not mend */
 };
+
+/* A key that might be evicted. */
+struct evict_candidate {
+    uint64_t score; /* how good it was to do without when it was found */
+    uint64_t hash;
+    uint32_t db;
+    uint16_t slot;
+};
+#define EVICT_POOL 16
 
 struct keyspace {
     struct shard_heap *heap;
@@ -114,6 +135,11 @@ struct keyspace {
     uint64_t rewritten_to;        /* its cursor */
     bool rewriting, rewrite_over; /* there is one; all of it is there */
     uint32_t loans;               /* values that are lent */
+    struct {
+        struct evict_candidate pool[EVICT_POOL]; /* the best last */
+        unsigned count;
+        unsigned hand; /* whose turn it is */
+    } evict;
 };
 
 /* A large value that two keys share, of one shard or of two: this one gets a copy of its own. */
@@ -176,7 +202,11 @@ void database_delete(struct keyspace *ks, struct database *database, const struc
 static inline void note_dead(struct keyspace *ks, const struct entry *entry) {
     keyspace_hid(ks, entry_deadline(entry));
 }
-/* As database_delete, for an entry that is past its deadline, with hooks and statistics. */
+/* As database_delete, for an entry that nobody asked for: EVENT_EXPIRED, EVENT_EVICTED; with hooks.
+ */
+void database_take_out(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry,
+                       enum key_event event, bool lazy);
+/* The same for one that is past its deadline, with statistics. */
 void database_expire(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry);
 /* Whether what met this entry past its deadline deletes it; else it only hides it. */
 bool keyspace_buries(const struct keyspace *ks, const struct entry *entry, int64_t now_ms,
@@ -347,6 +377,8 @@ void defrag_forget(struct keyspace *ks);
 
 /* The first slot from `from` on that holds keys; SLOTS if none does. */
 uint32_t database_next_slot(const struct database *database, uint32_t from);
+/* The index-th key of a database, in the order of slots and hashes. */
+struct entry *database_at(const struct database *database, uint64_t index, uint16_t *ret_slot);
 /* Frees up to max keys of a database that is in nobody's reach; true when all are gone. */
 bool database_drain(struct keyspace *ks, struct database *database, uint64_t max,
                     uint64_t *ret_freed);

@@ -237,6 +237,17 @@ static void free_waste(struct keyspace *ks) {
     ks->bytes -= used_before - heap_used(ks->heap);
 }
 
+bool keyspace_free_some(struct keyspace *ks) {
+    if (!list_empty(&ks->wastes)) {
+        free_waste(ks);
+    } else if (!list_empty(&ks->garbage)) {
+        free_garbage(ks);
+    } else {
+        return false;
+    }
+    return true;
+}
+
 int64_t keyspace_next_expiry(const struct keyspace *ks) {
     int64_t next = INT64_MAX;
     for (uint32_t i = 0; i < ks->database_count; i++) {
@@ -267,12 +278,7 @@ int64_t keyspace_work(struct keyspace *ks, int64_t now_ms) {
     }
     int64_t give_ms = heap_work(ks->heap, now_ms);
     next = give_ms < next ? give_ms : next;
-    if (!list_empty(&ks->wastes)) {
-        free_waste(ks);
-        return now_ms;
-    }
-    if (!list_empty(&ks->garbage)) {
-        free_garbage(ks);
+    if (keyspace_free_some(ks)) {
         return now_ms;
     }
     if (!list_empty(&ks->handed)) {

@@ -9,7 +9,7 @@ import tree
 # Read by functions of config*.c that others call.
 THROUGH_FUNCTIONS = {"enable-protected-configs", "proc-title-template", "maxmemory-clients"}
 # Read only to be shown, by INFO.
-SHOWN = {"maxmemory", "repl-backlog-size"}
+SHOWN = {"repl-backlog-size"}
 
 
 def readers():
@@ -23,7 +23,7 @@ def test_directives_that_act_are_read_and_no_others():
     text = readers()
     wrong = []
     for name, acts in directives.rows(tree.read(directives.TABLE)).items():
-        read = re.search(r"(config\)?|worker_config\([^()]*\)|now|next)(->|\.)%s\b" % name.replace("-", "_"), text) is not None
+        read = re.search(r"(config\)?|(worker|exec)_config\([^()]*\)|now|next)(->|\.)%s\b" % name.replace("-", "_"), text) is not None
         if name in THROUGH_FUNCTIONS:
             read = True
         if name in SHOWN:

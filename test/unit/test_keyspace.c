@@ -1085,3 +1085,172 @@ Test(keyspace, random_picks_each_key_about_equally_often) {
     }
     fixture_free(f);
 }
+
+/* ---- Eviction ---- */
+
+static unsigned evict_all(struct fixture *f, const struct evict_rule *rule) {
+    unsigned evicted = 0;
+    enum evicted result;
+    while ((result = keyspace_evict(f->ks, rule, NOW)) != EVICTED_NONE) {
+        evicted += result == EVICTED_KEY;
+    }
+    return evicted;
+}
+
+static bool is_there(struct fixture *f, const char *name) {
+    struct key key = key_of(f, name);
+    return keyspace_has(f->ks, 0, &key, NOW);
+}
+
+static void fill(struct fixture *f, unsigned from, unsigned to, int64_t expires_at) {
+    for (unsigned i = from; i < to; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "key:%u", i);
+        set(f, name, "value", expires_at);
+    }
+}
+
+Test(keyspace, evicts_all_keys_there_are) {
+    struct fixture *f = fixture_new();
+    const struct evict_rule rule = {.by = EVICT_BY_IDLE, .samples = 5};
+    cr_assert_not(keyspace_may_evict(f->ks, &rule));
+    cr_assert_eq(keyspace_evict(f->ks, &rule, NOW), EVICTED_NONE);
+    fill(f, 0, 3000, NO_EXPIRY);
+    f->changed = 0;
+    cr_assert_eq(evict_all(f, &rule), 3000);
+    cr_assert_eq(f->changed, 3000);
+    cr_assert_eq(f->expired, 0);
+    cr_assert_eq(keyspace_count(f->ks, 0), 0);
+    cr_assert_eq(keyspace_stats(f->ks)->evicted_keys, 3000);
+    fixture_free(f);
+}
+
+Test(keyspace, evicts_only_what_has_a_deadline_if_the_rule_says_so) {
+    struct fixture *f = fixture_new();
+    for (int by = EVICT_BY_IDLE; by <= EVICT_AT_RANDOM; by++) {
+        const struct evict_rule rule = {
+            .by = (enum evict_by)by, .expiring_only = true, .samples = 5};
+        keyspace_evict_anew(f->ks);
+        fill(f, 0, 5000, NO_EXPIRY);
+        fill(f, 5000, 5003, NOW + 1000000);
+        cr_assert(keyspace_may_evict(f->ks, &rule));
+        cr_assert_eq(evict_all(f, &rule), 3); /* few among many, too */
+        cr_assert_not(keyspace_may_evict(f->ks, &rule));
+        cr_assert_eq(keyspace_count(f->ks, 0), 5000);
+    }
+    fixture_free(f);
+}
+
+Test(keyspace, evicts_what_was_not_used_for_long) {
+    struct fixture *f = fixture_new();
+    const struct evict_rule rule = {.by = EVICT_BY_IDLE, .samples = 5};
+    fill(f, 0, 4000, NO_EXPIRY);
+    for (unsigned i = 0; i < 4000; i += 2) { /* every other one is used later */
+        char name[32];
+        snprintf(name, sizeof name, "key:%u", i);
+        find(f, name, NOW + 100000);
+    }
+    for (unsigned i = 0; i < 1000; i++) {
+        keyspace_evict(f->ks, &rule, NOW + 200000);
+    }
+    unsigned used = 0;
+    for (unsigned i = 0; i < 4000; i += 2) {
+        char name[32];
+        snprintf(name, sizeof name, "key:%u", i);
+        used += is_there(f, name);
+    }
+    cr_assert_geq(used, 1990, "%u of 2000 are left", used);
+    fixture_free(f);
+}
+
+Test(keyspace, evicts_what_was_used_seldom) {
+    struct fixture *f = fixture_new();
+    const struct evict_rule rule = {.by = EVICT_BY_FREQUENCY, .samples = 5};
+    keyspace_set_lru(f->ks, LFU_COUNTER, 0, 1);
+    fill(f, 0, 4000, NO_EXPIRY);
+    for (unsigned i = 0; i < 8000; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "key:%u", i % 4000 / 2 * 2);
+        find(f, name, NOW);
+    }
+    for (unsigned i = 0; i < 1000; i++) {
+        keyspace_evict(f->ks, &rule, NOW);
+    }
+    unsigned used = 0;
+    for (unsigned i = 0; i < 4000; i += 2) {
+        char name[32];
+        snprintf(name, sizeof name, "key:%u", i);
+        used += is_there(f, name);
+    }
+    cr_assert_geq(used, 1990, "%u of 2000 are left", used);
+    fixture_free(f);
+}
+
+Test(keyspace, evicts_what_has_the_nearest_deadline) {
+    struct fixture *f = fixture_new();
+    const struct evict_rule rule = {.by = EVICT_BY_DEADLINE, .expiring_only = true, .samples = 10};
+    fill(f, 0, 1000, NOW + 1000000);
+    fill(f, 1000, 2000, NOW + 2000000);
+    for (unsigned i = 0; i < 500; i++) {
+        keyspace_evict(f->ks, &rule, NOW);
+    }
+    unsigned later = 0;
+    for (unsigned i = 1000; i < 2000; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "key:%u", i);
+        later += is_there(f, name);
+    }
+    cr_assert_geq(later, 995);
+    fixture_free(f);
+}
+
+/* A key that is used while it is known as one of the oldest is none of them any more. */
+Test(keyspace, what_was_used_meanwhile_is_not_evicted) {
+    struct fixture *f = fixture_new();
+    const struct evict_rule rule = {.by = EVICT_BY_IDLE, .samples = 64};
+    fill(f, 0, 10, NO_EXPIRY);
+    cr_assert_neq(keyspace_evict_next(f->ks, &rule, NOW + 5000), 0);
+    for (unsigned i = 1; i < 10; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "key:%u", i);
+        find(f, name, NOW + 10000);
+    }
+    cr_assert_eq(keyspace_evict(f->ks, &rule, NOW + 20000), EVICTED_KEY);
+    cr_assert_not(is_there(f, "key:0"));
+    fixture_free(f);
+}
+
+Test(keyspace, a_locked_key_is_not_evicted) {
+    struct fixture *f = fixture_new();
+    const struct evict_rule rule = {.by = EVICT_AT_RANDOM, .samples = 5};
+    fill(f, 0, 10, NO_EXPIRY);
+    f->locked = true;
+    cr_assert_eq(keyspace_evict(f->ks, &rule, NOW), EVICTED_LATER);
+    cr_assert_eq(keyspace_count(f->ks, 0), 10);
+    f->locked = false;
+    cr_assert_eq(evict_all(f, &rule), 10);
+    fixture_free(f);
+}
+
+/* All keys of one hash tag are in one slot, all others in slots of their own. */
+Test(keyspace, evicts_from_large_and_small_slots) {
+    struct fixture *f = fixture_new();
+    const struct evict_rule rule = {.by = EVICT_BY_IDLE, .samples = 5};
+    for (unsigned i = 0; i < 3000; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "{tag}%u", i);
+        set(f, name, "value", NO_EXPIRY);
+    }
+    fill(f, 0, 3000, NO_EXPIRY);
+    for (unsigned i = 0; i < 2000; i++) {
+        keyspace_evict(f->ks, &rule, NOW);
+    }
+    unsigned left = 0;
+    for (unsigned i = 0; i < 3000; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "{tag}%u", i);
+        left += is_there(f, name);
+    }
+    cr_assert(left > 1700 && left < 2300, "%u of 3000 are left", left);
+    fixture_free(f);
+}

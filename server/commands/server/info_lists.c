@@ -149,7 +149,7 @@ void info_shards(struct info *info) {
                      "connections=%llu,memory=%llu,txns=%llu,txn_refusals=%llu,lock_waits=%llu,"
                      "ops_moved=%llu,longest_turn_us=%llu,trips=%llu,ops_per_trip=%.2f,looks=%llu,"
                      "looks_found=%llu,wakeups_sent=%llu,visits=%llu,rounds=%llu,parked=%llu,"
-                     "gathered=%llu\r\n",
+                     "gathered=%llu,memory_leased=%llu,evicted_keys=%llu\r\n",
                      i, ULL(t->keys), ULL(t->stats.ops_here + t->stats.ops_for_others),
                      ULL(t->stats.ops_away), ULL(t->mailbox_depth), ULL(t->post.late_wakeups),
                      ULL(t->connections), ULL(t->keyspace_bytes), ULL(t->stats.txns),
@@ -157,6 +157,6 @@ void info_shards(struct info *info) {
                      ULL(t->longest_turn_ns / 1000), ULL(t->stats.batches_away), ops_per_trip,
                      ULL(t->stats.looks), ULL(t->stats.looks_found), ULL(t->post.wakes),
                      ULL(t->stats.visits), ULL(t->stats.rounds), ULL(t->parked),
-                     ULL(t->stats.gathered));
+                     ULL(t->stats.gathered), ULL(t->leased_bytes), ULL(t->keyspace.evicted_keys));
     }
 }

@@ -427,10 +427,12 @@ static void lines_keys(struct info *info) {
     line_u64(info, "expired_fields", t->keyspace.expired_fields);
     line_ratio(info, "expired_stale_perc", 0);
     line_ratio(info, "expired_keys_with_volatile_items_stale_perc", 0);
-    ZERO(info, "expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds", "evicted_keys");
+    ZERO(info, "expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds");
+    line_u64(info, "evicted_keys", t->keyspace.evicted_keys);
     line_u64(info, "evicted_clients", t->stats.evicted_clients);
     line_u64(info, "evicted_scripts", scripts_stats(worker_server(info->worker)->scripts).evicted);
-    ZERO(info, "total_eviction_exceeded_time", "current_eviction_exceeded_time");
+    line_u64(info, "total_eviction_exceeded_time", (uint64_t)(t->over_ms + t->over_now_ms));
+    line_u64(info, "current_eviction_exceeded_time", (uint64_t)t->over_now_ms);
     line_u64(info, "keyspace_hits", t->keyspace.hits);
     line_u64(info, "keyspace_misses", t->keyspace.misses);
     line_u64(info, "pubsub_channels", pubsub_count(info->worker, TOPIC_CHANNEL));
