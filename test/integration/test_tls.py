@@ -52,7 +52,7 @@ def refused(port, context):
 def start(start_server, authority=None, **more):
     """A server with both ports; its plain one is s.port."""
     tls_port = free_port()
-    s = start_server(config={**server_config(authority, **more), "tls-port": tls_port})
+    s = start_server(config={**server_config(authority, **more), "tls-port": tls_port}, password=more.get("requirepass"))
     s.tls_port = tls_port
     return s
 
@@ -167,6 +167,24 @@ def test_a_session_of_before_does_not_get_in_without_a_certificate(start_server,
     with pytest.raises((ssl.SSLError, OSError)):
         with TlsRaw(s.tls_port, context, session=session) as c:
             assert not c.is_refused()
+
+
+@pytest.mark.shoal_only  # in Valkey "default" is a user like any other, in Shoal the one that there is
+def test_a_certificate_may_stand_for_a_password(start_server, authority):
+    authority.sign("default")
+    authority.sign("two", subject="/CN=default/CN=client")
+    authority.sign("uri", extensions="subjectAltName=URI:nobody,URI:default")
+    s = start(start_server, authority, tls_auth_clients="optional", requirepass="secret", tls_auth_clients_user="CN")
+
+    def known():
+        return {name for name in (None, "default", "client", "two", "uri") if not refused(s.tls_port, client_context(authority, name))}
+
+    assert known() == {"default"}
+    with s.raw() as c:
+        assert c.do("AUTH", "secret") == "OK"
+        for field, names in (("URI", {"uri"}), ("off", set()), ("CN", {"default"})):
+            assert c.do("CONFIG", "SET", "tls-auth-clients-user", field) == "OK"
+            assert known() == names
 
 
 def test_a_client_does_not_trust_a_server_of_another_authority(both, authority):
