@@ -126,6 +126,39 @@ static void tell_stopping(void) {
     process_notify("STOPPING=1\n");
 }
 
+/* Before the workers begin and when they have ended: in between the configuration is theirs. */
+static void say(struct server *server, enum log_level level, const char *text) {
+    log_line(server->config, server->fs, rt_wall_us_early(), level, "%s", text);
+}
+
+/* A supervisor wants to keep the process that it started. */
+static bool in_background(const struct config *config, enum config_supervised supervised) {
+    return config->daemonize && supervised == CONFIG_SUPERVISED_NO;
+}
+
+static struct bytes pid_file(const struct server *server) {
+    if (server->config->pidfile.len > 0) {
+        return server->config->pidfile;
+    }
+    return in_background(server->config, server->supervised) ? BYTES("/var/run/shoal.pid")
+                                                             : bytes_make("", 0);
+}
+
+static void remove_pid_file(struct server *server) {
+    struct bytes path = pid_file(server);
+    if (path.len > 0) {
+        say(server, LOG_NOTICE, "Removing the pid file.");
+        server->fs->remove(server->fs->arg, path.ptr);
+    }
+}
+
+/* In the middle of a script that does not end. */
+static void leave(struct server *server) {
+    remove_pid_file(server);
+    say(server, LOG_WARNING, "Shoal leaves in the middle of a script, bye bye...");
+    _exit(0);
+}
+
 /* What the machine and chance give a server. NULL with a line for the terminal. */
 static struct server *make_server(struct config *config, enum config_supervised supervised) {
     struct rt_usage usage;
@@ -138,6 +171,7 @@ static struct server *make_server(struct config *config, enum config_supervised 
         .families = command_families,
         .supervised = supervised,
         .ready = tell_ready,
+        .leave = leave,
         .ending = supervised == CONFIG_SUPERVISED_SYSTEMD ? tell_stopping : NULL,
         .process_id = (int)getpid(),
         .commit = build_commit,
@@ -178,11 +212,6 @@ static unsigned still_running(struct launch *launch) {
     unsigned n = launch->running;
     pthread_mutex_unlock(&launch->mutex);
     return n;
-}
-
-/* Before the workers begin and when they have ended: in between the configuration is theirs. */
-static void say(struct server *server, enum log_level level, const char *text) {
-    log_line(server->config, server->fs, rt_wall_us_early(), level, "%s", text);
 }
 
 /* Why there will be no server: for the log, and for who started it. */
@@ -324,11 +353,6 @@ static void tell_ready(struct server *server) {
     }
 }
 
-/* A supervisor wants to keep the process that it started. */
-static bool in_background(const struct config *config, enum config_supervised supervised) {
-    return config->daemonize && supervised == CONFIG_SUPERVISED_NO;
-}
-
 /* If the configuration says so. Who started the server hears of what fails before. */
 static bool go_to_background(struct server *server) {
     if (!in_background(server->config, server->supervised)) {
@@ -341,14 +365,6 @@ static bool go_to_background(struct server *server) {
     }
     server->process_id = (int)getpid();
     return true;
-}
-
-static struct bytes pid_file(const struct server *server) {
-    if (server->config->pidfile.len > 0) {
-        return server->config->pidfile;
-    }
-    return in_background(server->config, server->supervised) ? BYTES("/var/run/shoal.pid")
-                                                             : bytes_make("", 0);
 }
 
 static void write_pid_file(struct server *server) {
@@ -484,11 +500,7 @@ static int run(struct server *server, int argc, char **argv) {
     free(launch.rts);
     free(launch.no_uring);
     if (launch.go) {
-        struct bytes path = pid_file(server);
-        if (path.len > 0) {
-            say(server, LOG_NOTICE, "Removing the pid file.");
-            server->fs->remove(server->fs->arg, path.ptr);
-        }
+        remove_pid_file(server);
     }
     const char *failure = launch.go ? load_failure(server->load) : launch.reason.ptr;
     if (failure != NULL) {

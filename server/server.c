@@ -137,6 +137,7 @@ struct server *server_new(const struct server_options *options, struct text *err
     server->supervised = options->supervised;
     server->ready = options->ready;
     server->ending = options->ending;
+    server->leave = options->leave;
     server->process_id = options->process_id;
     server->string_bytes_max = options->string_bytes_max;
     server->at_start = config_copy(config);
@@ -164,6 +165,20 @@ struct server *server_new(const struct server_options *options, struct text *err
 void server_shutdown(struct server *server, struct rt *from) {
     shared_ask_stop(server->shared, STOP_BY_COMMAND);
     rt_wake(from, server->threads[0]);
+}
+
+void server_leave(struct server *server) {
+    if (server->leave != NULL) {
+        server->leave(server);
+    }
+}
+
+unsigned server_busy_script(const struct server *server) {
+    unsigned bits = 0;
+    for (unsigned i = 0; i < server->workers_count && bits == 0; i++) {
+        bits = shared_script(server->shared, i);
+    }
+    return bits;
 }
 
 void server_free(struct server *server) {

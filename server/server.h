@@ -70,7 +70,8 @@ struct server {
      */
     void (*ready)(struct server *server);
     void (*ending)(void);
-    struct load *load; /* persistence/load.h; NULL: there was nothing to load */
+    void (*leave)(struct server *server); /* server_leave; or NULL */
+    struct load *load;                    /* persistence/load.h; NULL: there was nothing to load */
 
     /* Worker 0 only: the newest configuration; others hold a reference to theirs. */
     struct config *config;
@@ -99,6 +100,7 @@ struct server_options {
     enum config_supervised supervised;
     void (*ready)(struct server *server); /* or NULL */
     void (*ending)(void);                 /* the same */
+    void (*leave)(struct server *server); /* the same */
     int process_id;
     int64_t start_wall_ms;
     int64_t string_bytes_max;
@@ -137,5 +139,9 @@ static inline int64_t server_files_wanted(const struct server *server,
 /* Any worker's thread (its runtime is `from`): the process ends in good order; worker 0 tells the
  * others. */
 void server_shutdown(struct server *server, struct rt *from);
+/* Any thread: the process ends now, whatever its threads do. Comes back only in the simulator. */
+void server_leave(struct server *server);
+/* Any thread: what one says whose script runs for long (shared_script); 0: none does. */
+unsigned server_busy_script(const struct server *server);
 
 #endif

@@ -216,6 +216,19 @@ bool call(struct caller *caller, const struct call *what, struct reply *reply) {
     return true;
 }
 
+void call_beside(struct caller *caller, const struct call *what, struct reply *reply) {
+    run_begin(caller, what->ref);
+    struct exec x;
+    exec_init(&x, caller, what, reply);
+    x.command->run(&x);
+    check(!x.goes_on);
+    caller->run.calls++;
+    call_settle(caller);
+    if (UNLIKELY(reply->errors > 0)) {
+        count_failed(caller->worker, what->ref, reply->errors, reply->error_code);
+    }
+}
+
 bool call_share(struct caller *caller, const struct call *what, const struct call_part *part,
                 struct reply *reply, struct call_outcome *outcome) {
     check_slow(caller->run.calls == 0);

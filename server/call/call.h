@@ -70,7 +70,6 @@ struct caller {
     bool inside;
     const struct lock_request *holds; /* what its caller has locked on the shard, or NULL */
     uint32_t order;          /* and which of the commands of a transaction over shards it is: */
-    int64_t now_us;          /* a script's: TIME stands still for it; or 0 */
     uint64_t txn;            /* its number for effects.h, or 0 */
     const struct view *view; /* the shards of all workers, which are parked (park.h), or NULL */
     bool puts_later; /* exec_put may leave what is long: the keys are locked till it is done */
@@ -122,6 +121,10 @@ struct call_outcome {
 /* Runs a command and counts it. False: it goes on elsewhere (other workers, a transaction), has
  * written no reply yet, and is counted when it is over by whoever ends it. */
 bool call(struct caller *caller, const struct call *what, struct reply *reply);
+
+/* The same for a command that touches no shard, while that of its worker is in another thread's
+ * hands. */
+void call_beside(struct caller *caller, const struct call *what, struct reply *reply);
 
 /* What a key has for who waits for it with this command: row->ready. */
 enum waiter_answer call_ready(struct caller *caller, const struct call *what);

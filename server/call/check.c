@@ -11,6 +11,7 @@
 #include "server/client/client.h"
 #include "server/observe/monitor.h"
 #include "server/txn/multi.h"
+#include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
 #include <stdio.h>
@@ -38,6 +39,23 @@ static bool must_be_saved(const struct client *client, const struct command_ref 
     bool queued = ref->row->queue == QUEUE_EXEC && client->multi != NULL &&
                   (client->multi->flags & CMD_WRITE) != 0;
     return (ref->flags & CMD_WRITE) != 0 || queued || strcmp(ref->full_name, "ping") == 0;
+}
+
+#define ERR_BUSY(product, command)                                                                 \
+    "BUSY " product " is busy running a script. You can only call " command                        \
+    " KILL or SHUTDOWN NOSAVE."
+
+const char *check_busy_error_of(const struct worker *worker, unsigned bits) {
+    bool function = bits & SCRIPT_FUNCTION;
+    bool redis = worker->config->extended_redis_compatibility;
+    return redis      ? function ? ERR_BUSY("Redis", "FUNCTION") : ERR_BUSY("Redis", "SCRIPT")
+                : function ? ERR_BUSY("Valkey", "FUNCTION")
+                      : ERR_BUSY("Valkey", "SCRIPT");
+}
+
+const char *check_busy_error(const struct worker *worker) {
+    const struct worker *runs = worker->parked.is ? worker->parked.by : worker;
+    return check_busy_error_of(worker, shared_script(worker->server->shared, runs->id));
 }
 
 void check_configure(struct worker *worker) {
@@ -83,6 +101,9 @@ enum refusal check_home(const struct client *client, const struct command_ref *r
     if (UNLIKELY(hindrances & HINDERED_LOADING) && !(flags & CMD_LOADING)) {
         return REFUSE_LOADING;
     }
+    if (UNLIKELY(hindrances & HINDERED_BUSY) && !(flags & CMD_ALLOW_BUSY)) {
+        return REFUSE_BUSY;
+    }
     if (UNLIKELY(client->monitor != NULL) &&
         (flags & (CMD_WRITE | CMD_READONLY | CMD_MAY_REPLICATE))) {
         return REFUSE_MONITOR;
@@ -99,6 +120,7 @@ void check_refuse(const struct client *client, const struct command_ref *ref,
         reply_errorf(reply, "EXECABORT Transaction discarded because of: %s",
                      refusal == REFUSE_AUTH   ? ERR_NO_AUTH
                      : refusal == REFUSE_DISK ? ERR_NOT_SAVED
+                     : refusal == REFUSE_BUSY ? check_busy_error(client->worker)
                      : refusal == REFUSE_SUBSCRIBED
                          ? "Can't execute 'exec': " ONLY_SUBSCRIBED
                          : "wrong number of arguments for 'exec' command");
@@ -136,6 +158,9 @@ void check_refuse(const struct client *client, const struct command_ref *ref,
         break;
     case REFUSE_SUBSCRIBED:
         reply_errorf(reply, "ERR Can't execute '%s': " ONLY_SUBSCRIBED, ref->full_name);
+        break;
+    case REFUSE_BUSY:
+        reply_error(reply, check_busy_error(client->worker));
         break;
     case REFUSE_MONITOR:
         reply_error(reply, "ERR Replica can't interact with the keyspace");

@@ -25,6 +25,7 @@ enum refusal {
     REFUSE_MEMORY, /* it would be queued, and there is none */
     REFUSE_DISK,   /* the last save failed */
     REFUSE_LOADING,
+    REFUSE_BUSY,    /* a script runs for long */
     REFUSE_MONITOR, /* it monitors, which to Valkey is a kind of replica */
 };
 
@@ -37,12 +38,17 @@ enum hindrance {
         1 << 2, /* the last save failed, and writes have to wait for one that does not */
     HINDERED_MONITORS = 1 << 3, /* somebody is told of all that runs (monitor.h) */
     HINDERED_MEMORY = 1 << 4,   /* there is none for what it would queue */
+    HINDERED_BUSY = 1 << 5,     /* a script runs for long (worker/busy.h) */
 };
 
 /* What home knows. `fits`: the number of arguments is right; `queues`: EXEC is to run it. `ref` is
  * NULL if there is no such command. */
 enum refusal check_home(const struct client *client, const struct command_ref *ref,
                         unsigned hindrances, bool fits, bool queues);
+/* What is answered while a long script runs here, or with this worker's shard in view. */
+const char *check_busy_error(const struct worker *worker);
+/* The same of another's script, from what it says of it (shared_script). */
+const char *check_busy_error_of(const struct worker *worker, unsigned bits);
 /* After the configuration of the worker changed, or how its last save went. */
 void check_configure(struct worker *worker);
 /* Writes why. */

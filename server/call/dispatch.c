@@ -16,6 +16,8 @@
  * consumed at all: who must wait rewinds the input to its first byte and parses it again later.
  *  2. Every request makes exactly one entry in the order of replies, or appends to the last one.
  *  3. What home refuses is refused in refuse_and_count only.
+ *  4. No script begins in a callback of the runtime: turns may be made in the middle of it
+ * (busy.h). Its client goes on a little later, with the others that do (clients_run_ready).
  */
 #include "server/call/dispatch.h"
 
@@ -132,7 +134,12 @@ static bool run_home(struct client *client, struct staged *staged, struct caller
     };
     caller->client = client;
     caller->large = NULL;
-    bool complete = call(caller, &what, &reply);
+    bool complete = true;
+    if (LIKELY(!client->worker->parked.is)) {
+        complete = call(caller, &what, &reply);
+    } else {
+        call_beside(caller, &what, &reply);
+    }
     caller->client = NULL;
     if (!complete) {
         return false;
@@ -308,6 +315,25 @@ static void stage(struct client *client, struct staged *staged, const struct sta
     }
 }
 
+/* While a long script runs: nothing is routed to keys, or looked up. */
+static void stage_beside(const struct client *client, struct staged *staged) {
+    struct worker *worker = client->worker;
+    const struct request *request = &staged->request;
+    const struct command_ref *ref = find_command(worker->server->commands, request, NULL);
+    int arity = ref != NULL ? ref->row->arity : 0;
+    bool fits = arity > 0 ? request->argc == (uint32_t)arity : request->argc >= (uint32_t)-arity;
+    staged->ref = ref;
+    staged->keys = NULL;
+    staged->target = worker->id;
+    staged->route = ref == NULL || !fits                                         ? ROUTE_UNKNOWN
+                    : client->multi != NULL && ref->row->queue == QUEUE_IN_MULTI ? ROUTE_QUEUE
+                                                                                 : ROUTE_HOME;
+    if (staged->route == ROUTE_HOME && ref->row->keys[0].begin != BEGIN_NONE) { /* WATCH */
+        staged->keys = keyset_new(&worker->scratch, worker->node, ref, request->argv, request->argc,
+                                  client->db);
+    }
+}
+
 /* ---- Checks ---- */
 
 static bool is_http(struct bytes name) {
@@ -475,6 +501,49 @@ static bool goes_alone(const struct staged *staged) {
     return staged->route == ROUTE_APART && UNLIKELY(sends(staged) || staged->keys->everywhere);
 }
 
+/* ---- Scripts ---- */
+
+static bool begins_script(const struct client *client, const struct staged *staged) {
+    return staged->ref->row->runs_script
+               ? staged->route != ROUTE_QUEUE
+               : is_exec(staged) && client->multi != NULL && client->multi->runs_scripts;
+}
+
+/* Whether a command runs while a long script has this shard in view: it may touch no table, and
+ * neither may what becomes of its client. */
+static bool runs_beside(const struct client *client, const struct staged *staged) {
+    return client->watches == NULL && staged->keys == NULL &&
+           !(client->flags & (CLIENT_SUBSCRIBED | CLIENT_TRACKED)) && client->monitor == NULL;
+}
+
+/* It needs several shards, and one of those is in a long script: it would have to wait for that. */
+static bool needs_busy(const struct client *client, const struct staged *staged) {
+    const struct server *server = client->worker->server;
+    const struct command *row = staged->ref->row;
+    if (staged->route == ROUTE_HOME) {
+        return (row->place == PLACE_EACH_WORKER || row->place == PLACE_ALL_KEYS) &&
+               !(row->flags & CMD_ALLOW_BUSY) && server_busy_script(server) != 0;
+    }
+    if (staged->route != ROUTE_APART) {
+        return false;
+    }
+    if (staged->keys->everywhere) {
+        return server_busy_script(server) != 0;
+    }
+    bool busy = false;
+    for (uint32_t i = 0; i < staged->keys->count; i++) {
+        busy |= shared_script(server->shared, staged->keys->list[i].worker) != 0;
+    }
+    return busy;
+}
+
+/* inv. 4; and a refused EXEC drops what its client watches, which is in a table. */
+static bool goes_on_later(const struct client *client, const struct staged *staged, bool refused) {
+    const struct worker *worker = client->worker;
+    return refused ? worker->parked.is && is_exec(staged) && client->watches != NULL
+                   : worker->loop.in_rt && begins_script(client, staged);
+}
+
 /* ---- What monitors are told ---- */
 
 static void tell(struct client *client, const struct staged *staged) {
@@ -554,7 +623,19 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
     }
     enum refusal refusal = check_home(client, ref, hindrances, staged->route != ROUTE_UNKNOWN,
                                       staged->route == ROUTE_QUEUE);
+    if (refusal == REFUSE_NOT && (needs_busy(client, staged) ||
+                                  (UNLIKELY(worker->parked.is) && !runs_beside(client, staged)))) {
+        refusal = REFUSE_BUSY;
+    }
     bool refused = refusal != REFUSE_NOT;
+    if (UNLIKELY(goes_on_later(client, staged, refused))) {
+        if (client->gathered != NULL) {
+            start_gathered(client);
+        } else {
+            client_resume(client);
+        }
+        return false;
+    }
     bool stops = !refused && UNLIKELY(paused(client, ref));
     bool alone = !refused && (waits(client, staged, caller) || goes_alone(staged));
     bool away = !refused && staged->route == ROUTE_KEY &&
@@ -578,6 +659,9 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
             client_move(client, CLIENT_FENCED);
             return false;
         }
+    }
+    if (!refused && UNLIKELY(begins_script(client, staged))) {
+        client->flags |= CLIENT_RAN_SCRIPT;
     }
     client->commands += !refused && staged->route != ROUTE_QUEUE;
     client->last_command = ref;
@@ -662,6 +746,11 @@ static unsigned stage_window(struct client *client, struct staged *window, size_
         }
         if (status == PARSE_EMPTY) {
             continue;
+        }
+        if (UNLIKELY(worker->hindrances & HINDERED_BUSY)) {
+            stage_beside(client, staged);
+            n++;
+            break;
         }
         stage(client, staged, previous);
         n++;

@@ -99,6 +99,7 @@ enum client_flag {
     CLIENT_SUBSCRIBED = 1 << 22,    /* to something, at least */
     CLIENT_TRACKED = 1 << 24,       /* it tracks keys (tracking.h): its requests run one by one; */
     CLIENT_TRACKS_READS = 1 << 25,  /* what the next one reads is remembered for it */
+    CLIENT_RAN_SCRIPT = 1 << 26,    /* the next one may be a script, too (dispatch.c) */
 };
 
 /* One entry of the reply order. */

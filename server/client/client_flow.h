@@ -50,6 +50,10 @@ void client_batch_done(struct worker *worker, struct message *message);
 void client_end_delay(struct client *client);
 /* Hands output to the stream, if it is free. */
 void client_flush(struct client *client);
+/* The first whose output is delayed, or NULL. */
+struct client *clients_first_delayed(const struct worker *worker);
+/* Hands all output to the streams that are free. */
+void clients_flush(struct worker *worker);
 /* Goes on with the clients that client_resume has put in line. Not from inside a command: a command
  * never runs inside another. */
 void clients_run_ready(struct worker *worker);

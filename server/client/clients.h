@@ -20,6 +20,7 @@ struct clients {
     unsigned count;
     struct list dirty;       /* with output to send at the end of the turn */
     struct list ready;       /* whose wait is over */
+    struct list going_on;    /* of those, the ones that this turn goes on with */
     struct list delayed;     /* whose output waits for more of it, oldest first */
     struct list paused;      /* that wait for CLIENT PAUSE to end */
     struct pqueue deadlines; /* of waits that end by themselves: wait.h */

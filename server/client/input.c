@@ -164,7 +164,9 @@ void client_on_data(struct rt_stream *stream, struct rt_buffer *buffer, struct b
     if (client_is_closing(client)) {
         return;
     }
-    if (client->state == CLIENT_READING && UNLIKELY(worker->parked.is)) {
+    bool later = worker->parked.is || (client->flags & CLIENT_RAN_SCRIPT);
+    if (client->state == CLIENT_READING && UNLIKELY(later)) {
+        client->flags &= ~(unsigned)CLIENT_RAN_SCRIPT;
         client_resume(client);
     }
     if (client->state == CLIENT_READING) {

@@ -314,3 +314,20 @@ struct reply client_reply(struct client *client) {
     client_mark_dirty(client);
     return reply;
 }
+
+struct client *clients_first_delayed(const struct worker *worker) {
+    struct list_node *node = list_first(&worker->clients.delayed);
+    return node != NULL ? LIST_ENTRY(node, struct client, delay_node) : NULL;
+}
+
+void clients_flush(struct worker *worker) {
+    struct client *delayed;
+    while ((delayed = clients_first_delayed(worker)) != NULL &&
+           delayed->delay_until_ms <= rt_mono_ms(worker->rt)) {
+        client_end_delay(delayed);
+    }
+    struct list_node *node;
+    while ((node = list_first(&worker->clients.dirty)) != NULL) {
+        client_flush(LIST_ENTRY(node, struct client, dirty_node));
+    }
+}

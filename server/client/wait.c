@@ -43,12 +43,11 @@ void client_resume(struct client *client) {
 }
 
 void clients_run_ready(struct worker *worker) {
-    struct list ready;
-    list_init(&ready);
-    list_splice_back(&ready,
+    struct list *going_on = &worker->clients.going_on; /* a turn inside of this one has all, too */
+    list_splice_back(going_on,
                      &worker->clients.ready); /* who must wait again comes up in the next turn */
     struct list_node *node;
-    while (!worker_slice_over(worker) && (node = list_pop_front(&ready)) != NULL) {
+    while (!worker_slice_over(worker) && (node = list_pop_front(going_on)) != NULL) {
         struct client *client = LIST_ENTRY(node, struct client, line_node);
         client_move(client, CLIENT_READING);
         client->active_ms = rt_wall_ms(worker->rt); /* it waited for us: that is not being idle */
@@ -57,8 +56,8 @@ void clients_run_ready(struct worker *worker) {
             client_limit_input(client); /* what came while it waited was not looked at */
         }
     }
-    list_splice_back(&ready, &worker->clients.ready);
-    list_splice_back(&worker->clients.ready, &ready);
+    list_splice_back(going_on, &worker->clients.ready);
+    list_splice_back(&worker->clients.ready, going_on);
 }
 
 /* ---- Waits ---- */

@@ -8,7 +8,8 @@
  *     else                    -> the script escapes, if nothing has come of it yet
  *
  * An escape is an error that no pcall keeps: a hook raises it again before the next instruction of
- * whoever has caught it.
+ * whoever has caught it. So is the end of one that is killed. The hook also sees how long it takes,
+ * and lets others be answered meanwhile (worker/busy.h).
  */
 #include "server/script/run.h"
 
@@ -22,7 +23,10 @@
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/call/keyset.h"
+#include "server/observe/log.h"
+#include "server/worker/busy.h"
 #include "server/worker/park.h"
+#include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
 #include <lauxlib.h>
@@ -34,6 +38,8 @@
 #define ARENA_BYTES 4096
 /* Instructions between two looks at whether a script is to end. */
 #define LOOK_INSTRUCTIONS 100000
+/* And between two turns in the middle of it, when it runs for long. */
+#define BUSY_TURN_NS (2 * 1000 * 1000)
 
 /* ---- What it may call ---- */
 
@@ -122,7 +128,6 @@ static struct caller caller_of(const struct script_run *run) {
         .inside = true,
         .holds = x->caller->holds,
         .order = x->caller->order,
-        .now_us = run->now_us,
         .txn = x->caller->txn,
     };
 }
@@ -251,6 +256,26 @@ static bool run_here(struct script_run *run, struct call *what, struct reply *re
     return share(run, &caller, what, reply);
 }
 
+/* It runs for long. */
+static bool is_busy(const struct script_run *run) {
+    return run->said != 0;
+}
+
+static void say(struct script_run *run) {
+    run->said = SCRIPT_BUSY | (run->has_written ? SCRIPT_WROTE : 0);
+    shared_script_say(run->x->worker->server->shared, run->x->worker->id, run->said);
+}
+
+/* It is about to call something. What writes cannot be killed from then on; false: it has been. */
+static bool may_call(struct script_run *run, const struct command_ref *ref) {
+    run->has_written |= (ref->flags & CMD_WRITE) != 0;
+    if (LIKELY(!is_busy(run))) {
+        return true;
+    }
+    say(run);
+    return !(shared_script(run->x->worker->server->shared, run->x->worker->id) & SCRIPT_KILL);
+}
+
 static void select_db(struct script_run *run, struct bytes word, struct reply *reply) {
     int64_t db;
     if (!num_parse_i64(word, &db)) {
@@ -288,13 +313,16 @@ static bool call_now(struct script_run *run, struct bytes *argv, uint32_t argc,
         reply_error(reply, refusal);
         return true;
     }
+    if (UNLIKELY(!may_call(run, ref))) {
+        run->killed = true;
+        return false;
+    }
     struct call what = {
         .ref = ref,
         .argv = argv,
         .argc = argc,
         .now_ms = run->x->now_ms,
     };
-    run->has_written |= (ref->flags & CMD_WRITE) != 0;
     switch (ref->row->place) {
     case PLACE_KEY:
         return run->view != NULL ? run_anywhere(run, &what, reply) : run_here(run, &what, reply);
@@ -392,11 +420,60 @@ static bool call_from_script(struct script_run *run, struct bytes *argv, uint32_
 
 /* ---- Running ---- */
 
+/* SCRIPT KILL has said so; or the server ends, and it has done nothing yet. */
+static bool is_wanted_dead(const struct script_run *run) {
+    const struct shared_counters *shared = run->x->worker->server->shared;
+    return (shared_script(shared, run->x->worker->id) & SCRIPT_KILL) ||
+           (shared_stop_signal(shared) != 0 && !run->has_written);
+}
+
+static void begin_busy(struct script_run *run, uint64_t ns) {
+    char sha[SCRIPT_SHA_TEXT];
+    script_format_sha(script_sha(run->script), sha);
+    log_worker(run->x->worker, LOG_WARNING,
+               "A slow script is still running after %llu milliseconds. SCRIPT KILL ends it, as "
+               "long as it has not written. Its digest is %s.",
+               (unsigned long long)(ns / 1000000), sha);
+}
+
+static void look_at_time(struct script_run *run) {
+    struct worker *worker = run->x->worker;
+    uint64_t now = rt_ticks(worker->rt);
+    uint64_t ns = rt_ticks_to_ns(worker->rt, now - run->began);
+    if (ns / 1000000 < (uint64_t)worker->config->busy_reply_threshold) {
+        return;
+    }
+    if (!is_busy(run)) {
+        begin_busy(run, ns);
+    }
+    say(run);
+    if (run->turned == 0 || rt_ticks_to_ns(worker->rt, now - run->turned) >= BUSY_TURN_NS) {
+        busy_turn(worker);
+        run->turned = rt_ticks(worker->rt);
+    }
+    run->killed = is_wanted_dead(run);
+}
+
+static void raise_killed(lua_State *lua, const struct script_run *run) {
+    lua_sethook(lua, run->look, LUA_MASKCOUNT, 1);
+    lua_pushliteral(lua, "Script killed by user with SCRIPT KILL.");
+    lua_error(lua);
+}
+
 static void look(lua_State *lua, lua_Debug *debug) {
-    const struct script_run *run = script_state_in(lua)->run;
-    if (run != NULL && run->escapes) {
+    struct script_run *run = script_state_in(lua)->run;
+    if (run == NULL) {
+        return;
+    }
+    if (run->escapes) {
         lua_sethook(lua, look, LUA_MASKCOUNT, 1);
         luaL_error(lua, "escapes");
+    }
+    if (!run->killed) {
+        look_at_time(run);
+    }
+    if (run->killed) {
+        raise_killed(lua, run);
     }
 }
 
@@ -548,7 +625,7 @@ void script_run(struct exec *x, const struct script_start *start) {
         .db = x->db,
         .read_only = start->read_only || script_flags(start->script) & SCRIPT_NO_WRITES,
         .before = start->before,
-        .now_us = rt_wall_us(x->worker->rt),
+        .began = rt_ticks(x->worker->rt),
         .keyspace = x->keyspace,
         .changes = keyspace_stats(x->keyspace)->changes,
         .call = call_from_script,
@@ -586,6 +663,9 @@ void script_run(struct exec *x, const struct script_start *start) {
         script_note_reach(start->script, run.far ? REACH_FAR : REACH_NEAR);
     }
     lua_sethook(state->lua, NULL, 0, 0);
+    if (UNLIKELY(is_busy(&run))) {
+        shared_script_say(x->worker->server->shared, x->worker->id, 0);
+    }
     state->run = NULL;
     x->caller->escapes = run.escapes;
     if (run.escapes && is_dirty(&run)) {

@@ -43,13 +43,16 @@ struct script_run {
     uint8_t resp;            /* of the replies that it reads: redis.setresp */
     uint32_t db;
     bool read_only;
-    bool far;                     /* it has looked for a key in a slot that it does not declare */
-    bool wrote;                   /* it has had something done that cannot be taken back */
-    bool escapes;                 /* what it needs is not here, and it is to end without a trace */
-    bool calls;                   /* a call of it runs */
-    bool out_of_memory;           /* there was none when it began */
-    bool has_written;             /* it has called what writes */
-    struct script_record *record; /* of this run, while only the keys here are its own */
+    bool far;               /* it has looked for a key in a slot that it does not declare */
+    bool wrote;             /* it has had something done that cannot be taken back */
+    bool killed;            /* it is to end, however little of it is done */
+    unsigned said;          /* shared_script_say; 0: it does not run for long yet */
+    uint64_t began, turned; /* ticks: when it did; when the last turn was in the middle of it */
+    bool escapes;           /* what it needs is not here, and it is to end without a trace */
+    bool calls;             /* a call of it runs */
+    bool out_of_memory;     /* there was none when it began */
+    bool has_written;       /* it has called what writes */
+    struct script_record *record;       /* of this run, while only the keys here are its own */
     const struct script_record *before; /* of the one before, or NULL, */
     size_t told;                        /* of which it was told so much */
     /* For redis.call and redis.pcall: runs the command in argv, with its reply in `out`. False:
@@ -61,7 +64,6 @@ struct script_run {
     struct keyspace *keyspace; /* its own, of */
     uint64_t changes;          /* so many changes when it began */
     uint64_t random;           /* state->random, then */
-    int64_t now_us;            /* and the time: that of all its calls of TIME */
     struct arena arena;        /* of one call */
     struct outbuf out;         /* its reply */
     struct reader reader;

@@ -41,7 +41,7 @@ struct multi_queue *multi_queue_new(struct worker *worker, uint32_t db) {
     check(queue->count == 0);
     queue->db = db;
     queue->flags = 0;
-    queue->failed = false;
+    queue->failed = queue->runs_scripts = false;
     queue->bytes = queue->words_bytes = queue->words_count = 0;
     return queue;
 }
@@ -103,6 +103,7 @@ void multi_queue_add(struct multi_queue *queue, const struct worker *worker,
         words_bytes += argv[i].len;
     }
     size_t bytes = argc * sizeof *argv + words_bytes;
+    queue->runs_scripts |= ref->row->runs_script;
     struct multi_command *command = &queue->commands[queue->count++];
     *command = (struct multi_command){
         .ref = ref,

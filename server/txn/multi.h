@@ -31,6 +31,7 @@ struct multi_queue {
     uint32_t count, capacity;
     uint32_t db;        /* selected behind the last command queued so far */
     unsigned flags;     /* command_flag of all of them together: writes wait for CLIENT PAUSE */
+    bool runs_scripts;  /* one of them does */
     bool failed;        /* something could not be queued: EXEC answers EXECABORT */
     size_t bytes;       /* taken from the arena */
     size_t words_bytes; /* of arguments alone: counts as query buffer */

@@ -49,6 +49,7 @@
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
 #include "server/worker/background.h"
+#include "server/worker/busy.h"
 #include "server/worker/mail.h"
 #include "server/worker/message.h"
 #include "server/worker/park.h"
@@ -207,6 +208,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     pqueue_init(&worker->clients.evictable);
     list_init(&worker->clients.dirty);
     list_init(&worker->clients.ready);
+    list_init(&worker->clients.going_on);
     list_init(&worker->clients.delayed);
     list_init(&worker->clients.paused);
     pqueue_init(&worker->clients.deadlines);
@@ -466,24 +468,6 @@ static bool evict_clients(struct worker *worker) {
     return false;
 }
 
-/* The first whose output is delayed, or NULL. */
-static struct client *first_delayed(const struct worker *worker) {
-    struct list_node *node = list_first(&worker->clients.delayed);
-    return node != NULL ? LIST_ENTRY(node, struct client, delay_node) : NULL;
-}
-
-static void flush_output(struct worker *worker) {
-    struct client *delayed;
-    while ((delayed = first_delayed(worker)) != NULL &&
-           delayed->delay_until_ms <= rt_mono_ms(worker->rt)) {
-        client_end_delay(delayed);
-    }
-    struct list_node *node;
-    while ((node = list_first(&worker->clients.dirty)) != NULL) {
-        client_flush(LIST_ENTRY(node, struct client, dirty_node));
-    }
-}
-
 /* There is a log, and somebody waits for what is in files by now. */
 static bool is_gate_open(const struct worker *worker) {
     return UNLIKELY(worker->wal != NULL) && !gate_may_sleep(worker->wal);
@@ -501,7 +485,7 @@ static int64_t wait_ns(const struct worker *worker, int64_t work_ms, int64_t wai
     if (waiter_ms - mono_ms < ms) {
         ms = waiter_ms - mono_ms;
     }
-    const struct client *delayed = first_delayed(worker);
+    const struct client *delayed = clients_first_delayed(worker);
     if (delayed != NULL && delayed->delay_until_ms - mono_ms < ms) {
         ms = delayed->delay_until_ms - mono_ms;
     }
@@ -624,7 +608,9 @@ static void wait_and_wake(struct worker *worker) {
         return;
     }
     save_slice(worker);
+    worker->loop.in_rt = true;
     rt_turn(worker->rt, worker->loop.sleep_ns);
+    worker->loop.in_rt = false;
     worker->loop.round_until = rt_woke_ticks(worker->rt) + rt_ns_to_ticks(worker->rt, ROUNDS_NS);
     if (worker->loop.looking) { /* it did not wait */
         worker->loop.looking = false;
@@ -745,7 +731,8 @@ static bool stand_still(struct worker *worker) {
         gate_settle(worker->wal); /* what was sealed before is on its way to the file */
     }
     news_send_if_any(worker, &worker->trackers); /* what it did in this turn is published, too */
-    flush_output(worker);
+    busy_serve(worker);
+    clients_flush(worker);
     worker->stats.cycles++;
     worker->loop.more = false;
     worker->loop.sleep_ns = PARKED_TURN_NS;
@@ -788,7 +775,7 @@ bool worker_turn(struct worker *worker) {
         gate_seal(worker->wal);
         wal_cron(worker->wal);
     }
-    flush_output(worker);
+    clients_flush(worker);
     more |= is_gate_open(worker);
     more |= evict_clients(worker);
     more |= worker_free_waste(worker);

@@ -23,6 +23,7 @@ struct loop_state {
     uint64_t look_start, look_ns;
     int64_t sleep_ns; /* how long the next turn may wait; 0: there is work */
     bool asleep;      /* it has announced that */
+    bool in_rt;       /* in a callback of the runtime, whose turn is not over */
     int64_t wake_ms;  /* monotonic: when that ends by itself */
     bool visits;      /* it may visit others that sleep (visit.h) */
     bool in_visit;    /* as host or visitor: what may take long is left to a turn of its own */

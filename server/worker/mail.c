@@ -59,7 +59,7 @@ static bool handle_all(struct worker *worker) {
         if (LIKELY(!park_keeps(worker, message))) {
             mail_hand(worker, message);
         }
-        bool waited = worker->parked.first_kept != NULL && !worker->parked.is;
+        bool waited = worker->parked.first_kept != NULL && !parked_keeps(&worker->parked);
         if (worker->loop.inbox_at == worker->loop.inbox_count && !waited) {
             return worker->loop.inbox_count == INBOX_MESSAGES;
         }

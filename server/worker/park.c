@@ -38,9 +38,25 @@ struct over {
 
 /* ---- The parked ---- */
 
+/* In a long script of its own: nothing is half done in its tables, and what is asked of its keys is
+ * refused (busy.h). */
+static bool passes_script(const struct worker *worker, const struct message *message) {
+    switch ((enum message_kind)message->kind) {
+    case MESSAGE_BATCH:
+    case MESSAGE_BATON:
+    case MESSAGE_CONNECTION:
+        return worker->parked.busy;
+    default:
+        return false;
+    }
+}
+
 bool park_keeps(struct worker *worker, struct message *message) {
     struct parked *parked = &worker->parked;
-    if (LIKELY(!parked->is)) {
+    if (LIKELY(!parked_keeps(parked))) {
+        return false;
+    }
+    if (passes_script(worker, message)) {
         return false;
     }
     switch ((enum message_kind)message->kind) {
@@ -54,13 +70,7 @@ bool park_keeps(struct worker *worker, struct message *message) {
 #endif
         break;
     }
-    message->next = NULL;
-    if (parked->first_kept == NULL) {
-        parked->first_kept = message;
-    } else {
-        parked->last_kept->next = message;
-    }
-    parked->last_kept = message;
+    park_keep(parked, message);
     return true;
 }
 

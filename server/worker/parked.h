@@ -16,6 +16,7 @@ struct worker;
 
 struct parked {
     bool is;                                /* it touches no table now */
+    bool busy;                              /* it is in the middle of a long script (busy.h) */
     struct worker *by;                      /* but that one does */
     struct message *first_kept, *last_kept; /* messages that wait until it goes on */
     struct list gone;       /* clients that have gone meanwhile, to be freed then: by line_node */
@@ -26,10 +27,23 @@ struct parked {
 static inline void parked_init(struct parked *parked) {
     list_init(&parked->gone);
 }
+/* Messages wait, but for those that park_keeps lets through. */
+static inline bool parked_keeps(const struct parked *parked) {
+    return parked->is || parked->busy;
+}
+static inline void park_keep(struct parked *parked, struct message *message) {
+    message->next = NULL;
+    if (parked->first_kept == NULL) {
+        parked->first_kept = message;
+    } else {
+        parked->last_kept->next = message;
+    }
+    parked->last_kept = message;
+}
 /* The oldest message that waited, once the worker goes on, or NULL. */
 static inline struct message *parked_next(struct parked *parked) {
     struct message *message = parked->first_kept;
-    if (message == NULL || parked->is) {
+    if (message == NULL || parked_keeps(parked)) {
         return NULL;
     }
     parked->first_kept = message->next;

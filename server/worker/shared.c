@@ -20,6 +20,7 @@ struct worker_line {
     _Atomic uint64_t loaded_bytes;
     _Atomic uint64_t changes;
     _Atomic size_t tracked;
+    _Atomic unsigned script;
 };
 
 /* Of its memory, while there is a limit. */
@@ -228,6 +229,33 @@ size_t shared_tracked(const struct shared_counters *shared) {
         total += atomic_load_explicit(&shared->lines[i].tracked, memory_order_relaxed);
     }
     return total;
+}
+
+/* A wish that came before stays. */
+void shared_script_say(struct shared_counters *shared, unsigned worker, unsigned bits) {
+    _Atomic unsigned *script = &shared->lines[worker].script;
+    unsigned before = atomic_load_explicit(script, memory_order_relaxed);
+    unsigned after;
+    do {
+        after = bits != 0 ? bits | (before & SCRIPT_KILL) : 0;
+    } while (!atomic_compare_exchange_weak_explicit(script, &before, after, memory_order_relaxed,
+                                                    memory_order_relaxed));
+}
+
+unsigned shared_script(const struct shared_counters *shared, unsigned worker) {
+    return atomic_load_explicit(&shared->lines[worker].script, memory_order_relaxed);
+}
+
+bool shared_script_kill(struct shared_counters *shared, unsigned worker) {
+    _Atomic unsigned *script = &shared->lines[worker].script;
+    unsigned before = atomic_load_explicit(script, memory_order_relaxed);
+    do {
+        if (!(before & SCRIPT_BUSY) || (before & SCRIPT_WROTE)) {
+            return false;
+        }
+    } while (!atomic_compare_exchange_weak_explicit(script, &before, before | SCRIPT_KILL,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    return true;
 }
 
 /* Who hears of what they are about has seen what was stored before that was published. */

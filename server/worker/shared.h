@@ -103,6 +103,17 @@ void shared_tell_trackers(struct shared_counters *shared, unsigned from, unsigne
                           uint64_t count);
 uint64_t shared_told_trackers(const struct shared_counters *shared, unsigned from, unsigned to);
 
+/* The script that runs on a worker, or with all shards in view: what the worker says of it once it
+ * runs for long (busy.h), 0 when it is over; and the wish that it ends, which reaches only one that
+ * may: false for others. */
+#define SCRIPT_BUSY     (1u << 0)
+#define SCRIPT_FUNCTION (1u << 1) /* FCALL's */
+#define SCRIPT_WROTE    (1u << 2) /* so it must not end half-way */
+#define SCRIPT_KILL     (1u << 3)
+void shared_script_say(struct shared_counters *shared, unsigned worker, unsigned bits);
+unsigned shared_script(const struct shared_counters *shared, unsigned worker);
+bool shared_script_kill(struct shared_counters *shared, unsigned worker);
+
 /* A worker that ends has (true) or no longer has nothing more to work off: others wait for what it
  * has. Each says so when that changes; none rests at first. */
 void shared_set_resting(struct shared_counters *shared, bool resting);

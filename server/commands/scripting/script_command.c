@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* script_command: SCRIPT. The table of scripts is the process's, so it is answered at home. */
+#include "server/call/check.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/call/help.h"
 #include "server/commands/scripting/scripting.h"
 #include "server/script/state.h"
 #include "server/server.h"
+#include "server/worker/shared.h"
 #include "server/worker/view.h"
 
 static struct scripts *scripts_of(const struct exec *x) {
@@ -60,8 +62,38 @@ void command_script_flush(struct exec *x) {
     reply_ok(x->reply);
 }
 
+#define ERR_UNKILLABLE                                                                             \
+    "UNKILLABLE Sorry the script already executed write commands against the dataset. You can "    \
+    "either wait the script termination or kill the server in a hard way using the SHUTDOWN "      \
+    "NOSAVE command."
+
+/* Several may run, each on a shard. */
+void script_kill(struct exec *x, bool function) {
+    const struct server *server = worker_server(x->worker);
+    const char *error = "NOTBUSY No scripts in execution right now.";
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        unsigned bits = shared_script(server->shared, i);
+        if (!(bits & SCRIPT_BUSY)) {
+            continue;
+        }
+        if (!(bits & SCRIPT_FUNCTION) == function) {
+            error = check_busy_error_of(x->worker, bits);
+        } else if (shared_script_kill(server->shared, i)) {
+            error = NULL;
+            break;
+        } else {
+            error = ERR_UNKILLABLE;
+        }
+    }
+    if (error != NULL) {
+        reply_error(x->reply, error);
+    } else {
+        reply_ok(x->reply);
+    }
+}
+
 void command_script_kill(struct exec *x) {
-    reply_error(x->reply, "ERR SCRIPT KILL is not supported yet: a script runs to its end");
+    script_kill(x, false);
 }
 
 /* There is no debugger: it would stop the server for everybody. */
@@ -84,7 +116,7 @@ void command_script_help(struct exec *x) {
         "FLUSH [ASYNC|SYNC]",
         "    Forget all scripts.",
         "KILL",
-        "    Not supported yet.",
+        "    End a script that runs for long and has not written.",
         "LOAD <script>",
         "    Know a script without running it.",
         "SHOW <sha1>",

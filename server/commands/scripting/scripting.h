@@ -16,4 +16,7 @@ command_fn command_function_load, command_function_delete, command_function_flus
     command_function_list, command_function_stats, command_function_dump, command_function_restore,
     command_function_kill, command_function_help;
 
+/* SCRIPT KILL, or (`function`) FUNCTION KILL. */
+void script_kill(struct exec *x, bool function);
+
 #endif

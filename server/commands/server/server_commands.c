@@ -9,6 +9,7 @@
 #include "base/num.h"
 #include "base/text.h"
 #include "net/rt.h"
+#include "server/call/check.h"
 #include "server/call/effects.h"
 #include "server/call/errors.h"
 #include "server/call/scatter.h"
@@ -158,7 +159,7 @@ void command_swapdb(struct exec *x) {
 /* ---- TIME ---- */
 
 void command_time(struct exec *x) {
-    int64_t us = x->client != NULL ? txn_exec_time_us(x->client) : x->caller->now_us;
+    int64_t us = x->client != NULL ? txn_exec_time_us(x->client) : 0; /* NULL: a script */
     us = us > 0 ? us : rt_wall_us(worker_rt(x->worker));
     reply_array(x->reply, 2);
     reply_bulk_int(x->reply, us / 1000000);
@@ -217,6 +218,11 @@ void command_shutdown(struct exec *x) {
         reply_error(x->reply, "ERR SHUTDOWN FAILOVER is only supported in cluster mode.");
         return;
     }
+    unsigned busy = server_busy_script(worker_server(x->worker));
+    if (busy != 0 && !(options & SHUTDOWN_NOSAVE)) {
+        reply_error(x->reply, check_busy_error_of(x->worker, busy));
+        return;
+    }
     bool saves = save_before_end(x->worker, options & SHUTDOWN_SAVE, options & SHUTDOWN_NOSAVE);
     if (saves && !txn_holds_all(x->client)) {
         txn_hold_all(x); /* it comes again then */
@@ -228,6 +234,9 @@ void command_shutdown(struct exec *x) {
     log_worker(x->worker, LOG_NOTICE, "User requested shutdown... (user request from '%s')",
                who.ptr);
     text_fini(&who);
+    if (busy != 0) {
+        server_leave(worker_server(x->worker));
+    }
     if (saves) {
         save_and_shut_down(x, options & SHUTDOWN_FORCE);
         return;
