@@ -72,6 +72,7 @@ struct caller {
     uint32_t order;          /* and which of the commands of a transaction over shards it is: */
     uint64_t txn;            /* its number for effects.h, or 0 */
     const struct view *view; /* the shards of all workers, which are parked (park.h), or NULL */
+    bool of_script;          /* a script calls */
     bool puts_later; /* exec_put may leave what is long: the keys are locked till it is done */
     bool escapes;    /* set by a script: it is to be planned anew, about all keys. Nothing of it has
                         happened, */

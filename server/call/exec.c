@@ -218,7 +218,7 @@ bool exec_sees_all(const struct exec *x) {
 }
 
 bool exec_is_of_script(const struct exec *x) {
-    return x->caller->now_us != 0;
+    return x->caller->of_script;
 }
 
 struct keyspace *exec_keyspace(const struct exec *x, const struct key *key) {

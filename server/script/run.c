@@ -125,6 +125,7 @@ static struct caller caller_of(const struct script_run *run) {
         .db = run->db,
         .manner = x->manner,
         .asked = true,
+        .of_script = true,
         .inside = true,
         .holds = x->caller->holds,
         .order = x->caller->order,
