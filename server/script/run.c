@@ -262,8 +262,18 @@ static bool is_busy(const struct script_run *run) {
     return run->said != 0;
 }
 
+static bool is_function(const struct script_run *run) {
+    return run->state != run->x->worker->script_state;
+}
+
+const char *script_killed_error(const struct script_run *run) {
+    return is_function(run) ? "ERR Script killed by user with FUNCTION KILL."
+                            : "ERR Script killed by user with SCRIPT KILL.";
+}
+
 static void say(struct script_run *run) {
-    run->said = SCRIPT_BUSY | (run->has_written ? SCRIPT_WROTE : 0);
+    run->said =
+        SCRIPT_BUSY | (is_function(run) ? SCRIPT_FUNCTION : 0) | (run->has_written ? SCRIPT_WROTE : 0);
     shared_script_say(run->x->worker->server->shared, run->x->worker->id, run->said);
 }
 
@@ -432,9 +442,10 @@ static void begin_busy(struct script_run *run, uint64_t ns) {
     char sha[SCRIPT_SHA_TEXT];
     script_format_sha(script_sha(run->script), sha);
     log_worker(run->x->worker, LOG_WARNING,
-               "A slow script is still running after %llu milliseconds. SCRIPT KILL ends it, as "
-               "long as it has not written. Its digest is %s.",
-               (unsigned long long)(ns / 1000000), sha);
+               "A slow %s is still running after %llu milliseconds. %s KILL ends it, as long as it "
+               "has not written. The digest of its text is %s.",
+               is_function(run) ? "function" : "script", (unsigned long long)(ns / 1000000),
+               is_function(run) ? "FUNCTION" : "SCRIPT", sha);
 }
 
 static void look_at_time(struct script_run *run) {
@@ -457,7 +468,7 @@ static void look_at_time(struct script_run *run) {
 
 static void raise_killed(lua_State *lua, const struct script_run *run) {
     lua_sethook(lua, run->look, LUA_MASKCOUNT, 1);
-    lua_pushliteral(lua, "Script killed by user with SCRIPT KILL.");
+    lua_pushstring(lua, script_killed_error(run) + strlen("ERR "));
     lua_error(lua);
 }
 

@@ -85,6 +85,9 @@ void script_run(struct exec *x, const struct script_start *start);
 
 /* ---- For the other files of this room ---- */
 
+/* The end of one that is killed. */
+const char *script_killed_error(const struct script_run *run);
+
 /* values.c: pushes what a reply is to a script; writes the value on top of the stack as a reply,
  * and takes it off. */
 void script_push_reply(struct lua_State *lua, const struct reader_value *value, uint8_t resp);

@@ -235,3 +235,19 @@ def test_with_a_log(start_server):
     s.start_again()
     r = connect(s)
     assert all(r.exists("w%d" % i) for i in written)
+
+
+def test_functions_are_killed_as_functions(busy_server):
+    c = busy_server.raw(timeout=60)
+    assert ask(c, "FUNCTION", "KILL") == "NOTBUSY No scripts in execution right now."
+    library = "#!lua name=lib\nredis.register_function('f', function(keys, args) while true do end end)"
+    assert c.do("FUNCTION", "LOAD", library) == b"lib"
+    busy = BUSY.replace("SCRIPT", "FUNCTION")
+    function = Script(busy_server, "FCALL", "f", "0")
+    wait_for(lambda: ask(c, "SCRIPT", "KILL") == busy)
+    wait_for(lambda: ask(c, "FUNCTION", "KILL") == "OK")
+    assert "Script killed by user with FUNCTION KILL" in function.end()
+    script = Script(busy_server, "EVAL", LOOP, "0")
+    wait_for(lambda: ask(c, "FUNCTION", "KILL") == BUSY)
+    kill(c)
+    assert "Script killed by user with SCRIPT KILL" in script.end()

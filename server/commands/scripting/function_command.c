@@ -266,7 +266,7 @@ void command_function_stats(struct exec *x) {
 }
 
 void command_function_kill(struct exec *x) {
-    reply_error(x->reply, "ERR FUNCTION KILL is not supported yet: a function runs to its end");
+    script_kill(x, true);
 }
 
 void command_function_help(struct exec *x) {
@@ -278,7 +278,7 @@ void command_function_help(struct exec *x) {
         "FLUSH [ASYNC|SYNC]",
         "    Delete all libraries.",
         "KILL",
-        "    Not supported yet.",
+        "    End a function that runs for long and has not written.",
         "LIST [LIBRARYNAME <pattern>] [WITHCODE]",
         "    Describe the libraries and their functions, or those whose names match.",
         "LOAD [REPLACE] <code>",
