@@ -242,7 +242,7 @@ const struct config_row config_rows[] = {
     FLAGS("shutdown-on-sigint", NULL, shutdown_on_sigint, "default", ROW_MULTI | ROW_ACTS, names_shutdown, config_check_shutdown),
     FLAGS("shutdown-on-sigterm", NULL, shutdown_on_sigterm, "default", ROW_MULTI | ROW_ACTS, names_shutdown, config_check_shutdown),
     INT("shutdown-timeout", NULL, shutdown_timeout, "10", 0, 0, INT_MAX, NULL),
-    INT("busy-reply-threshold", "lua-time-limit", busy_reply_threshold, "5000", 0, 0, INT64_MAX, NULL, ROW_ACTS),
+    INT("busy-reply-threshold", "lua-time-limit", busy_reply_threshold, "5000", ROW_ACTS, 0, INT64_MAX, NULL),
 
     /* Cluster */
     BOOL("cluster-allow-pubsubshard-when-down", NULL, cluster_allow_pubsubshard_when_down, "yes", 0),

@@ -272,8 +272,8 @@ const char *script_killed_error(const struct script_run *run) {
 }
 
 static void say(struct script_run *run) {
-    run->said =
-        SCRIPT_BUSY | (is_function(run) ? SCRIPT_FUNCTION : 0) | (run->has_written ? SCRIPT_WROTE : 0);
+    run->said = SCRIPT_BUSY | (is_function(run) ? SCRIPT_FUNCTION : 0) |
+                (run->has_written ? SCRIPT_WROTE : 0);
     shared_script_say(run->x->worker->server->shared, run->x->worker->id, run->said);
 }
 
