@@ -167,7 +167,7 @@ static int call_command(lua_State *lua, bool raises) {
     }
     if (!answered) {
         lua_sethook(lua, run->look, LUA_MASKCOUNT, 1); /* nobody catches this */
-        return raise(lua, run->killed ? script_killed_error(run) : "ERR escapes");
+        return raise(lua, run->killed != NULL ? run->killed : "ERR escapes");
     }
     bool failed = is_error(run);
     lua_settop(lua, 0); /* there may have been as many words as a stack takes */

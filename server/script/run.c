@@ -266,7 +266,7 @@ static bool is_function(const struct script_run *run) {
     return run->state != run->x->worker->script_state;
 }
 
-const char *script_killed_error(const struct script_run *run) {
+static const char *killed_error(const struct script_run *run) {
     return is_function(run) ? "ERR Script killed by user with FUNCTION KILL."
                             : "ERR Script killed by user with SCRIPT KILL.";
 }
@@ -325,7 +325,7 @@ static bool call_now(struct script_run *run, struct bytes *argv, uint32_t argc,
         return true;
     }
     if (UNLIKELY(!may_call(run, ref))) {
-        run->killed = true;
+        run->killed = killed_error(run);
         return false;
     }
     struct call what = {
@@ -338,6 +338,11 @@ static bool call_now(struct script_run *run, struct bytes *argv, uint32_t argc,
     case PLACE_KEY:
         return run->view != NULL ? run_anywhere(run, &what, reply) : run_here(run, &what, reply);
     case PLACE_SELF:
+        /* What a client has published arrives in order: it leaves from its home. */
+        if (run->view == NULL && ref->flags & CMD_PUBSUB &&
+            run->x->worker->runs_for.home != run->x->worker->id) {
+            return escape(run, true);
+        }
         /* Each worker knows of all who have subscribed; and no script waits for replicas. */
         if (!(ref->flags & (CMD_PUBSUB | CMD_BLOCKING))) {
             call_on_self(run, argv, reply);
@@ -463,12 +468,12 @@ static void look_at_time(struct script_run *run) {
         busy_turn(worker);
         run->turned = rt_ticks(worker->rt);
     }
-    run->killed = is_wanted_dead(run);
+    run->killed = is_wanted_dead(run) ? killed_error(run) : NULL;
 }
 
 static void raise_killed(lua_State *lua, const struct script_run *run) {
     lua_sethook(lua, run->look, LUA_MASKCOUNT, 1);
-    lua_pushstring(lua, script_killed_error(run) + strlen("ERR "));
+    lua_pushstring(lua, run->killed + strlen("ERR "));
     lua_error(lua);
 }
 
@@ -481,10 +486,10 @@ static void look(lua_State *lua, lua_Debug *debug) {
         lua_sethook(lua, look, LUA_MASKCOUNT, 1);
         luaL_error(lua, "escapes");
     }
-    if (!run->killed) {
+    if (run->killed == NULL) {
         look_at_time(run);
     }
-    if (run->killed) {
+    if (run->killed != NULL) {
         raise_killed(lua, run);
     }
 }

@@ -45,7 +45,7 @@ struct script_run {
     bool read_only;
     bool far;               /* it has looked for a key in a slot that it does not declare */
     bool wrote;             /* it has had something done that cannot be taken back */
-    bool killed;            /* it is to end, however little of it is done */
+    const char *killed;     /* it is to end, with this error; or NULL */
     unsigned said;          /* shared_script_say; 0: it does not run for long yet */
     uint64_t began, turned; /* ticks: when it did; when the last turn was in the middle of it */
     bool escapes;           /* what it needs is not here, and it is to end without a trace */
@@ -84,9 +84,6 @@ struct script_start {
 void script_run(struct exec *x, const struct script_start *start);
 
 /* ---- For the other files of this room ---- */
-
-/* The end of one that is killed. */
-const char *script_killed_error(const struct script_run *run);
 
 /* values.c: pushes what a reply is to a script; writes the value on top of the stack as a reply,
  * and takes it off. */

@@ -79,6 +79,7 @@ void busy_turn(struct worker *worker) {
     snprintf(busy, sizeof busy, "%s", check_busy_error(worker));
     arena_init(&worker->scratch, SCRATCH_BYTES);
     worker->refuses = busy;
+    worker->owner_asks = true;
     worker->refuses_writes = false;
     worker->hindrances |= HINDERED_BUSY;
     worker->parked.busy = true; /* inv. 1 */
