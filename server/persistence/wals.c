@@ -22,6 +22,8 @@
 
 /* After something failed it is tried again as late as this. */
 #define RETRY_MS 1000
+/* From more than so many a log is rewritten though it is small. */
+#define SEGMENTS_OF_SHARD 16
 
 struct wals {
     struct worker *first;
@@ -256,6 +258,14 @@ static bool has_grown(const struct wals *wals, const struct config *config) {
            (bytes - base) * 100 / base >= (uint64_t)config->auto_aof_rewrite_percentage;
 }
 
+/* Each life that writes leaves a segment a shard, however short it is: a start opens and reads all
+ * of them. */
+static bool has_many_segments(const struct wals *wals, const struct config *config) {
+    const struct server *server = wals->first->server;
+    return config->auto_aof_rewrite_percentage > 0 &&
+           server->saver->data.manifest.count > SEGMENTS_OF_SHARD * server->workers_count;
+}
+
 void wals_cron(struct worker *worker) {
     struct wals *wals = worker->server->wals;
     struct saver *saver = worker->server->saver;
@@ -284,7 +294,7 @@ void wals_cron(struct worker *worker) {
         } else {
             saver->rewrite_scheduled = true;
         }
-    } else if (has_grown(wals, config)) {
+    } else if (has_grown(wals, config) || has_many_segments(wals, config)) {
         log_worker(worker, LOG_NOTICE, "Starting automatic rewriting of AOF");
         saver->rewrite_scheduled = true;
     }

@@ -198,3 +198,16 @@ def test_starts_do_not_leave_segments(start_server):
         with s.raw() as c:
             assert [int(c.do("GET", "key%d" % k)) for k in range(64)] == [i + 1] * 64
     assert len(segments(s)) == 6 * shards
+
+
+@pytest.mark.slow
+def test_many_short_lives_do_not_leave_more_and_more_segments(start_server, shards):
+    """A log that stays small was never rewritten, so each life left one more segment a shard."""
+    s = start_server(appendonly="yes", appendfsync="no")
+    for i in range(20):
+        with s.raw() as c:
+            assert c.do("MSET", *[word for j in range(40) for word in ("k%d" % j, i)]) == "OK"
+        ends(s, signal.SIGKILL)
+    assert wait_for(lambda: len(segments(s)) <= 8 * shards, 60)
+    with s.raw() as c:
+        assert set(c.do("MGET", *["k%d" % j for j in range(40)])) == {b"19"}
