@@ -77,6 +77,8 @@ class Client:
     def finish(self, request, now, replies):
         """Notes the answer to one request; replies None: nil of EXEC. Returns its steps, or None if it did nothing."""
         error = next((r for r in replies or [] if isinstance(r, (RespError, redis.ResponseError))), None)
+        if error is not None and request.gives_up and request.gives_up in str(error):
+            replies = error = None
         if error is not None:
             raise BadReply("%s: %s" % (request.commands, error))
         if not request.label:

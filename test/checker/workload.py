@@ -54,6 +54,8 @@ class Request:
     nothing (EXEC's nil is told apart before). multi: the commands go between MULTI and EXEC.
     """
 
+    gives_up = None  # the text of an error that says that it did nothing
+
     def __init__(self, label, steps, commands, parse, multi=False):
         self.label = label
         self.steps = steps
@@ -272,6 +274,41 @@ def transaction(steps, label="EXEC"):
     return Request(label, " ".join(t for _, t, _ in steps if t), [c for c, _, _ in steps], parse, multi=True)
 
 
+# ---- Scripts -------------------------------------------------------------------------------------------------------------
+
+# Runs the commands that stand in ARGV, each behind the number of its words, and gives their replies.
+RUNS = """local out, at = {}, 1
+while at <= #ARGV do
+  out[#out + 1] = redis.call(unpack(ARGV, at + 1, at + ARGV[at]))
+  at = at + ARGV[at] + 1
+end
+return out"""
+GIVES_UP = "Script has written, and so has another one"
+
+
+def do_script(steps, keys, variant, dirt=None):
+    """All steps at one moment. Scripts of another `variant` are others to the server: what it has learned of one it does not know of
+    them. dirt: a key of its own that it counts up first."""
+    commands = ([("INCR", dirt)] if dirt else []) + [c for c, _, _ in steps]
+    words = [str(w) for c in commands for w in (len(c), *c)]
+    texts = " ".join(t for _, t, _ in steps if t)
+
+    def parse(reply):
+        if not isinstance(reply, list) or len(reply) != len(commands):
+            raise BadReply("%d replies wanted: %r" % (len(commands), reply))
+        return " ".join(x for x in (p(r) for (_, _, p), r in zip(steps, reply[len(commands) - len(steps) :])) if x)
+
+    return ("EVAL", "-- %s\n%s" % (variant, RUNS), str(len(keys)), *keys, *words), texts, parse
+
+
+def keys_of(steps):
+    """What a step's command names."""
+    found = []
+    for command, _, _ in steps:
+        found += command[1::2] if command[0] == "MSET" else command[1:] if command[0] == "MGET" else command[1:2]
+    return sorted(set(found))
+
+
 # ---- Workloads -----------------------------------------------------------------------------------------------------------
 
 
@@ -379,6 +416,32 @@ class Workload:
         yield [one(do_lists(sorted({self.list_name() for _ in range(4)})))]
 
     def multi(self):
+        yield [transaction(self.steps())]
+
+    def script(self):
+        """Several steps in a script: with all keys declared, on one shard or on many; with none; in EXEC, with other commands; one that
+        the server takes for one of its own key, and that then looks elsewhere, before or behind its first write. Of that one only the
+        last step writes what others see: if two such scripts are in each other's way, one ends with what it has done till then."""
+        what, variant = self.random.randrange(6), self.random.randrange(4)
+        steps = self.steps()
+        if what == 0:
+            yield [one(do_script(steps, keys_of(steps), "declared %d" % variant))]
+        elif what == 1:
+            yield [one(do_script(steps, [], "nothing declared %d" % variant))]
+        elif what == 2:
+            near = [do_append(self.list_name([n for n in self.keys.lists if "{" in n]), self.new_value()), do_incr("c{one}")]
+            yield [one(do_script(near, ["c{one}"], "near"))]
+        elif what == 3:
+            yield [transaction(self.steps()[:2] + [do_script(steps, keys_of(steps)[:1], "in exec %d" % variant)] + self.steps()[:2])]
+        else:
+            value = self.new_value()
+            dirt = "dirt:" + value
+            steps = [do_list(self.list_name()) for _ in range(self.random.randrange(3))] + [self.random.choice((self.register_step, self.mset_step))()]
+            last = one(do_script(steps, [dirt], value, dirt if what == 4 else None))
+            last.gives_up = GIVES_UP
+            yield [Request(None, "", [do_script([], [dirt], value, dirt)[0]], lambda replies: ""), last]
+
+    def steps(self):
         steps = []
         for _ in range(self.random.randint(1, 6)):
             what = self.random.randrange(9)
@@ -392,7 +455,7 @@ class Workload:
                 steps.append(self.register_step())
             else:
                 steps.append(self.mset_step())
-        yield [transaction(steps)]
+        return steps
 
     def watch(self):
         """Reads, thinks, and writes if nobody came between."""
@@ -511,6 +574,7 @@ NEEDS = {
     "zset": [["ZADD zz 1 m", "ZSCORE zz m"]],
     "set": [["SADD s0 1", "SCARD s0", "SUNION s0 s1 s2 s3 s4 s5 s6 s7"]],
     "sort": [["SADD names 1 2 3 4 5 6 7 8", "SORT_RO names BY k* GET # GET k*"]],
+    "script": [["EVAL return{redis.call('SET',KEYS[1],1),redis.call('SET',ARGV[1],1)} 1 p%d p%d" % (i, i + 1)] for i in range(8)],
     "store": [["ZADD z%d 1 m" % i, "ZUNIONSTORE z%d 1 z%d" % (i + 1, i)] for i in range(8)],
 }
 
