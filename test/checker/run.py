@@ -193,6 +193,8 @@ class Run:
                     self.totals.problems.append("%s: %s is required: %s" % (self.name, name, error))
             if self.options.workloads:
                 self.workloads = [w for w in self.workloads if w in self.options.workloads]
+            else:
+                self.workloads = [w for w in self.workloads if w not in ASKED_FOR]
             if not self.workloads:
                 raise Failure("there is nothing the server can do")
             self.rounds(seconds)
@@ -266,6 +268,10 @@ def find_checker():
 
 def numbers(text):
     return [int(x) for x in text.split(",")]
+
+
+# With sort, and with all others on several shards, rounds with scripts answer next to nothing on a busy machine: why is not known yet.
+ASKED_FOR = {"script"}
 
 
 def main():
