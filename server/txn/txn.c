@@ -849,6 +849,7 @@ static bool step(struct txn *txn) {
         break;
     case STATE_FENCE:
         if (!fence_next(txn)) {
+            txn->refusals = txn->fenced = 0; /* a seal may refuse it all the same: then once more */
             schedule(txn);
         }
         break;

@@ -472,7 +472,9 @@ static void schedule(struct worker *worker, struct txn_part *part) {
         room_make(worker); /* before anything is locked for it */
     }
     part->lock.settled = scheduled;
-    part->lock.many = true;
+    /* Who is on no other shard holds nothing there, and waits: refused, he would ask for ever while
+     * this one is sealed, as no message comes between. */
+    part->lock.many = part->txn->parts_count > 1;
     part->lock.answer = locks_submit(&worker->shard.locks, &part->lock);
     if (part->lock.answer != LOCK_WAITS) {
         scheduled(worker, &part->lock);

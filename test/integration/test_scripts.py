@@ -364,3 +364,30 @@ def test_what_it_publishes_arrives_once(start_server):
         assert c.do("EVAL", "return redis.call('PUBSUB', 'NUMSUB', 'news', 'none')", "0") == [b"news", 1, b"none", 0]
         assert c.do("EVAL", "return {redis.call('PUBSUB', 'CHANNELS'), redis.call('PUBSUB', 'NUMPAT'), redis.call('SPUBLISH', 'news', 'x')}", "0") == [[b"news"], 0, 0]
         assert c.do("EVAL", "return redis.call('WAIT', '1', '0')", "0") == 0
+
+
+def test_those_that_write_and_then_look_elsewhere_let_others_go_on(start_server):
+    """Their shards are sealed meanwhile: who is refused for it, again and again, still has his turn, and so have they."""
+    s = start_server()
+    rounds = 400
+
+    def one(i):
+        rng = random.Random(i)
+        with s.raw(timeout=100) as c:
+            for n in range(rounds):
+                some = rng.sample(range(12), rng.randint(1, 4))
+                pick = rng.randrange(8)
+                if pick < 4:
+                    script = "-- %d %d\nredis.call('SET', KEYS[1], 1) if ARGV[1] then return redis.call('SET', ARGV[1], %d) end" % (i, n, n)
+                    own = "dirt:%d:%d" % (i, n)
+                    c.do("EVAL", script, "1", own)  # it is known to stay where it is
+                    reply = c.do("EVAL", script, "1", own, "k%d" % some[0])
+                    assert reply == "OK" or "Script has written" in str(reply)
+                elif pick == 4:
+                    c.do(rng.choice(["SADD", "SREM"]), "names", *some)
+                elif pick == 5:
+                    assert c.do("MSET", *[word for k in some for word in ("k%d" % k, n)]) == "OK"
+                else:
+                    assert isinstance(c.do("SORT_RO", "names", "BY", "k*", "GET", "#", "GET", "k*"), list)
+
+    in_threads(24, one)
