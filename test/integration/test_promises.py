@@ -26,7 +26,7 @@ def missed(server):
 @pytest.mark.shoal_only
 def test_what_is_set_and_does_not_act_is_said_at_the_start(start_server):
     s = start_server(maxmemory="100mb", save=["100", "1"], activedefrag="yes", hash_max_listpack_entries="5", timeout="10", hz="20")
-    assert missed(s) == ["maxmemory, activedefrag"]
+    assert missed(s) == ["activedefrag"]
 
 
 @pytest.mark.shoal_only
@@ -58,7 +58,7 @@ def test_config_set_says_it_too(start_server):
     s = start_server()
     with s.raw() as c:
         assert c.do("CONFIG", "SET", "maxmemory", "1mb", "hz", "20", "slowlog-log-slower-than", "5") == "OK"
-        assert missed(s) == ["maxmemory, commandlog-execution-slower-than"]
+        assert missed(s) == ["commandlog-execution-slower-than"]
         assert c.do("CONFIG", "SET", "maxmemory", "1mb") == "OK"
         assert c.do("CONFIG", "SET", "timeout", "7") == "OK"
         assert len(missed(s)) == 1
