@@ -8,6 +8,8 @@ begins and ends.
 
 import select
 import socket
+import ssl
+import threading
 import time
 
 
@@ -192,6 +194,7 @@ class Raw:
                     raise
         self.buf = bytearray()
         self.pos = 0
+        self.tls_lock = threading.Lock()
 
     def __enter__(self):
         return self
@@ -205,14 +208,54 @@ class Raw:
     def send(self, data):
         if isinstance(data, str):
             data = data.encode()
-        self.sock.sendall(data)
+        if isinstance(self.sock, ssl.SSLSocket):
+            self.send_in_tls(memoryview(data))
+        else:
+            self.sock.sendall(data)
+
+    def in_tls(self, step, *args):
+        """A step of TLS that does not wait, or None: it would have to. One at a time: a test may send in one thread and receive in another,
+        which Python's ssl does not bear."""
+        with self.tls_lock:
+            timeout = self.sock.gettimeout()
+            self.sock.settimeout(0)
+            try:
+                return step(*args)
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return None
+            finally:
+                self.sock.settimeout(timeout)
+
+    def wait_in_tls(self, writes):
+        timeout = self.sock.gettimeout()
+        poll = select.poll()  # not select: there may be thousands of descriptors
+        poll.register(self.sock, select.POLLOUT if writes else select.POLLIN)
+        if not poll.poll(timeout * 1000 if timeout is not None else None):
+            raise TimeoutError("timed out")
+
+    def send_in_tls(self, data):
+        while len(data) > 0:
+            sent = self.in_tls(self.sock.send, data)
+            if sent is None:
+                self.wait_in_tls(True)
+            else:
+                data = data[sent:]
+
+    def receive(self, most):
+        if not isinstance(self.sock, ssl.SSLSocket):
+            return self.sock.recv(most)
+        while True:
+            data = self.in_tls(self.sock.recv, most)
+            if data is not None:
+                return data
+            self.wait_in_tls(False)
 
     def fill(self):
         """Read some more bytes; False at end of stream."""
         if self.pos > 1 << 20:
             del self.buf[: self.pos]
             self.pos = 0
-        data = self.sock.recv(1 << 16)
+        data = self.receive(1 << 16)
         self.buf += data
         return bool(data)
 
