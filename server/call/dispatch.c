@@ -631,7 +631,7 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
     if (UNLIKELY(goes_on_later(client, staged, refused))) {
         if (client->gathered != NULL) {
             start_gathered(client);
-        } else {
+        } else if (client->state == CLIENT_READING) { /* else it waits with what came before */
             client_resume(client);
         }
         return false;

@@ -88,7 +88,7 @@ static const struct command_ref *find(const struct script_run *run, const struct
 static const char *refusal_of(const struct script_run *run, const struct command_ref *ref) {
     const struct worker *worker = run->x->worker;
     bool writes = ref->flags & CMD_WRITE;
-    if (writes && run->read_only) {
+    if (run->read_only && ref->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) {
         return "ERR Write commands are not allowed from read-only scripts.";
     }
     /* Once it has written something it may go on to its end. */

@@ -251,3 +251,14 @@ def test_functions_are_killed_as_functions(busy_server):
     wait_for(lambda: ask(c, "FUNCTION", "KILL") == BUSY)
     kill(c)
     assert "Script killed by user with SCRIPT KILL" in script.end()
+
+
+def test_a_script_behind_what_waits(busy_server):
+    """In one read: the script does not run before what its client waits with is over."""
+    with busy_server.raw(timeout=30) as c, busy_server.raw() as other:
+        for i in range(40):
+            key = "q%d" % i
+            c.send(encode("BLPOP", key, "0") + encode("EVAL", "return redis.call('INCR', KEYS[1])", "1", "n") + encode("PING"))
+            wait_for(lambda: int(busy_server.info("clients")["blocked_clients"]) == 1)
+            assert other.do("RPUSH", key, "v") == 1
+            assert c.read_some(3) == [[key.encode(), b"v"], i + 1, "PONG"]
