@@ -261,9 +261,12 @@ static void push_broken(struct client *client) {
     }
 }
 
+/* Who has been told that his connection ends, as by QUIT, is gone. */
 static struct client *living(const struct worker *worker, uint64_t id) {
     struct client *client = client_of_id(worker, id);
-    return client != NULL && !client_is_closing(client) ? client : NULL;
+    bool lives = client != NULL && !client_is_closing(client) &&
+                 !(client->flags & CLIENT_CLOSE_AFTER_REPLY);
+    return lives ? client : NULL;
 }
 
 /* To a client that tracks, or whom it redirects to. */
