@@ -15,7 +15,7 @@ const program = process.env.SHOAL_SERVER ?? path.join(root, 'build-release/serve
 
 export const isShoal = execFileSync(program, ['--version']).toString().toLowerCase().startsWith('shoal');
 
-async function freePort() {
+export async function freePort() {
   const probe = net.createServer().listen(0, '127.0.0.1');
   await once(probe, 'listening');
   const { port } = probe.address();

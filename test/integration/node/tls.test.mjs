@@ -4,15 +4,13 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
-import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
-import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import Redis from 'ioredis';
 import Valkey from 'iovalkey';
 import { createClient } from 'redis';
-import { startServer } from './server.mjs';
+import { freePort, startServer } from './server.mjs';
 
 const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'shoal-node-tls-'));
 const file = (name) => path.join(dir, name);
@@ -24,15 +22,6 @@ function sign(name) {
   fs.writeFileSync(file('ext'), 'subjectAltName=DNS:localhost,IP:127.0.0.1\n');
   openssl('x509', '-req', '-in', file(`${name}.csr`), '-CA', file('ca.crt'), '-CAkey', file('ca.key'), '-CAcreateserial', '-days', '30',
     '-extfile', file('ext'), '-out', file(`${name}.crt`));
-}
-
-async function freePort() {
-  const probe = net.createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address();
-  probe.close();
-  await once(probe, 'close');
-  return port;
 }
 
 describe('TLS', () => {
