@@ -67,6 +67,22 @@ static inline char byte_lower(char c) {
     return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
 }
 
+/* Between words, and at the end of a line. */
+static inline bool byte_is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+/* Without the blanks at both ends. */
+static inline struct bytes bytes_trim(struct bytes b) {
+    while (b.len > 0 && byte_is_blank(b.ptr[b.len - 1])) {
+        b.len--;
+    }
+    while (b.len > 0 && byte_is_blank(b.ptr[0])) {
+        b = bytes_make(b.ptr + 1, b.len - 1);
+    }
+    return b;
+}
+
 /* Equal but for ASCII case, whatever the locale. */
 static inline bool bytes_equal_nocase(struct bytes a, struct bytes b) {
     if (a.len != b.len) {

@@ -15,8 +15,10 @@ _Noreturn void die(const char *what, const char *file, int line);
 
 #ifdef SHOAL_CHECK_SLOW
 #define check_slow(x) check(x)
+#define CHECKS_SLOW   1
 #else
 #define check_slow(x) ((void)0)
+#define CHECKS_SLOW   0
 #endif
 
 #define LIKELY(x)   __builtin_expect(!!(x), 1)

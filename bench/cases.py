@@ -206,6 +206,15 @@ def script_cases():
     return [case for p in NEAR for case in (NEAR[p], FAR[p])]
 
 
+# How the names of the cases of --quick begin: small requests in and without pipelines, a rate, the two most usual applications, memory.
+QUICK = ("small/set/P1/", "small/get/P1/", "small/set/P16/", "small/get/P16/", "open/10000", "apps/sessions", "apps/cache",
+         "scaling/P16", "memory/1000000")  # fmt: skip
+
+
+def all_cases():
+    return speed_cases() + shard_cases() + txn_cases() + durability_cases() + types_cases() + script_cases()
+
+
 # (title, commands, elements or keys, target in bytes of RSS for each)
 TYPES_MEMORY = [
     ("zset of 500k, 16 B members", lambda n: many(b"ZADD", b"z", n, 100, lambda i: (scattered(i), element(i))), 500_000, 56),

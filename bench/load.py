@@ -4,6 +4,7 @@
 import contextlib
 import csv
 import io
+import json
 import random
 import re
 import select
@@ -19,9 +20,11 @@ class Sample:
     """One measured run."""
 
     def __init__(self, ops, seconds, cpu_ns, latency_ms):
+        self.at_s = 0.0  # since the begin of the whole run
         self.ops_per_s = ops / seconds
-        self.cpu_us = cpu_ns / 1000 / ops
+        self.cpu_us = cpu_ns / 1000 / ops if cpu_ns is not None and ops else None  # None: of a server elsewhere
         self.latency_ms = latency_ms  # {"p50": .., "p95": .., "p99": .., "max": ..}
+        self.purge_ms = []  # how long it took to find and delete what a tenant has
 
 
 def benchmark_line(tool, cpu, port, case, requests):
@@ -47,6 +50,93 @@ def run_benchmark(tool, cpu, server, case, requests):
     row = rows[0]
     latency = {q: float(row["%s_latency_ms" % q]) for q in ("p50", "p95", "p99", "max")}
     return Sample(requests / case.commands, requests / float(row["rps"]), used, latency)
+
+
+# ---- The open loop -------------------------------------------------------------------------------------------------
+
+WARM = 0.3  # seconds, part of each run and not measured
+SLICES = 100  # of a run, in its time series
+
+
+def openloop_line(program, cpu, server, case, rate, seconds):
+    line = ["taskset", "-c", cpu, program, "--host", server.host, "--port", str(server.port), "--rate", "%g" % rate, "--seconds", "%g" % seconds,
+            "--warm", "%g" % WARM, "--clients", str(case.clients), "--depth", str(case.depth), "--keys", str(case.keys), "--choose", case.choose,
+            "--value-bytes", str(case.value_bytes), "--slice-ms", "%g" % max(1, seconds * 1000 / SLICES)]  # fmt: skip
+    return line + (["--pid", str(server.proc.pid)] if server.proc else []) + list(case.commands)
+
+
+def run_openloop(program, cpu, server, case, rate, seconds):
+    """What openloop says, as a dict."""
+    line = openloop_line(program, cpu, server, case, rate, seconds)
+    run = subprocess.run(line, capture_output=True, text=True, timeout=seconds + 300)
+    if run.returncode:
+        raise SystemExit("bench: openloop failed on %s:\n%s\n%s%s" % (server.name, " ".join(line), run.stdout[:500], run.stderr[-2000:]))
+    found = json.loads(run.stdout)
+    if found["errors"]:
+        raise SystemExit("bench: %s answers %s: %s" % (server.name, case.title, found["first_error"]))
+    return found
+
+
+def open_sample(found):
+    seconds, cpu = found["seconds"], found["cpu_s"]
+    latency = {q: us / 1000 for q, us in found["latency_us"].items()}
+    return Sample(found["answered_per_s"] * seconds, seconds, cpu if cpu is None else cpu * 1e9, latency)
+
+
+@contextlib.contextmanager
+def purges(server, tenants, pause):
+    """Meanwhile another client looks for all keys of one tenant after the other, and deletes them. Yields a list that gets how many ms each took."""
+    took, done, failed = [], threading.Event(), []
+
+    def work():
+        try:
+            with server.connect() as s:
+                for turn in range(tenants):
+                    if done.wait(pause):
+                        return
+                    before = time.perf_counter()
+                    purge(s, b"sess:%03d:*" % (turn * 7 % tenants))
+                    took.append((time.perf_counter() - before) * 1000)
+        except OSError as e:
+            failed.append(e)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        yield took
+    finally:
+        done.set()
+        worker.join()
+    if failed:
+        raise SystemExit("bench: %s: a tenant could not be deleted: %s" % (server.name, failed[0]))
+
+
+def purge(s, pattern):
+    cursor = b"0"
+    while True:
+        cursor, keys = call(s, b"SCAN", cursor, b"MATCH", pattern, b"COUNT", b"1000")
+        if keys:
+            call(s, b"DEL", *keys)
+        if cursor == b"0":
+            return
+
+
+def call(s, *words):
+    """One command on a socket that nobody else uses; its answer as Python has it."""
+    s.sendall(command(*words))
+    with s.makefile("rb") as answers:
+        return read_reply(answers)
+
+
+def read_reply(answers):
+    line = answers.readline()
+    if not line or line[:1] == b"-":
+        raise OSError("the server %s" % (line[1:].decode().strip() or "has closed the connection"))
+    if line[:1] == b"$":
+        return answers.read(int(line[1:]) + 2)[:-2] if int(line[1:]) >= 0 else None
+    if line[:1] == b"*":
+        return [read_reply(answers) for _ in range(int(line[1:]))]
+    return line[1:-2]
 
 
 def command(*args):

@@ -2,30 +2,24 @@
 """report: medians, tables and plots of a benchmark run, as Markdown with PNG beside it, and the raw samples as JSON."""
 
 import datetime
-import json
 import os
 import platform
 import re
-import statistics
 import subprocess
 import tempfile
 
 import cases
+import page
+import samples
 import servers
+import stats
+import workloads
+from stats import median, spread
 
 SERVERS = ["floor", "shoal", "shoal, 2 shards", "redis", "valkey"]
 COLOURS = {"floor": "#9aa0a6", "shoal": "#1a73e8", "shoal, 2 shards": "#7baaf7", "redis": "#c5221f", "valkey": "#6a3fb5"}
 README_BEGIN = "<!-- bench:begin -->"
 README_END = "<!-- bench:end -->"
-
-
-def median(values):
-    return statistics.median(values)
-
-
-def spread(values):
-    """Half the distance between extremes, in per cent of the median."""
-    return 100 * (max(values) - min(values)) / 2 / median(values) if len(values) > 1 and median(values) else 0.0
 
 
 def cpu(bench, case, name):
@@ -52,6 +46,8 @@ def machine():
         ("Memory", "%.0f GB" % memory),
         ("Kernel", "%s %s" % (platform.system(), platform.release())),
         ("System", first_match("/etc/os-release", r'^PRETTY_NAME="?([^"\n]*)')),
+        ("Governor", first_match("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", r"(.*)")),
+        ("Huge pages", first_match("/sys/kernel/mm/transparent_hugepage/enabled", r"\[(\w+)\]")),
     ]
 
 
@@ -70,6 +66,7 @@ def commit():
 
 
 def versions(bench):
+    """Of the programs, as (server name, version)."""
     rows = [("shoal", "%s, commit %s" % (servers.version_of(bench.options.shoal), bench.commit))]
     if bench.redis:
         rows.append(("redis", servers.version_of(bench.redis)))
@@ -100,12 +97,75 @@ def case_rows(bench, case):
                 name,
                 "%.3f" % median(used),
                 "+-%.0f%%" % spread(used),
+                "%.3f to %.3f" % found if (found := stats.interval(used)) else "-",
                 "{:,.0f}".format(median(rate)),
                 "+-%.0f%%" % spread(rate),
             ]
             + ["%.2f" % median([s.latency_ms[q] for s in samples]) for q in ("p50", "p95", "p99", "max")]
         )
     return rows
+
+
+def comparisons(bench, case):
+    """Sentences: what the rounds say of Shoal's CPU beside each other store's, and which samples stand apart."""
+    by_server = {name: [s.cpu_us for s in found] for name, found in bench.samples.get(case.key, {}).items()}
+    said = []
+    for name in ("redis", "valkey"):
+        if name in by_server and "shoal" in by_server:
+            said.append("CPU of shoal against %s: %s." % (name, stats.difference(by_server["shoal"], by_server[name]).text()))
+    for name, used in by_server.items():
+        for i in stats.outliers(used):
+            said.append("Round %d of %s stands apart: %.3f us." % (i + 1, name, used[i]))
+    return said
+
+
+LOAD_COLUMNS = ("p50", "p95", "p99", "p99.9", "p99.99", "max")
+
+
+def load_sections(bench):
+    """Of what was measured with openloop."""
+    lines = []
+    for group, heading in workloads.HEADINGS.items():
+        shown = [case for key, case in bench.cases.items() if case.group == group and key in bench.samples]
+        if shown:
+            lines.append("## %s\n" % heading)
+        if group == "ceiling" and shown:
+            lines.append("The highest rate with p99 of %g ms at most, found to a factor of %g; latencies are those at that rate.\n" % (bench.options.p99_bound, workloads.CEILING_STEP))
+        for case in shown:
+            lines.append("**%s**\n" % case.title)
+            rows = []
+            for name in in_order(bench.samples[case.key]):
+                found = bench.samples[case.key][name]
+                used = [s.cpu_us for s in found if s.cpu_us is not None]
+                latency = ["%.3g" % median([s.latency_ms[q] for s in found]) for q in LOAD_COLUMNS]
+                rows.append([name, "{:,.0f}".format(median([s.ops_per_s for s in found])), "%.2f" % median(used) if used else "-", *latency])
+            lines.append(table(["server", "answers/s", "cpu us/op", *("%s ms" % q for q in LOAD_COLUMNS)], rows))
+            said = load_comparisons(bench, case)
+            if said:
+                lines.append(" ".join(said) + "\n")
+    return lines
+
+
+def metric_of(sample, metric):
+    return sample.latency_ms[metric[:-3]] if metric.endswith("_ms") else getattr(sample, metric)
+
+
+def load_comparisons(bench, case):
+    values = {name: [v for s in found if (v := metric_of(s, case.compare)) is not None] for name, found in bench.samples[case.key].items()}
+    what = {"cpu_us": "CPU", "ops_per_s": "Rate"}.get(case.compare, case.compare.removesuffix("_ms"))
+    said = []
+    for name in in_order(values):
+        if name != "shoal" and values.get("shoal") and values[name] and not name.startswith("shoal,"):
+            said.append("%s of shoal against %s: %s." % (what, name, stats.difference(values["shoal"], values[name]).text()))
+    purged = {name: [v for s in found for v in s.purge_ms] for name, found in bench.samples[case.key].items()}
+    if any(purged.values()):
+        said.append("To find and delete what a tenant has took, median: %s." % ", ".join("%s %.1f ms" % (n, median(v)) for n, v in purged.items() if v))
+    return said
+
+
+def in_order(names):
+    """Names of servers as reports list them."""
+    return [n for n in SERVERS if n in names] + [n for n in names if n not in SERVERS]
 
 
 def target_us(bench, case):
@@ -317,7 +377,7 @@ def plot_memory(bench, out):
     width = 0.8 / len(names)
     for i, name in enumerate(names):
         places = [r + i * width for r in range(len(rows))]
-        axis.bar(places, [bench.memory[r][name] for r in rows], width, label=name, color=COLOURS[name])
+        axis.bar(places, [bench.memory[r].get(name, 0) for r in rows], width, label=name, color=COLOURS[name])
     axis.set_xticks([r + 0.4 - width / 2 for r in range(len(rows))], ["%gM%s" % (k / 1e6, ", TTL" if t else "") for k, t in rows])
     axis.set_ylabel("bytes of RSS per key")
     axis.legend(fontsize=8)
@@ -350,17 +410,26 @@ def generic(line):
 
 
 def write(bench, out):
-    all_cases = cases.speed_cases() + cases.shard_cases() + cases.txn_cases() + cases.durability_cases() + cases.types_cases() + cases.script_cases()
+    all_cases = cases.all_cases()
+    about, programs = machine(), versions(bench)
+    data = samples.document(bench, about, programs)
+    samples.write(data, out)
+    page.write(data, out)
     lines = ["# Shoal, Redis and Valkey on one machine, %s\n" % datetime.date.today().isoformat()]
-    kind = "quick look, one short round: not a measurement" if bench.options.quick else "medians of %d interleaved rounds" % bench.rounds
+    if bench.interrupted:
+        lines.append("**Interrupted: cases are missing, or have fewer rounds than it says here.**\n")
+    kind = "%s of %d interleaved rounds" % ("a quick look, medians" if bench.options.quick else "medians", bench.rounds)
     lines.append(
         "Made by `./dev bench`: %s, %.0f minutes. The server has CPU %s, the load CPU %s; with two shards the second one shares "
         "the CPU of the load, so compare the CPU per operation there, not the rate. `cpu` is the server's user and system microseconds per "
-        "operation; +- is half the distance between the extremes. *floor* answers a constant (`bench/floor.c`): what the network alone costs here.\n"
+        "operation; +- is half the distance between the extremes, and 95%% the bootstrap interval of the median. Two servers differ where a test of Mann "
+        "and Whitney over the rounds says so (p below 0.05). *floor* answers a constant (`bench/floor.c`): what the network alone costs here.\n"
         % (kind, bench.seconds / 60, bench.options.server_cpu, bench.options.load_cpu)
     )
-    lines.append(table(["machine", ""], machine()))
-    lines.append(table(["program", "version"], versions(bench)))
+    if bench.options.quick:
+        lines.append("A quick look asks for 100,000 different keys at most, whatever the headings say.\n")
+    lines.append(table(["machine", ""], about))
+    lines.append(table(["program", "version"], programs))
     rows = target_rows(bench, all_cases)
     if rows:
         lines.append("## Against the targets\n")
@@ -374,14 +443,18 @@ def write(bench, out):
             lines.append("![CPU per operation](%s)\n" % plot_cpu(bench, all_cases, group, out))
         for case in shown:
             lines.append("**%s**\n" % case.title)
-            lines.append(table(["server", "cpu us/op", "", "ops/s", "", "p50 ms", "p95 ms", "p99 ms", "max ms"], case_rows(bench, case)))
+            lines.append(table(["server", "cpu us/op", "", "95%", "ops/s", "", "p50 ms", "p95 ms", "p99 ms", "max ms"], case_rows(bench, case)))
+            said = comparisons(bench, case)
+            if said:
+                lines.append(" ".join(said) + "\n")
+    lines += load_sections(bench)
     if bench.memory:
         lines.append("## Memory per key\n")
         lines.append("RSS after the load minus RSS before it, by the number of keys; one fresh server each.\n")
         lines.append("![Memory per key](%s)\n" % plot_memory(bench, out))
         names = [n for n in SERVERS if n in next(iter(bench.memory.values()))]
         order = sorted(bench.memory, key=lambda item: (item[1], item[0]))
-        lines.append(table([""] + names, [[memory_title(*r)] + ["%.1f B" % bench.memory[r][n] for n in names] for r in order]))
+        lines.append(table([""] + names, [[memory_title(*r)] + ["%.1f B" % bench.memory[r][n] if n in bench.memory[r] else "-" for n in names] for r in order]))
     if bench.saves or bench.log_starts:
         lines.append(durability_tables(bench))
     if bench.types_memory or bench.stalls:
@@ -392,11 +465,8 @@ def write(bench, out):
     lines.append("```\n%s\n```\n" % "\n".join([generic(line) for line in bench.lines.values()] + ([generic(bench.load_line)] if bench.load_line else [])))
     lines.append(
         "`-t`, `-n`, `-P`, `-d` and `-r` vary by case as the tables say. Before GET and SET are measured every key of the range is "
-        "set once. All samples are in `samples.json`.\n"
+        "set once. All samples are in `samples.json` and `samples.csv` (`bench/README.md` says how to read them).\n"
     )
-    with open(os.path.join(out, "samples.json"), "w") as f:
-        json.dump(raw(bench), f, indent=1)
-        f.write("\n")
     path = os.path.join(out, "report.md")
     with open(path, "w") as f:
         f.write("\n".join(lines))
@@ -405,7 +475,7 @@ def write(bench, out):
 
 def pubsub_table(bench):
     names = [n for n in SERVERS if any(n in found for found in bench.pubsub.values())]
-    rows = [[title] + ["%.2f" % median(found[n]) for n in names] for title, found in bench.pubsub.items()]
+    rows = [[title] + ["%.2f" % median(found[n]) if n in found else "-" for n in names] for title, found in bench.pubsub.items()]
     return "## Publish and subscribe\n\nThe server's CPU us for each message that arrives.\n\n" + table([""] + names, rows)
 
 
@@ -413,32 +483,11 @@ def types_tables(bench):
     names = [n for n in SERVERS if any(n in found for found in [*bench.types_memory.values(), *bench.stalls.values()])]
     out = "## Memory per element, and what huge values cost others\n\n"
     if bench.types_memory:
-        out += table([""] + names, [[title] + ["%.1f B" % found[n] for n in names] for title, found in bench.types_memory.items()]) + "\n"
+        out += table([""] + names, [[title] + ["%.1f B" % found[n] if n in found else "-" for n in names] for title, found in bench.types_memory.items()]) + "\n"
     if bench.stalls:
         out += "Another client's GETs in a closed loop meanwhile: p99.9 / longest, ms.\n\n"
-        out += table([""] + names, [[title] + ["%.2f / %.2f" % found[n][:2] for n in names] for title, found in bench.stalls.items()])
+        out += table([""] + names, [[title] + ["%.2f / %.2f" % found[n][:2] if n in found else "-" for n in names] for title, found in bench.stalls.items()])
     return out
-
-
-def raw(bench):
-    return {
-        "types_memory": bench.types_memory,
-        "stalls": bench.stalls,
-        "pubsub": bench.pubsub,
-        "saves": bench.saves,
-        "log_starts": bench.log_starts,
-        "speed": {
-            key: {
-                name: [{"ops_per_s": round(s.ops_per_s), "cpu_us": round(s.cpu_us, 4), "latency_ms": s.latency_ms} for s in samples]
-                for name, samples in by_server.items()
-            }
-            for key, by_server in bench.samples.items()
-        },
-        "memory": [
-            {"keys": keys, "ttl": ttl, "bytes_per_key": {n: round(v, 2) for n, v in found.items()}}
-            for (keys, ttl), found in bench.memory.items()
-        ],
-    }
 
 
 def readme_block(bench, report_path):

@@ -13,18 +13,24 @@ import os
 import random
 import resource
 import shutil
+import signal
 import sys
 import time
 
 import cases
 import load
+import progress
 import report
 import servers
+import workloads
 
 ROOT = servers.ROOT
 
 # What is asked for is what the data takes: receive buffers that have been idle for a second are given back by then.
 MEMORY_SETTLES = 1.5
+
+# What a fill is expected to do, for the time that is left.
+FILLED_PER_S = 400_000
 
 # Names of what the group durability measures beside its cases.
 SAVES, STARTS = "durability/save", "durability/start"
@@ -32,8 +38,8 @@ SAVES, STARTS = "durability/save", "durability/start"
 
 def parse_arguments():
     p = argparse.ArgumentParser(prog="./dev bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--quick", action="store_true", help="a look, not a measurement: one short round, about two minutes")
-    p.add_argument("--rounds", type=int, help="rounds (default 7, with --quick 1)")
+    p.add_argument("--quick", action="store_true", help="a look: the chosen cases in short rounds, about two minutes")
+    p.add_argument("--rounds", type=int, help="rounds (default 7, with --quick 4)")
     p.add_argument("--valkey", metavar="PATH", help="valkey-server, or a directory that holds it (default: --setup-peers', then PATH)")
     p.add_argument("--redis", metavar="PATH", help="redis-server (default: from PATH)")
     p.add_argument("--shoal", metavar="PATH", default=os.path.join(ROOT, "build-release", "server", "shoal-server"))
@@ -42,14 +48,21 @@ def parse_arguments():
     p.add_argument("--server-cpu", default=str(allowed[0]), help="CPU of the server (default: %(default)s, the first that may be used)")
     p.add_argument("--load-cpu", default=str(allowed[min(1, len(allowed) - 1)]), help="CPU of the load (default: %(default)s, the second)")
     p.add_argument("--only", metavar="TEXT", action="append", help="only cases whose name holds TEXT: small, large, shards, memory, durability, set, P16 ...")
+    p.add_argument("--host", metavar="HOST:PORT", action="append", default=[], help="also measure this running server; it must be empty, and is emptied afterwards")
+    p.add_argument("--p99-bound", metavar="MS", type=float, default=2.0, help="for the highest rate that keeps it (default %(default)s)")
     p.add_argument("--out", metavar="DIR", help="where the report goes (default bench/results/<date>)")
     p.add_argument("--readme", action="store_true", help="also put the figures into README.md")
     p.add_argument("--check-arguments", action="store_true", help=argparse.SUPPRESS)  # ./dev asks before it installs or builds
     options = p.parse_args()
     if options.rounds is not None and options.rounds < 1:
         p.error("--rounds must be 1 or more")
-    all_cases = cases.speed_cases() + cases.shard_cases() + cases.txn_cases() + cases.durability_cases() + cases.types_cases() + cases.script_cases()
-    names = [c.name for c in all_cases] + ["memory", "stalls", "pubsub", SAVES, STARTS]
+    for address in options.host:
+        host, colon, port = address.rpartition(":")
+        if not (host and colon and port.isdigit() and 0 < int(port) < 65536):
+            p.error("--host takes HOST:PORT, not %s" % address)
+    if options.p99_bound <= 0:
+        p.error("--p99-bound must be more than 0")
+    names = [c.name for c in cases.all_cases() + workloads.all_loads()] + ["memory/", "stalls", "pubsub", SAVES, STARTS]
     for text in options.only or []:
         if not any(text in name for name in names):
             p.error("no case has '%s' in its name; there are: %s" % (text, ", ".join(sorted(set(names)))))
@@ -62,20 +75,33 @@ def parse_arguments():
 
 
 def chosen(options, key):
-    return not options.only or any(text in key for text in options.only)
+    """Whether to measure it: what --only names; else everything, or with --quick what one would want to know first."""
+    if options.only:
+        return any(text in key for text in options.only)
+    return not options.quick or any(key.startswith(begin) for begin in cases.QUICK)
 
 
 class Bench:
     def __init__(self, options):
         self.options = options
-        self.rounds = options.rounds or (1 if options.quick else 7)
+        # Four rounds are the fewest that can show a difference.
+        self.rounds = options.rounds or (4 if options.quick else 7)
         self.scale = 0.25 if options.quick else 1.0
         self.tool = shutil.which("redis-benchmark") or shutil.which("valkey-benchmark")
         self.redis = options.redis or shutil.which("redis-server")
         self.valkey = servers.find_valkey(options.valkey)
         self.valkey_tool = self.valkey and servers.benchmark_beside(self.valkey)
         self.floor = os.path.join(ROOT, "build-release", "bench", "floor")
+        self.openloop = os.path.join(ROOT, "build-release", "bench", "openloop")
+        self.ceilings = {}  # (case key, server name) -> the highest rate so far, where the next round begins to look
+        self.progress = progress.Progress()
+        self.arguments = sys.argv[1:]
+        self.at = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        self.began = time.monotonic()
+        self.interrupted = False
+        self.cases = {}  # case key -> Case, of what is in samples
         self.samples = {}  # case key -> server name -> [Sample]
+        self.curves = []  # of the open loop, as samples.json has them
         self.memory = {}  # (keys, ttl) -> server name -> bytes per key
         self.types_memory = {}  # title -> server name -> bytes per element
         self.stalls = {}  # title -> server name -> (p99.9 ms, longest ms, how long the command took, ms)
@@ -113,42 +139,57 @@ class Bench:
         requests = max(1000, int(case.requests * self.scale))
         tool = self.valkey_tool if case.words else self.tool
         sample = load.run_benchmark(tool, self.options.load_cpu, server, case, requests)
-        self.samples.setdefault(case.key, {}).setdefault(name, []).append(sample)
+        self.keep(case, name, sample)
         if not self.load_line:
             self.load_line = load.benchmark_line(self.tool, self.options.load_cpu, server.port, case, requests)
+
+    def keep(self, case, name, sample):
+        sample.at_s = time.monotonic() - self.began
+        self.cases[case.key] = case
+        self.samples.setdefault(case.key, {}).setdefault(name, []).append(sample)
 
     def run_group(self, group, plan):
         """plan: list of (case, [(name in the report, server)])."""
         plan = [(case, entries) for case, entries in plan if chosen(self.options, case.name)]
         if not plan:
             return
+        heading = "%s, log at %s" % (group, plan[0][0].log) if plan[0][0].log else group
         used = list({id(s): s for _, entries in plan for _, s in entries}.values())
+        runs = sum(len(entries) for _, entries in plan)
+        each = 0.2 + 1.1 * self.scale
+        if group in workloads.HEADINGS:
+            each = (12 if group == "ceiling" else 1) * (0.2 + load.WARM + self.seconds_of(plan[0][0]))
         rng = random.Random(7)
         try:
-            for server in used:
-                server.start()
-                self.lines.setdefault(server.name, server.line)
-                if group in ("types", "scripts"):
-                    for name in sorted({case.fill for case, _ in plan if case.fill}):
-                        load.pour(server, cases.FILLS[name]())
-                elif server.kind != "floor":
-                    case = plan[0][0]
-                    keys = min(case.keys, 250_000) if self.options.quick else case.keys
-                    load.fill_benchmark_keys(server, keys, case.value_bytes)
+            if self.progress.step("%s, filling" % heading, len(used) * (0.5 + plan[0][0].keys / FILLED_PER_S)):
+                for server in used:
+                    self.start_filled(server, group, plan)
             for turn in range(self.rounds):
-                print("bench: %s, round %d of %d" % (group, turn + 1, self.rounds), flush=True)
-                for case, entries in plan:
-                    for name, server in rng.sample(entries, len(entries)):
-                        self.measure(case, server, name)
+                if self.progress.step("%s, round %d of %d" % (heading, turn + 1, self.rounds), runs * each):
+                    for case, entries in plan:
+                        for name, server in rng.sample(entries, len(entries)):
+                            (self.measure_load if group in workloads.HEADINGS else self.measure)(case, server, name)
         finally:
             for server in used:
-                if server.proc:
+                if server.started if server.kind == "remote" else server.proc:
                     server.stop()
 
+    def start_filled(self, server, group, plan):
+        server.start()
+        self.lines.setdefault(server.name, server.line)
+        if group in workloads.HEADINGS:
+            load.ask(server, b"CONFIG", b"SET", b"maxclients", b"%d" % (max(case.clients for case, _ in plan) + 100))
+            for case in {(c.fill, c.keys, c.value_bytes): c for c, _ in plan if c.fill}.values():
+                load.pour(server, workloads.fill_commands(case))
+        elif group in ("types", "scripts"):
+            for name in sorted({case.fill for case, _ in plan if case.fill}):
+                load.pour(server, cases.FILLS[name]())
+        elif server.kind != "floor":
+            case = plan[0][0]
+            load.fill_benchmark_keys(server, case.keys, case.value_bytes)
+
     def run_speed(self):
-        all_cases = cases.speed_cases()
-        if self.options.quick:
-            all_cases = [self.shrink(c) for c in all_cases]
+        all_cases = [self.shrink(c) for c in cases.speed_cases()]
         for group in ("small", "large"):
             stores = self.store_servers()
             size = next(c.value_bytes for c in all_cases if c.group == group)
@@ -161,13 +202,13 @@ class Bench:
 
     def run_shards(self):
         one, two = self.shoal_server(1), self.shoal_server(2)
-        plan = [(self.shrink(c) if self.options.quick else c, [(s.name, s) for s in (one, two)]) for c in cases.shard_cases()]
+        plan = [(self.shrink(c), [(s.name, s) for s in (one, two)]) for c in cases.shard_cases()]
         self.run_group("shards", plan)
 
     def run_transactions(self):
         """Sequences of commands are sent by valkey-benchmark; without it only MSET is measured."""
         entries = [(s.name, s) for s in self.store_servers() + [self.shoal_server(2)]]
-        plan = [(self.shrink(c) if self.options.quick else c, entries) for c in cases.txn_cases() if self.valkey_tool or not c.words]
+        plan = [(self.shrink(c), entries) for c in cases.txn_cases() if self.valkey_tool or not c.words]
         self.run_group("txn", plan)
 
     def run_types(self):
@@ -182,6 +223,70 @@ class Bench:
         entries = [(s.name, s) for s in self.store_servers() + [self.shoal_server(2)]]
         self.run_group("scripts", [(case, entries) for case in cases.script_cases()])
 
+    # ---- Loads of openloop -------------------------------------------------------------------------------------------
+
+    def run_loads(self):
+        for group in workloads.HEADINGS:
+            found = self.scaling_servers() if group == "scaling" else self.store_servers() + [servers.Remote(address) for address in self.options.host]
+            loads = [self.shrink(case) for case in workloads.all_loads() if case.group == group]
+            self.run_group(group, [(case, [(s.name, s) for s in found]) for case in loads])
+
+    def scaling_servers(self):
+        """Shoal with 1, 2, 4 ... shards, and Valkey with as many threads, on processors of their own where there are enough."""
+        spare = [str(cpu) for cpu in sorted(os.sched_getaffinity(0)) if str(cpu) != self.options.load_cpu]
+        counts = [n for n in (1, 2, 4, 8, 16, 32, 64) if n <= max(2, len(spare))]
+        found = []
+        for n in counts:
+            cpus = ",".join(spare[:n]) if n <= len(spare) else ",".join([*spare, self.options.load_cpu])
+            server = self.shoal_server(n)
+            server.cpus = cpus
+            found.append(server)
+            if self.valkey:
+                name = "valkey" if n == 1 else "valkey, %d threads" % n
+                command = servers.quiet(self.valkey) if n == 1 else servers.threaded(self.valkey, n)
+                found.append(servers.Server(name, command, cpus, "valkey"))
+        return found
+
+    def measure_load(self, case, server, name):
+        seconds = self.seconds_of(case)
+        if case.group == "ceiling":
+            found = self.look_for_ceiling(case, server, name, seconds)
+        elif case.purge:
+            with load.purges(server, workloads.TENANTS, seconds / 10) as took:
+                found = self.run_openloop(server, case, case.rate, seconds)
+        else:
+            found = self.run_openloop(server, case, case.rate, seconds)
+        sample = load.open_sample(found)
+        if case.group == "ceiling":
+            sample.ops_per_s = self.ceilings[case.key, name]
+        if case.purge:
+            sample.purge_ms = took
+        self.keep(case, name, sample)
+        turn = len(self.samples[case.key][name])
+        self.curves.append({"case": case.key, "server": name, "round": turn, "rate": found["rate"], "percentiles": found["percentiles"], "series": found["series"]})
+
+    def seconds_of(self, case):
+        return max(0.4, case.seconds / 4) if self.options.quick else case.seconds
+
+    def run_openloop(self, server, case, rate, seconds):
+        self.lines.setdefault("openloop", load.openloop_line(self.openloop, self.options.load_cpu, server, case, rate, seconds))
+        return load.run_openloop(self.openloop, self.options.load_cpu, server, case, rate, seconds)
+
+    def look_for_ceiling(self, case, server, name, seconds):
+        """What openloop said of the highest rate that was kept, or of the lowest that was tried."""
+        tried = {}
+
+        def keeps(rate):
+            tried[rate] = found = self.run_openloop(server, case, rate, seconds)
+            late = found["unanswered"] + found["unsent"]
+            kept = late <= (1 - workloads.CEILING_KEPT) * (late + found["answered"])
+            return kept and found["latency_us"]["p99"] <= 1000 * self.options.p99_bound
+
+        start = self.ceilings.get((case.key, name)) or workloads.CEILING_START
+        highest = workloads.highest_rate(keeps, start, workloads.CEILING_STEP)
+        self.ceilings[case.key, name] = highest
+        return tried[highest or min(tried)]
+
     # ---- Durability --------------------------------------------------------------------------------------------------
 
     def run_logs(self):
@@ -192,7 +297,7 @@ class Bench:
                 name, server.command = server.name, servers.logged(server.command, mode)
                 server.name += ", log at %s" % mode
                 entries.append((name, server))
-            self.run_group("durability", [(self.shrink(c) if self.options.quick else c, entries) for c in cases.durability_cases() if c.log == mode])
+            self.run_group("durability", [(self.shrink(c), entries) for c in cases.durability_cases() if c.log == mode])
 
     def durable_servers(self):
         """All on both CPUs: the child that saves for Redis and Valkey would else take the CPU of its parent."""
@@ -215,7 +320,8 @@ class Bench:
             return
         case, seconds = self.durable_case(), 0.5 if self.options.quick else 4
         for server in self.saving_servers():
-            print("bench: %s, %s" % (SAVES, server.name), flush=True)
+            if not self.progress.step("%s, %s" % (SAVES, server.name), 3 * case.keys / FILLED_PER_S + 3 * seconds + MEMORY_SETTLES):
+                continue
             server.start()
             try:
                 load.fill_durable_keys(server, case.keys, case.value_bytes)
@@ -240,7 +346,8 @@ class Bench:
             return
         case = self.durable_case()
         for server in self.durable_servers():
-            print("bench: %s, %s" % (STARTS, server.name), flush=True)
+            if not self.progress.step("%s, %s" % (STARTS, server.name), 2 * case.keys / FILLED_PER_S):
+                continue
             server.command = servers.logged(server.command, "everysec")
             server.start()
             try:
@@ -262,18 +369,21 @@ class Bench:
         return took
 
     def shrink(self, case):
-        return dataclasses.replace(case, keys=min(case.keys, 250_000))
+        """The case itself, or what --quick has time for."""
+        return dataclasses.replace(case, keys=min(case.keys, 100_000)) if self.options.quick else case
 
     # ---- Memory ------------------------------------------------------------------------------------------------------
 
     def run_memory(self):
         plan = cases.MEMORY[::2] if self.options.quick else cases.MEMORY
         for keys, ttl in plan:
-            if not chosen(self.options, "memory"):
-                return
+            if not chosen(self.options, "memory/%d%s" % (keys, "/ttl" if ttl else "")):
+                continue
             count = keys // 4 if self.options.quick else keys
-            print("bench: memory, %d keys%s" % (count, " with TTL" if ttl else ""), flush=True)
             for server in self.store_servers():
+                title = "memory, %d keys%s, %s" % (count, " with TTL" if ttl else "", server.name)
+                if not self.progress.step(title, 0.5 + MEMORY_SETTLES + count / FILLED_PER_S):
+                    continue
                 server.start()
                 try:
                     time.sleep(0.3)
@@ -287,11 +397,12 @@ class Bench:
 
     def run_types_memory(self):
         for title, commands, elements, _ in cases.TYPES_MEMORY:
-            if not chosen(self.options, "memory"):
-                return
+            if not chosen(self.options, "memory/%s" % title):
+                continue
             count = elements // 4 if self.options.quick else elements
-            print("bench: memory, %s" % title, flush=True)
             for server in self.store_servers():
+                if not self.progress.step("memory, %s, %s" % (title, server.name), 0.5 + MEMORY_SETTLES + count / FILLED_PER_S):
+                    continue
                 server.start()
                 try:
                     time.sleep(0.3)
@@ -307,8 +418,9 @@ class Bench:
         for title, commands, elements, words in cases.STALLS:
             if not chosen(self.options, "stalls") or self.options.quick:
                 return
-            print("bench: stalls, %s" % title, flush=True)
             for server in self.store_servers():
+                if not self.progress.step("stalls, %s, %s" % (title, server.name), 5 + elements / FILLED_PER_S):
+                    continue
                 server.start()
                 try:
                     load.pour(server, commands(elements))
@@ -321,9 +433,10 @@ class Bench:
             return
         resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
         for title, subscribers, value_bytes, messages, _ in cases.PUBSUB:
-            print("bench: pubsub, %s" % title, flush=True)
-            for _ in range(min(self.rounds, 3)):
+            for turn in range(min(self.rounds, 3)):
                 for server in self.store_servers():
+                    if not self.progress.step("pubsub, %s, round %d, %s" % (title, turn + 1, server.name), 1 + subscribers * messages * self.scale * 4e-6):
+                        continue
                     server.start()
                     try:
                         us = load.fan_out(server, subscribers, value_bytes, max(5, int(messages * self.scale)))
@@ -332,8 +445,20 @@ class Bench:
                     self.pubsub.setdefault(title, {}).setdefault(server.name, []).append(us)
 
     def run(self):
-        began = time.monotonic()
+        """All that was asked for, or what Ctrl-C has left time for."""
+        self.everything()
+        self.progress.start()
+        self.began = time.monotonic()
+        try:
+            self.everything()
+        except KeyboardInterrupt:
+            self.interrupted = True
+            print("\nbench: interrupted; what was measured is kept", file=sys.stderr, flush=True)
+        self.seconds = time.monotonic() - self.began
+
+    def everything(self):
         self.run_speed()
+        self.run_loads()
         self.run_shards()
         self.run_transactions()
         self.run_logs()
@@ -345,7 +470,6 @@ class Bench:
         self.run_types_memory()
         self.run_stalls()
         self.run_pubsub()
-        self.seconds = time.monotonic() - began
 
 
 def main():
@@ -355,6 +479,7 @@ def main():
         return
     if options.server_cpu == options.load_cpu:
         print("bench: server and load share one CPU, figures say little", file=sys.stderr)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # `timeout` and machines that build end a run so
     bench = Bench(options)
     bench.run()
     out = options.out or os.path.join(ROOT, "bench", "results", datetime.date.today().isoformat())
@@ -362,7 +487,9 @@ def main():
     path = report.write(bench, out)
     if options.readme:
         report.update_readme(bench, os.path.join(ROOT, "README.md"), os.path.relpath(path, ROOT))
-    print("bench: report in %s" % os.path.relpath(path))
+    print("bench: report in %s and %s" % (os.path.relpath(path), os.path.basename(path).replace(".md", ".html")))
+    if bench.interrupted:
+        sys.exit(130)
 
 
 if __name__ == "__main__":

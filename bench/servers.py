@@ -21,6 +21,8 @@ def free_port():
 class Server:
     """One process with a scratch directory of its own, on given CPUs."""
 
+    host = "127.0.0.1"
+
     def __init__(self, name, command, cpus, kind):
         self.name = name  # as the report calls it
         self.command = command  # function(port, directory) -> list
@@ -31,7 +33,11 @@ class Server:
 
     def start(self):
         self.dir = tempfile.mkdtemp(prefix="shoal-bench-")
-        self.launch(20)
+        try:
+            self.launch(20)
+        except KeyboardInterrupt:
+            self.stop()
+            raise
         return self
 
     def launch(self, patience):
@@ -74,7 +80,7 @@ class Server:
         shutil.rmtree(self.dir, ignore_errors=True)
 
     def connect(self):
-        s = socket.create_connection(("127.0.0.1", self.port), timeout=60)
+        s = socket.create_connection((self.host, self.port), timeout=60)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return s
 
@@ -96,6 +102,39 @@ class Server:
         """Bytes that its files take on the disk."""
         files = [os.path.join(where, name) for where, _, names in os.walk(self.dir) for name in names]
         return sum(os.stat(path).st_blocks * 512 for path in files if path != self.log.name)
+
+
+class Remote(Server):
+    """A server that somebody else has started. Its CPU and memory are not seen, and it is neither started nor stopped."""
+
+    def __init__(self, address):
+        host, _, port = address.rpartition(":")
+        super().__init__(address, None, "", "remote")
+        self.host, self.port = host.strip("[]"), int(port)
+
+    def start(self):
+        try:
+            with self.connect() as s:
+                s.sendall(b"*1\r\n$6\r\nDBSIZE\r\n")
+                answer = s.recv(256)
+        except OSError as e:
+            raise SystemExit("bench: %s: %s" % (self.name, e)) from None
+        if answer[:1] != b":":
+            raise SystemExit("bench: %s does not say how many keys it has: %s" % (self.name, answer.decode(errors="replace").strip() or "it hung up"))
+        if answer != b":0\r\n":
+            raise SystemExit("bench: %s has data (%s keys): a server to measure must be empty, and is emptied afterwards" % (self.name, answer[1:-2].decode()))
+        self.started = True
+        return self
+
+    started = False
+
+    def stop(self):
+        """Takes back what the run has put there: it was empty."""
+        if self.started:
+            self.started = False
+            with self.connect() as s:
+                s.sendall(b"*1\r\n$7\r\nFLUSHDB\r\n")
+                s.recv(256)
 
 
 def proc_bytes(pid, file, field):
@@ -138,6 +177,11 @@ def quiet(path):
         return [path, "--port", str(port), "--save", "", "--appendonly", "no", "--dir", directory]
 
     return command
+
+
+def threaded(path, threads):
+    """valkey-server with threads that read and write."""
+    return lambda port, directory: quiet(path)(port, directory) + ["--io-threads", str(threads)]
 
 
 def shoal(path, shards, backend):

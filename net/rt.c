@@ -845,6 +845,12 @@ void rt_stream_close(struct rt_stream *stream) {
     }
 }
 
+void rt_stream_hold_to_exit(struct rt_stream *stream) {
+    if (!(stream->flags & (RT_STREAM_CLOSING | RT_STREAM_ENDED))) {
+        stream->rt->ops->socket_hold(stream->rt, stream->socket);
+    }
+}
+
 void rt_stream_tell_end(struct rt_stream *stream, int error) {
     unsigned told = error ? RT_STREAM_BROKEN : RT_STREAM_ENDED;
     if (stream->flags & (RT_STREAM_CLOSING | RT_STREAM_BROKEN | told)) {

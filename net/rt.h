@@ -259,6 +259,10 @@ void rt_stream_resume(struct rt_stream *stream);
 /* For who has heard nothing for a while: makes sure that the end of the peer is not missed. Costs
  * something only once after each receive. */
 void rt_stream_look_again(struct rt_stream *stream);
+/* Before the last close of a process: the peer sees the end when the process is there no more, and
+ * what it held (ports, files that are locked) is free, whatever is closed before. Not if there are
+ * no descriptors left. */
+void rt_stream_hold_to_exit(struct rt_stream *stream);
 /* Closes in the next turn; `gone` follows, also in a turn, never from inside this call. A send in
  * flight is cut off. Idempotent. */
 void rt_stream_close(struct rt_stream *stream);

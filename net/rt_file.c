@@ -43,7 +43,8 @@ void rt_file_watch(struct rt *rt, unsigned (*asked)(void *arg, struct rt_file_op
 }
 
 void rt_file_look(const struct rt_file_op *op, struct rt_file_sight *ret_sight) {
-    bool has_path = op->kind == RT_FILE_OPEN || op->kind >= RT_FILE_RENAME;
+    bool has_path =
+        op->kind == RT_FILE_OPEN || (op->kind >= RT_FILE_RENAME && op->kind <= RT_DIR_SYNC);
     *ret_sight = (struct rt_file_sight){
         .kind = op->kind,
         .creates = op->kind == RT_FILE_OPEN && (op->flags & O_CREAT) != 0,
@@ -51,6 +52,9 @@ void rt_file_look(const struct rt_file_op *op, struct rt_file_sight *ret_sight) 
     };
     if (has_path) {
         snprintf(ret_sight->path, sizeof(ret_sight->path), "%s", op->path);
+        return;
+    }
+    if (op->kind == RT_FILE_BESIDE) {
         return;
     }
     char link[64];
@@ -210,6 +214,12 @@ void rt_dir_sync(struct rt *rt, struct rt_file_op *op, const char *path) {
     ask(rt, op, RT_DIR_SYNC);
 }
 
+void rt_file_beside(struct rt *rt, struct rt_file_op *op, int64_t (*work)(void *arg), void *arg) {
+    op->work = work;
+    op->work_arg = arg;
+    ask(rt, op, RT_FILE_BESIDE);
+}
+
 /* ---- By hand ---- */
 
 static int64_t outcome(int64_t r) {
@@ -321,6 +331,8 @@ int64_t rt_file_call(struct rt_file_op *op) {
         return outcome(mkdir(op->path, op->mode));
     case RT_DIR_SYNC:
         return sync_dir(op);
+    case RT_FILE_BESIDE:
+        return op->work(op->work_arg);
     }
     check(false);
     return -ENOSYS;

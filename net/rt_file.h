@@ -43,6 +43,7 @@ enum rt_file_kind {
     RT_FILE_REMOVE,
     RT_DIR_MAKE,
     RT_DIR_SYNC,
+    RT_FILE_BESIDE,
 };
 
 struct rt_file_op {
@@ -62,6 +63,8 @@ struct rt_file_op {
     uint64_t left;   /* bytes */
     uint64_t moved;  /* and those that are done */
     const char *path, *target;
+    int64_t (*work)(void *arg); /* of rt_file_beside */
+    void *work_arg;
     void *memory; /* the backend's */
     int64_t result, sync_result;
     unsigned parts; /* that are still to come */
@@ -121,6 +124,11 @@ void rt_file_rename(struct rt *rt, struct rt_file_op *op, const char *path, cons
 void rt_file_remove(struct rt *rt, struct rt_file_op *op, const char *path);
 void rt_dir_make(struct rt *rt, struct rt_file_op *op, const char *path, mode_t mode); /* 0: 0700 */
 void rt_dir_sync(struct rt *rt, struct rt_file_op *op, const char *path);
+
+/* Calls a function on a thread beside this one, and results in what it returns: for what takes
+ * several calls that block (net/file.h), on small files, now and then. All else waits behind it
+ * where that thread does all operations. */
+void rt_file_beside(struct rt *rt, struct rt_file_op *op, int64_t (*work)(void *arg), void *arg);
 
 /* ---- Watching: for who ends the process at a chosen operation, to see what a start makes of it
  * ----

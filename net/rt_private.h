@@ -71,6 +71,7 @@ struct rt_ops {
     void (*block)(struct rt *rt, uint64_t ns);
     int64_t (*file_limit)(struct rt *rt, int64_t wanted);
     void (*socket_close)(struct rt *rt, rt_socket socket);
+    void (*socket_hold)(struct rt *rt, rt_socket socket);
     void (*refuse)(struct rt *rt, rt_socket socket, struct bytes text);
     void (*file)(struct rt *rt, struct rt_file_op *op);
     /* What a name that is no numeric address means: 0 or -errno, at once. NULL: ask the helper. */
@@ -185,7 +186,7 @@ enum {
     .keep_alive = rt_real_keep_alive, .addresses = rt_real_addresses,                              \
     .peer_is_local = rt_real_peer_is_local, .port = rt_real_port, .block = rt_real_block,          \
     .file_limit = rt_real_file_limit, .socket_close = rt_real_socket_close,                        \
-    .refuse = rt_real_refuse
+    .socket_hold = rt_real_socket_hold, .refuse = rt_real_refuse
 
 int rt_uring_new(const struct rt_options *options, struct rt **ret_rt, char **ret_reason);
 /* What the kernel may count for one as locked memory, about. */
@@ -274,7 +275,7 @@ int64_t rt_file_call(struct rt_file_op *op);
 /* Nobody will be told of the result: lets go of what it brought. */
 void rt_file_drop(const struct rt_file_op *op, int64_t result);
 
-/* ---- A thread that does so (rt_helper.c) ---- */
+/* ---- Threads that do so (rt_helper.c) ---- */
 
 /* 0 or -errno. The runtime's thread makes, asks, takes and frees. */
 int rt_helper_new(struct rt_helper **ret_helper);
@@ -320,6 +321,7 @@ void rt_real_addresses(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_BYT
                        char local[RT_ADDRESS_BYTES]);
 int64_t rt_real_file_limit(struct rt *rt, int64_t wanted);
 void rt_real_socket_close(struct rt *rt, rt_socket socket);
+void rt_real_socket_hold(struct rt *rt, rt_socket socket);
 void rt_real_refuse(struct rt *rt, rt_socket socket, struct bytes text);
 /* A descriptor to spare, unless there is one. */
 void rt_real_spare(struct rt *rt);

@@ -1245,6 +1245,12 @@ static uint16_t op_port(struct rt *rt, rt_socket socket) {
     return listener != NULL ? listener->port : 0;
 }
 
+/* A simulated process has no end of its own. */
+static void op_socket_hold(struct rt *rt, rt_socket socket) {
+    (void)rt;
+    (void)socket;
+}
+
 static void op_socket_close(struct rt *rt, rt_socket socket) {
     struct sim *sim = sim_of(rt)->sim;
     struct sim_listener *listener = listener_of(sim, socket);
@@ -1615,6 +1621,7 @@ static const struct rt_ops sim_ops = {
     .block = op_block,
     .file_limit = op_file_limit,
     .socket_close = op_socket_close,
+    .socket_hold = op_socket_hold,
     .refuse = op_refuse,
     .file = op_file,
     .resolve = op_resolve,

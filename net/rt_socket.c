@@ -390,6 +390,12 @@ void rt_real_socket_close(struct rt *rt, rt_socket socket) {
     close(socket);
 }
 
+void rt_real_socket_hold(struct rt *rt, rt_socket socket) {
+    (void)rt;
+    int again = fcntl(socket, F_DUPFD_CLOEXEC, 0);
+    (void)again; /* best effort; the end of the process closes it */
+}
+
 void rt_real_refuse(struct rt *rt, rt_socket socket, struct bytes text) {
     ssize_t r = send(socket, text.ptr, text.len, MSG_DONTWAIT | MSG_NOSIGNAL);
     (void)r; /* best effort: the peer may be gone */

@@ -958,11 +958,9 @@ static void start_file(struct rt_uring *u, struct rt_file_op *op) {
     case RT_DIR_SYNC:
         start_dir_sync(u, op);
         return;
+    case RT_FILE_BESIDE:
+        check(false); /* the ring has no request for it: uring_file */
     }
-}
-
-static void uring_file(struct rt *rt, struct rt_file_op *op) {
-    start_file(uring_of(rt), op);
 }
 
 static void arm_helper(struct rt_uring *u) {
@@ -986,6 +984,19 @@ static int64_t ask_helper(struct rt_uring *u, struct rt_file_op *op) {
     list_push_back(&ops, &op->link);
     rt_helper_ask(u->rt.helper, &ops);
     return FILE_GOES_ON;
+}
+
+static void uring_file(struct rt *rt, struct rt_file_op *op) {
+    struct rt_uring *u = uring_of(rt);
+    if (op->kind != RT_FILE_BESIDE) {
+        start_file(u, op);
+        return;
+    }
+    int64_t r = ask_helper(u, op);
+    if (r != FILE_GOES_ON) {
+        u->files++;
+        fake_cqe(u, (uint64_t)(uintptr_t)op, (int)r);
+    }
 }
 
 static void on_helper(struct rt_uring *u, int result) {

@@ -701,6 +701,8 @@ static int64_t do_op(struct sim_disk *disk, struct rt_file_op *op) {
     case RT_FILE_REMOVE:
     case RT_DIR_MAKE:
         return do_on_name(disk, op);
+    case RT_FILE_BESIDE:
+        return op->work(op->work_arg);
     default:
         return do_on_file(disk, op);
     }

@@ -36,6 +36,8 @@
 #define PARSER_UNAUTHENTICATED_ARGS_MAX 10
 #define PARSER_UNAUTHENTICATED_BULK_MAX 16384
 
+#define PARSER_ERROR_BYTES 128
+
 /* Room for more arguments than this is given back once their request is done. */
 #define PARSER_ARGS_KEPT 64
 
@@ -45,6 +47,7 @@ void parser_init(struct parser *parser) {
 
 void parser_fini(struct parser *parser) {
     free(parser->args);
+    free(parser->error);
     parser_init(parser);
 }
 
@@ -65,13 +68,16 @@ static void parser_restart(struct parser *parser) {
 
 __attribute__((format(printf, 2, 3))) static enum parse_status
 parser_fail(struct parser *parser, const char *format, ...) {
-    int prefix = snprintf(parser->error, sizeof(parser->error), "ERR Protocol error: ");
+    char text[PARSER_ERROR_BYTES];
+    int prefix = snprintf(text, sizeof(text), "ERR Protocol error: ");
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(parser->error + prefix, sizeof(parser->error) - (size_t)prefix, format, args);
+    int n = vsnprintf(text + prefix, sizeof(text) - (size_t)prefix, format, args);
     va_end(args);
     parser->error_len = (size_t)(prefix + n);
-    check(parser->error_len < sizeof(parser->error));
+    check(parser->error_len < sizeof(text));
+    free(parser->error);
+    parser->error = memcpy(must_malloc(parser->error_len + 1), text, parser->error_len + 1);
     parser->error_pos = parser->pos;
     parser_restart(parser);
     return PARSE_ERROR;

@@ -66,7 +66,7 @@ struct parser {
     uint32_t apart_seen; /* those that the scan has passed */
     /* Set with PARSE_ERROR: the whole text after "-", e.g. "ERR Protocol error: ...". It may quote
      * a byte of the stream, even a NUL, hence its length. */
-    char error[128];
+    char *error; /* or NULL: few connections ever have one */
     size_t error_len;
     size_t error_pos; /* where in the request the scan had come to */
 };

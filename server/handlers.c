@@ -4,9 +4,15 @@
 
 #include "server/call/batch.h"
 #include "server/call/dispatch.h"
+#include "server/call/rights.h"
 #include "server/call/scatter_part.h"
+#include "server/client/client.h"
 #include "server/client/client_flow.h"
 #include "server/client/listen.h"
+#include "server/cluster/cluster.h"
+#include "server/cluster/cluster_map.h"
+#include "server/cluster/errands.h"
+#include "server/observe/commandlog.h"
 #include "server/observe/monitor.h"
 #include "server/persistence/alone.h"
 #include "server/persistence/load.h"
@@ -14,6 +20,10 @@
 #include "server/persistence/save.h"
 #include "server/persistence/save_share.h"
 #include "server/pubsub/pubsub.h"
+#include "server/replication/primary.h"
+#include "server/replication/replica.h"
+#include "server/replication/upstream.h"
+#include "server/replication/wait_replicas.h"
 #include "server/script/functions.h"
 #include "server/tracking/tracking.h"
 #include "server/txn/blocked.h"
@@ -21,12 +31,36 @@
 #include "server/txn/txn.h"
 #include "server/worker/loop.h"
 #include "server/worker/park.h"
+#include "server/worker/worker.h"
 
 /* A client goes, which others know of. */
 static void client_leaves(struct client *client) {
     pubsub_leave(client);
     tracking_leave(client);
     monitor_leave(client);
+    replica_leave(client);
+    upstream_leave(client);
+}
+
+/* Who hears what he may not hear any more is closed (with his reply, if he has asked for the
+ * change); who waits in a command that he may not call any more waits no longer. */
+static void client_rights_changed(struct client *client, bool asks) {
+    if (!pubsub_is_allowed(client)) {
+        asks ? client_close_after_reply(client) : client_close(client);
+    } else if (client_in_blocking_command(client) && !blocked_is_allowed(client)) {
+        blocked_forbid(client);
+    }
+}
+
+/* Who waits for keys, or hears channels, that others have now is sent to them. */
+static void map_changed(struct worker *worker) {
+    LIST_EACH_SAFE(&worker->clients.all, node) {
+        struct client *client = LIST_ENTRY(node, struct client, node);
+        if (client->blocked != NULL && client_in_blocking_command(client)) {
+            blocked_redirect(client);
+        }
+    }
+    pubsub_redirect(worker);
 }
 
 const struct handlers server_handlers = {
@@ -55,23 +89,42 @@ const struct handlers server_handlers = {
             [MESSAGE_MONITOR_LINES] = monitor_lines_arrived,
             [MESSAGE_MONITOR_ORDER] = monitor_order_arrived,
             [MESSAGE_MONITORS] = monitor_change_arrived,
+            [MESSAGE_COMMANDLOG] = commandlog_entry_arrived,
             [MESSAGE_UNWATCH] = multi_unwatch_arrived,
+            [MESSAGE_DENIED] = rights_denied_arrived,
             [MESSAGE_PARK_OVER] = park_over_arrived,
             [MESSAGE_LOAD_NEWS] = load_news_arrived,
             [MESSAGE_ALONE] = alone_asked,
             [MESSAGE_ALONE_GRANTED] = load_alone_granted,
+            [MESSAGE_REDO] = load_share_arrived,
+            [MESSAGE_REDO_DONE] = load_share_home,
             [MESSAGE_LOAD_OVER] = load_over_arrived,
+            [MESSAGE_LOAD_LEFT] = load_left_arrived,
             [MESSAGE_SAVE] = save_task_arrived,
             [MESSAGE_SAVE_BACK] = save_task_home,
             [MESSAGE_ROTATE] = rotate_task_arrived,
             [MESSAGE_ROTATE_DONE] = rotate_task_home,
+            [MESSAGE_FEED] = primary_feed_arrived,
+            [MESSAGE_STREAM] = replica_mail_arrived,
+            [MESSAGE_ACKNOWLEDGED] = wait_replicas_arrived,
+            [MESSAGE_REPLICA] = primary_news_arrived,
+            [MESSAGE_CLUSTER_MAP] = cluster_map_arrived,
+            [MESSAGE_CLUSTER_MAP_TAKEN] = cluster_map_home,
+            [MESSAGE_CLUSTER_ANSWER] = cluster_answer_arrived,
+            [MESSAGE_CLUSTER_ERRAND] = errand_arrived,
+            [MESSAGE_CLUSTER_HEARD] = cluster_heard,
             [MESSAGE_STOP] = worker_stop_arrived,
         },
     .client_input = client_process,
     .serve_waiters = blocked_serve,
     .client_leaves = client_leaves,
+    .client_rights_changed = client_rights_changed,
+    .upstream_connected = upstream_connected,
+    .upstream_data = upstream_data,
+    .map_changed = map_changed,
     .client_freed = tracking_forget,
     .deliver = pubsub_deliver_all,
     .script_is_everywhere = functions_is_known_everywhere,
+    .script_flags = functions_command_flags,
     .client_queue = txn_exec_queue,
 };

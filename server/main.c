@@ -11,11 +11,16 @@
 #include "net/process.h"
 #include "net/rt.h"
 #include "server/client/listen.h"
+#include "server/cluster/cluster.h"
 #include "server/commands/families.h"
 #include "server/commit.h"
 #include "server/handlers.h"
+#include "server/http/http.h"
+#include "server/observe/advice.h"
 #include "server/observe/log.h"
+#include "server/persistence/data_lock.h"
 #include "server/persistence/load.h"
+#include "server/report.h"
 #include "server/server.h"
 #include "server/worker/loop.h"
 #include "server/worker/shared.h"
@@ -35,7 +40,7 @@ struct launch {
     struct server *server;
     const struct config *config;
     pthread_t main_thread;
-    pthread_barrier_t made;    /* every worker is there */
+    pthread_barrier_t made;    /* every thread is there */
     pthread_barrier_t started; /* main has looked at that: go, or stop */
     pthread_barrier_t ended;   /* nobody sends or wakes any more */
     bool go;
@@ -44,7 +49,8 @@ struct launch {
     pthread_mutex_t mutex; /* of `running`, `ending` and the reasons */
     struct text reason;    /* why the start failed */
     struct rt **rts;       /* by worker, which takes its own over */
-    char *no_uring;        /* why there is no io_uring, or NULL */
+    struct crash_crew *crew;
+    char *no_uring; /* why there is no io_uring, or NULL */
     const char *backend;
     bool configured; /* there was more than the name of the program */
 };
@@ -63,6 +69,13 @@ static void launch_failed(struct launch *launch, const char *reason) {
     pthread_mutex_unlock(&launch->mutex);
 }
 
+static void thread_over(struct launch *launch) {
+    pthread_mutex_lock(&launch->mutex);
+    launch->running--;
+    pthread_mutex_unlock(&launch->mutex);
+    pthread_kill(launch->main_thread, SIGUSR2);
+}
+
 /* shard-cpulist: thread n runs on the n-th of the listed processors, round and round. */
 static void pin_thread(const struct config *config, unsigned id) {
     int cpus[CPU_SETSIZE];
@@ -75,6 +88,36 @@ static void pin_thread(const struct config *config, unsigned id) {
     }
 }
 
+/* The thread of the cluster, which is the last. */
+static void *cluster_thread(void *arg) {
+    struct launch_thread *self = arg;
+    struct launch *launch = self->launch;
+    struct server *server = launch->server;
+    pthread_setname_np(pthread_self(), "cluster");
+    struct report report = {.worker = NULL};
+    last_line_init(&report.line, server->fs, server->build.begins, &server->at_start);
+    struct crash_stack *crash_stack =
+        crash_stack_new("cluster", report_say, report_more, &report, launch->crew, self->id);
+    struct text reason;
+    text_init(&reason);
+    struct cluster *cluster = cluster_new(server, launch->rts[self->id], &reason);
+    if (cluster == NULL) {
+        launch_failed(launch, reason.ptr);
+    }
+    text_fini(&reason);
+    pthread_barrier_wait(&launch->made);
+    pthread_barrier_wait(&launch->started); /* main decides */
+    pthread_barrier_wait(&launch->started);
+    if (launch->go) {
+        cluster_run(cluster);
+    }
+    pthread_barrier_wait(&launch->ended);
+    cluster_free(cluster);
+    thread_over(launch);
+    crash_stack_free(crash_stack);
+    return NULL;
+}
+
 static void *worker_thread(void *arg) {
     struct launch_thread *self = arg;
     struct launch *launch = self->launch;
@@ -83,16 +126,18 @@ static void *worker_thread(void *arg) {
     snprintf(name, sizeof name, "shard-%u", self->id);
     pthread_setname_np(pthread_self(), name);
     pin_thread(launch->config, self->id);
-    struct last_line last_line;
-    last_line_init(&last_line, server->fs, server->build.begins, &server->at_start);
-    struct crash_stack *crash_stack = crash_stack_new(name, last_line_say, &last_line);
+    struct report report = {.worker = NULL};
+    last_line_init(&report.line, server->fs, server->build.begins, &server->at_start);
+    struct crash_stack *crash_stack =
+        crash_stack_new(name, report_say, report_more, &report, launch->crew, self->id);
     struct worker *worker = worker_new(server, self->id, launch->config, launch->rts[self->id]);
-    last_line.config = &worker->config;
+    worker->loop.crash_stack = crash_stack;
+    report.line.config = &worker->config;
     pthread_barrier_wait(&launch->made);
     if (self->id == 0) {
         struct text reason;
         text_init(&reason);
-        if (listen_start(worker, &reason) != 0) {
+        if (listen_start(worker, &reason) != 0 || http_start(worker, &reason) != 0) {
             launch_failed(launch, reason.ptr);
         }
         text_fini(&reason);
@@ -100,20 +145,20 @@ static void *worker_thread(void *arg) {
     pthread_barrier_wait(&launch->started); /* main decides */
     pthread_barrier_wait(&launch->started);
     if (launch->go) {
+        report.worker = worker;
         worker_run(worker);
+        report.worker = NULL;
     } else if (self->id == 0) {
         listen_stop(worker);
+        http_stop(worker);
     }
     pthread_mutex_lock(&launch->mutex);
     launch->ending = true;
     pthread_mutex_unlock(&launch->mutex);
     pthread_barrier_wait(&launch->ended);
-    last_line.config = &server->at_start;
+    report.line.config = &server->at_start;
     worker_free(worker); /* here, because a runtime belongs to its thread */
-    pthread_mutex_lock(&launch->mutex);
-    launch->running--;
-    pthread_mutex_unlock(&launch->mutex);
-    pthread_kill(launch->main_thread, SIGUSR2);
+    thread_over(launch);
     crash_stack_free(crash_stack);
     return NULL;
 }
@@ -202,6 +247,7 @@ static void block_signals(sigset_t *ret_set) {
     sigaddset(ret_set, SIGTERM);
     sigaddset(ret_set, SIGINT);
     sigaddset(ret_set, SIGUSR2); /* a worker thread has ended */
+    sigaddset(ret_set, SIGALRM); /* somebody wants to know where the threads are */
     pthread_sigmask(SIG_BLOCK, ret_set, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
@@ -228,6 +274,12 @@ static void wait_for_end(struct launch *launch, const sigset_t *signals) {
     while (still_running(launch) > 0) {
         int signal_number = 0;
         sigwait(signals, &signal_number);
+        if (signal_number == SIGALRM) {
+            log_line(server->at_start, server->fs, rt_wall_us_early(), LOG_WARNING,
+                     "Received SIGALRM: where the threads are.");
+            crash_crew_show(launch->crew);
+            continue;
+        }
         bool ends = signal_number == SIGTERM || signal_number == SIGINT;
         int before = shared_stop_signal(server->shared);
         bool asked = before == SIGTERM || before == SIGINT;
@@ -253,7 +305,7 @@ static void wait_for_end(struct launch *launch, const sigset_t *signals) {
 
 static bool make_runtimes(struct launch *launch) {
     struct server *server = launch->server;
-    launch->rts = must_calloc(server->workers_count, sizeof(struct rt *));
+    launch->rts = must_calloc(server->threads_count, sizeof(struct rt *));
     int error = worker_runtimes(server, launch->rts, &launch->no_uring);
     if (error == 0) {
         launch->backend = rt_backend_name(launch->rts[0]);
@@ -300,12 +352,14 @@ static void log_begin(struct server *server, const struct launch *launch) {
                  server->executable);
     }
     log_missed(config, NULL, server->fs, now_us);
+    advice_log(config, server->fs, now_us);
     log_line(config, server->fs, now_us, LOG_NOTICE, "Server initialized");
 }
 
 static void log_ready(struct server *server) {
     const struct config *config = server->config;
     listen_log(server->workers[0]); /* it waits for main */
+    http_log(server->workers[0]);
     if (config->port > 0) {
         say(server, LOG_NOTICE, "Ready to accept connections tcp");
     }
@@ -457,23 +511,27 @@ static int run(struct server *server, int argc, char **argv) {
         .server = server,
         .config = server->config,
         .main_thread = pthread_self(),
-        .running = server->workers_count,
+        .crew = crash_crew_new(server->threads_count),
+        .running = server->threads_count,
         .configured = argc > 1,
     };
     if (!make_runtimes(&launch)) {
+        crash_crew_free(launch.crew);
         free(launch.rts);
         free(launch.no_uring);
         return 1;
     }
     text_init(&launch.reason);
     pthread_mutex_init(&launch.mutex, NULL);
-    pthread_barrier_init(&launch.made, NULL, server->workers_count);
-    pthread_barrier_init(&launch.started, NULL, server->workers_count + 1);
-    pthread_barrier_init(&launch.ended, NULL, server->workers_count);
-    struct launch_thread *threads = must_calloc(server->workers_count, sizeof *threads);
-    for (unsigned i = 0; i < server->workers_count; i++) {
+    pthread_barrier_init(&launch.made, NULL, server->threads_count);
+    pthread_barrier_init(&launch.started, NULL, server->threads_count + 1);
+    pthread_barrier_init(&launch.ended, NULL, server->threads_count);
+    struct launch_thread *threads = must_calloc(server->threads_count, sizeof *threads);
+    for (unsigned i = 0; i < server->threads_count; i++) {
+        bool works = i < server->workers_count;
         threads[i] = (struct launch_thread){.launch = &launch, .id = i};
-        int error = pthread_create(&threads[i].thread, NULL, worker_thread, &threads[i]);
+        int error = pthread_create(&threads[i].thread, NULL, works ? worker_thread : cluster_thread,
+                                   &threads[i]);
         if (error != 0) {
             refuse_threads(server, error);
         }
@@ -493,12 +551,14 @@ static int run(struct server *server, int argc, char **argv) {
     }
     pthread_barrier_wait(&launch.started);
     wait_for_end(&launch, &signals);
-    for (unsigned i = 0; i < server->workers_count; i++) {
+    for (unsigned i = 0; i < server->threads_count; i++) {
         pthread_join(threads[i].thread, NULL);
     }
     free(threads);
     free(launch.rts);
     free(launch.no_uring);
+    crash_crew_free(launch.crew);
+    data_unlock(server);
     if (launch.go) {
         remove_pid_file(server);
     }
@@ -537,7 +597,8 @@ static void print_help(void) {
         "       shoal-server /etc/shoal.conf --loglevel verbose -\n"
         "\n"
         "Directives of Shoal's own: shards, pipeline-order, shard-cpulist, io-backend, "
-        "save-format.");
+        "save-format, metrics-port,\n"
+        "metrics-bind, metrics-password.");
 }
 
 /* Words that are no configuration; true if there was one, and *ret_code is what to exit with. */
@@ -557,7 +618,11 @@ static bool handle_switch(int argc, char **argv, int *ret_code) {
     }
     if (strcmp(word, "--test-memory") == 0 || strcmp(word, "--check-system") == 0 ||
         strcmp(word, "--sentinel") == 0) {
-        fprintf(stderr, "shoal-server: %s is not supported.\n", word);
+        fprintf(stderr, "shoal-server: %s is not supported.%s\n", word,
+                strcmp(word, "--sentinel") == 0
+                    ? " Sentinels of Redis and Valkey watch over Shoals: packages redis-sentinel "
+                      "and valkey-sentinel."
+                    : "");
         *ret_code = 1;
         return true;
     }
@@ -606,7 +671,8 @@ int main(int argc, char **argv) {
     }
     struct last_line last_line;
     last_line_init(&last_line, server->fs, server->build.begins, &server->at_start);
-    struct crash_stack *crash_stack = crash_stack_new("main", last_line_say, &last_line);
+    struct crash_stack *crash_stack =
+        crash_stack_new("main", last_line_say, NULL, &last_line, NULL, 0);
     oom_score_doubt(server->fs, rt_wall_us_early(), config);
     oom_score_follow(&server->oom_score, server->fs, rt_wall_us_early(), config);
     code = fit_maxclients(server) ? run(server, argc, argv) : 1;

@@ -12,6 +12,8 @@
 #include "base/sha256.h"
 #include "base/text.h"
 #include "net/tls.h"
+#include "server/acl/acl.h"
+#include "server/acl/acl_log.h"
 #include "server/call/command_table.h"
 #include "server/persistence/kill_points.h"
 #include "server/worker/shared.h"
@@ -116,12 +118,65 @@ static struct kill_points *make_kill_points(const struct server_options *options
     return points;
 }
 
+/* From the file of users, which says all about them. NULL with the reason. */
+static struct acl_users *read_users(const struct acl_making *making, const struct config *config,
+                                    const struct fs *fs, struct text *err) {
+    char *data;
+    size_t len;
+    struct acl_users *users = NULL;
+    struct text why;
+    int rc = fs->read_all(fs->arg, config->aclfile.ptr, &data, &len);
+    text_init(&why);
+    if (rc < 0) {
+        text_appendf(&why, "Error loading ACLs, opening file '%s': %s", config->aclfile.ptr,
+                     strerror(-rc));
+    } else {
+        users = acl_users_read(making, bytes_make(data, len), config->aclfile.ptr, &why);
+        free(data);
+    }
+    if (users == NULL) {
+        text_appendf(err, "Aborting Shoal startup because of ACL errors: %s", why.ptr);
+    }
+    text_fini(&why);
+    return users;
+}
+
+static struct acl_users *make_users(const struct config *config,
+                                    const struct command_table *commands, const struct fs *fs,
+                                    struct text *err) {
+    struct acl_making making = {
+        .commands = commands,
+        .all_channels = config->acl_pubsub_default == CONFIG_ACL_ALL_CHANNELS,
+    };
+    size_t count = config_words_count(config->users);
+    if (config->aclfile.len > 0 && count > 0) {
+        text_append_text(err, "There are users in the configuration and an aclfile: define them in "
+                              "one of the two, not in both.");
+        return NULL;
+    }
+    if (config->aclfile.len > 0) {
+        return read_users(&making, config, fs, err);
+    }
+    struct bytes *lines = must_calloc(count + 1, sizeof *lines);
+    const char *line = NULL;
+    for (size_t i = 0; i < count; i++) {
+        line = config_word(config->users, line);
+        lines[i] = bytes_of_text(line);
+    }
+    struct acl_users *users = acl_users_start(&making, config->requirepass, lines, count, err);
+    free(lines);
+    return users;
+}
+
 struct server *server_new(const struct server_options *options, struct text *err) {
     struct config *config = options->config;
     struct kill_points *kill_points = make_kill_points(options, err);
     const struct command_table *commands =
         kill_points != NULL ? make_commands(config, options->families, err) : NULL;
-    if (commands == NULL) {
+    struct acl_users *users =
+        commands != NULL ? make_users(config, commands, options->fs, err) : NULL;
+    if (users == NULL) {
+        command_table_free((struct command_table *)commands);
         config_free(config);
         free(kill_points);
         return NULL;
@@ -154,9 +209,11 @@ struct server *server_new(const struct server_options *options, struct text *err
     make_nodes(server, options->random + sizeof server->secret);
     server->shared = shared_new(server->workers_count);
     server->scripts = scripts_new();
+    server->acl_log = acl_log_new();
+    server->users = users;
     server->tls = tls_new();
     server->libraries = libraries_new();
-    server->threads_count = server->workers_count;
+    server->threads_count = server->workers_count + config->cluster_enabled;
     server->threads = must_calloc(server->threads_count, sizeof *server->threads);
     server->office = post_office_new(server->threads_count, MAILBOX_MESSAGES, wake_thread, server);
     return server;
@@ -185,6 +242,8 @@ void server_free(struct server *server) {
     post_office_free(server->office);
     shared_free(server->shared);
     scripts_free(server->scripts);
+    acl_users_unref(server->users);
+    acl_log_free(server->acl_log);
     tls_free(server->tls);
     libraries_free(server->libraries);
     command_table_free((struct command_table *)server->commands);

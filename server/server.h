@@ -14,9 +14,14 @@
 #include "server/config/config.h"
 #include "server/node.h"
 #include "server/oom_score.h"
+#include "server/replication/role.h"
 #include "shard/keys/keyspace.h"
 #include "shard/mailbox.h"
 
+struct acl_file;
+struct config_rewriting;
+struct acl_log;
+struct acl_users;
 struct worker;
 struct command_table;
 struct handlers;
@@ -24,6 +29,9 @@ struct load;
 struct shared_counters;
 struct saver;
 struct scripts;
+struct failover;
+struct farewell;
+struct primary;
 struct wals;
 struct kill_points;
 struct tls;
@@ -57,6 +65,7 @@ struct server {
     struct libraries *libraries; /* server/script/libraries.h: the same */
     int64_t start_wall_ms;
     struct build build;
+    struct role role;              /* any worker's, changed in a view of all shards */
     const struct config *at_start; /* a copy: for threads that have no view of their own */
     char executable[1024];
     int process_id;
@@ -75,13 +84,24 @@ struct server {
 
     /* Worker 0 only: the newest configuration; others hold a reference to theirs. */
     struct config *config;
+    struct acl_users *users;   /* the newest table of users (acl/acl.h); the same */
+    struct acl_file *acl_file; /* the aclfile is being read or written (commands/acl); or NULL */
+    struct config_rewriting *config_rewriting; /* the same of the configuration file */
     struct oom_score oom_score;
-    struct saver *saver; /* server/persistence/save.h */
-    struct wals *wals;   /* server/persistence/wals.h */
-    bool data_locked;    /* server/persistence/data_lock.h */
+    struct saver *saver;             /* server/persistence/save.h */
+    struct wals *wals;               /* server/persistence/wals.h */
+    struct primary *primary;         /* server/replication/primary.h */
+    struct upstream *upstream;       /* server/replication/upstream.h */
+    struct failover *failover;       /* server/replication/failover.h */
+    struct farewell *farewell;       /* server/replication/farewell.h */
+    const struct role *follow_asked; /* server/replication/follow.c: is being changed to; or NULL */
+    struct errands *errands;         /* server/cluster/errands.h; NULL: not in a cluster */
+    bool data_locked;                /* server/persistence/data_lock.h */
+    int data_lock;                   /* the file, then */
 
-    struct tls *tls;        /* net/tls.h: any thread */
-    int64_t tls_watched_ms; /* worker 0 only: when its files were looked at last; 0: never */
+    struct acl_log *acl_log; /* acl/acl_log.h: any thread */
+    struct tls *tls;         /* net/tls.h: any thread */
+    int64_t tls_watched_ms;  /* worker 0 only: when its files were looked at last; 0: never */
 
     struct kill_points *kill_points; /* server/persistence/kill_points.h: any thread */
 };

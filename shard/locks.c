@@ -25,7 +25,10 @@
  * same: so it goes first on every shard, and nobody waits for a higher one.
  *  3. request->waits is the number of its locks not granted.
  *  4. Who is shut out waits for the one that the key is closed for: for nobody with a higher
- * number, once that one has asked; and before it has, that one waits for nobody.
+ * number, once that one has asked; and before it has, that one waits for nobody. If it is closed to
+ * changes, it waits for nobody who waits.
+ *  5. The same of who waits for a seal to be broken: its owner asks here in the same step in which
+ * it asks elsewhere, or before.
  */
 #include "shard/locks.h"
 
@@ -154,6 +157,7 @@ void locks_init(struct locks *locks) {
 void locks_fini(struct locks *locks) {
     check(locks->requests == 0 && locks->targets == 0 && locks->fence == NULL);
     check(list_empty(&locks->deferred) && list_empty(&locks->settled));
+    check(list_empty(&locks->sealed_out));
     for (struct lock_target *target = locks->spare, *next; target != NULL; target = next) {
         next = target->next;
         free(target);
@@ -231,6 +235,7 @@ static bool conflicts_with_any(const struct lock_target *target, enum mode mode)
 /* All it conflicts with are before it by now. */
 static void stand_in_line(struct locks *locks, struct lock_target *target, struct lock *lock) {
     struct line *line = &target->lines[lock->mode];
+    check(!pqueue_node_queued(&lock->by_number));
     lock->target = target;
     lock->place = locks->places++;
     lock->granted = !conflicts_with_any(target, (enum mode)lock->mode);
@@ -285,12 +290,18 @@ static void settle(struct locks *locks, struct lock_request *request, enum lock_
     list_push_back(&locks->settled, &request->node);
 }
 
-/* What shuts it out, or NULL. Who has a key closed for him is not shut out by others: else two that
+/* Who has a key closed for him is not shut out by those that are closed for others: else two that
  * move elements to and fro would wait for each other. */
+static bool shuts_out(const struct lock_closing *closing, const struct lock *lock) {
+    return closing->to_changes ? lock->mode == EXCLUSIVE : lock->request->own == NULL;
+}
+
+/* What shuts it out, or NULL. */
 static struct lock_closing *shut_by(const struct locks *locks, const struct lock_request *request) {
-    for (uint32_t i = 0; i < request->count && request->own == NULL; i++) {
+    for (uint32_t i = 0; i < request->count; i++) {
         const struct lock_target *target = target_find(locks, request->locks[i].id);
-        if (target != NULL && target->closing != NULL) {
+        if (target != NULL && target->closing != NULL &&
+            shuts_out(target->closing, &request->locks[i])) {
             return target->closing;
         }
     }
@@ -313,15 +324,55 @@ static void refuse_earlier(struct locks *locks, struct lock_closing *closing, ui
     }
 }
 
+/* It waits here or on another shard, be it refused or not: so those that are shut out till it has
+ * come must know its number. */
+static void tell_own(struct locks *locks, const struct lock_request *request) {
+    for (struct lock_closing *own = request->own; own != NULL; own = own->next) {
+        refuse_earlier(locks, own, request->number);
+    }
+}
+
+/* Inv. 5: the seal's owner has this number now, and so has who is on this shard alone and waits for
+ * it. */
+static void refuse_sealed_out(struct locks *locks, uint64_t number) {
+    locks->seal_asks = number;
+    LIST_EACH_SAFE(&locks->sealed_out, node) {
+        struct lock_request *request = LIST_ENTRY(node, struct lock_request, node);
+        if (request->many && request->number < number) {
+            list_remove(node);
+            settle(locks, request, LOCK_REFUSED);
+        } else if (request->number < number) {
+            request->number = number;
+            tell_own(locks, request);
+        }
+    }
+}
+
 /* It stands in line, or is refused: nothing shuts it out. */
 static enum lock_answer admit(struct locks *locks, struct lock_request *request) {
     if (!request->many) {
         request->number = last_number(locks);
     }
-    for (struct lock_closing *own = request->own; own != NULL; own = own->next) {
-        refuse_earlier(locks, own, request->number);
+    if (UNLIKELY(request->is_sealer)) {
+        refuse_sealed_out(locks, request->number);
     }
+    tell_own(locks, request);
     return place(locks, request);
+}
+
+static const struct lock_request *sealed_out_at(const struct list_node *node) {
+    return LIST_ENTRY(node, struct lock_request, node);
+}
+
+/* They are let in by their numbers, so that nobody is refused for it. Who is on this shard alone
+ * goes with the last. */
+static void wait_sealed_out(struct locks *locks, struct lock_request *request) {
+    struct list *list = &locks->sealed_out;
+    struct list_node *last = list_last(list);
+    while (last != NULL && sealed_out_at(last)->number > request->number) {
+        last = list_before(list, last);
+    }
+    list_insert_after(last != NULL ? last : &list->ring, &request->node);
 }
 
 /* The seal of another keeps it out, be it with a fence. *ret is the answer then. */
@@ -331,11 +382,17 @@ static bool is_sealed_out(struct locks *locks, struct lock_request *request,
     if (LIKELY(locks->seal == 0) || request->is_sealer) {
         return false;
     }
-    if (request->many) {
+    request->passes = false;
+    if (!request->many) {
+        const struct list_node *last = list_last(&locks->sealed_out);
+        request->number = last != NULL ? sealed_out_at(last)->number : locks->seal_asks;
+    }
+    tell_own(locks, request);
+    if (request->seals_another || (request->many && request->number < locks->seal_asks)) {
         request->sealed_by = locks->seal;
         *ret = LOCK_REFUSED;
     } else {
-        list_push_back(&locks->sealed_out, &request->node);
+        wait_sealed_out(locks, request);
         *ret = LOCK_WAITS;
     }
     return true;
@@ -442,6 +499,7 @@ static void grant_next(struct locks *locks, struct lock_target *target) {
 static void leave_line(struct locks *locks, struct lock *lock) {
     struct lock_target *target = lock->target;
     struct line *line = &target->lines[lock->mode];
+    check(pqueue_node_queued(&lock->by_number));
     line->count--;
     line->granted -= lock->granted;
     target->waiting -= !lock->granted;
@@ -468,14 +526,11 @@ void locks_release(struct locks *locks, struct lock_request *request) {
 /* It stands in line, but has not got all yet, or has done nothing with it. */
 static void shut_out(struct locks *locks, struct lock_closing *closing,
                      struct lock_request *request) {
-    if (request->passes || request->own != NULL) {
-        return; /* nor is it shut out as it comes */
-    }
     for (uint32_t i = 0; i <= request->count; i++) {
         leave_line(locks, &request->locks[i]);
     }
     locks->requests--;
-    if (request->many) {
+    if (request->many && !closing->to_changes) {
         settle(locks, request, LOCK_REFUSED); /* the other one has a higher number, or will */
     } else {
         list_push_back(&closing->waiting, &request->node);
@@ -510,7 +565,10 @@ void locks_close(struct locks *locks, struct lock_closing *closing, uint64_t id)
     locks->requests++;
     for (unsigned i = 0; i < MODES; i++) {
         LIST_EACH_SAFE(&target->lines[i].waiting, node) {
-            shut_out(locks, closing, LIST_ENTRY(node, struct lock, node)->request);
+            const struct lock *lock = LIST_ENTRY(node, struct lock, node);
+            if (!lock->request->passes && shuts_out(closing, lock)) {
+                shut_out(locks, closing, lock->request);
+            }
         }
     }
 }
@@ -572,7 +630,7 @@ static void seal_out(struct locks *locks, struct lock_request *request) {
 
 void locks_seal(struct locks *locks, uint64_t number, struct lock_request *held) {
     check(locks->seal == 0 && number > 0);
-    locks->seal = number;
+    locks->seal = locks->seal_asks = number;
     locks->requests++;
     for (uint32_t i = 0; held != NULL && i <= held->count; i++) {
         for (unsigned mode = 0; mode < MODES; mode++) {
@@ -608,8 +666,9 @@ bool locks_block(const struct locks *locks, uint64_t id, bool exclusive) {
     const struct lock_target *targets[] = {locks->shard, target_find(locks, id)};
     for (unsigned i = 0; i < 2; i++) {
         if (targets[i] != NULL &&
-            (targets[i]->lines[EXCLUSIVE].count > 0 || targets[i]->closing != NULL ||
-             (exclusive && targets[i]->lines[SHARED].count > 0))) {
+            (targets[i]->lines[EXCLUSIVE].count > 0 ||
+             (exclusive && targets[i]->lines[SHARED].count > 0) ||
+             (targets[i]->closing != NULL && (exclusive || !targets[i]->closing->to_changes)))) {
             return true;
         }
     }

@@ -18,10 +18,18 @@
  * number, those shut out with lower ones are refused. Who has fences passes, as he cannot be
  * refused; and so does who asks for the shard as a whole.
  *
+ * One can be closed for nobody, *to changes*, while something of this shard's must come first that
+ * itself waits for no lock (unshown.h). Who only reads the key passes; all others but those with
+ * fences, and who asks for the shard as a whole, wait: nobody among them waits for a number.
+ *
  * The shard can be *sealed* for an operation that has changed it already, though it has to have all
  * locks of all shards yet: what it has changed is not to be seen. Who asks for anything waits till
- * the seal is broken, or, if he may hold something elsewhere that its owner waits for, is refused.
- * Who stands in line already does not want what was changed, and goes ahead.
+ * the seal is broken. Again nobody may wait for a higher number: the seal's own is the first that
+ * its owner has, and when the owner asks for its locks, or asks again, those who wait here with
+ * lower ones are refused, as it may stand behind them on another shard. Who has sealed another
+ * shard is refused at once, and told of this seal: so one of the two learns that each needs what
+ * the other has changed, and gives up. Who stands in line already does not want what was changed,
+ * and goes ahead.
  *
  * Thread: owner shard only. A request's memory is its owner's, lent from submit until it is
  * released or refused.
@@ -72,6 +80,7 @@ struct lock_closing {
     struct lock_closing *next;  /* another one of the same request, or NULL */
     struct lock_target *target; /* NULL: it is open */
     uint64_t number;     /* the last of the request that it is closed for; 0: it has not come yet */
+    bool to_changes;     /* and it never will */
     struct list waiting; /* requests that are shut out by it */
 };
 
@@ -84,11 +93,12 @@ struct lock_request {
     struct lock_closing *own;   /* keys that are closed for this one, or will be; or NULL. Nothing
                                    shuts it out */
     bool is_sealer;             /* the shard is sealed for this one */
+    bool seals_another;         /* another shard is */
     uint64_t sealed_by;         /* it was refused, because the shard is: that seal's number; or 0 */
-    bool passes;                /* it had a fence: it is not refused, and nothing shuts it out */
-    struct lock *locks;         /* one for each key, and one for the shard */
-    uint32_t count;             /* of keys */
-    uint32_t waits;             /* for so many of its locks */
+    bool passes;        /* it had a fence, and came to no seal: it is not refused, nor shut out */
+    struct lock *locks; /* one for each key, and one for the shard */
+    uint32_t count;     /* of keys */
+    uint32_t waits;     /* for so many of its locks */
     enum lock_answer answer;
     struct list_node node; /* among the deferred, the shut out, or the settled */
     /* The owner's: called by whoever empties locks_next_settled, with the answer above. */
@@ -106,7 +116,8 @@ struct locks {
     uint32_t closings;      /* of them, the latter */
     uint64_t places;        /* given so far */
     uint64_t seal;          /* its number; 0: there is none */
-    struct list sealed_out; /* came while it was sealed */
+    uint64_t seal_asks;     /* the last number that its owner is known to have */
+    struct list sealed_out; /* came while it was sealed: the lowest number first */
     struct lock_request *fence;
     struct list deferred; /* came while another one's fence stood */
     struct list settled;
@@ -160,7 +171,7 @@ void locks_unseal(struct locks *locks);
 struct lock_request *locks_next_settled(struct locks *locks);
 
 /* Whether an operation on one key must wait: behind a request that stands in line, or because it is
- * closed. Ask only if locks->requests is not 0. */
+ * closed to it. Ask only if locks->requests is not 0. */
 bool locks_block(const struct locks *locks, uint64_t id, bool exclusive);
 /* Whether a request, all of which is granted, has this key to itself. */
 bool locks_own(const struct lock_request *request, uint64_t id);

@@ -7,6 +7,7 @@ void shard_init(struct shard *shard, unsigned id, uint32_t databases,
                 int64_t now_ms) {
     shard->id = id;
     locks_init(&shard->locks);
+    unshown_init(&shard->unshown);
     shard->heap = shard_heap_new();
     shard->keyspace = keyspace_new(&(struct keyspace_options){
         .databases = databases,
@@ -21,6 +22,7 @@ void shard_init(struct shard *shard, unsigned id, uint32_t databases,
 }
 
 void shard_fini(struct shard *shard) {
+    unshown_fini(&shard->unshown);
     locks_fini(&shard->locks);
     watch_fini(&shard->watches);
     waiters_fini(&shard->waiters);

@@ -9,6 +9,7 @@
 #include "shard/keys/keyspace.h"
 #include "shard/locks.h"
 #include "shard/memory/heap.h"
+#include "shard/unshown.h"
 #include "shard/watchers/tracks.h"
 #include "shard/watchers/waiters.h"
 #include "shard/watchers/watch.h"
@@ -18,6 +19,7 @@ struct shard {
     struct shard_heap *heap;
     struct keyspace *keyspace;
     struct locks locks;
+    struct unshown unshown;         /* keys closed by these */
     uint64_t list_packed_threshold; /* DEBUG QUICKLIST-PACKED-THRESHOLD; 0: as the limits say */
     struct watch_table watches;     /* fed by the hooks of whoever composes the server, */
     struct waiters waiters;         /* as these are, */

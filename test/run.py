@@ -155,7 +155,7 @@ def end_all():
         end_group(proc)
 
 
-def run(command, env=None, cwd=ROOT, timeout=1500):
+def run(command, env=None, cwd=ROOT, timeout=2700):
     """Runs a command; its output is shown only when it fails. Returns (status, output). Nothing that it started outlives it."""
     with tempfile.TemporaryFile() as out:
         proc = subprocess.Popen(

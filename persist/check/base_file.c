@@ -47,6 +47,11 @@ static const char *show_key(void *arg, const struct keys_key *key) {
     return r->options->key(r->options->arg, key);
 }
 
+static const char *show_library(void *arg, struct bytes code) {
+    const struct keys_options *options = ((struct reading *)arg)->options;
+    return options->library != NULL ? options->library(options->arg, code) : NULL;
+}
+
 static bool read_frame(struct reading *r) {
     struct source *source = &r->source;
     const char *error;
@@ -137,6 +142,7 @@ bool base_file_read(const struct fs *fs, const char *path, const struct keys_opt
         return wrong(&r, 0, "it cannot be opened");
     }
     struct keys_options own = *options;
+    own.library = show_library;
     own.key = show_key;
     own.arg = &r;
     keys_init(&r.keys, &own, false);

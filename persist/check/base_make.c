@@ -32,7 +32,8 @@ static void show(void *arg, const struct walk_item *item) {
 }
 
 int base_make(const struct fs *fs, const char *path, const struct frames_head *head,
-              struct walks *walks, const struct slot_set *slots, struct base_made *ret) {
+              struct walks *walks, const struct slot_set *slots, const struct bytes *libraries,
+              uint32_t libraries_count, struct base_made *ret) {
     char front[FRAMES_HEAD_BYTES];
     *ret = (struct base_made){0};
     struct making m = {.fs = fs, .ret = ret};
@@ -44,6 +45,9 @@ int base_make(const struct fs *fs, const char *path, const struct frames_head *h
     text_init(&m.out);
     text_append(&m.out, front, sizeof front);
     frame_writer_init(&m.writer, head->salt, true);
+    for (uint32_t i = 0; i < libraries_count; i++) {
+        frame_writer_put_library(&m.writer, &m.out, libraries[i]);
+    }
     struct walk_options options = {
         .slots = slots, .version = RDB_VERSION_MIN, .show = show, .arg = &m};
     struct walk *walk = walk_begin(walks, &options);

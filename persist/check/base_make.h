@@ -15,8 +15,9 @@ struct base_made {
     uint64_t bytes, keys;
 };
 
-/* Synced. 0 or -errno. */
+/* Synced; the libraries of functions, by their texts, come before the keys. 0 or -errno. */
 int base_make(const struct fs *fs, const char *path, const struct frames_head *head,
-              struct walks *walks, const struct slot_set *slots, struct base_made *ret);
+              struct walks *walks, const struct slot_set *slots, const struct bytes *libraries,
+              uint32_t libraries_count, struct base_made *ret);
 
 #endif

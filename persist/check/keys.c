@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keys: see the header. It is in a value or between two items; what is not whole waits in `left` for
- * more bytes, and a value that has begun keeps what it has.
+/* keys: see the header. It is in a value or between two items; what is not whole waits in `left`
+ * for more bytes, and a value that has begun keeps what it has.
  */
 #include "persist/check/keys.h"
 
@@ -48,8 +48,8 @@ static const char *begin_value(struct keys *keys) {
     text_append_bytes(&keys->name, file->texts[0].bytes);
     /* Only Valkey's files have the fields with deadlines that we know. */
     bool foreign = file->version > RDB_VERSION_SHARED && !file->is_valkey;
-    struct value_read_options how = {
-        keys->options.rules, foreign ? RDB_VERSION_SHARED : file->version, INT64_MIN};
+    struct value_read_options how = {keys->options.rules,
+                                     foreign ? RDB_VERSION_SHARED : file->version, INT64_MIN};
     size_t making = keyspace_making(keys->options.ks);
     value_read_init(&keys->read, keys->options.ks, &how, file->type);
     keyspace_made(keys->options.ks, making);
@@ -111,6 +111,9 @@ static bool pass_item(struct keys *keys, struct rdb_input *in, const char **ret_
         break;
     case RDB_ITEM_FUNCTION:
         keys->functions++;
+        if (keys->options.library != NULL) {
+            *ret_error = keys->options.library(keys->options.arg, keys->file.texts[0].bytes);
+        }
         break;
     case RDB_ITEM_END:
         keys->ended = true;

@@ -31,6 +31,8 @@ struct keys_options {
     /* NULL, or what is wrong with the key. */
     const char *(*key)(void *arg, const struct keys_key *key);
     void *arg;
+    /* The same for a library of functions; or NULL. */
+    const char *(*library)(void *arg, struct bytes code);
 };
 
 struct keys {

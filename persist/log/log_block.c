@@ -18,6 +18,9 @@
 /* LZ4's acceleration: requests with values of no pattern take half the time of 1, and 2% more
  * room. */
 #define HASTE 4
+/* A large payload is tried with so many pieces. */
+#define SAMPLES      8
+#define SAMPLE_BYTES 8192
 /* No compressed byte stands for more. */
 #define LZ4_RATIO_MAX 255
 
@@ -131,21 +134,42 @@ static void get_head(const char *from, struct log_block *ret) {
 
 /* ---- Writing ---- */
 
+/* Appends it, smaller than it is; returns how many bytes that took, or 0: it was not worth it. */
+static uint64_t pack(struct text *out, struct bytes payload) {
+    if (payload.len < COMPRESS_MIN || payload.len > LZ4_MAX_INPUT_SIZE) {
+        return 0;
+    }
+    size_t room = payload.len - payload.len / 8; /* else it is not worth unpacking */
+    text_reserve(out, room);
+    int packed =
+        LZ4_compress_fast(payload.ptr, out->ptr + out->len, (int)payload.len, (int)room, HASTE);
+    if (packed <= 0) {
+        return 0;
+    }
+    out->len += (size_t)packed;
+    out->ptr[out->len] = 0;
+    return (uint64_t)packed;
+}
+
 /* Appends the payload as it is, or smaller; returns how many bytes that took. */
 static uint64_t store(struct text *out, struct bytes payload) {
-    if (payload.len >= COMPRESS_MIN && payload.len <= LZ4_MAX_INPUT_SIZE) {
-        size_t room = payload.len - payload.len / 8; /* else it is not worth unpacking */
-        text_reserve(out, room);
-        int packed = LZ4_compress_fast(payload.ptr, out->ptr + out->len, (int)payload.len,
-                                       (int)room, HASTE);
-        if (packed > 0) {
-            out->len += (size_t)packed;
-            out->ptr[out->len] = 0;
-            return (uint64_t)packed;
-        }
+    uint64_t packed = pack(out, payload);
+    if (packed == 0) {
+        text_append_bytes(out, payload);
     }
-    text_append_bytes(out, payload);
-    return payload.len;
+    return packed > 0 ? packed : payload.len;
+}
+
+/* Of pieces from all over it. */
+static bool would_pack(struct bytes payload) {
+    char out[SAMPLE_BYTES];
+    uint64_t packed = 0;
+    for (size_t i = 0; i < SAMPLES; i++) {
+        const char *from = payload.ptr + (payload.len - SAMPLE_BYTES) / (SAMPLES - 1) * i;
+        int n = LZ4_compress_fast(from, out, SAMPLE_BYTES, SAMPLE_BYTES, HASTE);
+        packed += n > 0 ? (uint64_t)n : SAMPLE_BYTES;
+    }
+    return packed < (uint64_t)SAMPLES * SAMPLE_BYTES * 7 / 8;
 }
 
 static void put_runs(char *to, struct log_block *block, const struct log_run *runs) {
@@ -163,19 +187,58 @@ static void put_runs(char *to, struct log_block *block, const struct log_run *ru
     check(bytes == block->raw_bytes);
 }
 
+static size_t front_bytes(const struct log_block *block) {
+    check(block->runs > 0 && block->offset >= LOG_SEGMENT_BYTES);
+    return LOG_HEAD_BYTES + (size_t)block->runs * LOG_RUN_BYTES;
+}
+
+/* The payload stands there already. */
+static void put_front(char *head, const struct log_segment *segment, struct log_block *block,
+                      const struct log_run *runs) {
+    block->bytes = front_bytes(block) + block->stored_bytes;
+    put_runs(head + LOG_HEAD_BYTES, block, runs);
+    put_head(head, block);
+    log_put_u64(head + HEAD_HASH, hash_of(head, block->bytes, segment));
+}
+
 void log_block_encode(struct text *out, const struct log_segment *segment, struct log_block *block,
                       const struct log_run *runs, struct bytes payload) {
-    check(block->runs > 0 && block->offset >= LOG_SEGMENT_BYTES);
-    size_t start = out->len, front = LOG_HEAD_BYTES + (size_t)block->runs * LOG_RUN_BYTES;
+    size_t start = out->len, front = front_bytes(block);
     text_reserve(out, front + payload.len);
     out->len += front;
     block->raw_bytes = payload.len;
     block->stored_bytes = store(out, payload);
-    block->bytes = front + block->stored_bytes;
-    char *head = out->ptr + start;
-    put_runs(head + LOG_HEAD_BYTES, block, runs);
-    put_head(head, block);
-    log_put_u64(head + HEAD_HASH, hash_of(head, block->bytes, segment));
+    put_front(out->ptr + start, segment, block, runs);
+}
+
+void log_block_encode_large(struct text *payload, struct bytes before,
+                            const struct log_segment *segment, struct log_block *block,
+                            const struct log_run *runs) {
+    size_t front = before.len + front_bytes(block);
+    uint64_t packed = 0;
+    block->raw_bytes = payload->len;
+    if (payload->len > (size_t)SAMPLES * SAMPLE_BYTES && would_pack(text_bytes(payload))) {
+        struct text out;
+        text_init(&out);
+        text_reserve(&out, front + payload->len - payload->len / 8);
+        out.len = front;
+        packed = pack(&out, text_bytes(payload));
+        if (packed > 0) {
+            text_fini(payload);
+            *payload = out;
+        } else {
+            text_fini(&out);
+        }
+    }
+    if (packed == 0) {
+        text_reserve(payload, front);
+        memmove(payload->ptr + front, payload->ptr, payload->len);
+        payload->len += front;
+        payload->ptr[payload->len] = 0;
+    }
+    block->stored_bytes = packed > 0 ? packed : block->raw_bytes;
+    memcpy(payload->ptr, before.ptr, before.len);
+    put_front(payload->ptr + before.len, segment, block, runs);
 }
 
 /* ---- Reading ---- */

@@ -66,6 +66,12 @@ struct log_block {
 void log_block_encode(struct text *out, const struct log_segment *segment, struct log_block *block,
                       const struct log_run *runs, struct bytes payload);
 
+/* The same of a large payload, which becomes the block, behind a copy of `before`: so it is not
+ * there twice, unless it is packed. Whether that pays is tried with some pieces of it. */
+void log_block_encode_large(struct text *payload, struct bytes before,
+                            const struct log_segment *segment, struct log_block *block,
+                            const struct log_run *runs);
+
 enum log_got {
     LOG_WHOLE,
     LOG_SHORT, /* it ends in the middle of a block */

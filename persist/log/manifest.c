@@ -67,6 +67,7 @@ void manifest_copy(struct manifest *to, const struct manifest *from) {
     to->created_ms = from->created_ms;
     to->first = from->first;
     to->shards = from->shards;
+    to->stream = from->stream;
     for (uint32_t i = 0; i < from->bases_count; i++) {
         manifest_add_base(to, &from->bases[i]);
     }
@@ -83,6 +84,10 @@ void manifest_encode(struct text *out, const struct manifest *manifest) {
     text_appendf(out, "generation %" PRIu64 " created-ms %" PRIu64, manifest->generation,
                  manifest->created_ms);
     text_appendf(out, " first %" PRIu64 " shards %" PRIu32 "\n", manifest->first, manifest->shards);
+    if (manifest->stream.is) {
+        text_appendf(out, "stream id %s offset %" PRIu64 " db %" PRIu32 "\n", manifest->stream.id,
+                     manifest->stream.offset, manifest->stream.db);
+    }
     for (uint32_t i = 0; i < manifest->bases_count; i++) {
         const struct manifest_base *base = &manifest->bases[i];
         text_appendf(out, "base shard %" PRIu32 " salt %016" PRIx64, base->shard, base->salt);
@@ -187,6 +192,29 @@ static bool take_front(struct bytes *in, struct manifest *manifest) {
     return true;
 }
 
+/* Nothing happens if there is none. */
+static bool take_stream(struct bytes *in, struct manifest_stream *ret) {
+    uint64_t db;
+    ret->is = take_word(in, "stream id ");
+    if (!ret->is) {
+        return true;
+    }
+    for (unsigned i = 0; i < MANIFEST_STREAM_ID_BYTES; i++) {
+        if (i >= in->len || digit_of(in->ptr[i], 16) < 0) {
+            return false;
+        }
+        ret->id[i] = in->ptr[i];
+    }
+    ret->id[MANIFEST_STREAM_ID_BYTES] = 0;
+    *in = bytes_make(in->ptr + MANIFEST_STREAM_ID_BYTES, in->len - MANIFEST_STREAM_ID_BYTES);
+    if (!take_number(in, " offset ", &ret->offset) || !take_number(in, " db ", &db) ||
+        db > UINT32_MAX || !take_word(in, "\n")) {
+        return false;
+    }
+    ret->db = (uint32_t)db;
+    return true;
+}
+
 static int by_salt(const void *a, const void *b) {
     uint64_t one = *(const uint64_t *)a, other = *(const uint64_t *)b;
     return (one > other) - (one < other);
@@ -270,6 +298,9 @@ static const char *decode(struct bytes input, struct manifest *manifest) {
     }
     if (!take_front(&in, manifest)) {
         return "its front cannot be read";
+    }
+    if (!take_stream(&in, &manifest->stream)) {
+        return "its place in a stream cannot be read";
     }
     struct manifest_base base;
     while (in.len > 0 && in.ptr[0] == 'b') {

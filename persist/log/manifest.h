@@ -6,6 +6,7 @@
  *
  *     shoal-manifest 1
  *     generation 7 created-ms 1790000000000 first 813 shards 2
+ *     stream id 0b9c... offset 90817 db 0
  *     base shard 0 salt 71... bytes 90211 keys 1200
  *     base shard 1 salt 9a... bytes 91702 keys 1213
  *     segment shard 0 sequence 3 salt 8c... bytes 4096 until 1200 generation 6
@@ -13,6 +14,7 @@
  *     segment shard 1 sequence 2 salt f1... bytes 0 until 0 generation 7
  *     end 5d...
  *
+ * The line of the stream is there only if the snapshot has a place in one.
  * Names of files follow from the lines (manifest_base_name, manifest_segment_name).
  *
  * Thread: any; pure but for memory.
@@ -40,11 +42,21 @@ struct manifest_base {
     uint64_t bytes, keys;
 };
 
+/* Where in a replication stream the snapshot stands: behind that byte, and in that database. */
+#define MANIFEST_STREAM_ID_BYTES 40
+struct manifest_stream {
+    bool is;
+    char id[MANIFEST_STREAM_ID_BYTES + 1]; /* digits of 16 */
+    uint64_t offset;
+    uint32_t db;
+};
+
 struct manifest {
     uint64_t generation;
     uint64_t created_ms;
     uint64_t first; /* the first number of its log */
     uint32_t shards;
+    struct manifest_stream stream; /* of the bases alone */
     struct manifest_base *bases; /* by shard, each once */
     uint32_t bases_count;
     uint32_t bases_room;

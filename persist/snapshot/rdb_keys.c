@@ -79,7 +79,8 @@ static void begin_value(struct rdb_keys *keys) {
     /* Only Valkey's files have the fields with deadlines that we know. */
     unsigned version = file->version > RDB_VERSION_SHARED && !file->is_valkey ? RDB_VERSION_SHARED
                                                                              : file->version;
-    struct value_read_options how = {keys->options.rules, version, keys->options.now_ms};
+    int64_t alive_ms = keys->options.keep_over ? INT64_MIN : keys->options.now_ms;
+    struct value_read_options how = {keys->options.rules, version, alive_ms};
     size_t making = keyspace_making(where(keys));
     value_read_init(&keys->read, where(keys), &how, file->type);
     keyspace_made(where(keys), making);

@@ -5,10 +5,13 @@
 #include "persist/snapshot/rdb_load.h"
 
 #include "base/must.h"
+#include "base/num.h"
 
 #include <stdlib.h>
 
 #define PIECE_BYTES (1u << 20)
+/* What a file says of itself stands before that. */
+#define HEAD_BYTES 4096
 
 struct load {
     const struct fs *fs;
@@ -96,4 +99,38 @@ bool rdb_begins(const struct fs *fs, const char *path, struct text *why) {
     }
     rdb_file_fini(&file);
     return begins;
+}
+
+bool rdb_says(const struct fs *fs, const char *path, const char *name, struct text *ret) {
+    char head[HEAD_BYTES];
+    int handle;
+    text_clear(ret);
+    if (fs->open_data(fs->arg, path, false, 0, &handle) != 0) {
+        return false;
+    }
+    ssize_t n = fs->read_data(fs->arg, handle, head, sizeof head);
+    fs->close_data(fs->arg, handle, false);
+    struct rdb_file file;
+    struct rdb_input input = rdb_input(bytes_make(head, n > 0 ? (size_t)n : 0));
+    rdb_file_init(&file);
+    bool says = false;
+    while (rdb_file_next(&file, &input) == RDB_ITEM_AUX) {
+        if (bytes_equal(file.texts[0].bytes, bytes_of_text(name))) {
+            says = true;
+            text_clear(ret);
+            text_append_bytes(ret, file.texts[1].bytes);
+        }
+    }
+    rdb_file_fini(&file);
+    return says;
+}
+
+int64_t rdb_says_number(const struct fs *fs, const char *path, const char *name,
+                        int64_t otherwise) {
+    struct text said;
+    int64_t number;
+    text_init(&said);
+    bool is = rdb_says(fs, path, name, &said) && num_parse_i64(text_bytes(&said), &number);
+    text_fini(&said);
+    return is ? number : otherwise;
 }

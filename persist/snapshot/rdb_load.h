@@ -16,6 +16,10 @@
 
 /* Whether it is there, and begins as such a file does; else why not. */
 bool rdb_begins(const struct fs *fs, const char *path, struct text *why);
+/* What it says of itself under a name ("repl-id"), if that stands before all keys; else false. */
+bool rdb_says(const struct fs *fs, const char *path, const char *name, struct text *ret);
+/* The same, if it is a number; else `otherwise`. */
+int64_t rdb_says_number(const struct fs *fs, const char *path, const char *name, int64_t otherwise);
 /* False, and why. */
 bool rdb_load(const struct fs *fs, const char *path, const struct rdb_keys_options *options,
               struct rdb_loaded *ret, struct text *why);

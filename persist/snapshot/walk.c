@@ -36,6 +36,10 @@
 #define KEY_COST  48
 #define SLOT_COST 8
 
+/* As struct walks says. */
+#define LARGE_BYTES ((size_t)64 << 10)
+#define STALL_BYTES ((size_t)1 << 20)
+
 /* ---- Where it stands ---- */
 
 static bool has_slot(const struct slot_set *set, uint16_t slot) {
@@ -164,6 +168,10 @@ static bool tell_reads(void *arg, const void *root) {
     return walks_read(arg, root);
 }
 
+static bool tell_stalls(void *arg, uint32_t db, const struct key *key, const struct entry *entry) {
+    return walks_would_stall(arg, db, key, entry);
+}
+
 bool walks_would_stall(struct walks *walks, uint32_t db, const struct key *key,
                        const struct entry *entry) {
     bool stalls = false;
@@ -280,7 +288,9 @@ bool walk_some(struct walk *walk, size_t budget) {
     walk->spent = 0;
     do {
         if (!list_empty(&walk->waiting)) {
-            walk_show_waiting(walk, budget);
+            if (!walk_reads_ahead(walk) || !walk_read_hurried(walk, budget)) {
+                walk_show_waiting(walk, budget);
+            }
         } else if (walk->front.inside || enter_slot(walk)) {
             go_on(walk);
         } else {
@@ -291,13 +301,25 @@ bool walk_some(struct walk *walk, size_t budget) {
     return false;
 }
 
+bool walk_hurry_some(struct walk *walk, size_t budget) {
+    walk->spent = 0;
+    return walk_read_hurried(walk, budget);
+}
+
 /* ---- Beginning and end ---- */
 
 void walks_init(struct walks *walks, struct keyspace *ks) {
     walks->ks = ks;
     list_init(&walks->list);
+    walks->large_bytes = LARGE_BYTES;
+    walks->stall_bytes = STALL_BYTES;
+    walks->stall_bytes_max = 0;
     walks->before = (struct keyspace_before){
-        .arg = walks, .write = tell_write, .element = tell_element, .reads = tell_reads};
+        .arg = walks,
+                                               .write = tell_write,
+                                               .element = tell_element,
+                                               .reads = tell_reads,
+                                               .stalls = tell_stalls};
 }
 
 void walks_fini(struct walks *walks) {
@@ -310,7 +332,8 @@ struct walk *walk_begin(struct walks *walks, const struct walk_options *options)
     walk->ks = walks->ks;
     walk->options = *options;
     walk->options.slots = NULL;
-    walk->options.large_bytes = options->large_bytes ? options->large_bytes : LARGE_BYTES;
+    walk->large_bytes = walks->large_bytes;
+    walk->stall_bytes = walks->stall_bytes;
     walk->database_count = keyspace_database_count(walk->ks);
     check(walk->database_count <= UINT32_MAX >> 14);
     walk->databases = must_calloc(walk->database_count, sizeof *walk->databases);

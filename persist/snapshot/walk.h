@@ -53,8 +53,6 @@ struct walk_options {
     /* A value that it cannot carry (fields with deadlines) is written for the lowest that can. */
     unsigned version;
     bool compress; /* but for strings that are shown in pieces */
-    /* A value of more memory, whatever its form, is shown in pieces; 0: what a slice may take. */
-    size_t large_bytes;
     walk_show_fn *show;
     void *arg;
 };
@@ -64,6 +62,13 @@ struct walks {
     struct keyspace *ks;
     struct keyspace_before before;
     struct list list;
+    /* A value of more memory, whatever its form, is shown in pieces: what a slice may take. Of walks
+     * that begin; tests make both less. */
+    size_t large_bytes;
+    /* A list or stream of more is not written at once, if who changes it can wait: less is copied
+     * in some hundred microseconds. */
+    size_t stall_bytes;
+    uint64_t stall_bytes_max; /* the most that was written at once, for a change; of any so far */
 };
 
 void walks_init(struct walks *walks, struct keyspace *ks);
@@ -77,10 +82,14 @@ bool walk_some(struct walk *walk, size_t budget);
 void walk_end(struct walk *walk);
 
 /* Whether a change of this key would have to write more than a turn may take: a long list or
- * stream, whose changes name no element, that is still to be shown. It is shown next, so who can
- * wait asks again later. The entry: as it was found, or NULL. */
+ * stream, whose changes name no element, that is still to be read. It is read next, so who can
+ * wait asks again later (shard/unshown.h does). The entry: as it was found, or NULL. */
 bool walks_would_stall(struct walks *walks, uint32_t db, const struct key *key,
                        const struct entry *entry);
+/* Reads about so many bytes of such a value, into memory: while nothing can be shown. False: there
+ * is none. */
+bool walk_hurry_some(struct walk *walk, size_t budget);
+bool walk_is_hurried(const struct walk *walk);
 /* The slot comes next, as soon as the one at hand is over: before it moves to another shard. */
 void walk_take_next(struct walk *walk, uint16_t slot);
 /* Whether keys of the slot may still be to come. */
@@ -92,7 +101,7 @@ struct walk_progress {
     uint64_t early;
     uint32_t slots_left;
     size_t bytes_kept; /* shown early, but waiting for a large value to be over; marks */
-    uint64_t stall_bytes_max; /* the most that was written at once, for a change */
+    uint64_t stall_bytes_max; /* as that of struct walks */
 };
 struct walk_progress walk_progress(const struct walk *walk);
 

@@ -11,9 +11,11 @@
  *    settled; the walk passes over settled ones, and `rest` comes behind what it writes. The count
  *    in front is that of the cut.
  *  - Of lists and streams, and of tables where many elements change at once, no element is named:
- *    what is left is written to `rest` at once. That is a copy at the speed of memory, and the one
- *    stall that is left here: who can put a change off asks walks_would_stall, and walk_progress
- *    says what those who did not ask have cost.
+ *    what is left is written to `rest` at once. That is a copy at the speed of memory, and a stall:
+ *    who can put a change off asks walks_would_stall. Then the value is read in slices: what can be
+ *    shown is, and what cannot yet, as another one is half shown, or the disk is slow, waits in
+ *    memory, so the change waits for no more than its own value. walk_progress says what those who
+ *    did not ask have cost.
  *
  * A value is known by its root, which is neither moved nor freed while it is read: so a key may be
  * deleted, replaced or renamed, and nothing is written for it.
@@ -41,7 +43,7 @@ bool walk_is_large(const struct walk *walk, const struct value *value) {
         return false;
     }
     const struct form *form = form_of(value);
-    return form->memory(value) > walk->options.large_bytes &&
+    return form->memory(value) > walk->large_bytes &&
            (value->type == TYPE_STRING || form->pieces != NULL);
 }
 
@@ -49,12 +51,9 @@ static bool names_elements(const struct value *value) {
     return form_of(value)->names != NULL;
 }
 
-/* Less is copied in some hundred microseconds. */
-#define STALL_FACTOR 16
-
 bool walk_stalls(const struct walk *walk, const struct value *value) {
     return walk_is_large(walk, value) && value->type != TYPE_STRING && !names_elements(value) &&
-           form_of(value)->memory(value) > walk->options.large_bytes * STALL_FACTOR;
+           form_of(value)->memory(value) > walk->stall_bytes;
 }
 
 static bool is_table(const struct waiting *waiting) {
@@ -108,6 +107,10 @@ struct waiting *walk_reader(const struct walk *walk, const void *root) {
 }
 
 void walk_hurry(struct walk *walk, struct waiting *waiting) {
+    if (waiting->hurried) {
+        return;
+    }
+    waiting->hurried = true;
     if (waiting->started) {
         return;
     }
@@ -187,19 +190,63 @@ static void write_some(struct walk *walk, struct waiting *waiting, struct text *
     }
 }
 
-/* All that is left, in front of the elements that have been saved. */
-static void write_rest(struct walk *walk, struct waiting *waiting) {
-    struct text saved = waiting->rest;
-    text_init(&waiting->rest);
-    /* It grows in one step, not in twenty that are copied. */
+/* It grows in one step, not in twenty that are copied. */
+static void make_room(struct waiting *waiting) {
     text_reserve(&waiting->rest, form_of(&waiting->write.value)->memory(&waiting->write.value));
-    write_some(walk, waiting, &waiting->rest, SIZE_MAX);
+}
+
+/* All that is left: of a table in front of the elements that have been saved. */
+static void write_rest(struct walk *walk, struct waiting *waiting) {
+    struct text saved;
+    text_init(&saved);
+    if (is_table(waiting)) {
+        saved = waiting->rest;
+        text_init(&waiting->rest);
+    }
     size_t bytes = waiting->rest.len;
+    make_room(waiting);
+    write_some(walk, waiting, &waiting->rest, SIZE_MAX);
+    bytes = waiting->rest.len - bytes;
     text_append_bytes(&waiting->rest, text_bytes(&saved));
     text_fini(&saved);
     struct walk_progress *progress = &walk->progress;
     progress->stall_bytes_max =
         bytes > progress->stall_bytes_max ? bytes : progress->stall_bytes_max;
+    struct walks *walks = walk->walks;
+    walks->stall_bytes_max = bytes > walks->stall_bytes_max ? bytes : walks->stall_bytes_max;
+}
+
+static struct waiting *first_hurried(const struct walk *walk) {
+    LIST_EACH(&walk->readers, node) {
+        struct waiting *waiting = LIST_ENTRY(node, struct waiting, reader);
+        if (waiting->hurried) {
+            return waiting;
+        }
+    }
+    return NULL;
+}
+
+bool walk_is_hurried(const struct walk *walk) {
+    return first_hurried(walk) != NULL;
+}
+
+bool walk_reads_ahead(const struct walk *walk) {
+    const struct waiting *waiting = first_hurried(walk);
+    return waiting != NULL && &waiting->link != list_first(&walk->waiting);
+}
+
+bool walk_read_hurried(struct walk *walk, size_t budget) {
+    struct waiting *waiting = first_hurried(walk);
+    if (waiting == NULL) {
+        return false;
+    }
+    if (waiting->rest.len == 0) {
+        make_room(waiting);
+    }
+    size_t before = waiting->rest.len;
+    write_some(walk, waiting, &waiting->rest, before + budget);
+    walk->spent += waiting->rest.len - before;
+    return true;
 }
 
 struct saving {
@@ -259,7 +306,8 @@ void walk_show_waiting(struct walk *walk, size_t budget) {
     if (first && waiting->count > 0 && is_table(waiting)) {
         rdb_put_length(out, waiting->count);
     }
-    if (waiting->root) {
+    bool is_ahead = waiting->root && !is_table(waiting) && waiting->rest_shown < waiting->rest.len;
+    if (waiting->root && !is_ahead) {
         write_some(walk, waiting, out, out->len + budget);
     }
     struct bytes piece = out->len > 0 ? text_bytes(out) : next_bytes(waiting, budget);

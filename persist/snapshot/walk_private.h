@@ -14,9 +14,6 @@
 /* Keys looked at together, between two looks at the budget. */
 #define WALK_BATCH 32
 
-/* walk_options.large_bytes, if it is not said. */
-#define LARGE_BYTES ((size_t)64 << 10)
-
 /* A key that waits to be shown, or is being shown, in pieces. */
 struct waiting {
     struct list_node link;   /* in walk.waiting */
@@ -28,11 +25,14 @@ struct waiting {
     uint64_t count;       /* of a table's elements, at the cut */
     uint64_t cursor;      /* of a table: what stands before it has been written */
     struct marks settled; /* elements behind the cursor; in `rest`, if they were there at the cut */
-    struct text rest;     /* comes behind what is read from the root */
+    /* Of a table: comes behind what is read from the root. Of others: was read ahead of being shown,
+     * and comes before what is read next. */
+    struct text rest;
     size_t rest_shown;
     void *pin; /* a string's, which comes behind that */
     struct bytes string;
     bool started; /* it is being shown */
+    bool hurried; /* somebody waits till it has been read */
 };
 
 struct walk {
@@ -40,6 +40,7 @@ struct walk {
     struct walks *walks;
     struct keyspace *ks;
     struct walk_options options;
+    size_t large_bytes, stall_bytes; /* those of struct walks, as it began */
     uint32_t database_count;
     struct database **databases; /* by their numbers at the cut, held; NULL: had no keys */
     struct slot_set left;
@@ -79,12 +80,16 @@ bool walks_read(const struct walks *walks, const void *root);
 bool walk_is_large(const struct walk *walk, const struct value *value);
 /* Whether a change of it writes all that is left, and that is too much. */
 bool walk_stalls(const struct walk *walk, const struct value *value);
-/* It is shown next. */
+/* It is read, and if that can be shown, next. */
 void walk_hurry(struct walk *walk, struct waiting *waiting);
 /* It waits; `item` describes it. */
 void walk_wait(struct walk *walk, const struct walk_item *item, struct entry *entry);
 /* It waits, with these bytes, which are the whole value. */
 void walk_wait_bytes(struct walk *walk, const struct walk_item *item, struct bytes value);
+/* Whether the first that somebody waits for is not the first that is shown. */
+bool walk_reads_ahead(const struct walk *walk);
+/* Reads a piece of it, into memory; false: nobody waits. */
+bool walk_read_hurried(struct walk *walk, size_t budget);
 /* A piece of the first that waits. */
 void walk_show_waiting(struct walk *walk, size_t budget);
 void waiting_free(struct walk *walk, struct waiting *waiting);

@@ -32,6 +32,7 @@
 #include "base/must.h"
 #include "net/rt.h"
 #include "proto/reply.h"
+#include "server/acl/acl.h"
 #include "server/call/call.h"
 #include "server/call/order.h"
 #include "server/client/client.h"
@@ -67,6 +68,7 @@ struct batch *batch_take(struct worker *worker, struct client *client, struct rt
     batch->next = NULL;
     batch->input = rt_buffer_ref(input);
     batch->large = NULL;
+    batch->user = NULL;
     batch->count = 0;
     batch->ready = 0;
     batch->handed_on = 0;
@@ -143,6 +145,10 @@ size_t batch_add(struct batch *batch, const struct command_ref *ref, const struc
                  const struct key *key, const struct keyset *keys, const struct client *client) {
     check(batch->count < BATCH_OPS_MAX);
     batch->client_id = client->id;
+    if (UNLIKELY(client->flags & CLIENT_RESTRICTED) && batch->user != client->user) {
+        acl_user_unref(batch->user);
+        batch->user = acl_user_ref(client->user);
+    }
     batch->slots_epoch = client->slots_epoch;
     struct op *op = &batch->ops[batch->count++];
     op->ref = ref;
@@ -201,6 +207,10 @@ void batch_returned(struct batch *batch) {
         rt_buffer_unref(batch->input);
         batch->input = NULL;
     }
+    if (UNLIKELY(batch->user != NULL)) {
+        acl_user_unref(batch->user);
+        batch->user = NULL;
+    }
     arena_reset(&batch->arena);
 }
 
@@ -218,6 +228,7 @@ static struct caller caller_of(struct worker *worker) {
 static struct caller caller_for(struct worker *worker, const struct batch *batch) {
     worker->runs_for.client = batch->client_id;
     worker->runs_for.home = batch->message.home;
+    worker->runs_for.user = batch->user;
     return caller_of(worker);
 }
 
@@ -399,9 +410,9 @@ static void op_wait(struct worker *worker, struct batch *batch) {
     op_lock(worker, batch, op_settled);
 }
 
-static bool op_is_blocked_here(const struct worker *worker, const struct op *op) {
-    return UNLIKELY(worker->shard.locks.requests > 0) &&
-           keyset_is_blocked(&worker->shard.locks, op->ref, &op->key, op->keys);
+static bool op_is_blocked_here(struct worker *worker, const struct op *op) {
+    return worker_may_block(worker) &&
+           keyset_is_blocked(&worker->shard, op->ref, op->db, &op->key, op->keys);
 }
 
 /* ---- An op whose slot has gone ---- */
@@ -536,7 +547,7 @@ void batch_send_baton(struct worker *worker, struct batch *batch) {
 }
 
 void batch_baton_arrived(struct worker *worker, struct message *baton) {
-    struct batch *batch = (struct batch *)((char *)baton - offsetof(struct batch, baton));
+    struct batch *batch = batch_of_baton(baton);
     if (order_baton_came(batch)) {
         batch_go_on(worker, batch);
     }

@@ -33,7 +33,7 @@ struct op {
     struct key key;
     struct keyset *keys; /* in the batch's arena */
     uint8_t resp;
-    uint8_t manner;     /* exec_manner */
+    uint16_t manner;    /* exec_manner */
     bool waits;         /* for the baton */
     struct batch *next; /* that the baton goes to behind this op, or NULL */
 };
@@ -43,9 +43,10 @@ struct batch {
     /* From who had it. Nobody who runs the ops writes to it or beside it: another thread sends it
      * while they run. */
     struct message baton;
-    struct client *client; /* home's: never looked at by the owner of the keys */
-    uint64_t client_id;    /* for the owner, who knows it by that */
-    struct batch *next;    /* in the pool */
+    struct client *client;       /* home's: never looked at by the owner of the keys */
+    uint64_t client_id;          /* for the owner, who knows it by that */
+    const struct acl_user *user; /* whose rights its ops have, counted; NULL: who may do anything */
+    struct batch *next;          /* in the pool */
     struct rt_buffer *input;
     struct large *large; /* of its first op, or NULL; lives as long as input */
     uint32_t count;
@@ -107,6 +108,9 @@ void batch_arrived(struct worker *worker, struct message *message);
  * op and sends it back. The shard that it was sent to: it goes on. */
 void batch_lent(struct worker *worker, struct message *message);
 void batch_back(struct worker *worker, struct message *message);
+static inline struct batch *batch_of_baton(const struct message *baton) {
+    return (struct batch *)((char *)baton - offsetof(struct batch, baton));
+}
 /* Owner of the keys: the baton of a batch came. */
 void batch_baton_arrived(struct worker *worker, struct message *baton);
 /* Owner of the keys, or home: the baton goes to `batch`. */

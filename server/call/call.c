@@ -10,7 +10,8 @@
  * that: a run of up to RUN_MAX of one command ends when another command comes, with an error, with
  * a reply or an argument that is large, or with the caller. So `calls` and `usec` are exact, each
  * call stands in the histogram with the mean of its run, and what takes long is timed by itself, or
- * with a few brief ones before it.
+ * with a few brief ones before it. What that says is compared with what the command logs want to
+ * know (observe/commandlog.h); if that is less than a run might take there are no runs.
  */
 #include "server/call/call.h"
 
@@ -20,6 +21,10 @@
 #include "proto/reply.h"
 #include "server/call/check.h"
 #include "server/call/effects.h"
+#include "server/call/slot_check.h"
+#include "server/call/touched.h"
+#include "server/observe/commandlog.h"
+#include "server/observe/hotkeys.h"
 #include "server/tracking/news.h"
 #include "server/worker/handlers.h"
 #include "server/worker/worker.h"
@@ -27,28 +32,39 @@
 /* See above. So many that a clock's reading hardly matters, and so few that a slice of a turn is
  * over in time. */
 #define RUN_MAX 16
-/* A command of this kind with more arguments may have more to do, and so may one that wrote more.
- */
-#define RUN_ARGS_MAX        8
-#define RUN_REPLY_BYTES_MAX 4096
+/* A command of this kind with more arguments may have more to do, and so may one that wrote more
+ * (CALL_REPLY_BRIEF_BYTES). */
+#define RUN_ARGS_MAX 8
 
 const struct key NO_KEY;
 
 /* ---- Counts ---- */
 
-static void count_error(struct worker *worker, uint32_t errors, const char *code) {
-    worker->stats.error_replies += errors;
-    for (unsigned i = 0; i < worker->tally.errors_count; i++) {
-        if (strcmp(worker->tally.errors[i].code, code) == 0) {
-            worker->tally.errors[i].count += errors;
-            return;
+static struct error_stat *find_error(struct tally *tally, const char *code) {
+    for (unsigned i = 0; i < tally->errors_count; i++) {
+        if (strcmp(tally->errors[i].code, code) == 0) {
+            return &tally->errors[i];
         }
     }
-    if (worker->tally.errors_count < ERROR_STATS_MAX) {
-        struct error_stat *stat = &worker->tally.errors[worker->tally.errors_count++];
-        strcpy(stat->code, code);
-        stat->count = errors;
+    return NULL;
+}
+
+static void count_error(struct worker *worker, uint32_t errors, const char *code) {
+    if (strcmp(code, CALL_ERROR_COUNTED) == 0) {
+        return;
     }
+    struct tally *tally = &worker->tally;
+    worker->stats.error_replies += errors;
+    struct error_stat *stat = find_error(tally, code);
+    if (stat == NULL && tally->errors_count >= ERROR_STATS_MAX) {
+        code = ERROR_STATS_MORE;
+        stat = find_error(tally, code);
+    }
+    if (stat == NULL) {
+        stat = &tally->errors[tally->errors_count++];
+        strcpy(stat->code, code);
+    }
+    stat->count += errors;
 }
 
 /* So many calls have taken so long together; if it is just one it may have failed. */
@@ -155,6 +171,20 @@ static inline void end(struct exec *x) {
     }
 }
 
+static inline void run(struct exec *x) {
+    const struct exec *outer = x->worker->exec; /* a script, which calls it */
+    x->worker->exec = x;
+#ifdef SHOAL_CHECK_SLOW
+    struct touched touched;
+    touched_watch(&touched, x);
+    x->command->run(x);
+    touched_end(&touched);
+#else
+    x->command->run(x);
+#endif
+    x->worker->exec = outer;
+}
+
 /* The time since the last call of this caller. */
 static inline uint64_t lap(struct caller *caller) {
     struct worker *worker = caller->worker;
@@ -164,52 +194,124 @@ static inline uint64_t lap(struct caller *caller) {
     return ticks;
 }
 
-void call_settle(struct caller *caller) {
+/* What each of the calls has taken, or, if the last was not like the others, all of them. */
+static inline uint64_t settle(struct caller *caller) {
     struct call_run *run = &caller->run;
+    uint64_t ticks = 0;
     if (run->calls > 0) {
-        count(caller->worker, run->ref, run->calls, lap(caller));
+        ticks = lap(caller);
+        count(caller->worker, run->ref, run->calls, ticks);
+        ticks = run->calls == RUN_MAX ? ticks / RUN_MAX : ticks;
     }
     *run = (struct call_run){0};
+    return ticks;
+}
+
+void call_settle(struct caller *caller) {
+    settle(caller);
 }
 
 /* The next calls may be counted with this one. */
 static inline void run_begin(struct caller *caller, const struct command_ref *ref) {
     call_settle(caller);
     caller->run.ref = ref;
-    caller->run.max = ref->brief ? RUN_MAX : 1;
+    caller->run.max = ref->brief && !caller->worker->logs.times_each ? RUN_MAX : 1;
+}
+
+/* ---- What the command logs are told ---- */
+
+/* Its words, if it may take them over. */
+static inline struct commandlog_entry *words_of(const struct caller *caller,
+                                                const struct call *what) {
+    bool takes = UNLIKELY(caller->large != NULL) && commandlogs_look(&caller->worker->logs);
+    return takes ? commandlog_words(what->ref->row, what->argv, what->argc) : NULL;
+}
+
+static __attribute__((noinline)) void log_reached(struct worker *worker, const struct call *what,
+                                                  const struct commandlog_entry *words,
+                                                  uint64_t ticks, size_t reply_bytes) {
+    bool fast = what->ref->row->flags & CMD_FAST;
+    latency_note(worker, &worker->latency, fast ? LATENCY_FAST_COMMAND : LATENCY_COMMAND, ticks);
+    if (words != NULL) {
+        commandlog_ran_words(worker, what->ref, words, ticks, reply_bytes);
+    } else {
+        commandlog_ran(worker, what->ref, what->argv, what->argc, ticks, reply_bytes);
+    }
+}
+
+static inline void log_call(struct worker *worker, const struct call *what,
+                            struct commandlog_entry *words, uint64_t ticks, size_t reply_bytes) {
+    if (UNLIKELY(commandlogs_reached(&worker->logs, ticks, reply_bytes))) {
+        log_reached(worker, what, words, ticks, reply_bytes);
+    }
+    if (UNLIKELY(words != NULL)) {
+        commandlog_words_free(words);
+    }
+}
+
+void call_log(struct worker *worker, const struct call *what, const struct commandlog_entry *words,
+              const struct call_outcome *outcome) {
+    if (UNLIKELY(commandlogs_reached(&worker->logs, outcome->ticks, outcome->reply_bytes))) {
+        log_reached(worker, what, words, outcome->ticks, outcome->reply_bytes);
+    }
+}
+
+static inline void note_keys(const struct caller *caller, const struct call *what) {
+    struct hotkeys *hot = &caller->worker->hotkeys;
+    if (hotkeys_due(hot)) {
+        /* What is done again while a log is read is nobody's traffic. */
+        hotkeys_look(hot, caller->db, caller->manner & MANNER_REPLAYS ? NULL : what);
+    }
+}
+
+/* ---- Calls ---- */
+
+static __attribute__((noinline)) bool refuse(const struct caller *caller, const struct call *what,
+                                             const char *error, struct reply *reply) {
+    reply_error(reply, error);
+    call_refused(caller->worker, what->ref, reply);
+    return true;
 }
 
 bool call(struct caller *caller, const struct call *what, struct reply *reply) {
     struct worker *worker = caller->worker;
+    if (UNLIKELY(worker->cluster != NULL) && !caller->asked) {
+        const char *error = slot_check_call(caller, what);
+        if (UNLIKELY(error != NULL)) {
+            return refuse(caller, what, error, reply);
+        }
+    }
     if (UNLIKELY(worker->owner_asks) && !caller->asked) {
-        const char *refusal = check_owner(worker, what->ref);
+        const char *refusal = check_owner(worker, what->ref, caller->manner);
         if (refusal != NULL) {
-            reply_error(reply, refusal);
-            call_refused(worker, what->ref, reply);
-            return true;
+            return refuse(caller, what, refusal, reply);
         }
     }
     if (caller->run.ref != what->ref) {
         run_begin(caller, what->ref);
     }
+    note_keys(caller, what);
     size_t before = reply->out->bytes;
+    struct commandlog_entry *words = words_of(caller, what);
     struct exec x;
     exec_init(&x, caller, what, reply);
     begin(&x);
-    x.command->run(&x);
+    run(&x);
     end(&x);
     if (UNLIKELY(x.goes_on)) {
         lap(caller);
         caller->run = (struct call_run){0};
+        commandlog_words_free(words);
         return false;
     }
+    size_t reply_bytes = reply->out->bytes - before;
     bool more = ++caller->run.calls < caller->run.max && reply->errors == 0 &&
                 what->argc <= RUN_ARGS_MAX && caller->large == NULL &&
-                reply->out->bytes - before <= RUN_REPLY_BYTES_MAX;
+                reply_bytes <= CALL_REPLY_BRIEF_BYTES;
     if (LIKELY(more)) {
         return true;
     }
-    call_settle(caller);
+    log_call(worker, what, words, settle(caller), reply_bytes);
     if (UNLIKELY(reply->errors > 0)) {
         count_failed(worker, what->ref, reply->errors, reply->error_code);
     }
@@ -218,12 +320,13 @@ bool call(struct caller *caller, const struct call *what, struct reply *reply) {
 
 void call_beside(struct caller *caller, const struct call *what, struct reply *reply) {
     run_begin(caller, what->ref);
+    size_t before = reply->out->bytes;
     struct exec x;
     exec_init(&x, caller, what, reply);
     x.command->run(&x);
     check(!x.goes_on);
     caller->run.calls++;
-    call_settle(caller);
+    log_call(caller->worker, what, NULL, settle(caller), reply->out->bytes - before);
     if (UNLIKELY(reply->errors > 0)) {
         count_failed(caller->worker, what->ref, reply->errors, reply->error_code);
     }
@@ -232,6 +335,10 @@ void call_beside(struct caller *caller, const struct call *what, struct reply *r
 bool call_share(struct caller *caller, const struct call *what, const struct call_part *part,
                 struct reply *reply, struct call_outcome *outcome) {
     check_slow(caller->run.calls == 0);
+    bool again = part != NULL && (part->stage == STAGE_ASK || part->stage == STAGE_TAKE);
+    if (!again) {
+        note_keys(caller, what);
+    }
     size_t before = reply->out->bytes;
     struct exec x;
     exec_init(&x, caller, what, reply);
@@ -247,7 +354,7 @@ bool call_share(struct caller *caller, const struct call *what, const struct cal
     if (part != NULL && part->later != NULL) {
         part->later(&x, part->result);
     } else {
-        x.command->run(&x);
+        run(&x);
     }
     end(&x);
     outcome->ticks += lap(caller);

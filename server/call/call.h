@@ -16,6 +16,7 @@
 #include "server/call/command_table.h"
 
 struct client;
+struct commandlog_entry;
 struct effects_saying;
 struct found_names;
 struct keyset;
@@ -59,10 +60,11 @@ struct caller {
     uint64_t tick;         /* rt_ticks when the last call that was timed ended, or at first */
     struct call_run run;   /* the calls since then */
     uint32_t db;
-    uint8_t manner; /* exec_manner */
-    bool asked;     /* check_owner has been, for all that runs */
+    uint16_t manner; /* exec_manner */
+    bool asked;      /* check_owner has been, for all that runs */
     /* Of a command with several keys, or one that waits (exec_looks_at, exec_wait): */
     uint32_t only;   /* the only key that it looks at, by its position in argv; 0: all */
+    bool sees_all;   /* row->ready may look at its other keys, too: all are here, and not locked */
     bool may_wait;   /* its client may */
     bool waits;      /* and does, */
     int64_t wait_ms; /* for so long; 0: for ever */
@@ -103,6 +105,9 @@ struct call_part {
     const struct scatter_result *result;
 };
 
+/* A reply of more is timed by itself. */
+#define CALL_REPLY_BRIEF_BYTES 4096
+
 extern const struct key NO_KEY;
 
 /* What came of the parts of a call, so far. */
@@ -139,8 +144,14 @@ bool call_share(struct caller *caller, const struct call *what, const struct cal
                 struct reply *reply, struct call_outcome *outcome);
 void call_count(struct worker *worker, const struct command_ref *ref,
                 const struct call_outcome *outcome);
+/* And has it logged, if it took long or was answered with much (observe/commandlog.h). `words`, if
+ * they may have gone since; NULL: what->argv is still there. */
+void call_log(struct worker *worker, const struct call *what, const struct commandlog_entry *words,
+              const struct call_outcome *outcome);
 
 /* Counts what was refused before it ran; `ref` is NULL if there is no such command. */
+/* The code of an error that has been counted where it came from: no code has blanks. */
+#define CALL_ERROR_COUNTED " "
 void call_refused(struct worker *worker, const struct command_ref *ref, const struct reply *reply);
 
 #endif

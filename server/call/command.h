@@ -33,7 +33,12 @@ enum exec_manner {
     MANNER_NO_TOUCH = 1 << 0,  /* CLIENT NO-TOUCH */
     MANNER_SEES_DEAD = 1 << 1, /* CLIENT IMPORT-SOURCE, which matters in import mode */
     MANNER_REPLAYS = 1 << 2,   /* a log is replayed: as if it were import mode */
+    MANNER_UPSTREAM = 1 << 4,  /* it comes from our primary (replication/upstream.h) */
     MANNER_TRACKS = 1 << 3,    /* CLIENT TRACKING: what is read is remembered for it */
+    MANNER_ASKING = 1 << 5,    /* ASKING: it is served in a slot that is on its way here */
+    MANNER_READONLY = 1 << 6,  /* READONLY: it reads what a replica has */
+    MANNER_TLS = 1 << 7,       /* how it is told of other nodes: */
+    MANNER_IPV6 = 1 << 8,      /* by which ports, and addresses */
 };
 
 struct exec {
@@ -49,7 +54,7 @@ struct exec {
         now_ms; /* wall clock, one value for the whole command (and its parts on other shards) */
     struct key key;            /* the first key, hashed once; only if the command has one */
     const struct keyset *keys; /* all of them, if it is not a simple command (keyset.h) */
-    uint8_t manner;            /* exec_manner */
+    uint16_t manner;           /* exec_manner */
     struct client *client;     /* NULL for commands of place KEY */
     struct worker *worker;     /* the thread that runs it */
     struct caller *caller;     /* in whose name (call.h) */
@@ -293,9 +298,22 @@ struct key_ref {
 #define KEY_DB_SELECTED (-1)
 typedef int command_keys_fn(const struct command *command, const struct bytes *argv, uint32_t argc,
                             struct key_ref *ret, int max);
+/* Which arguments say the number of a database: writes their positions, returns how many there are.
+ * They may be anything, and so may be none. */
+#define COMMAND_DB_ARGS_MAX 2
+typedef unsigned command_db_args_fn(const struct bytes *argv, uint32_t argc,
+                                    uint32_t ret[COMMAND_DB_ARGS_MAX]);
 /* Of a command that names databases: sets `db` of its n key references, where there is one; MOVE
  * adds its key a second time. Returns how many there are. */
 typedef int command_dbs_fn(const struct bytes *argv, uint32_t argc, struct key_ref *refs, int n);
+
+/* Which arguments name channels that it publishes or subscribes to. */
+enum command_channels {
+    CHANNELS_NONE,
+    CHANNELS_FIRST,    /* the first */
+    CHANNELS_ALL,      /* all of them */
+    CHANNELS_PATTERNS, /* all of them are patterns of channels */
+};
 
 struct command {
     const char *name;    /* lower case; of a subcommand its own word only */
@@ -317,7 +335,8 @@ struct command {
     /* At its keys' shard; or, if they lie on several, or others do that it looks for, as one that
      * reads everywhere. */
     enum command_runs runs_script;
-    bool is_system; /* COMMAND DOCS calls it a system command */
+    bool parks_in_exec; /* EXEC has all keys locked for it */
+    bool is_system;     /* COMMAND DOCS calls it a system command */
     /* Where in argv the first of the elements stands that it looks up by name in its key's value;
      * negative: counted from the end; 0: none, or not always at one place. A hint, for prefetching.
      */
@@ -326,6 +345,8 @@ struct command {
     struct key_spec keys[KEY_SPECS_MAX]; /* ended by BEGIN_NONE */
     command_keys_fn *find_keys;          /* NULL: key specs are complete */
     command_dbs_fn *name_dbs;            /* NULL: all keys are in the selected database */
+    command_db_args_fn *db_args;         /* NULL: none names a database */
+    enum command_channels channels;
     /* Whether it reads keys that only values name (SORT BY, GET): on several shards it begins anew
      * with those that it has found (exec_has_named). NULL: never. */
     bool (*reads_everywhere)(const struct bytes *argv, uint32_t argc);

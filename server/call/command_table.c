@@ -362,6 +362,20 @@ void command_table_free(struct command_table *table) {
     }
 }
 
+const struct command_ref *command_table_find_full(const struct command_table *table,
+                                                  struct bytes name) {
+    const char *bar = name.len > 0 ? memchr(name.ptr, '|', name.len) : NULL;
+    if (bar == NULL) {
+        return command_table_find(table, name);
+    }
+    struct bytes top = bytes_make(name.ptr, (size_t)(bar - name.ptr));
+    const struct command_ref *ref = command_table_find(table, top);
+    if (ref == NULL) {
+        return NULL;
+    }
+    return command_ref_find_sub(ref, bytes_make(bar + 1, name.len - top.len - 1));
+}
+
 unsigned command_table_count(const struct command_table *table) {
     return table->count;
 }

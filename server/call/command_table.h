@@ -47,6 +47,9 @@ void command_table_free(struct command_table *table);
 /* Case-insensitive; a top-level command by the name it is served under. On the hot path. NULL if
  * unknown. */
 const struct command_ref *command_table_find(const struct command_table *table, struct bytes name);
+/* "get", "config|get": the container by the name it is served under. */
+const struct command_ref *command_table_find_full(const struct command_table *table,
+                                                  struct bytes name);
 const struct command_ref *command_ref_find_sub(const struct command_ref *container,
                                                struct bytes name);
 

@@ -28,11 +28,15 @@
 #include "server/call/batch.h"
 #include "server/call/call.h"
 #include "server/call/check.h"
+#include "server/call/slot_check.h"
 #include "server/client/client.h"
 #include "server/client/client_flow.h"
 #include "server/client/describe.h"
+#include "server/client/identity.h"
 #include "server/client/large.h"
+#include "server/observe/commandlog.h"
 #include "server/observe/monitor.h"
+#include "server/replication/upstream.h"
 #include "server/tracking/tracking.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
@@ -344,13 +348,29 @@ static bool is_exec(const struct staged *staged) {
     return staged->ref != NULL && staged->ref->row->queue == QUEUE_EXEC;
 }
 
+/* For ACL LOG. */
+static void note_denied(const struct client *client, const struct staged *staged) {
+    uint32_t at = 0;
+    enum acl_verdict verdict = acl_check(client->user, staged->ref, staged->request.argv,
+                                         staged->request.argc, client->db, &at);
+    client_call_denied(client, verdict, client->multi != NULL ? ACL_LOG_MULTI : ACL_LOG_TOPLEVEL,
+                       staged->ref, staged->request.argv[at], at);
+}
+
 static void refuse_and_count(struct client *client, const struct staged *staged,
                              enum refusal refusal) {
     struct outbuf *target = reply_target(client);
     size_t before = target->bytes;
     struct reply reply;
     reply_init(&reply, target, client->resp);
-    check_refuse(client, staged->ref, &staged->request, refusal, &reply);
+    if (UNLIKELY(refusal == REFUSE_ACL)) {
+        note_denied(client, staged);
+    }
+    if (UNLIKELY(refusal == REFUSE_REDIRECT)) {
+        reply_error(&reply, slot_check_home(client, staged->ref, &staged->request));
+    } else {
+        check_refuse(client, staged->ref, &staged->request, refusal, &reply);
+    }
     call_refused(client->worker, staged->ref, &reply);
     reply_done(client, target, target->bytes - before);
     client_command_over(client);
@@ -365,8 +385,11 @@ static void refuse_and_count(struct client *client, const struct staged *staged,
 static void queue(struct client *client, const struct staged *staged) {
     struct outbuf *target = reply_target(client);
     size_t before = target->bytes;
-    multi_queue_add(client->multi, client->worker, staged->ref, staged->request.argv,
-                    staged->request.argc);
+    const struct request *request = &staged->request;
+    int slot = client->worker->cluster == NULL
+                   ? SLOT_NONE
+                   : slot_of_call(staged->ref, request->argv, request->argc);
+    multi_queue_add(client->multi, client->worker, staged->ref, request->argv, request->argc, slot);
     struct reply reply;
     reply_init(&reply, target, client->resp);
     reply_literal(&reply, "+QUEUED\r\n");
@@ -374,16 +397,36 @@ static void queue(struct client *client, const struct staged *staged) {
     client_command_over(client);
 }
 
-/* CLIENT PAUSE holds this command back. */
-static bool paused(const struct client *client, const struct command_ref *ref) {
-    const struct worker *worker = client->worker;
-    if (LIKELY(worker->pause.kind == PAUSE_NONE) || pause_passes(ref)) {
+/* Whether its keys are served here whatever it is; else slot_check_home says more. */
+static bool is_served(const struct worker *worker, const struct staged *staged) {
+    const struct keyset *keys = staged->keys;
+    bool keyed = staged->route == ROUTE_KEY || staged->route == ROUTE_APART;
+    if (!keyed || (keys != NULL && (keys->count == 0 || keys->wide))) {
         return false;
     }
-    unsigned flags = ref->row->flags;
-    if (ref->row->queue == QUEUE_EXEC && client->multi != NULL) {
-        flags |= client->multi->flags;
+    const struct key *key = keys != NULL ? &keys->list[0].key : &staged->key;
+    return cluster_map_serves(worker->cluster, key->slot);
+}
+
+/* Another node of the cluster is to run it, or nobody may. */
+static bool is_redirected(const struct client *client, const struct staged *staged) {
+    const struct worker *worker = client->worker;
+    bool asks = worker->cluster != NULL || client->flags & CLIENT_CAPA_REDIRECT;
+    if (LIKELY(!asks) || staged->route == ROUTE_UNKNOWN) {
+        return false;
     }
+    return UNLIKELY(worker->cluster == NULL || !is_served(worker, staged)) &&
+           slot_check_home(client, staged->ref, &staged->request) != NULL;
+}
+
+/* CLIENT PAUSE holds this command back. */
+static bool paused(const struct client *client, const struct staged *staged) {
+    const struct worker *worker = client->worker;
+    if (LIKELY(worker->pause.kind == PAUSE_NONE) || pause_passes(staged->ref) ||
+        client->upstream != NULL) {
+        return false;
+    }
+    unsigned flags = check_flags(client, staged->ref, staged->request.argv);
     return pause_forbids(&worker->pause, rt_mono_ms(worker->rt), flags);
 }
 
@@ -408,7 +451,11 @@ static bool ends_window(const struct client *client, const struct staged *staged
 
 /* All keys of all shards at one moment. */
 static bool is_about_all(const struct command *row) {
-    return row->place == PLACE_ALL_KEYS && !row->walks;
+    bool all = row->place == PLACE_ALL_KEYS && !row->walks;
+#ifdef SHOAL_UNSAFE_WHOLE /* for the test that users of the simulator notice */
+    all = false;
+#endif
+    return all;
 }
 
 /* In strict order what runs at home by itself comes after all that is away; and what another order
@@ -420,7 +467,7 @@ static bool is_strict_fence(const struct client *client, const struct staged *st
 }
 
 static inline bool nothing_waits_here(const struct client *client) {
-    return client->worker->shard.locks.requests == 0 && client->self_batches == 0 &&
+    return !worker_may_block(client->worker) && client->self_batches == 0 &&
            client->order.last == NULL;
 }
 
@@ -428,15 +475,15 @@ static inline bool nothing_waits_here(const struct client *client) {
  * have run on another shard, waits in a batch like those for other shards; and what comes behind it
  * goes the same way, to stay in order. */
 static bool must_wait_here(const struct client *client, const struct staged *staged) {
-    const struct worker *worker = client->worker;
+    struct worker *worker = client->worker;
     if (LIKELY(nothing_waits_here(client))) {
         return false;
     }
     if (client->self_batches > 0 || order_must_wait(&client->order, staged->ref->flags)) {
         return true;
     }
-    return worker->shard.locks.requests > 0 &&
-           keyset_is_blocked(&worker->shard.locks, staged->ref, &staged->key, staged->keys);
+    return worker_may_block(worker) &&
+           keyset_is_blocked(&worker->shard, staged->ref, client->db, &staged->key, staged->keys);
 }
 
 /* A command that copies, and whose keys are here: a value of theirs takes long to copy. */
@@ -453,16 +500,16 @@ static bool copies_long(const struct client *client, const struct staged *staged
     return is_long;
 }
 
-/* It is a transaction: its keys lie on several shards, or it is about all of them at once; or it
- * makes a copy that takes long, or that cannot be made yet, when what it is of may have grown. */
+/* It is a transaction: its keys lie on several shards, or it is about all of them at once (also of
+ * one: an EXEC of several phases may be under way); or it makes a copy that takes long, or that
+ * cannot be made yet, when what it is of may have grown. */
 static bool is_apart(const struct client *client, const struct staged *staged) {
     if (LIKELY(staged->route == ROUTE_KEY)) {
         return UNLIKELY(staged->keys != NULL) && staged->ref->row->copies &&
                (must_wait_here(client, staged) || copies_long(client, staged));
     }
     return staged->route == ROUTE_APART ||
-           (staged->route == ROUTE_HOME && client->worker->server->workers_count > 1 &&
-            is_about_all(staged->ref->row));
+           (staged->route == ROUTE_HOME && is_about_all(staged->ref->row));
 }
 
 /* One of the keys that it would wait for has something for it, here and now. */
@@ -558,7 +605,7 @@ static void tell(struct client *client, const struct staged *staged) {
 
 /* Before it runs: it may take over its words. */
 static void tell_here(struct client *client, const struct staged *staged) {
-    if (check_owner(client->worker, staged->ref) == NULL) {
+    if (check_owner(client->worker, staged->ref, client_manner(client)) == NULL) {
         tell(client, staged);
     }
 }
@@ -567,6 +614,21 @@ static void tell_here(struct client *client, const struct staged *staged) {
 static void tell_home(struct client *client, const struct staged *staged, bool complete) {
     if (complete || !is_exec(staged)) {
         tell(client, staged);
+    }
+}
+
+/* ---- What the log of large requests is told ---- */
+
+static bool may_be_large(const struct client *client, size_t used) {
+    return UNLIKELY(used + large_bytes(client->large) >= client->worker->logs.request_bytes);
+}
+
+/* It runs now. */
+static void log_size(struct client *client, const struct staged *staged) {
+    const struct request *request = &staged->request;
+    if (request->bytes >= client->worker->logs.request_bytes) {
+        commandlog_request(client->worker, staged->ref, request->argv, request->argc,
+                           request->bytes);
     }
 }
 
@@ -621,8 +683,9 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
         }
         caller->manner = client_manner(client);
     }
+    hindrances |= is_redirected(client, staged) ? HINDERED_REDIRECT : 0;
     enum refusal refusal = check_home(client, ref, hindrances, staged->route != ROUTE_UNKNOWN,
-                                      staged->route == ROUTE_QUEUE);
+                                      staged->route == ROUTE_QUEUE, &staged->request);
     if (refusal == REFUSE_NOT && (needs_busy(client, staged) ||
                                   (UNLIKELY(worker->parked.is) && !runs_beside(client, staged)))) {
         refusal = REFUSE_BUSY;
@@ -636,7 +699,7 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
         }
         return false;
     }
-    bool stops = !refused && UNLIKELY(paused(client, ref));
+    bool stops = !refused && UNLIKELY(paused(client, staged));
     bool alone = !refused && (waits(client, staged, caller) || goes_alone(staged));
     bool away = !refused && staged->route == ROUTE_KEY &&
                 (staged->target != worker->id || must_wait_here(client, staged));
@@ -665,6 +728,9 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
     }
     client->commands += !refused && staged->route != ROUTE_QUEUE;
     client->last_command = ref;
+    if (UNLIKELY(hindrances & HINDERED_SIZE) && !refused && staged->route != ROUTE_QUEUE) {
+        log_size(client, staged);
+    }
     if (UNLIKELY(refused)) {
         if (ref == NULL && is_http(staged->request.argv[0])) {
             log_http(worker, client);
@@ -754,6 +820,9 @@ static unsigned stage_window(struct client *client, struct staged *window, size_
         }
         stage(client, staged, previous);
         n++;
+        if (UNLIKELY(client->flags & CLIENT_ASKING)) {
+            break; /* it was said of this one alone */
+        }
         bool after_apart = n > 1 && staged[-1].route == ROUTE_APART;
         if (LIKELY(staged->route == ROUTE_KEY && staged->ref->plain && !after_apart)) {
             continue;
@@ -816,12 +885,18 @@ static void prefetch_window(const struct client *client, const struct staged *wi
 
 static unsigned hindrances_of(const struct client *client) {
     struct worker *worker = client->worker;
+    if (UNLIKELY(client->upstream != NULL)) { /* what it has done is done here, too */
+        return worker->hindrances & HINDERED_MONITORS;
+    }
     unsigned hindrances = client_may_run(client) ? 0 : HINDERED_LOGIN;
     if (UNLIKELY(worker->load != NULL) && shared_loading(worker->server->shared)) {
         hindrances |= HINDERED_LOADING;
     }
     if (UNLIKELY(worker->room.limit > 0) && client->multi != NULL && !room_is_anywhere(worker)) {
         hindrances |= HINDERED_MEMORY;
+    }
+    if (UNLIKELY(client->flags & CLIENT_RESTRICTED)) {
+        hindrances |= HINDERED_ACL;
     }
     return hindrances | worker->hindrances;
 }
@@ -843,6 +918,7 @@ static void run_window(struct client *client) {
         epoch != client->slots_epoch || slots_changing(epoch) || epoch != slots_epoch(slots);
     prefetch_window(client, window, n);
     unsigned hindrances = hindrances_of(client);
+    hindrances |= may_be_large(client, used) ? HINDERED_SIZE : 0;
     bool whole = true, cut = false;
     worker_slice_enter(worker);
     worker->runs_for.client = client->id;
@@ -855,6 +931,7 @@ static void run_window(struct client *client) {
         .manner = client_manner(client),
     };
     for (unsigned i = 0; i < n; i++) {
+        upstream_note(client, window[i].start);
         cut = i > 0 && UNLIKELY(worker_slice_over(worker));
         if (cut || !run_staged(client, &window[i], &caller, hindrances, moved)) {
             used = window[i].start; /* inv. 1 */
@@ -897,18 +974,19 @@ static void run_window(struct client *client) {
 
 void client_process(struct client *client) {
     const struct worker *worker = client->worker;
-    client->flags &= ~(unsigned)CLIENT_INPUT_PARTIAL;
-    while (can_go_on(client) && !(client->flags & CLIENT_INPUT_PARTIAL)) {
+    while (can_go_on(client)) {
         if (UNLIKELY(client_is_full(client))) {
             client_move(client, CLIENT_FULL);
             break;
         }
-        if (UNLIKELY(worker_slice_over(worker))) {
+        bool waits = client->upstream != NULL && server_busy_script(worker->server) != 0;
+        if (UNLIKELY(waits || worker_slice_over(worker))) {
             client_resume(client);
             break;
         }
+        client->flags &= ~(unsigned)CLIENT_INPUT_PARTIAL;
         run_window(client);
-        if (client_check_output(client)) {
+        if (client_check_output(client) || (client->flags & CLIENT_INPUT_PARTIAL)) {
             break;
         }
         if (client->state == CLIENT_READING &&

@@ -16,12 +16,16 @@
 #define ERR_SAME_OBJECT  "ERR source and destination objects are the same"
 #define ERR_OVERFLOW     "ERR increment or decrement would overflow"
 #define ERR_NO_AUTH      "NOAUTH Authentication required."
+#define ERR_READONLY     "READONLY You can't write against a read only replica."
+#define ERR_STALE        "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 #define ERR_NOT_SAVED                                                                              \
     "MISCONF Valkey is configured to save RDB snapshots, but it's currently unable to persist to " \
     "disk. Commands that may modify the data set are disabled, because this instance is "          \
     "configured to report errors during writes if RDB snapshotting fails "                         \
     "(stop-writes-on-bgsave-error option). Please check the Valkey logs for details about the "    \
     "RDB error."
+#define ERR_NO_REPLICAS     "NOREPLICAS Not enough good replicas to write."
+#define ERR_NO_LOG          "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."
 #define ERR_OOM             "OOM command not allowed when used memory > 'maxmemory'."
 #define ERR_DB_INDEX        "ERR DB index is out of range"
 #define ERR_VALUE_RANGE     "ERR value is out of range"

@@ -142,9 +142,18 @@ void exec_wait_word(const struct exec *x, uint32_t argv_index, struct bytes word
     }
 }
 
+static const struct entry *peek(const struct exec *x, const struct key *key) {
+    bool there = keyspace_has(x->keyspace, x->db, key, exec_alive_ms(x));
+    return there ? keyspace_find_any(x->keyspace, x->db, key) : NULL;
+}
+
 const struct entry *exec_peek(const struct exec *x) {
-    bool there = keyspace_has(x->keyspace, x->db, &x->key, exec_alive_ms(x));
-    return there ? keyspace_find_any(x->keyspace, x->db, &x->key) : NULL;
+    return peek(x, &x->key);
+}
+
+const struct entry *exec_peek_at(const struct exec *x, uint32_t argv_index) {
+    const struct key *key = x->caller->sees_all ? keyset_find(x->keys, argv_index) : NULL;
+    return key != NULL ? peek(x, key) : NULL;
 }
 
 enum waiter_answer exec_ready(const struct exec *x, enum value_type type) {
@@ -217,6 +226,10 @@ bool exec_sees_all(const struct exec *x) {
     return x->caller->view != NULL;
 }
 
+bool exec_is_in_cluster(const struct exec *x) {
+    return x->worker->cluster != NULL;
+}
+
 bool exec_is_of_script(const struct exec *x) {
     return x->caller->of_script;
 }
@@ -276,7 +289,7 @@ bool exec_arg_db(const struct exec *x, uint32_t argv_index, uint32_t *ret_db) {
         reply_error(x->reply, ERR_INT_RANGE);
         return false;
     }
-    if (db < 0 || db >= x->worker->config->databases) {
+    if (db < 0 || db >= config_databases(x->worker->config)) {
         reply_error(x->reply, ERR_DB_INDEX);
         return false;
     }
@@ -378,7 +391,7 @@ bool exec_lazy_expire(const struct exec *x) {
 
 int64_t exec_alive_ms(const struct exec *x) {
     bool sees_dead = x->manner & MANNER_SEES_DEAD &&
-                     (x->manner & MANNER_REPLAYS || x->worker->config->import_mode);
+                     (x->manner & MANNER_REPLAYS || worker_keeps_dead(x->worker));
     return sees_dead ? INT64_MIN : x->now_ms;
 }
 
@@ -388,8 +401,7 @@ bool exec_run_out(const struct exec *x, const struct key *key) {
 }
 
 bool exec_is_past(const struct exec *x, int64_t deadline) {
-    return deadline <= x->now_ms && !x->worker->config->import_mode &&
-           !(x->manner & MANNER_REPLAYS);
+    return deadline <= x->now_ms && !worker_keeps_dead(x->worker) && !(x->manner & MANNER_REPLAYS);
 }
 
 bool exec_policy_is_lfu(const struct exec *x) {

@@ -73,6 +73,9 @@ bool exec_named(const struct exec *x, struct bytes name, struct loan *ret);
 bool exec_sees_all(const struct exec *x);
 struct keyspace *exec_keyspace(const struct exec *x, const struct key *key);
 
+/* Whether this is a node of a cluster. */
+bool exec_is_in_cluster(const struct exec *x);
+
 /* Whether a script calls it. */
 bool exec_is_of_script(const struct exec *x);
 
@@ -108,6 +111,8 @@ bool exec_arg_timeout_ms(const struct exec *x, uint32_t argv_index, int64_t *ret
 
 /* For row->ready: what x->key has, and nothing is touched or counted; NULL if it has nothing. */
 const struct entry *exec_peek(const struct exec *x);
+/* The same of another of its keys; NULL, too, if it may not look at that. */
+const struct entry *exec_peek_at(const struct exec *x, uint32_t argv_index);
 /* The answer of commands that wait until their key has a value of this type. */
 enum waiter_answer exec_ready(const struct exec *x, enum value_type type);
 

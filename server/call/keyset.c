@@ -13,7 +13,7 @@
 
 /* One that does not exist is not taken for one: the command will say so. */
 static uint32_t db_of(const struct key_ref *ref, const struct node *node, uint32_t selected) {
-    bool says = ref->db != KEY_DB_SELECTED && ref->db < node->server->at_start->databases;
+    bool says = ref->db != KEY_DB_SELECTED && ref->db < config_databases(node->server->at_start);
     return UNLIKELY(says) ? (uint32_t)ref->db : selected;
 }
 
@@ -210,17 +210,36 @@ uint32_t keyset_found(const struct keyset *keys, const struct key *key) {
 
 /* ---- Locks ---- */
 
-bool keyset_is_blocked(const struct locks *locks, const struct command_ref *ref,
+/* What replaces or removes a value as a whole does not change it in place. */
+static bool close_for_walk(struct shard *shard, unsigned flags, uint32_t db,
+                           const struct key *key) {
+    return (flags & KEY_RW) &&
+           unshown_close(&shard->unshown, &shard->locks, shard->keyspace, db, key);
+}
+
+bool keyset_waits_for_walk(struct shard *shard, const struct keyset_key *keys, uint32_t count,
+                           unsigned worker) {
+    bool waits = false;
+    for (uint32_t i = 0; i < count; i++) {
+        waits |= keys[i].worker == worker &&
+                 close_for_walk(shard, keys[i].flags, keys[i].db, &keys[i].key);
+    }
+    return waits;
+}
+
+bool keyset_is_blocked(struct shard *shard, const struct command_ref *ref, uint32_t db,
                        const struct key *key, const struct keyset *keys) {
+    const struct locks *locks = &shard->locks;
     if (keys == NULL) {
-        return locks_block(locks, key->hash, !(ref->row->keys[0].flags & KEY_RO));
+        unsigned flags = ref->row->keys[0].flags;
+        return close_for_walk(shard, flags, db, key) ||
+               (locks->requests > 0 && locks_block(locks, key->hash, !(flags & KEY_RO)));
     }
-    for (uint32_t i = 0; i < keys->count; i++) {
-        if (locks_block(locks, keys->list[i].key.hash, keys->list[i].exclusive)) {
-            return true;
-        }
+    bool blocked = keyset_waits_for_walk(shard, keys->list, keys->count, shard->id);
+    for (uint32_t i = 0; i < keys->count && !blocked && locks->requests > 0; i++) {
+        blocked = locks_block(locks, keys->list[i].key.hash, keys->list[i].exclusive);
     }
-    return false;
+    return blocked;
 }
 
 void keyset_lock(struct lock_request *request, struct arena *arena, const struct command_ref *ref,

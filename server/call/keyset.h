@@ -15,7 +15,7 @@
 #include "base/arena.h"
 #include "base/text.h"
 #include "server/call/command_table.h"
-#include "shard/locks.h"
+#include "shard/shard.h"
 
 struct node;
 
@@ -86,10 +86,14 @@ uint32_t keyset_found(const struct keyset *keys, const struct key *key);
 
 /* ---- What an op on one shard has to do with locks ---- */
 
-/* Whether it must wait for one. Ask only if there are locks. `key` is the one of a simple command.
- */
-bool keyset_is_blocked(const struct locks *locks, const struct command_ref *ref,
+/* Whether it must wait for one, or for a walk that has a value of its keys to read first
+ * (shard/unshown.h). Ask only if there are locks, or walks. `key` is the one of a simple command,
+ * in the database `db`. */
+bool keyset_is_blocked(struct shard *shard, const struct command_ref *ref, uint32_t db,
                        const struct key *key, const struct keyset *keys);
+/* The latter alone, of those keys that lie on this worker. */
+bool keyset_waits_for_walk(struct shard *shard, const struct keyset_key *keys, uint32_t count,
+                           unsigned worker);
 /* Makes it a request, with memory of `arena`. */
 void keyset_lock(struct lock_request *request, struct arena *arena, const struct command_ref *ref,
                  const struct key *key, const struct keyset *keys);

@@ -15,6 +15,7 @@
 #include "server/call/call.h"
 #include "server/call/scatter_part.h"
 #include "server/client/client.h"
+#include "server/observe/commandlog.h"
 #include "server/worker/message.h"
 #include "server/worker/pause.h"
 #include "server/worker/worker.h"
@@ -33,7 +34,8 @@ struct scatter {
     scatter_done_fn *done;
     void *args;
     int64_t now_ms;
-    struct call_outcome outcome; /* of what has run at home so far */
+    struct call_outcome outcome;    /* of what has run so far */
+    struct commandlog_entry *words; /* of the command, for the command logs; or NULL */
     size_t part_bytes, args_bytes;
     int slot;             /* its only part is for whom that belongs to, or -1 */
     uint64_t slots_epoch; /* as it began */
@@ -81,6 +83,9 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
     }
     if (args_bytes > 0) {
         memcpy(scatter->args, args, args_bytes);
+    }
+    if (client->parent == NULL && x->argv != NULL) { /* its words go with the input */
+        scatter->words = commandlog_words(x->command, x->argv, x->argc);
     }
     client->scatter = scatter;
     x->goes_on = true;
@@ -223,7 +228,11 @@ bool scatter_run_jobs(struct worker *worker) {
             continue;
         }
         part->begun = true;
-        if (!part->scatter->part(worker, part->scatter->args, part->result)) {
+        uint64_t start = worker->slice.tick;
+        bool over = part->scatter->part(worker, part->scatter->args, part->result);
+        worker->slice.tick = rt_ticks(worker->rt);
+        part->ticks += worker->slice.tick - start;
+        if (!over) {
             list_push_back(worker->job_sleeps ? &worker->jobs_asleep : &worker->jobs, &part->node);
             worker->job_sleeps = false;
         } else if (part->message.home == worker->id) {
@@ -232,7 +241,6 @@ bool scatter_run_jobs(struct worker *worker) {
             part->message.kind = MESSAGE_PART_DONE;
             post_send(worker->server->office, worker->id, part->message.home, &part->message);
         }
-        worker->slice.tick = rt_ticks(worker->rt);
     }
     list_splice_back(&jobs, &worker->jobs);
     list_splice_back(&worker->jobs, &jobs);
@@ -247,6 +255,7 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
     void *results[CONFIG_SHARDS_MAX];
     for (unsigned i = 0; i < scatter->count; i++) {
         results[i] = scatter->parts[i].result;
+        scatter->outcome.ticks += scatter->parts[i].ticks;
     }
     client->scatter = NULL;
     struct reply reply;
@@ -283,12 +292,14 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
         outbuf_drain(reply.out, reply.out->bytes);
     }
     const struct command_ref *ref = scatter->ref;
+    struct commandlog_entry *words = scatter->words;
     if (scatter->inside) {
         pause_leave(&worker->pause, ref->flags);
     }
     free(scatter);
     if (!complete) { /* it went on to the next shard */
         client->scatter->outcome = outcome;
+        client->scatter->words = words;
         return;
     }
     if (parent != NULL) {
@@ -296,6 +307,10 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
         return;
     }
     call_count(worker, ref, &outcome);
+    if (words != NULL) {
+        call_log(worker, &what, words, &outcome);
+        commandlog_words_free(words);
+    }
     if (gone) {
         client_try_free(client);
         return;

@@ -10,6 +10,7 @@
 #include "shard/mailbox.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct scatter;
 struct worker;
@@ -21,6 +22,7 @@ struct scatter_part {
     struct scatter *scatter;
     unsigned worker;
     bool begun;
+    uint64_t ticks; /* that it has taken */
     void *result;
 };
 

@@ -15,6 +15,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 
 /* A directory that a start would take. CHECK_FINE: both are open. */
 static enum check_code open_sound(struct check_run *run, struct data_dir *dir,
@@ -78,9 +79,11 @@ static bool run_record(void *arg, const struct dir_record *record, struct text *
 
 static bool save(struct check_run *run, struct offline *offline, const char *path) {
     struct keyspace *ks = offline_keyspace(offline);
-    struct text temporary;
+    struct text temporary, libraries;
     text_init(&temporary);
+    text_init(&libraries);
     text_appendf(&temporary, "%s.part", path);
+    offline_write_libraries(offline, &libraries);
     struct rdb_save_options options = {
         .fs = run->fs,
         .path = path,
@@ -94,6 +97,7 @@ static bool save(struct check_run *run, struct offline *offline, const char *pat
         .check_sum = true,
         .keyspaces = &ks,
         .count = 1,
+        .libraries = text_bytes(&libraries),
     };
     struct rdb_saved saved;
     bool done = rdb_save(&options, &saved, &run->error);
@@ -102,6 +106,7 @@ static bool save(struct check_run *run, struct offline *offline, const char *pat
         check_say_count(&run->out, saved.keys, "key");
         text_appendf(&run->out, ", %" PRIu64 " bytes\n", saved.bytes);
     }
+    text_fini(&libraries);
     text_fini(&temporary);
     return done;
 }
@@ -118,7 +123,7 @@ enum check_code check_export(struct check_run *run) {
         return code;
     }
     struct keys_options options = {offline_keyspace(offline), offline_rules(offline), offline_put,
-                                   offline};
+                                   offline, offline_put_library};
     if (!read_bases(run, &dir, &options) ||
         !data_dir_records(&dir, dir.last, run_record, offline, &run->error)) {
         code = CHECK_WRONG;
@@ -134,7 +139,11 @@ enum check_code check_export(struct check_run *run) {
 
 static struct keyspace *only_keyspace(void *arg, uint16_t slot) {
     (void)slot;
-    return arg;
+    return offline_keyspace(arg);
+}
+
+static bool load_library(void *arg, struct bytes code) {
+    return offline_put_library(arg, code) == NULL;
 }
 
 static bool load(struct check_run *run, struct offline *offline, const char *path) {
@@ -147,8 +156,9 @@ static bool load(struct check_run *run, struct offline *offline, const char *pat
         .relaxed = true,
         .check_sum = true,
         .keyspace_of = only_keyspace,
-        .arg = ks,
+        .arg = offline,
         .any = ks,
+        .library = load_library,
     };
     struct rdb_loaded loaded;
     if (!rdb_load(run->fs, path, &options, &loaded, &run->error)) {
@@ -163,8 +173,7 @@ static bool load(struct check_run *run, struct offline *offline, const char *pat
         text_appendf(&run->out, ", %" PRIu64 " empty collections were left out", loaded.empty);
     }
     if (loaded.functions > 0) {
-        text_appendf(&run->out, ", %" PRIu64 " libraries of functions were left out",
-                     loaded.functions);
+        text_appendf(&run->out, ", libraries of functions: %" PRIu64, loaded.functions);
     }
     text_append_char(&run->out, '\n');
     return true;
@@ -180,8 +189,8 @@ static void choose_slots(struct slot_set *set, uint32_t shard, uint32_t shards) 
     }
 }
 
-static bool make_base(struct check_run *run, struct walks *walks, const char *dir,
-                      const struct frames_head *head, struct manifest *manifest) {
+static bool make_base(struct check_run *run, struct offline *offline, struct walks *walks,
+                      const char *dir, const struct frames_head *head, struct manifest *manifest) {
     char name[MANIFEST_NAME_BYTES];
     struct base_made made;
     struct slot_set slots;
@@ -190,7 +199,11 @@ static bool make_base(struct check_run *run, struct walks *walks, const char *di
     manifest_base_name(name, head->generation, head->shard);
     text_appendf(&path, "%s/%s", dir, name);
     choose_slots(&slots, head->shard, head->shards);
-    int error = base_make(run->fs, path.ptr, head, walks, &slots, &made);
+    uint32_t count;
+    struct bytes *libraries = offline_libraries(offline, &count);
+    count = head->shard == 0 ? count : 0;
+    int error = base_make(run->fs, path.ptr, head, walks, &slots, libraries, count, &made);
+    free(libraries);
     manifest_add_base(manifest,
                       &(struct manifest_base){head->shard, head->salt, made.bytes, made.keys});
     bool done = error == 0 || check_errno(run, path.ptr, error);
@@ -215,7 +228,7 @@ static bool make_generation(struct check_run *run, struct offline *offline, cons
                                    .generation = manifest.generation,
                                    .created_ms = manifest.created_ms};
         rt_random_early(&head.salt, sizeof head.salt);
-        done = make_base(run, &walks, dir, &head, &manifest);
+        done = make_base(run, offline, &walks, dir, &head, &manifest);
     }
     walks_fini(&walks);
     done = done && check_sync_dir(run, dir) && check_write_manifest(run, dir, &manifest);
@@ -345,7 +358,7 @@ enum check_code check_records(struct check_run *run) {
     struct printing printing = {.run = run, .offline = offline};
     struct offline_shown shown = {offline, print_made, &printing};
     struct keys_options options = {offline_keyspace(offline), offline_rules(offline), offline_show,
-                                   &shown};
+                                   &shown, offline_show_library};
     bool done =
         read_bases(run, &dir, &options) && !printing.closed &&
         (data_dir_records(&dir, dir.last, print, &printing, &run->error) || printing.closed);

@@ -11,6 +11,8 @@
 #include "server/commands/persistence/rules.h"
 #include "server/handlers.h"
 #include "server/persistence/replay.h"
+#include "server/script/libraries.h"
+#include "server/script/library_dump.h"
 #include "server/server.h"
 #include "server/worker/loop.h"
 #include "server/worker/worker.h"
@@ -26,6 +28,7 @@ struct offline {
     struct value_rules rules;
     struct replay *replay;
     unsigned ran;
+    struct text why; /* of offline_put_library */
 };
 
 struct offline *offline_new(const struct fs *fs, struct text *why) {
@@ -64,6 +67,7 @@ struct offline *offline_new(const struct fs *fs, struct text *why) {
     offline->worker = worker_new(server, 0, server->config, rt);
     offline->rules = value_rules_of(server->config);
     offline->replay = replay_new(offline->worker);
+    text_init(&offline->why);
     return offline;
 }
 
@@ -71,6 +75,7 @@ void offline_free(struct offline *offline) {
     if (offline == NULL) {
         return;
     }
+    text_fini(&offline->why);
     replay_free(offline->replay);
     worker_free(offline->worker);
     server_free(offline->server);
@@ -137,6 +142,46 @@ const char *offline_show(void *arg, const struct keys_key *key) {
     show_effects(shown, key->db);
     effects_want(worker, EFFECTS_COMMANDS, false);
     keyspace_delete(ks, key->db, &hashed, 0, false, EVENT_DEL);
+    return NULL;
+}
+
+/* ---- Libraries of functions ---- */
+
+const char *offline_put_library(void *arg, struct bytes code) {
+    struct offline *offline = arg;
+    struct libraries *libraries = offline->server->libraries;
+    text_clear(&offline->why);
+    text_append_text(&offline->why, "a library of functions does not load: ");
+    return library_dump_add(offline->worker, code, libraries, LIBRARIES_APPEND, &offline->why)
+               ? NULL
+               : offline->why.ptr;
+}
+
+struct bytes *offline_libraries(const struct offline *offline, uint32_t *ret_count) {
+    struct libraries_list all = libraries_all(offline->server->libraries);
+    struct bytes *texts = must_calloc(all.count + 1, sizeof *texts);
+    for (uint32_t i = 0; i < all.count; i++) {
+        texts[i] = library_text(all.list[i]); /* none of them goes */
+    }
+    *ret_count = all.count;
+    libraries_list_free(&all);
+    return texts;
+}
+
+void offline_write_libraries(const struct offline *offline, struct text *out) {
+    library_dump_put(out, offline->server->libraries, true);
+}
+
+const char *offline_show_library(void *arg, struct bytes code) {
+    const struct offline_shown *shown = arg;
+    struct text request;
+    text_init(&request);
+    text_appendf(&request, "*4\r\n$8\r\nFUNCTION\r\n$4\r\nLOAD\r\n$7\r\nREPLACE\r\n$%zu\r\n",
+                 code.len);
+    text_append_bytes(&request, code);
+    text_append_text(&request, "\r\n");
+    shown->show(shown->arg, 0, text_bytes(&request));
+    text_fini(&request);
     return NULL;
 }
 

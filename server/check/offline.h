@@ -24,6 +24,12 @@ const struct value_rules *offline_rules(const struct offline *offline);
 
 /* Puts a key of a snapshot among the others; for struct keys_options, whose `arg` is `offline`. */
 const char *offline_put(void *arg, const struct keys_key *key);
+/* The same for a library of functions. */
+const char *offline_put_library(void *arg, struct bytes code);
+/* The texts of those that are there, in an array that is the caller's; oldest first. */
+struct bytes *offline_libraries(const struct offline *offline, uint32_t *ret_count);
+/* As an RDB file has them. */
+void offline_write_libraries(const struct offline *offline, struct text *out);
 /* Runs a command at that time. False: it was refused, and *why says how. */
 bool offline_run(struct offline *offline, uint32_t db, struct bytes *argv, uint32_t argc,
                  int64_t now_ms, struct text *why);
@@ -42,5 +48,7 @@ struct offline_shown {
     void *arg;
 };
 const char *offline_show(void *arg, const struct keys_key *key);
+/* A library as the command that loads it, in place of one of its name. */
+const char *offline_show_library(void *arg, struct bytes code);
 
 #endif

@@ -38,6 +38,17 @@ static enum check_code check_open(struct check_run *run, const char *path, struc
     return CHECK_FINE;
 }
 
+bool check_is_unbegun(struct check_run *run, const char *path) {
+    struct data_dir dir;
+    struct text why;
+    bool missing;
+    text_init(&why);
+    bool is = data_dir_open(&dir, run->fs, path, &missing, &why) && dir.manifest.first == 0;
+    data_dir_close(&dir);
+    text_fini(&why);
+    return is;
+}
+
 void check_close(struct check_run *run, struct data_dir *dir) {
     if (run->locked >= 0) {
         run->fs->close_data(run->fs->arg, run->locked, false);
@@ -50,6 +61,14 @@ enum check_code check_look(struct check_run *run, const char *path, struct data_
     enum check_code code = check_open(run, path, dir);
     if (code != CHECK_FINE) {
         return code;
+    }
+    if (dir->manifest.first == 0) {
+        text_appendf(&run->error,
+                     "%s: no data is there yet: a log was to begin, and its snapshot was not made; "
+                     "a start goes by other files (dump.rdb, an AOF), or begins with nothing",
+                     dir->path.ptr);
+        check_close(run, dir);
+        return CHECK_FAILED;
     }
     struct offline *offline = offline_new(run->fs, &run->error);
     if (offline == NULL) {

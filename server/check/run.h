@@ -36,6 +36,9 @@ bool check_flush(struct check_run *run);
  * sound. CHECK_FINE, or the code, and nothing is open then. */
 enum check_code check_look(struct check_run *run, const char *path, struct data_dir *dir);
 void check_close(struct check_run *run, struct data_dir *dir);
+/* There is a manifest that is none yet: a log was to begin, and its snapshot was not made. A start
+ * goes by the files of others, as if it were not there. */
+bool check_is_unbegun(struct check_run *run, const char *path);
 /* All that was found out about it, one line each. */
 void check_say_findings(struct check_run *run, const struct data_dir *dir);
 /* A time as a person reads it, in UTC. */

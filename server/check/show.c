@@ -171,7 +171,7 @@ static enum check_code verify_rdb(struct check_run *run, const char *path,
                                   struct offline *offline) {
     struct counts counts = {0};
     struct keys_options options = {offline_keyspace(offline), offline_rules(offline), count_key,
-                                   &counts};
+                                   &counts, NULL};
     struct aof_part part = {0};
     bool fine = aof_read_rdb(run->fs, path, &options, &part);
     return fine ? say_file(run, path, &counts, part.bytes)
@@ -182,7 +182,7 @@ static enum check_code verify_base(struct check_run *run, const char *path,
                                    struct offline *offline) {
     struct counts counts = {0};
     struct keys_options options = {offline_keyspace(offline), offline_rules(offline), count_key,
-                                   &counts};
+                                   &counts, NULL};
     struct base_file file;
     return base_file_read(run->fs, path, &options, &file)
                ? say_file(run, path, &counts, file.bytes)
@@ -270,9 +270,16 @@ static enum check_code verify(struct check_run *run, bool show) {
         text_appendf(&run->error, "%s: %s", path, strerror(-there));
         return CHECK_FAILED;
     }
+    bool unbegun = false;
     if (is_there(run, path, MANIFEST_NAME, false) ||
         is_there(run, path, DATA_DIR_NAME "/" MANIFEST_NAME, false)) {
-        return look(run, path, show);
+        unbegun = check_is_unbegun(run, path);
+        if (!unbegun) {
+            return look(run, path, show);
+        }
+        text_append_text(&run->out, "note: " MANIFEST_NAME
+                                    " names nothing: a log was to begin, and its snapshot was not "
+                                    "made\n");
     }
     struct offline *offline = offline_new(run->fs, &run->error);
     if (offline == NULL) {
@@ -280,7 +287,7 @@ static enum check_code verify(struct check_run *run, bool show) {
     }
     struct counts counts = {0};
     struct keys_options options = {offline_keyspace(offline), offline_rules(offline), count_key,
-                                   &counts};
+                                   &counts, NULL};
     bool found = false;
     bool fine = aof_verify_dir(run->fs, path, &options, &run->out, &found);
     offline_free(offline);
@@ -294,6 +301,10 @@ static enum check_code verify(struct check_run *run, bool show) {
         enum check_code code = verify_file(run, file.ptr);
         text_fini(&file);
         return code;
+    }
+    if (unbegun) {
+        text_append_text(&run->out, "a start begins with nothing\n");
+        return CHECK_FINE;
     }
     text_appendf(&run->error, "%s: no data is there: no %s, no dump.rdb and no AOF", path,
                  MANIFEST_NAME);

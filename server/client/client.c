@@ -22,20 +22,28 @@
 #include "base/check.h"
 #include "base/must.h"
 #include "net/tls.h"
+#include "server/acl/acl.h"
 #include "server/client/client_private.h"
 #include "server/client/describe.h"
+#include "server/client/identity.h"
 #include "server/client/large.h"
 #include "server/client/secure.h"
+#include "server/replication/replica.h"
 #include "server/txn/multi.h"
 #include "server/worker/handlers.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define IDLE_BEFORE_SHRINK_MS 2000
 #define IDLE_BEFORE_LOOK_MS   500
+
+/* Most connections of a server are idle, and then this is all they cost: a place of the allocator.
+ * What few need lies apart. */
+_Static_assert(sizeof(struct client) <= 1024, "a client is more than a place of 1 KiB");
 
 struct client *client_of_id(const struct worker *worker, uint64_t id) {
     struct link *at = links_first(&worker->clients.by_id, links_hash(id));
@@ -58,11 +66,11 @@ void client_set_text(char **field, struct bytes text) {
 /* ---- Life ---- */
 
 bool client_may_run(const struct client *client) {
-    return (client->flags & CLIENT_AUTHENTICATED) || client->worker->config->requirepass.len == 0;
+    return (client->flags & CLIENT_AUTHENTICATED) || acl_users_open(client->worker->users);
 }
 
-bool client_is_stranger(const struct config *config, bool is_local) {
-    return config->protected_mode && config->requirepass.len == 0 && !is_local;
+bool client_is_stranger(const struct worker *worker, bool is_local) {
+    return worker->config->protected_mode && worker->users->user_default->nopass && !is_local;
 }
 
 static void on_gone(struct rt_stream *stream) {
@@ -86,6 +94,19 @@ static const struct rt_stream_events secured_events = {
     .connected = client_on_secured,
 };
 
+static void on_upstream(struct rt_stream *stream) {
+    struct client *client = (struct client *)stream;
+    client->worker->server->handlers->upstream_connected(client);
+}
+
+static const struct rt_stream_events upstream_events = {
+    .data = client_on_data,
+    .sent = client_on_sent,
+    .ended = client_on_ended,
+    .gone = on_gone,
+    .connected = on_upstream,
+};
+
 static int open_stream(struct client *client, const struct rt_accepted *accepted) {
     struct worker *worker = client->worker;
     if (accepted->is_tls) {
@@ -95,16 +116,26 @@ static int open_stream(struct client *client, const struct rt_accepted *accepted
     return rt_stream_open(worker->rt, &client->stream, accepted->socket, &client_events);
 }
 
-void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id) {
+/* Both in one block that is as long as they are: most connections of a server are idle. */
+static void set_addresses(struct client *client, const char *peer, const char *local) {
+    size_t peer_size = strlen(peer) + 1, local_size = strlen(local) + 1;
+    client->addresses = must_malloc(peer_size + local_size);
+    client->peer = memcpy(client->addresses, peer, peer_size);
+    client->local = memcpy(client->addresses + peer_size, local, local_size);
+}
+
+static void take_addresses(struct client *client, rt_socket socket) {
+    char peer[RT_ADDRESS_BYTES], local[RT_ADDRESS_BYTES];
+    rt_socket_addresses(client->worker->rt, socket, peer, local);
+    set_addresses(client, peer, local);
+    client->flags |= peer[0] == '[' ? CLIENT_IPV6 : 0;
+}
+
+static struct client *client_new(struct worker *worker, uint64_t id) {
     struct client *client = must_calloc(1, sizeof *client);
     client->worker = worker;
     client->id = id;
     client->resp = 2;
-    client->flags = (accepted->is_unix ? CLIENT_UNIX : 0) |
-                    (accepted->is_local ? CLIENT_LOCAL : 0) | (accepted->is_tls ? CLIENT_TLS : 0);
-    if (worker->config->requirepass.len == 0) {
-        client->flags |= CLIENT_AUTHENTICATED;
-    }
     parser_init(&client->parser);
     outbuf_init(&client->out);
     outbuf_init(&client->held);
@@ -115,15 +146,28 @@ void client_accept(struct worker *worker, const struct rt_accepted *accepted, ui
     list_node_init(&client->delay_node);
     list_node_init(&client->gate.node);
     client->created_ms = client->active_ms = rt_wall_ms(worker->rt);
-    rt_socket_addresses(worker->rt, accepted->socket, client->peer, client->local);
+    return client;
+}
+
+static void enlist(struct client *client) {
+    struct worker *worker = client->worker;
+    list_push_back(&worker->clients.all, &client->node);
+    client->id_link.hash = links_hash(client->id);
+    links_add(&worker->clients.by_id, &client->id_link);
+    worker->clients.count++;
+}
+
+void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id) {
+    struct client *client = client_new(worker, id);
+    client->flags = (accepted->is_unix ? CLIENT_UNIX : 0) |
+                    (accepted->is_local ? CLIENT_LOCAL : 0) | (accepted->is_tls ? CLIENT_TLS : 0);
+    client_be_stranger(client);
+    take_addresses(client, accepted->socket);
     if (!accepted->is_unix) {
         rt_socket_no_delay(worker->rt, accepted->socket);
         rt_socket_keep_alive(worker->rt, accepted->socket, (int)worker->config->tcp_keepalive);
     }
-    list_push_back(&worker->clients.all, &client->node);
-    client->id_link.hash = links_hash(id);
-    links_add(&worker->clients.by_id, &client->id_link);
-    worker->clients.count++;
+    enlist(client);
     if (open_stream(client, accepted) != 0) {
         rt_socket_close(worker->rt, accepted->socket);
         client_move(client, CLIENT_CLOSING);
@@ -134,6 +178,30 @@ void client_accept(struct worker *worker, const struct rt_accepted *accepted, ui
     client_account(client);
 }
 
+struct client *client_connect(struct worker *worker, const char *address, uint16_t port,
+                              struct upstream *upstream, uint64_t id, int *ret_error) {
+    const struct rt_connect_options anywhere = {.source = NULL};
+    struct client *client = client_new(worker, id);
+    char peer[RT_ADDRESS_BYTES];
+    client->flags =
+        CLIENT_AUTHENTICATED | CLIENT_REPLY_OFF | CLIENT_NO_EVICT | CLIENT_IMPORT_SOURCE;
+    client->upstream = upstream;
+    snprintf(peer, sizeof peer, strchr(address, ':') != NULL ? "[%s]:%u" : "%s:%u", address, port);
+    set_addresses(client, peer, "");
+    *ret_error =
+        rt_stream_connect(worker->rt, &client->stream, address, port, &anywhere, &upstream_events);
+    if (*ret_error != 0) {
+        free(client->addresses);
+        parser_fini(&client->parser);
+        free(client);
+        return NULL;
+    }
+    shared_connection_placed(worker->server->shared, worker->id);
+    enlist(client);
+    client_account(client);
+    return client;
+}
+
 void client_close(struct client *client) {
     if (client_is_closing(client)) {
         return;
@@ -142,7 +210,8 @@ void client_close(struct client *client) {
         client_cancel_wait(client);
     }
     client_move(client, CLIENT_CLOSING);
-    if (client->subs != NULL || client->tracking != NULL || client->monitor != NULL) {
+    if (client->subs != NULL || client->tracking != NULL || client->monitor != NULL ||
+        client->replica != NULL || client->upstream != NULL) {
         client->worker->server->handlers->client_leaves(client);
     }
     client->flags &= ~(unsigned)CLIENT_DIRTY;
@@ -150,6 +219,9 @@ void client_close(struct client *client) {
     list_remove(&client->line_node);
     pqueue_remove(&client->worker->clients.evictable, &client->memory_node);
     list_remove(&client->delay_node);
+    /* It is as good as given back: nobody else is evicted for it. */
+    client->worker->clients.memory -= client->memory;
+    client->memory = 0;
     gate_forget(client);
     client->input.len =
         0; /* the buffer is dropped with the client: a window may be running over it */
@@ -215,9 +287,11 @@ bool client_try_free(struct client *client) {
     worker_waste_replies(worker, &client->held);
     free(client->pending);
     client_discard(client);
+    free(client->addresses);
     free(client->name);
     free(client->lib_name);
     free(client->lib_version);
+    client_forget_user(client);
     free(client);
     return true;
 }
@@ -229,7 +303,8 @@ void client_cron(struct client *client, int64_t now_ms) {
     const struct config *config = client->worker->config;
     int64_t idle_ms = now_ms - client->active_ms;
     bool waits = (client->state != CLIENT_READING && client->state != CLIENT_ENDING) ||
-                 client->flags & CLIENT_SUBSCRIBED || client->monitor != NULL;
+                 client->flags & CLIENT_SUBSCRIBED || client->monitor != NULL ||
+                 replica_is(client) || client->upstream != NULL;
     if (config->timeout > 0 && idle_ms > config->timeout * 1000 && !waits &&
         client->pending_count == 0) {
         log_client(client->worker, LOG_VERBOSE, "Closing idle client ", client, "");

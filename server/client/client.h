@@ -24,6 +24,7 @@
 #include "server/client/wait.h"
 #include "server/pubsub/topics.h"
 
+struct acl_user;
 struct batch;
 struct blocked;
 struct command_ref;
@@ -32,6 +33,7 @@ struct large;
 struct monitor;
 struct multi_queue;
 struct multi_watches;
+struct replica;
 struct scatter;
 struct subs;
 struct tracking;
@@ -90,16 +92,20 @@ enum client_flag {
     CLIENT_REPLY_SKIP = 1 << 9,      /* this command's reply is dropped */
     CLIENT_CAPA_REDIRECT = 1 << 10,
     CLIENT_IMPORT_SOURCE = 1 << 11,
-    CLIENT_DIRTY = 1 << 15, /* on the worker's list of clients with output */
+    CLIENT_RESTRICTED = 1 << 12, /* its user may not do everything (identity.h) */
+    CLIENT_DIRTY = 1 << 15,      /* on the worker's list of clients with output */
     CLIENT_READ_PAUSED = 1 << 16,
     CLIENT_ENDED = 1 << 17,         /* the peer sent its end */
     CLIENT_INPUT_PARTIAL = 1 << 19, /* what is left of the input is no whole request */
-    CLIENT_READONLY = 1 << 20,      /* READONLY; replicas and cluster will ask */
+    CLIENT_ASKING_NEXT = 1 << 13,   /* ASKING: the next command is served in a slot that comes; */
+    CLIENT_ASKING = 1 << 14,        /* this one is, or all of MULTI */
+    CLIENT_READONLY = 1 << 20,      /* READONLY: it reads from replicas of a cluster */
     CLIENT_MULTI_USED = 1 << 21,    /* has called MULTI or WATCH: CLIENT LIST shows it */
     CLIENT_SUBSCRIBED = 1 << 22,    /* to something, at least */
     CLIENT_TRACKED = 1 << 24,       /* it tracks keys (tracking.h): its requests run one by one; */
     CLIENT_TRACKS_READS = 1 << 25,  /* what the next one reads is remembered for it */
     CLIENT_RAN_SCRIPT = 1 << 26,    /* the next one may be a script, too (dispatch.c) */
+    CLIENT_IPV6 = 1 << 27,          /* it has reached us by such an address */
 };
 
 /* One entry of the reply order. */
@@ -121,6 +127,10 @@ struct client {
     unsigned flags;
     uint32_t db;
     uint8_t resp;
+    bool delayed : 1;            /* it is among worker->clients.delayed */
+    bool acknowledged_here : 1;  /* what it waits for is on our disk (WAITAOF), */
+    uint16_t acknowledged;       /* and has been acknowledged by so many replicas (WAIT) */
+    const struct acl_user *user; /* identity.h; NULL: the server itself, who may do anything */
 
     /* Input: unparsed bytes. */
     struct parser parser;
@@ -137,10 +147,8 @@ struct client {
     struct pending *pending; /* ring, capacity a power of two */
     uint32_t pending_head, pending_count, pending_cap;
     uint32_t delay; /* entries of pending that must be home before `out` is sent: delays_output */
-    bool delayed;
     struct list_node delay_node; /* of worker->clients.delayed */
     int64_t delay_until_ms;      /* monotonic */
-    uint32_t ops_pending;        /* in batches: until their replies have moved to `out` */
     size_t bytes_away;       /* of the requests on other threads, and of what a transaction runs */
     size_t home_memory;      /* of batches whose replies are home but not next in line */
     size_t home_replies;     /* bytes of those replies */
@@ -150,8 +158,8 @@ struct client {
     struct txn *txn;         /* the transaction that its commands are part of, or NULL */
     const struct scatter_parent *parent; /* the same, as scatter sees it */
     struct txn *gathered;                /* dispatch: not started yet */
-    unsigned txns_open;      /* and not yet freed: their locks may be on their way back */
     struct blocked *blocked; /* the wait for keys of its command (txn/blocked.h), or NULL */
+    unsigned txns_open;      /* and not yet freed: their locks may be on their way back */
     unsigned blocked_open;   /* and not yet freed: parts of them are on their way back */
     unsigned self_batches;   /* batches for this very worker, whose ops must wait */
     unsigned batches_away;
@@ -164,16 +172,19 @@ struct client {
     /* Publish and subscribe (pubsub.h). */
     struct subs *subs; /* NULL: it never has */
     uint32_t subscriptions[TOPIC_KINDS];
+    uint32_t ops_pending; /* in batches: until their replies have moved to `out` */
     size_t subs_bytes;
 
     struct tracking *tracking; /* client-side caching (tracking.h); NULL: it never has */
     struct monitor *monitor;   /* MONITOR (observe/monitor.h): NULL: it does not */
+    struct replica *replica;   /* replication/replica.h: NULL: it is none */
+    struct upstream *upstream; /* replication/upstream.h: we are its replica; NULL: we are not */
 
     struct wait wait;
 
     /* What CLIENT shows. */
-    char peer[RT_ADDRESS_BYTES];
-    char local[RT_ADDRESS_BYTES];
+    char *addresses; /* the memory of the next two */
+    const char *peer, *local;
     char *name; /* NULL: none */
     char *lib_name;
     char *lib_version;
@@ -189,8 +200,13 @@ struct client {
 /* NULL: there is none on this worker. One that is closing is still found. */
 struct client *client_of_id(const struct worker *worker, uint64_t id);
 void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id);
+/* A connection of our own to a numeric address, whose requests are run as those of who may do
+ * anything, and not answered: what comes is told to the upstream first (handlers.h). NULL, and
+ * *ret_error: it cannot begin. */
+struct client *client_connect(struct worker *worker, const char *address, uint16_t port,
+                              struct upstream *upstream, uint64_t id, int *ret_error);
 /* Protected mode keeps it out. */
-bool client_is_stranger(const struct config *config, bool is_local);
+bool client_is_stranger(const struct worker *worker, bool is_local);
 
 /* It is as good as gone: what comes for it is dropped. */
 static inline bool client_is_closing(const struct client *client) {
@@ -213,18 +229,35 @@ size_t client_reply_max(const struct client *client);
 void client_close_over_limit(struct client *client);
 /* Frees it if nothing is on its way any more; true if freed. */
 bool client_try_free(struct client *client);
-/* A command of the client is over: what CLIENT REPLY SKIP said moves on. */
+/* A command of the client is over: what CLIENT REPLY SKIP and ASKING said moves on. */
 static inline void client_command_over(struct client *client) {
+    if (UNLIKELY(client->flags & (CLIENT_ASKING | CLIENT_ASKING_NEXT))) {
+        client->flags &= client->multi == NULL ? ~(unsigned)CLIENT_ASKING : ~0U;
+        client->flags |= client->flags & CLIENT_ASKING_NEXT ? CLIENT_ASKING : 0;
+        client->flags &= ~(unsigned)CLIENT_ASKING_NEXT;
+    }
     client->flags &= ~(unsigned)CLIENT_REPLY_SKIP;
     if (client->flags & CLIENT_REPLY_SKIP_NEXT) { /* the command after it is the one */
         client->flags = (client->flags & ~(unsigned)CLIENT_REPLY_SKIP_NEXT) | CLIENT_REPLY_SKIP;
     }
 }
+#define CLIENT_MANNERS                                                                             \
+    (CLIENT_NO_TOUCH | CLIENT_IMPORT_SOURCE | CLIENT_TRACKS_READS | CLIENT_ASKING |                \
+     CLIENT_READONLY | CLIENT_TLS | CLIENT_IPV6)
 /* How its commands look at keys: exec_manner. */
-static inline uint8_t client_manner(const struct client *client) {
-    return (uint8_t)((client->flags & CLIENT_NO_TOUCH ? MANNER_NO_TOUCH : 0) |
-                     (client->flags & CLIENT_IMPORT_SOURCE ? MANNER_SEES_DEAD : 0) |
-                     (client->flags & CLIENT_TRACKS_READS ? MANNER_TRACKS : 0));
+static inline uint16_t client_manner(const struct client *client) {
+    unsigned flags = client->flags;
+    if (LIKELY(!(flags & CLIENT_MANNERS)) && client->upstream == NULL) {
+        return 0;
+    }
+    return (uint16_t)((flags & CLIENT_NO_TOUCH ? MANNER_NO_TOUCH : 0) |
+                      (flags & CLIENT_IMPORT_SOURCE ? MANNER_SEES_DEAD : 0) |
+                      (client->upstream != NULL ? MANNER_UPSTREAM : 0) |
+                      (flags & CLIENT_TRACKS_READS ? MANNER_TRACKS : 0) |
+                      (flags & CLIENT_ASKING ? MANNER_ASKING : 0) |
+                      (flags & CLIENT_READONLY ? MANNER_READONLY : 0) |
+                      (flags & CLIENT_TLS ? MANNER_TLS : 0) |
+                      (flags & CLIENT_IPV6 ? MANNER_IPV6 : 0));
 }
 /* What UNWATCH does: it watches nothing any more. What DISCARD does: and the queue of its MULTI
  * goes. Harmless without. */

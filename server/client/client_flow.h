@@ -22,6 +22,9 @@ static inline void client_move(struct client *client, enum client_state to) {
 /* Nothing keeps it any more: it goes on with its input later in this turn, or in the next. */
 void client_resume(struct client *client);
 
+/* Bytes have come for it, in a buffer that is counted. They are worked off, as far as they can be
+ * now. */
+void client_take(struct client *client, struct rt_buffer *buffer, struct bytes bytes);
 /* The first n bytes of the input are done with. */
 void client_input_used(struct client *client, size_t n);
 /* At the end of client_process: what is left of the input is kept, output is announced, limits are

@@ -20,6 +20,8 @@ void client_cancel_wait(struct client *client);
 void client_input_drop(struct client *client);
 /* Closes a client whose input is over its limit. */
 void client_limit_input(struct client *client);
+/* It will not be served: a bulk of so many bytes is over that limit when all of it is here. */
+bool client_bulk_is_too_long(const struct client *client, size_t length);
 /* Replies that have not left, those out of turn too. */
 size_t client_output_bytes(const struct client *client);
 /* Updates the worker's sum of client memory. */

@@ -4,8 +4,10 @@
 
 #include "server/call/command_table.h"
 #include "server/client/client_private.h"
+#include "server/client/identity.h"
 #include "server/client/large.h"
 #include "server/observe/log.h"
+#include "server/replication/replica.h"
 #include "server/tracking/tracking.h"
 #include "server/txn/multi.h"
 #include "server/worker/handlers.h"
@@ -37,6 +39,11 @@ void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_B
     if (client->multi != NULL || running_queue(client, &done) != NULL) {
         *p++ = 'x';
     }
+    if (client->upstream != NULL) {
+        *p++ = 'M';
+        *p = 0;
+        return;
+    }
     if (client_is_blocked(client)) {
         *p++ = 'b';
     }
@@ -60,6 +67,9 @@ void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_B
         if (client->flags & letters[i].flag) {
             *p++ = letters[i].letter;
         }
+    }
+    if (replica_is(client)) {
+        *p++ = 'S';
     }
     if (p == ret) {
         *p++ = 'N';
@@ -102,7 +112,8 @@ static void describe_who(struct text *text, const struct client *client, bool re
 
 void client_describe_short(struct text *text, const struct client *client, bool redacted) {
     describe_who(text, client, redacted);
-    text_appendf(text, " user=%s lib-name=%s lib-ver=%s", redacted ? REDACTED : "default",
+    struct bytes user = redacted ? bytes_of_text(REDACTED) : client_user_name(client);
+    text_appendf(text, " user=%.*s lib-name=%s lib-ver=%s", bytes_precision(user), user.ptr,
                  client->lib_name ? client->lib_name : "",
                  client->lib_version ? client->lib_version : "");
 }
@@ -121,9 +132,10 @@ void client_describe(struct text *text, const struct client *client, bool redact
     int queued = queue != NULL ? (int)queue->count : client->flags & CLIENT_MULTI_USED ? 0 : -1;
     unsigned watched = client->watches != NULL && running == NULL ? client->watches->count : 0;
     size_t buffered = client->input_buffer && input_bytes ? client->input_buffer->size : 0;
-    if (input_bytes > 0 && client->large != NULL) {
-        buffered += large_bytes(client->large) + large_missing(client->large);
-        input_bytes += large_bytes(client->large);
+    if (client->large != NULL) {
+        size_t large = large_unparsed(client->large, client->parser.pos);
+        buffered += large + large_missing(client->large);
+        input_bytes += large;
     }
     const struct command_ref *last = client->last_command;
     long long redirect =
@@ -146,10 +158,11 @@ void client_describe(struct text *text, const struct client *client, bool redact
         last ? last->full_name : "NULL");
     /* What runs counts when it is over. */
     bool running_now = argv_bytes > 0 || client_in_blocking_command(client);
+    struct bytes user = redacted ? bytes_of_text(REDACTED) : client_user_name(client);
     text_appendf(text,
-                 " user=%s redir=%lld resp=%d lib-name=%s lib-ver=%s tot-net-in=%llu"
+                 " user=%.*s redir=%lld resp=%d lib-name=%s lib-ver=%s tot-net-in=%llu"
                  " tot-net-out=%llu tot-cmds=%llu",
-                 redacted ? REDACTED : "default", redirect, client->resp,
+                 bytes_precision(user), user.ptr, redirect, client->resp,
                  client->lib_name ? client->lib_name : "",
                  client->lib_version ? client->lib_version : "",
                  (unsigned long long)client->bytes_in,
@@ -161,8 +174,8 @@ void client_describe(struct text *text, const struct client *client, bool redact
 
 static void append_client(struct text *text, const struct worker *worker,
                           const struct client *client) {
-    client_describe(text, client, worker->config->hide_user_data_from_log, client->input.len, 0,
-                    rt_wall_ms(worker->rt));
+    client_describe(text, client, worker->config->hide_user_data_from_log,
+                    client_input_unparsed(client), 0, rt_wall_ms(worker->rt));
 }
 
 void log_client(struct worker *worker, enum log_level level, const char *before,

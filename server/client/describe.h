@@ -13,9 +13,11 @@
 /* Letters of the flags field. */
 #define CLIENT_FLAGS_TEXT_BYTES 24
 void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_BYTES]);
+/* Bytes of its input that are not parsed yet, without those of a large value. */
+size_t client_input_unparsed(const struct client *client);
 /* The line of CLIENT LIST and CLIENT INFO, without a line end; `redacted` keeps names to ourselves,
- * for a log. input_bytes: of its input that no
- * command has taken yet; argv_bytes: of the command that it runs now, 0 if it runs none. */
+ * for a log. input_bytes: client_input_unparsed, or what is behind the command that it runs now;
+ * argv_bytes: of that, 0 if it runs none. */
 void client_describe(struct text *text, const struct client *client, bool redacted,
                      size_t input_bytes, size_t argv_bytes, int64_t now_ms);
 /* What of it says who the client is. */

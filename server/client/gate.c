@@ -107,11 +107,12 @@ static bool is_unanswered(const struct client *client) {
            client->txn != NULL;
 }
 
-static void gate_break(struct wal *wal) {
+/* Where nothing was promised yet, only those have to go who still wait for the log of before. */
+static void gate_break(struct wal *wal, bool promised) {
     struct worker *worker = wal->worker;
     LIST_EACH_SAFE(&worker->clients.all, node) {
         struct client *client = LIST_ENTRY(node, struct client, node);
-        bool unanswered = is_unanswered(client);
+        bool unanswered = client->gate.waits || (promised && is_unanswered(client));
         gate_forget(client);
         if (unanswered) {
             client_close(client);
@@ -122,16 +123,17 @@ static void gate_break(struct wal *wal) {
 }
 
 void gate_seal(struct wal *wal) {
+    bool promised = wal->state == WAL_ON || wal->broke;
     bool breaks = wal->state != WAL_BROKEN && wal_look_for_failure(wal);
     if (UNLIKELY(breaks || wal->broke)) {
         wal->broke = false;
         check_owner_refuses(wal->worker, wal_refusal(wal).ptr, true);
-        gate_break(wal);
+        gate_break(wal, promised);
     }
     if (UNLIKELY(wal->state == WAL_OFF && wal->worker->refuses_writes)) {
         check_owner_refuses(wal->worker, NULL, false); /* nobody wants the log any more */
     }
-    if (wal->state != WAL_BROKEN) {
+    if (wal->state != WAL_BROKEN || wal->feeds) {
         wal_seal(wal);
         gate_settle(wal);
     }

@@ -29,6 +29,7 @@ struct inner *inner_new(struct worker *worker) {
     client->worker = worker;
     client->resp = 2;
     client->flags = CLIENT_AUTHENTICATED | CLIENT_REPLY_OFF | CLIENT_NO_EVICT;
+    client->peer = client->local = "";
     client->input_buffer = rt_buffer_new(1);
     parser_init(&client->parser);
     outbuf_init(&client->out);
@@ -111,6 +112,7 @@ bool inner_run(struct inner *inner, command_fn *run) {
         .key = &NO_KEY,
         .now_ms = rt_wall_ms(worker->rt),
     };
+    worker->runs_for.client = 0; /* nobody's doing */
     call(&caller, &what, &reply);
     outbuf_drain(&worker->discard, worker->discard.bytes);
     return true;

@@ -24,7 +24,6 @@
 #define INPUT_BUFFER_MIN_BYTES (16 * 1024)
 /* Room made at once for a big bulk that was announced. */
 #define INPUT_AHEAD_BYTES_MAX (64 * 1024 * 1024)
-#define CRLF_BYTES            2 /* behind each bulk */
 /* One that waits is not read on once it has this much unparsed input. */
 #define WAITING_INPUT_MAX (256 * 1024)
 
@@ -103,7 +102,6 @@ void client_input_used(struct client *client, size_t n) {
  * False: it is collected in the input like everything else. */
 static bool input_begin_large(struct client *client) {
     size_t offset, length;
-    const struct worker *worker = client->worker;
     if (!(client->flags & CLIENT_INPUT_PARTIAL) || large_missing(client->large) > 0 ||
         !parser_bulk_missing(&client->parser, &offset, &length) || length < LARGE_BYTES_MIN ||
         client->input.len - offset >= length) {
@@ -111,8 +109,8 @@ static bool input_begin_large(struct client *client) {
     }
     /* A client that will be closed for its size, or that could never be served, is told so on the
      * way. */
-    if (length + CRLF_BYTES > (size_t)worker->config->client_query_buffer_limit ||
-        length > (size_t)worker->server->string_bytes_max) {
+    if (client_bulk_is_too_long(client, length) ||
+        length > (size_t)client->worker->server->string_bytes_max) {
         return false;
     }
     bool first = client->large == NULL;
@@ -147,11 +145,23 @@ void client_on_data(struct rt_stream *stream, struct rt_buffer *buffer, struct b
     struct worker *worker = client->worker;
     client->bytes_in += bytes.len;
     worker->stats.net_input += bytes.len;
+    if (UNLIKELY(client->upstream != NULL)) {
+        worker->stats.net_repl_input += bytes.len;
+    }
     worker->stats.reads++;
     if (client_is_closing(client) || (client->flags & CLIENT_CLOSE_AFTER_REPLY)) {
         return;
     }
     client->active_ms = rt_wall_ms(worker->rt);
+    if (UNLIKELY(client->upstream != NULL)) {
+        worker->server->handlers->upstream_data(client, buffer, bytes);
+    } else {
+        client_take(client, buffer, bytes);
+    }
+}
+
+void client_take(struct client *client, struct rt_buffer *buffer, struct bytes bytes) {
+    const struct worker *worker = client->worker;
     bytes = large_fill(client->large, bytes);
     if (client->input.len == 0) {
         client_input_drop(client);

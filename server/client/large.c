@@ -100,6 +100,13 @@ size_t large_partial(const struct large *large) {
     return large_missing(large) > 0 ? large->blobs[large->count - 1]->length - large->missing : 0;
 }
 
+size_t large_unparsed(const struct large *large, size_t pos) {
+    if (large == NULL || large->count == 0 || large->places[large->count - 1].offset < pos) {
+        return 0;
+    }
+    return large->places[large->count - 1].bytes.len - large->missing;
+}
+
 size_t large_memory(const struct large *large) {
     return large != NULL ? large->bytes + large->missing + sizeof *large : 0;
 }

@@ -31,6 +31,9 @@ struct bytes large_fill(struct large *large, struct bytes bytes);
 size_t large_bytes(const struct large *large);
 /* Those of the last one, while it is not all there. */
 size_t large_partial(const struct large *large);
+/* Those of the last one, while a parser that stands at `pos` of the request has not got past it: it
+ * may be all there, but for the end of its line. */
+size_t large_unparsed(const struct large *large, size_t pos);
 /* What it has allocated. Of a value that is still to come that is address space which nobody has
  * touched, but it is the client's all the same, as in Valkey. */
 size_t large_memory(const struct large *large);

@@ -8,20 +8,34 @@
 #include "server/client/client_private.h"
 #include "server/client/describe.h"
 #include "server/client/large.h"
+#include "server/replication/replica.h"
+#include "server/tracking/tracking.h"
 #include "server/txn/multi.h"
 #include "server/worker/worker.h"
 
 #define UNAUTHENTICATED_QUERY_MAX  (1024 * 1024)
 #define UNAUTHENTICATED_OUTPUT_MAX 1024
+#define CRLF_BYTES                 2 /* behind each bulk */
 
 /* ---- Input ---- */
 
 /* Arguments that are complete are no query buffer any more, neither here nor in Valkey: what is
  * left is one bulk at most, and requests that wait for their turn. */
-static size_t input_unparsed(const struct client *client) {
+size_t client_input_unparsed(const struct client *client) {
     size_t parsed = client->input_scanned + client->parser.pos;
-    return client->input.len - (parsed < client->input.len ? parsed : client->input.len) +
-           large_partial(client->large);
+    return client->input.len - (parsed < client->input.len ? parsed : client->input.len);
+}
+
+bool client_bulk_is_too_long(const struct client *client, size_t length) {
+    return length + CRLF_BYTES > (size_t)client->worker->config->client_query_buffer_limit;
+}
+
+/* It is known of what waits for its turn that it is one bulk, and too long. */
+static bool input_is_long_bulk(const struct client *client) {
+    size_t offset, length;
+    return (client->flags & CLIENT_INPUT_PARTIAL) &&
+           parser_bulk_missing(&client->parser, &offset, &length) &&
+           client_bulk_is_too_long(client, length);
 }
 
 void client_limit_input(struct client *client) {
@@ -31,9 +45,9 @@ void client_limit_input(struct client *client) {
         worker->stats.input_max = bytes;
     }
     size_t limit = (size_t)worker->config->client_query_buffer_limit;
-    size_t counted = input_unparsed(client);
+    size_t counted = client_input_unparsed(client) + large_partial(client->large);
     counted += client->multi != NULL ? client->multi->words_bytes : 0;
-    if (client->state != CLIENT_READING) {
+    if (client->state != CLIENT_READING && !input_is_long_bulk(client)) {
         return; /* nobody has parsed it, and soon it is not read on */
     }
     if (counted > limit || (counted > UNAUTHENTICATED_QUERY_MAX && !client_may_run(client))) {
@@ -49,17 +63,18 @@ void client_limit_input(struct client *client) {
 /* Replies that have not left, those out of turn too. */
 size_t client_output_bytes(const struct client *client) {
     bool dropped = (client->flags & CLIENT_REPLY_OFF) != 0;
-    return client->out.bytes + client->held.bytes + (dropped ? 0 : client->home_replies);
+    return client->out.bytes + client->held.bytes + (dropped ? 0 : client->home_replies) +
+           replica_held_bytes(client);
 }
 
 /* Over the hard limit, or over the soft one for long enough; over its own if it gave no password.
  */
 static bool output_over_limit(struct client *client) {
     const struct config *config = client->worker->config;
-    const struct config_output_limit *limit =
-        &config
-             ->client_output_buffer_limit[client->flags & CLIENT_SUBSCRIBED ? CONFIG_OUTPUT_PUBSUB
-                                                                            : CONFIG_OUTPUT_NORMAL];
+    enum config_output_class class = replica_is(client)                  ? CONFIG_OUTPUT_REPLICA
+                                     : client->flags & CLIENT_SUBSCRIBED ? CONFIG_OUTPUT_PUBSUB
+                                                                         : CONFIG_OUTPUT_NORMAL;
+    const struct config_output_limit *limit = &config->client_output_buffer_limit[class];
     /* A first chunk is free, as the fixed buffer of each client is in Valkey: no limit, however
      * small, cuts off who reads his replies. */
     size_t bytes = client_output_bytes(client);
@@ -128,11 +143,14 @@ size_t client_memory(const struct client *client) {
     }
     bytes += client->multi != NULL ? multi_queue_memory(client->multi) : 0;
     bytes += client->watches != NULL ? client->watches->bytes : 0;
-    bytes += client->subs_bytes;
+    bytes += client->subs_bytes + tracking_memory(client->tracking);
     return bytes + client->batches_away * sizeof(struct batch);
 }
 
 void client_account(struct client *client) {
+    if (client_is_closing(client)) {
+        return;
+    }
     size_t bytes = client_memory(client);
     struct worker *worker = client->worker;
     worker->clients.memory += bytes - client->memory;
@@ -146,7 +164,7 @@ void client_order(struct client *client) {
     struct worker *worker = client->worker;
     pqueue_remove(&worker->clients.evictable, &client->memory_node);
     if (worker->clients.evicts && !client_is_closing(client) &&
-        !(client->flags & CLIENT_NO_EVICT)) {
+        !(client->flags & CLIENT_NO_EVICT) && !replica_is(client)) {
         pqueue_add(&worker->clients.evictable, &client->memory_node, -(int64_t)client->memory);
     }
 }

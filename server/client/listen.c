@@ -109,7 +109,7 @@ static void on_accept(void *arg, const struct rt_accepted *accepted) {
         refuse(worker, accepted, BYTES("-" ERR_MAX_CLIENTS "\r\n"));
         return;
     }
-    if (!accepted->is_tls && client_is_stranger(config, accepted->is_local)) {
+    if (!accepted->is_tls && client_is_stranger(worker, accepted->is_local)) {
         worker->stats.connections_rejected++;
         refuse(worker, accepted, BYTES("-" ERR_PROTECTED_MODE "\r\n"));
         return;
@@ -129,16 +129,14 @@ static void on_accept(void *arg, const struct rt_accepted *accepted) {
     post_send(server->office, worker->id, target, &message->message);
 }
 
+uint64_t listen_next_id(struct worker *worker) {
+    return ++worker->acceptor->last_id;
+}
+
 void listen_connection_arrived(struct worker *worker, struct message *message) {
     struct connection_message *connection = (struct connection_message *)message;
     client_accept(worker, &connection->accepted, connection->id);
     free(connection);
-}
-
-/* "-name" in bind: no error if the address does not exist on this machine. */
-static bool may_be_missing(int error) {
-    return error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT || error == -EPROTONOSUPPORT ||
-           error == -ENOPROTOOPT;
 }
 
 static void unlisten_all(struct worker *worker, struct listening *listening) {
@@ -199,7 +197,7 @@ static int listen_tcp(struct worker *worker, const struct config *config, bool t
             snprintf(ret_listening->addresses[ret_listening->count], ADDRESS_BYTES,
                      strchr(address, ':') != NULL ? "[%s]:%d" : "%s:%d", address, port);
             ret_listening->count++;
-        } else if (!optional || !may_be_missing(error)) {
+        } else if (!optional || !listen_may_be_missing(error)) {
             text_appendf(err, "Could not create server TCP listening socket %s:%d: %s", address,
                          port, strerror(-error));
             unlisten_all(worker, ret_listening);

@@ -10,6 +10,9 @@
 #include "server/config/config.h"
 #include "shard/mailbox.h"
 
+#include <errno.h>
+#include <stdbool.h>
+
 struct acceptor;
 struct worker;
 
@@ -22,7 +25,14 @@ int listen_update(struct worker *worker, const struct config *next, struct text 
 /* Says in the log what is served, a line for each address. Also for main, before the workers run.
  */
 void listen_log(struct worker *worker);
+/* "-name" in bind: no error if the address does not exist on this machine. */
+static inline bool listen_may_be_missing(int error) {
+    return error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT || error == -EPROTONOSUPPORT ||
+           error == -ENOPROTOOPT;
+}
 /* On the receiving worker. */
+/* Worker 0: of a connection of our own. */
+uint64_t listen_next_id(struct worker *worker);
 void listen_connection_arrived(struct worker *worker, struct message *message);
 
 #endif

@@ -295,6 +295,9 @@ void client_on_sent(struct rt_stream *stream, size_t n) {
     gate_drained(client, n);
     client->bytes_out += n;
     client->worker->stats.net_output += n;
+    if (UNLIKELY(client->replica != NULL)) {
+        client->worker->stats.net_repl_output += n;
+    }
     if (rt_stream_waited(stream)) { /* who reads a long reply is not idle */
         client->active_ms = rt_wall_ms(client->worker->rt);
     }

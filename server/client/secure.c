@@ -9,6 +9,7 @@
 #include "server/call/errors.h"
 #include "server/client/client.h"
 #include "server/client/client_private.h"
+#include "server/client/identity.h"
 #include "server/observe/log.h"
 #include "server/server.h"
 #include "server/worker/worker.h"
@@ -101,29 +102,38 @@ void secure_cron(struct worker *worker) {
 
 /* ---- Clients ---- */
 
+static const struct acl_user *find_on(const struct worker *worker, const char *name) {
+    const struct acl_user *user = acl_users_find(worker->users, bytes_of_text(name));
+    return user != NULL && user->on ? user : NULL;
+}
+
 /* The user that the certificate names, if there is one. */
 static void log_in_by_certificate(struct client *client) {
     struct worker *worker = client->worker;
     int field = worker->config->tls_auth_clients_user;
-    char user[USER_BYTES];
+    char user[USER_BYTES] = ""; /* the last one that was looked for */
     if (field == CONFIG_TLS_USER_OFF) {
         return;
     }
-    bool found = false;
+    const struct acl_user *found = NULL;
     if (field == CONFIG_TLS_USER_CN) {
         if (!tls_stream_peer_name(&client->stream, user, sizeof user)) {
             return; /* none was shown, or it names nobody */
         }
-        found = bytes_is(bytes_of_text(user), "default");
+        found = find_on(worker, user);
     }
-    for (unsigned i = 0; field == CONFIG_TLS_USER_URI && !found &&
+    for (unsigned i = 0; field == CONFIG_TLS_USER_URI && found == NULL &&
                          tls_stream_peer_uri(&client->stream, i, user, sizeof user);
          i++) {
-        found = bytes_is(bytes_of_text(user), "default");
+        found = find_on(worker, user);
+    }
+    if (found == NULL && user[0] != 0) {
+        client_denied(client, ACL_LOG_CERTIFICATE, ACL_LOG_TOPLEVEL, BYTES(""),
+                      bytes_of_text(user));
     }
     const char *shown = worker->config->hide_user_data_from_log ? "*redacted*" : user;
-    if (found) {
-        client->flags |= CLIENT_AUTHENTICATED;
+    if (found != NULL) {
+        client_log_in(client, found);
         log_worker(worker, LOG_VERBOSE, "TLS: Auto-authenticated client as %s", shown);
     } else if (field == CONFIG_TLS_USER_CN) {
         log_worker(worker, LOG_VERBOSE, "TLS: No matching user found for certificate CN %s", shown);
@@ -136,7 +146,7 @@ static void log_in_by_certificate(struct client *client) {
 void client_on_secured(struct rt_stream *stream) {
     struct client *client = (struct client *)stream;
     struct worker *worker = client->worker;
-    if (client_is_stranger(worker->config, client->flags & CLIENT_LOCAL)) {
+    if (client_is_stranger(worker, client->flags & CLIENT_LOCAL)) {
         worker->stats.connections_rejected++;
         struct reply reply = client_reply(client);
         reply_error(&reply, ERR_PROTECTED_MODE);

@@ -36,7 +36,8 @@ struct worker;
 /* How a wait ends that does not get what it waits for. */
 enum wait_end {
     WAIT_TIMED_OUT,
-    WAIT_BROKEN, /* CLIENT UNBLOCK ERROR */
+    WAIT_BROKEN,    /* CLIENT UNBLOCK ERROR */
+    WAIT_FORBIDDEN, /* its user may not do it any more */
 };
 
 /* Constant: one for each kind, where its owner is. */

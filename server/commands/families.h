@@ -9,6 +9,9 @@
 #include "server/call/command.h"
 
 /* Each ended by a row with name NULL. */
+extern const struct command commands_acl[];
+extern const struct command commands_replication[];
+extern const struct command commands_cluster[];
 extern const struct command commands_string[];
 extern const struct command commands_generic[];
 extern const struct command commands_connection[];
@@ -25,6 +28,7 @@ extern const struct command commands_geo[];
 extern const struct command commands_pubsub[];
 extern const struct command commands_persistence[];
 extern const struct command commands_scripting[];
+extern const struct command commands_observe[];
 
 /* All of them, ended by NULL: for command_table_new. */
 extern const struct command *const command_families[];

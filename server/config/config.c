@@ -22,6 +22,7 @@
 static const struct config_row unnamed_rows[] = {
     {.name = "", .heap = HEAP_BYTES, .offset = offsetof(struct config, config_file)},
     {.name = "", .heap = HEAP_BYTES, .offset = offsetof(struct config, renames)},
+    {.name = "", .heap = HEAP_BYTES, .offset = offsetof(struct config, users)},
     {.name = NULL},
 };
 
@@ -195,7 +196,7 @@ static bool check_names(const struct config *old, const struct bytes *pairs, siz
             text_append_text(err, "'");
             return false;
         }
-        if ((rows[i]->flags & ROW_IMMUTABLE) != 0) {
+        if ((rows[i]->flags & ROW_IMMUTABLE) != 0 && !setting->by_server) {
             refusal = "can't set immutable config";
         } else if ((rows[i]->flags & ROW_PROTECTED) != 0 && !may_set_protected(old, setting)) {
             refusal = "can't set protected config";
@@ -285,15 +286,16 @@ bool config_is_sensitive(struct bytes name) {
  * each promises to keep data or to keep others out. */
 const char *config_row_refusal(const struct config_row *row, const struct config *config) {
     switch (row->offset) {
-    case offsetof(struct config, replicaof):
-        return config->replicaof.len > 0 ? "replication is not there yet in Shoal" : NULL;
     case offsetof(struct config, cluster_enabled):
-        return config->cluster_enabled ? "cluster mode is not there yet in Shoal" : NULL;
+        return config->cluster_enabled && config->replicaof.len > 0
+                   ? "replicaof directive not allowed in cluster mode"
+                   : NULL;
+    case offsetof(struct config, tls_cluster):
+        return config->cluster_enabled && config->tls_cluster
+                   ? "TLS on the bus of a cluster is not there yet in Shoal"
+                   : NULL;
     case offsetof(struct config, rdma_port):
         return config->rdma_port != 0 ? "No RDMA building support." : NULL;
-    case offsetof(struct config, aclfile):
-        return config->aclfile.len > 0 ? "ACL users are not there yet in Shoal, use requirepass"
-                                       : NULL;
     default:
         return NULL;
     }

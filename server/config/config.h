@@ -22,6 +22,7 @@
 #define CONFIG_SHARDS_MAX 128
 #define CONFIG_BIND_MAX   16
 
+enum config_endpoint { CONFIG_ENDPOINT_IP, CONFIG_ENDPOINT_HOSTNAME, CONFIG_ENDPOINT_UNKNOWN };
 enum config_protected { CONFIG_PROTECTED_NO, CONFIG_PROTECTED_YES, CONFIG_PROTECTED_LOCAL };
 enum config_loglevel {
     CONFIG_LOG_DEBUG,
@@ -44,6 +45,7 @@ enum config_pipeline_order {
     CONFIG_PIPELINE_WRITES,
     CONFIG_PIPELINE_STRICT
 };
+enum config_acl_pubsub { CONFIG_ACL_ALL_CHANNELS, CONFIG_ACL_NO_CHANNELS };
 enum config_io_backend { CONFIG_IO_AUTO, CONFIG_IO_URING, CONFIG_IO_EPOLL };
 
 enum config_tls_auth { CONFIG_TLS_AUTH_NO, CONFIG_TLS_AUTH_YES, CONFIG_TLS_AUTH_OPTIONAL };
@@ -117,6 +119,8 @@ struct config {
     /* rename-command: old name, new name, old name, ... in the order of the file; an empty new name
      * takes the command away. */
     struct config_words renames;
+    /* `user` lines, as they stand there from the name on. */
+    struct config_words users;
 
     /* Network. */
     struct config_words bind;
@@ -228,7 +232,7 @@ struct config {
 
     /* Keys tracking, security, clients. */
     int64_t tracking_table_max_keys;
-    int acl_pubsub_default;
+    int acl_pubsub_default; /* config_acl_pubsub */
     struct bytes aclfile;
     int64_t acllog_max_len;
     struct bytes requirepass;
@@ -381,7 +385,15 @@ struct config {
     enum config_pipeline_order pipeline_order;
     struct bytes shard_cpulist;
     enum config_io_backend io_backend;
+    int64_t metrics_port;
+    struct config_words metrics_bind;
+    struct bytes metrics_password;
 };
+
+/* How many there are: a cluster has a number of its own. */
+static inline int64_t config_databases(const struct config *config) {
+    return config->cluster_enabled ? config->cluster_databases : config->databases;
+}
 
 static inline bool config_eviction_is_lfu(enum config_eviction policy) {
     return policy == CONFIG_EVICT_VOLATILE_LFU || policy == CONFIG_EVICT_ALLKEYS_LFU;
@@ -429,8 +441,9 @@ void config_get(const struct config *config, const struct bytes *patterns, size_
 /* Who sets, and how far the server is. */
 struct config_setting {
     const struct fs *fs;
-    bool loading; /* a data set is being read */
-    bool local;   /* the client is on this machine: enable-protected-configs local */
+    bool loading;   /* a data set is being read */
+    bool local;     /* the client is on this machine: enable-protected-configs local */
+    bool by_server; /* REPLICAOF: it may set what no client may */
 };
 
 /* CONFIG SET: `pairs` holds count names, each followed by its value. All of them, or none: the new
@@ -443,7 +456,8 @@ struct config *config_set(const struct config *old, const struct bytes *pairs, s
 void config_set_failed(struct text *err, struct bytes name, const char *reason);
 
 /* CONFIG REWRITE: 0, or -errno with the whole error text in err. */
-int config_rewrite(const struct config *config, const struct fs *fs, struct text *err);
+int config_rewrite(const struct config *config, struct bytes users, const struct fs *fs,
+                   struct text *err);
 
 /* Whether the value of a directive must not be seen in logs: passwords. */
 bool config_is_sensitive(struct bytes name);

@@ -7,18 +7,19 @@
  *
  * A directive that is known but asks for what is not there yet is not refused here: a later line or
  * the command line may take it back. config_refusals looks at the result. What nothing can take
- * back (loadmodule, user, sentinel) is refused at its line.
+ * back (loadmodule, sentinel) is refused at its line.
  */
 #include "server/config/config_row.h"
 
 #include "base/check.h"
 #include "base/quote.h"
-#include "base/sha256.h"
 #include "base/words.h"
+#include "server/acl/acl.h"
 #include "server/server.h"
 
 #include <inttypes.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 /* Deeper includes are a file that includes itself. */
@@ -30,7 +31,6 @@ struct loader {
     struct config_input in;
     struct text reason;
     struct text *err;
-    struct text default_user; /* nopass, or # and digest, of the last line that spoke of it */
     bool save_seen;
     int depth; /* of includes */
 };
@@ -80,67 +80,50 @@ static bool is_legacy(struct bytes name) {
     return false;
 }
 
-static void add_rename(struct config *config, struct bytes old, struct bytes new) {
-    static const struct config_row row = {.heap = HEAP_BYTES,
-                                          .offset = offsetof(struct config, renames)};
-    struct text renames;
-    text_init(&renames);
-    text_append(&renames, config->renames.ptr, config->renames.len);
-    text_append_bytes(&renames, old);
-    text_append_char(&renames, 0);
-    text_append_bytes(&renames, new);
-    text_append_char(&renames, 0);
-    config_row_keep(&row, config, renames.ptr, renames.len);
-    text_fini(&renames);
+/* Behind the words of a field that no directive has. */
+static void add_word(struct config *config, size_t offset, struct bytes word) {
+    struct config_row row = {.heap = HEAP_BYTES, .offset = offset};
+    struct config_words before;
+    struct text words;
+    memcpy(&before, (char *)config + offset, sizeof before);
+    text_init(&words);
+    text_append(&words, before.ptr, before.len);
+    text_append_bytes(&words, word);
+    text_append_char(&words, 0);
+    config_row_keep(&row, config, words.ptr, words.len);
+    text_fini(&words);
 }
 
-/* The user that CONFIG REWRITE of Redis and Valkey writes into every file: `user default on nopass
- * ~* &* +@all`, which is what everybody may do without ACLs; with a password there is #, its
- * digest, in place of nopass. Whether the two fit is seen at the end: requirepass may stand further
- * down. */
-static bool note_default_user(struct loader *loader, const struct bytes *words, int count) {
-    static const char *const harmless[] = {
-        "on",          "~*",     "allkeys",          "&*", "allchannels", "+@all",
-        "allcommands", "alldbs", "sanitize-payload",
-    };
-    bool ok = count >= 2 && bytes_is(words[1], "default");
-    struct bytes secret = {0};
-    for (int i = 2; ok && i < count; i++) {
-        bool known = false;
-        for (size_t j = 0; j < sizeof(harmless) / sizeof(harmless[0]); j++) {
-            known = known || bytes_equal_nocase(words[i], bytes_of_text(harmless[j]));
+/* What it is made of is seen later, by who knows the commands (acl_users_start): here only that its
+ * parentheses are closed, and that it is not there yet. */
+static bool add_user(struct loader *loader, const struct bytes *words, int count) {
+    struct bytes *rules, bad;
+    int merged = acl_merge_rules(words + 2, (uint32_t)count - 2, &rules, &bad);
+    bool known = false;
+    const char *user = NULL;
+    for (size_t i = config_words_count(loader->config->users); i > 0; i--) {
+        user = config_word(loader->config->users, user);
+        struct bytes name = bytes_make(user, strcspn(user, " "));
+        known |= bytes_equal(name, words[1]);
+    }
+    if (merged < 0 || known) {
+        config_reason(&loader->in, "Error in user declaration '%s': %s", words[1].ptr,
+                      merged < 0 ? "Wrong format" : acl_wrong_text(ACL_WRONG_DUPLICATE));
+    } else {
+        struct text line;
+        text_init(&line);
+        text_append_bytes(&line, words[1]);
+        for (int i = 0; i < merged; i++) {
+            text_append_char(&line, ' ');
+            text_append_bytes(&line, rules[i]);
         }
-        if (!known) {
-            ok = secret.len == 0 && (bytes_is(words[i], "nopass") || words[i].ptr[0] == '#');
-            secret = words[i];
-        }
+        add_word(loader->config, offsetof(struct config, users), text_bytes(&line));
+        text_fini(&line);
     }
-    ok = ok && secret.len > 0;
-    if (ok) {
-        text_clear(&loader->default_user);
-        text_append_bytes(&loader->default_user, secret);
+    if (merged >= 0) {
+        free(rules);
     }
-    return ok;
-}
-
-/* True if the default user of the file, if there is one, is what requirepass makes of it. */
-static bool default_user_fits(const struct loader *loader) {
-    unsigned char digest[SHA256_BYTES];
-    struct bytes secret = text_bytes(&loader->default_user);
-    struct bytes password = loader->config->requirepass;
-    if (secret.len == 0 || secret.ptr[0] != '#') {
-        return secret.len == 0 || password.len == 0;
-    }
-    sha256(password, digest);
-    struct text expected;
-    text_init(&expected);
-    text_append_char(&expected, '#');
-    for (size_t i = 0; i < sizeof(digest); i++) {
-        text_appendf(&expected, "%02x", digest[i]);
-    }
-    bool fits = bytes_equal_nocase(secret, text_bytes(&expected));
-    text_fini(&expected);
-    return fits;
+    return merged >= 0 && !known;
 }
 
 static bool load_path(struct loader *loader, const char *path, bool optional);
@@ -184,13 +167,12 @@ static enum line_result read_other(struct loader *loader, const struct bytes *wo
         return include(loader, words[1]) ? LINE_OK : LINE_FAILED;
     }
     if (bytes_is(words[0], "rename-command") && count == 3) {
-        add_rename(loader->config, words[1], words[2]);
+        add_word(loader->config, offsetof(struct config, renames), words[1]);
+        add_word(loader->config, offsetof(struct config, renames), words[2]);
         return LINE_OK;
     }
     if (bytes_is(words[0], "user") && count >= 2) {
-        return note_default_user(loader, words, count)
-                   ? LINE_OK
-                   : refuse(loader, "ACL users are not there yet in Shoal, use requirepass");
+        return add_user(loader, words, count) ? LINE_OK : LINE_REFUSED;
     }
     if (bytes_is(words[0], "loadmodule") && count >= 2) {
         return refuse(loader, "modules are not there yet in Shoal");
@@ -238,21 +220,6 @@ static enum line_result read_line(struct loader *loader, struct bytes line) {
     return result;
 }
 
-static bool is_blank(char c) {
-    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-static struct bytes trim(struct bytes line) {
-    while (line.len > 0 && is_blank(line.ptr[line.len - 1])) {
-        line.len--;
-    }
-    while (line.len > 0 && is_blank(line.ptr[0])) {
-        line.ptr++;
-        line.len--;
-    }
-    return line;
-}
-
 /* source: named in errors, NULL for what Valkey does not name either. */
 static bool load_lines(struct loader *loader, const char *source, uint64_t lines_before,
                        struct bytes content) {
@@ -261,7 +228,7 @@ static bool load_lines(struct loader *loader, const char *source, uint64_t lines
     for (const char *at = content.ptr; at < end;) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         stop = stop != NULL ? stop : end;
-        struct bytes line = trim(bytes_make(at, (size_t)(stop - at)));
+        struct bytes line = bytes_trim(bytes_make(at, (size_t)(stop - at)));
         number++;
         enum line_result result = read_line(loader, line);
         if (result == LINE_REFUSED) {
@@ -443,7 +410,6 @@ static void loader_init(struct loader *loader, struct config *config, const stru
                         struct text *err) {
     *loader = (struct loader){.fs = fs, .config = config, .err = err};
     text_init(&loader->reason);
-    text_init(&loader->default_user);
     loader->in = (struct config_input){
         .fs = fs,
         .loading_file = true,
@@ -454,28 +420,13 @@ static void loader_init(struct loader *loader, struct config *config, const stru
 
 static void loader_fini(struct loader *loader) {
     text_fini(&loader->reason);
-    text_fini(&loader->default_user);
-}
-
-static bool check_default_user(struct loader *loader) {
-    bool fits = default_user_fits(loader);
-    if (!fits) {
-        text_clear(loader->err);
-        text_append_text(
-            loader->err,
-            "\n*** FATAL CONFIG FILE ERROR (Version " SHOAL_VALKEY_VERSION ") ***\n"
-            "'user default' and requirepass ask for different passwords: ACL users are not "
-            "there yet in Shoal, use requirepass\n");
-    }
-    return fits;
 }
 
 int config_load(struct config *config, const struct fs *fs, int argc, char **argv,
                 struct text *err) {
     struct loader loader;
     loader_init(&loader, config, fs, err);
-    bool ok =
-        load_arguments(&loader, argc, argv) && check_default_user(&loader) && keep_dir(&loader);
+    bool ok = load_arguments(&loader, argc, argv) && keep_dir(&loader);
     loader_fini(&loader);
     return ok ? 0 : -1;
 }

@@ -34,6 +34,7 @@ struct rewriter {
     bool *kept;    /* and its lines say what it is */
     bool output_class_present[CONFIG_OUTPUT_CLASSES];
     bool signed_before;
+    struct bytes users; /* lines that are still to be written */
 };
 
 /* ---- What a directive has to say ---- */
@@ -124,8 +125,8 @@ static bool is_comment(struct bytes line) {
     return i == line.len || line.ptr[i] == '#';
 }
 
-/* Index of the row that the line sets; -1 if it sets none; -2 if it says what another directive
- * says better: the default user is what requirepass makes of it. */
+/* Index of the row that the line sets; -1 if it sets none; USER_LINE. */
+#define USER_LINE (-2)
 static long line_row(struct rewriter *rewriter, struct bytes line) {
     struct bytes *words = NULL;
     long index = -1;
@@ -141,8 +142,8 @@ static long line_row(struct rewriter *rewriter, struct bytes line) {
                 rewriter->output_class_present[class] = true;
             }
         }
-    } else if (count > 1 && bytes_is(words[0], "user") && bytes_is(words[1], "default")) {
-        index = -2;
+    } else if (count > 1 && bytes_is(words[0], "user")) {
+        index = USER_LINE;
     }
     free(words);
     return index;
@@ -183,13 +184,23 @@ static void put_one(struct rewriter *rewriter, size_t index, struct text *out) {
     }
 }
 
+/* The next user, if any is left. */
+static void put_user(struct rewriter *rewriter, struct text *out) {
+    if (rewriter->users.len > 0) {
+        text_append_bytes(out, next_line(&rewriter->users));
+        text_append_char(out, '\n');
+    }
+}
+
 static void put_old_lines(struct rewriter *rewriter, struct bytes content, struct text *out) {
     while (content.len > 0) {
         struct bytes line = next_line(&content);
         long index = line_row(rewriter, line);
         if (index >= 0 && !rewriter->kept[index]) {
             put_one(rewriter, (size_t)index, out);
-        } else if (index != -2) {
+        } else if (index == USER_LINE) {
+            put_user(rewriter, out);
+        } else {
             text_append_bytes(out, line);
             text_append_char(out, '\n');
         }
@@ -207,6 +218,12 @@ static void put_new_lines(struct rewriter *rewriter, struct text *out) {
             first = false;
         }
         text_append_bytes(out, left);
+    }
+    if (rewriter->users.len > 0 && first) {
+        text_appendf(out, "%s%s\n", out->len > 0 ? "\n" : "", SIGNATURE);
+    }
+    while (rewriter->users.len > 0) {
+        put_user(rewriter, out);
     }
 }
 
@@ -255,7 +272,8 @@ static void rewriter_fini(struct rewriter *rewriter) {
     config_free(rewriter->defaults);
 }
 
-int config_rewrite(const struct config *config, const struct fs *fs, struct text *err) {
+int config_rewrite(const struct config *config, struct bytes users, const struct fs *fs,
+                   struct text *err) {
     char *data = NULL;
     size_t len = 0;
     struct rewriter rewriter;
@@ -269,6 +287,7 @@ int config_rewrite(const struct config *config, const struct fs *fs, struct text
     if (rc == 0 || rc == -ENOENT) {
         struct bytes content = bytes_make(rc == 0 ? data : "", rc == 0 ? len : 0);
         rewriter_init(&rewriter, config);
+        rewriter.users = users;
         text_init(&out);
         note_lines(&rewriter, content);
         find_kept(&rewriter, fs, content);

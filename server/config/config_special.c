@@ -82,7 +82,7 @@ bool config_parse_bind(const struct config_row *row, struct config *config,
 
 void config_print_bind(const struct config_row *row, const struct config *config,
                        struct text *text) {
-    print_words(config->bind, text);
+    print_words(*(const struct config_words *)config_field_const(row, config), text);
 }
 
 bool config_parse_rdma_bind(const struct config_row *row, struct config *config,

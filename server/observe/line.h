@@ -35,6 +35,6 @@ struct last_line {
 
 void last_line_init(struct last_line *last, const struct fs *fs, const char *build,
                     const struct config *const *config);
-void last_line_say(void *arg, struct bytes text);
+bool last_line_say(void *arg, struct bytes text, bool first);
 
 #endif

@@ -7,6 +7,8 @@
 #define SHOAL_SERVER_OBSERVE_TALLY_H
 
 #include "base/histogram.h"
+#include "server/acl/acl_log.h"
+
 #include <stddef.h>
 #include <stdint.h>
 
@@ -31,31 +33,35 @@ struct worker_stats {
     uint64_t looks, looks_found; /* for messages before a sleep; that brought some (look.h) */
     uint64_t txns, txn_refusals; /* operations on several shards; numbers that came too late */
     uint64_t txn_times_moved;    /* because keys had run out while the locks were asked for */
+    uint64_t seals;              /* of this shard, for scripts that had written and began anew */
     uint64_t lock_waits;         /* operations on one shard that had to wait for those */
     uint64_t gathered;           /* calls whose effects somebody wanted to know (effects.h) */
     uint64_t net_input, net_output;
+    uint64_t net_repl_input, net_repl_output; /* of these: from our primary, to replicas */
     uint64_t reads, writes;
     uint64_t error_replies;
     uint64_t query_limit_disconnects, output_limit_disconnects, evicted_clients;
-    uint64_t auth_denied;
-    uint64_t input_max, output_max; /* client_recent_max_*_buffer */
+    uint64_t denied[ACL_LOG_REASONS]; /* by acl_log_reason */
+    uint64_t input_max, output_max;   /* client_recent_max_*_buffer */
     uint64_t cycles, cycle_ticks, cycle_command_ticks;
-    uint64_t longest_turn_ticks; /* from the end of its wait to its own */
+    uint64_t longest_turn_ticks;         /* from the end of its wait to its own */
+    uint64_t waited_ticks, looked_ticks; /* in the runtime for news; for messages before that */
 };
 
-/* errorstats: counts by error code. */
+/* errorstats: counts by error code; of more kinds than so many, by one name for all of them. */
+#define ERROR_STATS_MAX  128
+#define ERROR_STATS_MORE "ERRORSTATS_OVERFLOW"
 struct error_stat {
     char code[32];
     uint64_t count;
 };
-#define ERROR_STATS_MAX 128
 
 /* The rates that are sampled. */
 enum worker_rate { RATE_COMMANDS, RATE_INPUT, RATE_OUTPUT, RATE_TURNS, RATE_COUNT };
 
 struct tally {
     struct command_stats *commands; /* by command id: command_table.h */
-    struct error_stat errors[ERROR_STATS_MAX];
+    struct error_stat errors[ERROR_STATS_MAX + 1];
     unsigned errors_count;
     size_t memory_peak; /* the most that totals.c has seen */
     struct {

@@ -10,8 +10,14 @@ int data_lock(struct server *server, const char *path) {
     if (server->data_locked || server->fs->lock_dir == NULL) {
         return 0;
     }
-    int file;
-    int error = server->fs->lock_dir(server->fs->arg, path, &file);
+    int error = server->fs->lock_dir(server->fs->arg, path, &server->data_lock);
     server->data_locked = error == 0;
     return error == -EWOULDBLOCK ? error : 0;
+}
+
+void data_unlock(struct server *server) {
+    if (server->data_locked) {
+        server->data_locked = false;
+        server->fs->close_data(server->fs->arg, server->data_lock, false);
+    }
 }

@@ -2,8 +2,9 @@
 /* load: see the header. Invariants
  *  1. Nobody's command sees a key before shared_loading says that it is over: by then every shard
  *     is complete, and its worker has said so in a message.
- *  2. A worker that has something to tell worker 0 tells it once. From then on it does nothing
- *     until it is told that loading is over; or the process ends.
+ *  2. A worker that has something to tell worker 0 tells it once. From then on it does nothing but
+ *     shares of the log that it is given, until it is told that loading is over; or the process
+ * ends.
  */
 #include "server/persistence/load_private.h"
 
@@ -12,6 +13,7 @@
 #include "server/call/scatter.h"
 #include "server/observe/log.h"
 #include "server/persistence/kill_points.h"
+#include "server/persistence/redo.h"
 #include "server/script/library_dump.h"
 #include "server/server.h"
 #include "server/worker/message.h"
@@ -136,30 +138,72 @@ static enum load_step files_some(struct load_worker *self, uint64_t end) {
 /* The same for the log. True: there is more to do at once. */
 static bool log_some(struct worker *worker, struct load *load) {
     struct alone *alone = &load->alone;
+    if (load->resumes) {
+        load_resume(worker);
+        return false;
+    }
     if (load->log_waits) {
         load_log_begin(worker);
         return load->log_waits;
     }
+    uint64_t end = rt_ticks(worker->rt) + rt_ns_to_ticks(worker->rt, SLICE_US * 1000);
     if (alone_is(alone)) {
-        uint64_t end = rt_ticks(worker->rt) + rt_ns_to_ticks(worker->rt, SLICE_US * 1000);
-        load_log_some(load, end);
+        load_log_alone(load, end);
         alone_over(alone, worker);
+    } else if (alone->asked) {
+        return false;
     }
-    if (load->log != NULL && load_log_wants(load)) {
+    enum recover_step step = load_log_step(load, end);
+    if (step == RECOVER_WANTS_ALL) {
         alone_ask(alone, worker);
         return alone_is(alone);
     }
+    return step == RECOVER_GOES_ON;
+}
+
+/* Its share of the log. True: there is more to do at once. */
+static bool share_some(struct load_worker *self) {
+    struct worker *worker = self->worker;
+    uint64_t end = rt_ticks(worker->rt) + rt_ns_to_ticks(worker->rt, SLICE_US * 1000);
+    if (!redo_share_some(self->share, end)) {
+        return true;
+    }
+    self->share = NULL;
     return false;
+}
+
+/* The server goes on, so nothing may stay half there: with all shards at hand. */
+static void fail_whole(struct load_worker *self) {
+    struct alone *alone = &self->load->alone;
+    self->fails = true;
+    if (self->files != NULL && load_files_hold_value(self->files)) {
+        alone_ask(alone, self->worker);
+        if (!alone_is(alone)) {
+            return;
+        }
+        load_files_drop_value(self->files);
+        alone_over(alone, self->worker);
+    }
+    drop_readers(self);
+    tell(self);
 }
 
 int64_t load_some(struct worker *worker) {
     struct load_worker *self = worker->load;
     int64_t now_ms = rt_wall_ms(worker->rt);
+    if (UNLIKELY(self->fails) && !self->told && !self->stops) {
+        fail_whole(self);
+        return INT64_MAX;
+    }
     /* The log is worker 0's: others do not look whether it is there. */
-    if (worker->id == 0 && (self->load->log != NULL || self->load->log_waits) && !self->stops &&
-        !worker->loop.stopping) {
+    const struct load *load = self->load;
+    if (worker->id == 0 && (load->log != NULL || load->log_waits || load->resumes) &&
+        !self->stops && !worker->loop.stopping) {
         say_progress(worker, self->load);
         return log_some(worker, self->load) ? now_ms : INT64_MAX;
+    }
+    if (self->share != NULL && !worker->loop.stopping) {
+        return share_some(self) ? now_ms : INT64_MAX;
     }
     bool nothing = self->bases == NULL && self->files == NULL;
     if (nothing || self->told || self->stops || worker->loop.stopping) {
@@ -184,6 +228,10 @@ int64_t load_some(struct worker *worker) {
         drop_readers(self);
         break;
     case LOAD_FAILED:
+        if (self->load->lost != NULL) {
+            fail_whole(self);
+            return INT64_MAX;
+        }
         break;
     }
     tell(self);
@@ -223,11 +271,29 @@ void load_alone_granted(struct worker *worker, struct message *message) {
     alone->away--;
 }
 
-void load_over_arrived(struct worker *worker, struct message *message) {
-    (void)message;
+void load_share_arrived(struct worker *worker, struct message *message) {
+    struct load_worker *self = worker->load;
+    check(self != NULL && self->share == NULL);
+    self->share = redo_share_of(message);
+}
+
+void load_share_home(struct worker *worker, struct message *message) {
+    (void)worker; /* load_some looks, in this turn */
+    redo_share_home(message);
+}
+
+static void leave(struct worker *worker) {
     load_end(worker);
     worker_set_expiry(worker);
     scatter_wake(worker); /* who asked for it */
+}
+
+void load_over_arrived(struct worker *worker, struct message *message) {
+    if (worker->load != NULL) {
+        leave(worker);
+    }
+    message->kind = MESSAGE_LOAD_LEFT;
+    post_send(worker->server->office, worker->id, message->home, message);
 }
 
 /* ---- Worker 0 ---- */
@@ -236,11 +302,23 @@ static void end_all(struct worker *worker) {
     struct server *server = worker->server;
     struct load *load = server->load;
     shared_end_loading(server->shared);
-    for (unsigned i = 1; i < server->workers_count; i++) {
-        load->over[i] = (struct message){.kind = MESSAGE_LOAD_OVER, .home = POST_ONE_WAY};
-        post_send(server->office, 0, i, &load->over[i]);
+    leave(worker);
+    load->left = server->workers_count;
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        load->over[i] = (struct message){.kind = MESSAGE_LOAD_OVER, .home = (uint16_t)worker->id};
+        post_send(server->office, worker->id, i, &load->over[i]);
     }
-    load_over_arrived(worker, NULL);
+}
+
+/* It knows the place of each record of the log: much, if that was long. Not in end_all, which the
+ * log's own start calls. */
+void load_left_arrived(struct worker *worker, struct message *message) {
+    (void)message;
+    struct server *server = worker->server;
+    if (--server->load->left == 0) {
+        load_free(server->load);
+        server->load = NULL;
+    }
 }
 
 bool load_library(void *arg, struct bytes code) {
@@ -296,6 +374,13 @@ static bool keys_agree(struct load *load) {
 }
 
 void load_give_up(struct worker *worker) {
+    struct load *load = worker->server->load;
+    if (load->lost != NULL) {
+        log_worker(worker, LOG_WARNING, "%s", load->failure.ptr);
+        *load->lost = true;
+        end_all(worker);
+        return;
+    }
     log_worker(worker, LOG_WARNING, "Loading has failed: the server ends.");
     server_shutdown(worker->server, worker->rt);
 }

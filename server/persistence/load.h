@@ -4,8 +4,9 @@
  *     main         load_plan: what is there, and where it begins
  *     each worker  load_begin, then load_some in every turn; its share of the bases goes into its
  *                  own shard; news to worker 0 when that is done, or something is wrong
- *     worker 0     all are done, and what they say agrees with the manifest: no loading any more,
- *                  all are told; or the process ends, with the reason
+ *     worker 0     all are done, and what they say agrees with the manifest: the log (load_log.c),
+ *                  of which each worker gets shares; then no loading any more, all are told; or the
+ *                  process ends, with the reason
  *
  * What is there: a manifest of Shoal's own (persist/log/manifest.h) is the data. Else files of
  * Redis or Valkey are imported by worker 0: an RDB file (dbfilename), or an AOF. load_plan.c has
@@ -31,15 +32,17 @@ struct text;
 struct worker;
 
 /* Looks at what is there. False, and why: the server must not start. server->load is NULL if there
- * is nothing to do for workers. *ret_said: for the log, or empty. */
+ * is nothing to do for workers, and when they are all done with it. *ret_said: for the log, or
+ * empty. */
 bool load_plan(struct server *server, struct text *ret_said, struct text *why);
 void load_free(struct load *load);
 /* By who has a view of all shards: the data that the log is of. It ends there, and begins again
  * when all is loaded. */
 enum load_planned { LOAD_AGAIN, LOAD_NO_DATA, LOAD_REFUSED };
 enum load_planned load_plan_again(struct worker *parker, struct text *why);
-/* At its end, if it has come to one: worker->load is NULL everywhere. */
-void load_again_over(struct server *server);
+/* The same with an RDB file, which need not be what is on the disk: if it is not sound nothing is
+ * there, and *ret_lost is set. */
+void load_plan_file(struct worker *parker, const char *path, bool *ret_lost);
 /* After the workers: why the data could not be loaded, or NULL. */
 const char *load_failure(const struct load *load);
 
@@ -56,6 +59,9 @@ void load_end(struct worker *worker);
 /* Messages. */
 void load_news_arrived(struct worker *worker, struct message *message);
 void load_alone_granted(struct worker *worker, struct message *message);
+void load_share_arrived(struct worker *worker, struct message *message);
+void load_share_home(struct worker *worker, struct message *message);
 void load_over_arrived(struct worker *worker, struct message *message);
+void load_left_arrived(struct worker *worker, struct message *message);
 
 #endif

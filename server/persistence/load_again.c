@@ -2,6 +2,7 @@
 /* load_again: see the header. */
 #include "server/persistence/load_again.h"
 
+#include "base/must.h"
 #include "server/call/errors.h"
 #include "server/call/scatter.h"
 #include "server/observe/log.h"
@@ -14,13 +15,19 @@
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
+#include <stdlib.h>
+
 struct wish {
     const char *error;
+    const char *path; /* of a file, or NULL */
+    load_file_done_fn *done;
+    bool *lost; /* malloc */
 };
 
-/* Nothing of logs and files is under way. Worker 0, or in a view of all shards. */
+/* Nothing of logs and files is under way, and what was loaded before is forgotten. Worker 0, or in
+ * a view of all shards. */
 static bool is_at_rest(const struct server *server) {
-    return !wals_is_busy(server->wals) && save_is_idle(server->saver) &&
+    return server->load == NULL && !wals_is_busy(server->wals) && save_is_idle(server->saver) &&
            !shared_wal_any_closing(server->shared);
 }
 
@@ -38,12 +45,16 @@ static void empty(struct worker *worker) {
 }
 
 static bool again_part(struct worker *worker, const void *args, void *result) {
-    (void)args;
+    const struct wish *wish = args;
     struct again_part *part = result;
     if (!part->begun && !worker->loop.stopping) {
         part->begun = true;
-        empty(worker);
-        load_begin(worker);
+        if (wish->path == NULL) { /* else make_ready_part was here */
+            empty(worker);
+        }
+        if (worker->load == NULL && (wish->path == NULL || worker->id == 0)) {
+            load_begin(worker);
+        }
     }
     part->loaded = part->begun && worker->load == NULL;
     if (!part->loaded && !worker->loop.stopping) {
@@ -60,6 +71,17 @@ static bool empty_part(struct worker *worker, const void *args, void *result) {
     return true;
 }
 
+/* Before a file: worker 0, which reads it for all, begins when all others have, and none may hear
+ * that it is over before. */
+static bool make_ready_part(struct worker *worker, const void *args, void *result) {
+    (void)args, (void)result;
+    empty(worker);
+    if (worker->id != 0) {
+        load_begin(worker);
+    }
+    return true;
+}
+
 static bool rest_part(struct worker *worker, const void *args, void *result) {
     (void)args, (void)result;
     return is_at_rest(worker->server) || worker->loop.stopping;
@@ -71,6 +93,29 @@ static void refuse(struct exec *x, const struct scatter_result *result) {
     reply_error(x->reply, ((const struct wish *)result->args)->error);
 }
 
+static void emptied(struct exec *x, const struct scatter_result *result) {
+    const struct wish *wish = result->args;
+    reply_ok(x->reply);
+    free(wish->lost);
+    wish->done(x, false);
+}
+
+static void file_loaded(struct exec *x, const struct scatter_result *result) {
+    const struct wish *wish = result->args;
+    bool lost = *wish->lost;
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        lost |= !((const struct again_part *)result->parts[i])->loaded;
+    }
+    if (lost && !x->worker->loop.stopping) { /* what was read before it went wrong */
+        libraries_flush(x->worker->server->libraries);
+        scatter_all(x, empty_part, 0, wish, sizeof *wish, emptied);
+        return;
+    }
+    reply_ok(x->reply);
+    free(wish->lost);
+    wish->done(x, !lost);
+}
+
 static void loaded(struct exec *x, const struct scatter_result *result) {
     for (unsigned i = 0; i < result->parts_count; i++) {
         const struct again_part *part = result->parts[i];
@@ -79,9 +124,14 @@ static void loaded(struct exec *x, const struct scatter_result *result) {
             return;
         }
     }
-    load_again_over(x->worker->server);
     log_worker(x->worker, LOG_NOTICE, "Append Only File loaded by DEBUG LOADAOF");
     reply_ok(x->reply);
+}
+
+/* Worker 0 fills the shards of all with a file: not before the last of them is empty. */
+static void fill(struct exec *x, const struct scatter_result *result) {
+    scatter_all(x, again_part, sizeof(struct again_part), result->args, sizeof(struct wish),
+                file_loaded);
 }
 
 static void run(struct exec *x, struct view *view, const void *args);
@@ -96,6 +146,13 @@ static void run(struct exec *x, struct view *view, const void *args) {
     struct text why;
     if (!is_at_rest(worker->server)) {
         scatter_one(x, 0, rest_part, 0, args, sizeof(struct wish), rested);
+        return;
+    }
+    const struct wish *wish = args;
+    if (wish->path != NULL) {
+        load_plan_file(worker, wish->path, wish->lost);
+        libraries_flush(worker->server->libraries);
+        scatter_all(x, make_ready_part, 0, args, sizeof *wish, fill);
         return;
     }
     text_init(&why);
@@ -119,5 +176,10 @@ static void run(struct exec *x, struct view *view, const void *args) {
 
 void load_again(struct exec *x, const char *error) {
     struct wish wish = {.error = error};
+    park_all(x, run, &wish, sizeof wish);
+}
+
+void load_file(struct exec *x, const char *path, load_file_done_fn *done) {
+    struct wish wish = {.path = path, .done = done, .lost = must_calloc(1, sizeof(bool))};
     park_all(x, run, &wish, sizeof wish);
 }

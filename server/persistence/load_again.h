@@ -15,10 +15,16 @@
 #ifndef SHOAL_SERVER_PERSISTENCE_LOAD_AGAIN_H
 #define SHOAL_SERVER_PERSISTENCE_LOAD_AGAIN_H
 
+#include <stdbool.h>
+
 struct exec;
 
 /* For a command that holds all locks: it is answered with OK, or `error` (which stays), and the log
  * says why. */
 void load_again(struct exec *x, const char *error);
+
+/* The same with an RDB file from elsewhere. `done`: all of it is there, or nothing is. */
+typedef void load_file_done_fn(struct exec *x, bool good);
+void load_file(struct exec *x, const char *path, load_file_done_fn *done);
 
 #endif

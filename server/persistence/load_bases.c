@@ -121,9 +121,10 @@ static enum load_step open_next(struct load_bases *bases) {
     struct rdb_keys_options options = {
         .secret = &worker->server->secret,
         .rules = &bases->rules,
-        .databases = (uint32_t)worker->config->databases,
+        .databases = (uint32_t)config_databases(worker->config),
         .now_ms = load->now_ms,
         .frames = true,
+        .keep_over = load->stream.is,
         .keyspace_of = keyspace_of,
         .arg = worker,
         .any = worker->shard.keyspace,

@@ -181,11 +181,11 @@ static void begin_rdb(struct load_files *files) {
     struct rdb_keys_options options = {
         .secret = &worker->server->secret,
         .rules = &files->rules,
-        .databases = (uint32_t)worker->config->databases,
+        .databases = (uint32_t)config_databases(worker->config),
         .now_ms = load->now_ms,
         .relaxed = worker->config->rdb_version_check != 0,
         .check_sum = worker->config->rdbchecksum,
-        .keep_over = load->aof,
+        .keep_over = load->aof || load->lost != NULL || load->stream.is,
         .keyspace_of = keyspace_of,
         .arg = worker,
         .any = worker->shard.keyspace,
@@ -291,7 +291,7 @@ static enum request_got find_end(struct load_files *files) {
 static bool select_db(struct load_files *files) {
     int64_t db;
     if (files->words.argc != 2 || !num_parse_i64(files->words.argv[1], &db) || db < 0 ||
-        db >= worker_of(files)->config->databases) {
+        db >= config_databases(worker_of(files)->config)) {
         return false;
     }
     files->db = (uint32_t)db;

@@ -7,7 +7,6 @@
 #include "server/observe/log.h"
 #include "server/persistence/kill_points.h"
 #include "server/persistence/load_private.h"
-#include "server/persistence/replay.h"
 #include "server/persistence/save.h"
 #include "server/persistence/wal_start.h"
 #include "server/server.h"
@@ -15,20 +14,6 @@
 #include "server/worker/worker.h"
 
 #include <string.h>
-
-static bool run(void *arg, uint32_t db, struct bytes *argv, uint32_t argc, int64_t now_ms,
-                bool again, struct text *why) {
-    struct worker *worker = arg;
-    const struct load *load = worker->server->load;
-    if (again && replay_is_of_all(worker, argv, argc)) {
-        return true;
-    }
-    if (db >= (uint32_t)worker->config->databases) {
-        text_appendf(why, "a record of database %u, which there is not", db);
-        return false;
-    }
-    return replay_run(load->replay, db, argv, argc, now_ms, why) == REPLAY_DONE;
-}
 
 static void progress(void *arg, uint64_t bytes) {
     struct worker *worker = arg;
@@ -49,6 +34,17 @@ static void done(void *arg, const char *failure, const char *report) {
     load_complete(worker);
 }
 
+void load_resume(struct worker *worker) {
+    struct load *load = worker->server->load;
+    alone_ask(&load->alone, worker);
+    if (alone_is(&load->alone)) {
+        load->resumes = false;
+        saver_of(worker->server)->resume(worker, &load->stream);
+        alone_over(&load->alone, worker);
+        load_complete(worker);
+    }
+}
+
 void load_log_begin(struct worker *worker) {
     struct server *server = worker->server;
     struct load *load = server->load;
@@ -59,20 +55,24 @@ void load_log_begin(struct worker *worker) {
     }
     kill_point(server->kill_points, KILL_START_LOADED);
     if (!logs && load->manifest.count == 0) {
-        load_complete(worker);
+        load->resumes = load->stream.is && load->sum.empty == 0;
+        if (load->resumes) {
+            load_resume(worker);
+        } else {
+            load_complete(worker);
+        }
         return;
     }
-    load->replay = replay_new(worker);
     struct wal_start_options options = {
         .worker = worker,
         .data = &saver_of(server)->data,
         .manifest = &load->manifest,
         .dir = load->absolute,
-        .dir_name = server->config->appenddirname.ptr,
+        .dir_name = server->at_start->appenddirname.ptr, /* the configuration may be replaced */
         .logs = logs,
         .again = load->again,
-        .imported = !load->bases && load->sum.keys + load->requests > 0,
-        .run = run,
+        /* What takes the place of a log that has ended is none of its, also if it is nothing. */
+        .imported = !load->bases && (load->lost != NULL || load->sum.keys + load->requests > 0),
         .progress = progress,
         .done = done,
         .arg = worker,
@@ -80,17 +80,16 @@ void load_log_begin(struct worker *worker) {
     load->log = wal_start_begin(&options);
 }
 
-bool load_log_wants(struct load *load) {
-    return wal_start_step(load->log);
+enum recover_step load_log_step(struct load *load, uint64_t end) {
+    return wal_start_step(load->log, end);
 }
 
-void load_log_some(struct load *load, uint64_t end) {
-    wal_start_some(load->log, end);
+void load_log_alone(struct load *load, uint64_t end) {
+    wal_start_alone(load->log, end);
 }
 
 void load_log_free(struct load *load) {
     if (load->log != NULL) {
         wal_start_free(load->log);
     }
-    replay_free(load->replay);
 }

@@ -10,6 +10,7 @@
 #include "base/must.h"
 #include "base/num.h"
 #include "base/words.h"
+#include "persist/snapshot/rdb_load.h"
 #include "server/observe/line.h"
 #include "server/persistence/data_lock.h"
 #include "server/persistence/leftovers.h"
@@ -318,6 +319,46 @@ static bool plan_files(struct server *server, struct load *load, struct text *sa
     return true;
 }
 
+/* ---- Where in a stream it stands ---- */
+
+static bool is_id(struct bytes said) {
+    bool is = said.len == MANIFEST_STREAM_ID_BYTES;
+    for (size_t i = 0; is && i < said.len; i++) {
+        is = (said.ptr[i] >= '0' && said.ptr[i] <= '9') || (said.ptr[i] >= 'a' && said.ptr[i] <= 'f');
+    }
+    return is;
+}
+
+static void ask_rdb(const struct fs *fs, const char *path, struct manifest_stream *ret) {
+    struct text id;
+    text_init(&id);
+    int64_t offset = rdb_says_number(fs, path, "repl-offset", -1);
+    int64_t db = rdb_says_number(fs, path, "repl-stream-db", -1);
+    ret->is = rdb_says(fs, path, "repl-id", &id) && is_id(text_bytes(&id)) && offset >= 0 &&
+              db >= 0 && db <= UINT32_MAX;
+    if (ret->is) {
+        memcpy(ret->id, id.ptr, MANIFEST_STREAM_ID_BYTES);
+        ret->offset = (uint64_t)offset;
+        ret->db = (uint32_t)db;
+    }
+    text_fini(&id);
+}
+
+/* A log is not known to stand anywhere: neither one that was written behind the snapshot, nor one
+ * that begins. */
+static void find_stream(const struct server *server, struct load *load) {
+    if (server->config->appendonly || load->aof) {
+        return;
+    }
+    if (load->bases) {
+        load->stream = load->manifest.stream;
+        load->stream.is &= load->manifest.count == 0 && load->manifest.bases_count > 0;
+    } else if (load->files_count == 1) {
+        ask_rdb(server->fs, load->files[0], &load->stream);
+    }
+    load->stream.is &= load->stream.db < (uint32_t)config_databases(server->config);
+}
+
 /* ---- All of it ---- */
 
 static struct load *load_new(const struct server *server, int64_t now_us) {
@@ -372,6 +413,7 @@ bool load_plan(struct server *server, struct text *ret_said, struct text *why) {
         say_bases(server, load, ret_said);
     }
     if (sound && load->left > 0) {
+        find_stream(server, load);
         server->load = load;
     } else {
         load_free(load);
@@ -486,7 +528,15 @@ enum load_planned load_plan_again(struct worker *parker, struct text *why) {
     return what;
 }
 
-void load_again_over(struct server *server) {
-    load_free(server->load);
-    server->load = NULL;
+void load_plan_file(struct worker *parker, const char *path, bool *ret_lost) {
+    struct server *server = parker->server;
+    struct load *load = load_new(server, rt_wall_us(parker->rt));
+    load->again = true;
+    load->lost = ret_lost;
+    add_file(load, bytes_make("", 0), bytes_of_text(path));
+    text_append_text(&load->dir, path);
+    load->left = 1;
+    wals_end(server);
+    shared_begin_loading(server->shared, load->start_us / 1000000, files_bytes(server, load));
+    server->load = load;
 }

@@ -11,11 +11,12 @@
 #include "persist/snapshot/rdb_keys.h"
 #include "server/persistence/alone.h"
 #include "server/persistence/load.h"
+#include "server/persistence/recover.h"
 #include "shard/mailbox.h"
 
 struct load_bases;
 struct load_files;
-struct replay;
+struct redo_share;
 struct wal_start;
 
 /* The process's. What stands first is main's until the workers run, and constant then; the rest is
@@ -37,12 +38,16 @@ struct load {
     struct text failure;
     struct message *over; /* by worker */
     struct alone alone;
-    uint64_t requests;     /* of an AOF */
-    bool again;            /* load_plan_again */
-    bool log_waits;        /* for files of the log that was to be closed */
+    uint64_t requests; /* of an AOF */
+    bool again;        /* load_plan_again, load_plan_file */
+    bool *lost;     /* of load_plan_file: whom to tell that it has failed; else the process ends */
+    /* Where in a replication stream it stands, if all of it is nothing else: who loads it goes on
+     * there (replication/resume.h), */
+    struct manifest_stream stream;
+    bool resumes;   /* now, once all shards are at hand */
+    bool log_waits; /* for files of the log that was to be closed */
     struct wal_start *log; /* load_log.c; NULL: not begun, or over */
-    struct replay *replay;
-    int64_t said_ms; /* monotonic: when the log was last told how far it is */
+    int64_t said_ms;       /* monotonic: when the log was last told how far it is */
 };
 
 /* A worker's. Its news is worker 0's while it is under way. */
@@ -52,12 +57,14 @@ struct load_worker {
     struct load *load;
     struct load_bases *bases; /* NULL: they are done */
     struct load_files *files; /* worker 0, the same */
+    struct redo_share *share; /* of the log, that it is at; NULL: none, and always worker 0's */
     struct rdb_loaded loaded;
     uint64_t *keys;    /* by base */
     struct text error; /* what is wrong; empty: nothing */
     uint64_t delay_us; /* key-load-delay: so long it is still to do nothing */
     int64_t wait_ms;   /* and until then it does, wall */
     bool told;
+    bool fails; /* it has, and stands in the middle of a value */
     bool stops; /* nothing more is loaded */
 };
 
@@ -86,9 +93,11 @@ void load_give_up(struct worker *worker);
 
 /* Worker 0, when all else is loaded: the log's turn. It ends with one of those two. */
 void load_log_begin(struct worker *worker);
-/* A slice, with all shards at hand if load_log_wants them. */
-bool load_log_wants(struct load *load);
-void load_log_some(struct load *load, uint64_t end);
+/* A slice, until `end` (rt_ticks); and with all shards at hand, if it wants them. */
+enum recover_step load_log_step(struct load *load, uint64_t end);
+void load_log_alone(struct load *load, uint64_t end);
+/* load->resumes: goes on with it. */
+void load_resume(struct worker *worker);
 void load_log_free(struct load *load);
 
 /* ---- load_bases.c ---- */

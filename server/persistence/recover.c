@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* recover: see the header. Why so: what counts is known only when all files have been read to their
  * ends, so they are read twice; of the first reading only the places of runs are kept. The second
- * follows the numbers, and as those nearly grow along each file, a window of each is enough.
+ * follows the numbers, and as those nearly grow along each file, a window of each is enough. What
+ * is in the windows goes to all workers (redo.h).
  *
- *     open, size, read .. scan, for each segment -> the rule -> sort -> read, run .. -> done
+ *     open, size, read .. scan, for each segment -> the rule -> sort -> read, redo .. -> done
  */
 #include "server/persistence/recover.h"
 
 #include "base/check.h"
 #include "base/must.h"
 #include "net/rt_file.h"
-#include "persist/check/request.h"
 #include "persist/log/log_index.h"
 #include "persist/log/log_scan.h"
-#include "proto/parser.h"
 #include "server/persistence/kill_points.h"
+#include "server/persistence/redo.h"
 #include "server/worker/worker.h"
 
 #include <errno.h>
@@ -32,10 +32,8 @@ struct segment_reader {
     rt_file file;  /* -1: not open */
     rt_file again; /* the same, to be written; -1: not open */
     uint64_t size, end;
-    uint64_t lasts; /* so much of it is on the disk */
-    struct log_segment segment;
-    struct text window; /* of the file from window_at on */
-    uint64_t window_at;
+    uint64_t lasts;         /* so much of it is on the disk */
+    struct redo_file *redo; /* its header, and what is in memory of it */
 };
 
 struct recover_private {
@@ -43,17 +41,18 @@ struct recover_private {
     struct iovec vector;
     struct recover *recover;
     struct segment_reader *readers;
-    uint32_t at; /* the segment that is read */
+    struct redo_file *redo_files; /* by reader */
+    uint32_t at;                  /* the segment that is read */
     struct log_scan scan;
     struct log_recover rule;
     struct log_recover_file *files;
     struct log_index index;
     size_t place;                    /* of the index: what is next */
     bool running;                    /* the second reading has begun, */
-    bool reads;                      /* and waits for a file */
-    const struct log_place *reading; /* for that one */
-    struct arena arena;
-    struct parser parser;
+    bool reads;                      /* and waits for a file, */
+    const struct log_place *reading; /* for that one; */
+    size_t doing;                    /* or so many places from there on are done again */
+    struct redo *redo;
 };
 
 static struct rt *rt_of(const struct recover *recover) {
@@ -120,7 +119,7 @@ static void written_again(struct rt_file_op *op, int64_t result) {
         lasts(recover, result);
         return;
     }
-    reader->lasts += reader->window.len;
+    reader->lasts += reader->redo->window.len;
     write_again(recover);
 }
 
@@ -132,8 +131,9 @@ static void read_again(struct rt_file_op *op, int64_t result) {
         lasts(recover, result < 0 ? result : -EIO);
         return;
     }
-    reader->window.len = (size_t)result;
-    p->vector = (struct iovec){.iov_base = reader->window.ptr, .iov_len = reader->window.len};
+    reader->redo->window.len = (size_t)result;
+    p->vector =
+        (struct iovec){.iov_base = reader->redo->window.ptr, .iov_len = reader->redo->window.len};
     p->op.done = written_again;
     rt_file_write(rt_of(recover), &p->op, reader->again, &p->vector, 1, reader->lasts);
 }
@@ -151,10 +151,10 @@ static void write_again(struct recover *recover) {
         return;
     }
     size_t n = left < WINDOW_BYTES ? (size_t)left : WINDOW_BYTES;
-    text_clear(&reader->window);
-    text_reserve(&reader->window, n);
+    text_clear(&reader->redo->window);
+    text_reserve(&reader->redo->window, n);
     p->op.done = read_again;
-    rt_file_read(rt_of(recover), &p->op, reader->file, reader->window.ptr, n, reader->lasts);
+    rt_file_read(rt_of(recover), &p->op, reader->file, reader->redo->window.ptr, n, reader->lasts);
 }
 
 static void again_opened(struct rt_file_op *op, int64_t result) {
@@ -209,13 +209,13 @@ static void refuse_system(struct recover *recover, const char *what, int64_t res
 static void read_more(struct recover *recover, struct segment_reader *reader, size_t bytes,
                       void (*done)(struct rt_file_op *op, int64_t result)) {
     struct recover_private *p = recover->private;
-    uint64_t at = reader->window_at + reader->window.len;
+    uint64_t at = reader->redo->window_at + reader->redo->window.len;
     uint64_t left = reader->size > at ? reader->size - at : 0;
     size_t n = bytes < left ? bytes : (size_t)left;
-    text_reserve(&reader->window, n);
+    text_reserve(&reader->redo->window, n);
     p->op.done = done;
-    rt_file_read(rt_of(recover), &p->op, reader->file, reader->window.ptr + reader->window.len, n,
-                 at);
+    rt_file_read(rt_of(recover), &p->op, reader->file,
+                 reader->redo->window.ptr + reader->redo->window.len, n, at);
 }
 
 static bool took(struct recover *recover, struct segment_reader *reader, int64_t result) {
@@ -223,22 +223,22 @@ static bool took(struct recover *recover, struct segment_reader *reader, int64_t
         refuse_system(recover, "read", result);
         return false;
     }
-    reader->window.len += (size_t)result;
+    reader->redo->window.len += (size_t)result;
     recover->options.progress(recover->options.arg, (uint64_t)result);
     return true;
 }
 
 /* What lies before `at` is not needed any more. */
 static void slide(struct segment_reader *reader, uint64_t at) {
-    size_t n = (size_t)(at - reader->window_at);
-    memmove(reader->window.ptr, reader->window.ptr + n, reader->window.len - n);
-    reader->window.len -= n;
-    reader->window_at = at;
+    size_t n = (size_t)(at - reader->redo->window_at);
+    memmove(reader->redo->window.ptr, reader->redo->window.ptr + n, reader->redo->window.len - n);
+    reader->redo->window.len -= n;
+    reader->redo->window_at = at;
 }
 
 static void empty(struct segment_reader *reader, uint64_t at) {
-    text_clear(&reader->window);
-    reader->window_at = at;
+    text_clear(&reader->redo->window);
+    reader->redo->window_at = at;
 }
 
 /* ---- What counts ---- */
@@ -293,7 +293,7 @@ static void scan_read(struct rt_file_op *op, int64_t result) {
     if (took(recover, reader_of(recover), result)) {
         struct segment_reader *reader = reader_of(recover);
         if (result == 0) {
-            reader->size = reader->window_at + reader->window.len;
+            reader->size = reader->redo->window_at + reader->redo->window.len;
         }
         scan_some(recover);
     }
@@ -316,7 +316,7 @@ static void scan_ended(struct recover *recover) {
         return;
     }
     report(recover, reader, scan);
-    reader->segment = scan->segment;
+    reader->redo->segment = scan->segment;
     reader->end = scan->end;
     reader->lasts = scan->synced < LOG_SEGMENT_BYTES ? LOG_SEGMENT_BYTES : scan->synced;
     recover->ends[p->at] = scan->end;
@@ -331,9 +331,10 @@ static void scan_some(struct recover *recover) {
     struct recover_private *p = recover->private;
     struct segment_reader *reader = reader_of(recover);
     for (;;) {
-        size_t skip = (size_t)(p->scan.at - reader->window_at);
-        struct bytes input = bytes_make(reader->window.ptr + skip, reader->window.len - skip);
-        bool last = reader->window_at + reader->window.len >= reader->size;
+        size_t skip = (size_t)(p->scan.at - reader->redo->window_at);
+        struct bytes input =
+            bytes_make(reader->redo->window.ptr + skip, reader->redo->window.len - skip);
+        bool last = reader->redo->window_at + reader->redo->window.len >= reader->size;
         struct log_block block;
         switch (log_scan_next(&p->scan, input, last, &block)) {
         case LOG_SCAN_BLOCK:
@@ -343,7 +344,8 @@ static void scan_some(struct recover *recover) {
             check(!last);
             slide(reader, p->scan.at);
             read_more(recover, reader,
-                      reader->window.len > WINDOW_BYTES ? reader->window.len : WINDOW_BYTES,
+                      reader->redo->window.len > WINDOW_BYTES ? reader->redo->window.len
+                                                              : WINDOW_BYTES,
                       scan_read);
             return;
         case LOG_SCAN_END:
@@ -395,80 +397,9 @@ static void open_next(struct recover *recover) {
 
 /* ---- Doing it again ---- */
 
-/* A part of the number whose turn it is. */
-struct part {
-    struct bytes records; /* that are left */
-    struct text text;     /* where they are */
-    int64_t now_ms;
-};
-
-/* Which command of its transaction the next record is of: it is marked in its first word. */
-static uint32_t next_order(struct bytes records) {
-    struct bytes word = records;
-    const char *line = memchr(word.ptr, '$', word.len < 32 ? word.len : 32);
-    const char *end =
-        line != NULL ? memchr(line, '\n', (size_t)(word.ptr + word.len - line)) : NULL;
-    if (end == NULL || end + 1 == word.ptr + word.len || end[1] != '@') {
-        return 0;
-    }
-    word = bytes_make(end + 1, (size_t)(records.ptr + records.len - end - 1));
-    end = memchr(word.ptr, '\r', word.len);
-    uint32_t db, order;
-    return end != NULL && request_mark(bytes_make(word.ptr, (size_t)(end - word.ptr)), &db, &order)
-               ? order
-               : 0;
-}
-
-/* Runs the next record of a part. NULL, or what is wrong. */
-static const char *run_record(struct recover *recover, struct part *part, bool again) {
-    struct recover_private *p = recover->private;
-    static const struct parser_limits limits = {
-        .bulk_len_max = INT64_MAX, .query_bytes_max = INT64_MAX, .authenticated = true};
-    struct request request;
-    size_t used;
-    arena_reset(&p->arena);
-    if (parser_run(&p->parser, &limits, part->records, &p->arena, &request, &used) !=
-        PARSE_REQUEST) {
-        return "a record is no command";
-    }
-    part->records = bytes_make(part->records.ptr + used, part->records.len - used);
-    struct request_words words = {.argv = request.argv, .argc = request.argc};
-    uint32_t db, order;
-    if (!request_take_mark(&words, &db, &order)) {
-        return "a record without a command";
-    }
-    recover->records++;
-    return recover->options.run(recover->options.arg, db, words.argv, words.argc, part->now_ms,
-                                again, &recover->why)
-               ? NULL
-               : recover->why.ptr;
-}
-
-/* All parts of one number, command by command. */
-static const char *run_parts(struct recover *recover, struct part *parts, size_t count) {
-    const char *error = NULL;
-    uint64_t few[4], *orders = count > 4 ? must_malloc(count * sizeof *orders) : few;
-    struct log_order order = {0};
-    while (error == NULL) {
-        for (size_t i = 0; i < count; i++) {
-            orders[i] = parts[i].records.len > 0 ? next_order(parts[i].records) : LOG_ORDER_NONE;
-        }
-        bool again;
-        size_t next = log_order_next(&order, orders, count, &again);
-        if (next == count) {
-            break;
-        }
-        error = run_record(recover, &parts[next], again);
-    }
-    if (orders != few) {
-        free(orders);
-    }
-    return error;
-}
-
 static bool is_in_window(const struct segment_reader *reader, const struct log_place *place) {
-    return place->offset >= reader->window_at &&
-           place->offset + place->bytes <= reader->window_at + reader->window.len;
+    return place->offset >= reader->redo->window_at &&
+           place->offset + place->bytes <= reader->redo->window_at + reader->redo->window.len;
 }
 
 static void apply_read(struct rt_file_op *op, int64_t result) {
@@ -485,110 +416,110 @@ static void apply_read(struct rt_file_op *op, int64_t result) {
     }
 }
 
-/* Its records, copied if the payload is packed, as parts of one number stay side by side. */
-static const char *take_part(struct recover *recover, const struct log_place *place,
-                             struct part *part) {
-    struct recover_private *p = recover->private;
-    struct segment_reader *reader = &p->readers[place->file];
-    struct log_block block;
-    struct bytes payload;
-    const char *error;
-    struct bytes input =
-        bytes_make(reader->window.ptr + (place->offset - reader->window_at), (size_t)place->bytes);
-    if (log_block_decode(input, &reader->segment, place->offset, &block, &error) != LOG_WHOLE) {
-        return "the file changes while it is read";
-    }
-    if (!log_block_payload(&block, &part->text, &payload)) {
-        return "a block cannot be unpacked";
-    }
-    part->records = log_index_records(&block, place->run, payload);
-    part->now_ms = (int64_t)block.time_ms;
-    return NULL;
-}
-
-/* So many places that have one number. */
-static const char *apply(struct recover *recover, const struct log_place *places, size_t count) {
-    struct part few[4], *parts = count > 4 ? must_malloc(count * sizeof *parts) : few;
-    const char *error = NULL;
-    for (size_t i = 0; i < count; i++) {
-        text_init(&parts[i].text);
-        parts[i].records = bytes_make("", 0);
-        error = error != NULL ? error : take_part(recover, &places[i], &parts[i]);
-    }
-    error = error != NULL ? error : run_parts(recover, parts, count);
-    for (size_t i = 0; i < count; i++) {
-        text_fini(&parts[i].text);
-    }
-    if (parts != few) {
-        free(parts);
-    }
-    return error;
-}
-
 bool recover_is_empty(const struct recover *recover, uint32_t i, struct log_segment *ret) {
     const struct manifest_segment *named = &recover->options.manifest->segments[i];
     const struct segment_reader *reader = &recover->private->readers[i];
-    *ret = reader->segment;
+    *ret = reader->redo->segment;
     return named->bytes == 0 && named->until == 0 && reader->size == LOG_SEGMENT_BYTES &&
            reader->end == LOG_SEGMENT_BYTES;
 }
 
-bool recover_wants(const struct recover *recover) {
-    return recover->private->running && !recover->private->reads;
-}
-
-static void fail(struct recover *recover, const struct log_place *place, const char *error) {
-    struct text what;
-    text_init(&what);
-    text_append_text(&what, error); /* it may be in `why` */
-    text_clear(&recover->why);
+static void fail(struct recover *recover) {
+    const char *why;
+    const struct log_place *place = redo_failed(recover->private->redo, &why);
     recover->private->running = false;
-    refuse(recover, place->file, place->offset, what.ptr);
-    text_fini(&what);
+    refuse(recover, place->file, place->offset, why);
 }
 
-/* False: one of them is read first. */
-static bool are_in_windows(struct recover *recover, const struct log_place *places, size_t count) {
+/* A place that must be in the window of its file. */
+static void read_place(struct recover *recover, const struct log_place *place) {
     struct recover_private *p = recover->private;
-    for (size_t i = 0; i < count; i++) {
-        struct segment_reader *reader = &p->readers[places[i].file];
-        if (!is_in_window(reader, &places[i])) {
-            empty(reader, places[i].offset);
-            p->reads = true;
-            p->reading = &places[i];
-            read_more(recover, reader,
-                      places[i].bytes > WINDOW_BYTES ? (size_t)places[i].bytes : WINDOW_BYTES,
-                      apply_read);
+    struct segment_reader *reader = &p->readers[place->file];
+    empty(reader, place->offset);
+    p->at = place->file;
+    p->reads = true;
+    p->reading = place;
+    read_more(recover, reader, place->bytes > WINDOW_BYTES ? (size_t)place->bytes : WINDOW_BYTES,
+              apply_read);
+}
+
+/* How many places have the number of the first, and (or NULL) the one that no window has. */
+static size_t look_at_number(const struct recover *recover, const struct log_place *place,
+                             const struct log_place **ret_missing) {
+    const struct recover_private *p = recover->private;
+    size_t left = (size_t)(p->index.places + p->index.count - place), count = 0;
+    *ret_missing = NULL;
+    while (count < left && place[count].number == place->number) {
+        if (!is_in_window(&p->readers[place[count].file], &place[count])) {
+            *ret_missing = &place[count];
+        }
+        count++;
+    }
+    return count;
+}
+
+/* As many numbers as are at hand. False: something is read first. */
+static bool begin_some(struct recover *recover) {
+    struct recover_private *p = recover->private;
+    size_t count;
+    for (p->doing = 0; p->place + p->doing < p->index.count; p->doing += count) {
+        const struct log_place *place = &p->index.places[p->place + p->doing], *missing;
+        count = look_at_number(recover, place, &missing);
+        if (missing != NULL && p->doing == 0) {
+            read_place(recover, missing);
             return false;
         }
+        if (missing != NULL || !redo_take(p->redo, place, count)) {
+            break;
+        }
     }
+    redo_begin(p->redo);
     return true;
 }
 
-void recover_some(struct recover *recover, uint64_t end) {
-    struct recover_private *p = recover->private;
-    while (p->place < p->index.count) {
-        if (rt_ticks(rt_of(recover)) >= end) {
-            return;
-        }
-        const struct log_place *place = &p->index.places[p->place];
-        size_t count = 1;
-        while (p->place + count < p->index.count && place[count].number == place->number) {
-            count++;
-        }
-        if (!are_in_windows(recover, place, count)) {
-            return;
-        }
-        const char *error = apply(recover, place, count);
-        if (error != NULL) {
-            fail(recover, place, error);
-            return;
-        }
-        p->place += count;
-    }
+static void end_running(struct recover *recover) {
     kill_point(recover->options.worker->server->kill_points, KILL_START_APPLIED);
-    p->running = false;
+    recover->records = redo_records(recover->private->redo);
+    recover->private->running = false;
     close_next(recover);
+}
+
+enum recover_step recover_step(struct recover *recover, uint64_t end) {
+    struct recover_private *p = recover->private;
+    while (p->running && !p->reads) {
+        if (p->doing == 0) {
+            if (p->place == p->index.count) {
+                end_running(recover);
+                break;
+            }
+            if (rt_ticks(rt_of(recover)) >= end) {
+                return RECOVER_GOES_ON;
+            }
+            if (!begin_some(recover)) {
+                break;
+            }
+        }
+        switch (redo_step(p->redo, end)) {
+        case REDO_GOES_ON:
+            return RECOVER_GOES_ON;
+        case REDO_WAITS:
+            return RECOVER_WAITS;
+        case REDO_WANTS_ALL:
+            return RECOVER_WANTS_ALL;
+        case REDO_DONE:
+            p->place += p->doing;
+            p->doing = 0;
+            break;
+        case REDO_FAILED:
+            fail(recover);
+            break;
+        }
+    }
+    return RECOVER_WAITS;
+}
+
+void recover_alone(struct recover *recover, uint64_t end) {
+    redo_alone(recover->private->redo, end);
 }
 
 /* ---- Life ---- */
@@ -607,6 +538,7 @@ struct recover *recover_begin(const struct recover_options *options) {
     recover->next_records = must_calloc(count + 1, sizeof *recover->next_records);
     p->recover = recover;
     p->readers = must_calloc(count + 1, sizeof *p->readers);
+    p->redo_files = must_calloc(count + 1, sizeof *p->redo_files);
     p->files = must_calloc(count + 1, sizeof *p->files);
     for (uint32_t i = 0; i < count; i++) {
         const struct manifest_segment *segment = &manifest->segments[i];
@@ -614,14 +546,14 @@ struct recover *recover_begin(const struct recover_options *options) {
         manifest_segment_name(name, segment->shard, segment->sequence);
         snprintf(p->readers[i].path, PATH_BYTES, "%s/%s", options->directory, name);
         p->readers[i].file = p->readers[i].again = -1;
-        text_init(&p->readers[i].window);
+        p->readers[i].redo = &p->redo_files[i];
+        text_init(&p->redo_files[i].window);
         p->files[i] = (struct log_recover_file){
             .shard = segment->shard, .until = segment->until, .bytes = segment->bytes};
     }
     log_recover_init(&p->rule, p->files, count, manifest->first);
     log_index_init(&p->index);
-    arena_init(&p->arena, 4096);
-    parser_init(&p->parser);
+    p->redo = redo_new(options->worker, p->redo_files, count);
     open_next(recover);
     return recover;
 }
@@ -629,12 +561,12 @@ struct recover *recover_begin(const struct recover_options *options) {
 void recover_free(struct recover *recover) {
     struct recover_private *p = recover->private;
     for (uint32_t i = 0; i < recover->options.manifest->count; i++) {
-        text_fini(&p->readers[i].window);
+        text_fini(&p->redo_files[i].window);
     }
     log_recover_fini(&p->rule);
     log_index_fini(&p->index);
-    arena_fini(&p->arena);
-    parser_fini(&p->parser);
+    redo_free(p->redo);
+    free(p->redo_files);
     free(p->readers);
     free(p->files);
     free(p);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* recover: what the segments of a manifest hold is done again, as far as the recovery rule takes it
  * (docs/durability.md): all segments are read and checked, the rule says up to which number they
- * count, and their records run in the order of numbers.
+ * count, and their records run in the order of numbers, on all shards at a time (redo.h).
  *
- * Thread: worker 0's own. Files are read through its runtime, so it turns meanwhile; records run
- * while it alone has the keys of all shards (alone.h).
+ * Thread: worker 0's own. Files are read through its runtime, so it turns meanwhile.
  */
 #ifndef SHOAL_SERVER_PERSISTENCE_RECOVER_H
 #define SHOAL_SERVER_PERSISTENCE_RECOVER_H
@@ -16,18 +15,10 @@
 struct recover;
 struct worker;
 
-/* One record, as of that time. `again`: another shard's part has the same command of the
- * same transaction, and it ran.
- */
-typedef bool recover_run_fn(void *arg, uint32_t db, struct bytes *argv, uint32_t argc,
-                            int64_t now_ms, bool again, struct text *why);
-
 struct recover_options {
     struct worker *worker;
     const char *directory;
     const struct manifest *manifest;
-    /* Runs one record. False: what is wrong with it was appended to `why`. */
-    recover_run_fn *run;
     /* So many bytes of files more have been read. */
     void (*progress)(void *arg, uint64_t bytes);
     /* All is done, or (`why` is not empty) nothing counts: what is wrong, where, and what to do. */
@@ -53,10 +44,15 @@ struct recover *recover_begin(const struct recover_options *options);
 /* In `done`: segment i of the manifest was open, and its file is a header and nothing else: it can
  * be gone on with. */
 bool recover_is_empty(const struct recover *recover, uint32_t i, struct log_segment *ret);
-/* Whether it has records to run, which needs the keys of all shards; and runs some, until `end`
- * (rt_ticks). */
-bool recover_wants(const struct recover *recover);
-void recover_some(struct recover *recover, uint64_t end);
+enum recover_step {
+    RECOVER_GOES_ON, /* at once */
+    RECOVER_WAITS,   /* for something that wakes its worker, or it is done */
+    RECOVER_WANTS_ALL,
+};
+/* Goes on until `end` (rt_ticks); in every turn. */
+enum recover_step recover_step(struct recover *recover, uint64_t end);
+/* The same with the keys of all shards, as wanted. */
+void recover_alone(struct recover *recover, uint64_t end);
 void recover_free(struct recover *recover);
 
 #endif

@@ -8,6 +8,7 @@
 #include "net/rt.h"
 #include "server/call/anywhere.h"
 #include "server/call/keyset.h"
+#include "server/cluster/slot_drop.h"
 #include "server/script/library_dump.h"
 #include "server/server.h"
 #include "server/worker/park.h"
@@ -28,11 +29,7 @@ struct replay {
 /* One command. */
 struct run {
     struct replay *replay;
-    const struct command_ref *ref;
-    struct bytes *argv;
-    uint32_t argc, db;
-    int64_t now_ms;
-    struct keyset *keys;
+    const struct replay_command *what;
     struct reply reply;
 };
 
@@ -68,7 +65,7 @@ static enum replayed say(enum replayed what, struct text *why, struct bytes name
 
 static bool get_db(const struct worker *worker, struct bytes word, uint32_t *ret) {
     int64_t db;
-    if (!num_parse_i64(word, &db) || db < 0 || db >= worker->config->databases) {
+    if (!num_parse_i64(word, &db) || db < 0 || db >= config_databases(worker->config)) {
         return false;
     }
     *ret = (uint32_t)db;
@@ -85,10 +82,11 @@ static bool is_about_all(const struct worker *worker, const struct bytes *argv, 
 static void run_on_all(const struct run *run) {
     const struct worker *worker = run->replay->worker;
     const struct server *server = worker->server;
+    const struct bytes *argv = run->what->argv;
     uint32_t a = 0, b = 0;
-    bool swaps = bytes_is(run->argv[0], "swapdb") && get_db(worker, run->argv[1], &a) &&
-                 get_db(worker, run->argv[2], &b);
-    bool all = bytes_is(run->argv[0], "flushall");
+    bool swaps =
+        bytes_is(argv[0], "swapdb") && get_db(worker, argv[1], &a) && get_db(worker, argv[2], &b);
+    bool all = bytes_is(argv[0], "flushall");
 #ifdef SHOAL_UNSAFE_LOG_FLUSH /* for the test that crashes in the simulator show it */
     const unsigned first = all;
 #else
@@ -99,8 +97,27 @@ static void run_on_all(const struct run *run) {
         if (swaps) {
             keyspace_swap_db(ks, a, b);
         } else {
-            keyspace_flush(ks, all ? UINT32_MAX : run->db, false);
+            keyspace_flush(ks, all ? UINT32_MAX : run->what->db, false);
         }
+    }
+}
+
+/* ---- A slot (Valkey's AOF has it so) ---- */
+
+static bool is_about_slot(const struct bytes *argv, uint32_t argc) {
+    int64_t slot;
+    return bytes_is(argv[0], "cluster") && (argc == 3 || argc == 4) &&
+           bytes_is(argv[1], "flushslot") && num_parse_i64(argv[2], &slot) && slot >= 0 &&
+           slot < SLOTS;
+}
+
+static void run_on_slot(const struct run *run) {
+    const struct worker *worker = run->replay->worker;
+    int64_t slot = 0;
+    check(num_parse_i64(run->what->argv[2], &slot));
+    struct slot_drop drop = {
+        .seen_ms = INT64_MIN, .now_ms = run->what->now_ms, .slot = (uint16_t)slot};
+    while (!slot_drop_some(worker->server->workers[node_owner(worker->node, drop.slot)], &drop)) {
     }
 }
 
@@ -123,24 +140,24 @@ static enum libraries_policy policy_of(struct bytes word, enum libraries_policy 
 static enum replayed run_on_libraries(const struct run *run, struct text *why) {
     struct worker *worker = run->replay->worker;
     struct libraries *libraries = worker->server->libraries;
+    const struct bytes *argv = run->what->argv;
+    uint32_t argc = run->what->argc;
     struct text err;
     text_init(&err);
     bool good = true;
-    if (bytes_is(run->argv[1], "flush")) {
+    if (bytes_is(argv[1], "flush")) {
         libraries_flush(libraries);
-    } else if (bytes_is(run->argv[1], "delete")) {
-        good = libraries_delete(libraries, run->argv[2]);
+    } else if (bytes_is(argv[1], "delete")) {
+        good = libraries_delete(libraries, argv[2]);
         text_append_text(&err, "ERR Library not found");
-    } else if (bytes_is(run->argv[1], "load")) {
-        good = library_dump_add(
-            worker, run->argv[run->argc - 1], libraries,
-            policy_of(run->argc > 3 ? run->argv[2] : BYTES(""), LIBRARIES_APPEND), &err);
+    } else if (bytes_is(argv[1], "load")) {
+        good = library_dump_add(worker, argv[argc - 1], libraries,
+                                policy_of(argc > 3 ? argv[2] : BYTES(""), LIBRARIES_APPEND), &err);
     } else {
-        good = library_dump_read(
-            worker, run->argv[2], true, libraries,
-            policy_of(run->argc > 3 ? run->argv[3] : BYTES(""), LIBRARIES_APPEND), &err);
+        good = library_dump_read(worker, argv[2], true, libraries,
+                                 policy_of(argc > 3 ? argv[3] : BYTES(""), LIBRARIES_APPEND), &err);
     }
-    enum replayed what = good ? REPLAY_DONE : say(REPLAY_FAILED, why, run->argv[0], err.ptr);
+    enum replayed what = good ? REPLAY_DONE : say(REPLAY_FAILED, why, argv[0], err.ptr);
     text_fini(&err);
     return what;
 }
@@ -160,7 +177,7 @@ static enum replayed answered(struct run *run, struct text *why) {
             text[n] = 0;
             text[strcspn(text, "\r\n")] = 0;
         }
-        what = say(REPLAY_FAILED, why, run->argv[0], text);
+        what = say(REPLAY_FAILED, why, run->what->argv[0], text);
     }
     outbuf_drain(&replay->out, replay->out.bytes);
     return what;
@@ -175,17 +192,24 @@ static const struct command_ref *find(const struct worker *worker, const struct 
     return ref;
 }
 
-const char *replay_refusal(const struct worker *worker, const struct bytes *argv, uint32_t argc) {
-    if (is_about_all(worker, argv, argc) || is_about_libraries(argv, argc)) {
-        return NULL;
-    }
-    const struct command_ref *ref = find(worker, argv, argc);
+static bool is_of_keys(const struct command_ref *ref, uint32_t argc, const char **ret_refusal) {
     if (ref == NULL || ref->row->place != PLACE_KEY || ref->row->runs_script) {
-        return "no command that a log can have";
+        *ret_refusal = "no command that a log can have";
+        return false;
     }
     int arity = ref->row->arity;
     bool fits = arity > 0 ? argc == (uint32_t)arity : argc >= (uint32_t)-arity;
-    return fits ? NULL : "a wrong number of arguments";
+    *ret_refusal = fits ? NULL : "a wrong number of arguments";
+    return fits;
+}
+
+const char *replay_refusal(const struct worker *worker, const struct bytes *argv, uint32_t argc) {
+    const char *refusal = NULL;
+    if (!is_about_all(worker, argv, argc) && !is_about_slot(argv, argc) &&
+        !is_about_libraries(argv, argc)) {
+        is_of_keys(find(worker, argv, argc), argc, &refusal);
+    }
+    return refusal;
 }
 
 bool replay_is_of_all(const struct worker *worker, const struct bytes *argv, uint32_t argc) {
@@ -193,30 +217,32 @@ bool replay_is_of_all(const struct worker *worker, const struct bytes *argv, uin
     return ref != NULL && ref->row->place != PLACE_KEY;
 }
 
-enum replayed replay_run(struct replay *replay, uint32_t db, struct bytes *argv, uint32_t argc,
-                         int64_t now_ms, struct text *why) {
-    struct run run = {.replay = replay, .argv = argv, .argc = argc, .db = db, .now_ms = now_ms};
-    const char *refusal = replay_refusal(replay->worker, argv, argc);
-    if (refusal != NULL) {
-        return say(REPLAY_UNKNOWN, why, argv[0], refusal);
+enum replayed replay_look(const struct worker *worker, struct arena *arena,
+                          struct replay_command *what, struct text *why) {
+    const char *refusal = NULL;
+    const struct command_ref *ref = find(worker, what->argv, what->argc);
+    what->keys = NULL;
+    what->ref = ref;
+    if (ref != NULL && ref->row->place != PLACE_KEY) {
+        refusal = replay_refusal(worker, what->argv, what->argc);
+    } else if (is_of_keys(ref, what->argc, &refusal)) {
+        what->keys = keyset_new(arena, worker->node, ref, what->argv, what->argc, what->db);
+        refusal = what->keys->count == 0 ? "its keys cannot be found" : NULL;
     }
-    if (is_about_all(replay->worker, argv, argc)) {
-        run_on_all(&run);
-        return REPLAY_DONE;
-    }
-    if (is_about_libraries(argv, argc)) {
-        return run_on_libraries(&run, why);
-    }
-    arena_reset(&replay->arena);
-    run.ref = find(replay->worker, argv, argc);
-    run.keys = keyset_new(&replay->arena, replay->worker->node, run.ref, argv, argc, db);
-    if (run.keys->count == 0) {
-        return say(REPLAY_UNKNOWN, why, argv[0], "its keys cannot be found");
-    }
-    reply_init(&run.reply, &replay->out, 2);
+    return refusal == NULL ? REPLAY_DONE : say(REPLAY_UNKNOWN, why, what->argv[0], refusal);
+}
+
+unsigned replay_owner(const struct replay_command *what) {
+    return what->keys == NULL || what->keys->apart ? REPLAY_OWNER_ALL : what->keys->list[0].worker;
+}
+
+static enum replayed run_on_keys(struct run *run, struct text *why) {
+    struct replay *replay = run->replay;
+    const struct replay_command *what = run->what;
+    reply_init(&run->reply, &replay->out, 2);
     struct anywhere anywhere = {
         .caller = {.worker = replay->worker,
-                   .db = db,
+                   .db = what->db,
                    .manner = MANNER_SEES_DEAD | MANNER_REPLAYS,
                    .asked = true},
         .view = &replay->view,
@@ -224,14 +250,46 @@ enum replayed replay_run(struct replay *replay, uint32_t db, struct bytes *argv,
         .is_known_to_run = true, /* it is in the log because all keys let it run */
     };
     struct call call = {
-        .ref = run.ref,
-        .argv = argv,
-        .argc = argc,
-        .keys = run.keys,
-        .now_ms = now_ms,
+        .ref = what->ref,
+        .argv = what->argv,
+        .argc = what->argc,
+        .keys = what->keys,
+        .now_ms = what->now_ms,
     };
     struct call_outcome outcome = {0};
-    bool over = anywhere_run(&anywhere, &call, &run.reply, &outcome);
-    enum replayed what = answered(&run, why);
-    return over ? what : say(REPLAY_UNKNOWN, why, argv[0], "no command that a log can have");
+    bool over = anywhere_run(&anywhere, &call, &run->reply, &outcome);
+    enum replayed replayed = answered(run, why);
+    return over ? replayed
+                : say(REPLAY_UNKNOWN, why, what->argv[0], "no command that a log can have");
+}
+
+static enum replayed do_it(struct replay *replay, const struct replay_command *what,
+                           struct text *why) {
+    struct run run = {.replay = replay, .what = what};
+    if (what->keys != NULL) {
+        return run_on_keys(&run, why);
+    }
+    if (is_about_libraries(what->argv, what->argc)) {
+        return run_on_libraries(&run, why);
+    }
+    if (is_about_slot(what->argv, what->argc)) {
+        run_on_slot(&run);
+    } else {
+        run_on_all(&run);
+    }
+    return REPLAY_DONE;
+}
+
+enum replayed replay_do(struct replay *replay, const struct replay_command *what,
+                        struct text *why) {
+    arena_reset(&replay->arena);
+    return do_it(replay, what, why);
+}
+
+enum replayed replay_run(struct replay *replay, uint32_t db, struct bytes *argv, uint32_t argc,
+                         int64_t now_ms, struct text *why) {
+    struct replay_command what = {.argv = argv, .argc = argc, .db = db, .now_ms = now_ms};
+    arena_reset(&replay->arena);
+    enum replayed good = replay_look(replay->worker, &replay->arena, &what, why);
+    return good == REPLAY_DONE ? do_it(replay, &what, why) : good;
 }

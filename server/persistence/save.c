@@ -63,6 +63,7 @@ struct save {
     bool switches;               /* that was asked for */
     bool switched;               /* and is what a start would find, though not for sure */
     uint64_t generation, created_ms;
+    struct manifest_stream stream; /* where the cut stands in it */
     struct save_share **shares;
     char **paths;
     unsigned count;
@@ -169,7 +170,8 @@ static struct sums sums_of(const struct server *server, uint32_t db) {
     return sums;
 }
 
-static unsigned rdb_version_for(const struct server *server, uint32_t databases) {
+unsigned save_rdb_version(const struct server *server) {
+    uint32_t databases = (uint32_t)config_databases(server->workers[0]->config);
     for (uint32_t db = 0; db < databases; db++) {
         if (sums_of(server, db).volatiles > 0) {
             return RDB_VERSION_VALKEY;
@@ -201,6 +203,14 @@ static void put_rdb_head(const struct save *save, struct text *out, uint32_t dat
     put_number(out, "redis-bits", 64);
     put_number(out, "ctime", save->created_ms / 1000);
     put_number(out, "used-mem", used_memory);
+    if (save->purpose == SAVE_SYNC && save->saver->stream_db >= 0) {
+        put_number(out, "repl-stream-db", (uint64_t)save->saver->stream_db);
+    }
+    if (save->stream.is) {
+        put_number(out, "repl-stream-db", save->stream.db);
+        rdb_file_put_aux(out, BYTES("repl-id"), bytes_of_text(save->stream.id));
+        put_number(out, "repl-offset", save->stream.offset);
+    }
     put_number(out, "aof-base", 0);
     library_dump_put(out, server->libraries, save->manner.compress);
     for (uint32_t db = 0; db < databases; db++) {
@@ -212,7 +222,9 @@ static void put_rdb_head(const struct save *save, struct text *out, uint32_t dat
 }
 
 static struct save_record *record_of(struct saver *saver, enum save_purpose purpose) {
-    return purpose == SAVE_REWRITE ? &saver->rewrites : &saver->saves;
+    return purpose == SAVE_REWRITE ? &saver->rewrites
+           : purpose == SAVE_SYNC  ? &saver->syncs
+                                   : &saver->saves;
 }
 
 static void set_names(struct save *save, const struct config *config) {
@@ -226,7 +238,8 @@ static void set_names(struct save *save, const struct config *config) {
 
 /* What it writes is a snapshot, no RDB file. */
 static bool in_frames(const struct server *server, enum save_purpose purpose) {
-    return purpose == SAVE_REWRITE || server->workers[0]->config->save_format == CONFIG_SAVE_SHOAL;
+    return purpose == SAVE_REWRITE ||
+           (purpose != SAVE_SYNC && server->workers[0]->config->save_format == CONFIG_SAVE_SHOAL);
 }
 
 /* An RDB file becomes the data in the place of a log that nobody wants any more: that ends here, so
@@ -236,7 +249,7 @@ static void take_cut(struct save *save, struct worker *parker) {
     bool fit = true;
     if (save->manner.frames) {
         wals_cut(parker, &save->cut, &fit);
-    } else if (!save->home->config->appendonly) {
+    } else if (!save->home->config->appendonly && save->purpose != SAVE_SYNC) {
         save->is_data = fit = wals_can_end(server);
 #ifndef SHOAL_UNSAFE_LOG_PLACE /* for the test that crashes in the simulator show it */
         if (fit) {
@@ -255,7 +268,8 @@ bool save_waits_for_log(struct worker *parker, enum save_purpose purpose) {
     const struct server *server = parker->server;
     return in_frames(server, purpose)
                ? !wals_are_fit(server)
-               : !server->workers[0]->config->appendonly && !wals_can_end(server);
+               : purpose != SAVE_SYNC && !server->workers[0]->config->appendonly &&
+                     !wals_can_end(server);
 }
 
 void save_begin(struct worker *parker, enum save_purpose purpose) {
@@ -279,7 +293,7 @@ void save_begin(struct worker *parker, enum save_purpose purpose) {
         .compress = config->rdbcompression,
         .syncs_on_the_way = purpose == SAVE_REWRITE ? config->aof_rewrite_incremental_fsync
                                                     : config->rdb_save_incremental_fsync,
-        .version = frames ? RDB_VERSION_MIN : rdb_version_for(server, (uint32_t)config->databases),
+        .version = frames ? RDB_VERSION_MIN : save_rdb_version(server),
         .usage = usage_kind_of(config),
     };
     set_names(save, config);
@@ -288,6 +302,9 @@ void save_begin(struct worker *parker, enum save_purpose purpose) {
     save->paths = must_calloc(save->count, sizeof *save->paths);
     save->away = must_calloc(save->count, sizeof *save->away);
     kill_point(server->kill_points, KILL_CUT_BEGINS);
+    if (purpose != SAVE_SYNC && saver->place != NULL) {
+        saver->place(parker, &save->stream);
+    }
     take_cut(save, parker);
     uint64_t keys = 0;
     for (unsigned i = 0; i < save->count; i++) {
@@ -301,7 +318,7 @@ void save_begin(struct worker *parker, enum save_purpose purpose) {
         put_libraries(save->shares[0], server->libraries);
     } else {
         save->manner.check_sum = config->rdbchecksum;
-        put_rdb_head(save, &save->shares[0]->file.filling, (uint32_t)config->databases);
+        put_rdb_head(save, &save->shares[0]->file.filling, (uint32_t)config_databases(config));
     }
     struct save_record *record = record_of(saver, purpose);
     int64_t now = rt_wall_us(parker->rt) / 1000000;
@@ -316,7 +333,7 @@ void save_begin(struct worker *parker, enum save_purpose purpose) {
     }
     if (purpose == SAVE_REWRITE) {
         saver->rewrite_scheduled = false;
-    } else {
+    } else if (purpose != SAVE_SYNC) {
         saver->save_scheduled = false;
     }
     saver->purpose = purpose;
@@ -371,7 +388,8 @@ static char *path_of(const struct save *save, unsigned i) {
         manifest_base_name(name, save->generation, i);
         data_path(&path, save->dir, save->dir_name, name);
     } else {
-        text_appendf(&path, "%s/temp-%d", save->dir, save->home->server->process_id);
+        text_appendf(&path, "%s/temp-%s%d", save->dir, save->purpose == SAVE_SYNC ? "sync-" : "",
+                     save->home->server->process_id);
         if (i > 0) {
             text_appendf(&path, "-%u", i);
         }
@@ -500,7 +518,7 @@ static bool join_ended(struct save *save) {
              save->paths[0]);
     }
     kill_point(save->home->server->kill_points, KILL_SAVE_JOINED);
-    save->phase = has_failed(save) ? PHASE_REMOVE : PHASE_PLACE;
+    save->phase = has_failed(save) || save->purpose == SAVE_SYNC ? PHASE_REMOVE : PHASE_PLACE;
     save->step = PLACE_RENAME;
     return true;
 }
@@ -597,6 +615,7 @@ static bool apply_bases(struct data_change *change, struct manifest *manifest) {
     manifest->generation = save->generation;
     manifest->created_ms = save->created_ms;
     manifest->shards = save->count;
+    manifest->stream = save->stream;
     wals_cut_manifest(&save->cut, manifest);
     manifest->bases_count = 0;
     for (unsigned i = 0; i < save->count; i++) {
@@ -636,7 +655,7 @@ static bool remove_next(struct save *save) {
 
 static void tell(struct save *save) {
     bool failed = has_failed(save);
-    bool is_save = save->purpose != SAVE_REWRITE;
+    bool is_save = save->purpose != SAVE_REWRITE && save->purpose != SAVE_SYNC;
     save->phase = PHASE_TELL;
     kill_point(save->home->server->kill_points, KILL_SAVE_TELLS);
     for (unsigned i = 0; i < save->count; i++) {
@@ -655,7 +674,7 @@ static void log_end(const struct save *save, size_t kept) {
     const char *what =
         save->purpose == SAVE_REWRITE ? "Background AOF rewrite" : "Background saving";
     if (!has_failed(save)) {
-        if (save->purpose != SAVE_REWRITE) {
+        if (save->purpose != SAVE_REWRITE && save->purpose != SAVE_SYNC) {
             log_worker(home, LOG_NOTICE, "DB saved on disk");
         }
         if (save->purpose != SAVE_WAITED_FOR) {
@@ -671,7 +690,7 @@ static void log_end(const struct save *save, size_t kept) {
         log_worker(home, LOG_WARNING, "%s was cancelled", what);
     } else if (save->purpose == SAVE_REWRITE) {
         log_worker(home, LOG_WARNING, "Background AOF rewrite terminated with error");
-    } else if (save->purpose == SAVE_BACKGROUND) {
+    } else if (save->purpose != SAVE_WAITED_FOR) {
         log_worker(home, LOG_WARNING, "Background saving error");
     }
 }
@@ -695,7 +714,7 @@ static void conclude(struct save *save) {
     if (!failed) {
         record->failed = false;
         record->failures_in_a_row = 0;
-        if (save->purpose != SAVE_REWRITE) {
+        if (save->purpose != SAVE_REWRITE && save->purpose != SAVE_SYNC) {
             shared_set_saved_at(home->server->shared, now);
         }
     } else if (!save->cancelled && save->purpose != SAVE_WAITED_FOR) {
@@ -711,6 +730,9 @@ static void conclude(struct save *save) {
     kill_point(home->server->kill_points, KILL_SAVE_OVER);
     saver->ended_well = !failed;
     saver->save = NULL;
+    if (save->purpose == SAVE_SYNC) {
+        saver->synced(home, failed ? NULL : save->paths[0]);
+    }
     save_free(save);
     scatter_wake(home);
 }

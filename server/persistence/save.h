@@ -32,6 +32,7 @@ enum save_purpose {
     SAVE_BACKGROUND, /* BGSAVE, a save point */
     SAVE_WAITED_FOR, /* SAVE, SHUTDOWN */
     SAVE_REWRITE,    /* BGREWRITEAOF: a new generation, whatever save-format says */
+    SAVE_SYNC,       /* a full sync: an RDB file that goes to replicas (replication/primary.h) */
 };
 
 /* How those of one kind went. Seconds of wall time. */
@@ -48,7 +49,15 @@ struct saver {
     struct save *save;         /* under way; or NULL */
     enum save_purpose purpose; /* its */
     bool save_scheduled, rewrite_scheduled;
-    struct save_record saves, rewrites;
+    struct save_record saves, rewrites, syncs;
+    /* Of SAVE_SYNC, by who begins it: the stream behind it goes on in this database; -1: it will
+     * say in which; and it is over; its file, which is his then, or NULL. */
+    int64_t stream_db;
+    void (*synced)(struct worker *home, const char *path);
+    /* In a view of all shards: where in a replication stream all that there is stands. */
+    void (*place)(struct worker *parker, struct manifest_stream *ret);
+    /* With all shards at hand: what was loaded stands there (replication/resume.h). */
+    void (*resume)(struct worker *parker, const struct manifest_stream *stream);
     bool ended_well;          /* the latest, whatever it was */
     uint64_t last_keys_total; /* that it had */
 };
@@ -59,6 +68,8 @@ struct saver *saver_of(const struct server *server);
 
 /* It must not begin yet: the log that it would cut is not fit (wals.h). */
 bool save_waits_for_log(struct worker *parker, enum save_purpose purpose);
+/* Of an RDB file with all that there is: the lowest that carries it. In a view of all shards. */
+unsigned save_rdb_version(const struct server *server);
 /* None may be under way. */
 void save_begin(struct worker *parker, enum save_purpose purpose);
 /* It ends before its time, as soon as it can; false: there is none, or it is too late: its files

@@ -135,8 +135,13 @@ void save_share_walk(struct worker *worker) {
     uint64_t until = rt_ticks(worker->rt) + rt_ns_to_ticks(worker->rt, WALK_NS);
     bool over = false;
     share->usage->now_ms = rt_wall_ms(worker->rt);
-    while (!over && !save_file_is_full(&share->file) && rt_ticks(worker->rt) < until) {
-        over = walk_some(share->walk, WALK_BYTES);
+    bool more = true;
+    while (!over && more && rt_ticks(worker->rt) < until) {
+        if (save_file_is_full(&share->file)) {
+            more = walk_hurry_some(share->walk, WALK_BYTES);
+        } else {
+            over = walk_some(share->walk, WALK_BYTES);
+        }
     }
     if (over) {
         end_walk(share);
@@ -175,7 +180,7 @@ void save_share_work(struct worker *worker) {
 
 bool save_share_is_busy(const struct save_share *share) {
     return share->at == SHARE_WALKS && share->file.error == 0 && !share->stopped &&
-           !save_file_is_full(&share->file);
+           (!save_file_is_full(&share->file) || walk_is_hurried(share->walk));
 }
 
 size_t save_share_memory(const struct save_share *share) {

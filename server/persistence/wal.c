@@ -18,6 +18,7 @@
 #include "net/rt.h"
 #include "server/observe/log.h"
 #include "server/persistence/kill_points.h"
+#include "server/replication/feed.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
@@ -30,7 +31,14 @@
 #define NOTHING UINT64_MAX
 /* Memory that one large turn took is given back. */
 #define KEEP_BYTES ((size_t)1024 * 1024)
-#define SYNC_MS    1000
+/* Room beside a record larger than that: for the front of its block, and what waits before it. */
+#define FRONT_BYTES ((size_t)16 * 1024)
+/* everysec: nothing waits for longer to be on the disk, unless a sync takes longer than the one
+ * before it; and a turn that begins one may be so late. */
+#define UNSYNCED_MS 1000
+#define LATE_MS     100
+
+static const struct wal_extent nothing = {NOTHING, INT64_MAX};
 
 static struct wal_file no_file(void) {
     return (struct wal_file){.file = -1};
@@ -42,12 +50,14 @@ struct wal *wal_new(struct worker *worker) {
     struct wal *wal = must_calloc(1, sizeof *wal);
     wal->worker = worker;
     wal->file = wal->next = wal->old = no_file();
-    wal->pending_least = wal->tail_least = wal->flying_least = wal->parts_least = NOTHING;
-    wal->unsynced_least = wal->syncing_least = wal->old_least = NOTHING;
+    wal->parts_least = NOTHING;
+    wal->pending_extent = wal->tail_extent = wal->flying_extent = nothing;
+    wal->unsynced = wal->syncing_extent = wal->old_extent = nothing;
     list_init(&wal->stands);
     list_init(&wal->waiting);
     text_init(&wal->text);
     text_init(&wal->parts_text);
+    text_init(&wal->published);
     text_init(&wal->pending);
     text_init(&wal->tail);
     text_init(&wal->flying);
@@ -69,8 +79,10 @@ void wal_free(struct wal *wal) {
     free(wal->open);
     free(wal->runs);
     free(wal->parts);
+    free(wal->units);
     text_fini(&wal->text);
     text_fini(&wal->parts_text);
+    text_fini(&wal->published);
     text_fini(&wal->pending);
     text_fini(&wal->tail);
     text_fini(&wal->flying);
@@ -82,7 +94,7 @@ static struct shared_counters *shared_of(const struct wal *wal) {
 }
 
 bool wal_is_recording(const struct wal *wal) {
-    return wal->state == WAL_FILLING || wal->state == WAL_ON;
+    return wal_is_logging(wal) || wal->feeds;
 }
 
 /* ---- What the worker stands on ---- */
@@ -91,13 +103,22 @@ static uint64_t least(uint64_t a, uint64_t b) {
     return a < b ? a : b;
 }
 
-static uint64_t stands_on(const struct wal *wal, enum shared_wal_word word) {
-    uint64_t number = least(wal->flying_least, least(wal->tail_least, wal->pending_least));
-    number = least(number, wal->parts_least);
+static struct wal_extent both(struct wal_extent a, struct wal_extent b) {
+    return (struct wal_extent){least(a.least, b.least),
+                               a.since_ms < b.since_ms ? a.since_ms : b.since_ms};
+}
+
+static struct wal_extent extent_of(const struct wal *wal, enum shared_wal_word word) {
+    struct wal_extent extent =
+        both(wal->flying_extent, both(wal->tail_extent, wal->pending_extent));
     if (word == WAL_SYNCED) {
-        number = least(number, least(wal->unsynced_least, wal->syncing_least));
-        number = least(number, wal->old_least);
+        extent = both(extent, both(wal->unsynced, both(wal->syncing_extent, wal->old_extent)));
     }
+    return extent;
+}
+
+static uint64_t stands_on(const struct wal *wal, enum shared_wal_word word) {
+    uint64_t number = least(extent_of(wal, word).least, wal->parts_least);
     const struct list_node *first = list_first(&wal->stands);
     if (first != NULL) {
         number = least(number, LIST_ENTRY(first, struct wal_stand, node)->number);
@@ -135,6 +156,7 @@ static void say(const struct wal *wal) {
             more |= number > before;
         }
     }
+    shared_wal_set_unsynced_since(shared, id, extent_of(wal, WAL_SYNCED).since_ms);
     if (more) {
         wake_others(wal);
     }
@@ -202,21 +224,47 @@ static struct bytes mark_of(char *room, uint32_t db, uint32_t order) {
     return bytes_make(room, n);
 }
 
+/* What is as large as this is there once: it grows in one step, and becomes its block (encode). */
+static void reserve_large(struct text *text, const struct bytes *argv, uint32_t argc) {
+    size_t bytes = FRONT_BYTES;
+    for (uint32_t i = 0; i < argc; i++) {
+        bytes += argv[i].len + NUM_I64_BYTES + 5;
+    }
+    if (UNLIKELY(bytes > KEEP_BYTES)) {
+        text_reserve(text, bytes);
+    }
+}
+
+/* Behind what is there; without a copy if nothing is. */
+static void take_text(struct text *to, struct text *from) {
+    if (to->len == 0 && from->len > KEEP_BYTES) {
+        struct text empty = *to;
+        *to = *from;
+        *from = empty;
+    } else {
+        text_append_bytes(to, text_bytes(from));
+    }
+}
+
 void wal_record(struct wal *wal, uint64_t txn, uint32_t order, uint32_t db,
                 const struct bytes *argv, uint32_t argc) {
     if (!wal_is_recording(wal)) {
         return;
     }
     struct text *text = &wal->text;
+    order = txn != 0 ? order : 0;
+    bool marked = db > 0 || order > 0;
     if (txn != 0) {
         struct wal_open *open = open_of(wal, txn);
         open->records++;
+        open->marked |= marked;
         text = &open->text;
     } else {
         wal->records++;
+        wal->unit_records++;
+        wal->marked |= marked;
     }
-    order = txn != 0 ? order : 0;
-    bool marked = db > 0 || order > 0;
+    reserve_large(text, argv, argc);
     put_count(text, '*', argc + marked);
     if (marked) {
         char room[2 * NUM_I64_BYTES + 2];
@@ -235,17 +283,33 @@ static void add_run(struct wal_run **runs, uint32_t *count, uint32_t *room, stru
     (*runs)[(*count)++] = run;
 }
 
+void wal_unit(struct wal *wal) {
+    if (wal->feeds && wal->unit_records > 1) {
+        if (wal->units_count == wal->units_room) {
+            wal->units_room = wal->units_room > 0 ? wal->units_room * 2 : 8;
+            wal->units = must_realloc(wal->units, wal->units_room * sizeof *wal->units);
+        }
+        wal->units[wal->units_count++] =
+            (struct merge_unit){.at = wal->unit_at, .bytes = wal->text.len - wal->unit_at};
+    }
+    wal->unit_at = wal->text.len;
+    wal->unit_records = 0;
+}
+
 /* What is open gets its number. */
 static void close_run(struct wal *wal) {
     if (wal->records == 0) {
         return;
     }
+    wal_unit(wal);
     struct wal_run run = {.number = shared_wal_draw(shared_of(wal)),
                           .records = wal->records,
                           .parts = 1,
-                          .bytes = wal->text.len - wal->begun};
+                          .bytes = wal->text.len - wal->begun,
+                          .marked = wal->marked};
     add_run(&wal->runs, &wal->runs_count, &wal->runs_room, run);
     wal->records = 0;
+    wal->marked = false;
     wal->begun = wal->text.len;
 }
 
@@ -254,17 +318,29 @@ void wal_part(struct wal *wal, uint64_t txn, uint64_t number, uint32_t parts) {
         return;
     }
     struct wal_open *open = find_open(wal, txn);
-    struct bytes text = open != NULL ? text_bytes(&open->text) : bytes_make("", 0);
+    struct text *into = number == 0 ? &wal->text : &wal->parts_text;
     uint32_t count = open != NULL ? open->records : 0;
+    size_t before = into->len;
+    if (number == 0) {
+        wal_unit(wal); /* what came before is none of it */
+    }
+    if (open != NULL) {
+        take_text(into, &open->text);
+    }
+    bool marked = open != NULL && open->marked;
     if (number == 0) {
         wal->records += count;
-        text_append_bytes(&wal->text, text);
+        wal->unit_records = count;
+        wal->marked |= marked;
+        wal_unit(wal);
     } else {
-        struct wal_run run = {
-            .number = number, .records = count, .parts = parts, .bytes = text.len};
+        struct wal_run run = {.number = number,
+                              .records = count,
+                              .parts = parts,
+                              .bytes = into->len - before,
+                              .marked = marked};
         add_run(&wal->parts, &wal->parts_count, &wal->parts_room, run);
         wal->parts_least = least(wal->parts_least, number);
-        text_append_bytes(&wal->parts_text, text);
         kill_point(wal->worker->server->kill_points, KILL_TXN_PART);
     }
     if (open != NULL) {
@@ -319,12 +395,12 @@ static void failed(struct wal *wal, const char *what, int64_t result) {
     shared_wal_fail(shared_of(wal), error);
 }
 
-static void take_flying(struct wal *wal, struct text *from, uint64_t *least_of_it) {
+static void take_flying(struct wal *wal, struct text *from, struct wal_extent *extent) {
     struct text empty = wal->flying;
     wal->flying = *from;
     *from = empty;
-    wal->flying_least = *least_of_it;
-    *least_of_it = NOTHING;
+    wal->flying_extent = *extent;
+    *extent = nothing;
 }
 
 static void retire(struct wal *wal);
@@ -337,6 +413,18 @@ static bool syncs(const struct wal *wal, enum config_appendfsync when) {
                                                    worker->parked.is || worker->save_share == NULL);
 }
 
+static uint64_t begins_at(const struct wal *wal) {
+    const struct worker *worker = wal->worker;
+    return UNLIKELY(worker->latency.ticks != UINT64_MAX) ? rt_ticks(worker->rt) : 0;
+}
+
+static void note_time(const struct wal *wal, enum latency_event event, uint64_t began) {
+    struct worker *worker = wal->worker;
+    if (UNLIKELY(began > 0)) {
+        latency_note(worker, &worker->latency, event, rt_ticks(worker->rt) - began);
+    }
+}
+
 /* What is sealed goes to the file; what is left for the old one first. */
 static void submit(struct wal *wal) {
     if (wal->writing || wal->state == WAL_BROKEN) {
@@ -344,9 +432,9 @@ static void submit(struct wal *wal) {
     }
     wal->flying_old = wal->tail.len > 0;
     if (wal->flying_old) {
-        take_flying(wal, &wal->tail, &wal->tail_least);
+        take_flying(wal, &wal->tail, &wal->tail_extent);
     } else if (wal->pending.len > 0) {
-        take_flying(wal, &wal->pending, &wal->pending_least);
+        take_flying(wal, &wal->pending, &wal->pending_extent);
     } else {
         return;
     }
@@ -356,6 +444,7 @@ static void submit(struct wal *wal) {
     wal->flying_synced = syncs(wal, CONFIG_FSYNC_ALWAYS);
     wal->vector = (struct iovec){.iov_base = wal->flying.ptr, .iov_len = wal->flying.len};
     wal->write.done = write_done;
+    wal->write_began = begins_at(wal);
 #ifdef SHOAL_UNSAFE_LOG_FSYNC /* for the test that crashes in the simulator show it */
     bool with_sync = false;
 #else
@@ -368,17 +457,19 @@ static void submit(struct wal *wal) {
 
 /* It is written: is it on the disk, and what was written before it? */
 static void note_written(struct wal *wal) {
-    uint64_t *unsynced = wal->flying_old ? &wal->old_least : &wal->unsynced_least;
-    *unsynced = wal->flying_synced ? NOTHING : least(*unsynced, wal->flying_least);
+    struct wal_extent *unsynced = wal->flying_old ? &wal->old_extent : &wal->unsynced;
+    *unsynced = wal->flying_synced ? nothing : both(*unsynced, wal->flying_extent);
     if (wal->flying_synced && !wal->flying_old) {
         wal->file.synced = wal->flying_end;
     }
-    wal->flying_least = NOTHING;
+    wal->flying_extent = nothing;
 }
 
 static void write_done(struct rt_file_op *op, int64_t result) {
     struct wal *wal = (struct wal *)((char *)op - offsetof(struct wal, write));
     wal->writing = false;
+    note_time(wal, wal->flying_synced ? LATENCY_AOF_FSYNC_ALWAYS : LATENCY_AOF_WRITE,
+              wal->write_began);
     trim(&wal->flying);
     if (result < 0) {
         failed(wal, "writing to", result);
@@ -395,14 +486,15 @@ static void write_done(struct rt_file_op *op, int64_t result) {
 static void sync_done(struct rt_file_op *op, int64_t result) {
     struct wal *wal = (struct wal *)((char *)op - offsetof(struct wal, sync));
     wal->syncing = false;
+    wal->sync_took_ms = rt_mono_ms(wal->worker->rt) - wal->sync_began_ms;
+    note_time(wal, LATENCY_AOF_FSYNC, wal->sync_began);
     if (result < 0) {
         failed(wal, "syncing", result);
     } else if (wal->syncing_file == wal->file.file) {
         kill_point(wal->worker->server->kill_points, KILL_LOG_SYNCED);
         wal->file.synced =
             wal->syncing_end > wal->file.synced ? wal->syncing_end : wal->file.synced;
-        wal->syncing_least =
-            NOTHING; /* else it went over to the old file's, which is synced again */
+        wal->syncing_extent = nothing; /* else it went over to the old file's: synced once more */
         say(wal);
     }
     retire(wal);
@@ -415,9 +507,11 @@ static void sync_some(struct wal *wal) {
         wal->syncing = true;
         wal->syncing_end = written;
         wal->syncing_file = wal->file.file;
-        wal->syncing_least = wal->unsynced_least;
-        wal->unsynced_least = NOTHING;
+        wal->syncing_extent = wal->unsynced;
+        wal->unsynced = nothing;
+        wal->sync_began_ms = rt_mono_ms(wal->worker->rt);
         wal->sync.done = sync_done;
+        wal->sync_began = begins_at(wal);
         rt_file_sync(wal->worker->rt, &wal->sync, wal->file.file, RT_SYNC_DATA);
     }
 }
@@ -425,13 +519,24 @@ static void sync_some(struct wal *wal) {
 void wal_cron(struct wal *wal) {
     struct worker *worker = wal->worker;
     int64_t now_ms = rt_mono_ms(worker->rt);
-    bool due = syncs(wal, CONFIG_FSYNC_EVERYSEC) && now_ms - wal->synced_ms >= SYNC_MS;
+    struct wal_extent waits = both(wal->unsynced, wal->flying_extent);
+    bool due = syncs(wal, CONFIG_FSYNC_EVERYSEC) &&
+               now_ms - waits.since_ms >= UNSYNCED_MS - LATE_MS - wal->sync_took_ms;
     /* Of a time when they did not wait for that: everybody's replies do now. */
-    due |= wal->unsynced_least != NOTHING && syncs(wal, CONFIG_FSYNC_ALWAYS);
-    if (wal_is_recording(wal) && due) {
-        wal->synced_ms = now_ms;
+    due |= wal->unsynced.least != NOTHING && syncs(wal, CONFIG_FSYNC_ALWAYS);
+    if (wal_is_logging(wal) && due) {
+        wal->syncs_delayed += wal->syncing && !wal->sync_delayed;
+        wal->sync_delayed = wal->syncing;
         sync_some(wal);
     }
+}
+
+struct wal_under_way wal_under_way(const struct wal *wal) {
+    return (struct wal_under_way){
+        .buffered = wal->pending.len + wal->tail.len + (wal->writing ? wal->flying.len : 0),
+        .syncs = wal->syncing + wal->retiring,
+        .syncs_delayed = wal->syncs_delayed,
+    };
 }
 
 enum shared_wal_word wal_word(const struct wal *wal) {
@@ -471,7 +576,7 @@ static void retired(struct rt_file_op *op, int64_t result) {
 static void retire_synced(struct rt_file_op *op, int64_t result) {
     struct wal *wal = (struct wal *)((char *)op - offsetof(struct wal, retire));
     if (result >= 0) {
-        wal->old_least = NOTHING;
+        wal->old_extent = nothing;
     } else if (wal->state != WAL_BROKEN) {
         failed(wal, "syncing", result);
     }
@@ -496,6 +601,7 @@ static void retire(struct wal *wal) {
 static void encode(struct wal *wal) {
     uint32_t count = wal->runs_count + wal->parts_count;
     struct log_run runs[16], *all = runs;
+    int64_t sealed_ms = rt_mono_ms(wal->worker->rt);
     if (count > sizeof runs / sizeof *runs) {
         all = must_malloc(count * sizeof *all);
     }
@@ -506,10 +612,10 @@ static void encode(struct wal *wal) {
                                   .bytes = run->bytes,
                                   .records = run->records,
                                   .parts = run->parts};
-        wal->pending_least = least(wal->pending_least, run->number);
+        wal->pending_extent =
+            both(wal->pending_extent, (struct wal_extent){run->number, sealed_ms});
         wal->mark = run->number > wal->mark ? run->number : wal->mark;
     }
-    text_append_bytes(&wal->text, text_bytes(&wal->parts_text));
     bool always = wal->worker->config->appendfsync == CONFIG_FSYNC_ALWAYS;
     struct log_block block = {
         .offset = wal->file.bytes,
@@ -519,12 +625,28 @@ static void encode(struct wal *wal) {
         .safe = always && wal->state == WAL_ON ? shared_wal_safe(shared_of(wal), WAL_SYNCED) : 0,
         .time_ms = (uint64_t)rt_wall_ms(wal->worker->rt),
     };
-    log_block_encode(&wal->pending, &wal->file.segment, &block, all, text_bytes(&wal->text));
+    if (UNLIKELY(wal->text.len > KEEP_BYTES)) {
+        log_block_encode_large(&wal->text, text_bytes(&wal->pending), &wal->file.segment, &block,
+                               all);
+        struct text before = wal->pending;
+        wal->pending = wal->text;
+        wal->text = before;
+    } else {
+        log_block_encode(&wal->pending, &wal->file.segment, &block, all, text_bytes(&wal->text));
+    }
     wal->file.bytes += block.bytes;
     wal->records_count += block.records;
     if (all != runs) {
         free(all);
     }
+}
+
+/* It is in a block, or was for nobody. */
+static void forget_turn(struct wal *wal) {
+    wal->runs_count = wal->parts_count = wal->units_count = 0;
+    wal->begun = wal->unit_at = 0;
+    trim(&wal->text);
+    trim(&wal->parts_text);
 }
 
 void wal_seal(struct wal *wal) {
@@ -533,12 +655,15 @@ void wal_seal(struct wal *wal) {
         close_run(wal);
     }
     if (wal->runs_count + wal->parts_count > 0) {
-        encode(wal);
-        wal->runs_count = wal->parts_count = 0;
+        take_text(&wal->text, &wal->parts_text);
+        if (wal->feeds) {
+            feed_send(wal);
+        }
+        if (wal_is_logging(wal)) {
+            encode(wal);
+        }
+        forget_turn(wal);
         wal->parts_least = NOTHING; /* they are in the block */
-        wal->begun = 0;
-        trim(&wal->text);
-        trim(&wal->parts_text);
         kill_point(wal->worker->server->kill_points, KILL_LOG_SEALED);
         shared_wal_set_bytes(shared_of(wal), wal->worker->id, wal->file.bytes);
         submit(wal);
@@ -552,6 +677,9 @@ void wal_seal(struct wal *wal) {
     if (wal->bounded) {
         wal->bounded = false;
         say(wal);
+    }
+    if (UNLIKELY(wal->published.len > 0)) {
+        feed_published(wal);
     }
 }
 
@@ -708,22 +836,29 @@ void wal_ask_cut(struct wal *wal, enum wal_state state) {
     wal->cut_to = state;
 }
 
-/* Nothing of it is written. The worker goes on to stand on its numbers: they are not safe. */
+/* Nothing of it is written. The worker goes on to stand on its numbers: they are not safe. The
+ * replication stream has it all the same. */
 static void drop_sealed(struct wal *wal) {
-    wal->records = wal->runs_count = wal->parts_count = 0;
-    wal->begun = 0;
-    text_clear(&wal->text);
-    text_clear(&wal->parts_text);
     text_clear(&wal->pending);
     text_clear(&wal->tail);
+    if (wal->feeds) {
+        return; /* the turn's goes with its seal */
+    }
+    wal->records = wal->unit_records = 0;
+    forget_turn(wal);
     forget_open(wal);
+}
+
+void wal_set_feeds(struct wal *wal, bool feeds) {
+    check(wal->open_count == 0 && wal->records == 0 && wal->runs_count + wal->parts_count == 0);
+    wal->feeds = feeds;
 }
 
 /* The snapshot of this moment has all that a log of before has not kept. */
 static void stand_on_nothing(struct wal *wal) {
-    wal->pending_least = wal->tail_least = wal->parts_least = NOTHING;
-    wal->unsynced_least = wal->syncing_least = NOTHING;
-    wal->flying_least = wal->writing ? wal->flying_least : NOTHING;
+    wal->parts_least = NOTHING;
+    wal->pending_extent = wal->tail_extent = wal->unsynced = wal->syncing_extent = nothing;
+    wal->flying_extent = wal->writing ? wal->flying_extent : nothing;
     wal->bounded = false;
 }
 
@@ -733,7 +868,7 @@ void wal_take_cut(struct wal *wal) {
     }
     wal->cut_asked = false;
     wal->broke |= wal->state == WAL_ON && wal->cut_to == WAL_FILLING;
-    if (wal_is_recording(wal) && !wal->broke) {
+    if (wal_is_logging(wal) && !wal->broke) {
         wal_seal(wal); /* what was recorded in the view */
     } else {
         drop_sealed(wal);
@@ -743,12 +878,12 @@ void wal_take_cut(struct wal *wal) {
     struct text empty = wal->tail;
     wal->tail = wal->pending;
     wal->pending = empty;
-    wal->tail_least = wal->pending_least;
-    wal->pending_least = NOTHING;
+    wal->tail_extent = wal->pending_extent;
+    wal->pending_extent = nothing;
     wal->flying_old = wal->writing;
     wal->old = wal->file;
-    wal->old_least = least(wal->unsynced_least, wal->syncing_least);
-    wal->unsynced_least = wal->syncing_least = NOTHING;
+    wal->old_extent = both(wal->unsynced, wal->syncing_extent);
+    wal->unsynced = wal->syncing_extent = nothing;
     shared_wal_set_closing(shared_of(wal), wal->worker->id, wal->old.file >= 0);
     wal->file = no_file();
     if (wal->cut_to != WAL_OFF) {
@@ -773,7 +908,7 @@ void wal_promise(struct wal *wal) {
 }
 
 bool wal_look_for_failure(struct wal *wal) {
-    if (LIKELY(shared_wal_error(shared_of(wal)) == 0) || !wal_is_recording(wal)) {
+    if (LIKELY(shared_wal_error(shared_of(wal)) == 0) || !wal_is_logging(wal)) {
         return wal->state == WAL_BROKEN;
     }
     wal->error = shared_wal_error(shared_of(wal));

@@ -6,7 +6,10 @@
  *     wal_draw       home, all locks of a transaction are held: its number
  *     wal_part       a shard is done with its part of it
  *     wal_seal       the turn is over: its block has a number and is on its way to the file
+ *     wal_unit       what was recorded since the last one is one unit
  *     gate.h         replies wait until what they tell of is safe
+ *
+ * The same blocks are what the replication stream is made of (feed.h): then there may be no file.
  *
  * A worker has one write on its way at a time; what is sealed meanwhile goes with the next. So a
  * slow disk makes larger writes, not longer queues.
@@ -20,6 +23,7 @@
 #include "base/bytes.h"
 #include "base/list.h"
 #include "base/text.h"
+#include "cluster/stream/merge.h"
 #include "net/rt_file.h"
 #include "persist/log/log_block.h"
 #include "persist/log/manifest.h"
@@ -43,12 +47,14 @@ struct wal_run {
     uint64_t number; /* 0: drawn at the seal */
     uint32_t records, parts;
     size_t bytes;
+    bool marked; /* records say where they run */
 };
 
 /* What a transaction over shards has done here so far. */
 struct wal_open {
     uint64_t txn; /* effects_txn */
     uint32_t records;
+    bool marked;
     struct text text;
 };
 
@@ -66,6 +72,13 @@ struct wal_file {
     uint64_t synced; /* of them, known to be on the disk */
 };
 
+/* Of some blocks: the smallest number, and when the first was sealed (monotonic ms). Of none both
+ * are as large as can be. */
+struct wal_extent {
+    uint64_t least;
+    int64_t since_ms;
+};
+
 struct wal {
     struct worker *worker;
     enum wal_state state;
@@ -76,6 +89,13 @@ struct wal {
     uint32_t runs_count, runs_room;
     uint32_t records; /* of the last run, which is open, in text from `begun` on */
     size_t begun;
+    bool marked;              /* the same of its records */
+    bool feeds;               /* the replication stream wants all of it, */
+    struct text published;    /* and what is published (feed.h) */
+    struct merge_unit *units; /* then: in `text` */
+    uint32_t units_count, units_room;
+    size_t unit_at; /* where in it the unit begins that is recorded */
+    uint32_t unit_records;
     struct text parts_text; /* of transactions that are over, in the order of `parts` */
     struct wal_run *parts;
     uint32_t parts_count, parts_room;
@@ -91,10 +111,11 @@ struct wal {
     struct wal_file old;  /* of before the cut, until it is closed; old.file < 0: none */
     uint64_t records_count;
     struct text pending, tail, flying; /* sealed; the same for the old file; on its way */
-    uint64_t pending_least, tail_least, flying_least; /* the smallest number; UINT64_MAX: none */
+    struct wal_extent pending_extent, tail_extent, flying_extent;
     /* The same of what is written, but not known to be on the disk: in this file, of it what a sync
      * under way sees to, and in the old one. */
-    uint64_t unsynced_least, syncing_least, old_least;
+    struct wal_extent unsynced, syncing_extent, old_extent;
+    uint64_t write_began, sync_began; /* ticks, while that is watched (latency.h); or 0 */
     bool writing, flying_synced, flying_old;
     bool syncing, retiring;
     uint64_t flying_end; /* of its file, once the write is done */
@@ -102,7 +123,9 @@ struct wal {
     rt_file syncing_file;
     struct iovec vector;
     struct rt_file_op write, sync, retire;
-    int64_t synced_ms; /* monotonic: when a sync was last asked for */
+    int64_t sync_began_ms, sync_took_ms; /* monotonic; the last one that is over */
+    uint64_t syncs_delayed;              /* so often one was due while another was under way: */
+    bool sync_delayed;                   /* this one */
     struct list stands;
     uint64_t said_mark; /* the mark as others know it */
     bool cut_asked;     /* it cuts before it does anything else, */
@@ -141,9 +164,13 @@ void wal_free(struct wal *wal);
 /* `txn`: the transaction over shards that it belongs to, or 0; `order`: which of its commands. */
 void wal_record(struct wal *wal, uint64_t txn, uint32_t order, uint32_t db,
                 const struct bytes *argv, uint32_t argc);
+/* What was recorded since the last one, without a transaction, was one unit: replicas must not see
+ * a part of it. */
+void wal_unit(struct wal *wal);
 /* Here all of it is done: with 0 for a number it goes as if there had been no transaction. */
 void wal_part(struct wal *wal, uint64_t txn, uint64_t number, uint32_t parts);
-/* All locks of a transaction are held: its number. The worker stands on it until wal_let_go. */
+/* All locks of a transaction are held, and the first is about to go back: its number. The worker
+ * stands on it until wal_let_go. */
 uint64_t wal_draw(struct wal *wal, struct wal_stand *stand);
 void wal_let_go(struct wal *wal, struct wal_stand *stand);
 
@@ -153,11 +180,23 @@ void wal_let_go(struct wal *wal, struct wal_stand *stand);
 enum shared_wal_word wal_word(const struct wal *wal);
 /* Before anything of the turn is seen. */
 void wal_seal(struct wal *wal);
-/* Whether what is done now is to be recorded. */
+/* Whether what is done now is to be recorded, */
 bool wal_is_recording(const struct wal *wal);
+/* and for a file. */
+static inline bool wal_is_logging(const struct wal *wal) {
+    return wal->state == WAL_FILLING || wal->state == WAL_ON;
+}
+/* In a view of all shards, by whoever has it: the replication stream begins here, or ends. */
+void wal_set_feeds(struct wal *wal, bool feeds);
 /* How many records it has logged. */
 uint64_t wal_records(const struct wal *wal);
 void wal_set_records(struct wal *wal, uint64_t count); /* before the first */
+/* For INFO: sealed bytes that are not written; files that are being synced; how often a sync was
+ * due while the one before it was not over. */
+struct wal_under_way {
+    uint64_t buffered, syncs, syncs_delayed;
+};
+struct wal_under_way wal_under_way(const struct wal *wal);
 /* Now and then: appendfsync everysec. */
 void wal_cron(struct wal *wal);
 /* The error for who would write, once it has. */

@@ -124,7 +124,8 @@ static void begin_log(struct wal_start *start) {
     struct shared_counters *shared = start->options.worker->server->shared;
     if (!start->options.again) {
         shared_wal_begin(shared, start->last);
-    } else if (start->options.logs && start->last != shared_wal_count(shared)) {
+    } else if (start->options.logs && !start->options.imported &&
+               start->last != shared_wal_count(shared)) {
         text_appendf(&start->failure,
                      "The log in %s ends with number %" PRIu64
                      ", but this server has written up to "
@@ -180,12 +181,6 @@ static void recovered(void *arg, struct recover *recover) {
     begin_log(start);
 }
 
-static bool run(void *arg, uint32_t db, struct bytes *argv, uint32_t argc, int64_t now_ms,
-                bool again, struct text *why) {
-    const struct wal_start_options *o = &((struct wal_start *)arg)->options;
-    return o->run(o->arg, db, argv, argc, now_ms, again, why);
-}
-
 static void progress(void *arg, uint64_t bytes) {
     const struct wal_start_options *o = &((struct wal_start *)arg)->options;
     o->progress(o->arg, bytes);
@@ -212,7 +207,6 @@ struct wal_start *wal_start_begin(const struct wal_start_options *options) {
         .worker = options->worker,
         .directory = start->directory,
         .manifest = &start->manifest,
-        .run = run,
         .progress = progress,
         .done = recovered,
         .arg = start,
@@ -221,7 +215,7 @@ struct wal_start *wal_start_begin(const struct wal_start_options *options) {
     return start;
 }
 
-bool wal_start_step(struct wal_start *start) {
+enum recover_step wal_start_step(struct wal_start *start, uint64_t end) {
     const struct saver *saver = saver_of(start->options.worker->server);
     if (start->base == BASE_IS_MADE && saver->save == NULL) {
         start->base = BASE_IS_THERE;
@@ -236,15 +230,17 @@ bool wal_start_step(struct wal_start *start) {
             over(start);
         }
     }
-    return start->base == BASE_IS_WANTED ||
-           (start->recover != NULL && recover_wants(start->recover));
+    if (start->base == BASE_IS_WANTED) {
+        return RECOVER_WANTS_ALL;
+    }
+    return start->recover != NULL ? recover_step(start->recover, end) : RECOVER_WAITS;
 }
 
-void wal_start_some(struct wal_start *start, uint64_t end) {
+void wal_start_alone(struct wal_start *start, uint64_t end) {
     if (start->base == BASE_IS_WANTED) {
         start->base = BASE_IS_MADE;
         save_begin(start->options.worker, SAVE_REWRITE);
     } else {
-        recover_some(start->recover, end);
+        recover_alone(start->recover, end);
     }
 }

@@ -20,8 +20,6 @@ struct wal_start_options {
     bool logs;     /* appendonly yes */
     bool again;    /* the log of this life is among it */
     bool imported; /* what is in memory is no data of ours yet: a snapshot of it comes first */
-    /* recover.h */
-    recover_run_fn *run;
     void (*progress)(void *arg, uint64_t bytes);
     /* NULL: it is done, and `report` says what was found, or is empty; else why not. */
     void (*done)(void *arg, const char *failure, const char *report);
@@ -29,10 +27,10 @@ struct wal_start_options {
 };
 
 struct wal_start *wal_start_begin(const struct wal_start_options *options);
-/* In each turn. Whether it wants the keys of all shards (alone.h); then wal_start_some does
- * something with them, until `end` (rt_ticks). */
-bool wal_start_step(struct wal_start *start);
-void wal_start_some(struct wal_start *start, uint64_t end);
+/* In each turn; until `end` (rt_ticks). If it wants the keys of all shards (alone.h),
+ * wal_start_alone does something with them. */
+enum recover_step wal_start_step(struct wal_start *start, uint64_t end);
+void wal_start_alone(struct wal_start *start, uint64_t end);
 void wal_start_free(struct wal_start *start); /* after `done` */
 
 #endif

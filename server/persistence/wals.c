@@ -11,6 +11,7 @@
 #include "server/persistence/rotate.h"
 #include "server/persistence/save.h"
 #include "server/persistence/wal.h"
+#include "server/replication/feed.h"
 #include "server/txn/txn.h"
 #include "server/worker/park.h"
 #include "server/worker/shared.h"
@@ -92,7 +93,10 @@ void wals_cut(struct worker *parker, struct wals_cut *ret, bool *ret_fit) {
         /* What happened while nothing was recorded is in the snapshot alone. Without that a start
          * must not take what is recorded from now on: recovery ends at a number that is missing. */
 #ifndef SHOAL_UNSAFE_LOG_SEQUEL /* the same */
-        shared_wal_draw(server->shared);
+        uint64_t number = shared_wal_draw(server->shared);
+        if (parker->wal != NULL && parker->wal->feeds) {
+            feed_void(parker, number);
+        }
 #endif
     }
     ret->first = shared_wal_count(server->shared) + 1;

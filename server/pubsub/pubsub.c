@@ -22,8 +22,10 @@
 #include "base/must.h"
 #include "base/text.h"
 #include "proto/reply.h"
+#include "server/acl/acl.h"
 #include "server/call/call.h"
 #include "server/call/scatter.h"
+#include "server/call/slot_check.h"
 #include "server/client/client.h"
 #include "server/worker/message.h"
 #include "server/worker/worker.h"
@@ -176,11 +178,14 @@ static void count(struct worker *worker, struct topic *topic, unsigned of, int c
 }
 
 static void table_free(struct worker *worker, struct links *table) {
-    for (size_t i = 0; table->count > 0; i = table->buckets[i] == NULL ? i + 1 : i) {
+    size_t i = 0;
+    while (table->count > 0) { /* with the last one the buckets go */
         struct topic *topic = (struct topic *)table->buckets[i];
         if (topic != NULL) {
             topic->total = 0;
             topic_free_if_unused(worker, topic);
+        } else {
+            i++;
         }
     }
 }
@@ -711,6 +716,46 @@ static void end_all(struct client *client) {
     note_subscriptions(client);
 }
 
+/* What was published here before comes before it; what others publish at this moment does not. */
+static void redirect(struct client *client) {
+    struct text text;
+    text_init(&text);
+    struct deltas deltas = {.home = client->worker->id, .off = true};
+    text_append(&text, (const char *)&deltas, sizeof deltas);
+    LIST_EACH_SAFE(&client->subs->lists[TOPIC_SHARD_CHANNEL], node) {
+        struct bytes name = LIST_ENTRY(node, struct sub, mine)->topic->name;
+        if (!slot_is_heard(client->worker, key_slot(name))) {
+            change_one(client, &text, TOPIC_SHARD_CHANNEL, true, name);
+        }
+    }
+    deltas.bytes = text.len - sizeof deltas;
+    memcpy(text.ptr, &deltas, sizeof deltas);
+    if (deltas.bytes > 0) {
+        if (client->txn != NULL) {
+            confirm_later(client);
+        }
+        struct reply reply;
+        reply_init(&reply, is_confirming(client) ? &client->subs->early : &client->out,
+                   client->resp);
+        write_replies(&reply, (const struct deltas *)text.ptr);
+        client_mark_dirty(client);
+        tell_all(client->worker, &text);
+        free_ended(client);
+        note_subscriptions(client);
+    }
+    text_fini(&text);
+}
+
+void pubsub_redirect(struct worker *worker) {
+    pubsub_deliver_all(worker);
+    LIST_EACH_SAFE(&worker->clients.all, node) {
+        struct client *client = LIST_ENTRY(node, struct client, node);
+        if (client->subscriptions[TOPIC_SHARD_CHANNEL] > 0) {
+            redirect(client);
+        }
+    }
+}
+
 void pubsub_leave(struct client *client) {
     struct subs *subs = client->subs;
     if (subs == NULL) {
@@ -723,6 +768,18 @@ void pubsub_leave(struct client *client) {
     links_fini(&subs->by_topic);
     client->subs = NULL;
     free(subs);
+}
+
+bool pubsub_is_allowed(const struct client *client) {
+    const struct subs *subs = client->subs;
+    bool may = true;
+    for (unsigned kind = 0; subs != NULL && kind < TOPIC_KINDS; kind++) {
+        LIST_EACH(&subs->lists[kind], node) {
+            const struct sub *sub = LIST_ENTRY(node, struct sub, mine);
+            may = may && acl_user_may_hear(client->user, sub->topic->name, kind == TOPIC_PATTERN);
+        }
+    }
+    return may;
 }
 
 struct reset {

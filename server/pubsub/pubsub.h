@@ -51,6 +51,11 @@ void pubsub_deliver_all(struct worker *worker);
 void pubsub_change(struct exec *x, enum topic_kind kind, bool off);
 /* RESET: the same of all there is. `done` replies, behind what was published before. */
 void pubsub_reset(struct exec *x, void (*done)(struct exec *x));
+/* Whether its user may hear all that it has subscribed to. */
+bool pubsub_is_allowed(const struct client *client);
+/* In a cluster: who has subscribed to shard channels that other nodes have now is told so, and
+ * hears no more of them. */
+void pubsub_redirect(struct worker *worker);
 /* The client subscribes to nothing any more; others hear of it by themselves. Harmless without. */
 void pubsub_leave(struct client *client);
 

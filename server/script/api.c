@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/num.h"
 #include "base/sha1.h"
+#include "server/acl/acl.h"
 #include "server/observe/log.h"
 #include "server/script/run.h"
 #include "server/worker/worker.h"
@@ -319,22 +320,22 @@ static int api_debug(lua_State *lua) {
 /* ---- Access ---- */
 
 static int api_acl_check_cmd(lua_State *lua) {
-    const struct script_run *run = running(lua);
-    if (lua_gettop(lua) == 0) {
-        return raise(lua,
-                     "ERR Please specify at least one argument for this server.acl_check_cmd() "
-                     "call");
+    const char *error;
+    struct script_run *run = running(lua);
+    int count = lua_gettop(lua);
+    struct bytes *argv = read_words(lua, run, &error);
+    if (argv == NULL) {
+        return raise(lua, error);
     }
-    size_t len;
-    const char *name = lua_tolstring(lua, 1, &len);
-    const struct command_ref *ref = NULL;
-    if (name != NULL) {
-        ref = command_table_find(run->x->worker->server->commands, bytes_make(name, len));
+    const struct command_ref *ref = command_table_find(run->x->worker->server->commands, argv[0]);
+    if (ref != NULL && ref->subcommands_count > 0 && count > 1) {
+        ref = command_ref_find_sub(ref, argv[1]);
     }
     if (ref == NULL) {
         return raise(lua, "ERR Invalid command passed to server.acl_check_cmd()");
     }
-    lua_pushboolean(lua, 1);
+    lua_pushboolean(lua,
+                    acl_check(run->user, ref, argv, (uint32_t)count, run->db, NULL) == ACL_MAY);
     return 1;
 }
 

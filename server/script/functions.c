@@ -222,11 +222,15 @@ static bool run(struct functions *functions, struct bytes code, int64_t limit_ms
     struct source source = {bytes_make(code.ptr, strnlen(code.ptr, code.len)), false};
     load->end_ns = limit_ms > 0 ? rt_mono_ns(rt) + (uint64_t)limit_ms * 1000000 : UINT64_MAX;
     state->load = load;
-    bool good = lua_cpcall(state->lua, load_protected, &source) == 0;
+    int status = lua_cpcall(state->lua, load_protected, &source);
+    bool good = status == 0;
     state->load = NULL;
     lua_sethook(state->lua, NULL, 0, 0);
     if (!good) {
         say_why(state->lua, source.compiled, err);
+    }
+    if (UNLIKELY(status == LUA_ERRMEM)) {
+        lua_memory_collect(&state->memory);
     }
     script_show_load(state->lua, false);
     return good;
@@ -395,4 +399,29 @@ bool functions_is_known_everywhere(struct worker *worker, const struct command_r
     return known != NULL &&
            script_reach(library_functions(known->library, &count)[known->index].script) !=
                REACH_NEAR;
+}
+
+unsigned functions_command_flags(struct worker *worker, const struct command_ref *ref,
+                                 const struct bytes *argv) {
+    unsigned flags = SCRIPT_COMPATIBLE;
+    if (ref->row->runs_script != RUNS_FUNCTION) {
+        flags = script_flags_of(worker, ref, argv);
+    } else {
+        struct functions *functions = functions_of(worker);
+        functions_keep_up(worker);
+        const struct known *known = find_known(functions, argv[1]);
+        uint32_t count;
+        if (known != NULL) {
+            flags = script_flags(library_functions(known->library, &count)[known->index].script);
+        }
+    }
+    if (flags & SCRIPT_COMPATIBLE) {
+        return ref->flags;
+    }
+    unsigned command_flags =
+        ref->flags & ~(unsigned)(CMD_WRITE | CMD_DENYOOM | CMD_STALE | CMD_MAY_REPLICATE);
+    command_flags |= flags & SCRIPT_NO_WRITES ? 0 : CMD_WRITE;
+    command_flags |= flags & (SCRIPT_NO_WRITES | SCRIPT_ALLOW_OOM) ? 0 : CMD_DENYOOM;
+    command_flags |= flags & SCRIPT_ALLOW_STALE ? CMD_STALE : 0;
+    return command_flags;
 }

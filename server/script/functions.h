@@ -42,5 +42,9 @@ void functions_free(struct worker *worker);
 /* Whether what a call runs is known to go everywhere (or not at all): asked where it is routed. */
 bool functions_is_known_everywhere(struct worker *worker, const struct command_ref *ref,
                                    const struct bytes *argv);
+/* The flags of the command, with what the function or the script says of itself: one that says that
+ * it only reads neither writes nor may do so. */
+unsigned functions_command_flags(struct worker *worker, const struct command_ref *ref,
+                                 const struct bytes *argv);
 
 #endif

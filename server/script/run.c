@@ -23,7 +23,10 @@
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/call/keyset.h"
+#include "server/call/rights.h"
+#include "server/call/slot_check.h"
 #include "server/observe/log.h"
+#include "server/observe/monitor.h"
 #include "server/worker/busy.h"
 #include "server/worker/park.h"
 #include "server/worker/shared.h"
@@ -47,13 +50,15 @@ static const char *product(const struct script_run *run) {
     return run->x->worker->config->extended_redis_compatibility ? "Redis" : "Valkey";
 }
 
-/* NULL, and the error is written: there is no such command, or not from a script. */
-static const struct command_ref *find(const struct script_run *run, const struct bytes *argv,
-                                      uint32_t argc, struct reply *reply) {
-    const struct command_ref *ref = command_table_find(run->x->worker->server->commands, argv[0]);
+/* False, and the error is written: there is no such command, or not from a script. *ret is NULL if
+ * it is unknown. */
+static bool find(const struct script_run *run, const struct bytes *argv, uint32_t argc,
+                 struct reply *reply, const struct command_ref **ret) {
+    const struct command_ref *ref = *ret =
+        command_table_find(run->x->worker->server->commands, argv[0]);
     if (ref == NULL) {
         reply_error(reply, "ERR Unknown command called from script");
-        return NULL;
+        return false;
     }
     if (ref->subcommands_count > 0 && (argc > 1 || ref->row->run == NULL)) {
         const struct command_ref *sub = argc > 1 ? command_ref_find_sub(ref, argv[1]) : NULL;
@@ -67,47 +72,128 @@ static const struct command_ref *find(const struct script_run *run, const struct
             upper[n] = 0;
             reply_errorf(reply, "ERR unknown subcommand '%.*s'. Try %s HELP.",
                          argv[1].len < 128 ? (int)argv[1].len : 128, argv[1].ptr, upper);
-            return NULL;
+            return false;
         }
-        ref = sub;
+        ref = *ret = sub;
     }
     int arity = ref != NULL ? ref->row->arity : 0;
     if (ref == NULL || (arity > 0 ? argc != (uint32_t)arity : argc < (uint32_t)-arity)) {
         reply_error(reply, "ERR Wrong number of args calling command from script");
-        return NULL;
+        return false;
     }
     bool may_debug = run->x->worker->scripts_debug && strcmp(ref->row->name, "debug") == 0;
     if ((ref->flags & CMD_NOSCRIPT) && !may_debug) {
         reply_errorf(reply, "ERR This %s command is not allowed from script", product(run));
-        return NULL;
+        return false;
     }
-    return ref;
+    return true;
 }
 
-/* What is against it, or NULL. */
+/* What the owner of keys has against it. Its log may have broken since the script wrote. */
+static const char *owner_refuses(const struct script_run *run, const struct worker *owner,
+                                 const struct command_ref *ref) {
+    return owner->refuses_writes && run->has_written ? NULL : check_refuses(owner, ref);
+}
+
+/* What is against it, or NULL. One that has written goes on, whatever has become of memory or the
+ * disk. */
 static const char *refusal_of(const struct script_run *run, const struct command_ref *ref) {
     const struct worker *worker = run->x->worker;
     bool writes = ref->flags & CMD_WRITE;
     if (run->read_only && ref->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) {
         return "ERR Write commands are not allowed from read-only scripts.";
     }
+    /* In a cluster it is told where its key is instead. */
+    bool told = worker->cluster != NULL && ref->row->place == PLACE_KEY;
+    if (writes && !told && worker->server->role.replica && worker->config->replica_read_only) {
+        return ERR_READONLY;
+    }
     /* Once it has written something it may go on to its end. */
     if (run->out_of_memory && ref->flags & CMD_DENYOOM && !run->has_written) {
         return ERR_OOM;
     }
-    if (writes && worker->hindered_by_disk) {
+    if (writes && worker->hindered_by_disk && !run->has_written) {
         return worker->refuses_writes ? worker->refuses : ERR_NOT_SAVED;
     }
+    if (writes && worker->lacks_replicas && !run->has_written) {
+        return ERR_NO_REPLICAS;
+    }
     if (run->view == NULL) {
-        return check_refuses(worker, ref);
+        return owner_refuses(run, worker, ref);
     }
     NODE_EACH_WORKER(worker->node, i) {
-        const char *refusal = check_refuses(worker->server->workers[i], ref);
+        const char *refusal = owner_refuses(run, worker->server->workers[i], ref);
         if (refusal != NULL) {
             return refusal;
         }
     }
     return NULL;
+}
+
+/* A call that was denied. It is not in the log yet: a script that begins anew comes by again. */
+struct script_denied {
+    enum acl_verdict verdict;
+    const struct command_ref *ref;
+    uint32_t at;
+    uint32_t times;
+    struct bytes word; /* malloc */
+};
+
+/* More of different kinds go into the log at once. */
+#define DENIED_MAX 32
+
+static void note_denied(struct script_run *run, const struct script_denied *denied) {
+    for (uint32_t i = 0; i < run->denied_count; i++) {
+        struct script_denied *like = &run->denied[i];
+        if (like->verdict == denied->verdict && like->ref == denied->ref &&
+            like->at == denied->at && bytes_equal(like->word, denied->word)) {
+            like->times++;
+            return;
+        }
+    }
+    if (run->view != NULL || run->denied_count == DENIED_MAX) {
+        rights_log_script(run->x, denied->verdict, denied->ref, denied->word, denied->at);
+        return;
+    }
+    run->denied = must_realloc(run->denied, (run->denied_count + 1) * sizeof *run->denied);
+    struct script_denied *kept = &run->denied[run->denied_count++];
+    *kept = *denied;
+    char *copy = must_malloc(denied->word.len + 1);
+    if (denied->word.len > 0) {
+        memcpy(copy, denied->word.ptr, denied->word.len);
+    }
+    kept->word = bytes_make(copy, denied->word.len);
+}
+
+static void log_denied(struct script_run *run, bool counts) {
+    for (uint32_t i = 0; i < run->denied_count; i++) {
+        struct script_denied *denied = &run->denied[i];
+        for (uint32_t n = 0; counts && n < denied->times; n++) {
+            rights_log_script(run->x, denied->verdict, denied->ref, denied->word, denied->at);
+        }
+        free((char *)denied->word.ptr);
+    }
+    free(run->denied);
+}
+
+static bool may_be_called(struct script_run *run, const struct bytes *argv, uint32_t argc,
+                          struct reply *reply, const struct command_ref **ret) {
+    if (!find(run, argv, argc, reply, ret)) {
+        return false;
+    }
+    uint32_t at;
+    enum acl_verdict verdict = acl_check(run->user, *ret, argv, argc, run->db, &at);
+    if (UNLIKELY(verdict != ACL_MAY)) {
+        struct script_denied denied = {verdict, *ret, at, 1, argv[at]};
+        note_denied(run, &denied);
+        rights_deny_script(run->user, verdict, *ret, reply);
+        return false;
+    }
+    const char *refusal = refusal_of(run, *ret);
+    if (refusal != NULL) {
+        reply_error(reply, refusal);
+    }
+    return refusal == NULL;
 }
 
 /* ---- Where ---- */
@@ -167,12 +253,29 @@ static bool escape(struct script_run *run, bool far) {
     return false;
 }
 
+/* In a cluster it may use keys that this node serves. */
+static bool is_denied(struct script_run *run, const struct caller *caller, const struct call *what,
+                      struct reply *reply) {
+    if (LIKELY(run->x->worker->cluster == NULL)) {
+        return false;
+    }
+    unsigned flags = script_flags(run->script);
+    bool crosses = flags & (SCRIPT_COMPATIBLE | SCRIPT_ALLOW_CROSS_SLOT);
+    const char *error = slot_check_script(caller, what, crosses, &run->slot);
+    if (LIKELY(error == NULL)) {
+        return false;
+    }
+    reply_error(reply, error);
+    return true;
+}
+
 static bool share(const struct script_run *run, struct caller *caller, const struct call *what,
                   struct reply *reply) {
     struct call_outcome outcome = {0};
     bool over = call_share(caller, what, NULL, reply, &outcome);
     check(over);
     call_count(run->x->worker, what->ref, &outcome);
+    call_log(run->x->worker, what, NULL, &outcome);
     return true;
 }
 
@@ -183,7 +286,7 @@ static bool run_anywhere(struct script_run *run, struct call *what, struct reply
     if (ref->row->place != PLACE_KEY) {
         caller.view = run->view;
         what->key = &NO_KEY;
-        return share(run, &caller, what, reply);
+        return is_denied(run, &caller, what, reply) || share(run, &caller, what, reply);
     }
     struct key key;
     if (ref->simple) {
@@ -191,7 +294,7 @@ static bool run_anywhere(struct script_run *run, struct call *what, struct reply
         what->key = &key;
         caller.shard = view_shard(run->view, key.slot);
         note_slot(run, key.slot);
-        return share(run, &caller, what, reply);
+        return is_denied(run, &caller, what, reply) || share(run, &caller, what, reply);
     }
     struct keyset *keys =
         keyset_new(&run->arena, run->x->worker->node, ref, what->argv, what->argc, run->db);
@@ -204,6 +307,11 @@ static bool run_anywhere(struct script_run *run, struct call *what, struct reply
     for (uint32_t i = 0; i < keys->count; i++) {
         note_slot(run, keys->list[i].key.slot);
     }
+    caller.shard = view_shard(run->view, keys->list[0].key.slot);
+    if (is_denied(run, &caller, what, reply)) {
+        return true;
+    }
+    caller.shard = run->x->shard;
     run->far |= keys->everywhere;
     struct anywhere anywhere = {.caller = caller, .view = run->view, .arena = &run->arena};
     struct call_outcome outcome = {0};
@@ -211,6 +319,7 @@ static bool run_anywhere(struct script_run *run, struct call *what, struct reply
         reply_errorf(reply, "ERR This %s command is not allowed from script", product(run));
     }
     call_count(run->x->worker, ref, &outcome);
+    call_log(run->x->worker, what, NULL, &outcome);
     return true;
 }
 
@@ -223,7 +332,12 @@ static bool run_here(struct script_run *run, struct call *what, struct reply *re
     if (ref->simple) {
         key = key_make(&worker->server->secret, what->argv[ref->first_key]);
         what->key = &key;
-        if (UNLIKELY(node_owner(worker->node, key.slot) != worker->id)) {
+        bool away = node_owner(worker->node, key.slot) != worker->id;
+        caller.shard = away ? NULL : run->x->shard;
+        if (is_denied(run, &caller, what, reply)) {
+            return true;
+        }
+        if (UNLIKELY(away)) {
             return escape(run, true);
         }
         if (is_locked(run, key.hash, !(ref->row->keys[0].flags & KEY_RO))) {
@@ -244,7 +358,12 @@ static bool run_here(struct script_run *run, struct call *what, struct reply *re
         reply_errorf(reply, "ERR This %s command is not allowed from script", product(run));
         return true;
     }
-    if (keys->apart || keys->list[0].worker != worker->id) {
+    bool away = keys->apart || keys->list[0].worker != worker->id;
+    caller.shard = away ? NULL : run->x->shard;
+    if (is_denied(run, &caller, what, reply)) {
+        return true;
+    }
+    if (away) {
         return escape(run, true);
     }
     for (uint32_t i = 0; i < keys->count; i++) {
@@ -271,6 +390,19 @@ static const char *killed_error(const struct script_run *run) {
                             : "ERR Script killed by user with SCRIPT KILL.";
 }
 
+/* So that FUNCTION STATS can tell. */
+static void note_running(const struct script_run *run) {
+    const struct exec *x = run->x;
+    struct script_running running = {
+        .name = run->name,
+        .argv = x->argv,
+        .argc = x->argc,
+        .began_ns = rt_mono_ns(x->worker->rt) -
+                    rt_ticks_to_ns(x->worker->rt, rt_ticks(x->worker->rt) - run->began),
+    };
+    scripts_note_running(x->worker->server->scripts, x->worker->id, &running);
+}
+
 static void say(struct script_run *run) {
     run->said = SCRIPT_BUSY | (is_function(run) ? SCRIPT_FUNCTION : 0) |
                 (run->has_written ? SCRIPT_WROTE : 0);
@@ -293,7 +425,7 @@ static void select_db(struct script_run *run, struct bytes word, struct reply *r
         reply_error(reply, ERR_NOT_INTEGER);
     } else if (db < INT_MIN || db > INT_MAX) {
         reply_error(reply, ERR_INT_RANGE);
-    } else if (db < 0 || db >= run->x->worker->config->databases) {
+    } else if (db < 0 || db >= config_databases(run->x->worker->config)) {
         reply_error(reply, ERR_DB_INDEX);
     } else {
         run->db = (uint32_t)db;
@@ -306,46 +438,34 @@ static void select_db(struct script_run *run, struct bytes word, struct reply *r
 static void call_on_self(struct script_run *run, const struct bytes *argv, struct reply *reply) {
     if (bytes_is(argv[0], "select")) {
         select_db(run, argv[1], reply);
-    } else if (bytes_is(argv[0], "readonly") || bytes_is(argv[0], "readwrite")) {
+    } else if (bytes_is(argv[0], "readonly") || bytes_is(argv[0], "readwrite") ||
+               (bytes_is(argv[0], "asking") && run->x->worker->cluster != NULL)) {
         reply_ok(reply);
+    } else if (bytes_is(argv[0], "asking")) {
+        reply_error(reply, "ERR This instance has cluster support disabled");
     } else {
         reply_errorf(reply, "ERR This %s command is not allowed from script", product(run));
     }
 }
 
-static bool call_now(struct script_run *run, struct bytes *argv, uint32_t argc,
-                     struct reply *reply) {
-    const struct command_ref *ref = find(run, argv, argc, reply);
-    if (ref == NULL) {
-        return true;
-    }
-    const char *refusal = refusal_of(run, ref);
-    if (refusal != NULL) {
-        reply_error(reply, refusal);
-        return true;
-    }
-    if (UNLIKELY(!may_call(run, ref))) {
-        run->killed = killed_error(run);
-        return false;
-    }
-    struct call what = {
-        .ref = ref,
-        .argv = argv,
-        .argc = argc,
-        .now_ms = run->x->now_ms,
-    };
+/* Where the row of the command says. */
+static bool call_at_its_place(struct script_run *run, struct call *what, struct reply *reply) {
+    const struct command_ref *ref = what->ref;
     switch (ref->row->place) {
     case PLACE_KEY:
-        return run->view != NULL ? run_anywhere(run, &what, reply) : run_here(run, &what, reply);
+        return run->view != NULL ? run_anywhere(run, what, reply) : run_here(run, what, reply);
     case PLACE_SELF:
         /* What a client has published arrives in order: it leaves from its home. */
         if (run->view == NULL && ref->flags & CMD_PUBSUB &&
             run->x->worker->runs_for.home != run->x->worker->id) {
             return escape(run, true);
         }
-        /* Each worker knows of all who have subscribed; and no script waits for replicas. */
-        if (!(ref->flags & (CMD_PUBSUB | CMD_BLOCKING))) {
-            call_on_self(run, argv, reply);
+        /* The others ask nothing of a connection; and no script waits for replicas. */
+        if (ref->row->categories & ACL_CONNECTION && !(ref->flags & CMD_BLOCKING)) {
+            call_on_self(run, what->argv, reply);
+            struct call_outcome outcome = {.errors = reply->errors};
+            memcpy(outcome.error_code, reply->error_code, sizeof outcome.error_code);
+            call_count(run->x->worker, ref, &outcome);
             return true;
         }
         break;
@@ -360,7 +480,42 @@ static bool call_now(struct script_run *run, struct bytes *argv, uint32_t argc,
         break;
     }
     run->wrote |= (ref->flags & CMD_MAY_REPLICATE) != 0;
-    return run_anywhere(run, &what, reply);
+    return run_anywhere(run, what, reply);
+}
+
+/* While anybody monitors a script has all shards in view from the first, and calls nothing twice.
+ */
+static void tell_monitors(const struct script_run *run, const struct call *what) {
+    struct text line;
+    text_init(&line);
+    if (monitor_shows(what->ref)) {
+        monitor_add(&line, NULL, what->ref, what->argv, what->argc, run->db);
+    }
+    monitor_tell(run->x->worker, &line);
+}
+
+static bool call_now(struct script_run *run, struct bytes *argv, uint32_t argc,
+                     struct reply *reply) {
+    const struct command_ref *ref;
+    if (!may_be_called(run, argv, argc, reply, &ref)) {
+        call_refused(run->x->worker, ref, reply);
+        return true;
+    }
+    if (UNLIKELY(!may_call(run, ref))) {
+        run->killed = killed_error(run);
+        return false;
+    }
+    struct call what = {
+        .ref = ref,
+        .argv = argv,
+        .argc = argc,
+        .now_ms = run->x->now_ms,
+    };
+    bool answered = call_at_its_place(run, &what, reply);
+    if (run->view != NULL && UNLIKELY(monitors_look(&run->x->worker->monitors))) {
+        tell_monitors(run, &what);
+    }
+    return answered;
 }
 
 /* ---- What was done before ---- */
@@ -462,6 +617,7 @@ static void look_at_time(struct script_run *run) {
     }
     if (!is_busy(run)) {
         begin_busy(run, ns);
+        note_running(run);
     }
     say(run);
     if (run->turned == 0 || rt_ticks_to_ns(worker->rt, now - run->turned) >= BUSY_TURN_NS) {
@@ -548,6 +704,14 @@ static void write_failure(lua_State *lua, struct reply *reply) {
     reply_error_verbatim(reply, text_bytes(&text));
     text_fini(&text);
     lua_pop(lua, 3);
+    script_note_counted(lua, -1, reply);
+}
+
+static void write_starved(const struct script_run *run) {
+    reply_errorf(run->x->reply,
+                 "ERR Script ran out of memory: all that the scripts of a shard have in Lua may "
+                 "take %zu bytes",
+                 run->state->memory.bytes_max);
 }
 
 static void push_words(lua_State *lua, const struct bytes *words, uint32_t count) {
@@ -584,7 +748,10 @@ static int run_protected(lua_State *lua) {
     if (run->escapes) {
         return 0;
     }
-    if (status != 0) {
+    run->starved = status == LUA_ERRMEM;
+    if (run->starved) {
+        write_starved(run);
+    } else if (status != 0) {
         write_failure(lua, x->reply);
     } else {
         script_write_value(lua, x->reply, run->resp);
@@ -596,11 +763,38 @@ static struct shard *only_shard(const struct view *view, uint16_t slot) {
     return &view->node->server->workers[view->node->first]->shard;
 }
 
+/* In a cluster: of one that has all shards in view nobody has asked who has the keys that it
+ * declares. */
+static const char *redirect_to_begin(const struct exec *x, const struct view *view) {
+    const struct keyset *keys = x->keys;
+    if (x->worker->cluster == NULL || view == NULL || keys == NULL || keys->count == 0) {
+        return NULL;
+    }
+    struct caller caller = *x->caller;
+    caller.shard = view_shard(view, keys->list[0].key.slot);
+    const struct call what = {
+        .ref = x->ref,
+        .argv = x->argv,
+        .argc = x->argc,
+        .key = &x->key,
+        .keys = keys,
+        .now_ms = x->now_ms,
+    };
+    return slot_check_call(&caller, &what);
+}
+
 /* What is against it before it begins, or NULL. Of one that says nothing about itself that is asked
  * as it writes. */
 static const char *refusal_to_begin(const struct exec *x, const struct script_start *start) {
     unsigned flags = script_flags(start->script);
-    if (flags & (SCRIPT_COMPATIBLE | SCRIPT_NO_WRITES)) {
+    if (flags & SCRIPT_NO_CLUSTER && x->worker->cluster != NULL) {
+        return "ERR Can not run script on cluster, 'no-cluster' flag is set.";
+    }
+    const char *redirect = redirect_to_begin(x, start->view);
+    if (UNLIKELY(redirect != NULL)) {
+        return redirect;
+    }
+    if (flags & (SCRIPT_COMPATIBLE | SCRIPT_NO_WRITES) || start->before != NULL) {
         return NULL;
     }
     const struct worker *worker = x->worker;
@@ -608,7 +802,8 @@ static const char *refusal_to_begin(const struct exec *x, const struct script_st
         return worker->refuses_writes ? worker->refuses : ERR_NOT_SAVED;
     }
     return start->read_only ? "ERR Can not execute a script with write flag using *_ro command."
-                            : NULL;
+           : worker->lacks_replicas ? ERR_NO_REPLICAS
+                                    : NULL;
 }
 
 /* As it begins: it was made room for before. */
@@ -638,10 +833,15 @@ void script_run(struct exec *x, const struct script_start *start) {
         .state = state,
         .x = x,
         .script = start->script,
+        .name = start->name,
         .resp = 2,
         .db = x->db,
         .read_only = start->read_only || script_flags(start->script) & SCRIPT_NO_WRITES,
+#ifndef SHOAL_UNSAFE_RESTART /* for the test that users of the simulator notice */
         .before = start->before,
+#endif
+        .has_written = start->before != NULL,
+        .slot = x->keys != NULL && x->keys->count > 0 ? x->keys->list[0].key.slot : SLOT_NONE,
         .began = rt_ticks(x->worker->rt),
         .keyspace = x->keyspace,
         .changes = keyspace_stats(x->keyspace)->changes,
@@ -652,13 +852,14 @@ void script_run(struct exec *x, const struct script_start *start) {
                : is_alone(&run) && x->shard->locks.requests == 0 ? &alone
                                                                  : NULL;
     unsigned flags = script_flags(start->script);
-    bool may_run_out = flags & SCRIPT_ALLOW_OOM;
+    bool may_run_out = flags & SCRIPT_ALLOW_OOM || start->before != NULL;
     run.out_of_memory = !may_run_out && is_out_of_memory(&run);
     if (UNLIKELY(run.out_of_memory) && !(flags & (SCRIPT_COMPATIBLE | SCRIPT_NO_WRITES))) {
         reply_error(x->reply, ERR_OOM);
         return;
     }
     check(state->run == NULL);
+    run.user = rights_user(x);
     arena_init(&run.arena, ARENA_BYTES);
     outbuf_init(&run.out);
     reader_init(&run.reader);
@@ -670,11 +871,16 @@ void script_run(struct exec *x, const struct script_start *start) {
     run.random = state->random;
     lua_sethook(state->lua, look, LUA_MASKCOUNT, LOOK_INSTRUCTIONS);
     struct attempt attempt = {&run, start};
-    if (lua_cpcall(state->lua, run_protected, &attempt) != 0) {
-        if (!run.escapes) {
-            write_failure(state->lua, x->reply);
-        }
-        lua_pop(state->lua, 1);
+    int status = lua_cpcall(state->lua, run_protected, &attempt);
+    if (status == LUA_ERRMEM && !run.escapes) {
+        run.starved = true;
+        write_starved(&run);
+    } else if (status != 0 && !run.escapes) {
+        write_failure(state->lua, x->reply);
+    }
+    lua_settop(state->lua, 0);
+    if (UNLIKELY(run.starved)) {
+        lua_memory_collect(&state->memory);
     }
     if (run.far || start->view != NULL) {
         script_note_reach(start->script, run.far ? REACH_FAR : REACH_NEAR);
@@ -682,14 +888,18 @@ void script_run(struct exec *x, const struct script_start *start) {
     lua_sethook(state->lua, NULL, 0, 0);
     if (UNLIKELY(is_busy(&run))) {
         shared_script_say(x->worker->server->shared, x->worker->id, 0);
+        scripts_note_running(x->worker->server->scripts, x->worker->id, NULL);
     }
     state->run = NULL;
     x->caller->escapes = run.escapes;
+    /* What one that has written was answered it is told again, without a second look. */
+    log_denied(&run, !run.escapes || is_dirty(&run));
     if (run.escapes && is_dirty(&run)) {
         x->caller->record = run.record;
     } else {
         free(run.record);
     }
+    acl_user_unref(run.user);
     text_fini(&run.text);
     reader_fini(&run.reader);
     outbuf_fini(&run.out);

@@ -39,9 +39,12 @@ struct script_run {
     struct script_state *state;
     struct exec *x; /* the call that runs it */
     struct script *script;
-    const struct view *view; /* all shards, or NULL: those keys that are here */
-    uint8_t resp;            /* of the replies that it reads: redis.setresp */
+    struct bytes name;           /* script_start */
+    const struct view *view;     /* all shards, or NULL: those keys that are here */
+    const struct acl_user *user; /* whose rights it has: rights.h */
+    uint8_t resp;                /* of the replies that it reads: redis.setresp */
     uint32_t db;
+    int slot; /* call/slot_check.h: in a cluster, of the keys that it has declared or used */
     bool read_only;
     bool far;               /* it has looked for a key in a slot that it does not declare */
     bool wrote;             /* it has had something done that cannot be taken back */
@@ -50,8 +53,11 @@ struct script_run {
     uint64_t began, turned; /* ticks: when it did; when the last turn was in the middle of it */
     bool escapes;           /* what it needs is not here, and it is to end without a trace */
     bool calls;             /* a call of it runs */
+    bool starved;           /* it ended for want of memory in Lua */
     bool out_of_memory;     /* there was none when it began */
     bool has_written;       /* it has called what writes */
+    struct script_denied *denied; /* what it may not call, for the log: if it does not begin anew */
+    uint32_t denied_count;
     struct script_record *record;       /* of this run, while only the keys here are its own */
     const struct script_record *before; /* of the one before, or NULL, */
     size_t told;                        /* of which it was told so much */
@@ -76,6 +82,7 @@ struct script_start {
     struct script_state *state;
     struct script *script;
     int function;
+    struct bytes name;            /* of a function; none of a script */
     bool read_only;               /* the command is one of those that only read */
     uint32_t keys_at, keys_count; /* in argv; the rest are arguments */
     const struct view *view;
@@ -89,5 +96,8 @@ void script_run(struct exec *x, const struct script_start *start);
  * and takes it off. */
 void script_push_reply(struct lua_State *lua, const struct reader_value *value, uint8_t resp);
 void script_write_value(struct lua_State *lua, struct reply *reply, uint8_t resp);
+/* The table, at a place counted from the top of the stack, is an error that was written last: it is
+ * not counted again if it came of a command. */
+void script_note_counted(struct lua_State *lua, int table, struct reply *reply);
 
 #endif

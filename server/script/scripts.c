@@ -8,6 +8,7 @@
 #include "base/list.h"
 #include "base/must.h"
 #include "base/text.h"
+#include "server/config/config.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -32,6 +33,7 @@ struct scripts {
     struct list passing;
     uint64_t passing_count, bytes, evicted;
     _Atomic uint64_t epoch;
+    struct script_running *running[CONFIG_SHARDS_MAX]; /* by worker */
 };
 
 struct scripts *scripts_new(void) {
@@ -70,6 +72,9 @@ void scripts_free(struct scripts *scripts) {
     if (scripts != NULL) {
         drop_all(scripts);
         links_fini(&scripts->table);
+        for (unsigned i = 0; i < CONFIG_SHARDS_MAX; i++) {
+            free(scripts->running[i]);
+        }
         pthread_mutex_destroy(&scripts->mutex);
         free(scripts);
     }
@@ -237,6 +242,57 @@ struct scripts_stats scripts_stats(struct scripts *scripts) {
     struct scripts_stats stats = {scripts->table.count, scripts->bytes, scripts->evicted};
     pthread_mutex_unlock(&scripts->mutex);
     return stats;
+}
+
+/* ---- What runs for long ---- */
+
+static struct bytes put(char **at, struct bytes word) {
+    struct bytes copy = {*at, word.len};
+    if (word.len > 0) {
+        memcpy(*at, word.ptr, word.len);
+    }
+    *at += word.len;
+    return copy;
+}
+
+static struct script_running *copy_running(const struct script_running *from) {
+    size_t bytes = from->name.len;
+    for (uint32_t i = 0; i < from->argc; i++) {
+        bytes += from->argv[i].len;
+    }
+    struct script_running *copy =
+        must_malloc(sizeof *copy + from->argc * sizeof *from->argv + bytes);
+    struct bytes *argv = (struct bytes *)(copy + 1);
+    char *at = (char *)(argv + from->argc);
+    *copy = *from;
+    copy->argv = argv;
+    copy->name = put(&at, from->name);
+    for (uint32_t i = 0; i < from->argc; i++) {
+        argv[i] = put(&at, from->argv[i]);
+    }
+    return copy;
+}
+
+void scripts_note_running(struct scripts *scripts, unsigned worker,
+                          const struct script_running *running) {
+    struct script_running *now = running != NULL ? copy_running(running) : NULL;
+    pthread_mutex_lock(&scripts->mutex);
+    struct script_running *before = scripts->running[worker];
+    scripts->running[worker] = now;
+    pthread_mutex_unlock(&scripts->mutex);
+    free(before);
+}
+
+struct script_running *scripts_running_function(struct scripts *scripts) {
+    struct script_running *copy = NULL;
+    pthread_mutex_lock(&scripts->mutex);
+    for (unsigned i = 0; copy == NULL && i < CONFIG_SHARDS_MAX; i++) {
+        if (scripts->running[i] != NULL && scripts->running[i]->name.len > 0) {
+            copy = copy_running(scripts->running[i]);
+        }
+    }
+    pthread_mutex_unlock(&scripts->mutex);
+    return copy;
 }
 
 /* ---- One script ---- */

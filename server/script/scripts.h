@@ -55,6 +55,21 @@ struct scripts_stats {
 };
 struct scripts_stats scripts_stats(struct scripts *scripts);
 
+/* ---- What runs for long ---- */
+
+/* One that a worker runs. The words are copied. */
+struct script_running {
+    struct bytes name; /* of a function; none of a script */
+    const struct bytes *argv;
+    uint32_t argc;
+    uint64_t began_ns; /* rt_mono_ns */
+};
+/* NULL: it is over. */
+void scripts_note_running(struct scripts *scripts, unsigned worker,
+                          const struct script_running *running);
+/* One of the functions that run, in one block of malloc; NULL: there is none. */
+struct script_running *scripts_running_function(struct scripts *scripts);
+
 /* One that no table has: a function of a library (libraries.h). It has no body. */
 struct script *script_of_function(unsigned flags);
 void script_unref(struct script *script);

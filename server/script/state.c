@@ -32,26 +32,6 @@ static const char strings_key; /* a proxy of the metatable of strings; */
 static const char missing_key; /* of that of the globals */
 static const char load_key;    /* the globals of what loads a library */
 
-/* ---- Memory ---- */
-
-static void *allocate(void *arg, void *ptr, size_t before, size_t after) {
-    struct script_state *state = arg;
-    if (after == 0) {
-        *state->bytes -= before;
-        free(ptr);
-        return NULL;
-    }
-    size_t others = *state->bytes - before;
-    if (after > before && (after > state->bytes_max || others > state->bytes_max - after)) {
-        return NULL; /* Lua collects, tries again, and says "not enough memory" */
-    }
-    void *memory = realloc(ptr, after);
-    if (memory != NULL) {
-        *state->bytes = others + after;
-    }
-    return memory;
-}
-
 static int panicked(lua_State *lua) {
     check(!"a Lua error outside of a protected call");
     return 0;
@@ -218,6 +198,26 @@ static int f_pcall(lua_State *lua) {
     return lua_gettop(lua);
 }
 
+/* Lua's own of 5.1 finds out that it has too many values by an int that has overflowed, which a
+ * compiler may take for impossible: Debian's writes beyond its stack then. */
+static int f_unpack(lua_State *lua) {
+    luaL_checktype(lua, 1, LUA_TTABLE);
+    int64_t first = luaL_optint(lua, 2, 1);
+    int64_t last =
+        lua_isnoneornil(lua, 3) ? (int64_t)lua_objlen(lua, 1) : (int64_t)luaL_checkint(lua, 3);
+    if (first > last) {
+        return 0;
+    }
+    int64_t count = last - first + 1;
+    if (count > INT32_MAX || !lua_checkstack(lua, (int)count)) {
+        return luaL_error(lua, "too many results to unpack");
+    }
+    for (int64_t i = first; i <= last; i++) {
+        lua_rawgeti(lua, 1, (int)i);
+    }
+    return (int)count;
+}
+
 /* The others that change a table find nothing to change in a proxy. */
 static int f_insert(lua_State *lua) {
     if (is_protected(lua, 1)) {
@@ -340,6 +340,7 @@ static const luaL_Reg own_globals[] = {
     {"loadstring", f_loadstring},
     {"load", f_load},
     {"pcall", f_pcall},
+    {"unpack", f_unpack},
     {NULL, NULL},
 };
 
@@ -505,8 +506,10 @@ static int open_all(lua_State *lua) {
 }
 
 void script_state_open(struct script_state *state) {
-    state->lua = lua_newstate(allocate, state);
+    struct lua_memory *memory = &state->memory; /* which is where the state is, too */
+    state->lua = lua_newstate(lua_memory_allocate, memory);
     check(state->lua != NULL);
+    memory->lua = state->lua;
     lua_atpanic(state->lua, panicked);
     int status = lua_cpcall(state->lua, open_all, NULL);
     check(status == 0);
@@ -514,6 +517,7 @@ void script_state_open(struct script_state *state) {
 
 void script_state_close(struct script_state *state) {
     if (state->lua != NULL) {
+        state->memory.lua = NULL;
         lua_close(state->lua);
         state->lua = NULL;
     }
@@ -524,8 +528,10 @@ void script_state_close(struct script_state *state) {
 void script_state_init(struct script_state *state, struct worker *worker) {
     state->worker = worker;
     state->random = rng_next(&worker->rng) & ((UINT64_C(1) << 48) - 1);
-    state->bytes = state->of_functions ? &worker->function_bytes : &worker->script_bytes;
-    state->bytes_max = (size_t)worker->server->string_bytes_max;
+    state->memory = (struct lua_memory){
+        .bytes = state->of_functions ? &worker->function_bytes : &worker->script_bytes,
+        .bytes_max = (size_t)worker->server->string_bytes_max / worker->server->workers_count,
+    };
     links_init(&state->by_sha);
     links_init(&state->by_body);
     state->epoch = scripts_epoch(worker->server->scripts);
@@ -650,10 +656,14 @@ static int compile(struct script_state *state, struct bytes code, struct text *e
         script_state_open(state);
     }
     struct source source = {.code = code, .function = LUA_NOREF};
-    if (lua_cpcall(state->lua, compile_protected, &source) != 0) {
+    int status = lua_cpcall(state->lua, compile_protected, &source);
+    if (status != 0) {
         const char *why = lua_tostring(state->lua, -1);
         text_appendf(err, "ERR Error compiling script (new function): %s", why != NULL ? why : "?");
         lua_pop(state->lua, 1);
+    }
+    if (UNLIKELY(status == LUA_ERRMEM)) {
+        lua_memory_collect(&state->memory);
     }
     return source.function;
 }
@@ -718,11 +728,16 @@ struct script_local *script_of_sha(struct script_state *state, struct bytes text
     return compile_local(state, local, err) ? local : NULL;
 }
 
-bool script_is_known_everywhere(struct worker *worker, const struct command_ref *ref,
-                                const struct bytes *argv) {
+static bool names_digest(const struct command_ref *ref) {
+    return strncmp(ref->row->name, "evalsha", 7) == 0;
+}
+
+/* The script that a command names, as far as it is known; NULL: nobody does. */
+static const struct script *known_script(struct worker *worker, const struct command_ref *ref,
+                                         const struct bytes *argv) {
     struct script_state *state = script_state_of(worker);
     struct bytes word = argv[1];
-    bool is_sha = strncmp(ref->row->name, "evalsha", 7) == 0;
+    bool is_sha = names_digest(ref);
     keep_up(state);
     unsigned char sha[SHA1_BYTES];
     struct script_local *local = is_sha ? NULL : find_body(state, word);
@@ -730,7 +745,7 @@ bool script_is_known_everywhere(struct worker *worker, const struct command_ref 
         if (!is_sha) {
             sha1(word, sha);
         } else if (!script_parse_sha(word, sha)) {
-            return false;
+            return NULL;
         }
         local = find_sha(state, sha);
         struct script *script =
@@ -739,6 +754,31 @@ bool script_is_known_everywhere(struct worker *worker, const struct command_ref 
             local = remember(state, script);
         }
     }
+    return local != NULL ? local->script : NULL;
+}
+
+bool script_is_known_everywhere(struct worker *worker, const struct command_ref *ref,
+                                const struct bytes *argv) {
+    const struct script *script = known_script(worker, ref, argv);
     /* A digest that nobody knows is answered anywhere. */
-    return local != NULL ? script_reach(local->script) != REACH_NEAR : !is_sha;
+    return script != NULL ? script_reach(script) != REACH_NEAR : !names_digest(ref);
+}
+
+unsigned script_flags_of(struct worker *worker, const struct command_ref *ref,
+                         const struct bytes *argv) {
+    const struct script *script = known_script(worker, ref, argv);
+    unsigned flags = SCRIPT_COMPATIBLE;
+    if (script != NULL) {
+        return script_flags(script);
+    }
+    if (!names_digest(ref)) {
+        struct bytes code;
+        struct text err;
+        text_init(&err);
+        if (!script_read_shebang(argv[1], &flags, &code, &err)) {
+            flags = SCRIPT_COMPATIBLE; /* it will fail */
+        }
+        text_fini(&err);
+    }
+    return flags;
 }

@@ -14,6 +14,7 @@
 
 #include "base/links.h"
 #include "base/text.h"
+#include "server/script/lua_memory.h"
 #include "server/script/scripts.h"
 
 #include <lua.h>
@@ -31,11 +32,10 @@ struct script_local {
 };
 
 struct script_state {
+    struct lua_memory memory; /* first: script_state_in */
     struct worker *worker;
     struct lua_State *lua; /* NULL until a script runs here */
-    size_t *bytes;         /* that it takes: worker->script_bytes or function_bytes */
-    size_t bytes_max;
-    uint64_t epoch; /* scripts_epoch of what is here */
+    uint64_t epoch;        /* scripts_epoch of what is here */
     struct links by_sha, by_body;
     struct script_run *run;     /* the script that runs, or NULL */
     uint64_t random;            /* of math.random: 48 bits */
@@ -56,6 +56,10 @@ struct script_local *script_of_sha(struct script_state *state, struct bytes sha,
 /* Whether it is known here, and goes everywhere: asked where the call is routed. */
 bool script_is_known_everywhere(struct worker *worker, const struct command_ref *ref,
                                 const struct bytes *argv);
+
+/* What it says of itself (script_flag): asked before it is run. */
+unsigned script_flags_of(struct worker *worker, const struct command_ref *ref,
+                         const struct bytes *argv);
 
 /* ---- For the other files of this room ---- */
 

@@ -224,9 +224,20 @@ static void write_array(lua_State *lua, struct reply *reply, uint8_t resp) {
     }
 }
 
+/* A command of the script failed with it. */
+void script_note_counted(lua_State *lua, int table, struct reply *reply) {
+    lua_pushliteral(lua, "ignore_error_stats_update");
+    lua_rawget(lua, table - 1);
+    if (lua_toboolean(lua, -1)) {
+        strcpy(reply->error_code, CALL_ERROR_COUNTED);
+    }
+    lua_pop(lua, 1);
+}
+
 static void write_table(lua_State *lua, struct reply *reply, uint8_t resp) {
     if (get_field(lua, "err", LUA_TSTRING)) {
         write_error(lua, reply);
+        script_note_counted(lua, -2, reply);
     } else if (get_field(lua, "ok", LUA_TSTRING)) {
         write_status(lua, reply);
     } else if (get_field(lua, "double", LUA_TNUMBER)) {

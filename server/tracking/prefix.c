@@ -141,9 +141,12 @@ void prefix_forget(struct prefix *prefix) {
 
 void prefixes_free(struct trackers *trackers) {
     struct links *table = &trackers->prefixes;
-    for (size_t i = 0; table->count > 0; i = table->buckets[i] == NULL ? i + 1 : i) {
+    size_t i = 0;
+    while (table->count > 0) { /* with the last one the buckets go */
         if (table->buckets[i] != NULL) {
             prefix_free(trackers, (struct prefix *)table->buckets[i]);
+        } else {
+            i++;
         }
     }
     links_fini(table);

@@ -80,6 +80,11 @@ static void count_prefix(struct worker *worker, struct bytes text, unsigned of, 
     prefix_count(&worker->trackers, worker->server->workers_count, text, of, change);
 }
 
+/* As if the client were the only one that asks for it. */
+static size_t bytes_of(const struct prefix *prefix) {
+    return sizeof(struct prefix_client) + sizeof *prefix + prefix->text.len;
+}
+
 static void add_prefix(struct client *client, struct bytes text) {
     struct worker *worker = client->worker;
     struct list *mine = &client->tracking->prefixes;
@@ -100,6 +105,7 @@ static void add_prefix(struct client *client, struct bytes text) {
     wish->prefix = prefix_find(&worker->trackers, text);
     list_push_back(&wish->prefix->clients, &wish->of_prefix);
     list_push_back(mine, &wish->of_client);
+    client->tracking->prefixes_bytes += bytes_of(wish->prefix);
 }
 
 static void drop_prefixes(struct client *client) {
@@ -107,6 +113,7 @@ static void drop_prefixes(struct client *client) {
     while ((node = list_pop_front(&client->tracking->prefixes)) != NULL) {
         struct prefix_client *wish = LIST_ENTRY(node, struct prefix_client, of_client);
         list_remove(&wish->of_prefix);
+        client->tracking->prefixes_bytes -= bytes_of(wish->prefix);
         tell_all(client->worker, NEWS_PREFIX_GO, 0, wish->prefix->text);
         free(wish);
     }
@@ -264,8 +271,8 @@ static void push_broken(struct client *client) {
 /* Who has been told that his connection ends, as by QUIT, is gone. */
 static struct client *living(const struct worker *worker, uint64_t id) {
     struct client *client = client_of_id(worker, id);
-    bool lives = client != NULL && !client_is_closing(client) &&
-                 !(client->flags & CLIENT_CLOSE_AFTER_REPLY);
+    bool lives =
+        client != NULL && !client_is_closing(client) && !(client->flags & CLIENT_CLOSE_AFTER_REPLY);
     return lives ? client : NULL;
 }
 

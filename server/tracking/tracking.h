@@ -45,6 +45,7 @@ struct tracking {
     bool reads;             /* owners of keys may know it */
     bool served;            /* it has waited for keys, and what it did comes ahead of its reply */
     struct list prefixes;   /* struct prefix_client */
+    size_t prefixes_bytes;  /* what they take at home */
     struct outbuf late;     /* what comes behind the reply that it waits for */
     struct list_node later; /* of trackers->later, while there is something */
     uint64_t *goal;         /* by worker: what it waits to be heard, or NULL */
@@ -60,6 +61,11 @@ void tracking_off(struct client *client);
 uint32_t tracking_prefixes(const struct client *client, struct bytes **ret);
 /* Whom it redirects to; 0: nobody; -1: it does not track. */
 int64_t tracking_redirect(const struct client *client);
+/* What it takes of its client's memory; NULL: nothing. */
+static inline size_t tracking_memory(const struct tracking *tracking) {
+    return tracking != NULL ? sizeof *tracking + tracking->prefixes_bytes + tracking->late.allocated
+                            : 0;
+}
 /* CLIENT CACHING. */
 void tracking_set_caching(struct client *client);
 

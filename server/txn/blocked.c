@@ -27,7 +27,9 @@
 #include "server/call/check.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
+#include "server/call/slot_check.h"
 #include "server/client/client.h"
+#include "server/client/identity.h"
 #include "server/tracking/news.h"
 #include "server/txn/txn_private.h"
 #include "server/worker/message.h"
@@ -55,7 +57,8 @@ struct blocked {
     struct bytes *argv; /* but that a shard may say exec_wait_word before it joins */
     uint32_t argc;
     uint32_t db;
-    uint8_t resp, manner;
+    uint8_t resp;
+    uint16_t manner;
     struct keyset *keys;
     uint32_t *waited; /* places in `keys` of those that it waits for */
     size_t bytes;
@@ -223,8 +226,7 @@ static void leave(struct blocked *blocked) {
     blocked->client->blocked = NULL;
 }
 
-static bool give_up(struct client *client) {
-    struct blocked *blocked = client->blocked;
+static bool take_leave(struct blocked *blocked) {
     bool mine = waiter_cancel(blocked->waiter);
     if (mine) {
         leave(blocked);
@@ -239,17 +241,44 @@ static bool give_up(struct client *client) {
     return mine;
 }
 
+/* The time of its wait is not its own: it is logged only if all are. */
+static bool give_up(struct client *client) {
+    struct blocked *blocked = client->blocked;
+    struct worker *worker = client->worker;
+    bool mine = take_leave(blocked);
+    if (mine) {
+        const struct call what = {
+            .ref = blocked->ref, .argv = blocked->argv, .argc = blocked->argc};
+        worker->runs_for.client = client->id;
+        worker->runs_for.home = worker->id;
+        call_log(worker, &what, NULL, &(struct call_outcome){0});
+    }
+    return mine;
+}
+
 /* If a shard has the claim, its message says when the other parts may be called back. */
 static void forget(struct client *client) {
     struct blocked *blocked = client->blocked;
-    if (!give_up(client)) {
+    if (!take_leave(blocked)) {
         leave(blocked);
     }
+}
+
+static enum acl_verdict verdict_of(const struct client *client, uint32_t *ret_at) {
+    const struct blocked *blocked = client->blocked;
+    return acl_check(client->user, blocked->ref, blocked->argv, blocked->argc, client->db, ret_at);
+}
+
+bool blocked_is_allowed(const struct client *client) {
+    return client->blocked == NULL || verdict_of(client, NULL) == ACL_MAY;
 }
 
 /* Counted as a call, and, as in Valkey, what breaks it as if that had been refused. */
 static void done(struct client *client, enum wait_end end) {
     struct reply reply = client_reply(client);
+    if (end == WAIT_FORBIDDEN) {
+        return; /* blocked_forbid says why */
+    }
     if (end == WAIT_BROKEN) {
         reply_error(&reply, ERR_UNBLOCKED);
         call_refused(client->worker, client->last_command, &reply);
@@ -257,6 +286,42 @@ static void done(struct client *client, enum wait_end end) {
         reply_null_array(&reply);
     }
     call_count(client->worker, client->last_command, &(struct call_outcome){0});
+}
+
+void blocked_forbid(struct client *client) {
+    const struct command_ref *ref = client->blocked->ref;
+    struct text why, object;
+    uint32_t at = 0;
+    enum acl_verdict verdict = verdict_of(client, &at);
+    text_init(&why);
+    text_init(&object);
+    text_append_text(&why, "NOPERM ");
+    acl_verdict_tell(verdict, client->user, ref, &why);
+    text_append_bytes(&object, client->blocked->argv[at]);
+    if (client_wait_end(client, WAIT_FORBIDDEN)) { /* what it waited with is gone */
+        client_call_denied(client, verdict, ACL_LOG_TOPLEVEL, ref, text_bytes(&object), at);
+        struct reply reply = client_reply(client);
+        reply_error_bytes(&reply, text_bytes(&why));
+        call_refused(client->worker, ref, &reply);
+        client_mark_dirty(client);
+    }
+    text_fini(&object);
+    text_fini(&why);
+}
+
+void blocked_redirect(struct client *client) {
+    struct blocked *blocked = client->blocked;
+    const struct command_ref *ref = blocked->ref;
+    if (!blocked->stands || blocked->keys == NULL || blocked->keys->count == 0) {
+        return;
+    }
+    uint16_t slot = blocked->keys->list[0].key.slot;
+    if (slot_check_wait(client, ref, slot) != NULL && client_wait_end(client, WAIT_FORBIDDEN)) {
+        struct reply reply = client_reply(client);
+        reply_error(&reply, slot_check_wait(client, ref, slot));
+        call_refused(client->worker, ref, &reply);
+        client_mark_dirty(client);
+    }
 }
 
 static const struct wait_kind wait_keys = {
@@ -308,6 +373,8 @@ void blocked_begin(struct blocked *blocked, int64_t timeout_ms) {
         forget(client);
     } else if (client->flags & CLIENT_ENDED) {
         client_leave_wait(client);
+    } else if (UNLIKELY(client->worker->cluster != NULL)) { /* it may have changed meanwhile */
+        blocked_redirect(client);
     }
 }
 
@@ -465,14 +532,36 @@ void blocked_called(struct worker *worker, struct message *message) {
     send_home(worker, part, MESSAGE_WAITER_HOME);
 }
 
+static void serve_before(void *arg) {
+    struct worker *worker = arg;
+    if (worker->keys_ready) {
+        blocked_serve(worker, NULL, rt_wall_ms(worker->rt));
+    }
+}
+
+void blocked_open_unshown(struct worker *worker) {
+    struct shard *shard = &worker->shard;
+    while (UNLIKELY(!list_empty(&shard->unshown.keys)) &&
+           unshown_open(&shard->unshown, &shard->locks, shard->keyspace, serve_before, worker)) {
+    }
+}
+
 struct serving {
     struct worker *worker;
     const struct lock_request *holds;
     int64_t now_ms;
 };
 
+/* Or it is about to be: a save has its value to read first. */
 static bool is_locked(const struct serving *serving, const struct keyset_key *key) {
-    const struct locks *locks = &serving->worker->shard.locks;
+    struct worker *worker = serving->worker;
+    const struct locks *locks = &worker->shard.locks;
+    if (LIKELY(!worker_may_block(worker))) {
+        return false;
+    }
+    if (keyset_waits_for_walk(&worker->shard, key, 1, worker->id)) {
+        return true;
+    }
     if (locks->requests == 0) {
         return false;
     }
@@ -566,6 +655,14 @@ static bool takes_from_others(const struct serving *serving, const struct waiter
     return takes;
 }
 
+static bool sees_all(const struct serving *serving, const struct waiter_part *part) {
+    bool all = part->waiter->parts_count == 1;
+    for (uint32_t i = 0; i < part->keys_count && all; i++) {
+        all = !is_locked(serving, waited_key(&part->keys[i]));
+    }
+    return all;
+}
+
 static enum waiter_answer answer(void *arg, const struct waiter_key *key, bool as_one) {
     const struct serving *serving = arg;
     if (is_locked(serving, waited_key(key))) {
@@ -573,8 +670,10 @@ static enum waiter_answer answer(void *arg, const struct waiter_key *key, bool a
     }
     struct caller caller = caller_of(serving, key);
     struct call what = call_of(serving, key);
-    enum waiter_answer answer = call_ready(&caller, &what);
     const struct blocked *blocked = blocked_of(key->part);
+    caller.sees_all = key->part->keys_count > 1 && blocked->ref->row->spread == SPREAD_AT &&
+                      sees_all(serving, key->part);
+    enum waiter_answer answer = call_ready(&caller, &what);
     bool more = answer == WAITER_SERVES &&
                 (takes_more(serving, blocked) || takes_from_others(serving, key) ||
                  (as_one && came_as_one(serving, blocked)));
@@ -586,10 +685,7 @@ static enum waiter_answer answer(void *arg, const struct waiter_key *key, bool a
  * something. */
 static uint32_t looks_only_at(const struct serving *serving, const struct waiter_key *key) {
     const struct waiter_part *part = key->part;
-    bool all = part->waiter->parts_count == 1;
-    for (uint32_t i = 0; i < part->keys_count && all; i++) {
-        all = !is_locked(serving, waited_key(&part->keys[i]));
-    }
+    bool all = sees_all(serving, part);
     for (uint32_t i = 0; i < part->keys_count && !all; i++) {
         if (is_ready(serving, &part->keys[i])) {
             return waited_key(&part->keys[i])->index;

@@ -36,11 +36,21 @@ struct worker;
 struct blocked *blocked_new(struct client *client, const struct command_ref *ref,
                             const struct request *request);
 struct bytes *blocked_words(struct blocked *blocked);
+/* Whether the user of a client that waits for keys may call its command still. */
+bool blocked_is_allowed(const struct client *client);
+/* It waits no longer, unless it is being served. */
+void blocked_forbid(struct client *client);
+
+/* In a cluster: the same, if another node has its keys now (call/slot_check.h). */
+void blocked_redirect(struct client *client);
 
 /* The shard: keys have got something. Serves whom it can; what `holds` (NULL: nothing) has locked
  * is about to be given back, or has been granted and not used yet; what others have locked waits.
  */
 void blocked_serve(struct worker *worker, const struct lock_request *holds, int64_t now_ms);
+/* The shard: keys that were closed till a walk had read their values are opened, and whom that lets
+ * go on is settled, or served. */
+void blocked_open_unshown(struct worker *worker);
 /* The shard: a part is called back. */
 void blocked_called(struct worker *worker, struct message *message);
 

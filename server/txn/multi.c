@@ -11,6 +11,8 @@
 #include "base/check.h"
 #include "base/must.h"
 #include "base/num.h"
+#include "server/acl/acl.h"
+#include "server/client/client.h"
 #include "server/worker/message.h"
 #include "server/worker/worker.h"
 
@@ -87,13 +89,14 @@ static void follow_select(struct multi_queue *queue, const struct worker *worker
                           const struct multi_command *command) {
     int64_t db;
     if (strcmp(command->ref->full_name, "select") == 0 && num_parse_i64(command->argv[1], &db) &&
-        db >= 0 && db < worker->config->databases) {
+        db >= 0 && db < config_databases(worker->config)) {
         queue->db = (uint32_t)db;
     }
 }
 
 void multi_queue_add(struct multi_queue *queue, const struct worker *worker,
-                     const struct command_ref *ref, const struct bytes *argv, uint32_t argc) {
+                     const struct command_ref *ref, const struct bytes *argv, uint32_t argc,
+                     int slot) {
     if (queue->count == queue->capacity) {
         queue->capacity = queue->capacity > 0 ? queue->capacity * 2 : COMMANDS_MIN;
         queue->commands = must_realloc(queue->commands, queue->capacity * sizeof *queue->commands);
@@ -110,6 +113,7 @@ void multi_queue_add(struct multi_queue *queue, const struct worker *worker,
         .argv = arena_alloc(&queue->arena, bytes),
         .argc = argc,
         .db = queue->db,
+        .slot = slot,
     };
     char *at = (char *)(command->argv + argc);
     for (uint32_t i = 0; i < argc; i++) {
@@ -124,6 +128,18 @@ void multi_queue_add(struct multi_queue *queue, const struct worker *worker,
     queue->words_count += argc;
     queue->flags |= ref->flags;
     follow_select(queue, worker, command);
+}
+
+void multi_queue_follow(struct multi_queue *queue, const struct client *client) {
+    queue->db = client->db;
+    for (uint32_t i = 0; i < queue->count; i++) {
+        struct multi_command *command = &queue->commands[i];
+        command->db = queue->db;
+        if (acl_check(client->user, command->ref, command->argv, command->argc, command->db,
+                      NULL) == ACL_MAY) {
+            follow_select(queue, client->worker, command);
+        }
+    }
 }
 
 size_t multi_queue_memory(const struct multi_queue *queue) {

@@ -14,6 +14,7 @@
 #include "base/arena.h"
 #include "server/call/command_table.h"
 
+struct client;
 struct keyset;
 struct worker;
 
@@ -22,6 +23,7 @@ struct multi_command {
     struct bytes *argv; /* words and slices lie in the queue's arena */
     uint32_t argc;
     uint32_t db; /* selected when the command will run: a SELECT before it in the queue counts */
+    int slot;    /* of its keys, or SLOT_NONE (call/slot_check.h); only in a cluster */
     struct keyset *keys; /* EXEC finds them: who owns them may change till then */
 };
 
@@ -45,7 +47,11 @@ struct multi_queue *multi_queue_new(struct worker *worker, uint32_t db);
 void multi_queue_free(struct worker *worker, struct multi_queue *queue);
 /* Copies the words. */
 void multi_queue_add(struct multi_queue *queue, const struct worker *worker,
-                     const struct command_ref *ref, const struct bytes *argv, uint32_t argc);
+                     const struct command_ref *ref, const struct bytes *argv, uint32_t argc,
+                     int slot);
+/* The rights of its client have changed since then, perhaps: of a SELECT that it may not do any
+ * more those behind it do not know. */
+void multi_queue_follow(struct multi_queue *queue, const struct client *client);
 /* Bytes held. */
 size_t multi_queue_memory(const struct multi_queue *queue);
 /* Of the words and a pointer to each: multi-mem of CLIENT LIST. */

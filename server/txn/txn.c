@@ -12,6 +12,7 @@
  *     SCHEDULE, all granted ----> PHASE [SCATTER] -> PHASE ... -> reply, RELEASE
  *         ^   \-- some refused -> CANCEL
  *         +----------------------/  \-- three times -> FENCE, shard by shard -> SCHEDULE
+ *     ALONE, its shard is sealed -> FENCE -> SCHEDULE
  *
  * A transaction that only reads in its first phase does so as soon as each shard grants its locks:
  * while they are held nothing can change, so what was read at different moments was all true at
@@ -36,9 +37,11 @@
 #include "proto/parser.h"
 #include "server/call/effects.h"
 #include "server/call/exec.h"
+#include "server/call/rights.h"
 #include "server/call/scatter.h"
 #include "server/client/client.h"
 #include "server/client/large.h"
+#include "server/observe/commandlog.h"
 #include "server/observe/monitor.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn_private.h"
@@ -73,6 +76,37 @@ static struct txn *txn_new(struct client *client, const struct command_ref *ref)
     return txn;
 }
 
+/* Nothing of it is away: its parts have the rights of who its client is now. */
+static void take_user(struct txn *txn) {
+    const struct client *client = txn->client;
+    const struct acl_user *user = client->flags & CLIENT_RESTRICTED ? client->user : NULL;
+    if (UNLIKELY(txn->user != user)) {
+        acl_user_unref(txn->user);
+        txn->user = user != NULL ? acl_user_ref(user) : NULL;
+    }
+}
+
+/* EXEC leaves out what he may not do any more. What comes next may have been changed by what was
+ * before, AUTH or ACL; the first phase is judged before anybody is asked for locks, as who grants
+ * the last one runs it at once. */
+static void look_at_rights(struct txn *txn) {
+    const struct client *client = txn->client;
+    bool restricted = client->flags & CLIENT_RESTRICTED;
+    take_user(txn);
+    if (txn->judged > txn->phase) {
+        return;
+    }
+    txn->judged = txn->phase + 1;
+    for (uint32_t i = 0; UNLIKELY(restricted) && txn->queue != NULL && i < txn->count; i++) {
+        struct txn_command *command = &txn->commands[i];
+        if (command->phase == txn->phase) {
+            command->forbidden =
+                rights_deny_exec(client, command->ref, command->argv, command->argc, command->db);
+            command->refusal = command->forbidden;
+        }
+    }
+}
+
 static void tasks_free(struct txn_task *first) {
     for (struct txn_task *task = first; task != NULL; task = task->next) {
         large_free(task->large);
@@ -93,11 +127,16 @@ static void txn_free(struct txn *txn) {
     if (txn->home->wal != NULL) {
         wal_let_go(txn->home->wal, &txn->stand); /* its parts are in blocks by now */
     }
-    for (uint32_t i = 0; UNLIKELY(txn->packs) && i < txn->count; i++) {
-        parcels_free(&txn->commands[i]);
+    for (uint32_t i = 0; i < txn->count; i++) {
+        commandlog_words_free(txn->commands[i].words);
+        if (UNLIKELY(txn->packs)) {
+            parcels_free(&txn->commands[i]);
+        }
     }
     tasks_free(txn->stale);
     free(txn->record);
+    acl_user_unref(txn->user);
+    txn->user = NULL;
     EACH_PART(txn, part) {
         tasks_free(part->first);
         worker_reclaim_chunk(txn->home, &part->out);
@@ -433,20 +472,32 @@ static bool may_write(const struct txn *txn) {
     return may;
 }
 
+/* Before the first lock goes back, and what it has done goes to the logs. The latest moment for its
+ * number is the best, since everybody's replies wait for what has one: in the middle of a long
+ * script nobody would hear that it is one. */
+static void draw_number(struct txn *txn) {
+    if (UNLIKELY(txn->may_have_written) && txn->stand.number == 0) {
+        wal_draw(txn->home->wal, &txn->stand);
+    }
+}
+
 /* Each part that has tasks in this phase runs them; in the last one they are also what it had to
- * wait for. All locks are held: the latest moment for the transaction's number is the best, since
- * everybody's replies wait for what has one. */
+ * wait for, and it gives its locks back. */
 static void start_phase(struct txn *txn) {
     txn->state = STATE_PHASE;
+    look_at_rights(txn);
     if (UNLIKELY(txn->tells)) {
         txn_tell(txn);
     }
-    if (UNLIKELY(txn_is_logged(txn->home, txn)) && txn->stand.number == 0 && may_write(txn)) {
-        wal_draw(txn->home->wal, &txn->stand);
+    if (UNLIKELY(txn_is_logged(txn->home, txn))) {
+        txn->may_have_written |= may_write(txn);
     }
     EACH_PART(txn, part) {
         if (has_task(txn, part)) {
             part->release = is_last(txn);
+            if (part->release) {
+                draw_number(txn);
+            }
             note_client(part);
             due(part, TXN_RUN);
         }
@@ -457,7 +508,7 @@ static void start_phase(struct txn *txn) {
 static bool run_at_home(struct txn *txn) {
     while (txn->at < txn->count && txn->commands[txn->at].phase == txn->phase) {
         struct txn_command *command = &txn->commands[txn->at++];
-        if (command->kind == TXN_HOME) {
+        if (command->kind == TXN_HOME && command->forbidden == NULL) {
             txn->out_mark = txn->out.bytes;
             if (!run_on(txn, command, NULL)) {
                 txn->state = STATE_SCATTER;
@@ -604,6 +655,7 @@ static void end(struct txn *txn) {
     struct worker *home = txn->home;
     struct txn *riders = txn->riders;
     bool asked_view = home->txns.asks_view == txn;
+    draw_number(txn);
     finish(txn);
     release_all(txn, STATE_RELEASE);
     if (UNLIKELY(asked_view)) {
@@ -710,12 +762,13 @@ static void plan_anew(struct txn *txn) {
             .set = command->set,
             .tries = command->tries,
             .parks = command->parks,
+            .words = command->words,
         };
     }
     txn->parts_count = 0;
     txn->refusals = txn->fenced = 0;
-    txn->phase = txn->concluded = txn->at = 0;
-    txn->plan_anew = false;
+    txn->phase = txn->concluded = txn->at = txn->judged = 0;
+    txn->plan_anew = txn->may_have_written = false;
     plan(txn);
 }
 
@@ -753,17 +806,20 @@ static void begin_anew(struct txn *txn) {
     }
 }
 
-/* Another shard has closed a key for it: whoever is shut out there may hold locks here. */
+/* Another shard has closed a key for it, or is sealed: whoever is kept out there may hold locks
+ * here.
+ */
 static bool is_awaited_elsewhere(const struct txn *txn) {
     bool is = false;
     EACH_PART(txn, part) {
-        is |= part->lock.own != NULL && part->worker != txn->home->id;
+        is |= (part->lock.own != NULL || part->seal > 0) && part->worker != txn->home->id;
     }
     return is;
 }
 
 /* The first question to the shards. */
 static void schedule_first(struct txn *txn) {
+    look_at_rights(txn);
     if (txn->parts_count == 2 && txn->parts[txn->home->id] != NULL && !is_awaited_elsewhere(txn)) {
         schedule_home(txn);
     } else {
@@ -784,7 +840,6 @@ static bool escapes(struct txn *txn) {
         txn->sealed = command->first->worker;
         txn->seal = txn->parts[txn->sealed]->seal;
     }
-    keyset_go_everywhere(command->set);
     return true;
 }
 
@@ -896,8 +951,14 @@ static void go_on(struct txn *txn) {
         return;
     }
     if (txn->state == STATE_ALONE && UNLIKELY(any_moved(txn) || escapes(txn) || take_names(txn))) {
+        struct keyset *set = txn->commands[0].set;
+        if (txn->queue == NULL && set != NULL && set->is_script) {
+            keyset_go_everywhere(set); /* it is not alone any more, and could not escape */
+        }
         plan_anew(txn);
-        schedule_first(txn);
+        if (txn->seal == 0 || !fence_next(txn)) { /* whoever waits for it is refused if it is */
+            schedule_first(txn);
+        }
         if (send_due(txn)) {
             return;
         }
@@ -957,12 +1018,15 @@ static void start(struct txn *txn) {
 
 void txn_begin(struct txn *txn) {
     struct txn_part *some = plan(txn);
+    take_user(txn);
     if (txn->parts_count == 0) {
         txn->state = STATE_PHASE;
+        look_at_rights(txn);
         take_time(txn);
     } else if (txn->parts_count == 1 && txn->phases == 1 && txn->scope == LOCK_KEYS &&
                some->first != NULL && (!txn->tells || runs_script(txn))) {
         txn->state = STATE_ALONE;
+        look_at_rights(txn);
         take_time(txn);
         if (UNLIKELY(txn->tells)) {
             txn_tell(txn);
@@ -1023,6 +1087,9 @@ void txn_add(struct txn *txn, const struct command_ref *ref, const struct reques
         .db = txn->client->db,
         .set = keyset_copy(&txn->arena, keys, argv),
         .large = large,
+        .words = large != NULL && commandlogs_look(&txn->home->logs)
+                     ? commandlog_words(ref->row, argv, request->argc)
+                     : NULL,
     };
 }
 

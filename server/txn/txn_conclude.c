@@ -25,7 +25,7 @@ void txn_count_votes(struct txn *txn) {
 void txn_forget_votes(struct txn *txn) {
     txn->refusal = NULL;
     for (uint32_t i = 0; i < txn->count; i++) {
-        txn->commands[i].refusal = NULL;
+        txn->commands[i].refusal = txn->commands[i].forbidden;
     }
 }
 

@@ -6,6 +6,8 @@
 #include "proto/reply.h"
 #include "server/call/check.h"
 #include "server/call/exec.h"
+#include "server/call/rights.h"
+#include "server/call/slot_check.h"
 #include "server/client/client.h"
 #include "server/observe/monitor.h"
 #include "server/txn/multi.h"
@@ -74,21 +76,66 @@ static struct outbuf *out_after(struct client *client, struct outbuf *out) {
     return out;
 }
 
+/* The cluster has, about all of them together. */
+static bool is_redirected(struct worker *worker, const struct multi_queue *queue, uint16_t manner,
+                          int64_t alive_ms) {
+    struct slot_asked asked;
+    slot_asked_init(&asked, manner);
+    for (uint32_t i = 0; i < queue->count; i++) {
+        const struct multi_command *command = &queue->commands[i];
+        slot_asked_add(&asked, worker, command->ref,
+                       check_call_flags(worker, command->ref, command->argv), command->argv,
+                       command->argc, command->keys->list, command->keys->count, &worker->shard,
+                       alive_ms);
+    }
+    return slot_asked_end(worker, &asked, manner) != NULL;
+}
+
 /* This shard has something against one of the commands: the answer is a transaction's. */
-static bool is_refused(struct worker *worker, const struct multi_queue *queue) {
-    bool refused = false;
+static bool is_refused(struct worker *worker, const struct multi_queue *queue, uint16_t manner,
+                       int64_t alive_ms) {
+    bool refused =
+        UNLIKELY(worker->cluster != NULL) && is_redirected(worker, queue, manner, alive_ms);
     for (uint32_t i = 0; i < queue->count && !refused; i++) {
-        refused = check_vote(worker, queue->commands[i].ref) != NULL;
+        refused = check_vote(worker, queue->commands[i].ref, manner) != NULL;
     }
     return refused;
+}
+
+/* A value of it is to be read by a save first: the transaction asks for its key. */
+static bool waits_for_walk(struct worker *worker, const struct multi_queue *queue) {
+    bool waits = false;
+    for (uint32_t i = 0; i < queue->count && !list_empty(&worker->walks.list); i++) {
+        const struct keyset *keys = queue->commands[i].keys;
+        waits |= keyset_waits_for_walk(&worker->shard, keys->list, keys->count, worker->id);
+    }
+    return waits;
+}
+
+/* Its user may not do it any more. */
+static bool is_forbidden(const struct client *client, const struct multi_command *command,
+                         struct reply *reply) {
+    const char *refusal =
+        LIKELY(!(client->flags & CLIENT_RESTRICTED))
+            ? NULL
+            : rights_deny_exec(client, command->ref, command->argv, command->argc, command->db);
+    if (LIKELY(refusal == NULL)) {
+        return false;
+    }
+    reply_error(reply, refusal);
+    call_refused(client->worker, NULL, reply);
+    return true;
 }
 
 bool txn_exec_here(struct exec *x, struct multi_queue *queue) {
     struct worker *worker = x->worker;
     struct client *client = x->client;
+    if (UNLIKELY(client->flags & CLIENT_RESTRICTED)) {
+        multi_queue_follow(queue, client);
+    }
     struct watch_table *watches = &worker->shard.watches;
     if (!find_keys(worker, queue) || worker->shard.locks.requests > 0 || !watches_here(client) ||
-        is_refused(worker, queue)) {
+        is_refused(worker, queue, x->manner, exec_alive_ms(x)) || waits_for_walk(worker, queue)) {
         return false;
     }
     if (client->watches != NULL && watch_dirty(watches, client->id, exec_alive_ms(x))) {
@@ -121,7 +168,9 @@ bool txn_exec_here(struct exec *x, struct multi_queue *queue) {
                 .now_ms = x->now_ms,
             };
             caller.db = command->db;
-            call(&caller, &what, &reply);
+            if (LIKELY(!is_forbidden(client, command, &reply))) {
+                call(&caller, &what, &reply);
+            }
             out = out_after(client, out);
         }
         call_settle(&caller);

@@ -5,6 +5,7 @@
 #include "base/must.h"
 #include "server/call/check.h"
 #include "server/call/effects.h"
+#include "server/call/slot_check.h"
 #include "server/tracking/news.h"
 #include "server/txn/txn_private.h"
 #include "server/worker/message.h"
@@ -22,7 +23,7 @@ static uint32_t order_of(const struct txn_part *part, const struct txn_task *tas
 
 /* The time at which a key must be alive for this transaction to see it. */
 static int64_t alive_ms(const struct worker *worker, const struct txn_part *part) {
-    bool sees_dead = part->manner & MANNER_SEES_DEAD && worker->config->import_mode;
+    bool sees_dead = part->manner & MANNER_SEES_DEAD && worker_keeps_dead(worker);
     return sees_dead ? INT64_MIN : part->now_ms;
 }
 
@@ -209,6 +210,7 @@ static bool run_phase(struct worker *worker, struct txn_part *part) {
     prefetch_phase(worker, part);
     worker->runs_for.client = part->txn->client_id;
     worker->runs_for.home = part->txn->home->id;
+    worker->runs_for.user = part->txn->user;
     struct caller caller = {
         .worker = worker,
         .shard = &worker->shard,
@@ -326,7 +328,13 @@ static void log_part(struct worker *worker, const struct txn_part *part) {
  */
 static void seal(struct worker *worker, struct txn_part *part) {
     part->seal = shared_next_number(worker->server->shared);
+    worker->stats.seals++;
+    shared_add_seals(worker->server->shared, 1);
+#ifdef SHOAL_UNSAFE_SEAL /* for the test that users of the simulator notice */
+    unlock(worker, part);
+#else
     locks_seal(&worker->shard.locks, part->seal, part->locked ? &part->lock : NULL);
+#endif
     if (part->locked) { /* to have all, it asks once more */
         part->locked = false;
         pqueue_remove(&worker->txns.parts, &part->node);
@@ -336,7 +344,10 @@ static void seal(struct worker *worker, struct txn_part *part) {
 static void unseal(struct worker *worker, struct txn_part *part) {
     if (UNLIKELY(part->seal > 0)) {
         part->seal = 0;
+#ifndef SHOAL_UNSAFE_SEAL
         locks_unseal(&worker->shard.locks);
+#endif
+        shared_add_seals(worker->server->shared, -1);
         serve_waiters(worker, NULL, rt_wall_ms(worker->rt));
     }
 }
@@ -389,18 +400,50 @@ static bool slots_moved(const struct worker *worker, const struct txn_part *part
     return part->slots_epoch != slots_epoch(&worker->node->slots);
 }
 
+static void refuse(struct txn_part *part, struct txn_task *task, const char *refusal) {
+    if (UNLIKELY(refusal != NULL)) {
+        size_t bytes = strlen(refusal) + 1;
+        free(task->refusal);
+        task->refusal = memcpy(must_malloc(bytes), refusal, bytes);
+        part->refuses = true;
+    }
+}
+
+static void ask_slot(struct slot_asked *asked, struct worker *worker, const struct txn_part *part,
+                     const struct txn_task *task) {
+    const struct txn_command *command = task->command;
+    slot_asked_add(asked, worker, command->ref,
+                   check_call_flags(worker, command->ref, command->argv), command->argv,
+                   command->argc, command->keys, command->keys_count, &worker->shard,
+                   alive_ms(worker, part));
+}
+
+/* In a cluster: of what all commands of EXEC do together, of others one by one. */
+static void vote_slots(struct worker *worker, struct txn_part *part) {
+    struct slot_asked asked;
+    slot_asked_init(&asked, part->manner);
+    if (part->manner & MANNER_UPSTREAM || part->first == NULL) {
+        return;
+    }
+    for (struct txn_task *task = part->first; task != NULL; task = task->next) {
+        ask_slot(&asked, worker, part, task);
+        if (part->txn->queue == NULL) {
+            refuse(part, task, slot_asked_end(worker, &asked, part->manner));
+            slot_asked_init(&asked, part->manner);
+        }
+    }
+    refuse(part, part->first, slot_asked_end(worker, &asked, part->manner));
+}
+
 /* With the locks held, before anything runs: what only the owner of the keys knows of what it would
  * run here. False if that is nothing, because one no is the end of all of EXEC. */
 static bool vote(struct worker *worker, struct txn_part *part) {
     part->refuses = false;
     for (struct txn_task *task = part->first; task != NULL; task = task->next) {
-        const char *refusal = check_vote(worker, task->command->ref);
-        if (UNLIKELY(refusal != NULL)) {
-            size_t bytes = strlen(refusal) + 1;
-            free(task->refusal);
-            task->refusal = memcpy(must_malloc(bytes), refusal, bytes);
-            part->refuses = true;
-        }
+        refuse(part, task, check_vote(worker, task->command->ref, part->manner));
+    }
+    if (UNLIKELY(worker->cluster != NULL)) { /* and is the first that is told */
+        vote_slots(worker, part);
     }
     return LIKELY(!part->refuses) || part->txn->queue == NULL;
 }
@@ -416,7 +459,8 @@ static struct txn_part *part_of_lock(struct lock_request *request) {
 }
 
 bool txn_is_logged(const struct worker *worker, const struct txn *txn) {
-    return UNLIKELY(worker->wal != NULL && worker->wal->state != WAL_OFF) &&
+    const struct wal *wal = worker->wal;
+    return UNLIKELY(wal != NULL && (wal->state != WAL_OFF || wal->feeds)) &&
            (txn->flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
 }
 
@@ -467,16 +511,32 @@ static void again(struct worker *worker, struct txn_part *part) {
     }
 }
 
+/* Before it asks for its locks: a save has values of its keys to read first, and it waits as for a
+ * lock. Who asks for all keys does not: nothing keeps him out. */
+static bool waits_for_walk(struct worker *worker, const struct txn_part *part) {
+    bool waits = false;
+    if (LIKELY(list_empty(&worker->walks.list)) || part->lock.scope != LOCK_KEYS) {
+        return false;
+    }
+    for (const struct txn_task *task = part->first; task != NULL; task = task->next) {
+        waits |= keyset_waits_for_walk(&worker->shard, task->command->keys,
+                                       task->command->keys_count, worker->id);
+    }
+    return waits;
+}
+
 static void schedule(struct worker *worker, struct txn_part *part) {
     if (UNLIKELY(worker->room.limit > 0)) {
         room_make(worker); /* before anything is locked for it */
     }
+    waits_for_walk(worker, part);
     part->lock.settled = scheduled;
     /* Who is on no other shard holds nothing there, and waits: refused, he would ask for ever while
      * this one is sealed, as no message comes between. */
     part->lock.many = part->txn->parts_count > 1;
-    part->lock.answer = locks_submit(&worker->shard.locks, &part->lock);
-    if (part->lock.answer != LOCK_WAITS) {
+    enum lock_answer answer = locks_submit(&worker->shard.locks, &part->lock);
+    if (answer != LOCK_WAITS) { /* else it may have been settled since, as its fence ended */
+        part->lock.answer = answer;
         scheduled(worker, &part->lock);
     }
 }
@@ -509,8 +569,10 @@ static void finish_alone(struct worker *worker, struct txn_part *part) {
     part->now_ms = now_ms > part->now_ms ? now_ms : part->now_ms;
     effects_granted(worker, part->txn->effects);
     part->release = true;
-    if (UNLIKELY(worker->shard.locks.seal > 0) && part->first->command->ref->row->runs_script) {
-        /* Another one has half of what it does here: this one might, too. */
+    if (UNLIKELY(shared_seals(worker->server->shared) > 0) &&
+        part->first->command->ref->row->runs_script) {
+        /* Another one has half of what it does here, or on another shard. This one might, too, and
+         * then each would wait for the other: it begins when it has all keys. */
         part->first->outcome.escapes = true;
     } else if (agrees(worker, part) && UNLIKELY(!run_phase(worker, part))) {
         return; /* txn_run_slices */
@@ -549,7 +611,7 @@ static bool may_copy(const struct txn_part *part) {
 
 static void run_alone(struct worker *worker, struct txn_part *part) {
     struct locks *locks = &worker->shard.locks;
-    bool waits = locks->requests > 0 && is_blocked(locks, part);
+    bool waits = waits_for_walk(worker, part) || (locks->requests > 0 && is_blocked(locks, part));
     if (UNLIKELY(waits || may_copy(part))) {
         worker->stats.lock_waits += waits;
         part->lock.settled = alone;

@@ -272,7 +272,8 @@ struct phases {
  * seen by all after it, it has a phase of its own. */
 static void plan_home(struct txn *txn, struct txn_command *command, struct phases *phases) {
     command->kind = TXN_HOME;
-    if (command->ref->row->place == PLACE_ALL_KEYS || command->parks) {
+    const struct command *row = command->ref->row;
+    if (row->place == PLACE_ALL_KEYS || row->parks_in_exec || command->parks) {
         bool writes = command->ref->flags & (CMD_WRITE | CMD_MAY_REPLICATE);
         enum lock_scope scope = writes ? LOCK_ALL_EXCLUSIVE : LOCK_ALL_SHARED;
         txn->scope = scope > txn->scope ? scope : txn->scope;
@@ -408,6 +409,7 @@ static void plan_locks(struct txn *txn) {
             lock_request_init(&part->lock, txn->scope, part->lock_keys, part->lock_count, memory);
             part->seal = txn->seal > 0 && txn->sealed == i ? txn->seal : 0;
             part->lock.is_sealer = part->seal > 0;
+            part->lock.seals_another = txn->seal > 0 && part->seal == 0;
             part->lock.own = txn->blocked != NULL ? blocked_closings(txn->blocked, i) : NULL;
         }
     }

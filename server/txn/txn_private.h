@@ -73,11 +73,13 @@ struct txn_command {
     struct bytes *argv;
     uint32_t argc;
     uint32_t db;
-    struct large *large; /* till it is planned: of its request, or NULL */
+    struct large *large;            /* till it is planned: of its request, or NULL */
+    struct commandlog_entry *words; /* for the command logs, if it has that; or NULL */
     enum txn_kind kind;
     enum command_spread spread;    /* of more than one task */
     uint32_t phase, last_phase;    /* the first and the last of its tasks */
     const char *refusal;           /* of one of its tasks: none of them runs; or NULL */
+    const char *forbidden;         /* it is EXEC's, that its user may not (rights.h) */
     struct keyset *set;            /* NULL till it is planned, if it was not staged */
     const struct keyset_key *keys; /* in it */
     uint32_t keys_count;
@@ -132,7 +134,7 @@ struct txn_part {
     int64_t dies_ms;       /* as it was granted: no key there is past its deadline before */
     int64_t others_die_ms; /* the same of the shards that granted before, if it is the last */
     uint8_t resp;          /* the client's in this phase */
-    uint8_t manner;        /* the same: exec_manner */
+    uint16_t manner;       /* the same: exec_manner */
     struct lock_key *lock_keys;
     uint32_t lock_count;
     struct lock_request lock;
@@ -177,8 +179,11 @@ struct txn {
     struct blocked *blocked;   /* of its one command, which may wait for its keys, or NULL */
     struct rt_buffer *input;
     uint64_t client_id;
+    const struct acl_user
+        *user;              /* whose rights its parts have, counted; NULL: who may do anything */
     uint64_t effects;       /* its name there (effects.h) */
-    struct wal_stand stand; /* and in the order of the logs, once all locks are granted; or 0 */
+    struct wal_stand stand; /* and in the order of the logs, when locks begin to go back; or 0 */
+    bool may_have_written;  /* there is a log, and something has run that could */
     int64_t now_ms; /* settled when all locks are granted, in the first phase's hop at the latest */
     int64_t now_us; /* the same for TIME inside EXEC */
     bool dirty;
@@ -195,6 +200,7 @@ struct txn {
     enum txn_state state;
     uint64_t number;
     unsigned refusals, fenced;
+    uint32_t judged;        /* phases whose commands were: look_at_rights */
     uint64_t slots_epoch;   /* as it was planned */
     struct txn_task *stale; /* of earlier plans: what they hold is freed at the end */
     struct txn_command *commands;

@@ -9,6 +9,7 @@
 #include "base/num.h"
 #include "proto/reply.h"
 #include "server/client/client.h"
+#include "server/cluster/redirect.h"
 #include "server/txn/txn_private.h"
 #include "server/worker/worker.h"
 
@@ -168,7 +169,7 @@ static void refuse(struct txn *txn, const struct txn_command *command, struct re
     struct reply own;
     reply_init(&own, reply->out, reply->resp);
     reply_error(&own, command->refusal);
-    call_refused(txn->home, command->ref, &own);
+    call_refused(txn->home, command->forbidden != NULL ? NULL : command->ref, &own);
 }
 
 bool txn_is_over_limit(struct txn *txn) {
@@ -190,13 +191,24 @@ const struct txn_task *txn_waiting_task(const struct txn *txn) {
     return task;
 }
 
+static void count(struct worker *home, struct txn_command *command, size_t reply_bytes) {
+    const struct call what = {.ref = command->ref, .argv = command->argv, .argc = command->argc};
+    command->outcome.reply_bytes = reply_bytes;
+    call_count(home, command->ref, &command->outcome);
+    call_log(home, &what, command->words, &command->outcome);
+}
+
 void txn_write_reply(struct txn *txn, struct reply *reply, bool over) {
     if (txn->queue != NULL && txn->dirty) {
         reply_null_array(reply);
         return;
     }
     if (txn->refusal != NULL) {
-        reply_errorf(reply, "EXECABORT Transaction discarded because of: %s", txn->refusal);
+        if (redirect_is_told(txn->refusal)) {
+            reply_error(reply, txn->refusal);
+        } else {
+            reply_errorf(reply, "EXECABORT Transaction discarded because of: %s", txn->refusal);
+        }
         call_refused(txn->home, txn->ref, reply);
         return;
     }
@@ -207,14 +219,17 @@ void txn_write_reply(struct txn *txn, struct reply *reply, bool over) {
     if (txn_waiting_task(txn) != NULL) {
         return;
     }
+    txn->home->runs_for.client = txn->client_id; /* to the command logs */
+    txn->home->runs_for.home = txn->home->id;
     for (uint32_t i = 0; i < txn->count; i++) {
         if (UNLIKELY(txn->commands[i].refusal != NULL)) {
             refuse(txn, &txn->commands[i], reply, over);
             continue;
         }
+        size_t before = reply->out->bytes;
         if (!over) {
             merge(txn, &txn->commands[i], reply);
         }
-        call_count(txn->home, txn->commands[i].ref, &txn->commands[i].outcome);
+        count(txn->home, &txn->commands[i], reply->out->bytes - before);
     }
 }

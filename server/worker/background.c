@@ -28,7 +28,13 @@ int64_t background_work(struct worker *worker) {
     int64_t now_ms = rt_wall_ms(worker->rt);
     int64_t until_ms = txn_expiry_ms(worker, now_ms);
     worker->runs_for.client = 0; /* keys run out by themselves */
+    bool watched = UNLIKELY(worker->latency.ticks != UINT64_MAX);
+    uint64_t start = watched ? rt_ticks(worker->rt) : 0;
     int64_t next_ms = keyspace_work(worker->shard.keyspace, until_ms);
+    if (watched) {
+        uint64_t ticks = rt_ticks(worker->rt) - start;
+        latency_note(worker, &worker->latency, LATENCY_EXPIRE_CYCLE, ticks);
+    }
     if (UNLIKELY(worker->room.limit > 0)) {
         worker->room.beside = totals_memory_beside_keys(worker);
         int64_t room_ms = room_turn(worker, now_ms);
@@ -58,5 +64,6 @@ bool background_is_left(const struct worker *worker) {
            !list_empty(&worker->shard.locks.settled) || !list_empty(&worker->txns.puts) ||
            !list_empty(&worker->txns.packs) || !list_empty(&worker->topics.queue) ||
            tracks_is_left(&worker->shard.tracks) ||
+           unshown_is_due(&worker->shard.unshown, worker->shard.keyspace) ||
            (worker->save_share != NULL && save_share_is_busy(worker->save_share));
 }

@@ -7,17 +7,18 @@
 #ifndef SHOAL_SERVER_WORKER_HANDLERS_H
 #define SHOAL_SERVER_WORKER_HANDLERS_H
 
+#include "base/bytes.h"
 #include "server/worker/message.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-struct bytes;
 struct client;
 struct command_ref;
 struct lock_request;
 struct message;
 struct multi_queue;
+struct rt_buffer;
 struct worker;
 
 typedef void message_fn(struct worker *worker, struct message *message);
@@ -31,6 +32,13 @@ struct handlers {
     void (*serve_waiters)(struct worker *worker, const struct lock_request *holds, int64_t now_ms);
     /* It is closed: what it has subscribed to goes, and it tracks nothing any more. */
     void (*client_leaves)(struct client *client);
+    /* Its user's rights have changed. */
+    void (*client_rights_changed)(struct client *client, bool asks);
+    /* Of a connection of our own: it stands; something has come. */
+    void (*upstream_connected)(struct client *client);
+    void (*upstream_data)(struct client *client, struct rt_buffer *buffer, struct bytes bytes);
+    /* Another map of the cluster is the worker's from now on. */
+    void (*map_changed)(struct worker *worker);
     /* Nothing of it is on its way any more: what it has tracked is forgotten. */
     void (*client_freed)(struct client *client);
     /* What was published is delivered. */
@@ -38,6 +46,9 @@ struct handlers {
     /* Whether the script that a command runs has looked for keys of other shards before. */
     bool (*script_is_everywhere)(struct worker *worker, const struct command_ref *ref,
                                  const struct bytes *argv);
+    /* The flags of such a command, as far as the script says itself what it does (command_flag). */
+    unsigned (*script_flags)(struct worker *worker, const struct command_ref *ref,
+                             const struct bytes *argv);
     /* The queue that EXEC is running for a client, and how many of its commands are done; or NULL.
      */
     const struct multi_queue *(*client_queue)(const struct client *client, uint32_t *ret_done);

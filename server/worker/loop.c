@@ -16,9 +16,11 @@
  * (worker.h), jobs and background work run in slices.
  */
 #include "server/worker/loop.h"
+#include "server/acl/acl.h"
 
 #include "base/check.h"
 #include "base/must.h"
+#include "net/crash.h"
 #include "net/tls.h"
 #include "server/call/batch.h"
 #include "server/call/check.h"
@@ -32,6 +34,11 @@
 #include "server/client/inner.h"
 #include "server/client/listen.h"
 #include "server/client/secure.h"
+#include "server/cluster/cluster.h"
+#include "server/cluster/cluster_map.h"
+#include "server/cluster/errands.h"
+#include "server/http/http.h"
+#include "server/observe/commandlog.h"
 #include "server/observe/log.h"
 #include "server/observe/monitor.h"
 #include "server/persistence/due.h"
@@ -43,9 +50,18 @@
 #include "server/persistence/wals.h"
 #include "server/pubsub/notify.h"
 #include "server/pubsub/pubsub.h"
+#include "server/replication/failover.h"
+#include "server/replication/farewell.h"
+#include "server/replication/feed.h"
+#include "server/replication/follow.h"
+#include "server/replication/primary.h"
+#include "server/replication/replica.h"
+#include "server/replication/resume.h"
+#include "server/replication/upstream.h"
 #include "server/script/functions.h"
 #include "server/script/state.h"
 #include "server/tracking/news.h"
+#include "server/txn/blocked.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn.h"
 #include "server/worker/background.h"
@@ -87,6 +103,8 @@
 /* So long after the kernel was asked for news, mail and visits may still come before the next
  * time. */
 #define ROUNDS_NS (200 * 1000)
+/* While a client is in WAITAOF worker 0 looks this often at what is on the disk. */
+#define WAITAOF_MS 5
 /* Who wakes while he is visited waits: so many looks, then sleeps for a moment between them. */
 #define VISITED_LOOKS    1000
 #define VISITED_BLOCK_NS 20000
@@ -100,6 +118,12 @@
 
 /* ---- What happens to keys ---- */
 
+/* These give nobody anything to take or to read. */
+static bool never_fills(enum key_event event) {
+    return event == EVENT_EXPIRE || event == EVENT_PERSIST || event == EVENT_XDEL ||
+           event == EVENT_XTRIM;
+}
+
 static void key_changed(void *arg, const struct key_news *news) {
     struct worker *worker = arg;
     struct shard *shard = &worker->shard;
@@ -112,7 +136,7 @@ static void key_changed(void *arg, const struct key_news *news) {
         watch_touch(&shard->watches, news->db, news->key);
         news_key_changed(worker, news);
     }
-    if (UNLIKELY(shard->waiters.lines.count > 0)) {
+    if (UNLIKELY(shard->waiters.lines.count > 0 && !never_fills(news->event))) {
         waiters_note_key(&shard->waiters, news->db, news->key);
         worker->keys_ready = true;
     }
@@ -182,7 +206,7 @@ int worker_runtimes(const struct server *server, struct rt **ret_rts, char **ret
         .recv_buffers = RECV_BUFFERS,
         .recv_buffer_bytes = RECV_BUFFER_BYTES,
     };
-    return rt_new(&options, server->workers_count, ret_rts, ret_reason);
+    return rt_new(&options, server->threads_count, ret_rts, ret_reason);
 }
 
 static void apply_config(struct worker *worker, const struct config *config);
@@ -195,6 +219,8 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     worker->id = id;
     worker->rt = rt;
     worker->active_expire = true;
+    worker->users = acl_users_ref(server->users);
+    worker->cluster = config->cluster_enabled ? cluster_map_none() : NULL;
     parked_init(&worker->parked);
     arena_init(&worker->scratch, SCRATCH_BYTES);
     outbuf_init(&worker->discard);
@@ -203,6 +229,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     uint64_t seed;
     rt_random(worker->rt, &seed, sizeof seed);
     rng_seed(&worker->rng, seed);
+    hotkeys_init(&worker->hotkeys, seed + 1, rt_mono_ms(worker->rt));
     list_init(&worker->clients.all);
     links_init(&worker->clients.by_id);
     pqueue_init(&worker->clients.evictable);
@@ -213,11 +240,13 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     list_init(&worker->clients.paused);
     pqueue_init(&worker->clients.deadlines);
     list_init(&worker->jobs);
+    list_init(&worker->replicas);
     list_init(&worker->jobs_asleep);
     links_init(&worker->batches.suspended);
     topics_init(&worker->topics, server->workers_count);
     trackers_init(&worker->trackers, server->workers_count);
     monitors_init(&worker->monitors, server->workers_count);
+    commandlogs_init(&worker->logs);
     pqueue_init(&worker->txns.parts);
     list_init(&worker->txns.puts);
     list_init(&worker->txns.packs);
@@ -239,13 +268,26 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
         .flushing = flushing,
         .swapping = swapping,
     };
-    shard_init(&worker->shard, id, (uint32_t)config->databases, &server->secret, &hooks,
+    shard_init(&worker->shard, id, (uint32_t)config_databases(config), &server->secret, &hooks,
                rt_wall_ms(worker->rt));
     walks_init(&worker->walks, worker->shard.keyspace);
+    if (id == 0) {
+        follow_configured(server);
+    }
     apply_config(worker, config);
     server->workers[id] = worker;
     if (id == 0) {
         server->saver = saver_new(worker);
+        server->primary = primary_new(worker);
+        server->upstream = upstream_new(worker);
+        server->failover = failover_new(worker);
+        server->farewell = farewell_new(worker);
+        resume_configure(server);
+        server->errands = config->cluster_enabled ? errands_new() : NULL;
+        if (server->role.replica) {
+            primary_follow(server->primary, worker);
+            upstream_begin(server->upstream);
+        }
         server->wals = wals_new(worker);
         worker->inner = inner_new(worker);
     }
@@ -259,10 +301,18 @@ static void end_mail(struct worker *worker) {
     while ((message = mail_next(worker)) != NULL) {
         if (message->kind == MESSAGE_UNWATCH) {
             multi_unwatch_arrived(worker, message);
+        } else if (message->kind == MESSAGE_STREAM) {
+            stream_mail_free((struct stream_mail *)message);
+        } else if (message->kind == MESSAGE_FEED) {
+            feed_mail_free((struct feed_mail *)message);
+        } else if (message->kind == MESSAGE_REPLICA || message->kind == MESSAGE_ACKNOWLEDGED) {
+            free(message);
         } else if (message->kind == MESSAGE_PARK_OVER || message->kind == MESSAGE_PUBLICATION ||
                    message->kind == MESSAGE_SUBSCRIBERS || message->kind == MESSAGE_TRACKING ||
                    message->kind == MESSAGE_MONITOR_LINES ||
-                   message->kind == MESSAGE_MONITOR_ORDER || message->kind == MESSAGE_MONITORS) {
+                   message->kind == MESSAGE_MONITOR_ORDER || message->kind == MESSAGE_MONITORS ||
+                   message->kind == MESSAGE_CLUSTER_ERRAND ||
+                   message->kind == MESSAGE_CLUSTER_HEARD) {
             free(message);
         }
     }
@@ -282,6 +332,9 @@ void worker_free(struct worker *worker) {
     topics_free(worker);
     trackers_free(&worker->trackers, worker->server->workers_count);
     monitors_free(&worker->monitors);
+    commandlogs_fini(&worker->logs);
+    latency_fini(&worker->latency);
+    hotkeys_fini(&worker->hotkeys);
     worker_trim_pools(worker, true);
     free(worker->batches.open);
     check_owner_refuses(worker, NULL, false);
@@ -297,9 +350,20 @@ void worker_free(struct worker *worker) {
     outbuf_fini(&worker->discard);
     outbuf_fini(&worker->spare.waste_replies);
     arena_fini(&worker->spare.waste);
+    acl_users_unref(worker->users);
     arena_fini(&worker->scratch);
     peers_stop(worker);
+    http_stop(worker);
     rt_free(worker->rt);
+    http_free(worker);
+    replicas_free(worker);
+    if (worker->id == 0) {
+        primary_free(worker->server->primary);
+        upstream_free(worker->server->upstream);
+        failover_free(worker->server->failover);
+        farewell_free(worker->server->farewell);
+        errands_free(worker->server->errands);
+    }
     wal_free(worker->wal); /* what it wrote was under way until now */
     peers_free(worker);
     load_end(worker); /* files were read into its memory until now */
@@ -328,12 +392,15 @@ static void apply_config(struct worker *worker, const struct config *config) {
     room_note(worker, totals_memory_beside_keys(worker));
     room_configure(worker);
     check_configure(worker);
+    latency_configure(worker);
+    commandlogs_configure(worker);
     news_cron(worker);
 }
 
 uint64_t worker_next_config(struct worker *worker, const struct config *config) {
     apply_config(worker, config);
     wals_cron(worker);
+    cluster_configure(worker, config);
     return ++worker->config_number;
 }
 
@@ -345,6 +412,17 @@ void worker_take_config(struct worker *worker, const struct config *config, uint
 }
 
 /* ---- Now and then ---- */
+
+/* The cluster wants to know whether there are any. */
+static void note_keys(struct worker *worker) {
+    if (worker->config->cluster_enabled) {
+        bool has = false;
+        for (uint32_t db = 0; db < (uint32_t)config_databases(worker->config) && !has; db++) {
+            has = keyspace_count(worker->shard.keyspace, db) > 0;
+        }
+        shared_set_has_keys(worker->server->shared, worker->id, has);
+    }
+}
 
 /* A tenth of the clients, and the next tenth the next time: each about once a second. */
 static unsigned cron_share(const struct worker *worker) {
@@ -371,7 +449,7 @@ static void cron_clients(struct worker *worker) {
 /* For who follows a log: how much there is. */
 static void log_state(struct worker *worker) {
     const struct keyspace *keyspace = worker->shard.keyspace;
-    for (uint32_t db = 0; db < (uint32_t)worker->config->databases; db++) {
+    for (uint32_t db = 0; db < (uint32_t)config_databases(worker->config); db++) {
         uint64_t keys = keyspace_count(keyspace, db);
         if (keys > 0) {
             log_worker(worker, LOG_VERBOSE, "DB %u: %llu keys (%llu volatile) on shard %u.", db,
@@ -388,7 +466,8 @@ static void cron(struct worker *worker) {
     if (now_ms < worker->loop.cron_next_ms) {
         return;
     }
-    bool idle = worker->clients.count == 0 && worker->server->workers_count > WATCHDOG_THREADS;
+    bool idle = worker->clients.count == 0 && worker->server->workers_count > WATCHDOG_THREADS &&
+                worker->config->watchdog_period == 0;
     worker->loop.cron_next_ms = now_ms + (idle ? 10 * CRON_MS : CRON_MS);
     worker_sample_rates(worker);
     rt_trim(worker->rt, false);
@@ -399,20 +478,28 @@ static void cron(struct worker *worker) {
         sysmem_collect(false);
     }
     totals_cron(worker);
+    hotkeys_tick(&worker->hotkeys, now_ms);
     news_cron(worker);
     if (UNLIKELY(log_wants(worker, LOG_VERBOSE)) &&
         now_ms - worker->loop.state_logged_ms >= STATE_LOG_MS) {
         worker->loop.state_logged_ms = now_ms;
         log_state(worker);
     }
+    if (UNLIKELY(!list_empty(&worker->replicas))) {
+        replicas_cron(worker);
+    }
     worker->loop.cron_clients = cron_share(worker);
+    note_keys(worker);
     shared_set_changes(worker->server->shared, worker->id,
                        keyspace_changes(worker->shard.keyspace));
     if (worker->id == 0) {
         inner_settle(worker->inner);
+        http_cron(worker);
         secure_cron(worker);
         wals_cron(worker);
         save_cron(worker);
+        primary_cron(worker->server->primary);
+        upstream_cron(worker->server->upstream);
     }
 }
 
@@ -420,12 +507,8 @@ static void cron(struct worker *worker) {
 static int64_t end_waits(struct worker *worker) {
     int64_t now_ms = rt_mono_ms(worker->rt);
     int64_t next_ms = INT64_MAX;
-    if (worker->pause.kind != PAUSE_NONE) {
-        if (now_ms >= worker->pause.until_ms) {
-            pause_end(worker);
-        } else {
-            next_ms = worker->pause.until_ms;
-        }
+    if (worker->pause.kind != PAUSE_NONE || worker->pause.let_go) {
+        next_ms = pause_turn(worker, now_ms);
     }
     int64_t expires_ms = waits_expire(worker, now_ms);
     return expires_ms < next_ms ? expires_ms : next_ms;
@@ -460,9 +543,6 @@ static bool evict_clients(struct worker *worker) {
         struct client *largest = largest_client(worker);
         log_client(worker, LOG_NOTICE, "Evicting client: ", largest, "");
         worker->stats.evicted_clients++;
-        worker->clients.memory -=
-            largest->memory; /* as good as gone: freed when nothing is on its way */
-        largest->memory = 0;
         client_close(largest);
     }
     return false;
@@ -488,6 +568,9 @@ static int64_t wait_ns(const struct worker *worker, int64_t work_ms, int64_t wai
     const struct client *delayed = clients_first_delayed(worker);
     if (delayed != NULL && delayed->delay_until_ms - mono_ms < ms) {
         ms = delayed->delay_until_ms - mono_ms;
+    }
+    if (worker->id == 0 && ms > WAITAOF_MS && primary_waits_for_disk(worker->server->primary)) {
+        ms = WAITAOF_MS;
     }
     unsigned threads = worker->server->workers_count;
     if (threads > 1 && mono_ms - worker->loop.mail_ms < WATCHDOG_QUIET_MS) {
@@ -523,6 +606,7 @@ bool worker_look(struct worker *worker) {
 static void account_look(struct worker *worker, bool found, uint64_t now_ns) {
     uint64_t took = rt_ticks(worker->rt) - worker->loop.look_start;
     worker->stats.looks++;
+    worker->stats.looked_ticks += took;
     worker->stats.looks_found += found;
     look_over(&worker->loop.look, worker->loop.look_reason, found, rt_ticks_to_ns(worker->rt, took),
               now_ns);
@@ -573,9 +657,11 @@ static bool may_go_on(const struct worker *worker) {
            rt_ticks(worker->rt) < worker->loop.round_until;
 }
 
-/* Who has a log asks something of the runtime in each turn: others do not take its place. */
+/* Who has a log asks something of the runtime in each turn, and what is for replicas leaves with
+ * one: others do not take its place. */
 static bool may_visit(const struct worker *worker) {
-    return may_go_on(worker) && (worker->wal == NULL || worker->wal->state == WAL_OFF);
+    const struct wal *wal = worker->wal;
+    return may_go_on(worker) && (wal == NULL || (wal->state == WAL_OFF && !wal->feeds));
 }
 
 /* Mail is there, or has been in a visit, and may be worked off at once. */
@@ -609,8 +695,10 @@ static void wait_and_wake(struct worker *worker) {
     }
     save_slice(worker);
     worker->loop.in_rt = true;
+    uint64_t asked = rt_ticks(worker->rt);
     rt_turn(worker->rt, worker->loop.sleep_ns);
     worker->loop.in_rt = false;
+    worker->stats.waited_ticks += rt_woke_ticks(worker->rt) - asked;
     worker->loop.round_until = rt_woke_ticks(worker->rt) + rt_ns_to_ticks(worker->rt, ROUNDS_NS);
     if (worker->loop.looking) { /* it did not wait */
         worker->loop.looking = false;
@@ -624,10 +712,12 @@ void worker_stop_arrived(struct worker *worker, struct message *message) {
     scatter_wake(worker);
 }
 
-/* False: all is saved before; then it is as after a SHUTDOWN, which has logged itself. */
+/* False: replicas get what they lack, or all is saved before; then it is as after a SHUTDOWN, which
+ * has logged itself. */
 static bool ends_by_signal(struct worker *worker, int signal_number) {
     const struct config *config = worker->config;
-    if (worker->loop.saves_for_signal) {
+    struct farewell *farewell = worker->server->farewell;
+    if (worker->loop.saves_for_signal || farewell_is_under_way(farewell)) {
         return false;
     }
     log_worker(worker, LOG_WARNING, "Received %s scheduling shutdown...",
@@ -635,7 +725,16 @@ static bool ends_by_signal(struct worker *worker, int signal_number) {
     log_worker(worker, LOG_NOTICE, "User requested shutdown...");
     unsigned words =
         signal_number == SIGINT ? config->shutdown_on_sigint : config->shutdown_on_sigterm;
-    if (!save_before_end(worker, words & CONFIG_SHUTDOWN_SAVE, words & CONFIG_SHUTDOWN_NOSAVE)) {
+    struct farewell_wish wish = {
+        .saves =
+            save_before_end(worker, words & CONFIG_SHUTDOWN_SAVE, words & CONFIG_SHUTDOWN_NOSAVE),
+        .force = (words & CONFIG_SHUTDOWN_FORCE) != 0,
+    };
+    if (!(words & CONFIG_SHUTDOWN_NOW) && farewell_is_needed(worker, &wish)) {
+        farewell_begin(farewell, &wish);
+        return false;
+    }
+    if (!wish.saves) {
         return true;
     }
     worker->loop.saves_for_signal = save_for_signal(worker);
@@ -685,6 +784,7 @@ static bool drain(struct worker *worker) {
     if (worker->id == 0) {
         save_cancel(worker->server->saver);
         inner_settle(worker->inner);
+        http_stop(worker);
         if (shared_connections_total(shared) <= 1 ||
             now_ms - worker->loop.drain_start_ms > STOP_CLOSED_MS) {
             worker->loop.nobody_left = true;
@@ -704,6 +804,9 @@ static bool drain(struct worker *worker) {
     LIST_EACH(&worker->clients.all, node) {
         struct client *client = LIST_ENTRY(node, struct client, node);
         if (passed_ms > STOP_DRAIN_MS || client_all_sent(client)) {
+            if (!client_is_closing(client)) { /* who asked for the end starts anew at its sight */
+                rt_stream_hold_to_exit(&client->stream);
+            }
             client_close(client);
         }
     }
@@ -725,6 +828,21 @@ static void save_turn(struct worker *worker) {
     }
 }
 
+/* watchdog-period: who does not make a turn for so long logs where it is. It says so ten times a
+ * second. */
+static void watchdog_turn(struct worker *worker) {
+    int64_t period_ms = worker->config->watchdog_period;
+    int64_t now_ms = rt_mono_ms(worker->rt);
+    if (period_ms != 0 && now_ms < worker->loop.watch_next_ms) {
+        return;
+    }
+    worker->loop.watch_next_ms = now_ms + CRON_MS;
+    worker->loop.watched = period_ms != 0;
+    if (!crash_watch(worker->loop.crash_stack, period_ms)) {
+        log_worker(worker, LOG_WARNING, "watchdog-period: there is no timer to be had.");
+    }
+}
+
 /* The turn of a worker that is parked, or has just been: replies leave, nothing else happens. */
 static bool stand_still(struct worker *worker) {
     if (UNLIKELY(worker->wal != NULL)) {
@@ -742,6 +860,9 @@ static bool stand_still(struct worker *worker) {
 bool worker_turn(struct worker *worker) {
     worker_slice_begin(worker);
     wait_and_wake(worker);
+    if (UNLIKELY(worker->config->watchdog_period != 0 || worker->loop.watched)) {
+        watchdog_turn(worker);
+    }
     uint64_t start = rt_ticks(worker->rt);
     worker_slice_begin(worker);
     bool more = mail_handle(worker);
@@ -759,6 +880,7 @@ bool worker_turn(struct worker *worker) {
     worker_slice_begin(worker);
     clients_run_ready(worker);
     worker_slice_begin(worker);
+    blocked_open_unshown(worker);
     txn_settle(worker);
     int64_t waiter_ms = end_waits(worker);
     int64_t peers_ms = peers_work(worker); /* last of those who may ask others for something */
@@ -771,9 +893,22 @@ bool worker_turn(struct worker *worker) {
         work_ms = load_ms < work_ms ? load_ms : work_ms;
     }
     save_turn(worker);
+    if (UNLIKELY(worker->http != NULL)) {
+        http_turn(worker);
+    }
     if (UNLIKELY(worker->wal != NULL)) {
         gate_seal(worker->wal);
         wal_cron(worker->wal);
+    }
+    if (worker->id == 0) {
+        upstream_turn(worker->server->upstream); /* what it has applied leaves for others */
+        failover_turn(worker->server->failover);
+        farewell_turn(worker->server->farewell);
+        primary_turn(worker->server->primary);
+        errands_turn(worker);
+    }
+    if (UNLIKELY(!list_empty(&worker->replicas))) {
+        replicas_work(worker);
     }
     clients_flush(worker);
     more |= is_gate_open(worker);
@@ -788,10 +923,15 @@ bool worker_turn(struct worker *worker) {
     if (turn_ticks > worker->stats.longest_turn_ticks) {
         worker->stats.longest_turn_ticks = turn_ticks;
     }
+    latency_note(worker, &worker->latency, LATENCY_TURN, turn_ticks);
     if (worker->loop.stopping) {
         peers_stop(worker);
         worker->loop.sleep_ns = worker->loop.more ? 0 : STOP_TURN_NS;
-        return drain(worker) || (worker->wal != NULL && !wal_end(worker->wal));
+        bool goes_on = drain(worker) || (worker->wal != NULL && !wal_end(worker->wal));
+        if (!goes_on && worker->id == 0) {
+            cluster_stop(worker);
+        }
+        return goes_on;
     }
     worker->loop.sleep_ns = wait_ns(worker, work_ms, waiter_ms);
     return true;
@@ -803,7 +943,7 @@ void worker_publish(struct worker *worker) {
     bool left = post_publish(office, worker->id, worker->id, may_visit(worker));
     unsigned host;
     while (post_next_visit(office, worker->id, &host)) {
-        if (may_go_on(worker)) {
+        if (may_go_on(worker) && host < worker->server->workers_count) {
             visit(worker, worker->server->workers[host]);
         } else {
             post_leave_awake(office, host, worker->id);

@@ -12,7 +12,12 @@
 /* Messages taken from the mailboxes at once. */
 #define INBOX_MESSAGES 256
 
+struct crash_stack;
+
 struct loop_state {
+    struct crash_stack *crash_stack; /* net/crash.h: of its thread; NULL: there is none */
+    int64_t watch_next_ms;           /* when it says next that it gets on: watchdog-period */
+    bool watched;                    /* it has said so */
     struct message *inbox[INBOX_MESSAGES];
     unsigned inbox_at, inbox_count;
     int64_t mail_ms;    /* monotonic: when the last message came */

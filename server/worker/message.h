@@ -31,17 +31,33 @@ enum message_kind {
     MESSAGE_MONITOR_LINES,  /* monitor.c's, to worker 0: commands that ran; the receiver frees it */
     MESSAGE_MONITOR_ORDER,  /* monitor.c's, from worker 0: the same in order; freed as well */
     MESSAGE_MONITORS,       /* monitor.c's: one more or less elsewhere; the receiver frees it */
+    MESSAGE_COMMANDLOG,     /* commandlog.c's, to the client's home, which keeps it */
     MESSAGE_UNWATCH,       /* multi.c's: a client watches nothing any more; the receiver frees it */
+    MESSAGE_DENIED,        /* rights.c's: a script was denied something; the receiver frees it */
     MESSAGE_PARK_OVER,     /* park.c's: the worker is parked no more; the receiver frees it */
     MESSAGE_LOAD_NEWS,     /* load.c's, to worker 0: a worker has loaded its share, or failed */
     MESSAGE_ALONE,         /* alone.c's, from worker 0: be parked */
     MESSAGE_ALONE_GRANTED, /* the same, back home: it is */
+    MESSAGE_REDO,          /* struct redo_share, from worker 0: do it (persistence/redo.h) */
+    MESSAGE_REDO_DONE,     /* the same, back home */
     MESSAGE_LOAD_OVER,     /* load.c's, from worker 0: nothing is loaded any more */
+    MESSAGE_LOAD_LEFT,     /* its answer */
     MESSAGE_SAVE,          /* struct save_task: from worker 0 */
     MESSAGE_SAVE_BACK,     /* struct save_task: home again */
     MESSAGE_STOP,          /* struct message: the worker ends */
     MESSAGE_ROTATE,        /* struct rotate_task: do what it asks (persistence/rotate.h) */
     MESSAGE_ROTATE_DONE,   /* the same, back home */
+    MESSAGE_FEED,          /* feed.c's, to worker 0: what a turn has done; the receiver frees it */
+    MESSAGE_STREAM, /* struct stream_mail, from worker 0, to replicas (replication/replica.h) */
+    MESSAGE_ACKNOWLEDGED,      /* struct acknowledged_mail, from worker 0: WAIT
+                                  (replication/wait_replicas.h) */
+    MESSAGE_REPLICA,           /* struct replica_news, to worker 0 */
+    MESSAGE_CLUSTER_MAP,       /* cluster_map.c's, from the cluster's thread: the map from now on */
+    MESSAGE_CLUSTER_MAP_TAKEN, /* the same, back home */
+    MESSAGE_CLUSTER,           /* cluster/letters.h's, to the thread of the cluster */
+    MESSAGE_CLUSTER_ANSWER,    /* struct ask_letter, back home */
+    MESSAGE_CLUSTER_ERRAND,    /* struct errand, to worker 0, which frees it */
+    MESSAGE_CLUSTER_HEARD,     /* struct publish_letter, to worker 0, which frees it */
     MESSAGE_KINDS,
 };
 

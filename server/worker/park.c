@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "server/call/batch.h"
 #include "server/client/client.h"
 #include "server/client/gate.h"
 #include "server/persistence/rotate.h"
@@ -38,12 +39,19 @@ struct over {
 
 /* ---- The parked ---- */
 
+/* What our primary has done waits: it cannot be refused. */
+static bool is_of_upstream(const struct batch *batch) {
+    return batch->count > 0 && batch->ops[0].manner & MANNER_UPSTREAM;
+}
+
 /* In a long script of its own: nothing is half done in its tables, and what is asked of its keys is
  * refused (busy.h). */
 static bool passes_script(const struct worker *worker, const struct message *message) {
     switch ((enum message_kind)message->kind) {
     case MESSAGE_BATCH:
+        return worker->parked.busy && !is_of_upstream((const struct batch *)message);
     case MESSAGE_BATON:
+        return worker->parked.busy && !is_of_upstream(batch_of_baton(message));
     case MESSAGE_CONNECTION:
         return worker->parked.busy;
     default:
@@ -170,7 +178,9 @@ void park_all(struct exec *x, park_run_fn *run, const void *args, size_t args_by
     parking->run = run;
     parking->home = x->worker->id;
     parking->args_bytes = args_bytes;
-    memcpy(parking->args, args, args_bytes);
+    if (args_bytes > 0) {
+        memcpy(parking->args, args, args_bytes);
+    }
     scatter_one(x, x->worker->node->first, ticket_part, sizeof(struct ticket), &parking,
                 sizeof parking, ticket_done);
 }

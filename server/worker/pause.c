@@ -10,7 +10,7 @@ static bool may_write(unsigned command_flags) {
 }
 
 bool pause_is_on(const struct pause *pause, int64_t mono_ms) {
-    return UNLIKELY(pause->kind != PAUSE_NONE) && mono_ms < pause->until_ms;
+    return UNLIKELY(pause->kind != PAUSE_NONE) && (pause->holds != 0 || mono_ms < pause->until_ms);
 }
 
 bool pause_passes(const struct command_ref *ref) {
@@ -18,7 +18,8 @@ bool pause_passes(const struct command_ref *ref) {
 }
 
 bool pause_forbids(const struct pause *pause, int64_t mono_ms, unsigned command_flags) {
-    return pause_is_on(pause, mono_ms) && (pause->kind == PAUSE_ALL || may_write(command_flags));
+    bool all = pause->asked == PAUSE_ALL && mono_ms < pause->until_ms;
+    return pause_is_on(pause, mono_ms) && (all || may_write(command_flags));
 }
 
 void pause_enter(struct pause *pause, unsigned command_flags) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* pause: what CLIENT PAUSE lets in on one worker, and what of it has not ended (pausing.h).
+/* pause: what CLIENT PAUSE, a hand-over or the end of the server let in on one worker, and what of
+ * it has not ended (pausing.h).
  *
  * Thread: the worker's own.
  */
@@ -11,10 +12,16 @@
 
 enum pause_kind { PAUSE_NONE, PAUSE_WRITE, PAUSE_ALL };
 
+/* For what the server lets writes wait, besides CLIENT PAUSE: bits. */
+enum pause_hold { PAUSE_FOR_FAILOVER = 1, PAUSE_FOR_SHUTDOWN = 2 };
+
 struct pause {
-    enum pause_kind kind;
-    int64_t until_ms; /* monotonic: a clock that is set back must not make it longer */
-    uint64_t number;  /* of the last PAUSE or UNPAUSE, as worker 0 counts them */
+    enum pause_kind kind;  /* the strictest of all that is */
+    enum pause_kind asked; /* CLIENT PAUSE: */
+    int64_t until_ms;      /* monotonic: a clock that is set back must not make it longer */
+    uint64_t number;       /* of the last PAUSE or UNPAUSE, as worker 0 counts them */
+    unsigned holds;
+    bool let_go; /* those who wait are to look again */
     /* What was let in and has not ended: all, and those that may write. */
     unsigned inside, inside_writing;
 };

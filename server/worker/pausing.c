@@ -37,16 +37,24 @@ struct decision {
     uint64_t number;
 };
 
+/* What comes of all there is. */
+static void settle(struct worker *worker) {
+    struct pause *pause = &worker->pause;
+    enum pause_kind held = pause->holds != 0 ? PAUSE_WRITE : PAUSE_NONE;
+    pause->kind = pause->asked > held ? pause->asked : held;
+    worker_set_expiry(worker);
+}
+
 static void obey(struct worker *worker, const struct decision *decision) {
     struct pause *pause = &worker->pause;
     if (decision->number <= pause->number) {
         return; /* a later one came first */
     }
-    bool narrower = decision->kind < pause->kind;
-    pause->kind = decision->kind;
+    bool narrower = decision->kind < pause->asked;
+    pause->asked = decision->kind;
     pause->until_ms = decision->until_ms;
     pause->number = decision->number;
-    worker_set_expiry(worker);
+    settle(worker);
     if (narrower) {
         let_go_on(worker);
     }
@@ -58,7 +66,7 @@ static bool decide_part(struct worker *worker, const void *args, void *result) {
     const struct asked *asked = args;
     struct decision *decision = result;
     *decision = (struct decision){asked->kind, asked->until_ms, worker->pause.number + 1};
-    if (asked->kind != PAUSE_NONE && pause_is_on(&worker->pause, rt_mono_ms(worker->rt)) &&
+    if (asked->kind != PAUSE_NONE && worker->pause.asked != PAUSE_NONE &&
         worker->pause.until_ms > decision->until_ms) {
         decision->until_ms = worker->pause.until_ms;
     }
@@ -94,8 +102,44 @@ void pause_wait(struct exec *x, scatter_done_fn *done) {
     scatter_all(x, wait_part, 0, NULL, 0, done);
 }
 
-void pause_end(struct worker *worker) {
-    worker->pause.kind = PAUSE_NONE;
-    worker_set_expiry(worker);
-    let_go_on(worker);
+static void set_holds(struct worker *parker, unsigned add, unsigned remove) {
+    const struct server *server = parker->server;
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        struct worker *worker = server->workers[i];
+        worker->pause.holds = (worker->pause.holds | add) & ~remove;
+        worker->pause.let_go |= remove != 0;
+        settle(worker);
+    }
+}
+
+void pause_hold(struct worker *parker, enum pause_hold hold) {
+    set_holds(parker, hold, 0);
+}
+
+void pause_let_go(struct worker *parker, enum pause_hold hold) {
+    set_holds(parker, 0, hold);
+}
+
+bool pause_is_quiet(const struct worker *parker) {
+    const struct server *server = parker->server;
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        if (server->workers[i]->pause.inside_writing > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+int64_t pause_turn(struct worker *worker, int64_t mono_ms) {
+    struct pause *pause = &worker->pause;
+    if (pause->asked != PAUSE_NONE && mono_ms >= pause->until_ms) {
+        pause->asked = PAUSE_NONE;
+        pause->let_go = true;
+        settle(worker);
+    }
+    if (pause->let_go) {
+        pause->let_go = false;
+        let_go_on(worker);
+    }
+    return pause->asked != PAUSE_NONE ? pause->until_ms : INT64_MAX;
 }

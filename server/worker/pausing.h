@@ -28,7 +28,15 @@ void pause_set(struct exec *x, enum pause_kind kind, int64_t until_ms, scatter_d
 /* Waits until nothing that the pause forbids is inside any more, or it is over; then `done`. */
 void pause_wait(struct exec *x, scatter_done_fn *done);
 
-/* Ends it on this worker: those who waited go on. */
-void pause_end(struct worker *worker);
+/* By who has a view of all shards: writes stand still until that hold, and every other, is gone. It
+ * is no barrier: what was let in before may be under way still (pause_is_quiet). */
+void pause_hold(struct worker *parker, enum pause_hold hold);
+void pause_let_go(struct worker *parker, enum pause_hold hold);
+/* The same: no write that was let in is. */
+bool pause_is_quiet(const struct worker *parker);
+
+/* In each turn: who need not wait any more goes on. Returns when that is to be looked at again,
+ * monotonic ms. */
+int64_t pause_turn(struct worker *worker, int64_t mono_ms);
 
 #endif

@@ -141,12 +141,30 @@ static uint64_t time_ns(const struct config *config) {
 
 enum making { MADE, MAKING, NOTHING_LEFT };
 
+static uint64_t begins_at(const struct worker *worker) {
+    return UNLIKELY(worker->latency.ticks != UINT64_MAX) ? rt_ticks(worker->rt) : 0;
+}
+
+static void note_time(struct worker *worker, enum latency_event event, uint64_t began) {
+    if (UNLIKELY(began > 0)) {
+        latency_note(worker, &worker->latency, event, rt_ticks(worker->rt) - began);
+    }
+}
+
+static enum evicted evict_one(struct worker *worker, const struct evict_rule *rule) {
+    uint64_t began = begins_at(worker);
+    enum evicted evicted = keyspace_evict(worker->shard.keyspace, rule, rt_wall_ms(worker->rt));
+    note_time(worker, LATENCY_EVICTION_DEL, began);
+    return evicted;
+}
+
 /* Frees until `enough` says so, or for a time. */
 static enum making evict(struct worker *worker, size_t lease, uint64_t ns) {
     struct keyspace *keyspace = worker->shard.keyspace;
     struct evict_rule rule = rule_of(worker->config);
     uint64_t began = 0;
     unsigned tries = 0;
+    uint64_t cycle_began = begins_at(worker);
     uint64_t asked_for = worker->runs_for.client;
     worker->runs_for.client = 0; /* it is nobody's doing: who tracks is told */
     enum making result = MAKING;
@@ -154,9 +172,7 @@ static enum making evict(struct worker *worker, size_t lease, uint64_t ns) {
         if (used(worker) <= lease) {
             result = MADE;
         } else if (!keyspace_free_some(keyspace)) {
-            enum evicted evicted = evicts(worker)
-                                       ? keyspace_evict(keyspace, &rule, rt_wall_ms(worker->rt))
-                                       : EVICTED_NONE;
+            enum evicted evicted = evicts(worker) ? evict_one(worker, &rule) : EVICTED_NONE;
             tries += evicted == EVICTED_LATER;
             result = evicted == EVICTED_NONE ? NOTHING_LEFT : MAKING;
         }
@@ -169,6 +185,7 @@ static enum making evict(struct worker *worker, size_t lease, uint64_t ns) {
         }
     }
     worker->runs_for.client = asked_for;
+    note_time(worker, LATENCY_EVICTION_CYCLE, cycle_began);
     return result;
 }
 
@@ -243,6 +260,10 @@ bool room_is_there(struct worker *worker) {
     struct evict_rule rule = rule_of(worker->config);
     return evicts(worker) &&
            (keyspace_may_evict(worker->shard.keyspace, &rule) || may_go_over(worker));
+}
+
+bool worker_has_room(struct worker *worker) {
+    return worker->room.limit == 0 || room_is_anywhere(worker);
 }
 
 bool room_is_anywhere(struct worker *worker) {
@@ -338,7 +359,8 @@ int64_t room_turn(struct worker *worker, int64_t now_ms) {
 
 void room_configure(struct worker *worker) {
     struct room *room = &worker->room;
-    uint64_t limit = worker->config->maxmemory;
+    bool ignores = worker->server->role.replica && worker->config->replica_ignore_maxmemory;
+    uint64_t limit = ignores ? 0 : worker->config->maxmemory;
     keyspace_evict_anew(worker->shard.keyspace);
     if (limit == room->limit) {
         return;

@@ -48,7 +48,7 @@ bool room_make(struct worker *worker);
 /* The same without evicting anything: keys may be locked for what is about to run. */
 bool room_is_there(struct worker *worker);
 /* For what needs memory at its client's home, whichever shard is short of it. */
-bool room_is_anywhere(struct worker *worker);
+bool room_is_anywhere(struct worker *worker); /* for commands: worker_has_room */
 
 /* Once a turn, if there is a limit: gives room that others need more. Returns when it must be
  * called next: wall ms, INT64_MAX: as ever. */

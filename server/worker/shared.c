@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "server/observe/commandlogs.h"
 
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@ struct worker_line {
     _Atomic uint64_t changes;
     _Atomic size_t tracked;
     _Atomic unsigned script;
+    _Atomic bool has_keys;
 };
 
 /* Of its memory, while there is a limit. */
@@ -37,6 +39,7 @@ struct wal_line {
     _Atomic uint64_t sealed;
     _Atomic uint64_t wanted;
     _Atomic uint64_t bytes;
+    _Atomic int64_t unsynced_since;
     _Atomic bool closing;
 };
 
@@ -49,14 +52,21 @@ struct shared_counters {
     size_t told_row;
     _Atomic int wal_error;
     _Atomic int stop_signal;
+    _Atomic uint32_t replicas;
     _Atomic int64_t saved_at;
     _Atomic unsigned resting;
+    _Atomic unsigned seals;
     _Atomic bool loading;
     _Atomic int64_t loading_began_at;
     _Atomic uint64_t loading_bytes;
+    _Atomic bool upstream_down;
+    _Atomic uint64_t place_offset;
+    _Atomic int64_t place_age_ms;
+    _Atomic size_t links_bytes;
     _Atomic uint64_t loaded_keys, loaded_expired;
     _Alignas(LINE) _Atomic uint64_t number;
     _Alignas(LINE) _Atomic uint64_t line;
+    _Atomic uint64_t logged[COMMANDLOG_KINDS];
     _Alignas(LINE) _Atomic uint64_t wal_count;
     _Alignas(LINE) _Atomic size_t leased;
 };
@@ -73,6 +83,7 @@ struct shared_counters *shared_new(unsigned workers) {
         shared_wal_stand(shared, i, WAL_WRITTEN, UINT64_MAX);
         shared_wal_stand(shared, i, WAL_SYNCED, UINT64_MAX);
         shared_wal_want(shared, i, UINT64_MAX);
+        shared_wal_set_unsynced_since(shared, i, INT64_MAX);
     }
     return shared;
 }
@@ -231,6 +242,15 @@ size_t shared_tracked(const struct shared_counters *shared) {
     return total;
 }
 
+/* Who sees an old number runs a script that he might have put off: no more. */
+void shared_add_seals(struct shared_counters *shared, int more) {
+    atomic_fetch_add_explicit(&shared->seals, (unsigned)more, memory_order_relaxed);
+}
+
+unsigned shared_seals(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->seals, memory_order_relaxed);
+}
+
 /* A wish that came before stays. */
 void shared_script_say(struct shared_counters *shared, unsigned worker, unsigned bits) {
     _Atomic unsigned *script = &shared->lines[worker].script;
@@ -274,6 +294,14 @@ uint64_t shared_next_number(struct shared_counters *shared) {
 
 uint64_t shared_next_line(struct shared_counters *shared) {
     return atomic_fetch_add_explicit(&shared->line, 1, memory_order_seq_cst) + 1;
+}
+
+uint64_t shared_next_logged(struct shared_counters *shared, unsigned log) {
+    return atomic_fetch_add_explicit(&shared->logged[log], 1, memory_order_relaxed);
+}
+
+uint64_t shared_logged(const struct shared_counters *shared, unsigned log) {
+    return atomic_load_explicit(&shared->logged[log], memory_order_relaxed);
 }
 
 uint64_t shared_wal_count(const struct shared_counters *shared) {
@@ -342,6 +370,20 @@ bool shared_wal_any_closing(const struct shared_counters *shared) {
     return any;
 }
 
+void shared_wal_set_unsynced_since(struct shared_counters *shared, unsigned worker, int64_t ms) {
+    atomic_store_explicit(&shared->wal_lines[worker].unsynced_since, ms, memory_order_release);
+}
+
+int64_t shared_wal_unsynced_since(const struct shared_counters *shared) {
+    int64_t first = INT64_MAX;
+    for (unsigned i = 0; i < shared->workers; i++) {
+        int64_t ms =
+            atomic_load_explicit(&shared->wal_lines[i].unsynced_since, memory_order_acquire);
+        first = ms < first ? ms : first;
+    }
+    return first;
+}
+
 void shared_wal_set_bytes(struct shared_counters *shared, unsigned worker, uint64_t bytes) {
     atomic_store_explicit(&shared->wal_lines[worker].bytes, bytes, memory_order_relaxed);
 }
@@ -378,6 +420,14 @@ int shared_stop_signal(const struct shared_counters *shared) {
     return atomic_load_explicit(&shared->stop_signal, memory_order_acquire);
 }
 
+void shared_set_replicas(struct shared_counters *shared, uint32_t count) {
+    atomic_store_explicit(&shared->replicas, count, memory_order_relaxed);
+}
+
+uint32_t shared_replicas(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->replicas, memory_order_relaxed);
+}
+
 void shared_set_saved_at(struct shared_counters *shared, int64_t at_seconds) {
     atomic_store_explicit(&shared->saved_at, at_seconds, memory_order_relaxed);
 }
@@ -412,6 +462,14 @@ void shared_end_loading(struct shared_counters *shared) {
     atomic_store_explicit(&shared->loading, false, memory_order_release);
 }
 
+void shared_set_upstream_down(struct shared_counters *shared, bool down) {
+    atomic_store_explicit(&shared->upstream_down, down, memory_order_relaxed);
+}
+
+bool shared_upstream_is_down(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->upstream_down, memory_order_relaxed);
+}
+
 bool shared_loading(const struct shared_counters *shared) {
     return atomic_load_explicit(&shared->loading, memory_order_acquire);
 }
@@ -442,4 +500,37 @@ uint64_t shared_loaded_keys(const struct shared_counters *shared) {
 
 uint64_t shared_loaded_expired(const struct shared_counters *shared) {
     return atomic_load_explicit(&shared->loaded_expired, memory_order_relaxed);
+}
+
+void shared_set_place(struct shared_counters *shared, uint64_t offset, int64_t age_ms) {
+    atomic_store_explicit(&shared->place_offset, offset, memory_order_relaxed);
+    atomic_store_explicit(&shared->place_age_ms, age_ms, memory_order_relaxed);
+}
+
+struct shared_place shared_place(const struct shared_counters *shared) {
+    return (struct shared_place){
+        .offset = atomic_load_explicit(&shared->place_offset, memory_order_relaxed),
+        .age_ms = atomic_load_explicit(&shared->place_age_ms, memory_order_relaxed),
+    };
+}
+
+void shared_set_links_bytes(struct shared_counters *shared, size_t bytes) {
+    atomic_store_explicit(&shared->links_bytes, bytes, memory_order_relaxed);
+}
+
+size_t shared_links_bytes(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->links_bytes, memory_order_relaxed);
+}
+
+void shared_set_has_keys(struct shared_counters *shared, unsigned worker, bool has) {
+    atomic_store_explicit(&shared->lines[worker].has_keys, has, memory_order_relaxed);
+}
+
+bool shared_has_keys(const struct shared_counters *shared) {
+    for (unsigned i = 0; i < shared->workers; i++) {
+        if (atomic_load_explicit(&shared->lines[i].has_keys, memory_order_relaxed)) {
+            return true;
+        }
+    }
+    return false;
 }

@@ -61,6 +61,11 @@ uint64_t shared_next_number(struct shared_counters *shared);
 /* The next line of MONITOR, in one order over all threads: from 1 on, and none is left out. */
 uint64_t shared_next_line(struct shared_counters *shared);
 
+/* The numbers of the entries of a command log (observe/commandlog.h), from 0 on: the next, and how
+ * many were drawn. */
+uint64_t shared_next_logged(struct shared_counters *shared, unsigned log);
+uint64_t shared_logged(const struct shared_counters *shared, unsigned log);
+
 /* The one order of the logs of all shards (docs/durability.md): how many numbers were drawn, and
  * the next. */
 uint64_t shared_wal_count(const struct shared_counters *shared);
@@ -87,6 +92,10 @@ uint64_t shared_wal_wanted(const struct shared_counters *shared, unsigned worker
 /* A worker's segment of before the last cut is still being written or synced. */
 void shared_wal_set_closing(struct shared_counters *shared, unsigned worker, bool closing);
 bool shared_wal_any_closing(const struct shared_counters *shared);
+/* When the first of a worker's blocks was sealed that are not known to be on the disk: monotonic
+ * ms; INT64_MAX: all are. Said before anything that they are about is seen. */
+void shared_wal_set_unsynced_since(struct shared_counters *shared, unsigned worker, int64_t ms);
+int64_t shared_wal_unsynced_since(const struct shared_counters *shared); /* the first of all */
 /* How large a worker's segment is: an estimate. */
 void shared_wal_set_bytes(struct shared_counters *shared, unsigned worker, uint64_t bytes);
 uint64_t shared_wal_bytes(const struct shared_counters *shared, unsigned worker);
@@ -114,6 +123,10 @@ void shared_script_say(struct shared_counters *shared, unsigned worker, unsigned
 unsigned shared_script(const struct shared_counters *shared, unsigned worker);
 bool shared_script_kill(struct shared_counters *shared, unsigned worker);
 
+/* How many shards are sealed for scripts (shard/locks.h): one more, or one less. */
+void shared_add_seals(struct shared_counters *shared, int more);
+unsigned shared_seals(const struct shared_counters *shared);
+
 /* A worker that ends has (true) or no longer has nothing more to work off: others wait for what it
  * has. Each says so when that changes; none rests at first. */
 void shared_set_resting(struct shared_counters *shared, bool resting);
@@ -132,6 +145,9 @@ uint64_t shared_changes(const struct shared_counters *shared);
 void shared_begin_loading(struct shared_counters *shared, int64_t at_seconds, uint64_t bytes);
 void shared_add_loaded_bytes(struct shared_counters *shared, unsigned worker, uint64_t bytes);
 void shared_end_loading(struct shared_counters *shared);
+/* A replica's primary cannot be reached, or has not sent all yet. */
+void shared_set_upstream_down(struct shared_counters *shared, bool down);
+bool shared_upstream_is_down(const struct shared_counters *shared);
 bool shared_loading(const struct shared_counters *shared);
 struct shared_progress {
     int64_t began_at;
@@ -142,10 +158,28 @@ void shared_set_loaded(struct shared_counters *shared, uint64_t keys, uint64_t e
 uint64_t shared_loaded_keys(const struct shared_counters *shared);
 uint64_t shared_loaded_expired(const struct shared_counters *shared);
 
+/* Where this node's stream stands, and since when its primary has not been heard of (ms; -1: it has
+ * none), as worker 0 says in each turn: for the thread of the cluster. */
+struct shared_place {
+    uint64_t offset;
+    int64_t age_ms;
+};
+void shared_set_place(struct shared_counters *shared, uint64_t offset, int64_t age_ms);
+struct shared_place shared_place(const struct shared_counters *shared);
+/* What the connections of the cluster's bus take, as its thread says now and then. */
+void shared_set_links_bytes(struct shared_counters *shared, size_t bytes);
+size_t shared_links_bytes(const struct shared_counters *shared);
+/* Whether a worker has keys, as it says now and then; and whether one has. */
+void shared_set_has_keys(struct shared_counters *shared, unsigned worker, bool has);
+bool shared_has_keys(const struct shared_counters *shared);
+
 /* The signal that ends the process, 0 for none yet: written by the signal thread or a SHUTDOWN,
  * read by worker 0. */
 #define STOP_BY_COMMAND (-1)
 void shared_ask_stop(struct shared_counters *shared, int signal);
 int shared_stop_signal(const struct shared_counters *shared); /* 0: not asked */
+/* Replicas that there are, as worker 0 says. */
+void shared_set_replicas(struct shared_counters *shared, uint32_t count);
+uint32_t shared_replicas(const struct shared_counters *shared);
 
 #endif

@@ -10,6 +10,7 @@
 #include "base/must.h"
 #include "server/call/command_table.h"
 #include "server/client/client.h"
+#include "server/observe/commandlog.h"
 #include "server/persistence/save_share.h"
 #include "server/worker/pools.h"
 #include "server/worker/worker.h"
@@ -26,6 +27,12 @@ static uint64_t memory_fixed(const struct worker *worker) {
         bytes += worker->tally.commands[i].latency ? sizeof(struct histogram) : 0;
     }
     return bytes + worker->scratch.block_bytes;
+}
+
+/* What is kept of commands for who may ask. */
+static size_t memory_logs(const struct worker *worker) {
+    return commandlogs_memory(&worker->logs) + latency_memory(&worker->latency) +
+           hotkeys_memory(&worker->hotkeys);
 }
 
 static void take_commands(const struct worker *worker, bool latencies, struct totals_part *part) {
@@ -47,7 +54,7 @@ static void take_commands(const struct worker *worker, bool latencies, struct to
 
 static void take_databases(const struct worker *worker, int64_t now_ms, struct totals_part *part) {
     const struct keyspace *ks = worker->shard.keyspace;
-    uint32_t n = (uint32_t)worker->config->databases;
+    uint32_t n = (uint32_t)config_databases(worker->config);
     part->databases = must_calloc(n, sizeof(*part->databases));
     for (uint32_t db = 0; db < n; db++) {
         struct database_total *to = &part->databases[db];
@@ -95,7 +102,8 @@ static void note_peak(struct worker *worker, uint64_t bytes) {
 size_t totals_memory_beside_keys(const struct worker *worker) {
     return worker->clients.memory + watch_memory(&worker->shard.watches) +
            tracks_memory(&worker->shard.tracks) + memory_fixed(worker) +
-           worker_pools_memory(worker) + worker->script_bytes + worker->function_bytes;
+           worker_pools_memory(worker) + memory_logs(worker) + worker->script_bytes +
+           worker->function_bytes;
 }
 
 void totals_cron(struct worker *worker) {
@@ -119,6 +127,8 @@ static uint64_t larger(uint64_t a, uint64_t b) {
 
 static void take_save(const struct worker *worker, struct totals *to) {
     const struct save_share *share = worker->save_share;
+    to->save_waits = worker->shard.unshown.closed;
+    to->save_stall_bytes = worker->walks.stall_bytes_max;
     if (share != NULL) {
         to->save_keys = save_share_keys(share);
         to->save_keys_total = share->keys_total;
@@ -149,7 +159,7 @@ static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *t
     to->keyspace = *keyspace_stats(ks);
     to->post = post_get_stats(worker->server->office, worker->id);
     to->mailbox_depth = post_depth(worker->server->office, worker->id);
-    for (uint32_t db = 0; db < (uint32_t)worker->config->databases; db++) {
+    for (uint32_t db = 0; db < (uint32_t)config_databases(worker->config); db++) {
         to->keys += keyspace_count(ks, db);
     }
     take_clients(worker, to);
@@ -159,6 +169,10 @@ static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *t
     to->pools_bytes = worker_pools_memory(worker);
     to->scripts_bytes = worker->script_bytes;
     to->functions_bytes = worker->function_bytes;
+    to->logs_bytes = memory_logs(worker);
+    if (worker->wal != NULL) {
+        to->log = wal_under_way(worker->wal);
+    }
     to->leased_bytes = worker->room.lease;
     to->over_ms = worker->room.over_ms;
     to->over_now_ms = worker->room.over ? rt_mono_ms(worker->rt) - worker->room.over_since_ms : 0;
@@ -171,10 +185,13 @@ static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *t
     to->parked = worker->parked.count;
     to->cycle_ns = rt_ticks_to_ns(worker->rt, worker->stats.cycle_ticks);
     to->cycle_command_ns = rt_ticks_to_ns(worker->rt, worker->stats.cycle_command_ticks);
+    to->waited_ns = rt_ticks_to_ns(worker->rt, worker->stats.waited_ticks);
+    to->looked_ns = rt_ticks_to_ns(worker->rt, worker->stats.looked_ticks);
     rt_thread_usage(&to->user_us, &to->system_us);
     int64_t pause_left_ms = worker->pause.until_ms - rt_mono_ms(worker->rt);
-    if (worker->pause.kind != PAUSE_NONE && pause_left_ms > 0) {
-        to->pause = worker->pause.kind;
+    to->pause_holds = worker->pause.holds;
+    if (worker->pause.asked != PAUSE_NONE && pause_left_ms > 0) {
+        to->pause = worker->pause.asked;
         to->pause_left_ms = pause_left_ms;
     }
     take_save(worker, to);
@@ -191,6 +208,9 @@ bool totals_take(struct worker *worker, const void *args, void *result) {
     take_numbers(worker, now_ms, &part->totals);
     if (worker->id == 0) {
         part->saves = take_saves(worker->server);
+        part->replication = must_malloc(sizeof *part->replication);
+        primary_state(worker->server->primary, part->replication);
+        upstream_state(worker->server->upstream, &part->replication->upstream);
     }
     if (request->databases) {
         take_databases(worker, now_ms, part);
@@ -214,11 +234,19 @@ void totals_part_fini(struct totals_part *part, unsigned commands) {
     free(part->commands);
     free(part->databases);
     free(part->errors);
+    if (part->replication != NULL) {
+        primary_state_fini(part->replication);
+        free(part->replication);
+    }
 }
 
 uint64_t totals_memory(const struct totals *totals) {
-    return totals->keyspace_bytes + totals->clients_bytes + totals->fixed_bytes +
-           totals->pools_bytes + totals->scripts_bytes + totals->functions_bytes;
+    return totals->keyspace_bytes + totals_overhead(totals);
+}
+
+uint64_t totals_overhead(const struct totals *totals) {
+    return totals->clients_bytes + totals->fixed_bytes + totals->pools_bytes + totals->logs_bytes +
+           totals->scripts_bytes + totals->functions_bytes;
 }
 
 static void add_stats(struct worker_stats *sum, const struct worker_stats *part) {
@@ -240,13 +268,17 @@ static void add_stats(struct worker_stats *sum, const struct worker_stats *part)
     sum->rounds += part->rounds;
     sum->net_input += part->net_input;
     sum->net_output += part->net_output;
+    sum->net_repl_input += part->net_repl_input;
+    sum->net_repl_output += part->net_repl_output;
     sum->reads += part->reads;
     sum->writes += part->writes;
     sum->error_replies += part->error_replies;
     sum->query_limit_disconnects += part->query_limit_disconnects;
     sum->output_limit_disconnects += part->output_limit_disconnects;
     sum->evicted_clients += part->evicted_clients;
-    sum->auth_denied += part->auth_denied;
+    for (unsigned i = 0; i < ACL_LOG_REASONS; i++) {
+        sum->denied[i] += part->denied[i];
+    }
     sum->input_max = larger(part->input_max, sum->input_max);
     sum->output_max = larger(part->output_max, sum->output_max);
     sum->cycles += part->cycles;
@@ -283,6 +315,10 @@ void totals_add(struct totals *sum, const struct totals *part) {
     sum->pools_bytes += part->pools_bytes;
     sum->scripts_bytes += part->scripts_bytes;
     sum->functions_bytes += part->functions_bytes;
+    sum->logs_bytes += part->logs_bytes;
+    sum->log.buffered += part->log.buffered;
+    sum->log.syncs += part->log.syncs;
+    sum->log.syncs_delayed += part->log.syncs_delayed;
     sum->over_ms = part->over_ms > sum->over_ms ? part->over_ms : sum->over_ms;
     sum->over_now_ms = part->over_now_ms > sum->over_now_ms ? part->over_now_ms : sum->over_now_ms;
     sum->heap_used += part->heap_used;
@@ -296,6 +332,7 @@ void totals_add(struct totals *sum, const struct totals *part) {
     sum->user_us += part->user_us;
     sum->system_us += part->system_us;
     sum->pause = part->pause > sum->pause ? part->pause : sum->pause;
+    sum->pause_holds |= part->pause_holds;
     if (part->pause_left_ms > sum->pause_left_ms) {
         sum->pause_left_ms = part->pause_left_ms;
     }

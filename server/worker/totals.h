@@ -9,7 +9,9 @@
 #include "server/call/scatter.h"
 #include "server/observe/tally.h"
 #include "server/persistence/save.h"
+#include "server/persistence/wal.h"
 #include "server/persistence/wals.h"
+#include "server/replication/primary.h"
 #include "server/worker/pause.h"
 #include "shard/keys/keyspace.h"
 #include "shard/mailbox.h"
@@ -51,7 +53,9 @@ struct totals {
     uint64_t fixed_bytes;                    /* what a worker takes without keys and clients */
     uint64_t pools_bytes;                    /* what it keeps for use again */
     uint64_t scripts_bytes, functions_bytes; /* what Lua takes for either */
-    uint64_t leased_bytes;                   /* of maxmemory */
+    uint64_t logs_bytes;          /* command logs, spikes of LATENCY, names of hot keys */
+    struct wal_under_way log;     /* what it has not written or synced */
+    uint64_t leased_bytes;        /* of maxmemory */
     int64_t over_ms, over_now_ms; /* for how long it used more than it may: in all, and now */
     uint64_t heap_used, heap_reserved;
     uint64_t peak_bytes;
@@ -59,13 +63,18 @@ struct totals {
     uint64_t longest_turn_ns;
     uint64_t parked; /* how often it stood still for another */
     uint64_t cycle_ns, cycle_command_ns;
+    uint64_t waited_ns, looked_ns;
     uint64_t user_us, system_us; /* of the thread */
     enum pause_kind pause;
     int64_t pause_left_ms;
+    unsigned pause_holds;
     uint64_t sends, recvs;
     /* Of the save that is under way: keys that it has written, and had; memory that it keeps now,
      * and kept at most. */
     uint64_t save_keys, save_keys_total, save_bytes, save_bytes_max;
+    /* Of all saves so far: keys whose changes waited till it had read them, and the most bytes that
+     * it had to read at once for one that did not. */
+    uint64_t save_waits, save_stall_bytes;
 };
 
 /* What worker 0 knows of saves (server/persistence/save.h). */
@@ -83,7 +92,8 @@ struct totals_request {
 
 struct totals_part {
     struct totals totals;
-    struct totals_saves saves; /* worker 0's */
+    struct totals_saves saves;         /* worker 0's */
+    struct primary_state *replication; /* the same; malloc */
     struct database_total *databases;
     struct command_total *commands;
     struct error_stat *errors;
@@ -98,6 +108,8 @@ void totals_part_fini(struct totals_part *part, unsigned commands);
 void totals_add(struct totals *sum, const struct totals *part);
 /* Bytes in use. */
 uint64_t totals_memory(const struct totals *totals);
+/* Those of them that are not for keys, or their tables. */
+uint64_t totals_overhead(const struct totals *totals);
 
 /* The same of a worker, without its keys, as far as its clients are accounted for. */
 size_t totals_memory_beside_keys(const struct worker *worker);

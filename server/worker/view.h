@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 
+struct acl_users;
 struct arena;
 struct clients;
 struct config;
@@ -16,6 +17,7 @@ struct rng;
 struct rt;
 struct server;
 struct shard;
+struct map;
 struct worker;
 struct worker_stats;
 
@@ -26,8 +28,14 @@ unsigned worker_id(const struct worker *worker);
 struct rt *worker_rt(const struct worker *worker);
 /* Its keys. */
 struct shard *worker_shard(struct worker *worker);
+/* Whether there is memory, on all shards, for what is not about keys (CMD_DENYOOM). */
+bool worker_has_room(struct worker *worker);
 /* The configuration as this worker knows it. */
 const struct config *worker_config(const struct worker *worker);
+/* The cluster as this worker knows it; NULL: it is in none. For the turn. */
+const struct map *worker_map(const struct worker *worker);
+/* The users as this worker knows them. */
+const struct acl_users *worker_users(const struct worker *worker);
 struct rng *worker_rng(struct worker *worker);
 /* Memory until the requests that are being worked off are done with. */
 struct arena *worker_scratch(struct worker *worker);

@@ -3,6 +3,7 @@
 #include "server/worker/worker.h"
 
 #include "base/check.h"
+#include "server/cluster/cluster_map.h"
 
 #define CHUNKS_KEPT_MAX   256
 #define WASTE_SLICE_BYTES (512 * 1024)
@@ -28,6 +29,14 @@ struct rt *worker_rt(const struct worker *worker) {
 
 struct shard *worker_shard(struct worker *worker) {
     return &worker->shard;
+}
+
+const struct acl_users *worker_users(const struct worker *worker) {
+    return worker->users;
+}
+
+const struct map *worker_map(const struct worker *worker) {
+    return worker->cluster != NULL ? worker->cluster->map : NULL;
 }
 
 const struct config *worker_config(const struct worker *worker) {
@@ -74,7 +83,7 @@ void worker_set_expiry(struct worker *worker) {
         .active = worker->active_expire,
         .effort = (int)config->active_expire_effort,
         .paused = worker->pause.kind != PAUSE_NONE || worker->load != NULL,
-        .importing = config->import_mode || worker->load != NULL,
+        .importing = worker_keeps_dead(worker) || worker->load != NULL,
     };
     keyspace_set_expire_options(worker->shard.keyspace, options);
 }

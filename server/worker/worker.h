@@ -16,6 +16,10 @@
 #include "persist/snapshot/walk.h"
 #include "server/call/batches.h"
 #include "server/client/clients.h"
+#include "server/cluster/redirect.h"
+#include "server/observe/commandlogs.h"
+#include "server/observe/hotkeys.h"
+#include "server/observe/latency.h"
 #include "server/observe/monitors.h"
 #include "server/observe/tally.h"
 #include "server/pubsub/topics.h"
@@ -33,8 +37,11 @@
 #include "shard/shard.h"
 
 struct acceptor;
+struct acl_users;
+struct cluster_map;
 struct effects;
 struct functions;
+struct http;
 struct inner;
 struct load_worker;
 struct save_share;
@@ -56,13 +63,19 @@ struct worker {
     struct shard shard;
     const struct config *config; /* this worker's view; replaced by message */
     uint64_t config_number;      /* which of the snapshots made so far it is: config_commands.c */
+    const struct cluster_map *cluster; /* cluster/cluster_map.h; NULL: not in a cluster */
+    char redirect[REDIRECT_BYTES];     /* the last error of call/slot_check.h */
+    const struct acl_users *users;     /* the same of the table of users (client/identity.h) */
+    uint64_t users_number;
     struct slice slice;
-    struct arena scratch; /* of the requests being parsed; reset when a read is done with */
+    const struct exec *exec; /* the command that runs now, or NULL: for who looks at a crash */
+    struct arena scratch;    /* of the requests being parsed; reset when a read is done with */
     struct rng rng;
     /* For whom commands run, if any do: told by who lets them, for clients that track. */
     struct {
         uint64_t client;
-        unsigned home; /* of that */
+        unsigned home;               /* of that */
+        const struct acl_user *user; /* elsewhere than at its home: rights.h; or NULL */
     } runs_for;
     struct outbuf discard; /* where replies go that nobody wants */
 
@@ -73,6 +86,9 @@ struct worker {
     struct topics topics;
     struct trackers trackers;
     struct monitors monitors;
+    struct commandlogs logs;
+    struct latency latency;
+    struct hotkeys hotkeys;
     bool notifies;           /* notify-keyspace-events names classes and where they are told */
     struct list jobs;        /* scatter parts that go on in slices */
     struct list jobs_asleep; /* that were told nothing can be done yet (scatter_sleep) */
@@ -92,15 +108,20 @@ struct worker {
     size_t function_bytes;             /* and in Lua */
     struct inner *inner;               /* worker 0: inner.h */
     struct acceptor *acceptor;         /* worker 0: listeners and placement (listen.h) */
+    struct http *http;                 /* worker 0: http/http.h; NULL: before its start */
     struct loop_state loop;
     struct worker_stats stats;
     struct tally tally;
 
-    struct walks walks;            /* of its shard, by whatever writes it */
+    struct walks walks;   /* of its shard, by whatever writes it */
+    struct list replicas; /* connected here (replication/replica.h) */
+
     struct save_share *save_share; /* its share of the save that is under way; or NULL */
     bool saves_fail;               /* the last one did */
     bool hindered_by_disk;         /* so writes wait for one that does not (check.h) */
-    unsigned hindrances;           /* that, and what else concerns all clients (check.h) */
+    uint32_t good_replicas;        /* as the stream's home says (replication/primary.h) */
+    bool lacks_replicas;           /* min-replicas-to-write wants more of them */
+    unsigned hindrances;           /* those, and what else concerns all clients (check.h) */
 
     struct room room;    /* of maxmemory */
     bool owner_asks;     /* there is a limit, or it refuses something: check_owner may say no */
@@ -134,6 +155,11 @@ static inline bool worker_slice_over(const struct worker *worker) {
     return worker->slice.tick >= worker->slice.end;
 }
 
+/* Whether an op on its keys may have to wait: keyset_is_blocked says. */
+static inline bool worker_may_block(const struct worker *worker) {
+    return UNLIKELY(worker->shard.locks.requests > 0 || !list_empty(&worker->walks.list));
+}
+
 /* What a worker keeps for use again (pools.h): gives an outbuf that holds nothing a chunk, if there
  * is one; ends an outbuf and keeps its chunk. */
 void worker_lend_chunk(struct worker *worker, struct outbuf *empty);
@@ -147,6 +173,10 @@ bool worker_free_waste(struct worker *worker);
 /* Somebody looks at this shard at another thread's time: if that is later than this thread's, it
  * looks at its clock again, so that nobody sees the shard at an earlier time after that. */
 void worker_reach_time(struct worker *worker, int64_t now_ms);
+/* Keys stay past their deadline till somebody else says so: they are hidden, but to him. */
+static inline bool worker_keeps_dead(const struct worker *worker) {
+    return worker->config->import_mode || worker->server->role.replica;
+}
 /* What becomes of keys past their deadline follows the configuration, CLIENT PAUSE, DEBUG. */
 void worker_set_expiry(struct worker *worker);
 /* Its keyspace counts accesses as the configuration says: by time, or how many. */

@@ -8,6 +8,18 @@ void keyspace_tell_before(struct keyspace *ks, const struct keyspace_before *bef
     ks->before = before;
 }
 
+const void *keyspace_would_stall(struct keyspace *ks, uint32_t db, const struct key *key,
+                                 const struct entry *entry) {
+    const struct keyspace_before *before = ks->before;
+    return before != NULL && before->stalls(before->arg, db, key, entry)
+               ? entry_value_of(entry).root
+               : NULL;
+}
+
+bool keyspace_is_read(const struct keyspace *ks, const void *root) {
+    return root_is_read(ks, root);
+}
+
 uint32_t keyspace_database_count(const struct keyspace *ks) {
     return ks->database_count;
 }

@@ -28,10 +28,19 @@ struct keyspace_before {
     /* Whether what this root leads to is being read: it is not moved, and not freed before
      * keyspace_let_go. */
     bool (*reads)(void *arg, const void *root);
+    /* Whether a change of this value in place would take long for what `element` does; then it is
+     * read soon. */
+    bool (*stalls)(void *arg, uint32_t db, const struct key *key, const struct entry *entry);
 };
 
 /* It is told from now on, and must live as long; NULL: nobody is, which costs a branch. */
 void keyspace_tell_before(struct keyspace *ks, const struct keyspace_before *before);
+
+/* What a value has that would stall who changes it: its root; or NULL. */
+const void *keyspace_would_stall(struct keyspace *ks, uint32_t db, const struct key *key,
+                                 const struct entry *entry);
+/* Whether a root is being read. */
+bool keyspace_is_read(const struct keyspace *ks, const void *root);
 
 uint32_t keyspace_database_count(const struct keyspace *ks);
 /* The database, which stays until it is released, flushed or not; NULL: it has never had a key. */

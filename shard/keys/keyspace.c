@@ -173,6 +173,13 @@ void keyspace_set_lru(struct keyspace *ks, enum lru_mode mode, int lfu_log_facto
 
 /* ---- Hooks ---- */
 
+const struct keyspace_witness *keyspace_set_witness(struct keyspace *ks,
+                                                    const struct keyspace_witness *witness) {
+    const struct keyspace_witness *old = ks->witness;
+    ks->witness = witness;
+    return old;
+}
+
 void keyspace_listen(struct keyspace *ks, bool listening) {
     ks->listening = listening && ks->hooks.heard;
 }
@@ -602,6 +609,7 @@ static __attribute__((noinline)) void note_miss(struct keyspace *ks, uint32_t db
 
 struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms,
                             unsigned lookup_flags) {
+    keyspace_witnessed(ks, db, key, EVENT_NONE);
     const struct database *database = keyspace_peek(ks, db);
     struct entry *entry = database ? find_in(database, key) : NULL; /* in line: the hot one */
     if (entry && UNLIKELY(entry_is_dead(entry, now_ms))) {
@@ -627,6 +635,7 @@ struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *
 }
 
 struct entry *keyspace_find_any(const struct keyspace *ks, uint32_t db, const struct key *key) {
+    keyspace_witnessed(ks, db, key, EVENT_NONE);
     const struct database *database = keyspace_peek(ks, db);
     return database ? database_find(database, key) : NULL;
 }

@@ -85,6 +85,13 @@ struct keyspace_hooks {
     void (*swapping)(void *arg, uint32_t a, uint32_t b);
 };
 
+/* Builds with slow checks: who is told of each key that is looked up, and of each change, while it
+ * is set. `event` is EVENT_NONE for a look. */
+struct keyspace_witness {
+    void (*touched)(const struct keyspace_witness *witness, uint32_t db, const struct key *key,
+                    enum key_event event);
+};
+
 struct keyspace_options {
     uint32_t databases;
     const struct hash_secret *secret; /* must outlive the keyspace */
@@ -101,6 +108,9 @@ void keyspace_free(struct keyspace *ks);
 struct shard_heap *keyspace_heap(const struct keyspace *ks);
 const struct hash_secret *keyspace_secret(const struct keyspace *ks);
 
+/* NULL: nobody. Returns who was. */
+const struct keyspace_witness *keyspace_set_witness(struct keyspace *ks,
+                                                    const struct keyspace_witness *witness);
 /* From now on the hook `heard` is called, or not. */
 void keyspace_listen(struct keyspace *ks, bool listening);
 /* Says of a key what is no change of its own: EVENT_EXPIRE after the EVENT_SET of a value with a
@@ -401,6 +411,9 @@ void keyspace_set_changes(struct keyspace *ks, uint64_t changes);
  * of one database. */
 size_t keyspace_memory(const struct keyspace *ks);
 size_t keyspace_slot_memory(const struct keyspace *ks, uint32_t db, uint16_t slot);
+/* Keys of a slot in all databases. */
+uint64_t keyspace_slot_count(const struct keyspace *ks, uint16_t slot);
+uint64_t keyspace_slot_count_in(const struct keyspace *ks, uint32_t db, uint16_t slot);
 size_t keyspace_table_memory(const struct keyspace *ks, uint32_t db);
 size_t keyspace_wheel_memory(const struct keyspace *ks, uint32_t db);
 

@@ -313,6 +313,19 @@ size_t keyspace_slot_memory(const struct keyspace *ks, uint32_t db, uint16_t slo
     return database->slots[slot].bytes + sizeof(struct slot);
 }
 
+uint64_t keyspace_slot_count_in(const struct keyspace *ks, uint32_t db, uint16_t slot) {
+    const struct database *database = keyspace_peek(ks, db);
+    return database != NULL ? database->slots[slot].table.count : 0;
+}
+
+uint64_t keyspace_slot_count(const struct keyspace *ks, uint16_t slot) {
+    uint64_t count = 0;
+    for (uint32_t db = 0; db < ks->database_count; db++) {
+        count += keyspace_slot_count_in(ks, db, slot);
+    }
+    return count;
+}
+
 size_t keyspace_table_memory(const struct keyspace *ks, uint32_t db) {
     const struct database *database = keyspace_peek(ks, db);
     return database ? database->table_bytes : 0;

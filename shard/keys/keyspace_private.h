@@ -105,7 +105,8 @@ struct keyspace {
     const struct forms *forms;
     struct keyspace_hooks hooks;
     const struct keyspace_before *before; /* cut.h */
-    bool listening;                       /* keyspace_listen */
+    const struct keyspace_witness *witness;
+    bool listening; /* keyspace_listen */
     struct table_env env;
     uint32_t database_count;
     struct database **databases; /* NULL before the first key */
@@ -280,10 +281,18 @@ static inline void hook_pre_write(struct keyspace *ks, uint32_t db, const struct
     }
 }
 
+static inline void keyspace_witnessed(const struct keyspace *ks, uint32_t db, const struct key *key,
+                                      enum key_event event) {
+    if (CHECKS_SLOW && ks->witness != NULL) {
+        ks->witness->touched(ks->witness, db, key, event);
+    }
+}
+
 /* A key has changed; keyspace_tell: and that counts (rdb_changes_since_last_save). */
 static inline void hook_changed(struct keyspace *ks, uint32_t db, const struct key *key,
                                 enum key_event event, enum value_type type) {
     struct key_news news = {key, db, event, type};
+    keyspace_witnessed(ks, db, key, event);
     if (LIKELY(ks->hooks.changed != NULL)) {
         ks->hooks.changed(ks->hooks.arg, &news);
     }

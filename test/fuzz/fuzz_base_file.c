@@ -73,7 +73,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         keyspace_new(&(struct keyspace_options){.databases = 1, .secret = &secret, .heap = heap});
     struct value_rules rules = {
         .list = {-2, 0, 0}, .set = {8, 8, 16}, .zset = {8, 16}, .hash = {8, 16}};
-    struct keys_options options = {ks, &rules, look, NULL};
+    struct keys_options options = {ks, &rules, look, NULL, NULL};
     struct input input = {bytes_make((const char *)data + 2, size - 2), (size_t)data[1] + 1};
     if (data[0] % 3 == 0) {
         struct fs fs = {.arg = &input,

@@ -26,8 +26,8 @@ SOURCE = r"""
 
 #define REAL(type, name, ...) ((type (*)(__VA_ARGS__))dlsym(RTLD_NEXT, name))
 
-/* "CALLS ERRNO", CALLS of the letters o, w and s; 0: nothing fails. */
-static int failure(char call) {
+/* "CALLS ERRNO", CALLS of the letters o, w and s; 0: nothing fails. "CALLS -1": they end when that is said no more. */
+static int failure_now(char call) {
     char text[32] = "";
     int fd = REAL(int, "open", const char *, int, ...)(getenv("FAILING_DISK"), O_RDONLY);
     if (fd < 0) {
@@ -40,6 +40,14 @@ static int failure(char call) {
         number = strchr(text, call) != NULL ? atoi(space + 1) : 0;
     }
     close(fd);
+    return number;
+}
+
+static int failure(char call) {
+    int number;
+    while ((number = failure_now(call)) < 0) {
+        usleep(1000);
+    }
     return number;
 }
 
@@ -115,6 +123,10 @@ class FailingDisk:
         with open(self.says + ".new", "w") as f:
             f.write("%s %d" % (calls, number))
         os.rename(self.says + ".new", self.says)
+
+    def stands_still(self, calls):
+        """Such calls end when it works again."""
+        self.fails(calls, -1)
 
     def works(self):
         os.unlink(self.says)

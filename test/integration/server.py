@@ -119,7 +119,7 @@ class Server:
                 with open(path, "w") as f:
                     f.write(self.config_text)
             line.append(path)
-        config = {"port": self.port, "dir": self.dir, "save": "", "enable-debug-command": "yes"}
+        config = {"port": self.port, "dir": self.dir, "save": "", "enable-debug-command": "yes", "shutdown-timeout": "0"}
         if "port" in self.config:
             self.port = int(self.config["port"])
         config.update(self.config)
@@ -203,8 +203,12 @@ class Server:
     def alive(self):
         return self.proc is not None and self.proc.poll() is None
 
-    def has_stopped(self):
-        """Whether all of its threads have, after SIGSTOP: one is told, and tells the others when it runs next."""
+    def stand_still(self):
+        """Until SIGCONT. One thread is told, and tells the others when it runs next: back when all have stopped."""
+        self.proc.send_signal(signal.SIGSTOP)
+        assert wait_for(self._has_stopped, 60)
+
+    def _has_stopped(self):
         states = set()
         for thread in os.listdir("/proc/%d/task" % self.pid):
             with open("/proc/%d/task/%s/stat" % (self.pid, thread)) as f:

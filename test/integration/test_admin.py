@@ -227,3 +227,20 @@ def test_peak_of_memory_stays(start_server):
     client.flushall()
     assert client.info("memory")["used_memory_peak"] >= before + 50_000_000
     assert wait_for(lambda: client.info("memory")["used_memory"] < before + 50_000_000)
+
+
+@pytest.mark.shoal_only
+def test_there_are_no_modules(server):
+    """Tools ask for the list before anything else; it is empty, and nothing can be added to it."""
+    with server.raw() as c:
+        for protocol in ("2", "3"):
+            c.do("HELLO", protocol)
+            assert c.do("MODULE", "LIST") == []
+        for call in (("LOAD", "/a.so"), ("LOADEX", "/a.so", "CONFIG", "a", "b", "ARGS", "c"), ("UNLOAD", "a")):
+            assert c.do("MODULE", *call) == "ERR Modules are not supported"
+        assert c.do("MODULE", "LOAD") == "ERR wrong number of arguments for 'module|load' command"
+        assert c.do("MODULE", "FIND") == "ERR unknown subcommand 'FIND'. Try MODULE HELP."
+        assert c.do("MODULE", "HELP")[0] == "MODULE <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"
+        assert [c.do("MULTI"), c.do("MODULE", "LIST"), c.do("EXEC")] == ["OK", "QUEUED", [[]]]
+        assert c.do("ACL", "DRYRUN", "default", "MODULE", "LIST") == "OK"
+        assert c.do("EVAL", "return redis.call('MODULE', 'LIST')", "0").startswith("ERR This Valkey command is not allowed from script")

@@ -237,6 +237,48 @@ def test_with_a_log(start_server):
     assert all(r.exists("w%d" % i) for i in written)
 
 
+@pytest.mark.parametrize("fsync", ("always", "everysec"))
+@pytest.mark.parametrize("words", (
+    [["EVAL", LOOP, "0"]],
+    [["MULTI"], ["SET", "a", "1"], ["EVAL", LOOP, "0"], ["EXEC"]],
+    [["EVAL", "redis.call('GET', KEYS[1]) " + LOOP, "1", "a"]],
+), ids=("alone", "exec", "one-key"))
+def test_with_a_log_others_are_told(start_server, words, fsync):
+    """A number in the logs was drawn before the script ran, and everybody's replies waited for it."""
+    s = start_server(busy_reply_threshold=50, appendonly="yes", appendfsync=fsync)
+    clients = others(s)
+    for i, c in enumerate(clients):
+        assert c.do("SET", "w%d" % i, "1") == "OK"
+    script = s.raw(timeout=60)
+    script.send(b"".join(encode(*w) for w in words))
+    wait_for(lambda: any(is_busy(c) for c in clients))
+    if words[0][-1] == "0":
+        for c in clients:
+            wait_for(lambda: is_busy(c))
+    kill(clients[0])
+    for w in words[:-1]:
+        assert str(script.read()) in ("OK", "QUEUED"), w
+    assert "killed" in str(script.read())
+    script.close()
+    assert all(c.do("SET", "w%d" % i, "2") == "OK" for i, c in enumerate(clients))
+
+
+@pytest.mark.parametrize("body, keys", [
+    ("redis.call('SET', KEYS[1], 'half') while true do end", ["{k}1"]),
+    ("redis.call('SET', KEYS[1], 'half') redis.call('SET', KEYS[2], 'half') while true do end", ["{k}1", "{l}1"]),
+])
+def test_half_a_script_is_not_in_the_log(start_server, body, keys):
+    """Its turns in the middle write what others have done before it, and nothing of its own."""
+    s = start_server(busy_reply_threshold=50, appendonly="yes", appendfsync="always")
+    clients = others(s)
+    script = Script(s, "EVAL", body, str(len(keys)), *keys)
+    wait_for(lambda: any(ask(c, "SCRIPT", "KILL").startswith("UNKILLABLE") for c in clients))
+    s.kill()
+    script.c.close()
+    s.start_again()
+    assert connect(s).exists(*keys) == 0
+
+
 def test_functions_are_killed_as_functions(busy_server):
     c = busy_server.raw(timeout=60)
     assert ask(c, "FUNCTION", "KILL") == "NOTBUSY No scripts in execution right now."
@@ -262,3 +304,31 @@ def test_a_script_behind_what_waits(busy_server):
             wait_for(lambda: int(busy_server.info("clients")["blocked_clients"]) == 1)
             assert other.do("RPUSH", key, "v") == 1
             assert c.read_some(3) == [[key.encode(), b"v"], i + 1, "PONG"]
+
+
+LIBRARY = """#!lua name=lib
+server.register_function('MyF', function(keys) while server.call('GET', keys[1]) ~= 'stop' do end return 'over' end)
+server.register_function{function_name='looks', callback=function() while true do end end, flags={'no-writes'}}"""
+
+
+def test_function_stats_names_what_runs(start_server):
+    server = start_server(busy_reply_threshold=50)
+    clients = others(server)
+    assert clients[0].do("FUNCTION", "LOAD", LIBRARY) == b"lib"
+    engines = [b"LUA", [b"libraries_count", 1, b"functions_count", 2]]
+    assert clients[0].do("FUNCTION", "STATS") == [b"running_script", None, b"engines", engines]
+    function = Script(server, "FCALL", "myf", "1", "k", "a word")
+    for c in clients:
+        wait_for(lambda: ask(c, "FUNCTION", "STATS")[1] is not None)
+        what, running, _, found = c.do("FUNCTION", "STATS")
+        assert (what, found) == (b"running_script", engines)
+        assert running[:4] == [b"name", b"MyF", b"command", [b"FCALL", b"myf", b"1", b"k", b"a word"]]
+        assert running[4] == b"duration_ms" and 50 <= running[5] < 600000
+    wait_for(lambda: ask(clients[1], "FUNCTION", "KILL") == "OK")
+    assert function.end().startswith("ERR Script killed by user with FUNCTION KILL.")
+    assert clients[2].do("FUNCTION", "STATS") == [b"running_script", None, b"engines", engines]
+    script = Script(server, "EVAL", LOOP, "0")
+    wait_for(lambda: ask(clients[3], "FUNCTION", "STATS") == BUSY)
+    kill(clients[0])
+    script.end()
+    assert clients[0].do("FUNCTION", "STATS")[1] is None

@@ -331,6 +331,39 @@ def test_pause_write_lets_reads_pass(server):
         assert writer.read() == "OK"
 
 
+READS = "#!lua flags=no-writes\nreturn redis.call('GET', KEYS[1])"
+READING_LIBRARY = """#!lua name=reading
+server.register_function{function_name='reads', callback=function(keys) return server.call('GET', keys[1]) end, flags={'no-writes'}}
+server.register_function('may_write', function(keys) return server.call('GET', keys[1]) end)"""
+
+
+def test_pause_write_lets_scripts_pass_that_say_that_they_only_read(server):
+    with server.raw() as admin, server.raw() as reader, server.raw() as writer:
+        admin.do("SET", "pw", "0")
+        admin.do("FUNCTION", "LOAD", "REPLACE", READING_LIBRARY)
+        sha = admin.do("SCRIPT", "LOAD", READS).decode()
+        scripts = [["EVAL", READS + " -- new", "1", "pw"], ["EVALSHA", sha, "1", "pw"], ["EVALSHA_RO", sha, "1", "pw"], ["FCALL", "reads", "1", "pw"]]
+        scripts += [["EVAL_RO", READS, "1", "pw"], ["FCALL_RO", "reads", "1", "pw"]]
+        waits = [["EVAL", READS[READS.index("\n") :], "1", "pw"], ["FCALL", "may_write", "1", "pw"], ["EVAL", "#!lua\nreturn 1", "0"], ["FUNCTION", "FLUSH"]]
+        writer.do("MULTI"), writer.do(*scripts[0]), writer.do(*waits[0])
+        assert admin.do("CLIENT", "PAUSE", "100000", "WRITE") == "OK"
+        for words in scripts:
+            assert reader.do(*words) == b"0", words
+        reader.do("MULTI")
+        for words in scripts:
+            assert reader.do(*words) == "QUEUED"
+        assert reader.do("EXEC") == [b"0"] * len(scripts)
+        for words in waits:
+            with server.raw() as c:
+                c.send(encode(*words))
+                assert c.is_silent(0.1), words
+                assert reader.do("PING") == "PONG"
+        writer.send(encode("EXEC"))
+        assert writer.is_silent(0.1)
+        assert admin.do("CLIENT", "UNPAUSE") == "OK"
+        assert writer.read() == [b"0", b"0"]
+
+
 def test_a_narrower_pause_lets_go_on_what_it_does_not_forbid(server, kind):
     """Reads that had come during the wider pause once waited until both were over."""
     if kind != "shoal":

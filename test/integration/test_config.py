@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """CONFIG GET, SET and REWRITE, configuration files and the command line, side by side with Valkey where there is one."""
 
+import errno
 import os
 import subprocess
 
 import pytest
 
-from resp import RespError
-from server import Server, ServerFailed, find_peer, free_port
+from resp import RespError, encode
+from server import Server, ServerFailed, find_peer, free_port, wait_for
+from test_scripts import in_threads
 
 pytestmark = pytest.mark.row_each
 
@@ -160,8 +162,8 @@ def test_what_would_endanger_data_is_refused(raw, name, asked):
 @pytest.mark.shoal_only
 @pytest.mark.parametrize(
     "line",
-    ["replicaof 127.0.0.1 6379", "cluster-enabled yes", "aclfile users.acl",
-     "loadmodule /x.so", "user alice on nopass +@all"],
+    ["tls-cluster yes\ncluster-enabled yes",
+     "loadmodule /x.so"],
 )  # fmt: skip
 def test_start_is_refused_for_what_is_not_there(server_binary, tmp_path, line):
     conf = tmp_path / "shoal.conf"
@@ -337,6 +339,49 @@ def test_rewrite_leaves_alone_what_is_still_true(start_server):
     with s.raw() as c:
         assert c.do("CONFIG", "REWRITE") == "OK"
     assert open(os.path.join(s.dir, "server.conf")).read().startswith(text)
+
+
+def open_writer(fifo, files):
+    """Once somebody reads it."""
+    try:
+        files.append(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as e:
+        if e.errno != errno.ENXIO:
+            raise
+    return files
+
+
+@pytest.mark.shoal_only
+def test_a_rewrite_holds_nobody_up_and_another_waits_for_it(start_server):
+    s = start_server(config_file="hz 15\n")
+    path = os.path.join(s.dir, "server.conf")
+    os.unlink(path)
+    os.mkfifo(path)  # to read it takes till somebody writes
+    with s.raw() as first, s.raw() as second, s.raw() as other:
+        first.send(encode("CONFIG", "REWRITE"))
+        second.send(encode("CONFIG", "REWRITE"))
+        for i in range(64):
+            assert other.do("SET", "key:%d" % i, i) == "OK"
+        assert other.do("CONFIG", "SET", "hz", "20") == "OK"
+        files = []
+        assert wait_for(lambda: open_writer(path, files))
+        os.write(files[0], b"# mine\nhz 15\n"), os.close(files[0])
+        assert [first.read(), second.read()] == ["OK", "OK"]
+        assert open(path).read().startswith("# mine\nhz 20\n")
+
+
+def test_rewrites_at_once_with_changes(start_server):
+    s = start_server(config_file="# mine\ntimeout 1\n")
+
+    def one(i):
+        with s.raw() as c:
+            for n in range(20):
+                assert c.do("CONFIG", "SET", "timeout", 1000 + 20 * i + n) == "OK"
+                assert c.do("CONFIG", "REWRITE") == "OK"
+
+    in_threads(4, one)
+    with s.raw() as c:
+        assert open(os.path.join(s.dir, "server.conf")).read().startswith("# mine\ntimeout %s\n" % value(c, "timeout"))
 
 
 def test_rewrite_without_a_file(raw):

@@ -127,6 +127,105 @@ def test_a_fault_leaves_a_line_and_ends_it_by_the_signal(start_mortal, slow, ser
 
 
 @pytest.mark.shoal_only
+@pytest.mark.parametrize("enabled", ("yes", "no"))
+@pytest.mark.parametrize("how", ("SEGFAULT", "ASSERT"))
+def test_the_report_behind_the_line(start_mortal, slow, shards, how, enabled):
+    """Registers; who called whom, by name; where the other threads were; the command and its client; INFO. Or nothing, with
+    crash-log-enabled no."""
+    if slow > 1 and how == "SEGFAULT":
+        pytest.skip("the sanitizer reports it")
+    s = start_mortal()
+    with s.raw() as c:
+        assert c.do("CONFIG", "SET", "crash-log-enabled", enabled, "hide-user-data-from-log", "no") == "OK"
+        assert c.do("SET", "kept", "value") == "OK"
+    tell(s, "DEBUG", how)
+    line, said = last_words(s, signal.SIGSEGV if how == "SEGFAULT" else signal.SIGABRT)
+    lines = logged(s)
+    report = lines[lines.index(line) + 1 :]
+    if enabled == "no":
+        assert report == []
+        return
+    form = r"\d+:M \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} # "
+    assert re.fullmatch(form + r"Registers:( \w+=0x[0-9a-f]+){18,}", report[0]), report[0]
+    stacks = [frames_from(report, form, 1)]
+    assert any(n.startswith(("command_debug", "debug_")) for n in stacks[0]) and any(n.startswith("worker_") for n in stacks[0]), stacks
+    at = 1 + len(stacks[0])
+    for _ in range(shards - 1):
+        assert re.fullmatch(form + r"Meanwhile thread shard-\d+:", report[at]), report[at]
+        stacks.append(frames_from(report, form, at + 1))
+        assert any(n.startswith("worker_") for n in stacks[-1]), stacks
+        at += 1 + len(stacks[-1])
+    rest = [re.fullmatch(form + "(.*)", text).group(1) for text in report[at:]]
+    assert re.fullmatch(r"Command in hand on shard \d+: debug, 2 words", rest[0]), rest[0]
+    assert rest[1] == 'Word 1, %d bytes: "%s"' % (len(how), how)
+    assert re.fullmatch(r"Its client: id=\d+ addr=127.0.0.1:.* cmd=debug .*", rest[2]), rest[2]
+    assert "# Server" in rest and "# Shards" in rest and "valkey_version:9.1.2" in rest and "db0:keys=1,expires=0,avg_ttl=0,keys_with_volatile_items=0" in rest
+    assert rest[-1] == "The report ends here."
+
+
+def frames_from(report, form, at):
+    """The names of a stack's functions, which begins there."""
+    names = []
+    for text in report[at:]:
+        found = re.fullmatch(form + r"Stack (\d+)(?: of shard-\d+)?: (\S*) \(\S+\+0x[0-9a-f]+\)", text)
+        if not found:
+            break
+        assert int(found.group(1)) == len(names), report
+        names.append(found.group(2).split("+")[0])
+    assert names, report[at : at + 3]
+    return names
+
+
+@pytest.mark.shoal_only
+def test_words_are_not_in_the_report_of_who_hides_them(start_mortal):
+    s = start_mortal()
+    with s.raw() as c:
+        assert c.do("CONFIG", "SET", "hide-user-data-from-log", "yes") == "OK"
+        assert c.do("CLIENT", "SETNAME", "secretname") == "OK"
+        c.send(encode("DEBUG", "ASSERT"))
+        with pytest.raises((OSError, EOFError)):
+            c.read()
+    last_words(s, signal.SIGABRT)
+    text = "\n".join(logged(s))
+    assert "Word 1, 6 bytes: *redacted*" in text and "secretname" not in text
+
+
+@pytest.mark.shoal_only
+def test_the_watchdog_logs_where_a_stuck_thread_is(start_server, shards):
+    """DEBUG SLEEP holds all threads up: each says so, once; and nobody does while all get on, whose watchdog is off, or who sleeps less."""
+    s = start_server(logfile="last.log")
+    form = r"\d+:M \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} # "
+    expired = form + r"--- WATCHDOG TIMER EXPIRED --- thread shard-\d+ does not get on:"
+
+    def reports():
+        return [i for i, line in enumerate(logged(s)) if re.fullmatch(expired, line)]
+
+    with s.raw() as c:
+        assert c.do("CONFIG", "SET", "watchdog-period", "1") == "OK"
+        assert c.do("CONFIG", "GET", "watchdog-period") == [b"watchdog-period", b"200"]
+        assert c.do("CONFIG", "SET", "watchdog-period", "2000") == "OK"
+        assert c.do("DEBUG", "SLEEP", "0.1") == "OK"
+        assert reports() == []
+        assert c.do("DEBUG", "SLEEP", "4") == "OK"
+        assert wait_for(lambda: len(reports()) == shards)
+        for n in range(shards):  # of threads that say it at the same time
+            assert wait_for(lambda: any(re.search(r"# Stack \d+ of shard-%d: sleep_part\+" % n, line) for line in logged(s)))
+        assert c.do("CONFIG", "SET", "watchdog-period", "0") == "OK"
+        assert c.do("DEBUG", "SLEEP", "3") == "OK"
+        assert c.do("PING") == "PONG" and len(reports()) == shards
+
+
+@pytest.mark.shoal_only
+def test_sigalrm_asks_where_all_threads_are(start_server, shards):
+    s = start_server(logfile="last.log")
+    s.proc.send_signal(signal.SIGALRM)
+    assert wait_for(lambda: sum(bool(re.search(r"# Thread shard-\d+:$", line)) for line in logged(s)) == shards)
+    assert any("Received SIGALRM" in line for line in logged(s))
+    with s.raw() as c:
+        assert c.do("PING") == "PONG"
+
+
+@pytest.mark.shoal_only
 @pytest.mark.parametrize("name", FAULTS + ("SIGABRT",))
 def test_a_signal_that_somebody_sent(start_mortal, slow, name):
     if slow > 1 and name != "SIGABRT":

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Large values: they are received into the memory they stay in, and whatever goes wrong on the way costs nothing."""
 
+import os
 import random
 import threading
 import time
@@ -10,6 +11,8 @@ import pytest
 from conftest import connect
 from resp import RespError, encode
 from server import wait_for
+
+pytestmark = pytest.mark.row_each
 
 MB = 1 << 20
 
@@ -305,6 +308,30 @@ def test_a_pipeline_of_large_values_leaves_in_one_send(server):
                 c.send(request)
                 assert [c.read() for _ in range(16)] == [bytes([i]) * 16384 for i in range(16)]
         assert (writes() - before) / rounds < 2.5  # and now and then one more, when a buffer is full
+
+
+@pytest.mark.slow
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("content", ["random", "alike"])
+def test_a_large_value_is_in_memory_twice_while_it_is_logged(start_server, slow, content):
+    """It was there three to four times: in the record, and as bytes of the block."""
+    if slow > 1:
+        pytest.skip("a sanitizer's memory says nothing")
+    s = start_server(appendonly="yes", appendfsync="no", auto_aof_rewrite_percentage="0")
+    with s.raw(timeout=120) as c:
+        assert c.do("SET", "small", "1") == "OK"
+        before, length = s.rss(), 96 * MB
+        value = (os.urandom(MB) if content == "random" else b"0123456789abcdef" * (MB // 16)) * (length // MB)
+        assert c.do("SET", "large", value) == "OK"
+        assert s.rss_peak() - before < 2.2 * length
+        assert s.rss() - before < 1.2 * length or wait_for(lambda: s.rss() - before < 1.2 * length, 30)
+        assert c.do("MULTI") == "OK" and c.do("SET", "large", b"x" + value[1:]) == "QUEUED" and c.do("SET", "other", "1") == "QUEUED"
+        assert c.do("EXEC") == ["OK", "OK"]
+    s.proc.kill(), s.proc.wait()
+    s.start_again()
+    with s.raw(timeout=120) as c:
+        assert c.do("GET", "large") == b"x" + value[1:]
+        assert c.do("MGET", "small", "other") == [b"1", b"1"]
 
 
 @pytest.mark.slow

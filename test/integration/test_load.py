@@ -9,6 +9,7 @@ import subprocess
 
 import pytest
 
+from cluster_nodes import pick_port
 from resp import RespError
 from server import Server, ServerFailed, find_peer, wait_for
 from test_save import facts, fill, info
@@ -355,6 +356,17 @@ def test_deadlines_of_a_log_end_nothing_by_themselves(start_server):
         assert c.do("GET", "a") == b"12"
         assert c.do("MGET", "b", "c", "d", "e") == [None, None, None, b"1"]
         assert wait_for(lambda: c.do("DBSIZE") == 2)
+
+
+def test_a_slot_was_emptied(start_server):
+    """As Valkey's AOF says it: bar is in slot 5061, foo is not."""
+    s = start_server(start=False, cluster_enabled="yes", port=str(pick_port()))
+    parts(s, request("MSET", "bar", "1", "{bar}2", "2") + request("SET", "foo", "1") + request("CLUSTER", "FLUSHSLOT", "5061") + request("SET", "{bar}3", "1")
+          + request("CLUSTER", "FLUSHSLOT", "1", "ASYNC"))  # fmt: skip
+    s.start()
+    with s.raw() as c:
+        assert c.do("DBSIZE") == 2
+        assert c.do("CLUSTER", "GETKEYSINSLOT", "5061", "10") == [b"{bar}3"]
 
 
 def test_transactions_count_whole_or_not_at_all(start_server):

@@ -10,7 +10,7 @@ import pytest
 from resp import encode
 from server import wait_for
 
-pytestmark = [pytest.mark.shoal_only, pytest.mark.slow]
+pytestmark = [pytest.mark.shoal_only, pytest.mark.slow, pytest.mark.row_each]
 
 MB = 1 << 20
 TOTAL = 100 * MB
@@ -197,6 +197,7 @@ def test_after_a_burst_of_transactions(server, conn, shards):
 
     conn.do("MEMORY", "PURGE")
     conn.do("SET", "b", 1)
+    assert wait_for(lambda: overhead() < 4 * MB, 10)  # what tests before this one have left
     rest, before = overhead(), server.rss()
     clients = [server.raw(timeout=60) for _ in range(100)]
     keys = ["k%d" % i for i in range(50)]

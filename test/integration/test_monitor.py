@@ -172,10 +172,27 @@ def test_scripts(scene):
     for keys in ([], ["a"], ["a", "b", "c", "d"]):
         command = ["EVAL", "for i = 1, 4 do redis.call('set', 'k' .. i, i) end", str(len(keys)), *keys]
         c.do(*command)
-        lines = [line for line in m.seen(marker) if line[1] != "lua"]
-        assert words(lines) == [" ".join('"%s"' % word for word in command)]
+        lines = m.seen(marker)
+        assert lines[0][2] == " ".join('"%s"' % word for word in command) and lines[0][1] != "lua"
+        assert lines[1:] == [(0, "lua", '"set" "k%d" "%d"' % (i, i)) for i in range(1, 5)]
     c.do("EVALSHA", "0" * 40, "0")
     assert words(m.seen(marker)) == ['"EVALSHA" "%s" "0"' % ("0" * 40)]
+
+
+def test_what_scripts_call(scene):
+    """What is done, in whichever database; not what is refused, nor what is for administrators."""
+    c, marker = scene(), scene()
+    m = scene.monitor()
+    c.do("EVAL", "redis.call('SELECT', 3) redis.call('GET', KEYS[1]) redis.pcall('nosuch') redis.pcall('get') "
+                 "redis.pcall('lpush', KEYS[1]) redis.call('PUBLISH', 'c', 'x') redis.call('LASTSAVE') return redis.call('ECHO', 'e')", "1", "a")
+    called = ['"SELECT" "3"', '"GET" "a"', '"PUBLISH" "c" "x"', '"LASTSAVE"', '"ECHO" "e"']
+    assert m.seen(marker)[1:] == [(3, "lua", line) for line in called]
+    c.do("MULTI"), c.do("EVAL", "return redis.call('INCR', KEYS[1])", "1", "b"), c.do("EXEC")
+    assert [line[2] for line in m.seen(marker) if line[1] == "lua"] == ['"INCR" "b"']
+    c.do("FUNCTION", "LOAD", "REPLACE", "#!lua name=told\nserver.register_function('calls', function(keys) return server.call('incr', keys[1]) end)")
+    m.seen(marker)
+    c.do("FCALL", "calls", "1", "b")
+    assert words(m.seen(marker)) == ['"FCALL" "calls" "1" "b"', '"incr" "b"']
 
 
 def test_who_waits_is_shown_once(scene):

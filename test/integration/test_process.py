@@ -3,6 +3,7 @@
 
 import calendar
 import datetime
+import fcntl
 import itertools
 import os
 import re
@@ -502,6 +503,24 @@ def test_shutdown_command(start_server, how):
     s.stopped_by_test = True
     who = r"id=\d+ addr=127\.0\.0\.1:\d+ laddr=127\.0\.0\.1:%d fd=\d+ name=\*redacted\* user=\*redacted\* lib-name= lib-ver=" % s.port
     assert says_its_end(s, r" \(user request from '%s'\)" % who)
+
+
+@pytest.mark.shoal_only
+def test_whoever_sees_the_end_may_start_anew(start_server):
+    """A script asks for the end and starts the server again: the data was still held by the one that ended, now and then."""
+    s = start_server(appendonly="yes")
+    for i in range(20):
+        with s.raw() as c:
+            assert c.do("SET", "key%d" % i, "value") == "OK"
+            c.send(encode("SHUTDOWN"))
+            assert c.is_closed()
+        data = os.open(os.path.join(s.dir, "appendonlydir"), os.O_RDONLY)
+        fcntl.flock(data, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(data)
+        assert s.wait() == 0
+        s.start_again()
+    with s.raw() as c:
+        assert c.do("DBSIZE") == 20
 
 
 def test_shutdown_under_load(start_server):

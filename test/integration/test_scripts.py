@@ -205,9 +205,39 @@ def test_what_concerns_a_connection_concerns_the_script(start_server):
             assert 1_700_000_000_000_000 < at[0] < at[1]
             assert c.do("EVAL", "redis.call('SELECT', 3) redis.call('SET', KEYS[1], 'x') return redis.call('PING')", "1", "k") == "PONG"
             assert c.do("EVAL", "return {redis.call('READONLY'), redis.call('READWRITE')}", "1", "k") == ["OK", "OK"]
+            assert c.do("EVAL", "return redis.call('LASTSAVE')", "1", "k") == c.do("LASTSAVE")
+            assert c.do("EVAL", "return redis.call('PUBSUB', 'HELP')[1]", "1", "k") == c.do("PUBSUB", "HELP")[0]
             assert c.do("GET", "k") is None
         c.do("SELECT", "3")
         assert c.do("GET", "k") == b"x"
+
+
+COUNTED = [  # a script, what errorstats has of it, (rejected, failed) of the command it calls
+    ("return redis.call('incr', KEYS[1])", "incr", (0, 1), 1),
+    ("return redis.pcall('incr', KEYS[1])", "incr", (0, 1), 1),
+    ("redis.pcall('incr', KEYS[1]) return 1", "incr", (0, 1), 0),
+    ("return redis.call('get')", "get", (1, 0), 1),
+    ("redis.pcall('get') return 1", "get", (1, 0), 0),
+    ("return redis.pcall('auth', 'x')", "auth", (1, 0), 1),
+    ("#!lua flags=no-writes\nreturn redis.call('set', KEYS[1], 1)", "set", (1, 0), 1),
+    ("local ok, e = pcall(redis.call, 'get') return 1", "get", (1, 0), 0),
+    ("return {err='ERR own'}", None, None, 1),
+]
+
+
+def test_an_error_is_counted_once_wherever_it_ends(start_server):
+    """That of a command was counted once more as the script's."""
+    s = start_server()
+    with s.raw() as c:
+        c.do("SET", "k", "x")
+        for script, name, counts, failed in COUNTED:
+            c.do("CONFIG", "RESETSTAT")
+            c.do("EVAL", script, "1", "k")
+            info = s.info("everything")
+            assert info["errorstat_ERR"] == "count=1" and info["total_error_replies"] == "1", script
+            assert info["cmdstat_eval"].endswith("rejected_calls=0,failed_calls=%d" % failed), script
+            if name:
+                assert info["cmdstat_" + name].endswith("rejected_calls=%d,failed_calls=%d" % counts), script
 
 
 def test_it_waits_for_a_key_that_is_locked(start_server):

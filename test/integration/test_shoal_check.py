@@ -7,6 +7,7 @@ import random
 import resource
 import shutil
 import signal
+import struct
 import subprocess
 
 import pytest
@@ -105,6 +106,73 @@ def test_a_directory_that_a_server_has_open_is_left_alone(check, tmp_path):
         assert "a server has it open" in check(*args, code=2)
     os.close(handle)
     check("show", "data")
+
+
+def test_a_log_that_has_not_begun(check, tmp_path):
+    """Its manifest says so by a first number 0; it was called damaged."""
+    data = tmp_path / "appendonlydir"
+    datadir.write(data, 1, segments=[Segment(0)], first=0)
+    for word in ("show", "verify"):
+        text = check(word, tmp_path)
+        assert "names nothing" in text and "a start begins with nothing" in text
+    for args in (["export", tmp_path, "x.rdb"], ["records", tmp_path], ["repair", tmp_path], ["restore", tmp_path, "new", "--to", "1"]):
+        assert "no data is there yet" in check(*args, code=2)
+    rdb = b"REDIS0009\xfe\x00" + text_key(b"key", b"value") + b"\xff"
+    (tmp_path / "dump.rdb").write_bytes(rdb + struct.pack("<Q", dumps.crc64(rdb)))
+    text = check("verify", tmp_path)
+    assert "names nothing" in text and "dump.rdb: whole" in text and "1 key (1 string)" in text
+
+
+LIBRARIES = {
+    b"one": b"#!lua name=one\nredis.register_function('first', function(keys, args) return 'is first' end)",
+    b"two": b"#!lua name=two\nredis.register_function{function_name='second', callback=function(keys) return redis.call('GET', keys[1]) end, flags={'no-writes'}}",
+}
+
+
+def ended(s):
+    s.proc.send_signal(signal.SIGTERM), s.proc.wait()
+    s.stopped_by_test = True
+
+
+def libraries_of(c):
+    return {one[b"library_name"]: one[b"library_code"] for one in (dict(zip(flat[::2], flat[1::2])) for flat in c.do("FUNCTION", "LIST", "WITHCODE"))}
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_libraries_of_functions_go_with_the_data(check, start_server, tmp_path, saved):
+    """In the snapshot or in the log; out as RDB and as commands, in again, and back to a time."""
+    s = start_server(appendonly="yes")
+    with s.raw() as c:
+        assert c.do("FUNCTION", "LOAD", b"#!lua name=gone\nredis.register_function('f', function() return 1 end)") == b"gone"
+        for code in LIBRARIES.values():
+            c.do("FUNCTION", "LOAD", code)
+        assert c.do("SET", "key", "value") == "OK" and c.do("FUNCTION", "DELETE", "gone") == "OK"
+        if saved:
+            c.do("BGREWRITEAOF")
+            assert wait_for(lambda: "aof_rewrite_in_progress:0" in c.do("INFO", "persistence").decode() and "aof_rewrite_scheduled:0" in c.do("INFO", "persistence").decode(), 60)
+            assert c.do("SET", "later", "1") == "OK"
+        assert libraries_of(c) == LIBRARIES
+    ended(s)
+    records = check("records", s.dir)
+    assert '"FUNCTION" "LOAD"' in records and ("gone" in records) == (not saved)
+    check("export", s.dir, "out.rdb")
+    assert "libraries of functions: 2" in check("import", "out.rdb", "in", "--shards", "3")
+    last = int(check("records", s.dir).splitlines()[-1].split(" ")[0])
+    check("restore", s.dir, "back", "--to", last)
+    resp = check("records", s.dir, "--resp", text=False)
+    (tmp_path / "rdb").mkdir()
+    shutil.copy(tmp_path / "out.rdb", tmp_path / "rdb" / "dump.rdb")
+    for directory, appendonly in (("in", "no"), ("back", "yes"), ("rdb", "no")):
+        t = start_server(dir=str(tmp_path / directory), appendonly=appendonly)
+        with t.raw() as c:
+            assert libraries_of(c) == LIBRARIES, directory
+            assert c.do("FCALL", "first", 0) == b"is first" and c.do("FCALL", "second", 1, "key") == b"value"
+        ended(t)
+    t = start_server()
+    with t.raw() as sender, t.raw() as c:
+        sender.send(resp)
+        assert wait_for(lambda: c.do("EXISTS", "key") == 1 and libraries_of(c) == LIBRARIES, 30)
+        assert c.do("FCALL", "second", 1, "key") == b"value"
 
 
 # ---- To other servers and back

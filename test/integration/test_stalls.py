@@ -9,6 +9,7 @@ import pytest
 from resp import RespError, encode
 from server import wait_for
 from slots import tag_of
+from test_bgsave import loaded
 
 pytestmark = pytest.mark.slow
 
@@ -156,3 +157,57 @@ def test_what_a_command_cuts_off_is_gone_at_once_and_its_memory_later(server, r,
             assert c.do("XPENDING", "a", "g2")[0] == 0
         c.do("DEL", "a")
         assert wait_for(lambda: int(server.info("memory")["lazyfree_pending_objects"]) == 0)
+
+
+def shard_sums(c, field):
+    return sum(int(n) for n in re.findall(r"%s=(\d+)" % field, c.do("INFO", "shards").decode()))
+
+
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("fmt", ("shoal", "rdb"))
+@pytest.mark.parametrize("shape, way", [("list", way) for way in ("alone", "exec", "script", "move", "served")] + [("stream", "alone"), ("stream", "exec")])
+def test_who_changes_a_long_value_waits_for_the_save_to_read_it(start_server, shards, slow, fmt, shape, way):
+    """It was written into memory in one piece: the first RPUSH to a list of 85 MB took 37 ms, and all of its shard."""
+    s = start_server(save_format=fmt)
+    n = 400_000 // slow // 1000 * 1000
+    key, small, source = (tag_of(part, shards) for part in (shards - 1, shards - 1, 0))
+    key, small, source = b"{%s}long" % key, b"{%s}small" % small, b"{%s}source" % source
+    change = ("RPUSH", key, "x") if shape == "list" else ("XADD", key, "%d-1" % (n + 1), "f", "x")
+    with s.raw(timeout=60) as c, s.raw(timeout=60) as reader, s.raw(timeout=60) as other:
+        fill(c, shape, key, n)
+        other.do("SET", small, "v")
+        before = c.do("DEBUG", "DIGEST-VALUE", key)
+        calls = [("BGSAVE",), change]
+        if way == "exec":
+            calls = [("BGSAVE",), ("MULTI",), ("GET", small), change, ("EXEC",)]
+        elif way == "script":
+            script = ("EVAL", "redis.call('GET', KEYS[1]) return redis.call('RPUSH', KEYS[2], 'x')", "2", small)
+            assert c.do(*script, key + b"2") == 1  # its first call may have all shards in view
+            calls = [("BGSAVE",), (*script, key)]
+        elif way == "move":
+            c.do("RPUSH", source, "x")
+            calls = [("BGSAVE",), ("LMOVE", source, key, "LEFT", "RIGHT"), ("LLEN", key)]
+        elif way == "served":
+            other.send(encode("BLMOVE", source, key, "LEFT", "RIGHT", "0"))
+            assert wait_for(lambda: s.info("clients")["blocked_clients"] == "1")
+            calls = [("BGSAVE",), ("RPUSH", source, "x")]
+        c.send(b"".join(encode(*call) for call in calls))
+        counts = [reader.do(COUNTS[shape], key)]
+        while not select.select([other.sock if way == "served" else c.sock], [], [], 0)[0] or counts[-1] == n:
+            counts.append(reader.do(COUNTS[shape], key))
+        assert set(counts) == {n, n + 1} and counts == sorted(counts)
+        replies = c.read_some(len(calls))
+        assert replies[0] == "Background saving started"
+        if way == "served":
+            assert other.read() == b"x"
+        elif shape == "list" and way != "exec":
+            assert replies[-1] == n + 1
+        assert c.do("LINDEX" if shape == "list" else "XLEN", key, *(["-1"] if shape == "list" else [])) == (b"x" if shape == "list" else n + 1)
+        assert shard_sums(c, "save_waits") == 1 and shard_sums(c, "save_stall_bytes") == 0
+        # Once it is read nobody waits for it any more.
+        c.do(*change[:2], *([] if shape == "list" else ["%d-2" % (n + 1)]), *change[-2 if shape == "stream" else -1 :])
+        assert wait_for(lambda: s.info("persistence")["rdb_bgsave_in_progress"] == "0", 60)
+        assert shard_sums(c, "save_waits") == 1
+        assert s.info("persistence")["rdb_last_bgsave_status"] == "ok", s.log()
+    with loaded(s, fmt) as again, again.raw(timeout=60) as c:
+        assert wait_for(lambda: c.do(COUNTS[shape], key) == n) and c.do("DEBUG", "DIGEST-VALUE", key) == before

@@ -185,6 +185,54 @@ def test_a_reader_waits_on_when_its_key_is_something_else(many):
     assert b.read() == answer("s", entry("1-1", "f", "v"))
 
 
+@pytest.mark.parametrize(
+    "commands",
+    [
+        ["SET {s}2 x", "XADD {s}1 2-1 f v"],
+        ["SET {s}1 x", "XADD {s}2 2-1 f v"],
+        ["SET {s}1 x", "XADD {s}2 MAXLEN 0 2-1 f v"],
+        ["MULTI", "XADD {s}1 2-1 f v", "SET {s}2 x", "EXEC"],
+        ["SET {s}2 x", "DEL {s}1", "XGROUP CREATE {s}1 g $ MKSTREAM"],
+        ["SET {s}2 x", "XADD {s}3 3-1 f v", "RENAME {s}3 {s}1"],
+        ["SET {s}2 x", "XADD {s}3 3-1 f v", "COPY {s}3 {s}1 REPLACE"],
+    ],
+)
+def test_what_comes_too_early_tells_a_reader_that_another_key_is_no_stream(many, commands):
+    a, more = many
+    b = more()
+    fill_all(a, ["{s}1", "{s}2"])
+    block(b, a, "XREAD", "BLOCK", "0", "STREAMS", "{s}1", "{s}2", "9-1", "9-1")
+    for command in commands:
+        a.do(*command.split())
+    found = b.read()
+    assert isinstance(found, RespError) and found.text.startswith("WRONGTYPE ")
+
+
+@pytest.mark.parametrize(
+    "commands",
+    [
+        ["XADD {s}1 2-1 f v", "SET {s}2 x"],
+        ["SET {s}2 x", "XDEL {s}1 1-1"],
+        ["SET {s}2 x", "XTRIM {s}1 MAXLEN 0"],
+        ["SET {s}2 x", "XSETID {s}1 5-1"],
+        ["SET {s}2 x", "XGROUP CREATE {s}1 g $"],
+        ["SET {s}2 x", "EXPIRE {s}1 1000", "PERSIST {s}1"],
+        ["SET {s}2 x", "DEL {s}1", "RPUSH {s}1 x", "DEL {s}1"],
+    ],
+)
+def test_a_reader_waits_on_while_nothing_comes(many, commands):
+    a, more = many
+    b = more()
+    fill_all(a, ["{s}1", "{s}2"])
+    block(b, a, "XREAD", "BLOCK", "0", "STREAMS", "{s}1", "{s}2", "9-1", "9-1")
+    for command in commands:
+        a.do(*command.split())
+    assert blocked(a) == 1
+    a.do("DEL", "{s}2")
+    a.do("XADD", "{s}1", "9-2", "f", "v")
+    assert b.read() == answer("{s}1", entry("9-2", "f", "v"))
+
+
 def test_readers_and_a_group_and_one_who_unblocks(many):
     a, more = many
     reader, member, third = more(), more(), more()

@@ -187,6 +187,30 @@ def test_a_certificate_may_stand_for_a_password(start_server, authority):
             assert known() == names
 
 
+def test_a_certificate_that_names_no_user_is_in_the_log(start_server, authority):
+    """As Valkey's: whom the certificate would be; of several addresses the last. One that names nobody at all is none."""
+    authority.sign("stranger1")
+    authority.sign("off")
+    authority.sign("uris", extensions="subjectAltName=URI:nobody1,URI:nobody2")
+    authority.sign("nameless", subject="/O=Shoal Test")
+    s = start(start_server, authority, tls_auth_clients="optional", tls_auth_clients_user="CN")
+    with s.raw() as c:
+        assert c.do("ACL", "SETUSER", "off", "off") == "OK"
+
+        def connect(*names):
+            for name in names:
+                with TlsRaw(s.tls_port, client_context(authority, name)) as other:
+                    assert other.do("ACL", "WHOAMI") == b"default"
+
+        connect("stranger1", "off", "nameless", None, "stranger1")
+        assert c.do("CONFIG", "SET", "tls-auth-clients-user", "URI") == "OK"
+        connect("uris", "off")
+        entries = [dict(zip(e[::2], e[1::2])) for e in c.do("ACL", "LOG")]
+        assert [(e[b"username"], e[b"count"]) for e in entries] == [(b"nobody2", 1), (b"stranger1", 2), (b"off", 1)]
+        assert {(e[b"reason"], e[b"context"], e[b"object"]) for e in entries} == {(b"tls-cert", b"toplevel", b"")}
+        assert b"acl_access_denied_tls_cert:4\r\n" in c.do("INFO", "stats")
+
+
 def test_a_client_does_not_trust_a_server_of_another_authority(both, authority):
     with pytest.raises(ssl.SSLCertVerificationError):
         TlsRaw(both.tls_port, client_context(authority))

@@ -8,6 +8,7 @@ Scenes run on any server.
 import os
 import random
 import re
+import signal
 import threading
 
 import pytest
@@ -525,3 +526,39 @@ def test_an_invalidation_beside_the_reply_is_found(pytestconfig):
             if isinstance(c.read_some(7)[0], Push):
                 return
     pytest.fail("the fault was not found")
+
+
+def test_the_end_beside_many_prefixes(start_server):
+    """The table of prefixes frees its buckets with the last of more than 16, and was read once more behind that."""
+    s = start_server()
+    with s.raw() as c:
+        c.do("HELLO", "3")
+        words = [word for n in range(50) for word in ("PREFIX", "p%d:" % n)]
+        assert c.do("CLIENT", "TRACKING", "ON", "BCAST", *words) == "OK"
+        with s.raw() as other:
+            assert stat(other, "tracking_total_prefixes") == 50
+        s.proc.send_signal(signal.SIGTERM)
+        assert s.wait(60) == 0
+        s.stopped_by_test = True
+
+
+@pytest.mark.shoal_only
+def test_prefixes_count_as_memory_of_their_client(start_server):
+    """They counted nothing, so that maxmemory-clients let one client take any memory by them."""
+    s = start_server(maxmemory_clients="200kb")
+    with s.raw() as c, s.raw() as watcher:
+        c.do("HELLO", "3")
+        c.do("CLIENT", "SETNAME", "greedy")
+
+        def grow():
+            for n in range(100):
+                words = [word for i in range(100) for word in ("PREFIX", "%06d:" % (n * 100 + i))]
+                if c.do("CLIENT", "TRACKING", "ON", "BCAST", *words) != "OK":
+                    return
+
+        with pytest.raises((OSError, EOFError)):
+            grow()
+            c.do("PING")
+        assert wait_for(lambda: b"greedy" not in watcher.do("CLIENT", "LIST"))
+        assert stat(watcher, "evicted_clients") == 1
+        assert wait_for(lambda: stat(watcher, "tracking_total_prefixes") == 0)

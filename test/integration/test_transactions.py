@@ -199,6 +199,37 @@ def test_global_commands_inside(r, raw, shards):
     assert got[9:] == ["OK", 0, "OK", 6, "OK", 0, "OK", 1]
 
 
+@pytest.mark.parametrize(
+    "intruder",
+    [
+        ("FLUSHALL",),
+        ("SWAPDB", "0", "1"),
+        ("MSET", "key", "another", "key2", "another"),
+        ("EVAL", "return redis.call('SET', 'key', 'another')", "0"),
+        ("EVAL", "return redis.call('FLUSHALL')", "0"),
+        ("EVAL", "return redis.call('SWAPDB', 0, 1)", "0"),
+        ("SORT", "none", "STORE", "key"),
+        ("FLUSHDB", "ASYNC"),
+    ],
+    ids=lambda call: call[1][:30] if call[0] == "EVAL" else call[0],
+)
+def test_nobody_comes_between_when_all_databases_are_concerned(server, r, raw, other, intruder):
+    """A transaction about all keys takes several turns, also of one shard."""
+    ours = [("MULTI",), ("SET", "key", "ours"), ("SWAPDB", "2", "3"), ("FLUSHDB", "ASYNC"), ("DBSIZE",)]
+    ours += [("SET", "key", "ours"), ("SWAPDB", "2", "3"), ("KEYS", "*"), ("GET", "key"), ("DEL", "key"), ("EXEC",)]
+    queued = ["OK"] + ["QUEUED"] * (len(ours) - 2)
+    for _ in range(10):
+        other.send(encode(*intruder) * 40)
+        for _ in range(20):
+            raw.send(b"".join(encode(*call) for call in ours))
+        for _ in range(20):
+            assert [raw.read() for _ in queued] == queued
+            assert raw.read() == ["OK", "OK", "OK", 0, "OK", "OK", [b"key"], b"ours", 1]
+        for _ in range(40):
+            other.read()
+        r.flushall()
+
+
 def test_server_commands_inside(r, raw):
     raw.do("MULTI")
     for call in (("CONFIG", "GET", "hz"), ("INFO", "server"), ("CLIENT", "SETNAME", "me"), ("CLIENT", "GETNAME"), ("PING",), ("TIME",), ("COMMAND", "COUNT")):

@@ -9,6 +9,7 @@ import re
 import resource
 import subprocess
 import threading
+import time
 
 import pytest
 
@@ -16,6 +17,7 @@ import kills
 from failing_disk import FailingDisk
 from resp import RespError, encode
 from server import ServerFailed, free_port, wait_for
+from slots import tag_of
 
 pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
 
@@ -70,6 +72,23 @@ def test_flushes_and_swaps_have_their_place_after_kill_9(start_server, mode):
     with s.raw() as c:
         c.do("SET", "of-somebody-else", "1")
     assert sequence.check(s.port) != []
+
+
+def test_what_scripts_do_to_all_keys_has_its_place_after_kill_9(start_server):
+    """The server ended: a script does it before the command returns, and nobody had said that it is logged."""
+    s = start_server(appendonly="yes", appendfsync="always")
+    for name, words in (("FLUSHALL", ""), ("FLUSHDB", ", 'ASYNC'"), ("SWAPDB", ", 0, 1"), ("SWAPDB", ", 1, 1")):
+        with s.raw() as c:
+            for i in range(20):
+                c.do("SET", "before:%d" % i, "x")
+            script = "redis.call('SET', 'in', 'a') redis.call('%s'%s) redis.call('SET', 'after', 'b') return 1" % (name, words)
+            assert c.do("EVAL", script, "1", "k") == 1
+            assert c.do("EVAL", script, "0") == 1
+            c.do("SET", "behind", "c")
+            digest = c.do("DEBUG", "DIGEST")
+        killed(s)
+        with s.raw() as c:
+            assert c.do("DEBUG", "DIGEST") == digest, name
 
 
 def test_every_type_every_database_and_what_happens_to_whole_ones(start_server):
@@ -595,6 +614,15 @@ def test_an_rdb_file_does_not_take_the_place_of_a_log_that_records(start_server)
             assert c.do("GET", "it") == b"%d" % i
 
 
+def asked(server, *words):
+    """None: who waited when the disk failed is disconnected."""
+    try:
+        with server.raw() as c:
+            return c.do(*words)
+    except (OSError, EOFError):
+        return None
+
+
 def s_set(server):
     with server.raw() as c:
         return c.do("SET", "probe", "1")
@@ -653,6 +681,24 @@ def test_who_waits_when_the_log_ends_is_answered(start_server):
     assert hung == []
 
 
+@pytest.mark.row_once
+def test_it_is_told_for_how_long_something_is_not_on_the_disk(start_server, slow):
+    if slow > 1:
+        pytest.skip("a sanitizer wants to be the first library")  # and so does the one that stalls
+    s = start_server(start=False, appendonly="yes", appendfsync="everysec", io_backend="epoll")
+    disk = FailingDisk(s)
+    s.start()
+    with s.raw() as c:
+        disk.stands_still("s")
+        c.do("SET", "k", "v")
+        assert wait_for(lambda: said(c)["aof_pending_bio_fsync"] == "1")
+        c.do("SET", "k", "w")
+        assert wait_for(lambda: int(said(c)["log_unsynced_ms"]) > 1500 and said(c)["aof_delayed_fsync"] == "1")
+        disk.works()
+        assert wait_for(lambda: said(c)["log_unsynced_ms"] == "0" and said(c)["aof_pending_bio_fsync"] == "0")
+        assert said(c)["aof_delayed_fsync"] == "1" and c.do("GET", "k") == b"w"
+
+
 def test_what_was_written_before_is_synced_when_replies_begin_to_wait_for_that(start_server):
     s = start_server(appendonly="yes", appendfsync="no")
     with s.raw() as c:
@@ -661,3 +707,28 @@ def test_what_was_written_before_is_synced_when_replies_begin_to_wait_for_that(s
         assert c.do("CONFIG", "SET", "appendfsync", "always") == "OK"
         assert wait_for(lambda: said(c)["log_safe_number"] == said(c)["log_last_number"])
         assert c.do("SET", "then", "1") == "OK"
+
+
+@pytest.mark.row_once
+def test_a_script_that_has_written_goes_on_to_its_end_when_the_disk_fails(start_server, slow):
+    """It has written on one shard, waits for another that is busy, and then nobody may write any more: but it may."""
+    if slow > 1:
+        pytest.skip("a sanitizer wants to be the first library")  # and so does the one that fails
+    s = start_server(start=False, appendonly="yes", appendfsync="no", io_backend="epoll", shards=3)
+    disk = FailingDisk(s)
+    s.start()
+    here, there, third = (b"{%s}" % tag_of(shard, 3) for shard in range(3))
+    script = "redis.call('SET', KEYS[1], ARGV[1]) if ARGV[2] then redis.call('SET', ARGV[2], ARGV[1]) end"
+    busy = "local ends = redis.call('TIME')[1] + ARGV[1] while redis.call('TIME')[1] + 0 < ends do end"
+    with s.raw() as c, s.raw() as b, s.raw() as d:
+        for _ in range(3):  # from then on they are known to need no more than the keys that they declare
+            c.do("EVAL", script, "1", here, "0")
+            c.do("EVAL", busy, "1", there, "0")
+        b.send(encode("EVAL", busy, "1", there, "3"))
+        time.sleep(0.2)
+        d.send(encode("EVAL", script, "1", here, "1", there))
+        time.sleep(0.2)
+        disk.fails("w", errno.EIO)
+        c.send(encode("SET", third, "1"))
+        assert wait_for(lambda: isinstance(asked(s, "SET", third, "2"), RespError), 30)
+        assert wait_for(lambda: asked(s, "GET", there) == asked(s, "GET", here) == b"1", 30)

@@ -109,6 +109,7 @@ def test_what_apt_says_is_shown_when_it_fails(front):
         (["test", "--server", "/no/such"], "/no/such"),
         (["build", "nosuch"], "unknown build 'nosuch'"),
         (["build", "debug", "asan"], "too many"),
+        (["deb", "here", "there"], "too many"),
         (["run", "/no/such.conf"], "/no/such.conf: No such file"),
         (["run", "/"], "directory"),
         (["bench", "--nosuch"], "--nosuch"),
@@ -120,7 +121,7 @@ def test_what_apt_says_is_shown_when_it_fails(front):
         (["checker", "--io-backend", "nosuch"], "--io-backend"),
         (["fmt", "nosuch"], "nosuch"),
         (["fuzz", "soon"], "soon"),
-        (["fuzz", "60", "nosuch"], "no fuzz target 'nosuch'; there are: base_file cjson"),
+        (["fuzz", "60", "nosuch"], "no fuzz target 'nosuch'; there are: acl base_file cjson"),
         (["sim", "soon"], "soon"),
         (["sim", "10m10"], "10m10"),
         (["sim", "--seed"], "--seed needs a number"),
@@ -195,6 +196,23 @@ def test_redis_cli_is_installed_with_the_server(front):
     front.fake("id", "echo 0")
     assert front.run("run").returncode == 0
     assert "install redis-tools" in front.did()
+
+
+def test_one_program_that_cannot_be_had_keeps_none_of_the_others_away(front):
+    (front.top / "test").unlink()
+    for path in ("test/run.py", "test/conformance/run.py"):
+        (front.top / path).parent.mkdir(parents=True, exist_ok=True)
+        (front.top / path).write_text("import sys\n'--check-arguments' in sys.argv or print('tests ran')\n")
+    for name in ("redis-server", "valkey-server"):
+        front.fake(name, "true")
+    front.fake("id", "echo 0")
+    front.fake("dpkg-query", 'case "$*" in *" nutcracker" | *" haproxy") ;; *) echo installed ;; esac')
+    front.fake("apt-get", 'case "$*" in *" nutcracker"*) echo E: Unable to locate package nutcracker; exit 100 ;; esac')
+    done = front.run("test")
+    assert done.returncode == 0 and "tests ran" in done.stdout
+    assert "Unable to locate package nutcracker" in done.stderr
+    assert re.findall("going on without (.*)", done.stderr) == ["nutcracker"]
+    assert "install haproxy\n" in front.did()
 
 
 def test_a_configuration_that_includes_itself_is_for_the_server_to_refuse(front, tmp_path):
@@ -291,7 +309,7 @@ def test_the_commands_of_a_page_are_understood(front, tmp_path, page):
             arguments = [w for w in words[2:] if w != "--setup-peers"]
             line = ["/usr/bin/python3", os.path.join(front.top, program), "--check-arguments", *arguments]
             done = subprocess.run(line, cwd=front.top, capture_output=True, text=True)
-        elif words[1:2] in (["fuzz"], ["torture"]) or words[1:2] == ["run"] and len(words) > 2 and words[2].startswith("/"):
+        elif words[1:2] in (["fuzz"], ["torture"], ["deb"]) or words[1:2] == ["run"] and len(words) > 2 and words[2].startswith("/"):
             continue  # runs for as long as it says; needs that file
         else:
             done = front.run(*words[1:])

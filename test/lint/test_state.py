@@ -11,6 +11,10 @@ import tree
 
 # Files that may speak of atomics: everywhere else the code may be read as single-threaded.
 ATOMIC_FILES = {
+    "cluster/stream/piece.c",  # who holds a piece of the replication stream: its home, and the homes of replicas
+    "cluster/stream/piece.h",
+    "server/acl/acl_user.c",  # how many hold a user
+    "server/acl/acl_users.c",  # how many hold a table of them
     "net/rt.c",  # rt_wake: ends the sleep of another thread
     "net/rt_private.h",
     "net/rt_uring.c",  # the rings shared with the kernel

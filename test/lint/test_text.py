@@ -77,10 +77,15 @@ def test_the_page_on_tests_names_every_file_of_integration_tests():
     assert len(names) > 10 and not missing, "docs/testing.md does not say what is in: %s" % ", ".join(missing)
 
 
-@pytest.mark.parametrize("page", ["README.md"] + sorted("docs/" + n for n in os.listdir(os.path.join(tree.ROOT, "docs")) if n.endswith(".md")))
+def pages():
+    found = [os.path.join(folder, n) for folder, _, names in os.walk(os.path.join(tree.ROOT, "docs")) for n in names if n.endswith(".md")]
+    return ["README.md"] + sorted(os.path.relpath(path, tree.ROOT) for path in found)
+
+
+@pytest.mark.parametrize("page", pages())
 def test_paths_that_a_page_names_exist(page):
     text = tree.read(page)
-    pattern = r"`((?:base|proto|net|shard|server|test|bench|docs)/[\w./-]*)`"
+    pattern = r"`((?:%s)/[\w./-]*)`" % "|".join(tree.FOLDERS + tree.OTHERS)
     missing = [p for p in re.findall(pattern, text) if not os.path.exists(os.path.join(tree.ROOT, p.rstrip("/")))]
     for link in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", text):
         if not os.path.exists(os.path.join(tree.ROOT, os.path.dirname(page), link)):

@@ -20,6 +20,8 @@ ARROWS = {
     "server": {"base", "proto", "net", "shard", "persist", "cluster"},
 }
 FOLDERS = tuple(ARROWS)
+# Folders at the top that are not layers of the server. A new one is told here and in README's map.
+OTHERS = ("bench", "docs", "packaging", "test")
 # shard knows no sockets: of net it may only see the wake-up behind a mailbox and the clock.
 NARROW = {("shard", "net"): {"net/rt.h"}}
 

@@ -2,9 +2,9 @@
 /* The locks of a shard against a reference that keeps one array of requests and asks every one of
  * them each time: the same answers, in the same order, and the invariants of shard/locks.c.
  *
- * Keys are closed for some of the requests, and opened again, at any time; what was granted and not
- * used gives way. What the reference says of that is also said wrongly, in several ways: each must
- * be seen to differ.
+ * Keys are closed for some of the requests, or to all changes, and opened again, at any time; what
+ * was granted and not used gives way. What the reference says of that is also said wrongly, in
+ * several ways: each must be seen to differ.
  */
 #include "base/random.h"
 #include "shard/locks.h"
@@ -32,6 +32,8 @@ enum fault {
     KEEPS_GRANTED,     /* what was granted does not give way */
     LETS_IN_BACKWARDS, /* the last first */
     LETS_ALL_IN,       /* though the key is closed again for another */
+    SHUTS_READERS_OUT, /* of a key that is closed to changes */
+    REFUSES_CHANGES,   /* who waits as it is is refused, and not shut out */
     FAULTS,
 };
 
@@ -57,6 +59,7 @@ struct asker {
 struct closing {
     struct lock_closing real;
     unsigned key; /* WHOLE: none */
+    bool to_changes;
     uint64_t number;
     struct asker *shut[ASKERS];
     unsigned shut_count;
@@ -168,11 +171,19 @@ static void expect(struct model *m, struct asker *asker, enum lock_answer answer
     m->settled[m->settled_count++] = (struct expected){asker, answer};
 }
 
-/* Which of the keys that it wants is closed: the first by their ids. */
+static bool keeps_out(const struct model *m, const struct closing *closing,
+                      const struct asker *asker) {
+    if (closing->to_changes) {
+        return asker->wishes[closing->key] == EXCLUSIVE || m->fault == SHUTS_READERS_OUT;
+    }
+    return asker->own == NULL || (m->fault == SHUTS_OWN_OUT && asker->own != closing);
+}
+
+/* Which of the keys that it wants is closed to it: the first by their ids. */
 static struct closing *shut_by(struct model *m, const struct asker *asker) {
     for (unsigned key = 0; key < KEYS; key++) {
         for (unsigned i = 0; i < CLOSINGS && asker->wishes[key] != NOTHING; i++) {
-            if (m->closings[i].key == key) {
+            if (m->closings[i].key == key && keeps_out(m, &m->closings[i], asker)) {
                 return &m->closings[i];
             }
         }
@@ -206,10 +217,8 @@ static void refuse_earlier(struct model *m, struct closing *closing, uint64_t nu
 }
 
 static enum lock_answer reference_admit(struct model *m, struct asker *asker, bool may_be_shut) {
-    bool owns = asker->own != NULL && m->fault != SHUTS_OWN_OUT;
-    struct closing *closing =
-        may_be_shut && !owns && m->fault != LETS_PASS ? shut_by(m, asker) : NULL;
-    if (closing != NULL && closing != asker->own) {
+    struct closing *closing = may_be_shut && m->fault != LETS_PASS ? shut_by(m, asker) : NULL;
+    if (closing != NULL) {
         if (is_earlier(asker, closing) && m->fault != SHUTS_EARLIER_OUT) {
             asker->state = REFUSED;
             return LOCK_REFUSED;
@@ -297,12 +306,11 @@ static void reference_leave(struct model *m, struct asker *asker) {
 }
 
 static void reference_shut_out(struct model *m, struct closing *closing, struct asker *asker) {
-    if ((asker->passes && m->fault != SHUTS_FENCED_OUT) ||
-        (asker->own != NULL && m->fault != SHUTS_OWN_OUT)) {
+    if ((asker->passes && m->fault != SHUTS_FENCED_OUT) || !keeps_out(m, closing, asker)) {
         return;
     }
     reference_leave(m, asker);
-    if (asker->request.many) {
+    if (asker->request.many && (!closing->to_changes || m->fault == REFUSES_CHANGES)) {
         asker->state = REFUSED;
         expect(m, asker, LOCK_REFUSED);
     } else {
@@ -331,8 +339,9 @@ static struct asker *next_that_waits(struct model *m, unsigned key, enum wish wi
     return next;
 }
 
-static void reference_close(struct model *m, struct closing *closing, unsigned key) {
-    *closing = (struct closing){.key = key};
+static void reference_close(struct model *m, struct closing *closing, unsigned key,
+                            bool to_changes) {
+    *closing = (struct closing){.key = key, .to_changes = to_changes};
     for (enum wish wish = SHARED; wish <= EXCLUSIVE && m->fault != LEAVES_IN_LINE; wish++) {
         uint64_t behind = 0;
         struct asker *asker;
@@ -359,7 +368,7 @@ static void reference_let_in(struct model *m, struct closing *closing) {
 }
 
 static bool reference_gives_way(struct model *m, struct asker *asker) {
-    struct closing *closing = asker->own == NULL ? shut_by(m, asker) : NULL;
+    struct closing *closing = shut_by(m, asker);
     if (closing == NULL || asker->passes || m->fault == KEEPS_GRANTED) {
         return false;
     }
@@ -367,10 +376,11 @@ static bool reference_gives_way(struct model *m, struct asker *asker) {
     return true;
 }
 
-static bool reference_closed(const struct model *m, unsigned key) {
+static bool reference_closed(const struct model *m, unsigned key, bool exclusive) {
     bool closed = false;
     for (unsigned i = 0; i < CLOSINGS; i++) {
-        closed |= m->closings[i].key == key;
+        const struct closing *closing = &m->closings[i];
+        closed |= closing->key == key && (exclusive || !closing->to_changes);
     }
     return closed;
 }
@@ -379,7 +389,7 @@ static bool reference_blocks(const struct model *m, unsigned key, bool exclusive
     struct asker op = {.place = UINT64_MAX};
     op.wishes[key] = exclusive ? EXCLUSIVE : SHARED;
     op.wishes[WHOLE] = exclusive ? SOME_EXCLUSIVE : SOME_SHARED;
-    return reference_closed(m, key) || must_wait(m, &op);
+    return reference_closed(m, key, exclusive) || must_wait(m, &op);
 }
 
 /* ---- Both sides ---- */
@@ -457,7 +467,7 @@ static void check_all(struct model *m) {
     }
     size_t targets = 0;
     for (unsigned key = 0; key < KEYS; key++) {
-        bool is_closed = reference_closed(m, key);
+        bool is_closed = reference_closed(m, key, true);
         closed += is_closed;
         targets += used[key] || is_closed;
         SAME(m, locks_is_closed(&m->locks, m->ids[key]) == is_closed);
@@ -533,7 +543,8 @@ static bool is_owned(const struct model *m, const struct closing *closing) {
 /* If a key is closed and nobody has asked for it yet, this may be who it is closed for. */
 static void own(struct model *m, struct asker *asker) {
     struct closing *closing = &m->closings[rng_below(&m->rng, CLOSINGS)];
-    if (asker->wishes[WHOLE] != SOME_EXCLUSIVE || closing->key == WHOLE || is_owned(m, closing)) {
+    if (asker->wishes[WHOLE] != SOME_EXCLUSIVE || closing->key == WHOLE || closing->to_changes ||
+        is_owned(m, closing)) {
         return;
     }
     asker->own = closing;
@@ -609,11 +620,13 @@ static void close_key(struct model *m) {
     struct closing *closing = &m->closings[rng_below(&m->rng, CLOSINGS)];
     unsigned key = (unsigned)rng_below(&m->rng, rng_below(&m->rng, 2) ? KEYS : 2);
     if (closing->key != WHOLE || closing->shut_count > 0 || is_owned(m, closing) ||
-        reference_closed(m, key)) {
+        reference_closed(m, key, true)) {
         return;
     }
-    reference_close(m, closing, key);
+    bool to_changes = rng_below(&m->rng, 3) == 0;
+    reference_close(m, closing, key, to_changes);
     lock_closing_init(&closing->real);
+    closing->real.to_changes = to_changes;
     locks_close(&m->locks, &closing->real, m->ids[key]);
     m->shut_out += closing->shut_count;
 }

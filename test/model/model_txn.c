@@ -23,6 +23,10 @@
  * it: the key is closed for the first of them (server/txn/blocked.c), who fetches it as a
  * transaction. Nobody who came later may take it before, and all must go on.
  *
+ * Some operations learn only when they have changed a key that they need all: their shard is sealed
+ * till they have. Nobody sees that key meanwhile, all go on, and of two of them at most one gives
+ * up.
+ *
  * The same walk must find a fault in each of several broken protocols.
  */
 #include "base/hash.h"
@@ -64,6 +68,9 @@ enum fault {
     AWAITED_BEHIND_HOME, /* "<" though a key on the other shard is closed for it */
     KEEPS_GRANTED,       /* who was granted a key goes on though it was closed meanwhile */
     SERVES_LATE,         /* those whom locks have kept from it, at the end of the turn only */
+    SEES_SEALED,         /* a seal keeps nobody out */
+    SEAL_KEEPS_EARLIER,  /* those kept out with lower numbers are not refused */
+    SEALER_BEHIND_HOME,  /* "<" though its shard is the other one */
 };
 
 /* The operations of each client, by blanks: a letter is a key, a capital one that is changed; "*"
@@ -73,8 +80,9 @@ enum fault {
  * client's own, asks that one first, and once it has granted, the other runs and releases in the
  * hop that schedules; when it was refused, it asks both. "^" in front: waits till there is
  * something in the first key it names, and "+" in front: puts something there that is enough for
- * all. Client n is at home on shard n % shards.
- * The last may be no client: "%" and the keys that die, which nobody changes. */
+ * all. "@" in front: changes the key it names, alone, and then needs all others ("/": fences only
+ * if it is refused, as others do). Client n is at home on shard n % shards. The last may be no
+ * client: "%" and the keys that die, which nobody changes. */
 struct scenario {
     unsigned shards;
     unsigned keys;
@@ -92,7 +100,8 @@ struct op {
     bool one_hop;
     bool home_first;
     bool waits, fills;
-    unsigned waited; /* the key that it waits for */
+    bool seals, seldom_fences;
+    unsigned waited; /* the key that it waits for, or changes first */
     unsigned shards; /* a set */
     uint8_t uses[KEYS_MAX];
     /* Its history. */
@@ -108,7 +117,7 @@ struct ask {
     uint8_t client, shard;
 };
 
-enum message { SCHEDULE, FENCE, RUN, AGAIN, RELEASE, CALLED };
+enum message { SCHEDULE, FENCE, RUN, AGAIN, RELEASE, CALLED, UNSEAL };
 
 /* What lies between one client and one shard. */
 struct link {
@@ -127,6 +136,7 @@ struct link {
 enum phase {
     BEGINS,
     STANDS, /* it waits for an element */
+    LOOKED, /* whether a shard is sealed: which may change before it has run */
     SCHEDULED,
     LOOKS_AGAIN,
     TRIES_AGAIN,
@@ -149,6 +159,8 @@ struct client {
     bool fences;  /* stand, on all its shards */
     bool refused;
     uint64_t number;
+    uint64_t seal;               /* of the shard where it began; or 0 */
+    bool saw_seals;              /* as it began */
     bool tries;                  /* to fetch what it waits for, till that shard knows that it has */
     unsigned waited;             /* the key */
     struct lock_closing closing; /* the shard's: of that key */
@@ -166,7 +178,10 @@ enum {
     TRIES = TALLIES,
     SHUT_OUT,
     GIVES_WAY,
-    TALLIES_ALL
+    TALLIES_ALL,
+    SEALS = TALLIES_ALL,
+    GIVES_UP,
+    TALLIES_SEALED
 };
 
 /* Steps behind those of clients and messages: time passes, a thread looks at its clock, a key is
@@ -177,7 +192,7 @@ enum {
 #define STEPS      (STEP_WHEEL + KEYS_MAX)
 
 struct tally {
-    unsigned of[TALLIES_ALL]; /* the last ones only where somebody waits */
+    unsigned of[TALLIES_SEALED]; /* the last ones only where somebody waits, or seals */
 };
 
 struct world {
@@ -228,6 +243,10 @@ static unsigned first_shard(const struct op *op) {
     return (unsigned)__builtin_ctz(op->shards);
 }
 
+static unsigned shard_of(const struct world *world, unsigned key) {
+    return key % world->scenario->shards;
+}
+
 static bool on_one_shard(const struct op *op) {
     return (op->shards & (op->shards - 1)) == 0;
 }
@@ -240,7 +259,11 @@ static unsigned asked_first(const struct world *world, const struct client *clie
     bool one_other = (others & (others - 1)) == 0 || broken(world, MANY_BEHIND_HOME);
     bool awaited = op->waits && !(home & 1u << op->waited % world->scenario->shards) &&
                    !broken(world, AWAITED_BEHIND_HOME);
-    return op->home_first && one_other && !awaited && client->refusals == 0 ? home : 0;
+    awaited |= client->seal > 0 && !(home & 1u << shard_of(world, op->waited)) &&
+               !broken(world, SEALER_BEHIND_HOME);
+    return op->home_first && one_other && !awaited && client->refusals == 0 && !client->fences
+               ? home
+               : 0;
 }
 
 /* The other is the last to grant: it need not wait for anybody. */
@@ -263,6 +286,8 @@ static void parse_op(struct world *world, unsigned client, const char *text, siz
         op->home_first |= c == '<';
         op->waits |= c == '^';
         op->fills |= c == '+';
+        op->seals |= c == '@';
+        op->seldom_fences |= c == '/';
         if (c == '*' || c == '!') {
             op->scope = c == '*' ? LOCK_ALL_SHARED : LOCK_ALL_EXCLUSIVE;
             op->shards = (1u << world->scenario->shards) - 1;
@@ -273,6 +298,11 @@ static void parse_op(struct world *world, unsigned client, const char *text, siz
             op->waited = op->waited == KEYS_MAX ? key : op->waited;
             op->shards |= 1u << key % world->scenario->shards;
         }
+    }
+    if (op->seals) {
+        op->scope = LOCK_ALL_EXCLUSIVE;
+        op->shards = (1u << world->scenario->shards) - 1;
+        memset(op->uses, CHANGED, world->scenario->keys);
     }
 }
 
@@ -346,6 +376,9 @@ static void world_fini(struct world *world) {
     }
     for (unsigned s = 0; s < world->scenario->shards; s++) {
         struct locks *locks = &world->locks[s];
+        locks->requests -= locks->seal > 0;
+        locks->seal = 0;
+        list_init(&locks->sealed_out);
         while (locks->requests > 0) {
             for (unsigned c = 0; c < world->clients_count * 2; c++) {
                 struct ask *ask = &world->clients[c / 2].links[s].asks[c % 2];
@@ -497,7 +530,11 @@ static void reach_time(struct world *world, unsigned shard, uint8_t time) {
 
 static void run(struct world *world, struct op *op, unsigned shard, uint8_t time, bool reads,
                 bool changes) {
+    const struct client *client = &world->clients[op->client];
     for (unsigned key = shard; key < world->scenario->keys; key += world->scenario->shards) {
+        if (client->seal > 0 && key == op->waited) {
+            continue; /* it has, before */
+        }
         if (op->uses[key] != NOT_USED && reads) {
             op->reads[key] = look(world, key, time);
         }
@@ -510,11 +547,13 @@ static void run(struct world *world, struct op *op, unsigned shard, uint8_t time
 }
 
 static void prepare(struct world *world, struct ask *ask, bool many) {
-    const struct op *op = op_of(world, &world->clients[ask->client]);
+    const struct client *client = &world->clients[ask->client];
+    const struct op *op = op_of(world, client);
+    bool begins = op->seals && !many; /* it has not met anything yet */
     struct lock_key keys[KEYS_MAX];
     uint32_t count = 0;
     for (unsigned key = ask->shard; key < world->scenario->keys; key += world->scenario->shards) {
-        if (op->uses[key] != NOT_USED) {
+        if (begins ? key == op->waited : op->uses[key] != NOT_USED) {
             keys[count++] = (struct lock_key){.id = key, .exclusive = op->uses[key] == CHANGED};
         }
     }
@@ -522,10 +561,13 @@ static void prepare(struct world *world, struct ask *ask, bool many) {
         found(world, "the model forgot a request that stands in line");
         return;
     }
-    lock_request_init(&ask->request, op->scope, keys, count, ask->memory);
+    lock_request_init(&ask->request, begins ? LOCK_KEYS : op->scope, keys, count, ask->memory);
     ask->request.number = world->clients[ask->client].number;
     ask->request.many = many;
     ask->request.settled = settled;
+    bool sealer = client->seal > 0 && shard_of(world, op->waited) == ask->shard;
+    ask->request.is_sealer = sealer || broken(world, SEES_SEALED);
+    ask->request.seals_another = client->seal > 0 && !sealer;
     if (op->waits && op->waited % world->scenario->shards == ask->shard &&
         !broken(world, NEVER_CLOSES) && !broken(world, SHUTS_OWN_OUT)) {
         ask->request.own = &world->clients[ask->client].closing;
@@ -542,7 +584,14 @@ static enum lock_answer submit(struct world *world, struct ask *ask) {
     if (own != NULL && broken(world, KEEPS_EARLIER)) {
         list_splice_back(&kept, &own->waiting);
     }
-    enum lock_answer answer = locks_submit(&world->locks[ask->shard], &ask->request);
+    struct locks *locks = &world->locks[ask->shard];
+    struct list kept_out; /* the same */
+    list_init(&kept_out);
+    if (ask->request.is_sealer && broken(world, SEAL_KEEPS_EARLIER)) {
+        list_splice_back(&kept_out, &locks->sealed_out);
+    }
+    enum lock_answer answer = locks_submit(locks, &ask->request);
+    list_splice_back(&locks->sealed_out, &kept_out);
     if (own != NULL) {
         list_splice_back(&own->waiting, &kept);
     }
@@ -570,13 +619,68 @@ static void end_op(struct world *world, struct client *client) {
     }
     client->refusals = 0;
     client->fences = false;
+    client->seal = 0;
+    client->saw_seals = false;
     client->phase = client->first < client->last ? BEGINS : DONE;
+}
+
+static bool any_sealed(const struct world *world) {
+    bool any = false;
+    for (unsigned s = 0; s < world->scenario->shards; s++) {
+        any |= world->locks[s].seal > 0;
+    }
+    return any;
+}
+
+static void fence_next(struct world *world, struct client *client, unsigned done);
+
+/* It changes its first key, and needs all others. While any shard is sealed it begins with all. */
+static void begin_dirty(struct world *world, struct client *client, struct lock_request *held) {
+    struct op *op = op_of(world, client);
+    unsigned key = op->waited, shard = shard_of(world, key);
+    if (client->saw_seals || world->locks[shard].seal > 0) {
+        if (held != NULL) {
+            give_back(world, shard, held);
+        }
+        client->phase = TRIES_AGAIN;
+        return;
+    }
+    op->reads[key] = world->values[key];
+    world->values[key] = (uint8_t)(op - world->ops + 1);
+    client->seal = ++world->numbers;
+    world->tally.of[SEALS]++;
+    locks_seal(&world->locks[shard], client->seal, held);
+    client->phase = TRIES_AGAIN;
+    if (!op->seldom_fences) {
+        client->phase = FENCING;
+        client->unanswered = 0;
+        fence_next(world, client, 0);
+    }
+}
+
+static void unseal(struct world *world, struct client *client, unsigned shard) {
+    if (client->seal > 0 && shard == shard_of(world, op_of(world, client)->waited)) {
+        locks_unseal(&world->locks[shard]);
+        serve(world, shard, NULL);
+    }
+}
+
+/* What it has done stays. */
+static void gave_up(struct world *world, struct client *client) {
+    struct op *op = op_of(world, client);
+    unseal(world, client, shard_of(world, op->waited));
+    for (unsigned key = 0; key < world->scenario->keys; key++) {
+        op->uses[key] = key == op->waited ? CHANGED : NOT_USED;
+    }
+    end_op(world, client);
 }
 
 static void answer_single(struct world *world, struct ask *ask, enum lock_answer answer) {
     struct client *client = &world->clients[ask->client];
     if (answer == LOCK_REFUSED) {
         found(world, "an operation on one shard was refused");
+    } else if (answer == LOCK_GRANTED && op_of(world, client)->seals) {
+        begin_dirty(world, client, &ask->request);
     } else if (answer == LOCK_GRANTED) {
         run(world, op_of(world, client), ask->shard, world->clocks[ask->shard], true, true);
         serve(world, ask->shard, &ask->request);
@@ -587,15 +691,21 @@ static void answer_single(struct world *world, struct ask *ask, enum lock_answer
 
 static void arrive(struct world *world, struct client *client) {
     struct op *op = op_of(world, client);
-    unsigned shard = first_shard(op);
+    unsigned shard = op->seals ? shard_of(world, op->waited) : first_shard(op);
     struct locks *locks = &world->locks[shard];
     bool blocked = false;
     for (unsigned key = shard; key < world->scenario->keys; key += world->scenario->shards) {
-        blocked |= locks->requests > 0 && op->uses[key] != NOT_USED &&
+        blocked |= locks->requests > 0 &&
+                   (op->seals ? key == op->waited : op->uses[key] != NOT_USED) &&
                    locks_block(locks, key, op->uses[key] == CHANGED);
     }
     if (!blocked || broken(world, BLIND_SINGLES)) {
         world->tally.of[PASSES] += locks->requests > 0;
+        if (op->seals) {
+            begin_dirty(world, client, NULL);
+            settle_all(world, shard);
+            return;
+        }
         run(world, op, shard, world->clocks[shard], true, true);
         end_op(world, client);
         settle_all(world, shard);
@@ -719,6 +829,25 @@ static bool look_again(struct world *world, struct client *client) {
     return late;
 }
 
+/* Of two that have sealed shards the later one. */
+static bool gives_up(const struct world *world, const struct client *client) {
+    bool gives = false;
+    for (unsigned s = 0; s < world->scenario->shards && client->seal > 0; s++) {
+        const struct link *link = &client->links[s];
+        uint64_t by = link->asks[link->turn].request.sealed_by;
+        gives |= client->asked & 1u << s && by > 0 && by < client->seal;
+    }
+    return gives;
+}
+
+static bool any_seals(const struct world *world) {
+    bool any = false;
+    for (unsigned i = 0; i < world->ops_count; i++) {
+        any |= world->ops[i].seals;
+    }
+    return any;
+}
+
 static void all_refused_or_granted(struct world *world, struct client *client) {
     const struct op *op = op_of(world, client);
     if (!client->refused && look_again(world, client)) {
@@ -742,7 +871,15 @@ static void all_refused_or_granted(struct world *world, struct client *client) {
     }
     world->tally.of[REFUSALS]++;
     client->refusals++;
-    if (client->fences) {
+    if (gives_up(world, client)) {
+        world->tally.of[GIVES_UP]++;
+        client->phase = RUNNING;
+        say(world, client, shard_of(world, op->waited), UNSEAL);
+    } else if (client->fences && any_seals(world)) { /* then once more */
+        client->fences = false;
+        client->refusals = 0;
+        client->phase = TRIES_AGAIN;
+    } else if (client->fences) {
         found(world, "refused although all fences stood");
     } else if (client->refusals > world->scenario->patience) {
         found(world, "refused too often");
@@ -816,6 +953,7 @@ static void run_step(struct world *world, struct client *client, unsigned shard,
     if (client->hop == 1) {
         serve(world, shard, request);
         give_back(world, shard, request);
+        unseal(world, client, shard);
         client->links[shard].holds = false;
     }
     if (--client->unanswered > 0) {
@@ -870,6 +1008,9 @@ static void deliver(struct world *world, struct client *client, unsigned shard) 
     case CALLED:
         called_back(world, client, shard);
         break;
+    case UNSEAL:
+        gave_up(world, client);
+        break;
     }
     settle_all(world, shard);
 }
@@ -884,7 +1025,10 @@ static void act(struct world *world, struct client *client) {
             return;
         }
     }
-    if (on_one_shard(op)) {
+    if (op->seals && client->phase == BEGINS) {
+        client->saw_seals = any_sealed(world);
+        client->phase = LOOKED;
+    } else if (on_one_shard(op) || client->phase == LOOKED) {
         arrive(world, client);
     } else {
         schedule(world, client);
@@ -904,6 +1048,9 @@ static bool may_act(const struct world *world, const struct client *client) {
                    !is_locked(world, op->waited, NULL);
         }
         return !on_one_shard(op) || client->links[first_shard(op)].sent_count == 0;
+    }
+    if (client->phase == LOOKED) {
+        return client->links[shard_of(world, world->ops[client->first].waited)].sent_count == 0;
     }
     return client->phase == TRIES_AGAIN || client->phase == FENCED;
 }
@@ -1060,7 +1207,7 @@ static void check_end(struct world *world) {
     for (unsigned s = 0; s < world->scenario->shards; s++) {
         const struct locks *locks = &world->locks[s];
         if (locks->requests != 0 || locks->targets != 0 || locks->fence != NULL ||
-            !list_empty(&locks->deferred)) {
+            !list_empty(&locks->deferred) || !list_empty(&locks->sealed_out)) {
             found(world, "something is left locked");
         }
     }
@@ -1142,8 +1289,12 @@ static void note_client(struct sketch *sketch, const struct world *world,
         note_byte(sketch, LIST_ENTRY(request, struct ask, request)->client);
     }
     note_byte(sketch, 255);
+    note_byte(sketch, (size_t)((client->seal > 0) * 2 + client->saw_seals));
     for (unsigned s = 0; s < world->scenario->shards; s++) {
-        note_link(sketch, world, &client->links[s]);
+        const struct link *link = &client->links[s];
+        uint64_t by = link->asks[link->turn].request.sealed_by;
+        note_byte(sketch, client->seal == 0 || by == 0 ? 0 : by < client->seal ? 1 : 2);
+        note_link(sketch, world, link);
     }
 }
 
@@ -1157,6 +1308,17 @@ static void note_locks(struct sketch *sketch, const struct world *world,
         note_byte(sketch, (size_t)(ask->client * 2 + request->is_fence));
     }
     note_byte(sketch, 254);
+    unsigned earlier = 0;
+    for (unsigned s = 0; s < world->scenario->shards; s++) {
+        earlier += world->locks[s].seal > 0 && world->locks[s].seal < locks->seal;
+    }
+    note_byte(sketch, locks->seal > 0 ? 1 + earlier : 0);
+    note_byte(sketch, locks->seal > 0 ? rank(world, locks->seal_asks) : 0);
+    LIST_EACH(&locks->sealed_out, node) {
+        const struct lock_request *request = LIST_ENTRY(node, struct lock_request, node);
+        note_byte(sketch, LIST_ENTRY(request, struct ask, request)->client);
+    }
+    note_byte(sketch, 253);
 }
 
 static uint64_t sketch_hash(const struct sketch *sketch) {
@@ -1249,7 +1411,7 @@ struct outcome {
 
 static void remember(struct outcome *outcome, const struct world *world) {
     unsigned *most = outcome->most.of;
-    for (unsigned i = 0; i < TALLIES_ALL; i++) {
+    for (unsigned i = 0; i < TALLIES_SEALED; i++) {
         most[i] = world->tally.of[i] > most[i] ? world->tally.of[i] : most[i];
     }
 }
@@ -1315,8 +1477,8 @@ static void walk(const struct scenario *scenario, struct visited *ends, struct o
 /* ---- Telling a fault ---- */
 
 static void tell(const struct scenario *scenario, const struct outcome *outcome) {
-    static const char *const messages[] = {"SCHEDULE", "FENCE",   "RUN",
-                                           "AGAIN",    "RELEASE", "CALLED"};
+    static const char *const messages[] = {"SCHEDULE", "FENCE",  "RUN",   "AGAIN",
+                                           "RELEASE",  "CALLED", "UNSEAL"};
     static struct world world;
     world_init(&world, scenario);
     fprintf(stderr, "%s, after:\n", outcome->fault);
@@ -1352,7 +1514,7 @@ static void assert_sound(const struct scenario *scenario, struct outcome *outcom
 /* ---- All interleavings ---- */
 
 static void add_most(struct tally *sum, const struct tally *most) {
-    for (unsigned i = 0; i < TALLIES_ALL; i++) {
+    for (unsigned i = 0; i < TALLIES_SEALED; i++) {
         sum->of[i] += most->of[i];
     }
 }
@@ -1363,7 +1525,8 @@ static void assert_all_happened(const struct tally *tally, unsigned tallies) {
     }
 }
 
-static void assert_all_sound(const struct scenario *scenarios, size_t count, unsigned tallies) {
+static struct tally assert_all_sound(const struct scenario *scenarios, size_t count,
+                                     unsigned tallies) {
     static struct outcome outcome;
     struct tally sum = {0};
     size_t states = 0;
@@ -1374,6 +1537,7 @@ static void assert_all_sound(const struct scenario *scenarios, size_t count, uns
     }
     assert_all_happened(&sum, tallies);
     fprintf(stderr, "%zu worlds, %zu states\n", count, states);
+    return sum;
 }
 
 #define COUNT(array) (sizeof(array) / sizeof *(array))
@@ -1465,6 +1629,31 @@ Test(txn, who_waits_for_an_element_has_it_before_who_came_later) {
     assert_all_sound(scenarios, COUNT(scenarios), TALLIES_ALL);
 }
 
+Test(txn, what_was_changed_on_a_sealed_shard_is_seen_when_all_is_done) {
+    static const struct scenario scenarios[] = {
+        {2, 2, PATIENCE, SOUND, {"@A", "AB"}},
+        {2, 2, PATIENCE, SOUND, {"@A", "ab", "B a"}},
+        {2, 2, PATIENCE, SOUND, {"@A", "<AB", "A"}},
+        {2, 2, PATIENCE, SOUND, {"@A", "<BA", "A"}},
+        {2, 2, PATIENCE, SOUND, {"@A", "@B"}},
+        {2, 2, 1, SOUND, {"@A", "@B", "AB"}},
+        {2, 2, 1, SOUND, {"@A", "@A", "!"}},
+        {2, 2, 1, SOUND, {"@/A", "AB", "a"}},
+        {2, 2, PATIENCE, SOUND, {"<@/A", "<AB"}},
+        {2, 2, PATIENCE, SOUND, {"<@/B", "AB", "A"}},
+        {2, 2, PATIENCE, SOUND, {"<@/B", "<@/A"}},
+        {2, 2, 1, SOUND, {"@A", "?ab", "AB"}},
+        {2, 4, 1, SOUND, {"@A", "CD", "AB"}},
+        {2, 2, 1, SOUND, {"@A b", ">AB", "B"}},
+        {3, 3, 1, SOUND, {"@A", "BC"}},
+        {3, 3, PATIENCE, SOUND, {"@/A", "@/B", "c"}},
+        {2, 2, 1, SOUND, {"@A", "^AB", "+A"}},
+    };
+    struct tally sum = assert_all_sound(scenarios, COUNT(scenarios), TALLIES);
+    cr_assert_gt(sum.of[SEALS], 0u);
+    cr_assert_gt(sum.of[GIVES_UP], 0u);
+}
+
 /* ---- The walk itself ---- */
 
 Test(txn, a_broken_protocol_is_found) {
@@ -1496,6 +1685,9 @@ Test(txn, a_broken_protocol_is_found) {
         {{2, 2, PATIENCE, AWAITED_BEHIND_HOME, {"<^BA", "AB", "+B"}}, "deadlock"},
         {{2, 2, 1, KEEPS_GRANTED, {"^A", "^A", "+A A", "!"}}, "taken by who came later"},
         {{2, 2, 1, SERVES_LATE, {"^A", "^A", "+A A", "!"}}, "taken by who came later"},
+        {{2, 2, PATIENCE, SEES_SEALED, {"@A", "ab"}}, "no serial order"},
+        {{2, 2, PATIENCE, SEAL_KEEPS_EARLIER, {"@A", "AB"}}, "deadlock"},
+        {{2, 2, PATIENCE, SEALER_BEHIND_HOME, {"<@/B", "AB"}}, "deadlock"},
     };
     static struct outcome outcome;
     for (size_t i = 0; i < COUNT(rows); i++) {
@@ -1537,10 +1729,9 @@ static void run_at_random(struct world *world, struct rng *rng, unsigned steps_m
  * seen. (A poor hash once made it visit a hundredth of them, and all was sound.) */
 Test(txn, the_walk_sees_every_end_that_random_runs_see) {
     static const struct scenario scenarios[] = {
-        {2, 2, PATIENCE, SOUND, {"AB", "AB", "A b"}},
-        {2, 2, 1, SOUND, {">AB", "?ab", "! b"}},
-        {2, 2, 1, SOUND, {"<AB", "<aB", "a"}},
-        {3, 3, 1, SOUND, {"AB", "BC", "CA"}},
+        {2, 2, PATIENCE, SOUND, {"AB", "AB", "A b"}}, {2, 2, 1, SOUND, {">AB", "?ab", "! b"}},
+        {2, 2, 1, SOUND, {"<AB", "<aB", "a"}},        {3, 3, 1, SOUND, {"AB", "BC", "CA"}},
+        {2, 2, 1, SOUND, {"@A", "AB", "b"}},
     };
     static struct outcome outcome;
     static struct world world;
@@ -1566,7 +1757,7 @@ Test(txn, the_walk_sees_every_end_that_random_runs_see) {
 
 static void random_op(struct rng *rng, const struct scenario *scenario, char *text) {
     size_t used = 0;
-    unsigned kind = (unsigned)rng_below(rng, 24);
+    unsigned kind = (unsigned)rng_below(rng, 26);
     if (kind <= 1) {
         strcpy(text, kind ? "!" : "*");
         return;
@@ -1574,6 +1765,10 @@ static void random_op(struct rng *rng, const struct scenario *scenario, char *te
     if (kind <= 5) {
         text[used++] = kind <= 3 ? '^' : '+';
         text[used++] = (char)('A' + rng_below(rng, scenario->keys));
+    }
+    if (kind >= 24) {
+        sprintf(text, kind == 24 ? "<@%c" : "@/%c", 'A' + (char)rng_below(rng, scenario->keys));
+        return;
     }
     bool reader = kind >= 18;
     if (rng_below(rng, 2)) {

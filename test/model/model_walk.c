@@ -77,6 +77,7 @@ struct model {
     struct key keys[KEYS];
     struct watched watched[WALKS_MAX];
     uint64_t large, early, slots_moved, flushed;
+    unsigned put_off, hurried;
     uint64_t next_id;
     /* A fault that is planted: what is wrong then is counted. */
     enum fault fault;
@@ -238,7 +239,6 @@ static void begin_walk(struct model *model, struct watched *watched, bool all) {
                                                   .slots = &watched->slots,
                                                   .version = RDB_VERSION_MIN,
                                                   .compress = below(model, 2),
-                                                  .large_bytes = LARGE_FROM,
                                                   .show = on_item,
                                                   .arg = watched,
                                               });
@@ -292,6 +292,8 @@ static struct model *model_new(uint64_t seed) {
     model->other = make_keyspace(model, &model->other_heap);
     model->scratch = make_keyspace(model, &model->scratch_heap);
     walks_init(&model->walks, model->ks);
+    model->walks.large_bytes = LARGE_FROM;
+    model->walks.stall_bytes = LARGE_FROM;
     for (unsigned i = 0; i < KEYS; i++) {
         /* Half of them are in one slot, which takes several slices, and whose table grows. */
         int n = snprintf(model->names[i], sizeof model->names[i], i % 2 ? "key%u" : "{t}%u", i);
@@ -360,10 +362,16 @@ static bool reads(void *arg, const void *root) {
     return model->sound.reads(model->sound.arg, root);
 }
 
+static bool stalls(void *arg, uint32_t db, const struct key *key, const struct entry *entry) {
+    const struct model *model = arg;
+    return model->sound.stalls(model->sound.arg, db, key, entry);
+}
+
 static void plant(struct model *model, enum fault fault) {
     model->fault = fault;
     model->sound = model->walks.before;
-    model->walks.before = (struct keyspace_before){model, write_wrongly, element_wrongly, reads};
+    model->walks.before =
+        (struct keyspace_before){model, write_wrongly, element_wrongly, reads, stalls};
 }
 
 /* ---- Changes ---- */
@@ -406,6 +414,15 @@ static bool open_as(struct place *place, enum value_type type) {
     }
     change_open(&place->change, model->ks, place->db, place->key, entry, model->now);
     return true;
+}
+
+/* Who would change a list or stream asks before. */
+static bool waits(struct place *place) {
+    struct model *model = place->model;
+    const struct entry *entry = keyspace_find_any(model->ks, place->db, place->key);
+    bool waits = entry && keyspace_would_stall(model->ks, place->db, place->key, entry) != NULL;
+    model->put_off += waits;
+    return waits;
 }
 
 static unsigned how_many(struct model *model) {
@@ -668,6 +685,9 @@ static void change_something(struct model *model) {
                           .db = (uint32_t)below(model, DATABASES),
                           .key = &model->keys[below(model, KEYS)]};
     unsigned what = (unsigned)below(model, 1000);
+    if (waits(&place) && below(model, 2)) {
+        return;
+    }
     if (what < 150) {
         set_string(&place);
     } else if (what < 230) {
@@ -726,7 +746,9 @@ static void step(struct model *model, unsigned walks) {
             walk_take_next(watched->walk, model->keys[below(model, KEYS)].slot);
         }
         size_t budget = 1 + below(model, below(model, 2) ? 5000 : 200000);
-        if (walk_some(watched->walk, budget)) {
+        if (below(model, 2) && walk_hurry_some(watched->walk, budget % 1000)) {
+            model->hurried++; /* nothing can be shown just now */
+        } else if (walk_some(watched->walk, budget)) {
             end_walk(model, watched, true);
         }
     }
@@ -753,6 +775,7 @@ static void run_sound(uint64_t seed, unsigned walks) {
     cr_assert_gt(model->early, 100);
     cr_assert_gt(model->large, 20);
     cr_assert(model->flushed > 0 && model->slots_moved > 0);
+    cr_assert(model->put_off > 5 && model->hurried > 3, "%u, %u", model->put_off, model->hurried);
     model_free(model);
 }
 

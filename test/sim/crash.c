@@ -36,7 +36,7 @@
 /* A start, or what is asked of a healthy server, takes no longer. */
 #define PATIENCE (20 * SECOND)
 /* With appendfsync everysec and a disk that is well, no more than so much is lost. */
-#define EVERYSEC_NS (2 * SECOND + 200 * MS)
+#define EVERYSEC_NS (1 * SECOND + 200 * MS)
 /* A reply that has left arrives within that time. */
 #define ON_ITS_WAY_NS (5 * MS)
 
@@ -47,6 +47,8 @@ enum crash_reached {
     REACHED_SAVES,
     REACHED_BACKGROUND_SAVES,
     REACHED_SAVES_FAILED,
+    REACHED_ASKED_SCRIPTS,
+    REACHED_SEALED,
     REACHED_REWRITES,
     REACHED_FLUSHES,
     REACHED_FLUSHED,
@@ -77,6 +79,8 @@ const char *reached_name(unsigned reached) {
         [REACHED_REWRITES] = "BGREWRITEAOFs",
         [REACHED_FLUSHES] = "flushes",
         [REACHED_FLUSHED] = "writes that a flush has taken along",
+        [REACHED_ASKED_SCRIPTS] = "scripts",
+        [REACHED_SEALED] = "sealed shards",
         [REACHED_SWITCHES] = "changes of appendonly",
         [REACHED_FSYNCS] = "changes of appendfsync",
         [REACHED_SAVES_FAILED] = "saves that failed",
@@ -110,6 +114,7 @@ struct item {
     uint64_t number;
     unsigned mask, replies;
     uint64_t asked_ns;
+    bool dirty; /* a script that may be half done when it begins anew */
 };
 
 struct crash_run;
@@ -161,9 +166,11 @@ struct crash_run {
     unsigned users_count;
     unsigned saves; /* chance of a user's turn, in 64 */
     bool flushes;
-    bool working;   /* users ask */
-    bool finishing; /* they ask for nothing new */
-    bool slowly;    /* and take their time */
+    bool scripts;
+    bool dirty_away; /* one of two that are half done at a time may give up: so there is one */
+    bool working;    /* users ask */
+    bool finishing;  /* they ask for nothing new */
+    bool slowly;     /* and take their time */
     bool judged;
     uint64_t answered;
     uint64_t last_save_asked_ns;
@@ -242,7 +249,15 @@ static struct item *ask(struct crash_user *user, enum item_kind kind) {
 static void ask_write(struct crash_user *user) {
     struct crash_run *run = user->run;
     struct item *item = ask(user, ITEM_WRITE);
-    item->number = ledger_write(run->ledger, &run->rng, item->asked_ns, &user->out, &item->replies);
+    enum ledger_manner manner = LEDGER_COMMANDS;
+    if (run->scripts && one_in(run, 2)) {
+        item->dirty = !run->dirty_away && one_in(run, 2);
+        run->dirty_away |= item->dirty;
+        run->reached[REACHED_ASKED_SCRIPTS]++;
+        manner = item->dirty ? LEDGER_DIRTY_SCRIPT : LEDGER_SCRIPT;
+    }
+    item->number =
+        ledger_write(run->ledger, &run->rng, item->asked_ns, manner, &user->out, &item->replies);
 }
 
 static void ask_flush(struct crash_user *user) {
@@ -365,6 +380,7 @@ static void answered(struct crash_user *user, const struct item *item,
     switch (item->kind) {
     case ITEM_WRITE:
         fine = ledger_written(run->ledger, item->number, now_ns, value, &run->why);
+        run->dirty_away &= !item->dirty;
         break;
     case ITEM_READ:
         fine = ledger_seen(run->ledger, item->mask, item->asked_ns > run->unsafe_ns, now_ns, value,
@@ -664,7 +680,17 @@ static void promise_of_log(struct crash_run *run, enum sim_crash crash) {
     }
 }
 
+/* All that runs ends with the server. */
+static void end_scripts(struct crash_run *run) {
+    const struct server *server = world_server(run->world, 0);
+    for (unsigned i = 0; server != NULL && i < server->workers_count; i++) {
+        run->reached[REACHED_SEALED] += server->workers[i]->stats.seals;
+    }
+    run->dirty_away = false;
+}
+
 static void crash(struct crash_run *run, enum sim_crash how) {
+    end_scripts(run);
     promise_of_log(run, how);
     disk_well(run); /* it does not fail at the very end */
     run->reached[how == SIM_CRASH_KILL ? REACHED_KILLS : REACHED_POWER_CUTS]++;
@@ -755,6 +781,8 @@ static void stop(struct crash_run *run) {
     run->finishing = true;
     run->reached[REACHED_STOPS]++;
     uint64_t asked_ns = sim_now_ns(run->sim);
+    end_scripts(run);
+    run->dirty_away = true; /* they end by and by */
     world_signal(run->world, 0, SIGTERM);
     if (!world_run(run->world, asked_ns + PATIENCE, is_stopped, run)) {
         world_fail(run->world, "the server does not stop");
@@ -772,7 +800,7 @@ static void stop(struct crash_run *run) {
     for (unsigned i = 0; i < run->users_count; i++) {
         hang_up(&run->users[i]);
     }
-    run->working = run->finishing = run->judged = false;
+    run->working = run->finishing = run->judged = run->dirty_away = false;
 }
 
 static bool saves_now(const struct crash_run *run) {
@@ -880,6 +908,7 @@ void scenario_run(uint64_t seed, bool log, void (*print)(void *arg, const char *
     struct crash_run *run = must_calloc(1, sizeof *run);
     rng_seed(&run->rng, seed * 0x9e3779b97f4a7c15u + 3);
     run->log = log;
+    run->scripts = seed % 3 == 1; /* not drawn: other runs stay what they were */
     make_world(run, seed, print, arg);
     arena_init(&run->arena, 4096);
     text_init(&run->why);

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/must.h"
 #include "base/num.h"
+#include "test/sim/steps.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -116,8 +117,32 @@ static bool has_share(const struct entry *entry, unsigned key) {
     return false;
 }
 
-uint64_t ledger_write(struct ledger *ledger, struct rng *rng, uint64_t now_ns, struct text *out,
-                      unsigned *ret_replies) {
+/* A text of its own for some writes at a time: a server knows nothing of it, then that it looks for
+ * what it declares, and then that it does not. */
+static void put_script(struct ledger *ledger, struct rng *rng, enum ledger_manner manner,
+                       struct bytes requests, struct text *out) {
+    struct arena arena;
+    arena_init(&arena, 4096);
+    struct steps_words keys = {.count = 0}, args = {.count = 0};
+    steps_split(requests, &arena, &keys, &args);
+    size_t declared = manner == LEDGER_DIRTY_SCRIPT ? 1 : rng_below(rng, 3) > 0 ? keys.count : 0;
+    char body[sizeof STEPS_SCRIPT + 32];
+    snprintf(body, sizeof body, STEPS_SCRIPT "-- %" PRIu64, ledger->count / 8);
+    wire_array(out, 3 + declared + args.count);
+    wire_bulk(out, BYTES("EVAL"));
+    wire_bulk(out, bytes_of_text(body));
+    wire_bulk(out, steps_number(&arena, declared));
+    for (size_t i = 0; i < declared; i++) {
+        wire_bulk(out, keys.list[i]);
+    }
+    for (size_t i = 0; i < args.count; i++) {
+        wire_bulk(out, args.list[i]);
+    }
+    arena_fini(&arena);
+}
+
+uint64_t ledger_write(struct ledger *ledger, struct rng *rng, uint64_t now_ns,
+                      enum ledger_manner manner, struct text *out, unsigned *ret_replies) {
     struct entry *entry = begin(ledger, now_ns);
     unsigned shares = 1 + (unsigned)rng_below(rng, SHARES_MAX);
     while (entry->shares_count < shares) {
@@ -125,6 +150,17 @@ uint64_t ledger_write(struct ledger *ledger, struct rng *rng, uint64_t now_ns, s
         if (!has_share(entry, key)) {
             entry->shares[entry->shares_count++].key = key;
         }
+    }
+    if (manner != LEDGER_COMMANDS) {
+        struct text requests;
+        text_init(&requests);
+        for (unsigned i = 0; i < shares; i++) {
+            put_share(&requests, entry->shares[i].key, ledger->count);
+        }
+        put_script(ledger, rng, manner, text_bytes(&requests), out);
+        text_fini(&requests);
+        *ret_replies = 1;
+        return ledger->count;
     }
     entry->single = shares == 1 && rng_below(rng, 4) > 0;
     *ret_replies = entry->single ? 1 : shares + 2;
@@ -366,7 +402,7 @@ bool ledger_written(struct ledger *ledger, uint64_t number, uint64_t now_ns,
     bool pool = number == ledger->pool;
     if (!entry->single &&
         (value->type != '*' || (!pool && value->count != entry->shares_count + entry->flushes))) {
-        return wrong(why, "write %" PRIu64 ": EXEC answers otherwise", number);
+        return wrong(why, "write %" PRIu64 ": all of it answers otherwise", number);
     }
     for (unsigned i = 0; i < entry->shares_count; i++) {
         const struct wire_value *item = entry->single ? value : &value->items[i + entry->flushes];

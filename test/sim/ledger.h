@@ -40,10 +40,13 @@ struct ledger;
 struct ledger *ledger_new(void);
 void ledger_free(struct ledger *ledger);
 
+/* A command or MULTI; or a script: one that declares what it is about, or says nothing of it; or
+ * one that declares a part, and may be half done when it begins anew. */
+enum ledger_manner { LEDGER_COMMANDS, LEDGER_SCRIPT, LEDGER_DIRTY_SCRIPT };
 /* Begins a write: its requests are appended to `out`. Returns its number; *ret_replies will come.
  */
-uint64_t ledger_write(struct ledger *ledger, struct rng *rng, uint64_t now_ns, struct text *out,
-                      unsigned *ret_replies);
+uint64_t ledger_write(struct ledger *ledger, struct rng *rng, uint64_t now_ns,
+                      enum ledger_manner manner, struct text *out, unsigned *ret_replies);
 /* A write that is the only one there when it is done. */
 uint64_t ledger_flush(struct ledger *ledger, struct rng *rng, uint64_t now_ns, struct text *out,
                       unsigned *ret_replies);

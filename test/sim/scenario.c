@@ -191,13 +191,18 @@ static void start(struct scenario *scenario, uint64_t seed,
         .queues = draw(scenario, 0, 1) == 0,
         .topics = scenario->topics,
         .bags = seed % 4 == 3, /* not drawn: other runs stay what they were */
+        .wholes = seed % 8 == 4,
         .unblocks = draw(scenario, 0, 2) == 0,
+        .scripts = seed % 4 == 2, /* nor these */
+        .dirty_alone = seed % 8 == 2,
+        .caches = seed % 16 == 0 || seed % 16 == 6 || seed % 16 == 10,
     };
     users.order = users.troubles ? HISTORY_RELAXED : scenario->order; /* those set it, too */
     users.bags &= users.several_shards;
     users.views &= !users.pauses; /* DEBUG is no command that writes, whatever it has others do */
     scenario->mortal = users.mortal;
-    scenario->refuses = draw(scenario, 0, 2) == 0;
+    /* Half of a script may be done when its next call is refused. */
+    scenario->refuses = draw(scenario, 0, 2) == 0 && !users.scripts;
     users.trails = users.order != HISTORY_RELAXED && !users.moves && !scenario->refuses;
     for (unsigned i = 0; i < scenario->servers; i++) {
         users.server = i;
@@ -403,6 +408,10 @@ const char *reached_name(unsigned reached) {
         [REACHED_TOLD] = "messages",
         [REACHED_EVENTS] = "keyspace events",
         [REACHED_VISITS] = "visits to workers that slept",
+        [REACHED_SCRIPTS] = "scripts",
+        [REACHED_SEALS] = "sealed shards",
+        [REACHED_WHOLES] = "transactions about whole databases",
+        [REACHED_TOLD_CHANGED] = "invalidations",
         [REACHED_OWN_ROUNDS] = "rounds of visitors in between",
     };
     return names[reached];
@@ -414,6 +423,7 @@ static void add_reached(const struct worker *worker, uint64_t sums[REACHED_COUNT
     sums[REACHED_REFUSALS] += worker->stats.txn_refusals;
     sums[REACHED_LOCK_WAITS] += worker->stats.lock_waits;
     sums[REACHED_HOPS] += worker->stats.ops_away;
+    sums[REACHED_SEALS] += worker->stats.seals;
     sums[REACHED_MOVED] += worker->stats.ops_moved;
     sums[REACHED_EXPIRED] += keyspace_stats(worker->shard.keyspace)->expired_keys;
     sums[REACHED_TIMES_MOVED] += worker->stats.txn_times_moved;
@@ -455,6 +465,9 @@ void scenario_run(uint64_t seed, bool log, void (*print)(void *arg, const char *
         ret->reached[REACHED_SET_MOVES] += counts->moved;
         ret->reached[REACHED_NEAR] += counts->near;
         ret->reached[REACHED_TOLD] += counts->told;
+        ret->reached[REACHED_SCRIPTS] += counts->scripts;
+        ret->reached[REACHED_WHOLES] += counts->wholes;
+        ret->reached[REACHED_TOLD_CHANGED] += counts->told_changed;
         ret->reached[REACHED_EVENTS] += counts->events;
         ret->refuted |= users_refuted(scenario->users[i]);
         const struct server *server = world_server(scenario->world, i);

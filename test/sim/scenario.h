@@ -43,6 +43,10 @@ enum reached {
     REACHED_NEAR,          /* what was near a place was stored */
     REACHED_TOLD,          /* messages, to who has subscribed */
     REACHED_EVENTS,        /* of keys, the same */
+    REACHED_SCRIPTS,       /* that were answered */
+    REACHED_SEALS,         /* of shards, for those that had written and looked elsewhere */
+    REACHED_WHOLES,        /* transactions about whole databases */
+    REACHED_TOLD_CHANGED,  /* of keys that were kept */
     REACHED_OWN_ROUNDS,    /* mail of the visitor's that it worked off in between */
     REACHED_COUNT,
 };

@@ -191,6 +191,7 @@ static void forget_pending(struct user *user) {
         }
     }
     topics_lost(user);
+    cache_lost(user);
     user->cas = CAS_NOT;
     user->stand_until_ns = 0;
     user->stand_reads = false;
@@ -227,11 +228,16 @@ static void connect_user(struct user *user) {
     user->process = ++users->processes;
     user->client_id = 0;
     user_begin_trail(user);
+    user->scripts_known[0] = user->scripts_known[1] = 0;
+    user->library_sent = false;
     user->slow = choice < users->options.slow && !users->finishing;
     user->floods = rng_below(&users->rng, 65536) < users->options.floods && !users->finishing;
     sim_peer_on_change(user->peer, on_change, user);
-    if (choice % 4 == 0 || (users->options.topics && choice % 4 < 3)) {
+    if (choice % 4 == 0 || ((users->options.topics || users->options.caches) && choice % 4 < 3)) {
         user_issue(user, KIND_HELLO, 0);
+    }
+    if (users->options.scripts && !users->finishing) {
+        user_issue(user, KIND_LIBRARY, 0);
     }
     if (users->options.queues) {
         user_issue(user, KIND_ID, 0);
@@ -275,7 +281,7 @@ static bool read_replies(struct user *user) {
         if (value.type == '-' && bytes_equal(value.text, BYTES(ERR_MAX_CLIENTS))) {
             return false; /* refused at the door, before anything was read */
         }
-        if (topic_message(user, &value)) {
+        if (topic_message(user, &value) || cache_message(user, &value)) {
             used += (size_t)bytes;
             arena_reset(&users->arena);
             continue;
@@ -293,6 +299,7 @@ static bool read_replies(struct user *user) {
         if (sim_prints(users->sim)) {
             tell_reply(user, &request, &value);
         }
+        cache_look(user, &request);
         if (!user_refused(user, &request, &value)) {
             user_ops[request.kind].reply(user, &request, &value);
             if (user_ops[request.kind].record != NULL) {
@@ -401,9 +408,11 @@ struct users *users_new(struct world *world, const struct users_options *options
     struct users *users = calloc(1, sizeof *users);
     check(users != NULL);
     check(options->pipeline_max <= PENDING_MAX - 8 && options->count <= USERS_MAX);
+    check(options->shared_keys <= SHARED_MAX);
     users->world = world;
     users->sim = world_sim(world);
     users->options = *options;
+    users->script_version = 1;
     rng_seed(&users->rng, rng_next(sim_rng(users->sim)));
     arena_init(&users->arena, 4096);
     history_init(&users->history);

@@ -36,6 +36,7 @@ struct users_options {
     unsigned floods;          /* chance in 65536 that it asks for very much at once, of any shard */
     bool several_shards;      /* they name keys on several shards in one command */
     bool transactions;        /* they use MULTI and WATCH */
+    bool wholes;              /* they let whole databases change places */
     enum history_order order; /* that the server keeps to, of what each of them sends */
     bool trails;              /* each writes numbers, all round its keys: users_look */
     bool deletes;             /* also of what is in the history: then it is left out there */
@@ -46,6 +47,9 @@ struct users_options {
     bool queues;              /* they wait for elements of lists, sorted sets and streams */
     bool topics;              /* they publish and subscribe */
     bool bags;                /* they use sets, HyperLogLogs and a map */
+    bool scripts;             /* they run scripts and functions */
+    bool dirty_alone;         /* one at a time of those that write before they need more keys */
+    bool caches;              /* CLIENT TRACKING: they keep what they have read */
     bool unblocks;            /* and CLIENT UNBLOCK ends their waits */
     bool views;               /* DEBUG VIEW: they have workers parked */
     bool troubles;            /* and CONFIG SET, CLIENT KILL, CLIENT PAUSE, SWAPDB */
@@ -96,6 +100,9 @@ struct users_counts {
     uint64_t moved;         /* from set to set */
     uint64_t near;          /* what was near was stored */
     uint64_t handed;        /* entries of streams, by groups */
+    uint64_t scripts;       /* that were answered */
+    uint64_t wholes;        /* transactions about whole databases */
+    uint64_t told_changed;  /* that a key which they kept has changed */
     uint64_t refused;       /* commands, by a shard that had something against them */
 };
 const struct users_counts *users_counts(const struct users *users);

@@ -56,7 +56,7 @@ void own_ghost(struct own_key *own, uint64_t value) {
     own->ghosts[own->ghosts_count++] = value;
 }
 
-static void refuse_value(struct users *users, uint64_t value) {
+void user_refuse_value(struct users *users, uint64_t value) {
     uint64_t word = value / 64;
     if (word >= users->refused_words) {
         uint64_t words = 2 * word + 16;
@@ -200,20 +200,33 @@ static void send_group(struct user *user, struct request *request) {
     }
 }
 
-/* Writes a group, takes one of its keys away and puts it back, and reads it. */
+/* Writes a group, takes one of its keys away and puts it back, and reads it. `between` comes before
+ * each. */
+static void write_group_steps(struct user *user, unsigned group, uint64_t value,
+                              void (*between)(struct user *user)) {
+    unsigned n = group_size(group), first = (unsigned)rng_below(&user->users->rng, n);
+    between(user);
+    write_group(user, "MSET", group, value);
+    between(user);
+    write_two(user, "RENAME", group, first, "");
+    between(user);
+    wire_requestf(&user->out, "COPY group:%u:%u group:%u:%u", group, (first + 1) % n, group, first);
+    between(user);
+    write_group(user, "MGET", group, 0);
+}
+
+static void queue_next(struct user *user) {
+    user_issue(user, KIND_QUEUED, 0);
+}
+
+static void nothing_between(struct user *user) {
+}
+
 static void send_group_multi(struct user *user, struct request *request) {
-    unsigned group = request->key % GROUPS, n = group_size(group);
-    unsigned first = (unsigned)rng_below(&user->users->rng, n);
+    unsigned group = request->key % GROUPS;
     uint64_t value = ++user->users->values;
     wire_requestf(&user->out, "MULTI");
-    user_issue(user, KIND_QUEUED, 0);
-    write_group(user, "MSET", group, value);
-    user_issue(user, KIND_QUEUED, 0);
-    write_two(user, "RENAME", group, first, "");
-    user_issue(user, KIND_QUEUED, 0);
-    wire_requestf(&user->out, "COPY group:%u:%u group:%u:%u", group, (first + 1) % n, group, first);
-    user_issue(user, KIND_QUEUED, 0);
-    write_group(user, "MGET", group, 0);
+    write_group_steps(user, group, value, queue_next);
     user_issue(user, KIND_EXEC_GROUP, group);
     pending_at(user, user->pending_count - 1)->value = value;
 }
@@ -346,6 +359,75 @@ static void send_lists(struct user *user, struct request *request) {
     append_token(user, (list + 2) % LISTS, token + 1);
     user_issue(user, KIND_EXEC_LISTS, list);
     pending_at(user, user->pending_count - 1)->value = token;
+}
+
+/* ---- What scripts call ---- */
+
+static void write_increment(struct user *user, unsigned counter);
+
+static void write_shared(struct user *user, unsigned key, uint64_t value) {
+    if (value != 0) {
+        wire_requestf(&user->out, "SET shared:%u %llu", key, (unsigned long long)value);
+    } else {
+        wire_requestf(&user->out, "GET shared:%u", key);
+    }
+}
+
+void user_write_steps(struct user *user, struct request *request) {
+    struct users *users = user->users;
+    unsigned shared = users->options.shared_keys;
+    switch (request->inner) {
+    case KIND_SCRIPT_COUNT:
+        request->key %= COUNTERS;
+        request->other =
+            (request->key + 1 + (unsigned)rng_below(&users->rng, COUNTERS - 1)) % COUNTERS;
+        request->floor = users->counters[request->key].answered;
+        request->floor_other = users->counters[request->other].answered;
+        write_increment(user, request->key);
+        write_increment(user, request->other);
+        break;
+    case KIND_SCRIPT_ADD:
+    case KIND_SCRIPT_READ:
+        request->floor = users->pair.answered;
+        for (unsigned i = 0; i < 2; i++) {
+            wire_requestf(&user->out, "%s pair:%u",
+                          request->inner == KIND_SCRIPT_ADD ? "INCR" : "GET", i);
+        }
+        users->pair.asked += request->inner == KIND_SCRIPT_ADD;
+        break;
+    case KIND_SCRIPT_GROUP:
+        request->key %= GROUPS;
+        request->value = ++users->values;
+        write_group_steps(user, request->key, request->value, nothing_between);
+        break;
+    case KIND_SCRIPT_LISTS:
+        request->key %= LISTS;
+        request->value = users->values + 1;
+        users->values += 2;
+        append_token(user, request->key, request->value);
+        ask_for_list(user, (request->key + 1) % LISTS);
+        append_token(user, (request->key + 2) % LISTS, request->value + 1);
+        break;
+    case KIND_SCRIPT_CAS:
+        request->key %= CAS_KEYS;
+        request->value = ++users->values;
+        request->floor = users->cas[request->key].answered;
+        users->cas[request->key].asked++;
+        wire_requestf(&user->out, "SET cas:%u %llu", request->key,
+                      (unsigned long long)request->value);
+        break;
+    case KIND_SCRIPT_SHARED:
+        request->key %= shared;
+        request->other = (unsigned)rng_below(&users->rng, shared);
+        request->value = ++users->values;
+        write_shared(user, request->key, request->value);
+        write_shared(user, request->other, 0);
+        break;
+    default:
+        request->other = (unsigned)rng_below(&users->rng, shared);
+        write_shared(user, request->other, 0);
+        topic_publish(user, request);
+    }
 }
 
 /* ---- Keys that run out together ---- */
@@ -520,14 +602,20 @@ static const char *counter_form(const struct request *request) {
     return request->kind == KIND_INCREMENT ? adds[form] : reads[form];
 }
 
+static void write_increment(struct user *user, unsigned counter) {
+    user->users->counters[counter].asked++;
+    const struct request request = {.kind = KIND_INCREMENT, .key = counter};
+    wire_requestf(&user->out, counter_form(&request), counter);
+}
+
 static void send_counter(struct user *user, struct request *request) {
-    struct counter *counter = &user->users->counters[request->key % COUNTERS];
     request->key %= COUNTERS;
-    request->floor = counter->answered;
+    request->floor = user->users->counters[request->key].answered;
     if (request->kind == KIND_INCREMENT) {
-        counter->asked++;
+        write_increment(user, request->key);
+    } else {
+        wire_requestf(&user->out, counter_form(request), request->key);
     }
-    wire_requestf(&user->out, counter_form(request), request->key);
 }
 
 static void send_list(struct user *user, struct request *request) {
@@ -563,11 +651,8 @@ static void send_shared(struct user *user, struct request *request) {
     request->key %= user->users->options.shared_keys;
     if (request->kind == KIND_SHARED_SET) {
         request->value = ++user->users->values;
-        wire_requestf(&user->out, "SET shared:%u %llu", request->key,
-                      (unsigned long long)request->value);
-    } else {
-        wire_requestf(&user->out, "GET shared:%u", request->key);
     }
+    write_shared(user, request->key, request->value);
 }
 
 static void send_plain(struct user *user, struct request *request) {
@@ -607,7 +692,7 @@ void user_wants(const struct user *user, const struct request *request,
     want(user, request, value, ok, why);
 }
 
-static bool is_ok(const struct wire_value *value) {
+bool value_is_ok(const struct wire_value *value) {
     return value->type == '+' && bytes_equal(value->text, BYTES("OK"));
 }
 
@@ -649,7 +734,7 @@ static void reply_own_many(struct user *user, const struct request *request,
     unsigned all = user->users->options.own_keys;
     switch (request->kind) {
     case KIND_MSET:
-        want(user, request, value, is_ok(value), "not OK");
+        want(user, request, value, value_is_ok(value), "not OK");
         for (unsigned i = 0; i < all; i++) {
             user->own[i].value = request->value + i;
         }
@@ -663,7 +748,7 @@ static void reply_own_many(struct user *user, const struct request *request,
     default:
         break;
     }
-    bool done = is_ok(value) || (value->type == ':' && value->integer == 1);
+    bool done = value_is_ok(value) || (value->type == ':' && value->integer == 1);
     if (!done) { /* there was nothing to move */
         want(user, request, value,
              (value->type == '-' && bytes_equal(value->text, BYTES("ERR no such key"))) ||
@@ -708,7 +793,7 @@ static void reply_group(struct user *user, const struct request *request,
                         const struct wire_value *value) {
     unsigned n = group_size(request->key);
     if (request->kind == KIND_GROUP_SET) {
-        want(user, request, value, is_ok(value), "not OK");
+        want(user, request, value, value_is_ok(value), "not OK");
         return;
     }
     if (request->kind == KIND_GROUP_GET) {
@@ -731,7 +816,7 @@ static void reply_group(struct user *user, const struct request *request,
 }
 
 /* "5:77": written by number 77. */
-static uint64_t token_of(const struct wire_value *value) {
+uint64_t user_token_of(const struct wire_value *value) {
     const char *colon = value->text.len > 0 ? memchr(value->text.ptr, ':', value->text.len) : NULL;
     if (colon == NULL) {
         return 0;
@@ -741,7 +826,7 @@ static uint64_t token_of(const struct wire_value *value) {
 }
 
 /* The number in a reply of any kind; 0 for none. */
-static uint64_t number_of(const struct wire_value *value) {
+uint64_t user_number_of(const struct wire_value *value) {
     value = value->type == '*' && value->count == 1 ? &value->items[0] : value;
     return value->type == ':' ? (uint64_t)value->integer : value_number(value->text);
 }
@@ -761,7 +846,8 @@ static void reply_exec(struct user *user, const struct request *request,
         users->counts.execs_refused += value->type == '_';
         if (value->type != '_') {
             want(user, request, value,
-                 value->type == '*' && value->count == 1 && is_ok(&value->items[0]), "not done");
+                 value->type == '*' && value->count == 1 && value_is_ok(&value->items[0]),
+                 "not done");
             users->cas[request->key].answered++;
         }
         return;
@@ -776,8 +862,8 @@ static void reply_exec(struct user *user, const struct request *request,
     }
     if (request->kind == KIND_EXEC_GROUP) {
         want(user, request, value,
-             value->type == '*' && value->count == 4 && is_ok(&value->items[0]) &&
-                 is_ok(&value->items[1]) && value->items[2].integer == 1,
+             value->type == '*' && value->count == 4 && value_is_ok(&value->items[0]) &&
+                 value_is_ok(&value->items[1]) && value->items[2].integer == 1,
              "not written, moved and copied");
         const struct wire_value *read = &value->items[3];
         check_whole(user, request, read, group_size(request->key));
@@ -786,22 +872,22 @@ static void reply_exec(struct user *user, const struct request *request,
         return;
     }
     want(user, request, value, value->type == '*' && value->count == 2, "not two replies");
-    uint64_t n = number_of(&value->items[0]);
-    want(user, request, value, n == number_of(&value->items[1]), "half a transaction");
+    uint64_t n = user_number_of(&value->items[0]);
+    want(user, request, value, n == user_number_of(&value->items[1]), "half a transaction");
     check_counter(user, request, value, &users->pair, n, adds(request));
     users->pair.answered += adds(request);
 }
 
 static void reply_cas(struct user *user, const struct request *request,
                       const struct wire_value *value) {
-    uint64_t n = number_of(value);
+    uint64_t n = user_number_of(value);
     want(user, request, value, value->type == '$' || value->type == '_', "no number");
     check_counter(user, request, value, &user->users->cas[request->key], n, false);
     if (request->kind == KIND_CAS_READ && user->cas == CAS_READING) {
         user->cas = CAS_READ;
         user->cas_key = request->key;
         user->cas_count = n;
-        user->cas_token = token_of(value);
+        user->cas_token = user_token_of(value);
     }
 }
 
@@ -878,7 +964,7 @@ static void reply_stand(struct user *user, const struct request *request,
     if (request->kind != KIND_STAND_READ) {
         const struct wire_value *last =
             value->type == '*' && value->count == 2 ? &value->items[1] : value;
-        want(user, request, value, is_ok(last), "no pause");
+        want(user, request, value, value_is_ok(last), "no pause");
         if (request->value == user->stand_number) { /* it has not asked for another yet */
             user->stand_since_ns = sim_now_ns(user->users->sim);
         }
@@ -910,9 +996,10 @@ static void reply_trouble(struct user *user, const struct request *request,
                           const struct wire_value *value) {
     bool busy = request->kind == KIND_MOVE && value->type == '-';
     bool counts = request->kind == KIND_KILL || request->kind == KIND_UNBLOCK;
-    want(user, request, value, is_ok(value) || busy || (counts && value->type == ':'), "not done");
+    want(user, request, value, value_is_ok(value) || busy || (counts && value->type == ':'),
+         "not done");
     if (request->kind == KIND_UNBLOCK) {
-        user->users->counts.unblocked += number_of(value);
+        user->users->counts.unblocked += user_number_of(value);
     }
 }
 
@@ -920,7 +1007,7 @@ static void reply_own(struct user *user, const struct request *request,
                       const struct wire_value *value) {
     struct own_key *own = &user->own[request->key];
     if (request->kind == KIND_SET) {
-        want(user, request, value, is_ok(value), "not OK");
+        want(user, request, value, value_is_ok(value), "not OK");
         own->value = request->value;
         user->users->counts.large_values +=
             value_length(user->users, request->value) >= user->users->options.large_bytes;
@@ -940,7 +1027,7 @@ static void reply_own(struct user *user, const struct request *request,
 static void reply_counter(struct user *user, const struct request *request,
                           const struct wire_value *value) {
     struct counter *counter = &user->users->counters[request->key];
-    uint64_t n = number_of(value);
+    uint64_t n = user_number_of(value);
     bool increments = request->kind == KIND_INCREMENT;
     if (request->key < COUNTER_STRINGS) {
         want(user, request, value,
@@ -986,9 +1073,11 @@ static void reply_list(struct user *user, const struct request *request,
 static void reply_shared(struct user *user, const struct request *request,
                          const struct wire_value *value) {
     if (request->kind == KIND_SHARED_SET) {
-        want(user, request, value, is_ok(value), "not OK");
+        want(user, request, value, value_is_ok(value), "not OK");
+        cache_written(user, request, request->key);
         return;
     }
+    cache_read(user, request->key);
     want(user, request, value, value->type == '$' || value->type == '_', "no value");
     want(user, request, value, value_number(value->text) <= user->users->values,
          "a value that nobody has written");
@@ -997,7 +1086,7 @@ static void reply_shared(struct user *user, const struct request *request,
 
 static void reply_trail(struct user *user, const struct request *request,
                         const struct wire_value *value) {
-    want(user, request, value, is_ok(value), "not OK");
+    want(user, request, value, value_is_ok(value), "not OK");
 }
 
 static void reply_plain(struct user *user, const struct request *request,
@@ -1019,7 +1108,7 @@ static void reply_plain(struct user *user, const struct request *request,
     case KIND_MORTAL_MULTI:
     case KIND_STAND_MULTI:
     case KIND_QUEUE_MULTI:
-        want(user, request, value, is_ok(value), "not OK");
+        want(user, request, value, value_is_ok(value), "not OK");
         break;
     case KIND_WAIT:
         want(user, request, value,
@@ -1087,7 +1176,7 @@ bool user_refused(struct user *user, const struct request *request,
         break;
     }
     for (unsigned i = 0; i < values && request->value != 0; i++) {
-        refuse_value(users, request->value + i);
+        user_refuse_value(users, request->value + i);
     }
     return true;
 }
@@ -1098,14 +1187,14 @@ bool user_refused(struct user *user, const struct request *request,
  * value NULL its reply never came. Keys that one user alone writes stay out of it: they are renamed
  * and deleted, and checked above. */
 
-static uint32_t key_named(struct users *users, const char *format, unsigned a, unsigned b) {
+uint32_t user_key_named(struct users *users, const char *format, unsigned a, unsigned b) {
     char name[48];
     snprintf(name, sizeof name, format, a, b);
     return history_key(&users->history, bytes_of_text(name));
 }
 
-static void record(struct user *user, const struct request *request, const char *label,
-                   enum op_outcome outcome) {
+void user_record(struct user *user, const struct request *request, const char *label,
+                 enum op_outcome outcome) {
     struct users *users = user->users;
     history_op(&users->history, user->process, label, (int64_t)request->at_ns,
                (int64_t)sim_now_ns(users->sim), outcome);
@@ -1122,9 +1211,10 @@ static void record_counter(struct user *user, const struct request *request,
         return;
     }
     struct users *users = user->users;
-    record(user, request, increments ? "INCR" : "GET", outcome_of(value));
+    user_record(user, request, increments ? "INCR" : "GET", outcome_of(value));
     history_step(&users->history, increments ? STEP_INCR : STEP_READ_COUNTER,
-                 key_named(users, "counter:%u", request->key, 0), value ? number_of(value) : 0);
+                 user_key_named(users, "counter:%u", request->key, 0),
+                 value ? user_number_of(value) : 0);
 }
 
 static void record_read_list(struct users *users, unsigned list, const struct wire_value *value) {
@@ -1135,12 +1225,12 @@ static void record_read_list(struct users *users, unsigned list, const struct wi
     for (size_t at = 0; at + TOKEN_BYTES <= text.len; at += TOKEN_BYTES) {
         tokens[count++] = value_number(bytes_make(text.ptr + at, TOKEN_BYTES));
     }
-    history_read_list(&users->history, key_named(users, "list:%u", list, 0), tokens, count);
+    history_read_list(&users->history, user_key_named(users, "list:%u", list, 0), tokens, count);
 }
 
 static void record_append(struct users *users, unsigned list, uint64_t token,
                           const struct wire_value *value) {
-    history_append(&users->history, key_named(users, "list:%u", list, 0), token,
+    history_append(&users->history, user_key_named(users, "list:%u", list, 0), token,
                    list_length(list, value) / TOKEN_BYTES);
 }
 
@@ -1148,10 +1238,10 @@ static void record_list(struct user *user, const struct request *request,
                         const struct wire_value *value) {
     struct users *users = user->users;
     if (request->kind == KIND_APPEND) {
-        record(user, request, "APPEND", outcome_of(value));
+        user_record(user, request, "APPEND", outcome_of(value));
         record_append(users, request->key, request->value, value);
     } else if (value != NULL) {
-        record(user, request, "GET", OP_OK);
+        user_record(user, request, "GET", OP_OK);
         record_read_list(users, request->key, value);
     }
 }
@@ -1163,9 +1253,9 @@ static void record_shared(struct user *user, const struct request *request,
     if (value == NULL && !sets) {
         return;
     }
-    record(user, request, sets ? "SET" : "GET", outcome_of(value));
+    user_record(user, request, sets ? "SET" : "GET", outcome_of(value));
     history_step(&users->history, sets ? STEP_WRITE : STEP_READ,
-                 key_named(users, "shared:%u", request->key, 0),
+                 user_key_named(users, "shared:%u", request->key, 0),
                  sets ? request->value : value_number(value->text));
 }
 
@@ -1178,14 +1268,14 @@ static void record_group(struct user *user, const struct request *request,
         return;
     }
     bool refused = news && value != NULL && value->integer == 0;
-    record(user, request,
-           sets                              ? "MSET"
-           : news                            ? "MSETNX"
-           : request->kind == KIND_GROUP_LCS ? "LCS"
-                                             : "MGET",
-           refused ? OP_FAIL : outcome_of(value));
+    user_record(user, request,
+                sets                              ? "MSET"
+                : news                            ? "MSETNX"
+                : request->kind == KIND_GROUP_LCS ? "LCS"
+                                                  : "MGET",
+                refused ? OP_FAIL : outcome_of(value));
     for (unsigned i = 0; i < n; i++) {
-        uint32_t key = key_named(users, "group:%u:%u", request->key, i);
+        uint32_t key = user_key_named(users, "group:%u:%u", request->key, i);
         if (request->kind == KIND_GROUP_GET) {
             history_step(&users->history, STEP_READ, key, value_number(value->items[i].text));
         } else if (request->kind == KIND_GROUP_LCS &&
@@ -1203,9 +1293,9 @@ static void record_group(struct user *user, const struct request *request,
 static void record_cas(struct user *user, const struct request *request,
                        const struct wire_value *value) {
     if (value != NULL) {
-        record(user, request, request->kind == KIND_CAS_READ ? "GET" : "GETEX", OP_OK);
+        user_record(user, request, request->kind == KIND_CAS_READ ? "GET" : "GETEX", OP_OK);
         history_step(&user->users->history, STEP_READ,
-                     key_named(user->users, "cas:%u", request->key, 0), token_of(value));
+                     user_key_named(user->users, "cas:%u", request->key, 0), user_token_of(value));
     }
 }
 
@@ -1216,8 +1306,8 @@ static void record_exec(struct user *user, const struct request *request,
     enum op_outcome outcome = outcome_of(value);
     if (request->kind == KIND_EXEC_CAS) {
         /* What was watched had not changed by then: it reads and writes at one moment. */
-        record(user, request, "EXEC", value != NULL && value->type == '_' ? OP_FAIL : outcome);
-        uint32_t key = key_named(users, "cas:%u", request->key, 0);
+        user_record(user, request, "EXEC", value != NULL && value->type == '_' ? OP_FAIL : outcome);
+        uint32_t key = user_key_named(users, "cas:%u", request->key, 0);
         history_step(history, STEP_READ, key, request->before);
         history_step(history, STEP_WRITE, key, request->value);
         return;
@@ -1226,10 +1316,10 @@ static void record_exec(struct user *user, const struct request *request,
     if ((value == NULL && reads) || (users->options.deletes && request->kind == KIND_EXEC_GROUP)) {
         return;
     }
-    record(user, request, "EXEC", outcome);
+    user_record(user, request, "EXEC", outcome);
     if (request->kind == KIND_EXEC_GROUP) {
         for (unsigned i = 0; i < group_size(request->key); i++) {
-            history_step(history, STEP_WRITE, key_named(users, "group:%u:%u", request->key, i),
+            history_step(history, STEP_WRITE, user_key_named(users, "group:%u:%u", request->key, i),
                          request->value);
         }
         return;
@@ -1245,7 +1335,8 @@ static void record_exec(struct user *user, const struct request *request,
     }
     for (unsigned i = 0; i < 2; i++) {
         history_step(history, adds(request) ? STEP_INCR : STEP_READ_COUNTER,
-                     key_named(users, "pair:%u", i, 0), value ? number_of(&value->items[i]) : 0);
+                     user_key_named(users, "pair:%u", i, 0),
+                     value ? user_number_of(&value->items[i]) : 0);
     }
 }
 
@@ -1289,6 +1380,8 @@ const struct op_row user_ops[KINDS] = {
     [KIND_GROUP_MULTI] = {"MULTI, writing a group", 6, send_group_multi, reply_plain, NULL},
     [KIND_EXEC_GROUP] = {"EXEC, writing a group", 0, send_exec, reply_exec, record_exec},
     [KIND_EXEC_LISTS] = {"EXEC, appending", 0, send_exec, reply_exec, record_exec},
+    [KIND_WHOLE] = {"SWAPDB, alone or in MULTI", 6, whole_send, whole_reply, NULL},
+    [KIND_EXEC_WHOLE] = {"EXEC, about whole databases", 0, whole_send, whole_reply, NULL},
     [KIND_QUEUED] = {"a queued command", 0, send_queued, reply_queued, NULL},
     [KIND_EXEC_ADD] = {"EXEC, adding", 0, send_exec, reply_exec, record_exec},
     [KIND_EXEC_READ] = {"EXEC, reading", 0, send_exec, reply_exec, record_exec},
@@ -1334,6 +1427,20 @@ const struct op_row user_ops[KINDS] = {
     [KIND_MAP_ADD] = {"GEOADD", 10, bag_send, bag_reply, NULL},
     [KIND_MAP_STORE] = {"GEOSEARCHSTORE", 8, bag_send, bag_reply, NULL},
     [KIND_MAP_READ] = {"what is near", 6, bag_send, bag_reply, NULL},
+    [KIND_LIBRARY] = {"FUNCTION LOAD", 4, script_send, script_reply, NULL},
+    [KIND_SCRIPT_COUNT] = {"a script, counting", 16, script_send, script_reply, script_record},
+    [KIND_SCRIPT_ADD] = {"a script, adding", 12, script_send, script_reply, script_record},
+    [KIND_SCRIPT_READ] = {"a script, reading", 8, script_send, script_reply, script_record},
+    [KIND_SCRIPT_GROUP] = {"a script, writing a group", 8, script_send, script_reply,
+                           script_record},
+    [KIND_SCRIPT_LISTS] = {"a script, appending", 8, script_send, script_reply, script_record},
+    [KIND_SCRIPT_CAS] = {"a script, changing", 8, script_send, script_reply, script_record},
+    [KIND_SCRIPT_SHARED] = {"a script, writing and reading", 8, script_send, script_reply,
+                            script_record},
+    [KIND_SCRIPT_PUBLISH] = {"a script, publishing", 8, script_send, script_reply, NULL},
+    [KIND_SCRIPT_MULTI] = {"MULTI, with a script", 8, script_send, script_reply, NULL},
+    [KIND_EXEC_SCRIPT] = {"EXEC, with a script", 0, script_send, script_reply, script_record},
+    [KIND_TRACK] = {"CLIENT TRACKING", 6, cache_send, cache_reply, NULL},
     [KIND_MOVE] = {"DEBUG MOVE-SLOT", 8, send_trouble, reply_trouble, NULL},
     [KIND_FLUSH] = {"FLUSHALL", 2, send_trouble, reply_trouble, NULL},
     [KIND_SWAP] = {"SWAPDB", 2, send_trouble, reply_trouble, NULL},
@@ -1374,6 +1481,10 @@ static unsigned weight_of(const struct users *users, enum kind kind) {
                 !(kind == KIND_UNBLOCK && options->queues && options->unblocks)) ||
                (kind >= KIND_SUBSCRIBE && kind <= KIND_PUBLISH && !options->topics) ||
                (kind >= KIND_BAG_ADD && kind <= KIND_MAP_READ && !options->bags) ||
+               (kind >= KIND_LIBRARY && kind <= KIND_EXEC_SCRIPT && !options->scripts) ||
+               (kind == KIND_SCRIPT_PUBLISH && !options->topics) ||
+               (kind == KIND_WHOLE && !options->wholes) ||
+               (kind == KIND_TRACK && !options->caches) ||
                (kind >= KIND_ID && kind <= KIND_STREAM_PENDING && !options->queues) ||
                (kind >= KIND_MSET && kind <= KIND_GROUP_LCS && !options->several_shards) ||
                (kind >= KIND_PAIR_ADD && kind <= KIND_EXEC_LISTS && !options->transactions) ||
@@ -1381,7 +1492,8 @@ static unsigned weight_of(const struct users *users, enum kind kind) {
                (kind == KIND_GROUP_DELETE && !options->deletes) ||
                (kind >= KIND_MORTAL_SET && kind <= KIND_EXEC_MORTAL && !options->mortal) ||
                (kind >= KIND_STAND && kind <= KIND_STAND_READ && !options->pauses);
-    return off ? 0 : user_ops[kind].weight;
+    bool keeps = options->caches && (kind == KIND_SHARED_SET || kind == KIND_SHARED_GET);
+    return off ? 0 : user_ops[kind].weight * (keeps ? 6 : 1);
 }
 
 enum kind user_any_kind(struct users *users) {

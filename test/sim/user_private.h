@@ -30,6 +30,7 @@
 #define TOPICS       (CHANNELS + 2) /* user_topics.c */
 #define TOLD_LAST    64
 #define USERS_MAX    16 /* bits of struct told */
+#define SHARED_MAX   8
 
 enum kind {
     KIND_SET,
@@ -74,6 +75,8 @@ enum kind {
     KIND_EXEC_READ,
     KIND_EXEC_CAS,
     KIND_EXEC_GROUP,
+    KIND_WHOLE,
+    KIND_EXEC_WHOLE,
     KIND_EXEC_LISTS,
     /* Several commands in a view, while workers are parked. */
     KIND_VIEW_ADD,
@@ -122,6 +125,20 @@ enum kind {
     KIND_MAP_ADD,
     KIND_MAP_STORE,
     KIND_MAP_READ,
+    /* Scripts. */
+    KIND_LIBRARY,
+    KIND_SCRIPT_COUNT,
+    KIND_SCRIPT_ADD,
+    KIND_SCRIPT_READ,
+    KIND_SCRIPT_GROUP,
+    KIND_SCRIPT_LISTS,
+    KIND_SCRIPT_CAS,
+    KIND_SCRIPT_SHARED,
+    KIND_SCRIPT_PUBLISH,
+    KIND_SCRIPT_MULTI,
+    KIND_EXEC_SCRIPT,
+    /* What they keep of what they have read. */
+    KIND_TRACK,
     /* Those who disturb. */
     KIND_MOVE,
     KIND_FLUSH,
@@ -145,6 +162,10 @@ struct request {
     uint64_t timeout_ns;   /* 0: it does not wait */
     uint64_t stood_ns;     /* it stood in line then, or 0 */
     uint64_t overtaken_ns; /* by then one who came later had got something of these, or 0 */
+    /* Of scripts. */
+    enum kind inner;      /* what one in MULTI does */
+    uint64_t floor_other; /* as floor, of the second key */
+    bool dirty;           /* it may have written before it needs more */
 };
 
 /* A key that one user alone writes. Values are numbers; what is stored is made from them. 0: none.
@@ -233,6 +254,13 @@ struct subscription {
     uint64_t due[COUNTERS]; /* changes whose events were to be there by then */
 };
 
+/* What a client keeps of a key, as long as it is not told otherwise. */
+struct cached {
+    bool held;
+    uint64_t read_ns; /* when it was told */
+    uint64_t due_ns;  /* somebody was answered a later write then; or 0 */
+};
+
 struct user {
     struct users *users;
     unsigned index;
@@ -270,6 +298,10 @@ struct user {
     struct subscription subs[TOPICS];
     uint64_t published[CHANNELS]; /* the last of this connection */
     bool moves_lost;              /* a RENAME or COPY may still move what is written now */
+    uint64_t scripts_known[2];    /* versions that this connection has sent whole, of each text */
+    bool library_sent;            /* on this connection */
+    bool track_asked, tracks, noloop; /* and as it was told */
+    struct cached cache[SHARED_MAX];
 };
 
 struct users {
@@ -304,7 +336,10 @@ struct users {
     uint64_t bags_left;     /* of the last read: members that should be there, and are not */
     uint64_t bag_pops_lost; /* members that those may have who went before they were told */
     struct counter seen;
-    uint64_t seen_most; /* the most that anybody was told */
+    uint64_t seen_most;      /* the most that anybody was told */
+    uint64_t script_version; /* of the texts of scripts: each is another script */
+    bool library_known;      /* somebody was told that the functions are there */
+    bool dirty_away;         /* one of those that may be dirty, of those at most one */
     struct users_counts counts;
     bool finishing;
     bool refuted; /* the history of all is none that a server may give */
@@ -360,6 +395,8 @@ void queues_account(struct users *users);
 /* ---- Messages (user_topics.c) ---- */
 
 void topic_send(struct user *user, struct request *request);
+/* One message, as a command. */
+void topic_publish(struct user *user, struct request *request);
 void topic_reply(struct user *user, const struct request *request, const struct wire_value *value);
 /* False: it is no message, but a reply. */
 bool topic_message(struct user *user, const struct wire_value *value);
@@ -379,7 +416,50 @@ void bag_lost(struct user *user, const struct request *request);
 /* As queues_account. */
 void bags_account(struct users *users);
 
+/* ---- Scripts (user_scripts.c) ---- */
+
+void script_send(struct user *user, struct request *request);
+void script_reply(struct user *user, const struct request *request, const struct wire_value *value);
+void script_record(struct user *user, const struct request *request,
+                   const struct wire_value *value);
+/* The commands that a script of this kind calls, as requests; their values are drawn. */
+void user_write_steps(struct user *user, struct request *request);
+
+/* ---- Whole databases (user_whole.c) ---- */
+
+void whole_send(struct user *user, struct request *request);
+void whole_reply(struct user *user, const struct request *request, const struct wire_value *value);
+
+/* ---- Client-side caches (user_caches.c) ---- */
+
+void cache_send(struct user *user, struct request *request);
+void cache_reply(struct user *user, const struct request *request, const struct wire_value *value);
+/* False: it is no invalidation. */
+bool cache_message(struct user *user, const struct wire_value *value);
+/* It was told what a shared key is; a write of one, by whomever, was answered. */
+void cache_read(struct user *user, unsigned key);
+void cache_written(struct user *user, const struct request *request, unsigned key);
+/* Any reply: fails if it keeps what it should have been told of. */
+void cache_look(const struct user *user, const struct request *request);
+/* Its connection is gone. */
+void cache_lost(struct user *user);
+
+/* ---- Of user_ops.c ---- */
+
+/* Nobody may see this value: its write was refused. */
+void user_refuse_value(struct users *users, uint64_t value);
+
+/* An operation of the history, and a key there; the steps come after it. */
+void user_record(struct user *user, const struct request *request, const char *label,
+                 enum op_outcome outcome);
+uint32_t user_key_named(struct users *users, const char *format, unsigned a, unsigned b);
+/* "5:77" is what the 77th value has made the fifth. */
+uint64_t user_token_of(const struct wire_value *value);
+/* The number in a reply of any kind; 0 for none. */
+uint64_t user_number_of(const struct wire_value *value);
+
 /* The number that a text begins with, 0 for none. */
 uint64_t value_number(struct bytes text);
+bool value_is_ok(const struct wire_value *value);
 
 #endif

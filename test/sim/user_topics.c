@@ -48,7 +48,7 @@ static struct told *message_put(struct users *users, uint64_t number) {
     return &users->told[number];
 }
 
-static void send_publish(struct user *user, struct request *request) {
+void topic_publish(struct user *user, struct request *request) {
     struct users *users = user->users;
     unsigned channel = (unsigned)rng_below(&users->rng, CHANNELS);
     uint64_t number = ++users->told_last;
@@ -76,7 +76,7 @@ void topic_send(struct user *user, struct request *request) {
     struct users *users = user->users;
     if (request->kind == KIND_PUBLISH || !user->resp3) { /* messages are told from replies there */
         request->kind = KIND_PUBLISH;
-        send_publish(user, request);
+        topic_publish(user, request);
         return;
     }
     unsigned topic = (unsigned)rng_below(&users->rng, TOPICS);

@@ -8,8 +8,9 @@ crash: kill -9 under load, at random times and, every other cycle, at a kill poi
 and again); whatever appendfsync says, nothing that was acknowledged may be lost. Every tenth cycle has a client whose writes are
 about whole databases, and what is left is what a beginning of them leaves.
 power: the data lie on an ext4 of their own in a file, which is shut down under load as the kernel would be at a power cut: what
-was not synced may be gone. `always` loses nothing that was acknowledged; `everysec` what is older than a second and the sync
-that was under way; whatever is lost, what is left makes sense (kills.py). Needs root and loop devices.
+was not synced may be gone. `always` loses nothing that was acknowledged; the others nothing that the server has said to be on the
+disk (log_unsynced_ms of INFO, asked for all the time), and with `everysec` that is never much older than a second: how old it was
+at most is told at the end. Whatever is lost, what is left makes sense (kills.py). Needs root and loop devices.
 
 Prints a line a cycle, and ends with the sum.
 """
@@ -18,12 +19,13 @@ import argparse
 import fcntl
 import os
 import random
+import re
 import shutil
-import signal
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "integration"))
@@ -34,8 +36,6 @@ from server import BAD_LOG, Server, wait_for  # noqa: E402
 
 EXT4_IOC_SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32)
 SHUT_WITHOUT_FLUSHING_ITS_JOURNAL = 2
-# everysec: a sync is asked for each second, and takes its time on a busy machine.
-EVERYSEC_LOSES_SECONDS = 1.0
 IMAGE_MB = 256
 
 
@@ -87,22 +87,44 @@ class Torture:
             config["io-backend"] = options.io_backend
         self.server = Server(options.server, config=config, start_timeout=120)
         self.clients = [kills.Client(i, self.rng.getrandbits(32)) for i in range(options.clients)]
-        self.cut_at = 0
         self.deaths = kill_points.Deaths(self.server, self.clients, self.rng, 60)
+        self.synced_until = 0  # what had been acknowledged by then is on the disk, as the server has said
+        self.unsynced_ms = []  # for how long something was not, as it said while it was tortured
         self.points = []  # that come next
         self.points_died_at = set()
 
     def crash(self):
-        self.cut_at = time.monotonic()
         if self.disk:
             # A power cut ends both at once. Threads that go on a moment longer would hear errors of the disk, refuse writes, and
             # show what is in memory to who reads (docs/durability.md).
-            self.server.proc.send_signal(signal.SIGSTOP)
-            assert wait_for(self.server.has_stopped, 60)
-            self.cut_at = time.monotonic()
+            self.server.stand_still()
             self.disk.cut_power()
         self.server.proc.kill()
         self.server.proc.wait()
+
+    def watch_syncs(self, stop):
+        """Until the connection breaks."""
+        try:
+            with self.server.raw() as raw:
+                while not stop.wait(0.01):
+                    asked_at = time.monotonic()
+                    ms = int(re.search(rb"log_unsynced_ms:(\d+)", raw.do("INFO", "persistence")).group(1))
+                    # The server's clock is as old as its turn.
+                    self.synced_until = max(self.synced_until, asked_at - ms / 1000 - 0.005)
+                    self.unsynced_ms.append(ms)
+        except (OSError, EOFError, RuntimeError):
+            pass
+
+    def run_clients(self, seconds):
+        self.synced_until, stop = 0, threading.Event()
+        watcher = threading.Thread(target=self.watch_syncs, args=(stop,), daemon=True)
+        if self.disk:
+            watcher.start()
+        refused = kills.run(self.clients, self.server.port, self.crash, seconds)
+        stop.set()
+        if self.disk:
+            watcher.join()
+        return refused
 
     def die_at_point(self):
         if not self.points:
@@ -142,14 +164,13 @@ class Torture:
         if rewrites:
             with self.server.raw() as raw:
                 raw.do("BGREWRITEAOF")
-        refused = kills.run(self.clients, self.server.port, self.crash, seconds)
+        refused = self.run_clients(seconds)
         if self.disk:
             self.disk.unmount()
             self.disk.mount()
         self.server._start_once()
         lost_allowed = self.disk is not None and self.options.mode != "always"
-        since = self.cut_at - EVERYSEC_LOSES_SECONDS if lost_allowed and self.options.mode == "everysec" else None
-        wrong = kills.check(self.clients, self.server.port, lost_allowed, since)
+        wrong = kills.check(self.clients, self.server.port, lost_allowed, self.synced_until if lost_allowed else None)
         # Between the cut of the power and that of the process the disk only says errors.
         wrong += ["refused: %s" % replies for replies in refused if not self.disk or "MISCONF" not in str(replies)][:3]
         bad = BAD_LOG.search(self.server.log())
@@ -177,6 +198,10 @@ class Torture:
             self.disk.remove()
         print("%s, %s, %d shards: %d cycles, %d kill points, %d operations acknowledged, %d failed" % (
             self.options.kind, self.options.mode, self.options.shards, cycles, len(self.points_died_at), acked, failed))
+        if self.disk and self.unsynced_ms:
+            ages = sorted(self.unsynced_ms)
+            print("not on the disk for so long, of %d times asked: median %d ms, 99%% %d ms, at most %d ms" % (
+                len(ages), ages[len(ages) // 2], ages[len(ages) * 99 // 100], ages[-1]))
         return failed == 0
 
 

@@ -46,3 +46,10 @@ Test(bytes, compare_is_unsigned_and_puts_a_prefix_first) {
     cr_assert_lt(bytes_compare(BYTES(""), BYTES("a")), 0);
     cr_assert_eq(bytes_compare(bytes_make(NULL, 0), BYTES("")), 0);
 }
+
+Test(bytes, trim_takes_blanks_from_both_ends_alone) {
+    cr_assert(bytes_equal(bytes_trim(BYTES(" \t\r\na \t b\n\r")), BYTES("a \t b")));
+    cr_assert(bytes_equal(bytes_trim(BYTES("\v a\f")), BYTES("\v a\f")));
+    cr_assert_eq(bytes_trim(BYTES(" \n")).len, 0);
+    cr_assert_eq(bytes_trim(bytes_make(NULL, 0)).len, 0);
+}

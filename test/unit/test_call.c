@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "net/rt.h"
 #include "server/call/check.h"
+#include "server/call/exec.h"
 #include "test/unit/call.h"
+
+#include <signal.h>
 
 static struct call_env *env;
 static struct caller caller;
@@ -177,3 +180,70 @@ Test(call, a_share_counts_nothing) {
     cr_expect_eq(stats_of("set")->ticks, outcome.ticks);
     outbuf_fini(&out);
 }
+
+#ifdef SHOAL_CHECK_SLOW
+
+/* Keys touched are keys declared: what a command does wrong here lets users read or write what they
+ * may not. */
+static void run_as_get(command_fn *function) {
+    struct command row = *ref_of("get")->row;
+    row.run = function;
+    struct command_ref ref = *ref_of("get");
+    ref.row = &row;
+    struct bytes argv[] = {BYTES("get"), BYTES("a")};
+    struct key key = key_make(&env->server.secret, argv[1]);
+    struct call what = {&ref, argv, 2, &key, NULL, env->now_ms};
+    struct outbuf out;
+    struct reply reply;
+    outbuf_init(&out);
+    reply_init(&reply, &out, 2);
+    call(&caller, &what, &reply);
+    call_settle(&caller);
+    outbuf_fini(&out);
+}
+
+static void looks_at(struct exec *x, struct bytes name) {
+    struct key key = key_make(&x->worker->server->secret, name);
+    keyspace_find(x->keyspace, x->db, &key, x->now_ms, LOOKUP_READ);
+}
+
+static void looks_at_its_own(struct exec *x) {
+    looks_at(x, BYTES("a"));
+    reply_ok(x->reply);
+}
+
+static void looks_at_another(struct exec *x) {
+    looks_at(x, BYTES("b"));
+    reply_ok(x->reply);
+}
+
+static void looks_into_another_database(struct exec *x) {
+    x->db++;
+    looks_at_its_own(x);
+}
+
+static void changes_what_it_reads(struct exec *x) {
+    struct string_target target = exec_target(x, &x->key, EVENT_SET);
+    string_set(&target, BYTES("v"));
+    reply_ok(x->reply);
+}
+
+Test(call, a_command_touches_what_it_has_declared) {
+    run_as_get(looks_at_its_own);
+    run("set a 1");
+    run("incr a");
+}
+
+Test(call, one_that_looks_at_another_key_ends_the_process, .signal = SIGABRT) {
+    run_as_get(looks_at_another);
+}
+
+Test(call, one_that_looks_into_another_database_ends_the_process, .signal = SIGABRT) {
+    run_as_get(looks_into_another_database);
+}
+
+Test(call, one_that_changes_what_it_declares_as_read_ends_the_process, .signal = SIGABRT) {
+    run_as_get(changes_what_it_reads);
+}
+
+#endif

@@ -204,7 +204,7 @@ static struct fixture *fixture_new(void) {
         .forms = &f->forms,
         .hooks = {.arg = f, .changed = on_changed, .heard = on_heard},
     });
-    f->before = (struct keyspace_before){f, before_write, before_element, on_reads};
+    f->before = (struct keyspace_before){f, before_write, before_element, on_reads, NULL};
     keyspace_tell_before(f->ks, &f->before);
     keyspace_listen(f->ks, true);
     return f;

@@ -212,8 +212,11 @@ Test(config, what_would_endanger_data_is_refused) {
     text_init(&why);
     cr_assert_not(config_refusals(config, &why));
     config->cluster_enabled = true;
+    cr_assert_not(config_refusals(config, &why));
+    config->tls_cluster = true;
     cr_assert(config_refusals(config, &why));
-    cr_assert_str_eq(why.ptr, "cluster-enabled yes: cluster mode is not there yet in Shoal\n");
+    cr_assert_str_eq(why.ptr,
+                     "tls-cluster yes: TLS on the bus of a cluster is not there yet in Shoal\n");
     text_fini(&why);
 }
 

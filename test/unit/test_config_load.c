@@ -90,31 +90,18 @@ Test(config_load, errors_name_line_text_and_reason) {
 
 Test(config_load, what_nothing_can_take_back_is_refused_at_its_line) {
     must_fail("loadmodule /x.so\n", 1, "loadmodule /x.so", "modules are not there yet in Shoal");
-    must_fail("user alice on >x ~* +@all\n", 1, "user alice on >x ~* +@all",
-              "ACL users are not there yet in Shoal, use requirepass");
-    must_fail("user default off\n", 1, "user default off",
-              "ACL users are not there yet in Shoal, use requirepass");
 }
 
-/* CONFIG REWRITE of Redis and Valkey writes such a line into every file. */
-Test(config_load, the_default_user_as_others_write_it_is_accepted) {
-    must_load("user default on nopass ~* &* +@all\n");
-    must_load("user default on nopass sanitize-payload ~* &* alldbs +@all\n");
-    must_load("user default on #ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad "
-              "~* &* +@all\n"
-              "requirepass abc\n");
-}
-
-Test(config_load, a_default_user_with_another_password_is_refused) {
-    memory_fs_put(memory, "c.conf", "requirepass x\nuser default on nopass ~* &* +@all\n");
-    cr_assert_eq(LOAD("c.conf"), -1);
-    cr_assert_not_null(strstr(err.ptr, "ask for different passwords"), "%s", err.ptr);
-    memory_fs_put(
-        memory, "c.conf",
-        "user default on #ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad ~* &* "
-        "+@all\n");
-    cr_assert_eq(LOAD("c.conf"), -1);
-    cr_assert_not_null(strstr(err.ptr, "ask for different passwords"), "%s", err.ptr);
+Test(config_load, lines_of_users_are_kept_in_order) {
+    must_load("user default on nopass ~* &* +@all\nuser alice on (~x +get)\n");
+    cr_assert_eq(config_words_count(config->users), 2);
+    const char *first = config_word(config->users, NULL);
+    cr_assert_str_eq(first, "default on nopass ~* &* +@all");
+    cr_assert_str_eq(config_word(config->users, first), "alice on (~x +get)");
+    must_fail("user a on\nuser a off\n", 2, "user a off",
+              "Error in user declaration 'a': Duplicate user found. A user can only be defined "
+              "once in config files");
+    must_fail("user a (~x\n", 1, "user a (~x", "Error in user declaration 'a': Wrong format");
 }
 
 Test(config_load, names_of_the_past_are_passed_over) {

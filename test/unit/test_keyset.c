@@ -25,6 +25,9 @@ static void teardown(void) {
 
 TestSuite(keyset, .init = setup, .fini = teardown);
 
+static void ignore(void *arg, const struct walk_item *item) {
+}
+
 static const struct command_ref *ref_of(struct bytes name) {
     const struct command_ref *ref = command_table_find(env->table, name);
     cr_assert(ref != NULL);
@@ -128,47 +131,90 @@ Test(keyset, copies_follow_the_arguments) {
  * hash of the empty key, and deleted although a transaction had it. */
 Test(keyset, an_op_waits_for_each_of_its_keys_also_behind_an_empty_one) {
     const struct command_ref *del = ref_of(BYTES("del"));
-    struct locks locks;
-    locks_init(&locks);
+    struct shard *shard = &env->worker.shard;
+    struct locks *locks = &shard->locks;
     struct lock memory[2];
     struct lock_key locked = {key_make(&env->server.secret, BYTES("b")).hash, true};
     struct lock_request request;
     lock_request_init(&request, LOCK_KEYS, &locked, 1, memory);
-    cr_assert_eq(locks_submit(&locks, &request), LOCK_GRANTED);
+    cr_assert_eq(locks_submit(locks, &request), LOCK_GRANTED);
 
     const char *words = "DELb";
     struct bytes argv[] = {bytes_make(words, 3), bytes_make(words + 3, 0),
                            bytes_make(words + 3, 1)};
     struct keyset *both = keyset_new(&arena, &node, del, argv, 3, 0);
     struct keyset *one = keyset_new(&arena, &node, del, argv, 2, 0);
-    cr_expect(keyset_is_blocked(&locks, del, &both->list[0].key, both));
-    cr_expect_not(keyset_is_blocked(&locks, del, &one->list[0].key, one));
+    cr_expect(keyset_is_blocked(shard, del, 0, &both->list[0].key, both));
+    cr_expect_not(keyset_is_blocked(shard, del, 0, &one->list[0].key, one));
     struct key b = key_make(&env->server.secret, BYTES("b"));
-    cr_expect(keyset_is_blocked(&locks, ref_of(BYTES("get")), &b, NULL));
-    locks_release(&locks, &request);
-    cr_expect_not(keyset_is_blocked(&locks, del, &both->list[0].key, both));
-    cr_expect_not(keyset_is_blocked(&locks, ref_of(BYTES("get")), &b, NULL));
-    locks_fini(&locks);
+    cr_expect(keyset_is_blocked(shard, ref_of(BYTES("get")), 0, &b, NULL));
+    locks_release(locks, &request);
+    cr_expect_not(keyset_is_blocked(shard, del, 0, &both->list[0].key, both));
+    cr_expect_not(keyset_is_blocked(shard, ref_of(BYTES("get")), 0, &b, NULL));
 }
 
 /* Who reads does not keep others from reading. */
 Test(keyset, locks_are_as_strong_as_the_row_says) {
-    struct locks locks;
-    locks_init(&locks);
+    struct shard *shard = &env->worker.shard;
+    struct locks *locks = &shard->locks;
     struct key a = key_make(&env->server.secret, BYTES("a"));
     struct lock_request read, write;
     keyset_lock(&read, &arena, ref_of(BYTES("get")), &a, NULL);
-    cr_assert_eq(locks_submit(&locks, &read), LOCK_GRANTED);
-    cr_expect_not(keyset_is_blocked(&locks, ref_of(BYTES("get")), &a, NULL));
-    cr_expect(keyset_is_blocked(&locks, ref_of(BYTES("set")), &a, NULL));
-    cr_expect_not(keyset_is_blocked(&locks, ref_of(BYTES("mget")), &a, keys_of("mget b a", 0)));
-    locks_release(&locks, &read);
+    cr_assert_eq(locks_submit(locks, &read), LOCK_GRANTED);
+    cr_expect_not(keyset_is_blocked(shard, ref_of(BYTES("get")), 0, &a, NULL));
+    cr_expect(keyset_is_blocked(shard, ref_of(BYTES("set")), 0, &a, NULL));
+    cr_expect_not(keyset_is_blocked(shard, ref_of(BYTES("mget")), 0, &a, keys_of("mget b a", 0)));
+    locks_release(locks, &read);
     keyset_lock(&write, &arena, ref_of(BYTES("mset")), &a, keys_of("mset b 1 a 2 b 3", 0));
-    cr_assert_eq(locks_submit(&locks, &write), LOCK_GRANTED);
+    cr_assert_eq(locks_submit(locks, &write), LOCK_GRANTED);
     cr_expect_eq(write.count, 2);
-    cr_expect(keyset_is_blocked(&locks, ref_of(BYTES("get")), &a, NULL));
-    locks_release(&locks, &write);
-    locks_fini(&locks);
+    cr_expect(keyset_is_blocked(shard, ref_of(BYTES("get")), 0, &a, NULL));
+    locks_release(locks, &write);
+}
+
+/* A long list that a walk has still to read is closed to who changes it in place, and to nobody
+ * else. */
+Test(keyset, an_op_that_changes_a_value_waits_for_a_walk_to_read_it) {
+    struct shard *shard = &env->worker.shard;
+    struct walks walks;
+    walks_init(&walks, shard->keyspace);
+    env->unverified = true;
+    for (unsigned i = 0; i < 2000; i++) {
+        struct text reply = call_run(env, "rpush list 0123456789 0123456789 0123456789 0123456789");
+        text_fini(&reply);
+    }
+    struct walk_options options = {.version = RDB_VERSION_MIN, .show = ignore};
+    walks.large_bytes = 1000;
+    walks.stall_bytes = 10000;
+    struct walk *walk = walk_begin(&walks, &options);
+    struct key list = key_make(&env->server.secret, BYTES("list"));
+    cr_expect_not(keyset_is_blocked(shard, ref_of(BYTES("llen")), 0, &list, NULL));
+    cr_expect_not(keyset_is_blocked(shard, ref_of(BYTES("setex")), 0, &list, NULL));
+    cr_expect_not(keyset_is_blocked(shard, ref_of(BYTES("rpush")), 1, &list, NULL));
+    cr_expect_eq(shard->locks.requests, 0);
+    cr_expect(keyset_is_blocked(shard, ref_of(BYTES("rpush")), 0, &list, NULL));
+    cr_expect_eq(shard->locks.requests, 1);
+    cr_expect(keyset_is_blocked(shard, ref_of(BYTES("rpush")), 0, &list, NULL));
+    cr_expect_eq(shard->unshown.closed, 1);
+    cr_expect(keyset_is_blocked(shard, ref_of(BYTES("setex")), 0, &list, NULL));
+    cr_expect_not(keyset_is_blocked(shard, ref_of(BYTES("llen")), 0, &list, NULL));
+    struct lock_request push;
+    keyset_lock(&push, &arena, ref_of(BYTES("rpush")), &list, NULL);
+    cr_expect_eq(locks_submit(&shard->locks, &push), LOCK_WAITS);
+    unsigned slices = 0;
+    while (!unshown_open(&shard->unshown, &shard->locks, shard->keyspace, NULL, NULL)) {
+        cr_assert(walk_hurry_some(walk, 1000));
+        slices++;
+    }
+    cr_expect(slices > 5 && !walk_is_hurried(walk));
+    cr_expect_eq(locks_next_settled(&shard->locks), &push);
+    cr_expect_eq(push.answer, LOCK_GRANTED);
+    locks_release(&shard->locks, &push);
+    cr_expect_not(keyset_is_blocked(shard, ref_of(BYTES("rpush")), 0, &list, NULL));
+    cr_expect_eq(shard->locks.requests, 0);
+    cr_expect_eq(walk_progress(walk).stall_bytes_max, 0);
+    walk_end(walk);
+    walks_fini(&walks);
 }
 
 /* With several keys it writes to none, and others may count those at the same time. */

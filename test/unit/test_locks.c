@@ -795,6 +795,40 @@ Test(locks, who_asks_for_a_closed_key_comes_after_the_one_for_whom_it_is_closed)
     locks_fini(&locks);
 }
 
+/* What it waits for waits for nobody: so nobody is refused, and one for whom another key is closed
+ * is shut out as well. */
+Test(locks, a_key_that_is_closed_to_changes_is_open_to_readers) {
+    struct locks locks;
+    struct lock_closing closing, other;
+    lock_closing_init(&closing);
+    lock_closing_init(&other);
+    closing.to_changes = true;
+    struct asker holder, reader, waits, writer, own;
+    locks_init(&locks);
+    cr_assert_eq(ask(&locks, &holder, 1, "a"), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &waits, 2, "A"), LOCK_WAITS);
+    close_key(&locks, &closing, 'a');
+    close_key(&locks, &other, 'b');
+    cr_assert(locks_block(&locks, id_of('a'), true));
+    cr_assert(!locks_block(&locks, id_of('a'), false));
+    cr_assert_eq(ask(&locks, &reader, 3, "a"), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &writer, 4, "Ac"), LOCK_WAITS);
+    cr_assert_eq(ask_own(&locks, &own, 5, "AB", &other), LOCK_WAITS);
+    assert_nothing_settles(&locks);
+    release(&locks, &holder);
+    release(&locks, &reader);
+    open_key(&locks, &closing);
+    assert_settles(&locks, &waits, LOCK_GRANTED);
+    assert_nothing_settles(&locks);
+    release(&locks, &waits);
+    assert_settles(&locks, &writer, LOCK_GRANTED);
+    release(&locks, &writer);
+    assert_settles(&locks, &own, LOCK_GRANTED);
+    release(&locks, &own);
+    open_key(&locks, &other);
+    locks_fini(&locks);
+}
+
 /* A transaction that held a lock elsewhere was shut out by a key that was closed for one with a
  * higher number, which waited for that lock: found by the simulator. */
 Test(locks, who_is_shut_out_is_refused_by_a_higher_number) {
@@ -989,5 +1023,166 @@ Test(locks, one_in_line_for_whom_a_key_is_closed_is_not_shut_out_from_another) {
     release(&locks, &fro);
     open_key(&locks, &a);
     open_key(&locks, &b);
+    locks_fini(&locks);
+}
+
+/* ---- Seals ---- */
+
+/* The one for whom the shard is sealed asks for all of it. */
+static enum lock_answer ask_sealer(struct locks *locks, struct asker *asker, uint64_t number) {
+    want(asker, number, "!");
+    asker->request.is_sealer = true;
+    return locks_submit(locks, &asker->request);
+}
+
+Test(locks, who_comes_to_a_sealed_shard_waits_behind_its_owner) {
+    struct locks locks;
+    struct asker owner, later, alone;
+    locks_init(&locks);
+    locks_seal(&locks, 5, NULL);
+    cr_assert(locks_block(&locks, 'x', false));
+    cr_assert_eq(ask(&locks, &later, 9, "ab"), LOCK_WAITS);
+    want(&alone, 0, "c");
+    alone.request.many = false;
+    cr_assert_eq(locks_submit(&locks, &alone.request), LOCK_WAITS);
+    cr_assert_eq(ask_sealer(&locks, &owner, 7), LOCK_GRANTED);
+    assert_nothing_settles(&locks);
+    release(&locks, &owner);
+    assert_nothing_settles(&locks);
+    locks_unseal(&locks);
+    assert_settles(&locks, &later, LOCK_GRANTED);
+    assert_settles(&locks, &alone, LOCK_GRANTED);
+    release(&locks, &later);
+    release(&locks, &alone);
+    locks_fini(&locks);
+}
+
+Test(locks, who_waits_for_a_seal_is_refused_when_its_owner_asks_with_a_higher_number) {
+    struct locks locks;
+    struct asker owner, early, middle, late;
+    locks_init(&locks);
+    locks_seal(&locks, 5, NULL);
+    cr_assert_eq(ask(&locks, &early, 4, "a"), LOCK_REFUSED); /* the owner's comes after 5 */
+    cr_assert_eq(early.request.sealed_by, 5);
+    cr_assert_eq(ask(&locks, &early, 6, "a"), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &late, 9, "a"), LOCK_WAITS);
+    cr_assert_eq(ask_sealer(&locks, &owner, 7), LOCK_GRANTED);
+    assert_settles(&locks, &early, LOCK_REFUSED);
+    assert_nothing_settles(&locks);
+    release(&locks, &owner); /* refused elsewhere, it asks again */
+    cr_assert_eq(ask(&locks, &middle, 8, "a"), LOCK_WAITS);
+    cr_assert_eq(ask_sealer(&locks, &owner, 10), LOCK_GRANTED);
+    assert_settles(&locks, &middle, LOCK_REFUSED);
+    assert_settles(&locks, &late, LOCK_REFUSED);
+    release(&locks, &owner);
+    locks_unseal(&locks);
+    assert_nothing_settles(&locks);
+    locks_fini(&locks);
+}
+
+Test(locks, those_kept_out_by_a_seal_are_let_in_by_their_numbers) {
+    struct locks locks;
+    struct asker first, second, third, alone;
+    locks_init(&locks);
+    locks_seal(&locks, 1, NULL);
+    cr_assert_eq(ask(&locks, &second, 6, "A"), LOCK_WAITS);
+    want(&alone, 0, "A");
+    alone.request.many = false;
+    cr_assert_eq(locks_submit(&locks, &alone.request), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &first, 3, "A"), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &third, 8, "A"), LOCK_WAITS);
+    locks_unseal(&locks);
+    struct asker *order[] = {&first, &second, &alone, &third};
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+        assert_settles(&locks, order[i], LOCK_GRANTED);
+        assert_nothing_settles(&locks);
+        release(&locks, order[i]);
+    }
+    locks_fini(&locks);
+}
+
+Test(locks, who_has_sealed_another_shard_is_told_of_a_seal_at_once) {
+    struct locks locks;
+    struct asker other;
+    locks_init(&locks);
+    locks_seal(&locks, 5, NULL);
+    want(&other, 9, "!");
+    other.request.seals_another = true;
+    cr_assert_eq(locks_submit(&locks, &other.request), LOCK_REFUSED);
+    cr_assert_eq(other.request.sealed_by, 5);
+    locks_unseal(&locks);
+    locks_fini(&locks);
+}
+
+/* It may be behind the owner of the seal, and that one behind those whom it keeps out. */
+Test(locks, who_comes_to_a_seal_refuses_those_shut_out_with_lower_numbers) {
+    struct locks locks;
+    struct asker waits, shut, early;
+    struct lock_closing closing;
+    locks_init(&locks);
+    lock_closing_init(&closing);
+    locks_close(&locks, &closing, 'a');
+    cr_assert_eq(ask(&locks, &early, 1, "a"), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &shut, 3, "a"), LOCK_WAITS);
+    locks_seal(&locks, 4, NULL);
+    want(&waits, 2, "A");
+    waits.request.own = &closing;
+    cr_assert_eq(locks_submit(&locks, &waits.request), LOCK_REFUSED);
+    assert_settles(&locks, &early, LOCK_REFUSED); /* it may wait for that one elsewhere */
+    assert_nothing_settles(&locks);
+    want(&waits, 5, "A");
+    waits.request.own = &closing;
+    cr_assert_eq(locks_submit(&locks, &waits.request), LOCK_WAITS);
+    assert_settles(&locks, &shut, LOCK_REFUSED);
+    locks_unseal(&locks);
+    assert_settles(&locks, &waits, LOCK_GRANTED);
+    release(&locks, &waits);
+    locks_open(&locks, &closing);
+    locks_fini(&locks);
+}
+
+/* Its owner has run with a lock, and others stand in line behind it. */
+Test(locks, a_seal_takes_those_out_of_line_who_wait_for_what_was_changed) {
+    struct locks locks;
+    struct asker held, behind, alone, aside, owner;
+    locks_init(&locks);
+    want(&held, 0, "A");
+    held.request.many = false;
+    cr_assert_eq(locks_submit(&locks, &held.request), LOCK_GRANTED);
+    cr_assert_eq(ask(&locks, &behind, 2, "A"), LOCK_WAITS);
+    want(&alone, 0, "a");
+    alone.request.many = false;
+    cr_assert_eq(locks_submit(&locks, &alone.request), LOCK_WAITS);
+    cr_assert_eq(ask(&locks, &aside, 3, "B"), LOCK_GRANTED);
+    locks_seal(&locks, 4, &held.request);
+    assert_settles(&locks, &behind, LOCK_REFUSED);
+    assert_nothing_settles(&locks);
+    cr_assert_eq(ask_sealer(&locks, &owner, 5), LOCK_WAITS);
+    release(&locks, &aside);
+    assert_settles(&locks, &owner, LOCK_GRANTED);
+    release(&locks, &owner);
+    locks_unseal(&locks);
+    assert_settles(&locks, &alone, LOCK_GRANTED);
+    release(&locks, &alone);
+    locks_fini(&locks);
+}
+
+/* It asks with fences, and the owner of the seal, who has drawn a higher number, comes behind its
+ * fence: it is refused, not granted, by the end of its own fence. */
+Test(locks, a_fence_is_of_no_use_at_a_seal) {
+    struct locks locks;
+    struct asker fenced, owner;
+    struct lock_request fence = {0};
+    locks_init(&locks);
+    locks_seal(&locks, 5, NULL);
+    cr_assert_eq(locks_fence(&locks, &fence), LOCK_GRANTED);
+    cr_assert_eq(ask_sealer(&locks, &owner, 8), LOCK_WAITS);
+    want(&fenced, 7, "a");
+    fenced.request.fence = &fence;
+    cr_assert_eq(locks_submit(&locks, &fenced.request), LOCK_WAITS);
+    assert_settles(&locks, &fenced, LOCK_REFUSED);
+    assert_settles(&locks, &owner, LOCK_GRANTED);
+    release(&locks, &owner);
+    locks_unseal(&locks);
     locks_fini(&locks);
 }

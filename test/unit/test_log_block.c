@@ -103,6 +103,73 @@ Test(log_block, is_read_as_it_was_written) {
     text_fini(&room);
 }
 
+Test(log_block, a_large_one_has_the_bytes_of_any_other) {
+    static const size_t sizes[] = {70000, 2000000, 3000001};
+    struct text out, same, payload, room;
+    text_init(&out);
+    text_init(&same);
+    text_init(&payload);
+    text_init(&room);
+    for (unsigned i = 0; i < 3 * 2 * 2; i++) {
+        struct log_run runs[3];
+        struct log_block block, again;
+        bool alike = i % 2;
+        struct bytes before = i / 2 % 2 ? bytes_of_text("what came before it") : bytes_make("", 0);
+        text_clear(&out);
+        make(&out, &payload, &block, runs, 3, sizes[i / 4], alike);
+        again = (struct log_block){.offset = 4096,
+                                   .first_record = 80,
+                                   .runs = 3,
+                                   .synced = 64,
+                                   .safe = 12,
+                                   .time_ms = 5,
+                                   .stream_offset = 6,
+                                   .stream_id = "nineteen characters"};
+        text_clear(&same);
+        text_append_bytes(&same, before);
+        text_append_bytes(&same, text_bytes(&out));
+        log_block_encode_large(&payload, before, &segment, &again, runs);
+        cr_assert(bytes_equal(text_bytes(&payload), text_bytes(&same)));
+        cr_assert_eq(again.bytes, block.bytes);
+        cr_assert_eq(again.stored_bytes < again.raw_bytes, alike);
+    }
+    text_fini(&out);
+    text_fini(&same);
+    text_fini(&payload);
+    text_fini(&room);
+}
+
+/* As of what is packed none of the pieces that are tried may pay, it lies there as it is. */
+Test(log_block, a_large_one_of_which_a_part_can_be_packed_is_read_as_it_was_written) {
+    struct text payload, copy, room;
+    struct rng rng;
+    text_init(&payload);
+    text_init(&copy);
+    text_init(&room);
+    rng_seed(&rng, 7);
+    for (unsigned part = 0; part <= 16; part++) {
+        text_clear(&payload);
+        for (size_t i = 0; i < 2000000; i++) {
+            text_append_char(&payload, i < part * 125000 ? 'x' : (char)rng_next(&rng));
+        }
+        text_clear(&copy);
+        text_append_bytes(&copy, text_bytes(&payload));
+        struct log_run run = {.number = 1, .bytes = payload.len, .records = 1, .parts = 1};
+        struct log_block block = {.offset = 4096, .runs = 1}, read;
+        const char *error;
+        struct bytes raw;
+        log_block_encode_large(&payload, bytes_make("", 0), &segment, &block, &run);
+        cr_assert_eq(log_block_decode(text_bytes(&payload), &segment, 4096, &read, &error),
+                     LOG_WHOLE);
+        cr_assert(log_block_payload(&read, &room, &raw));
+        cr_assert(bytes_equal(raw, text_bytes(&copy)));
+        cr_assert_eq(read.stored_bytes<read.raw_bytes, part> 2);
+    }
+    text_fini(&payload);
+    text_fini(&copy);
+    text_fini(&room);
+}
+
 static enum log_got read_of_size(struct bytes bytes, uint64_t offset, uint64_t salt) {
     struct log_segment other = segment;
     struct log_block read;

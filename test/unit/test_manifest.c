@@ -15,6 +15,8 @@ static void make(struct manifest *manifest) {
     manifest->created_ms = 1790000000000;
     manifest->first = 1;
     manifest->shards = 3;
+    manifest->stream = (struct manifest_stream){
+        true, "0123456789abcdef0123456789abcdef01234567", UINT64_MAX, 15};
     for (unsigned i = 0; i < 4; i++) {
         manifest_add(manifest, &segments[i]);
     }
@@ -45,6 +47,10 @@ Test(manifest, is_read_as_it_was_written) {
     cr_assert_eq(read.segments[3].bytes, UINT64_MAX);
     cr_assert_eq(read.bases_count, 3);
     cr_assert_eq(read.bases[2].salt, 102);
+    cr_assert(read.stream.is);
+    cr_assert_str_eq(read.stream.id, manifest.stream.id);
+    cr_assert_eq(read.stream.offset, UINT64_MAX);
+    cr_assert_eq(read.stream.db, 15);
     manifest_encode(&again, &read);
     cr_assert(bytes_equal(text_bytes(&out), text_bytes(&again)));
     manifest_fini(&manifest);

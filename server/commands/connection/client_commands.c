@@ -235,7 +235,7 @@ static bool list_part(struct worker *worker, const void *args, void *result) {
             part->lines = must_malloc(part->walk.count * sizeof(*part->lines));
         }
         size_t start = part->text.len;
-        client_describe(&part->text, client, false, client->input.len,
+        client_describe(&part->text, client, false, client_input_unparsed(client),
                         client->id == a->caller ? a->argv_bytes : 0, now_ms);
         text_append_char(&part->text, '\n');
         part->lines[part->count++] =

@@ -7,9 +7,12 @@
 
 #include "base/must.h"
 #include "base/num.h"
+#include "server/acl/acl.h"
 #include "server/call/command_table.h"
 #include "server/call/errors.h"
+#include "server/client/identity.h"
 #include "server/config/config.h"
+#include "server/replication/replica.h"
 #include "server/worker/view.h"
 
 #include <stdlib.h>
@@ -31,7 +34,7 @@ enum condition_text {
     TEXT_COUNT,
 };
 
-enum client_kind { KIND_ANY, KIND_NORMAL, KIND_PUBSUB, KIND_OTHER };
+enum client_kind { KIND_ANY, KIND_NORMAL, KIND_PUBSUB, KIND_REPLICA, KIND_PRIMARY };
 
 struct conditions {
     char *texts[TEXT_COUNT]; /* NULL: not asked */
@@ -122,7 +125,10 @@ static void ids_sort(struct conditions *conditions) {
 }
 
 static enum client_kind kind_of(const struct client *client) {
-    return client->flags & CLIENT_SUBSCRIBED ? KIND_PUBSUB : KIND_NORMAL;
+    return client->upstream != NULL            ? KIND_PRIMARY
+           : replica_is(client)                ? KIND_REPLICA
+           : client->flags & CLIENT_SUBSCRIBED ? KIND_PUBSUB
+                                               : KIND_NORMAL;
 }
 
 static bool kind_parse(struct exec *x, struct bytes word, enum client_kind *ret) {
@@ -130,9 +136,10 @@ static bool kind_parse(struct exec *x, struct bytes word, enum client_kind *ret)
         *ret = KIND_NORMAL;
     } else if (bytes_is(word, "pubsub")) {
         *ret = KIND_PUBSUB;
-    } else if (bytes_is(word, "slave") || bytes_is(word, "replica") || bytes_is(word, "master") ||
-               bytes_is(word, "primary")) {
-        *ret = KIND_OTHER; /* there are none of these */
+    } else if (bytes_is(word, "slave") || bytes_is(word, "replica")) {
+        *ret = KIND_REPLICA;
+    } else if (bytes_is(word, "master") || bytes_is(word, "primary")) {
+        *ret = KIND_PRIMARY;
     } else {
         reply_errorf(x->reply, "ERR Unknown client type '%.*s'", bytes_precision(word), word.ptr);
         return false;
@@ -155,7 +162,7 @@ static bool positive_parse(struct exec *x, struct bytes word, const char *name, 
 
 static bool db_parse(struct exec *x, struct bytes word, bool negative, int64_t *ret) {
     const char *name = negative ? "NOT-DB" : "DB";
-    int64_t databases = worker_config(x->worker)->databases;
+    int64_t databases = config_databases(worker_config(x->worker));
     if (!num_parse_i64(word, ret) || *ret < INT32_MIN || *ret > INT32_MAX) {
         reply_errorf(x->reply, "ERR %s is not an integer or out of range", name);
         return false;
@@ -200,7 +207,7 @@ static int text_option_parse(struct exec *x, struct bytes word, struct bytes val
             continue;
         }
         enum condition_text which = text_options[i].which;
-        if (which == TEXT_USER && !bytes_equal(value, BYTES("default"))) {
+        if (which == TEXT_USER && acl_users_find(worker_users(x->worker), value) == NULL) {
             reply_errorf(x->reply, "ERR No such user '%.*s'", bytes_precision(value), value.ptr);
             return -1;
         }
@@ -303,8 +310,7 @@ static bool text_holds(const struct client *client, enum condition_text which, c
         return bytes_equal(ip, bytes_of_text(wanted));
     }
     case TEXT_USER:
-        text = "default";
-        break;
+        return bytes_equal(client_user_name(client), bytes_of_text(wanted));
     case TEXT_NAME:
         text = client->name;
         break;

@@ -2,8 +2,7 @@
 /* connection: commands about the conversation itself: AUTH, HELLO, SELECT, RESET, QUIT, PING, ECHO.
  *
  * They change the client's own state and nothing else, on its home thread, fenced: a pipeline of
- * SELECT and SET means what it says. There is one user, "default"; its password is requirepass.
- * Without one any password is right.
+ * SELECT and SET means what it says.
  */
 #include "server/commands/connection/connection.h"
 #include "server/observe/monitor.h"
@@ -11,10 +10,12 @@
 #include "server/tracking/tracking.h"
 
 #include "base/num.h"
+#include "server/acl/acl.h"
 #include "server/call/command_table.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/client/client.h"
+#include "server/client/identity.h"
 #include "server/config/config.h"
 #include "server/observe/tally.h"
 #include "server/server.h"
@@ -25,26 +26,15 @@
 
 /* ---- AUTH ---- */
 
-/* Takes as long for a wrong password as for the right one. */
-static bool secret_equal(struct bytes given, struct bytes secret) {
-    unsigned char differ = given.len != secret.len;
-    for (size_t i = 0; i < given.len; i++) {
-        unsigned char other = secret.len ? (unsigned char)secret.ptr[i % secret.len] : 0;
-        differ |= (unsigned char)((unsigned char)given.ptr[i] ^ other);
-    }
-    return differ == 0;
-}
-
 /* Logs the client in, or says why not. */
-static bool authenticate(struct exec *x, struct bytes user, struct bytes password) {
-    struct bytes secret = worker_config(x->worker)->requirepass;
-    if (!bytes_equal(user, BYTES("default")) ||
-        (secret.len > 0 && !secret_equal(password, secret))) {
-        worker_stats(x->worker)->auth_denied++;
+static bool authenticate(struct exec *x, struct bytes name, struct bytes password) {
+    const struct acl_user *user = acl_users_find(worker_users(x->worker), name);
+    if (user == NULL || !acl_user_admits(user, password)) {
+        client_denied(x->client, ACL_LOG_AUTH, ACL_LOG_TOPLEVEL, x->argv[0], name);
         reply_error(x->reply, ERR_WRONG_PASS);
         return false;
     }
-    x->client->flags |= CLIENT_AUTHENTICATED;
+    client_log_in(x->client, user);
     return true;
 }
 
@@ -57,7 +47,7 @@ void command_auth(struct exec *x) {
         reply_error(x->reply, ERR_SYNTAX);
         return;
     }
-    if (x->argc == 2 && worker_config(x->worker)->requirepass.len == 0) {
+    if (x->argc == 2 && worker_users(x->worker)->user_default->nopass) {
         reply_error(x->reply, "ERR AUTH <password> called without any password configured for the "
                               "default user. Are you sure your configuration is correct?");
         return;
@@ -143,8 +133,8 @@ static void reply_hello(struct exec *x) {
     reply_int(r, x->client->resp);
     reply_bulk_text(r, "id");
     reply_int(r, (int64_t)x->client->id);
-    reply_pair(r, "mode", "standalone");
-    reply_pair(r, "role", "master");
+    reply_pair(r, "mode", worker_map(x->worker) != NULL ? "cluster" : "standalone");
+    reply_pair(r, "role", worker_server(x->worker)->role.replica ? "replica" : "master");
     reply_bulk_text(r, "modules");
     reply_array(r, 0);
     if (zone) {
@@ -194,6 +184,12 @@ void command_hello(struct exec *x) {
 
 /* ---- The rest ---- */
 
+unsigned select_db_args(const struct bytes *argv, uint32_t argc,
+                        uint32_t ret[COMMAND_DB_ARGS_MAX]) {
+    ret[0] = 1;
+    return 1;
+}
+
 void command_select(struct exec *x) {
     if (exec_arg_db(x, 1, &x->client->db)) {
         reply_ok(x->reply);
@@ -202,8 +198,9 @@ void command_select(struct exec *x) {
 
 static void reset(struct exec *x) {
     struct client *client = x->client;
-    client->flags &= ~(unsigned)(CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT | CLIENT_NO_EVICT |
-                                 CLIENT_NO_TOUCH | CLIENT_IMPORT_SOURCE | CLIENT_READONLY);
+    client->flags &=
+        ~(unsigned)(CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP_NEXT | CLIENT_NO_EVICT | CLIENT_NO_TOUCH |
+                    CLIENT_IMPORT_SOURCE | CLIENT_READONLY | CLIENT_ASKING | CLIENT_ASKING_NEXT);
     client->db = 0;
     client->resp = 2;
     x->reply->resp = 2;
@@ -212,9 +209,7 @@ static void reset(struct exec *x) {
         x->reply->out = &client->out;
     }
     client_set_text(&client->name, BYTES(""));
-    if (worker_config(x->worker)->requirepass.len > 0) {
-        client->flags &= ~(unsigned)CLIENT_AUTHENTICATED;
-    }
+    client_be_stranger(client);
     reply_status(x->reply, "RESET");
 }
 
@@ -246,20 +241,4 @@ void command_ping(struct exec *x) {
 
 void command_echo(struct exec *x) {
     reply_bulk(x->reply, x->argv[1]);
-}
-
-/* Tools say READONLY before they look around, whether there is a cluster or not. */
-void command_readonly(struct exec *x) {
-    x->client->flags |= CLIENT_READONLY;
-    reply_ok(x->reply);
-}
-
-/* There is no cluster to walk through. */
-void command_clusterscan(struct exec *x) {
-    reply_error(x->reply, "ERR This instance has cluster support disabled");
-}
-
-void command_readwrite(struct exec *x) {
-    x->client->flags &= ~(unsigned)CLIENT_READONLY;
-    reply_ok(x->reply);
 }

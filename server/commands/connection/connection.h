@@ -29,13 +29,10 @@ command_fn command_client_tracking;
 command_fn command_client_trackinginfo;
 command_fn command_client_unblock;
 command_fn command_client_unpause;
-command_fn command_clusterscan;
 command_fn command_echo;
 command_fn command_hello;
 command_fn command_ping;
 command_fn command_quit;
-command_fn command_readonly;
-command_fn command_readwrite;
 command_fn command_reset;
 command_fn command_select;
 
@@ -43,6 +40,9 @@ command_fn command_select;
 
 /* Whether a name, or a library's name or version, is made of visible ASCII only. */
 bool client_text_valid(struct bytes text);
+
+/* The one that SELECT names. */
+command_db_args_fn select_db_args;
 
 /* All but the name; what stands behind AUTH. */
 command_secret_fn auth_secret;

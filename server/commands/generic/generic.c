@@ -145,12 +145,28 @@ int move_name_dbs(const struct bytes *argv, uint32_t argc, struct key_ref *refs,
     return 2;
 }
 
-int copy_name_dbs(const struct bytes *argv, uint32_t argc, struct key_ref *refs, int n) {
-    check(n == 2);
+unsigned move_db_args(const struct bytes *argv, uint32_t argc, uint32_t ret[COMMAND_DB_ARGS_MAX]) {
+    ret[0] = 2;
+    return 1;
+}
+
+/* Of several the last one counts. */
+unsigned copy_db_args(const struct bytes *argv, uint32_t argc, uint32_t ret[COMMAND_DB_ARGS_MAX]) {
+    unsigned count = 0;
     for (uint32_t i = 3; i + 1 < argc; i++) {
         if (bytes_is(argv[i], "db")) {
-            refs[1].db = db_read(argv[++i]);
+            ret[0] = ++i;
+            count = 1;
         }
+    }
+    return count;
+}
+
+int copy_name_dbs(const struct bytes *argv, uint32_t argc, struct key_ref *refs, int n) {
+    uint32_t at[COMMAND_DB_ARGS_MAX];
+    check(n == 2);
+    if (copy_db_args(argv, argc, at) > 0) {
+        refs[1].db = db_read(argv[at[0]]);
     }
     return n;
 }

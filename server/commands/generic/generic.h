@@ -31,15 +31,22 @@ command_fn command_randomkey;
 command_fn command_rename;
 command_fn command_renamenx;
 command_fn command_scan;
+command_fn command_clusterscan;
 command_fn command_sort;
 command_fn command_touch;
 command_fn command_ttl;
 command_fn command_type;
 command_fn command_unlink;
 command_fn command_wait;
+command_fn command_waitaof;
 command_keys_fn sort_find_keys;
 command_fn sort_run; /* where its keys are, or all are in view */
+/* The slot that all keys of this pattern are in, if it is one: it has no wildcard, or none before
+ * the end of its {tag}; else -1. */
+int pattern_slot(struct bytes pattern);
 bool sort_reads_everywhere(const struct bytes *argv, uint32_t argc);
+command_db_args_fn copy_db_args;
+command_db_args_fn move_db_args;
 command_dbs_fn copy_name_dbs;
 command_dbs_fn move_name_dbs;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* generic_all: commands over all keys of a database: KEYS, SCAN, RANDOMKEY.
+/* generic_all: commands over all keys of a database: KEYS, SCAN, CLUSTERSCAN, RANDOMKEY.
  *
  * Each shard writes what it found as final RESP into a buffer of its own part; home only links the
  * buffers behind a header. A shard visits a bounded number of keys per turn, so KEYS over millions
@@ -9,19 +9,27 @@
  * asks the shard that owns the cursor's slot, and of it the run of neighbouring slots it owns; when
  * the run is done before COUNT keys were seen, the same call goes on with the owner of the next
  * slot. A pattern that names its slot (MATCH {tag}*) is looked for there only.
+ *
+ * CLUSTERSCAN is the same walk, as far as the slots of this node follow each other. Its cursor is
+ * text, by which clients know where to send it: "mark-{tag}-place", where a key with that tag is in
+ * the slot. Places mean something where hashes are the same: on a node with the same mark.
  */
+#include "base/check.h"
 #include "base/glob.h"
 #include "base/must.h"
 #include "base/num.h"
 #include "base/random.h"
+#include "cluster/brain/map.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/call/scatter.h"
 #include "server/commands/generic/generic.h"
 #include "server/node.h"
+#include "server/server.h"
 #include "server/worker/view.h"
 #include "shard/shard.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,9 +55,7 @@ static bool filter_takes(const struct filter *filter, const struct entry *entry)
     return filter->all_names || glob_match(pattern, entry_key(entry), false);
 }
 
-/* The slot that all keys of this pattern are in, if it is one: it has no wildcard, or none before
- * the end of its {tag}. */
-static int pattern_slot(struct bytes pattern) {
+int pattern_slot(struct bytes pattern) {
     size_t literal = 0;
     while (literal < pattern.len && memchr("*?[\\", pattern.ptr[literal], 4) == NULL) {
         literal++;
@@ -181,6 +187,8 @@ struct scan_args {
     int64_t now_ms;
     uint64_t cursor;    /* where the shard that is asked begins */
     uint64_t count;     /* how many keys it may look at */
+    uint32_t end;       /* slots from here on are not asked for */
+    bool of_cluster;    /* CLUSTERSCAN */
     struct outbuf keys; /* what the shards asked before have found */
     uint64_t taken;
     struct filter filter;
@@ -194,7 +202,7 @@ static bool scan_run_over(const struct walk *walk) {
 static uint32_t scan_run_end(const struct worker *worker, const struct scan_args *args,
                              uint16_t slot) {
     uint32_t end = slot + 1u;
-    while (args->filter.slot < 0 && end < SLOTS &&
+    while (args->filter.slot < 0 && end < args->end &&
            node_owner(worker_node(worker), (uint16_t)end) == worker_id(worker)) {
         end++;
     }
@@ -223,7 +231,7 @@ static void scan_done(struct exec *x, const struct scatter_result *result);
 
 /* Where to go on after the slots that a shard was asked for; 0: they were the last. */
 static uint64_t scan_after_run(const struct scan_args *args, const struct walk *walk) {
-    bool more = args->filter.slot < 0 && walk->run_end < SLOTS;
+    bool more = args->filter.slot < 0 && walk->run_end < args->end;
     return more ? scan_cursor_at_slot((uint16_t)walk->run_end) : 0;
 }
 
@@ -233,13 +241,86 @@ static void scan_ask(struct exec *x, struct scan_args *args) {
                  sizeof(*args) + args->filter.pattern_len, scan_done);
 }
 
-static void scan_reply(struct exec *x, uint64_t cursor, struct outbuf *keys, uint64_t taken) {
-    char text[NUM_I64_BYTES];
+static void scan_reply(struct exec *x, struct bytes cursor, struct outbuf *keys, uint64_t taken) {
     reply_array(x->reply, 2);
-    reply_bulk(x->reply, bytes_make(text, num_format_u64(text, cursor)));
+    reply_bulk(x->reply, cursor);
     reply_array(x->reply, taken);
     outbuf_splice(x->reply->out, keys);
     outbuf_fini(keys);
+}
+
+/* ---- The cursor of CLUSTERSCAN ---- */
+
+#define MARK_BYTES         6
+#define CLUSTER_CURSOR_MAX 64
+
+static const char letters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+#define LETTERS (sizeof letters - 1)
+
+/* The first of the words of three letters that are in this slot. */
+static void slot_tag(uint16_t slot, char ret[3]) {
+    for (uint32_t i = 0; i < LETTERS * LETTERS * LETTERS; i++) {
+        ret[0] = letters[i / LETTERS / LETTERS];
+        ret[1] = letters[i / LETTERS % LETTERS];
+        ret[2] = letters[i % LETTERS];
+        if (key_slot(bytes_make(ret, 3)) == slot) {
+            return;
+        }
+    }
+    check(false); /* there are some for each */
+}
+
+/* Of the order in which this process has keys. */
+static void own_mark(const struct exec *x, char ret[MARK_BYTES]) {
+    uint64_t hash = key_make(&worker_server(x->worker)->secret, BYTES("clusterscan")).hash;
+    for (unsigned i = 0; i < MARK_BYTES; i++, hash /= LETTERS) {
+        ret[i] = letters[hash % LETTERS];
+    }
+}
+
+static struct bytes cluster_cursor(const struct exec *x, uint16_t slot, uint64_t place,
+                                   char ret[CLUSTER_CURSOR_MAX]) {
+    char mark[MARK_BYTES] = "0", tag[3];
+    int mark_bytes = 1;
+    slot_tag(slot, tag);
+    if (place != 0) {
+        own_mark(x, mark);
+        mark_bytes = MARK_BYTES;
+    }
+    int n = snprintf(ret, CLUSTER_CURSOR_MAX, "%.*s-{%.3s}-%llu", mark_bytes, mark, tag,
+                     (unsigned long long)place);
+    return bytes_make(ret, (size_t)n);
+}
+
+/* *ret_place is 0 if it is of another mark. */
+static bool cluster_cursor_read(const struct exec *x, struct bytes text, uint16_t *ret_slot,
+                                uint64_t *ret_place) {
+    const char *end = text.ptr + text.len;
+    const char *first = memchr(text.ptr, '-', text.len);
+    const char *second = first != NULL ? memchr(first + 1, '-', (size_t)(end - first - 1)) : NULL;
+    if (second == NULL || first == text.ptr || second == first + 1 ||
+        !num_parse_u64(bytes_make(second + 1, (size_t)(end - second - 1)), ret_place)) {
+        return false;
+    }
+    char mark[MARK_BYTES];
+    own_mark(x, mark);
+    *ret_slot = key_slot(bytes_make(first + 1, (size_t)(second - first - 1)));
+    bool own = first - text.ptr == MARK_BYTES && memcmp(text.ptr, mark, MARK_BYTES) == 0;
+    *ret_place = own && *ret_place < UINT64_MAX / SLOTS ? *ret_place : 0;
+    return true;
+}
+
+/* Where the next call goes on: `cursor` as SCAN's; 0: the slots that were asked for are over. */
+static struct bytes cursor_text(const struct exec *x, const struct scan_args *args, uint64_t cursor,
+                                char ret[CLUSTER_CURSOR_MAX]) {
+    if (!args->of_cluster) {
+        return bytes_make(ret, num_format_u64(ret, cursor));
+    }
+    if (cursor != 0) {
+        return cluster_cursor(x, scan_cursor_slot(cursor), cursor / SLOTS, ret);
+    }
+    bool more = args->filter.slot < 0 && args->end < SLOTS;
+    return more ? cluster_cursor(x, (uint16_t)args->end, 0, ret) : BYTES("0");
 }
 
 static void scan_done(struct exec *x, const struct scatter_result *result) {
@@ -255,7 +336,8 @@ static void scan_done(struct exec *x, const struct scatter_result *result) {
     }
     bool over = !walk->lost && (cursor == 0 || walk->visited >= args->count);
     if (over || x->client == NULL) {
-        scan_reply(x, cursor, &keys, taken);
+        char text[CLUSTER_CURSOR_MAX];
+        scan_reply(x, cursor_text(x, args, cursor, text), &keys, taken);
         return;
     }
     size_t bytes = sizeof(*args) + args->filter.pattern_len;
@@ -312,6 +394,22 @@ static bool scan_option(const struct exec *x, uint32_t *i, struct scan_options *
     return false;
 }
 
+/* Memory to be freed. */
+static struct scan_args *scan_begin(const struct exec *x, const struct scan_options *options,
+                                    uint64_t cursor) {
+    struct scan_args *args = must_malloc(sizeof(*args) + options->pattern.len);
+    *args = (struct scan_args){
+        .db = x->db,
+        .now_ms = exec_alive_ms(x),
+        .cursor = cursor,
+        .count = (uint64_t)options->count,
+        .end = SLOTS,
+    };
+    outbuf_init(&args->keys);
+    filter_set(&args->filter, options->pattern, options->type);
+    return args;
+}
+
 void command_scan(struct exec *x) {
     uint64_t cursor;
     if (!num_parse_u64(x->argv[1], &cursor)) {
@@ -324,20 +422,10 @@ void command_scan(struct exec *x) {
             return;
         }
     }
-    struct outbuf none;
-    outbuf_init(&none);
-    struct scan_args *args = must_malloc(sizeof(*args) + options.pattern.len);
-    *args = (struct scan_args){
-        .db = x->db,
-        .now_ms = exec_alive_ms(x),
-        .cursor = cursor,
-        .count = (uint64_t)options.count,
-        .keys = none,
-    };
-    filter_set(&args->filter, options.pattern, options.type);
+    struct scan_args *args = scan_begin(x, &options, cursor);
     int only = args->filter.slot;
     if (only >= 0 && scan_cursor_slot(cursor) > only) {
-        scan_reply(x, 0, &none, 0);
+        scan_reply(x, BYTES("0"), &args->keys, 0);
     } else {
         if (only > scan_cursor_slot(cursor)) {
             args->cursor = scan_cursor_at_slot((uint16_t)only);
@@ -345,6 +433,78 @@ void command_scan(struct exec *x) {
         scan_ask(x, args);
     }
     free(args);
+}
+
+/* ---- CLUSTERSCAN ---- */
+
+/* No keys yet: from there on. */
+static void cluster_scan_from(struct exec *x, uint16_t slot) {
+    char text[CLUSTER_CURSOR_MAX];
+    struct outbuf none;
+    outbuf_init(&none);
+    scan_reply(x, cluster_cursor(x, slot, 0, text), &none, 0);
+}
+
+/* `only`: the slot that is asked for, or -1. */
+static void cluster_scan(struct exec *x, const struct map *map, const struct scan_options *options,
+                         uint16_t slot, uint64_t place, int only) {
+    struct scan_args *args = scan_begin(x, options, place * SLOTS + slot);
+    int named = args->filter.slot;
+    args->of_cluster = true;
+    if (only < 0 && named > slot) {
+        cluster_scan_from(x, (uint16_t)named);
+    } else if (named >= 0 && named != slot) {
+        scan_reply(x, BYTES("0"), &args->keys, 0);
+    } else {
+        args->filter.slot = only >= 0 ? only : named;
+        args->end = slot + 1u;
+        while (args->end < SLOTS && map->owner[args->end] == map->owner[slot]) {
+            args->end++;
+        }
+        scan_ask(x, args);
+    }
+    free(args);
+}
+
+void command_clusterscan(struct exec *x) {
+    const struct map *map = worker_map(x->worker);
+    struct scan_options options = {.pattern = BYTES("*"), .count = 10, .type = -1};
+    bool begins = bytes_equal(x->argv[1], BYTES("0"));
+    uint16_t slot = 0;
+    uint64_t place = 0;
+    int64_t only = -1;
+    if (map == NULL) {
+        reply_error(x->reply, "ERR This instance has cluster support disabled");
+        return;
+    }
+    if (!begins && !cluster_cursor_read(x, x->argv[1], &slot, &place)) {
+        reply_error(x->reply, "ERR Invalid cursor");
+        return;
+    }
+    for (uint32_t i = 2; i < x->argc; i++) {
+        if (!bytes_is(x->argv[i], "slot") || i + 1 == x->argc) {
+            if (!scan_option(x, &i, &options)) {
+                return;
+            }
+            continue;
+        }
+        if (only >= 0) {
+            reply_error(x->reply, "ERR SLOT option can only be specified once");
+            return;
+        }
+        if (!num_parse_i64(x->argv[++i], &only) || only < 0 || only >= SLOTS) {
+            reply_error(x->reply, "ERR Invalid or out of range slot");
+            return;
+        }
+    }
+    int named = pattern_slot(options.pattern);
+    if (begins) {
+        cluster_scan_from(x, (uint16_t)(only >= 0 ? only : named >= 0 ? named : 0));
+    } else if (only >= 0 && only != slot) {
+        reply_error(x->reply, "ERR Cursor slot mismatch with SLOT argument");
+    } else {
+        cluster_scan(x, map, &options, slot, place, (int)only);
+    }
 }
 
 /* ---- RANDOMKEY ---- */

@@ -238,6 +238,13 @@ static const struct command_arg wait_args[] = {
     {0},
 };
 
+static const struct command_arg waitaof_args[] = {
+    {.name = "numlocal", .type = ARG_INTEGER},
+    {.name = "numreplicas", .type = ARG_INTEGER},
+    {.name = "timeout", .type = ARG_INTEGER},
+    {0},
+};
+
 static const struct command_arg sort_args_limit[] = {
     {.name = "offset", .type = ARG_INTEGER},
     {.name = "count", .type = ARG_INTEGER},
@@ -307,6 +314,7 @@ const struct command commands_generic[] = {
     {.name = "copy",
      .run = command_copy,
      .name_dbs = copy_name_dbs,
+     .db_args = copy_db_args,
      .arity = -3,
      .flags = CMD_WRITE | CMD_DENYOOM,
      .categories = ACL_KEYSPACE,
@@ -497,6 +505,7 @@ const struct command commands_generic[] = {
     {.name = "move",
      .run = command_move,
      .name_dbs = move_name_dbs,
+     .db_args = move_db_args,
      .arity = 3,
      .flags = CMD_WRITE | CMD_FAST,
      .categories = ACL_KEYSPACE,
@@ -777,5 +786,17 @@ const struct command commands_generic[] = {
      .summary = "Waits until replicas have what this connection wrote.",
      .complexity = "O(1)",
      .args = wait_args},
+    {.name = "waitaof",
+     .run = command_waitaof,
+     .arity = 4,
+     .flags = CMD_BLOCKING,
+     .categories = ACL_CONNECTION,
+     .place = PLACE_SELF,
+     .tips = tips_wait,
+     .group = "generic",
+     .since = "7.2.0",
+     .summary = "Waits until what this connection wrote is on disks: this server's, and replicas'.",
+     .complexity = "O(1)",
+     .args = waitaof_args},
     {0},
 };

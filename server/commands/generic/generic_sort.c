@@ -17,6 +17,7 @@
 #include "server/call/effects.h"
 #include "server/call/errors.h"
 #include "server/call/exec.h"
+#include "server/call/rights.h"
 #include "server/commands/generic/generic.h"
 #include "server/commands/list/list_change.h"
 #include "server/config/config.h"
@@ -36,7 +37,9 @@ struct sort {
     int64_t limit_first, limit_count;
     struct bytes by;
     bool has_by;
-    bool keeps_order; /* BY something without a star */
+    bool keeps_order;   /* BY something without a star */
+    const char *leaves; /* an option that may need another node of the cluster, or NULL */
+    const char *denied; /* one that its user may not use, or NULL */
     bool descending, alpha;
     uint32_t gets_count;
     uint32_t store;       /* where its key stands in argv; 0: nowhere */
@@ -51,6 +54,12 @@ static size_t pattern_length(struct bytes pattern) {
 
 static bool names_keys(struct bytes pattern) {
     return memchr(pattern.ptr, '*', pattern_length(pattern)) != NULL;
+}
+
+/* In a cluster: whether what the pattern names may be in other slots than what is sorted. */
+static bool leaves_slot(const struct exec *x, struct bytes pattern) {
+    return exec_is_in_cluster(x) && !bytes_equal(pattern, BYTES("#")) &&
+           pattern_slot(pattern) != key_slot(x->argv[1]);
 }
 
 /* Reads one option; its words are counted in *words. False: there is no such option, or a word is
@@ -75,9 +84,13 @@ static bool option_read(const struct exec *x, uint32_t at, struct sort *sort, ui
         sort->has_by = true;
         sort->by = x->argv[at + 1];
         sort->keeps_order |= !names_keys(sort->by);
+        sort->leaves = names_keys(sort->by) && leaves_slot(x, sort->by) ? "BY" : NULL;
+        sort->denied = names_keys(sort->by) && !rights_read_all(x) ? "BY" : NULL;
     } else if (bytes_is(word, "get") && rest >= 1) {
         *words = 2;
         sort->gets_count++;
+        sort->leaves = leaves_slot(x, x->argv[at + 1]) ? "GET" : NULL;
+        sort->denied = rights_read_all(x) ? NULL : "GET";
     } else {
         return false;
     }
@@ -89,6 +102,19 @@ static bool options_read(const struct exec *x, struct sort *sort) {
     for (uint32_t at = 2, words; at < x->argc; at += words) {
         if (!option_read(x, at, sort, &words)) {
             reply_error(x->reply, ERR_SYNTAX);
+            return false;
+        }
+        if (UNLIKELY(sort->leaves != NULL)) {
+            reply_errorf(x->reply,
+                         "ERR %s option of SORT denied in Cluster mode when keys formed by the "
+                         "pattern may be in different slots.",
+                         sort->leaves);
+            return false;
+        }
+        if (UNLIKELY(sort->denied != NULL)) {
+            reply_errorf(x->reply,
+                         "ERR %s option of SORT denied due to insufficient ACL permissions.",
+                         sort->denied);
             return false;
         }
         if (words == 3 && (!exec_arg_i64(x, at + 1, &sort->limit_first) ||

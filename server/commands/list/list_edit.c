@@ -100,7 +100,7 @@ void command_lrem(struct exec *x) {
     keyspace_count_elements(x->keyspace, removed);
 }
 
-/* Tells the event also if all elements stay; then there is no effect. */
+/* Tells the event also if all elements stay; then there is no effect, and WATCH does not see it. */
 void command_ltrim(struct exec *x) {
     int64_t start, stop;
     struct entry *entry;
@@ -121,7 +121,12 @@ void command_ltrim(struct exec *x) {
     list_cut(&change, 0, stays.index);
     list_shrink(&change, &rules);
     uint64_t changes = keyspace_changes(x->keyspace);
-    change_close(&change, EVENT_LTRIM);
+    if (stays.count < has) {
+        change_close(&change, EVENT_LTRIM);
+    } else {
+        change_close(&change, EVENT_NONE);
+        keyspace_note(x->keyspace, x->db, &x->key, EVENT_LTRIM, TYPE_LIST);
+    }
     keyspace_set_changes(x->keyspace, changes + has - stays.count);
     reply_ok(x->reply);
 }

@@ -15,6 +15,7 @@
 #include "server/call/parcel.h"
 #include "server/commands/persistence/migrate.h"
 #include "server/commands/persistence/persistence.h"
+#include "server/config/config.h"
 #include "server/worker/peers.h"
 #include "server/worker/view.h"
 
@@ -78,7 +79,8 @@ static bool put_restore(struct shipment *shipment, struct parcel *parcel, int64_
         ttl_ms = ttl_ms > 0 ? ttl_ms : 1;
     }
     put_head(out, shipment->args.replace ? 5 : 4);
-    put_word(out, BYTES("RESTORE"));
+    bool cluster = worker_config(shipment->sending->worker)->cluster_enabled;
+    put_word(out, cluster ? BYTES("RESTORE-ASKING") : BYTES("RESTORE"));
     put_word(out, shipment->sending->argv[parcel->index]);
     put_number(out, ttl_ms);
     put_word(out, text_bytes(&parcel->dump));

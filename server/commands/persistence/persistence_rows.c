@@ -118,11 +118,7 @@ static const struct command_arg bgsave_operations[] = {
 };
 
 static const struct command_arg bgsave_args[] = {
-    {.name = "operation",
-     .type = ARG_ONEOF,
-     .flags = ARG_OPTIONAL,
-     .since = "3.2.2",
-     .args = bgsave_operations},
+    {.name = "operation", .type = ARG_ONEOF, .flags = ARG_OPTIONAL, .args = bgsave_operations},
     {0},
 };
 

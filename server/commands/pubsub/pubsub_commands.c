@@ -5,8 +5,12 @@
 #include "server/commands/pubsub/pubsub_commands.h"
 
 #include "server/call/help.h"
+#include "server/cluster/cluster.h"
+#include "server/config/config.h"
 #include "server/pubsub/pubsub.h"
+#include "server/replication/feed.h"
 #include "server/txn/txn.h"
+#include "server/worker/view.h"
 
 void command_subscribe(struct exec *x) {
     pubsub_change(x, TOPIC_CHANNEL, false);
@@ -40,6 +44,11 @@ void command_sunsubscribe(struct exec *x) {
 }
 
 static void publish(struct exec *x, enum topic_kind kind) {
+    if (worker_config(x->worker)->cluster_enabled) { /* replicas are nodes, too */
+        cluster_publish(x->worker, x->argv[1], x->argv[2], kind == TOPIC_SHARD_CHANNEL);
+    } else {
+        feed_publish(x->worker, x->argv, x->argc);
+    }
     reply_int(x->reply, (int64_t)pubsub_publish(x->worker, kind, x->argv[1], x->argv[2]));
 }
 

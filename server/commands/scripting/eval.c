@@ -74,6 +74,7 @@ static bool find_function(const struct exec *x, struct script_start *start, stru
     start->state = local.state;
     start->script = local.function->script;
     start->function = local.reference;
+    start->name = local.function->name;
     return true;
 }
 

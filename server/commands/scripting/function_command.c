@@ -4,7 +4,9 @@
  * of the change, and what has gone is gone everywhere. What only asks is answered at home. */
 #include "base/arena.h"
 #include "base/glob.h"
+#include "net/rt.h"
 #include "server/call/effects.h"
+#include "server/call/errors.h"
 #include "server/call/exec.h"
 #include "server/call/help.h"
 #include "server/call/scatter.h"
@@ -15,6 +17,8 @@
 #include "server/script/scripts.h"
 #include "server/server.h"
 #include "server/worker/view.h"
+
+#include <stdlib.h>
 
 static struct libraries *libraries_of(const struct exec *x) {
     return worker_server(x->worker)->libraries;
@@ -54,6 +58,15 @@ static void changed(struct exec *x, struct bytes name) {
     scatter_all(x, keep_up_part, 0, args, sizeof *args + name.len, answer);
 }
 
+/* False, and the error: there is no memory for a library. */
+static bool has_room(struct exec *x) {
+    bool has = worker_has_room(x->worker);
+    if (!has) {
+        reply_error(x->reply, ERR_OOM);
+    }
+    return has;
+}
+
 static void fail(struct exec *x, const struct text *err) {
     reply_error_bytes(x->reply, text_bytes(err));
 }
@@ -74,7 +87,7 @@ static bool read_load(const struct exec *x, bool *ret_replace) {
 
 void command_function_load(struct exec *x) {
     bool replace;
-    if (!read_load(x, &replace)) {
+    if (!has_room(x) || !read_load(x, &replace)) {
         return;
     }
     struct text err;
@@ -137,7 +150,7 @@ void command_function_restore(struct exec *x) {
         reply_subcommand_error(x);
         return;
     }
-    if (!read_policy(x, &policy)) {
+    if (!has_room(x) || !read_policy(x, &policy)) {
         return;
     }
     struct text err;
@@ -250,11 +263,34 @@ void command_function_list(struct exec *x) {
     libraries_list_free(&all);
 }
 
+static void reply_running(const struct exec *x, const struct script_running *running) {
+    if (running == NULL) {
+        reply_null(x->reply);
+        return;
+    }
+    reply_map(x->reply, 3);
+    reply_bulk_text(x->reply, "name");
+    reply_bulk(x->reply, running->name);
+    reply_bulk_text(x->reply, "command");
+    reply_array(x->reply, running->argc);
+    for (uint32_t i = 0; i < running->argc; i++) {
+        reply_bulk(x->reply, running->argv[i]);
+    }
+    reply_bulk_text(x->reply, "duration_ms");
+    uint64_t ns = rt_mono_ns(worker_rt(x->worker)) - running->began_ns;
+    reply_int(x->reply, (int64_t)(ns / 1000000));
+}
+
 void command_function_stats(struct exec *x) {
     struct libraries_stats stats = libraries_stats(libraries_of(x));
+    struct script_running *running = scripts_running_function(worker_server(x->worker)->scripts);
+    if (running == NULL && script_is_busy(x)) {
+        return;
+    }
     reply_map(x->reply, 2);
     reply_bulk_text(x->reply, "running_script");
-    reply_null(x->reply);
+    reply_running(x, running);
+    free(running);
     reply_bulk_text(x->reply, "engines");
     reply_map(x->reply, 1);
     reply_bulk_text(x->reply, "LUA");

@@ -92,6 +92,18 @@ void script_kill(struct exec *x, bool function) {
     }
 }
 
+bool script_is_busy(struct exec *x) {
+    const struct server *server = worker_server(x->worker);
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        unsigned bits = shared_script(server->shared, i);
+        if (bits & SCRIPT_BUSY && !(bits & SCRIPT_FUNCTION)) {
+            reply_error(x->reply, check_busy_error_of(x->worker, bits));
+            return true;
+        }
+    }
+    return false;
+}
+
 void command_script_kill(struct exec *x) {
     script_kill(x, false);
 }

@@ -18,5 +18,7 @@ command_fn command_function_load, command_function_delete, command_function_flus
 
 /* SCRIPT KILL, or (`function`) FUNCTION KILL. */
 void script_kill(struct exec *x, bool function);
+/* A script that is no function runs for long; then the error that says so is written. */
+bool script_is_busy(struct exec *x);
 
 #endif

@@ -78,18 +78,8 @@ static const struct command_table *table_of(const struct exec *x) {
     return worker_server(x->worker)->commands;
 }
 
-/* "get", "config|get": the container by the name it is served under. */
 static const struct command_ref *find_served(const struct exec *x, struct bytes name) {
-    const char *bar = memchr(name.ptr, '|', name.len);
-    if (bar == NULL) {
-        return command_table_find(table_of(x), name);
-    }
-    struct bytes top = bytes_make(name.ptr, (size_t)(bar - name.ptr));
-    const struct command_ref *ref = command_table_find(table_of(x), top);
-    if (ref == NULL) {
-        return NULL;
-    }
-    return command_ref_find_sub(ref, bytes_make(bar + 1, name.len - top.len - 1));
+    return command_table_find_full(table_of(x), name);
 }
 
 static void reply_flags(struct reply *r, unsigned flags, const struct flag_name *names) {

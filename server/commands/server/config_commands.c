@@ -16,15 +16,19 @@
 #include "base/num.h"
 #include "base/text.h"
 #include "net/rt.h"
+#include "net/rt_file.h"
 #include "net/tls.h"
+#include "server/acl/acl.h"
 #include "server/call/errors.h"
 #include "server/call/help.h"
 #include "server/call/scatter.h"
 #include "server/client/client.h"
+#include "server/client/identity.h"
 #include "server/client/listen.h"
 #include "server/client/secure.h"
 #include "server/commands/server/server_commands.h"
 #include "server/config/config.h"
+#include "server/http/http.h"
 #include "server/observe/log.h"
 #include "server/server.h"
 #include "server/worker/loop.h"
@@ -66,17 +70,23 @@ struct set_args {
     struct bytes *pairs; /* one allocation with the bytes */
     size_t count;
     bool local;
+    config_then_fn *then; /* a command goes on with it; NULL: CONFIG SET */
 };
 
 struct set_part {
     struct config *next, *previous;
     uint64_t number;
+    const struct acl_users *users; /* requirepass has changed them; or NULL */
+    uint64_t users_number;
     struct text error;
 };
 
 struct deliver_args {
     struct config *next, *previous;
     uint64_t number;
+    const struct acl_users *users;
+    uint64_t users_number;
+    config_then_fn *then;
 };
 
 static struct bytes *pairs_copy(const struct bytes *argv, uint32_t n) {
@@ -161,6 +171,23 @@ static bool set_listeners(struct worker *worker, const struct config *next, stru
     return listens;
 }
 
+/* The same for metrics-port, and for the listeners of clients, all or none. */
+static bool set_metrics(struct worker *worker, const struct config *next, struct text *err) {
+    struct text reason;
+    text_init(&reason);
+    bool listens = http_update(worker, worker_config(worker), next, &reason) == 0;
+    if (!listens) {
+        config_set_failed(err, BYTES("metrics-port"),
+                          "Unable to listen on this port. Check server logs.");
+        log_worker(worker, LOG_WARNING, "%s", reason.ptr);
+    } else if (!set_listeners(worker, next, err)) {
+        http_update(worker, next, worker_config(worker), &reason);
+        listens = false;
+    }
+    text_fini(&reason);
+    return listens;
+}
+
 /* The first setting of how TLS is done, or NULL. Such a one reads the files again, the same as
  * before or not. */
 static const struct bytes *find_tls(const struct set_args *a) {
@@ -205,7 +232,7 @@ static bool set_effects(struct worker *worker, const struct set_args *a, const s
     struct tls_context *tls;
     if (set_maxclients(worker, next, err) && set_oom_score(worker, next, err) &&
         read_tls(worker, a, next, &tls, err)) {
-        if (set_listeners(worker, next, err)) {
+        if (set_metrics(worker, next, err)) {
             if (tls != NULL) {
                 secure_use(worker, tls);
             }
@@ -226,12 +253,24 @@ static bool same_bind(const struct config *a, const struct config *b) {
     return bytes_equal(bytes_make(a->bind.ptr, a->bind.len), bytes_make(b->bind.ptr, b->bind.len));
 }
 
+/* requirepass is the password of the user `default`, whatever that was given by other means. */
+static void set_password(struct worker *worker, const struct config *next, struct set_part *part) {
+    struct acl_making making = worker_acl_making(worker);
+    const struct acl_users *users = worker_server(worker)->users;
+    struct acl_user *user = acl_user_copy(&making, users->user_default);
+    acl_user_require(user, next->requirepass);
+    struct acl_users *changed = acl_users_with(users, user);
+    part->users = acl_users_ref(changed);
+    part->users_number = worker_next_users(worker, changed, 0);
+}
+
 /* On worker 0. */
 static bool set_part(struct worker *worker, const void *args, void *result) {
     const struct set_args *a = args;
     struct set_part *part = result;
     struct server *server = worker_server(worker);
-    struct config_setting setting = {.fs = server->fs, .loading = false, .local = a->local};
+    struct config_setting setting = {
+        .fs = server->fs, .loading = false, .local = a->local, .by_server = a->then != NULL};
     text_init(&part->error);
     struct config *next = config_set(server->config, a->pairs, a->count, &setting, &part->error);
     if (next == NULL || !set_effects(worker, a, next, &part->error)) {
@@ -242,10 +281,16 @@ static bool set_part(struct worker *worker, const void *args, void *result) {
     part->next = next;
     server->config = next;
     part->number = worker_next_config(worker, next);
+    if (!bytes_equal(part->previous->requirepass, next->requirepass)) {
+        set_password(worker, next, part);
+    }
     log_missed(next, part->previous, server->fs, rt_wall_us(worker_rt(worker)));
     if (part->previous->port != next->port || part->previous->tls_port != next->tls_port ||
         !same_bind(part->previous, next)) {
         listen_log(worker);
+    }
+    if (!http_same(part->previous, next)) {
+        http_log(worker);
     }
     return true;
 }
@@ -253,13 +298,21 @@ static bool set_part(struct worker *worker, const void *args, void *result) {
 static bool deliver_part(struct worker *worker, const void *args, void *result) {
     const struct deliver_args *a = args;
     worker_take_config(worker, a->next, a->number);
+    if (a->users != NULL) {
+        worker_take_users(worker, a->users, a->users_number, 0);
+    }
     return true;
 }
 
 static void deliver_done(struct exec *x, const struct scatter_result *result) {
     const struct deliver_args *a = result->args;
     config_free(a->previous);
-    reply_ok(x->reply);
+    acl_users_unref(a->users);
+    if (a->then != NULL) {
+        a->then(x);
+    } else {
+        reply_ok(x->reply);
+    }
 }
 
 static void set_done(struct exec *x, const struct scatter_result *result) {
@@ -272,8 +325,19 @@ static void set_done(struct exec *x, const struct scatter_result *result) {
         return;
     }
     text_fini(&part->error);
-    struct deliver_args args = {part->next, part->previous, part->number};
+    struct deliver_args args = {
+        .next = part->next,
+        .previous = part->previous,
+        .number = part->number,
+        .users = part->users,
+        .users_number = part->users_number,
+        .then = a->then,
+    };
     scatter_all(x, deliver_part, 0, &args, sizeof(args), deliver_done);
+}
+
+bool config_secret(const struct bytes *argv, uint32_t argc, uint32_t index) {
+    return index > 2 && index % 2 == 1 && config_is_sensitive(argv[index - 1]);
 }
 
 void command_config_set(struct exec *x) {
@@ -289,6 +353,12 @@ void command_config_set(struct exec *x) {
     scatter_one(x, 0, set_part, sizeof(struct set_part), &args, sizeof(args), set_done);
 }
 
+void config_set_one(struct exec *x, const char *name, struct bytes value, config_then_fn *then) {
+    struct bytes pair[2] = {bytes_of_text(name), value};
+    struct set_args args = {.pairs = pairs_copy(pair, 2), .count = 1, .then = then};
+    scatter_one(x, 0, set_part, sizeof(struct set_part), &args, sizeof args, set_done);
+}
+
 /* ---- CONFIG RESETSTAT ---- */
 
 static bool reset_part(struct worker *worker, const void *args, void *result) {
@@ -302,34 +372,101 @@ void command_config_resetstat(struct exec *x) {
 
 /* ---- CONFIG REWRITE ---- */
 
-/* On worker 0, so that two rewrites never meet. */
-static bool rewrite_part(struct worker *worker, const void *args, void *result) {
-    struct text *error = result;
-    text_init(error);
-    const struct config *config = worker_server(worker)->config;
-    int rc = config_rewrite(config, worker_server(worker)->fs, error);
+/* The file is read and written beside worker 0 (rt_file_beside), one rewrite after the other: what
+ * one writes is the configuration of the moment in which it begins. */
+struct config_rewriting {
+    struct rt_file_op op; /* first */
+    struct worker *worker;
+    const struct fs *fs;
+    struct config *config; /* a copy, as CONFIG SET goes on */
+    struct text users;     /* lines of them */
+    struct text error;
+    bool over;
+};
+
+struct rewrite_part {
+    struct config_rewriting *rewriting;
+    struct text error; /* empty: it is on the disk */
+};
+
+/* On the thread beside. */
+static int64_t rewrite_work(void *arg) {
+    struct config_rewriting *rewriting = arg;
+    return config_rewrite(rewriting->config, text_bytes(&rewriting->users), rewriting->fs,
+                          &rewriting->error);
+}
+
+static void log_rewrite(struct worker *worker, const struct config *config, int64_t rc) {
     if (rc < 0 && config->config_file.len > 0) {
-        log_worker(worker, LOG_WARNING, "CONFIG REWRITE failed: %s", strerror(-rc));
+        log_worker(worker, LOG_WARNING, "CONFIG REWRITE failed: %s", strerror((int)-rc));
     } else if (rc == 0) {
         log_worker(worker, LOG_DEBUG, "Rewritten config file (%s) successfully",
                    config->config_file.ptr);
         log_worker(worker, LOG_NOTICE, "CONFIG REWRITE executed with success.");
     }
+}
+
+static void rewrite_over(struct rt_file_op *op, int64_t result) {
+    struct config_rewriting *rewriting = (struct config_rewriting *)op;
+    rewriting->over = true;
+    log_rewrite(rewriting->worker, rewriting->config, result);
+    scatter_wake(rewriting->worker);
+}
+
+static struct config_rewriting *rewrite_begin(struct worker *worker) {
+    struct server *server = worker_server(worker);
+    struct config_rewriting *rewriting = must_calloc(1, sizeof *rewriting);
+    *rewriting = (struct config_rewriting){
+        .op = {.done = rewrite_over},
+        .worker = worker,
+        .fs = server->fs,
+        .config = config_copy(server->config),
+    };
+    text_init(&rewriting->users);
+    text_init(&rewriting->error);
+    if (rewriting->config->aclfile.len == 0) { /* else that has them */
+        acl_users_describe(server->users, &rewriting->users);
+    }
+    server->config_rewriting = rewriting;
+    rt_file_beside(worker_rt(worker), &rewriting->op, rewrite_work, rewriting);
+    return rewriting;
+}
+
+static void rewrite_end(struct worker *worker, struct config_rewriting *rewriting) {
+    worker_server(worker)->config_rewriting = NULL;
+    scatter_wake(worker); /* who waits for it */
+    config_free(rewriting->config);
+    text_fini(&rewriting->users);
+    free(rewriting);
+}
+
+/* On worker 0, so that two rewrites never meet. */
+static bool rewrite_part(struct worker *worker, const void *args, void *result) {
+    struct rewrite_part *part = result;
+    if (part->rewriting == NULL && worker_server(worker)->config_rewriting == NULL) {
+        part->rewriting = rewrite_begin(worker);
+    }
+    if (part->rewriting == NULL || !part->rewriting->over) {
+        scatter_sleep(worker);
+        return false;
+    }
+    part->error = part->rewriting->error;
+    rewrite_end(worker, part->rewriting);
     return true;
 }
 
 static void rewrite_done(struct exec *x, const struct scatter_result *result) {
-    struct text *error = result->parts[0];
-    if (error->len > 0) {
-        reply_error_bytes(x->reply, text_bytes(error));
+    struct rewrite_part *part = result->parts[0];
+    if (part->error.len > 0) {
+        reply_error_bytes(x->reply, text_bytes(&part->error));
     } else {
         reply_ok(x->reply);
     }
-    text_fini(error);
+    text_fini(&part->error);
 }
 
 void command_config_rewrite(struct exec *x) {
-    scatter_one(x, 0, rewrite_part, sizeof(struct text), NULL, 0, rewrite_done);
+    scatter_one(x, 0, rewrite_part, sizeof(struct rewrite_part), NULL, 0, rewrite_done);
 }
 
 static const char *const help_lines[] = {

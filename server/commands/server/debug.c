@@ -198,7 +198,7 @@ static void debug_htstats(struct exec *x) {
         reply_error(x->reply, ERR_NOT_INTEGER);
         return;
     }
-    if (db < 0 || db >= worker_config(x->worker)->databases) {
+    if (db < 0 || db >= config_databases(worker_config(x->worker))) {
         reply_error(x->reply, "ERR Out of range database");
         return;
     }

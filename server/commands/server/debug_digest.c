@@ -166,7 +166,7 @@ static void digest_key(void *arg, struct entry *entry) {
 
 static bool digest_part(struct worker *worker, const void *args, void *result) {
     struct digest_part *part = result;
-    uint32_t databases = (uint32_t)worker_config(worker)->databases;
+    uint32_t databases = (uint32_t)config_databases(worker_config(worker));
     if (part->sums == NULL) {
         part->sums = must_calloc(databases, sizeof(*part->sums));
         part->any = must_calloc(databases, sizeof(*part->any));
@@ -197,7 +197,7 @@ static void digest_done(struct exec *x, const struct scatter_result *result) {
         return;
     }
     struct digest all = {0};
-    for (uint32_t db = 0; db < (uint32_t)worker_config(x->worker)->databases; db++) {
+    for (uint32_t db = 0; db < (uint32_t)config_databases(worker_config(x->worker)); db++) {
         struct digest sum = {0};
         bool any = false;
         for (unsigned i = 0; i < result->parts_count; i++) {

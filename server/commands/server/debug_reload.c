@@ -63,7 +63,7 @@ static bool save_own(struct worker *worker, const char *path, const struct text 
         .temporary = path,
         .redis_version = SHOAL_REDIS_VERSION,
         .valkey_version = SHOAL_VALKEY_VERSION,
-        .databases = (uint32_t)config->databases,
+        .databases = (uint32_t)config_databases(config),
         .now_ms = rt_wall_ms(worker_rt(worker)),
         .compress = config->rdbcompression,
         .check_sum = config->rdbchecksum,
@@ -106,7 +106,7 @@ static bool load_own(struct worker *worker, const char *path, bool merge, struct
     struct rdb_keys_options options = {
         .secret = &worker_server(worker)->secret,
         .rules = &rules,
-        .databases = (uint32_t)config->databases,
+        .databases = (uint32_t)config_databases(config),
         .now_ms = rt_wall_ms(worker_rt(worker)),
         .check_sum = config->rdbchecksum,
         .replaces = merge,

@@ -5,7 +5,10 @@
  * here is there with the value that says so. Every worker is asked for its numbers (totals.h) and
  * the text is made at home, a function per section in one table.
  */
+#include "server/commands/server/info.h"
+
 #include "server/call/command_table.h"
+#include "server/commands/cluster/cluster.h"
 #include "server/commands/server/info_sections.h"
 #include "server/commands/server/server_commands.h"
 #include "server/server.h"
@@ -40,11 +43,6 @@ static const struct section sections[] = {
     {"debug", false, info_debug},
 };
 #define SECTIONS_COUNT (sizeof(sections) / sizeof(sections[0]))
-
-struct info_args {
-    struct totals_request request; /* first: totals_take reads it */
-    unsigned chosen;               /* bits of sections[] */
-};
 
 static unsigned section_bit(const char *name) {
     for (unsigned i = 0; i < SECTIONS_COUNT; i++) {
@@ -85,36 +83,79 @@ static unsigned sections_asked(const struct exec *x) {
     return chosen;
 }
 
-static void info_done(struct exec *x, const struct scatter_result *result) {
-    const struct info_args *args = result->args;
-    struct info info = {.worker = x->worker, .result = result};
+static struct info_request request_of(unsigned chosen) {
+    return (struct info_request){
+        .totals =
+            {
+                .databases = (chosen & (section_bit("keyspace") | section_bit("memory"))) != 0,
+                .commands = (chosen & section_bit("commandstats")) != 0,
+                .latencies = (chosen & section_bit("latencystats")) != 0,
+                .errors = (chosen & section_bit("errorstats")) != 0,
+            },
+        .chosen = chosen,
+    };
+}
+
+struct info_request info_everything(void) {
+    return request_of(((1u << SECTIONS_COUNT) - 1) & ~section_bit("debug"));
+}
+
+void info_write(struct worker *worker, const struct scatter_result *result, struct text *text) {
+    const struct info_request *request = result->args;
+    struct info info = {.worker = worker, .result = result, .cluster = request->cluster};
     text_init(&info.text);
     rt_usage(&info.usage);
     for (unsigned i = 0; i < result->parts_count; i++) {
         totals_add(&info.sum, &((const struct totals_part *)result->parts[i])->totals);
     }
     for (unsigned i = 0; i < SECTIONS_COUNT; i++) {
-        if (args->chosen & (1u << i)) {
+        if (request->chosen & (1u << i)) {
             if (info.text.len > 0) {
                 text_append_text(&info.text, "\r\n");
             }
             sections[i].write(&info);
         }
     }
-    reply_verbatim(x->reply, "txt", text_bytes(&info.text));
+    text_append_bytes(text, text_bytes(&info.text));
     text_fini(&info.text);
+}
+
+void info_parts_fini(struct worker *worker, const struct scatter_result *result) {
     for (unsigned i = 0; i < result->parts_count; i++) {
-        totals_part_fini(result->parts[i], command_table_count(worker_server(x->worker)->commands));
+        totals_part_fini(result->parts[i], command_table_count(worker_server(worker)->commands));
     }
 }
 
+/* ---- INFO ---- */
+
+static void info_done(struct exec *x, const struct scatter_result *result) {
+    struct text text;
+    text_init(&text);
+    info_write(x->worker, result, &text);
+    reply_verbatim(x->reply, "txt", text_bytes(&text));
+    text_fini(&text);
+    info_parts_fini(x->worker, result);
+    free(((const struct info_request *)result->args)->cluster);
+}
+
+static void gather(struct exec *x, const struct info_request *request) {
+    scatter_all(x, totals_take, sizeof(struct totals_part), request, sizeof *request, info_done);
+}
+
+static void cluster_told(struct exec *x, const struct scatter_result *result) {
+    struct info_request request = *(const struct info_request *)result->args;
+    request.cluster = cluster_info_take(result->parts[0]);
+    gather(x, &request);
+}
+
+/* A script waits for nobody: in one the section is empty. */
 void command_info(struct exec *x) {
-    struct info_args args = {.chosen = sections_asked(x)};
-    args.request = (struct totals_request){
-        .databases = (args.chosen & (section_bit("keyspace") | section_bit("memory"))) != 0,
-        .commands = (args.chosen & section_bit("commandstats")) != 0,
-        .latencies = (args.chosen & section_bit("latencystats")) != 0,
-        .errors = (args.chosen & section_bit("errorstats")) != 0,
-    };
-    scatter_all(x, totals_take, sizeof(struct totals_part), &args, sizeof(args), info_done);
+    struct info_request request = request_of(sections_asked(x));
+    if (request.chosen & section_bit("cluster_info") && worker_map(x->worker) != NULL &&
+        x->client != NULL) {
+        scatter_one(x, worker_id(x->worker), cluster_info_part, sizeof(void *), &request,
+                    sizeof request, cluster_told);
+    } else {
+        gather(x, &request);
+    }
 }

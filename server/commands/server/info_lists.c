@@ -105,20 +105,30 @@ void info_errorstats(struct info *info) {
         n += part->errors_count;
     }
     qsort(errors, n, sizeof(*errors), error_compare);
-    for (size_t i = 0; i < n;) {
+    uint64_t more = 0;
+    for (size_t i = 0, kinds = 0; i < n;) {
         uint64_t count = 0;
         size_t first = i;
         for (; i < n && strcmp(errors[i].code, errors[first].code) == 0; i++) {
             count += errors[i].count;
         }
-        text_appendf(&info->text, "errorstat_%s:count=%llu\r\n", errors[first].code, ULL(count));
+        if (kinds == ERROR_STATS_MAX || strcmp(errors[first].code, ERROR_STATS_MORE) == 0) {
+            more += count;
+        } else {
+            kinds++;
+            text_appendf(&info->text, "errorstat_%s:count=%llu\r\n", errors[first].code,
+                         ULL(count));
+        }
+    }
+    if (more > 0) {
+        text_appendf(&info->text, "errorstat_%s:count=%llu\r\n", ERROR_STATS_MORE, ULL(more));
     }
     free(errors);
 }
 
 void info_keyspace(struct info *info) {
     text_append_text(&info->text, "# Keyspace\r\n");
-    for (uint32_t db = 0; db < (uint32_t)worker_config(info->worker)->databases; db++) {
+    for (uint32_t db = 0; db < (uint32_t)config_databases(worker_config(info->worker)); db++) {
         struct database_total sum = {0};
         for (unsigned i = 0; i < info->result->parts_count; i++) {
             const struct database_total *part = &part_of(info, i)->databases[db];
@@ -144,19 +154,23 @@ void info_shards(struct info *info) {
         const struct totals *t = &part_of(info, i)->totals;
         double trips = (double)t->stats.batches_away;
         double ops_per_trip = trips > 0 ? (double)t->stats.ops_away / trips : 0;
-        text_appendf(&info->text,
-                     "shard%u:keys=%llu,ops=%llu,hops=%llu,mailbox_depth=%llu,late_wakeups=%llu,"
-                     "connections=%llu,memory=%llu,txns=%llu,txn_refusals=%llu,lock_waits=%llu,"
-                     "ops_moved=%llu,longest_turn_us=%llu,trips=%llu,ops_per_trip=%.2f,looks=%llu,"
-                     "looks_found=%llu,wakeups_sent=%llu,visits=%llu,rounds=%llu,parked=%llu,"
-                     "gathered=%llu,memory_leased=%llu,evicted_keys=%llu\r\n",
-                     i, ULL(t->keys), ULL(t->stats.ops_here + t->stats.ops_for_others),
-                     ULL(t->stats.ops_away), ULL(t->mailbox_depth), ULL(t->post.late_wakeups),
-                     ULL(t->connections), ULL(t->keyspace_bytes), ULL(t->stats.txns),
-                     ULL(t->stats.txn_refusals), ULL(t->stats.lock_waits), ULL(t->stats.ops_moved),
-                     ULL(t->longest_turn_ns / 1000), ULL(t->stats.batches_away), ops_per_trip,
-                     ULL(t->stats.looks), ULL(t->stats.looks_found), ULL(t->post.wakes),
-                     ULL(t->stats.visits), ULL(t->stats.rounds), ULL(t->parked),
-                     ULL(t->stats.gathered), ULL(t->leased_bytes), ULL(t->keyspace.evicted_keys));
+        text_appendf(
+            &info->text,
+            "shard%u:keys=%llu,ops=%llu,hops=%llu,mailbox_depth=%llu,late_wakeups=%llu,"
+            "connections=%llu,memory=%llu,txns=%llu,txn_refusals=%llu,lock_waits=%llu,"
+            "ops_moved=%llu,longest_turn_us=%llu,trips=%llu,ops_per_trip=%.2f,looks=%llu,"
+            "looks_found=%llu,wakeups_sent=%llu,visits=%llu,rounds=%llu,parked=%llu,"
+            "gathered=%llu,memory_leased=%llu,evicted_keys=%llu,cpu_us=%llu,waited_us=%llu,"
+            "looked_us=%llu,save_waits=%llu,save_stall_bytes=%llu\r\n",
+            i, ULL(t->keys), ULL(t->stats.ops_here + t->stats.ops_for_others),
+            ULL(t->stats.ops_away), ULL(t->mailbox_depth), ULL(t->post.late_wakeups),
+            ULL(t->connections), ULL(t->keyspace_bytes), ULL(t->stats.txns),
+            ULL(t->stats.txn_refusals), ULL(t->stats.lock_waits), ULL(t->stats.ops_moved),
+            ULL(t->longest_turn_ns / 1000), ULL(t->stats.batches_away), ops_per_trip,
+            ULL(t->stats.looks), ULL(t->stats.looks_found), ULL(t->post.wakes),
+            ULL(t->stats.visits), ULL(t->stats.rounds), ULL(t->parked), ULL(t->stats.gathered),
+            ULL(t->leased_bytes), ULL(t->keyspace.evicted_keys), ULL(t->user_us + t->system_us),
+            ULL(t->waited_ns / 1000), ULL(t->looked_ns / 1000), ULL(t->save_waits),
+            ULL(t->save_stall_bytes));
     }
 }

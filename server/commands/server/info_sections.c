@@ -3,6 +3,7 @@
  * info_lists.c.
  */
 #include "server/commands/server/info_sections.h"
+#include "cluster/brain/map.h"
 #include "net/rt.h"
 #include "net/tls.h"
 #include "server/config/config.h"
@@ -22,6 +23,10 @@
 
 static void line_u64(struct info *info, const char *name, uint64_t value) {
     text_appendf(&info->text, "%s:%llu\r\n", name, ULL(value));
+}
+
+static void line_i64(struct info *info, const char *name, int64_t value) {
+    text_appendf(&info->text, "%s:%lld\r\n", name, (long long)value);
 }
 
 static void line_text(struct info *info, const char *name, const char *value) {
@@ -126,7 +131,7 @@ void info_server(struct info *info) {
     line_u64(info, "redis_git_dirty", server->build.modified);
     line_text(info, "redis_build_id", server->build.id);
     line_text(info, config->extended_redis_compatibility ? "redis_mode" : "server_mode",
-              "standalone");
+              worker_map(info->worker) != NULL ? "cluster" : "standalone");
     text_appendf(&info->text, "os:%s %s %s\r\n", name.sysname, name.release, name.machine);
     line_u64(info, "arch_bits", sizeof(void *) * 8);
     line_clock(info);
@@ -172,10 +177,13 @@ void info_tls(struct info *info) {
 
 void info_clients(struct info *info) {
     static const char *const actions[] = {"none", "write", "all"};
+    static const char *const reasons[] = {"none", "client_pause", "client_pause"};
     const struct totals *t = &info->sum;
     text_append_text(&info->text, "# Clients\r\n");
     line_u64(info, "connected_clients", t->connections);
-    ZERO(info, "cluster_connections");
+    const struct map *map = worker_map(info->worker);
+    /* As Valkey counts: each other node has one here, and there is one to it. */
+    line_u64(info, "cluster_connections", map != NULL ? 2u * (map->nodes_count - 1u) : 0);
     line_u64(info, "maxclients", (uint64_t)worker_config(info->worker)->maxclients);
     line_u64(info, "client_recent_max_input_buffer", t->stats.input_max);
     line_u64(info, "client_recent_max_output_buffer", t->stats.output_max);
@@ -187,9 +195,15 @@ void info_clients(struct info *info) {
     line_u64(info, "total_watched_keys", t->watched_keys);
     line_u64(info, "total_blocking_keys", t->blocking_keys);
     line_u64(info, "total_blocking_keys_on_nokey", t->blocking_keys_when_gone);
-    line_text(info, "paused_reason", t->pause == PAUSE_NONE ? "none" : "client_pause");
-    line_text(info, "paused_actions", actions[t->pause]);
-    line_u64(info, "paused_timeout_milliseconds", (uint64_t)t->pause_left_ms);
+    bool held = t->pause_holds != 0 && t->pause != PAUSE_ALL;
+    line_text(info, "paused_reason",
+              !held                                 ? reasons[t->pause]
+              : t->pause_holds & PAUSE_FOR_FAILOVER ? "failover_in_progress"
+                                                    : "shutdown_in_progress");
+    line_text(info, "paused_actions", actions[held ? PAUSE_WRITE : t->pause]);
+    line_u64(info, "paused_timeout_milliseconds",
+             held ? (uint64_t)(INT64_MAX - rt_wall_ms(worker_rt(info->worker)))
+                  : (uint64_t)t->pause_left_ms);
 }
 
 /* ---- Memory ---- */
@@ -229,7 +243,7 @@ static uint64_t tables_bytes(const struct info *info) {
     uint64_t bytes = 0;
     for (unsigned i = 0; i < info->result->parts_count; i++) {
         const struct totals_part *part = info->result->parts[i];
-        for (uint32_t db = 0; db < (uint32_t)worker_config(info->worker)->databases; db++) {
+        for (uint32_t db = 0; db < (uint32_t)config_databases(worker_config(info->worker)); db++) {
             bytes += part->databases[db].table_bytes + part->databases[db].wheel_bytes;
         }
     }
@@ -262,8 +276,7 @@ void info_memory(struct info *info) {
     uint64_t used = totals_memory(t), rss = info->usage.rss_bytes;
     uint64_t peak = t->peak_bytes > used ? t->peak_bytes : used;
     uint64_t active = used - t->heap_used + t->heap_reserved;
-    uint64_t overhead =
-        t->fixed_bytes + t->pools_bytes + t->scripts_bytes + t->clients_bytes + tables_bytes(info);
+    uint64_t overhead = totals_overhead(t) + tables_bytes(info);
     uint64_t dataset = used > overhead ? used - overhead : 0;
     text_append_text(&info->text, "# Memory\r\n");
     line_bytes_and_human(info, "used_memory", "used_memory_human", used);
@@ -288,11 +301,16 @@ void info_memory(struct info *info) {
     lines_overhead(info, "allocator_rss_ratio", "allocator_rss_bytes", rss, active);
     lines_overhead(info, "rss_overhead_ratio", "rss_overhead_bytes", rss, rss);
     lines_overhead(info, "mem_fragmentation_ratio", "mem_fragmentation_bytes", rss, used);
-    ZERO(info, "mem_not_counted_for_evict", "mem_replication_backlog",
-         "mem_total_replication_buffers", "mem_replicas_repl_buffer", "mem_clients_slaves");
+    ZERO(info, "mem_not_counted_for_evict");
+    /* Outputs of replicas share its pieces. */
+    uint64_t backlog =
+        ((const struct totals_part *)info->result->parts[0])->replication->backlog_bytes;
+    line_u64(info, "mem_replication_backlog", backlog);
+    line_u64(info, "mem_total_replication_buffers", backlog);
+    ZERO(info, "mem_replicas_repl_buffer", "mem_clients_slaves");
     line_u64(info, "mem_clients_normal", t->clients_bytes);
-    ZERO(info, "mem_cluster_links", "mem_cluster_slot_import", "mem_cluster_slot_export",
-         "mem_aof_buffer");
+    line_u64(info, "mem_cluster_links", shared_links_bytes(worker_server(info->worker)->shared));
+    ZERO(info, "mem_cluster_slot_import", "mem_cluster_slot_export", "mem_aof_buffer");
     line_text(info, "mem_allocator", SHOAL_ALLOCATOR);
     ZERO(info, "mem_overhead_db_hashtable_rehashing", "active_defrag_running");
     line_u64(info, "lazyfree_pending_objects", t->keyspace.lazyfree_pending);
@@ -336,8 +354,10 @@ static void lines_log(struct info *info, const struct server *server,
                       const struct wals_state *state) {
     line_u64(info, "aof_current_size", state->bytes);
     line_u64(info, "aof_base_size", state->base_bytes);
-    ZERO(info, "aof_pending_rewrite", "aof_buffer_length", "aof_pending_bio_fsync",
-         "aof_delayed_fsync");
+    ZERO(info, "aof_pending_rewrite");
+    line_u64(info, "aof_buffer_length", info->sum.log.buffered);
+    line_u64(info, "aof_pending_bio_fsync", info->sum.log.syncs);
+    line_u64(info, "aof_delayed_fsync", info->sum.log.syncs_delayed);
     unsigned shard = 0;
     uint64_t least = UINT64_MAX;
     const struct config *config = worker_config(info->worker);
@@ -355,6 +375,9 @@ static void lines_log(struct info *info, const struct server *server,
     } else {
         line_u64(info, "log_waits_for_shard", shard);
     }
+    int64_t age_ms =
+        rt_mono_ms(worker_rt(info->worker)) - shared_wal_unsynced_since(server->shared);
+    line_u64(info, "log_unsynced_ms", age_ms > 0 ? (uint64_t)age_ms : 0);
 }
 
 /* No process is forked: what Valkey counts as copied by one is the memory that a save keeps. */
@@ -411,14 +434,19 @@ static void lines_traffic(struct info *info) {
     line_u64(info, "instantaneous_ops_per_sec", t->rates[RATE_COMMANDS]);
     line_u64(info, "total_net_input_bytes", t->stats.net_input);
     line_u64(info, "total_net_output_bytes", t->stats.net_output);
-    ZERO(info, "total_net_repl_input_bytes", "total_net_repl_output_bytes",
-         "total_net_cluster_slot_import_bytes", "total_net_cluster_slot_export_bytes");
+    line_u64(info, "total_net_repl_input_bytes", t->stats.net_repl_input);
+    line_u64(info, "total_net_repl_output_bytes", t->stats.net_repl_output);
+    ZERO(info, "total_net_cluster_slot_import_bytes", "total_net_cluster_slot_export_bytes");
     line_ratio(info, "instantaneous_input_kbps", (double)t->rates[RATE_INPUT] / 1024);
     line_ratio(info, "instantaneous_output_kbps", (double)t->rates[RATE_OUTPUT] / 1024);
     line_ratio(info, "instantaneous_input_repl_kbps", 0);
     line_ratio(info, "instantaneous_output_repl_kbps", 0);
     line_u64(info, "rejected_connections", t->stats.connections_rejected);
-    ZERO(info, "sync_full", "sync_partial_ok", "sync_partial_err");
+    const struct primary_state *replication =
+        ((const struct totals_part *)info->result->parts[0])->replication;
+    line_u64(info, "sync_full", replication->full_syncs);
+    line_u64(info, "sync_partial_ok", replication->partial_syncs);
+    line_u64(info, "sync_partial_err", replication->refused_partial_syncs);
 }
 
 static void lines_keys(struct info *info) {
@@ -470,25 +498,80 @@ void info_stats(struct info *info) {
     line_u64(info, "instantaneous_eventloop_cycles_per_sec", t->rates[RATE_TURNS]);
     line_u64(info, "instantaneous_eventloop_duration_usec",
              t->stats.cycles ? t->cycle_ns / 1000 / t->stats.cycles : 0);
-    line_u64(info, "acl_access_denied_auth", t->stats.auth_denied);
-    ZERO(info, "acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel",
-         "acl_access_denied_tls_cert", "acl_access_denied_db");
+    line_u64(info, "acl_access_denied_auth", t->stats.denied[ACL_LOG_AUTH]);
+    line_u64(info, "acl_access_denied_cmd", t->stats.denied[ACL_LOG_COMMAND]);
+    line_u64(info, "acl_access_denied_key", t->stats.denied[ACL_LOG_KEY]);
+    line_u64(info, "acl_access_denied_channel", t->stats.denied[ACL_LOG_CHANNEL]);
+    line_u64(info, "acl_access_denied_tls_cert", t->stats.denied[ACL_LOG_CERTIFICATE]);
+    line_u64(info, "acl_access_denied_db", t->stats.denied[ACL_LOG_DB]);
 }
 
 /* ---- The rest ---- */
 
+static int64_t seconds(int64_t ms) {
+    return ms < 0 ? -1 : ms / 1000;
+}
+
+static void lines_upstream(struct info *info, const struct primary_state *state) {
+    const struct config *config = worker_config(info->worker);
+    const struct upstream_state *upstream = &state->upstream;
+    line_text(info, "role", "slave");
+    line_text(info, "master_host", state->host);
+    line_u64(info, "master_port", (uint64_t)state->port);
+    line_text(info, "master_link_status", upstream->up ? "up" : "down");
+    line_i64(info, "master_last_io_seconds_ago", seconds(upstream->heard_ms));
+    line_u64(info, "master_sync_in_progress", upstream->syncs);
+    line_u64(info, "slave_read_repl_offset", upstream->up ? upstream->read : state->offset);
+    line_u64(info, "slave_repl_offset", state->offset);
+    ZERO(info, "replicas_repl_buffer_size", "replicas_repl_buffer_peak");
+    if (upstream->syncs) {
+        uint64_t left = upstream->total - upstream->received;
+        line_u64(info, "master_sync_total_bytes", upstream->total);
+        line_u64(info, "master_sync_read_bytes", upstream->received);
+        line_i64(info, "master_sync_left_bytes", upstream->total > 0 ? (int64_t)left : -1);
+        text_appendf(
+            &info->text, "master_sync_perc:%.2f\r\n",
+            upstream->total > 0 ? (double)upstream->received / (double)upstream->total * 100 : 0.0);
+        line_i64(info, "master_sync_last_io_seconds_ago", 0);
+    }
+    if (!upstream->up) {
+        line_i64(info, "master_link_down_since_seconds", seconds(upstream->down_ms));
+    }
+    line_u64(info, "slave_priority", (uint64_t)config->replica_priority);
+    line_u64(info, "slave_read_only", config->replica_read_only);
+    line_u64(info, "replica_announced", config->replica_announced);
+}
+
 void info_replication(struct info *info) {
+    static const char *const failovers[] = {
+        [FAILOVER_NONE] = "no-failover",
+        [FAILOVER_WAITS] = "waiting-for-sync",
+        [FAILOVER_HANDS_OVER] = "failover-in-progress",
+        [FAILOVER_BACK] = "failover-in-progress",
+    };
+    const struct totals_part *first = info->result->parts[0];
+    const struct primary_state *state = first->replication;
     text_append_text(&info->text, "# Replication\r\n");
-    line_text(info, "role", "master");
-    ZERO(info, "connected_slaves", "replicas_waiting_psync");
-    line_text(info, "master_failover_state", "no-failover");
-    line_text(info, "master_replid", worker_node(info->worker)->id);
-    line_text(info, "master_replid2", "0000000000000000000000000000000000000000");
-    ZERO(info, "master_repl_offset");
-    line_text(info, "second_repl_offset", "-1");
-    ZERO(info, "repl_backlog_active");
-    line_u64(info, "repl_backlog_size", (uint64_t)worker_config(info->worker)->repl_backlog_size);
-    ZERO(info, "repl_backlog_first_byte_offset", "repl_backlog_histlen");
+    if (state->replica) {
+        lines_upstream(info, state);
+    } else {
+        line_text(info, "role", "master");
+    }
+    line_u64(info, "connected_slaves", state->replicas_count);
+    if (state->shows_good) {
+        line_u64(info, "min_slaves_good_slaves", state->good);
+    }
+    line_u64(info, "replicas_waiting_psync", state->waiting);
+    text_append_bytes(&info->text, text_bytes(&state->lines));
+    line_text(info, "master_failover_state", failovers[state->failover]);
+    line_text(info, "master_replid", state->id);
+    line_text(info, "master_replid2", state->id2);
+    line_u64(info, "master_repl_offset", state->offset);
+    line_i64(info, "second_repl_offset", state->second_offset);
+    line_u64(info, "repl_backlog_active", state->active);
+    line_u64(info, "repl_backlog_size", state->backlog_size);
+    line_u64(info, "repl_backlog_first_byte_offset", state->backlog_first);
+    line_u64(info, "repl_backlog_histlen", state->backlog_bytes);
 }
 
 void info_cpu(struct info *info) {
@@ -515,11 +598,14 @@ void info_modules(struct info *info) {
 
 void info_cluster(struct info *info) {
     text_append_text(&info->text, "# Cluster\r\n");
-    ZERO(info, "cluster_enabled");
+    line_u64(info, "cluster_enabled", worker_map(info->worker) != NULL);
 }
 
 void info_cluster_info(struct info *info) {
     text_append_text(&info->text, "# Cluster Info\r\n");
+    if (info->cluster != NULL) {
+        text_append_text(&info->text, info->cluster);
+    }
 }
 
 void info_scripting_engines(struct info *info) {

@@ -16,6 +16,7 @@ struct info {
     const struct scatter_result *result; /* parts are struct totals_part */
     struct totals sum;
     struct rt_usage usage;
+    const char *cluster; /* what the brain says (CLUSTER INFO), or NULL */
 };
 
 void info_server(struct info *info);

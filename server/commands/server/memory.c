@@ -13,6 +13,7 @@
 #include "server/script/scripts.h"
 #include "server/server.h"
 #include "server/worker/pools.h"
+#include "server/worker/shared.h"
 #include "server/worker/totals.h"
 #include "server/worker/view.h"
 #include "shard/memory/sysmem.h"
@@ -48,11 +49,15 @@ void command_memory_usage(struct exec *x) {
 
 /* ---- MEMORY STATS, DOCTOR ---- */
 
+/* More are a program's mistake. */
+#define MANY_SCRIPTS 1000
+
 struct memory_report {
     struct totals sum;
     struct rt_usage usage;
     uint64_t used, peak, startup, overhead, dataset;
     uint64_t reserved; /* of the system, for what is in use */
+    uint64_t scripts;  /* that are kept */
 };
 
 static uint64_t minus(uint64_t a, uint64_t b) {
@@ -72,8 +77,7 @@ static void report_make(const struct scatter_result *result, struct memory_repor
     ret->used = totals_memory(&ret->sum);
     ret->peak = ret->sum.peak_bytes;
     ret->startup = ret->sum.fixed_bytes;
-    ret->overhead =
-        ret->startup + ret->sum.pools_bytes + ret->sum.scripts_bytes + ret->sum.clients_bytes;
+    ret->overhead = totals_overhead(&ret->sum);
     ret->reserved = ret->used - ret->sum.heap_used + ret->sum.heap_reserved;
 }
 
@@ -140,7 +144,7 @@ static void stats_done(struct exec *x, const struct scatter_result *result) {
     struct memory_report m;
     struct reply *r = x->reply;
     report_make(result, &m);
-    uint32_t databases = (uint32_t)worker_config(x->worker)->databases, used = 0;
+    uint32_t databases = (uint32_t)config_databases(worker_config(x->worker)), used = 0;
     uint64_t tables = 0;
     for (uint32_t db = 0; db < databases; db++) {
         struct database_total sum = database_sum(result, db);
@@ -154,11 +158,12 @@ static void stats_done(struct exec *x, const struct scatter_result *result) {
     pair_int(r, "peak.allocated", m.peak);
     pair_int(r, "total.allocated", m.used);
     pair_int(r, "startup.allocated", m.startup);
-    pair_int(r, "replication.backlog", 0);
+    const struct totals_part *first = result->parts[0];
+    pair_int(r, "replication.backlog", first->replication->backlog_bytes);
     pair_int(r, "replicas.repl.buffer", 0);
     pair_int(r, "clients.slaves", 0);
     pair_int(r, "clients.normal", m.sum.clients_bytes);
-    pair_int(r, "cluster.links", 0);
+    pair_int(r, "cluster.links", shared_links_bytes(worker_server(x->worker)->shared));
     pair_int(r, "cluster.slot_import", 0);
     pair_int(r, "cluster.slot_export", 0);
     pair_int(r, "aof.buffer", 0);
@@ -186,6 +191,7 @@ void command_memory_stats(struct exec *x) {
 static void doctor_done(struct exec *x, const struct scatter_result *result) {
     struct memory_report m;
     report_make(result, &m);
+    m.scripts = scripts_stats(worker_server(x->worker)->scripts).count;
     const uint64_t mb = 1024 * 1024;
     struct text text;
     text_init(&text);
@@ -202,6 +208,25 @@ static void doctor_done(struct exec *x, const struct scatter_result *result) {
             text_appendf(&text,
                          " * Fragmentation: the process holds %.1f MB for %.1f MB of data.\n",
                          (double)m.usage.rss_bytes / (double)mb, (double)m.used / (double)mb);
+        }
+        if (m.reserved > m.used + m.used / 10 && m.reserved > m.used + 10 * mb) {
+            text_appendf(&text,
+                         " * Allocator: %.1f MB are set aside for %.1f MB of data, as values of "
+                         "many sizes came and went. The room is used again by others of like "
+                         "size.\n",
+                         (double)m.reserved / (double)mb, (double)m.used / (double)mb);
+        }
+        if (m.scripts > MANY_SCRIPTS) {
+            text_appendf(&text,
+                         " * Scripts: %llu are kept. Who makes a new one for each call should pass "
+                         "what differs in KEYS and ARGV; SCRIPT FLUSH forgets them.\n",
+                         (unsigned long long)m.scripts);
+        }
+        if (m.sum.logs_bytes > 10 * mb) {
+            text_appendf(&text,
+                         " * Logs: entries of SLOWLOG and COMMANDLOG take %.1f MB. Lower "
+                         "slowlog-max-len or commandlog-*-max-len.\n",
+                         (double)m.sum.logs_bytes / (double)mb);
         }
         if (m.sum.connections > 0 && m.sum.clients_bytes / m.sum.connections > 200 * 1024) {
             text_append_text(&text, " * Clients: a connection takes more than 200 KB on average. "

@@ -17,6 +17,7 @@
 #include "server/config/config.h"
 #include "server/observe/log.h"
 #include "server/persistence/due.h"
+#include "server/replication/farewell.h"
 #include "server/server.h"
 #include "server/txn/txn.h"
 #include "server/worker/park.h"
@@ -48,14 +49,16 @@ void command_dbsize(struct exec *x) {
 /* ---- What is done to all keys at once ---- */
 
 /* It is said once, by the client's own worker as it does its share: with several, they are locked
- * meanwhile, so any moment of it will do. */
+ * meanwhile, so any moment of it will do. In a script that share is done before the command
+ * returns, so the command says that it is told of. */
 struct all_effect {
     struct effects_origin origin;
     unsigned worker;
     uint32_t db;
 };
 
-static struct all_effect all_effect_of(const struct exec *x) {
+static struct all_effect tell_of_all(const struct exec *x) {
+    effect_told(x);
     return (struct all_effect){{x->caller->txn, x->caller->order}, worker_id(x->worker), x->db};
 }
 
@@ -89,7 +92,7 @@ static bool flush_part(struct worker *worker, const void *args, void *result) {
 
 static void flush(struct exec *x, uint32_t db) {
     bool lazy = worker_config(x->worker)->lazyfree_lazy_user_flush;
-    struct flush_args args = {db, lazy, NULL, all_effect_of(x)};
+    struct flush_args args = {db, lazy, NULL, tell_of_all(x)};
     if (x->argc > 1) {
         args.lazy = bytes_is(x->argv[1], "async");
         if (x->argc > 2 || (!args.lazy && !bytes_is(x->argv[1], "sync"))) {
@@ -136,8 +139,19 @@ static bool swap_index(struct exec *x, uint32_t i, const char *error, int64_t *r
     return true;
 }
 
+unsigned swapdb_db_args(const struct bytes *argv, uint32_t argc,
+                        uint32_t ret[COMMAND_DB_ARGS_MAX]) {
+    ret[0] = 1;
+    ret[1] = 2;
+    return 2;
+}
+
 void command_swapdb(struct exec *x) {
-    int64_t a, b, databases = worker_config(x->worker)->databases;
+    if (worker_map(x->worker) != NULL) {
+        reply_error(x->reply, "ERR SWAPDB is not allowed in cluster mode");
+        return;
+    }
+    int64_t a, b, databases = config_databases(worker_config(x->worker));
     if (!swap_index(x, 1, "ERR invalid first DB index", &a) ||
         !swap_index(x, 2, "ERR invalid second DB index", &b)) {
         return;
@@ -152,7 +166,7 @@ void command_swapdb(struct exec *x) {
         reply_ok(x->reply);
         return;
     }
-    struct swap_args args = {(uint32_t)a, (uint32_t)b, worker_id(x->worker), all_effect_of(x)};
+    struct swap_args args = {(uint32_t)a, (uint32_t)b, worker_id(x->worker), tell_of_all(x)};
     scatter_all(x, swap_part, 0, &args, sizeof(args), scatter_ok);
 }
 
@@ -195,6 +209,54 @@ static unsigned shutdown_option(struct bytes word) {
     return 0;
 }
 
+static void log_shutdown(struct exec *x) {
+    struct text who;
+    text_init(&who);
+    client_describe_short(&who, x->client, worker_config(x->worker)->hide_user_data_from_log);
+    log_worker(x->worker, LOG_NOTICE, "User requested shutdown... (user request from '%s')",
+               who.ptr);
+    text_fini(&who);
+}
+
+struct farewell_part {
+    bool begun;
+    uint64_t began; /* farewell_begin */
+    bool failed;
+};
+
+/* It is answered if the server does not end. */
+static bool farewell_part(struct worker *worker, const void *args, void *result) {
+    struct farewell *farewell = worker_server(worker)->farewell;
+    struct farewell_part *part = result;
+    if (!part->begun) {
+        part->begun = true;
+        part->began = farewell_begin(farewell, args);
+    }
+    scatter_sleep(worker);
+    return farewell_is_over(farewell, part->began, &part->failed);
+}
+
+static void no_end(struct exec *x, const struct scatter_result *result) {
+    const struct farewell_part *part = result->parts[0];
+    if (part->failed) { /* else no reply: the connection ends */
+        reply_error(x->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
+    }
+}
+
+static bool abort_part(struct worker *worker, const void *args, void *result) {
+    (void)args;
+    *(bool *)result = farewell_abort(worker_server(worker)->farewell);
+    return true;
+}
+
+static void aborted(struct exec *x, const struct scatter_result *result) {
+    if (*(const bool *)result->parts[0]) {
+        reply_ok(x->reply);
+    } else {
+        reply_error(x->reply, "ERR No shutdown in progress.");
+    }
+}
+
 void command_shutdown(struct exec *x) {
     unsigned options = 0;
     for (uint32_t i = 1; i < x->argc; i++) {
@@ -211,7 +273,8 @@ void command_shutdown(struct exec *x) {
         return;
     }
     if (options & SHUTDOWN_ABORT) {
-        reply_error(x->reply, "ERR No shutdown in progress.");
+        char nothing = 0;
+        scatter_one(x, 0, abort_part, sizeof(bool), &nothing, 1, aborted);
         return;
     }
     if (options & SHUTDOWN_FAILOVER) {
@@ -224,16 +287,17 @@ void command_shutdown(struct exec *x) {
         return;
     }
     bool saves = save_before_end(x->worker, options & SHUTDOWN_SAVE, options & SHUTDOWN_NOSAVE);
+    struct farewell_wish wish = {.saves = saves, .force = (options & SHUTDOWN_FORCE) != 0};
+    if (busy == 0 && !(options & SHUTDOWN_NOW) && farewell_is_needed(x->worker, &wish)) {
+        log_shutdown(x);
+        scatter_one(x, 0, farewell_part, sizeof(struct farewell_part), &wish, sizeof wish, no_end);
+        return;
+    }
     if (saves && !txn_holds_all(x->client)) {
         txn_hold_all(x); /* it comes again then */
         return;
     }
-    struct text who;
-    text_init(&who);
-    client_describe_short(&who, x->client, worker_config(x->worker)->hide_user_data_from_log);
-    log_worker(x->worker, LOG_NOTICE, "User requested shutdown... (user request from '%s')",
-               who.ptr);
-    text_fini(&who);
+    log_shutdown(x);
     if (busy != 0) {
         server_leave(worker_server(x->worker));
     }

@@ -28,6 +28,9 @@ command_fn command_flushdb;
 command_fn command_info;
 command_fn command_lolwut;
 command_fn command_memory_doctor;
+command_fn command_module_help;
+command_fn command_module_list;
+command_fn command_module_refused;
 command_fn command_monitor;
 command_fn command_memory_help;
 command_fn command_memory_malloc_stats;
@@ -37,5 +40,15 @@ command_fn command_memory_usage;
 command_fn command_shutdown;
 command_fn command_swapdb;
 command_fn command_time;
+
+/* Those that SWAPDB names. */
+command_db_args_fn swapdb_db_args;
+/* Whether a word of CONFIG SET is what a password is set to. */
+command_secret_fn config_secret;
+
+/* Of another command: sets one directive, also one that no client may, and goes on with `then`. Its
+ * error is the answer. */
+typedef void config_then_fn(struct exec *x);
+void config_set_one(struct exec *x, const char *name, struct bytes value, config_then_fn *then);
 
 #endif

@@ -229,6 +229,20 @@ static bool wait(struct exec *x, const struct read_request *r, const struct sour
     return exec_wait(x, r->block_ms);
 }
 
+/* Something has come that is not behind its id. As in Valkey it reads all the same, and is told of a
+ * key that is no stream any more; that this became so was nothing to it. */
+static enum waiter_answer look_at_others(const struct exec *x) {
+    bool blocks;
+    uint32_t first = find_streams(x->argv, x->argc, &blocks);
+    for (uint32_t i = 0; i < (x->argc - first) / 2; i++) {
+        const struct entry *entry = exec_peek_at(x, first + i);
+        if (entry != NULL && entry_type(entry) != TYPE_STREAM) {
+            return WAITER_SERVES;
+        }
+    }
+    return WAITER_PASSES;
+}
+
 enum waiter_answer stream_read_ready(const struct exec *x) {
     const struct entry *entry = exec_peek(x);
     if (entry == NULL || entry_type(entry) != TYPE_STREAM) {
@@ -239,7 +253,7 @@ enum waiter_answer stream_read_ready(const struct exec *x) {
     source.stream = stream_of(&value);
     return read_after(x, stream_waited_id(x), source.stream, &source.after) && has_more(&source, 1)
                ? WAITER_SERVES
-               : WAITER_PASSES;
+               : look_at_others(x);
 }
 
 static void reply_sources(struct exec *x, const struct read_request *r, struct source *sources) {

@@ -99,6 +99,8 @@ static void give(struct serving *s, struct stream_id id) {
         stream_pending_give(change_heap(&s->change), s->stream, s->group, s->consumer, id);
     pending->delivered_ms = s->x->now_ms;
     pending->deliveries = 1;
+    s->consumer->active_ms =
+        s->x->now_ms; /* as in Valkey, who acknowledges nothing is not active */
     if (effects_wanted(s->x)) {
         char text[STREAM_ID_BYTES];
         stream_say_pending(s->x, s->key.name, s->group, stream_id_text(text, id), pending);
@@ -123,7 +125,6 @@ static void serve_new(struct serving *s, struct stream_iter *iter, uint64_t coun
     for (; count > 0 && stream_iter_next(iter); count--) {
         stream_group_reach(s->stream, s->group, iter->id);
         reply_stream_entry(x->reply, iter);
-        s->consumer->active_ms = x->now_ms;
         if (!s->r->no_ack) {
             give(s, iter->id);
         }

@@ -422,6 +422,6 @@ void command_xsetid(struct exec *x) {
     if (!stream_id_is_zero(set.max_deleted)) {
         stream->max_deleted = set.max_deleted;
     }
-    change_close(&change, EVENT_XSETID);
+    change_close_quietly(&change, EVENT_XSETID);
     reply_ok(x->reply);
 }

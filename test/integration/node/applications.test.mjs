@@ -10,6 +10,7 @@ import { after, before, beforeEach, describe, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createAdapter as createPubSubAdapter } from '@socket.io/redis-adapter';
 import { createAdapter as createStreamAdapter } from '@socket.io/redis-streams-adapter';
+import autocannon from 'autocannon';
 import { createCache } from 'cache-manager';
 import { RedisStore } from 'connect-redis';
 import express from 'express';
@@ -111,6 +112,40 @@ describe('sessions of express in connect-redis', () => {
     assert.equal((await store.ids()).length, 250);
     await store.clear();
     assert.equal(await store.length(), 0);
+  });
+
+  // Each connection logs in, comes four times, and is somebody else then.
+  test('are kept under the fire of autocannon', async () => {
+    const [connections, users, visits] = [20, 5, 4];
+    const wrong = [];
+    const login = {
+      method: 'POST',
+      path: '/login',
+      body: JSON.stringify({ user: 'ada' }),
+      headers: { 'content-type': 'application/json' },
+      onResponse: (status, body, user, headers) => {
+        const cookie = Object.entries(headers).find(([name]) => name.toLowerCase() === 'set-cookie');
+        user.cookie = String(cookie?.[1]).split(';')[0];
+        user.visits = 0;
+      },
+    };
+    const visit = {
+      method: 'GET',
+      path: '/visits',
+      setupRequest: (request, user) => ({ ...request, headers: { cookie: user.cookie } }),
+      onResponse: (status, body, user) => {
+        const said = JSON.parse(body);
+        if (status !== 200 || said.visits !== ++user.visits) wrong.push({ status, said, wanted: user.visits });
+      },
+    };
+    const requests = [login, ...Array(visits).fill(visit)];
+    const amount = connections * users * requests.length;
+    const result = await autocannon({ url: base, connections, amount, requests, timeout: 100 });
+    assert.deepEqual(wrong, []);
+    assert.deepEqual([result['2xx'], result.non2xx, result.errors, result.timeouts], [amount, 0, 0, 0]);
+    const all = await store.all();
+    assert.equal(all.length, connections * users);
+    assert.ok(all.every((one) => one.user === 'ada' && one.visits === visits));
   });
 });
 

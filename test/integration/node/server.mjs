@@ -10,8 +10,8 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
-const program = process.env.SHOAL_SERVER ?? path.join(root, 'build-release/server/shoal-server');
+export const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
+export const program = process.env.SHOAL_SERVER ?? path.join(root, 'build-release/server/shoal-server');
 
 export const isShoal = execFileSync(program, ['--version']).toString().toLowerCase().startsWith('shoal');
 
@@ -37,12 +37,11 @@ async function answers(port) {
 }
 
 // Resolves to { port, stop() } once the server takes connections.
-export async function startServer(...settings) {
-  const port = await freePort();
+export async function startProgram(file, port, settings) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'shoal-node-'));
-  const own = isShoal ? ['--shards', process.env.SHOAL_SHARDS ?? '2', '--io-backend', process.env.SHOAL_IO_BACKEND ?? 'auto'] : [];
+  const own = file === program && isShoal ? ['--shards', process.env.SHOAL_SHARDS ?? '2', '--io-backend', process.env.SHOAL_IO_BACKEND ?? 'auto'] : [];
   const args = ['--port', String(port), '--dir', dir, '--save', '', ...own, ...settings];
-  const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let log = '';
   child.stdout.on('data', (data) => (log += data));
   child.stderr.on('data', (data) => (log += data));
@@ -69,4 +68,8 @@ export async function startServer(...settings) {
   }
   child.kill('SIGKILL');
   throw new Error(`server took no connection within 10 s:\n${log}`);
+}
+
+export async function startServer(...settings) {
+  return startProgram(program, await freePort(), settings);
 }

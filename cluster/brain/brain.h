@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* brain: all that a node of a cluster decides: whom it knows, who has failed, who owns which slot,
+ * whom it votes for, when it takes over.
+ *
+ * Pure: in go packets, ticks, what became of links, commands, and what is on the disk; out come, by
+ * the functions of its world, packets, wishes for links, what shall be on the disk, changes of role
+ * and of the map. It has no socket, no file, no clock and no state outside itself, so that
+ * thousands live in one simulated process. It stands behind this header because another bus may
+ * come.
+ *
+ * Invariants
+ *   1 A vote, an epoch or a claim of slots leaves (as a packet, as a reply) only after the text
+ * that has it is on the disk (brain_persisted). What waits for it is held here. 2 Failures are told
+ * by monotonic time alone; wall time goes into packets and texts only. 3 A packet that is not whole
+ * and well-formed changes nothing; a stranger's changes nothing but a handshake.
+ *
+ * Thread: one at a time. No function of the world is called outside a call of the brain's, and none
+ * of them calls the brain.
+ */
+#ifndef SHOAL_CLUSTER_BRAIN_BRAIN_H
+#define SHOAL_CLUSTER_BRAIN_BRAIN_H
+
+#include "base/bytes.h"
+#include "base/text.h"
+#include "cluster/brain/map.h"
+#include "proto/reply.h"
+
+struct brain;
+struct brain_link; /* one connection of the bus, of either direction; the brain's memory */
+
+/* The settings that it follows; copied, and may be changed at any time. Texts may be NULL. */
+struct brain_settings {
+    int64_t node_timeout_ms;
+    int64_t ping_interval_ms; /* 0: node_timeout_ms / 2 */
+    int64_t manual_failover_timeout_ms;
+    int64_t blacklist_ttl_s;
+    int64_t validity_factor;
+    int64_t migration_barrier;
+    int64_t gossip_percent;
+    int64_t repl_ping_period_s;
+    uint64_t link_sendbuf_limit; /* 0: none */
+    bool replica_no_failover, allow_replica_migration, require_full_coverage;
+    /* What is announced. port and tls_port: where it listens (0: not), or what is announced
+     * instead.
+     */
+    const char *announce_ip, *hostname, *human_name, *availability_zone, *client_ipv4, *client_ipv6;
+    uint16_t port, tls_port, bus_port, client_port, client_tls_port;
+    bool tls_cluster; /* the bus, and what peers are told first, is TLS */
+};
+
+/* What changes all the time and is not the brain's to know; given with each call that needs it. */
+struct brain_now {
+    int64_t mono_ms; /* > 0 */
+    int64_t wall_ms;
+    uint64_t offset;        /* of the replication stream: sent, or applied as a replica */
+    int64_t primary_age_ms; /* as a replica: since its primary was heard of last; -1: is heard */
+    bool has_keys;
+};
+
+/* What the brain wants of the world. `arg` is its owner's. */
+struct brain_world {
+    /* A connection of its own to a node's bus port. One of brain_link_connected and
+     * brain_link_lost follows. */
+    void (*connect)(void *arg, struct brain_link *link, const char *ip, uint16_t bus_port);
+    /* A whole packet; copied before this returns. */
+    void (*send)(void *arg, struct brain_link *link, const void *packet, size_t bytes);
+    /* The link is gone for the brain: nothing about it may be told any more. */
+    void (*close)(void *arg, struct brain_link *link);
+    /* brain_file's text as of now shall be on the disk, synced; brain_persisted(version) follows. A
+     * later version holds all earlier ones. */
+    void (*persist)(void *arg, uint64_t version);
+    /* brain_map gives another than before. */
+    void (*changed)(void *arg);
+    /* Replicate from there; ip NULL: be a primary (what has come is applied first). One of the
+     * ports may be 0. */
+    void (*follow)(void *arg, const char *ip, uint16_t port, uint16_t tls_port);
+    /* These slots (bits as in map.h) are another's now: their keys go. */
+    void (*drop_slots)(void *arg, const uint8_t slots[MAP_SLOTS / 8]);
+    /* All writes of clients, expiry and eviction stand still until then (mono); 0: they go on. When
+     * every shard does, brain_paused follows with the offset where they do. */
+    void (*pause)(void *arg, int64_t until_mono_ms);
+    /* CLUSTER RESET of a replica, or being given to another shard: all keys go. */
+    void (*flush)(void *arg);
+    /* A message to subscribers here, from another node. */
+    void (*publish)(void *arg, struct bytes channel, struct bytes message, bool sharded);
+    void (*random)(void *arg, void *ret, size_t bytes);
+    /* level as server/observe's: 0 debug .. 3 warning */
+    void (*log)(void *arg, int level, const char *text);
+};
+
+/* From the text of a nodes.conf (empty: a new node with an id of its own). NULL with the reason in
+ * err when the text is not one. */
+struct brain *brain_new(const struct brain_settings *settings, const struct brain_world *world,
+                        void *arg, struct bytes file, const struct brain_now *now,
+                        struct text *err);
+void brain_free(struct brain *brain); /* links are forgotten, not closed */
+void brain_configure(struct brain *brain, const struct brain_settings *settings,
+                     const struct brain_now *now);
+
+/* Ten times a second. */
+void brain_tick(struct brain *brain, const struct brain_now *now);
+
+/* ---- Links ---- */
+
+/* Somebody connected to the bus port. `wire` is the world's name of the connection
+ * (brain_link_wire).
+ */
+struct brain_link *brain_link_accepted(struct brain *brain, void *wire, const char *peer_ip,
+                                       const char *local_ip, const struct brain_now *now);
+void brain_link_connected(struct brain *brain, struct brain_link *link, const char *local_ip,
+                          const struct brain_now *now);
+/* It ended, or could not be made; the link is freed. */
+void brain_link_lost(struct brain *brain, struct brain_link *link, const struct brain_now *now);
+void brain_link_set_wire(struct brain_link *link, void *wire);
+void *brain_link_wire(const struct brain_link *link);
+/* How many bytes the packet that starts here has, by its first 16; 0: it is none, or more than one
+ * from there may be: close the link. */
+size_t brain_packet_bytes(const struct brain_link *link, const void *head);
+/* A whole packet. The link may be closed in the course of it. */
+void brain_packet(struct brain *brain, struct brain_link *link, const void *packet, size_t bytes,
+                  const struct brain_now *now);
+/* How many bytes wait in a link, for CLUSTER LINKS; over link_sendbuf_limit it is closed. */
+void brain_link_queued(struct brain *brain, struct brain_link *link, size_t bytes,
+                       const struct brain_now *now);
+
+/* ---- Disk ---- */
+
+/* The text of nodes.conf. */
+void brain_file(const struct brain *brain, struct text *ret);
+/* Version n, and all before, is on the disk. */
+void brain_persisted(struct brain *brain, uint64_t version, const struct brain_now *now);
+/* The newest version; what it answered is durable when brain_persisted was told of it. */
+uint64_t brain_version(const struct brain *brain);
+
+/* ---- Commands ---- */
+
+/* What who asks has found out: */
+struct brain_asks {
+    uint64_t keys;      /* of this node */
+    uint64_t slot_keys; /* of the slot that SETSLOT names, else 0 */
+    const char *my_ip;  /* by which the client reached this node: for MEET; or NULL */
+    bool is_tls;        /* the client's connection is: it is told TLS ports */
+    bool from_primary;  /* it came in the stream of this replica's primary, not from a client */
+};
+
+/* Whether the brain answers this subcommand (words[0] is it, without CLUSTER): ADDSLOTS,
+ * ADDSLOTSRANGE, BUMPEPOCH, COUNT-FAILURE-REPORTS, DELSLOTS, DELSLOTSRANGE, FAILOVER, FLUSHSLOTS,
+ * FORGET, INFO, LINKS, MEET, NODES, REPLICAS, REPLICATE, RESET, SAVECONFIG, SET-CONFIG-EPOCH,
+ * SETSLOT, SLAVES. The others are answered by shards from the map. */
+bool brain_answers(struct bytes word);
+/* Runs it and writes the reply, which may leave when brain_version is on the disk and every shard
+ * has the newest map. */
+void brain_command(struct brain *brain, const struct bytes *words, unsigned count,
+                   const struct brain_asks *asks, struct reply *reply, const struct brain_now *now);
+
+/* ---- What follows ---- */
+
+/* A new map, the caller's. */
+struct map *brain_map(const struct brain *brain);
+/* The world has paused (brain_world.pause): nothing is written from this offset on. */
+void brain_paused(struct brain *brain, uint64_t offset, const struct brain_now *now);
+/* A message of a client of this node, for subscribers of others. */
+void brain_publish(struct brain *brain, struct bytes channel, struct bytes message, bool sharded,
+                   const struct brain_now *now);
+
+#endif

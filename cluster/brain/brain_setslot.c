@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* CLUSTER SETSLOT: a slot is opened at both ends of its way, closed, or given.
+ *
+ *   slot MIGRATING id | IMPORTING id | STABLE | NODE id   [TIMEOUT ms]
+ *
+ * That replicas know it first is the caller's: it sends them the same words, and they come here
+ * with `from_primary`. Who imports a slot and is given it takes an epoch that nobody has, without
+ * asking: its claim beats the old owner's at once.
+ */
+#include "cluster/brain/brain_private.h"
+
+#include "base/num.h"
+
+#include <strings.h>
+
+static bool is_word(struct bytes word, const char *name) {
+    return word.len == strlen(name) && strncasecmp(word.ptr, name, word.len) == 0;
+}
+
+static struct brain_node *known(struct brain *brain, struct bytes id, struct reply *reply,
+                                const char *unknown) {
+    struct brain_node *node = id.len == ID ? brain_node_find(brain, id.ptr) : NULL;
+    if (node == NULL || (node->flags & MAP_HANDSHAKE)) {
+        reply_errorf(reply, "ERR %s %.*s", unknown, bytes_precision(id), id.ptr);
+        return NULL;
+    }
+    return node;
+}
+
+/* The slot is on its way to, or from, that other primary. */
+static bool set_open(struct brain *brain, struct brain_opens *opens, unsigned slot, struct bytes id,
+                     struct reply *reply) {
+    struct brain_node *node = known(brain, id, reply, "I don't know about node");
+    if (node == NULL) {
+        return false;
+    }
+    if (node == brain_primary_of(brain->self)) {
+        reply_error(reply, "ERR Target node is myself");
+        return false;
+    }
+    if (!brain_is_primary(node)) {
+        reply_error(reply, "ERR Target node is not a master");
+        return false;
+    }
+    brain_open_set(opens, slot, node);
+    return true;
+}
+
+static bool migrate(struct brain *brain, unsigned slot, struct bytes id, struct reply *reply) {
+    struct brain_node *mine = brain_primary_of(brain->self);
+    if (mine == NULL || brain_owner(brain, slot) != mine) {
+        reply_errorf(reply, "ERR I'm not the owner of hash slot %u", slot);
+        return false;
+    }
+    return set_open(brain, &brain->migrating, slot, id, reply);
+}
+
+static bool import(struct brain *brain, unsigned slot, struct bytes id, struct reply *reply) {
+    struct brain_node *mine = brain_primary_of(brain->self);
+    if (brain_owner(brain, slot) == mine && mine != NULL) {
+        reply_errorf(reply, "ERR I'm already the owner of hash slot %u", slot);
+        return false;
+    }
+    return set_open(brain, &brain->importing, slot, id, reply);
+}
+
+static bool give(struct brain *brain, unsigned slot, struct bytes id, const struct brain_asks *asks,
+                 struct reply *reply) {
+    struct brain_node *mine = brain_primary_of(brain->self);
+    struct brain_node *node = known(brain, id, reply, "Unknown node");
+    if (node == NULL) {
+        return false;
+    }
+    if (!brain_is_primary(node)) {
+        reply_error(reply, "ERR Target node is not a master");
+        return false;
+    }
+    struct brain_node *owner = brain_owner(brain, slot);
+    if (owner == brain->self && node != brain->self && asks->slot_keys > 0) {
+        reply_errorf(reply,
+                     "ERR Can't assign hashslot %u to a different node while I still hold keys for "
+                     "this hash slot.",
+                     slot);
+        return false;
+    }
+    bool was_mine = owner != NULL && owner == mine;
+    if (asks->slot_keys == 0 || node != mine) {
+        brain_open_set(&brain->migrating, slot, NULL);
+    }
+    bool imported = node == mine && brain_open_find(&brain->importing, slot) != NULL;
+    brain_slot_give(brain, slot, node);
+    if (imported) {
+        brain_open_set(&brain->importing, slot, NULL);
+        if (node == brain->self && brain_bump_epoch(brain)) {
+            brain_note(brain, BRAIN_NOTICE, "slot %u is here: epoch %llu", slot,
+                       (unsigned long long)brain->self->config_epoch);
+        }
+    }
+    if (was_mine && node != mine && mine == brain->self && mine->slots_count == 0 &&
+        brain->settings.allow_replica_migration) {
+        brain_note(brain, BRAIN_NOTICE,
+                   "the last slot of this shard is %.40s's now: it is followed", node->id);
+        brain_follow(brain, node);
+    }
+    brain_announce(brain);
+    return true;
+}
+
+void brain_setslot(struct brain *brain, const struct bytes *words, unsigned count,
+                   const struct brain_asks *asks, struct reply *reply) {
+    int64_t slot, timeout_ms;
+    unsigned rest = count;
+    if (!brain_is_primary(brain->self) && !asks->from_primary) {
+        reply_error(reply, "ERR Please use SETSLOT only with masters.");
+        return;
+    }
+    if (!num_parse_i64(words[1], &slot) || slot < 0 || slot >= MAP_SLOTS) {
+        reply_error(reply, "ERR Invalid or out of range slot");
+        return;
+    }
+    if (count >= 4 && is_word(words[count - 1], "TIMEOUT")) {
+        reply_error(reply, "ERR Missing timeout value");
+        return;
+    }
+    if (count >= 5 && is_word(words[count - 2], "TIMEOUT")) {
+        if (!num_parse_i64(words[count - 1], &timeout_ms)) {
+            reply_error(reply, "ERR timeout is not an integer or out of range");
+            return;
+        }
+        rest -= 2;
+    }
+    bool done;
+    if (rest == 4 && is_word(words[2], "MIGRATING")) {
+        done = migrate(brain, (unsigned)slot, words[3], reply);
+    } else if (rest == 4 && is_word(words[2], "IMPORTING")) {
+        done = import(brain, (unsigned)slot, words[3], reply);
+    } else if (rest == 3 && is_word(words[2], "STABLE")) {
+        brain_open_set(&brain->migrating, (unsigned)slot, NULL);
+        brain_open_set(&brain->importing, (unsigned)slot, NULL);
+        done = true;
+    } else if (rest == 4 && is_word(words[2], "NODE")) {
+        done = give(brain, (unsigned)slot, words[3], asks, reply);
+    } else {
+        reply_error(reply, "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER "
+                           "HELP");
+        return;
+    }
+    if (done) {
+        brain_touch_file(brain);
+        brain_update_state(brain);
+        reply_ok(reply);
+    }
+}

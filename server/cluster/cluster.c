@@ -1,0 +1,609 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* cluster: see the header. A turn of the thread:
+ *
+ *     runtime    packets go to the brain; what it sends is noted at the wires
+ *     mail       questions of clients, the state of this node, settings
+ *     tick       ten times a second
+ *     disk       one file is written at a time; what changed meanwhile goes into the next
+ *     map        made and published once a turn, if something of it has changed
+ *     answers    those whose change is on the disk and in every worker's map
+ *     wires      what was sent leaves
+ */
+#include "server/cluster/cluster.h"
+
+#include "base/check.h"
+#include "base/must.h"
+#include "net/file.h"
+#include "net/rt_file.h"
+#include "server/cluster/cluster_map.h"
+#include "server/cluster/letters.h"
+#include "server/cluster/wires.h"
+#include "server/observe/line.h"
+#include "server/pubsub/pubsub.h"
+#include "server/server.h"
+#include "server/worker/message.h"
+#include "server/worker/shared.h"
+#include "server/worker/worker.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TICK_MS          100
+#define MAIL_A_TURN      64
+#define SAVE_AGAIN_MS    100 /* after one that failed */
+#define STOP_TURN_NS     (1000 * 1000)
+#define VISITED_BLOCK_NS 1000
+
+struct saving {
+    struct rt_file_op op;
+    struct text text; /* what is being written */
+    uint64_t version; /* of it */
+    uint64_t wanted, done;
+    int64_t again_ms; /* not before, after a failure */
+    bool under_way, fails;
+};
+
+struct cluster {
+    struct server *server;
+    struct rt *rt;
+    unsigned thread;
+    struct brain *brain;
+    struct brain_now now;
+    struct cluster_settings *settings;
+    struct wires *wires;
+    struct saving saving;
+    struct cluster_maps *maps;
+    uint64_t maps_made, maps_taken; /* published, and those that every worker has */
+    bool map_changed;
+    struct list asked;
+    int64_t tick_ms;
+    bool stopping, asleep;
+};
+
+static void say(struct cluster *cluster, enum log_level level, const char *text) {
+    log_line(cluster->settings->config, cluster->server->fs, rt_wall_us(cluster->rt), level, "%s",
+             text);
+}
+
+static const struct brain_now *now(struct cluster *cluster) {
+    cluster->now.mono_ms = rt_mono_ms(cluster->rt);
+    cluster->now.wall_ms = rt_wall_ms(cluster->rt);
+    const struct shared_counters *shared = cluster->server->shared;
+    struct shared_place place = shared_place(shared);
+    cluster->now.offset = place.offset;
+    cluster->now.primary_age_ms = place.age_ms;
+    cluster->now.has_keys = shared_has_keys(shared);
+    return &cluster->now;
+}
+
+/* ---- What the brain wants ---- */
+
+static void want_link(void *arg, struct brain_link *link, const char *ip, uint16_t bus_port) {
+    struct cluster *cluster = arg;
+    brain_link_set_wire(link, wire_connect(cluster->wires, ip, bus_port, link));
+}
+
+static void want_send(void *arg, struct brain_link *link, const void *packet, size_t bytes) {
+    (void)arg;
+    struct wire *wire = brain_link_wire(link);
+    if (wire != NULL) {
+        wire_send(wire, packet, bytes);
+    }
+}
+
+static void want_close(void *arg, struct brain_link *link) {
+    (void)arg;
+    struct wire *wire = brain_link_wire(link);
+    if (wire != NULL) {
+        wire_set_link(wire, NULL);
+        wire_close(wire);
+    }
+}
+
+static void want_persist(void *arg, uint64_t version) {
+    struct cluster *cluster = arg;
+    cluster->saving.wanted = version;
+}
+
+static void want_map(void *arg) {
+    ((struct cluster *)arg)->map_changed = true;
+}
+
+static void send_errand(struct cluster *cluster, const struct errand *errand) {
+    struct errand *copy = must_malloc(sizeof *copy);
+    *copy = *errand;
+    copy->message = (struct message){.kind = MESSAGE_CLUSTER_ERRAND, .home = POST_ONE_WAY};
+    list_node_init(&copy->node);
+    post_send(cluster->server->office, cluster->thread, 0, &copy->message);
+}
+
+static void want_role(void *arg, const char *ip, uint16_t port, uint16_t tls_port) {
+    struct errand errand = {.kind = ERRAND_FOLLOW};
+    if (ip != NULL) {
+        errand.role.replica = true;
+        errand.role.port = port > 0 ? port : tls_port;
+        snprintf(errand.role.host, sizeof errand.role.host, "%s", ip);
+    }
+    send_errand(arg, &errand);
+}
+
+static void want_drop(void *arg, const uint8_t slots[MAP_SLOTS / 8]) {
+    struct errand errand = {.kind = ERRAND_DROP};
+    memcpy(errand.slots, slots, sizeof errand.slots);
+    send_errand(arg, &errand);
+}
+
+static void want_pause(void *arg, int64_t until_mono_ms) {
+    send_errand(arg, &(struct errand){.kind = ERRAND_PAUSE, .until_mono_ms = until_mono_ms});
+}
+
+static void want_flush(void *arg) {
+    send_errand(arg, &(struct errand){.kind = ERRAND_FLUSH});
+}
+
+static struct publish_letter *publish_letter(struct bytes channel, struct bytes message,
+                                             bool sharded) {
+    struct publish_letter *letter = must_malloc(sizeof *letter + channel.len + message.len);
+    char *text = (char *)(letter + 1);
+    memcpy(text, channel.ptr, channel.len);
+    memcpy(text + channel.len, message.ptr, message.len);
+    *letter = (struct publish_letter){
+        .sharded = sharded,
+        .channel = bytes_make(text, channel.len),
+        .message = bytes_make(text + channel.len, message.len),
+    };
+    return letter;
+}
+
+static void want_publish(void *arg, struct bytes channel, struct bytes message, bool sharded) {
+    struct cluster *cluster = arg;
+    struct publish_letter *letter = publish_letter(channel, message, sharded);
+    letter->letter.message = (struct message){.kind = MESSAGE_CLUSTER_HEARD, .home = POST_ONE_WAY};
+    post_send(cluster->server->office, cluster->thread, 0, &letter->letter.message);
+}
+
+static void want_random(void *arg, void *ret, size_t bytes) {
+    rt_random(((struct cluster *)arg)->rt, ret, bytes);
+}
+
+static void want_log(void *arg, int level, const char *text) {
+    say(arg, (enum log_level)level, text);
+}
+
+static const struct brain_world world = {
+    .connect = want_link,
+    .send = want_send,
+    .close = want_close,
+    .persist = want_persist,
+    .changed = want_map,
+    .follow = want_role,
+    .drop_slots = want_drop,
+    .pause = want_pause,
+    .flush = want_flush,
+    .publish = want_publish,
+    .random = want_random,
+    .log = want_log,
+};
+
+/* ---- What becomes of its links ---- */
+
+static void on_accepted(void *arg, struct wire *wire, const char *peer_ip, const char *local_ip) {
+    struct cluster *cluster = arg;
+    wire_set_link(wire, brain_link_accepted(cluster->brain, wire, peer_ip, local_ip, now(cluster)));
+}
+
+static void on_connected(void *arg, struct wire *wire, const char *local_ip) {
+    struct cluster *cluster = arg;
+    if (wire_link(wire) != NULL) {
+        brain_link_connected(cluster->brain, wire_link(wire), local_ip, now(cluster));
+    }
+}
+
+static size_t packet_bytes(const struct wire *wire, const void *head) {
+    return wire_link(wire) != NULL ? brain_packet_bytes(wire_link(wire), head) : 0;
+}
+
+static void on_packet(void *arg, struct wire *wire, const void *packet, size_t bytes) {
+    struct cluster *cluster = arg;
+    if (wire_link(wire) != NULL) {
+        brain_packet(cluster->brain, wire_link(wire), packet, bytes, now(cluster));
+    }
+}
+
+static void on_lost(void *arg, struct wire *wire) {
+    struct cluster *cluster = arg;
+    struct brain_link *link = wire_link(wire);
+    wire_set_link(wire, NULL);
+    if (link != NULL) {
+        brain_link_set_wire(link, NULL);
+        brain_link_lost(cluster->brain, link, now(cluster));
+    }
+}
+
+static const struct wires_user wires_user = {
+    .packet_bytes = packet_bytes,
+    .accepted = on_accepted,
+    .connected = on_connected,
+    .packet = on_packet,
+    .lost = on_lost,
+};
+
+/* A peer that does not read costs no more than the limit. */
+static void tell_queued(void *arg, struct wire *wire) {
+    struct cluster *cluster = arg;
+    if (wire_link(wire) != NULL) {
+        brain_link_queued(cluster->brain, wire_link(wire), wire_queued(wire), now(cluster));
+    }
+}
+
+static void add_memory(void *arg, struct wire *wire) {
+    *(size_t *)arg += wire_memory(wire);
+}
+
+static void tell_memory(struct cluster *cluster) {
+    size_t bytes = 0;
+    wires_each(cluster->wires, add_memory, &bytes);
+    shared_set_links_bytes(cluster->server->shared, bytes);
+}
+
+/* ---- nodes.conf ---- */
+
+static int64_t write_file(void *arg) {
+    struct cluster *cluster = arg;
+    const struct fs *fs = cluster->server->fs;
+    return fs->replace(fs->arg, cluster->settings->config->cluster_config_file.ptr,
+                       text_bytes(&cluster->saving.text), 0644);
+}
+
+static void on_saved(struct rt_file_op *op, int64_t result) {
+    struct saving *saving = (struct saving *)op;
+    struct cluster *cluster = (struct cluster *)((char *)saving - offsetof(struct cluster, saving));
+    saving->under_way = false;
+    text_clear(&saving->text);
+    if (result < 0) {
+        if (!saving->fails) {
+            struct text why;
+            text_init(&why);
+            text_appendf(&why,
+                         "Could not write %s: %s. Until it can be, this node votes for nobody and "
+                         "claims nothing.",
+                         cluster->settings->config->cluster_config_file.ptr,
+                         strerror((int)-result));
+            say(cluster, LOG_WARNING, why.ptr);
+            text_fini(&why);
+        }
+        saving->fails = true;
+        saving->again_ms = rt_mono_ms(cluster->rt) + SAVE_AGAIN_MS;
+        if (cluster->settings->save_must_succeed) {
+            return;
+        }
+    } else if (saving->fails) {
+        saving->fails = false;
+        say(cluster, LOG_NOTICE, "The file of the cluster can be written again.");
+    }
+    saving->done = saving->version;
+    brain_persisted(cluster->brain, saving->version, now(cluster));
+}
+
+static void save(struct cluster *cluster) {
+    struct saving *saving = &cluster->saving;
+    if (saving->under_way || saving->wanted <= saving->done ||
+        (saving->fails && rt_mono_ms(cluster->rt) < saving->again_ms)) {
+        return;
+    }
+    saving->under_way = true;
+    saving->version = saving->wanted;
+    saving->op.done = on_saved;
+    brain_file(cluster->brain, &saving->text);
+    rt_file_beside(cluster->rt, &saving->op, write_file, cluster);
+}
+
+/* ---- Map ---- */
+
+static void on_map_taken(void *arg) {
+    ((struct cluster *)arg)->maps_taken++;
+}
+
+static void publish_map(struct cluster *cluster) {
+    if (cluster->map_changed && !cluster->stopping) {
+        cluster->map_changed = false;
+        cluster->maps_made++;
+        cluster_maps_publish(cluster->maps, brain_map(cluster->brain), on_map_taken, cluster);
+    }
+}
+
+/* ---- Questions ---- */
+
+static void run(struct cluster *cluster, struct ask_letter *letter) {
+    struct outbuf out;
+    struct reply reply;
+    struct brain_asks asks = {
+        .keys = letter->asked->keys,
+        .slot_keys = letter->asked->slot_keys,
+        .my_ip = letter->asked->my_ip[0] != 0 ? letter->asked->my_ip : NULL,
+        .is_tls = letter->asked->is_tls,
+        .from_primary = letter->asked->from_primary,
+    };
+    outbuf_init(&out);
+    reply_init(&reply, &out, letter->asked->resp);
+    brain_command(cluster->brain, letter->words, letter->count, &asks, &reply, now(cluster));
+    for (const struct outbuf_chunk *chunk = out.head; chunk != NULL; chunk = chunk->next) {
+        text_append(&letter->reply, chunk->bytes, chunk->used);
+    }
+    outbuf_fini(&out);
+    letter->version = brain_version(cluster->brain);
+    letter->map_number = cluster->maps_made + cluster->map_changed;
+    list_push_back(&cluster->asked, &letter->node);
+}
+
+/* The oldest ones whose change has been made everywhere. */
+static void answer(struct cluster *cluster) {
+    while (!list_empty(&cluster->asked)) {
+        struct ask_letter *letter = LIST_ENTRY(cluster->asked.ring.next, struct ask_letter, node);
+        bool saved =
+            letter->version <= cluster->saving.done || letter->version > cluster->saving.wanted;
+        if (!cluster->stopping &&
+            (!saved || (int64_t)(letter->map_number - cluster->maps_taken) > 0)) {
+            return;
+        }
+        list_remove(&letter->node);
+        letter->letter.message.kind = MESSAGE_CLUSTER_ANSWER;
+        post_send(cluster->server->office, cluster->thread, letter->letter.message.home,
+                  &letter->letter.message);
+    }
+}
+
+/* ---- Mail ---- */
+
+static void take_settings(struct cluster *cluster, struct cluster_settings *settings) {
+    cluster_settings_free(cluster->settings);
+    cluster->settings = settings;
+    brain_configure(cluster->brain, &settings->brain, now(cluster));
+}
+
+static void take_letter(struct cluster *cluster, struct cluster_letter *letter) {
+    switch (letter->kind) {
+    case LETTER_ASK:
+        run(cluster, (struct ask_letter *)letter);
+        return;
+    case LETTER_SETTINGS:
+        take_settings(cluster, ((struct settings_letter *)letter)->settings);
+        break;
+    case LETTER_PAUSED:
+        brain_paused(cluster->brain, ((const struct paused_letter *)letter)->offset, now(cluster));
+        break;
+    case LETTER_PUBLISH: {
+        const struct publish_letter *publish = (const struct publish_letter *)letter;
+        brain_publish(cluster->brain, publish->channel, publish->message, publish->sharded,
+                      now(cluster));
+        break;
+    }
+    case LETTER_STOP:
+        cluster->stopping = true;
+        break;
+    }
+    free(letter);
+}
+
+static bool take_mail(struct cluster *cluster) {
+    struct message *messages[MAIL_A_TURN];
+    size_t n = post_receive(cluster->server->office, cluster->thread, messages, MAIL_A_TURN);
+    for (size_t i = 0; i < n; i++) {
+        if (messages[i]->kind == MESSAGE_CLUSTER_MAP_TAKEN) {
+            cluster_map_home(NULL, messages[i]);
+        } else {
+            check(messages[i]->kind == MESSAGE_CLUSTER);
+            take_letter(cluster, (struct cluster_letter *)messages[i]);
+        }
+    }
+    return n == MAIL_A_TURN;
+}
+
+/* ---- Turns ---- */
+
+static bool sleeps(void *arg) {
+    struct cluster *cluster = arg;
+    cluster->asleep = post_sleep(cluster->server->office, cluster->thread);
+    return cluster->asleep;
+}
+
+static void woke(void *arg) {
+    struct cluster *cluster = arg;
+    while (cluster->asleep && !post_awake(cluster->server->office, cluster->thread)) {
+        rt_block(cluster->rt, VISITED_BLOCK_NS);
+    }
+    cluster->asleep = false;
+}
+
+static int64_t wait_ns(const struct cluster *cluster, bool more) {
+    if (more) {
+        return 0;
+    }
+    if (cluster->stopping) {
+        return STOP_TURN_NS;
+    }
+    int64_t left_ms = cluster->tick_ms + TICK_MS - rt_mono_ms(cluster->rt);
+    return left_ms > 0 ? left_ms * 1000000 : 0;
+}
+
+bool cluster_turn(struct cluster *cluster) {
+    bool more = take_mail(cluster);
+    int64_t mono_ms = rt_mono_ms(cluster->rt);
+    if (mono_ms - cluster->tick_ms >= TICK_MS && !cluster->stopping) {
+        cluster->tick_ms = mono_ms;
+        wires_each(cluster->wires, tell_queued, cluster);
+        tell_memory(cluster);
+        brain_tick(cluster->brain, now(cluster));
+    }
+    save(cluster);
+    publish_map(cluster);
+    answer(cluster);
+    wires_turn(cluster->wires);
+    bool left = post_publish(cluster->server->office, cluster->thread, cluster->thread, false);
+    bool gone = cluster->stopping && wires_stop(cluster->wires);
+    if (gone && !cluster->saving.under_way && list_empty(&cluster->asked) && !left) {
+        return false;
+    }
+    rt_turn(cluster->rt, wait_ns(cluster, more || left));
+    return true;
+}
+
+void cluster_run(struct cluster *cluster) {
+    rt_on_sleep(cluster->rt, sleeps, woke, cluster);
+    while (cluster_turn(cluster)) {
+    }
+    rt_turn(cluster->rt, 0); /* the last wake-ups leave while all runtimes are still there */
+}
+
+/* ---- Life ---- */
+
+static bool read_file(struct cluster *cluster, struct text *err) {
+    const struct fs *fs = cluster->server->fs;
+    const char *path = cluster->settings->config->cluster_config_file.ptr;
+    char *data = NULL;
+    size_t len = 0;
+    int rc = fs->read_all(fs->arg, path, &data, &len);
+    if (rc < 0 && rc != -ENOENT) {
+        text_appendf(err, "Could not read %s: %s", path, strerror(-rc));
+        return false;
+    }
+    struct text why;
+    text_init(&why);
+    cluster->brain = brain_new(&cluster->settings->brain, &world, cluster,
+                               bytes_make(data != NULL ? data : "", len), now(cluster), &why);
+    if (cluster->brain == NULL) {
+        text_appendf(err, "Unrecoverable error: corrupted cluster config file %s: %s", path,
+                     why.ptr);
+    }
+    text_fini(&why);
+    free(data);
+    return cluster->brain != NULL;
+}
+
+struct cluster *cluster_new(struct server *server, struct rt *rt, struct text *err) {
+    struct cluster *cluster = must_calloc(1, sizeof *cluster);
+    cluster->server = server;
+    cluster->rt = rt;
+    cluster->thread = server->workers_count;
+    cluster->settings = cluster_settings_new(server->at_start);
+    cluster->now.primary_age_ms = -1;
+    cluster->maps = cluster_maps_new(&server->nodes[0], cluster->thread);
+    cluster->wires = wires_new(rt, &wires_user, cluster);
+    list_init(&cluster->asked);
+    text_init(&cluster->saving.text);
+    server->threads[cluster->thread] = rt;
+    const struct config *config = server->at_start;
+    if (!read_file(cluster, err) ||
+        wires_listen(cluster->wires, config, cluster_bus_port(config), err) != 0) {
+        cluster_free(cluster);
+        return NULL;
+    }
+    cluster->map_changed = true;
+    publish_map(cluster); /* workers have it before their first client */
+    post_publish(server->office, cluster->thread, cluster->thread, false);
+    return cluster;
+}
+
+/* What came after the last turn. */
+static void end_mail(struct cluster *cluster) {
+    struct message *message;
+    while (post_receive(cluster->server->office, cluster->thread, &message, 1) == 1) {
+        if (message->kind == MESSAGE_CLUSTER) {
+            struct cluster_letter *letter = (struct cluster_letter *)message;
+            if (letter->kind == LETTER_SETTINGS) {
+                cluster_settings_free(((struct settings_letter *)letter)->settings);
+            } else if (letter->kind == LETTER_ASK) {
+                text_fini(&((struct ask_letter *)letter)->reply);
+            }
+            free(letter);
+        }
+    }
+}
+
+void cluster_free(struct cluster *cluster) {
+    if (cluster == NULL) {
+        return;
+    }
+    end_mail(cluster);
+    brain_free(cluster->brain);
+    wires_stop(cluster->wires);
+    rt_free(cluster->rt);
+    wires_free(cluster->wires);
+    cluster_maps_free(cluster->maps);
+    cluster_settings_free(cluster->settings);
+    text_fini(&cluster->saving.text);
+    free(cluster);
+}
+
+/* ---- Workers ---- */
+
+static void send_letter(struct worker *worker, struct cluster_letter *letter,
+                        enum cluster_letter_kind kind, unsigned home) {
+    letter->kind = kind;
+    letter->message = (struct message){.kind = MESSAGE_CLUSTER, .home = (uint16_t)home};
+    const struct server *server = worker->server;
+    post_send(server->office, worker->id, server->workers_count, &letter->message);
+}
+
+void cluster_ask(struct worker *worker, const struct bytes *words, unsigned count,
+                 struct cluster_asked *asked) {
+    size_t bytes = 0;
+    for (unsigned i = 0; i < count; i++) {
+        bytes += words[i].len;
+    }
+    struct ask_letter *letter = must_calloc(1, sizeof *letter + count * sizeof *words + bytes);
+    char *text = (char *)(letter->words + count);
+    for (unsigned i = 0; i < count; i++) {
+        memcpy(text, words[i].ptr, words[i].len);
+        letter->words[i] = bytes_make(text, words[i].len);
+        text += words[i].len;
+    }
+    letter->count = count;
+    letter->asked = asked;
+    text_init(&letter->reply);
+    send_letter(worker, &letter->letter, LETTER_ASK, worker->id);
+}
+
+void cluster_answer_arrived(struct worker *worker, struct message *message) {
+    (void)worker;
+    struct ask_letter *letter = (struct ask_letter *)message;
+    letter->asked->done(letter->asked, text_bytes(&letter->reply));
+    text_fini(&letter->reply);
+    free(letter);
+}
+
+void cluster_heard(struct worker *worker, struct message *message) {
+    struct publish_letter *letter = (struct publish_letter *)message;
+    pubsub_publish(worker, letter->sharded ? TOPIC_SHARD_CHANNEL : TOPIC_CHANNEL, letter->channel,
+                   letter->message);
+    free(letter);
+}
+
+void cluster_tell_paused(struct worker *worker, uint64_t offset) {
+    struct paused_letter *letter = must_calloc(1, sizeof *letter);
+    letter->offset = offset;
+    send_letter(worker, &letter->letter, LETTER_PAUSED, POST_ONE_WAY);
+}
+
+void cluster_publish(struct worker *worker, struct bytes channel, struct bytes message,
+                     bool sharded) {
+    struct publish_letter *letter = publish_letter(channel, message, sharded);
+    send_letter(worker, &letter->letter, LETTER_PUBLISH, POST_ONE_WAY);
+}
+
+void cluster_configure(struct worker *worker, const struct config *config) {
+    if (config->cluster_enabled) {
+        struct settings_letter *letter = must_calloc(1, sizeof *letter);
+        letter->settings = cluster_settings_new(config);
+        send_letter(worker, &letter->letter, LETTER_SETTINGS, POST_ONE_WAY);
+    }
+}
+
+void cluster_stop(struct worker *worker) {
+    if (worker->config->cluster_enabled) {
+        struct cluster_letter *letter = must_calloc(1, sizeof *letter);
+        send_letter(worker, letter, LETTER_STOP, POST_ONE_WAY);
+    }
+}

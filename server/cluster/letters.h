@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* letters: what travels between the thread of the cluster and the workers, but for the map.
+ *
+ * Thread: constants. Who is said to free a letter does; MESSAGE_CLUSTER is its kind on the way to
+ * the thread, whose sender is a worker.
+ */
+#ifndef SHOAL_SERVER_CLUSTER_LETTERS_H
+#define SHOAL_SERVER_CLUSTER_LETTERS_H
+
+#include "base/list.h"
+#include "base/text.h"
+#include "cluster/brain/map.h"
+#include "server/cluster/cluster.h"
+#include "server/cluster/settings.h"
+#include "server/replication/role.h"
+
+/* ---- To the thread: MESSAGE_CLUSTER ---- */
+
+enum cluster_letter_kind {
+    LETTER_ASK,      /* struct ask_letter; goes home as MESSAGE_CLUSTER_ANSWER */
+    LETTER_SETTINGS, /* struct settings_letter; freed there, as are those that follow */
+    LETTER_PAUSED,   /* struct paused_letter */
+    LETTER_PUBLISH,  /* struct publish_letter */
+    LETTER_STOP,     /* struct cluster_letter */
+};
+
+struct cluster_letter {
+    struct message message;
+    enum cluster_letter_kind kind;
+};
+
+struct ask_letter {
+    struct cluster_letter letter;
+    struct list_node node; /* of those that wait for the disk or the map */
+    struct cluster_asked *asked;
+    struct text reply;
+    uint64_t version;    /* that must be on the disk, */
+    uint64_t map_number; /* and that every worker must have */
+    unsigned count;
+    struct bytes words[]; /* and what they name */
+};
+
+struct settings_letter {
+    struct cluster_letter letter;
+    struct cluster_settings *settings;
+};
+
+/* All writes stand still, at this offset of the stream. */
+struct paused_letter {
+    struct cluster_letter letter;
+    uint64_t offset;
+};
+
+/* From the thread to worker 0 it is MESSAGE_CLUSTER_HEARD, and freed there. */
+struct publish_letter {
+    struct cluster_letter letter;
+    bool sharded;
+    struct bytes channel, message; /* behind it */
+};
+
+/* ---- To worker 0: MESSAGE_CLUSTER_ERRAND, freed there (errands.h) ---- */
+
+enum errand_kind { ERRAND_FOLLOW, ERRAND_FLUSH, ERRAND_DROP, ERRAND_PAUSE };
+
+struct errand {
+    struct message message;
+    struct list_node node;
+    enum errand_kind kind;
+    bool begun, stands_still;
+    struct role role;             /* FOLLOW */
+    int64_t until_mono_ms;        /* PAUSE; 0: it ends */
+    uint8_t slots[MAP_SLOTS / 8]; /* DROP */
+};
+
+#endif

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* farewell: see the header. The end itself is that of any SHUTDOWN or signal: it begins in a view
+ * in which it is seen once more that nothing is under way and everybody has all.
+ */
+#include "server/replication/farewell.h"
+
+#include "base/must.h"
+#include "server/call/exec.h"
+#include "server/call/scatter.h"
+#include "server/client/inner.h"
+#include "server/observe/log.h"
+#include "server/persistence/due.h"
+#include "server/replication/primary.h"
+#include "server/replication/upstream.h"
+#include "server/server.h"
+#include "server/txn/txn.h"
+#include "server/worker/park.h"
+#include "server/worker/pausing.h"
+#include "server/worker/shared.h"
+#include "server/worker/worker.h"
+
+#include <stdlib.h>
+
+enum stage {
+    STAGE_NONE,
+    STAGE_HOLDS,  /* writes are to stand still */
+    STAGE_WAITS,  /* for replicas */
+    STAGE_ENDS,   /* the server does, or saves before */
+    STAGE_LETS_GO /* it does not: writes are to go on */
+};
+
+struct farewell {
+    struct worker *home;
+    enum stage stage;
+    struct farewell_wish wish;
+    int64_t until_ms;      /* monotonic */
+    bool under_way;        /* a view is */
+    uint64_t asked_offset; /* replicas were asked there */
+    uint64_t failures;
+};
+
+struct farewell *farewell_new(struct worker *home) {
+    struct farewell *farewell = must_calloc(1, sizeof *farewell);
+    farewell->home = home;
+    return farewell;
+}
+
+void farewell_free(struct farewell *farewell) {
+    free(farewell);
+}
+
+static struct primary *primary_of(const struct farewell *farewell) {
+    return farewell->home->server->primary;
+}
+
+bool farewell_is_needed(const struct worker *worker, const struct farewell_wish *wish) {
+    const struct server *server = worker->server;
+    bool waits = worker->config->shutdown_timeout > 0 && shared_replicas(server->shared) > 0;
+    return waits || (server->role.replica && wish->saves);
+}
+
+bool farewell_is_under_way(const struct farewell *farewell) {
+    return farewell->stage != STAGE_NONE;
+}
+
+bool farewell_is_over(const struct farewell *farewell, uint64_t began, bool *ret_failed) {
+    *ret_failed = farewell->failures != began;
+    return *ret_failed || farewell->home->loop.nobody_left;
+}
+
+uint64_t farewell_begin(struct farewell *farewell, const struct farewell_wish *wish) {
+    struct worker *home = farewell->home;
+    if (farewell_is_under_way(farewell)) {
+        return farewell->failures;
+    }
+    farewell->wish = *wish;
+    farewell->stage = STAGE_HOLDS;
+    farewell->asked_offset = 0;
+    if (primary_is_alone(primary_of(farewell)) && wish->saves) { /* of replicas */
+        farewell->stage = STAGE_ENDS;
+        return farewell->failures;
+    }
+    farewell->until_ms = rt_mono_ms(home->rt) + home->config->shutdown_timeout * 1000;
+    if (!primary_all_have(primary_of(farewell))) {
+        log_worker(home, LOG_NOTICE, "Waiting for replicas before shutting down.");
+    }
+    return farewell->failures;
+}
+
+/* Also of a signal, which may come again. */
+static void fail(struct farewell *farewell) {
+    farewell->stage = STAGE_LETS_GO;
+    farewell->failures++;
+    shared_ask_stop(farewell->home->server->shared, 0);
+    scatter_wake(farewell->home);
+}
+
+bool farewell_abort(struct farewell *farewell) {
+    if (farewell->stage != STAGE_HOLDS && farewell->stage != STAGE_WAITS) {
+        return false;
+    }
+    log_worker(farewell->home, LOG_NOTICE, "Shutdown manually aborted.");
+    fail(farewell);
+    return true;
+}
+
+static bool is_late(const struct farewell *farewell) {
+    return rt_mono_ms(farewell->home->rt) >= farewell->until_ms;
+}
+
+/* ---- In a view ---- */
+
+static void end(struct farewell *farewell, struct worker *parker) {
+    struct worker *home = farewell->home;
+    primary_log_laggards(primary_of(farewell));
+    farewell->stage = STAGE_ENDS;
+    if (!farewell->wish.saves) {
+        server_shutdown(parker->server, home->rt);
+    }
+}
+
+static void end_if_all_have(struct farewell *farewell, struct worker *parker) {
+    const struct primary *primary = primary_of(farewell);
+    /* The stream of a replica is its primary's, and goes on. */
+    bool still = parker->server->role.replica || primary_is_still(primary, parker);
+    bool all = still && pause_is_quiet(parker) && primary_all_have(primary);
+    if (all || is_late(farewell)) {
+        end(farewell, parker);
+    }
+}
+
+static void run(struct exec *x, struct view *view, const void *args) {
+    (void)view, (void)args;
+    struct worker *parker = x->worker;
+    struct farewell *farewell = parker->server->farewell;
+    farewell->under_way = false;
+    reply_ok(x->reply);
+    switch (farewell->stage) {
+    case STAGE_HOLDS:
+        pause_hold(parker, PAUSE_FOR_SHUTDOWN);
+        farewell->stage = STAGE_WAITS;
+        end_if_all_have(farewell, parker);
+        break;
+    case STAGE_WAITS:
+        end_if_all_have(farewell, parker);
+        break;
+    case STAGE_LETS_GO:
+        pause_let_go(parker, PAUSE_FOR_SHUTDOWN);
+        farewell->stage = STAGE_NONE;
+        break;
+    case STAGE_NONE:
+    case STAGE_ENDS:
+        break;
+    }
+}
+
+static void look(struct exec *x) {
+    char nothing = 0;
+    if (txn_holds_all(x->client)) {
+        park_all(x, run, &nothing, sizeof nothing);
+    } else {
+        txn_hold_all(x); /* it comes again then */
+    }
+}
+
+static void save(struct exec *x) {
+    if (txn_holds_all(x->client)) {
+        save_and_shut_down(x, x->worker->server->farewell->wish.force);
+    } else {
+        txn_hold_all(x);
+    }
+}
+
+/* ---- Turns ---- */
+
+static bool wants_view(struct farewell *farewell) {
+    struct primary *primary = primary_of(farewell);
+    if (farewell->stage != STAGE_WAITS) {
+        return true;
+    }
+    if (primary_all_have(primary) || is_late(farewell)) {
+        return true;
+    }
+    if (primary_offset(primary) != farewell->asked_offset) {
+        farewell->asked_offset = primary_ask(primary);
+    }
+    return false;
+}
+
+/* The save begins, if one is to be; and if it is over and the server has not ended it has failed.
+ */
+static void end_on(struct farewell *farewell) {
+    struct worker *home = farewell->home;
+    if (!farewell->wish.saves || home->loop.stopping) {
+        return;
+    }
+    if (!farewell->under_way) {
+        if (home->server->role.replica && !upstream_hold(home->server->upstream)) {
+            return; /* what has come of the stream is being run */
+        }
+        home->loop.saves_for_signal = true; /* it may be over when this comes back */
+        farewell->under_way = inner_run(home->inner, save);
+        home->loop.saves_for_signal = farewell->under_way && home->loop.saves_for_signal;
+    } else if (!home->loop.saves_for_signal) {
+        farewell->under_way = false;
+        fail(farewell);
+    }
+}
+
+void farewell_turn(struct farewell *farewell) {
+    if (LIKELY(farewell->stage == STAGE_NONE)) {
+        return;
+    }
+    if (farewell->stage == STAGE_ENDS) {
+        end_on(farewell);
+        return;
+    }
+    if (!farewell->under_way && wants_view(farewell)) {
+        farewell->under_way = true; /* it may be over when this comes back */
+        farewell->under_way = inner_run(farewell->home->inner, look) && farewell->under_way;
+    }
+}

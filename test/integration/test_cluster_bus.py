@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""Nodes of Valkey, Redis and Shoal in one cluster: they meet, agree, move slots, fail over, forget. Each test runs on Valkey alone,
+too: what does not pass there is not asked for."""
+
+import pytest
+
+import slots
+from cluster_nodes import Client, Nodes, agree, ask, cli, create, find_cli, my_id, said, table
+from resp import encode
+from server import find_peer, wait_for
+
+pytestmark = [
+    pytest.mark.shoal_only,
+    pytest.mark.slow,
+    pytest.mark.row_each,
+    pytest.mark.skipif(find_cli() is None, reason="no valkey-cli: ./dev test installs it"),
+]
+
+MIXES = {
+    "shoal": ["shoal", "shoal", "shoal"],
+    "with-valkey": ["shoal", "valkey", "shoal"],
+    "among-valkeys": ["valkey", "shoal", "valkey"],
+    "with-redis": ["shoal", "redis", "valkey"],
+}
+
+
+@pytest.fixture
+def nodes(start_server):
+    n = Nodes(start_server)
+    yield n
+    n.stop()
+
+
+@pytest.fixture(params=sorted(MIXES))
+def three(request, nodes):
+    """Three primaries that know each other and have all slots."""
+    return start_three(nodes, MIXES[request.param])
+
+
+@pytest.fixture
+def mixed(nodes):
+    return start_three(nodes, MIXES["with-valkey"] if find_peer("valkey") else MIXES["shoal"])
+
+
+def start_three(nodes, kinds):
+    if any(kind != "shoal" and find_peer(kind) is None for kind in kinds):
+        pytest.skip("a peer is not installed: ./dev test does so")
+    members = [nodes.start(kind) for kind in kinds]
+    create(members)
+    assert agree(members), [n.log()[-2000:] for n in members]
+    return members
+
+
+def test_they_serve_as_one(three):
+    with Client(three) as c:
+        for i in range(300):
+            c.set("key:%d" % i, "v%d" % i)
+        assert [c.get("key:%d" % i) for i in range(300)] == [b"v%d" % i for i in range(300)]
+    assert sum(ask(node, "DBSIZE") for node in three) == 300
+    for node in three:
+        info = said(node)
+        assert (info["cluster_known_nodes"], info["cluster_size"], info["cluster_slots_ok"]) == ("3", "3", "16384")
+    assert "All 16384 slots covered" in cli("--cluster", "check", "127.0.0.1:%d" % three[0].port)
+
+
+PAIRS = {"shoal": ("shoal", "shoal"), "of-valkey": ("valkey", "shoal"), "with-valkey": ("shoal", "valkey")}
+
+
+@pytest.fixture(params=sorted(PAIRS))
+def pair(request, nodes):
+    """A primary of the first kind and its replica of the second, which hold a third of the slots; two primaries vote with it."""
+    first, second = PAIRS[request.param]
+    voters = ["shoal", "valkey"] if find_peer("valkey") else ["shoal", "shoal"]
+    if "valkey" in (first, second) and not find_peer("valkey"):
+        pytest.skip("no Valkey: ./dev test installs it")
+    primaries = [nodes.start(kind) for kind in [first] + voters]
+    create(primaries)
+    replica = nodes.start(second)
+    assert agree(primaries)
+    ask(replica, "CLUSTER", "MEET", "127.0.0.1", primaries[0].port)
+    assert wait_for(lambda: len(table(replica)) == 4, 60)
+    assert wait_for(lambda: ask(replica, "CLUSTER", "REPLICATE", my_id(primaries[0])) == "OK", 60)
+    everybody = primaries + [replica]
+    assert agree(everybody), [n.log()[-2000:] for n in everybody]
+    assert wait_for(lambda: replica.info("replication").get("master_link_status") == "up", 60), replica.log()[-3000:]
+    return primaries, replica
+
+
+def tag_of_slot(wanted):
+    return next("t%d" % i for i in range(1_000_000) if slots.slot(b"t%d" % i) == wanted)
+
+
+def fill(c, count=200):
+    for i in range(count):
+        c.set("key:%d" % i, "v%d" % i)
+
+
+def check(c, count=200):
+    missing = [i for i in range(count) if c.get("key:%d" % i) != b"v%d" % i]
+    assert not missing, missing[:20]
+
+
+def replicated(primary, replica):
+    offset = int(primary.info("replication")["master_repl_offset"])
+    return int(replica.info("replication")["slave_repl_offset"]) >= offset
+
+
+def shows_replica(node, replica):
+    return any(member[1] == replica.port for row in ask(node, "CLUSTER", "SLOTS") for member in row[3:])
+
+
+def test_a_replica_takes_over(pair):
+    """kill -9 of the primary; what its replica had is there, the old one comes back as a replica."""
+    primaries, replica = pair
+    old = primaries[0]
+    with Client(primaries + [replica]) as c:
+        fill(c)
+        assert wait_for(lambda: replicated(old, replica))
+        # Clients were not told of a replica that had nothing when it was heard of first.
+        assert wait_for(lambda: all(shows_replica(node, replica) for node in primaries + [replica]), 60)
+        old.kill()
+        others = primaries[1:] + [replica]
+        assert wait_for(lambda: "master" in table(replica)[my_id(replica)]["flags"], 60), replica.log()[-3000:]
+        assert agree(others), [n.log()[-2000:] for n in others]
+        check(c)
+        c.set("after", "1")
+        old.start_again()
+        assert agree(primaries + [replica]), [n.log()[-2000:] for n in primaries + [replica]]
+        assert wait_for(lambda: old.info("replication")["role"] == "slave" and old.info("replication")["master_link_status"] == "up", 60)
+        check(c)
+        assert c.get("after") == b"1"
+
+
+def test_a_slot_is_emptied(pair):
+    """At one moment, on the replica too, whichever of both kinds it is; other slots keep what they have."""
+    primaries, replica = pair
+    primary, count = primaries[0], 3000
+    slot = int(next(words for words in table(primary)[my_id(primary)]["slots"]).split("-")[0])
+    tag = tag_of_slot(slot)
+    names = ["{%s}%d" % (tag, i) for i in range(count)]
+    with primary.raw(timeout=60) as c, primary.raw(timeout=60) as reader, replica.raw(timeout=60) as r:
+        other = "{%s}" % tag_of_slot(slot + 1)
+        assert c.do("SET", other, "stays") == "OK"
+        for _ in range(3):
+            assert c.do("MSET", *[word for name in names for word in (name, "v")]) == "OK"
+            assert c.do("CLUSTER", "COUNTKEYSINSLOT", slot) == count
+            c.send(encode("CLUSTER", "FLUSHSLOT", str(slot)))
+            seen = [reader.do("EXISTS", *names) for _ in range(30)]
+            assert c.read() == "OK"
+            assert set(seen) <= {0, count}
+            assert c.do("CLUSTER", "COUNTKEYSINSLOT", slot) == 0 and c.do("DBSIZE") == 1
+        assert "READONLY" in str(r.do("CLUSTER", "FLUSHSLOT", str(slot)))
+        assert wait_for(lambda: replicated(primary, replica))
+        assert wait_for(lambda: r.do("DBSIZE") == 1)
+        r.do("READONLY")
+        assert r.do("GET", other) == b"stays"
+
+
+def test_it_is_handed_over(pair):
+    """CLUSTER FAILOVER: nothing is lost, nobody hears an error but redirects."""
+    primaries, replica = pair
+    old = primaries[0]
+    with Client(primaries + [replica]) as c:
+        fill(c)
+        for new, former in ((replica, old), (old, replica)):
+            assert wait_for(lambda: replicated(former, new))
+            assert ask(new, "CLUSTER", "FAILOVER") == "OK"
+            assert wait_for(lambda: "master" in table(new)[my_id(new)]["flags"], 60), new.log()[-3000:] + former.log()[-3000:]
+            assert agree(primaries + [replica])
+            assert wait_for(lambda: former.info("replication").get("master_link_status") == "up", 60), former.log()[-3000:]
+            check(c)
+            c.set("after", "1")
+
+
+def test_slots_move(three):
+    """valkey-cli --cluster reshard, old way, there and back, with keys in them."""
+    # valkey-cli asks the source for a directive that Redis has not, and ends when it is not there.
+    program = "redis-cli" if any(node.kind == "redis" for node in three) else None
+    with Client(three) as c:
+        fill(c, 500)
+        for source, target in ((three[0], three[1]), (three[1], three[2]), (three[2], three[0])):
+            words = ["--cluster-from", my_id(source), "--cluster-to", my_id(target), "--cluster-slots", "60", "--cluster-yes"]
+            cli("--cluster", "reshard", "127.0.0.1:%d" % source.port, *words, program=program)
+            assert agree(three), [n.log()[-2000:] for n in three]
+            check(c, 500)
+    assert sum(ask(node, "DBSIZE") for node in three) == 500
+
+
+def test_a_node_is_forgotten(mixed):
+    gone = mixed[2]
+    i = my_id(gone)
+    for node in mixed[:2]:
+        assert ask(node, "CLUSTER", "FORGET", i) == "OK"
+    assert wait_for(lambda: all(i not in table(node) for node in mixed[:2]), 20)
+
+
+def test_a_node_comes_back_with_what_it_was(mixed):
+    """All end and start again: the same nodes with the same slots, from their files."""
+    before = [(my_id(node), sorted(table(node)[my_id(node)]["slots"])) for node in mixed]
+    for node in mixed:
+        node.kill()
+    for node in mixed:
+        node.start_again()
+    assert agree(mixed), [n.log()[-2000:] for n in mixed]
+    assert [(my_id(node), sorted(table(node)[my_id(node)]["slots"])) for node in mixed] == before
+
+
+def test_publish_reaches_all(mixed):
+    """When the links stand: what is published in the first moments of a cluster may be lost, in Valkey as well."""
+    subscribers = [node.raw(timeout=30) for node in mixed]
+    heard = [set() for _ in mixed]
+    for c in subscribers:
+        c.do("SUBSCRIBE", "news")
+
+    def all_have_heard():
+        for i, node in enumerate(mixed):
+            ask(node, "PUBLISH", "news", "n%d" % i)
+            ask(node, "PUBLISH", "news", "end")
+        for c, names in zip(subscribers, heard):
+            while (text := c.read()[2]) != b"end":
+                names.add(text)
+        return all(len(names) == len(mixed) for names in heard)
+
+    assert wait_for(all_have_heard, 30), heard
+    for c in subscribers:
+        c.close()

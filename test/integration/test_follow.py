@@ -1,0 +1,508 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A replica: of Redis 7, of Valkey 9.1 and of another Shoal. It has what its primary has at equal offsets, refuses what a
+replica refuses, goes on where it was when the link comes back, and is a primary from one command on when it is told so."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+import writes
+from resp import NULL_ARRAY, RespError, encode
+from server import Server, find_peer, wait_for
+from test_replication import digest, fill, write
+
+pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
+
+READONLY = RespError("READONLY You can't write against a read only replica.")
+MB = 1 << 20
+
+
+def said(server):
+    try:
+        return server.info("replication")
+    except (OSError, EOFError, RespError, KeyError):
+        return {}
+
+
+def is_up(server):
+    return said(server).get("master_link_status") == "up"
+
+
+def offset(server):
+    return int(said(server).get("master_repl_offset", -1))
+
+
+def said_keys(server):
+    """Databases with keys that have a time."""
+    return [s for s in server.info("keyspace").values() if "expires=0" not in s]
+
+
+def follow(replica, primary):
+    with replica.raw(timeout=60) as c:
+        assert c.do("REPLICAOF", "127.0.0.1", primary.port) == "OK"
+    assert wait_for(lambda: is_up(replica), 60), replica.log()[-2000:]
+
+
+def same(primary, replica):
+    """In the end, at equal offsets. Nobody writes meanwhile but for PINGs and what has run out."""
+
+    def is_same():
+        want = offset(primary)
+        assert wait_for(lambda: int(said(replica).get("slave_repl_offset", -1)) >= want, 60), (said(primary), said(replica))
+        return digest(primary) == digest(replica)
+
+    return wait_for(is_same, 20)
+
+
+# A PING that one replica has and another has not, or the old primary alone, makes a full sync of a hand-over: there is none in these.
+NO_PING = {"repl_ping_replica_period": 3600}
+
+
+@pytest.fixture(params=["redis", "valkey", "shoal"])
+def start_primary(request, start_server, server_binary):
+    """start_primary(**options) starts another kind of server; what is not its own is left out."""
+    own = []
+
+    def start(**options):
+        if request.param == "shoal":
+            return start_server(**options)
+        path = find_peer(request.param)
+        if path is None:
+            pytest.skip("no %s server to follow: ./dev test installs one" % request.param)
+        config = {"save": "", "repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1", "enable-debug-command": "yes"}
+        config.update({name.replace("_", "-"): value for name, value in options.items()})
+        s = Server(path, config, kind=request.param)
+        s.start()
+        own.append(s)
+        return s
+
+    yield start
+    for s in own:
+        s.stop(check=False)
+
+
+def write_beside(primary, clients=3):
+    threads = [threading.Thread(target=write, args=(primary.port, seed)) for seed in range(clients)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def test_it_has_what_its_primary_has(start_primary, start_server):
+    """What was there, what comes while it is loaded, and after; and what was its own before is gone."""
+    primary, replica = start_primary(), start_server()
+    with primary.raw() as c, replica.raw() as r:
+        fill(c)
+        r.do("SET", "old", "1")
+        threads = write_beside(primary)
+        follow(replica, primary)
+        for thread in threads:
+            thread.join()
+        assert same(primary, replica)
+        assert r.do("EXISTS", "old") == 0
+        assert c.do("SET", "last", "x") == "OK"
+        assert wait_for(lambda: r.do("GET", "last") == b"x")
+        r.do("SELECT", "9")
+        assert r.do("GET", "in-nine") == b"x"
+
+
+def test_every_write_is_the_same_there(start_server):
+    primary, replica = start_server(), start_server()
+    follow(replica, primary)
+    with primary.raw(timeout=60) as c:
+        for case in writes.CASES:
+            writes.run(c, case["before"], case["name"])
+            writes.run(c, case["commands"], case["name"])
+    assert same(primary, replica)
+
+
+def test_what_it_says_of_itself(start_server):
+    primary, replica = start_server(), start_server()
+    follow(replica, primary)
+    with replica.raw() as c:
+        info = said(replica)
+        assert info["role"] == "slave" and info["master_host"] == "127.0.0.1" and int(info["master_port"]) == primary.port
+        assert info["master_replid"] == said(primary)["master_replid"]
+        assert wait_for(lambda: c.do("ROLE") == [b"slave", b"127.0.0.1", primary.port, b"connected", offset(primary)])
+        hello = c.do("HELLO", "2")
+        assert hello[hello.index(b"role") + 1] == b"replica"
+        assert c.do("CONFIG", "GET", "replicaof")[1] == b"127.0.0.1 %d" % primary.port
+        assert b"flags=M " in c.do("CLIENT", "LIST", "TYPE", "primary")
+        assert str(c.do("REPLICAOF", "127.0.0.1", primary.port)) == "OK Already connected to specified master"
+        assert c.do("REPLICAOF", "x", "70000") == RespError("ERR Invalid master port")
+        assert str(c.do("WAIT", "1", "1")).startswith("ERR WAIT cannot be used with replica instances.")
+        assert str(c.do("WAITAOF", "0", "1", "1")).startswith("ERR WAITAOF cannot be used with replica instances.")
+
+
+def test_who_writes_is_refused(start_server):
+    primary, replica = start_server(), start_server()
+    follow(replica, primary)
+    with replica.raw() as c, primary.raw() as p:
+        for words in (["SET", "a", "1"], ["BLPOP", "q", "1"], ["FLUSHALL"], ["MSET", "a", "1", "b", "2"], ["DEL", "a"]):
+            assert c.do(*words) == READONLY, words
+        assert str(c.do("EVAL", "return redis.call('SET', KEYS[1], '1')", "1", "a")).startswith(str(READONLY))
+        assert c.do("EVAL", "return redis.call('GET', KEYS[1])", "1", "a") is None
+        assert c.do("MULTI") == "OK"
+        assert c.do("GET", "a") == "QUEUED"
+        assert c.do("SET", "a", "1") == READONLY
+        assert str(c.do("EXEC")).startswith("EXECABORT")
+        assert c.do("PUBLISH", "c", "x") == 0
+        assert c.do("CONFIG", "SET", "replica-read-only", "no") == "OK"
+        assert c.do("SET", "own", "1") == "OK"
+        assert c.do("CONFIG", "SET", "replica-read-only", "yes") == "OK"
+        assert c.do("SET", "own", "2") == READONLY
+        assert p.do("SET", "own", "3") == "OK"
+        assert wait_for(lambda: c.do("GET", "own") == b"3")
+
+
+def test_who_watches_blocks_or_tracks_hears_of_what_comes(start_server):
+    primary, replica = start_server(), start_server()
+    follow(replica, primary)
+    with primary.raw() as p, replica.raw(timeout=60) as watch, replica.raw(timeout=60) as block, replica.raw(timeout=60) as sub:
+        watch.do("WATCH", "w")
+        block.send(encode("XREAD", "BLOCK", "0", "STREAMS", "s", "$"))
+        wait_for(lambda: int(replica.info("clients")["blocked_clients"]) == 1)
+        replica_config = replica.raw()
+        replica_config.do("CONFIG", "SET", "notify-keyspace-events", "KEA")
+        sub.do("SUBSCRIBE", "__keyspace@0__:w")
+        p.do("SET", "w", "1")
+        p.do("XADD", "s", "1-1", "f", "v")
+        assert sub.read()[2] == b"set"
+        assert block.read() == [[b"s", [[b"1-1", [b"f", b"v"]]]]]
+        watch.do("MULTI")
+        watch.do("GET", "w")
+        assert watch.do("EXEC") is NULL_ARRAY
+        replica_config.close()
+
+
+def test_nothing_runs_out_but_by_the_primary(start_server):
+    """A key whose time is over is not seen; it goes when the primary says so, and not before."""
+    primary, replica = start_server(), start_server()
+    follow(replica, primary)
+    with primary.raw() as p, replica.raw() as c:
+        p.do("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+        p.do("SET", "k", "v", "PX", "50")
+        p.do("SADD", "set", "a")
+        p.do("PEXPIRE", "set", "50")
+        assert wait_for(lambda: c.do("DBSIZE") == 2 and c.do("EXISTS", "set") == 0 and c.do("GET", "k") is None)
+        assert c.do("DBSIZE") == 2
+        assert p.do("GET", "k") is None  # and its DEL goes into the stream
+        assert wait_for(lambda: c.do("DBSIZE") == 1)
+        p.do("SADD", "set", "b")
+        assert same(primary, replica)
+        assert c.do("SMEMBERS", "set") == [b"b"]
+
+
+def test_a_link_that_breaks_comes_back_where_it_was(start_primary, start_server):
+    primary, replica = start_primary(), start_server()
+    follow(replica, primary)
+    fulls = int(primary.info("stats")["sync_full"])
+    for i in range(3):
+        threads = write_beside(primary, 2)
+        with primary.raw() as p:
+            p.do("CLIENT", "KILL", "TYPE", "replica")
+            p.do("INCR", "times")
+        for thread in threads:
+            thread.join()
+        assert wait_for(lambda: is_up(replica), 60)
+        assert same(primary, replica)
+    assert int(primary.info("stats")["sync_full"]) == fulls
+    assert int(primary.info("stats")["sync_partial_ok"]) >= 3
+
+
+def test_an_open_transaction_is_dropped_with_its_link(start_server):
+    """And comes again whole: half of it would be seen twice, or never."""
+    stream = FakePrimary(b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n" + encode("INCR", "a") + encode("MULTI") + encode("INCR", "a"))
+    replica = start_server()
+    with replica.raw() as c:
+        c.do("REPLICAOF", "127.0.0.1", stream.port)
+        stream.full_sync()
+        stream.send_stream()
+        assert wait_for(lambda: c.do("GET", "a") == b"1")
+        stream.cut()
+        asked = stream.psync()
+        whole = encode("SELECT", "0") + encode("INCR", "a")
+        assert asked == [b"PSYNC", stream.id, b"%d" % (len(whole) + 1)]
+        stream.conn.sendall(b"+CONTINUE\r\n" + encode("MULTI") + encode("INCR", "a") + encode("INCR", "a") + encode("EXEC"))
+        assert wait_for(lambda: c.do("GET", "a") == b"3")
+    stream.close()
+
+
+class FakePrimary:
+    """Answers as a primary does, and sends what it is told to."""
+
+    EMPTY = bytes.fromhex("524544495330303130fa0972656469732d76657205372e302e30ff") + bytes(8)
+
+    def __init__(self, stream=b""):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.id = b"a" * 40
+        self.stream = stream
+        self.conn = None
+
+    def psync(self):
+        """The words of the PSYNC at the end of the next handshake."""
+        self.listener.settimeout(60)
+        self.conn, _ = self.listener.accept()
+        self.conn.settimeout(60)
+        self.file = self.conn.makefile("rb")
+        while True:
+            words = self.request()
+            if words[0] == b"PSYNC":
+                return words
+            self.conn.sendall(b"+PONG\r\n" if words[0] == b"PING" else b"+OK\r\n")
+
+    def request(self):
+        line = self.file.readline()
+        while line == b"\n":
+            line = self.file.readline()
+        words = []
+        for _ in range(int(line[1:])):
+            n = int(self.file.readline()[1:])
+            words.append(self.file.read(n + 2)[:-2])
+        return words
+
+    def full_sync(self, rdb=EMPTY, at=0):
+        assert self.psync()[1:] == [b"?", b"-1"]
+        self.conn.sendall(b"\n\n+FULLRESYNC %s %d\r\n\n$%d\r\n%s" % (self.id, at, len(rdb), rdb))
+
+    def send_stream(self):
+        self.conn.sendall(self.stream)
+
+    def cut(self):
+        self.file.close()
+        self.conn.close()
+
+    def close(self):
+        if self.conn is not None:
+            self.cut()
+        self.listener.close()
+
+
+def test_what_it_acknowledges(start_server):
+    primary = FakePrimary(encode("SET", "a", "1") + encode("REPLCONF", "GETACK", "*"))
+    replica = start_server()
+    with replica.raw() as c:
+        c.do("REPLICAOF", "127.0.0.1", primary.port)
+        primary.full_sync(at=1000)
+        primary.send_stream()
+        want = [b"REPLCONF", b"ACK", b"%d" % (1000 + len(primary.stream))]
+        acks = []
+        while want not in acks:
+            acks.append(primary.request())
+        assert c.do("GET", "a") == b"1"
+        primary.close()
+
+
+@pytest.mark.parametrize("rdb", [b"REDIS9999" + bytes(40), b"no file at all", FakePrimary.EMPTY[:-9], b"REDIS0010\xfe\x00\x00\x03abc\xc0"])
+def test_a_file_that_is_none_costs_nobody_the_server(start_server, rdb):
+    """And one that cannot be read at all costs no key."""
+    primary, replica = FakePrimary(), start_server()
+    with replica.raw(timeout=60) as c:
+        c.do("SET", "mine", "1")
+        c.do("REPLICAOF", "127.0.0.1", primary.port)
+        primary.full_sync(rdb)
+        primary.psync()  # it comes back
+        if not rdb.startswith(b"REDIS0"):
+            assert wait_for(lambda: c.do("GET", "mine") == b"1")
+        c.do("REPLICAOF", "NO", "ONE")
+        assert c.do("SET", "a", "1") == "OK"
+    primary.close()
+
+
+@pytest.mark.parametrize("answer", [b"-NOMASTERLINK Can't SYNC\r\n", b"+FULLRESYNC x 1\r\n", b"+CONTINUE\r\n", b"x" * 4096,
+                                    b"+FULLRESYNC " + b"a" * 40 + b" 0\r\n-ERR no\r\n"])
+def test_a_primary_that_talks_nonsense_is_asked_again(start_server, answer):
+    primary, replica = FakePrimary(), start_server()
+    with replica.raw(timeout=60) as c:
+        c.do("REPLICAOF", "127.0.0.1", primary.port)
+        for _ in range(2):
+            primary.psync()
+            primary.conn.sendall(answer)
+        primary.full_sync()
+        assert wait_for(lambda: is_up(replica))
+    primary.close()
+
+
+def test_with_a_mark_at_its_end(start_server):
+    """The form without a size: its end is a mark, which may come in pieces, and stand in the data."""
+    mark = b"m" * 40
+    primary, replica = FakePrimary(), start_server()
+    with replica.raw(timeout=60) as c:
+        c.do("REPLICAOF", "127.0.0.1", primary.port)
+        primary.psync()
+        primary.conn.sendall(b"+FULLRESYNC %s 0\r\n$EOF:%s\r\n" % (primary.id, mark))
+        data = FakePrimary.EMPTY + mark
+        for i in range(0, len(data), 7):
+            primary.conn.sendall(data[i:i + 7])
+            time.sleep(0.001)
+        assert wait_for(lambda: is_up(replica)), replica.log()[-2000:]
+        primary.conn.sendall(encode("SET", "a", "1"))
+        assert wait_for(lambda: c.do("GET", "a") == b"1")
+    primary.close()
+
+
+def test_it_becomes_a_primary(start_primary, start_server):
+    """And who followed the same one goes on with it, from where he was."""
+    primary, a, b = start_primary(**NO_PING), start_server(), start_server()
+    follow(a, primary)
+    follow(b, primary)
+    with primary.raw() as p, a.raw(timeout=60) as c, b.raw(timeout=60) as other:
+        fill(p)
+        assert same(primary, a) and same(primary, b)
+        old = said(a)["master_replid"]
+        assert c.do("REPLICAOF", "NO", "ONE") == "OK"
+        info = said(a)
+        assert info["role"] == "master" and info["master_replid2"] == old and info["master_replid"] != old
+        assert c.do("SET", "new", "1") == "OK"
+        assert other.do("REPLICAOF", "127.0.0.1", a.port) == "OK"
+        assert wait_for(lambda: is_up(b), 60)
+        assert same(a, b)
+        assert other.do("GET", "new") == b"1"
+        assert int(a.info("stats")["sync_full"]) == 0 and int(a.info("stats")["sync_partial_ok"]) == 1
+
+
+def test_the_old_primary_follows_the_new(start_server):
+    """A hand-over: what both have is not sent again."""
+    a, b = start_server(**NO_PING), start_server(**NO_PING)
+    follow(b, a)
+    with a.raw(timeout=60) as ca, b.raw(timeout=60) as cb:
+        fill(ca)
+        for new, old, cn, co in ((b, a, cb, ca), (a, b, ca, cb)):
+            assert same(old, new)
+            assert cn.do("REPLICAOF", "NO", "ONE") == "OK"
+            assert co.do("REPLICAOF", "127.0.0.1", new.port) == "OK"
+            assert cn.do("INCR", "handed") > 0
+            assert wait_for(lambda: is_up(old), 60), old.log()[-2000:]
+            assert same(new, old)
+            assert int(new.info("stats")["sync_partial_ok"]) >= 1, (said(new), new.log()[-3000:], old.log()[-3000:])
+    assert int(b.info("stats")["sync_full"]) == 0
+
+
+def test_as_sentinel_does_it(start_server):
+    """In one transaction, with its own configuration written."""
+    primary, replica = start_server(), start_server(config_file="# here\n")
+    follow(replica, primary)
+    with replica.raw(timeout=60) as c:
+        c.send(encode("MULTI") + encode("SLAVEOF", "NO", "ONE") + encode("CONFIG", "REWRITE") + encode("CLIENT", "KILL", "TYPE", "pubsub")
+               + encode("EXEC"))
+        assert [c.read() for _ in range(4)] == ["OK", "QUEUED", "QUEUED", "QUEUED"]
+        assert c.read() == ["OK", "OK", 0]
+        assert c.do("SET", "a", "1") == "OK"
+        c.send(encode("MULTI") + encode("SLAVEOF", "127.0.0.1", primary.port) + encode("CONFIG", "REWRITE") + encode("EXEC"))
+        assert [c.read() for _ in range(3)] == ["OK", "QUEUED", "QUEUED"]
+        assert c.read() == ["OK", "OK"]
+    assert wait_for(lambda: is_up(replica), 60)
+    replica.kill()
+    replica.start_again()
+    assert wait_for(lambda: is_up(replica), 60)
+    assert same(primary, replica)
+
+
+@pytest.mark.parametrize("words", (["EVAL", "while true do end", "0"], ["EVAL", "redis.call('GET', KEYS[1]) while true do end", "1", "{k}"]),
+                         ids=("all", "one-shard"))
+def test_a_long_script_holds_up_what_comes(start_server, words):
+    """And nothing of it is refused: it would be missing for ever."""
+    primary, replica = start_server(), start_server(busy_reply_threshold=50)
+    follow(replica, primary)
+    with primary.raw(timeout=60) as p, replica.raw(timeout=60) as c, replica.raw(timeout=60) as script:
+        if words[2] == "1":  # it is known to keep to its key
+            for _ in range(3):
+                assert c.do("EVAL", "redis.call('GET', KEYS[1]) if ARGV[1] == '1' then while true do end end", "1", "{k}", "0") is None
+            words = ["EVAL", "redis.call('GET', KEYS[1]) if ARGV[1] == '1' then while true do end end", "1", "{k}", "1"]
+        script.send(encode(*words))
+        probe = ["PING"] if words[2] == "0" else ["GET", "{k}"]  # a GET may have come before all was locked
+        assert wait_for(lambda: str(c.do(*probe)).startswith("BUSY"))
+        threads = write_beside(primary, 2)
+        for i in range(200):
+            p.do("INCR", "{k}n")
+            p.do("INCR", "n%d" % (i % 20))
+        for thread in threads:
+            thread.join()
+        time.sleep(0.1)  # all that could be refused has been there
+        assert wait_for(lambda: str(c.do("SCRIPT", "KILL")) == "OK")
+        assert "killed" in str(script.read())
+        assert same(primary, replica)
+
+
+def test_stale_data(start_server):
+    primary, replica = FakePrimary(), start_server(replica_serve_stale_data="no")
+    down = RespError("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.")
+    with replica.raw(timeout=60) as c:
+        assert c.do("GET", "a") is None
+        c.do("REPLICAOF", "127.0.0.1", primary.port)
+        assert c.do("GET", "a") == down
+        assert c.do("INFO") != down and c.do("ROLE") != down and c.do("CONFIG", "GET", "port") != down
+        primary.full_sync()
+        assert wait_for(lambda: c.do("GET", "a") is None)
+        primary.close()
+        assert wait_for(lambda: c.do("GET", "a") == down)
+        assert c.do("REPLICAOF", "NO", "ONE") == "OK"
+        assert c.do("GET", "a") is None
+
+
+def test_with_a_log(start_server):
+    """What came over the link is in its own log, and there after a crash; the link goes on after that with a full sync."""
+    primary, replica = start_server(), start_server(appendonly="yes", appendfsync="always")
+    with primary.raw() as c:
+        fill(c)
+        follow(replica, primary)
+        write_with = write_beside(primary, 2)
+        for thread in write_with:
+            thread.join()
+        c.do("DEL", "ttl")
+        assert wait_for(lambda: not said_keys(primary))
+        assert same(primary, replica)
+        want = digest(replica)
+    wait_for(lambda: replica.info("persistence")["aof_rewrite_in_progress"] == "0")
+    primary.kill()
+    primary.stopped_by_test = True
+    replica.kill()
+    replica.start_again()
+    assert wait_for(lambda: replica.info("persistence")["loading"] == "0")
+    assert digest(replica) == want
+
+
+def test_large_values(start_server):
+    primary, replica = start_server(), start_server()
+    with primary.raw(timeout=60) as c:
+        c.do("SET", "before", b"x" * (20 * MB))
+        follow(replica, primary)
+        c.do("SET", "after", b"y" * (20 * MB))
+        c.do("MSET", "a", b"z" * MB, "b", b"w" * (3 * MB), "c", b"q" * 100_000)
+        assert same(primary, replica)
+
+
+def test_roles_change_under_load(start_server):
+    """Nothing hangs, whoever is told what while everybody writes; in the end both are the same."""
+    a, b = start_server(), start_server()
+    stop = threading.Event()
+
+    def hammer(server):
+        with server.raw(timeout=60) as c:
+            i = 0
+            while not stop.is_set():
+                i += 1
+                c.do("INCR", "n%d" % (i % 50))
+                if i < 2000:
+                    c.do("MSET", "a%d" % i, i, "b%d" % i, i)
+
+    threads = [threading.Thread(target=hammer, args=(s,)) for s in (a, b) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    with a.raw(timeout=60) as ca, b.raw(timeout=60) as cb:
+        for _ in range(4):
+            assert cb.do("REPLICAOF", "127.0.0.1", a.port) == "OK"
+            assert wait_for(lambda: is_up(b), 60), b.log()[-2000:]
+            assert cb.do("REPLICAOF", "NO", "ONE") == "OK"
+            assert ca.do("REPLICAOF", "127.0.0.1", b.port) == "OK"
+            assert wait_for(lambda: is_up(a), 60), a.log()[-2000:]
+            assert ca.do("REPLICAOF", "NO", "ONE") == "OK"
+        stop.set()
+        for thread in threads:
+            thread.join()
+        assert cb.do("REPLICAOF", "127.0.0.1", a.port) == "OK"
+        assert wait_for(lambda: is_up(b), 60)
+    assert same(a, b)

@@ -1,0 +1,583 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""metrics-port: what Prometheus, probes and a browser are shown, and to whom; what a listener for strangers must withstand.
+
+Debian's prometheus-redis-exporter and prometheus, and a headless Chromium, take part where they are installed.
+"""
+
+import base64
+import contextlib
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+
+import pytest
+
+from resp import encode
+from server import free_port, wait_for
+
+pytestmark = [pytest.mark.row_each, pytest.mark.plain_port]
+
+# What the dashboard asks for that comes with Debian's prometheus-redis-exporter.
+DASHBOARD = """redis_up redis_uptime_in_seconds redis_connected_clients redis_blocked_clients redis_memory_used_bytes
+redis_memory_max_bytes redis_commands_total redis_commands_duration_seconds_total redis_keyspace_hits_total
+redis_keyspace_misses_total redis_net_input_bytes_total redis_net_output_bytes_total redis_db_keys redis_db_keys_expiring
+redis_expired_keys_total redis_evicted_keys_total redis_commands_processed_total""".split()
+
+
+@pytest.fixture
+def served(start_server):
+    """served(**settings): a server with metrics; its port is s.metrics."""
+
+    def start(**options):
+        for _ in range(5):
+            port = free_port()
+            server = start_server(metrics_port=port, start=False, **options)
+            try:
+                server.start()
+            except Exception:
+                if "metrics-port: could not listen" not in server.log():
+                    raise
+                continue
+            server.metrics = port
+            return server
+        raise RuntimeError("no port for metrics")
+
+    return start
+
+
+def get(server, path, method="GET", **headers):
+    """(status, headers, text)"""
+    c = http.client.HTTPConnection("127.0.0.1", server.metrics, timeout=30)
+    try:
+        c.request(method, path, headers={k.replace("_", "-"): v for k, v in headers.items()})
+        answer = c.getresponse()
+        return answer.status, answer.headers, answer.read().decode()
+    finally:
+        c.close()
+
+
+def samples(text):
+    """{name and labels: value}"""
+    return {line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line and not line.startswith("#")}
+
+
+def names(text):
+    return {re.match(r"\w+", line).group(0) for line in text.splitlines() if line and not line.startswith("#")}
+
+
+def basic(password, user="any"):
+    return "Basic " + base64.b64encode(("%s:%s" % (user, password)).encode()).decode()
+
+
+# ---- /metrics --------------------------------------------------------------------------------------------------------
+
+
+def test_metrics_say_what_info_says(served):
+    s = served()
+    with s.raw() as c:
+        for i in range(50):
+            c.do("SET", "key:%d" % i, "x")
+        c.do("EXPIRE", "key:1", 1000)
+        c.do("GET", "key:2")
+        c.do("GET", "nothing")
+        c.do("LPUSH", "key:1", "x")
+        c.do("CLIENT", "SETNAME", "metrics")
+        status, headers, text = get(s, "/metrics")
+        info = dict(line.split(":", 1) for line in c.do("INFO", "everything").decode().splitlines() if ":" in line)
+    assert status == 200 and headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    found = samples(text)
+    assert found['redis_db_keys{db="db0"}'] == 50 and found['redis_db_keys{db="db7"}'] == 0
+    assert found['redis_db_keys_expiring{db="db0"}'] == 1
+    assert 900 < found['redis_db_avg_ttl_seconds{db="db0"}'] <= 1000
+    assert found["redis_keyspace_hits_total"] == int(info["keyspace_hits"]) >= 1
+    assert found["redis_keyspace_misses_total"] == 1
+    assert found['redis_commands_total{cmd="set"}'] == 50 and found['redis_commands_total{cmd="client|setname"}'] == 1
+    assert found['redis_commands_failed_calls_total{cmd="lpush"}'] == 1 == found['redis_errors_total{err="WRONGTYPE"}']
+    assert found['redis_commands_duration_seconds_total{cmd="set"}'] == pytest.approx(
+        int(dict(x.split("=") for x in info["cmdstat_set"].split(","))["usec"]) / 1e6, abs=1e-9
+    )
+    assert found["redis_memory_used_rss_bytes"] > 1000000 and found["redis_connected_clients"] >= 1
+    assert found["redis_rdb_last_bgsave_status"] == 1
+    assert 'redis_latency_percentiles_usec{cmd="set",quantile="99.9"}' in found
+    assert abs(found["redis_start_time_seconds"] - time.time()) < 60
+    assert 'tcp_port="%d"' % s.port in text and 'role="master"' in text
+    shards = [v for k, v in found.items() if k.startswith("shoal_shard_keys{")]
+    assert sum(shards) == 50 and len(shards) == int(s.config["shards"])
+    assert set(DASHBOARD) <= names(text)
+
+
+def test_slow_log_and_spikes(served):
+    """Under the exporter's names, of all shards."""
+    s = served(slowlog_log_slower_than="-1", enable_debug_command="yes")
+    found = samples(get(s, "/metrics")[2])
+    assert found["redis_slowlog_length"] == found["redis_slowlog_last_id"] == found["redis_last_slow_execution_duration_seconds"] == 0
+    with s.raw(timeout=60) as c:
+        c.do("CONFIG", "SET", "slowlog-log-slower-than", "20000", "latency-monitor-threshold", "20")
+        for _ in range(3):
+            c.do("DEBUG", "SLEEP", "0.05")
+        c.do("CONFIG", "SET", "slowlog-log-slower-than", "-1", "latency-monitor-threshold", "0")
+        newest = c.do("SLOWLOG", "GET", "1")[0]
+        length = c.do("SLOWLOG", "LEN")
+        spikes = {e[0].decode(): e for e in c.do("LATENCY", "LATEST")}
+        found = samples(get(s, "/metrics")[2])
+    assert found["redis_slowlog_length"] == length >= 3
+    assert found["redis_slowlog_last_id"] == newest[0] >= 2
+    assert newest[2] >= 20000 and found["redis_last_slow_execution_duration_seconds"] == pytest.approx(newest[2] / 1e6)
+    assert "command" in spikes
+    for event, (_, at, last, _, _, _) in spikes.items():
+        assert found['redis_latency_spike_last{event_name="%s"}' % event] == at
+        assert found['redis_latency_spike_duration_seconds{event_name="%s"}' % event] == pytest.approx(last / 1000)
+
+
+def test_hot_keys_and_slow_commands_are_in_the_state(served):
+    s = served(slowlog_log_slower_than="-1", enable_debug_command="yes")
+    with s.raw(timeout=60) as c:
+        for i in range(300):
+            c.do("SET", 'hot "key"\\\xff'.encode("latin-1"), "v")
+            c.do("GET", "cool:%d" % i)
+        c.do("CLIENT", "SETNAME", "slow-one")
+        c.do("CONFIG", "SET", "slowlog-log-slower-than", "20000")
+        c.do("DEBUG", "SLEEP", "0.05")
+        state = json.loads(get(s, "/api/state")[2])
+    key, db, qps, shard = state["hotkeys"][0]
+    assert key == 'hot "key"\\\xff' and db == 0 and qps > 1 and 0 <= shard < int(s.config["shards"])
+    assert all(qps >= other[2] for other in state["hotkeys"])
+    slow = next(entry for entry in state["slow"] if entry[3] == ["DEBUG", "SLEEP", "0.05"])
+    assert slow[2] >= 50000 and abs(slow[1] - time.time()) < 60 and slow[4].startswith("127.0.0.1:") and slow[5] == "slow-one"
+
+
+def test_numbers_grow_by_what_was_done(served):
+    s = served()
+    before = samples(get(s, "/metrics")[2])
+    with s.raw() as c:
+        for i in range(200):
+            c.do("SET", "k%d" % i, "v")
+    after = samples(get(s, "/metrics")[2])
+
+    def grown(name):
+        return sum(v for k, v in after.items() if k.startswith(name)) - sum(v for k, v in before.items() if k.startswith(name))
+
+    assert grown('redis_commands_total{cmd="set"}') == 200
+    assert grown("shoal_shard_ops_total") == 200
+    assert grown("shoal_shard_cpu_seconds_total") > 0
+    assert all(after[k] >= v for k, v in before.items() if k.startswith("shoal_shard_waiting_seconds_total"))
+
+
+def test_open_metrics(served):
+    s = served()
+    with s.raw() as c:
+        c.do("SET", "a", "b")
+    status, headers, text = get(s, "/metrics", Accept="application/openmetrics-text;version=1.0.0,text/plain;q=0.5")
+    assert status == 200 and headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert text.endswith("# EOF\n") and "\n\n" not in text
+    families = {}  # each family once, its samples right behind its type, counters with _total
+    current = None
+    for line in text.splitlines()[:-1]:
+        if line.startswith("# TYPE "):
+            _, _, name, kind = line.split(" ")
+            assert name not in families
+            families[name] = kind
+            current = name
+        elif not line.startswith("#"):
+            sample = re.match(r"\w+", line).group(0)
+            assert sample == (current + "_total" if families[current] == "counter" else current), line
+    assert families["redis_keyspace_hits"] == "counter" and families["redis_db_keys"] == "gauge"
+    assert names(text) == names(get(s, "/metrics")[2])
+
+
+def test_label_values_are_escaped(served):
+    s = served(availability_zone='a"b\\c')
+    assert get(s, "/metrics")[0] == 200
+
+
+def test_the_log_is_shown(served):
+    s = served(appendonly="yes", appendfsync="always")
+    with s.raw() as c:
+        for i in range(10):
+            c.do("SET", "k%d" % i, "v")
+    found = samples(get(s, "/metrics")[2])
+    assert found["redis_aof_enabled"] == 1 and found["redis_aof_last_write_status"] == 1
+    assert found["shoal_log_last_number"] >= found["shoal_log_safe_number"] >= 10
+
+
+@contextlib.contextmanager
+def running(*command):
+    with open(os.devnull, "wb") as nothing:
+        process = subprocess.Popen(command, stdout=nothing, stderr=nothing, stdin=nothing)
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+
+
+def fetched(url):
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.read().decode()
+    except OSError:
+        return ""
+
+
+def need(program):
+    path = shutil.which(program)
+    if not path:
+        pytest.skip("%s is not installed" % program)
+    return path
+
+
+@pytest.mark.slow
+def test_the_exporter_has_nothing_that_is_not_here(served):
+    """It works against this server, and each of its metrics about one has the same name and value here."""
+    exporter = need("prometheus-redis-exporter")
+    s = served()
+    with s.raw() as c:
+        for i in range(20):
+            c.do("SET", "k%d" % i, "v", "EX", 1000)
+        c.do("GET", "k1")
+        c.do("LPUSH", "k1", "v")
+    port = free_port()
+    with running(exporter, "-redis.addr", "redis://127.0.0.1:%d" % s.port, "-web.listen-address", "127.0.0.1:%d" % port):
+        url = "http://127.0.0.1:%d/metrics" % port
+        assert wait_for(lambda: "redis_up 1" in fetched(url))
+        theirs = fetched(url)
+    ours = get(s, "/metrics")[2]
+    its_own = re.compile(r"redis_(exporter_|last_key_groups_scrape|target_scrape_request_errors|slowlog_|last_slow_execution|latency_spike)")
+    missing = {n for n in names(theirs) if n.startswith("redis_") and not its_own.match(n)} - names(ours)
+    assert not missing
+    theirs, ours = samples(theirs), samples(ours)
+    for name in ('redis_db_keys{db="db0"}', 'redis_commands_total{cmd="set"}', "redis_keyspace_hits_total", 'redis_errors_total{err="WRONGTYPE"}'):
+        assert theirs[name] == ours[name] > 0, name
+
+
+@pytest.mark.slow
+def test_prometheus_scrapes(served, tmp_path):
+    prometheus = need("prometheus")
+    s = served(metrics_password="see me")
+    with s.raw() as c:
+        for i in range(7):
+            c.do("SET", "k%d" % i, "v")
+    config = tmp_path / "prometheus.yml"
+    config.write_text(
+        "global: {scrape_interval: 1s}\nscrape_configs:\n- job_name: shoal\n  basic_auth: {username: x, password: see me}\n"
+        "  static_configs: [{targets: ['127.0.0.1:%d']}]\n" % s.metrics
+    )
+    port = free_port()
+    with running(
+        prometheus, "--config.file=%s" % config, "--storage.tsdb.path=%s" % (tmp_path / "data"), "--web.listen-address=127.0.0.1:%d" % port
+    ):
+
+        def ask(query):
+            answer = fetched("http://127.0.0.1:%d/api/v1/query?query=%s" % (port, query))
+            found = json.loads(answer)["data"]["result"] if answer else []
+            return [float(x["value"][1]) for x in found]
+
+        assert wait_for(lambda: ask("up") == [1], 60), fetched("http://127.0.0.1:%d/api/v1/targets" % port)
+        assert wait_for(lambda: ask("redis_db_keys%7Bdb=%22db0%22%7D") == [7])
+        assert sum(ask("shoal_shard_keys")) == 7
+        assert ask("redis_commands_total%7Bcmd=%22set%22%7D") == [7]
+
+
+# ---- Probes ----------------------------------------------------------------------------------------------------------
+
+
+def test_probes(served):
+    s = served()
+    assert get(s, "/healthz")[::2] == (200, "alive\n")
+    assert get(s, "/readyz")[::2] == (200, "ready\n")
+    assert get(s, "/healthz", "HEAD")[::2] == (200, "")
+
+
+def test_not_ready_while_writes_are_refused(served):
+    s = served(save="3600 1", maxmemory_policy="noeviction")
+    with s.raw() as c:
+        c.do("SET", "a", "b")
+        assert c.do("CONFIG", "SET", "save-format", "rdb") == "OK"
+        os.mkdir(os.path.join(s.dir, "dump.rdb"))  # so that no file can take this name
+        c.do("BGSAVE")
+        assert wait_for(lambda: get(s, "/readyz")[0] == 503)
+        assert "could not be saved" in get(s, "/readyz")[2]
+        assert get(s, "/healthz")[0] == 200
+        os.rmdir(os.path.join(s.dir, "dump.rdb"))
+        assert wait_for(lambda: "ERR" not in str(c.do("BGSAVE")) and get(s, "/readyz")[0] == 200)
+
+
+def test_not_ready_when_memory_is_used_up(served):
+    s = served(maxmemory_policy="noeviction")
+    with s.raw() as c:
+        c.do("CONFIG", "SET", "maxmemory", "1")
+        assert wait_for(lambda: get(s, "/readyz")[::2] == (503, "writes are refused: maxmemory is reached\n"))
+        c.do("CONFIG", "SET", "maxmemory", "0")
+        assert get(s, "/readyz")[0] == 200
+
+
+def test_not_ready_while_loading(served):
+    """The log was begun in a directory whose name had been freed, if any directive was set while data was loaded: so the server ended."""
+    s = served(appendonly="yes")
+    with s.raw() as c:
+        for i in range(3000):
+            c.do("SET", "k%d" % i, "v")
+        c.do("BGREWRITEAOF")  # a snapshot, whose keys are read as slowly as is said
+        assert wait_for(lambda: s.info("persistence")["aof_rewrites"] == "1" and s.info("persistence")["aof_rewrite_in_progress"] == "0")
+    s.proc.terminate()
+    assert s.wait(60) == 0
+    s.config["key-load-delay"] = "20000"
+    s.waits_for_data = False
+    s.start_again()
+    assert get(s, "/readyz")[::2] == (503, "data is being loaded\n")
+    assert get(s, "/healthz")[0] == 200
+    assert samples(get(s, "/metrics")[2])["redis_loading_dump_file"] == 1
+    with s.raw() as c:
+        c.do("CONFIG", "SET", "key-load-delay", "0")
+        assert wait_for(lambda: get(s, "/readyz")[0] == 200)
+
+
+def test_a_long_script_does_not_silence_the_probes(served):
+    s = served(lua_time_limit="50")
+    with s.raw() as runs, s.raw() as other:
+        runs.send(encode("EVAL", "while true do end", "0"))
+        assert wait_for(lambda: "BUSY" in str(other.do("PING")))
+        assert get(s, "/readyz")[::2] == (503, "a script runs for long\n")
+        assert get(s, "/healthz")[0] == 200
+        assert other.do("SCRIPT", "KILL") == "OK"
+        assert wait_for(lambda: get(s, "/readyz")[0] == 200)
+        assert get(s, "/metrics")[0] == 200
+
+
+# ---- Who may see -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("settings", ({"metrics_password": "let:me in"}, {"requirepass": "let:me in"}, {"requirepass": "other", "metrics_password": "let:me in"}))
+def test_a_password(served, settings):
+    s = served(**settings)
+    for path in ("/", "/metrics", "/api/state", "/nothing"):
+        status, headers, text = get(s, path)
+        assert status == 401 and headers["WWW-Authenticate"].startswith("Basic ") and "redis_" not in text
+    for wrong in ("", "let:me", "let:me in ", "other"):
+        assert get(s, "/metrics", Authorization=basic(wrong))[0] == 401
+    for garbage in ("Basic", "Basic !!!!", "Basic bGV0", "Bearer let:me in", "Basic " + "A" * 4000):
+        assert get(s, "/metrics", Authorization=garbage)[0] == 401
+    assert get(s, "/metrics", Authorization=basic("let:me in"))[0] == 200
+    assert get(s, "/", Authorization=basic("let:me in", user=""))[0] == 200
+    assert get(s, "/healthz")[0] == get(s, "/readyz")[0] == 200
+    assert "let:me in" not in s.log()
+
+
+def test_a_foreign_name_for_this_machine_is_refused(served):
+    s = served()
+    for host in ("evil.example", "evil.example:%d" % s.metrics, "127.0.0.1.evil.example"):
+        assert get(s, "/api/state", Host=host)[0] == 421
+        assert get(s, "/metrics", Host=host)[0] == 421
+    for host in ("localhost", "LOCALHOST:9", "127.0.0.1:%d" % s.metrics, "[::1]:80"):
+        assert get(s, "/api/state", Host=host)[0] == 200
+    with s.raw() as c:
+        c.do("CONFIG", "SET", "metrics-password", "x")
+    assert get(s, "/metrics", Host="evil.example", Authorization=basic("x"))[0] == 200
+
+
+def test_the_port_can_change_while_it_runs(served):
+    s = served()
+    first, second = s.metrics, free_port()
+    with s.raw() as c, socket.socket() as taken:
+        assert c.do("CONFIG", "GET", "metrics-bind") == [b"metrics-bind", b"127.0.0.1 -::1"]
+        assert c.do("CONFIG", "SET", "metrics-port", str(second)) == "OK"
+        s.metrics = second
+        assert get(s, "/healthz")[0] == 200
+        with pytest.raises(OSError):
+            socket.create_connection(("127.0.0.1", first), 5).close()
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert "Unable to listen" in str(c.do("CONFIG", "SET", "metrics-port", str(taken.getsockname()[1])))
+        assert get(s, "/healthz")[0] == 200
+        assert "Unable to listen" in str(c.do("CONFIG", "SET", "metrics-bind", "203.0.113.7"))
+        assert get(s, "/healthz")[0] == 200
+        assert c.do("CONFIG", "SET", "metrics-port", "0") == "OK"
+        with pytest.raises(OSError):
+            get(s, "/healthz")
+    assert wait_for(lambda: "Metrics on http://127.0.0.1:%d/metrics" % second in s.log())
+
+
+def test_who_opens_it_to_all_is_told(served):
+    s = served(metrics_bind="0.0.0.0")
+    assert "set metrics-password" in s.log()
+
+
+# ---- What it must withstand ------------------------------------------------------------------------------------------
+
+
+def exchange(server, *parts):
+    """What comes back until the server closes."""
+    with socket.create_connection(("127.0.0.1", server.metrics), 30) as c:
+        got = b""
+        with contextlib.suppress(ConnectionError):
+            for part in parts:
+                c.sendall(part)
+            while True:
+                more = c.recv(65536)
+                if not more:
+                    break
+                got += more
+        return got
+
+
+@pytest.mark.parametrize(
+    "request_text, status",
+    (
+        (b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\n", b"405"),
+        (b"PUT /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", b"405"),
+        (b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello", b"400"),
+        (b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n", b"400"),
+        (b"GET /metrics HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET /metrics HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"400"),
+        (b"GET /metrics HTTP/1.1\r\nHost : localhost\r\n\r\n", b"400"),
+        (b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n folded: x\r\n\r\n", b"400"),
+        (b"GET /met\x00rics HTTP/1.1\r\nHost: localhost\r\n\r\n", b"400"),
+        (b"GET metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", b"400"),
+        (b"GET /metrics HTTP/2.0\r\nHost: localhost\r\n\r\n", b"505"),
+        (b"GET /metrics\r\n\r\n", b"505"),
+        (b"PING\r\n\r\n", b"400"),
+        (b"*1\r\n$4\r\nPING\r\n", b"400"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n", b"400"),
+        (b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 9000, b"431"),
+        (b"GET /" + b"a" * 9000, b"431"),
+        (b"GET /no HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", b"404"),
+        (b"GET /healthz?x=y HTTP/1.0\r\n\r\n", b"200"),
+    ),
+)
+def test_requests_that_are_refused(server_with_metrics, request_text, status):
+    got = exchange(server_with_metrics, request_text)
+    assert got.startswith(b"HTTP/1.1 " + status + b" "), got[:200]
+    assert get(server_with_metrics, "/healthz")[0] == 200
+
+
+@pytest.fixture(scope="module")
+def server_with_metrics(server):
+    """The shared server, with metrics."""
+    with server.raw() as c:
+        while True:
+            server.metrics = free_port()
+            if c.do("CONFIG", "SET", "metrics-port", str(server.metrics)) == "OK":
+                break
+    return server
+
+
+def test_requests_in_a_row_and_in_pieces(server_with_metrics):
+    one = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    last = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert exchange(server_with_metrics, one * 5 + last).count(b"HTTP/1.1 200 OK") == 6
+    assert exchange(server_with_metrics, *[bytes([b]) for b in one + last]).count(b"HTTP/1.1 200 OK") == 2
+    mixed = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" + one + last
+    got = exchange(server_with_metrics, mixed)
+    assert got.count(b"HTTP/1.1 200 OK") == 3 and got.index(b"redis_up 1") < got.index(b"alive") < got.index(b"ready")
+
+
+def test_who_asks_and_does_not_read_is_cut_off(server_with_metrics):
+    s = server_with_metrics
+    with socket.create_connection(("127.0.0.1", s.metrics), 30) as c:
+        with pytest.raises(OSError):
+            for _ in range(200000):
+                c.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20)
+    assert get(s, "/healthz")[0] == 200
+
+
+def test_many_connections(server_with_metrics):
+    """More than there are places for: those that are idle make room, and who keeps theirs busy has the others refused."""
+    s = server_with_metrics
+    open_ones = [socket.create_connection(("127.0.0.1", s.metrics), 30) for _ in range(200)]
+    try:
+        assert wait_for(lambda: get_or_none(s) == 200)
+    finally:
+        for c in open_ones:
+            c.close()
+    assert wait_for(lambda: get_or_none(s) == 200)
+
+
+def get_or_none(server):
+    try:
+        return get(server, "/healthz")[0]
+    except OSError:
+        return None
+
+
+def test_many_ask_at_once(server_with_metrics):
+    import concurrent.futures
+
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(lambda i: get(server_with_metrics, ("/metrics", "/api/state")[i % 2])[0], range(64)))
+    assert found == [200] * 64
+
+
+def test_the_end_does_not_wait_for_who_looks(served):
+    s = served()
+    with socket.create_connection(("127.0.0.1", s.metrics), 30) as idle, socket.create_connection(("127.0.0.1", s.metrics), 30) as half:
+        half.sendall(b"GET /metrics HTT")
+        assert get(s, "/metrics")[0] == 200
+        idle.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        s.proc.terminate()
+        assert s.wait(60) == 0
+        s.stopped_by_test = True
+
+
+# ---- The page --------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_and_its_state(served):
+    s = served()
+    with s.raw() as c:
+        for i in range(300):
+            c.do("SET", "k%d" % i, "v" * 100)
+        c.do("CLIENT", "SETNAME", "looked-at")
+        status, headers, page = get(s, "/")
+        assert status == 200 and headers["Content-Type"] == "text/html; charset=utf-8"
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+        assert not re.search(r"(src|href)=|url\(|@import|https?://(?!www\.w3\.org)", page), "the page loads something from elsewhere"
+        state = json.loads(get(s, "/api/state")[2])
+    assert state["info"]["tcp_port"] == str(s.port)
+    assert len(state["slots"]) == 256 and sum(keys for _, keys in state["slots"]) == 300
+    assert {shard for shard, _ in state["slots"]} == set(range(int(s.config["shards"])))
+    assert sum(n for _, n in state["latencies"]) >= 300
+    assert any("name=looked-at " in line for _, line in state["clients"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ("1280,1800", "390,2600"))
+def test_a_browser_shows_it(served, tmp_path, size):
+    """The curves are drawn and nothing fails. With SHOAL_SCREENSHOTS a picture of it is left there."""
+    browser = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None)
+    if not browser:
+        pytest.skip("no Chromium is installed")
+    s = served()
+    with s.raw() as c:
+        for i in range(2000):
+            c.do("SET", "k%d" % i, "v" * 100)
+        c.do("CLIENT", "SETNAME", "<script>document.title='broken'</script>")
+        c.do("CONFIG", "SET", "slowlog-log-slower-than", "0")
+        for _ in range(20000):
+            c.send(encode("GET", "<script>document.title='broken'</script>hot"))
+        c.read_some(20000)
+        c.do("CONFIG", "SET", "slowlog-log-slower-than", "-1")
+        common = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=%s" % tmp_path, "--window-size=" + size]
+        common += ["--virtual-time-budget=20000"]
+        url = "http://127.0.0.1:%d/" % s.metrics
+        dom = subprocess.run(common + ["--dump-dom", url], capture_output=True, timeout=300).stdout.decode()
+        where = os.environ.get("SHOAL_SCREENSHOTS")
+        if where:
+            name = os.path.join(where, "page-%s.png" % size.split(",")[0])
+            subprocess.run(common + ["--hide-scrollbars", "--screenshot=" + name, url], capture_output=True, timeout=300)
+    assert ">serving<" in dom and re.search(r'data-looks="[1-9]', dom), dom[-3000:]
+    dom = re.sub(r"<script>\n.*?</script>", "", dom, flags=re.S)  # ours, which has the words that are looked for
+    assert "<title>broken" not in dom and "no answer" not in dom
+    for panel in ("hotkeys", "slow"):
+        rows = re.search(r'<table id="%s".*?</table>' % panel, dom, re.S).group(0)
+        assert "document.title" in rows and "&lt;script" in rows, rows
+    for curve in ("ops", "latency", "memory", "network", "load"):
+        drawn = re.search(r'<svg id="%s".*?</svg>' % curve, dom, re.S).group(0)
+        assert '<path d="M' in drawn or '<path d=""' in drawn, curve
+    assert "NaN" not in dom and "undefined" not in dom
