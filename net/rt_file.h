@@ -126,8 +126,8 @@ void rt_dir_make(struct rt *rt, struct rt_file_op *op, const char *path, mode_t 
 void rt_dir_sync(struct rt *rt, struct rt_file_op *op, const char *path);
 
 /* Calls a function on a thread beside this one, and results in what it returns: for what takes
- * several calls that block (net/file.h), on small files, now and then. All else waits behind it
- * where that thread does all operations. */
+ * several calls that block (net/file.h), on small files, now and then. Another such call waits
+ * behind it, all else does not. */
 void rt_file_beside(struct rt *rt, struct rt_file_op *op, int64_t (*work)(void *arg), void *arg);
 
 /* ---- Watching: for who ends the process at a chosen operation, to see what a start makes of it

@@ -1,8 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The two threads beside a runtime that do its operations on files, with calls that block: all of
- * them on epoll, on io_uring those that the kernel's ring has no request for. One does syncs, which
- * may take seconds, the other all else, so a log is written while it is synced (appendfsync
- * everysec); each one after the other.
+/* The threads beside a runtime that do its operations on files, with calls that block: all of them
+ * on epoll, on io_uring those that the kernel's ring has no request for. Each sits at a desk and
+ * does what comes there one after the other:
+ *
+ *     syncs     of files and directories, which may take seconds: a log is written while it is
+ *               synced (appendfsync everysec)
+ *     beside    the work of others (rt_file_beside), of which nobody knows how long it takes
+ *     all else  the log's writes among it
+ *
+ * A desk gets its thread with the first that is asked of it, all else at once, so there is always
+ * one: what cannot get a thread of its own goes there.
  *
  * Lists under one lock, and an eventfd that the runtime waits on with all else: it is written when
  * the first operation comes to lie among the done.
@@ -23,13 +30,14 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-enum { ALL_ELSE, SYNCS, DESKS };
+enum { ALL_ELSE, SYNCS, BESIDE, DESKS };
 
 struct desk {
     struct rt_helper *helper;
     pthread_t thread;
     pthread_cond_t change;
     struct list asked;
+    bool sits; /* the thread; only the runtime's own uses this */
 };
 
 struct rt_helper {
@@ -37,7 +45,6 @@ struct rt_helper {
     pthread_mutex_t mutex; /* of all below, and of the desks' lists */
     struct list done;
     bool ends;
-    unsigned started; /* desks with a thread; only the runtime's thread uses it */
     struct desk desks[DESKS];
 };
 
@@ -76,18 +83,14 @@ static void *helper_thread(void *arg) {
     return NULL;
 }
 
-/* Signals are for the threads that were there before. */
-static int start_threads(struct rt_helper *helper) {
+/* Signals are for the threads that were there before. 0 or -errno. */
+static int sit(struct desk *desk) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int error = 0;
-    while (helper->started < DESKS && error == 0) {
-        struct desk *desk = &helper->desks[helper->started];
-        error = pthread_create(&desk->thread, NULL, helper_thread, desk);
-        helper->started += error == 0;
-    }
+    int error = pthread_create(&desk->thread, NULL, helper_thread, desk);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    desk->sits = error == 0;
     return -error;
 }
 
@@ -102,7 +105,7 @@ int rt_helper_new(struct rt_helper **ret_helper) {
         pthread_cond_init(&desk->change, NULL);
     }
     helper->fd = eventfd(0, EFD_CLOEXEC);
-    int r = helper->fd < 0 ? -errno : start_threads(helper);
+    int r = helper->fd < 0 ? -errno : sit(&helper->desks[ALL_ELSE]);
     if (r < 0) {
         rt_helper_free(helper);
         return r;
@@ -115,19 +118,22 @@ int rt_helper_fd(const struct rt_helper *helper) {
     return helper->fd;
 }
 
+static struct desk *desk_of(struct rt_helper *helper, const struct rt_file_op *op) {
+    bool syncs = op->kind == RT_FILE_SYNC || op->kind == RT_DIR_SYNC;
+    int at = syncs ? SYNCS : op->kind == RT_FILE_BESIDE ? BESIDE : ALL_ELSE;
+    struct desk *desk = &helper->desks[at];
+    return desk->sits || sit(desk) == 0 ? desk : &helper->desks[ALL_ELSE];
+}
+
 void rt_helper_ask(struct rt_helper *helper, struct list *ops) {
-    bool wakes[DESKS] = {false};
-    pthread_mutex_lock(&helper->mutex);
     for (struct list_node *node; (node = list_pop_front(ops)) != NULL;) {
-        int at = LIST_ENTRY(node, struct rt_file_op, link)->kind == RT_FILE_SYNC ? SYNCS : ALL_ELSE;
-        struct list *asked = &helper->desks[at].asked;
-        wakes[at] |= list_empty(asked);
-        list_push_back(asked, node);
-    }
-    pthread_mutex_unlock(&helper->mutex);
-    for (unsigned i = 0; i < DESKS; i++) {
-        if (wakes[i]) {
-            pthread_cond_signal(&helper->desks[i].change);
+        struct desk *desk = desk_of(helper, LIST_ENTRY(node, struct rt_file_op, link));
+        pthread_mutex_lock(&helper->mutex);
+        bool wakes = list_empty(&desk->asked);
+        list_push_back(&desk->asked, node);
+        pthread_mutex_unlock(&helper->mutex);
+        if (wakes) {
+            pthread_cond_signal(&desk->change);
         }
     }
 }
@@ -145,9 +151,12 @@ void rt_helper_free(struct rt_helper *helper) {
     pthread_mutex_lock(&helper->mutex);
     helper->ends = true;
     pthread_mutex_unlock(&helper->mutex);
-    for (unsigned i = 0; i < helper->started; i++) {
-        pthread_cond_signal(&helper->desks[i].change);
-        pthread_join(helper->desks[i].thread, NULL);
+    for (unsigned i = 0; i < DESKS; i++) {
+        struct desk *desk = &helper->desks[i];
+        if (desk->sits) {
+            pthread_cond_signal(&desk->change);
+            pthread_join(desk->thread, NULL);
+        }
     }
     for (struct list_node *node; (node = list_pop_front(&helper->done)) != NULL;) {
         const struct rt_file_op *op = LIST_ENTRY(node, struct rt_file_op, link);

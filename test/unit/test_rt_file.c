@@ -400,6 +400,38 @@ EACH(rt_file, who_asks_has_work_and_then_waits_for_the_end) {
     leave_room(rt);
 }
 
+/* Ends when a byte comes, and results in how many did. */
+static int64_t wait_for_byte(void *arg) {
+    char byte;
+    return read(*(const int *)arg, &byte, 1);
+}
+
+/* Work of which nobody knows how long it takes: a log that waited for it would hold up replies. */
+BOTH(rt_file, nothing_waits_for_what_runs_beside) {
+    struct rt *rt = in_room(backend);
+    int pipes[2];
+    cr_assert_eq(pipe(pipes), 0);
+    struct job work = job_made(), next = job_made();
+    rt_file_beside(rt, &work.op, wait_for_byte, &pipes[0]);
+    rt_file_beside(rt, &next.op, wait_for_byte, &pipes[0]);
+    rt_file file = opened(rt, "a", FRESH);
+    for (int sync = 0; sync < 2; sync++) {
+        cr_assert_eq(write_on(rt, file, "logged", 6, 0, sync), 6);
+    }
+    cr_assert_eq(sync_on(rt, file, RT_SYNC_DATA), 0);
+    cr_assert_eq(rename_on(rt, "a", "b"), 0);
+    cr_assert_eq(dir_on(rt, ".", rt_dir_sync), 0);
+    close_on(rt, file);
+    cr_assert_eq(work.calls + next.calls, 0);
+    cr_assert_eq(write(pipes[1], "x", 1), 1);
+    cr_assert_eq(result_of(rt, &work), 1);
+    cr_assert_eq(next.calls, 0, "one such work after the other");
+    close(pipes[1]);
+    cr_assert_eq(result_of(rt, &next), 0);
+    close(pipes[0]);
+    leave_room(rt);
+}
+
 static bool never(void *arg) {
     (void)arg;
     return false;
