@@ -19,7 +19,7 @@ PURE = set(
     "abort qsort bsearch malloc calloc realloc free aligned_alloc "
     "memchr memrchr memmem memcmp bcmp memcpy mempcpy memmove memset "
     "strlen strnlen strcmp strncmp strcasecmp strncasecmp strchr strrchr strstr strspn strcspn strpbrk "
-    "asin atan2 cos fmax fmin llrint sin sqrt "
+    "asin atan2 cos fmax fmin llrint sin sincos sqrt "
     "strcpy strncpy stpcpy strncat strdup strndup strerror strtod strtold strtol strtoll strtoul strtoull "
     "snprintf vsnprintf strftime gmtime_r inet_pton inet_ntop "
     "floor floorl ceil ceill round fmod pow log log2 log10 exp sqrt "
