@@ -16,6 +16,8 @@
  *
  * Invariants
  *  1. A closing client is in no list but the worker's.
+ *  2. CLIENT LIST and INFO have a closed client as long as something can happen in its name: who
+ *     waits until it is not listed finds all that it did, as where commands run at once.
  */
 #include "server/client/client.h"
 
@@ -259,8 +261,7 @@ void client_discard(struct client *client) {
 /* ---- The end ---- */
 
 bool client_try_free(struct client *client) {
-    if (client->state != CLIENT_GONE || client->batches_away > 0 || client->scatter != NULL ||
-        client->txns_open > 0 || client->blocked_open > 0) {
+    if (client->state != CLIENT_GONE || client_has_work_away(client)) {
         return false;
     }
     struct worker *worker = client->worker;

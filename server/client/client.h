@@ -212,6 +212,16 @@ bool client_is_stranger(const struct worker *worker, bool is_local);
 static inline bool client_is_closing(const struct client *client) {
     return client->state >= CLIENT_CLOSING;
 }
+/* Something of it is on other threads, or on its way home: what that does it does, whether or not
+ * the client is still there. */
+static inline bool client_has_work_away(const struct client *client) {
+    return client->batches_away > 0 || client->scatter != NULL || client->txns_open > 0 ||
+           client->blocked_open > 0;
+}
+/* It is closed, and nothing can happen in its name any more: for others it is not there. */
+static inline bool client_is_over(const struct client *client) {
+    return client_is_closing(client) && !client_has_work_away(client);
+}
 /* It needs no password, or has given it. */
 bool client_may_run(const struct client *client);
 /* Whether every request that was taken up has been answered, and every reply is out. */

@@ -90,11 +90,16 @@ static void output_list(const struct outbuf *out, unsigned *ret_chunks, size_t *
     }
 }
 
+/* Of one that is listed for what it has away the stream may be no more. */
+static size_t bytes_taken(const struct client *client) {
+    return client->state != CLIENT_GONE ? rt_stream_taken(&client->stream) : 0;
+}
+
 /* Bytes in the first chunk that nobody has handed to the system: a reply may reach its reader, and
  * the next request come, before we hear that it was sent. */
 static size_t output_first(const struct client *client) {
     size_t first = client->out.head ? client->out.head->used - client->out.head_sent : 0;
-    size_t sending = rt_stream_taken(&client->stream);
+    size_t sending = bytes_taken(client);
     first = first < client->out.bytes ? first : client->out.bytes;
     return first > sending ? first - sending : 0;
 }
@@ -104,7 +109,8 @@ static size_t output_first(const struct client *client) {
 /* What both forms begin with. */
 static void describe_who(struct text *text, const struct client *client, bool redacted) {
     text_appendf(text, "id=%llu addr=%s laddr=%s fd=%d name=%s", (unsigned long long)client->id,
-                 client->peer, client->local, (int)client->stream.socket,
+                 client->peer, client->local,
+                 client->state != CLIENT_GONE ? (int)client->stream.socket : -1,
                  redacted       ? REDACTED
                  : client->name ? client->name
                                 : "");
@@ -154,7 +160,8 @@ void client_describe(struct text *text, const struct client *client, bool redact
         buffered > input_bytes ? buffered - input_bytes : 0, argv_bytes,
         queue != NULL ? multi_queue_words_memory(queue) : 0,
         client->out.head ? client->out.head->cap : 0, client->out_peak, first, chunks, chunks_bytes,
-        client_memory(client), rt_stream_stuck(&client->stream) ? "rw" : "r",
+        client_memory(client),
+        client->state != CLIENT_GONE && rt_stream_stuck(&client->stream) ? "rw" : "r",
         last ? last->full_name : "NULL");
     /* What runs counts when it is over. */
     bool running_now = argv_bytes > 0 || client_in_blocking_command(client);
@@ -166,7 +173,7 @@ void client_describe(struct text *text, const struct client *client, bool redact
                  client->lib_name ? client->lib_name : "",
                  client->lib_version ? client->lib_version : "",
                  (unsigned long long)client->bytes_in,
-                 (unsigned long long)(client->bytes_out + rt_stream_taken(&client->stream)),
+                 (unsigned long long)(client->bytes_out + bytes_taken(client)),
                  (unsigned long long)(client->commands - running_now + done));
 }
 

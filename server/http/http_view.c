@@ -61,7 +61,7 @@ static void take_clients(const struct worker *worker, struct text *ret_text) {
         while (at > 0 && largest[at - 1]->memory < client->memory) {
             at--;
         }
-        if (at < CLIENTS_SHOWN && !client_is_closing(client)) {
+        if (at < CLIENTS_SHOWN && !client_is_over(client)) {
             count += count < CLIENTS_SHOWN;
             memmove(largest + at + 1, largest + at, (count - at - 1) * sizeof largest[0]);
             largest[at] = client;

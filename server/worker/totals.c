@@ -84,7 +84,7 @@ static void take_clients(const struct worker *worker, struct totals *to) {
     LIST_EACH(&worker->clients.all, node) {
         const struct client *client = LIST_ENTRY(node, struct client, node);
         to->clients_bytes += client_memory(client);
-        to->connections += !client_is_closing(client);
+        to->connections += !client_is_over(client);
         to->watching += client->watches != NULL;
         if (client_is_blocked(client)) {
             to->blocked++;

@@ -12,6 +12,7 @@ import pytest
 from conftest import connect
 from resp import NULL_ARRAY, Map, Simple, encode
 from server import wait_for
+from slots import tag_of
 from test_shards import key_in
 
 # The order of fields is part of the interface: tools cut the line by position and by name.
@@ -277,6 +278,48 @@ def test_kill_while_the_victim_is_busy(server):
             victim.is_closed()
             assert killer.do("PING") == "PONG"
     assert wait_for(lambda: int(server.info("clients")["connected_clients"]) == 1)
+
+
+def reset(c):
+    """The peer goes without a good-bye."""
+    c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    c.close()
+
+
+@pytest.mark.several_shards
+@pytest.mark.parametrize("how", ["kill", "reset"])
+@pytest.mark.parametrize("what", ["pipeline", "exec", "script"])
+def test_who_is_not_listed_any_more_changes_nothing_any_more(server, r, shards, slow, what, how):
+    """What he had on its way to other shards was done after he had vanished from CLIENT LIST and been counted out: who waited
+    for that before DEBUG DIGEST had another data set a moment later."""
+    n = 700 if slow else 3000
+    for part in range(shards):
+        key, a, b = (b"{%s}%s" % (tag_of(part, shards), name) for name in (b"k", b"a", b"b"))
+        far = b"{%s}far" % tag_of((part + 1) % shards, shards)
+        r.flushall()
+        with server.raw(timeout=60) as admin, server.raw() as victim:
+            assert admin.do("MSET", a, "ab" * n, b, "ba" * n) == "OK"
+            number = victim.do("CLIENT", "ID")
+            steps = (encode("LCS", a, b, "LEN") + encode("RPUSH", key, "x")) * 10
+            if what == "exec":
+                steps = encode("MULTI") + steps + encode("RPUSH", far, "x") + encode("EXEC")
+            elif what == "script":
+                loop = "for i = 1, 10 do redis.call('LCS', KEYS[2], KEYS[3], 'LEN') redis.call('RPUSH', KEYS[1], 'x') end"
+                steps = encode("EVAL", loop + " redis.call('RPUSH', KEYS[4], 'x')", 4, key, a, b, far)
+            before = admin.do("DBSIZE")
+            victim.send(steps)
+            assert what != "pipeline" or wait_for(lambda: admin.do("DBSIZE") > before)
+            if how == "kill":
+                assert admin.do("CLIENT", "KILL", "ID", number) == 1
+                line = admin.do("CLIENT", "LIST", "ID", number)
+                assert line == b"" or "A" in fields(line)["flags"]
+                assert admin.do("CLIENT", "KILL", "ID", number) == 0
+            else:
+                reset(victim)
+            assert wait_for(lambda: not admin.do("CLIENT", "LIST", "ID", number), seconds=60)
+            seen = [admin.do("LLEN", key), admin.do("LLEN", far)]
+            time.sleep(0.3 if what == "pipeline" else 0)
+            assert [admin.do("LLEN", key), admin.do("LLEN", far)] == seen
 
 
 # ---- CLIENT REPLY, PAUSE, the rest ------------------------------------------------------------------------------------

@@ -184,14 +184,13 @@ static void walk_go_on(struct worker *worker, struct walk *walk) {
     walk->stop = walk->at + (left < CLIENTS_A_TURN ? left : CLIENTS_A_TURN);
 }
 
-/* The next one that matches, or NULL at the end of the turn. One that was killed is as good as
- * gone. */
+/* The next one that matches, or NULL at the end of the turn. */
 static struct client *walk_next(struct worker *worker, struct walk *walk,
                                 const struct client_filter *filter) {
     int64_t now_ms = rt_wall_ms(worker_rt(worker));
     while (walk->at < walk->stop) {
         struct client *client = client_of_id(worker, walk->ids[walk->at++]);
-        if (client != NULL && !client_is_closing(client) &&
+        if (client != NULL && !client_is_over(client) &&
             client_filter_matches(filter, client, now_ms)) {
             return client;
         }
@@ -309,6 +308,9 @@ static bool kill_part(struct worker *worker, const void *args, void *result) {
     struct client *client;
     walk_go_on(worker, &part->walk);
     while ((client = walk_next(worker, &part->walk, a->filter.filter)) != NULL) {
+        if (client_is_closing(client)) { /* it was killed before, and is listed for what is away */
+            continue;
+        }
         part->killed++;
         if (client->id == a->filter.caller) {
             part->caller = true;
