@@ -86,7 +86,7 @@ struct side {
     struct connection *connection;
     unsigned index;
     rt_socket number; /* -1: none */
-    struct rt_sim *rt;
+    struct rt_sim *rt, *accepted_by;
     struct rt_stream *stream; /* while it is open as one */
     char *ring;
     size_t cap, head, stored, arrived;
@@ -1055,6 +1055,7 @@ static void accept_one(struct rt_sim *r, struct rt_listener *listener, struct si
         return;
     }
     sim_note(sim, "accepts", connection->number, 0, 0);
+    side->accepted_by = r;
     rt_listener_accepted(&r->rt, listener, number_take(sim, side), false);
 }
 
@@ -1576,7 +1577,8 @@ void sim_rt_kill(struct rt *rt) {
             continue;
         }
         const struct sim_listener *listener = listener_at(sim, connection->port, connection->path);
-        bool taken = listener != NULL && listener->rt == r;
+        bool taken =
+            connection->side[0].accepted_by == r || (listener != NULL && listener->rt == r);
         for (unsigned j = 0; j < 2 && sim->connections[i] == connection; j++) {
             struct side *side = &connection->side[j];
             if (!side->closed && (side->rt == r || (j == 0 && side->rt == NULL && taken))) {
