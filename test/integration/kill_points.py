@@ -163,6 +163,7 @@ class Deaths:
         return self.look(self.dies_at_start(point, count), refused)
 
     def import_rdb(self, point, count):
+        self.ask("SET", "imported", "1")  # of an import of nothing no snapshot is made
         self.ask("CONFIG", "SET", "save-format", "rdb")
         self.log_ends()
         assert self.ask("SAVE") == "OK"
