@@ -299,6 +299,9 @@ const char *check_vote(struct worker *worker, const struct command_ref *ref, uin
 }
 
 void check_owner_refuses(struct worker *worker, const char *error, bool writes) {
+    if (writes != worker->refuses_writes) {
+        shared_wal_refuse(worker->server->shared, writes);
+    }
     worker->refuses_writes = writes;
     free(worker->refuses);
     worker->refuses = NULL;

@@ -911,7 +911,6 @@ bool wal_look_for_failure(struct wal *wal) {
     if (LIKELY(shared_wal_error(shared_of(wal)) == 0) || !wal_is_logging(wal)) {
         return wal->state == WAL_BROKEN;
     }
-    wal->error = shared_wal_error(shared_of(wal));
     wal->state = WAL_BROKEN;
     drop_sealed(wal);
     retire(wal);
@@ -919,8 +918,9 @@ bool wal_look_for_failure(struct wal *wal) {
 }
 
 struct bytes wal_refusal(struct wal *wal) {
-    int n = snprintf(wal->refusal, sizeof wal->refusal,
-                     "MISCONF Errors writing to the AOF file: %s", strerror(wal->error));
+    int n =
+        snprintf(wal->refusal, sizeof wal->refusal, "MISCONF Errors writing to the AOF file: %s",
+                 strerror(shared_wal_last_error(shared_of(wal))));
     return bytes_make(wal->refusal, (size_t)n);
 }
 

@@ -149,7 +149,6 @@ struct wal {
     bool ended;         /* all that can be synced was asked for (wal_end) */
     bool broke;         /* it broke just before a cut: who waits has to be told (gate.h) */
     char refusal[160];
-    int error;                /* errno, of the last failure that it has seen */
     struct rotate_task *task; /* whose segment is made (rotate.h), or NULL */
     void (*prepared)(struct worker *worker, int error);
 };

@@ -27,6 +27,7 @@
 #include "server/call/slot_check.h"
 #include "server/observe/log.h"
 #include "server/observe/monitor.h"
+#include "server/persistence/wal.h"
 #include "server/worker/busy.h"
 #include "server/worker/park.h"
 #include "server/worker/shared.h"
@@ -114,6 +115,11 @@ static const char *refusal_of(const struct script_run *run, const struct command
     }
     if (writes && worker->hindered_by_disk && !run->has_written) {
         return worker->refuses_writes ? worker->refuses : ERR_NOT_SAVED;
+    }
+    /* It may run elsewhere than at its home, which refuses writes but cannot tell whether a script
+     * is one: its reply would wait for nothing there, and the shard here may not know yet. */
+    if (writes && !run->has_written && shared_wal_any_refuses(worker->server->shared)) {
+        return wal_refusal(worker->wal).ptr;
     }
     if (writes && worker->lacks_replicas && !run->has_written) {
         return ERR_NO_REPLICAS;

@@ -50,7 +50,8 @@ struct shared_counters {
     struct room_line *room_lines;
     _Atomic uint64_t *told; /* rows by `from`, each on lines of its own */
     size_t told_row;
-    _Atomic int wal_error;
+    _Atomic int wal_error, wal_last_error;
+    _Atomic unsigned wal_refusing; /* workers */
     _Atomic int stop_signal;
     _Atomic uint32_t replicas;
     _Atomic int64_t saved_at;
@@ -393,11 +394,26 @@ uint64_t shared_wal_bytes(const struct shared_counters *shared, unsigned worker)
 }
 
 void shared_wal_fail(struct shared_counters *shared, int error) {
+    if (error != 0) {
+        atomic_store_explicit(&shared->wal_last_error, error, memory_order_release);
+    }
     atomic_store_explicit(&shared->wal_error, error, memory_order_release);
 }
 
 int shared_wal_error(const struct shared_counters *shared) {
     return atomic_load_explicit(&shared->wal_error, memory_order_acquire);
+}
+
+int shared_wal_last_error(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->wal_last_error, memory_order_acquire);
+}
+
+void shared_wal_refuse(struct shared_counters *shared, bool refuses) {
+    atomic_fetch_add_explicit(&shared->wal_refusing, refuses ? 1u : -1u, memory_order_acq_rel);
+}
+
+bool shared_wal_any_refuses(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->wal_refusing, memory_order_acquire) > 0;
 }
 
 void shared_set_resting(struct shared_counters *shared, bool resting) {

@@ -102,6 +102,11 @@ uint64_t shared_wal_bytes(const struct shared_counters *shared, unsigned worker)
 /* A log could not be written: errno; 0: all can be. */
 void shared_wal_fail(struct shared_counters *shared, int error);
 int shared_wal_error(const struct shared_counters *shared);
+int shared_wal_last_error(const struct shared_counters *shared); /* also when all can be again */
+/* A worker refuses writes of its clients for that, from now on or no more: their replies would wait
+ * for nothing. */
+void shared_wal_refuse(struct shared_counters *shared, bool refuses);
+bool shared_wal_any_refuses(const struct shared_counters *shared);
 
 /* Keys that clients track (shard/watchers/tracks.h), by worker. */
 void shared_set_tracked(struct shared_counters *shared, unsigned worker, size_t keys);

@@ -732,3 +732,34 @@ def test_a_script_that_has_written_goes_on_to_its_end_when_the_disk_fails(start_
         c.send(encode("SET", third, "1"))
         assert wait_for(lambda: isinstance(asked(s, "SET", third, "2"), RespError), 30)
         assert wait_for(lambda: asked(s, "GET", there) == asked(s, "GET", here) == b"1", 30)
+
+
+@pytest.mark.row_once
+def test_no_script_is_answered_whose_home_knows_that_the_disk_fails_and_whose_shard_does_not_yet(start_server, slow):
+    """At home it waits for nothing any more; so it must not write where nobody has noticed."""
+    if slow > 1:
+        pytest.skip("a sanitizer wants to be the first library")  # and so does the one that fails
+    s = start_server(start=False, appendonly="yes", appendfsync="no", io_backend="epoll", shards=3)
+    disk = FailingDisk(s)
+    s.start()
+    fails, *others = (b"{%s}" % tag_of(shard, 3) for shard in range(3))
+    script = "return redis.call('SET', KEYS[1], ARGV[1])"
+    for _ in range(4):
+        homes = [s.raw() for _ in range(6)]
+        for c in homes:
+            for key in others:
+                assert wait_for(lambda c=c, key=key: c.do("EVAL", script, "1", key, "before") == "OK", 60)
+        disk.fails("w", errno.EIO)
+        assert asked(s, "SET", fails, "1") is None
+        for c in homes:
+            c.send(encode("SET", fails, "2") + b"".join(encode("EVAL", script, "1", key, "after") for key in others))
+        for c in homes:
+            try:
+                replies = c.read_some(3)
+            except (OSError, EOFError):  # nobody knew at its home
+                continue
+            finally:
+                c.close()
+            assert all(str(reply).startswith("MISCONF Errors writing to the AOF file: Input/output error") for reply in replies), replies
+        disk.works()
+        assert wait_for(lambda: s_set(s) == "OK", 60)
