@@ -13,15 +13,23 @@
  */
 #include "server/script/lua_memory.h"
 
+#include "base/check.h"
+
 #include <lua.h>
 #include <stdlib.h>
 
 /* Lua's own (LUAI_GCMUL). */
 #define STEP_MULTIPLIER 200
 
-static size_t half_of_room(const struct lua_memory *memory) {
+/* Half of the room is used. Where that is follows from how little was taken, which changes with
+ * every collection; so what is far from it is told from the bound alone. */
+static bool is_half_full(const struct lua_memory *memory) {
+    size_t bytes = *memory->bytes;
+    if (LIKELY(bytes <= memory->bytes_max / 2)) {
+        return false;
+    }
     size_t low = memory->low < memory->bytes_max ? memory->low : memory->bytes_max;
-    return low + (memory->bytes_max - low) / 2;
+    return bytes > low + (memory->bytes_max - low) / 2;
 }
 
 static void ask_to_collect(struct lua_memory *memory) {
@@ -58,12 +66,12 @@ void *lua_memory_allocate(void *arg, void *ptr, size_t before, size_t after) {
         ask_to_collect(memory);
         return NULL;
     }
-    void *block = realloc(ptr, after);
+    void *block = ptr == NULL ? malloc(after) : realloc(ptr, after);
     if (block == NULL) {
         return NULL;
     }
     *memory->bytes = others + after;
-    if (grows && *memory->bytes > half_of_room(memory)) {
+    if (grows && UNLIKELY(is_half_full(memory))) {
         ask_to_collect(memory);
         memory->low = *memory->bytes;
     } else if (!grows) {

@@ -739,16 +739,22 @@ static int run_protected(lua_State *lua) {
     const struct script_start *start = attempt->start;
     struct exec *x = run->x;
     uint32_t args_at = start->keys_at + start->keys_count;
-    lua_pushcfunction(lua, error_handler);
-    lua_rawgeti(lua, LUA_REGISTRYINDEX, start->function);
     bool has_arguments = start->state->of_functions;
-    push_words(lua, x->argv + start->keys_at, start->keys_count);
     if (!has_arguments) {
-        script_set_global(lua, "KEYS");
+        script_push_globals(lua);
+        lua_pushliteral(lua, "KEYS");
+        push_words(lua, x->argv + start->keys_at, start->keys_count);
+        lua_rawset(lua, 2);
+        lua_pushliteral(lua, "ARGV");
+        push_words(lua, x->argv + args_at, x->argc - args_at);
+        lua_rawset(lua, 2);
+        lua_settop(lua, 1);
     }
-    push_words(lua, x->argv + args_at, x->argc - args_at);
-    if (!has_arguments) {
-        script_set_global(lua, "ARGV");
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, start->state->handler);
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, start->function);
+    if (has_arguments) {
+        push_words(lua, x->argv + start->keys_at, start->keys_count);
+        push_words(lua, x->argv + args_at, x->argc - args_at);
     }
     int status = lua_pcall(lua, has_arguments ? 2 : 0, 1, 2);
     if (run->escapes) {
@@ -763,6 +769,27 @@ static int run_protected(lua_State *lua) {
         script_write_value(lua, x->reply, run->resp);
     }
     return 0;
+}
+
+static int keep_functions(lua_State *lua) {
+    struct script_state *state = script_state_in(lua);
+    lua_pushcfunction(lua, error_handler);
+    state->handler = luaL_ref(lua, LUA_REGISTRYINDEX);
+    lua_pushcfunction(lua, run_protected);
+    state->runner = luaL_ref(lua, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+/* As lua_cpcall, which would make the function anew each time. */
+static int call_protected(struct script_state *state, struct attempt *attempt) {
+    lua_State *lua = state->lua;
+    int status = LIKELY(state->runner != 0) ? 0 : lua_cpcall(lua, keep_functions, NULL);
+    if (status != 0) {
+        return status;
+    }
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, state->runner);
+    lua_pushlightuserdata(lua, attempt);
+    return lua_pcall(lua, 1, 0, 0);
 }
 
 static struct shard *only_shard(const struct view *view, uint16_t slot) {
@@ -877,7 +904,7 @@ void script_run(struct exec *x, const struct script_start *start) {
     run.random = state->random;
     lua_sethook(state->lua, look, LUA_MASKCOUNT, LOOK_INSTRUCTIONS);
     struct attempt attempt = {&run, start};
-    int status = lua_cpcall(state->lua, run_protected, &attempt);
+    int status = call_protected(state, &attempt);
     if (status == LUA_ERRMEM && !run.escapes) {
         run.starved = true;
         write_starved(&run);

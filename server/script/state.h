@@ -37,6 +37,9 @@ struct script_state {
     struct lua_State *lua; /* NULL until a script runs here */
     uint64_t epoch;        /* scripts_epoch of what is here */
     struct links by_sha, by_body;
+    struct script_local *last; /* that was named by its digest, or NULL, */
+    char last_sha[SCRIPT_SHA_TEXT - 1];
+    int runner, handler;        /* functions in the registry: run.c; 0: they are not there yet */
     struct script_run *run;     /* the script that runs, or NULL */
     uint64_t random;            /* of math.random: 48 bits */
     bool of_functions;          /* those are its scripts */
@@ -86,7 +89,7 @@ static inline struct script_state *script_state_in(lua_State *lua) {
 }
 /* The table on top of the stack is replaced by a proxy that reads it. */
 void script_protect(struct lua_State *lua);
-/* Sets a global that scripts can read; takes the value from the stack. */
-void script_set_global(struct lua_State *lua, const char *name);
+/* Pushes the table of the globals that scripts can read. */
+void script_push_globals(struct lua_State *lua);
 
 #endif
