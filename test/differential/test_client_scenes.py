@@ -170,7 +170,7 @@ def watching(a, o, rec):
 def waiting(a, o, rec):
     a.do("SET", "k", "v")
     a.send(encode("WAIT", "1", "0"))
-    wait_for(lambda: rec.line()["flags"] == "b")
+    assert wait_for(lambda: rec.line()["flags"] == "b")
     rec.look()
     o.do("CLIENT", "UNBLOCK", rec.id)
     a.read()
@@ -182,7 +182,7 @@ def paused(a, o, rec):
     o.do("CLIENT", "PAUSE", "100000", "WRITE")
     rec.look()
     a.send(encode("SET", "k", "v"))
-    wait_for(lambda: rec.line()["cmd"] == "set")
+    assert wait_for(lambda: rec.line()["cmd"] == "set")
     rec.look()
     o.do("CLIENT", "UNPAUSE")
     a.read()
@@ -193,7 +193,7 @@ def half_a_request(a, o, rec):
     for n in (10, 100_000):
         whole = encode("SET", "k", "x" * n)
         a.send(whole[: len(whole) // 2])
-        wait_for(lambda: int(rec.line()["tot-net-in"]) == a.sent)
+        assert wait_for(lambda: int(rec.line()["tot-net-in"]) == a.sent)
         rec.look()
         a.send(whole[len(whole) // 2 :])
         a.read()
@@ -212,7 +212,7 @@ def inline_requests(a, o, rec):
 
 def silent_replies(a, o, rec):
     a.send(encode("CLIENT", "REPLY", "OFF") + encode("PING") + encode("SET", "k", "v"))
-    wait_for(lambda: rec.line()["cmd"] == "set")
+    assert wait_for(lambda: rec.line()["cmd"] == "set")
     rec.look()
     a.do("CLIENT", "REPLY", "ON")
     rec.look()
@@ -334,21 +334,37 @@ class Company:
 
 def test_filters_find_whom_valkey_finds(shoal, valkey):
     """CLIENT LIST and KILL by every test there is. Idle seconds are differences of whole seconds, not whole seconds of a difference."""
-    companies = [Company(server) for server in (shoal, valkey)]
-    time.sleep(3.1)
-    for company in companies:
-        company.g.do("PING")
-        company.make("j")
-    for words in (f.split() for line in FILTERS.split("\n") for f in line.split("|") if f.strip()):
-        ours, theirs = [c.listed(words) for c in companies]
-        assert ours == theirs, words
+
+    def found():
+        """What each finds, and how long that took: whoever came last is as young as the filters take him for a second or two."""
+        companies = [Company(server) for server in (shoal, valkey)]
+        time.sleep(3.1)
+        began = time.monotonic()
+        for company in companies:
+            company.g.do("PING")
+            company.make("j")
+        out = []
+        for words in (f.split() for line in FILTERS.split("\n") for f in line.split("|") if f.strip()):
+            out.append((words, *[c.listed(words) for c in companies]))
+        out += killed(companies)
+        return out, time.monotonic() - began
+
+    for _ in range(5):
+        out, took = found()
+        if took < 1:
+            break
+    assert [(words, ours, theirs) for words, ours, theirs in out if ours != theirs] == []
+
+
+def killed(companies):
+    out = []
     for words in ("FLAGS Q", "IDLE x", "IDLE 0", "NAME", "USER nosuch", "IDLE 100", "FLAGS b NOT-NAME b", "ADDR 1:2", "LADDR 1:1 SKIPME no", "FLAGS e", "IDLE 2 NAME c",
                   "MAXAGE 2 NAME f", "FLAGS b", "LIB-NAME la", "IDLE 2 NOT-NAME i", "NAME o", "MAXAGE 2", "NAME o SKIPME no"):  # fmt: skip
-        ours, theirs = [c.o.do("CLIENT", "KILL", *words.split()) for c in companies]
-        assert ours == theirs, words
+        out.append((words, *[c.o.do("CLIENT", "KILL", *words.split()) for c in companies]))
     for company in companies:
         assert company.o.is_closed()
         company.close()
+    return out
 
 
 def within_one_second(what):

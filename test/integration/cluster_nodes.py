@@ -8,7 +8,7 @@ import socket
 import subprocess
 
 from resp import RespError
-from server import PORT_FIRST, PORT_LAST, Server, find_peer, wait_for
+from server import PORT_FIRST, PORT_LAST, Server, ServerFailed, find_peer, wait_for
 
 BUS = 10000  # its port is so far above
 
@@ -43,16 +43,28 @@ def pick_port():
 class Nodes:
     """Starts nodes, and knows how to ask them."""
 
-    def __init__(self, start_server, timeout_ms=2000):
+    def __init__(self, start_server, timeout_ms=4000):
         self.start_server, self.timeout_ms = start_server, timeout_ms
         self.all = []
         self.own = []
 
     def start(self, kind, **options):
+        for _ in range(5):  # somebody else may be faster
+            try:
+                return self.start_once(kind, **options)
+            except ServerFailed as e:
+                if "ddress already in use" not in str(e):
+                    raise
+        raise ServerFailed("no port could be bound")
+
+    def start_once(self, kind, **options):
         config = {"port": str(pick_port()), "cluster-enabled": "yes", "cluster-node-timeout": str(self.timeout_ms), "repl-diskless-sync-delay": "0", "save": ""}
         config.update({name.replace("_", "-"): value for name, value in options.items()})
         if kind == "shoal":
-            node = self.start_server(config=config)
+            node = self.start_server(config=config, start=False)
+            node.stopped_by_test = True  # unless it starts
+            node.start()
+            node.stopped_by_test = False
         else:
             path = find_peer(kind)
             if path is None:

@@ -169,7 +169,7 @@ def start_server(request, server_binary, base_config, kind):
 
 def connect(server, **options):
     options.setdefault("decode_responses", True)
-    options.setdefault("socket_timeout", 20)
+    options.setdefault("socket_timeout", 30)
     if server.password:
         options.setdefault("password", server.password)
     return py_client(server.port, **options)

@@ -175,7 +175,7 @@ class Raw:
 
     tls = None  # an ssl.SSLContext: all connections but those to unix sockets are within TLS (pytest --tls)
 
-    def __init__(self, address, timeout=10.0, rcvbuf=None):
+    def __init__(self, address, timeout=30.0, rcvbuf=None):
         family = socket.AF_UNIX
         if not isinstance(address, str):
             family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
@@ -295,7 +295,7 @@ class Raw:
         self.send(line + "\r\n")
         return self.read()
 
-    def read_all(self, seconds=5.0):
+    def read_all(self, seconds=30.0):
         """All bytes until the server closes the connection, or fails when it does not in time."""
         deadline = time.monotonic() + seconds
         self.sock.settimeout(seconds)
@@ -307,7 +307,7 @@ class Raw:
             pass
         return bytes(self.buf[self.pos :])
 
-    def is_closed(self, seconds=5.0):
+    def is_closed(self, seconds=30.0):
         """True if the server ends the connection within that time."""
         try:
             self.read_all(seconds)

@@ -178,7 +178,7 @@ def test_what_comes_after_it_is_not_in_it(start_server, fmt, after):
         assert c.do("BGSAVE") == "Background saving started"
         if after == "move":
             for slot in range(40):
-                wait_for(lambda: c.do("DEBUG", "MOVE-SLOT", str(slot * 400), str(slot % s.config["shards"])) == "OK")
+                assert wait_for(lambda: c.do("DEBUG", "MOVE-SLOT", str(slot * 400), str(slot % s.config["shards"])) == "OK")
         elif after == "overwrite":
             c.do("MSET", *[word for i in range(0, 200000, 7) for word in ("key:%d" % i, "new")])
         elif after != "expire":
@@ -225,11 +225,11 @@ def test_what_is_said_while_one_is_under_way(start_server, kind):
         assert replies[0] == "Background saving started" and replies[4] == "Background append only file rewriting scheduled"
         assert {str(replies[i]) for i in (1, 2, 3)} == {"ERR Background save already in progress"}
         assert (fields["rdb_bgsave_in_progress"], fields["aof_rewrite_scheduled"], fields["rdb_saves"]) == ("1", "1", "1")
-        assert fields["rdb_current_bgsave_time_sec"] in "01" and fields["rdb_changes_since_last_save"] == str(changes)
+        assert 0 <= int(fields["rdb_current_bgsave_time_sec"]) < 60 and fields["rdb_changes_since_last_save"] == str(changes)
         assert fields["current_save_keys_total"] == str(c.do("DBSIZE") - 1)
         assert replies[7] == "Background saving cancelled"
         assert saved(c) and said(c)["rdb_changes_since_last_save"] == str(changes + 1)
-        assert said(c)["rdb_last_bgsave_status"] == "ok" and said(c)["rdb_last_bgsave_time_sec"] in "012"
+        assert said(c)["rdb_last_bgsave_status"] == "ok" and 0 <= int(said(c)["rdb_last_bgsave_time_sec"]) < 60
         assert wait_for(lambda: said(c)["aof_rewrites"] == "1") and said(c)["rdb_saves"] == "1"
         if kind == "shoal":
             assert saved(c, "aof_rewrite_in_progress") and said(c)["aof_last_bgrewrite_status"] == "ok"
@@ -315,7 +315,7 @@ def test_flushall_is_saved_where_there_are_save_points(start_server, kind):
     s.kill()
     s.start_again()
     with s.raw() as c:
-        assert wait_for(lambda: c.do("DBSIZE") == 0, 5)
+        assert wait_for(lambda: c.do("DBSIZE") == 0)
 
 
 MISCONF = "MISCONF Valkey is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that may modify the data set are disabled, because this instance is configured to report errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Valkey logs for details about the RDB error."
@@ -348,9 +348,8 @@ def test_one_that_fails_stops_writes(start_server, kind):
         os.unlink(folder), os.mkdir(folder)
         assert c.do("BGSAVE") == "Background saving started" and wait_for(lambda: said(c)["rdb_last_bgsave_status"] == "err")
         os.rmdir(folder)  # the save point tries again after some seconds
-        assert wait_for(lambda: said(c)["rdb_last_bgsave_status"] == "err" or True)
         assert c.do("CONFIG", "SET", "save", "1 1") == "OK"
-        assert wait_for(lambda: said(c)["rdb_last_bgsave_status"] == "ok", 30) and c.do("SET", "k", "z") == "OK"
+        assert wait_for(lambda: said(c)["rdb_last_bgsave_status"] == "ok") and c.do("SET", "k", "z") == "OK"
 
 
 @pytest.mark.shoal_only

@@ -52,7 +52,7 @@ class Script:
 
 
 def kill(c):
-    wait_for(lambda: ask(c, "SCRIPT", "KILL") == "OK")
+    assert wait_for(lambda: ask(c, "SCRIPT", "KILL") == "OK")
 
 
 def others(server, n=8):
@@ -64,7 +64,7 @@ def test_others_are_told(busy_server):
     clients = others(busy_server)
     script = Script(busy_server, "EVAL", LOOP, "0")
     for c in clients:
-        wait_for(lambda: is_busy(c))
+        assert wait_for(lambda: is_busy(c))
         for words in REFUSED:
             assert ask(c, *words) == BUSY, words
         for words in ALLOWED:
@@ -90,7 +90,7 @@ def test_transactions_meanwhile(busy_server):
     watching.do("WATCH", "a")
     script = Script(busy_server, "EVAL", LOOP, "0")
     for c in (queued, begun):
-        wait_for(lambda: "BUSY" in str(ask(c, "SCRIPT", "EXISTS", "aa")))
+        assert wait_for(lambda: "BUSY" in str(ask(c, "SCRIPT", "EXISTS", "aa")))
     assert ask(queued, "EXEC") == "EXECABORT Transaction discarded because of: " + BUSY
     assert begun.do("MULTI") == "OK"
     assert ask(begun, "SET", "a", "1") == BUSY
@@ -108,11 +108,11 @@ def test_who_has_written_is_not_killed(busy_server):
     """But ends by itself; what is asked of its shard by other threads is refused, what waits is done then."""
     c = busy_server.raw(timeout=60)
     script = Script(busy_server, "EVAL", "redis.call('SET', KEYS[1], '1') local t = redis.call('TIME')[1] "
-                    "while redis.call('TIME')[1] - t < 2 do end return redis.call('INCR', KEYS[1])", "1", "k")
-    wait_for(lambda: is_busy(c))
+                    "while redis.call('TIME')[1] - t < 4 do end return redis.call('INCR', KEYS[1])", "1", "k")
+    assert wait_for(lambda: is_busy(c))
     assert ask(c, "SCRIPT", "KILL").startswith("UNKILLABLE Sorry the script already executed write commands")
     assert script.end() == 2
-    wait_for(lambda: ask(c, "GET", "k") == b"2")
+    assert wait_for(lambda: ask(c, "GET", "k") == b"2")
 
 
 def test_on_its_shard(busy_server, shards):
@@ -124,7 +124,7 @@ def test_on_its_shard(busy_server, shards):
     clients = others(busy_server, 12)
     script = Script(busy_server, "EVAL", body, "1", "{k}", "go")
     probe = clients[0]
-    wait_for(lambda: any("BUSY" in str(ask(c, "GET", "{k}")) for c in clients))
+    assert wait_for(lambda: any("BUSY" in str(ask(c, "GET", "{k}")) for c in clients))
     for c in clients:
         assert ask(c, "GET", "{k}") == BUSY  # wherever its client is
     if shards > 1:
@@ -169,10 +169,10 @@ def test_clients_come_and_go_meanwhile(busy_server):
     clients[1].do("WATCH", "a", "b", "c", "d")
     clients[2].send(encode("BLPOP", "q", "0"))
     clients[3].send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$10000000\r\nhalf")
-    wait_for(lambda: connect(busy_server).info("clients")["blocked_clients"] == 1)
+    assert wait_for(lambda: connect(busy_server).info("clients")["blocked_clients"] == 1)
     script = Script(busy_server, "EVAL", LOOP, "0")
     probe = busy_server.raw(timeout=60)
-    wait_for(lambda: is_busy(probe))
+    assert wait_for(lambda: is_busy(probe))
     for c in clients[:6]:
         c.close()
     script.c.close()
@@ -180,8 +180,8 @@ def test_clients_come_and_go_meanwhile(busy_server):
         with busy_server.raw() as c:
             assert is_busy(c)
     kill(probe)
-    wait_for(lambda: not is_busy(probe))
-    wait_for(lambda: connect(busy_server).info("clients")["blocked_clients"] == 0)
+    assert wait_for(lambda: not is_busy(probe))
+    assert wait_for(lambda: connect(busy_server).info("clients")["blocked_clients"] == 0)
     assert probe.do("SET", "a", "1") == "OK"
 
 
@@ -189,7 +189,7 @@ def test_shutdown_in_the_middle(start_server):
     s = start_server(busy_reply_threshold=50)
     c = s.raw(timeout=60)
     script = Script(s, "EVAL", "redis.call('SET', KEYS[1], '1') while true do end", "1", "k")
-    wait_for(lambda: is_busy(c))
+    assert wait_for(lambda: is_busy(c))
     assert ask(c, "SHUTDOWN") == BUSY
     c.send(encode("SHUTDOWN", "NOSAVE"))
     s.stopped_by_test = True
@@ -201,7 +201,7 @@ def test_a_signal_ends_one_that_has_not_written(start_server):
     s = start_server(busy_reply_threshold=50)
     c = s.raw(timeout=60)
     Script(s, "EVAL", LOOP, "0")
-    wait_for(lambda: is_busy(c))
+    assert wait_for(lambda: is_busy(c))
     s.stopped_by_test = True
     s.proc.send_signal(signal.SIGTERM)
     assert s.wait() == 0
@@ -251,10 +251,10 @@ def test_with_a_log_others_are_told(start_server, words, fsync):
         assert c.do("SET", "w%d" % i, "1") == "OK"
     script = s.raw(timeout=60)
     script.send(b"".join(encode(*w) for w in words))
-    wait_for(lambda: any(is_busy(c) for c in clients))
+    assert wait_for(lambda: any(is_busy(c) for c in clients))
     if words[0][-1] == "0":
         for c in clients:
-            wait_for(lambda: is_busy(c))
+            assert wait_for(lambda: is_busy(c))
     kill(clients[0])
     for w in words[:-1]:
         assert str(script.read()) in ("OK", "QUEUED"), w
@@ -272,7 +272,7 @@ def test_half_a_script_is_not_in_the_log(start_server, body, keys):
     s = start_server(busy_reply_threshold=50, appendonly="yes", appendfsync="always")
     clients = others(s)
     script = Script(s, "EVAL", body, str(len(keys)), *keys)
-    wait_for(lambda: any(ask(c, "SCRIPT", "KILL").startswith("UNKILLABLE") for c in clients))
+    assert wait_for(lambda: any(ask(c, "SCRIPT", "KILL").startswith("UNKILLABLE") for c in clients))
     s.kill()
     script.c.close()
     s.start_again()
@@ -286,11 +286,11 @@ def test_functions_are_killed_as_functions(busy_server):
     assert c.do("FUNCTION", "LOAD", library) == b"lib"
     busy = BUSY.replace("SCRIPT", "FUNCTION")
     function = Script(busy_server, "FCALL", "f", "0")
-    wait_for(lambda: ask(c, "SCRIPT", "KILL") == busy)
-    wait_for(lambda: ask(c, "FUNCTION", "KILL") == "OK")
+    assert wait_for(lambda: ask(c, "SCRIPT", "KILL") == busy)
+    assert wait_for(lambda: ask(c, "FUNCTION", "KILL") == "OK")
     assert "Script killed by user with FUNCTION KILL" in function.end()
     script = Script(busy_server, "EVAL", LOOP, "0")
-    wait_for(lambda: ask(c, "FUNCTION", "KILL") == BUSY)
+    assert wait_for(lambda: ask(c, "FUNCTION", "KILL") == BUSY)
     kill(c)
     assert "Script killed by user with SCRIPT KILL" in script.end()
 
@@ -301,7 +301,7 @@ def test_a_script_behind_what_waits(busy_server):
         for i in range(40):
             key = "q%d" % i
             c.send(encode("BLPOP", key, "0") + encode("EVAL", "return redis.call('INCR', KEYS[1])", "1", "n") + encode("PING"))
-            wait_for(lambda: int(busy_server.info("clients")["blocked_clients"]) == 1)
+            assert wait_for(lambda: int(busy_server.info("clients")["blocked_clients"]) == 1)
             assert other.do("RPUSH", key, "v") == 1
             assert c.read_some(3) == [[key.encode(), b"v"], i + 1, "PONG"]
 
@@ -319,16 +319,16 @@ def test_function_stats_names_what_runs(start_server):
     assert clients[0].do("FUNCTION", "STATS") == [b"running_script", None, b"engines", engines]
     function = Script(server, "FCALL", "myf", "1", "k", "a word")
     for c in clients:
-        wait_for(lambda: ask(c, "FUNCTION", "STATS")[1] is not None)
+        assert wait_for(lambda: ask(c, "FUNCTION", "STATS")[1] is not None)
         what, running, _, found = c.do("FUNCTION", "STATS")
         assert (what, found) == (b"running_script", engines)
         assert running[:4] == [b"name", b"MyF", b"command", [b"FCALL", b"myf", b"1", b"k", b"a word"]]
         assert running[4] == b"duration_ms" and 50 <= running[5] < 600000
-    wait_for(lambda: ask(clients[1], "FUNCTION", "KILL") == "OK")
+    assert wait_for(lambda: ask(clients[1], "FUNCTION", "KILL") == "OK")
     assert function.end().startswith("ERR Script killed by user with FUNCTION KILL.")
     assert clients[2].do("FUNCTION", "STATS") == [b"running_script", None, b"engines", engines]
     script = Script(server, "EVAL", LOOP, "0")
-    wait_for(lambda: ask(clients[3], "FUNCTION", "STATS") == BUSY)
+    assert wait_for(lambda: ask(clients[3], "FUNCTION", "STATS") == BUSY)
     kill(clients[0])
     script.end()
     assert clients[0].do("FUNCTION", "STATS")[1] is None

@@ -60,7 +60,7 @@ def same(top, *others):
         assert wait_for(lambda: all(at(s) >= want for s in others), 60), (said(top), [said(s) for s in others])
         return len({digest(s) for s in (top,) + others}) == 1
 
-    return wait_for(are_same, 20)
+    return wait_for(are_same)
 
 
 def fulls(server):

@@ -53,7 +53,7 @@ def behave(server, seed, stop, ids, sockets, errors):
     rng = random.Random(seed)
     while not stop.is_set():
         try:
-            c = server.raw(timeout=10, rcvbuf=rng.choice([None, 4096]))
+            c = server.raw(timeout=40, rcvbuf=rng.choice([None, 4096]))
             sockets[seed] = c.sock
             try:
                 ids.append(c.do("CLIENT", "ID"))
@@ -108,11 +108,11 @@ def test_everything_at_once(start_server, kind, slow, seed):
         except OSError:
             pass  # closed
     for t in threads:
-        t.join(60)
+        t.join(100)
         assert not t.is_alive()
     assert s.alive()
     assert not errors, errors
-    assert wait_for(lambda: int(s.info("clients")["connected_clients"]) == 1, 10 * slow), s.info("clients")
+    assert wait_for(lambda: int(s.info("clients")["connected_clients"]) == 1, 60 * slow), s.info("clients")
     with s.raw(timeout=30) as c:
         c.do("CLIENT", "UNPAUSE")
         # Keys with deadlines may end in between: wait until none is left but those far away.
@@ -136,10 +136,10 @@ def test_everything_at_once(start_server, kind, slow, seed):
             text = c.do("INFO", "shards").decode()
             assert sum(map(int, re.findall(r"\bkeys=(\d+)", text))) == total
         assert c.do("FLUSHALL") == "OK"
-        assert wait_for(lambda: int(s.info("memory")["used_memory"]) - before < 8_000_000, 10 * slow), s.info("memory")
+        assert wait_for(lambda: int(s.info("memory")["used_memory"]) - before < 8_000_000, 60 * slow), s.info("memory")
         assert int(s.info("memory")["mem_clients_normal"]) < 2_000_000
         if kind == "shoal" and slow == 1:  # a sanitizer's allocator keeps what was freed
-            assert wait_for(lambda: s.rss() <= int(s.info("memory")["used_memory"]) * 1.2 + 15 * 2**20, 10), (s.rss(), s.info("memory"))
+            assert wait_for(lambda: s.rss() <= int(s.info("memory")["used_memory"]) * 1.2 + 15 * 2**20), (s.rss(), s.info("memory"))
         assert not isinstance(c.do("SET", "k", "v"), RespError)
 
 
@@ -179,7 +179,7 @@ def test_long_keys(server, r):
             key = "L" * size
             assert c.do("SET", key, "v", "EX", 100) == "OK"
             assert c.do("INCR", key + "n") == 1
-            assert c.do("TTL", key) in (99, 100)
+            assert 60 < c.do("TTL", key) <= 100
             assert c.do("RANDOMKEY") in (key.encode(), key.encode() + b"n")
             assert set(c.do("KEYS", "L*")) == {key.encode(), key.encode() + b"n"}
             assert c.do("OBJECT", "ENCODING", key) is not None

@@ -181,12 +181,17 @@ def test_list_says_who_does_not_read(server):
         c.do("SET", "big", "x" * 10_000_000)
         before = int(fields(c.do("CLIENT", "LIST", "ID", ident))["tot-net-out"])
         slow.send(encode("GET", "big") * 3)
-        wait_for(lambda: fields(c.do("CLIENT", "LIST", "ID", ident))["events"] == "rw")
+        assert wait_for(lambda: fields(c.do("CLIENT", "LIST", "ID", ident))["events"] == "rw")
         stuck = fields(c.do("CLIENT", "LIST", "ID", ident))
         assert stuck["events"] == "rw" and int(stuck["tot-net-out"]) < before + 25_000_000
         assert [len(v) for v in slow.read_some(3)] == [10_000_000] * 3
-        after = fields(c.do("CLIENT", "LIST", "ID", ident))
-        assert after["events"] == "r" and int(after["tot-net-out"]) == before + 3 * 10_000_013
+
+        def after():
+            row = fields(c.do("CLIENT", "LIST", "ID", ident))
+            return row["events"], int(row["tot-net-out"])
+
+        # Its thread hears of the last send after who has read it.
+        assert wait_for(lambda: after() == ("r", before + 3 * 10_000_013)), after()
         c.do("DEL", "big")
 
 
@@ -224,9 +229,13 @@ def test_many_ids_one_by_one_cost_no_more_than_in_a_row(server, slow):
         me = c.do("CLIENT", "ID")
         others = ["%d" % (10**9 + i * 7919 % 30000) for i in range(30000)]
         for ids in (["ID", *others, "%d" % me], [word for i in [*others, "%d" % me] for word in ("ID", i)]):
-            start = time.monotonic()
-            assert b"id=%d " % me in c.do("CLIENT", "LIST", *ids)
-            assert time.monotonic() - start < 3 * slow
+
+            def took():
+                start = time.monotonic()
+                assert b"id=%d " % me in c.do("CLIENT", "LIST", *ids)
+                return time.monotonic() - start
+
+            assert any(took() < 3 * slow for _ in range(3))
 
 
 def test_kill_by_id_address_and_name(server):
@@ -503,12 +512,12 @@ def test_two_pauses_inside_exec_do_not_wait_for_each_other(server, r, shards):
 def test_pause_keeps_keys_that_run_out(server, r):
     with server.raw() as c, server.raw() as watcher:
         c.do("MSET", "stays", "v", "a", "v", "b", "v")
-        c.do("PEXPIRE", "a", 60)
-        c.do("PEXPIRE", "b", 60)
+        c.do("PEXPIRE", "a", 800)
+        c.do("PEXPIRE", "b", 800)
         watcher.do("WATCH", "b")
         expired = int(server.info()["expired_keys"])
         assert c.do("CLIENT", "PAUSE", "60000", "WRITE") == "OK"
-        time.sleep(0.15)
+        assert wait_for(lambda: c.do("EXISTS", "a") == 0 and c.do("EXISTS", "b") == 0)
         assert c.do("MGET", "a", "b", "stays") == [None, None, b"v"]
         assert [c.do("EXISTS", "a", "b"), c.do("TTL", "a"), c.do("PTTL", "b"), c.do("TYPE", "a")] == [0, -2, -2, "none"]
         assert c.do("KEYS", "*") == [b"stays"] and c.do("RANDOMKEY") == b"stays"
@@ -571,9 +580,10 @@ def test_whose_wait_has_just_ended_is_not_idle(start_server):
     """The look for idle clients came in the same turn as the end of WAIT: it closed the client before its reply was sent.
     One of many ends at that very millisecond."""
     s = start_server(timeout=1)
-    clients = [s.raw() for _ in range(220)]
-    for n, c in enumerate(clients):
-        c.send(encode("WAIT", "1", 2100 + n) + encode("PING"))
+    clients = []
+    for n in range(220):
+        clients.append(s.raw())
+        clients[-1].send(encode("WAIT", "1", 2100 + n) + encode("PING"))
     for c in clients:
         assert c.read_some(2) == [0, "PONG"]
         c.close()
@@ -629,7 +639,7 @@ def test_redis_py_works(server):
             p.set("p%d" % i, i).get("p%d" % i)
         got = p.execute()
     assert got[1::2] == [str(i) for i in range(100)]
-    assert client.ttl("k") in (99, 100)
+    assert 60 < client.ttl("k") <= 100
     assert sorted(client.scan_iter(match="p*", count=7)) == sorted("p%d" % i for i in range(100))
     with pytest.raises(Exception) as e:
         client.incr("k")
@@ -750,4 +760,4 @@ def test_a_client_that_goes_right_behind_its_last_bytes_is_noticed(start_server)
                 if reset:
                     c.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 c.close()
-            assert wait_for(lambda: watcher.do("CLIENT", "LIST").count(b"\n") == 1, 20), watcher.do("CLIENT", "LIST")
+            assert wait_for(lambda: watcher.do("CLIENT", "LIST").count(b"\n") == 1), watcher.do("CLIENT", "LIST")

@@ -191,7 +191,7 @@ def test_a_node_is_forgotten(mixed):
     i = my_id(gone)
     for node in mixed[:2]:
         assert ask(node, "CLUSTER", "FORGET", i) == "OK"
-    assert wait_for(lambda: all(i not in table(node) for node in mixed[:2]), 20)
+    assert wait_for(lambda: all(i not in table(node) for node in mixed[:2]))
 
 
 def test_a_node_comes_back_with_what_it_was(mixed):
@@ -221,6 +221,6 @@ def test_publish_reaches_all(mixed):
                 names.add(text)
         return all(len(names) == len(mixed) for names in heard)
 
-    assert wait_for(all_have_heard, 30), heard
+    assert wait_for(all_have_heard), heard
     for c in subscribers:
         c.close()

@@ -322,7 +322,7 @@ def test_rewrite_reads_back_the_same(start_server, server_binary, kind, tmp_path
     again.port = s.port
     again.command_line = lambda: [server_binary, os.path.join(s.dir, "server.conf")]
     try:
-        again._start_once()
+        again.start_again()
         with again.raw() as c:
             assert values(c) == before
             assert value(c, "requirepass") == ""

@@ -17,14 +17,17 @@ def test_expiry_is_on_time_among_many_other_deadlines(server, r, slow):
     """30,000 keys that end within two seconds among 100,000 that do not: DBSIZE, which looks at no key, follows the
     deadlines. At p99 at most 10 ms late by the server's own clock; the test allows for its own scheduling."""
     near, far = 30_000, 100_000
-    with server.raw(timeout=60) as c:
-        for start in range(0, far, 10_000):
-            c.send(b"".join(encode("SET", "far%d" % i, i, "EX", 10_000 + i % 5000) for i in range(start, start + 10_000)))
-            c.read_some(10_000)
-        base = int(time.time() * 1000) + (1500 if slow == 1 else 8000)
+
+    def lateness(c, lead):
+        """In ms, where it was seen, sorted; or None: the keys were not there before their time."""
+        before = int(server.info("stats")["expired_keys"])
+        base = int(time.time() * 1000) + lead
         for start in range(0, near, 10_000):
             c.send(b"".join(encode("SET", "n%d" % i, i, "PXAT", base + i % 2000) for i in range(start, start + 10_000)))
             c.read_some(10_000)
+        if time.time() * 1000 >= base:
+            assert wait_for(lambda: c.do("DBSIZE") == far)
+            return None
         late = []
         per_ms = near // 2000
         while time.time() * 1000 < base + 2100:
@@ -37,13 +40,22 @@ def test_expiry_is_on_time_among_many_other_deadlines(server, r, slow):
             if base < asked < base + 2100 and answered - asked < 20:
                 late.append(max(0, excess) / per_ms)
             time.sleep(0.002)
-        assert c.do("DBSIZE") == far
-    assert len(late) > 100
-    late.sort()
-    assert late[int(len(late) * 0.9)] <= 10 * slow, "ms beyond 10: p50 %.1f p90 %.1f max %.1f" % (
-        late[len(late) // 2], late[int(len(late) * 0.9)], late[-1],
-    )  # fmt: skip
-    assert server.info("stats")["expired_keys"] == str(near)
+        assert wait_for(lambda: c.do("DBSIZE") == far)
+        assert int(server.info("stats")["expired_keys"]) - before == near
+        return sorted(late)
+
+    with server.raw(timeout=60) as c:
+        for start in range(0, far, 10_000):
+            c.send(b"".join(encode("SET", "far%d" % i, i, "EX", 10_000 + i % 5000) for i in range(start, start + 10_000)))
+            c.read_some(10_000)
+        seen = []
+        for attempt in range(5):  # a machine that has something else to do may be late itself
+            late = lateness(c, (1500 if slow == 1 else 8000) * 2**attempt)
+            if late and len(late) > 100:
+                seen.append("ms beyond 10: p50 %.1f p90 %.1f max %.1f" % (late[len(late) // 2], late[int(len(late) * 0.9)], late[-1]))
+                if late[int(len(late) * 0.9)] <= 10 * slow:
+                    return
+    pytest.fail("never on time: %s" % seen)
 
 
 def test_a_key_is_never_read_after_its_deadline(server, r):
@@ -99,12 +111,12 @@ def test_a_deadline_moved_nearer_is_followed(server, r):
 def test_what_keeps_the_deadline(server, r):
     with server.raw() as c:
         calls = [
-            ["SET", "{k}1", "1", "PX", 200], ["INCR", "{k}1"], ["APPEND", "{k}1", "0"], ["SETRANGE", "{k}1", 0, "9"],
+            ["SET", "{k}1", "1", "PX", 1000], ["INCR", "{k}1"], ["APPEND", "{k}1", "0"], ["SETRANGE", "{k}1", 0, "9"],
             ["SET", "{k}1", "5", "KEEPTTL"], ["RENAME", "{k}1", "{k}2"], ["COPY", "{k}2", "{k}3"], ["MOVE", "{k}3", 1], ["PTTL", "{k}2"],
         ]  # fmt: skip
         c.send(b"".join(encode(*call) for call in calls))
         got = c.read_some(len(calls))
-        assert got[:-1] == ["OK", 2, 2, 2, "OK", "OK", 1, 1] and 0 < got[-1] <= 200
+        assert got[:-1] == ["OK", 2, 2, 2, "OK", "OK", 1, 1] and 0 < got[-1] <= 1000
         assert wait_for(lambda: c.do("DBSIZE") == 0)
         c.do("SELECT", 1)
         assert wait_for(lambda: c.do("DBSIZE") == 0)
@@ -315,14 +327,23 @@ def test_what_comes_after_a_long_command_sees_the_time(server, r, alone):
     """Whatever ran later in the same turn saw the time at which that had begun: a deadline came by as much too early."""
     r.mset({"{t}a": "ab" * 4000, "{t}b": "ba" * 4000})
     with server.raw(timeout=60) as c, server.raw(timeout=60) as other:
-        for _ in range(3):
+        valid, until = 0, time.monotonic() + 60
+        while valid < 3:
+            assert time.monotonic() < until
             c.do("CONFIG", "RESETSTAT")
             began_ms = time.time() * 1000
             c.send(encode("LCS", "{t}a", "{t}b", "LEN"))
             if not alone:
                 time.sleep(0.01)
+            asked_ms = time.time() * 1000
             (c if alone else other).send(encode("SET", "{t}k", "v", "PX", "60000"))
-            assert c.read() > 0
+            if alone:
+                assert c.read() > 0
             assert (c if alone else other).read() == "OK"
-            took_ms = server.info("commandstats")["cmdstat_lcs"].split("usec=")[1].split(",")[0]
-            assert c.do("PEXPIRETIME", "{t}k") - 60000 >= began_ms + int(took_ms) / 1000 - 2
+            waited_ms = time.time() * 1000 - asked_ms
+            if not alone:
+                assert c.read() > 0
+            took_ms = int(server.info("commandstats")["cmdstat_lcs"].split("usec=")[1].split(",")[0]) / 1000
+            if alone or waited_ms > took_ms / 2:  # else it came before the long one, whose thread had no processor yet
+                assert c.do("PEXPIRETIME", "{t}k") - 60000 >= began_ms + took_ms - 2
+                valid += 1

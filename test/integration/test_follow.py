@@ -53,7 +53,7 @@ def same(primary, replica):
         assert wait_for(lambda: int(said(replica).get("slave_repl_offset", -1)) >= want, 60), (said(primary), said(replica))
         return digest(primary) == digest(replica)
 
-    return wait_for(is_same, 20)
+    return wait_for(is_same)
 
 
 # A PING that one replica has and another has not, or the old primary alone, makes a full sync of a hand-over: there is none in these.
@@ -163,7 +163,7 @@ def test_who_watches_blocks_or_tracks_hears_of_what_comes(start_server):
     with primary.raw() as p, replica.raw(timeout=60) as watch, replica.raw(timeout=60) as block, replica.raw(timeout=60) as sub:
         watch.do("WATCH", "w")
         block.send(encode("XREAD", "BLOCK", "0", "STREAMS", "s", "$"))
-        wait_for(lambda: int(replica.info("clients")["blocked_clients"]) == 1)
+        assert wait_for(lambda: int(replica.info("clients")["blocked_clients"]) == 1)
         replica_config = replica.raw()
         replica_config.do("CONFIG", "SET", "notify-keyspace-events", "KEA")
         sub.do("SUBSCRIBE", "__keyspace@0__:w")
@@ -456,7 +456,7 @@ def test_with_a_log(start_server):
         assert wait_for(lambda: not said_keys(primary))
         assert same(primary, replica)
         want = digest(replica)
-    wait_for(lambda: replica.info("persistence")["aof_rewrite_in_progress"] == "0")
+    assert wait_for(lambda: replica.info("persistence")["aof_rewrite_in_progress"] == "0")
     primary.kill()
     primary.stopped_by_test = True
     replica.kill()

@@ -84,13 +84,19 @@ def test_draws_are_fair(server, r, size):
 def test_fields_end_on_time_though_nobody_looks(server, r, slow):
     """HLEN looks at no field: it follows the deadlines."""
     near, far = 3000, 2000
-    with server.raw(timeout=60) as c:
-        base = int(time.time() * 1000) + (1500 if slow == 1 else 8000)
+
+    def lateness(c, lead):
+        """In ms, where it was seen, sorted; or None: the fields were not there before their time."""
+        c.do("DEL", "h")
+        before = int(server.info("stats")["expired_fields"])
+        base = int(time.time() * 1000) + lead
         fill(c, "h", names("far", far))
         for start in range(0, near, 1000):
             c.send(b"".join(encode("HSETEX", "h", "PXAT", base + i % 1000, "FIELDS", 1, "n%d" % i, i) for i in range(start, start + 1000)))
             c.read_some(1000)
         c.do("HSETEX", "h", "PX", 1000000, "FIELDS", 1, "last", 1)
+        if time.time() * 1000 >= base:
+            return None
         late = []
         while time.time() * 1000 < base + 1100:
             asked = time.time() * 1000
@@ -100,18 +106,26 @@ def test_fields_end_on_time_though_nobody_looks(server, r, slow):
             if base < asked and answered - asked < 20:
                 late.append(max(0, left - (near - gone)) / 3)
             time.sleep(0.002)
-        assert c.do("HLEN", "h") == far + 1
-    late.sort()
-    assert len(late) > 50
-    assert late[int(len(late) * 0.9)] <= 10 * slow, "ms beyond 10: %r" % late[-10:]
-    assert server.info("stats")["expired_fields"] == str(near)
+        assert wait_for(lambda: c.do("HLEN", "h") == far + 1)
+        assert int(server.info("stats")["expired_fields"]) - before == near
+        return sorted(late)
+
+    with server.raw(timeout=60) as c:
+        seen = []
+        for attempt in range(5):  # a machine that has something else to do may be late itself
+            late = lateness(c, (1500 if slow == 1 else 8000) * 2**attempt)
+            if late and len(late) > 50:
+                if late[int(len(late) * 0.9)] <= 10 * slow:
+                    return
+                seen.append("ms beyond 10: %r" % late[-10:])
+    pytest.fail("never on time: %s" % seen)
 
 
 def test_a_hash_whose_last_field_ends_goes(server, r):
     with server.raw() as c:
         for i in range(50):
             c.do("HSETEX", "h%d" % i, "PX", 30, "FIELDS", 3, "a", 1, "b", 2, "c", 3)
-        wait_for(lambda: c.do("DBSIZE") == 0)
+        assert wait_for(lambda: c.do("DBSIZE") == 0)
 
 
 FIELDS_A_TURN = 512
@@ -129,12 +143,16 @@ def test_many_fields_end_in_one_moment_and_nobody_waits(server, r, slow):
     out is counted."""
     count = 100_000 if slow == 1 else 10_000
     with server.raw(timeout=120) as c:
-        at = int(time.time() * 1000) + (4000 if slow == 1 else 20000)
-        for start in range(0, count, 1000):
-            pairs = [word for i in range(start, start + 1000) for word in ("n%d" % i, i)]
-            c.do("HSETEX", "h", "PXAT", at, "FIELDS", 1000, *pairs)
-        c.do("HSET", "h", "stays", 1)
-        assert time.time() * 1000 < at
+        lead = 4000 if slow == 1 else 20000
+        at = 0
+        while time.time() * 1000 >= at:  # else it was over before all were there
+            c.do("DEL", "h")
+            at = int(time.time() * 1000) + lead
+            lead *= 2
+            for start in range(0, count, 1000):
+                pairs = [word for i in range(start, start + 1000) for word in ("n%d" % i, i)]
+                c.do("HSETEX", "h", "PXAT", at, "FIELDS", 1000, *pairs)
+            c.do("HSET", "h", "stays", 1)
         before, left = turns(c), c.do("HLEN", "h")
         while left > 1:
             start, had = before, left
@@ -199,7 +217,7 @@ def test_many_draws_of_few_seen_fields_go_through_the_hidden_ones_once(server, l
         for start in range(0, 30_000, 1000):
             c.do("HPEXPIRE", "h", 50, "FIELDS", 1000, *names("over", 30_000)[start : start + 1000])
         fill(c, "h", "abc")
-        wait_for(lambda: c.do("HKEYS", "h") and len(c.do("HKEYS", "h")) == 3)
+        assert wait_for(lambda: c.do("HKEYS", "h") and len(c.do("HKEYS", "h")) == 3)
         assert c.do("HLEN", "h") == 30_003
         few = min(drawn(c, 50) for _ in range(5))
         assert min(drawn(c, 5000) for _ in range(3)) < 30 * few
@@ -222,7 +240,7 @@ def test_deadlines_go_with_their_hash(server, r, shards, how, apart):
     with server.raw() as c:
         c.do("HSET", one, "f", 1, "g", 2, "h", 3)
         c.do("HEXPIRE", one, 100, "FIELDS", 1, "g")
-        soon = int(time.time() * 1000) + 300
+        soon = int(time.time() * 1000) + 800
         c.do("HPEXPIREAT", one, soon, "FIELDS", 1, "f")
         if how == "MOVE":
             assert c.do("MOVE", one, 1) == 1
@@ -232,9 +250,9 @@ def test_deadlines_go_with_their_hash(server, r, shards, how, apart):
             c.do(how, one, two)
         assert c.do("HPEXPIRETIME", two, "FIELDS", 3, "f", "g", "h")[0::2] == [soon, -1]
         assert 90 < c.do("HTTL", two, "FIELDS", 1, "g")[0] <= 100
-        wait_for(lambda: c.do("HLEN", two) == 2)
+        assert wait_for(lambda: c.do("HLEN", two) == 2)
         if how == "COPY":
-            wait_for(lambda: c.do("HLEN", one) == 2)
+            assert wait_for(lambda: c.do("HLEN", one) == 2)
         c.do("FLUSHALL")
         c.do("SELECT", 0)
 
@@ -244,11 +262,11 @@ def test_what_is_gone_has_no_deadline(server, r, end):
     with server.raw() as c:
         for i in range(20):
             key = "k%d" % i
-            c.do("HSET", key, "a", 1, "b", 2)
-            c.do("HPEXPIRE", key, 60, "FIELDS", 1, "a")
-            c.do(*end.replace("{k}", key).split())
+            # In one write: the time is not over before what ends it comes.
+            c.send(encode("HSET", key, "a", 1, "b", 2) + encode("HPEXPIRE", key, 100, "FIELDS", 1, "a") + encode(*end.replace("{k}", key).split()))
+            c.read_some(3)
         left = c.do("DBSIZE")
-        time.sleep(0.15)
+        time.sleep(0.2)
         assert c.do("DBSIZE") == left
         if end.startswith(("HPERSIST", "HSET")):
             assert [c.do("HLEN", "k%d" % i) for i in range(20)] == [2] * 20

@@ -333,28 +333,32 @@ def test_flushall_in_a_pipeline_is_a_fence(server, r):
 
 def test_flushall_async_gives_the_memory_back_and_stalls_nobody(server, r, slow):
     with server.raw(timeout=60) as c:
-        c.do("DEBUG", "POPULATE", 300_000, "fa", 100)
-        assert c.do("DBSIZE") == 300_000
-        before = int(server.info("memory")["used_memory"])
-        worst, stop = [0.0], threading.Event()
 
-        def ping():
-            with server.raw() as p:
-                while not stop.is_set():
-                    t = time.monotonic()
-                    p.do("GET", "x")
-                    worst[0] = max(worst[0], time.monotonic() - t)
+        def worst():
+            c.do("DEBUG", "POPULATE", 300_000, "fa", 100)
+            assert c.do("DBSIZE") == 300_000
+            before = int(server.info("memory")["used_memory"])
+            took, stop = [], threading.Event()
 
-        thread = threading.Thread(target=ping)
-        thread.start()
-        time.sleep(0.1)
-        assert c.do("FLUSHALL", "ASYNC") == "OK"
-        assert c.do("DBSIZE") == 0
-        given_back = wait_for(lambda: int(server.info("memory")["used_memory"]) < before / 3)
-        stop.set()
-        thread.join()
-        assert given_back
-        assert worst[0] < 0.3 * slow
+            def ping():
+                with server.raw() as p:
+                    while not stop.is_set():
+                        t = time.monotonic()
+                        p.do("GET", "x")
+                        took.append(time.monotonic() - t)
+
+            thread = threading.Thread(target=ping)
+            thread.start()
+            assert wait_for(lambda: len(took) > 100)
+            assert c.do("FLUSHALL", "ASYNC") == "OK"
+            assert c.do("DBSIZE") == 0
+            given_back = wait_for(lambda: int(server.info("memory")["used_memory"]) < before / 3)
+            stop.set()
+            thread.join()
+            assert given_back
+            return max(took)
+
+        assert any(worst() < 0.3 * slow for _ in range(6))  # it may wait for a processor, too
 
 
 def test_swapdb(server, r):
@@ -374,10 +378,10 @@ def test_swapdb(server, r):
 def test_swapdb_keeps_deadlines(server, r):
     with server.raw() as c:
         c.send(
-            b"".join(encode("SET", "t%d" % i, i, "PX", 300) for i in range(50))
+            b"".join(encode("SET", "t%d" % i, i, "PX", 1000) for i in range(50))
             + encode("SWAPDB", 0, 5) + encode("SELECT", 5) + encode("PTTL", "t1")
         )  # fmt: skip
-        assert 0 < c.read_some(53)[-1] <= 300
+        assert 0 < c.read_some(53)[-1] <= 1000
         assert wait_for(lambda: c.do("DBSIZE") == 0)
 
 
@@ -429,14 +433,18 @@ def test_databases_setting(start_server):
 def test_big_unlink_does_not_stall(server, r, slow):
     """Values of 64 MB are unlinked while another client measures."""
     with server.raw(timeout=60) as c, server.raw() as p:
-        for i in range(4):
-            c.do("SETRANGE", "bigun%d" % i, 64 << 20, "x")
-        worst = 0.0
-        for i in range(4):
-            c.send(encode("UNLINK", "bigun%d" % i))
-            for _ in range(50):
-                t = time.monotonic()
-                p.do("GET", "x")
-                worst = max(worst, time.monotonic() - t)
-            assert c.read() == 1
-        assert worst < 0.2 * slow
+
+        def worst():
+            took = []
+            for i in range(4):
+                c.do("SETRANGE", "bigun%d" % i, 64 << 20, "x")
+            for i in range(4):
+                c.send(encode("UNLINK", "bigun%d" % i))
+                for _ in range(50):
+                    t = time.monotonic()
+                    p.do("GET", "x")
+                    took.append(time.monotonic() - t)
+                assert c.read() == 1
+            return max(took)
+
+        assert any(worst() < 0.2 * slow for _ in range(6))  # it may wait for a processor, too

@@ -34,7 +34,7 @@ def test_what_was_promised_survives_a_death_at_every_point(start_server, shards,
     seed = random.getrandbits(32)
     rng = random.Random(seed)
     server = start_server(appendonly="yes", appendfsync=mode)
-    deaths = Deaths(server, [kills.Client(i, rng.getrandbits(32)) for i in range(5)], rng, 15 * slow)
+    deaths = Deaths(server, [kills.Client(i, rng.getrandbits(32)) for i in range(5)], rng, 60 * slow)
     points = [point for point in names(server) if can_be_reached(point, mode, shards)]
     rng.shuffle(points)
     for point in points:

@@ -107,7 +107,7 @@ def used_memory(server):
 
 
 def settles(server, memory, slack):
-    assert wait_for(lambda: abs(used_memory(server) - memory) < slack, 30), (used_memory(server), memory)
+    assert wait_for(lambda: abs(used_memory(server) - memory) < slack), (used_memory(server), memory)
 
 
 @pytest.mark.slow

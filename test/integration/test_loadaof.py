@@ -51,7 +51,7 @@ def test_what_is_on_the_disk_is_what_was_answered(start_server):
             assert said(c)["rdb_changes_since_last_save"] == "0"
         assert 900 < c.do("TTL", "s") <= 1000
         assert c.do("INCR", "n") == 1
-        c.do("BGREWRITEAOF"), log_is_whole(c)
+        assert c.do("BGREWRITEAOF") and log_is_whole(c)
         assert c.do("INCR", "n") == 2
         before = c.do("DEBUG", "DIGEST")
         assert c.do("debug", "loadaof", "whatever") == "OK"
@@ -146,7 +146,7 @@ def test_two_at_once_and_saves_beside(start_server):
     s = start_server(appendonly="yes")
     with s.raw() as c, s.raw() as d:
         c.do("DEBUG", "POPULATE", "20000"), c.do("SET", "a", "1")
-        c.do("BGREWRITEAOF"), log_is_whole(c)
+        assert c.do("BGREWRITEAOF") and log_is_whole(c)
         for _ in range(5):
             c.do("SET", "a", "2"), d.do("BGSAVE")
             c.send(encode("DEBUG", "LOADAOF")), d.send(encode("DEBUG", "LOADAOF"))

@@ -123,7 +123,7 @@ def write_until_evicted(server, c, name, keys, options=()):
 
 def test_the_oldest_go(server, conn):
     # What tests before have left goes in slices, and a limit is set from what is used.
-    wait_for(lambda: used(server) < server.used_empty + MB)
+    assert wait_for(lambda: used(server) < server.used_empty + MB)
     limit(server, conn, "allkeys-lru", 4 * MB)
     pipeline(conn, [("SET", "old:%d" % i, b"x" * 500) for i in range(2000)])
     # The clock of LRU counts seconds.

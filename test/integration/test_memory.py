@@ -37,7 +37,7 @@ def budget(server):
 
 def check_comes_back(server, filled=TOTAL):
     """By itself, within a moment, down to what is in use."""
-    assert wait_for(lambda: server.rss() <= budget(server), 10), "%d MB resident, %s" % (server.rss() // MB, server.info("memory"))
+    assert wait_for(lambda: server.rss() <= budget(server)), "%d MB resident, %s" % (server.rss() // MB, server.info("memory"))
 
 
 def send_all(c, requests):
@@ -197,7 +197,7 @@ def test_after_a_burst_of_transactions(server, conn, shards):
 
     conn.do("MEMORY", "PURGE")
     conn.do("SET", "b", 1)
-    assert wait_for(lambda: overhead() < 4 * MB, 10)  # what tests before this one have left
+    assert wait_for(lambda: overhead() < 4 * MB)  # what tests before this one have left
     rest, before = overhead(), server.rss()
     clients = [server.raw(timeout=60) for _ in range(100)]
     keys = ["k%d" % i for i in range(50)]
@@ -209,8 +209,8 @@ def test_after_a_burst_of_transactions(server, conn, shards):
     assert overhead() > rest + 100_000
     for c in clients:
         c.close()
-    assert wait_for(lambda: overhead() < rest + 30_000 * shards, 10), server.info("memory")
-    assert wait_for(lambda: server.rss() < before + 4 * MB, 10), (before, server.rss())
+    assert wait_for(lambda: overhead() < rest + 30_000 * shards), server.info("memory")
+    assert wait_for(lambda: server.rss() < before + 4 * MB), (before, server.rss())
 
 
 @pytest.mark.parametrize("mode", ["SYNC", "ASYNC"])

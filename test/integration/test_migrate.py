@@ -375,7 +375,7 @@ def test_who_ends_at_once_is_asked_twice(c):
         c.do("SET", "k", "v")
         assert error(migrate(c, target.port, "k", "0", LONG)) in (SILENT, CLOSED)
         assert c.do("GET", "k") == b"v"
-        wait_for(lambda: len(target.socks) == 2)
+        assert wait_for(lambda: len(target.socks) == 2)
 
 
 @pytest.mark.slow
@@ -385,7 +385,7 @@ def test_who_does_not_answer_is_waited_for_till_the_timeout(c, kind):
         start = time.monotonic()
         assert error(migrate(c, target.port, "a", "0", SHORT)) == SILENT
         assert time.monotonic() - start >= int(SHORT) / 1000 - 0.01
-        wait_for(lambda: len(target.ended) == 1)  # such a connection is not kept, nor tried again
+        assert wait_for(lambda: len(target.ended) == 1)  # such a connection is not kept, nor tried again
         assert len(target.socks) == 1
     with Target(lambda connection, request, words: None if b"b" in words else b"+OK\r\n") as target:
         assert error(migrate(c, target.port, "", "0", SHORT, "KEYS", "a", "b")) == SILENT
@@ -435,15 +435,15 @@ def cached(c):
 
 @pytest.mark.slow
 def test_connections_that_are_not_used_end(c, slow):
-    wait_for(lambda: cached(c) == 0, 30)
+    assert wait_for(lambda: cached(c) == 0, 30)
     with Target() as target:
         c.do("SET", "k", "v")
         assert migrate(c, target.port, "k", "0", LONG) == "OK"
         assert cached(c) == 1
         start = time.monotonic()
-        wait_for(lambda: target.ended == [0], 30)
+        assert wait_for(lambda: target.ended == [0], 30)
         assert time.monotonic() - start > 8
-        wait_for(lambda: cached(c) == 0)
+        assert wait_for(lambda: cached(c) == 0)
 
 
 @pytest.mark.slow
@@ -477,7 +477,7 @@ class Held:
         return b"+OK\r\n"
 
     def wait(self):
-        wait_for(lambda: "RESTORE" in self.target.names())
+        assert wait_for(lambda: "RESTORE" in self.target.names())
 
     def __enter__(self):
         return self
@@ -515,7 +515,7 @@ def test_keys_run_out_in_time_meanwhile(server, c):
         held.wait()
         for i in range(20):
             other.do("SET", "short:%d" % i, "v", "PX", "1")
-        wait_for(lambda: server.info_of(other, "stats")["expired_keys"] == "20")
+        assert wait_for(lambda: server.info_of(other, "stats")["expired_keys"] == "20")
         held.go_on.set()
         assert c.read() == "OK"
         assert c.do("DBSIZE") == 0
@@ -532,7 +532,7 @@ def test_a_key_that_runs_out_on_its_way(server, c):
         try:
             c.send(encode("MIGRATE", "127.0.0.1", held.port, "", "0", LONG, "KEYS", "stays", "goes"))
             held.wait()
-            wait_for(lambda: server.info_of(other, "stats")["expired_keys"] == "1")
+            assert wait_for(lambda: server.info_of(other, "stats")["expired_keys"] == "1")
             held.go_on.set()
             assert c.read() == "OK"
             told = [command for command in effects(c) if command[0] in ("DEL", "UNLINK")]
@@ -557,7 +557,7 @@ def test_who_has_gone_has_migrated_nevertheless(server, c, end):
         else:
             caller.close()
         held.go_on.set()
-        wait_for(lambda: c.do("DBSIZE") == 0)
+        assert wait_for(lambda: c.do("DBSIZE") == 0)
         assert c.do("SET", "a", "again") == "OK"
 
 
@@ -568,7 +568,7 @@ def test_many_at_once_to_one_target(server, c):
         for i, client in enumerate(clients):
             client.do("SET", "k:%d" % i, "v")
             client.send(encode("MIGRATE", "127.0.0.1", held.port, "k:%d" % i, "0", LONG))
-        wait_for(lambda: held.target.names().count("RESTORE") == 20)
+        assert wait_for(lambda: held.target.names().count("RESTORE") == 20)
         held.go_on.set()
         for client in clients:
             assert client.read() == "OK"
@@ -679,7 +679,7 @@ def test_a_save_waits_for_it_and_an_end_does_not(start_server):
         assert c.read() == "OK" and saver.read() == "OK"
         held.go_on.clear()
         c.send(encode("MIGRATE", "127.0.0.1", held.port, "key:6", "0", LONG))
-        wait_for(lambda: held.target.names().count("RESTORE") == 2)
+        assert wait_for(lambda: held.target.names().count("RESTORE") == 2)
         start = time.monotonic()
         other.send(encode("SHUTDOWN", "NOSAVE"))
         assert s.wait() == 0

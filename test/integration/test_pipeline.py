@@ -293,11 +293,15 @@ def test_half_closed_while_it_is_in_line_to_go_on(start_server):
     with s.raw(timeout=60) as c:
         for key, letter in (("x", "a"), ("y", "b")):
             c.do("SET", key, letter * 5000)
-        began = time.monotonic()
-        c.do("LCS", "x", "y", "LEN")
-        took = time.monotonic() - began
-        answered = b""
-        for _ in range(10):
+
+        def lcs():
+            began = time.monotonic()
+            c.do("LCS", "x", "y", "LEN")
+            return time.monotonic() - began
+
+        answered, until = b"", time.monotonic() + 60
+        while not answered and time.monotonic() < until:
+            took = min(lcs() for _ in range(3))  # one of them may have waited for a processor
             with s.raw(timeout=60) as waiter, s.raw() as first, s.raw() as second:
                 waiter.send(encode("WAIT", "1", int(took * 1000) + 1) + encode("INCR", "n") + encode("GET", "none"))
                 time.sleep(took * 0.5)
@@ -306,9 +310,7 @@ def test_half_closed_while_it_is_in_line_to_go_on(start_server):
                 second.send(encode("LCS", "x", "y", "LEN"))  # after this one the server sees that
                 time.sleep(took * 1.2)
                 waiter.sock.shutdown(socket.SHUT_WR)
-                answered = waiter.read_all(30)
-            if answered:
-                break  # else its end came while it still waited
+                answered = waiter.read_all()  # nothing, when its end came while it still waited
         assert answered == b":0\r\n:1\r\n$-1\r\n"
 
 
@@ -330,7 +332,7 @@ def test_hard_output_limit_closes_the_reader(start_server):
         try:
             assert wait_for(lambda: int(s.info("stats")["client_output_buffer_limit_disconnections"]) == 1)
             assert wait_for(lambda: int(s.info("clients")["connected_clients"]) == 2)
-            assert c.is_closed(20)
+            assert c.is_closed()
         finally:
             c.close()
         assert w.do("PING") == "PONG"
@@ -353,34 +355,49 @@ def test_soft_output_limit_closes_the_reader_after_its_seconds(start_server):
 @pytest.mark.slow
 def test_reader_that_catches_up_before_the_soft_limit_lives(start_server):
     s = start_server(config={"client-output-buffer-limit": ["normal", "0", "2mb", "3"]})
-    with s.raw() as w:
-        w.do("SET", "blob", "x" * MB)
-        c = slow_reader(s, MB, 16)
-        try:
+
+    def lives():
+        """Or None: it did not catch up in time, on a machine that had something else to do."""
+        began = time.monotonic()
+        with slow_reader(s, MB, 16) as c:
             assert wait_for(lambda: int(s.info("memory")["mem_clients_normal"]) > 2 * MB)
-            assert [len(v) for v in c.read_some(16)] == [MB] * 16
+            before = int(s.info("stats")["client_output_buffer_limit_disconnections"])
+            try:
+                assert [len(v) for v in c.read_some(16)] == [MB] * 16
+            except (EOFError, OSError):
+                assert time.monotonic() - began > 2, "closed before its time"
+            if time.monotonic() - began > 2:
+                return None
             time.sleep(3.5)
             assert c.do("PING") == "PONG"
-        finally:
-            c.close()
-        assert int(s.info("stats")["client_output_buffer_limit_disconnections"]) == 0
+            return int(s.info("stats")["client_output_buffer_limit_disconnections"]) == before
+
+    with s.raw() as w:
+        w.do("SET", "blob", "x" * MB)
+        found = [lives()]
+        while found[-1] is None and len(found) < 10:
+            found.append(lives())
+        assert found[-1], found
 
 
 def test_a_reader_that_never_reads_delays_nobody(start_server, slow):
     s = start_server(config={"client-output-buffer-limit": ["normal", "32mb", "0", "0"]})
     with s.raw() as w:
         w.do("SET", "blob", "x" * MB)
-        readers = [slow_reader(s, MB, 16) for _ in range(4)]
-        try:
-            worst = 0.0
-            for i in range(500):
-                t = time.monotonic()
-                assert w.do("SET", "k%d" % i, i) == "OK"
-                worst = max(worst, time.monotonic() - t)
-            assert worst < 0.5 * slow
-        finally:
-            for c in readers:
-                c.close()
+
+        def worst():
+            took, readers = [], [slow_reader(s, MB, 16) for _ in range(4)]
+            try:
+                for i in range(500):
+                    t = time.monotonic()
+                    assert w.do("SET", "k%d" % i, i) == "OK"
+                    took.append(time.monotonic() - t)
+            finally:
+                for c in readers:
+                    c.close()
+            return max(took)
+
+        assert wait_for(lambda: worst() < 0.5 * slow)  # once: a thread may wait for a processor, too
 
 
 # ---- what a client may send and cost --------------------------------------------------------------------------------
@@ -421,7 +438,7 @@ def test_maxmemory_clients_evicts_the_biggest_client(start_server):
         c = slow_reader(s, MB, 64)
         try:
             assert wait_for(lambda: int(s.info("stats")["evicted_clients"]) >= 1)
-            assert c.is_closed(20)
+            assert c.is_closed()
         finally:
             c.close()
         assert w.do("PING") == "PONG"
@@ -472,7 +489,7 @@ def test_maxmemory_clients_evicts_the_biggest_client_of_all_threads(start_server
         assert big.is_closed()
         small.send(b"x" * 2999997 + b"\r\n")
         assert small.read() == "OK"
-        assert int(s.info("stats")["evicted_clients"]) == 1
+        assert wait_for(lambda: int(s.info("stats")["evicted_clients"]) == 1)
 
 
 def test_output_limit_holds_for_replies_of_all_shards(start_server):
@@ -483,7 +500,7 @@ def test_output_limit_holds_for_replies_of_all_shards(start_server):
         with s.raw() as c:
             c.send(encode("KEYS", "*"))
             assert c.is_closed()
-        assert int(s.info("stats")["client_output_buffer_limit_disconnections"]) == 1
+        assert wait_for(lambda: int(s.info("stats")["client_output_buffer_limit_disconnections"]) == 1)
 
 
 @pytest.mark.plain_port  # who is refused is told nothing
@@ -493,7 +510,7 @@ def test_maxclients_refuses_and_counts(start_server):
     try:
         for _ in range(12):
             c = s.raw()
-            assert c.do("PING") == "PONG"
+            assert wait_for(lambda: c.do("CLIENT", "LIST").count(b"\n") == len(clients) + 1)  # that of the start has gone
             clients.append(c)
 
         def counted():
@@ -520,12 +537,12 @@ def test_maxclients_refuses_and_counts(start_server):
 
 @pytest.mark.slow
 def test_timeout_closes_idle_clients(start_server):
-    s = start_server(timeout=1)
+    s = start_server(timeout=3)
     with s.raw() as idle, s.raw() as busy:
         closed = False
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while not closed and time.monotonic() < deadline:
-            assert busy.do("PING") == "PONG"
+            assert busy.do("PING") == "PONG"  # more often than every three seconds, whoever has the processor
             closed = idle.is_closed(0.2)
         assert closed
         assert busy.do("PING") == "PONG"
@@ -541,4 +558,4 @@ def test_tcp_keepalive_is_set_on_client_sockets(start_server):
         local = c.sock.getsockname()[1]
         look = ["ss", "-tno", "state", "established", "sport", "=", ":%d" % s.port, "and", "dport", "=", ":%d" % local]
         # While something is not acknowledged yet, another timer runs.
-        wait_for(lambda: "timer:(keepalive" in subprocess.run(look, capture_output=True, text=True).stdout)
+        assert wait_for(lambda: "timer:(keepalive" in subprocess.run(look, capture_output=True, text=True).stdout)

@@ -75,7 +75,7 @@ def test_config_from_stdin(server_binary, tmp_path, base_config):
 
         assert wait_for(answers)
         proc.send_signal(signal.SIGTERM)
-        assert proc.wait(10) == 0
+        assert proc.wait(60) == 0
     finally:
         proc.kill()
         proc.wait()
@@ -139,7 +139,7 @@ def test_port_that_is_taken_is_refused(start_server, kind):
         s.proc = subprocess.Popen(
             s.command_line(), stdin=subprocess.DEVNULL, stdout=open(s.log_path, "w"), stderr=subprocess.STDOUT
         )
-        assert s.proc.wait(10) == 1
+        assert s.proc.wait(60) == 1
         assert time.monotonic() - started < 5
         s.stopped_by_test = True
         assert str(port) in s.log() and "ddress already in use" in s.log()
@@ -155,7 +155,7 @@ def test_a_second_server_on_the_port_of_a_first_is_refused(start_server, server)
         s.command_line(), stdin=subprocess.DEVNULL, stdout=open(s.log_path, "w"), stderr=subprocess.STDOUT
     )
     try:
-        assert s.proc.wait(10) == 1
+        assert s.proc.wait(60) == 1
     finally:
         s.kill()
         s.stopped_by_test = True
@@ -548,23 +548,33 @@ def test_what_runs_on_several_shards_when_the_end_begins_is_answered(start_serve
         except (EOFError, ConnectionResetError):
             return None
 
-    s = start_server(shards=3)
-    time.sleep(0.05)  # else the connection that start_server() made may still be there
-    clients = [s.raw() for _ in range(12)]
-    for c in clients:
-        assert c.do("PING") == "PONG"
-    with s.raw() as sleeper:
-        sleeper.send(encode("DEBUG", "SLEEP", "1"))  # all threads: what comes meanwhile they find together
-        time.sleep(0.3)
-        for c in clients:
-            c.send(b"".join(encode(*words) for words in commands))
-        s.proc.send_signal(signal.SIGTERM)
-        replies = [answer(c, len(commands)) for c in clients]
     expect = {"MSET": "OK", "MULTI": ["OK", "OK"], "KEYS": [], "CONFIG": "OK"}[commands[0][0]]
-    # The thread that takes the signal ends its sleep with it, and does not read any more: a third of them.
-    assert [r for r in replies if r is not None] == [expect] * 8
-    assert s.wait() == 0
-    s.stopped_by_test = True
+
+    def answered():
+        s = start_server(shards=3)
+        clients = []
+        for n in range(12):
+            clients.append(s.raw())
+            assert wait_for(lambda n=n: clients[n].do("CLIENT", "LIST").count(b"\n") == n + 1)  # that of the start has gone
+        with s.raw() as sleeper:
+            sleeper.send(encode("DEBUG", "SLEEP", "2"))  # all threads: what comes meanwhile they find together
+            time.sleep(0.5)
+            for c in clients:
+                c.send(b"".join(encode(*words) for words in commands))
+            s.proc.send_signal(signal.SIGTERM)
+            replies = [answer(c, len(commands)) for c in clients]
+        assert s.wait() == 0
+        s.stopped_by_test = True
+        replies = [r for r in replies if r is not None]
+        assert replies == [expect] * len(replies)
+        return len(replies)
+
+    # The thread that takes the signal ends its sleep with it, and does not read any more: a third of them. Where threads wait for
+    # a processor it is more, or the sleep is over before the signal comes.
+    found = [answered()]
+    while found[-1] != 8 and len(found) < 5:
+        found.append(answered())
+    assert found[-1] == 8, found
 
 
 @pytest.mark.slow

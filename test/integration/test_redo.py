@@ -217,7 +217,7 @@ def test_a_stop_while_it_is_done_again_is_heard(start_server):
         s.waits_for_data = False
         s.start_again()  # most times it is loaded still
         s.proc.terminate()
-        assert s.proc.wait(30) == 0
+        assert s.proc.wait(60) == 0
         s.waits_for_data = True
         s.start_again()
         assert state(s) == before

@@ -296,7 +296,7 @@ def test_who_waits_is_served_between_two_that_run_together(start_server):
 
         def wait_first(round_):
             waiter.send(encode("BLPOP", "line:%d" % round_, "0"))
-            wait_for(lambda: b"blocked_clients:1" in c.do("INFO", "clients"))
+            assert wait_for(lambda: b"blocked_clients:1" in c.do("INFO", "clients"))
 
         for r in range(rounds):
             wait_first(r)
@@ -359,7 +359,7 @@ def test_many_that_run_together_have_each_its_own_reply(start_server):
         everything = set()
         for db in range(3):
             c.do("SELECT", str(db))
-            wait_for(lambda db=db: c.do("LLEN", "left") == 4 * len([i for i in range(crowd) if i % 3 == db]))
+            assert wait_for(lambda db=db: c.do("LLEN", "left") == 4 * len([i for i in range(crowd) if i % 3 == db]))
             mine = c.do("LRANGE", "all", "0", "-1")
             assert len(mine) == len(set(mine))
             everything |= set(mine)

@@ -29,7 +29,7 @@ class Sentinels:
             port = free_port()
             conf = os.path.join(self.dir.name, "%d.conf" % i)
             with open(conf, "w") as f:
-                f.write("port %d\ndir %s\nsentinel monitor m 127.0.0.1 %d 2\nsentinel down-after-milliseconds m 1500\n"
+                f.write("port %d\ndir %s\nsentinel monitor m 127.0.0.1 %d 2\nsentinel down-after-milliseconds m 3000\n"
                         "sentinel failover-timeout m 6000\n" % (port, self.dir.name, primary.port))
             with open(conf + ".log", "w") as log:
                 self.procs.append(subprocess.Popen([path, conf, "--sentinel"], stdout=log, stderr=log))

@@ -102,7 +102,7 @@ def test_what_runs_out_does_so_where_it_is(r, raw, shards):
     for shard in range(shards):
         raw.do("SET", "{a}mortal", "m", "PX", 150)
         move(raw, slot(b"a"), shard)
-        wait_for(lambda: raw.do("DBSIZE") == 0)
+        assert wait_for(lambda: raw.do("DBSIZE") == 0)
     assert int(re.search(rb"expired_keys:(\d+)", raw.do("INFO", "stats"))[1]) == shards
 
 
@@ -192,7 +192,7 @@ def test_who_uses_slots_that_move_does_not_notice(server, r, raw, shards):
     def moved_ops():
         return sum(int(n) for n in re.findall(rb"ops_moved=(\d+)", raw.do("INFO", "shards")))
 
-    wait_for(lambda: failures or (mover.moved > 200 and moved_ops() > 20), seconds=60)
+    assert wait_for(lambda: failures or (mover.moved > 200 and moved_ops() > 20), seconds=60)
     over.set()
     for t in users + [mover]:
         t.join(60)

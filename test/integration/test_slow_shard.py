@@ -26,9 +26,12 @@ class SlowShard:
         self.key = b"{%s}k" % tag_of(part, parts)
         with server.raw(timeout=60) as c:
             c.do("MSET", self.a, "ab" * 5000, self.b, "ba" * 5000, self.key, "v")
-            start = time.monotonic()
-            c.do("LCS", self.a, self.b, "LEN")
-            self.seconds_of_10000 = time.monotonic() - start
+            took = []
+            for _ in range(3):  # one of them may have waited for a processor
+                start = time.monotonic()
+                c.do("LCS", self.a, self.b, "LEN")
+                took.append(time.monotonic() - start)
+            self.seconds_of_10000 = min(took)
 
     def command(self, seconds):
         """A command that takes about so long."""
@@ -120,14 +123,18 @@ def test_the_first_replies_of_a_slow_pipeline_come_before_its_last_command_runs(
     s = start_server(proto_max_bulk_len="100gb")
     slow = SlowShard(s, parts, part % parts)
     command = slow.command(0.03)
+
+    def early(c):
+        start = time.monotonic()
+        c.send(command * 30 + encode("PING"))
+        c.read()
+        first = time.monotonic() - start
+        c.read_some(30)
+        return first < (time.monotonic() - start) * 0.7
+
     for _ in range(parts):
         with s.raw(timeout=60) as c:
-            start = time.monotonic()
-            c.send(command * 30 + encode("PING"))
-            c.read()
-            first = time.monotonic() - start
-            c.read_some(30)
-            assert first < (time.monotonic() - start) * 0.7
+            assert any(early(c) for _ in range(5))  # who writes them may wait for a processor
 
 
 @pytest.mark.slow
@@ -138,16 +145,18 @@ def test_what_is_ready_is_not_held_back_for_a_slow_shard(start_server, shards):
     slow = SlowShard(s, shards, shards - 1)
     command = slow.command(0.4)
     clients = [s.raw(timeout=60) for _ in range(shards)]
+
+    def fast(c):
+        start = time.monotonic()
+        c.send(encode("GET", b"{%s}x" % tag_of(0, shards)) + command)
+        assert c.read() is None
+        first = time.monotonic() - start
+        c.read()
+        return first < (time.monotonic() - start) * 0.5
+
     try:
-        fast = 0
-        for c in clients:
-            start = time.monotonic()
-            c.send(encode("GET", b"{%s}x" % tag_of(0, shards)) + command)
-            assert c.read() is None
-            first = time.monotonic() - start
-            c.read()
-            fast += first < (time.monotonic() - start) * 0.5
-        assert fast >= shards - 1  # the slow shard's own clients wait
+        # The slow shard's own clients wait; others once in a while, for a processor.
+        assert sum(any(fast(c) for _ in range(4)) for c in clients) >= shards - 1
     finally:
         for c in clients:
             c.close()
@@ -190,12 +199,16 @@ def test_nobody_spins_while_a_ring_is_full(start_server, shards):
         for _ in range(600):
             for c in clients:
                 c.send(get)  # in a read of its own, and so a message of its own
-        before = thread_seconds(s)
-        time.sleep(0.5)
-        after = thread_seconds(s)
-        assert not stall.over()
-        busy = sorted(after[t] - before[t] for t in before)
-        assert busy[-2] < 0.2  # the slow shard's is the last
+
+        def quiet():
+            """The threads but the slow shard's, over half a second: at first they may still read what was sent."""
+            before = thread_seconds(s)
+            time.sleep(0.5)
+            after = thread_seconds(s)
+            assert not stall.over()
+            return sorted(after[t] - before[t] for t in before)[-2] < 0.2
+
+        assert wait_for(quiet)
         for c in clients:
             assert c.read_some(600) == [b"v"] * 600
     finally:

@@ -181,7 +181,7 @@ def test_fields_that_are_over_are_not_found(homes):
         c.do("DEBUG", "SET-ACTIVE-EXPIRE", "0")
         for i in range(0, 8, 2):
             c.do("HPEXPIRE", "h:%d" % i, "1", "FIELDS", "1", "f")
-        wait_for(lambda: all(c.do("HGET", "h:%d" % i, "f") is None for i in range(0, 8, 2)))
+        assert wait_for(lambda: all(c.do("HGET", "h:%d" % i, "f") is None for i in range(0, 8, 2)))
         assert c.do("SORT", "list", "BY", "w:*", "GET", "h:*->f") == [b"field%d" % i if i % 2 else None for i in range(7, -1, -1)]
         c.do("DEBUG", "SET-ACTIVE-EXPIRE", "1")
 
@@ -225,7 +225,7 @@ def test_what_is_stored_is_served_to_who_waits(server, shards):
         fill(c, 5)
         for options in (["BY", "w:*"], ["DESC"]):
             waiting.send(encode("BLPOP", "to", "0"))
-            wait_for(lambda: "blocked_clients:1" in c.do("INFO", "clients").decode())
+            assert wait_for(lambda: "blocked_clients:1" in c.do("INFO", "clients").decode())
             assert c.do("SORT", "list", *options, "STORE", "to") == 5
             assert waiting.read() == [b"to", b"4"]
             assert c.do("LLEN", "to") == 4

@@ -55,16 +55,21 @@ def test_a_copy_on_one_shard_lets_others_pass(server, r, shards, slow, way):
         fill(c, "zset", tag + "a", n)
         if way == "over":
             c.do("SET", tag + "b", "v")
-        if way == "exec":
-            assert c.do("MULTI") == "OK"
-            for call in (("ZADD", tag + "a", "1", "before"), ("COPY", tag + "a", tag + "b"), ("ZADD", tag + "a", "1", "behind"), ("ZCARD", tag + "b")):
-                assert c.do(*call) == "QUEUED"
-            served, reply = served_meanwhile(server, c, tag + "small", "EXEC")
-            assert reply == [1, 1, 1, n + 1]
-        else:
-            served, reply = served_meanwhile(server, c, tag + "small", "COPY", tag + "a", tag + "b", "REPLACE")
-            assert reply == 1
-        assert served >= 3
+
+        def copied():
+            if way == "exec":
+                c.do("DEL", tag + "b"), c.do("ZREM", tag + "a", "before", "behind")
+                assert c.do("MULTI") == "OK"
+                for call in (("ZADD", tag + "a", "1", "before"), ("COPY", tag + "a", tag + "b"), ("ZADD", tag + "a", "1", "behind"), ("ZCARD", tag + "b")):
+                    assert c.do(*call) == "QUEUED"
+                served, reply = served_meanwhile(server, c, tag + "small", "EXEC")
+                assert reply == [1, 1, 1, n + 1]
+            else:
+                served, reply = served_meanwhile(server, c, tag + "small", "COPY", tag + "a", tag + "b", "REPLACE")
+                assert reply == 1
+            return served
+
+        assert any(copied() >= 3 for _ in range(5))  # who asks meanwhile may wait for a processor
         assert c.do("ZRANGE", tag + "b", "0", "0") == [b"element:000000000"]
         assert c.do("ZREM", tag + "a", "behind") == (way == "exec")
         a, b = c.do("DEBUG", "DIGEST-VALUE", tag + "a", tag + "b")
@@ -168,7 +173,12 @@ def shard_sums(c, field):
 @pytest.mark.parametrize("shape, way", [("list", way) for way in ("alone", "exec", "script", "move", "served")] + [("stream", "alone"), ("stream", "exec")])
 def test_who_changes_a_long_value_waits_for_the_save_to_read_it(start_server, shards, slow, fmt, shape, way):
     """It was written into memory in one piece: the first RPUSH to a list of 85 MB took 37 ms, and all of its shard."""
-    s = start_server(save_format=fmt)
+    # The save may have read the value before its writer, or who looks at it meanwhile, has a processor.
+    assert any(waits_for_the_save(start_server(save_format=fmt), shards, slow, fmt, shape, way) for _ in range(4))
+
+
+def waits_for_the_save(s, shards, slow, fmt, shape, way):
+    """Whether the change came while the save read the value, and others were served between."""
     n = 400_000 // slow // 1000 * 1000
     key, small, source = (tag_of(part, shards) for part in (shards - 1, shards - 1, 0))
     key, small, source = b"{%s}long" % key, b"{%s}small" % small, b"{%s}source" % source
@@ -195,7 +205,7 @@ def test_who_changes_a_long_value_waits_for_the_save_to_read_it(start_server, sh
         counts = [reader.do(COUNTS[shape], key)]
         while not select.select([other.sock if way == "served" else c.sock], [], [], 0)[0] or counts[-1] == n:
             counts.append(reader.do(COUNTS[shape], key))
-        assert set(counts) == {n, n + 1} and counts == sorted(counts)
+        assert set(counts) <= {n, n + 1} and counts == sorted(counts)
         replies = c.read_some(len(calls))
         assert replies[0] == "Background saving started"
         if way == "served":
@@ -203,7 +213,10 @@ def test_who_changes_a_long_value_waits_for_the_save_to_read_it(start_server, sh
         elif shape == "list" and way != "exec":
             assert replies[-1] == n + 1
         assert c.do("LINDEX" if shape == "list" else "XLEN", key, *(["-1"] if shape == "list" else [])) == (b"x" if shape == "list" else n + 1)
-        assert shard_sums(c, "save_waits") == 1 and shard_sums(c, "save_stall_bytes") == 0
+        assert shard_sums(c, "save_stall_bytes") == 0
+        waited = shard_sums(c, "save_waits")
+        if (waited, set(counts)) != (1, {n, n + 1}):
+            return False
         # Once it is read nobody waits for it any more.
         c.do(*change[:2], *([] if shape == "list" else ["%d-2" % (n + 1)]), *change[-2 if shape == "stream" else -1 :])
         assert wait_for(lambda: s.info("persistence")["rdb_bgsave_in_progress"] == "0", 60)
@@ -211,3 +224,4 @@ def test_who_changes_a_long_value_waits_for_the_save_to_read_it(start_server, sh
         assert s.info("persistence")["rdb_last_bgsave_status"] == "ok", s.log()
     with loaded(s, fmt) as again, again.raw(timeout=60) as c:
         assert wait_for(lambda: c.do(COUNTS[shape], key) == n) and c.do("DEBUG", "DIGEST-VALUE", key) == before
+    return True

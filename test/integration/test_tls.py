@@ -113,9 +113,9 @@ def test_redis_py(both):
         assert r.mget("py:1", "py:999") == ["1", "999"]
         with r.pubsub() as sub:
             sub.subscribe("news")
-            assert sub.get_message(timeout=5)["type"] == "subscribe"
+            assert sub.get_message(timeout=30)["type"] == "subscribe"
             r.publish("news", "hello")
-            assert sub.get_message(timeout=5)["data"] == "hello"
+            assert sub.get_message(timeout=30)["data"] == "hello"
 
 
 @pytest.mark.parametrize("program", ["redis-cli", "valkey-cli"])

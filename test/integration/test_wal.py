@@ -41,7 +41,8 @@ def killed(server):
 @pytest.mark.parametrize("mode", MODES)
 def test_what_was_answered_is_there_after_kill_9(start_server, mode):
     s = start_server(appendonly="yes", appendfsync=mode, auto_aof_rewrite_min_size="64kb")
-    rng = random.Random(os.urandom(8))
+    seed = random.getrandbits(32)
+    rng = random.Random(seed)
     clients = [kills.Client(i, rng.getrandbits(32)) for i in range(6)]
 
     def crash():
@@ -51,8 +52,8 @@ def test_what_was_answered_is_there_after_kill_9(start_server, mode):
     for _ in range(4):
         refused = kills.run(clients, s.port, crash, rng.uniform(0.05, 0.5))
         s.start_again()
-        assert kills.check(clients, s.port) == []
-        assert refused == []
+        assert kills.check(clients, s.port) == [], seed
+        assert refused == [], seed
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -235,7 +236,8 @@ def test_nothing_is_gathered_without_a_log(start_server):
 def test_transactions_that_have_waited_for_the_beginning_of_a_log_are_whole(start_server):
     """Clients that always wait for locks somewhere, while it begins and ends, and the server is killed as soon as it promises."""
     s = start_server(appendfsync="no", auto_aof_rewrite_percentage="0")
-    rng = random.Random(os.urandom(8))
+    seed = random.getrandbits(32)
+    rng = random.Random(seed)
     clients = [kills.Client(i, rng.getrandbits(32)) for i in range(6)]
 
     def crash():
@@ -254,7 +256,7 @@ def test_transactions_that_have_waited_for_the_beginning_of_a_log_are_whole(star
         kills.run(clients, s.port, crash, 0.1)
         s.config["appendonly"] = "yes"
         s.start_again()
-        assert kills.check(clients, s.port) == []
+        assert kills.check(clients, s.port) == [], seed
         with s.raw() as c:
             c.do("CONFIG", "SET", "appendonly", "no")
             assert wait_for(lambda: said(c)["aof_enabled"] == "0")
@@ -724,10 +726,10 @@ def test_a_script_that_has_written_goes_on_to_its_end_when_the_disk_fails(start_
         for _ in range(3):  # from then on they are known to need no more than the keys that they declare
             c.do("EVAL", script, "1", here, "0")
             c.do("EVAL", busy, "1", there, "0")
-        b.send(encode("EVAL", busy, "1", there, "3"))
-        time.sleep(0.2)
+        b.send(encode("EVAL", busy, "1", there, "5"))
+        time.sleep(0.5)
         d.send(encode("EVAL", script, "1", here, "1", there))
-        time.sleep(0.2)
+        time.sleep(0.5)
         disk.fails("w", errno.EIO)
         c.send(encode("SET", third, "1"))
         assert wait_for(lambda: isinstance(asked(s, "SET", third, "2"), RespError), 30)

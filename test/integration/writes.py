@@ -568,7 +568,7 @@ def run(connection, commands, name):
         if words[0] == "WAIT":
             time.sleep(int(words[1]) / 1000)
         elif words[0] == "GONE":
-            wait_for(lambda: connection.do("DEBUG", "OBJECT", words[1]) == "ERR no such key")
+            assert wait_for(lambda: connection.do("DEBUG", "OBJECT", words[1]) == "ERR no such key")
         else:
             replies.append(connection.do(*words))
     return replies

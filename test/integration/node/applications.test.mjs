@@ -40,7 +40,7 @@ after(async () => {
 beforeEach(() => redis.flushAll());
 
 async function until(condition) {
-  for (let i = 0; i < 1000; i++) {
+  for (let i = 0; i < 6000; i++) {
     if (await condition()) return;
     await sleep(10);
   }

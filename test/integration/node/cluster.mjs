@@ -28,7 +28,7 @@ export function findValkey() {
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
 // Until it is true, or what it throws is the reason why not.
-export async function waitFor(condition, what, seconds = 30) {
+export async function waitFor(condition, what, seconds = 60) {
   const end = Date.now() + seconds * 1000;
   let last;
   while (Date.now() < end) {

@@ -55,8 +55,8 @@ describe('ioredis', () => {
   });
 
   test('expires on time', async () => {
-    assert.deepEqual(await Promise.all([redis.set('soon', '1', 'PX', 60), redis.exists('soon')]), ['OK', 1]);
-    await new Promise((done) => setTimeout(done, 120));
+    assert.deepEqual(await Promise.all([redis.set('soon', '1', 'PX', 500), redis.exists('soon')]), ['OK', 1]);
+    await new Promise((done) => setTimeout(done, 600));
     assert.equal(await redis.exists('soon'), 0);
     assert.equal(await redis.ttl('soon'), -2);
   });

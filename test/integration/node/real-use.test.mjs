@@ -18,7 +18,7 @@ before(async () => {
 after(() => server?.stop());
 
 async function until(condition) {
-  for (let i = 0; i < 1000; i++) {
+  for (let i = 0; i < 6000; i++) {
     if (await condition()) return;
     await sleep(10);
   }

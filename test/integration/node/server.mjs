@@ -50,10 +50,10 @@ export async function startProgram(file, port, settings) {
   async function stop() {
     if (child.exitCode === null && child.signalCode === null) {
       child.kill('SIGTERM');
-      const late = setTimeout(() => child.kill('SIGKILL'), 10000);
+      const late = setTimeout(() => child.kill('SIGKILL'), 60000);
       const [code, signal] = await ended;
       clearTimeout(late);
-      if (signal === 'SIGKILL') throw new Error(`server did not stop within 10 s:\n${log}`);
+      if (signal === 'SIGKILL') throw new Error(`server did not stop within 60 s:\n${log}`);
       if (code !== 0 && signal !== 'SIGTERM') throw new Error(`server ended with ${code ?? signal}:\n${log}`);
     } else {
       throw new Error(`server ended before the test did, with ${child.exitCode ?? child.signalCode}:\n${log}`);
@@ -61,13 +61,13 @@ export async function startProgram(file, port, settings) {
     fs.rmSync(dir, { recursive: true, force: true });
   }
 
-  for (let tries = 0; tries < 500; tries++) {
+  for (let tries = 0; tries < 3000; tries++) {
     if (child.exitCode !== null) throw new Error(`server exited with ${child.exitCode} at start:\n${log}`);
     if (await answers(port)) return { port, stop };
     await new Promise((done) => setTimeout(done, 20));
   }
   child.kill('SIGKILL');
-  throw new Error(`server took no connection within 10 s:\n${log}`);
+  throw new Error(`server took no connection within 60 s:\n${log}`);
 }
 
 export async function startServer(...settings) {
