@@ -66,6 +66,28 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.skip(reason="needs at least two shards, run with --shards 2"))
 
 
+def running_children(binary):
+    """Servers that this process has started and nobody has ended."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open("/proc/%s/stat" % name) as f:
+                state, parent = f.read().rsplit(")", 1)[1].split()[:2]
+            if int(parent) == os.getpid() and state != "Z" and os.readlink("/proc/%s/exe" % name) == os.path.realpath(binary):
+                found.append(int(name))
+        except OSError:
+            pass  # it has ended
+    return found
+
+
+def pytest_sessionfinish(session):
+    """A test that leaves a server behind slows all that come after it."""
+    binary = session.config.getoption("--server")
+    if not wait_for(lambda: not running_children(binary), 20):
+        print("\nservers that are left: %s" % running_children(binary))
+        session.exitstatus = 1
+
+
 def pytest_report_header(config):
     return "server: %s (%s), shards %d, io-backend %s" % (
         config.getoption("--server"),

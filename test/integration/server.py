@@ -105,7 +105,7 @@ class Server:
         self.env = {}  # besides this process's
 
     def __enter__(self):
-        return self.start()
+        return self if self.alive() else self.start()
 
     def __exit__(self, *exc):
         self.stop()
@@ -143,6 +143,7 @@ class Server:
         raise ServerFailed("no port could be bound")
 
     def _start_once(self):
+        assert not self.alive(), "nobody would end the one that runs"
         with open(self.log_path, "ab") as log:
             self.proc = subprocess.Popen(
                 self.command_line(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.dir, env={**os.environ, **self.env}
