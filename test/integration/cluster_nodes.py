@@ -2,13 +2,12 @@
 """Clusters of nodes of several kinds, made as users make them: by valkey-cli --cluster."""
 
 import os
-import random
 import shutil
 import socket
 import subprocess
 
 from resp import RespError
-from server import PORT_FIRST, PORT_LAST, Server, ServerFailed, find_peer, wait_for
+from server import PORT_LAST, Server, ServerFailed, find_peer, some_port, wait_for
 
 BUS = 10000  # its port is so far above
 
@@ -28,7 +27,7 @@ def ports_below():
 def pick_port():
     """Free with its bus."""
     for _ in range(1000):
-        port = random.randint(PORT_FIRST, min(PORT_LAST, ports_below() - 1 - BUS))
+        port = some_port(min(PORT_LAST, ports_below() - 1 - BUS))
         try:
             for p in (port, port + BUS):
                 with socket.socket() as s:

@@ -2,9 +2,12 @@
 """server: starts, watches and stops server processes for tests.
 
 Works for Shoal and, so that a test can be checked against the original, for redis-server and valkey-server.
-Port numbers are picked by binding first; a server that loses the race for its port is started again on another one.
+Port numbers are picked by binding first, among those that no other process takes which runs tests here; a server that loses the race
+for its port all the same is started again on another one.
 """
 
+import fcntl
+import functools
 import os
 import random
 import re
@@ -21,6 +24,7 @@ from resp import Raw, RespError
 CACHE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".cache")
 PORT_FIRST = int(os.environ.get("SHOAL_TEST_PORT_FIRST", "21000"))
 PORT_LAST = int(os.environ.get("SHOAL_TEST_PORT_LAST", "23999"))
+PORT_SHARES = 9  # the last is for those who cannot lock files: node/cluster.mjs
 
 # What must never appear in a server's log, however a test ended.
 BAD_LOG = re.compile(
@@ -40,10 +44,31 @@ def wait_for(condition, seconds=60.0):
     return bool(condition())
 
 
+@functools.lru_cache(None)
+def own_share():
+    """Of all ports, as long as this process runs: nobody else takes one whose server is down for a moment, or has not begun to listen."""
+    for share in range(PORT_SHARES - 1):
+        path = os.path.join(tempfile.gettempdir(), "shoal-test-ports-%d-%d" % (os.getuid(), share))
+        fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(fd)
+            continue
+        return share
+    return random.randrange(PORT_SHARES - 1)
+
+
+def some_port(last=PORT_LAST):
+    """One that may be taken, by somebody else."""
+    return random.randrange(PORT_FIRST + own_share(), last + 1, PORT_SHARES)
+
+
 def free_port():
     for _ in range(1000):
-        port = random.randint(PORT_FIRST, PORT_LAST)
+        port = some_port()
         with socket.socket() as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what was connected to it a moment ago does not matter
             try:
                 s.bind(("127.0.0.1", port))
             except OSError:

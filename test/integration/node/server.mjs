@@ -71,5 +71,12 @@ export async function startProgram(file, port, settings) {
 }
 
 export async function startServer(...settings) {
-  return startProgram(program, await freePort(), settings);
+  for (let tries = 0; ; tries++) {
+    try {
+      return await startProgram(program, await freePort(), settings);
+    } catch (error) {
+      // Somebody's connection was given that port meanwhile.
+      if (tries === 5 || !/ddress already in use/.test(error.message)) throw error;
+    }
+  }
 }
