@@ -208,9 +208,10 @@ def test_many_draws_of_few_seen_fields_go_through_the_hidden_ones_once(server, l
     """Each draw went through all of them."""
 
     def drawn(c, count):
-        begin = time.time()
+        """Microseconds of the server: who reads the replies takes longer, and waits for a processor."""
+        c.do("CONFIG", "RESETSTAT")
         assert set(c.do("HRANDFIELD", "h", -count)) == {b"a", b"b", b"c"}
-        return time.time() - begin
+        return int(re.search(rb"cmdstat_hrandfield:calls=1,usec=(\d+)", c.do("INFO", "commandstats"))[1])
 
     with server.raw(timeout=120) as c:
         fill(c, "h", names("over", 30_000))
@@ -220,7 +221,7 @@ def test_many_draws_of_few_seen_fields_go_through_the_hidden_ones_once(server, l
         assert wait_for(lambda: c.do("HKEYS", "h") and len(c.do("HKEYS", "h")) == 3)
         assert c.do("HLEN", "h") == 30_003
         few = min(drawn(c, 50) for _ in range(5))
-        assert min(drawn(c, 5000) for _ in range(3)) < 30 * few
+        assert any(drawn(c, 5000) < 30 * max(few, 1) for _ in range(10)), few
 
 
 def test_a_transaction_sees_one_time(server, r):
