@@ -3,11 +3,12 @@
 
 import random
 import threading
+import time
 
 import pytest
 
 from resp import NullArray, encode
-from server import wait_for
+from server import free_port, wait_for
 from target import Target
 
 pytestmark = [pytest.mark.row_each]
@@ -421,3 +422,57 @@ def test_those_that_write_and_then_look_elsewhere_let_others_go_on(start_server)
                     assert isinstance(c.do("SORT_RO", "names", "BY", "k*", "GET", "#", "GET", "k*"), list)
 
     in_threads(24, one)
+
+
+@pytest.mark.parametrize("kind", ["exec", "plain"])
+def test_a_script_that_has_written_ends_before_the_role_changes(start_server, kind):
+    """Sentinel makes a replica of a primary in one transaction that also kills its clients. A script that has written and then
+    looks elsewhere waits for all keys meanwhile: half of it must not stay, and what is a replica is not written to."""
+    s = start_server(config_file="# CONFIG REWRITE wants one\n")
+    with s.raw() as c:
+        nobody = free_port()
+        follow = ["SLAVEOF", "127.0.0.1", nobody]
+        both = """redis.call('INCR', KEYS[1]) redis.call('RPUSH', KEYS[1] .. ':l', ARGV[1])
+if ARGV[2] then redis.call('INCR', ARGV[2]) redis.call('RPUSH', ARGV[2] .. ':l', ARGV[1]) end"""
+        stop, whole, cut, done = threading.Event(), [], [], []
+
+        def write(i):
+            n = 0
+            while not stop.is_set():
+                try:
+                    with s.raw() as w:
+                        while not stop.is_set():
+                            n += 1
+                            script, tag = "-- %d %d\n%s" % (i, n, both), "{%d.%d}" % (i, n)
+                            w.do("EVAL", script, 1, tag + "near", 1)
+                            reply = w.do("EVAL", script, 1, tag + "a", n, "{b%s}%s" % (tag[1:-1], "b"))
+                            (cut if "has written" in str(reply) else whole).append((tag + "a", "{b%s}b" % tag[1:-1]))
+                            done.append(reply is None)
+                            time.sleep(0.005 if "READONLY" in str(reply) else 0)
+                except (OSError, EOFError):
+                    whole.append((tag + "a", "{b%s}b" % tag[1:-1]))  # killed; it may be all or nothing
+
+        threads = [threading.Thread(target=write, args=(i,)) for i in range(6)]
+        [t.start() for t in threads]
+        try:
+            for _ in range(8):
+                before = done.count(True)
+                assert wait_for(lambda: done.count(True) > before + 12)
+                if kind == "exec":
+                    steps = [["MULTI"], follow, ["CONFIG", "REWRITE"], ["CLIENT", "KILL", "TYPE", "normal"]]
+                    assert [str(c.do(*words)) for words in steps] == ["OK", "QUEUED", "QUEUED", "QUEUED"]
+                    assert c.do("EXEC")[:2] == ["OK", "OK"]
+                else:
+                    assert c.do(*follow) == "OK"
+                digest = c.do("DEBUG", "DIGEST")
+                for _ in range(5):
+                    assert c.do("DEBUG", "DIGEST") == digest  # what is a replica by now changes no more
+                seen, torn = whole[-60:], {pair[0] for pair in cut}
+                counts = c.do("MGET", *[key for pair in seen for key in pair])
+                lengths = [[c.do("LLEN", key + ":l") for key in pair] for pair in seen]
+                for pair, a, b, sizes in zip(seen, counts[::2], counts[1::2], lengths):
+                    assert (a == b and sizes[0] == sizes[1] == int(a or 0)) or pair[0] in torn, (pair, a, b, sizes)
+                assert c.do("SLAVEOF", "NO", "ONE") == "OK"
+        finally:
+            stop.set()
+            [t.join(60) for t in threads]
