@@ -275,6 +275,7 @@ bool client_try_free(struct client *client) {
     }
     check(client->pending_count == 0 && client->ops_pending == 0);
     check(client->home_memory == 0 && client->home_replies == 0);
+    check_slow(client->bytes_away == 0);
     worker->clients.memory -= client->memory;
     worker->clients.count--;
     shared_connection_over(worker->server->shared, worker->id);

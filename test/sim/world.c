@@ -457,11 +457,16 @@ static void check_rung(const struct thread *thread) {
     }
 }
 
-/* What a client may have under way is bounded, whatever is slow, and counted. */
+/* What a client may have under way is bounded, whatever is slow, and counted. One that is gone
+ * takes up nothing more; there may be thousands that wait for their locks, and what they have left
+ * is looked at when they are freed (client_try_free). */
 static void check_clients(struct world *world, const struct worker *worker) {
     world->counts.cut += !list_empty(&worker->batches.cut);
     LIST_EACH(&worker->clients.all, node) {
         const struct client *client = LIST_ENTRY(node, const struct client, node);
+        if (client->state == CLIENT_GONE) {
+            continue;
+        }
         world->counts.full += client_is_full(client);
         world->counts.out_of_turn += client->home_memory > 0;
         if (client->ops_pending > CLIENT_OPS_PENDING_MAX + DISPATCH_WINDOW) {
