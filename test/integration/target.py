@@ -26,6 +26,7 @@ class Target:
         return self
 
     def __exit__(self, *exc):
+        self.listener.shutdown(socket.SHUT_RDWR)  # else its thread waits in accept() for ever
         self.listener.close()
         for sock in self.socks:
             sock.close()
