@@ -39,6 +39,8 @@
 #define EVERYSEC_NS (1 * SECOND + 200 * MS)
 /* A reply that has left arrives within that time. */
 #define ON_ITS_WAY_NS (5 * MS)
+/* The clock of a turn is no older, with all that may hold the turn up. */
+#define TURN_NS (20 * MS)
 
 enum crash_reached {
     REACHED_KILLS,
@@ -54,6 +56,7 @@ enum crash_reached {
     REACHED_FLUSHED,
     REACHED_SWITCHES,
     REACHED_FSYNCS,
+    REACHED_AGES,
     REACHED_CRASHES_IN_SAVES,
     REACHED_CRASHES_IN_STARTS,
     REACHED_STARTS_REFUSED, /* the disk failed meanwhile */
@@ -66,7 +69,8 @@ enum crash_reached {
 
 const unsigned reached_count = REACHED_CRASH_COUNT;
 const uint64_t reached_with_log = UINT64_C(1) << REACHED_REWRITES |
-                                  UINT64_C(1) << REACHED_SWITCHES | UINT64_C(1) << REACHED_FSYNCS;
+                                  UINT64_C(1) << REACHED_SWITCHES | UINT64_C(1) << REACHED_FSYNCS |
+                                  UINT64_C(1) << REACHED_AGES;
 const bool scenario_leaks = true;
 
 const char *reached_name(unsigned reached) {
@@ -83,6 +87,7 @@ const char *reached_name(unsigned reached) {
         [REACHED_SEALED] = "sealed shards",
         [REACHED_SWITCHES] = "changes of appendonly",
         [REACHED_FSYNCS] = "changes of appendfsync",
+        [REACHED_AGES] = "answers of log_unsynced_ms",
         [REACHED_SAVES_FAILED] = "saves that failed",
         [REACHED_CRASHES_IN_SAVES] = "ends while one saved",
         [REACHED_CRASHES_IN_STARTS] = "ends of a start",
@@ -105,7 +110,7 @@ enum item_kind {
     ITEM_REWRITE,
     ITEM_SWITCH, /* CONFIG SET appendonly */
     ITEM_FSYNC,  /* CONFIG SET appendfsync */
-    ITEM_POLL,   /* INFO: is it over? */
+    ITEM_POLL,   /* INFO: is a BGSAVE over? And what of the log is on the disk? */
 };
 
 /* What was asked, and is answered by so many replies. */
@@ -146,10 +151,12 @@ struct crash_run {
     bool log, changes;                   /* at run time */
     enum promise promise, promise_first; /* now; at the start of a life */
     uint64_t promised_ns;                /* since then */
-    bool changing;                       /* a change of it is asked for */
-    bool switches;                       /* the log was ended in this life, by a command */
-    bool recorded;                       /* the log promised, as it was last looked at, */
-    uint64_t recorded_ns;                /* or did then */
+    bool watches;                        /* somebody asks for log_unsynced_ms all the time */
+    uint64_t synced_ns;   /* what was known before is on the disk, as the server has said */
+    bool changing;        /* a change of it is asked for */
+    bool switches;        /* the log was ended in this life, by a command */
+    bool recorded;        /* the log promised, as it was last looked at, */
+    uint64_t recorded_ns; /* or did then */
     uint64_t looked_ns;
     /* A log began: what was answered between its snapshot's cut and its promise waited for nothing,
      * and is not in the snapshot. */
@@ -301,12 +308,16 @@ static void ask_change(struct crash_user *user) {
     }
 }
 
+static void ask_info(struct crash_user *user) {
+    ask(user, ITEM_POLL);
+    wire_requestf(&user->out, "INFO persistence");
+}
+
 static void ask_something(struct crash_user *user) {
     struct crash_run *run = user->run;
     unsigned choice = (unsigned)rng_below(&run->rng, 64);
     if (user->saving_ns != 0) {
-        ask(user, ITEM_POLL);
-        wire_requestf(&user->out, "INFO persistence");
+        ask_info(user);
         return;
     }
     if (user->index == 0 && run->changes && !run->changing && one_in(run, 8)) {
@@ -348,6 +359,20 @@ static bool has_line(struct bytes text, const char *line) {
 
 static uint64_t least(uint64_t a, uint64_t b) {
     return a < b ? a : b;
+}
+
+/* Whatever appendfsync says, and whatever the disk does: that is no guess. */
+static void note_age(struct crash_run *run, const struct item *item, struct bytes info) {
+    static const char name[] = "log_unsynced_ms:";
+    const char *found = memmem(info.ptr, info.len, name, sizeof name - 1);
+    if (found == NULL || !run->recorded || item->asked_ns <= run->unsafe_ns) {
+        return;
+    }
+    run->reached[REACHED_AGES]++;
+    uint64_t age_ns = strtoull(found + sizeof name - 1, NULL, 10) * MS + TURN_NS;
+    if (item->asked_ns > age_ns && item->asked_ns - age_ns > run->synced_ns) {
+        run->synced_ns = item->asked_ns - age_ns;
+    }
 }
 
 static void promise_since(struct crash_run *run, uint64_t after_ns, uint64_t before_ns) {
@@ -423,7 +448,8 @@ static void answered(struct crash_user *user, const struct item *item,
         user->saving_ns = value->type == '+' ? item->asked_ns : 0;
         break;
     case ITEM_POLL:
-        if (has_line(value->text, "rdb_bgsave_in_progress:0")) {
+        note_age(run, item, value->text);
+        if (user->saving_ns != 0 && has_line(value->text, "rdb_bgsave_in_progress:0")) {
             if (has_line(value->text, "rdb_last_bgsave_status:ok")) {
                 run->reached[REACHED_BACKGROUND_SAVES]++;
                 promise_of_save(run, user->saving_ns);
@@ -524,6 +550,9 @@ static void ask_more(struct crash_user *user) {
     }
     for (unsigned n = (unsigned)draw(run, 1, ITEMS_MAX - 1); n > 0; n--) {
         ask_something(user);
+    }
+    if (user->index == 1 && run->watches) {
+        ask_info(user);
     }
     user->rest_until_ns = now_ns + rng_below(&run->rng, run->slowly ? 80 * MS : 2 * MS);
 }
@@ -678,6 +707,9 @@ static void promise_of_log(struct crash_run *run, enum sim_crash crash) {
                now_ns > EVERYSEC_NS) {
         promise_since(run, run->promised_ns, least(now_ns - EVERYSEC_NS, end_ns));
     }
+    if (!kept && run->promise != PROMISE_SAVES) {
+        promise(run, least(run->synced_ns, end_ns));
+    }
 }
 
 /* All that runs ends with the server. */
@@ -730,7 +762,7 @@ static void start(struct crash_run *run) {
     }
     disk_well(run);
     run->promise = run->promise_first;
-    run->promised_ns = 0;
+    run->promised_ns = run->synced_ns = 0;
     run->switches = run->changing = run->begins = false;
     run->begins_until_ns = run->off_ns = 0;
     run->failed_syncs = sim_disk_failed_syncs(world_disk(run->world, 0));
@@ -909,6 +941,7 @@ void scenario_run(uint64_t seed, bool log, void (*print)(void *arg, const char *
     rng_seed(&run->rng, seed * 0x9e3779b97f4a7c15u + 3);
     run->log = log;
     run->scripts = seed % 3 == 1; /* not drawn: other runs stay what they were */
+    run->watches = log && seed % 4 == 2;
     make_world(run, seed, print, arg);
     arena_init(&run->arena, 4096);
     text_init(&run->why);
