@@ -135,6 +135,7 @@ struct crash_user {
     uint64_t step_ns;
     uint64_t rest_until_ns;
     uint64_t saving_ns; /* a BGSAVE was begun then, or 0 */
+    uint64_t saves;     /* so many had succeeded when it was known to have begun */
 };
 
 enum promise { PROMISE_SAVES, PROMISE_LOG_NO, PROMISE_LOG_EVERYSEC, PROMISE_LOG_ALWAYS };
@@ -395,6 +396,11 @@ static void promise_of_save(struct crash_run *run, uint64_t asked_ns) {
     }
 }
 
+static uint64_t saves_made(const struct crash_run *run) {
+    const struct server *server = world_server(run->world, 0);
+    return server != NULL ? server->saver->saves.count : 0;
+}
+
 /* The last reply to it. */
 static void answered(struct crash_user *user, const struct item *item,
                      const struct wire_value *value) {
@@ -446,11 +452,14 @@ static void answered(struct crash_user *user, const struct item *item,
         break;
     case ITEM_BGSAVE:
         user->saving_ns = value->type == '+' ? item->asked_ns : 0;
+        user->saves = saves_made(run);
         break;
     case ITEM_POLL:
         note_age(run, item, value->text);
         if (user->saving_ns != 0 && has_line(value->text, "rdb_bgsave_in_progress:0")) {
-            if (has_line(value->text, "rdb_last_bgsave_status:ok")) {
+            /* One that a flush has cancelled leaves the status as it was. */
+            if (has_line(value->text, "rdb_last_bgsave_status:ok") &&
+                saves_made(run) > user->saves) {
                 run->reached[REACHED_BACKGROUND_SAVES]++;
                 promise_of_save(run, user->saving_ns);
             } else {
