@@ -34,7 +34,9 @@ void rdb_file_fini(struct rdb_file *file) {
 
 void rdb_file_passed(struct rdb_file *file, struct bytes bytes) {
     file->passed += bytes.len;
-    file->sum = crc64(file->sum, bytes);
+    if (!file->trusted) { /* a fifth of the time that a start from a snapshot takes */
+        file->sum = crc64(file->sum, bytes);
+    }
 }
 
 /* "REDIS0011", "VALKEY080". */
