@@ -168,6 +168,8 @@ struct crash_run {
                           fail, with which the kernel lets go of it */
     bool saves_last;   /* what was saved is what a start finds */
     bool save_points;
+    bool saving;                  /* when it was last looked at */
+    uint64_t saves_made;          /* saves that succeeded, of whoever wanted one */
     struct sim_disk_options disk; /* without errors */
     bool fails;                   /* the disk, in this life */
     struct crash_user users[USERS_MAX];
@@ -396,11 +398,6 @@ static void promise_of_save(struct crash_run *run, uint64_t asked_ns) {
     }
 }
 
-static uint64_t saves_made(const struct crash_run *run) {
-    const struct server *server = world_server(run->world, 0);
-    return server != NULL ? server->saver->saves.count : 0;
-}
-
 /* The last reply to it. */
 static void answered(struct crash_user *user, const struct item *item,
                      const struct wire_value *value) {
@@ -452,14 +449,14 @@ static void answered(struct crash_user *user, const struct item *item,
         break;
     case ITEM_BGSAVE:
         user->saving_ns = value->type == '+' ? item->asked_ns : 0;
-        user->saves = saves_made(run);
+        user->saves = run->saves_made;
         break;
     case ITEM_POLL:
         note_age(run, item, value->text);
         if (user->saving_ns != 0 && has_line(value->text, "rdb_bgsave_in_progress:0")) {
             /* One that a flush has cancelled leaves the status as it was. */
             if (has_line(value->text, "rdb_last_bgsave_status:ok") &&
-                saves_made(run) > user->saves) {
+                run->saves_made > user->saves) {
                 run->reached[REACHED_BACKGROUND_SAVES]++;
                 promise_of_save(run, user->saving_ns);
             } else {
@@ -627,11 +624,22 @@ static void look_for_begin(struct crash_run *run, const struct server *server, u
     run->looked_ns = now_ns;
 }
 
+static void look_at_saves(struct crash_run *run, const struct saver *saver) {
+    bool ends = run->saving && saver->save == NULL;
+    bool wanted = saver->purpose != SAVE_REWRITE && saver->purpose != SAVE_SYNC;
+    run->saves_made += ends && wanted && saver->ended_well;
+    run->saving = saver->save != NULL;
+}
+
 /* After each turn. While a log cannot be written, reads show what a crash may take back. */
 static void look(void *arg) {
     struct crash_run *run = arg;
     const struct server *server = world_server(run->world, 0);
-    if (!run->log || server == NULL) {
+    if (server == NULL) {
+        return;
+    }
+    look_at_saves(run, server->saver);
+    if (!run->log) {
         return;
     }
     run->recorded = log_promises(server);
@@ -774,6 +782,7 @@ static void start(struct crash_run *run) {
     run->promised_ns = run->synced_ns = 0;
     run->switches = run->changing = run->begins = false;
     run->begins_until_ns = run->off_ns = 0;
+    run->saving = false;
     run->failed_syncs = sim_disk_failed_syncs(world_disk(run->world, 0));
     if (!world_is_up(run->world, 0) && !world_start(run->world, 0)) {
         char reason[512];
