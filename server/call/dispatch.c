@@ -777,11 +777,7 @@ static void protocol_error(struct client *client) {
 static unsigned stage_window(struct client *client, struct staged *window, size_t *ret_used,
                              enum parse_status *ret_status) {
     struct worker *worker = client->worker;
-    struct parser_limits limits = {
-        .bulk_len_max = worker->config->proto_max_bulk_len,
-        .query_bytes_max = worker->config->client_query_buffer_limit,
-        .authenticated = client_may_run(client),
-    };
+    const struct parser_limits limits = client_parser_limits(client);
     unsigned n = 0;
     size_t used = 0;
     enum parse_status status = PARSE_REQUEST;

@@ -378,7 +378,9 @@ const struct config *exec_config(const struct exec *x) {
 int64_t exec_bulk_len_max(const struct exec *x) {
     int64_t configured = x->worker->config->proto_max_bulk_len;
     int64_t possible = x->worker->server->string_bytes_max;
-    return configured < possible ? configured : possible;
+    /* What was answered, by a primary or before a crash, was no longer than was allowed then. */
+    bool answered = x->manner & (MANNER_UPSTREAM | MANNER_REPLAYS);
+    return configured < possible && !answered ? configured : possible;
 }
 
 bool exec_lazy_user_del(const struct exec *x) {

@@ -224,6 +224,8 @@ static inline bool client_is_over(const struct client *client) {
 }
 /* It needs no password, or has given it. */
 bool client_may_run(const struct client *client);
+/* What one request of it may bring. */
+struct parser_limits client_parser_limits(const struct client *client);
 /* Whether every request that was taken up has been answered, and every reply is out. */
 bool client_all_sent(const struct client *client);
 /* Closes as soon as the turn allows; idempotent. Replies not yet sent are lost. */

@@ -26,8 +26,20 @@ size_t client_input_unparsed(const struct client *client) {
     return client->input.len - (parsed < client->input.len ? parsed : client->input.len);
 }
 
+/* What a primary sends has been answered there: there is no limit to that. */
 bool client_bulk_is_too_long(const struct client *client, size_t length) {
-    return length + CRLF_BYTES > (size_t)client->worker->config->client_query_buffer_limit;
+    return client->upstream == NULL &&
+           length + CRLF_BYTES > (size_t)client->worker->config->client_query_buffer_limit;
+}
+
+struct parser_limits client_parser_limits(const struct client *client) {
+    const struct config *config = client->worker->config;
+    bool unlimited = client->upstream != NULL; /* as above */
+    return (struct parser_limits){
+        .bulk_len_max = unlimited ? INT64_MAX : config->proto_max_bulk_len,
+        .query_bytes_max = unlimited ? INT64_MAX : config->client_query_buffer_limit,
+        .authenticated = client_may_run(client),
+    };
 }
 
 /* It is known of what waits for its turn that it is one bulk, and too long. */
@@ -47,6 +59,9 @@ void client_limit_input(struct client *client) {
     size_t limit = (size_t)worker->config->client_query_buffer_limit;
     size_t counted = client_input_unparsed(client) + large_partial(client->large);
     counted += client->multi != NULL ? client->multi->words_bytes : 0;
+    if (client->upstream != NULL) {
+        return; /* as above */
+    }
     if (client->state != CLIENT_READING && !input_is_long_bulk(client)) {
         return; /* nobody has parsed it, and soon it is not read on */
     }

@@ -195,6 +195,20 @@ def test_nothing_runs_out_but_by_the_primary(start_server):
         assert c.do("SMEMBERS", "set") == [b"b"]
 
 
+def test_what_a_primary_sends_may_be_longer_than_what_clients_may(start_server):
+    """It has been answered there. A replica that refuses it loses its link for good."""
+    primary, replica = start_server(), start_server(client_query_buffer_limit=MB, proto_max_bulk_len=MB)
+    follow(replica, primary)
+    with primary.raw() as p:
+        for size in (MB - 10, MB, 3 * MB):
+            assert p.do("SET", "k", "x" * size) == "OK"
+            assert p.do("MSET", "k1", "y" * size, "k2", "z" * 100) == "OK"
+            assert p.do("APPEND", "k", "x" * size) == 2 * size
+    assert same(primary, replica)
+    assert said(primary)["slave0"].count("state=online") == 1
+    assert primary.info("stats")["sync_full"] == "1"
+
+
 def test_a_link_that_breaks_comes_back_where_it_was(start_primary, start_server):
     primary, replica = start_primary(), start_server()
     follow(replica, primary)
