@@ -788,6 +788,10 @@ static void close_silent(struct primary *primary) {
     }
 }
 
+void primary_configure(struct primary *primary) {
+    look_at_good(primary);
+}
+
 void primary_cron(struct primary *primary) {
     struct worker *home = primary->home;
     const struct config *config = home->config;

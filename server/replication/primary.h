@@ -141,6 +141,8 @@ void primary_resume(struct primary *primary, struct worker *parker,
 /* Before replies leave. */
 void primary_turn(struct primary *primary);
 void primary_cron(struct primary *primary);
+/* The configuration is another. Who asked for that finds how many replicas are good by it. */
+void primary_configure(struct primary *primary);
 /* Somebody waits for what other workers write: nobody wakes this one for that. */
 bool primary_waits_for_disk(const struct primary *primary);
 

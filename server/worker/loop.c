@@ -401,6 +401,7 @@ uint64_t worker_next_config(struct worker *worker, const struct config *config) 
     apply_config(worker, config);
     wals_cron(worker);
     cluster_configure(worker, config);
+    primary_configure(worker->server->primary);
     return ++worker->config_number;
 }
 

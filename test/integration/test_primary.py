@@ -87,6 +87,10 @@ def test_who_keeps_up_lets_writes_in(start_server):
             assert wait_for(lambda: c.do("SET", "k", "v") == "OK")
             replica.server.stand_still()
             assert wait_for(lambda: c.do("SET", "k", "v") == TOO_FEW, 60)
+            set_config(c, "min-replicas-max-lag", "1000000")  # counts for the next command
+            assert c.do("SET", "k", "v") == "OK"
+            set_config(c, "min-replicas-max-lag", "2")
+            assert c.do("SET", "k", "v") == TOO_FEW
             replica.server.proc.send_signal(signal.SIGCONT)
             assert wait_for(lambda: c.do("SET", "k", "v") == "OK", 60)
         assert wait_for(lambda: c.do("SET", "k", "v") == TOO_FEW, 60)
