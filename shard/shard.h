@@ -21,6 +21,7 @@ struct shard {
     struct locks locks;
     struct unshown unshown;         /* keys closed by these */
     uint64_t list_packed_threshold; /* DEBUG QUICKLIST-PACKED-THRESHOLD; 0: as the limits say */
+    bool dump_checksum_skipped;     /* DEBUG SET-SKIP-CHECKSUM-VALIDATION */
     struct watch_table watches;     /* fed by the hooks of whoever composes the server, */
     struct waiters waiters;         /* as these are, */
     struct tracks tracks;           /* and these */

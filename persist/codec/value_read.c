@@ -215,6 +215,9 @@ static bool quicklist_step(struct value_read *read, struct rdb_input *in) {
     }
     switch (kind) {
     case RDB_NODE_PLAIN:
+        if (read->texts[0].bytes.len == 0) {
+            return rdb_fail(in, "an empty node");
+        }
         value_build_push(&read->build, read->texts[0].bytes);
         return true;
     case RDB_NODE_PACKED:

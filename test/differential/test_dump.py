@@ -153,6 +153,23 @@ def test_broken_dumps_are_refused_or_make_sense(shoal, valkey):
         assert refused > 500
 
 
+def test_checksums_may_be_left_unlooked_at(shoal, valkey):
+    """DEBUG SET-SKIP-CHECKSUM-VALIDATION is how test suites bring in dumps that are broken on purpose."""
+    unsigned = b"\x00\x01v\x0b\x00" + bytes(8)
+    broken = bytes.fromhex("12 01 01 00 0a 00 8fc6c0571c0ab33c")  # a node of a list that holds nothing
+    with shoal.raw() as ours, valkey.raw() as theirs:
+        for c in (ours, theirs):
+            c.do("FLUSHALL")
+            assert c.do("RESTORE", "k", "0", unsigned) == RespError("ERR DUMP payload version or checksum are wrong")
+            assert c.do("RESTORE", "k", "0", broken) == RespError("ERR Bad data format")
+            assert c.do("DEBUG", "SET-SKIP-CHECKSUM-VALIDATION", "1") == "OK"
+            for key in ("a", "b", "c", "d", "e", "f"):  # whatever their shards
+                assert c.do("RESTORE", key, "0", unsigned) == "OK"
+            assert c.do("DEBUG", "SET-SKIP-CHECKSUM-VALIDATION", "0") == "OK"
+            assert c.do("RESTORE", "k", "0", unsigned) == RespError("ERR DUMP payload version or checksum are wrong")
+    assert "RESTORE: type 18, integrity check failed at byte 4: an empty node" in shoal.log()
+
+
 ERRORS = [
     ["RESTORE", "k", "0", "{dump}"],
     ["RESTORE", "k", "-1", "{dump}"],

@@ -28,7 +28,7 @@ PORT_SHARES = 9  # the last is for those who cannot lock files: node/cluster.mjs
 
 # What must never appear in a server's log, however a test ended.
 BAD_LOG = re.compile(
-    r"AddressSanitizer|ThreadSanitizer|LeakSanitizer|UndefinedBehavior|runtime error:|check failed|out of memory:|crashed by SIG|"
+    r"AddressSanitizer|ThreadSanitizer|LeakSanitizer|UndefinedBehavior|runtime error:|(?<!integrity )check failed|out of memory:|crashed by signal|"
     r"[Aa]ssertion .*failed|BUG REPORT START|stack smashing|double free|corrupted size"
 )
 

@@ -13,6 +13,7 @@
 #include "server/call/exec.h"
 #include "server/commands/persistence/persistence.h"
 #include "server/commands/persistence/rules.h"
+#include "server/observe/log.h"
 #include "shard/shard.h"
 
 #include <stdlib.h>
@@ -100,7 +101,7 @@ static struct value_rules rules_of(const struct exec *x) {
     return rules;
 }
 
-/* Beside the key. False: it makes no sense. */
+/* Beside the key. False: it makes no sense, of which the log tells the reason. */
 static bool value_made(const struct exec *x, struct value_read *read,
                        const struct value_read_options *options, struct bytes body) {
     size_t making = keyspace_making(x->keyspace);
@@ -110,6 +111,12 @@ static bool value_made(const struct exec *x, struct value_read *read,
     value_read_init(read, x->keyspace, options, type);
     bool whole = value_read_some(read, &input) == VALUE_WHOLE && rdb_left(&input) == 0;
     if (!whole) {
+        const char *reason = input.error != NULL    ? input.error
+                             : rdb_left(&input) > 0 ? "bytes behind its end"
+                                                    : "it ends too early";
+        log_worker(x->worker, LOG_WARNING,
+                   "RESTORE: type %u, integrity check failed at byte %zu: %s", type,
+                   (size_t)(input.at - body.ptr), reason);
         value_read_fini(read);
     }
     keyspace_made(x->keyspace, making);
@@ -166,7 +173,7 @@ void command_restore(struct exec *x) {
         return;
     }
     bool relaxed = exec_config(x)->rdb_version_check != 0;
-    if (!rdb_get_footer(x->argv[3], true, &body, &version) ||
+    if (!rdb_get_footer(x->argv[3], !x->shard->dump_checksum_skipped, &body, &version) ||
         !rdb_version_is_known(version, relaxed)) {
         reply_error(x->reply, "ERR DUMP payload version or checksum are wrong");
         return;

@@ -357,6 +357,19 @@ static void debug_quicklist_threshold(struct exec *x) {
     scatter_all(x, packed_threshold_part, 0, &bytes, sizeof(bytes), scatter_ok);
 }
 
+static bool skip_checksum_part(struct worker *worker, const void *args, void *result) {
+    worker_shard(worker)->dump_checksum_skipped = *(const bool *)args;
+    return true;
+}
+
+/* For tests with dumps that are broken on purpose. */
+static void debug_skip_checksum(struct exec *x) {
+    int64_t on = 0;
+    num_parse_i64(x->argv[2], &on);
+    bool args = on != 0;
+    scatter_all(x, skip_checksum_part, 0, &args, sizeof(args), scatter_ok);
+}
+
 /* ---- A shard that says no ---- */
 
 struct refuse_args {
@@ -715,7 +728,7 @@ static const struct {
     {"quicklist-packed-threshold", 3, 3, debug_quicklist_threshold},
     {"replicate", 3, UINT32_MAX, accepted}, /* to no replica */
     {"replybuffer", 4, 4, debug_replybuffer},
-    {"set-skip-checksum-validation", 3, 3, accepted},
+    {"set-skip-checksum-validation", 3, 3, debug_skip_checksum},
     {"slotmigration", 4, 4, debug_slotmigration},
     {"client-eviction", 2, 2, debug_client_eviction},
     {"clusterlink", 5, 5, debug_clusterlink},
