@@ -376,7 +376,7 @@ static void put_signal(struct line *line, int number, const siginfo_t *info, con
     for (size_t i = 0; i < SIGNALS; i++) {
         name = signals[i].number == number ? signals[i].name : name;
     }
-    put_text(line, "crashed by ");
+    put_text(line, "crashed by signal ");
     put_text(line, name);
     if (info->si_code <= 0) {
         put_text(line, " from process ");

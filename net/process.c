@@ -44,6 +44,10 @@ int process_open_standard_streams(void) {
     return 0;
 }
 
+bool process_is_watched(void) {
+    return isatty(STDOUT_FILENO) == 1;
+}
+
 bool process_under_upstart(void) {
     return getenv("UPSTART_JOB") != NULL;
 }

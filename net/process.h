@@ -14,6 +14,8 @@ int process_daemonize(void);
 /* Standard streams that are closed become /dev/null: else what is opened next would take their
  * numbers, and lines meant for the terminal would go there. 0 or -errno. */
 int process_open_standard_streams(void);
+/* Somebody reads at a terminal what is written to standard output. */
+bool process_is_watched(void);
 /* Who the environment says has started this process. */
 bool process_under_upstart(void);
 bool process_under_systemd(void);

@@ -326,6 +326,38 @@ static bool make_runtimes(struct launch *launch) {
     return false;
 }
 
+/* A picture for who starts a server by hand, with what he looks for first. The lines of it are no
+ * lines of a log, so it is drawn where people read, or where it is asked for. Tools that start
+ * servers (the test suites of Redis and Valkey) find mode, port and PID in it. */
+static void log_mode(struct server *server) {
+    const struct config *config = server->config;
+    const char *mode = config->cluster_enabled ? "cluster" : "standalone";
+    int port = config->port > 0 ? config->port : config->tls_port;
+    bool is_read = !config->syslog_enabled && config->logfile.len == 0 && process_is_watched();
+    if (config->log_format != CONFIG_LOG_LEGACY || !(is_read || config->always_show_logo)) {
+        log_line(config, server->fs, rt_wall_us_early(), LOG_NOTICE, "Running mode=%s, port=%d.",
+                 mode, port);
+        return;
+    }
+    struct text picture;
+    text_init(&picture);
+    text_appendf(&picture,
+                 "\n"
+                 "        _____  /|\n"
+                 "      /o     \\/ |    Shoal %s (%s), %d bit\n"
+                 "      \\_<____/\\ |    Running in %s mode\n"
+                 "    _____  /|  \\|    Port: %d\n"
+                 "  /o     \\/ |  _____  /|\n"
+                 "  \\_<____/\\ |/o     \\/ |    PID: %d\n"
+                 "          \\|\\_<____/\\ |    Shards: %u\n"
+                 "                     \\|\n"
+                 "\n",
+                 SHOAL_VERSION, server->build.commit, (int)sizeof(void *) * 8, mode, port,
+                 server->process_id, server->workers_count);
+    log_picture(config, server->fs, LOG_NOTICE, text_bytes(&picture));
+    text_fini(&picture);
+}
+
 static void log_begin(struct server *server, const struct launch *launch) {
     const struct config *config = server->config;
     int64_t now_us = rt_wall_us_early();
@@ -351,6 +383,7 @@ static void log_begin(struct server *server, const struct launch *launch) {
                  "specify a config file use %s /path/to/shoal.conf",
                  server->executable);
     }
+    log_mode(server);
     log_missed(config, NULL, server->fs, now_us);
     advice_log(config, server->fs, now_us);
     log_line(config, server->fs, now_us, LOG_NOTICE, "Server initialized");

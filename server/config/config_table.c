@@ -139,7 +139,7 @@ const struct config_row config_rows[] = {
     INT("rdma-rx-size", NULL, rdma_rx_size, "1048576", ROW_IMMUTABLE, 65536, 16777216, NULL),
 
     /* General */
-    BOOL("always-show-logo", NULL, always_show_logo, "no", ROW_IMMUTABLE),
+    BOOL("always-show-logo", NULL, always_show_logo, "no", ROW_IMMUTABLE | ROW_ACTS),
     STRING("availability-zone", NULL, availability_zone, "", ROW_ACTS, NULL),
     BOOL("crash-log-enabled", NULL, crash_log_enabled, "yes", ROW_ACTS),
     BOOL("crash-memcheck-enabled", NULL, crash_memcheck_enabled, "yes", 0),

@@ -138,11 +138,15 @@ static void append_system_line(struct text *line, const struct config *config,
     text_append_bytes(line, message);
 }
 
+static void append_to_log(const struct config *config, const struct fs *fs, struct bytes lines) {
+    fs->append(fs->arg, config->logfile.len ? config->logfile.ptr : "", lines);
+}
+
 /* `line` is empty, and in a signal handler large enough. */
 static void write_line(struct text *line, const struct config *config, const struct fs *fs,
                        const struct moment *when, enum log_level level, struct bytes message) {
     append_line(line, config, when, level, message);
-    fs->append(fs->arg, config->logfile.len ? config->logfile.ptr : "", text_bytes(line));
+    append_to_log(config, fs, text_bytes(line));
     if (config->syslog_enabled) {
         text_clear(line);
         append_system_line(line, config, when, level, message);
@@ -178,6 +182,13 @@ void log_line(const struct config *config, const struct fs *fs, int64_t wall_us,
     va_start(args, format);
     log_vline(config, fs, wall_us, level, format, args);
     va_end(args);
+}
+
+void log_picture(const struct config *config, const struct fs *fs, enum log_level level,
+                 struct bytes picture) {
+    if ((int)level >= (int)config->loglevel) {
+        append_to_log(config, fs, picture);
+    }
 }
 
 void log_missed(const struct config *config, const struct config *before, const struct fs *fs,

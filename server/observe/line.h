@@ -19,6 +19,9 @@ void log_line(const struct config *config, const struct fs *fs, int64_t wall_us,
 void log_vline(const struct config *config, const struct fs *fs, int64_t wall_us,
                enum log_level level, const char *format, va_list args)
     __attribute__((format(printf, 5, 0)));
+/* Lines of text as they are. */
+void log_picture(const struct config *config, const struct fs *fs, enum log_level level,
+                 struct bytes picture);
 /* What was set in `config` otherwise than in `before` (NULL: the defaults), and does not act. */
 void log_missed(const struct config *config, const struct config *before, const struct fs *fs,
                 int64_t wall_us);

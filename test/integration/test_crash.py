@@ -119,9 +119,9 @@ def test_a_fault_leaves_a_line_and_ends_it_by_the_signal(start_mortal, slow, ser
     s = start_mortal()
     tell(s, "DEBUG", "SEGFAULT")
     line, said = last_words(s, signal.SIGSEGV)
-    found = re.fullmatch(HEAD + r"crashed by SIGSEGV at address 0x8, program counter 0x[0-9a-f]+ \(shoal-server\+(0x[0-9a-f]+)\), thread shard-\d+", line)
+    found = re.fullmatch(HEAD + r"crashed by signal SIGSEGV at address 0x8, program counter 0x[0-9a-f]+ \(shoal-server\+(0x[0-9a-f]+)\), thread shard-\d+", line)
     assert found, line
-    assert "crashed by SIGSEGV" in said
+    assert "crashed by signal SIGSEGV" in said
     where = subprocess.run(["addr2line", "-f", "-i", "-e", server_binary, found.group(1)], capture_output=True, text=True).stdout
     assert "debug_segfault" in where or "command_debug" in where, where
 
@@ -234,8 +234,8 @@ def test_a_signal_that_somebody_sent(start_mortal, slow, name):
     number = getattr(signal, name)
     s.proc.send_signal(number)
     line, said = last_words(s, number)
-    assert re.fullmatch(HEAD + r"crashed by %s from process %d, program counter 0x[0-9a-f]+( \(.+\+0x[0-9a-f]+\))?, thread (main|shard-\d+)" % (name, os.getpid()), line), line
-    assert "crashed by " + name in said
+    assert re.fullmatch(HEAD + r"crashed by signal %s from process %d, program counter 0x[0-9a-f]+( \(.+\+0x[0-9a-f]+\))?, thread (main|shard-\d+)" % (name, os.getpid()), line), line
+    assert "crashed by signal " + name in said
 
 
 @pytest.mark.shoal_only

@@ -177,6 +177,17 @@ def test_log_file_and_ready_line(start_server):
     assert re.search(r"^%d:M \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} \* " % s.pid, text, re.M)
 
 
+def test_a_picture_tells_mode_port_and_pid(start_server):
+    """Test suites that start servers look for it; who reads the log of a service has one line instead."""
+    s = start_server(always_show_logo="yes")
+    text = s.log()
+    assert re.search(r"Running in standalone mode\n.* Port: %d\n(.*\n)+.* PID: %d\n(.*\n)+.*Server initialized" % (s.port, s.pid), text)
+    s = start_server(cluster_enabled="yes")
+    assert "Running mode=cluster, port=%d.\n" % s.port in s.log() and "PID: " not in s.log()
+    for options in ({"log_format": "json"}, {"loglevel": "warning"}):
+        assert "PID: " not in start_server(always_show_logo="yes", **options).log()
+
+
 @pytest.mark.parametrize("zone, seconds", (("UTC0", 0), ("AAA+03:30", -12600), ("BBB-05:45", 20700)))
 def test_log_times_are_local(start_server, zone, seconds):
     """Where the server is, on the right day, in all forms."""
