@@ -12,6 +12,7 @@
 #include "server/client/client.h"
 #include "server/observe/commandlog.h"
 #include "server/persistence/save_share.h"
+#include "server/replication/replica.h"
 #include "server/worker/pools.h"
 #include "server/worker/worker.h"
 
@@ -70,6 +71,10 @@ static void take_databases(const struct worker *worker, int64_t now_ms, struct t
     }
 }
 
+static uint64_t larger(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
 static void take_clients(const struct worker *worker, struct totals *to) {
     to->watched_keys += worker->shard.watches.keys.count;
     to->subscribed += worker->topics.clients;
@@ -86,6 +91,10 @@ static void take_clients(const struct worker *worker, struct totals *to) {
         to->clients_bytes += client_memory(client);
         to->connections += !client_is_over(client);
         to->watching += client->watches != NULL;
+        if (replica_is(client)) {
+            to->replica_bytes =
+                larger(to->replica_bytes, client->out.bytes + replica_held_bytes(client));
+        }
         if (client_is_blocked(client)) {
             to->blocked++;
             to->blocked_with_timeout += client->wait.until_ms != INT64_MAX;
@@ -119,10 +128,6 @@ void totals_cron(struct worker *worker) {
         worker->stats.input_max = 0;
         worker->stats.output_max = 0;
     }
-}
-
-static uint64_t larger(uint64_t a, uint64_t b) {
-    return a > b ? a : b;
 }
 
 static void take_save(const struct worker *worker, struct totals *to) {
@@ -240,6 +245,13 @@ void totals_part_fini(struct totals_part *part, unsigned commands) {
     }
 }
 
+struct totals_stream totals_stream(const struct totals *sum, const struct primary_state *state) {
+    uint64_t backlog = state->backlog_bytes;
+    uint64_t total = larger(backlog, sum->replica_bytes);
+    uint64_t limit = larger(backlog, state->backlog_size);
+    return (struct totals_stream){backlog, total, total > limit ? total - limit : 0};
+}
+
 uint64_t totals_memory(const struct totals *totals) {
     return totals->keyspace_bytes + totals_overhead(totals);
 }
@@ -309,6 +321,7 @@ void totals_add(struct totals *sum, const struct totals *part) {
     sum->blocking_keys += part->blocking_keys;
     sum->blocking_keys_when_gone += part->blocking_keys_when_gone;
     sum->keys += part->keys;
+    sum->replica_bytes = larger(sum->replica_bytes, part->replica_bytes);
     sum->clients_bytes += part->clients_bytes;
     sum->keyspace_bytes += part->keyspace_bytes;
     sum->fixed_bytes += part->fixed_bytes;

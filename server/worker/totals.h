@@ -48,10 +48,11 @@ struct totals {
     uint64_t blocking_keys;           /* that somebody waits for; the same */
     uint64_t blocking_keys_when_gone; /* also for their end */
     uint64_t keys;
-    uint64_t clients_bytes;                  /* clients and all they hold */
-    uint64_t keyspace_bytes;                 /* keys, values, tables, timers */
-    uint64_t fixed_bytes;                    /* what a worker takes without keys and clients */
-    uint64_t pools_bytes;                    /* what it keeps for use again */
+    uint64_t replica_bytes;  /* what the slowest replica has not been sent: they share it */
+    uint64_t clients_bytes;  /* clients and all they hold */
+    uint64_t keyspace_bytes; /* keys, values, tables, timers */
+    uint64_t fixed_bytes;    /* what a worker takes without keys and clients */
+    uint64_t pools_bytes;    /* what it keeps for use again */
     uint64_t scripts_bytes, functions_bytes; /* what Lua takes for either */
     uint64_t logs_bytes;          /* command logs, spikes of LATENCY, names of hot keys */
     struct wal_under_way log;     /* what it has not written or synced */
@@ -106,6 +107,14 @@ void totals_part_fini(struct totals_part *part, unsigned commands);
 
 /* Adds a part's numbers. */
 void totals_add(struct totals *sum, const struct totals *part);
+/* What the replication stream takes, in bytes: the backlog, all of it, and what of that is kept for
+ * a slow replica alone. Replicas share what they have not been sent, with the backlog and with each
+ * other. */
+struct totals_stream {
+    uint64_t backlog, total, beyond;
+};
+struct totals_stream totals_stream(const struct totals *sum, const struct primary_state *state);
+
 /* Bytes in use. */
 uint64_t totals_memory(const struct totals *totals);
 /* Those of them that are not for keys, or their tables. */

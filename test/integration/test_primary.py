@@ -96,6 +96,26 @@ def test_who_keeps_up_lets_writes_in(start_server):
         assert wait_for(lambda: c.do("SET", "k", "v") == TOO_FEW, 60)
 
 
+def test_what_a_slow_replica_keeps_is_told(start_server):
+    s = start_server(repl_backlog_size=16384)
+    with s.raw() as c, Replica("valkey", s) as replica:
+        assert wait_for(replica.is_up, 60)
+        told = s.info("memory")
+        assert told["mem_clients_slaves"] == told["mem_replicas_repl_buffer"] == "0"
+        replica.server.stand_still()
+
+        def kept():
+            assert c.do("SET", "k", "x" * 100_000) == "OK"
+            told = s.info("memory")
+            assert int(told["mem_total_replication_buffers"]) >= int(told["mem_replication_backlog"]) + int(told["mem_clients_slaves"]) - 16384
+            return int(told["mem_clients_slaves"]) > 1 << 20
+
+        assert wait_for(kept, 60)
+        assert c.do("MEMORY", "STATS")[c.do("MEMORY", "STATS").index(b"clients.slaves") + 1] > 1 << 20
+        replica.server.proc.send_signal(signal.SIGCONT)
+        assert wait_for(lambda: s.info("memory")["mem_clients_slaves"] == "0", 60)
+
+
 # ---- What a reader can hold
 
 

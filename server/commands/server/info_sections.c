@@ -302,12 +302,12 @@ void info_memory(struct info *info) {
     lines_overhead(info, "rss_overhead_ratio", "rss_overhead_bytes", rss, rss);
     lines_overhead(info, "mem_fragmentation_ratio", "mem_fragmentation_bytes", rss, used);
     ZERO(info, "mem_not_counted_for_evict");
-    /* Outputs of replicas share its pieces. */
-    uint64_t backlog =
-        ((const struct totals_part *)info->result->parts[0])->replication->backlog_bytes;
-    line_u64(info, "mem_replication_backlog", backlog);
-    line_u64(info, "mem_total_replication_buffers", backlog);
-    ZERO(info, "mem_replicas_repl_buffer", "mem_clients_slaves");
+    struct totals_stream stream =
+        totals_stream(t, ((const struct totals_part *)info->result->parts[0])->replication);
+    line_u64(info, "mem_replication_backlog", stream.backlog);
+    line_u64(info, "mem_total_replication_buffers", stream.total);
+    line_u64(info, "mem_replicas_repl_buffer", stream.beyond);
+    line_u64(info, "mem_clients_slaves", stream.beyond);
     line_u64(info, "mem_clients_normal", t->clients_bytes);
     line_u64(info, "mem_cluster_links", shared_links_bytes(worker_server(info->worker)->shared));
     ZERO(info, "mem_cluster_slot_import", "mem_cluster_slot_export", "mem_aof_buffer");

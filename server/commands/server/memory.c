@@ -159,9 +159,10 @@ static void stats_done(struct exec *x, const struct scatter_result *result) {
     pair_int(r, "total.allocated", m.used);
     pair_int(r, "startup.allocated", m.startup);
     const struct totals_part *first = result->parts[0];
-    pair_int(r, "replication.backlog", first->replication->backlog_bytes);
-    pair_int(r, "replicas.repl.buffer", 0);
-    pair_int(r, "clients.slaves", 0);
+    struct totals_stream stream = totals_stream(&m.sum, first->replication);
+    pair_int(r, "replication.backlog", stream.backlog);
+    pair_int(r, "replicas.repl.buffer", stream.beyond);
+    pair_int(r, "clients.slaves", stream.beyond);
     pair_int(r, "clients.normal", m.sum.clients_bytes);
     pair_int(r, "cluster.links", shared_links_bytes(worker_server(x->worker)->shared));
     pair_int(r, "cluster.slot_import", 0);
