@@ -254,20 +254,39 @@ static void scan_reply(struct exec *x, struct bytes cursor, struct outbuf *keys,
 #define MARK_BYTES         6
 #define CLUSTER_CURSOR_MAX 64
 
-static const char letters[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-#define LETTERS (sizeof letters - 1)
+static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+#define LETTERS   (sizeof letters - 1)
+#define TAG_BYTES 3
 
-/* The first of the words of three letters that are in this slot. */
-static void slot_tag(uint16_t slot, char ret[3]) {
-    for (uint32_t i = 0; i < LETTERS * LETTERS * LETTERS; i++) {
-        ret[0] = letters[i / LETTERS / LETTERS];
-        ret[1] = letters[i / LETTERS % LETTERS];
-        ret[2] = letters[i % LETTERS];
-        if (key_slot(bytes_make(ret, 3)) == slot) {
-            return;
+/* The shortest word that is in this slot, and of those the first: what Valkey names it by, which
+ * has them in a table. A checksum of a word is the exclusive or of what each of its letters does at
+ * its place. */
+static struct bytes slot_tag(uint16_t slot, char ret[TAG_BYTES]) {
+    uint16_t does[TAG_BYTES][LETTERS]; /* by how many letters follow */
+    for (unsigned i = 0; i < LETTERS; i++) {
+        char word[TAG_BYTES] = {letters[i]};
+        for (unsigned behind = 0; behind < TAG_BYTES; behind++) {
+            does[behind][i] = key_slot(bytes_make(word, behind + 1));
         }
     }
-    check(false); /* there are some for each */
+    for (unsigned length = 1; length <= TAG_BYTES; length++) {
+        for (unsigned first = 0; first < (length > 2 ? LETTERS : 1); first++) {
+            for (unsigned second = 0; second < (length > 1 ? LETTERS : 1); second++) {
+                uint16_t rest = slot;
+                rest ^= length > 2 ? does[2][first] : 0;
+                rest ^= length > 1 ? does[1][second] : 0;
+                for (unsigned last = 0; last < LETTERS; last++) {
+                    if (does[0][last] == rest) {
+                        char word[TAG_BYTES] = {letters[first], letters[second], letters[last]};
+                        memcpy(ret, word + TAG_BYTES - length, length);
+                        return bytes_make(ret, length);
+                    }
+                }
+            }
+        }
+    }
+    check(false); /* there is one for each */
+    return bytes_make(ret, 0);
 }
 
 /* Of the order in which this process has keys. */
@@ -280,15 +299,15 @@ static void own_mark(const struct exec *x, char ret[MARK_BYTES]) {
 
 static struct bytes cluster_cursor(const struct exec *x, uint16_t slot, uint64_t place,
                                    char ret[CLUSTER_CURSOR_MAX]) {
-    char mark[MARK_BYTES] = "0", tag[3];
+    char mark[MARK_BYTES] = "0", room[TAG_BYTES];
     int mark_bytes = 1;
-    slot_tag(slot, tag);
+    struct bytes tag = slot_tag(slot, room);
     if (place != 0) {
         own_mark(x, mark);
         mark_bytes = MARK_BYTES;
     }
-    int n = snprintf(ret, CLUSTER_CURSOR_MAX, "%.*s-{%.3s}-%llu", mark_bytes, mark, tag,
-                     (unsigned long long)place);
+    int n = snprintf(ret, CLUSTER_CURSOR_MAX, "%.*s-{%.*s}-%llu", mark_bytes, mark,
+                     bytes_precision(tag), tag.ptr, (unsigned long long)place);
     return bytes_make(ret, (size_t)n);
 }
 
@@ -437,12 +456,16 @@ void command_scan(struct exec *x) {
 
 /* ---- CLUSTERSCAN ---- */
 
+static void scan_without_keys(struct exec *x, struct bytes cursor) {
+    struct outbuf none;
+    outbuf_init(&none);
+    scan_reply(x, cursor, &none, 0);
+}
+
 /* No keys yet: from there on. */
 static void cluster_scan_from(struct exec *x, uint16_t slot) {
     char text[CLUSTER_CURSOR_MAX];
-    struct outbuf none;
-    outbuf_init(&none);
-    scan_reply(x, cluster_cursor(x, slot, 0, text), &none, 0);
+    scan_without_keys(x, cluster_cursor(x, slot, 0, text));
 }
 
 /* `only`: the slot that is asked for, or -1. */
@@ -498,7 +521,9 @@ void command_clusterscan(struct exec *x) {
         }
     }
     int named = pattern_slot(options.pattern);
-    if (begins) {
+    if (begins && only >= 0 && named >= 0 && named != only) {
+        scan_without_keys(x, BYTES("0"));
+    } else if (begins) {
         cluster_scan_from(x, (uint16_t)(only >= 0 ? only : named >= 0 ? named : 0));
     } else if (only >= 0 && only != slot) {
         reply_error(x->reply, "ERR Cursor slot mismatch with SLOT argument");
