@@ -198,8 +198,10 @@ static int listen_tcp(struct worker *worker, const struct config *config, bool t
                      strchr(address, ':') != NULL ? "[%s]:%d" : "%s:%d", address, port);
             ret_listening->count++;
         } else if (!optional || !listen_may_be_missing(error)) {
-            text_appendf(err, "Could not create server TCP listening socket %s:%d: %s", address,
-                         port, strerror(-error));
+            text_appendf(err,
+                         "Could not create server TCP listening socket %s:%d: %s. Failed "
+                         "listening on port %d.",
+                         address, port, strerror(-error), port);
             unlisten_all(worker, ret_listening);
             return -1;
         }

@@ -280,8 +280,10 @@ int wires_listen(struct wires *wires, const struct config *config, uint16_t port
             check(wires->listeners_count < CONFIG_BIND_MAX);
             wires->listeners[wires->listeners_count++] = listener;
         } else if (!optional || !listen_may_be_missing(error)) {
-            text_appendf(err, "Could not create cluster bus TCP listening socket %s:%u: %s", word,
-                         port, strerror(-error));
+            text_appendf(err,
+                         "Could not create cluster bus TCP listening socket %s:%u: %s. Failed "
+                         "listening on port %u.",
+                         word, port, strerror(-error), port);
             return -1;
         }
     }
