@@ -544,6 +544,10 @@ struct wal_under_way wal_under_way(const struct wal *wal) {
     };
 }
 
+void wal_reset_stats(struct wal *wal) {
+    wal->syncs_delayed = 0;
+}
+
 enum shared_wal_word wal_word(const struct wal *wal) {
     const struct config *config = wal->worker->config;
     return config->appendfsync == CONFIG_FSYNC_ALWAYS && !config->no_appendfsync_on_rewrite

@@ -196,6 +196,7 @@ struct wal_under_way {
     uint64_t buffered, syncs, syncs_delayed;
 };
 struct wal_under_way wal_under_way(const struct wal *wal);
+void wal_reset_stats(struct wal *wal); /* CONFIG RESETSTAT */
 /* Now and then: appendfsync everysec. */
 void wal_cron(struct wal *wal);
 /* The error for who would write, once it has. */

@@ -788,6 +788,10 @@ static void close_silent(struct primary *primary) {
     }
 }
 
+void primary_reset_stats(struct primary *primary) {
+    primary->full_syncs = primary->partial_syncs = primary->refused = 0;
+}
+
 void primary_configure(struct primary *primary) {
     look_at_good(primary);
 }

@@ -143,6 +143,8 @@ void primary_turn(struct primary *primary);
 void primary_cron(struct primary *primary);
 /* The configuration is another. Who asked for that finds how many replicas are good by it. */
 void primary_configure(struct primary *primary);
+/* CONFIG RESETSTAT. */
+void primary_reset_stats(struct primary *primary);
 /* Somebody waits for what other workers write: nobody wakes this one for that. */
 bool primary_waits_for_disk(const struct primary *primary);
 

@@ -366,6 +366,12 @@ void totals_reset(struct worker *worker) {
     memset(&worker->tally.samples.rate, 0, sizeof(worker->tally.samples.rate));
     worker->tally.errors_count = 0;
     keyspace_reset_stats(worker->shard.keyspace);
+    if (worker->wal != NULL) {
+        wal_reset_stats(worker->wal);
+    }
+    if (worker->id == 0) {
+        primary_reset_stats(worker->server->primary);
+    }
     for (unsigned i = 0; i < command_table_count(worker->server->commands); i++) {
         struct histogram *latency = worker->tally.commands[i].latency;
         free(latency);

@@ -96,6 +96,19 @@ def test_who_keeps_up_lets_writes_in(start_server):
         assert wait_for(lambda: c.do("SET", "k", "v") == TOO_FEW, 60)
 
 
+def test_syncs_are_counted_from_resetstat_on(start_server):
+    s = start_server()
+    with s.raw() as c, Replica("valkey", s) as replica:
+        assert wait_for(replica.is_up, 60)
+        assert s.info("stats")["sync_full"] == "1"
+        assert c.do("CONFIG", "RESETSTAT") == "OK"
+        told = s.info("stats")
+        assert [told[name] for name in ("sync_full", "sync_partial_ok", "sync_partial_err")] == ["0", "0", "0"]
+        assert c.do("CLIENT", "KILL", "TYPE", "replica") == 1
+        assert wait_for(lambda: s.info("stats")["sync_partial_ok"] == "1", 60)
+        assert s.info("stats")["sync_full"] == "0"
+
+
 def test_what_a_slow_replica_keeps_is_told(start_server):
     s = start_server(repl_backlog_size=16384)
     with s.raw() as c, Replica("valkey", s) as replica:
