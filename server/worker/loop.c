@@ -676,8 +676,8 @@ static bool goes_round(struct worker *worker) {
 /* A save goes on when replies and messages of the turn before have left: who asks now waits for the
  * rest of one slice, and not for the next as well. */
 static void save_slice(struct worker *worker) {
-    if (UNLIKELY(worker->save_share != NULL) && !worker->parked.is &&
-        save_share_is_busy(worker->save_share)) {
+    if (!worker->parked.is && UNLIKELY(worker->save_share != NULL) &&
+        save_share_is_busy(worker->save_share)) { /* who has parked it may just begin one */
         uint64_t start = rt_ticks(worker->rt);
         rt_submit(worker->rt);
         save_share_walk(worker);
