@@ -63,6 +63,14 @@ bool farewell_is_under_way(const struct farewell *farewell) {
     return farewell->stage != STAGE_NONE;
 }
 
+int64_t farewell_left_ms(const struct farewell *farewell) {
+    if (farewell->stage != STAGE_HOLDS && farewell->stage != STAGE_WAITS) {
+        return -1;
+    }
+    int64_t left_ms = farewell->until_ms - rt_mono_ms(farewell->home->rt);
+    return left_ms > 0 ? left_ms : 0;
+}
+
 bool farewell_is_over(const struct farewell *farewell, uint64_t began, bool *ret_failed) {
     *ret_failed = farewell->failures != began;
     return *ret_failed || farewell->home->loop.nobody_left;

@@ -33,6 +33,8 @@ bool farewell_is_needed(const struct worker *worker, const struct farewell_wish 
 /* One that has begun goes on as it is. Returns what farewell_is_over wants. */
 uint64_t farewell_begin(struct farewell *farewell, const struct farewell_wish *wish);
 bool farewell_is_under_way(const struct farewell *farewell);
+/* For so long at most replicas are waited for still; -1: they are not. */
+int64_t farewell_left_ms(const struct farewell *farewell);
 /* False: there is none, or it is too late. */
 bool farewell_abort(struct farewell *farewell);
 /* The server does not end after all (*ret_failed); or it has, and nobody is left. Until then

@@ -12,6 +12,7 @@
 #include "server/client/client.h"
 #include "server/observe/commandlog.h"
 #include "server/persistence/save_share.h"
+#include "server/replication/farewell.h"
 #include "server/replication/replica.h"
 #include "server/worker/pools.h"
 #include "server/worker/worker.h"
@@ -216,6 +217,7 @@ bool totals_take(struct worker *worker, const void *args, void *result) {
         part->replication = must_malloc(sizeof *part->replication);
         primary_state(worker->server->primary, part->replication);
         upstream_state(worker->server->upstream, &part->replication->upstream);
+        part->stops_in_ms = farewell_left_ms(worker->server->farewell);
     }
     if (request->databases) {
         take_databases(worker, now_ms, part);

@@ -95,6 +95,7 @@ struct totals_part {
     struct totals totals;
     struct totals_saves saves;         /* worker 0's */
     struct primary_state *replication; /* the same; malloc */
+    int64_t stops_in_ms;               /* the same (farewell_left_ms) */
     struct database_total *databases;
     struct command_total *commands;
     struct error_stat *errors;

@@ -55,6 +55,7 @@ def test_it_ends_when_they_have_all(pair, how):
         end = offset(primary)
         asked = ask_to_end(primary, how)
         assert wait_for(lambda: waits(primary), 60)
+        assert 0 < int(primary.info("server")["shutdown_in_milliseconds"]) <= 60_000
         with primary.raw() as other:
             assert other.do("GET", "last") == b"1"
             other.send(encode("SET", "late", "1"))

@@ -154,6 +154,10 @@ void info_server(struct info *info) {
     line_u64(info, "io_threads_active", 0);
     line_text(info, "availability_zone",
               config->availability_zone.len ? config->availability_zone.ptr : "");
+    int64_t stops_in_ms = ((const struct totals_part *)info->result->parts[0])->stops_in_ms;
+    if (stops_in_ms >= 0) {
+        line_u64(info, "shutdown_in_milliseconds", (uint64_t)stops_in_ms);
+    }
     lines_listeners(info, config);
     line_text(info, "shoal_version", SHOAL_VERSION);
 }
