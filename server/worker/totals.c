@@ -90,7 +90,7 @@ static void take_clients(const struct worker *worker, struct totals *to) {
     LIST_EACH(&worker->clients.all, node) {
         const struct client *client = LIST_ENTRY(node, struct client, node);
         to->clients_bytes += client_memory(client);
-        to->connections += !client_is_over(client);
+        to->connections += !client_is_over(client) && !replica_is(client); /* as Valkey counts */
         to->watching += client->watches != NULL;
         if (replica_is(client)) {
             to->replica_bytes =

@@ -101,6 +101,8 @@ def test_syncs_are_counted_from_resetstat_on(start_server):
     with s.raw() as c, Replica("valkey", s) as replica:
         assert wait_for(replica.is_up, 60)
         assert s.info("stats")["sync_full"] == "1"
+        clients = [line.split(b"flags=")[1].split()[0] for line in c.do("CLIENT", "LIST").splitlines()]
+        assert sorted(clients) == [b"N", b"S"] and s.info("clients")["connected_clients"] == "2"  # who asks, and no replica
         assert c.do("CONFIG", "RESETSTAT") == "OK"
         told = s.info("stats")
         assert [told[name] for name in ("sync_full", "sync_partial_ok", "sync_partial_err")] == ["0", "0", "0"]
