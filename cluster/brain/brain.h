@@ -159,6 +159,8 @@ void brain_command(struct brain *brain, const struct bytes *words, unsigned coun
 struct map *brain_map(const struct brain *brain);
 /* The world has paused (brain_world.pause): nothing is written from this offset on. */
 void brain_paused(struct brain *brain, uint64_t offset, const struct brain_now *now);
+/* What it counts begins anew. */
+void brain_reset_stats(struct brain *brain);
 /* A message of a client of this node, for subscribers of others. */
 void brain_publish(struct brain *brain, struct bytes channel, struct bytes message, bool sharded,
                    const struct brain_now *now);

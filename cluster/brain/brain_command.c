@@ -473,6 +473,10 @@ static void put_counts(struct text *text, const struct brain_stats *stats, bool 
                  (unsigned long long)all);
 }
 
+void brain_reset_stats(struct brain *brain) {
+    brain->stats = (struct brain_stats){0};
+}
+
 static void info(struct brain *brain, struct asked *asked) {
     unsigned slots[3] = {0}, nodes_bad[2] = {0}, voters_bad[2] = {0}, size = 0;
     BRAIN_EACH(brain, node) {

@@ -201,10 +201,12 @@ static int64_t clamp(int64_t value, int64_t least, int64_t most) {
 }
 
 static void set_state(struct brain *brain, enum map_state state, enum map_why why) {
-    static const char *const reasons[] = {"", "a slot is not served",
-                                          "too few primaries are reached", "it has just started"};
-    if (brain->state != state) {
-        brain_note(brain, BRAIN_NOTICE, "cluster state: %s%s%s",
+    static const char *const reasons[] = {
+        "", "At least one hash slot is not served by any available node",
+        "I am in a minority partition, with too few primaries", "it has just started"};
+    bool worsens = state == MAP_STATE_FAIL && brain->why != why && why != MAP_WHY_STARTED;
+    if (brain->state != state || worsens) {
+        brain_note(brain, BRAIN_NOTICE, "Cluster state changed: %s%s%s",
                    state == MAP_STATE_OK ? "ok" : "fail", why != MAP_WHY_NONE ? ": " : "",
                    reasons[why]);
     }

@@ -380,6 +380,9 @@ static void take_letter(struct cluster *cluster, struct cluster_letter *letter) 
                       now(cluster));
         break;
     }
+    case LETTER_RESET:
+        brain_reset_stats(cluster->brain);
+        break;
     case LETTER_STOP:
         cluster->stopping = true;
         break;
@@ -601,9 +604,17 @@ void cluster_configure(struct worker *worker, const struct config *config) {
     }
 }
 
-void cluster_stop(struct worker *worker) {
+static void send_word(struct worker *worker, enum cluster_letter_kind kind) {
     if (worker->config->cluster_enabled) {
         struct cluster_letter *letter = must_calloc(1, sizeof *letter);
-        send_letter(worker, letter, LETTER_STOP, POST_ONE_WAY);
+        send_letter(worker, letter, kind, POST_ONE_WAY);
     }
+}
+
+void cluster_reset_stats(struct worker *worker) {
+    send_word(worker, LETTER_RESET);
+}
+
+void cluster_stop(struct worker *worker) {
+    send_word(worker, LETTER_STOP);
 }

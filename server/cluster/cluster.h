@@ -62,6 +62,8 @@ void cluster_publish(struct worker *worker, struct bytes channel, struct bytes m
 void cluster_tell_paused(struct worker *worker, uint64_t offset);
 /* Worker 0: the configuration is another. */
 void cluster_configure(struct worker *worker, const struct config *config);
+/* CONFIG RESETSTAT: what it counts begins anew, before whatever this worker asks next. */
+void cluster_reset_stats(struct worker *worker);
 /* Worker 0: the server ends; this thread shall. */
 void cluster_stop(struct worker *worker);
 

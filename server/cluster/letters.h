@@ -21,7 +21,8 @@ enum cluster_letter_kind {
     LETTER_SETTINGS, /* struct settings_letter; freed there, as are those that follow */
     LETTER_PAUSED,   /* struct paused_letter */
     LETTER_PUBLISH,  /* struct publish_letter */
-    LETTER_STOP,     /* struct cluster_letter */
+    LETTER_RESET,    /* struct cluster_letter: CONFIG RESETSTAT */
+    LETTER_STOP,     /* the same */
 };
 
 struct cluster_letter {

@@ -224,3 +224,16 @@ def test_publish_reaches_all(mixed):
     assert wait_for(all_have_heard), heard
     for c in subscribers:
         c.close()
+
+
+def test_what_the_bus_counts_begins_anew_with_resetstat(mixed):
+    def counted(node):
+        return sum(int(said(node)["cluster_stats_messages_%s" % way]) for way in ("sent", "received"))
+
+    for node in mixed:
+        assert wait_for(lambda: counted(node) > 100, 120)
+        with node.raw() as c:
+            c.do("MULTI"), c.do("CONFIG", "RESETSTAT"), c.do("CLUSTER", "INFO")
+            reset, text = c.do("EXEC")
+        told = dict(line.split(":", 1) for line in text.decode().split())
+        assert reset == "OK" and int(told["cluster_stats_messages_sent"]) < 50 and int(told["cluster_stats_bytes_sent"]) < 100_000

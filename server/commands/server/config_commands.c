@@ -26,6 +26,7 @@
 #include "server/client/identity.h"
 #include "server/client/listen.h"
 #include "server/client/secure.h"
+#include "server/cluster/cluster.h"
 #include "server/commands/server/server_commands.h"
 #include "server/config/config.h"
 #include "server/http/http.h"
@@ -367,6 +368,7 @@ static bool reset_part(struct worker *worker, const void *args, void *result) {
 }
 
 void command_config_resetstat(struct exec *x) {
+    cluster_reset_stats(x->worker);
     scatter_all(x, reset_part, 0, NULL, 0, scatter_ok);
 }
 
