@@ -197,12 +197,8 @@ static void emit_exec(struct merge *merge) {
     emit(merge, bytes_make(exec, sizeof exec - 1));
 }
 
+/* A SELECT is inside of it, as in Valkey's stream. */
 static void emit_unit(struct merge *merge, struct bytes text, bool marked) {
-    struct record first = {0};
-    if (marked) {
-        read_record(text, &first);
-    }
-    go_to_db(merge, first.db);
     emit_multi(merge);
     emit_records(merge, text, marked);
     emit_exec(merge);
@@ -262,7 +258,6 @@ static void emit_together(struct merge *merge, struct merge_waiting *waiting) {
     }
     check(found == count);
     qsort(records, count, sizeof *records, by_order);
-    go_to_db(merge, records[0].db);
     if (count > 1) {
         emit_multi(merge);
     }

@@ -170,6 +170,25 @@ def test_every_write_is_the_same_there(start_server):
         assert same(s, replica)
 
 
+def test_a_unit_begins_before_its_database(start_server, shards):
+    """As in Valkey's stream: SELECT is the first thing in it, whichever shards its keys are on."""
+    s = start_server()
+    reader = Reader(s)
+    reader.begin()
+    keys = ["{%d}" % i for i in range(20)]
+    with s.raw() as c:
+        for db, words in (("9", ["MSET", *[w for key in keys for w in (key, "v")]]), ("0", ["DEL", "no"]), ("0", ["RPUSH", "one", "1"])):
+            c.do("SELECT", db), c.do("MULTI"), c.do("SET", keys[0], db), c.do(*words), c.do("EXEC")
+        c.do("SET", "last", "end-of-it")
+    commands = reader.commands(b"end-of-it")
+    reader.close()
+    assert commands[:3] == [[b"MULTI"], [b"SELECT", b"9"], [b"SET", keys[0].encode(), b"9"]]
+    assert [command[0] for command in commands].count(b"SELECT") == 2
+    zero = commands.index([b"SELECT", b"0"])
+    assert commands[zero - 1] in ([b"MULTI"], [b"EXEC"]) and commands[-5:] == [
+        [b"MULTI"], [b"SET", keys[0].encode(), b"0"], [b"RPUSH", b"one", b"1"], [b"EXEC"], [b"SET", b"last", b"end-of-it"]]
+
+
 def test_who_was_cut_off_goes_on(follower):
     s, replica = follower
     with s.raw() as c, replica.server.raw() as r:

@@ -90,7 +90,6 @@ static void expect_unit(struct world *world, int *db, const int *dbs, const unsi
         return;
     }
     bool multi = together && count > 1;
-    expect_db(world, db, dbs[0]);
     if (multi) {
         text_append_text(&world->expected, "*1\r\n$5\r\nMULTI\r\n");
     }
