@@ -858,6 +858,10 @@ static void drop_sealed(struct wal *wal) {
     forget_open(wal);
 }
 
+bool wal_is_in_unit(const struct wal *wal) {
+    return wal->open_count > 0 || wal->unit_records > 0;
+}
+
 void wal_set_feeds(struct wal *wal, bool feeds) {
     check(wal->open_count == 0 && wal->records == 0 && wal->runs_count + wal->parts_count == 0);
     wal->feeds = feeds;

@@ -185,7 +185,10 @@ bool wal_is_recording(const struct wal *wal);
 static inline bool wal_is_logging(const struct wal *wal) {
     return wal->state == WAL_FILLING || wal->state == WAL_ON;
 }
-/* In a view of all shards, by whoever has it: the replication stream begins here, or ends. */
+/* In a view: a transaction that has written is under way, and this has what it wrote. */
+bool wal_is_in_unit(const struct wal *wal);
+/* In a view of all shards, by whoever has it: the replication stream begins here, or ends; in no
+ * unit. */
 void wal_set_feeds(struct wal *wal, bool feeds);
 /* How many records it has logged. */
 uint64_t wal_records(const struct wal *wal);

@@ -412,6 +412,16 @@ static void feed_all(struct worker *parker, bool feeds) {
     }
 }
 
+bool primary_role_may_change(const struct primary *primary) {
+    const struct server *server = primary->home->server;
+    bool in_unit = false;
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        const struct wal *wal = server->workers[i]->wal;
+        in_unit |= wal != NULL && wal_is_recording(wal) && wal_is_in_unit(wal);
+    }
+    return !in_unit || !(primary->active || primary->following);
+}
+
 /* From this moment on all that is done comes here. In a view of all shards. */
 static void activate(struct primary *primary, struct worker *parker) {
     struct server *server = parker->server;

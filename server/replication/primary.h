@@ -138,6 +138,9 @@ void primary_resume(struct primary *primary, struct worker *parker,
 
 /* ---- In each turn, and now and then ---- */
 
+/* In a view of all shards: the role may change now. Not in the middle of a transaction that has
+ * written: its stream cannot end, or begin, between two parts of a unit. */
+bool primary_role_may_change(const struct primary *primary);
 /* Before replies leave. */
 void primary_turn(struct primary *primary);
 void primary_cron(struct primary *primary);

@@ -209,6 +209,24 @@ def test_what_a_primary_sends_may_be_longer_than_what_clients_may(start_server):
     assert primary.info("stats")["sync_full"] == "1"
 
 
+@pytest.mark.parametrize("log", ("no", "yes"))
+def test_a_role_does_not_change_behind_a_write_of_its_transaction(start_server, log):
+    """The stream would end in the middle of a unit. What comes first, as Sentinel has it, works."""
+    late = RespError("ERR REPLICAOF must come before the writes of its transaction")
+    primary, replica, other = start_server(appendonly=log), start_server(appendonly=log, replica_read_only="no"), start_server()
+    follow(replica, primary)
+    with primary.raw() as p, replica.raw() as r:
+        for c, words in ((p, ("127.0.0.1", other.port)), (r, ("NO", "ONE"))):
+            for call in (["SET", "a", "1"], ["MSET", *[w for i in range(20) for w in ("{%d}" % i, "v")]]):
+                c.do("MULTI"), c.do(*call), c.do("REPLICAOF", *words), c.do("SET", "b", "1")
+                assert c.do("EXEC") in (["OK", late, "OK"], ["OK", "OK", "OK"] if log == "no" and c is r else None)
+            c.do("MULTI"), c.do("REPLICAOF", *words), c.do("GET", "a")
+            assert c.do("EXEC") == ["OK", b"1"]
+        assert said(primary)["role"] == "slave" and said(replica)["role"] == "master"
+        assert r.do("SET", "c", "1") == "OK"
+        assert p.do("SET", "c", "1") == READONLY
+
+
 def test_a_link_that_breaks_comes_back_where_it_was(start_primary, start_server):
     primary, replica = start_primary(), start_server()
     follow(replica, primary)

@@ -116,6 +116,10 @@ static bool stop_part(struct worker *worker, const void *args, void *result) {
 static void run(struct exec *x, struct view *view, const void *args) {
     (void)view;
     const struct role_change *to = args;
+    if (!primary_role_may_change(worker_server(x->worker)->primary)) {
+        reply_error(x->reply, "ERR REPLICAOF must come before the writes of its transaction");
+        return;
+    }
     follow_in_view(x->worker, &to->role, to->exact);
     configure(x, &to->role, configured);
 }
