@@ -102,6 +102,11 @@ void check_configure(struct worker *worker) {
         worker->refuses != NULL || worker->room.limit > 0 || worker->server->role.replica;
 }
 
+uint32_t check_db(const struct client *client, const struct command_ref *ref) {
+    bool is_kept = client->multi != NULL && ref->row->queue == QUEUE_IN_MULTI;
+    return is_kept ? client->multi->db : client->db;
+}
+
 enum refusal check_home(const struct client *client, const struct command_ref *ref,
                         unsigned hindrances, bool fits, bool queues,
                         const struct request *request) {
@@ -126,7 +131,8 @@ enum refusal check_home(const struct client *client, const struct command_ref *r
         return REFUSE_NO_MULTI;
     }
     if (UNLIKELY(hindrances & HINDERED_ACL) &&
-        acl_check(client->user, ref, request->argv, request->argc, client->db, NULL) != ACL_MAY) {
+        acl_check(client->user, ref, request->argv, request->argc, check_db(client, ref), NULL) !=
+            ACL_MAY) {
         return REFUSE_ACL;
     }
     if (UNLIKELY(hindrances & HINDERED_REDIRECT)) {
@@ -174,7 +180,7 @@ static void refuse_acl(const struct client *client, const struct command_ref *re
                        const struct request *request, struct reply *reply) {
     struct text why;
     enum acl_verdict verdict =
-        acl_check(client->user, ref, request->argv, request->argc, client->db, NULL);
+        acl_check(client->user, ref, request->argv, request->argc, check_db(client, ref), NULL);
     text_init(&why);
     text_append_text(&why, ref->row->queue == QUEUE_EXEC
                                ? "EXECABORT Transaction discarded because of: NOPERM "

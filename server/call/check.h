@@ -51,6 +51,10 @@ enum hindrance {
     HINDERED_REDIRECT = 1 << 10, /* slot_check_home has something against this one command */
 };
 
+/* The database that a command of the client is for: one that is kept for EXEC comes behind each
+ * SELECT that was kept before. */
+uint32_t check_db(const struct client *client, const struct command_ref *ref);
+
 /* What home knows. `fits`: the number of arguments is right; `queues`: EXEC is to run it. `ref` is
  * NULL if there is no such command; the request may be if HINDERED_ACL is not said. */
 enum refusal check_home(const struct client *client, const struct command_ref *ref,

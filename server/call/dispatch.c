@@ -352,7 +352,7 @@ static bool is_exec(const struct staged *staged) {
 static void note_denied(const struct client *client, const struct staged *staged) {
     uint32_t at = 0;
     enum acl_verdict verdict = acl_check(client->user, staged->ref, staged->request.argv,
-                                         staged->request.argc, client->db, &at);
+                                         staged->request.argc, check_db(client, staged->ref), &at);
     client_call_denied(client, verdict, client->multi != NULL ? ACL_LOG_MULTI : ACL_LOG_TOPLEVEL,
                        staged->ref, staged->request.argv[at], at);
 }

@@ -269,3 +269,34 @@ def test_each_command_of_the_grammar_alone_by_each_kind_of_user(shoal, valkey, p
         for side in sides:
             side.admin.do("ACL", "DELUSER", "alice")
             side.close()
+
+
+def test_what_is_kept_for_exec_is_judged_in_its_database(shoal, valkey):
+    """A SELECT that was kept counts for what is kept behind it, and not for EXEC itself."""
+    scenes = [
+        ["SELECT 0", "MULTI", "SET k v", "SELECT 2", "GET k", "SET k w", "SELECT 0", "SET k x", "GET k", "EXEC", "DISCARD", "GET k"],
+        ["SELECT 0", "MULTI", "SET k v", "SELECT 2", "GET k", "EXEC", "SET k 2", "SELECT 2", "GET k", "SET k 3"],
+        ["SELECT 2", "MULTI", "GET k", "SELECT 0", "SET k 1", "SELECT 2", "GET k", "SELECT 1", "EXEC", "GET k", "SET k 3", "SELECT 3"],
+        ["SELECT 0", "MULTI", "SET k v", "SELECT 4", "EXEC", "SELECT 0", "MULTI", "SELECT 4", "SET k v", "DISCARD", "SET k v", "SELECT x"],
+        ["SELECT 0", "MULTI", "SELECT x", "SET k 1", "GET k", "EXEC", "WATCH k", "SELECT 2", "WATCH k", "MULTI", "EVAL return(1) 0", "EXEC"],
+        ["SELECT x", "MOVE k x", "MOVE k 1", "COPY k l DB x", "COPY k l DB 1", "SWAPDB 0 1", "SWAPDB x 0", "FLUSHALL", "DBSIZE", "SELECT 15"],
+    ]
+    rules = ["on nopass (db=0,1 +@all -@read ~*) (db=2,3 +@all -@write ~*)", "on nopass +@all ~* db=0,2", "on nopass (+@all ~k db=0) (+select +get db=2 %R~k) +multi +exec"]
+    replies = []
+    for server in (shoal, valkey):
+        said = []
+        with server.raw() as admin:
+            for rule in rules:
+                admin.do("FLUSHALL"), admin.do("ACL", "DELUSER", "scene"), admin.do("ACL", "SETUSER", "scene", *acl_words(rule))
+                for scene in scenes:
+                    with server.raw() as c:
+                        c.do("AUTH", "scene", "x")
+                        said += [(rule, question, c.do(*question.split())) for question in scene]
+            admin.do("ACL", "DELUSER", "scene")
+        replies.append(said)
+    assert [(ours, theirs[2]) for ours, theirs in zip(*replies) if ours != theirs] == []
+
+
+def acl_words(rule):
+    """A selector is one word."""
+    return [word.strip() for word in re.findall(r"\([^)]*\)|\S+", rule)]
