@@ -23,6 +23,7 @@ struct keyset;
 struct large;
 struct lock_request;
 struct scatter_result;
+struct script_run;
 struct shard;
 struct txn_part;
 struct view;
@@ -71,10 +72,10 @@ struct caller {
     /* What it does is part of something larger: who waits for what it adds is served after that. */
     bool inside;
     const struct lock_request *holds; /* what its caller has locked on the shard, or NULL */
-    uint32_t order;          /* and which of the commands of a transaction over shards it is: */
-    uint64_t txn;            /* its number for effects.h, or 0 */
-    const struct view *view; /* the shards of all workers, which are parked (park.h), or NULL */
-    bool of_script;          /* a script calls */
+    uint32_t order;            /* and which of the commands of a transaction over shards it is: */
+    uint64_t txn;              /* its number for effects.h, or 0 */
+    const struct view *view;   /* the shards of all workers, which are parked (park.h), or NULL */
+    struct script_run *script; /* it calls (script/run.h); or NULL */
     bool puts_later; /* exec_put may leave what is long: the keys are locked till it is done */
     bool escapes;    /* set by a script: it is to be planned anew, about all keys. Nothing of it has
                         happened, */

@@ -437,7 +437,7 @@ void effects_tell(struct exec *x) {
     const struct mark *mark = &effects->marks[effects->depth - 1];
     bool changed = keyspace_stats(x->keyspace)->changes != mark->changes;
 #ifdef SHOAL_UNSAFE_LOG_SCRIPT /* for the test that crashes in the simulator show it */
-    changed &= !x->caller->of_script || x->shard == &x->worker->shard;
+    changed &= x->caller->script == NULL || x->shard == &x->worker->shard;
 #endif
     if (changed && !effects->stated && x->command->logged != LOGGED_NO) {
         check(x->command->logged == LOGGED_AS_SENT); /* else it should have said what it did */

@@ -231,7 +231,11 @@ bool exec_is_in_cluster(const struct exec *x) {
 }
 
 bool exec_is_of_script(const struct exec *x) {
-    return x->caller->of_script;
+    return x->caller->script != NULL;
+}
+
+struct script_run *exec_script(const struct exec *x) {
+    return x->caller->script;
 }
 
 struct keyspace *exec_keyspace(const struct exec *x, const struct key *key) {

@@ -14,6 +14,7 @@
 
 struct config;
 struct rng;
+struct script_run;
 
 /* The key at a position of argv: hashed when the command was routed, or now, if what routed it did
  * not take it for a key. */
@@ -78,6 +79,7 @@ bool exec_is_in_cluster(const struct exec *x);
 
 /* Whether a script calls it. */
 bool exec_is_of_script(const struct exec *x);
+struct script_run *exec_script(const struct exec *x); /* or NULL */
 
 /* For SPREAD_MOVE: what it took from another shard is here now; its owner runs the command once
  * more, and exec_takes says so there: x->key goes, or what was taken of it. */

@@ -208,7 +208,7 @@ static bool is_alone(const struct script_run *run) {
     return run->x->worker->node->count == 1;
 }
 
-static struct caller caller_of(const struct script_run *run) {
+static struct caller caller_of(struct script_run *run) {
     const struct exec *x = run->x;
     return (struct caller){
         .worker = x->worker,
@@ -217,7 +217,7 @@ static struct caller caller_of(const struct script_run *run) {
         .db = run->db,
         .manner = x->manner,
         .asked = true,
-        .of_script = true,
+        .script = run,
         .inside = true,
         .holds = x->caller->holds,
         .order = x->caller->order,
@@ -852,6 +852,13 @@ static bool is_out_of_memory(const struct script_run *run) {
         }
     }
     return out;
+}
+
+int64_t script_time_us(struct script_run *run) {
+    if (run->time_us == 0) {
+        run->time_us = rt_wall_us(run->x->worker->rt);
+    }
+    return run->time_us;
 }
 
 void script_run(struct exec *x, const struct script_start *start) {

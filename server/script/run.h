@@ -50,6 +50,7 @@ struct script_run {
     bool wrote;             /* it has had something done that cannot be taken back */
     const char *killed;     /* it is to end, with this error; or NULL */
     unsigned said;          /* shared_script_say; 0: it does not run for long yet */
+    int64_t time_us;        /* what TIME says in it, 0 before it was asked */
     uint64_t began, turned; /* ticks: when it did; when the last turn was in the middle of it */
     bool escapes;           /* what it needs is not here, and it is to end without a trace */
     bool calls;             /* a call of it runs */
@@ -89,6 +90,8 @@ struct script_start {
     const struct script_record *before; /* txn_script_record */
 };
 void script_run(struct exec *x, const struct script_start *start);
+/* Wall clock, which stands still while a script runs. */
+int64_t script_time_us(struct script_run *run);
 
 /* ---- For the other files of this room ---- */
 

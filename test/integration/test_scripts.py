@@ -203,7 +203,7 @@ def test_what_concerns_a_connection_concerns_the_script(start_server):
         for _ in range(2):  # in view, and then on a shard
             times = c.do("EVAL", "local a = redis.call('TIME') for i = 1, 1e6 do end return {a, redis.call('TIME')}", "1", "k")
             at = [int(seconds) * 1_000_000 + int(us) for seconds, us in times]
-            assert 1_700_000_000_000_000 < at[0] < at[1]
+            assert 1_700_000_000_000_000 < at[0] == at[1]  # as in Valkey; in Redis 7 time goes on
             assert c.do("EVAL", "redis.call('SELECT', 3) redis.call('SET', KEYS[1], 'x') return redis.call('PING')", "1", "k") == "PONG"
             assert c.do("EVAL", "return {redis.call('READONLY'), redis.call('READWRITE')}", "1", "k") == ["OK", "OK"]
             assert c.do("EVAL", "return redis.call('LASTSAVE')", "1", "k") == c.do("LASTSAVE")

@@ -12,12 +12,14 @@
 #include "server/call/check.h"
 #include "server/call/effects.h"
 #include "server/call/errors.h"
+#include "server/call/exec.h"
 #include "server/call/scatter.h"
 #include "server/commands/connection/client_filter.h"
 #include "server/config/config.h"
 #include "server/observe/log.h"
 #include "server/persistence/due.h"
 #include "server/replication/farewell.h"
+#include "server/script/run.h"
 #include "server/server.h"
 #include "server/txn/txn.h"
 #include "server/worker/park.h"
@@ -173,7 +175,10 @@ void command_swapdb(struct exec *x) {
 /* ---- TIME ---- */
 
 void command_time(struct exec *x) {
-    int64_t us = x->client != NULL ? txn_exec_time_us(x->client) : 0; /* NULL: a script */
+    struct script_run *script = exec_script(x);
+    int64_t us = script != NULL      ? script_time_us(script)
+                 : x->client != NULL ? txn_exec_time_us(x->client)
+                                     : 0;
     us = us > 0 ? us : rt_wall_us(worker_rt(x->worker));
     reply_array(x->reply, 2);
     reply_bulk_int(x->reply, us / 1000000);
