@@ -76,7 +76,7 @@ def test_what_cannot_be_freed_is_refused(server, conn, policy):
     replies = pipeline(conn, [("SET", "key:%d" % i, b"x" * 1000) for i in range(8000)])
     assert set(map(str, replies)) == {"OK", OOM}
     check_budget(server, bytes_max)
-    assert used(server) > bytes_max - MB
+    assert used(server) > bytes_max - 2 * MB  # buffers that were there at first may have gone
     assert conn.do("DBSIZE") == replies.count("OK")
     assert stat(server, "evicted_keys") == 0
     # What needs none goes on, and makes room.
