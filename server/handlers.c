@@ -6,6 +6,7 @@
 #include "server/call/dispatch.h"
 #include "server/call/rights.h"
 #include "server/call/scatter_part.h"
+#include "server/call/slot_check.h"
 #include "server/client/client.h"
 #include "server/client/client_flow.h"
 #include "server/client/listen.h"
@@ -61,6 +62,24 @@ static void map_changed(struct worker *worker) {
         }
     }
     pubsub_redirect(worker);
+}
+
+/* What a primary's client waits for cannot come to a replica, or is not for it. */
+static void demoted(struct worker *worker) {
+    LIST_EACH_SAFE(&worker->clients.all, node) {
+        struct client *client = LIST_ENTRY(node, struct client, node);
+        if (!client_in_blocking_command(client) || client->upstream != NULL ||
+            blocked_may_stay(client)) {
+            continue;
+        }
+        bool goes = client->blocked != NULL && slot_check_demoted(client) != NULL;
+        unsigned before = client->flags;
+        client->flags |= goes ? 0 : CLIENT_CLOSE_AFTER_REPLY;
+        if (!client_wait_end(client, WAIT_DEMOTED)) { /* what it waits for is on its way */
+            client->flags = before;
+        }
+        client_mark_dirty(client);
+    }
 }
 
 const struct handlers server_handlers = {
@@ -122,6 +141,7 @@ const struct handlers server_handlers = {
     .upstream_connected = upstream_connected,
     .upstream_data = upstream_data,
     .map_changed = map_changed,
+    .demoted = demoted,
     .client_freed = tracking_forget,
     .deliver = pubsub_deliver_all,
     .script_is_everywhere = functions_is_known_everywhere,

@@ -46,6 +46,8 @@
 #define ERR_TIMEOUT_RANGE       "ERR timeout is out of range"
 
 #define ERR_UNBLOCKED "UNBLOCKED client unblocked via CLIENT UNBLOCK"
+#define ERR_DEMOTED                                                                                \
+    "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
 
 #define ERR_DEBUG_NOT_ALLOWED                                                                      \
     "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you "  \

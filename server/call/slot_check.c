@@ -189,6 +189,11 @@ static const char *send_to_primary(const struct client *client, unsigned flags) 
     return worker->redirect;
 }
 
+const char *slot_check_demoted(const struct client *client) {
+    bool understands = client->flags & CLIENT_CAPA_REDIRECT && client->worker->cluster == NULL;
+    return understands ? send_to_primary(client, CMD_WRITE) : NULL;
+}
+
 const char *slot_check_home(const struct client *client, const struct command_ref *ref,
                             const struct request *request) {
     struct worker *worker = client->worker;

@@ -39,6 +39,8 @@ int slot_of_call(const struct command_ref *ref, const struct bytes *argv, uint32
 const char *slot_check_home(const struct client *client, const struct command_ref *ref,
                             const struct request *request);
 
+/* This has become a replica: where who waits for keys is to go, if he understands that; or NULL. */
+const char *slot_check_demoted(const struct client *client);
 /* The same of a client that waits for keys of a slot, in a command that has begun here. */
 const char *slot_check_wait(const struct client *client, const struct command_ref *ref,
                             uint16_t slot);

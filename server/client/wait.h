@@ -38,6 +38,7 @@ enum wait_end {
     WAIT_TIMED_OUT,
     WAIT_BROKEN,    /* CLIENT UNBLOCK ERROR */
     WAIT_FORBIDDEN, /* its user may not do it any more */
+    WAIT_DEMOTED,   /* this server is a replica now */
 };
 
 /* Constant: one for each kind, where its owner is. */

@@ -42,6 +42,7 @@ void follow_in_view(struct worker *parker, const struct role *role, bool exact) 
         log_worker(parker, LOG_NOTICE, "PRIMARY MODE enabled");
     }
     for (unsigned i = 0; i < server->workers_count; i++) {
+        server->workers[i]->demoted = role->replica;
         set_role(server->workers[i]);
     }
     upstream_begin(server->upstream);

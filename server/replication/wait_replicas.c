@@ -3,6 +3,7 @@
  * the client's command, which does not change while it waits. */
 #include "server/replication/wait_replicas.h"
 
+#include "server/call/call.h"
 #include "server/call/errors.h"
 #include "server/client/client.h"
 #include "server/persistence/wal.h"
@@ -16,12 +17,20 @@ static void end(struct client *client) {
     replica_send_wait(client, &(struct replica_wait){.ends = true});
 }
 
+/* As in Valkey, what breaks it counts as if that had been refused. False: nothing has. */
+static bool is_broken(struct client *client, enum wait_end how, struct reply *reply) {
+    if (how == WAIT_TIMED_OUT) {
+        return false;
+    }
+    reply_error(reply, how == WAIT_DEMOTED ? ERR_DEMOTED : ERR_UNBLOCKED);
+    call_refused(client->worker, client->last_command, reply);
+    return true;
+}
+
 static void wait_done(struct client *client, enum wait_end how) {
     struct reply reply = client_reply(client);
     end(client);
-    if (how == WAIT_BROKEN) {
-        reply_error(&reply, ERR_UNBLOCKED);
-    } else {
+    if (!is_broken(client, how, &reply)) {
         reply_int(&reply, client->acknowledged);
     }
 }
@@ -35,9 +44,7 @@ static void write_disks(struct reply *reply, bool here, uint32_t count) {
 static void disks_done(struct client *client, enum wait_end how) {
     struct reply reply = client_reply(client);
     end(client);
-    if (how == WAIT_BROKEN) {
-        reply_error(&reply, ERR_UNBLOCKED);
-    } else {
+    if (!is_broken(client, how, &reply)) {
         write_disks(&reply, client->acknowledged_here, client->acknowledged);
     }
 }

@@ -279,8 +279,11 @@ static void done(struct client *client, enum wait_end end) {
     if (end == WAIT_FORBIDDEN) {
         return; /* blocked_forbid says why */
     }
-    if (end == WAIT_BROKEN) {
-        reply_error(&reply, ERR_UNBLOCKED);
+    if (end != WAIT_TIMED_OUT) {
+        const char *primary = end == WAIT_DEMOTED ? slot_check_demoted(client) : NULL;
+        reply_error(&reply, primary != NULL       ? primary
+                            : end == WAIT_DEMOTED ? ERR_DEMOTED
+                                                  : ERR_UNBLOCKED);
         call_refused(client->worker, client->last_command, &reply);
     } else {
         reply_null_array(&reply);
@@ -307,6 +310,11 @@ void blocked_forbid(struct client *client) {
     }
     text_fini(&object);
     text_fini(&why);
+}
+
+bool blocked_may_stay(const struct client *client) {
+    return client->blocked != NULL && client->flags & CLIENT_READONLY &&
+           !(client->blocked->ref->flags & CMD_WRITE);
 }
 
 void blocked_redirect(struct client *client) {

@@ -41,6 +41,8 @@ bool blocked_is_allowed(const struct client *client);
 /* It waits no longer, unless it is being served. */
 void blocked_forbid(struct client *client);
 
+/* This is a replica now, and no node of a cluster: it only reads, and has said that it may here. */
+bool blocked_may_stay(const struct client *client);
 /* In a cluster: the same, if another node has its keys now (call/slot_check.h). */
 void blocked_redirect(struct client *client);
 

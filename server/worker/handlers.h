@@ -39,6 +39,7 @@ struct handlers {
     void (*upstream_data)(struct client *client, struct rt_buffer *buffer, struct bytes bytes);
     /* Another map of the cluster is the worker's from now on. */
     void (*map_changed)(struct worker *worker);
+    void (*demoted)(struct worker *worker); /* this is a replica now */
     /* Nothing of it is on its way any more: what it has tracked is forgotten. */
     void (*client_freed)(struct client *client);
     /* What was published is delivered. */

@@ -15,6 +15,7 @@
  *  2. No step takes long: what runs commands stops between two of them when its slice is over
  * (worker.h), jobs and background work run in slices.
  */
+#include "server/worker/handlers.h"
 #include "server/worker/loop.h"
 #include "server/acl/acl.h"
 
@@ -488,6 +489,10 @@ static void cron(struct worker *worker) {
     }
     if (UNLIKELY(!list_empty(&worker->replicas))) {
         replicas_cron(worker);
+    }
+    if (UNLIKELY(worker->demoted)) {
+        worker->demoted = false;
+        worker->server->handlers->demoted(worker);
     }
     worker->loop.cron_clients = cron_share(worker);
     note_keys(worker);

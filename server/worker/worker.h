@@ -128,6 +128,7 @@ struct worker {
     char *refuses;       /* an error for commands on its keys: DEBUG REFUSE; NULL: none */
     bool refuses_writes; /* only for those that write: the log cannot be written */
     bool active_expire;  /* DEBUG SET-ACTIVE-EXPIRE */
+    bool demoted;        /* its clients are to hear that this is a replica now */
 
     uint64_t effects_wants; /* how often it was said who wants effects */
     uint64_t effects_txns;  /* transactions that began while nobody did */

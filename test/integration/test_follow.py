@@ -209,6 +209,45 @@ def test_what_a_primary_sends_may_be_longer_than_what_clients_may(start_server):
     assert primary.info("stats")["sync_full"] == "1"
 
 
+WAITING = {
+    "blpop": ["BLPOP a 0"], "xread": ["XREAD BLOCK 0 STREAMS st $"], "wait": ["SET x 1", "WAIT 3 0"], "waitaof": ["WAITAOF 0 3 0"],
+    "capa-blpop": ["CLIENT CAPA redirect", "BLPOP a 0"], "capa-xread": ["CLIENT CAPA redirect", "XREAD BLOCK 0 STREAMS st $"],
+    "capa-readonly-xread": ["CLIENT CAPA redirect", "READONLY", "XREAD BLOCK 0 STREAMS st $"], "readonly-xread": ["READONLY", "XREAD BLOCK 0 STREAMS st $"],
+    "capa-wait": ["CLIENT CAPA redirect", "SET x 1", "WAIT 3 0"], "capa-readonly-blpop": ["CLIENT CAPA redirect", "READONLY", "BLPOP a 0"],
+}  # fmt: skip
+
+
+def test_who_waits_when_a_primary_becomes_a_replica_is_told(start_server):
+    """What he waits for cannot come any more: he would wait for ever. Who only reads, and has said that he may, goes on."""
+    primary, server = start_server(), start_server()
+    with server.raw() as c:
+        c.do("XADD", "st", "1-1", "f", "v")
+        waiting = {name: server.raw(timeout=60) for name in WAITING}
+        for name, questions in WAITING.items():
+            for question in questions[:-1]:
+                assert waiting[name].do(*question.split()) == "OK"
+            waiting[name].send(encode(*questions[-1].split()))
+        assert wait_for(lambda: server.info("clients")["blocked_clients"] == str(len(WAITING)))
+        assert c.do("REPLICAOF", "127.0.0.1", primary.port) == "OK"
+        assert wait_for(lambda: server.info("clients")["blocked_clients"] == "2")
+        for name, conn in waiting.items():
+            if "readonly-xread" in name:
+                continue
+            answer = str(conn.read())
+            if name.startswith("capa") and "wait" not in name:
+                assert answer == "REDIRECT 127.0.0.1:%d" % primary.port, name
+                assert conn.do("PING") == "PONG"
+            else:
+                assert answer == "UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)", name
+                assert conn.read_all() == b"", name
+        assert wait_for(lambda: is_up(server), 60)
+        with primary.raw() as p:
+            p.do("XADD", "st", "2-2", "f", "v")
+        assert waiting["readonly-xread"].read() == waiting["capa-readonly-xread"].read() == [[b"st", [[b"2-2", [b"f", b"v"]]]]]
+        for conn in waiting.values():
+            conn.close()
+
+
 @pytest.mark.parametrize("log", ("no", "yes"))
 def test_a_role_does_not_change_behind_a_write_of_its_transaction(start_server, log):
     """The stream would end in the middle of a unit. What comes first, as Sentinel has it, works."""
