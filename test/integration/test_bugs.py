@@ -353,8 +353,8 @@ def test_bug_18_nothing_changes_under_a_script_that_lets_others_in(start_server)
     """CVE-2026-23631: while a script let others be answered, a sync replaced the data it was working on."""
     s = start_server(busy_reply_threshold=20)
     work = """for i = 1, 50 do redis.call('SET', 'k' .. i, i) end
-    local at = redis.call('TIME')[1]
-    while redis.call('TIME')[1] - at < 5 do
+    local at = os.clock()
+    while os.clock() - at < 5 do
       for i = 1, 50 do if redis.call('GET', 'k' .. i) ~= tostring(i) then return 'changed' end end
     end
     return redis.call('DBSIZE')"""
