@@ -2,8 +2,8 @@
 """Runs every test and sums up: what ./dev test does once everything is built.
 
 The last line is `N passed, N failed`; the exit status is 0 only when nothing failed and something passed. What failed is
-printed where it failed and listed again before the last line. Results are read from the reports of the tools (JUnit XML
-and TAP), never from their screens.
+printed where it failed and listed again before the last line, and before it what took more than one attempt. Results are
+read from the reports of the tools (JUnit XML and TAP), never from their screens.
 
     ./dev test                      everything
     ./dev test quick                what a few minutes can tell: lint, short unit tests, two rows of integration
@@ -93,6 +93,7 @@ class Tally:
     def __init__(self):
         self.passed = 0
         self.failed = []
+        self.again = []
         self.skipped = 0
 
     def add(self, part, passed, failed, skipped):
@@ -122,6 +123,20 @@ def read_junit(path):
         if broken and not any(c.find("failure") is not None or c.find("error") is not None for c in cases):
             failed.append("%s ended without saying which test failed" % suite.get("name"))
     return passed, failed, skipped
+
+
+def tried_again(path):
+    """Names of what passed or failed only after further attempts: tests of time (see test/integration/conftest.py)."""
+    try:
+        cases = ElementTree.parse(path).getroot().iter("testcase")
+    except (OSError, ElementTree.ParseError):
+        return []
+    again = []
+    for case in cases:
+        attempts = max([1] + [int(p.get("value")) for p in case.iter("property") if p.get("name") == "attempts"])
+        if attempts > 1:
+            again.append("%s.%s (%d attempts)" % (case.get("classname"), case.get("name"), attempts))
+    return again
 
 
 def read_tap(text):
@@ -210,6 +225,8 @@ class Runner:
                     pool.shutdown(wait=False, cancel_futures=True)
                     end_all()
                     raise
+        for name in self.tally.again:
+            print("AGAIN %s" % name)
         for name in self.tally.failed:
             print("FAILED %s" % name)
         print("%d passed, %d failed" % (self.tally.passed, len(self.tally.failed)))
@@ -251,6 +268,7 @@ class Runner:
         # A test that hangs tells where before the step is ended.
         command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "faulthandler_timeout=600", "--junitxml", report]
         status, _ = run(command + ["-o", "junit_family=xunit1", folder, *args, *self.pytest_args], env=env)
+        self.tally.again += ["%s: %s" % (name, test) for test in tried_again(report)]
         return *read_junit(report), status
 
     def lint(self):

@@ -8,6 +8,7 @@ import subprocess
 import threading
 
 import pytest
+from _pytest.runner import runtestprotocol
 
 import certs
 from pyclient import py_client
@@ -36,11 +37,15 @@ def pytest_addoption(parser):
     group.addoption("--leave-out", default="", metavar="MARK,...", help="tests with these marks are run in other rows (./dev test)")
 
 
+ATTEMPTS = 3  # of a test with the mark timing
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "shoal_only: tests something that only Shoal has")
     config.addinivalue_line("markers", "several_shards: needs at least two shards")
     config.addinivalue_line("markers", "plain_port: about the directive port, or a program without TLS; --tls leaves it out")
     config.addinivalue_line("markers", "slow: takes more than a second; ./dev test quick leaves it out")
+    config.addinivalue_line("markers", "timing: true only while nobody waits for a processor; has %d attempts, and tells how many it took" % ATTEMPTS)
     config.addinivalue_line("markers", "row_each: each number of shards and each backend matters, not which with which")
     config.addinivalue_line("markers", "row_once: neither the number of shards nor the backend matters")
     binary = config.option.server = os.path.abspath(config.getoption("--server"))  # servers start in folders of their own
@@ -64,6 +69,26 @@ def pytest_collection_modifyitems(config, items):
                 item.add_marker(pytest.mark.skip(reason="only Shoal has it, this is %s" % config.server_kind))
         elif item.get_closest_marker("several_shards") and config.getoption("--shards") < 2:
             item.add_marker(pytest.mark.skip(reason="needs at least two shards, run with --shards 2"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item, nextitem):
+    """A test of times, of sizes or of how often, by its mark timing: what it asserts is true only while all threads get a
+    processor when they want one, and others use them, too. It may try again, unless a server crashed or reported a fault
+    of its own: its end would tell (see start_server)."""
+    if not item.get_closest_marker("timing"):
+        return None
+    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    for attempt in range(1, ATTEMPTS + 1):
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        failed = {report.when for report in reports if report.failed}
+        if failed != {"call"}:
+            break
+    for report in reports:
+        report.user_properties.append(("attempts", attempt))
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
 
 
 def running_children(binary):

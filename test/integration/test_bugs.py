@@ -43,6 +43,7 @@ def test_bug_01_unauthenticated_client_announces_huge_arguments(start_server, sl
         c.close()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("authenticated", (False, True))
 def test_bug_02_reader_that_never_reads(start_server, authenticated, slow):
     """CVE-2025-21605: an unauthenticated client asked and never read; its replies grew to gigabytes."""
@@ -90,6 +91,7 @@ def test_bug_03_parser_state_after_an_empty_request(server):
             assert c.read_some(20) == expect
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_bug_04_accept_goes_on_after_it_failed(start_server, kind):
     """CVE-2025-48367: one failed accept stopped the server from accepting others."""
@@ -731,6 +733,7 @@ def test_bug_26_floats_that_are_none_are_never_stored(server, r):
         assert c.do("RESTORE", "again", "0", c.do("DUMP", "h"), "REPLACE") == "OK" and c.do("HGET", "again", "f") == b"1.5"
 
 
+@pytest.mark.timing
 @pytest.mark.shoal_only
 def test_bug_27_counts_of_much_with_few_bytes(server, r, slow):
     """"Added limits during RDB load": a dump of a few bytes said how many elements come, and memory for them was taken."""
@@ -1027,6 +1030,7 @@ def test_bug_34_msetnx_with_the_same_key_twice(server, r):
         assert c.do("EXISTS", "d", "d", "d") == 3
 
 
+@pytest.mark.timing
 def test_bug_35_patterns_that_take_forever(server, r, slow):
     """CVE-2022-36021, CVE-2024-31228: a pattern like `*a*a*a*b` took exponential time, a long one overflowed the stack."""
     with server.raw(timeout=60) as c:
@@ -1069,6 +1073,7 @@ def test_bug_37_scan_cursors_and_counts_at_the_edge(server, r, cursor):
         assert c.do("DBSIZE") == 100
 
 
+@pytest.mark.timing
 @pytest.mark.shoal_only
 def test_bug_38_no_command_takes_more_than_a_second(server, r, slow):
     """Redis #13515: an invalid length led into an endless loop. Every command, any arguments: an answer within a second."""

@@ -224,6 +224,7 @@ def test_list_filters(server):
 # ---- CLIENT KILL -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timing
 def test_many_ids_one_by_one_cost_no_more_than_in_a_row(server, slow):
     with server.raw(timeout=60) as c:
         me = c.do("CLIENT", "ID")

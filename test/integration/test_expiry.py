@@ -11,6 +11,7 @@ from server import wait_for
 pytestmark = pytest.mark.row_each
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.shoal_only
 def test_expiry_is_on_time_among_many_other_deadlines(server, r, slow):
@@ -322,6 +323,7 @@ def test_import_mode_ends(server, r, import_mode):
         assert c.do("CLIENT", "IMPORT-SOURCE", "OFF") == "OK"
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("alone", [True, False], ids=["behind it in the pipeline", "from another client"])
 def test_what_comes_after_a_long_command_sees_the_time(server, r, alone):
     """Whatever ran later in the same turn saw the time at which that had begun: a deadline came by as much too early."""

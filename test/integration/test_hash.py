@@ -80,6 +80,7 @@ def test_draws_are_fair(server, r, size):
 # ---- Deadlines
 
 
+@pytest.mark.timing
 @pytest.mark.shoal_only
 def test_fields_end_on_time_though_nobody_looks(server, r, slow):
     """HLEN looks at no field: it follows the deadlines."""
@@ -137,6 +138,7 @@ def turns(c):
     return int(re.search(r"eventloop_cycles:(\d+)", info).group(1)) + 4 * sum(int(n) for n in re.findall(r"visits=(\d+)", info))
 
 
+@pytest.mark.timing
 @pytest.mark.shoal_only
 def test_many_fields_end_in_one_moment_and_nobody_waits(server, r, slow):
     """A hundred thousand fields with one deadline are taken out in slices. How long one takes is the machine's: what a turn takes

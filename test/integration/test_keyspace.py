@@ -331,6 +331,7 @@ def test_flushall_in_a_pipeline_is_a_fence(server, r):
         assert got[1001:] == ["OK"] * 500 + [500]
 
 
+@pytest.mark.timing
 def test_flushall_async_gives_the_memory_back_and_stalls_nobody(server, r, slow):
     with server.raw(timeout=60) as c:
 
@@ -430,6 +431,7 @@ def test_databases_setting(start_server):
         assert c.do("SWAPDB", 0, 4) == "ERR DB index is out of range"
 
 
+@pytest.mark.timing
 def test_big_unlink_does_not_stall(server, r, slow):
     """Values of 64 MB are unlinked while another client measures."""
     with server.raw(timeout=60) as c, server.raw() as p:

@@ -32,6 +32,7 @@ def send_in_parts(c, rng, data):
             time.sleep(0.001)
 
 
+@pytest.mark.timing
 @pytest.mark.shoal_only
 def test_a_value_of_200_mb_takes_its_memory_once(start_server, slow):
     """It used to be collected in the input and then copied: twice the memory. Two such values in one request, too."""
@@ -290,6 +291,7 @@ def test_a_client_with_half_a_value_is_evicted(start_server):
     assert r.exists("k") == 0
 
 
+@pytest.mark.timing
 @pytest.mark.plain_port  # within TLS 64 KB are encrypted ahead of the socket
 def test_a_pipeline_of_large_values_leaves_in_one_send(server):
     """Sixteen values of 16 KB took three sends, the last of two bytes: a third more of the server's time."""
@@ -313,6 +315,7 @@ def test_a_pipeline_of_large_values_leaves_in_one_send(server):
         assert wait_for(lambda: sends() < 2.5)
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.shoal_only
 @pytest.mark.parametrize("content", ["random", "alike"])
@@ -337,6 +340,7 @@ def test_a_large_value_is_in_memory_twice_while_it_is_logged(start_server, slow,
         assert c.do("MGET", "small", "other") == [b"1", b"1"]
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_large_values_of_several_shards_take_their_memory_once(start_server, slow):
     """Their shards copied what the request had been received into."""

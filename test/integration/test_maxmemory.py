@@ -136,6 +136,7 @@ def test_the_oldest_go(server, conn):
     assert n - news < (2000 - olds) / 2
 
 
+@pytest.mark.timing
 def test_hot_keys_stay(server, conn):
     conn.do("CONFIG", "SET", "lfu-log-factor", "1")
     limit(server, conn, "allkeys-lfu", 3 * MB)
@@ -149,6 +150,7 @@ def test_hot_keys_stay(server, conn):
     assert conn.do("EXISTS", *hot) == 200
 
 
+@pytest.mark.timing
 def test_the_nearest_deadline_goes(server, conn):
     limit(server, conn, "volatile-ttl", 4 * MB)
     pipeline(conn, [("SET", "late:%d" % i, b"x" * 500, "EX", 20000) for i in range(2000)])

@@ -188,6 +188,7 @@ def test_after_replies_that_nobody_read(server, conn):
         check_comes_back(server)
 
 
+@pytest.mark.timing
 def test_after_a_burst_of_transactions(server, conn, shards):
     """Each kept room for replies on every shard, for ever: none is kept that nobody has needed for a while, and what is kept is counted."""
 
@@ -213,6 +214,7 @@ def test_after_a_burst_of_transactions(server, conn, shards):
     assert wait_for(lambda: server.rss() < before + 4 * MB), (before, server.rss())
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("mode", ["SYNC", "ASYNC"])
 def test_purge_does_it_at_once(server, conn, mode):
     for size in (6000, MB):

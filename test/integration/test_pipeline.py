@@ -284,6 +284,7 @@ def test_half_closed_connection_still_gets_its_replies(server):
         assert c.is_closed()
 
 
+@pytest.mark.timing
 @pytest.mark.plain_port  # the same
 @pytest.mark.shoal_only
 def test_half_closed_while_it_is_in_line_to_go_on(start_server):
@@ -338,6 +339,7 @@ def test_hard_output_limit_closes_the_reader(start_server):
         assert w.do("PING") == "PONG"
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_soft_output_limit_closes_the_reader_after_its_seconds(start_server):
     s = start_server(config={"client-output-buffer-limit": ["normal", "0", "2mb", "2"]})
@@ -352,6 +354,7 @@ def test_soft_output_limit_closes_the_reader_after_its_seconds(start_server):
             c.close()
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_reader_that_catches_up_before_the_soft_limit_lives(start_server):
     s = start_server(config={"client-output-buffer-limit": ["normal", "0", "2mb", "3"]})
@@ -380,6 +383,7 @@ def test_reader_that_catches_up_before_the_soft_limit_lives(start_server):
         assert found[-1], found
 
 
+@pytest.mark.timing
 def test_a_reader_that_never_reads_delays_nobody(start_server, slow):
     s = start_server(config={"client-output-buffer-limit": ["normal", "32mb", "0", "0"]})
     with s.raw() as w:
@@ -444,6 +448,7 @@ def test_maxmemory_clients_evicts_the_biggest_client(start_server):
         assert w.do("PING") == "PONG"
 
 
+@pytest.mark.timing
 @pytest.mark.plain_port  # Python reads 16 KB at a time, slower than the kernel tells of room
 @pytest.mark.slow
 def test_who_reads_a_long_reply_slowly_is_not_idle(start_server):
@@ -535,6 +540,7 @@ def test_maxclients_refuses_and_counts(start_server):
             c.close()
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_timeout_closes_idle_clients(start_server):
     s = start_server(timeout=3)

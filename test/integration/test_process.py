@@ -588,6 +588,7 @@ def test_what_runs_on_several_shards_when_the_end_begins_is_answered(start_serve
     assert found[-1] == 8, found
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.shoal_only
 def test_the_end_waits_for_a_thread_that_is_busy(start_server):
@@ -647,6 +648,7 @@ def test_signals_end_it_cleanly(start_server, number):
     assert says_its_end(s)
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.parametrize("first", (signal.SIGTERM, signal.SIGINT))
 @pytest.mark.parametrize("second", (signal.SIGTERM, signal.SIGINT))

@@ -300,6 +300,7 @@ def test_a_listener_that_does_not_read_is_closed(many):
         b.do("CONFIG", "SET", "client-output-buffer-limit", "pubsub 33554432 8388608 60 normal 0 0 0")
 
 
+@pytest.mark.timing
 def test_a_listener_that_reads_too_slowly_for_too_long_is_closed(many):
     """The soft limit: over it for so many seconds; who is below it again in time stays."""
     b = many()
@@ -335,6 +336,7 @@ def test_a_listener_that_reads_too_slowly_for_too_long_is_closed(many):
         b.do("CONFIG", "SET", "client-output-buffer-limit", "pubsub 33554432 8388608 60 normal 0 0 0")
 
 
+@pytest.mark.timing
 @pytest.mark.shoal_only
 def test_a_message_is_there_once_for_all_who_have_not_read_it(server, many):
     b = many()

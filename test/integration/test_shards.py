@@ -28,6 +28,7 @@ def test_slot_function():
 # ---- one pipeline, one send ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timing
 @pytest.mark.several_shards
 def test_a_pipeline_over_several_shards_is_answered_with_one_send(server, r, shards):
     """What is ready first waits for what comes home later: a second send costs more than the ops."""
@@ -134,6 +135,7 @@ def test_a_renamed_value_keeps_its_deadline_encoding_and_size_over_shards(server
             assert c.do("DBSIZE") == 1
 
 
+@pytest.mark.timing
 @pytest.mark.several_shards
 def test_a_large_value_is_renamed_over_shards_without_a_copy(start_server, shards, slow):
     """It was copied to where the command ran, and copied again to its new place: three times the memory for a while. One copy
@@ -354,6 +356,7 @@ def test_the_same_key_twice_is_one_shard(server, r):
         assert c.do("EXISTS", "twice", "twice") == 2
 
 
+@pytest.mark.timing
 def test_a_condition_on_many_keys(server, r, slow):
     """Each key that changed was looked for among all keys from the first on: 30,000 of them took ten seconds, in which the
     thread did nothing else."""
@@ -584,6 +587,7 @@ def test_backends(start_server, backend):
         assert "uring" in s.log() or "epoll" in s.log()
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.parametrize("clients", (0, 50))
 def test_idle_server_uses_less_than_a_percent_of_a_core(start_server, clients, slow):
@@ -606,6 +610,7 @@ def test_idle_server_uses_less_than_a_percent_of_a_core(start_server, clients, s
     assert found[-1] <= 0.01 * slow, "of a core: %r" % found
 
 
+@pytest.mark.timing
 @pytest.mark.shoal_only
 def test_no_wakeup_is_late_under_sparse_traffic(server, r, slow):
     """Requests with pauses in between: every hop has to wake a sleeping thread, the case where wake-ups get lost."""

@@ -85,6 +85,7 @@ def peak(server):
 # ---- time ---------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.parametrize("part", [0, -1])
 def test_a_pipeline_of_slow_commands_keeps_nobody_waiting_for_all_of_it(start_server, parts, part):
@@ -117,6 +118,7 @@ def test_a_pipeline_of_slow_commands_keeps_nobody_waiting_for_all_of_it(start_se
     assert len(turns) > 3  # as one piece: 1
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.parametrize("part", [0, -1])
 def test_the_first_replies_of_a_slow_pipeline_come_before_its_last_command_runs(start_server, parts, part):
@@ -137,6 +139,7 @@ def test_the_first_replies_of_a_slow_pipeline_come_before_its_last_command_runs(
             assert any(early(c) for _ in range(5))  # who writes them may wait for a processor
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.several_shards
 def test_what_is_ready_is_not_held_back_for_a_slow_shard(start_server, shards):
@@ -186,6 +189,7 @@ def test_a_pipeline_that_is_cut_stays_in_order(start_server, parts, part):
             c.close()
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.several_shards
 def test_nobody_spins_while_a_ring_is_full(start_server, shards):
@@ -271,6 +275,7 @@ class Flood:
             c.close()
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.several_shards
 def test_replies_that_wait_for_a_slow_shard_are_bounded(start_server, shards, slow):
@@ -293,6 +298,7 @@ def test_replies_that_wait_for_a_slow_shard_are_bounded(start_server, shards, sl
         flood.close()
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 @pytest.mark.several_shards
 @pytest.mark.parametrize("limit", ["output", "clients"])
@@ -319,6 +325,7 @@ def test_limits_see_replies_that_wait_for_a_slow_shard(start_server, shards, lim
     assert any(seen() for _ in range(3))  # who floods it may wait for a processor
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("how", ["plain", "exec", "exec over shards"])
 def test_output_is_limited_after_each_reply(start_server, shards, how, slow):
     """Replies of a pipeline or a transaction were looked at when all of them were there."""
@@ -365,6 +372,7 @@ def test_a_stop_waits_for_what_a_client_that_is_gone_has_asked_for(start_server,
     assert "did not end in time" not in s.log()
 
 
+@pytest.mark.timing
 def test_an_owner_does_not_run_ahead_of_a_home_that_is_busy(start_server, shards, slow):
     """Only home looks at its client's limit: while it was busy, or off its processor, the owner ran all of a batch."""
     if shards < 2:

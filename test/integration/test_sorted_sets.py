@@ -33,6 +33,7 @@ def scan(c, key, *options):
         yield found
 
 
+@pytest.mark.timing
 @pytest.mark.shoal_only
 def test_a_union_takes_memory_for_what_is_in_it(start_server, slow):
     """It had a place for each member of each input, and what is in many of them (or in one that is named often) is there once."""

@@ -45,6 +45,7 @@ def served_meanwhile(server, c, small, *call):
     return served, c.read()
 
 
+@pytest.mark.timing
 @pytest.mark.shoal_only
 @pytest.mark.parametrize("way", ("alone", "over", "exec"))
 def test_a_copy_on_one_shard_lets_others_pass(server, r, shards, slow, way):
@@ -168,6 +169,7 @@ def shard_sums(c, field):
     return sum(int(n) for n in re.findall(r"%s=(\d+)" % field, c.do("INFO", "shards").decode()))
 
 
+@pytest.mark.timing
 @pytest.mark.shoal_only
 @pytest.mark.parametrize("fmt", ("shoal", "rdb"))
 @pytest.mark.parametrize("shape, way", [("list", way) for way in ("alone", "exec", "script", "move", "served")] + [("stream", "alone"), ("stream", "exec")])

@@ -456,6 +456,7 @@ def test_a_client_that_ends_its_side_gets_its_replies(both):
             c.sock.unwrap()
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_half_open_handshakes_by_the_thousand(start_server, slow):
     """Memory is bounded, others are served, and they time out."""
@@ -550,6 +551,7 @@ def test_sizes_about_those_of_records(both, bytes_):
         assert c.read_some(4) == ["PONG", value, "PONG", value]
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_a_value_of_200_mb(start_server, slow):
     s = start(start_server)

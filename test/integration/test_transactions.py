@@ -339,6 +339,7 @@ def test_pause_holds_an_exec_of_writes_on_several_shards(r, raw, other, shards):
     assert raw.read() == ["OK"]
 
 
+@pytest.mark.timing
 def test_wait_inside_answers_at_once(r, raw):
     raw.do("MULTI")
     raw.do("SET", "k", "v")
@@ -642,6 +643,7 @@ def test_many_watches_on_all_shards(r, raw, other, shards):
     assert raw.do("EXEC") == ["PONG"]
 
 
+@pytest.mark.timing
 def test_very_many_watches(r, server, raw, other, slow):
     """Watching is not slower the more is watched already, and none is counted twice."""
     names = ["many:%d" % n for n in range(60_000)]
@@ -1143,6 +1145,7 @@ def test_one_time_inside_exec(r, raw, shards, kind):
     assert int(after[0]) * 1_000_000 + int(after[1]) >= us + 30_000
 
 
+@pytest.mark.timing
 def test_exec_on_one_shard_is_as_late_as_what_it_sees(server, r, shards, slow):
     """One thread is busy while a key of it runs out. Who saw another key with the same deadline go, and wrote then, was seen
     by an EXEC that came before and had to wait: it saw what was written, and by its own time the key still alive."""
@@ -1178,6 +1181,7 @@ def hammer(server, keys, stop):
             c.read_some(4 * len(keys))
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_what_exec_has_seen_stays_until_its_end(r, server, raw, shards, slow):
     """Others look at a key that has run out meanwhile, and once deleted it."""
@@ -1208,6 +1212,7 @@ def test_what_exec_has_seen_stays_until_its_end(r, server, raw, shards, slow):
             thread.join()
 
 
+@pytest.mark.timing
 def test_keys_with_one_deadline_go_at_once(r, server, shards, slow):
     """MGET, EXISTS and EXEC over all shards see all of them or none, in the very moment and after."""
     keys = spread(shards, 8)
