@@ -34,6 +34,7 @@ struct stamp {
 
 struct tls_context {
     SSL_CTX *server;
+    SSL_CTX *client; /* who connects with a certificate of its own; or NULL */
     struct tls_certificates certificates;
     struct stamp stamps[FILES];
 };
@@ -87,6 +88,7 @@ static void say_error(struct text *why) {
 void tls_context_free(struct tls_context *context) {
     if (context != NULL) {
         SSL_CTX_free(context->server);
+        SSL_CTX_free(context->client);
         free(context);
     }
 }
@@ -308,7 +310,7 @@ static bool is_complete(const struct tls_options *options, struct text *why) {
         text_append_text(why, "No tls-cert-file configured!");
     } else if (options->key_file[0] == 0) {
         text_append_text(why, "No tls-key-file configured!");
-    } else if (options->auth != TLS_AUTH_NO && options->ca_cert_file[0] == 0 &&
+    } else if ((options->auth != TLS_AUTH_NO || options->dials) && options->ca_cert_file[0] == 0 &&
                options->ca_cert_dir[0] == 0) {
         text_append_text(why, "Either tls-ca-cert-file or tls-ca-cert-dir must be specified when "
                               "tls-cluster, tls-replication or tls-auth-clients are enabled!");
@@ -329,11 +331,10 @@ struct tls_context *tls_context_new(const struct tls_options *options, struct te
         make_ctx(options, options->cert_file, options->key_file, options->key_file_pass, why);
     bool has_client = options->client_cert_file[0] != 0 && options->client_key_file[0] != 0;
     bool ok = context->server != NULL && set_server(context->server, options, why);
-    if (ok && has_client) { /* for links to others, which are not there yet: it must be right */
-        SSL_CTX *client = make_ctx(options, options->client_cert_file, options->client_key_file,
+    if (ok && has_client) {
+        context->client = make_ctx(options, options->client_cert_file, options->client_key_file,
                                    options->client_key_file_pass, why);
-        ok = client != NULL;
-        SSL_CTX_free(client);
+        ok = context->client != NULL;
     }
     if (!ok) {
         tls_context_free(context);
@@ -373,10 +374,17 @@ void tls_free(struct tls *tls) {
     }
 }
 
-SSL *tls_connection(struct tls *tls) {
+SSL *tls_connection(struct tls *tls, bool dials) {
     pthread_mutex_lock(&tls->mutex);
-    SSL *ssl = tls->context != NULL ? SSL_new(tls->context->server) : NULL;
+    const struct tls_context *context = tls->context;
+    SSL_CTX *ctx = context == NULL                    ? NULL
+                   : dials && context->client != NULL ? context->client
+                                                      : context->server;
+    SSL *ssl = ctx != NULL ? SSL_new(ctx) : NULL;
     pthread_mutex_unlock(&tls->mutex);
+    if (ssl != NULL && dials) {
+        SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+    }
     return ssl;
 }
 

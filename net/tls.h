@@ -23,13 +23,16 @@ void tls_free(struct tls *tls); /* after its streams */
 /* tls-auth-clients: whether who connects must show a certificate. */
 enum tls_auth { TLS_AUTH_NO, TLS_AUTH_YES, TLS_AUTH_OPTIONAL };
 
-/* Texts are empty for what is not set; files are PEM. */
+/* Texts are empty for what is not set; files are PEM. Who connects to others shows them the
+ * client's certificate, or the server's if it has none, and wants theirs to be of an authority that
+ * is named; whose names are in it does not matter. */
 struct tls_options {
     const char *cert_file, *key_file, *key_file_pass;
     const char *client_cert_file, *client_key_file, *client_key_file_pass;
     const char *ca_cert_file, *ca_cert_dir, *dh_params_file;
     const char *protocols, *ciphers, *ciphersuites; /* protocols: TLSv1.2 and the like, by blanks */
     enum tls_auth auth;
+    bool dials; /* others are to be connected to: there must be authorities */
     bool prefer_server_ciphers;
     bool caches_sessions;
     int64_t session_cache_size;
@@ -70,6 +73,11 @@ void tls_certificates(struct tls *tls, struct tls_certificates *ret_certificates
  * many at once hold nobody else up, and those that are half done are bounded in number. */
 int tls_stream_open(struct tls *tls, struct rt *rt, struct rt_stream *stream, rt_socket socket,
                     const struct rt_stream_events *events);
+/* As rt_stream_connect, the client's side of TLS: `connected` is called when the handshake is over.
+ * That it does not take too long is seen to from the connection on. */
+int tls_stream_connect(struct tls *tls, struct rt *rt, struct rt_stream *stream,
+                       const char *address, uint16_t port, const struct rt_connect_options *options,
+                       const struct rt_stream_events *events);
 /* For `ended`: what was wrong, in the words of the library; "" if nothing was. */
 const char *tls_stream_error(const struct rt_stream *stream);
 bool tls_stream_is_open(const struct rt_stream *stream); /* the handshake is over */

@@ -21,7 +21,8 @@
  * Invariants
  *  1. `flying` has bytes while, and only while, the raw stream sends.
  *  2. The upper stream sends (RT_STREAM_SENDING) until all records are out, its own and others.
- *  3. A stream whose handshake is not over is in `opening`; with an SSL, also in `half_open`.
+ *  3. A stream whose handshake is not over is in `opening`, if it is connected; with an SSL, also
+ * in `half_open`, unless it dials.
  */
 #include "net/tls.h"
 
@@ -61,6 +62,7 @@ struct tls_stream {
     struct tls *tls;
     SSL *ssl; /* NULL until the first bytes come */
     enum tls_state state;
+    bool dials;                /* it connects: nobody of those who come makes it wait, or give up */
     struct bytes in;           /* arrived, for OpenSSL to take */
     struct cipher out, flying; /* records to be sent next, and those that are being sent */
     size_t flown;              /* of `flying`, that have left */
@@ -171,7 +173,7 @@ void rt_tls_fini(struct rt *rt) {
 
 static bool make_ssl(struct tls_stream *t) {
     struct tls_rt *r = tls_rt(t);
-    SSL *ssl = tls_connection(t->tls);
+    SSL *ssl = tls_connection(t->tls, t->dials);
     BIO *bio = ssl != NULL ? BIO_new(r->method) : NULL;
     if (bio == NULL) {
         SSL_free(ssl);
@@ -180,8 +182,12 @@ static bool make_ssl(struct tls_stream *t) {
     BIO_set_data(bio, t);
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio);
-    SSL_set_accept_state(ssl);
     t->ssl = ssl;
+    if (t->dials) {
+        SSL_set_connect_state(ssl);
+        return true;
+    }
+    SSL_set_accept_state(ssl);
     t->begun_ms = rt_mono_ms(t->raw.rt);
     list_push_back(&r->half_open, &t->half_open);
     r->half_open_count++;
@@ -430,7 +436,7 @@ static void step(struct tls_stream *t, struct bytes bytes) {
     struct tls_rt *r = rt->tls;
     uint64_t begin = rt_ticks(rt);
     ERR_clear_error();
-    if (t->ssl == NULL && r->half_open_count >= HALF_OPEN_MAX) {
+    if (t->ssl == NULL && !t->dials && r->half_open_count >= HALF_OPEN_MAX) {
         give_up_oldest(r);
     }
     if (t->ssl == NULL && !make_ssl(t)) {
@@ -528,7 +534,9 @@ void tls_tick(struct rt *rt) {
 /* ---- The end ---- */
 
 static void on_ended(struct rt_stream *raw, int error) {
-    fail((struct tls_stream *)raw, error);
+    struct tls_stream *t = (struct tls_stream *)raw;
+    bool refused = error == 0 && t->dials && t->state == TLS_OPENING;
+    fail(t, refused ? -ECONNRESET : error);
 }
 
 static void on_gone(struct rt_stream *raw) {
@@ -550,6 +558,24 @@ static const struct rt_stream_events raw_events = {
     .sent = on_sent,
     .ended = on_ended,
     .gone = on_gone,
+};
+
+/* Who connects speaks first. */
+static void on_connected(struct rt_stream *raw) {
+    struct tls_stream *t = (struct tls_stream *)raw;
+    t->upper->socket = raw->socket;
+    t->opened_ms = rt_mono_ms(raw->rt);
+    list_push_back(&tls_rt(t)->opening, &t->opening);
+    spent_ns(raw->rt);
+    step(t, bytes_make(NULL, 0));
+}
+
+static const struct rt_stream_events dialled_events = {
+    .data = on_data,
+    .sent = on_sent,
+    .ended = on_ended,
+    .gone = on_gone,
+    .connected = on_connected,
 };
 
 /* ---- What the owner does with its stream ---- */
@@ -605,10 +631,9 @@ static const struct rt_stream_ops upper_ops = {
     .below = op_below,
 };
 
-int tls_stream_open(struct tls *tls, struct rt *rt, struct rt_stream *stream, rt_socket socket,
-                    const struct rt_stream_events *events) {
+static struct tls_stream *tls_stream_new(struct tls *tls, struct rt *rt, struct rt_stream *stream,
+                                         rt_socket socket, const struct rt_stream_events *events) {
     check(events->connected != NULL);
-    struct tls_rt *r = tls_rt_make(rt);
     struct tls_stream *t = must_calloc(1, sizeof *t);
     t->upper = stream;
     t->tls = tls;
@@ -616,16 +641,35 @@ int tls_stream_open(struct tls *tls, struct rt *rt, struct rt_stream *stream, rt
     list_node_init(&t->line);
     list_node_init(&t->opening);
     list_node_init(&t->half_open);
+    tls_rt_make(rt);
     rt_stream_init(rt, stream, socket, 0, events);
     stream->ops = &upper_ops;
     stream->message_storage[0] = (uintptr_t)t;
+    return t;
+}
+
+int tls_stream_open(struct tls *tls, struct rt *rt, struct rt_stream *stream, rt_socket socket,
+                    const struct rt_stream_events *events) {
+    struct tls_stream *t = tls_stream_new(tls, rt, stream, socket, events);
     int error = rt_stream_open(rt, &t->raw, socket, &raw_events);
     if (error != 0) {
         free(t);
         return error;
     }
-    list_push_back(&r->opening, &t->opening);
+    list_push_back(&rt->tls->opening, &t->opening);
     return 0;
+}
+
+int tls_stream_connect(struct tls *tls, struct rt *rt, struct rt_stream *stream,
+                       const char *address, uint16_t port, const struct rt_connect_options *options,
+                       const struct rt_stream_events *events) {
+    struct tls_stream *t = tls_stream_new(tls, rt, stream, -1, events);
+    t->dials = true;
+    int error = rt_stream_connect(rt, &t->raw, address, port, options, &dialled_events);
+    if (error != 0) {
+        free(t);
+    }
+    return error;
 }
 
 const char *tls_stream_error(const struct rt_stream *stream) {

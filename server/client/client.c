@@ -180,18 +180,27 @@ void client_accept(struct worker *worker, const struct rt_accepted *accepted, ui
     client_account(client);
 }
 
-struct client *client_connect(struct worker *worker, const char *address, uint16_t port,
-                              struct upstream *upstream, uint64_t id, int *ret_error) {
+static int connect_stream(struct client *client, const char *address, uint16_t port) {
     const struct rt_connect_options anywhere = {.source = NULL};
+    struct worker *worker = client->worker;
+    if (client->flags & CLIENT_TLS) {
+        return tls_stream_connect(worker->server->tls, worker->rt, &client->stream, address, port,
+                                  &anywhere, &upstream_events);
+    }
+    return rt_stream_connect(worker->rt, &client->stream, address, port, &anywhere,
+                             &upstream_events);
+}
+
+struct client *client_connect(struct worker *worker, const char *address, uint16_t port, bool tls,
+                              struct upstream *upstream, uint64_t id, int *ret_error) {
     struct client *client = client_new(worker, id);
     char peer[RT_ADDRESS_BYTES];
-    client->flags =
-        CLIENT_AUTHENTICATED | CLIENT_REPLY_OFF | CLIENT_NO_EVICT | CLIENT_IMPORT_SOURCE;
+    client->flags = CLIENT_AUTHENTICATED | CLIENT_REPLY_OFF | CLIENT_NO_EVICT |
+                    CLIENT_IMPORT_SOURCE | (tls ? CLIENT_TLS : 0);
     client->upstream = upstream;
     snprintf(peer, sizeof peer, strchr(address, ':') != NULL ? "[%s]:%u" : "%s:%u", address, port);
     set_addresses(client, peer, "");
-    *ret_error =
-        rt_stream_connect(worker->rt, &client->stream, address, port, &anywhere, &upstream_events);
+    *ret_error = connect_stream(client, address, port);
     if (*ret_error != 0) {
         free(client->addresses);
         parser_fini(&client->parser);

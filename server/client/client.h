@@ -200,10 +200,10 @@ struct client {
 /* NULL: there is none on this worker. One that is closing is still found. */
 struct client *client_of_id(const struct worker *worker, uint64_t id);
 void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id);
-/* A connection of our own to a numeric address, whose requests are run as those of who may do
- * anything, and not answered: what comes is told to the upstream first (handlers.h). NULL, and
- * *ret_error: it cannot begin. */
-struct client *client_connect(struct worker *worker, const char *address, uint16_t port,
+/* A connection of our own to a numeric address, with TLS or without, whose requests are run as
+ * those of who may do anything, and not answered: what comes is told to the upstream first
+ * (handlers.h). NULL, and *ret_error: it cannot begin. */
+struct client *client_connect(struct worker *worker, const char *address, uint16_t port, bool tls,
                               struct upstream *upstream, uint64_t id, int *ret_error);
 /* Protected mode keeps it out. */
 bool client_is_stranger(const struct worker *worker, bool is_local);

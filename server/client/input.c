@@ -198,7 +198,9 @@ static void log_broken(const struct client *client, int error) {
     bool tls = client->flags & CLIENT_TLS;
     const char *why = tls ? tls_stream_error(&client->stream) : "";
     why = why[0] != 0 ? why : strerror(abs(error));
-    if (tls && !tls_stream_is_open(&client->stream) && client->bytes_in == 0) {
+    if (tls && client->upstream != NULL) {
+        log_worker(client->worker, LOG_WARNING, "Error condition on socket for SYNC: %s", why);
+    } else if (tls && !tls_stream_is_open(&client->stream) && client->bytes_in == 0) {
         log_worker(client->worker, LOG_WARNING,
                    "Error accepting a client connection: %s (addr=%s laddr=%s)", why, client->peer,
                    client->local);

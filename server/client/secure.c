@@ -34,6 +34,7 @@ static struct tls_options options_of(const struct config *config) {
         .auth = config->tls_auth_clients == CONFIG_TLS_AUTH_NO    ? TLS_AUTH_NO
                 : config->tls_auth_clients == CONFIG_TLS_AUTH_YES ? TLS_AUTH_YES
                                                                   : TLS_AUTH_OPTIONAL,
+        .dials = config->tls_replication,
         .prefer_server_ciphers = config->tls_prefer_server_ciphers,
         .caches_sessions = config->tls_session_caching,
         .session_cache_size = config->tls_session_cache_size,
@@ -50,8 +51,12 @@ void secure_use(struct worker *worker, struct tls_context *context) {
     tls_use(worker->server->tls, context);
 }
 
+bool secure_is_wanted(const struct config *config) {
+    return config->tls_port != 0 || config->tls_replication;
+}
+
 bool secure_start(struct worker *worker, struct text *why) {
-    if (worker->config->tls_port == 0) {
+    if (!secure_is_wanted(worker->config)) {
         return true;
     }
     struct tls_context *context = secure_read(worker->config, why);
@@ -86,7 +91,7 @@ void secure_cron(struct worker *worker) {
     const struct config *config = worker->config;
     struct server *server = worker->server;
     log_watched(worker);
-    if (config->tls_auto_reload_interval == 0 || config->tls_port == 0) {
+    if (config->tls_auto_reload_interval == 0 || !secure_is_wanted(config)) {
         server->tls_watched_ms = 0;
         return;
     }

@@ -18,7 +18,9 @@ struct worker;
 struct tls_context *secure_read(const struct config *config, struct text *why);
 /* From now on for who connects; takes it over. NULL: nobody will. */
 void secure_use(struct worker *worker, struct tls_context *context);
-/* Both, at the start, if there is a port with TLS. */
+/* There is a port with TLS, or others are connected to by it. */
+bool secure_is_wanted(const struct config *config);
+/* Both, at the start, if it is wanted. */
 bool secure_start(struct worker *worker, struct text *why);
 /* tls-auto-reload-interval. */
 void secure_cron(struct worker *worker);

@@ -124,6 +124,7 @@ static void want_role(void *arg, const char *ip, uint16_t port, uint16_t tls_por
     if (ip != NULL) {
         errand.role.replica = true;
         errand.role.port = port > 0 ? port : tls_port;
+        errand.tls_port = tls_port;
         snprintf(errand.role.host, sizeof errand.role.host, "%s", ip);
     }
     send_errand(arg, &errand);

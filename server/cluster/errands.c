@@ -183,6 +183,9 @@ static bool is_in_vain(const struct worker *home, const struct errand *errand) {
 static bool go_on(struct worker *home, struct errand *errand) {
     switch (errand->kind) {
     case ERRAND_FOLLOW:
+        if (home->config->tls_replication && errand->tls_port > 0) {
+            errand->role.port = errand->tls_port;
+        }
         return follow_some(home, &errand->role, &errand->begun);
     case ERRAND_FLUSH:
         return run_by(home, errand, flush);

@@ -69,6 +69,7 @@ struct errand {
     enum errand_kind kind;
     bool begun, stands_still;
     struct role role;             /* FOLLOW */
+    uint16_t tls_port;            /* the same: if it is to be followed by TLS; 0: it has none */
     int64_t until_mono_ms;        /* PAUSE; 0: it ends */
     uint8_t slots[MAP_SLOTS / 8]; /* DROP */
 };

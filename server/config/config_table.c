@@ -127,7 +127,7 @@ const struct config_row config_rows[] = {
     INT("tls-port", NULL, tls_port, "0", ROW_ACTS, 0, 65535, NULL),
     BOOL("tls-prefer-server-ciphers", NULL, tls_prefer_server_ciphers, "no", ROW_ACTS),
     STRING("tls-protocols", NULL, tls_protocols, "", ROW_ACTS, NULL),
-    BOOL("tls-replication", NULL, tls_replication, "no", ROW_MISSED),
+    BOOL("tls-replication", NULL, tls_replication, "no", ROW_ACTS),
     INT("tls-session-cache-size", NULL, tls_session_cache_size, "20480", ROW_ACTS, 0, INT_MAX, NULL),
     INT("tls-session-cache-timeout", NULL, tls_session_cache_timeout, "300", ROW_ACTS, 0, INT_MAX, NULL),
     BOOL("tls-session-caching", NULL, tls_session_caching, "yes", ROW_ACTS),

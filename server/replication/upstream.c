@@ -92,7 +92,7 @@ struct upstream {
     bool known;         /* account.fed is ours: nothing of it is on its way */
     int64_t unknown_ms; /* monotonic: since then it is not; 0: it is */
     int64_t acked_ms;
-    bool asked; /* for an acknowledgement */
+    bool asked;      /* for an acknowledgement */
     bool still;      /* nothing is run: there is to be a cut (primary.h), */
     int64_t held_ms; /* or a save: monotonic, since then; 0: none */
     /* A hand-over. */
@@ -244,8 +244,9 @@ static void talk_on(struct upstream *u) {
         }
         break;
     case TALK_PORT: {
-        int64_t port =
-            config->replica_announce_port > 0 ? config->replica_announce_port : config->port;
+        int64_t own =
+            config->tls_replication && config->tls_port > 0 ? config->tls_port : config->port;
+        int64_t port = config->replica_announce_port > 0 ? config->replica_announce_port : own;
         snprintf(number, sizeof number, "%lld", (long long)port);
         SAY(u, "REPLCONF", "listening-port", number);
         break;
@@ -742,8 +743,8 @@ static void connect_next(struct upstream *u) {
     while (u->next_address < u->addresses.count) {
         int error;
         uint64_t id = listen_next_id(home);
-        u->client = client_connect(home, u->addresses.text[u->next_address++], (uint16_t)u->port, u,
-                                   id, &error);
+        u->client = client_connect(home, u->addresses.text[u->next_address++], (uint16_t)u->port,
+                                   home->config->tls_replication, u, id, &error);
         if (u->client != NULL) {
             u->client_id = id;
             u->at = UPSTREAM_CONNECTS;

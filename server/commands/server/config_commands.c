@@ -209,7 +209,7 @@ static bool read_tls(struct worker *worker, const struct set_args *a, const stru
                      struct tls_context **ret_context, struct text *err) {
     const struct bytes *name = find_tls(a);
     *ret_context = NULL;
-    if (name == NULL || next->tls_port == 0) {
+    if (name == NULL || !secure_is_wanted(next)) {
         return true;
     }
     struct text why;
