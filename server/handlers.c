@@ -43,6 +43,11 @@ static void client_leaves(struct client *client) {
     upstream_leave(client);
 }
 
+static void client_freed(struct client *client) {
+    tracking_forget(client);
+    upstream_forget(client);
+}
+
 /* Who hears what he may not hear any more is closed (with his reply, if he has asked for the
  * change); who waits in a command that he may not call any more waits no longer. */
 static void client_rights_changed(struct client *client, bool asks) {
@@ -142,7 +147,7 @@ const struct handlers server_handlers = {
     .upstream_data = upstream_data,
     .map_changed = map_changed,
     .demoted = demoted,
-    .client_freed = tracking_forget,
+    .client_freed = client_freed,
     .deliver = pubsub_deliver_all,
     .script_is_everywhere = functions_is_known_everywhere,
     .script_flags = functions_command_flags,

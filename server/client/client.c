@@ -279,7 +279,7 @@ bool client_try_free(struct client *client) {
         list_push_back(&worker->parked.gone, &client->line_node);
         return false;
     }
-    if (client->tracking != NULL) {
+    if (client->tracking != NULL || client->upstream != NULL) {
         worker->server->handlers->client_freed(client);
     }
     check(client->pending_count == 0 && client->ops_pending == 0);

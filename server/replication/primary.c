@@ -664,9 +664,12 @@ void primary_set_applied(struct primary *primary, uint64_t offset) {
     backlog_ready(&primary->backlog, offset + 1);
 }
 
-void primary_link_ends(struct primary *primary, uint64_t applied, uint32_t db) {
+void primary_link_ends(struct primary *primary, uint64_t applied) {
     primary_set_applied(primary, applied);
     backlog_drop_kept(&primary->backlog);
+}
+
+void primary_link_is_over(struct primary *primary, uint32_t db) {
     primary->db = db;
 }
 

@@ -84,8 +84,10 @@ void primary_set(struct primary *primary, const struct primary_place *place);
 void primary_keep(struct primary *primary, struct bytes bytes);
 /* and so far they have been. */
 void primary_set_applied(struct primary *primary, uint64_t offset);
-/* No more will be: what is not applied comes again. */
-void primary_link_ends(struct primary *primary, uint64_t applied, uint32_t db);
+/* No more will be: what is not applied comes again; */
+void primary_link_ends(struct primary *primary, uint64_t applied);
+/* and when all is done it has been in that database. */
+void primary_link_is_over(struct primary *primary, uint32_t db);
 /* The same stream has another name. Replicas are closed: they have to hear of it. */
 void primary_rename(struct primary *primary, const char *id);
 void primary_forget(struct primary *primary);

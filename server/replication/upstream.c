@@ -60,6 +60,7 @@ struct upstream {
     enum upstream_at at;
     struct client *client; /* NULL: there is none */
     uint64_t client_id;    /* and until that one is freed nothing new begins; 0: none was */
+    bool left;             /* that one streamed, and is not freed yet */
     bool stops;            /* the role is about to change */
     char host[RT_HOST_NAME_MAX + 1];
     int port;
@@ -183,7 +184,8 @@ void upstream_leave(struct client *client) {
         return;
     }
     if (u->at == UPSTREAM_STREAMS) {
-        primary_link_ends(u->home->server->primary, applied_by(u), client->db);
+        primary_link_ends(u->home->server->primary, applied_by(u));
+        u->left = true;
         log_worker(u->home, LOG_NOTICE, "Connection with primary lost.");
     }
     is_down(u);
@@ -194,6 +196,16 @@ void upstream_leave(struct client *client) {
     }
     bool other = u->addresses.count > u->next_address && u->talk == TALK_PING;
     u->again_ms = other ? now_ms_of(u) : u->again_ms; /* the next address */
+}
+
+/* Until now a transaction may have been under way that selects: the stream goes on in its database
+ * then. Nobody has asked for it (is_settled). */
+void upstream_forget(struct client *client) {
+    struct upstream *u = client->upstream;
+    if (u != NULL && u->client_id == client->id && u->left) {
+        u->left = false;
+        primary_link_is_over(u->home->server->primary, client->db);
+    }
 }
 
 /* ---- Talking ---- */

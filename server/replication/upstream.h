@@ -67,6 +67,8 @@ void upstream_cron(struct upstream *upstream);
 void upstream_connected(struct client *client);
 void upstream_data(struct client *client, struct rt_buffer *buffer, struct bytes bytes);
 void upstream_leave(struct client *client); /* any client's; nothing if it is not the upstream's */
+/* The same, when all that it was given has been run. */
+void upstream_forget(struct client *client);
 /* REPLCONF GETACK. */
 void upstream_acknowledge(struct client *client);
 

@@ -40,7 +40,8 @@ struct handlers {
     /* Another map of the cluster is the worker's from now on. */
     void (*map_changed)(struct worker *worker);
     void (*demoted)(struct worker *worker); /* this is a replica now */
-    /* Nothing of it is on its way any more: what it has tracked is forgotten. */
+    /* Nothing of it is on its way any more: what it has tracked is forgotten, and what it has
+     * applied is known. */
     void (*client_freed)(struct client *client);
     /* What was published is delivered. */
     void (*deliver)(struct worker *worker);
