@@ -42,7 +42,7 @@ def pick_port():
 class Nodes:
     """Starts nodes, and knows how to ask them."""
 
-    def __init__(self, start_server, timeout_ms=4000):
+    def __init__(self, start_server, timeout_ms=15000):
         self.start_server, self.timeout_ms = start_server, timeout_ms
         self.all = []
         self.own = []

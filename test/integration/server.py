@@ -6,6 +6,7 @@ Port numbers are picked by binding first, among those that no other process take
 for its port all the same is started again on another one.
 """
 
+import collections
 import fcntl
 import functools
 import os
@@ -59,9 +60,16 @@ def own_share():
     return random.randrange(PORT_SHARES - 1)
 
 
+GIVEN = collections.deque(maxlen=60)  # the last ports: who was given one may not listen yet, or be down for a moment
+
+
 def some_port(last=PORT_LAST):
     """One that may be taken, by somebody else."""
-    return random.randrange(PORT_FIRST + own_share(), last + 1, PORT_SHARES)
+    while True:
+        port = random.randrange(PORT_FIRST + own_share(), last + 1, PORT_SHARES)
+        if port not in GIVEN:
+            GIVEN.append(port)
+            return port
 
 
 def free_port():

@@ -7,7 +7,7 @@ import pytest
 
 from resp import RespError, encode
 from server import Server, find_peer, wait_for
-from test_follow import FakePrimary, follow, is_up, offset, said, write_beside
+from test_follow import NO_PING, FakePrimary, follow, is_up, offset, said, write_beside
 from test_replication import Reader, digest, fill
 
 pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
@@ -72,7 +72,7 @@ def partials(server):
 
 
 def chain(start_kind, kinds, **options):
-    servers = [start_kind(kind, **options) for kind in kinds]
+    servers = [start_kind(kind, **{**NO_PING, **options}) for kind in kinds]
     for above, below in zip(servers, servers[1:]):
         follow(below, above)
     return servers
@@ -119,7 +119,7 @@ def test_who_comes_in_the_middle_of_another_database(start_kind, middle, leaf):
         assert b.do("GET", "n") == b"1"
         top.conn.sendall(encode("INCR", "n") + encode("EXEC") + encode("INCR", "n"))
         assert wait_for(lambda: b.do("GET", "n") == b"4")
-        assert c.do("GET", "n") == b"4" and at(m) == at(below)
+        assert c.do("GET", "n") == b"4" and wait_for(lambda: at(m) == at(below))
         # a link that breaks there is told of no database
         c.do("CLIENT", "KILL", "TYPE", "replica")
         assert wait_for(lambda: partials(m) == 1 and is_up(below), 60)

@@ -180,14 +180,14 @@ def test_blocked_time_is_not_counted(scene, keys):
     waits = ["BLPOP"] + keys + ["0"]
     c.send(encode(*waits))
     assert wait_for(lambda: int(scene.server.info("clients")["blocked_clients"]) == 1)
-    time.sleep(0.3)
+    time.sleep(1)
     log.c.do("SLOWLOG", "RESET")
     assert log.words() == []
     other.do("RPUSH", keys[-1], "x")
     assert c.read() == [keys[-1].encode(), b"x"]
     entries = log.entries()
     assert sorted(e[3] for e in entries) == sorted([texts(*waits), texts("RPUSH", keys[-1], "x")])
-    assert all(e[2] < 300000 for e in entries)
+    assert all(e[2] < 1000000 for e in entries)
     c.do("BLPOP", *keys, "0.02")
     assert log.words()[-1] == texts("BLPOP", *keys, "0.02")
 

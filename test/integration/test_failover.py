@@ -153,7 +153,7 @@ def test_a_target_that_is_behind(start_kind, kind):  # noqa: F811
     try:
         with primary.raw(timeout=60) as c, primary.raw(timeout=60) as writer, primary.raw() as other:
             replid = said(primary)["master_replid"]
-            for words, ends in ((["TIMEOUT", "4000"], None), (["TO", "127.0.0.1", replica.port], ["FAILOVER", "ABORT"])):
+            for words, ends in ((["TIMEOUT", "8000"], None), (["TO", "127.0.0.1", replica.port], ["FAILOVER", "ABORT"])):
                 c.do("SET", "a", "1", "PX", "100")
                 c.do("DEL", "n")
                 assert c.do("FAILOVER", *words) == "OK"
@@ -169,7 +169,7 @@ def test_a_target_that_is_behind(start_kind, kind):  # noqa: F811
                 if ends is not None:
                     assert c.do(*ends) == "OK"
                 assert writer.read() == 1
-                assert state(primary) == "no-failover" and said(primary)["role"] == "master"
+                assert wait_for(lambda: state(primary) == "no-failover") and said(primary)["role"] == "master"
                 assert said(primary)["master_replid"] == replid
             assert c.do("SET", "b", "1") == "OK"
     finally:

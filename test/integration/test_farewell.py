@@ -133,8 +133,9 @@ def test_at_once(pair, how):
     with primary.raw(timeout=60) as c:
         replica.stand_still()
         c.do("SET", "a", "1")
-        ask_to_end(primary, how)
+        asked = ask_to_end(primary, how)
         assert has_ended(primary), primary.log()[-3000:]
+        asked.close()
     assert "Waiting for replicas" not in primary.log()
 
 
@@ -146,8 +147,9 @@ def test_not_for_ever(start_kind, kind):  # noqa: F811
         replica.stand_still()
         try:
             c.do("SET", "a", "1")
-            ask_to_end(primary, "SHUTDOWN")
+            asked = ask_to_end(primary, "SHUTDOWN")
             assert has_ended(primary), primary.log()[-3000:]
+            asked.close()
             assert "0 of 1 replicas are in sync when shutting down." in primary.log()
         finally:
             replica.proc.send_signal(signal.SIGCONT)

@@ -128,7 +128,7 @@ def test_histogram(c):
     for i in range(50):
         c.do("SET", "k%d" % i, "v")
     c.do("DEBUG", "SLEEP", "0.1")
-    c.do("DEBUG", "SLEEP", "0.7")
+    c.do("DEBUG", "SLEEP", "0.57")
     c.do("CLIENT", "ID")
     c.do("CLIENT", "GETNAME")
     found = histograms(c, "set", "nothing", "GET", "debug", "client")

@@ -221,6 +221,8 @@ def test_a_log_says_nothing(start_kind, kind, keys):  # noqa: F811
         assert same(primary, replica)
         c.do("SET", "logged", "x")
         assert same(primary, replica)
+    # A log that begins again has no say before it is whole.
+    assert wait_for(lambda: {replica.info("persistence")["aof_rewrite_" + what] for what in ("in_progress", "scheduled")} == {"0"})
     replica.kill()
     again(replica)
     assert digest(primary) == digest(replica)
