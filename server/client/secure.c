@@ -34,7 +34,7 @@ static struct tls_options options_of(const struct config *config) {
         .auth = config->tls_auth_clients == CONFIG_TLS_AUTH_NO    ? TLS_AUTH_NO
                 : config->tls_auth_clients == CONFIG_TLS_AUTH_YES ? TLS_AUTH_YES
                                                                   : TLS_AUTH_OPTIONAL,
-        .dials = config->tls_replication,
+        .dials = config->tls_replication || config->tls_cluster,
         .prefer_server_ciphers = config->tls_prefer_server_ciphers,
         .caches_sessions = config->tls_session_caching,
         .session_cache_size = config->tls_session_cache_size,
@@ -52,7 +52,7 @@ void secure_use(struct worker *worker, struct tls_context *context) {
 }
 
 bool secure_is_wanted(const struct config *config) {
-    return config->tls_port != 0 || config->tls_replication;
+    return config->tls_port != 0 || config->tls_replication || config->tls_cluster;
 }
 
 bool secure_start(struct worker *worker, struct text *why) {

@@ -120,7 +120,7 @@ const struct config_row config_rows[] = {
     STRING("tls-client-cert-file", NULL, tls_client_cert_file, "", ROW_VOLATILE | ROW_ACTS, NULL),
     STRING("tls-client-key-file", NULL, tls_client_key_file, "", ROW_VOLATILE | ROW_ACTS, NULL),
     STRING("tls-client-key-file-pass", NULL, tls_client_key_file_pass, "", ROW_SENSITIVE | ROW_ACTS, NULL),
-    BOOL("tls-cluster", NULL, tls_cluster, "no", ROW_MISSED),
+    BOOL("tls-cluster", NULL, tls_cluster, "no", ROW_ACTS),
     STRING("tls-dh-params-file", NULL, tls_dh_params_file, "", ROW_VOLATILE | ROW_ACTS, NULL),
     STRING("tls-key-file", NULL, tls_key_file, "", ROW_VOLATILE | ROW_ACTS, NULL),
     STRING("tls-key-file-pass", NULL, tls_key_file_pass, "", ROW_SENSITIVE | ROW_ACTS, NULL),

@@ -11,6 +11,8 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "net/tls.h"
+#include "server/server.h"
 #include "server/worker/worker.h"
 
 #include <errno.h>
@@ -106,13 +108,21 @@ static const struct rt_stream_events peer_events = {
 
 /* ---- Connecting ---- */
 
+static int connect_stream(struct peer *peer, const char *address) {
+    const struct rt_connect_options anywhere = {.source = NULL};
+    struct worker *worker = peer->worker;
+    if (peer->tls) {
+        return tls_stream_connect(worker->server->tls, worker->rt, &peer->stream, address,
+                                  peer->port, &anywhere, &peer_events);
+    }
+    return rt_stream_connect(worker->rt, &peer->stream, address, peer->port, &anywhere,
+                             &peer_events);
+}
+
 /* To the next address; false, and it is GONE, if there is none that may be tried. */
 static bool connect_next(struct peer *peer) {
-    const struct rt_connect_options anywhere = {.source = NULL};
     while (peer->next_address < peer->addresses.count) {
-        const char *address = peer->addresses.text[peer->next_address++];
-        int r = rt_stream_connect(peer->worker->rt, &peer->stream, address, peer->port, &anywhere,
-                                  &peer_events);
+        int r = connect_stream(peer, peer->addresses.text[peer->next_address++]);
         if (r == 0) {
             peer->state = PEER_CONNECTING;
             peer->ended = false;
@@ -141,10 +151,10 @@ static void on_resolved(void *arg, int error, const struct rt_addresses *address
 
 /* ---- Life ---- */
 
-static struct peer *find_idle(struct worker *worker, const char *name) {
+static struct peer *find_idle(struct worker *worker, const char *name, bool tls) {
     LIST_EACH(&worker->peers.all, node) {
         struct peer *peer = LIST_ENTRY(node, struct peer, node);
-        if (peer->user == NULL && peer->state == PEER_OPEN && !peer->ended &&
+        if (peer->user == NULL && peer->state == PEER_OPEN && !peer->ended && peer->tls == tls &&
             strcmp(peer->name, name) == 0) {
             return peer;
         }
@@ -220,11 +230,13 @@ static void begin(struct peer *peer, struct bytes host, int port) {
 struct peer *peer_take(struct worker *worker, struct bytes host, int port, int64_t timeout_ms,
                        const struct peer_user *user, void *arg) {
     char *name = name_of(host, port);
-    struct peer *peer = find_idle(worker, name);
+    bool tls = worker->config->tls_cluster;
+    struct peer *peer = find_idle(worker, name, tls);
     bool is_new = peer == NULL;
     if (is_new) {
         make_room(worker);
         peer = peer_new(worker, name);
+        peer->tls = tls;
     } else {
         free(name);
     }

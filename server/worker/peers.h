@@ -62,6 +62,7 @@ struct peer {
     struct worker *worker;
     struct rt_stream stream;
     enum peer_state state;
+    bool tls;
     bool connected; /* it was, once */
     bool told;      /* its user that it is ready */
     bool emptied, ended;
@@ -82,7 +83,8 @@ struct peer {
 
 void peers_init(struct peers *peers);
 
-/* A connection to this host and port: an idle one, or a new one. Its user waits so many ms at most
+/* A connection to this host and port, within TLS if tls-cluster says so: an idle one, or a new one.
+ * Its user waits so many ms at most
  * each time nothing moves. If it is not open already `ready` or `lost` follows. */
 struct peer *peer_take(struct worker *worker, struct bytes host, int port, int64_t timeout_ms,
                        const struct peer_user *user, void *arg);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """TLS outward: a replica of Valkey and of Shoal dials its primary within TLS, and Valkey follows Shoal so; whose certificates
-will do, whose will not, and that it is the same link when it breaks and comes back."""
+will do, whose will not, and that it is the same link when it breaks and comes back. MIGRATE, too."""
 
 import re
 import socket
@@ -40,7 +40,7 @@ def start(start_server):
         tls_port = free_port()
         config = {**server_config(authority), "tls-port": tls_port, **{name.replace("_", "-"): value for name, value in more.items()}}
         if kind == "shoal":
-            s = start_server(config=config)
+            s = start_server(config=config, password=more.get("requirepass"))
         else:
             path = find_peer(kind)
             if path is None:
@@ -480,6 +480,63 @@ def test_told_otherwise_in_the_middle_of_a_handshake(start):
             assert r.do("REPLICAOF", "NO", "ONE") == "OK"
             assert r.do("SET", "k", "v") == "OK"
         done.set()
+
+
+# ---- MIGRATE -----------------------------------------------------------------------------------------------------
+
+UNKNOWN = "IOERR error or timeout connecting to the client"
+
+
+def migrate(c, port, *args, timeout="30000"):
+    return c.do("MIGRATE", "127.0.0.1", str(port), *(args or ("k", "0")), timeout)
+
+
+@pairs
+def test_keys_go_there(start, primary_kind, replica_kind):
+    """From the second to the first, which asks for a password; a large one, too."""
+    target, source = start(primary_kind, requirepass="sesame"), start(replica_kind, tls_cluster="yes")
+    with target.raw(timeout=60) as t, source.raw(timeout=60) as c:
+        assert t.do("AUTH", "sesame") == "OK"
+        keys = ["k%d" % i for i in range(50)]
+        for key in keys:
+            c.do("SET", key, key * 10)
+        c.do("SET", "large", b"x" * (5 * MB))
+        for words in (keys[:1], keys[1:], ["large"]):
+            assert c.do("MIGRATE", "127.0.0.1", str(target.tls_port), "", "0", "30000", "AUTH", "sesame", "KEYS", *words) == "OK"
+        assert c.do("DBSIZE") == 0 and t.do("DBSIZE") == 51
+        assert t.do("MGET", *keys) == [(key * 10).encode() for key in keys]
+        assert t.do("STRLEN", "large") == 5 * MB
+
+
+@pytest.mark.parametrize("kind", ["shoal", "valkey"])
+def test_no_key_goes_to_a_target_that_is_not_believed(start, authority, kind):
+    """Of another authority; and one that does not speak TLS."""
+    target, source = start("shoal"), start(kind, authority, tls_cluster="yes")
+    with target.raw() as t, source.raw() as c:
+        c.do("SET", "k", "v")
+        assert str(migrate(c, target.tls_port)) == UNKNOWN
+        assert str(migrate(c, target.port, timeout="500")) == UNKNOWN
+        assert c.do("GET", "k") == b"v" and t.do("DBSIZE") == 0
+        assert c.do("CONFIG", "SET", "tls-ca-cert-file", certs.shared().path("ca.crt")) == "OK"
+        assert migrate(c, target.tls_port) == "OK"
+        assert t.do("GET", "k") == b"v"
+
+
+def test_a_plain_connection_is_none_for_who_wants_tls(start):
+    """Nor the other way round: a connection that is kept is used as it was made."""
+    target, source = start("shoal"), start("shoal")
+    with target.raw() as t, source.raw() as c:
+        c.do("SET", "k", "v")
+        assert migrate(c, target.port) == "OK"
+        c.do("SET", "k", "w")
+        assert c.do("CONFIG", "SET", "tls-cluster", "yes") == "OK"
+        assert str(migrate(c, target.port, timeout="500")) == UNKNOWN
+        assert migrate(c, target.tls_port, "k", "1") == "OK"
+        c.do("SET", "k", "x")
+        assert c.do("CONFIG", "SET", "tls-cluster", "no") == "OK"
+        assert str(migrate(c, target.tls_port, timeout="500")).startswith("IOERR")
+        assert c.do("GET", "k") == b"x"
+        assert t.do("GET", "k") == b"v" and t.do("SELECT", "1") == "OK" and t.do("GET", "k") == b"w"
 
 
 # ---- What it needs -----------------------------------------------------------------------------------------------
