@@ -130,6 +130,9 @@ void gate_seal(struct wal *wal) {
         check_owner_refuses(wal->worker, wal_refusal(wal).ptr, true);
         gate_break(wal, promised);
     }
+    if (UNLIKELY(!list_empty(&wal->waiting)) && wal_ended_in_failure(wal)) {
+        gate_break(wal, false);
+    }
     if (UNLIKELY(wal->state == WAL_OFF && wal->worker->refuses_writes)) {
         check_owner_refuses(wal->worker, NULL, false); /* nobody wants the log any more */
     }

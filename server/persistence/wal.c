@@ -398,6 +398,8 @@ static void failed(struct wal *wal, const char *what, int64_t result) {
     log_worker(wal->worker, LOG_WARNING, "Error %s the append only file of shard %u: %s", what,
                wal->worker->id, strerror(error));
     shared_wal_fail(shared_of(wal), error);
+    wal->failed = true;
+    text_clear(&wal->tail); /* when the log has ended, nobody else would drop what is left for it */
 }
 
 static void take_flying(struct wal *wal, struct text *from, struct wal_extent *extent) {
@@ -432,7 +434,7 @@ static void note_time(const struct wal *wal, enum latency_event event, uint64_t 
 
 /* What is sealed goes to the file; what is left for the old one first. */
 static void submit(struct wal *wal) {
-    if (wal->writing || wal->state == WAL_BROKEN) {
+    if (wal->writing || wal->state == WAL_BROKEN || wal->failed) {
         return;
     }
     wal->flying_old = wal->tail.len > 0;
@@ -869,6 +871,7 @@ void wal_set_feeds(struct wal *wal, bool feeds) {
 
 /* The snapshot of this moment has all that a log of before has not kept. */
 static void stand_on_nothing(struct wal *wal) {
+    wal->failed = false;
     wal->parts_least = NOTHING;
     wal->pending_extent = wal->tail_extent = wal->unsynced = wal->syncing_extent = nothing;
     wal->flying_extent = wal->writing ? wal->flying_extent : nothing;
@@ -881,7 +884,11 @@ void wal_take_cut(struct wal *wal) {
     }
     wal->cut_asked = false;
     wal->broke |= wal->state == WAL_ON && wal->cut_to == WAL_FILLING;
-    if (wal_is_logging(wal) && !wal->broke) {
+    if (wal_is_logging(wal) && wal->failed && wal->cut_to != WAL_FILLING) {
+        /* While it was parked, and who has cut may have taken back that it was told. */
+        shared_wal_fail(shared_of(wal), shared_wal_last_error(shared_of(wal)));
+        drop_sealed(wal);
+    } else if (wal_is_logging(wal) && !wal->broke && !wal->failed) {
         wal_seal(wal); /* what was recorded in the view */
     } else {
         drop_sealed(wal);
@@ -928,6 +935,10 @@ bool wal_look_for_failure(struct wal *wal) {
     drop_sealed(wal);
     retire(wal);
     return true;
+}
+
+bool wal_ended_in_failure(const struct wal *wal) {
+    return wal->state == WAL_OFF && shared_wal_error(shared_of(wal)) != 0;
 }
 
 struct bytes wal_refusal(struct wal *wal) {

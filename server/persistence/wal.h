@@ -148,6 +148,7 @@ struct wal {
     bool prepare_there; /* the file is */
     bool ended;         /* all that can be synced was asked for (wal_end) */
     bool broke;         /* it broke just before a cut: who waits has to be told (gate.h) */
+    bool failed;        /* a write or sync of its own: until the next snapshot nothing is written */
     char refusal[160];
     struct rotate_task *task; /* whose segment is made (rotate.h), or NULL */
     void (*prepared)(struct worker *worker, int error);
@@ -206,6 +207,9 @@ void wal_cron(struct wal *wal);
 struct bytes wal_refusal(struct wal *wal);
 /* A write has failed, of this worker or another. True: nothing is recorded any more. */
 bool wal_look_for_failure(struct wal *wal);
+/* The log has ended, and then one of its last writes has failed: who waits for that waits in vain.
+ */
+bool wal_ended_in_failure(const struct wal *wal);
 /* The worker is about to end: true when everything is written and synced. */
 bool wal_end(struct wal *wal);
 

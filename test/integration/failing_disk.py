@@ -46,6 +46,9 @@ static int failure_now(char call) {
 static int failure(char call) {
     int number;
     while ((number = failure_now(call)) < 0) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s.stands", getenv("FAILING_DISK"));
+        close(REAL(int, "open", const char *, int, ...)(path, O_WRONLY | O_CREAT, 0600));
         usleep(1000);
     }
     return number;
@@ -113,6 +116,7 @@ class FailingDisk:
             pytest.skip("no compiler")  # which makes the library that fails
         source, library = (os.path.join(server.dir, "failing_disk" + end) for end in (".c", ".so"))
         self.says = os.path.join(server.dir, "failing_disk.says")
+        self.stands = self.says + ".stands"
         with open(source, "w") as f:
             f.write(SOURCE)
         subprocess.run([*cc.split(), "-shared", "-fPIC", "-U_FORTIFY_SOURCE", "-w", "-o", library, source, "-ldl"], check=True)
@@ -125,8 +129,14 @@ class FailingDisk:
         os.rename(self.says + ".new", self.says)
 
     def stands_still(self, calls):
-        """Such calls end when it works again."""
+        """Such calls end when it works again, or fails."""
+        if os.path.exists(self.stands):
+            os.unlink(self.stands)
         self.fails(calls, -1)
+
+    def has_stopped(self):
+        """One has come since then."""
+        return os.path.exists(self.stands)
 
     def works(self):
         os.unlink(self.says)
