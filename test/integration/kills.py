@@ -122,7 +122,7 @@ def has_error(reply):
 def work(client, others, port, stop, refused):
     """Until the connection breaks."""
     try:
-        with Raw(("127.0.0.1", port), timeout=20) as raw:
+        with Raw(("127.0.0.1", port), timeout=60) as raw:
             while not stop.is_set():
                 batch = [client.rng.choice(Client.OPS)(client, others) for _ in range(client.rng.choice([1, 1, 2, 8]))]
                 for commands, _ in batch:
@@ -287,7 +287,7 @@ class Sequence:
 
     def work(self, port, stop):
         try:
-            with Raw(("127.0.0.1", port), timeout=20) as raw:
+            with Raw(("127.0.0.1", port), timeout=60) as raw:
                 while not stop.is_set():
                     batch = [self.draw() for _ in range(self.rng.choice([1, 1, 2, 8, 30]))]
                     requests = [self.request(operation) for operation in batch]

@@ -5,6 +5,7 @@ import os
 
 import pytest
 from resp import RespError, encode
+from server import wait_for
 
 
 @pytest.fixture(autouse=True)
@@ -216,7 +217,7 @@ def test_a_file_that_takes_long_delays_nobody(with_file):
         for n, c in enumerate(clients[1:]):
             assert c.do("SET", "k%d" % n, "v") == "OK" and c.do("ACL", "SETUSER", "u%d" % n) == "OK"
         with s.raw() as c:
-            assert b"cmd=acl|load" in c.do("CLIENT", "LIST")
+            assert wait_for(lambda: b"cmd=acl|load" in c.do("CLIENT", "LIST"))
     finally:
         with open(path, "w") as f:
             f.write("user default on nopass ~* &* +@all\nuser late on +ping\n")

@@ -1242,7 +1242,7 @@ def test_bug_50_clients_of_all_threads_kill_each_other(server, r, shards, slow):
         rng = random.Random(me)
         while time.monotonic() < stop:
             try:
-                with server.raw(timeout=20 * slow) as c:
+                with server.raw(timeout=60 * slow) as c:
                     c.do("CLIENT", "SETNAME", "k%d" % me)
                     for _ in range(20):
                         c.do("SET", rng.choice(keys), "v", "PX", str(rng.randrange(1, 4)))

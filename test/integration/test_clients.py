@@ -513,8 +513,8 @@ def test_two_pauses_inside_exec_do_not_wait_for_each_other(server, r, shards):
 def test_pause_keeps_keys_that_run_out(server, r):
     with server.raw() as c, server.raw() as watcher:
         c.do("MSET", "stays", "v", "a", "v", "b", "v")
-        c.do("PEXPIRE", "a", 800)
-        c.do("PEXPIRE", "b", 800)
+        c.do("PEXPIRE", "a", 2000)
+        c.do("PEXPIRE", "b", 2000)
         watcher.do("WATCH", "b")
         expired = int(server.info()["expired_keys"])
         assert c.do("CLIENT", "PAUSE", "60000", "WRITE") == "OK"

@@ -168,7 +168,7 @@ def test_what_would_endanger_data_is_refused(raw, name, asked):
 def test_start_is_refused_for_what_is_not_there(server_binary, tmp_path, line):
     conf = tmp_path / "shoal.conf"
     conf.write_text("port %d\n%s\n" % (free_port(), line))
-    done = subprocess.run([server_binary, str(conf)], capture_output=True, text=True, timeout=20, cwd=tmp_path)
+    done = subprocess.run([server_binary, str(conf)], capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert done.returncode == 1
     assert line.split()[0] in done.stderr and "not there yet in Shoal" in done.stderr
 
@@ -189,7 +189,7 @@ LINES = [
 
 
 def fatal(binary, conf, cwd, *args):
-    done = subprocess.run([binary, str(conf), *args], capture_output=True, text=True, timeout=20, cwd=cwd)
+    done = subprocess.run([binary, str(conf), *args], capture_output=True, text=True, timeout=60, cwd=cwd)
     text = done.stdout + done.stderr
     return done.returncode, text[text.find("***") :]
 
@@ -288,7 +288,7 @@ def test_includes_and_quotes(start_server, tmp_path):
 def test_a_missing_include_is_fatal(server_binary, tmp_path):
     conf = tmp_path / "server.conf"
     conf.write_text("include /nonexistent/x.conf\n")
-    done = subprocess.run([server_binary, str(conf)], capture_output=True, text=True, timeout=20, cwd=tmp_path)
+    done = subprocess.run([server_binary, str(conf)], capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert done.returncode == 1
     fatal_line = "Fatal error, can't open config file '/nonexistent/x.conf': No such file or directory"
     assert fatal_line in done.stdout + done.stderr

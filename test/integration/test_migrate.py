@@ -435,13 +435,13 @@ def cached(c):
 
 @pytest.mark.slow
 def test_connections_that_are_not_used_end(c, slow):
-    assert wait_for(lambda: cached(c) == 0, 30)
+    assert wait_for(lambda: cached(c) == 0)
     with Target() as target:
         c.do("SET", "k", "v")
         assert migrate(c, target.port, "k", "0", LONG) == "OK"
         assert cached(c) == 1
         start = time.monotonic()
-        assert wait_for(lambda: target.ended == [0], 30)
+        assert wait_for(lambda: target.ended == [0])
         assert time.monotonic() - start > 8
         assert wait_for(lambda: cached(c) == 0)
 
@@ -666,6 +666,7 @@ def test_to_itself_it_ends_by_the_timeout(c):
         assert migrate(c, own, "missing", "0", SHORT) == "NOKEY"
 
 
+@pytest.mark.timing
 @pytest.mark.shoal_only
 def test_a_save_waits_for_it_and_an_end_does_not(start_server):
     s = start_server()

@@ -157,7 +157,7 @@ def test_a_file_is_of_the_version_that_its_reader_knows(start_server):
                 assert reader.line().startswith(b"-ERR hashes have fields with deadlines, which this replica cannot hold"), (says, asks)
                 assert wait_for(lambda: reader.raw.sock.recv(1) == b"")  # behind signs of life
                 reader.close()
-        assert 'one is "fields" (database 0)' in s.log()
+        assert wait_for(lambda: 'one is "fields" (database 0)' in s.log())
         # Beside each other: who can is served.
         old, new = Reader(s), Reader(s, says=(("version", "10.0.0"),))
         assert new.begin()[2].startswith(b"VALKEY080") and old.line().startswith(b"-ERR")

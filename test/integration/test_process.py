@@ -25,7 +25,7 @@ from slots import slot
 pytestmark = pytest.mark.row_each
 
 
-def run(server_binary, *args, stdin="", timeout=20):
+def run(server_binary, *args, stdin="", timeout=60):
     return subprocess.run([server_binary, *args], input=stdin, capture_output=True, text=True, timeout=timeout)
 
 
@@ -126,6 +126,7 @@ def test_modes_that_are_not_there_are_refused(server_binary, switch):
 # ---- start ----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timing
 @pytest.mark.slow
 def test_port_that_is_taken_is_refused(start_server, kind):
     with socket.socket() as holder:
@@ -266,7 +267,7 @@ def test_daemonize(start_server, tmp_path):
     path = tmp_path / "daemon.pid"
     s = start_server(start=False, daemonize="yes", pidfile=str(path), logfile="daemon.log")
     s.port = free_port()
-    done = subprocess.run(s.command_line(), stdin=subprocess.DEVNULL, capture_output=True, timeout=20)
+    done = subprocess.run(s.command_line(), stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     s.stopped_by_test = True
     assert done.returncode == 0
 

@@ -66,7 +66,7 @@ def do_all(c, requests):
 
 def ask(family, address, text):
     with socket.socket(family) as s:
-        s.settimeout(20)
+        s.settimeout(60)
         s.connect(address)
         s.sendall(text)
         return b"".join(iter(lambda: s.recv(65536), b"")).decode()

@@ -25,7 +25,7 @@ TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3
 class TlsRaw(Raw):
     """A raw connection to a TLS port."""
 
-    def __init__(self, port, context=None, timeout=20.0, session=None, rcvbuf=None):
+    def __init__(self, port, context=None, timeout=60.0, session=None, rcvbuf=None):
         super().__init__(("127.0.0.1", port), timeout=timeout, rcvbuf=rcvbuf)
         try:
             self.sock = (context or client_context()).wrap_socket(self.sock, server_hostname="localhost", session=session)

@@ -662,7 +662,7 @@ def test_who_waits_when_the_log_ends_is_answered(start_server):
 
     def work(n):
         try:
-            with s.raw(timeout=20) as c:
+            with s.raw(timeout=60) as c:
                 while not done.is_set():
                     c.do("SET", "k%d" % n, "v")
         except OSError as e:
@@ -671,7 +671,7 @@ def test_who_waits_when_the_log_ends_is_answered(start_server):
     threads = [threading.Thread(target=work, args=(n,)) for n in range(6)]
     for thread in threads:
         thread.start()
-    with s.raw(timeout=20) as c:
+    with s.raw(timeout=60) as c:
         for _ in range(8):
             assert c.do("CONFIG", "SET", "appendonly", "no") == "OK"
             assert wait_for(lambda: said(c)["aof_enabled"] == "0")
