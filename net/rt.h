@@ -231,7 +231,8 @@ int rt_stream_open(struct rt *rt, struct rt_stream *stream, rt_socket socket,
  * closed at any time, which is how who asked puts an end to it: there is no other limit than the
  * system's, which is minutes. After an error, -EINVAL for what is no address, nothing was begun. */
 struct rt_connect_options {
-    const char *source; /* a numeric address to connect from, or NULL */
+    const char *source; /* a numeric address to connect from, if it will do for that one and this
+                         * machine has it; or NULL */
 };
 int rt_stream_connect(struct rt *rt, struct rt_stream *stream, const char *address, uint16_t port,
                       const struct rt_connect_options *options,

@@ -1144,8 +1144,8 @@ static void op_wake(struct rt *from, struct rt *target) {
 static int op_stream_connect(struct rt *rt, struct rt_stream *stream, const char *address,
                              uint16_t port, const struct rt_connect_options *options) {
     struct rt_sim *r = sim_of(rt);
-    if (!address_numeric(address) ||
-        (options->source != NULL && !address_numeric(options->source))) {
+    (void)options; /* all are on one machine */
+    if (!address_numeric(address)) {
         return -EINVAL;
     }
     struct connection *connection = connection_new(r->sim, true);

@@ -195,10 +195,6 @@ int rt_real_dial(struct rt_stream *stream, const char *address, uint16_t port,
                  const struct rt_connect_options *options) {
     union address to, from;
     int r = parse_address(address, port, &to);
-    bool bound = options->source != NULL;
-    if (r == 0 && bound) {
-        r = parse_address(options->source, 0, &from);
-    }
     if (r < 0) {
         return r;
     }
@@ -206,10 +202,8 @@ int rt_real_dial(struct rt_stream *stream, const char *address, uint16_t port,
     if (fd < 0) {
         return -errno;
     }
-    if (bound && bind(fd, &from.any, address_len(&from)) < 0) {
-        r = -errno;
-        close(fd);
-        return r;
+    if (options->source != NULL && parse_address(options->source, 0, &from) == 0) {
+        (void)!bind(fd, &from.any, address_len(&from)); /* else from where the kernel likes */
     }
     stream->socket = fd;
     memcpy(stream->message_storage, &to, address_len(&to));

@@ -181,14 +181,13 @@ void client_accept(struct worker *worker, const struct rt_accepted *accepted, ui
 }
 
 static int connect_stream(struct client *client, const char *address, uint16_t port) {
-    const struct rt_connect_options anywhere = {.source = NULL};
     struct worker *worker = client->worker;
+    const struct rt_connect_options from = {.source = worker->config->bind_source_addr.ptr};
     if (client->flags & CLIENT_TLS) {
         return tls_stream_connect(worker->server->tls, worker->rt, &client->stream, address, port,
-                                  &anywhere, &upstream_events);
+                                  &from, &upstream_events);
     }
-    return rt_stream_connect(worker->rt, &client->stream, address, port, &anywhere,
-                             &upstream_events);
+    return rt_stream_connect(worker->rt, &client->stream, address, port, &from, &upstream_events);
 }
 
 struct client *client_connect(struct worker *worker, const char *address, uint16_t port, bool tls,

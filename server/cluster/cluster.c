@@ -82,7 +82,8 @@ static const struct brain_now *now(struct cluster *cluster) {
 
 static void want_link(void *arg, struct brain_link *link, const char *ip, uint16_t bus_port) {
     struct cluster *cluster = arg;
-    brain_link_set_wire(link, wire_connect(cluster->wires, ip, bus_port, link));
+    brain_link_set_wire(
+        link, wire_connect(cluster->wires, cluster->settings->config, ip, bus_port, link));
 }
 
 static void want_send(void *arg, struct brain_link *link, const void *packet, size_t bytes) {

@@ -224,9 +224,10 @@ static void on_accept(void *arg, const struct rt_accepted *accepted) {
     wires->user->accepted(wires->arg, wire, peer, local);
 }
 
-struct wire *wire_connect(struct wires *wires, const char *ip, uint16_t port, void *link) {
+struct wire *wire_connect(struct wires *wires, const struct config *config, const char *ip,
+                          uint16_t port, void *link) {
     struct wire *wire = wire_new(wires);
-    struct rt_connect_options options = {.source = NULL};
+    struct rt_connect_options options = {.source = config->bind_source_addr.ptr};
     wire->link = link;
     if (rt_stream_connect(wires->rt, &wire->stream, ip, port, &options, &events) != 0) {
         wire_free(wire);

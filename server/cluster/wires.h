@@ -42,8 +42,9 @@ int wires_listen(struct wires *wires, const struct config *config, uint16_t port
 /* The end begins: no wire is served any more. May be called again; true: all are gone. */
 bool wires_stop(struct wires *wires);
 
-/* NULL if that is no address. */
-struct wire *wire_connect(struct wires *wires, const char *ip, uint16_t port, void *link);
+/* From bind-source-addr. NULL if that is no address. */
+struct wire *wire_connect(struct wires *wires, const struct config *config, const char *ip,
+                          uint16_t port, void *link);
 /* What the user knows it by. */
 void wire_set_link(struct wire *wire, void *link);
 void *wire_link(const struct wire *wire);

@@ -93,7 +93,7 @@ static const struct config_name names_endpoint_type[] = {
 const struct config_row config_rows[] = {
     /* Network */
     SPECIAL("bind", NULL, bind, HEAP_BYTES, "* -::*", ROW_MULTI | ROW_ACTS, config_parse_bind, config_print_bind),
-    STRING("bind-source-addr", NULL, bind_source_addr, "", ROW_MISSED, NULL),
+    STRING("bind-source-addr", NULL, bind_source_addr, "", ROW_ACTS, NULL),
     ENUM("enable-debug-command", NULL, enable_debug_command, "no", ROW_IMMUTABLE | ROW_ACTS, names_protected),
     ENUM("enable-module-command", NULL, enable_module_command, "no", ROW_IMMUTABLE, names_protected),
     ENUM("enable-protected-configs", NULL, enable_protected_configs, "no", ROW_IMMUTABLE | ROW_ACTS, names_protected),

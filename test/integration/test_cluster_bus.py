@@ -63,6 +63,17 @@ def test_they_serve_as_one(three):
     assert "All 16384 slots covered" in cli("--cluster", "check", "127.0.0.1:%d" % three[0].port)
 
 
+@pytest.mark.parametrize("kind", ("shoal", "valkey"))
+def test_links_go_out_from_bind_source_addr(nodes, kind):
+    """Who is met knows nothing of who comes but where from."""
+    met, comes = nodes.start("shoal"), nodes.start(kind, bind_source_addr="127.0.0.9")
+    if comes is None:
+        pytest.skip("a peer is not installed: ./dev test does so")
+    assert ask(comes, "CLUSTER", "MEET", "127.0.0.1", met.port) == "OK"
+    name = my_id(comes)
+    assert wait_for(lambda: "%s 127.0.0.9:%d@" % (name, comes.port) in ask(met, "CLUSTER", "NODES").decode()), met.log()[-2000:]
+
+
 PAIRS = {"shoal": ("shoal", "shoal"), "of-valkey": ("valkey", "shoal"), "with-valkey": ("shoal", "valkey")}
 
 

@@ -250,6 +250,15 @@ def test_who_waits_when_a_primary_becomes_a_replica_is_told(start_server):
             conn.close()
 
 
+@pytest.mark.parametrize("source,seen", (("127.0.0.7", "127.0.0.7"), ("192.0.2.1", "127.0.0.1")))
+def test_links_go_out_from_bind_source_addr(start_server, source, seen):
+    """If this machine has it, and else from anywhere."""
+    primary, replica = start_server(), start_server(bind_source_addr=source)
+    follow(replica, primary)
+    assert wait_for(lambda: "ip=%s," % seen in said(primary).get("slave0", ""))
+    assert "ip=%s," % seen in said(primary)["slave0"]
+
+
 @pytest.mark.parametrize("log", ("no", "yes"))
 def test_a_role_does_not_change_behind_a_write_of_its_transaction(start_server, log):
     """The stream would end in the middle of a unit. What comes first, as Sentinel has it, works."""
