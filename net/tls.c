@@ -374,16 +374,28 @@ void tls_free(struct tls *tls) {
     }
 }
 
-SSL *tls_connection(struct tls *tls, bool dials) {
+/* A session that began without a certificate is nothing to those who want one: it is of another
+ * kind.
+ */
+static bool want_certificate(SSL *ssl) {
+    static const unsigned char known_context[] = "shoal known";
+    SSL_set_verify(ssl, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    return SSL_set_session_id_context(ssl, known_context, sizeof known_context - 1) == 1;
+}
+
+SSL *tls_connection(struct tls *tls, enum tls_side side) {
     pthread_mutex_lock(&tls->mutex);
     const struct tls_context *context = tls->context;
-    SSL_CTX *ctx = context == NULL                    ? NULL
-                   : dials && context->client != NULL ? context->client
-                                                      : context->server;
+    SSL_CTX *ctx = context == NULL                                  ? NULL
+                   : side == TLS_DIALLED && context->client != NULL ? context->client
+                                                                    : context->server;
     SSL *ssl = ctx != NULL ? SSL_new(ctx) : NULL;
     pthread_mutex_unlock(&tls->mutex);
-    if (ssl != NULL && dials) {
+    if (ssl != NULL && side == TLS_DIALLED) {
         SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+    } else if (ssl != NULL && side == TLS_COMES_KNOWN && !want_certificate(ssl)) {
+        SSL_free(ssl);
+        return NULL;
     }
     return ssl;
 }

@@ -73,6 +73,9 @@ void tls_certificates(struct tls *tls, struct tls_certificates *ret_certificates
  * many at once hold nobody else up, and those that are half done are bounded in number. */
 int tls_stream_open(struct tls *tls, struct rt *rt, struct rt_stream *stream, rt_socket socket,
                     const struct rt_stream_events *events);
+/* The same for who must show a certificate, whatever is asked of others. */
+int tls_stream_open_known(struct tls *tls, struct rt *rt, struct rt_stream *stream,
+                          rt_socket socket, const struct rt_stream_events *events);
 /* As rt_stream_connect, the client's side of TLS: `connected` is called when the handshake is over.
  * That it does not take too long is seen to from the connection on. */
 int tls_stream_connect(struct tls *tls, struct rt *rt, struct rt_stream *stream,

@@ -62,7 +62,7 @@ struct tls_stream {
     struct tls *tls;
     SSL *ssl; /* NULL until the first bytes come */
     enum tls_state state;
-    bool dials;                /* it connects: nobody of those who come makes it wait, or give up */
+    enum tls_side side;
     struct bytes in;           /* arrived, for OpenSSL to take */
     struct cipher out, flying; /* records to be sent next, and those that are being sent */
     size_t flown;              /* of `flying`, that have left */
@@ -91,6 +91,10 @@ struct tls_rt {
 
 static struct tls_stream *of_upper(const struct rt_stream *upper) {
     return (struct tls_stream *)(uintptr_t)upper->message_storage[0];
+}
+
+static bool dials(const struct tls_stream *t) {
+    return t->side == TLS_DIALLED;
 }
 
 static struct tls_rt *tls_rt(const struct tls_stream *t) {
@@ -173,7 +177,7 @@ void rt_tls_fini(struct rt *rt) {
 
 static bool make_ssl(struct tls_stream *t) {
     struct tls_rt *r = tls_rt(t);
-    SSL *ssl = tls_connection(t->tls, t->dials);
+    SSL *ssl = tls_connection(t->tls, t->side);
     BIO *bio = ssl != NULL ? BIO_new(r->method) : NULL;
     if (bio == NULL) {
         SSL_free(ssl);
@@ -183,7 +187,7 @@ static bool make_ssl(struct tls_stream *t) {
     BIO_set_init(bio, 1);
     SSL_set_bio(ssl, bio, bio);
     t->ssl = ssl;
-    if (t->dials) {
+    if (dials(t)) { /* nobody of those who come makes it wait, or give up */
         SSL_set_connect_state(ssl);
         return true;
     }
@@ -436,7 +440,7 @@ static void step(struct tls_stream *t, struct bytes bytes) {
     struct tls_rt *r = rt->tls;
     uint64_t begin = rt_ticks(rt);
     ERR_clear_error();
-    if (t->ssl == NULL && !t->dials && r->half_open_count >= HALF_OPEN_MAX) {
+    if (t->ssl == NULL && !dials(t) && r->half_open_count >= HALF_OPEN_MAX) {
         give_up_oldest(r);
     }
     if (t->ssl == NULL && !make_ssl(t)) {
@@ -535,7 +539,7 @@ void tls_tick(struct rt *rt) {
 
 static void on_ended(struct rt_stream *raw, int error) {
     struct tls_stream *t = (struct tls_stream *)raw;
-    bool refused = error == 0 && t->dials && t->state == TLS_OPENING;
+    bool refused = error == 0 && dials(t) && t->state == TLS_OPENING;
     fail(t, refused ? -ECONNRESET : error);
 }
 
@@ -648,9 +652,10 @@ static struct tls_stream *tls_stream_new(struct tls *tls, struct rt *rt, struct 
     return t;
 }
 
-int tls_stream_open(struct tls *tls, struct rt *rt, struct rt_stream *stream, rt_socket socket,
-                    const struct rt_stream_events *events) {
+static int open_accepted(struct tls *tls, struct rt *rt, struct rt_stream *stream, rt_socket socket,
+                         enum tls_side side, const struct rt_stream_events *events) {
     struct tls_stream *t = tls_stream_new(tls, rt, stream, socket, events);
+    t->side = side;
     int error = rt_stream_open(rt, &t->raw, socket, &raw_events);
     if (error != 0) {
         free(t);
@@ -660,11 +665,21 @@ int tls_stream_open(struct tls *tls, struct rt *rt, struct rt_stream *stream, rt
     return 0;
 }
 
+int tls_stream_open(struct tls *tls, struct rt *rt, struct rt_stream *stream, rt_socket socket,
+                    const struct rt_stream_events *events) {
+    return open_accepted(tls, rt, stream, socket, TLS_COMES, events);
+}
+
+int tls_stream_open_known(struct tls *tls, struct rt *rt, struct rt_stream *stream,
+                          rt_socket socket, const struct rt_stream_events *events) {
+    return open_accepted(tls, rt, stream, socket, TLS_COMES_KNOWN, events);
+}
+
 int tls_stream_connect(struct tls *tls, struct rt *rt, struct rt_stream *stream,
                        const char *address, uint16_t port, const struct rt_connect_options *options,
                        const struct rt_stream_events *events) {
     struct tls_stream *t = tls_stream_new(tls, rt, stream, -1, events);
-    t->dials = true;
+    t->side = TLS_DIALLED;
     int error = rt_stream_connect(rt, &t->raw, address, port, options, &dialled_events);
     if (error != 0) {
         free(t);

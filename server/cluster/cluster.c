@@ -15,6 +15,7 @@
 #include "base/must.h"
 #include "net/file.h"
 #include "net/rt_file.h"
+#include "net/tls.h"
 #include "server/cluster/cluster_map.h"
 #include "server/cluster/letters.h"
 #include "server/cluster/wires.h"
@@ -224,11 +225,23 @@ static void on_lost(void *arg, struct wire *wire) {
     }
 }
 
+static void on_unsafe(void *arg, const char *peer_ip, bool accepted, const char *why) {
+    struct text text;
+    text_init(&text);
+    text_appendf(&text,
+                 accepted ? "Error accepting cluster node at %s: %s"
+                          : "Connection with the node at %s failed: %s",
+                 peer_ip, why);
+    say(arg, LOG_VERBOSE, text.ptr);
+    text_fini(&text);
+}
+
 static const struct wires_user wires_user = {
     .packet_bytes = packet_bytes,
     .accepted = on_accepted,
     .connected = on_connected,
     .packet = on_packet,
+    .unsafe = on_unsafe,
     .lost = on_lost,
 };
 
@@ -359,9 +372,15 @@ static void answer(struct cluster *cluster) {
 
 /* ---- Mail ---- */
 
+static void choose_tls(struct cluster *cluster) {
+    bool tls = cluster->settings->brain.tls_cluster;
+    wires_use_tls(cluster->wires, tls ? cluster->server->tls : NULL);
+}
+
 static void take_settings(struct cluster *cluster, struct cluster_settings *settings) {
     cluster_settings_free(cluster->settings);
     cluster->settings = settings;
+    choose_tls(cluster);
     brain_configure(cluster->brain, &settings->brain, now(cluster));
 }
 
@@ -440,6 +459,7 @@ bool cluster_turn(struct cluster *cluster) {
         cluster->tick_ms = mono_ms;
         wires_each(cluster->wires, tell_queued, cluster);
         tell_memory(cluster);
+        tls_tick(cluster->rt);
         brain_tick(cluster->brain, now(cluster));
     }
     save(cluster);
@@ -496,6 +516,7 @@ struct cluster *cluster_new(struct server *server, struct rt *rt, struct text *e
     cluster->now.primary_age_ms = -1;
     cluster->maps = cluster_maps_new(&server->nodes[0], cluster->thread);
     cluster->wires = wires_new(rt, &wires_user, cluster);
+    choose_tls(cluster);
     list_init(&cluster->asked);
     text_init(&cluster->saving.text);
     server->threads[cluster->thread] = rt;

@@ -9,8 +9,8 @@
 #define BUS_PORT_OFFSET 10000
 
 uint16_t cluster_bus_port(const struct config *config) {
-    return (uint16_t)(config->cluster_port > 0 ? config->cluster_port
-                                               : config->port + BUS_PORT_OFFSET);
+    int64_t port = config->tls_cluster ? config->tls_port : config->port;
+    return (uint16_t)(config->cluster_port > 0 ? config->cluster_port : port + BUS_PORT_OFFSET);
 }
 
 static uint16_t announced(int64_t port, int64_t real) {
@@ -44,6 +44,7 @@ struct cluster_settings *cluster_settings_new(const struct config *now) {
         .port = announced(config->cluster_announce_port, config->port),
         .tls_port = announced(config->cluster_announce_tls_port, config->tls_port),
         .bus_port = announced(config->cluster_announce_bus_port, cluster_bus_port(config)),
+        .tls_cluster = config->tls_cluster,
         .client_port = (uint16_t)config->cluster_announce_client_port,
         .client_tls_port = (uint16_t)config->cluster_announce_client_tls_port,
     };

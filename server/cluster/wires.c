@@ -5,9 +5,11 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "net/tls.h"
 #include "server/client/listen.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +23,8 @@ struct wire {
     void *link;
     bool open;    /* connected, and not closed */
     bool closing; /* till its stream is gone */
+    bool tls, accepted;
+    char peer[RT_HOST_BYTES]; /* with TLS alone */
     struct text in;
     struct text queued, leaving;
     size_t left; /* of `leaving`, from its start */
@@ -30,6 +34,7 @@ struct wires {
     struct rt *rt;
     const struct wires_user *user;
     void *arg;
+    struct tls *tls; /* or NULL */
     struct list all;
     struct rt_listener *listeners[CONFIG_BIND_MAX];
     unsigned listeners_count;
@@ -180,8 +185,14 @@ size_t wire_memory(const struct wire *wire) {
 /* ---- Opening and closing ---- */
 
 static void on_ended(struct rt_stream *stream, int error) {
-    (void)error;
-    lose(wire_of(stream));
+    struct wire *wire = wire_of(stream);
+    const struct wires *wires = wire->wires;
+    if (wire->tls && error != 0 && !wire->closing && !tls_stream_is_open(stream)) {
+        const char *why = tls_stream_error(stream);
+        wires->user->unsafe(wires->arg, wire->peer, wire->accepted,
+                            why[0] != 0 ? why : strerror(-error));
+    }
+    lose(wire);
 }
 
 static void on_gone(struct rt_stream *stream) {
@@ -205,6 +216,43 @@ static const struct rt_stream_events events = {
     .connected = on_connected,
 };
 
+static void greet(struct wire *wire) {
+    struct wires *wires = wire->wires;
+    char peer[RT_HOST_BYTES], local[RT_HOST_BYTES];
+    wire->open = true;
+    rt_socket_no_delay(wires->rt, wire->stream.socket);
+    find_hosts(wire, peer, local);
+    wires->user->accepted(wires->arg, wire, peer, local);
+}
+
+static void on_secured(struct rt_stream *stream) {
+    greet(wire_of(stream));
+}
+
+static const struct rt_stream_events secured_events = {
+    .data = on_data,
+    .sent = on_sent,
+    .ended = on_ended,
+    .gone = on_gone,
+    .connected = on_secured,
+};
+
+static int open_accepted(struct wire *wire, rt_socket socket) {
+    struct wires *wires = wire->wires;
+    char local[RT_HOST_BYTES];
+    wire->accepted = true;
+    if (wires->tls == NULL) {
+        return rt_stream_open(wires->rt, &wire->stream, socket, &events);
+    }
+    int error =
+        tls_stream_open_known(wires->tls, wires->rt, &wire->stream, socket, &secured_events);
+    if (error == 0) {
+        wire->tls = true;
+        find_hosts(wire, wire->peer, local);
+    }
+    return error;
+}
+
 static void on_accept(void *arg, const struct rt_accepted *accepted) {
     struct wires *wires = arg;
     if (accepted->no_room || wires->stopping) {
@@ -212,16 +260,13 @@ static void on_accept(void *arg, const struct rt_accepted *accepted) {
         return;
     }
     struct wire *wire = wire_new(wires);
-    if (rt_stream_open(wires->rt, &wire->stream, accepted->socket, &events) != 0) {
+    int error = open_accepted(wire, accepted->socket);
+    if (error != 0) {
         rt_socket_close(wires->rt, accepted->socket);
         wire_free(wire);
-        return;
+    } else if (!wire->tls) {
+        greet(wire);
     }
-    wire->open = true;
-    rt_socket_no_delay(wires->rt, accepted->socket);
-    char peer[RT_HOST_BYTES], local[RT_HOST_BYTES];
-    find_hosts(wire, peer, local);
-    wires->user->accepted(wires->arg, wire, peer, local);
 }
 
 struct wire *wire_connect(struct wires *wires, const struct config *config, const char *ip,
@@ -229,7 +274,13 @@ struct wire *wire_connect(struct wires *wires, const struct config *config, cons
     struct wire *wire = wire_new(wires);
     struct rt_connect_options options = {.source = config->bind_source_addr.ptr};
     wire->link = link;
-    if (rt_stream_connect(wires->rt, &wire->stream, ip, port, &options, &events) != 0) {
+    wire->tls = wires->tls != NULL;
+    snprintf(wire->peer, sizeof wire->peer, "%s", ip);
+    int error =
+        wire->tls
+            ? tls_stream_connect(wires->tls, wires->rt, &wire->stream, ip, port, &options, &events)
+            : rt_stream_connect(wires->rt, &wire->stream, ip, port, &options, &events);
+    if (error != 0) {
         wire_free(wire);
         return NULL;
     }
@@ -251,6 +302,10 @@ struct wires *wires_new(struct rt *rt, const struct wires_user *user, void *arg)
     wires->arg = arg;
     list_init(&wires->all);
     return wires;
+}
+
+void wires_use_tls(struct wires *wires, struct tls *tls) {
+    wires->tls = tls;
 }
 
 /* As of the ports of clients (client/listen.c): sockets of a killed server stay bound for a moment.

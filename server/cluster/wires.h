@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct tls;
 struct wire;
 struct wires;
 
@@ -29,6 +30,8 @@ struct wires_user {
     void (*accepted)(void *arg, struct wire *wire, const char *peer_ip, const char *local_ip);
     void (*connected)(void *arg, struct wire *wire, const char *local_ip);
     void (*packet)(void *arg, struct wire *wire, const void *packet, size_t bytes);
+    /* Its TLS has failed: about to be lost. It was accepted, or connected to, at that address. */
+    void (*unsafe)(void *arg, const char *peer_ip, bool accepted, const char *why);
     /* It has ended, or could not be made; it is gone. Not after wire_close. */
     void (*lost)(void *arg, struct wire *wire);
 };
@@ -36,6 +39,8 @@ struct wires_user {
 
 struct wires *wires_new(struct rt *rt, const struct wires_user *user, void *arg);
 void wires_free(struct wires *wires); /* after its runtime */
+/* Within TLS, whoever connects, from now on; NULL: plainly. */
+void wires_use_tls(struct wires *wires, struct tls *tls);
 
 /* Listens on the bus port at all addresses of `bind`. 0, or -1 with the reason. */
 int wires_listen(struct wires *wires, const struct config *config, uint16_t port, struct text *err);

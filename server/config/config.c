@@ -290,10 +290,6 @@ const char *config_row_refusal(const struct config_row *row, const struct config
         return config->cluster_enabled && config->replicaof.len > 0
                    ? "replicaof directive not allowed in cluster mode"
                    : NULL;
-    case offsetof(struct config, tls_cluster):
-        return config->cluster_enabled && config->tls_cluster
-                   ? "TLS on the bus of a cluster is not there yet in Shoal"
-                   : NULL;
     case offsetof(struct config, rdma_port):
         return config->rdma_port != 0 ? "No RDMA building support." : NULL;
     default:

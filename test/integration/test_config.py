@@ -162,9 +162,8 @@ def test_what_would_endanger_data_is_refused(raw, name, asked):
 @pytest.mark.shoal_only
 @pytest.mark.parametrize(
     "line",
-    ["tls-cluster yes\ncluster-enabled yes",
-     "loadmodule /x.so"],
-)  # fmt: skip
+    ["loadmodule /x.so"],
+)
 def test_start_is_refused_for_what_is_not_there(server_binary, tmp_path, line):
     conf = tmp_path / "shoal.conf"
     conf.write_text("port %d\n%s\n" % (free_port(), line))

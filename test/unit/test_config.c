@@ -213,10 +213,9 @@ Test(config, what_would_endanger_data_is_refused) {
     cr_assert_not(config_refusals(config, &why));
     config->cluster_enabled = true;
     cr_assert_not(config_refusals(config, &why));
-    config->tls_cluster = true;
+    config->rdma_port = 6380;
     cr_assert(config_refusals(config, &why));
-    cr_assert_str_eq(why.ptr,
-                     "tls-cluster yes: TLS on the bus of a cluster is not there yet in Shoal\n");
+    cr_assert_str_eq(why.ptr, "rdma-port 6380: No RDMA building support.\n");
     text_fini(&why);
 }
 
