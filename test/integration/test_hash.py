@@ -205,7 +205,6 @@ def test_hidden_fields_are_not_seen(server, lazy_expiry):
         assert c.do("HTTL", "h", "FIELDS", 2, "a", "c") == [-2, -1]
 
 
-@pytest.mark.timing
 @pytest.mark.shoal_only
 def test_many_draws_of_few_seen_fields_go_through_the_hidden_ones_once(server, lazy_expiry):
     """Each draw went through all of them."""

@@ -666,7 +666,6 @@ def test_to_itself_it_ends_by_the_timeout(c):
         assert migrate(c, own, "missing", "0", SHORT) == "NOKEY"
 
 
-@pytest.mark.timing
 @pytest.mark.shoal_only
 def test_a_save_waits_for_it_and_an_end_does_not(start_server):
     s = start_server()
@@ -684,5 +683,5 @@ def test_a_save_waits_for_it_and_an_end_does_not(start_server):
         start = time.monotonic()
         other.send(encode("SHUTDOWN", "NOSAVE"))
         assert s.wait() == 0
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 20
         s.stopped_by_test = True

@@ -126,7 +126,6 @@ def test_modes_that_are_not_there_are_refused(server_binary, switch):
 # ---- start ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.timing
 @pytest.mark.slow
 def test_port_that_is_taken_is_refused(start_server, kind):
     with socket.socket() as holder:
@@ -141,7 +140,7 @@ def test_port_that_is_taken_is_refused(start_server, kind):
             s.command_line(), stdin=subprocess.DEVNULL, stdout=open(s.log_path, "w"), stderr=subprocess.STDOUT
         )
         assert s.proc.wait(60) == 1
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
         s.stopped_by_test = True
         assert str(port) in s.log() and "ddress already in use" in s.log()
         assert s.log().count("trying again") == (1 if kind == "shoal" else 0)
@@ -584,7 +583,7 @@ def test_what_runs_on_several_shards_when_the_end_begins_is_answered(start_serve
     # The thread that takes the signal ends its sleep with it, and does not read any more: a third of them. Where threads wait for
     # a processor it is more, or the sleep is over before the signal comes.
     found = [answered()]
-    while found[-1] != 8 and len(found) < 5:
+    while found[-1] != 8 and len(found) < 12:
         found.append(answered())
     assert found[-1] == 8, found
 

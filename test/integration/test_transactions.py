@@ -339,15 +339,12 @@ def test_pause_holds_an_exec_of_writes_on_several_shards(r, raw, other, shards):
     assert raw.read() == ["OK"]
 
 
-@pytest.mark.timing
 def test_wait_inside_answers_at_once(r, raw):
     raw.do("MULTI")
     raw.do("SET", "k", "v")
     raw.do("WAIT", "1", "0")
-    raw.do("WAIT", "3", "10000")
-    before = time.monotonic()
-    assert raw.do("EXEC") == ["OK", 0, 0]
-    assert time.monotonic() - before < 5
+    raw.do("WAIT", "3", "1000000")
+    assert raw.do("EXEC") == ["OK", 0, 0]  # else the socket's time is over before
 
 
 # ---- refusals ------------------------------------------------------------------------------------------------------------
