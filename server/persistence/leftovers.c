@@ -8,6 +8,7 @@
 #include "base/num.h"
 #include "persist/check/source.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,14 +38,16 @@ static const char *name_of(const char *path) {
     return slash != NULL ? slash + 1 : path;
 }
 
-/* Whether a segment is whole at its head, and has something behind it. */
-static bool read_head(const struct fs *fs, const char *path, struct log_segment *ret_segment,
-                      bool *ret_has_more) {
+/* What a segment has: nothing can be said of one that the disk does not give out. */
+enum head { HEAD_NONE, HEAD_ALONE, HEAD_RECORDS, HEAD_UNREAD };
+
+static enum head read_head(const struct fs *fs, const char *path, struct log_segment *ret_segment) {
     char head[LOG_SEGMENT_BYTES + 1];
     size_t n = 0;
     int file;
-    if (fs->open_data(fs->arg, path, false, 0, &file) != 0) {
-        return false;
+    int error = fs->open_data(fs->arg, path, false, 0, &file);
+    if (error != 0) {
+        return error == -ENOENT || error == -ELOOP ? HEAD_NONE : HEAD_UNREAD;
     }
     ssize_t r;
     do {
@@ -52,9 +55,14 @@ static bool read_head(const struct fs *fs, const char *path, struct log_segment 
         n += r > 0 ? (size_t)r : 0;
     } while (r > 0 && n < sizeof head);
     fs->close_data(fs->arg, file, false);
-    *ret_has_more = n > LOG_SEGMENT_BYTES;
-    return n >= LOG_SEGMENT_BYTES &&
-           log_segment_decode(bytes_make(head, LOG_SEGMENT_BYTES), ret_segment) == NULL;
+    if (r < 0) {
+        return r == -EISDIR ? HEAD_NONE : HEAD_UNREAD;
+    }
+    if (n < LOG_SEGMENT_BYTES ||
+        log_segment_decode(bytes_make(head, LOG_SEGMENT_BYTES), ret_segment) != NULL) {
+        return HEAD_NONE;
+    }
+    return n > LOG_SEGMENT_BYTES ? HEAD_RECORDS : HEAD_ALONE;
 }
 
 static bool names_segment(const struct manifest *manifest, const struct log_segment *segment) {
@@ -76,7 +84,8 @@ static bool generation_of(const char *name, uint64_t *ret) {
     return num_parse_u64(bytes_make(from, (size_t)(to - from)), ret);
 }
 
-/* Snapshots and segments of generations below that one, but for what is named. */
+/* Snapshots and segments of generations below that one, but for what is named. False: some may be
+ * left. */
 static bool remove_below(const struct fs *fs, const char *dir, uint64_t end,
                          const struct manifest *named) {
     char **bases = find(fs, dir, ".snapshot"), **segments = find(fs, dir, ".segment");
@@ -89,8 +98,9 @@ static bool remove_below(const struct fs *fs, const char *dir, uint64_t end,
     }
     for (size_t i = 0; segments != NULL && segments[i] != NULL; i++) {
         struct log_segment segment;
-        bool more;
-        if (read_head(fs, segments[i], &segment, &more) && segment.generation < end &&
+        enum head head = read_head(fs, segments[i], &segment);
+        all &= head != HEAD_UNREAD;
+        if ((head == HEAD_ALONE || head == HEAD_RECORDS) && segment.generation < end &&
             (named == NULL || !names_segment(named, &segment))) {
             all &= fs->remove(fs->arg, segments[i]) == 0;
         }
@@ -133,14 +143,14 @@ static void remove_named(const struct fs *fs, const char *dir, const struct mani
 }
 
 bool leftovers_without(const struct fs *fs, const char *dir, struct bytes gone,
-                       struct text *ret_path) {
+                       struct text *ret_why) {
     struct manifest manifest;
     manifest_init(&manifest);
     if (gone.len > 0 && names_last(fs, dir) && manifest_decode(gone, &manifest) == NULL) {
         remove_named(fs, dir, &manifest);
-        remove_below(fs, dir, manifest.generation + 1, NULL);
+        bool all = remove_below(fs, dir, manifest.generation + 1, NULL);
         manifest_fini(&manifest);
-        if (fs->sync_dir(fs->arg, dir) == 0) { /* first these, then what names them */
+        if (all && fs->sync_dir(fs->arg, dir) == 0) { /* first these, then what names them */
             remove_file(fs, dir, MANIFEST_GONE_NAME);
         }
     }
@@ -148,9 +158,10 @@ bool leftovers_without(const struct fs *fs, const char *dir, struct bytes gone,
     bool none = true;
     for (size_t i = 0; none && paths != NULL && paths[i] != NULL; i++) {
         struct log_segment segment;
-        bool more;
-        if (read_head(fs, paths[i], &segment, &more) && more) {
-            text_append_text(ret_path, paths[i]);
+        enum head head = read_head(fs, paths[i], &segment);
+        if (head == HEAD_RECORDS || head == HEAD_UNREAD) {
+            text_appendf(ret_why, "%s %s", paths[i],
+                         head == HEAD_RECORDS ? "has records" : "cannot be read");
             none = false;
         }
     }

@@ -15,9 +15,10 @@
 bool leftovers_remove(const struct fs *fs, const char *dir, const struct manifest *manifest);
 
 /* There is none. `gone` is what stands in one that was given up on purpose (MANIFEST_GONE_NAME), or
- * empty: it says what was its, and that is removed, with all that is older. False, with the path of
- * a segment that has records: nobody gave its manifest up, so that is missing. */
+ * empty: it says what was its, and that is removed, with all that is older; it stays as long as
+ * some of that does. False, with the path of a segment that has records ("... has records"): nobody
+ * gave its manifest up, so that is missing. Or it cannot be read. */
 bool leftovers_without(const struct fs *fs, const char *dir, struct bytes gone,
-                       struct text *ret_path);
+                       struct text *ret_why);
 
 #endif

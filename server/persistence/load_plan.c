@@ -82,23 +82,23 @@ static void warn_of_newer(struct server *server, const char *manifest) {
 
 /* Segments that no manifest names are no reason to begin with nothing. */
 static bool is_without(struct server *server, struct text *why) {
-    struct text path, gone, segment;
+    struct text path, gone, reason;
     text_init(&path);
     text_init(&gone);
-    text_init(&segment);
+    text_init(&reason);
     const char *dir = server->config->appenddirname.ptr;
     text_appendf(&path, "%s/%s", dir, MANIFEST_GONE_NAME);
     read_small(server->fs, path.ptr, &gone);
-    bool is = leftovers_without(server->fs, dir, text_bytes(&gone), &segment);
+    bool is = leftovers_without(server->fs, dir, text_bytes(&gone), &reason);
     if (!is) {
         text_appendf(why,
-                     "%s/%s is missing: %s has records. Nothing was changed. To begin without "
+                     "%s/%s is missing: %s. Nothing was changed. To begin without "
                      "them, move %s away.",
-                     dir, MANIFEST_NAME, segment.ptr, dir);
+                     dir, MANIFEST_NAME, reason.ptr, dir);
     }
     text_fini(&path);
     text_fini(&gone);
-    text_fini(&segment);
+    text_fini(&reason);
     return is;
 }
 
@@ -324,7 +324,8 @@ static bool plan_files(struct server *server, struct load *load, struct text *sa
 static bool is_id(struct bytes said) {
     bool is = said.len == MANIFEST_STREAM_ID_BYTES;
     for (size_t i = 0; is && i < said.len; i++) {
-        is = (said.ptr[i] >= '0' && said.ptr[i] <= '9') || (said.ptr[i] >= 'a' && said.ptr[i] <= 'f');
+        is = (said.ptr[i] >= '0' && said.ptr[i] <= '9') ||
+             (said.ptr[i] >= 'a' && said.ptr[i] <= 'f');
     }
     return is;
 }
