@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "base/num.h"
 #include "base/sha256.h"
 #include "base/text.h"
 #include "net/tls.h"
@@ -168,6 +169,22 @@ static struct acl_users *make_users(const struct config *config,
     return users;
 }
 
+/* Whom it follows from its first moment on: workers ask as they are made. */
+static struct role configured_role(const struct config *config) {
+    struct bytes words = config->replicaof;
+    const char *space = memchr(words.ptr, ' ', words.len);
+    struct role role = {.replica = true};
+    int64_t port;
+    size_t host = space != NULL ? (size_t)(space - words.ptr) : 0;
+    if (host == 0 || host >= sizeof role.host ||
+        !num_parse_i64(bytes_make(space + 1, words.len - host - 1), &port)) {
+        return (struct role){.replica = false};
+    }
+    memcpy(role.host, words.ptr, host);
+    role.port = (int)port;
+    return role;
+}
+
 struct server *server_new(const struct server_options *options, struct text *err) {
     struct config *config = options->config;
     struct kill_points *kill_points = make_kill_points(options, err);
@@ -183,6 +200,7 @@ struct server *server_new(const struct server_options *options, struct text *err
     }
     struct server *server = must_calloc(1, sizeof *server);
     server->config = config;
+    server->role = configured_role(config);
     server->kill_points = kill_points;
     server->commands = commands;
     server->fs = options->fs;

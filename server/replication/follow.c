@@ -2,7 +2,6 @@
 /* follow: see the header. */
 #include "server/replication/follow.h"
 
-#include "base/num.h"
 #include "server/call/check.h"
 #include "server/call/exec.h"
 #include "server/client/inner.h"
@@ -14,7 +13,6 @@
 #include "server/worker/worker.h"
 
 #include <stdio.h>
-#include <string.h>
 
 bool follow_stop(struct worker *home) {
     return upstream_stop(home->server->upstream);
@@ -78,18 +76,4 @@ bool follow_some(struct worker *home, const struct role *role, bool *begun) {
         }
     }
     return false;
-}
-
-void follow_configured(struct server *server) {
-    struct bytes words = server->config->replicaof;
-    const char *space = memchr(words.ptr, ' ', words.len);
-    struct role role = {.replica = true};
-    int64_t port;
-    size_t host = space != NULL ? (size_t)(space - words.ptr) : 0;
-    if (host > 0 && host < sizeof role.host &&
-        num_parse_i64(bytes_make(space + 1, words.len - host - 1), &port)) {
-        memcpy(role.host, words.ptr, host);
-        role.port = (int)port;
-        server->role = role;
-    }
 }

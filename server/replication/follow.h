@@ -29,7 +29,5 @@ bool follow_some(struct worker *home, const struct role *role, bool *begun);
 bool follow_stop(struct worker *home);
 /* The next step, in a view of all shards. */
 void follow_in_view(struct worker *parker, const struct role *role, bool exact);
-/* Before there are workers: whom the configuration names. */
-void follow_configured(struct server *server);
 
 #endif

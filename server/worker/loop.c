@@ -54,7 +54,6 @@
 #include "server/replication/failover.h"
 #include "server/replication/farewell.h"
 #include "server/replication/feed.h"
-#include "server/replication/follow.h"
 #include "server/replication/primary.h"
 #include "server/replication/replica.h"
 #include "server/replication/resume.h"
@@ -272,9 +271,6 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     shard_init(&worker->shard, id, (uint32_t)config_databases(config), &server->secret, &hooks,
                rt_wall_ms(worker->rt));
     walks_init(&worker->walks, worker->shard.keyspace);
-    if (id == 0) {
-        follow_configured(server);
-    }
     apply_config(worker, config);
     server->workers[id] = worker;
     if (id == 0) {

@@ -10,7 +10,7 @@ import pytest
 
 import writes
 from resp import NULL_ARRAY, RespError, encode
-from server import Server, find_peer, wait_for
+from server import Server, find_peer, free_port, wait_for
 from test_replication import digest, fill, write
 
 pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
@@ -248,6 +248,14 @@ def test_who_waits_when_a_primary_becomes_a_replica_is_told(start_server):
         assert waiting["readonly-xread"].read() == waiting["capa-readonly-xread"].read() == [[b"st", [[b"2-2", [b"f", b"v"]]]]]
         for conn in waiting.values():
             conn.close()
+
+
+def test_a_replica_from_the_start_is_one_on_all_shards(start_server):
+    """The first thread made it one while the others were made: who was faster took writes, and deleted what was over."""
+    for _ in range(3):
+        replica = start_server(replicaof="127.0.0.1 %d" % free_port())
+        with replica.raw() as c:
+            assert {str(c.do("SET", "{%d}" % i, "v")) for i in range(100)} == {str(READONLY)}
 
 
 @pytest.mark.parametrize("source,seen", (("127.0.0.7", "127.0.0.7"), ("192.0.2.1", "127.0.0.1")))
