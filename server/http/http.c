@@ -52,9 +52,9 @@ struct http_connection {
     enum http_state state;
     enum http_view view; /* what it waits for, GATHERING */
     bool is_local, without_body, keeps_alive;
-    bool asked; /* the gathering that is under way is for it, too */
-    bool ended; /* nothing more arrives */
-    int64_t until_ms;
+    bool asked;                 /* the gathering that is under way is for it, too */
+    bool ended;                 /* nothing more arrives */
+    int64_t since_ms, until_ms; /* its state */
     struct text in, out;
     size_t sent;
 };
@@ -74,7 +74,8 @@ struct http {
 
 static void set_state(struct http_connection *c, enum http_state state, int64_t in_ms) {
     c->state = state;
-    c->until_ms = rt_mono_ms(c->worker->rt) + in_ms;
+    c->since_ms = rt_mono_ms(c->worker->rt);
+    c->until_ms = c->since_ms + in_ms;
 }
 
 static void close_connection(struct http_connection *c) {
@@ -308,7 +309,7 @@ static bool make_place(struct http *http) {
     LIST_EACH(&http->connections, node) {
         struct http_connection *c = LIST_ENTRY(node, struct http_connection, node);
         if (c->state == HTTP_READING && c->in.len == 0 &&
-            (idle == NULL || c->until_ms < idle->until_ms)) {
+            (idle == NULL || c->since_ms < idle->since_ms)) {
             idle = c;
         }
     }

@@ -499,6 +499,29 @@ def test_many_connections(server_with_metrics):
     assert wait_for(lambda: get_or_none(s) == 200)
 
 
+def test_who_has_just_come_is_not_the_longest_idle(server_with_metrics):
+    """He has less time for his first request than others between two, and was the first to go for that."""
+    s = server_with_metrics
+    ask, reply = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", b"HTTP/1.1 200 OK"
+    connections = []
+
+    def come():
+        connections.append(socket.create_connection(("127.0.0.1", s.metrics), 60))
+        return connections[-1]
+
+    def answer(c):
+        c.sendall(ask)
+        return c.recv(len(reply))
+
+    try:
+        assert [answer(come()) for _ in range(32)] == [reply] * 32
+        fresh = come()
+        assert answer(come()) == answer(fresh) == reply
+    finally:
+        for c in connections:
+            c.close()
+
+
 def get_or_none(server):
     try:
         return get(server, "/healthz")[0]
