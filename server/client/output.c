@@ -262,7 +262,7 @@ static void send_some(struct client *client, size_t n) {
 
 /* Those that may leave. */
 static size_t open_bytes(struct client *client) {
-    struct wal *wal = client->worker->wal;
+    struct wal *wal = worker_own_wal(client->worker);
     return LIKELY(wal == NULL) ? client->out.bytes : gate_open_bytes(wal, client);
 }
 

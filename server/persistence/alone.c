@@ -40,6 +40,7 @@ void alone_ask(struct alone *alone, struct worker *worker) {
 void alone_asked(struct worker *worker, struct message *message) {
     check(!worker->parked.is);
     worker->parked.by = worker->server->workers[message->home];
+    worker->parked.wal = worker->wal;
     worker->parked.is = true;
     worker->parked.count++;
     message->kind = MESSAGE_ALONE_GRANTED;

@@ -15,9 +15,9 @@
  *  2. No step takes long: what runs commands stops between two of them when its slice is over
  * (worker.h), jobs and background work run in slices.
  */
-#include "server/worker/handlers.h"
 #include "server/worker/loop.h"
 #include "server/acl/acl.h"
+#include "server/worker/handlers.h"
 
 #include "base/check.h"
 #include "base/must.h"
@@ -662,7 +662,7 @@ static bool may_go_on(const struct worker *worker) {
 /* Who has a log asks something of the runtime in each turn, and what is for replicas leaves with
  * one: others do not take its place. */
 static bool may_visit(const struct worker *worker) {
-    const struct wal *wal = worker->wal;
+    const struct wal *wal = worker_own_wal(worker);
     return may_go_on(worker) && (wal == NULL || (wal->state == WAL_OFF && !wal->feeds));
 }
 
@@ -847,8 +847,9 @@ static void watchdog_turn(struct worker *worker) {
 
 /* The turn of a worker that is parked, or has just been: replies leave, nothing else happens. */
 static bool stand_still(struct worker *worker) {
-    if (UNLIKELY(worker->wal != NULL)) {
-        gate_settle(worker->wal); /* what was sealed before is on its way to the file */
+    struct wal *wal = worker_own_wal(worker);
+    if (UNLIKELY(wal != NULL)) {
+        gate_settle(wal); /* what was sealed before is on its way to the file */
     }
     news_send_if_any(worker, &worker->trackers); /* what it did in this turn is published, too */
     busy_serve(worker);

@@ -51,8 +51,9 @@ static bool handle_all(struct worker *worker) {
         worker->loop.resting = false;
         shared_set_resting(worker->server->shared, false);
     }
-    if (UNLIKELY(worker->wal != NULL)) {
-        gate_heard(worker->wal);
+    struct wal *wal = worker_own_wal(worker);
+    if (UNLIKELY(wal != NULL)) {
+        gate_heard(wal);
     }
     worker_slice_enter(worker);
     for (;;) {

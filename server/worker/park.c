@@ -137,6 +137,7 @@ static bool park_part(struct worker *worker, const void *args, void *part) {
         if (worker->wal != NULL) {
             gate_seal(worker->wal); /* from now on it is the parker's */
         }
+        worker->parked.wal = worker->wal;
         worker->parked.is = true;
         worker->parked.count++;
     }

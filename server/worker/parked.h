@@ -12,12 +12,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct wal;
 struct worker;
 
 struct parked {
-    bool is;                                /* it touches no table now */
-    bool busy;                              /* it is in the middle of a long script (busy.h) */
-    struct worker *by;                      /* but that one does */
+    bool is;           /* it touches no table now */
+    bool busy;         /* it is in the middle of a long script (busy.h) */
+    struct worker *by; /* but that one does, */
+    struct wal *wal;   /* and may make a log for it; until then it had this one, or NULL */
     struct message *first_kept, *last_kept; /* messages that wait until it goes on */
     struct list gone;       /* clients that have gone meanwhile, to be freed then: by line_node */
     uint64_t tickets, over; /* keeper: given out; of those, how many have been used and ended */

@@ -178,6 +178,10 @@ void worker_reach_time(struct worker *worker, int64_t now_ms);
 static inline bool worker_keeps_dead(const struct worker *worker) {
     return worker->config->import_mode || worker->server->role.replica;
 }
+/* What its own thread may look at: who has it parked may be making one. */
+static inline struct wal *worker_own_wal(const struct worker *worker) {
+    return UNLIKELY(worker->parked.is) ? worker->parked.wal : worker->wal;
+}
 /* What becomes of keys past their deadline follows the configuration, CLIENT PAUSE, DEBUG. */
 void worker_set_expiry(struct worker *worker);
 /* Its keyspace counts accesses as the configuration says: by time, or how many. */
