@@ -188,7 +188,9 @@ static void flushing(void *arg, uint32_t db) {
 
 static void swapping(void *arg, uint32_t a, uint32_t b) {
     struct worker *worker = arg;
-    watch_swap(&worker->shard.watches, a, b, rt_wall_ms(worker->rt));
+    if (worker->shard.watches.keys.count > 0) { /* nobody's while worker 0 loads what is all's */
+        watch_swap(&worker->shard.watches, a, b, rt_wall_ms(teller(worker)->rt));
+    }
     note_database(worker, a);
     note_database(worker, b);
 }
