@@ -485,41 +485,6 @@ def test_effects_of_many_at_once_are_in_the_order_in_which_they_happened(server,
     assert digest(second) == digest(c)
 
 
-def write_in_pairs(server, keys, elsewhere):
-    with server.raw(timeout=60) as c:
-        for begin in range(0, len(keys), 20):
-            some = keys[begin : begin + 20]
-            c.send(b"".join(encode("MULTI") + encode("RPUSH", key, "v") + encode("INCR", elsewhere) + encode("EXEC") for key in some))
-            assert [c.read() for _ in range(4 * len(some))][3::4] != []
-
-
-@pytest.mark.several_shards
-def test_what_is_over_is_told_before_what_comes_in_its_place(server, c, second, shards):
-    """A transaction has its place when all its locks are there: a key of it that was over by then, and was found by who looks for
-    such keys before it ran, was told of behind what the transaction put there, and who replays it deletes that."""
-    second.do("FLUSHALL")
-    c.do("DEBUG", "SET-ACTIVE-EXPIRE", "0")
-    keys = ["over:%d" % i for i in range(6000)]
-    c.send(b"".join(encode("SET", key, "v", "PX", "1") for key in keys))
-    assert [c.read() for _ in keys] == ["OK"] * len(keys)
-    time.sleep(0.01)
-    c.do("DEBUG", "EFFECTS", "ON")
-    threads = [threading.Thread(target=write_in_pairs, args=(server, keys[i::6], key_in(i % shards, shards, "count%d" % i))) for i in range(6)]
-    for thread in threads:
-        thread.start()
-    c.do("DEBUG", "SET-ACTIVE-EXPIRE", "1")
-    for thread in threads:
-        thread.join()
-    commands = effects(c)
-    told = {}
-    for command in commands:
-        if command[0] in ("RPUSH", "UNLINK"):
-            told.setdefault(command[1], []).append(command[0])
-    assert {key: words for key, words in told.items() if words != ["UNLINK", "RPUSH"]} == {} and len(told) == len(keys)
-    replay(second, commands)
-    assert digest(second) == digest(c)
-
-
 def run_out(server, over):
     """Has keys run out on all shards: who has his locks on one of them must look at it again, at a later time."""
     keys = ["short%d" % i for i in range(40)]
