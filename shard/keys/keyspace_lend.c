@@ -58,11 +58,13 @@ void keyspace_uncount_lookups(struct keyspace *ks, uint64_t hits, uint64_t misse
     stats->misses -= misses < stats->misses ? misses : stats->misses;
 }
 
+bool entry_is_locked(const struct keyspace *ks, const struct entry *entry) {
+    return ks->hooks.locked != NULL &&
+           ks->hooks.locked(ks->hooks.arg, entry_make_key(ks, entry, 0).hash);
+}
+
 bool entry_is_lent(const struct keyspace *ks, const struct entry *entry) {
-    if (LIKELY(ks->loans == 0) || !ks->hooks.locked) {
-        return false;
-    }
-    return ks->hooks.locked(ks->hooks.arg, entry_make_key(ks, entry, 0).hash);
+    return UNLIKELY(ks->loans > 0) && entry_is_locked(ks, entry);
 }
 
 /* ---- Handing over ---- */

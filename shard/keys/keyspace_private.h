@@ -270,6 +270,9 @@ void rewrite_swap(struct keyspace *ks, uint32_t a, uint32_t b);
 size_t rewrite_memory(const struct keyspace *ks);
 /* Whether its value is lent, or may be: who is no op leaves it where it is. */
 bool entry_is_lent(const struct keyspace *ks, const struct entry *entry);
+/* Whether it is some op's, which has its place among all others by now: what becomes of the key is
+ * told by that, or behind it. */
+bool entry_is_locked(const struct keyspace *ks, const struct entry *entry);
 
 static inline void hook_pre_write(struct keyspace *ks, uint32_t db, const struct key *key,
                                   struct entry *entry) {

@@ -62,7 +62,7 @@ static void look_at(void *arg, void *item) {
     int64_t elements_due = entry_elements_due(resolving->ks->forms, entry);
     bool dead = entry_is_dead(entry, resolving->now_ms);
     bool over = elements_due != NO_EXPIRY && resolving->now_ms > elements_due;
-    bool stays = (dead || over) && entry_is_lent(resolving->ks, entry);
+    bool stays = (dead || over) && entry_is_locked(resolving->ks, entry);
     if (over && !dead && !stays && resolving->elements == 0) {
         stays = resolving->late = true;
     }
