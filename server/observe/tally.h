@@ -44,6 +44,10 @@ struct worker_stats {
     uint64_t denied[ACL_LOG_REASONS]; /* by acl_log_reason */
     uint64_t input_max, output_max;   /* client_recent_max_*_buffer */
     uint64_t cycles, cycle_ticks, cycle_command_ticks;
+    uint64_t cycle_log_ticks,
+        cycle_cron_ticks;                /* of these: for the log, for what is done by time */
+    uint64_t cycle_commands_max;         /* commands of one turn */
+    uint64_t expire_ticks;               /* of the turns' work in which keys ran out */
     uint64_t longest_turn_ticks;         /* from the end of its wait to its own */
     uint64_t waited_ticks, looked_ticks; /* in the runtime for news; for messages before that */
 };

@@ -539,8 +539,14 @@ void wal_cron(struct wal *wal) {
 }
 
 struct wal_under_way wal_under_way(const struct wal *wal) {
+    uint64_t buffers = wal->text.cap + wal->parts_text.cap + wal->published.cap + wal->pending.cap +
+                       wal->tail.cap + wal->flying.cap;
+    for (uint32_t i = 0; i < wal->open_count; i++) {
+        buffers += wal->open[i].text.cap;
+    }
     return (struct wal_under_way){
         .buffered = wal->pending.len + wal->tail.len + (wal->writing ? wal->flying.len : 0),
+        .buffers = buffers,
         .syncs = wal->syncing + wal->retiring,
         .syncs_delayed = wal->syncs_delayed,
     };

@@ -194,10 +194,10 @@ void wal_set_feeds(struct wal *wal, bool feeds);
 /* How many records it has logged. */
 uint64_t wal_records(const struct wal *wal);
 void wal_set_records(struct wal *wal, uint64_t count); /* before the first */
-/* For INFO: sealed bytes that are not written; files that are being synced; how often a sync was
- * due while the one before it was not over. */
+/* For INFO: sealed bytes that are not written; what the log's buffers take; files that are being
+ * synced; how often a sync was due while the one before it was not over. */
 struct wal_under_way {
-    uint64_t buffered, syncs, syncs_delayed;
+    uint64_t buffered, buffers, syncs, syncs_delayed;
 };
 struct wal_under_way wal_under_way(const struct wal *wal);
 void wal_reset_stats(struct wal *wal); /* CONFIG RESETSTAT */

@@ -28,11 +28,15 @@ int64_t background_work(struct worker *worker) {
     int64_t now_ms = rt_wall_ms(worker->rt);
     int64_t until_ms = txn_expiry_ms(worker, now_ms);
     worker->runs_for.client = 0; /* keys run out by themselves */
-    bool watched = UNLIKELY(worker->latency.ticks != UINT64_MAX);
-    uint64_t start = watched ? rt_ticks(worker->rt) : 0;
+    const struct keyspace_stats *stats = keyspace_stats(worker->shard.keyspace);
+    uint64_t expired = stats->expired_keys + stats->expired_fields;
+    uint64_t start = rt_ticks(worker->rt);
     int64_t next_ms = keyspace_work(worker->shard.keyspace, until_ms);
-    if (watched) {
-        uint64_t ticks = rt_ticks(worker->rt) - start;
+    uint64_t ticks = rt_ticks(worker->rt) - start;
+    if (stats->expired_keys + stats->expired_fields != expired) {
+        worker->stats.expire_ticks += ticks;
+    }
+    if (UNLIKELY(worker->latency.ticks != UINT64_MAX)) {
         latency_note(worker, &worker->latency, LATENCY_EXPIRE_CYCLE, ticks);
     }
     if (UNLIKELY(worker->room.limit > 0)) {

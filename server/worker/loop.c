@@ -469,6 +469,7 @@ static void cron(struct worker *worker) {
     bool idle = worker->clients.count == 0 && worker->server->workers_count > WATCHDOG_THREADS &&
                 worker->config->watchdog_period == 0;
     worker->loop.cron_next_ms = now_ms + (idle ? 10 * CRON_MS : CRON_MS);
+    uint64_t start = rt_ticks(worker->rt);
     worker_sample_rates(worker);
     rt_trim(worker->rt, false);
     tls_tick(worker->rt);
@@ -505,6 +506,7 @@ static void cron(struct worker *worker) {
         primary_cron(worker->server->primary);
         upstream_cron(worker->server->upstream);
     }
+    worker->stats.cycle_cron_ticks += rt_ticks(worker->rt) - start;
 }
 
 /* Clients whose time to wait is over. Returns when the next one's is, monotonic ms. */
@@ -902,8 +904,10 @@ bool worker_turn(struct worker *worker) {
         http_turn(worker);
     }
     if (UNLIKELY(worker->wal != NULL)) {
+        uint64_t sealed = rt_ticks(worker->rt);
         gate_seal(worker->wal);
         wal_cron(worker->wal);
+        worker->stats.cycle_log_ticks += rt_ticks(worker->rt) - sealed;
     }
     if (worker->id == 0) {
         upstream_turn(worker->server->upstream); /* what it has applied leaves for others */
@@ -927,6 +931,11 @@ bool worker_turn(struct worker *worker) {
     worker->stats.cycle_ticks += end - start + worker->loop.sliced_ticks;
     if (turn_ticks > worker->stats.longest_turn_ticks) {
         worker->stats.longest_turn_ticks = turn_ticks;
+    }
+    uint64_t commands = worker->stats.commands_processed - worker->loop.commands_then;
+    worker->loop.commands_then += commands;
+    if (commands > worker->stats.cycle_commands_max && commands <= INT64_MAX) {
+        worker->stats.cycle_commands_max = commands; /* else they have been reset */
     }
     latency_note(worker, &worker->latency, LATENCY_TURN, turn_ticks);
     if (worker->loop.stopping) {

@@ -33,10 +33,11 @@ struct loop_state {
     bool visits;      /* it may visit others that sleep (visit.h) */
     bool in_visit;    /* as host or visitor: what may take long is left to a turn of its own */
     bool own_mail;    /* it has worked off some of its own in a visit: a turn sees to the rest */
-    int64_t unvisited_ms;  /* monotonic: until then nobody visits it */
-    uint64_t round_until;  /* ticks: until then the next turn need not ask the kernel for news */
-    uint64_t sliced_ticks; /* of a save, ahead of this turn */
-    bool more;             /* there is work for another turn at once */
+    int64_t unvisited_ms;   /* monotonic: until then nobody visits it */
+    uint64_t round_until;   /* ticks: until then the next turn need not ask the kernel for news */
+    uint64_t sliced_ticks;  /* of a save, ahead of this turn */
+    uint64_t commands_then; /* commands_processed, at the end of the last turn */
+    bool more;              /* there is work for another turn at once */
     int64_t cron_next_ms;
     int64_t collect_next_ms; /* sysmem_collect */
     int64_t state_logged_ms; /* monotonic */

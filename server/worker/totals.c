@@ -191,6 +191,9 @@ static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *t
     to->parked = worker->parked.count;
     to->cycle_ns = rt_ticks_to_ns(worker->rt, worker->stats.cycle_ticks);
     to->cycle_command_ns = rt_ticks_to_ns(worker->rt, worker->stats.cycle_command_ticks);
+    to->cycle_log_ns = rt_ticks_to_ns(worker->rt, worker->stats.cycle_log_ticks);
+    to->cycle_cron_ns = rt_ticks_to_ns(worker->rt, worker->stats.cycle_cron_ticks);
+    to->expire_ns = rt_ticks_to_ns(worker->rt, worker->stats.expire_ticks);
     to->waited_ns = rt_ticks_to_ns(worker->rt, worker->stats.waited_ticks);
     to->looked_ns = rt_ticks_to_ns(worker->rt, worker->stats.looked_ticks);
     rt_thread_usage(&to->user_us, &to->system_us);
@@ -296,6 +299,7 @@ static void add_stats(struct worker_stats *sum, const struct worker_stats *part)
     sum->input_max = larger(part->input_max, sum->input_max);
     sum->output_max = larger(part->output_max, sum->output_max);
     sum->cycles += part->cycles;
+    sum->cycle_commands_max = larger(part->cycle_commands_max, sum->cycle_commands_max);
 }
 
 void totals_add(struct totals *sum, const struct totals *part) {
@@ -332,6 +336,7 @@ void totals_add(struct totals *sum, const struct totals *part) {
     sum->functions_bytes += part->functions_bytes;
     sum->logs_bytes += part->logs_bytes;
     sum->log.buffered += part->log.buffered;
+    sum->log.buffers += part->log.buffers;
     sum->log.syncs += part->log.syncs;
     sum->log.syncs_delayed += part->log.syncs_delayed;
     sum->over_ms = part->over_ms > sum->over_ms ? part->over_ms : sum->over_ms;
@@ -344,6 +349,10 @@ void totals_add(struct totals *sum, const struct totals *part) {
     }
     sum->cycle_ns += part->cycle_ns;
     sum->cycle_command_ns += part->cycle_command_ns;
+    sum->cycle_log_ns += part->cycle_log_ns;
+    sum->cycle_cron_ns += part->cycle_cron_ns;
+    sum->expire_ns += part->expire_ns;
+    sum->longest_turn_ns = larger(part->longest_turn_ns, sum->longest_turn_ns);
     sum->user_us += part->user_us;
     sum->system_us += part->system_us;
     sum->pause = part->pause > sum->pause ? part->pause : sum->pause;

@@ -63,7 +63,7 @@ struct totals {
     uint64_t rates[RATE_COUNT];
     uint64_t longest_turn_ns;
     uint64_t parked; /* how often it stood still for another */
-    uint64_t cycle_ns, cycle_command_ns;
+    uint64_t cycle_ns, cycle_command_ns, cycle_log_ns, cycle_cron_ns, expire_ns;
     uint64_t waited_ns, looked_ns;
     uint64_t user_us, system_us; /* of the thread */
     enum pause_kind pause;

@@ -259,6 +259,24 @@ def test_expired_keys_are_counted(server, r):
     assert wait_for(lambda: server.info("stats")["expired_keys"] == "50")
 
 
+@pytest.mark.shoal_only
+def test_what_turns_spend_their_time_with(start_server, tmp_path):
+    """These were 0 whatever there was."""
+    s = start_server(appendonly="yes", appendfsync="always", dir=str(tmp_path))
+    with s.raw(timeout=60) as c:
+        c.send(b"".join(encode("SET", "k%d" % i, "v", "PX", 50) for i in range(50_000)))
+        assert set(c.read_some(50_000)) == {"OK"}
+    assert wait_for(lambda: int(s.info("stats")["expire_cycle_cpu_milliseconds"]) > 0)
+    assert int(s.info("memory")["mem_aof_buffer"]) > 0
+    debug = s.info("debug")
+    assert int(debug["eventloop_duration_aof_sum"]) > 0
+    assert wait_for(lambda: int(s.info("debug")["eventloop_duration_cron_sum"]) > 0)
+    assert int(debug["eventloop_cmd_per_cycle_max"]) > 1
+    assert 0 < int(debug["eventloop_duration_max"])
+    spent = int(s.info("stats")["eventloop_duration_sum"])
+    assert int(debug["eventloop_duration_aof_sum"]) + int(debug["eventloop_duration_cron_sum"]) <= spent
+
+
 def test_resetstat(server, r):
     r.set("a", 1)
     r.get("a")

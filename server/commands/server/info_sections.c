@@ -314,7 +314,8 @@ void info_memory(struct info *info) {
     line_u64(info, "mem_clients_slaves", stream.beyond);
     line_u64(info, "mem_clients_normal", t->clients_bytes);
     line_u64(info, "mem_cluster_links", shared_links_bytes(worker_server(info->worker)->shared));
-    ZERO(info, "mem_cluster_slot_import", "mem_cluster_slot_export", "mem_aof_buffer");
+    ZERO(info, "mem_cluster_slot_import", "mem_cluster_slot_export");
+    line_u64(info, "mem_aof_buffer", t->log.buffers);
     line_text(info, "mem_allocator", SHOAL_ALLOCATOR);
     ZERO(info, "mem_overhead_db_hashtable_rehashing", "active_defrag_running");
     line_u64(info, "lazyfree_pending_objects", t->keyspace.lazyfree_pending);
@@ -459,7 +460,8 @@ static void lines_keys(struct info *info) {
     line_u64(info, "expired_fields", t->keyspace.expired_fields);
     line_ratio(info, "expired_stale_perc", 0);
     line_ratio(info, "expired_keys_with_volatile_items_stale_perc", 0);
-    ZERO(info, "expired_time_cap_reached_count", "expire_cycle_cpu_milliseconds");
+    ZERO(info, "expired_time_cap_reached_count");
+    line_u64(info, "expire_cycle_cpu_milliseconds", t->expire_ns / 1000000);
     line_u64(info, "evicted_keys", t->keyspace.evicted_keys);
     line_u64(info, "evicted_clients", t->stats.evicted_clients);
     line_u64(info, "evicted_scripts", scripts_stats(worker_server(info->worker)->scripts).evicted);
@@ -625,7 +627,10 @@ void info_scripting_engines(struct info *info) {
 
 void info_debug(struct info *info) {
     text_append_text(&info->text, "# Debug\r\n");
-    ZERO(info, "eventloop_duration_aof_sum", "eventloop_duration_cron_sum",
-         "eventloop_duration_max", "eventloop_cmd_per_cycle_max", "io_threaded_reads_pending",
-         "io_threaded_writes_pending");
+    const struct totals *t = &info->sum;
+    line_u64(info, "eventloop_duration_aof_sum", t->cycle_log_ns / 1000);
+    line_u64(info, "eventloop_duration_cron_sum", t->cycle_cron_ns / 1000);
+    line_u64(info, "eventloop_duration_max", t->longest_turn_ns / 1000);
+    line_u64(info, "eventloop_cmd_per_cycle_max", t->stats.cycle_commands_max);
+    ZERO(info, "io_threaded_reads_pending", "io_threaded_writes_pending");
 }
