@@ -15,6 +15,7 @@ import tree
 BENCH = os.path.join(tree.ROOT, "bench")
 sys.path.insert(0, BENCH)
 import cases  # noqa: E402
+import hits  # noqa: E402
 import load  # noqa: E402
 import progress  # noqa: E402
 import report  # noqa: E402
@@ -257,3 +258,21 @@ def test_the_plan_of_a_quick_look_is_about_two_minutes(monkeypatch):
 def test_every_case_has_a_name_of_its_own():
     keys = [case.key for case in cases.all_cases()]
     assert len(keys) == len(set(keys))
+
+
+# ---- Hit ratios ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ("zipf", "scan", "changing"))
+def test_a_trace_is_what_it_says(kind):
+    """The same for all servers; what is walked over comes once and does not count; favourites change only where they are to."""
+    batches = [hits.Trace(kind, 1000, 0.9, 1).batch(0) for _ in range(2)]
+    assert batches[0] == batches[1]
+    trace = hits.Trace(kind, 1000, 0.9, 1)
+    names = [trace.batch(n / 10) for n in range(200)]
+    walked = [name for batch in names for name, counts in batch if not counts]
+    assert len(set(walked)) == len(walked) and (len(walked) == 200 * 34) == (kind == "scan")
+    first, last = ({name for batch in part for name, counts in batch if counts} for part in (names[:20], names[-20:]))
+    favourite = max(first, key=lambda name: sum((name, True) in batch for batch in names[:20]))
+    seen = sum(batch.count((favourite, True)) for batch in names[-20:])
+    assert (seen < 20) == (kind == "changing")
