@@ -91,9 +91,11 @@ void check_configure(struct worker *worker) {
     bool unsaved = worker->saves_fail && worker->config->stop_writes_on_bgsave_error &&
                    worker->config->save.count > 0;
     worker->hindered_by_disk = unsaved || worker->refuses_writes;
-    worker->lacks_replicas = !worker->server->role.replica &&
-                             worker->config->min_replicas_to_write > worker->good_replicas &&
-                             worker->config->min_replicas_max_lag > 0;
+    const struct config *config = worker->config;
+    worker->lacks_replicas =
+        !worker->server->role.replica && ((config->min_replicas_to_write > worker->good_replicas &&
+                                           config->min_replicas_max_lag > 0) ||
+                                          config->replicas_ack > worker->acking_replicas);
     worker->hindrances = (worker->hindered_by_disk ? HINDERED_DISK : 0) |
                          (worker->lacks_replicas ? HINDERED_REPLICAS : 0) |
                          (worker->server->role.replica ? HINDERED_ROLE : 0) |

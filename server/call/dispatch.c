@@ -673,6 +673,7 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
     if (LIKELY(goes_ahead(client, staged, hindrances))) {
         client->commands++;
         client->last_command = ref;
+        client->gate.tells = true;
         run_here(client, staged, caller);
         return true;
     }
@@ -726,9 +727,11 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
     if (!refused && UNLIKELY(begins_script(client, staged))) {
         client->flags |= CLIENT_RAN_SCRIPT;
     }
-    client->commands += !refused && staged->route != ROUTE_QUEUE;
+    bool runs = !refused && staged->route != ROUTE_QUEUE;
+    client->commands += runs;
     client->last_command = ref;
-    if (UNLIKELY(hindrances & HINDERED_SIZE) && !refused && staged->route != ROUTE_QUEUE) {
+    gate_note(client, runs ? ref : NULL);
+    if (UNLIKELY(hindrances & HINDERED_SIZE) && runs) {
         log_size(client, staged);
     }
     if (UNLIKELY(refused)) {

@@ -7,6 +7,10 @@
  * serves all its output, and no message has to carry one: who receives mail looks at what its
  * senders have said they have sealed, which they said before they sent it.
  *
+ * With replicas-ack they wait for replicas, too, behind that: until so many have acknowledged it
+ * (replication/primary_acks.c). But only what tells of keys does: who watches over a server, reads
+ * its stream or changes its configuration is answered whatever replicas do.
+ *
  * A client waits with one mark at a time: bytes that are written while it waits are given a later
  * one when that is safe.
  *
@@ -22,12 +26,16 @@
 #include <stdint.h>
 
 struct client;
+struct command_ref;
 struct wal;
+
+enum gate_waits { GATE_OPEN, GATE_LOG, GATE_ACKS };
 
 /* A client's. */
 struct client_gate {
-    struct list_node node; /* of wal->waiting */
-    bool waits;
+    struct list_node node; /* of wal->waiting, or waiting_acks */
+    enum gate_waits waits;
+    bool tells;    /* some of its output does, of keys */
     uint64_t mark; /* for this */
     size_t until;  /* with so many bytes of its output, from what is to be sent next on */
     size_t open;   /* so many of them may leave */
@@ -40,6 +48,8 @@ size_t gate_open_bytes(struct wal *wal, struct client *client);
 /* So many have left, or will not. */
 void gate_drained(struct client *client, size_t bytes);
 void gate_forget(struct client *client);
+/* This command of the client is about to run; NULL: none, and it is answered all the same. */
+void gate_note(struct client *client, const struct command_ref *ref);
 /* Once a turn, before output is sent: those whose marks are safe go on. */
 void gate_settle(struct wal *wal);
 /* At its end: whether nobody waits for what is safe by now. Who makes it safe later wakes the

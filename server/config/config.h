@@ -208,6 +208,7 @@ struct config {
     bool import_mode;
     int64_t min_replicas_max_lag;
     int64_t min_replicas_to_write;
+    int64_t replicas_ack;
     struct bytes primaryauth;
     struct bytes primaryuser;
     int propagation_error_behavior;

@@ -196,6 +196,7 @@ const struct config_row config_rows[] = {
     INT("replica-priority", "slave-priority", replica_priority, "100", ROW_ACTS, 0, INT_MAX, NULL),
     BOOL("replica-read-only", "slave-read-only", replica_read_only, "yes", ROW_ACTS),
     BOOL("replica-serve-stale-data", "slave-serve-stale-data", replica_serve_stale_data, "yes", ROW_ACTS),
+    INT("replicas-ack", NULL, replicas_ack, "0", ROW_OWN | ROW_ACTS, 0, INT_MAX, NULL),
     SPECIAL("replicaof", "slaveof", replicaof, HEAP_BYTES, "", ROW_IMMUTABLE | ROW_MULTI | ROW_ACTS, config_parse_replicaof, config_print_replicaof),
 
     /* Keys tracking, security, clients */

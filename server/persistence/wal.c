@@ -55,6 +55,7 @@ struct wal *wal_new(struct worker *worker) {
     wal->unsynced = wal->syncing_extent = wal->old_extent = nothing;
     list_init(&wal->stands);
     list_init(&wal->waiting);
+    list_init(&wal->waiting_acks);
     text_init(&wal->text);
     text_init(&wal->parts_text);
     text_init(&wal->published);
@@ -631,7 +632,6 @@ static void encode(struct wal *wal) {
                                   .parts = run->parts};
         wal->pending_extent =
             both(wal->pending_extent, (struct wal_extent){run->number, sealed_ms});
-        wal->mark = run->number > wal->mark ? run->number : wal->mark;
     }
     bool always = wal->worker->config->appendfsync == CONFIG_FSYNC_ALWAYS;
     struct log_block block = {
@@ -666,12 +666,23 @@ static void forget_turn(struct wal *wal) {
     trim(&wal->parts_text);
 }
 
+/* What the turn's runs have for numbers may be told of from now on. */
+static void raise_mark(struct wal *wal) {
+    for (uint32_t i = 0; i < wal->runs_count; i++) {
+        wal->mark = wal->runs[i].number > wal->mark ? wal->runs[i].number : wal->mark;
+    }
+    for (uint32_t i = 0; i < wal->parts_count; i++) {
+        wal->mark = wal->parts[i].number > wal->mark ? wal->parts[i].number : wal->mark;
+    }
+}
+
 void wal_seal(struct wal *wal) {
     if (wal->records > 0) {
         say_bound(wal);
         close_run(wal);
     }
     if (wal->runs_count + wal->parts_count > 0) {
+        raise_mark(wal);
         take_text(&wal->text, &wal->parts_text);
         if (wal->feeds) {
             feed_send(wal);

@@ -136,6 +136,9 @@ struct wal {
     uint64_t safe;             /* all up to it is in files, as this worker knows */
     enum shared_wal_word word; /* which means that */
     struct list waiting;       /* clients, in the order of their marks */
+    bool acks;                 /* replies wait for replicas, too (replicas-ack) */
+    uint64_t acked;            /* all up to it is held by enough of them, as this worker knows */
+    struct list waiting_acks;  /* clients that wait for nothing else, in that order */
 
     /* The next file's making. */
     struct rt_file_op prepare;

@@ -68,6 +68,7 @@ static void stop_merging(struct primary *primary) {
     }
     merge_fini(&primary->merge);
     primary->active = false;
+    primary_forget_acks(primary);
 }
 
 static void deactivate(struct primary *primary) {
@@ -96,6 +97,7 @@ void primary_free(struct primary *primary) {
     backlog_fini(&primary->backlog);
     free(primary->file);
     free(primary->there);
+    free(primary->marks);
     free(primary);
 }
 
@@ -219,17 +221,20 @@ static uint32_t count_good(const struct primary *primary) {
     return count;
 }
 
-/* min-replicas-to-write: all workers refuse writes, or no longer (call/check.h). */
+/* min-replicas-to-write, replicas-ack: all workers refuse writes, or no longer (call/check.h). */
 static void look_at_good(struct primary *primary) {
-    uint32_t good = count_good(primary);
-    if (good == primary->good) {
+    uint32_t good = count_good(primary), acking = primary_count_acking(primary);
+    if (good == primary->good && acking == primary->acking) {
         return;
     }
+    primary->asks |= acking > primary->acking && primary->marks_count > 0; /* somebody may wait */
     primary->good = good;
+    primary->acking = acking;
     for (unsigned i = 0; i < primary->home->server->workers_count; i++) {
         struct stream_mail *mail = must_calloc(1, sizeof *mail);
         mail->kind = STREAM_GOOD;
         mail->offset = good;
+        mail->acking = acking;
         send_mail(primary, i, mail);
     }
 }
@@ -562,6 +567,7 @@ void primary_follow(struct primary *primary, struct worker *parker) {
     if (primary->following) {
         return;
     }
+    primary_end_acks(primary);
     primary->following = true;
     primary->known = primary->still = false;
     primary->applied = primary->backlog.next - 1;
@@ -620,6 +626,7 @@ void primary_promote(struct primary *primary, struct worker *parker, bool exact)
     }
     refuse_all(primary);
     new_id(primary, parker->rt);
+    primary_begin_acks(primary);
     primary->known = primary->still = false;
     primary->alone_ms = rt_mono_ms(parker->rt);
     if (goes_on) {
@@ -706,6 +713,7 @@ void primary_turn(struct primary *primary) {
     if (UNLIKELY(!list_empty(&primary->waits))) {
         primary_look_at_waits(primary);
     }
+    primary_look_at_acks(primary);
     if (!primary->active && !primary_passes_on(primary)) {
         return;
     }

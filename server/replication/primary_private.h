@@ -40,6 +40,11 @@ struct waits { /* a client in WAIT */
     uint64_t offset; /* the same, once it is in the stream; 0: it is not */
 };
 
+/* Up to this number all is in the stream, which is so long then. */
+struct stream_mark {
+    uint64_t number, offset;
+};
+
 struct primary {
     struct worker *home;
     char id[REPLICATION_ID_BYTES + 1];
@@ -69,7 +74,13 @@ struct primary {
     int64_t pinged_ms; /* monotonic */
     int64_t alone_ms;  /* the same: since when there is no replica */
     bool asks;         /* for acknowledgements, in this turn */
-    uint32_t good;     /* replicas that keep up, as all workers were told */
+    uint32_t good;     /* replicas that keep up, as all workers were told; */
+    uint32_t acking;   /* those that say how far they are, the same */
+    /* replicas-ack (primary_acks.c) */
+    uint32_t acks_wanted;
+    struct stream_mark *marks; /* what is not acknowledged by so many, in order */
+    uint32_t marks_count;
+    uint64_t marked; /* the number of the last one that was noted */
     enum primary_failover failover;
     uint64_t full_syncs, partial_syncs, refused;
 };
@@ -85,5 +96,15 @@ void primary_send(struct primary *primary, unsigned to, uint16_t kind, struct me
 void primary_begin_wait(struct primary *primary, const struct replica_news *news);
 void primary_end_wait(struct primary *primary, const struct replica_news *news);
 void primary_look_at_waits(struct primary *primary);
+
+/* primary_acks.c: replicas that acknowledge what they get. */
+uint32_t primary_count_acking(const struct primary *primary);
+/* In each turn: whom replicas-ack lets go, and whether replicas are to be asked. */
+void primary_look_at_acks(struct primary *primary);
+/* In a view of all shards: what is there counts as acknowledged; from now on there is no stream of
+ * its own: what is acknowledged by now, and no more; there is another stream. */
+void primary_begin_acks(struct primary *primary);
+void primary_end_acks(struct primary *primary);
+void primary_forget_acks(struct primary *primary);
 
 #endif

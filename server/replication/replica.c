@@ -432,6 +432,7 @@ void replica_mail_arrived(struct worker *worker, struct message *message) {
     struct stream_mail *mail = (struct stream_mail *)message;
     if (mail->kind == STREAM_GOOD) {
         worker->good_replicas = (uint32_t)mail->offset;
+        worker->acking_replicas = mail->acking;
         check_configure(worker);
         stream_mail_free(mail);
         return;

@@ -63,7 +63,8 @@ enum stream_mail_kind {
     STREAM_FILE,    /* and here is the file */
     STREAM_REFUSED, /* it has failed, or the replica is silent: it is closed, `path` its last word
                      */
-    STREAM_GOOD,    /* so many replicas keep up now (`offset`): to all workers */
+    STREAM_GOOD,    /* so many replicas keep up now (`offset`), and so many acknowledge what they
+                       get (`acking`): to all workers */
 };
 struct stream_piece {
     struct piece *piece;
@@ -76,6 +77,7 @@ struct stream_mail {
     uint64_t offset; /* of the first byte; of the cut: of the last one before it */
     char id[REPLICATION_ID_BYTES + 1];
     char path[512];
+    uint32_t acking;
     uint32_t count;
     struct stream_piece pieces[];
 };

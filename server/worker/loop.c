@@ -667,7 +667,8 @@ static bool may_go_on(const struct worker *worker) {
  * one: others do not take its place. */
 static bool may_visit(const struct worker *worker) {
     const struct wal *wal = worker_own_wal(worker);
-    return may_go_on(worker) && (wal == NULL || (wal->state == WAL_OFF && !wal->feeds));
+    return may_go_on(worker) &&
+           (wal == NULL || (wal->state == WAL_OFF && !wal->feeds && !wal->acks));
 }
 
 /* Mail is there, or has been in a visit, and may be worked off at once. */

@@ -69,6 +69,7 @@ struct shared_counters {
     _Alignas(LINE) _Atomic uint64_t line;
     _Atomic uint64_t logged[COMMANDLOG_KINDS];
     _Alignas(LINE) _Atomic uint64_t wal_count;
+    _Alignas(LINE) _Atomic uint64_t acked;
     _Alignas(LINE) _Atomic size_t leased;
 };
 
@@ -357,6 +358,14 @@ void shared_wal_want(struct shared_counters *shared, unsigned worker, uint64_t n
 
 uint64_t shared_wal_wanted(const struct shared_counters *shared, unsigned worker) {
     return atomic_load_explicit(&shared->wal_lines[worker].wanted, memory_order_seq_cst);
+}
+
+void shared_set_acked(struct shared_counters *shared, uint64_t number) {
+    atomic_store_explicit(&shared->acked, number, memory_order_seq_cst);
+}
+
+uint64_t shared_acked(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->acked, memory_order_seq_cst);
 }
 
 void shared_wal_set_closing(struct shared_counters *shared, unsigned worker, bool closing) {

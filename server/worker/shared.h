@@ -89,6 +89,10 @@ uint64_t shared_wal_sealed(const struct shared_counters *shared, unsigned worker
  * for the last time whether that is safe: who makes it so sees it, and wakes the worker. */
 void shared_wal_want(struct shared_counters *shared, unsigned worker, uint64_t number);
 uint64_t shared_wal_wanted(const struct shared_counters *shared, unsigned worker);
+/* All numbers up to this one are held by so many replicas as replicas-ack wants, as they have
+ * acknowledged (replication/primary.h); it never falls. Who raises it wakes whom it lets go. */
+void shared_set_acked(struct shared_counters *shared, uint64_t number);
+uint64_t shared_acked(const struct shared_counters *shared);
 /* A worker's segment of before the last cut is still being written or synced. */
 void shared_wal_set_closing(struct shared_counters *shared, unsigned worker, bool closing);
 bool shared_wal_any_closing(const struct shared_counters *shared);

@@ -120,7 +120,8 @@ struct worker {
     bool saves_fail;               /* the last one did */
     bool hindered_by_disk;         /* so writes wait for one that does not (check.h) */
     uint32_t good_replicas;        /* as the stream's home says (replication/primary.h) */
-    bool lacks_replicas;           /* min-replicas-to-write wants more of them */
+    uint32_t acking_replicas;      /* those that read the stream, and say how far they are */
+    bool lacks_replicas;           /* min-replicas-to-write or replicas-ack wants more of them */
     unsigned hindrances;           /* those, and what else concerns all clients (check.h) */
 
     struct room room;    /* of maxmemory */

@@ -74,7 +74,7 @@ def hello(value):
 
 def settings(value):
     """Names and values, but for those that were given to the servers or are made from their names."""
-    own = (b"port", b"dir", b"logfile", b"pidfile", b"syslog-ident", b"shards", b"io-backend", b"pipeline-order", b"shard-cpulist", b"save-format", b"metrics-port", b"metrics-bind", b"metrics-password")
+    own = (b"port", b"dir", b"logfile", b"pidfile", b"syslog-ident", b"shards", b"io-backend", b"pipeline-order", b"shard-cpulist", b"save-format", b"metrics-port", b"metrics-bind", b"metrics-password", b"replicas-ack")
     if not isinstance(value, list):
         return value
     rows = list(value) if isinstance(value, Map) else list(zip(value[::2], value[1::2]))
