@@ -888,8 +888,8 @@ void rt_stream_tell_sent(struct rt_stream *stream, ssize_t result) {
 
 /* ---- Sockets that are no streams ---- */
 
-void rt_socket_no_delay(struct rt *rt, rt_socket socket) {
-    rt->ops->no_delay(rt, socket);
+void rt_socket_delays(struct rt *rt, rt_socket socket, bool on) {
+    rt->ops->delays(rt, socket, on);
 }
 
 void rt_socket_keep_alive(struct rt *rt, rt_socket socket, int seconds) {

@@ -269,7 +269,7 @@ void rt_stream_hold_to_exit(struct rt_stream *stream);
 void rt_stream_close(struct rt_stream *stream);
 
 /* Settings of a socket, before or after it is opened as a stream. */
-void rt_socket_no_delay(struct rt *rt, rt_socket socket);
+void rt_socket_delays(struct rt *rt, rt_socket socket, bool on); /* what is small waits for more */
 void rt_socket_keep_alive(struct rt *rt, rt_socket socket, int seconds); /* 0: off */
 /* Texts of both ends as CLIENT LIST shows them. */
 void rt_socket_addresses(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_BYTES],

@@ -62,7 +62,7 @@ struct rt_ops {
     int (*bind_unix)(struct rt *rt, const char *path, const struct rt_listen_options *options,
                      rt_socket *ret_socket);
     void (*unlink_unix)(struct rt *rt, const char *path);
-    void (*no_delay)(struct rt *rt, rt_socket socket);
+    void (*delays)(struct rt *rt, rt_socket socket, bool on);
     void (*keep_alive)(struct rt *rt, rt_socket socket, int seconds);
     void (*addresses)(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_BYTES],
                       char local[RT_ADDRESS_BYTES]);
@@ -182,7 +182,7 @@ enum {
 #define RT_REAL_OPS                                                                                \
     .wall_us = rt_real_wall_us, .mono_ns = rt_real_mono_ns, .random = rt_real_random,              \
     .bind_tcp = rt_real_bind_tcp, .bind_unix = rt_real_bind_unix,                                  \
-    .unlink_unix = rt_real_unlink_unix, .no_delay = rt_real_no_delay,                              \
+    .unlink_unix = rt_real_unlink_unix, .delays = rt_real_delays,                                  \
     .keep_alive = rt_real_keep_alive, .addresses = rt_real_addresses,                              \
     .peer_is_local = rt_real_peer_is_local, .port = rt_real_port, .block = rt_real_block,          \
     .file_limit = rt_real_file_limit, .socket_close = rt_real_socket_close,                        \
@@ -315,7 +315,7 @@ int rt_real_dial(struct rt_stream *stream, const char *address, uint16_t port,
 const struct sockaddr *rt_real_dialled(const struct rt_stream *stream, socklen_t *ret_len);
 /* Connects without waiting, or looks how that went: 0, -EAGAIN: not yet, or -errno. */
 int rt_real_connect(const struct rt_stream *stream);
-void rt_real_no_delay(struct rt *rt, rt_socket socket);
+void rt_real_delays(struct rt *rt, rt_socket socket, bool on);
 void rt_real_keep_alive(struct rt *rt, rt_socket socket, int seconds);
 void rt_real_addresses(struct rt *rt, rt_socket socket, char peer[RT_ADDRESS_BYTES],
                        char local[RT_ADDRESS_BYTES]);

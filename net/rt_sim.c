@@ -1214,7 +1214,7 @@ static void op_stream_close(struct rt *rt, struct rt_stream *stream) {
     list_push_back(&sim_of(rt)->closing, &stream->link);
 }
 
-static void op_no_delay(struct rt *rt, rt_socket socket) {
+static void op_delays(struct rt *rt, rt_socket socket, bool on) {
     side_of(sim_of(rt)->sim, socket);
 }
 
@@ -1615,7 +1615,7 @@ static const struct rt_ops sim_ops = {
     .bind_tcp = op_bind_tcp,
     .bind_unix = op_bind_unix,
     .unlink_unix = op_unlink_unix,
-    .no_delay = op_no_delay,
+    .delays = op_delays,
     .keep_alive = op_keep_alive,
     .addresses = op_addresses,
     .peer_is_local = op_peer_is_local,

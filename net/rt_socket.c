@@ -359,10 +359,10 @@ void rt_real_accept_spare(struct rt *rt, struct rt_listener *listener, int error
 
 /* ---- Options and ends ---- */
 
-void rt_real_no_delay(struct rt *rt, rt_socket socket) {
+void rt_real_delays(struct rt *rt, rt_socket socket, bool on) {
     (void)rt;
-    int one = 1;
-    setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    int no_delay = !on;
+    setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &no_delay, sizeof(no_delay));
 }
 
 void rt_real_keep_alive(struct rt *rt, rt_socket socket, int seconds) {

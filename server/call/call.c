@@ -25,6 +25,7 @@
 #include "server/call/touched.h"
 #include "server/observe/commandlog.h"
 #include "server/observe/hotkeys.h"
+#include "server/observe/log.h"
 #include "server/tracking/news.h"
 #include "server/worker/handlers.h"
 #include "server/worker/worker.h"
@@ -65,6 +66,28 @@ static void count_error(struct worker *worker, uint32_t errors, const char *code
         strcpy(stat->code, code);
     }
     stat->count += errors;
+}
+
+/* What our primary has done must be possible here, too: else the two differ from now on. */
+static __attribute__((noinline)) void
+note_unexpected(struct worker *worker, const struct command_ref *ref, const char *code) {
+    const char *name = ref != NULL ? ref->full_name : "unknown";
+    worker->stats.unexpected_errors++;
+    log_worker(worker, LOG_WARNING,
+               "== CRITICAL == This replica is sending an error to its primary: '%s' after "
+               "processing the command '%s'",
+               code, name);
+    if (worker->config->propagation_error_behavior != CONFIG_PROPAGATION_IGNORE) {
+        die("panic for an error of a command of the primary (propagation-error-behavior)", __FILE__,
+            __LINE__);
+    }
+}
+
+void call_unexpected(struct worker *worker, const struct command_ref *ref, uint16_t manner,
+                     uint32_t errors, const char *code) {
+    if (UNLIKELY(manner & MANNER_UPSTREAM) && errors > 0) {
+        note_unexpected(worker, ref, code);
+    }
 }
 
 /* So many calls have taken so long together; if it is just one it may have failed. */
@@ -270,6 +293,7 @@ static __attribute__((noinline)) bool refuse(const struct caller *caller, const 
                                              const char *error, struct reply *reply) {
     reply_error(reply, error);
     call_refused(caller->worker, what->ref, reply);
+    call_unexpected(caller->worker, what->ref, caller->manner, 1, reply->error_code);
     return true;
 }
 
@@ -314,6 +338,7 @@ bool call(struct caller *caller, const struct call *what, struct reply *reply) {
     log_call(worker, what, words, settle(caller), reply_bytes);
     if (UNLIKELY(reply->errors > 0)) {
         count_failed(worker, what->ref, reply->errors, reply->error_code);
+        call_unexpected(worker, what->ref, caller->manner, reply->errors, reply->error_code);
     }
     return true;
 }
@@ -329,6 +354,8 @@ void call_beside(struct caller *caller, const struct call *what, struct reply *r
     log_call(caller->worker, what, NULL, settle(caller), reply->out->bytes - before);
     if (UNLIKELY(reply->errors > 0)) {
         count_failed(caller->worker, what->ref, reply->errors, reply->error_code);
+        call_unexpected(caller->worker, what->ref, caller->manner, reply->errors,
+                        reply->error_code);
     }
 }
 

@@ -154,5 +154,9 @@ void call_log(struct worker *worker, const struct call *what, const struct comma
 /* The code of an error that has been counted where it came from: no code has blanks. */
 #define CALL_ERROR_COUNTED " "
 void call_refused(struct worker *worker, const struct command_ref *ref, const struct reply *reply);
+/* It has ended in so many errors: if it is what our primary has done (`manner`) that is told, and
+ * may be the end (propagation-error-behavior). */
+void call_unexpected(struct worker *worker, const struct command_ref *ref, uint16_t manner,
+                     uint32_t errors, const char *code);
 
 #endif

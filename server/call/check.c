@@ -283,7 +283,13 @@ const char *check_refuses(const struct worker *worker, const struct command_ref 
 /* Its home has asked before it waited, and this server was a primary then. */
 static const char *role_refuses(const struct worker *worker, const struct command_ref *ref,
                                 uint16_t manner) {
-    if (manner & MANNER_UPSTREAM && worker->refuses_writes) {
+    if (manner & MANNER_UPSTREAM && UNLIKELY(worker->hindered_by_disk)) {
+        bool ends = ref->flags & CMD_WRITE && !worker->config->replica_ignore_disk_write_errors;
+        if (ends) {
+            die("a replica was unable to write to its disk what its primary has done "
+                "(replica-ignore-disk-write-errors)",
+                __FILE__, __LINE__);
+        }
         return NULL; /* it is done there, log or no log */
     }
     bool concerned = worker->server->role.replica && ref->row->flags & CMD_WRITE &&

@@ -166,7 +166,7 @@ void client_accept(struct worker *worker, const struct rt_accepted *accepted, ui
     client_be_stranger(client);
     take_addresses(client, accepted->socket);
     if (!accepted->is_unix) {
-        rt_socket_no_delay(worker->rt, accepted->socket);
+        rt_socket_delays(worker->rt, accepted->socket, false);
         rt_socket_keep_alive(worker->rt, accepted->socket, (int)worker->config->tcp_keepalive);
     }
     enlist(client);

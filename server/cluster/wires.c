@@ -203,7 +203,7 @@ static void on_connected(struct rt_stream *stream) {
     struct wire *wire = wire_of(stream);
     char peer[RT_HOST_BYTES], local[RT_HOST_BYTES];
     wire->open = true;
-    rt_socket_no_delay(wire->wires->rt, stream->socket);
+    rt_socket_delays(wire->wires->rt, stream->socket, false);
     find_hosts(wire, peer, local);
     wire->wires->user->connected(wire->wires->arg, wire, local);
 }
@@ -220,7 +220,7 @@ static void greet(struct wire *wire) {
     struct wires *wires = wire->wires;
     char peer[RT_HOST_BYTES], local[RT_HOST_BYTES];
     wire->open = true;
-    rt_socket_no_delay(wires->rt, wire->stream.socket);
+    rt_socket_delays(wires->rt, wire->stream.socket, false);
     find_hosts(wire, peer, local);
     wires->user->accepted(wires->arg, wire, peer, local);
 }

@@ -45,6 +45,11 @@ enum config_pipeline_order {
     CONFIG_PIPELINE_WRITES,
     CONFIG_PIPELINE_STRICT
 };
+enum config_propagation {
+    CONFIG_PROPAGATION_IGNORE,
+    CONFIG_PROPAGATION_PANIC,
+    CONFIG_PROPAGATION_PANIC_ON_REPLICAS,
+};
 enum config_acl_pubsub { CONFIG_ACL_ALL_CHANNELS, CONFIG_ACL_NO_CHANNELS };
 enum config_io_backend { CONFIG_IO_AUTO, CONFIG_IO_URING, CONFIG_IO_EPOLL };
 
@@ -211,7 +216,7 @@ struct config {
     int64_t replicas_ack;
     struct bytes primaryauth;
     struct bytes primaryuser;
-    int propagation_error_behavior;
+    enum config_propagation propagation_error_behavior;
     int64_t repl_backlog_size;
     int64_t repl_backlog_ttl;
     bool repl_disable_tcp_nodelay;

@@ -54,10 +54,11 @@ static const struct config_name names_tls_auth[] = {
 static const struct config_name names_tls_user[] = {
     {"CN", CONFIG_TLS_USER_CN}, {"URI", CONFIG_TLS_USER_URI}, {"off", CONFIG_TLS_USER_OFF}, {NULL, 0}};
 
+static const struct config_name names_propagation_error[] = {
+    {"ignore", CONFIG_PROPAGATION_IGNORE}, {"panic", CONFIG_PROPAGATION_PANIC},
+    {"panic-on-replicas", CONFIG_PROPAGATION_PANIC_ON_REPLICAS}, {NULL, 0}};
 /* Kept only: the numbers mean nothing yet. */
 static const struct config_name names_rdb_version_check[] = {{"strict", 0}, {"relaxed", 1}, {NULL, 0}};
-static const struct config_name names_propagation_error[] = {
-    {"ignore", 0}, {"panic", 1}, {"panic-on-replicas", 2}, {NULL, 0}};
 static const struct config_name names_diskless_load[] = {
     {"disabled", 0}, {"on-empty-db", 1}, {"swapdb", 2}, {"flush-before-load", 3}, {NULL, 0}};
 static const struct config_name names_acl_pubsub[] = {{"allchannels", 0}, {"resetchannels", 1}, {NULL, 0}};
@@ -178,10 +179,10 @@ const struct config_row config_rows[] = {
     INT("min-replicas-to-write", "min-slaves-to-write", min_replicas_to_write, "0", ROW_ACTS, 0, INT_MAX, NULL),
     STRING("primaryauth", "masterauth", primaryauth, "", ROW_SENSITIVE | ROW_ACTS, NULL),
     STRING("primaryuser", "masteruser", primaryuser, "", ROW_SENSITIVE | ROW_ACTS, NULL),
-    ENUM("propagation-error-behavior", NULL, propagation_error_behavior, "ignore", 0, names_propagation_error),
+    ENUM("propagation-error-behavior", NULL, propagation_error_behavior, "ignore", ROW_ACTS, names_propagation_error),
     MEMORY("repl-backlog-size", NULL, repl_backlog_size, "10485760", ROW_ACTS, 1, INT64_MAX, config_adjust_backlog),
     INT("repl-backlog-ttl", NULL, repl_backlog_ttl, "3600", ROW_ACTS, 0, INT64_MAX, NULL),
-    BOOL("repl-disable-tcp-nodelay", NULL, repl_disable_tcp_nodelay, "no", 0),
+    BOOL("repl-disable-tcp-nodelay", NULL, repl_disable_tcp_nodelay, "no", ROW_ACTS),
     ENUM("repl-diskless-load", NULL, repl_diskless_load, "disabled", ROW_NO_LOADING, names_diskless_load),
     BOOL("repl-diskless-sync", NULL, repl_diskless_sync, "yes", 0),
     INT("repl-diskless-sync-delay", NULL, repl_diskless_sync_delay, "5", 0, 0, INT_MAX, NULL),
@@ -192,7 +193,7 @@ const struct config_row config_rows[] = {
     STRING("replica-announce-ip", "slave-announce-ip", replica_announce_ip, "", ROW_ACTS, NULL),
     INT("replica-announce-port", "slave-announce-port", replica_announce_port, "0", ROW_ACTS, 0, 65535, NULL),
     BOOL("replica-announced", NULL, replica_announced, "yes", ROW_ACTS),
-    BOOL("replica-ignore-disk-write-errors", NULL, replica_ignore_disk_write_errors, "no", 0),
+    BOOL("replica-ignore-disk-write-errors", NULL, replica_ignore_disk_write_errors, "no", ROW_ACTS),
     INT("replica-priority", "slave-priority", replica_priority, "100", ROW_ACTS, 0, INT_MAX, NULL),
     BOOL("replica-read-only", "slave-read-only", replica_read_only, "yes", ROW_ACTS),
     BOOL("replica-serve-stale-data", "slave-serve-stale-data", replica_serve_stale_data, "yes", ROW_ACTS),

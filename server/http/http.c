@@ -336,7 +336,7 @@ static void on_accept(void *arg, const struct rt_accepted *accepted) {
     set_state(c, HTTP_READING, HEAD_MS);
     list_push_back(&http->connections, &c->node);
     http->count++;
-    rt_socket_no_delay(worker->rt, accepted->socket);
+    rt_socket_delays(worker->rt, accepted->socket, false);
     if (rt_stream_open(worker->rt, &c->stream, accepted->socket, &http_events) != 0) {
         rt_socket_close(worker->rt, accepted->socket);
         on_gone(&c->stream);

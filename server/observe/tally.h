@@ -40,6 +40,7 @@ struct worker_stats {
     uint64_t net_repl_input, net_repl_output; /* of these: from our primary, to replicas */
     uint64_t reads, writes;
     uint64_t error_replies;
+    uint64_t unexpected_errors; /* of what our primary sent */
     uint64_t query_limit_disconnects, output_limit_disconnects, evicted_clients;
     uint64_t denied[ACL_LOG_REASONS]; /* by acl_log_reason */
     uint64_t input_max, output_max;   /* client_recent_max_*_buffer */

@@ -198,6 +198,9 @@ void replica_asks(struct client *client, bool old, struct replica_name *ret) {
     replica->at = REPLICA_ASKS;
     replica->account.is = true;
     replica->old = old;
+    if (client->worker->config->repl_disable_tcp_nodelay) {
+        rt_socket_delays(client->worker->rt, client->stream.socket, true);
+    }
     *ret = (struct replica_name){.client = client->id,
                                  .worker = client->worker->id,
                                  .port = replica->port,

@@ -296,7 +296,7 @@ static void talk_on(struct upstream *u) {
 
 void upstream_connected(struct client *client) {
     struct upstream *u = client->upstream;
-    rt_socket_no_delay(u->home->rt, client->stream.socket);
+    rt_socket_delays(u->home->rt, client->stream.socket, false);
     u->at = UPSTREAM_TALKS;
     u->talk = TALK_PING;
     u->moved_ms = now_ms_of(u);

@@ -170,6 +170,7 @@ static void refuse(struct txn *txn, const struct txn_command *command, struct re
     reply_init(&own, reply->out, reply->resp);
     reply_error(&own, command->refusal);
     call_refused(txn->home, command->forbidden != NULL ? NULL : command->ref, &own);
+    call_unexpected(txn->home, command->ref, client_manner(txn->client), 1, own.error_code);
 }
 
 bool txn_is_over_limit(struct txn *txn) {
@@ -191,10 +192,13 @@ const struct txn_task *txn_waiting_task(const struct txn *txn) {
     return task;
 }
 
-static void count(struct worker *home, struct txn_command *command, size_t reply_bytes) {
+static void count(struct txn *txn, struct txn_command *command, size_t reply_bytes) {
+    struct worker *home = txn->home;
     const struct call what = {.ref = command->ref, .argv = command->argv, .argc = command->argc};
     command->outcome.reply_bytes = reply_bytes;
     call_count(home, command->ref, &command->outcome);
+    call_unexpected(home, command->ref, client_manner(txn->client), command->outcome.errors,
+                    command->outcome.error_code);
     call_log(home, &what, command->words, &command->outcome);
 }
 
@@ -210,6 +214,7 @@ void txn_write_reply(struct txn *txn, struct reply *reply, bool over) {
             reply_errorf(reply, "EXECABORT Transaction discarded because of: %s", txn->refusal);
         }
         call_refused(txn->home, txn->ref, reply);
+        call_unexpected(txn->home, txn->ref, client_manner(txn->client), 1, reply->error_code);
         return;
     }
     if (txn->queue != NULL) {
@@ -230,6 +235,6 @@ void txn_write_reply(struct txn *txn, struct reply *reply, bool over) {
         if (!over) {
             merge(txn, &txn->commands[i], reply);
         }
-        count(txn->home, &txn->commands[i], reply->out->bytes - before);
+        count(txn, &txn->commands[i], reply->out->bytes - before);
     }
 }

@@ -93,7 +93,7 @@ static void on_connected(struct rt_stream *stream) {
     struct peer *peer = peer_of(stream);
     peer->state = PEER_OPEN;
     peer->connected = true;
-    rt_socket_no_delay(peer->worker->rt, peer->stream.socket);
+    rt_socket_delays(peer->worker->rt, peer->stream.socket, false);
     moved(peer);
     note(peer);
 }

@@ -290,6 +290,7 @@ static void add_stats(struct worker_stats *sum, const struct worker_stats *part)
     sum->reads += part->reads;
     sum->writes += part->writes;
     sum->error_replies += part->error_replies;
+    sum->unexpected_errors += part->unexpected_errors;
     sum->query_limit_disconnects += part->query_limit_disconnects;
     sum->output_limit_disconnects += part->output_limit_disconnects;
     sum->evicted_clients += part->evicted_clients;

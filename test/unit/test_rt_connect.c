@@ -60,7 +60,7 @@ EACH(rt_connect, both_ends_name_the_same_addresses) {
     pump(rt, door->count == 1 && caller->connected_calls == 1);
     char here[RT_ADDRESS_BYTES], there[RT_ADDRESS_BYTES];
     char peer_here[RT_ADDRESS_BYTES], peer_there[RT_ADDRESS_BYTES], text[RT_ADDRESS_BYTES];
-    rt_socket_no_delay(rt, caller->stream.socket);
+    rt_socket_delays(rt, caller->stream.socket, false);
     rt_socket_keep_alive(rt, caller->stream.socket, 30);
     rt_socket_addresses(rt, caller->stream.socket, there, here);
     rt_socket_addresses(rt, door->sockets[0], peer_there, peer_here);

@@ -48,12 +48,15 @@ BOTH(rt_listen, options_reach_the_socket) {
     struct door *door = door_new(rt, "*", 0);
     int peer = dial(rt_listener_port(door->listener));
     pump(rt, door->count == 1);
-    rt_socket_no_delay(rt, door->last.socket);
+    rt_socket_delays(rt, door->last.socket, false);
     rt_socket_keep_alive(rt, door->last.socket, 300);
     int value = 0;
     socklen_t len = sizeof(value);
     getsockopt(door->last.socket, IPPROTO_TCP, TCP_NODELAY, &value, &len);
     cr_assert_neq(value, 0);
+    rt_socket_delays(rt, door->last.socket, true);
+    getsockopt(door->last.socket, IPPROTO_TCP, TCP_NODELAY, &value, &len);
+    cr_assert_eq(value, 0);
     getsockopt(door->last.socket, SOL_SOCKET, SO_KEEPALIVE, &value, &len);
     cr_assert_neq(value, 0);
     getsockopt(door->last.socket, IPPROTO_TCP, TCP_KEEPIDLE, &value, &len);

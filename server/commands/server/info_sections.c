@@ -487,7 +487,7 @@ void info_stats(struct info *info) {
     text_append_text(&info->text, "# Stats\r\n");
     lines_traffic(info);
     lines_keys(info);
-    ZERO(info, "unexpected_error_replies");
+    line_u64(info, "unexpected_error_replies", t->stats.unexpected_errors);
     line_u64(info, "total_error_replies", t->stats.error_replies);
     ZERO(info, "dump_payload_sanitizations");
     line_u64(info, "total_reads_processed", t->stats.reads);
