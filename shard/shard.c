@@ -19,6 +19,7 @@ void shard_init(struct shard *shard, unsigned id, uint32_t databases,
     watch_init(&shard->watches, shard->keyspace);
     waiters_init(&shard->waiters);
     tracks_init(&shard->tracks);
+    own_deadlines_init(&shard->own_deadlines, shard->keyspace);
 }
 
 void shard_fini(struct shard *shard) {
@@ -27,6 +28,7 @@ void shard_fini(struct shard *shard) {
     watch_fini(&shard->watches);
     waiters_fini(&shard->waiters);
     tracks_fini(&shard->tracks);
+    own_deadlines_fini(&shard->own_deadlines);
     keyspace_free(shard->keyspace);
     shard_heap_free(shard->heap);
 }

@@ -10,6 +10,7 @@
 #include "shard/locks.h"
 #include "shard/memory/heap.h"
 #include "shard/unshown.h"
+#include "shard/watchers/own_deadlines.h"
 #include "shard/watchers/tracks.h"
 #include "shard/watchers/waiters.h"
 #include "shard/watchers/watch.h"
@@ -19,12 +20,13 @@ struct shard {
     struct shard_heap *heap;
     struct keyspace *keyspace;
     struct locks locks;
-    struct unshown unshown;         /* keys closed by these */
-    uint64_t list_packed_threshold; /* DEBUG QUICKLIST-PACKED-THRESHOLD; 0: as the limits say */
-    bool dump_checksum_skipped;     /* DEBUG SET-SKIP-CHECKSUM-VALIDATION */
-    struct watch_table watches;     /* fed by the hooks of whoever composes the server, */
-    struct waiters waiters;         /* as these are, */
-    struct tracks tracks;           /* and these */
+    struct unshown unshown;             /* keys closed by these */
+    uint64_t list_packed_threshold;     /* DEBUG QUICKLIST-PACKED-THRESHOLD; 0: as the limits say */
+    bool dump_checksum_skipped;         /* DEBUG SET-SKIP-CHECKSUM-VALIDATION */
+    struct watch_table watches;         /* fed by the hooks of whoever composes the server, */
+    struct waiters waiters;             /* as these are, */
+    struct tracks tracks;               /* and these */
+    struct own_deadlines own_deadlines; /* of a writable replica */
 };
 
 void shard_init(struct shard *shard, unsigned id, uint32_t databases,

@@ -185,7 +185,24 @@ static __attribute__((noinline)) void end_of_manner(const struct exec *x) {
     }
 }
 
+/* On a writable replica what a client has written is its own to end. */
+static __attribute__((noinline)) void note_own(const struct exec *x) {
+    struct own_deadlines *own = &x->caller->shard->own_deadlines;
+    if (!(x->command->flags & CMD_WRITE) || x->manner & (MANNER_UPSTREAM | MANNER_REPLAYS)) {
+        return;
+    }
+    for (uint32_t i = 0; x->keys != NULL && i < x->keys->count; i++) {
+        own_deadlines_note(own, x->keys->list[i].db, &x->keys->list[i].key);
+    }
+    if (x->keys == NULL && x->key.name.ptr != NULL) {
+        own_deadlines_note(own, x->caller->db, &x->key);
+    }
+}
+
 static inline void end(struct exec *x) {
+    if (UNLIKELY(x->worker->server->role.replica) && !x->worker->config->replica_read_only) {
+        note_own(x);
+    }
     if (UNLIKELY(x->manner & (MANNER_SEES_DEAD | MANNER_TRACKS))) {
         end_of_manner(x);
     }

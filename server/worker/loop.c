@@ -106,10 +106,11 @@
 /* While a client is in WAITAOF worker 0 looks this often at what is on the disk. */
 #define WAITAOF_MS 5
 /* Who wakes while he is visited waits: so many looks, then sleeps for a moment between them. */
-#define VISITED_LOOKS    1000
-#define VISITED_BLOCK_NS 20000
-#define EVICTED_A_TURN   256
-#define STOP_DRAIN_MS    500
+#define VISITED_LOOKS        1000
+#define VISITED_BLOCK_NS     20000
+#define EVICTED_A_TURN       256
+#define OWN_DEADLINES_A_TURN 2000
+#define STOP_DRAIN_MS        500
 /* And some more until all workers have closed them. */
 #define STOP_CLOSED_MS  600
 #define STOP_GIVE_UP_MS 5000
@@ -183,6 +184,9 @@ static void flushing(void *arg, uint32_t db) {
     struct worker *worker = arg;
     watch_flush(&worker->shard.watches, db);
     news_flushing(worker);
+    if (db == UINT32_MAX) { /* also before a full sync is loaded */
+        own_deadlines_clear(&worker->shard.own_deadlines);
+    }
     note_database(worker, db);
 }
 
@@ -191,6 +195,7 @@ static void swapping(void *arg, uint32_t a, uint32_t b) {
     if (worker->shard.watches.keys.count > 0) { /* nobody's while worker 0 loads what is all's */
         watch_swap(&worker->shard.watches, a, b, rt_wall_ms(teller(worker)->rt));
     }
+    own_deadlines_swap(&worker->shard.own_deadlines, a, b);
     note_database(worker, a);
     note_database(worker, b);
 }
@@ -488,6 +493,10 @@ static void cron(struct worker *worker) {
     }
     if (UNLIKELY(!list_empty(&worker->replicas))) {
         replicas_cron(worker);
+    }
+    if (UNLIKELY(worker->shard.own_deadlines.names.count > 0)) {
+        own_deadlines_end_some(&worker->shard.own_deadlines, OWN_DEADLINES_A_TURN,
+                               rt_wall_ms(worker->rt));
     }
     if (UNLIKELY(worker->demoted)) {
         worker->demoted = false;

@@ -85,8 +85,9 @@ static void take_clients(const struct worker *worker, struct totals *to) {
     to->tracked_items += worker->shard.tracks.items.count;
     to->blocking_keys += worker->shard.waiters.lines.count;
     to->blocking_keys_when_gone += worker->shard.waiters.lines_when_gone;
-    to->clients_bytes +=
-        watch_memory(&worker->shard.watches) + tracks_memory(&worker->shard.tracks);
+    to->clients_bytes += watch_memory(&worker->shard.watches) +
+                         tracks_memory(&worker->shard.tracks) +
+                         own_deadlines_memory(&worker->shard.own_deadlines);
     LIST_EACH(&worker->clients.all, node) {
         const struct client *client = LIST_ENTRY(node, struct client, node);
         to->clients_bytes += client_memory(client);
@@ -111,7 +112,8 @@ static void note_peak(struct worker *worker, uint64_t bytes) {
 
 size_t totals_memory_beside_keys(const struct worker *worker) {
     return worker->clients.memory + watch_memory(&worker->shard.watches) +
-           tracks_memory(&worker->shard.tracks) + memory_fixed(worker) +
+           tracks_memory(&worker->shard.tracks) +
+           own_deadlines_memory(&worker->shard.own_deadlines) + memory_fixed(worker) +
            worker_pools_memory(worker) + memory_logs(worker) + worker->script_bytes +
            worker->function_bytes;
 }

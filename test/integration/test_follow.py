@@ -627,3 +627,40 @@ def test_roles_change_under_load(start_server):
         assert cb.do("REPLICAOF", "127.0.0.1", a.port) == "OK"
         assert wait_for(lambda: is_up(b), 60)
     assert same(a, b)
+
+
+@pytest.mark.parametrize("log", ("no", "yes"))
+def test_a_writable_replica_ends_its_own_keys(start_server, log):
+    """What its clients have given a deadline nobody else would end: it stayed for ever, hidden. What is the primary's stays till that says so."""
+    primary, replica = start_server(), start_server(replica_read_only="no", appendonly=log)
+    with primary.raw() as p, replica.raw() as r:
+        assert p.do("DEBUG", "SET-ACTIVE-EXPIRE", "0") == "OK"
+        follow(replica, primary)
+        p.do("SET", "theirs", "v", "PX", "30")
+        p.do("SET", "both", "v", "EX", "1000")
+        assert wait_for(lambda: r.do("EXISTS", "both") == 1)
+        for i in range(50):
+            r.do("SET", "a%d" % i, "v", "PX", "30")
+            r.do("MSET", "b%d" % i, "v", "c%d" % i, "v")
+            r.do("MULTI"), r.do("PEXPIRE", "b%d" % i, "30"), r.do("PEXPIRE", "c%d" % i, "30"), r.do("EXEC")
+        r.do("EVAL", "redis.call('SET', 'd', 'v', 'PX', '30') return redis.call('SET', KEYS[1], 'v', 'PX', '30')", 1, "e")
+        r.do("SET", "f", "v", "PX", "30")
+        r.do("RENAME", "f", "g")
+        r.do("SET", "kept", "v", "PX", "30")
+        r.do("PERSIST", "kept")
+        r.do("PEXPIRE", "both", "30")
+        r.do("SET", "h", "v", "EX", "1000")
+        r.do("SELECT", "5")
+        r.do("SET", "i", "v", "PX", "30")
+        r.do("SWAPDB", "5", "6")
+        r.do("SELECT", "0")
+        # These are left, in time or later; theirs is hidden, and counted as Valkey does.
+        assert wait_for(lambda: r.do("DBSIZE") == 3), r.do("KEYS", "*")
+        assert sorted(r.do("KEYS", "*")) == [b"h", b"kept"]
+        r.do("SELECT", "6")
+        assert wait_for(lambda: r.do("DBSIZE") == 0)
+        assert p.do("DBSIZE") == 2 and p.do("PTTL", "both") > 100000
+        # As a primary it does so with all.
+        r.do("REPLICAOF", "NO", "ONE")
+        r.do("SELECT", "0")
+        assert wait_for(lambda: r.do("DBSIZE") == 2)
