@@ -55,7 +55,9 @@ static void touched_key(const struct keyspace_witness *witness, uint32_t db, con
 }
 
 void touched_watch(struct touched *touched, const struct exec *x) {
-    bool asked = x->command->place == PLACE_KEY;
+    /* A script that has all shards in view looks at nothing but by its calls; they are watched. */
+    bool in_view = x->command->runs_script && x->caller->view != NULL;
+    bool asked = x->command->place == PLACE_KEY && !in_view;
     touched->x = x;
     touched->witness.touched = touched_key;
     touched->outer = keyspace_set_witness(x->keyspace, asked ? &touched->witness : NULL);

@@ -70,6 +70,11 @@ const void *txn_script_record(const struct client *client);
 /* With all shards in view, once the script of this client's transaction has run: so do those that
  * stood in line behind it, one after the other. */
 void txn_run_riders(struct exec *x, const struct view *view);
+/* Around what has many clients go on: their scripts ride together. */
+void txn_gather_riders(struct worker *home);
+void txn_lead_riders(struct worker *home);
+/* Some stand in line, and nobody leads them yet. */
+bool txn_riders_wait(const struct worker *home);
 /* All are locked, to be read or to be written, be it by EXEC or what else. */
 bool txn_locks_all(const struct client *client);
 

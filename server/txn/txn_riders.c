@@ -4,13 +4,15 @@
  * scripts take. So while one script of a home is at it, those that come stand in line; when it is
  * over, the first of them asks for the view, and the others ride: they run with the same view, each
  * for itself, one after the other. Nobody looks on in between, so this is as if each had locked
- * all.
+ * all. Clients that go on in one turn are all in line before one of them asks, also those whose
+ * script has just been run: else they would ride in two halves, each while the other is served.
  *
- *     begins ---- nobody asks ------------------------> asks for the view, runs, gives it back
- *         \---- somebody does -> stands in line             |           \-> its riders run
- *                                   ^    \--- the first ----+
- *                                   |     \-- the others ride with it --> over with it
- *                                   +------------- who did not run -----------/
+ *     begins ---- nobody asks, alone -----------------> asks for the view, runs, gives it back
+ *         \---- else -> stands in line                  |           \-> its riders run
+ *                             ^    \--- the first, in ----+
+ *                             |    |    clients_run_ready
+ *                             |    \--- the others ride with it ---------> over with it
+ *                             +---------- who did not run ---------------/
  *
  * Who rides has come before its leader took the time that it sees (take_time), so it sees nothing
  * that is older than what its client has seen.
@@ -34,8 +36,9 @@ static bool may_ride(const struct txn *txn) {
     const struct txn_command *command = &txn->commands[0];
     return txn->count == 1 && txn->queue == NULL && command->ref->row->runs_script &&
            command->set != NULL && command->set->everywhere &&
-           txn->flags & (CMD_WRITE | CMD_MAY_REPLICATE) && txn->effects == 0 && !txn->tells &&
-           txn->home->wal == NULL && !(client_manner(txn->client) & MANNER_TRACKS);
+           txn->flags & (CMD_WRITE | CMD_MAY_REPLICATE) && !txn->tells &&
+           txn->home->effects == NULL && txn->home->wal == NULL &&
+           !(client_manner(txn->client) & MANNER_TRACKS);
 }
 
 bool txn_stands_in_line(struct txn *txn) {
@@ -43,7 +46,7 @@ bool txn_stands_in_line(struct txn *txn) {
     if (LIKELY(!may_ride(txn))) {
         return false;
     }
-    if (txns->asks_view == NULL) {
+    if (txns->asks_view == NULL && !txns->gathering) {
         txns->asks_view = txn;
         return false;
     }
@@ -60,7 +63,7 @@ bool txn_stands_in_line(struct txn *txn) {
 static bool may_go_on(const struct worker *home) {
     NODE_EACH_WORKER(home->node, i) {
         const struct worker *worker = home->server->workers[i];
-        if (worker->keys_ready || worker->wal != NULL) {
+        if (worker->keys_ready || worker->effects != NULL || worker->wal != NULL) {
             return false;
         }
     }
@@ -101,6 +104,22 @@ static void lead(struct worker *home) {
     txn_begin(leader);
 }
 
+void txn_gather_riders(struct worker *home) {
+    home->txns.gathering = true;
+}
+
+void txn_lead_riders(struct worker *home) {
+    struct txns *txns = &home->txns;
+    txns->gathering = false;
+    if (UNLIKELY(txn_riders_wait(home))) {
+        lead(home);
+    }
+}
+
+bool txn_riders_wait(const struct worker *home) {
+    return home->txns.first_in_line != NULL && home->txns.asks_view == NULL;
+}
+
 void txn_riders_end(struct worker *home, struct txn *riders) {
     struct txns *txns = &home->txns;
     struct txn *left = riders;
@@ -121,5 +140,5 @@ void txn_riders_end(struct worker *home, struct txn *riders) {
         next = rider->next;
         txn_end_ridden(rider);
     }
-    lead(home);
+    home->txns.asks_view = NULL; /* who is next leads when they have gone on: txn_lead_riders */
 }

@@ -11,6 +11,8 @@
 #include "base/pqueue.h"
 #include "server/worker/stock.h"
 
+#include <stdbool.h>
+
 struct multi_queue;
 struct txn;
 
@@ -21,6 +23,7 @@ struct txns {
     /* Scripts of this home that need all shards in view (txn_riders.c): the one that has asked for
      * it, and those that wait for it to end. */
     struct txn *asks_view, *first_in_line, *last_in_line;
+    bool gathering;    /* nobody asks before all have come that come in this turn */
     struct list puts;  /* large values on their way to keys here: struct put_later */
     struct list packs; /* parts that pack values for another server */
     struct list tries; /* waits that may be over, once CLIENT PAUSE is (blocked.h) */

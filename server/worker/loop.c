@@ -895,7 +895,9 @@ bool worker_turn(struct worker *worker) {
         return stand_still(worker);
     }
     worker_slice_begin(worker);
+    txn_gather_riders(worker);
     clients_run_ready(worker);
+    txn_lead_riders(worker);
     worker_slice_begin(worker);
     blocked_open_unshown(worker);
     txn_settle(worker);
@@ -934,7 +936,7 @@ bool worker_turn(struct worker *worker) {
     more |= evict_clients(worker);
     more |= worker_free_waste(worker);
     check_stop_signal(worker);
-    worker->loop.more = more || background_is_left(worker);
+    worker->loop.more = more || background_is_left(worker) || txn_riders_wait(worker);
     worker->stats.cycles++;
     uint64_t end = rt_ticks(worker->rt), turn_ticks = end - rt_woke_ticks(worker->rt);
     turn_ticks += worker->loop.sliced_ticks;

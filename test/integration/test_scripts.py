@@ -2,6 +2,7 @@
 """Scripts: where they run, what they may do, and that nobody sees half of one."""
 
 import random
+import re
 import threading
 import time
 
@@ -314,6 +315,35 @@ def test_who_waits_is_served_between_two_that_run_together(start_server):
             assert waiter.read() == [b"line:%d" % r, b"token:%d" % r]
             assert c.do("MGET", "pushed:%d" % r, "stolen:%d" % r) == [b"1", b"%d" % (crowd - 1)]
     assert not lost and len(taken) == rounds * (crowd - 1)
+
+
+@pytest.mark.several_shards
+@pytest.mark.timing
+def test_many_that_come_at_once_park_the_others_once(start_server):
+    """Scripts that need all shards share a view, also those of pipelines: each client's next one is there for the next view."""
+    s = start_server()
+    crowd, depth = 40, 16
+    script = "redis.call('RPUSH', 'order:' .. ARGV[1], ARGV[2]) return redis.call('INCR', 'all')"
+    with s.raw() as c:
+        sha = c.do("SCRIPT", "LOAD", script).decode()
+
+        def parks():
+            shards = re.findall(rb"parked=(\d+)", c.do("INFO", "shards"))
+            return sum(int(n) for n in shards) / (len(shards) - 1)
+
+        assert c.do("EVALSHA", sha, "0", "first", "0") == 1  # it is known where it looks
+        assert c.do("CLIENT", "PAUSE", "100000", "WRITE") == "OK"
+        clients = [s.raw() for _ in range(crowd)]
+        for i, client in enumerate(clients):
+            client.send(b"".join(encode("EVALSHA", sha, "0", str(i), str(n)) for n in range(depth)))
+        before = parks()
+        assert c.do("CLIENT", "UNPAUSE") == "OK"
+        counts = [client.read() for client in clients for _ in range(depth)]
+        assert sorted(counts) == list(range(2, crowd * depth + 2))
+        assert parks() - before <= crowd * depth / 4  # one for each otherwise
+        for i in range(crowd):
+            assert c.do("LRANGE", "order:%d" % i, "0", "-1") == [b"%d" % n for n in range(depth)]
+        [client.close() for client in clients]
 
 
 def test_many_that_run_together_have_each_its_own_reply(start_server):
