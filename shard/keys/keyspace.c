@@ -579,7 +579,7 @@ struct entry *keyspace_set_expiry(struct keyspace *ks, uint32_t db, const struct
 
 bool keyspace_buries(const struct keyspace *ks, const struct entry *entry, int64_t now_ms,
                      bool writes) {
-    if (ks->expire.paused || (ks->expire.importing && !writes) || entry_is_locked(ks, entry)) {
+    if (ks->expire.paused || (ks->expire.importing && !writes) || entry_is_lent(ks, entry)) {
         return false;
     }
 #ifdef SHOAL_UNSAFE_BURIALS /* for the test that users of the simulator notice */

@@ -77,8 +77,9 @@ struct keyspace_hooks {
     /* Keys are deleted for being past their deadline only if it is past at this time too: no later
      * than now_ms. What ran out after it is hidden and stays. NULL: now_ms. */
     int64_t (*expiry_ms)(void *arg, int64_t now_ms);
-    /* Whether somebody has locked this key, or one of the same hash: then it does not run out, is
-     * not evicted, and stays where it is if it is lent. NULL: nothing ever is. */
+    /* Whether somebody has locked this key, or one of the same hash: then nobody else deletes it for
+     * being past its deadline or to make room; it stays as it is if it is lent. NULL: nothing ever
+     * is. */
     bool (*locked)(void *arg, uint64_t hash);
     /* A database (UINT32_MAX: each) is about to be emptied; two are about to be swapped. */
     void (*flushing)(void *arg, uint32_t db);

@@ -154,7 +154,7 @@ struct entry *keyspace_random(struct keyspace *ks, uint32_t db, uint64_t random,
         if (!entry_is_dead(entry, now_ms)) {
             return entry;
         }
-        if (keyspace_buries(ks, entry, now_ms, false)) {
+        if (!entry_is_locked(ks, entry) && keyspace_buries(ks, entry, now_ms, false)) {
             struct key key = entry_make_key(ks, entry, slot);
             database_expire(ks, db, &key, entry);
         } else {
