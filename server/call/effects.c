@@ -330,26 +330,50 @@ void effects_granted(struct worker *worker, uint64_t txn) {
     }
 }
 
+/* Where the transaction's locks were granted here, for the last time. */
+static uint32_t granted_at(const struct records *records, uint64_t txn) {
+    uint32_t begin = records->count;
+    while (begin > 0) {
+        const struct effect *effect = &records->list[--begin];
+        if (effect->txn == txn && effect->argc == 0) {
+            break;
+        }
+    }
+    return begin;
+}
+
 void effects_unread(struct worker *worker, uint64_t txn) {
     if (worker->effects == NULL) {
         return;
     }
     check(worker->effects->depth == 0);
     struct records *records = &worker->effects->records[EFFECTS_EVENTS];
-    uint32_t begin = records->count;
-    while (begin > 0) {
-        const struct effect *effect = &records->list[--begin];
-        if (effect->txn == txn && effect->argc == 0) {
-            break; /* its locks were granted here */
-        }
-    }
-    uint32_t kept = begin;
+    uint32_t begin = granted_at(records, txn), kept = begin;
     for (uint32_t i = begin; i < records->count; i++) {
         if (records->list[i].txn != txn || !records->list[i].missed) {
             records->list[kept++] = records->list[i];
         }
     }
     records->count = records->open = kept;
+}
+
+void effects_cancel(struct worker *worker, uint64_t txn) {
+    if (worker->effects == NULL) {
+        return;
+    }
+    check(worker->effects->depth == 0);
+    for (unsigned kind = 0; kind < EFFECTS_KINDS; kind++) {
+        struct records *records = &worker->effects->records[kind];
+        uint64_t number = 0;
+        for (uint32_t i = granted_at(records, txn); i < records->count; i++) {
+            struct effect *effect = &records->list[i];
+            if (effect->txn == txn && effect->argc > 0) {
+                number = number > 0 ? number : shared_next_number(worker->server->shared);
+                effect->txn = 0;
+                effect->number = number;
+            }
+        }
+    }
 }
 
 /* ---- Calls ---- */

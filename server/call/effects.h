@@ -79,6 +79,9 @@ uint64_t effects_txn(struct worker *worker);
 void effects_granted(struct worker *worker, uint64_t txn);
 /* What it has read here since then is read again, or not at all: it has missed nothing. */
 void effects_unread(struct worker *worker, uint64_t txn);
+/* It lets go of its locks here, and will have others: what it has found to be over stands, as a
+ * unit alone, in front of what others do until then. */
+void effects_cancel(struct worker *worker, uint64_t txn);
 /* What happens to keys between these two belongs to it; within a call that is nobody's, too. What
  * open returns is for close. */
 struct effects_origin effects_open(struct worker *worker, struct effects_origin origin);

@@ -645,6 +645,7 @@ void txn_part_handle(struct worker *worker, struct txn_part *part) {
         break;
     case TXN_CANCEL:
         unread(worker, part);
+        effects_cancel(worker, part->txn->effects);
         log_part(worker, part);
         unlock(worker, part);
         answer(worker, part);
