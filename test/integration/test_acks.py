@@ -262,17 +262,19 @@ def test_a_primary_that_is_demoted_tells_nobody(one, start_server):
 
 
 class Wire:
-    """Between a replica and its primary; it can be cut without a word to either."""
+    """Between a replica and its primary; it can be cut without a word to either. The first connections end after so many bytes of the
+    primary's each."""
 
-    def __init__(self, port):
+    def __init__(self, port, cuts=()):
         self.port_to, self.held, self.over = port, threading.Event(), False
+        self.cuts, self.count = list(cuts), 0
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
         self.thread = threading.Thread(target=self.run)
         self.thread.start()
 
     def run(self):
-        pairs = {}
+        pairs, left = {}, {}
         while not self.over:
             ready, _, _ = select.select([self.listener, *pairs], [], [], 0.05)
             for sock in ready:
@@ -281,14 +283,21 @@ class Wire:
                     try:
                         up = socket.create_connection(("127.0.0.1", self.port_to))
                         pairs.update({down: up, up: down})
+                        left[up] = self.cuts[self.count] if self.count < len(self.cuts) else None
+                        self.count += 1
                     except OSError:  # the primary is gone
                         down.close()
                     continue
                 try:
                     data = sock.recv(1 << 16)
+                    if left.get(sock) is not None:
+                        data = data[: left[sock]]
+                        left[sock] -= len(data)
                     if data and not self.held.is_set():
                         pairs[sock].sendall(data)
                 except OSError:
+                    data = b""
+                if left.get(sock) == 0:
                     data = b""
                 if not data:
                     for end in (sock, pairs[sock]):
