@@ -475,6 +475,7 @@ static int open_all(lua_State *lua) {
     open_library(lua, "", luaopen_base);
     open_library(lua, LUA_TABLIBNAME, luaopen_table);
     open_library(lua, LUA_STRLIBNAME, luaopen_string);
+    script_lib_patterns(lua);
     open_library(lua, LUA_MATHLIBNAME, luaopen_math);
     open_own(lua);
     script_lib_bit(lua);

@@ -20,5 +20,7 @@ void script_lib_bit(struct lua_State *lua);
 void script_lib_cjson(struct lua_State *lua);
 void script_lib_cmsgpack(struct lua_State *lua);
 void script_lib_struct(struct lua_State *lua);
+/* Not one of them, but a change of Lua's own: after luaopen_string. */
+void script_lib_patterns(struct lua_State *lua);
 
 #endif
