@@ -408,6 +408,7 @@ bool call_share(struct caller *caller, const struct call *what, const struct cal
     outcome->denied_at = x.denied_at;
     outcome->escapes = caller->escapes;
     outcome->record = caller->record;
+    outcome->commands = caller->commands;
     outcome->waits = caller->waits;
     outcome->wait_ms = caller->wait_ms;
     if (UNLIKELY(reply->errors > 0)) {

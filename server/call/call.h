@@ -80,6 +80,7 @@ struct caller {
     bool escapes;    /* set by a script: it is to be planned anew, about all keys. Nothing of it has
                         happened, */
     void *record;    /* or what has is here (script/run.h), from malloc: the rest is to follow */
+    uint64_t commands; /* the same: so many that it has called are to be counted at home */
     struct put_later *put_later; /* set by exec_put; for the caller, who must see to it; or NULL */
     struct found_names *names;   /* the same, by exec_has_named */
 };
@@ -121,6 +122,7 @@ struct call_outcome {
     uint32_t denied_at; /* exec_denies */
     bool escapes;       /* caller->escapes */
     void *record;       /* and ->record */
+    uint64_t commands;  /* the same of a script's */
     bool waits;         /* exec_wait was */
     int64_t wait_ms;
 };

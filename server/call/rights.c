@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 /* Who made the command run that runs now, if this is its home; or NULL. */
-static const struct client *client_here(const struct worker *worker) {
+static struct client *client_here(const struct worker *worker) {
     bool is_here = worker->runs_for.client != 0 && worker->runs_for.home == worker->id;
     return is_here ? client_of_id(worker, worker->runs_for.client) : NULL;
 }
@@ -93,6 +93,15 @@ void rights_deny_script(const struct acl_user *user, enum acl_verdict verdict,
     acl_verdict_tell(verdict, user, ref, &why);
     reply_error_bytes(reply, text_bytes(&why));
     text_fini(&why);
+}
+
+uint64_t rights_count_called(const struct exec *x, uint64_t commands) {
+    struct client *client = client_here(x->worker);
+    if (client != NULL) {
+        client->commands += commands;
+        return 0;
+    }
+    return x->worker->runs_for.home == x->worker->id ? 0 : commands;
 }
 
 /* ---- EXEC ---- */

@@ -28,6 +28,9 @@ void rights_log_script(const struct exec *x, enum acl_verdict verdict,
                        const struct command_ref *ref, struct bytes word, uint32_t at);
 /* The message of that, at home, which frees it. */
 void rights_denied_arrived(struct worker *worker, struct message *message);
+/* A script has called so many commands, which count as its client's: how many of them home has yet
+ * to count. */
+uint64_t rights_count_called(const struct exec *x, uint64_t commands);
 
 /* Whether a command may read keys that no argument names. */
 bool rights_read_all(const struct exec *x);

@@ -73,6 +73,10 @@ void wait_disks(struct client *client, bool here, uint32_t wanted, int64_t until
     begin(client, &kind_disks, &wait, until_ms);
 }
 
+uint32_t wait_acking(const struct worker *worker) {
+    return worker->acking_replicas;
+}
+
 bool wait_is_on_disk(const struct worker *worker) {
     const struct wal *wal = worker->wal;
     return wal != NULL && wal->state == WAL_ON &&

@@ -25,6 +25,8 @@ struct worker;
 void wait_replicas(struct client *client, uint32_t wanted, int64_t until_ms);
 /* WAITAOF; `here`: on ours, too. */
 void wait_disks(struct client *client, bool here, uint32_t wanted, int64_t until_ms);
+/* Replicas that say how far they are: what nobody has written they all have. */
+uint32_t wait_acking(const struct worker *worker);
 /* Whether all that anything here may tell of is on our disk now. */
 bool wait_is_on_disk(const struct worker *worker);
 /* MESSAGE_ACKNOWLEDGED, from the home: its word on a wait; freed here. */

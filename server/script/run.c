@@ -518,6 +518,7 @@ static bool call_now(struct script_run *run, struct bytes *argv, uint32_t argc,
         .now_ms = run->x->now_ms,
     };
     bool answered = call_at_its_place(run, &what, reply);
+    run->commands += answered;
     if (run->view != NULL && UNLIKELY(monitors_look(&run->x->worker->monitors))) {
         tell_monitors(run, &what);
     }
@@ -580,6 +581,7 @@ static void tell(struct script_run *run, const struct bytes *argv, uint32_t argc
     }
     outbuf_append(reply->out, run->before->data + run->told + sizeof row, row.bytes);
     run->told += sizeof row + row.bytes;
+    run->commands++;
 }
 
 static bool call_from_script(struct script_run *run, struct bytes *argv, uint32_t argc,
@@ -932,6 +934,9 @@ void script_run(struct exec *x, const struct script_start *start) {
     }
     state->run = NULL;
     x->caller->escapes = run.escapes;
+    if (!run.escapes) {
+        x->caller->commands = rights_count_called(x, run.commands);
+    }
     /* What one that has written was answered it is told again, without a second look. */
     log_denied(&run, !run.escapes || is_dirty(&run));
     if (run.escapes && is_dirty(&run)) {

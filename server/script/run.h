@@ -54,6 +54,7 @@ struct script_run {
     uint64_t began, turned; /* ticks: when it did; when the last turn was in the middle of it */
     bool escapes;           /* what it needs is not here, and it is to end without a trace */
     bool calls;             /* a call of it runs */
+    uint64_t commands;      /* so many it has called */
     bool starved;           /* it ended for want of memory in Lua */
     bool out_of_memory;     /* there was none when it began */
     bool has_written;       /* it has called what writes */

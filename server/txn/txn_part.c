@@ -123,6 +123,7 @@ static void run_task(struct caller *caller, struct txn_part *part, struct txn_ta
     caller->waits = false;
     caller->escapes = false;
     caller->record = NULL;
+    caller->commands = 0;
     call_share(caller, &what, &share, &reply, &task->outcome);
     outbuf_drain(&worker->discard, worker->discard.bytes);
     if (task->stage == STAGE_TAKE) {

@@ -194,6 +194,9 @@ const struct txn_task *txn_waiting_task(const struct txn *txn) {
 
 static void count(struct txn *txn, struct txn_command *command, size_t reply_bytes) {
     struct worker *home = txn->home;
+    for (const struct txn_task *task = command->first; task != NULL; task = task->peer) {
+        txn->client->commands += task->outcome.commands;
+    }
     const struct call what = {.ref = command->ref, .argv = command->argv, .argc = command->argc};
     command->outcome.reply_bytes = reply_bytes;
     call_count(home, command->ref, &command->outcome);

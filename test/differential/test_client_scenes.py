@@ -155,6 +155,39 @@ def errors(a, o, rec):
     rec.ask(("FOO",), INFO)
 
 
+LIBRARY = """#!lua name=scene
+server.register_function('sets', function(keys) return server.call('SET', keys[1], 1) end)"""
+
+
+def scripts(a, o, rec):
+    """What they call counts, but for what is refused; also of one that begins anew, which needs a key that it did not declare."""
+    far = "redis.call('INCR', KEYS[1]) for i = 1, 20 do redis.call('SET', 'k' .. i, 1) end"
+    for words in (
+        ("EVAL", "return redis.call('SET', KEYS[1], 1)", "1", "a"),
+        ("EVAL", "redis.call('SET', KEYS[1], 1) return redis.call('GET', KEYS[1])", "1", "b"),
+        ("EVAL", "redis.pcall('NOSUCH') redis.pcall('GET') redis.pcall('MULTI') redis.pcall('GET', 'a')", "0"),
+        ("EVAL", "redis.pcall('LPUSH', KEYS[1], 1)", "1", "a"),
+        ("EVAL", "redis.call('SET', KEYS[1], 1) error('x')", "1", "a"),
+        ("EVAL", "redis.call('LPUSH', KEYS[1], 1)", "1", "a"),
+        ("EVAL_RO", "redis.pcall('SET', KEYS[1], 1) redis.pcall('GET', KEYS[1])", "1", "a"),
+        ("EVAL", "redis.call('MSET', KEYS[1], 1, KEYS[2], 2)", "2", "a", "b"),
+        ("EVAL", "redis.call('SELECT', 1) redis.call('PING') redis.call('DBSIZE')", "0"),
+        ("EVAL", "if KEYS[1] == 'n' then redis.call('INCR', 'n') end " + far, "1", "n"),
+        ("EVAL", "if KEYS[1] == 'n' then redis.call('INCR', 'n') end " + far, "1", "n"),
+        ("EVAL", "nosuch()", "0"),
+        ("EVALSHA", "f" * 40, "0"),
+        ("FUNCTION", "LOAD", "REPLACE", LIBRARY),
+        ("FCALL", "sets", "1", "a"),
+        ("MULTI",),
+        ("SET", "a", "1"),
+        ("EVAL", "redis.call('SET', KEYS[1], 1) redis.call('SET', KEYS[2], 1)", "2", "q", "r"),
+        ("FCALL", "sets", "1", "b"),
+        ("EXEC",),
+    ):
+        a.do(*words)
+        rec.look()
+
+
 def watching(a, o, rec):
     a.do("WATCH", "a", "b", "c", "a")
     rec.look()
@@ -260,7 +293,7 @@ def client_side_caching(a, o, rec):
 
 SCENES = (
     idle_at_first, key_commands, commands_over_all_shards, pipelines, inside_multi, inside_exec_over_shards, multi_that_comes_to_nothing, errors,
-    watching, waiting, paused, half_a_request, inline_requests, silent_replies, names_and_switches, large_replies, client_side_caching,
+    scripts, watching, waiting, paused, half_a_request, inline_requests, silent_replies, names_and_switches, large_replies, client_side_caching,
 )  # fmt: skip
 
 

@@ -237,6 +237,27 @@ def test_who_listens_at_a_replica_hears_it(start_server):
         assert same(s, replica)
 
 
+# ---- WAIT
+
+
+def test_wait_for_no_more_than_there_are_says_how_many(start_server):
+    """So it is in Valkey; and a script, which has written nothing when it begins, is told of all that say how far they are."""
+    s = start_server(repl_ping_replica_period=3600)
+    script = "return {redis.call('WAIT', 0, 0), redis.call('WAIT', 5, 0), redis.pcall('WAIT', 'x', 0).err}"
+    wrong = b"ERR value is not an integer or out of range"
+    with s.raw(timeout=60) as c:
+        assert c.do("WAIT", "0", "0") == c.do("WAIT", "-1", "0") == 0
+        assert c.do("EVAL", script, "0") == [0, 0, wrong]
+        with Replica("valkey", s) as replica:
+            assert wait_for(replica.is_up, 60)
+            c.do("SET", "k", "v")
+            assert c.do("WAIT", "1", "0") == 1
+            assert wait_for(lambda: c.do("WAIT", "0", "0") == 1 and c.do("WAIT", "-1", "1") == 1, 60)
+            assert wait_for(lambda: c.do("EVAL", script, "0") == [1, 1, wrong], 60)
+            assert c.do("EVAL", script, "2", "a", "b") == [1, 1, wrong]
+        assert wait_for(lambda: c.do("EVAL", script, "0") == [0, 0, wrong], 60)
+
+
 # ---- WAITAOF
 
 NO_LOG = RespError("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.")

@@ -2,7 +2,7 @@
 /* generic_wait: WAIT, the answer of how many replicas have what a connection wrote: at once if
  * enough have it, else when enough have or the time is over (replication/wait_replicas.h); and
  * WAITAOF, on how many disks it is. In scripts and within EXEC nobody waits: what this thread knows
- * is the answer, and of replicas it knows nothing.
+ * is the answer, and of replicas it knows no more than how many there are.
  */
 #include "server/call/errors.h"
 #include "server/call/exec.h"
@@ -19,7 +19,7 @@ static bool may_wait(const struct exec *x) {
 }
 
 static uint32_t at_most(int64_t replicas) {
-    return replicas < UINT16_MAX ? (uint32_t)replicas : UINT16_MAX;
+    return replicas < 0 ? 0 : replicas < UINT16_MAX ? (uint32_t)replicas : UINT16_MAX;
 }
 
 static bool is_replica(const struct exec *x) {
@@ -38,7 +38,11 @@ void command_wait(struct exec *x) {
                     "replicas are just local and are not propagated.");
         return;
     }
-    if (replicas <= 0 || !may_wait(x)) {
+    if (x->client == NULL) { /* a script: it has written nothing before, so all have that */
+        reply_int(x->reply, wait_acking(x->worker));
+        return;
+    }
+    if (!may_wait(x)) {
         reply_int(x->reply, 0);
         return;
     }
