@@ -168,8 +168,12 @@ struct primary_state {
     struct upstream_state upstream; /* over this connection: who asks fills it in */
     uint64_t offset, backlog_size, backlog_first, backlog_bytes;
     uint32_t replicas_count, waiting, streaming;
-    uint32_t good;   /* they keep up, as min-replicas-max-lag has it, */
-    bool shows_good; /* and somebody has asked for that */
+    uint32_t good;       /* they keep up, as min-replicas-max-lag has it, */
+    bool shows_good;     /* and somebody has asked for that */
+    uint32_t merge_runs; /* that wait for one with a smaller number */
+    bool shows_acks;     /* replicas-ack is set: */
+    uint32_t acking;     /* replicas that acknowledge, */
+    uint64_t unacked;    /* numbers that were drawn and are not acknowledged by so many */
     uint64_t full_syncs, partial_syncs, refused_partial_syncs;
     struct text lines; /* of INFO: slave0:... */
     struct text roles; /* of ROLE: `streaming` arrays, in RESP */

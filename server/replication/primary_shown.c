@@ -5,6 +5,7 @@
 
 #include "base/num.h"
 #include "server/observe/log.h"
+#include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
 #include <stdio.h>
@@ -116,8 +117,14 @@ void primary_state(const struct primary *primary, struct primary_state *ret) {
         .refused_partial_syncs = primary->refused,
         .good = primary->good,
         .failover = primary->failover,
+        .merge_runs = primary->active ? primary->merge.runs_waiting : 0,
+        .shows_acks = config->replicas_ack > 0 && !primary->following,
+        .acking = primary->acking,
         .shows_good = config->min_replicas_to_write > 0 && config->min_replicas_max_lag > 0,
     };
+    const struct shared_counters *shared = primary->home->server->shared;
+    uint64_t acked = shared_acked(shared), drawn = shared_wal_count(shared);
+    ret->unacked = drawn > acked ? drawn - acked : 0;
     const struct role *role = &primary->home->server->role;
     ret->backlog_first = ret->active ? primary->backlog.first : 0;
     memcpy(ret->id, primary->id, sizeof primary->id);

@@ -117,8 +117,10 @@ def test_what_was_told_before_does_not_wait_for_what_comes(one):
     s, reader = one
     with s.raw() as writer, s.raw() as c:
         assert c.do("GET", "k") is None
+        assert said(s)["replicas_ack_replicas"] == "1" and said(s)["replicas_ack_behind"] == "0"
         asks(writer, "SET", "k", "v")
         reader.take(b"*")
+        assert said(s)["replicas_ack_behind"] == "1" and said(s)["stream_runs_waiting"] == "0"
         c.send(encode("GET", "k") + encode("PING"))
         assert c.is_silent()
         reader.ack()

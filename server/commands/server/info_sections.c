@@ -578,6 +578,13 @@ void info_replication(struct info *info) {
     line_u64(info, "repl_backlog_size", state->backlog_size);
     line_u64(info, "repl_backlog_first_byte_offset", state->backlog_first);
     line_u64(info, "repl_backlog_histlen", state->backlog_bytes);
+    if (state->active && !state->replica) {
+        line_u64(info, "stream_runs_waiting", state->merge_runs);
+    }
+    if (state->shows_acks) {
+        line_u64(info, "replicas_ack_replicas", state->acking);
+        line_u64(info, "replicas_ack_behind", state->unacked);
+    }
 }
 
 void info_cpu(struct info *info) {
