@@ -323,14 +323,14 @@ const struct config_row config_rows[] = {
     MEMORY("zset-max-listpack-value", "zset-max-ziplist-value", zset_max_listpack_value, "64", ROW_ACTS, 0, INT64_MAX, NULL),
 
     /* Active defragmentation */
-    INT("active-defrag-cycle-max", NULL, active_defrag_cycle_max, "25", 0, 1, 99, NULL),
-    INT("active-defrag-cycle-min", NULL, active_defrag_cycle_min, "1", 0, 1, 99, NULL),
-    INT("active-defrag-cycle-us", NULL, active_defrag_cycle_us, "500", 0, 0, 100000, NULL),
-    MEMORY("active-defrag-ignore-bytes", NULL, active_defrag_ignore_bytes, "104857600", 0, 1, INT64_MAX, NULL),
+    INT("active-defrag-cycle-max", NULL, active_defrag_cycle_max, "25", ROW_ACTS, 1, 99, NULL),
+    INT("active-defrag-cycle-min", NULL, active_defrag_cycle_min, "1", ROW_ACTS, 1, 99, NULL),
+    INT("active-defrag-cycle-us", NULL, active_defrag_cycle_us, "500", ROW_ACTS, 0, 100000, NULL),
+    MEMORY("active-defrag-ignore-bytes", NULL, active_defrag_ignore_bytes, "104857600", ROW_ACTS, 1, INT64_MAX, NULL),
     INT("active-defrag-max-scan-fields", NULL, active_defrag_max_scan_fields, "1000", 0, 1, INT64_MAX, NULL),
-    INT("active-defrag-threshold-lower", NULL, active_defrag_threshold_lower, "10", 0, 0, 1000, NULL),
-    INT("active-defrag-threshold-upper", NULL, active_defrag_threshold_upper, "100", 0, 0, 1000, NULL),
-    BOOL("activedefrag", NULL, activedefrag, "no", ROW_MISSED),
+    INT("active-defrag-threshold-lower", NULL, active_defrag_threshold_lower, "10", ROW_ACTS, 0, 1000, NULL),
+    INT("active-defrag-threshold-upper", NULL, active_defrag_threshold_upper, "100", ROW_ACTS, 0, 1000, NULL),
+    BOOL("activedefrag", NULL, activedefrag, "no", ROW_ACTS),
     BOOL("jemalloc-bg-thread", NULL, jemalloc_bg_thread, "yes", 0),
 
     /* Hidden */

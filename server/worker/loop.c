@@ -941,14 +941,7 @@ bool worker_turn(struct worker *worker) {
     uint64_t end = rt_ticks(worker->rt), turn_ticks = end - rt_woke_ticks(worker->rt);
     turn_ticks += worker->loop.sliced_ticks;
     worker->stats.cycle_ticks += end - start + worker->loop.sliced_ticks;
-    if (turn_ticks > worker->stats.longest_turn_ticks) {
-        worker->stats.longest_turn_ticks = turn_ticks;
-    }
-    uint64_t commands = worker->stats.commands_processed - worker->loop.commands_then;
-    worker->loop.commands_then += commands;
-    if (commands > worker->stats.cycle_commands_max && commands <= INT64_MAX) {
-        worker->stats.cycle_commands_max = commands; /* else they have been reset */
-    }
+    totals_note_turn(worker, turn_ticks);
     latency_note(worker, &worker->latency, LATENCY_TURN, turn_ticks);
     if (worker->loop.stopping) {
         peers_stop(worker);

@@ -305,6 +305,15 @@ static void add_stats(struct worker_stats *sum, const struct worker_stats *part)
     sum->cycle_commands_max = larger(part->cycle_commands_max, sum->cycle_commands_max);
 }
 
+/* Shards walk side by side: the longest counts. */
+static void add_defrag_times(struct keyspace_stats *sum, const struct keyspace_stats *part) {
+    sum->defrag_ms = part->defrag_ms > sum->defrag_ms ? part->defrag_ms : sum->defrag_ms;
+    int64_t since = part->defrag_since_ms;
+    if (since != 0 && (sum->defrag_since_ms == 0 || since < sum->defrag_since_ms)) {
+        sum->defrag_since_ms = since;
+    }
+}
+
 void totals_add(struct totals *sum, const struct totals *part) {
     add_stats(&sum->stats, &part->stats);
     sum->keyspace.hits += part->keyspace.hits;
@@ -313,6 +322,11 @@ void totals_add(struct totals *sum, const struct totals *part) {
     sum->keyspace.expired_fields += part->keyspace.expired_fields;
     sum->keyspace.evicted_keys += part->keyspace.evicted_keys;
     sum->keyspace.changes += part->keyspace.changes;
+    sum->keyspace.defrag_hits += part->keyspace.defrag_hits;
+    sum->keyspace.defrag_misses += part->keyspace.defrag_misses;
+    sum->keyspace.defrag_key_hits += part->keyspace.defrag_key_hits;
+    sum->keyspace.defrag_key_misses += part->keyspace.defrag_key_misses;
+    add_defrag_times(&sum->keyspace, &part->keyspace);
     sum->keyspace.lazyfree_pending += part->keyspace.lazyfree_pending;
     sum->keyspace.lazyfreed += part->keyspace.lazyfreed;
     sum->keyspace.lazyfreed_many += part->keyspace.lazyfreed_many;
@@ -369,6 +383,17 @@ void totals_add(struct totals *sum, const struct totals *part) {
     sum->save_bytes_max += part->save_bytes_max;
     sum->sends += part->sends;
     sum->recvs += part->recvs;
+}
+
+void totals_note_turn(struct worker *worker, uint64_t ticks) {
+    struct worker_stats *stats = &worker->stats;
+    stats->longest_turn_ticks = larger(ticks, stats->longest_turn_ticks);
+    uint64_t then = worker->loop.commands_then;
+    if (stats->commands_processed > then) { /* else they have been reset */
+        stats->cycle_commands_max =
+            larger(stats->commands_processed - then, stats->cycle_commands_max);
+    }
+    worker->loop.commands_then = stats->commands_processed;
 }
 
 void totals_reset(struct worker *worker) {

@@ -106,6 +106,9 @@ struct totals_part {
 bool totals_take(struct worker *worker, const void *args, void *result);
 void totals_part_fini(struct totals_part *part, unsigned commands);
 
+/* A turn is over that took so long. */
+void totals_note_turn(struct worker *worker, uint64_t ticks);
+
 /* Adds a part's numbers. */
 void totals_add(struct totals *sum, const struct totals *part);
 /* What the replication stream takes, in bytes: the backlog, all of it, and what of that is kept for

@@ -346,6 +346,11 @@ void keyspace_set_lru(struct keyspace *ks, enum lru_mode mode, int lfu_log_facto
  * some tens of microseconds. Returns when it wants to be called next: wall ms, now_ms if there is
  * more to do at once, INT64_MAX if nothing is waiting. */
 int64_t keyspace_work(struct keyspace *ks, int64_t now_ms);
+/* The walk against fragmentation, of which keyspace_work makes a slice in each millisecond: one
+ * more. False: it is at its end. */
+bool keyspace_defrag_more(struct keyspace *ks);
+/* Bytes that would be free without fragmentation, and are not. */
+size_t keyspace_slack(const struct keyspace *ks);
 
 /* ---- Eviction: keyspace_evict.c ---- */
 
@@ -397,6 +402,11 @@ struct keyspace_stats {
     uint64_t lazyfree_pending, lazyfreed;
     uint64_t
         lazyfreed_many; /* of many pieces, at once or later, and flushed keys: lazyfreed_objects */
+    /* The walk against fragmentation: slices; entries and values that it moved, and that it left
+     * where they were; the same of keys; for how long it has walked, and since when it does (wall
+     * ms, 0: it does not). */
+    uint64_t defrag_slices, defrag_hits, defrag_misses, defrag_key_hits, defrag_key_misses;
+    int64_t defrag_ms, defrag_since_ms;
 };
 const struct keyspace_stats *keyspace_stats(const struct keyspace *ks);
 void keyspace_reset_stats(struct keyspace *ks);

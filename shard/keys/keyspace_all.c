@@ -297,6 +297,9 @@ void keyspace_reset_stats(struct keyspace *ks) {
     ks->stats.expired_fields = 0;
     ks->stats.evicted_keys = 0;
     ks->stats.expire_late_ms_max = 0;
+    ks->stats.defrag_hits = ks->stats.defrag_misses = 0;
+    ks->stats.defrag_key_hits = ks->stats.defrag_key_misses = 0;
+    ks->stats.defrag_ms = 0;
     ks->stats.lazyfreed = 0;
     ks->stats.lazyfreed_many = 0;
 }

@@ -100,25 +100,36 @@ static void move_noted(struct keyspace *ks, struct slice *slice) {
     }
 }
 
+static void count(struct keyspace_stats *stats, bool moved) {
+    stats->defrag_hits += moved;
+    stats->defrag_misses += !moved;
+}
+
 static void *move_entry(void *arg, void *item) {
     struct slice *slice = arg;
+    struct keyspace_stats *stats = &slice->ks->stats;
     slice->items++;
     struct entry *entry = item;
     if (entry_is_lent(slice->ks, entry)) {
         return item;
     }
+    uint64_t hits = stats->defrag_hits;
     if (entry_is_rooted(entry)) {
         slice->items += VALUE_ITEMS;
+        size_t before = heap_relocated(slice->heap);
         move_value(slice, entry);
+        count(stats, heap_relocated(slice->heap) != before);
     }
-    size_t copied;
+    size_t copied = 0;
     size_t bytes = entry_bytes(entry);
-    if (bytes > HEAP_SLAB_BLOCK_MAX) {
-        return item;
+    if (bytes <= HEAP_SLAB_BLOCK_MAX) {
+        item = heap_relocate(slice->heap, item, bytes, &copied);
+        slice->bytes += copied;
     }
-    void *moved = heap_relocate(slice->heap, item, bytes, &copied);
-    slice->bytes += copied;
-    return moved;
+    count(stats, copied > 0);
+    stats->defrag_key_hits += stats->defrag_hits != hits;
+    stats->defrag_key_misses += stats->defrag_hits == hits;
+    return item;
 }
 
 static bool slice_is_over(const struct slice *slice) {
@@ -158,9 +169,45 @@ void defrag_forget(struct keyspace *ks) {
     }
 }
 
+/* Only a walk that found little to move says what cannot be mended, and only of what was there when
+ * it began: keys were deleted behind its back. */
+static void walk_is_over(struct keyspace *ks) {
+    struct defrag *defrag = &ks->defrag;
+    size_t now = heap_slack(ks->heap), then = defrag->slack_then;
+    size_t slack = now < then ? now : then;
+    size_t moved = heap_relocated(ks->heap) - defrag->relocated_then;
+    *defrag =
+        (struct defrag){.slack_left = moved < slack / 8 ? slack : 0, .next_ms = defrag->next_ms};
+    int64_t took_ms = ks->now_ms - ks->stats.defrag_since_ms;
+    ks->stats.defrag_ms += took_ms > 0 ? took_ms : 0;
+    ks->stats.defrag_since_ms = 0;
+}
+
 static bool is_worth_it(const struct keyspace *ks) {
     size_t slack = heap_slack(ks->heap);
     return slack > ks->defrag.slack_left + SLACK_MIN + heap_used(ks->heap) / 256;
+}
+
+bool keyspace_defrag_more(struct keyspace *ks) {
+    if (!ks->defrag.running) {
+        return false;
+    }
+    struct slice slice = {.ks = ks, .heap = ks->heap};
+    bool more = true;
+    ks->stats.defrag_slices++;
+    if (!list_empty(&ks->defrag_values)) {
+        move_noted(ks, &slice);
+    } else {
+        more = run_slice(ks, &slice) || !list_empty(&ks->defrag_values);
+    }
+    if (!more) {
+        walk_is_over(ks);
+    }
+    return more;
+}
+
+size_t keyspace_slack(const struct keyspace *ks) {
+    return heap_slack(ks->heap);
 }
 
 int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms) {
@@ -176,26 +223,13 @@ int64_t keyspace_defrag(struct keyspace *ks, int64_t now_ms) {
                                   .next_ms = now_ms,
                                   .slack_then = slack,
                                   .relocated_then = heap_relocated(ks->heap)};
+        ks->stats.defrag_since_ms = now_ms;
     }
     /* Not yet; but a clock that was set back must not stop us. */
     if (now_ms < defrag->next_ms && defrag->next_ms <= now_ms + 1) {
         return defrag->next_ms;
     }
-    struct slice slice = {.ks = ks, .heap = ks->heap};
-    bool more = true;
-    if (!list_empty(&ks->defrag_values)) {
-        move_noted(ks, &slice);
-    } else {
-        more = run_slice(ks, &slice) || !list_empty(&ks->defrag_values);
-    }
-    if (!more) {
-        /* Only a walk that found little to move says what cannot be mended, and only of what was
-         * there when it began: keys were deleted behind its back. */
-        size_t now = heap_slack(ks->heap), then = defrag->slack_then;
-        size_t slack = now < then ? now : then;
-        size_t moved = heap_relocated(ks->heap) - defrag->relocated_then;
-        *defrag = (struct defrag){.slack_left = moved < slack / 8 ? slack : 0};
-    }
+    keyspace_defrag_more(ks);
     defrag->next_ms = now_ms + 1;
     return defrag->next_ms;
 }

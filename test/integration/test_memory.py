@@ -234,3 +234,38 @@ def test_room_is_used_again_by_other_sizes(start_server):
         peak = next(int(line.split()[1]) * 1024 for line in f if line.startswith("VmHWM"))
     most = int(s.info("memory")["used_memory_peak"])
     assert peak < most * 1.5 + 20 * MB, (peak, most)  # it was 2.5 and more
+
+
+def walked(server):
+    """What walks against fragmentation have done, once none is left to make."""
+    assert wait_for(lambda: server.info("memory")["active_defrag_running"] == "0")
+    return {name: int(value) for name, value in server.info("stats").items() if "active_defrag" in name}
+
+
+def fragment(c):
+    keys = fill(c, 200, 40 * MB)
+    random.Random(3).shuffle(keys)
+    gone = keys[: len(keys) * 9 // 10]
+    send_all(c, (["DEL", *gone[i : i + 100]] for i in range(0, len(gone), 100)))
+
+
+@pytest.mark.timing
+def test_activedefrag_takes_the_time_it_is_given(start_server):
+    """Without it a walk has little of each millisecond."""
+    s = start_server()
+    a_ms = {}
+    with s.raw(timeout=60) as c:
+        settings = ("active-defrag-ignore-bytes", 1, "active-defrag-threshold-lower", 1, "active-defrag-threshold-upper", 2,
+                    "active-defrag-cycle-max", 90, "active-defrag-cycle-us", 900)  # fmt: skip
+        assert c.do("CONFIG", "SET", *settings) == "OK"
+        for word in ("no", "yes"):
+            assert c.do("CONFIG", "SET", "activedefrag", word) == "OK"
+            walked(s)
+            assert c.do("CONFIG", "RESETSTAT") == "OK"
+            fragment(c)
+            done = walked(s)
+            assert done["active_defrag_hits"] >= done["active_defrag_key_hits"] > 0
+            assert done["active_defrag_misses"] >= done["active_defrag_key_misses"] > 0
+            a_ms[word] = (done["active_defrag_hits"] + done["active_defrag_misses"]) / done["total_active_defrag_time"]
+            c.do("FLUSHALL", "SYNC")
+    assert a_ms["yes"] > 1.25 * a_ms["no"], a_ms

@@ -317,7 +317,8 @@ void info_memory(struct info *info) {
     ZERO(info, "mem_cluster_slot_import", "mem_cluster_slot_export");
     line_u64(info, "mem_aof_buffer", t->log.buffers);
     line_text(info, "mem_allocator", SHOAL_ALLOCATOR);
-    ZERO(info, "mem_overhead_db_hashtable_rehashing", "active_defrag_running");
+    ZERO(info, "mem_overhead_db_hashtable_rehashing");
+    line_u64(info, "active_defrag_running", t->keyspace.defrag_since_ms != 0);
     line_u64(info, "lazyfree_pending_objects", t->keyspace.lazyfree_pending);
     line_u64(info, "lazyfreed_objects", t->keyspace.lazyfreed_many);
 }
@@ -454,6 +455,18 @@ static void lines_traffic(struct info *info) {
     line_u64(info, "sync_partial_err", replication->refused_partial_syncs);
 }
 
+static void lines_defrag(struct info *info) {
+    const struct keyspace_stats *stats = &info->sum.keyspace;
+    line_u64(info, "active_defrag_hits", stats->defrag_hits);
+    line_u64(info, "active_defrag_misses", stats->defrag_misses);
+    line_u64(info, "active_defrag_key_hits", stats->defrag_key_hits);
+    line_u64(info, "active_defrag_key_misses", stats->defrag_key_misses);
+    int64_t now_ms = rt_wall_ms(worker_rt(info->worker)), since_ms = stats->defrag_since_ms;
+    int64_t current_ms = since_ms != 0 && since_ms < now_ms ? now_ms - since_ms : 0;
+    line_u64(info, "total_active_defrag_time", (uint64_t)(stats->defrag_ms + current_ms));
+    line_u64(info, "current_active_defrag_time", (uint64_t)current_ms);
+}
+
 static void lines_keys(struct info *info) {
     const struct totals *t = &info->sum;
     line_u64(info, "expired_keys", t->keyspace.expired_keys);
@@ -474,9 +487,8 @@ static void lines_keys(struct info *info) {
     line_u64(info, "pubsubshard_channels", pubsub_count(info->worker, TOPIC_SHARD_CHANNEL));
     ZERO(info, "latest_fork_usec", "total_forks");
     line_u64(info, "migrate_cached_sockets", t->peers);
-    ZERO(info, "slave_expires_tracked_keys", "active_defrag_hits", "active_defrag_misses",
-         "active_defrag_key_hits", "active_defrag_key_misses", "total_active_defrag_time",
-         "current_active_defrag_time");
+    ZERO(info, "slave_expires_tracked_keys");
+    lines_defrag(info);
     line_u64(info, "tracking_total_keys", t->tracked_keys);
     line_u64(info, "tracking_total_items", t->tracked_items);
     line_u64(info, "tracking_total_prefixes", t->tracked_prefixes);
