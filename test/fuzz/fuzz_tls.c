@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* tls: hostile bytes to the filter of TLS. The first byte says when they come: in place of a
- * handshake, in pieces, behind a true one as records, or as what a true client says. Whatever they
- * are, the stream ends in good order, and nothing is delivered that was not encrypted. */
+ * handshake, in pieces, behind a true one as records, or as what a true peer says; and whether the
+ * peer is a client, or a server that the stream has dialled. Whatever they are, the stream ends in
+ * good order, and nothing is delivered that was not encrypted. */
 #include "base/check.h"
 #include "net/rt.h"
 #include "net/tls.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
@@ -22,7 +25,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 struct bench {
     struct rt *rt;
     struct tls *tls;
-    SSL_CTX *client;
+    SSL_CTX *client, *server; /* of peers */
+    int listener;
+    uint16_t port;
 };
 
 struct end {
@@ -83,6 +88,16 @@ static void write_files(const char *cert_file, const char *key_file) {
     EVP_PKEY_free(key);
 }
 
+static void listen_somewhere(struct bench *bench) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof address;
+    bench->listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    check(bind(bench->listener, (struct sockaddr *)&address, len) == 0);
+    check(listen(bench->listener, 8) == 0);
+    check(getsockname(bench->listener, (struct sockaddr *)&address, &len) == 0);
+    bench->port = ntohs(address.sin_port);
+}
+
 static void bench_make(struct bench *bench) {
     char folder[] = "/tmp/shoal-fuzz-tls-XXXXXX", cert[64], key[64];
     check(mkdtemp(folder) != NULL);
@@ -100,7 +115,8 @@ static void bench_make(struct bench *bench) {
         .client_cert_file = "",
         .client_key_file = "",
         .client_key_file_pass = "",
-        .ca_cert_file = "",
+        .ca_cert_file = cert,
+        .dials = true,
         .ca_cert_dir = "",
         .dh_params_file = "",
         .protocols = "",
@@ -119,7 +135,11 @@ static void bench_make(struct bench *bench) {
     bench->tls = tls_new();
     tls_use(bench->tls, context);
     bench->client = SSL_CTX_new(TLS_method());
-    check(bench->client != NULL);
+    bench->server = SSL_CTX_new(TLS_method());
+    check(bench->client != NULL && bench->server != NULL);
+    check(SSL_CTX_use_certificate_file(bench->server, cert, SSL_FILETYPE_PEM) == 1 &&
+          SSL_CTX_use_PrivateKey_file(bench->server, key, SSL_FILETYPE_PEM) == 1);
+    listen_somewhere(bench);
     unlink(cert);
     unlink(key);
     rmdir(folder);
@@ -131,14 +151,25 @@ static void turns(struct bench *bench, unsigned n) {
     }
 }
 
-/* A client that is what it says, until its handshake is over. */
-static SSL *shake_hands(struct bench *bench, int fd, bool tls13) {
-    SSL *ssl = SSL_new(bench->client);
+/* Of such waits until something has come that must come. */
+#define PATIENCE 10000
+
+static void wait_a_moment(struct bench *bench) {
+    rt_turn(bench->rt, 1000000);
+}
+
+/* A peer that is what it says, until its handshake is over. */
+static SSL *shake_hands(struct bench *bench, int fd, bool serves, bool tls13) {
+    SSL *ssl = SSL_new(serves ? bench->server : bench->client);
     SSL_set_fd(ssl, fd);
     SSL_set_max_proto_version(ssl, tls13 ? TLS1_3_VERSION : TLS1_2_VERSION);
-    SSL_set_connect_state(ssl);
-    for (unsigned i = 0; i < 100 && SSL_do_handshake(ssl) != 1; i++) {
-        turns(bench, 2);
+    if (serves) {
+        SSL_set_accept_state(ssl);
+    } else {
+        SSL_set_connect_state(ssl);
+    }
+    for (unsigned i = 0; i < PATIENCE && SSL_do_handshake(ssl) != 1; i++) {
+        wait_a_moment(bench);
     }
     check(SSL_is_init_finished(ssl));
     turns(bench, 4);
@@ -156,6 +187,20 @@ static void write_pieces(struct bench *bench, int fd, const uint8_t *data, size_
     }
 }
 
+/* The stream connects to a server that is the test's; returns the server's socket. */
+static int dial(struct bench *bench, struct end *end) {
+    struct rt_connect_options options = {.source = NULL};
+    check(tls_stream_connect(bench->tls, bench->rt, &end->stream, "127.0.0.1", bench->port,
+                             &options, &events) == 0);
+    int fd = -1;
+    for (unsigned i = 0; i < PATIENCE && fd < 0; i++) {
+        fd = accept(bench->listener, NULL, NULL);
+        wait_a_moment(bench);
+    }
+    check(fd >= 0);
+    return fd;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     static struct bench bench;
     if (bench.rt == NULL) {
@@ -167,22 +212,33 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     unsigned mode = data[0];
     data++;
     size--;
-    int pair[2];
-    check(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
-    int nonblocking = 1;
-    check(ioctl(pair[1], FIONBIO, &nonblocking) == 0);
+    int pair[2], nonblocking = 1;
     struct end end = {.expected = data};
-    check(tls_stream_open(bench.tls, bench.rt, &end.stream, pair[0], &events) == 0);
+    bool dialled = mode & 32;
+    if (dialled) {
+        pair[1] = dial(&bench, &end);
+    } else {
+        check(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+        check(tls_stream_open(bench.tls, bench.rt, &end.stream, pair[0], &events) == 0);
+    }
+    check(ioctl(pair[1], FIONBIO, &nonblocking) == 0);
     SSL *ssl = NULL;
     if (mode & 2) {
-        ssl = shake_hands(&bench, pair[1], mode & 4);
+        ssl = shake_hands(&bench, pair[1], dialled, mode & 4);
+        for (unsigned i = 0; i < PATIENCE && !end.open; i++) {
+            wait_a_moment(&bench);
+        }
         check(end.open);
+    } else {
+        check(!end.open);
     }
     if (mode & 2 && mode & 1 && size > 0) {
         end.expected_len = size;
         size_t written;
         check(SSL_write_ex(ssl, data, size > 65536 ? 65536 : size, &written) == 1);
-        turns(&bench, 64);
+        for (unsigned i = 0; i < PATIENCE && end.got < written; i++) {
+            wait_a_moment(&bench);
+        }
         check(end.got == written && !end.ended);
     } else {
         write_pieces(&bench, pair[1], data, size, mode & 8 ? 7 : 4096);
@@ -193,8 +249,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         turns(&bench, 4);
     }
     rt_stream_close(&end.stream);
-    for (unsigned i = 0; i < 100 && !end.gone; i++) {
-        turns(&bench, 1);
+    for (unsigned i = 0; i < PATIENCE && !end.gone; i++) {
+        wait_a_moment(&bench);
     }
     check(end.gone);
     SSL_free(ssl);
