@@ -389,7 +389,7 @@ def test_a_disk_that_is_full_is_told_and_forgotten(start_server):
             except (OSError, EOFError):
                 refused = "closed"
             assert refused is not None
-        assert wait_for(lambda: isinstance(s_set(s), RespError))
+        assert wait_for(lambda: isinstance(asked(s, "SET", "probe", "1"), RespError))
         with s.raw() as d:
             error = d.do("SET", "x", "1")
             assert error.startswith("MISCONF Errors writing to the AOF file: "), error
@@ -447,45 +447,51 @@ def test_a_disk_that_fails_acknowledges_nothing_and_is_trusted_again_after_a_sna
     s = start_server(start=False, appendonly="yes", appendfsync=mode, io_backend="epoll")
     disk = FailingDisk(s)
     s.start()
-    acked = {}
-    with s.raw() as c:
-        for i in range(30):
-            assert c.do("SET", "k%d" % i, "before") == "OK"
-            acked[b"k%d" % i] = b"before"
-        disk.fails(calls, getattr(errno, error))
+    acked, refused = {}, set()
+    number = iter(range(1 << 30))
 
-        def one(i):
-            """Whether it was acknowledged."""
-            try:
-                with s.raw() as d:
-                    if d.do("SET", "k%d" % (i % 30), "%d" % i) != "OK":
-                        return False
-                    acked[b"k%d" % (i % 30)] = b"%d" % i
-                    return True
-            except (OSError, EOFError):
-                return False
+    def one(name):
+        """Whether it was acknowledged; a key of its own, so nothing later hides what became of it."""
+        key = b"%s%d" % (name, next(number))
+        ok = asked(s, "SET", key, key + b"=") == "OK"
+        acked.update({key: key + b"="} if ok else {})
+        refused.update(() if ok else (key,))
+        return ok
 
-        # Without a sync behind each write a sync that fails is seen after a second; from then on nothing is acknowledged.
-        number = iter(range(1, 1 << 30))
-        assert wait_for(lambda: not one(next(number)), 30)
-        assert wait_for(lambda: isinstance(s_set(s), RespError), 30)
-        for _ in range(20):
-            assert not one(next(number))
+    def kept():
+        """Is what was acknowledged, with its value, and what was not has that or none."""
         with s.raw() as d:
-            refusal = d.do("SET", "k1", "no")
+            assert {key: d.do("GET", key) for key in acked} == acked
+            assert {d.do("GET", key) for key in refused} <= {None} | {key + b"=" for key in refused}
+
+    for then in ("killed", "mended"):
+        assert all(one(b"before") for _ in range(30))
+        disk.fails(calls, getattr(errno, error))
+        # Without a sync behind each write a sync that fails is seen after a second; from then on nothing is acknowledged.
+        if calls == "s" and mode == "everysec":
+            assert wait_for(lambda: not one(b"failing"), 60)
+        assert [name for name in range(20) if one(b"failing")] == []
+        assert wait_for(lambda: isinstance(asked(s, "SET", "probe", "no"), RespError), 60)
+        assert [name for name in range(20) if one(b"failing")] == []
+        with s.raw() as d:
+            refusal = d.do("SET", "before1", "no")
             assert str(refusal) == "MISCONF Errors writing to the AOF file: " + os.strerror(getattr(errno, error)), refusal
-            d.do("MULTI"), d.do("SET", "k1", "no"), d.do("SET", "k2", "no")
+            d.do("MULTI"), d.do("SET", "before1", "no"), d.do("SET", "before2", "no")
             assert isinstance(d.do("EXEC"), RespError)
-            assert d.do("GET", "k0") is not None and d.do("EXISTS", *["k%d" % i for i in range(30)]) == 30
+            assert d.do("EXISTS", *acked) == len(acked)
             # It is tried again each second, which may be now.
             assert said(d)["aof_last_write_status"] == "err" or said(d)["aof_rewrite_in_progress"] == "1"
-        disk.works()
-    assert wait_for(lambda: s_set(s) == "OK", 60)
-    for i in range(1000, 1030):
-        assert one(i)
+        if then == "killed":
+            s.proc.kill()
+            s.proc.wait()
+            disk.works()
+            s.start_again()
+            kept()
+    disk.works()
+    assert wait_for(lambda: asked(s, "SET", "probe", "1") == "OK", 60)
+    assert all(one(b"after") for _ in range(30))
     killed(s)
-    with s.raw() as d:
-        assert {key: d.do("GET", key) for key in acked} == acked
+    kept()
 
 
 def test_without_the_log_writes_are_let_in_again(start_server):
@@ -497,7 +503,7 @@ def test_without_the_log_writes_are_let_in_again(start_server):
                 pass
         except (OSError, EOFError):
             pass
-    assert wait_for(lambda: isinstance(s_set(s), RespError))
+    assert wait_for(lambda: isinstance(asked(s, "SET", "probe", "1"), RespError))
     with s.raw() as c:
         assert c.do("CONFIG", "SET", "appendonly", "no") == "OK"
         assert wait_for(lambda: s_set(s) == "OK")
