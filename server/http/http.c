@@ -24,6 +24,7 @@
 #include "base/list.h"
 #include "base/must.h"
 #include "net/rt.h"
+#include "server/acl/acl.h"
 #include "server/client/inner.h"
 #include "server/http/http_head.h"
 #include "server/http/http_view.h"
@@ -158,6 +159,12 @@ static struct bytes secret_of(const struct config *config) {
 static bool may_see(struct http_connection *c, const struct http_head *head) {
     struct bytes secret = secret_of(c->worker->config), given;
     char memory[HTTP_PASSWORD_BYTES_MAX];
+    if (secret.len == 0 && !acl_users_open(c->worker->users)) {
+        refuse(c, "403 Forbidden",
+               "Clients have to log in at this server, so nobody sees it from here without a "
+               "password: set metrics-password.\n");
+        return false;
+    }
     if (secret.len == 0) {
         if (!c->is_local || http_host_is_own(head->host)) {
             return true;
@@ -485,7 +492,7 @@ static bool is_loopback(const char *address) {
 
 void http_log(struct worker *worker) {
     const struct http *http = worker->http;
-    bool open = secret_of(worker->config).len == 0;
+    bool open = secret_of(worker->config).len == 0 && acl_users_open(worker->users);
     for (unsigned i = 0; http != NULL && i < http->listeners_count; i++) {
         const char *address = http->addresses[i];
         log_worker(worker, LOG_NOTICE,

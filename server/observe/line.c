@@ -94,24 +94,25 @@ static void append_json(struct text *line, struct bytes message) {
 }
 
 static void append_line(struct text *line, const struct config *config, const struct moment *when,
-                        enum log_level level, struct bytes message) {
+                        bool replica, enum log_level level, struct bytes message) {
     int pid = (int)getpid();
+    const char *role = replica ? "replica" : "primary";
     switch (config->log_format) {
     case CONFIG_LOG_LOGFMT:
-        text_appendf(line, "pid=%d role=primary timestamp=\"", pid);
+        text_appendf(line, "pid=%d role=%s timestamp=\"", pid, role);
         append_time(line, config->log_timestamp_format, when);
         text_appendf(line, "\" level=%s message=", level_names[level]);
         quote_append(line, message);
         break;
     case CONFIG_LOG_JSON:
-        text_appendf(line, "{\"pid\":%d,\"role\":\"primary\",\"timestamp\":\"", pid);
+        text_appendf(line, "{\"pid\":%d,\"role\":\"%s\",\"timestamp\":\"", pid, role);
         append_time(line, config->log_timestamp_format, when);
         text_appendf(line, "\",\"level\":\"%s\",\"message\":", level_names[level]);
         append_json(line, message);
         text_append_char(line, '}');
         break;
     default:
-        text_appendf(line, "%d:M ", pid);
+        text_appendf(line, "%d:%c ", pid, replica ? 'S' : 'M');
         append_time(line, config->log_timestamp_format, when);
         text_appendf(line, " %c ", level_marks[level]);
         text_append_bytes(line, message);
@@ -144,14 +145,20 @@ static void append_to_log(const struct config *config, const struct fs *fs, stru
 
 /* `line` is empty, and in a signal handler large enough. */
 static void write_line(struct text *line, const struct config *config, const struct fs *fs,
-                       const struct moment *when, enum log_level level, struct bytes message) {
-    append_line(line, config, when, level, message);
+                       const struct moment *when, bool replica, enum log_level level,
+                       struct bytes message) {
+    append_line(line, config, when, replica, level, message);
     append_to_log(config, fs, text_bytes(line));
     if (config->syslog_enabled) {
         text_clear(line);
         append_system_line(line, config, when, level, message);
         fs->system_log(fs->arg, text_bytes(line));
     }
+}
+
+/* What it is told to be, for who has no worker. */
+static bool is_replica(const struct config *config) {
+    return config->replicaof.len > 0;
 }
 
 static int64_t utc_offset_s(int64_t wall_us) {
@@ -161,7 +168,7 @@ static int64_t utc_offset_s(int64_t wall_us) {
     return tm.tm_gmtoff;
 }
 
-void log_vline(const struct config *config, const struct fs *fs, int64_t wall_us,
+void log_vline(const struct config *config, const struct fs *fs, int64_t wall_us, bool replica,
                enum log_level level, const char *format, va_list args) {
     if ((int)level < (int)config->loglevel) {
         return;
@@ -171,7 +178,7 @@ void log_vline(const struct config *config, const struct fs *fs, int64_t wall_us
     text_init(&line);
     text_vappendf(&message, format, args);
     struct moment when = {.wall_us = wall_us, .utc_offset_s = utc_offset_s(wall_us)};
-    write_line(&line, config, fs, &when, level, text_bytes(&message));
+    write_line(&line, config, fs, &when, replica, level, text_bytes(&message));
     text_fini(&message);
     text_fini(&line);
 }
@@ -180,7 +187,7 @@ void log_line(const struct config *config, const struct fs *fs, int64_t wall_us,
               enum log_level level, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    log_vline(config, fs, wall_us, level, format, args);
+    log_vline(config, fs, wall_us, is_replica(config), level, format, args);
     va_end(args);
 }
 
@@ -233,6 +240,7 @@ bool last_line_say(void *arg, struct bytes text, bool first) {
     }
     text_append_bytes(&message, text);
     struct moment when = {.wall_us = rt_wall_us_early(), .utc_offset_s = last->utc_offset_s};
-    write_line(&line, config, last->fs, &when, LOG_WARNING, text_bytes(&message));
+    write_line(&line, config, last->fs, &when, is_replica(config), LOG_WARNING,
+               text_bytes(&message));
     return config->crash_log_enabled;
 }

@@ -16,9 +16,10 @@ enum log_level { LOG_DEBUG, LOG_VERBOSE, LOG_NOTICE, LOG_WARNING };
 
 void log_line(const struct config *config, const struct fs *fs, int64_t wall_us,
               enum log_level level, const char *format, ...) __attribute__((format(printf, 5, 6)));
-void log_vline(const struct config *config, const struct fs *fs, int64_t wall_us,
+/* `replica`: what the server is now. */
+void log_vline(const struct config *config, const struct fs *fs, int64_t wall_us, bool replica,
                enum log_level level, const char *format, va_list args)
-    __attribute__((format(printf, 5, 0)));
+    __attribute__((format(printf, 6, 0)));
 /* Lines of text as they are. */
 void log_picture(const struct config *config, const struct fs *fs, enum log_level level,
                  struct bytes picture);

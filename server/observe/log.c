@@ -11,7 +11,9 @@
 void log_worker(struct worker *worker, enum log_level level, const char *format, ...) {
     va_list args;
     va_start(args, format);
-    log_vline(worker->config, worker->server->fs, rt_wall_us(worker->rt), level, format, args);
+    const struct server *server = worker->server;
+    log_vline(worker->config, server->fs, rt_wall_us(worker->rt), server->role.replica, level,
+              format, args);
     va_end(args);
 }
 

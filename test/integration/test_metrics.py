@@ -370,6 +370,27 @@ def test_a_password(served, settings):
     assert "let:me in" not in s.log()
 
 
+def test_where_clients_log_in_by_users_it_wants_a_password_of_its_own(served):
+    """There is none to ask for: it was open to whoever is on this machine, with names of keys and words of slow commands."""
+    s = served()
+    rules = [("on", ">secret"), ("off",), ("reset", "on", "nopass")]
+    with s.raw() as c:
+        c.do("ACL", "SETUSER", "boss", "on", ">boss", "~*", "&*", "+@all")
+        c.do("AUTH", "boss", "boss")
+        for rule in rules:
+            assert c.do("ACL", "SETUSER", "default", *rule) == "OK"
+            closed = rule != rules[-1]
+            for path in ("/", "/metrics", "/api/state"):
+                status, _, text = get(s, path)
+                assert status == (403 if closed else 200) and (not closed or "metrics-password" in text)
+            assert get(s, "/healthz")[0] == get(s, "/readyz")[0] == 200
+        assert c.do("ACL", "SETUSER", "default", "off") == "OK"
+        assert c.do("CONFIG", "SET", "metrics-password", "let:me in") == "OK"
+        assert get(s, "/metrics")[0] == 401
+        assert get(s, "/metrics", Authorization=basic("let:me in"))[0] == 200
+        assert c.do("ACL", "SETUSER", "default", *rules[-1], "~*", "&*", "+@all") == "OK"  # who looks after it at the end is let in
+
+
 def test_a_foreign_name_for_this_machine_is_refused(served):
     s = served()
     for host in ("evil.example", "evil.example:%d" % s.metrics, "127.0.0.1.evil.example"):

@@ -5,6 +5,7 @@ import calendar
 import datetime
 import fcntl
 import itertools
+import json
 import os
 import re
 import resource
@@ -186,6 +187,32 @@ def test_a_picture_tells_mode_port_and_pid(start_server):
     assert "Running mode=cluster, port=%d.\n" % s.port in s.log() and "PID: " not in s.log()
     for options in ({"log_format": "json"}, {"loglevel": "warning"}):
         assert "PID: " not in start_server(always_show_logo="yes", **options).log()
+
+
+@pytest.mark.shoal_only
+def test_the_log_says_what_the_server_is(start_server):
+    """A primary or a replica, in all forms, from the start and from when that changes."""
+    s = start_server(logfile="own.log", replicaof="127.0.0.1 %d" % free_port())
+
+    def forms():
+        """What the log calls it, in turn."""
+        with s.raw() as c:
+            for form in ("legacy", "logfmt", "json"):
+                assert c.do("CONFIG", "SET", "log-format", form) == "OK"
+                c.do("DEBUG", "LOG", "now %s" % form)
+        with open(os.path.join(s.dir, "own.log")) as f:
+            lines = [line for line in f if "now " in line]
+        return lines[-3], lines[-2], json.loads(lines[-1])["role"]
+
+    with open(os.path.join(s.dir, "own.log")) as f:
+        assert re.search(r"^%d:S .* Ready to accept connections" % s.pid, f.read(), re.M)
+    for letter, role, change in (("S", "replica", ("NO", "ONE")), ("M", "primary", ("127.0.0.1", str(free_port()))), ("S", "replica", None)):
+        legacy, logfmt, said = forms()
+        assert legacy.startswith("%d:%s " % (s.pid, letter)) and " role=%s " % role in logfmt and said == role
+        if change is not None:
+            with s.raw() as c:
+                c.do("CONFIG", "SET", "log-format", "legacy")
+                assert c.do("REPLICAOF", *change) == "OK"
 
 
 @pytest.mark.parametrize("zone, seconds", (("UTC0", 0), ("AAA+03:30", -12600), ("BBB-05:45", 20700)))
