@@ -192,7 +192,9 @@ static __attribute__((noinline)) void note_own(const struct exec *x) {
         return;
     }
     for (uint32_t i = 0; x->keys != NULL && i < x->keys->count; i++) {
-        own_deadlines_note(own, x->keys->list[i].db, &x->keys->list[i].key);
+        if (!(x->keys->list[i].flags & KEY_RO)) {
+            own_deadlines_note(own, x->keys->list[i].db, &x->keys->list[i].key);
+        }
     }
     if (x->keys == NULL && x->key.name.ptr != NULL) {
         own_deadlines_note(own, x->caller->db, &x->key);

@@ -194,7 +194,10 @@ static void close_unacked(struct wal *wal) {
     struct worker *worker = wal->worker;
     LIST_EACH_SAFE(&worker->clients.all, node) {
         struct client *client = LIST_ENTRY(node, struct client, node);
-        uint64_t mark = client->gate.waits != GATE_OPEN ? client->gate.mark : wal->mark;
+        const struct client_gate *gate = &client->gate;
+        bool all = gate->waits != GATE_OPEN && client->out.bytes <= gate->until &&
+                   client->pending_count == 0 && client->txn == NULL;
+        uint64_t mark = all ? gate->mark : wal->mark; /* what is behind rests on later ones */
         if (client->gate.tells && is_unanswered(client) && mark > wal->acked) {
             gate_forget(client);
             client_close(client);

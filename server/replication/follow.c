@@ -22,7 +22,9 @@ static void set_role(struct worker *worker) {
     worker_set_expiry(worker);
     room_configure(worker);
     check_configure(worker);
-    own_deadlines_clear(&worker->shard.own_deadlines);
+    if (!worker->server->role.replica) {
+        own_deadlines_clear(&worker->shard.own_deadlines);
+    }
 }
 
 void follow_in_view(struct worker *parker, const struct role *role, bool exact) {

@@ -495,6 +495,7 @@ static void cron(struct worker *worker) {
         replicas_cron(worker);
     }
     if (UNLIKELY(worker->shard.own_deadlines.names.count > 0)) {
+        worker->runs_for.client = 0; /* keys run out by themselves */
         own_deadlines_end_some(&worker->shard.own_deadlines, OWN_DEADLINES_A_TURN,
                                rt_wall_ms(worker->rt));
     }

@@ -138,6 +138,8 @@ struct entry *keyspace_find(struct keyspace *ks, uint32_t db, const struct key *
 
 /* The entry of a key, dead or alive. Changes nothing, counts nothing. */
 struct entry *keyspace_find_any(const struct keyspace *ks, uint32_t db, const struct key *key);
+/* Whether somebody has locked it, or one of the same hash: who has not does not touch it. */
+bool keyspace_is_locked(const struct keyspace *ks, const struct key *key);
 /* Whether the key is there and not past its deadline. Changes nothing, counts nothing. */
 bool keyspace_has(const struct keyspace *ks, uint32_t db, const struct key *key, int64_t now_ms);
 

@@ -58,9 +58,13 @@ void keyspace_uncount_lookups(struct keyspace *ks, uint64_t hits, uint64_t misse
     stats->misses -= misses < stats->misses ? misses : stats->misses;
 }
 
+bool keyspace_is_locked(const struct keyspace *ks, const struct key *key) {
+    return ks->hooks.locked != NULL && ks->hooks.locked(ks->hooks.arg, key->hash);
+}
+
 bool entry_is_locked(const struct keyspace *ks, const struct entry *entry) {
-    return ks->hooks.locked != NULL &&
-           ks->hooks.locked(ks->hooks.arg, entry_make_key(ks, entry, 0).hash);
+    struct key key = entry_make_key(ks, entry, 0);
+    return keyspace_is_locked(ks, &key);
 }
 
 bool entry_is_lent(const struct keyspace *ks, const struct entry *entry) {

@@ -68,14 +68,15 @@ void own_deadlines_note(struct own_deadlines *own, uint32_t db, const struct key
 
 void own_deadlines_end_some(struct own_deadlines *own, unsigned count, int64_t now_ms) {
     struct list_node *node;
+    count = count < own->names.count ? count : (unsigned)own->names.count; /* each once */
     for (; count > 0 && (node = list_pop_front(&own->turn)) != NULL; count--) {
         struct own_name *name = LIST_ENTRY(node, struct own_name, node);
         list_push_back(&own->turn, &name->node);
         const struct entry *entry = keyspace_find_any(own->keyspace, name->db, &name->key);
         int64_t expires_at = entry != NULL ? entry_expires_at(entry) : NO_EXPIRY;
-        if (expires_at != NO_EXPIRY && expires_at <= now_ms) {
-            /* Who would write deletes it, if it may go now: nobody has locked it, nothing is
-             * paused. */
+        if (expires_at != NO_EXPIRY && expires_at <= now_ms &&
+            !keyspace_is_locked(own->keyspace, &name->key)) {
+            /* Who would write deletes it, if it may go now: nothing is paused. */
             keyspace_find(own->keyspace, name->db, &name->key, now_ms,
                           LOOKUP_WRITE | LOOKUP_NOTOUCH | LOOKUP_NOSTATS | LOOKUP_QUIET);
             entry = keyspace_find_any(own->keyspace, name->db, &name->key);

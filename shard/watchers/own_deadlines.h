@@ -33,7 +33,7 @@ void own_deadlines_note(struct own_deadlines *own, uint32_t db, const struct key
 /* A slice: those of the next so many names whose time is over are deleted, as keys that run out are
  * where they do. */
 void own_deadlines_end_some(struct own_deadlines *own, unsigned count, int64_t now_ms);
-/* All names: it is a replica no more, or gets all keys anew. */
+/* All names: it is a replica no more, or all keys go. */
 void own_deadlines_clear(struct own_deadlines *own);
 /* Two databases have changed places. */
 void own_deadlines_swap(struct own_deadlines *own, uint32_t a, uint32_t b);

@@ -167,7 +167,7 @@ static void stats_done(struct exec *x, const struct scatter_result *result) {
     pair_int(r, "cluster.links", shared_links_bytes(worker_server(x->worker)->shared));
     pair_int(r, "cluster.slot_import", 0);
     pair_int(r, "cluster.slot_export", 0);
-    pair_int(r, "aof.buffer", 0);
+    pair_int(r, "aof.buffer", m.sum.log.buffers);
     pair_int(r, "lua.caches", scripts_stats(worker_server(x->worker)->scripts).bytes);
     pair_int(r, "functions.caches", libraries_stats(worker_server(x->worker)->libraries).bytes);
     reply_databases(x, result, databases);
