@@ -18,6 +18,8 @@ from failing_disk import FailingDisk
 from resp import RespError, encode
 from server import ServerFailed, free_port, wait_for
 from slots import tag_of
+from test_effects import ask_abreast, write_in_pairs
+from test_shards import key_in
 
 pytestmark = [pytest.mark.row_each, pytest.mark.shoal_only]
 
@@ -167,6 +169,59 @@ def test_keys_that_ran_out_do_not_come_back(start_server):
         assert c.do("GET", "short") == b"1" and c.do("TTL", "short") == -1
         assert 0 < c.do("PTTL", "long") <= 100000
         assert c.do("HGETALL", "h") == [b"g", b"2"]
+
+
+def run_out(c, count):
+    """Names of keys that are over, of which nobody has been told; each is new, so that no key of these is one of before."""
+    assert c.do("DEBUG", "SET-ACTIVE-EXPIRE", "0") == "OK"
+    keys = ["over:%d" % i for i in range(count)]
+    c.send(b"".join(encode("SET", key, "v", "PX", "1") for key in keys))
+    assert [c.read() for _ in keys] == ["OK"] * len(keys)
+    time.sleep(0.01)
+    return keys
+
+
+def all_at_once(threads):
+    for thread in threads:
+        thread.start()
+    return [thread.join() for thread in threads]
+
+
+def same_after_kill_9(server, keys):
+    """The data, and the keys: those that live, with all that was put there, have no deadline."""
+    with server.raw(timeout=60) as c:
+        c.do("DEBUG", "SET-ACTIVE-EXPIRE", "0")
+        before = c.do("DEBUG", "DIGEST"), [c.do("LLEN", key) for key in keys]
+    killed(server)
+    with server.raw(timeout=60) as c:
+        return (c.do("DEBUG", "DIGEST"), [c.do("LLEN", key) for key in keys]) == before
+
+
+@pytest.mark.several_shards
+def test_what_is_over_stands_in_the_log_before_what_comes_in_its_place(start_server, shards):
+    """As in test_effects.py: told of behind what a transaction put there, a key that was over takes that away at the next start."""
+    s = start_server(appendonly="yes", appendfsync="no")
+    with s.raw(timeout=60) as c:
+        keys = run_out(c, 6000)
+        works = [threading.Thread(target=write_in_pairs, args=(s, keys[i::6], key_in(i % shards, shards, "count%d" % i))) for i in range(6)]
+        works.append(threading.Thread(target=c.do, args=("DEBUG", "SET-ACTIVE-EXPIRE", "1")))
+        all_at_once(works)
+        assert c.do("EXISTS", *keys) == len(keys)
+    assert same_after_kill_9(s, keys)
+
+
+@pytest.mark.several_shards
+def test_what_a_transaction_finds_over_stands_in_the_log_before_it_lets_go(start_server, shards):
+    """As in test_effects.py: with keys that others fill while it begins anew."""
+    s = start_server(appendonly="yes", appendfsync="no")
+    with s.raw(timeout=60) as c:
+        keys = run_out(c, 3000)
+    there = [key_in(i, shards, "there%d" % i) for i in range(shards)]
+    orders = [[("RENAME", key, there[(i + j) % shards]) for j, key in enumerate(keys)] for i in range(4)]
+    orders += [[("RPUSH", key, "v") for key in keys]] * 2
+    abreast = threading.Barrier(len(orders))
+    all_at_once([threading.Thread(target=ask_abreast, args=(s, order, abreast)) for order in orders])
+    assert same_after_kill_9(s, keys)
 
 
 def test_a_log_begins_and_ends_at_run_time(start_server):
