@@ -812,6 +812,58 @@ def test_it_is_told_for_how_long_something_is_not_on_the_disk(start_server, slow
         assert said(c)["aof_delayed_fsync"] == "1" and c.do("GET", "k") == b"w"
 
 
+def held_in_a_snapshot(c, disk):
+    """A snapshot is being made, and goes on when the disk works: what it syncs in the end stands still."""
+
+    def holds():
+        assert c.do("BGREWRITEAOF").startswith("Background")
+        assert wait_for(lambda: int(said(c)["current_save_keys_processed"]) > 0 or said(c)["aof_rewrite_in_progress"] == "0")
+        disk.stands_still("s")
+        now = said(c)
+        if now["aof_rewrite_in_progress"] == "1" and int(now["current_save_keys_processed"]) < int(now["current_save_keys_total"]):
+            return True
+        disk.works()  # its files may be synced already
+        assert rewritten(c)
+        return False
+
+    assert c.do("DEBUG", "POPULATE", "100000") == "OK"
+    assert wait_for(holds)
+
+
+@pytest.mark.row_once
+@pytest.mark.parametrize("put_off", ["yes", "no"])
+@pytest.mark.parametrize("mode", ["always", "everysec"])
+def test_syncs_are_put_off_while_a_snapshot_is_made_if_one_says_so(start_server, slow, mode, put_off):
+    if slow > 1:
+        pytest.skip("a sanitizer wants to be the first library")  # and so does the one that stalls
+    options = {"appendonly": "yes", "appendfsync": mode, "no-appendfsync-on-rewrite": put_off, "auto-aof-rewrite-percentage": "0"}
+    s = start_server(start=False, config=options, io_backend="epoll")
+    disk = FailingDisk(s)
+    s.start()
+    with s.raw(timeout=60) as c, s.raw(timeout=60) as d:
+        held_in_a_snapshot(c, disk)
+        delayed = said(c)["aof_delayed_fsync"]
+        d.send(encode("SET", "k", "v"))
+        if (mode, put_off) == ("always", "no"):
+            d.sock.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                d.read()
+            d.sock.settimeout(60)
+            disk.works()
+        assert d.read() == "OK"
+        if put_off == "yes":
+            assert wait_for(lambda: int(said(c)["log_unsynced_ms"]) > 2500) and said(c)["aof_delayed_fsync"] == delayed
+            assert said(c)["aof_rewrite_in_progress"] == "1"
+        elif mode == "everysec":
+            assert wait_for(lambda: d.do("SET", "k", "v") == "OK" and said(c)["aof_delayed_fsync"] != delayed)
+        if mode == "everysec" or put_off == "yes":
+            disk.works()
+        assert rewritten(c) and wait_for(lambda: said(c)["log_unsynced_ms"] == "0")
+    killed(s)
+    with s.raw() as c:
+        assert c.do("GET", "k") == b"v"
+
+
 def test_what_was_written_before_is_synced_when_replies_begin_to_wait_for_that(start_server):
     s = start_server(appendonly="yes", appendfsync="no")
     with s.raw() as c:
