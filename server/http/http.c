@@ -26,6 +26,7 @@
 #include "net/rt.h"
 #include "server/acl/acl.h"
 #include "server/client/inner.h"
+#include "server/cluster/cluster_map.h"
 #include "server/http/http_head.h"
 #include "server/http/http_view.h"
 #include "server/http/page.h"
@@ -130,9 +131,15 @@ static const char *not_ready(const struct worker *worker) {
     const struct server *server = worker->server;
     const struct config *config = worker->config;
     bool evicts = config->maxmemory_policy != CONFIG_EVICT_NONE;
+    bool is_stale = server->role.replica && !config->replica_serve_stale_data &&
+                    shared_upstream_is_down(server->shared);
+    bool is_down = worker->cluster != NULL && worker->cluster->map->state != MAP_STATE_OK;
     return worker->loop.stopping             ? "the server ends\n"
            : shared_loading(server->shared)  ? "data is being loaded\n"
            : server_busy_script(server) != 0 ? "a script runs for long\n"
+           : is_down                         ? "the cluster is down\n"
+           : is_stale                        ? "the link to the primary is down\n"
+           : worker->lacks_replicas          ? "writes are refused: there are too few replicas\n"
            : worker->hindered_by_disk        ? "writes are refused: the data could not be saved\n"
            : config->maxmemory > 0 && !evicts &&
                    shared_used_memory(server->shared) >= config->maxmemory

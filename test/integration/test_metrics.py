@@ -318,6 +318,30 @@ def test_not_ready_when_memory_is_used_up(served):
         assert get(s, "/readyz")[0] == 200
 
 
+def test_not_ready_when_it_refuses_for_others(served):
+    """For want of replicas, of a primary, of a cluster."""
+    s = served(cluster_enabled="yes")
+    with s.raw() as c:
+        assert get(s, "/readyz")[::2] == (503, "the cluster is down\n")
+        c.do("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+        assert wait_for(lambda: get(s, "/readyz")[0] == 200)
+    s = served(min_replicas_to_write="1")
+    with s.raw() as c:
+        few = (503, "writes are refused: there are too few replicas\n")
+        assert get(s, "/readyz")[::2] == few
+        c.do("CONFIG", "SET", "min-replicas-to-write", "0")
+        assert get(s, "/readyz")[0] == 200
+        c.do("CONFIG", "SET", "replicas-ack", "1")
+        assert get(s, "/readyz")[::2] == few
+        c.do("REPLICAOF", "127.0.0.1", str(free_port()))
+        assert wait_for(lambda: get(s, "/readyz")[0] == 200)
+        c.do("CONFIG", "SET", "replica-serve-stale-data", "no")
+        assert get(s, "/readyz")[::2] == (503, "the link to the primary is down\n")
+        assert get(s, "/healthz")[0] == 200
+        c.do("CONFIG", "SET", "replica-serve-stale-data", "yes")
+        assert get(s, "/readyz")[0] == 200
+
+
 def test_not_ready_while_loading(served):
     """The log was begun in a directory whose name had been freed, if any directive was set while data was loaded: so the server ended."""
     s = served(appendonly="yes")
