@@ -42,6 +42,9 @@ LOGGED_FILES = ["expiry", "hash", "keyspace", "lent", "lists", "real_use", "refu
 LOGGED_FILES += ["stream_blocking", "transactions"]
 DIFFERENTIAL = [("uring", 1), ("uring", 4), ("epoll", 2)]
 NODE = [("uring", 2), ("epoll", 2)]
+# What stands in front of a server in most programs, with other numbers of shards, too.
+NODE_FRONT = [("uring", 1), ("epoll", 4)]
+NODE_FRONT_FILES = ["applications", "ioredis", "node-redis"]
 CHECKER = [(backend, shards) for backend in ("uring", "epoll") for shards in (1, 2, 3, 4)]
 CHECKER_SECONDS = 4
 CONFORMANCE = [("uring", 4), ("epoll", 1)]
@@ -332,7 +335,7 @@ class Runner:
         folder = os.path.join(ROOT, "test", "integration", "node")
         fetching = threading.Lock()
 
-        def act(backend, shards):
+        def act(backend, shards, names):
             with fetching:
                 lock = os.path.join(folder, "package-lock.json")
                 done = os.path.join(folder, "node_modules", ".package-lock.json")
@@ -341,11 +344,13 @@ class Runner:
                     if status:
                         return 0, ["npm ci"], 0, status
             env = {"SHOAL_SERVER": self.options.server, "SHOAL_SHARDS": str(shards), "SHOAL_IO_BACKEND": backend}
-            files = sorted(n for n in os.listdir(folder) if n.endswith(".test.mjs"))
+            files = [n + ".test.mjs" for n in names] or sorted(n for n in os.listdir(folder) if n.endswith(".test.mjs"))
             status, text = run(["node", "--test", "--test-reporter=tap", *files], env=env, cwd=folder)
             return *read_tap(text), status
 
-        return [Step(row_name("node clients", *row), 40, lambda row=row: act(*row)) for row in self.rows(NODE)]
+        steps = [Step(row_name("node clients", *row), 40, lambda row=row: act(*row, [])) for row in self.rows(NODE)]
+        front = [Step(row_name("node front ends", *row), 14, lambda row=row: act(*row, NODE_FRONT_FILES)) for row in self.rows(NODE_FRONT)]
+        return steps + front
 
     def conformance(self):
         """Redis's own tests against the server; each of them counts."""

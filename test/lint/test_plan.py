@@ -38,6 +38,21 @@ def test_what_runs_once_runs():
     assert {backend for backend, _ in suite.QUICK} == {backend for backend, _ in suite.NODE} == BACKENDS
 
 
+def test_what_stands_in_front_of_servers_runs_with_each_number_of_shards(monkeypatch):
+    assert {shards for _, shards in suite.NODE + suite.NODE_FRONT} == SHARDS and {backend for backend, _ in suite.NODE_FRONT} == BACKENDS
+    seen = []
+    monkeypatch.setattr(suite.os.path, "getmtime", lambda path: 0)
+    monkeypatch.setattr(suite.os.path, "exists", lambda path: True)
+    monkeypatch.setattr(suite, "run", lambda command, env, cwd: seen.append((env["SHOAL_IO_BACKEND"], env["SHOAL_SHARDS"], command[3:])) or (0, "# pass 1\n"))
+    for step in runner("node").plan:
+        assert step.act() == (1, [], 0, 0)
+    monkeypatch.undo()
+    whole = [files for backend, shards, files in seen if shards == "2"]
+    front = ["applications.test.mjs", "ioredis.test.mjs", "node-redis.test.mjs"]
+    assert len(whole) == 2 and all(set(files) > set(front) for files in whole)
+    assert [one for one in seen if one[1] != "2"] == [("uring", "1", front), ("epoll", "4", front)]
+
+
 def left_out(steps, backend, shards):
     """Marks whose tests are left out in a row of a plan: read from what would be run."""
     seen = []
@@ -87,7 +102,7 @@ def test_everything_fits_into_half_an_hour_and_quick_into_three_minutes():
         (["nosuch"], "no part 'nosuch'"),
         (["quick", "unit"], "quick"),
         (["--shards", "7"], "no row"),
-        (["node", "--shards", "1"], "no row"),
+        (["node", "--shards", "3"], "no row"),
         (["--server", "/no/such/server"], "/no/such/server"),
         (["--seed", "x"], "--seed"),
     ),
