@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Scripts: where they run, what they may do, and that nobody sees half of one."""
 
+import contextlib
 import random
 import re
 import threading
@@ -119,6 +120,87 @@ def test_scan_and_del_without_keys(start_server):
             c.do("SET", ("session:%d" if i % 3 else "other:%d") % i, "x")
         assert c.do("EVAL", SWEEP, "0", "session:*") == 200
         assert c.do("DBSIZE") == 100 and c.do("EVAL", SWEEP, "0", "session:*") == 0
+
+
+LIMITER = """redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[1] - 100)
+if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
+local n = redis.call('INCR', KEYS[1] .. ':seq')
+redis.call('ZADD', KEYS[1], ARGV[1], n)
+return n"""
+
+
+@pytest.fixture
+def crowd(start_server):
+    """200 clients of four shards."""
+    with contextlib.ExitStack() as stack:
+        s = start_server(shards=4, busy_reply_threshold=3600000)  # no script is called long because others had the processor
+        yield [stack.enter_context(s.raw(timeout=120)) for _ in range(200)]
+
+
+def at_once(crowd, requests):
+    """Each client has sent its requests before any is answered to the end; the replies, client by client."""
+    for c, some in zip(crowd, requests):
+        c.send(b"".join(encode(*request) for request in some))
+    return [[c.read() for _ in some] for c, some in zip(crowd, requests)]
+
+
+def test_a_window_lets_so_many_of_a_crowd_through_and_no_more(crowd):
+    """It derives the key of its numbers, which is on another shard for most. Time is given, so each span begins anew."""
+    windows, limit, each = ["window:%d" % i for i in range(10)], 60, 5
+    sha = crowd[0].do("SCRIPT", "LOAD", LIMITER)
+    for span in range(4):
+        asked = [[windows[(i * each + j) % len(windows)] for j in range(each)] for i in range(len(crowd))]
+        replies = at_once(crowd, [[("EVALSHA", sha, "1", name, span * 1000, limit) for name in some] for some in asked])
+        let = {name: [] for name in windows}
+        for some, answers in zip(asked, replies):
+            for name, answer in zip(some, answers):
+                let[name].append(answer)
+        for name in windows:
+            assert sorted(let[name]) == [0] * (100 - limit) + list(range(span * limit + 1, (span + 1) * limit + 1)), (name, span)
+            assert crowd[0].do("ZCARD", name) == limit and crowd[0].do("GET", name + ":seq") == b"%d" % ((span + 1) * limit)
+
+
+def test_a_sweep_beside_a_crowd_that_writes_takes_groups_whole(crowd):
+    """SCAN and DEL without keys, beside MSET over all shards: of each group all keys go or none, and what another pattern names stays."""
+    rng = random.Random(random.getrandbits(32))
+    size, written, swept, seen = 4, [], 0, []
+
+    def keys_of(group):
+        return ["%s:%d" % (group, i) for i in range(size)]
+
+    for round_ in range(8):
+        requests = []
+        for i in range(len(crowd)):
+            if i % 10 == 0:
+                requests.append([("EVAL", SWEEP, "0", "session:*")])
+            elif i % 10 == 1:
+                requests.append([("MGET", *keys_of(rng.choice(("session:%d:%d", "other:%d:%d")) % (round_, rng.randrange(len(crowd))))) for _ in range(3)])
+            else:
+                group = ("session:%d:%d" if i % 2 else "other:%d:%d") % (round_, i)
+                requests.append([("MSET", *[word for key in keys_of(group) for word in (key, group)])])
+                written.append(group)
+        order = rng.sample(range(len(crowd)), len(crowd))
+        replies = at_once([crowd[i] for i in order], [requests[i] for i in order])
+        for i, answers in zip(order, replies):
+            for request, answer in zip(requests[i], answers):
+                if request[0] == "EVAL":
+                    assert answer % size == 0
+                    swept += answer
+                    seen.append(answer)
+                elif request[0] == "MGET":
+                    assert answer in ([None] * size, [request[1].rsplit(":", 1)[0].encode()] * size), request
+                else:
+                    assert answer == "OK"
+        for group in written:
+            crowd[0].send(encode("MGET", *keys_of(group)))
+        left = [crowd[0].read() for _ in written]
+        gone = [group for group, values in zip(written, left) if values == [None] * size]
+        assert all(values in ([None] * size, [group.encode()] * size) for group, values in zip(written, left))
+        assert all(group.startswith("session") for group in gone) and len(gone) * size == swept
+        assert crowd[0].do("DBSIZE") == len(written) * size - swept
+    swept += crowd[0].do("EVAL", SWEEP, "0", "session:*")
+    assert swept == size * sum(group.startswith("session") for group in written) and any(seen)
+    assert crowd[0].do("DBSIZE") == size * sum(group.startswith("other") for group in written)
 
 
 def test_every_division_of_a_command_in_view(start_server):
