@@ -533,7 +533,7 @@ void script_state_init(struct script_state *state, struct worker *worker) {
     state->random = rng_next(&worker->rng) & ((UINT64_C(1) << 48) - 1);
     state->memory = (struct lua_memory){
         .bytes = state->of_functions ? &worker->function_bytes : &worker->script_bytes,
-        .bytes_max = (size_t)worker->server->string_bytes_max / worker->server->workers_count,
+        .bytes_max = (size_t)worker->server->string_bytes_max / worker->server->workers_count / 2,
     };
     links_init(&state->by_sha);
     links_init(&state->by_body);
