@@ -523,23 +523,25 @@ def test_keys_run_out_in_time_meanwhile(server, c):
 
 @pytest.mark.shoal_only
 def test_a_key_that_runs_out_on_its_way(server, c):
-    """It goes by itself, and is not told of twice."""
+    """It is locked, so it goes when MIGRATE is over, and is not told of twice."""
     with Held() as held, server.raw() as other:
         c.do("MSET", "stays", "v", "goes", "v")
         c.do("PEXPIRE", "goes", "2000")
+        over = c.do("PEXPIRETIME", "goes")
         c.do("CONFIG", "RESETSTAT")
         c.do("DEBUG", "EFFECTS", "ON")
         try:
             c.send(encode("MIGRATE", "127.0.0.1", held.port, "", "0", LONG, "KEYS", "stays", "goes"))
             held.wait()
-            assert wait_for(lambda: server.info_of(other, "stats")["expired_keys"] == "1")
+            other.do("SET", "short", "v", "PXAT", over)
+            assert wait_for(lambda: server.info_of(other, "stats")["expired_keys"] == "1" and other.do("EXISTS", "short") == 0)
             held.go_on.set()
             assert c.read() == "OK"
             told = [command for command in effects(c) if command[0] in ("DEL", "UNLINK")]
         finally:
             c.do("DEBUG", "EFFECTS", "OFF")
-        assert sorted(key for command in told for key in command[1:]) == ["goes", "stays"]
-        assert c.do("DBSIZE") == 0
+        assert sorted(key for command in told for key in command[1:]) == ["goes", "short", "stays"]
+        assert c.do("DBSIZE") == 0 and server.info("stats")["expired_keys"] == "1"  # MIGRATE has deleted the other one
 
 
 @pytest.mark.shoal_only
