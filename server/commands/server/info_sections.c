@@ -421,7 +421,9 @@ void info_persistence(struct info *info) {
     line_text(info, "aof_last_bgrewrite_status", status(&saves->rewrites));
     line_u64(info, "aof_rewrites", saves->rewrites.count);
     line_u64(info, "aof_rewrites_consecutive_failures", saves->rewrites.failures_in_a_row);
-    line_text(info, "aof_last_write_status", shared_wal_error(server->shared) ? "err" : "ok");
+    /* A new attempt begins without an error: that it went well is known when writes are let in. */
+    bool fails = shared_wal_error(server->shared) != 0 || shared_wal_any_refuses(server->shared);
+    line_text(info, "aof_last_write_status", fails ? "err" : "ok");
     line_u64(info, "aof_last_cow_size", saves->rewrites.kept);
     ZERO(info, "module_fork_in_progress", "module_fork_last_cow_size",
          "slot_migration_fork_in_progress");
