@@ -236,7 +236,7 @@ static const char *base_differs(const struct data_dir *dir, uint32_t i) {
 
 static void look_at_bases(struct data_dir *dir, const struct data_dir_options *options) {
     struct look look = {.dir = dir, .options = options};
-    struct keys_options keys = {options->ks, options->rules, look_at_key, &look, NULL};
+    struct keys_options keys = {options->ks, options->rules, look_at_key, &look, NULL, NULL};
     struct text path;
     text_init(&path);
     for (uint32_t i = 0; i < dir->manifest.bases_count; i++) {

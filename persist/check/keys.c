@@ -46,10 +46,7 @@ static const char *begin_value(struct keys *keys) {
     }
     text_clear(&keys->name);
     text_append_bytes(&keys->name, file->texts[0].bytes);
-    /* Only Valkey's files have the fields with deadlines that we know. */
-    bool foreign = file->version > RDB_VERSION_SHARED && !file->is_valkey;
-    struct value_read_options how = {keys->options.rules,
-                                     foreign ? RDB_VERSION_SHARED : file->version, INT64_MIN};
+    struct value_read_options how = {keys->options.rules, rdb_file_version(file), INT64_MIN};
     size_t making = keyspace_making(keys->options.ks);
     value_read_init(&keys->read, keys->options.ks, &how, file->type);
     keyspace_made(keys->options.ks, making);
@@ -84,6 +81,15 @@ static const char *end_value(struct keys *keys, enum value_read_result result) {
     return error;
 }
 
+static const char *bad_value(struct keys *keys, const struct rdb_input *in) {
+    struct text *why = keys->options.why;
+    if (why == NULL) {
+        return in->error;
+    }
+    text_clear(why);
+    return value_read_is_unknown(&keys->read, text_bytes(&keys->name), why) ? why->ptr : in->error;
+}
+
 /* False: more bytes are needed, or *ret_error. */
 static bool pass_value(struct keys *keys, struct rdb_input *in, const char **ret_error) {
     const char *before = in->at;
@@ -94,7 +100,7 @@ static bool pass_value(struct keys *keys, struct rdb_input *in, const char **ret
     if (result == VALUE_MORE) {
         return false;
     }
-    *ret_error = result == VALUE_BAD ? in->error : end_value(keys, result);
+    *ret_error = result == VALUE_BAD ? bad_value(keys, in) : end_value(keys, result);
     return *ret_error == NULL;
 }
 

@@ -33,6 +33,8 @@ struct keys_options {
     void *arg;
     /* The same for a library of functions; or NULL. */
     const char *(*library)(void *arg, struct bytes code);
+    /* Where an error that names a key is put, and then lives; NULL: none does. */
+    struct text *why;
 };
 
 struct keys {

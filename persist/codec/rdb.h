@@ -19,10 +19,12 @@
 #define SHOAL_PERSIST_CODEC_RDB_H
 
 /* Versions. Of Redis 1 to 11; of Valkey 80; those between are Redis's again, with types of their
- * own. */
-#define RDB_VERSION_MIN    10 /* what the oldest reader that we write for knows: Redis 7.0 */
-#define RDB_VERSION_SHARED 11 /* the last that Redis and Valkey mean the same by */
-#define RDB_VERSION_VALKEY 80
+ * own: 12 is of 7.4 to 8.4, 13 of 8.6. */
+#define RDB_VERSION_MIN        10 /* what the oldest reader that we write for knows: Redis 7.0 */
+#define RDB_VERSION_SHARED     11 /* the last that Redis and Valkey mean the same by */
+#define RDB_VERSION_REDIS      12 /* the first of Redis alone */
+#define RDB_VERSION_REDIS_LAST 13 /* of those that are known; later ones may be read as well */
+#define RDB_VERSION_VALKEY     80
 
 enum rdb_type {
     RDB_STRING = 0,
@@ -47,11 +49,14 @@ enum rdb_type {
     RDB_SET_LISTPACK = 20, /* from version 11 on */
     RDB_STREAM_3 = 21,     /* from version 11 on */
     RDB_HASH_2 = 22,       /* fields with deadlines: version 80 */
-    RDB_TYPES = 23,
+    /* The same in Redis's words: versions 12 to 79. It has no other name for 23 that was released. */
+    RDB_HASH_DEADLINES = 24,
+    RDB_HASH_LISTPACK_DEADLINES = 25,
+    RDB_TYPES = 26,
 };
 
 enum rdb_opcode {
-    RDB_SLOT_IMPORT = 243,
+    RDB_SLOT_IMPORT = 243, /* of Valkey; of Redis what modules know of the key that comes */
     RDB_SLOT_INFO = 244,
     RDB_FUNCTION = 245,
     RDB_FUNCTION_PRE = 246,

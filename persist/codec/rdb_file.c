@@ -62,10 +62,11 @@ static bool read_begin(struct rdb_file *file, struct rdb_input *in) {
         version = version * 10 + (magic.ptr[i] - '0');
     }
     file->version = (unsigned)version;
-    bool known = redis ? version >= 1 && version <= RDB_VERSION_SHARED
+    bool known = redis ? version >= 1 && version <= RDB_VERSION_REDIS_LAST
                        : version == RDB_VERSION_VALKEY;
     if (!known && !(file->relaxed && version > 0)) {
-        return rdb_fail(in, "an RDB version that is not known");
+        return rdb_fail(in, "an RDB version that is not known (with rdb-version-check relaxed it is "
+                            "read as far as its types are)");
     }
     file->begun = true;
     return true;
@@ -115,8 +116,11 @@ static bool pass_module(struct rdb_input *in) {
     }
 }
 
-static bool pass_slot_import(struct rdb_input *in) {
+static bool pass_slot_import(const struct rdb_file *file, struct rdb_input *in) {
     uint64_t ranges, ends[2];
+    if (!file->is_valkey) {
+        return rdb_fail(in, "what a module knows of a key: there are no modules here");
+    }
     if (!rdb_pass_text(in) || !rdb_get_length(in, &ranges)) {
         return false;
     }
@@ -171,7 +175,7 @@ static bool read_opcode(struct rdb_file *file, struct rdb_input *in, uint8_t opc
     case RDB_SLOT_INFO:
         return get_lengths(in, lengths, 3);
     case RDB_SLOT_IMPORT:
-        return pass_slot_import(in);
+        return pass_slot_import(file, in);
     case RDB_EXPIRY_MS:
         if (!rdb_get_u64(in, &ms)) {
             return false;
@@ -210,6 +214,11 @@ static bool read_opcode(struct rdb_file *file, struct rdb_input *in, uint8_t opc
 static bool is_of_key(uint8_t opcode) {
     return opcode == RDB_EXPIRY_MS || opcode == RDB_EXPIRY_SECONDS || opcode == RDB_IDLE ||
            opcode == RDB_FREQUENCY;
+}
+
+unsigned rdb_file_version(const struct rdb_file *file) {
+    bool foreign = file->version > RDB_VERSION_SHARED && !file->is_valkey;
+    return foreign ? RDB_VERSION_REDIS : file->version;
 }
 
 enum rdb_item rdb_file_next(struct rdb_file *file, struct rdb_input *in) {

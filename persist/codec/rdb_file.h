@@ -59,6 +59,8 @@ struct rdb_file {
 void rdb_file_init(struct rdb_file *file);
 void rdb_file_fini(struct rdb_file *file);
 enum rdb_item rdb_file_next(struct rdb_file *file, struct rdb_input *input);
+/* What its types are to be read by: all that Redis alone has written are one. */
+unsigned rdb_file_version(const struct rdb_file *file);
 /* The value has been read: what stood before the key is not said of the next. */
 void rdb_file_forget_key(struct rdb_file *file);
 /* These bytes were passed by somebody else, since the latest call. */

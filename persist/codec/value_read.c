@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/must.h"
+#include "base/quote.h"
 #include "persist/codec/rdb.h"
 #include "shard/ds/intset.h"
 #include "shard/types/stream_group.h"
@@ -31,7 +32,8 @@ struct value_source {
 };
 
 static step_fn string_step, push_step, pack_step, quicklist_step, plain_node_step, member_step,
-    intset_step, digits_step, score_step, field_step, deadline_step, stream_step;
+    intset_step, digits_step, score_step, field_step, deadline_step, distance_step, triples_step,
+    stream_step;
 
 static const struct value_source sources[RDB_TYPES] = {
     [RDB_STRING] = {TYPE_STRING, string_step, 0, false},
@@ -54,6 +56,8 @@ static const struct value_source sources[RDB_TYPES] = {
     [RDB_SET_LISTPACK] = {TYPE_SET, pack_step, PACK_LISTPACK, false},
     [RDB_STREAM_3] = {TYPE_STREAM, stream_step, 0, true},
     [RDB_HASH_2] = {TYPE_HASH, deadline_step, 0, true},
+    [RDB_HASH_DEADLINES] = {TYPE_HASH, distance_step, 0, true},
+    [RDB_HASH_LISTPACK_DEADLINES] = {TYPE_HASH, triples_step, PACK_LISTPACK, false},
 };
 
 enum stage {
@@ -119,6 +123,17 @@ static bool field_step(struct value_read *read, struct rdb_input *in) {
                                                            read->texts[1].bytes, NO_EXPIRY));
 }
 
+static const char bad_deadline[] = "a field's deadline that is none";
+
+/* What was over is left out. */
+static const char *add_field(struct value_read *read, struct bytes name, struct bytes value,
+                             int64_t deadline) {
+    if (deadline != NO_EXPIRY && deadline < read->options.alive_ms) {
+        return NULL;
+    }
+    return value_build_field(&read->build, name, value, deadline);
+}
+
 static bool deadline_step(struct value_read *read, struct rdb_input *in) {
     uint64_t raw;
     if (!get_two(read, in) || !rdb_get_u64(in, &raw)) {
@@ -126,13 +141,29 @@ static bool deadline_step(struct value_read *read, struct rdb_input *in) {
     }
     int64_t deadline = (int64_t)raw;
     if (deadline < NO_EXPIRY) {
-        return rdb_fail(in, "a field's deadline that is none");
+        return rdb_fail(in, bad_deadline);
     }
-    if (deadline != NO_EXPIRY && deadline < read->options.alive_ms) {
-        return true;
+    return fine(in, add_field(read, read->texts[0].bytes, read->texts[1].bytes, deadline));
+}
+
+/* Redis's deadlines have 48 bits, and 0 is none. */
+#define REDIS_DEADLINE_MAX ((UINT64_C(1) << 48) - 1)
+
+/* How far behind the hash's first deadline a field's is, and one more: 0 is that it has none. */
+static bool distance_step(struct value_read *read, struct rdb_input *in) {
+    uint64_t distance;
+    if (!rdb_get_length(in, &distance) || !get_two(read, in)) {
+        return false;
     }
-    return fine(in, value_build_field(&read->build, read->texts[0].bytes, read->texts[1].bytes,
-                                      deadline));
+    int64_t deadline = NO_EXPIRY;
+    if (distance > 0) {
+        uint64_t from = read->deadlines_from;
+        if (from > REDIS_DEADLINE_MAX || distance - 1 > REDIS_DEADLINE_MAX - from) {
+            return rdb_fail(in, bad_deadline);
+        }
+        deadline = (int64_t)(from + distance - 1);
+    }
+    return fine(in, add_field(read, read->texts[0].bytes, read->texts[1].bytes, deadline));
 }
 
 /* ---- Rows of bytes ---- */
@@ -170,6 +201,34 @@ static bool pack_step(struct value_read *read, struct rdb_input *in) {
         } else {
             error = value_build_member(build, listpack_text(&item, scratch));
         }
+    }
+    return fine(in, walk.bad ? "a row of bytes that is broken" : error);
+}
+
+static const char *add_triple(struct value_read *read, const struct listpack_item triple[3]) {
+    char scratch[2][NUM_I64_BYTES];
+    int64_t deadline = triple[2].number;
+    if (triple[2].text != NULL || deadline < 0 || (uint64_t)deadline > REDIS_DEADLINE_MAX) {
+        return bad_deadline;
+    }
+    return add_field(read, listpack_text(&triple[0], scratch[0]),
+                     listpack_text(&triple[1], scratch[1]), deadline > 0 ? deadline : NO_EXPIRY);
+}
+
+/* Fields, values and deadlines in one row of bytes, behind the first of the deadlines. */
+static bool triples_step(struct value_read *read, struct rdb_input *in) {
+    uint64_t first;
+    if (!rdb_get_u64(in, &first) || !rdb_get_text(in, &read->texts[0])) {
+        return false;
+    }
+    struct pack_walk walk;
+    struct listpack_item triple[3];
+    const char *error = NULL;
+    pack_walk_init(&walk, PACK_LISTPACK, read->texts[0].bytes);
+    while (error == NULL && pack_walk_next(&walk, &triple[0])) {
+        error = pack_walk_next(&walk, &triple[1]) && pack_walk_next(&walk, &triple[2])
+                    ? add_triple(read, triple)
+                    : "a field without a value or deadline";
     }
     return fine(in, walk.bad ? "a row of bytes that is broken" : error);
 }
@@ -429,6 +488,9 @@ static bool read_taken(struct value_read *read, struct rdb_input *in) {
 
 static bool read_count(struct value_read *read, struct rdb_input *in) {
     uint64_t count = 1;
+    if (type_of(read) == RDB_HASH_DEADLINES && !rdb_get_u64(in, &read->deadlines_from)) {
+        return false;
+    }
     if (read->source->counted && !rdb_get_length(in, &count)) {
         return false;
     }
@@ -506,13 +568,23 @@ static bool is_over(struct value_read *read, struct rdb_input *in) {
     }
 }
 
+/* From 12 on, and from 22 on, versions and types of Redis and Valkey mean different things. */
+static bool is_of(uint8_t type, unsigned version) {
+    switch (type) {
+    case RDB_HASH_2:
+        return version >= RDB_VERSION_VALKEY;
+    case RDB_HASH_DEADLINES:
+    case RDB_HASH_LISTPACK_DEADLINES:
+        return version >= RDB_VERSION_REDIS && version < RDB_VERSION_VALKEY;
+    default:
+        return true;
+    }
+}
+
 void value_read_init(struct value_read *read, struct keyspace *ks,
                      const struct value_read_options *options, uint8_t type) {
-    *read = (struct value_read){.options = *options, .rules = *options->rules};
-    bool known = type < RDB_TYPES && sources[type].step != NULL;
-    if (type == RDB_HASH_2 && options->version < RDB_VERSION_VALKEY) {
-        known = false; /* Redis means something else by it */
-    }
+    *read = (struct value_read){.options = *options, .rules = *options->rules, .type = type};
+    bool known = type < RDB_TYPES && sources[type].step != NULL && is_of(type, options->version);
     read->source = known ? &sources[type] : NULL;
     if (known && sources[type].step == pack_step && type != RDB_HASH_ZIPMAP) {
         /* What was one row of bytes stays one, as in Valkey, if it has not too many elements. */
@@ -530,10 +602,49 @@ void value_read_fini(struct value_read *read) {
     free(read->pending);
 }
 
+static const char unknown[] = "a type of value that is not known";
+
+static bool is_of_module(const struct value_read *read) {
+    return read->type == RDB_MODULE_PRE || read->type == RDB_MODULE_2;
+}
+
+/* Of a module's value whose it is. */
+static enum value_read_result pass_unknown(struct value_read *read, struct rdb_input *in) {
+    const char *before = in->at;
+    if (is_of_module(read) && !rdb_get_length(in, &read->module) && in->error == NULL) {
+        in->at = before;
+        return VALUE_MORE;
+    }
+    in->error = unknown;
+    return VALUE_BAD;
+}
+
+/* A module's type is nine letters of six bits, before ten bits of a version. */
+static void put_module(struct text *out, uint64_t module) {
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    for (int shift = 58; shift >= 10; shift -= 6) {
+        text_append_bytes(out, bytes_make(&letters[module >> shift & 63], 1));
+    }
+}
+
+bool value_read_is_unknown(const struct value_read *read, struct bytes name, struct text *out) {
+    if (read->source != NULL) {
+        return false;
+    }
+    text_appendf(out, "%s: the key ", unknown);
+    quote_append(out, name);
+    text_appendf(out, " is of type %u", read->type);
+    if (is_of_module(read)) {
+        text_append_text(out, ", of the module's type ");
+        put_module(out, read->module);
+    }
+    return true;
+}
+
 enum value_read_result value_read_some(struct value_read *read, struct rdb_input *in) {
     if (read->source == NULL) {
-        in->error = "a type of value that is not known";
-        return VALUE_BAD;
+        return pass_unknown(read, in);
     }
     while (!is_over(read, in)) {
         const char *before = in->at;

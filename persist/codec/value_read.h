@@ -35,6 +35,9 @@ struct value_read {
     struct value_read_options options;
     struct value_rules rules;
     const struct value_source *source; /* what its type is made of; NULL: an unknown one */
+    uint8_t type;
+    uint64_t module;         /* whose value it is, as its 64 bits say */
+    uint64_t deadlines_from; /* what a hash's deadlines are counted from */
     struct value_build build;
     int stage;
     uint64_t left; /* elements, nodes, or entries of what is being read */
@@ -54,5 +57,8 @@ void value_read_fini(struct value_read *read);
 /* Reads as far as it can. What was read of the input is behind input->at, and not needed again.
  * With VALUE_BAD input->error says why. */
 enum value_read_result value_read_some(struct value_read *read, struct rdb_input *input);
+/* After VALUE_BAD: whether nothing was wrong but that no such value is known; which, and of what
+ * key, is put behind `out`. */
+bool value_read_is_unknown(const struct value_read *read, struct bytes name, struct text *out);
 
 #endif

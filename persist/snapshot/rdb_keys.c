@@ -16,6 +16,7 @@ void rdb_keys_init(struct rdb_keys *keys, const struct rdb_keys_options *options
         keys->file.version = RDB_VERSION_VALKEY;
     }
     text_init(&keys->name);
+    text_init(&keys->why);
 }
 
 static struct keyspace *where(const struct rdb_keys *keys) {
@@ -37,6 +38,7 @@ void rdb_keys_fini(struct rdb_keys *keys) {
     rdb_file_fini(&keys->file);
     rdb_text_fini(&keys->text);
     text_fini(&keys->name);
+    text_fini(&keys->why);
 }
 
 bool rdb_keys_in_own_key(const struct rdb_keys *keys) {
@@ -76,11 +78,8 @@ static bool is_twice(struct rdb_keys *keys) {
 
 static void begin_value(struct rdb_keys *keys) {
     const struct rdb_file *file = &keys->file;
-    /* Only Valkey's files have the fields with deadlines that we know. */
-    unsigned version = file->version > RDB_VERSION_SHARED && !file->is_valkey ? RDB_VERSION_SHARED
-                                                                             : file->version;
     int64_t alive_ms = keys->options.keep_over ? INT64_MIN : keys->options.now_ms;
-    struct value_read_options how = {keys->options.rules, version, alive_ms};
+    struct value_read_options how = {keys->options.rules, rdb_file_version(file), alive_ms};
     size_t making = keyspace_making(where(keys));
     value_read_init(&keys->read, where(keys), &how, file->type);
     keyspace_made(where(keys), making);
@@ -121,6 +120,10 @@ static bool go_on(struct rdb_keys *keys, struct rdb_input *input) {
     keyspace_made(where(keys), making);
     rdb_file_passed(&keys->file, bytes_make(before, (size_t)(input->at - before)));
     if (got == VALUE_MORE || got == VALUE_BAD) {
+        if (got == VALUE_BAD &&
+            value_read_is_unknown(&keys->read, text_bytes(&keys->name), &keys->why)) {
+            input->error = keys->why.ptr;
+        }
         return false;
     }
     bool sound = end_value(keys, input, got == VALUE_EMPTY);

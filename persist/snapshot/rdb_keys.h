@@ -52,6 +52,7 @@ struct rdb_keys {
     bool in_value;
     struct key key;
     struct text name;
+    struct text why; /* of an error that names the key */
     struct keyspace *ks; /* NULL: somebody else's */
     struct value_read read;
 };
@@ -63,7 +64,8 @@ enum rdb_keys_got { RDB_KEYS_MORE, RDB_KEYS_SLICE, RDB_KEYS_END, RDB_KEYS_BAD };
 
 void rdb_keys_init(struct rdb_keys *keys, const struct rdb_keys_options *options);
 void rdb_keys_fini(struct rdb_keys *keys);
-/* At most so many keys. RDB_KEYS_BAD: input->error says what is wrong, keys->file.passed where. */
+/* At most so many keys. RDB_KEYS_BAD: input->error says what is wrong (and lives as
+ * long as `keys`), keys->file.passed where. */
 enum rdb_keys_got rdb_keys_some(struct rdb_keys *keys, struct rdb_input *input, uint32_t budget);
 /* It stands in the middle of a key: of one that would be put somewhere, or of any. */
 bool rdb_keys_in_own_key(const struct rdb_keys *keys);

@@ -78,7 +78,7 @@ bool rdb_load(const struct fs *fs, const char *path, const struct rdb_keys_optio
     return whole;
 }
 
-bool rdb_begins(const struct fs *fs, const char *path, struct text *why) {
+bool rdb_begins(const struct fs *fs, const char *path, bool relaxed, struct text *why) {
     char head[9]; /* a word and a version */
     int handle;
     int error = fs->open_data(fs->arg, path, false, 0, &handle);
@@ -91,6 +91,7 @@ bool rdb_begins(const struct fs *fs, const char *path, struct text *why) {
     struct rdb_file file;
     struct rdb_input input = rdb_input(bytes_make(head, n > 0 ? (size_t)n : 0));
     rdb_file_init(&file);
+    file.relaxed = relaxed;
     enum rdb_item item = rdb_file_next(&file, &input);
     bool begins = item == RDB_ITEM_MORE && file.begun;
     if (!begins) {
@@ -113,6 +114,7 @@ bool rdb_says(const struct fs *fs, const char *path, const char *name, struct te
     struct rdb_file file;
     struct rdb_input input = rdb_input(bytes_make(head, n > 0 ? (size_t)n : 0));
     rdb_file_init(&file);
+    file.relaxed = true; /* who loads it looks at the version */
     bool says = false;
     while (rdb_file_next(&file, &input) == RDB_ITEM_AUX) {
         if (bytes_equal(file.texts[0].bytes, bytes_of_text(name))) {

@@ -14,8 +14,8 @@
 #include "net/file.h"
 #include "persist/snapshot/rdb_keys.h"
 
-/* Whether it is there, and begins as such a file does; else why not. */
-bool rdb_begins(const struct fs *fs, const char *path, struct text *why);
+/* Whether it is there, and begins as such a file does; else why not. `relaxed`: of any version. */
+bool rdb_begins(const struct fs *fs, const char *path, bool relaxed, struct text *why);
 /* What it says of itself under a name ("repl-id"), if that stands before all keys; else false. */
 bool rdb_says(const struct fs *fs, const char *path, const char *name, struct text *ret);
 /* The same, if it is a number; else `otherwise`. */

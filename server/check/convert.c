@@ -122,8 +122,12 @@ enum check_code check_export(struct check_run *run) {
     if (code != CHECK_FINE) {
         return code;
     }
-    struct keys_options options = {offline_keyspace(offline), offline_rules(offline), offline_put,
-                                   offline, offline_put_library};
+    struct keys_options options = {offline_keyspace(offline),
+                                   offline_rules(offline),
+                                   offline_put,
+                                   offline,
+                                   offline_put_library,
+                                   &run->why};
     if (!read_bases(run, &dir, &options) ||
         !data_dir_records(&dir, dir.last, run_record, offline, &run->error)) {
         code = CHECK_WRONG;
@@ -357,8 +361,12 @@ enum check_code check_records(struct check_run *run) {
     }
     struct printing printing = {.run = run, .offline = offline};
     struct offline_shown shown = {offline, print_made, &printing};
-    struct keys_options options = {offline_keyspace(offline), offline_rules(offline), offline_show,
-                                   &shown, offline_show_library};
+    struct keys_options options = {offline_keyspace(offline),
+                                   offline_rules(offline),
+                                   offline_show,
+                                   &shown,
+                                   offline_show_library,
+                                   &run->why};
     bool done =
         read_bases(run, &dir, &options) && !printing.closed &&
         (data_dir_records(&dir, dir.last, print, &printing, &run->error) || printing.closed);

@@ -130,6 +130,7 @@ int main(int argc, char **argv) {
     }
     text_init(&run.out);
     text_init(&run.error);
+    text_init(&run.why);
     enum check_code code = command->does(&run);
     if (!check_flush(&run) && code == CHECK_FINE) {
         text_append_text(&run.error, "standard output is closed");
@@ -140,5 +141,6 @@ int main(int argc, char **argv) {
     }
     text_fini(&run.out);
     text_fini(&run.error);
+    text_fini(&run.why);
     return (int)code;
 }

@@ -26,6 +26,7 @@ struct check_run {
     /* What is to be said; main prints it, and so does check_flush. */
     struct text out;
     struct text error; /* why CHECK_FAILED, or the last word of CHECK_WRONG */
+    struct text why;   /* of the reader of keys: what is wrong with one */
     int locked;        /* of data_dir's lock, or -1 */
 };
 

@@ -170,8 +170,8 @@ static enum check_code wrong_at(struct check_run *run, const char *path, uint64_
 static enum check_code verify_rdb(struct check_run *run, const char *path,
                                   struct offline *offline) {
     struct counts counts = {0};
-    struct keys_options options = {offline_keyspace(offline), offline_rules(offline), count_key,
-                                   &counts, NULL};
+    struct keys_options options = {
+        offline_keyspace(offline), offline_rules(offline), count_key, &counts, NULL, &run->why};
     struct aof_part part = {0};
     bool fine = aof_read_rdb(run->fs, path, &options, &part);
     return fine ? say_file(run, path, &counts, part.bytes)
@@ -181,8 +181,8 @@ static enum check_code verify_rdb(struct check_run *run, const char *path,
 static enum check_code verify_base(struct check_run *run, const char *path,
                                    struct offline *offline) {
     struct counts counts = {0};
-    struct keys_options options = {offline_keyspace(offline), offline_rules(offline), count_key,
-                                   &counts, NULL};
+    struct keys_options options = {
+        offline_keyspace(offline), offline_rules(offline), count_key, &counts, NULL, &run->why};
     struct base_file file;
     return base_file_read(run->fs, path, &options, &file)
                ? say_file(run, path, &counts, file.bytes)
@@ -286,8 +286,8 @@ static enum check_code verify(struct check_run *run, bool show) {
         return CHECK_FAILED;
     }
     struct counts counts = {0};
-    struct keys_options options = {offline_keyspace(offline), offline_rules(offline), count_key,
-                                   &counts, NULL};
+    struct keys_options options = {
+        offline_keyspace(offline), offline_rules(offline), count_key, &counts, NULL, &run->why};
     bool found = false;
     bool fine = aof_verify_dir(run->fs, path, &options, &run->out, &found);
     offline_free(offline);

@@ -608,7 +608,7 @@ static void load(struct exec *x) {
     if (u->at != UPSTREAM_LOADS || u->stops) { /* nobody wants it any more */
         u->begun = false;
         reply_ok(x->reply);
-    } else if (!rdb_begins(home->server->fs, u->path, &why)) {
+    } else if (!rdb_begins(home->server->fs, u->path, home->config->rdb_version_check != 0, &why)) {
         u->begun = false;
         give_up(u, "What the primary has sent is no RDB file that can be read: %s", why.ptr);
         reply_ok(x->reply);

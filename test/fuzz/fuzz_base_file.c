@@ -73,7 +73,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         keyspace_new(&(struct keyspace_options){.databases = 1, .secret = &secret, .heap = heap});
     struct value_rules rules = {
         .list = {-2, 0, 0}, .set = {8, 8, 16}, .zset = {8, 16}, .hash = {8, 16}};
-    struct keys_options options = {ks, &rules, look, NULL, NULL};
+    struct text why;
+    text_init(&why);
+    struct keys_options options = {ks, &rules, look, NULL, NULL, &why};
     struct input input = {bytes_make((const char *)data + 2, size - 2), (size_t)data[1] + 1};
     if (data[0] % 3 == 0) {
         struct fs fs = {.arg = &input,
@@ -86,6 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     } else {
         push(&options, input, data[0] % 3 == 2);
     }
+    text_fini(&why);
     keyspace_free(ks);
     check(heap_used(heap) == 0);
     shard_heap_free(heap);

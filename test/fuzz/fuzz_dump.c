@@ -19,16 +19,23 @@ static const struct value_rules rules = {
 /* `piece`: so many bytes more arrive at a time. */
 static enum value_read_result read_value(struct keyspace *ks, struct bytes bytes, size_t piece,
                                          struct value_read *read) {
-    struct value_read_options options = {&rules, RDB_VERSION_VALKEY, INT64_MIN};
+    uint8_t type = (uint8_t)bytes.ptr[0];
+    bool redis = type == RDB_HASH_DEADLINES || type == RDB_HASH_LISTPACK_DEADLINES;
+    struct value_read_options options = {&rules, redis ? RDB_VERSION_REDIS : RDB_VERSION_VALKEY,
+                                         INT64_MIN};
     struct rdb_input in = rdb_input(bytes_make(bytes.ptr + 1, 0));
     const char *end = bytes.ptr + bytes.len;
-    value_read_init(read, ks, &options, (uint8_t)bytes.ptr[0]);
+    value_read_init(read, ks, &options, type);
     enum value_read_result result;
     while ((result = value_read_some(read, &in)) == VALUE_MORE && in.end < end) {
         size_t left = (size_t)(end - in.end);
         in.end += piece < left ? piece : left;
     }
     check((result == VALUE_BAD) == (in.error != NULL));
+    struct text why;
+    text_init(&why);
+    check(value_read_is_unknown(read, bytes, &why) == (why.len > 0));
+    text_fini(&why);
     return result;
 }
 

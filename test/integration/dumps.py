@@ -88,6 +88,50 @@ def zipmap(pairs):
     return out + b"\xff"
 
 
+def _listpack_content(element):
+    """A number as it would be in the row, or bytes."""
+    if isinstance(element, int):
+        if 0 <= element < 128:
+            return bytes([element])
+        return b"\xf4" + struct.pack("<q", element)
+    n = len(element)
+    head = bytes([0x80 | n]) if n < 64 else bytes([0xE0 | n >> 8, n & 255]) if n < 4096 else b"\xf0" + struct.pack("<I", n)
+    return head + element
+
+
+def listpack(elements):
+    items = b""
+    for element in elements:
+        content = _listpack_content(element)
+        back, n = b"", len(content)
+        while True:  # its length once more, seven bits a byte, to be read from the right
+            back = bytes([n & 127 | (128 if back else 0)]) + back
+            n >>= 7
+            if n == 0:
+                break
+        back = bytes([back[0] & 127]) + bytes(b | 128 for b in back[1:])
+        items += content + back
+    return struct.pack("<IH", 7 + len(items), min(len(elements), 65535)) + items + b"\xff"
+
+
+def hash_of_redis(fields, packed):
+    """A hash as Redis from 7.4 on has it if there are deadlines: (name, value, ms or 0). Its type and body."""
+    first = min((ms for _, _, ms in fields if ms), default=2**48)
+    if packed:
+        return 25, struct.pack("<Q", first) + text(listpack([item for name, value, ms in fields for item in (name, value, ms)]))
+    body = b"".join(length(ms - first + 1 if ms else 0) + text(name) + text(value) for name, value, ms in fields)
+    return 24, struct.pack("<Q", first) + length(len(fields)) + body
+
+
+def redis_file(*keys, version=12):
+    """A file as Redis writes it, with a checksum: (name, type, body) or bytes as they are."""
+    data = b"REDIS%04d" % version + b"\xfa" + text(b"redis-ver") + text(b"8.0.2") + b"\xfe\x00\xfb" + length(len(keys)) + b"\x00"
+    for key in keys:
+        data += key if isinstance(key, bytes) else bytes([key[1]]) + text(key[0]) + key[2]
+    data += b"\xff"
+    return data + struct.pack("<Q", crc64(data))
+
+
 def intset(numbers):
     numbers = sorted(numbers)
     width = next(w for w in (2, 4, 8) if all(-(1 << 8 * w - 1) <= n < 1 << 8 * w - 1 for n in numbers))

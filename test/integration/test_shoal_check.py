@@ -123,6 +123,27 @@ def test_a_log_that_has_not_begun(check, tmp_path):
     assert "names nothing" in text and "dump.rdb: whole" in text and "1 key (1 string)" in text
 
 
+def test_files_of_redis_8(check, tmp_path):
+    """Its hashes whose fields have deadlines come in; a key that is not understood is named, with its place."""
+    fields = [(b"f", b"1", 2**44), (b"g", b"2", 0)]
+    hashes = [(b"h:%d" % packed,) + dumps.hash_of_redis(fields, packed) for packed in (True, False)]
+    (tmp_path / "good.rdb").write_bytes(dumps.redis_file(*hashes))
+    assert "good.rdb: whole" in check("verify", "good.rdb") and "2 hashes" in check("verify", "good.rdb")
+    check("import", "good.rdb", "new", "--shards", 2)
+    shown = check("records", "new")
+    assert shown.count("17592186044416") == 2 and shown.count("HSET") >= 2, shown
+    module = (b"j", 7, dumps.length(2**63 + 5) + b"\x05" + dumps.text(b"{}") + b"\x00")
+    (tmp_path / "bad.rdb").write_bytes(dumps.redis_file(*hashes, module))
+    said = 'a type of value that is not known: the key "j" is of type 7, of the module\'s type '
+    assert said in check("verify", "bad.rdb", code=1)
+    assert said in check("import", "bad.rdb", "other", code=1) and not (tmp_path / "other").exists()
+    aof = tmp_path / "appendonlydir"
+    aof.mkdir()
+    (aof / "appendonly.aof.1.base.rdb").write_bytes(dumps.redis_file(*hashes, module))
+    (aof / "appendonly.aof.manifest").write_bytes(b"file appendonly.aof.1.base.rdb seq 1 type b\n")
+    assert said in check("verify", tmp_path, code=1)
+
+
 LIBRARIES = {
     b"one": b"#!lua name=one\nredis.register_function('first', function(keys, args) return 'is first' end)",
     b"two": b"#!lua name=two\nredis.register_function{function_name='second', callback=function(keys) return redis.call('GET', keys[1]) end, flags={'no-writes'}}",

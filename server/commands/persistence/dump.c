@@ -179,7 +179,9 @@ void command_restore(struct exec *x) {
         return;
     }
     struct value_rules rules = rules_of(x);
-    struct value_read_options options = {&rules, version, INT64_MIN};
+    /* As in Valkey, what Redis alone has types for comes in by a file or a link only. */
+    bool foreign = version > RDB_VERSION_SHARED && version < RDB_VERSION_VALKEY;
+    struct value_read_options options = {&rules, foreign ? RDB_VERSION_SHARED : version, INT64_MIN};
     struct value_read read;
     if (!value_made(x, &read, &options, body)) {
         reply_error(x->reply, "ERR Bad data format");

@@ -108,6 +108,7 @@ static bool load_own(struct worker *worker, const char *path, bool merge, struct
         .rules = &rules,
         .databases = (uint32_t)config_databases(config),
         .now_ms = rt_wall_ms(worker_rt(worker)),
+        .relaxed = config->rdb_version_check != 0,
         .check_sum = config->rdbchecksum,
         .replaces = merge,
         .keyspace_of = own_keyspace,
@@ -139,7 +140,9 @@ static bool reload_part(struct worker *worker, const void *args, void *result) {
                          worker_config(worker)->rdbcompression);
     }
     uint64_t changes = keyspace_changes(ks);
-    if (wish->save ? save_own(worker, path, &libraries, &why) : rdb_begins(fs, path, &why)) {
+    bool relaxed = worker_config(worker)->rdb_version_check != 0;
+    if (wish->save ? save_own(worker, path, &libraries, &why)
+                   : rdb_begins(fs, path, relaxed, &why)) {
         if (wish->flush) {
             keyspace_flush(ks, UINT32_MAX, false);
             if (has_libraries(worker)) {
