@@ -331,7 +331,7 @@ def log_of(path, found, seed, shards=3):
             segments[one].block((number, 0, []), time_ms=time_ms)
             number += 1
         given.append(number)
-        records = [record(db, *words) for db, words in unit]
+        records = [record("%d.%d" % (db, order) if order else db, *words) for order, (db, words) in enumerate(unit)]
         if len(records) > 1:
             cut = rng.randrange(len(records) + 1)
             segments[one].block((number, 2, records[:cut]), time_ms=time_ms)
