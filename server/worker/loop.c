@@ -66,6 +66,7 @@
 #include "server/txn/txn.h"
 #include "server/worker/background.h"
 #include "server/worker/busy.h"
+#include "server/worker/cron.h"
 #include "server/worker/mail.h"
 #include "server/worker/message.h"
 #include "server/worker/park.h"
@@ -83,34 +84,26 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RECV_BUFFERS        256
-#define RECV_BUFFER_BYTES   (16 * 1024)
-#define SCRATCH_BYTES       (16 * 1024)
-#define CRON_MS             100
-#define CRON_CLIENTS_A_TURN 200
-#define COLLECT_MS          1000
-/* As often as Valkey says it. */
-#define STATE_LOG_MS 5000
-#define SLICE_NS     (1000 * 1000)
+#define RECV_BUFFERS      256
+#define RECV_BUFFER_BYTES (16 * 1024)
+#define SCRATCH_BYTES     (16 * 1024)
+#define SLICE_NS          (1000 * 1000)
 /* Room in a full ring is looked for this often: who empties it is busy, and mostly answers. */
 #define ROOM_WAIT_NS (1000 * 1000)
 /* A sleeping thread looks at its mailboxes this often although nobody rang: what it finds then is a
  * lost wake-up. */
 #define WATCHDOG_MS       10
 #define WATCHDOG_QUIET_MS 1000 /* without mail for this long, the cron's turns are often enough */
-/* With more threads than this they look less often, so that idling costs no more. */
-#define WATCHDOG_THREADS 8
 /* So long after the kernel was asked for news, mail and visits may still come before the next
  * time. */
 #define ROUNDS_NS (200 * 1000)
 /* While a client is in WAITAOF worker 0 looks this often at what is on the disk. */
 #define WAITAOF_MS 5
 /* Who wakes while he is visited waits: so many looks, then sleeps for a moment between them. */
-#define VISITED_LOOKS        1000
-#define VISITED_BLOCK_NS     20000
-#define EVICTED_A_TURN       256
-#define OWN_DEADLINES_A_TURN 2000
-#define STOP_DRAIN_MS        500
+#define VISITED_LOOKS    1000
+#define VISITED_BLOCK_NS 20000
+#define EVICTED_A_TURN   256
+#define STOP_DRAIN_MS    500
 /* And some more until all workers have closed them. */
 #define STOP_CLOSED_MS  600
 #define STOP_GIVE_UP_MS 5000
@@ -416,109 +409,6 @@ void worker_take_config(struct worker *worker, const struct config *config, uint
     }
 }
 
-/* ---- Now and then ---- */
-
-/* The cluster wants to know whether there are any. */
-static void note_keys(struct worker *worker) {
-    if (worker->config->cluster_enabled) {
-        bool has = false;
-        for (uint32_t db = 0; db < (uint32_t)config_databases(worker->config) && !has; db++) {
-            has = keyspace_count(worker->shard.keyspace, db) > 0;
-        }
-        shared_set_has_keys(worker->server->shared, worker->id, has);
-    }
-}
-
-/* A tenth of the clients, and the next tenth the next time: each about once a second. */
-static unsigned cron_share(const struct worker *worker) {
-    unsigned n = worker->clients.count / 10;
-    n = n > CRON_CLIENTS_A_TURN ? n : CRON_CLIENTS_A_TURN;
-    return n < worker->clients.count ? n : worker->clients.count;
-}
-
-/* Some of them. */
-static void cron_clients(struct worker *worker) {
-    int64_t now_ms = rt_wall_ms(worker->rt);
-    for (unsigned i = 0; worker->loop.cron_clients > 0 && i < CRON_CLIENTS_A_TURN; i++) {
-        worker->loop.cron_clients--;
-        struct list_node *node = list_pop_front(&worker->clients.all);
-        if (node == NULL) { /* many have gone meanwhile */
-            worker->loop.cron_clients = 0;
-            return;
-        }
-        list_push_back(&worker->clients.all, node);
-        client_cron(LIST_ENTRY(node, struct client, node), now_ms);
-    }
-}
-
-/* For who follows a log: how much there is. */
-static void log_state(struct worker *worker) {
-    const struct keyspace *keyspace = worker->shard.keyspace;
-    for (uint32_t db = 0; db < (uint32_t)config_databases(worker->config); db++) {
-        uint64_t keys = keyspace_count(keyspace, db);
-        if (keys > 0) {
-            log_worker(worker, LOG_VERBOSE, "DB %u: %llu keys (%llu volatile) on shard %u.", db,
-                       (unsigned long long)keys,
-                       (unsigned long long)keyspace_count_expiring(keyspace, db), worker->id);
-        }
-    }
-    log_worker(worker, LOG_DEBUG, "Shard %u: %u clients connected, %zu bytes in use by keys",
-               worker->id, worker->clients.count, keyspace_memory(keyspace));
-}
-
-static void cron(struct worker *worker) {
-    int64_t now_ms = rt_mono_ms(worker->rt);
-    if (now_ms < worker->loop.cron_next_ms) {
-        return;
-    }
-    bool idle = worker->clients.count == 0 && worker->server->workers_count > WATCHDOG_THREADS &&
-                worker->config->watchdog_period == 0;
-    worker->loop.cron_next_ms = now_ms + (idle ? 10 * CRON_MS : CRON_MS);
-    uint64_t start = rt_ticks(worker->rt);
-    worker_sample_rates(worker);
-    rt_trim(worker->rt, false);
-    tls_tick(worker->rt);
-    if (now_ms >= worker->loop.collect_next_ms) {
-        worker->loop.collect_next_ms = now_ms + COLLECT_MS;
-        worker_trim_pools(worker, false);
-        sysmem_collect(false);
-    }
-    totals_cron(worker);
-    hotkeys_tick(&worker->hotkeys, now_ms);
-    news_cron(worker);
-    if (UNLIKELY(log_wants(worker, LOG_VERBOSE)) &&
-        now_ms - worker->loop.state_logged_ms >= STATE_LOG_MS) {
-        worker->loop.state_logged_ms = now_ms;
-        log_state(worker);
-    }
-    if (UNLIKELY(!list_empty(&worker->replicas))) {
-        replicas_cron(worker);
-    }
-    if (UNLIKELY(worker->shard.own_deadlines.names.count > 0)) {
-        worker->runs_for.client = 0; /* keys run out by themselves */
-        own_deadlines_end_some(&worker->shard.own_deadlines, OWN_DEADLINES_A_TURN,
-                               rt_wall_ms(worker->rt));
-    }
-    if (UNLIKELY(worker->demoted)) {
-        worker->demoted = false;
-        worker->server->handlers->demoted(worker);
-    }
-    worker->loop.cron_clients = cron_share(worker);
-    note_keys(worker);
-    shared_set_changes(worker->server->shared, worker->id,
-                       keyspace_changes(worker->shard.keyspace));
-    if (worker->id == 0) {
-        inner_settle(worker->inner);
-        http_cron(worker);
-        secure_cron(worker);
-        wals_cron(worker);
-        save_cron(worker);
-        primary_cron(worker->server->primary);
-        upstream_cron(worker->server->upstream);
-    }
-    worker->stats.cycle_cron_ticks += rt_ticks(worker->rt) - start;
-}
-
 /* Clients whose time to wait is over. Returns when the next one's is, monotonic ms. */
 static int64_t end_waits(struct worker *worker) {
     int64_t now_ms = rt_mono_ms(worker->rt);
@@ -591,7 +481,7 @@ static int64_t wait_ns(const struct worker *worker, int64_t work_ms, int64_t wai
     unsigned threads = worker->server->workers_count;
     if (threads > 1 && mono_ms - worker->loop.mail_ms < WATCHDOG_QUIET_MS) {
         int64_t watch_ms =
-            WATCHDOG_MS * (threads > WATCHDOG_THREADS ? threads / WATCHDOG_THREADS : 1);
+            WATCHDOG_MS * (threads > CRON_MANY_THREADS ? threads / CRON_MANY_THREADS : 1);
         ms = ms < watch_ms ? ms : watch_ms;
     }
     return ms > 0 ? ms * 1000000 : 0;
@@ -905,8 +795,7 @@ bool worker_turn(struct worker *worker) {
     int64_t waiter_ms = end_waits(worker);
     int64_t peers_ms = peers_work(worker); /* last of those who may ask others for something */
     waiter_ms = peers_ms < waiter_ms ? peers_ms : waiter_ms;
-    cron(worker);
-    cron_clients(worker);
+    worker_cron(worker);
     int64_t work_ms = background_work(worker); /* what calls cause belongs there: for visitors */
     if (UNLIKELY(worker->load != NULL)) {
         int64_t load_ms = load_some(worker);
