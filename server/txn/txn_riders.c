@@ -25,11 +25,17 @@
 #include "net/rt.h"
 #include "server/call/exec.h"
 #include "server/client/client.h"
+#include "server/persistence/wal.h"
 #include "server/txn/txn_private.h"
 #include "server/worker/worker.h"
 
 /* At most so many share one view: meanwhile all others stand still. */
 #define RIDERS_MAX 63
+
+/* The log, or replicas, get what is done. */
+static bool is_told(const struct worker *worker) {
+    return worker->wal != NULL && wal_is_recording(worker->wal);
+}
 
 /* It is all of a transaction, and it writes: so it owns all keys when it leads. */
 static bool may_ride(const struct txn *txn) {
@@ -37,7 +43,7 @@ static bool may_ride(const struct txn *txn) {
     return txn->count == 1 && txn->queue == NULL && command->ref->row->runs_script &&
            command->set != NULL && command->set->everywhere &&
            txn->flags & (CMD_WRITE | CMD_MAY_REPLICATE) && !txn->tells &&
-           txn->home->effects == NULL && txn->home->wal == NULL &&
+           txn->home->effects == NULL && !is_told(txn->home) &&
            !(client_manner(txn->client) & MANNER_TRACKS);
 }
 
@@ -63,7 +69,7 @@ bool txn_stands_in_line(struct txn *txn) {
 static bool may_go_on(const struct worker *home) {
     NODE_EACH_WORKER(home->node, i) {
         const struct worker *worker = home->server->workers[i];
-        if (worker->keys_ready || worker->effects != NULL || worker->wal != NULL) {
+        if (worker->keys_ready || worker->effects != NULL || is_told(worker)) {
             return false;
         }
     }

@@ -401,13 +401,17 @@ def test_who_waits_is_served_between_two_that_run_together(start_server):
 
 @pytest.mark.several_shards
 @pytest.mark.timing
-def test_many_that_come_at_once_park_the_others_once(start_server):
+@pytest.mark.parametrize("log", ["no", "over"])
+def test_many_that_come_at_once_park_the_others_once(start_server, log):
     """Scripts that need all shards share a view, also those of pipelines: each client's next one is there for the next view."""
     s = start_server(appendonly="no")  # with a log each goes alone
     crowd, depth = 40, 16
     script = "redis.call('RPUSH', 'order:' .. ARGV[1], ARGV[2]) return redis.call('INCR', 'all')"
     with s.raw() as c:
         sha = c.do("SCRIPT", "LOAD", script).decode()
+        for value in ["yes", "no"] * (log == "over"):
+            assert c.do("CONFIG", "SET", "appendonly", value) == "OK"
+            assert wait_for(lambda: b"aof_enabled:%d" % (value == "yes") in c.do("INFO", "persistence"))
 
         def parks():
             shards = re.findall(rb"parked=(\d+)", c.do("INFO", "shards"))
