@@ -10,12 +10,14 @@
 #include "net/rt.h"
 #include "server/call/command_table.h"
 #include "server/client/describe.h"
+#include "server/commands/cluster/cluster.h"
 #include "server/commands/server/info.h"
 #include "server/config/config.h"
 #include "server/http/metrics.h"
 #include "server/node.h"
 #include "server/observe/commandlog_entry.h"
 #include "server/observe/hotkeys.h"
+#include "server/worker/view.h"
 #include "server/worker/worker.h"
 
 #include <stdio.h>
@@ -30,6 +32,7 @@
 struct view_args {
     struct info_request request; /* first */
     bool state;
+    scatter_done_fn *done;
 };
 
 struct view_part {
@@ -92,9 +95,19 @@ static bool take(struct worker *worker, const void *args, void *result) {
     return true;
 }
 
+static void cluster_told(struct exec *x, const struct scatter_result *result) {
+    struct view_args args = *(const struct view_args *)result->args;
+    args.request.cluster = cluster_info_take(result->parts[0]);
+    scatter_all(x, take, sizeof(struct view_part), &args, sizeof args, args.done);
+}
+
 void http_view_gather(struct exec *x, bool state, scatter_done_fn *done) {
-    struct view_args args = {.request = info_everything(), .state = state};
-    scatter_all(x, take, sizeof(struct view_part), &args, sizeof args, done);
+    struct view_args args = {.request = info_everything(), .state = state, .done = done};
+    if (worker_map(x->worker) != NULL) {
+        scatter_one(x, 0, cluster_info_part, sizeof(void *), &args, sizeof args, cluster_told);
+    } else {
+        scatter_all(x, take, sizeof(struct view_part), &args, sizeof args, done);
+    }
 }
 
 /* ---- JSON ---- */
@@ -345,6 +358,7 @@ void http_texts_end(struct http_texts *texts) {
     }
     free(texts->hotkeys);
     info_parts_fini(texts->worker, texts->result);
+    free(((const struct view_args *)texts->result->args)->request.cluster);
     for (int i = 0; i < HTTP_VIEWS; i++) {
         text_fini(&texts->views[i]);
     }

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum kind { GAUGE, COUNTER, STATUS /* ok is 1 */ };
+enum kind { GAUGE, COUNTER, STATUS /* ok, or up, is 1 */ };
 
 struct row {
     const char *field;
@@ -172,10 +172,13 @@ static const struct row rows[] = {
     {"acl_access_denied_cmd", "redis_acl_access_denied_cmd_total", COUNTER, 0},
     {"acl_access_denied_key", "redis_acl_access_denied_key_total", COUNTER, 0},
     {"acl_access_denied_channel", "redis_acl_access_denied_channel_total", COUNTER, 0},
+    {"acl_access_denied_tls_cert", "redis_acl_access_denied_tls_cert_total", COUNTER, 0},
+    {"acl_access_denied_db", "redis_acl_access_denied_db_total", COUNTER, 0},
     /* Replication */
     {"connected_slaves", "redis_connected_slaves", GAUGE, 0},
     {"master_repl_offset", "redis_master_repl_offset", GAUGE, 0},
     {"second_repl_offset", "redis_second_repl_offset", GAUGE, 0},
+    {"slave_priority", "redis_slave_priority", GAUGE, 0},
     {"repl_backlog_active", "redis_repl_backlog_is_active", GAUGE, 0},
     {"repl_backlog_size", "redis_replication_backlog_bytes", GAUGE, 0},
     {"repl_backlog_first_byte_offset", "redis_repl_backlog_first_byte_offset", GAUGE, 0},
@@ -189,6 +192,28 @@ static const struct row rows[] = {
     {"used_cpu_user_main_thread", "redis_cpu_user_main_thread_seconds_total", COUNTER, 0},
     /* Cluster */
     {"cluster_enabled", "redis_cluster_enabled", GAUGE, 0},
+    {"cluster_state", "redis_cluster_state", STATUS, 0},
+    {"cluster_stats_messages_sent", "redis_cluster_messages_sent_total", GAUGE, 0},
+    {"cluster_stats_messages_received", "redis_cluster_messages_received_total", GAUGE, 0},
+    {NULL, NULL, GAUGE, 0},
+};
+
+/* Of a replica, with its primary as labels. */
+static const struct row primary_rows[] = {
+    {"master_link_status", "redis_master_link_up", STATUS, 0},
+    {"master_last_io_seconds_ago", "redis_master_last_io_seconds_ago", GAUGE, 0},
+    {"master_link_down_since_seconds", "redis_master_link_down_since_seconds", GAUGE, 0},
+    {"master_sync_in_progress", "redis_master_sync_in_progress", GAUGE, 0},
+    {"master_sync_total_bytes", "redis_master_sync_total_bytes", GAUGE, 0},
+    {"master_sync_read_bytes", "redis_master_sync_read_bytes", GAUGE, 0},
+    {"slave_read_repl_offset", "redis_slave_read_repl_offset", GAUGE, 0},
+    {"slave_repl_offset", "redis_slave_repl_offset", GAUGE, 0},
+    {NULL, NULL, GAUGE, 0},
+};
+/* Of a primary, of each replica. */
+static const struct row replica_rows[] = {
+    {"offset", "redis_connected_slave_offset_bytes", GAUGE, 0},
+    {"lag", "redis_connected_slave_lag_seconds", GAUGE, 0},
     {NULL, NULL, GAUGE, 0},
 };
 
@@ -359,6 +384,15 @@ static void write_number(const struct writer *w, struct bytes value, double scal
     }
 }
 
+static void write_value(const struct writer *w, const struct row *row, struct bytes value) {
+    if (row->kind == STATUS) {
+        bool good = bytes_equal(value, BYTES("ok")) || bytes_equal(value, BYTES("up"));
+        text_append_text(w->out, good ? " 1\n" : " 0\n");
+    } else {
+        write_number(w, value, row->scale);
+    }
+}
+
 static void write_sample(const struct writer *w, const struct row *row, const char *label,
                          struct bytes label_value, struct bytes value) {
     text_append_text(w->out, row->name);
@@ -367,11 +401,7 @@ static void write_sample(const struct writer *w, const struct row *row, const ch
         write_label_value(w->out, label_value);
         text_append_text(w->out, "\"}");
     }
-    if (row->kind == STATUS) {
-        text_append_text(w->out, bytes_equal(value, BYTES("ok")) ? " 1\n" : " 0\n");
-    } else {
-        write_number(w, value, row->scale);
-    }
+    write_value(w, row, value);
 }
 
 static void write_simple(const struct writer *w, const struct lines *lines) {
@@ -482,6 +512,99 @@ static void write_instance(const struct writer *w, const struct lines *lines) {
     text_append_text(w->out, "} 1\n");
 }
 
+/* ---- Replicas and clusters ---- */
+
+struct label {
+    const char *name;
+    struct bytes value;
+};
+
+static void write_labels(const struct writer *w, const char *name, const struct label *labels,
+                         size_t count) {
+    text_append_text(w->out, name);
+    for (size_t i = 0; i < count; i++) {
+        text_appendf(w->out, "%s%s=\"", i > 0 ? "," : "{", labels[i].name);
+        write_label_value(w->out, labels[i].value);
+        text_append_char(w->out, '"');
+    }
+    text_append_char(w->out, '}');
+}
+
+static void write_primary(const struct writer *w, const struct lines *lines) {
+    const struct label labels[] = {
+        {"master_host", value_of(lines, "master_host")},
+        {"master_port", value_of(lines, "master_port")},
+        {"read_only", value_of(lines, "slave_read_only")},
+    };
+    if (!bytes_equal(value_of(lines, "role"), BYTES("slave"))) {
+        return;
+    }
+    write_type(w, "redis_slave_info", GAUGE, "what this is a replica of");
+    write_labels(w, "redis_slave_info", labels, 3);
+    text_append_text(w->out, " 1\n");
+    for (const struct row *row = primary_rows; row->field != NULL; row++) {
+        struct bytes value = value_of(lines, row->field);
+        if (value.len > 0) {
+            write_type(w, row->name, row->kind, row->field);
+            write_labels(w, row->name, labels, 2);
+            write_value(w, row, value);
+        }
+    }
+}
+
+/* slave0:ip=10.0.0.1,port=6379,state=online,offset=14,lag=0,type=replica */
+static void write_replicas(const struct writer *w, const struct lines *lines) {
+    for (const struct row *row = replica_rows; row->field != NULL; row++) {
+        bool any = false;
+        for (size_t i = 0; i < lines->count; i++) {
+            struct bytes rest, list = lines->items[i].value, value;
+            struct label labels[] = {
+                {.name = "slave_ip"},
+                {.name = "slave_port"},
+                {.name = "slave_state"},
+            };
+            if (!after_prefix(lines->items[i].name, "slave", &rest) || rest.ptr[0] < '0' ||
+                rest.ptr[0] > '9' || !item_of(list, "ip", &labels[0].value) ||
+                !item_of(list, "port", &labels[1].value) ||
+                !item_of(list, "state", &labels[2].value) || !item_of(list, row->field, &value)) {
+                continue;
+            }
+            if (!any) {
+                write_type(w, row->name, row->kind, row->field);
+                any = true;
+            }
+            write_labels(w, row->name, labels, 3);
+            write_value(w, row, value);
+        }
+    }
+}
+
+static bool has_row(struct bytes field) {
+    for (const struct row *row = rows; row->field != NULL; row++) {
+        if (bytes_equal(field, bytes_of_text(row->field))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Of CLUSTER INFO each line is a metric of its name, but for those that have a row. */
+static void write_cluster(const struct writer *w, const struct lines *lines) {
+    for (size_t i = 0; i < lines->count; i++) {
+        struct bytes rest, field = lines->items[i].name;
+        char name[96];
+        if (!after_prefix(field, "cluster_", &rest) || field.len > 80 || has_row(field)) {
+            continue;
+        }
+        snprintf(name, sizeof name, "redis_%.*s", (int)field.len, field.ptr);
+        write_type(w, name, GAUGE, name + sizeof "redis_" - 1);
+        text_append_text(w->out, name);
+        write_number(w, lines->items[i].value, 0);
+    }
+}
+
+/* ---- All ---- */
+
 static long long number_of(const struct lines *lines, const char *name) {
     char text[32];
     struct bytes value = value_of(lines, name);
@@ -545,6 +668,9 @@ void metrics_write(struct bytes info, const struct metrics_form *form, struct te
     write_spikes(&w, form);
     write_instance(&w, &lines);
     write_simple(&w, &lines);
+    write_primary(&w, &lines);
+    write_replicas(&w, &lines);
+    write_cluster(&w, &lines);
     write_databases(&w, &lines, form->databases);
     write_each(&w, &lines, "cmdstat_", false, "cmd", command_rows);
     write_latencies(&w, &lines);

@@ -62,7 +62,15 @@ struct error_stat {
 };
 
 /* The rates that are sampled. */
-enum worker_rate { RATE_COMMANDS, RATE_INPUT, RATE_OUTPUT, RATE_TURNS, RATE_COUNT };
+enum worker_rate {
+    RATE_COMMANDS,
+    RATE_INPUT,
+    RATE_OUTPUT,
+    RATE_REPLICATION_INPUT,
+    RATE_REPLICATION_OUTPUT,
+    RATE_TURNS,
+    RATE_COUNT
+};
 
 struct tally {
     struct command_stats *commands; /* by command id: command_table.h */
@@ -73,8 +81,7 @@ struct tally {
         int64_t since_ms;       /* stats.input_max and output_max count from here */
         uint64_t input, output; /* theirs in the seconds before */
     } recent;
-    /* instantaneous_*: rates per second of commands, input bytes, output bytes, loop turns; samples
-     * of the last 1.6 s */
+    /* instantaneous_*: rates per second; samples of the last 1.6 s */
     struct {
         int64_t last_ms;
         uint64_t last[RATE_COUNT];

@@ -938,6 +938,7 @@ void upstream_state(const struct upstream *u, struct upstream_state *ret) {
         .up = up,
         .syncs = u->at == UPSTREAM_RECEIVES || u->at == UPSTREAM_LOADS,
         .heard_ms = up ? now_ms - u->moved_ms : -1,
+        .sync_ms = now_ms - u->moved_ms,
         .down_ms = u->down_ms < 0 ? -1 : now_ms - u->down_ms,
         .read = up ? u->account.fed + u->in.len : 0,
         .total = u->total,

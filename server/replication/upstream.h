@@ -94,6 +94,7 @@ struct upstream_state {
     const char *words; /* ROLE's */
     bool up, syncs;
     int64_t heard_ms;         /* so long ago; -1: it is not connected */
+    int64_t sync_ms;          /* while it syncs: nothing has come for so long */
     int64_t down_ms;          /* so long; -1: never was up */
     uint64_t read;            /* offset of what has come */
     uint64_t total, received; /* of a full sync; total 0: it does not say */

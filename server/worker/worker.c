@@ -141,10 +141,12 @@ void worker_sample_rates(struct worker *worker) {
         return;
     }
     const uint64_t totals[RATE_COUNT] = {
-        worker->stats.commands_processed,
-        worker->stats.net_input,
-        worker->stats.net_output,
-        worker->stats.cycles,
+        [RATE_COMMANDS] = worker->stats.commands_processed,
+        [RATE_INPUT] = worker->stats.net_input,
+        [RATE_OUTPUT] = worker->stats.net_output,
+        [RATE_REPLICATION_INPUT] = worker->stats.net_repl_input,
+        [RATE_REPLICATION_OUTPUT] = worker->stats.net_repl_output,
+        [RATE_TURNS] = worker->stats.cycles,
     };
     unsigned index = worker->tally.samples.index++ % 16;
     for (unsigned i = 0; i < RATE_COUNT; i++) {

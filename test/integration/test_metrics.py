@@ -19,6 +19,7 @@ import urllib.request
 
 import pytest
 
+from cluster_nodes import Nodes, said
 from resp import encode
 from server import free_port, wait_for
 
@@ -61,6 +62,14 @@ def get(server, path, method="GET", **headers):
         return answer.status, answer.headers, answer.read().decode()
     finally:
         c.close()
+
+
+def give_metrics(server):
+    with server.raw() as c:
+        while True:
+            server.metrics = free_port()
+            if c.do("CONFIG", "SET", "metrics-port", str(server.metrics)) == "OK":
+                return server
 
 
 def samples(text):
@@ -207,6 +216,99 @@ def test_the_log_is_shown(served):
     assert found["shoal_log_last_number"] >= found["shoal_log_safe_number"] >= 10
 
 
+def followed(served):
+    """A primary and its replica, which has all."""
+    primary, replica = served(), served(repl_diskless_sync_delay="0")
+    with primary.raw() as c, replica.raw() as d:
+        assert c.do("CONFIG", "SET", "repl-diskless-sync-delay", "0") == "OK"
+        assert d.do("REPLICAOF", "127.0.0.1", primary.port) == "OK"
+        assert c.do("WAIT", "1", "60000") == 1
+        c.do("SET", "a", "b")
+        assert c.do("WAIT", "1", "60000") == 1
+    assert wait_for(lambda: "state=online" in primary.info("replication").get("slave0", "")), primary.info("replication")
+    return primary, replica
+
+
+def cluster_node(start_server):
+    """One that has all slots, and metrics."""
+    nodes = Nodes(start_server)
+    node, other = nodes.start("shoal"), nodes.start("shoal")
+    give_metrics(node)
+    with node.raw() as c:
+        assert c.do("CLUSTER", "ADDSLOTSRANGE", "0", "16383") == "OK"
+        assert c.do("CLUSTER", "MEET", "127.0.0.1", other.port) == "OK"
+    assert wait_for(lambda: said(node)["cluster_known_nodes"] == "2" and said(node)["cluster_state"] == "ok")
+    return node
+
+
+def labelled(**labels):
+    return "{%s}" % ",".join('%s="%s"' % pair for pair in labels.items())
+
+
+def test_a_replica_and_its_primary(served):
+    primary, replica = followed(served)
+    master = labelled(master_host="127.0.0.1", master_port=primary.port)
+    found = samples(get(replica, "/metrics")[2])
+    assert found["redis_master_link_up" + master] == 1 and found["redis_master_sync_in_progress" + master] == 0
+    assert 0 <= found["redis_master_last_io_seconds_ago" + master] <= 60
+    assert found["redis_slave_info" + master[:-1] + ',read_only="1"}'] == 1 and found["redis_slave_priority"] == 100
+    assert found["redis_slave_repl_offset" + master] > 0
+    assert 'role="slave"' in get(replica, "/metrics")[2]
+    slave = labelled(slave_ip="127.0.0.1", slave_port=replica.port, slave_state="online")
+    found = samples(get(primary, "/metrics")[2])
+    assert 0 < found["redis_connected_slave_offset_bytes" + slave] <= found["redis_master_repl_offset"]
+    assert 0 <= found["redis_connected_slave_lag_seconds" + slave] <= 60
+    assert found["redis_connected_slaves"] == 1 and not any("master_link" in name for name in found)
+    primary.stopped_by_test = True
+    primary.proc.terminate()
+    assert primary.wait(60) == 0
+    assert wait_for(lambda: samples(get(replica, "/metrics")[2])["redis_master_link_up" + master] == 0)
+    found = samples(get(replica, "/metrics")[2])
+    assert found["redis_master_last_io_seconds_ago" + master] == -1 and found["redis_master_link_down_since_seconds" + master] >= 0
+
+
+def test_what_goes_to_replicas_in_a_second(served):
+    """It was 0 whatever went."""
+    primary, replica = followed(served)
+
+    def attempt():
+        with primary.raw() as c:
+            c.do("SET", "large", "x" * 4000000)
+            c.do("WAIT", "1", "60000")
+        sent, got = primary.info("stats"), replica.info("stats")
+        return float(sent["instantaneous_output_repl_kbps"]) > 100 and float(got["instantaneous_input_repl_kbps"]) > 100
+
+    assert wait_for(attempt)
+    assert float(primary.info("stats")["instantaneous_input_repl_kbps"]) == 0
+
+
+def test_a_node_of_a_cluster(start_server):
+    node = cluster_node(start_server)
+    found, info = samples(get(node, "/metrics")[2]), said(node)
+    assert found["redis_cluster_state"] == 1 and found["redis_cluster_slots_assigned"] == 16384
+    assert found["redis_cluster_known_nodes"] == 2 and found["redis_cluster_size"] == 1
+    assert 0 < found["redis_cluster_messages_sent_total"] <= int(info["cluster_stats_messages_sent"])
+    assert {"redis_" + name for name in info if name.startswith("cluster_") and not re.search("messages_(sent|received)$", name)} <= set(found)
+    assert json.loads(get(node, "/api/state")[2])["info"]["cluster_known_nodes"] == "2"
+    with node.raw() as c:
+        assert c.do("CLUSTER", "DELSLOTS", "7") == "OK"
+    assert wait_for(lambda: samples(get(node, "/metrics")[2])["redis_cluster_state"] == 0)
+
+
+def test_who_was_denied_what(served):
+    s = served()
+    with s.raw() as c, s.raw() as d:
+        c.do("ACL", "SETUSER", "few", "on", ">few", "~a*", "resetchannels", "+@all", "-get", "resetdbs", "db=0")
+        assert "WRONGPASS" in str(d.do("AUTH", "few", "many"))
+        assert d.do("AUTH", "few", "few") == "OK"
+        for words in (("GET", "a"), ("SET", "b", "1"), ("PUBLISH", "a", "b"), ("SELECT", "1")):
+            assert "NOPERM" in str(d.do(*words)), words
+        found = samples(get(s, "/metrics")[2])
+    for what in ("auth", "cmd", "key", "channel", "db"):
+        assert found["redis_acl_access_denied_%s_total" % what] == 1, what
+    assert found["redis_acl_access_denied_tls_cert_total"] == 0
+
+
 @contextlib.contextmanager
 def running(*command):
     with open(os.devnull, "wb") as nothing:
@@ -233,28 +335,51 @@ def need(program):
     return path
 
 
+def exported(server):
+    """What the exporter says of it."""
+    exporter, port = need("prometheus-redis-exporter"), free_port()
+    with running(exporter, "-redis.addr", "redis://127.0.0.1:%d" % server.port, "-web.listen-address", "127.0.0.1:%d" % port):
+        url = "http://127.0.0.1:%d/metrics" % port
+        assert wait_for(lambda: "redis_up 1" in fetched(url))
+        return fetched(url)
+
+
+def missing_here(theirs, ours):
+    """Names of theirs that are not ours, but for those that are about the exporter."""
+    its_own = re.compile(r"redis_(exporter_|last_key_groups_scrape|target_scrape_request_errors)")
+    return {n for n in names(theirs) if n.startswith("redis_") and not its_own.match(n)} - names(ours)
+
+
 @pytest.mark.slow
 def test_the_exporter_has_nothing_that_is_not_here(served):
     """It works against this server, and each of its metrics about one has the same name and value here."""
-    exporter = need("prometheus-redis-exporter")
     s = served()
     with s.raw() as c:
         for i in range(20):
             c.do("SET", "k%d" % i, "v", "EX", 1000)
         c.do("GET", "k1")
         c.do("LPUSH", "k1", "v")
-    port = free_port()
-    with running(exporter, "-redis.addr", "redis://127.0.0.1:%d" % s.port, "-web.listen-address", "127.0.0.1:%d" % port):
-        url = "http://127.0.0.1:%d/metrics" % port
-        assert wait_for(lambda: "redis_up 1" in fetched(url))
-        theirs = fetched(url)
+    theirs = exported(s)
     ours = get(s, "/metrics")[2]
-    its_own = re.compile(r"redis_(exporter_|last_key_groups_scrape|target_scrape_request_errors|slowlog_|last_slow_execution|latency_spike)")
-    missing = {n for n in names(theirs) if n.startswith("redis_") and not its_own.match(n)} - names(ours)
-    assert not missing
+    assert not missing_here(theirs, ours)
     theirs, ours = samples(theirs), samples(ours)
     for name in ('redis_db_keys{db="db0"}', 'redis_commands_total{cmd="set"}', "redis_keyspace_hits_total", 'redis_errors_total{err="WRONGTYPE"}'):
         assert theirs[name] == ours[name] > 0, name
+
+
+@pytest.mark.slow
+def test_the_exporter_has_nothing_of_replicas_and_clusters_that_is_not_here(served, start_server):
+    need("prometheus-redis-exporter")
+    for s, expected in zip(
+        (*followed(served), cluster_node(start_server)), ("redis_connected_slave_lag_seconds", "redis_master_link_up", "redis_cluster_size")
+    ):
+        theirs = exported(s)
+        ours = get(s, "/metrics")[2]
+        assert expected in names(theirs)
+        assert not missing_here(theirs, ours)
+        about = re.compile("redis_(master|slave|connected_slave|cluster|repl|instance)")
+        theirs, ours = ({name for name in samples(text) if about.match(name) and "instance_info" not in name} for text in (theirs, ours))
+        assert not theirs - ours  # with their labels
 
 
 @pytest.mark.slow
@@ -505,12 +630,7 @@ def test_requests_that_are_refused(server_with_metrics, request_text, status):
 @pytest.fixture(scope="module")
 def server_with_metrics(server):
     """The shared server, with metrics."""
-    with server.raw() as c:
-        while True:
-            server.metrics = free_port()
-            if c.do("CONFIG", "SET", "metrics-port", str(server.metrics)) == "OK":
-                break
-    return server
+    return give_metrics(server)
 
 
 def test_requests_in_a_row_and_in_pieces(server_with_metrics):

@@ -91,6 +91,63 @@ Test(metrics, open_metrics_names_counters_without_their_ending) {
     free(text);
 }
 
+static const char of_a_replica[] =
+    "# Replication\r\nrole:slave\r\nmaster_host:10.0.0.1\r\nmaster_port:6379\r\n"
+    "master_link_status:up\r\nmaster_last_io_seconds_ago:3\r\nmaster_sync_in_progress:0\r\n"
+    "slave_repl_offset:14\r\nslave_priority:100\r\nslave_read_only:1\r\n"
+    "slave0:ip=10.0.0.3,port=6380,state=online,offset=14,lag=1,type=replica\r\n"
+    "slave1:ip=10.0.0.4,port=6381,state=wait_bgsave,offset=0,lag=0,type=replica\r\n"
+    "slave_expires_tracked_keys:0\r\n";
+
+Test(metrics, a_replica_is_told_of_with_its_primary_and_each_of_its_own) {
+    struct metrics_form form = {.databases = 0};
+    struct text out;
+    text_init(&out);
+    metrics_write(bytes_of_text(of_a_replica), &form, &out);
+    expect_lines(
+        out.ptr,
+        (const char *const[]){
+            "redis_slave_info{master_host=\"10.0.0.1\",master_port=\"6379\",read_only=\"1\"} 1",
+            "redis_master_link_up{master_host=\"10.0.0.1\",master_port=\"6379\"} 1",
+            "redis_master_last_io_seconds_ago{master_host=\"10.0.0.1\",master_port=\"6379\"} 3",
+            "redis_slave_repl_offset{master_host=\"10.0.0.1\",master_port=\"6379\"} 14",
+            "redis_slave_priority 100",
+            "redis_connected_slave_offset_bytes{slave_ip=\"10.0.0.3\",slave_port=\"6380\","
+            "slave_state=\"online\"} 14",
+            "redis_connected_slave_lag_seconds{slave_ip=\"10.0.0.4\",slave_port=\"6381\","
+            "slave_state=\"wait_bgsave\"} 0",
+            NULL,
+        });
+    cr_assert_null(strstr(out.ptr, "master_sync_total_bytes"), "it is not said");
+    text_fini(&out);
+}
+
+Test(metrics, a_primary_has_no_metrics_of_a_replica) {
+    char *text = written(false);
+    cr_assert_null(strstr(text, "master_link"));
+    cr_assert_null(strstr(text, "slave_info"));
+    free(text);
+}
+
+Test(metrics, lines_of_cluster_info_have_their_names) {
+    struct metrics_form form = {.databases = 0};
+    struct text out;
+    text_init(&out);
+    metrics_write(BYTES("cluster_enabled:1\r\ncluster_state:ok\r\ncluster_size:3\r\n"
+                        "cluster_stats_messages_ping_sent:7\r\ncluster_stats_messages_sent:9\r\n"),
+                  &form, &out);
+    expect_lines(out.ptr, (const char *const[]){
+                              "redis_cluster_enabled 1",
+                              "redis_cluster_state 1",
+                              "redis_cluster_size 3",
+                              "redis_cluster_stats_messages_ping_sent 7",
+                              "redis_cluster_messages_sent_total 9",
+                              NULL,
+                          });
+    cr_assert_null(strstr(out.ptr, "redis_cluster_stats_messages_sent"));
+    text_fini(&out);
+}
+
 Test(metrics, labels_are_escaped) {
     char *text = written(false);
     cr_assert_not_null(strstr(text, "os=\"Linux \\\"x\\\" a\\\\b\""));

@@ -447,8 +447,10 @@ static void lines_traffic(struct info *info) {
     ZERO(info, "total_net_cluster_slot_import_bytes", "total_net_cluster_slot_export_bytes");
     line_ratio(info, "instantaneous_input_kbps", (double)t->rates[RATE_INPUT] / 1024);
     line_ratio(info, "instantaneous_output_kbps", (double)t->rates[RATE_OUTPUT] / 1024);
-    line_ratio(info, "instantaneous_input_repl_kbps", 0);
-    line_ratio(info, "instantaneous_output_repl_kbps", 0);
+    line_ratio(info, "instantaneous_input_repl_kbps",
+               (double)t->rates[RATE_REPLICATION_INPUT] / 1024);
+    line_ratio(info, "instantaneous_output_repl_kbps",
+               (double)t->rates[RATE_REPLICATION_OUTPUT] / 1024);
     line_u64(info, "rejected_connections", t->stats.connections_rejected);
     const struct primary_state *replication =
         ((const struct totals_part *)info->result->parts[0])->replication;
@@ -552,7 +554,7 @@ static void lines_upstream(struct info *info, const struct primary_state *state)
         text_appendf(
             &info->text, "master_sync_perc:%.2f\r\n",
             upstream->total > 0 ? (double)upstream->received / (double)upstream->total * 100 : 0.0);
-        line_i64(info, "master_sync_last_io_seconds_ago", 0);
+        line_i64(info, "master_sync_last_io_seconds_ago", seconds(upstream->sync_ms));
     }
     if (!upstream->up) {
         line_i64(info, "master_link_down_since_seconds", seconds(upstream->down_ms));
