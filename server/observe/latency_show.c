@@ -24,6 +24,7 @@ static const char *const names[LATENCY_EVENTS] = {
     [LATENCY_AOF_WRITE] = "aof-write",
     [LATENCY_AOF_FSYNC_ALWAYS] = "aof-fsync-always",
     [LATENCY_AOF_FSYNC] = "aof-fsync",
+    [LATENCY_SAVE_CYCLE] = "save-cycle",
 };
 
 /* ---- Asking all workers ---- */
@@ -233,6 +234,9 @@ static const char *const advice[LATENCY_EVENTS] = {
         "appendfsync everysec, which may lose the last second.",
     [LATENCY_AOF_FSYNC] = "aof-fsync: the disk is slow to sync; nobody waits for it now, but what "
                           "is written is safe later.",
+    [LATENCY_SAVE_CYCLE] = "save-cycle: a slice of a save took so long; it is meant to take a "
+                           "fraction of a millisecond. Something keeps threads from their "
+                           "processors, or memory is swapped out.",
 };
 
 static double mean_deviation(const struct spikes *spikes, double mean) {

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Valkey's names where it has one; `turn` is ours. */
+/* Valkey's names where it has one; `turn`, `aof-fsync` and `save-cycle` are ours. */
 enum latency_event {
     LATENCY_COMMAND,
     LATENCY_FAST_COMMAND,
@@ -21,6 +21,7 @@ enum latency_event {
     LATENCY_AOF_WRITE,
     LATENCY_AOF_FSYNC_ALWAYS, /* a write with the sync behind it, which replies wait for */
     LATENCY_AOF_FSYNC,        /* one that nobody waits for */
+    LATENCY_SAVE_CYCLE,       /* a slice of a save */
     LATENCY_EVENTS,
 };
 

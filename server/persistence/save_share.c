@@ -11,6 +11,7 @@
 #include "persist/codec/rdb.h"
 #include "server/call/check.h"
 #include "server/client/gate.h"
+#include "server/observe/latency.h"
 #include "server/persistence/kill_points.h"
 #include "server/worker/handlers.h"
 #include "server/worker/worker.h"
@@ -132,7 +133,7 @@ void save_share_walk(struct worker *worker) {
     if (!save_share_is_busy(share)) {
         return;
     }
-    uint64_t until = rt_ticks(worker->rt) + rt_ns_to_ticks(worker->rt, WALK_NS);
+    uint64_t began = rt_ticks(worker->rt), until = began + rt_ns_to_ticks(worker->rt, WALK_NS);
     bool over = false;
     share->usage->now_ms = rt_wall_ms(worker->rt);
     bool more = true;
@@ -152,6 +153,7 @@ void save_share_walk(struct worker *worker) {
         share->at = SHARE_WRITES;
         save_file_end(&share->file);
     }
+    latency_note(worker, &worker->latency, LATENCY_SAVE_CYCLE, rt_ticks(worker->rt) - began);
 }
 
 void save_share_work(struct worker *worker) {

@@ -5,10 +5,13 @@ Scenes run on any server.
 """
 
 import re
+import signal
+import time
 
 import pytest
 
-from resp import Map
+from failing_disk import FailingDisk
+from resp import Map, encode
 from server import wait_for
 
 
@@ -105,6 +108,103 @@ def test_doctor(c):
     c.do("DEBUG", "SLEEP", "0.25")
     assert re.search(r"\d\. command: 1 latency spikes \(average \d+ms, mean deviation 0ms, period [\d.]+ sec\). Worst all time event \d+ms\.",
                      c.do("LATENCY", "DOCTOR").decode())
+
+
+def stopped_in(s, c, event, work):
+    """The event's row: the process is stopped for longer than the threshold, again and again after `work`, until it was where the event
+    looks. What it looks at is short whatever the data is."""
+    c.do("CONFIG", "SET", "latency-monitor-threshold", "20")
+    deadline = time.monotonic() + 120
+    while event not in latest(c) and time.monotonic() < deadline:
+        answers = work()
+        s.proc.send_signal(signal.SIGSTOP)
+        time.sleep(0.03)
+        s.proc.send_signal(signal.SIGCONT)
+        for _ in range(answers or 0):
+            c.read()
+    at, last, most, total, count = latest(c)[event]
+    assert 20 <= last <= most <= total and count >= 1
+    assert event + ": " in c.do("LATENCY", "DOCTOR").decode()
+    assert c.do("LATENCY", "RESET", event) == 1
+
+
+@pytest.mark.row_once
+@pytest.mark.shoal_only
+def test_slices_of_a_save(start_server):
+    s = start_server(save="", appendonly="no")
+    with s.raw(timeout=60) as c:
+        c.do("DEBUG", "POPULATE", "60000", "k", "200")
+
+        def save():
+            if s.info("persistence")["rdb_bgsave_in_progress"] == "0":
+                c.do("BGSAVE")
+
+        stopped_in(s, c, "save-cycle", save)
+        assert wait_for(lambda: s.info("persistence")["rdb_bgsave_in_progress"] == "0")
+
+
+@pytest.mark.row_once
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("event,fsync,call", [("aof-write", "no", "w"), ("aof-fsync", "everysec", "s"), ("aof-fsync-always", "always", "s")])
+def test_the_log(start_server, slow, event, fsync, call):
+    """A disk that stands still for a while."""
+    if slow > 1:
+        pytest.skip("a sanitizer wants to be the first library")  # and so does what lets the disk stand
+    s = start_server(start=False, save="", appendonly="yes", appendfsync=fsync, io_backend="epoll")
+    disk = FailingDisk(s)
+    s.start()
+    with s.raw(timeout=60) as c:
+        c.do("CONFIG", "SET", "latency-monitor-threshold", "20")
+        disk.stands_still(call)
+        c.send(encode("SET", "k", "v"))
+        assert wait_for(disk.has_stopped)
+        time.sleep(0.03)
+        disk.works()
+        assert c.read() == "OK"
+        assert wait_for(lambda: event in latest(c))
+        at, last, most, total, count = latest(c)[event]
+        assert 20 <= last <= most <= total and count >= 1
+
+
+@pytest.mark.row_once
+@pytest.mark.shoal_only
+def test_eviction(start_server):
+    s = start_server(save="", appendonly="no", maxmemory_policy="allkeys-random")
+    with s.raw(timeout=60) as c:
+
+        def press():
+            if c.do("DBSIZE") < 2000:
+                c.do("CONFIG", "SET", "maxmemory", "0")
+                c.do("DEBUG", "POPULATE", "60000", "k", "200")
+            c.send(encode("CONFIG", "SET", "maxmemory", "1"))
+            return 1
+
+        stopped_in(s, c, "eviction-cycle", press)
+        stopped_in(s, c, "eviction-del", press)
+
+
+@pytest.mark.row_once
+@pytest.mark.shoal_only
+def test_what_goes_by_itself(start_server):
+    s = start_server(save="", appendonly="no")
+    with s.raw(timeout=60) as c:
+
+        def run_out():
+            """All at the same moment."""
+            at = time.time() + 0.1
+            c.send(b"".join(encode("SET", "k%d" % i, "v", "PXAT", str(int(at * 1000))) for i in range(5000)))
+            for _ in range(5000):
+                c.read()
+            time.sleep(max(0, at + 0.001 - time.time()))
+
+        stopped_in(s, c, "expire-cycle", run_out)
+
+
+@pytest.mark.shoal_only
+def test_a_turn(c):
+    c.do("DEBUG", "SLEEP", "0.25")
+    at, last, most, total, count = latest(c)["turn"]
+    assert 250 <= last <= most <= total and count >= 1
 
 
 def test_errors_and_help(c):
