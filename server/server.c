@@ -144,10 +144,11 @@ static struct acl_users *read_users(const struct acl_making *making, const struc
 
 static struct acl_users *make_users(const struct config *config,
                                     const struct command_table *commands, const struct fs *fs,
-                                    struct text *err) {
+                                    const unsigned char *secret, struct text *err) {
     struct acl_making making = {
         .commands = commands,
         .all_channels = config->acl_pubsub_default == CONFIG_ACL_ALL_CHANNELS,
+        .secret = secret,
     };
     size_t count = config_words_count(config->users);
     if (config->aclfile.len > 0 && count > 0) {
@@ -191,7 +192,7 @@ struct server *server_new(const struct server_options *options, struct text *err
     const struct command_table *commands =
         kill_points != NULL ? make_commands(config, options->families, err) : NULL;
     struct acl_users *users =
-        commands != NULL ? make_users(config, commands, options->fs, err) : NULL;
+        commands != NULL ? make_users(config, commands, options->fs, options->random, err) : NULL;
     if (users == NULL) {
         command_table_free((struct command_table *)commands);
         config_free(config);

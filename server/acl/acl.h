@@ -24,6 +24,7 @@
 
 struct acl_selector; /* acl_private.h */
 struct acl_digest;
+struct acl_index;
 
 struct acl_user {
     struct bytes name;
@@ -32,6 +33,7 @@ struct acl_user {
     bool restricted;            /* there is something it may not do */
     struct acl_digest *digests; /* of its passwords */
     uint32_t digests_count;
+    struct acl_index *passwords;    /* of a draft: where they are among the digests; or NULL */
     struct acl_selector *selectors; /* it may do what one of them allows; the root is the first */
     uint32_t selectors_count;
 };
@@ -40,6 +42,7 @@ struct acl_user {
 struct acl_making {
     const struct command_table *commands;
     bool all_channels; /* acl-pubsub-default: what a new user or selector may do with channels */
+    const unsigned char *secret; /* HASH_SECRET_BYTES: rules that cost much cannot be looked for */
 };
 
 enum acl_wrong {
@@ -115,8 +118,10 @@ void acl_users_unref(const struct acl_users *users); /* or NULL */
 const struct acl_user *acl_users_find(const struct acl_users *users, struct bytes name);
 /* Another table, in which the user, which is taken over, has the place of the one of its name. */
 struct acl_users *acl_users_with(const struct acl_users *users, struct acl_user *user);
-/* Another one without it; NULL if there is none of that name. `default` stays, see to it. */
-struct acl_users *acl_users_without(const struct acl_users *users, struct bytes name);
+/* Another one without those of these names, and how many that were; NULL if there are none.
+ * `default` stays, see to it. */
+struct acl_users *acl_users_without(const struct acl_users *users, const struct bytes *names,
+                                    uint32_t count, uint32_t *ret_removed);
 
 /* Whether who connects may go on without a word: `default` is on and needs no password. */
 static inline bool acl_users_open(const struct acl_users *users) {

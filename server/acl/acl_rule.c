@@ -82,68 +82,75 @@ static const struct command_ref *find_command(const struct command_table *table,
     return top != NULL ? command_ref_find_sub(top, after(name, n + 1)) : NULL;
 }
 
-static void forget_firsts(struct acl_selector *selector, unsigned id) {
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < selector->firsts_count; i++) {
-        if (selector->firsts[i].id == id) {
-            free((char *)selector->firsts[i].word.ptr);
-        } else {
-            selector->firsts[kept++] = selector->firsts[i];
-        }
-    }
-    selector->firsts_count = kept;
+static struct acl_key first_key(const struct acl_first *first) {
+    return (struct acl_key){first->word, first->id};
 }
 
-static void set_bit(struct acl_selector *selector, unsigned id, bool allow) {
+static bool has_first(const void *list, uint32_t item, struct acl_key key) {
+    const struct acl_first *first = (const struct acl_first *)list + item;
+    return first->word.ptr != NULL && first->id == key.kind && bytes_equal(first->word, key.text);
+}
+
+static void link_first(const struct acl_making *making, struct acl_selector *selector, uint32_t i) {
+    struct acl_first *first = &selector->firsts[i];
+    first->before = selector->firsts_of[first->id];
+    selector->firsts_of[first->id] = i + 1;
+    acl_index_put(&selector->firsts_index, acl_key_hash(making->secret, first_key(first)), i);
+}
+
+/* What a draft needs to change them. */
+static void link_firsts(const struct acl_making *making, struct acl_selector *selector) {
+    if (selector->firsts_of != NULL) {
+        return;
+    }
+    selector->firsts_of = must_calloc(selector->commands_count, sizeof *selector->firsts_of);
+    for (uint32_t i = 0; i < selector->firsts_count; i++) {
+        link_first(making, selector, i);
+    }
+}
+
+static void forget_firsts(const struct acl_making *making, struct acl_selector *selector,
+                          unsigned id) {
+    if (selector->firsts_count == 0) {
+        return;
+    }
+    link_firsts(making, selector);
+    for (uint32_t i = selector->firsts_of[id]; i > 0; i = selector->firsts[i - 1].before) {
+        struct acl_first *first = &selector->firsts[i - 1];
+        acl_index_remove(&selector->firsts_index, acl_key_hash(making->secret, first_key(first)),
+                         i - 1);
+        free((char *)first->word.ptr);
+        first->word = bytes_make(NULL, 0);
+    }
+    selector->firsts_of[id] = 0;
+}
+
+static void set_bit(const struct acl_making *making, struct acl_selector *selector, unsigned id,
+                    bool allow) {
     uint64_t bit = UINT64_C(1) << (id % 64);
     if (allow) {
         selector->commands[id / 64] |= bit;
     } else {
         selector->commands[id / 64] &= ~bit;
     }
-    forget_firsts(selector, id);
+    forget_firsts(making, selector, id);
 }
 
 /* With its subcommands. */
-static void set_command(struct acl_selector *selector, const struct command_ref *ref, bool allow) {
-    set_bit(selector, ref->id, allow);
+static void set_command(const struct acl_making *making, struct acl_selector *selector,
+                        const struct command_ref *ref, bool allow) {
+    set_bit(making, selector, ref->id, allow);
     for (unsigned i = 0; i < ref->subcommands_count; i++) {
-        set_bit(selector, ref->subcommands[i].id, allow);
+        set_bit(making, selector, ref->subcommands[i].id, allow);
     }
 }
 
-static void set_all(struct acl_selector *selector, bool allow) {
+static void set_all(const struct acl_making *making, struct acl_selector *selector, bool allow) {
     acl_selector_clear_firsts(selector);
     for (unsigned id = 0; id < selector->commands_count; id++) {
-        set_bit(selector, id, allow);
+        set_bit(making, selector, id, allow);
     }
-    text_clear(&selector->rules);
-    text_append_text(&selector->rules, allow ? "+@all" : "-@all");
-}
-
-/* Takes back what the rules say of a name, or of what is part of it, and says this at the end. */
-static void restate(struct acl_selector *selector, struct bytes name, bool allow) {
-    struct text rules;
-    text_init(&rules);
-    const char *at = selector->rules.ptr, *end = at + selector->rules.len;
-    while (at < end) {
-        const char *space = memchr(at, ' ', (size_t)(end - at));
-        struct bytes word = bytes_make(at, (size_t)((space != NULL ? space : end) - at));
-        bool same = word.len > name.len &&
-                    bytes_equal_nocase(bytes_make(word.ptr + 1, name.len), name) &&
-                    (word.len == name.len + 1 || word.ptr[name.len + 1] == '|');
-        if (!same) {
-            text_append_bytes(&rules, word);
-            text_append_char(&rules, ' ');
-        }
-        at += word.len + 1;
-    }
-    text_append_char(&rules, allow ? '+' : '-');
-    for (size_t i = 0; i < name.len; i++) {
-        text_append_char(&rules, byte_lower(name.ptr[i]));
-    }
-    text_fini(&selector->rules);
-    selector->rules = rules;
+    acl_told_set_all(&selector->rules, allow);
 }
 
 static unsigned find_category(struct bytes name) {
@@ -166,27 +173,29 @@ static enum acl_wrong change_category(const struct acl_making *making,
     for (unsigned id = 0; id < command_table_count(making->commands); id++) {
         const struct command_ref *ref = command_table_at(making->commands, id);
         if (ref->categories & category) {
-            set_command(selector, ref, allow);
+            set_command(making, selector, ref, allow);
         }
     }
-    restate(selector, name, allow);
+    acl_told_say(&selector->rules, making->secret, name, allow);
     return ACL_RIGHT;
 }
 
-static void add_first(struct acl_selector *selector, unsigned id, struct bytes word) {
-    bool known = false;
-    for (uint32_t i = 0; i < selector->firsts_count; i++) {
-        known |= selector->firsts[i].id == id && bytes_equal_nocase(selector->firsts[i].word, word);
-    }
-    if (known) {
-        return;
-    }
+static void add_first(const struct acl_making *making, struct acl_selector *selector, unsigned id,
+                      struct bytes word) {
     struct bytes copy = acl_keep(word);
     for (size_t i = 0; i < copy.len; i++) {
         ((char *)copy.ptr)[i] = byte_lower(copy.ptr[i]);
     }
+    struct acl_key key = {copy, id};
+    link_firsts(making, selector);
+    if (acl_index_find(&selector->firsts_index, acl_key_hash(making->secret, key), key,
+                       selector->firsts, has_first) != ACL_NO_ITEM) {
+        free((char *)copy.ptr);
+        return;
+    }
     selector->firsts = acl_grow(selector->firsts, selector->firsts_count, sizeof *selector->firsts);
-    selector->firsts[selector->firsts_count++] = (struct acl_first){.id = id, .word = copy};
+    selector->firsts[selector->firsts_count] = (struct acl_first){.id = id, .word = copy};
+    link_first(making, selector, selector->firsts_count++);
 }
 
 /* "select|0", which is no subcommand. */
@@ -209,8 +218,8 @@ static enum acl_wrong allow_first(const struct acl_making *making, struct acl_se
     if (ref->subcommands_count > 0) {
         return ACL_WRONG_UNKNOWN;
     }
-    add_first(selector, ref->id, after(name, bar + 1));
-    restate(selector, name, true);
+    add_first(making, selector, ref->id, after(name, bar + 1));
+    acl_told_say(&selector->rules, making->secret, name, true);
     return ACL_RIGHT;
 }
 
@@ -223,8 +232,8 @@ static enum acl_wrong change_commands(const struct acl_making *making,
     }
     const struct command_ref *ref = find_command(making->commands, name);
     if (ref != NULL) {
-        set_command(selector, ref, allow);
-        restate(selector, name, allow);
+        set_command(making, selector, ref, allow);
+        acl_told_say(&selector->rules, making->secret, name, allow);
         return ACL_RIGHT;
     }
     bool has_bar = name.len > 0 && memchr(name.ptr, '|', name.len) != NULL;
@@ -238,19 +247,36 @@ static bool has_blank(struct bytes text) {
     return !acl_name_fits(text);
 }
 
-static void add_pattern(struct acl_patterns *patterns, struct bytes text, unsigned access) {
-    for (uint32_t i = 0; i < patterns->count; i++) {
-        if (bytes_equal(patterns->list[i].text, text)) {
-            patterns->list[i].access |= access;
-            return;
-        }
+static bool has_pattern(const void *list, uint32_t item, struct acl_key key) {
+    return bytes_equal(((const struct acl_pattern *)list)[item].text, key.text);
+}
+
+static void index_patterns(const struct acl_making *making, struct acl_patterns *patterns) {
+    bool is_made = patterns->index.room > 0;
+    for (uint32_t i = 0; !is_made && i < patterns->count; i++) {
+        struct acl_key key = {patterns->list[i].text, 0};
+        acl_index_put(&patterns->index, acl_key_hash(making->secret, key), i);
+    }
+}
+
+static void add_pattern(const struct acl_making *making, struct acl_patterns *patterns,
+                        struct bytes text, unsigned access) {
+    struct acl_key key = {text, 0};
+    uint64_t hash = acl_key_hash(making->secret, key);
+    index_patterns(making, patterns);
+    uint32_t at = acl_index_find(&patterns->index, hash, key, patterns->list, has_pattern);
+    if (at != ACL_NO_ITEM) {
+        patterns->list[at].access |= access;
+        return;
     }
     patterns->list = acl_grow(patterns->list, patterns->count, sizeof *patterns->list);
-    patterns->list[patterns->count++] = (struct acl_pattern){acl_keep(text), access};
+    patterns->list[patterns->count] = (struct acl_pattern){acl_keep(text), access};
+    acl_index_put(&patterns->index, hash, patterns->count++);
 }
 
 /* "~x", "%R~x". */
-static enum acl_wrong add_keys(struct acl_selector *selector, struct bytes rule) {
+static enum acl_wrong add_keys(const struct acl_making *making, struct acl_selector *selector,
+                               struct bytes rule) {
     bool plain = rule.ptr[0] == '~';
     unsigned access = plain ? ACL_READS | ACL_WRITES : 0;
     size_t n = 1;
@@ -273,11 +299,12 @@ static enum acl_wrong add_keys(struct acl_selector *selector, struct bytes rule)
     if (has_blank(text)) {
         return ACL_WRONG_SYNTAX;
     }
-    add_pattern(&selector->keys, text, access);
+    add_pattern(making, &selector->keys, text, access);
     return ACL_RIGHT;
 }
 
-static enum acl_wrong add_channels(struct acl_selector *selector, struct bytes rule) {
+static enum acl_wrong add_channels(const struct acl_making *making, struct acl_selector *selector,
+                                   struct bytes rule) {
     if (selector->channels.all) {
         return ACL_WRONG_CHANNEL_AFTER_ALL;
     }
@@ -285,7 +312,7 @@ static enum acl_wrong add_channels(struct acl_selector *selector, struct bytes r
     if (has_blank(text)) {
         return ACL_WRONG_SYNTAX;
     }
-    add_pattern(&selector->channels, text, 0);
+    add_pattern(making, &selector->channels, text, 0);
     return ACL_RIGHT;
 }
 
@@ -303,18 +330,21 @@ static void set_dbs(struct acl_selector *selector, bool all) {
     selector->all_dbs = all;
 }
 
-static void add_db(struct acl_selector *selector, int db) {
-    uint32_t at = selector->dbs_count;
+static int compare_dbs(const void *a, const void *b) {
+    int x = *(const int *)a, y = *(const int *)b;
+    return (x > y) - (x < y);
+}
+
+/* In order, each once. */
+static void order_dbs(struct acl_selector *selector) {
+    uint32_t kept = 0;
+    qsort(selector->dbs, selector->dbs_count, sizeof *selector->dbs, compare_dbs);
     for (uint32_t i = 0; i < selector->dbs_count; i++) {
-        if (selector->dbs[i] == db) {
-            return;
+        if (kept == 0 || selector->dbs[kept - 1] != selector->dbs[i]) {
+            selector->dbs[kept++] = selector->dbs[i];
         }
     }
-    selector->dbs = acl_grow(selector->dbs, selector->dbs_count++, sizeof *selector->dbs);
-    for (; at > 0 && selector->dbs[at - 1] > db; at--) {
-        selector->dbs[at] = selector->dbs[at - 1];
-    }
-    selector->dbs[at] = db;
+    selector->dbs_count = kept;
 }
 
 /* The next number of a list of them; what is left of it in *rest, whose ptr is NULL at the end. */
@@ -351,8 +381,10 @@ static enum acl_wrong name_dbs(struct acl_selector *selector, struct bytes rule)
     set_dbs(selector, false);
     for (struct bytes rest = after(rule, 3); rest.ptr != NULL;) {
         next_db(&rest, &db);
-        add_db(selector, db);
+        selector->dbs = acl_grow(selector->dbs, selector->dbs_count, sizeof *selector->dbs);
+        selector->dbs[selector->dbs_count++] = db;
     }
+    order_dbs(selector);
     return ACL_RIGHT;
 }
 
@@ -372,9 +404,9 @@ static enum acl_wrong selector_rule(const struct acl_making *making, struct acl_
     } else if (bytes_is(rule, "resetchannels")) {
         set_patterns(&selector->channels, false);
     } else if (bytes_is(rule, "allcommands") || bytes_is(rule, "+@all")) {
-        set_all(selector, true);
+        set_all(making, selector, true);
     } else if (bytes_is(rule, "nocommands") || bytes_is(rule, "-@all")) {
-        set_all(selector, false);
+        set_all(making, selector, false);
     } else if (bytes_is(rule, "alldbs")) {
         set_dbs(selector, true);
     } else if (bytes_is(rule, "resetdbs")) {
@@ -382,9 +414,9 @@ static enum acl_wrong selector_rule(const struct acl_making *making, struct acl_
     } else if (begins(rule, "db=")) {
         return name_dbs(selector, rule);
     } else if (rule.ptr[0] == '~' || rule.ptr[0] == '%') {
-        return add_keys(selector, rule);
+        return add_keys(making, selector, rule);
     } else if (rule.ptr[0] == '&') {
-        return add_channels(selector, rule);
+        return add_channels(making, selector, rule);
     } else if (rule.ptr[0] == '+' || rule.ptr[0] == '-') {
         return change_commands(making, selector, rule);
     } else {
@@ -427,9 +459,29 @@ static bool read_digest(struct bytes text, struct acl_digest *ret) {
     return true;
 }
 
+static struct acl_key digest_key(const struct acl_digest *digest) {
+    return (struct acl_key){bytes_make((const char *)digest->bytes, SHA256_BYTES), 0};
+}
+
+static bool has_digest(const void *list, uint32_t item, struct acl_key key) {
+    return bytes_equal(digest_key((const struct acl_digest *)list + item).text, key.text);
+}
+
+static void index_passwords(const struct acl_making *making, struct acl_user *user) {
+    if (user->passwords != NULL) {
+        return;
+    }
+    user->passwords = must_calloc(1, sizeof *user->passwords);
+    for (uint32_t i = 0; i < user->digests_count; i++) {
+        acl_index_put(user->passwords, acl_key_hash(making->secret, digest_key(&user->digests[i])),
+                      i);
+    }
+}
+
 /* '>' and '<' a password, '#' and '!' the digest of one. */
-static enum acl_wrong change_password(struct acl_user *user, struct bytes rule) {
-    struct acl_digest digest;
+static enum acl_wrong change_password(const struct acl_making *making, struct acl_user *user,
+                                      struct bytes rule) {
+    struct acl_digest digest = {.gone = false};
     char kind = rule.ptr[0];
     if (kind == '#' || kind == '!') {
         if (!read_digest(after(rule, 1), &digest)) {
@@ -438,24 +490,23 @@ static enum acl_wrong change_password(struct acl_user *user, struct bytes rule) 
     } else {
         sha256(after(rule, 1), digest.bytes);
     }
-    uint32_t at = 0;
-    while (at < user->digests_count &&
-           memcmp(user->digests[at].bytes, digest.bytes, SHA256_BYTES) != 0) {
-        at++;
-    }
+    struct acl_key key = digest_key(&digest);
+    uint64_t hash = acl_key_hash(making->secret, key);
+    index_passwords(making, user);
+    uint32_t at = acl_index_find(user->passwords, hash, key, user->digests, has_digest);
     if (kind == '<' || kind == '!') {
-        if (at == user->digests_count) {
+        if (at == ACL_NO_ITEM) {
             return ACL_WRONG_NO_PASSWORD;
         }
-        user->digests_count--;
-        memmove(&user->digests[at], &user->digests[at + 1],
-                (user->digests_count - at) * sizeof *user->digests);
+        user->digests[at].gone = true;
+        acl_index_remove(user->passwords, hash, at);
         return ACL_RIGHT;
     }
     user->nopass = false;
-    if (at == user->digests_count) {
+    if (at == ACL_NO_ITEM) {
         user->digests = acl_grow(user->digests, user->digests_count, sizeof *user->digests);
-        user->digests[user->digests_count++] = digest;
+        user->digests[user->digests_count] = digest;
+        acl_index_put(user->passwords, hash, user->digests_count++);
     }
     return ACL_RIGHT;
 }
@@ -486,7 +537,7 @@ static enum acl_wrong user_rule(const struct acl_making *making, struct acl_user
     } else if (bytes_is(rule, "clearselectors")) {
         acl_user_clear_selectors(user, 1);
     } else if (strchr("><#!", rule.ptr[0]) != NULL && rule.ptr[0] != 0) {
-        return change_password(user, rule);
+        return change_password(making, user, rule);
     } else if (rule.len > 1 && rule.ptr[0] == '(' && rule.ptr[rule.len - 1] == ')') {
         return add_selector(making, user, rule);
     } else {

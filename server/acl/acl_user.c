@@ -24,11 +24,6 @@ struct counted_user {
 
 /* ---- Small things ---- */
 
-void *acl_grow(void *list, uint32_t count, size_t bytes) {
-    bool is_full = (count & (count - 1)) == 0; /* it has room for the next power of two */
-    return is_full ? must_realloc(list, (count > 0 ? 2 * (size_t)count : 1) * bytes) : list;
-}
-
 struct bytes acl_keep(struct bytes bytes) {
     char *copy = must_malloc(bytes.len + 1);
     if (bytes.len > 0) {
@@ -58,8 +53,7 @@ void acl_selector_init(struct acl_selector *selector, const struct acl_making *m
         .channels.all = making->all_channels,
         .all_dbs = true,
     };
-    text_init(&selector->rules);
-    text_append_text(&selector->rules, "-@all");
+    acl_told_init(&selector->rules);
 }
 
 void acl_patterns_clear(struct acl_patterns *patterns) {
@@ -67,6 +61,7 @@ void acl_patterns_clear(struct acl_patterns *patterns) {
         free((char *)patterns->list[i].text.ptr);
     }
     free(patterns->list);
+    acl_index_clear(&patterns->index);
     *patterns = (struct acl_patterns){0};
 }
 
@@ -77,12 +72,15 @@ void acl_selector_clear_firsts(struct acl_selector *selector) {
     free(selector->firsts);
     selector->firsts = NULL;
     selector->firsts_count = 0;
+    free(selector->firsts_of);
+    selector->firsts_of = NULL;
+    acl_index_clear(&selector->firsts_index);
 }
 
 void acl_selector_fini(struct acl_selector *selector) {
     free(selector->commands);
     acl_selector_clear_firsts(selector);
-    text_fini(&selector->rules);
+    acl_told_fini(&selector->rules);
     acl_patterns_clear(&selector->keys);
     acl_patterns_clear(&selector->channels);
     free(selector->dbs);
@@ -121,8 +119,7 @@ static void selector_copy(struct acl_selector *copy, const struct acl_selector *
         copy->dbs = acl_grow(copy->dbs, i, sizeof *copy->dbs);
         copy->dbs[copy->dbs_count++] = selector->dbs[i];
     }
-    text_init(&copy->rules);
-    text_append_bytes(&copy->rules, text_bytes(&selector->rules));
+    acl_told_copy(&copy->rules, &selector->rules);
 }
 
 bool acl_selector_allows_all(const struct acl_selector *selector) {
@@ -187,6 +184,11 @@ void acl_user_clear_passwords(struct acl_user *user) {
     free(user->digests);
     user->digests = NULL;
     user->digests_count = 0;
+    if (user->passwords != NULL) {
+        acl_index_clear(user->passwords);
+        free(user->passwords);
+        user->passwords = NULL;
+    }
 }
 
 void acl_user_clear_selectors(struct acl_user *user, uint32_t from) {
@@ -203,7 +205,43 @@ void acl_user_clear_selectors(struct acl_user *user, uint32_t from) {
     check(from == 1);
 }
 
+static void settle_passwords(struct acl_user *user) {
+    uint32_t kept = 0;
+    if (user->passwords == NULL) {
+        return;
+    }
+    for (uint32_t i = 0; i < user->digests_count; i++) {
+        if (!user->digests[i].gone) {
+            user->digests[kept++] = user->digests[i];
+        }
+    }
+    user->digests_count = kept;
+    acl_index_clear(user->passwords);
+    free(user->passwords);
+    user->passwords = NULL;
+}
+
+static void settle_selector(struct acl_selector *selector) {
+    uint32_t kept = 0;
+    acl_told_settle(&selector->rules);
+    acl_index_clear(&selector->keys.index);
+    acl_index_clear(&selector->channels.index);
+    for (uint32_t i = 0; i < selector->firsts_count; i++) {
+        if (selector->firsts[i].word.ptr != NULL) {
+            selector->firsts[kept++] = selector->firsts[i];
+        }
+    }
+    selector->firsts_count = kept;
+    acl_index_clear(&selector->firsts_index);
+    free(selector->firsts_of);
+    selector->firsts_of = NULL;
+}
+
 void acl_user_settle(struct acl_user *user) {
+    settle_passwords(user);
+    for (uint32_t i = 0; i < user->selectors_count; i++) {
+        settle_selector(&user->selectors[i]);
+    }
     user->restricted = true;
     for (uint32_t i = 0; i < user->selectors_count && user->restricted; i++) {
         user->restricted = !acl_selector_allows_all(&user->selectors[i]);
@@ -274,7 +312,7 @@ void acl_user_describe_digest(const struct acl_user *user, uint32_t index, struc
 
 void acl_selector_describe_commands(const struct acl_user *user, uint32_t selector,
                                     struct text *text) {
-    text_append_bytes(text, text_bytes(&user->selectors[selector].rules));
+    text_append_bytes(text, text_bytes(&user->selectors[selector].rules.text));
 }
 
 void acl_selector_describe_keys(const struct acl_user *user, uint32_t selector, struct text *text) {

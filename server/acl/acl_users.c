@@ -89,18 +89,27 @@ struct acl_users *acl_users_with(const struct acl_users *users, struct acl_user 
     return next;
 }
 
-struct acl_users *acl_users_without(const struct acl_users *users, struct bytes name) {
-    const struct acl_user *user = acl_users_find(users, name);
-    if (user == NULL) {
-        return NULL;
+struct acl_users *acl_users_without(const struct acl_users *users, const struct bytes *names,
+                                    uint32_t count, uint32_t *ret_removed) {
+    bool *go = must_calloc(users->count, sizeof *go);
+    uint32_t removed = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct acl_user *user = acl_users_find(users, names[i]);
+        check(user != users->user_default);
+        if (user != NULL) {
+            uint32_t at = place_of(users, names[i]);
+            removed += !go[at];
+            go[at] = true;
+        }
     }
-    check(user != users->user_default);
-    struct acl_users *next = users_new(users->count);
-    for (uint32_t i = 0; i < users->count; i++) {
-        if (users->list[i] != user) {
+    struct acl_users *next = removed > 0 ? users_new(users->count) : NULL;
+    for (uint32_t i = 0; next != NULL && i < users->count; i++) {
+        if (!go[i]) {
             put(next, acl_user_ref(users->list[i]));
         }
     }
+    free(go);
+    *ret_removed = removed;
     return next;
 }
 
@@ -237,6 +246,18 @@ struct acl_users *acl_users_read(const struct acl_making *making, struct bytes c
 
 /* ---- At the start ---- */
 
+/* Where the one of its name was, of a table that nobody else has seen. */
+static void take_place(struct acl_users *users, struct acl_user *user) {
+    if (insert(users, user)) {
+        return;
+    }
+    uint32_t at = place_of(users, user->name);
+    bool is_default = users->list[at] == users->user_default;
+    acl_user_unref(users->list[at]);
+    users->list[at] = user;
+    users->user_default = is_default ? user : users->user_default;
+}
+
 /* "name rule rule", from a configuration. NULL with the reason. */
 static struct acl_user *user_of_line(const struct acl_making *making, struct bytes line,
                                      struct text *err) {
@@ -274,9 +295,7 @@ struct acl_users *acl_users_start(const struct acl_making *making, struct bytes 
             acl_users_unref(users);
             return NULL;
         }
-        struct acl_users *next = acl_users_with(users, user);
-        acl_users_unref(users);
-        users = next;
+        take_place(users, user);
     }
     return users;
 }

@@ -68,6 +68,7 @@ struct acl_making worker_acl_making(const struct worker *worker) {
     return (struct acl_making){
         .commands = worker->server->commands,
         .all_channels = worker->config->acl_pubsub_default == CONFIG_ACL_ALL_CHANNELS,
+        .secret = worker->server->secret.bytes,
     };
 }
 

@@ -2,6 +2,7 @@
 """Users: what rules make of them, what they may then do on any shard, files of users, and who is told what. Runs against Valkey too."""
 
 import os
+import time
 
 import pytest
 from resp import RespError, encode
@@ -225,3 +226,81 @@ def test_a_file_that_takes_long_delays_nobody(with_file):
     assert clients[1].do("ACL", "USERS") == [b"default", b"late"]
     for c in clients:
         c.close()
+
+
+# ---- Rules without measure -----------------------------------------------------------------------------------------
+
+GIANTS = 20_000
+GIANT = {
+    "keys": ["~key:%d:*" % n for n in range(GIANTS)] + ["%%R~key:%d:*" % n for n in range(0, GIANTS, 2)],
+    "channels": ["resetchannels"] + ["&news:%d" % n for n in range(GIANTS)] * 2,
+    "passwords": [">pass%d" % n for n in range(GIANTS)] + ["<pass%d" % n for n in range(0, GIANTS, 2)],
+    "firsts": ["+select|%d" % n for n in range(GIANTS)] + ["+get|%d" % n for n in range(GIANTS)] + ["-get", "+get"] * 2000,
+    "dbs": ["db=" + ",".join(str(n % 50_000) for n in range(GIANTS * 2, 0, -1))],
+    "selectors": ["(~s:%d +get)" % n for n in range(GIANTS // 4)],
+    "huge": ["~" + "[a-y]*" * 50_000, "&" + "x" * (1 << 20), "+get", "(~" + "y" * (1 << 20) + " +set)"],
+    "words": ["+@all", "-@all", "+@read", "-@write", "+get", "-get", "on", "off", "reset"] * 500 + ["~k", "+get"],
+}
+
+
+@pytest.mark.shoal_only  # Valkey compares each pattern with all others
+@pytest.mark.timing
+@pytest.mark.slow
+@pytest.mark.row_each
+def test_users_of_giant_rules_cost_what_they_take_to_read(with_file, slow):
+    """A hundred thousand patterns of one user took more than a minute, as each was compared with all others, and with
+    them all who have their keys on that shard. Memory is given back when they go."""
+    s, path = with_file
+    patience = 60 * slow
+    with s.raw(timeout=patience) as c, s.raw(timeout=patience) as other:
+        c.do("ACL", "SETUSER", "keys", *GIANT["keys"])
+        c.do("ACL", "DELUSER", "keys")
+        before = s.rss()
+        for name, rules in GIANT.items():
+            began = time.monotonic()
+            assert c.do("ACL", "SETUSER", name, "on", *rules) == "OK"
+            assert time.monotonic() - began < 5 * slow, name
+            assert other.do("SET", "k", "v") == "OK"
+        told = c.do("ACL", "LIST")
+        users = {row.split(b" ")[1].decode(): row for row in told}
+        assert users["keys"].count(b"~key:") == GIANTS and users["channels"].count(b"&news:") == GIANTS
+        assert users["passwords"].count(b"#") == GIANTS // 2 and users["selectors"].count(b"(~s:") == GIANTS // 4
+        assert users["firsts"].endswith(b"+select|%d +get" % (GIANTS - 1))
+        for name in GIANT:
+            assert len(c.do("ACL", "GETUSER", name)) >= 12
+        for name, call, said in (
+            ("keys", ("GET", "key:1:x"), b"the 'get' command"),
+            ("huge", ("GET", "a" * 5000), b"the 'a"),
+            ("firsts", ("SELECT", GIANTS), b"the 'select' command"),
+            ("selectors", ("GET", "s:x"), b"the 's:x' key"),
+            ("words", ("GET", "k2"), b"the 'k2' key"),
+        ):
+            assert said in text(c.do("ACL", "DRYRUN", name, *call)), name
+        assert c.do("ACL", "DRYRUN", "selectors", "GET", "s:%d" % (GIANTS // 4 - 1)) == "OK"
+        assert c.do("ACL", "DRYRUN", "words", "GET", "k") == "OK"
+        # As a file they are the same.
+        assert c.do("ACL", "SAVE") == "OK" and sorted(path.read_bytes().splitlines()) == sorted(told)
+        assert c.do("ACL", "LOAD") == "OK" and c.do("ACL", "LIST") == told
+        assert c.do("ACL", "DELUSER", *GIANT) == len(GIANT)
+        assert s.rss() - before < (64 << 20) * slow
+
+
+@pytest.mark.slow
+@pytest.mark.row_each
+def test_thousands_of_users(with_file, slow):
+    s, path = with_file
+    count = 3000
+    names = ["u%05d" % n for n in range(count)]
+    with s.raw(timeout=60 * slow) as c, s.raw(timeout=60 * slow) as other:
+        for start in range(0, count, 500):
+            c.send(b"".join(encode("ACL", "SETUSER", name, "on", ">p" + name, "~%s:*" % name, "+get") for name in names[start : start + 500]))
+            assert other.do("PING") == "PONG"
+            assert c.read_some(500) == ["OK"] * 500
+        told = c.do("ACL", "LIST")
+        assert len(told) == count + 1
+        assert c.do("ACL", "SAVE") == "OK" and c.do("ACL", "LOAD") == "OK" and c.do("ACL", "LIST") == told
+        for name in names[:: count // 10]:
+            assert other.do("AUTH", name, "p" + name) == "OK" and other.do("GET", name + ":1") is None
+            assert "NOPERM" in text(other.do("GET", "v:1"))
+        assert c.do("ACL", "DELUSER", *names[1:], "nobody", names[1]) == count - 1
+        assert c.do("ACL", "USERS") == [b"default", names[0].encode()]

@@ -6,14 +6,17 @@
 #ifndef SHOAL_TEST_UNIT_ACL_H
 #define SHOAL_TEST_UNIT_ACL_H
 
+#include "base/hash.h"
 #include "server/acl/acl.h"
 #include "server/commands/families.h"
 
 static inline struct acl_making acl_making_new(void) {
     int error;
     struct bytes bad;
+    static const unsigned char secret[HASH_SECRET_BYTES] = "an even enough one for tests";
     return (struct acl_making){
         .commands = command_table_new(command_families, NULL, 0, &error, &bad),
+        .secret = secret,
     };
 }
 

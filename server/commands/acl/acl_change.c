@@ -170,20 +170,11 @@ void command_acl_setuser(struct exec *x) {
 static bool delete_part(struct worker *worker, const void *args, void *result) {
     const struct change_args *a = args;
     struct change_part *part = result;
-    struct acl_users *next = acl_users_ref(worker_server(worker)->users);
+    struct acl_users *next =
+        acl_users_without(worker_server(worker)->users, a->words, a->count, &part->removed);
     text_init(&part->error);
-    for (uint32_t i = 0; i < a->count; i++) {
-        struct acl_users *rest = acl_users_without(next, a->words[i]);
-        if (rest != NULL) {
-            acl_users_unref(next);
-            next = rest;
-            part->removed++;
-        }
-    }
-    if (part->removed > 0) {
+    if (next != NULL) {
         publish(worker, a, part, next);
-    } else {
-        acl_users_unref(next);
     }
     return true;
 }
