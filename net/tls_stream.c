@@ -388,10 +388,12 @@ static void receive(struct tls_stream *t) {
         int error = result == 1 ? SSL_ERROR_NONE : SSL_get_error(t->ssl, result);
         if (n > 0 && !(t->upper->flags & RT_STREAM_ENDED)) {
             t->upper->events->data(t->upper, plain, bytes_make(plain->data, n));
+#ifndef SHOAL_UNSAFE_TLS_PLAIN
             if (plain->refs > 1) {
                 rt_buffer_unref(plain);
                 r->plain = rt_buffer_new(RECORD_BYTES);
             }
+#endif
         }
         if (t->upper->flags & RT_STREAM_CLOSING) {
             return;
@@ -505,6 +507,9 @@ static void go_on(struct tls_stream *t) {
     }
     struct cipher backlog = t->backlog;
     t->backlog = (struct cipher){0};
+#ifdef SHOAL_UNSAFE_TLS_LINE
+    backlog.len = 0;
+#endif
     step(t, bytes_make(backlog.data, backlog.len));
     cipher_fini(&backlog);
     if (!((t->upper->flags & (RT_STREAM_PAUSED | RT_STREAM_CLOSING)))) {

@@ -443,6 +443,7 @@ enum lock_answer locks_submit(struct locks *locks, struct lock_request *request)
         return admit_or_shut_out(locks, request);
     }
     request->passes = true;
+    locks->passed += locks->closings > 0 && shut_by(locks, request) != NULL;
     enum lock_answer answer;
     if (!is_sealed_out(locks, request, &answer)) {
         answer = admit(locks, request);

@@ -115,6 +115,7 @@ struct locks {
     uint32_t requests;      /* that stand in lines; and keys that are closed */
     uint32_t closings;      /* of them, the latter */
     uint64_t places;        /* given so far */
+    uint64_t passed;        /* how often who had a fence came to a closed key */
     uint64_t seal;          /* its number; 0: there is none */
     uint64_t seal_asks;     /* the last number that its owner is known to have */
     struct list sealed_out; /* came while it was sealed: the lowest number first */

@@ -19,6 +19,7 @@
 #include "server/call/command_table.h"
 #include "server/client/large.h"
 #include "server/worker/worker.h"
+#include "test/sim/tls_stand_in.h"
 #include "test/sim/user.h"
 #include "test/sim/world.h"
 
@@ -31,6 +32,7 @@
 #define TROUBLE_MAX  (60 * SECOND)
 #define CALM_MAX     (20 * SECOND)
 #define END_MAX      (15 * SECOND)
+#define STEP_MAX_NS  (3 * MS)
 #define SERVERS_MAX  2
 #define SETTINGS_MAX 16
 
@@ -50,6 +52,8 @@ struct scenario {
     bool mortal; /* keys have deadlines, and the wall clock does not jump */
     enum history_order order; /* how pipelines happen */
     bool topics;              /* users subscribe, also to keyspace events */
+    bool secure;              /* some users speak TLS */
+    uint64_t steps;           /* of handshakes */
     bool refuses;             /* shards have something against what they are asked, now and then */
     bool calm;
 };
@@ -133,12 +137,24 @@ static void look(void *arg) {
     for (unsigned i = 0; i < scenario->servers; i++) {
         users_look(scenario->users[i]);
     }
+    if (tls_stand_in_refusals() > 0) {
+        world_fail(scenario->world, "what users have sent within TLS is not what has come");
+    }
+}
+
+/* A step of a handshake takes a while: too many for a turn, and the others wait. */
+static void shake_hands(void *arg) {
+    struct scenario *scenario = arg;
+    scenario->steps++;
+    sim_advance(scenario->sim,
+                sim_now_ns(scenario->sim) + rng_below(sim_rng(scenario->sim), STEP_MAX_NS));
 }
 
 static void start(struct scenario *scenario, uint64_t seed,
                   void (*print)(void *arg, const char *line), void *arg) {
     draw_settings(scenario);
     scenario->servers = draw(scenario, 0, 9) == 0 ? 2 : 1;
+    scenario->secure = seed % 8 == 5; /* not drawn: other runs stay what they were */
     struct world_options options = {
         .seed = seed,
         .servers = scenario->servers,
@@ -151,6 +167,7 @@ static void start(struct scenario *scenario, uint64_t seed,
         .preempt_max_ns = draw(scenario, 100000, 8 * MS),
         .slow_worker = (unsigned)draw(scenario, 0, 4),
         .slow_ns = draw(scenario, 0, 2) == 0 ? draw(scenario, 100000, 10 * MS) : 0,
+        .secure = scenario->secure,
         .short_slices = draw(scenario, 0, 1) == 0,
         .spurious = sometimes(scenario, 10000),
         .sim =
@@ -166,7 +183,13 @@ static void start(struct scenario *scenario, uint64_t seed,
     };
     scenario->world = world_new(&options);
     scenario->sim = world_sim(scenario->world);
+    if (scenario->secure) {
+        tls_stand_in_on_step(shake_hands, scenario);
+    }
     struct users_options users = {
+        .secure = !scenario->secure ? 0
+                  : seed % 16 == 5  ? 65536
+                                    : 30000,
         .count = (unsigned)draw(scenario, 1, 12),
         .own_keys = (unsigned)draw(scenario, 1, 12),
         .shared_keys = (unsigned)draw(scenario, 1, 6),
@@ -413,6 +436,8 @@ const char *reached_name(unsigned reached) {
         [REACHED_WHOLES] = "transactions about whole databases",
         [REACHED_TOLD_CHANGED] = "invalidations",
         [REACHED_OWN_ROUNDS] = "rounds of visitors in between",
+        [REACHED_SECURE] = "connections within TLS",
+        [REACHED_STEPS] = "steps of handshakes",
     };
     return names[reached];
 }
@@ -453,6 +478,7 @@ void scenario_run(uint64_t seed, bool log, void (*print)(void *arg, const char *
         const struct users_counts *counts = users_counts(scenario->users[i]);
         ret->answered += counts->answered;
         ret->reached[REACHED_EXECS_REFUSED] += counts->execs_refused;
+        ret->reached[REACHED_SECURE] += counts->secure;
         ret->reached[REACHED_LARGE_VALUES] += counts->large_values;
         ret->reached[REACHED_PAUSES] += counts->stood;
         ret->reached[REACHED_UNBLOCKED] += counts->unblocked;
@@ -483,6 +509,7 @@ void scenario_run(uint64_t seed, bool log, void (*print)(void *arg, const char *
     ret->reached[REACHED_PARKED] = counts->parked;
     ret->reached[REACHED_VISITS] = counts->visits;
     ret->reached[REACHED_OWN_ROUNDS] = counts->own_rounds;
+    ret->reached[REACHED_STEPS] = scenario->steps;
     ret->virtual_ns = sim_now_ns(scenario->sim) - start_ns;
     if (ret->ok) { /* else it is in the middle of something */
         EACH_SERVER(scenario, i) {
@@ -490,5 +517,6 @@ void scenario_run(uint64_t seed, bool log, void (*print)(void *arg, const char *
         }
         world_free(scenario->world);
     }
+    tls_stand_in_on_step(NULL, NULL);
     free(scenario);
 }

@@ -48,6 +48,8 @@ enum reached {
     REACHED_WHOLES,        /* transactions about whole databases */
     REACHED_TOLD_CHANGED,  /* of keys that were kept */
     REACHED_OWN_ROUNDS,    /* mail of the visitor's that it worked off in between */
+    REACHED_SECURE,        /* connections within TLS */
+    REACHED_STEPS,         /* of servers' handshakes */
     REACHED_COUNT,
 };
 /* main.c knows them by number only: another scenario has others. */

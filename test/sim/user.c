@@ -206,11 +206,11 @@ static void lost(struct user *user, bool reset) {
     struct users *users = user->users;
     sim_note(users->sim, "user-leaves", user->index, user->pending_count, reset);
     if (reset) {
-        sim_peer_reset(user->peer);
+        line_reset(user->line);
     } else {
-        sim_peer_close(user->peer);
+        line_close(user->line);
     }
-    user->peer = NULL;
+    user->line = NULL;
     user->struck = false;
     user->last_next = 0;
     forget_pending(user);
@@ -220,8 +220,12 @@ static void lost(struct user *user, bool reset) {
 static void connect_user(struct user *user) {
     struct users *users = user->users;
     uint64_t choice = rng_below(&users->rng, 65536);
-    if (sim_dial(users->sim, world_port(users->world, users->options.server), &user->peer) != 0) {
-        user->peer = NULL;
+    bool secure =
+        users->options.secure > 0 && (rng_next(&users->rng) & 0xffff) < users->options.secure;
+    uint16_t port = secure ? world_tls_port(users->world, users->options.server)
+                           : world_port(users->world, users->options.server);
+    if (line_dial(users->sim, port, secure, on_change, user, &user->line) != 0) {
+        user->line = NULL;
         step_soon(user, DIAL_AGAIN_NS);
         return;
     }
@@ -232,7 +236,7 @@ static void connect_user(struct user *user) {
     user->library_sent = false;
     user->slow = choice < users->options.slow && !users->finishing;
     user->floods = rng_below(&users->rng, 65536) < users->options.floods && !users->finishing;
-    sim_peer_on_change(user->peer, on_change, user);
+    users->counts.secure += secure;
     if (choice % 4 == 0 || ((users->options.topics || users->options.caches) && choice % 4 < 3)) {
         user_issue(user, KIND_HELLO, 0);
     }
@@ -258,10 +262,13 @@ static void tell_reply(const struct user *user, const struct request *request,
 static bool read_replies(struct user *user) {
     struct users *users = user->users;
     size_t max = user->slow && !users->finishing ? 1 + rng_below(&users->rng, 200) : 65536;
-    size_t room = sim_peer_readable(user->peer);
+    size_t room = line_readable(user->line);
     room = room < max ? room : max;
     text_reserve(&user->in, room);
-    ssize_t n = sim_peer_read(user->peer, user->in.ptr + user->in.len, room);
+    ssize_t n = line_read(user->line, user->in.ptr + user->in.len, room);
+    if (n == -EPROTO) {
+        world_fail(users->world, "user %u: a record that cannot be", user->index);
+    }
     if (n < 0) {
         return false;
     }
@@ -310,10 +317,10 @@ static bool read_replies(struct user *user) {
     }
     memmove(user->in.ptr, user->in.ptr + used, user->in.len - used);
     user->in.len -= used;
-    if (sim_peer_ended(user->peer) || sim_peer_broken(user->peer)) {
+    if (line_over(user->line)) {
         return false;
     }
-    if (sim_peer_readable(user->peer) > 0) {
+    if (line_readable(user->line) > 0) {
         step_soon(user, user->slow ? rng_below(&users->rng, SLOW_READ_NS) : STEP_NS);
     }
     return true;
@@ -321,8 +328,8 @@ static bool read_replies(struct user *user) {
 
 static bool write_requests(struct user *user) {
     while (user->out_sent < user->out.len && !user->struck) {
-        ssize_t n = sim_peer_write(user->peer, user->out.ptr + user->out_sent,
-                                   user->out.len - user->out_sent);
+        ssize_t n =
+            line_write(user->line, user->out.ptr + user->out_sent, user->out.len - user->out_sent);
         if (n < 0) {
             return false;
         }
@@ -335,7 +342,7 @@ static bool write_requests(struct user *user) {
         text_clear(&user->out);
         user->out_sent = 0;
     }
-    return true;
+    return line_flush(user->line);
 }
 
 static bool impatient(struct user *user) {
@@ -365,8 +372,8 @@ static void step_last(struct user *user) {
     } else if (user->last_next ==
                last_reads(users) + (user->sweeping ? account_reads(users) + 1 : 0)) {
         topics_leave(user);
-        sim_peer_close(user->peer);
-        user->peer = NULL;
+        line_close(user->line);
+        user->line = NULL;
         user->done = true;
         sim_note(users->sim, "user-done", user->index, 0, 0);
     } else {
@@ -380,9 +387,9 @@ static void step(void *arg, uint64_t token) {
         return;
     }
     user->step_ns = UINT64_MAX;
-    if (user->peer == NULL) {
+    if (user->line == NULL) {
         connect_user(user);
-        if (user->peer == NULL) {
+        if (user->line == NULL) {
             return;
         }
     }
@@ -479,7 +486,7 @@ void users_finish(struct users *users) {
     users->finishing = true;
     for (unsigned i = 0; i < users->options.count; i++) {
         struct user *user = &users->items[i];
-        if (user->peer != NULL && sim_peer_dead(user->peer)) {
+        if (user->line != NULL && sim_peer_dead(line_peer(user->line))) {
             lost(user, true); /* nothing would ever tell it */
         }
         step_soon(user, rng_below(&users->rng, STEP_NS));
@@ -497,9 +504,9 @@ void users_sweep(struct users *users) {
 void users_leave(struct users *users) {
     for (unsigned i = 0; i < users->options.count; i++) {
         struct user *user = &users->items[i];
-        if (user->peer != NULL) {
-            sim_peer_close(user->peer);
-            user->peer = NULL;
+        if (user->line != NULL) {
+            line_close(user->line);
+            user->line = NULL;
         }
         user->done = true;
     }
@@ -606,7 +613,7 @@ void users_describe(const struct users *users, struct text *to) {
         struct user *user = &users->items[i];
         if (!user->done) {
             text_appendf(to, " user %u: %u sent, %u unanswered, %s", i, user->sent,
-                         user->pending_count, user->peer != NULL ? "connected" : "away");
+                         user->pending_count, user->line != NULL ? "connected" : "away");
             if (user->pending_count > 0) {
                 text_appendf(to, ", waits for %s since %.3f ms",
                              user_ops[pending_at(user, 0)->kind].name,
@@ -619,17 +626,17 @@ void users_describe(const struct users *users, struct text *to) {
 
 void users_strike(struct users *users, unsigned index, enum user_fate fate) {
     struct user *user = &users->items[index];
-    if (user->peer == NULL || user->done || user->struck) {
+    if (user->line == NULL || user->done || user->struck) {
         return;
     }
     sim_note(users->sim, "strike", index, fate, user->pending_count);
     switch (fate) {
     case FATE_VANISH:
-        sim_peer_vanish(user->peer);
+        line_vanish(user->line);
         break;
     case FATE_HALF_CLOSE:
         /* What is half written stays half written. */
-        sim_peer_shutdown(user->peer);
+        line_shutdown(user->line);
         user->struck = true;
         break;
     default:

@@ -23,6 +23,7 @@ struct user;
 
 struct users_options {
     unsigned server; /* of the world, that they all use */
+    unsigned secure; /* chance in 65536 that a connection is within TLS */
     unsigned count;
     unsigned own_keys;    /* keys that one user alone writes */
     unsigned shared_keys; /* keys that all write */
@@ -87,6 +88,7 @@ void users_strike(struct users *users, unsigned index, enum user_fate fate);
 /* Of all so far. */
 struct users_counts {
     uint64_t answered;      /* requests */
+    uint64_t secure;        /* connections within TLS */
     uint64_t execs_refused; /* what they watched had changed */
     uint64_t large_values;  /* of SETs that were done */
     uint64_t stood;         /* second looks at what was paused */

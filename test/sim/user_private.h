@@ -8,6 +8,7 @@
 #define SHOAL_TEST_SIM_USER_PRIVATE_H
 
 #include "test/checker/checker.h"
+#include "test/sim/line.h"
 #include "test/sim/user.h"
 #include "test/sim/wire.h"
 
@@ -264,7 +265,7 @@ struct cached {
 struct user {
     struct users *users;
     unsigned index;
-    struct sim_peer *peer;
+    struct line *line;
     uint64_t step_ns; /* when it is stepped next; UINT64_MAX: when something happens */
     uint64_t think_until_ns;
     unsigned sent; /* requests of its share */

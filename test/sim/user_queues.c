@@ -96,7 +96,7 @@ static struct request *first_wait(struct user *user) {
 void queues_look(struct users *users) {
     for (unsigned i = 0; users->options.queues && i < users->options.count; i++) {
         struct user *user = &users->items[i];
-        if (user->waits == 0 || user->client_id == 0 || user->peer == NULL) {
+        if (user->waits == 0 || user->client_id == 0 || user->line == NULL) {
             continue;
         }
         struct request *request = first_wait(user);
@@ -109,10 +109,12 @@ void queues_look(struct users *users) {
 
 /* It has got something of `queue`: those who stood there before it asked have something by now, or
  * have gone. Not if it waits for several: when one of them has got something, it looks at all, as
- * Valkey does, and takes what others stand for in another. */
+ * Valkey does, and takes what others stand for in another. Nor once somebody who was refused too
+ * often, and has fences now, has come to a key that is closed for one of them: he cannot wait. */
 static void overtakes(struct user *user, const struct request *request, unsigned queue) {
     struct users *users = user->users;
-    bool alone = request->queues == 1u << queue;
+    bool alone =
+        request->queues == 1u << queue && !world_has_passed(users->world, users->options.server);
     for (unsigned i = 0; i < users->options.count && alone; i++) {
         struct user *other = &users->items[i];
         struct request *wait = other->waits > 0 && other != user ? first_wait(other) : NULL;

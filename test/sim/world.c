@@ -56,7 +56,7 @@ struct files {
 struct machine {
     struct server *server; /* NULL: it is down */
     struct thread *threads;
-    uint16_t port;
+    uint16_t port, tls_port;
     struct files files;
     struct fs fs;
     unsigned starts;
@@ -174,10 +174,11 @@ static void thread_ready(void *arg) {
 
 static struct config *make_config(const struct world *world, const struct machine *machine) {
     struct config *config = config_defaults();
-    char port_text[8];
+    char port_text[8], tls_port_text[8];
     snprintf(port_text, sizeof port_text, "%u", machine->port);
+    snprintf(tls_port_text, sizeof tls_port_text, "%u", machine->tls_port);
     size_t count = world->options.settings_count + 1;
-    struct bytes *pairs = malloc(2 * (count + 1) * sizeof *pairs);
+    struct bytes *pairs = malloc(2 * (count + 2) * sizeof *pairs);
     check(pairs != NULL);
     pairs[0] = BYTES("port");
     pairs[1] = bytes_of_text(port_text);
@@ -191,6 +192,11 @@ static struct config *make_config(const struct world *world, const struct machin
     if (!saves) { /* who is not about saves has no save points: there is no disk for them */
         pairs[2 * count] = BYTES("save");
         pairs[2 * count + 1] = BYTES("");
+        count++;
+    }
+    if (world->options.secure) {
+        pairs[2 * count] = BYTES("tls-port");
+        pairs[2 * count + 1] = bytes_of_text(tls_port_text);
         count++;
     }
     struct text err;
@@ -353,6 +359,7 @@ struct world *world_new(const struct world_options *options) {
     for (unsigned i = 0; i < options->servers; i++) {
         struct machine *machine = &world->machines[i];
         machine->port = (uint16_t)(WORLD_PORT + i);
+        machine->tls_port = (uint16_t)(WORLD_TLS_PORT + i);
         make_fs(world, machine);
         check(world_start(world, i));
     }
@@ -380,6 +387,10 @@ struct server *world_server(struct world *world, unsigned index) {
 
 uint16_t world_port(const struct world *world, unsigned index) {
     return world->machines[index].port;
+}
+
+uint16_t world_tls_port(const struct world *world, unsigned index) {
+    return world->machines[index].tls_port;
 }
 
 /* ---- Failing ---- */
@@ -732,6 +743,15 @@ bool world_client_stands(const struct world *world, unsigned server, uint64_t cl
         }
     }
     return false;
+}
+
+bool world_has_passed(const struct world *world, unsigned server) {
+    const struct server *of = world->machines[server].server;
+    uint64_t passed = 0;
+    for (unsigned i = 0; i < of->workers_count; i++) {
+        passed += of->workers[i]->shard.locks.passed;
+    }
+    return passed > 0;
 }
 
 const struct world_counts *world_counts(const struct world *world) {

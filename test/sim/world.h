@@ -21,7 +21,8 @@
 
 #include <setjmp.h>
 
-#define WORLD_PORT 6379
+#define WORLD_PORT     6379
+#define WORLD_TLS_PORT 7379
 
 struct world_options {
     uint64_t seed;
@@ -36,6 +37,7 @@ struct world_options {
     /* One worker of each server takes longer than the others over every part: up to so long. */
     unsigned slow_worker;
     uint64_t slow_ns;
+    bool secure;       /* servers have a port for TLS, too: world_tls_port */
     bool short_slices; /* in every other turn a worker leaves off after every command */
     unsigned spurious; /* chance that a sleeping worker has a turn for nothing */
     const struct sim_disk_options *disks; /* of each server; or NULL */
@@ -61,9 +63,13 @@ struct sim *world_sim(struct world *world);
 struct server *world_server(struct world *world, unsigned index);
 /* The port that server listens on. */
 uint16_t world_port(const struct world *world, unsigned index);
+uint16_t world_tls_port(const struct world *world, unsigned index);
 
 /* A client of a server, by its number, stands in the lines of the keys it waits for. */
 bool world_client_stands(const struct world *world, unsigned server, uint64_t client);
+
+/* Who came later has been let at a key that was closed for one who had waited (shard/locks.h). */
+bool world_has_passed(const struct world *world, unsigned server);
 
 /* Lets time pass until done(arg) says so; false: it did not by then. */
 bool world_run(struct world *world, uint64_t until_ns, bool (*done)(void *arg), void *arg);
