@@ -14,8 +14,8 @@
 #include "server/server.h"
 #include "server/worker/worker.h"
 
-/* The longest name of a user that a certificate may bring. */
-#define USER_BYTES 256
+/* The longest name of a user that a certificate may bring: names of SPIFFE have up to 2048. */
+#define USER_BYTES 4096
 
 static struct tls_options options_of(const struct config *config) {
     return (struct tls_options){
@@ -116,11 +116,12 @@ static const struct acl_user *find_on(const struct worker *worker, const char *n
 static void log_in_by_certificate(struct client *client) {
     struct worker *worker = client->worker;
     int field = worker->config->tls_auth_clients_user;
-    char user[USER_BYTES] = ""; /* the last one that was looked for */
+    char user[USER_BYTES]; /* the last one that was looked for */
     if (field == CONFIG_TLS_USER_OFF) {
         return;
     }
     const struct acl_user *found = NULL;
+    user[0] = 0;
     if (field == CONFIG_TLS_USER_CN) {
         if (!tls_stream_peer_name(&client->stream, user, sizeof user)) {
             return; /* none was shown, or it names nobody */

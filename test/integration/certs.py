@@ -86,3 +86,54 @@ def client_context(authority=None, cert=None, version=None):
     if version:
         context.minimum_version = context.maximum_version = version
     return context
+
+# ---- Certificates that openssl's program does not make ------------------------------------------------------------------
+
+UTF8, PRINTABLE, T61, IA5, UNIVERSAL, BMP = 0x0C, 0x13, 0x14, 0x16, 0x1C, 0x1E
+COMMON_NAME, UNIT = b"\x55\x04\x03", b"\x55\x04\x0b"
+
+
+def der(tag, content):
+    size = len(content)
+    if size < 128:
+        return bytes([tag, size]) + content
+    size = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 | len(size)]) + size + content
+
+
+def _parts(content):
+    """The elements of a sequence: what stands before each, and each."""
+    found = []
+    while content:
+        head, size = 2, content[1]
+        if size & 0x80:
+            head += size & 0x7F
+            size = int.from_bytes(content[2:head], "big")
+        found.append((content[:head], content[head : head + size]))
+        content = content[head + size :]
+    return found
+
+
+def subject_of(*sets):
+    """A name of sets of (what it is, tag of the text, text), as DER."""
+    one = lambda oid, tag, text: der(0x30, der(0x06, oid) + der(tag, text))  # noqa: E731
+    return der(0x30, b"".join(der(0x31, b"".join(one(*field) for field in fields)) for fields in sets))
+
+
+def resign(authority, name, subject=None, replace=None):
+    """A certificate that `authority` has signed gets another subject, or other bytes of the same length, and a signature that is right."""
+    path = authority.path(name + ".crt")
+    whole = ssl.PEM_cert_to_DER_cert(open(path).read())
+    certificate = _parts(whole)[0][1]
+    (_, tbs), (how_head, how), _ = _parts(certificate)
+    parts = [head + body for head, body in _parts(tbs)]
+    if subject is not None:
+        parts[5] = subject
+    tbs = b"".join(parts)
+    if replace is not None:
+        assert len(replace[0]) == len(replace[1]) and tbs.count(replace[0]) == 1
+        tbs = tbs.replace(*replace)
+    tbs = der(0x30, tbs)
+    signed = subprocess.run(["openssl", "dgst", "-sha256", "-sign", authority.path(authority.name + ".key")], input=tbs, check=True, capture_output=True)
+    with open(path, "w") as f:
+        f.write(ssl.DER_cert_to_PEM_cert(der(0x30, tbs + how_head + how + der(0x03, b"\0" + signed.stdout))))
