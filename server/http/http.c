@@ -27,6 +27,7 @@
 #include "server/acl/acl.h"
 #include "server/client/inner.h"
 #include "server/cluster/cluster_map.h"
+#include "server/http/http_bigkeys.h"
 #include "server/http/http_head.h"
 #include "server/http/http_view.h"
 #include "server/http/page.h"
@@ -42,6 +43,8 @@
 #define HEAD_MS         5000  /* for a head to come, once it has begun */
 #define IDLE_MS         90000 /* between two requests: longer than most scrape intervals */
 #define GATHER_MS       10000
+#define WALK_MS         120000
+#define WALK_REST       9     /* no walk for so many times as long as the last one took */
 #define SEND_MS         10000 /* without anything leaving */
 #define ADDRESS_BYTES   256
 
@@ -70,6 +73,14 @@ struct http {
     struct inner *inner;
     bool news;      /* somebody waits for something that is not gathered yet */
     bool gathering; /* it is */
+    /* The walk over all keys, which is apart: it may take long. Its result is kept for who asks
+     * soon after. */
+    struct {
+        struct inner *inner;
+        bool wanted, on;
+        int64_t began_ms, again_ms; /* not before: monotonic */
+        struct text text;
+    } walk;
 };
 
 /* ---- Answers ---- */
@@ -190,6 +201,17 @@ static bool may_see(struct http_connection *c, const struct http_head *head) {
     return false;
 }
 
+static void wait_for_bigkeys(struct http_connection *c) {
+    struct http *http = c->worker->http;
+    if (http->walk.text.len > 0 && rt_mono_ms(c->worker->rt) < http->walk.again_ms) {
+        answer(c, "200 OK", http_view_type(HTTP_VIEW_BIGKEYS), "", text_bytes(&http->walk.text));
+        return;
+    }
+    set_state(c, HTTP_GATHERING, WALK_MS);
+    c->view = HTTP_VIEW_BIGKEYS;
+    http->walk.wanted = true;
+}
+
 static void wait_for(struct http_connection *c, enum http_view view) {
     set_state(c, HTTP_GATHERING, GATHER_MS);
     c->view = view;
@@ -219,9 +241,11 @@ static void serve(struct http_connection *c, const struct http_head *head) {
         wait_for(c, head->open_metrics ? HTTP_VIEW_OPEN_METRICS : HTTP_VIEW_METRICS);
     } else if (bytes_equal(head->path, BYTES("/api/state"))) {
         wait_for(c, HTTP_VIEW_STATE);
+    } else if (bytes_equal(head->path, BYTES("/api/bigkeys"))) {
+        wait_for_bigkeys(c);
     } else {
         answer_text(c, "404 Not Found", "",
-                    "There are / , /metrics, /healthz, /readyz and /api/state.\n");
+                    "There are / , /metrics, /healthz, /readyz, /api/state and /api/bigkeys.\n");
     }
 }
 
@@ -359,6 +383,10 @@ static void on_accept(void *arg, const struct rt_accepted *accepted) {
 
 /* ---- What is gathered ---- */
 
+static bool gathers(const struct http_connection *c) {
+    return c->state == HTTP_GATHERING && c->view != HTTP_VIEW_BIGKEYS;
+}
+
 static void gathered(struct exec *x, const struct scatter_result *result) {
     struct worker *worker = x->worker;
     struct http *http = worker->http;
@@ -367,7 +395,7 @@ static void gathered(struct exec *x, const struct scatter_result *result) {
     http->gathering = false;
     LIST_EACH(&http->connections, node) {
         struct http_connection *c = LIST_ENTRY(node, struct http_connection, node);
-        if (c->state != HTTP_GATHERING || !c->asked) {
+        if (!gathers(c) || !c->asked) {
             continue;
         }
         answer(c, "200 OK", http_view_type(c->view), "", http_texts_of(&texts, c->view));
@@ -380,16 +408,55 @@ static void gather(struct exec *x) {
     bool state = false;
     LIST_EACH(&http->connections, node) {
         struct http_connection *c = LIST_ENTRY(node, struct http_connection, node);
-        c->asked = c->state == HTTP_GATHERING;
+        c->asked = gathers(c);
         state |= c->asked && c->view == HTTP_VIEW_STATE;
     }
     http->gathering = true;
     http_view_gather(x, state, gathered);
 }
 
+/* Who has asked during the walk gets its result, too. */
+static void walked(struct exec *x, const struct scatter_result *result) {
+    struct http *http = x->worker->http;
+    struct rt *rt = x->worker->rt;
+    int64_t now_ms = rt_mono_ms(rt), took_ms = now_ms - http->walk.began_ms;
+    text_clear(&http->walk.text);
+    http_bigkeys_write(result, rt_wall_ms(rt) / 1000, took_ms, &http->walk.text);
+    http->walk.on = http->walk.wanted = false;
+    http->walk.again_ms = now_ms + WALK_REST * took_ms;
+    LIST_EACH(&http->connections, node) {
+        struct http_connection *c = LIST_ENTRY(node, struct http_connection, node);
+        if (c->state == HTTP_GATHERING && c->view == HTTP_VIEW_BIGKEYS) {
+            answer(c, "200 OK", http_view_type(c->view), "", text_bytes(&http->walk.text));
+        }
+    }
+}
+
+static void walk(struct exec *x) {
+    struct http *http = x->worker->http;
+    http->walk.on = true;
+    http->walk.began_ms = rt_mono_ms(x->worker->rt);
+    http_bigkeys_walk(x, walked);
+}
+
+static void walk_if_wanted(struct worker *worker) {
+    struct http *http = worker->http;
+    if (LIKELY(!http->walk.wanted) || http->walk.on || worker->loop.stopping) {
+        return;
+    }
+    if (http->walk.inner == NULL) {
+        http->walk.inner = inner_new(worker);
+    }
+    inner_run(http->walk.inner, walk);
+}
+
 void http_turn(struct worker *worker) {
     struct http *http = worker->http;
-    if (LIKELY(http == NULL || !http->news) || http->gathering || worker->loop.stopping) {
+    if (LIKELY(http == NULL)) {
+        return;
+    }
+    walk_if_wanted(worker);
+    if (LIKELY(!http->news) || http->gathering || worker->loop.stopping) {
         return;
     }
     if (http->inner == NULL) {
@@ -400,24 +467,31 @@ void http_turn(struct worker *worker) {
     }
 }
 
+static void settle(struct http *http) {
+    if (http->inner != NULL) {
+        inner_settle(http->inner);
+    }
+    if (http->walk.inner != NULL) {
+        inner_settle(http->walk.inner);
+    }
+}
+
 void http_cron(struct worker *worker) {
     struct http *http = worker->http;
     int64_t now_ms = rt_mono_ms(worker->rt);
     if (LIKELY(http == NULL)) {
         return;
     }
-    if (http->inner != NULL) {
-        inner_settle(http->inner);
-    }
+    settle(http);
     LIST_EACH(&http->connections, node) {
         struct http_connection *c = LIST_ENTRY(node, struct http_connection, node);
         bool waits = c->state == HTTP_GATHERING;
-        http->news |= waits && !c->asked;
+        http->news |= gathers(c) && !c->asked;
         if (now_ms < c->until_ms) {
             continue;
         }
         if (waits) {
-            refuse(c, "503 Service Unavailable", "A worker has not answered for ten seconds.\n");
+            refuse(c, "503 Service Unavailable", "A worker has not answered in time.\n");
         } else {
             close_connection(c);
         }
@@ -464,6 +538,7 @@ static int listen_all(struct worker *worker, const struct config *config, struct
 int http_start(struct worker *worker, struct text *err) {
     worker->http = must_calloc(1, sizeof *worker->http);
     list_init(&worker->http->connections);
+    text_init(&worker->http->walk.text);
     return listen_all(worker, worker->config, worker->http, err);
 }
 
@@ -523,9 +598,7 @@ void http_stop(struct worker *worker) {
     LIST_EACH(&http->connections, node) {
         close_connection(LIST_ENTRY(node, struct http_connection, node));
     }
-    if (http->inner != NULL) {
-        inner_settle(http->inner);
-    }
+    settle(http);
 }
 
 void http_free(struct worker *worker) {
@@ -538,6 +611,8 @@ void http_free(struct worker *worker) {
         on_gone(&LIST_ENTRY(node, struct http_connection, node)->stream);
     }
     inner_free(http->inner);
+    inner_free(http->walk.inner);
+    text_fini(&http->walk.text);
     free(http);
     worker->http = NULL;
 }

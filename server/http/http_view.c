@@ -49,6 +49,7 @@ const char *http_view_type(enum http_view view) {
         [HTTP_VIEW_METRICS] = "text/plain; version=0.0.4; charset=utf-8",
         [HTTP_VIEW_OPEN_METRICS] = "application/openmetrics-text; version=1.0.0; charset=utf-8",
         [HTTP_VIEW_STATE] = "application/json",
+        [HTTP_VIEW_BIGKEYS] = "application/json",
     };
     return types[view];
 }
@@ -112,7 +113,7 @@ void http_view_gather(struct exec *x, bool state, scatter_done_fn *done) {
 
 /* ---- JSON ---- */
 
-static void json_text(struct text *out, struct bytes bytes) {
+void http_json_text(struct text *out, struct bytes bytes) {
     text_append_char(out, '"');
     for (size_t i = 0; i < bytes.len; i++) {
         unsigned char c = (unsigned char)bytes.ptr[i];
@@ -138,9 +139,9 @@ static void json_info(struct text *out, struct bytes info) {
         if (colon != NULL && info.ptr[0] != '#') {
             size_t name = (size_t)(colon - info.ptr);
             text_append_text(out, separator);
-            json_text(out, bytes_make(info.ptr, name));
+            http_json_text(out, bytes_make(info.ptr, name));
             text_append_char(out, ':');
-            json_text(out, bytes_make(colon + 1, len - name - 1));
+            http_json_text(out, bytes_make(colon + 1, len - name - 1));
             separator = ",";
         }
         info = bytes_make(info.ptr + passed, info.len - passed);
@@ -208,7 +209,7 @@ static void json_clients(struct text *out, const struct http_texts *texts) {
             const char *end = memchr(rest.ptr, '\n', rest.len);
             size_t len = (size_t)(end - rest.ptr);
             text_appendf(out, "%s[%u,", separator, i);
-            json_text(out, bytes_make(rest.ptr, len));
+            http_json_text(out, bytes_make(rest.ptr, len));
             text_append_char(out, ']');
             separator = ",";
             rest = bytes_make(end + 1, rest.len - len - 1);
@@ -222,7 +223,7 @@ static void json_hotkeys(struct text *out, const struct http_texts *texts) {
     for (uint32_t i = 0; i < texts->hotkeys_count; i++) {
         const struct hotkey *hot = &texts->hotkeys[i];
         text_append_text(out, i > 0 ? ",[" : "[");
-        json_text(out, hot->name);
+        http_json_text(out, hot->name);
         text_appendf(out, ",%u,%.1f,%u]", hot->db, hot->qps,
                      node_owner(texts->worker->node, key_slot(hot->name)));
     }
@@ -238,13 +239,13 @@ static void json_slow(struct text *out, const struct http_texts *texts) {
                      (long long)entry->at_s, (long long)entry->value);
         for (uint32_t word = 0; word < entry->words; word++) {
             text_append_text(out, word > 0 ? "," : "");
-            json_text(out, bytes_make(at, entry->lens[word]));
+            http_json_text(out, bytes_make(at, entry->lens[word]));
             at += entry->lens[word];
         }
         text_append_text(out, "],");
-        json_text(out, bytes_of_text(entry->peer));
+        http_json_text(out, bytes_of_text(entry->peer));
         text_append_char(out, ',');
-        json_text(out, bytes_make(at, entry->lens[COMMANDLOG_WORDS_MAX]));
+        http_json_text(out, bytes_make(at, entry->lens[COMMANDLOG_WORDS_MAX]));
         text_append_char(out, ']');
     }
     text_append_char(out, ']');

@@ -14,10 +14,12 @@ enum http_view {
     HTTP_VIEW_METRICS,      /* as Prometheus has read it for ever */
     HTTP_VIEW_OPEN_METRICS, /* and in its newer form */
     HTTP_VIEW_STATE,        /* JSON, for the page */
-    HTTP_VIEWS
+    HTTP_VIEWS,
+    HTTP_VIEW_BIGKEYS = HTTP_VIEWS /* JSON, when it is asked for: http_bigkeys.h */
 };
 
 const char *http_view_type(enum http_view view);
+void http_json_text(struct text *out, struct bytes bytes);
 
 /* As a command: asks all workers; `state`: also for what only the page shows. */
 void http_view_gather(struct exec *x, bool state, scatter_done_fn *done);

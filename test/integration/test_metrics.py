@@ -5,6 +5,7 @@ Debian's prometheus-redis-exporter and prometheus, and a headless Chromium, take
 """
 
 import base64
+import concurrent.futures
 import contextlib
 import http.client
 import json
@@ -160,6 +161,42 @@ def test_hot_keys_and_slow_commands_are_in_the_state(served):
     assert all(qps >= other[2] for other in state["hotkeys"])
     slow = next(entry for entry in state["slow"] if entry[3] == ["DEBUG", "SLEEP", "0.05"])
     assert slow[2] >= 50000 and abs(slow[1] - time.time()) < 60 and slow[4].startswith("127.0.0.1:") and slow[5] == "slow-one"
+
+
+def test_the_biggest_keys(served):
+    """What MEMORY BIGKEYS says; who asks while there is a walk gets its result, and it costs at most so much of the time."""
+    s = served(enable_debug_command="yes")
+    assert json.loads(get(s, "/api/bigkeys")[2])["types"] == {}
+    with s.raw(timeout=60) as c:
+        c.do("DEBUG", "POPULATE", "30000", "key", "20")
+        c.do("SET", 'big "key"\\\xff'.encode("latin-1"), "x" * 10000)
+        c.do("HSET", "hash", "f", "v", "g", "w")
+
+        def found():
+            return json.loads(get(s, "/api/bigkeys")[2])["types"]
+
+        assert wait_for(lambda: "hash" in found())
+        types = found()
+        assert {k: types["hash"][k] for k in ("keys", "elements")} == {"keys": 1, "elements": 2} and types["string"]["keys"] == 30001
+        key, db, memory, elements = types["string"]["by_memory"][0]
+        assert (key, db, elements) == ('big "key"\\\xff', 0, 10000) and memory == c.do("MEMORY", "USAGE", key.encode("latin-1"))
+        assert types["string"]["by_elements"][0] == types["string"]["by_memory"][0] and len(types["string"]["by_memory"]) == 16
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda i: get(s, ("/api/bigkeys", "/api/state")[i % 2]), range(32)))
+        assert all(status == 200 for status, _, _ in answers)
+        assert all(json.loads(text)["types"]["string"]["keys"] == 30001 for _, _, text in answers[::2])
+    assert get(s, "/nothing")[0] == 404 and "/api/bigkeys" in get(s, "/nothing")[2]
+
+
+def test_the_end_does_not_wait_for_a_walk(served):
+    s = served(enable_debug_command="yes")
+    with s.raw(timeout=60) as c, socket.create_connection(("127.0.0.1", s.metrics), 30) as asks:
+        c.do("DEBUG", "POPULATE", "100000", "key", "20")
+        asks.sendall(b"GET /api/bigkeys HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        c.send(encode("MEMORY", "BIGKEYS"))
+        s.stopped_by_test = True
+        s.proc.terminate()
+        assert s.wait(60) == 0
 
 
 def test_numbers_grow_by_what_was_done(served):
@@ -506,7 +543,7 @@ def test_a_long_script_does_not_silence_the_probes(served):
 @pytest.mark.parametrize("settings", ({"metrics_password": "let:me in"}, {"requirepass": "let:me in"}, {"requirepass": "other", "metrics_password": "let:me in"}))
 def test_a_password(served, settings):
     s = served(**settings)
-    for path in ("/", "/metrics", "/api/state", "/nothing"):
+    for path in ("/", "/metrics", "/api/state", "/api/bigkeys", "/nothing"):
         status, headers, text = get(s, path)
         assert status == 401 and headers["WWW-Authenticate"].startswith("Basic ") and "redis_" not in text
     for wrong in ("", "let:me", "let:me in ", "other"):
@@ -695,8 +732,6 @@ def get_or_none(server):
 
 
 def test_many_ask_at_once(server_with_metrics):
-    import concurrent.futures
-
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         found = list(pool.map(lambda i: get(server_with_metrics, ("/metrics", "/api/state")[i % 2])[0], range(64)))
     assert found == [200] * 64

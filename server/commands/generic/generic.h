@@ -52,5 +52,7 @@ command_dbs_fn move_name_dbs;
 
 /* As TYPE says them. */
 extern const char *const type_names[TYPE_COUNT];
+/* False, with the error: no type is called that. */
+bool type_parse(const struct exec *x, struct bytes name, int *ret_type);
 
 #endif

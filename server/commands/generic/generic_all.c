@@ -376,7 +376,7 @@ struct scan_options {
     int type;
 };
 
-static bool type_parse(const struct exec *x, struct bytes name, int *ret_type) {
+bool type_parse(const struct exec *x, struct bytes name, int *ret_type) {
     for (int i = 0; i < TYPE_COUNT; i++) {
         if (bytes_equal_nocase(name, bytes_of_text(type_names[i]))) {
             *ret_type = i;

@@ -300,6 +300,9 @@ void command_memory_purge(struct exec *x) {
 }
 
 static const char *const help_lines[] = {
+    "BIGKEYS [COUNT <count>] [TYPE <type>]",
+    "    Walk over all keys, and show of each type how many there are, and the 10 (or",
+    "    <count>) with the most memory and with the most elements.",
     "DOCTOR",
     "    Say in words whether memory use looks healthy.",
     "MALLOC-STATS",

@@ -27,6 +27,7 @@ command_fn command_flushall;
 command_fn command_flushdb;
 command_fn command_info;
 command_fn command_lolwut;
+command_fn command_memory_bigkeys;
 command_fn command_memory_doctor;
 command_fn command_module_help;
 command_fn command_module_list;

@@ -268,7 +268,24 @@ static const struct command_arg memory_usage_args[] = {
     {0},
 };
 
+static const struct command_arg memory_bigkeys_args[] = {
+    {.name = "count", .type = ARG_INTEGER, .flags = ARG_OPTIONAL, .token = "COUNT"},
+    {.name = "type", .type = ARG_STRING, .flags = ARG_OPTIONAL, .token = "TYPE"},
+    {0},
+};
+
 static const struct command memory_subcommands[] = {
+    {.name = "bigkeys",
+     .run = command_memory_bigkeys,
+     .arity = -2,
+     .flags = CMD_ADMIN | CMD_NOSCRIPT | CMD_NO_MULTI,
+     .place = PLACE_EACH_WORKER,
+     .tips = info_tips,
+     .group = "server",
+     .since = "9.1.0",
+     .summary = "Shows the biggest keys of each type.",
+     .complexity = "O(N) in the number of keys of all databases, some at a time",
+     .args = memory_bigkeys_args},
     {.name = "doctor",
      .run = command_memory_doctor,
      .arity = 2,
