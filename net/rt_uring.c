@@ -69,7 +69,21 @@
 #define SETUP_NO_SQARRAY (1u << 16)
 #define OP_FTRUNCATE     55
 
-#define SQ_ENTRIES    512u
+#define SQ_ENTRIES 512u
+/* All that a ring is asked for, the one that only newer kernels know last; and afterwards. */
+static const uint8_t ops_allowed[] = {
+    IORING_OP_ACCEPT,    IORING_OP_ASYNC_CANCEL, IORING_OP_CLOSE,   IORING_OP_CONNECT,
+    IORING_OP_FALLOCATE, IORING_OP_FSYNC,        IORING_OP_MKDIRAT, IORING_OP_MSG_RING,
+    IORING_OP_OPENAT,    IORING_OP_READ,         IORING_OP_READV,   IORING_OP_RECV,
+    IORING_OP_RENAMEAT,  IORING_OP_SEND,         IORING_OP_SENDMSG, IORING_OP_STATX,
+    IORING_OP_UNLINKAT,  IORING_OP_WRITE,        IORING_OP_WRITEV,  OP_FTRUNCATE,
+};
+static const uint8_t registers_allowed[] = {IORING_REGISTER_RING_FDS, IORING_UNREGISTER_RING_FDS};
+#define SQE_FLAGS_ALLOWED                                                                          \
+    (IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS | IOSQE_ASYNC | IOSQE_IO_LINK)
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
 #define CQ_RATIO      8u /* completions that may wait, per entry of the submission queue */
 #define BUFFER_GROUP  0
 #define BUFFERS_FIRST 16u /* that the kernel is given before it runs out */
@@ -275,6 +289,7 @@ static void submit_all(struct rt_uring *u) {
 }
 
 static struct io_uring_sqe *get_sqe(struct rt_uring *u, uint8_t op, int fd, uint64_t user_data) {
+    check_slow(memchr(ops_allowed, op, sizeof ops_allowed) != NULL); /* see restrict_ring() */
     if (UNLIKELY(u->unsubmitted == u->ring.sq.ring_entries)) {
         submit_all(u);
     }
@@ -1352,6 +1367,28 @@ static int setup_buffers(struct rt_uring *u) {
     return 0;
 }
 
+/* Filters of system calls do not see what a ring is asked for: so the kernel is told, before it is
+ * enabled, what this one may be asked for. A kernel that does not know them all is told of the
+ * others, and one that knows no restrictions of nothing. */
+static void restrict_ring(struct rt_uring *u) {
+    struct io_uring_restriction list[COUNT_OF(ops_allowed) + COUNT_OF(registers_allowed) + 1];
+    unsigned n = 0;
+    memset(list, 0, sizeof list);
+    list[n].opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED;
+    list[n++].sqe_flags = SQE_FLAGS_ALLOWED;
+    for (size_t i = 0; i < COUNT_OF(registers_allowed); i++) {
+        list[n].opcode = IORING_RESTRICTION_REGISTER_OP;
+        list[n++].register_op = registers_allowed[i];
+    }
+    for (size_t i = 0; i < COUNT_OF(ops_allowed); i++) {
+        list[n].opcode = IORING_RESTRICTION_SQE_OP;
+        list[n++].sqe_op = ops_allowed[i];
+    }
+    if (ring_register(u, IORING_REGISTER_RESTRICTIONS, list, n) == -EINVAL) {
+        ring_register(u, IORING_REGISTER_RESTRICTIONS, list, n - 1);
+    }
+}
+
 /* A policy may allow a ring and forbid to enter it. One that is not enabled yet is asked: the
  * kernel says that it is not, a policy says something else. */
 static int try_enter(struct rt_uring *u) {
@@ -1507,6 +1544,7 @@ int rt_uring_new(const struct rt_options *options, struct rt **ret_rt, char **re
         r = setup_buffers(u);
     }
     if (r == 0) {
+        restrict_ring(u);
         what = "io_uring_enter";
         r = try_enter(u);
     }

@@ -6,9 +6,11 @@
 #include "test/unit/rt_harness.h"
 
 #include <fcntl.h>
+#include <liburing.h>
 #include <limits.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
@@ -467,6 +469,27 @@ Test(rt_faults_uring, submissions_that_the_kernel_refuses_are_made_again) {
 }
 
 /* A request that the cancel did not find ends with its socket. */
+/* Filters of system calls do not see what a ring is asked for. */
+Test(rt_faults_uring, a_ring_takes_nothing_that_is_not_on_its_list) {
+    struct rt *rt = rt_made(RT_URING);
+    char path[64], name[64] = "";
+    struct io_uring_probe *probe = calloc(1, sizeof *probe + 256 * sizeof probe->ops[0]);
+    int ring = -1;
+    rt_turn(rt, 0);
+    for (int fd = 0; fd < 100; fd++) {
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t n = readlink(path, name, sizeof name - 1);
+        if (n > 0 && strncmp(name, "anon_inode:[io_uring]", (size_t)n) == 0) {
+            ring = fd;
+        }
+    }
+    cr_assert_geq(ring, 0);
+    cr_assert_eq(syscall(__NR_io_uring_register, ring, IORING_REGISTER_PROBE, probe, 256), -1);
+    cr_assert_eq(errno, EACCES);
+    free(probe);
+    rt_free(rt);
+}
+
 Test(rt_faults_uring, a_stream_whose_cancel_finds_nothing_goes_all_the_same) {
     struct rt *rt = rt_made(RT_URING);
     struct end *end = end_made(rt);
