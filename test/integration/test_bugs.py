@@ -1099,6 +1099,49 @@ def test_bug_38_no_command_takes_more_than_a_second(server, r, slow):
             c.do("RESET")
 
 
+def test_bug_39_keys_that_are_touched_are_keys_that_are_asked_for(server, r):
+    """CVE-2023-41053 and others: SORT_RO, MSETEX and GEORADIUS with STORE touched keys of which the user's rules were not asked."""
+    with server.raw() as admin, server.raw() as c:
+        admin.do("MSET", "mine:w", "1", "yours:w", "2", "mine:1", "a", "yours:1", "b", "mine:num", "3", "yours:num", "4")
+        admin.do("RPUSH", "mine:list", "1")
+        admin.do("RPUSH", "yours:list", "1")
+        for who in ("mine", "yours"):
+            admin.do("GEOADD", who + ":geo", "13.361389", "38.115556", "Palermo")
+            admin.do("ZADD", who + ":z", "1", "a", "2", "b")
+            admin.do("SADD", who + ":s", "a", "b")
+            admin.do("XADD", who + ":x", "1-1", "f", "v")
+        assert admin.do("ACL", "SETUSER", "guest39", "on", ">p", "~mine:*", "%R~read:*", "+@all") == "OK"
+        assert c.do("AUTH", "guest39", "p") == "OK"
+        calls = [
+            "SORT_RO yours:list", "SORT_RO mine:list BY yours:*", "SORT_RO mine:list GET yours:*", "SORT_RO mine:list GET mine:*",
+            "SORT mine:list STORE yours:new", "SORT mine:list BY nosort GET #  STORE read:new",
+            "MSETEX 2 mine:new v yours:new v", "MSETEX 1 read:new v NX", "MSETNX mine:new v yours:new v",
+            "GEORADIUS mine:geo 15 37 200 km STORE yours:new", "GEORADIUS mine:geo 15 37 200 km STOREDIST yours:new",
+            "GEORADIUS mine:geo 15 37 200 km STORE mine:new STORE yours:new", "GEORADIUS mine:geo 15 37 200 km STOREDIST mine:new STORE yours:new",
+            "GEORADIUSBYMEMBER mine:geo Palermo 200 km STORE yours:new", "GEOSEARCHSTORE yours:new mine:geo FROMMEMBER Palermo BYRADIUS 1 km",
+            "GEOSEARCHSTORE mine:new yours:geo FROMMEMBER Palermo BYRADIUS 1 km", "GEORADIUS mine:geo 15 37 200 km STORE read:new",
+            "ZUNIONSTORE mine:new 2 mine:z yours:z", "ZUNIONSTORE yours:new 1 mine:z", "ZUNION 2 mine:z yours:z", "ZINTERCARD 2 mine:z yours:z",
+            "ZRANGESTORE yours:new mine:z 0 -1", "ZRANGESTORE mine:new yours:z 0 -1", "SINTERCARD 2 mine:s yours:s", "SDIFFSTORE mine:new mine:s yours:s",
+            "BITOP OR mine:new mine:num yours:num", "BITOP OR yours:new mine:num", "PFMERGE mine:new yours:hll", "PFCOUNT mine:a yours:a", "LCS mine:num yours:num",
+            "LMPOP 2 mine:nolist yours:list LEFT", "ZMPOP 2 mine:noz yours:z MIN", "BLMPOP 1 2 mine:nolist yours:list LEFT", "BZMPOP 1 2 mine:noz yours:z MIN",
+            "BLPOP mine:nolist yours:list 1", "LMOVE mine:list yours:new LEFT LEFT", "BLMOVE yours:list mine:new LEFT LEFT 1", "SMOVE mine:s yours:s a",
+            "XREAD STREAMS mine:x yours:x 0 0", "XREAD COUNT 1 STREAMS yours:x 0", "XREADGROUP GROUP g c STREAMS yours:x >", "COPY mine:num yours:new", "COPY yours:num mine:new",
+            "COPY mine:num read:new", "RENAME mine:num yours:new", "RENAMENX yours:num mine:new", "GETEX read:a PERSIST", "GETDEL read:a", "SET read:a v GET", "GETSET read:a v",
+            "EVAL return 2 mine:a yours:a", "EVAL_RO return 1 yours:a", "FCALL nosuch 1 yours:a", "OBJECT FREQ yours:num", "MEMORY USAGE yours:num",
+            "MIGRATE 127.0.0.1 1 yours:num 0 10", "TOUCH mine:num yours:num", "UNLINK mine:nokey yours:num", "WATCH yours:num", "DUMP yours:num", "MGET mine:num yours:num",
+        ]  # fmt: skip
+        before = {key: admin.do("DUMP", key) for key in ("yours:list", "yours:z", "yours:s", "yours:num", "yours:new", "read:new")}
+        for call in calls:
+            words = call.split()
+            reply = c.do(*words)
+            if isinstance(reply, RespError) and reply.text.startswith(("ERR unknown command", "ERR syntax error")):
+                continue  # of another version
+            assert isinstance(reply, RespError) and ("NOPERM" in reply.text or "insufficient ACL permissions" in reply.text), (call, reply)
+        assert {key: admin.do("DUMP", key) for key in before} == before
+        assert c.do("SORT_RO", "mine:list") == [b"1"] and c.do("GEORADIUS", "mine:geo", "15", "37", "200", "km", "STORE", "mine:new") == 1
+        admin.do("ACL", "DELUSER", "guest39")
+
+
 def test_bug_40_keys_of_calls_that_are_cut_short(server):
     """CVE-2023-36824: COMMAND GETKEYS of a call with too few arguments read behind their end."""
     rng = random.Random(36824)
@@ -1111,6 +1154,42 @@ def test_bug_40_keys_of_calls_that_are_cut_short(server):
                 # Scripts may have no keys, and what they say of how many they have is not believed.
                 some = got or name.startswith((b"eval", b"fcall"))
                 assert isinstance(got, RespError) or (some and set(got) <= set(args)), (name, args, got)
+
+
+SELECTORS = [
+    "(", ")", "()", "( )", "(()", "())", "((+get))", "(+get", "+get)", "(+get) (", "(~a (+get))", "(+get)(+set)", "(on)", "(>x)", "(reset)", "(clearselectors)", "(~a +nosuch)",
+    "(%R)", "(%R~a", "%R~(", "(~a)b", "(\t)", "(+@)", "(+config|)", "(db=)", "(db=x)", "(&", "(+get\0)", "(" * 500 + ")" * 500, "( " * 500 + ") " * 500, "(" + "~a " * 5000 + ")",
+    "(+@all -@all +@read -@write ~* %W~x &c db=0)", "(~" + "(" * 100 + ")", "(-@all", "  ( +get )  ",
+]  # fmt: skip
+
+
+@pytest.mark.shoal_only  # Valkey 9.1.2 ends by a signal at ACL LOAD
+@pytest.mark.row_each
+def test_bug_41_selectors_that_do_not_end(start_server, tmp_path):
+    """CVE-2024-51741: a selector that made no sense ended the server; CVE-2024-31227. What is told of a user makes the same one again."""
+    rng = random.Random(51741)
+    path = tmp_path / "users.acl"
+    path.write_text("user default on nopass ~* &* +@all\n")
+    s = start_server(aclfile=str(path))
+    with s.raw() as c:
+        for n in range(300):
+            rules = rng.choices(SELECTORS, k=1 if n < len(SELECTORS) else rng.randrange(1, 5))
+            if n < len(SELECTORS):
+                rules = [SELECTORS[n]]
+            words = rules if rng.random() < 0.5 else " ".join(rules).split(" ")
+            reply = c.do("ACL", "SETUSER", "u%d" % (n % 40), *words)
+            assert reply == "OK" or reply.text.startswith("ERR"), words
+            c.do("ACL", "DRYRUN", "u%d" % (n % 40), "GET", "a")
+        told = c.do("ACL", "LIST")
+        assert len(told) > 5
+        path.write_bytes(b"\n".join(told) + b"\n")
+        assert c.do("ACL", "LOAD") == "OK" and c.do("ACL", "LIST") == told
+        assert c.do("ACL", "SAVE") == "OK" and c.do("ACL", "LOAD") == "OK" and c.do("ACL", "LIST") == told
+        for rules in SELECTORS:
+            path.write_text("user default on nopass ~* &* +@all\nuser x %s\n" % rules)
+            reply = c.do("ACL", "LOAD")
+            assert reply == "OK" or reply.text.startswith("ERR "), rules
+        assert c.do("PING") == "PONG"
 
 
 def test_bug_46_config_values_cannot_bring_in_lines(start_server):
