@@ -631,7 +631,7 @@ static void print_help(void) {
         "\n"
         "Directives of Shoal's own: shards, pipeline-order, shard-cpulist, io-backend, "
         "save-format, metrics-port,\n"
-        "metrics-bind, metrics-password.");
+        "metrics-bind, metrics-password, maxmemory-unauthenticated, maxclients-per-address.");
 }
 
 /* Words that are no configuration; true if there was one, and *ret_code is what to exit with. */

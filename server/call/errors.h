@@ -53,7 +53,8 @@
     "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you "  \
     "can run it from a local connection, otherwise you need to set this option in the "            \
     "configuration file, and then restart the server."
-#define ERR_MAX_CLIENTS "ERR max number of clients reached"
+#define ERR_MAX_CLIENTS            "ERR max number of clients reached"
+#define ERR_MAX_CLIENTS_OF_ADDRESS "ERR max number of clients of this address reached"
 
 #define ERR_PROTECTED_MODE                                                                         \
     "DENIED This server is in protected mode: it has no password, so it talks to clients on its "  \

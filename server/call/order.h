@@ -23,8 +23,8 @@ struct op;
 /* Of one connection, at its home. */
 struct order {
     enum config_pipeline_order kind; /* of what is away */
-    struct batch *last;              /* with the last ordered op, until it is back; or NULL */
     unsigned hand_overs;             /* of the baton, in what is away */
+    struct batch *last;              /* with the last ordered op, until it is back; or NULL */
 };
 
 /* Each may take a turn of two threads: with more than that on their way no more input is taken up,

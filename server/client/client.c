@@ -159,8 +159,10 @@ static void enlist(struct client *client) {
     worker->clients.count++;
 }
 
-void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id) {
+void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id,
+                   uint32_t address_hash) {
     struct client *client = client_new(worker, id);
+    client->address_hash = address_hash;
     client->flags = (accepted->is_unix ? CLIENT_UNIX : 0) |
                     (accepted->is_local ? CLIENT_LOCAL : 0) | (accepted->is_tls ? CLIENT_TLS : 0);
     client_be_stranger(client);
@@ -232,6 +234,7 @@ void client_close(struct client *client) {
     /* It is as good as given back: nobody else is evicted for it. */
     client->worker->clients.memory -= client->memory;
     client->memory = 0;
+    client_count_stranger(client, 0);
     gate_forget(client);
     client->input.len =
         0; /* the buffer is dropped with the client: a window may be running over it */
@@ -287,6 +290,9 @@ bool client_try_free(struct client *client) {
     worker->clients.memory -= client->memory;
     worker->clients.count--;
     shared_connection_over(worker->server->shared, worker->id);
+    if (client->address_hash != 0) {
+        shared_address_over(worker->server->shared, client->address_hash);
+    }
     list_remove(&client->node);
     links_remove(&worker->clients.by_id, &client->id_link);
     list_remove(&client->dirty_node);

@@ -193,13 +193,16 @@ struct client {
     int64_t active_ms;                      /* wall, last interaction */
     uint64_t bytes_in, bytes_out, commands;
     size_t memory;                  /* as last accounted to the worker */
+    uint32_t stranger_memory;       /* of it, what counts of who has not logged in (limits.c) */
+    uint32_t address_hash;          /* 0: not counted by its address */
     struct pqueue_node memory_node; /* of worker->clients.evictable */
     size_t out_peak;                /* largest output lately: client_recent_max_output_buffer */
 };
 
 /* NULL: there is none on this worker. One that is closing is still found. */
 struct client *client_of_id(const struct worker *worker, uint64_t id);
-void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id);
+void client_accept(struct worker *worker, const struct rt_accepted *accepted, uint64_t id,
+                   uint32_t address_hash);
 /* A connection of our own to a numeric address, with TLS or without, whose requests are run as
  * those of who may do anything, and not answered: what comes is told to the upstream first
  * (handlers.h). NULL, and *ret_error: it cannot begin. */

@@ -26,5 +26,7 @@ bool client_bulk_is_too_long(const struct client *client, size_t length);
 size_t client_output_bytes(const struct client *client);
 /* Updates the worker's sum of client memory. */
 void client_account(struct client *client);
+/* That much of its memory counts as a stranger's. */
+void client_count_stranger(struct client *client, uint32_t bytes);
 
 #endif

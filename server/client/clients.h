@@ -25,6 +25,7 @@ struct clients {
     struct list paused;      /* that wait for CLIENT PAUSE to end */
     struct pqueue deadlines; /* of waits that end by themselves: wait.h */
     size_t memory;           /* sum of client->memory */
+    size_t strangers;        /* sum of client->stranger_memory */
     bool evicts;             /* maxmemory-clients is set */
     struct pqueue evictable; /* then: those that may be evicted, by memory below zero */
     int64_t http_logged_ms;

@@ -11,10 +11,12 @@
 #include "server/replication/replica.h"
 #include "server/tracking/tracking.h"
 #include "server/txn/multi.h"
+#include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
 #define UNAUTHENTICATED_QUERY_MAX  (1024 * 1024)
 #define UNAUTHENTICATED_OUTPUT_MAX 1024
+#define STRANGER_FREE_BYTES        (8 * 1024)
 #define CRLF_BYTES                 2 /* behind each bulk */
 
 /* ---- Input ---- */
@@ -162,6 +164,38 @@ size_t client_memory(const struct client *client) {
     return bytes + client->batches_away * sizeof(struct batch);
 }
 
+void client_count_stranger(struct client *client, uint32_t bytes) {
+    struct worker *worker = client->worker;
+    if (LIKELY(bytes == client->stranger_memory)) {
+        return;
+    }
+    worker->clients.strangers += (size_t)bytes - client->stranger_memory;
+    client->stranger_memory = bytes;
+    shared_set_strangers_memory(worker->server->shared, worker->id, worker->clients.strangers);
+}
+
+/* What one needs to log in counts for nobody: however much others hold, there is room for that. */
+static void limit_stranger(struct client *client) {
+    struct worker *worker = client->worker;
+    size_t limit = (size_t)worker->config->maxmemory_unauthenticated;
+    size_t bytes = client->memory < STRANGER_FREE_BYTES || client_may_run(client)
+                       ? 0
+                       : client->memory - STRANGER_FREE_BYTES;
+    bytes = bytes < UINT32_MAX ? bytes : UINT32_MAX;
+    bool grows = bytes > client->stranger_memory;
+    client_count_stranger(client, (uint32_t)bytes);
+    if (LIKELY(!grows) || limit == 0 ||
+        shared_strangers_memory_total(worker->server->shared) <= limit) {
+        return;
+    }
+    worker->stats.query_limit_disconnects++;
+    log_client(worker, LOG_NOTICE,
+               "Closing client: those who have not logged in have reached "
+               "maxmemory-unauthenticated: ",
+               client, "");
+    client_close(client);
+}
+
 void client_account(struct client *client) {
     if (client_is_closing(client)) {
         return;
@@ -173,6 +207,7 @@ void client_account(struct client *client) {
     if (UNLIKELY(worker->clients.evicts)) {
         client_order(client);
     }
+    limit_stranger(client);
 }
 
 void client_order(struct client *client) {

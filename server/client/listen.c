@@ -7,6 +7,7 @@
 #include "server/client/listen.h"
 
 #include "base/check.h"
+#include "base/hash.h"
 #include "base/must.h"
 #include "net/rt.h"
 #include "server/call/errors.h"
@@ -17,6 +18,7 @@
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +28,7 @@
 #define START_RETRY_NS    (10 * 1000 * 1000)
 #define NO_ROOM_LOG_MS    (60 * 1000)
 #define ADDRESS_BYTES     256
+#define NETWORK_BYTES     8 /* of an address of IPv6 */
 
 struct listening {
     struct rt_listener *items[CONFIG_BIND_MAX + 1];
@@ -45,6 +48,7 @@ struct connection_message {
     struct message message; /* first */
     struct rt_accepted accepted;
     uint64_t id;
+    uint32_t address_hash;
 };
 
 static unsigned least_loaded(const struct node *node) {
@@ -93,6 +97,41 @@ static void refuse(struct worker *worker, const struct rt_accepted *accepted, st
     }
 }
 
+/* Who has one address of IPv6 has all of its network. */
+static uint32_t hash_of_address(const struct worker *worker, rt_socket socket) {
+    char peer[RT_ADDRESS_BYTES], local[RT_ADDRESS_BYTES];
+    unsigned char binary[sizeof(struct in6_addr)];
+    rt_socket_addresses(worker->rt, socket, peer, local);
+    char *colon = strrchr(peer, ':');
+    if (colon == NULL) {
+        return 0;
+    }
+    *colon = 0;
+    size_t len = strlen(peer);
+    struct bytes address = bytes_make(peer, len);
+    if (peer[0] == '[' && colon[-1] == ']') {
+        colon[-1] = 0;
+        if (inet_pton(AF_INET6, peer + 1, binary) == 1) {
+            address = bytes_make((const char *)binary, NETWORK_BYTES);
+        }
+    }
+    return (uint32_t)hash_bytes(worker->server->secret.bytes, address) | 1;
+}
+
+/* 0: addresses do not count. False: there are enough of this one. */
+static bool count_address(struct worker *worker, const struct rt_accepted *accepted,
+                          uint32_t *ret_hash) {
+    struct shared_counters *shared = worker->server->shared;
+    int64_t max = worker->config->maxclients_per_address;
+    uint32_t hash = max > 0 && !accepted->is_unix ? hash_of_address(worker, accepted->socket) : 0;
+    *ret_hash = hash;
+    if (hash == 0 || shared_address_placed(shared, hash) <= max) {
+        return true;
+    }
+    shared_address_over(shared, hash);
+    return false;
+}
+
 static void on_accept(void *arg, const struct rt_accepted *accepted) {
     struct worker *worker = arg;
     struct server *server = worker->server;
@@ -114,18 +153,25 @@ static void on_accept(void *arg, const struct rt_accepted *accepted) {
         refuse(worker, accepted, BYTES("-" ERR_PROTECTED_MODE "\r\n"));
         return;
     }
+    uint32_t address_hash;
+    if (!count_address(worker, accepted, &address_hash)) {
+        worker->stats.connections_rejected++;
+        refuse(worker, accepted, BYTES("-" ERR_MAX_CLIENTS_OF_ADDRESS "\r\n"));
+        return;
+    }
     worker->stats.connections_received++;
     uint64_t id = ++worker->acceptor->last_id;
     unsigned target = least_loaded(worker->node);
     shared_connection_placed(server->shared, target);
     if (target == worker->id) {
-        client_accept(worker, accepted, id);
+        client_accept(worker, accepted, id, address_hash);
         return;
     }
     struct connection_message *message = must_calloc(1, sizeof *message);
     message->message = (struct message){.kind = MESSAGE_CONNECTION, .home = POST_ONE_WAY};
     message->accepted = *accepted;
     message->id = id;
+    message->address_hash = address_hash;
     post_send(server->office, worker->id, target, &message->message);
 }
 
@@ -135,7 +181,7 @@ uint64_t listen_next_id(struct worker *worker) {
 
 void listen_connection_arrived(struct worker *worker, struct message *message) {
     struct connection_message *connection = (struct connection_message *)message;
-    client_accept(worker, &connection->accepted, connection->id);
+    client_accept(worker, &connection->accepted, connection->id, connection->address_hash);
     free(connection);
 }
 

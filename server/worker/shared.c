@@ -8,16 +8,22 @@
 #include "base/must.h"
 #include "server/observe/commandlogs.h"
 
+#include <limits.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define LINE 64
 
+/* A number of connections stands in a place of each row, and is the smallest of these. */
+#define ADDRESS_ROWS   4
+#define ADDRESS_PLACES 4096
+
 struct worker_line {
     _Alignas(LINE) _Atomic uint32_t connections;
     _Atomic size_t clients_memory;
     _Atomic size_t largest_client;
+    _Atomic size_t strangers_memory;
     _Atomic uint64_t loaded_bytes;
     _Atomic uint64_t changes;
     _Atomic size_t tracked;
@@ -48,7 +54,8 @@ struct shared_counters {
     struct worker_line *lines;
     struct wal_line *wal_lines;
     struct room_line *room_lines;
-    _Atomic uint64_t *told; /* rows by `from`, each on lines of its own */
+    _Atomic uint32_t *addresses; /* rows of places */
+    _Atomic uint64_t *told;      /* rows by `from`, each on lines of its own */
     size_t told_row;
     _Atomic int wal_error, wal_last_error;
     _Atomic unsigned wal_refusing; /* workers */
@@ -81,6 +88,7 @@ struct shared_counters *shared_new(unsigned workers) {
     shared->room_lines = must_aligned(LINE, workers * sizeof *shared->room_lines);
     shared->told_row = (workers + LINE / 8 - 1) / (LINE / 8) * (LINE / 8);
     shared->told = must_aligned(LINE, workers * shared->told_row * sizeof *shared->told);
+    shared->addresses = must_calloc(ADDRESS_ROWS * ADDRESS_PLACES, sizeof *shared->addresses);
     for (unsigned i = 0; i < workers; i++) {
         shared_wal_stand(shared, i, WAL_WRITTEN, UINT64_MAX);
         shared_wal_stand(shared, i, WAL_SYNCED, UINT64_MAX);
@@ -96,6 +104,7 @@ void shared_free(struct shared_counters *shared) {
         free(shared->wal_lines);
         free(shared->room_lines);
         free(shared->told);
+        free(shared->addresses);
         free(shared);
     }
 }
@@ -110,6 +119,43 @@ void shared_connection_over(struct shared_counters *shared, unsigned worker) {
 
 unsigned shared_connections(const struct shared_counters *shared, unsigned worker) {
     return atomic_load_explicit(&shared->lines[worker].connections, memory_order_relaxed);
+}
+
+/* Each row mixes the hash in a way of its own. */
+static _Atomic uint32_t *address_place(struct shared_counters *shared, unsigned row,
+                                       uint32_t hash) {
+    static const uint32_t mixes[ADDRESS_ROWS] = {0x9e3779b1, 0x85ebca77, 0xc2b2ae3d, 0x27d4eb2f};
+    uint32_t place = (hash ^ hash >> 15) * mixes[row] >> 20;
+    return &shared->addresses[row * ADDRESS_PLACES + place % ADDRESS_PLACES];
+}
+
+unsigned shared_address_placed(struct shared_counters *shared, uint32_t hash) {
+    unsigned least = UINT_MAX;
+    for (unsigned row = 0; row < ADDRESS_ROWS; row++) {
+        unsigned n =
+            atomic_fetch_add_explicit(address_place(shared, row, hash), 1, memory_order_relaxed) +
+            1;
+        least = n < least ? n : least;
+    }
+    return least;
+}
+
+void shared_address_over(struct shared_counters *shared, uint32_t hash) {
+    for (unsigned row = 0; row < ADDRESS_ROWS; row++) {
+        atomic_fetch_sub_explicit(address_place(shared, row, hash), 1, memory_order_relaxed);
+    }
+}
+
+void shared_set_strangers_memory(struct shared_counters *shared, unsigned worker, size_t bytes) {
+    atomic_store_explicit(&shared->lines[worker].strangers_memory, bytes, memory_order_relaxed);
+}
+
+size_t shared_strangers_memory_total(const struct shared_counters *shared) {
+    size_t total = 0;
+    for (unsigned i = 0; i < shared->workers; i++) {
+        total += atomic_load_explicit(&shared->lines[i].strangers_memory, memory_order_relaxed);
+    }
+    return total;
 }
 
 unsigned shared_connections_total(const struct shared_counters *shared) {

@@ -23,6 +23,15 @@ void shared_connection_over(struct shared_counters *shared, unsigned worker);
 unsigned shared_connections(const struct shared_counters *shared, unsigned worker);
 unsigned shared_connections_total(const struct shared_counters *shared);
 
+/* Connections by address, for maxclients-per-address: by what its hash says, so that two addresses
+ * count as one once in a very long while. Returns how many there are with this one. */
+unsigned shared_address_placed(struct shared_counters *shared, uint32_t hash);
+void shared_address_over(struct shared_counters *shared, uint32_t hash);
+
+/* Memory of clients that have not logged in, by worker: for maxmemory-unauthenticated. */
+void shared_set_strangers_memory(struct shared_counters *shared, unsigned worker, size_t bytes);
+size_t shared_strangers_memory_total(const struct shared_counters *shared);
+
 /* Client memory by worker, and its largest client that may be evicted: for maxmemory-clients. */
 void shared_set_clients_memory(struct shared_counters *shared, unsigned worker, size_t bytes,
                                size_t largest);

@@ -175,7 +175,7 @@ class Raw:
 
     tls = None  # an ssl.SSLContext: all connections but those to unix sockets are within TLS (pytest --tls)
 
-    def __init__(self, address, timeout=30.0, rcvbuf=None):
+    def __init__(self, address, timeout=30.0, rcvbuf=None, source=None):
         family = socket.AF_UNIX
         if not isinstance(address, str):
             family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
@@ -183,6 +183,8 @@ class Raw:
         if rcvbuf:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
         self.sock.settimeout(timeout)
+        if source:  # another address of this machine
+            self.sock.bind((source, 0))
         self.sock.connect(address)
         if family != socket.AF_UNIX:
             self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

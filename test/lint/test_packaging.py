@@ -79,3 +79,17 @@ def test_pages_of_the_manual_are_without_faults(tmp_path):
     for name, text in pages.items():
         done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z"], input=text, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, ""), name
+
+
+def test_the_unit_lets_it_do_little(tmp_path):
+    """By systemd's own judgement: from 0, which may do nothing, to 10."""
+    unit = re.sub("@bindir@", "/usr/bin", re.sub("@sysconfdir@", "/etc", tree.read("packaging/systemd/shoal-server.service.in")))
+    for folder in ("usr/bin", "etc/systemd/system"):
+        os.makedirs(tmp_path / folder)
+    shutil.copy("/bin/true", tmp_path / "usr/bin/shoal-server")
+    (tmp_path / "etc/systemd/system/shoal-server.service").write_text(unit)
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("no systemd-analyze")
+    done = subprocess.run(["systemd-analyze", "security", "--offline=true", "--root=%s" % tmp_path, "--no-pager", "shoal-server.service"], capture_output=True, text=True)
+    level = re.search(r"Overall exposure level for \S+ (\d+\.\d+)", done.stdout)
+    assert level and float(level.group(1)) < 2.0, done.stdout[-200:] + done.stderr
