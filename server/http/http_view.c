@@ -7,6 +7,7 @@
 #include "server/http/http_view.h"
 
 #include "base/must.h"
+#include "cluster/brain/map.h"
 #include "net/rt.h"
 #include "server/call/command_table.h"
 #include "server/client/describe.h"
@@ -153,6 +154,32 @@ static const struct view_part *part_of(const struct http_texts *texts, unsigned 
     return texts->result->parts[i];
 }
 
+/* In a cluster: who is there; of each range of slots which of them has its first slot (-1: nobody).
+ */
+static void json_cluster(struct text *out, const struct map *map) {
+    text_append_text(out, ",\"nodes\":[");
+    for (unsigned i = 0; i < map->nodes_count; i++) {
+        const struct map_node *node = &map->nodes[i];
+        const char *state = node->flags & MAP_FAIL    ? "fail"
+                            : node->flags & MAP_PFAIL ? "pfail"
+                                                      : "";
+        text_append_text(out, i > 0 ? ",[" : "[");
+        http_json_text(out, bytes_of_text(node->id));
+        text_append_char(out, ',');
+        http_json_text(out, bytes_of_text(node->ip));
+        text_appendf(out, ",%u,%d,%u,\"%s\",%s]", node->port != 0 ? node->port : node->tls_port,
+                     node->flags & MAP_PRIMARY || node->primary == MAP_NONE ? -1
+                                                                            : (int)node->primary,
+                     node->slots_count, state, i == map->myself ? "true" : "false");
+    }
+    text_append_text(out, "],\"owners\":[");
+    for (unsigned range = 0; range < RANGES; range++) {
+        uint16_t owner = map->owner[range * RANGE_SLOTS];
+        text_appendf(out, "%s%d", range > 0 ? "," : "", owner == MAP_NONE ? -1 : (int)owner);
+    }
+    text_append_char(out, ']');
+}
+
 /* Of each range of slots: whose the first is, and how many keys there are. */
 static void json_slots(struct text *out, const struct http_texts *texts) {
     text_append_text(out, ",\"slots\":[");
@@ -255,6 +282,10 @@ static void json_state(struct text *out, const struct http_texts *texts) {
     text_append_char(out, '{');
     json_info(out, text_bytes(&texts->info));
     json_slots(out, texts);
+    const struct map *map = worker_map(texts->worker);
+    if (map != NULL) {
+        json_cluster(out, map);
+    }
     json_latencies(out, texts->latencies);
     json_clients(out, texts);
     json_hotkeys(out, texts);

@@ -14,9 +14,11 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 import urllib.request
+import zlib
 
 import pytest
 
@@ -769,38 +771,105 @@ def test_the_page_and_its_state(served):
     assert any("name=looked-at " in line for _, line in state["clients"])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size", ("1280,1800", "390,2600"))
-def test_a_browser_shows_it(served, tmp_path, size):
-    """The curves are drawn and nothing fails. With SHOAL_SCREENSHOTS a picture of it is left there."""
-    browser = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None)
-    if not browser:
+class Browser:
+    """A headless Chromium."""
+
+    def __init__(self, program, directory):
+        self.common = [program, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=%s" % directory, "--virtual-time-budget=20000"]
+        self.directory = directory
+
+    def run(self, server, *options):
+        command = [*self.common, *options, "http://127.0.0.1:%d/#big" % server.metrics]
+        return subprocess.run(command, capture_output=True, timeout=300).stdout.decode()
+
+    def dom(self, server, *options):
+        """What the page has become, without its script."""
+        dom = self.run(server, "--dump-dom", *options)
+        assert re.search(r'data-looks="[1-9]', dom), dom[-3000:]
+        dom = re.sub(r"<script>\n.*?</script>", "", dom, flags=re.S)  # it has the words that are looked for
+        assert "no answer" not in dom and "NaN" not in dom and "undefined" not in dom
+        return dom
+
+    def picture(self, server, name, *options):
+        """The bytes of a PNG; with SHOAL_SCREENSHOTS a copy is left there."""
+        path = os.path.join(os.environ.get("SHOAL_SCREENSHOTS") or str(self.directory), name + ".png")
+        self.run(server, "--hide-scrollbars", "--screenshot=" + path, *options)
+        with open(path, "rb") as f:
+            return f.read()
+
+
+@pytest.fixture
+def browser(tmp_path):
+    program = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))), None)
+    if not program:
         pytest.skip("no Chromium is installed")
+    return Browser(program, tmp_path)
+
+
+def panel(dom, name, tag="table"):
+    return re.search(r'<%s[^>]* id="%s".*?</%s>|<%s id="%s".*?</%s>' % ((tag, name, tag) * 2), dom, re.S).group(0)
+
+
+def corner(png):
+    """The first pixel: no filter of a PNG changes that one."""
+    at, packed = 8, b""
+    while at < len(png):
+        length, kind = struct.unpack(">I4s", png[at : at + 8])
+        packed += png[at + 8 : at + 8 + length] if kind == b"IDAT" else b""
+        at += 12 + length
+    return tuple(zlib.decompress(packed)[1:4])
+
+
+@pytest.mark.slow
+@pytest.mark.row_once
+@pytest.mark.parametrize("size", ("1280,2400", "390,4200"))
+def test_a_browser_shows_it(served, browser, size):
+    """The curves are drawn and nothing fails."""
     s = served()
     with s.raw() as c:
         for i in range(2000):
             c.do("SET", "k%d" % i, "v" * 100)
+        c.do("HSET", "<script>document.title='broken'</script>big", *range(2000))
         c.do("CLIENT", "SETNAME", "<script>document.title='broken'</script>")
         c.do("CONFIG", "SET", "slowlog-log-slower-than", "0")
         for _ in range(20000):
             c.send(encode("GET", "<script>document.title='broken'</script>hot"))
         c.read_some(20000)
         c.do("CONFIG", "SET", "slowlog-log-slower-than", "-1")
-        common = [browser, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir=%s" % tmp_path, "--window-size=" + size]
-        common += ["--virtual-time-budget=20000"]
-        url = "http://127.0.0.1:%d/" % s.metrics
-        dom = subprocess.run(common + ["--dump-dom", url], capture_output=True, timeout=300).stdout.decode()
-        where = os.environ.get("SHOAL_SCREENSHOTS")
-        if where:
-            name = os.path.join(where, "page-%s.png" % size.split(",")[0])
-            subprocess.run(common + ["--hide-scrollbars", "--screenshot=" + name, url], capture_output=True, timeout=300)
-    assert ">serving<" in dom and re.search(r'data-looks="[1-9]', dom), dom[-3000:]
-    dom = re.sub(r"<script>\n.*?</script>", "", dom, flags=re.S)  # ours, which has the words that are looked for
-    assert "<title>broken" not in dom and "no answer" not in dom
-    for panel in ("hotkeys", "slow"):
-        rows = re.search(r'<table id="%s".*?</table>' % panel, dom, re.S).group(0)
+        dom = browser.dom(s, "--window-size=" + size)
+        for scheme, background in ((0, (0x0F, 0x14, 0x1B)), (1, (0xF6, 0xF7, 0xF9))):
+            options = ("--window-size=" + size, "--blink-settings=preferredColorScheme=%d" % scheme)
+            png = browser.picture(s, "page-%s-%s" % (size.split(",")[0], ("dark", "light")[scheme]), *options)
+            assert corner(png) == background
+    assert ">serving<" in dom and "<title>broken" not in dom
+    for name in ("hotkeys", "slow", "big-memory", "big-types"):
+        rows = panel(dom, name)
         assert "document.title" in rows and "&lt;script" in rows, rows
     for curve in ("ops", "latency", "memory", "network", "load"):
-        drawn = re.search(r'<svg id="%s".*?</svg>' % curve, dom, re.S).group(0)
+        drawn = panel(dom, curve, "svg")
         assert '<path d="M' in drawn or '<path d=""' in drawn, curve
-    assert "NaN" not in dom and "undefined" not in dom
+    assert re.search(r'id="cluster" hidden', dom) and re.search(r'id="replication" hidden', dom)
+
+
+@pytest.mark.slow
+@pytest.mark.row_once
+def test_a_browser_shows_replicas_and_clusters(served, start_server, browser):
+    primary, replica = followed(served)
+    dom = browser.dom(primary)
+    assert ">serving<" in dom and "127.0.0.1:%d" % replica.port in panel(dom, "replicas") and "online" in panel(dom, "replicas")
+    dom = browser.dom(replica)
+    assert ">replica<" in dom and "a replica of 127.0.0.1:%d · link up" % primary.port in dom
+    node = cluster_node(start_server)
+    with node.raw() as c:
+        other = next(x for x in c.do("CLUSTER", "NODES").decode().splitlines() if "myself" not in x).split()
+    state = json.loads(get(node, "/api/state")[2])
+    mine = next(n for n, found in enumerate(state["nodes"]) if found[6])
+    assert state["owners"] == [mine] * 256 and state["nodes"][mine][2:5] == [node.port, -1, 16384]
+    assert {found[0] for found in state["nodes"]} >= {other[0]}
+    dom = browser.dom(node)
+    assert "127.0.0.1:%d (this one)" % node.port in panel(dom, "nodes") and "16384 of 16384 slots" in dom
+    assert panel(dom, "owners", "div").count("<i ") == 256
+    browser.picture(node, "page-cluster", "--window-size=1280,2400")
+    with node.raw() as c:
+        assert c.do("CLUSTER", "DELSLOTS", "64") == "OK"
+    assert wait_for(lambda: json.loads(get(node, "/api/state")[2])["owners"] == [mine, -1] + [mine] * 254)
