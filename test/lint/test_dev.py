@@ -101,6 +101,27 @@ def test_what_apt_says_is_shown_when_it_fails(front):
     assert "no way to the mirror" in done.stderr and "could not install: gcc" in done.stderr
 
 
+def test_programs_that_would_begin_a_service_are_unpacked(front):
+    """Or the run goes on without them."""
+    front.fake("valkey-server", "true")
+    front.fake("redis-server", "true")
+    front.fake("node", "echo 18")
+    front.fake("npm", "true")
+    front.fake("apt-get", '[ "$2" = download ] || exit 100; case $3 in prometheus) exit 100 ;; esac; touch "$3_1.0_amd64.deb"')
+    front.fake("dpkg-deb", 'mkdir -p "$3/usr/bin"; name=${2##*/}; touch "$3/usr/bin/${name%%_*}"; chmod +x "$3/usr/bin/${name%%_*}"')
+    (front.top / "test").unlink()
+    (front.top / "test").mkdir()
+    (front.top / "test" / "run.py").write_text("import shutil\nprint(shutil.which('prometheus-redis-exporter'), shutil.which('prometheus'))\n")
+    for _ in range(2):
+        done = front.run("test")
+        assert done.returncode == 0, done.stderr
+        last = done.stdout.splitlines()[-1]
+        assert last == "%s/.cache/programs/usr/bin/prometheus-redis-exporter None" % front.top
+        assert "going on without prometheus (why is in .cache/unpack.log)" in done.stderr
+    assert front.did().count("apt-get -q download prometheus-redis-exporter") == 1  # it is there the second time
+    assert not list((front.top / ".cache" / "programs").glob("*.deb"))
+
+
 @pytest.mark.parametrize(
     "args, text",
     (
