@@ -97,19 +97,23 @@ uint64_t keyspace_scan_slots(struct keyspace *ks, uint32_t db, uint64_t cursor, 
 
 /* ---- Random keys ---- */
 
-struct entry *database_at(const struct database *database, uint64_t index, uint16_t *ret_slot) {
+uint16_t database_slot_at(const struct database *database, uint64_t *index) {
     uint32_t group = 0;
-    while (index >= database->group_counts[group]) {
-        index -= database->group_counts[group];
+    while (*index >= database->group_counts[group]) {
+        *index -= database->group_counts[group];
         group++;
     }
     uint32_t slot = group << GROUP_BITS;
-    while (index >= database->slots[slot].table.count) {
-        index -= database->slots[slot].table.count;
+    while (*index >= database->slots[slot].table.count) {
+        *index -= database->slots[slot].table.count;
         slot++;
     }
-    *ret_slot = (uint16_t)slot;
-    return table_at(&database->slots[slot].table, index);
+    return (uint16_t)slot;
+}
+
+struct entry *database_at(const struct database *database, uint64_t index, uint16_t *ret_slot) {
+    *ret_slot = database_slot_at(database, &index);
+    return table_at(&database->slots[*ret_slot].table, index);
 }
 
 struct first_alive {

@@ -137,6 +137,21 @@ static bool slice_is_over(const struct slice *slice) {
            slice->bytes + slice->value_bytes / VALUE_SHARE >= SLICE_BYTES;
 }
 
+/* The words of the leaf that comes after the one at hand. */
+static void fetch_next(const struct database *database, uint32_t slot, uint64_t place) {
+    uint32_t count = 0;
+    table_leaf_at(&database->slots[slot].table, &place, &count);
+    if (place >= TABLE_PLACE_END) {
+        place = 0;
+        slot++;
+    }
+    const uint64_t *words =
+        slot < SLOTS ? table_leaf_at(&database->slots[slot].table, &place, &count) : NULL;
+    for (uint32_t i = 0; words != NULL && i < count; i += 8) {
+        __builtin_prefetch(words + i);
+    }
+}
+
 /* False: the walk is at its end. */
 static bool run_slice(struct keyspace *ks, struct slice *slice) {
     struct defrag *defrag = &ks->defrag;
@@ -148,6 +163,7 @@ static bool run_slice(struct keyspace *ks, struct slice *slice) {
             }
             struct table *table = &database->slots[defrag->slot].table;
             size_t copied;
+            fetch_next(database, defrag->slot, defrag->place);
             defrag->place =
                 table_relocate(table, ks->heap, defrag->place, move_entry, slice, &copied);
             slice->bytes += copied;

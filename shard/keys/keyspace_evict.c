@@ -7,7 +7,8 @@
  * neighbours have nothing to do with each other, and looking at the next few in a leaf is as good
  * as looking at random ones; a place is chosen at random only after some of them. Several such
  * *hands* take turns, because keys of one slot may have a hash tag in common, and be used alike;
- * and what a hand will look at next is fetched from memory while the others have their turns.
+ * and what a hand will look at next is fetched from memory while the others have their turns: the
+ * words of its leaf when its own turn is over, and the keys that these name two turns later.
  *
  * A key that was used since it came into the pool does not go: it is looked at again first. That,
  * and more samples for the same time, is where this is better than Valkey's.
@@ -138,11 +139,10 @@ static struct looks hand_walk(const struct database *database, struct evict_hand
 static void hand_move(struct keyspace *ks, const struct database *database,
                       struct evict_hand *hand) {
     uint64_t index = rng_below(&ks->rng, database->count);
-    uint16_t slot;
-    struct entry *entry = database_at(database, index, &slot);
-    struct key key = entry_make_key(ks, entry, slot);
+    uint16_t slot = database_slot_at(database, &index);
+    /* Hashes are even over all places: where nobody stands, the next leaf does as well. */
     *hand = (struct evict_hand){
-        .place = table_place(key.hash),
+        .place = rng_below(&ks->rng, TABLE_PLACE_END),
         .slot = slot,
         .left = HAND_KEYS,
     };
@@ -154,12 +154,26 @@ static void hand_move(struct keyspace *ks, const struct database *database,
     }
 }
 
-static void hand_prefetch(const struct database *database, const struct evict_hand *hand,
-                          uint32_t max) {
+/* A turn looks into two leaves at most, nearly always. */
+#define LEAVES_A_TURN 2
+
+enum fetch { FETCH_WORDS, FETCH_KEYS };
+
+/* What it looks at in its next turn. */
+static void hand_fetch(const struct database *database, const struct evict_hand *hand, uint32_t max,
+                       enum fetch what) {
     struct evict_hand copy = *hand;
-    struct looks looks = hand_take(database, &copy, max);
-    for (uint32_t i = 0; i < looks.count; i++) {
-        __builtin_prefetch(table_address(looks.words[i]));
+    for (unsigned i = 0; i < LEAVES_A_TURN && max > 0; i++) {
+        struct looks looks = hand_walk(database, &copy, max);
+        max -= looks.count;
+        if (what == FETCH_WORDS) {
+            __builtin_prefetch(looks.words);
+            __builtin_prefetch(looks.words + looks.count);
+        } else {
+            for (uint32_t n = 0; n < looks.count; n++) {
+                __builtin_prefetch(table_address(looks.words[n]));
+            }
+        }
     }
 }
 
@@ -185,7 +199,7 @@ static uint32_t look_at(struct keyspace *ks, const struct evict_rule *rule, uint
 
 static void look_around(struct keyspace *ks, const struct evict_rule *rule, uint32_t db,
                         struct database *database, int64_t now_ms) {
-    struct evict_hand *hand = &database->hands[ks->evict.hand++ % EVICT_HANDS];
+    struct evict_hand *hand = &database->hands[database->turn++ % EVICT_HANDS];
     uint32_t found = 0, looked = 0;
     while (found < rule->samples && looked < LOOKS_MAX) {
         if (hand->left == 0) {
@@ -196,7 +210,12 @@ static void look_around(struct keyspace *ks, const struct evict_rule *rule, uint
         looked += looks.count + 1;
         hand->left -= looks.count < hand->left ? looks.count : hand->left;
     }
-    hand_prefetch(database, hand, rule->samples);
+    if (hand->left == 0) {
+        hand_move(ks, database, hand);
+    }
+    hand_fetch(database, hand, rule->samples, FETCH_WORDS);
+    hand_fetch(database, &database->hands[(database->turn + 1) % EVICT_HANDS], rule->samples,
+               FETCH_KEYS);
     if (found > 0 || database->expiring == database->count) {
         return;
     }

@@ -62,6 +62,7 @@ struct database {
     bool parity; /* of ENTRY_SWEPT, for entries seen by the current sweep or, between sweeps, all */
     uint64_t group_counts[GROUP_COUNT];
     struct evict_hand hands[EVICT_HANDS];
+    uint32_t turn;           /* of the hands */
     struct evict_hand sweep; /* goes through all keys, where few may go */
 };
 
@@ -139,7 +140,6 @@ struct keyspace {
     struct {
         struct evict_candidate pool[EVICT_POOL]; /* the best last */
         unsigned count;
-        unsigned hand; /* whose turn it is */
     } evict;
 };
 
@@ -389,7 +389,10 @@ void defrag_forget(struct keyspace *ks);
 
 /* The first slot from `from` on that holds keys; SLOTS if none does. */
 uint32_t database_next_slot(const struct database *database, uint32_t from);
-/* The index-th key of a database, in the order of slots and hashes. */
+/* The slot of the index-th key of a database, in the order of slots and hashes; what is left of the
+ * index is that of the key in the slot. */
+uint16_t database_slot_at(const struct database *database, uint64_t *index);
+/* That key. */
 struct entry *database_at(const struct database *database, uint64_t index, uint16_t *ret_slot);
 /* Frees up to max keys of a database that is in nobody's reach; true when all are gone. */
 bool database_drain(struct keyspace *ks, struct database *database, uint64_t max,
