@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The command line tools that people use every day, against this server."""
 
+import os
 import re
 import subprocess
 import time
 
 import pytest
 
-from conftest import tool
+from conftest import tls_arguments, tool
 from resp import encode
 
 pytestmark = pytest.mark.row_once
@@ -47,6 +48,33 @@ def test_cli_memkeys(run_tool, filled):
     out = run_tool("redis-cli", "--memkeys").stdout
     assert "Sampled 300 keys in the keyspace!" in out
     assert '"tool299" has ' in out or "Biggest string found" in out
+
+
+@pytest.mark.parametrize("policy", ("allkeys-lru", "allkeys-lfu"))
+def test_cli_lru_test(start_server, policy):
+    """It asks for keys of which some are used much, and stores those that are missing, until it is ended. A cache of any
+    eighth of them would have an eighth."""
+    s = start_server(save="", appendonly="no", maxmemory_policy=policy)
+    limit = int(s.info("memory")["used_memory"]) + (1 << 20)
+    with s.raw() as c:
+        assert c.do("CONFIG", "SET", "maxmemory", str(limit)) == "OK"
+    ours, its = os.openpty()  # it tells each second, but to a terminal only
+    cli = subprocess.Popen([tool("redis-cli"), "-p", str(s.port), *tls_arguments(), "--lru-test", "100000"], stdin=its, stdout=its, stderr=its)
+    os.close(its)
+    try:
+        said = []
+        for line in os.fdopen(ours, errors="replace"):
+            said.append(line)
+            found = re.search(r"Hits: \d+ \(([\d.]+)%\) \| Misses: \d+", line)
+            assert found or not line.strip(), said
+            assert len(said) < 100, said
+            if found and float(found.group(1)) > 25 and int(s.info("stats")["evicted_keys"]) > 1000:
+                break
+        assert float(found.group(1)) < 100, said
+        assert int(s.info("memory")["used_memory"]) < limit * 1.01 + (1 << 20)
+    finally:
+        cli.kill()
+        cli.wait()
 
 
 @pytest.fixture
