@@ -395,6 +395,7 @@ def missing_here(theirs, ours):
 
 
 @pytest.mark.slow
+@pytest.mark.row_once
 def test_the_exporter_has_nothing_that_is_not_here(served):
     """It works against this server, and each of its metrics about one has the same name and value here."""
     s = served()
@@ -412,6 +413,7 @@ def test_the_exporter_has_nothing_that_is_not_here(served):
 
 
 @pytest.mark.slow
+@pytest.mark.row_once
 def test_the_exporter_has_nothing_of_replicas_and_clusters_that_is_not_here(served, start_server):
     need("prometheus-redis-exporter")
     for s, expected in zip(
@@ -427,6 +429,7 @@ def test_the_exporter_has_nothing_of_replicas_and_clusters_that_is_not_here(serv
 
 
 @pytest.mark.slow
+@pytest.mark.row_once
 def test_prometheus_scrapes(served, tmp_path):
     prometheus = need("prometheus")
     s = served(metrics_password="see me")
