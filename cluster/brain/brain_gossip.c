@@ -22,7 +22,10 @@ static struct address address_of(const struct brain *brain, const struct wire_go
     struct address address = {.port = tls ? gossip->other_port : gossip->port,
                               .tls_port = tls ? gossip->port : gossip->other_port,
                               .bus_port = gossip->bus_port};
-    memcpy(address.ip, gossip->ip, WIRE_IP_BYTES);
+    struct bytes ip = bytes_make(gossip->ip, strnlen(gossip->ip, WIRE_IP_BYTES));
+    if (brain_text_fits(ip)) {
+        memcpy(address.ip, ip.ptr, ip.len);
+    }
     return address;
 }
 

@@ -138,7 +138,18 @@ void brain_node_remove(struct brain *brain, struct brain_node *node) {
     brain_touch_file(brain);
 }
 
+bool brain_text_fits(struct bytes text) {
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        if (c <= ' ' || c == 127 || c == ',' || c == '"' || c == '\'') {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool brain_node_set_text(char **text, struct bytes value) {
+    value = brain_text_fits(value) ? value : BYTES("");
     struct bytes now = *text != NULL ? bytes_of_text(*text) : BYTES("");
     if (bytes_equal(now, value)) {
         return false;

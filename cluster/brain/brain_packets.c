@@ -36,8 +36,9 @@ size_t brain_packet_bytes(const struct brain_link *link, const void *head) {
 static void ip_of(const struct brain_link *link, const struct wire_packet *packet,
                   char ret[WIRE_IP_BYTES + 1]) {
     memset(ret, 0, WIRE_IP_BYTES + 1);
-    if (packet->ip[0] != '\0') {
-        memcpy(ret, packet->ip, strnlen(packet->ip, WIRE_IP_BYTES));
+    struct bytes ip = bytes_make(packet->ip, strnlen(packet->ip, WIRE_IP_BYTES));
+    if (ip.len > 0 && brain_text_fits(ip)) {
+        memcpy(ret, ip.ptr, ip.len);
     } else {
         memcpy(ret, link->peer_ip, sizeof link->peer_ip);
     }

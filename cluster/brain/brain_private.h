@@ -234,7 +234,9 @@ void brain_node_remove(struct brain *brain, struct brain_node *node);
 void brain_node_free(struct brain_node *node);
 struct brain_node *brain_node_find(const struct brain *brain, const char *id);
 void brain_node_rename(struct brain *brain, struct brain_node *node, const char *id);
-/* NULL and "" are the same. True: it is another than before. */
+/* Whether a line of nodes.conf can hold it, for Valkey to read as well. */
+bool brain_text_fits(struct bytes text);
+/* NULL and "" are the same, and so is what does not fit. True: it is another than before. */
 bool brain_node_set_text(char **text, struct bytes value);
 void brain_draw_id(struct brain *brain, char id[ID + 1]);
 /* node NULL: nobody's. */

@@ -142,7 +142,7 @@ def test_programs_that_would_begin_a_service_are_unpacked(front):
         (["checker", "--io-backend", "nosuch"], "--io-backend"),
         (["fmt", "nosuch"], "nosuch"),
         (["fuzz", "soon"], "soon"),
-        (["fuzz", "60", "nosuch"], "no fuzz target 'nosuch'; there are: acl base_file cjson"),
+        (["fuzz", "60", "nosuch"], "no fuzz target 'nosuch'; there are: acl base_file bus cjson"),
         (["sim", "soon"], "soon"),
         (["sim", "10m10"], "10m10"),
         (["sim", "--seed"], "--seed needs a number"),

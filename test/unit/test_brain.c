@@ -463,6 +463,54 @@ Test(brain, a_strangers_packet_changes_nothing) {
     net_fini(&net);
 }
 
+/* Others' names went into nodes.conf as they came: one with a line break in it was a line of its
+ * own there, and the node did not start any more. */
+Test(brain, names_that_a_line_cannot_hold_are_none) {
+    static const char *const names[] = {"a\nb", "a b", "a,b", "a\"b", "a'b", "\x7f", "a\tb"};
+    form(2, 2, 21);
+    cr_assert(becomes_one_view(10000));
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        struct net_host *host = &net.hosts[0];
+        struct brain_now now = net_now(host);
+        struct text packet, file;
+        text_init(&packet);
+        text_init(&file);
+        for (struct net_conn *conn = net.conns; conn != NULL; conn = conn->next) {
+            if (!conn->is_up || conn->ends[1].host != host || conn->ends[1].link == NULL) {
+                continue;
+            }
+            uint8_t slots[WIRE_SLOTS_BYTES] = {0};
+            char id[41];
+            struct wire_packet head = {.type = WIRE_PING,
+                                       .sender = net_id(&net.hosts[1], id),
+                                       .ip = names[i],
+                                       .slots = slots,
+                                       .mflags = WIRE_EXTENSIONS,
+                                       .port = 6379,
+                                       .bus_port = 16379,
+                                       .flags = MAP_PRIMARY};
+            wire_begin(&packet, &head);
+            wire_put_extension_text(&packet, WIRE_EXT_HOSTNAME, names[i]);
+            wire_put_extension_text(&packet, WIRE_EXT_HUMAN_NAME, names[i]);
+            wire_put_extension_text(&packet, WIRE_EXT_CLIENT_IPV4, names[i]);
+            wire_put_extension_text(&packet, WIRE_EXT_ZONE, i % 2 ? names[i] : "b\xc3\xa9");
+            wire_end(&packet);
+            brain_packet(host->brain, conn->ends[1].link, packet.ptr, packet.len, &now);
+            break;
+        }
+        cr_assert_gt(packet.len, 0);
+        brain_file(host->brain, &file);
+        cr_assert_null(strstr(file.ptr, names[i]), "%s", file.ptr);
+        cr_assert_eq(strstr(file.ptr, "availability-zone=b\xc3\xa9,") != NULL, i % 2 == 0, "%s",
+                     file.ptr);
+        restart_from(host, file.ptr);
+        text_fini(&packet);
+        text_fini(&file);
+        net_run(&net, 3000);
+    }
+    net_fini(&net);
+}
+
 /* What known nodes send is believed, so what comes of it may be wrong; but it comes to something.
  */
 Test(brain, bytes_that_are_turned_on_their_way_break_nothing) {
