@@ -203,8 +203,7 @@ static long decode(struct bytes text, char *memory, size_t room) {
 
 bool http_password(struct bytes authorization, char memory[HTTP_PASSWORD_BYTES_MAX],
                    struct bytes *ret_password) {
-    struct bytes scheme = next_word(&authorization);
-    if (!bytes_is(scheme, "basic")) {
+    if (authorization.len == 0 || !bytes_is(next_word(&authorization), "basic")) {
         return false;
     }
     long n = decode(trimmed(authorization), memory, HTTP_PASSWORD_BYTES_MAX);

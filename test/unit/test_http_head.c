@@ -70,6 +70,7 @@ Test(http_head, a_password_is_what_follows_the_first_colon) {
     cr_assert(!http_password(BYTES("Bearer dXNlcjpwYQ=="), memory, &password));
     cr_assert(!http_password(BYTES("Basic dXNl-cjpw"), memory, &password));
     cr_assert(!http_password(BYTES("Basic"), memory, &password));
+    cr_assert(!http_password((struct bytes){0}, memory, &password), "nothing was said");
     static char text[3000] = "Basic ";
     memset(text + 6, 'A', sizeof text - 7);
     cr_assert(!http_password(bytes_of_text(text), memory, &password), "longer than any");
