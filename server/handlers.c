@@ -13,6 +13,7 @@
 #include "server/cluster/cluster.h"
 #include "server/cluster/cluster_map.h"
 #include "server/cluster/errands.h"
+#include "server/cluster/imports.h"
 #include "server/observe/commandlog.h"
 #include "server/observe/monitor.h"
 #include "server/persistence/alone.h"
@@ -46,6 +47,7 @@ static void client_leaves(struct client *client) {
 static void client_freed(struct client *client) {
     tracking_forget(client);
     upstream_forget(client);
+    import_forget(client);
 }
 
 /* Who hears what he may not hear any more is closed (with his reply, if he has asked for the
@@ -60,6 +62,8 @@ static void client_rights_changed(struct client *client, bool asks) {
 
 /* Who waits for keys, or hears channels, that others have now is sent to them. */
 static void map_changed(struct worker *worker) {
+    const struct map *map = worker->cluster->map;
+    keyspace_hide(worker->shard.keyspace, map->hides ? map->hidden : NULL);
     LIST_EACH_SAFE(&worker->clients.all, node) {
         struct client *client = LIST_ENTRY(node, struct client, node);
         if (client->blocked != NULL && client_in_blocking_command(client)) {
@@ -137,6 +141,7 @@ const struct handlers server_handlers = {
             [MESSAGE_CLUSTER_ANSWER] = cluster_answer_arrived,
             [MESSAGE_CLUSTER_ERRAND] = errand_arrived,
             [MESSAGE_CLUSTER_HEARD] = cluster_heard,
+            [MESSAGE_CLUSTER_IMPORT] = import_heard,
             [MESSAGE_STOP] = worker_stop_arrived,
         },
     .client_input = client_process,

@@ -120,6 +120,7 @@ struct brain *brain_new(const struct brain_settings *settings, const struct brai
     brain->state = MAP_STATE_FAIL;
     brain->why = MAP_WHY_STARTED;
     list_init(&brain->links);
+    list_init(&brain->imports);
     text_init(&brain->packet);
     memset(brain->owner, 0xff, sizeof brain->owner);
     take_settings(brain, settings);
@@ -151,6 +152,7 @@ void brain_free(struct brain *brain) {
             brain_node_free(brain->nodes[i]);
         }
     }
+    brain_imports_free(brain);
     links_fini(&brain->by_id);
     free_texts(&brain->settings);
     text_fini(&brain->packet);
@@ -393,6 +395,8 @@ void brain_tick(struct brain *brain, const struct brain_now *now) {
     BRAIN_EACH(brain, node) {
         tend(brain, node);
     }
+    brain_imports_tick(brain);
+    brain_sweep(brain);
     brain_manual_tick(brain);
     brain_elect(brain);
     migrate(brain);

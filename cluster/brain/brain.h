@@ -45,16 +45,31 @@ struct brain_settings {
      */
     const char *announce_ip, *hostname, *human_name, *availability_zone, *client_ipv4, *client_ipv6;
     uint16_t port, tls_port, bus_port, client_port, client_tls_port;
-    bool tls_cluster; /* the bus, and what peers are told first, is TLS */
+    int64_t migrations_kept; /* CLUSTER GETSLOTMIGRATIONS: of those that are over */
+    bool tls_cluster;        /* the bus, and what peers are told first, is TLS */
+};
+
+/* What has broken imports of slots so far, counted: whose it was is not known. */
+struct brain_breaks {
+    uint64_t errors; /* commands that a source has sent and that were answered with one */
+    uint64_t full;   /* of them: for want of memory */
+    uint64_t flushes;
+};
+
+/* Who asks, of the connections of this node's clients. */
+struct brain_asker {
+    uint64_t client;
+    unsigned worker; /* where it lives */
 };
 
 /* What changes all the time and is not the brain's to know; given with each call that needs it. */
 struct brain_now {
     int64_t mono_ms; /* > 0 */
     int64_t wall_ms;
-    uint64_t offset;        /* of the replication stream: sent, or applied as a replica */
-    int64_t primary_age_ms; /* as a replica: since its primary was heard of last; -1: is heard */
-    bool has_keys;
+    uint64_t offset;          /* of the replication stream: sent, or applied as a replica */
+    int64_t primary_age_ms;   /* as a replica: since its primary was heard of last; -1: is heard */
+    bool has_keys, is_loaded; /* is_loaded: nothing is read from the disk any more */
+    struct brain_breaks breaks;
 };
 
 /* What the brain wants of the world. `arg` is its owner's. */
@@ -81,6 +96,13 @@ struct brain_world {
     void (*pause)(void *arg, int64_t until_mono_ms);
     /* CLUSTER RESET of a replica, or being given to another shard: all keys go. */
     void (*flush)(void *arg);
+    /* To the source of slots that come here: CLUSTER SYNCSLOTS `word`; NULL: its connection ends,
+     * and when nothing of it is on its way any more brain_import_gone follows. */
+    void (*say_source)(void *arg, const struct brain_asker *source, const char *word);
+    /* A command for this node's replicas, behind all that was written before. */
+    void (*tell_replicas)(void *arg, const struct bytes *words, unsigned count);
+    /* All keys of these slots go, those that ran out, too; then brain_import_dropped follows. */
+    void (*drop_import)(void *arg, const char *name, const uint8_t slots[MAP_SLOTS / 8]);
     /* A message to subscribers here, from another node. */
     void (*publish)(void *arg, struct bytes channel, struct bytes message, bool sharded);
     void (*random)(void *arg, void *ret, size_t bytes);
@@ -137,16 +159,18 @@ uint64_t brain_version(const struct brain *brain);
 /* What who asks has found out: */
 struct brain_asks {
     uint64_t keys;      /* of this node */
-    uint64_t slot_keys; /* of the slot that SETSLOT names, else 0 */
+    uint64_t slot_keys; /* of the slot that SETSLOT names, or those that SYNCSLOTS does; else 0 */
     const char *my_ip;  /* by which the client reached this node: for MEET; or NULL */
     bool is_tls;        /* the client's connection is: it is told TLS ports */
     bool from_primary;  /* it came in the stream of this replica's primary, not from a client */
+    struct brain_asker asker;
 };
 
 /* Whether the brain answers this subcommand (words[0] is it, without CLUSTER): ADDSLOTS,
- * ADDSLOTSRANGE, BUMPEPOCH, COUNT-FAILURE-REPORTS, DELSLOTS, DELSLOTSRANGE, FAILOVER, FLUSHSLOTS,
- * FORGET, INFO, LINKS, MEET, NODES, REPLICAS, REPLICATE, RESET, SAVECONFIG, SET-CONFIG-EPOCH,
- * SETSLOT, SLAVES. The others are answered by shards from the map. */
+ * ADDSLOTSRANGE, BUMPEPOCH, CANCELSLOTMIGRATIONS, COUNT-FAILURE-REPORTS, DELSLOTS, DELSLOTSRANGE,
+ * FAILOVER, FLUSHSLOTS, FORGET, GETSLOTMIGRATIONS, INFO, LINKS, MEET, MIGRATESLOTS, NODES,
+ * REPLICAS, REPLICATE, RESET, SAVECONFIG, SET-CONFIG-EPOCH, SETSLOT, SLAVES, SYNCSLOTS. The others
+ * are answered by shards from the map. */
 bool brain_answers(struct bytes word);
 /* Runs it and writes the reply, which may leave when brain_version is on the disk and every shard
  * has the newest map. */
@@ -159,6 +183,14 @@ void brain_command(struct brain *brain, const struct bytes *words, unsigned coun
 struct map *brain_map(const struct brain *brain);
 /* The world has paused (brain_world.pause): nothing is written from this offset on. */
 void brain_paused(struct brain *brain, uint64_t offset, const struct brain_now *now);
+/* Slots that come here at once (SYNCSLOTS). The connection of a source has ended, and nothing of it
+ * is on its way any more; `silent`: it was for repl-timeout. */
+void brain_import_gone(struct brain *brain, uint64_t client, bool silent,
+                       const struct brain_now *now);
+/* brain_world.drop_import: done. */
+void brain_import_dropped(struct brain *brain, const char *name, const struct brain_now *now);
+/* All keys of this replica are new: what it knew of its primary's imports is not. */
+void brain_synced(struct brain *brain, const struct brain_now *now);
 /* What it counts begins anew. */
 void brain_reset_stats(struct brain *brain);
 /* A message of a client of this node, for subscribers of others. */

@@ -526,6 +526,27 @@ static void info(struct brain *brain, struct asked *asked) {
     put_text(asked->reply, &text);
 }
 
+/* ---- Slots that move at once ---- */
+
+static void sync_slots(struct brain *brain, struct asked *asked) {
+    brain_syncslots(brain, asked->words, asked->count, asked->asks, asked->reply);
+}
+
+static void migrations(struct brain *brain, struct asked *asked) {
+    brain_show_migrations(brain, asked->reply);
+}
+
+static void cancel_migrations(struct brain *brain, struct asked *asked) {
+    (void)brain;
+    reply_error(asked->reply, "ERR No migrations ongoing");
+}
+
+static void migrate_slots(struct brain *brain, struct asked *asked) {
+    (void)brain;
+    reply_error(asked->reply, "ERR Slots are not moved from here by CLUSTER MIGRATESLOTS yet: use "
+                              "CLUSTER SETSLOT and MIGRATE");
+}
+
 /* ---- The table ---- */
 
 static const struct {
@@ -537,15 +558,18 @@ static const struct {
     {"ADDSLOTS", add_slots, 2, UINT32_MAX, false},
     {"ADDSLOTSRANGE", add_ranges, 3, UINT32_MAX, true},
     {"BUMPEPOCH", bump_epoch, 1, 1, false},
+    {"CANCELSLOTMIGRATIONS", cancel_migrations, 1, 1, false},
     {"COUNT-FAILURE-REPORTS", count_failure_reports, 2, 2, false},
     {"DELSLOTS", del_slots, 2, UINT32_MAX, false},
     {"DELSLOTSRANGE", del_ranges, 3, UINT32_MAX, true},
     {"FAILOVER", failover, 1, 4, false},
     {"FLUSHSLOTS", flush_slots, 1, 1, false},
     {"FORGET", forget, 2, 2, false},
+    {"GETSLOTMIGRATIONS", migrations, 1, 1, false},
     {"INFO", info, 1, 1, false},
     {"LINKS", links, 1, 1, false},
     {"MEET", meet, 3, 4, false},
+    {"MIGRATESLOTS", migrate_slots, 3, UINT32_MAX, false},
     {"NODES", nodes, 1, 1, false},
     {"REPLICAS", replicas, 2, 2, false},
     {"REPLICATE", replicate, 2, 3, false},
@@ -554,6 +578,7 @@ static const struct {
     {"SET-CONFIG-EPOCH", set_config_epoch, 2, 2, false},
     {"SETSLOT", set_slot, 3, 6, false},
     {"SLAVES", replicas, 2, 2, false},
+    {"SYNCSLOTS", sync_slots, 2, UINT32_MAX, false},
 };
 #define ROWS (sizeof rows / sizeof rows[0])
 

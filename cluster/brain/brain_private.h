@@ -149,6 +149,8 @@ struct brain {
     struct brain_forgotten *forgotten;
     unsigned forgotten_count;
     struct list links;
+    struct list imports; /* brain_import.c; the newest first */
+    bool is_swept;       /* brain_sweep was through */
 
     uint64_t current_epoch, vote_epoch; /* vote_epoch: the last in which a vote was given */
     enum map_state state;
@@ -343,6 +345,21 @@ void brain_manual_starts(struct brain *brain, struct brain_node *replica); /* MF
 void brain_manual_tick(struct brain *brain);
 /* CLUSTER FAILOVER of this replica. */
 void brain_manual_ask(struct brain *brain, bool force);
+
+/* ---- brain_import.c ---- */
+
+void brain_syncslots(struct brain *brain, const struct bytes *words, unsigned count,
+                     const struct brain_asks *asks, struct reply *reply);
+void brain_show_migrations(const struct brain *brain, struct reply *reply);
+bool brain_imports_any(const struct brain *brain);
+/* Sets the bits of slots that come here; true: there are some. */
+bool brain_hidden_slots(const struct brain *brain, uint8_t ret[WIRE_SLOTS_BYTES]);
+void brain_imports_tick(struct brain *brain);
+void brain_imports_free(struct brain *brain);
+/* With each tick; once, when all is loaded: a primary keeps keys of its own slots and of those that
+ * SETSLOT has opened here; others are left of what came before the restart. Not when a replica
+ * takes over: it need not know which slots its primary had opened. */
+void brain_sweep(struct brain *brain);
 
 /* ---- brain_setslot.c ---- */
 

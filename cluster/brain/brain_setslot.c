@@ -114,6 +114,10 @@ void brain_setslot(struct brain *brain, const struct bytes *words, unsigned coun
         reply_error(reply, "ERR Please use SETSLOT only with masters.");
         return;
     }
+    if (brain_imports_any(brain) && !asks->from_primary) {
+        reply_error(reply, "ERR Slot import in progress.");
+        return;
+    }
     if (!num_parse_i64(words[1], &slot) || slot < 0 || slot >= MAP_SLOTS) {
         reply_error(reply, "ERR Invalid or out of range slot");
         return;

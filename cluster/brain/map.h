@@ -75,12 +75,18 @@ struct map {
     uint64_t current_epoch;
     uint16_t migrating_count, importing_count;
     struct map_open_slot *migrating, *importing; /* sorted by slot */
-    uint16_t owner[MAP_SLOTS];                   /* index of the primary, or MAP_NONE */
+    bool hides;                                  /* there are such slots: */
+    uint8_t hidden[MAP_SLOTS / 8];  /* they come here at once, and their keys are not shown yet */
+    uint16_t owner[MAP_SLOTS];      /* index of the primary, or MAP_NONE */
     uint8_t is_open[MAP_SLOTS / 8]; /* bit n % 8 of byte n / 8: it is in one of the two */
 };
 
 /* The brain's; memory is one piece. */
 void map_free(struct map *map);
+
+static inline bool map_hides(const struct map *map, uint16_t slot) {
+    return map->hides && (map->hidden[slot / 8] >> slot % 8 & 1);
+}
 
 /* Whose keys this node has: itself, or its primary's. MAP_NONE: of a replica without a primary. */
 static inline uint16_t map_my_primary(const struct map *map) {

@@ -28,6 +28,7 @@
 #include "server/observe/log.h"
 #include "server/tracking/news.h"
 #include "server/worker/handlers.h"
+#include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
 /* See above. So many that a clock's reading hardly matters, and so few that a slice of a turn is
@@ -83,10 +84,28 @@ note_unexpected(struct worker *worker, const struct command_ref *ref, const char
     }
 }
 
+/* Slots that come here are not what they are there any more. That who sends them has not heard yet
+ * that it is over is nothing. */
+static __attribute__((noinline)) void
+note_import_error(struct worker *worker, const struct command_ref *ref, const char *code) {
+    const char *name = ref != NULL ? ref->full_name : "unknown";
+    if (strcmp(name, "cluster|syncslots") != 0) {
+        log_worker(worker, LOG_WARNING,
+                   "A command of who sends slots has failed: '%s' after processing the command "
+                   "'%s'",
+                   code, name);
+        shared_break_import(worker->server->shared,
+                            strcmp(code, "OOM") == 0 ? IMPORT_BREAK_FULL : IMPORT_BREAK_ERROR);
+    }
+}
+
 void call_unexpected(struct worker *worker, const struct command_ref *ref, uint16_t manner,
                      uint32_t errors, const char *code) {
     if (UNLIKELY(manner & MANNER_UPSTREAM) && errors > 0) {
         note_unexpected(worker, ref, code);
+    }
+    if (UNLIKELY(manner & MANNER_IMPORTS) && errors > 0) {
+        note_import_error(worker, ref, code);
     }
 }
 

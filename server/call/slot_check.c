@@ -102,7 +102,9 @@ const char *slot_asked_end(struct worker *worker, const struct slot_asked *asked
 void slot_asked_init(struct slot_asked *asked, uint16_t manner) {
     *asked = (struct slot_asked){
         .slot = SLOT_NONE,
-        .question = {.asking = manner & MANNER_ASKING, .readonly = manner & MANNER_READONLY},
+        .question = {.asking = manner & MANNER_ASKING,
+                     .readonly = manner & MANNER_READONLY,
+                     .imports = manner & MANNER_IMPORTS},
     };
 }
 

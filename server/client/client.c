@@ -281,7 +281,7 @@ bool client_try_free(struct client *client) {
         list_push_back(&worker->parked.gone, &client->line_node);
         return false;
     }
-    if (client->tracking != NULL || client->upstream != NULL) {
+    if (client->tracking != NULL || client->upstream != NULL || client->flags & CLIENT_IMPORTS) {
         worker->server->handlers->client_freed(client);
     }
     check(client->pending_count == 0 && client->ops_pending == 0);
@@ -320,10 +320,15 @@ void client_cron(struct client *client, int64_t now_ms) {
     int64_t idle_ms = now_ms - client->active_ms;
     bool waits = (client->state != CLIENT_READING && client->state != CLIENT_ENDING) ||
                  client->flags & CLIENT_SUBSCRIBED || client->monitor != NULL ||
-                 replica_is(client) || client->upstream != NULL;
+                 replica_is(client) || client->upstream != NULL || client->flags & CLIENT_IMPORTS;
     if (config->timeout > 0 && idle_ms > config->timeout * 1000 && !waits &&
         client->pending_count == 0) {
         log_client(client->worker, LOG_VERBOSE, "Closing idle client ", client, "");
+        client_close(client);
+        return;
+    }
+    if (client->flags & CLIENT_IMPORTS && idle_ms > config->repl_timeout * 1000) {
+        client->import_silent = true;
         client_close(client);
         return;
     }

@@ -105,6 +105,7 @@ enum client_flag {
     CLIENT_TRACKED = 1 << 24,       /* it tracks keys (tracking.h): its requests run one by one; */
     CLIENT_TRACKS_READS = 1 << 25,  /* what the next one reads is remembered for it */
     CLIENT_RAN_SCRIPT = 1 << 26,    /* the next one may be a script, too (dispatch.c) */
+    CLIENT_IMPORTS = 1 << 18,       /* slots come by it (cluster/imports.h) */
     CLIENT_IPV6 = 1 << 27,          /* it has reached us by such an address */
 };
 
@@ -128,6 +129,7 @@ struct client {
     uint32_t db;
     uint8_t resp;
     bool delayed : 1;            /* it is among worker->clients.delayed */
+    bool import_silent : 1;      /* slots came by it, until it fell silent */
     bool acknowledged_here : 1;  /* what it waits for is on our disk (WAITAOF), */
     uint16_t acknowledged;       /* and has been acknowledged by so many replicas (WAIT) */
     const struct acl_user *user; /* identity.h; NULL: the server itself, who may do anything */
@@ -258,7 +260,7 @@ static inline void client_command_over(struct client *client) {
 }
 #define CLIENT_MANNERS                                                                             \
     (CLIENT_NO_TOUCH | CLIENT_IMPORT_SOURCE | CLIENT_TRACKS_READS | CLIENT_ASKING |                \
-     CLIENT_READONLY | CLIENT_TLS | CLIENT_IPV6)
+     CLIENT_READONLY | CLIENT_TLS | CLIENT_IPV6 | CLIENT_IMPORTS)
 /* How its commands look at keys: exec_manner. */
 static inline uint16_t client_manner(const struct client *client) {
     unsigned flags = client->flags;
@@ -272,7 +274,8 @@ static inline uint16_t client_manner(const struct client *client) {
                       (flags & CLIENT_ASKING ? MANNER_ASKING : 0) |
                       (flags & CLIENT_READONLY ? MANNER_READONLY : 0) |
                       (flags & CLIENT_TLS ? MANNER_TLS : 0) |
-                      (flags & CLIENT_IPV6 ? MANNER_IPV6 : 0));
+                      (flags & CLIENT_IPV6 ? MANNER_IPV6 : 0) |
+                      (flags & CLIENT_IMPORTS ? MANNER_IMPORTS : 0));
 }
 /* What UNWATCH does: it watches nothing any more. What DISCARD does: and the queue of its MULTI
  * goes. Harmless without. */

@@ -44,6 +44,9 @@ void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_B
         *p = 0;
         return;
     }
+    if (client->flags & CLIENT_IMPORTS) {
+        *p++ = 'i';
+    }
     if (client_is_blocked(client)) {
         *p++ = 'b';
     }

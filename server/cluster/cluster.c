@@ -76,6 +76,12 @@ static const struct brain_now *now(struct cluster *cluster) {
     cluster->now.offset = place.offset;
     cluster->now.primary_age_ms = place.age_ms;
     cluster->now.has_keys = shared_has_keys(shared);
+    cluster->now.is_loaded = !shared_loading(shared);
+    cluster->now.breaks = (struct brain_breaks){
+        .errors = shared_import_breaks(shared, IMPORT_BREAK_ERROR),
+        .full = shared_import_breaks(shared, IMPORT_BREAK_FULL),
+        .flushes = shared_import_breaks(shared, IMPORT_BREAK_FLUSH),
+    };
     return &cluster->now;
 }
 
@@ -142,6 +148,42 @@ static void want_pause(void *arg, int64_t until_mono_ms) {
     send_errand(arg, &(struct errand){.kind = ERRAND_PAUSE, .until_mono_ms = until_mono_ms});
 }
 
+/* To a client's home, or (0) for replicas to worker 0. */
+static void send_import(struct cluster *cluster, unsigned worker, uint64_t client,
+                        const struct bytes *words, unsigned count) {
+    size_t bytes = 0;
+    for (unsigned i = 0; i < count; i++) {
+        bytes += words[i].len;
+    }
+    struct import_letter *letter = must_calloc(1, sizeof *letter + count * sizeof *words + bytes);
+    char *text = (char *)(letter->words + count);
+    for (unsigned i = 0; i < count; i++) {
+        memcpy(text, words[i].ptr, words[i].len);
+        letter->words[i] = bytes_make(text, words[i].len);
+        text += words[i].len;
+    }
+    letter->message = (struct message){.kind = MESSAGE_CLUSTER_IMPORT, .home = POST_ONE_WAY};
+    letter->client = client;
+    letter->count = count;
+    post_send(cluster->server->office, cluster->thread, worker, &letter->message);
+}
+
+static void want_say_source(void *arg, const struct brain_asker *source, const char *word) {
+    struct bytes words[] = {word != NULL ? bytes_of_text(word) : BYTES("")};
+    send_import(arg, source->worker, source->client, words, word != NULL);
+}
+
+static void want_tell_replicas(void *arg, const struct bytes *words, unsigned count) {
+    send_import(arg, 0, 0, words, count);
+}
+
+static void want_drop_import(void *arg, const char *name, const uint8_t slots[MAP_SLOTS / 8]) {
+    struct errand errand = {.kind = ERRAND_DROP_IMPORT};
+    memcpy(errand.slots, slots, sizeof errand.slots);
+    snprintf(errand.import, sizeof errand.import, "%.40s", name);
+    send_errand(arg, &errand);
+}
+
 static void want_flush(void *arg) {
     send_errand(arg, &(struct errand){.kind = ERRAND_FLUSH});
 }
@@ -185,6 +227,9 @@ static const struct brain_world world = {
     .drop_slots = want_drop,
     .pause = want_pause,
     .flush = want_flush,
+    .say_source = want_say_source,
+    .tell_replicas = want_tell_replicas,
+    .drop_import = want_drop_import,
     .publish = want_publish,
     .random = want_random,
     .log = want_log,
@@ -340,6 +385,7 @@ static void run(struct cluster *cluster, struct ask_letter *letter) {
         .my_ip = letter->asked->my_ip[0] != 0 ? letter->asked->my_ip : NULL,
         .is_tls = letter->asked->is_tls,
         .from_primary = letter->asked->from_primary,
+        .asker = {letter->asked->client, letter->letter.message.home},
     };
     outbuf_init(&out);
     reply_init(&reply, &out, letter->asked->resp);
@@ -401,6 +447,18 @@ static void take_letter(struct cluster *cluster, struct cluster_letter *letter) 
                       now(cluster));
         break;
     }
+    case LETTER_GONE: {
+        const struct gone_letter *gone = (const struct gone_letter *)letter;
+        brain_import_gone(cluster->brain, gone->client, gone->silent, now(cluster));
+        break;
+    }
+    case LETTER_DROPPED:
+        brain_import_dropped(cluster->brain, ((const struct dropped_letter *)letter)->name,
+                             now(cluster));
+        break;
+    case LETTER_SYNCED:
+        brain_synced(cluster->brain, now(cluster));
+        break;
     case LETTER_RESET:
         brain_reset_stats(cluster->brain);
         break;
@@ -613,6 +671,19 @@ void cluster_tell_paused(struct worker *worker, uint64_t offset) {
     send_letter(worker, &letter->letter, LETTER_PAUSED, POST_ONE_WAY);
 }
 
+void cluster_tell_import_gone(struct worker *worker, uint64_t client, bool silent) {
+    struct gone_letter *letter = must_calloc(1, sizeof *letter);
+    letter->client = client;
+    letter->silent = silent;
+    send_letter(worker, &letter->letter, LETTER_GONE, POST_ONE_WAY);
+}
+
+void cluster_tell_import_dropped(struct worker *worker, const char *name) {
+    struct dropped_letter *letter = must_calloc(1, sizeof *letter);
+    snprintf(letter->name, sizeof letter->name, "%s", name);
+    send_letter(worker, &letter->letter, LETTER_DROPPED, POST_ONE_WAY);
+}
+
 void cluster_publish(struct worker *worker, struct bytes channel, struct bytes message,
                      bool sharded) {
     struct publish_letter *letter = publish_letter(channel, message, sharded);
@@ -636,6 +707,10 @@ static void send_word(struct worker *worker, enum cluster_letter_kind kind) {
 
 void cluster_reset_stats(struct worker *worker) {
     send_word(worker, LETTER_RESET);
+}
+
+void cluster_tell_synced(struct worker *worker) {
+    send_word(worker, LETTER_SYNCED);
 }
 
 void cluster_stop(struct worker *worker) {

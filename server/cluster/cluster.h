@@ -42,6 +42,7 @@ struct cluster_asked {
      * tells of is on the disk and every worker has the newest map. */
     void (*done)(struct cluster_asked *asked, struct bytes reply);
     uint64_t keys, slot_keys; /* brain_asks */
+    uint64_t client;          /* who asks, of this worker's */
     char my_ip[48];
     bool is_tls, from_primary;
     uint8_t resp;
@@ -60,6 +61,11 @@ void cluster_publish(struct worker *worker, struct bytes channel, struct bytes m
 
 /* Worker 0: nothing is written here from this offset on. */
 void cluster_tell_paused(struct worker *worker, uint64_t offset);
+/* Of slots that come here at once (imports.h): nothing of their connection is on its way any more;
+ * worker 0: what came has been dropped; all keys of this replica are new. */
+void cluster_tell_import_gone(struct worker *worker, uint64_t client, bool silent);
+void cluster_tell_import_dropped(struct worker *worker, const char *name);
+void cluster_tell_synced(struct worker *worker);
 /* Worker 0: the configuration is another. */
 void cluster_configure(struct worker *worker, const struct config *config);
 /* CONFIG RESETSTAT: what it counts begins anew, before whatever this worker asks next. */

@@ -65,6 +65,7 @@ static void finish(struct exec *x) {
 /* ---- Keys of slots that are another's ---- */
 
 struct drop_args {
+    bool dead_too; /* those that ran out are nobody else's to delete */
     uint8_t slots[MAP_SLOTS / 8];
 };
 
@@ -83,7 +84,8 @@ static bool drop_some(struct worker *worker, const struct drop_args *args, struc
         if (part->drop.now_ms == 0 || part->drop.slot != part->slot) {
             part->drop = (struct slot_drop){.slot = (uint16_t)part->slot, .lazy = true};
         }
-        part->drop.seen_ms = part->drop.now_ms = now_ms;
+        part->drop.now_ms = now_ms;
+        part->drop.seen_ms = args->dead_too ? INT64_MIN : now_ms;
         if (!slot_drop_some(worker, &part->drop)) {
             return true;
         }
@@ -101,7 +103,7 @@ static void dropped(struct exec *x, const struct scatter_result *result) {
 }
 
 static void drop_slots(struct exec *x) {
-    struct drop_args args;
+    struct drop_args args = {.dead_too = oldest(errands_of(x))->kind == ERRAND_DROP_IMPORT};
     memcpy(args.slots, oldest(errands_of(x))->slots, sizeof args.slots);
     scatter_all(x, drop_in_part, sizeof(struct drop_part), &args, sizeof args, dropped);
 }
@@ -191,6 +193,12 @@ static bool go_on(struct worker *home, struct errand *errand) {
         return run_by(home, errand, flush);
     case ERRAND_DROP:
         return run_by(home, errand, drop_slots);
+    case ERRAND_DROP_IMPORT:
+        if (!run_by(home, errand, drop_slots)) {
+            return false;
+        }
+        cluster_tell_import_dropped(home, errand->import);
+        return true;
     case ERRAND_PAUSE:
         return is_in_vain(home, errand) ||
                run_by(home, errand, errand->stands_still ? find_end : pause_writes);

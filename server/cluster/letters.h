@@ -21,6 +21,9 @@ enum cluster_letter_kind {
     LETTER_SETTINGS, /* struct settings_letter; freed there, as are those that follow */
     LETTER_PAUSED,   /* struct paused_letter */
     LETTER_PUBLISH,  /* struct publish_letter */
+    LETTER_GONE,     /* struct gone_letter */
+    LETTER_DROPPED,  /* struct dropped_letter */
+    LETTER_SYNCED,   /* struct cluster_letter: all keys are another primary's now */
     LETTER_RESET,    /* struct cluster_letter: CONFIG RESETSTAT */
     LETTER_STOP,     /* the same */
 };
@@ -52,6 +55,27 @@ struct paused_letter {
     uint64_t offset;
 };
 
+/* Nothing of this connection, by which slots came, is on its way any more. */
+struct gone_letter {
+    struct cluster_letter letter;
+    uint64_t client;
+    bool silent;
+};
+
+/* ERRAND_DROP_IMPORT is done. */
+struct dropped_letter {
+    struct cluster_letter letter;
+    char name[41];
+};
+
+/* From the thread to a worker: MESSAGE_CLUSTER_IMPORT, freed there (imports.h). */
+struct import_letter {
+    struct message message;
+    uint64_t client;      /* to whom; 0: to replicas of this node */
+    unsigned count;       /* 0: the connection shall end */
+    struct bytes words[]; /* and what they name */
+};
+
 /* From the thread to worker 0 it is MESSAGE_CLUSTER_HEARD, and freed there. */
 struct publish_letter {
     struct cluster_letter letter;
@@ -61,7 +85,7 @@ struct publish_letter {
 
 /* ---- To worker 0: MESSAGE_CLUSTER_ERRAND, freed there (errands.h) ---- */
 
-enum errand_kind { ERRAND_FOLLOW, ERRAND_FLUSH, ERRAND_DROP, ERRAND_PAUSE };
+enum errand_kind { ERRAND_FOLLOW, ERRAND_FLUSH, ERRAND_DROP, ERRAND_DROP_IMPORT, ERRAND_PAUSE };
 
 struct errand {
     struct message message;
@@ -71,7 +95,8 @@ struct errand {
     struct role role;             /* FOLLOW */
     uint16_t tls_port;            /* the same: if it is to be followed by TLS; 0: it has none */
     int64_t until_mono_ms;        /* PAUSE; 0: it ends */
-    uint8_t slots[MAP_SLOTS / 8]; /* DROP */
+    uint8_t slots[MAP_SLOTS / 8]; /* DROP, DROP_IMPORT */
+    char import[41];              /* DROP_IMPORT: its name */
 };
 
 #endif

@@ -53,6 +53,9 @@ enum redirect_verdict redirect_judge(const struct map *map, const struct config 
     if (owner == MAP_NONE) {
         return REDIRECT_UNOWNED;
     }
+    if (question->imports && map_hides(map, question->slot)) {
+        return REDIRECT_NOT;
+    }
     if (redirect_is_open(map, question->slot) && (primary || question->readonly)) {
         if (owner == map_my_primary(map)) {
             to = other_end(map->migrating, map->migrating_count, question->slot);

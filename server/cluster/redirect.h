@@ -35,6 +35,7 @@ struct redirect_question {
     uint16_t slot;
     bool writes;
     bool shard_channels; /* sharded publish and subscribe */
+    bool imports;        /* it is of who sends slots that are hidden here */
     bool asking;         /* after ASKING, or a command that needs none (RESTORE-ASKING) */
     bool readonly;       /* the client said READONLY */
     bool migrates;       /* it is MIGRATE */

@@ -14,6 +14,7 @@
 #include "server/client/client_flow.h"
 #include "server/client/inner.h"
 #include "server/client/listen.h"
+#include "server/cluster/cluster.h"
 #include "server/observe/log.h"
 #include "server/persistence/load_again.h"
 #include "server/replication/primary.h"
@@ -586,6 +587,7 @@ static void loaded(struct exec *x, bool good) {
                    "logs.");
     } else {
         primary_set(home->server->primary, &u->place);
+        cluster_tell_synced(home);
         log_worker(home, LOG_NOTICE, "PRIMARY <-> REPLICA sync: Finished with success");
     }
     if (u->client == NULL) { /* lost meanwhile: if it was good it goes on from here */

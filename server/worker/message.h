@@ -58,6 +58,7 @@ enum message_kind {
     MESSAGE_CLUSTER_ANSWER,    /* struct ask_letter, back home */
     MESSAGE_CLUSTER_ERRAND,    /* struct errand, to worker 0, which frees it */
     MESSAGE_CLUSTER_HEARD,     /* struct publish_letter, to worker 0, which frees it */
+    MESSAGE_CLUSTER_IMPORT,    /* struct import_letter, from the cluster's thread; freed there */
     MESSAGE_KINDS,
 };
 

@@ -68,6 +68,7 @@ struct shared_counters {
     _Atomic int64_t loading_began_at;
     _Atomic uint64_t loading_bytes;
     _Atomic bool upstream_down;
+    _Atomic uint64_t import_breaks[IMPORT_BREAKS];
     _Atomic uint64_t place_offset;
     _Atomic int64_t place_age_ms;
     _Atomic size_t links_bytes;
@@ -591,6 +592,14 @@ void shared_set_links_bytes(struct shared_counters *shared, size_t bytes) {
 
 size_t shared_links_bytes(const struct shared_counters *shared) {
     return atomic_load_explicit(&shared->links_bytes, memory_order_relaxed);
+}
+
+void shared_break_import(struct shared_counters *shared, enum import_break kind) {
+    atomic_fetch_add_explicit(&shared->import_breaks[kind], 1, memory_order_relaxed);
+}
+
+uint64_t shared_import_breaks(const struct shared_counters *shared, enum import_break kind) {
+    return atomic_load_explicit(&shared->import_breaks[kind], memory_order_relaxed);
 }
 
 void shared_set_has_keys(struct shared_counters *shared, unsigned worker, bool has) {

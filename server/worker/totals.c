@@ -60,8 +60,9 @@ static void take_databases(const struct worker *worker, int64_t now_ms, struct t
     part->databases = must_calloc(n, sizeof(*part->databases));
     for (uint32_t db = 0; db < n; db++) {
         struct database_total *to = &part->databases[db];
-        to->keys = keyspace_count(ks, db);
+        to->keys = keyspace_shown(ks, db);
         to->expires = keyspace_count_expiring(ks, db);
+        to->expires = to->expires < to->keys ? to->expires : to->keys; /* some may be hidden */
         to->volatiles = keyspace_count_volatile(ks, db);
         if (to->expires > 0) {
             to->ttl_sum_ms = (double)keyspace_average_ttl(ks, db, now_ms) * (double)to->expires;

@@ -591,7 +591,7 @@ bool keyspace_buries(const struct keyspace *ks, const struct entry *entry, int64
 /* A lookup has met an entry past its deadline: what it finds. */
 static struct entry *find_dead(struct keyspace *ks, uint32_t db, const struct key *key,
                                struct entry *entry, int64_t now_ms, bool writes) {
-    if (ks->sees_dead && ks->expire.importing) {
+    if ((ks->sees_dead && ks->expire.importing) || keyspace_hides_slot(ks, key->slot)) {
         return entry;
     }
     note_dead(ks, entry);
@@ -647,7 +647,7 @@ bool keyspace_has(const struct keyspace *ks, uint32_t db, const struct key *key,
 
 struct entry *keyspace_old_is_dead(struct keyspace *ks, uint32_t db, const struct key *key,
                                    struct entry *entry) {
-    if (ks->sees_dead && ks->expire.importing) {
+    if ((ks->sees_dead && ks->expire.importing) || keyspace_hides_slot(ks, key->slot)) {
         return entry;
     }
     database_expire(ks, db, key, entry);

@@ -77,9 +77,9 @@ struct keyspace_hooks {
     /* Keys are deleted for being past their deadline only if it is past at this time too: no later
      * than now_ms. What ran out after it is hidden and stays. NULL: now_ms. */
     int64_t (*expiry_ms)(void *arg, int64_t now_ms);
-    /* Whether somebody has locked this key, or one of the same hash: then nobody else deletes it for
-     * being past its deadline or to make room; it stays as it is if it is lent. NULL: nothing ever
-     * is. */
+    /* Whether somebody has locked this key, or one of the same hash: then nobody else deletes it
+     * for being past its deadline or to make room; it stays as it is if it is lent. NULL: nothing
+     * ever is. */
     bool (*locked)(void *arg, uint64_t hash);
     /* A database (UINT32_MAX: each) is about to be emptied; two are about to be swapped. */
     void (*flushing)(void *arg, uint32_t db);
@@ -288,6 +288,13 @@ void keyspace_drop_slot(struct keyspace *ks, struct slot_loan *lent);
  * slices of keyspace_work. Returns how many keys there were. */
 uint64_t keyspace_flush(struct keyspace *ks, uint32_t db, bool lazy);
 void keyspace_swap_db(struct keyspace *ks, uint32_t a, uint32_t b);
+/* Slots (bit n % 8 of byte n / 8; NULL: none) whose keys are hidden: they come from elsewhere. They
+ * are found by name, also past their deadline: who sends them says when they are gone. They do not
+ * run out, are not evicted, and count neither as shown nor as random keys. The bits stay the
+ * caller's. */
+void keyspace_hide(struct keyspace *ks, const uint8_t *slots);
+bool keyspace_hides(const struct keyspace *ks, const struct entry *entry);
+uint64_t keyspace_shown(const struct keyspace *ks, uint32_t db);
 uint64_t keyspace_count(const struct keyspace *ks,
                         uint32_t db); /* DBSIZE share; expired keys not yet deleted count */
 uint64_t keyspace_count_expiring(const struct keyspace *ks, uint32_t db); /* keys with a TTL */

@@ -95,6 +95,26 @@ uint64_t keyspace_scan_slots(struct keyspace *ks, uint32_t db, uint64_t cursor, 
     return slot < SLOTS ? scan_cursor_at_slot((uint16_t)slot) : 0;
 }
 
+/* ---- Hidden slots ---- */
+
+void keyspace_hide(struct keyspace *ks, const uint8_t *slots) {
+    ks->hidden = slots;
+}
+
+bool keyspace_hides(const struct keyspace *ks, const struct entry *entry) {
+    return UNLIKELY(ks->hidden != NULL) &&
+           keyspace_hides_slot(ks, key_slot(entry_key_bytes(entry)));
+}
+
+uint64_t keyspace_shown(const struct keyspace *ks, uint32_t db) {
+    const struct database *database = keyspace_peek(ks, db);
+    uint64_t count = database ? database->count : 0;
+    for (uint32_t slot = 0; ks->hidden != NULL && count > 0 && slot < SLOTS; slot++) {
+        count -= keyspace_hides_slot(ks, slot) ? database->slots[slot].table.count : 0;
+    }
+    return count;
+}
+
 /* ---- Random keys ---- */
 
 uint16_t database_slot_at(const struct database *database, uint64_t *index) {
@@ -117,12 +137,13 @@ struct entry *database_at(const struct database *database, uint64_t index, uint1
 }
 
 struct first_alive {
+    const struct keyspace *ks;
     struct entry *entry;
 };
 
 static void take_first(void *arg, struct entry *entry) {
     struct first_alive *first = arg;
-    if (!first->entry) {
+    if (!first->entry && !keyspace_hides(first->ks, entry)) {
         first->entry = entry;
     }
 }
@@ -135,7 +156,7 @@ static bool takes_dead(const struct keyspace *ks, const struct database *databas
 /* When nearly all keys are dead and may not be deleted: the first live one behind a random place.
  */
 static struct entry *alive_from(struct keyspace *ks, uint32_t db, uint64_t start, int64_t now_ms) {
-    struct first_alive first = {NULL};
+    struct first_alive first = {ks, NULL};
     uint64_t cursor = start;
     for (int rounds = 0; rounds < 2 && !first.entry; rounds++) {
         do {
@@ -151,10 +172,17 @@ static struct entry *alive_from(struct keyspace *ks, uint32_t db, uint64_t start
 struct entry *keyspace_random(struct keyspace *ks, uint32_t db, uint64_t random, int64_t now_ms) {
     const struct database *database = keyspace_peek(ks, db);
     struct entry *dead = NULL;
+    if (UNLIKELY(ks->hidden != NULL) && keyspace_shown(ks, db) == 0) {
+        return NULL;
+    }
     for (int i = 0; i < RANDOM_TRIES && database && database->count; i++) {
         uint64_t index = (uint64_t)((unsigned __int128)random * database->count >> 64);
         uint16_t slot;
         struct entry *entry = database_at(database, index, &slot);
+        if (keyspace_hides_slot(ks, slot)) {
+            random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+            continue;
+        }
         if (!entry_is_dead(entry, now_ms)) {
             return entry;
         }

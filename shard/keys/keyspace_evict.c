@@ -183,7 +183,7 @@ static uint32_t look_at(struct keyspace *ks, const struct evict_rule *rule, uint
     uint32_t found = 0;
     for (uint32_t i = 0; i < looks.count; i++) {
         const struct entry *entry = table_address(looks.words[i]);
-        if (!may_go(rule, entry)) {
+        if (!may_go(rule, entry) || keyspace_hides_slot(ks, slot)) {
             continue;
         }
         struct evict_candidate candidate = {
@@ -291,6 +291,7 @@ enum evicted keyspace_evict(struct keyspace *ks, const struct evict_rule *rule, 
         struct key key;
         struct entry *entry = find_candidate(ks, &candidate, &key);
         if (entry == NULL || !may_go(rule, entry) || is_taken(ks, &candidate) ||
+            keyspace_hides_slot(ks, candidate.slot) ||
             score_of(ks, rule, entry, now_ms) < candidate.score) {
             continue;
         }

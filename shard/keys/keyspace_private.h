@@ -113,8 +113,9 @@ struct keyspace {
     struct database **databases; /* NULL before the first key */
     int64_t now_ms;              /* as last heard: where new wheels start */
     struct keyspace_expire_options expire;
-    bool sees_dead;     /* who looks is an import source */
-    int64_t expired_to; /* keyspace_expired_to */
+    const uint8_t *hidden; /* keyspace_hide; or NULL */
+    bool sees_dead;        /* who looks is an import source */
+    int64_t expired_to;    /* keyspace_expired_to */
     enum lru_mode lru_mode;
     int lfu_log_factor;
     int lfu_decay_minutes;
@@ -210,6 +211,9 @@ void database_take_out(struct keyspace *ks, uint32_t db, const struct key *key, 
 /* The same for one that is past its deadline, with statistics. */
 void database_expire(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry);
 /* Whether what met this entry past its deadline deletes it; else it only hides it. */
+static inline bool keyspace_hides_slot(const struct keyspace *ks, uint32_t slot) {
+    return UNLIKELY(ks->hidden != NULL) && (ks->hidden[slot / 8] >> slot % 8 & 1);
+}
 bool keyspace_buries(const struct keyspace *ks, const struct entry *entry, int64_t now_ms,
                      bool writes);
 /* What a write to this key replaces or changes: its live entry, or NULL. A dead one is out of the

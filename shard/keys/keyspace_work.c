@@ -27,6 +27,9 @@
 /* This many superfluous references are not worth a sweep. */
 #define SWEEP_MIN 4096
 
+/* What is hidden is looked at again so much later: it may be shown by then. */
+#define HIDDEN_AGAIN_MS 100
+
 /* ---- The wheel's answers ---- */
 
 #define DUE_MAX 16
@@ -62,7 +65,8 @@ static void look_at(void *arg, void *item) {
     int64_t elements_due = entry_elements_due(resolving->ks->forms, entry);
     bool dead = entry_is_dead(entry, resolving->now_ms);
     bool over = elements_due != NO_EXPIRY && resolving->now_ms > elements_due;
-    bool stays = (dead || over) && entry_is_locked(resolving->ks, entry);
+    bool hidden = keyspace_hides_slot(resolving->ks, resolving->ref.slot);
+    bool stays = (dead || over) && (hidden || entry_is_locked(resolving->ks, entry));
     if (over && !dead && !stays && resolving->elements == 0) {
         stays = resolving->late = true;
     }
@@ -72,8 +76,8 @@ static void look_at(void *arg, void *item) {
         }
         return;
     }
-    int64_t deadline =
-        stays ? resolving->now_ms + 1 : earlier_deadline(entry_deadline(entry), elements_due);
+    int64_t deadline = stays ? resolving->now_ms + (hidden ? HIDDEN_AGAIN_MS : 1)
+                             : earlier_deadline(entry_deadline(entry), elements_due);
     if (resolving->earliest == WHEEL_DROP || deadline < resolving->earliest) {
         resolving->earliest = deadline;
     }

@@ -63,7 +63,8 @@ struct net_host {
     int64_t paused_until;
     unsigned paused_count, dropped_count, flushed_count, follows_count, changes_count;
     char follows[48]; /* "": it is a primary */
-    struct text published;
+    struct text published, said, told;
+    unsigned imports_dropped;
     bool logs;
 };
 
@@ -179,6 +180,26 @@ static inline void net_flush(void *arg) {
     ((struct net_host *)arg)->flushed_count++;
 }
 
+static inline void net_say(void *arg, const struct brain_asker *source, const char *word) {
+    struct net_host *host = arg;
+    text_appendf(&host->said, "%llu:%s ", (unsigned long long)source->client,
+                 word != NULL ? word : "close");
+}
+
+static inline void net_tell(void *arg, const struct bytes *words, unsigned count) {
+    struct net_host *host = arg;
+    for (unsigned i = 2; i < count; i++) {
+        text_appendf(&host->told, "%.*s ", bytes_precision(words[i]), words[i].ptr);
+    }
+}
+
+static inline void net_drop_import(void *arg, const char *name,
+                                   const uint8_t slots[MAP_SLOTS / 8]) {
+    struct net_host *host = arg;
+    (void)name, (void)slots;
+    host->imports_dropped++;
+}
+
 static inline void net_publish(void *arg, struct bytes channel, struct bytes message,
                                bool sharded) {
     struct net_host *host = arg;
@@ -210,6 +231,9 @@ static const struct brain_world net_world = {
     .drop_slots = net_drop,
     .pause = net_pause,
     .flush = net_flush,
+    .say_source = net_say,
+    .tell_replicas = net_tell,
+    .drop_import = net_drop_import,
     .publish = net_publish,
     .random = net_random,
     .log = net_log,
@@ -256,6 +280,8 @@ static inline void net_init(struct net *net, unsigned count, uint64_t seed, int6
         text_init(&host->disk);
         text_init(&host->writing);
         text_init(&host->published);
+        text_init(&host->said);
+        text_init(&host->told);
         host->disk_ms = 5;
         host->settings = (struct brain_settings){
             .node_timeout_ms = node_timeout,
@@ -292,6 +318,8 @@ static inline void net_fini(struct net *net) {
         text_fini(&host->disk);
         text_fini(&host->writing);
         text_fini(&host->published);
+        text_fini(&host->said);
+        text_fini(&host->told);
     }
     while (net->conns != NULL) {
         struct net_conn *conn = net->conns;

@@ -14,6 +14,7 @@
 #include "server/call/scatter.h"
 #include "server/client/client.h"
 #include "server/cluster/cluster.h"
+#include "server/cluster/imports.h"
 #include "server/commands/cluster/cluster.h"
 #include "server/config/config.h"
 #include "server/worker/view.h"
@@ -53,8 +54,9 @@ struct question {
     uint64_t keys, slot_keys;
     int slot; /* whose keys are wanted, or -1 */
     char my_ip[48];
-    bool is_tls;
+    bool is_tls, from_primary, establishes;
     uint8_t resp;
+    uint64_t client;
 };
 
 /* ---- Asked, and answered ---- */
@@ -82,6 +84,8 @@ static bool ask_words(struct worker *worker, const struct bytes *list, uint32_t 
             .keys = question->keys,
             .slot_keys = question->slot_keys,
             .is_tls = question->is_tls,
+            .from_primary = question->from_primary,
+            .client = question->client,
             .resp = question->resp,
         };
         memcpy((*asking)->asked.my_ip, question->my_ip, sizeof question->my_ip);
@@ -108,6 +112,9 @@ static void ask_done(struct exec *x, const struct scatter_result *result) {
         reply_error_bytes(x->reply, bytes_make(reply.ptr + 1, reply.len - 3));
     } else {
         reply_raw(x->reply, reply);
+    }
+    if (question->establishes) {
+        import_answered(x->client, reply.len > 0 && reply.ptr[0] == '+');
     }
     text_fini(&asking->reply);
     free(asking);
@@ -150,6 +157,21 @@ struct counted {
     uint64_t keys, slot_keys;
 };
 
+/* Of all pairs of slots in the words; what is none the brain refuses. */
+static uint64_t count_ranges(const struct keyspace *ks, const struct words *words) {
+    uint64_t keys = 0;
+    int64_t first, last;
+    for (uint32_t i = 0; i + 1 < words->count; i++) {
+        if (num_parse_i64(words->list[i], &first) && num_parse_i64(words->list[i + 1], &last)) {
+            for (; first >= 0 && first <= last && last < SLOTS; first++) {
+                keys += keyspace_slot_count(ks, (uint16_t)first);
+            }
+            i++;
+        }
+    }
+    return keys;
+}
+
 static bool count_part(struct worker *worker, const void *args, void *part) {
     const struct question *question = args;
     struct counted *counted = part;
@@ -158,7 +180,9 @@ static bool count_part(struct worker *worker, const void *args, void *part) {
     for (uint32_t db = 0; db < databases; db++) {
         counted->keys += keyspace_count(ks, db);
     }
-    if (question->slot >= 0) {
+    if (question->establishes) {
+        counted->slot_keys = count_ranges(ks, question->words);
+    } else if (question->slot >= 0) {
         counted->slot_keys = keyspace_slot_count(ks, (uint16_t)question->slot);
     }
     return true;
@@ -213,10 +237,21 @@ void command_cluster_asked(struct exec *x) {
         .words = copy_words(x->argv + 1, x->argc - 1),
         .slot = (int)slot,
         .is_tls = x->client->flags & CLIENT_TLS,
+        .from_primary = x->client->upstream != NULL,
+        .client = x->client->id,
         .resp = x->reply->resp,
     };
+    if (strcmp(x->command->name, "syncslots") == 0 && !question.from_primary &&
+        bytes_is(x->argv[2], "establish")) {
+        question.establishes = import_asks(x->client);
+        if (!question.establishes) {
+            free(question.words);
+            reply_error(x->reply, "ERR Slots do not come within MULTI");
+            return;
+        }
+    }
     note_my_ip(x->client, question.my_ip);
-    if (needs_keys(x->command)) {
+    if (needs_keys(x->command) || question.establishes) {
         scatter_all(x, count_part, sizeof(struct counted), &question, sizeof question, count_done);
     } else {
         ask(x, &question);

@@ -95,13 +95,14 @@ struct walk {
 struct visit {
     struct walk *walk;
     const struct filter *filter;
+    const struct keyspace *ks;
 };
 
 static void walk_visit(void *arg, struct entry *entry) {
     struct visit *visit = arg;
     struct walk *walk = visit->walk;
     walk->visited++;
-    if (filter_takes(visit->filter, entry)) {
+    if (filter_takes(visit->filter, entry) && !keyspace_hides(visit->ks, entry)) {
         struct reply reply;
         reply_init(&reply, &walk->keys, 2);
         reply_bulk(&reply, entry_key(entry));
@@ -120,7 +121,7 @@ static void walk_begin(struct walk *walk, uint64_t cursor) {
 /* Goes on by one slice, at most about `count` keys, in slots before `end`. */
 static void walk_slice(struct walk *walk, struct keyspace *ks, uint32_t db, uint32_t end,
                        uint64_t count, int64_t now_ms, const struct filter *filter) {
-    struct visit visit = {walk, filter};
+    struct visit visit = {walk, filter, ks};
     uint64_t keys = count < SLICE_KEYS ? count : SLICE_KEYS;
     walk->cursor = keyspace_scan_slots(ks, db, walk->cursor, end, keys, now_ms, walk_visit, &visit);
 }
@@ -556,7 +557,7 @@ static bool random_part(struct worker *worker, const void *args_ptr, void *part_
         struct reply reply;
         reply_init(&reply, &part->key, 2);
         reply_bulk(&reply, entry_key(entry));
-        part->weight = keyspace_count(ks, args->db);
+        part->weight = keyspace_shown(ks, args->db);
         int64_t deadline_ms = entry_expires_at(entry);
         part->dead = deadline_ms != NO_EXPIRY && deadline_ms < args->now_ms;
     }

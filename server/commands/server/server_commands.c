@@ -32,7 +32,7 @@
 /* ---- DBSIZE ---- */
 
 static bool dbsize_part(struct worker *worker, const void *args, void *result) {
-    *(uint64_t *)result = keyspace_count(worker_shard(worker)->keyspace, *(const uint32_t *)args);
+    *(uint64_t *)result = keyspace_shown(worker_shard(worker)->keyspace, *(const uint32_t *)args);
     return true;
 }
 
@@ -103,6 +103,7 @@ static void flush(struct exec *x, uint32_t db) {
         }
         args.word = args.lazy ? "ASYNC" : "SYNC";
     }
+    shared_break_import(worker_server(x->worker)->shared, IMPORT_BREAK_FLUSH);
     scatter_all(x, flush_part, 0, &args, sizeof(args), scatter_ok);
 }
 

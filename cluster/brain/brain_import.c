@@ -1,0 +1,748 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* CLUSTER SYNCSLOTS: slots that come here at once, with all their keys. Who has them dials a port
+ * for clients, sends the keys and then what changes of them, and in the end lets this node claim:
+ *
+ *     from there                  here                        said to it
+ *     ESTABLISH                   waiting-for-ack             +OK, then nothing more as a reply
+ *     ACK                         receiving-snapshot          ACK each second
+ *     SNAPSHOT-EOF                waiting-for-paused          REQUEST-PAUSE
+ *     PAUSED: writes stand still  failover-requested          REQUEST-FAILOVER
+ *     FAILOVER-GRANTED            the claim; success          (the bus says so)
+ *
+ * Until the claim nobody sees these keys (map.h), and a job that breaks drops what came: its
+ * connection ends first, so that nothing comes behind. Replicas are told of the begin and the end,
+ * and hide the keys, too (occurring-on-primary). All of it is in memory alone: a restart drops what
+ * is another's (brain_sweep).
+ */
+#include "cluster/brain/brain_private.h"
+
+#include "base/must.h"
+#include "base/num.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+#define ACK_MS 1000
+
+enum import_state {
+    IMPORT_WAITS,
+    IMPORT_RECEIVES,
+    IMPORT_WAITS_FOR_PAUSE,
+    IMPORT_ASKS,
+    IMPORT_OF_PRIMARY, /* this is a replica, and its primary's it is */
+    IMPORT_CLEANS,
+    IMPORT_SUCCESS, /* it and what follows are over */
+    IMPORT_FAILED,
+};
+
+static const char *const state_names[] = {
+    [IMPORT_WAITS] = "waiting-for-ack",
+    [IMPORT_RECEIVES] = "receiving-snapshot",
+    [IMPORT_WAITS_FOR_PAUSE] = "waiting-for-paused",
+    [IMPORT_ASKS] = "failover-requested",
+    [IMPORT_OF_PRIMARY] = "occurring-on-primary",
+    [IMPORT_CLEANS] = "cleaning-up",
+    [IMPORT_SUCCESS] = "success",
+    [IMPORT_FAILED] = "failed",
+};
+
+struct range {
+    uint16_t first, last;
+};
+
+struct import {
+    struct list_node node;
+    char name[ID + 1], source[ID + 1], target[ID + 1]; /* source "": it is our primary's */
+    struct range *ranges;
+    unsigned ranges_count;
+    enum import_state state;
+    char *message;
+    int64_t created_s, updated_s, acked_s; /* wall */
+    int64_t said_ms;                       /* mono: the last ACK */
+    struct brain_asker link;
+    bool is_linked;             /* it is not known yet that nothing of it comes any more */
+    bool drops;                 /* what came */
+    struct brain_breaks breaks; /* before it */
+};
+
+static bool is_word(struct bytes word, const char *name) {
+    return word.len == strlen(name) && strncasecmp(word.ptr, name, word.len) == 0;
+}
+
+static bool is_over(const struct import *import) {
+    return import->state >= IMPORT_SUCCESS;
+}
+
+static bool goes_on(const struct import *import) {
+    return import->state < IMPORT_CLEANS;
+}
+
+/* ---- Jobs ---- */
+
+#define EACH_IMPORT(brain, import)                                                                 \
+    LIST_EACH_SAFE(&(brain)->imports, import##_node)                                               \
+    for (struct import *import = LIST_ENTRY(import##_node, struct import, node); import != NULL;   \
+         import = NULL)
+
+static void import_free(struct import *import) {
+    list_remove(&import->node);
+    free(import->ranges);
+    free(import->message);
+    free(import);
+}
+
+void brain_imports_free(struct brain *brain) {
+    EACH_IMPORT(brain, import) {
+        import_free(import);
+    }
+}
+
+/* The newest are shown; those that go on stay. */
+static void trim(struct brain *brain) {
+    int64_t left = brain->settings.migrations_kept;
+    EACH_IMPORT(brain, import) {
+        if (left > 0) {
+            left--;
+        } else if (is_over(import)) {
+            import_free(import);
+        }
+    }
+}
+
+static void ranges_text(const struct import *import, struct text *ret) {
+    text_init(ret);
+    for (unsigned i = 0; i < import->ranges_count; i++) {
+        text_appendf(ret, "%s%u-%u", i > 0 ? " " : "", import->ranges[i].first,
+                     import->ranges[i].last);
+    }
+}
+
+static void move(struct brain *brain, struct import *import, enum import_state state) {
+    struct text ranges;
+    ranges_text(import, &ranges);
+    brain_note(brain, BRAIN_NOTICE, "Slot migration %.40s (import of %.*s): %s -> %s%s%s",
+               import->name, (int)(ranges.len < 200 ? ranges.len : 200), ranges.ptr,
+               state_names[import->state], state_names[state], import->message != NULL ? ": " : "",
+               import->message != NULL ? import->message : "");
+    text_fini(&ranges);
+    import->state = state;
+    import->updated_s = brain->now.wall_ms / 1000;
+}
+
+/* Bits of what is not this node's own: its keys go if the job fails. */
+static void foreign_slots(const struct brain *brain, const struct import *import,
+                          uint8_t ret[WIRE_SLOTS_BYTES]) {
+    memset(ret, 0, WIRE_SLOTS_BYTES);
+    for (unsigned i = 0; i < import->ranges_count; i++) {
+        for (unsigned slot = import->ranges[i].first; slot <= import->ranges[i].last; slot++) {
+            if (brain_owner(brain, slot) != brain->self) {
+                brain_set_bit(ret, slot);
+            }
+        }
+    }
+}
+
+static void tell_end(struct brain *brain, const struct import *import) {
+    struct bytes words[] = {
+        BYTES("CLUSTER"),
+        BYTES("SYNCSLOTS"),
+        BYTES("FINISH"),
+        BYTES("STATE"),
+        bytes_of_text(state_names[import->state]),
+        BYTES("NAME"),
+        bytes_of_text(import->name),
+        BYTES("MESSAGE"),
+        bytes_of_text(import->message != NULL ? import->message : ""),
+    };
+    brain->world.tell_replicas(brain->arg, words, import->message != NULL ? 9 : 7);
+}
+
+static void finish(struct brain *brain, struct import *import, enum import_state state) {
+    move(brain, import, state);
+    brain_touch_map(brain);
+    if (brain_is_primary(brain->self)) {
+        tell_end(brain, import);
+    }
+}
+
+/* Its connection has ended: what came goes. */
+static void clean(struct brain *brain, struct import *import) {
+    uint8_t slots[WIRE_SLOTS_BYTES];
+    if (!brain_is_primary(brain->self)) { /* the new primary says what becomes of them */
+        finish(brain, import, IMPORT_FAILED);
+        return;
+    }
+    import->drops = true;
+    foreign_slots(brain, import, slots);
+    brain->world.drop_import(brain->arg, import->name, slots);
+}
+
+static void fail(struct brain *brain, struct import *import, const char *message) {
+    free(import->message);
+    import->message = must_malloc(strlen(message) + 1);
+    strcpy(import->message, message);
+    move(brain, import, IMPORT_CLEANS);
+    if (import->is_linked) {
+        brain->world.say_source(brain->arg, &import->link, NULL);
+    } else {
+        clean(brain, import);
+    }
+}
+
+static struct import *import_of(struct brain *brain, const struct brain_asks *asks) {
+    EACH_IMPORT(brain, import) {
+        if (goes_on(import) && import->is_linked && import->link.client == asks->asker.client) {
+            return import;
+        }
+    }
+    return NULL;
+}
+
+static struct import *import_named(struct brain *brain, const char *name) {
+    EACH_IMPORT(brain, import) {
+        if (memcmp(import->name, name, ID) == 0) {
+            return import;
+        }
+    }
+    return NULL;
+}
+
+static bool has_slot(const struct import *import, unsigned slot) {
+    for (unsigned i = 0; i < import->ranges_count; i++) {
+        if (slot >= import->ranges[i].first && slot <= import->ranges[i].last) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool brain_imports_any(const struct brain *brain) {
+    EACH_IMPORT((struct brain *)brain, import) {
+        if (!is_over(import)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool comes_already(struct brain *brain, unsigned slot) {
+    EACH_IMPORT(brain, import) {
+        if (!is_over(import) && has_slot(import, slot)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool brain_hidden_slots(const struct brain *brain, uint8_t ret[WIRE_SLOTS_BYTES]) {
+    bool any = false;
+    EACH_IMPORT((struct brain *)brain, import) {
+        for (unsigned i = 0; !is_over(import) && i < import->ranges_count; i++) {
+            for (unsigned slot = import->ranges[i].first; slot <= import->ranges[i].last; slot++) {
+                brain_set_bit(ret, slot);
+                any = true;
+            }
+        }
+    }
+    return any;
+}
+
+/* ---- What breaks it ---- */
+
+static const char *broken_by(const struct brain *brain, const struct import *import) {
+    const struct brain_breaks *before = &import->breaks, *now = &brain->now.breaks;
+    bool is_foreign = false, is_mine = false;
+    if (now->full != before->full) {
+        return "Ran out of memory (OOM) during slot import";
+    }
+    if (now->errors != before->errors) {
+        return "Failed to process command during slot migration. Check logs for more information";
+    }
+    if (now->flushes != before->flushes) {
+        return "Data was flushed";
+    }
+    for (unsigned i = 0; i < import->ranges_count; i++) {
+        for (unsigned slot = import->ranges[i].first; slot <= import->ranges[i].last; slot++) {
+            const struct brain_node *owner = brain_owner(brain, slot);
+            is_mine |= owner == brain->self;
+            is_foreign |= owner == NULL || memcmp(owner->id, import->source, ID) != 0;
+        }
+    }
+    return is_mine      ? "Slots were unexpectedly assigned to myself during import"
+           : is_foreign ? "Slots are no longer owned by source node"
+                        : NULL;
+}
+
+/* The role has changed. */
+static void follow_role(struct brain *brain, struct import *import) {
+    if (brain_is_primary(brain->self)) {
+        if (import->state == IMPORT_OF_PRIMARY) {
+            fail(brain, import, "A failover occurred during slot import");
+        }
+    } else if (goes_on(import) && import->state != IMPORT_OF_PRIMARY) {
+        brain->world.say_source(brain->arg, &import->link, NULL);
+        import->is_linked = false;
+        import->source[0] = '\0';
+        move(brain, import, IMPORT_OF_PRIMARY);
+    }
+}
+
+void brain_imports_tick(struct brain *brain) {
+    EACH_IMPORT(brain, import) {
+        follow_role(brain, import);
+        if (!goes_on(import) || import->state == IMPORT_OF_PRIMARY) {
+            continue;
+        }
+        const char *why = broken_by(brain, import);
+        if (why != NULL) {
+            fail(brain, import, why);
+        } else if (import->state != IMPORT_WAITS &&
+                   brain->now.mono_ms - import->said_ms >= ACK_MS) {
+            import->said_ms = brain->now.mono_ms;
+            brain->world.say_source(brain->arg, &import->link, "ACK");
+        }
+    }
+    trim(brain);
+}
+
+void brain_sweep(struct brain *brain) {
+    uint8_t slots[WIRE_SLOTS_BYTES] = {0};
+    bool any = false;
+    if (brain->is_swept || !brain->now.is_loaded) {
+        return;
+    }
+    brain->is_swept = true;
+    for (unsigned slot = 0; slot < MAP_SLOTS && brain_is_primary(brain->self); slot++) {
+        const struct brain_node *owner = brain_owner(brain, slot);
+        if (owner != NULL && owner != brain->self &&
+            brain_open_find(&brain->importing, slot) == NULL) {
+            brain_set_bit(slots, slot);
+            any = true;
+        }
+    }
+    if (any) {
+        brain->world.drop_slots(brain->arg, slots);
+    }
+}
+
+void brain_import_gone(struct brain *brain, uint64_t client, bool silent,
+                       const struct brain_now *now) {
+    brain_begin(brain, now);
+    EACH_IMPORT(brain, import) {
+        if (!import->is_linked || import->link.client != client) {
+            continue;
+        }
+        import->is_linked = false;
+        if (import->state == IMPORT_CLEANS) {
+            clean(brain, import);
+        } else if (goes_on(import)) {
+            fail(brain, import,
+                 silent ? "Timed out after too long with no interaction"
+                        : "Connection lost to source. Check CLUSTER GETSLOTMIGRATIONS on the "
+                          "source node for more information.");
+        }
+    }
+    brain_settle(brain);
+}
+
+void brain_import_dropped(struct brain *brain, const char *name, const struct brain_now *now) {
+    brain_begin(brain, now);
+    EACH_IMPORT(brain, import) {
+        if (import->drops && memcmp(import->name, name, ID) == 0) {
+            import->drops = false;
+            finish(brain, import, IMPORT_FAILED);
+            break;
+        }
+    }
+    brain_settle(brain);
+}
+
+void brain_synced(struct brain *brain, const struct brain_now *now) {
+    brain_begin(brain, now);
+    EACH_IMPORT(brain, import) {
+        if (import->state == IMPORT_OF_PRIMARY) {
+            free(import->message);
+            import->message = strdup("Full resynchronization occurred");
+            finish(brain, import, IMPORT_FAILED);
+        }
+    }
+    brain_settle(brain);
+}
+
+/* ---- ESTABLISH ---- */
+
+struct request {
+    struct brain *brain;
+    const struct bytes *words;
+    unsigned count, at;
+    bool from_primary;
+    struct reply *reply;
+    struct brain_node *source, *owner;
+    const char *name;
+    struct range *ranges;
+    unsigned ranges_count;
+};
+
+static bool refuse(struct request *request, const char *error) {
+    reply_error(request->reply, error);
+    return false;
+}
+
+static bool read_slot(struct request *request, struct bytes word, unsigned *ret) {
+    int64_t n;
+    if (!num_parse_i64(word, &n) || n < 0 || n >= MAP_SLOTS) {
+        return refuse(request, "ERR Invalid or out of range slot");
+    }
+    *ret = (unsigned)n;
+    return true;
+}
+
+static bool check_range(struct request *request, unsigned first, unsigned last) {
+    if (first > last) {
+        reply_errorf(request->reply, "ERR Start slot number %u is greater than end slot number %u.",
+                     first, last);
+        return false;
+    }
+    for (unsigned slot = first; slot <= last; slot++) {
+        struct brain_node *owner = brain_owner(request->brain, slot);
+        if (owner == NULL) {
+            reply_errorf(request->reply, "ERR Slot %u has no node served.", slot);
+            return false;
+        }
+        if (request->owner != NULL && request->owner != owner) {
+            return refuse(request, "ERR Requested slots span multiple shards");
+        }
+        request->owner = owner;
+    }
+    for (unsigned i = 0; i < request->ranges_count; i++) {
+        const struct range *before = &request->ranges[i];
+        if (first <= before->last && before->first <= last) {
+            reply_errorf(request->reply, "ERR Slot range %u-%u overlaps with previous range %u-%u.",
+                         first, last, before->first, before->last);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_ranges(struct request *request) {
+    int64_t number;
+    unsigned first, last;
+    request->ranges = must_calloc(request->count / 2 + 1, sizeof *request->ranges);
+    while (request->at < request->count && num_parse_i64(request->words[request->at], &number)) {
+        if (!read_slot(request, request->words[request->at++], &first)) {
+            return false;
+        }
+        if (request->at == request->count) {
+            return refuse(request, "ERR No end slot for final slot range");
+        }
+        if (!read_slot(request, request->words[request->at++], &last) ||
+            !check_range(request, first, last)) {
+            return false;
+        }
+        request->ranges[request->ranges_count++] = (struct range){(uint16_t)first, (uint16_t)last};
+    }
+    if (request->ranges_count == 0) {
+        return refuse(request, "ERR No slot ranges specified");
+    }
+    for (unsigned i = 0; i < request->ranges_count; i++) {
+        for (unsigned slot = request->ranges[i].first; slot <= request->ranges[i].last; slot++) {
+            if (!request->from_primary && comes_already(request->brain, slot)) {
+                return refuse(request, "ERR Slot is already being imported on the target by a "
+                                       "different migration");
+            }
+        }
+    }
+    return true;
+}
+
+static bool read_source(struct request *request, struct bytes id) {
+    request->source = brain_node_find(request->brain, id.ptr);
+    if (request->source == NULL || request->source->flags & MAP_HANDSHAKE) {
+        request->source = NULL;
+        return refuse(request, "ERR Target node does not know the source node");
+    }
+    return request->source != request->brain->self ||
+           refuse(request, "ERR Source node is target node itself");
+}
+
+/* Whom its primary imports from is not a replica's to judge. */
+static bool read_establish(struct request *request) {
+    bool from_primary = request->from_primary;
+    static const char syntax[] = "ERR syntax error";
+    while (request->at < request->count) {
+        struct bytes word = request->words[request->at++];
+        bool has_id = request->at < request->count && request->words[request->at].len == ID;
+        if (is_word(word, "SOURCE")) {
+            if (request->source != NULL || !has_id) {
+                return refuse(request, syntax);
+            }
+            struct bytes id = request->words[request->at++];
+            if (!from_primary && !read_source(request, id)) {
+                return false;
+            }
+        } else if (is_word(word, "NAME")) {
+            if (request->name != NULL || !has_id) {
+                return refuse(request, syntax);
+            }
+            request->name = request->words[request->at++].ptr;
+        } else if (is_word(word, "SLOTSRANGE") && request->ranges == NULL) {
+            if (!read_ranges(request)) {
+                return false;
+            }
+        } else {
+            return refuse(request, syntax);
+        }
+    }
+    if (request->name == NULL || request->ranges == NULL ||
+        (request->source == NULL && !from_primary)) {
+        return refuse(request, syntax);
+    }
+    return from_primary || request->source == request->owner ||
+           refuse(request, "ERR Target node does not agree about current slot ownership");
+}
+
+/* Its primary has begun anew, and has not said what became of these: it was restarted. */
+static void forget_overlaps(struct brain *brain, const struct request *request) {
+    EACH_IMPORT(brain, import) {
+        for (unsigned i = 0; i < request->ranges_count; i++) {
+            const struct range *range = &request->ranges[i];
+            for (unsigned slot = range->first; slot <= range->last && !is_over(import); slot++) {
+                if (import->state == IMPORT_OF_PRIMARY && has_slot(import, slot)) {
+                    finish(brain, import, IMPORT_FAILED);
+                }
+            }
+        }
+    }
+}
+
+static bool may_begin(const struct brain *brain, struct reply *reply) {
+    const char *why = !brain_is_primary(brain->self)
+                          ? "ERR Slot migration can only be used on primary nodes."
+                      : brain->importing.count > 0 ? "ERR Slots are being manually imported"
+                      : brain->migrating.count > 0 ? "ERR Slots are being manually migrated"
+                                                   : NULL;
+    if (why != NULL) {
+        reply_error(reply, why);
+    }
+    return why == NULL;
+}
+
+static void establish(struct brain *brain, const struct bytes *words, unsigned count,
+                      const struct brain_asks *asks, struct reply *reply) {
+    struct request request = {.brain = brain,
+                              .words = words,
+                              .count = count,
+                              .at = 2,
+                              .reply = reply,
+                              .from_primary = asks->from_primary};
+    if ((!asks->from_primary && !may_begin(brain, reply)) || !read_establish(&request)) {
+        free(request.ranges);
+        return;
+    }
+    if (!asks->from_primary && asks->slot_keys > 0) { /* they would become one with what comes */
+        reply_error(reply, "ERR Target node has keys of these slots already");
+        free(request.ranges);
+        return;
+    }
+    if (asks->from_primary) {
+        forget_overlaps(brain, &request);
+    }
+    struct import *import = must_calloc(1, sizeof *import);
+    memcpy(import->name, request.name, ID);
+    import->ranges = request.ranges;
+    import->ranges_count = request.ranges_count;
+    import->created_s = import->updated_s = import->acked_s = brain->now.wall_ms / 1000;
+    import->breaks = brain->now.breaks;
+    import->state = asks->from_primary ? IMPORT_OF_PRIMARY : IMPORT_WAITS;
+    if (!asks->from_primary) {
+        memcpy(import->source, request.source->id, ID);
+        memcpy(import->target, brain->self->id, ID);
+        import->link = asks->asker;
+        import->is_linked = true;
+        struct bytes told[2] = {BYTES("CLUSTER"), BYTES("SYNCSLOTS")};
+        struct bytes *list = must_malloc((count + 1) * sizeof *list);
+        memcpy(list, told, sizeof told);
+        memcpy(list + 2, words + 1, (count - 1) * sizeof *list);
+        brain->world.tell_replicas(brain->arg, list, count + 1);
+        free(list);
+    }
+    list_push_front(&brain->imports, &import->node);
+    brain_note(brain, BRAIN_NOTICE, "Slot migration %.40s begins: slots come from %.40s",
+               import->name, import->source[0] != '\0' ? import->source : "elsewhere");
+    brain_touch_map(brain);
+    reply_ok(reply);
+}
+
+/* ---- What follows ---- */
+
+static void step(struct brain *brain, struct import *import, enum import_state from,
+                 enum import_state to, const char *word) {
+    const char *why =
+        import->state != from ? "Unexpected state machine transition" : broken_by(brain, import);
+    if (why != NULL) {
+        fail(brain, import, why);
+        return;
+    }
+    move(brain, import, to);
+    brain->world.say_source(brain->arg, &import->link, word);
+}
+
+static void claim(struct brain *brain, struct import *import) {
+    const char *why = import->state != IMPORT_ASKS ? "Unexpected state machine transition"
+                                                   : broken_by(brain, import);
+    if (why != NULL) {
+        fail(brain, import, why);
+        return;
+    }
+    brain_bump_epoch(brain);
+    for (unsigned i = 0; i < import->ranges_count; i++) {
+        for (unsigned slot = import->ranges[i].first; slot <= import->ranges[i].last; slot++) {
+            brain_slot_give(brain, slot, brain->self);
+        }
+    }
+    brain_touch_file(brain);
+    brain_update_state(brain);
+    brain_announce(brain);
+    brain->world.say_source(brain->arg, &import->link, NULL);
+    finish(brain, import, IMPORT_SUCCESS);
+}
+
+static bool is_of_imports(struct bytes word) {
+    static const char *const names[] = {"SNAPSHOT-EOF", "PAUSED",           "FAILOVER-GRANTED",
+                                        "ACK",          "REQUEST-FAILOVER", "REQUEST-PAUSE"};
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (is_word(word, names[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void hear(struct brain *brain, struct import *import, struct bytes word) {
+    if (is_word(word, "ACK")) {
+        import->acked_s = brain->now.wall_ms / 1000;
+        if (import->state == IMPORT_WAITS) {
+            move(brain, import, IMPORT_RECEIVES);
+        }
+    } else if (is_word(word, "SNAPSHOT-EOF")) {
+        step(brain, import, IMPORT_RECEIVES, IMPORT_WAITS_FOR_PAUSE, "REQUEST-PAUSE");
+    } else if (is_word(word, "PAUSED")) {
+        step(brain, import, IMPORT_WAITS_FOR_PAUSE, IMPORT_ASKS, "REQUEST-FAILOVER");
+    } else if (is_word(word, "FAILOVER-GRANTED")) {
+        claim(brain, import);
+    } else {
+        fail(brain, import, "Unknown SYNCSLOTS subcommand used");
+    }
+}
+
+/* FINISH: of our primary's. That it tells of a job of which a full sync has not told is no error.
+ */
+static void hear_end(struct brain *brain, const struct bytes *words, unsigned count,
+                     const struct brain_asks *asks, struct reply *reply) {
+    struct bytes state = {0}, name = {0}, message = {0};
+    for (unsigned i = 2; i + 1 < count; i += 2) {
+        struct bytes *ret = is_word(words[i], "STATE")     ? &state
+                            : is_word(words[i], "NAME")    ? &name
+                            : is_word(words[i], "MESSAGE") ? &message
+                                                           : NULL;
+        if (ret == NULL || ret->ptr != NULL) {
+            reply_error(reply, "ERR syntax error");
+            return;
+        }
+        *ret = words[i + 1];
+    }
+    if (count % 2 != 0 || state.ptr == NULL || name.len != ID) {
+        reply_error(reply, "ERR syntax error");
+        return;
+    }
+    struct import *import = import_named(brain, name.ptr);
+    bool good = is_word(state, "success");
+    if (import == NULL && !asks->from_primary) {
+        reply_error(reply, "ERR No such slot migration job");
+        return;
+    }
+    if ((!good && !is_word(state, "failed")) || !asks->from_primary) {
+        reply_error(reply, "ERR syntax error");
+        return;
+    }
+    if (import != NULL && import->state == IMPORT_OF_PRIMARY) {
+        if (message.len > 0) {
+            import->message = must_calloc(1, message.len + 1);
+            memcpy(import->message, message.ptr, message.len);
+        }
+        finish(brain, import, good ? IMPORT_SUCCESS : IMPORT_FAILED);
+    }
+    reply_ok(reply);
+}
+
+void brain_syncslots(struct brain *brain, const struct bytes *words, unsigned count,
+                     const struct brain_asks *asks, struct reply *reply) {
+    EACH_IMPORT(brain, import) {
+        follow_role(brain, import); /* it may be another since the last tick */
+    }
+    struct import *import = import_of(brain, asks);
+    if (is_word(words[1], "ESTABLISH")) {
+        establish(brain, words, count, asks, reply);
+    } else if (is_word(words[1], "FINISH")) {
+        hear_end(brain, words, count, asks, reply);
+    } else if (asks->from_primary || is_word(words[1], "CAPA")) {
+        reply_ok(reply); /* there are none, and a primary's others are not for its replicas */
+    } else if (import != NULL) {
+        hear(brain, import, words[1]);
+        reply_ok(reply);
+    } else if (is_of_imports(words[1])) {
+        char name[ID] = {0};
+        for (size_t i = 0; i < words[1].len; i++) {
+            char c = words[1].ptr[i];
+            name[i] = (char)(c >= 'a' && c <= 'z' ? c - ('a' - 'A') : c);
+        }
+        reply_errorf(
+            reply, "ERR CLUSTER SYNCSLOTS %s should only be used by slot migration clients", name);
+    } else {
+        reply_error(reply, "ERR syntax error");
+    }
+}
+
+/* ---- What is shown ---- */
+
+static void put_word(struct reply *reply, const char *name, const char *value) {
+    reply_bulk(reply, bytes_of_text(name));
+    reply_bulk(reply, bytes_of_text(value));
+}
+
+static void put_number(struct reply *reply, const char *name, int64_t value) {
+    reply_bulk(reply, bytes_of_text(name));
+    reply_int(reply, value);
+}
+
+void brain_show_migrations(const struct brain *brain, struct reply *reply) {
+    unsigned count = 0;
+    EACH_IMPORT((struct brain *)brain, import) {
+        count += import->ranges_count > 0;
+    }
+    reply_array(reply, count);
+    EACH_IMPORT((struct brain *)brain, import) {
+        struct text ranges;
+        bool is_own = import->source[0] != '\0';
+        ranges_text(import, &ranges);
+        text_append(&ranges, "", 1);
+        reply_map(reply, is_own ? 12 : 10);
+        put_word(reply, "name", import->name);
+        put_word(reply, "operation", "IMPORT");
+        put_word(reply, "slot_ranges", ranges.ptr);
+        if (is_own) {
+            put_word(reply, "target_node", import->target);
+            put_word(reply, "source_node", import->source);
+        }
+        put_number(reply, "create_time", import->created_s);
+        put_number(reply, "last_update_time", import->updated_s);
+        put_number(reply, "last_ack_time", import->acked_s);
+        put_word(reply, "state", state_names[import->state]);
+        put_word(reply, "message", import->message != NULL ? import->message : "");
+        put_number(reply, "cow_size", 0);
+        put_number(reply, "remaining_repl_size", 0);
+        text_fini(&ranges);
+    }
+}
