@@ -101,18 +101,20 @@ const char *process_kill_point(void) {
     return getenv("SHOAL_KILL_POINT");
 }
 
-void process_set_title(int argc, char **argv, const char *title) {
-    char *start = argv[0];
-    char *end = start;
+struct process_title process_title(int argc, char **argv) {
+    char *end = argv[0];
     for (int i = 0; i < argc && argv[i] == end; i++) { /* the words lie one after the other */
         end += strlen(argv[i]) + 1;
     }
-    size_t room = (size_t)(end - start);
-    if (room == 0) {
+    return (struct process_title){argv[0], (size_t)(end - argv[0])};
+}
+
+void process_set_title(const struct process_title *place, const char *title) {
+    if (place->room == 0) {
         return;
     }
     size_t length = strlen(title);
-    length = length < room - 1 ? length : room - 1;
-    memcpy(start, title, length);
-    memset(start + length, 0, room - length);
+    length = length < place->room - 1 ? length : place->room - 1;
+    memcpy(place->start, title, length);
+    memset(place->start + length, 0, place->room - length);
 }

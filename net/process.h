@@ -8,6 +8,7 @@
 #define SHOAL_NET_PROCESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Forks; the parent exits 0, the child goes on without a terminal. 0 or -errno. */
 int process_daemonize(void);
@@ -28,7 +29,13 @@ void process_kill(void);
 /* The kill point that the environment names (SHOAL_KILL_POINT; server/persistence/kill_points.h),
  * or NULL. */
 const char *process_kill_point(void);
-/* Overwrites the words main was given with a title that ps shows. argv must be main's own. */
-void process_set_title(int argc, char **argv, const char *title);
+/* Where the words are that main was given, and ps shows. argv must be main's own, as it was. */
+struct process_title {
+    char *start;
+    size_t room; /* 0: nowhere */
+};
+struct process_title process_title(int argc, char **argv);
+/* Overwrites them. */
+void process_set_title(const struct process_title *place, const char *title);
 
 #endif

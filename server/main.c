@@ -499,18 +499,6 @@ static bool fit_maxclients(struct server *server) {
     return true;
 }
 
-static void set_title(const struct config *config, int argc, char **argv) {
-    if (!config->set_proc_title) {
-        return;
-    }
-    struct text title;
-    text_init(&title);
-    if (config_proc_title(config, BYTES("shoal-server"), &title)) {
-        process_set_title(argc, argv, title.ptr);
-    }
-    text_fini(&title);
-}
-
 /* Those that are there wait for the others and have done nothing yet. */
 static _Noreturn void refuse_threads(struct server *server, int error) {
     struct text reason;
@@ -577,7 +565,8 @@ static int run(struct server *server, int argc, char **argv) {
     launch.go = launch.reason.len == 0;
     if (launch.go) {
         write_pid_file(server);
-        set_title(server->config, argc, argv);
+        server->title = process_title(argc, argv);
+        server_show_title(server);
         if (server->load == NULL) { /* else worker 0 does so */
             tell_ready(server);
         }

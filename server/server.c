@@ -249,6 +249,16 @@ void server_leave(struct server *server) {
     }
 }
 
+void server_show_title(const struct server *server) {
+    struct text title;
+    text_init(&title);
+    if (server->config->set_proc_title &&
+        config_proc_title(server->config, BYTES("shoal-server"), &title)) {
+        process_set_title(&server->title, title.ptr);
+    }
+    text_fini(&title);
+}
+
 unsigned server_busy_script(const struct server *server) {
     unsigned bits = 0;
     for (unsigned i = 0; i < server->workers_count && bits == 0; i++) {

@@ -9,6 +9,7 @@
 #define SHOAL_SERVER_SERVER_H
 
 #include "net/file.h"
+#include "net/process.h"
 #include "net/rt.h"
 #include "server/call/command.h"
 #include "server/config/config.h"
@@ -103,6 +104,8 @@ struct server {
     struct tls *tls;         /* net/tls.h: any thread */
     int64_t tls_watched_ms;  /* worker 0 only: when its files were looked at last; 0: never */
 
+    struct process_title title; /* worker 0 only */
+
     struct kill_points *kill_points; /* server/persistence/kill_points.h: any thread */
 };
 
@@ -161,6 +164,8 @@ static inline int64_t server_files_wanted(const struct server *server,
 void server_shutdown(struct server *server, struct rt *from);
 /* Any thread: the process ends now, whatever its threads do. Comes back only in the simulator. */
 void server_leave(struct server *server);
+/* Worker 0, or before there is one: ps shows what the newest configuration says. */
+void server_show_title(const struct server *server);
 /* Any thread: what one says whose script runs for long (shared_script); 0: none does. */
 unsigned server_busy_script(const struct server *server);
 

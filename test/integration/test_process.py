@@ -415,6 +415,25 @@ def test_proc_title(start_server):
     assert wait_for(lambda: "*:%d" % s.port in title())
 
 
+@pytest.mark.plain_port
+def test_proc_title_follows_its_template_and_what_that_names(start_server):
+    s = start_server()
+
+    def title():
+        with open("/proc/%d/cmdline" % s.pid) as f:
+            return f.read()
+
+    with s.raw() as c:
+        assert c.do("CONFIG", "SET", "proc-title-template", "{port} {title}") == "OK"
+        assert title().rstrip("\0") == "%d shoal-server" % s.port
+        before = title()
+        assert c.do("CONFIG", "SET", "proc-title-template", "{nothing}").startswith("ERR ")
+        assert title() == before
+        assert c.do("CONFIG", "SET", "port", "0") == "OK"  # what it names has changed
+        assert title().rstrip("\0") == "0 shoal-server"
+        assert c.do("CONFIG", "SET", "port", str(s.port)) == "OK"
+
+
 # ---- backend ---------------------------------------------------------------------------------------------------------------
 
 

@@ -282,6 +282,7 @@ static bool set_part(struct worker *worker, const void *args, void *result) {
     part->next = next;
     server->config = next;
     part->number = worker_next_config(worker, next);
+    server_show_title(server);
     if (!bytes_equal(part->previous->requirepass, next->requirepass)) {
         set_password(worker, next, part);
     }
