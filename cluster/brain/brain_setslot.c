@@ -3,13 +3,16 @@
  *
  *   slot MIGRATING id | IMPORTING id | STABLE | NODE id   [TIMEOUT ms]
  *
- * That replicas know it first is the caller's: it sends them the same words, and they come here
- * with `from_primary`. Who imports a slot and is given it takes an epoch that nobody has, without
- * asking: its claim beats the old owner's at once.
+ * Replicas are sent the same words, behind what was written before, so that who takes over knows
+ * which slots are open; nobody waits for them. They come here with `from_primary`, and what cannot
+ * be done here then (a node is not known yet) is no error. Who imports a slot and is given it takes
+ * an epoch that nobody has, without asking: its claim beats the old owner's at once.
  */
 #include "cluster/brain/brain_private.h"
 
+#include "base/check.h"
 #include "base/num.h"
+#include "base/outbuf.h"
 
 #include <strings.h>
 
@@ -96,7 +99,7 @@ static bool give(struct brain *brain, unsigned slot, struct bytes id, const stru
                        (unsigned long long)brain->self->config_epoch);
         }
     }
-    if (was_mine && node != mine && mine == brain->self && mine->slots_count == 0 &&
+    if (was_mine && node != mine && mine->slots_count == 0 &&
         brain->settings.allow_replica_migration) {
         brain_note(brain, BRAIN_NOTICE,
                    "the last slot of this shard is %.40s's now: it is followed", node->id);
@@ -106,8 +109,15 @@ static bool give(struct brain *brain, unsigned slot, struct bytes id, const stru
     return true;
 }
 
-void brain_setslot(struct brain *brain, const struct bytes *words, unsigned count,
-                   const struct brain_asks *asks, struct reply *reply) {
+static void tell_replicas(struct brain *brain, const struct bytes *words, unsigned count) {
+    struct bytes told[8] = {BYTES("CLUSTER")};
+    check(count < 8);
+    memcpy(told + 1, words, count * sizeof *words);
+    brain->world.tell_replicas(brain->arg, told, count + 1);
+}
+
+static void set_slot(struct brain *brain, const struct bytes *words, unsigned count,
+                     const struct brain_asks *asks, struct reply *reply) {
     int64_t slot, timeout_ms;
     unsigned rest = count;
     if (!brain_is_primary(brain->self) && !asks->from_primary) {
@@ -152,6 +162,24 @@ void brain_setslot(struct brain *brain, const struct bytes *words, unsigned coun
     if (done) {
         brain_touch_file(brain);
         brain_update_state(brain);
+        if (!asks->from_primary) {
+            tell_replicas(brain, words, count);
+        }
         reply_ok(reply);
     }
+}
+
+void brain_setslot(struct brain *brain, const struct bytes *words, unsigned count,
+                   const struct brain_asks *asks, struct reply *reply) {
+    struct outbuf unseen;
+    struct reply quiet;
+    if (!asks->from_primary) {
+        set_slot(brain, words, count, asks, reply);
+        return;
+    }
+    outbuf_init(&unseen);
+    reply_init(&quiet, &unseen, 2);
+    set_slot(brain, words, count, asks, &quiet);
+    outbuf_fini(&unseen);
+    reply_ok(reply);
 }

@@ -17,6 +17,7 @@ pytestmark = [
     pytest.mark.skipif(find_cli() is None, reason="no valkey-cli: ./dev test installs it"),
 ]
 
+ONCE = pytest.mark.row_once
 HALF = 8192
 JOB = "a" * 40
 LOST = b"Connection lost to source. Check CLUSTER GETSLOTMIGRATIONS on the source node for more information."
@@ -272,6 +273,7 @@ def test_too_little_memory_breaks_it(two):
     assert jobs(target)[0][b"message"] == b"Ran out of memory (OOM) during slot import"
 
 
+@ONCE
 def test_a_new_owner_breaks_it(nodes):
     source, target = pair(nodes, "shoal", "shoal")
     s = Source(source, target).begin()
@@ -304,6 +306,7 @@ def test_keys_that_are_there_already_are_not_mixed_with_what_comes(nodes):
     Source(source, target, JOB, (3301, 4000, 0, 3299)).begin().to_the_end()
 
 
+@ONCE
 def test_within_multi_it_is_refused(nodes):
     source, target = pair(nodes, "shoal", "shoal")
     with target.raw() as c:
@@ -311,9 +314,6 @@ def test_within_multi_it_is_refused(nodes):
         assert c.do("CLUSTER", "SYNCSLOTS", "ESTABLISH", "SOURCE", my_id(source), "NAME", JOB, "SLOTSRANGE", "0", "1") == "QUEUED"
         assert isinstance(c.do("EXEC")[0], RespError)
         assert c.do("CLUSTER", "GETSLOTMIGRATIONS") == []
-
-
-ONCE = pytest.mark.row_once
 
 
 @pytest.mark.parametrize("kinds", [("shoal", "shoal"), pytest.param(("shoal", "valkey"), marks=ONCE), pytest.param(("valkey", "shoal"), marks=ONCE)], ids="-".join)
@@ -347,6 +347,32 @@ def test_replicas_hide_the_keys_too(nodes, kinds):
     becomes(target, "failed")
 
 
+@pytest.mark.parametrize("kinds", [("shoal", "shoal"), pytest.param(("shoal", "valkey"), marks=ONCE), pytest.param(("valkey", "shoal"), marks=ONCE)], ids="-".join)
+def test_who_takes_over_knows_which_slots_are_open(nodes, kinds):
+    """SETSLOT, by the stream: keys that have come by MIGRATE are still served, and the reshard can go on."""
+    source, target = pair(nodes, "shoal", kinds[0])
+    replica = follow(nodes, kinds[1], target, source)
+
+    def opened(node):
+        return [word for word in table(node)[my_id(node)]["slots"] if word.startswith("[")]
+
+    for words, there in (
+        (("9000", "MIGRATING", my_id(source)), ["[9000->-%s]" % my_id(source)]),
+        (("9000", "STABLE"), []),
+        (("3300", "IMPORTING", my_id(source)), ["[3300-<-%s]" % my_id(source)]),
+    ):
+        assert ask(target, "CLUSTER", "SETSLOT", *words) == "OK"
+        assert opened(target) == there and wait_for(lambda t=there: opened(replica) == t)
+    with target.raw() as c:
+        assert c.do("ASKING") == c.do("SET", COMES, "1") == "OK"
+        assert c.do("WAIT", "1", "0") == 1
+    take_over(replica)
+    assert opened(replica) == ["[3300-<-%s]" % my_id(source)]
+    with replica.raw() as c:
+        assert wait_for(lambda: c.do("ASKING") == "OK" and c.do("GET", COMES) == b"1")
+
+
+@ONCE
 @pytest.mark.parametrize("how", ["log", "save"])
 def test_a_restart_drops_what_came(nodes, how):
     source, target = pair(nodes, "shoal", "shoal", **({"appendonly": "yes", "appendfsync": "always"} if how == "log" else {}))
