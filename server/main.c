@@ -620,7 +620,7 @@ static void print_help(void) {
         "\n"
         "Directives of Shoal's own: shards, pipeline-order, shard-cpulist, io-backend, "
         "save-format, metrics-port,\n"
-        "metrics-bind, metrics-password, maxmemory-unauthenticated, maxclients-per-address.");
+        "metrics-bind, metrics-password, unauthenticated-maxmemory, address-maxclients.");
 }
 
 /* Words that are no configuration; true if there was one, and *ret_code is what to exit with. */

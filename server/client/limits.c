@@ -177,7 +177,7 @@ void client_count_stranger(struct client *client, uint32_t bytes) {
 /* What one needs to log in counts for nobody: however much others hold, there is room for that. */
 static void limit_stranger(struct client *client) {
     struct worker *worker = client->worker;
-    size_t limit = (size_t)worker->config->maxmemory_unauthenticated;
+    size_t limit = (size_t)worker->config->unauthenticated_maxmemory;
     size_t bytes = client->memory < STRANGER_FREE_BYTES || client_may_run(client)
                        ? 0
                        : client->memory - STRANGER_FREE_BYTES;
@@ -191,7 +191,7 @@ static void limit_stranger(struct client *client) {
     worker->stats.query_limit_disconnects++;
     log_client(worker, LOG_NOTICE,
                "Closing client: those who have not logged in have reached "
-               "maxmemory-unauthenticated: ",
+               "unauthenticated-maxmemory: ",
                client, "");
     client_close(client);
 }

@@ -122,7 +122,7 @@ static uint32_t hash_of_address(const struct worker *worker, rt_socket socket) {
 static bool count_address(struct worker *worker, const struct rt_accepted *accepted,
                           uint32_t *ret_hash) {
     struct shared_counters *shared = worker->server->shared;
-    int64_t max = worker->config->maxclients_per_address;
+    int64_t max = worker->config->address_maxclients;
     uint32_t hash = max > 0 && !accepted->is_unix ? hash_of_address(worker, accepted->socket) : 0;
     *ret_hash = hash;
     if (hash == 0 || shared_address_placed(shared, hash) <= max) {

@@ -394,8 +394,8 @@ struct config {
     int64_t metrics_port;
     struct config_words metrics_bind;
     struct bytes metrics_password;
-    int64_t maxmemory_unauthenticated;
-    int64_t maxclients_per_address;
+    int64_t unauthenticated_maxmemory;
+    int64_t address_maxclients;
 };
 
 /* How many there are: a cluster has a number of its own. */

@@ -359,8 +359,8 @@ const struct config_row config_rows[] = {
     INT("metrics-port", NULL, metrics_port, "0", ROW_OWN | ROW_ACTS, 0, 65535, NULL),
     SPECIAL("metrics-bind", NULL, metrics_bind, HEAP_BYTES, "127.0.0.1 -::1", ROW_MULTI | ROW_OWN | ROW_ACTS, config_parse_bind, config_print_bind),
     STRING("metrics-password", NULL, metrics_password, "", ROW_SENSITIVE | ROW_OWN | ROW_ACTS, NULL),
-    MEMORY("maxmemory-unauthenticated", NULL, maxmemory_unauthenticated, "67108864", ROW_OWN | ROW_ACTS, 0, INT64_MAX, NULL),
-    INT("maxclients-per-address", NULL, maxclients_per_address, "0", ROW_OWN | ROW_ACTS, 0, INT_MAX, NULL),
+    MEMORY("unauthenticated-maxmemory", NULL, unauthenticated_maxmemory, "67108864", ROW_OWN | ROW_ACTS, 0, INT64_MAX, NULL),
+    INT("address-maxclients", NULL, address_maxclients, "0", ROW_OWN | ROW_ACTS, 0, INT_MAX, NULL),
     {.name = NULL},
 };
 

@@ -23,12 +23,12 @@ void shared_connection_over(struct shared_counters *shared, unsigned worker);
 unsigned shared_connections(const struct shared_counters *shared, unsigned worker);
 unsigned shared_connections_total(const struct shared_counters *shared);
 
-/* Connections by address, for maxclients-per-address: by what its hash says, so that two addresses
+/* Connections by address, for address-maxclients: by what its hash says, so that two addresses
  * count as one once in a very long while. Returns how many there are with this one. */
 unsigned shared_address_placed(struct shared_counters *shared, uint32_t hash);
 void shared_address_over(struct shared_counters *shared, uint32_t hash);
 
-/* Memory of clients that have not logged in, by worker: for maxmemory-unauthenticated. */
+/* Memory of clients that have not logged in, by worker: for unauthenticated-maxmemory. */
 void shared_set_strangers_memory(struct shared_counters *shared, unsigned worker, size_t bytes);
 size_t shared_strangers_memory_total(const struct shared_counters *shared);
 

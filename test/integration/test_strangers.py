@@ -25,7 +25,7 @@ def closed(c):
 
 def test_strangers_together_hold_no_more_than_they_may(start_server, slow):
     """Each had its limits, and ten thousand of them a gigabyte and a half."""
-    s = start_server(requirepass="secret", maxmemory_unauthenticated="4mb", maxclients="2000")
+    s = start_server(requirepass="secret", unauthenticated_maxmemory="4mb", maxclients="2000")
     with s.raw() as c:
         assert c.do("AUTH", "secret") == "OK"
         before = s.rss()
@@ -56,18 +56,18 @@ def test_strangers_together_hold_no_more_than_they_may(start_server, slow):
             with s.raw() as h:
                 h.send(HOARD + b"x" * 384 + b"\r\n")
                 assert h.read() == "NOAUTH Authentication required."
-        assert "maxmemory-unauthenticated" in s.log()
+        assert "unauthenticated-maxmemory" in s.log()
 
 
 def test_who_has_logged_in_counts_for_nothing(start_server):
-    s = start_server(requirepass="secret", maxmemory_unauthenticated="100kb")
+    s = start_server(requirepass="secret", unauthenticated_maxmemory="100kb")
     clients = [s.raw() for _ in range(30)]
     for c in clients:
         assert c.do("AUTH", "secret") == "OK"
         c.send(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$100000\r\n" + b"x" * 90_000)
     with s.raw() as c:
         assert c.do("AUTH", "secret") == "OK" and closed(c) == 0
-        assert c.do("CONFIG", "SET", "maxmemory-unauthenticated", "0") == "OK"
+        assert c.do("CONFIG", "SET", "unauthenticated-maxmemory", "0") == "OK"
         strangers = [s.raw() for _ in range(30)]
         for h in strangers:
             h.send(HOARD)
@@ -81,8 +81,8 @@ def test_so_many_of_one_address(start_server, tmp_path):
     path = str(tmp_path / "s")
     s = start_server(bind="127.0.0.1 ::1", unixsocket=path)
     with s.raw() as early:  # it does not count: there was no limit when it came
-        assert early.do("CONFIG", "SET", "maxclients-per-address", "5") == "OK"
-        assert early.do("CONFIG", "GET", "maxclients-per-address") == [b"maxclients-per-address", b"5"]
+        assert early.do("CONFIG", "SET", "address-maxclients", "5") == "OK"
+        assert early.do("CONFIG", "GET", "address-maxclients") == [b"address-maxclients", b"5"]
         mine = [dial(s, "127.0.0.1") for _ in range(5)]
         others = [dial(s, "127.0.0.2") for _ in range(5)]
         for c in mine + others:
@@ -100,7 +100,7 @@ def test_so_many_of_one_address(start_server, tmp_path):
         # Who goes makes room for one.
         mine.pop().close()
         assert wait_for(lambda: answers(s, "127.0.0.1"))
-        assert early.do("CONFIG", "SET", "maxclients-per-address", "0") == "OK"
+        assert early.do("CONFIG", "SET", "address-maxclients", "0") == "OK"
         more = [dial(s, "127.0.0.1") for _ in range(10)]
         for c in more:
             assert c.do("PING") == "PONG"
@@ -108,7 +108,7 @@ def test_so_many_of_one_address(start_server, tmp_path):
             c.close()
         # Nothing is left of those who are gone.
         assert wait_for(lambda: int(re.search(rb"connected_clients:(\d+)", early.do("INFO", "clients")).group(1)) == 1)
-        assert early.do("CONFIG", "SET", "maxclients-per-address", "5") == "OK"
+        assert early.do("CONFIG", "SET", "address-maxclients", "5") == "OK"
         six = [s.raw() for _ in range(5)]
         for c in six:
             assert c.do("PING") == "PONG"
@@ -116,7 +116,7 @@ def test_so_many_of_one_address(start_server, tmp_path):
 
 
 def test_a_network_of_ipv6_is_one_address(start_server):
-    s = start_server(bind="127.0.0.1 -::1", maxclients_per_address="3")
+    s = start_server(bind="127.0.0.1 -::1", address_maxclients="3")
     try:
         clients = [Raw(("::1", s.port)) for _ in range(3)]
     except OSError:
