@@ -29,6 +29,10 @@ void process_kill(void);
 /* The kill point that the environment names (SHOAL_KILL_POINT; server/persistence/kill_points.h),
  * or NULL. */
 const char *process_kill_point(void);
+/* This thread, and those it makes from now on, run on these processors only. 0 or -errno. */
+int process_use_cpus(const int *cpus, size_t count);
+/* No huge pages for this process, whoever else has them. 0 or -errno. */
+int process_without_huge_pages(void);
 /* Where the words are that main was given, and ps shows. argv must be main's own, as it was. */
 struct process_title {
     char *start;

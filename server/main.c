@@ -668,6 +668,22 @@ static struct config *read_config(int argc, char **argv) {
     return config;
 }
 
+/* Before there are threads, and before processors are counted: server-cpulist, disable-thp. */
+static void fit_process(const struct config *config) {
+    int cpus[CPU_SETSIZE];
+    size_t count = config_cpus(config->server_cpulist, cpus, CPU_SETSIZE);
+    int error = count > 0 ? process_use_cpus(cpus, count) : 0;
+    if (error != 0) {
+        log_line(config, fs_real(), rt_wall_us_early(), LOG_WARNING,
+                 "server-cpulist: the system does not let the server run there (%s); it runs "
+                 "where it may.",
+                 strerror(-error));
+    }
+    if (config->disable_thp) {
+        process_without_huge_pages();
+    }
+}
+
 int main(int argc, char **argv) {
     int code = process_open_standard_streams();
     if (code != 0) {
@@ -683,6 +699,7 @@ int main(int argc, char **argv) {
     if (config == NULL) {
         return 1;
     }
+    fit_process(config);
     struct server *server = make_server(config, find_supervisor(config));
     if (server == NULL) {
         return 1;

@@ -224,7 +224,7 @@ const struct config_row config_rows[] = {
 
     /* Threads, kernel */
     INT("io-threads", NULL, io_threads, "1", ROW_MISSED, 1, 256, NULL),
-    BOOL("disable-thp", NULL, disable_thp, "yes", ROW_IMMUTABLE),
+    BOOL("disable-thp", NULL, disable_thp, "yes", ROW_IMMUTABLE | ROW_ACTS),
     ENUM("oom-score-adj", NULL, oom_score_adj, "no", ROW_ACTS, names_oom_score_adj),
     SPECIAL("oom-score-adj-values", NULL, oom_score_adj_values, HEAP_NONE, "0 200 800", ROW_MULTI | ROW_ACTS, config_parse_oom_values, config_print_oom_values),
 
@@ -313,7 +313,7 @@ const struct config_row config_rows[] = {
     INT("prefetch-batch-max-size", NULL, prefetch_batch_max_size, "16", 0, 0, 128, NULL),
     MEMORY("proto-max-bulk-len", NULL, proto_max_bulk_len, "536870912", ROW_ACTS, 1048576, INT64_MAX, NULL),
     BOOL("rdb-save-incremental-fsync", NULL, rdb_save_incremental_fsync, "yes", ROW_ACTS),
-    STRING("server-cpulist", "server_cpulist", server_cpulist, "", ROW_IMMUTABLE | ROW_MISSED, NULL),
+    STRING("server-cpulist", "server_cpulist", server_cpulist, "", ROW_IMMUTABLE | ROW_ACTS, config_check_cpulist),
     INT("set-max-intset-entries", NULL, set_max_intset_entries, "512", ROW_ACTS, 0, INT64_MAX, NULL),
     INT("set-max-listpack-entries", NULL, set_max_listpack_entries, "128", ROW_ACTS, 0, INT64_MAX, NULL),
     INT("set-max-listpack-value", NULL, set_max_listpack_value, "64", ROW_ACTS, 0, INT64_MAX, NULL),

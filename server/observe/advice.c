@@ -49,11 +49,13 @@ static void advise_overcommit(const struct config *config, const struct fs *fs, 
 
 static void advise_huge_pages(const struct config *config, const struct fs *fs, int64_t wall_us) {
     char *text = content(fs, HUGE_PAGES);
-    if (text != NULL && strstr(text, "[always]") != NULL) {
-        log_line(config, fs, wall_us, LOG_WARNING,
-                 "Transparent huge pages are on for everybody: memory may grow by 2 MB where 4 kB "
-                 "were asked for, and stay when it was freed. 'echo madvise > " HUGE_PAGES
-                 "', as root and at each boot (/etc/rc.local), leaves them to who asks for them.");
+    if (text != NULL && strstr(text, "[always]") != NULL && !config->disable_thp) {
+        log_line(
+            config, fs, wall_us, LOG_WARNING,
+            "Transparent huge pages are on for everybody: memory may grow by 2 MB where 4 kB "
+            "were asked for, and stay when it was freed. 'echo madvise > " HUGE_PAGES
+            "', as root and at each boot (/etc/rc.local), leaves them to who asks for them, and "
+            "'disable-thp yes' keeps them from this server.");
     }
     free(text);
 }

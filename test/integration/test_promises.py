@@ -34,7 +34,7 @@ def test_what_is_set_and_does_not_act_is_said_at_the_start(start_server):
     {},
     {"save": ["3600", "1", "300", "100", "60", "10000"], "maxmemory": "0", "latency-monitor-threshold": "0"},
     {"save": "", "maxmemory-policy": "allkeys-lru", "set-max-intset-entries": "9"},
-    {"slowlog-log-slower-than": "-1", "commandlog-reply-larger-than": "-1", "server-cpulist": ""},
+    {"slowlog-log-slower-than": "-1", "commandlog-reply-larger-than": "-1", "bgsave-cpulist": ""},
 ))  # fmt: skip
 def test_what_is_not_set_is_not_mentioned(start_server, options):
     assert missed(start_server(config=options)) == []
@@ -43,8 +43,8 @@ def test_what_is_not_set_is_not_mentioned(start_server, options):
 @pytest.mark.shoal_only
 def test_zero_is_not_off_everywhere(start_server):
     """It is the first processor."""
-    s = start_server(config={"server-cpulist": "0", "bgsave-cpulist": "0", "io-threads": "1"})
-    assert sorted(missed(s)[0].split(", ")) == ["bgsave-cpulist", "server-cpulist"]
+    s = start_server(config={"bgsave-cpulist": "0", "io-threads": "1"})
+    assert missed(s)[0] == "bgsave-cpulist"
     with s.raw() as c:
         assert c.do("CONFIG", "SET", "io-threads", "2", "slowlog-log-slower-than", "5") == "OK"
         assert missed(s)[1:] == ["io-threads"]

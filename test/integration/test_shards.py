@@ -558,6 +558,19 @@ def test_threads_are_pinned_only_when_asked(start_server, server):
     assert len(affinities(server.pid)) == 1
     s = start_server(shards=2, shard_cpulist="%d,%d" % (cpus[0], cpus[1]))
     assert {str(cpus[0]), str(cpus[1])} <= affinities(s.pid)
+    s = start_server(shards=0, server_cpulist=str(cpus[1]))
+    assert affinities(s.pid) == {str(cpus[1])}
+    with s.raw() as c:
+        assert len(re.findall(rb"^shard_?\d+:", c.do("INFO", "shards"), re.M)) == 1
+
+
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("value", ["yes", "no"])
+def test_huge_pages_are_left_to_others(start_server, value):
+    s = start_server(disable_thp=value)
+    with open("/proc/%d/status" % s.pid) as f:
+        said = re.search(r"THP_enabled:\s*(\d)", f.read())
+    assert said is None or said.group(1) == ("0" if value == "yes" else "1")
 
 
 # ---- backends, wake-ups and idle cost ------------------------------------------------------------------------------------------

@@ -56,6 +56,8 @@ Test(advice, limits_that_are_too_low_are_told_with_what_raises_them) {
     system_says("/proc/sys/net/core/somaxconn", "128\n");
     system_says("/proc/sys/vm/overcommit_memory", "2\n");
     system_says(THP, "[always] madvise never\n");
+    cr_expect_eq(lines(logged()), 3, "huge pages are kept from this server: %s", logged());
+    config->disable_thp = false;
     const char *text = logged();
     cr_expect_eq(lines(text), 4);
     cr_expect(strstr(text, "only 128 connections") && strstr(text, "net.core.somaxconn=511"));
