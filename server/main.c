@@ -360,33 +360,32 @@ static void log_mode(struct server *server) {
 
 static void log_begin(struct server *server, const struct launch *launch) {
     const struct config *config = server->config;
-    int64_t now_us = rt_wall_us_early();
-    log_line(config, server->fs, now_us, LOG_NOTICE,
+    log_line(config, server->fs, rt_wall_us_early(), LOG_NOTICE,
              "Shoal %s (speaks Valkey %s) starts: pid=%d, shards=%u, io-backend=%s, commit=%s, "
              "modified=%d",
              SHOAL_VERSION, SHOAL_VALKEY_VERSION, server->process_id, server->workers_count,
              launch->backend, server->build.commit, server->build.modified);
     if (launch->no_uring != NULL) {
-        log_line(config, server->fs, now_us, LOG_WARNING,
+        log_line(config, server->fs, rt_wall_us_early(), LOG_WARNING,
                  "io_uring is not available here (%s): all shards use epoll. Set io-backend epoll "
                  "to choose it.",
                  launch->no_uring);
     }
     if (config->config_file.len > 0) {
-        log_line(config, server->fs, now_us, LOG_NOTICE, "Configuration loaded from %s",
+        log_line(config, server->fs, rt_wall_us_early(), LOG_NOTICE, "Configuration loaded from %s",
                  config->config_file.ptr);
     } else if (launch->configured) {
         say(server, LOG_NOTICE, "Configuration loaded, without a file");
     } else {
-        log_line(config, server->fs, now_us, LOG_WARNING,
+        log_line(config, server->fs, rt_wall_us_early(), LOG_WARNING,
                  "Warning: No config file specified, using the default config. In order to "
                  "specify a config file use %s /path/to/shoal.conf",
                  server->executable);
     }
     log_mode(server);
-    log_missed(config, NULL, server->fs, now_us);
-    advice_log(config, server->fs, now_us);
-    log_line(config, server->fs, now_us, LOG_NOTICE, "Server initialized");
+    log_missed(config, NULL, server->fs, rt_wall_us_early());
+    advice_log(config, server->fs, rt_wall_us_early());
+    log_line(config, server->fs, rt_wall_us_early(), LOG_NOTICE, "Server initialized");
 }
 
 static void log_ready(struct server *server) {

@@ -76,7 +76,7 @@ struct tally {
     struct command_stats *commands; /* by command id: command_table.h */
     struct error_stat errors[ERROR_STATS_MAX + 1];
     unsigned errors_count;
-    size_t memory_peak; /* the most that totals.c has seen */
+    size_t memory_peak; /* worker 0: the most that all have used at a time */
     struct {
         int64_t since_ms;       /* stats.input_max and output_max count from here */
         uint64_t input, output; /* theirs in the seconds before */

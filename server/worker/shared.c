@@ -21,6 +21,7 @@
 
 struct worker_line {
     _Alignas(LINE) _Atomic uint32_t connections;
+    _Atomic size_t memory;
     _Atomic size_t clients_memory;
     _Atomic size_t largest_client;
     _Atomic size_t strangers_memory;
@@ -163,6 +164,18 @@ unsigned shared_connections_total(const struct shared_counters *shared) {
     unsigned total = 0;
     for (unsigned i = 0; i < shared->workers; i++) {
         total += shared_connections(shared, i);
+    }
+    return total;
+}
+
+void shared_set_memory(struct shared_counters *shared, unsigned worker, size_t bytes) {
+    atomic_store_explicit(&shared->lines[worker].memory, bytes, memory_order_relaxed);
+}
+
+size_t shared_memory_total(const struct shared_counters *shared) {
+    size_t total = 0;
+    for (unsigned i = 0; i < shared->workers; i++) {
+        total += atomic_load_explicit(&shared->lines[i].memory, memory_order_relaxed);
     }
     return total;
 }

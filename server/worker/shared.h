@@ -32,6 +32,10 @@ void shared_address_over(struct shared_counters *shared, uint32_t hash);
 void shared_set_strangers_memory(struct shared_counters *shared, unsigned worker, size_t bytes);
 size_t shared_strangers_memory_total(const struct shared_counters *shared);
 
+/* What a worker uses, as of its last look: for the most that all have used at a time. */
+void shared_set_memory(struct shared_counters *shared, unsigned worker, size_t bytes);
+size_t shared_memory_total(const struct shared_counters *shared);
+
 /* Client memory by worker, and its largest client that may be evicted: for maxmemory-clients. */
 void shared_set_clients_memory(struct shared_counters *shared, unsigned worker, size_t bytes,
                                size_t largest);

@@ -105,9 +105,12 @@ static void take_clients(const struct worker *worker, struct totals *to) {
     }
 }
 
+/* Worker 0 has that of all: the peaks of several fall at different times. */
 static void note_peak(struct worker *worker, uint64_t bytes) {
-    if (bytes > worker->tally.memory_peak) {
-        worker->tally.memory_peak = bytes;
+    struct shared_counters *shared = worker->server->shared;
+    shared_set_memory(shared, worker->id, bytes);
+    if (worker->id == 0) {
+        worker->tally.memory_peak = larger(worker->tally.memory_peak, shared_memory_total(shared));
     }
 }
 
@@ -361,7 +364,7 @@ void totals_add(struct totals *sum, const struct totals *part) {
     sum->over_now_ms = part->over_now_ms > sum->over_now_ms ? part->over_now_ms : sum->over_now_ms;
     sum->heap_used += part->heap_used;
     sum->heap_reserved += part->heap_reserved;
-    sum->peak_bytes += part->peak_bytes;
+    sum->peak_bytes = larger(sum->peak_bytes, part->peak_bytes);
     for (int i = 0; i < RATE_COUNT; i++) {
         sum->rates[i] += part->rates[i];
     }

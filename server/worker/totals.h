@@ -59,7 +59,7 @@ struct totals {
     uint64_t leased_bytes;        /* of maxmemory */
     int64_t over_ms, over_now_ms; /* for how long it used more than it may: in all, and now */
     uint64_t heap_used, heap_reserved;
-    uint64_t peak_bytes;
+    uint64_t peak_bytes; /* worker 0's: of all */
     uint64_t rates[RATE_COUNT];
     uint64_t longest_turn_ns;
     uint64_t parked; /* how often it stood still for another */

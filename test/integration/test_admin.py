@@ -10,6 +10,7 @@ import pytest
 from conftest import connect
 from resp import RespError, encode
 from server import wait_for
+from slots import tag_of
 
 pytestmark = pytest.mark.row_each
 
@@ -217,6 +218,21 @@ def test_unblock_ends_a_wait_on_another_thread(server):
     finally:
         for c in clients:
             c.close()
+
+
+@pytest.mark.several_shards
+def test_the_peak_is_of_all_at_a_time(start_server, shards):
+    """It was the sum of what each shard had used at most, each at its own time."""
+    client = connect(start_server())
+    before = client.info("memory")["used_memory_peak"]
+    for shard in range(shards):
+        name = b"{%s}big" % tag_of(shard, shards)
+        client.set(name, "x" * 20_000_000)
+        assert wait_for(lambda: client.info("memory")["used_memory_peak"] >= before + 20_000_000)
+        client.delete(name)
+        assert wait_for(lambda: client.info("memory")["used_memory"] < before + 10_000_000)
+        time.sleep(0.3)  # each has looked
+    assert client.info("memory")["used_memory_peak"] < before + 35_000_000
 
 
 def test_peak_of_memory_stays(start_server):

@@ -295,3 +295,14 @@ def test_errors(scene):
     for container in ("SLOWLOG", "COMMANDLOG"):
         lines = [bytes(line).decode() if isinstance(line, bytes) else str(line) for line in c.do(container, "HELP")]
         assert lines[0].startswith(container) and {"GET", "LEN", "RESET", "HELP"} <= {line.split()[0] for line in lines[1:]}
+
+
+@pytest.mark.timing
+def test_what_all_shards_do_side_by_side_counts_once(server):
+    """DEBUG SLEEP stops each thread for that time."""
+    with server.raw() as c:
+        assert c.do("CONFIG", "SET", "commandlog-execution-slower-than", "100000") == "OK"
+        assert c.do("SLOWLOG", "RESET") == "OK"
+        assert c.do("DEBUG", "SLEEP", "0.3") == "OK"
+        took = [entry[2] for entry in c.do("SLOWLOG", "GET")]
+        assert len(took) == 1 and 290_000 < took[0] < 550_000
