@@ -248,19 +248,20 @@ static double mean_deviation(const struct spikes *spikes, double mean) {
     return sum / spikes->count;
 }
 
+/* The period is that from one spike to the next, or to now, on average. */
 static void say_event(struct text *text, unsigned number, const char *name,
-                      const struct spikes *spikes) {
+                      const struct spikes *spikes, int64_t now_s) {
     double sum = 0;
     for (uint32_t i = 0; i < spikes->count; i++) {
         sum += (double)spikes_at(spikes, i)->ms;
     }
     double mean = sum / spikes->count;
-    double period_s = (double)(newest(spikes)->at_s - spikes_at(spikes, 0)->at_s) / spikes->count;
+    int64_t period_s = (now_s - spikes_at(spikes, 0)->at_s) / spikes->count;
     text_appendf(text,
                  "%u. %s: %u latency spikes (average %.0fms, mean deviation %.0fms, period %.2f "
                  "sec). Worst all time event %lldms.\n",
-                 number, name, spikes->count, mean, mean_deviation(spikes, mean), period_s,
-                 (long long)spikes->max_ms);
+                 number, name, spikes->count, mean, mean_deviation(spikes, mean),
+                 period_s > 0 ? (double)period_s : 1.0, (long long)spikes->max_ms);
 }
 
 static void reply_doctor(struct exec *x, struct spikes *const events[LATENCY_EVENTS]) {
@@ -272,7 +273,7 @@ static void reply_doctor(struct exec *x, struct spikes *const events[LATENCY_EVE
             if (number == 0) {
                 text_append_text(&text, "There were latency spikes:\n\n");
             }
-            say_event(&text, ++number, names[i], events[i]);
+            say_event(&text, ++number, names[i], events[i], rt_wall_ms(x->worker->rt) / 1000);
         }
     }
     if (number == 0 && x->worker->config->latency_monitor_threshold == 0) {

@@ -106,7 +106,7 @@ def test_graph(c):
 def test_doctor(c):
     assert "command:" not in c.do("LATENCY", "DOCTOR").decode()
     c.do("DEBUG", "SLEEP", "0.25")
-    assert re.search(r"\d\. command: 1 latency spikes \(average \d+ms, mean deviation 0ms, period [\d.]+ sec\). Worst all time event \d+ms\.",
+    assert re.search(r"\d\. command: 1 latency spikes \(average \d+ms, mean deviation 0ms, period [1-9]\d*\.00 sec\). Worst all time event \d+ms\.",
                      c.do("LATENCY", "DOCTOR").decode())
 
 
