@@ -29,6 +29,7 @@
 #include "server/cluster/cluster_map.h"
 #include "server/http/http_bigkeys.h"
 #include "server/http/http_head.h"
+#include "server/http/http_ready.h"
 #include "server/http/http_view.h"
 #include "server/http/page.h"
 #include "server/observe/log.h"
@@ -137,27 +138,6 @@ static void answer_page(struct http_connection *c) {
            bytes_make(page_html, page_html_bytes));
 }
 
-/* Why a client's write, or anything else, would be refused now; NULL: nothing is. */
-static const char *not_ready(const struct worker *worker) {
-    const struct server *server = worker->server;
-    const struct config *config = worker->config;
-    bool evicts = config->maxmemory_policy != CONFIG_EVICT_NONE;
-    bool is_stale = server->role.replica && !config->replica_serve_stale_data &&
-                    shared_upstream_is_down(server->shared);
-    bool is_down = worker->cluster != NULL && worker->cluster->map->state != MAP_STATE_OK;
-    return worker->loop.stopping             ? "the server ends\n"
-           : shared_loading(server->shared)  ? "data is being loaded\n"
-           : server_busy_script(server) != 0 ? "a script runs for long\n"
-           : is_down                         ? "the cluster is down\n"
-           : is_stale                        ? "the link to the primary is down\n"
-           : worker->lacks_replicas          ? "writes are refused: there are too few replicas\n"
-           : worker->hindered_by_disk        ? "writes are refused: the data could not be saved\n"
-           : config->maxmemory > 0 && !evicts &&
-                   shared_used_memory(server->shared) >= config->maxmemory
-               ? "writes are refused: maxmemory is reached\n"
-               : NULL;
-}
-
 /* ---- Requests ---- */
 
 /* Takes as long whatever is right in it. */
@@ -230,9 +210,10 @@ static void serve(struct http_connection *c, const struct http_head *head) {
     } else if (bytes_equal(head->path, BYTES("/healthz"))) {
         answer_text(c, "200 OK", "", "alive\n");
     } else if (bytes_equal(head->path, BYTES("/readyz"))) {
-        const char *why = not_ready(c->worker);
-        answer_text(c, why != NULL ? "503 Service Unavailable" : "200 OK", "",
-                    why != NULL ? why : "ready\n");
+        const char *why = http_not_ready(c->worker);
+        char line[128];
+        snprintf(line, sizeof line, "%s\n", why != NULL ? why : "ready");
+        answer_text(c, why != NULL ? "503 Service Unavailable" : "200 OK", "", line);
     } else if (!may_see(c, head)) {
         return;
     } else if (bytes_equal(head->path, BYTES("/"))) {

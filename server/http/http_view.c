@@ -14,6 +14,7 @@
 #include "server/commands/cluster/cluster.h"
 #include "server/commands/server/info.h"
 #include "server/config/config.h"
+#include "server/http/http_ready.h"
 #include "server/http/metrics.h"
 #include "server/node.h"
 #include "server/observe/commandlog_entry.h"
@@ -279,7 +280,11 @@ static void json_slow(struct text *out, const struct http_texts *texts) {
 }
 
 static void json_state(struct text *out, const struct http_texts *texts) {
+    const char *why = http_not_ready(texts->worker);
     text_append_char(out, '{');
+    if (why != NULL) {
+        text_appendf(out, "\"not_ready\":\"%s\",", why);
+    }
     json_info(out, text_bytes(&texts->info));
     json_slots(out, texts);
     const struct map *map = worker_map(texts->worker);

@@ -486,6 +486,7 @@ def test_not_ready_when_memory_is_used_up(served):
     with s.raw() as c:
         c.do("CONFIG", "SET", "maxmemory", "1")
         assert wait_for(lambda: get(s, "/readyz")[::2] == (503, "writes are refused: maxmemory is reached\n"))
+        assert json.loads(get(s, "/api/state")[2])["not_ready"] == "writes are refused: maxmemory is reached"
         c.do("CONFIG", "SET", "maxmemory", "0")
         assert get(s, "/readyz")[0] == 200
 
@@ -862,6 +863,22 @@ def test_a_browser_shows_it(served, browser, size):
         drawn = panel(dom, curve, "svg")
         assert '<path d="M' in drawn or '<path d=""' in drawn, curve
     assert re.search(r'id="cluster" hidden', dom) and re.search(r'id="replication" hidden', dom)
+
+
+@pytest.mark.slow
+@pytest.mark.row_once
+def test_a_browser_shows_a_server_at_its_limit(served, browser):
+    """What goes, and under noeviction that writes are refused."""
+    s = served(maxmemory="20mb", maxmemory_policy="allkeys-lru")
+    with s.raw() as c:
+        for at in range(0, 40000, 1000):
+            c.send(b"".join(encode("SET", "k%d" % i, "v" * 1000) for i in range(at, at + 1000)))
+            assert c.read_some(1000) == ["OK"] * 1000
+        dom = browser.dom(s)
+        assert ">serving<" in dom and "evicted/s" in dom and "20.0 MB, allkeys-lru" in dom
+        assert c.do("CONFIG", "SET", "maxmemory-policy", "noeviction", "maxmemory", "1mb") == "OK"
+        dom = browser.dom(s)
+        assert re.search(r'id="state" class="state bad">writes are refused: maxmemory is reached<', dom), dom[:3000]
 
 
 @pytest.mark.slow
