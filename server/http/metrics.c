@@ -597,6 +597,9 @@ static void write_cluster(const struct writer *w, const struct lines *lines) {
             continue;
         }
         snprintf(name, sizeof name, "redis_%.*s", (int)field.len, field.ptr);
+        for (char *at = name; *at != 0; at++) { /* "auth-req" is no name there */
+            *at = *at == '-' ? '_' : *at;
+        }
         write_type(w, name, GAUGE, name + sizeof "redis_" - 1);
         text_append_text(w->out, name);
         write_number(w, lines->items[i].value, 0);

@@ -134,13 +134,15 @@ Test(metrics, lines_of_cluster_info_have_their_names) {
     struct text out;
     text_init(&out);
     metrics_write(BYTES("cluster_enabled:1\r\ncluster_state:ok\r\ncluster_size:3\r\n"
-                        "cluster_stats_messages_ping_sent:7\r\ncluster_stats_messages_sent:9\r\n"),
+                        "cluster_stats_messages_ping_sent:7\r\ncluster_stats_messages_sent:9\r\n"
+                        "cluster_stats_messages_auth-req_sent:3\r\n"),
                   &form, &out);
     expect_lines(out.ptr, (const char *const[]){
                               "redis_cluster_enabled 1",
                               "redis_cluster_state 1",
                               "redis_cluster_size 3",
                               "redis_cluster_stats_messages_ping_sent 7",
+                              "redis_cluster_stats_messages_auth_req_sent 3",
                               "redis_cluster_messages_sent_total 9",
                               NULL,
                           });
