@@ -15,6 +15,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#define THP_BUT_ADVISED (1 << 1) /* PR_THP_DISABLE_EXCEPT_ADVISED */
+
 int process_daemonize(void) {
     pid_t pid = fork();
     if (pid < 0) {
@@ -115,7 +117,9 @@ int process_use_cpus(const int *cpus, size_t count) {
 }
 
 int process_without_huge_pages(void) {
-    return prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0 ? 0 : -errno;
+    bool done = prctl(PR_SET_THP_DISABLE, 1, THP_BUT_ADVISED, 0, 0) == 0 ||
+                prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0;
+    return done ? 0 : -errno;
 }
 
 struct process_title process_title(int argc, char **argv) {

@@ -31,7 +31,8 @@ void process_kill(void);
 const char *process_kill_point(void);
 /* This thread, and those it makes from now on, run on these processors only. 0 or -errno. */
 int process_use_cpus(const int *cpus, size_t count);
-/* No huge pages for this process, whoever else has them. 0 or -errno. */
+/* No huge pages for this process but where it asks for them; where the kernel (before 6.18) cannot
+ * tell these apart, none. 0 or -errno. */
 int process_without_huge_pages(void);
 /* Where the words are that main was given, and ps shows. argv must be main's own, as it was. */
 struct process_title {

@@ -678,7 +678,7 @@ static void fit_process(const struct config *config) {
                  "where it may.",
                  strerror(-error));
     }
-    if (config->disable_thp) {
+    if (config->disable_thp && advice_huge_pages_for_all(fs_real())) {
         process_without_huge_pages();
     }
 }

@@ -47,9 +47,15 @@ static void advise_overcommit(const struct config *config, const struct fs *fs, 
     free(text);
 }
 
-static void advise_huge_pages(const struct config *config, const struct fs *fs, int64_t wall_us) {
+bool advice_huge_pages_for_all(const struct fs *fs) {
     char *text = content(fs, HUGE_PAGES);
-    if (text != NULL && strstr(text, "[always]") != NULL && !config->disable_thp) {
+    bool all = text != NULL && strstr(text, "[always]") != NULL;
+    free(text);
+    return all;
+}
+
+static void advise_huge_pages(const struct config *config, const struct fs *fs, int64_t wall_us) {
+    if (!config->disable_thp && advice_huge_pages_for_all(fs)) {
         log_line(
             config, fs, wall_us, LOG_WARNING,
             "Transparent huge pages are on for everybody: memory may grow by 2 MB where 4 kB "
@@ -57,7 +63,6 @@ static void advise_huge_pages(const struct config *config, const struct fs *fs, 
             "', as root and at each boot (/etc/rc.local), leaves them to who asks for them, and "
             "'disable-thp yes' keeps them from this server.");
     }
-    free(text);
 }
 
 static void tell_survivors(const struct config *config, const struct fs *fs, int64_t wall_us) {

@@ -10,6 +10,8 @@
 #include "net/file.h"
 #include "server/config/config.h"
 
+/* The system gives huge pages to who does not ask for them. */
+bool advice_huge_pages_for_all(const struct fs *fs);
 void advice_log(const struct config *config, const struct fs *fs, int64_t wall_us);
 
 #endif

@@ -49,6 +49,7 @@ Test(advice, limits_that_are_high_enough_are_not_spoken_of) {
     system_says("/proc/sys/net/core/somaxconn", "4096\n");
     system_says("/proc/sys/vm/overcommit_memory", "0\n");
     system_says(THP, "always [madvise] never\n");
+    cr_expect(!advice_huge_pages_for_all(&memory->fs));
     cr_expect_eq(lines(logged()), 1, "%s", logged());
 }
 
@@ -56,6 +57,7 @@ Test(advice, limits_that_are_too_low_are_told_with_what_raises_them) {
     system_says("/proc/sys/net/core/somaxconn", "128\n");
     system_says("/proc/sys/vm/overcommit_memory", "2\n");
     system_says(THP, "[always] madvise never\n");
+    cr_expect(advice_huge_pages_for_all(&memory->fs));
     cr_expect_eq(lines(logged()), 3, "huge pages are kept from this server: %s", logged());
     config->disable_thp = false;
     const char *text = logged();
