@@ -406,6 +406,9 @@ static bool check_range(struct request *request, unsigned first, unsigned last) 
     }
     for (unsigned slot = first; slot <= last; slot++) {
         struct brain_node *owner = brain_owner(request->brain, slot);
+        if (request->from_primary) {
+            break; /* this one's map may be behind */
+        }
         if (owner == NULL) {
             reply_errorf(request->reply, "ERR Slot %u has no node served.", slot);
             return false;
@@ -467,6 +470,26 @@ static bool read_source(struct request *request, struct bytes id) {
            refuse(request, "ERR Source node is target node itself");
 }
 
+/* As nodes make them: it is a text, of lines and files. */
+static bool is_name(const char *name) {
+    for (unsigned i = 0; i < ID; i++) {
+        if (!(name[i] >= '0' && name[i] <= '9') && !(name[i] >= 'a' && name[i] <= 'z')) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A job of this name goes on, or this connection has one already. */
+static bool is_busy(struct brain *brain, const char *name, const struct brain_asks *asks) {
+    EACH_IMPORT(brain, import) {
+        if (!is_over(import) && memcmp(import->name, name, ID) == 0) {
+            return true;
+        }
+    }
+    return import_of(brain, asks) != NULL;
+}
+
 /* Whom its primary imports from is not a replica's to judge. */
 static bool read_establish(struct request *request) {
     bool from_primary = request->from_primary;
@@ -487,6 +510,9 @@ static bool read_establish(struct request *request) {
                 return refuse(request, syntax);
             }
             request->name = request->words[request->at++].ptr;
+            if (!is_name(request->name)) {
+                return refuse(request, syntax);
+            }
         } else if (is_word(word, "SLOTSRANGE") && request->ranges == NULL) {
             if (!read_ranges(request)) {
                 return false;
@@ -538,6 +564,11 @@ static void establish(struct brain *brain, const struct bytes *words, unsigned c
                               .reply = reply,
                               .from_primary = asks->from_primary};
     if ((!asks->from_primary && !may_begin(brain, reply)) || !read_establish(&request)) {
+        free(request.ranges);
+        return;
+    }
+    if (!asks->from_primary && is_busy(brain, request.name, asks)) {
+        reply_error(reply, "ERR A slot migration of this name, or by this connection, goes on");
         free(request.ranges);
         return;
     }

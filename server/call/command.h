@@ -38,8 +38,8 @@ enum exec_manner {
     MANNER_ASKING = 1 << 5,    /* ASKING: it is served in a slot that is on its way here */
     MANNER_READONLY = 1 << 6,  /* READONLY: it reads what a replica has */
     MANNER_TLS = 1 << 7,       /* how it is told of other nodes: */
-    MANNER_IMPORTS = 1 << 9,   /* slots come by it (cluster/imports.h) */
     MANNER_IPV6 = 1 << 8,      /* by which ports, and addresses */
+    MANNER_IMPORTS = 1 << 9,   /* slots come by it (cluster/imports.h) */
 };
 
 struct exec {

@@ -57,6 +57,7 @@ struct cluster {
     struct saving saving;
     struct cluster_maps *maps;
     uint64_t maps_made, maps_taken; /* published, and those that every worker has */
+    uint64_t map_version;           /* of the last that was published */
     bool map_changed;
     struct list asked;
     int64_t tick_ms;
@@ -139,7 +140,8 @@ static void want_role(void *arg, const char *ip, uint16_t port, uint16_t tls_por
 }
 
 static void want_drop(void *arg, const uint8_t slots[MAP_SLOTS / 8]) {
-    struct errand errand = {.kind = ERRAND_DROP};
+    struct errand errand = {.kind = ERRAND_DROP,
+                            .map_version = ((struct cluster *)arg)->map_version};
     memcpy(errand.slots, slots, sizeof errand.slots);
     send_errand(arg, &errand);
 }
@@ -370,7 +372,9 @@ static void publish_map(struct cluster *cluster) {
     if (cluster->map_changed && !cluster->stopping) {
         cluster->map_changed = false;
         cluster->maps_made++;
-        cluster_maps_publish(cluster->maps, brain_map(cluster->brain), on_map_taken, cluster);
+        struct map *map = brain_map(cluster->brain);
+        cluster->map_version = map->version;
+        cluster_maps_publish(cluster->maps, map, on_map_taken, cluster);
     }
 }
 

@@ -8,6 +8,7 @@
 #include "server/call/exec.h"
 #include "server/call/scatter.h"
 #include "server/client/inner.h"
+#include "server/cluster/cluster_map.h"
 #include "server/cluster/letters.h"
 #include "server/cluster/slot_drop.h"
 #include "server/commands/server/server_commands.h"
@@ -65,7 +66,8 @@ static void finish(struct exec *x) {
 /* ---- Keys of slots that are another's ---- */
 
 struct drop_args {
-    bool dead_too; /* those that ran out are nobody else's to delete */
+    uint64_t map_version; /* the last one of which it is not known that the slots are gone by it */
+    bool of_import; /* one that broke: those that ran out are nobody else's to delete, either */
     uint8_t slots[MAP_SLOTS / 8];
 };
 
@@ -74,10 +76,19 @@ struct drop_part {
     unsigned slot;
 };
 
+/* It has come back meanwhile, or its keys are on their way here: they are not those that were to
+ * go. */
+static bool is_wanted(const struct worker *worker, const struct drop_args *args, unsigned slot) {
+    const struct map *map = worker->cluster->map;
+    return map->version > args->map_version &&
+           (map->owner[slot] == map->myself || map_hides(map, (uint16_t)slot));
+}
+
 /* Some keys of the next slot that has any; false: there is none. */
 static bool drop_some(struct worker *worker, const struct drop_args *args, struct drop_part *part) {
     for (; part->slot < MAP_SLOTS; part->slot++) {
-        if (!(args->slots[part->slot / 8] >> part->slot % 8 & 1)) {
+        if (!(args->slots[part->slot / 8] >> part->slot % 8 & 1) ||
+            (!args->of_import && is_wanted(worker, args, part->slot))) {
             continue;
         }
         int64_t now_ms = rt_wall_ms(worker->rt);
@@ -85,7 +96,7 @@ static bool drop_some(struct worker *worker, const struct drop_args *args, struc
             part->drop = (struct slot_drop){.slot = (uint16_t)part->slot, .lazy = true};
         }
         part->drop.now_ms = now_ms;
-        part->drop.seen_ms = args->dead_too ? INT64_MIN : now_ms;
+        part->drop.seen_ms = args->of_import ? INT64_MIN : now_ms;
         if (!slot_drop_some(worker, &part->drop)) {
             return true;
         }
@@ -103,7 +114,8 @@ static void dropped(struct exec *x, const struct scatter_result *result) {
 }
 
 static void drop_slots(struct exec *x) {
-    struct drop_args args = {.dead_too = oldest(errands_of(x))->kind == ERRAND_DROP_IMPORT};
+    struct drop_args args = {.of_import = oldest(errands_of(x))->kind == ERRAND_DROP_IMPORT};
+    args.map_version = oldest(errands_of(x))->map_version;
     memcpy(args.slots, oldest(errands_of(x))->slots, sizeof args.slots);
     scatter_all(x, drop_in_part, sizeof(struct drop_part), &args, sizeof args, dropped);
 }

@@ -5,10 +5,12 @@
 #include "server/cluster/imports.h"
 
 #include "base/outbuf.h"
+#include "persist/codec/rdb.h"
 #include "server/client/client.h"
 #include "server/cluster/cluster.h"
 #include "server/cluster/letters.h"
 #include "server/replication/feed.h"
+#include "server/replication/primary.h"
 #include "server/server.h"
 #include "server/worker/handlers.h"
 #include "server/worker/worker.h"
@@ -45,7 +47,10 @@ static void say(struct client *client, struct bytes word) {
 void import_heard(struct worker *worker, struct message *message) {
     struct import_letter *letter = (struct import_letter *)message;
     if (letter->client == 0) {
-        feed_publish(worker, letter->words, letter->count);
+        /* Older ones answer with an error what comes of it, and may end by that. */
+        if (primary_all_read(worker->server->primary, RDB_VERSION_VALKEY)) {
+            feed_publish(worker, letter->words, letter->count);
+        }
         free(letter);
         return;
     }

@@ -96,6 +96,7 @@ struct errand {
     uint16_t tls_port;            /* the same: if it is to be followed by TLS; 0: it has none */
     int64_t until_mono_ms;        /* PAUSE; 0: it ends */
     uint8_t slots[MAP_SLOTS / 8]; /* DROP, DROP_IMPORT */
+    uint64_t map_version;         /* DROP: of the last map that was published before */
     char import[41];              /* DROP_IMPORT: its name */
 };
 

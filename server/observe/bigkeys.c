@@ -79,7 +79,8 @@ static void consider(struct bigkeys_list *list, const struct bigkey *key, struct
 static void look(void *arg, struct entry *entry) {
     struct bigkeys_part *part = arg;
     enum value_type type = entry_type(entry);
-    if (part->request.type >= 0 && type != (unsigned)part->request.type) {
+    if ((part->request.type >= 0 && type != (unsigned)part->request.type) ||
+        keyspace_hides(part->keyspace, entry)) {
         return;
     }
     struct value value = entry_value_of(entry);

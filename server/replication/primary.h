@@ -109,6 +109,8 @@ void primary_set_failover(struct primary *primary, enum primary_failover state);
 enum primary_failover primary_get_failover(const struct primary *primary);
 /* There is no replica, however far it is. */
 bool primary_is_alone(const struct primary *primary);
+/* All have said that they read RDB files of this version: how new they are. */
+bool primary_all_read(const struct primary *primary, unsigned rdb_version);
 enum primary_found { PRIMARY_NO_REPLICA, PRIMARY_REPLICA_WAITS, PRIMARY_REPLICA_STREAMS };
 /* That one, by what it says of itself; and what it has acknowledged. */
 enum primary_found primary_find(const struct primary *primary, const char *host, int port,

@@ -36,6 +36,15 @@ bool primary_is_alone(const struct primary *primary) {
     return list_empty(&primary->replicas);
 }
 
+bool primary_all_read(const struct primary *primary, unsigned rdb_version) {
+    LIST_EACH(&primary->replicas, node) {
+        if (LIST_ENTRY(node, struct listed, node)->name.rdb_version < rdb_version) {
+            return false;
+        }
+    }
+    return true;
+}
+
 enum primary_found primary_find(const struct primary *primary, const char *host, int port,
                                 uint64_t *ret_offset) {
     enum primary_found found = PRIMARY_NO_REPLICA;

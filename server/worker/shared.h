@@ -191,12 +191,12 @@ struct shared_place shared_place(const struct shared_counters *shared);
 /* What the connections of the cluster's bus take, as its thread says now and then. */
 void shared_set_links_bytes(struct shared_counters *shared, size_t bytes);
 size_t shared_links_bytes(const struct shared_counters *shared);
-/* Whether a worker has keys, as it says now and then; and whether one has. */
 /* What has broken imports of slots so far (cluster/brain/brain.h): who has told of it before he
  * sent anything to the cluster's thread is counted there. */
 enum import_break { IMPORT_BREAK_ERROR, IMPORT_BREAK_FULL, IMPORT_BREAK_FLUSH, IMPORT_BREAKS };
 void shared_break_import(struct shared_counters *shared, enum import_break kind);
 uint64_t shared_import_breaks(const struct shared_counters *shared, enum import_break kind);
+/* Whether a worker has keys, as it says now and then; and whether one has. */
 void shared_set_has_keys(struct shared_counters *shared, unsigned worker, bool has);
 bool shared_has_keys(const struct shared_counters *shared);
 

@@ -230,9 +230,11 @@ static uint64_t count_of(const struct evict_rule *rule, const struct database *d
     return database == NULL ? 0 : rule->expiring_only ? database->expiring : database->count;
 }
 
+/* What is hidden does not go: where there is nothing else, nothing can. */
 bool keyspace_may_evict(const struct keyspace *ks, const struct evict_rule *rule) {
     for (uint32_t db = 0; db < ks->database_count; db++) {
-        if (count_of(rule, ks->databases[db]) > 0) {
+        if (count_of(rule, ks->databases[db]) > 0 &&
+            (LIKELY(ks->hidden == NULL) || keyspace_shown(ks, db) > 0)) {
             return true;
         }
     }

@@ -210,10 +210,11 @@ void database_take_out(struct keyspace *ks, uint32_t db, const struct key *key, 
                        enum key_event event, bool lazy);
 /* The same for one that is past its deadline, with statistics. */
 void database_expire(struct keyspace *ks, uint32_t db, const struct key *key, struct entry *entry);
-/* Whether what met this entry past its deadline deletes it; else it only hides it. */
+/* keyspace_hide */
 static inline bool keyspace_hides_slot(const struct keyspace *ks, uint32_t slot) {
     return UNLIKELY(ks->hidden != NULL) && (ks->hidden[slot / 8] >> slot % 8 & 1);
 }
+/* Whether what met this entry past its deadline deletes it; else it only hides it. */
 bool keyspace_buries(const struct keyspace *ks, const struct entry *entry, int64_t now_ms,
                      bool writes);
 /* What a write to this key replaces or changes: its live entry, or NULL. A dead one is out of the

@@ -2,6 +2,8 @@
 """Slots that come at once with their keys (CLUSTER SYNCSLOTS): the source is played by hand, so that each state can be looked at, or is
 a Valkey under writes. What is played by hand is asked of a Valkey, too."""
 
+import socket
+import struct
 import threading
 
 import pytest
@@ -271,6 +273,42 @@ def test_too_little_memory_breaks_it(two):
     s.send("SET k{b} 1")
     becomes(target, "failed")
     assert jobs(target)[0][b"message"] == b"Ran out of memory (OOM) during slot import"
+
+
+def test_what_is_hidden_is_no_reason_to_go_on_without_memory(nodes):
+    """It cannot be evicted; there was no end to it then."""
+    source, target = pair(nodes, "shoal", "shoal")
+    s = Source(source, target).begin()
+    used = int(target.info("memory")["used_memory"])
+    config = ["CONFIG", "SET", "maxmemory-policy", "allkeys-lru", "maxmemory", str(used + 2_000_000)]
+    assert ask(target, *config) == "OK"
+    s.send(*["SET k%d{b} %s" % (i, "v" * 10000) for i in range(600)])
+    becomes(target, "failed")
+    assert jobs(target)[0][b"message"] == b"Ran out of memory (OOM) during slot import"
+
+
+def test_a_name_is_a_text(nodes):
+    """And of one job at a time, which has a connection to itself."""
+    source, target = pair(nodes, "shoal", "shoal")
+    for name in (b"a\0" + b"a" * 38, b"A" * 40, b"a\n" + b"a" * 38):
+        assert str(Source(source, target, name).reply) == "ERR syntax error"
+    first = Source(source, target).begin()
+    busy = "ERR A slot migration of this name, or by this connection, goes on"
+    assert str(Source(source, target, slots=(4001, 4002)).reply) == busy
+    first.conn.send(encode("CLUSTER", "SYNCSLOTS", "ESTABLISH", "SOURCE", my_id(source), "NAME", "b" * 40, "SLOTSRANGE", "4001", "4002"))
+    first.to_the_end()
+    assert [job[b"name"] for job in jobs(target)] == [JOB.encode()]
+
+
+def test_sources_that_are_gone_before_they_are_answered(nodes):
+    source, target = pair(nodes, "shoal", "shoal")
+    words = ["CLUSTER", "SYNCSLOTS", "ESTABLISH", "SOURCE", my_id(source), "NAME", JOB, "SLOTSRANGE", "0", "1"]
+    for i in range(60):
+        with socket.create_connection(("127.0.0.1", target.port)) as c:
+            c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            c.sendall(encode(*words[:6], "%040d" % i, *words[7:]))
+    assert wait_for(lambda: all(job[b"state"] == b"failed" for job in jobs(target)))
+    Source(source, target, slots=(0, 1)).begin().to_the_end()
 
 
 @ONCE

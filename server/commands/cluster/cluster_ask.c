@@ -113,7 +113,7 @@ static void ask_done(struct exec *x, const struct scatter_result *result) {
     } else {
         reply_raw(x->reply, reply);
     }
-    if (question->establishes) {
+    if (question->establishes && x->client != NULL) { /* else its connection has ended by now */
         import_answered(x->client, reply.len > 0 && reply.ptr[0] == '+');
     }
     text_fini(&asking->reply);
@@ -160,11 +160,12 @@ struct counted {
 /* Of all pairs of slots in the words; what is none the brain refuses. */
 static uint64_t count_ranges(const struct keyspace *ks, const struct words *words) {
     uint64_t keys = 0;
-    int64_t first, last;
-    for (uint32_t i = 0; i + 1 < words->count; i++) {
+    int64_t first, last, asked = 0; /* slots: more than there are is refused anyway */
+    for (uint32_t i = 0; i + 1 < words->count && asked <= SLOTS; i++) {
         if (num_parse_i64(words->list[i], &first) && num_parse_i64(words->list[i + 1], &last)) {
-            for (; first >= 0 && first <= last && last < SLOTS; first++) {
+            for (; first >= 0 && first <= last && last < SLOTS && asked <= SLOTS; first++) {
                 keys += keyspace_slot_count(ks, (uint16_t)first);
+                asked++;
             }
             i++;
         }
