@@ -17,7 +17,7 @@
 
 /* A number of connections stands in a place of each row, and is the smallest of these. */
 #define ADDRESS_ROWS   4
-#define ADDRESS_PLACES 4096
+#define ADDRESS_PLACES 65536
 
 struct worker_line {
     _Alignas(LINE) _Atomic uint32_t connections;

@@ -75,7 +75,7 @@ static void report_make(const struct scatter_result *result, struct memory_repor
     }
     rt_usage(&ret->usage);
     ret->used = totals_memory(&ret->sum);
-    ret->peak = ret->sum.peak_bytes;
+    ret->peak = ret->sum.peak_bytes > ret->used ? ret->sum.peak_bytes : ret->used;
     ret->startup = ret->sum.fixed_bytes;
     ret->overhead = totals_overhead(&ret->sum);
     ret->reserved = ret->used - ret->sum.heap_used + ret->sum.heap_reserved;
