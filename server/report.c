@@ -7,6 +7,7 @@
 
 #include "base/must.h"
 #include "base/quote.h"
+#include "server/call/command_table.h"
 #include "server/call/scatter.h"
 #include "server/client/client.h"
 #include "server/client/clients.h"
@@ -82,6 +83,29 @@ static void say_commands(struct report *report) {
     }
 }
 
+/* What the shards have done before, the newest first. */
+static void say_turns(struct report *report) {
+    const struct server *server = report->worker->server;
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        const struct worker *worker = server->workers[i];
+        const struct tally *tally = &worker->tally;
+        for (uint64_t k = tally->turns_noted; k > 0 && tally->turns_noted - k < TURNS_KEPT; k--) {
+            const struct turn_note *turn = &tally->turns[(k - 1) % TURNS_KEPT];
+            struct text line;
+            text_init(&line);
+            text_appendf(&line,
+                         "Turn of shard-%u, %lld ms before: %u commands in %llu us, the last one "
+                         "%s, of client %llu",
+                         i, (long long)(rt_mono_ms(report->worker->rt) - turn->ms), turn->commands,
+                         (unsigned long long)rt_ticks_to_ns(worker->rt, turn->ticks) / 1000,
+                         command_table_at(server->commands, turn->last_id)->full_name,
+                         (unsigned long long)turn->client);
+            say(report, text_bytes(&line));
+            text_fini(&line);
+        }
+    }
+}
+
 static void say_info(struct report *report) {
     struct worker *const *workers = report->worker->server->workers;
     unsigned count = report->worker->server->workers_count;
@@ -117,6 +141,7 @@ void report_more(void *arg) {
         return;
     }
     say_commands(report);
+    say_turns(report);
     say_info(report);
     say(report, BYTES("The report ends here."));
 }

@@ -16,8 +16,8 @@ struct report {
     struct worker *worker; /* NULL: there is none (yet, or any more) */
 };
 
-/* crash_say_fn, crash_more_fn. The second: whose command it was running, and INFO of all workers,
- * which stand still. */
+/* crash_say_fn, crash_more_fn. The second: whose command it was running, what went before, and INFO
+ * of all workers, which stand still. */
 bool report_say(void *arg, struct bytes text, bool first);
 void report_more(void *arg);
 

@@ -115,6 +115,7 @@ static inline void count(struct worker *worker, const struct command_ref *ref, u
     struct command_stats *stats = &worker->tally.commands[ref->id];
     stats->calls += calls;
     stats->ticks += ticks;
+    worker->tally.last_id = ref->id;
     worker->stats.commands_processed += calls;
     worker->stats.cycle_command_ticks += ticks;
     if (LIKELY(worker->config->latency_tracking)) {

@@ -72,11 +72,25 @@ enum worker_rate {
     RATE_COUNT
 };
 
+/* One that ran commands: for who ends by a fault (report.c). */
+struct turn_note {
+    int64_t ms; /* monotonic: its end */
+    uint64_t ticks;
+    uint32_t commands;
+    unsigned last_id; /* of the last command */
+    uint64_t client;  /* whose it was; 0: nobody's */
+};
+
+#define TURNS_KEPT 16
+
 struct tally {
     struct command_stats *commands; /* by command id: command_table.h */
     struct error_stat errors[ERROR_STATS_MAX + 1];
     unsigned errors_count;
-    size_t memory_peak; /* worker 0: the most that all have used at a time */
+    unsigned last_id;                   /* of the last command that was counted */
+    struct turn_note turns[TURNS_KEPT]; /* the last ones, */
+    uint64_t turns_noted;               /* of so many */
+    size_t memory_peak;                 /* worker 0: the most that all have used at a time */
     struct {
         int64_t since_ms;       /* stats.input_max and output_max count from here */
         uint64_t input, output; /* theirs in the seconds before */

@@ -394,8 +394,15 @@ void totals_note_turn(struct worker *worker, uint64_t ticks) {
     stats->longest_turn_ticks = larger(ticks, stats->longest_turn_ticks);
     uint64_t then = worker->loop.commands_then;
     if (stats->commands_processed > then) { /* else they have been reset */
-        stats->cycle_commands_max =
-            larger(stats->commands_processed - then, stats->cycle_commands_max);
+        uint64_t commands = stats->commands_processed - then;
+        stats->cycle_commands_max = larger(commands, stats->cycle_commands_max);
+        worker->tally.turns[worker->tally.turns_noted++ % TURNS_KEPT] = (struct turn_note){
+            .ms = rt_mono_ms(worker->rt),
+            .ticks = ticks,
+            .commands = (uint32_t)commands,
+            .last_id = worker->tally.last_id,
+            .client = worker->runs_for.client,
+        };
     }
     worker->loop.commands_then = stats->commands_processed;
 }

@@ -159,6 +159,10 @@ def test_the_report_behind_the_line(start_mortal, slow, shards, how, enabled):
     assert re.fullmatch(r"Command in hand on shard \d+: debug, 2 words", rest[0]), rest[0]
     assert rest[1] == 'Word 1, %d bytes: "%s"' % (len(how), how)
     assert re.fullmatch(r"Its client: id=\d+ addr=127.0.0.1:.* cmd=debug .*", rest[2]), rest[2]
+    turns = [re.fullmatch(r"Turn of shard-(\d+), (\d+) ms before: \d+ commands in \d+ us, the last one (\S+), of client \d+", text) for text in rest[3:]]
+    turns = [turn.groups() for turn in turns if turn]
+    assert {"config|set", "set"} <= {name for _, _, name in turns} and len(turns) <= 16 * shards
+    assert turns == sorted(turns, key=lambda turn: (int(turn[0]), int(turn[1])))
     assert "# Server" in rest and "# Shards" in rest and "valkey_version:9.1.2" in rest and "db0:keys=1,expires=0,avg_ttl=0,keys_with_volatile_items=0" in rest
     assert rest[-1] == "The report ends here."
 
