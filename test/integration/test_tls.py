@@ -233,7 +233,49 @@ def test_sessions_are_resumed(start_server, version, caching):
     assert reused == [False] + [caching == "yes"] * 5
 
 
+def test_a_session_is_forgotten_when_its_time_is_over(start_server):
+    s = start(start_server, tls_session_cache_timeout="1")
+    context = client_context(version=TLS12)
+    with TlsRaw(s.tls_port, context) as c:
+        assert c.do("PING") == "PONG"
+        session = c.sock.session
+    time.sleep(2.5)
+    with TlsRaw(s.tls_port, context, session=session) as c:
+        assert c.do("PING") == "PONG" and not c.sock.session_reused
+
+
 # ---- Directives --------------------------------------------------------------------------------------------------
+
+
+def test_authorities_in_a_folder(start_server, authority, tmp_path):
+    """By the names that openssl rehash gives them; no file names them."""
+    folder = tmp_path / "authorities"
+    folder.mkdir()
+    digest = subprocess.run(["openssl", "x509", "-hash", "-noout", "-in", authority.path("ca.crt")], capture_output=True, text=True, check=True).stdout.strip()
+    os.symlink(authority.path("ca.crt"), folder / (digest + ".0"))
+    s = start(start_server, authority, tls_auth_clients="yes", tls_ca_cert_file="", tls_ca_cert_dir=str(folder))
+    assert not refused(s.tls_port, client_context(authority, "client"))
+    assert refused(s.tls_port, client_context(authority))
+    stranger = Authority(str(tmp_path / "strangers"))
+    for path in stranger.sign("stranger"):
+        os.rename(path, authority.path(os.path.basename(path)))
+    assert refused(s.tls_port, client_context(authority, "stranger"))
+
+
+def test_parameters_of_diffie_and_hellman(start_server, tmp_path):
+    """Of use with a key of RSA and TLS 1.2 alone."""
+    name = str(tmp_path / "rsa")
+    for args in (
+        ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", name + ".key", "-out", name + ".crt", "-subj", "/CN=localhost"],
+        ["genpkey", "-genparam", "-algorithm", "DH", "-pkeyopt", "group:ffdhe2048", "-out", name + ".dh"],
+    ):
+        subprocess.run(["openssl", *args], check=True, capture_output=True)
+    s = start(start_server, tls_cert_file=name + ".crt", tls_key_file=name + ".key", tls_dh_params_file=name + ".dh")
+    context = client_context(version=TLS12)
+    context.load_verify_locations(name + ".crt")
+    context.set_ciphers("DHE-RSA-AES128-GCM-SHA256")
+    with TlsRaw(s.tls_port, context) as c:
+        assert c.sock.cipher()[0] == "DHE-RSA-AES128-GCM-SHA256" and c.do("PING") == "PONG"
 
 
 UPDATE = "ERR CONFIG SET failed (possibly related to argument '%s') - Unable to update TLS configuration. Check server logs."
