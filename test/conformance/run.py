@@ -40,7 +40,7 @@ UNITS = """unit/protocol unit/keyspace unit/scan unit/info unit/info-command uni
 unit/type/list-2 unit/type/list-3 unit/type/set unit/type/zset unit/type/hash unit/type/stream unit/type/stream-cgroups unit/sort
 unit/dump unit/expire unit/other unit/multi unit/quit unit/pubsub unit/introspection unit/introspection-2 unit/limits unit/bitops
 unit/bitfield unit/geo unit/hyperloglog unit/lazyfree unit/pause unit/querybuf unit/networking unit/tracking unit/scripting unit/functions unit/aofrw
-unit/acl unit/acl-v2 unit/auth unit/slowlog unit/latency-monitor unit/client-eviction unit/maxmemory
+unit/acl unit/acl-v2 unit/auth unit/slowlog unit/latency-monitor unit/client-eviction unit/maxmemory unit/pubsubshard
 integration/dismiss-mem""".split()
 
 # (file, line, what it becomes, how often it is there if not once) in the private copy.
@@ -57,6 +57,11 @@ CHANGED = [
     ("unit/auth.tcl", 'start_server {tags {"auth external:skip"}} {', 'start_server {tags {"auth"}} {'),
     ("unit/info.tcl", 'start_server {tags {"info" "external:skip"}} {', 'start_server {tags {"info"}} {'),
     ("unit/client-eviction.tcl", 'tags {"external:skip"} {', "tags {} {"),
+    (
+        "unit/pubsubshard.tcl",
+        'start_server {tags {"pubsubshard external:skip"}} {\n    test "SPUBLISH/SSUBSCRIBE basics" {',
+        'start_server {tags {"pubsubshard"}} {\n    test "SPUBLISH/SSUBSCRIBE basics" {',
+    ),
     ("unit/maxmemory.tcl", 'start_server {tags {"maxmemory" "external:skip"}} {', 'start_server {tags {"maxmemory"}} {', 3),
     ("unit/maxmemory.tcl", 'start_server {tags {"maxmemory external:skip"}} {', 'start_server {tags {"maxmemory"}} {', 3),
     # What was flushed is freed beside what follows, and counts until then: a limit that is 100 kB more than that would be far away.
