@@ -280,7 +280,9 @@ void client_flush(struct client *client) {
         list_remove(&client->delay_node);
         send_some(client, n);
         client->worker->stats.writes++;
-        client->active_ms = rt_wall_ms(client->worker->rt);
+        if (LIKELY(!(client->flags & CLIENT_IMPORTS))) { /* it is told something each second */
+            client->active_ms = rt_wall_ms(client->worker->rt);
+        }
     }
     if (client->state == CLIENT_ENDING && client_all_sent(client)) {
         client_close(client);
