@@ -152,6 +152,8 @@ const struct draw_left_out draw_left_out[] = {
     {"psync", "the connection is a replica then"},
     {"sync", "the same"},
     {"replconf", "some is not answered"},
+    {"cluster|syncslots",
+     "no node is there to send any; its row says nothing of words, as in Valkey"},
     {"replicaof", "there are no others to follow"},
     {"slaveof", "the same"},
     {"hello", "the other protocol is what half of the runs speak"},
