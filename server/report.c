@@ -91,6 +91,7 @@ static void say_turns(struct report *report) {
         const struct tally *tally = &worker->tally;
         for (uint64_t k = tally->turns_noted; k > 0 && tally->turns_noted - k < TURNS_KEPT; k--) {
             const struct turn_note *turn = &tally->turns[(k - 1) % TURNS_KEPT];
+            bool is_known = turn->last_id < command_table_count(server->commands);
             struct text line;
             text_init(&line);
             text_appendf(&line,
@@ -98,7 +99,8 @@ static void say_turns(struct report *report) {
                          "%s, of client %llu",
                          i, (long long)(rt_mono_ms(report->worker->rt) - turn->ms), turn->commands,
                          (unsigned long long)rt_ticks_to_ns(worker->rt, turn->ticks) / 1000,
-                         command_table_at(server->commands, turn->last_id)->full_name,
+                         is_known ? command_table_at(server->commands, turn->last_id)->full_name
+                                  : "of no command",
                          (unsigned long long)turn->client);
             say(report, text_bytes(&line));
             text_fini(&line);
