@@ -224,7 +224,7 @@ def test_one_program_that_cannot_be_had_keeps_none_of_the_others_away(front):
     for path in ("test/run.py", "test/conformance/run.py"):
         (front.top / path).parent.mkdir(parents=True, exist_ok=True)
         (front.top / path).write_text("import sys\n'--check-arguments' in sys.argv or print('tests ran')\n")
-    for name in ("redis-server", "valkey-server"):
+    for name in ("redis-server", "valkey-server", "prometheus", "prometheus-redis-exporter"):
         front.fake(name, "true")
     front.fake("id", "echo 0")
     front.fake("dpkg-query", 'case "$*" in *" nutcracker" | *" haproxy") ;; *) echo installed ;; esac')
@@ -234,6 +234,10 @@ def test_one_program_that_cannot_be_had_keeps_none_of_the_others_away(front):
     assert "Unable to locate package nutcracker" in done.stderr
     assert re.findall("going on without (.*)", done.stderr) == ["nutcracker"]
     assert "install haproxy\n" in front.did()
+    (front.bin / "prometheus").unlink()
+    done = front.run("test")
+    assert done.returncode == 0 and "tests ran" in done.stdout
+    assert re.findall("going on without (.*)", done.stderr) == ["nutcracker", "prometheus (why is in .cache/unpack.log)"]
 
 
 def test_a_configuration_that_includes_itself_is_for_the_server_to_refuse(front, tmp_path):
