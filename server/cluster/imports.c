@@ -59,7 +59,7 @@ void import_heard(struct worker *worker, struct message *message) {
         if (letter->count > 0) {
             say(client, letter->words[0]);
         } else {
-            client_close_after_reply(client);
+            client_close(client); /* whatever of it is under way */
         }
     }
     free(letter);
