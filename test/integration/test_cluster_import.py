@@ -253,6 +253,7 @@ def broken_by_an_unknown_word(source, target, s):
 @pytest.mark.parametrize(
     "how", [broken_by_an_error, broken_by_what_comes_too_early, broken_by_a_flush, broken_by_its_end, broken_by_an_unknown_word], ids=lambda f: f.__name__
 )
+@pytest.mark.timing
 def test_a_job_that_breaks_leaves_nothing(two, how):
     source, target = two
     s = Source(source, target).begin()
@@ -266,6 +267,7 @@ def test_a_job_that_breaks_leaves_nothing(two, how):
     assert ask(source, "CLUSTER", "COUNTKEYSINSLOT", "3300") == 0 and not str(ask(source, "GET", COMES)).startswith("MOVED")
 
 
+@pytest.mark.timing
 def test_too_little_memory_breaks_it(two):
     source, target = two
     s = Source(source, target).begin()
@@ -275,6 +277,7 @@ def test_too_little_memory_breaks_it(two):
     assert jobs(target)[0][b"message"] == b"Ran out of memory (OOM) during slot import"
 
 
+@pytest.mark.timing
 def test_what_is_hidden_is_no_reason_to_go_on_without_memory(nodes):
     """It cannot be evicted; there was no end to it then."""
     source, target = pair(nodes, "shoal", "shoal")
@@ -287,6 +290,7 @@ def test_what_is_hidden_is_no_reason_to_go_on_without_memory(nodes):
     assert jobs(target)[0][b"message"] == b"Ran out of memory (OOM) during slot import"
 
 
+@pytest.mark.timing
 def test_a_name_is_a_text(nodes):
     """And of one job at a time, which has a connection to itself."""
     source, target = pair(nodes, "shoal", "shoal")
@@ -300,6 +304,7 @@ def test_a_name_is_a_text(nodes):
     assert [job[b"name"] for job in jobs(target)] == [JOB.encode()]
 
 
+@pytest.mark.timing
 def test_sources_that_are_gone_before_they_are_answered(nodes):
     source, target = pair(nodes, "shoal", "shoal")
     words = ["CLUSTER", "SYNCSLOTS", "ESTABLISH", "SOURCE", my_id(source), "NAME", JOB, "SLOTSRANGE", "0", "1"]
