@@ -165,6 +165,11 @@ CHANGED = [
         "        unsubscribe $rd1\n        foreach i {1 2 3} {$rd1 read}\n        assert_equal 0 [r publish chan1 hello]",
     ),
     (
+        "unit/pubsubshard.tcl",
+        "        sunsubscribe $rd1\n        assert_equal 0 [r SPUBLISH chan1 hello]",
+        "        sunsubscribe $rd1\n        foreach i {1 2 3} {$rd1 read}\n        assert_equal 0 [r SPUBLISH chan1 hello]",
+    ),
+    (
         "unit/pubsub.tcl",
         "        punsubscribe $rd1\n        assert_equal 0 [r publish chan1.hi hello]",
         "        punsubscribe $rd1\n        foreach i {1 2 3} {$rd1 read}\n        assert_equal 0 [r publish chan1.hi hello]",
