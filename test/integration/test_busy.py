@@ -104,6 +104,7 @@ def test_transactions_meanwhile(busy_server):
     assert begun.do("GET", "a") == b"2"
 
 
+@pytest.mark.timing
 def test_who_has_written_is_not_killed(busy_server):
     """But ends by itself; what is asked of its shard by other threads is refused, what waits is done then."""
     c = busy_server.raw(timeout=60)
