@@ -542,9 +542,7 @@ static void cancel_migrations(struct brain *brain, struct asked *asked) {
 }
 
 static void migrate_slots(struct brain *brain, struct asked *asked) {
-    (void)brain;
-    reply_error(asked->reply, "ERR Slots are not moved from here by CLUSTER MIGRATESLOTS yet: use "
-                              "CLUSTER SETSLOT and MIGRATE");
+    brain_migrateslots(brain, asked->words, asked->count, asked->reply);
 }
 
 /* ---- The table ---- */

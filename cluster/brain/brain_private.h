@@ -350,6 +350,8 @@ void brain_manual_ask(struct brain *brain, bool force);
 
 void brain_syncslots(struct brain *brain, const struct bytes *words, unsigned count,
                      const struct brain_asks *asks, struct reply *reply);
+void brain_migrateslots(struct brain *brain, const struct bytes *words, unsigned count,
+                        struct reply *reply);
 void brain_show_migrations(const struct brain *brain, struct reply *reply);
 bool brain_imports_any(const struct brain *brain);
 /* Sets the bits of slots that come here; true: there are some. */

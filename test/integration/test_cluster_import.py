@@ -180,6 +180,46 @@ def test_what_is_refused(two):
         assert c.do("PING") == "PONG"
 
 
+def test_what_may_not_leave_is_refused(two, request):
+    """The order of these refusals is Valkey's. What it would begin is refused last."""
+    source, target = two
+    before = jobs(target)
+    ids = {"source": my_id(source), "target": my_id(target)}
+    cases = [
+        ("SLOTSRANGE 1", "No end slot for final slot range"),
+        ("OWN", "syntax error"),
+        ("SLOTSRANGE NODE", "No slot ranges specified"),
+        ("SLOTSRANGE 1 NODE source", "Invalid or out of range slot"),
+        ("OWN NODE", "syntax error"),
+        ("SLOTSRANGE 01 2 NODE source", "No slot ranges specified"),
+        ("SLOTSRANGE 1 16384 NODE source", "Invalid or out of range slot"),
+        ("SLOTSRANGE 2 1 NODE " + "f" * 40, "Start slot number 2 is greater than end slot number 1."),
+        ("OWN NODE abc", "Invalid node name: abc"),
+        ("OWN NODE " + "f" * 40, "Unknown node name: " + "f" * 40),
+        ("OWN NODE target", "Target node can not be this node."),
+        ("FOREIGN NODE " + "f" * 40, "Slots are not served by this node."),
+        ("FOREIGN NODE target SLOTSRANGE x", "Slots are not served by this node."),
+        ("SLOTSRANGE 8190 8193 NODE source", "Requested slots span multiple shards"),
+        ("OWN 16382 16383 NODE source", "Slot range 16382-16383 overlaps with previous range 16381-16382."),
+        ("OWN NODE source OWN NODE " + "f" * 40, "Slot ranges in migrations overlap"),
+        ("OWN NODE source x", "syntax error"),
+        ("OWN NODE source SLOTSRANGE", "No slot ranges specified"),
+        ("OWN x source", "syntax error"),
+        ("NODE source OWN", "syntax error"),
+    ]
+    if request.node.callspec.params["pair_of_a_kind"] == "shoal":
+        cases.append(("OWN NODE source", "Slots are not moved from here by CLUSTER MIGRATESLOTS yet: use CLUSTER SETSLOT and MIGRATE"))
+    own, foreign = "SLOTSRANGE 16381 16382", "SLOTSRANGE 1 2"
+    for words, error in cases:
+        text = words.replace("OWN", own).replace("FOREIGN", foreign)
+        sent = [ids.get(word, word) for word in text.split()]
+        assert str(ask(target, "CLUSTER", "MIGRATESLOTS", *sent)) == "ERR " + error, words
+    assert ask(target, "CLUSTER", "SETSLOT", "16383", "MIGRATING", ids["source"]) == "OK"
+    assert str(ask(target, "CLUSTER", "MIGRATESLOTS", "x", "y")) == "ERR Slots are being manually migrated"
+    assert ask(target, "CLUSTER", "SETSLOT", "16383", "STABLE") == "OK"
+    assert jobs(target) == before
+
+
 def test_keys_are_hidden_until_the_claim(two):
     source, target = two
     assert ask(target, "SET", MINE, "1") == "OK"
