@@ -552,3 +552,12 @@ def test_who_is_silent_is_closed(start_server):
     reader.begin()
     assert wait_for(lambda: s.info("replication")["connected_slaves"] == "0")
     reader.close()
+
+
+def test_its_replicas_are_listed_where_valkey_lists_them(follower):
+    """Behind their number, and before how many wait."""
+    s, _ = follower
+    with s.raw() as c:
+        names = [line.split(b":")[0] for line in c.do("INFO", "replication").splitlines()]
+    at = names.index(b"connected_slaves")
+    assert names[at : at + 3] == [b"connected_slaves", b"slave0", b"replicas_waiting_psync"]

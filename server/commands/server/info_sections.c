@@ -583,8 +583,8 @@ void info_replication(struct info *info) {
     if (state->shows_good) {
         line_u64(info, "min_slaves_good_slaves", state->good);
     }
-    line_u64(info, "replicas_waiting_psync", state->waiting);
     text_append_bytes(&info->text, text_bytes(&state->lines));
+    line_u64(info, "replicas_waiting_psync", state->waiting);
     line_text(info, "master_failover_state", failovers[state->failover]);
     line_text(info, "master_replid", state->id);
     line_text(info, "master_replid2", state->id2);
