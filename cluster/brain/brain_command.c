@@ -12,7 +12,6 @@
 
 #include <arpa/inet.h>
 #include <stdlib.h>
-#include <strings.h>
 
 struct asked {
     const struct bytes *words;
@@ -20,10 +19,6 @@ struct asked {
     const struct brain_asks *asks;
     struct reply *reply;
 };
-
-static bool is_word(struct bytes word, const char *name) {
-    return word.len == strlen(name) && strncasecmp(word.ptr, name, word.len) == 0;
-}
 
 static struct brain_node *node_named(struct brain *brain, struct bytes id) {
     struct brain_node *node = id.len == ID ? brain_node_find(brain, id.ptr) : NULL;
@@ -264,7 +259,7 @@ static void leave_shard(struct brain *brain, struct asked *asked) {
 static void replicate(struct brain *brain, struct asked *asked) {
     struct brain_node *self = brain->self;
     if (asked->count == 3) {
-        if (is_word(asked->words[1], "NO") && is_word(asked->words[2], "ONE")) {
+        if (bytes_is(asked->words[1], "NO") && bytes_is(asked->words[2], "ONE")) {
             leave_shard(brain, asked);
         } else {
             reply_error(asked->reply, "ERR unknown subcommand or wrong number of arguments for "
@@ -292,9 +287,9 @@ static void replicate(struct brain *brain, struct asked *asked) {
 }
 
 static void reset(struct brain *brain, struct asked *asked) {
-    bool hard = asked->count > 1 && is_word(asked->words[1], "HARD");
+    bool hard = asked->count > 1 && bytes_is(asked->words[1], "HARD");
     struct brain_node *self = brain->self;
-    if (asked->count > 1 && !hard && !is_word(asked->words[1], "SOFT")) {
+    if (asked->count > 1 && !hard && !bytes_is(asked->words[1], "SOFT")) {
         reply_error(asked->reply, "ERR syntax error");
         return;
     }
@@ -340,11 +335,11 @@ static void failover(struct brain *brain, struct asked *asked) {
     struct brain_node *self = brain->self, *primary = self->primary;
     bool force = false, takeover = false;
     for (unsigned i = 1; i < asked->count; i++) {
-        if (is_word(asked->words[i], "FORCE")) {
+        if (bytes_is(asked->words[i], "FORCE")) {
             force = true;
-        } else if (is_word(asked->words[i], "TAKEOVER")) {
+        } else if (bytes_is(asked->words[i], "TAKEOVER")) {
             takeover = true;
-        } else if (is_word(asked->words[i], "REPLICAID") && i + 1 < asked->count &&
+        } else if (bytes_is(asked->words[i], "REPLICAID") && i + 1 < asked->count &&
                    asked->asks->from_primary) {
             if (!bytes_equal(asked->words[++i], bytes_make(self->id, ID))) {
                 reply_ok(asked->reply); /* another one is meant */
@@ -582,7 +577,7 @@ static const struct {
 
 static unsigned find_row(struct bytes word) {
     unsigned i = 0;
-    while (i < ROWS && !is_word(word, rows[i].name)) {
+    while (i < ROWS && !bytes_equal_nocase(word, bytes_of_text(rows[i].name))) {
         i++;
     }
     return i;

@@ -21,7 +21,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 
 #define ACK_MS 1000
 
@@ -65,10 +64,6 @@ struct import {
     bool drops;                 /* what came */
     struct brain_breaks breaks; /* before it */
 };
-
-static bool is_word(struct bytes word, const char *name) {
-    return word.len == strlen(name) && strncasecmp(word.ptr, name, word.len) == 0;
-}
 
 static bool is_over(const struct import *import) {
     return import->state >= IMPORT_SUCCESS;
@@ -497,7 +492,7 @@ static bool read_establish(struct request *request) {
     while (request->at < request->count) {
         struct bytes word = request->words[request->at++];
         bool has_id = request->at < request->count && request->words[request->at].len == ID;
-        if (is_word(word, "SOURCE")) {
+        if (bytes_is(word, "SOURCE")) {
             if (request->source != NULL || !has_id) {
                 return refuse(request, syntax);
             }
@@ -505,7 +500,7 @@ static bool read_establish(struct request *request) {
             if (!from_primary && !read_source(request, id)) {
                 return false;
             }
-        } else if (is_word(word, "NAME")) {
+        } else if (bytes_is(word, "NAME")) {
             if (request->name != NULL || !has_id) {
                 return refuse(request, syntax);
             }
@@ -513,7 +508,7 @@ static bool read_establish(struct request *request) {
             if (!is_name(request->name)) {
                 return refuse(request, syntax);
             }
-        } else if (is_word(word, "SLOTSRANGE") && request->ranges == NULL) {
+        } else if (bytes_is(word, "SLOTSRANGE") && request->ranges == NULL) {
             if (!read_ranges(request)) {
                 return false;
             }
@@ -632,7 +627,7 @@ static bool read_own_ranges(struct request *request, uint8_t taken[WIRE_SLOTS_BY
 }
 
 static bool read_target(struct request *request) {
-    if (request->at + 1 >= request->count || !is_word(request->words[request->at], "NODE")) {
+    if (request->at + 1 >= request->count || !bytes_is(request->words[request->at], "NODE")) {
         return refuse(request, "ERR syntax error");
     }
     struct bytes id = request->words[request->at + 1];
@@ -647,7 +642,7 @@ static bool read_target(struct request *request) {
 }
 
 static bool read_job(struct request *request, uint8_t taken[WIRE_SLOTS_BYTES]) {
-    if (!is_word(request->words[request->at++], "SLOTSRANGE")) {
+    if (!bytes_is(request->words[request->at++], "SLOTSRANGE")) {
         return refuse(request, "ERR syntax error");
     }
     return read_own_ranges(request, taken) && read_target(request);
@@ -709,7 +704,7 @@ static bool is_of_imports(struct bytes word) {
     static const char *const names[] = {"SNAPSHOT-EOF", "PAUSED",           "FAILOVER-GRANTED",
                                         "ACK",          "REQUEST-FAILOVER", "REQUEST-PAUSE"};
     for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
-        if (is_word(word, names[i])) {
+        if (bytes_equal_nocase(word, bytes_of_text(names[i]))) {
             return true;
         }
     }
@@ -717,16 +712,16 @@ static bool is_of_imports(struct bytes word) {
 }
 
 static void hear(struct brain *brain, struct import *import, struct bytes word) {
-    if (is_word(word, "ACK")) {
+    if (bytes_is(word, "ACK")) {
         import->acked_s = brain->now.wall_ms / 1000;
         if (import->state == IMPORT_WAITS) {
             move(brain, import, IMPORT_RECEIVES);
         }
-    } else if (is_word(word, "SNAPSHOT-EOF")) {
+    } else if (bytes_is(word, "SNAPSHOT-EOF")) {
         step(brain, import, IMPORT_RECEIVES, IMPORT_WAITS_FOR_PAUSE, "REQUEST-PAUSE");
-    } else if (is_word(word, "PAUSED")) {
+    } else if (bytes_is(word, "PAUSED")) {
         step(brain, import, IMPORT_WAITS_FOR_PAUSE, IMPORT_ASKS, "REQUEST-FAILOVER");
-    } else if (is_word(word, "FAILOVER-GRANTED")) {
+    } else if (bytes_is(word, "FAILOVER-GRANTED")) {
         claim(brain, import);
     } else {
         fail(brain, import, "Unknown SYNCSLOTS subcommand used");
@@ -739,10 +734,10 @@ static void hear_end(struct brain *brain, const struct bytes *words, unsigned co
                      const struct brain_asks *asks, struct reply *reply) {
     struct bytes state = {0}, name = {0}, message = {0};
     for (unsigned i = 2; i + 1 < count; i += 2) {
-        struct bytes *ret = is_word(words[i], "STATE")     ? &state
-                            : is_word(words[i], "NAME")    ? &name
-                            : is_word(words[i], "MESSAGE") ? &message
-                                                           : NULL;
+        struct bytes *ret = bytes_is(words[i], "STATE")     ? &state
+                            : bytes_is(words[i], "NAME")    ? &name
+                            : bytes_is(words[i], "MESSAGE") ? &message
+                                                            : NULL;
         if (ret == NULL || ret->ptr != NULL) {
             reply_error(reply, "ERR syntax error");
             return;
@@ -754,12 +749,12 @@ static void hear_end(struct brain *brain, const struct bytes *words, unsigned co
         return;
     }
     struct import *import = import_named(brain, name.ptr);
-    bool good = is_word(state, "success");
+    bool good = bytes_is(state, "success");
     if (import == NULL && !asks->from_primary) {
         reply_error(reply, "ERR No such slot migration job");
         return;
     }
-    if ((!good && !is_word(state, "failed")) || !asks->from_primary) {
+    if ((!good && !bytes_is(state, "failed")) || !asks->from_primary) {
         reply_error(reply, "ERR syntax error");
         return;
     }
@@ -779,11 +774,11 @@ void brain_syncslots(struct brain *brain, const struct bytes *words, unsigned co
         follow_role(brain, import); /* it may be another since the last tick */
     }
     struct import *import = import_of(brain, asks);
-    if (is_word(words[1], "ESTABLISH")) {
+    if (bytes_is(words[1], "ESTABLISH")) {
         establish(brain, words, count, asks, reply);
-    } else if (is_word(words[1], "FINISH")) {
+    } else if (bytes_is(words[1], "FINISH")) {
         hear_end(brain, words, count, asks, reply);
-    } else if (asks->from_primary || is_word(words[1], "CAPA")) {
+    } else if (asks->from_primary || bytes_is(words[1], "CAPA")) {
         reply_ok(reply); /* there are none, and a primary's others are not for its replicas */
     } else if (import != NULL) {
         hear(brain, import, words[1]);

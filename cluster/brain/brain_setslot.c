@@ -14,12 +14,6 @@
 #include "base/num.h"
 #include "base/outbuf.h"
 
-#include <strings.h>
-
-static bool is_word(struct bytes word, const char *name) {
-    return word.len == strlen(name) && strncasecmp(word.ptr, name, word.len) == 0;
-}
-
 static struct brain_node *known(struct brain *brain, struct bytes id, struct reply *reply,
                                 const char *unknown) {
     struct brain_node *node = id.len == ID ? brain_node_find(brain, id.ptr) : NULL;
@@ -132,11 +126,11 @@ static void set_slot(struct brain *brain, const struct bytes *words, unsigned co
         reply_error(reply, "ERR Invalid or out of range slot");
         return;
     }
-    if (count >= 4 && is_word(words[count - 1], "TIMEOUT")) {
+    if (count >= 4 && bytes_is(words[count - 1], "TIMEOUT")) {
         reply_error(reply, "ERR Missing timeout value");
         return;
     }
-    if (count >= 5 && is_word(words[count - 2], "TIMEOUT")) {
+    if (count >= 5 && bytes_is(words[count - 2], "TIMEOUT")) {
         if (!num_parse_i64(words[count - 1], &timeout_ms)) {
             reply_error(reply, "ERR timeout is not an integer or out of range");
             return;
@@ -144,15 +138,15 @@ static void set_slot(struct brain *brain, const struct bytes *words, unsigned co
         rest -= 2;
     }
     bool done;
-    if (rest == 4 && is_word(words[2], "MIGRATING")) {
+    if (rest == 4 && bytes_is(words[2], "MIGRATING")) {
         done = migrate(brain, (unsigned)slot, words[3], reply);
-    } else if (rest == 4 && is_word(words[2], "IMPORTING")) {
+    } else if (rest == 4 && bytes_is(words[2], "IMPORTING")) {
         done = import(brain, (unsigned)slot, words[3], reply);
-    } else if (rest == 3 && is_word(words[2], "STABLE")) {
+    } else if (rest == 3 && bytes_is(words[2], "STABLE")) {
         brain_open_set(&brain->migrating, (unsigned)slot, NULL);
         brain_open_set(&brain->importing, (unsigned)slot, NULL);
         done = true;
-    } else if (rest == 4 && is_word(words[2], "NODE")) {
+    } else if (rest == 4 && bytes_is(words[2], "NODE")) {
         done = give(brain, (unsigned)slot, words[3], asks, reply);
     } else {
         reply_error(reply, "ERR Invalid CLUSTER SETSLOT action or number of arguments. Try CLUSTER "

@@ -150,20 +150,29 @@ static void want_pause(void *arg, int64_t until_mono_ms) {
     send_errand(arg, &(struct errand){.kind = ERRAND_PAUSE, .until_mono_ms = until_mono_ms});
 }
 
-/* To a client's home, or (0) for replicas to worker 0. */
-static void send_import(struct cluster *cluster, unsigned worker, uint64_t client,
-                        const struct bytes *words, unsigned count) {
-    size_t bytes = 0;
+/* What a letter's array of words needs, and the texts behind it. */
+static size_t words_bytes(const struct bytes *words, unsigned count) {
+    size_t bytes = count * sizeof *words;
     for (unsigned i = 0; i < count; i++) {
         bytes += words[i].len;
     }
-    struct import_letter *letter = must_calloc(1, sizeof *letter + count * sizeof *words + bytes);
-    char *text = (char *)(letter->words + count);
+    return bytes;
+}
+
+static void copy_words(struct bytes *to, const struct bytes *words, unsigned count) {
+    char *text = (char *)(to + count);
     for (unsigned i = 0; i < count; i++) {
         memcpy(text, words[i].ptr, words[i].len);
-        letter->words[i] = bytes_make(text, words[i].len);
+        to[i] = bytes_make(text, words[i].len);
         text += words[i].len;
     }
+}
+
+/* To a client's home, or (0) for replicas to worker 0. */
+static void send_import(struct cluster *cluster, unsigned worker, uint64_t client,
+                        const struct bytes *words, unsigned count) {
+    struct import_letter *letter = must_calloc(1, sizeof *letter + words_bytes(words, count));
+    copy_words(letter->words, words, count);
     letter->message = (struct message){.kind = MESSAGE_CLUSTER_IMPORT, .home = POST_ONE_WAY};
     letter->client = client;
     letter->count = count;
@@ -637,17 +646,8 @@ static void send_letter(struct worker *worker, struct cluster_letter *letter,
 
 void cluster_ask(struct worker *worker, const struct bytes *words, unsigned count,
                  struct cluster_asked *asked) {
-    size_t bytes = 0;
-    for (unsigned i = 0; i < count; i++) {
-        bytes += words[i].len;
-    }
-    struct ask_letter *letter = must_calloc(1, sizeof *letter + count * sizeof *words + bytes);
-    char *text = (char *)(letter->words + count);
-    for (unsigned i = 0; i < count; i++) {
-        memcpy(text, words[i].ptr, words[i].len);
-        letter->words[i] = bytes_make(text, words[i].len);
-        text += words[i].len;
-    }
+    struct ask_letter *letter = must_calloc(1, sizeof *letter + words_bytes(words, count));
+    copy_words(letter->words, words, count);
     letter->count = count;
     letter->asked = asked;
     text_init(&letter->reply);
