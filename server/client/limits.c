@@ -18,6 +18,9 @@
 #define UNAUTHENTICATED_OUTPUT_MAX 1024
 #define STRANGER_FREE_BYTES        (8 * 1024)
 #define CRLF_BYTES                 2 /* behind each bulk */
+/* No limit, however small, cuts off who reads small replies. What is more counts whole, as in
+ * Valkey, where a reply that does not fit the fixed buffer of its client leaves that behind. */
+#define OUTPUT_FREE_BYTES OUTBUF_CHUNK_BYTES
 
 /* ---- Input ---- */
 
@@ -92,10 +95,8 @@ static bool output_over_limit(struct client *client) {
                                      : client->flags & CLIENT_SUBSCRIBED ? CONFIG_OUTPUT_PUBSUB
                                                                          : CONFIG_OUTPUT_NORMAL;
     const struct config_output_limit *limit = &config->client_output_buffer_limit[class];
-    /* A first chunk is free, as the fixed buffer of each client is in Valkey: no limit, however
-     * small, cuts off who reads his replies. */
     size_t bytes = client_output_bytes(client);
-    bytes = bytes > OUTBUF_CHUNK_BYTES ? bytes - OUTBUF_CHUNK_BYTES : 0;
+    bytes = bytes > OUTPUT_FREE_BYTES ? bytes : 0;
     if ((limit->hard_bytes > 0 && bytes > limit->hard_bytes) ||
         (bytes > UNAUTHENTICATED_OUTPUT_MAX && !client_may_run(client))) {
         return true;
@@ -115,7 +116,8 @@ size_t client_reply_max(const struct client *client) {
     size_t hard =
         client->worker->config->client_output_buffer_limit[CONFIG_OUTPUT_NORMAL].hard_bytes;
     bool drops = (client->flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP)) != 0;
-    return hard > 0 && !drops ? hard + OUTBUF_CHUNK_BYTES : SIZE_MAX;
+    size_t reached = hard > OUTPUT_FREE_BYTES ? hard : OUTPUT_FREE_BYTES;
+    return hard > 0 && !drops ? reached : SIZE_MAX;
 }
 
 void client_close_over_limit(struct client *client) {

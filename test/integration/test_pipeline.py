@@ -339,6 +339,31 @@ def test_hard_output_limit_closes_the_reader(start_server):
         assert w.do("PING") == "PONG"
 
 
+@pytest.mark.parametrize("command", ["KEYS", "LRANGE"])
+def test_hard_output_limit_counts_a_reply_from_its_first_byte(start_server, command):
+    """One that was over the limit by less than a chunk of output was sent; Valkey closes."""
+    s = start_server(config={"client-output-buffer-limit": ["normal", "100000", "0", "0"]})
+    words = ["KEYS", "*"] if command == "KEYS" else ["LRANGE", "l", "0", "-1"]
+
+    def fill(c, count):
+        c.do("FLUSHALL")
+        names = ["%03d%s" % (i, "-" * 993) for i in range(count)]  # 1004 bytes each as a bulk: $996 and two ends of line
+        if command == "KEYS":
+            c.do("MSET", *(word for name in names for word in (name, "")))
+        else:
+            c.do("RPUSH", "l", *names)
+
+    with s.raw() as w:
+        fill(w, 90)
+        with s.raw() as c:
+            assert len(c.do(*words)) == 90
+        fill(w, 105)
+        with s.raw() as c:
+            c.send(encode(*words))
+            assert c.is_closed()
+        assert int(s.info("stats")["client_output_buffer_limit_disconnections"]) == 1
+
+
 @pytest.mark.timing
 @pytest.mark.slow
 def test_soft_output_limit_closes_the_reader_after_its_seconds(start_server):
