@@ -186,12 +186,14 @@ struct brain_link *brain_link_accepted(struct brain *brain, void *wire, const ch
     return link;
 }
 
-void brain_link_connected(struct brain *brain, struct brain_link *link, const char *local_ip,
-                          const struct brain_now *now) {
+void brain_link_connected(struct brain *brain, struct brain_link *link, const char *peer_ip,
+                          const char *local_ip, const struct brain_now *now) {
     brain_begin(brain, now);
     struct brain_node *node = link->node;
     int64_t waits_since = node->ping_sent;
     link->connected = true;
+    memset(link->peer_ip, 0, sizeof link->peer_ip);
+    memcpy(link->peer_ip, peer_ip, strnlen(peer_ip, WIRE_IP_BYTES));
     memset(link->local_ip, 0, sizeof link->local_ip);
     memcpy(link->local_ip, local_ip, strnlen(local_ip, WIRE_IP_BYTES));
     brain_send_ping(brain, link, node->flags & MAP_MEET ? WIRE_MEET : WIRE_PING);
@@ -245,22 +247,39 @@ static int64_t retry_ms(const struct brain *brain) {
     return ms < TRY_MIN_MS ? TRY_MIN_MS : ms > TRY_MAX_MS ? TRY_MAX_MS : ms;
 }
 
+/* Who is not heard of at his address may be at another one by now (all nodes may, that were started
+ * anew elsewhere): then his name leads there. */
+static bool calls_by_name(const struct brain *brain, const struct brain_node *node) {
+    int64_t now = brain->now.mono_ms, patience = brain->settings.node_timeout_ms / 2;
+    if (node->hostname == NULL || (node->by_name != 0 && now - node->by_name < patience)) {
+        return false;
+    }
+    return node->ip[0] == '\0' || (node->ping_sent != 0 && now - node->ping_sent > patience);
+}
+
 static void call(struct brain *brain, struct brain_node *node) {
     int64_t now = brain->now.mono_ms;
     if (node->tried != 0 && now - node->tried < retry_ms(brain)) {
         return;
     }
+    bool by_name = calls_by_name(brain, node);
+    uint16_t port = node->bus_port != 0 ? node->bus_port : node->last_bus_port;
+    if (port == 0 || (node->ip[0] == '\0' && !by_name)) {
+        return;
+    }
     node->tried = now;
+    node->by_name = by_name ? now : node->by_name;
     struct brain_link *link = link_new(brain, false, node->ip);
     link->node = node;
+    link->by_name = by_name;
     node->out = link;
-    brain->world.connect(brain->arg, link, node->ip, node->bus_port);
+    brain->world.connect(brain->arg, link, by_name ? node->hostname : node->ip, port);
 }
 
 /* Links of one node; it may be removed. */
 static void tend_links(struct brain *brain, struct brain_node *node) {
     int64_t now = brain->now.mono_ms;
-    if (node == brain->self || (node->flags & MAP_NOADDR)) {
+    if (node == brain->self) {
         return;
     }
     if ((node->flags & MAP_HANDSHAKE) && now - node->born > handshake_ms(brain)) {
@@ -274,7 +293,7 @@ static void tend_links(struct brain *brain, struct brain_node *node) {
         }
         brain_link_close(brain, node->out);
     }
-    if (node->out == NULL && node->ip[0] != '\0' && node->bus_port != 0) {
+    if (node->out == NULL) {
         call(brain, node);
     } else if (node->out != NULL && node->out->connected && node->in == NULL &&
                (node->flags & MAP_LIGHT_MODULE) && !(node->flags & MAP_HANDSHAKE) &&

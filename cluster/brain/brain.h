@@ -74,9 +74,9 @@ struct brain_now {
 
 /* What the brain wants of the world. `arg` is its owner's. */
 struct brain_world {
-    /* A connection of its own to a node's bus port. One of brain_link_connected and
-     * brain_link_lost follows. */
-    void (*connect)(void *arg, struct brain_link *link, const char *ip, uint16_t bus_port);
+    /* A connection of its own to a node's bus port; `host` is an address or a name. One of
+     * brain_link_connected and brain_link_lost follows. */
+    void (*connect)(void *arg, struct brain_link *link, const char *host, uint16_t bus_port);
     /* A whole packet; copied before this returns. */
     void (*send)(void *arg, struct brain_link *link, const void *packet, size_t bytes);
     /* The link is gone for the brain: nothing about it may be told any more. */
@@ -129,8 +129,8 @@ void brain_tick(struct brain *brain, const struct brain_now *now);
  */
 struct brain_link *brain_link_accepted(struct brain *brain, void *wire, const char *peer_ip,
                                        const char *local_ip, const struct brain_now *now);
-void brain_link_connected(struct brain *brain, struct brain_link *link, const char *local_ip,
-                          const struct brain_now *now);
+void brain_link_connected(struct brain *brain, struct brain_link *link, const char *peer_ip,
+                          const char *local_ip, const struct brain_now *now);
 /* It ended, or could not be made; the link is freed. */
 void brain_link_lost(struct brain *brain, struct brain_link *link, const struct brain_now *now);
 void brain_link_set_wire(struct brain_link *link, void *wire);

@@ -66,9 +66,14 @@ static bool take_address(struct brain *brain, struct brain_node *node,
     return true;
 }
 
-static void learn_own_ip(struct brain *brain, const struct brain_link *link, bool is_meet) {
+/* What the file says may be of another machine: where the first node that is known reaches this one
+ * is right. */
+static void learn_own_ip(struct brain *brain, const struct brain_link *link, bool is_meet,
+                         bool is_known) {
     struct brain_node *self = brain->self;
-    if (brain->settings.announce_ip == NULL && (is_meet || self->ip[0] == '\0') &&
+    bool first = is_known && link->inbound && !brain->own_ip_shown;
+    brain->own_ip_shown |= first;
+    if (brain->settings.announce_ip == NULL && (is_meet || first || self->ip[0] == '\0') &&
         link->local_ip[0] != '\0' && strcmp(self->ip, link->local_ip) != 0) {
         memcpy(self->ip, link->local_ip, sizeof self->ip);
         brain_touch_file(brain);
@@ -260,6 +265,7 @@ static void impostor(struct brain *brain, struct brain_link *link) {
     brain_note(brain, BRAIN_WARNING, "%.40s is not at %s any more", node->id, node->ip);
     node->flags |= MAP_NOADDR;
     node->ip[0] = '\0';
+    node->last_bus_port = node->bus_port;
     node->port = node->tls_port = node->bus_port = 0;
     brain_link_close(brain, link);
     if (!(node->flags & MAP_FAIL)) {
@@ -292,7 +298,7 @@ static void note_name(struct brain *brain, struct brain_node *node) {
 static void heartbeat(struct brain *brain, struct brain_link *link, struct brain_node *sender,
                       const struct wire_packet *packet) {
     if (packet->type != WIRE_PONG) {
-        learn_own_ip(brain, link, packet->type == WIRE_MEET);
+        learn_own_ip(brain, link, packet->type == WIRE_MEET, sender != NULL);
         if (sender == NULL && packet->type == WIRE_MEET && !insists(brain, link, packet)) {
             stranger_meets(brain, link, packet);
         }
@@ -313,8 +319,10 @@ static void heartbeat(struct brain *brain, struct brain_link *link, struct brain
         return;
     }
     take_flags(brain, sender, packet);
-    if (link->inbound && packet->type == WIRE_PING && take_address(brain, sender, link, packet) &&
-        sender->out != NULL) {
+    bool shows =
+        packet->type == (link->by_name ? WIRE_PONG : WIRE_PING) && (link->inbound || link->by_name);
+    if (shows && take_address(brain, sender, link, packet) && sender->out != NULL &&
+        sender->out != link) {
         brain_link_close(brain, sender->out);
     }
     sender->heartbeats += link->inbound && sender->heartbeats < HEARTBEATS_OF_A_FRIEND;
@@ -434,7 +442,7 @@ static bool find_sender(struct brain *brain, struct brain_link *link,
             *ret = node;
             return true;
         }
-        if (!link->inbound && is_heartbeat) {
+        if (!link->inbound && !link->by_name && is_heartbeat) {
             impostor(brain, link);
         } else {
             brain_link_close(brain, link);

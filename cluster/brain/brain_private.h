@@ -37,7 +37,8 @@ struct brain_node {
     char id[ID + 1], shard_id[ID + 1];
     char ip[WIRE_IP_BYTES + 1]; /* "": not known */
     uint16_t port, tls_port, bus_port, client_port, client_tls_port;
-    uint32_t flags; /* enum map_flag */
+    uint16_t last_bus_port; /* while bus_port is not known */
+    uint32_t flags;         /* enum map_flag */
     uint64_t config_epoch;
     uint64_t offset;
     char *hostname, *human_name, *zone, *client_ipv4, *client_ipv6; /* NULL: none */
@@ -45,7 +46,7 @@ struct brain_node {
     struct brain_link *out, *in;
     struct brain_report *reports;
     uint32_t reports_count;
-    int64_t born, ping_sent, pong, heard, failed, orphaned, tried, lost_in, met;
+    int64_t born, ping_sent, pong, heard, failed, orphaned, tried, by_name, lost_in, met;
     unsigned heartbeats; /* that came on its own link; no more than matter are counted */
     uint64_t voted;      /* the epoch of its last vote for this node */
 };
@@ -61,6 +62,7 @@ struct brain_link {
     char named[ID]; /* what the last packet with a full header called its sender */
     bool says_more; /* there was one before that */
     bool inbound, connected, knows_extensions;
+    bool by_name;     /* of ours: it went to the node's name, which need not lead to it */
     bool takes_light; /* of ours: the other end knows whose it is, by a full packet on it */
 };
 
@@ -151,6 +153,7 @@ struct brain {
     struct list links;
     struct list imports; /* brain_import.c; the newest first */
     bool is_swept;       /* brain_sweep was through */
+    bool own_ip_shown;   /* somebody has reached this node since it began */
 
     uint64_t current_epoch, vote_epoch; /* vote_epoch: the last in which a vote was given */
     enum map_state state;

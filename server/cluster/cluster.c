@@ -88,10 +88,10 @@ static const struct brain_now *now(struct cluster *cluster) {
 
 /* ---- What the brain wants ---- */
 
-static void want_link(void *arg, struct brain_link *link, const char *ip, uint16_t bus_port) {
+static void want_link(void *arg, struct brain_link *link, const char *host, uint16_t bus_port) {
     struct cluster *cluster = arg;
     brain_link_set_wire(
-        link, wire_connect(cluster->wires, cluster->settings->config, ip, bus_port, link));
+        link, wire_connect(cluster->wires, cluster->settings->config, host, bus_port, link));
 }
 
 static void want_send(void *arg, struct brain_link *link, const void *packet, size_t bytes) {
@@ -253,10 +253,10 @@ static void on_accepted(void *arg, struct wire *wire, const char *peer_ip, const
     wire_set_link(wire, brain_link_accepted(cluster->brain, wire, peer_ip, local_ip, now(cluster)));
 }
 
-static void on_connected(void *arg, struct wire *wire, const char *local_ip) {
+static void on_connected(void *arg, struct wire *wire, const char *peer_ip, const char *local_ip) {
     struct cluster *cluster = arg;
     if (wire_link(wire) != NULL) {
-        brain_link_connected(cluster->brain, wire_link(wire), local_ip, now(cluster));
+        brain_link_connected(cluster->brain, wire_link(wire), peer_ip, local_ip, now(cluster));
     }
 }
 

@@ -22,9 +22,12 @@ struct wire {
     struct wires *wires;
     void *link;
     bool open;    /* connected, and not closed */
-    bool closing; /* till its stream is gone */
+    bool closing; /* till its stream, or the resolver, has done with it */
     bool tls, accepted;
-    char peer[RT_HOST_BYTES]; /* with TLS alone */
+    struct rt_resolve *resolve; /* while its name is asked for: it has no stream yet */
+    uint16_t port;
+    char source[RT_HOST_BYTES]; /* "": any */
+    char peer[RT_HOST_BYTES];   /* with TLS alone */
     struct text in;
     struct text queued, leaving;
     size_t left; /* of `leaving`, from its start */
@@ -38,6 +41,7 @@ struct wires {
     struct list all;
     struct rt_listener *listeners[CONFIG_BIND_MAX];
     unsigned listeners_count;
+    unsigned named; /* names that were found */
     bool stopping;
 };
 
@@ -67,7 +71,9 @@ void wire_close(struct wire *wire) {
     if (!wire->closing) {
         wire->closing = true;
         wire->open = false;
-        rt_stream_close(&wire->stream);
+        if (wire->resolve == NULL) {
+            rt_stream_close(&wire->stream);
+        }
     }
 }
 
@@ -205,7 +211,7 @@ static void on_connected(struct rt_stream *stream) {
     wire->open = true;
     rt_socket_delays(wire->wires->rt, stream->socket, false);
     find_hosts(wire, peer, local);
-    wire->wires->user->connected(wire->wires->arg, wire, local);
+    wire->wires->user->connected(wire->wires->arg, wire, peer, local);
 }
 
 static const struct rt_stream_events events = {
@@ -269,21 +275,40 @@ static void on_accept(void *arg, const struct rt_accepted *accepted) {
     }
 }
 
-struct wire *wire_connect(struct wires *wires, const struct config *config, const char *ip,
-                          uint16_t port, void *link) {
-    struct wire *wire = wire_new(wires);
-    struct rt_connect_options options = {.source = config->bind_source_addr.ptr};
-    wire->link = link;
+static int connect_to(struct wire *wire, const char *ip) {
+    struct wires *wires = wire->wires;
+    struct rt_connect_options options = {.source = wire->source[0] != 0 ? wire->source : NULL};
     wire->tls = wires->tls != NULL;
     snprintf(wire->peer, sizeof wire->peer, "%s", ip);
-    int error =
-        wire->tls
-            ? tls_stream_connect(wires->tls, wires->rt, &wire->stream, ip, port, &options, &events)
-            : rt_stream_connect(wires->rt, &wire->stream, ip, port, &options, &events);
-    if (error != 0) {
-        wire_free(wire);
-        return NULL;
+    return wire->tls
+               ? tls_stream_connect(wires->tls, wires->rt, &wire->stream, ip, wire->port, &options,
+                                    &events)
+               : rt_stream_connect(wires->rt, &wire->stream, ip, wire->port, &options, &events);
+}
+
+static void on_resolved(void *arg, int error, const struct rt_addresses *addresses) {
+    struct wire *wire = arg;
+    struct wires *wires = wire->wires;
+    wire->resolve = NULL;
+    if (!wire->closing) {
+        if (error == 0 &&
+            connect_to(wire, addresses->text[wires->named++ % addresses->count]) == 0) {
+            return;
+        }
+        wires->user->lost(wires->arg, wire);
     }
+    wire_free(wire);
+}
+
+struct wire *wire_connect(struct wires *wires, const struct config *config, const char *host,
+                          uint16_t port, void *link) {
+    struct wire *wire = wire_new(wires);
+    wire->link = link;
+    wire->port = port;
+    if (config->bind_source_addr.ptr != NULL) {
+        snprintf(wire->source, sizeof wire->source, "%s", config->bind_source_addr.ptr);
+    }
+    wire->resolve = rt_resolve(wires->rt, host, on_resolved, wire);
     return wire;
 }
 
@@ -352,8 +377,13 @@ bool wires_stop(struct wires *wires) {
         rt_unlisten(wires->rt, wires->listeners[i]);
     }
     wires->listeners_count = 0;
-    LIST_EACH(&wires->all, node) {
-        wire_close(LIST_ENTRY(node, struct wire, node));
+    LIST_EACH_SAFE(&wires->all, node) {
+        struct wire *wire = LIST_ENTRY(node, struct wire, node);
+        wire_close(wire);
+        if (wire->resolve != NULL) {
+            rt_resolve_cancel(wires->rt, wire->resolve);
+            wire_free(wire);
+        }
     }
     return list_empty(&wires->all);
 }

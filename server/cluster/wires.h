@@ -28,7 +28,7 @@ struct wires_user {
      * wire is lost. */
     size_t (*packet_bytes)(const struct wire *wire, const void *head);
     void (*accepted)(void *arg, struct wire *wire, const char *peer_ip, const char *local_ip);
-    void (*connected)(void *arg, struct wire *wire, const char *local_ip);
+    void (*connected)(void *arg, struct wire *wire, const char *peer_ip, const char *local_ip);
     void (*packet)(void *arg, struct wire *wire, const void *packet, size_t bytes);
     /* Its TLS has failed: about to be lost. It was accepted, or connected to, at that address. */
     void (*unsafe)(void *arg, const char *peer_ip, bool accepted, const char *why);
@@ -47,8 +47,8 @@ int wires_listen(struct wires *wires, const struct config *config, uint16_t port
 /* The end begins: no wire is served any more. May be called again; true: all are gone. */
 bool wires_stop(struct wires *wires);
 
-/* From bind-source-addr. NULL if that is no address. */
-struct wire *wire_connect(struct wires *wires, const struct config *config, const char *ip,
+/* To an address or a name (of several addresses each time another one), from bind-source-addr. */
+struct wire *wire_connect(struct wires *wires, const struct config *config, const char *host,
                           uint16_t port, void *link);
 /* What the user knows it by. */
 void wire_set_link(struct wire *wire, void *link);

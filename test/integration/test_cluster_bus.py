@@ -2,6 +2,8 @@
 """Nodes of Valkey, Redis and Shoal in one cluster: they meet, agree, move slots, fail over, forget. Each test runs on Valkey alone,
 too: what does not pass there is not asked for."""
 
+import os
+
 import pytest
 
 import slots
@@ -255,3 +257,33 @@ def test_what_the_bus_counts_begins_anew_with_resetstat(mixed):
             reset, text = c.do("EXEC")
         told = dict(line.split(":", 1) for line in text.decode().split())
         assert reset == "OK" and int(told["cluster_stats_messages_sent"]) < 50 and int(told["cluster_stats_bytes_sent"]) < 100_000
+
+
+@pytest.mark.parametrize("kinds", (("shoal", "shoal", "shoal"), ("shoal", "valkey", "shoal")), ids=("shoal", "with-valkey"))
+def test_nodes_with_new_addresses_find_each_other_by_name(start_server, kinds):
+    """Started anew where nobody knows them, as pods are: what each has of the others, and of itself, are addresses of nobody."""
+    if "valkey" in kinds and find_peer("valkey") is None:
+        pytest.skip("a peer is not installed: ./dev test does so")
+    nodes = Nodes(start_server, timeout_ms=3000)
+    try:
+        members = [nodes.start(kind, bind="127.0.0.1", cluster_announce_hostname="localhost") for kind in kinds]
+        create(members)
+        assert agree(members)
+        assert wait_for(lambda: all(ask(node, "CLUSTER", "NODES").count(b",localhost") == 3 for node in members))
+        for node in members:
+            node.kill()
+        for node in members:
+            path = os.path.join(node.dir, "nodes.conf")
+            with open(path) as f:
+                text = f.read()
+            with open(path, "w") as f:
+                f.write(text.replace("127.0.0.1:", "127.0.0.77:"))
+            assert text.count("127.0.0.1:") == 3
+        for node in members:
+            node.start_again()
+        assert agree(members, 120), [n.log()[-2000:] for n in members]
+        for node in members:
+            if node.kind == "shoal":
+                assert wait_for(lambda: ask(node, "CLUSTER", "NODES").count(b" 127.0.0.1:") == 3), ask(node, "CLUSTER", "NODES")
+    finally:
+        nodes.stop()

@@ -91,9 +91,11 @@ static inline struct brain_now net_now(struct net_host *host) {
     };
 }
 
-static inline struct net_host *net_at(struct net *net, const char *ip) {
+/* By its address, or by the name it announces. */
+static inline struct net_host *net_at(struct net *net, const char *host) {
     for (unsigned i = 0; i < net->count; i++) {
-        if (strcmp(net->hosts[i].ip, ip) == 0) {
+        const char *name = net->hosts[i].settings.hostname;
+        if (strcmp(net->hosts[i].ip, host) == 0 || (name != NULL && strcmp(name, host) == 0)) {
             return &net->hosts[i];
         }
     }
@@ -102,8 +104,8 @@ static inline struct net_host *net_at(struct net *net, const char *ip) {
 
 /* ---- The world of a brain ---- */
 
-static inline void net_connect(void *arg, struct brain_link *link, const char *ip, uint16_t port) {
-    struct net_host *host = arg, *peer = net_at(host->net, ip);
+static inline void net_connect(void *arg, struct brain_link *link, const char *to, uint16_t port) {
+    struct net_host *host = arg, *peer = net_at(host->net, to);
     struct net_conn *conn = calloc(1, sizeof *conn);
     conn->ends[0] = (struct net_end){.host = host, .link = link};
     conn->ends[1] = (struct net_end){.host = port == NET_PORT + 10000 ? peer : NULL};
@@ -366,7 +368,8 @@ static inline void net_answer(struct net *net, struct net_conn *conn) {
     conn->is_up = true;
     called->link =
         brain_link_accepted(called->host->brain, conn, caller->host->ip, called->host->ip, &now);
-    brain_link_connected(caller->host->brain, caller->link, caller->host->ip, &now_caller);
+    brain_link_connected(caller->host->brain, caller->link, called->host->ip, caller->host->ip,
+                         &now_caller);
 }
 
 static inline void net_turn(struct net *net, struct net_packet *packet) {

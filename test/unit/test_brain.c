@@ -330,6 +330,55 @@ Test(brain, a_failover_by_hand_waits_for_the_data) {
     net_fini(&net);
 }
 
+/* All are started again elsewhere: at addresses of nobody, or at each other's. */
+static bool heals_elsewhere(bool named, bool swapped, uint64_t seed) {
+    char names[6][16], ips[6][32];
+    form(6, 3, seed);
+    cr_assert(becomes_one_view(10000));
+    for (unsigned i = 0; i < 6; i++) {
+        snprintf(names[i], sizeof names[i], "node-%u", i);
+        strcpy(ips[i], net.hosts[i].ip);
+        if (named) {
+            struct brain_now now = net_now(&net.hosts[i]);
+            net.hosts[i].settings.hostname = names[i];
+            brain_configure(net.hosts[i].brain, &net.hosts[i].settings, &now);
+        }
+    }
+    net_run(&net, 5000);
+    for (unsigned i = 0; i < 6; i++) {
+        net_crash(&net.hosts[i]);
+        if (swapped) {
+            strcpy(net.hosts[i].ip, ips[(i + 1) % 6]);
+        } else {
+            snprintf(net.hosts[i].ip, sizeof net.hosts[i].ip, "10.0.1.%u", i + 1);
+        }
+    }
+    for (unsigned i = 0; i < 6; i++) {
+        net_boot(&net.hosts[i]);
+    }
+    bool heals = becomes_one_view(20000);
+    for (unsigned i = 0; i < 6 && heals; i++) { /* what each says of itself, too */
+        heals = has(&net.hosts[i], "NODES", net.hosts[i].ip) &&
+                count_flag(&net.hosts[i], MAP_FAIL | MAP_PFAIL | MAP_NOADDR) == 0 &&
+                (net.hosts[i].follows[0] == '\0' || net_at(&net, net.hosts[i].follows) != NULL);
+        for (unsigned j = 0; j < 6 && heals; j++) {
+            char line[64];
+            snprintf(line, sizeof line, "%s:%u@", net.hosts[j].ip, NET_PORT);
+            heals = has(&net.hosts[i], "NODES", line);
+        }
+    }
+    net_fini(&net);
+    return heals;
+}
+
+Test(brain, nodes_that_all_have_new_addresses_find_each_other_by_their_names) {
+    for (uint64_t seed = 0; seed < 5; seed++) {
+        cr_assert(heals_elsewhere(true, false, 300 + seed));
+        cr_assert(heals_elsewhere(true, true, 400 + seed));
+    }
+    cr_assert(!heals_elsewhere(false, false, 300)); /* how should they? */
+}
+
 Test(brain, takeover_asks_nobody) {
     form(6, 3, 14);
     cr_assert(becomes_one_view(10000));
