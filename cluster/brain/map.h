@@ -13,7 +13,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define MAP_SLOTS 16384
+#define MAP_SLOTS    16384
+#define MAP_ID_BYTES 40
 #define MAP_NONE  UINT16_MAX /* no node */
 
 /* Flags of a node, as they stand on the wire of the bus (cluster/bus/wire.h uses them). */
@@ -92,6 +93,12 @@ static inline bool map_hides(const struct map *map, uint16_t slot) {
 static inline uint16_t map_my_primary(const struct map *map) {
     const struct map_node *self = &map->nodes[map->myself];
     return self->flags & MAP_PRIMARY ? map->myself : self->primary;
+}
+
+/* It has slots, and a vote. */
+static inline bool map_i_vote(const struct map *map) {
+    const struct map_node *self = &map->nodes[map->myself];
+    return (self->flags & MAP_PRIMARY) && self->slots_count > 0;
 }
 
 #endif

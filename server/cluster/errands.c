@@ -12,6 +12,7 @@
 #include "server/cluster/letters.h"
 #include "server/cluster/slot_drop.h"
 #include "server/commands/server/server_commands.h"
+#include "server/replication/farewell.h"
 #include "server/replication/follow.h"
 #include "server/replication/primary.h"
 #include "server/replication/upstream.h"
@@ -232,7 +233,8 @@ void errands_turn(struct worker *home) {
     if (errands == NULL) {
         return;
     }
-    while (!list_empty(&errands->list)) {
+    /* A server that is about to end has handed over, perhaps: it follows nobody unless it stays. */
+    while (!list_empty(&errands->list) && !farewell_is_under_way(home->server->farewell)) {
         struct errand *errand = oldest(errands);
         if (!go_on(home, errand)) {
             break;

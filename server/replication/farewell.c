@@ -5,11 +5,14 @@
 #include "server/replication/farewell.h"
 
 #include "base/must.h"
+#include "cluster/brain/map.h"
+#include "persist/codec/rdb.h"
 #include "server/call/exec.h"
 #include "server/call/scatter.h"
 #include "server/client/inner.h"
 #include "server/observe/log.h"
 #include "server/persistence/due.h"
+#include "server/replication/feed.h"
 #include "server/replication/primary.h"
 #include "server/replication/upstream.h"
 #include "server/server.h"
@@ -20,6 +23,9 @@
 #include "server/worker/worker.h"
 
 #include <stdlib.h>
+
+/* For so long at least who takes over is waited for: whoever may, and then the one that is told. */
+#define HEIR_MS 1000
 
 enum stage {
     STAGE_NONE,
@@ -35,6 +41,8 @@ struct farewell {
     struct farewell_wish wish;
     int64_t until_ms;      /* monotonic */
     bool under_way;        /* a view is */
+    bool told;             /* a replica was to take over, or there is none that can; */
+    uint64_t told_offset;  /* that it was comes behind this; 0: nothing does */
     uint64_t asked_offset; /* replicas were asked there */
     uint64_t failures;
 };
@@ -53,10 +61,30 @@ static struct primary *primary_of(const struct farewell *farewell) {
     return farewell->home->server->primary;
 }
 
+/* Of a voting primary; nobody else has anything to hand over. */
+static bool hands_over(const struct worker *worker, const struct farewell_wish *wish) {
+    const struct map *map = worker_map(worker);
+    return wish->failover && map != NULL && map_i_vote(map);
+}
+
 bool farewell_is_needed(const struct worker *worker, const struct farewell_wish *wish) {
     const struct server *server = worker->server;
-    bool waits = worker->config->shutdown_timeout > 0 && shared_replicas(server->shared) > 0;
-    return waits || (server->role.replica && wish->saves);
+    bool waits = hands_over(worker, wish) || (worker->config->shutdown_timeout > 0 && !wish->now);
+    return (waits && shared_replicas(server->shared) > 0) ||
+           (server->role.replica && wish->saves && !wish->now);
+}
+
+bool farewell_is_unsafe(const struct worker *worker, const struct farewell_wish *wish) {
+    const struct map *map = worker_map(worker);
+    return !wish->force && map != NULL && map_i_vote(map);
+}
+
+void farewell_log_unsafe(struct worker *worker) {
+    log_worker(worker, LOG_WARNING,
+               "This is a voting primary. Shutting down may cause the cluster to go down. Can't "
+               "exit.");
+    log_worker(worker, LOG_WARNING,
+               "Errors trying to shut down the server. Check the logs for more information.");
 }
 
 bool farewell_is_under_way(const struct farewell *farewell) {
@@ -76,6 +104,11 @@ bool farewell_is_over(const struct farewell *farewell, uint64_t began, bool *ret
     return *ret_failed || farewell->home->loop.nobody_left;
 }
 
+static void wait_at_least(struct farewell *farewell, int64_t ms) {
+    int64_t until_ms = rt_mono_ms(farewell->home->rt) + ms;
+    farewell->until_ms = farewell->until_ms > until_ms ? farewell->until_ms : until_ms;
+}
+
 uint64_t farewell_begin(struct farewell *farewell, const struct farewell_wish *wish) {
     struct worker *home = farewell->home;
     if (farewell_is_under_way(farewell)) {
@@ -83,12 +116,15 @@ uint64_t farewell_begin(struct farewell *farewell, const struct farewell_wish *w
     }
     farewell->wish = *wish;
     farewell->stage = STAGE_HOLDS;
-    farewell->asked_offset = 0;
+    farewell->asked_offset = farewell->told_offset = 0;
+    farewell->told = !hands_over(home, wish);
     if (primary_is_alone(primary_of(farewell)) && wish->saves) { /* of replicas */
         farewell->stage = STAGE_ENDS;
         return farewell->failures;
     }
-    farewell->until_ms = rt_mono_ms(home->rt) + home->config->shutdown_timeout * 1000;
+    farewell->until_ms = 0;
+    wait_at_least(farewell, wish->now ? 0 : home->config->shutdown_timeout * 1000);
+    wait_at_least(farewell, farewell->told ? 0 : HEIR_MS);
     if (!primary_all_have(primary_of(farewell))) {
         log_worker(home, LOG_NOTICE, "Waiting for replicas before shutting down.");
     }
@@ -112,8 +148,37 @@ bool farewell_abort(struct farewell *farewell) {
     return true;
 }
 
+/* Behind all that was done. Replicas that are too old would not understand, and go on without. */
+static void tell_heir(struct farewell *farewell) {
+    struct worker *home = farewell->home;
+    const struct primary *primary = primary_of(farewell);
+    char id[MAP_ID_BYTES + 1];
+    farewell->told = true;
+    if (!primary_all_read(primary, RDB_VERSION_VALKEY)) {
+        log_worker(home, LOG_NOTICE,
+                   "Unable to perform auto failover on shutdown since there are legacy replicas.");
+    } else if (!primary_find_node(primary, id)) {
+        log_worker(home, LOG_NOTICE,
+                   "Unable to find a replica to perform an auto failover on shutdown.");
+    } else {
+        const struct bytes words[] = {BYTES("CLUSTER"), BYTES("FAILOVER"), BYTES("FORCE"),
+                                      BYTES("REPLICAID"), bytes_of_text(id)};
+        log_worker(home, LOG_NOTICE, "Perform auto failover to replica %s on shutdown.", id);
+        farewell->told_offset = primary_offset(primary);
+        feed_publish(home, words, sizeof words / sizeof *words);
+        wait_at_least(farewell, HEIR_MS);
+    }
+}
+
 static bool is_late(const struct farewell *farewell) {
     return rt_mono_ms(farewell->home->rt) >= farewell->until_ms;
+}
+
+/* What it was told is in the stream, or nobody is there any more to be told. */
+static bool heir_knows(const struct farewell *farewell) {
+    const struct primary *primary = primary_of(farewell);
+    return farewell->told_offset == 0 || primary_offset(primary) > farewell->told_offset ||
+           primary_is_alone(primary);
 }
 
 /* ---- In a view ---- */
@@ -131,8 +196,10 @@ static void end_if_all_have(struct farewell *farewell, struct worker *parker) {
     const struct primary *primary = primary_of(farewell);
     /* The stream of a replica is its primary's, and goes on. */
     bool still = parker->server->role.replica || primary_is_still(primary, parker);
-    bool all = still && pause_is_quiet(parker) && primary_all_have(primary);
-    if (all || is_late(farewell)) {
+    bool all = still && pause_is_quiet(parker) && primary_all_have(primary) && heir_knows(farewell);
+    if ((all || is_late(farewell)) && !farewell->told) {
+        tell_heir(farewell);
+    } else if (all || is_late(farewell)) {
         end(farewell, parker);
     }
 }
@@ -186,7 +253,7 @@ static bool wants_view(struct farewell *farewell) {
     if (farewell->stage != STAGE_WAITS) {
         return true;
     }
-    if (primary_all_have(primary) || is_late(farewell)) {
+    if ((primary_all_have(primary) && heir_knows(farewell)) || is_late(farewell)) {
         return true;
     }
     if (primary_offset(primary) != farewell->asked_offset) {

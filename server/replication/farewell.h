@@ -5,6 +5,9 @@
  *     they are                          until all have everything, or the time is over
  *     all is saved, if it is to be, and the server ends
  *
+ * In a cluster a replica that has everything may be told to take over (SHUTDOWN FAILOVER): that is
+ * the last word of the stream, and waited for like the rest.
+ *
  * A replica of which there are none is held up where nothing of the stream is on its way, so that
  * the save says how far it is (resume.h).
  *
@@ -26,10 +29,15 @@ void farewell_free(struct farewell *farewell);
 
 struct farewell_wish {
     bool saves, force; /* before the end; also if that fails */
+    bool failover;
+    bool now; /* nobody is waited for but who takes over, and not for long */
 };
-/* There are replicas, and they are to be waited for; or it is one, and what it saves is to stand at
- * a place in the stream. Any worker. */
+/* There are replicas, and they are to be waited for, or one is to take over; or it is one, and what
+ * it saves is to stand at a place in the stream. Any worker. */
 bool farewell_is_needed(const struct worker *worker, const struct farewell_wish *wish);
+/* SHUTDOWN SAFE: nothing of it is to begin, as this node has slots; and what is said then. */
+bool farewell_is_unsafe(const struct worker *worker, const struct farewell_wish *wish);
+void farewell_log_unsafe(struct worker *worker);
 /* One that has begun goes on as it is. Returns what farewell_is_over wants. */
 uint64_t farewell_begin(struct farewell *farewell, const struct farewell_wish *wish);
 bool farewell_is_under_way(const struct farewell *farewell);

@@ -118,6 +118,8 @@ enum primary_found primary_find(const struct primary *primary, const char *host,
 /* One that has acknowledged as much. */
 bool primary_find_at(const struct primary *primary, uint64_t offset,
                      char ret_host[RT_HOST_NAME_MAX + 1], int *ret_port);
+/* A node of a cluster that has acknowledged all that is in the stream. */
+bool primary_find_node(const struct primary *primary, char ret_id[MAP_ID_BYTES + 1]);
 /* All have acknowledged all that is in the stream. */
 bool primary_all_have(const struct primary *primary);
 /* How many of all do, and which do not, in the log: the server ends. */

@@ -80,6 +80,17 @@ static bool has_all(const struct primary *primary, const struct listed *listed) 
     return listed->stands == STANDS_STREAM && listed->acknowledged == primary_offset(primary);
 }
 
+bool primary_find_node(const struct primary *primary, char ret_id[MAP_ID_BYTES + 1]) {
+    LIST_EACH(&primary->replicas, node) {
+        const struct listed *listed = LIST_ENTRY(node, struct listed, node);
+        if (listed->name.node_id[0] != '\0' && has_all(primary, listed)) {
+            memcpy(ret_id, listed->name.node_id, MAP_ID_BYTES + 1);
+            return true;
+        }
+    }
+    return false;
+}
+
 bool primary_all_have(const struct primary *primary) {
     LIST_EACH(&primary->replicas, node) {
         const struct listed *listed = LIST_ENTRY(node, struct listed, node);

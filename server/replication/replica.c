@@ -52,6 +52,7 @@ struct replica {
     struct replica_wants wants;
     int port;
     char ip[RT_HOST_BYTES];
+    char node_id[MAP_ID_BYTES + 1];
     unsigned rdb_version; /* 0: nothing was said */
     uint64_t next;        /* offset of the byte that it gets next; 0: it is not known yet */
     char wished_id[REPLICATION_ID_BYTES + 1];
@@ -134,6 +135,10 @@ void replica_set_ip(struct client *client, struct bytes ip) {
     snprintf(replica->ip, sizeof replica->ip, "%.*s", (int)ip.len, ip.ptr);
 }
 
+void replica_set_node_id(struct client *client, struct bytes id) {
+    snprintf(replica_of(client)->node_id, MAP_ID_BYTES + 1, "%.*s", bytes_precision(id), id.ptr);
+}
+
 void replica_set_file_only(struct client *client, bool only) {
     replica_of(client)->wants.file_only = only;
 }
@@ -206,6 +211,7 @@ void replica_asks(struct client *client, bool old, struct replica_name *ret) {
                                  .port = replica->port,
                                  .rdb_version = replica->rdb_version > 0 ? replica->rdb_version
                                                                          : RDB_VERSION_MIN};
+    memcpy(ret->node_id, replica->node_id, sizeof ret->node_id);
     if (replica->ip[0] != '\0') {
         memcpy(ret->ip, replica->ip, sizeof ret->ip);
     } else { /* where it comes from: "1.2.3.4:5", "[::1]:5" */

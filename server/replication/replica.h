@@ -19,6 +19,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/outbuf.h"
+#include "cluster/brain/map.h"
 #include "cluster/stream/piece.h"
 #include "net/rt.h"
 #include "server/client/client.h"
@@ -54,6 +55,7 @@ struct replica_name {
     int port;             /* it listens there; 0: it has not said */
     unsigned rdb_version; /* the latest that it reads */
     char ip[RT_HOST_BYTES];
+    char node_id[MAP_ID_BYTES + 1]; /* in a cluster; "": it has not said */
 };
 
 /* From the stream's home to a worker; freed there. */
@@ -106,6 +108,7 @@ struct replica_news {
 struct replica *replica_of(struct client *client); /* made, if need be */
 void replica_set_port(struct client *client, int port);
 void replica_set_ip(struct client *client, struct bytes ip);
+void replica_set_node_id(struct client *client, struct bytes id); /* of MAP_ID_BYTES */
 /* REPLCONF rdb-only: it is sent the file, and nothing behind it; rdb-filter-only: of libraries. */
 void replica_set_file_only(struct client *client, bool only);
 void replica_set_functions_only(struct client *client, bool only);

@@ -52,7 +52,16 @@ enum upstream_at {
     UPSTREAM_STREAMS,
 };
 
-enum talk { TALK_PING, TALK_AUTH, TALK_PORT, TALK_IP, TALK_CAPA, TALK_VERSION, TALK_PSYNC };
+enum talk {
+    TALK_PING,
+    TALK_AUTH,
+    TALK_PORT,
+    TALK_IP,
+    TALK_CAPA,
+    TALK_VERSION,
+    TALK_NODE,
+    TALK_PSYNC
+};
 
 struct upstream {
     struct upstream_account account; /* first */
@@ -236,7 +245,8 @@ static void say(struct upstream *u, const char *const *words, uint32_t count) {
 static bool is_needless(const struct upstream *u, enum talk talk) {
     const struct config *config = u->home->config;
     return (talk == TALK_AUTH && config->primaryauth.len == 0) ||
-           (talk == TALK_IP && config->replica_announce_ip.len == 0);
+           (talk == TALK_IP && config->replica_announce_ip.len == 0) ||
+           (talk == TALK_NODE && worker_map(u->home) == NULL);
 }
 
 static void talk_on(struct upstream *u) {
@@ -273,6 +283,13 @@ static void talk_on(struct upstream *u) {
     case TALK_VERSION:
         SAY(u, "REPLCONF", "version", SHOAL_VALKEY_VERSION);
         break;
+    case TALK_NODE: {
+        const struct map *map = worker_map(u->home);
+        char id[MAP_ID_BYTES + 1];
+        snprintf(id, sizeof id, "%.*s", MAP_ID_BYTES, map->nodes[map->myself].id);
+        SAY(u, "REPLCONF", "set-cluster-node-id", id);
+        break;
+    }
     case TALK_PSYNC: {
         struct primary_place place;
         if (primary_position(u->home->server->primary, &place)) {
@@ -408,7 +425,8 @@ static void answered(struct upstream *u, struct bytes line) {
     case TALK_PORT:
     case TALK_IP:
     case TALK_CAPA:
-    case TALK_VERSION: /* an old one need not know them */
+    case TALK_VERSION:
+    case TALK_NODE: /* an old one need not know them */
         break;
     case TALK_PSYNC:
         psync_answered(u, line);

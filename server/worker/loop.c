@@ -636,8 +636,15 @@ static bool ends_by_signal(struct worker *worker, int signal_number) {
         .saves =
             save_before_end(worker, words & CONFIG_SHUTDOWN_SAVE, words & CONFIG_SHUTDOWN_NOSAVE),
         .force = (words & CONFIG_SHUTDOWN_FORCE) != 0,
+        .failover = (words & CONFIG_SHUTDOWN_FAILOVER) != 0,
+        .now = (words & CONFIG_SHUTDOWN_NOW) != 0,
     };
-    if (!(words & CONFIG_SHUTDOWN_NOW) && farewell_is_needed(worker, &wish)) {
+    if ((words & CONFIG_SHUTDOWN_SAFE) && farewell_is_unsafe(worker, &wish)) {
+        farewell_log_unsafe(worker);
+        shared_ask_stop(worker->server->shared, 0);
+        return false;
+    }
+    if (farewell_is_needed(worker, &wish)) {
         farewell_begin(farewell, &wish);
         return false;
     }

@@ -8,7 +8,7 @@ import pytest
 
 import slots
 from cluster_nodes import Client, Nodes, agree, ask, cli, create, find_cli, my_id, said, table
-from resp import encode
+from resp import RespError, encode
 from server import find_peer, wait_for
 
 pytestmark = [
@@ -257,6 +257,31 @@ def test_what_the_bus_counts_begins_anew_with_resetstat(mixed):
             reset, text = c.do("EXEC")
         told = dict(line.split(":", 1) for line in text.decode().split())
         assert reset == "OK" and int(told["cluster_stats_messages_sent"]) < 50 and int(told["cluster_stats_bytes_sent"]) < 100_000
+
+
+def test_a_primary_that_ends_hands_over(pair):
+    """SHUTDOWN FAILOVER, or a signal that means it: nobody waits for its failure to be seen; SAFE is refused to who has slots."""
+    primaries, replica = pair
+    old, name = primaries[0], my_id(primaries[0])
+    assert ask(old, "SHUTDOWN", "SAFE") == RespError("ERR Errors trying to SHUTDOWN. Check logs.") and ask(old, "PING") == "PONG"
+    assert "This is a voting primary. Shutting down may cause the cluster to go down. Can't exit." in old.log()
+    with Client(primaries + [replica]) as c:
+        fill(c)
+        assert ask(old, "CONFIG", "SET", "shutdown-on-sigterm", "failover", "shutdown-timeout", 10) == "OK"
+        old.stopped_by_test = True
+        if old.kind == replica.kind:
+            old.proc.terminate()
+        else:
+            with old.raw(timeout=60) as leaving:
+                leaving.send(encode("SHUTDOWN", "NOSAVE", "FAILOVER"))
+                with pytest.raises((EOFError, OSError)):
+                    leaving.read()
+        assert wait_for(lambda: not old.alive(), 60)
+        assert old.proc.returncode == 0, old.log()[-2000:]
+        assert wait_for(lambda: "master" in table(replica)[my_id(replica)]["flags"], 60), old.log()[-2000:] + replica.log()[-2000:]
+        assert "fail" not in table(replica)[name]["flags"], "it took over as others do, too"
+        check(c)
+    assert "Perform auto failover to replica %s on shutdown." % my_id(replica) in old.log()
 
 
 @pytest.mark.parametrize("kinds", (("shoal", "shoal", "shoal"), ("shoal", "valkey", "shoal")), ids=("shoal", "with-valkey"))

@@ -213,6 +213,23 @@ static bool asked(struct exec *x, uint32_t i) {
     return false;
 }
 
+static bool set_node_id(struct exec *x, uint32_t i) {
+    const struct map *map = worker_map(x->worker);
+    struct bytes id = x->argv[i];
+    if (map == NULL) {
+        reply_error(x->reply, "ERR This instance has cluster support disabled");
+        return false;
+    }
+    for (uint16_t n = 0; n < map->nodes_count; n++) {
+        if (bytes_equal(id, bytes_make(map->nodes[n].id, MAP_ID_BYTES))) {
+            replica_set_node_id(x->client, id);
+            return true;
+        }
+    }
+    reply_errorf(x->reply, "ERR Unknown node %.*s", (int)(id.len < 128 ? id.len : 128), id.ptr);
+    return false;
+}
+
 static bool accept(struct exec *x, uint32_t i) {
     (void)x, (void)i;
     return true;
@@ -224,7 +241,7 @@ static const struct {
 } options[] = {
     {"listening-port", set_port}, {"ip-address", set_ip},     {"capa", accept},
     {"version", set_version},     {"rdb-only", set_rdb_only}, {"rdb-filter-only", set_filter},
-    {"ack", acknowledge},         {"getack", asked},
+    {"ack", acknowledge},         {"getack", asked},          {"set-cluster-node-id", set_node_id},
 };
 
 void command_replconf(struct exec *x) {

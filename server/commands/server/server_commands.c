@@ -283,7 +283,8 @@ void command_shutdown(struct exec *x) {
         scatter_one(x, 0, abort_part, sizeof(bool), &nothing, 1, aborted);
         return;
     }
-    if (options & SHUTDOWN_FAILOVER) {
+    const struct map *map = worker_map(x->worker);
+    if ((options & SHUTDOWN_FAILOVER) && map == NULL) {
         reply_error(x->reply, "ERR SHUTDOWN FAILOVER is only supported in cluster mode.");
         return;
     }
@@ -293,8 +294,17 @@ void command_shutdown(struct exec *x) {
         return;
     }
     bool saves = save_before_end(x->worker, options & SHUTDOWN_SAVE, options & SHUTDOWN_NOSAVE);
-    struct farewell_wish wish = {.saves = saves, .force = (options & SHUTDOWN_FORCE) != 0};
-    if (busy == 0 && !(options & SHUTDOWN_NOW) && farewell_is_needed(x->worker, &wish)) {
+    struct farewell_wish wish = {.saves = saves,
+                                 .force = (options & SHUTDOWN_FORCE) != 0,
+                                 .failover = (options & SHUTDOWN_FAILOVER) != 0,
+                                 .now = (options & SHUTDOWN_NOW) != 0};
+    if ((options & SHUTDOWN_SAFE) && farewell_is_unsafe(x->worker, &wish)) {
+        log_shutdown(x);
+        farewell_log_unsafe(x->worker);
+        reply_error(x->reply, "ERR Errors trying to SHUTDOWN. Check logs.");
+        return;
+    }
+    if (busy == 0 && farewell_is_needed(x->worker, &wish)) {
         log_shutdown(x);
         scatter_one(x, 0, farewell_part, sizeof(struct farewell_part), &wish, sizeof wish, no_end);
         return;
