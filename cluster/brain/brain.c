@@ -293,7 +293,7 @@ static void tend_links(struct brain *brain, struct brain_node *node) {
         }
         brain_link_close(brain, node->out);
     }
-    if (node->out == NULL) {
+    if (node->out == NULL && !brain->debug.no_links) {
         call(brain, node);
     } else if (node->out != NULL && node->out->connected && node->in == NULL &&
                (node->flags & MAP_LIGHT_MODULE) && !(node->flags & MAP_HANDSHAKE) &&
@@ -408,7 +408,7 @@ void brain_tick(struct brain *brain, const struct brain_now *now) {
     BRAIN_EACH(brain, node) {
         tend_links(brain, node);
     }
-    if (brain->ticks++ % 10 == 0 && brain->nodes_count > 1) {
+    if (brain->ticks++ % 10 == 0 && brain->nodes_count > 1 && !brain->debug.no_sample) {
         ping_sample(brain);
     }
     BRAIN_EACH(brain, node) {

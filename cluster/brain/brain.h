@@ -161,7 +161,8 @@ struct brain_asks {
     uint64_t keys;      /* of this node */
     uint64_t slot_keys; /* of the slot that SETSLOT names, or those that SYNCSLOTS does; else 0 */
     const char *my_ip;  /* by which the client reached this node: for MEET; or NULL */
-    bool is_tls;        /* the client's connection is: it is told TLS ports */
+    bool is_tls;        /* the client's connection is: it is told TLS ports, */
+    bool is_ipv6;       /* and that kind of address */
     bool from_primary;  /* it came in the stream of this replica's primary, not from a client */
     struct brain_asker asker;
 };

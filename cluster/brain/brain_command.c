@@ -333,6 +333,7 @@ static void reset(struct brain *brain, struct asked *asked) {
 
 static void failover(struct brain *brain, struct asked *asked) {
     struct brain_node *self = brain->self, *primary = self->primary;
+    const char *who = asked->asks->from_primary ? "primary" : "user";
     bool force = false, takeover = false;
     for (unsigned i = 1; i < asked->count; i++) {
         if (bytes_is(asked->words[i], "FORCE")) {
@@ -359,11 +360,14 @@ static void failover(struct brain *brain, struct asked *asked) {
         reply_error(asked->reply,
                     "ERR Master is down or failed, please use CLUSTER FAILOVER FORCE");
     } else if (takeover) {
+        brain_note(brain, BRAIN_NOTICE, "Taking over the primary (%s request).", who);
         brain_end_manual(brain);
         brain_bump_epoch(brain);
         brain_take_over(brain);
         reply_ok(asked->reply);
     } else {
+        brain_note(brain, BRAIN_NOTICE, "%s failover %s request accepted.",
+                   force ? "Forced" : "Manual", who);
         brain_manual_ask(brain, force);
         reply_ok(asked->reply);
     }
@@ -382,7 +386,7 @@ static void nodes(struct brain *brain, struct asked *asked) {
     text_init(&text);
     brain_runs_init(&runs, brain);
     BRAIN_EACH(brain, node) {
-        brain_describe(brain, &runs, node, asked->asks->is_tls, false, &text);
+        brain_describe(brain, &runs, node, asked->asks, &text);
         text_append_char(&text, '\n');
     }
     brain_runs_fini(&runs);
@@ -407,7 +411,7 @@ static void replicas(struct brain *brain, struct asked *asked) {
     BRAIN_EACH(brain, node) {
         if (node->primary == primary && (node->flags & MAP_REPLICA)) {
             text_clear(&text);
-            brain_describe(brain, &runs, node, asked->asks->is_tls, false, &text);
+            brain_describe(brain, &runs, node, asked->asks, &text);
             reply_bulk(asked->reply, text_bytes(&text));
         }
     }
@@ -540,6 +544,11 @@ static void migrate_slots(struct brain *brain, struct asked *asked) {
     brain_migrateslots(brain, asked->words, asked->count, asked->reply);
 }
 
+/* Not CLUSTER's (brain_debug.c). */
+static void debug(struct brain *brain, struct asked *asked) {
+    brain_debug(brain, asked->words, asked->count, asked->reply);
+}
+
 /* ---- The table ---- */
 
 static const struct {
@@ -552,9 +561,14 @@ static const struct {
     {"ADDSLOTSRANGE", add_ranges, 3, UINT32_MAX, true},
     {"BUMPEPOCH", bump_epoch, 1, 1, false},
     {"CANCELSLOTMIGRATIONS", cancel_migrations, 1, 1, false},
+    {"CLOSE-CLUSTER-LINK-ON-PACKET-DROP", debug, 2, 2, false},
+    {"CLUSTERLINK", debug, 4, 4, false},
     {"COUNT-FAILURE-REPORTS", count_failure_reports, 2, 2, false},
     {"DELSLOTS", del_slots, 2, UINT32_MAX, false},
     {"DELSLOTSRANGE", del_ranges, 3, UINT32_MAX, true},
+    {"DISABLE-CLUSTER-RANDOM-PING", debug, 2, 2, false},
+    {"DISABLE-CLUSTER-RECONNECTION", debug, 2, 2, false},
+    {"DROP-CLUSTER-PACKET-FILTER", debug, 2, 2, false},
     {"FAILOVER", failover, 1, 4, false},
     {"FLUSHSLOTS", flush_slots, 1, 1, false},
     {"FORGET", forget, 2, 2, false},

@@ -110,11 +110,27 @@ static void put_opens(const struct brain_opens *opens, const char *arrow, struct
     }
 }
 
+/* Clients are told what is announced for them. */
+static void put_address(const struct brain *brain, const struct brain_node *node,
+                        const struct brain_asks *to, struct text *ret) {
+    const char *ip = node->ip;
+    uint16_t port = brain->settings.tls_cluster ? node->tls_port : node->port;
+    if (to != NULL) {
+        const char *told = to->is_ipv6 ? node->client_ipv6 : node->client_ipv4;
+        uint16_t own = to->is_tls ? node->tls_port : node->port;
+        uint16_t client_port = to->is_tls ? node->client_tls_port : node->client_port;
+        ip = told != NULL ? told : ip;
+        port = client_port != 0 ? client_port : own;
+    }
+    text_appendf(ret, "%s:%u@%u", ip, port, node->bus_port);
+}
+
 void brain_describe(const struct brain *brain, const struct brain_runs *runs,
-                    const struct brain_node *node, bool is_tls, bool in_file, struct text *ret) {
+                    const struct brain_node *node, const struct brain_asks *to, struct text *ret) {
     const struct brain_node *primary = node->flags & MAP_REPLICA ? node->primary : NULL;
-    text_appendf(ret, "%s %s:%u@%u", node->id, node->ip, is_tls ? node->tls_port : node->port,
-                 node->bus_port);
+    bool in_file = to == NULL;
+    text_appendf(ret, "%s ", node->id);
+    put_address(brain, node, to, ret);
     if (in_file || node->hostname != NULL) {
         text_appendf(ret, ",%s", node->hostname != NULL ? node->hostname : "");
     }
@@ -146,7 +162,7 @@ void brain_file(const struct brain *brain, struct text *ret) {
     brain_runs_init(&runs, brain);
     BRAIN_EACH(brain, node) {
         if (!(node->flags & MAP_HANDSHAKE)) {
-            brain_describe(brain, &runs, node, brain->settings.tls_cluster, true, ret);
+            brain_describe(brain, &runs, node, NULL, ret);
             text_append_char(ret, '\n');
         }
     }

@@ -464,6 +464,10 @@ void brain_packet(struct brain *brain, struct brain_link *link, const void *byte
         return;
     }
     count(brain, &packet, n);
+    if (brain_debug_drops(brain, link, packet.type)) {
+        brain_settle(brain);
+        return;
+    }
     if (packet.light) {
         sender = link->node;
         if (sender == NULL && link->named[0] != '\0') { /* it was a stranger's when it said so */

@@ -131,6 +131,14 @@ enum brain_plant { PLANT_EARLY_VOTE = 1, PLANT_SMALL_EPOCH = 2, PLANT_NO_RANK = 
 #define BRAIN_PLANTED(brain, plant) false
 #endif
 
+/* What tests have switched (brain_debug.c). */
+struct brain_debug {
+    int64_t dropped; /* this type, if `drops`; */
+    bool drops, drop_closes;
+    bool no_sample; /* the ping to somebody once a second */
+    bool no_links;  /* links that are lost are not made again */
+};
+
 struct brain {
     unsigned plants;                /* enum brain_plant */
     struct brain_settings settings; /* its texts are the brain's */
@@ -171,6 +179,7 @@ struct brain {
 
     struct text packet; /* where they are written */
     struct brain_stats stats;
+    struct brain_debug debug;
     uint64_t ticks;
     /* What the world was told last to follow; "": to be a primary. */
     char told_ip[WIRE_IP_BYTES + 1];
@@ -275,9 +284,10 @@ struct brain_runs {
 };
 void brain_runs_init(struct brain_runs *runs, const struct brain *brain);
 void brain_runs_fini(struct brain_runs *runs);
-/* One node as CLUSTER NODES shows it, or as nodes.conf has it; without a line's end. */
+/* One node as CLUSTER NODES shows it to that client, or (`to` is NULL) as nodes.conf has it;
+ * without a line's end. */
 void brain_describe(const struct brain *brain, const struct brain_runs *runs,
-                    const struct brain_node *node, bool is_tls, bool in_file, struct text *ret);
+                    const struct brain_node *node, const struct brain_asks *to, struct text *ret);
 /* False: with the reason in err. */
 bool brain_load(struct brain *brain, struct bytes file, struct text *err);
 
@@ -365,6 +375,14 @@ void brain_imports_free(struct brain *brain);
  * SETSLOT has opened here; others are left of what came before the restart. Not when a replica
  * takes over: it need not know which slots its primary had opened. */
 void brain_sweep(struct brain *brain);
+
+/* ---- brain_debug.c ---- */
+
+/* DEBUG, with its words. */
+void brain_debug(struct brain *brain, const struct bytes *words, unsigned count,
+                 struct reply *reply);
+/* The packet has not come; the link may be gone with it. */
+bool brain_debug_drops(struct brain *brain, struct brain_link *link, unsigned type);
 
 /* ---- brain_setslot.c ---- */
 

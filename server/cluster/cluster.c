@@ -397,6 +397,7 @@ static void run(struct cluster *cluster, struct ask_letter *letter) {
         .slot_keys = letter->asked->slot_keys,
         .my_ip = letter->asked->my_ip[0] != 0 ? letter->asked->my_ip : NULL,
         .is_tls = letter->asked->is_tls,
+        .is_ipv6 = letter->asked->is_ipv6,
         .from_primary = letter->asked->from_primary,
         .asker = {letter->asked->client, letter->letter.message.home},
     };

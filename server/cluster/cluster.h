@@ -44,7 +44,7 @@ struct cluster_asked {
     uint64_t keys, slot_keys; /* brain_asks */
     uint64_t client;          /* who asks, of this worker's */
     char my_ip[48];
-    bool is_tls, from_primary;
+    bool is_tls, is_ipv6, from_primary;
     uint8_t resp;
 };
 /* The words are copied; `asked` stays until `done`. */

@@ -106,7 +106,7 @@ const char *config_check_hostname(const struct config_row *row, const struct con
 static bool has_reserved(struct bytes value) {
     for (size_t i = 0; i < value.len; i++) {
         unsigned char c = (unsigned char)value.ptr[i];
-        if (c <= ' ' || c >= 127 || strchr("!\"#$%&'()*+,;<>?@[]^`{|}~=\\", c) != NULL) {
+        if (c <= ' ' || c == 127 || strchr("!\"#$%&'()*+,;<>?@[]^`{|}~=\\", c) != NULL) {
             return true;
         }
     }

@@ -69,8 +69,8 @@ static bool hands_over(const struct worker *worker, const struct farewell_wish *
 
 bool farewell_is_needed(const struct worker *worker, const struct farewell_wish *wish) {
     const struct server *server = worker->server;
-    bool waits = hands_over(worker, wish) || (worker->config->shutdown_timeout > 0 && !wish->now);
-    return (waits && shared_replicas(server->shared) > 0) ||
+    bool waits = worker->config->shutdown_timeout > 0 && !wish->now;
+    return hands_over(worker, wish) || (waits && shared_replicas(server->shared) > 0) ||
            (server->role.replica && wish->saves && !wish->now);
 }
 
@@ -118,7 +118,7 @@ uint64_t farewell_begin(struct farewell *farewell, const struct farewell_wish *w
     farewell->stage = STAGE_HOLDS;
     farewell->asked_offset = farewell->told_offset = 0;
     farewell->told = !hands_over(home, wish);
-    if (primary_is_alone(primary_of(farewell)) && wish->saves) { /* of replicas */
+    if (farewell->told && primary_is_alone(primary_of(farewell)) && wish->saves) { /* of replicas */
         farewell->stage = STAGE_ENDS;
         return farewell->failures;
     }
@@ -159,7 +159,7 @@ static void tell_heir(struct farewell *farewell) {
                    "Unable to perform auto failover on shutdown since there are legacy replicas.");
     } else if (!primary_find_node(primary, id)) {
         log_worker(home, LOG_NOTICE,
-                   "Unable to find a replica to perform an auto failover on shutdown.");
+                   "Unable to find a replica to perform the auto failover on shutdown.");
     } else {
         const struct bytes words[] = {BYTES("CLUSTER"), BYTES("FAILOVER"), BYTES("FORCE"),
                                       BYTES("REPLICAID"), bytes_of_text(id)};
@@ -174,11 +174,10 @@ static bool is_late(const struct farewell *farewell) {
     return rt_mono_ms(farewell->home->rt) >= farewell->until_ms;
 }
 
-/* What it was told is in the stream, or nobody is there any more to be told. */
+/* What it was told is in the stream. */
 static bool heir_knows(const struct farewell *farewell) {
     const struct primary *primary = primary_of(farewell);
-    return farewell->told_offset == 0 || primary_offset(primary) > farewell->told_offset ||
-           primary_is_alone(primary);
+    return farewell->told_offset == 0 || primary_offset(primary) > farewell->told_offset;
 }
 
 /* ---- In a view ---- */
@@ -196,7 +195,9 @@ static void end_if_all_have(struct farewell *farewell, struct worker *parker) {
     const struct primary *primary = primary_of(farewell);
     /* The stream of a replica is its primary's, and goes on. */
     bool still = parker->server->role.replica || primary_is_still(primary, parker);
-    bool all = still && pause_is_quiet(parker) && primary_all_have(primary) && heir_knows(farewell);
+    bool all =
+        primary_is_alone(primary) || (still && primary_all_have(primary) && heir_knows(farewell));
+    all = all && pause_is_quiet(parker);
     if ((all || is_late(farewell)) && !farewell->told) {
         tell_heir(farewell);
     } else if (all || is_late(farewell)) {
@@ -253,7 +254,8 @@ static bool wants_view(struct farewell *farewell) {
     if (farewell->stage != STAGE_WAITS) {
         return true;
     }
-    if ((primary_all_have(primary) && heir_knows(farewell)) || is_late(farewell)) {
+    if (primary_is_alone(primary) || (primary_all_have(primary) && heir_knows(farewell)) ||
+        is_late(farewell)) {
         return true;
     }
     if (primary_offset(primary) != farewell->asked_offset) {

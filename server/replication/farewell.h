@@ -32,7 +32,7 @@ struct farewell_wish {
     bool failover;
     bool now; /* nobody is waited for but who takes over, and not for long */
 };
-/* There are replicas, and they are to be waited for, or one is to take over; or it is one, and what
+/* There are replicas, and they are to be waited for; or one is to take over; or it is one, and what
  * it saves is to stand at a place in the stream. Any worker. */
 bool farewell_is_needed(const struct worker *worker, const struct farewell_wish *wish);
 /* SHUTDOWN SAFE: nothing of it is to begin, as this node has slots; and what is said then. */

@@ -263,6 +263,10 @@ def test_a_primary_that_ends_hands_over(pair):
     """SHUTDOWN FAILOVER, or a signal that means it: nobody waits for its failure to be seen; SAFE is refused to who has slots."""
     primaries, replica = pair
     old, name = primaries[0], my_id(primaries[0])
+    assert wait_for(lambda: len(table(old)) == 4)
+    if old.kind != "shoal":  # it forgets the name of who asks for the stream before the bus has told of him
+        ask(old, "CLIENT", "KILL", "TYPE", "replica")
+        assert wait_for(lambda: replica.info("replication").get("master_link_status") == "up" and old.info("replication")["connected_slaves"] == "1")
     assert ask(old, "SHUTDOWN", "SAFE") == RespError("ERR Errors trying to SHUTDOWN. Check logs.") and ask(old, "PING") == "PONG"
     assert "This is a voting primary. Shutting down may cause the cluster to go down. Can't exit." in old.log()
     with Client(primaries + [replica]) as c:
@@ -312,3 +316,64 @@ def test_nodes_with_new_addresses_find_each_other_by_name(start_server, kinds):
                 assert wait_for(lambda: ask(node, "CLUSTER", "NODES").count(b" 127.0.0.1:") == 3), ask(node, "CLUSTER", "NODES")
     finally:
         nodes.stop()
+
+
+def test_clients_are_told_what_is_announced_for_them(mixed):
+    """CLUSTER NODES, too."""
+
+    def shown(node):
+        return {row["address"].split("@")[0] for row in table(node).values()}
+
+    own = {"127.0.0.1:%d" % node.port for node in mixed}
+    for i, node in enumerate(mixed):
+        assert ask(node, "CONFIG", "SET", "cluster-announce-client-ipv4", "111.222.111.%d" % i, "cluster-announce-client-port", 7000 + i) == "OK"
+    assert wait_for(lambda: all(shown(node) == {"111.222.111.%d:%d" % (i, 7000 + i) for i in range(3)} for node in mixed)), [shown(node) for node in mixed]
+    for node in mixed:
+        with open(os.path.join(node.dir, "nodes.conf")) as f:
+            text = f.read()
+        assert all(" %s@" % address in text for address in own)
+        assert ask(node, "CONFIG", "SET", "cluster-announce-client-ipv4", "", "cluster-announce-client-port", 0) == "OK"
+    assert wait_for(lambda: all(shown(node) == own for node in mixed)), [shown(node) for node in mixed]
+
+
+def test_links_that_break_when_a_test_wants_it(nodes):
+    """DEBUG CLUSTERLINK and the like, which Valkey's own tests use."""
+    one, other = nodes.start("shoal", cluster_node_timeout=1500), nodes.start("shoal", cluster_node_timeout=1500)
+    name = my_id(other)
+    assert ask(one, "CLUSTER", "MEET", "127.0.0.1", other.port) == "OK"
+    assert wait_for(lambda: all(len(table(n)) == 2 and all(row["linked"] for row in table(n).values()) for n in (one, other)))
+
+    def links():
+        return {link[1]: link[5] for link in ask(one, "CLUSTER", "LINKS")}
+
+    def made():
+        return links().get(b"to"), links().get(b"from")
+
+    assert wait_for(lambda: None not in made())
+    for way, index in (("to", 0), ("from", 1), ("all", 0)):
+        before = made()
+        assert ask(one, "DEBUG", "CLUSTERLINK", "KILL", way, name) == "OK"
+        assert wait_for(lambda: None not in made() and made()[index] != before[index])
+    assert ask(one, "DEBUG", "CLUSTERLINK", "KILL", "to", my_id(one)) == RespError("ERR Cannot free cluster link(s) to myself")
+    assert ask(one, "DEBUG", "CLUSTERLINK", "KILL", "to", "x") == RespError("ERR Unknown node x")
+    assert ask(one, "DEBUG", "CLUSTERLINK", "KILL", "by", name) == RespError("ERR Unknown direction by")
+    assert ask(one, "DEBUG", "DISABLE-CLUSTER-RECONNECTION", 1) == "OK"
+    assert ask(one, "DEBUG", "CLUSTERLINK", "KILL", "to", name) == "OK"
+    assert not table(one)[name]["linked"] and links().get(b"to") is None
+    assert ask(one, "DEBUG", "DISABLE-CLUSTER-RECONNECTION", 0) == "OK"
+    assert wait_for(lambda: table(one)[name]["linked"])
+    assert ask(one, "DEBUG", "DROP-CLUSTER-PACKET-FILTER", -2) == "OK"
+    assert wait_for(lambda: "fail?" in table(one)[name]["flags"])
+    assert ask(one, "DEBUG", "DROP-CLUSTER-PACKET-FILTER", -1) == "OK"
+    assert wait_for(lambda: "fail?" not in table(one)[name]["flags"])
+
+
+def test_users_of_some_databases_move_no_slots(nodes):
+    """What is about all databases is for who may use all."""
+    node = nodes.start("shoal")
+    assert ask(node, "ACL", "SETUSER", "few", "on", "nopass", "~*", "+@all", "db=0") == "OK"
+    with node.raw() as c:
+        assert c.do("AUTH", "few", "x") == "OK"
+        for words in (("MIGRATESLOTS", "SLOTSRANGE", "0", "1", "NODE", "x"), ("CANCELSLOTMIGRATIONS",), ("FLUSHSLOT", "1")):
+            assert str(c.do("CLUSTER", *words)).startswith("NOPERM"), words
+        assert c.do("CLUSTER", "GETSLOTMIGRATIONS") == []

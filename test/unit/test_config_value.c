@@ -151,6 +151,8 @@ Test(config_value, names_of_nodes_and_templates_are_checked) {
         {"cluster-announce-client-ipv4", "1.2.3", NULL, "Invalid IPv4 address"},
         {"cluster-announce-client-ipv6", "::1", "::1", NULL},
         {"cluster-announce-client-ipv6", "127.0.0.1", NULL, "Invalid IPv6 address"},
+        {"cluster-announce-ip", "\xc3\xa9", "\xc3\xa9", NULL},
+        {"cluster-announce-ip", "a\x7f", NULL, "cluster-announce-ip contains invalid character"},
         {"cluster-announce-ip", "a\nb", NULL, "cluster-announce-ip contains invalid character"},
         {"proc-title-template", "{bad}", NULL, template},
         {"proc-title-template", "{title", NULL, template},

@@ -54,7 +54,7 @@ struct question {
     uint64_t keys, slot_keys;
     int slot; /* whose keys are wanted, or -1 */
     char my_ip[48];
-    bool is_tls, from_primary, establishes;
+    bool is_tls, is_ipv6, from_primary, establishes;
     uint8_t resp;
     uint64_t client;
 };
@@ -84,6 +84,7 @@ static bool ask_words(struct worker *worker, const struct bytes *list, uint32_t 
             .keys = question->keys,
             .slot_keys = question->slot_keys,
             .is_tls = question->is_tls,
+            .is_ipv6 = question->is_ipv6,
             .from_primary = question->from_primary,
             .client = question->client,
             .resp = question->resp,
@@ -238,6 +239,7 @@ void command_cluster_asked(struct exec *x) {
         .words = copy_words(x->argv + 1, x->argc - 1),
         .slot = (int)slot,
         .is_tls = x->client->flags & CLIENT_TLS,
+        .is_ipv6 = x->client->flags & CLIENT_IPV6,
         .from_primary = x->client->upstream != NULL,
         .client = x->client->id,
         .resp = x->reply->resp,

@@ -213,6 +213,8 @@ static bool asked(struct exec *x, uint32_t i) {
     return false;
 }
 
+/* It is kept also when it is not known yet: who has just been told to follow may be faster than the
+ * bus. */
 static bool set_node_id(struct exec *x, uint32_t i) {
     const struct map *map = worker_map(x->worker);
     struct bytes id = x->argv[i];
@@ -220,9 +222,11 @@ static bool set_node_id(struct exec *x, uint32_t i) {
         reply_error(x->reply, "ERR This instance has cluster support disabled");
         return false;
     }
+    if (id.len == MAP_ID_BYTES) {
+        replica_set_node_id(x->client, id);
+    }
     for (uint16_t n = 0; n < map->nodes_count; n++) {
         if (bytes_equal(id, bytes_make(map->nodes[n].id, MAP_ID_BYTES))) {
-            replica_set_node_id(x->client, id);
             return true;
         }
     }

@@ -16,6 +16,7 @@
 #include "server/call/help.h"
 #include "server/call/scatter.h"
 #include "server/client/client.h"
+#include "server/commands/cluster/cluster.h"
 #include "server/commands/server/debug_digest.h"
 #include "server/commands/server/debug_effects.h"
 #include "server/commands/server/debug_reload.h"
@@ -513,9 +514,12 @@ static void debug_replybuffer(struct exec *x) {
     }
 }
 
-static void debug_drop_packets(struct exec *x) {
+/* Of a cluster's bus. */
+static void debug_bus(struct exec *x) {
     int64_t unused;
-    if (exec_arg_i64(x, 2, &unused)) {
+    if (worker_map(x->worker) != NULL) {
+        command_cluster_asked(x);
+    } else if (!bytes_is(x->argv[1], "drop-cluster-packet-filter") || exec_arg_i64(x, 2, &unused)) {
         reply_ok(x->reply);
     }
 }
@@ -529,7 +533,9 @@ static void debug_slotmigration(struct exec *x) {
 }
 
 static void debug_clusterlink(struct exec *x) {
-    if (bytes_is(x->argv[2], "kill")) {
+    if (bytes_is(x->argv[2], "kill") && worker_map(x->worker) != NULL) {
+        command_cluster_asked(x);
+    } else if (bytes_is(x->argv[2], "kill")) {
         reply_error(x->reply, "ERR Debug option only available for cluster mode enabled setup!");
     } else {
         reply_subcommand_error(x);
@@ -660,15 +666,21 @@ static const char *const help_lines[] = {
     "VIEW <command> [; <command> ...]",
     "    Run commands at one moment, on one thread, the others parked. The keys of each lie on one",
     "    shard, whichever that is.",
-    "AOF-FLUSH-SLEEP, CLIENT-ENFORCE-REPLY-LIST, CLOSE-CLUSTER-LINK-ON-PACKET-DROP,",
-    "DELAY-RDB-CLIENT-FREE-SECONDS, DICT-RESIZING, DISABLE-CLUSTER-RANDOM-PING,",
-    "DISABLE-CLUSTER-RECONNECTION, DROP-CLUSTER-PACKET-FILTER, FORCE-FREE-PRIMARY-ASYNC,",
-    "FORCE-TLS-WRITE-ERROR, HASHTABLE-CAN-ABORT-SHRINK, PAUSE-AFTER-FORK, PAUSE-CRON,",
-    "SET-SKIP-CHECKSUM-VALIDATION <value>,",
+    "CLUSTERLINK KILL <TO|FROM|ALL> <node>",
+    "    Close the links of the bus to a node, from it, or both.",
+    "DROP-CLUSTER-PACKET-FILTER <type>",
+    "CLOSE-CLUSTER-LINK-ON-PACKET-DROP <0|1>",
+    "    Let packets of this type (-1: none, -2: all) not arrive; and close their links then.",
+    "DISABLE-CLUSTER-RANDOM-PING <0|1>",
+    "DISABLE-CLUSTER-RECONNECTION <0|1>",
+    "    Send no ping to somebody each second; make no link again.",
+    "AOF-FLUSH-SLEEP, CLIENT-ENFORCE-REPLY-LIST, DELAY-RDB-CLIENT-FREE-SECONDS, DICT-RESIZING,",
+    "FORCE-FREE-PRIMARY-ASYNC, FORCE-TLS-WRITE-ERROR, HASHTABLE-CAN-ABORT-SHRINK,",
+    "PAUSE-AFTER-FORK, PAUSE-CRON, SET-SKIP-CHECKSUM-VALIDATION <value>,",
     "REPLYBUFFER <PEAK-RESET-TIME|RESIZING> <value>, CHANGE-REPL-ID, REPLICATE <command>,",
     "SLOTMIGRATION <PREVENT-PAUSE|PREVENT-FAILOVER> <value>",
     "    Taken, without effect.",
-    "CLIENT-EVICTION, CLUSTERLINK, CONFIG-REWRITE-FORCE-ALL, CRASH-AND-RECOVER, LEAK, MALLCTL,",
+    "CLIENT-EVICTION, CONFIG-REWRITE-FORCE-ALL, CRASH-AND-RECOVER, LEAK, MALLCTL,",
     "MALLCTL-STR, PROTECT-CLIENT, RESTART, SDSLEN, STRINGMATCH-TEST, STRUCTSIZE",
     "    Refused: they are about what is not there.",
     NULL,
@@ -710,16 +722,17 @@ static const struct {
     {"set-disable-deny-scripts", 3, 3, debug_set_disable_deny_scripts},
     {"sleep", 3, 3, debug_sleep},
     {"view", 3, UINT32_MAX, debug_view},
+    {"close-cluster-link-on-packet-drop", 3, 3, debug_bus},
+    {"clusterlink", 5, 5, debug_clusterlink},
+    {"disable-cluster-random-ping", 3, 3, debug_bus},
+    {"disable-cluster-reconnection", 3, 3, debug_bus},
+    {"drop-cluster-packet-filter", 3, 3, debug_bus},
     /* Settings of machinery that is not here: scripts of tests set them first thing. */
     {"aof-flush-sleep", 3, 3, accepted},
     {"change-repl-id", 2, 2, accepted},
     {"client-enforce-reply-list", 3, 3, accepted},
-    {"close-cluster-link-on-packet-drop", 3, 3, accepted},
     {"delay-rdb-client-free-seconds", 3, 3, accepted},
     {"dict-resizing", 3, 3, accepted},
-    {"disable-cluster-random-ping", 3, 3, accepted},
-    {"disable-cluster-reconnection", 3, 3, accepted},
-    {"drop-cluster-packet-filter", 3, 3, debug_drop_packets},
     {"force-free-primary-async", 3, 3, accepted},
     {"force-tls-write-error", 3, 3, accepted},
     {"hashtable-can-abort-shrink", 3, 3, accepted},
@@ -731,7 +744,6 @@ static const struct {
     {"set-skip-checksum-validation", 3, 3, debug_skip_checksum},
     {"slotmigration", 4, 4, debug_slotmigration},
     {"client-eviction", 2, 2, debug_client_eviction},
-    {"clusterlink", 5, 5, debug_clusterlink},
     {"config-rewrite-force-all", 2, 2, absent},
     {"crash-and-recover", 2, UINT32_MAX, absent},
     {"leak", 3, 3, absent},
