@@ -322,7 +322,7 @@ static void ping_sample(struct brain *brain) {
 }
 
 static void is_silent(struct brain *brain, struct brain_node *node) {
-    brain_note(brain, BRAIN_DEBUG, "%.40s does not answer", node->id);
+    brain_note(brain, BRAIN_NOTICE, "NODE %s possibly failing.", brain_title(node).text);
     node->flags |= MAP_PFAIL;
     brain_touch_file(brain);
     brain_fail_if_agreed(brain, node);
@@ -398,7 +398,8 @@ static void migrate(struct brain *brain) {
     }
     free(working);
     if (goes) {
-        brain_note(brain, BRAIN_NOTICE, "%.40s has no replica: this one moves there", target->id);
+        brain_note(brain, BRAIN_NOTICE, "Migrating to orphaned primary %s",
+                   brain_title(target).text);
         brain_follow(brain, target);
     }
 }

@@ -59,12 +59,12 @@ void brain_vote(struct brain *brain, struct brain_node *asks, const struct wire_
         brain_send_update(brain, asks->out, newer);
     }
     if (why != NULL) {
-        brain_note(brain, BRAIN_NOTICE, "no vote for %.40s in epoch %llu: %s", asks->id,
-                   (unsigned long long)packet->current_epoch, why);
+        brain_note(brain, BRAIN_NOTICE, "Failover auth denied to %s for epoch %llu: %s",
+                   brain_title(asks).text, (unsigned long long)packet->current_epoch, why);
         return;
     }
-    brain_note(brain, BRAIN_NOTICE, "a vote for %.40s in epoch %llu", asks->id,
-               (unsigned long long)packet->current_epoch);
+    brain_note(brain, BRAIN_NOTICE, "Failover auth granted to %s for epoch %llu",
+               brain_title(asks).text, (unsigned long long)packet->current_epoch);
     brain->vote_epoch = brain->current_epoch;
     brain_touch_file(brain);
     brain_hold(brain, HELD_VOTE, asks->id, brain->vote_epoch);
@@ -146,9 +146,12 @@ static void schedule(struct brain *brain, bool manual) {
         election->at += step + (step > 0 ? chance % step : 0) + election->rank * 2 * step +
                         election->failed_rank * step + (brain->now.offset == 0 ? 500 : 0);
     }
-    brain_note(brain, BRAIN_NOTICE, "an election in %lld ms: rank %u, offset %llu",
-               (long long)(election->at - brain->now.mono_ms), election->rank,
-               (unsigned long long)brain->now.offset);
+    brain_note(
+        brain, BRAIN_NOTICE,
+        "Start of election delayed for %lld milliseconds (rank #%u, primary rank #%u, offset "
+        "%llu).",
+        (long long)(election->at - brain->now.mono_ms), election->rank, election->failed_rank,
+        (unsigned long long)brain->now.offset);
     brain_send_pongs(brain, true); /* so that the others know this node's offset */
 }
 
@@ -195,6 +198,7 @@ void brain_elect(struct brain *brain) {
     bool manual = brain->manual.until != 0 && brain->manual.can_start;
     int64_t now = brain->now.mono_ms;
     int64_t timeout = max64(2 * brain->settings.node_timeout_ms, 2000);
+    struct brain_node *self = brain->self;
     if (!may_elect(brain, manual)) {
         return;
     }
@@ -216,13 +220,16 @@ void brain_elect(struct brain *brain) {
         election->epoch = ++brain->current_epoch;
         brain_touch_file(brain);
         brain_hold(brain, HELD_REQUEST, NULL, election->epoch);
-        brain_note(brain, BRAIN_NOTICE, "asks for votes in epoch %llu",
-                   (unsigned long long)election->epoch);
+        brain_note(brain, BRAIN_NOTICE,
+                   "Starting a failover election for epoch %llu, node config epoch is %llu",
+                   (unsigned long long)election->epoch,
+                   (unsigned long long)self->primary->config_epoch);
     } else if (election->votes >= brain_voters(brain) / 2 + 1) {
-        brain_note(brain, BRAIN_NOTICE, "elected in epoch %llu",
-                   (unsigned long long)election->epoch);
-        if (brain->self->config_epoch < election->epoch) {
-            brain->self->config_epoch = election->epoch;
+        brain_note(brain, BRAIN_NOTICE, "Failover election won: I'm the new primary.");
+        if (self->config_epoch < election->epoch) {
+            self->config_epoch = election->epoch;
+            brain_note(brain, BRAIN_NOTICE, "configEpoch set to %llu after successful failover",
+                       (unsigned long long)self->config_epoch);
         }
         brain_take_over(brain);
     }
@@ -263,7 +270,8 @@ void brain_manual_starts(struct brain *brain, struct brain_node *replica) {
     brain_end_manual(brain);
     brain->manual.until = brain->now.mono_ms + timeout;
     brain->manual.replica = replica;
-    brain_note(brain, BRAIN_NOTICE, "%.40s takes over by hand: writes stand still", replica->id);
+    brain_note(brain, BRAIN_NOTICE, "Manual failover requested by replica %s.",
+               brain_title(replica).text);
     brain->world.pause(brain->arg, brain->now.mono_ms + 2 * timeout);
 }
 
@@ -286,7 +294,7 @@ void brain_manual_tick(struct brain *brain) {
         return;
     }
     if (brain->now.mono_ms > manual->until) {
-        brain_note(brain, BRAIN_WARNING, "the failover by hand took too long");
+        brain_note(brain, BRAIN_WARNING, "Manual failover timed out.");
         brain_end_manual(brain);
         brain->election = (struct brain_election){0};
     } else if (!brain_is_primary(brain->self) && !manual->can_start && manual->has_offset &&

@@ -55,7 +55,8 @@ void brain_fail_if_agreed(struct brain *brain, struct brain_node *node) {
     if (agreed < brain_voters(brain) / 2 + 1) {
         return;
     }
-    brain_note(brain, BRAIN_NOTICE, "%.40s has failed: %u say so", node->id, agreed);
+    brain_note(brain, BRAIN_NOTICE, "Marking node %s as failing (quorum reached).",
+               brain_title(node).text);
     brain_mark_failed(brain, node);
     brain_send_fail(brain, node);
 }
@@ -65,7 +66,12 @@ void brain_fail_ends(struct brain *brain, struct brain_node *node) {
         brain->now.mono_ms - node->failed <= 2 * brain->settings.node_timeout_ms) {
         return; /* perhaps it is being replaced */
     }
-    brain_note(brain, BRAIN_NOTICE, "%.40s is reached again", node->id);
+    brain_note(brain, BRAIN_NOTICE, "Clear FAIL state for node %s: %s", brain_title(node).text,
+               !brain_is_primary(node) ? "replica is reachable again."
+               : node->slots_count == 0
+                   ? "primary without slots is reachable again."
+                   : "is reachable again and nobody is serving its slots after "
+                     "some time.");
     node->flags &= ~(uint32_t)MAP_FAIL;
     brain_touch_file(brain);
 }

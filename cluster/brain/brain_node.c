@@ -309,6 +309,16 @@ void brain_forget(struct brain *brain, const char *id, int64_t ttl_ms) {
     entry->until = brain->now.mono_ms + ttl_ms;
 }
 
+struct brain_title brain_title(const struct brain_node *node) {
+    struct brain_title title;
+    if (node->human_name != NULL) {
+        snprintf(title.text, sizeof title.text, "%.40s (%.256s)", node->id, node->human_name);
+    } else {
+        snprintf(title.text, sizeof title.text, "%.40s (%s:%u)", node->id, node->ip, node->port);
+    }
+    return title;
+}
+
 void brain_note(const struct brain *brain, enum brain_log_level level, const char *format, ...) {
     char line[512];
     va_list args;

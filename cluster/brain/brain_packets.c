@@ -168,8 +168,8 @@ static bool take_role(struct brain *brain, struct brain_node *sender,
     }
     struct brain_node *mine = brain->self->primary;
     if (mine == sender && primary != NULL && primary != brain->self) {
-        brain_note(brain, BRAIN_NOTICE, "the primary is a replica of %.40s: that is followed",
-                   primary->id);
+        brain_note(brain, BRAIN_NOTICE, "I'm a sub-replica! Reconfiguring myself from %s to %s",
+                   brain_title(mine).text, brain_title(primary).text);
         brain_follow(brain, primary);
     }
     return true;
@@ -209,8 +209,9 @@ static void part_epochs(struct brain *brain, struct brain_node *sender,
     if (packet->primary == NULL && brain_is_primary(sender) && brain_is_primary(self) &&
         sender->config_epoch == self->config_epoch && memcmp(self->id, sender->id, ID) < 0) {
         self->config_epoch = ++brain->current_epoch;
-        brain_note(brain, BRAIN_NOTICE, "%.40s has this node's epoch: it is %llu now", sender->id,
-                   (unsigned long long)self->config_epoch);
+        brain_note(brain, BRAIN_NOTICE,
+                   "configEpoch collision with node %s. Updating my configEpoch to %llu",
+                   brain_title(sender).text, (unsigned long long)self->config_epoch);
         brain_touch_file(brain);
         brain_announce(brain);
     }
@@ -345,7 +346,8 @@ static void told_of_failure(struct brain *brain, const struct brain_node *sender
                             const struct wire_packet *packet) {
     struct brain_node *node = brain_node_find(brain, packet->data.ptr);
     if (node != NULL && node != brain->self && !(node->flags & (MAP_FAIL | MAP_HANDSHAKE))) {
-        brain_note(brain, BRAIN_NOTICE, "%.40s has failed, says %.40s", node->id, sender->id);
+        brain_note(brain, BRAIN_NOTICE, "FAIL message received from %s about %s",
+                   brain_title(sender).text, brain_title(node).text);
         brain_mark_failed(brain, node);
     }
 }

@@ -376,6 +376,13 @@ void brain_imports_free(struct brain *brain);
  * takes over: it need not know which slots its primary had opened. */
 void brain_sweep(struct brain *brain);
 
+/* A node in lines of the log, as in Valkey's: "ID (its name)", the name its address if it has none.
+ * Lives to the end of the expression. */
+struct brain_title {
+    char text[ID + WIRE_IP_BYTES + 300];
+};
+struct brain_title brain_title(const struct brain_node *node);
+
 /* ---- brain_debug.c ---- */
 
 /* DEBUG, with its words. */

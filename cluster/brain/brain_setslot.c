@@ -96,7 +96,8 @@ static bool give(struct brain *brain, unsigned slot, struct bytes id, const stru
     if (was_mine && node != mine && mine->slots_count == 0 &&
         brain->settings.allow_replica_migration) {
         brain_note(brain, BRAIN_NOTICE,
-                   "the last slot of this shard is %.40s's now: it is followed", node->id);
+                   "Configuration change detected. Reconfiguring myself as a replica of node %s",
+                   brain_title(node).text);
         brain_follow(brain, node);
     }
     brain_announce(brain);

@@ -160,7 +160,8 @@ void brain_take_claim(struct brain *brain, struct brain_node *sender, uint64_t e
     if (left_count > 0 && mine->slots_count == 0 && sender != mine &&
         (brain->settings.allow_replica_migration || brain_same_shard(sender, self))) {
         brain_note(brain, BRAIN_NOTICE,
-                   "the last slot of this shard is %.40s's now: it is followed", sender->id);
+                   "Configuration change detected. Reconfiguring myself as a replica of node %s",
+                   brain_title(sender).text);
         brain_follow(brain, sender);
     } else if (lost_count > 0) {
         brain->world.drop_slots(brain->arg, lost);
