@@ -184,7 +184,7 @@ const struct config_row config_rows[] = {
     INT("repl-backlog-ttl", NULL, repl_backlog_ttl, "3600", ROW_ACTS, 0, INT64_MAX, NULL),
     BOOL("repl-disable-tcp-nodelay", NULL, repl_disable_tcp_nodelay, "no", ROW_ACTS),
     ENUM("repl-diskless-load", NULL, repl_diskless_load, "disabled", ROW_NO_LOADING, names_diskless_load),
-    BOOL("repl-diskless-sync", NULL, repl_diskless_sync, "yes", 0),
+    BOOL("repl-diskless-sync", NULL, repl_diskless_sync, "yes", ROW_ACTS),
     INT("repl-diskless-sync-delay", NULL, repl_diskless_sync_delay, "5", 0, 0, INT_MAX, NULL),
     INT("repl-diskless-sync-max-replicas", NULL, repl_diskless_sync_max_replicas, "0", 0, 0, INT_MAX, NULL),
     BOOL("repl-mptcp", NULL, repl_mptcp, "no", ROW_IMMUTABLE),

@@ -6,7 +6,9 @@
  *                 \----------\---------\--------\---------\------^ failed: files of its own go
  *
  * An RDB file: the first share begins it, the others write parts, which are copied behind it then,
- * and the checksum of all is reckoned on the way.
+ * and the checksum of all is reckoned on the way. That of a full sync is read while it grows: there
+ * a part is copied as soon as those before it have been, and while all wait for one that is long
+ * something without a meaning is written now and then, as a reader to whom nothing comes gives up.
  */
 #include "server/persistence/save.h"
 
@@ -35,6 +37,8 @@
 
 #define PATH_BYTES 4096
 #define COPY_BYTES ((size_t)256 << 10)
+/* Who reads along hears something at least so often. */
+#define ALIVE_MS 1000
 
 enum phase {
     PHASE_BEGIN,
@@ -83,6 +87,7 @@ struct save {
     unsigned joined;
     struct save_file whole;
     bool whole_begun;
+    int64_t grew_ms; /* monotonic */
     struct text copy;
     rt_file part;
     uint64_t part_at, sum;
@@ -291,8 +296,9 @@ void save_begin(struct worker *parker, enum save_purpose purpose) {
     save->manner = (struct save_manner){
         .frames = frames,
         .compress = config->rdbcompression,
-        .syncs_on_the_way = purpose == SAVE_REWRITE ? config->aof_rewrite_incremental_fsync
-                                                    : config->rdb_save_incremental_fsync,
+        .syncs_on_the_way = purpose == SAVE_REWRITE
+                                ? config->aof_rewrite_incremental_fsync
+                                : purpose != SAVE_SYNC && config->rdb_save_incremental_fsync,
         .version = frames ? RDB_VERSION_MIN : save_rdb_version(server),
         .usage = usage_kind_of(config),
     };
@@ -455,26 +461,49 @@ static struct rt_file_op *ask(struct save *save, int next) {
     return &save->op;
 }
 
-/* The parts of an RDB file behind the first. */
-static void join_open(struct save *save) {
+/* A field about nothing, which who loads the file does not know and passes over. */
+static void show_life(struct save *save) {
+    int64_t now_ms = rt_mono_ms(save->home->rt);
+    if (now_ms - save->grew_ms < ALIVE_MS) {
+        return;
+    }
+    struct text *out = &save->whole.filling;
+    size_t before = out->len;
+    save->grew_ms = now_ms;
+    rdb_file_put_aux(out, BYTES("shoal-alive"), BYTES(""));
+    if (save->manner.check_sum) {
+        save->sum = crc64(save->sum, bytes_make(out->ptr + before, out->len - before));
+    }
+}
+
+/* The parts of an RDB file behind the first. False: the next is not there yet. */
+static bool join_open(struct save *save) {
     if (!save->whole_begun) {
         const struct save_share *first = save->shares[0];
         save->whole_begun = true;
         save_file_init(&save->whole, save->home->rt);
-        save_file_open(&save->whole, save->paths[0], first->file.offset, true,
+        save_file_open(&save->whole, save->paths[0], first->file.offset, save->purpose != SAVE_SYNC,
                        save->manner.syncs_on_the_way);
         save->sum = first->sum;
         save->joined = 1;
+        save->grew_ms = rt_mono_ms(save->home->rt);
+    }
+    if (save->joined < save->count && save->away[save->joined]) {
+        show_life(save);
+        save_file_flush(&save->whole);
+        save_file_step(&save->whole);
+        return false;
     }
     if (save->joined < save->count) {
         rt_file_open(save->home->rt, ask(save, JOIN_OPENED), save->paths[save->joined],
                      RT_OPEN_READ, 0);
-        return;
+        return true;
     }
     struct text *out = &save->whole.filling;
     rdb_file_put_end(out, save->manner.check_sum ? crc64(save->sum, RDB_FILE_END) : 0);
     save_file_end(&save->whole);
     save->step = JOIN_ENDS;
+    return true;
 }
 
 static void join_read(struct save *save) {
@@ -510,7 +539,7 @@ static bool join_ended(struct save *save) {
     if (has_failed(save)) {
         save_file_drop(&save->whole);
     }
-    if (!save_file_step(&save->whole)) {
+    if (!save_file_step(&save->whole) || !shares_done(save)) {
         return false;
     }
     if (save->whole.error != 0) {
@@ -525,6 +554,9 @@ static bool join_ended(struct save *save) {
 
 /* False: nothing more in this turn. */
 static bool join(struct save *save) {
+    if (save->out > 0) { /* some still walk */
+        shares_done(save);
+    }
     if (save->whole_begun && save->step != JOIN_ENDS) {
         save_file_step(&save->whole);
         if (save_file_is_full(&save->whole)) {
@@ -538,8 +570,7 @@ static bool join(struct save *save) {
     }
     switch ((enum join_step)save->step) {
     case JOIN_OPEN:
-        join_open(save);
-        return true;
+        return join_open(save);
     case JOIN_OPENED:
         if (save->result < 0) {
             fail(save, (int)save->result, "Error joining the parts of the RDB file");
@@ -731,7 +762,7 @@ static void conclude(struct save *save) {
     saver->ended_well = !failed;
     saver->save = NULL;
     if (save->purpose == SAVE_SYNC) {
-        saver->synced(home, failed ? NULL : save->paths[0]);
+        saver->synced(home, failed ? NULL : save->paths[0], save->whole.offset);
     }
     save_free(save);
     scatter_wake(home);
@@ -772,7 +803,8 @@ static bool go_on(struct save *save) {
         }
         return true;
     case PHASE_SHARES:
-        if (!shares_done(save)) {
+        if (!shares_done(save) &&
+            (save->purpose != SAVE_SYNC || save->away[0] || has_failed(save))) {
             return false;
         }
         kill_point(save->home->server->kill_points, KILL_SAVE_WRITTEN);
@@ -829,6 +861,16 @@ static bool go_on(struct save *save) {
         return false;
     }
     return false;
+}
+
+const char *save_growing(const struct saver *saver, uint64_t *ret_bytes) {
+    const struct save *save = saver->save;
+    *ret_bytes = 0;
+    if (save == NULL || save->purpose != SAVE_SYNC || save->paths[0] == NULL || has_failed(save)) {
+        return NULL;
+    }
+    *ret_bytes = save_file_readable(save->whole_begun ? &save->whole : &save->shares[0]->file);
+    return *ret_bytes > 0 ? save->paths[0] : NULL;
 }
 
 bool save_is_idle(const struct saver *saver) {

@@ -53,7 +53,7 @@ struct saver {
     /* Of SAVE_SYNC, by who begins it: the stream behind it goes on in this database; -1: it will
      * say in which; and it is over; its file, which is his then, or NULL. */
     int64_t stream_db;
-    void (*synced)(struct worker *home, const char *path);
+    void (*synced)(struct worker *home, const char *path, uint64_t bytes);
     /* In a view of all shards: where in a replication stream all that there is stands. */
     void (*place)(struct worker *parker, struct manifest_stream *ret);
     /* With all shards at hand: what was loaded stands there (replication/resume.h). */
@@ -75,6 +75,9 @@ void save_begin(struct worker *parker, enum save_purpose purpose);
 /* It ends before its time, as soon as it can; false: there is none, or it is too late: its files
  * may be the data by now. */
 bool save_cancel(struct saver *saver);
+/* Of SAVE_SYNC, while it is under way: its file, and how many of its first bytes are there, for who
+ * reads along; NULL: there is nothing yet, or it goes wrong. */
+const char *save_growing(const struct saver *saver, uint64_t *ret_bytes);
 /* In each turn of worker 0. */
 void save_work(struct worker *worker);
 /* Nothing is under way, no file either. */

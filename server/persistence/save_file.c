@@ -22,6 +22,7 @@ struct save_write {
     struct list_node link; /* of file->writes */
     struct iovec vector;
     struct text bytes;
+    uint64_t at;
 };
 
 void save_file_init(struct save_file *file, struct rt *rt) {
@@ -64,6 +65,16 @@ bool save_file_is_full(const struct save_file *file) {
     return file->error == 0 && file->filling.len + file->writes_bytes >= AWAY_BYTES_MAX;
 }
 
+uint64_t save_file_readable(const struct save_file *file) {
+    if (file->error != 0) {
+        return 0;
+    }
+    if (list_empty(&file->writes)) {
+        return file->offset;
+    }
+    return LIST_ENTRY(list_first(&file->writes), struct save_write, link)->at;
+}
+
 size_t save_file_memory(const struct save_file *file) {
     return file->filling.cap + file->writes_bytes;
 }
@@ -74,6 +85,10 @@ void save_file_end(struct save_file *file) {
 
 void save_file_drop(struct save_file *file) {
     file->goal = SAVE_FILE_DROP;
+}
+
+void save_file_flush(struct save_file *file) {
+    file->flushes = true;
 }
 
 /* ---- What was asked for is done ---- */
@@ -143,6 +158,7 @@ static void write_filling(struct save_file *file) {
     struct save_write *write = must_aligned(16, sizeof *write);
     write->op.done = written;
     write->file = file;
+    write->at = file->offset;
     write->bytes = file->filling;
     write->vector = (struct iovec){write->bytes.ptr, write->bytes.len};
     text_init(&file->filling);
@@ -159,7 +175,8 @@ static void close_file(struct save_file *file) {
 /* It is open, and nothing is wrong. */
 static void step_open(struct save_file *file) {
     bool ends = file->goal == SAVE_FILE_END;
-    if (file->filling.len >= PIECE_BYTES || (ends && file->filling.len > 0)) {
+    if (file->filling.len >= PIECE_BYTES || ((ends || file->flushes) && file->filling.len > 0)) {
+        file->flushes = false;
         write_filling(file);
     }
     if (file->asked) {

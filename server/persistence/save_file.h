@@ -44,6 +44,7 @@ struct save_file {
     bool made;  /* it may be there */
     bool syncs; /* at the end */
     bool syncs_on_the_way;
+    bool flushes; /* what is in `filling` leaves, however little it is */
     struct text filling;
     uint64_t offset; /* in the file, of what is in `filling` */
     uint64_t done;   /* bytes written, and of these synced */
@@ -62,10 +63,14 @@ void save_file_forget(struct save_file *file);
 void save_file_open(struct save_file *file, const char *path, uint64_t offset, bool syncs,
                     bool on_the_way);
 bool save_file_is_full(const struct save_file *file);
+/* So many of its first bytes are in the file, whoever reads that; 0: something went wrong. */
+uint64_t save_file_readable(const struct save_file *file);
 /* Bytes of memory that it keeps. */
 size_t save_file_memory(const struct save_file *file);
 void save_file_end(struct save_file *file);
 void save_file_drop(struct save_file *file);
+/* What there is leaves soon. */
+void save_file_flush(struct save_file *file);
 /* Asks for what comes next. True: nothing ever will, it is over. */
 bool save_file_step(struct save_file *file);
 

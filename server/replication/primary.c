@@ -177,8 +177,8 @@ static void send_mail(struct primary *primary, unsigned to, struct stream_mail *
     primary_send(primary, to, MESSAGE_STREAM, &mail->message);
 }
 
-static void tell(struct primary *primary, const struct listed *listed, enum stream_mail_kind kind,
-                 uint64_t offset, const char *path) {
+static struct stream_mail *mail_for(const struct primary *primary, const struct listed *listed,
+                                    enum stream_mail_kind kind, uint64_t offset, const char *path) {
     struct stream_mail *mail = must_calloc(1, sizeof *mail);
     mail->kind = kind;
     mail->client = listed->name.client;
@@ -187,6 +187,19 @@ static void tell(struct primary *primary, const struct listed *listed, enum stre
     if (path != NULL) {
         snprintf(mail->path, sizeof mail->path, "%s", path);
     }
+    return mail;
+}
+
+static void tell(struct primary *primary, const struct listed *listed, enum stream_mail_kind kind,
+                 uint64_t offset, const char *path) {
+    send_mail(primary, listed->name.worker, mail_for(primary, listed, kind, offset, path));
+}
+
+/* The file of a full sync is so long, and will be longer if it is not whole. */
+static void tell_grown(struct primary *primary, const struct listed *listed, const char *path,
+                       uint64_t bytes, bool whole) {
+    struct stream_mail *mail = mail_for(primary, listed, STREAM_GROWS, bytes, path);
+    mail->whole = whole;
     send_mail(primary, listed->name.worker, mail);
 }
 
@@ -354,7 +367,11 @@ void primary_news_arrived(struct worker *worker, struct message *message) {
             if (listed->stands == STANDS_READS) {
                 listed->stands = STANDS_STREAM;
                 listed->acknowledged_ms = rt_wall_ms(worker->rt);
-                log_worker(worker, LOG_NOTICE, "Synchronization with replica %s:%d succeeded",
+                log_worker(worker, LOG_NOTICE,
+                           listed->along
+                               ? "Streamed RDB transfer with replica %s:%d succeeded (socket). "
+                                 "Waiting for REPLCONF ACK from replica to enable streaming"
+                               : "Synchronization with replica %s:%d succeeded",
                            listed->name.ip, listed->name.port);
                 file_needed_less(primary);
                 look_at_good(primary);
@@ -439,7 +456,7 @@ static void activate(struct primary *primary, struct worker *parker) {
 }
 
 /* The save is over: its file, or NULL. */
-static void saved(struct worker *home, const char *path) {
+static void saved(struct worker *home, const char *path, uint64_t bytes) {
     struct primary *primary = home->server->primary;
     primary->syncs = false;
     check(primary->file == NULL);
@@ -448,6 +465,8 @@ static void saved(struct worker *home, const char *path) {
         struct listed *listed = LIST_ENTRY(node, struct listed, node);
         if (listed->stands == STANDS_CUT && path == NULL) {
             listed->stands = STANDS_ENDS;
+            log_worker(home, LOG_WARNING, "SYNC failed: what replica %s:%d was to get is not whole",
+                       listed->name.ip, listed->name.port);
             tell(primary, listed, STREAM_REFUSED, 0, NULL);
         } else if (listed->stands == STANDS_CUT) {
             listed->stands = STANDS_READS;
@@ -457,12 +476,14 @@ static void saved(struct worker *home, const char *path) {
     if (path == NULL) {
         return;
     }
-    size_t bytes = strlen(path) + 1;
-    primary->file = must_malloc(bytes);
-    memcpy(primary->file, path, bytes);
+    size_t path_bytes = strlen(path) + 1;
+    primary->file = must_malloc(path_bytes);
+    memcpy(primary->file, path, path_bytes);
     LIST_EACH_SAFE(&primary->replicas, node) {
         struct listed *listed = LIST_ENTRY(node, struct listed, node);
-        if (listed->stands == STANDS_READS) {
+        if (listed->stands == STANDS_READS && listed->along) {
+            tell_grown(primary, listed, path, bytes, true);
+        } else if (listed->stands == STANDS_READS) {
             tell(primary, listed, STREAM_FILE, 0, path);
         }
     }
@@ -485,6 +506,29 @@ static void refuse_old(struct primary *primary) {
     }
 }
 
+/* Of those that wait: who reads along. How many do. */
+static unsigned choose_forms(struct primary *primary) {
+    unsigned count = 0;
+    LIST_EACH(&primary->replicas, node) {
+        struct listed *listed = LIST_ENTRY(node, struct listed, node);
+        if (listed->stands == STANDS_ASKED) {
+            listed->along = primary->home->config->repl_diskless_sync && listed->name.eof;
+            count += listed->along;
+        }
+    }
+    return count;
+}
+
+static bool any_from_file(const struct primary *primary) {
+    LIST_EACH(&primary->replicas, node) {
+        const struct listed *listed = LIST_ENTRY(node, struct listed, node);
+        if (listed->stands == STANDS_ASKED && !listed->along) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void sync_run(struct exec *x, struct view *view, const void *args) {
     (void)view, (void)args;
     struct worker *home = x->worker;
@@ -503,7 +547,10 @@ static void sync_run(struct exec *x, struct view *view, const void *args) {
     if (home->wal != NULL) {
         wal_seal(home->wal); /* the others did as they were parked */
     }
-    log_worker(home, LOG_NOTICE, "Starting BGSAVE for SYNC with target: disk");
+    unsigned along = choose_forms(primary);
+    log_worker(home, LOG_NOTICE, "Starting BGSAVE for SYNC with target: %s%s",
+               along > 0 ? "replicas sockets" : "disk",
+               along > 0 && any_from_file(primary) ? ", and disk" : "");
     server->saver->stream_db = -1;
     if (primary->following) {
         server->saver->stream_db = primary->db;
@@ -516,6 +563,7 @@ static void sync_run(struct exec *x, struct view *view, const void *args) {
     }
     primary->cut_offset = primary_offset(primary);
     primary->cut_told = false;
+    primary->grown = 0;
     primary->syncs = true;
     server->saver->synced = saved;
     save_begin(home, SAVE_SYNC);
@@ -546,6 +594,22 @@ static void tell_cut(struct primary *primary) {
         const struct listed *listed = LIST_ENTRY(node, struct listed, node);
         if (listed->stands == STANDS_CUT) {
             tell(primary, listed, STREAM_CUT, primary->cut_offset, NULL);
+        }
+    }
+}
+
+/* Who reads along hears how far the file is. */
+static void look_at_file(struct primary *primary) {
+    uint64_t bytes;
+    const char *path = save_growing(primary->home->server->saver, &bytes);
+    if (path == NULL || bytes <= primary->grown) {
+        return;
+    }
+    primary->grown = bytes;
+    LIST_EACH(&primary->replicas, node) {
+        const struct listed *listed = LIST_ENTRY(node, struct listed, node);
+        if (listed->stands == STANDS_CUT && listed->along) {
+            tell_grown(primary, listed, path, bytes, false);
         }
     }
 }
@@ -718,6 +782,9 @@ void primary_turn(struct primary *primary) {
         return;
     }
     tell_cut(primary);
+    if (UNLIKELY(primary->syncs)) {
+        look_at_file(primary);
+    }
     if (primary->asks && primary->active && !primary->following &&
         primary->home->pause.holds == 0) {
         primary_ask(primary);

@@ -25,6 +25,7 @@ struct listed { /* a replica */
     struct replica_name name;
     enum stands stands;
     bool old;
+    bool along;                    /* it reads the file of a full sync as it grows */
     uint64_t acknowledged, synced; /* synced: on its disk */
     int64_t acknowledged_ms;       /* wall */
 };
@@ -67,6 +68,7 @@ struct primary {
     bool syncs;            /* a save for it is under way */
     bool cut_told;         /* to those that wait for it */
     uint64_t cut_offset;
+    uint64_t grown;     /* so long the file is, as those who read along know */
     char *file;         /* of the last full sync, while it is read; or NULL */
     unsigned file_left; /* replicas that read it */
     struct rt_file_op remove;

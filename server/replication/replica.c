@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* replica: see the header. The file of a full sync is read a piece at a time, and the next when the
- * output has room: a slow replica costs no memory but for what the stream holds meanwhile.
+ * output has room: a slow replica costs no memory but for what the stream holds meanwhile. Who gets
+ * a mark behind it reads while others write, never behind what is known to be there.
+ *
+ * A replica finds the mark by looking at the last bytes it has: so nothing may follow until it has
+ * acknowledged something.
  */
 #include "server/replication/replica.h"
 
@@ -35,6 +39,7 @@ enum replica_at {
     REPLICA_ASKS,
     REPLICA_WAITS,
     REPLICA_READS,
+    REPLICA_MARKED,
     REPLICA_STREAMING,
 };
 
@@ -49,6 +54,7 @@ struct replica {
     uint64_t id;           /* its */
     enum replica_at at;
     bool old; /* SYNC */
+    bool eof;
     struct replica_wants wants;
     int port;
     char ip[RT_HOST_BYTES];
@@ -60,7 +66,10 @@ struct replica {
     /* The file. */
     enum file_step step;
     rt_file file;
-    uint64_t file_bytes, file_at;
+    bool marked;                  /* a mark is its end */
+    bool whole;                   /* it does not grow any more */
+    uint64_t file_bytes, file_at; /* readable, and read */
+    char mark[REPLICATION_ID_BYTES + 1];
     char path[512];
     char *buffer;
 };
@@ -139,6 +148,10 @@ void replica_set_node_id(struct client *client, struct bytes id) {
     snprintf(replica_of(client)->node_id, MAP_ID_BYTES + 1, "%.*s", bytes_precision(id), id.ptr);
 }
 
+void replica_set_eof(struct client *client) {
+    replica_of(client)->eof = true;
+}
+
 void replica_set_file_only(struct client *client, bool only) {
     replica_of(client)->wants.file_only = only;
 }
@@ -156,8 +169,16 @@ void replica_set_version(struct client *client, unsigned major) {
 }
 
 void replica_acknowledges(struct client *client, uint64_t offset, uint64_t synced) {
-    const struct replica *replica = client->replica;
-    if (replica != NULL && replica->at == REPLICA_STREAMING) {
+    struct replica *replica = client->replica;
+    if (replica == NULL) {
+        return;
+    }
+    if (replica->at == REPLICA_MARKED) { /* it has found the mark */
+        replica->at = REPLICA_STREAMING;
+        outbuf_splice(&client->out, &replica->account.held);
+        client_mark_dirty(client);
+    }
+    if (replica->at == REPLICA_STREAMING) {
         send_home(replica->worker, (struct replica_news){.kind = REPLICA_ACKNOWLEDGES,
                                                          .client = replica->id,
                                                          .offset = offset,
@@ -209,6 +230,7 @@ void replica_asks(struct client *client, bool old, struct replica_name *ret) {
     *ret = (struct replica_name){.client = client->id,
                                  .worker = client->worker->id,
                                  .port = replica->port,
+                                 .eof = replica->eof,
                                  .rdb_version = replica->rdb_version > 0 ? replica->rdb_version
                                                                          : RDB_VERSION_MIN};
     memcpy(ret->node_id, replica->node_id, sizeof ret->node_id);
@@ -294,14 +316,31 @@ static void give_up(struct replica *replica, int error) {
 }
 
 static void streams(struct replica *replica) {
+    if (replica->marked) {
+        outbuf_append(&replica->client->out, replica->mark, REPLICATION_ID_BYTES);
+        client_mark_dirty(replica->client);
+    }
     if (replica->wants.file_only) {
         client_close_after_reply(replica->client);
         return;
     }
-    replica->at = REPLICA_STREAMING;
-    outbuf_splice(&replica->client->out, &replica->account.held);
+    if (replica->marked) {
+        replica->at = REPLICA_MARKED;
+    } else {
+        replica->at = REPLICA_STREAMING;
+        outbuf_splice(&replica->client->out, &replica->account.held);
+    }
     client_mark_dirty(replica->client);
     send_news(replica, REPLICA_HAS_FILE, 0);
+}
+
+static void begin_mark(struct replica *replica) {
+    unsigned char random[REPLICATION_ID_BYTES / 2];
+    rt_random(replica->worker->rt, random, sizeof random);
+    for (size_t i = 0; i < sizeof random; i++) {
+        snprintf(replica->mark + 2 * i, 3, "%02x", random[i]);
+    }
+    say(replica->client, "$EOF:%s\r\n", replica->mark);
 }
 
 static void op_done(struct rt_file_op *op, int64_t result) {
@@ -329,11 +368,16 @@ static void op_done(struct rt_file_op *op, int64_t result) {
     }
     switch (step) {
     case FILE_OPENS:
+        if (replica->marked) {
+            begin_mark(replica);
+            break;
+        }
         replica->step = FILE_SIZES;
         rt_file_size(replica->worker->rt, &replica->op, replica->file);
         break;
     case FILE_SIZES:
         replica->file_bytes = (uint64_t)result;
+        replica->whole = true;
         say(replica->client, "$%llu\r\n", (unsigned long long)replica->file_bytes);
         break;
     case FILE_READS:
@@ -363,7 +407,11 @@ static void next_step(struct replica *replica) {
     if (replica->step != FILE_IDLE || replica->client->out.bytes > FILE_BYTES) {
         return;
     }
-    if (replica->file_at == replica->file_bytes) {
+    uint64_t left = replica->file_bytes - replica->file_at;
+    if (left == 0 && !replica->whole) {
+        return;
+    }
+    if (left == 0) {
         replica->step = FILE_CLOSES;
         streams(replica);
         rt_file_close(rt, &replica->op, replica->file);
@@ -371,7 +419,8 @@ static void next_step(struct replica *replica) {
     }
     replica->step = FILE_READS;
     replica->buffer = must_malloc(FILE_BYTES);
-    rt_file_read(rt, &replica->op, replica->file, replica->buffer, FILE_BYTES, replica->file_at);
+    rt_file_read(rt, &replica->op, replica->file, replica->buffer,
+                 left < FILE_BYTES ? (size_t)left : FILE_BYTES, replica->file_at);
 }
 
 static void begin_file(struct replica *replica, const char *path) {
@@ -380,6 +429,15 @@ static void begin_file(struct replica *replica, const char *path) {
     replica->op.done = op_done;
     memcpy(replica->path, path, sizeof replica->path);
     rt_file_open(replica->worker->rt, &replica->op, replica->path, RT_OPEN_READ, 0);
+}
+
+static void grows(struct replica *replica, const struct stream_mail *mail) {
+    replica->file_bytes = mail->offset;
+    replica->whole = mail->whole;
+    if (replica->at == REPLICA_WAITS) {
+        replica->marked = true;
+        begin_file(replica, mail->path);
+    }
 }
 
 void replicas_work(struct worker *worker) {
@@ -423,6 +481,9 @@ static void take(struct replica *replica, const struct stream_mail *mail) {
         break;
     case STREAM_FILE:
         begin_file(replica, mail->path);
+        break;
+    case STREAM_GROWS:
+        grows(replica, mail);
         break;
     case STREAM_REFUSED:
         if (mail->path[0] != '\0') {

@@ -4,7 +4,9 @@
  *     TOLD      REPLCONF only: what it said of itself
  *     ASKS      it has asked for the stream; the home has not answered
  *     WAITS     for a full sync: what the home sends behind the cut is kept
- *     READS     the file is being sent
+ *     READS     the file is being sent: as it grows, with a mark behind it, to who can read that;
+ *               to others with its length before it, when it is complete
+ *     MARKED    it has got the mark, and nothing more until it says that it has found it
  *     STREAMS   its output is the stream
  *
  * What it gets are pieces of the backlog, held by reference: a slow replica costs what it has not
@@ -54,6 +56,7 @@ struct replica_name {
     unsigned worker;
     int port;             /* it listens there; 0: it has not said */
     unsigned rdb_version; /* the latest that it reads */
+    bool eof;             /* it finds the end of a file by a mark */
     char ip[RT_HOST_BYTES];
     char node_id[MAP_ID_BYTES + 1]; /* in a cluster; "": it has not said */
 };
@@ -63,6 +66,7 @@ enum stream_mail_kind {
     STREAM_BYTES,   /* to all replicas there, as far as they have not got them */
     STREAM_CUT,     /* a full sync begins: its offset */
     STREAM_FILE,    /* and here is the file */
+    STREAM_GROWS,   /* or so much of it (`offset`), which is all if it is `whole` */
     STREAM_REFUSED, /* it has failed, or the replica is silent: it is closed, `path` its last word
                      */
     STREAM_GOOD,    /* so many replicas keep up now (`offset`), and so many acknowledge what they
@@ -79,6 +83,7 @@ struct stream_mail {
     uint64_t offset; /* of the first byte; of the cut: of the last one before it */
     char id[REPLICATION_ID_BYTES + 1];
     char path[512];
+    bool whole;
     uint32_t acking;
     uint32_t count;
     struct stream_piece pieces[];
@@ -89,7 +94,7 @@ void stream_mail_free(struct stream_mail *mail);
 /* From there to the home; freed there. */
 enum replica_news_kind {
     REPLICA_ACKNOWLEDGES,
-    REPLICA_HAS_FILE, /* all of it, but for what is in its output */
+    REPLICA_HAS_FILE, /* all of it, and the mark, but for what is in its output */
     REPLICA_GONE,
     REPLICA_WAIT,      /* a client waits for `count` of them, */
     REPLICA_WAIT_ENDS, /* or no longer */
@@ -110,6 +115,7 @@ void replica_set_port(struct client *client, int port);
 void replica_set_ip(struct client *client, struct bytes ip);
 void replica_set_node_id(struct client *client, struct bytes id); /* of MAP_ID_BYTES */
 /* REPLCONF rdb-only: it is sent the file, and nothing behind it; rdb-filter-only: of libraries. */
+void replica_set_eof(struct client *client); /* REPLCONF capa eof */
 void replica_set_file_only(struct client *client, bool only);
 void replica_set_functions_only(struct client *client, bool only);
 struct replica_wants {

@@ -286,8 +286,8 @@ def test_wait_counts_who_has_it(follower):
 class Reader:
     """A replica that takes the bytes apart."""
 
-    def __init__(self, server, *asks, says=()):
-        self.raw = server.raw(timeout=60)
+    def __init__(self, server, *asks, says=(), connection=None):
+        self.raw = connection or server.raw(timeout=60)
         for words in says:
             assert self.raw.do("REPLCONF", *words) == "OK"
         self.raw.sock.settimeout(60)
@@ -316,7 +316,15 @@ class Reader:
         return replid, int(offset), self.file()
 
     def file(self):
-        size = int(self.line()[1:])
+        """As its length or a mark behind it says; behind a mark nothing comes until it acknowledges something."""
+        line = self.line()
+        if line.startswith(b"$EOF:"):
+            mark = line[5:]
+            while not self.data.endswith(mark):
+                self.more()
+            file, self.data = self.data[:-len(mark)], b""
+            return file
+        size = int(line[1:])
         while len(self.data) < size:
             self.more()
         file, self.data = self.data[:size], self.data[size:]

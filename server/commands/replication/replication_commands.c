@@ -234,16 +234,18 @@ static bool set_node_id(struct exec *x, uint32_t i) {
     return false;
 }
 
-static bool accept(struct exec *x, uint32_t i) {
-    (void)x, (void)i;
-    return true;
+static bool set_capability(struct exec *x, uint32_t i) {
+    if (bytes_is(x->argv[i], "eof")) {
+        replica_set_eof(x->client);
+    }
+    return true; /* and whatever else it can */
 }
 
 static const struct {
     const char *name;
     bool (*said)(struct exec *x, uint32_t i); /* false: it has been answered, or will not be */
 } options[] = {
-    {"listening-port", set_port}, {"ip-address", set_ip},     {"capa", accept},
+    {"listening-port", set_port}, {"ip-address", set_ip},     {"capa", set_capability},
     {"version", set_version},     {"rdb-only", set_rdb_only}, {"rdb-filter-only", set_filter},
     {"ack", acknowledge},         {"getack", asked},          {"set-cluster-node-id", set_node_id},
 };
