@@ -87,6 +87,7 @@ struct save {
     unsigned joined;
     struct save_file whole;
     bool whole_begun;
+    bool heard;      /* of all shares how they ended */
     int64_t grew_ms; /* monotonic */
     struct text copy;
     rt_file part;
@@ -539,7 +540,7 @@ static bool join_ended(struct save *save) {
     if (has_failed(save)) {
         save_file_drop(&save->whole);
     }
-    if (!save_file_step(&save->whole) || !shares_done(save)) {
+    if (!save_file_step(&save->whole) || !save->heard) {
         return false;
     }
     if (save->whole.error != 0) {
@@ -554,8 +555,8 @@ static bool join_ended(struct save *save) {
 
 /* False: nothing more in this turn. */
 static bool join(struct save *save) {
-    if (save->out > 0) { /* some still walk */
-        shares_done(save);
+    if (!save->heard) { /* some may still walk */
+        save->heard = shares_done(save);
     }
     if (save->whole_begun && save->step != JOIN_ENDS) {
         save_file_step(&save->whole);

@@ -324,8 +324,13 @@ void primary_attach(struct primary *primary, const struct primary_wish *wish,
                    listed->name.ip, listed->name.port, (long long)wish->offset);
     }
     primary->full_syncs++;
+    listed->asked_ms = rt_mono_ms(home->rt);
     log_worker(home, LOG_NOTICE, "Full resync requested by replica %s:%d", listed->name.ip,
                listed->name.port);
+    if (listed->name.eof && home->config->repl_diskless_sync &&
+        home->config->repl_diskless_sync_delay > 0) {
+        log_worker(home, LOG_NOTICE, "Delay next BGSAVE for diskless SYNC");
+    }
 }
 
 static void file_needed_less(struct primary *primary);
@@ -399,10 +404,32 @@ static bool any_stands(const struct primary *primary, enum stands stands) {
     return false;
 }
 
-/* Somebody waits for one, and it may begin. */
+/* Somebody waits for one. Those who can read it as it grows wait for others who may come, as all
+ * that there are when it begins share it. */
+static bool is_due(const struct primary *primary) {
+    const struct config *config = primary->home->config;
+    int64_t since_ms = INT64_MAX;
+    int64_t count = 0;
+    bool delays = config->repl_diskless_sync && config->repl_diskless_sync_delay > 0;
+    LIST_EACH(&primary->replicas, node) {
+        const struct listed *listed = LIST_ENTRY(node, struct listed, node);
+        if (listed->stands == STANDS_ASKED) {
+            count++;
+            delays = delays && listed->name.eof;
+            since_ms = listed->asked_ms < since_ms ? listed->asked_ms : since_ms;
+        }
+    }
+    if (count == 0 || !delays) {
+        return count > 0;
+    }
+    int64_t enough = config->repl_diskless_sync_max_replicas;
+    return (enough > 0 && count >= enough) ||
+           rt_mono_ms(primary->home->rt) - since_ms >= config->repl_diskless_sync_delay * 1000;
+}
+
+/* And it may begin. */
 static bool can_sync(const struct primary *primary) {
-    return primary->file == NULL && any_stands(primary, STANDS_ASKED) &&
-           primary->home->server->saver->save == NULL;
+    return primary->file == NULL && primary->home->server->saver->save == NULL && is_due(primary);
 }
 
 static void file_removed(struct rt_file_op *op, int64_t result) {

@@ -28,6 +28,7 @@ struct listed { /* a replica */
     bool along;                    /* it reads the file of a full sync as it grows */
     uint64_t acknowledged, synced; /* synced: on its disk */
     int64_t acknowledged_ms;       /* wall */
+    int64_t asked_ms;              /* for a full sync: monotonic */
 };
 
 struct waits { /* a client in WAIT */

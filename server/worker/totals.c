@@ -151,8 +151,9 @@ static void take_save(const struct worker *worker, struct totals *to) {
 
 static struct totals_saves take_saves(const struct server *server) {
     const struct saver *saver = server->saver;
-    return (struct totals_saves){
-        .saving = saver->save != NULL && saver->purpose == SAVE_BACKGROUND,
+    bool syncs = saver->save != NULL && saver->purpose == SAVE_SYNC;
+    struct totals_saves saves = {
+        .saving = syncs || (saver->save != NULL && saver->purpose == SAVE_BACKGROUND),
         .rewriting = saver->save != NULL && saver->purpose == SAVE_REWRITE,
         .log = wals_state(server),
         .rewrite_scheduled = saver->rewrite_scheduled,
@@ -160,6 +161,10 @@ static struct totals_saves take_saves(const struct server *server) {
         .rewrites = saver->rewrites,
         .last_keys_total = saver->last_keys_total,
     };
+    if (syncs) { /* that is the one under way */
+        saves.saves.began_at = saver->syncs.began_at;
+    }
+    return saves;
 }
 
 static void take_numbers(struct worker *worker, int64_t now_ms, struct totals *to) {

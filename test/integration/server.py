@@ -153,7 +153,8 @@ class Server:
                 with open(path, "w") as f:
                     f.write(self.config_text)
             line.append(path)
-        config = {"port": self.port, "dir": self.dir, "save": "", "enable-debug-command": "yes", "shutdown-timeout": "0"}
+        config = {"port": self.port, "dir": self.dir, "save": "", "enable-debug-command": "yes", "shutdown-timeout": "0",
+                  "repl-diskless-sync-delay": "0"}
         if "port" in self.config:
             self.port = int(self.config["port"])
         config.update(self.config)

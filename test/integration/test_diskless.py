@@ -3,7 +3,9 @@
 all kinds make of them, and what becomes of them when a reader goes, or the save fails."""
 
 import os
+import select
 import threading
+import time
 
 import pytest
 
@@ -180,6 +182,20 @@ def test_replicas_read_it(start_server, kind, mode):
 # ---- What goes wrong
 
 
+def stop_up(s):
+    """The part of another shard is a pipe that nobody reads: its save does not get on."""
+    pipe = os.path.join(s.dir, "temp-sync-%d-1.rdb" % s.pid)
+    os.mkfifo(pipe)
+    return pipe
+
+
+def break_open(pipe):
+    """The save fails: nothing can be written into the middle of a pipe, or into one that is closed again."""
+    fd = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert select.select([fd], [], [], 60)[0]
+    os.close(fd)
+
+
 def test_who_goes_in_the_middle(start_server):
     """At any byte of the file, and before its mark is answered; who reads along has all of it."""
     s = start_server(rdbcompression="no")
@@ -206,11 +222,9 @@ def test_who_goes_in_the_middle(start_server):
 
 @pytest.mark.several_shards
 def test_it_comes_while_it_is_made_and_ends_with_the_save(start_server):
-    """The part of another shard is a pipe that nobody reads: its save does not get on. What the first has comes all the same, and
-    signs of life behind it; when the pipe is opened the save fails, as nothing can be written into the middle of one."""
+    """One of the parts does not get on. What the first has comes all the same, and signs of life behind it."""
     s = start_server(rdbcompression="no")
-    pipe = os.path.join(s.dir, "temp-sync-%d-1.rdb" % s.pid)
-    os.mkfifo(pipe)
+    pipe = stop_up(s)
     try:
         with s.raw() as c:
             c.do("DEBUG", "POPULATE", "20000", "k", "200")
@@ -221,16 +235,89 @@ def test_it_comes_while_it_is_made_and_ends_with_the_save(start_server):
             assert reader.data.startswith(b"REDIS0010")
             assert "state=wait_bgsave" in s.info("replication")["slave0"]
             c.do("SET", "k", "behind")
-            fd = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+            break_open(pipe)
             with pytest.raises((AssertionError, OSError)):
                 while True:
                     reader.more()
-            os.close(fd)
             assert b"behind" not in reader.data
             assert wait_for(lambda: "SYNC failed" in s.log() and no_files(s))
+            assert "Write error while saving DB to the disk(" in s.log()
             again = Reader(s, says=(EOF,))
             assert b"behind" in again.begin()[2]
             again.close()
     finally:
         if os.path.exists(pipe):
             os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
+
+
+# ---- When it begins
+
+
+def waits(s):
+    """Replicas that wait for it."""
+    return sum("state=wait_bgsave" in said for name, said in s.info("replication").items() if name.startswith("slave"))
+
+
+def test_it_waits_for_others(start_server):
+    """Who can read a mark waits until so many are there, or for so long; one save serves all. Who cannot does not wait, and those
+    that do come along."""
+    s = start_server(repl_diskless_sync_delay="3600", repl_diskless_sync_max_replicas="3")
+    with s.raw() as c:
+        fill(c)
+        first = Reader(s, says=(EOF,))
+        assert wait_for(lambda: waits(s) == 1 and "Delay next BGSAVE for diskless SYNC" in s.log())
+        second = Reader(s, says=(EOF,))
+        assert wait_for(lambda: waits(s) == 2)
+        while first.data.count(b"\n") < 3:  # somebody is there
+            first.more()
+        assert first.data.strip(b"\n") == b"" and s.info("persistence")["rdb_bgsave_in_progress"] == "0"
+        third = Reader(s, says=(EOF,))
+        places = [reader.begin()[:2] for reader in (first, second, third)]
+        assert places[0] == places[1] == places[2]
+        # The fourth comes alone, and waits until somebody comes who cannot read it.
+        fourth = Reader(s, says=(EOF,))
+        assert wait_for(lambda: waits(s) == 1)
+        fifth = Reader(s)
+        assert fourth.begin()[:2] == fifth.begin()[:2]
+        # What is set meanwhile counts.
+        sixth = Reader(s, says=(EOF,))
+        assert wait_for(lambda: waits(s) == 1)
+        c.do("CONFIG", "SET", "repl-diskless-sync-max-replicas", "1")
+        sixth.begin()
+        c.do("CONFIG", "SET", "repl-diskless-sync-max-replicas", "0")
+        seventh = Reader(s, says=(EOF,))
+        assert wait_for(lambda: waits(s) == 1)
+        c.do("CONFIG", "SET", "repl-diskless-sync", "no")
+        seventh.line()
+        assert seventh.line()[1:].isdigit()
+        c.do("CONFIG", "SET", "repl-diskless-sync", "yes")
+        assert s.log().count("Starting BGSAVE for SYNC") == 4
+        for reader in (first, second, third, fourth, fifth, sixth, seventh):
+            reader.close()
+
+
+def test_it_waits_for_so_long(start_server):
+    s = start_server(repl_diskless_sync_delay="1")
+    began = time.monotonic()
+    reader = Reader(s, says=(EOF,))
+    reader.begin()
+    assert time.monotonic() - began >= 0.9
+    reader.close()
+
+
+@pytest.mark.several_shards
+def test_a_save_for_replicas_is_shown(start_server):
+    """As Valkey shows it: a save is under way, and its replica waits for that."""
+    s = start_server(rdbcompression="no")
+    pipe = stop_up(s)
+    with s.raw() as c:
+        c.do("DEBUG", "POPULATE", "5000", "k", "200")
+    reader = Reader(s, says=(EOF,))
+    reader.line()
+    said = s.info("persistence")
+    assert said["rdb_bgsave_in_progress"] == "1" and int(said["rdb_current_bgsave_time_sec"]) >= 0
+    assert waits(s) == 1
+    break_open(pipe)
+    assert wait_for(lambda: s.info("persistence")["rdb_bgsave_in_progress"] == "0")
+    assert s.info("persistence")["rdb_current_bgsave_time_sec"] == "-1"
+    reader.close()
