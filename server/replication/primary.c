@@ -333,6 +333,15 @@ void primary_attach(struct primary *primary, const struct primary_wish *wish,
     }
 }
 
+static bool any_stands(const struct primary *primary, enum stands stands) {
+    LIST_EACH(&primary->replicas, node) {
+        if (LIST_ENTRY(node, struct listed, node)->stands == stands) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void file_needed_less(struct primary *primary);
 
 static void gone(struct primary *primary, struct listed *listed) {
@@ -341,10 +350,13 @@ static void gone(struct primary *primary, struct listed *listed) {
     primary->there[listed->name.worker]--;
     list_remove(&listed->node);
     tell_count(primary);
-    bool read = listed->stands == STANDS_READS;
+    bool read = listed->stands == STANDS_READS, cut = listed->stands == STANDS_CUT;
     free(listed);
     if (read) {
         file_needed_less(primary);
+    }
+    if (cut && primary->syncs && !any_stands(primary, STANDS_CUT)) {
+        save_cancel(primary->home->server->saver); /* nobody wants it any more */
     }
     primary->alone_ms = rt_mono_ms(primary->home->rt);
     look_at_good(primary);
@@ -367,6 +379,9 @@ void primary_news_arrived(struct worker *worker, struct message *message) {
                 listed->acknowledged = news->offset;
             }
             listed->synced = news->synced > listed->synced ? news->synced : listed->synced;
+            break;
+        case REPLICA_IS_THERE:
+            listed->acknowledged_ms = rt_wall_ms(worker->rt);
             break;
         case REPLICA_HAS_FILE:
             if (listed->stands == STANDS_READS) {
@@ -394,15 +409,6 @@ void primary_news_arrived(struct worker *worker, struct message *message) {
 }
 
 /* ---- Full syncs ---- */
-
-static bool any_stands(const struct primary *primary, enum stands stands) {
-    LIST_EACH(&primary->replicas, node) {
-        if (LIST_ENTRY(node, struct listed, node)->stands == stands) {
-            return true;
-        }
-    }
-    return false;
-}
 
 /* Somebody waits for one. Those who can read it as it grows wait for others who may come, as all
  * that there are when it begins share it. */

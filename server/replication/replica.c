@@ -33,6 +33,8 @@
 #define FILE_BYTES ((size_t)256 * 1024)
 /* Smaller pieces are copied: a vector costs more. */
 #define COPY_BYTES 1024
+/* Who waits hears so often that somebody is there. */
+#define ALIVE_MS 1000
 
 enum replica_at {
     REPLICA_TOLD,
@@ -72,6 +74,10 @@ struct replica {
     char mark[REPLICATION_ID_BYTES + 1];
     char path[512];
     char *buffer;
+    /* As its worker saw it last (replicas_cron). */
+    bool acknowledged; /* something */
+    uint64_t heard, sent;
+    int64_t moved_ms; /* monotonic: it took something, or was told that somebody is there */
 };
 
 /* ---- Life ---- */
@@ -179,6 +185,7 @@ void replica_acknowledges(struct client *client, uint64_t offset, uint64_t synce
         client_mark_dirty(client);
     }
     if (replica->at == REPLICA_STREAMING) {
+        replica->acknowledged = true;
         send_home(replica->worker, (struct replica_news){.kind = REPLICA_ACKNOWLEDGES,
                                                          .client = replica->id,
                                                          .offset = offset,
@@ -243,6 +250,7 @@ void replica_asks(struct client *client, bool old, struct replica_name *ret) {
         size_t bytes = end != NULL ? (size_t)(end - peer) : strlen(peer);
         snprintf(ret->ip, sizeof ret->ip, "%.*s", (int)bytes, peer);
     }
+    memcpy(replica->ip, ret->ip, sizeof replica->ip);
     list_push_back(&client->worker->replicas, &replica->node);
 }
 
@@ -425,6 +433,7 @@ static void next_step(struct replica *replica) {
 
 static void begin_file(struct replica *replica, const char *path) {
     replica->at = REPLICA_READS;
+    replica->moved_ms = rt_mono_ms(replica->worker->rt);
     replica->step = FILE_OPENS;
     replica->op.done = op_done;
     memcpy(replica->path, path, sizeof replica->path);
@@ -449,13 +458,61 @@ void replicas_work(struct worker *worker) {
     }
 }
 
+static void show_life(struct replica *replica, int64_t now_ms) {
+    if (now_ms - replica->moved_ms >= ALIVE_MS && (!replica->old || replica->next > 0)) {
+        replica->moved_ms = now_ms;
+        outbuf_append(&replica->client->out, "\n", 1);
+        client_mark_dirty(replica->client);
+    }
+}
+
+/* The file is there for it, and nobody else gets a new one meanwhile. */
+static void look_at_reader(struct replica *replica, int64_t now_ms) {
+    struct client *client = replica->client;
+    bool taken = client->out.bytes == 0; /* it has all that there is */
+    if (client->state != CLIENT_GONE) {
+        uint64_t sent = client->bytes_out + rt_stream_taken(&client->stream);
+        taken |= sent != replica->sent;
+        replica->sent = sent;
+    }
+    if (taken) {
+        replica->moved_ms = now_ms;
+    } else if (now_ms - replica->moved_ms > client->worker->config->repl_timeout * 1000) {
+        log_worker(replica->worker, LOG_WARNING,
+                   "Disconnecting timedout replica (full sync): %s:%d", replica->ip, replica->port);
+        client_close(client);
+    }
+}
+
+/* While it loads it sends lines that are empty. */
+static void listen_to(struct replica *replica) {
+    if (!replica->acknowledged && replica->client->bytes_in != replica->heard) {
+        replica->heard = replica->client->bytes_in;
+        send_news(replica, REPLICA_IS_THERE, 0);
+    }
+}
+
 void replicas_cron(struct worker *worker) {
-    LIST_EACH(&worker->replicas, node) {
+    int64_t now_ms = rt_mono_ms(worker->rt);
+    LIST_EACH_SAFE(&worker->replicas, node) {
         struct replica *replica = LIST_ENTRY(node, struct replica, node);
-        bool waits = replica->client != NULL && replica->at == REPLICA_WAITS;
-        if (waits && (!replica->old || replica->next > 0)) {
-            outbuf_append(&replica->client->out, "\n", 1); /* somebody is there */
-            client_mark_dirty(replica->client);
+        if (replica->client == NULL) {
+            continue;
+        }
+        switch (replica->at) {
+        case REPLICA_TOLD:
+        case REPLICA_ASKS:
+            break;
+        case REPLICA_WAITS:
+            show_life(replica, now_ms);
+            break;
+        case REPLICA_READS:
+            look_at_reader(replica, now_ms);
+            break;
+        case REPLICA_MARKED:
+        case REPLICA_STREAMING:
+            listen_to(replica);
+            break;
         }
     }
 }

@@ -95,6 +95,7 @@ void stream_mail_free(struct stream_mail *mail);
 enum replica_news_kind {
     REPLICA_ACKNOWLEDGES,
     REPLICA_HAS_FILE, /* all of it, and the mark, but for what is in its output */
+    REPLICA_IS_THERE, /* it says nothing yet, but that */
     REPLICA_GONE,
     REPLICA_WAIT,      /* a client waits for `count` of them, */
     REPLICA_WAIT_ENDS, /* or no longer */
@@ -157,7 +158,8 @@ void replica_send_wait(struct client *client, const struct replica_wait *wait);
 void replica_mail_arrived(struct worker *worker, struct message *message);
 /* In each turn, while there are any: files go on. */
 void replicas_work(struct worker *worker);
-/* Once a second: those that wait hear that somebody is there. */
+/* Now and then: those that wait hear that somebody is there, and who takes nothing of the file for
+ * repl-timeout is closed. */
 void replicas_cron(struct worker *worker);
 /* After the runtime: those whose files were being read. */
 void replicas_free(struct worker *worker);

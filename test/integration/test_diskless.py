@@ -307,7 +307,7 @@ def test_it_waits_for_so_long(start_server):
 
 @pytest.mark.several_shards
 def test_a_save_for_replicas_is_shown(start_server):
-    """As Valkey shows it: a save is under way, and its replica waits for that."""
+    """As Valkey shows it: a save is under way, and its replica waits for that. It ends when nobody waits any more."""
     s = start_server(rdbcompression="no")
     pipe = stop_up(s)
     with s.raw() as c:
@@ -317,7 +317,47 @@ def test_a_save_for_replicas_is_shown(start_server):
     said = s.info("persistence")
     assert said["rdb_bgsave_in_progress"] == "1" and int(said["rdb_current_bgsave_time_sec"]) >= 0
     assert waits(s) == 1
+    reader.close()
+    assert wait_for(lambda: s.info("replication")["connected_slaves"] == "0")
     break_open(pipe)
     assert wait_for(lambda: s.info("persistence")["rdb_bgsave_in_progress"] == "0")
     assert s.info("persistence")["rdb_current_bgsave_time_sec"] == "-1"
-    reader.close()
+    assert "Background saving was cancelled" in s.log() and no_files(s)
+
+
+# ---- Who does not read on
+
+
+@pytest.mark.parametrize("says", ((EOF,), (), (EOF, ("rdb-only", "1"))))
+def test_who_takes_nothing_is_closed(start_server, says):
+    """After repl-timeout: until then nobody else can have a new file."""
+    s = start_server(repl_timeout="1", rdbcompression="no")
+    with s.raw() as c:
+        c.do("DEBUG", "POPULATE", "20000", "k", "2000")
+        stands = Reader(s, says=says)
+        stands.line()
+        assert wait_for(lambda: "Disconnecting timedout replica (full sync): 127.0.0.1:0" in s.log())
+        assert wait_for(lambda: s.info("replication")["connected_slaves"] == "0" and no_files(s))
+        stands.close()
+        c.do("FLUSHALL")
+        reader = Reader(s, says=(EOF,))
+        reader.begin()
+        reader.close()
+
+
+@pytest.mark.row_once
+@pytest.mark.timing
+def test_who_loads_for_long_stays(start_server):
+    """It says so by empty lines; when it has, it says where it is. The primary closed it after repl-timeout, each time."""
+    s = start_server(repl_timeout="2")
+    with s.raw() as c:
+        fill(c)
+        reader = Reader(s, says=(EOF,))
+        offset = reader.begin()[1]
+        for _ in range(30):
+            reader.raw.sock.sendall(b"\n")
+            time.sleep(0.1)
+        acknowledges(reader, offset)
+        c.do("SET", "k", "behind")
+        assert reader.commands(b"behind")[-1] == [b"SET", b"k", b"behind"]
+        reader.close()
