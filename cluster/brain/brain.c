@@ -200,7 +200,6 @@ void brain_link_connected(struct brain *brain, struct brain_link *link, const ch
     if (waits_since != 0) { /* a new link is no answer */
         node->ping_sent = waits_since;
     }
-    node->flags &= ~(uint32_t)MAP_MEET;
     brain_settle(brain);
 }
 

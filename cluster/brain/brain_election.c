@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define VOTES_AFTER_MS 2000 /* after the start, while the state is fail */
@@ -28,39 +29,59 @@ static int64_t max64(int64_t a, int64_t b) {
 
 /* An owner of one of these slots whose epoch is larger; NULL: there is none. */
 static struct brain_node *newer_owner(const struct brain *brain, const uint8_t *slots,
-                                      uint64_t epoch) {
+                                      uint64_t epoch, unsigned *ret_slot) {
     for (unsigned slot = 0; slot < MAP_SLOTS; slot++) {
         struct brain_node *owner = brain_bit(slots, slot) ? brain_owner(brain, slot) : NULL;
         if (owner != NULL && owner->config_epoch > epoch) {
+            *ret_slot = slot;
             return owner;
         }
     }
     return NULL;
 }
 
+static __attribute__((format(printf, 3, 4))) void
+deny(const struct brain *brain, const struct brain_node *asks, const char *format, ...) {
+    char why[160];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(why, sizeof why, format, args);
+    va_end(args);
+    brain_note(brain, BRAIN_NOTICE, "Failover auth denied to %s: %s", brain_title(asks).text, why);
+}
+
 void brain_vote(struct brain *brain, struct brain_node *asks, const struct wire_packet *packet) {
-    const char *why = NULL;
-    struct brain_node *primary = asks->primary, *newer = NULL;
+    struct brain_node *primary = asks->primary, *newer;
+    unsigned slot = 0;
     if (!brain_is_voter(brain->self)) {
         return;
     }
     if (brain->state == MAP_STATE_FAIL && brain->now.mono_ms - brain->started < VOTES_AFTER_MS) {
-        why = "this node has just started";
-    } else if (packet->current_epoch < brain->current_epoch) {
-        why = "its epoch is over";
-    } else if (brain->vote_epoch >= brain->current_epoch) {
-        why = "this epoch's vote is given";
-    } else if (brain_is_primary(asks) || primary == NULL) {
-        why = "it is no replica";
-    } else if (!(primary->flags & MAP_FAIL) && !(packet->mflags & WIRE_FORCE_ACK)) {
-        why = "its primary works";
-    } else if ((newer = newer_owner(brain, packet->slots, packet->config_epoch)) != NULL) {
-        why = "a slot that it claims is a newer owner's";
-        brain_send_update(brain, asks->out, newer);
+        deny(brain, asks, "this node has just started");
+        return;
     }
-    if (why != NULL) {
-        brain_note(brain, BRAIN_NOTICE, "Failover auth denied to %s for epoch %llu: %s",
-                   brain_title(asks).text, (unsigned long long)packet->current_epoch, why);
+    if (packet->current_epoch < brain->current_epoch) {
+        deny(brain, asks, "reqEpoch (%llu) < curEpoch (%llu)",
+             (unsigned long long)packet->current_epoch, (unsigned long long)brain->current_epoch);
+        return;
+    }
+    if (brain->vote_epoch >= brain->current_epoch) {
+        deny(brain, asks, "already voted for epoch %llu", (unsigned long long)brain->vote_epoch);
+        return;
+    }
+    if (brain_is_primary(asks) || primary == NULL) {
+        deny(brain, asks, primary != NULL ? "it is a primary node" : "I don't know its primary");
+        return;
+    }
+    if (!(primary->flags & MAP_FAIL) && !(packet->mflags & WIRE_FORCE_ACK)) {
+        deny(brain, asks, "its primary is up");
+        return;
+    }
+    newer = newer_owner(brain, packet->slots, packet->config_epoch, &slot);
+    if (newer != NULL) {
+        deny(brain, asks, "slot %u epoch (%llu) > reqConfigEpoch (%llu)", slot,
+             (unsigned long long)newer->config_epoch, (unsigned long long)packet->config_epoch);
+        brain_send_update(brain, asks->out, newer);
         return;
     }
     brain_note(brain, BRAIN_NOTICE, "Failover auth granted to %s for epoch %llu",
@@ -169,6 +190,11 @@ static void reschedule(struct brain *brain) {
     election->rank = rank;
     election->failed_rank = failed_rank;
     if (rank == 0 && failed_rank == 0 && brain->now.offset > 0 && siblings_agree(brain)) {
+        if (!election->forced) {
+            brain_note(
+                brain, BRAIN_NOTICE,
+                "This is the best ranked replica and can initiate the election immediately.");
+        }
         election->at = min64(election->at, brain->now.mono_ms);
         election->forced = true;
     }
@@ -209,6 +235,10 @@ void brain_elect(struct brain *brain) {
         }
     } else if (!election->asked && !manual) {
         reschedule(brain);
+    }
+    if (now - election->at > timeout && election->asked && !election->over) {
+        election->over = true;
+        brain_note(brain, BRAIN_NOTICE, "Currently unable to failover: Failover attempt expired.");
     }
     if (now < election->at || now - election->at > timeout) {
         return;

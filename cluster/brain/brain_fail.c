@@ -15,6 +15,8 @@ void brain_report_add(struct brain *brain, struct brain_node *node, struct brain
             return;
         }
     }
+    brain_note(brain, BRAIN_VERBOSE, "Node %s reported node %s as not reachable.",
+               brain_title(from).text, brain_title(node).text);
     node->reports = must_realloc(node->reports, (node->reports_count + 1) * sizeof *node->reports);
     node->reports[node->reports_count++] = (struct brain_report){from, brain->now.mono_ms};
 }

@@ -184,6 +184,9 @@ static void correct(struct brain *brain, struct brain_node *sender,
             brain_bit(packet->slots, slot) ? brain_owner(brain, slot) : NULL;
         if (owner != NULL && owner != mine && !brain_bit(brain->abandoned, slot) &&
             owner->config_epoch > packet->config_epoch) {
+            brain_note(brain, BRAIN_VERBOSE,
+                       "Node %s has old slots configuration, sending an UPDATE message about %s",
+                       brain_title(sender).text, brain_title(owner).text);
             brain_send_update(brain, sender->out, owner);
             return;
         }

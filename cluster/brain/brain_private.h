@@ -103,6 +103,7 @@ struct brain_election {
     uint64_t epoch; /* of the request */
     unsigned votes, rank, failed_rank;
     bool asked, forced; /* forced: voters need not have seen the primary fail */
+    bool over;          /* it was in vain */
 };
 
 struct brain_manual {

@@ -377,3 +377,14 @@ def test_users_of_some_databases_move_no_slots(nodes):
         for words in (("MIGRATESLOTS", "SLOTSRANGE", "0", "1", "NODE", "x"), ("CANCELSLOTMIGRATIONS",), ("FLUSHSLOT", "1")):
             assert str(c.do("CLUSTER", *words)).startswith("NOPERM"), words
         assert c.do("CLUSTER", "GETSLOTMIGRATIONS") == []
+
+
+def test_meet_is_said_until_it_is_answered(nodes):
+    """Valkey's test of it: answers get lost, and the link with them."""
+    one, other = nodes.start("shoal", cluster_node_timeout=3000), nodes.start("shoal", cluster_node_timeout=3000)
+    for words in (("DROP-CLUSTER-PACKET-FILTER", 1), ("CLOSE-CLUSTER-LINK-ON-PACKET-DROP", 1)):  # PONG
+        assert ask(one, "DEBUG", *words) == "OK"
+    assert ask(one, "CLUSTER", "MEET", "127.0.0.1", other.port) == "OK"
+    assert wait_for(lambda: int(said(other).get("cluster_stats_messages_meet_received", 0)) > 1)
+    assert ask(one, "DEBUG", "DROP-CLUSTER-PACKET-FILTER", -1) == "OK"
+    assert wait_for(lambda: all(len(table(n)) == 2 and all(row["linked"] for row in table(n).values()) for n in (one, other)))
