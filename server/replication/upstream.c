@@ -18,6 +18,7 @@
 #include "server/observe/log.h"
 #include "server/persistence/load_again.h"
 #include "server/replication/primary.h"
+#include "server/replication/upstream_disk.h"
 #include "server/txn/txn.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
@@ -103,7 +104,9 @@ struct upstream {
     bool known;         /* account.fed is ours: nothing of it is on its way */
     int64_t unknown_ms; /* monotonic: since then it is not; 0: it is */
     int64_t acked_ms;
-    bool asked;      /* for an acknowledgement */
+    bool asked; /* for an acknowledgement */
+    bool owes;  /* one more when what it has is on the disk, too */
+    struct upstream_disk disk;
     bool still;      /* nothing is run: there is to be a cut (primary.h), */
     int64_t held_ms; /* or a save: monotonic, since then; 0: none */
     /* A hand-over. */
@@ -329,6 +332,7 @@ static void stream_begins(struct upstream *u, const struct primary_place *place)
     u->unknown_ms = 0;
     u->acked_ms = 0;
     u->asked = true;
+    upstream_disk_forget(&u->disk);
     u->client->db = place->db;
     shared_set_upstream_down(u->home->server->shared, false);
     pause(u, false);
@@ -724,11 +728,25 @@ void upstream_acknowledge(struct client *client) {
 }
 
 static void acknowledge(struct upstream *u) {
-    char offset[NUM_I64_BYTES + 1];
+    char offset[NUM_I64_BYTES + 1], synced[NUM_I64_BYTES + 1];
+    u->owes = u->disk.is && u->disk.synced < applied_by(u);
     u->asked = false;
     u->acked_ms = now_ms_of(u);
     snprintf(offset, sizeof offset, "%llu", (unsigned long long)applied_by(u));
-    SAY(u, "REPLCONF", "ACK", offset);
+    snprintf(synced, sizeof synced, "%llu", (unsigned long long)u->disk.synced);
+    if (u->disk.is) {
+        SAY(u, "REPLCONF", "ACK", offset, "FACK", synced);
+    } else {
+        SAY(u, "REPLCONF", "ACK", offset);
+    }
+}
+
+/* All that was done is in the log's runs: this turn's are sealed, and nothing more was given to the
+ * client since. */
+static void look_at_disk(struct upstream *u) {
+    if (is_idle(u->client) && upstream_disk_look(&u->disk, u->home, applied_by(u))) {
+        u->asked |= u->owes;
+    }
 }
 
 /* What has been applied becomes known when nothing is on its way. */
@@ -865,6 +883,7 @@ void upstream_turn(struct upstream *u) {
     if (LIKELY(u->at != UPSTREAM_STREAMS) || u->client == NULL) {
         return;
     }
+    look_at_disk(u);
     look_at_cut(u);
     feed_rest(u);
     if (u->client != NULL) {

@@ -136,6 +136,54 @@ def test_what_it_says_of_itself(start_server):
         assert str(c.do("WAITAOF", "0", "1", "1")).startswith("ERR WAITAOF cannot be used with replica instances.")
 
 
+@pytest.mark.parametrize("kind", ("shoal", "valkey"))
+@pytest.mark.parametrize("policy", ("always", "everysec"))
+def test_it_tells_what_is_on_its_disk(start_server, kind, policy):
+    """WAITAOF at its primary counts it when it has a log; and only what has been synced."""
+    if kind == "shoal":
+        primary = start_server(appendonly="no")
+    else:
+        primary = Server(find_peer(kind), {"repl-ping-replica-period": "1"}, kind=kind)
+        primary.start()
+    replica = start_server(appendonly="no")
+    try:
+        follow(replica, primary)
+        with primary.raw(timeout=60) as c, replica.raw(timeout=60) as r:
+            c.do("SET", "k", "v")
+            assert c.do("WAIT", "1", "0") == 1
+            assert c.do("WAITAOF", "0", "1", "50") == [0, 0]
+            assert r.do("CONFIG", "SET", "appendfsync", policy, "appendonly", "yes") == "OK"
+            for i in range(3):
+                c.do("MSET", *[w for k in range(50) for w in ("k%d" % k, i)])
+                assert c.do("WAITAOF", "0", "1", "0") == [0, 1]
+            threads = write_beside(primary)
+            for i in range(3):
+                c.do("INCR", "n")
+                assert c.do("WAITAOF", "0", "1", "0") == [0, 1]
+            for thread in threads:
+                thread.join()
+            c.do("SET", "last", "x")
+            assert c.do("WAITAOF", "0", "1", "0") == [0, 1]
+            assert wait_for(lambda: not said_keys(primary)) and same(primary, replica)
+            before = digest(primary)
+            replica.kill()  # it must all be there
+            replica.config["appendonly"] = "yes"
+            replica.start_again()
+            with replica.raw(timeout=60) as again:
+                assert again.do("GET", "last") == b"x" and again.do("GET", "n") == b"3"
+            assert wait_for(lambda: digest(replica) == before)
+            # Without one it is not counted any more.
+            follow(replica, primary)
+            with replica.raw(timeout=60) as again:
+                assert again.do("CONFIG", "SET", "appendonly", "no") == "OK"
+            c.do("SET", "k", "without")
+            assert c.do("WAIT", "1", "0") == 1
+            assert c.do("WAITAOF", "0", "1", "50") == [0, 0]
+    finally:
+        if kind == "valkey":
+            primary.stop(check=False)
+
+
 def test_who_writes_is_refused(start_server):
     primary, replica = start_server(), start_server()
     follow(replica, primary)
