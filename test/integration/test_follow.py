@@ -136,8 +136,7 @@ def test_what_it_says_of_itself(start_server):
         assert str(c.do("WAITAOF", "0", "1", "1")).startswith("ERR WAITAOF cannot be used with replica instances.")
 
 
-@pytest.mark.parametrize("kind", ("shoal", "valkey"))
-@pytest.mark.parametrize("policy", ("always", "everysec"))
+@pytest.mark.parametrize("kind,policy", (("shoal", "everysec"), ("valkey", "always")))
 def test_it_tells_what_is_on_its_disk(start_server, kind, policy):
     """WAITAOF at its primary counts it when it has a log; and only what has been synced."""
     if kind == "shoal":
@@ -153,24 +152,30 @@ def test_it_tells_what_is_on_its_disk(start_server, kind, policy):
             assert c.do("WAIT", "1", "0") == 1
             assert c.do("WAITAOF", "0", "1", "50") == [0, 0]
             assert r.do("CONFIG", "SET", "appendfsync", policy, "appendonly", "yes") == "OK"
-            for i in range(3):
-                c.do("MSET", *[w for k in range(50) for w in ("k%d" % k, i)])
-                assert c.do("WAITAOF", "0", "1", "0") == [0, 1]
+            c.do("MSET", *[w for k in range(50) for w in ("k%d" % k, "v")])
+            assert c.do("WAITAOF", "0", "1", "0") == [0, 1]
             threads = write_beside(primary)
-            for i in range(3):
-                c.do("INCR", "n")
-                assert c.do("WAITAOF", "0", "1", "0") == [0, 1]
+            c.do("INCR", "n")
+            assert c.do("WAITAOF", "0", "1", "0") == [0, 1]
             for thread in threads:
                 thread.join()
+            assert wait_for(lambda: not said_keys(primary))  # nothing more comes by itself
             c.do("SET", "last", "x")
             assert c.do("WAITAOF", "0", "1", "0") == [0, 1]
-            assert wait_for(lambda: not said_keys(primary)) and same(primary, replica)
+            # What nobody syncs is not on the disk, though it is acknowledged.
+            assert r.do("CONFIG", "SET", "appendfsync", "no") == "OK"
+            c.do("SET", "k", "unsynced")
+            assert c.do("WAIT", "1", "0") == 1
+            assert c.do("WAITAOF", "0", "1", "50") == [0, 0]
+            assert r.do("CONFIG", "SET", "appendfsync", policy) == "OK"
+            assert c.do("WAITAOF", "0", "1", "0") == [0, 1]
+            assert same(primary, replica)
             before = digest(primary)
             replica.kill()  # it must all be there
             replica.config["appendonly"] = "yes"
             replica.start_again()
             with replica.raw(timeout=60) as again:
-                assert again.do("GET", "last") == b"x" and again.do("GET", "n") == b"3"
+                assert again.do("GET", "last") == b"x" and again.do("GET", "n") == b"1"
             assert wait_for(lambda: digest(replica) == before)
             # Without one it is not counted any more.
             follow(replica, primary)
