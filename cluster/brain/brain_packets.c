@@ -266,7 +266,8 @@ static bool handshake_ends(struct brain *brain, struct brain_link *link, struct 
 /* The node that was there has another id now, or another node has its address. */
 static void impostor(struct brain *brain, struct brain_link *link) {
     struct brain_node *node = link->node;
-    brain_note(brain, BRAIN_WARNING, "%.40s is not at %s any more", node->id, node->ip);
+    brain_note(brain, BRAIN_WARNING, "PONG contains mismatching sender ID. About node %s",
+               brain_title(node).text);
     node->flags |= MAP_NOADDR;
     node->ip[0] = '\0';
     node->last_bus_port = node->bus_port;
@@ -408,13 +409,17 @@ static void take(struct brain *brain, struct brain_link *link, struct brain_node
     } /* MODULE: there are none */
 }
 
-static void count(struct brain *brain, const struct wire_packet *packet, size_t bytes) {
+/* Also of one that turns out to be none. */
+static void count(struct brain *brain, enum wire_type type, size_t bytes) {
     struct brain_stats *stats = &brain->stats;
-    stats->received[packet->type]++;
     stats->bytes_received += bytes;
-    if (packet->type == WIRE_PUBLISH || packet->type == WIRE_PUBLISH_SHARD) {
+    if ((unsigned)type >= sizeof stats->received / sizeof *stats->received) {
+        return;
+    }
+    stats->received[type]++;
+    if (type == WIRE_PUBLISH || type == WIRE_PUBLISH_SHARD) {
         stats->pubsub_bytes_received += bytes;
-    } else if (packet->type == WIRE_MODULE) {
+    } else if (type == WIRE_MODULE) {
         stats->module_bytes_received += bytes;
     }
 }
@@ -465,10 +470,10 @@ void brain_packet(struct brain *brain, struct brain_link *link, const void *byte
     struct wire_packet packet;
     struct brain_node *sender;
     brain_begin(brain, now);
+    count(brain, wire_type_of(bytes), n);
     if (wire_parse(bytes_make(bytes, n), &packet) != WIRE_GOOD) {
         return;
     }
-    count(brain, &packet, n);
     if (brain_debug_drops(brain, link, packet.type)) {
         brain_settle(brain);
         return;

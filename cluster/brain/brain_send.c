@@ -100,31 +100,46 @@ static bool is_news(const struct brain *brain, const struct brain_node *node,
            (node->out != NULL || node->slots_count > 0);
 }
 
-/* A sample of all nodes from a place drawn on, and all that do not answer. */
+struct sample {
+    const struct brain_node *receiver;
+    uint16_t *drawn;
+    unsigned taken;
+};
+
+static void put_if_news(struct brain *brain, struct sample *sample, unsigned at) {
+    const struct brain_node *node = brain->nodes[at];
+    bool again = node == NULL || !is_news(brain, node, sample->receiver);
+    for (unsigned i = 0; i < sample->taken && !again; i++) {
+        again = sample->drawn[i] == node->index;
+    }
+    if (!again) {
+        sample->drawn[sample->taken++] = node->index;
+        put_gossip(brain, node);
+    }
+}
+
+/* Some of all nodes, drawn, and all that do not answer. Where most are wanted drawing ends too
+ * early: then the next ones from the last place on. */
 static void put_sample(struct brain *brain, const struct brain_node *receiver) {
     unsigned fresh = brain->nodes_count > 2 ? brain->nodes_count - 2 : 0;
     unsigned wanted = (unsigned)(brain->nodes_count * brain->settings.gossip_percent / 100);
     wanted = wanted < 3 ? 3 : wanted;
     wanted = wanted > fresh ? fresh : wanted;
-    unsigned failing = 0, taken = 0;
-    uint16_t *drawn = must_malloc((wanted + 1) * sizeof *drawn);
-    for (unsigned tries = 0; tries < wanted * 3 && taken < wanted; tries++) {
-        uint32_t at;
+    unsigned failing = 0;
+    uint32_t at = 0;
+    struct sample sample = {.receiver = receiver,
+                            .drawn = must_malloc((wanted + 1) * sizeof *sample.drawn)};
+    for (unsigned tries = 0; tries < wanted * 3 && sample.taken < wanted; tries++) {
         brain->world.random(brain->arg, &at, sizeof at);
-        const struct brain_node *node = brain->nodes[at % brain->nodes_cap];
-        bool again = node == NULL || !is_news(brain, node, receiver);
-        for (unsigned i = 0; i < taken && !again; i++) {
-            again = drawn[i] == node->index;
-        }
-        if (!again) {
-            drawn[taken++] = node->index;
-            put_gossip(brain, node);
-        }
+        put_if_news(brain, &sample, at % brain->nodes_cap);
     }
-    free(drawn);
+    for (unsigned i = 1; i < brain->nodes_cap && sample.taken < wanted; i++) {
+        put_if_news(brain, &sample, (at % brain->nodes_cap + i) % brain->nodes_cap);
+    }
+    free(sample.drawn);
     BRAIN_EACH(brain, node) {
         if ((node->flags & MAP_PFAIL) && !(node->flags & (MAP_HANDSHAKE | MAP_NOADDR)) &&
-            failing < UINT16_MAX - taken) {
+            failing < UINT16_MAX - sample.taken) {
             put_gossip(brain, node);
             failing++;
         }

@@ -379,6 +379,35 @@ Test(brain, nodes_that_all_have_new_addresses_find_each_other_by_their_names) {
     cr_assert(!heals_elsewhere(false, false, 300)); /* how should they? */
 }
 
+static unsigned least_told, most_told;
+
+static void count_told(struct net *at, struct net_host *from, struct net_host *to,
+                       struct bytes bytes) {
+    (void)at, (void)from, (void)to;
+    struct wire_packet packet;
+    if (wire_parse(bytes, &packet) == WIRE_GOOD && packet.type == WIRE_PING) {
+        least_told = packet.count < least_told ? packet.count : least_told;
+        most_told = packet.count > most_told ? packet.count : most_told;
+    }
+}
+
+Test(brain, as_many_nodes_are_told_of_as_are_wanted) {
+    form(10, 3, 31);
+    cr_assert(becomes_one_view(10000));
+    for (unsigned i = 0; i < 10; i++) {
+        struct brain_now now = net_now(&net.hosts[i]);
+        net.hosts[i].settings.gossip_percent = 80;
+        brain_configure(net.hosts[i].brain, &net.hosts[i].settings, &now);
+    }
+    least_told = 100;
+    most_told = 0;
+    net.sniff = count_told;
+    net_run(&net, 10000);
+    cr_assert_eq(least_told, 8);
+    cr_assert_eq(most_told, 8);
+    net_fini(&net);
+}
+
 Test(brain, takeover_asks_nobody) {
     form(6, 3, 14);
     cr_assert(becomes_one_view(10000));
