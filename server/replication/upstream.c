@@ -19,6 +19,7 @@
 #include "server/persistence/load_again.h"
 #include "server/replication/primary.h"
 #include "server/replication/upstream_disk.h"
+#include "server/replication/upstream_sum.h"
 #include "server/txn/txn.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
@@ -93,6 +94,7 @@ struct upstream {
     bool whole;                 /* all of it has */
     char mark[EOF_MARK_BYTES];
     uint64_t total, received, written;
+    struct upstream_sum sum; /* of what is written */
     bool opening, writing, closing, removing;
     rt_file file;
     struct text flying;
@@ -370,6 +372,7 @@ static void receive_begins(struct upstream *u) {
     u->at = UPSTREAM_RECEIVES;
     u->sized = u->announced = u->whole = u->begun = false;
     u->total = u->received = u->written = 0;
+    upstream_sum_begin(&u->sum);
     log_worker(u->home, LOG_NOTICE, "Full resync from primary: %s:%llu", u->place.id,
                (unsigned long long)u->place.offset);
 }
@@ -468,6 +471,7 @@ static void written(struct rt_file_op *op, int64_t result) {
     struct upstream *u = upstream_of_op(op);
     u->writing = false;
     u->written += u->flying.len;
+    upstream_sum_add(&u->sum, text_bytes(&u->flying));
     text_clear(&u->flying);
     if (result < 0) {
         file_fails(u, "Write error writing to", result);
@@ -635,6 +639,10 @@ static void load(struct exec *x) {
     } else if (!rdb_begins(home->server->fs, u->path, home->config->rdb_version_check != 0, &why)) {
         u->begun = false;
         give_up(u, "What the primary has sent is no RDB file that can be read: %s", why.ptr);
+        reply_ok(x->reply);
+    } else if (home->config->rdbchecksum && !upstream_sum_is_good(&u->sum)) {
+        u->begun = false;
+        give_up(u, "What the primary has sent is broken: its checksum is not the one it says");
         reply_ok(x->reply);
     } else {
         int64_t db = rdb_says_number(home->server->fs, u->path, "repl-stream-db", 0);
