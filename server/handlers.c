@@ -13,6 +13,8 @@
 #include "server/cluster/cluster.h"
 #include "server/cluster/cluster_map.h"
 #include "server/cluster/errands.h"
+#include "server/cluster/export_share.h"
+#include "server/cluster/exports.h"
 #include "server/cluster/imports.h"
 #include "server/observe/commandlog.h"
 #include "server/observe/monitor.h"
@@ -33,6 +35,7 @@
 #include "server/txn/txn.h"
 #include "server/worker/loop.h"
 #include "server/worker/park.h"
+#include "server/worker/pausing.h"
 #include "server/worker/worker.h"
 
 /* A client goes, which others know of. */
@@ -64,6 +67,7 @@ static void client_rights_changed(struct client *client, bool asks) {
 static void map_changed(struct worker *worker) {
     const struct map *map = worker->cluster->map;
     keyspace_hide(worker->shard.keyspace, map->hides ? map->hidden : NULL);
+    pause_slots(worker, map->holds);
     LIST_EACH_SAFE(&worker->clients.all, node) {
         struct client *client = LIST_ENTRY(node, struct client, node);
         if (client->blocked != NULL && client_in_blocking_command(client)) {
@@ -137,6 +141,9 @@ const struct handlers server_handlers = {
             [MESSAGE_ACKNOWLEDGED] = wait_replicas_arrived,
             [MESSAGE_REPLICA] = primary_news_arrived,
             [MESSAGE_CLUSTER_MAP] = cluster_map_arrived,
+            [MESSAGE_CLUSTER_EXPORT] = export_wish_arrived,
+            [MESSAGE_EXPORT_ORDER] = export_order_arrived,
+            [MESSAGE_EXPORT_BLOCK] = export_block_arrived,
             [MESSAGE_CLUSTER_MAP_TAKEN] = cluster_map_home,
             [MESSAGE_CLUSTER_ANSWER] = cluster_answer_arrived,
             [MESSAGE_CLUSTER_ERRAND] = errand_arrived,

@@ -96,6 +96,7 @@ struct server {
     struct failover *failover;       /* server/replication/failover.h */
     struct farewell *farewell;       /* server/replication/farewell.h */
     const struct role *follow_asked; /* server/replication/follow.c: is being changed to; or NULL */
+    struct exports *exports;         /* server/cluster/exports.h; the same */
     struct errands *errands;         /* server/cluster/errands.h; NULL: not in a cluster */
     bool data_locked;                /* server/persistence/data_lock.h */
     int data_lock;                   /* the file, then */

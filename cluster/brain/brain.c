@@ -121,6 +121,7 @@ struct brain *brain_new(const struct brain_settings *settings, const struct brai
     brain->why = MAP_WHY_STARTED;
     list_init(&brain->links);
     list_init(&brain->imports);
+    list_init(&brain->exports);
     text_init(&brain->packet);
     memset(brain->owner, 0xff, sizeof brain->owner);
     take_settings(brain, settings);
@@ -153,6 +154,7 @@ void brain_free(struct brain *brain) {
         }
     }
     brain_imports_free(brain);
+    brain_exports_free(brain);
     links_fini(&brain->by_id);
     free_texts(&brain->settings);
     text_fini(&brain->packet);
@@ -415,6 +417,7 @@ void brain_tick(struct brain *brain, const struct brain_now *now) {
         tend(brain, node);
     }
     brain_imports_tick(brain);
+    brain_exports_tick(brain);
     brain_sweep(brain);
     brain_manual_tick(brain);
     brain_elect(brain);

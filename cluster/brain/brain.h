@@ -45,6 +45,8 @@ struct brain_settings {
      */
     const char *announce_ip, *hostname, *human_name, *availability_zone, *client_ipv4, *client_ipv6;
     uint16_t port, tls_port, bus_port, client_port, client_tls_port;
+    int64_t repl_timeout_s;
+    int64_t failover_bytes;  /* slot-migration-max-failover-repl-bytes */
     int64_t migrations_kept; /* CLUSTER GETSLOTMIGRATIONS: of those that are over */
     bool tls_cluster;        /* the bus, and what peers are told first, is TLS */
 };
@@ -60,6 +62,30 @@ struct brain_breaks {
 struct brain_asker {
     uint64_t client;
     unsigned worker; /* where it lives */
+};
+
+/* A way for slots to leave by. */
+struct brain_export {
+    const char *name; /* 40 letters, and its end */
+    const char *ip;
+    uint16_t port; /* within TLS, if the bus is */
+    const uint8_t *slots;
+    const struct bytes *words; /* what is said first */
+    unsigned count;
+};
+
+enum brain_export_news {
+    BRAIN_EXPORT_SENDS_AUTH, /* it is connected, and a password comes first */
+    BRAIN_EXPORT_ASKED,      /* the words were sent */
+    BRAIN_EXPORT_ACCEPTED,   /* and answered with OK; */
+    BRAIN_EXPORT_REFUSED,    /* or with this error, */
+    BRAIN_EXPORT_NO_AUTH,    /* or the password was */
+    BRAIN_EXPORT_TOLD,       /* CLUSTER SYNCSLOTS text */
+    BRAIN_EXPORT_WALKED,     /* all keys as they were have been sent */
+    BRAIN_EXPORT_LITTLE,
+    BRAIN_EXPORT_DRAINED,
+    BRAIN_EXPORT_UNREACHED, /* there is no connection: this is why */
+    BRAIN_EXPORT_LOST,      /* there was one */
 };
 
 /* What changes all the time and is not the brain's to know; given with each call that needs it. */
@@ -103,6 +129,20 @@ struct brain_world {
     void (*tell_replicas)(void *arg, const struct bytes *words, unsigned count);
     /* All keys of these slots go, those that ran out, too; then brain_import_dropped follows. */
     void (*drop_import)(void *arg, const char *name, const uint8_t slots[MAP_SLOTS / 8]);
+    /* Slots that leave from here at once: a connection to a port for clients of who gets them, on
+     * which these words are said first. Until export_close brain_export_news tells of it; nothing
+     * is told of one that is closed. */
+    void (*export_open)(void *arg, const struct brain_export *export);
+    /* CLUSTER SYNCSLOTS `word`, behind all that was said or sent before. */
+    void (*export_say)(void *arg, const char *name, const char *word);
+    /* All keys of its slots are sent, and behind them what changes: BRAIN_EXPORT_WALKED follows. */
+    void (*export_walk)(void *arg, const char *name);
+    /* BRAIN_EXPORT_LITTLE follows when no more bytes than these wait to be sent; -1: at once. */
+    void (*export_wait)(void *arg, const char *name, int64_t bytes);
+    /* Every shard has a map that seals its slots, and all that was written before is sent:
+     * BRAIN_EXPORT_DRAINED follows. Nothing that changes is sent behind that. */
+    void (*export_drain)(void *arg, const char *name, const uint8_t slots[MAP_SLOTS / 8]);
+    void (*export_close)(void *arg, const char *name);
     /* A message to subscribers here, from another node. */
     void (*publish)(void *arg, struct bytes channel, struct bytes message, bool sharded);
     void (*random)(void *arg, void *ret, size_t bytes);
@@ -182,6 +222,8 @@ void brain_command(struct brain *brain, const struct bytes *words, unsigned coun
 
 /* A new map, the caller's. */
 struct map *brain_map(const struct brain *brain);
+/* Every shard has the map that brain_map gives now. */
+void brain_map_taken(struct brain *brain, const struct brain_now *now);
 /* The world has paused (brain_world.pause): nothing is written from this offset on. */
 void brain_paused(struct brain *brain, uint64_t offset, const struct brain_now *now);
 /* Slots that come here at once (SYNCSLOTS). The connection of a source has ended, and nothing of it
@@ -190,6 +232,10 @@ void brain_import_gone(struct brain *brain, uint64_t client, bool silent,
                        const struct brain_now *now);
 /* brain_world.drop_import: done. */
 void brain_import_dropped(struct brain *brain, const char *name, const struct brain_now *now);
+/* Slots that leave from here. `left`: bytes that wait to be sent. */
+void brain_export_tell(struct brain *brain, const char *name, enum brain_export_news news,
+                       struct bytes text, const struct brain_now *now);
+void brain_export_left(struct brain *brain, const char *name, uint64_t left);
 /* All keys of this replica are new: what it knew of its primary's imports is not. */
 void brain_synced(struct brain *brain, const struct brain_now *now);
 /* What it counts begins anew. */

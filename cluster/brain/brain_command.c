@@ -531,13 +531,74 @@ static void sync_slots(struct brain *brain, struct asked *asked) {
     brain_syncslots(brain, asked->words, asked->count, asked->asks, asked->reply);
 }
 
+static void put_word(struct reply *reply, const char *name, const char *value) {
+    reply_bulk(reply, bytes_of_text(name));
+    reply_bulk(reply, bytes_of_text(value));
+}
+
+static void put_number(struct reply *reply, const char *name, uint64_t value) {
+    reply_bulk(reply, bytes_of_text(name));
+    reply_int(reply, (int64_t)value);
+}
+
+static void show_migration(const struct brain_migration_view *shown, struct reply *reply) {
+    struct text ranges;
+    brain_ranges_text(shown->slots, &ranges);
+    reply_map(reply, shown->source != NULL ? 12 : 10);
+    put_word(reply, "name", shown->name);
+    put_word(reply, "operation", shown->operation);
+    put_word(reply, "slot_ranges", ranges.ptr);
+    if (shown->source != NULL) {
+        put_word(reply, "target_node", shown->target);
+        put_word(reply, "source_node", shown->source);
+    }
+    put_number(reply, "create_time", (uint64_t)shown->created_s);
+    put_number(reply, "last_update_time", (uint64_t)shown->updated_s);
+    put_number(reply, "last_ack_time", (uint64_t)shown->acked_s);
+    put_word(reply, "state", shown->state);
+    put_word(reply, "message", shown->message != NULL ? shown->message : "");
+    put_number(reply, "cow_size", 0);
+    put_number(reply, "remaining_repl_size", shown->left);
+    text_fini(&ranges);
+}
+
+/* The next of both ways, the newest first; false: there is none. */
+static bool next_migration(const struct brain *brain, unsigned *in, unsigned *out,
+                           struct brain_migration_view *ret) {
+    struct brain_migration_view from, to;
+    bool comes = brain_import_view(brain, *in, &from), goes = brain_export_view(brain, *out, &to);
+    if (!comes && !goes) {
+        return false;
+    }
+    bool out_next = !comes || (goes && to.number > from.number);
+    *ret = out_next ? to : from;
+    *(out_next ? out : in) += 1;
+    return true;
+}
+
+/* Of those that are over only the newest are shown, as of both ways together. */
+static unsigned walk_migrations(const struct brain *brain, struct reply *reply) {
+    struct brain_migration_view shown;
+    int64_t left = brain->settings.migrations_kept;
+    unsigned in = 0, out = 0, count = 0;
+    while (next_migration(brain, &in, &out, &shown)) {
+        if (left-- > 0 || !shown.over) {
+            count++;
+            if (reply != NULL) {
+                show_migration(&shown, reply);
+            }
+        }
+    }
+    return count;
+}
+
 static void migrations(struct brain *brain, struct asked *asked) {
-    brain_show_migrations(brain, asked->reply);
+    reply_array(asked->reply, walk_migrations(brain, NULL));
+    walk_migrations(brain, asked->reply);
 }
 
 static void cancel_migrations(struct brain *brain, struct asked *asked) {
-    (void)brain;
-    reply_error(asked->reply, "ERR No migrations ongoing");
+    brain_cancel_exports(brain, asked->reply);
 }
 
 static void migrate_slots(struct brain *brain, struct asked *asked) {

@@ -46,15 +46,11 @@ static const char *const state_names[] = {
     [IMPORT_FAILED] = "failed",
 };
 
-struct range {
-    uint16_t first, last;
-};
-
 struct import {
     struct list_node node;
     char name[ID + 1], source[ID + 1], target[ID + 1]; /* source "": it is our primary's */
-    struct range *ranges;
-    unsigned ranges_count;
+    struct brain_ranges slots;
+    uint64_t number; /* of all migrations, in the order in which they began */
     enum import_state state;
     char *message;
     int64_t created_s, updated_s, acked_s; /* wall */
@@ -62,6 +58,8 @@ struct import {
     struct brain_asker link;
     bool is_linked;             /* it is not known yet that nothing of it comes any more */
     bool drops;                 /* what came */
+    uint64_t source_epoch;      /* as it was when the source was asked for its slots */
+    uint64_t closes_at;         /* the claim is in the text of that version; 0: there is none */
     struct brain_breaks breaks; /* before it */
 };
 
@@ -82,7 +80,7 @@ static bool goes_on(const struct import *import) {
 
 static void import_free(struct import *import) {
     list_remove(&import->node);
-    free(import->ranges);
+    free(import->slots.list);
     free(import->message);
     free(import);
 }
@@ -99,23 +97,15 @@ static void trim(struct brain *brain) {
     EACH_IMPORT(brain, import) {
         if (left > 0) {
             left--;
-        } else if (is_over(import)) {
+        } else if (is_over(import) && import->closes_at == 0) {
             import_free(import);
         }
     }
 }
 
-static void ranges_text(const struct import *import, struct text *ret) {
-    text_init(ret);
-    for (unsigned i = 0; i < import->ranges_count; i++) {
-        text_appendf(ret, "%s%u-%u", i > 0 ? " " : "", import->ranges[i].first,
-                     import->ranges[i].last);
-    }
-}
-
 static void move(struct brain *brain, struct import *import, enum import_state state) {
     struct text ranges;
-    ranges_text(import, &ranges);
+    brain_ranges_text(&import->slots, &ranges);
     brain_note(brain, BRAIN_NOTICE, "Slot migration %.40s (import of %.*s): %s -> %s%s%s",
                import->name, (int)(ranges.len < 200 ? ranges.len : 200), ranges.ptr,
                state_names[import->state], state_names[state], import->message != NULL ? ": " : "",
@@ -129,8 +119,9 @@ static void move(struct brain *brain, struct import *import, enum import_state s
 static void foreign_slots(const struct brain *brain, const struct import *import,
                           uint8_t ret[WIRE_SLOTS_BYTES]) {
     memset(ret, 0, WIRE_SLOTS_BYTES);
-    for (unsigned i = 0; i < import->ranges_count; i++) {
-        for (unsigned slot = import->ranges[i].first; slot <= import->ranges[i].last; slot++) {
+    for (unsigned i = 0; i < import->slots.count; i++) {
+        for (unsigned slot = import->slots.list[i].first; slot <= import->slots.list[i].last;
+             slot++) {
             if (brain_owner(brain, slot) != brain->self) {
                 brain_set_bit(ret, slot);
             }
@@ -203,15 +194,6 @@ static struct import *import_named(struct brain *brain, const char *name) {
     return NULL;
 }
 
-static bool has_slot(const struct import *import, unsigned slot) {
-    for (unsigned i = 0; i < import->ranges_count; i++) {
-        if (slot >= import->ranges[i].first && slot <= import->ranges[i].last) {
-            return true;
-        }
-    }
-    return false;
-}
-
 bool brain_imports_any(const struct brain *brain) {
     EACH_IMPORT((struct brain *)brain, import) {
         if (!is_over(import)) {
@@ -223,7 +205,7 @@ bool brain_imports_any(const struct brain *brain) {
 
 static bool comes_already(struct brain *brain, unsigned slot) {
     EACH_IMPORT(brain, import) {
-        if (!is_over(import) && has_slot(import, slot)) {
+        if (!is_over(import) && brain_ranges_have(&import->slots, slot)) {
             return true;
         }
     }
@@ -233,8 +215,9 @@ static bool comes_already(struct brain *brain, unsigned slot) {
 bool brain_hidden_slots(const struct brain *brain, uint8_t ret[WIRE_SLOTS_BYTES]) {
     bool any = false;
     EACH_IMPORT((struct brain *)brain, import) {
-        for (unsigned i = 0; !is_over(import) && i < import->ranges_count; i++) {
-            for (unsigned slot = import->ranges[i].first; slot <= import->ranges[i].last; slot++) {
+        for (unsigned i = 0; !is_over(import) && i < import->slots.count; i++) {
+            for (unsigned slot = import->slots.list[i].first; slot <= import->slots.list[i].last;
+                 slot++) {
                 brain_set_bit(ret, slot);
                 any = true;
             }
@@ -257,8 +240,9 @@ static const char *broken_by(const struct brain *brain, const struct import *imp
     if (now->flushes != before->flushes) {
         return "Data was flushed";
     }
-    for (unsigned i = 0; i < import->ranges_count; i++) {
-        for (unsigned slot = import->ranges[i].first; slot <= import->ranges[i].last; slot++) {
+    for (unsigned i = 0; i < import->slots.count; i++) {
+        for (unsigned slot = import->slots.list[i].first; slot <= import->slots.list[i].last;
+             slot++) {
             const struct brain_node *owner = brain_owner(brain, slot);
             is_mine |= owner == brain->self;
             is_foreign |= owner == NULL || memcmp(owner->id, import->source, ID) != 0;
@@ -286,6 +270,10 @@ static void follow_role(struct brain *brain, struct import *import) {
 void brain_imports_tick(struct brain *brain) {
     EACH_IMPORT(brain, import) {
         follow_role(brain, import);
+        if (import->closes_at != 0 && brain->shown.version >= import->closes_at) {
+            import->closes_at = 0;
+            brain->world.say_source(brain->arg, &import->link, NULL);
+        }
         if (!goes_on(import) || import->state == IMPORT_OF_PRIMARY) {
             continue;
         }
@@ -367,102 +355,27 @@ void brain_synced(struct brain *brain, const struct brain_now *now) {
 
 /* ---- ESTABLISH ---- */
 
-struct request {
-    struct brain *brain;
-    const struct bytes *words;
-    unsigned count, at;
-    bool from_primary;
-    struct reply *reply;
-    struct brain_node *source, *owner;
-    const char *name;
-    struct range *ranges;
-    unsigned ranges_count;
-};
-
-static bool refuse(struct request *request, const char *error) {
-    reply_error(request->reply, error);
-    return false;
-}
-
-static bool read_slot(struct request *request, struct bytes word, unsigned *ret) {
-    int64_t n;
-    if (!num_parse_i64(word, &n) || n < 0 || n >= MAP_SLOTS) {
-        return refuse(request, "ERR Invalid or out of range slot");
-    }
-    *ret = (unsigned)n;
-    return true;
-}
-
-static bool check_range(struct request *request, unsigned first, unsigned last) {
-    if (first > last) {
-        reply_errorf(request->reply, "ERR Start slot number %u is greater than end slot number %u.",
-                     first, last);
+static bool read_free_ranges(struct brain_request *request) {
+    if (!brain_read_ranges(request)) {
         return false;
     }
-    for (unsigned slot = first; slot <= last; slot++) {
-        struct brain_node *owner = brain_owner(request->brain, slot);
-        if (request->from_primary) {
-            break; /* this one's map may be behind */
-        }
-        if (owner == NULL) {
-            reply_errorf(request->reply, "ERR Slot %u has no node served.", slot);
-            return false;
-        }
-        if (request->owner != NULL && request->owner != owner) {
-            return refuse(request, "ERR Requested slots span multiple shards");
-        }
-        request->owner = owner;
-    }
-    for (unsigned i = 0; i < request->ranges_count; i++) {
-        const struct range *before = &request->ranges[i];
-        if (first <= before->last && before->first <= last) {
-            reply_errorf(request->reply, "ERR Slot range %u-%u overlaps with previous range %u-%u.",
-                         first, last, before->first, before->last);
-            return false;
+    for (unsigned slot = 0; slot < MAP_SLOTS && !request->from_primary; slot++) {
+        if (brain_ranges_have(&request->slots, slot) && comes_already(request->brain, slot)) {
+            return brain_refuse(request, "ERR Slot is already being imported on the target by a "
+                                         "different migration");
         }
     }
     return true;
 }
 
-static bool read_ranges(struct request *request) {
-    int64_t number;
-    unsigned first, last;
-    request->ranges = must_calloc(request->count / 2 + 1, sizeof *request->ranges);
-    while (request->at < request->count && num_parse_i64(request->words[request->at], &number)) {
-        if (!read_slot(request, request->words[request->at++], &first)) {
-            return false;
-        }
-        if (request->at == request->count) {
-            return refuse(request, "ERR No end slot for final slot range");
-        }
-        if (!read_slot(request, request->words[request->at++], &last) ||
-            !check_range(request, first, last)) {
-            return false;
-        }
-        request->ranges[request->ranges_count++] = (struct range){(uint16_t)first, (uint16_t)last};
-    }
-    if (request->ranges_count == 0) {
-        return refuse(request, "ERR No slot ranges specified");
-    }
-    for (unsigned i = 0; i < request->ranges_count; i++) {
-        for (unsigned slot = request->ranges[i].first; slot <= request->ranges[i].last; slot++) {
-            if (!request->from_primary && comes_already(request->brain, slot)) {
-                return refuse(request, "ERR Slot is already being imported on the target by a "
-                                       "different migration");
-            }
-        }
-    }
-    return true;
-}
-
-static bool read_source(struct request *request, struct bytes id) {
+static bool read_source(struct brain_request *request, struct bytes id) {
     request->source = brain_node_find(request->brain, id.ptr);
     if (request->source == NULL || request->source->flags & MAP_HANDSHAKE) {
         request->source = NULL;
-        return refuse(request, "ERR Target node does not know the source node");
+        return brain_refuse(request, "ERR Target node does not know the source node");
     }
     return request->source != request->brain->self ||
-           refuse(request, "ERR Source node is target node itself");
+           brain_refuse(request, "ERR Source node is target node itself");
 }
 
 /* As nodes make them: it is a text, of lines and files. */
@@ -486,7 +399,7 @@ static bool is_busy(struct brain *brain, const char *name, const struct brain_as
 }
 
 /* Whom its primary imports from is not a replica's to judge. */
-static bool read_establish(struct request *request) {
+static bool read_establish(struct brain_request *request) {
     bool from_primary = request->from_primary;
     static const char syntax[] = "ERR syntax error";
     while (request->at < request->count) {
@@ -494,7 +407,7 @@ static bool read_establish(struct request *request) {
         bool has_id = request->at < request->count && request->words[request->at].len == ID;
         if (bytes_is(word, "SOURCE")) {
             if (request->source != NULL || !has_id) {
-                return refuse(request, syntax);
+                return brain_refuse(request, syntax);
             }
             struct bytes id = request->words[request->at++];
             if (!from_primary && !read_source(request, id)) {
@@ -502,35 +415,35 @@ static bool read_establish(struct request *request) {
             }
         } else if (bytes_is(word, "NAME")) {
             if (request->name != NULL || !has_id) {
-                return refuse(request, syntax);
+                return brain_refuse(request, syntax);
             }
             request->name = request->words[request->at++].ptr;
             if (!is_name(request->name)) {
-                return refuse(request, syntax);
+                return brain_refuse(request, syntax);
             }
-        } else if (bytes_is(word, "SLOTSRANGE") && request->ranges == NULL) {
-            if (!read_ranges(request)) {
+        } else if (bytes_is(word, "SLOTSRANGE") && request->slots.list == NULL) {
+            if (!read_free_ranges(request)) {
                 return false;
             }
         } else {
-            return refuse(request, syntax);
+            return brain_refuse(request, syntax);
         }
     }
-    if (request->name == NULL || request->ranges == NULL ||
+    if (request->name == NULL || request->slots.list == NULL ||
         (request->source == NULL && !from_primary)) {
-        return refuse(request, syntax);
+        return brain_refuse(request, syntax);
     }
     return from_primary || request->source == request->owner ||
-           refuse(request, "ERR Target node does not agree about current slot ownership");
+           brain_refuse(request, "ERR Target node does not agree about current slot ownership");
 }
 
 /* Its primary has begun anew, and has not said what became of these: it was restarted. */
-static void forget_overlaps(struct brain *brain, const struct request *request) {
+static void forget_overlaps(struct brain *brain, const struct brain_request *request) {
     EACH_IMPORT(brain, import) {
-        for (unsigned i = 0; i < request->ranges_count; i++) {
-            const struct range *range = &request->ranges[i];
+        for (unsigned i = 0; i < request->slots.count; i++) {
+            const struct brain_range *range = &request->slots.list[i];
             for (unsigned slot = range->first; slot <= range->last && !is_over(import); slot++) {
-                if (import->state == IMPORT_OF_PRIMARY && has_slot(import, slot)) {
+                if (import->state == IMPORT_OF_PRIMARY && brain_ranges_have(&import->slots, slot)) {
                     finish(brain, import, IMPORT_FAILED);
                 }
             }
@@ -538,38 +451,26 @@ static void forget_overlaps(struct brain *brain, const struct request *request) 
     }
 }
 
-static bool may_begin(const struct brain *brain, struct reply *reply) {
-    const char *why = !brain_is_primary(brain->self)
-                          ? "ERR Slot migration can only be used on primary nodes."
-                      : brain->importing.count > 0 ? "ERR Slots are being manually imported"
-                      : brain->migrating.count > 0 ? "ERR Slots are being manually migrated"
-                                                   : NULL;
-    if (why != NULL) {
-        reply_error(reply, why);
-    }
-    return why == NULL;
-}
-
 static void establish(struct brain *brain, const struct bytes *words, unsigned count,
                       const struct brain_asks *asks, struct reply *reply) {
-    struct request request = {.brain = brain,
-                              .words = words,
-                              .count = count,
-                              .at = 2,
-                              .reply = reply,
-                              .from_primary = asks->from_primary};
-    if ((!asks->from_primary && !may_begin(brain, reply)) || !read_establish(&request)) {
-        free(request.ranges);
+    struct brain_request request = {.brain = brain,
+                                    .words = words,
+                                    .count = count,
+                                    .at = 2,
+                                    .reply = reply,
+                                    .from_primary = asks->from_primary};
+    if ((!asks->from_primary && !brain_may_migrate(brain, reply)) || !read_establish(&request)) {
+        free(request.slots.list);
         return;
     }
     if (!asks->from_primary && is_busy(brain, request.name, asks)) {
         reply_error(reply, "ERR A slot migration of this name, or by this connection, goes on");
-        free(request.ranges);
+        free(request.slots.list);
         return;
     }
     if (!asks->from_primary && asks->slot_keys > 0) { /* they would become one with what comes */
         reply_error(reply, "ERR Target node has keys of these slots already");
-        free(request.ranges);
+        free(request.slots.list);
         return;
     }
     if (asks->from_primary) {
@@ -577,10 +478,10 @@ static void establish(struct brain *brain, const struct bytes *words, unsigned c
     }
     struct import *import = must_calloc(1, sizeof *import);
     memcpy(import->name, request.name, ID);
-    import->ranges = request.ranges;
-    import->ranges_count = request.ranges_count;
+    import->slots = request.slots;
     import->created_s = import->updated_s = import->acked_s = brain->now.wall_ms / 1000;
     import->breaks = brain->now.breaks;
+    import->number = ++brain->migrations_count;
     import->state = asks->from_primary ? IMPORT_OF_PRIMARY : IMPORT_WAITS;
     if (!asks->from_primary) {
         memcpy(import->source, request.source->id, ID);
@@ -601,71 +502,6 @@ static void establish(struct brain *brain, const struct bytes *words, unsigned c
     reply_ok(reply);
 }
 
-/* ---- MIGRATESLOTS ---- */
-
-/* The slots of one job: all are this node's, and no job before it in the command has any. */
-static bool read_own_ranges(struct request *request, uint8_t taken[WIRE_SLOTS_BYTES]) {
-    free(request->ranges);
-    request->ranges = NULL;
-    request->ranges_count = 0;
-    request->owner = NULL;
-    if (!read_ranges(request)) {
-        return false;
-    }
-    if (request->owner != request->brain->self) {
-        return refuse(request, "ERR Slots are not served by this node.");
-    }
-    for (unsigned i = 0; i < request->ranges_count; i++) {
-        for (unsigned slot = request->ranges[i].first; slot <= request->ranges[i].last; slot++) {
-            if (brain_bit(taken, slot)) {
-                return refuse(request, "ERR Slot ranges in migrations overlap");
-            }
-            brain_set_bit(taken, slot);
-        }
-    }
-    return true;
-}
-
-static bool read_target(struct request *request) {
-    if (request->at + 1 >= request->count || !bytes_is(request->words[request->at], "NODE")) {
-        return refuse(request, "ERR syntax error");
-    }
-    struct bytes id = request->words[request->at + 1];
-    const struct brain_node *node = id.len == ID ? brain_node_find(request->brain, id.ptr) : NULL;
-    request->at += 2;
-    if (node == NULL || node->flags & MAP_HANDSHAKE) {
-        reply_errorf(request->reply, "ERR %s node name: %.*s", id.len == ID ? "Unknown" : "Invalid",
-                     bytes_precision(id), id.ptr);
-        return false;
-    }
-    return node != request->brain->self || refuse(request, "ERR Target node can not be this node.");
-}
-
-static bool read_job(struct request *request, uint8_t taken[WIRE_SLOTS_BYTES]) {
-    if (!bytes_is(request->words[request->at++], "SLOTSRANGE")) {
-        return refuse(request, "ERR syntax error");
-    }
-    return read_own_ranges(request, taken) && read_target(request);
-}
-
-/* Nothing leaves from here in this way yet; but who asks for what could not be done anywhere is
- * told of that, as by Valkey. */
-void brain_migrateslots(struct brain *brain, const struct bytes *words, unsigned count,
-                        struct reply *reply) {
-    uint8_t taken[WIRE_SLOTS_BYTES] = {0};
-    struct request request = {
-        .brain = brain, .words = words, .count = count, .at = 1, .reply = reply};
-    bool good = may_begin(brain, reply);
-    while (good && request.at < count) {
-        good = read_job(&request, taken);
-    }
-    if (good) {
-        refuse(&request, "ERR Slots are not moved from here by CLUSTER MIGRATESLOTS yet: use "
-                         "CLUSTER SETSLOT and MIGRATE");
-    }
-    free(request.ranges);
-}
-
 /* ---- What follows ---- */
 
 static void step(struct brain *brain, struct import *import, enum import_state from,
@@ -681,22 +517,26 @@ static void step(struct brain *brain, struct import *import, enum import_state f
 }
 
 static void claim(struct brain *brain, struct import *import) {
+    const struct brain_node *source = brain_node_find(brain, import->source);
     const char *why = import->state != IMPORT_ASKS ? "Unexpected state machine transition"
-                                                   : broken_by(brain, import);
+                      : source == NULL || source->config_epoch != import->source_epoch
+                          ? "The source has taken its slots back"
+                          : broken_by(brain, import);
     if (why != NULL) {
         fail(brain, import, why);
         return;
     }
     brain_bump_epoch(brain);
-    for (unsigned i = 0; i < import->ranges_count; i++) {
-        for (unsigned slot = import->ranges[i].first; slot <= import->ranges[i].last; slot++) {
+    for (unsigned i = 0; i < import->slots.count; i++) {
+        for (unsigned slot = import->slots.list[i].first; slot <= import->slots.list[i].last;
+             slot++) {
             brain_slot_give(brain, slot, brain->self);
         }
     }
     brain_touch_file(brain);
     brain_update_state(brain);
     brain_announce(brain);
-    brain->world.say_source(brain->arg, &import->link, NULL);
+    import->closes_at = brain->version + 1;
     finish(brain, import, IMPORT_SUCCESS);
 }
 
@@ -720,6 +560,8 @@ static void hear(struct brain *brain, struct import *import, struct bytes word) 
     } else if (bytes_is(word, "SNAPSHOT-EOF")) {
         step(brain, import, IMPORT_RECEIVES, IMPORT_WAITS_FOR_PAUSE, "REQUEST-PAUSE");
     } else if (bytes_is(word, "PAUSED")) {
+        const struct brain_node *source = brain_node_find(brain, import->source);
+        import->source_epoch = source != NULL ? source->config_epoch : 0;
         step(brain, import, IMPORT_WAITS_FOR_PAUSE, IMPORT_ASKS, "REQUEST-FAILOVER");
     } else if (bytes_is(word, "FAILOVER-GRANTED")) {
         claim(brain, import);
@@ -798,42 +640,26 @@ void brain_syncslots(struct brain *brain, const struct bytes *words, unsigned co
 
 /* ---- What is shown ---- */
 
-static void put_word(struct reply *reply, const char *name, const char *value) {
-    reply_bulk(reply, bytes_of_text(name));
-    reply_bulk(reply, bytes_of_text(value));
-}
-
-static void put_number(struct reply *reply, const char *name, int64_t value) {
-    reply_bulk(reply, bytes_of_text(name));
-    reply_int(reply, value);
-}
-
-void brain_show_migrations(const struct brain *brain, struct reply *reply) {
-    unsigned count = 0;
+bool brain_import_view(const struct brain *brain, unsigned at, struct brain_migration_view *ret) {
     EACH_IMPORT((struct brain *)brain, import) {
-        count += import->ranges_count > 0;
-    }
-    reply_array(reply, count);
-    EACH_IMPORT((struct brain *)brain, import) {
-        struct text ranges;
-        bool is_own = import->source[0] != '\0';
-        ranges_text(import, &ranges);
-        text_append(&ranges, "", 1);
-        reply_map(reply, is_own ? 12 : 10);
-        put_word(reply, "name", import->name);
-        put_word(reply, "operation", "IMPORT");
-        put_word(reply, "slot_ranges", ranges.ptr);
-        if (is_own) {
-            put_word(reply, "target_node", import->target);
-            put_word(reply, "source_node", import->source);
+        if (import->slots.count == 0 || at-- > 0) {
+            continue;
         }
-        put_number(reply, "create_time", import->created_s);
-        put_number(reply, "last_update_time", import->updated_s);
-        put_number(reply, "last_ack_time", import->acked_s);
-        put_word(reply, "state", state_names[import->state]);
-        put_word(reply, "message", import->message != NULL ? import->message : "");
-        put_number(reply, "cow_size", 0);
-        put_number(reply, "remaining_repl_size", 0);
-        text_fini(&ranges);
+        *ret = (struct brain_migration_view){
+            .name = import->name,
+            .operation = "IMPORT",
+            .slots = &import->slots,
+            .source = import->source[0] != '\0' ? import->source : NULL,
+            .target = import->target,
+            .created_s = import->created_s,
+            .updated_s = import->updated_s,
+            .acked_s = import->acked_s,
+            .state = state_names[import->state],
+            .message = import->message,
+            .number = import->number,
+            .over = is_over(import),
+        };
+        return true;
     }
+    return false;
 }

@@ -101,6 +101,7 @@ struct map *brain_map(const struct brain *brain) {
     put_opens(map, map->migrating, &map->migrating_count, &brain->migrating, places);
     put_opens(map, map->importing, &map->importing_count, &brain->importing, places);
     map->hides = brain_hidden_slots(brain, map->hidden);
+    map->holds = brain_held_slots(brain, map->held, map->sealed);
     for (unsigned slot = 0; slot < MAP_SLOTS; slot++) {
         map->owner[slot] = brain->owner[slot] == MAP_NONE ? MAP_NONE : places[brain->owner[slot]];
     }

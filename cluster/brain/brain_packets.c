@@ -281,7 +281,7 @@ static void impostor(struct brain *brain, struct brain_link *link) {
 }
 
 static void answered(struct brain *brain, struct brain_node *node) {
-    node->pong = brain->now.mono_ms;
+    node->pong = node->answered = brain->now.mono_ms;
     node->ping_sent = 0;
     if (node->flags & MAP_PFAIL) {
         node->flags &= ~(uint32_t)MAP_PFAIL;

@@ -46,6 +46,7 @@ struct brain_node {
     struct brain_link *out, *in;
     struct brain_report *reports;
     uint32_t reports_count;
+    int64_t answered; /* a PING, by itself: pong may be what others have seen */
     int64_t born, ping_sent, pong, heard, failed, orphaned, tried, by_name, lost_in, met;
     unsigned heartbeats; /* that came on its own link; no more than matter are counted */
     uint64_t voted;      /* the epoch of its last vote for this node */
@@ -160,9 +161,11 @@ struct brain {
     struct brain_forgotten *forgotten;
     unsigned forgotten_count;
     struct list links;
-    struct list imports; /* brain_import.c; the newest first */
-    bool is_swept;       /* brain_sweep was through */
-    bool own_ip_shown;   /* somebody has reached this node since it began */
+    struct list imports;       /* brain_import.c; the newest first, and so of */
+    struct list exports;       /* brain_export.c */
+    uint64_t migrations_count; /* that began */
+    bool is_swept;             /* brain_sweep was through */
+    bool own_ip_shown;         /* somebody has reached this node since it began */
 
     uint64_t current_epoch, vote_epoch; /* vote_epoch: the last in which a vote was given */
     enum map_state state;
@@ -360,13 +363,70 @@ void brain_manual_tick(struct brain *brain);
 /* CLUSTER FAILOVER of this replica. */
 void brain_manual_ask(struct brain *brain, bool force);
 
+/* ---- brain_ranges.c: of slots that move at once ---- */
+
+struct brain_range {
+    uint16_t first, last;
+};
+struct brain_ranges {
+    struct brain_range *list;
+    unsigned count;
+};
+void brain_ranges_text(const struct brain_ranges *ranges, struct text *ret);
+bool brain_ranges_have(const struct brain_ranges *ranges, unsigned slot);
+/* Sets the bits of those that are in it. */
+void brain_ranges_bits(const struct brain_ranges *ranges, uint8_t bits[WIRE_SLOTS_BYTES]);
+
+/* A command that names some, word by word. What reads it answers what is wrong. */
+struct brain_request {
+    struct brain *brain;
+    const struct bytes *words;
+    unsigned count, at;
+    bool from_primary;
+    struct reply *reply;
+    struct brain_node *source, *owner; /* owner: of all ranges so far */
+    const char *name;
+    struct brain_ranges slots;
+};
+bool brain_refuse(struct brain_request *request, const char *error); /* false */
+/* The role, and that no slot is open. */
+bool brain_may_migrate(const struct brain *brain, struct reply *reply);
+/* Pairs, as far as there are numbers; request->slots is the caller's, even if there is an error. */
+bool brain_read_ranges(struct brain_request *request);
+
+/* What CLUSTER GETSLOTMIGRATIONS shows of one. */
+struct brain_migration_view {
+    const char *name, *operation, *state;
+    const char *source, *target; /* source NULL: both are its primary's to know */
+    const char *message;         /* NULL: none */
+    const struct brain_ranges *slots;
+    int64_t created_s, updated_s, acked_s;
+    uint64_t left;   /* bytes that are still to be sent */
+    uint64_t number; /* they began in this order */
+    bool over;
+};
+
+/* ---- brain_export.c ---- */
+
+void brain_migrateslots(struct brain *brain, const struct bytes *words, unsigned count,
+                        struct reply *reply);
+void brain_cancel_exports(struct brain *brain, struct reply *reply);
+/* The newest is the first; false: there are not so many. */
+bool brain_export_view(const struct brain *brain, unsigned at, struct brain_migration_view *ret);
+/* Some slot is leaving. */
+bool brain_exports_any(const struct brain *brain);
+/* Sets the bits of slots that writes wait for, and of those that refuse them; true: there are some.
+ */
+bool brain_held_slots(const struct brain *brain, uint8_t held[WIRE_SLOTS_BYTES],
+                      uint8_t sealed[WIRE_SLOTS_BYTES]);
+void brain_exports_tick(struct brain *brain);
+void brain_exports_free(struct brain *brain);
+
 /* ---- brain_import.c ---- */
 
 void brain_syncslots(struct brain *brain, const struct bytes *words, unsigned count,
                      const struct brain_asks *asks, struct reply *reply);
-void brain_migrateslots(struct brain *brain, const struct bytes *words, unsigned count,
-                        struct reply *reply);
-void brain_show_migrations(const struct brain *brain, struct reply *reply);
+bool brain_import_view(const struct brain *brain, unsigned at, struct brain_migration_view *ret);
 bool brain_imports_any(const struct brain *brain);
 /* Sets the bits of slots that come here; true: there are some. */
 bool brain_hidden_slots(const struct brain *brain, uint8_t ret[WIRE_SLOTS_BYTES]);

@@ -123,6 +123,10 @@ static void set_slot(struct brain *brain, const struct bytes *words, unsigned co
         reply_error(reply, "ERR Slot import in progress.");
         return;
     }
+    if (brain_exports_any(brain) && !asks->from_primary) {
+        reply_error(reply, "ERR Slot export in progress.");
+        return;
+    }
     if (!num_parse_i64(words[1], &slot) || slot < 0 || slot >= MAP_SLOTS) {
         reply_error(reply, "ERR Invalid or out of range slot");
         return;

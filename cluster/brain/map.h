@@ -78,6 +78,9 @@ struct map {
     struct map_open_slot *migrating, *importing; /* sorted by slot */
     bool hides;                                  /* there are such slots: */
     uint8_t hidden[MAP_SLOTS / 8];  /* they come here at once, and their keys are not shown yet */
+    bool holds;                     /* there are such slots: */
+    uint8_t held[MAP_SLOTS / 8];    /* they are about to leave at once: writes to them wait; */
+    uint8_t sealed[MAP_SLOTS / 8];  /* and are refused where they have not been held back */
     uint16_t owner[MAP_SLOTS];      /* index of the primary, or MAP_NONE */
     uint8_t is_open[MAP_SLOTS / 8]; /* bit n % 8 of byte n / 8: it is in one of the two */
 };
@@ -87,6 +90,14 @@ void map_free(struct map *map);
 
 static inline bool map_hides(const struct map *map, uint16_t slot) {
     return map->hides && (map->hidden[slot / 8] >> slot % 8 & 1);
+}
+
+/* Only of this node's own slots: those that have left are not here to be written to. */
+static inline bool map_holds(const struct map *map, uint16_t slot) {
+    return map->holds && (map->held[slot / 8] >> slot % 8 & 1) && map->owner[slot] == map->myself;
+}
+static inline bool map_seals(const struct map *map, uint16_t slot) {
+    return map_holds(map, slot) && (map->sealed[slot / 8] >> slot % 8 & 1);
 }
 
 /* Whose keys this node has: itself, or its primary's. MAP_NONE: of a replica without a primary. */

@@ -420,7 +420,7 @@ static bool is_redirected(const struct client *client, const struct staged *stag
            slot_check_home(client, staged->ref, &staged->request) != NULL;
 }
 
-/* CLIENT PAUSE holds this command back. */
+/* CLIENT PAUSE holds this command back, or slots do that leave. */
 static bool paused(const struct client *client, const struct staged *staged) {
     const struct worker *worker = client->worker;
     if (LIKELY(worker->pause.kind == PAUSE_NONE) || pause_passes(staged->ref) ||
@@ -428,7 +428,8 @@ static bool paused(const struct client *client, const struct staged *staged) {
         return false;
     }
     unsigned flags = check_flags(client, staged->ref, staged->request.argv);
-    return pause_forbids(&worker->pause, rt_mono_ms(worker->rt), flags);
+    return pause_forbids(&worker->pause, rt_mono_ms(worker->rt), flags) ||
+           slot_check_held(client, staged->ref, &staged->request, flags);
 }
 
 /* Its client waits for its keys if they have nothing for it. */

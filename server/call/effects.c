@@ -43,6 +43,7 @@ struct mark {
 
 struct effects {
     struct records records[EFFECTS_KINDS];
+    effects_tell_fn *told;        /* each of COMMANDS, or NULL */
     struct wal *wal;              /* which records them as well, or NULL */
     struct effects_origin origin; /* of the call that runs */
     unsigned depth;               /* calls within calls */
@@ -103,6 +104,9 @@ static struct effect *add(struct worker *worker, enum effects_kind kind,
         if (effects->depth == 0) {
             wal_unit(effects->wal);
         }
+    }
+    if (kind == EFFECTS_COMMANDS && UNLIKELY(effects->told != NULL)) {
+        effects->told(worker, db, argv, argc);
     }
     if (!records->wanted) {
         return NULL;
@@ -254,7 +258,8 @@ static const char *const adds[TYPE_COUNT] = {
 
 bool effects_say_some(struct worker *worker, struct effects_saying *saying, size_t bytes) {
     const struct effects *effects = worker->effects;
-    if (effects == NULL || (!effects->records[EFFECTS_COMMANDS].wanted && effects->wal == NULL)) {
+    if (effects == NULL || (!effects->records[EFFECTS_COMMANDS].wanted && effects->wal == NULL &&
+                            effects->told == NULL)) {
         return true;
     }
     if (saying->wants != worker->effects_wants) { /* what was said of it is not known any more */
@@ -397,7 +402,7 @@ static void forget_kept(struct effects *effects) {
 }
 
 static bool any_wanted(const struct effects *effects) {
-    bool any = effects->wal != NULL;
+    bool any = effects->wal != NULL || effects->told != NULL;
     for (unsigned kind = 0; kind < EFFECTS_KINDS; kind++) {
         any |= effects->records[kind].wanted;
     }
@@ -599,6 +604,14 @@ void effects_log(struct worker *worker, struct wal *wal) {
     const struct effects *before = worker->effects;
     if ((before != NULL ? before->wal : NULL) != wal) {
         effects_of(worker)->wal = wal;
+        let_go(worker);
+    }
+}
+
+void effects_tell_all(struct worker *worker, effects_tell_fn *tell) {
+    const struct effects *before = worker->effects;
+    if ((before != NULL ? before->told : NULL) != tell) {
+        effects_of(worker)->told = tell;
         let_go(worker);
     }
 }

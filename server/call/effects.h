@@ -147,6 +147,11 @@ void effects_want(struct worker *worker, enum effects_kind kind, bool wanted);
 /* The worker's log does, or (NULL) does not; within a call, too: of one that nobody had wanted to
  * know of as it began, nothing is told. */
 void effects_log(struct worker *worker, struct wal *wal);
+/* Each effect is told as it happens, also those of other shards that this worker works on in a view
+ * of all; NULL: no more. Within a call, too. */
+typedef void effects_tell_fn(struct worker *worker, uint32_t db, const struct bytes *argv,
+                             uint32_t argc);
+void effects_tell_all(struct worker *worker, effects_tell_fn *tell);
 /* What was gathered so far is the caller's now: effects_list_free. */
 struct effects_list effects_take(struct worker *worker, enum effects_kind kind);
 void effects_list_free(struct effects_list *list);

@@ -111,6 +111,7 @@ void slot_asked_init(struct slot_asked *asked, uint16_t manner) {
 /* What the command itself says. */
 static void add_command(struct slot_asked *asked, const struct command_ref *ref, unsigned flags) {
     asked->question.writes |= (flags & CMD_WRITE) != 0;
+    asked->question.changes |= (flags & (CMD_WRITE | CMD_MAY_REPLICATE)) != 0;
     asked->question.shard_channels |= (flags & CMD_PUBSUB) != 0;
     asked->question.asking |= (flags & CMD_ASKING) != 0;
     asked->question.migrates |= ref->row->spread == SPREAD_SEND;
@@ -214,12 +215,28 @@ const char *slot_check_home(const struct client *client, const struct command_re
     if (asked.slot >= 0 && cluster_map_serves(worker->cluster, (uint16_t)asked.slot)) {
         return NULL;
     }
+    asked.question.waits = true;
     if (asked.slot != SLOT_NONE) {
         add_command(&asked, ref, check_flags(client, ref, request->argv));
         asked.question.migrates &= queue == NULL;
         asked.question.other_db = leaves_db(client, ref, request);
     }
     return slot_asked_end(worker, &asked, manner);
+}
+
+/* What writes, and names no key, is of all slots: FLUSHALL. */
+bool slot_check_held(const struct client *client, const struct command_ref *ref,
+                     const struct request *request, unsigned flags) {
+    const struct cluster_map *cluster = client->worker->cluster;
+    if (cluster == NULL || !cluster->map->holds || !(flags & (CMD_WRITE | CMD_MAY_REPLICATE)) ||
+        flags & CMD_PUBSUB || client->flags & CLIENT_IMPORTS) {
+        return false;
+    }
+    const struct multi_queue *queue = ref->row->queue == QUEUE_EXEC ? client->multi : NULL;
+    int slot =
+        queue != NULL ? slot_of_queue(queue) : slot_of_call(ref, request->argv, request->argc);
+    return slot >= 0 ? map_holds(cluster->map, (uint16_t)slot)
+                     : slot == SLOT_NONE && flags & CMD_WRITE;
 }
 
 /* What it waits for may never come while the cluster is down, whoever may read then. */
@@ -311,6 +328,9 @@ const char *slot_check_script(const struct caller *caller, const struct call *wh
                  "ERR Can not execute a %scommand '%s' while the cluster is down%s",
                  reads ? "write " : "", what->ref->full_name, reads ? " and readonly" : "");
         return worker->redirect;
+    }
+    if (verdict == REDIRECT_TRY_AGAIN && map_seals(worker->cluster->map, (uint16_t)asked.slot)) {
+        return slot_asked_end(worker, &asked, caller->manner);
     }
     if (verdict != REDIRECT_NOT) {
         return "ERR Attempted to access a non local key in a cluster node";

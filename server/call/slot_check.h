@@ -39,6 +39,11 @@ int slot_of_call(const struct command_ref *ref, const struct bytes *argv, uint32
 const char *slot_check_home(const struct client *client, const struct command_ref *ref,
                             const struct request *request);
 
+/* Its slot is about to leave, and nothing is written there (map_holds): whoever would is to wait.
+ * `flags`: as it says what it does. */
+bool slot_check_held(const struct client *client, const struct command_ref *ref,
+                     const struct request *request, unsigned flags);
+
 /* This has become a replica: where who waits for keys is to go, if he understands that; or NULL. */
 const char *slot_check_demoted(const struct client *client);
 /* The same of a client that waits for keys of a slot, in a command that has begun here. */

@@ -191,8 +191,58 @@ static void want_tell_replicas(void *arg, const struct bytes *words, unsigned co
 static void want_drop_import(void *arg, const char *name, const uint8_t slots[MAP_SLOTS / 8]) {
     struct errand errand = {.kind = ERRAND_DROP_IMPORT};
     memcpy(errand.slots, slots, sizeof errand.slots);
-    snprintf(errand.import, sizeof errand.import, "%.40s", name);
+    snprintf(errand.job, sizeof errand.job, "%.40s", name);
     send_errand(arg, &errand);
+}
+
+static struct export_letter *export_letter(const char *name, enum export_wish wish,
+                                           const struct bytes *words, unsigned count) {
+    struct export_letter *letter = must_calloc(1, sizeof *letter + words_bytes(words, count));
+    copy_words(letter->words, words, count);
+    letter->message = (struct message){.kind = MESSAGE_CLUSTER_EXPORT, .home = POST_ONE_WAY};
+    letter->wish = wish;
+    letter->count = count;
+    snprintf(letter->name, sizeof letter->name, "%.40s", name);
+    return letter;
+}
+
+static void send_export(struct cluster *cluster, struct export_letter *letter) {
+    post_send(cluster->server->office, cluster->thread, 0, &letter->message);
+}
+
+static void want_export_open(void *arg, const struct brain_export *export) {
+    struct export_letter *letter =
+        export_letter(export->name, EXPORT_OPEN, export->words, export->count);
+    snprintf(letter->ip, sizeof letter->ip, "%s", export->ip);
+    letter->port = export->port;
+    memcpy(letter->slots, export->slots, sizeof letter->slots);
+    send_export(arg, letter);
+}
+
+static void want_export_say(void *arg, const char *name, const char *word) {
+    struct bytes said = bytes_of_text(word);
+    send_export(arg, export_letter(name, EXPORT_SAY, &said, 1));
+}
+
+static void want_export_walk(void *arg, const char *name) {
+    send_export(arg, export_letter(name, EXPORT_WALK, NULL, 0));
+}
+
+static void want_export_wait(void *arg, const char *name, int64_t bytes) {
+    struct export_letter *letter = export_letter(name, EXPORT_WAIT, NULL, 0);
+    letter->bytes = bytes;
+    send_export(arg, letter);
+}
+
+static void want_export_drain(void *arg, const char *name, const uint8_t slots[MAP_SLOTS / 8]) {
+    struct errand errand = {.kind = ERRAND_DRAIN_EXPORT};
+    memcpy(errand.slots, slots, sizeof errand.slots);
+    snprintf(errand.job, sizeof errand.job, "%.40s", name);
+    send_errand(arg, &errand);
+}
+
+static void want_export_close(void *arg, const char *name) {
+    send_export(arg, export_letter(name, EXPORT_CLOSE, NULL, 0));
 }
 
 static void want_flush(void *arg) {
@@ -241,6 +291,12 @@ static const struct brain_world world = {
     .say_source = want_say_source,
     .tell_replicas = want_tell_replicas,
     .drop_import = want_drop_import,
+    .export_open = want_export_open,
+    .export_say = want_export_say,
+    .export_walk = want_export_walk,
+    .export_wait = want_export_wait,
+    .export_drain = want_export_drain,
+    .export_close = want_export_close,
     .publish = want_publish,
     .random = want_random,
     .log = want_log,
@@ -374,7 +430,11 @@ static void save(struct cluster *cluster) {
 /* ---- Map ---- */
 
 static void on_map_taken(void *arg) {
-    ((struct cluster *)arg)->maps_taken++;
+    struct cluster *cluster = arg;
+    cluster->maps_taken++;
+    if (cluster->maps_taken == cluster->maps_made && !cluster->map_changed) {
+        brain_map_taken(cluster->brain, now(cluster));
+    }
 }
 
 static void publish_map(struct cluster *cluster) {
@@ -470,6 +530,15 @@ static void take_letter(struct cluster *cluster, struct cluster_letter *letter) 
         brain_import_dropped(cluster->brain, ((const struct dropped_letter *)letter)->name,
                              now(cluster));
         break;
+    case LETTER_EXPORT: {
+        const struct export_told_letter *told = (const struct export_told_letter *)letter;
+        if (told->measures) {
+            brain_export_left(cluster->brain, told->name, told->left);
+        } else {
+            brain_export_tell(cluster->brain, told->name, told->news, told->text, now(cluster));
+        }
+        break;
+    }
     case LETTER_SYNCED:
         brain_synced(cluster->brain, now(cluster));
         break;
@@ -687,6 +756,24 @@ void cluster_tell_import_dropped(struct worker *worker, const char *name) {
     struct dropped_letter *letter = must_calloc(1, sizeof *letter);
     snprintf(letter->name, sizeof letter->name, "%s", name);
     send_letter(worker, &letter->letter, LETTER_DROPPED, POST_ONE_WAY);
+}
+
+void cluster_tell_export(struct worker *worker, const char *name, enum brain_export_news news,
+                         struct bytes text) {
+    struct export_told_letter *letter = must_calloc(1, sizeof *letter + text.len + 1);
+    snprintf(letter->name, sizeof letter->name, "%s", name);
+    letter->news = news;
+    memcpy(letter + 1, text.len > 0 ? text.ptr : "", text.len);
+    letter->text = bytes_make((const char *)(letter + 1), text.len);
+    send_letter(worker, &letter->letter, LETTER_EXPORT, POST_ONE_WAY);
+}
+
+void cluster_tell_export_left(struct worker *worker, const char *name, uint64_t left) {
+    struct export_told_letter *letter = must_calloc(1, sizeof *letter);
+    snprintf(letter->name, sizeof letter->name, "%s", name);
+    letter->measures = true;
+    letter->left = left;
+    send_letter(worker, &letter->letter, LETTER_EXPORT, POST_ONE_WAY);
 }
 
 void cluster_publish(struct worker *worker, struct bytes channel, struct bytes message,

@@ -15,6 +15,7 @@
 
 #include "base/bytes.h"
 #include "base/text.h"
+#include "cluster/brain/brain.h"
 #include "shard/mailbox.h"
 
 #include <stdbool.h>
@@ -66,6 +67,10 @@ void cluster_tell_paused(struct worker *worker, uint64_t offset);
 void cluster_tell_import_gone(struct worker *worker, uint64_t client, bool silent);
 void cluster_tell_import_dropped(struct worker *worker, const char *name);
 void cluster_tell_synced(struct worker *worker);
+/* Worker 0, of slots that leave from here at once (exports.h). */
+void cluster_tell_export(struct worker *worker, const char *name, enum brain_export_news news,
+                         struct bytes text);
+void cluster_tell_export_left(struct worker *worker, const char *name, uint64_t left);
 /* Worker 0: the configuration is another. */
 void cluster_configure(struct worker *worker, const struct config *config);
 /* CONFIG RESETSTAT: what it counts begins anew, before whatever this worker asks next. */

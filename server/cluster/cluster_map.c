@@ -118,7 +118,7 @@ static void find_served(struct cluster_map *ret, const struct map *map) {
     }
     for (unsigned slot = 0; slot < MAP_SLOTS; slot++) {
         bool open = map->is_open[slot / 8] >> slot % 8 & 1;
-        if (map->owner[slot] == map->myself && !open) {
+        if (map->owner[slot] == map->myself && !open && !map_seals(map, (uint16_t)slot)) {
             ret->serves[slot / 8] |= (uint8_t)(1 << slot % 8);
         }
     }

@@ -9,6 +9,8 @@
 #include "server/call/scatter.h"
 #include "server/client/inner.h"
 #include "server/cluster/cluster_map.h"
+#include "server/cluster/export_share.h"
+#include "server/cluster/exports.h"
 #include "server/cluster/letters.h"
 #include "server/cluster/slot_drop.h"
 #include "server/commands/server/server_commands.h"
@@ -171,6 +173,46 @@ static void pause_writes(struct exec *x) {
     }
 }
 
+/* ---- Slots that leave ---- */
+
+static bool seals(const struct worker *worker, const struct errand *errand) {
+    for (unsigned slot = 0; slot < MAP_SLOTS; slot++) {
+        if (errand->slots[slot / 8] >> slot % 8 & 1) {
+            return map_seals(worker->cluster->map, (uint16_t)slot);
+        }
+    }
+    return true;
+}
+
+/* All that was let in before is over, and every shard refuses what comes: what they have told of
+ * is all. */
+static void end_changes(struct exec *x, struct view *view, const void *args) {
+    (void)view, (void)args;
+    struct server *server = x->worker->server;
+    struct errand *errand = oldest(server->errands);
+    bool sealed = true;
+    reply_ok(x->reply);
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        sealed &= seals(server->workers[i], errand);
+    }
+    if (!sealed) {
+        errand->begun = false; /* it is tried again */
+        return;
+    }
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        export_share_finish(server->workers[i], errand->job);
+    }
+    server->errands->over = true;
+}
+
+static void drain_export(struct exec *x) {
+    if (txn_holds_all(x->client)) {
+        park_all(x, end_changes, NULL, 0);
+    } else {
+        txn_hold_all(x); /* it comes again then */
+    }
+}
+
 /* ---- One after the other ---- */
 
 static void flush(struct exec *x) {
@@ -210,8 +252,13 @@ static bool go_on(struct worker *home, struct errand *errand) {
         if (!run_by(home, errand, drop_slots)) {
             return false;
         }
-        cluster_tell_import_dropped(home, errand->import);
+        cluster_tell_import_dropped(home, errand->job);
         return true;
+    case ERRAND_DRAIN_EXPORT:
+        if (!errand->begun && !seals(home, errand)) { /* its map comes, or the job is over */
+            return !exports_has(home->server->exports, errand->job);
+        }
+        return run_by(home, errand, drain_export);
     case ERRAND_PAUSE:
         return is_in_vain(home, errand) ||
                run_by(home, errand, errand->stands_still ? find_end : pause_writes);

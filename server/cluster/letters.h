@@ -9,6 +9,7 @@
 
 #include "base/list.h"
 #include "base/text.h"
+#include "cluster/brain/brain.h"
 #include "cluster/brain/map.h"
 #include "server/cluster/cluster.h"
 #include "server/cluster/settings.h"
@@ -23,6 +24,7 @@ enum cluster_letter_kind {
     LETTER_PUBLISH,  /* struct publish_letter */
     LETTER_GONE,     /* struct gone_letter */
     LETTER_DROPPED,  /* struct dropped_letter */
+    LETTER_EXPORT,   /* struct export_told_letter */
     LETTER_SYNCED,   /* struct cluster_letter: all keys are another primary's now */
     LETTER_RESET,    /* struct cluster_letter: CONFIG RESETSTAT */
     LETTER_STOP,     /* the same */
@@ -76,6 +78,31 @@ struct import_letter {
     struct bytes words[]; /* and what they name */
 };
 
+/* What has become of slots on their way from here: brain_export_tell, or (`measures`)
+ * brain_export_left. */
+struct export_told_letter {
+    struct cluster_letter letter;
+    char name[41];
+    bool measures;
+    uint64_t left;
+    enum brain_export_news news;
+    struct bytes text; /* behind it */
+};
+
+/* From the thread to worker 0: MESSAGE_CLUSTER_EXPORT, freed there (exports.h). */
+enum export_wish { EXPORT_OPEN, EXPORT_SAY, EXPORT_WALK, EXPORT_WAIT, EXPORT_CLOSE };
+struct export_letter {
+    struct message message;
+    enum export_wish wish;
+    char name[41];
+    int64_t bytes; /* WAIT */
+    char ip[48];   /* OPEN, and what follows */
+    uint16_t port;
+    uint8_t slots[MAP_SLOTS / 8];
+    unsigned count;       /* of SAY: 1 */
+    struct bytes words[]; /* and what they name */
+};
+
 /* From the thread to worker 0 it is MESSAGE_CLUSTER_HEARD, and freed there. */
 struct publish_letter {
     struct cluster_letter letter;
@@ -85,7 +112,14 @@ struct publish_letter {
 
 /* ---- To worker 0: MESSAGE_CLUSTER_ERRAND, freed there (errands.h) ---- */
 
-enum errand_kind { ERRAND_FOLLOW, ERRAND_FLUSH, ERRAND_DROP, ERRAND_DROP_IMPORT, ERRAND_PAUSE };
+enum errand_kind {
+    ERRAND_FOLLOW,
+    ERRAND_FLUSH,
+    ERRAND_DROP,
+    ERRAND_DROP_IMPORT,
+    ERRAND_PAUSE,
+    ERRAND_DRAIN_EXPORT,
+};
 
 struct errand {
     struct message message;
@@ -95,9 +129,9 @@ struct errand {
     struct role role;             /* FOLLOW */
     uint16_t tls_port;            /* the same: if it is to be followed by TLS; 0: it has none */
     int64_t until_mono_ms;        /* PAUSE; 0: it ends */
-    uint8_t slots[MAP_SLOTS / 8]; /* DROP, DROP_IMPORT */
+    uint8_t slots[MAP_SLOTS / 8]; /* DROP, DROP_IMPORT, DRAIN_EXPORT */
     uint64_t map_version;         /* DROP: of the last map that was published before */
-    char import[41];              /* DROP_IMPORT: its name */
+    char job[41];                 /* DROP_IMPORT, DRAIN_EXPORT: its name */
 };
 
 #endif

@@ -7,6 +7,7 @@
  */
 #include "server/cluster/redirect.h"
 
+#include "base/check.h"
 #include "server/config/config.h"
 
 #include <stdio.h>
@@ -55,6 +56,10 @@ enum redirect_verdict redirect_judge(const struct map *map, const struct config 
     }
     if (question->imports && map_hides(map, question->slot)) {
         return REDIRECT_NOT;
+    }
+    if (UNLIKELY(map_seals(map, question->slot)) && question->changes && !question->waits &&
+        !question->shard_channels) {
+        return REDIRECT_TRY_AGAIN;
     }
     if (redirect_is_open(map, question->slot) && (primary || question->readonly)) {
         if (owner == map_my_primary(map)) {

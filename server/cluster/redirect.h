@@ -35,6 +35,8 @@ struct redirect_question {
     uint16_t slot;
     bool writes;
     bool shard_channels; /* sharded publish and subscribe */
+    bool changes;        /* it writes, or may: a script */
+    bool waits;          /* who asks is held before it is (map_holds) */
     bool imports;        /* it is of who sends slots that are hidden here */
     bool asking;         /* after ASKING, or a command that needs none (RESTORE-ASKING) */
     bool readonly;       /* the client said READONLY */

@@ -44,6 +44,8 @@ struct cluster_settings *cluster_settings_new(const struct config *now) {
         .port = announced(config->cluster_announce_port, config->port),
         .tls_port = announced(config->cluster_announce_tls_port, config->tls_port),
         .bus_port = announced(config->cluster_announce_bus_port, cluster_bus_port(config)),
+        .repl_timeout_s = config->repl_timeout,
+        .failover_bytes = config->slot_migration_max_failover_repl_bytes,
         .migrations_kept = config->cluster_slot_migration_log_max_len,
         .tls_cluster = config->tls_cluster,
         .client_port = (uint16_t)config->cluster_announce_client_port,

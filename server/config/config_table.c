@@ -276,7 +276,7 @@ const struct config_row config_rows[] = {
     BOOL("cluster-require-full-coverage", NULL, cluster_require_full_coverage, "yes", ROW_ACTS),
     INT("cluster-slot-migration-log-max-len", NULL, cluster_slot_migration_log_max_len, "1000", ROW_ACTS, 0, INT64_MAX, NULL),
     BOOL("cluster-slot-stats-enabled", NULL, cluster_slot_stats_enabled, "no", 0),
-    SMEMORY("slot-migration-max-failover-repl-bytes", NULL, slot_migration_max_failover_repl_bytes, "0", 0, -1, INT64_MAX),
+    SMEMORY("slot-migration-max-failover-repl-bytes", NULL, slot_migration_max_failover_repl_bytes, "0", ROW_ACTS, -1, INT64_MAX),
 
     /* Command log, latency, events */
     INT("commandlog-execution-slower-than", "slowlog-log-slower-than", commandlog_execution_slower_than, "10000", ROW_ACTS, -1, INT64_MAX, NULL),

@@ -449,10 +449,17 @@ static void put_off(struct worker *worker, struct blocked *blocked) {
     }
 }
 
+/* Its slot is about to leave: what would be taken there stays, and so does the client. */
+static bool is_held(const struct worker *worker, const struct blocked *blocked) {
+    return UNLIKELY(worker->pause.slots) && blocked->keys != NULL && blocked->keys->count > 0 &&
+           map_holds(worker->cluster->map, blocked->keys->list[0].key.slot);
+}
+
 static void try_now(struct worker *worker, struct blocked *blocked) {
     if (blocked->over) {
         call_back(blocked);
-    } else if (pause_forbids(&worker->pause, rt_mono_ms(worker->rt), blocked->ref->flags)) {
+    } else if (pause_forbids(&worker->pause, rt_mono_ms(worker->rt), blocked->ref->flags) ||
+               is_held(worker, blocked)) {
         put_off(worker, blocked);
     } else {
         try(blocked);

@@ -3,6 +3,7 @@
 #include "server/worker/background.h"
 
 #include "net/rt.h"
+#include "server/cluster/export_share.h"
 #include "server/observe/monitor.h"
 #include "server/persistence/save_share.h"
 #include "server/pubsub/pubsub.h"
@@ -78,6 +79,9 @@ int64_t background_work(struct worker *worker) {
         next_ms = room_ms < next_ms ? room_ms : next_ms;
     }
     serve_waiters(worker);
+    if (UNLIKELY(!list_empty(&worker->exports))) {
+        export_shares_tell(worker);
+    }
     if (pubsub_is_due(&worker->topics)) {
         pubsub_deliver(worker);
     }
@@ -102,5 +106,6 @@ bool background_is_left(const struct worker *worker) {
            !list_empty(&worker->txns.packs) || !list_empty(&worker->topics.queue) ||
            tracks_is_left(&worker->shard.tracks) ||
            unshown_is_due(&worker->shard.unshown, worker->shard.keyspace) ||
-           (worker->save_share != NULL && save_share_is_busy(worker->save_share));
+           (worker->save_share != NULL && save_share_is_busy(worker->save_share)) ||
+           export_shares_are_busy(worker);
 }

@@ -38,6 +38,8 @@
 #include "server/cluster/cluster.h"
 #include "server/cluster/cluster_map.h"
 #include "server/cluster/errands.h"
+#include "server/cluster/export_share.h"
+#include "server/cluster/exports.h"
 #include "server/http/http.h"
 #include "server/observe/commandlog.h"
 #include "server/observe/log.h"
@@ -241,6 +243,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
     pqueue_init(&worker->clients.deadlines);
     list_init(&worker->jobs);
     list_init(&worker->replicas);
+    list_init(&worker->exports);
     list_init(&worker->jobs_asleep);
     links_init(&worker->batches.suspended);
     topics_init(&worker->topics, server->workers_count);
@@ -281,6 +284,7 @@ struct worker *worker_new(struct server *server, unsigned id, const struct confi
         server->farewell = farewell_new(worker);
         resume_configure(server);
         server->errands = config->cluster_enabled ? errands_new() : NULL;
+        server->exports = config->cluster_enabled ? exports_new() : NULL;
         if (server->role.replica) {
             primary_follow(server->primary, worker);
             upstream_begin(server->upstream);
@@ -302,6 +306,8 @@ static void end_mail(struct worker *worker) {
             stream_mail_free((struct stream_mail *)message);
         } else if (message->kind == MESSAGE_FEED) {
             feed_mail_free((struct feed_mail *)message);
+        } else if (message->kind == MESSAGE_EXPORT_BLOCK) {
+            export_block_free((struct export_block *)message);
         } else if (message->kind == MESSAGE_REPLICA || message->kind == MESSAGE_ACKNOWLEDGED) {
             free(message);
         } else if (message->kind == MESSAGE_PARK_OVER || message->kind == MESSAGE_PUBLICATION ||
@@ -309,6 +315,8 @@ static void end_mail(struct worker *worker) {
                    message->kind == MESSAGE_MONITOR_LINES ||
                    message->kind == MESSAGE_MONITOR_ORDER || message->kind == MESSAGE_MONITORS ||
                    message->kind == MESSAGE_CLUSTER_ERRAND ||
+                   message->kind == MESSAGE_CLUSTER_EXPORT ||
+                   message->kind == MESSAGE_EXPORT_ORDER ||
                    message->kind == MESSAGE_CLUSTER_HEARD) {
             free(message);
         }
@@ -335,6 +343,7 @@ void worker_free(struct worker *worker) {
     worker_trim_pools(worker, true);
     free(worker->batches.open);
     check_owner_refuses(worker, NULL, false);
+    export_shares_free(worker);
     effects_free(worker);
     script_state_free(worker->script_state);
     functions_free(worker);
@@ -360,6 +369,7 @@ void worker_free(struct worker *worker) {
         failover_free(worker->server->failover);
         farewell_free(worker->server->farewell);
         errands_free(worker->server->errands);
+        exports_free(worker->server->exports);
     }
     wal_free(worker->wal); /* what it wrote was under way until now */
     peers_free(worker);
@@ -582,11 +592,20 @@ static bool goes_round(struct worker *worker) {
 /* A save goes on when replies and messages of the turn before have left: who asks now waits for the
  * rest of one slice, and not for the next as well. */
 static void save_slice(struct worker *worker) {
-    if (!worker->parked.is && UNLIKELY(worker->save_share != NULL) &&
-        save_share_is_busy(worker->save_share)) { /* who has parked it may just begin one */
+    if (LIKELY(worker->save_share == NULL && list_empty(&worker->exports)) || worker->parked.is) {
+        return; /* who has parked it may just begin one */
+    }
+    bool saves = worker->save_share != NULL && save_share_is_busy(worker->save_share);
+    bool exports = export_shares_are_busy(worker);
+    if (saves || exports) {
         uint64_t start = rt_ticks(worker->rt);
         rt_submit(worker->rt);
-        save_share_walk(worker);
+        if (saves) {
+            save_share_walk(worker);
+        }
+        if (exports) {
+            export_shares_walk(worker);
+        }
         worker->loop.sliced_ticks = rt_ticks(worker->rt) - start;
     }
 }
@@ -824,6 +843,7 @@ bool worker_turn(struct worker *worker) {
         farewell_turn(worker->server->farewell);
         primary_turn(worker->server->primary);
         errands_turn(worker);
+        exports_turn(worker);
     }
     if (UNLIKELY(!list_empty(&worker->replicas))) {
         replicas_work(worker);

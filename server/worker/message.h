@@ -59,6 +59,9 @@ enum message_kind {
     MESSAGE_CLUSTER_ERRAND,    /* struct errand, to worker 0, which frees it */
     MESSAGE_CLUSTER_HEARD,     /* struct publish_letter, to worker 0, which frees it */
     MESSAGE_CLUSTER_IMPORT,    /* struct import_letter, from the cluster's thread; freed there */
+    MESSAGE_CLUSTER_EXPORT,    /* struct export_letter, to worker 0, which frees it */
+    MESSAGE_EXPORT_ORDER,      /* struct export_order, from worker 0; freed there */
+    MESSAGE_EXPORT_BLOCK,      /* struct export_block, to worker 0, which frees it */
     MESSAGE_KINDS,
 };
 

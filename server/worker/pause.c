@@ -10,7 +10,7 @@ static bool may_write(unsigned command_flags) {
 }
 
 bool pause_is_on(const struct pause *pause, int64_t mono_ms) {
-    return UNLIKELY(pause->kind != PAUSE_NONE) && (pause->holds != 0 || mono_ms < pause->until_ms);
+    return UNLIKELY(pause->kind > PAUSE_SLOTS) && (pause->holds != 0 || mono_ms < pause->until_ms);
 }
 
 bool pause_passes(const struct command_ref *ref) {

@@ -10,7 +10,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum pause_kind { PAUSE_NONE, PAUSE_WRITE, PAUSE_ALL };
+enum pause_kind {
+    PAUSE_NONE,
+    PAUSE_SLOTS, /* nothing is written to slots that are about to leave (map_holds) */
+    PAUSE_WRITE,
+    PAUSE_ALL
+};
 
 /* For what the server lets writes wait, besides CLIENT PAUSE: bits. */
 enum pause_hold { PAUSE_FOR_FAILOVER = 1, PAUSE_FOR_SHUTDOWN = 2 };
@@ -21,6 +26,7 @@ struct pause {
     int64_t until_ms;      /* monotonic: a clock that is set back must not make it longer */
     uint64_t number;       /* of the last PAUSE or UNPAUSE, as worker 0 counts them */
     unsigned holds;
+    bool slots;  /* the map holds some */
     bool let_go; /* those who wait are to look again */
     /* What was let in and has not ended: all, and those that may write. */
     unsigned inside, inside_writing;
@@ -30,6 +36,7 @@ struct command_ref;
 
 /* CLIENT and its subcommands: somebody must be able to end a pause. */
 bool pause_passes(const struct command_ref *ref);
+/* Writes of all slots stand still, or more. */
 bool pause_is_on(const struct pause *pause, int64_t mono_ms);
 /* Whether a command with these flags has to wait now. */
 bool pause_forbids(const struct pause *pause, int64_t mono_ms, unsigned command_flags);

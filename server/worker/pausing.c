@@ -40,7 +40,9 @@ struct decision {
 /* What comes of all there is. */
 static void settle(struct worker *worker) {
     struct pause *pause = &worker->pause;
-    enum pause_kind held = pause->holds != 0 ? PAUSE_WRITE : PAUSE_NONE;
+    enum pause_kind held = pause->holds != 0 ? PAUSE_WRITE
+                           : pause->slots    ? PAUSE_SLOTS
+                                             : PAUSE_NONE;
     pause->kind = pause->asked > held ? pause->asked : held;
     worker_set_expiry(worker);
 }
@@ -118,6 +120,15 @@ void pause_hold(struct worker *parker, enum pause_hold hold) {
 
 void pause_let_go(struct worker *parker, enum pause_hold hold) {
     set_holds(parker, 0, hold);
+}
+
+void pause_slots(struct worker *worker, bool are) {
+    struct pause *pause = &worker->pause;
+    if (pause->slots || are) {
+        pause->slots = are;
+        pause->let_go = true;
+        settle(worker);
+    }
 }
 
 bool pause_is_quiet(const struct worker *parker) {

@@ -32,6 +32,8 @@ void pause_wait(struct exec *x, scatter_done_fn *done);
  * is no barrier: what was let in before may be under way still (pause_is_quiet). */
 void pause_hold(struct worker *parker, enum pause_hold hold);
 void pause_let_go(struct worker *parker, enum pause_hold hold);
+/* The map is another, and holds some slots or none: those who wait look again. */
+void pause_slots(struct worker *worker, bool are);
 /* The same: no write that was let in is. */
 bool pause_is_quiet(const struct worker *parker);
 

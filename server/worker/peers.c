@@ -227,11 +227,11 @@ static void begin(struct peer *peer, struct bytes host, int port) {
     peer->resolve = rt_resolve(peer->worker->rt, name, on_resolved, peer);
 }
 
-struct peer *peer_take(struct worker *worker, struct bytes host, int port, int64_t timeout_ms,
-                       const struct peer_user *user, void *arg) {
+static struct peer *take(struct worker *worker, struct bytes host, int port, int64_t timeout_ms,
+                         const struct peer_user *user, void *arg, bool anew) {
     char *name = name_of(host, port);
     bool tls = worker->config->tls_cluster;
-    struct peer *peer = find_idle(worker, name, tls);
+    struct peer *peer = anew ? NULL : find_idle(worker, name, tls);
     bool is_new = peer == NULL;
     if (is_new) {
         make_room(worker);
@@ -248,6 +248,16 @@ struct peer *peer_take(struct worker *worker, struct bytes host, int port, int64
         begin(peer, host, port);
     }
     return peer;
+}
+
+struct peer *peer_take(struct worker *worker, struct bytes host, int port, int64_t timeout_ms,
+                       const struct peer_user *user, void *arg) {
+    return take(worker, host, port, timeout_ms, user, arg, false);
+}
+
+struct peer *peer_dial(struct worker *worker, struct bytes host, int port, int64_t timeout_ms,
+                       const struct peer_user *user, void *arg) {
+    return take(worker, host, port, timeout_ms, user, arg, true);
 }
 
 void peer_send(struct peer *peer) {

@@ -88,6 +88,9 @@ void peers_init(struct peers *peers);
  * each time nothing moves. If it is not open already `ready` or `lost` follows. */
 struct peer *peer_take(struct worker *worker, struct bytes host, int port, int64_t timeout_ms,
                        const struct peer_user *user, void *arg);
+/* The same, but always a new one, that its user closes. */
+struct peer *peer_dial(struct worker *worker, struct bytes host, int port, int64_t timeout_ms,
+                       const struct peer_user *user, void *arg);
 static inline bool peer_is_open(const struct peer *peer) {
     return peer->state == PEER_OPEN;
 }

@@ -227,7 +227,7 @@ static void note_over(struct worker *worker, bool over) {
 }
 
 static bool holds_still(const struct worker *worker) {
-    return worker->load != NULL || worker->pause.kind != PAUSE_NONE;
+    return worker->load != NULL || worker->pause.kind > PAUSE_SLOTS;
 }
 
 static __attribute__((noinline)) bool make(struct worker *worker) {

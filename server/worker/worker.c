@@ -82,7 +82,7 @@ void worker_set_expiry(struct worker *worker) {
     struct keyspace_expire_options options = {
         .active = worker->active_expire,
         .effort = (int)config->active_expire_effort,
-        .paused = worker->pause.kind != PAUSE_NONE || worker->load != NULL,
+        .paused = worker->pause.kind > PAUSE_SLOTS || worker->load != NULL,
         .importing = worker_keeps_dead(worker) || worker->load != NULL,
     };
     keyspace_set_expire_options(worker->shard.keyspace, options);

@@ -114,6 +114,7 @@ struct worker {
     struct tally tally;
 
     struct walks walks;   /* of its shard, by whatever writes it */
+    struct list exports;  /* shares of slots that leave (cluster/export_share.h) */
     struct list replicas; /* connected here (replication/replica.h) */
 
     struct save_share *save_share; /* its share of the save that is under way; or NULL */

@@ -63,7 +63,8 @@ struct net_host {
     int64_t paused_until;
     unsigned paused_count, dropped_count, flushed_count, follows_count, changes_count;
     char follows[48]; /* "": it is a primary */
-    struct text published, said, told;
+    char export[41];  /* the last that was opened */
+    struct text published, said, told, exported;
     unsigned imports_dropped;
     bool logs;
 };
@@ -202,6 +203,36 @@ static inline void net_drop_import(void *arg, const char *name,
     host->imports_dropped++;
 }
 
+static inline void net_export_open(void *arg, const struct brain_export *export) {
+    struct net_host *host = arg;
+    snprintf(host->export, sizeof host->export, "%s", export->name);
+    text_appendf(&host->exported, "open:%u ", export->port);
+}
+
+static inline void net_export_say(void *arg, const char *name, const char *word) {
+    (void)name;
+    text_appendf(&((struct net_host *)arg)->exported, "%s ", word);
+}
+
+static inline void net_export_walk(void *arg, const char *name) {
+    net_export_say(arg, name, "walk");
+}
+
+static inline void net_export_wait(void *arg, const char *name, int64_t bytes) {
+    (void)bytes;
+    net_export_say(arg, name, "wait");
+}
+
+static inline void net_export_drain(void *arg, const char *name,
+                                    const uint8_t slots[MAP_SLOTS / 8]) {
+    (void)slots;
+    net_export_say(arg, name, "drain");
+}
+
+static inline void net_export_close(void *arg, const char *name) {
+    net_export_say(arg, name, "close");
+}
+
 static inline void net_publish(void *arg, struct bytes channel, struct bytes message,
                                bool sharded) {
     struct net_host *host = arg;
@@ -236,6 +267,12 @@ static const struct brain_world net_world = {
     .say_source = net_say,
     .tell_replicas = net_tell,
     .drop_import = net_drop_import,
+    .export_open = net_export_open,
+    .export_say = net_export_say,
+    .export_walk = net_export_walk,
+    .export_wait = net_export_wait,
+    .export_drain = net_export_drain,
+    .export_close = net_export_close,
     .publish = net_publish,
     .random = net_random,
     .log = net_log,
@@ -284,6 +321,7 @@ static inline void net_init(struct net *net, unsigned count, uint64_t seed, int6
         text_init(&host->published);
         text_init(&host->said);
         text_init(&host->told);
+        text_init(&host->exported);
         host->disk_ms = 5;
         host->settings = (struct brain_settings){
             .node_timeout_ms = node_timeout,
@@ -293,6 +331,8 @@ static inline void net_init(struct net *net, unsigned count, uint64_t seed, int6
             .migration_barrier = 1,
             .gossip_percent = 10,
             .repl_ping_period_s = 10,
+            .repl_timeout_s = 60,
+            .migrations_kept = 100,
             .allow_replica_migration = true,
             .require_full_coverage = true,
             .port = NET_PORT,
@@ -322,6 +362,7 @@ static inline void net_fini(struct net *net) {
         text_fini(&host->published);
         text_fini(&host->said);
         text_fini(&host->told);
+        text_fini(&host->exported);
     }
     while (net->conns != NULL) {
         struct net_conn *conn = net->conns;

@@ -617,3 +617,187 @@ Test(brain, bytes_that_are_turned_on_their_way_break_nothing) {
         net_fini(&net);
     }
 }
+
+/* ---- Slots that leave at once ---- */
+
+static void told(struct net_host *host, enum brain_export_news news, const char *text) {
+    struct brain_now now = net_now(host);
+    brain_export_tell(host->brain, host->export, news, bytes_of_text(text), &now);
+}
+
+/* What it wanted since it was asked last is this. */
+static bool wanted(struct net_host *host, const char *expected) {
+    bool same = strcmp(host->exported.len > 0 ? host->exported.ptr : "", expected) == 0;
+    if (!same) {
+        fprintf(stderr, "%s\n  is not: %s\n", host->exported.ptr, expected);
+    }
+    text_clear(&host->exported);
+    return same;
+}
+
+static bool holds(struct net_host *host, uint16_t slot) {
+    struct map *map = brain_map(host->brain);
+    bool is = map_holds(map, slot);
+    map_free(map);
+    return is;
+}
+
+static bool seals(struct net_host *host, uint16_t slot) {
+    struct map *map = brain_map(host->brain);
+    bool is = map_seals(map, slot);
+    map_free(map);
+    return is;
+}
+
+static void map_taken(struct net_host *host) {
+    struct brain_now now = net_now(host);
+    brain_map_taken(host->brain, &now);
+}
+
+/* Slots 0 to 9 of the first host are granted to the second. */
+static void grant(void) {
+    struct net_host *source = &net.hosts[0];
+    char line[128], to[41];
+    snprintf(line, sizeof line, "MIGRATESLOTS SLOTSRANGE 0 9 NODE %s", net_id(&net.hosts[1], to));
+    cr_assert(net_ok(source, line));
+    cr_assert(wanted(source, "open:6379 "));
+    told(source, BRAIN_EXPORT_ASKED, "");
+    told(source, BRAIN_EXPORT_ACCEPTED, "");
+    cr_assert(wanted(source, "ACK walk "));
+    told(source, BRAIN_EXPORT_WALKED, "");
+    cr_assert(wanted(source, "SNAPSHOT-EOF "));
+    told(source, BRAIN_EXPORT_TOLD, "REQUEST-PAUSE");
+    cr_assert(wanted(source, "wait "));
+    cr_assert(!holds(source, 0));
+    told(source, BRAIN_EXPORT_LITTLE, "");
+    cr_assert(wanted(source, ""));
+    cr_assert(holds(source, 0) && !seals(source, 0));
+    map_taken(source);
+    cr_assert(wanted(source, "drain "));
+    cr_assert(holds(source, 0) && seals(source, 9) && !holds(source, 10));
+    told(source, BRAIN_EXPORT_DRAINED, "");
+    cr_assert(wanted(source, "PAUSED "));
+    told(source, BRAIN_EXPORT_TOLD, "REQUEST-FAILOVER");
+    cr_assert(wanted(source, "FAILOVER-GRANTED "));
+    cr_assert(net_says(source,
+                       "-ERR Slots that were granted to their new owner already are not taken "
+                       "back\r\n",
+                       "CANCELSLOTMIGRATIONS"));
+}
+
+static bool is_held_for(int64_t ms) {
+    bool held = seals(&net.hosts[0], 0);
+    for (int64_t until = net.mono + ms; net.mono < until && held;) {
+        net_run(&net, 100);
+        map_taken(&net.hosts[0]);
+        held = seals(&net.hosts[0], 0);
+    }
+    return held;
+}
+
+static bool is_let_go_within(int64_t ms) {
+    return !is_held_for(ms);
+}
+
+static void cut(unsigned a, unsigned b, bool is) {
+    net.cut[a][b] = net.cut[b][a] = is;
+}
+
+Test(brain, slots_that_were_granted_are_held_until_the_claim) {
+    char line[128], from[41];
+    form(3, 3, 21);
+    cr_assert(becomes_one_view(10000));
+    grant();
+    cr_assert(is_held_for(20000));
+    net_id(&net.hosts[0], from);
+    for (unsigned slot = 0; slot < 10; slot++) {
+        snprintf(line, sizeof line, "SETSLOT %u IMPORTING %s", slot, from);
+        cr_assert(net_ok(&net.hosts[1], line));
+    }
+    for (unsigned slot = 0; slot < 10; slot++) {
+        char to[41];
+        snprintf(line, sizeof line, "SETSLOT %u NODE %s", slot, net_id(&net.hosts[1], to));
+        cr_assert(net_ok(&net.hosts[1], line));
+    }
+    cr_assert(is_let_go_within(2000));
+    net_run(&net, 300);
+    cr_assert(has(&net.hosts[0], "GETSLOTMIGRATIONS", "success"));
+    cr_assert_gt(net.hosts[0].dropped_count, 0);
+    cr_assert(becomes_one_view(5000));
+    net_fini(&net);
+}
+
+Test(brain, slots_that_the_target_has_not_got_are_taken_back_with_a_greater_epoch) {
+    char line[32], id[41];
+    form(3, 3, 22);
+    cr_assert(becomes_one_view(10000));
+    grant();
+    told(&net.hosts[0], BRAIN_EXPORT_LOST, "");
+    cr_assert(is_held_for(900)); /* what was under way may come of it still */
+    cr_assert(is_let_go_within(2000));
+    cr_assert(has(&net.hosts[0], "GETSLOTMIGRATIONS", "failed"));
+    net_run(&net, 2000);
+    snprintf(line, sizeof line, " 5 connected");
+    cr_assert(has(&net.hosts[2], "NODES", line));
+    cr_assert(has(&net.hosts[2], "NODES", net_id(&net.hosts[0], id)));
+    cr_assert(becomes_one_view(5000));
+    net_fini(&net);
+}
+
+Test(brain, slots_whose_target_does_not_answer_are_held_until_it_does) {
+    form(3, 3, 23);
+    cr_assert(becomes_one_view(10000));
+    grant();
+    cut(0, 1, true);
+    told(&net.hosts[0], BRAIN_EXPORT_LOST, "");
+    cr_assert(is_held_for(20000)); /* the third reaches both: nobody has failed */
+    cut(0, 1, false);
+    cr_assert(is_let_go_within(10000));
+    cr_assert(becomes_one_view(10000));
+    net_fini(&net);
+}
+
+Test(brain, slots_whose_target_has_failed_are_held_for_a_node_timeout_more) {
+    form(3, 3, 24);
+    cr_assert(becomes_one_view(10000));
+    grant();
+    net_crash(&net.hosts[1]);
+    told(&net.hosts[0], BRAIN_EXPORT_LOST, "");
+    for (unsigned i = 0; i < 100 && count_flag(&net.hosts[0], MAP_FAIL) == 0; i++) {
+        net_run(&net, 100);
+    }
+    cr_assert_eq(count_flag(&net.hosts[0], MAP_FAIL), 1);
+    cr_assert(is_held_for(800));
+    cr_assert(is_let_go_within(1000));
+    net_boot(&net.hosts[1]);
+    cr_assert(becomes_one_view(10000));
+    net_fini(&net);
+}
+
+Test(brain, what_breaks_a_migration_before_the_grant_lets_go_at_once) {
+    struct net_host *source = &net.hosts[0];
+    char line[128], to[41];
+    form(2, 2, 25);
+    cr_assert(becomes_one_view(10000));
+    snprintf(line, sizeof line, "MIGRATESLOTS SLOTSRANGE 0 9 NODE %s", net_id(&net.hosts[1], to));
+    cr_assert(net_ok(source, line));
+    cr_assert(net_says(source, "-ERR I am already migrating slot 0.\r\n", line));
+    cr_assert(net_says(source, "-ERR Slot export in progress.\r\n", "SETSLOT 5 STABLE"));
+    told(source, BRAIN_EXPORT_ACCEPTED, "");
+    told(source, BRAIN_EXPORT_WALKED, "");
+    told(source, BRAIN_EXPORT_TOLD, "REQUEST-PAUSE");
+    told(source, BRAIN_EXPORT_LITTLE, "");
+    map_taken(source);
+    cr_assert(seals(source, 9));
+    told(source, BRAIN_EXPORT_LOST, "");
+    cr_assert(holds(source, 9) && !seals(source, 9));
+    map_taken(source);
+    cr_assert(!holds(source, 9));
+    cr_assert(wanted(source, "open:6379 ACK walk SNAPSHOT-EOF wait drain close "));
+    cr_assert(net_ok(source, line));
+    told(source, BRAIN_EXPORT_ACCEPTED, "");
+    cr_assert(net_ok(source, "DELSLOTS 9"));
+    net_run(&net, 200);
+    cr_assert(has(source, "GETSLOTMIGRATIONS", "Slots are no longer owned by myself"));
+    net_fini(&net);
+}

@@ -17,6 +17,7 @@
 #include "net/rt.h"
 #include "server/call/batch.h"
 #include "server/call/scatter.h"
+#include "server/cluster/export_share.h"
 #include "server/node.h"
 #include "server/persistence/save_share.h"
 #include "server/tracking/news.h"
@@ -42,7 +43,8 @@ static bool ask_part(struct worker *worker, const void *args_ptr, void *part_ptr
     bool watched = worker_id(worker) == args->from &&
                    (shard->watches.clients.count > 0 || shard->waiters.lines.count > 0);
     bool saved = worker_id(worker) == args->from && save_share_needs_slot(worker, args->slot);
-    part->busy = watched || saved || batches_wide(worker);
+    bool leaves = export_shares_need_slot(worker, args->slot);
+    part->busy = watched || saved || leaves || batches_wide(worker);
     return true;
 }
 

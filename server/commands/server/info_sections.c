@@ -180,8 +180,8 @@ void info_tls(struct info *info) {
 }
 
 void info_clients(struct info *info) {
-    static const char *const actions[] = {"none", "write", "all"};
-    static const char *const reasons[] = {"none", "client_pause", "client_pause"};
+    static const char *const actions[] = {"none", "none", "write", "all"};
+    static const char *const reasons[] = {"none", "none", "client_pause", "client_pause"};
     const struct totals *t = &info->sum;
     text_append_text(&info->text, "# Clients\r\n");
     line_u64(info, "connected_clients", t->connections);
