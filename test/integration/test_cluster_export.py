@@ -10,7 +10,7 @@ import pytest
 from cluster_nodes import Client, Nodes, agree, ask, find_cli, my_id, table
 from resp import NULL_ARRAY, RespError, encode
 from server import Server, find_peer, wait_for
-from test_cluster_import import jobs, pair, state
+from test_cluster_import import join, jobs, pair, state
 
 pytestmark = [
     pytest.mark.shoal_only,
@@ -380,3 +380,84 @@ def test_who_waits_for_a_key_or_watches_one_hears_of_it(nodes, kinds):
         assert str(pops.read()).startswith("MOVED ")
         assert wait_for(lambda: ask(source, "DBSIZE") == 0)
         assert (watches.do("MULTI"), watches.do("PING"), watches.do("EXEC")) == ("OK", "QUEUED", NULL_ARRAY)
+
+
+@pytest.mark.parametrize("kinds", [("shoal", "shoal"), pytest.param(("shoal", "valkey"), marks=ONCE)], ids=str)
+def test_large_values_and_several_databases_go_along(nodes, kinds):
+    """Of two databases; and while one of the large values is being written to."""
+    source, target = pair(nodes, *kinds, of_source={"cluster_databases": "2"}, cluster_databases="2")
+    key = "{%s}" % tags_below(4001, 1)[0]
+    with source.raw(timeout=60) as c:
+        for db in ("0", "1"):
+            assert c.do("SELECT", db) == "OK"
+            for i in range(20):
+                c.send(encode("RPUSH", "l" + key, *["%d:%d" % (i, j) + "x" * 90 for j in range(1000)]))
+                c.send(encode("HSET", "h" + key, *[w for j in range(1000) for w in ("%d:%d" % (i, j), "y" * 90)]))
+            assert all(isinstance(c.read(), int) for _ in range(40))
+            assert c.do("SET", "s" + key, db * 3000000) == "OK"
+        assert move(source, target) == "OK"
+        pushed = 0
+        while not isinstance(c.do("RPUSH", "l" + key, "more"), RespError):
+            pushed += 1
+    ends(source, "success")
+    with target.raw(timeout=60) as c:
+        for db in ("0", "1"):
+            assert c.do("SELECT", db) == "OK"
+            assert c.do("STRLEN", "s" + key) == 3000000 and c.do("GETRANGE", "s" + key, "-1", "-1") == db.encode()
+            assert c.do("HLEN", "h" + key) == 20000 and c.do("HGET", "h" + key, "19:999") == b"y" * 90
+            assert c.do("LLEN", "l" + key) == 20000 + (pushed if db == "1" else 0) and c.do("LINDEX", "l" + key, "19999") == b"19:999" + b"x" * 90
+    assert pushed > 0
+
+
+@ONCE
+def test_several_go_at_once(nodes):
+    """To two nodes, of both kinds, and each of several ranges, under writes."""
+    source, other = pair(nodes, "shoal", "valkey")
+    third = nodes.start("shoal")
+    join(source, other, third)
+    assert agree([source, other, third])
+    tags = tags_below(8000, 60)
+    fill(source, tags)
+    before = looks(source, tags)
+    writers = [Writer([source, other, third], ["w" + tag for tag in tags[i::2]]) for i in range(2)]
+    for w in writers:
+        w.start()
+    words = ["SLOTSRANGE", "0", "999", "3000", "3999", "NODE", my_id(other), "SLOTSRANGE", "1000", "2999", "4500", "4500", "NODE", my_id(third)]
+    words += ["SLOTSRANGE", "5000", "7999", "NODE", my_id(third)]
+    assert ask(source, "CLUSTER", "MIGRATESLOTS", *words) == "OK"
+    assert wait_for(lambda: [state(source, i) for i in range(3)] == ["success"] * 3, 60), jobs(source)
+    assert agree([source, other, third])
+    for w in writers:
+        w.end()
+    assert table(source)[my_id(source)]["slots"] == ["4000-4499", "4501-4999", "8000-8191"]
+    with Client([source, other, third]) as c:
+        for tag in tags:
+            assert c.get("i{%s}" % tag) == b"12345"
+        for w in writers:
+            for tag, acked in w.acked.items():
+                assert c.do("l{%s}" % tag, "LRANGE", "l{%s}" % tag, "0", "-1") == acked
+    assert len(before) == 60
+
+
+@ONCE
+@pytest.mark.parametrize("who", ["source", "target"])
+def test_an_end_that_is_killed(nodes, who):
+    """In the middle of it, with so much to send that it takes a while: what was written is with the source."""
+    keeps = {"appendonly": "yes", "appendfsync": "always"}
+    source, target = pair(nodes, "shoal", "shoal", of_source=keeps, **keeps)
+    tag = tags_below(4001, 1)[0]
+    with source.raw(timeout=60) as c:
+        for i in range(100):
+            assert c.do("SET", "%d{%s}" % (i, tag), "v" * 200000) == "OK"
+        assert c.do("SET", "last{%s}" % tag, "1") == "OK"
+    assert move(source, target) == "OK"
+    wait_for(lambda: state(target) not in (None, "waiting-for-ack"))  # it may be over by now as well
+    killed, other = (source, target) if who == "source" else (target, source)
+    killed.kill()
+    assert wait_for(lambda: state(other) in ("failed", "success", None))
+    killed.start_again()
+    assert agree([source, target])
+    at = target if "0-4000" in table(source)[my_id(target)]["slots"] else source
+    assert wait_for(lambda: ask(at, "GET", "last{%s}" % tag) == b"1")
+    assert all(ask(at, "STRLEN", "%d{%s}" % (i, tag)) == 200000 for i in range(100))
+    assert wait_for(lambda: ask(target if at is source else source, "DBSIZE") == 0)

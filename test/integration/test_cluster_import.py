@@ -39,11 +39,11 @@ def join(*members):
     wait_for(lambda: all(said(node).get("cluster_known_nodes") == str(len(members)) for node in members))
 
 
-def pair(nodes, source_kind, target_kind, **options):
+def pair(nodes, source_kind, target_kind, of_source=None, **options):
     """The source has the lower half of the slots, the target the upper one."""
     if find_peer("valkey") is None:
         pytest.skip("no Valkey: ./dev test installs it")
-    source, target = nodes.start(source_kind), nodes.start(target_kind, **options)
+    source, target = nodes.start(source_kind, **(of_source or {})), nodes.start(target_kind, **options)
     assert ask(source, "CLUSTER", "ADDSLOTSRANGE", "0", str(HALF - 1)) == "OK"
     assert ask(target, "CLUSTER", "ADDSLOTSRANGE", str(HALF), "16383") == "OK"
     join(source, target)
