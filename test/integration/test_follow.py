@@ -434,7 +434,7 @@ def test_what_it_acknowledges(start_server):
         want = [b"REPLCONF", b"ACK", b"%d" % (1000 + len(primary.stream))]
         acks = []
         while want not in acks:
-            acks.append(primary.request())
+            acks.append(primary.request()[:3])  # with a log there is a FACK behind it
         assert c.do("GET", "a") == b"1"
         primary.close()
 
