@@ -133,6 +133,9 @@ typedef void rt_accept_fn(void *arg, const struct rt_accepted *accepted);
 
 struct rt_listen_options {
     int backlog;
+    bool mptcp;             /* TCP over several paths, for who asks for it */
+    uint32_t mark;          /* SO_MARK of the socket and of those it accepts; 0: none */
+    bool *ret_unmarked;     /* set if the system does not allow that; not NULL with a mark */
     bool tls;               /* nothing but what is_tls of who is accepted says */
     int unix_mode;          /* permissions of a unix socket, set before it listens; 0: leave */
     const char *unix_group; /* or NULL */
@@ -233,6 +236,7 @@ int rt_stream_open(struct rt *rt, struct rt_stream *stream, rt_socket socket,
 struct rt_connect_options {
     const char *source; /* a numeric address to connect from, if it will do for that one and this
                          * machine has it; or NULL */
+    bool mptcp;
 };
 int rt_stream_connect(struct rt *rt, struct rt_stream *stream, const char *address, uint16_t port,
                       const struct rt_connect_options *options,

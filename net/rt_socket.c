@@ -29,21 +29,29 @@ union address {
     struct sockaddr_un un;
 };
 
+static int tcp_socket(int family, bool mptcp) {
+    return socket(family, SOCK_STREAM | SOCK_CLOEXEC, mptcp ? IPPROTO_MPTCP : 0);
+}
+
 /* ---- Binding ---- */
 
-static int bind_and_listen(const struct sockaddr *address, socklen_t address_len, int backlog,
-                           rt_socket *ret_socket) {
+static int bind_and_listen(const struct sockaddr *address, socklen_t address_len,
+                           const struct rt_listen_options *options, rt_socket *ret_socket) {
     int one = 1;
-    int fd = socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = tcp_socket(address->sa_family, options->mptcp);
     if (fd < 0) {
         return -errno;
+    }
+    if (options->mark != 0 &&
+        setsockopt(fd, SOL_SOCKET, SO_MARK, &options->mark, sizeof(options->mark)) < 0) {
+        *options->ret_unmarked = true;
     }
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
     if (address->sa_family == AF_INET6 &&
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one)) < 0) {
         goto fail;
     }
-    if (bind(fd, address, address_len) < 0 || listen(fd, backlog) < 0) {
+    if (bind(fd, address, address_len) < 0 || listen(fd, options->backlog) < 0) {
         goto fail;
     }
     *ret_socket = fd;
@@ -54,7 +62,8 @@ fail:;
     return r;
 }
 
-static int bind_name(const char *name, uint16_t port, int backlog, rt_socket *ret_socket) {
+static int bind_name(const char *name, uint16_t port, const struct rt_listen_options *options,
+                     rt_socket *ret_socket) {
     char service[8];
     snprintf(service, sizeof(service), "%u", port);
     struct addrinfo hints = {
@@ -75,7 +84,7 @@ static int bind_name(const char *name, uint16_t port, int backlog, rt_socket *re
     }
     int r = -EADDRNOTAVAIL;
     for (struct addrinfo *one = all; one; one = one->ai_next) {
-        r = bind_and_listen(one->ai_addr, one->ai_addrlen, backlog, ret_socket);
+        r = bind_and_listen(one->ai_addr, one->ai_addrlen, options, ret_socket);
         if (r == 0) {
             break;
         }
@@ -92,14 +101,14 @@ int rt_real_bind_tcp(struct rt *rt, const char *address, uint16_t port,
     if (strcmp(address, "*") == 0) {
         a.in4.sin_family = AF_INET;
         a.in4.sin_port = htons(port);
-        return bind_and_listen(&a.any, sizeof(a.in4), options->backlog, ret_socket);
+        return bind_and_listen(&a.any, sizeof(a.in4), options, ret_socket);
     }
     if (strcmp(address, "::*") == 0) {
         a.in6.sin6_family = AF_INET6;
         a.in6.sin6_port = htons(port);
-        return bind_and_listen(&a.any, sizeof(a.in6), options->backlog, ret_socket);
+        return bind_and_listen(&a.any, sizeof(a.in6), options, ret_socket);
     }
-    return bind_name(address, port, options->backlog, ret_socket);
+    return bind_name(address, port, options, ret_socket);
 }
 
 static int group_of(const char *name, gid_t *ret_gid) {
@@ -198,7 +207,7 @@ int rt_real_dial(struct rt_stream *stream, const char *address, uint16_t port,
     if (r < 0) {
         return r;
     }
-    int fd = socket(to.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = tcp_socket(to.any.sa_family, options->mptcp);
     if (fd < 0) {
         return -errno;
     }

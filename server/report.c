@@ -137,11 +137,25 @@ static void say_info(struct report *report) {
     free(parts);
 }
 
+/* What whoever runs it has to say of it. */
+static void say_context(struct report *report) {
+    struct bytes context = report->worker->config->debug_context;
+    if (context.len > 0) {
+        struct text line;
+        text_init(&line);
+        text_append_text(&line, "debug-context: ");
+        quote_append(&line, context);
+        say(report, text_bytes(&line));
+        text_fini(&line);
+    }
+}
+
 void report_more(void *arg) {
     struct report *report = arg;
     if (report->worker == NULL) { /* at the start, or the end */
         return;
     }
+    say_context(report);
     say_commands(report);
     say_turns(report);
     say_info(report);

@@ -184,7 +184,9 @@ void client_accept(struct worker *worker, const struct rt_accepted *accepted, ui
 
 static int connect_stream(struct client *client, const char *address, uint16_t port) {
     struct worker *worker = client->worker;
-    const struct rt_connect_options from = {.source = worker->config->bind_source_addr.ptr};
+    const struct config *config = worker->config;
+    const struct rt_connect_options from = {.source = config->bind_source_addr.ptr,
+                                            .mptcp = config->repl_mptcp};
     if (client->flags & CLIENT_TLS) {
         return tls_stream_connect(worker->server->tls, worker->rt, &client->stream, address, port,
                                   &from, &upstream_events);

@@ -36,10 +36,18 @@ struct listening {
     unsigned count;
 };
 
+/* Connections that were accepted and are not looked at yet, oldest first. */
+struct waiting {
+    struct rt_accepted *items;
+    size_t first, count, room;
+    int64_t taken; /* since the last turn */
+};
+
 struct acceptor {
     struct listening tcp;
     struct listening tls;
     struct rt_listener *unix_socket;
+    struct waiting waiting[2]; /* plain; TLS */
     uint64_t last_id;
     int64_t no_room_logged_ms; /* monotonic; 0: not yet */
 };
@@ -132,8 +140,8 @@ static bool count_address(struct worker *worker, const struct rt_accepted *accep
     return false;
 }
 
-static void on_accept(void *arg, const struct rt_accepted *accepted) {
-    struct worker *worker = arg;
+/* Tells who has come what is to be told, or hands it to a worker. */
+static void receive(struct worker *worker, const struct rt_accepted *accepted) {
     struct server *server = worker->server;
     const struct config *config = worker->config;
     if (UNLIKELY(log_wants(worker, LOG_VERBOSE))) {
@@ -173,6 +181,56 @@ static void on_accept(void *arg, const struct rt_accepted *accepted) {
     message->id = id;
     message->address_hash = address_hash;
     post_send(server->office, worker->id, target, &message->message);
+}
+
+static int64_t most_per_cycle(const struct worker *worker, bool tls) {
+    const struct config *config = worker->config;
+    return tls ? config->max_new_tls_connections_per_cycle : config->max_new_connections_per_cycle;
+}
+
+static void let_wait(struct waiting *waiting, const struct rt_accepted *accepted) {
+    if (waiting->first + waiting->count == waiting->room) {
+        memmove(waiting->items, waiting->items + waiting->first,
+                waiting->count * sizeof *waiting->items);
+        waiting->first = 0;
+        if (waiting->count >= waiting->room / 2) {
+            waiting->room = waiting->room * 2 + 16;
+            waiting->items = must_realloc(waiting->items, waiting->room * sizeof *waiting->items);
+        }
+    }
+    waiting->items[waiting->first + waiting->count++] = *accepted;
+}
+
+/* A backend accepts what it can: those that are too many for a turn wait here. Not who is only told
+ * that there is no room, whose descriptor is wanted. */
+static void on_accept(void *arg, const struct rt_accepted *accepted) {
+    struct worker *worker = arg;
+    struct waiting *waiting = &worker->acceptor->waiting[accepted->is_tls];
+    if (accepted->no_room ||
+        (waiting->count == 0 && waiting->taken < most_per_cycle(worker, accepted->is_tls))) {
+        waiting->taken++;
+        receive(worker, accepted);
+    } else {
+        let_wait(waiting, accepted);
+    }
+}
+
+bool listen_turn(struct worker *worker) {
+    bool more = false;
+    for (unsigned tls = 0; tls < 2; tls++) {
+        struct waiting *waiting = &worker->acceptor->waiting[tls];
+        for (waiting->taken = 0; waiting->count > 0 && waiting->taken < most_per_cycle(worker, tls);
+             waiting->taken++) {
+            waiting->count--;
+            receive(worker, &waiting->items[waiting->first++]);
+        }
+        more |= waiting->taken > 0 || waiting->count > 0;
+        if (waiting->count == 0 && waiting->items != NULL) {
+            free(waiting->items);
+            *waiting = (struct waiting){.taken = waiting->taken};
+        }
+    }
+    return more;
 }
 
 uint64_t listen_next_id(struct worker *worker) {
@@ -223,7 +281,14 @@ static int listen_address(struct worker *worker, const char *address, uint16_t p
 static int listen_tcp(struct worker *worker, const struct config *config, bool tls,
                       struct patience *patience, struct listening *ret_listening,
                       struct text *err) {
-    struct rt_listen_options options = {.backlog = (int)config->tcp_backlog, .tls = tls};
+    bool unmarked = false;
+    struct rt_listen_options options = {
+        .backlog = (int)config->tcp_backlog,
+        .mptcp = config->mptcp,
+        .mark = (uint32_t)config->socket_mark_id,
+        .ret_unmarked = &unmarked,
+        .tls = tls,
+    };
     ret_listening->count = 0;
     int64_t directive = tls ? config->tls_port : config->port;
     if (directive == 0) {
@@ -251,6 +316,11 @@ static int listen_tcp(struct worker *worker, const struct config *config, bool t
             unlisten_all(worker, ret_listening);
             return -1;
         }
+    }
+    if (unmarked) {
+        log_worker(worker, LOG_WARNING,
+                   "socket-mark-id: the system does not let the server mark its sockets: it needs "
+                   "CAP_NET_ADMIN.");
     }
     return 0;
 }
@@ -380,6 +450,13 @@ void listen_stop(struct worker *worker) {
     if (acceptor->unix_socket != NULL) {
         log_worker(worker, LOG_NOTICE, "Removing the unix socket file.");
         rt_unlisten(worker->rt, acceptor->unix_socket);
+    }
+    for (unsigned tls = 0; tls < 2; tls++) {
+        struct waiting *waiting = &acceptor->waiting[tls];
+        for (size_t i = 0; i < waiting->count; i++) {
+            rt_socket_close(worker->rt, waiting->items[waiting->first + i].socket);
+        }
+        free(waiting->items);
     }
     free(acceptor);
     worker->acceptor = NULL;

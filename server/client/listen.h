@@ -19,6 +19,9 @@ struct worker;
 /* Listens as the configuration says. 0, or -1 with the reason in err. */
 int listen_start(struct worker *worker, struct text *err);
 void listen_stop(struct worker *worker);
+/* Before each turn of the runtime of a worker that has an acceptor: lets in who has waited, no more
+ * of them than a cycle may have. True: somebody was, or others wait. */
+bool listen_turn(struct worker *worker);
 /* Before a new configuration is published: listens on what is new in it (bind, port). On failure -1
  * with the reason, and everything is as before. */
 int listen_update(struct worker *worker, const struct config *next, struct text *err);

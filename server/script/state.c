@@ -14,6 +14,7 @@
 #include "base/hash.h"
 #include "base/must.h"
 #include "net/rt.h"
+#include "server/script/insecure.h"
 #include "server/script/lib/lib.h"
 #include "server/worker/worker.h"
 
@@ -351,6 +352,7 @@ static const char *const kept_globals[] = {
     "pcall",        "rawequal", "rawget",         "rawset",    "select", "string", "table",
     "setmetatable", "tonumber", "tostring",       "type",      "unpack", "xpcall", NULL,
 };
+static const char *const insecure_globals[] = {"getfenv", "newproxy", "setfenv", NULL};
 static const char *const kept_tables[] = {"coroutine", "math", "os", "string", "table", NULL};
 
 static void open_library(lua_State *lua, const char *name, lua_CFunction open) {
@@ -399,12 +401,19 @@ static void refuse_unknown(lua_State *lua) {
     lua_setmetatable(lua, -2);
 }
 
+static void keep_globals(lua_State *lua, const char *const *names) {
+    for (; *names != NULL; names++) {
+        lua_getglobal(lua, *names);
+        lua_setfield(lua, -2, *names);
+    }
+}
+
 /* The real globals: a table of its own, with those that are kept. */
 static void make_globals(lua_State *lua) {
     lua_newtable(lua);
-    for (unsigned i = 0; kept_globals[i] != NULL; i++) {
-        lua_getglobal(lua, kept_globals[i]);
-        lua_setfield(lua, -2, kept_globals[i]);
+    keep_globals(lua, kept_globals);
+    if (script_state_in(lua)->insecure) {
+        keep_globals(lua, insecure_globals);
     }
     static const char *const added[] = {"bit",   "cjson",  "cmsgpack", "struct",
                                         "redis", "server", NULL};
@@ -478,6 +487,7 @@ static int open_all(lua_State *lua) {
     script_lib_patterns(lua);
     open_library(lua, LUA_MATHLIBNAME, luaopen_math);
     open_own(lua);
+    script_insecure_open(lua);
     script_lib_bit(lua);
     script_lib_cjson(lua);
     script_lib_cmsgpack(lua);
@@ -510,6 +520,7 @@ void script_state_open(struct script_state *state) {
     struct lua_memory *memory = &state->memory; /* which is where the state is, too */
     state->lua = lua_newstate(lua_memory_allocate, memory);
     check(state->lua != NULL);
+    state->insecure = state->worker->config->lua_enable_insecure_api;
     memory->lua = state->lua;
     lua_gc(state->lua, LUA_GCSETPAUSE, COLLECT_AT_PERCENT);
     lua_atpanic(state->lua, panicked);
@@ -589,6 +600,11 @@ static void keep_up(struct script_state *state) {
             lua_gc(state->lua, LUA_GCCOLLECT, 0);
         }
         state->epoch = epoch;
+    }
+    if (UNLIKELY(state->insecure != state->worker->config->lua_enable_insecure_api) &&
+        state->lua != NULL) {
+        forget_all(state); /* what scripts have kept of it goes, too */
+        script_state_close(state);
     }
 }
 

@@ -43,6 +43,7 @@ struct script_state {
     struct script_run *run;     /* the script that runs, or NULL */
     uint64_t random;            /* of math.random: 48 bits */
     bool of_functions;          /* those are its scripts */
+    bool insecure;              /* as it was opened: lua-enable-insecure-api */
     struct function_load *load; /* of a library that registers them now; or NULL */
 };
 

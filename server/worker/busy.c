@@ -11,6 +11,7 @@
 #include "server/call/check.h"
 #include "server/client/client_flow.h"
 #include "server/client/gate.h"
+#include "server/client/listen.h"
 #include "server/worker/handlers.h"
 #include "server/worker/mail.h"
 #include "server/worker/message.h"
@@ -85,6 +86,9 @@ void busy_turn(struct worker *worker) {
     worker->parked.busy = true; /* inv. 1 */
     let_leave(worker);
     worker->loop.in_rt = true;
+    if (worker->acceptor != NULL) {
+        listen_turn(worker);
+    }
     rt_turn(worker->rt, 0);
     worker->loop.in_rt = false;
     worker_slice_begin(worker);

@@ -621,6 +621,9 @@ static void wait_and_wake(struct worker *worker) {
     }
     save_slice(worker);
     worker->loop.in_rt = true;
+    if (worker->acceptor != NULL && listen_turn(worker)) {
+        worker->loop.sleep_ns = 0;
+    }
     uint64_t asked = rt_ticks(worker->rt);
     rt_turn(worker->rt, worker->loop.sleep_ns);
     worker->loop.in_rt = false;

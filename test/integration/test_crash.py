@@ -136,7 +136,7 @@ def test_the_report_behind_the_line(start_mortal, slow, shards, how, enabled):
         pytest.skip("the sanitizer reports it")
     s = start_mortal()
     with s.raw() as c:
-        assert c.do("CONFIG", "SET", "crash-log-enabled", enabled, "hide-user-data-from-log", "no") == "OK"
+        assert c.do("CONFIG", "SET", "crash-log-enabled", enabled, "hide-user-data-from-log", "no", "debug-context", 'rack "7"') == "OK"
         assert c.do("SET", "kept", "value") == "OK"
     tell(s, "DEBUG", how)
     line, said = last_words(s, signal.SIGSEGV if how == "SEGFAULT" else signal.SIGABRT)
@@ -156,6 +156,7 @@ def test_the_report_behind_the_line(start_mortal, slow, shards, how, enabled):
         assert any(n.startswith("worker_") for n in stacks[-1]), stacks
         at += 1 + len(stacks[-1])
     rest = [re.fullmatch(form + "(.*)", text).group(1) for text in report[at:]]
+    assert rest.pop(0) == 'debug-context: "rack \\"7\\""'
     assert re.fullmatch(r"Command in hand on shard \d+: debug, 2 words", rest[0]), rest[0]
     assert rest[1] == 'Word 1, %d bytes: "%s"' % (len(how), how)
     assert re.fullmatch(r"Its client: id=\d+ addr=127.0.0.1:.* cmd=debug .*", rest[2]), rest[2]

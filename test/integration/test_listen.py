@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Where the server listens: addresses, unix socket, protected mode."""
 
+import ctypes
 import grp
 import os
 import resource
@@ -10,9 +11,9 @@ import threading
 
 import pytest
 
-from resp import Raw, RespError
+import certs
+from resp import Raw, RespError, encode
 from server import ServerFailed, free_port, wait_for
-
 
 
 BIND_FAILED = RespError("ERR CONFIG SET failed (possibly related to argument 'bind') - Failed to bind to specified addresses.")
@@ -296,3 +297,99 @@ def test_bind_that_fails_both_ways_leaves_the_connections_that_are_there(start_s
         assert c.do("CONFIG", "SET", "bind", "127.0.0.1 127.0.0.2") == "OK"
     with Raw(("127.0.0.2", s.port)) as c:
         assert c.do("PING") == "PONG"
+
+
+IPPROTO_MPTCP, SOL_MPTCP, MPTCP_INFO, SO_MARK, PIDFD_GETFD = 262, 284, 1, 36, 438
+
+
+def speaks_mptcp(port):
+    """Whether a server answers in MPTCP; else the kernel goes on in TCP."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP) as s:
+        s.settimeout(20)
+        s.connect(("127.0.0.1", port))
+        s.sendall(b"PING\r\n")
+        assert s.recv(7) == b"+PONG\r\n"
+        try:
+            flags = int.from_bytes(s.getsockopt(SOL_MPTCP, MPTCP_INFO, 64)[8:12], "little")
+        except OSError:
+            return False
+        return flags & 1 == 0  # MPTCP_INFO_FLAG_FALLBACK
+
+
+def has_mptcp():
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM, IPPROTO_MPTCP) as s:
+            s.bind(("127.0.0.1", 0))
+            s.listen(1)
+        return True
+    except OSError:
+        return False
+
+
+@pytest.mark.plain_port
+@pytest.mark.skipif(not has_mptcp(), reason="no MPTCP here")
+@pytest.mark.parametrize("mptcp", ("yes", "no"))
+def test_mptcp_is_spoken_if_it_is_asked_for(start_server, mptcp):
+    s = start_server(mptcp=mptcp)
+    assert speaks_mptcp(s.port) == (mptcp == "yes")
+    with s.raw() as c:
+        assert c.do("PING") == "PONG"
+
+
+def may_mark():
+    with socket.socket() as s:
+        try:
+            s.setsockopt(socket.SOL_SOCKET, SO_MARK, 7)
+        except PermissionError:
+            return False
+        return True
+
+
+def marks(pid):
+    """Of all sockets of the process that have a local port."""
+    found = []
+    pidfd = os.pidfd_open(pid)
+    for name in os.listdir("/proc/%d/fd" % pid):
+        fd = ctypes.CDLL(None).syscall(PIDFD_GETFD, pidfd, int(name), 0)
+        if fd < 0:
+            continue
+        try:
+            with socket.socket(fileno=fd) as s:
+                if s.family in (socket.AF_INET, socket.AF_INET6) and s.getsockname()[1]:
+                    found.append(s.getsockopt(socket.SOL_SOCKET, SO_MARK))
+        except OSError:
+            pass  # it is no socket
+    os.close(pidfd)
+    return found
+
+
+def test_sockets_of_clients_are_marked(start_server):
+    """socket-mark-id: the listening socket and what it accepts. Who may not is told so, and serves."""
+    s = start_server(bind="127.0.0.1", **{"socket-mark-id": 4711})
+    with s.raw() as c:
+        assert c.do("PING") == "PONG"
+        if may_mark():
+            assert marks(s.pid).count(4711) >= 2
+        else:
+            assert s.kind != "shoal" or "socket-mark-id: the system does not let the server mark its sockets" in s.log()
+
+
+@pytest.mark.plain_port
+@pytest.mark.parametrize("tls", (False, True))
+def test_new_connections_of_one_turn_are_counted(start_server, tls):
+    """max-new-connections-per-cycle 1, and its relative of TLS: with 200 that wait, the thread that accepts makes 200 turns. Those that
+    have hung up meanwhile count, too."""
+    cycle = {"max-new-connections-per-cycle": 1000, "max-new-tls-connections-per-cycle": 1000}
+    cycle["max-new-%sconnections-per-cycle" % ("tls-" if tls else "")] = 1
+    port = free_port()
+    s = start_server(config={**certs.server_config(), **cycle, "tls-port": port, "enable-debug-command": "yes"})
+    with s.raw() as c:
+        before = int(s.info("stats")["eventloop_cycles"])
+        accepted = int(s.info("stats")["total_connections_received"])
+        c.send(encode("DEBUG", "SLEEP", "0.3"))
+        waiting = [socket.create_connection(("127.0.0.1", port if tls else s.port)) for _ in range(200)]
+        assert c.read() == "OK"
+        assert wait_for(lambda: int(s.info("stats")["total_connections_received"]) >= accepted + 200)
+        assert int(s.info("stats")["eventloop_cycles"]) - before >= 200
+        for one in waiting:
+            one.close()

@@ -190,3 +190,62 @@ def test_patterns_that_take_more_than_the_stack_are_refused(server):
         assert c.do("EVAL", "local t = {} for k, v in ('a=1, b=2'):gmatch('(%w+)=(%w+)') do t[#t + 1] = k .. v end return t", "0") == [b"a1", b"b2"]
         assert "bad argument #1 to 'find' (string expected, got no value)" in str(c.do("EVAL", "return ('a'):find()", "0"))
         assert c.do("EVAL", "return ('a1b'):find(1)", "0") == 2
+
+
+def test_what_is_insecure_is_there_if_it_is_asked_for(start_server):
+    """lua-enable-insecure-api, by CONFIG SET, for scripts; what a script has kept of it goes with it."""
+    names = "return {type(rawget(_G, 'getfenv')), type(rawget(_G, 'setfenv')), type(rawget(_G, 'newproxy')), type(rawget(_G, 'dofile'))}"
+    s = start_server(**{"enable-protected-configs": "yes"})
+    with s.raw() as c:
+        assert c.do("EVAL", names, "0") == [b"nil"] * 4
+        for name in ("lua-enable-insecure-api", "lua-enable-deprecated-api"):
+            assert c.do("CONFIG", "SET", name, "yes") == "OK"
+            assert c.do("EVAL", names, "0") == [b"function"] * 3 + [b"nil"]
+            for code, expected in (
+                ("return tostring(getfenv(1) == _G) .. tostring(getfenv(0) == _G) .. tostring(getfenv(tostring) == _G)", b"truetruetrue"),
+                ("return getfenv(0).redis.call('PING')", "PONG"),
+                ("local f = function() return y end setfenv(f, {y = 9}) return f()", 9),
+                ("local f = function() return 1 end return tostring(setfenv(f, {}) == f)", b"true"),
+                ("setfenv(1, {}) x = 5 return x", 5),
+                ("return coroutine.wrap(function() setfenv(0, {}) return 3 end)()", 3),
+                ("local p = newproxy(true) getmetatable(p).__index = function(_, k) return k .. '!' end return p.x", b"x!"),
+                ("local p = newproxy(true) getmetatable(p).__len = function() return 7 end return #newproxy(p)", 7),
+                ("return type(newproxy()) .. type(newproxy(false))", b"userdatauserdata"),
+                ("getfenv(1).x = 1", "Attempt to modify a readonly table"),
+                ("getfenv(0).tostring = 1", "Attempt to modify a readonly table"),
+                ("setfenv(tostring, {})", "'setfenv' cannot change environment of given object"),
+                ("getfenv(99)", "bad argument #1 to 'getfenv' (invalid level)"),
+                ("setfenv(99, {})", "bad argument #1 to 'setfenv' (invalid level)"),
+                ("newproxy({})", "bad argument #1 to 'newproxy' (boolean or proxy expected)"),
+            ):
+                got = c.do("EVAL", code, "0")
+                if isinstance(expected, str) and expected != "PONG":
+                    assert isinstance(got, RespError) and expected in str(got), (code, got)
+                else:
+                    assert got == expected, (code, got)
+            assert c.do("CONFIG", "SET", name, "no") == "OK"
+            assert c.do("EVAL", names, "0") == [b"nil"] * 4
+            assert "attempt to call global 'setfenv'" in str(c.do("EVAL", "setfenv(1, {}) x = 5 return x", "0")) or s.kind == "shoal"
+            assert "nonexistent global variable 'setfenv'" in str(c.do("EVAL", "setfenv(1, {}) x = 5 return x", "0"))
+
+
+@pytest.mark.shoal_only
+def test_what_is_insecure_does_not_reach_what_is_everybodys(start_server):
+    s = start_server(**{"lua-enable-insecure-api": "yes"})
+    with s.raw() as c:
+        for code in (
+            "setfenv(0, {})",
+            "getmetatable(newproxy(true)).__gc = function() error('x') end",
+            "local p = newproxy(true) getmetatable(getmetatable(p)).__newindex = nil",
+            "local p = newproxy(true) setmetatable(getmetatable(p), nil)",
+        ):
+            assert isinstance(c.do("EVAL", code, "0"), RespError), code
+        code = "for _ = 1, 1000 do local p = newproxy(true) rawset(getmetatable(p), '__gc', function() redis.call('SET', 'x', 1) end) end return 1"
+        assert c.do("EVAL", code, "0") == 1
+        assert c.do("EVAL", "for _ = 1, 9 do collectgarbage() end return 3", "0") == 3
+        assert c.do("SCRIPT", "FLUSH") == "OK"
+        assert c.do("EVAL", "return #redis.sha1hex('')", "0") == 40
+        assert c.do("EXISTS", "x") == 0
+        library = "#!lua name=l\nserver.register_function('f', function() return type(getfenv(1)) .. type(newproxy) end)"
+        assert c.do("FUNCTION", "LOAD", library) == b"l"
+        assert c.do("FCALL", "f", "0") == b"tablefunction"
