@@ -463,9 +463,10 @@ struct config *config_set(const struct config *old, const struct bytes *pairs, s
  * SET. */
 void config_set_failed(struct text *err, struct bytes name, const char *reason);
 
-/* CONFIG REWRITE: 0, or -errno with the whole error text in err. */
-int config_rewrite(const struct config *config, struct bytes users, const struct fs *fs,
-                   struct text *err);
+/* CONFIG REWRITE: 0, or -errno with the whole error text in err. `everything`: also what has its
+ * default and no line yet. */
+int config_rewrite(const struct config *config, struct bytes users, bool everything,
+                   const struct fs *fs, struct text *err);
 
 /* Whether the value of a directive must not be seen in logs: passwords. */
 bool config_is_sensitive(struct bytes name);

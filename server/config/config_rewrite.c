@@ -34,6 +34,7 @@ struct rewriter {
     bool *kept;    /* and its lines say what it is */
     bool output_class_present[CONFIG_OUTPUT_CLASSES];
     bool signed_before;
+    bool everything;    /* a line for what has its default, too */
     struct bytes users; /* lines that are still to be written */
 };
 
@@ -59,7 +60,8 @@ static void write_output_limits(const struct rewriter *rewriter, const struct co
             &rewriter->config->client_output_buffer_limit[class];
         const struct config_output_limit *initial =
             &rewriter->defaults->client_output_buffer_limit[class];
-        if (rewriter->output_class_present[class] || memcmp(now, initial, sizeof(*now)) != 0) {
+        if (rewriter->everything || rewriter->output_class_present[class] ||
+            memcmp(now, initial, sizeof(*now)) != 0) {
             text_appendf(lines, "%s ", row->name);
             config_print_output_limit(rewriter->config, class, true, lines);
             text_append_char(lines, '\n');
@@ -95,8 +97,8 @@ static void write_rows(struct rewriter *rewriter) {
         }
         if (row->offset == offsetof(struct config, client_output_buffer_limit)) {
             write_output_limits(rewriter, row, &rewriter->lines[i]);
-        } else if (!is_no_replica &&
-                   (rewriter->present[i] || is_dir || differs(rewriter, row, rewriter->defaults))) {
+        } else if (!is_no_replica && (rewriter->everything || rewriter->present[i] || is_dir ||
+                                      differs(rewriter, row, rewriter->defaults))) {
             write_row(rewriter, row, &rewriter->lines[i]);
         }
     }
@@ -272,8 +274,8 @@ static void rewriter_fini(struct rewriter *rewriter) {
     config_free(rewriter->defaults);
 }
 
-int config_rewrite(const struct config *config, struct bytes users, const struct fs *fs,
-                   struct text *err) {
+int config_rewrite(const struct config *config, struct bytes users, bool everything,
+                   const struct fs *fs, struct text *err) {
     char *data = NULL;
     size_t len = 0;
     struct rewriter rewriter;
@@ -288,6 +290,7 @@ int config_rewrite(const struct config *config, struct bytes users, const struct
         struct bytes content = bytes_make(rc == 0 ? data : "", rc == 0 ? len : 0);
         rewriter_init(&rewriter, config);
         rewriter.users = users;
+        rewriter.everything = everything;
         text_init(&out);
         note_lines(&rewriter, content);
         find_kept(&rewriter, fs, content);

@@ -81,7 +81,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     struct config *config = load(memory);
     if (config != NULL) {
         config = set(memory, config, rest);
-        check(config_rewrite(config, BYTES(""), &memory->fs, &err) == 0);
+        check(config_rewrite(config, BYTES(""), false, &memory->fs, &err) == 0);
         struct config *again = load(memory);
         check(again != NULL);
         check_same(config, again);

@@ -2,6 +2,7 @@
 """Commands about the whole server: over all threads, and equal to Valkey where both have the same data."""
 
 import random
+import re
 import select
 import threading
 import time
@@ -261,3 +262,35 @@ def test_there_are_no_modules(server):
         assert [c.do("MULTI"), c.do("MODULE", "LIST"), c.do("EXEC")] == ["OK", "QUEUED", [[]]]
         assert c.do("ACL", "DRYRUN", "default", "MODULE", "LIST") == "OK"
         assert c.do("EVAL", "return redis.call('MODULE', 'LIST')", "0").startswith("ERR This Valkey command is not allowed from script")
+
+
+def test_debug_subcommands_that_tools_ask_for(start_server):
+    s = start_server(enable_debug_command="yes")
+    with s.raw() as c, s.raw() as other:
+        wrong = "ERR unknown subcommand or wrong number of arguments for '%s'. Try DEBUG HELP."
+        for words, expected in (
+            (["PROTECT-CLIENT", str(other.do("CLIENT", "ID"))], "OK"),
+            (["PROTECT-CLIENT", "99999999"], "ERR No such client"),
+            (["PROTECT-CLIENT", "-1"], "ERR No such client"),
+            (["PROTECT-CLIENT", "x"], "ERR Invalid client id"),
+            (["PROTECT-CLIENT"], wrong % "PROTECT-CLIENT"),
+            (["CLIENT-ENFORCE-REPLY-LIST", "1"], "OK"),
+            (["REPLYBUFFER", "RESIZING", "0"], "OK"),
+            (["REPLYBUFFER", "PEAK-RESET-TIME", "NEVER"], "OK"),
+            (["REPLYBUFFER", "PEAK-RESET-TIME", "reset"], "OK"),
+            (["REPLYBUFFER", "PEAK-RESET-TIME", "100"], "OK"),
+            (["REPLYBUFFER", "PEAK-RESET-TIME", "x"], "ERR value is not an integer or out of range"),
+            (["REPLYBUFFER", "x", "1"], wrong % "REPLYBUFFER"),
+            (["REPLYBUFFER"], wrong % "REPLYBUFFER"),
+            (["CONFIG-REWRITE-FORCE-ALL", "x"], wrong % "CONFIG-REWRITE-FORCE-ALL"),
+            (["STRINGMATCH-TEST"], "Apparently the server did not crash: test passed"),
+            (["SDSLEN", "none"], "ERR no such key"),
+        ):
+            got = c.do("DEBUG", *words)
+            assert str(got) == expected, (words, got)
+        assert other.do("PING") == "PONG"
+        c.do("MSET", "number", "12", "text", "abcdef")
+        c.do("RPUSH", "list", "a")
+        for key in ("number", "list"):
+            assert c.do("DEBUG", "SDSLEN", key) == RespError("ERR Not an sds encoded string.")
+        assert re.fullmatch(r"key_sds_len:4 key_sds_avail:\d+ obj_alloc:\d+ val_sds_len:6 val_sds_avail:\d+ val_alloc:\d+", c.do("DEBUG", "SDSLEN", "text"))

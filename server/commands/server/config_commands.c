@@ -384,6 +384,7 @@ struct config_rewriting {
     struct config *config; /* a copy, as CONFIG SET goes on */
     struct text users;     /* lines of them */
     struct text error;
+    bool everything;
     bool over;
 };
 
@@ -395,8 +396,8 @@ struct rewrite_part {
 /* On the thread beside. */
 static int64_t rewrite_work(void *arg) {
     struct config_rewriting *rewriting = arg;
-    return config_rewrite(rewriting->config, text_bytes(&rewriting->users), rewriting->fs,
-                          &rewriting->error);
+    return config_rewrite(rewriting->config, text_bytes(&rewriting->users), rewriting->everything,
+                          rewriting->fs, &rewriting->error);
 }
 
 static void log_rewrite(struct worker *worker, const struct config *config, int64_t rc) {
@@ -416,7 +417,7 @@ static void rewrite_over(struct rt_file_op *op, int64_t result) {
     scatter_wake(rewriting->worker);
 }
 
-static struct config_rewriting *rewrite_begin(struct worker *worker) {
+static struct config_rewriting *rewrite_begin(struct worker *worker, bool everything) {
     struct server *server = worker_server(worker);
     struct config_rewriting *rewriting = must_calloc(1, sizeof *rewriting);
     *rewriting = (struct config_rewriting){
@@ -424,6 +425,7 @@ static struct config_rewriting *rewrite_begin(struct worker *worker) {
         .worker = worker,
         .fs = server->fs,
         .config = config_copy(server->config),
+        .everything = everything,
     };
     text_init(&rewriting->users);
     text_init(&rewriting->error);
@@ -447,7 +449,7 @@ static void rewrite_end(struct worker *worker, struct config_rewriting *rewritin
 static bool rewrite_part(struct worker *worker, const void *args, void *result) {
     struct rewrite_part *part = result;
     if (part->rewriting == NULL && worker_server(worker)->config_rewriting == NULL) {
-        part->rewriting = rewrite_begin(worker);
+        part->rewriting = rewrite_begin(worker, *(const bool *)args);
     }
     if (part->rewriting == NULL || !part->rewriting->over) {
         scatter_sleep(worker);
@@ -468,8 +470,13 @@ static void rewrite_done(struct exec *x, const struct scatter_result *result) {
     text_fini(&part->error);
 }
 
+void config_rewrite_file(struct exec *x, bool everything) {
+    scatter_one(x, 0, rewrite_part, sizeof(struct rewrite_part), &everything, sizeof everything,
+                rewrite_done);
+}
+
 void command_config_rewrite(struct exec *x) {
-    scatter_one(x, 0, rewrite_part, sizeof(struct rewrite_part), NULL, 0, rewrite_done);
+    config_rewrite_file(x, false);
 }
 
 static const char *const help_lines[] = {

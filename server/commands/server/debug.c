@@ -6,6 +6,7 @@
  * to the workers that have them.
  */
 #include "base/check.h"
+#include "base/glob.h"
 #include "base/must.h"
 #include "base/num.h"
 #include "base/text.h"
@@ -32,10 +33,13 @@
 #include "server/worker/view.h"
 #include "shard/shard.h"
 #include "shard/types/list.h"
+#include "shard/types/string.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#define STRINGMATCH_ROUNDS 10000
 
 static void accepted(struct exec *x) {
     reply_ok(x->reply);
@@ -54,6 +58,7 @@ static void absent(struct exec *x) {
 struct key_wish {
     const char *encoding; /* NULL: nobody has that */
     const char *answer, *refusal;
+    bool lengths; /* SDSLEN: the answer is what was found out */
 };
 
 struct key_args {
@@ -68,6 +73,18 @@ struct key_part {
     char text[320];
 };
 
+/* No string has room to spare. */
+static void say_lengths(const struct keyspace *ks, struct bytes name, const struct entry *entry,
+                        struct key_part *part) {
+    part->granted = entry_type(entry) == TYPE_STRING && string_encoding(entry) != STRING_INT;
+    if (part->granted) {
+        snprintf(part->text, sizeof(part->text),
+                 "key_sds_len:%zu key_sds_avail:0 obj_alloc:%zu val_sds_len:%zu val_sds_avail:0 "
+                 "val_alloc:0",
+                 name.len, entry_memory(ks, entry), string_length(entry));
+    }
+}
+
 static bool object_part(struct worker *worker, const void *args, void *result) {
     const struct key_args *a = *(struct key_args *const *)args;
     struct key_part *part = result;
@@ -81,6 +98,10 @@ static bool object_part(struct worker *worker, const void *args, void *result) {
     part->found = true;
     part->granted =
         a->wish != NULL && a->wish->encoding != NULL && strcmp(a->wish->encoding, encoding) == 0;
+    if (a->wish != NULL && a->wish->lengths) {
+        say_lengths(ks, a->key.name, entry, part);
+        return true;
+    }
     uint32_t idle_s = entry_idle_seconds(ks, entry, now_ms);
     char length[40] = "";
     if (!a->fast && entry_type(entry) == TYPE_STRING) {
@@ -102,7 +123,7 @@ static void object_done(struct exec *x, const struct scatter_result *result) {
     const struct key_part *part = result->parts[0];
     if (!part->found) {
         reply_error(x->reply, ERR_NO_KEY);
-    } else if (a->wish == NULL) {
+    } else if (a->wish == NULL || (part->granted && a->wish->lengths)) {
         reply_status(x->reply, part->text);
     } else if (part->granted) {
         log_worker(x->worker, LOG_WARNING, "DEBUG: %s", part->text);
@@ -140,14 +161,22 @@ static void debug_htstats_key(struct exec *x) {
 }
 
 static void debug_listpack(struct exec *x) {
-    static const struct key_wish wish = {"listpack", "Listpack structure printed on stdout",
-                                         "ERR Not a listpack encoded object."};
+    static const struct key_wish wish = {.encoding = "listpack",
+                                         .answer = "Listpack structure printed on stdout",
+                                         .refusal = "ERR Not a listpack encoded object."};
     ask_key(x, &wish);
 }
 
 static void debug_quicklist(struct exec *x) {
-    static const struct key_wish wish = {"quicklist", "Quicklist structure printed on stdout",
-                                         "ERR Not a quicklist encoded object."};
+    static const struct key_wish wish = {.encoding = "quicklist",
+                                         .answer = "Quicklist structure printed on stdout",
+                                         .refusal = "ERR Not a quicklist encoded object."};
+    ask_key(x, &wish);
+}
+
+static void debug_sdslen(struct exec *x) {
+    static const struct key_wish wish = {.refusal = "ERR Not an sds encoded string.",
+                                         .lengths = true};
     ask_key(x, &wish);
 }
 
@@ -542,6 +571,56 @@ static void debug_clusterlink(struct exec *x) {
     }
 }
 
+struct protect_part {
+    bool found;
+};
+
+static bool protect_part(struct worker *worker, const void *args, void *result) {
+    ((struct protect_part *)result)->found = client_of_id(worker, *(const uint64_t *)args) != NULL;
+    return true;
+}
+
+static void protect_done(struct exec *x, const struct scatter_result *result) {
+    bool found = false;
+    for (unsigned i = 0; i < result->parts_count; i++) {
+        found |= ((const struct protect_part *)result->parts[i])->found;
+    }
+    if (found) {
+        reply_ok(x->reply);
+    } else {
+        reply_error(x->reply, "ERR No such client");
+    }
+}
+
+/* A client that is closed lives until nothing refers to it: there is nothing to be said of one. */
+static void debug_protect_client(struct exec *x) {
+    int64_t id;
+    if (!num_parse_i64(x->argv[2], &id)) {
+        reply_error(x->reply, "ERR Invalid client id");
+        return;
+    }
+    uint64_t number = (uint64_t)id;
+    scatter_all(x, protect_part, sizeof(struct protect_part), &number, sizeof number, protect_done);
+}
+
+static void debug_rewrite(struct exec *x) {
+    config_rewrite_file(x, true);
+}
+
+static void debug_stringmatch(struct exec *x) {
+    unsigned char bytes[96];
+    for (unsigned i = 0; i < STRINGMATCH_ROUNDS; i++) {
+        rt_random(worker_rt(x->worker), bytes, sizeof bytes);
+        size_t pattern_len = bytes[0] % 32, text_len = bytes[1] % 62;
+        for (size_t k = 2; k < 34; k++) { /* mostly what has a meaning in a pattern */
+            bytes[k] = bytes[k] < 128 ? (unsigned char)"*?[]^-\\a"[bytes[k] % 8] : bytes[k];
+        }
+        (void)glob_match(bytes_make((char *)bytes + 2, pattern_len),
+                         bytes_make((char *)bytes + 34, text_len), bytes[0] & 32);
+    }
+    reply_status(x->reply, "Apparently the server did not crash: test passed");
+}
+
 static void debug_client_eviction(struct exec *x) {
     if (worker_config(x->worker)->maxmemory_clients == 0) {
         reply_error(x->reply, "ERR maxmemory-clients is disabled.");
@@ -608,6 +687,8 @@ static void debug_kill_point(struct exec *x) {
 static const char *const help_lines[] = {
     "ASSERT",
     "    End the server by a check that fails.",
+    "CONFIG-REWRITE-FORCE-ALL",
+    "    CONFIG REWRITE, with a line for what has its default, too.",
     "DIGEST",
     "    Give one number for all data.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -640,6 +721,9 @@ static const char *const help_lines[] = {
     "    End the server at once.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Make string keys <prefix>:0, <prefix>:1 and so on.",
+    "PROTECT-CLIENT <id>",
+    "    Say whether there is such a client. None is freed while it is in use, so all are "
+    "protected.",
     "PROTOCOL <type>",
     "    Reply with a value of a type: string, integer, double, bignum, null, array, set, map,",
     "    attrib, push, verbatim, true, false.",
@@ -655,6 +739,8 @@ static const char *const help_lines[] = {
     "    Save what is in memory, drop it, and load it again. NOSAVE: load the RDB file that is "
     "there.",
     "    NOFLUSH: drop nothing. MERGE: keys of the file replace those in memory.",
+    "SDSLEN <key>",
+    "    Show what the name of a key and its value, a string, have in bytes, and take.",
     "SEGFAULT",
     "    End the server by touching memory that is not there.",
     "SET-ACTIVE-EXPIRE <0|1>",
@@ -663,6 +749,8 @@ static const char *const help_lines[] = {
     "    Let scripts call DEBUG ERROR, HELP, LOG, PROTOCOL and SLEEP.",
     "SLEEP <seconds>",
     "    Stop all threads for some time.",
+    "STRINGMATCH-TEST",
+    "    Match patterns with texts, both by chance.",
     "VIEW <command> [; <command> ...]",
     "    Run commands at one moment, on one thread, the others parked. The keys of each lie on one",
     "    shard, whichever that is.",
@@ -680,8 +768,7 @@ static const char *const help_lines[] = {
     "REPLYBUFFER <PEAK-RESET-TIME|RESIZING> <value>, CHANGE-REPL-ID, REPLICATE <command>,",
     "SLOTMIGRATION <PREVENT-PAUSE|PREVENT-FAILOVER> <value>",
     "    Taken, without effect.",
-    "CLIENT-EVICTION, CONFIG-REWRITE-FORCE-ALL, CRASH-AND-RECOVER, LEAK, MALLCTL,",
-    "MALLCTL-STR, PROTECT-CLIENT, RESTART, SDSLEN, STRINGMATCH-TEST, STRUCTSIZE",
+    "CLIENT-EVICTION, CRASH-AND-RECOVER, LEAK, MALLCTL, MALLCTL-STR, RESTART, STRUCTSIZE",
     "    Refused: they are about what is not there.",
     NULL,
 };
@@ -744,15 +831,15 @@ static const struct {
     {"set-skip-checksum-validation", 3, 3, debug_skip_checksum},
     {"slotmigration", 4, 4, debug_slotmigration},
     {"client-eviction", 2, 2, debug_client_eviction},
-    {"config-rewrite-force-all", 2, 2, absent},
+    {"config-rewrite-force-all", 2, 2, debug_rewrite},
     {"crash-and-recover", 2, UINT32_MAX, absent},
     {"leak", 3, 3, absent},
     {"mallctl", 3, 4, absent},
     {"mallctl-str", 3, 4, absent},
-    {"protect-client", 3, 3, absent},
+    {"protect-client", 3, 3, debug_protect_client},
     {"restart", 2, UINT32_MAX, absent},
-    {"sdslen", 3, 3, absent},
-    {"stringmatch-test", 2, 2, absent},
+    {"sdslen", 3, 3, debug_sdslen},
+    {"stringmatch-test", 2, 2, debug_stringmatch},
     {"structsize", 2, 2, absent},
 };
 

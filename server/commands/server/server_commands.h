@@ -51,5 +51,8 @@ command_secret_fn config_secret;
  * error is the answer. */
 typedef void config_then_fn(struct exec *x);
 void config_set_one(struct exec *x, const char *name, struct bytes value, config_then_fn *then);
+/* CONFIG REWRITE; `everything`: with lines for defaults, too. The reply is written when it is done.
+ */
+void config_rewrite_file(struct exec *x, bool everything);
 
 #endif
