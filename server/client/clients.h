@@ -28,7 +28,6 @@ struct clients {
     size_t strangers;        /* sum of client->stranger_memory */
     bool evicts;             /* maxmemory-clients is set */
     struct pqueue evictable; /* then: those that may be evicted, by memory below zero */
-    int64_t http_logged_ms;
 };
 
 #endif

@@ -6,14 +6,13 @@
 #include "server/client/client_private.h"
 #include "server/client/identity.h"
 #include "server/client/large.h"
+#include "server/observe/flood.h"
 #include "server/observe/log.h"
 #include "server/replication/replica.h"
 #include "server/tracking/tracking.h"
 #include "server/txn/multi.h"
 #include "server/worker/handlers.h"
 #include "server/worker/worker.h"
-
-#define HTTP_LOG_EVERY_MS (60 * 1000)
 
 /* What EXEC is running. */
 static const struct multi_queue *running_queue(const struct client *client, uint32_t *ret_done) {
@@ -213,7 +212,7 @@ static void append_dump(struct text *text, struct bytes data) {
 
 void log_protocol_error(struct worker *worker, const struct client *client, struct bytes error,
                         struct bytes rest) {
-    if (!log_wants(worker, LOG_VERBOSE)) {
+    if (!flood_lets(worker, FLOOD_PROTOCOL)) {
         return;
     }
     struct text text, dump;
@@ -238,11 +237,9 @@ void log_protocol_error(struct worker *worker, const struct client *client, stru
 }
 
 void log_http(struct worker *worker, const struct client *client) {
-    int64_t now_ms = rt_wall_ms(worker->rt);
-    if (now_ms - worker->clients.http_logged_ms < HTTP_LOG_EVERY_MS) {
+    if (!flood_lets(worker, FLOOD_HTTP)) {
         return;
     }
-    worker->clients.http_logged_ms = now_ms;
     log_worker(worker, LOG_WARNING,
                "Possible SECURITY ATTACK detected: somebody sends HTTP to this port, as a browser "
                "does when a page tricks it into that. Connection from %s aborted.",

@@ -14,6 +14,7 @@
 #include "server/client/client_private.h"
 #include "server/client/describe.h"
 #include "server/client/large.h"
+#include "server/observe/flood.h"
 #include "server/observe/log.h"
 #include "server/worker/handlers.h"
 #include "server/worker/worker.h"
@@ -201,9 +202,11 @@ static void log_broken(const struct client *client, int error) {
     if (tls && client->upstream != NULL) {
         log_worker(client->worker, LOG_WARNING, "Error condition on socket for SYNC: %s", why);
     } else if (tls && !tls_stream_is_open(&client->stream) && client->bytes_in == 0) {
-        log_worker(client->worker, LOG_WARNING,
-                   "Error accepting a client connection: %s (addr=%s laddr=%s)", why, client->peer,
-                   client->local);
+        if (flood_lets(client->worker, FLOOD_TLS)) {
+            log_worker(client->worker, LOG_WARNING,
+                       "Error accepting a client connection: %s (addr=%s laddr=%s)", why,
+                       client->peer, client->local);
+        }
     } else {
         log_worker(client->worker, LOG_VERBOSE, "Reading from client: %s", why);
     }

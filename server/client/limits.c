@@ -8,6 +8,7 @@
 #include "server/client/client_private.h"
 #include "server/client/describe.h"
 #include "server/client/large.h"
+#include "server/observe/flood.h"
 #include "server/replication/replica.h"
 #include "server/tracking/tracking.h"
 #include "server/txn/multi.h"
@@ -72,8 +73,10 @@ void client_limit_input(struct client *client) {
     }
     if (counted > limit || (counted > UNAUTHENTICATED_QUERY_MAX && !client_may_run(client))) {
         worker->stats.query_limit_disconnects++;
-        log_client(worker, LOG_WARNING,
-                   "Closing client that reached max query buffer length: ", client, "");
+        if (flood_lets(worker, FLOOD_INPUT)) {
+            log_client(worker, LOG_WARNING,
+                       "Closing client that reached max query buffer length: ", client, "");
+        }
         client_close(client);
     }
 }
@@ -123,8 +126,10 @@ size_t client_reply_max(const struct client *client) {
 void client_close_over_limit(struct client *client) {
     struct worker *worker = client->worker;
     worker->stats.output_limit_disconnects++;
-    log_client(worker, LOG_WARNING, "Client ", client,
-               " closed for overcoming of output buffer limits.");
+    if (flood_lets(worker, FLOOD_OUTPUT)) {
+        log_client(worker, LOG_WARNING, "Client ", client,
+                   " closed for overcoming of output buffer limits.");
+    }
     client_close(client);
 }
 
@@ -191,10 +196,12 @@ static void limit_stranger(struct client *client) {
         return;
     }
     worker->stats.query_limit_disconnects++;
-    log_client(worker, LOG_NOTICE,
-               "Closing client: those who have not logged in have reached "
-               "unauthenticated-maxmemory: ",
-               client, "");
+    if (flood_lets(worker, FLOOD_STRANGERS)) {
+        log_client(worker, LOG_NOTICE,
+                   "Closing client: those who have not logged in have reached "
+                   "unauthenticated-maxmemory: ",
+                   client, "");
+    }
     client_close(client);
 }
 

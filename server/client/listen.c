@@ -13,6 +13,7 @@
 #include "server/call/errors.h"
 #include "server/client/client.h"
 #include "server/client/secure.h"
+#include "server/observe/flood.h"
 #include "server/observe/log.h"
 #include "server/worker/message.h"
 #include "server/worker/shared.h"
@@ -26,7 +27,6 @@
 
 #define START_PATIENCE_MS 2000
 #define START_RETRY_NS    (10 * 1000 * 1000)
-#define NO_ROOM_LOG_MS    (60 * 1000)
 #define ADDRESS_BYTES     256
 #define NETWORK_BYTES     8 /* of an address of IPv6 */
 
@@ -49,7 +49,6 @@ struct acceptor {
     struct rt_listener *unix_socket;
     struct waiting waiting[2]; /* plain; TLS */
     uint64_t last_id;
-    int64_t no_room_logged_ms; /* monotonic; 0: not yet */
 };
 
 struct connection_message {
@@ -71,18 +70,6 @@ static unsigned least_loaded(const struct node *node) {
         }
     }
     return best;
-}
-
-/* Once a minute: they may be many. */
-static void log_no_room(struct worker *worker) {
-    int64_t now_ms = rt_mono_ms(worker->rt);
-    struct acceptor *acceptor = worker->acceptor;
-    if (acceptor->no_room_logged_ms == 0 ||
-        now_ms - acceptor->no_room_logged_ms >= NO_ROOM_LOG_MS) {
-        acceptor->no_room_logged_ms = now_ms;
-        log_worker(worker, LOG_WARNING,
-                   "No file can be opened for a new connection ('ulimit -n'): it is refused.");
-    }
 }
 
 static void log_accepted(struct worker *worker, const struct rt_accepted *accepted) {
@@ -147,8 +134,9 @@ static void receive(struct worker *worker, const struct rt_accepted *accepted) {
     if (UNLIKELY(log_wants(worker, LOG_VERBOSE))) {
         log_accepted(worker, accepted);
     }
-    if (accepted->no_room) {
-        log_no_room(worker);
+    if (accepted->no_room && flood_lets(worker, FLOOD_NO_ROOM)) {
+        log_worker(worker, LOG_WARNING,
+                   "No file can be opened for a new connection ('ulimit -n'): it is refused.");
     }
     if (accepted->no_room ||
         (int64_t)shared_connections_total(server->shared) >= config->maxclients) {

@@ -3,7 +3,6 @@
  * the file and nothing else. */
 #include "server/observe/line.h"
 
-#include "base/quote.h"
 #include "base/text.h"
 #include "net/rt.h"
 
@@ -77,13 +76,41 @@ static void append_time(struct text *line, enum config_log_timestamp form,
     }
 }
 
-static void append_json(struct text *line, struct bytes message) {
+/* How many bytes a character of UTF-8 has that begins there; 0: there is none. */
+static size_t utf8_bytes(const unsigned char *p, size_t left) {
+    size_t n = p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : 4;
+    if (p[0] < 0xc2 || p[0] > 0xf4 || n > left) {
+        return 0;
+    }
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80) {
+            return 0;
+        }
+    }
+    bool longer_than_need_be = (p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xf0 && p[1] < 0x90);
+    bool beyond = (p[0] == 0xed && p[1] > 0x9f) || (p[0] == 0xf4 && p[1] > 0x8f);
+    return longer_than_need_be || beyond ? 0 : n;
+}
+
+/* A string of JSON, which is also what readers of logfmt take: text as it is, if it is text, and
+ * other bytes as the characters of these numbers. */
+static void append_string(struct text *line, struct bytes message) {
     text_append_char(line, '"');
     for (size_t i = 0; i < message.len; i++) {
         unsigned char c = (unsigned char)message.ptr[i];
+        size_t wide =
+            c < 0x80 ? 0 : utf8_bytes((const unsigned char *)message.ptr + i, message.len - i);
         if (c == '"' || c == '\\') {
             text_append_char(line, '\\');
             text_append_char(line, (char)c);
+        } else if (c == '\n' || c == '\r' || c == '\t') {
+            text_append_text(line, c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t");
+        } else if (wide == 2 && c == 0xc2 && (unsigned char)message.ptr[i + 1] < 0xa0) {
+            text_appendf(line, "\\u%04x",
+                         (unsigned char)message.ptr[++i]); /* C1: terminals obey it */
+        } else if (wide > 0) {
+            text_append(line, message.ptr + i, wide);
+            i += wide - 1;
         } else if (c < 0x20 || c > 0x7e) {
             text_appendf(line, "\\u%04x", c);
         } else {
@@ -102,13 +129,13 @@ static void append_line(struct text *line, const struct config *config, const st
         text_appendf(line, "pid=%d role=%s timestamp=\"", pid, role);
         append_time(line, config->log_timestamp_format, when);
         text_appendf(line, "\" level=%s message=", level_names[level]);
-        quote_append(line, message);
+        append_string(line, message);
         break;
     case CONFIG_LOG_JSON:
         text_appendf(line, "{\"pid\":%d,\"role\":\"%s\",\"timestamp\":\"", pid, role);
         append_time(line, config->log_timestamp_format, when);
         text_appendf(line, "\",\"level\":\"%s\",\"message\":", level_names[level]);
-        append_json(line, message);
+        append_string(line, message);
         text_append_char(line, '}');
         break;
     default:

@@ -96,6 +96,7 @@ static void look_after(struct worker *worker) {
     totals_cron(worker);
     hotkeys_tick(&worker->hotkeys, now_ms);
     news_cron(worker);
+    flood_tell(worker, false);
     if (UNLIKELY(log_wants(worker, LOG_VERBOSE)) &&
         now_ms - worker->loop.state_logged_ms >= STATE_LOG_MS) {
         worker->loop.state_logged_ms = now_ms;

@@ -42,6 +42,7 @@
 #include "server/cluster/exports.h"
 #include "server/http/http.h"
 #include "server/observe/commandlog.h"
+#include "server/observe/flood.h"
 #include "server/observe/log.h"
 #include "server/observe/monitor.h"
 #include "server/persistence/due.h"
@@ -926,5 +927,6 @@ void worker_run(struct worker *worker) {
         goes_on = worker_turn(worker);
         worker_publish(worker);
     }
+    flood_tell(worker, true);
     rt_turn(worker->rt, 0); /* the last wake-ups leave while all runtimes are still there */
 }

@@ -18,6 +18,7 @@
 #include "server/client/clients.h"
 #include "server/cluster/redirect.h"
 #include "server/observe/commandlogs.h"
+#include "server/observe/flood.h"
 #include "server/observe/hotkeys.h"
 #include "server/observe/latency.h"
 #include "server/observe/monitors.h"
@@ -87,6 +88,7 @@ struct worker {
     struct trackers trackers;
     struct monitors monitors;
     struct commandlogs logs;
+    struct floods floods;
     struct latency latency;
     struct hotkeys hotkeys;
     bool notifies;           /* notify-keyspace-events names classes and where they are told */
