@@ -267,13 +267,20 @@ static void on_data(struct rt_stream *stream, struct rt_buffer *buffer, struct b
     if (c->in.len == 0 && c->state == HTTP_READING) {
         set_state(c, HTTP_READING, HEAD_MS);
     }
-    size_t room = HTTP_HEAD_BYTES_MAX - c->in.len;
-    if (bytes.len > room && c->state != HTTP_READING) { /* who asks on and on, and does not read */
-        close_connection(c);
-        return;
+    bool last = c->state == HTTP_SENDING && !c->keeps_alive; /* nobody reads on */
+    while (bytes.len > 0 && !last) {
+        size_t room = HTTP_HEAD_BYTES_MAX - c->in.len;
+        size_t n = bytes.len < room ? bytes.len : room;
+        if (n == 0) { /* who asks on and on, and does not read */
+            close_connection(c);
+            return;
+        }
+        text_append(&c->in, bytes.ptr, n);
+        bytes.ptr += n;
+        bytes.len -= n;
+        read_requests(c);
+        last = c->state == HTTP_SENDING && !c->keeps_alive;
     }
-    text_append(&c->in, bytes.ptr, bytes.len < room ? bytes.len : room);
-    read_requests(c);
 }
 
 static void on_sent(struct rt_stream *stream, size_t n) {
@@ -580,6 +587,15 @@ void http_stop(struct worker *worker) {
         close_connection(LIST_ENTRY(node, struct http_connection, node));
     }
     settle(http);
+}
+
+size_t http_held(const struct worker *worker, unsigned *ret_connections) {
+    size_t bytes = 0;
+    *ret_connections = worker->http->count;
+    LIST_EACH(&worker->http->connections, node) {
+        bytes += LIST_ENTRY(node, struct http_connection, node)->in.len;
+    }
+    return bytes;
 }
 
 void http_free(struct worker *worker) {

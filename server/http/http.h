@@ -32,4 +32,7 @@ void http_stop(struct worker *worker);
 /* After its runtime was freed. */
 void http_free(struct worker *worker);
 
+/* What is kept of requests, and of how many connections. */
+size_t http_held(const struct worker *worker, unsigned *ret_connections);
+
 #endif

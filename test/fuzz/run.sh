@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 seconds=${1:-60}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- commands acl base_file bus cjson cmsgpack config dump frames glob hll http intset listpack log_block manifest num parser quicklist reader request stream_node struct tls tracks words
+[ $# -gt 0 ] || set -- commands acl base_file bus cjson cmsgpack config dump frames glob hll http http_listener intset listpack log_block manifest num parser quicklist reader request stream_node struct tls tracks words
 
 arguments="-Dfuzz=true -Dtests=false -Dmimalloc=false --buildtype=debugoptimized -Db_sanitize=address,undefined"
 if [ "$(cat build-fuzz/run.args 2>/dev/null)" != "$arguments" ]; then

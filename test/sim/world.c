@@ -20,6 +20,7 @@
 #include "server/client/listen.h"
 #include "server/commands/families.h"
 #include "server/handlers.h"
+#include "server/http/http.h"
 #include "server/persistence/load.h"
 #include "server/pubsub/pubsub.h"
 #include "server/worker/loop.h"
@@ -255,7 +256,7 @@ static void make_workers(struct world *world, struct machine *machine) {
     free(rts);
     struct text err;
     text_init(&err);
-    if (listen_start(server->workers[0], &err) != 0) {
+    if (listen_start(server->workers[0], &err) != 0 || http_start(server->workers[0], &err) != 0) {
         fprintf(stderr, "%s\n", err.ptr);
         abort();
     }
