@@ -18,7 +18,7 @@ struct bytes {
 };
 
 /* A slice of a string literal, its NUL left out. */
-#define BYTES(literal) ((struct bytes){(literal), sizeof(literal) - 1})
+#define BYTES(literal) ((struct bytes){"" literal, sizeof(literal) - 1})
 
 static inline struct bytes bytes_make(const char *ptr, size_t len) {
     return (struct bytes){ptr, len};

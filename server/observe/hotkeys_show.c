@@ -30,7 +30,7 @@ void hotkeys_take(struct worker *worker, struct hotkeys_part *ret) {
     }
     ret->count = hot->top.used;
     ret->list = bytes > 0 ? must_malloc(bytes) : NULL;
-    char *at = (char *)(ret->list + ret->count);
+    char *at = bytes > 0 ? (char *)(ret->list + ret->count) : NULL;
     for (uint32_t i = 0; i < ret->count; i++) {
         const struct topk_item *item = &hot->top.items[i];
         struct bytes name = topk_name(item);

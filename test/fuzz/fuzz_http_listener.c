@@ -183,11 +183,12 @@ static void send_odd(struct looker *peer, struct draw_input *in) {
 
 /* Bytes of the input, perhaps many times. */
 static void send_raw(struct run *run, struct looker *peer, struct draw_input *in) {
+    unsigned times = draw_next(in, 8) == 0 ? 300 : 1;
     size_t len = draw_next(in, 200);
     len = len < in->size ? len : in->size;
     peer->strict = false;
     peer->knows = true; /* who can tell */
-    for (unsigned times = draw_next(in, 8) == 0 ? 300 : 1; times > 0 && len > 0; times--) {
+    for (; times > 0 && len > 0; times--) {
         send_bytes(peer, (const char *)in->data, len);
         if (times % 50 == 1) {
             wait_ns(run, SECOND / 100);

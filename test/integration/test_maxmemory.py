@@ -2,6 +2,7 @@
 """maxmemory: what goes, what stays, what is refused, and that the budget is kept whatever shard needs room."""
 
 import random
+import threading
 
 import pytest
 
@@ -296,3 +297,43 @@ def test_the_time_over_the_limit_is_counted(server, conn):
     conn.do("CONFIG", "SET", "maxmemory", "0")
     conn.do("PING")
     assert stat(server, "total_eviction_exceeded_time") >= 20
+
+
+def write_on(server, number, rounds, until, faults):
+    """Values of all sizes under keys of all shards. What is on its way counts, too, so it is no more than some KB at a time."""
+    rng = random.Random(number)
+    with server.raw(timeout=60) as c:
+        while not until.is_set():
+            requests = []
+            for _ in range(rng.choice((1, 5, 20))):
+                key, value = "key:%d" % rng.randrange(10**6), b"x" * rng.choice((5, 20, 100, 800))
+                requests.append(rng.choice((
+                    ("SET", key, value, "EX", 10000),
+                    ("SET", key, value, "EX", 10000),
+                    ("HSET", "h" + key, "f%d" % rng.randrange(100), value),
+                    ("APPEND", "a" + key, value),
+                    ("MSET", key, value, "m" + key, value),
+                )))  # fmt: skip
+            faults += [r for r in pipeline(c, requests) if isinstance(r, RespError) and str(r) != OOM]
+            rounds[number] += 1
+
+
+@pytest.mark.parametrize("policy", ("noeviction", "allkeys-lru", "volatile-ttl"))
+def test_many_who_write_at_once_do_not_exceed_it(server, conn, policy):
+    """Six clients on all shards, all of whom need room from the first moment on: never more than 1% and 1 MB beyond, whenever
+    somebody looks; the buffers of six requests are part of that. What connections and threads have of their own is there before: under noeviction nothing makes room for that."""
+    rounds, until, faults, most = [0] * 6, threading.Event(), [], 0
+    writers = [threading.Thread(target=write_on, args=(server, n, rounds, until, faults)) for n in range(6)]
+    for writer in writers:
+        writer.start()
+    assert wait_for(lambda: min(rounds) >= 20)
+    bytes_max = limit(server, conn, policy, 40 * MB)
+    pipeline(conn, [("SET", "key:%d" % n, b"x" * 8000, "EX", 10000) for n in range(6000)], 20)
+    for _ in range(200):
+        most = max(most, int(server.info_of(conn, "memory")["used_memory"]))
+    until.set()
+    for writer in writers:
+        writer.join()
+    assert faults == []
+    assert most > bytes_max * 0.95, "nobody needed more"
+    assert most <= bytes_max * 1.01 + MB, "%d beyond" % (most - bytes_max)

@@ -269,3 +269,16 @@ def test_activedefrag_takes_the_time_it_is_given(start_server):
             a_ms[word] = (done["active_defrag_hits"] + done["active_defrag_misses"]) / done["total_active_defrag_time"]
             c.do("FLUSHALL", "SYNC")
     assert a_ms["yes"] > 1.25 * a_ms["no"], a_ms
+
+
+def test_the_doctor_knows_the_remedy(server, conn):
+    """When much less is in use than there was."""
+    keys = fill(conn, 10_000, 30 * MB)
+    assert wait_for(lambda: int(server.info("memory")["used_memory_peak"]) > 30 * MB)  # it is looked at now and then
+    peak = int(server.info("memory")["used_memory_peak"])
+    send_all(conn, (["DEL", k] for k in keys[: len(keys) * 3 // 4]))
+    assert wait_for(lambda: int(server.info("memory")["used_memory"]) < peak / 2)
+    advice = conn.do("MEMORY", "DOCTOR").decode()
+    assert " * Peak: " in advice and "MEMORY PURGE" in advice
+    conn.do("FLUSHALL", "SYNC")
+    assert wait_for(lambda: b"too little data" in conn.do("MEMORY", "DOCTOR"))

@@ -207,7 +207,9 @@ static void doctor_done(struct exec *x, const struct scatter_result *result) {
         }
         if (m.usage.rss_bytes > m.used + m.used / 2 && m.usage.rss_bytes > m.used + 10 * mb) {
             text_appendf(&text,
-                         " * Fragmentation: the process holds %.1f MB for %.1f MB of data.\n",
+                         " * Fragmentation: the process holds %.1f MB for %.1f MB of data. MEMORY "
+                         "PURGE gives back what is free of it; what is left is moved together in "
+                         "time, and sooner with activedefrag yes.\n",
                          (double)m.usage.rss_bytes / (double)mb, (double)m.used / (double)mb);
         }
         if (m.reserved > m.used + m.used / 10 && m.reserved > m.used + 10 * mb) {
