@@ -41,7 +41,7 @@ unit/type/list-2 unit/type/list-3 unit/type/set unit/type/zset unit/type/hash un
 unit/dump unit/expire unit/other unit/multi unit/quit unit/pubsub unit/introspection unit/introspection-2 unit/limits unit/bitops
 unit/bitfield unit/geo unit/hyperloglog unit/lazyfree unit/pause unit/querybuf unit/networking unit/tracking unit/scripting unit/functions unit/aofrw
 unit/acl unit/acl-v2 unit/auth unit/slowlog unit/latency-monitor unit/client-eviction unit/maxmemory unit/pubsubshard
-integration/dismiss-mem""".split()
+integration/dismiss-mem integration/redis-cli""".split()
 
 # (file, line, what it becomes, how often it is there if not once) in the private copy.
 CHANGED = [
@@ -362,6 +362,8 @@ def run_unit(options, suite, unit, names):
     passed, failed, seen = 0, [], set()
     with tempfile.TemporaryDirectory(prefix="shoal-conformance-") as folder:
         prepare(suite, folder)
+        os.mkdir(os.path.join(folder, "src"))  # where the suite looks for programs
+        os.symlink(shutil.which("redis-cli") or "/usr/bin/redis-cli", os.path.join(folder, "src", "redis-cli"))
         skip = os.path.join(folder, "skip")
         with open(skip, "w") as f:
             f.write("\n".join(names))
