@@ -233,9 +233,9 @@ static struct brain_node *read_target(struct brain_request *request) {
         return NULL;
     }
     struct bytes id = request->words[request->at + 1];
-    struct brain_node *node = id.len == ID ? brain_node_find(request->brain, id.ptr) : NULL;
+    struct brain_node *node = brain_node_named(request->brain, id);
     request->at += 2;
-    if (node == NULL || node->flags & MAP_HANDSHAKE) {
+    if (node == NULL) {
         reply_errorf(request->reply, "ERR %s node name: %.*s", id.len == ID ? "Unknown" : "Invalid",
                      bytes_precision(id), id.ptr);
         return NULL;
@@ -249,7 +249,9 @@ static struct brain_node *read_target(struct brain_request *request) {
 
 /* A job that is not in the list yet; NULL: the error is said. */
 static struct export *read_job(struct brain_request *request, uint8_t taken[WIRE_SLOTS_BYTES]) {
-    if (!bytes_is(request->words[request->at++], "SLOTSRANGE")) {
+    struct bytes word = request->words[request->at++];
+    word.len = strnlen(word.ptr, word.len); /* valkey-cli sends its end along */
+    if (!bytes_is(word, "SLOTSRANGE")) {
         brain_refuse(request, "ERR syntax error");
         return NULL;
     }
@@ -391,10 +393,7 @@ static struct owners owners_of(const struct brain *brain, const struct export *e
 static const char *broken_by(const struct brain *brain, const struct export *export) {
     struct owners owners = owners_of(brain, export);
     int64_t pause_ms = 2 * brain->settings.manual_failover_timeout_ms;
-    if (!brain_is_primary(brain->self)) {
-        return "A failover occurred during slot export";
-    }
-    if (owners.any_targets || owners.any_others) {
+    if (owners.any_targets || owners.any_others || !brain_is_primary(brain->self)) {
         return "Slots are no longer owned by myself";
     }
     if (brain->now.breaks.flushes != export->flushes) {
@@ -450,7 +449,7 @@ static void await_claim(struct brain *brain, struct export *export) {
             fail(brain, export, "Slots are no longer owned by myself");
         }
     } else if (!brain_is_primary(brain->self)) {
-        fail(brain, export, "A failover occurred during slot export");
+        fail(brain, export, "Slots are no longer owned by myself");
     } else if (target == NULL) {
         take_back(brain, export, "Target node is not known any more");
     } else if (target->flags & MAP_FAIL && now - target->failed > brain->settings.node_timeout_ms) {

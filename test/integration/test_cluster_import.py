@@ -518,8 +518,9 @@ def test_a_valkey_sends_under_writes(nodes, target_kind):
 
 
 @pytest.mark.row_once
-def test_valkey_cli_moves_them_at_once(nodes):
-    source, target = pair(nodes, "valkey", "shoal")
+@pytest.mark.parametrize("kinds", [("valkey", "shoal"), ("shoal", "valkey"), ("shoal", "shoal")], ids=str)
+def test_valkey_cli_moves_them_at_once(nodes, kinds):
+    source, target = pair(nodes, *kinds)
     with source.raw() as c:
         names = ["k:%d" % i for i in range(2000)]
         here = [name for name in names if not isinstance(c.do("SET", name, name), RespError)]

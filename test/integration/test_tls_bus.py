@@ -148,7 +148,8 @@ def test_a_replica_takes_over(three, nodes):
         check(c)
 
 
-def test_slots_move(three):
+@pytest.mark.parametrize("how", [[], ["--cluster-use-atomic-slot-migration"]], ids=["MIGRATE", "at once"])
+def test_slots_move(three, how):
     """By valkey-cli, which speaks TLS, too, so each MIGRATE is told the port of a node with it."""
     if find_cli() is None:
         pytest.skip("no valkey-cli")
@@ -156,7 +157,7 @@ def test_slots_move(three):
     with Client(three) as c:
         fill(c)
         words = "--cluster-from", my_id(source), "--cluster-to", my_id(target), "--cluster-slots", "300", "--cluster-yes"
-        cli("--cluster", "reshard", "127.0.0.1:%d" % source.tls_port, *words, "--tls", "--cacert", certs.shared().path("ca.crt"))
+        cli("--cluster", "reshard", "127.0.0.1:%d" % source.tls_port, *words, "--tls", "--cacert", certs.shared().path("ca.crt"), *how)
         assert agree(three)
         check(c)
     assert said(target)["cluster_slots_assigned"] == "16384"
