@@ -20,11 +20,6 @@ struct asked {
     struct reply *reply;
 };
 
-static struct brain_node *node_named(struct brain *brain, struct bytes id) {
-    struct brain_node *node = id.len == ID ? brain_node_find(brain, id.ptr) : NULL;
-    return node != NULL && !(node->flags & MAP_HANDSHAKE) ? node : NULL;
-}
-
 static void unknown_node(struct reply *reply, struct bytes id) {
     reply_errorf(reply, "ERR Unknown node %.*s", bytes_precision(id), id.ptr);
 }
@@ -222,7 +217,7 @@ static void meet(struct brain *brain, struct asked *asked) {
 
 static void forget(struct brain *brain, struct asked *asked) {
     struct bytes id = asked->words[1];
-    struct brain_node *node = node_named(brain, id);
+    struct brain_node *node = brain_node_named(brain, id);
     if (node == NULL) {
         if (id.len == ID && brain_is_forgotten(brain, id.ptr)) {
             reply_ok(asked->reply);
@@ -267,7 +262,7 @@ static void replicate(struct brain *brain, struct asked *asked) {
         }
         return;
     }
-    struct brain_node *node = node_named(brain, asked->words[1]);
+    struct brain_node *node = brain_node_named(brain, asked->words[1]);
     if (node == NULL) {
         unknown_node(asked->reply, asked->words[1]);
     } else if (node == self) {
@@ -394,7 +389,7 @@ static void nodes(struct brain *brain, struct asked *asked) {
 }
 
 static void replicas(struct brain *brain, struct asked *asked) {
-    const struct brain_node *primary = node_named(brain, asked->words[1]);
+    const struct brain_node *primary = brain_node_named(brain, asked->words[1]);
     if (primary == NULL) {
         unknown_node(asked->reply, asked->words[1]);
         return;
@@ -420,7 +415,7 @@ static void replicas(struct brain *brain, struct asked *asked) {
 }
 
 static void count_failure_reports(struct brain *brain, struct asked *asked) {
-    struct brain_node *node = node_named(brain, asked->words[1]);
+    struct brain_node *node = brain_node_named(brain, asked->words[1]);
     if (node == NULL) {
         unknown_node(asked->reply, asked->words[1]);
     } else {

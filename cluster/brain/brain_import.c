@@ -369,9 +369,8 @@ static bool read_free_ranges(struct brain_request *request) {
 }
 
 static bool read_source(struct brain_request *request, struct bytes id) {
-    request->source = brain_node_find(request->brain, id.ptr);
-    if (request->source == NULL || request->source->flags & MAP_HANDSHAKE) {
-        request->source = NULL;
+    request->source = brain_node_named(request->brain, id);
+    if (request->source == NULL) {
         return brain_refuse(request, "ERR Target node does not know the source node");
     }
     return request->source != request->brain->self ||

@@ -76,6 +76,11 @@ struct brain_node *brain_node_find(const struct brain *brain, const char *id) {
     return NULL;
 }
 
+struct brain_node *brain_node_named(const struct brain *brain, struct bytes id) {
+    struct brain_node *node = id.len == ID ? brain_node_find(brain, id.ptr) : NULL;
+    return node != NULL && !(node->flags & MAP_HANDSHAKE) ? node : NULL;
+}
+
 void brain_node_rename(struct brain *brain, struct brain_node *node, const char *id) {
     links_remove(&brain->by_id, &node->by_id);
     memcpy(node->id, id, ID);

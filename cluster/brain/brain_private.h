@@ -251,6 +251,8 @@ struct brain_node *brain_node_add(struct brain *brain, const char *id, uint32_t 
 void brain_node_remove(struct brain *brain, struct brain_node *node);
 void brain_node_free(struct brain_node *node);
 struct brain_node *brain_node_find(const struct brain *brain, const char *id);
+/* As a command names it; NULL: it is none, or not known by that name yet. */
+struct brain_node *brain_node_named(const struct brain *brain, struct bytes id);
 void brain_node_rename(struct brain *brain, struct brain_node *node, const char *id);
 /* Whether a line of nodes.conf can hold it, for Valkey to read as well. */
 bool brain_text_fits(struct bytes text);

@@ -16,8 +16,8 @@
 
 static struct brain_node *known(struct brain *brain, struct bytes id, struct reply *reply,
                                 const char *unknown) {
-    struct brain_node *node = id.len == ID ? brain_node_find(brain, id.ptr) : NULL;
-    if (node == NULL || (node->flags & MAP_HANDSHAKE)) {
+    struct brain_node *node = brain_node_named(brain, id);
+    if (node == NULL) {
         reply_errorf(reply, "ERR %s %.*s", unknown, bytes_precision(id), id.ptr);
         return NULL;
     }

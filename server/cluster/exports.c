@@ -6,6 +6,8 @@
 #include "server/cluster/cluster.h"
 #include "server/cluster/export_share.h"
 #include "server/cluster/letters.h"
+#include "server/config/config.h"
+#include "server/observe/log.h"
 #include "server/server.h"
 #include "server/worker/handlers.h"
 #include "server/worker/message.h"
@@ -41,6 +43,7 @@ struct export {
     bool waits;                    /* until no more than this is left: */
     int64_t wait_bytes;
     uint64_t told_left;
+    int64_t much_since_ms; /* over the soft limit of replicas; 0: it is not */
 };
 
 struct exports *exports_new(void) {
@@ -329,11 +332,35 @@ void export_wish_arrived(struct worker *worker, struct message *message) {
 
 /* ---- In each turn ---- */
 
+/* Who gets them does not read as fast as they are written to: memory is worth more. */
+static bool is_too_much(struct export *export, uint64_t left) {
+    const struct config_output_limit *limit =
+        &export->home->config->client_output_buffer_limit[CONFIG_OUTPUT_REPLICA];
+    int64_t now_ms = rt_mono_ms(export->home->rt);
+    if (limit->soft_bytes == 0 || left <= limit->soft_bytes) {
+        export->much_since_ms = 0;
+    } else if (export->much_since_ms == 0) {
+        export->much_since_ms = now_ms;
+    }
+    return (limit->hard_bytes > 0 && left > limit->hard_bytes) ||
+           (export->much_since_ms > 0 &&
+            now_ms - export->much_since_ms > limit->soft_seconds * 1000);
+}
+
 static void look(struct export *export, bool measures) {
     if (export->closed || export->peer == NULL) {
         return;
     }
     uint64_t left = export->peer->out.bytes;
+    if (is_too_much(export, left)) {
+        log_worker(
+            export->home, LOG_WARNING,
+            "Slot migration %s is given up: its target has %llu bytes to read, which is over "
+            "client-output-buffer-limit.",
+            export->name, (unsigned long long)left);
+        peer_close(export->peer, -ENOBUFS);
+        return;
+    }
     tell_taken(export);
     if (export->waits && (export->wait_bytes < 0 || left <= (uint64_t) export->wait_bytes)) {
         export->waits = false;

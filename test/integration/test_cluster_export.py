@@ -10,7 +10,7 @@ import pytest
 from cluster_nodes import Client, Nodes, agree, ask, find_cli, my_id, table
 from resp import NULL_ARRAY, RespError, encode
 from server import Server, find_peer, wait_for
-from test_cluster_import import join, jobs, pair, state
+from test_cluster_import import follow, join, jobs, pair, state, take_over
 
 pytestmark = [
     pytest.mark.shoal_only,
@@ -293,7 +293,7 @@ HOW = {
     "flush": ("", lambda s, t: t.to_replicating() and ask(s, "FLUSHALL"), b"Data was flushed"),
     "wrong word": ("", lambda s, t: t.to_replicating().says("REQUEST-FAILOVER"), b"Unexpected state machine transition"),
     "unknown word": ("", lambda s, t: t.to_replicating().says("NOISE"), b"Unknown SYNCSLOTS subcommand used"),
-    "silence": ("repl-timeout 1 60", lambda s, t: t.accepts().says("ACK").hears("SNAPSHOT-EOF\r\n"), b"Timed out after too long with no interaction"),
+    "silence": ("repl-timeout 60 60", lambda s, t: t.to_replicating() and ask(s, "CONFIG", "SET", "repl-timeout", "1"), b"Timed out after too long with no interaction"),
     "pause": ("cluster-manual-failover-timeout 300 5000", lambda s, t: t.to_paused(), b"Timed out before streaming completed"),
     "password": ("primaryauth secret ", lambda s, t: refuse_password(t), b"Failed to AUTH to target node: -WRONGPASS no"),
 }
@@ -454,10 +454,54 @@ def test_an_end_that_is_killed(nodes, who):
     wait_for(lambda: state(target) not in (None, "waiting-for-ack"))  # it may be over by now as well
     killed, other = (source, target) if who == "source" else (target, source)
     killed.kill()
-    assert wait_for(lambda: state(other) in ("failed", "success", None))
     killed.start_again()
+    assert wait_for(lambda: state(other) in ("failed", "success", None))
     assert agree([source, target])
     at = target if "0-4000" in table(source)[my_id(target)]["slots"] else source
     assert wait_for(lambda: ask(at, "GET", "last{%s}" % tag) == b"1")
     assert all(ask(at, "STRLEN", "%d{%s}" % (i, tag)) == 200000 for i in range(100))
     assert wait_for(lambda: ask(target if at is source else source, "DBSIZE") == 0)
+
+
+@ONCE
+@pytest.mark.parametrize("kinds", [("shoal", "shoal"), ("shoal", "valkey")], ids=str)
+def test_what_runs_out_on_its_way_is_gone(nodes, kinds):
+    source, target = pair(nodes, *kinds)
+    tag = tags_below(4001, 1)[0]
+    with source.raw() as c:
+        for i in range(300):
+            c.send(encode("SET", "%d{%s}" % (i, tag), "x", "PX", str(1 + i)) + encode("HSETEX", "h%d{%s}" % (i, tag), "PX", str(1 + i), "FIELDS", "1", "f", "v"))
+        assert [c.read() for _ in range(600)] == ["OK", 1] * 300
+        assert c.do("SET", "stays{%s}" % tag, "1") == "OK"
+    assert move(source, target) == "OK"
+    ends(source, "success")
+    assert wait_for(lambda: ask(target, "DBSIZE") == 1 and ask(source, "DBSIZE") == 0)
+
+
+@ONCE
+def test_replicas_of_both_ends_follow(nodes):
+    source, target = pair(nodes, "shoal", "shoal")
+    behind_source = follow(nodes, "shoal", source, target)
+    behind_target = follow(nodes, "valkey", target, source, behind_source)
+    tags = tags_below(4001, 20)
+    fill(source, tags)
+    before = looks(source, tags)
+    assert wait_for(lambda: ask(behind_source, "DBSIZE") == 9 * len(tags))
+    assert move(source, target) == "OK"
+    ends(source, "success")
+    assert wait_for(lambda: ask(behind_source, "DBSIZE") == 0 and ask(behind_target, "DBSIZE") == 9 * len(tags))
+    assert looks(target, tags) == before
+
+
+@ONCE
+def test_a_source_that_is_no_primary_any_more_gives_it_up(nodes):
+    target = Target()
+    source, real = pair(nodes, "shoal", "shoal", cluster_announce_port=str(target.port))
+    replica = follow(nodes, "shoal", source, real)
+    assert move(source, real) == "OK"
+    target.to_replicating()
+    take_over(replica)
+    ends(source, "failed")
+    assert jobs(source)[0][b"message"] == b"Slots are no longer owned by myself"
+    assert target.has_ended()
+    target.close()
