@@ -527,7 +527,9 @@ def test_half_open_handshakes_by_the_thousand(start_server, slow):
             for sock in half:
                 sock.close()
         assert c.do("PING") == "PONG"
-    assert s.log().count("handshake timed out") > 100
+    # Each is told of, but for those that were too many for the log (server/observe/flood.c): they are counted.
+    told = r"Error accepting a client connection: handshake (?:timed out|given up)|Left out of the log: (\d+) more lines about failed TLS handshakes"
+    assert wait_for(lambda: sum(int(n or 1) for n in re.findall(told, s.log())) > 100)
 
 
 def test_key_updates_without_reading(both):
