@@ -12,6 +12,7 @@ import time
 import pytest
 
 import certs
+import re
 from certs import Authority, client_context, server_config
 from conftest import tool
 from resp import Raw, RespError, encode
