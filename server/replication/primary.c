@@ -43,7 +43,9 @@ static void new_id(struct primary *primary, struct rt *rt) {
 }
 
 static void keep(void *arg, struct bytes bytes) {
-    backlog_append(arg, bytes);
+    struct primary *primary = arg;
+    backlog_append(&primary->backlog, bytes);
+    primary->done_end = primary->backlog.next - 1;
 }
 
 struct primary *primary_new(struct worker *home) {
@@ -68,6 +70,7 @@ static void stop_merging(struct primary *primary) {
     }
     merge_fini(&primary->merge);
     primary->active = false;
+    primary_acks_stream(primary, false);
     primary_forget_acks(primary);
 }
 
@@ -483,8 +486,9 @@ static void activate(struct primary *primary, struct worker *parker) {
     feed_all(parker, true);
     backlog_set_limit(&primary->backlog, (uint64_t)primary->home->config->repl_backlog_size);
     backlog_sent(&primary->backlog);
-    merge_init(&primary->merge, shared_wal_count(server->shared) + 1, keep, &primary->backlog);
+    merge_init(&primary->merge, shared_wal_count(server->shared) + 1, keep, primary);
     primary->active = true;
+    primary_acks_stream(primary, true);
     primary->pinged_ms = rt_mono_ms(primary->home->rt); /* nobody has been silent for long */
 }
 

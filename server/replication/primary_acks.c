@@ -76,6 +76,11 @@ static bool note_mark(struct primary *primary) {
     return true;
 }
 
+/* What is new has done nothing: a transaction that was refused has drawn a number, too. */
+static bool is_nothing(const struct primary *primary) {
+    return primary->marks_count == 0 && primary->done_end <= primary->acked_end;
+}
+
 static bool raise_to(const struct primary *primary, uint64_t number) {
     struct shared_counters *shared = primary->home->server->shared;
     if (number <= shared_acked(shared)) {
@@ -93,6 +98,7 @@ static bool take_acknowledged(struct primary *primary, uint32_t replicas) {
     uint64_t offset = held_by(primary, replicas), number = 0;
     uint32_t past = 0;
     while (offset > 0 && past < primary->marks_count && primary->marks[past].offset <= offset) {
+        primary->acked_end = primary->marks[past].offset;
         number = primary->marks[past++].number;
     }
     primary->marks_count -= past;
@@ -123,6 +129,18 @@ void primary_begin_acks(struct primary *primary) {
     primary->acks_wanted = wanted(primary);
     if (primary->acks_wanted > 0) {
         raise_to(primary, shared_wal_count(primary->home->server->shared));
+        primary->acked_end = primary_offset(primary);
+        primary->left_unacked = false;
+    }
+}
+
+void primary_acks_stream(struct primary *primary, bool begins) {
+    struct shared_counters *shared = primary->home->server->shared;
+    if (begins) {
+        primary->done_end = primary_offset(primary);
+        primary->acked_end = primary->left_unacked ? 0 : primary->done_end;
+    } else {
+        primary->left_unacked = shared_acked(shared) < shared_wal_count(shared);
     }
 }
 
@@ -146,11 +164,17 @@ void primary_look_at_acks(struct primary *primary) {
         primary_forget_acks(primary);
         return;
     }
-    if (!primary->active) {
-        return;
+    bool raised = false;
+    if (!primary->active) { /* nobody may write; what is drawn nevertheless promises nothing */
+        raised = !primary->left_unacked &&
+                 raise_to(primary, shared_wal_count(primary->home->server->shared));
+    } else if (is_nothing(primary)) {
+        raised = raise_to(primary, primary->merge.next - 1);
+    } else {
+        primary->asks |= note_mark(primary);
+        raised = take_acknowledged(primary, replicas);
     }
-    primary->asks |= note_mark(primary);
-    if (take_acknowledged(primary, replicas)) {
+    if (raised) {
         wake(primary);
     }
 }

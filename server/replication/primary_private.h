@@ -84,6 +84,10 @@ struct primary {
     struct stream_mark *marks; /* what is not acknowledged by so many, in order */
     uint32_t marks_count;
     uint64_t marked; /* the number of the last one that was noted */
+    /* Offsets: up to where something was done, and so far all that was is acknowledged. Between
+     * them and the end of the stream are questions and the like. */
+    uint64_t done_end, acked_end;
+    bool left_unacked; /* when there was a stream last, not all of it was */
     enum primary_failover failover;
     uint64_t full_syncs, partial_syncs, refused;
 };
@@ -109,5 +113,7 @@ void primary_look_at_acks(struct primary *primary);
 void primary_begin_acks(struct primary *primary);
 void primary_end_acks(struct primary *primary);
 void primary_forget_acks(struct primary *primary);
+/* A stream begins, ends. */
+void primary_acks_stream(struct primary *primary, bool begins);
 
 #endif

@@ -241,6 +241,29 @@ def test_from_the_start(start_server, start_kind):  # noqa: F811
             assert wait_for(lambda: stands(s, 0))
 
 
+@pytest.mark.parametrize("log", ("yes", "no"))
+def test_what_was_refused_holds_nobody_up(start_server, log):
+    """A script that may not write has drawn a number for what it might have done: nobody ever acknowledges that. (With a log, several
+    shards and no replica all who were on its thread waited from then on.) The same with fewer replicas than are wanted."""
+    s = start_server(replicas_ack=1, repl_diskless_sync_delay=0, appendonly=log)
+    keys = ["k%d" % i for i in range(8)]
+
+    def check(c):
+        for key in keys:
+            assert str(c.do("EVAL", "return redis.call('SET', KEYS[1], 1)", "1", key)).startswith("NOREPLICAS ")
+            assert c.do("EVAL", "return redis.call('GET', KEYS[1])", "1", key) is None and c.do("GET", key) is None
+        assert c.do("EVAL", "return 1", "0") == 1
+
+    with s.raw(timeout=30) as c:
+        check(c)
+        replica = start_server()
+        follow(replica, s)
+        assert wait_for(lambda: c.do("SET", "known", "v") == "OK")
+        assert wait_for(lambda: c.do("CONFIG", "SET", "replicas-ack", "2") == "OK")
+        assert c.do("GET", "known") == b"v"
+        check(c)
+
+
 def test_a_primary_that_is_demoted_tells_nobody(one, start_server):
     """What nobody has acknowledged may be in nobody's stream then."""
     s, reader = one
