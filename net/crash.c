@@ -475,7 +475,8 @@ static void on_crash(int number, siginfo_t *info, void *context) {
     }
     if (stack != NULL) {
         close(STDIN_FILENO); /* the log may need a descriptor, and there may be no other */
-        if (stack->say(stack->arg, bytes_make(line.text, line.len), true)) {
+        struct crash_wish wish = stack->say(stack->arg, bytes_make(line.text, line.len), true);
+        if (wish.report) {
             report_registers(stack, context);
             report_stack(stack, context, false);
             report_others(stack);
@@ -483,6 +484,9 @@ static void on_crash(int number, siginfo_t *info, void *context) {
                 end_soon(number);
                 stack->more(stack->arg);
             }
+        }
+        if (wish.exits) {
+            _exit(1);
         }
     }
     signal(number, SIG_DFL);

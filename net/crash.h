@@ -4,9 +4,9 @@
  *
  * The handler makes one line of what happened and where, hands it to the `say` of the thread,
  * writes it to stderr, and lets the signal end the process as if it had not been handled, core and
- * all. If `say` wants more, the registers and the stack follow, a line each; then the stacks of the
- * other threads of the crew, which stand still from then on; then what `more` has to say. A
- * sanitizer that has taken a signal keeps it.
+ * all, or exits. If `say` wants more, the registers and the stack follow, a line each; then the
+ * stacks of the other threads of the crew, which stand still from then on; then what `more` has to
+ * say. A sanitizer that has taken a signal keeps it.
  *
  * Thread: crash_handle, crash_crew_*: main, before others exist, or when they have ended. The rest:
  * each thread for itself.
@@ -16,9 +16,15 @@
 
 #include "base/bytes.h"
 
+/* What shall come of it. */
+struct crash_wish {
+    bool report; /* more lines follow */
+    bool exits;  /* with 1, instead of being ended by the signal: no core */
+};
+
 /* Called in a signal handler: async-signal-safe, and without locks. `first`: it is the line about
- * what happened; then it returns whether a report shall follow. */
-typedef bool crash_say_fn(void *arg, struct bytes text, bool first);
+ * what happened, and what it returns counts. */
+typedef struct crash_wish crash_say_fn(void *arg, struct bytes text, bool first);
 /* Called in the handler of a fault, last of all, when the others stand still, those of them that
  * could be reached. It may do what a handler should not: if it does not come to an end the signal
  * ends the process all the same, after some seconds. */

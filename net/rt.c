@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/must.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,6 +154,8 @@ static void pool_fini(struct rt_pool *pool) {
 
 static void clock_init(struct rt *rt);
 
+static_assert(RT_CPUS_MAX <= CPU_SETSIZE, "cpu_set_t has room for them");
+
 int rt_common_init(struct rt *rt, const struct rt_options *options, int eventfd_flags) {
     list_init(&rt->listeners);
     list_init(&rt->resolved);
@@ -167,6 +170,10 @@ int rt_common_init(struct rt *rt, const struct rt_options *options, int eventfd_
     }
     clock_init(rt);
     rt_refresh(rt);
+    CPU_ZERO(&rt->beside_cpus);
+    for (unsigned i = 0; i < options->beside_cpus_count; i++) {
+        CPU_SET((size_t)options->beside_cpus[i], &rt->beside_cpus);
+    }
     return pool_init(&rt->pool, rt, options);
 }
 

@@ -24,6 +24,8 @@
 
 struct rt;
 
+#define RT_CPUS_MAX 1024 /* numbers of processors are below */
+
 enum rt_backend { RT_AUTO, RT_URING, RT_EPOLL };
 
 struct rt_options {
@@ -31,6 +33,10 @@ struct rt_options {
     unsigned recv_buffers;      /* buffers of the receive pool, a power of two */
     unsigned recv_buffer_bytes; /* size of one */
     unsigned queue_entries;     /* of io_uring's submission queue; 0: as many as are good */
+    /* Where what is done beside the runtimes runs, their own threads and the kernel's of a ring;
+     * none: wherever the system puts them. Only read by rt_new. */
+    const int *beside_cpus;
+    unsigned beside_cpus_count;
     /* Makes it in another way than by `backend`, or NULL: how a simulation gives its own. */
     int (*make)(void *world, const struct rt_options *options, struct rt **ret_rt);
     void *world;

@@ -387,7 +387,7 @@ static int make_helper(struct rt_epoll *e) {
     if (e->rt.helper != NULL) {
         return 0;
     }
-    int r = rt_helper_new(&e->rt.helper);
+    int r = rt_helper_new(&e->rt.beside_cpus, &e->rt.helper);
     if (r == 0) {
         r = control(e, EPOLL_CTL_ADD, rt_helper_fd(e->rt.helper), EPOLLIN, NULL, TAG_FILES);
     }

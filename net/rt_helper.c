@@ -32,8 +32,11 @@
 
 enum { ALL_ELSE, SYNCS, BESIDE, DESKS };
 
+static const char *const desk_names[DESKS] = {"files", "file-syncs", "beside"};
+
 struct desk {
     struct rt_helper *helper;
+    const char *name;
     pthread_t thread;
     pthread_cond_t change;
     struct list asked;
@@ -42,6 +45,7 @@ struct desk {
 
 struct rt_helper {
     int fd;
+    const cpu_set_t *cpus;
     pthread_mutex_t mutex; /* of all below, and of the desks' lists */
     struct list done;
     bool ends;
@@ -56,9 +60,17 @@ static void signal_done(const struct rt_helper *helper) {
     } while (r < 0 && errno == EINTR);
 }
 
+void rt_beside_begin(const char *name, const cpu_set_t *cpus) {
+    pthread_setname_np(pthread_self(), name);
+    if (CPU_COUNT(cpus) > 0) { /* where it may not run there it runs where it may */
+        pthread_setaffinity_np(pthread_self(), sizeof(*cpus), cpus);
+    }
+}
+
 static void *helper_thread(void *arg) {
     struct desk *desk = arg;
     struct rt_helper *helper = desk->helper;
+    rt_beside_begin(desk->name, helper->cpus);
     pthread_mutex_lock(&helper->mutex);
     for (;;) {
         struct list_node *node = list_pop_front(&desk->asked);
@@ -94,13 +106,15 @@ static int sit(struct desk *desk) {
     return -error;
 }
 
-int rt_helper_new(struct rt_helper **ret_helper) {
+int rt_helper_new(const cpu_set_t *cpus, struct rt_helper **ret_helper) {
     struct rt_helper *helper = must_calloc(1, sizeof(*helper));
+    helper->cpus = cpus;
     list_init(&helper->done);
     pthread_mutex_init(&helper->mutex, NULL);
     for (unsigned i = 0; i < DESKS; i++) {
         struct desk *desk = &helper->desks[i];
         desk->helper = helper;
+        desk->name = desk_names[i];
         list_init(&desk->asked);
         pthread_cond_init(&desk->change, NULL);
     }

@@ -14,6 +14,7 @@
 #include "net/rt.h"
 
 #include <netinet/in.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -125,6 +126,7 @@ struct rt {
     uint64_t retry_at_ns;         /* when a listener that failed tries again; 0: none */
     int spare_fd;                 /* given up to accept with when there are no others; -1: none */
     struct rt_helper *helper;     /* for files, made when it is first needed; or NULL */
+    cpu_set_t beside_cpus;        /* for threads beside it; empty: any */
     struct rt_resolver *resolver; /* that of all made together; NULL in a simulation */
     struct tls_rt *tls;           /* of streams with TLS, made with the first; or NULL */
     unsigned tls_waiting;         /* handshakes of this runtime that can go on, or 0 */
@@ -277,8 +279,10 @@ void rt_file_drop(const struct rt_file_op *op, int64_t result);
 
 /* ---- Threads that do so (rt_helper.c) ---- */
 
-/* 0 or -errno. The runtime's thread makes, asks, takes and frees. */
-int rt_helper_new(struct rt_helper **ret_helper);
+/* 0 or -errno. The runtime's thread makes, asks, takes and frees. `cpus` outlives it. */
+int rt_helper_new(const cpu_set_t *cpus, struct rt_helper **ret_helper);
+/* In a thread beside a runtime, as it begins: its name, and where it runs. */
+void rt_beside_begin(const char *name, const cpu_set_t *cpus);
 int rt_helper_fd(const struct rt_helper *helper); /* readable when there is something to take */
 void rt_helper_ask(struct rt_helper *helper, struct list *ops);      /* takes all of the list */
 void rt_helper_take(struct rt_helper *helper, struct list *ret_ops); /* those that are done */

@@ -46,6 +46,7 @@ struct rt_resolver {
     struct list asked, done;
     struct rt_resolve *at_work; /* what the helper asks for; NULL: nothing that anybody wants */
     unsigned runtimes;          /* that share it; 0: the helper shall end */
+    cpu_set_t cpus;             /* where it runs; empty: anywhere */
     bool started;
     bool busy; /* the helper asks */
 };
@@ -131,6 +132,7 @@ static void work_off(struct rt_resolver *resolver, struct rt_resolve *resolve) {
 static void *helper(void *arg) {
     struct rt_resolver *resolver = arg;
     bool left_alone = false; /* nobody waits for this thread to end */
+    rt_beside_begin("resolver", &resolver->cpus);
     pthread_mutex_lock(&resolver->mutex);
     while (resolver->runtimes > 0) {
         struct list_node *node = list_pop_front(&resolver->asked);
@@ -167,6 +169,7 @@ void rt_resolver_share(struct rt **rts, unsigned count) {
     list_init(&resolver->asked);
     list_init(&resolver->done);
     resolver->runtimes = count;
+    resolver->cpus = rts[0]->beside_cpus;
     for (unsigned i = 0; i < count; i++) {
         rts[i]->resolver = resolver;
     }

@@ -78,7 +78,8 @@ static const uint8_t ops_allowed[] = {
     IORING_OP_RENAMEAT,  IORING_OP_SEND,         IORING_OP_SENDMSG, IORING_OP_STATX,
     IORING_OP_UNLINKAT,  IORING_OP_WRITE,        IORING_OP_WRITEV,  OP_FTRUNCATE,
 };
-static const uint8_t registers_allowed[] = {IORING_REGISTER_RING_FDS, IORING_UNREGISTER_RING_FDS};
+static const uint8_t registers_allowed[] = {IORING_REGISTER_RING_FDS, IORING_UNREGISTER_RING_FDS,
+                                            IORING_REGISTER_IOWQ_AFF};
 #define SQE_FLAGS_ALLOWED                                                                          \
     (IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS | IOSQE_ASYNC | IOSQE_IO_LINK)
 
@@ -988,7 +989,7 @@ static void arm_helper(struct rt_uring *u) {
  * finds out whether that is so. */
 static int64_t ask_helper(struct rt_uring *u, struct rt_file_op *op) {
     if (u->rt.helper == NULL) {
-        int r = rt_helper_new(&u->rt.helper);
+        int r = rt_helper_new(&u->rt.beside_cpus, &u->rt.helper);
         if (r < 0) {
             return r;
         }
@@ -1299,6 +1300,10 @@ static void enable(struct rt_uring *u) {
     if (ring_register(u, IORING_REGISTER_RING_FDS, &update, 1) == 1) {
         u->enter_fd = (int)update.offset;
         u->enter_flags |= IORING_ENTER_REGISTERED_RING;
+    }
+    if (CPU_COUNT(&u->rt.beside_cpus) >
+        0) { /* the kernel's threads, which sync; before 5.14: any */
+        ring_register(u, IORING_REGISTER_IOWQ_AFF, &u->rt.beside_cpus, sizeof u->rt.beside_cpus);
     }
 }
 

@@ -22,7 +22,7 @@
 #define WORD_BYTES_MAX 128
 #define LINE_BYTES_MAX 1000
 
-bool report_say(void *arg, struct bytes text, bool first) {
+struct crash_wish report_say(void *arg, struct bytes text, bool first) {
     const struct report *report = arg;
     return last_line_say((void *)&report->line, text, first);
 }

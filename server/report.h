@@ -18,7 +18,7 @@ struct report {
 
 /* crash_say_fn, crash_more_fn. The second: whose command it was running, what went before, and INFO
  * of all workers, which stand still. */
-bool report_say(void *arg, struct bytes text, bool first);
+struct crash_wish report_say(void *arg, struct bytes text, bool first);
 void report_more(void *arg);
 
 #endif

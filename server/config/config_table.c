@@ -295,7 +295,7 @@ const struct config_row config_rows[] = {
     STRING("aof-rewrite-cpulist", "aof_rewrite_cpulist", aof_rewrite_cpulist, "", ROW_IMMUTABLE, NULL),
     BOOL("aof-rewrite-incremental-fsync", NULL, aof_rewrite_incremental_fsync, "yes", ROW_ACTS),
     STRING("bgsave-cpulist", "bgsave_cpulist", bgsave_cpulist, "", ROW_IMMUTABLE | ROW_MISSED, NULL),
-    STRING("bio-cpulist", "bio_cpulist", bio_cpulist, "", ROW_IMMUTABLE | ROW_MISSED, NULL),
+    STRING("bio-cpulist", "bio_cpulist", bio_cpulist, "", ROW_IMMUTABLE | ROW_ACTS, config_check_cpulist),
     SPECIAL("client-output-buffer-limit", NULL, client_output_buffer_limit, HEAP_NONE, "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60", ROW_MULTI | ROW_ACTS, config_parse_output_limits, config_print_output_limits),
     MEMORY("client-query-buffer-limit", NULL, client_query_buffer_limit, "1073741824", ROW_ACTS, 1048576, INT64_MAX, NULL),
     INT("hash-max-listpack-entries", "hash-max-ziplist-entries", hash_max_listpack_entries, "512", ROW_ACTS, 0, INT64_MAX, NULL),
@@ -346,8 +346,8 @@ const struct config_row config_rows[] = {
     INT("min-io-threads-avoid-copy-reply", NULL, min_io_threads_avoid_copy_reply, "7", ROW_HIDDEN, 0, INT_MAX, NULL),
     INT("min-string-size-avoid-copy-reply", NULL, min_string_size_avoid_copy_reply, "16384", ROW_HIDDEN, 0, INT_MAX, NULL),
     INT("min-string-size-avoid-copy-reply-threaded", NULL, min_string_size_avoid_copy_reply_threaded, "65536", ROW_HIDDEN, 0, INT_MAX, NULL),
-    INT("rdb-key-save-delay", NULL, rdb_key_save_delay, "0", ROW_HIDDEN, INT_MIN, INT_MAX, NULL),
-    BOOL("use-exit-on-panic", NULL, use_exit_on_panic, "no", ROW_HIDDEN),
+    INT("rdb-key-save-delay", NULL, rdb_key_save_delay, "0", ROW_HIDDEN | ROW_ACTS, INT_MIN, INT_MAX, NULL),
+    BOOL("use-exit-on-panic", NULL, use_exit_on_panic, "no", ROW_HIDDEN | ROW_ACTS),
     INT("watchdog-period", NULL, watchdog_period, "0", ROW_HIDDEN | ROW_ACTS, 0, INT_MAX, config_adjust_watchdog),
 
     /* Shoal's own */

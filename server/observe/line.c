@@ -253,14 +253,17 @@ void last_line_init(struct last_line *last, const struct fs *fs, const char *bui
 #define LAST_LINE_BYTES    (6 * LAST_MESSAGE_BYTES + 256)
 static_assert(LAST_LINE_BYTES > IDENT_BYTES_MAX + LAST_MESSAGE_BYTES + 256, "the system's fits");
 
-bool last_line_say(void *arg, struct bytes text, bool first) {
+struct crash_wish last_line_say(void *arg, struct bytes text, bool first) {
     const struct last_line *last = arg;
     const struct config *config = *last->config;
     char message_memory[LAST_MESSAGE_BYTES], line_memory[LAST_LINE_BYTES];
     struct text message = {.ptr = message_memory, .cap = sizeof message_memory};
     struct text line = {.ptr = line_memory, .cap = sizeof line_memory};
+    struct crash_wish wish = {.report = config->crash_log_enabled,
+                              .exits = config->use_exit_on_panic};
     if (config->loglevel == CONFIG_LOG_NOTHING || text.len > sizeof message_memory - 128) {
-        return false;
+        wish.report = false;
+        return wish;
     }
     if (first) {
         text_append_text(&message, last->build);
@@ -269,5 +272,5 @@ bool last_line_say(void *arg, struct bytes text, bool first) {
     struct moment when = {.wall_us = rt_wall_us_early(), .utc_offset_s = last->utc_offset_s};
     write_line(&line, config, last->fs, &when, is_replica(config), LOG_WARNING,
                text_bytes(&message));
-    return config->crash_log_enabled;
+    return wish;
 }

@@ -7,6 +7,7 @@
 #ifndef SHOAL_SERVER_OBSERVE_LINE_H
 #define SHOAL_SERVER_OBSERVE_LINE_H
 
+#include "net/crash.h"
 #include "net/file.h"
 #include "server/config/config.h"
 
@@ -39,6 +40,6 @@ struct last_line {
 
 void last_line_init(struct last_line *last, const struct fs *fs, const char *build,
                     const struct config *const *config);
-bool last_line_say(void *arg, struct bytes text, bool first);
+struct crash_wish last_line_say(void *arg, struct bytes text, bool first);
 
 #endif

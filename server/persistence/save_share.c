@@ -23,6 +23,34 @@
 #define WALK_NS    (100 * 1000)
 #define WALK_BYTES ((size_t)16 << 10)
 
+/* ---- Its pace ---- */
+
+/* Shards save side by side, each its part of the keys, so each takes its time for all of them. */
+static int64_t shards_us(const struct save_share *share) {
+    return share->pace.delay_us * share->worker->server->workers_count;
+}
+
+/* It has shown as many keys as it may by now. */
+static bool is_ahead(const struct save_share *share) {
+    int64_t delay_us = share->pace.delay_us;
+    if (LIKELY(delay_us == 0) || share->keys_shown >= share->keys_total) {
+        return false;
+    }
+    int64_t us = (rt_mono_ms(share->worker->rt) - share->pace.began_ms) * 1000;
+    int64_t shards = share->worker->server->workers_count;
+    int64_t keys = delay_us > 0 ? us / shards_us(share) : us * -delay_us / shards;
+    return (int64_t)share->keys_shown >= keys;
+}
+
+int64_t save_share_due_ms(const struct save_share *share) {
+    if (share->at != SHARE_WALKS || !is_ahead(share)) {
+        return INT64_MAX;
+    }
+    int64_t next = (int64_t)share->keys_shown + 1;
+    return share->pace.delay_us > 0 ? share->pace.began_ms + (next * shards_us(share) + 999) / 1000
+                                    : rt_mono_ms(share->worker->rt) + 1;
+}
+
 /* ---- What is shown ---- */
 
 static void show(void *arg, const struct walk_item *item) {
@@ -64,6 +92,10 @@ struct save_share *save_share_new(struct worker *worker, const struct save_manne
     share->end = (struct save_task){.share = share, .order = SAVE_END};
     share->changes = keyspace_changes(ks);
     share->keys_total = count_keys(ks);
+    share->pace = (struct save_pace){
+        .delay_us = worker->config->rdb_key_save_delay,
+        .began_ms = rt_mono_ms(rt),
+    };
     share->keys = (struct key_stream){.compress = manner->compress, .db = -1};
     share->usage = manner->frames ? &share->frames.keys.usage : &share->keys.usage;
     save_file_init(&share->file, worker->rt);
@@ -138,10 +170,10 @@ void save_share_walk(struct worker *worker) {
     share->usage->now_ms = rt_wall_ms(worker->rt);
     bool more = true;
     while (!over && more && rt_ticks(worker->rt) < until) {
-        if (save_file_is_full(&share->file)) {
+        if (save_file_is_full(&share->file) || is_ahead(share)) {
             more = walk_hurry_some(share->walk, WALK_BYTES);
         } else {
-            over = walk_some(share->walk, WALK_BYTES);
+            over = walk_some(share->walk, share->pace.delay_us == 0 ? WALK_BYTES : 1);
         }
     }
     if (over) {
@@ -182,7 +214,7 @@ void save_share_work(struct worker *worker) {
 
 bool save_share_is_busy(const struct save_share *share) {
     return share->at == SHARE_WALKS && share->file.error == 0 && !share->stopped &&
-           (!save_file_is_full(&share->file) || walk_is_hurried(share->walk));
+           ((!save_file_is_full(&share->file) && !is_ahead(share)) || walk_is_hurried(share->walk));
 }
 
 size_t save_share_memory(const struct save_share *share) {

@@ -51,6 +51,13 @@ struct save_manner {
     enum usage_kind usage;
 };
 
+/* rdb-key-save-delay, as it was at the cut: a key of the whole save takes so many microseconds at
+ * least; negative: so many keys take one; 0: there is no pace. */
+struct save_pace {
+    int64_t delay_us;
+    int64_t began_ms; /* monotonic */
+};
+
 struct save_share {
     struct save_task go, stop, end;
     struct worker *worker;
@@ -77,6 +84,7 @@ struct save_share {
     uint64_t keys_total; /* the same */
     uint64_t keys_shown;
     size_t kept_max; /* memory that it took, at most */
+    struct save_pace pace;
 };
 
 /* At the cut, for each shard once: what is there now will be written. `rt`: the calling thread's.
@@ -91,6 +99,8 @@ void save_share_walk(struct worker *worker);
 void save_share_work(struct worker *worker);
 /* Whether there is something to do without waiting for a disk. */
 bool save_share_is_busy(const struct save_share *share);
+/* When it goes on, if it is its pace that it waits for: monotonic ms; INT64_MAX: it is not. */
+int64_t save_share_due_ms(const struct save_share *share);
 /* A task arrived. */
 void save_task_arrived(struct worker *worker, struct message *message);
 /* How far it is. */

@@ -200,6 +200,7 @@ static void swapping(void *arg, uint32_t a, uint32_t b) {
 
 int worker_runtimes(const struct server *server, struct rt **ret_rts, char **ret_reason) {
     const struct config *config = server->config;
+    int cpus[RT_CPUS_MAX];
     struct rt_options options = {
         .make = server->rt_make,
         .world = server->world,
@@ -208,6 +209,8 @@ int worker_runtimes(const struct server *server, struct rt **ret_rts, char **ret
                                                            : RT_AUTO,
         .recv_buffers = RECV_BUFFERS,
         .recv_buffer_bytes = RECV_BUFFER_BYTES,
+        .beside_cpus = cpus,
+        .beside_cpus_count = (unsigned)config_cpus(config->bio_cpulist, cpus, RT_CPUS_MAX),
     };
     return rt_new(&options, server->threads_count, ret_rts, ret_reason);
 }
@@ -488,6 +491,10 @@ static int64_t wait_ns(const struct worker *worker, int64_t work_ms, int64_t wai
     }
     if (worker->id == 0 && ms > WAITAOF_MS && primary_waits_for_disk(worker->server->primary)) {
         ms = WAITAOF_MS;
+    }
+    if (UNLIKELY(worker->save_share != NULL)) {
+        int64_t save_ms = save_share_due_ms(worker->save_share);
+        ms = save_ms - mono_ms < ms ? save_ms - mono_ms : ms;
     }
     unsigned threads = worker->server->workers_count;
     if (threads > 1 && mono_ms - worker->loop.mail_ms < WATCHDOG_QUIET_MS) {

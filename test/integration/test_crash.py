@@ -127,6 +127,22 @@ def test_a_fault_leaves_a_line_and_ends_it_by_the_signal(start_mortal, slow, ser
 
 
 @pytest.mark.shoal_only
+@pytest.mark.parametrize("how", ("SEGFAULT", "ASSERT", "PANIC"))
+def test_use_exit_on_panic(start_mortal, slow, how):
+    """The same words, and an exit status instead of a signal: no core."""
+    if slow > 1 and how == "SEGFAULT":
+        pytest.skip("the sanitizer reports it")
+    s = start_mortal()
+    with s.raw() as c:
+        assert c.do("CONFIG", "SET", "use-exit-on-panic", "yes") == "OK"
+    tell(s, "DEBUG", how)
+    assert s.wait(60) == 1
+    s.stopped_by_test = True
+    assert any(BAD_LOG.search(line) or "DEBUG PANIC" in line for line in logged(s))
+    assert any("Registers:" in line for line in logged(s))
+
+
+@pytest.mark.shoal_only
 @pytest.mark.parametrize("enabled", ("yes", "no"))
 @pytest.mark.parametrize("how", ("SEGFAULT", "ASSERT"))
 def test_the_report_behind_the_line(start_mortal, slow, shards, how, enabled):

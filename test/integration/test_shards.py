@@ -564,6 +564,40 @@ def test_threads_are_pinned_only_when_asked(start_server, server):
         assert len(re.findall(rb"^shard_?\d+:", c.do("INFO", "shards"), re.M)) == 1
 
 
+def beside(pid):
+    """{name: what CPUs it may run on} of the threads that sync and do what blocks: ours, and those of the kernel for a ring."""
+    found = {}
+    for task in os.listdir("/proc/%d/task" % pid):
+        try:
+            with open("/proc/%d/task/%s/status" % (pid, task)) as f:
+                text = f.read()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        name = re.search(r"Name:\s*(\S+)", text).group(1)
+        if name.startswith("iou-wrk") or name in ("files", "file-syncs", "beside", "resolver"):
+            found[name] = re.search(r"Cpus_allowed_list:\s*(\S+)", text).group(1)
+    return found
+
+
+@pytest.mark.shoal_only
+def test_what_is_done_beside_the_shards_runs_where_bio_cpulist_says(start_server, tmp_path):
+    cpus = sorted(os.sched_getaffinity(0))
+    if len(cpus) < 2:
+        pytest.skip("one CPU only")
+    (tmp_path / "users.acl").touch()
+    s = start_server(bio_cpulist=str(cpus[1]), appendonly="yes", aclfile=os.path.join(str(tmp_path), "users.acl"))
+    with s.raw() as c:
+
+        def syncs():
+            assert c.do("SET", "k", "v") == "OK" and c.do("ACL", "SAVE") == "OK"  # the log is synced, and a small file written
+            found = beside(s.pid)
+            return "beside" in found and any(name.startswith(("iou-wrk", "file-syncs")) for name in found)
+
+        assert wait_for(syncs)
+    assert set(beside(s.pid).values()) == {str(cpus[1])}, beside(s.pid)
+    assert affinities(s.pid) != {str(cpus[1])}  # the shards' threads stay where they were
+
+
 @pytest.mark.shoal_only
 @pytest.mark.parametrize("value", ["yes", "no"])
 def test_huge_pages_are_left_to_others(start_server, value):
