@@ -3,7 +3,6 @@
 
 import concurrent.futures
 import os
-import shutil
 import subprocess
 
 import pytest
@@ -71,9 +70,8 @@ LUA_FLAGS = subprocess.run(["pkg-config", "--cflags", "lua5.1"], capture_output=
 
 
 def compile_alone(header, root=tree.ROOT):
-    cc = os.environ.get("CC") or shutil.which("cc") or "gcc"
     run = subprocess.run(
-        [cc, "-std=gnu17", "-D_GNU_SOURCE", "-fsyntax-only", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
+        [*tree.compiler(), "-std=gnu17", "-D_GNU_SOURCE", "-fsyntax-only", "-Wall", "-Wextra", "-Wno-unused-parameter", "-Werror"]
         + ["-Wno-unused-function", "-I", root, *LUA_FLAGS, "-x", "c", "-"],
         input='#include "%s"\nextern int one_declaration;\n' % header,
         capture_output=True,

@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -25,9 +24,8 @@ import workloads  # noqa: E402
 @pytest.fixture(scope="module")
 def openloop(tmp_path_factory):
     program = str(tmp_path_factory.mktemp("openloop") / "openloop")
-    cc = os.environ.get("CC") or shutil.which("cc") or "gcc"
     source = os.path.join(tree.ROOT, "bench", "openloop.c")
-    subprocess.run([cc, "-std=c11", "-D_GNU_SOURCE", "-O1", "-I", tree.ROOT, source, "-o", program, "-lm"], check=True)
+    subprocess.run([*tree.compiler(), "-std=c11", "-D_GNU_SOURCE", "-O1", "-I", tree.ROOT, source, "-o", program, "-lm"], check=True)
 
     def run(port, *arguments, code=0):
         done = subprocess.run([program, "--port", str(port), *arguments], capture_output=True, text=True, timeout=120)

@@ -4,6 +4,8 @@
 import functools
 import os
 import re
+import shlex
+import shutil
 import subprocess
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -24,6 +26,11 @@ FOLDERS = tuple(ARROWS)
 OTHERS = ("bench", "docs", "packaging", "test")
 # shard knows no sockets: of net it may only see the wake-up behind a mailbox and the clock.
 NARROW = {("shard", "net"): {"net/rt.h"}}
+
+
+def compiler():
+    """Its words: CC may be more than one, such as `ccache gcc`."""
+    return shlex.split(os.environ.get("CC", "")) or [shutil.which("cc") or "gcc"]
 
 
 def sources(*suffixes, folders=FOLDERS):
