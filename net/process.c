@@ -17,6 +17,10 @@
 
 #define THP_BUT_ADVISED (1 << 1) /* PR_THP_DISABLE_EXCEPT_ADVISED */
 
+int process_id(void) {
+    return (int)getpid();
+}
+
 int process_daemonize(void) {
     pid_t pid = fork();
     if (pid < 0) {

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+int process_id(void);
 /* Forks; the parent exits 0, the child goes on without a terminal. 0 or -errno. */
 int process_daemonize(void);
 /* Standard streams that are closed become /dev/null: else what is opened next would take their

@@ -16,12 +16,14 @@
 #include "server/commit.h"
 #include "server/handlers.h"
 #include "server/http/http.h"
+#include "server/node_group.h"
 #include "server/observe/advice.h"
 #include "server/observe/log.h"
 #include "server/persistence/data_lock.h"
 #include "server/persistence/load.h"
 #include "server/report.h"
 #include "server/server.h"
+#include "server/supervision.h"
 #include "server/worker/loop.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
@@ -76,14 +78,15 @@ static void thread_over(struct launch *launch) {
     pthread_kill(launch->main_thread, SIGUSR2);
 }
 
-/* shard-cpulist: thread n runs on the n-th of the listed processors, round and round. */
+/* shard-cpulist: thread n, or that of node n, runs on the n-th of the listed processors, round and
+ * round. */
 static void pin_thread(const struct config *config, unsigned id) {
     int cpus[CPU_SETSIZE];
     size_t n = config_cpus(config->shard_cpulist, cpus, CPU_SETSIZE);
     if (n > 0) {
         cpu_set_t set;
         CPU_ZERO(&set);
-        CPU_SET((size_t)cpus[id % n], &set);
+        CPU_SET((size_t)cpus[(config->node_index + id) % n], &set);
         pthread_setaffinity_np(pthread_self(), sizeof set, &set);
     }
 }
@@ -168,7 +171,7 @@ static void *worker_thread(void *arg) {
 static void tell_ready(struct server *server); /* below, with what it says */
 
 static void tell_stopping(void) {
-    process_notify("STOPPING=1\n");
+    supervision_stopping(CONFIG_SUPERVISED_SYSTEMD);
 }
 
 /* Before the workers begin and when they have ended: in between the configuration is theirs. */
@@ -176,24 +179,14 @@ static void say(struct server *server, enum log_level level, const char *text) {
     log_line(server->config, server->fs, rt_wall_us_early(), level, "%s", text);
 }
 
-/* A supervisor wants to keep the process that it started. */
-static bool in_background(const struct config *config, enum config_supervised supervised) {
-    return config->daemonize && supervised == CONFIG_SUPERVISED_NO;
-}
-
-static struct bytes pid_file(const struct server *server) {
-    if (server->config->pidfile.len > 0) {
-        return server->config->pidfile;
-    }
-    return in_background(server->config, server->supervised) ? BYTES("/var/run/shoal.pid")
-                                                             : bytes_make("", 0);
+/* A node of several is watched over by its parent, and not itself. */
+static bool is_node_of_group(const struct server *server) {
+    return server->at_start->nodes_count > 0;
 }
 
 static void remove_pid_file(struct server *server) {
-    struct bytes path = pid_file(server);
-    if (path.len > 0) {
-        say(server, LOG_NOTICE, "Removing the pid file.");
-        server->fs->remove(server->fs->arg, path.ptr);
+    if (!is_node_of_group(server)) {
+        supervision_remove_pid(server->config, server->supervised, server->fs);
     }
 }
 
@@ -218,7 +211,7 @@ static struct server *make_server(struct config *config, enum config_supervised 
         .ready = tell_ready,
         .leave = leave,
         .ending = supervised == CONFIG_SUPERVISED_SYSTEMD ? tell_stopping : NULL,
-        .process_id = (int)getpid(),
+        .process_id = process_id(),
         .commit = build_commit,
         .kill_point = process_kill_point(),
         .start_wall_ms = rt_wall_us_early() / 1000,
@@ -403,45 +396,19 @@ static void log_ready(struct server *server) {
     }
 }
 
-/* Who of those that the configuration names is really there. */
-static enum config_supervised find_supervisor(const struct config *config) {
-    enum config_supervised kind = config->supervised;
-    const char *missing = NULL;
-    if (kind == CONFIG_SUPERVISED_AUTO) {
-        kind = process_under_upstart()   ? CONFIG_SUPERVISED_UPSTART
-               : process_under_systemd() ? CONFIG_SUPERVISED_SYSTEMD
-                                         : CONFIG_SUPERVISED_NO;
-    }
-    if (kind == CONFIG_SUPERVISED_UPSTART && !process_under_upstart()) {
-        missing = "UPSTART_JOB is not set";
-    } else if (kind == CONFIG_SUPERVISED_SYSTEMD && !process_under_systemd()) {
-        missing = "NOTIFY_SOCKET is not set";
-    } else if (kind == CONFIG_SUPERVISED_SYSTEMD) {
-        int error = process_notify("STATUS=Starting\n");
-        missing = error != 0 ? strerror(-error) : NULL;
-    }
-    if (missing == NULL) {
-        return kind;
-    }
-    log_line(config, fs_real(), rt_wall_us_early(), LOG_WARNING,
-             "supervised: %s cannot be told of this server (%s); it runs without.",
-             kind == CONFIG_SUPERVISED_UPSTART ? "upstart" : "systemd", missing);
-    return CONFIG_SUPERVISED_NO;
-}
-
 static void tell_ready(struct server *server) {
     log_ready(server);
-    if (server->supervised == CONFIG_SUPERVISED_SYSTEMD) {
-        process_notify("STATUS=Ready to accept connections\nREADY=1\n");
-    } else if (server->supervised == CONFIG_SUPERVISED_UPSTART) {
-        say(server, LOG_NOTICE, "Stops until upstart, which is told so, lets it go on.");
-        process_stop();
+    if (is_node_of_group(server)) {
+        node_group_ready();
+    } else {
+        supervision_ready(server->config, server->supervised, server->fs);
     }
 }
 
 /* If the configuration says so. Who started the server hears of what fails before. */
 static bool go_to_background(struct server *server) {
-    if (!in_background(server->config, server->supervised)) {
+    if (is_node_of_group(server) ||
+        !supervision_in_background(server->config, server->supervised)) {
         return true;
     }
     int error = process_daemonize();
@@ -449,22 +416,8 @@ static bool go_to_background(struct server *server) {
         fprintf(stderr, "shoal-server: could not go to the background: %s\n", strerror(-error));
         return false;
     }
-    server->process_id = (int)getpid();
+    server->process_id = process_id();
     return true;
-}
-
-static void write_pid_file(struct server *server) {
-    struct bytes path = pid_file(server);
-    if (path.len == 0) {
-        return;
-    }
-    char text[32];
-    int n = snprintf(text, sizeof text, "%d\n", server->process_id);
-    int error = server->fs->write_all(server->fs->arg, path.ptr, bytes_make(text, (size_t)n), 0644);
-    if (error != 0) {
-        log_line(server->config, server->fs, rt_wall_us_early(), LOG_WARNING,
-                 "Failed to write PID file: %s", strerror(-error));
-    }
 }
 
 /* Room for maxclients among the open files; where the system gives less, fewer clients are let in.
@@ -563,7 +516,10 @@ static int run(struct server *server, int argc, char **argv) {
     }
     launch.go = launch.reason.len == 0;
     if (launch.go) {
-        write_pid_file(server);
+        if (!is_node_of_group(server)) {
+            supervision_write_pid(server->config, server->supervised, server->fs,
+                                  server->process_id);
+        }
         server->title = process_title(argc, argv);
         server_show_title(server);
         if (server->load == NULL) { /* else worker 0 does so */
@@ -618,7 +574,7 @@ static void print_help(void) {
         "       shoal-server /etc/shoal.conf --loglevel verbose -\n"
         "\n"
         "Directives of Shoal's own: shards, pipeline-order, shard-cpulist, io-backend, "
-        "save-format, metrics-port,\n"
+        "save-format, metrics-port, cluster-node-per-shard,\n"
         "metrics-bind, metrics-password, unauthenticated-maxmemory, address-maxclients.");
 }
 
@@ -699,7 +655,16 @@ int main(int argc, char **argv) {
         return 1;
     }
     fit_process(config);
-    struct server *server = make_server(config, find_supervisor(config));
+    enum config_supervised supervised = supervision_find(config, fs_real());
+    if (config->cluster_node_per_shard) {
+        code = node_group_run(config, supervised);
+        if (code >= 0) {
+            config_free(config);
+            return code;
+        }
+        supervised = CONFIG_SUPERVISED_NO;
+    }
+    struct server *server = make_server(config, supervised);
     if (server == NULL) {
         return 1;
     }

@@ -18,6 +18,7 @@
 #include "net/tls.h"
 #include "server/cluster/cluster_map.h"
 #include "server/cluster/letters.h"
+#include "server/cluster/shared_fate.h"
 #include "server/cluster/wires.h"
 #include "server/observe/line.h"
 #include "server/pubsub/pubsub.h"
@@ -59,6 +60,7 @@ struct cluster {
     uint64_t maps_made, maps_taken; /* published, and those that every worker has */
     uint64_t map_version;           /* of the last that was published */
     bool map_changed;
+    unsigned fate; /* enum shared_fate, as it was said last */
     struct list asked;
     int64_t tick_ms;
     bool stopping, asleep;
@@ -437,12 +439,34 @@ static void on_map_taken(void *arg) {
     }
 }
 
+/* Once each, when it comes about. What is true of all siblings the first of them says. */
+static void warn_of_shared_fate(struct cluster *cluster, const struct map *map) {
+    const struct config *config = cluster->server->at_start;
+    unsigned fate =
+        config->nodes_count > 0 ? shared_fate(map, config->node_index, config->nodes_count) : 0;
+    unsigned added = fate & ~cluster->fate;
+    cluster->fate = fate;
+    if (added & FATE_REPLICA) {
+        say(cluster, LOG_WARNING,
+            "This node and its primary were started together (cluster-node-per-shard) and end "
+            "together: there is no copy of these keys elsewhere. Let a node of another machine "
+            "follow that primary.");
+    }
+    if ((added & FATE_VOTES) && config->node_index == 0) {
+        say(cluster, LOG_WARNING,
+            "Half of the votes of this cluster, or more, are of nodes that were started together "
+            "(cluster-node-per-shard) and end together: without them nobody takes over. Give "
+            "slots to nodes of other machines.");
+    }
+}
+
 static void publish_map(struct cluster *cluster) {
     if (cluster->map_changed && !cluster->stopping) {
         cluster->map_changed = false;
         cluster->maps_made++;
         struct map *map = brain_map(cluster->brain);
         cluster->map_version = map->version;
+        warn_of_shared_fate(cluster, map);
         cluster_maps_publish(cluster->maps, map, on_map_taken, cluster);
     }
 }

@@ -290,6 +290,10 @@ const char *config_row_refusal(const struct config_row *row, const struct config
         return config->cluster_enabled && config->replicaof.len > 0
                    ? "replicaof directive not allowed in cluster mode"
                    : NULL;
+    case offsetof(struct config, cluster_node_per_shard):
+        return config->cluster_node_per_shard && !config->cluster_enabled
+                   ? "nodes are a cluster's: it wants cluster-enabled yes"
+                   : NULL;
     case offsetof(struct config, rdma_port):
         return config->rdma_port != 0 ? "No RDMA building support." : NULL;
     default:

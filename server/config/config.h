@@ -396,6 +396,11 @@ struct config {
     struct bytes metrics_password;
     int64_t unauthenticated_maxmemory;
     int64_t address_maxclients;
+    bool cluster_node_per_shard;
+
+    /* No directives: which node this is, of those that cluster-node-per-shard makes; 0 of 0 is one
+     * that is the whole server. */
+    unsigned node_index, nodes_count;
 };
 
 /* How many there are: a cluster has a number of its own. */
@@ -410,6 +415,11 @@ static inline bool config_eviction_is_lfu(enum config_eviction policy) {
 static inline bool config_eviction_is_lru(enum config_eviction policy) {
     return policy == CONFIG_EVICT_VOLATILE_LRU || policy == CONFIG_EVICT_ALLKEYS_LRU;
 }
+
+/* cluster-node-per-shard: from what the file says to what node `index` of `count` runs with. Ports
+ * count up by node, names of files get `-0`, `-1` ..., sizes of memory are shared out, and it has
+ * one shard. Once, before the server is made. */
+void config_become_node(struct config *config, unsigned index, unsigned count);
 
 /* Bytes that maxmemory-clients allows in all: 0 is no limit; a percentage counts against maxmemory;
  * never less than 128 kb. */

@@ -22,7 +22,8 @@ enum config_row_flag {
         1 << 6,        /* setting it to the same value still does something: files are read again */
     ROW_OWN = 1 << 7,  /* Valkey has no such directive */
     ROW_ACTS = 1 << 8, /* the feature exists; without it the value is only kept */
-    ROW_MISSED = 1 << 9, /* not ROW_ACTS, and who sets it counts on it: the log says so */
+    ROW_MISSED = 1 << 9,   /* not ROW_ACTS, and who sets it counts on it: the log says so */
+    ROW_BY_NODE = 1 << 10, /* cluster-node-per-shard: each node has a value of its own */
 };
 
 enum config_kind {
@@ -132,6 +133,14 @@ static inline const void *config_field_const(const struct config_row *row,
 
 /* Why the server must not run with the value that the directive has now, or NULL. config.c */
 const char *config_row_refusal(const struct config_row *row, const struct config *config);
+
+/* ---- config_nodes.c ---- */
+
+/* Makes what a file says to the process what its node runs with; for a node that is the whole
+ * process it changes nothing. `like` tells which node of how many. */
+void config_nodes_split(struct config *config, const struct config *like);
+/* The other way round, on a copy. */
+struct config *config_nodes_join(const struct config *config);
 
 /* ---- config_special.c, config_check.c ---- */
 

@@ -43,11 +43,13 @@ ALLOWED = {
     "server/commands/generic/generic_sort.c": {"newlocale", "freelocale", "strxfrm_l"},
     # main makes the process: its threads, its signals, its name, and a word to the terminal before there is a log.
     "server/main.c": {
-        "fprintf", "printf", "puts", "stderr", "_exit", "getpid", "readlink", "tzset", "signal", "sigaddset", "sigemptyset", "sigwait",
+        "fprintf", "printf", "puts", "stderr", "_exit", "readlink", "tzset", "signal", "sigaddset", "sigemptyset", "sigwait",
         "pthread_barrier_init", "pthread_barrier_wait", "pthread_create", "pthread_join", "pthread_kill", "pthread_mutex_init",
         "pthread_mutex_lock", "pthread_mutex_unlock", "pthread_self", "pthread_setaffinity_np", "pthread_setname_np", "pthread_sigmask",
         "build_commit",  # a constant of a source that the build makes
     },  # fmt: skip
+    # As main does: before there is a log, a word to the terminal.
+    "server/node_group.c": {"fprintf", "stderr", "strsignal"},
     # The program for data on disk talks to a terminal.
     "server/check/main.c": {"fprintf", "printf", "puts", "stderr"},
     # Scripts are the process's: a table that each thread asks once for each of them, behind a lock that is held for no longer.
