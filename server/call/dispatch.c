@@ -420,6 +420,13 @@ static bool is_redirected(const struct client *client, const struct staged *stag
            slot_check_home(client, staged->ref, &staged->request) != NULL;
 }
 
+/* This server hands over, is a replica already, and the one that it would send the client to is
+ * none but a replica yet: it would send the client back. */
+static bool is_redirected_later(const struct client *client) {
+    const struct worker *worker = client->worker;
+    return worker->cluster == NULL && worker->pause.holds & PAUSE_FOR_FAILOVER;
+}
+
 /* CLIENT PAUSE holds this command back, or slots do that leave. */
 static bool paused(const struct client *client, const struct staged *staged) {
     const struct worker *worker = client->worker;
@@ -686,7 +693,10 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
         }
         caller->manner = client_manner(client);
     }
-    hindrances |= is_redirected(client, staged) ? HINDERED_REDIRECT : 0;
+    bool redirected = is_redirected(client, staged);
+    bool later = UNLIKELY(redirected) && is_redirected_later(client);
+    hindrances |= redirected && !later ? HINDERED_REDIRECT : 0;
+    hindrances &= later ? ~(unsigned)HINDERED_ROLE : ~0u; /* it is not refused as a write either */
     enum refusal refusal = check_home(client, ref, hindrances, staged->route != ROUTE_UNKNOWN,
                                       staged->route == ROUTE_QUEUE, &staged->request);
     if (refusal == REFUSE_NOT && (needs_busy(client, staged) ||
@@ -702,7 +712,7 @@ static bool run_staged(struct client *client, struct staged *staged, struct call
         }
         return false;
     }
-    bool stops = !refused && UNLIKELY(paused(client, staged));
+    bool stops = !refused && UNLIKELY(later || paused(client, staged));
     bool alone = !refused && (waits(client, staged, caller) || goes_alone(staged));
     bool away = !refused && staged->route == ROUTE_KEY &&
                 (staged->target != worker->id || must_wait_here(client, staged));

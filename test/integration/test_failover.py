@@ -194,10 +194,20 @@ def test_a_target_that_is_forced(start_kind, kind):  # noqa: F811
             assert wait_for(lambda: state(primary) == "failover-in-progress")
             assert int(primary.info("clients")["blocked_clients"]) == 1
             assert c.do("SET", "c", "1") == READONLY
+            # Who is sent to the primary waits until there is one: the target would send him back.
+            sent = [primary.raw(timeout=60) for _ in range(2)]
+            for conn, words in zip(sent, (("GET", "a"), ("SET", "a", "3"))):
+                assert conn.do("CLIENT", "CAPA", "redirect") == "OK"
+                conn.send(encode(*words))
+            assert c.do("GET", "a") == b"1"
+            assert wait_for(lambda: int(primary.info("clients")["blocked_clients"]) == 3)
         finally:
             replica.proc.send_signal(signal.SIGCONT)
         assert has_failed_over(primary, replica)
         assert writer.read() == READONLY
+        for conn in sent:
+            assert conn.read() == RespError("REDIRECT 127.0.0.1:%d" % replica.port)
+            conn.close()
     assert same(replica, primary)
 
 
