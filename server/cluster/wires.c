@@ -16,6 +16,9 @@
 #define START_PATIENCE_NS UINT64_C(2000000000)
 #define START_RETRY_NS    (10 * 1000 * 1000)
 
+/* A buffer that has grown for a burst is given back. */
+#define BUFFER_KEPT_BYTES ((size_t)16 * 1024)
+
 struct wire {
     struct rt_stream stream;
     struct list_node node;
@@ -171,6 +174,10 @@ static void send_more(struct wire *wire) {
 static void on_sent(struct rt_stream *stream, size_t n) {
     struct wire *wire = wire_of(stream);
     wire->left -= n < wire->left ? n : wire->left;
+    if (wire->left == 0 && wire->leaving.cap > BUFFER_KEPT_BYTES) {
+        text_fini(&wire->leaving);
+        text_init(&wire->leaving);
+    }
     send_more(wire);
 }
 

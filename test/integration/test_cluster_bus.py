@@ -3,6 +3,7 @@
 too: what does not pass there is not asked for."""
 
 import os
+import re
 
 import pytest
 
@@ -244,6 +245,23 @@ def test_publish_reaches_all(mixed):
     assert wait_for(all_have_heard), heard
     for c in subscribers:
         c.close()
+
+
+def test_what_a_burst_has_taken_of_the_links_is_given_back(mixed):
+    """`mem_cluster_links` stayed at what had once been published in one go, for ever."""
+
+    def taken(node):
+        return int(re.search(r"mem_cluster_links:(\d+)", ask(node, "INFO", "memory").decode()).group(1))
+
+    for node in mixed:
+        before = taken(node)
+        with node.raw() as c:
+            c.do("MULTI")
+            for _ in range(20):
+                c.do("PUBLISH", "news", "x" * 100_000)
+            c.do("EXEC")
+        sent = ask(node, "PUBLISH", "news", "end")
+        assert sent == 0 and wait_for(lambda: taken(node) < before + 500_000, 60), (before, taken(node))
 
 
 def test_what_the_bus_counts_begins_anew_with_resetstat(mixed):
