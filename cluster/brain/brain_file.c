@@ -104,9 +104,14 @@ static int64_t wall_of(const struct brain *brain, int64_t mono) {
     return mono == 0 ? 0 : mono + brain->now.wall_ms - brain->now.mono_ms;
 }
 
-static void put_opens(const struct brain_opens *opens, const char *arrow, struct text *ret) {
-    for (uint16_t i = 0; i < opens->count; i++) {
-        text_appendf(ret, " [%u%s%s]", opens->list[i].slot, arrow, opens->list[i].node->id);
+/* Those that leave and those that come, in the order of their slots. */
+static void put_opens(const struct brain_opens *leave, const struct brain_opens *come,
+                      struct text *ret) {
+    for (uint16_t i = 0, j = 0; i < leave->count || j < come->count;) {
+        bool leaves =
+            j == come->count || (i < leave->count && leave->list[i].slot < come->list[j].slot);
+        const struct brain_open *open = leaves ? &leave->list[i++] : &come->list[j++];
+        text_appendf(ret, " [%u%s%s]", open->slot, leaves ? "->-" : "-<-", open->node->id);
     }
 }
 
@@ -152,8 +157,7 @@ void brain_describe(const struct brain *brain, const struct brain_runs *runs,
         }
     }
     if (node == brain->self) {
-        put_opens(&brain->migrating, "->-", ret);
-        put_opens(&brain->importing, "-<-", ret);
+        put_opens(&brain->migrating, &brain->importing, ret);
     }
 }
 

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from cluster_nodes import Nodes, ask, my_id, said
+from cluster_nodes import Nodes, ask, my_id, said, table
 from resp import RespError, encode
 from server import find_peer, wait_for
 
@@ -166,6 +166,10 @@ def open_slot(q, a, b):
     q.ask("b", "CLUSTER SETSLOT 5061 IMPORTING %s" % my_id(a))
     q.ask("a", "CLUSTER SETSLOT 5061 MIGRATING %s" % my_id(b), *OPEN)
     q.ask("b", *COMING)
+    # One that leaves has no place ahead of one that comes: they are shown in the order of slots.
+    q.quietly("b", "CLUSTER", "SETSLOT", "9000", "MIGRATING", my_id(a))
+    q.say("b: open slots", table(b)[my_id(b)]["slots"])
+    q.quietly("b", "CLUSTER", "SETSLOT", "9000", "STABLE")
     q.ask("a", "MIGRATE 127.0.0.1 %d bar 0 5000" % b.port, "GET bar")
     for name in ("a", "b"):
         q.ask(name, "CLUSTER SETSLOT 5061 STABLE")
