@@ -163,6 +163,7 @@ size_t batch_add(struct batch *batch, const struct command_ref *ref, const struc
     op->next = NULL;
     if (UNLIKELY(request->inlined)) {
         op_own_words(batch, op);
+        op->manner |= MANNER_INLINE;
     }
     op->keys = keyset_copy(&batch->arena, keys, op->argv);
     if (op->keys != NULL && op->keys->count > 0) {

@@ -26,6 +26,7 @@
 #include "server/observe/commandlog.h"
 #include "server/observe/hotkeys.h"
 #include "server/observe/log.h"
+#include "server/observe/slot_stats.h"
 #include "server/tracking/news.h"
 #include "server/worker/handlers.h"
 #include "server/worker/shared.h"
@@ -277,7 +278,9 @@ void call_settle(struct caller *caller) {
 static inline void run_begin(struct caller *caller, const struct command_ref *ref) {
     call_settle(caller);
     caller->run.ref = ref;
-    caller->run.max = ref->brief && !caller->worker->logs.times_each ? RUN_MAX : 1;
+    const struct worker *worker = caller->worker;
+    bool times_each = worker->logs.times_each | worker->slot_stats.counts;
+    caller->run.max = ref->brief && !times_each ? RUN_MAX : 1;
 }
 
 /* ---- What the command logs are told ---- */
@@ -324,6 +327,16 @@ static inline void note_keys(const struct caller *caller, const struct call *wha
         /* What is done again while a log is read is nobody's traffic. */
         hotkeys_look(hot, caller->db, caller->manner & MANNER_REPLAYS ? NULL : what);
     }
+}
+
+/* A reply that nobody gets is none. */
+static __attribute__((noinline)) void count_slot(struct caller *caller, const struct call *what,
+                                                 uint64_t ticks, const struct reply *reply,
+                                                 size_t reply_bytes) {
+    bool unheard = reply->out == &caller->worker->discard;
+    slot_stats_called(caller->worker, what, caller->manner, caller->script_slot, ticks,
+                      unheard ? 0 : reply_bytes);
+    caller->script_slot = 0;
 }
 
 /* ---- Calls ---- */
@@ -374,7 +387,11 @@ bool call(struct caller *caller, const struct call *what, struct reply *reply) {
     if (LIKELY(more)) {
         return true;
     }
-    log_call(worker, what, words, settle(caller), reply_bytes);
+    uint64_t ticks = settle(caller);
+    if (UNLIKELY(worker->slot_stats.counts)) {
+        count_slot(caller, what, ticks, reply, reply_bytes);
+    }
+    log_call(worker, what, words, ticks, reply_bytes);
     if (UNLIKELY(reply->errors > 0)) {
         count_failed(worker, what->ref, reply->errors, reply->error_code);
         call_unexpected(worker, what->ref, caller->manner, reply->errors, reply->error_code);
@@ -431,6 +448,7 @@ bool call_share(struct caller *caller, const struct call *what, const struct cal
     outcome->escapes = caller->escapes;
     outcome->record = caller->record;
     outcome->commands = caller->commands;
+    outcome->script_slot = caller->script_slot;
     outcome->waits = caller->waits;
     outcome->wait_ms = caller->wait_ms;
     if (UNLIKELY(reply->errors > 0)) {

@@ -81,6 +81,9 @@ struct caller {
                         happened, */
     void *record;    /* or what has is here (script/run.h), from malloc: the rest is to follow */
     uint64_t commands; /* the same: so many that it has called are to be counted at home */
+    /* The same, while slots are counted (observe/slot_stats.h): one more than the slot of the keys
+     * that it has declared or used; 0: there are none, or of several. */
+    uint16_t script_slot;
     struct put_later *put_later; /* set by exec_put; for the caller, who must see to it; or NULL */
     struct found_names *names;   /* the same, by exec_has_named */
 };
@@ -122,8 +125,9 @@ struct call_outcome {
     uint32_t denied_at; /* exec_denies */
     bool escapes;       /* caller->escapes */
     void *record;       /* and ->record */
-    uint64_t commands;  /* the same of a script's */
-    bool waits;         /* exec_wait was */
+    uint64_t commands;  /* the same of a script's, */
+    uint16_t script_slot;
+    bool waits; /* exec_wait was */
     int64_t wait_ms;
 };
 

@@ -40,6 +40,8 @@ enum exec_manner {
     MANNER_TLS = 1 << 7,       /* how it is told of other nodes: */
     MANNER_IPV6 = 1 << 8,      /* by which ports, and addresses */
     MANNER_IMPORTS = 1 << 9,   /* slots come by it (cluster/imports.h) */
+    MANNER_MUTE = 1 << 10,     /* CLIENT REPLY: it gets no reply */
+    MANNER_INLINE = 1 << 11,   /* its words came as a line */
 };
 
 struct exec {

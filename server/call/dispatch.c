@@ -114,6 +114,9 @@ static void run_here(struct client *client, struct staged *staged, struct caller
         .now_ms = rt_wall_ms(caller->worker->rt),
     };
     caller->large = staged->large;
+    if (UNLIKELY(staged->request.inlined)) {
+        caller->manner |= MANNER_INLINE;
+    }
     call(caller, &what, &reply);
     client->worker->stats.ops_here++;
     size_t bytes = target->bytes - before;

@@ -13,6 +13,7 @@
 #include "base/must.h"
 #include "base/num.h"
 #include "base/text.h"
+#include "server/observe/slot_stats.h"
 #include "server/persistence/wal.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
@@ -101,6 +102,9 @@ static struct effect *add(struct worker *worker, enum effects_kind kind,
     struct records *records = &effects->records[kind];
     if (kind == EFFECTS_COMMANDS && effects->wal != NULL) {
         wal_record(effects->wal, origin.txn, origin.order, db, argv, argc);
+        if (UNLIKELY(worker->slot_stats.counts) && worker->acking_replicas > 0) {
+            slot_stats_sent(worker, argv, argc);
+        }
         if (effects->depth == 0) {
             wal_unit(effects->wal);
         }

@@ -16,6 +16,7 @@
 #include "server/call/scatter_part.h"
 #include "server/client/client.h"
 #include "server/observe/commandlog.h"
+#include "server/observe/slot_stats.h"
 #include "server/worker/message.h"
 #include "server/worker/pause.h"
 #include "server/worker/worker.h"
@@ -40,7 +41,8 @@ struct scatter {
     int slot;             /* its only part is for whom that belongs to, or -1 */
     uint64_t slots_epoch; /* as it began */
     unsigned count, open;
-    bool inside; /* CLIENT PAUSE waits for it */
+    bool inside;                 /* CLIENT PAUSE waits for it */
+    struct slot_stats_seen seen; /* the command, which goes with the input */
     struct scatter_part *parts;
 };
 
@@ -86,6 +88,9 @@ static struct scatter *scatter_new(struct exec *x, unsigned count, scatter_part_
     }
     if (client->parent == NULL && x->argv != NULL) { /* its words go with the input */
         scatter->words = commandlog_words(x->command, x->argv, x->argc);
+        if (UNLIKELY(x->worker->slot_stats.counts)) {
+            slot_stats_see(&scatter->seen, x->ref, x->argv, x->argc, x->manner);
+        }
     }
     client->scatter = scatter;
     x->goes_on = true;
@@ -295,6 +300,7 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
     }
     const struct command_ref *ref = scatter->ref;
     struct commandlog_entry *words = scatter->words;
+    struct slot_stats_seen seen = scatter->seen;
     if (scatter->inside) {
         pause_leave(&worker->pause, ref->flags);
     }
@@ -302,6 +308,7 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
     if (!complete) { /* it went on to the next shard */
         client->scatter->outcome = outcome;
         client->scatter->words = words;
+        client->scatter->seen = seen;
         return;
     }
     if (parent != NULL) {
@@ -309,6 +316,9 @@ static void scatter_finish(struct worker *worker, struct scatter *scatter) {
         return;
     }
     call_count(worker, ref, &outcome);
+    if (UNLIKELY(seen.counts)) {
+        slot_stats_seen_is_over(worker, &seen, outcome.ticks, outcome.reply_bytes);
+    }
     if (words != NULL) {
         call_log(worker, &what, words, &outcome);
         commandlog_words_free(words);

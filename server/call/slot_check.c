@@ -68,6 +68,14 @@ int slot_of_call(const struct command_ref *ref, const struct bytes *argv, uint32
     return slot;
 }
 
+int slot_of_queue(const struct multi_queue *queue) {
+    int slot = SLOT_NONE;
+    for (uint32_t i = 0; i < queue->count; i++) {
+        slot = join(slot, queue->commands[i].slot);
+    }
+    return slot;
+}
+
 /* ---- The answer ---- */
 
 static unsigned via_of(uint16_t manner) {
@@ -150,14 +158,6 @@ void slot_asked_add(struct slot_asked *asked, const struct worker *worker,
 }
 
 /* ---- At home ---- */
-
-static int slot_of_queue(const struct multi_queue *queue) {
-    int slot = SLOT_NONE;
-    for (uint32_t i = 0; i < queue->count; i++) {
-        slot = join(slot, queue->commands[i].slot);
-    }
-    return slot;
-}
 
 /* Of a command that names databases: another than is selected. */
 static bool leaves_db(const struct client *client, const struct command_ref *ref,

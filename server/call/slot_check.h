@@ -30,6 +30,8 @@ enum slot_no {
 
 /* The slot of all the keys, or shard channels, of a call. */
 int slot_of_call(const struct command_ref *ref, const struct bytes *argv, uint32_t argc);
+/* And of all that a MULTI has queued. */
+int slot_of_queue(const struct multi_queue *queue);
 
 /* ---- At home ---- */
 

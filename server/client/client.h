@@ -260,7 +260,8 @@ static inline void client_command_over(struct client *client) {
 }
 #define CLIENT_MANNERS                                                                             \
     (CLIENT_NO_TOUCH | CLIENT_IMPORT_SOURCE | CLIENT_TRACKS_READS | CLIENT_ASKING |                \
-     CLIENT_READONLY | CLIENT_TLS | CLIENT_IPV6 | CLIENT_IMPORTS)
+     CLIENT_READONLY | CLIENT_TLS | CLIENT_IPV6 | CLIENT_IMPORTS | CLIENT_REPLY_OFF |              \
+     CLIENT_REPLY_SKIP)
 /* How its commands look at keys: exec_manner. */
 static inline uint16_t client_manner(const struct client *client) {
     unsigned flags = client->flags;
@@ -275,7 +276,8 @@ static inline uint16_t client_manner(const struct client *client) {
                       (flags & CLIENT_READONLY ? MANNER_READONLY : 0) |
                       (flags & CLIENT_TLS ? MANNER_TLS : 0) |
                       (flags & CLIENT_IPV6 ? MANNER_IPV6 : 0) |
-                      (flags & CLIENT_IMPORTS ? MANNER_IMPORTS : 0));
+                      (flags & CLIENT_IMPORTS ? MANNER_IMPORTS : 0) |
+                      (flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP) ? MANNER_MUTE : 0));
 }
 /* What UNWATCH does: it watches nothing any more. What DISCARD does: and the queue of its MULTI
  * goes. Harmless without. */

@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "base/must.h"
 #include "server/node.h"
+#include "server/observe/slot_stats.h"
 #include "server/server.h"
 #include "server/worker/handlers.h"
 #include "server/worker/message.h"
@@ -174,6 +175,7 @@ void cluster_map_home(struct worker *worker, struct message *message) {
 void cluster_map_arrived(struct worker *worker, struct message *message) {
     struct handing *handing = (struct handing *)message;
     const struct cluster_map *before = worker->cluster;
+    slot_stats_map_changed(&worker->slot_stats, before->map, handing->map->map);
     worker->cluster = handing->map;
     handing->map = before == &none ? NULL : before;
     if (worker->server->handlers != NULL) { /* else a test */

@@ -275,7 +275,7 @@ const struct config_row config_rows[] = {
     INT("cluster-replica-validity-factor", "cluster-slave-validity-factor", cluster_replica_validity_factor, "10", ROW_ACTS, 0, INT_MAX, NULL),
     BOOL("cluster-require-full-coverage", NULL, cluster_require_full_coverage, "yes", ROW_ACTS),
     INT("cluster-slot-migration-log-max-len", NULL, cluster_slot_migration_log_max_len, "1000", ROW_ACTS, 0, INT64_MAX, NULL),
-    BOOL("cluster-slot-stats-enabled", NULL, cluster_slot_stats_enabled, "no", 0),
+    BOOL("cluster-slot-stats-enabled", NULL, cluster_slot_stats_enabled, "no", ROW_ACTS),
     SMEMORY("slot-migration-max-failover-repl-bytes", NULL, slot_migration_max_failover_repl_bytes, "0", ROW_ACTS, -1, INT64_MAX),
 
     /* Command log, latency, events */

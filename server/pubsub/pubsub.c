@@ -27,6 +27,7 @@
 #include "server/call/scatter.h"
 #include "server/call/slot_check.h"
 #include "server/client/client.h"
+#include "server/observe/slot_stats.h"
 #include "server/worker/message.h"
 #include "server/worker/worker.h"
 
@@ -345,7 +346,9 @@ static bool is_for(const struct publication *publication, const struct sub *sub)
     return sub->since <= publication->counted && publication->counted < sub->until;
 }
 
-static void push_all(const struct topic *topic, const struct publication *publication) {
+static void push_all(struct worker *worker, const struct topic *topic,
+                     const struct publication *publication) {
+    bool counts = worker->slot_stats.counts && publication->kind == TOPIC_SHARD_CHANNEL;
     struct frame *frames[2] = {NULL};    /* by protocol */
     LIST_EACH_SAFE(&topic->subs, node) { /* one over its limit goes */
         const struct sub *sub = LIST_ENTRY(node, struct sub, node);
@@ -355,6 +358,9 @@ static void push_all(const struct topic *topic, const struct publication *public
                 *frame = frame_new(topic, publication, sub->client->resp);
             }
             push(sub, *frame);
+            if (UNLIKELY(counts)) {
+                slot_stats_told(worker, key_slot(topic->name), (*frame)->text.len);
+            }
         }
     }
     frame_unref(frames[0]);
@@ -366,13 +372,13 @@ static void deliver(struct worker *worker, struct publication *publication) {
     topics->delivering = true;
     const struct topic *topic = topic_find(worker, publication->kind, publication->channel);
     if (topic != NULL) {
-        push_all(topic, publication);
+        push_all(worker, topic, publication);
     }
     LIST_EACH(&topics->patterns_in_order, node) {
         topic = LIST_ENTRY(node, struct topic, in_order);
         if (publication->kind == TOPIC_CHANNEL && !list_empty(&topic->subs) &&
             glob_match(topic->name, publication->channel, false)) {
-            push_all(topic, publication);
+            push_all(worker, topic, publication);
         }
     }
     topics->delivering = false;

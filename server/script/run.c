@@ -27,6 +27,7 @@
 #include "server/call/slot_check.h"
 #include "server/observe/log.h"
 #include "server/observe/monitor.h"
+#include "server/observe/slot_stats.h"
 #include "server/persistence/wal.h"
 #include "server/worker/busy.h"
 #include "server/worker/park.h"
@@ -259,11 +260,21 @@ static bool escape(struct script_run *run, bool far) {
     return false;
 }
 
+/* Who uses keys of several slots counts for none of them. */
+static void note_counted(struct script_run *run, int slot) {
+    if (slot != SLOT_NONE && slot != run->counted_slot) {
+        run->counted_slot = run->counted_slot == SLOT_NONE ? slot : SLOT_SEVERAL;
+    }
+}
+
 /* In a cluster it may use keys that this node serves. */
 static bool is_denied(struct script_run *run, const struct caller *caller, const struct call *what,
                       struct reply *reply) {
     if (LIKELY(run->x->worker->cluster == NULL)) {
         return false;
+    }
+    if (UNLIKELY(run->x->worker->slot_stats.counts)) {
+        note_counted(run, slot_stats_slot(what));
     }
     unsigned flags = script_flags(run->script);
     bool crosses = flags & (SCRIPT_COMPATIBLE | SCRIPT_ALLOW_CROSS_SLOT);
@@ -890,6 +901,7 @@ void script_run(struct exec *x, const struct script_start *start) {
         .call = call_from_script,
         .look = look,
     };
+    run.counted_slot = run.slot;
     run.view = start->view != NULL                               ? start->view
                : is_alone(&run) && x->shard->locks.requests == 0 ? &alone
                                                                  : NULL;
@@ -934,6 +946,7 @@ void script_run(struct exec *x, const struct script_start *start) {
     }
     state->run = NULL;
     x->caller->escapes = run.escapes;
+    x->caller->script_slot = run.counted_slot >= 0 ? (uint16_t)(run.counted_slot + 1) : 0;
     if (!run.escapes) {
         x->caller->commands = rights_count_called(x, run.commands);
     }

@@ -45,6 +45,7 @@ struct script_run {
     uint8_t resp;                /* of the replies that it reads: redis.setresp */
     uint32_t db;
     int slot; /* call/slot_check.h: in a cluster, of the keys that it has declared or used */
+    int counted_slot; /* the same for observe/slot_stats.h: or SLOT_SEVERAL */
     bool read_only;
     bool far;               /* it has looked for a key in a slot that it does not declare */
     bool wrote;             /* it has had something done that cannot be taken back */

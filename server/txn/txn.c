@@ -39,10 +39,12 @@
 #include "server/call/exec.h"
 #include "server/call/rights.h"
 #include "server/call/scatter.h"
+#include "server/call/slot_check.h"
 #include "server/client/client.h"
 #include "server/client/large.h"
 #include "server/observe/commandlog.h"
 #include "server/observe/monitor.h"
+#include "server/observe/slot_stats.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn_private.h"
 #include "server/worker/message.h"
@@ -600,6 +602,9 @@ static void finish(struct txn *txn) {
     if (txn->queue != NULL) {
         if (txn->dirty || txn->refusal == NULL) {
             call_count(worker, txn->ref, &(struct call_outcome){0});
+        }
+        if (UNLIKELY(worker->slot_stats.counts) && !txn->dirty && txn->refusal == NULL) {
+            slot_stats_exec(worker, slot_of_queue(txn->queue), txn->count, 0);
         }
         multi_queue_free(worker, txn->queue);
         client_forget_watches(client);

@@ -10,6 +10,7 @@
 #include "server/call/slot_check.h"
 #include "server/client/client.h"
 #include "server/observe/monitor.h"
+#include "server/observe/slot_stats.h"
 #include "server/txn/multi.h"
 #include "server/txn/txn_private.h"
 #include "server/worker/worker.h"
@@ -127,6 +128,15 @@ static bool is_forbidden(const struct client *client, const struct multi_command
     return true;
 }
 
+/* Its own part; the commands are counted one by one. */
+static void count_exec(const struct exec *x, const struct multi_queue *queue) {
+    struct worker *worker = x->worker;
+    if (UNLIKELY(worker->slot_stats.counts)) {
+        uint64_t ticks = rt_ticks(worker->rt) - x->caller->tick;
+        slot_stats_exec(worker, slot_of_queue(queue), queue->count, ticks);
+    }
+}
+
 bool txn_exec_here(struct exec *x, struct multi_queue *queue) {
     struct worker *worker = x->worker;
     struct client *client = x->client;
@@ -145,6 +155,7 @@ bool txn_exec_here(struct exec *x, struct multi_queue *queue) {
             txn_tell_queue(client, queue);
         }
         prefetch(x->keyspace, queue);
+        count_exec(x, queue);
         reply_array(x->reply, queue->count);
         struct caller caller = {
             .worker = worker,

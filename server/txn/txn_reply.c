@@ -10,6 +10,7 @@
 #include "proto/reply.h"
 #include "server/client/client.h"
 #include "server/cluster/redirect.h"
+#include "server/observe/slot_stats.h"
 #include "server/txn/txn_private.h"
 #include "server/worker/worker.h"
 
@@ -200,6 +201,10 @@ static void count(struct txn *txn, struct txn_command *command, size_t reply_byt
     const struct call what = {.ref = command->ref, .argv = command->argv, .argc = command->argc};
     command->outcome.reply_bytes = reply_bytes;
     call_count(home, command->ref, &command->outcome);
+    if (UNLIKELY(home->slot_stats.counts)) {
+        slot_stats_called(home, &what, client_manner(txn->client), command->outcome.script_slot,
+                          command->outcome.ticks, reply_bytes);
+    }
     call_unexpected(home, command->ref, client_manner(txn->client), command->outcome.errors,
                     command->outcome.error_code);
     call_log(home, &what, command->words, &command->outcome);

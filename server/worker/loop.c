@@ -344,6 +344,7 @@ void worker_free(struct worker *worker) {
     commandlogs_fini(&worker->logs);
     latency_fini(&worker->latency);
     hotkeys_fini(&worker->hotkeys);
+    slot_stats_free(&worker->slot_stats);
     worker_trim_pools(worker, true);
     free(worker->batches.open);
     check_owner_refuses(worker, NULL, false);
@@ -405,6 +406,8 @@ static void apply_config(struct worker *worker, const struct config *config) {
     check_configure(worker);
     latency_configure(worker);
     commandlogs_configure(worker);
+    batches_settle(worker); /* what it has not counted yet began by the one before */
+    slot_stats_configure(worker);
     news_cron(worker);
 }
 

@@ -34,7 +34,7 @@ static uint64_t memory_fixed(const struct worker *worker) {
 /* What is kept of commands for who may ask. */
 static size_t memory_logs(const struct worker *worker) {
     return commandlogs_memory(&worker->logs) + latency_memory(&worker->latency) +
-           hotkeys_memory(&worker->hotkeys);
+           hotkeys_memory(&worker->hotkeys) + slot_stats_memory(&worker->slot_stats);
 }
 
 static void take_commands(const struct worker *worker, bool latencies, struct totals_part *part) {
@@ -420,6 +420,7 @@ void totals_reset(struct worker *worker) {
     memset(&worker->tally.samples.last, 0, sizeof(worker->tally.samples.last));
     memset(&worker->tally.samples.rate, 0, sizeof(worker->tally.samples.rate));
     worker->tally.errors_count = 0;
+    slot_stats_reset(&worker->slot_stats);
     keyspace_reset_stats(worker->shard.keyspace);
     if (worker->wal != NULL) {
         wal_reset_stats(worker->wal);

@@ -17,6 +17,7 @@ struct rng;
 struct rt;
 struct server;
 struct shard;
+struct slot_stats;
 struct map;
 struct worker;
 struct worker_stats;
@@ -41,6 +42,7 @@ struct rng *worker_rng(struct worker *worker);
 struct arena *worker_scratch(struct worker *worker);
 struct clients *worker_clients(struct worker *worker);
 struct worker_stats *worker_stats(struct worker *worker);
+const struct slot_stats *worker_slot_stats(const struct worker *worker);
 /* DEBUG SET-ACTIVE-EXPIRE. */
 void worker_set_active_expire(struct worker *worker, bool active);
 /* DEBUG SET-DISABLE-DENY-SCRIPTS. */

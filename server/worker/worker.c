@@ -55,6 +55,10 @@ struct clients *worker_clients(struct worker *worker) {
     return &worker->clients;
 }
 
+const struct slot_stats *worker_slot_stats(const struct worker *worker) {
+    return &worker->slot_stats;
+}
+
 struct worker_stats *worker_stats(struct worker *worker) {
     return &worker->stats;
 }

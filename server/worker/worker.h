@@ -22,6 +22,7 @@
 #include "server/observe/hotkeys.h"
 #include "server/observe/latency.h"
 #include "server/observe/monitors.h"
+#include "server/observe/slot_stats.h"
 #include "server/observe/tally.h"
 #include "server/pubsub/topics.h"
 #include "server/server.h"
@@ -91,6 +92,7 @@ struct worker {
     struct floods floods;
     struct latency latency;
     struct hotkeys hotkeys;
+    struct slot_stats slot_stats;
     bool notifies;           /* notify-keyspace-events names classes and where they are told */
     struct list jobs;        /* scatter parts that go on in slices */
     struct list jobs_asleep; /* that were told nothing can be done yet (scatter_sleep) */

@@ -4,6 +4,7 @@
 #include "base/must.h"
 #include "base/num.h"
 #include "cluster/brain/map.h"
+#include "net/rt.h"
 #include "proto/reply.h"
 #include "server/call/call.h"
 #include "server/call/errors.h"
@@ -14,6 +15,7 @@
 #include "server/commands/cluster/cluster.h"
 #include "server/config/config.h"
 #include "server/node.h"
+#include "server/observe/slot_stats.h"
 #include "server/worker/view.h"
 #include "shard/shard.h"
 
@@ -183,80 +185,108 @@ void command_cluster_flushslot(struct exec *x) {
 
 /* ---- SLOT-STATS ---- */
 
-/* All slots of a node are counted by the shards that have them. */
+/* What there is to say of a slot, in this order. The first is always counted, by the shards that
+ * have the keys; the others, while they are, by who has run the commands (slot_stats.h). */
+enum stats_metric { KEY_COUNT, CPU_USEC, BYTES_IN, BYTES_OUT, STATS_METRICS };
+
+static const struct bytes metric_names[STATS_METRICS] = {
+    [KEY_COUNT] = BYTES("key-count"),
+    [CPU_USEC] = BYTES("cpu-usec"),
+    [BYTES_IN] = BYTES("network-bytes-in"),
+    [BYTES_OUT] = BYTES("network-bytes-out"),
+};
+
 struct stats_args {
     bool by_range, ascending;
+    uint8_t metrics;  /* so many of them are shown */
+    uint8_t order_by; /* one of them */
     uint16_t first, last;
     uint32_t limit;
 };
 
+struct slot_stats_row {
+    uint16_t slot;
+    uint64_t values[STATS_METRICS];
+    uint64_t key; /* to sort by */
+};
+
 static bool stats_part(struct worker *worker, const void *args_ptr, void *part) {
     const struct stats_args *args = args_ptr;
-    uint64_t **counts = part;
+    struct slot_stats_row **rows = part;
     const struct keyspace *ks = worker_shard(worker)->keyspace;
+    const struct slot_stat *stats = worker_slot_stats(worker)->of;
     const struct node *node = worker_node(worker);
-    *counts = must_calloc(SLOTS, sizeof **counts);
+    *rows = must_calloc(SLOTS, sizeof **rows);
     for (uint32_t slot = args->first; slot <= args->last; slot++) {
+        uint64_t *values = (*rows)[slot].values;
         if (node_owner(node, (uint16_t)slot) == worker_id(worker)) {
-            (*counts)[slot] = keyspace_slot_count(ks, (uint16_t)slot);
+            values[KEY_COUNT] = keyspace_slot_count(ks, (uint16_t)slot);
+        }
+        if (stats != NULL) {
+            values[CPU_USEC] = rt_ticks_to_ns(worker_rt(worker), stats[slot].ticks);
+            values[BYTES_IN] = stats[slot].in_bytes;
+            values[BYTES_OUT] = stats[slot].out_bytes;
         }
     }
     return true;
 }
 
-struct slot_stat {
-    uint16_t slot;
-    uint64_t keys;
-};
-
 /* Equal ones are in the order of their slots, either way. */
 static int more_first(const void *one, const void *other) {
-    const struct slot_stat *a = one, *b = other;
-    return a->keys != b->keys ? (a->keys < b->keys) - (a->keys > b->keys)
-                              : (a->slot > b->slot) - (a->slot < b->slot);
+    const struct slot_stats_row *a = one, *b = other;
+    return a->key != b->key ? (a->key < b->key) - (a->key > b->key)
+                            : (a->slot > b->slot) - (a->slot < b->slot);
 }
 
 static int fewer_first(const void *one, const void *other) {
-    const struct slot_stat *a = one, *b = other;
-    return a->keys != b->keys ? (a->keys > b->keys) - (a->keys < b->keys)
-                              : (a->slot > b->slot) - (a->slot < b->slot);
+    const struct slot_stats_row *a = one, *b = other;
+    return a->key != b->key ? (a->key > b->key) - (a->key < b->key)
+                            : (a->slot > b->slot) - (a->slot < b->slot);
 }
 
-static void write_stats(struct reply *r, const struct slot_stat *stats, uint32_t count) {
+static void write_stats(struct reply *r, const struct stats_args *args,
+                        const struct slot_stats_row *rows, uint32_t count) {
     reply_array(r, count);
     for (uint32_t i = 0; i < count; i++) {
         reply_array(r, 2);
-        reply_int(r, stats[i].slot);
-        reply_map(r, 1);
-        reply_bulk_text(r, "key-count");
-        reply_int(r, (int64_t)stats[i].keys);
+        reply_int(r, rows[i].slot);
+        reply_map(r, args->metrics);
+        for (unsigned metric = 0; metric < args->metrics; metric++) {
+            reply_bulk(r, metric_names[metric]);
+            reply_int(r, (int64_t)rows[i].values[metric]);
+        }
     }
 }
 
 static void stats_done(struct exec *x, const struct scatter_result *result) {
     const struct stats_args *args = result->args;
     const struct map *map = worker_map(x->worker);
-    struct slot_stat *stats = must_malloc(SLOTS * sizeof *stats);
+    struct slot_stats_row *rows = must_malloc(SLOTS * sizeof *rows);
     uint32_t count = 0;
     for (uint32_t slot = args->first; slot <= args->last; slot++) {
         uint16_t owner = map->owner[slot];
         if (owner == MAP_NONE || owner != map_my_primary(map)) {
             continue;
         }
-        struct slot_stat stat = {(uint16_t)slot, 0};
+        struct slot_stats_row row = {.slot = (uint16_t)slot};
         for (unsigned i = 0; i < result->parts_count; i++) {
-            stat.keys += (*(uint64_t **)result->parts[i])[slot];
+            for (unsigned metric = 0; metric < STATS_METRICS; metric++) {
+                row.values[metric] +=
+                    (*(struct slot_stats_row **)result->parts[i])[slot].values[metric];
+            }
         }
-        stats[count++] = stat;
+        row.values[CPU_USEC] /= 1000;
+        row.key = row.values[args->order_by];
+        rows[count++] = row;
     }
     for (unsigned i = 0; i < result->parts_count; i++) {
-        free(*(uint64_t **)result->parts[i]);
+        free(*(struct slot_stats_row **)result->parts[i]);
     }
     if (!args->by_range) {
-        qsort(stats, count, sizeof *stats, args->ascending ? fewer_first : more_first);
+        qsort(rows, count, sizeof *rows, args->ascending ? fewer_first : more_first);
     }
-    write_stats(x->reply, stats, count < args->limit ? count : args->limit);
-    free(stats);
+    write_stats(x->reply, args, rows, count < args->limit ? count : args->limit);
+    free(rows);
 }
 
 static bool stats_range(struct exec *x, struct stats_args *args) {
@@ -273,8 +303,22 @@ static bool stats_range(struct exec *x, struct stats_args *args) {
 
 #define ERR_TWICE "ERR Multiple filters of the same type are disallowed."
 
+static bool stats_metric(struct exec *x, struct stats_args *args) {
+    for (uint8_t metric = 0; metric < args->metrics; metric++) {
+        if (bytes_equal_nocase(x->argv[3], metric_names[metric])) {
+            args->order_by = metric;
+            return true;
+        }
+    }
+    reply_error(x->reply, "ERR Unrecognized sort metric for ORDERBY.");
+    return false;
+}
+
 static bool stats_order(struct exec *x, struct stats_args *args) {
     bool limit = false, order = false;
+    if (!stats_metric(x, args)) {
+        return false;
+    }
     for (uint32_t i = 4; i < x->argc; i++) {
         struct bytes word = x->argv[i];
         if (bytes_is(word, "limit") && i + 1 < x->argc) {
@@ -303,15 +347,17 @@ static bool stats_order(struct exec *x, struct stats_args *args) {
             return false;
         }
     }
-    if (!bytes_is(x->argv[3], "key-count")) {
-        reply_error(x->reply, "ERR Unrecognized sort metric for ORDERBY.");
-        return false;
-    }
     return true;
 }
 
 void command_cluster_slot_stats(struct exec *x) {
-    struct stats_args args = {.first = 0, .last = SLOTS - 1, .limit = SLOTS};
+    bool counts = worker_config(x->worker)->cluster_slot_stats_enabled;
+    struct stats_args args = {
+        .first = 0,
+        .last = SLOTS - 1,
+        .limit = SLOTS,
+        .metrics = counts ? STATS_METRICS : KEY_COUNT + 1,
+    };
     if (cluster_map_or_error(x) == NULL) {
         return;
     }
