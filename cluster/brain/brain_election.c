@@ -282,6 +282,12 @@ void brain_vote_came(struct brain *brain, struct brain_node *from,
 void brain_manual_ask(struct brain *brain, bool force) {
     struct brain_node *primary = brain->self->primary;
     brain_end_manual(brain);
+    if (brain->election.asked) {
+        brain_note(brain, BRAIN_NOTICE,
+                   "Failover election in progress for epoch %llu, and another is asked for by "
+                   "hand. Resetting the election.",
+                   (unsigned long long)brain->election.epoch);
+    }
     brain->election = (struct brain_election){0};
     brain->manual.until = brain->now.mono_ms + brain->settings.manual_failover_timeout_ms;
     brain->manual.can_start = force;

@@ -232,6 +232,19 @@ void brain_open_set(struct brain_opens *opens, unsigned slot, struct brain_node 
     }
 }
 
+static void opens_follow(struct brain_opens *opens, const struct brain_node *from,
+                         struct brain_node *to) {
+    for (uint16_t i = 0; i < opens->count; i++) {
+        opens->list[i].node = opens->list[i].node == from ? to : opens->list[i].node;
+    }
+}
+
+void brain_opens_follow(struct brain *brain, const struct brain_node *from, struct brain_node *to) {
+    opens_follow(&brain->migrating, from, to);
+    opens_follow(&brain->importing, from, to);
+    brain_touch_file(brain);
+}
+
 /* ---- Counts ---- */
 
 unsigned brain_count_replicas(const struct brain *brain, const struct brain_node *primary,

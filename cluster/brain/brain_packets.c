@@ -168,8 +168,10 @@ static bool take_role(struct brain *brain, struct brain_node *sender,
     }
     struct brain_node *mine = brain->self->primary;
     if (mine == sender && primary != NULL && primary != brain->self) {
-        brain_note(brain, BRAIN_NOTICE, "I'm a sub-replica! Reconfiguring myself from %s to %s",
-                   brain_title(mine).text, brain_title(primary).text);
+        brain_note(
+            brain, BRAIN_NOTICE,
+            "I'm a sub-replica! Reconfiguring myself as a replica of %s, which %s follows now",
+            brain_title(primary).text, brain_title(mine).text);
         brain_follow(brain, primary);
     }
     return true;

@@ -268,6 +268,8 @@ unsigned brain_count_replicas(const struct brain *brain, const struct brain_node
 void brain_open_set(struct brain_opens *opens, unsigned slot,
                     struct brain_node *node); /* NULL: no */
 struct brain_node *brain_open_find(const struct brain_opens *opens, unsigned slot);
+/* Slots on their way to or from `from` are so for `to`, who has taken its place in their shard. */
+void brain_opens_follow(struct brain *brain, const struct brain_node *from, struct brain_node *to);
 void brain_link_close(struct brain *brain, struct brain_link *link);
 void brain_link_free(struct brain *brain, struct brain_link *link);
 bool brain_is_forgotten(const struct brain *brain, const char *id);

@@ -47,6 +47,9 @@ void brain_set_primary(struct brain *brain, struct brain_node *node, struct brai
     if (node->primary != primary) {
         leave_primary(brain, node);
     }
+    if (primary != NULL && node != brain->self && brain_same_shard(node, primary)) {
+        brain_opens_follow(brain, node, primary);
+    }
     node->flags &= ~(uint32_t)(MAP_PRIMARY | MAP_MIGRATE_TO);
     node->flags |= MAP_REPLICA;
     node->primary = primary;
@@ -59,7 +62,9 @@ void brain_set_primary(struct brain *brain, struct brain_node *node, struct brai
 
 void brain_follow(struct brain *brain, struct brain_node *primary) {
     check(primary != brain->self);
-    if (brain_is_primary(brain->self)) {
+    /* Who takes over in its shard goes on with the slots on their way, and this node may follow
+     * him there in turn. */
+    if (brain_is_primary(brain->self) && !brain_same_shard(primary, brain->self)) {
         brain->migrating.count = brain->importing.count = 0;
     }
     brain_end_manual(brain);
@@ -128,6 +133,7 @@ static void follow_open(struct brain *brain, unsigned slot, struct brain_node *t
 void brain_take_claim(struct brain *brain, struct brain_node *sender, uint64_t epoch,
                       const uint8_t *slots) {
     struct brain_node *self = brain->self, *mine = brain_primary_of(self);
+    const struct brain_node *before = NULL; /* whose place in its shard the sender takes */
     uint8_t lost[WIRE_SLOTS_BYTES] = {0};
     unsigned lost_count = 0, left_count = 0; /* of this node; of its shard */
     if (sender == self) {
@@ -154,8 +160,12 @@ void brain_take_claim(struct brain *brain, struct brain_node *sender, uint64_t e
             lost_count++;
         }
         left_count += owner != NULL && owner == mine;
+        before = owner != NULL && brain_same_shard(owner, sender) ? owner : before;
         follow_open(brain, slot, sender);
         brain_slot_give(brain, slot, sender);
+    }
+    if (before != NULL && before != self && before->slots_count == 0) {
+        brain_opens_follow(brain, before, sender);
     }
     if (left_count > 0 && mine->slots_count == 0 && sender != mine &&
         (brain->settings.allow_replica_migration || brain_same_shard(sender, self))) {
@@ -164,6 +174,9 @@ void brain_take_claim(struct brain *brain, struct brain_node *sender, uint64_t e
                    brain_title(sender).text);
         brain_follow(brain, sender);
     } else if (lost_count > 0) {
+        brain_note(brain, BRAIN_NOTICE,
+                   "Deleting keys in dirty slots: %u of this node's are those of node %s now",
+                   lost_count, brain_title(sender).text);
         brain->world.drop_slots(brain->arg, lost);
     }
 }

@@ -440,6 +440,50 @@ Test(brain, a_slot_that_moves_is_everybodys_news) {
     net_fini(&net);
 }
 
+static void hand_over(struct net_host *primary, struct net_host *replica) {
+    cr_assert(net_ok(replica, "FAILOVER"));
+    for (unsigned i = 0; i < 500 && strcmp(primary->follows, replica->ip) != 0; i++) {
+        net_run(&net, 10);
+    }
+    cr_assert_str_eq(primary->follows, replica->ip);
+    cr_assert(becomes_one_view(10000));
+}
+
+/* Was: the source went on to send clients to who had died, and who came back as a replica of its
+ * successor forgot what was on its way. */
+Test(brain, a_slot_on_its_way_goes_on_with_who_takes_over_at_either_end) {
+    char line[128], ids[6][41], leaves[6][64], comes[6][64];
+    form(6, 3, 31);
+    cr_assert(becomes_one_view(10000));
+    for (unsigned i = 0; i < 6; i++) {
+        net_id(&net.hosts[i], ids[i]);
+        snprintf(leaves[i], sizeof leaves[i], " [5->-%s]", ids[i]);
+        snprintf(comes[i], sizeof comes[i], " [5-<-%s]", ids[i]);
+    }
+    /* Both ends, and their replicas by the stream. */
+    for (unsigned i = 0; i < 6; i++) {
+        const struct brain_asks asks = {.from_primary = i >= 3};
+        if (i % 3 < 2) {
+            snprintf(line, sizeof line, "SETSLOT 5 %s %s", i % 3 == 0 ? "MIGRATING" : "IMPORTING",
+                     ids[1 - i % 3]);
+            char *reply = net_ask(&net.hosts[i], &asks, "%s", line);
+            cr_assert_str_eq(reply, "+OK\r\n");
+            free(reply);
+        }
+    }
+    hand_over(&net.hosts[1], &net.hosts[4]);
+    cr_assert(has(&net.hosts[0], "NODES", leaves[4]));
+    cr_assert(has(&net.hosts[3], "NODES", leaves[4]));
+    cr_assert(has(&net.hosts[4], "NODES", comes[0]));
+    cr_assert(has(&net.hosts[1], "NODES", comes[0]));
+    hand_over(&net.hosts[0], &net.hosts[3]);
+    cr_assert(has(&net.hosts[3], "NODES", leaves[4]));
+    cr_assert(has(&net.hosts[0], "NODES", leaves[4]));
+    cr_assert(has(&net.hosts[4], "NODES", comes[3]));
+    cr_assert(has(&net.hosts[1], "NODES", comes[3]));
+    net_fini(&net);
+}
+
 Test(brain, who_is_forgotten_stays_away) {
     char line[128], id[41];
     form(4, 3, 16);
