@@ -81,6 +81,9 @@ void brain_vote(struct brain *brain, struct brain_node *asks, const struct wire_
     if (newer != NULL) {
         deny(brain, asks, "slot %u epoch (%llu) > reqConfigEpoch (%llu)", slot,
              (unsigned long long)newer->config_epoch, (unsigned long long)packet->config_epoch);
+        brain_note(brain, BRAIN_NOTICE,
+                   "Node %s has old slots configuration, sending an UPDATE message about %s",
+                   brain_title(asks).text, brain_title(newer).text);
         brain_send_update(brain, asks->out, newer);
         return;
     }

@@ -271,8 +271,9 @@ static void tell_state(struct worker *home) {
     struct upstream_state state;
     upstream_state(server->upstream, &state);
     int64_t age_ms = state.up ? state.heard_ms : state.down_ms >= 0 ? state.down_ms : INT64_MAX;
-    shared_set_place(server->shared, primary_offset(server->primary),
-                     server->role.replica ? age_ms : -1);
+    /* What it had is gone when a copy of all is being loaded, and the copy is not there yet. */
+    uint64_t offset = shared_loading(server->shared) ? 0 : primary_offset(server->primary);
+    shared_set_place(server->shared, offset, server->role.replica ? age_ms : -1);
 }
 
 void errands_turn(struct worker *home) {

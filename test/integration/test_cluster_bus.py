@@ -147,6 +147,27 @@ def test_a_replica_takes_over(pair):
         assert c.get("after") == b"1"
 
 
+@pytest.mark.parametrize("pair", ("shoal", "of-valkey"), indirect=True)
+def test_clients_are_not_sent_to_a_replica_that_loads_a_copy(pair):
+    """It went on to say how far it had been before, so that all nodes named it to clients, and voters took it for one with data."""
+    primaries, replica = pair
+    primary = primaries[0]
+    assert wait_for(lambda: all(shows_replica(node, replica) for node in (primary, replica)), 60)
+    assert ask(primary, "DEBUG", "POPULATE", "2000", "key", "100") == "OK"
+    assert ask(replica, "CONFIG", "SET", "key-load-delay", "20000", "loading-process-events-interval-bytes", "1024") == "OK"
+    assert ask(primary, "CONFIG", "SET", "repl-backlog-size", "16384") == "OK"
+    tag = tag_of_slot(int(table(primary)[my_id(primary)]["slots"][0].split("-")[0]))
+    with primary.raw() as c:
+        c.do("MULTI"), c.do("CLIENT", "KILL", "TYPE", "replica")
+        for i in range(100):
+            c.do("SET", "{%s}%d" % (tag, i), "x" * 20000)
+        assert len(c.do("EXEC")) == 101
+    assert wait_for(lambda: not shows_replica(primary, replica) and not shows_replica(replica, replica), 30)
+    assert replica.info("persistence")["loading"] == "1"
+    assert ask(replica, "CONFIG", "SET", "key-load-delay", "0") == "OK"
+    assert wait_for(lambda: shows_replica(primary, replica) and shows_replica(replica, replica), 60)
+
+
 def test_a_slot_is_emptied(pair):
     """At one moment, on the replica too, whichever of both kinds it is; other slots keep what they have."""
     primaries, replica = pair

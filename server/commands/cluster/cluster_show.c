@@ -14,6 +14,7 @@
 #include "server/commands/cluster/cluster.h"
 #include "server/replication/primary.h"
 #include "server/server.h"
+#include "server/worker/shared.h"
 #include "server/worker/view.h"
 
 #include <string.h>
@@ -257,7 +258,7 @@ static void write_shards(struct exec *x, const struct map *map, uint64_t my_offs
 static bool offset_part(struct worker *worker, const void *args, void *part) {
     struct primary_state state;
     primary_state(worker_server(worker)->primary, &state);
-    *(uint64_t *)part = state.offset;
+    *(uint64_t *)part = shared_loading(worker_server(worker)->shared) ? 0 : state.offset;
     primary_state_fini(&state);
     return true;
 }
