@@ -8,6 +8,10 @@
  * An entry is known by one word of its leaf only (the wheel names keys by hash), so moving it is a
  * copy and a store. A large value is moved a piece at a time, between the walk's slices. A walk
  * that moved little says what cannot be mended: the next one waits until there is more to gain.
+ *
+ * What stays is a slab of each size that is not full. With few keys and many sizes that is a good
+ * part of all: then the pages behind the last blocks of these go, too. Else they do not: large
+ * pages would have to be taken apart for them.
  */
 #include "shard/keys/keyspace_private.h"
 
@@ -17,6 +21,8 @@
 
 /* A walk begins when slack exceeds what the last one left by this and by a 256th of the memory. */
 #define SLACK_MIN (256u << 10)
+/* When such a part of the memory is slack after a walk, pages go that lie in slabs in use. */
+#define SLACK_PART 16
 /* A slice ends after this many items looked at, or bytes copied; of a value, which is one piece,
  * more can be copied in the time that many entries take. */
 #define SLICE_ITEMS 1536
@@ -192,6 +198,9 @@ static void walk_is_over(struct keyspace *ks) {
     size_t now = heap_slack(ks->heap), then = defrag->slack_then;
     size_t slack = now < then ? now : then;
     size_t moved = heap_relocated(ks->heap) - defrag->relocated_then;
+    if (now > heap_used(ks->heap) / SLACK_PART) {
+        heap_settle(ks->heap);
+    }
     *defrag =
         (struct defrag){.slack_left = moved < slack / 8 ? slack : 0, .next_ms = defrag->next_ms};
     int64_t took_ms = ks->now_ms - ks->stats.defrag_since_ms;

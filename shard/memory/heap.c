@@ -26,6 +26,8 @@
  *
  * Tables whose leaves all grow through the same sizes leave slabs behind that a few stragglers
  * hold. heap_relocate moves blocks out of slabs like these; its caller knows who points at them.
+ * The last slab of a class has no better one: its blocks move to its lower end, and heap_settle
+ * gives back the pages behind them. There are some two hundred classes, so that is megabytes.
  *
  * Blocks larger than a slab's come from runs. Under a sanitizer all blocks come from the process
  * allocator, so that it sees each of them; those that are not shared with two links before them,
@@ -55,6 +57,8 @@
 #include "base/list.h"
 #include "base/must.h"
 #include "shard/memory/runs.h"
+#include "shard/memory/size_class.h"
+#include "shard/memory/slab.h"
 #include "shard/memory/sysmem.h"
 
 #include <assert.h>
@@ -62,22 +66,10 @@
 #include <stdint.h>
 #include <string.h>
 
-#define REGION_BYTES     ((size_t)4 << 20)
-#define SLAB_BYTES       ((size_t)32 << 10)
-#define SLABS_PER_REGION 128
-#define GROUP            8u /* slabs that make a large one */
-#define GROUP_MASK       UINT64_C(0xFF)
-#define HEADERS_BYTES    8192
-#define QUARTERS         4
-#define FINE_MAX         1024
-#define SMALL_MAX        4096
-#define SMALL_CLASSES    (FINE_MAX / 8 + (SMALL_MAX - FINE_MAX) / 64)
-#define LARGE_STEPS      16 /* classes of large slabs from one power of two to the next */
-#define CLASS_COUNT      (SMALL_CLASSES + 3 * LARGE_STEPS)
-static_assert(SMALL_MAX << 3 == HEAP_SLAB_BLOCK_MAX, "three doublings");
-static_assert(CLASS_COUNT <= UINT8_MAX, "a byte names a class");
+#define QUARTERS 4
 
 /* Giving back. */
+#define PAGE_BYTES      4096u
 #define KEEP_BYTES      ((size_t)256 << 10)
 #define WINDOW_MS       100
 #define SLICES          128 /* that what was idle in one window takes, if they are not too large */
@@ -86,42 +78,6 @@ static_assert(CLASS_COUNT <= UINT8_MAX, "a byte names a class");
 /* Fresh pages are paid for in parts like this, if this many are idle. */
 #define PAY_BYTES      ((size_t)512 << 10)
 #define PAY_IDLE_BYTES ((size_t)4 << 20)
-
-enum slab_state { SLAB_FREE, SLAB_CURRENT, SLAB_PARTIAL, SLAB_FULL, SLAB_REST };
-
-struct free_block {
-    struct free_block *next;
-};
-
-struct slab {
-    struct list_node link;    /* in its class's list while PARTIAL */
-    struct free_block *freed; /* blocks that came back */
-    uint32_t fresh;           /* offset of the first block never handed out */
-    uint32_t end;             /* bytes of the slab */
-    uint16_t block_bytes;
-    uint16_t capacity; /* blocks */
-    uint16_t live;
-    uint16_t watch; /* the fewest live blocks before something must be done */
-    uint8_t class_index;
-    uint8_t state;
-    uint8_t quarter; /* which list of its class, while PARTIAL */
-    uint8_t touched; /* those of its slabs that were resident when it was taken, a bit for each */
-};
-static_assert(GROUP <= 8, "a byte names the slabs of a large one");
-
-struct region {
-    struct list_node link;       /* all regions */
-    struct list_node room_link;  /* regions with free slabs */
-    struct list_node group_link; /* regions with free groups */
-    struct shard_heap *heap;
-    uint16_t free_count;
-    uint16_t free_groups;
-    bool huge; /* asked for large pages */
-    uint64_t free_mask[SLABS_PER_REGION / 64];
-    uint64_t dirty_mask[SLABS_PER_REGION / 64]; /* free, but its pages are resident */
-    struct slab slabs[SLABS_PER_REGION];
-};
-static_assert(sizeof(struct region) <= HEADERS_BYTES, "the headers fit before slab 0");
 
 struct size_class {
     struct slab *current; /* NULL before the first use */
@@ -180,41 +136,6 @@ struct shard_heap {
 
 /* ---- Sizes ---- */
 
-static inline bool is_small(size_t bytes) {
-    return bytes <= HEAP_SLAB_BLOCK_MAX;
-}
-
-static inline bool is_large_class(unsigned class_index) {
-    return class_index >= SMALL_CLASSES;
-}
-
-static unsigned large_class_of(size_t bytes) {
-    unsigned power = 63 - (unsigned)__builtin_clzll(bytes - 1);
-    unsigned step = (unsigned)((bytes - 1) >> (power - 4)) % LARGE_STEPS;
-    return SMALL_CLASSES + (power - 12) * LARGE_STEPS + step;
-}
-
-static inline unsigned class_of(size_t bytes) {
-    if (bytes <= FINE_MAX) {
-        return bytes ? (unsigned)((bytes - 1) / 8) : 0;
-    }
-    if (bytes <= SMALL_MAX) {
-        return (unsigned)(FINE_MAX / 8 + (bytes - FINE_MAX - 1) / 64);
-    }
-    return large_class_of(bytes);
-}
-
-static inline size_t class_bytes(unsigned class_index) {
-    if (class_index < FINE_MAX / 8) {
-        return ((size_t)class_index + 1) * 8;
-    }
-    if (!is_large_class(class_index)) {
-        return FINE_MAX + ((size_t)class_index - FINE_MAX / 8 + 1) * 64;
-    }
-    size_t base = (size_t)SMALL_MAX << ((class_index - SMALL_CLASSES) / LARGE_STEPS);
-    return base + base / LARGE_STEPS * ((class_index - SMALL_CLASSES) % LARGE_STEPS + 1);
-}
-
 size_t heap_block_bytes(size_t bytes) {
     if (is_small(bytes)) {
         return class_bytes(class_of(bytes));
@@ -224,22 +145,9 @@ size_t heap_block_bytes(size_t bytes) {
 
 /* ---- Regions and slabs ---- */
 
-static inline struct region *region_of(const void *address) {
-    return (struct region *)((uintptr_t)address & ~(REGION_BYTES - 1));
-}
-
-static inline unsigned slab_index(const struct region *region, const struct slab *slab) {
-    return (unsigned)(slab - region->slabs);
-}
-
 static inline struct slab *slab_of(const void *block, size_t bytes) {
     unsigned index = (unsigned)(((uintptr_t)block & (REGION_BYTES - 1)) / SLAB_BYTES);
     return &region_of(block)->slabs[bytes <= SMALL_MAX ? index : index & ~(GROUP - 1)];
-}
-
-static inline char *slab_base(const struct slab *slab) {
-    struct region *region = region_of(slab);
-    return (char *)region + slab_index(region, slab) * SLAB_BYTES;
 }
 
 static void region_new(struct shard_heap *heap) {
@@ -265,14 +173,6 @@ static void region_unmap(struct shard_heap *heap, struct region *region) {
     heap->region_count--;
     heap->empty_regions--;
     sysmem_unmap(region, REGION_BYTES);
-}
-
-static bool slab_is_free(const struct region *region, unsigned index) {
-    return region->free_mask[index / 64] >> (index % 64) & 1;
-}
-
-static bool slab_is_dirty(const struct region *region, unsigned index) {
-    return region->dirty_mask[index / 64] >> (index % 64) & 1;
 }
 
 static void slab_set_dirty(struct shard_heap *heap, struct region *region, unsigned index,
@@ -381,7 +281,8 @@ static struct slab *slab_take(struct shard_heap *heap, unsigned class_index) {
         region->slabs[i].state = SLAB_REST;
     }
     struct slab *slab = &region->slabs[index];
-    slab->freed = NULL;
+    slab->freed = slab->left = NULL;
+    slab->packs = false;
     slab->fresh = index == 0 ? HEADERS_BYTES : 0;
     slab->end = (uint32_t)(count * SLAB_BYTES);
     slab->block_bytes = (uint16_t)class_bytes(class_index);
@@ -411,26 +312,6 @@ static void slab_give_back(struct shard_heap *heap, struct slab *slab) {
     heap->large_taken -= large;
 }
 
-static inline void *slab_pop(struct slab *slab) {
-    struct free_block *freed = slab->freed;
-    if (freed) {
-        slab->freed = freed->next;
-        slab->live++;
-        return freed;
-    }
-    if (slab->fresh + slab->block_bytes <= slab->end) {
-        void *block = slab_base(slab) + slab->fresh;
-        slab->fresh += slab->block_bytes;
-        slab->live++;
-        return block;
-    }
-    return NULL;
-}
-
-static inline bool slab_has_room(const struct slab *slab) {
-    return slab->freed || slab->fresh + slab->block_bytes <= slab->end;
-}
-
 static void slab_make_current(struct shard_heap *heap, struct slab *slab) {
     slab->state = SLAB_CURRENT;
     slab->watch = 1;
@@ -449,6 +330,7 @@ static struct slab *class_next_partial(struct shard_heap *heap, struct size_clas
     struct slab *full = class->current;
     if (full) {
         full->state = SLAB_FULL;
+        full->packs = false;
         full->watch = full->live;
         slab_not_current(heap, full);
     }
@@ -517,6 +399,30 @@ static void small_release(struct shard_heap *heap, void *block, size_t bytes) {
     slab_push(heap, slab, block);
 }
 
+/* Of a slab that others are moved to, or that is alone: its blocks move to its lower end, so that
+ * heap_settle can give back what is behind them. */
+static void *pack(struct shard_heap *heap, struct slab *slab, void *block, size_t *ret_copied) {
+    if (!slab->packs) {
+        if (slab->live * 4u > slab->capacity * 3u) {
+            return block;
+        }
+        slab_settle(slab);
+        slab->packs = true;
+    }
+    struct free_block *place = slab->freed;
+    if (!is_above(slab, block) || place == NULL || is_above(slab, place)) {
+        return block;
+    }
+    slab->freed = place->next;
+    memcpy(place, block, slab->block_bytes);
+    struct free_block *left = block;
+    left->next = slab->left;
+    slab->left = left;
+    *ret_copied = slab->block_bytes;
+    heap->relocated += slab->block_bytes;
+    return place;
+}
+
 void *heap_relocate(struct shard_heap *heap, void *block, size_t bytes, size_t *ret_copied) {
     *ret_copied = 0;
     if (SHOAL_SANITIZED) {
@@ -524,6 +430,9 @@ void *heap_relocate(struct shard_heap *heap, void *block, size_t bytes, size_t *
     }
     struct slab *slab = slab_of(block, bytes);
     check(slab->class_index == class_of(bytes) && region_of(block)->heap == heap);
+    if (slab->state == SLAB_CURRENT) {
+        return pack(heap, slab, block, ret_copied);
+    }
     if (slab->state != SLAB_PARTIAL || slab->quarter == QUARTERS - 1) {
         return block;
     }
@@ -532,7 +441,7 @@ void *heap_relocate(struct shard_heap *heap, void *block, size_t bytes, size_t *
         class_next_partial(heap, class);
     }
     if (class->current == slab) {
-        return block; /* It was the fullest of those that are not full. */
+        return pack(heap, slab, block, ret_copied); /* the fullest of those that are not full */
     }
     void *moved = slab_pop(class->current);
     memcpy(moved, block, bytes);
@@ -814,6 +723,45 @@ static size_t region_discard(struct shard_heap *heap, struct region *region, siz
     return given;
 }
 
+/* The pages between two offsets of a slab in use. */
+static size_t slab_discard(struct slab *slab, uint32_t from, uint32_t to) {
+    from = (from + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
+    to &= ~(PAGE_BYTES - 1);
+    if (from >= to) {
+        return 0;
+    }
+    region_prefer_huge_pages(region_of(slab), false);
+    sysmem_discard(slab_base(slab) + from, to - from);
+    for (unsigned i = 0; i < GROUP; i++) {
+        slab->touched &= (uint8_t)(i * SLAB_BYTES < from ? 0xFF : ~(1u << i));
+    }
+    return to - from;
+}
+
+static size_t settle_one(struct slab *slab) {
+    if (slab == NULL || !slab->packs) {
+        return 0;
+    }
+    uint32_t fresh = slab->fresh;
+    slab_settle(slab);
+    slab->packs = false;
+    return slab_discard(slab, slab->fresh, slab->touched != 0 ? slab->end : fresh);
+}
+
+size_t heap_settle(struct shard_heap *heap) {
+    size_t given = 0;
+    for (unsigned i = 0; i < CLASS_COUNT; i++) {
+        struct size_class *class = &heap->classes[i];
+        given += settle_one(class->current);
+        for (unsigned quarter = 0; quarter < QUARTERS; quarter++) {
+            LIST_EACH(&class->partial[quarter], node) {
+                given += settle_one(LIST_ENTRY(node, struct slab, link));
+            }
+        }
+    }
+    return given;
+}
+
 /* The first region stays, against flapping. */
 static size_t slabs_trim(struct shard_heap *heap, size_t max_bytes) {
     size_t max = max_bytes / SLAB_BYTES + (max_bytes % SLAB_BYTES > 0), given = 0;
@@ -912,20 +860,6 @@ void heap_purge(struct shard_heap *heap) {
 }
 
 /* ---- Verification ---- */
-
-static size_t slab_verify(const struct slab *slab) {
-    size_t freed = 0;
-    for (const struct free_block *block = slab->freed; block; block = block->next) {
-        check(slab_of(block, slab->block_bytes) == slab);
-        freed++;
-    }
-    size_t start = slab_index(region_of(slab), slab) == 0 ? HEADERS_BYTES : 0;
-    check(slab->block_bytes == class_bytes(slab->class_index));
-    check((slab->fresh - start) / slab->block_bytes == freed + slab->live);
-    check(slab->live > 0 && slab->live >= slab->watch && slab->live <= slab->capacity);
-    check((slab->state == SLAB_FULL) <= (slab->live == slab->capacity));
-    return (size_t)slab->live * slab->block_bytes;
-}
 
 struct tally {
     size_t regions, empty, dirty, slabs, large, slab_bytes, large_bytes;

@@ -126,6 +126,9 @@ Test(heap, keeps_contents_and_exact_books) {
         if (i % 100 == 0) {
             heap_work(heap, i / 100);
         }
+        if (i % 1000 == 0) {
+            heap_settle(heap);
+        }
         if (i % 20000 == 0) {
             heap_verify(heap);
             heap_purge(heap);
@@ -249,6 +252,52 @@ Test(heap, memory_comes_back_whatever_its_size) {
     for (unsigned keep = 0; keep <= 10; keep += keep ? 8 : 2) {
         grow_and_free(64, 16u << 20, keep);
     }
+}
+
+/* Where few blocks of many sizes are left, a slab of each size is not full, which was several
+ * megabytes for each shard. */
+Test(heap, of_many_sizes_little_more_than_the_blocks_stays) {
+    enum { COUNT = 20000, KEEP_ONE_IN = 10, STEPS = 9 };
+    struct rng rng;
+    rng_seed(&rng, 7);
+    struct shard_heap *heap = shard_heap_new();
+    struct block *blocks = calloc(COUNT, sizeof(*blocks));
+    memset(blocks, 0, COUNT * sizeof(*blocks));
+    int64_t now_ms = 0;
+    size_t before = resident();
+    for (unsigned i = 0; i < COUNT; i++) {
+        size_t base = (size_t)16 << rng_below(&rng, STEPS);
+        blocks[i].size = base + rng_below(&rng, base);
+        blocks[i].bytes = heap_alloc(heap, blocks[i].size);
+        fill(&blocks[i], (unsigned char)rng_next(&rng));
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        if (rng_below(&rng, KEEP_ONE_IN) > 0) {
+            put(heap, &blocks[i]);
+        }
+    }
+    move_all(heap, blocks, COUNT);
+    cr_assert_geq(heap_slack(heap), 2u << 20, "what it is about");
+    heap_settle(heap);
+    heap_verify(heap);
+    rest(heap, &now_ms);
+    size_t live = heap_used(heap), now = resident() - before;
+    cr_assert_leq(now, live * 11 / 10 + (3u << 19), "%zu resident for %zu", now, live);
+    for (unsigned i = 0; i < COUNT;
+         i++) { /* what was given back is there again when it is wanted */
+        if (blocks[i].bytes == NULL) {
+            blocks[i].bytes = heap_alloc(heap, blocks[i].size);
+            fill(&blocks[i], (unsigned char)rng_next(&rng));
+        }
+    }
+    heap_verify(heap);
+    for (unsigned i = 0; i < COUNT; i++) {
+        put(heap, &blocks[i]);
+    }
+    heap_purge(heap);
+    cr_assert_eq(heap_reserved(heap), 0);
+    free(blocks);
+    shard_heap_free(heap);
 }
 
 /* A slab of several pages that is used again for one block only is still resident as a whole. */
