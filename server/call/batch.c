@@ -38,12 +38,14 @@
 #include "server/client/client.h"
 #include "server/worker/handlers.h"
 #include "server/worker/message.h"
+#include "server/worker/room.h"
 #include "server/worker/worker.h"
 
 #include <stdlib.h>
 
 #define ARENA_BLOCK_BYTES 4096
 #define BATCHES_KEPT_MAX  256
+#define BATCH_BYTES       (sizeof(struct batch) + ARENA_BLOCK_BYTES)
 /* With more replies than this it is cut. */
 #define REPLIES_MAX (1024 * 1024)
 #define AHEAD_MAX   (4 * REPLIES_MAX)
@@ -100,7 +102,7 @@ void batch_put(struct worker *worker, struct batch *batch) {
     }
     outbuf_fini(&batch->early);
     worker_reclaim_chunk(worker, &batch->out);
-    if (worker->batches.stock.count >= BATCHES_KEPT_MAX) {
+    if (!room_may_keep(worker, &worker->batches.stock, BATCHES_KEPT_MAX, BATCH_BYTES)) {
         batch_free(batch);
         return;
     }
@@ -123,7 +125,7 @@ bool batches_wide(const struct worker *worker) {
 }
 
 size_t batch_pool_memory(const struct worker *worker) {
-    return worker->batches.stock.count * (sizeof(struct batch) + ARENA_BLOCK_BYTES);
+    return worker->batches.stock.count * BATCH_BYTES;
 }
 
 /* Words of an inline request lie in memory that its reader uses again: they go along. */

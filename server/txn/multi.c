@@ -14,6 +14,7 @@
 #include "server/acl/acl.h"
 #include "server/client/client.h"
 #include "server/worker/message.h"
+#include "server/worker/room.h"
 #include "server/worker/worker.h"
 
 #include <stdlib.h>
@@ -24,7 +25,11 @@
 /* A queue that has grown beyond this is not kept. */
 #define COMMANDS_KEPT_MAX 64
 #define QUEUES_KEPT_MAX   64
-#define WATCHES_MIN       4
+/* About: they have room for different numbers of commands. */
+#define QUEUE_BYTES                                                                                \
+    (sizeof(struct multi_queue) + ARENA_BLOCK_BYTES +                                              \
+     COMMANDS_KEPT_MAX * sizeof(struct multi_command))
+#define WATCHES_MIN 4
 /* From here on a list is searched by hash. */
 #define WATCHES_INDEXED_MIN 16
 
@@ -58,7 +63,8 @@ void multi_queue_free(struct worker *worker, struct multi_queue *queue) {
     if (queue == NULL) {
         return;
     }
-    if (queue->capacity > COMMANDS_KEPT_MAX || worker->queues.stock.count >= QUEUES_KEPT_MAX) {
+    if (queue->capacity > COMMANDS_KEPT_MAX ||
+        !room_may_keep(worker, &worker->queues.stock, QUEUES_KEPT_MAX, QUEUE_BYTES)) {
         queue_end(worker, queue);
         return;
     }
@@ -77,11 +83,8 @@ void multi_pool_drop(struct worker *worker, unsigned count) {
     }
 }
 
-/* About: they have room for different numbers of commands. */
 size_t multi_pool_memory(const struct worker *worker) {
-    size_t most = sizeof(struct multi_queue) + ARENA_BLOCK_BYTES +
-                  COMMANDS_KEPT_MAX * sizeof(struct multi_command);
-    return worker->queues.stock.count * most;
+    return worker->queues.stock.count * QUEUE_BYTES;
 }
 
 /* SELECT moves those behind it, if it is going to succeed. */

@@ -4,12 +4,18 @@
  */
 #include "base/must.h"
 #include "server/txn/txn_private.h"
+#include "server/worker/room.h"
 #include "server/worker/worker.h"
 
 #include <stdlib.h>
 
 #define ARENA_BLOCK_BYTES (16 * 1024)
 #define TXNS_KEPT_MAX     64
+
+static size_t txn_bytes(const struct worker *worker) {
+    return sizeof(struct txn) + ARENA_BLOCK_BYTES +
+           worker->server->workers_count * sizeof(struct txn_part);
+}
 
 struct txn *txn_take(struct worker *worker) {
     struct txn *txn = worker->txns.pool;
@@ -33,7 +39,7 @@ static void txn_drop(struct txn *txn) {
 }
 
 void txn_put(struct worker *worker, struct txn *txn) {
-    if (worker->txns.stock.count >= TXNS_KEPT_MAX) {
+    if (!room_may_keep(worker, &worker->txns.stock, TXNS_KEPT_MAX, txn_bytes(worker))) {
         txn_drop(txn);
         return;
     }
@@ -52,6 +58,5 @@ void txn_pool_drop(struct worker *worker, unsigned count) {
 }
 
 size_t txn_pool_memory(const struct worker *worker) {
-    return worker->txns.stock.count * (sizeof(struct txn) + ARENA_BLOCK_BYTES +
-                                       worker->server->workers_count * sizeof(struct txn_part));
+    return worker->txns.stock.count * txn_bytes(worker);
 }

@@ -12,6 +12,8 @@
 #define PIECE_MIN ((size_t)512)
 /* Who is asked for room works on it for so long in a turn. */
 #define ASKED_NS (200 * 1000)
+/* Such a part of the limit, for all shards, is what each pool may have of it. */
+#define KEPT_PART 128
 /* Keys that were not there, or locked, when they should have gone: then something else comes first.
  */
 #define TRIES_MAX 16
@@ -67,6 +69,11 @@ static void give_back(struct worker *worker, size_t bytes) {
 static size_t surplus(const struct worker *worker) {
     size_t bytes = used(worker);
     return worker->room.lease > bytes ? worker->room.lease - bytes : 0;
+}
+
+bool room_may_keep(const struct worker *worker, const struct stock *stock, unsigned most,
+                   size_t bytes) {
+    return stock->count < most && (stock->count + 1) * bytes <= worker->room.kept_max;
 }
 
 /* ---- What may go ---- */
@@ -362,6 +369,7 @@ void room_configure(struct worker *worker) {
     bool ignores = worker->server->role.replica && worker->config->replica_ignore_maxmemory;
     uint64_t limit = ignores ? 0 : worker->config->maxmemory;
     keyspace_evict_anew(worker->shard.keyspace);
+    room->kept_max = limit == 0 ? SIZE_MAX : limit / KEPT_PART / worker->server->workers_count;
     if (limit == room->limit) {
         return;
     }

@@ -28,12 +28,14 @@
 #include <stdint.h>
 
 struct config;
+struct stock;
 struct worker;
 
 struct room {
     uint64_t limit;        /* maxmemory; 0: there is none, and nothing else counts */
     size_t lease;          /* what this worker may use of it */
     size_t beside;         /* what it used beside its keys, as of its last turn */
+    size_t kept_max;       /* of each kind of thing that is kept for use again (pools.h), bytes */
     bool over;             /* as it last looked it used more than that, */
     int64_t over_since_ms; /* monotonic, */
     int64_t over_ms;       /* and did so for so long before */
@@ -41,6 +43,11 @@ struct room {
 
 /* After the configuration of the worker changed. */
 void room_configure(struct worker *worker);
+
+/* Whether another one of so many bytes is to be kept for use again: no more than `most`, and where
+ * there is a limit a small part of that. */
+bool room_may_keep(const struct worker *worker, const struct stock *stock, unsigned most,
+                   size_t bytes);
 
 /* Before a command, if there is a limit: makes room. False: there is none, and there is nothing
  * that could go. */

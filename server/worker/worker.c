@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "server/cluster/cluster_map.h"
+#include "server/worker/room.h"
 
 #define CHUNKS_KEPT_MAX   256
 #define WASTE_SLICE_BYTES (512 * 1024)
@@ -108,7 +109,8 @@ void worker_lend_chunk(struct worker *worker, struct outbuf *empty) {
 }
 
 void worker_reclaim_chunk(struct worker *worker, struct outbuf *out) {
-    if (UNLIKELY(worker->spare.chunks_stock.count >= CHUNKS_KEPT_MAX)) {
+    size_t bytes = sizeof(struct outbuf_chunk) + OUTBUF_CHUNK_BYTES;
+    if (UNLIKELY(!room_may_keep(worker, &worker->spare.chunks_stock, CHUNKS_KEPT_MAX, bytes))) {
         outbuf_fini(out);
     } else if (outbuf_reclaim(out, &worker->spare.chunks)) {
         stock_put(&worker->spare.chunks_stock);

@@ -279,9 +279,9 @@ def test_evictions_are_effects(server, conn, lazy, word):
 
 
 def test_a_paused_server_evicts_nothing(server, conn):
-    pipeline(conn, [("SET", "key:%d" % i, b"x" * 1000) for i in range(1000)])
+    pipeline(conn, [("SET", "key:%d" % i, b"x" * 1000) for i in range(3000)])
     conn.do("CLIENT", "PAUSE", 100_000, "WRITE")
-    conn.do("CONFIG", "SET", "maxmemory-policy", "allkeys-random", "maxmemory", str(used(server) - 300_000))
+    conn.do("CONFIG", "SET", "maxmemory-policy", "allkeys-random", "maxmemory", str(used(server) - 1_500_000))
     for i in range(50):
         conn.do("GET", "key:%d" % i)
     assert stat(server, "evicted_keys") == 0
@@ -297,6 +297,21 @@ def test_the_time_over_the_limit_is_counted(server, conn):
     conn.do("CONFIG", "SET", "maxmemory", "0")
     conn.do("PING")
     assert stat(server, "total_eviction_exceeded_time") >= 20
+
+
+def test_what_is_kept_for_use_again_leaves_room_for_keys(server, conn):
+    """Four shards kept up to 32 MB of what three hundred clients had needed for a moment, of a limit of some megabytes, too."""
+    bytes_max = limit(server, conn, "noeviction", 4 * MB)
+    clients = [server.raw() for _ in range(300)]
+    for turn in range(3):
+        for n, c in enumerate(clients):
+            c.send(b"".join(encode("SET", "key:%d:%d:%d" % (turn, n, i), b"x" * 100) for i in range(20)))
+        for c in clients:
+            c.read_some(20)
+    for c in clients:
+        c.close()
+    assert wait_for(lambda: int(server.info_of(conn, "clients")["connected_clients"]) == 1)
+    check_budget(server, bytes_max)
 
 
 def write_on(server, number, rounds, until, faults):
