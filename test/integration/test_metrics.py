@@ -786,9 +786,10 @@ class Browser:
     def __init__(self, program, directory):
         self.common = [program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--user-data-dir=%s" % directory, "--virtual-time-budget=20000"]
         self.directory = directory
+        self.login = ""  # what stands before the host in the address
 
     def run(self, server, *options):
-        command = [*self.common, *options, "http://127.0.0.1:%d/#big" % server.metrics]
+        command = [*self.common, *options, "http://%s127.0.0.1:%d/#big" % (self.login, server.metrics)]
         for _ in range(3):  # it may not come up, or fall: what is tested is what it shows
             with contextlib.suppress(subprocess.TimeoutExpired):
                 done = subprocess.run(command, capture_output=True, timeout=200)
@@ -863,6 +864,18 @@ def test_a_browser_shows_it(served, browser, size):
         drawn = panel(dom, curve, "svg")
         assert '<path d="M' in drawn or '<path d=""' in drawn, curve
     assert re.search(r'id="cluster" hidden', dom) and re.search(r'id="replication" hidden', dom)
+
+
+@pytest.mark.slow
+@pytest.mark.row_once
+def test_a_browser_that_has_the_password_in_its_address(served, browser):
+    """The page came, and nothing else: a browser refuses to fetch what is named by such an address."""
+    browser.login = "anybody:secret@"
+    s = served(metrics_password="secret")
+    with s.raw() as c:
+        assert c.do("SET", "the:only:key", "v" * 5000) == "OK"
+    dom = browser.dom(s)
+    assert "the:only:key" in panel(dom, "big-memory")
 
 
 @pytest.mark.slow
