@@ -485,6 +485,7 @@ static void run(struct cluster *cluster, struct ask_letter *letter) {
         .from_primary = letter->asked->from_primary,
         .asker = {letter->asked->client, letter->letter.message.home},
     };
+    uint64_t before = brain_version(cluster->brain);
     outbuf_init(&out);
     reply_init(&reply, &out, letter->asked->resp);
     brain_command(cluster->brain, letter->words, letter->count, &asks, &reply, now(cluster));
@@ -493,8 +494,21 @@ static void run(struct cluster *cluster, struct ask_letter *letter) {
     }
     outbuf_fini(&out);
     letter->version = brain_version(cluster->brain);
+    letter->changes = letter->version != before;
     letter->map_number = cluster->maps_made + cluster->map_changed;
     list_push_back(&cluster->asked, &letter->node);
+}
+
+/* What it changes stays, and is told to nobody before it is on the disk; whoever has asked for it
+ * is not kept waiting for that, and those who only look even less. */
+static void not_saved(struct cluster *cluster, struct ask_letter *letter) {
+    if (letter->changes && letter->reply.len > 0 && letter->reply.ptr[0] != '-') {
+        text_clear(&letter->reply);
+        text_appendf(&letter->reply,
+                     "-ERR %s could not be written. This node has made the change, and tells it to "
+                     "others when it can be\r\n",
+                     cluster->settings->config->cluster_config_file.ptr);
+    }
 }
 
 /* The oldest ones whose change has been made everywhere. */
@@ -503,9 +517,13 @@ static void answer(struct cluster *cluster) {
         struct ask_letter *letter = LIST_ENTRY(cluster->asked.ring.next, struct ask_letter, node);
         bool saved =
             letter->version <= cluster->saving.done || letter->version > cluster->saving.wanted;
+        bool fails = !saved && cluster->saving.fails;
         if (!cluster->stopping &&
-            (!saved || (int64_t)(letter->map_number - cluster->maps_taken) > 0)) {
+            ((!saved && !fails) || (int64_t)(letter->map_number - cluster->maps_taken) > 0)) {
             return;
+        }
+        if (fails) {
+            not_saved(cluster, letter);
         }
         list_remove(&letter->node);
         letter->letter.message.kind = MESSAGE_CLUSTER_ANSWER;

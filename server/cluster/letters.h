@@ -40,6 +40,7 @@ struct ask_letter {
     struct list_node node; /* of those that wait for the disk or the map */
     struct cluster_asked *asked;
     struct text reply;
+    bool changes;        /* it was a change */
     uint64_t version;    /* that must be on the disk, */
     uint64_t map_number; /* and that every worker must have */
     unsigned count;

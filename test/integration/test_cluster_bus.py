@@ -407,6 +407,23 @@ def test_links_that_break_when_a_test_wants_it(nodes):
     assert wait_for(lambda: "fail?" not in table(one)[name]["flags"])
 
 
+def test_questions_are_answered_while_the_file_cannot_be_written(nodes):
+    """CLUSTER INFO, NODES and all behind them waited for the disk for ever, and with them clients that ask so where slots are."""
+    node = nodes.start("shoal")
+    path = os.path.join(node.dir, "nodes.conf")
+    assert ask(node, "CLUSTER", "ADDSLOTSRANGE", "0", "16383") == "OK"
+    os.remove(path)
+    os.mkdir(path)  # it is written beside and put in its place, which cannot be done now
+    reply = ask(node, "CLUSTER", "BUMPEPOCH")
+    assert isinstance(reply, RespError) and "nodes.conf could not be written" in str(reply)
+    assert ask(node, "CLUSTER", "DELSLOTS", "7").startswith("ERR")
+    assert said(node)["cluster_slots_assigned"] == "16383" and table(node)[my_id(node)]["slots"] == ["0-6", "8-16383"]
+    assert ask(node, "CLUSTER", "DELSLOTS", "7") == RespError("ERR Slot 7 is already unassigned")
+    os.rmdir(path)
+    assert wait_for(lambda: os.path.isfile(path), 30)
+    assert wait_for(lambda: ask(node, "CLUSTER", "ADDSLOTS", "7") == "OK", 30)
+
+
 def test_users_of_some_databases_move_no_slots(nodes):
     """What is about all databases is for who may use all."""
     node = nodes.start("shoal")
