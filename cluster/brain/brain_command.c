@@ -641,6 +641,7 @@ static const struct {
     {"SET-CONFIG-EPOCH", set_config_epoch, 2, 2, false},
     {"SETSLOT", set_slot, 3, 6, false},
     {"SLAVES", replicas, 2, 2, false},
+    {"SLOTMIGRATION", debug, 3, 3, false},
     {"SYNCSLOTS", sync_slots, 2, UINT32_MAX, false},
 };
 #define ROWS (sizeof rows / sizeof rows[0])

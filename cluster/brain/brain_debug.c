@@ -60,6 +60,10 @@ void brain_debug(struct brain *brain, const struct bytes *words, unsigned count,
         debug->drop_closes = is_on(words[1]);
     } else if (bytes_is(words[0], "disable-cluster-random-ping")) {
         debug->no_sample = is_on(words[1]);
+    } else if (bytes_is(words[0], "slotmigration") && bytes_is(words[1], "prevent-pause")) {
+        debug->no_pause = is_on(words[2]);
+    } else if (bytes_is(words[0], "slotmigration")) {
+        debug->no_claim = is_on(words[2]);
     } else {
         debug->no_links = is_on(words[1]);
     }

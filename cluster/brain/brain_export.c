@@ -69,6 +69,7 @@ struct export {
     uint64_t number; /* of all migrations, in the order in which they began */
     enum export_state state;
     char *message;
+    bool asks_pause;                       /* the world is to say when little is left */
     bool holds, seals;                     /* map.h */
     int64_t created_s, updated_s, acked_s; /* wall */
     int64_t heard_ms, said_ms;             /* mono: ACKs */
@@ -461,6 +462,20 @@ static void await_claim(struct brain *brain, struct export *export) {
     }
 }
 
+/* What waits is `most` bytes or fewer. */
+static int64_t little(const struct brain *brain) {
+    int64_t most = brain->settings.failover_bytes;
+    return most < 0 || most > LITTLE_BYTES ? most : LITTLE_BYTES;
+}
+
+/* Unless a test wants to see it wait. */
+static void ask_for_pause(struct brain *brain, struct export *export) {
+    if (!export->asks_pause && !brain->debug.no_pause) {
+        export->asks_pause = true;
+        brain->world.export_wait(brain->arg, export->name, little(brain));
+    }
+}
+
 void brain_exports_tick(struct brain *brain) {
     EACH_EXPORT(brain, export) {
         if (is_over(export)) {
@@ -469,9 +484,16 @@ void brain_exports_tick(struct brain *brain) {
         const char *why = export->state == EXPORT_GRANTED ? NULL : broken_by(brain, export);
         if (why != NULL) {
             fail(brain, export, why);
-        } else if (export->state == EXPORT_GRANTED) {
+            continue;
+        }
+        if (export->state == EXPORT_GRANTED) {
             await_claim(brain, export);
-        } else if (export->state > EXPORT_ASKS && brain->now.mono_ms - export->said_ms >= ACK_MS) {
+            continue;
+        }
+        if (export->state == EXPORT_WAITS) {
+            ask_for_pause(brain, export);
+        }
+        if (export->state > EXPORT_ASKS && brain->now.mono_ms - export->said_ms >= ACK_MS) {
             export->said_ms = brain->now.mono_ms;
             brain->world.export_say(brain->arg, export->name, "ACK");
         }
@@ -483,12 +505,6 @@ void brain_exports_tick(struct brain *brain) {
 
 static void say(struct brain *brain, const struct export *export, const char *word) {
     brain->world.export_say(brain->arg, export->name, word);
-}
-
-/* What waits is `most` bytes or fewer. */
-static int64_t little(const struct brain *brain) {
-    int64_t most = brain->settings.failover_bytes;
-    return most < 0 || most > LITTLE_BYTES ? most : LITTLE_BYTES;
 }
 
 static void hear(struct brain *brain, struct export *export, struct bytes word) {
@@ -511,7 +527,7 @@ static void hear(struct brain *brain, struct export *export, struct bytes word) 
         fail(brain, export, why);
     } else if (pauses) {
         move(brain, export, EXPORT_WAITS);
-        brain->world.export_wait(brain->arg, export->name, little(brain));
+        ask_for_pause(brain, export);
     } else {
         move(brain, export, EXPORT_GRANTED);
         say(brain, export, "FAILOVER-GRANTED");

@@ -58,6 +58,7 @@ struct import {
     struct brain_asker link;
     bool is_linked;             /* it is not known yet that nothing of it comes any more */
     bool drops;                 /* what came */
+    bool is_granted;            /* and claimed as soon as a test allows that */
     uint64_t source_epoch;      /* as it was when the source was asked for its slots */
     uint64_t closes_at;         /* the claim is in the text of that version; 0: there is none */
     struct brain_breaks breaks; /* before it */
@@ -267,6 +268,33 @@ static void follow_role(struct brain *brain, struct import *import) {
     }
 }
 
+static void claim(struct brain *brain, struct import *import) {
+    if (brain->debug.no_claim) {
+        return;
+    }
+    const struct brain_node *source = brain_node_find(brain, import->source);
+    const char *why = import->state != IMPORT_ASKS ? "Unexpected state machine transition"
+                      : source == NULL || source->config_epoch != import->source_epoch
+                          ? "The source has taken its slots back"
+                          : broken_by(brain, import);
+    if (why != NULL) {
+        fail(brain, import, why);
+        return;
+    }
+    brain_bump_epoch(brain);
+    for (unsigned i = 0; i < import->slots.count; i++) {
+        for (unsigned slot = import->slots.list[i].first; slot <= import->slots.list[i].last;
+             slot++) {
+            brain_slot_give(brain, slot, brain->self);
+        }
+    }
+    brain_touch_file(brain);
+    brain_update_state(brain);
+    brain_announce(brain);
+    import->closes_at = brain->version + 1;
+    finish(brain, import, IMPORT_SUCCESS);
+}
+
 void brain_imports_tick(struct brain *brain) {
     EACH_IMPORT(brain, import) {
         follow_role(brain, import);
@@ -280,6 +308,8 @@ void brain_imports_tick(struct brain *brain) {
         const char *why = broken_by(brain, import);
         if (why != NULL) {
             fail(brain, import, why);
+        } else if (import->is_granted) {
+            claim(brain, import);
         } else if (import->state != IMPORT_WAITS &&
                    brain->now.mono_ms - import->said_ms >= ACK_MS) {
             import->said_ms = brain->now.mono_ms;
@@ -515,30 +545,6 @@ static void step(struct brain *brain, struct import *import, enum import_state f
     brain->world.say_source(brain->arg, &import->link, word);
 }
 
-static void claim(struct brain *brain, struct import *import) {
-    const struct brain_node *source = brain_node_find(brain, import->source);
-    const char *why = import->state != IMPORT_ASKS ? "Unexpected state machine transition"
-                      : source == NULL || source->config_epoch != import->source_epoch
-                          ? "The source has taken its slots back"
-                          : broken_by(brain, import);
-    if (why != NULL) {
-        fail(brain, import, why);
-        return;
-    }
-    brain_bump_epoch(brain);
-    for (unsigned i = 0; i < import->slots.count; i++) {
-        for (unsigned slot = import->slots.list[i].first; slot <= import->slots.list[i].last;
-             slot++) {
-            brain_slot_give(brain, slot, brain->self);
-        }
-    }
-    brain_touch_file(brain);
-    brain_update_state(brain);
-    brain_announce(brain);
-    import->closes_at = brain->version + 1;
-    finish(brain, import, IMPORT_SUCCESS);
-}
-
 static bool is_of_imports(struct bytes word) {
     static const char *const names[] = {"SNAPSHOT-EOF", "PAUSED",           "FAILOVER-GRANTED",
                                         "ACK",          "REQUEST-FAILOVER", "REQUEST-PAUSE"};
@@ -563,6 +569,7 @@ static void hear(struct brain *brain, struct import *import, struct bytes word) 
         import->source_epoch = source != NULL ? source->config_epoch : 0;
         step(brain, import, IMPORT_WAITS_FOR_PAUSE, IMPORT_ASKS, "REQUEST-FAILOVER");
     } else if (bytes_is(word, "FAILOVER-GRANTED")) {
+        import->is_granted = true;
         claim(brain, import);
     } else {
         fail(brain, import, "Unknown SYNCSLOTS subcommand used");

@@ -139,6 +139,8 @@ struct brain_debug {
     bool drops, drop_closes;
     bool no_sample; /* the ping to somebody once a second */
     bool no_links;  /* links that are lost are not made again */
+    bool no_pause;  /* of atomic migrations: a source asks for no pause, */
+    bool no_claim;  /* a target does not claim what it is granted */
 };
 
 struct brain {

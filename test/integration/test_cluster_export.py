@@ -410,6 +410,28 @@ def test_large_values_and_several_databases_go_along(nodes, kinds):
 
 
 @ONCE
+@pytest.mark.parametrize("kinds", [("shoal", "shoal"), ("shoal", "valkey")], ids=str)
+def test_debug_holds_a_migration_where_it_says(nodes, kinds):
+    source, target = pair(nodes, *kinds)
+    fill(source, tags_below(4001, 10))
+    for node in (source, target):
+        assert ask(node, "DEBUG", "SLOTMIGRATION", "PREVENT-PAUSE", "1") == "OK"
+    assert move(source, target) == "OK"
+    assert wait_for(lambda: state(source) == "waiting-to-pause", 60)
+    assert not wait_for(lambda: state(source) != "waiting-to-pause", 1)
+    with source.raw() as c:
+        assert c.do("SET", "{%s}late" % tags_below(4001, 1)[0], "1") == "OK"  # nothing stands still
+    for node in (source, target):
+        assert ask(node, "DEBUG", "SLOTMIGRATION", "PREVENT-FAILOVER", "1") == "OK"
+        assert ask(node, "DEBUG", "SLOTMIGRATION", "PREVENT-PAUSE", "0") == "OK"
+    assert wait_for(lambda: state(source) == "failover-granted", 60)
+    for node in (source, target):
+        assert ask(node, "DEBUG", "SLOTMIGRATION", "PREVENT-FAILOVER", "0") == "OK"
+    ends(source, "success")
+    ends(target, "success")
+
+
+@ONCE
 def test_several_go_at_once(nodes):
     """To two nodes, of both kinds, and each of several ranges, under writes."""
     source, other = pair(nodes, "shoal", "valkey")

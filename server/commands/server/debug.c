@@ -554,7 +554,11 @@ static void debug_bus(struct exec *x) {
 }
 
 static void debug_slotmigration(struct exec *x) {
-    if (bytes_is(x->argv[2], "prevent-pause") || bytes_is(x->argv[2], "prevent-failover")) {
+    bool is_known =
+        bytes_is(x->argv[2], "prevent-pause") || bytes_is(x->argv[2], "prevent-failover");
+    if (is_known && worker_map(x->worker) != NULL) {
+        command_cluster_asked(x);
+    } else if (is_known) {
         reply_ok(x->reply);
     } else {
         reply_subcommand_error(x);
