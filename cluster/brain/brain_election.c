@@ -170,6 +170,10 @@ static void schedule(struct brain *brain, bool manual) {
         election->at += step + (step > 0 ? chance % step : 0) + election->rank * 2 * step +
                         election->failed_rank * step + (brain->now.offset == 0 ? 500 : 0);
     }
+}
+
+static void tell_schedule(struct brain *brain) {
+    const struct brain_election *election = &brain->election;
     brain_note(
         brain, BRAIN_NOTICE,
         "Start of election delayed for %lld milliseconds (rank #%u, primary rank #%u, offset "
@@ -236,6 +240,7 @@ void brain_elect(struct brain *brain) {
         if (!manual) {
             reschedule(brain);
         }
+        tell_schedule(brain);
     } else if (!election->asked && !manual) {
         reschedule(brain);
     }
