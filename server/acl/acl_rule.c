@@ -198,6 +198,11 @@ static void add_first(const struct acl_making *making, struct acl_selector *sele
     link_first(making, selector, selector->firsts_count++);
 }
 
+/* A file could not hold it. */
+static bool has_blank(struct bytes text) {
+    return !acl_name_fits(text);
+}
+
 /* "select|0", which is no subcommand. */
 static enum acl_wrong allow_first(const struct acl_making *making, struct acl_selector *selector,
                                   struct bytes name) {
@@ -212,7 +217,7 @@ static enum acl_wrong allow_first(const struct acl_making *making, struct acl_se
     if (ref->container != NULL) {
         return ACL_WRONG_SUBCOMMAND_FIRST;
     }
-    if (bar + 1 == name.len) {
+    if (bar + 1 == name.len || has_blank(name)) {
         return ACL_WRONG_SYNTAX;
     }
     if (ref->subcommands_count > 0) {
@@ -242,11 +247,6 @@ static enum acl_wrong change_commands(const struct acl_making *making,
 
 /* ---- Keys and channels ---- */
 
-/* A file could not hold it. */
-static bool has_blank(struct bytes text) {
-    return !acl_name_fits(text);
-}
-
 static bool has_pattern(const void *list, uint32_t item, struct acl_key key) {
     return bytes_equal(((const struct acl_pattern *)list)[item].text, key.text);
 }
@@ -259,29 +259,37 @@ static void index_patterns(const struct acl_making *making, struct acl_patterns 
     }
 }
 
-static void add_pattern(const struct acl_making *making, struct acl_patterns *patterns,
-                        struct bytes text, unsigned access) {
+/* What access the pattern gives now. */
+static unsigned add_pattern(const struct acl_making *making, struct acl_patterns *patterns,
+                            struct bytes text, unsigned access) {
     struct acl_key key = {text, 0};
     uint64_t hash = acl_key_hash(making->secret, key);
     index_patterns(making, patterns);
     uint32_t at = acl_index_find(&patterns->index, hash, key, patterns->list, has_pattern);
     if (at != ACL_NO_ITEM) {
-        patterns->list[at].access |= access;
-        return;
+        return patterns->list[at].access |= access;
     }
     patterns->list = acl_grow(patterns->list, patterns->count, sizeof *patterns->list);
     patterns->list[patterns->count] = (struct acl_pattern){acl_keep(text), access};
     acl_index_put(&patterns->index, hash, patterns->count++);
+    return access;
 }
 
-/* "~x", "%R~x". */
+static void set_patterns(struct acl_patterns *patterns, bool all) {
+    acl_patterns_clear(patterns);
+    patterns->all = all;
+}
+
+/* "~x", "%R~x". "%RW~*" is told as "~*", so it must be that: a file with patterns behind it could
+ * not be read. */
 static enum acl_wrong add_keys(const struct acl_making *making, struct acl_selector *selector,
                                struct bytes rule) {
     bool plain = rule.ptr[0] == '~';
     unsigned access = plain ? ACL_READS | ACL_WRITES : 0;
     size_t n = 1;
     if (selector->keys.all) {
-        return ACL_WRONG_KEY_AFTER_ALL;
+        bool same = bytes_is(rule, "%RW~*") || bytes_is(rule, "%WR~*");
+        return same ? ACL_RIGHT : ACL_WRONG_KEY_AFTER_ALL;
     }
     for (bool ends = plain; !ends && n < rule.len; n++) {
         char letter = byte_lower(rule.ptr[n]);
@@ -299,7 +307,10 @@ static enum acl_wrong add_keys(const struct acl_making *making, struct acl_selec
     if (has_blank(text)) {
         return ACL_WRONG_SYNTAX;
     }
-    add_pattern(making, &selector->keys, text, access);
+    access = add_pattern(making, &selector->keys, text, access);
+    if (bytes_is(text, "*") && access == (ACL_READS | ACL_WRITES)) {
+        set_patterns(&selector->keys, true);
+    }
     return ACL_RIGHT;
 }
 
@@ -314,11 +325,6 @@ static enum acl_wrong add_channels(const struct acl_making *making, struct acl_s
     }
     add_pattern(making, &selector->channels, text, 0);
     return ACL_RIGHT;
-}
-
-static void set_patterns(struct acl_patterns *patterns, bool all) {
-    acl_patterns_clear(patterns);
-    patterns->all = all;
 }
 
 /* ---- Databases ---- */
@@ -425,7 +431,8 @@ static enum acl_wrong selector_rule(const struct acl_making *making, struct acl_
     return ACL_RIGHT;
 }
 
-/* "(~x +get)": all of its rules are right, or there is no such selector. */
+/* "(~x +get)": all of its rules are right, or there is no such selector. A word that ends like the
+ * last one would be it when a file is read. */
 static enum acl_wrong add_selector(const struct acl_making *making, struct acl_user *user,
                                    struct bytes rule) {
     struct acl_selector *selector = acl_user_add_selector(user, making);
@@ -434,7 +441,8 @@ static enum acl_wrong add_selector(const struct acl_making *making, struct acl_u
     while (wrong == ACL_RIGHT && rest.len > 0) {
         const char *space = memchr(rest.ptr, ' ', rest.len);
         size_t n = space != NULL ? (size_t)(space - rest.ptr) : rest.len;
-        wrong = selector_rule(making, selector, bytes_make(rest.ptr, n));
+        bool ends = n > 0 && rest.ptr[n - 1] == ')';
+        wrong = ends ? ACL_WRONG_SYNTAX : selector_rule(making, selector, bytes_make(rest.ptr, n));
         rest = after(rest, n + (space != NULL));
     }
     if (wrong != ACL_RIGHT) {

@@ -64,6 +64,27 @@ def test_a_wrong_rule_changes_nothing(raw, rules, why):
     assert line(raw, "u") == before
 
 
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("rule", ("+select| &ch*", "(~a) +get)", "(~a))"))
+def test_what_a_file_could_not_hold_is_refused(raw, rule):
+    """The first makes Valkey 9.1.2 end at ACL LIST; of the others it writes a file that it refuses to read."""
+    raw.do("ACL", "SETUSER", "u", "on", "+get")
+    before = line(raw, "u")
+    assert text(raw.do("ACL", "SETUSER", "u", rule)) == "ERR Error in ACL SETUSER modifier '%s': Syntax error" % rule
+    assert line(raw, "u") == before
+
+
+@pytest.mark.shoal_only
+@pytest.mark.parametrize("rules", (["%RW~*"], ["%WR~*"], ["%R~*", "%W~*"], ["~x", "%rw~*"]))
+def test_all_that_reads_and_writes_is_all_keys(raw, rules):
+    """It is told as ~*, which may have no pattern behind it in a file: what ACL SAVE of Valkey 9.1.2 writes then ACL LOAD refuses."""
+    assert raw.do("ACL", "SETUSER", "u", *rules) == "OK"
+    assert line(raw, "u") == "user u off ~* resetchannels -@all"
+    assert text(raw.do("ACL", "SETUSER", "u", "~y")).startswith("ERR Error in ACL SETUSER modifier '~y': Adding a pattern after the * pattern")
+    assert raw.do("ACL", "SETUSER", "u", "%RW~*", "~*", "resetkeys", "~y") == "OK"
+    assert line(raw, "u") == "user u off ~y resetchannels -@all"
+
+
 def test_a_user_may_do_what_its_rules_say_on_any_shard(server, raw):
     raw.do("ACL", "SETUSER", "u", "on", ">p", "+get", "+set", "%R~r:*", "~b:*")
     u = server.raw()
