@@ -52,7 +52,7 @@ static bool is_over(const struct rdb_keys *keys) {
 
 static void put(struct rdb_keys *keys, const struct value *value) {
     const struct rdb_file *file = &keys->file;
-    uint32_t db = (uint32_t)file->db;
+    uint32_t db = keys->options.first_db + (uint32_t)file->db;
     int64_t now_ms = keys->options.now_ms;
     keyspace_add(keys->ks, db, &keys->key, value, file->expires_at, now_ms);
     if (file->idle_seconds >= 0 || file->frequency >= 0) {
@@ -63,7 +63,7 @@ static void put(struct rdb_keys *keys, const struct value *value) {
 
 /* It is there already, and stays. One that is over in the file replaces nothing. */
 static bool is_twice(struct rdb_keys *keys) {
-    uint32_t db = (uint32_t)keys->file.db;
+    uint32_t db = keys->options.first_db + (uint32_t)keys->file.db;
     if (keyspace_find_any(keys->ks, db, &keys->key) == NULL) {
         return false;
     }

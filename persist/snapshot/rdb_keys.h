@@ -21,7 +21,8 @@ struct rdb_keys_options {
     const struct hash_secret *secret;
     const struct value_rules *rules;
     uint32_t databases;
-    int64_t now_ms; /* what was over before that is left out */
+    uint32_t first_db; /* database 0 of the stream is that of the keyspace (keyspace_aside) */
+    int64_t now_ms;    /* what was over before that is left out */
     bool relaxed;   /* also versions that are not known (rdb-version-check) */
     bool check_sum; /* rdbchecksum */
     bool frames;    /* a snapshot's: no beginning, no end */

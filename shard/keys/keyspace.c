@@ -71,8 +71,8 @@ struct keyspace *keyspace_new(const struct keyspace_options *options) {
     ks->hooks = options->hooks;
     ks->env = (struct table_env){ks->heap, hash_entry, ks->secret};
     ks->database_count = options->databases;
-    ks->databases = sysmem_alloc(options->databases * sizeof(*ks->databases));
-    memset(ks->databases, 0, options->databases * sizeof(*ks->databases));
+    ks->databases = sysmem_alloc(2 * options->databases * sizeof(*ks->databases));
+    memset(ks->databases, 0, 2 * options->databases * sizeof(*ks->databases));
     ks->now_ms = options->now_ms;
     ks->expire = (struct keyspace_expire_options){.active = true, .effort = 1};
     ks->lfu_log_factor = 10;
@@ -95,6 +95,7 @@ void keyspace_free(struct keyspace *ks) {
     }
     check(ks->before == NULL);
     keyspace_flush(ks, UINT32_MAX, false);
+    keyspace_drop_aside(ks);
     check(list_empty(&ks->flushed) && list_empty(&ks->kept));
     defrag_forget(ks);
     while (!list_empty(&ks->garbage) || !list_empty(&ks->wastes)) {
@@ -152,7 +153,7 @@ const struct hash_secret *keyspace_secret(const struct keyspace *ks) {
 }
 
 const struct database *keyspace_peek(const struct keyspace *ks, uint32_t db) {
-    check(db < ks->database_count);
+    check(db < 2 * ks->database_count);
     return ks->databases[db];
 }
 

@@ -288,6 +288,13 @@ void keyspace_drop_slot(struct keyspace *ks, struct slot_loan *lent);
  * slices of keyspace_work. Returns how many keys there were. */
 uint64_t keyspace_flush(struct keyspace *ks, uint32_t db, bool lazy);
 void keyspace_swap_db(struct keyspace *ks, uint32_t a, uint32_t b);
+/* Beside the databases there are as many that nothing goes through and nobody asks for but by their
+ * numbers, which begin here: to be filled (keyspace_add) while the others are served. Nothing of
+ * them runs out, is evicted or counts but as memory. */
+uint32_t keyspace_aside(const struct keyspace *ks);
+void keyspace_drop_aside(struct keyspace *ks);
+/* They take the places of the others, which are flushed, in slices. */
+void keyspace_take_aside(struct keyspace *ks);
 /* Slots (bit n % 8 of byte n / 8; NULL: none) whose keys are hidden: they come from elsewhere. They
  * are found by name, also past their deadline: who sends them says when they are gone. They do not
  * run out, are not evicted, and count neither as shown nor as random keys. The bits stay the

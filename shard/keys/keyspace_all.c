@@ -292,6 +292,32 @@ void keyspace_swap_db(struct keyspace *ks, uint32_t a, uint32_t b) {
     ks->databases[b] = database;
 }
 
+/* ---- Aside ---- */
+
+uint32_t keyspace_aside(const struct keyspace *ks) {
+    return ks->database_count;
+}
+
+void keyspace_drop_aside(struct keyspace *ks) {
+    for (uint32_t i = 0; i < ks->database_count; i++) {
+        flush_one(ks, ks->database_count + i, true);
+    }
+}
+
+void keyspace_take_aside(struct keyspace *ks) {
+    struct database **aside = ks->databases + ks->database_count;
+    for (uint32_t i = 0; i < ks->database_count; i++) {
+        if (aside[i] != NULL && ks->hooks.swapping != NULL) { /* who has seen that it has no key */
+            ks->hooks.swapping(ks->hooks.arg, i, ks->database_count + i);
+        }
+    }
+    keyspace_flush(ks, UINT32_MAX, true);
+    for (uint32_t i = 0; i < ks->database_count; i++) {
+        ks->databases[i] = aside[i];
+        aside[i] = NULL;
+    }
+}
+
 /* ---- Figures ---- */
 
 uint64_t keyspace_count(const struct keyspace *ks, uint32_t db) {
@@ -525,7 +551,7 @@ size_t keyspace_kept_memory(const struct keyspace *ks) {
 
 void keyspace_verify(struct keyspace *ks) {
     size_t bytes = 0;
-    for (uint32_t i = 0; i < ks->database_count; i++) {
+    for (uint32_t i = 0; i < 2 * ks->database_count; i++) {
         bytes += ks->databases[i] ? database_verify(ks, ks->databases[i]) : 0;
     }
     LIST_EACH(&ks->flushed, node) {

@@ -110,7 +110,7 @@ struct keyspace {
     bool listening; /* keyspace_listen */
     struct table_env env;
     uint32_t database_count;
-    struct database **databases; /* NULL before the first key */
+    struct database **databases; /* NULL before the first key; as many aside (keyspace_aside) */
     int64_t now_ms;              /* as last heard: where new wheels start */
     struct keyspace_expire_options expire;
     const uint8_t *hidden; /* keyspace_hide; or NULL */
@@ -182,7 +182,7 @@ static inline void books_close(struct keyspace *ks, struct slot *slot, struct bo
 struct database *keyspace_make_database(struct keyspace *ks, uint32_t db);
 /* Made if need be. */
 static inline struct database *keyspace_database(struct keyspace *ks, uint32_t db) {
-    check(db < ks->database_count);
+    check(db < 2 * ks->database_count);
     struct database *database = ks->databases[db];
     return LIKELY(database != NULL) ? database : keyspace_make_database(ks, db);
 }
