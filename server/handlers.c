@@ -19,6 +19,7 @@
 #include "server/observe/commandlog.h"
 #include "server/observe/monitor.h"
 #include "server/persistence/alone.h"
+#include "server/persistence/aside.h"
 #include "server/persistence/load.h"
 #include "server/persistence/rotate.h"
 #include "server/persistence/save.h"
@@ -132,6 +133,8 @@ const struct handlers server_handlers = {
             [MESSAGE_REDO_DONE] = load_share_home,
             [MESSAGE_LOAD_OVER] = load_over_arrived,
             [MESSAGE_LOAD_LEFT] = load_left_arrived,
+            [MESSAGE_ASIDE] = aside_task_arrived,
+            [MESSAGE_ASIDE_BACK] = aside_task_home,
             [MESSAGE_SAVE] = save_task_arrived,
             [MESSAGE_SAVE_BACK] = save_task_home,
             [MESSAGE_ROTATE] = rotate_task_arrived,

@@ -99,6 +99,7 @@ void check_configure(struct worker *worker) {
     worker->hindrances = (worker->hindered_by_disk ? HINDERED_DISK : 0) |
                          (worker->lacks_replicas ? HINDERED_REPLICAS : 0) |
                          (worker->server->role.replica ? HINDERED_ROLE : 0) |
+                         (worker->aside != NULL ? HINDERED_ASIDE : 0) |
                          (monitors_look(&worker->monitors) ? HINDERED_MONITORS : 0);
     worker->owner_asks =
         worker->refuses != NULL || worker->room.limit > 0 || worker->server->role.replica;
@@ -161,7 +162,8 @@ enum refusal check_home(const struct client *client, const struct command_ref *r
         shared_upstream_is_down(client->worker->server->shared)) {
         return REFUSE_STALE;
     }
-    if (UNLIKELY(hindrances & HINDERED_LOADING) && !(flags & CMD_LOADING)) {
+    if ((UNLIKELY(hindrances & HINDERED_LOADING) && !(flags & CMD_LOADING)) ||
+        (UNLIKELY(hindrances & HINDERED_ASIDE) && flags & CMD_NO_ASYNC_LOADING)) {
         return REFUSE_LOADING;
     }
     if (UNLIKELY(hindrances & HINDERED_BUSY) && !(flags & CMD_ALLOW_BUSY)) {

@@ -46,6 +46,7 @@ enum hindrance {
     HINDERED_BUSY = 1 << 5,      /* a script runs for long (worker/busy.h) */
     HINDERED_ACL = 1 << 6,       /* its user may not do everything (acl/acl.h) */
     HINDERED_ROLE = 1 << 9,      /* this is a replica (replication/role.h) */
+    HINDERED_ASIDE = 1 << 11,    /* other data is read beside that which is served */
     HINDERED_SIZE = 1 << 7,      /* some of what has come is to be logged for its size */
     HINDERED_REPLICAS = 1 << 8,  /* too few replicas keep up, and writes have to wait for them */
     HINDERED_REDIRECT = 1 << 10, /* slot_check_home has something against this one command */

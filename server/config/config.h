@@ -89,6 +89,13 @@ struct config_words {
     size_t len; /* bytes, NULs counted */
 };
 
+/* Only SWAPDB is told from the others: replication/upstream_load.c. */
+enum config_diskless_load {
+    CONFIG_DISKLESS_DISABLED,
+    CONFIG_DISKLESS_ON_EMPTY,
+    CONFIG_DISKLESS_SWAPDB,
+    CONFIG_DISKLESS_FLUSH
+};
 enum config_save_format { CONFIG_SAVE_SHOAL, CONFIG_SAVE_RDB };
 
 struct config_save {

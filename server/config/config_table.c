@@ -60,7 +60,8 @@ static const struct config_name names_propagation_error[] = {
 /* Kept only: the numbers mean nothing yet. */
 static const struct config_name names_rdb_version_check[] = {{"strict", 0}, {"relaxed", 1}, {NULL, 0}};
 static const struct config_name names_diskless_load[] = {
-    {"disabled", 0}, {"on-empty-db", 1}, {"swapdb", 2}, {"flush-before-load", 3}, {NULL, 0}};
+    {"disabled", CONFIG_DISKLESS_DISABLED}, {"on-empty-db", CONFIG_DISKLESS_ON_EMPTY},
+    {"swapdb", CONFIG_DISKLESS_SWAPDB}, {"flush-before-load", CONFIG_DISKLESS_FLUSH}, {NULL, 0}};
 static const struct config_name names_acl_pubsub[] = {{"allchannels", 0}, {"resetchannels", 1}, {NULL, 0}};
 static const struct config_name names_oom_score_adj[] = {
     {"no", CONFIG_OOM_NO}, {"yes", CONFIG_OOM_RELATIVE}, {"relative", CONFIG_OOM_RELATIVE},
@@ -183,7 +184,7 @@ const struct config_row config_rows[] = {
     MEMORY("repl-backlog-size", NULL, repl_backlog_size, "10485760", ROW_ACTS, 1, INT64_MAX, config_adjust_backlog),
     INT("repl-backlog-ttl", NULL, repl_backlog_ttl, "3600", ROW_ACTS, 0, INT64_MAX, NULL),
     BOOL("repl-disable-tcp-nodelay", NULL, repl_disable_tcp_nodelay, "no", ROW_ACTS),
-    ENUM("repl-diskless-load", NULL, repl_diskless_load, "disabled", ROW_NO_LOADING, names_diskless_load),
+    ENUM("repl-diskless-load", NULL, repl_diskless_load, "disabled", ROW_NO_LOADING | ROW_ACTS, names_diskless_load),
     BOOL("repl-diskless-sync", NULL, repl_diskless_sync, "yes", ROW_ACTS),
     INT("repl-diskless-sync-delay", NULL, repl_diskless_sync_delay, "5", ROW_ACTS, 0, INT_MAX, NULL),
     INT("repl-diskless-sync-max-replicas", NULL, repl_diskless_sync_max_replicas, "0", ROW_ACTS, 0, INT_MAX, NULL),

@@ -412,8 +412,8 @@ void load_news_arrived(struct worker *worker, struct message *message) {
         load_give_up(worker);
         return;
     }
-    shared_set_loaded(server->shared, load->sum.keys, load->sum.expired);
-    if (!load->bases || load->manifest.bases_count > 0) {
+    if (load->bases ? load->manifest.bases_count > 0 : load->files_count > 0) {
+        shared_set_loaded(server->shared, load->sum.keys, load->sum.expired);
         say_loaded(worker, load);
     }
     load_log_begin(worker);

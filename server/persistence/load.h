@@ -41,7 +41,7 @@ void load_free(struct load *load);
 enum load_planned { LOAD_AGAIN, LOAD_NO_DATA, LOAD_REFUSED };
 enum load_planned load_plan_again(struct worker *parker, struct text *why);
 /* The same with an RDB file, which need not be what is on the disk: if it is not sound nothing is
- * there, and *ret_lost is set. */
+ * there, and *ret_lost is set. NULL: it is there already, and only the log begins anew. */
 void load_plan_file(struct worker *parker, const char *path, bool *ret_lost);
 /* After the workers: why the data could not be loaded, or NULL. */
 const char *load_failure(const struct load *load);

@@ -6,6 +6,7 @@
 #include "server/call/errors.h"
 #include "server/call/scatter.h"
 #include "server/observe/log.h"
+#include "server/persistence/aside.h"
 #include "server/persistence/load.h"
 #include "server/persistence/save.h"
 #include "server/persistence/wals.h"
@@ -19,7 +20,8 @@
 
 struct wish {
     const char *error;
-    const char *path; /* of a file, or NULL */
+    const char *path;    /* of a file, or NULL */
+    struct aside *aside; /* or what was read of one; or NULL */
     load_file_done_fn *done;
     bool *lost; /* malloc */
 };
@@ -44,15 +46,19 @@ static void empty(struct worker *worker) {
     keyspace_set_changes(ks, 0);
 }
 
+static bool is_other(const struct wish *wish) {
+    return wish->path != NULL || wish->aside != NULL;
+}
+
 static bool again_part(struct worker *worker, const void *args, void *result) {
     const struct wish *wish = args;
     struct again_part *part = result;
     if (!part->begun && !worker->loop.stopping) {
         part->begun = true;
-        if (wish->path == NULL) { /* else make_ready_part was here */
+        if (!is_other(wish)) { /* else make_ready_part was here */
             empty(worker);
         }
-        if (worker->load == NULL && (wish->path == NULL || worker->id == 0)) {
+        if (worker->load == NULL && (!is_other(wish) || worker->id == 0)) {
             load_begin(worker);
         }
     }
@@ -74,11 +80,23 @@ static bool empty_part(struct worker *worker, const void *args, void *result) {
 /* Before a file: worker 0, which reads it for all, begins when all others have, and none may hear
  * that it is over before. */
 static bool make_ready_part(struct worker *worker, const void *args, void *result) {
-    (void)args, (void)result;
-    empty(worker);
+    const struct wish *wish = args;
+    (void)result;
+    if (wish->aside != NULL) {
+        keyspace_take_aside(worker->shard.keyspace);
+    } else {
+        empty(worker);
+    }
     if (worker->id != 0) {
         load_begin(worker);
     }
+    return true;
+}
+
+static bool take_part(struct worker *worker, const void *args, void *result) {
+    (void)args, (void)result;
+    keyspace_take_aside(worker->shard.keyspace);
+    keyspace_set_changes(worker->shard.keyspace, 0);
     return true;
 }
 
@@ -116,6 +134,14 @@ static void file_loaded(struct exec *x, const struct scatter_result *result) {
     wish->done(x, !lost);
 }
 
+/* There is no log that would have to end. */
+static void taken(struct exec *x, const struct scatter_result *result) {
+    const struct wish *wish = result->args;
+    reply_ok(x->reply);
+    free(wish->lost);
+    wish->done(x, true);
+}
+
 static void loaded(struct exec *x, const struct scatter_result *result) {
     for (unsigned i = 0; i < result->parts_count; i++) {
         const struct again_part *part = result->parts[i];
@@ -140,18 +166,35 @@ static void rested(struct exec *x, const struct scatter_result *result) {
     park_all(x, run, result->args, sizeof(struct wish));
 }
 
+/* That of a file takes the place of all there are. */
+static void take_libraries(struct server *server, struct libraries *libraries) {
+    struct text why;
+    text_init(&why);
+    libraries_join(server->libraries, libraries, LIBRARIES_FLUSH, &why);
+    text_fini(&why);
+}
+
 static void run(struct exec *x, struct view *view, const void *args) {
     (void)view;
     struct worker *worker = x->worker;
+    const struct wish *wish = args;
     struct text why;
+    if (wish->aside != NULL && wals_are_off(worker->server) && worker->server->load == NULL) {
+        take_libraries(worker->server, aside_libraries(wish->aside));
+        scatter_all(x, take_part, 0, args, sizeof *wish, taken);
+        return;
+    }
     if (!is_at_rest(worker->server)) {
         scatter_one(x, 0, rest_part, 0, args, sizeof(struct wish), rested);
         return;
     }
-    const struct wish *wish = args;
-    if (wish->path != NULL) {
+    if (is_other(wish)) {
         load_plan_file(worker, wish->path, wish->lost);
-        libraries_flush(worker->server->libraries);
+        if (wish->aside != NULL) {
+            take_libraries(worker->server, aside_libraries(wish->aside));
+        } else {
+            libraries_flush(worker->server->libraries);
+        }
         scatter_all(x, make_ready_part, 0, args, sizeof *wish, fill);
         return;
     }
@@ -181,5 +224,10 @@ void load_again(struct exec *x, const char *error) {
 
 void load_file(struct exec *x, const char *path, load_file_done_fn *done) {
     struct wish wish = {.path = path, .done = done, .lost = must_calloc(1, sizeof(bool))};
+    park_all(x, run, &wish, sizeof wish);
+}
+
+void load_aside(struct exec *x, struct aside *aside, load_file_done_fn *done) {
+    struct wish wish = {.aside = aside, .done = done, .lost = must_calloc(1, sizeof(bool))};
     park_all(x, run, &wish, sizeof wish);
 }

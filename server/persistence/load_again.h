@@ -26,5 +26,9 @@ void load_again(struct exec *x, const char *error);
 /* The same with an RDB file from elsewhere. `done`: all of it is there, or nothing is. */
 typedef void load_file_done_fn(struct exec *x, bool good);
 void load_file(struct exec *x, const char *path, load_file_done_fn *done);
+/* With what was read of one already (aside.h): all is there at once, and nobody hears -LOADING but
+ * while the log begins anew, if there is one. */
+struct aside;
+void load_aside(struct exec *x, struct aside *aside, load_file_done_fn *done);
 
 #endif

@@ -534,8 +534,10 @@ void load_plan_file(struct worker *parker, const char *path, bool *ret_lost) {
     struct load *load = load_new(server, rt_wall_us(parker->rt));
     load->again = true;
     load->lost = ret_lost;
-    add_file(load, bytes_make("", 0), bytes_of_text(path));
-    text_append_text(&load->dir, path);
+    if (path != NULL) {
+        add_file(load, bytes_make("", 0), bytes_of_text(path));
+        text_append_text(&load->dir, path);
+    }
     load->left = 1;
     wals_end(server);
     shared_begin_loading(server->shared, load->start_us / 1000000, files_bytes(server, load));

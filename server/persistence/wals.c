@@ -217,6 +217,11 @@ bool wals_are_whole(const struct server *server) {
     return shared_wal_error(server->shared) == 0;
 }
 
+bool wals_are_off(const struct server *server) {
+    return !server->config->appendonly && state_of(server->wals->first) == WAL_OFF &&
+           !wals_is_busy(server->wals) && !shared_wal_any_closing(server->shared);
+}
+
 bool wals_can_end(const struct server *server) {
     return state_of(server->wals->first) == WAL_OFF || !shared_wal_any_closing(server->shared);
 }

@@ -47,6 +47,8 @@ void wals_saved(struct wals *wals, uint64_t bytes);
 bool wals_are_whole(const struct server *server);
 /* For the same: the log is off, or can be ended now. */
 bool wals_can_end(const struct server *server);
+/* For the same: there is none, and none is on its way. */
+bool wals_are_off(const struct server *server);
 /* All logs end here: nothing is recorded from now on. Their files are closed in the background
  * (shared_wal_any_closing). */
 void wals_end(struct server *server);

@@ -2,25 +2,15 @@
 /* upstream: see the header. Why a file for a full sync, and no loading as it comes: what we have
  * stays until the new is complete, and a link that breaks half-way costs nothing but time.
  */
-#include "server/replication/upstream.h"
+#include "server/replication/upstream_private.h"
 
 #include "base/must.h"
 #include "base/num.h"
 #include "base/outbuf.h"
-#include "base/text.h"
-#include "net/rt_file.h"
-#include "persist/snapshot/rdb_load.h"
-#include "server/call/exec.h"
 #include "server/client/client_flow.h"
 #include "server/client/inner.h"
 #include "server/client/listen.h"
-#include "server/cluster/cluster.h"
 #include "server/observe/log.h"
-#include "server/persistence/load_again.h"
-#include "server/replication/primary.h"
-#include "server/replication/upstream_disk.h"
-#include "server/replication/upstream_sum.h"
-#include "server/txn/txn.h"
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
@@ -37,88 +27,10 @@
 #define AGAIN_MS           1000
 #define ACK_MS             1000
 /* The stream is read on for so long while it is not known what has been applied. */
-#define UNKNOWN_MS     100
-#define EOF_MARK_BYTES 40
+#define UNKNOWN_MS 100
 /* It is held up for a save so long at most; and who asks for that waits so long. */
 #define HOLD_MS        3000
 #define HOLD_AWAITS_MS 1000
-
-enum upstream_at {
-    UPSTREAM_OFF,
-    UPSTREAM_WAITS,
-    UPSTREAM_RESOLVES,
-    UPSTREAM_CONNECTS,
-    UPSTREAM_TALKS,
-    UPSTREAM_RECEIVES,
-    UPSTREAM_LOADS,
-    UPSTREAM_STREAMS,
-};
-
-enum talk {
-    TALK_PING,
-    TALK_AUTH,
-    TALK_PORT,
-    TALK_IP,
-    TALK_CAPA,
-    TALK_VERSION,
-    TALK_NODE,
-    TALK_PSYNC
-};
-
-struct upstream {
-    struct upstream_account account; /* first */
-    struct rt_file_op op;            /* one at a time */
-    struct worker *home;
-    enum upstream_at at;
-    struct client *client; /* NULL: there is none */
-    uint64_t client_id;    /* and until that one is freed nothing new begins; 0: none was */
-    bool left;             /* that one streamed, and is not freed yet */
-    bool stops;            /* the role is about to change */
-    char host[RT_HOST_NAME_MAX + 1];
-    int port;
-    struct rt_resolve *resolve;
-    struct rt_addresses addresses;
-    unsigned next_address;
-    int64_t again_ms; /* monotonic: it is tried again then */
-    int64_t moved_ms; /* the same: something has come, or was begun */
-    int64_t down_ms;  /* since then it is down; -1: it never was up */
-    enum talk talk;
-    /* What has come and is neither understood nor on the disk; when the file is there: of the
-     * stream. */
-    struct text in;
-    bool paused;
-    /* A full sync. */
-    struct primary_place place; /* where the stream goes on behind it */
-    bool sized;                 /* `total` is known; else the end is marked */
-    bool announced;             /* that is, its first line has come */
-    bool whole;                 /* all of it has */
-    char mark[EOF_MARK_BYTES];
-    uint64_t total, received, written;
-    struct upstream_sum sum; /* of what is written */
-    bool opening, writing, closing, removing;
-    rt_file file;
-    struct text flying;
-    struct iovec vector;
-    char path[64];
-    bool has_path; /* there may be a file */
-    bool begun;    /* loading is */
-    /* The stream. */
-    bool known;         /* account.fed is ours: nothing of it is on its way */
-    int64_t unknown_ms; /* monotonic: since then it is not; 0: it is */
-    int64_t acked_ms;
-    bool asked; /* for an acknowledgement */
-    bool owes;  /* one more when what it has is on the disk, too */
-    struct upstream_disk disk;
-    bool still;      /* nothing is run: there is to be a cut (primary.h), */
-    int64_t held_ms; /* or a save: monotonic, since then; 0: none */
-    /* A hand-over. */
-    bool hands_over;
-    enum upstream_handed handed;
-};
-
-static struct upstream *upstream_of(const struct worker *worker) {
-    return worker->server->upstream;
-}
 
 /* ---- Life ---- */
 
@@ -140,10 +52,6 @@ void upstream_free(struct upstream *u) {
         text_fini(&u->flying);
         free(u);
     }
-}
-
-static int64_t now_ms_of(const struct upstream *u) {
-    return rt_mono_ms(u->home->rt);
 }
 
 static bool is_idle(const struct client *client) {
@@ -168,8 +76,7 @@ static void pause(struct upstream *u, bool paused) {
     }
 }
 
-static void __attribute__((format(printf, 2, 3)))
-give_up(struct upstream *u, const char *format, ...) {
+void upstream_give_up(struct upstream *u, const char *format, ...) {
     char why[512];
     va_list args;
     va_start(args, format);
@@ -181,15 +88,15 @@ give_up(struct upstream *u, const char *format, ...) {
     }
 }
 
-static void wait_a_moment(struct upstream *u) {
+void upstream_wait_a_moment(struct upstream *u) {
     u->at = UPSTREAM_WAITS;
-    u->again_ms = now_ms_of(u) + AGAIN_MS;
+    u->again_ms = upstream_now_ms(u) + AGAIN_MS;
 }
 
 static void is_down(struct upstream *u) {
     shared_set_upstream_down(u->home->server->shared, true);
     if (u->at == UPSTREAM_STREAMS) {
-        u->down_ms = now_ms_of(u);
+        u->down_ms = upstream_now_ms(u);
     }
 }
 
@@ -207,10 +114,10 @@ void upstream_leave(struct client *client) {
     u->client = NULL;
     u->paused = false;
     if (u->at != UPSTREAM_LOADS || !u->begun) {
-        wait_a_moment(u);
+        upstream_wait_a_moment(u);
     }
     bool other = u->addresses.count > u->next_address && u->talk == TALK_PING;
-    u->again_ms = other ? now_ms_of(u) : u->again_ms; /* the next address */
+    u->again_ms = other ? upstream_now_ms(u) : u->again_ms; /* the next address */
 }
 
 /* Until now a transaction may have been under way that selects: the stream goes on in its database
@@ -322,13 +229,13 @@ void upstream_connected(struct client *client) {
     rt_socket_delays(u->home->rt, client->stream.socket, false);
     u->at = UPSTREAM_TALKS;
     u->talk = TALK_PING;
-    u->moved_ms = now_ms_of(u);
+    u->moved_ms = upstream_now_ms(u);
     text_clear(&u->in);
     log_worker(u->home, LOG_NOTICE, "Non blocking connect for SYNC fired the event.");
     talk_on(u);
 }
 
-static void stream_begins(struct upstream *u, const struct primary_place *place) {
+void upstream_stream_begins(struct upstream *u, const struct primary_place *place) {
     u->at = UPSTREAM_STREAMS;
     u->account.fed = u->account.outside = place->offset;
     u->unknown_ms = 0;
@@ -370,7 +277,7 @@ static bool take_full(struct upstream *u, struct bytes line) {
 
 static void receive_begins(struct upstream *u) {
     u->at = UPSTREAM_RECEIVES;
-    u->sized = u->announced = u->whole = u->begun = false;
+    u->sized = u->announced = u->whole = u->begun = u->was_aside = false;
     u->total = u->received = u->written = 0;
     upstream_sum_begin(&u->sum);
     log_worker(u->home, LOG_NOTICE, "Full resync from primary: %s:%llu", u->place.id,
@@ -382,7 +289,7 @@ static void continues(struct upstream *u, struct bytes line) {
     struct primary *primary = u->home->server->primary;
     struct primary_place place;
     if (!primary_position(primary, &place)) {
-        give_up(u, "The primary goes on with what it was not asked for");
+        upstream_give_up(u, "The primary goes on with what it was not asked for");
         return;
     }
     size_t front = strlen("+CONTINUE ");
@@ -392,7 +299,7 @@ static void continues(struct upstream *u, struct bytes line) {
         primary_rename(primary, u->place.id);
     }
     log_worker(u->home, LOG_NOTICE, "Successful partial resynchronization with primary.");
-    stream_begins(u, &place);
+    upstream_stream_begins(u, &place);
 }
 
 static void psync_answered(struct upstream *u, struct bytes line) {
@@ -402,13 +309,14 @@ static void psync_answered(struct upstream *u, struct bytes line) {
         if (take_full(u, line)) {
             receive_begins(u);
         } else {
-            give_up(u, "The primary's answer to PSYNC is none: %.*s", bytes_precision(line),
-                    line.ptr);
+            upstream_give_up(u, "The primary's answer to PSYNC is none: %.*s",
+                             bytes_precision(line), line.ptr);
         }
     } else if (begins(line, "+CONTINUE")) {
         continues(u, line);
     } else {
-        give_up(u, "The primary does not answer PSYNC now: %.*s", bytes_precision(line), line.ptr);
+        upstream_give_up(u, "The primary does not answer PSYNC now: %.*s", bytes_precision(line),
+                         line.ptr);
     }
 }
 
@@ -418,14 +326,15 @@ static void answered(struct upstream *u, struct bytes line) {
     case TALK_PING: /* it may want a password first */
         if (error && !begins(line, "-NOAUTH") && !begins(line, "-NOPERM") &&
             !begins(line, "-ERR operation not permitted")) {
-            give_up(u, "Error reply to PING from primary: '%.*s'", bytes_precision(line), line.ptr);
+            upstream_give_up(u, "Error reply to PING from primary: '%.*s'", bytes_precision(line),
+                             line.ptr);
             return;
         }
         log_worker(u->home, LOG_NOTICE, "Primary replied to PING, replication can continue...");
         break;
     case TALK_AUTH:
         if (error) {
-            give_up(u, "Unable to AUTH to PRIMARY: %.*s", bytes_precision(line), line.ptr);
+            upstream_give_up(u, "Unable to AUTH to PRIMARY: %.*s", bytes_precision(line), line.ptr);
             return;
         }
         break;
@@ -449,10 +358,8 @@ static struct upstream *upstream_of_op(struct rt_file_op *op) {
     return (struct upstream *)(void *)((char *)op - offsetof(struct upstream, op));
 }
 
-static void file_on(struct upstream *u);
-
 static void file_fails(struct upstream *u, const char *what, int64_t result) {
-    give_up(u, "%s %s: %s", what, u->path, strerror((int)-result));
+    upstream_give_up(u, "%s %s: %s", what, u->path, strerror((int)-result));
 }
 
 static void opened(struct rt_file_op *op, int64_t result) {
@@ -464,7 +371,7 @@ static void opened(struct rt_file_op *op, int64_t result) {
         return;
     }
     u->file = (rt_file)result;
-    file_on(u);
+    upstream_file_on(u);
 }
 
 static void written(struct rt_file_op *op, int64_t result) {
@@ -476,7 +383,7 @@ static void written(struct rt_file_op *op, int64_t result) {
     if (result < 0) {
         file_fails(u, "Write error writing to", result);
     }
-    file_on(u);
+    upstream_file_on(u);
 }
 
 static void closed(struct rt_file_op *op, int64_t result) {
@@ -484,7 +391,7 @@ static void closed(struct rt_file_op *op, int64_t result) {
     struct upstream *u = upstream_of_op(op);
     u->closing = false;
     u->file = -1;
-    file_on(u);
+    upstream_file_on(u);
 }
 
 static void removed(struct rt_file_op *op, int64_t result) {
@@ -511,7 +418,7 @@ static void drop_front(struct text *text, size_t n) {
 }
 
 /* The next step of the file: one at a time. */
-static void file_on(struct upstream *u) {
+void upstream_file_on(struct upstream *u) {
     struct rt *rt = u->home->rt;
     bool wanted = u->at == UPSTREAM_RECEIVES || u->at == UPSTREAM_LOADS;
     if (busy_with_file(u)) {
@@ -601,58 +508,6 @@ static void count_received(struct upstream *u) {
     }
 }
 
-/* ---- Loading ---- */
-
-static void loaded(struct exec *x, bool good) {
-    struct worker *home = x->worker;
-    struct upstream *u = upstream_of(home);
-    u->begun = false;
-    if (!good) {
-        primary_forget(home->server->primary);
-        give_up(u, "Failed trying to load the PRIMARY synchronization DB from disk, check server "
-                   "logs.");
-    } else {
-        primary_set(home->server->primary, &u->place);
-        cluster_tell_synced(home);
-        log_worker(home, LOG_NOTICE, "PRIMARY <-> REPLICA sync: Finished with success");
-    }
-    if (u->client == NULL) { /* lost meanwhile: if it was good it goes on from here */
-        wait_a_moment(u);
-    } else if (good) {
-        stream_begins(u, &u->place);
-    }
-    file_on(u);
-}
-
-static void load(struct exec *x) {
-    struct worker *home = x->worker;
-    struct upstream *u = upstream_of(home);
-    struct text why;
-    if (!txn_holds_all(x->client)) {
-        txn_hold_all(x);
-        return;
-    }
-    text_init(&why);
-    if (u->at != UPSTREAM_LOADS || u->stops) { /* nobody wants it any more */
-        u->begun = false;
-        reply_ok(x->reply);
-    } else if (!rdb_begins(home->server->fs, u->path, home->config->rdb_version_check != 0, &why)) {
-        u->begun = false;
-        give_up(u, "What the primary has sent is no RDB file that can be read: %s", why.ptr);
-        reply_ok(x->reply);
-    } else if (home->config->rdbchecksum && !upstream_sum_is_good(&u->sum)) {
-        u->begun = false;
-        give_up(u, "What the primary has sent is broken: its checksum is not the one it says");
-        reply_ok(x->reply);
-    } else {
-        int64_t db = rdb_says_number(home->server->fs, u->path, "repl-stream-db", 0);
-        u->place.db = db > 0 && db < u->home->config->databases ? (uint32_t)db : 0;
-        primary_forget(home->server->primary);
-        load_file(x, u->path, loaded);
-    }
-    text_fini(&why);
-}
-
 /* ---- What comes ---- */
 
 /* To be run; and replicas of ours get it when it has been. */
@@ -683,7 +538,7 @@ static void take_lines(struct upstream *u) {
         const char *end = memchr(u->in.ptr, '\n', u->in.len);
         if (end == NULL) {
             if (u->in.len > LINE_BYTES_MAX) {
-                give_up(u, "The primary's answer has no end");
+                upstream_give_up(u, "The primary's answer has no end");
             }
             return;
         }
@@ -700,8 +555,9 @@ static void take_lines(struct upstream *u) {
         if (u->at == UPSTREAM_TALKS) {
             answered(u, bytes_make(line, bytes));
         } else if (!announce(u, bytes_make(line, bytes))) {
-            give_up(u, "Bad protocol from PRIMARY, the first byte is not '$' (we received '%.64s')",
-                    line);
+            upstream_give_up(
+                u, "Bad protocol from PRIMARY, the first byte is not '$' (we received '%.64s')",
+                line);
         }
     }
 }
@@ -711,7 +567,7 @@ void upstream_data(struct client *client, struct rt_buffer *buffer, struct bytes
     if (u->client != client) {
         return;
     }
-    u->moved_ms = now_ms_of(u);
+    u->moved_ms = upstream_now_ms(u);
     if (u->at == UPSTREAM_STREAMS && u->in.len == 0 && !u->still) {
         feed(u, buffer, bytes);
         return;
@@ -723,7 +579,7 @@ void upstream_data(struct client *client, struct rt_buffer *buffer, struct bytes
     }
     if (u->at == UPSTREAM_RECEIVES && u->announced) {
         count_received(u);
-        file_on(u);
+        upstream_file_on(u);
     }
     pause(u, u->in.len > RECEIVED_BYTES_MAX);
     feed_rest(u);
@@ -739,7 +595,7 @@ static void acknowledge(struct upstream *u) {
     char offset[NUM_I64_BYTES + 1], synced[NUM_I64_BYTES + 1];
     u->owes = u->disk.is && u->disk.synced < applied_by(u);
     u->asked = false;
-    u->acked_ms = now_ms_of(u);
+    u->acked_ms = upstream_now_ms(u);
     snprintf(offset, sizeof offset, "%llu", (unsigned long long)applied_by(u));
     snprintf(synced, sizeof synced, "%llu", (unsigned long long)u->disk.synced);
     if (u->disk.is) {
@@ -759,7 +615,7 @@ static void look_at_disk(struct upstream *u) {
 
 /* What has been applied becomes known when nothing is on its way. */
 static void look_at_stream(struct upstream *u) {
-    int64_t now_ms = now_ms_of(u);
+    int64_t now_ms = upstream_now_ms(u);
     if (is_idle(u->client)) {
         u->unknown_ms = 0;
         primary_set_applied(u->home->server->primary, applied_by(u));
@@ -786,7 +642,7 @@ static bool is_at_rest(const struct upstream *u) {
 static void look_at_cut(struct upstream *u) {
     struct primary *primary = u->home->server->primary;
     bool cut = primary_wants_cut(primary);
-    if (UNLIKELY(u->held_ms > 0) && now_ms_of(u) - u->held_ms > HOLD_MS) {
+    if (UNLIKELY(u->held_ms > 0) && upstream_now_ms(u) - u->held_ms > HOLD_MS) {
         u->held_ms = 0;
     }
     u->still = cut || u->held_ms > 0;
@@ -807,12 +663,12 @@ static void connect_next(struct upstream *u) {
             u->client_id = id;
             u->at = UPSTREAM_CONNECTS;
             u->talk = TALK_PING;
-            u->moved_ms = now_ms_of(u);
+            u->moved_ms = upstream_now_ms(u);
             return;
         }
         log_worker(home, LOG_WARNING, "Unable to connect to PRIMARY: %s", strerror(-error));
     }
-    wait_a_moment(u);
+    upstream_wait_a_moment(u);
 }
 
 static void resolved(void *arg, int error, const struct rt_addresses *addresses) {
@@ -821,7 +677,7 @@ static void resolved(void *arg, int error, const struct rt_addresses *addresses)
     if (error != 0) {
         log_worker(u->home, LOG_WARNING, "Unable to connect to PRIMARY: %s: %s", u->host,
                    error == -ENOENT ? "there is no such host" : strerror(-error));
-        wait_a_moment(u);
+        upstream_wait_a_moment(u);
         return;
     }
     u->addresses = *addresses;
@@ -849,7 +705,7 @@ static void begin(struct upstream *u) {
 static void begin_if_due(struct upstream *u, bool settled) {
     struct worker *home = u->home;
     if (u->at == UPSTREAM_WAITS && settled && !busy_with_file(u) && u->file < 0 && !u->has_path &&
-        !primary_is_ending(home->server->primary) && now_ms_of(u) >= u->again_ms &&
+        !primary_is_ending(home->server->primary) && upstream_now_ms(u) >= u->again_ms &&
         !shared_loading(home->server->shared)) { /* which may say where it goes on */
         begin(u);
     }
@@ -861,7 +717,7 @@ static bool is_settled_in(const struct upstream *u) {
 }
 
 bool upstream_hold(struct upstream *u) {
-    int64_t now_ms = now_ms_of(u);
+    int64_t now_ms = upstream_now_ms(u);
     if (u->held_ms == 0 || now_ms - u->held_ms > HOLD_MS) {
         u->held_ms = now_ms;
     }
@@ -888,6 +744,9 @@ void upstream_turn(struct upstream *u) {
     if (UNLIKELY(u->at == UPSTREAM_WAITS && u->again_ms == 0 && !u->stops)) {
         begin_if_due(u, is_settled(u)); /* the role has changed just now */
     }
+    if (UNLIKELY(u->aside != NULL)) {
+        upstream_load_on(u);
+    }
     if (LIKELY(u->at != UPSTREAM_STREAMS) || u->client == NULL) {
         return;
     }
@@ -901,18 +760,19 @@ void upstream_turn(struct upstream *u) {
 
 static void look_at_time(struct upstream *u) {
     int64_t limit_ms = u->home->config->repl_timeout * 1000;
-    bool silent = now_ms_of(u) - u->moved_ms > limit_ms;
+    bool silent = upstream_now_ms(u) - u->moved_ms > limit_ms;
     if (u->client != NULL && u->at != UPSTREAM_LOADS && !u->paused && silent) {
-        give_up(u, u->at == UPSTREAM_STREAMS ? "PRIMARY timeout: no data nor PING received..."
-                   : u->at == UPSTREAM_RECEIVES
-                       ? "Timeout receiving bulk data from PRIMARY... If the problem persists try "
-                         "to set the 'repl-timeout' parameter to a larger value."
-                       : "Timeout connecting to the PRIMARY...");
+        upstream_give_up(
+            u, u->at == UPSTREAM_STREAMS ? "PRIMARY timeout: no data nor PING received..."
+               : u->at == UPSTREAM_RECEIVES
+                   ? "Timeout receiving bulk data from PRIMARY... If the problem persists try "
+                     "to set the 'repl-timeout' parameter to a larger value."
+                   : "Timeout connecting to the PRIMARY...");
     }
     /* It must not think that we are gone. */
     if (u->client != NULL && (u->at == UPSTREAM_LOADS || u->at == UPSTREAM_RECEIVES) &&
-        now_ms_of(u) - u->acked_ms >= ACK_MS) {
-        u->acked_ms = now_ms_of(u);
+        upstream_now_ms(u) - u->acked_ms >= ACK_MS) {
+        u->acked_ms = upstream_now_ms(u);
         outbuf_append(&u->client->out, "\n", 1);
         client_mark_dirty(u->client);
     }
@@ -921,18 +781,13 @@ static void look_at_time(struct upstream *u) {
 void upstream_cron(struct upstream *u) {
     struct worker *home = u->home;
     bool settled = is_settled(u);
-    file_on(u);
+    upstream_file_on(u);
     if (u->stops || home->loop.stopping || shared_loading(home->server->shared) ||
         u->at == UPSTREAM_OFF) {
         return;
     }
     begin_if_due(u, settled);
-    if (u->at == UPSTREAM_LOADS && u->file < 0 && !u->closing && !u->begun && u->client != NULL) {
-        u->begun = true; /* it may be over when this comes back */
-        if (!inner_run(home->inner, load)) {
-            u->begun = false;
-        }
-    }
+    upstream_load_on(u);
     look_at_time(u);
 }
 
@@ -945,7 +800,7 @@ bool upstream_stop(struct upstream *u) {
     if (u->client != NULL) {
         client_close(u->client);
     }
-    return is_settled(u) && !u->begun;
+    return upstream_load_stop(u) && is_settled(u);
 }
 
 void upstream_hand_over(struct upstream *u, bool on) {
@@ -960,6 +815,7 @@ enum upstream_handed upstream_handed(const struct upstream *u) {
 void upstream_begin(struct upstream *u) {
     const struct role *role = &u->home->server->role;
     u->stops = false;
+    upstream_load_forget(u);
     u->next_address = u->addresses.count = 0;
     u->at = role->replica ? UPSTREAM_WAITS : UPSTREAM_OFF;
     u->again_ms = 0;
@@ -967,28 +823,4 @@ void upstream_begin(struct upstream *u) {
     shared_set_upstream_down(u->home->server->shared, role->replica);
     snprintf(u->host, sizeof u->host, "%s", role->host);
     u->port = role->port;
-}
-
-/* ---- What is shown ---- */
-
-void upstream_state(const struct upstream *u, struct upstream_state *ret) {
-    static const char *const words[] = {
-        [UPSTREAM_OFF] = "none",         [UPSTREAM_WAITS] = "connect",
-        [UPSTREAM_RESOLVES] = "connect", [UPSTREAM_CONNECTS] = "connecting",
-        [UPSTREAM_TALKS] = "handshake",  [UPSTREAM_RECEIVES] = "sync",
-        [UPSTREAM_LOADS] = "sync",       [UPSTREAM_STREAMS] = "connected",
-    };
-    int64_t now_ms = now_ms_of(u);
-    bool up = u->at == UPSTREAM_STREAMS;
-    *ret = (struct upstream_state){
-        .words = words[u->at],
-        .up = up,
-        .syncs = u->at == UPSTREAM_RECEIVES || u->at == UPSTREAM_LOADS,
-        .heard_ms = up ? now_ms - u->moved_ms : -1,
-        .sync_ms = now_ms - u->moved_ms,
-        .down_ms = u->down_ms < 0 ? -1 : now_ms - u->down_ms,
-        .read = up ? u->account.fed + u->in.len : 0,
-        .total = u->total,
-        .received = u->received,
-    };
 }

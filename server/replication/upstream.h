@@ -58,6 +58,9 @@ void upstream_hand_over(struct upstream *upstream, bool on);
 enum upstream_handed { UPSTREAM_ASKS, UPSTREAM_ACCEPTED, UPSTREAM_REFUSED };
 enum upstream_handed upstream_handed(const struct upstream *upstream);
 
+/* The server is about to end: what is read beside the data (persistence/aside.h) is no more. False:
+ * ask again. */
+bool upstream_ends_reading(struct upstream *upstream);
 /* In each turn; ten times a second. */
 void upstream_turn(struct upstream *upstream);
 void upstream_cron(struct upstream *upstream);

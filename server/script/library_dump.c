@@ -54,8 +54,7 @@ static bool read_library(struct worker *worker, struct rdb_input *in, struct rdb
     return false;
 }
 
-/* What was made of a dump that is not joined is not compiled here any longer. */
-static void forget_all(struct worker *worker, struct libraries *made) {
+void library_dump_forget(struct worker *worker, struct libraries *made) {
     struct libraries_list all = libraries_all(made);
     for (uint32_t i = 0; i < all.count; i++) {
         library_ref(all.list[i]);
@@ -82,7 +81,7 @@ bool library_dump_read(struct worker *worker, struct bytes dump, bool relaxed,
     }
     good = good && libraries_join(libraries, made, policy, err);
     if (!good) {
-        forget_all(worker, made);
+        library_dump_forget(worker, made);
     }
     rdb_text_fini(&text);
     libraries_free(made);

@@ -28,5 +28,7 @@ bool library_dump_read(struct worker *worker, struct bytes dump, bool relaxed,
  * the error: it does not load, or one of its name is there. */
 bool library_dump_add(struct worker *worker, struct bytes text, struct libraries *libraries,
                       enum libraries_policy policy, struct text *err);
+/* What was made and is not joined is not compiled here any longer. */
+void library_dump_forget(struct worker *worker, struct libraries *made);
 
 #endif

@@ -45,6 +45,7 @@
 #include "server/observe/flood.h"
 #include "server/observe/log.h"
 #include "server/observe/monitor.h"
+#include "server/persistence/aside.h"
 #include "server/persistence/due.h"
 #include "server/persistence/kill_points.h"
 #include "server/persistence/load.h"
@@ -691,7 +692,7 @@ static bool ends_by_signal(struct worker *worker, int signal_number) {
 static void check_stop_signal(struct worker *worker) {
     struct server *server = worker->server;
     if (worker->id != 0 || worker->loop.stopping || shared_stop_signal(server->shared) == 0 ||
-        !load_stop(worker)) {
+        !load_stop(worker) || !upstream_ends_reading(server->upstream)) {
         return;
     }
     int signal_number = shared_stop_signal(server->shared);
@@ -840,6 +841,10 @@ bool worker_turn(struct worker *worker) {
     if (UNLIKELY(worker->load != NULL)) {
         int64_t load_ms = load_some(worker);
         work_ms = load_ms < work_ms ? load_ms : work_ms;
+    }
+    if (UNLIKELY(worker->aside != NULL)) {
+        int64_t aside_ms = aside_some(worker);
+        work_ms = aside_ms < work_ms ? aside_ms : work_ms;
     }
     save_turn(worker);
     if (UNLIKELY(worker->http != NULL)) {

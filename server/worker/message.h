@@ -42,6 +42,8 @@ enum message_kind {
     MESSAGE_REDO_DONE,     /* the same, back home */
     MESSAGE_LOAD_OVER,     /* load.c's, from worker 0: nothing is loaded any more */
     MESSAGE_LOAD_LEFT,     /* its answer */
+    MESSAGE_ASIDE,         /* aside.c's, from worker 0: read a file, or no more of it */
+    MESSAGE_ASIDE_BACK,    /* the same, home again */
     MESSAGE_SAVE,          /* struct save_task: from worker 0 */
     MESSAGE_SAVE_BACK,     /* struct save_task: home again */
     MESSAGE_STOP,          /* struct message: the worker ends */

@@ -68,6 +68,7 @@ struct shared_counters {
     _Atomic bool loading;
     _Atomic int64_t loading_began_at;
     _Atomic uint64_t loading_bytes;
+    _Atomic bool aside; /* async_loading */
     _Atomic bool upstream_down;
     _Atomic uint64_t import_breaks[IMPORT_BREAKS];
     _Atomic uint64_t place_offset;
@@ -545,6 +546,14 @@ void shared_add_loaded_bytes(struct shared_counters *shared, unsigned worker, ui
 
 void shared_end_loading(struct shared_counters *shared) {
     atomic_store_explicit(&shared->loading, false, memory_order_release);
+}
+
+void shared_set_aside(struct shared_counters *shared, bool reads) {
+    atomic_store_explicit(&shared->aside, reads, memory_order_relaxed);
+}
+
+bool shared_aside(const struct shared_counters *shared) {
+    return atomic_load_explicit(&shared->aside, memory_order_relaxed);
 }
 
 void shared_set_upstream_down(struct shared_counters *shared, bool down) {

@@ -168,6 +168,8 @@ void shared_begin_loading(struct shared_counters *shared, int64_t at_seconds, ui
 void shared_add_loaded_bytes(struct shared_counters *shared, unsigned worker, uint64_t bytes);
 void shared_end_loading(struct shared_counters *shared);
 /* A replica's primary cannot be reached, or has not sent all yet. */
+void shared_set_aside(struct shared_counters *shared, bool reads); /* aside.h */
+bool shared_aside(const struct shared_counters *shared);
 void shared_set_upstream_down(struct shared_counters *shared, bool down);
 bool shared_upstream_is_down(const struct shared_counters *shared);
 bool shared_loading(const struct shared_counters *shared);

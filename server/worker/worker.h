@@ -46,6 +46,7 @@ struct functions;
 struct http;
 struct inner;
 struct load_worker;
+struct aside_part;
 struct save_share;
 struct script_state;
 struct wal;
@@ -121,6 +122,7 @@ struct worker {
     struct list exports;  /* shares of slots that leave (cluster/export_share.h) */
     struct list replicas; /* connected here (replication/replica.h) */
 
+    struct aside_part *aside;      /* persistence/aside.h: it reads a file; or NULL */
     struct save_share *save_share; /* its share of the save that is under way; or NULL */
     bool saves_fail;               /* the last one did */
     bool hindered_by_disk;         /* so writes wait for one that does not (check.h) */

@@ -270,8 +270,10 @@ static bool set_part(struct worker *worker, const void *args, void *result) {
     const struct set_args *a = args;
     struct set_part *part = result;
     struct server *server = worker_server(worker);
-    struct config_setting setting = {
-        .fs = server->fs, .loading = false, .local = a->local, .by_server = a->then != NULL};
+    struct config_setting setting = {.fs = server->fs,
+                                     .loading = shared_aside(server->shared),
+                                     .local = a->local,
+                                     .by_server = a->then != NULL};
     text_init(&part->error);
     struct config *next = config_set(server->config, a->pairs, a->count, &setting, &part->error);
     if (next == NULL || !set_effects(worker, a, next, &part->error)) {

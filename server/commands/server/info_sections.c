@@ -394,7 +394,7 @@ void info_persistence(struct info *info) {
     const struct totals *sum = &info->sum;
     text_append_text(&info->text, "# Persistence\r\n");
     line_u64(info, "loading", shared_loading(server->shared));
-    ZERO(info, "async_loading");
+    line_u64(info, "async_loading", shared_aside(server->shared));
     line_u64(info, "current_cow_peak", sum->save_bytes_max);
     line_u64(info, "current_cow_size", sum->save_bytes);
     ZERO(info, "current_cow_size_age");
