@@ -221,7 +221,7 @@ const struct config_row config_rows[] = {
     BOOL("lazyfree-lazy-server-del", NULL, lazyfree_lazy_server_del, "yes", ROW_ACTS),
     BOOL("lazyfree-lazy-user-del", NULL, lazyfree_lazy_user_del, "yes", ROW_ACTS),
     BOOL("lazyfree-lazy-user-flush", NULL, lazyfree_lazy_user_flush, "yes", ROW_ACTS),
-    BOOL("replica-lazy-flush", "slave-lazy-flush", replica_lazy_flush, "yes", 0),
+    BOOL("replica-lazy-flush", "slave-lazy-flush", replica_lazy_flush, "yes", ROW_ACTS),
 
     /* Threads, kernel */
     INT("io-threads", NULL, io_threads, "1", ROW_MISSED, 1, 256, NULL),

@@ -40,9 +40,9 @@ struct again_part {
 };
 
 /* As by Valkey, nothing of it counts as a change. */
-static void empty(struct worker *worker) {
+static void empty(struct worker *worker, bool lazy) {
     struct keyspace *ks = worker->shard.keyspace;
-    keyspace_flush(ks, UINT32_MAX, false);
+    keyspace_flush(ks, UINT32_MAX, lazy);
     keyspace_set_changes(ks, 0);
 }
 
@@ -56,7 +56,7 @@ static bool again_part(struct worker *worker, const void *args, void *result) {
     if (!part->begun && !worker->loop.stopping) {
         part->begun = true;
         if (!is_other(wish)) { /* else make_ready_part was here */
-            empty(worker);
+            empty(worker, false);
         }
         if (worker->load == NULL && (!is_other(wish) || worker->id == 0)) {
             load_begin(worker);
@@ -73,7 +73,7 @@ static bool again_part(struct worker *worker, const void *args, void *result) {
 
 static bool empty_part(struct worker *worker, const void *args, void *result) {
     (void)args, (void)result;
-    empty(worker);
+    empty(worker, false);
     return true;
 }
 
@@ -85,7 +85,7 @@ static bool make_ready_part(struct worker *worker, const void *args, void *resul
     if (wish->aside != NULL) {
         keyspace_take_aside(worker->shard.keyspace);
     } else {
-        empty(worker);
+        empty(worker, worker->config->replica_lazy_flush);
     }
     if (worker->id != 0) {
         load_begin(worker);

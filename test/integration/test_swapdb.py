@@ -156,6 +156,21 @@ def test_one_that_is_broken_costs_nothing(start_kind):  # noqa: F811
     assert wait_for(lambda: not [name for name in os.listdir(replica.dir) if name.startswith("temp-")])
 
 
+@pytest.mark.parametrize("kind", ("shoal", "valkey"))
+@pytest.mark.parametrize("lazy", ("yes", "no"))
+def test_what_was_there_may_be_freed_beside(start_kind, kind, lazy):  # noqa: F811
+    """replica-lazy-flush: of an own data set that gives way to the primary's."""
+    primary, replica = start_kind("shoal"), start_kind(kind, replica_lazy_flush=lazy)
+    with replica.raw(timeout=60) as r:
+        r.do("DEBUG", "POPULATE", "1000")
+        follow(replica, primary)
+        assert r.do("DBSIZE") == 0
+        if lazy == "yes":
+            assert wait_for(lambda: int(replica.info("memory")["lazyfreed_objects"]) >= 1000)
+        assert wait_for(lambda: replica.info("memory")["lazyfree_pending_objects"] == "0")
+        assert (int(replica.info("memory")["lazyfreed_objects"]) >= 1000) == (lazy == "yes")
+
+
 def c_digest(server):
     with server.raw(timeout=60) as c:
         return c.do("DEBUG", "DIGEST")
