@@ -79,6 +79,23 @@ def test_it_panics(start_server, how, command):
     primary.close()
 
 
+@pytest.mark.parametrize("kind", ("shoal", "valkey"))
+def test_a_writable_one_goes_on(start_kind, kind):  # noqa: F811
+    """It ended the server: a library of functions that had been loaded at both, say. What clients write there makes it differ anyhow."""
+    replica = start_kind(kind, propagation_error_behavior="panic", replica_read_only="no")
+    primary = begin(replica)
+    library = "#!lua name=lib\nserver.register_function('f', function() return 1 end)"
+    with replica.raw() as c:
+        assert c.do("LPUSH", "a", "x") == 1 and c.do("FUNCTION", "LOAD", library) == b"lib"
+        for i, command in enumerate((("INCR", "a"), ("FUNCTION", "LOAD", library))):
+            primary.conn.sendall(encode(*command))
+            assert wait_for(lambda: unexpected(replica) == i + 1)
+        primary.conn.sendall(encode("SET", "b", "1"))
+        assert wait_for(lambda: c.do("GET", "b") == b"1")
+        assert c.do("LRANGE", "a", "0", "-1") == [b"x"]
+    primary.close()
+
+
 def broken(start_server, **options):
     """A replica with a log, whose disk fails from now on, and its primary."""
     primary = start_server()
