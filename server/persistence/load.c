@@ -381,7 +381,7 @@ void load_give_up(struct worker *worker) {
         end_all(worker);
         return;
     }
-    log_worker(worker, LOG_WARNING, "Loading has failed: the server ends.");
+    log_worker(worker, LOG_WARNING, "Fatal error loading the DB, check server logs. Exiting.");
     server_shutdown(worker->server, worker->rt);
 }
 
