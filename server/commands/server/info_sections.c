@@ -141,7 +141,8 @@ void info_server(struct info *info) {
     line_u64(info, "process_id", (uint64_t)server->process_id);
     line_text(info, "process_supervised", supervised_name(server->supervised));
     line_text(info, "run_id", node->id);
-    line_u64(info, "tcp_port", (uint64_t)node_port(node, config->port));
+    int64_t port = config->port != 0 ? config->port : config->tls_port;
+    line_u64(info, "tcp_port", (uint64_t)node_port(node, port));
     line_u64(info, "server_time_usec", (uint64_t)now_us);
     line_u64(info, "uptime_in_seconds", (uint64_t)uptime_s);
     line_u64(info, "uptime_in_days", (uint64_t)uptime_s / 86400);
