@@ -72,6 +72,15 @@ def shard_cases():
     return cases
 
 
+def cluster_cases():
+    """Routing may cost 0.03 us over a server that is alone."""
+    return [
+        Case("cluster", command, pipeline, 64, 1_000_000, requests)
+        for pipeline, requests in ((1, 60_000), (16, 800_000))
+        for command in ("set", "get")
+    ]
+
+
 SET = ("4", "SET", "key:__rand_int__", "__data__")
 PLAIN = Case("txn", "four SETs", 4, 64, 1_000_000, 240_000, words=SET, commands=4)
 MULTI = Case(
@@ -212,7 +221,7 @@ QUICK = ("small/set/P1/", "small/get/P1/", "small/set/P16/", "small/get/P16/", "
 
 
 def all_cases():
-    return speed_cases() + shard_cases() + txn_cases() + durability_cases() + types_cases() + script_cases()
+    return speed_cases() + shard_cases() + txn_cases() + cluster_cases() + durability_cases() + types_cases() + script_cases()
 
 
 # (title, commands, elements or keys, target in bytes of RSS for each)

@@ -10,14 +10,16 @@ import tempfile
 
 import cases
 import page
+import replication
 import samples
 import servers
 import stats
+import tls
 import workloads
 from stats import median, spread
 
-SERVERS = ["floor", "shoal", "shoal, 2 shards", "redis", "valkey"]
-COLOURS = {"floor": "#9aa0a6", "shoal": "#1a73e8", "shoal, 2 shards": "#7baaf7", "redis": "#c5221f", "valkey": "#6a3fb5"}
+SERVERS = ["floor", "shoal, no cluster", "shoal", "shoal, 2 shards", "redis", "valkey"]
+COLOURS = {"floor": "#9aa0a6", "shoal, no cluster": "#5f6368", "shoal": "#1a73e8", "shoal, 2 shards": "#7baaf7", "redis": "#c5221f", "valkey": "#6a3fb5"}
 README_BEGIN = "<!-- bench:begin -->"
 README_END = "<!-- bench:end -->"
 
@@ -395,6 +397,7 @@ HEADINGS = {
     "large": "SET and GET of 16 KB values, ten thousand random keys, 50 clients",
     "shards": "Two shards against one, random keys over one port",
     "durability": "SET of 64 B values with the log at always, everysec and no, a million random keys, 50 clients",
+    "cluster": "A node of a cluster that has all slots, beside a server that is alone",
     "types": "Data types; one key unless it says otherwise",
     "scripts": "Scripts that get and set one key of 100,000, 50 clients",
     "txn": "Several keys and transactions, random keys; an operation is the whole command or sequence",
@@ -461,6 +464,7 @@ def write(bench, out):
         lines.append(types_tables(bench))
     if bench.pubsub:
         lines.append(pubsub_table(bench))
+    lines += figure_sections(bench)
     lines.append("## Commands\n")
     lines.append("```\n%s\n```\n" % "\n".join([generic(line) for line in bench.lines.values()] + ([generic(bench.load_line)] if bench.load_line else [])))
     lines.append(
@@ -471,6 +475,21 @@ def write(bench, out):
     with open(path, "w") as f:
         f.write("\n".join(lines))
     return path
+
+
+def figure_sections(bench):
+    """Of what has columns of its own."""
+    lines = []
+    for module in (replication, tls):
+        shown = {key: f for key, f in bench.figures.items() if f["group"] == module.GROUP}
+        if shown:
+            lines.append("## %s\n" % module.HEADING)
+        for key, figures in shown.items():
+            columns = next(c for begin, c in module.COLUMNS.items() if key.startswith(begin))
+            rows = [[name] + [shape % median(found[metric]) for metric, _, shape in columns] for name, found in figures["servers"].items()]
+            lines.append("**%s%s**\n" % (figures["title"][:1].upper(), figures["title"][1:]))
+            lines.append(table([""] + [heading for _, heading, _ in columns], rows))
+    return lines
 
 
 def pubsub_table(bench):

@@ -20,8 +20,10 @@ import time
 import cases
 import load
 import progress
+import replication
 import report
 import servers
+import tls
 import workloads
 
 ROOT = servers.ROOT
@@ -62,7 +64,7 @@ def parse_arguments():
             p.error("--host takes HOST:PORT, not %s" % address)
     if options.p99_bound <= 0:
         p.error("--p99-bound must be more than 0")
-    names = [c.name for c in cases.all_cases() + workloads.all_loads()] + ["memory/", "stalls", "pubsub", SAVES, STARTS]
+    names = [c.name for c in cases.all_cases() + workloads.all_loads()] + ["memory/", "stalls", "pubsub", SAVES, STARTS, *replication.NAMES, *tls.NAMES]
     for text in options.only or []:
         if not any(text in name for name in names):
             p.error("no case has '%s' in its name; there are: %s" % (text, ", ".join(sorted(set(names)))))
@@ -107,12 +109,16 @@ class Bench:
         self.stalls = {}  # title -> server name -> (p99.9 ms, longest ms, how long the command took, ms)
         self.pubsub = {}  # title -> server name -> [CPU us for each message that arrives]
         self.saves = {}  # server name -> what a save has cost, and a start from it (report.save_rows)
+        self.figures = {}  # case key -> {"group", "title", "servers": server name -> metric -> values}
         self.log_starts = {}  # server name -> what its log takes, and a start from it
         self.lines = {}  # server name -> command line
         self.load_line = []
         self.commit = report.commit()
         if not self.tool:
             sys.exit("bench: no redis-benchmark in PATH")
+
+    def wants(self, key):
+        return chosen(self.options, key)
 
     # ---- Which servers -----------------------------------------------------------------------------------------------
 
@@ -147,6 +153,12 @@ class Bench:
         sample.at_s = time.monotonic() - self.began
         self.cases[case.key] = case
         self.samples.setdefault(case.key, {}).setdefault(name, []).append(sample)
+
+    def keep_figures(self, group, key, title, name, values):
+        """What has other columns than a load, or no rounds: metric -> value of one run."""
+        figures = self.figures.setdefault(key, {"group": group, "title": title, "servers": {}})
+        for metric, value in values.items():
+            figures["servers"].setdefault(name, {}).setdefault(metric, []).append(value)
 
     def run_group(self, group, plan):
         """plan: list of (case, [(name in the report, server)])."""
@@ -216,6 +228,15 @@ class Bench:
             return
         entries = [(s.name, s) for s in self.store_servers()]
         self.run_group("types", [(case, entries) for case in cases.types_cases()])
+
+    def run_cluster(self):
+        """A node that has all slots against a server that is alone: what the check of slots costs, and each beside the others."""
+        entries = []
+        for server in self.store_servers():
+            if server.kind == "shoal":
+                entries.append(("shoal, no cluster", self.shoal_server(1)))
+            entries.append((server.name, servers.whole_cluster(server)))
+        self.run_group("cluster", [(self.shrink(c), entries) for c in cases.cluster_cases()])
 
     def run_scripts(self):
         if not self.valkey_tool:
@@ -470,6 +491,9 @@ class Bench:
         self.run_types_memory()
         self.run_stalls()
         self.run_pubsub()
+        replication.run(self)
+        tls.run(self)
+        self.run_cluster()
 
 
 def main():

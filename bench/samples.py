@@ -5,6 +5,8 @@ import csv
 import json
 import os
 
+import replication
+
 SCHEMA = "shoal-bench/2"
 
 # metric -> (unit, which is better, what it is)
@@ -23,6 +25,7 @@ METRICS = {
     "start_s": ("s", "lower", "from the start of the process until it serves its keys"),
     "disk_bytes": ("B", "lower", "what its files take on the disk"),
     "peak_rss_bytes": ("B", "lower", "resident memory at the peak, with children"),
+    **replication.METRICS,
 }
 
 FIELDS = ("group", "case", "server", "round", "at_s", "metric", "unit", "value")
@@ -66,6 +69,9 @@ def single(bench):
         yield "durability", "a save beside writes", "durability/save", server, {m: [v] for m, v in values.items()}
     for server, s in bench.log_starts.items():
         yield "durability", "a start from a log", "durability/start", server, {"start_s": [s["start_s"]], "disk_bytes": [s["disk"]]}
+    for key, figures in bench.figures.items():
+        for server, values in figures["servers"].items():
+            yield figures["group"], figures["title"], key, server, values
 
 
 def describe(case):

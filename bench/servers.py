@@ -192,6 +192,33 @@ def shoal(path, shards, backend):
     return command
 
 
+class WholeCluster(Server):
+    """A node of a cluster that has all slots."""
+
+    def start(self):
+        super().start()
+        with self.connect() as s:
+            s.sendall(b"CLUSTER ADDSLOTSRANGE 0 16383\r\n")
+            answer = s.recv(256)
+            if answer != b"+OK\r\n":
+                raise SystemExit("bench: %s does not take all slots: %s" % (self.name, answer.decode(errors="replace")))
+            end = time.monotonic() + 30
+            while b"cluster_state:ok" not in answer:
+                if time.monotonic() > end:
+                    raise SystemExit("bench: %s does not become a cluster" % self.name)
+                time.sleep(0.05)
+                s.sendall(b"CLUSTER INFO\r\n")
+                answer = s.recv(65536)
+        return self
+
+
+def whole_cluster(server):
+    def command(port, directory):
+        return server.command(port, directory) + ["--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+
+    return WholeCluster(server.name + ", all slots", command, server.cpus, server.kind)
+
+
 def logged(command, mode):
     """The same server with a log. It is never rewritten: what is measured is one log, of all that was written."""
 

@@ -16,8 +16,13 @@ import tempfile
 
 import servers
 
+GROUP = "tls"
+NAME = "tls/%s/P%d"
+HEADING = "TLS\n\nThe server's CPU us for a command within TLS, without the handshakes; 50 clients, values of 64 B."
+COLUMNS = {"tls/": [("cpu_us", "CPU us", "%.3f")]}
 PLANS = [("get", 1, 100_000), ("set", 1, 100_000), ("get", 16, 600_000), ("set", 16, 600_000)]
 CLIENTS = 50
+NAMES = [NAME % plan[:2] for plan in PLANS]
 
 
 def make_certificate(folder):
@@ -38,9 +43,9 @@ class Contestant:
         self.server = servers.Server(name, lambda port, folder: [program, "--port", str(port), "--dir", folder, *tls, *arguments], cpu, kind)
         self.cert = cert
 
-    def cpu_us(self, tool, load_cpu, plan):
+    def cpu_us(self, tool, load_cpu, plan, scale=1.0):
         """Of one operation."""
-        command, pipeline, n = plan
+        command, pipeline, n = plan[0], plan[1], int(plan[2] * scale)
         line = ["taskset", "-c", load_cpu, tool, "-p", str(self.tls_port), "--tls", "--cacert", self.cert, "-t", command, "-P", str(pipeline),
                 "-c", str(CLIENTS), "-d", "64", "-r", "100000", "-q", "-n"]  # fmt: skip
         used = []
@@ -53,6 +58,31 @@ class Contestant:
         finally:
             self.server.stop()
         return (used[1] - used[0]) / 1000 / n
+
+
+def contestants(shoal, valkey, cpu, files):
+    for backend in ("uring", "epoll"):
+        yield Contestant("shoal " + backend, "shoal", shoal, ["--shards", "1", "--io-backend", backend], cpu, files)
+    if valkey:
+        yield Contestant("valkey", "valkey", valkey, [], cpu, files)
+
+
+def run(bench):
+    """As a part of ./dev bench, if the tool speaks TLS."""
+    plans = [p for p in PLANS if bench.wants(NAME % p[:2])]
+    tool = bench.valkey_tool
+    if not plans or not tool or not shutil.which("openssl"):
+        return
+    with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
+        files = make_certificate(folder)
+        everybody = list(contestants(bench.options.shoal, bench.valkey, bench.options.server_cpu, files))
+        for turn in range(bench.rounds):
+            for plan in plans:
+                for c in everybody:
+                    if bench.progress.step("%s, round %d, %s" % (NAME % plan[:2], turn + 1, c.server.name), 2.5):
+                        used = c.cpu_us(tool, bench.options.load_cpu, plan, bench.scale)
+                        bench.lines.setdefault("tls, " + c.server.name, c.server.line)
+                        bench.keep_figures(GROUP, NAME % plan[:2], "%s, pipeline %d, within TLS" % (plan[0].upper(), plan[1]), c.server.name, {"cpu_us": used})
 
 
 def main():
@@ -70,12 +100,7 @@ def main():
     server_cpu, load_cpu = str(allowed[0]), str(allowed[-1])
     with tempfile.TemporaryDirectory(prefix="shoal-bench-") as folder:
         files = make_certificate(folder)
-        all_ = [
-            Contestant("shoal " + backend, "shoal", options.shoal, ["--shards", "1", "--io-backend", backend], server_cpu, files)
-            for backend in ("uring", "epoll")
-        ]
-        if valkey:
-            all_.append(Contestant("valkey", "valkey", valkey, [], server_cpu, files))
+        all_ = list(contestants(options.shoal, valkey, server_cpu, files))
         for plan in PLANS:
             found = {c.server.name: [] for c in all_}
             for _ in range(options.rounds):
