@@ -18,9 +18,11 @@ import cases  # noqa: E402
 import hits  # noqa: E402
 import load  # noqa: E402
 import progress  # noqa: E402
+import replication  # noqa: E402
 import report  # noqa: E402
 import samples  # noqa: E402
 import stats  # noqa: E402
+import tls  # noqa: E402
 import workloads  # noqa: E402
 
 
@@ -158,6 +160,11 @@ def made_up_run(tmp_path, monkeypatch, interrupt=None):
         bench.memory[1_000_000, False] = {"shoal": 100.0, "redis": 170.0}
         bench.stalls["a stall"] = {"shoal": (1.0, 2.0, None)}
         bench.pubsub["64 B to 10,000 subscribers"] = {"shoal": [1.0, 2.0]}
+        if not bench.progress.planning:
+            for key, columns in replication.COLUMNS.items():
+                for used in (1.0, 2.0, 3.0):
+                    bench.keep_figures("replication", key, "as made up", "shoal", {metric: used for metric, _, _ in columns})
+            bench.keep_figures("tls", "tls/get/P1", "GET within TLS", "valkey", {"cpu_us": 17.125})
 
     bench.everything = everything
     bench.run()
@@ -182,6 +189,33 @@ def test_a_run_leaves_samples_that_follow_the_schema(tmp_path, monkeypatch):
         text = f.read()
     assert "CPU of shoal against redis: -3" in text and "CPU of shoal against valkey: no difference" in text
     assert "Round 7 of valkey stands apart" in text and "Interrupted" not in text
+    assert "## Replication" in text and "| shoal | 2.00 | 2.00 | +2% |" in text and "| valkey | 17.125 |" in text
+    assert samples.by_case(data)["replication/sync"]["sync_s"]["shoal"] == [1.0, 2.0, 3.0]
+
+
+def test_each_metric_of_a_table_is_described():
+    named = {metric for module in (replication, tls) for columns in module.COLUMNS.values() for metric, _, _ in columns}
+    assert named <= set(samples.METRICS)
+
+
+def test_the_notebook_reads_what_a_run_leaves(tmp_path, monkeypatch, made_up_samples, capsys):
+    with open(os.path.join(BENCH, "samples.ipynb")) as f:
+        cells = [c for c in json.load(f)["cells"] if c["cell_type"] == "code"]
+    assert all(c["outputs"] == [] and c["execution_count"] is None for c in cells)
+    programs = [compile("".join(c["source"]), "cell", "exec") for c in cells]
+    matplotlib = pytest.importorskip("matplotlib")
+    for name in ("pandas", "seaborn"):
+        pytest.importorskip(name)
+    matplotlib.use("Agg")
+    data = json.loads(made_up_samples)
+    data["curves"].append({"case": "open/x", "server": "shoal", "round": 1, "percentiles": [[50, 100], [99, 900], [100, 5000]], "series": []})
+    samples.write(data, str(tmp_path))
+    monkeypatch.setenv("SHOAL_RESULTS", str(tmp_path))
+    names = {}
+    for program in programs:
+        exec(program, names)
+    assert "%d samples" % len(data["samples"]) in capsys.readouterr().out
+    assert names["cpu"].loc["small/set/P1/64", "redis"] > 1 and not names["curves"].empty
 
 
 def test_what_an_interrupted_run_has_done_is_kept(tmp_path, monkeypatch, capsys):
