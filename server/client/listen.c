@@ -178,9 +178,11 @@ static int64_t most_per_cycle(const struct worker *worker, bool tls) {
 
 static void let_wait(struct waiting *waiting, const struct rt_accepted *accepted) {
     if (waiting->first + waiting->count == waiting->room) {
-        memmove(waiting->items, waiting->items + waiting->first,
-                waiting->count * sizeof *waiting->items);
-        waiting->first = 0;
+        if (waiting->first > 0) { /* else there may be no items at all */
+            memmove(waiting->items, waiting->items + waiting->first,
+                    waiting->count * sizeof *waiting->items);
+            waiting->first = 0;
+        }
         if (waiting->count >= waiting->room / 2) {
             waiting->room = waiting->room * 2 + 16;
             waiting->items = must_realloc(waiting->items, waiting->room * sizeof *waiting->items);
