@@ -224,6 +224,9 @@ void brain_command(struct brain *brain, const struct bytes *words, unsigned coun
 struct map *brain_map(const struct brain *brain);
 /* Every shard has the map that brain_map gives now. */
 void brain_map_taken(struct brain *brain, const struct brain_now *now);
+/* One more replica reads the stream: all are told of the slots on their way, which its copy of the
+ * keys does not say. */
+void brain_followed(struct brain *brain, const struct brain_now *now);
 /* The world has paused (brain_world.pause): nothing is written from this offset on. */
 void brain_paused(struct brain *brain, uint64_t offset, const struct brain_now *now);
 /* Slots that come here at once (SYNCSLOTS). The connection of a source has ended, and nothing of it

@@ -14,6 +14,8 @@
 #include "base/num.h"
 #include "base/outbuf.h"
 
+#include <stdio.h>
+
 static struct brain_node *known(struct brain *brain, struct bytes id, struct reply *reply,
                                 const char *unknown) {
     struct brain_node *node = brain_node_named(brain, id);
@@ -109,6 +111,23 @@ static void tell_replicas(struct brain *brain, const struct bytes *words, unsign
     check(count < 8);
     memcpy(told + 1, words, count * sizeof *words);
     brain->world.tell_replicas(brain->arg, told, count + 1);
+}
+
+static void tell_opens(struct brain *brain, const struct brain_opens *opens, struct bytes way) {
+    for (uint16_t i = 0; i < opens->count; i++) {
+        char slot[8];
+        int digits = snprintf(slot, sizeof slot, "%u", opens->list[i].slot);
+        const struct bytes words[] = {BYTES("SETSLOT"), bytes_make(slot, (size_t)digits), way,
+                                      bytes_make(opens->list[i].node->id, ID)};
+        tell_replicas(brain, words, 4);
+    }
+}
+
+void brain_followed(struct brain *brain, const struct brain_now *now) {
+    brain_begin(brain, now);
+    tell_opens(brain, &brain->migrating, BYTES("MIGRATING"));
+    tell_opens(brain, &brain->importing, BYTES("IMPORTING"));
+    brain_settle(brain);
 }
 
 static void set_slot(struct brain *brain, const struct bytes *words, unsigned count,

@@ -581,6 +581,9 @@ static void take_letter(struct cluster *cluster, struct cluster_letter *letter) 
         }
         break;
     }
+    case LETTER_FOLLOWED:
+        brain_followed(cluster->brain, now(cluster));
+        break;
     case LETTER_SYNCED:
         brain_synced(cluster->brain, now(cluster));
         break;
@@ -841,6 +844,10 @@ static void send_word(struct worker *worker, enum cluster_letter_kind kind) {
 
 void cluster_reset_stats(struct worker *worker) {
     send_word(worker, LETTER_RESET);
+}
+
+void cluster_tell_followed(struct worker *worker) {
+    send_word(worker, LETTER_FOLLOWED);
 }
 
 void cluster_tell_synced(struct worker *worker) {

@@ -60,6 +60,8 @@ void cluster_heard(struct worker *worker, struct message *message);
 void cluster_publish(struct worker *worker, struct bytes channel, struct bytes message,
                      bool sharded);
 
+/* Worker 0: one more replica reads the stream. */
+void cluster_tell_followed(struct worker *worker);
 /* Worker 0: nothing is written here from this offset on. */
 void cluster_tell_paused(struct worker *worker, uint64_t offset);
 /* Of slots that come here at once (imports.h): nothing of their connection is on its way any more;

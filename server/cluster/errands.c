@@ -29,8 +29,9 @@
 #include <string.h>
 
 struct errands {
-    struct list list; /* the oldest first: it has begun, or is tried */
-    bool over;        /* what the oldest has the inner client do */
+    struct list list;   /* the oldest first: it has begun, or is tried */
+    bool over;          /* what the oldest has the inner client do */
+    uint32_t followers; /* replicas that read the stream, as the brain has heard */
 };
 
 struct errands *errands_new(void) {
@@ -274,6 +275,10 @@ static void tell_state(struct worker *home) {
     /* What it had is gone when a copy of all is being loaded, and the copy is not there yet. */
     uint64_t offset = shared_loading(server->shared) ? 0 : primary_offset(server->primary);
     shared_set_place(server->shared, offset, server->role.replica ? age_ms : -1);
+    if (home->acking_replicas > server->errands->followers) {
+        cluster_tell_followed(home);
+    }
+    server->errands->followers = home->acking_replicas;
 }
 
 void errands_turn(struct worker *home) {

@@ -21,6 +21,7 @@ enum cluster_letter_kind {
     LETTER_ASK,      /* struct ask_letter; goes home as MESSAGE_CLUSTER_ANSWER */
     LETTER_SETTINGS, /* struct settings_letter; freed there, as are those that follow */
     LETTER_PAUSED,   /* struct paused_letter */
+    LETTER_FOLLOWED, /* a word: one more replica reads the stream */
     LETTER_PUBLISH,  /* struct publish_letter */
     LETTER_GONE,     /* struct gone_letter */
     LETTER_DROPPED,  /* struct dropped_letter */

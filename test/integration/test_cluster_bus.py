@@ -168,6 +168,23 @@ def test_clients_are_not_sent_to_a_replica_that_loads_a_copy(pair):
     assert wait_for(lambda: shows_replica(primary, replica) and shows_replica(replica, replica), 60)
 
 
+@pytest.mark.parametrize("pair", ("shoal", "with-valkey"), indirect=True)
+def test_a_new_replica_hears_of_slots_on_their_way(pair):
+    """It knew of none that had been opened before it came, and had none when it took over."""
+    primaries, replica = pair
+    primary, other = primaries[:2]
+    leaves = table(primary)[my_id(primary)]["slots"][0].split("-")[0]
+    comes = table(other)[my_id(other)]["slots"][0].split("-")[0]
+    assert ask(replica, "CLUSTER", "RESET") == "OK"
+    assert ask(primary, "CLUSTER", "SETSLOT", leaves, "MIGRATING", my_id(other)) == "OK"
+    assert ask(primary, "CLUSTER", "SETSLOT", comes, "IMPORTING", my_id(other)) == "OK"
+    ask(replica, "CLUSTER", "MEET", "127.0.0.1", primary.port)
+    assert wait_for(lambda: len(table(replica)) == 4 and not any("handshake" in row["flags"] for row in table(replica).values()), 60)
+    assert wait_for(lambda: ask(replica, "CLUSTER", "REPLICATE", my_id(primary)) == "OK", 60)
+    wanted = {"[%s->-%s]" % (leaves, my_id(other)), "[%s-<-%s]" % (comes, my_id(other))}
+    assert wait_for(lambda: wanted == set(table(replica)[my_id(replica)]["slots"]), 60), (table(replica), replica.log()[-2000:])
+
+
 def test_a_slot_is_emptied(pair):
     """At one moment, on the replica too, whichever of both kinds it is; other slots keep what they have."""
     primaries, replica = pair

@@ -484,6 +484,28 @@ Test(brain, a_slot_on_its_way_goes_on_with_who_takes_over_at_either_end) {
     net_fini(&net);
 }
 
+/* Was: who became a replica meanwhile knew of no open slot, and had none when it took over. */
+Test(brain, a_replica_that_has_got_its_copy_hears_of_the_slots_on_their_way) {
+    char line[128], ids[4][41], leaves[80], comes[80];
+    form(4, 3, 32);
+    cr_assert(becomes_one_view(10000));
+    for (unsigned i = 0; i < 4; i++) {
+        net_id(&net.hosts[i], ids[i]);
+    }
+    snprintf(line, sizeof line, "SETSLOT 5 MIGRATING %s", ids[1]);
+    cr_assert(net_ok(&net.hosts[0], line));
+    snprintf(line, sizeof line, "SETSLOT 16000 IMPORTING %s", ids[2]);
+    cr_assert(net_ok(&net.hosts[0], line));
+    net_run(&net, 3000);
+    snprintf(leaves, sizeof leaves, "5 MIGRATING %s ", ids[1]);
+    snprintf(comes, sizeof comes, "16000 IMPORTING %s ", ids[2]);
+    text_clear(&net.hosts[0].told);
+    struct brain_now now = net_now(&net.hosts[0]);
+    brain_followed(net.hosts[0].brain, &now);
+    cr_assert(strstr(net.hosts[0].told.ptr, leaves) && strstr(net.hosts[0].told.ptr, comes));
+    net_fini(&net);
+}
+
 Test(brain, who_is_forgotten_stays_away) {
     char line[128], id[41];
     form(4, 3, 16);
