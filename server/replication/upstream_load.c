@@ -206,7 +206,8 @@ bool upstream_ends_reading(struct upstream *u) {
     if (u->aside != NULL && !u->aside_takes && !u->aside_ends) {
         end_aside(u);
     }
-    return u->aside == NULL;
+    /* While it becomes the data the log begins anew, and that has been stopped (load_stop). */
+    return u->aside == NULL || (u->aside_takes && u->home->server->load != NULL);
 }
 
 void upstream_load_forget(struct upstream *u) {
