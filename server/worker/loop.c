@@ -604,8 +604,8 @@ static bool goes_round(struct worker *worker) {
 /* A save goes on when replies and messages of the turn before have left: who asks now waits for the
  * rest of one slice, and not for the next as well. */
 static void save_slice(struct worker *worker) {
-    if (LIKELY(worker->save_share == NULL && list_empty(&worker->exports)) || worker->parked.is) {
-        return; /* who has parked it may just begin one */
+    if (worker->parked.is || LIKELY(worker->save_share == NULL && list_empty(&worker->exports))) {
+        return; /* who has parked it may just begin one: not even to be looked at */
     }
     bool saves = worker->save_share != NULL && save_share_is_busy(worker->save_share);
     bool exports = export_shares_are_busy(worker);
