@@ -272,8 +272,10 @@ static void tell_state(struct worker *home) {
     struct upstream_state state;
     upstream_state(server->upstream, &state);
     int64_t age_ms = state.up ? state.heard_ms : state.down_ms >= 0 ? state.down_ms : INT64_MAX;
-    /* What it had is gone when a copy of all is being loaded, and the copy is not there yet. */
-    uint64_t offset = shared_loading(server->shared) ? 0 : primary_offset(server->primary);
+    /* A copy of all is on its way, or is being loaded: what there is is not the primary's, perhaps
+     * another's altogether, however far that was. */
+    bool lacks = shared_loading(server->shared) || (server->role.replica && state.syncs);
+    uint64_t offset = lacks ? 0 : primary_offset(server->primary);
     shared_set_place(server->shared, offset, server->role.replica ? age_ms : -1);
     if (home->acking_replicas > server->errands->followers) {
         cluster_tell_followed(home);

@@ -168,6 +168,25 @@ def test_clients_are_not_sent_to_a_replica_that_loads_a_copy(pair):
     assert wait_for(lambda: shows_replica(primary, replica) and shows_replica(replica, replica), 60)
 
 
+def test_a_replica_without_its_copy_tells_no_offset(nodes):
+    """Who had been a primary told its own until it had its copy, and with that won elections over replicas with the data."""
+    primary, replica = nodes.start("shoal"), nodes.start("shoal")
+    assert ask(primary, "CLUSTER", "ADDSLOTSRANGE", "0", "16383") == "OK"
+    assert ask(primary, "DEBUG", "POPULATE", "2000", "key", "100") == "OK"
+    assert ask(primary, "CONFIG", "SET", "rdb-key-save-delay", "20000") == "OK"
+    with replica.raw() as c:
+        c.send(encode("SYNC"))  # now there is a stream, and an offset
+        assert wait_for(lambda: ask(replica, "PUBLISH", "a", "b") == 0 and int(replica.info("replication")["master_repl_offset"]) > 0, 30)
+    ask(replica, "CLUSTER", "MEET", "127.0.0.1", primary.port)
+    assert wait_for(lambda: ask(replica, "CLUSTER", "REPLICATE", my_id(primary)) == "OK", 60)
+    assert wait_for(lambda: replica.info("replication")["master_sync_in_progress"] == "1", 60)
+    assert wait_for(lambda: "slave" in table(primary).get(my_id(replica), {"flags": ()})["flags"], 30)
+    assert wait_for(lambda: not shows_replica(primary, replica) and not shows_replica(replica, replica), 30)
+    assert replica.info("replication")["master_sync_in_progress"] == "1"
+    assert ask(primary, "CONFIG", "SET", "rdb-key-save-delay", "0") == "OK"
+    assert wait_for(lambda: shows_replica(primary, replica), 60)
+
+
 @pytest.mark.parametrize("pair", ("shoal", "with-valkey"), indirect=True)
 def test_a_new_replica_hears_of_slots_on_their_way(pair):
     """It knew of none that had been opened before it came, and had none when it took over."""

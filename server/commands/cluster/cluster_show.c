@@ -258,7 +258,8 @@ static void write_shards(struct exec *x, const struct map *map, uint64_t my_offs
 static bool offset_part(struct worker *worker, const void *args, void *part) {
     struct primary_state state;
     primary_state(worker_server(worker)->primary, &state);
-    *(uint64_t *)part = shared_loading(worker_server(worker)->shared) ? 0 : state.offset;
+    const struct server *server = worker_server(worker);
+    *(uint64_t *)part = server->role.replica ? shared_place(server->shared).offset : state.offset;
     primary_state_fini(&state);
     return true;
 }
