@@ -52,6 +52,26 @@ static struct error_stat *find_error(struct tally *tally, const char *code) {
     return NULL;
 }
 
+/* All that commands answer, without a script's help. */
+static const char *const own_errors[] = {
+    "ASK",       "BUSY",         "BUSYGROUP", "BUSYKEY",   "CLUSTERDOWN", "CROSSSLOT",
+    "DENIED",    "ERR",          "EXECABORT", "INPROG",    "INVALIDOBJ",  "IOERR",
+    "LOADING",   "MASTERDOWN",   "MISCONF",   "MOVED",     "NOAUTH",      "NOGOODSLAVE",
+    "NOGROUP",   "NOMASTERLINK", "NOPERM",    "NOPROTO",   "NOREPLICAS",  "NOSCRIPT",
+    "NOTBUSY",   "NOTREADY",     "OOM",       "READONLY",  "REDIRECT",    "TRYAGAIN",
+    "UNBLOCKED", "UNKILLABLE",   "UNSTABLE",  "WRONGPASS", "WRONGTYPE",   ERROR_STATS_MORE,
+};
+_Static_assert(sizeof own_errors / sizeof *own_errors <= ERROR_STATS_OWN_MAX, "each has a place");
+
+static bool is_own_error(const char *code) {
+    for (size_t i = 0; i < sizeof own_errors / sizeof *own_errors; i++) {
+        if (strcmp(code, own_errors[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void count_error(struct worker *worker, uint32_t errors, const char *code) {
     if (strcmp(code, CALL_ERROR_COUNTED) == 0) {
         return;
@@ -59,13 +79,17 @@ static void count_error(struct worker *worker, uint32_t errors, const char *code
     struct tally *tally = &worker->tally;
     worker->stats.error_replies += errors;
     struct error_stat *stat = find_error(tally, code);
-    if (stat == NULL && tally->errors_count >= ERROR_STATS_MAX) {
+    bool made_up = stat == NULL && !is_own_error(code);
+    if (made_up && tally->errors_made_up == ERROR_STATS_MADE_UP_MAX) {
         code = ERROR_STATS_MORE;
+        made_up = false;
         stat = find_error(tally, code);
     }
     if (stat == NULL) {
         stat = &tally->errors[tally->errors_count++];
+        *stat = (struct error_stat){.made_up = made_up};
         strcpy(stat->code, code);
+        tally->errors_made_up += made_up;
     }
     stat->count += errors;
 }

@@ -103,8 +103,9 @@ static void append_string(struct text *line, struct bytes message) {
         if (c == '"' || c == '\\') {
             text_append_char(line, '\\');
             text_append_char(line, (char)c);
-        } else if (c == '\n' || c == '\r' || c == '\t') {
-            text_append_text(line, c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t");
+        } else if (c >= '\b' && c <= '\r' && c != '\v') {
+            text_append_char(line, '\\');
+            text_append_char(line, "btn?fr"[c - '\b']);
         } else if (wide == 2 && c == 0xc2 && (unsigned char)message.ptr[i + 1] < 0xa0) {
             text_appendf(line, "\\u%04x",
                          (unsigned char)message.ptr[++i]); /* C1: terminals obey it */

@@ -53,11 +53,14 @@ struct worker_stats {
     uint64_t waited_ticks, looked_ticks; /* in the runtime for news; for messages before that */
 };
 
-/* errorstats: counts by error code; of more kinds than so many, by one name for all of them. */
-#define ERROR_STATS_MAX  128
-#define ERROR_STATS_MORE "ERRORSTATS_OVERFLOW"
+/* errorstats: counts by error code: of the server's own each, and of those that scripts make up,
+ * when they are more than so many, by one name for all others. */
+#define ERROR_STATS_MADE_UP_MAX 128
+#define ERROR_STATS_OWN_MAX     48
+#define ERROR_STATS_MORE        "ERRORSTATS_OVERFLOW"
 struct error_stat {
     char code[32];
+    bool made_up;
     uint64_t count;
 };
 
@@ -85,8 +88,8 @@ struct turn_note {
 
 struct tally {
     struct command_stats *commands; /* by command id: command_table.h */
-    struct error_stat errors[ERROR_STATS_MAX + 1];
-    unsigned errors_count;
+    struct error_stat errors[ERROR_STATS_MADE_UP_MAX + ERROR_STATS_OWN_MAX];
+    unsigned errors_count, errors_made_up;
     unsigned last_id;                   /* of the last command that was counted */
     struct turn_note turns[TURNS_KEPT]; /* the last ones, */
     uint64_t turns_noted;               /* of so many */

@@ -419,7 +419,7 @@ void totals_reset(struct worker *worker) {
     memset(worker->tally.errors, 0, sizeof(worker->tally.errors));
     memset(&worker->tally.samples.last, 0, sizeof(worker->tally.samples.last));
     memset(&worker->tally.samples.rate, 0, sizeof(worker->tally.samples.rate));
-    worker->tally.errors_count = 0;
+    worker->tally.errors_count = worker->tally.errors_made_up = 0;
     slot_stats_reset(&worker->slot_stats);
     keyspace_reset_stats(worker->shard.keyspace);
     if (worker->wal != NULL) {

@@ -285,6 +285,13 @@ def test_kinds_of_errors_are_bounded(c, server):
     assert stats["errorstat_ERRORSTATS_OVERFLOW"] == "count=12"
     assert stats["errorstat_E0"] == "count=1"
     assert int(server.info("stats")["total_error_replies"]) == 140
+    # What is no script's invention is told of nevertheless, and what has its place keeps it.
+    c.do("GET")
+    c.do("EVAL", "return redis.call('GET', 'a', 'b')", "0")
+    c.do("EVAL", "return redis.error_reply('E0 again')", "0")
+    c.do("EVAL", "return {err = 'Made up'}", "0")
+    stats = server.info("errorstats")
+    assert [stats["errorstat_" + name] for name in ("ERR", "E0", "ERRORSTATS_OVERFLOW")] == ["count=2", "count=2", "count=13"]
     c.do("CONFIG", "RESETSTAT")
     c.do("GET")
     assert server.info("errorstats") == {"errorstat_ERR": "count=1"}

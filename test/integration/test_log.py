@@ -272,6 +272,13 @@ def test_hostile_content_breaks_no_line(start_mortal, form, tmp_path):
     assert any("Command in hand on shard" in m for m in messages) and messages[-1] == "The report ends here."
 
 
+def test_json_writes_control_characters_as_valkey_does(start_mortal):
+    s = start_mortal(**{"log-format": "json", "enable-debug-command": "yes"})
+    with s.raw() as c:
+        assert c.do("DEBUG", "LOG", b"a\bb\tc\nd\x0be\x0cf\rg") == "OK"
+    assert r"DEBUG LOG: a\bb\tc\nd\u000be\ff\rg" in s.log()
+
+
 # ---- Strangers do not fill the disk --------------------------------------------------------------------------------------
 
 STRANGERS = 5000

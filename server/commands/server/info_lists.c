@@ -112,10 +112,12 @@ void info_errorstats(struct info *info) {
         for (; i < n && strcmp(errors[i].code, errors[first].code) == 0; i++) {
             count += errors[i].count;
         }
-        if (kinds == ERROR_STATS_MAX || strcmp(errors[first].code, ERROR_STATS_MORE) == 0) {
+        bool made_up = errors[first].made_up;
+        if ((made_up && kinds == ERROR_STATS_MADE_UP_MAX) ||
+            strcmp(errors[first].code, ERROR_STATS_MORE) == 0) {
             more += count;
         } else {
-            kinds++;
+            kinds += made_up;
             text_appendf(&info->text, "errorstat_%s:count=%llu\r\n", errors[first].code,
                          ULL(count));
         }
