@@ -12,6 +12,8 @@ import subprocess
 import threading
 import time
 
+import servers
+
 CHUNK = 2000  # commands per write while filling
 END = b"that-was-all-of-it"
 
@@ -24,6 +26,7 @@ class Sample:
         self.ops_per_s = ops / seconds
         self.cpu_us = cpu_ns / 1000 / ops if cpu_ns is not None and ops else None  # None: of a server elsewhere
         self.latency_ms = latency_ms  # {"p50": .., "p95": .., "p99": .., "max": ..}
+        self.energy_uj = None  # of the whole machine, for one operation, where it tells
         self.purge_ms = []  # how long it took to find and delete what a tenant has
 
 
@@ -41,15 +44,22 @@ def benchmark_line(tool, cpu, port, case, requests):
 
 def run_benchmark(tool, cpu, server, case, requests):
     """Runs redis-benchmark once against a server and says what both saw."""
-    before = server.cpu_ns()
+    before, energy = server.cpu_ns(), servers.energy_uj()
     run = subprocess.run(benchmark_line(tool, cpu, server.port, case, requests), capture_output=True, text=True, timeout=300)
-    used = server.cpu_ns() - before
+    used, energy = server.cpu_ns() - before, energy_since(energy)
     rows = [r for r in csv.DictReader(io.StringIO(run.stdout[run.stdout.find('"test"') :]))]
     if run.returncode or len(rows) != 1:
         raise SystemExit("bench: redis-benchmark failed on %s:\n%s%s" % (server.name, run.stdout[-2000:], run.stderr[-2000:]))
     row = rows[0]
     latency = {q: float(row["%s_latency_ms" % q]) for q in ("p50", "p95", "p99", "max")}
-    return Sample(requests / case.commands, requests / float(row["rps"]), used, latency)
+    sample = Sample(requests / case.commands, requests / float(row["rps"]), used, latency)
+    sample.energy_uj = energy and energy / (requests / case.commands)
+    return sample
+
+
+def energy_since(before):
+    now = servers.energy_uj()
+    return now - before if before is not None and now is not None and now > before else None
 
 
 # ---- The open loop -------------------------------------------------------------------------------------------------

@@ -108,10 +108,17 @@ def case_rows(bench, case):
     return rows
 
 
+def energy(bench, case):
+    """What one operation takes of the machine's energy, where it tells: a sentence, or none."""
+    found = {n: [s.energy_uj for s in bench.samples[case.key][n] if s.energy_uj] for n in in_order(bench.samples[case.key])}
+    told = ["%s %.2f" % (name, median(values)) for name, values in found.items() if values]
+    return ["Energy of the machine, uJ/op: %s." % ", ".join(told)] if told else []
+
+
 def comparisons(bench, case):
-    """Sentences: what the rounds say of Shoal's CPU beside each other store's, and which samples stand apart."""
+    """Sentences: what the rounds say of Shoal's CPU beside each other store's, which samples stand apart, and what it took of energy."""
     by_server = {name: [s.cpu_us for s in found] for name, found in bench.samples.get(case.key, {}).items()}
-    said = []
+    said = energy(bench, case)
     for name in ("redis", "valkey"):
         if name in by_server and "shoal" in by_server:
             said.append("CPU of shoal against %s: %s." % (name, stats.difference(by_server["shoal"], by_server[name]).text()))

@@ -13,6 +13,7 @@ SCHEMA = "shoal-bench/2"
 METRICS = {
     "cpu_us": ("us", "lower", "user and system time of the server for one operation"),
     "ops_per_s": ("1/s", "higher", "operations a second"),
+    "energy_uj": ("uJ", "lower", "energy of all processors, load and system included, for one operation"),
     "p50_ms": ("ms", "lower", "latency, median"),
     "p95_ms": ("ms", "lower", "latency, 95%"),
     "p99_ms": ("ms", "lower", "latency, 99%"),
@@ -37,7 +38,7 @@ def rows(bench):
         about = describe(bench.cases[case])
         for server, found in by_server.items():
             for turn, s in enumerate(found, 1):
-                values = {"cpu_us": s.cpu_us, "ops_per_s": s.ops_per_s, **{"%s_ms" % q: v for q, v in s.latency_ms.items()}}
+                values = {"cpu_us": s.cpu_us, "ops_per_s": s.ops_per_s, "energy_uj": s.energy_uj, **{"%s_ms" % q: v for q, v in s.latency_ms.items()}}
                 for metric, value in values.items():
                     if value is not None:
                         yield case, about, server, turn, s.at_s, metric, value

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """servers: the servers under comparison: how each is started, and what the kernel says it used."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -145,6 +146,21 @@ def proc_bytes(pid, file, field):
     except (FileNotFoundError, ProcessLookupError):
         found = None
     return int(found.group(1)) * 1024 if found else 0
+
+
+POWERCAP = "/sys/class/powercap"
+
+
+def energy_uj():
+    """What all packages of processors have used so far, in microjoules; None where the machine does not tell, or not us. A counter begins
+    anew once in a while: who takes a difference looks whether it is negative."""
+    total = None
+    with contextlib.suppress(OSError):
+        for name in os.listdir(POWERCAP):
+            if re.fullmatch(r"[\w-]+:\d+", name):  # with another :N it is a part of one
+                with contextlib.suppress(OSError, ValueError), open(os.path.join(POWERCAP, name, "energy_uj")) as f:
+                    total = (total or 0) + int(f.read())
+    return total
 
 
 def version_of(path):

@@ -21,6 +21,7 @@ import progress  # noqa: E402
 import replication  # noqa: E402
 import report  # noqa: E402
 import samples  # noqa: E402
+import servers  # noqa: E402
 import stats  # noqa: E402
 import tls  # noqa: E402
 import workloads  # noqa: E402
@@ -191,6 +192,24 @@ def test_a_run_leaves_samples_that_follow_the_schema(tmp_path, monkeypatch):
     assert "Round 7 of valkey stands apart" in text and "Interrupted" not in text
     assert "## Replication" in text and "| shoal | 2.00 | 2.00 | +2% |" in text and "| valkey | 17.125 |" in text
     assert samples.by_case(data)["replication/sync"]["sync_s"]["shoal"] == [1.0, 2.0, 3.0]
+
+
+def test_energy_is_told_where_the_machine_tells_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(servers, "POWERCAP", str(tmp_path / "none"))
+    assert servers.energy_uj() is None and load.energy_since(None) is None
+    for name, value in (("intel-rapl:0", 100), ("intel-rapl:1", 50), ("intel-rapl:0:0", 7), ("intel-rapl", None)):
+        (tmp_path / name).mkdir()
+        if value is not None:
+            (tmp_path / name / "energy_uj").write_text("%d\n" % value)
+    monkeypatch.setattr(servers, "POWERCAP", str(tmp_path))
+    assert servers.energy_uj() == 150  # a package's parts are in it already
+    assert load.energy_since(100) == 50 and load.energy_since(200) is None  # the counter has begun anew
+    bench, _ = made_up_run(tmp_path, monkeypatch)
+    case = cases.speed_cases()[0]
+    assert report.energy(bench, case) == []
+    for sample in bench.samples[case.key]["shoal"]:
+        sample.energy_uj = 2.5
+    assert report.energy(bench, case) == ["Energy of the machine, uJ/op: shoal 2.50."]
 
 
 def test_each_metric_of_a_table_is_described():
