@@ -15,6 +15,9 @@
 #include <time.h>
 #include <unistd.h>
 
+#define SIGNAL_READY SIGRTMIN
+#define SIGNAL_STAYS (SIGRTMIN + 1)
+
 static sigset_t awaited(void) {
     sigset_t set;
     sigemptyset(&set);
@@ -22,7 +25,8 @@ static sigset_t awaited(void) {
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGALRM);
     sigaddset(&set, SIGCHLD);
-    sigaddset(&set, SIGRTMIN);
+    sigaddset(&set, SIGNAL_READY);
+    sigaddset(&set, SIGNAL_STAYS);
     return set;
 }
 
@@ -48,13 +52,21 @@ int child_start(void) {
     if (getppid() != parent) {
         _exit(1); /* it ended before it could be tied */
     }
-    sigset_t set = awaited();
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGNAL_READY);
+    sigaddset(&set, SIGNAL_STAYS);
     sigprocmask(SIG_UNBLOCK, &set, NULL);
     return 0;
 }
 
 void child_ready(void) {
-    sigqueue(getppid(), SIGRTMIN, (union sigval){.sival_int = 0});
+    sigqueue(getppid(), SIGNAL_READY, (union sigval){.sival_int = 0});
+}
+
+void child_stays(void) {
+    sigqueue(getppid(), SIGNAL_STAYS, (union sigval){.sival_int = 0});
 }
 
 static bool find_ended(struct child_event *ret) {
@@ -83,8 +95,11 @@ struct child_event children_wait(int64_t timeout_ms) {
         if (number < 0 && errno == EAGAIN) {
             break;
         }
-        if (number == SIGRTMIN) {
-            return (struct child_event){.kind = CHILD_READY, .pid = info.si_pid};
+        if (number == SIGNAL_READY || number == SIGNAL_STAYS) {
+            return (struct child_event){
+                .kind = number == SIGNAL_READY ? CHILD_READY : CHILD_STAYS,
+                .pid = info.si_pid,
+            };
         }
         if (number > 0 && number != SIGCHLD) {
             return (struct child_event){.kind = CHILDREN_SIGNAL, .number = number};

@@ -13,6 +13,7 @@
 enum child_event_kind {
     CHILD_NOTHING,  /* it was waited for as long as was asked */
     CHILD_READY,    /* child `pid` has said so */
+    CHILD_STAYS,    /* it was to end, and does not */
     CHILD_ENDED,    /* child `pid`: by signal `number`, or (0) with `code` */
     CHILDREN_SIGNAL /* this process got signal `number` */
 };
@@ -25,11 +26,13 @@ struct child_event {
 };
 
 void children_begin(void);
-/* A copy of this process, which gets SIGTERM when this one ends, and no signals of the terminal.
- * 0 in the child; its pid; or -errno. */
+/* A copy of this process, which gets SIGTERM when this one ends, and no signals of the terminal;
+ * those that end it, and SIGALRM, stay blocked until it waits for them itself. 0 in the child; its
+ * pid; or -errno. */
 int child_start(void);
 /* Said by a child to who started it. */
 void child_ready(void);
+void child_stays(void);
 /* The next event; timeout_ms < 0: however long it takes. */
 struct child_event children_wait(int64_t timeout_ms);
 void child_signal(int pid, int number);

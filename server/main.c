@@ -211,6 +211,7 @@ static struct server *make_server(struct config *config, enum config_supervised 
         .ready = tell_ready,
         .leave = leave,
         .ending = supervised == CONFIG_SUPERVISED_SYSTEMD ? tell_stopping : NULL,
+        .stays = config->nodes_count > 0 ? node_group_stays : NULL,
         .process_id = process_id(),
         .commit = build_commit,
         .kill_point = process_kill_point(),
@@ -623,6 +624,30 @@ static struct config *read_config(int argc, char **argv) {
     return config;
 }
 
+/* As a process would that is started now, from the directory that the first one was started in:
+ * CONFIG REWRITE and hands may have changed the file. What was read from standard input, or cannot
+ * be read any more, stays as it was. */
+static struct config *read_config_again(struct config *old, int argc, char **argv,
+                                        const char *begun_in) {
+    const struct fs *fs = fs_real();
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "-") == 0) {
+            return old;
+        }
+    }
+    fs->change_dir(fs->arg, begun_in);
+    struct config *fresh = read_config(argc, argv);
+    if (fresh == NULL) {
+        log_line(old, fs, rt_wall_us_early(), LOG_WARNING,
+                 "The configuration cannot be read any more: this node runs with the one that all "
+                 "were started with.");
+        fs->change_dir(fs->arg, old->dir.ptr);
+        return old;
+    }
+    config_free(old);
+    return fresh;
+}
+
 /* Before there are threads, and before processors are counted: server-cpulist, disable-thp. */
 static void fit_process(const struct config *config) {
     int cpus[CPU_SETSIZE];
@@ -649,6 +674,10 @@ int main(int argc, char **argv) {
         return code;
     }
     tzset();
+    char begun_in[4096];
+    if (fs_real()->current_dir(fs_real()->arg, begun_in, sizeof begun_in) != 0) {
+        begun_in[0] = 0;
+    }
     sysmem_return_at_once();
     struct config *config = read_config(argc, argv);
     if (config == NULL) {
@@ -657,11 +686,16 @@ int main(int argc, char **argv) {
     fit_process(config);
     enum config_supervised supervised = supervision_find(config, fs_real());
     if (config->cluster_node_per_shard) {
-        code = node_group_run(config, supervised);
+        struct node_place place;
+        code = node_group_run(config, supervised, &place);
         if (code >= 0) {
             config_free(config);
             return code;
         }
+        if (place.again) {
+            config = read_config_again(config, argc, argv, begun_in);
+        }
+        config_become_node(config, place.index, place.count);
         supervised = CONFIG_SUPERVISED_NO;
     }
     struct server *server = make_server(config, supervised);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* node_group: see the header.
  *
- * A node that ends by a signal before it is told to is started again, a second later. One that says
- * itself that it cannot go on, or was never ready, would do so again: then all end, and whoever
- * started the parent hears of it. One that was shut down stays down; the last one ends the parent.
+ * A node that has served and ends in another way than by being told to is started again, after a
+ * second, and later if it goes on so. One that has never served would do the same again: then all
+ * end, and whoever started the parent hears of it. One that was shut down stays down; the last one
+ * ends the parent.
  */
 #include "server/node_group.h"
 
@@ -21,12 +22,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define RESTART_MS 1000
-#define PORT_MAX   65535
+#define PAUSE_MS     1000 /* before a node is started again, twice as long each time */
+#define PAUSE_MAX_MS 30000
+#define STEADY_MS    60000 /* but for one that has run for so long */
+#define PORT_MAX     65535
 
 struct member {
     int pid;          /* 0: it does not run */
-    bool ready;       /* it has served */
+    bool served;      /* it, or one that was here before it */
+    int64_t since_ms; /* it was started */
+    int64_t pause_ms; /* before it was; 0: it is the first */
     int64_t again_ms; /* when it is started again; 0: it is not */
 };
 
@@ -35,9 +40,10 @@ struct group {
     enum config_supervised supervised;
     unsigned count;
     struct member *members;
-    bool told;   /* who watches knows that all serve */
-    bool ending; /* all were told to */
-    int code;    /* what the parent exits with */
+    bool told;    /* who watches knows that all serve */
+    bool ending;  /* all were told to */
+    bool leaving; /* and one has: who watches knows */
+    int code;     /* what the parent exits with */
 };
 
 static void say(const struct group *group, enum log_level level, const char *format, ...)
@@ -68,7 +74,15 @@ static bool ports_fit(const struct config *config, unsigned count) {
         {"tls-port", config->tls_port},
         {"metrics-port", config->metrics_port},
         {"cluster-port", cluster_bus_port(config)},
+        /* Nobody listens on these here. */
+        {"cluster-announce-port", config->cluster_announce_port},
+        {"cluster-announce-tls-port", config->cluster_announce_tls_port},
+        {"cluster-announce-bus-port", config->cluster_announce_bus_port},
+        {"cluster-announce-client-port", config->cluster_announce_client_port},
+        {"cluster-announce-client-tls-port", config->cluster_announce_client_tls_port},
+        {"replica-announce-port", config->replica_announce_port},
     };
+    size_t listening = 4;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (all[i].first > 0 && all[i].first + count - 1 > PORT_MAX) {
             fprintf(stderr,
@@ -76,7 +90,7 @@ static bool ports_fit(const struct config *config, unsigned count) {
                     all[i].directive, (long long)all[i].first, PORT_MAX);
             return false;
         }
-        for (size_t k = 0; k < i; k++) {
+        for (size_t k = 0; k < i && i < listening; k++) {
             int64_t apart = all[i].first - all[k].first;
             if (all[i].first > 0 && all[k].first > 0 && apart < count && -apart < count) {
                 fprintf(stderr,
@@ -93,6 +107,14 @@ static bool ports_fit(const struct config *config, unsigned count) {
 
 /* ---- Members ---- */
 
+static void start_later(struct member *member) {
+    int64_t now = children_now_ms();
+    bool steady = member->pause_ms == 0 || now - member->since_ms >= STEADY_MS;
+    int64_t pause = steady ? PAUSE_MS : 2 * member->pause_ms;
+    member->pause_ms = pause < PAUSE_MAX_MS ? pause : PAUSE_MAX_MS;
+    member->again_ms = now + member->pause_ms;
+}
+
 /* True in the child. */
 static bool start(struct group *group, unsigned index) {
     int pid = child_start();
@@ -100,11 +122,17 @@ static bool start(struct group *group, unsigned index) {
         return true;
     }
     struct member *member = &group->members[index];
-    *member = (struct member){.pid = pid > 0 ? pid : 0};
+    member->pid = pid > 0 ? pid : 0;
+    member->since_ms = children_now_ms();
+    member->again_ms = 0;
     if (pid < 0) {
         say(group, LOG_WARNING, "Node %u could not be started: %s", index, strerror(-pid));
-        group->code = 1;
-        group->ending = true;
+        if (member->served) {
+            start_later(member);
+        } else {
+            group->code = 1;
+            group->ending = true;
+        }
     }
     return false;
 }
@@ -126,9 +154,6 @@ static void tell_all(struct group *group, int number) {
 }
 
 static void end_all(struct group *group, int number) {
-    if (!group->ending) {
-        supervision_stopping(group->supervised);
-    }
     group->ending = true;
     for (unsigned i = 0; i < group->count; i++) {
         group->members[i].again_ms = 0;
@@ -143,22 +168,36 @@ static void ended(struct group *group, const struct child_event *event) {
     }
     struct member *member = &group->members[index];
     member->pid = 0;
-    if (event->number == 0 && event->code == 0) {
+    const char *how = event->number != 0 ? "signal" : "exit code";
+    int what = event->number != 0 ? event->number : event->code;
+    if (group->ending && !group->leaving) {
+        group->leaving = true;
+        supervision_stopping(group->supervised);
+    }
+    if (what == 0) {
         say(group, LOG_NOTICE, "Node %u has ended.", index);
-    } else if (event->number != 0 && member->ready && !group->ending) {
+    } else if (member->served && !group->ending) {
+        start_later(member);
         say(group, LOG_WARNING,
-            "Node %u (pid %d) was ended by signal %d (%s). It is started again; the others go on.",
-            index, event->pid, event->number, strsignal(event->number));
-        member->again_ms = children_now_ms() + RESTART_MS;
+            "Node %u (pid %d) was ended by %s %d. It is started again in %lld s; the others go "
+            "on.",
+            index, event->pid, how, what, (long long)member->pause_ms / 1000);
     } else {
         group->code = 1;
-        say(group, LOG_WARNING, "Node %u (pid %d) failed, with %s %d%s", index, event->pid,
-            event->number != 0 ? "signal" : "exit code",
-            event->number != 0 ? event->number : event->code,
-            group->ending ? "." : ": all nodes end. Its reason is above.");
+        say(group, LOG_WARNING, "Node %u (pid %d) failed, with %s %d%s", index, event->pid, how,
+            what, group->ending ? "." : ": all nodes end. Its reason is above.");
         if (!group->ending) {
             end_all(group, SIGTERM);
         }
+    }
+}
+
+/* Others that have ended meanwhile stay so, as if each had been told alone. */
+static void stays(struct group *group, int pid) {
+    unsigned index = find(group, pid);
+    if (index < group->count && group->ending && group->code == 0) {
+        group->ending = false;
+        say(group, LOG_WARNING, "Node %u does not end: its reason is above.", index);
     }
 }
 
@@ -167,12 +206,12 @@ static void serves(struct group *group, int pid) {
     if (index == group->count) {
         return;
     }
-    group->members[index].ready = true;
-    unsigned ready = 0;
+    group->members[index].served = true;
+    unsigned served = 0;
     for (unsigned i = 0; i < group->count; i++) {
-        ready += group->members[i].ready;
+        served += group->members[i].served;
     }
-    if (ready == group->count && !group->told) {
+    if (served == group->count && !group->told) {
         group->told = true;
         say(group, LOG_NOTICE, "All %u nodes serve.", group->count);
         supervision_ready(group->config, group->supervised, fs_real());
@@ -218,6 +257,9 @@ static bool watch(struct group *group, unsigned *ret_index) {
         case CHILD_READY:
             serves(group, event.pid);
             break;
+        case CHILD_STAYS:
+            stays(group, event.pid);
+            break;
         case CHILD_ENDED:
             ended(group, &event);
             break;
@@ -234,8 +276,10 @@ static bool watch(struct group *group, unsigned *ret_index) {
     }
 }
 
-int node_group_run(struct config *config, enum config_supervised supervised) {
+int node_group_run(struct config *config, enum config_supervised supervised,
+                   struct node_place *ret_place) {
     struct group group = {.config = config, .supervised = supervised};
+    *ret_place = (struct node_place){.again = false};
     group.count = config->shards > 0 ? (unsigned)config->shards : rt_cpus();
     if (!ports_fit(config, group.count)) {
         return 1;
@@ -264,10 +308,12 @@ int node_group_run(struct config *config, enum config_supervised supervised) {
             tell_all(&group, SIGTERM);
         }
         child = watch(&group, &index);
+        ret_place->again = true;
     }
     free(group.members);
     if (child) {
-        config_become_node(config, index, group.count);
+        ret_place->index = index;
+        ret_place->count = group.count;
         return -1;
     }
     supervision_remove_pid(config, supervised, fs_real());
@@ -276,4 +322,8 @@ int node_group_run(struct config *config, enum config_supervised supervised) {
 
 void node_group_ready(void) {
     child_ready();
+}
+
+void node_group_stays(void) {
+    child_stays();
 }

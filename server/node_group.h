@@ -13,10 +13,18 @@
 
 #include "server/config/config.h"
 
-/* A process may be made to be a node by `config`, which becomes the node's: -1, and the caller
- * serves. In the parent: when all have ended, the exit code. */
-int node_group_run(struct config *config, enum config_supervised supervised);
-/* Said by a node that serves. */
+/* Which node this process is. */
+struct node_place {
+    unsigned index, count;
+    bool again; /* in place of one that has ended: the configuration is as old as the parent */
+};
+
+/* -1 in a process that is to be a node, *ret_place. In the parent: when all have ended, the exit
+ * code. */
+int node_group_run(struct config *config, enum config_supervised supervised,
+                   struct node_place *ret_place);
+/* Said by a node: that it serves; that it was told to end and does not. */
 void node_group_ready(void);
+void node_group_stays(void);
 
 #endif

@@ -211,6 +211,7 @@ struct server *server_new(const struct server_options *options, struct text *err
     server->supervised = options->supervised;
     server->ready = options->ready;
     server->ending = options->ending;
+    server->stays = options->stays;
     server->leave = options->leave;
     server->process_id = options->process_id;
     server->string_bytes_max = options->string_bytes_max;
@@ -241,6 +242,13 @@ struct server *server_new(const struct server_options *options, struct text *err
 void server_shutdown(struct server *server, struct rt *from) {
     shared_ask_stop(server->shared, STOP_BY_COMMAND);
     rt_wake(from, server->threads[0]);
+}
+
+void server_stays(struct server *server) {
+    shared_ask_stop(server->shared, 0);
+    if (server->stays != NULL) {
+        server->stays();
+    }
 }
 
 void server_leave(struct server *server) {

@@ -80,6 +80,7 @@ struct server {
      */
     void (*ready)(struct server *server);
     void (*ending)(void);
+    void (*stays)(void);                  /* server_stays */
     void (*leave)(struct server *server); /* server_leave; or NULL */
     struct load *load;                    /* persistence/load.h; NULL: there was nothing to load */
 
@@ -124,6 +125,7 @@ struct server_options {
     enum config_supervised supervised;
     void (*ready)(struct server *server); /* or NULL */
     void (*ending)(void);                 /* the same */
+    void (*stays)(void);                  /* the same */
     void (*leave)(struct server *server); /* the same */
     int process_id;
     int64_t start_wall_ms;
@@ -164,6 +166,8 @@ static inline int64_t server_files_wanted(const struct server *server,
  * others. */
 void server_shutdown(struct server *server, struct rt *from);
 /* Any thread: the process ends now, whatever its threads do. Comes back only in the simulator. */
+/* It was asked to end and does not; it may be asked again. Worker 0. */
+void server_stays(struct server *server);
 void server_leave(struct server *server);
 /* Worker 0, or before there is one: ps shows what the newest configuration says. */
 void server_show_title(const struct server *server);

@@ -100,6 +100,12 @@ static inline void limit_reply(struct client *client, size_t bytes) {
     }
 }
 
+/* A caller is that of a whole window, in which some commands may come as lines. */
+static inline void note_form(struct caller *caller, const struct staged *staged) {
+    unsigned others = caller->manner & ~(unsigned)MANNER_INLINE;
+    caller->manner = (uint16_t)(staged->request.inlined ? others | MANNER_INLINE : others);
+}
+
 static void run_here(struct client *client, struct staged *staged, struct caller *caller) {
     struct outbuf *target = reply_target(client);
     size_t before = target->bytes;
@@ -114,9 +120,7 @@ static void run_here(struct client *client, struct staged *staged, struct caller
         .now_ms = rt_wall_ms(caller->worker->rt),
     };
     caller->large = staged->large;
-    if (UNLIKELY(staged->request.inlined)) {
-        caller->manner |= MANNER_INLINE;
-    }
+    note_form(caller, staged);
     call(caller, &what, &reply);
     client->worker->stats.ops_here++;
     size_t bytes = target->bytes - before;
@@ -141,6 +145,7 @@ static bool run_home(struct client *client, struct staged *staged, struct caller
     };
     caller->client = client;
     caller->large = NULL;
+    note_form(caller, staged);
     bool complete = true;
     if (LIKELY(!client->worker->parked.is)) {
         complete = call(caller, &what, &reply);

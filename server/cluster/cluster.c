@@ -518,6 +518,10 @@ static void answer(struct cluster *cluster) {
         bool saved =
             letter->version <= cluster->saving.done || letter->version > cluster->saving.wanted;
         bool fails = !saved && cluster->saving.fails;
+        if (fails && !cluster->settings->save_must_succeed) {
+            saved = true; /* as far as anybody wants it to be */
+            fails = false;
+        }
         if (!cluster->stopping &&
             ((!saved && !fails) || (int64_t)(letter->map_number - cluster->maps_taken) > 0)) {
             return;

@@ -272,9 +272,8 @@ static void tell_state(struct worker *home) {
     struct upstream_state state;
     upstream_state(server->upstream, &state);
     int64_t age_ms = state.up ? state.heard_ms : state.down_ms >= 0 ? state.down_ms : INT64_MAX;
-    /* A copy of all is on its way, or is being loaded: what there is is not the primary's, perhaps
-     * another's altogether, however far that was. */
-    bool lacks = shared_loading(server->shared) || (server->role.replica && state.syncs);
+    /* What there is is not the primary's, perhaps another's altogether, however far that was. */
+    bool lacks = shared_loading(server->shared) || (server->role.replica && state.lacks);
     uint64_t offset = lacks ? 0 : primary_offset(server->primary);
     shared_set_place(server->shared, offset, server->role.replica ? age_ms : -1);
     if (home->acking_replicas > server->errands->followers) {

@@ -198,6 +198,8 @@ static bool check_names(const struct config *old, const struct bytes *pairs, siz
         }
         if ((rows[i]->flags & ROW_IMMUTABLE) != 0 && !setting->by_server) {
             refusal = "can't set immutable config";
+        } else if (config_is_by_node(rows[i], old)) {
+            refusal = "can't set what each node of cluster-node-per-shard has its own of";
         } else if ((rows[i]->flags & ROW_PROTECTED) != 0 && !may_set_protected(old, setting)) {
             refusal = "can't set protected config";
         } else if ((rows[i]->flags & ROW_NO_LOADING) != 0 && setting->loading) {

@@ -42,11 +42,10 @@ static void name_node(const struct config_row *row, struct config *config, bool 
         text_append(&text, name->ptr, stem);
         text_append(&text, number, digits);
         text_append(&text, name->ptr + stem, name->len - stem);
-    } else if (stem > digits && memcmp(name->ptr + stem - digits, number, digits) == 0) {
+    } else {
+        check(stem > digits && memcmp(name->ptr + stem - digits, number, digits) == 0);
         text_append(&text, name->ptr, stem - digits);
         text_append(&text, name->ptr + stem, name->len - stem);
-    } else { /* a name that CONFIG SET gave */
-        text_append_bytes(&text, *name);
     }
     config_row_keep(row, config, text.ptr, text.len);
     text_fini(&text);
@@ -83,6 +82,11 @@ static void convert(struct config *config, bool split) {
         }
     }
     config->shards = split ? 1 : config->nodes_count;
+}
+
+bool config_is_by_node(const struct config_row *row, const struct config *config) {
+    return config->nodes_count > 0 && (row->flags & ROW_BY_NODE) != 0 &&
+           (row->kind == KIND_INT || row->kind == KIND_STRING);
 }
 
 void config_nodes_split(struct config *config, const struct config *like) {

@@ -139,6 +139,8 @@ const char *config_row_refusal(const struct config_row *row, const struct config
 /* Makes what a file says to the process what its node runs with; for a node that is the whole
  * process it changes nothing. `like` tells which node of how many. */
 void config_nodes_split(struct config *config, const struct config *like);
+/* Of this node alone: it would be another's, too, in the file that all have. Sizes are not. */
+bool config_is_by_node(const struct config_row *row, const struct config *config);
 /* The other way round, on a copy. */
 struct config *config_nodes_join(const struct config *config);
 

@@ -151,8 +151,9 @@ void slot_stats_seen_is_over(struct worker *worker, const struct slot_stats_seen
     }
 }
 
-void slot_stats_exec(struct worker *worker, int slot, uint32_t count, uint64_t ticks) {
-    add(worker, slot, ticks, MULTI_AND_EXEC_BYTES, array_bytes(count));
+void slot_stats_exec(struct worker *worker, int slot, uint32_t count, uint64_t ticks,
+                     uint16_t manner) {
+    add(worker, slot, ticks, MULTI_AND_EXEC_BYTES, heard_bytes(manner, array_bytes(count)));
 }
 
 void slot_stats_told(struct worker *worker, uint16_t slot, size_t out_bytes) {

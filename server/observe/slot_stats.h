@@ -63,7 +63,8 @@ void slot_stats_seen_is_over(struct worker *worker, const struct slot_stats_seen
                              uint64_t ticks, size_t reply_bytes);
 /* An EXEC is, of `count` commands that are told one by one; `slot` of all their keys, or slot_no.
  * `ticks`: its own. */
-void slot_stats_exec(struct worker *worker, int slot, uint32_t count, uint64_t ticks);
+void slot_stats_exec(struct worker *worker, int slot, uint32_t count, uint64_t ticks,
+                     uint16_t manner);
 /* Somebody is told something on account of the slot. */
 void slot_stats_told(struct worker *worker, uint16_t slot, size_t out_bytes);
 /* Replicas are sent these words. */

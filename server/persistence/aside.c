@@ -283,6 +283,9 @@ int64_t aside_some(struct worker *worker) {
     struct aside_part *part = worker->aside;
     uint64_t end = rt_ticks(worker->rt) + rt_ns_to_ticks(worker->rt, SLICE_US * 1000);
     if (UNLIKELY(part->ends) && !part->waits && part->stage < STAGE_CLOSE) {
+        if (part->stage == STAGE_OPENED && part->result >= 0) {
+            part->file = (rt_file)part->result;
+        }
         part->stage = part->file >= 0 ? STAGE_CLOSE : STAGE_OVER;
     }
     if (UNLIKELY(rests(part))) {

@@ -171,7 +171,7 @@ static void shut_ended(struct exec *x, const struct scatter_result *result) {
     }
     if (inner_is(worker, x->client)) { /* first: who reads the log may send the next signal */
         worker->loop.saves_for_signal = false;
-        shared_ask_stop(server->shared, 0);
+        server_stays(server);
     }
     log_worker(worker, LOG_WARNING, "Error trying to save the DB, can't exit.");
     log_worker(worker, LOG_WARNING,

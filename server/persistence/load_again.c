@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* load_again: see the header. */
 #include "server/persistence/load_again.h"
+#include "server/persistence/save_share.h"
 
 #include "base/must.h"
 #include "server/call/errors.h"
@@ -97,6 +98,9 @@ static bool take_part(struct worker *worker, const void *args, void *result) {
     (void)args, (void)result;
     keyspace_take_aside(worker->shard.keyspace);
     keyspace_set_changes(worker->shard.keyspace, 0);
+    if (worker->save_share != NULL) {
+        worker->save_share->changes = 0; /* those that it would take off are gone */
+    }
     return true;
 }
 

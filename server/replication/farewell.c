@@ -135,7 +135,7 @@ uint64_t farewell_begin(struct farewell *farewell, const struct farewell_wish *w
 static void fail(struct farewell *farewell) {
     farewell->stage = STAGE_LETS_GO;
     farewell->failures++;
-    shared_ask_stop(farewell->home->server->shared, 0);
+    server_stays(farewell->home->server);
     scatter_wake(farewell->home);
 }
 

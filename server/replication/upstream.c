@@ -237,6 +237,7 @@ void upstream_connected(struct client *client) {
 
 void upstream_stream_begins(struct upstream *u, const struct primary_place *place) {
     u->at = UPSTREAM_STREAMS;
+    u->lacks = false;
     u->account.fed = u->account.outside = place->offset;
     u->unknown_ms = 0;
     u->acked_ms = 0;
@@ -277,6 +278,7 @@ static bool take_full(struct upstream *u, struct bytes line) {
 
 static void receive_begins(struct upstream *u) {
     u->at = UPSTREAM_RECEIVES;
+    u->lacks = true;
     u->sized = u->announced = u->whole = u->begun = u->was_aside = false;
     u->total = u->received = u->written = 0;
     upstream_sum_begin(&u->sum);
@@ -818,6 +820,7 @@ void upstream_begin(struct upstream *u) {
     upstream_load_forget(u);
     u->next_address = u->addresses.count = 0;
     u->at = role->replica ? UPSTREAM_WAITS : UPSTREAM_OFF;
+    u->lacks = u->lacks && role->replica;
     u->again_ms = 0;
     u->down_ms = -1;
     shared_set_upstream_down(u->home->server->shared, role->replica);

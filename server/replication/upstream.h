@@ -96,6 +96,7 @@ static inline void upstream_note(const struct client *client, size_t at) {
 struct upstream_state {
     const char *words; /* ROLE's */
     bool up, syncs;
+    bool lacks; /* what there is is not the primary's: a copy of all is to come, or has broken off */
     int64_t heard_ms;         /* so long ago; -1: it is not connected */
     int64_t sync_ms;          /* while it syncs: nothing has come for so long */
     int64_t down_ms;          /* so long; -1: never was up */

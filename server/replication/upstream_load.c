@@ -53,6 +53,7 @@ static void loaded(struct exec *x, bool good) {
                             "server logs.");
     } else {
         primary_set(home->server->primary, &u->place);
+        u->lacks = false;
         cluster_tell_synced(home);
         log_worker(home, LOG_NOTICE, "PRIMARY <-> REPLICA sync: Finished with success");
     }
@@ -94,6 +95,11 @@ static void load(struct exec *x) {
     if (u->at != UPSTREAM_LOADS || u->stops || u->aside_ends) { /* nobody wants it any more */
         end_aside(u);
         reply_ok(x->reply);
+        return;
+    }
+    const char *why;
+    if (u->aside != NULL && aside_look(u->aside, &why) != ASIDE_READ) {
+        reply_ok(x->reply); /* another one, or its slots have moved: look_at_aside goes on */
         return;
     }
     u->begun = u->aside != NULL;
@@ -206,8 +212,9 @@ bool upstream_ends_reading(struct upstream *u) {
     if (u->aside != NULL && !u->aside_takes && !u->aside_ends) {
         end_aside(u);
     }
-    /* While it becomes the data the log begins anew, and that has been stopped (load_stop). */
-    return u->aside == NULL || (u->aside_takes && u->home->server->load != NULL);
+    /* While it becomes the data the log begins anew, and that has been stopped (load_stop); or a
+     * save is waited for, which nobody does any more once the end has begun. */
+    return u->aside == NULL || u->aside_takes;
 }
 
 void upstream_load_forget(struct upstream *u) {
@@ -239,6 +246,7 @@ void upstream_state(const struct upstream *u, struct upstream_state *ret) {
         .words = words[u->at],
         .up = up,
         .syncs = u->at == UPSTREAM_RECEIVES || u->at == UPSTREAM_LOADS,
+        .lacks = u->lacks,
         .heard_ms = up ? now_ms - u->moved_ms : -1,
         .sync_ms = now_ms - u->moved_ms,
         .down_ms = u->down_ms < 0 ? -1 : now_ms - u->down_ms,

@@ -74,6 +74,7 @@ struct upstream {
     bool sized;                 /* `total` is known; else the end is marked */
     bool announced;             /* that is, its first line has come */
     bool whole;                 /* all of it has */
+    bool lacks;                 /* the primary sends all, and it is not ours yet */
     char mark[EOF_MARK_BYTES];
     uint64_t total, received, written;
     struct upstream_sum sum; /* of what is written */

@@ -604,7 +604,8 @@ static void finish(struct txn *txn) {
             call_count(worker, txn->ref, &(struct call_outcome){0});
         }
         if (UNLIKELY(worker->slot_stats.counts) && !txn->dirty && txn->refusal == NULL) {
-            slot_stats_exec(worker, slot_of_queue(txn->queue), txn->count, 0);
+            slot_stats_exec(worker, slot_of_queue(txn->queue), txn->count, 0,
+                            client_manner(client));
         }
         multi_queue_free(worker, txn->queue);
         client_forget_watches(client);

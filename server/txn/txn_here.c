@@ -133,7 +133,7 @@ static void count_exec(const struct exec *x, const struct multi_queue *queue) {
     struct worker *worker = x->worker;
     if (UNLIKELY(worker->slot_stats.counts)) {
         uint64_t ticks = rt_ticks(worker->rt) - x->caller->tick;
-        slot_stats_exec(worker, slot_of_queue(queue), queue->count, ticks);
+        slot_stats_exec(worker, slot_of_queue(queue), queue->count, ticks, x->manner);
     }
 }
 

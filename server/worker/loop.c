@@ -675,7 +675,7 @@ static bool ends_by_signal(struct worker *worker, int signal_number) {
     };
     if ((words & CONFIG_SHUTDOWN_SAFE) && farewell_is_unsafe(worker, &wish)) {
         farewell_log_unsafe(worker);
-        shared_ask_stop(worker->server->shared, 0);
+        server_stays(worker->server);
         return false;
     }
     if (farewell_is_needed(worker, &wish)) {

@@ -198,9 +198,7 @@ static void walk_is_over(struct keyspace *ks) {
     size_t now = heap_slack(ks->heap), then = defrag->slack_then;
     size_t slack = now < then ? now : then;
     size_t moved = heap_relocated(ks->heap) - defrag->relocated_then;
-    if (now > heap_used(ks->heap) / SLACK_PART) {
-        heap_settle(ks->heap);
-    }
+    heap_settle(ks->heap, now > heap_used(ks->heap) / SLACK_PART);
     *defrag =
         (struct defrag){.slack_left = moved < slack / 8 ? slack : 0, .next_ms = defrag->next_ms};
     int64_t took_ms = ks->now_ms - ks->stats.defrag_since_ms;

@@ -738,25 +738,19 @@ static size_t slab_discard(struct slab *slab, uint32_t from, uint32_t to) {
     return to - from;
 }
 
-static size_t settle_one(struct slab *slab) {
-    if (slab == NULL || !slab->packs) {
-        return 0;
-    }
-    uint32_t fresh = slab->fresh;
-    slab_settle(slab);
-    slab->packs = false;
-    return slab_discard(slab, slab->fresh, slab->touched != 0 ? slab->end : fresh);
-}
-
-size_t heap_settle(struct shard_heap *heap) {
+/* Only the current slab of a class packs. */
+size_t heap_settle(struct shard_heap *heap, bool give_back) {
     size_t given = 0;
     for (unsigned i = 0; i < CLASS_COUNT; i++) {
-        struct size_class *class = &heap->classes[i];
-        given += settle_one(class->current);
-        for (unsigned quarter = 0; quarter < QUARTERS; quarter++) {
-            LIST_EACH(&class->partial[quarter], node) {
-                given += settle_one(LIST_ENTRY(node, struct slab, link));
-            }
+        struct slab *slab = heap->classes[i].current;
+        if (slab == NULL || !slab->packs) {
+            continue;
+        }
+        uint32_t fresh = slab->fresh;
+        slab_settle(slab);
+        slab->packs = false;
+        if (give_back) {
+            given += slab_discard(slab, slab->fresh, slab->touched != 0 ? slab->end : fresh);
         }
     }
     return given;

@@ -84,8 +84,9 @@ size_t heap_slack(const struct shard_heap *heap);
  * place for it: returns where it is now, and how many bytes were copied. */
 void *heap_relocate(struct shard_heap *heap, void *block, size_t bytes, size_t *ret_copied);
 /* After all blocks were offered to it: what lies behind the last block of a slab that was sparse
- * and had no better one goes back to the system. How many bytes. */
-size_t heap_settle(struct shard_heap *heap);
+ * and had no better one goes back to the system (give_back), or is used next. How many bytes went.
+ */
+size_t heap_settle(struct shard_heap *heap, bool give_back);
 /* Bytes that it has copied since the heap was made. */
 size_t heap_relocated(const struct shard_heap *heap);
 

@@ -187,6 +187,27 @@ def test_a_replica_without_its_copy_tells_no_offset(nodes):
     assert wait_for(lambda: shows_replica(primary, replica), 60)
 
 
+def test_a_replica_whose_copy_breaks_off_tells_no_offset(nodes):
+    """It told that of its own former stream again, and was named to clients."""
+    primary, replica = nodes.start("shoal"), nodes.start("shoal")
+    assert ask(primary, "CLUSTER", "ADDSLOTSRANGE", "0", "16383") == "OK"
+    assert ask(primary, "DEBUG", "POPULATE", "2000", "key", "100") == "OK"
+    assert ask(primary, "CONFIG", "SET", "rdb-key-save-delay", "20000") == "OK"
+    with replica.raw() as c:
+        c.send(encode("SYNC"))  # now there is a stream, and an offset
+        assert wait_for(lambda: ask(replica, "PUBLISH", "a", "b") == 0 and int(replica.info("replication")["master_repl_offset"]) > 0, 30)
+    ask(replica, "CLUSTER", "MEET", "127.0.0.1", primary.port)
+    assert wait_for(lambda: ask(replica, "CLUSTER", "REPLICATE", my_id(primary)) == "OK", 60)
+    assert wait_for(lambda: replica.info("replication")["master_sync_in_progress"] == "1", 60)
+    primary.kill()
+    primary.stopped_by_test = True
+    assert wait_for(lambda: replica.info("replication")["master_sync_in_progress"] == "0", 60)
+    assert replica.info("replication")["master_link_status"] == "down"
+    for _ in range(20):  # told anew in each turn
+        assert not shows_replica(replica, replica)
+        assert ask(replica, "PING") == "PONG"
+
+
 @pytest.mark.parametrize("pair", ("shoal", "with-valkey"), indirect=True)
 def test_a_new_replica_hears_of_slots_on_their_way(pair):
     """It knew of none that had been opened before it came, and had none when it took over."""
@@ -458,6 +479,19 @@ def test_questions_are_answered_while_the_file_cannot_be_written(nodes):
     os.rmdir(path)
     assert wait_for(lambda: os.path.isfile(path), 30)
     assert wait_for(lambda: ask(node, "CLUSTER", "ADDSLOTS", "7") == "OK", 30)
+
+
+def test_changes_go_on_while_the_file_need_not_be_written(nodes):
+    """cluster-config-save-behavior best-effort: each but the first change was answered with an error, though it was made."""
+    node = nodes.start("shoal", **{"cluster-config-save-behavior": "best-effort"})
+    path = os.path.join(node.dir, "nodes.conf")
+    os.remove(path)
+    os.mkdir(path)
+    for slot in range(20):
+        assert ask(node, "CLUSTER", "ADDSLOTS", str(slot)) == "OK"
+    assert table(node)[my_id(node)]["slots"] == ["0-19"]
+    os.rmdir(path)
+    assert wait_for(lambda: os.path.isfile(path), 30)
 
 
 def test_users_of_some_databases_move_no_slots(nodes):

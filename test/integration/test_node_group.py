@@ -5,25 +5,31 @@ What they are for a user: a cluster on one machine from one file and one service
 """
 
 import os
+import random
 import re
 import signal
 import socket
 import subprocess
 
 import pytest
-from cluster_nodes import BUS, find_cli, pick_port
+from cluster_nodes import BUS, find_cli
 from resp import Raw, RespError
-from server import Server, ServerFailed, wait_for
+from server import Server, ServerFailed, own_share, wait_for
 
 NODES = 3
 
 pytestmark = [pytest.mark.row_once, pytest.mark.plain_port]
 
 
-def free_run(count):
-    """The first of `count` ports that are free with their buses."""
+# Below those that other tests take (server.py), with a block for each run of tests, so that nobody takes one whose node is down.
+PORTS, BLOCK = 20000, 100
+
+
+def free_run(count, part=0):
+    """The first of `count` ports that are free with their buses; those of the two parts never meet."""
+    block = PORTS + own_share() * BLOCK + part * BLOCK // 2
     for _ in range(200):
-        first = pick_port()
+        first = block + random.randrange(BLOCK // 2 - count)
         try:
             for p in range(first, first + count):
                 for q in (p, p + BUS):
@@ -38,7 +44,7 @@ def free_run(count):
 
 class Group:
     def __init__(self, binary, count=NODES, **options):
-        self.count = count
+        self.count, self.config_file = count, options.get("config_file")
         config = {"port": free_run(count), "shards": count, "cluster-enabled": "yes", "cluster-node-per-shard": "yes", "cluster-node-timeout": 2000}
         config.update({name.replace("_", "-"): value for name, value in options.items() if name not in ("config_file", "env")})
         config = {name: value for name, value in config.items() if value is not None}
@@ -46,7 +52,14 @@ class Group:
         self.server.env = options.get("env", {})
 
     def __enter__(self):
-        self.server.start()
+        for attempt in range(5):  # the kernel takes the rings of another test's server apart in its own time
+            try:
+                self.server.start()
+                break
+            except ServerFailed as e:
+                if "ddress already in use" not in str(e) or self.config_file or attempt == 4:
+                    raise
+                self.server.config["port"] = free_run(self.count)
         assert wait_for(lambda: "All %d nodes serve" % self.count in self.server.log()), self.server.log()
         return self
 
@@ -119,7 +132,7 @@ def binary(request):
 
 
 def test_each_node_has_what_is_its_own(binary):
-    with Group(binary, maxmemory="300mb", maxmemory_clients="30%", unixsocket="s.sock", metrics_port=free_run(NODES), pidfile="group.pid") as g:
+    with Group(binary, maxmemory="300mb", maxmemory_clients="30%", unixsocket="s.sock", metrics_port=free_run(NODES, part=1), pidfile="group.pid") as g:
         for i in range(NODES):
             assert config(g, i, "port") == str(g.ports[i])
             assert config(g, i, "shards") == "1"
@@ -168,6 +181,50 @@ def test_who_is_killed_is_started_again_and_the_others_go_on(binary):
         assert g.ask(index, "CLUSTER", "MYID") == name
         assert [g.pid(i) for i in others] == [pids[i] for i in others]
         assert g.server.alive()
+
+
+def test_who_is_started_again_has_what_the_file_says_now(binary):
+    first = free_run(NODES)
+    text = "port %d\nshards %d\ncluster-enabled yes\ncluster-node-per-shard yes\n" % (first, NODES)
+    with Group(binary, port=first, shards=None, cluster_enabled=None, cluster_node_per_shard=None, cluster_node_timeout=None, config_file=text) as g:
+        pid = g.pid(1)
+        for i in range(NODES):
+            assert g.ask(i, "CONFIG", "SET", "hz", "77") == "OK"
+        assert g.ask(2, "CONFIG", "REWRITE") == "OK"
+        os.kill(pid, signal.SIGKILL)
+        assert wait_for(lambda: "Node 1 (pid %d) was ended" % pid in g.server.log())
+        assert wait_for(lambda: answers(g.ports[1]))
+        assert config(g, 1, "hz") == "77" and config(g, 1, "port") == str(g.ports[1])
+        # One that cannot be read keeps nobody down.
+        pid = g.pid(1)
+        with open(os.path.join(g.server.dir, "server.conf"), "a") as f:
+            f.write("no-such-directive 1\n")
+        os.kill(pid, signal.SIGKILL)
+        assert wait_for(lambda: "The configuration cannot be read any more" in g.server.log())
+        assert wait_for(lambda: answers(g.ports[1]))
+        assert config(g, 1, "port") == str(g.ports[1]) and os.path.samefile(config(g, 1, "dir"), g.server.dir)
+
+
+def test_nodes_that_refuse_to_end_are_watched_over_as_before(binary):
+    with Group(binary, shutdown_on_sigterm="safe") as g:
+        g.create()
+        g.server.proc.send_signal(signal.SIGTERM)
+        assert wait_for(lambda: g.server.log().count("does not end: its reason is above") >= 1)
+        assert all(answers(p) for p in g.ports)
+        pid = g.pid(0)
+        os.kill(pid, signal.SIGKILL)
+        assert wait_for(lambda: "Node 0 (pid %d) was ended by signal 9" % pid in g.server.log())
+        assert wait_for(lambda: answers(g.ports[0]))
+        for i in range(NODES):
+            assert wait_for(lambda i=i: g.ask(i, "CONFIG", "SET", "shutdown-on-sigterm", "default") == "OK")
+
+
+def test_what_the_nodes_must_differ_in_is_not_set(binary):
+    with Group(binary) as g:
+        for name, value in (("port", "7000"), ("cluster-announce-port", "7000"), ("cluster-announce-human-nodename", "left")):
+            reply = g.ask(1, "CONFIG", "SET", name, value)
+            assert isinstance(reply, RespError) and "each node of cluster-node-per-shard has its own of" in str(reply)
+        assert g.ask(1, "CONFIG", "SET", "maxmemory", "10mb") == "OK"
 
 
 def test_a_node_that_is_shut_down_stays_down(binary):

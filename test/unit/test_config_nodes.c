@@ -73,11 +73,17 @@ Test(config_nodes, what_was_split_can_be_joined) {
     config_free(whole);
 }
 
-Test(config_nodes, a_name_that_was_given_later_stays_as_it_is) {
+Test(config_nodes, what_others_have_too_cannot_be_set_for_one) {
     config_become_node(config, 2, 4);
-    config = must_set(config, memory, "cluster-announce-human-nodename", BYTES("left"));
+    const char *own[] = {"port", "cluster-announce-human-nodename", "dbfilename"};
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+        cr_assert(config_is_by_node(config_row_find(bytes_of_text(own[i]), NULL), config));
+    }
+    cr_assert_not(config_is_by_node(config_row_find(BYTES("maxmemory"), NULL), config));
+    cr_assert_not(config_is_by_node(config_row_find(BYTES("timeout"), NULL), config));
+    config = must_set(config, memory, "maxmemory", BYTES("1gb"));
     struct config *whole = config_nodes_join(config);
-    expect_get(whole, "cluster-announce-human-nodename", "cluster-announce-human-nodename=left");
+    expect_get(whole, "maxmemory", "maxmemory=4294967296");
     config_free(whole);
 }
 
@@ -88,6 +94,7 @@ Test(config_nodes, a_node_that_is_the_whole_server_is_left_alone) {
     expect_get(config, "port", "port=6379");
     struct config *whole = config_nodes_join(config);
     expect_get(whole, "dbfilename", "dbfilename=dump.rdb");
+    cr_assert_not(config_is_by_node(config_row_find(BYTES("port"), NULL), config));
     config_free(whole);
     config_free(other);
 }
