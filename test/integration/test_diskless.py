@@ -197,24 +197,44 @@ def break_open(pipe):
     os.close(fd)
 
 
+class Along(threading.Thread):
+    """Reads a file while others do: nobody who waits for the next one waits for buffers of the system."""
+
+    def __init__(self, reader):
+        super().__init__()
+        self.reader, self.file = reader, None
+        self.start()
+
+    def run(self):
+        self.file = self.reader.begin()[2]
+
+    def all(self):
+        self.join(60)
+        assert self.file is not None
+        return self.file
+
+
 def test_who_goes_in_the_middle(start_server):
     """At any byte of the file, and before its mark is answered; who reads along has all of it."""
-    s = start_server(rdbcompression="no")
+    s = start_server(rdbcompression="no", repl_diskless_sync_delay="3600", repl_diskless_sync_max_replicas="2")
     with s.raw() as c:
         c.do("DEBUG", "POPULATE", "20000", "k", "200")
         before = digest(s)
-        stays = Reader(s, says=(EOF,))
-        for enough in (1, 60, 100_000, MB):
-            goes = Reader(s, says=(EOF,))
-            while len(goes.data) < enough:
-                goes.more()
+        for enough in (1, 60, 100_000, MB, None):
+            stays, goes = Reader(s, says=(EOF,)), Reader(s, says=(EOF,))
+            along = Along(stays)
+            if enough:
+                goes.line()  # it has begun
+                while len(goes.data) < enough:
+                    goes.more()
+            else:
+                goes.begin()
             goes.close()
-        goes = Reader(s, says=(EOF,))
-        goes.begin()
-        goes.close()
-        file = stays.begin()[2]
+            file = along.all()
+            acknowledges(stays)
+            if enough:
+                stays.close()
         c.do("SET", "k", "behind")
-        acknowledges(stays)
         assert stays.commands(b"behind")[-1][0] == b"SET"
         stays.close()
         assert wait_for(lambda: s.info("replication")["connected_slaves"] == "0" and no_files(s))
