@@ -442,7 +442,8 @@ static enum acl_wrong add_selector(const struct acl_making *making, struct acl_u
         const char *space = memchr(rest.ptr, ' ', rest.len);
         size_t n = space != NULL ? (size_t)(space - rest.ptr) : rest.len;
         bool ends = n > 0 && rest.ptr[n - 1] == ')';
-        wrong = ends ? ACL_WRONG_SYNTAX : selector_rule(making, selector, bytes_make(rest.ptr, n));
+        wrong = selector_rule(making, selector, bytes_make(rest.ptr, n));
+        wrong = wrong == ACL_RIGHT && ends ? ACL_WRONG_SYNTAX : wrong;
         rest = after(rest, n + (space != NULL));
     }
     if (wrong != ACL_RIGHT) {

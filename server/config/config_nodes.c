@@ -84,11 +84,6 @@ static void convert(struct config *config, bool split) {
     config->shards = split ? 1 : config->nodes_count;
 }
 
-bool config_is_by_node(const struct config_row *row, const struct config *config) {
-    return config->nodes_count > 0 && (row->flags & ROW_BY_NODE) != 0 &&
-           (row->kind == KIND_INT || row->kind == KIND_STRING);
-}
-
 void config_nodes_split(struct config *config, const struct config *like) {
     config->node_index = like->node_index;
     config->nodes_count = like->nodes_count;

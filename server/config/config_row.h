@@ -140,7 +140,10 @@ const char *config_row_refusal(const struct config_row *row, const struct config
  * process it changes nothing. `like` tells which node of how many. */
 void config_nodes_split(struct config *config, const struct config *like);
 /* Of this node alone: it would be another's, too, in the file that all have. Sizes are not. */
-bool config_is_by_node(const struct config_row *row, const struct config *config);
+static inline bool config_is_by_node(const struct config_row *row, const struct config *config) {
+    return config->nodes_count > 0 && (row->flags & ROW_BY_NODE) != 0 &&
+           (row->kind == KIND_INT || row->kind == KIND_STRING);
+}
 /* The other way round, on a copy. */
 struct config *config_nodes_join(const struct config *config);
 

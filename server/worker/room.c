@@ -73,7 +73,8 @@ static size_t surplus(const struct worker *worker) {
 
 bool room_may_keep(const struct worker *worker, const struct stock *stock, unsigned most,
                    size_t bytes) {
-    return stock->count < most && (stock->count + 1) * bytes <= worker->room.kept_max;
+    return stock->count < most &&
+           (worker->room.limit == 0 || (stock->count + 1) * bytes <= worker->room.kept_max);
 }
 
 /* ---- What may go ---- */
@@ -369,7 +370,7 @@ void room_configure(struct worker *worker) {
     bool ignores = worker->server->role.replica && worker->config->replica_ignore_maxmemory;
     uint64_t limit = ignores ? 0 : worker->config->maxmemory;
     keyspace_evict_anew(worker->shard.keyspace);
-    room->kept_max = limit == 0 ? SIZE_MAX : limit / KEPT_PART / worker->server->workers_count;
+    room->kept_max = limit / KEPT_PART / worker->server->workers_count;
     if (limit == room->limit) {
         return;
     }

@@ -143,7 +143,8 @@ def test_each_node_has_what_is_its_own(binary):
             assert config(g, i, "appenddirname") == "appendonlydir-%d" % i
             assert config(g, i, "metrics-port") == str(int(g.server.config["metrics-port"]) + i)
             assert os.path.exists(os.path.join(g.server.dir, "s-%d.sock" % i))
-            assert os.path.exists(os.path.join(g.server.dir, "nodes-%d.conf" % i))
+            # It is written beside what the thread of the cluster does.
+            assert wait_for(lambda i=i: os.path.exists(os.path.join(g.server.dir, "nodes-%d.conf" % i)))
         assert len({g.ask(i, "CLUSTER", "MYID") for i in range(NODES)}) == NODES
         assert len({g.pid(i) for i in range(NODES)} | {g.server.pid}) == NODES + 1
         with open(os.path.join(g.server.dir, "group.pid")) as f:

@@ -49,7 +49,7 @@ ALLOWED = {
         "build_commit",  # a constant of a source that the build makes
     },  # fmt: skip
     # As main does: before there is a log, a word to the terminal.
-    "server/node_group.c": {"fprintf", "stderr", "strsignal"},
+    "server/node_group.c": {"fprintf", "stderr"},
     # The program for data on disk talks to a terminal.
     "server/check/main.c": {"fprintf", "printf", "puts", "stderr"},
     # Scripts are the process's: a table that each thread asks once for each of them, behind a lock that is held for no longer.
