@@ -43,6 +43,7 @@ struct acl_making {
     const struct command_table *commands;
     bool all_channels; /* acl-pubsub-default: what a new user or selector may do with channels */
     const unsigned char *secret; /* HASH_SECRET_BYTES: rules that cost much cannot be looked for */
+    bool told; /* of a file: users as they were told, which not all could be made */
 };
 
 enum acl_wrong {

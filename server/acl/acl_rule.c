@@ -259,20 +259,19 @@ static void index_patterns(const struct acl_making *making, struct acl_patterns 
     }
 }
 
-/* What access the pattern gives now. */
-static unsigned add_pattern(const struct acl_making *making, struct acl_patterns *patterns,
-                            struct bytes text, unsigned access) {
+static void add_pattern(const struct acl_making *making, struct acl_patterns *patterns,
+                        struct bytes text, unsigned access) {
     struct acl_key key = {text, 0};
     uint64_t hash = acl_key_hash(making->secret, key);
     index_patterns(making, patterns);
     uint32_t at = acl_index_find(&patterns->index, hash, key, patterns->list, has_pattern);
     if (at != ACL_NO_ITEM) {
-        return patterns->list[at].access |= access;
+        patterns->list[at].access |= access;
+        return;
     }
     patterns->list = acl_grow(patterns->list, patterns->count, sizeof *patterns->list);
     patterns->list[patterns->count] = (struct acl_pattern){acl_keep(text), access};
     acl_index_put(&patterns->index, hash, patterns->count++);
-    return access;
 }
 
 static void set_patterns(struct acl_patterns *patterns, bool all) {
@@ -280,16 +279,15 @@ static void set_patterns(struct acl_patterns *patterns, bool all) {
     patterns->all = all;
 }
 
-/* "~x", "%R~x". "%RW~*" is told as "~*", so it must be that: a file with patterns behind it could
- * not be read. */
+/* "~x", "%R~x". "%RW~*" is a pattern beside others, and told as "~*": a file may have it before
+ * them. */
 static enum acl_wrong add_keys(const struct acl_making *making, struct acl_selector *selector,
                                struct bytes rule) {
     bool plain = rule.ptr[0] == '~';
     unsigned access = plain ? ACL_READS | ACL_WRITES : 0;
     size_t n = 1;
     if (selector->keys.all) {
-        bool same = bytes_is(rule, "%RW~*") || bytes_is(rule, "%WR~*");
-        return same ? ACL_RIGHT : ACL_WRONG_KEY_AFTER_ALL;
+        return making->told ? ACL_RIGHT : ACL_WRONG_KEY_AFTER_ALL;
     }
     for (bool ends = plain; !ends && n < rule.len; n++) {
         char letter = byte_lower(rule.ptr[n]);
@@ -307,10 +305,7 @@ static enum acl_wrong add_keys(const struct acl_making *making, struct acl_selec
     if (has_blank(text)) {
         return ACL_WRONG_SYNTAX;
     }
-    access = add_pattern(making, &selector->keys, text, access);
-    if (bytes_is(text, "*") && access == (ACL_READS | ACL_WRITES)) {
-        set_patterns(&selector->keys, true);
-    }
+    add_pattern(making, &selector->keys, text, access);
     return ACL_RIGHT;
 }
 

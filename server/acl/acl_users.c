@@ -220,7 +220,9 @@ static void read_line(struct reading *reading, struct bytes line) {
 
 struct acl_users *acl_users_read(const struct acl_making *making, struct bytes content,
                                  const char *path, struct text *err) {
-    struct reading reading = {making, users_new(1), path, 0, err};
+    struct acl_making told = *making;
+    told.told = true;
+    struct reading reading = {&told, users_new(1), path, 0, err};
     const char *at = content.ptr, *end = content.ptr + content.len;
     while (at < end) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
@@ -289,8 +291,10 @@ struct acl_users *acl_users_start(const struct acl_making *making, struct bytes 
     struct acl_user *first = acl_user_default(making);
     acl_user_require(first, requirepass);
     struct acl_users *users = acl_users_new(first);
+    struct acl_making told = *making;
+    told.told = true;
     for (size_t i = 0; i < count; i++) {
-        struct acl_user *user = user_of_line(making, lines[i], err);
+        struct acl_user *user = user_of_line(&told, lines[i], err);
         if (user == NULL) {
             acl_users_unref(users);
             return NULL;
