@@ -168,8 +168,8 @@ def test_clients_are_not_sent_to_a_replica_that_loads_a_copy(pair):
     assert wait_for(lambda: shows_replica(primary, replica) and shows_replica(replica, replica), 60)
 
 
-def test_a_replica_without_its_copy_tells_no_offset(nodes):
-    """Who had been a primary told its own until it had its copy, and with that won elections over replicas with the data."""
+def in_a_long_copy(nodes):
+    """A primary, and a replica that was one, with a stream of its own, and gets a copy of all slowly."""
     primary, replica = nodes.start("shoal"), nodes.start("shoal")
     assert ask(primary, "CLUSTER", "ADDSLOTSRANGE", "0", "16383") == "OK"
     assert ask(primary, "DEBUG", "POPULATE", "2000", "key", "100") == "OK"
@@ -180,6 +180,12 @@ def test_a_replica_without_its_copy_tells_no_offset(nodes):
     ask(replica, "CLUSTER", "MEET", "127.0.0.1", primary.port)
     assert wait_for(lambda: ask(replica, "CLUSTER", "REPLICATE", my_id(primary)) == "OK", 60)
     assert wait_for(lambda: replica.info("replication")["master_sync_in_progress"] == "1", 60)
+    return primary, replica
+
+
+def test_a_replica_without_its_copy_tells_no_offset(nodes):
+    """Who had been a primary told its own until it had its copy, and with that won elections over replicas with the data."""
+    primary, replica = in_a_long_copy(nodes)
     assert wait_for(lambda: "slave" in table(primary).get(my_id(replica), {"flags": ()})["flags"], 30)
     assert wait_for(lambda: not shows_replica(primary, replica) and not shows_replica(replica, replica), 30)
     assert replica.info("replication")["master_sync_in_progress"] == "1"
@@ -189,16 +195,7 @@ def test_a_replica_without_its_copy_tells_no_offset(nodes):
 
 def test_a_replica_whose_copy_breaks_off_tells_no_offset(nodes):
     """It told that of its own former stream again, and was named to clients."""
-    primary, replica = nodes.start("shoal"), nodes.start("shoal")
-    assert ask(primary, "CLUSTER", "ADDSLOTSRANGE", "0", "16383") == "OK"
-    assert ask(primary, "DEBUG", "POPULATE", "2000", "key", "100") == "OK"
-    assert ask(primary, "CONFIG", "SET", "rdb-key-save-delay", "20000") == "OK"
-    with replica.raw() as c:
-        c.send(encode("SYNC"))  # now there is a stream, and an offset
-        assert wait_for(lambda: ask(replica, "PUBLISH", "a", "b") == 0 and int(replica.info("replication")["master_repl_offset"]) > 0, 30)
-    ask(replica, "CLUSTER", "MEET", "127.0.0.1", primary.port)
-    assert wait_for(lambda: ask(replica, "CLUSTER", "REPLICATE", my_id(primary)) == "OK", 60)
-    assert wait_for(lambda: replica.info("replication")["master_sync_in_progress"] == "1", 60)
+    primary, replica = in_a_long_copy(nodes)
     primary.kill()
     primary.stopped_by_test = True
     assert wait_for(lambda: replica.info("replication")["master_sync_in_progress"] == "0", 60)

@@ -290,8 +290,8 @@ def test_a_paused_server_evicts_nothing(server, conn):
 
 
 def test_the_time_over_the_limit_is_counted(server, conn):
-    conn.do("SET", "key", b"x" * 2 * MB)  # more than what others give back meanwhile: connections, pools
-    conn.do("CONFIG", "SET", "maxmemory", str(used(server) - MB))
+    conn.do("SET", "key", b"x" * 40 * MB)  # more than what others give back meanwhile: connections, pools of all shards
+    conn.do("CONFIG", "SET", "maxmemory", str(used(server) - 36 * MB))
     assert wait_for(lambda: conn.do("SET", "other", "value") == RespError(OOM))
     assert wait_for(lambda: stat(server, "current_eviction_exceeded_time") > 20)
     conn.do("CONFIG", "SET", "maxmemory", "0")
