@@ -279,15 +279,19 @@ static void set_patterns(struct acl_patterns *patterns, bool all) {
     patterns->all = all;
 }
 
-/* "~x", "%R~x". "%RW~*" is a pattern beside others, and told as "~*": a file may have it before
- * them. */
+/* "~x", "%R~x". "%RW~*" is a pattern beside others, and told as "~*": what has others before or
+ * behind it in a file was that. */
 static enum acl_wrong add_keys(const struct acl_making *making, struct acl_selector *selector,
                                struct bytes rule) {
     bool plain = rule.ptr[0] == '~';
     unsigned access = plain ? ACL_READS | ACL_WRITES : 0;
     size_t n = 1;
     if (selector->keys.all) {
-        return making->told ? ACL_RIGHT : ACL_WRONG_KEY_AFTER_ALL;
+        if (!making->told) {
+            return ACL_WRONG_KEY_AFTER_ALL;
+        }
+        selector->keys.all = false;
+        add_pattern(making, &selector->keys, BYTES("*"), ACL_READS | ACL_WRITES);
     }
     for (bool ends = plain; !ends && n < rule.len; n++) {
         char letter = byte_lower(rule.ptr[n]);
@@ -396,7 +400,8 @@ static enum acl_wrong selector_rule(const struct acl_making *making, struct acl_
     if (rule.len == 0) {
         return ACL_RIGHT;
     }
-    if (bytes_is(rule, "allkeys") || bytes_is(rule, "~*")) {
+    bool beside = making->told && selector->keys.count > 0; /* see add_keys */
+    if (bytes_is(rule, "allkeys") || (bytes_is(rule, "~*") && !beside)) {
         set_patterns(&selector->keys, true);
     } else if (bytes_is(rule, "resetkeys")) {
         set_patterns(&selector->keys, false);
