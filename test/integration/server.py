@@ -265,6 +265,11 @@ class Server:
         with open("/proc/%d/statm" % self.pid) as f:
             return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
+    def rss_anonymous(self):
+        """Resident memory in bytes without the pages of files: how much of the program's text is there is the kernel's choice."""
+        with open("/proc/%d/status" % self.pid) as f:
+            return int(re.search(r"^RssAnon:\s+(\d+) kB", f.read(), re.M).group(1)) * 1024
+
     def rss_peak(self):
         """The most it ever was."""
         with open("/proc/%d/status" % self.pid) as f:
