@@ -239,8 +239,9 @@ void brain_import_dropped(struct brain *brain, const char *name, const struct br
 void brain_export_tell(struct brain *brain, const char *name, enum brain_export_news news,
                        struct bytes text, const struct brain_now *now);
 void brain_export_left(struct brain *brain, const char *name, uint64_t left);
-/* All keys of this replica are new: what it knew of its primary's imports is not. */
-void brain_synced(struct brain *brain, const struct brain_now *now);
+/* All keys of this replica are new: what it knew of its primary's imports, and of slots on their
+ * way, is not. `opens` is what the copy says of these, as Valkey does: "5>id,7<id,". */
+void brain_synced(struct brain *brain, struct bytes opens, const struct brain_now *now);
 /* What it counts begins anew. */
 void brain_reset_stats(struct brain *brain);
 /* A message of a client of this node, for subscribers of others. */

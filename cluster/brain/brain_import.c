@@ -371,8 +371,9 @@ void brain_import_dropped(struct brain *brain, const char *name, const struct br
     brain_settle(brain);
 }
 
-void brain_synced(struct brain *brain, const struct brain_now *now) {
+void brain_synced(struct brain *brain, struct bytes opens, const struct brain_now *now) {
     brain_begin(brain, now);
+    brain_opens_told(brain, opens);
     EACH_IMPORT(brain, import) {
         if (import->state == IMPORT_OF_PRIMARY) {
             free(import->message);

@@ -460,6 +460,8 @@ bool brain_debug_drops(struct brain *brain, struct brain_link *link, unsigned ty
 
 /* ---- brain_setslot.c ---- */
 
+/* brain_synced */
+void brain_opens_told(struct brain *brain, struct bytes opens);
 void brain_setslot(struct brain *brain, const struct bytes *words, unsigned count,
                    const struct brain_asks *asks, struct reply *reply);
 

@@ -130,6 +130,38 @@ void brain_followed(struct brain *brain, const struct brain_now *now) {
     brain_settle(brain);
 }
 
+static void open_told(struct brain *brain, struct bytes told) {
+    size_t digits = 0;
+    int64_t slot;
+    while (digits < told.len && told.ptr[digits] >= '0' && told.ptr[digits] <= '9') {
+        digits++;
+    }
+    if (told.len != digits + 1 + ID || !num_parse_i64(bytes_make(told.ptr, digits), &slot) ||
+        slot >= MAP_SLOTS) {
+        return;
+    }
+    char way = told.ptr[digits];
+    struct brain_node *node = brain_node_named(brain, bytes_make(told.ptr + digits + 1, ID));
+    if (node != NULL && (way == '>' || way == '<')) {
+        brain_open_set(way == '>' ? &brain->migrating : &brain->importing, (unsigned)slot, node);
+    }
+}
+
+void brain_opens_told(struct brain *brain, struct bytes opens) {
+    if (brain_is_primary(brain->self)) {
+        return; /* it has taken over meanwhile */
+    }
+    brain->migrating.count = brain->importing.count = 0;
+    while (opens.len > 0) {
+        const char *end = memchr(opens.ptr, ',', opens.len);
+        size_t len = end != NULL ? (size_t)(end - opens.ptr) : opens.len;
+        open_told(brain, bytes_make(opens.ptr, len));
+        len += end != NULL;
+        opens = bytes_make(opens.ptr + len, opens.len - len);
+    }
+    brain_touch_file(brain);
+}
+
 static void set_slot(struct brain *brain, const struct bytes *words, unsigned count,
                      const struct brain_asks *asks, struct reply *reply) {
     int64_t slot, timeout_ms;

@@ -12,6 +12,8 @@
 #define PIECE_BYTES (1u << 20)
 /* What a file says of itself stands before that. */
 #define HEAD_BYTES 4096
+/* .. but for a Valkey, which tells of each slot on its way. */
+#define SAID_BYTES (1024 * 1024)
 
 struct load {
     const struct fs *fs;
@@ -103,13 +105,13 @@ bool rdb_begins(const struct fs *fs, const char *path, bool relaxed, struct text
 }
 
 bool rdb_says(const struct fs *fs, const char *path, const char *name, struct text *ret) {
-    char head[HEAD_BYTES];
     int handle;
     text_clear(ret);
     if (fs->open_data(fs->arg, path, false, 0, &handle) != 0) {
         return false;
     }
-    ssize_t n = fs->read_data(fs->arg, handle, head, sizeof head);
+    char *head = must_malloc(SAID_BYTES);
+    ssize_t n = fs->read_data(fs->arg, handle, head, SAID_BYTES);
     fs->close_data(fs->arg, handle, false);
     struct rdb_file file;
     struct rdb_input input = rdb_input(bytes_make(head, n > 0 ? (size_t)n : 0));
@@ -124,6 +126,7 @@ bool rdb_says(const struct fs *fs, const char *path, const char *name, struct te
         }
     }
     rdb_file_fini(&file);
+    free(head);
     return says;
 }
 

@@ -589,7 +589,7 @@ static void take_letter(struct cluster *cluster, struct cluster_letter *letter) 
         brain_followed(cluster->brain, now(cluster));
         break;
     case LETTER_SYNCED:
-        brain_synced(cluster->brain, now(cluster));
+        brain_synced(cluster->brain, ((const struct synced_letter *)letter)->opens, now(cluster));
         break;
     case LETTER_RESET:
         brain_reset_stats(cluster->brain);
@@ -854,8 +854,13 @@ void cluster_tell_followed(struct worker *worker) {
     send_word(worker, LETTER_FOLLOWED);
 }
 
-void cluster_tell_synced(struct worker *worker) {
-    send_word(worker, LETTER_SYNCED);
+void cluster_tell_synced(struct worker *worker, struct bytes opens) {
+    if (worker->config->cluster_enabled) {
+        struct synced_letter *letter = must_calloc(1, sizeof *letter + opens.len + 1);
+        memcpy(letter + 1, opens.len > 0 ? opens.ptr : "", opens.len);
+        letter->opens = bytes_make((const char *)(letter + 1), opens.len);
+        send_letter(worker, &letter->letter, LETTER_SYNCED, POST_ONE_WAY);
+    }
 }
 
 void cluster_stop(struct worker *worker) {

@@ -26,7 +26,7 @@ enum cluster_letter_kind {
     LETTER_GONE,     /* struct gone_letter */
     LETTER_DROPPED,  /* struct dropped_letter */
     LETTER_EXPORT,   /* struct export_told_letter */
-    LETTER_SYNCED,   /* struct cluster_letter: all keys are another primary's now */
+    LETTER_SYNCED,   /* struct synced_letter */
     LETTER_RESET,    /* struct cluster_letter: CONFIG RESETSTAT */
     LETTER_STOP,     /* the same */
 };
@@ -64,6 +64,12 @@ struct gone_letter {
     struct cluster_letter letter;
     uint64_t client;
     bool silent;
+};
+
+/* All keys are another primary's now. */
+struct synced_letter {
+    struct cluster_letter letter;
+    struct bytes opens; /* behind it: what the copy says of slots on their way */
 };
 
 /* ERRAND_DROP_IMPORT is done. */

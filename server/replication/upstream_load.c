@@ -44,6 +44,15 @@ static void go_on(struct upstream *u, bool good) {
     upstream_file_on(u);
 }
 
+/* Slots on their way are told within the copy by a Valkey, and behind it by a Shoal. */
+static void tell_synced(struct upstream *u) {
+    struct text opens;
+    text_init(&opens);
+    rdb_says(u->home->server->fs, u->path, "cluster-slot-states", &opens);
+    cluster_tell_synced(u->home, text_bytes(&opens));
+    text_fini(&opens);
+}
+
 static void loaded(struct exec *x, bool good) {
     struct worker *home = x->worker;
     struct upstream *u = upstream_of(home);
@@ -54,7 +63,7 @@ static void loaded(struct exec *x, bool good) {
     } else {
         primary_set(home->server->primary, &u->place);
         u->lacks = false;
-        cluster_tell_synced(home);
+        tell_synced(u);
         log_worker(home, LOG_NOTICE, "PRIMARY <-> REPLICA sync: Finished with success");
     }
     u->aside_takes = false;

@@ -455,6 +455,33 @@ def test_who_takes_over_knows_which_slots_are_open(nodes, kinds):
         assert wait_for(lambda: c.do("ASKING") == "OK" and c.do("GET", COMES) == b"1")
 
 
+@pytest.mark.parametrize("kinds", [("shoal", "shoal"), pytest.param(("shoal", "valkey"), marks=ONCE)], ids="-".join)
+def test_who_comes_back_opens_no_slots_that_were_closed_meanwhile(nodes, kinds):
+    """An old primary that follows its successor had them open for good, and as a primary again sent clients elsewhere. What is open
+    still it is told, whatever it knew: by a Valkey within the copy of the keys."""
+    source, target = pair(nodes, "shoal", kinds[0])
+    replica = follow(nodes, kinds[1], target, source)
+
+    def opened(node):
+        return {word for word in table(node)[my_id(node)]["slots"] if word.startswith("[")}
+
+    there = my_id(source)
+    for words in (("9000", "MIGRATING"), ("9001", "MIGRATING"), ("3300", "IMPORTING"), ("3301", "IMPORTING")):
+        assert ask(target, "CLUSTER", "SETSLOT", *words, there) == "OK"
+    wanted = {"[%d%s%s]" % (slot, way, there) for slot, way in ((9000, "->-"), (9001, "->-"), (3300, "-<-"), (3301, "-<-"))}
+    assert wait_for(lambda: opened(replica) == wanted)
+    target.kill()
+    assert ask(replica, "CLUSTER", "FAILOVER", "TAKEOVER") == "OK"
+    assert wait_for(lambda: "master" in table(replica)[my_id(replica)]["flags"])
+    for words in (("9000", "STABLE"), ("3300", "STABLE"), ("9002", "MIGRATING", there), ("3302", "IMPORTING", there)):
+        assert ask(replica, "CLUSTER", "SETSLOT", *words) == "OK"
+    assert ask(replica, "SET", MINE, "1") == "OK"
+    target.start_again()
+    assert wait_for(lambda: target.info("replication").get("master_link_status") == "up" and ask(target, "DBSIZE") == 1), target.log()[-3000:]
+    wanted = {"[%d%s%s]" % (slot, way, there) for slot, way in ((9001, "->-"), (9002, "->-"), (3301, "-<-"), (3302, "-<-"))}
+    assert wait_for(lambda: opened(target) == wanted), (opened(target), target.log()[-3000:])
+
+
 @ONCE
 @pytest.mark.parametrize("how", ["log", "save"])
 def test_a_restart_drops_what_came(nodes, how):
