@@ -32,6 +32,8 @@
 #include "server/worker/shared.h"
 #include "server/worker/worker.h"
 
+#include <stdio.h>
+
 /* See above. So many that a clock's reading hardly matters, and so few that a slice of a turn is
  * over in time. */
 #define RUN_MAX 16
@@ -94,10 +96,12 @@ static void count_error(struct worker *worker, uint32_t errors, const char *code
     stat->count += errors;
 }
 
+/* Of a word that is no command, in the log. */
+#define WORD_SHOWN_BYTES 128
+
 /* What our primary has done must be possible here, too: else the two differ from now on. */
-static __attribute__((noinline)) void
-note_unexpected(struct worker *worker, const struct command_ref *ref, const char *code) {
-    const char *name = ref != NULL ? ref->full_name : "unknown";
+static __attribute__((noinline)) void note_unexpected(struct worker *worker, const char *name,
+                                                      const char *code) {
     worker->stats.unexpected_errors++;
     log_worker(worker, LOG_WARNING,
                "== CRITICAL == This replica is sending an error to its primary: '%s' after "
@@ -129,10 +133,21 @@ note_import_error(struct worker *worker, const struct command_ref *ref, const ch
 void call_unexpected(struct worker *worker, const struct command_ref *ref, uint16_t manner,
                      uint32_t errors, const char *code) {
     if (UNLIKELY(manner & MANNER_UPSTREAM) && errors > 0) {
-        note_unexpected(worker, ref, code);
+        note_unexpected(worker, ref != NULL ? ref->full_name : "<unknown>", code);
     }
     if (UNLIKELY(manner & MANNER_IMPORTS) && errors > 0) {
         note_import_error(worker, ref, code);
+    }
+}
+
+void call_unknown(struct worker *worker, struct bytes word, uint16_t manner, const char *code) {
+    if (UNLIKELY(manner & MANNER_UPSTREAM)) {
+        char said[WORD_SHOWN_BYTES + 64];
+        size_t shown = word.len < WORD_SHOWN_BYTES ? word.len : WORD_SHOWN_BYTES;
+        snprintf(said, sizeof said, "%s unknown command '%.*s'", code, (int)shown, word.ptr);
+        note_unexpected(worker, "<unknown>", said);
+    } else {
+        call_unexpected(worker, NULL, manner, 1, code);
     }
 }
 

@@ -164,5 +164,7 @@ void call_refused(struct worker *worker, const struct command_ref *ref, const st
  * may be the end (propagation-error-behavior). */
 void call_unexpected(struct worker *worker, const struct command_ref *ref, uint16_t manner,
                      uint32_t errors, const char *code);
+/* The same for a word that is no command. */
+void call_unknown(struct worker *worker, struct bytes word, uint16_t manner, const char *code);
 
 #endif

@@ -380,7 +380,12 @@ static void refuse_and_count(struct client *client, const struct staged *staged,
         check_refuse(client, staged->ref, &staged->request, refusal, &reply);
     }
     call_refused(client->worker, staged->ref, &reply);
-    call_unexpected(client->worker, staged->ref, client_manner(client), 1, reply.error_code);
+    if (UNLIKELY(refusal == REFUSE_UNKNOWN)) {
+        call_unknown(client->worker, staged->request.argv[0], client_manner(client),
+                     reply.error_code);
+    } else {
+        call_unexpected(client->worker, staged->ref, client_manner(client), 1, reply.error_code);
+    }
     reply_done(client, target, target->bytes - before);
     client_command_over(client);
     if (is_exec(staged)) {

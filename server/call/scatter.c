@@ -26,6 +26,7 @@
 
 /* It runs to its end, also for a client that has gone. */
 static const struct wait_kind wait_gather = {.name = "gather"};
+static const struct wait_kind wait_shown = {.name = "shown", .shown_blocked = true};
 
 struct scatter {
     struct client *client;
@@ -172,6 +173,13 @@ void scatter_one(struct exec *x, unsigned worker, scatter_part_fn *part, size_t 
     }
     struct scatter *scatter = scatter_new(x, 1, part, part_bytes, args, args_bytes, done);
     part_send(x->worker, &scatter->parts[0], worker);
+}
+
+void scatter_show_blocked(struct exec *x) {
+    struct client *client = x->client;
+    if (client != NULL && client->state == CLIENT_WAITING && client->wait.kind == &wait_gather) {
+        client_wait_on(client, &wait_shown, INT64_MAX);
+    }
 }
 
 void scatter_slot(struct exec *x, uint16_t slot, scatter_part_fn *part, size_t part_bytes,

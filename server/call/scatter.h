@@ -51,6 +51,9 @@ void scatter_all(struct exec *x, scatter_part_fn *part, size_t part_bytes, const
 void scatter_one(struct exec *x, unsigned worker, scatter_part_fn *part, size_t part_bytes,
                  const void *args, size_t args_bytes, scatter_done_fn *done);
 
+/* One that takes its time: who asks is shown as blocked, and counted. */
+void scatter_show_blocked(struct exec *x);
+
 /* The part at the owner of a slot, wherever that is by the time it begins. */
 void scatter_slot(struct exec *x, uint16_t slot, scatter_part_fn *part, size_t part_bytes,
                   const void *args, size_t args_bytes, scatter_done_fn *done);

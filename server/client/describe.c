@@ -46,7 +46,7 @@ void client_flags_text(const struct client *client, char ret[CLIENT_FLAGS_TEXT_B
     if (client->flags & CLIENT_IMPORTS) {
         *p++ = 'i';
     }
-    if (client_is_blocked(client)) {
+    if (client_is_shown_blocked(client)) {
         *p++ = 'b';
     }
     const struct tracking *tracking = client->flags & CLIENT_TRACKED ? client->tracking : NULL;

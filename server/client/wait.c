@@ -143,6 +143,11 @@ bool client_is_blocked(const struct client *client) {
     return client->state == CLIENT_WAITING && client->wait.kind->blocked;
 }
 
+bool client_is_shown_blocked(const struct client *client) {
+    return client_is_blocked(client) ||
+           (client->state == CLIENT_WAITING && client->wait.kind->shown_blocked);
+}
+
 int64_t waits_expire(struct worker *worker, int64_t now_ms) {
     struct pqueue_node *first = pqueue_first(&worker->clients.deadlines);
     for (unsigned i = 0; first != NULL && first->key <= now_ms && i < ENDS_A_TURN; i++) {

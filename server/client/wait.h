@@ -47,6 +47,8 @@ struct wait_kind {
     /* As Valkey calls a client blocked: CLIENT LIST and INFO say so, and nothing of it happens once
      * the peer has gone. */
     bool blocked;
+    /* Counted and shown as that too, but what was asked for happens whoever goes. */
+    bool shown_blocked;
     /* Its time or CLIENT UNBLOCK is to end it. False: what it waits for is on its way, and will.
      * NULL: they may. */
     bool (*give_up)(struct client *client);
@@ -83,6 +85,7 @@ void client_leave_wait(struct client *client);
 bool client_in_blocking_command(const struct client *client);
 /* As Valkey calls it: that, or paused. */
 bool client_is_blocked(const struct client *client);
+bool client_is_shown_blocked(const struct client *client);
 
 /* Ends those whose time is up, some of them if there are many. Returns when the next one's is,
  * monotonic ms. */

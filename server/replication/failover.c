@@ -227,6 +227,7 @@ bool failover_in_view(struct failover *failover, struct worker *parker, struct r
     case TASK_LET_GO:
         upstream_hand_over(parker->server->upstream, false);
         pause_let_go(parker, PAUSE_FOR_FAILOVER);
+        follow_tell_clients(parker); /* it may have failed until now */
         failover->held = false;
         return false;
     case TASK_HAND_OVER:

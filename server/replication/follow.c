@@ -43,10 +43,17 @@ void follow_in_view(struct worker *parker, const struct role *role, bool exact) 
         log_worker(parker, LOG_NOTICE, "PRIMARY MODE enabled");
     }
     for (unsigned i = 0; i < server->workers_count; i++) {
-        server->workers[i]->demoted = role->replica;
+        server->workers[i]->demoted = false;
         set_role(server->workers[i]);
     }
     upstream_begin(server->upstream);
+}
+
+void follow_tell_clients(struct worker *parker) {
+    struct server *server = parker->server;
+    for (unsigned i = 0; i < server->workers_count; i++) {
+        server->workers[i]->demoted = server->role.replica;
+    }
 }
 
 /* ---- By the server's inner client ---- */
@@ -54,6 +61,7 @@ void follow_in_view(struct worker *parker, const struct role *role, bool exact) 
 static void run(struct exec *x, struct view *view, const void *args) {
     (void)view;
     follow_in_view(x->worker, args, true);
+    follow_tell_clients(x->worker);
     reply_ok(x->reply);
     x->worker->server->follow_asked = NULL;
 }

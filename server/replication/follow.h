@@ -27,7 +27,10 @@ struct worker;
 bool follow_some(struct worker *home, const struct role *role, bool *begun);
 /* For who holds them: whether all is applied that has come. */
 bool follow_stop(struct worker *home);
-/* The next step, in a view of all shards. */
+/* The next step, in a view of all shards; */
 void follow_in_view(struct worker *parker, const struct role *role, bool exact);
+/* and the last, at once or in a later one if it may still be taken back: whom a replica cannot
+ * serve is let go. */
+void follow_tell_clients(struct worker *parker);
 
 #endif

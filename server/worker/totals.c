@@ -98,7 +98,7 @@ static void take_clients(const struct worker *worker, struct totals *to) {
             to->replica_bytes =
                 larger(to->replica_bytes, client->out.bytes + replica_held_bytes(client));
         }
-        if (client_is_blocked(client)) {
+        if (client_is_shown_blocked(client)) {
             to->blocked++;
             to->blocked_with_timeout += client->wait.until_ms != INT64_MAX;
         }

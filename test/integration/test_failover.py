@@ -62,9 +62,10 @@ def test_nothing_is_lost(start_kind, kinds, named):  # noqa: F811
     """While all write: who is answered OK has it at the new primary, who is not hears that this is a replica now."""
     old, new = (start_kind(kind) for kind in kinds.split())
     follow(new, old)
-    with old.raw(timeout=60) as c, new.raw(timeout=60) as n:
+    with old.raw(timeout=60) as c, new.raw(timeout=60) as n, old.raw(timeout=60) as waiter:
         fill(c)
         begin = fulls(old)
+        waiter.send(encode("BLPOP", "none", "0"))
         writers = Writers([old.port, new.port])
         try:
             assert wait_for(lambda: len(writers.done) > 200, 60)
@@ -76,6 +77,7 @@ def test_nothing_is_lost(start_kind, kinds, named):  # noqa: F811
         finally:
             writers.end()
         assert writers.errors <= {str(READONLY)}
+        assert str(waiter.read()).startswith("UNBLOCKED force unblock from blocking operation, instance state changed")
         for key, value in writers.done:
             assert n.do("GET", key) == value, key
         assert same(new, old)
@@ -232,14 +234,16 @@ class Refuses(FakePrimary):
 def test_a_target_that_says_no(start_kind, kind):  # noqa: F811
     """The old primary is the primary again, and what was written meanwhile is there."""
     primary = start_kind(kind)
-    with primary.raw(timeout=60) as c, primary.raw(timeout=60) as writer:
+    with primary.raw(timeout=60) as c, primary.raw(timeout=60) as writer, primary.raw(timeout=60) as waiter:
         c.do("SET", "a", "1")
+        waiter.send(encode("BLPOP", "list", "0"))
+        assert wait_for(lambda: int(primary.info("clients")["blocked_clients"]) == 1)
         target = Refuses(primary)
         assert wait_for(lambda: target.is_online(primary) or target.acknowledge(primary), 60)
         c.do("SET", "a", "2")
         assert c.do("FAILOVER", "TO", "127.0.0.1", target.port) == "OK"
         writer.send(encode("INCR", "n"))
-        assert wait_for(lambda: int(primary.info("clients")["blocked_clients"]) == 1)
+        assert wait_for(lambda: int(primary.info("clients")["blocked_clients"]) == 2)
         while state(primary) == "waiting-for-sync":
             target.acknowledge(primary)
         words = target.psync()
@@ -249,6 +253,9 @@ def test_a_target_that_says_no(start_kind, kind):  # noqa: F811
         assert writer.read() == 1
         assert wait_for(lambda: said(primary).get("role") == "master" and state(primary) == "no-failover")
         assert c.do("SET", "b", "1") == "OK"
+        # who waited for an element waits on, and gets it
+        assert int(primary.info("clients")["blocked_clients"]) == 1
+        assert c.do("RPUSH", "list", "x") == 1 and waiter.read() == [b"list", b"x"]
         target.link.close()
         target.close()
         # it goes on as if nothing had been

@@ -103,6 +103,26 @@ def test_a_replica_with_replicas_of_its_own(start_kind, how):  # noqa: F811
         assert wait_for(lambda: r.do("GET", "last") == b"1", 60)
 
 
+def blocked(server):
+    return int(server.info("clients")["blocked_clients"])
+
+
+def test_who_asks_is_blocked(pair):
+    """Whoever looks sees it; and it ends also when he has gone."""
+    primary, replica = pair
+    with primary.raw(timeout=60) as c:
+        replica.stand_still()
+        c.do("SET", "a", "1")
+        asked = ask_to_end(primary, "SHUTDOWN")
+        assert wait_for(lambda: waits(primary), 60)
+        assert wait_for(lambda: blocked(primary) == 1)
+        assert any(b"cmd=shutdown" in line and b"flags=b" in line for line in c.do("CLIENT", "LIST").splitlines())
+        asked.close()
+        assert waits(primary)
+        replica.proc.send_signal(signal.SIGCONT)
+        assert has_ended(primary), primary.log()[-3000:]
+
+
 @pytest.mark.parametrize("how", ("SHUTDOWN", "SIGTERM"))
 def test_who_thinks_better_of_it(pair, how):
     """Writes that waited go on, and who asked is told."""

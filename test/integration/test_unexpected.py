@@ -56,6 +56,8 @@ def test_errors_are_told_and_counted(start_kind, kind):  # noqa: F811
         assert wait_for(lambda: c.do("GET", "last") == b"1")
         assert c.do("GET", "b") == b"1" and unexpected(replica) == len(bad) + 2
         assert "== CRITICAL ==" in replica.log() and "'lpush'" in replica.log()
+        # No command, but what it was called.
+        assert any("CRITICAL" in line and "unknown command 'NOSUCH'" in line and "'<unknown>'" in line for line in replica.log().splitlines())
         assert c.do("CONFIG", "RESETSTAT") == "OK" and unexpected(replica) == 0
         c.do("REPLICAOF", "NO", "ONE")
         c.do("LPUSH", "a", "x")  # a client's are its own affair

@@ -121,6 +121,7 @@ static void run(struct exec *x, struct view *view, const void *args) {
         return;
     }
     follow_in_view(x->worker, &to->role, to->exact);
+    follow_tell_clients(x->worker);
     configure(x, &to->role, configured);
 }
 

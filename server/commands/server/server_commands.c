@@ -307,6 +307,7 @@ void command_shutdown(struct exec *x) {
     if (busy == 0 && farewell_is_needed(x->worker, &wish)) {
         log_shutdown(x);
         scatter_one(x, 0, farewell_part, sizeof(struct farewell_part), &wish, sizeof wish, no_end);
+        scatter_show_blocked(x);
         return;
     }
     if (saves && !txn_holds_all(x->client)) {
