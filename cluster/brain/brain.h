@@ -125,6 +125,9 @@ struct brain_world {
     /* To the source of slots that come here: CLUSTER SYNCSLOTS `word`; NULL: its connection ends,
      * and when nothing of it is on its way any more brain_import_gone follows. */
     void (*say_source)(void *arg, const struct brain_asker *source, const char *word);
+    /* brain_import_held follows when all replicas that read the stream have what came from this
+     * source so far. */
+    void (*hold_import)(void *arg, const struct brain_asker *source);
     /* A command for this node's replicas, behind all that was written before. */
     void (*tell_replicas)(void *arg, const struct bytes *words, unsigned count);
     /* All keys of these slots go, those that ran out, too; then brain_import_dropped follows. */
@@ -233,6 +236,8 @@ void brain_paused(struct brain *brain, uint64_t offset, const struct brain_now *
  * is on its way any more; `silent`: it was for repl-timeout. */
 void brain_import_gone(struct brain *brain, uint64_t client, bool silent,
                        const struct brain_now *now);
+/* brain_world.hold_import: done. */
+void brain_import_held(struct brain *brain, uint64_t client, const struct brain_now *now);
 /* brain_world.drop_import: done. */
 void brain_import_dropped(struct brain *brain, const char *name, const struct brain_now *now);
 /* Slots that leave from here. `left`: bytes that wait to be sent. */

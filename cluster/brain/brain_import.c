@@ -6,8 +6,14 @@
  *     ESTABLISH                   waiting-for-ack             +OK, then nothing more as a reply
  *     ACK                         receiving-snapshot          ACK each second
  *     SNAPSHOT-EOF                waiting-for-paused          REQUEST-PAUSE
- *     PAUSED: writes stand still  failover-requested          REQUEST-FAILOVER
+ *     PAUSED: writes stand still  .. our replicas have all
+ *                                 failover-requested          REQUEST-FAILOVER
  *     FAILOVER-GRANTED            the claim; success          (the bus says so)
+ *
+ * All of it is with our replicas before this node asks for the slots, so that whoever takes over
+ * from it has it, too; but a replica that does not say so is not waited for longer than half of
+ * cluster-manual-failover-timeout: a Valkey takes writes again four times that after its PAUSED.
+ * What the end is they hear by the stream, before the bus tells them.
  *
  * Until the claim nobody sees these keys (map.h), and a job that breaks drops what came: its
  * connection ends first, so that nothing comes behind. Replicas are told of the begin and the end,
@@ -55,6 +61,7 @@ struct import {
     char *message;
     int64_t created_s, updated_s, acked_s; /* wall */
     int64_t said_ms;                       /* mono: the last ACK */
+    int64_t held_ms;                       /* replicas are waited for since then; 0: they are not */
     struct brain_asker link;
     bool is_linked;             /* it is not known yet that nothing of it comes any more */
     bool drops;                 /* what came */
@@ -268,6 +275,56 @@ static void follow_role(struct brain *brain, struct import *import) {
     }
 }
 
+static void step(struct brain *brain, struct import *import, enum import_state from,
+                 enum import_state to, const char *word) {
+    const char *why =
+        import->state != from ? "Unexpected state machine transition" : broken_by(brain, import);
+    if (why != NULL) {
+        fail(brain, import, why);
+        return;
+    }
+    move(brain, import, to);
+    brain->world.say_source(brain->arg, &import->link, word);
+}
+
+/* ---- The claim ---- */
+
+static void hold(struct brain *brain, struct import *import) {
+    if (import->state != IMPORT_WAITS_FOR_PAUSE || import->held_ms != 0) {
+        fail(brain, import, "Unexpected state machine transition");
+        return;
+    }
+    import->held_ms = brain->now.mono_ms;
+    brain->world.hold_import(brain->arg, &import->link);
+}
+
+static void ask_for_slots(struct brain *brain, struct import *import) {
+    const struct brain_node *source = brain_node_find(brain, import->source);
+    import->source_epoch = source != NULL ? source->config_epoch : 0;
+    import->held_ms = 0;
+    step(brain, import, IMPORT_WAITS_FOR_PAUSE, IMPORT_ASKS, "REQUEST-FAILOVER");
+}
+
+static void ask_at_last(struct brain *brain, struct import *import) {
+    if (import->held_ms != 0 &&
+        brain->now.mono_ms - import->held_ms >= brain->settings.manual_failover_timeout_ms / 2) {
+        brain_note(brain, BRAIN_WARNING,
+                   "Slot migration %.40s claims slots that not all replicas have", import->name);
+        ask_for_slots(brain, import);
+    }
+}
+
+void brain_import_held(struct brain *brain, uint64_t client, const struct brain_now *now) {
+    brain_begin(brain, now);
+    EACH_IMPORT(brain, import) {
+        if (goes_on(import) && import->is_linked && import->link.client == client &&
+            import->held_ms != 0) {
+            ask_for_slots(brain, import);
+        }
+    }
+    brain_settle(brain);
+}
+
 static void claim(struct brain *brain, struct import *import) {
     if (brain->debug.no_claim) {
         return;
@@ -315,6 +372,7 @@ void brain_imports_tick(struct brain *brain) {
             import->said_ms = brain->now.mono_ms;
             brain->world.say_source(brain->arg, &import->link, "ACK");
         }
+        ask_at_last(brain, import);
     }
     trim(brain);
 }
@@ -534,18 +592,6 @@ static void establish(struct brain *brain, const struct bytes *words, unsigned c
 
 /* ---- What follows ---- */
 
-static void step(struct brain *brain, struct import *import, enum import_state from,
-                 enum import_state to, const char *word) {
-    const char *why =
-        import->state != from ? "Unexpected state machine transition" : broken_by(brain, import);
-    if (why != NULL) {
-        fail(brain, import, why);
-        return;
-    }
-    move(brain, import, to);
-    brain->world.say_source(brain->arg, &import->link, word);
-}
-
 static bool is_of_imports(struct bytes word) {
     static const char *const names[] = {"SNAPSHOT-EOF", "PAUSED",           "FAILOVER-GRANTED",
                                         "ACK",          "REQUEST-FAILOVER", "REQUEST-PAUSE"};
@@ -566,15 +612,27 @@ static void hear(struct brain *brain, struct import *import, struct bytes word) 
     } else if (bytes_is(word, "SNAPSHOT-EOF")) {
         step(brain, import, IMPORT_RECEIVES, IMPORT_WAITS_FOR_PAUSE, "REQUEST-PAUSE");
     } else if (bytes_is(word, "PAUSED")) {
-        const struct brain_node *source = brain_node_find(brain, import->source);
-        import->source_epoch = source != NULL ? source->config_epoch : 0;
-        step(brain, import, IMPORT_WAITS_FOR_PAUSE, IMPORT_ASKS, "REQUEST-FAILOVER");
+        hold(brain, import);
     } else if (bytes_is(word, "FAILOVER-GRANTED")) {
         import->is_granted = true;
         claim(brain, import);
     } else {
         fail(brain, import, "Unknown SYNCSLOTS subcommand used");
     }
+}
+
+/* Our primary has claimed them, and may be gone before its packet comes: who takes over claims
+ * them in its turn. */
+static void take_with_primary(struct brain *brain, const struct import *import) {
+    struct brain_node *primary = brain_primary_of(brain->self);
+    for (unsigned i = 0; i < import->slots.count && primary != NULL; i++) {
+        const struct brain_range *range = &import->slots.list[i];
+        for (unsigned slot = range->first; slot <= range->last; slot++) {
+            brain_slot_give(brain, slot, primary);
+        }
+    }
+    brain_touch_file(brain);
+    brain_update_state(brain);
 }
 
 /* FINISH: of our primary's. That it tells of a job of which a full sync has not told is no error.
@@ -611,6 +669,9 @@ static void hear_end(struct brain *brain, const struct bytes *words, unsigned co
         if (message.len > 0) {
             import->message = must_calloc(1, message.len + 1);
             memcpy(import->message, message.ptr, message.len);
+        }
+        if (good) {
+            take_with_primary(brain, import);
         }
         finish(brain, import, good ? IMPORT_SUCCESS : IMPORT_FAILED);
     }

@@ -172,9 +172,10 @@ static void copy_words(struct bytes *to, const struct bytes *words, unsigned cou
 
 /* To a client's home, or (0) for replicas to worker 0. */
 static void send_import(struct cluster *cluster, unsigned worker, uint64_t client,
-                        const struct bytes *words, unsigned count) {
+                        const struct bytes *words, unsigned count, bool holds) {
     struct import_letter *letter = must_calloc(1, sizeof *letter + words_bytes(words, count));
     copy_words(letter->words, words, count);
+    letter->holds = holds;
     letter->message = (struct message){.kind = MESSAGE_CLUSTER_IMPORT, .home = POST_ONE_WAY};
     letter->client = client;
     letter->count = count;
@@ -183,11 +184,15 @@ static void send_import(struct cluster *cluster, unsigned worker, uint64_t clien
 
 static void want_say_source(void *arg, const struct brain_asker *source, const char *word) {
     struct bytes words[] = {word != NULL ? bytes_of_text(word) : BYTES("")};
-    send_import(arg, source->worker, source->client, words, word != NULL);
+    send_import(arg, source->worker, source->client, words, word != NULL, false);
+}
+
+static void want_hold_import(void *arg, const struct brain_asker *source) {
+    send_import(arg, source->worker, source->client, NULL, 0, true);
 }
 
 static void want_tell_replicas(void *arg, const struct bytes *words, unsigned count) {
-    send_import(arg, 0, 0, words, count);
+    send_import(arg, 0, 0, words, count, false);
 }
 
 static void want_drop_import(void *arg, const char *name, const uint8_t slots[MAP_SLOTS / 8]) {
@@ -291,6 +296,7 @@ static const struct brain_world world = {
     .pause = want_pause,
     .flush = want_flush,
     .say_source = want_say_source,
+    .hold_import = want_hold_import,
     .tell_replicas = want_tell_replicas,
     .drop_import = want_drop_import,
     .export_open = want_export_open,
@@ -572,6 +578,10 @@ static void take_letter(struct cluster *cluster, struct cluster_letter *letter) 
         brain_import_gone(cluster->brain, gone->client, gone->silent, now(cluster));
         break;
     }
+    case LETTER_HELD:
+        brain_import_held(cluster->brain, ((const struct held_letter *)letter)->client,
+                          now(cluster));
+        break;
     case LETTER_DROPPED:
         brain_import_dropped(cluster->brain, ((const struct dropped_letter *)letter)->name,
                              now(cluster));
@@ -799,6 +809,12 @@ void cluster_tell_import_gone(struct worker *worker, uint64_t client, bool silen
     letter->client = client;
     letter->silent = silent;
     send_letter(worker, &letter->letter, LETTER_GONE, POST_ONE_WAY);
+}
+
+void cluster_tell_import_held(struct worker *worker, uint64_t client) {
+    struct held_letter *letter = must_calloc(1, sizeof *letter);
+    letter->client = client;
+    send_letter(worker, &letter->letter, LETTER_HELD, POST_ONE_WAY);
 }
 
 void cluster_tell_import_dropped(struct worker *worker, const char *name) {

@@ -65,9 +65,10 @@ void cluster_tell_followed(struct worker *worker);
 /* Worker 0: nothing is written here from this offset on. */
 void cluster_tell_paused(struct worker *worker, uint64_t offset);
 /* Of slots that come here at once (imports.h): nothing of their connection is on its way any more;
- * worker 0: what came has been dropped; all keys of this replica are new, and the
+ * all replicas have what came by it; worker 0: what came has been dropped; all keys of this replica are new, and the
  * copy says this of slots on their way (brain_synced). */
 void cluster_tell_import_gone(struct worker *worker, uint64_t client, bool silent);
+void cluster_tell_import_held(struct worker *worker, uint64_t client);
 void cluster_tell_import_dropped(struct worker *worker, const char *name);
 void cluster_tell_synced(struct worker *worker, struct bytes opens);
 /* Worker 0, of slots that leave from here at once (exports.h). */

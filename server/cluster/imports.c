@@ -11,6 +11,8 @@
 #include "server/cluster/letters.h"
 #include "server/replication/feed.h"
 #include "server/replication/primary.h"
+#include "server/replication/replica.h"
+#include "server/replication/wait_replicas.h"
 #include "server/server.h"
 #include "server/worker/handlers.h"
 #include "server/worker/worker.h"
@@ -44,6 +46,16 @@ static void say(struct client *client, struct bytes word) {
     text_fini(&text);
 }
 
+/* Those that read the stream now. */
+static void hold(struct client *client) {
+    uint32_t replicas = wait_acking(client->worker);
+    if (replicas > 0) {
+        replica_send_wait(client, &(struct replica_wait){.wanted = replicas});
+    } else {
+        cluster_tell_import_held(client->worker, client->id);
+    }
+}
+
 void import_heard(struct worker *worker, struct message *message) {
     struct import_letter *letter = (struct import_letter *)message;
     if (letter->client == 0) {
@@ -56,7 +68,9 @@ void import_heard(struct worker *worker, struct message *message) {
     }
     struct client *client = client_of_id(worker, letter->client);
     if (client != NULL && !client_is_closing(client)) {
-        if (letter->count > 0) {
+        if (letter->holds) {
+            hold(client);
+        } else if (letter->count > 0) {
             say(client, letter->words[0]);
         } else {
             client_close(client); /* whatever of it is under way */
@@ -67,6 +81,7 @@ void import_heard(struct worker *worker, struct message *message) {
 
 void import_forget(struct client *client) {
     if (client->flags & CLIENT_IMPORTS) {
+        replica_send_wait(client, &(struct replica_wait){.ends = true});
         cluster_tell_import_gone(client->worker, client->id, client->import_silent);
     }
 }

@@ -24,6 +24,7 @@ enum cluster_letter_kind {
     LETTER_FOLLOWED, /* a word: one more replica reads the stream */
     LETTER_PUBLISH,  /* struct publish_letter */
     LETTER_GONE,     /* struct gone_letter */
+    LETTER_HELD,     /* struct held_letter */
     LETTER_DROPPED,  /* struct dropped_letter */
     LETTER_EXPORT,   /* struct export_told_letter */
     LETTER_SYNCED,   /* struct synced_letter */
@@ -72,6 +73,12 @@ struct synced_letter {
     struct bytes opens; /* behind it: what the copy says of slots on their way */
 };
 
+/* Replicas have what came by this connection. */
+struct held_letter {
+    struct cluster_letter letter;
+    uint64_t client;
+};
+
 /* ERRAND_DROP_IMPORT is done. */
 struct dropped_letter {
     struct cluster_letter letter;
@@ -82,6 +89,7 @@ struct dropped_letter {
 struct import_letter {
     struct message message;
     uint64_t client;      /* to whom; 0: to replicas of this node */
+    bool holds;           /* nothing is said: replicas shall have what came by it */
     unsigned count;       /* 0: the connection shall end */
     struct bytes words[]; /* and what they name */
 };

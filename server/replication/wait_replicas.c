@@ -6,6 +6,7 @@
 #include "server/call/call.h"
 #include "server/call/errors.h"
 #include "server/client/client.h"
+#include "server/cluster/cluster.h"
 #include "server/persistence/wal.h"
 #include "server/replication/replica.h"
 #include "server/worker/shared.h"
@@ -86,6 +87,12 @@ bool wait_is_on_disk(const struct worker *worker) {
 static void heard(struct worker *worker, const struct acknowledged_mail *mail) {
     struct client *client = client_of_id(worker, mail->client);
     bool disks = client != NULL && client->wait.kind == &kind_disks;
+    if (client != NULL && client->flags & CLIENT_IMPORTS) { /* it waits for nothing itself */
+        if (mail->enough) {
+            cluster_tell_import_held(worker, client->id);
+        }
+        return;
+    }
     if (client == NULL || client->state != CLIENT_WAITING ||
         (client->wait.kind != &kind && !disks) || client->commands != mail->command) {
         return;

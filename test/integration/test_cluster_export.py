@@ -2,6 +2,8 @@
 """Slots that leave at once with their keys (CLUSTER MIGRATESLOTS): to a Valkey and to a Shoal, and between two Valkeys as the control; who
 gets them is played by hand where it fails."""
 
+import contextlib
+import signal
 import socket
 import threading
 
@@ -28,6 +30,15 @@ def nodes(start_server):
     n = Nodes(start_server)
     yield n
     n.stop()
+
+
+@contextlib.contextmanager
+def stopped(node):
+    node.stand_still()
+    try:
+        yield
+    finally:
+        node.proc.send_signal(signal.SIGCONT)
 
 
 def move(source, target, *ranges):
@@ -527,3 +538,43 @@ def test_a_source_that_is_no_primary_any_more_gives_it_up(nodes):
     assert jobs(source)[0][b"message"] == b"Slots are no longer owned by myself"
     assert target.has_ended()
     target.close()
+
+
+@ONCE
+@pytest.mark.parametrize("source_kind", ["shoal", "valkey"])
+def test_replicas_of_the_target_have_all_before_it_claims(nodes, source_kind):
+    """It claimed with a replica far behind, which took over when the target was killed: the source had dropped by then what it lacked."""
+    source, target = pair(nodes, source_kind, "shoal", of_source={"cluster_manual_failover_timeout": "60000"}, cluster_manual_failover_timeout="60000")
+    replica = follow(nodes, "shoal", target, source)
+    tags = tags_below(4001, 20)
+    fill(source, tags)
+    before = looks(source, tags)
+    with stopped(replica):
+        assert move(source, target) == "OK"
+        assert wait_for(lambda: state(source) == "failover-paused"), (jobs(source), jobs(target))
+        for _ in range(20):
+            assert (state(source), state(target)) == ("failover-paused", "waiting-for-paused")
+    went = my_id(target)
+    ends(source, "success")
+    target.kill()
+    target.stopped_by_test = True
+    assert wait_for(lambda: "0-4000" in table(replica)[went]["slots"]), table(replica)
+    assert ask(replica, "CLUSTER", "FAILOVER", "TAKEOVER") == "OK"
+    assert wait_for(lambda: "0-4000" in table(source)[my_id(replica)]["slots"] and looks(replica, tags) == before)
+
+
+@ONCE
+@pytest.mark.parametrize("source_kind", ["shoal", "valkey"])
+def test_a_replica_that_does_not_answer_holds_up_no_claim_for_long(nodes, source_kind):
+    """Half of cluster-manual-failover-timeout, so that a source whose pause ends after twice that sees the claim."""
+    source, target = pair(nodes, source_kind, "shoal", of_source={"cluster_manual_failover_timeout": "2000"}, cluster_manual_failover_timeout="2000")
+    replica = follow(nodes, "shoal", target, source)
+    tags = tags_below(4001, 5)
+    fill(source, tags)
+    before = looks(source, tags)
+    with stopped(replica):
+        assert move(source, target) == "OK"
+        ends(source, "success")
+        assert "claims slots that not all replicas have" in target.log()
+        assert looks(target, tags) == before
+    assert wait_for(lambda: ask(replica, "DBSIZE") == 9 * len(tags))

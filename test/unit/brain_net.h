@@ -189,6 +189,11 @@ static inline void net_say(void *arg, const struct brain_asker *source, const ch
                  word != NULL ? word : "close");
 }
 
+static inline void net_hold(void *arg, const struct brain_asker *source) {
+    struct net_host *host = arg;
+    text_appendf(&host->said, "%llu:hold ", (unsigned long long)source->client);
+}
+
 static inline void net_tell(void *arg, const struct bytes *words, unsigned count) {
     struct net_host *host = arg;
     for (unsigned i = 2; i < count; i++) {
@@ -265,6 +270,7 @@ static const struct brain_world net_world = {
     .pause = net_pause,
     .flush = net_flush,
     .say_source = net_say,
+    .hold_import = net_hold,
     .tell_replicas = net_tell,
     .drop_import = net_drop_import,
     .export_open = net_export_open,
