@@ -18,11 +18,16 @@
  * nothing is written to them until that is heard of, or is known not to come any more: the target
  * has ended the connection, and answers over the bus, some time later, that they are not its own;
  * or it has failed. Then they are taken back with an epoch above any that it could have claimed
- * them by.
+ * them by. So a grant is in nodes.conf before it is said: who starts again behind one goes on with
+ * that, as if the connection had ended now. As a variable there, of which other servers know that
+ * they do not know it:
+ *
+ *     vars currentEpoch 5 lastVoteEpoch 0 granted <job>@<target>@0-100,300-300
  */
 #include "cluster/brain/brain_private.h"
 
 #include "base/must.h"
+#include "base/num.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -69,8 +74,9 @@ struct export {
     uint64_t number; /* of all migrations, in the order in which they began */
     enum export_state state;
     char *message;
-    bool asks_pause;                       /* the world is to say when little is left */
-    bool holds, seals;                     /* map.h */
+    bool asks_pause;     /* the world is to say when little is left */
+    uint64_t granted_at; /* the grant is in the text of that version, and said when it is written */
+    bool holds, seals;   /* map.h */
     int64_t created_s, updated_s, acked_s; /* wall */
     int64_t heard_ms, said_ms;             /* mono: ACKs */
     int64_t paused_ms;
@@ -138,6 +144,10 @@ static void let_go(struct brain *brain, struct export *export) {
 
 static void finish(struct brain *brain, struct export *export, enum export_state state) {
     export->left = 0;
+    if (export->granted_at != 0) {
+        export->granted_at = 0;
+        brain_touch_file(brain);
+    }
     move(brain, export, state);
     let_go(brain, export);
     brain->world.export_close(brain->arg, export->name);
@@ -462,6 +472,76 @@ static void await_claim(struct brain *brain, struct export *export) {
     }
 }
 
+/* ---- In nodes.conf ---- */
+
+void brain_exports_file(const struct brain *brain, struct text *ret) {
+    EACH_EXPORT((struct brain *)brain, export) {
+        if (export->granted_at == 0) {
+            continue;
+        }
+        text_appendf(ret, " granted %s@%s", export->name, export->target);
+        for (unsigned i = 0; i < export->slots.count; i++) {
+            const struct brain_range *range = &export->slots.list[i];
+            text_appendf(ret, "%c%u-%u", i == 0 ? '@' : ',', range->first, range->last);
+        }
+    }
+}
+
+static bool take_number(struct bytes *rest, char end, uint16_t *ret) {
+    uint64_t n;
+    const char *at = memchr(rest->ptr, end, rest->len);
+    struct bytes digits = {rest->ptr, at != NULL ? (size_t)(at - rest->ptr) : rest->len};
+    if (!num_parse_u64(digits, &n) || n >= MAP_SLOTS) {
+        return false;
+    }
+    size_t taken = digits.len + (at != NULL);
+    *rest = bytes_make(rest->ptr + taken, rest->len - taken);
+    *ret = (uint16_t)n;
+    return true;
+}
+
+static bool read_granted_slots(struct brain_ranges *slots, struct bytes rest) {
+    slots->list = must_calloc(rest.len / 4 + 1, sizeof *slots->list); /* "0-0," */
+    while (rest.len > 0) {
+        struct brain_range range;
+        if (!take_number(&rest, '-', &range.first) || !take_number(&rest, ',', &range.last) ||
+            range.first > range.last) {
+            return false;
+        }
+        slots->list[slots->count++] = range;
+    }
+    return slots->count > 0;
+}
+
+bool brain_exports_load(struct brain *brain, struct bytes text) {
+    size_t head = 2 * (ID + 1);
+    struct brain_ranges slots = {0};
+    if (text.len < head || text.ptr[ID] != '@' || text.ptr[head - 1] != '@' ||
+        !read_granted_slots(&slots, bytes_make(text.ptr + head, text.len - head))) {
+        free(slots.list);
+        return false;
+    }
+    struct export *export = must_calloc(1, sizeof *export);
+    list_node_init(&export->node);
+    memcpy(export->name, text.ptr, ID);
+    memcpy(export->target, text.ptr + ID + 1, ID);
+    export->slots = slots;
+    export->state = EXPORT_GRANTED;
+    export->holds = export->seals = true;
+    export->granted_at = 1;
+    export->number = ++brain->migrations_count;
+    export->created_s = export->updated_s = export->acked_s = brain->now.wall_ms / 1000;
+    export->lost_ms = brain->now.mono_ms;
+    list_push_front(&brain->exports, &export->node);
+    return true;
+}
+
+void brain_exports_loaded(struct brain *brain) {
+    EACH_EXPORT(brain, export) {
+        memcpy(export->source, brain->self->id, ID);
+    }
+}
+
 /* What waits is `most` bytes or fewer. */
 static int64_t little(const struct brain *brain) {
     int64_t most = brain->settings.failover_bytes;
@@ -520,7 +600,8 @@ static void hear(struct brain *brain, struct export *export, struct bytes word) 
     }
     if (!pauses && !asks) {
         why = "Unknown SYNCSLOTS subcommand used";
-    } else if (export->state != (pauses ? EXPORT_REPLICATES : EXPORT_PAUSED)) {
+    } else if (export->state != (pauses ? EXPORT_REPLICATES : EXPORT_PAUSED) ||
+               export->granted_at != 0) {
         why = "Unexpected state machine transition";
     }
     if (why != NULL) {
@@ -529,8 +610,18 @@ static void hear(struct brain *brain, struct export *export, struct bytes word) 
         move(brain, export, EXPORT_WAITS);
         ask_for_pause(brain, export);
     } else {
-        move(brain, export, EXPORT_GRANTED);
-        say(brain, export, "FAILOVER-GRANTED");
+        brain_touch_file(brain);
+        export->granted_at = brain->version + 1;
+    }
+}
+
+void brain_exports_shown(struct brain *brain) {
+    EACH_EXPORT(brain, export) {
+        if (export->state == EXPORT_PAUSED && export->granted_at != 0 &&
+            export->granted_at <= brain->shown.version) {
+            move(brain, export, EXPORT_GRANTED);
+            say(brain, export, "FAILOVER-GRANTED");
+        }
     }
 }
 

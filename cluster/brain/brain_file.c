@@ -171,8 +171,10 @@ void brain_file(const struct brain *brain, struct text *ret) {
         }
     }
     brain_runs_fini(&runs);
-    text_appendf(ret, "vars currentEpoch %llu lastVoteEpoch %llu\n",
+    text_appendf(ret, "vars currentEpoch %llu lastVoteEpoch %llu",
                  (unsigned long long)brain->current_epoch, (unsigned long long)brain->vote_epoch);
+    brain_exports_file(brain, ret);
+    text_append_char(ret, '\n');
 }
 
 /* ---- Reading ---- */
@@ -419,6 +421,12 @@ static bool read_vars(struct reading *reading, struct bytes rest) {
     for (struct bytes name = next_word(&rest); name.len > 0; name = next_word(&rest)) {
         struct bytes value = next_word(&rest);
         uint64_t n;
+        if (bytes_equal(name, BYTES("granted"))) {
+            if (!brain_exports_load(brain, value)) {
+                return refuse(reading, "no grant of slots", value);
+            }
+            continue;
+        }
         if (!num_parse_u64(value, &n)) {
             return refuse(reading, "a variable without a number", name);
         }
@@ -470,5 +478,6 @@ bool brain_load(struct brain *brain, struct bytes file, struct text *err) {
         return refuse(&reading, "no line is this node's own", (struct bytes){NULL, 0});
     }
     tidy(brain);
+    brain_exports_loaded(brain);
     return true;
 }

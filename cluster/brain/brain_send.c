@@ -382,6 +382,7 @@ void brain_settle(struct brain *brain) {
         }
         brain->shown = brain->next;
         brain->has_next = false;
+        brain_exports_shown(brain);
     }
     if (brain->held_count > 0) {
         let_go_of_shown(brain);

@@ -3,6 +3,7 @@
 gets them is played by hand where it fails."""
 
 import contextlib
+import pathlib
 import signal
 import socket
 import threading
@@ -376,6 +377,40 @@ def test_what_was_granted_is_not_written_to(own_played):
     assert jobs(source)[0][b"message"] == LOST and table(source)[my_id(source)]["epoch"] > epoch
     assert agree([source, real]) and "0-8191" in table(real)[my_id(source)]["slots"]
     assert ask(source, "GET", "{%s}" % low) == b"waits"
+
+
+@ONCE
+def test_what_was_granted_is_not_written_to_behind_a_restart(nodes, tmp_path):
+    """It was forgotten with the process: what the source took then was lost with the claim. A Valkey starts from that file as well."""
+    keeps = {"appendonly": "yes", "appendfsync": "always"}
+    target = Target()
+    source, real = pair(nodes, "shoal", "shoal", of_source={**keeps, "cluster_node_timeout": "60000"}, cluster_announce_port=str(target.port), cluster_node_timeout="60000")
+    low, high = tags_below(4001, 1)[0], [tag for tag in tags_below(8192, 100) if tag not in tags_below(4001, 100)][0]
+    assert ask(source, "SET", "{%s}" % low, "before") == "OK" and move(source, real) == "OK"
+    target.to_granted()
+    went = my_id(source)
+    with stopped(real):
+        source.kill()
+        text = (pathlib.Path(source.dir) / "nodes.conf").read_text()
+        assert "granted" in text.splitlines()[-1]
+        source.start_again()
+        assert wait_for(lambda: ask(source, "SET", "{%s}" % high, "1") == "OK")
+        assert state(source) == "failover-granted" and ask(source, "GET", "{%s}" % low) == b"before"
+        c = held_write(source, low)
+    assert c.read() == "OK"
+    c.close()
+    ends(source, "failed")
+    assert jobs(source)[0][b"message"] == LOST
+    assert agree([source, real]) and "0-8191" in table(real)[went]["slots"]
+    assert ask(source, "GET", "{%s}" % low) == b"waits"
+    assert "granted" not in (pathlib.Path(source.dir) / "nodes.conf").read_text()
+    for node in (source, real):
+        node.kill()
+        node.stopped_by_test = True
+    target.close()
+    (tmp_path / "nodes.conf").write_text(text)
+    valkey = nodes.start("valkey", cluster_config_file=str(tmp_path / "nodes.conf"))
+    assert my_id(valkey) == went and table(valkey)[went]["slots"] == ["0-8191"]
 
 
 @pytest.mark.parametrize("kinds", KINDS, ids=str)
