@@ -533,7 +533,7 @@ static void saved(struct worker *home, const char *path, uint64_t bytes) {
 /* Those that cannot read what there is. In a view of all shards. */
 static void refuse_old(struct primary *primary) {
     unsigned needed = save_rdb_version(primary->home->server);
-    LIST_EACH(&primary->replicas, node) {
+    LIST_EACH_SAFE(&primary->replicas, node) {
         struct listed *listed = LIST_ENTRY(node, struct listed, node);
         if (listed->stands == STANDS_ASKED && listed->name.rdb_version < needed) {
             old_readers_refused(primary->home, &listed->name);
@@ -627,7 +627,7 @@ static void tell_cut(struct primary *primary) {
         return;
     }
     primary->cut_told = true;
-    LIST_EACH(&primary->replicas, node) {
+    LIST_EACH_SAFE(&primary->replicas, node) {
         const struct listed *listed = LIST_ENTRY(node, struct listed, node);
         if (listed->stands == STANDS_CUT) {
             tell(primary, listed, STREAM_CUT, primary->cut_offset, NULL);
@@ -643,7 +643,7 @@ static void look_at_file(struct primary *primary) {
         return;
     }
     primary->grown = bytes;
-    LIST_EACH(&primary->replicas, node) {
+    LIST_EACH_SAFE(&primary->replicas, node) {
         const struct listed *listed = LIST_ENTRY(node, struct listed, node);
         if (listed->stands == STANDS_CUT && listed->along) {
             tell_grown(primary, listed, path, bytes, false);
@@ -689,9 +689,10 @@ static void end_own(struct primary *primary) {
     stop_merging(primary);
 }
 
-/* Those that wait for a cut which will not be. */
+/* Those that wait for a cut which will not be. One whose connection is this worker's is gone from
+ * the list when it has been told. */
 static void refuse_waiting(struct primary *primary) {
-    LIST_EACH(&primary->replicas, node) {
+    LIST_EACH_SAFE(&primary->replicas, node) {
         struct listed *listed = LIST_ENTRY(node, struct listed, node);
         if (listed->stands == STANDS_ASKED) {
             listed->stands = STANDS_ENDS;

@@ -23,6 +23,26 @@ class Top(FakePrimary):
         self.conn.sendall(b"+FULLRESYNC %s %d\r\n$%d\r\n%s" % (self.id, at, len(self.EMPTY), self.EMPTY))
 
 
+def test_who_waits_for_a_sync_as_the_link_goes(start_server):
+    """The middle one crashed as it refused them, found by shoal-sim-replicas."""
+    top, middle = Top(), start_server(repl_diskless_sync_delay=60)
+    with middle.raw(timeout=60) as c:
+        assert c.do("REPLICAOF", "127.0.0.1", top.port) == "OK"
+        top.begin(1000)
+        assert wait_for(lambda: is_up(middle))
+        waiting = [middle.raw(timeout=60) for _ in range(9)]
+        for w in waiting:
+            assert w.do("REPLCONF", "capa", "eof", "capa", "psync2") == "OK"
+            w.send(encode("PSYNC", "?", "-1"))
+        assert wait_for(lambda: said(middle)["connected_slaves"] == "9")
+        top.close()
+        for w in waiting:
+            assert w.read_all().strip(b"\n") == b""  # it may have been told to be patient
+            w.close()
+        assert wait_for(lambda: said(middle)["connected_slaves"] == "0")
+        assert c.do("PING") == "PONG"
+
+
 @pytest.fixture
 def start_kind(start_server):
     """start_kind("redis") starts a server of that kind; what is not its own is left out."""
